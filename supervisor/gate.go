@@ -1,0 +1,55 @@
+package supervisor
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// Gate decides which generation a new connection to one listener of the app reaches (DESIGN 4). Package socket implements
+// it; the supervisor only says when. Its methods are called by one goroutine at a time, except Dial, Settle, Queue and
+// Connections, which may run beside each other and beside the rest.
+type Gate interface {
+	// Name is the listener's name in the config.
+	Name() string
+	// Address is the public address as the config writes it.
+	Address() string
+	// Kind is "steer", "rename", "shared" or "private".
+	Kind() string
+
+	// Stage gives generation gen its own listener, bound and listening but without traffic.
+	Stage(gen int) error
+	// FD is the descriptor of gen's listener, for its workers to inherit. The gate owns it; it stays open until Close(gen).
+	FD(gen int) (int, error)
+	// Dial connects to generation gen and to no other: past the public for rename, through the front door for steer. On a
+	// shared gate any generation may answer.
+	Dial(ctx context.Context, gen int) (net.Conn, error)
+	// Relisten undoes what servers do to a listener that they inherit: it calls listen again with our backlog, because
+	// gunicorn and others overwrite it, and sets O_NONBLOCK again if it was lost (reported as an error once it is mended).
+	Relisten(gen int) error
+
+	// Cutover sends every new connection to gen, in one instant.
+	Cutover(gen int) error
+	// Settle waits until gen, which must not be the live one, has nothing left in its accept queue and no half-open
+	// handshake from before the cutover, or until ctx ends. It reports what it saw.
+	Settle(ctx context.Context, gen int) (Settled, error)
+	// Close gives up gen's listener. Closing the live generation's is how a gate is shut.
+	Close(gen int) error
+
+	// Live is the generation that new connections reach, or 0.
+	Live() int
+	// Queue is how many connections wait in gen's accept queue, and how many fit.
+	Queue(gen int) (length, limit int, err error)
+	// Connections is how many established connections of this listener the processes pids hold.
+	Connections(gen int, pids []int) (int, error)
+
+	// Private is a gate of the same name and socket family on an address that only this daemon knows: for a preflight and
+	// for `check RELEASE`.
+	Private() (Gate, error)
+}
+
+// Settled tells what waiting after a cutover saw.
+type Settled struct {
+	Waited time.Duration // from the call until the queue stayed empty
+	Left   int           // connections that were still queued when the time was up; 0 is what is meant
+}

@@ -1,0 +1,46 @@
+package supervisor
+
+import "time"
+
+// Result is how a change ended.
+type Result string
+
+// The results, each with an exit code of its own (DESIGN 9).
+const (
+	Done     Result = "done"     // 0: it is live, or there was nothing to do
+	Aborted  Result = "aborted"  // 1: refused or failed before the cutover; what was live still is
+	Reverted Result = "reverted" // 5: it was live, failed its probation, and the old one is live again
+)
+
+// Outcome is the end of a change; its JSON is the contract of `switch --json`.
+type Outcome struct {
+	Kind       string    `json:"kind"` // switch, rollback, reload, restart
+	Changed    bool      `json:"changed"`
+	Result     Result    `json:"outcome"`
+	Release    string    `json:"release"` // that was asked for
+	Commit     string    `json:"commit,omitempty"`
+	Previous   string    `json:"previous"` // that was live when it began
+	Generation int       `json:"generation"`
+	Steps      []Step    `json:"steps"`
+	Seconds    float64   `json:"seconds"`
+	Error      string    `json:"error,omitempty"`
+	Log        []string  `json:"log,omitempty"`      // last lines of the worker that failed
+	Warnings   []string  `json:"warnings,omitempty"` // what went on all the same, such as requests that were cut at the drain limit
+	Who        string    `json:"who"`
+	Started    time.Time `json:"started"`
+}
+
+// Step is one step of a change.
+type Step struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+	Detail  string  `json:"detail,omitempty"`
+}
+
+// Event is what a change says while it runs: a step that begins, a line of progress inside it, or a step that ended.
+type Event struct {
+	Type    string  `json:"type"` // "begin", "progress", "output", "end"
+	Step    string  `json:"step"`
+	Detail  string  `json:"detail,omitempty"`  // progress: what it waits for; output: one line of a hook; end: what it did
+	Seconds float64 `json:"seconds,omitempty"` // end: how long it took
+}

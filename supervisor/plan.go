@@ -1,0 +1,65 @@
+package supervisor
+
+import (
+	"time"
+
+	"superctl/supervisor/health"
+	"superctl/supervisor/worker"
+)
+
+// Plan is all that a generation runs: one release and one reading of the config, frozen. Whatever dies and is started
+// again is started from the generation's plan, never from what has since landed on disk (DESIGN 1, promise 3). It is kept
+// in the state file.
+type Plan struct {
+	Release   Release   `json:"release"`
+	Processes []Process `json:"processes"`
+
+	Probation time.Duration `json:"probation"` // how long the new generation must stay healthy before the old one is let go
+	Standby   time.Duration `json:"standby"`   // how long the old one is kept warm after that; 0 = not at all
+	Settle    time.Duration `json:"settle"`    // the limit of the wait after a cutover
+	Hooks     Hooks         `json:"hooks"`
+}
+
+// Release names a directory of application code. The supervisor never looks inside.
+type Release struct {
+	Name   string `json:"name"`
+	Path   string `json:"path"`             // real path, symlinks resolved
+	Commit string `json:"commit,omitempty"` // as the release itself records it; "" when unknown
+}
+
+// Process is a kind of program that the app runs, as in a Procfile.
+type Process struct {
+	Name         string             `json:"name"`
+	Command      []string           `json:"command"` // argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
+	Env          []string           `json:"env"`     // built (DESIGN 5), without what differs from worker to worker
+	Dir          string             `json:"dir"`
+	User         *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
+	Listen       []string           `json:"listen,omitempty"`
+	Instances    int                `json:"instances"`
+	Strategy     Strategy           `json:"strategy"`
+	StopSignal   int                `json:"stop_signal"` // to the main process only
+	Drain        time.Duration      `json:"drain"`       // from the stop signal to SIGKILL
+	Notify       bool               `json:"notify"`      // ready only after READY=1
+	StartTimeout time.Duration      `json:"start_timeout"`
+	ReadyAfter   time.Duration      `json:"ready_after"` // for a process that has neither READY=1 nor a listener
+	Health       *health.Check      `json:"health,omitempty"`
+}
+
+// Strategy is how the workers of a new generation replace those of the old one (DESIGN 7).
+type Strategy string
+
+// The strategies.
+const (
+	Overlap Strategy = "overlap" // all new staged and proved, cutover, old drained
+	Single  Strategy = "single"  // old stopped and gone, then new started; two never run at once
+)
+
+// Hooks are commands that run around a switch in the new release's directory and environment.
+type Hooks struct {
+	Before  [][]string         `json:"before,omitempty"`
+	After   [][]string         `json:"after,omitempty"`
+	Env     []string           `json:"env,omitempty"`
+	Dir     string             `json:"dir,omitempty"`
+	User    *worker.Credential `json:"user,omitempty"`
+	Timeout time.Duration      `json:"timeout,omitempty"` // of each command
+}

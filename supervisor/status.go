@@ -1,0 +1,64 @@
+package supervisor
+
+import "time"
+
+// Status is the app as it is now; its JSON is the contract of `status --json` (DESIGN 9).
+type Status struct {
+	App         string             `json:"app"`
+	Version     string             `json:"version"`
+	PID         int                `json:"pid"`
+	Since       time.Time          `json:"since"`   // when this daemon started
+	Release     string             `json:"release"` // live; "" when none is
+	Commit      string             `json:"commit,omitempty"`
+	Previous    string             `json:"previous"` // where rollback goes; "" when nowhere
+	Generation  int                `json:"generation"`
+	Health      string             `json:"health"`           // "ok", "degraded" or "down"
+	Reason      string             `json:"reason,omitempty"` // why it is not ok
+	Changing    *ChangeStatus      `json:"changing"`
+	Last        *Outcome           `json:"last"` // of the newest change that this state file knows, or null
+	Generations []GenerationStatus `json:"generations"`
+	Listeners   []ListenerStatus   `json:"listeners"`
+}
+
+// ChangeStatus is the change in progress.
+type ChangeStatus struct {
+	Kind    string    `json:"kind"` // switch, rollback, reload, restart, stop
+	Who     string    `json:"who"`
+	Release string    `json:"release"` // where it goes
+	Step    string    `json:"step"`
+	Since   time.Time `json:"since"`
+}
+
+// GenerationStatus is one generation that still has workers or a listener.
+type GenerationStatus struct {
+	ID          int            `json:"id"`
+	Release     string         `json:"release"`
+	Commit      string         `json:"commit,omitempty"`
+	State       string         `json:"state"` // booting, staged, live, standby, draining
+	Since       time.Time      `json:"since"` // of this state
+	Connections int            `json:"connections"`
+	Workers     []WorkerStatus `json:"workers"`
+}
+
+// WorkerStatus is one worker.
+type WorkerStatus struct {
+	Process     string    `json:"process"`
+	Instance    int       `json:"instance"`
+	PID         int       `json:"pid"`
+	State       string    `json:"state"`            // starting, ready, backoff, stopping, killing, exited, failed
+	Status      string    `json:"status,omitempty"` // what the worker last said of itself with STATUS=
+	Restarts    int       `json:"restarts"`
+	Since       time.Time `json:"since"`
+	MemoryBytes uint64    `json:"memory_bytes"`     // resident, of the worker and its children
+	Reason      string    `json:"reason,omitempty"` // how it last ended
+}
+
+// ListenerStatus is one listener of the app.
+type ListenerStatus struct {
+	Name       string `json:"name"`
+	Address    string `json:"address"`
+	Gate       string `json:"gate"`
+	Generation int    `json:"generation"`
+	Queue      int    `json:"queue"`
+	QueueLimit int    `json:"queue_limit"`
+}
