@@ -1,0 +1,21 @@
+SECRET_KEY = "only for tests"
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "shop.urls"
+WSGI_APPLICATION = "shop.wsgi.application"
+USE_TZ = True
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 << 20
+MIDDLEWARE = [
+    "shop.release.Signature",
+    "django.middleware.common.CommonMiddleware",
+    "shop.release.Misbehaving",
+]
+# Django tells nobody of an error in production unless it is told to.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "loggers": {"django.request": {"handlers": ["stderr"], "level": "ERROR", "propagate": False}},
+}

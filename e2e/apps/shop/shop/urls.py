@@ -1,0 +1,11 @@
+from django.urls import path
+
+from shop import views
+
+urlpatterns = [
+    path("", views.index),
+    path("healthz/", views.healthz),
+    path("slow", views.slow),
+    path("echo", views.echo),
+    path("stream", views.stream),
+]

@@ -1,0 +1,53 @@
+import hashlib
+import os
+import time
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.views.decorators.http import require_GET, require_POST
+
+from shop import release
+
+CHUNK = bytes(range(256)) * 256
+STREAM_CHUNKS = 32  # of 64 KiB: 2 MiB
+
+
+@require_GET
+def index(request):
+    return JsonResponse({"release": release.NAME, "generation": release.GENERATION, "pid": os.getpid()})
+
+
+@require_GET
+def healthz(request):
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@require_GET
+def slow(request):
+    seconds = float(request.GET.get("s", "1"))
+    time.sleep(seconds)
+    return JsonResponse({"release": release.NAME, "slept": seconds})
+
+
+@require_POST
+def echo(request):
+    body = request.body
+    return JsonResponse({"length": len(body), "sha256": hashlib.sha256(body).hexdigest()})
+
+
+@require_GET
+def stream(request):
+    def chunks():
+        for _ in range(STREAM_CHUNKS):
+            yield CHUNK
+
+    async def async_chunks():
+        for chunk in chunks():
+            yield chunk
+
+    asynchronous = isinstance(request, ASGIRequest)
+    response = StreamingHttpResponse(
+        async_chunks() if asynchronous else chunks(), content_type="application/octet-stream"
+    )
+    response["X-Length"] = str(STREAM_CHUNKS * len(CHUNK))
+    return response
