@@ -1,0 +1,176 @@
+// Package apps makes releases of the test project: a small real Django site with a virtualenv of its own in each release.
+//
+// A release is made in about 100 ms, because its virtualenv is made without pip and finds the packages in the cache of
+// scripts/deps, through a .pth file. All that superctl sees of a virtualenv is the release's own and as pip would leave it:
+// the interpreter's path, pyvenv.cfg, and console scripts that name that interpreter (uWSGI, which is no script, is a copy).
+// What releases share is only the code of the packages, as they would if each had installed the same lock.
+//
+// It starts nothing but `python -m venv`, and knows nothing of superctl.
+package apps
+
+import (
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+//go:embed all:shop
+var project embed.FS
+
+// Fault is how a release misbehaves.
+type Fault string
+
+// The faults. Those of shop/release.py happen in the application; the rest are made by Builder.
+const (
+	Good             Fault = ""
+	ImportError      Fault = "import-error"
+	Error500         Fault = "error-500"
+	Slow             Fault = "slow"
+	Hang             Fault = "hang"
+	Sometimes        Fault = "sometimes"
+	DiesAfterCutover Fault = "dies-after-cutover"
+
+	ExitsAtOnce      Fault = "exits-at-once"     // the server's program says why and exits 7
+	ExitsLater       Fault = "exits-later"       // the same after Seconds, without ever having served
+	ListensElsewhere Fault = "listens-elsewhere" // the server ignores its descriptor and binds a port of its own
+	NoVirtualenv     Fault = "no-virtualenv"     // nobody has run pip
+	HalfCopied       Fault = "half-copied"       // the copy is still going on: .incomplete, and files are missing
+	Unreadable       Fault = "unreadable"        // mode 0: for a user who is not root
+)
+
+// Behaviour is what a release does besides serving.
+type Behaviour struct {
+	ImportSeconds    float64 `json:"import_seconds,omitempty"`     // the import waits
+	ImportCPUSeconds float64 `json:"import_cpu_seconds,omitempty"` // the import computes
+	Fault            Fault   `json:"fault,omitempty"`
+	Seconds          float64 `json:"seconds,omitempty"` // of the faults that take time
+	Marker           string  `json:"marker,omitempty"`  // DiesAfterCutover: a file; once it is there the release exits when it is started
+}
+
+// Builder makes releases from the packages in Cache, the directory that scripts/deps prints.
+type Builder struct{ Cache string }
+
+// Release makes the release dir, which must not exist.
+func (b Builder) Release(dir string, be Behaviour) error {
+	if err := b.release(dir, be); err != nil {
+		return fmt.Errorf("make release %s: %w", dir, err)
+	}
+	return nil
+}
+
+func (b Builder) release(dir string, be Behaviour) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	if err := copyProject(dir); err != nil {
+		return err
+	}
+	behaviour, err := json.MarshalIndent(be, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "release.json"), behaviour, 0o644); err != nil {
+		return err
+	}
+	if be.Fault != NoVirtualenv {
+		if err := b.virtualenv(filepath.Join(dir, "venv"), be); err != nil {
+			return err
+		}
+	}
+	switch be.Fault {
+	case HalfCopied:
+		return errors.Join(os.WriteFile(filepath.Join(dir, ".incomplete"), nil, 0o644), os.Remove(filepath.Join(dir, "shop", "urls.py")))
+	case Unreadable:
+		return os.Chmod(dir, 0)
+	default:
+		return nil
+	}
+}
+
+func copyProject(dir string) error {
+	return fs.WalkDir(project, "shop", func(path string, d fs.DirEntry, err error) error {
+		to := filepath.Join(dir, strings.TrimPrefix(path, "shop"))
+		switch {
+		case err != nil:
+			return err
+		case d.Name() == "__pycache__":
+			return fs.SkipDir
+		case d.IsDir():
+			return os.MkdirAll(to, 0o755)
+		}
+		content, err := project.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, content, 0o644)
+	})
+}
+
+// servers are the programs that a release has of its own.
+func servers() []string { return []string{"gunicorn", "uvicorn", "django-admin"} }
+
+func (b Builder) virtualenv(venv string, be Behaviour) error {
+	base, err := filepath.EvalSymlinks(filepath.Join(b.Cache, "bin", "python3"))
+	if err != nil {
+		return fmt.Errorf("the cache of scripts/deps: %w", err)
+	}
+	if out, err := exec.Command(base, "-m", "venv", "--without-pip", venv).CombinedOutput(); err != nil {
+		return fmt.Errorf("python -m venv: %w: %s", err, out)
+	}
+	packages, err := filepath.Glob(filepath.Join(b.Cache, "lib", "python3.*", "site-packages"))
+	if err != nil || len(packages) != 1 {
+		return fmt.Errorf("the cache of scripts/deps: site-packages: %v", packages)
+	}
+	own, err := filepath.Glob(filepath.Join(venv, "lib", "python3.*", "site-packages"))
+	if err != nil || len(own) != 1 {
+		return fmt.Errorf("virtualenv: site-packages: %v", own)
+	}
+	if err := os.WriteFile(filepath.Join(own[0], "cache.pth"), []byte(packages[0]+"\n"), 0o644); err != nil {
+		return err
+	}
+	for _, name := range servers() {
+		if err := b.script(venv, name, be); err != nil {
+			return err
+		}
+	}
+	uwsgi, err := os.ReadFile(filepath.Join(b.Cache, "bin", "uwsgi"))
+	if err != nil {
+		return err
+	}
+	// A copy, because uWSGI finds its virtualenv beside its own executable, with links resolved.
+	return os.WriteFile(filepath.Join(venv, "bin", "uwsgi"), uwsgi, 0o755)
+}
+
+// script writes a console script as pip does: the cache's, with this virtualenv's interpreter.
+func (b Builder) script(venv, name string, be Behaviour) error {
+	content, err := os.ReadFile(filepath.Join(b.Cache, "bin", name))
+	if err != nil {
+		return err
+	}
+	_, body, _ := strings.Cut(string(content), "\n")
+	script := "#!" + filepath.Join(venv, "bin", "python") + "\n"
+	switch be.Fault {
+	case ExitsAtOnce:
+		script += "import sys\nprint('fatal: the licence has run out', file=sys.stderr)\nsys.exit(7)\n"
+	case ExitsLater:
+		script += fmt.Sprintf("import sys, time\nprint('waiting for the database', file=sys.stderr, flush=True)\ntime.sleep(%g)\n", be.Seconds) +
+			"print('fatal: no database', file=sys.stderr)\nsys.exit(1)\n"
+	case ListensElsewhere:
+		script += "import os, sys\nos.environ.pop('LISTEN_FDS', None)\n" +
+			"sys.argv[1:1] = ['--bind', '127.0.0.1:0'] if 'gunicorn' in sys.argv[0] else ['--port', '0']\n"
+	default:
+	}
+	return os.WriteFile(filepath.Join(venv, "bin", name), []byte(script+body), 0o755)
+}
+
+// InApplication says whether the fault happens in the application, whatever server runs it.
+func (f Fault) InApplication() bool {
+	return slices.Contains([]Fault{ImportError, Error500, Slow, Hang, Sometimes, DiesAfterCutover}, f)
+}

@@ -1,0 +1,206 @@
+package harness
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"superctl/e2e/load"
+)
+
+// Command is one superctl command that runs, or has run.
+type Command struct {
+	app    *App
+	Args   []string
+	cmd    *exec.Cmd
+	stdout syncBuffer
+	stderr syncBuffer
+	exited chan struct{}
+
+	Code         int // -1: ended by a signal
+	Began, Ended time.Time
+}
+
+// Command runs a command to its end.
+func (a *App) Command(args ...string) *Command {
+	a.T.Helper()
+	c := a.Begin(args...)
+	c.Wait()
+	return c
+}
+
+// Begin starts a command.
+func (a *App) Begin(args ...string) *Command {
+	a.T.Helper()
+	c := &Command{app: a, Args: args, exited: make(chan struct{}), Began: time.Now()}
+	c.cmd = exec.Command(a.Run.Binary, args...)
+	c.cmd.Dir, c.cmd.Env = a.Dir, a.env()
+	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
+	a.must(c.cmd.Start())
+	go func() {
+		_ = c.cmd.Wait()
+		c.Ended, c.Code = time.Now(), c.cmd.ProcessState.ExitCode()
+		close(c.exited)
+	}()
+	return c
+}
+
+// Wait waits for the command's end.
+func (c *Command) Wait() *Command {
+	c.app.T.Helper()
+	select {
+	case <-c.exited:
+	case <-time.After(2 * patience):
+		_ = c.cmd.Process.Kill()
+		<-c.exited
+		c.app.Fatalf("%s did not end within %s", c, 2*patience)
+	}
+	return c
+}
+
+// Interrupt is Ctrl-C.
+func (c *Command) Interrupt() {
+	if err := c.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		c.app.Fatalf("interrupt %s: %v", c, err)
+	}
+}
+
+// Kill hangs up on the daemon without a word.
+func (c *Command) Kill() { _ = c.cmd.Process.Signal(syscall.SIGKILL) }
+
+// Want ends the test unless the command ended with that exit code.
+func (c *Command) Want(code int) *Command {
+	c.app.T.Helper()
+	if c.Code != code {
+		c.app.Fatalf("%s: exit code %d, want %d\n%s", c, c.Code, code, c.Text())
+	}
+	return c
+}
+
+// Says ends the test unless the command wrote all of the words, on stdout or stderr.
+func (c *Command) Says(words ...string) *Command {
+	c.app.T.Helper()
+	for _, w := range words {
+		if !strings.Contains(c.Text(), w) {
+			c.app.Fatalf("%s does not say %q:\n%s", c, w, c.Text())
+		}
+	}
+	return c
+}
+
+// Stdout is what it has written to stdout until now.
+func (c *Command) Stdout() string { return c.stdout.String() }
+
+// Stderr is what it has written to stderr until now.
+func (c *Command) Stderr() string { return c.stderr.String() }
+
+// Text is both.
+func (c *Command) Text() string { return c.Stdout() + c.Stderr() }
+
+// String is the command as it was typed.
+func (c *Command) String() string { return "superctl " + strings.Join(c.Args, " ") }
+
+// Await waits until the command has written text, on stdout or stderr.
+func (c *Command) Await(text string) {
+	c.app.T.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		out, errs := c.stdout.grown(), c.stderr.grown()
+		if strings.Contains(c.Text(), text) {
+			return
+		}
+		select {
+		case <-out:
+		case <-errs:
+		case <-c.exited:
+			if !strings.Contains(c.Text(), text) {
+				c.app.Fatalf("%s ended with %d and did not say %q:\n%s", c, c.Code, text, c.Text())
+			}
+		case <-late.C:
+			c.app.Fatalf("%s did not say %q within %s:\n%s", c, text, patience, c.Text())
+		}
+	}
+}
+
+// Change runs a command that changes something, with --json, and returns what it reports.
+func (a *App) Change(code int, args ...string) Outcome {
+	a.T.Helper()
+	return a.Command(append(args, "--json")...).Want(code).Outcome()
+}
+
+// Outcome is the outcome in the output of a command with --json: its last JSON value.
+func (c *Command) Outcome() Outcome {
+	c.app.T.Helper()
+	var last json.RawMessage
+	dec := json.NewDecoder(strings.NewReader(c.Stdout()))
+	for {
+		var v json.RawMessage
+		if err := dec.Decode(&v); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			c.app.Fatalf("%s: its output is not JSON: %v\n%s", c, err, c.Text())
+		}
+		last = v
+	}
+	var wrapped struct {
+		Outcome *json.RawMessage `json:"outcome"`
+	}
+	var o Outcome
+	if json.Unmarshal(last, &wrapped) == nil && wrapped.Outcome != nil && bytes.HasPrefix(*wrapped.Outcome, []byte("{")) {
+		last = *wrapped.Outcome
+	}
+	if err := json.Unmarshal(last, &o); err != nil || o.Result == "" {
+		c.app.Fatalf("%s: no outcome in its output: %v\n%s", c, err, c.Text())
+	}
+	return o
+}
+
+// Status is what `status --json` says.
+func (a *App) Status() Status {
+	a.T.Helper()
+	c := a.Command("status", "--json").Want(0)
+	var s Status
+	if err := json.Unmarshal([]byte(c.Stdout()), &s); err != nil {
+		a.Fatalf("%s: %v\n%s", c, err, c.Text())
+	}
+	return s
+}
+
+// Live is the live generation in a status.
+func (a *App) Live(s Status) Generation {
+	a.T.Helper()
+	for _, g := range s.Generations {
+		if g.State == "live" && g.ID == s.Generation {
+			return g
+		}
+	}
+	a.Fatalf("no generation is live: %+v", s)
+	return Generation{}
+}
+
+// Cutover is when the gates turned in a change, which ended from one generation to another. A daemon that lies about it is
+// found out by the answers: they are what it is compared with.
+func (a *App) Cutover(from int, o Outcome) load.Cutover {
+	a.T.Helper()
+	began := o.Started
+	for _, s := range o.Steps {
+		took := time.Duration(s.Seconds * float64(time.Second))
+		if s.Name == "cutover" {
+			// Steps follow each other without a pause, but their lengths are rounded.
+			return load.Cutover{From: from, To: o.Generation, Began: began.Add(-slack), Ended: began.Add(took + slack)}
+		}
+		began = began.Add(took)
+	}
+	a.Fatalf("the outcome has no cutover: %+v", o)
+	return load.Cutover{}
+}
+
+// slack is what the moments of a cutover that are summed up from the steps' lengths may be wrong by.
+const slack = 5 * time.Millisecond

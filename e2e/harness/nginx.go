@@ -1,0 +1,143 @@
+package harness
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// nginx is a real nginx in front of the app, in the foreground, with all its files in the app's directory.
+type nginx struct {
+	app     *App
+	cmd     *exec.Cmd
+	address string
+	log     syncBuffer
+	exited  chan struct{}
+}
+
+// uwsgiParams are those of nginx's own file of that name.
+const uwsgiParams = `QUERY_STRING $query_string
+REQUEST_METHOD $request_method
+CONTENT_TYPE $content_type
+CONTENT_LENGTH $content_length
+REQUEST_URI $request_uri
+PATH_INFO $document_uri
+DOCUMENT_ROOT $document_root
+SERVER_PROTOCOL $server_protocol
+REQUEST_SCHEME $scheme
+REMOTE_ADDR $remote_addr
+REMOTE_PORT $remote_port
+SERVER_PORT $server_port
+SERVER_NAME $server_name`
+
+// startNginx starts nginx and waits for its first answer. It listens on a socket of ours, which it takes over as it takes
+// over an older nginx's in an upgrade, so that no port can be lost in between.
+func (a *App) startNginx() {
+	a.T.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	a.must(err)
+	tcp := l.(*net.TCPListener)
+	file, err := tcp.File()
+	a.must(err)
+	n := &nginx{app: a, address: l.Addr().String(), exited: make(chan struct{})}
+	a.must(os.Mkdir(a.Path("nginx"), 0o755))
+	a.WriteFile("nginx/nginx.conf", a.nginxConfig(n.address))
+
+	n.cmd = exec.Command(nginxBinary(), "-p", a.Path("nginx"), "-c", "nginx.conf", "-e", "stderr")
+	n.cmd.Dir = a.Dir
+	n.cmd.Env = append(a.env(), "NGINX=3;")
+	n.cmd.ExtraFiles = []*os.File{file}
+	n.cmd.Stdout, n.cmd.Stderr = &n.log, &n.log
+	a.must(n.cmd.Start())
+	_, _ = l.Close(), file.Close()
+	go func() {
+		_ = n.cmd.Wait()
+		close(n.exited)
+	}()
+	a.nginx = n
+
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	answered := make(chan error, 1)
+	go func() {
+		resp, err := client.Get("http://" + n.address + "/nginx-answers")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		answered <- err
+	}()
+	select {
+	case err = <-answered:
+	case <-n.exited:
+		err = fmt.Errorf("it ended: %s", n.cmd.ProcessState)
+	}
+	if err != nil {
+		a.Fatalf("start nginx: %v\n%s", err, n.log.String())
+	}
+}
+
+// nginxConfig has nothing that hides a failure: no second try, no other upstream, no marking as failed.
+func (a *App) nginxConfig(address string) string {
+	upstream := a.Address
+	pass := "proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection close; proxy_set_header Host $host; proxy_next_upstream off;"
+	if a.Options.Server.UWSGI {
+		var params strings.Builder
+		for line := range strings.Lines(uwsgiParams) {
+			fmt.Fprintf(&params, "uwsgi_param %s; ", strings.TrimSpace(line))
+		}
+		pass = params.String() + "uwsgi_pass app; uwsgi_next_upstream off;"
+	}
+	user := ""
+	if os.Geteuid() == 0 {
+		user = "user root;" // else its workers are another user's, and need permission for the app's socket
+	}
+	return fmt.Sprintf(`daemon off;
+%s
+worker_processes 1;
+pid nginx.pid;
+events { worker_connections 4096; }
+http {
+	access_log off;
+	client_body_temp_path body;
+	proxy_temp_path proxy;
+	uwsgi_temp_path uwsgi;
+	fastcgi_temp_path fastcgi;
+	scgi_temp_path scgi;
+	client_max_body_size 64m;
+	upstream app { server %s max_fails=0; }
+	server {
+		listen %s;
+		location = /nginx-answers { return 204; }
+		location / { %s }
+	}
+}
+`, user, upstream, address, pass)
+}
+
+// stop lets nginx finish what it has.
+func (n *nginx) stop() {
+	n.app.T.Helper()
+	_ = n.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-n.exited:
+	case <-time.After(patience):
+		_ = n.cmd.Process.Kill()
+		<-n.exited
+		n.app.T.Errorf("nginx did not end within %s\n%s", patience, n.log.String())
+	}
+	if n.app.T.Failed() && n.log.String() != "" {
+		n.app.T.Logf("nginx said:\n%s", n.log.String())
+	}
+}
+
+// nginxBinary is nginx's path: Debian has it where the PATH of a user who is not root does not lead.
+func nginxBinary() string {
+	if path, err := exec.LookPath("nginx"); err == nil {
+		return path
+	}
+	return "/usr/sbin/nginx"
+}

@@ -1,0 +1,82 @@
+package harness
+
+import "time"
+
+// Status is the contract of `status --json` as a user's script reads it: written down here a second time, so that a change
+// of the daemon's own types cannot change the contract unseen.
+type Status struct {
+	App         string       `json:"app"`
+	Version     string       `json:"version"`
+	PID         int          `json:"pid"`
+	Release     string       `json:"release"`
+	Previous    string       `json:"previous"`
+	Generation  int          `json:"generation"`
+	Health      string       `json:"health"`
+	Reason      string       `json:"reason"`
+	Changing    *Changing    `json:"changing"`
+	Last        *Outcome     `json:"last"`
+	Generations []Generation `json:"generations"`
+	Listeners   []Listener   `json:"listeners"`
+}
+
+// Changing is the change in progress.
+type Changing struct {
+	Kind    string    `json:"kind"`
+	Who     string    `json:"who"`
+	Release string    `json:"release"`
+	Step    string    `json:"step"`
+	Since   time.Time `json:"since"`
+}
+
+// Generation is one generation of a status.
+type Generation struct {
+	ID          int       `json:"id"`
+	Release     string    `json:"release"`
+	State       string    `json:"state"`
+	Since       time.Time `json:"since"`
+	Connections int       `json:"connections"`
+	Workers     []Worker  `json:"workers"`
+}
+
+// Worker is one worker of a status.
+type Worker struct {
+	Process     string    `json:"process"`
+	Instance    int       `json:"instance"`
+	PID         int       `json:"pid"`
+	State       string    `json:"state"`
+	Restarts    int       `json:"restarts"`
+	Since       time.Time `json:"since"`
+	MemoryBytes uint64    `json:"memory_bytes"`
+	Reason      string    `json:"reason"`
+}
+
+// Listener is one listener of a status.
+type Listener struct {
+	Name       string `json:"name"`
+	Address    string `json:"address"`
+	Gate       string `json:"gate"`
+	Generation int    `json:"generation"`
+	Queue      int    `json:"queue"`
+}
+
+// Outcome is the contract of `switch --json` and of every other command that changes something.
+type Outcome struct {
+	Changed    bool      `json:"changed"`
+	Result     string    `json:"outcome"` // done, aborted, reverted
+	Release    string    `json:"release"`
+	Previous   string    `json:"previous"`
+	Generation int       `json:"generation"`
+	Steps      []Step    `json:"steps"`
+	Seconds    float64   `json:"seconds"`
+	Error      string    `json:"error"`
+	Log        []string  `json:"log"`
+	Warnings   []string  `json:"warnings"`
+	Started    time.Time `json:"started"`
+}
+
+// Step is one step of an outcome.
+type Step struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+	Detail  string  `json:"detail"`
+}
