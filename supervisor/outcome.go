@@ -32,9 +32,10 @@ type Outcome struct {
 
 // Step is one step of a change.
 type Step struct {
-	Name    string  `json:"name"`
-	Seconds float64 `json:"seconds"`
-	Detail  string  `json:"detail,omitempty"`
+	Name    string    `json:"name"`
+	Began   time.Time `json:"began"`
+	Seconds float64   `json:"seconds"`
+	Detail  string    `json:"detail,omitempty"`
 }
 
 // Event is what a change says while it runs: a step that begins, a line of progress inside it, or a step that ended.

@@ -43,6 +43,7 @@ type Process struct {
 	StartTimeout time.Duration      `json:"start_timeout"`
 	ReadyAfter   time.Duration      `json:"ready_after"` // for a process that has neither READY=1 nor a listener
 	Health       *health.Check      `json:"health,omitempty"`
+	NoFile       uint64             `json:"nofile,omitempty"` // RLIMIT_NOFILE; 0 = the daemon's own
 }
 
 // Strategy is how the workers of a new generation replace those of the old one (DESIGN 7).

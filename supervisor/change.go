@@ -1,0 +1,263 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// change is one transaction (DESIGN 6). It runs in a goroutine of its own, step by step, and reaches what the owner owns
+// through do and await only.
+type change struct {
+	s     *Supervisor
+	req   Request
+	began time.Time
+
+	// ctx ends when the change must not go on: before the cutover because the client hung up, at any time because the
+	// daemon stops or because a rollback overtakes a probation. The cause says which.
+	ctx    context.Context //nolint:containedctx // it is the lifetime of the change itself, not of one call
+	cancel context.CancelCauseFunc
+	events chan Event // for the client; nobody waits for a client that does not read
+	done   chan struct{}
+
+	// Owned by Run.
+	stepName  string
+	release   Release // where it goes, once that is known
+	committed bool    // the gate has turned
+
+	// Owned by the goroutine of the change.
+	plan      Plan
+	from, to  *generation
+	warm      bool // to is an earlier generation that was kept
+	unchanged string
+	was       struct{ release, previous *Release }
+	steps     []Step
+	warnings  []string
+	outcome   *Outcome
+}
+
+var (
+	errHungUp = errors.New("the client hung up before the cutover")
+	errPassed = errors.New("the time is over")
+)
+
+// overtakenError is the end of a probation by a rollback.
+type overtakenError struct{ who string }
+
+func (e *overtakenError) Error() string { return "rolled back by " + e.who + " during its probation" }
+
+// Change runs one change and returns when its outcome is known; emit gets its events as they happen. When ctx ends before
+// the cutover the change is aborted, after it the change goes on to its end. The error is a *BusyError or a *RefusedError:
+// nothing was begun.
+func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
+	var c, busy *change
+	var err error
+	if stopped := s.do(func() { c, busy, err = s.begin(req) }); stopped != nil {
+		return nil, &RefusedError{Err: stopped}
+	}
+	if busy != nil {
+		<-busy.done
+		return overtake(busy, req), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	unhook := context.AfterFunc(ctx, func() {
+		_ = s.do(func() {
+			if !c.committed {
+				c.cancel(errHungUp)
+			}
+		})
+	})
+	defer unhook()
+	for ev := range c.events {
+		if ctx.Err() == nil {
+			emit(ev)
+		}
+	}
+	<-c.done
+	return c.outcome, nil
+}
+
+// begin makes req the change in progress. A rollback that meets a probation ends that probation instead, and gets the
+// change to wait for as busy.
+func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
+	switch {
+	case s.stopping:
+		return nil, nil, &RefusedError{Err: ErrStopping}
+	case s.change != nil && req.Kind == Rollback && s.change.stepName == stepProbation && s.change.from != nil:
+		s.change.cancel(&overtakenError{req.Who})
+		return nil, s.change, nil
+	case s.change != nil:
+		return nil, nil, &BusyError{*s.changing()}
+	}
+	if err := s.refuse(req); err != nil {
+		return nil, nil, err
+	}
+	c = &change{s: s, req: req, began: time.Now(), events: make(chan Event, 1024), done: make(chan struct{}), stepName: "begin"}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.from = s.live
+	c.was.release, c.was.previous = s.release, s.previous
+	s.change = c
+	s.beside(c.run)
+	return c, nil, nil
+}
+
+// refuse says why a request can be no change.
+func (s *Supervisor) refuse(req Request) error {
+	switch req.Kind {
+	case Switch:
+		if req.Release == "" {
+			return &RefusedError{Usage: true, Err: errors.New("switch needs a release; superctl releases lists them")}
+		}
+	case Rollback:
+		if s.previous == nil {
+			return &RefusedError{Err: errors.New("there is no earlier release to go back to; superctl switch RELEASE goes to any")}
+		}
+	case Reload:
+		if s.live == nil {
+			return &RefusedError{Err: errors.New("no release is live, so there is nothing to reload; superctl switch RELEASE starts one")}
+		}
+	case Restart:
+		if s.live == nil {
+			return &RefusedError{Err: errors.New("no release is live, so there is nothing to restart; superctl switch RELEASE starts one")}
+		}
+		names := processNames(s.live.plan)
+		if !slices.Contains(names, req.Process) {
+			return &RefusedError{Usage: true, Err: fmt.Errorf("no process is called %q; %s has %v", req.Process, s.live.plan.Release.Name, names)}
+		}
+	case start:
+	default:
+		return &RefusedError{Usage: true, Err: fmt.Errorf("unknown kind of change %q", req.Kind)}
+	}
+	return nil
+}
+
+func processNames(p Plan) []string {
+	names := make([]string, len(p.Processes))
+	for i := range p.Processes {
+		names[i] = p.Processes[i].Name
+	}
+	return names
+}
+
+// overtake is the outcome of a rollback that ended another change's probation.
+func overtake(c *change, req Request) *Outcome {
+	out := *c.outcome
+	out.Kind, out.Who = string(Rollback), req.Who
+	if out.Result == Reverted {
+		out.Result, out.Changed = Done, true
+		out.Release, out.Previous = out.Previous, out.Release
+		out.Error, out.Log = "", nil
+	}
+	return &out
+}
+
+// run performs the change and ends it.
+func (c *change) run() {
+	err := c.perform()
+	c.s.log.Info("change ended", zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.Who),
+		zap.String("release", c.plan.Release.Name), zap.Error(err))
+	c.outcome = c.conclude(err)
+	if c.s.opt.Record != nil && (c.outcome.Changed || err != nil) {
+		if err := c.s.opt.Record(*c.outcome); err != nil {
+			c.s.log.Error("record history", zap.Error(err))
+			c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
+		}
+	}
+	c.cancel(nil)
+	_ = c.s.do(func() {
+		c.s.change = nil
+		if c.req.Kind != start {
+			c.s.last = c.outcome
+		}
+		c.s.dirty = true
+	})
+	close(c.events)
+	close(c.done)
+}
+
+// conclude says how the change ended.
+func (c *change) conclude(err error) *Outcome {
+	out := &Outcome{
+		Kind: string(c.req.Kind), Result: Done, Changed: c.unchanged == "", Release: c.plan.Release.Name, Commit: c.plan.Release.Commit,
+		Steps: c.steps, Warnings: c.warnings, Who: c.req.Who, Started: c.began, Seconds: time.Since(c.began).Seconds(),
+	}
+	if out.Release == "" {
+		out.Release = c.req.Release
+	}
+	if c.was.release != nil {
+		out.Previous = c.was.release.Name
+	}
+	_ = c.s.do(func() {
+		if c.s.live != nil {
+			out.Generation = c.s.live.id
+		}
+	})
+	if err == nil {
+		return out
+	}
+	out.Changed = false
+	out.Result = Aborted
+	out.Error = err.Error()
+	var rev *revertedError
+	if errors.As(err, &rev) {
+		out.Result = Reverted
+	}
+	var f *failure
+	if errors.As(err, &f) {
+		out.Log = f.log
+	}
+	return out
+}
+
+// step runs one step: durable before it begins, told when it begins and ends, with a fault point on either side.
+func (c *change) step(name string, do func(context.Context) (string, error)) error {
+	var saved error
+	if err := c.s.do(func() {
+		c.stepName = name
+		saved = c.s.save()
+	}); err != nil {
+		return err
+	}
+	if saved != nil && !c.committed {
+		return fmt.Errorf("%s: %w", name, saved)
+	}
+	c.fault("before " + name)
+	c.emit(Event{Type: "begin", Step: name})
+	began := time.Now()
+	detail, err := do(c.ctx)
+	seconds := time.Since(began).Seconds()
+	c.fault("after " + name)
+	if err != nil {
+		c.emit(Event{Type: "fail", Step: name, Detail: err.Error(), Seconds: seconds})
+		c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: err.Error()})
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	c.emit(Event{Type: "end", Step: name, Detail: detail, Seconds: seconds})
+	c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: detail})
+	return nil
+}
+
+func (c *change) fault(point string) {
+	if c.s.opt.Fault != nil {
+		c.s.opt.Fault(point)
+	}
+}
+
+func (c *change) emit(ev Event) {
+	select {
+	case c.events <- ev:
+	default: // the client does not read; the outcome has every step
+	}
+}
+
+func (c *change) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	c.warnings = append(c.warnings, text)
+	c.s.log.Warn(text, zap.String("kind", string(c.req.Kind)))
+}

@@ -1,0 +1,351 @@
+package supervisor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+
+	"superctl/supervisor/health"
+	"superctl/supervisor/worker"
+)
+
+// world is an operating system, a gate and a directory of releases in virtual time.
+type world struct {
+	t    *testing.T
+	mu   sync.Mutex
+	gate *fakeGate
+	pid  int
+
+	releases map[string]behaviour
+	procs    []*fakeProc
+	running  map[string]int // process -> how many run now
+	peak     map[string]int
+	hooks    func(ctx context.Context, c worker.Command) error
+	records  []Outcome
+	pointed  string
+	plan     func(Plan) Plan // last touch on every plan
+}
+
+// behaviour is how the workers of a release act.
+type behaviour struct {
+	exitAfter   time.Duration // of every worker; 0 = never
+	answerAfter time.Duration // import time
+	answer      func(nth int) int
+	ignoreStop  bool
+	stopTakes   time.Duration
+	startErr    error
+	only        string // the process that this is true of; "" = all
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, pid: 100, releases: map[string]behaviour{}, running: map[string]int{}, peak: map[string]int{}}
+	w.gate = &fakeGate{w: w, name: "web", staged: map[int]bool{}}
+	return w
+}
+
+type fakeProc struct {
+	w        *world
+	pid      int
+	spec     worker.Spec
+	how      behaviour
+	born     time.Time
+	done     chan struct{}
+	exit     worker.Exit
+	once     sync.Once
+	asked    int
+	killed   bool
+	stopped  bool
+	deadline *time.Timer
+}
+
+func (w *world) start(spec worker.Spec) (process, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	how := w.releases[spec.Release]
+	if how.only != "" && how.only != spec.Process {
+		how = behaviour{}
+	}
+	if how.startErr != nil {
+		return nil, how.startErr
+	}
+	w.pid++
+	p := &fakeProc{w: w, pid: w.pid, spec: spec, how: how, born: time.Now(), done: make(chan struct{})}
+	w.procs = append(w.procs, p)
+	w.running[spec.Process]++
+	w.peak[spec.Process] = max(w.peak[spec.Process], w.running[spec.Process])
+	if how.exitAfter > 0 {
+		p.deadline = time.AfterFunc(how.exitAfter, func() { p.die(worker.Exit{Known: true, Code: 3}) })
+	}
+	return p, nil
+}
+
+func (p *fakeProc) die(e worker.Exit) {
+	p.once.Do(func() {
+		p.w.mu.Lock()
+		p.w.running[p.spec.Process]--
+		p.w.mu.Unlock()
+		if p.deadline != nil {
+			p.deadline.Stop()
+		}
+		p.exit = e
+		close(p.done)
+	})
+}
+
+func (p *fakeProc) alive() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+func (p *fakeProc) PID() int              { return p.pid }
+func (p *fakeProc) StartTime() uint64     { return uint64(p.pid) }
+func (p *fakeProc) Tag() string           { return fmt.Sprintf("tag-%d", p.pid) }
+func (p *fakeProc) Done() <-chan struct{} { return p.done }
+func (p *fakeProc) Exit() worker.Exit     { return p.exit }
+func (p *fakeProc) PIDs() []int           { return []int{p.pid} }
+func (p *fakeProc) Memory() uint64        { return 1 << 20 }
+func (p *fakeProc) KillAll() error {
+	p.killed = p.killed || p.alive()
+	p.die(worker.Exit{Known: true, Signal: syscall.SIGKILL})
+	return nil
+}
+
+func (p *fakeProc) Signal(syscall.Signal) error {
+	p.stopped = true
+	switch {
+	case p.how.ignoreStop:
+	case p.how.stopTakes > 0:
+		time.AfterFunc(p.how.stopTakes, func() { p.die(worker.Exit{Known: true}) })
+	default:
+		p.die(worker.Exit{Known: true})
+	}
+	return nil
+}
+
+type fakeOutput struct{ name string }
+
+func (o fakeOutput) Run(ctx context.Context, line func(worker.Line)) error {
+	line(worker.Line{Text: []byte("hello from " + o.name)})
+	<-ctx.Done()
+	return nil
+}
+func (o fakeOutput) Drain() error { return nil }
+func (o fakeOutput) Close() error { return nil }
+
+// fakeGate counts what a real gate would do, and lets health checks reach the workers of a generation.
+type fakeGate struct {
+	w       *world
+	mu      sync.Mutex
+	name    string
+	kind    string
+	staged  map[int]bool
+	live    int
+	turns   []int
+	private []*fakeGate
+}
+
+func (g *fakeGate) Name() string    { return g.name }
+func (g *fakeGate) Address() string { return "127.0.0.1:8000" }
+func (g *fakeGate) Kind() string {
+	if g.kind == "" {
+		return "steer"
+	}
+	return g.kind
+}
+
+func (g *fakeGate) Stage(gen int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.staged[gen] = true
+	return nil
+}
+func (g *fakeGate) FD(int) (int, error)         { return 3, nil }
+func (g *fakeGate) Relisten(int) error          { return nil }
+func (g *fakeGate) Queue(int) (int, int, error) { return 0, 2048, nil }
+func (g *fakeGate) Live() int                   { g.mu.Lock(); defer g.mu.Unlock(); return g.live }
+
+func (g *fakeGate) Connections(int, []int) (int, error) { return 2, nil }
+
+func (g *fakeGate) Cutover(gen int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.staged[gen] {
+		return fmt.Errorf("generation %d is not staged", gen)
+	}
+	g.live = gen
+	g.turns = append(g.turns, gen)
+	return nil
+}
+
+func (g *fakeGate) Settle(context.Context, int) (Settled, error) { return Settled{}, nil }
+
+func (g *fakeGate) Close(gen int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.staged, gen)
+	if g.live == gen {
+		g.live = 0
+	}
+	return nil
+}
+
+func (g *fakeGate) Private() (Gate, error) {
+	p := &fakeGate{w: g.w, name: g.name, kind: "private", staged: map[int]bool{}}
+	g.private = append(g.private, p)
+	return p, nil
+}
+
+func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
+	g.w.mu.Lock()
+	defer g.w.mu.Unlock()
+	for _, p := range slices.Backward(g.w.procs) {
+		if p.spec.Generation == gen && p.spec.Process == "web" && p.alive() && time.Since(p.born) >= p.how.answerAfter {
+			p.asked++
+			status := 200
+			if p.how.answer != nil {
+				status = p.how.answer(p.asked)
+			}
+			return answering(status), nil
+		}
+	}
+	return nil, syscall.ECONNREFUSED
+}
+
+// answering is a connection to a server that reads one request and gives one answer.
+func answering(status int) net.Conn {
+	client, server := net.Pipe()
+	go func() {
+		defer server.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(server)); err != nil {
+			return
+		}
+		fmt.Fprintf(server, "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status, http.StatusText(status))
+	}()
+	return client
+}
+
+func (w *world) resolve(_ context.Context, t Target) (Plan, error) {
+	name := t.Word
+	switch t.Kind {
+	case start:
+		if t.Live == nil {
+			return Plan{}, &NoReleaseError{"no release was live"}
+		}
+		name = t.Live.Name
+	case Reload:
+		name = t.Live.Name
+	case Rollback:
+		name = t.Previous.Name
+	}
+	if _, ok := w.releases[name]; !ok {
+		return Plan{}, errors.New("no release matches " + name)
+	}
+	p := Plan{
+		Release: Release{Name: name, Path: "/r/" + name},
+		Processes: []Process{{
+			Name: "web", Command: []string{"serve"}, Listen: []string{"web"}, Instances: 1, Strategy: Overlap, StopSignal: 15,
+			Drain: 30 * time.Second, StartTimeout: 60 * time.Second, ReadyAfter: time.Second,
+			Health: &health.Check{Protocol: "http", Path: "/", Status: []int{200}, Timeout: 5 * time.Second, Interval: 250 * time.Millisecond, HealthyAfter: 3},
+		}},
+		Probation: 10 * time.Second, Settle: 5 * time.Second,
+	}
+	if w.plan != nil {
+		p = w.plan(p)
+	}
+	return p, nil
+}
+
+func background(name string, strategy Strategy) Process {
+	return Process{
+		Name: name, Command: []string{name}, Instances: 1, Strategy: strategy, StopSignal: 15,
+		Drain: 30 * time.Second, StartTimeout: 60 * time.Second, ReadyAfter: time.Second,
+	}
+}
+
+// supervisor starts one in this world; stop ends it and waits for it.
+func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
+	w.t.Helper()
+	s = New(Options{
+		App: "shop", Version: "test", State: state, Gates: []Gate{w.gate}, Resolve: w.resolve,
+		Point:  func(r Release) error { w.pointed = r.Name; return nil },
+		Record: func(o Outcome) error { w.records = append(w.records, o); return nil },
+		Log:    zaptest.NewLogger(w.t, zaptest.Level(zapLevel)),
+	})
+	s.os = system{
+		start:  w.start,
+		output: func(path string, _ *worker.Credential) (output, error) { return fakeOutput{path}, nil },
+		run: func(ctx context.Context, c worker.Command, _ func(string)) error {
+			if w.hooks == nil {
+				return nil
+			}
+			return w.hooks(ctx, c)
+		},
+		end: func(workerState) error { return nil },
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	<-s.Started()
+	return s, func() {
+		w.t.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Errorf("Run: %v", err)
+		}
+		for name, n := range w.running {
+			if n != 0 {
+				w.t.Errorf("%d workers of %s outlive the supervisor", n, name)
+			}
+		}
+	}
+}
+
+// change asks for a change and returns its outcome; it must not be refused.
+func change1(t *testing.T, s *Supervisor, req Request) *Outcome {
+	t.Helper()
+	req.Who = "the test"
+	out, err := s.Change(context.Background(), req, func(Event) {})
+	if err != nil {
+		t.Fatalf("%s %s: %v", req.Kind, req.Release, err)
+	}
+	return out
+}
+
+func switchTo(t *testing.T, s *Supervisor, release string) *Outcome {
+	t.Helper()
+	return change1(t, s, Request{Kind: Switch, Release: release})
+}
+
+// want fails the test unless the outcome and the live release are these.
+func want(t *testing.T, s *Supervisor, out *Outcome, result Result, live string) {
+	t.Helper()
+	if out.Result != result {
+		t.Fatalf("outcome %s (%s), want %s", out.Result, out.Error, result)
+	}
+	if got := s.Status().Release; got != live {
+		t.Fatalf("%q is live, want %q", got, live)
+	}
+}
+
+// virtual runs a test in virtual time.
+func virtual(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Helper()
+	dir := t.TempDir()
+	_ = dir
+	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t)) })
+}

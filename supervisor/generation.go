@@ -1,0 +1,310 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"superctl/supervisor/health"
+	"superctl/supervisor/worker"
+)
+
+// generation is all workers started together from one plan. Its id and plan never change; the rest is owned by Run.
+type generation struct {
+	id    int
+	plan  Plan
+	gates map[string]Gate // the app's own, or private ones in a preflight
+
+	// staged says under which number a gate knows each listener of the generation. It is the generation's own, but for a
+	// listener that a restart of another process has carried over.
+	staged map[string]int
+
+	state     GenerationState
+	since     time.Time
+	instances []*instance
+	provers   map[string]*prover // by process
+	failure   *failure           // the first that went wrong before it was proved
+	deaths    int                // unexpected exits since it went live
+	lastDeath string
+	deathLog  []string // what the worker that died last wrote last
+	cut       []string // workers that were killed at their drain limit
+	done      chan struct{}
+}
+
+// failure says why a generation is refused.
+type failure struct {
+	reason string
+	log    []string // last lines of the worker that failed
+}
+
+func (f *failure) Error() string { return f.reason }
+
+// newGeneration makes a generation with an instance for each worker of the plan, all idle. only names the one process to
+// make instances for, "" for all.
+func (s *Supervisor) newGeneration(plan Plan, gates map[string]Gate, only string) *generation {
+	g := &generation{
+		id: s.next, plan: plan, gates: gates, state: Booting, since: time.Now(),
+		staged: make(map[string]int), provers: make(map[string]*prover), done: make(chan struct{}),
+	}
+	s.next++
+	for i := range g.plan.Processes {
+		p := &g.plan.Processes[i]
+		if only != "" && p.Name != only {
+			continue
+		}
+		for n := range p.Instances {
+			g.instances = append(g.instances, &instance{gen: g, proc: p, index: n, state: InstanceIdle, since: time.Now(), tail: worker.NewTail(tailLines)})
+		}
+	}
+	s.generations[g.id] = g
+	s.dirty = true
+	return g
+}
+
+// stage gives the generation its own listeners and starts the processes that have one.
+func (s *Supervisor) stage(g *generation) error {
+	for _, in := range g.instances {
+		for _, name := range in.proc.Listen {
+			if g.staged[name] != 0 {
+				continue // another instance's of the same process
+			}
+			gate := g.gates[name]
+			if gate == nil {
+				return fmt.Errorf("listener %q is new: restart the daemon to open it", name)
+			}
+			if err := gate.Stage(g.id); err != nil {
+				return fmt.Errorf("stage listener %q: %w", name, err)
+			}
+			g.staged[name] = g.id
+		}
+	}
+	for _, in := range g.instances {
+		if len(in.proc.Listen) > 0 {
+			s.want(in)
+		}
+	}
+	return nil
+}
+
+// listeners are the names of the generation's own listeners.
+func (g *generation) listeners() []string { return slices.Sorted(maps.Keys(g.staged)) }
+
+// of lists the instances of one process.
+func (g *generation) of(process string) []*instance {
+	var list []*instance
+	for _, in := range g.instances {
+		if in.proc.Name == process {
+			list = append(list, in)
+		}
+	}
+	return list
+}
+
+// transit moves the generation by its table.
+func (s *Supervisor) transit(g *generation, ev generationEvent) {
+	to, ok := generationTable[g.state][ev]
+	if !ok {
+		panic(fmt.Sprintf("supervisor: no transition for a generation that is %s and %s", g.state, ev))
+	}
+	if to == g.state {
+		return
+	}
+	s.log.Info("generation", zap.Int("generation", g.id), zap.String("release", g.plan.Release.Name),
+		zap.String("from", string(g.state)), zap.String("to", string(to)))
+	g.state, g.since = to, time.Now()
+	s.dirty = true
+}
+
+// compare holds what a generation is against what its workers are, and moves it when they have got there.
+func (s *Supervisor) compare(g *generation) {
+	for name, p := range g.provers {
+		if !slices.ContainsFunc(g.of(name), func(in *instance) bool { return in.state == InstanceStarting }) {
+			p.cancel()
+			delete(g.provers, name)
+		}
+	}
+	switch g.state {
+	case Booting:
+		if g.failure == nil && g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
+			s.transit(g, proved)
+		}
+	case Draining:
+		if slices.ContainsFunc(g.instances, func(in *instance) bool { return in.state != InstanceExited }) {
+			return
+		}
+		s.transit(g, emptied)
+		s.bury(g)
+	case Staged, Live, Standby, Gone:
+	}
+}
+
+// provenBy tells whether all instances of the processes that match are ready.
+func (g *generation) provenBy(match func(*Process) bool) bool {
+	for _, in := range g.instances {
+		if match(in.proc) && in.state != InstanceReady {
+			return false
+		}
+	}
+	return true
+}
+
+// retire tells every worker of the generation to finish.
+func (s *Supervisor) retire(g *generation) {
+	s.transit(g, retired)
+	for _, in := range g.instances {
+		s.unwant(in)
+	}
+	if s.live == g {
+		s.live = nil
+	}
+}
+
+// bury closes what is left of a generation whose last worker is gone.
+func (s *Supervisor) bury(g *generation) {
+	for _, name := range g.listeners() {
+		gate, id := g.gates[name], g.staged[name]
+		if n, _, err := gate.Queue(id); err == nil && n > 0 && gate.Kind() != "shared" {
+			s.log.Warn("connections are still queued for a generation that is gone; they are reset now",
+				zap.Int("generation", g.id), zap.String("listener", name), zap.Int("connections", n))
+		}
+		if err := gate.Close(id); err != nil {
+			s.log.Error("close listener", zap.Int("generation", g.id), zap.String("listener", name), zap.Error(err))
+		}
+	}
+	delete(s.generations, g.id)
+	s.dirty = true
+	close(g.done)
+	s.recordCuts(g)
+}
+
+// recordCuts puts into the history what the end of a generation has cost.
+func (s *Supervisor) recordCuts(g *generation) {
+	if len(g.cut) == 0 || s.opt.Record == nil {
+		return
+	}
+	record := Outcome{
+		Kind: "drain", Result: Done, Release: g.plan.Release.Name, Commit: g.plan.Release.Commit, Generation: g.id,
+		Warnings: g.cut, Who: "the daemon", Started: g.since, Seconds: time.Since(g.since).Seconds(),
+	}
+	s.beside(func() {
+		if err := s.opt.Record(record); err != nil {
+			s.log.Error("record history", zap.Error(err))
+		}
+	})
+}
+
+// fail notes the first thing that went wrong with a generation that has not proved itself.
+func (s *Supervisor) fail(g *generation, in *instance, reason string) {
+	if g.failure != nil {
+		return
+	}
+	g.failure = &failure{reason: reason}
+	if in != nil {
+		g.failure.log = in.tail.Lines()
+	}
+}
+
+// respawns tells whether the generation's workers are started again when they die: only once it has proved itself.
+func (g *generation) respawns() bool { return g.state == Live || g.state == Standby }
+
+// prover asks one process of a generation whether it serves, again and again until the owner cancels it.
+type prover struct {
+	cancel context.CancelFunc
+	passed int // in a row
+	ever   bool
+	newest health.Result
+	asked  int
+}
+
+// prove sees to it that somebody asks the process for its health while an instance of it starts.
+func (s *Supervisor) prove(g *generation, p *Process) {
+	if p.Health == nil || len(p.Listen) == 0 || g.provers[p.Name] != nil {
+		return
+	}
+	gate, id := g.gates[p.Listen[0]], g.staged[p.Listen[0]]
+	ctx, cancel := context.WithCancel(context.Background())
+	pr := &prover{cancel: cancel}
+	g.provers[p.Name] = pr
+	check := *p.Health
+	s.beside(func() {
+		s.ask(ctx, check, gate, id, func(r health.Result) bool {
+			s.post(func() {
+				if ctx.Err() == nil {
+					s.checked(g, p, pr, r)
+				}
+			})
+			return true
+		})
+	})
+}
+
+// ask runs the check at its interval until ctx ends or answer returns false.
+func (s *Supervisor) ask(ctx context.Context, check health.Check, gate Gate, id int, answer func(health.Result) bool) {
+	for {
+		r := check.Run(ctx, dialer(gate, id))
+		if ctx.Err() != nil || !answer(r) {
+			return
+		}
+		select {
+		case <-time.After(check.Interval):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// checked takes one answer. A release that has answered well once and then does not is refused at once: one that answers
+// only sometimes would pass sooner or later if it were asked for long enough.
+func (s *Supervisor) checked(g *generation, p *Process, pr *prover, r health.Result) {
+	pr.newest = r
+	pr.asked++
+	if !r.OK {
+		if pr.ever && !g.respawns() && g.failure == nil {
+			s.fail(g, g.of(p.Name)[0], fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason))
+		}
+		pr.passed = 0
+		return
+	}
+	pr.passed++
+	pr.ever = true
+	if pr.passed < p.Health.HealthyAfter {
+		return
+	}
+	for _, in := range g.of(p.Name) {
+		if in.state == InstanceStarting && in.proc == p {
+			in.healthy = true
+			s.maybeReady(in)
+		}
+	}
+}
+
+// trouble is why a generation is not ready yet, in words, for a live line and for a start that has timed out.
+func (g *generation) trouble(process string) string {
+	if pr := g.provers[process]; pr != nil && pr.asked > 0 && !pr.newest.OK {
+		return pr.newest.Reason
+	}
+	return ""
+}
+
+// turnGates turns every listener of g to it. When one refuses, those already turned go back, so that the app is never
+// split between two generations.
+func (s *Supervisor) turnGates(g, from *generation) error {
+	names := g.listeners()
+	for i, name := range names {
+		if err := g.gates[name].Cutover(g.staged[name]); err != nil {
+			err = fmt.Errorf("cut listener %q over: %w", name, err)
+			for _, turned := range names[:i] {
+				if from != nil && from.staged[turned] != 0 {
+					err = errors.Join(err, from.gates[turned].Cutover(from.staged[turned]))
+				}
+			}
+			return err
+		}
+	}
+	return nil
+}

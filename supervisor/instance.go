@@ -1,0 +1,386 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"superctl/supervisor/worker"
+)
+
+const (
+	tailLines = 40              // of one instance, for the report of a failure
+	deathBed  = 5 * time.Second // for a worker that never had traffic, from its stop signal to SIGKILL
+)
+
+// instance is one numbered place of a process in a generation, and the worker that fills it now. Owned by Run.
+type instance struct {
+	gen   *generation
+	proc  *Process // of gen.plan when the instance was made
+	index int
+
+	state  InstanceState
+	since  time.Time
+	wanted bool // whether it should run
+	w      process
+	born   time.Time
+	turn   int // counts workers; what belongs to an earlier one is late and ignored
+	timer  *time.Timer
+
+	notified bool // said READY=1
+	healthy  bool // its process passed its health check since it started
+	restarts int
+	streak   int // deaths without a long life in between
+	reason   string
+	says     string // newest STATUS=
+
+	tail    *worker.Tail
+	pid     atomic.Int64 // for the lines that are read beside the owner
+	out     output
+	outPath string
+	mute    context.CancelFunc // ends the reading of out
+}
+
+func (in *instance) String() string { return fmt.Sprintf("%s.%d", in.proc.Name, in.index) }
+
+// fire moves an instance by its table and does what the transition says.
+func (s *Supervisor) fire(in *instance, ev instanceEvent) {
+	t, ok := instanceTable[in.state][ev]
+	if !ok {
+		panic(fmt.Sprintf("supervisor: no transition for an instance that is %s and %s", in.state, ev))
+	}
+	if t.to != in.state {
+		s.log.Debug("instance", zap.Int("generation", in.gen.id), zap.Stringer("instance", in),
+			zap.String("from", string(in.state)), zap.String("to", string(t.to)), zap.String("event", string(ev)))
+		in.state, in.since = t.to, time.Now()
+		in.disarm()
+		s.dirty = true
+	}
+	switch t.do {
+	case doNothing:
+	case doSpawn:
+		s.spawn(in)
+	case doReady:
+		s.relisten(in)
+	case doBackoff:
+		s.backOff(in)
+	case doStop:
+		s.signalStop(in)
+	case doKill:
+		s.kill(in)
+	case doGiveUp:
+		s.giveUp(in)
+	case doCut:
+		s.cut(in)
+	case doRelease:
+		s.letGo(in)
+	case doFail:
+		s.fail(in.gen, in, in.String()+" "+in.reason)
+	}
+}
+
+// want has the instance run, from now or from when its present worker is gone.
+func (s *Supervisor) want(in *instance) {
+	in.wanted = true
+	s.fire(in, startAsked)
+}
+
+// unwant has the instance finish.
+func (s *Supervisor) unwant(in *instance) {
+	in.wanted = false
+	s.fire(in, stopAsked)
+}
+
+// spawn starts a worker for the instance. The start runs beside the owner, because it waits for the kernel to have loaded
+// the program; it comes back as begun.
+func (s *Supervisor) spawn(in *instance) {
+	in.turn++
+	in.notified, in.healthy, in.says = false, false, ""
+	in.born = time.Now()
+	err := s.openOutput(in)
+	var spec worker.Spec
+	if err == nil {
+		spec, err = s.spec(in)
+	}
+	turn := in.turn
+	if err != nil {
+		s.beside(func() { s.post(func() { s.begun(in, turn, nil, err) }) })
+		return
+	}
+	s.beside(func() {
+		w, err := s.os.start(spec)
+		s.post(func() { s.begun(in, turn, w, err) })
+	})
+}
+
+// begun takes the result of a start.
+func (s *Supervisor) begun(in *instance, turn int, w process, err error) {
+	if err != nil {
+		in.reason = "could not be started: " + err.Error()
+		s.over(in)
+		return
+	}
+	in.w = w
+	in.pid.Store(int64(w.PID()))
+	s.dirty = true
+	s.log.Info("worker started", s.fields(in)...)
+	s.watch(in, turn, w)
+	switch in.state {
+	case InstanceStopping: // it was told to stop before it was there
+		s.signalStop(in)
+	case InstanceKilling:
+		s.kill(in)
+	case InstanceStarting:
+		p := in.proc
+		if p.Notify || (p.Health != nil && len(p.Listen) > 0) {
+			s.arm(in, p.StartTimeout, startTimedOut)
+			s.prove(in.gen, p)
+			return
+		}
+		in.healthy, in.notified = true, true
+		s.arm(in, p.ReadyAfter, becameReady)
+	case InstanceIdle, InstanceReady, InstanceBackoff, InstanceExited, InstanceFailed:
+		panic("supervisor: a worker began in an instance that is " + string(in.state))
+	}
+}
+
+// watch waits for the end of a worker. What it leaves behind is killed before the end is told: orphans would go on
+// accepting from the listener (uvicorn's and hypercorn's do for ever), and of a `single` process two must never run.
+func (s *Supervisor) watch(in *instance, turn int, w process) {
+	out := in.out
+	s.beside(func() {
+		<-w.Done()
+		err := errors.Join(w.KillAll(), out.Drain()) // its last words are in the report of its end
+		s.post(func() {
+			if turn != in.turn {
+				return
+			}
+			if err != nil {
+				s.log.Error("what a worker left behind", append(s.fields(in), zap.Error(err))...)
+			}
+			s.exited(in, w.Exit())
+		})
+	})
+}
+
+// exited takes the end of a worker.
+func (s *Supervisor) exited(in *instance, exit worker.Exit) {
+	lived := time.Since(in.born).Round(time.Millisecond)
+	level := zap.InfoLevel
+	switch {
+	case in.state == InstanceKilling && in.reason != "":
+		// Why it was killed says more than that it was.
+	case in.state == InstanceStopping || in.state == InstanceKilling:
+		in.reason = "stopped: " + exit.String()
+	default:
+		level = zap.WarnLevel
+		in.reason = fmt.Sprintf("ended after %s: %s", lived, exit)
+		if in.gen.respawns() {
+			in.gen.deaths++
+			in.gen.lastDeath = in.String() + " " + in.reason
+			in.gen.deathLog = in.tail.Lines()
+		}
+	}
+	s.log.Log(level, "worker ended", append(s.fields(in), zap.String("reason", in.reason))...)
+	in.w = nil
+	s.over(in)
+}
+
+// over follows the end of a worker, or of the attempt to start one.
+func (s *Supervisor) over(in *instance) {
+	if in.wanted && (in.gen.respawns() || in.state == InstanceStopping) {
+		s.fire(in, died)
+		return
+	}
+	s.fire(in, ended)
+}
+
+// maybeReady moves a starting instance on when it has all that it needs.
+func (s *Supervisor) maybeReady(in *instance) {
+	p := in.proc
+	needsHealth := p.Health != nil && len(p.Listen) > 0
+	if in.w != nil && (!p.Notify || in.notified) && (!needsHealth || in.healthy) {
+		s.fire(in, becameReady)
+	}
+}
+
+// relisten puts back what a server changes on a listener that it inherits: gunicorn and others set its backlog anew.
+func (s *Supervisor) relisten(in *instance) {
+	in.reason = ""
+	for _, name := range in.proc.Listen {
+		if err := in.gen.gates[name].Relisten(in.gen.staged[name]); err != nil {
+			s.log.Error("restore listener", append(s.fields(in), zap.String("listener", name), zap.Error(err))...)
+		}
+	}
+}
+
+func (s *Supervisor) backOff(in *instance) {
+	if time.Since(in.born) >= longLife {
+		in.streak = 0
+	}
+	in.restarts++
+	wait := backoff(in.streak)
+	in.streak++
+	s.arm(in, wait, backoffElapsed)
+}
+
+// signalStop sends the stop signal to the main process only: sent to the group, it cuts requests on uWSGI and hypercorn.
+func (s *Supervisor) signalStop(in *instance) {
+	if in.w == nil {
+		return // begun comes back to it
+	}
+	if err := in.w.Signal(syscall.Signal(in.proc.StopSignal)); err != nil {
+		s.log.Error("send stop signal", append(s.fields(in), zap.Error(err))...)
+	}
+	drain := in.proc.Drain
+	if in.gen.failure != nil {
+		drain = min(drain, deathBed)
+	}
+	s.arm(in, drain, drainElapsed)
+}
+
+// giveUp ends a worker that did not become ready in time.
+func (s *Supervisor) giveUp(in *instance) {
+	in.reason = fmt.Sprintf("was not ready within %s", in.proc.StartTimeout)
+	switch trouble := in.gen.trouble(in.proc.Name); {
+	case in.proc.Notify && !in.notified:
+		in.reason += ": it has not said READY=1"
+	case trouble != "":
+		in.reason += ": " + trouble
+	}
+	if !in.gen.respawns() {
+		s.fail(in.gen, in, in.String()+" "+in.reason)
+		in.wanted = false
+	}
+	s.kill(in)
+}
+
+// cut ends a worker whose time to drain is over, and says what that costs.
+func (s *Supervisor) cut(in *instance) {
+	if in.w == nil {
+		return
+	}
+	open := 0
+	for _, name := range in.proc.Listen {
+		if n, err := in.gen.gates[name].Connections(in.gen.staged[name], in.w.PIDs()); err == nil {
+			open += n
+		}
+	}
+	in.reason = fmt.Sprintf("killed: it had not finished %s after its stop signal", in.proc.Drain)
+	text := fmt.Sprintf("%s of %s (generation %d) was %s", in, in.gen.plan.Release.Name, in.gen.id, in.reason)
+	if len(in.proc.Listen) > 0 {
+		text += fmt.Sprintf("; connections cut: %d", open)
+	}
+	in.gen.cut = append(in.gen.cut, text)
+	s.log.Warn("drain limit reached", append(s.fields(in), zap.Int("connections_cut", open))...)
+	s.kill(in)
+}
+
+// kill ends all of a worker, beside the owner: it looks through /proc until nothing is left.
+func (s *Supervisor) kill(in *instance) {
+	w := in.w
+	if w == nil {
+		return // begun comes back to it
+	}
+	s.beside(func() {
+		if err := w.KillAll(); err != nil {
+			s.log.Error("kill worker", zap.Int("pid", w.PID()), zap.Error(err))
+		}
+	})
+}
+
+// letGo lets go of what an instance held for its workers.
+func (s *Supervisor) letGo(in *instance) {
+	if in.out == nil {
+		return
+	}
+	mute := in.mute
+	in.out, in.mute, in.outPath = nil, nil, ""
+	mute()
+}
+
+// openOutput makes the pipe that all workers of the instance write to, and reads it until the instance is released.
+func (s *Supervisor) openOutput(in *instance) error {
+	if in.out != nil {
+		return nil
+	}
+	in.outPath = filepath.Join(s.opt.State, "log", fmt.Sprintf("g%d.%s.%d.%d", in.gen.id, in.proc.Name, in.index, in.turn))
+	out, err := s.os.output(in.outPath, in.proc.User)
+	if err != nil {
+		return err
+	}
+	ctx, mute := context.WithCancel(context.Background())
+	in.out, in.mute = out, mute
+	from := LogLine{Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: in.proc.Name, Instance: in.index}
+	tail := in.tail
+	s.beside(func() {
+		err := out.Run(ctx, func(l worker.Line) {
+			tail.Add(l.Text)
+			line := from
+			line.Time, line.PID, line.Text = time.Now(), int(in.pid.Load()), string(l.Text)
+			s.book.add(line)
+		})
+		if err := out.Close(); err != nil {
+			s.log.Error("close worker output", zap.Error(err))
+		}
+		if err != nil {
+			s.log.Error("read worker output", zap.String("process", from.Process), zap.Int("generation", from.Generation), zap.Error(err))
+		}
+	})
+	return nil
+}
+
+// spec says what to start for the instance.
+func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
+	p := in.proc
+	spec := worker.Spec{
+		App: s.opt.App, Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: p.Name, Instance: in.index,
+		Command: p.Command, Env: p.Env, Dir: p.Dir, User: p.User, Notify: s.opt.Notify, Output: in.outPath, NoFile: p.NoFile,
+	}
+	for _, name := range p.Listen {
+		gate := in.gen.gates[name]
+		fd, err := gate.FD(in.gen.staged[name])
+		if err != nil {
+			return spec, fmt.Errorf("listener %q: %w", name, err)
+		}
+		spec.Files = append(spec.Files, worker.File{Name: name, FD: fd, Addr: gate.Address()})
+	}
+	return spec, nil
+}
+
+// arm sets the one timer that an instance has: in each of its states it waits for one thing at most.
+func (s *Supervisor) arm(in *instance, d time.Duration, ev instanceEvent) {
+	in.disarm()
+	turn, state := in.turn, in.state
+	in.timer = time.AfterFunc(d, func() {
+		s.post(func() {
+			if in.turn == turn && in.state == state {
+				s.fire(in, ev)
+			}
+		})
+	})
+}
+
+func (in *instance) disarm() {
+	if in.timer != nil {
+		in.timer.Stop()
+		in.timer = nil
+	}
+}
+
+func (s *Supervisor) fields(in *instance) []zap.Field {
+	f := []zap.Field{
+		zap.String("release", in.gen.plan.Release.Name), zap.Int("generation", in.gen.id),
+		zap.String("process", in.proc.Name), zap.Int("instance", in.index),
+	}
+	if in.w != nil {
+		f = append(f, zap.Int("pid", in.w.PID()))
+	}
+	return f
+}

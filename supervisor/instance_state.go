@@ -1,0 +1,145 @@
+package supervisor
+
+// InstanceState is where one instance of a process stands.
+type InstanceState string
+
+// The states of an instance.
+const (
+	InstanceIdle     InstanceState = "idle"     // not wanted yet
+	InstanceStarting InstanceState = "starting" // spawned, not proved by an answer
+	InstanceReady    InstanceState = "ready"
+	InstanceBackoff  InstanceState = "backoff"  // died; is started again when the back-off has elapsed
+	InstanceStopping InstanceState = "stopping" // has its stop signal, may finish what it has
+	InstanceKilling  InstanceState = "killing"  // has SIGKILL
+	InstanceExited   InstanceState = "exited"   // gone, and nobody wants it
+	InstanceFailed   InstanceState = "failed"   // gone before its generation was proved; nobody starts it again
+)
+
+// instanceEvent is what can happen to an instance.
+type instanceEvent string
+
+const (
+	startAsked     instanceEvent = "start asked"
+	becameReady    instanceEvent = "became ready"
+	startTimedOut  instanceEvent = "start timed out"
+	died           instanceEvent = "died"  // exited or could not be spawned, and is to be started again
+	ended          instanceEvent = "ended" // exited or could not be spawned, and is not to be started again
+	backoffElapsed instanceEvent = "back-off elapsed"
+	stopAsked      instanceEvent = "stop asked"
+	killAsked      instanceEvent = "kill asked"
+	drainElapsed   instanceEvent = "drain elapsed"
+)
+
+// instanceAction is what the owner does on a transition, after the state has changed.
+type instanceAction string
+
+const (
+	doNothing instanceAction = "nothing"
+	doSpawn   instanceAction = "spawn"
+	doReady   instanceAction = "note readiness"
+	doBackoff instanceAction = "arm the back-off"
+	doStop    instanceAction = "send the stop signal"
+	doKill    instanceAction = "kill all of it"
+	doGiveUp  instanceAction = "kill all of it, for it did not become ready"
+	doCut     instanceAction = "kill all of it, for its drain is over"
+	doRelease instanceAction = "let go of what it held"
+	doFail    instanceAction = "fail its generation"
+)
+
+type instanceTransition struct {
+	to InstanceState
+	do instanceAction
+}
+
+// instanceTable answers every pair of state and event; a test holds it total. A pair that cannot occur, or that changes
+// nothing, keeps its state and does nothing: a late timer or a second stop is no error.
+var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //nolint:gochecknoglobals // a constant table; Go has no constant maps
+	InstanceIdle: {
+		startAsked:     {InstanceStarting, doSpawn},
+		becameReady:    {InstanceIdle, doNothing},
+		startTimedOut:  {InstanceIdle, doNothing},
+		died:           {InstanceIdle, doNothing},
+		ended:          {InstanceIdle, doNothing},
+		backoffElapsed: {InstanceIdle, doNothing},
+		stopAsked:      {InstanceExited, doRelease},
+		killAsked:      {InstanceExited, doRelease},
+		drainElapsed:   {InstanceIdle, doNothing},
+	},
+	InstanceStarting: {
+		startAsked:     {InstanceStarting, doNothing},
+		becameReady:    {InstanceReady, doReady},
+		startTimedOut:  {InstanceKilling, doGiveUp},
+		died:           {InstanceBackoff, doBackoff},
+		ended:          {InstanceFailed, doFail},
+		backoffElapsed: {InstanceStarting, doNothing},
+		stopAsked:      {InstanceStopping, doStop},
+		killAsked:      {InstanceKilling, doKill},
+		drainElapsed:   {InstanceStarting, doNothing},
+	},
+	InstanceReady: {
+		startAsked:     {InstanceReady, doNothing},
+		becameReady:    {InstanceReady, doNothing},
+		startTimedOut:  {InstanceReady, doNothing},
+		died:           {InstanceBackoff, doBackoff},
+		ended:          {InstanceFailed, doFail},
+		backoffElapsed: {InstanceReady, doNothing},
+		stopAsked:      {InstanceStopping, doStop},
+		killAsked:      {InstanceKilling, doKill},
+		drainElapsed:   {InstanceReady, doNothing},
+	},
+	InstanceBackoff: {
+		startAsked:     {InstanceBackoff, doNothing},
+		becameReady:    {InstanceBackoff, doNothing},
+		startTimedOut:  {InstanceBackoff, doNothing},
+		died:           {InstanceBackoff, doNothing},
+		ended:          {InstanceBackoff, doNothing},
+		backoffElapsed: {InstanceStarting, doSpawn},
+		stopAsked:      {InstanceExited, doRelease},
+		killAsked:      {InstanceExited, doRelease},
+		drainElapsed:   {InstanceBackoff, doNothing},
+	},
+	InstanceStopping: {
+		startAsked:     {InstanceStopping, doNothing}, // started again when it is gone
+		becameReady:    {InstanceStopping, doNothing},
+		startTimedOut:  {InstanceStopping, doNothing},
+		died:           {InstanceStarting, doSpawn}, // wanted again while it was stopping
+		ended:          {InstanceExited, doRelease},
+		backoffElapsed: {InstanceStopping, doNothing},
+		stopAsked:      {InstanceStopping, doNothing},
+		killAsked:      {InstanceKilling, doKill},
+		drainElapsed:   {InstanceKilling, doCut},
+	},
+	InstanceKilling: {
+		startAsked:     {InstanceKilling, doNothing}, // started again when it is gone
+		becameReady:    {InstanceKilling, doNothing},
+		startTimedOut:  {InstanceKilling, doNothing},
+		died:           {InstanceBackoff, doBackoff}, // it had not become ready in time, and its generation is live
+		ended:          {InstanceExited, doRelease},
+		backoffElapsed: {InstanceKilling, doNothing},
+		stopAsked:      {InstanceKilling, doNothing},
+		killAsked:      {InstanceKilling, doNothing},
+		drainElapsed:   {InstanceKilling, doNothing},
+	},
+	InstanceExited: {
+		startAsked:     {InstanceStarting, doSpawn},
+		becameReady:    {InstanceExited, doNothing},
+		startTimedOut:  {InstanceExited, doNothing},
+		died:           {InstanceExited, doNothing},
+		ended:          {InstanceExited, doNothing},
+		backoffElapsed: {InstanceExited, doNothing},
+		stopAsked:      {InstanceExited, doNothing},
+		killAsked:      {InstanceExited, doNothing},
+		drainElapsed:   {InstanceExited, doNothing},
+	},
+	InstanceFailed: {
+		startAsked:     {InstanceStarting, doSpawn},
+		becameReady:    {InstanceFailed, doNothing},
+		startTimedOut:  {InstanceFailed, doNothing},
+		died:           {InstanceFailed, doNothing},
+		ended:          {InstanceFailed, doNothing},
+		backoffElapsed: {InstanceFailed, doNothing},
+		stopAsked:      {InstanceExited, doRelease},
+		killAsked:      {InstanceExited, doRelease},
+		drainElapsed:   {InstanceFailed, doNothing},
+	},
+}

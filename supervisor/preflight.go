@@ -1,0 +1,40 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+)
+
+// preflight proves the release on private sockets before it is started on one that all generations share: there, a new
+// worker takes real requests from its first moment (DESIGN 4).
+func (c *change) preflight(ctx context.Context) (string, error) {
+	gates := make(map[string]Gate, len(c.s.gates))
+	for name, gate := range c.s.gates {
+		private, err := gate.Private()
+		if err != nil {
+			return "", fmt.Errorf("private listener for %q: %w", name, err)
+		}
+		gates[name] = private
+	}
+	var g *generation
+	var err error
+	if stopped := c.s.do(func() {
+		g = c.s.newGeneration(c.plan, gates, "")
+		err = c.s.stage(g)
+	}); stopped != nil {
+		return "", stopped
+	}
+	if err == nil {
+		_, err = c.prove(ctx, g)
+	}
+	if stopped := c.s.do(func() {
+		if g.failure == nil {
+			g.failure = &failure{reason: "the preflight is over"} // it never had a request, so it need not drain
+		}
+		c.s.retire(g)
+	}); stopped != nil {
+		return "", stopped
+	}
+	<-g.done
+	return "healthy on a private socket", err
+}

@@ -1,0 +1,322 @@
+// Package supervisor runs the generations of one app: it starts their workers, proves them, turns the gates from one
+// generation to the next, and drains what is no longer wanted.
+//
+// It owns every worker's lifecycle and the change in progress. It guarantees that at most one change runs at a time, that
+// a generation meets its first real connection only after it has proved itself, that whatever dies is started again from
+// the plan of its own generation, and that every step is in the state file before the next begins.
+//
+// It does not know what a release looks like, how a gate turns, or what a config file says: packages releases, socket and
+// cli/config do, and cli joins them.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"superctl/supervisor/worker"
+)
+
+// Options are what a Supervisor is made of.
+type Options struct {
+	App     string
+	Version string
+	State   string // directory of the state file and of the workers' output pipes
+	Notify  string // path of the socket for READY=1 and STATUS= from workers; "" for none
+
+	Gates []Gate
+	// Resolve turns a request into a plan: it finds the release, checks it, and reads the config anew.
+	Resolve func(context.Context, Target) (Plan, error)
+	// Point makes the `current` link follow the live release; nil for none.
+	Point func(Release) error
+	// Record keeps an outcome in the history; nil for none.
+	Record func(Outcome) error
+	// Say tells systemd how things stand, one line at each change; nil for none.
+	Say func(status string)
+	// Sink is where every line of a worker goes on to, beside what is kept for Logs; nil for nowhere. It may block.
+	Sink func(LogLine)
+	// Fault is called just before and just after each step of a change with its name; tests kill the daemon there.
+	Fault func(point string)
+
+	Log *zap.Logger
+}
+
+// Target is what Resolve is to find.
+type Target struct {
+	Kind     Kind
+	Word     string   // as the user gave it; "" for a reload, a rollback and a start
+	Live     *Release // nil when none is
+	Previous *Release // nil when there is none
+}
+
+// Supervisor owns all that runs. Everything below inbox is owned by Run: other goroutines reach it by post and do only.
+type Supervisor struct {
+	opt   Options
+	os    system
+	log   *zap.Logger
+	book  *logbook
+	since time.Time
+
+	inbox   chan func()
+	done    chan struct{}  // closed when Run has returned
+	started chan struct{}  // closed when the first generation is proved, has failed, or there is none to start
+	aside   sync.WaitGroup // every goroutine that the owner started
+
+	gates       map[string]Gate
+	generations map[int]*generation
+	next        int // number of the next generation
+	live        *generation
+	release     *Release // live now, or when the daemon was last stopped
+	previous    *Release // where a rollback goes
+	change      *change
+	last        *Outcome
+	waiters     []*waiter
+	stopping    bool
+	fatal       error  // why a daemon that has just started must end
+	dirty       bool   // the state file is behind
+	said        string // newest text given to Say
+}
+
+// system is the edge to the operating system, for tests in virtual time.
+type system struct {
+	start  func(worker.Spec) (process, error)
+	output func(path string, user *worker.Credential) (output, error)
+	run    func(ctx context.Context, c worker.Command, line func(string)) error
+	end    func(workerState) error // of an earlier daemon
+}
+
+// process is a running worker; *worker.Worker is the real one.
+type process interface {
+	PID() int
+	StartTime() uint64
+	Tag() string
+	Done() <-chan struct{}
+	Exit() worker.Exit
+	Signal(sig syscall.Signal) error
+	KillAll() error
+	PIDs() []int
+	Memory() uint64
+}
+
+// output is what a worker writes; *worker.Output is the real one.
+type output interface {
+	Run(ctx context.Context, line func(worker.Line)) error
+	Drain() error
+	Close() error
+}
+
+// ErrStopping refuses a change because the daemon is about to end.
+var ErrStopping = errors.New("the daemon is stopping")
+
+// New prepares a supervisor; nothing is started before Run.
+func New(opt Options) *Supervisor {
+	s := &Supervisor{
+		opt:         opt,
+		os:          realSystem(),
+		log:         opt.Log,
+		book:        newLogbook(opt.Sink),
+		inbox:       make(chan func()),
+		done:        make(chan struct{}),
+		started:     make(chan struct{}),
+		gates:       make(map[string]Gate, len(opt.Gates)),
+		generations: make(map[int]*generation),
+		next:        1,
+	}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	for _, g := range opt.Gates {
+		s.gates[g.Name()] = g
+	}
+	return s
+}
+
+// Run recovers what an earlier daemon left, starts the release that was live, and then owns everything until ctx ends;
+// then it drains all workers and returns. Its error is a set-up failure: nothing was started.
+func (s *Supervisor) Run(ctx context.Context) error {
+	defer close(s.done)
+	s.since = time.Now()
+	defer s.book.close()
+	if err := s.recover(); err != nil {
+		return err
+	}
+	deaf, err := s.listenNotify()
+	if err != nil {
+		return err
+	}
+	s.startLive(ctx)
+	s.turn()
+
+	stop := ctx.Done()
+	for {
+		select {
+		case f := <-s.inbox:
+			f()
+		case <-stop:
+			stop = nil
+			s.stop()
+		}
+		s.turn()
+		if s.stopping && len(s.generations) == 0 && s.change == nil {
+			deaf()
+			return errors.Join(s.fatal, s.save(), s.drainAside())
+		}
+	}
+}
+
+// Started is closed when the start of the daemon is decided: the live generation is proved, or has failed to start and is
+// tried again, or there is none.
+func (s *Supervisor) Started() <-chan struct{} { return s.started }
+
+// Hurry ends every worker at once, while the supervisor stops: a second SIGTERM.
+func (s *Supervisor) Hurry() {
+	_ = s.do(func() {
+		for _, g := range s.generations {
+			for _, in := range g.instances {
+				in.wanted = false
+				s.fire(in, killAsked)
+			}
+		}
+	})
+}
+
+// turn is the end of every turn of the owner: conditions are looked at again, so that a lost event delays but never
+// wedges, and what has changed is made durable and told.
+func (s *Supervisor) turn() {
+	for _, g := range s.generations {
+		s.compare(g)
+	}
+	s.wake()
+	if s.dirty {
+		_ = s.save() // it says so itself; the next turn of a change refuses to go on
+	}
+	s.say()
+}
+
+// stop begins the end: no new change, and everything drains.
+func (s *Supervisor) stop() {
+	s.stopping = true
+	if s.change != nil {
+		s.change.cancel(ErrStopping)
+	}
+	for _, g := range s.generations {
+		s.retire(g)
+	}
+}
+
+// drainAside waits for the goroutines that the owner started, while it still takes what they post.
+func (s *Supervisor) drainAside() error {
+	quiet := make(chan struct{})
+	go func() { s.aside.Wait(); close(quiet) }()
+	for {
+		select {
+		case f := <-s.inbox:
+			f()
+		case <-quiet:
+			return nil
+		}
+	}
+}
+
+// beside runs f in a goroutine that Run waits for.
+func (s *Supervisor) beside(f func()) {
+	s.aside.Go(f)
+}
+
+// post hands f to the owner and does not wait for it.
+func (s *Supervisor) post(f func()) {
+	select {
+	case s.inbox <- f:
+	case <-s.done:
+	}
+}
+
+// do has the owner run f and waits until it has.
+func (s *Supervisor) do(f func()) error {
+	ran := make(chan struct{})
+	select {
+	case s.inbox <- func() { f(); close(ran) }:
+		<-ran
+		return nil
+	case <-s.done:
+		return ErrStopping
+	}
+}
+
+// waiter is somebody who waits for a condition that the owner looks at after every turn.
+type waiter struct {
+	cond func() (bool, error) // run by the owner
+	hit  chan error           // of capacity 1
+}
+
+func (s *Supervisor) wake() {
+	kept := s.waiters[:0]
+	for _, w := range s.waiters {
+		if ok, err := w.cond(); ok || err != nil {
+			w.hit <- err
+			continue
+		}
+		kept = append(kept, w)
+	}
+	clear(s.waiters[len(kept):])
+	s.waiters = kept
+}
+
+// await waits until cond, which the owner runs, is true or an error, or until ctx ends; then its cause is the error.
+func (s *Supervisor) await(ctx context.Context, cond func() (bool, error)) error {
+	w := &waiter{cond: cond, hit: make(chan error, 1)}
+	if err := s.do(func() { s.waiters = append(s.waiters, w) }); err != nil {
+		return err
+	}
+	select {
+	case err := <-w.hit:
+		return err
+	case <-ctx.Done():
+		_ = s.do(func() {
+			for i, other := range s.waiters {
+				if other == w {
+					s.waiters = append(s.waiters[:i], s.waiters[i+1:]...)
+					break
+				}
+			}
+		})
+		return context.Cause(ctx)
+	case <-s.done:
+		return ErrStopping
+	}
+}
+
+func (s *Supervisor) say() {
+	if s.opt.Say == nil {
+		return
+	}
+	if text := s.sentence(); text != s.said {
+		s.said = text
+		s.opt.Say(text)
+	}
+}
+
+// sentence is the state of the app in one line, for systemctl status.
+func (s *Supervisor) sentence() string {
+	switch {
+	case s.stopping:
+		return fmt.Sprintf("stopping: %d generations drain", len(s.generations))
+	case s.change != nil && s.change.release.Name != "":
+		return fmt.Sprintf("%s to %s: %s", s.change.req.Kind, s.change.release.Name, s.change.stepName)
+	case s.change != nil:
+		return fmt.Sprintf("%s: %s", s.change.req.Kind, s.change.stepName)
+	case s.live == nil:
+		return "no release is live; superctl switch RELEASE starts one"
+	}
+	health, reason := s.health()
+	text := fmt.Sprintf("%s is live (generation %d)", s.live.plan.Release.Name, s.live.id)
+	if health != healthOK {
+		text += fmt.Sprintf(", %s: %s", health, reason)
+	}
+	return text
+}

@@ -1,0 +1,493 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"superctl/supervisor/health"
+)
+
+// The steps of a change, in order (DESIGN 6).
+const (
+	stepResolve   = "resolve"
+	stepBefore    = "before"
+	stepPreflight = "preflight"
+	stepBoot      = "boot"
+	stepProve     = "prove"
+	stepCutover   = "cutover"
+	stepFollow    = "follow"
+	stepSettle    = "settle"
+	stepProbation = "probation"
+	stepRetire    = "retire"
+	stepAfter     = "after"
+	stepRevert    = "revert"
+	stepRestart   = "restart"
+)
+
+// perform is the transaction. Whatever fails before the cutover leaves the live generation as it was; whatever fails
+// after it turns the gate back.
+func (c *change) perform() error {
+	switch {
+	case c.req.Kind == start:
+		return c.performStart()
+	case c.req.Kind == Restart && !c.restartsListener():
+		return c.step(stepRestart, c.restartInPlace)
+	}
+	if err := c.step(stepResolve, c.resolve); err != nil || c.unchanged != "" {
+		return err
+	}
+	if err := c.stage(); err != nil {
+		return c.abandon(err)
+	}
+	if err := c.step(stepCutover, c.cutover); err != nil {
+		return c.abandon(err)
+	}
+	if err := c.follow(); err != nil {
+		return c.revert(err)
+	}
+	if err := c.step(stepRetire, c.retire); err != nil {
+		return err
+	}
+	if len(c.plan.Hooks.After) > 0 && c.req.Kind != Restart {
+		if err := c.step(stepAfter, func(ctx context.Context) (string, error) { return c.hooks(ctx, c.plan.Hooks.After) }); err != nil {
+			c.warn("an after hook failed; the release stays live: %v", err)
+		}
+	}
+	return nil
+}
+
+// stage is all that comes before the cutover, and falls away when the generation is still warm.
+func (c *change) stage() error {
+	if c.warm {
+		return nil
+	}
+	if len(c.plan.Hooks.Before) > 0 && (c.req.Kind == Switch || c.req.Kind == Reload) {
+		if err := c.step(stepBefore, func(ctx context.Context) (string, error) { return c.hooks(ctx, c.plan.Hooks.Before) }); err != nil {
+			return err
+		}
+	}
+	if c.shared() {
+		if err := c.step(stepPreflight, c.preflight); err != nil {
+			return err
+		}
+	}
+	if err := c.step(stepBoot, c.boot); err != nil {
+		return err
+	}
+	return c.step(stepProve, func(ctx context.Context) (string, error) { return c.prove(ctx, c.to) })
+}
+
+// follow is all that comes between the cutover and the certainty that the new generation stays.
+func (c *change) follow() error {
+	if c.background(c.to) {
+		if err := c.step(stepFollow, c.startBackground); err != nil {
+			return err
+		}
+	}
+	if c.from != nil {
+		if err := c.step(stepSettle, func(ctx context.Context) (string, error) { return c.settle(ctx, c.from) }); err != nil {
+			return err
+		}
+	}
+	if c.plan.Probation > 0 && !c.warm {
+		return c.step(stepProbation, c.probation)
+	}
+	return nil
+}
+
+// resolve finds out where the change goes.
+func (c *change) resolve(ctx context.Context) (string, error) {
+	t := Target{Kind: c.req.Kind, Word: c.req.Release, Live: c.was.release, Previous: c.was.previous}
+	if c.from == nil {
+		t.Live = nil
+	}
+	if c.req.Kind == Restart {
+		c.plan = c.from.plan
+	} else if c.keptWarm() {
+		c.warm, c.plan = true, c.to.plan
+	} else {
+		plan, err := c.s.opt.Resolve(ctx, t)
+		if err != nil {
+			return "", err
+		}
+		c.plan = plan
+	}
+	if err := c.s.do(func() { c.release = c.plan.Release }); err != nil {
+		return "", err
+	}
+	detail := c.plan.Release.Name
+	if c.plan.Release.Commit != "" {
+		detail += " (" + short(c.plan.Release.Commit) + ")"
+	}
+	switch {
+	case c.req.Kind == Switch && c.from != nil && c.from.plan.Release.Path == c.plan.Release.Path:
+		c.unchanged = detail + " is live already"
+		return c.unchanged, nil
+	case c.warm:
+		detail += fmt.Sprintf(", generation %d is still warm", c.to.id)
+	}
+	return detail, nil
+}
+
+func short(commit string) string { return commit[:min(len(commit), 10)] }
+
+// keptWarm finds the generation that a rollback can go back to in an instant.
+func (c *change) keptWarm() bool {
+	if c.req.Kind != Rollback {
+		return false
+	}
+	_ = c.s.do(func() {
+		for _, g := range c.s.generations {
+			if g.state == Standby && g.plan.Release.Path == c.was.previous.Path && g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
+				c.to = g
+			}
+		}
+	})
+	return c.to != nil
+}
+
+// boot starts the new generation without traffic.
+func (c *change) boot(context.Context) (string, error) {
+	only := ""
+	if c.req.Kind == Restart {
+		only = c.req.Process
+	}
+	var err error
+	if stopped := c.s.do(func() {
+		c.to = c.s.newGeneration(c.plan, c.s.gates, only)
+		err = c.s.stage(c.to)
+	}); stopped != nil {
+		return "", stopped
+	}
+	return fmt.Sprintf("generation %d", c.to.id), err
+}
+
+// prove waits until every worker with a listener has proved itself, or one has failed.
+func (c *change) prove(ctx context.Context, g *generation) (string, error) {
+	told := ""
+	err := c.s.await(ctx, func() (bool, error) {
+		if g.failure != nil {
+			return false, g.failure
+		}
+		if text := waitingFor(g); text != told && text != "" {
+			told = text
+			c.emit(Event{Type: "progress", Step: stepProve, Detail: text})
+		}
+		return g.state == Staged, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	checks := 0
+	for i := range c.plan.Processes {
+		if h := c.plan.Processes[i].Health; h != nil {
+			checks += h.HealthyAfter
+		}
+	}
+	if checks == 0 {
+		return "ready", nil
+	}
+	return fmt.Sprintf("healthy %d times in a row", checks), nil
+}
+
+// waitingFor is what the generation has not shown yet.
+func waitingFor(g *generation) string {
+	for _, in := range g.instances {
+		if in.state == InstanceStarting {
+			if trouble := g.trouble(in.proc.Name); trouble != "" {
+				return in.proc.Name + ": " + trouble
+			}
+			if in.says != "" {
+				return in.String() + ": " + in.says
+			}
+		}
+	}
+	return ""
+}
+
+// cutover turns every gate, and with that makes the change one that only a revert can undo.
+func (c *change) cutover(context.Context) (string, error) {
+	var took time.Duration
+	var err error
+	if stopped := c.s.do(func() { took, err = c.s.cutOver(c) }); stopped != nil {
+		return "", stopped
+	}
+	if err != nil {
+		return "", err
+	}
+	c.point(c.plan.Release)
+	return fmt.Sprintf("%.2f ms", float64(took.Microseconds())/1000), nil
+}
+
+// cutOver is the cutover as the owner does it.
+func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
+	if cause := context.Cause(c.ctx); cause != nil {
+		return 0, cause
+	}
+	if c.to.failure != nil {
+		return 0, c.to.failure
+	}
+	began := time.Now()
+	if err := s.turnGates(c.to, c.from); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	c.committed = true
+	if c.from != nil {
+		s.transit(c.from, superseded)
+		c.carry(c.from, c.to)
+		for _, in := range c.from.instances {
+			if c.from.sharedGate(in.proc) {
+				s.unwant(in) // it accepts from the same queue as the new one for as long as it runs
+			}
+		}
+	}
+	s.transit(c.to, cutOver)
+	s.live = c.to
+	s.release = &c.plan.Release
+	if c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
+		s.previous = c.was.release
+	}
+	if err := s.save(); err != nil {
+		c.warnings = append(c.warnings, "the cutover is not durable: "+err.Error())
+	}
+	return took, nil
+}
+
+// carry hands the instances of processes that a restart does not touch from one generation to the other.
+func (c *change) carry(from, to *generation) {
+	if c.req.Kind != Restart {
+		return
+	}
+	kept := from.instances[:0:0]
+	for _, in := range from.instances {
+		if in.proc.Name == c.req.Process {
+			kept = append(kept, in)
+			continue
+		}
+		in.gen = to
+		to.instances = append(to.instances, in)
+		for _, name := range in.proc.Listen {
+			to.staged[name] = from.staged[name]
+		}
+	}
+	from.instances = kept
+	maps.DeleteFunc(from.staged, func(name string, _ int) bool {
+		return !slices.ContainsFunc(kept, func(in *instance) bool { return slices.Contains(in.proc.Listen, name) })
+	})
+}
+
+// point makes the `current` link follow; a link that cannot be moved does not undo what serves.
+func (c *change) point(r Release) {
+	if c.s.opt.Point == nil {
+		return
+	}
+	if err := c.s.opt.Point(r); err != nil {
+		c.warn("%v", err)
+	}
+}
+
+// sharedGate tells whether a process accepts from a queue that all generations share.
+func (g *generation) sharedGate(p *Process) bool {
+	return slices.ContainsFunc(p.Listen, func(name string) bool { return g.gates[name] != nil && g.gates[name].Kind() == "shared" })
+}
+
+// shared tells whether any process of the plan is behind a shared gate.
+func (c *change) shared() bool {
+	g := generation{gates: c.s.gates}
+	return slices.ContainsFunc(c.plan.Processes, func(p Process) bool { return g.sharedGate(&p) })
+}
+
+// background tells whether the generation has processes that follow the cutover.
+func (c *change) background(g *generation) bool {
+	return c.req.Kind != Restart && slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })
+}
+
+// startBackground starts the processes without listeners, in the order of the plan.
+func (c *change) startBackground(ctx context.Context) (string, error) {
+	return c.moveBackground(ctx, c.from, c.to)
+}
+
+// moveBackground starts the processes of to that have no listeners. Those with the strategy `single` wait until their
+// namesakes of from are gone.
+func (c *change) moveBackground(ctx context.Context, from, to *generation) (string, error) {
+	var moved []string
+	for i := range to.plan.Processes {
+		p := &to.plan.Processes[i]
+		if len(p.Listen) > 0 {
+			continue
+		}
+		if p.Strategy == Single && from != nil {
+			if err := c.stopAll(ctx, func() []*instance { return from.of(p.Name) }); err != nil {
+				return "", err
+			}
+		}
+		if err := c.startAll(ctx, func() []*instance { return to.of(p.Name) }); err != nil {
+			return "", err
+		}
+		moved = append(moved, p.Name)
+	}
+	return strings.Join(moved, ", "), nil
+}
+
+// stopAll has instances finish and waits until they have: each has its drain limit, so this ends.
+func (c *change) stopAll(ctx context.Context, list func() []*instance) error {
+	if err := c.s.do(func() {
+		for _, in := range list() {
+			c.s.unwant(in)
+		}
+	}); err != nil {
+		return err
+	}
+	return c.s.await(ctx, func() (bool, error) {
+		return !slices.ContainsFunc(list(), func(in *instance) bool { return in.state != InstanceExited }), nil
+	})
+}
+
+// startAll starts instances and waits until all are ready; one that dies before is an error.
+func (c *change) startAll(ctx context.Context, list func() []*instance) error {
+	if err := c.s.do(func() {
+		for _, in := range list() {
+			in.restarts, in.streak = 0, 0
+			c.s.want(in)
+		}
+	}); err != nil {
+		return err
+	}
+	return c.s.await(ctx, func() (bool, error) {
+		for _, in := range list() {
+			if in.state == InstanceBackoff || in.restarts > 0 {
+				return false, &failure{reason: in.String() + " " + in.reason, log: in.tail.Lines()}
+			}
+			if in.state != InstanceReady {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+// settle waits until nothing is left for g in the accept queues.
+func (c *change) settle(ctx context.Context, g *generation) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.plan.Settle)
+	defer cancel()
+	var staged map[string]int
+	if err := c.s.do(func() { staged = maps.Clone(g.staged) }); err != nil {
+		return "", err
+	}
+	left := 0
+	for name, id := range staged {
+		if g.gates[name].Kind() == "shared" {
+			continue // the same queue serves on
+		}
+		settled, err := g.gates[name].Settle(ctx, id)
+		if err != nil {
+			c.warn("listener %q: %v", name, err)
+		}
+		left += settled.Left
+	}
+	if left > 0 {
+		c.warn("%d connections were still queued for generation %d after %s", left, g.id, c.plan.Settle)
+	}
+	return "", nil
+}
+
+// probation watches the new generation while the old one is kept, unused.
+func (c *change) probation(ctx context.Context) (string, error) {
+	over, cancel := context.WithTimeoutCause(ctx, c.plan.Probation, errPassed)
+	defer cancel()
+	watched, fail := context.WithCancelCause(over)
+	defer fail(nil)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer fail(errPassed)
+	for i := range c.plan.Processes {
+		p := &c.plan.Processes[i]
+		if p.Health == nil || len(p.Listen) == 0 || (c.req.Kind == Restart && p.Name != c.req.Process) {
+			continue
+		}
+		asking.Go(func() {
+			c.s.ask(watched, *p.Health, c.to.gates[p.Listen[0]], c.to.id, func(r health.Result) bool {
+				if !r.OK {
+					fail(&failure{reason: p.Name + ": " + r.Reason, log: c.tail(p.Name)})
+				}
+				return r.OK
+			})
+		})
+	}
+	err := c.s.await(watched, func() (bool, error) {
+		if c.to.deaths > 0 {
+			return false, &failure{reason: c.to.lastDeath, log: c.to.deathLog}
+		}
+		return false, nil
+	})
+	if errors.Is(err, errPassed) || errors.Is(err, ErrStopping) {
+		return "healthy for " + c.plan.Probation.String(), nil
+	}
+	return "", err
+}
+
+// tail is what a process of the new generation wrote last.
+func (c *change) tail(process string) []string {
+	var lines []string
+	_ = c.s.do(func() {
+		for _, in := range c.to.of(process) {
+			lines = append(lines, in.tail.Lines()...)
+		}
+	})
+	return lines
+}
+
+// retire lets the old generation go, or keeps it warm.
+func (c *change) retire(context.Context) (string, error) {
+	detail := "nothing was live before"
+	err := c.s.do(func() {
+		for _, g := range c.s.generations {
+			if g.state == Standby && g != c.from {
+				c.s.retire(g)
+			}
+		}
+		if c.from == nil {
+			return
+		}
+		detail = fmt.Sprintf("generation %d drains", c.from.id)
+		shared := slices.ContainsFunc(c.from.instances, func(in *instance) bool { return c.from.sharedGate(in.proc) })
+		if c.plan.Standby > 0 && c.req.Kind != Restart && c.req.Kind != Reload && !shared {
+			detail = fmt.Sprintf("generation %d stays warm for %s", c.from.id, c.plan.Standby)
+			c.s.keepWarm(c.from, c.plan.Standby)
+			return
+		}
+		c.s.retire(c.from)
+	})
+	return detail, err
+}
+
+// keepWarm keeps the workers that have listeners, for an instant rollback, and ends the others.
+func (s *Supervisor) keepWarm(g *generation, d time.Duration) {
+	for _, in := range g.instances {
+		if len(in.proc.Listen) == 0 {
+			s.unwant(in)
+		}
+	}
+	since := g.since
+	timer := time.AfterFunc(d, func() {
+		s.post(func() {
+			if g.state == Standby && g.since.Equal(since) && s.change == nil {
+				s.retire(g)
+			}
+		})
+	})
+	s.beside(func() {
+		select {
+		case <-g.done:
+		case <-s.done:
+		}
+		timer.Stop()
+	})
+}

@@ -1,0 +1,34 @@
+package supervisor
+
+import (
+	"context"
+	"net"
+
+	"superctl/supervisor/worker"
+)
+
+// realSystem is the operating system itself.
+func realSystem() system {
+	return system{
+		start: func(spec worker.Spec) (process, error) {
+			w, err := worker.Start(spec)
+			if err != nil {
+				return nil, err
+			}
+			return w, nil
+		},
+		output: func(path string, user *worker.Credential) (output, error) {
+			out, err := worker.OpenOutput(path, user)
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		},
+		run: worker.Run,
+		end: endEarlier,
+	}
+}
+
+func dialer(g Gate, id int) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) { return g.Dial(ctx, id) }
+}

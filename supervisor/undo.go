@@ -1,0 +1,127 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// revertedError is a failure after the cutover: the old generation is live again.
+type revertedError struct{ err error }
+
+func (e *revertedError) Error() string { return e.err.Error() }
+func (e *revertedError) Unwrap() error { return e.err }
+
+// abandon undoes a change that fails before its cutover: what was staged is stopped, nothing else has changed.
+func (c *change) abandon(cause error) error {
+	if c.to == nil || c.warm {
+		return cause
+	}
+	err := c.s.do(func() {
+		if c.to.failure == nil {
+			c.to.failure = &failure{reason: cause.Error()}
+		}
+		c.s.retire(c.to)
+	})
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	select {
+	case <-c.to.done:
+	case <-c.s.done:
+	}
+	return cause
+}
+
+// revert turns everything back to the generation that was live before.
+func (c *change) revert(cause error) error {
+	c.emit(Event{Type: "progress", Step: stepRevert, Detail: cause.Error()})
+	if errors.Is(cause, ErrStopping) {
+		return cause
+	}
+	if err := c.step(stepRevert, c.turnBack); err != nil {
+		c.warn("the revert is not complete: %v", err)
+	}
+	return &revertedError{cause}
+}
+
+// turnBack does not listen to the change's ctx: a rollback that overtook the probation has ended it, and going back must
+// not be left half done.
+func (c *change) turnBack(context.Context) (string, error) {
+	var err error
+	if stopped := c.s.do(func() { err = c.s.turnBack(c) }); stopped != nil {
+		return "", stopped
+	}
+	if err != nil {
+		return "", err
+	}
+	if c.from == nil {
+		return "nothing was live before, so nothing is now", nil
+	}
+	c.point(c.from.plan.Release)
+	ctx, cancel := context.WithTimeout(context.Background(), c.undoLimit())
+	defer cancel()
+	if c.req.Kind != Restart {
+		// What the new release had no name for must stop too, and `single` processes never run twice.
+		background := func() []*instance { return withoutListeners(c.to) }
+		if err := c.stopAll(ctx, background); err != nil {
+			return "", fmt.Errorf("stop the background processes of %s: %w", c.to.plan.Release.Name, err)
+		}
+		if _, err := c.moveBackground(ctx, nil, c.from); err != nil {
+			return "", fmt.Errorf("start the background processes of %s again: %w", c.from.plan.Release.Name, err)
+		}
+	}
+	if _, err := c.settle(ctx, c.to); err != nil {
+		return "", err
+	}
+	if err := c.s.do(func() { c.s.retire(c.to) }); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s (generation %d) is live again", c.from.plan.Release.Name, c.from.id), nil
+}
+
+// turnBack is the gates' and the durable part of a revert, as the owner does it.
+func (s *Supervisor) turnBack(c *change) error {
+	s.release, s.previous = c.was.release, c.was.previous
+	if c.from == nil {
+		s.retire(c.to)
+		return s.save()
+	}
+	if err := s.turnGates(c.from, c.to); err != nil {
+		return err
+	}
+	c.carry(c.to, c.from)
+	s.transit(c.to, superseded)
+	s.transit(c.from, cutOver)
+	s.live = c.from
+	for _, in := range c.from.instances {
+		if len(in.proc.Listen) > 0 {
+			s.want(in) // a shared gate's had to stop at the cutover
+		}
+	}
+	return s.save()
+}
+
+// undoLimit bounds the wait for background processes in a revert: all drains and starts that it may meet.
+func (c *change) undoLimit() time.Duration {
+	limit := c.plan.Settle
+	for _, plan := range []Plan{c.to.plan, c.from.plan} {
+		for i := range plan.Processes {
+			if p := &plan.Processes[i]; len(p.Listen) == 0 {
+				limit += p.Drain + p.StartTimeout
+			}
+		}
+	}
+	return limit
+}
+
+func withoutListeners(g *generation) []*instance {
+	var list []*instance
+	for _, in := range g.instances {
+		if len(in.proc.Listen) == 0 {
+			list = append(list, in)
+		}
+	}
+	return list
+}

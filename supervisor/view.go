@@ -1,0 +1,141 @@
+package supervisor
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+)
+
+// What `status` calls the health of the app.
+const (
+	healthOK       = "ok"
+	healthDegraded = "degraded" // it serves, but something does not stay up
+	healthDown     = "down"     // nothing serves
+)
+
+// Status describes the app as it is now.
+func (s *Supervisor) Status() Status {
+	st := Status{App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Health: healthDown, Reason: ErrStopping.Error()}
+	var later []func()
+	_ = s.do(func() { st, later = s.status() })
+	for _, fill := range later { // from /proc, which takes its time: not the owner's
+		fill()
+	}
+	return st
+}
+
+func (s *Supervisor) status() (Status, []func()) {
+	st := Status{
+		App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Changing: s.changing(), Last: s.last,
+		Generations: []GenerationStatus{}, Listeners: []ListenerStatus{},
+	}
+	if s.live != nil {
+		st.Release, st.Commit, st.Generation = s.live.plan.Release.Name, s.live.plan.Release.Commit, s.live.id
+	}
+	if s.previous != nil {
+		st.Previous = s.previous.Name
+	}
+	st.Health, st.Reason = s.health()
+	for _, g := range s.generations {
+		st.Generations = append(st.Generations, g.status())
+	}
+	slices.SortFunc(st.Generations, func(a, b GenerationStatus) int { return b.ID - a.ID })
+	var later []func()
+	for i := range st.Generations {
+		later = append(later, s.generations[st.Generations[i].ID].measure(&st.Generations[i]))
+	}
+	for _, gate := range s.opt.Gates {
+		ls := ListenerStatus{Name: gate.Name(), Address: gate.Address(), Gate: gate.Kind(), Generation: gate.Live()}
+		if ls.Generation != 0 {
+			if n, limit, err := gate.Queue(ls.Generation); err == nil {
+				ls.Queue, ls.QueueLimit = n, limit
+			}
+		}
+		st.Listeners = append(st.Listeners, ls)
+	}
+	return st, later
+}
+
+func (g *generation) status() GenerationStatus {
+	gs := GenerationStatus{
+		ID: g.id, Release: g.plan.Release.Name, Commit: g.plan.Release.Commit, State: string(g.state), Since: g.since, Workers: []WorkerStatus{},
+	}
+	for _, in := range g.instances {
+		ws := WorkerStatus{
+			Process: in.proc.Name, Instance: in.index, State: string(in.state), Status: in.says, Restarts: in.restarts, Since: in.since, Reason: in.reason,
+		}
+		if in.w != nil {
+			ws.PID = in.w.PID()
+		}
+		gs.Workers = append(gs.Workers, ws)
+	}
+	return gs
+}
+
+// measure returns what fills in the memory and the connections of a generation, for a goroutine other than the owner.
+func (g *generation) measure(gs *GenerationStatus) func() {
+	type one struct {
+		w      process
+		listen []string
+	}
+	ws := make([]one, len(g.instances))
+	for i, in := range g.instances {
+		ws[i] = one{in.w, in.proc.Listen}
+	}
+	gates, staged := g.gates, maps.Clone(g.staged)
+	return func() {
+		for i, o := range ws {
+			if o.w == nil {
+				continue
+			}
+			gs.Workers[i].MemoryBytes = o.w.Memory()
+			for _, name := range o.listen {
+				if n, err := gates[name].Connections(staged[name], o.w.PIDs()); err == nil {
+					gs.Connections += n
+				}
+			}
+		}
+	}
+}
+
+func (s *Supervisor) changing() *ChangeStatus {
+	c := s.change
+	if c == nil {
+		return nil
+	}
+	cs := &ChangeStatus{Kind: string(c.req.Kind), Who: c.req.Who, Release: c.release.Name, Step: c.stepName, Since: c.began}
+	if cs.Release == "" {
+		cs.Release = c.req.Release
+	}
+	return cs
+}
+
+// health sums up the live generation.
+func (s *Supervisor) health() (string, string) {
+	if s.live == nil {
+		return healthDown, "no release is live"
+	}
+	worst, reason := healthOK, ""
+	serving := make(map[string]bool)
+	for _, in := range s.live.instances {
+		if in.state == InstanceReady {
+			serving[in.proc.Name] = true
+		}
+	}
+	for _, in := range s.live.instances {
+		if in.state != InstanceBackoff && (in.state != InstanceStarting || in.streak < crashLoop) {
+			continue
+		}
+		if reason == "" || (!serving[in.proc.Name] && len(in.proc.Listen) > 0) {
+			reason = fmt.Sprintf("%s %s (started again %d times)", in, in.reason, in.restarts)
+		}
+		if worst == healthOK {
+			worst = healthDegraded
+		}
+		if !serving[in.proc.Name] && len(in.proc.Listen) > 0 {
+			worst = healthDown
+		}
+	}
+	return worst, reason
+}

@@ -1,0 +1,78 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// killLimit bounds the hunt for a worker's processes. A killed process may need a moment to give back its memory, and a
+// fork bomb may make new ones meanwhile.
+const killLimit = 10 * time.Second
+
+// KillAll ends the worker and everything that it has started, and returns when nothing of it is left. It may be called
+// after the end of the worker itself: then it ends what that left behind.
+func (w *Worker) KillAll() error {
+	_ = w.Signal(unix.SIGKILL)
+	return killFamily(w.pid, w.tag)
+}
+
+// KillTagged ends what is left of a worker whose own process is gone.
+func KillTagged(tag string) error { return killFamily(-1, tag) }
+
+// killFamily looks again after each round until it finds nobody: a process that forks while it is being killed leaves a
+// child that the round has not seen.
+func killFamily(pid int, tag string) error {
+	deadline := time.Now().Add(killLimit)
+	for {
+		left, err := family(pid, tag)
+		if err != nil {
+			return fmt.Errorf("look for the worker's processes: %w", err)
+		}
+		if len(left) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d processes do not die, the first is %d", len(left), left[0].pid)
+		}
+		var fds []unix.PollFd
+		for _, s := range left {
+			if fd, err := killOne(s); err == nil {
+				fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+			}
+		}
+		await(fds, deadline)
+	}
+}
+
+// killOne kills a process that was seen a moment ago, through a pidfd that is known to be that process's: between the look
+// and the signal its pid may have been given to a stranger.
+func killOne(s stat) (pidfd int, err error) {
+	fd, err := unix.PidfdOpen(s.pid, 0)
+	if err != nil {
+		return -1, err
+	}
+	if start, err := startTime(s.pid); err != nil || start != s.start {
+		return -1, errors.Join(ErrGone, unix.Close(fd))
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// await waits until all are dead, and closes the descriptors.
+func await(fds []unix.PollFd, deadline time.Time) {
+	for _, fd := range fds {
+		one := []unix.PollFd{fd}
+		for {
+			_, err := unix.Poll(one, max(0, int(time.Until(deadline).Milliseconds())))
+			if !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		_ = unix.Close(int(fd.Fd))
+	}
+}

@@ -1,0 +1,113 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Notify is the socket on which workers say READY=1 and STATUS= by the protocol of sd_notify(3).
+type Notify struct {
+	path string
+	file *os.File
+}
+
+// Message is one datagram of a worker. The kernel vouches for the sender's pid (SCM_CREDENTIALS, unix(7)).
+type Message struct {
+	PID    int
+	Fields map[string]string // READY, STATUS, ...
+}
+
+// ListenNotify opens the socket, in the place of one that an earlier daemon has left. Any user may write to it: who is
+// heard is decided by the sender's pid.
+func ListenNotify(path string) (*Notify, error) {
+	if st, err := os.Lstat(path); err == nil {
+		if st.Mode().Type() != fs.ModeSocket {
+			return nil, fmt.Errorf("notify socket %s: there is something else with that name", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("remove old notify socket: %w", err)
+		}
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("notify socket: %w", err)
+	}
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+	if err == nil {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+	}
+	if err == nil {
+		err = os.Chmod(path, 0o666)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("notify socket %s: %w", path, err), unix.Close(fd))
+	}
+	return &Notify{path: path, file: os.NewFile(uintptr(fd), path)}, nil
+}
+
+// Run hands on messages until ctx ends.
+func (n *Notify) Run(ctx context.Context, handle func(Message)) error {
+	stop := context.AfterFunc(ctx, func() { _ = n.file.SetReadDeadline(time.Now()) })
+	defer stop()
+	raw, err := n.file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", n.path, err)
+	}
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			m, err := receive(int(fd))
+			switch {
+			case errors.Is(err, unix.EAGAIN):
+				return false
+			case err == nil && m.PID != 0:
+				handle(m)
+			}
+		}
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("read %s: %w", n.path, err)
+}
+
+// receive takes one datagram; one that makes no sense is taken and forgotten.
+func receive(fd int) (Message, error) {
+	buf := make([]byte, 4096)
+	control := make([]byte, 512)
+	n, cn, _, _, err := unix.Recvmsg(fd, buf, control, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if err != nil {
+		return Message{}, err
+	}
+	m := Message{Fields: make(map[string]string)}
+	messages, err := unix.ParseSocketControlMessage(control[:cn])
+	if err != nil {
+		return Message{}, nil
+	}
+	for i := range messages {
+		if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil {
+			m.PID = int(cred.Pid)
+		}
+		// BARRIER=1 and FDSTORE=1 bring descriptors: closing one is what a barrier waits for.
+		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			for _, fd := range fds {
+				_ = unix.Close(fd)
+			}
+		}
+	}
+	for line := range strings.SplitSeq(string(buf[:n]), "\n") {
+		if key, value, ok := strings.Cut(line, "="); ok {
+			m.Fields[key] = strings.ToValidUTF8(value, "\uFFFD")
+		}
+	}
+	return m, nil
+}
+
+// Close closes the socket and removes it.
+func (n *Notify) Close() error { return errors.Join(n.file.Close(), os.Remove(n.path)) }

@@ -1,0 +1,166 @@
+package worker
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// stat is what proc_pid_stat(5) says of a process.
+type stat struct {
+	pid, parent, group int
+	state              byte
+	start              uint64 // clock ticks since boot
+	rss                uint64 // pages
+}
+
+func readStat(pid int) (stat, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return stat{}, err
+	}
+	// The second field is the command's name in parentheses, which may itself hold blanks and parentheses.
+	end := bytes.LastIndexByte(data, ')')
+	if end < 0 {
+		return stat{}, fmt.Errorf("/proc/%d/stat: no command", pid)
+	}
+	f := strings.Fields(string(data[end+1:]))
+	if len(f) < 22 {
+		return stat{}, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(f))
+	}
+	s := stat{pid: pid, state: f[0][0]}
+	var bad error
+	number := func(field int) uint64 { // as the man page counts them, from 1
+		n, err := strconv.ParseUint(strings.TrimPrefix(f[field-3], "-"), 10, 64)
+		bad = errors.Join(bad, err)
+		return n
+	}
+	s.parent, s.group, s.start, s.rss = int(number(4)), int(number(5)), number(22), number(24)
+	return s, bad
+}
+
+func startTime(pid int) (uint64, error) {
+	s, err := readStat(pid)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, ErrGone
+	}
+	return s.start, err
+}
+
+// processes lists all processes that can be read; those that end meanwhile are left out.
+func processes() ([]stat, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close() //nolint:errcheck // nothing was written
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var all []stat
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if s, err := readStat(pid); err == nil {
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// tagged tells whether a process was started with the tag in its environment.
+func tagged(pid int, tag string) bool {
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return false
+	}
+	entry := []byte(tagVar + "=" + tag)
+	for e := range bytes.SplitSeq(env, []byte{0}) {
+		if bytes.Equal(e, entry) {
+			return true
+		}
+	}
+	return false
+}
+
+// family is every process that belongs to the worker with this pid and tag: its process group, what descends from either,
+// and what carries the tag in its environment, wherever it has got to (a double fork with a session of its own).
+func family(pid int, tag string) ([]stat, error) {
+	all, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	own := make(map[int]bool)
+	for _, s := range all {
+		if s.pid == pid || s.group == pid || (s.pid != os.Getpid() && tagged(s.pid, tag)) {
+			own[s.pid] = true
+		}
+	}
+	for grown := true; grown; {
+		grown = false
+		for _, s := range all {
+			if !own[s.pid] && own[s.parent] {
+				own[s.pid], grown = true, true
+			}
+		}
+	}
+	var list []stat
+	for _, s := range all {
+		if own[s.pid] && s.state != 'Z' && s.state != 'X' {
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+// Owner finds which of the known processes pid belongs to: itself, the leader of its process group, or an ancestor. It is
+// 0 when there is none.
+func Owner(pid int, known func(pid int) bool) int {
+	for p := pid; p > 1; {
+		if known(p) {
+			return p
+		}
+		s, err := readStat(p)
+		if err != nil {
+			return 0
+		}
+		if known(s.group) {
+			return s.group
+		}
+		p = s.parent
+	}
+	return 0
+}
+
+// PIDs are the processes of the worker: itself, its group and its descendants.
+func (w *Worker) PIDs() []int {
+	list, err := family(w.pid, w.tag)
+	if err != nil {
+		return []int{w.pid}
+	}
+	pids := make([]int, len(list))
+	for i, s := range list {
+		pids[i] = s.pid
+	}
+	return pids
+}
+
+// Memory is the resident memory of all its processes in bytes; what they share counts in each.
+func (w *Worker) Memory() uint64 {
+	list, err := family(w.pid, w.tag)
+	if err != nil {
+		return 0
+	}
+	var pages uint64
+	for _, s := range list {
+		pages += s.rss
+	}
+	return pages * uint64(os.Getpagesize())
+}

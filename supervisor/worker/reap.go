@@ -1,0 +1,66 @@
+package worker
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// children are the processes that this package has started and waits for itself. The lock is held around a fork, so that
+// the reaper never sees a child that is not in it yet.
+var children = struct { //nolint:gochecknoglobals // a process has one set of children
+	sync.Mutex
+	own map[int]struct{}
+}{own: make(map[int]struct{})}
+
+func fork(path string, args []string, attr *syscall.ProcAttr) (int, error) {
+	children.Lock()
+	defer children.Unlock()
+	pid, err := syscall.ForkExec(path, args, attr)
+	if err == nil {
+		children.own[pid] = struct{}{}
+	}
+	return pid, err
+}
+
+func forget(pid int) {
+	children.Lock()
+	defer children.Unlock()
+	delete(children.own, pid)
+}
+
+// ReapOrphans takes the exits of processes that became our children because their parents died, until ctx ends: as pid 1
+// of a container nobody else does. Of a process that this package has started it leaves the exit alone.
+func ReapOrphans(ctx context.Context) {
+	died := make(chan os.Signal, 1)
+	signal.Notify(died, syscall.SIGCHLD)
+	defer signal.Stop(died)
+	for {
+		select {
+		case <-died:
+			reap()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func reap() {
+	children.Lock()
+	defer children.Unlock()
+	all, err := processes()
+	if err != nil {
+		return
+	}
+	for _, s := range all {
+		if _, own := children.own[s.pid]; own || s.parent != os.Getpid() || s.state != 'Z' {
+			continue
+		}
+		var status unix.WaitStatus
+		_, _ = unix.Wait4(s.pid, &status, unix.WNOHANG, nil)
+	}
+}

@@ -1,0 +1,87 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command is a short command, such as a hook: it is started as a worker is, but its end is waited for.
+type Command struct {
+	Args []string
+	Env  []string
+	Dir  string
+	User *Credential
+}
+
+// Run runs a command to its end, and hands on each line that it writes. When ctx ends, all that it has started is killed.
+// The error is nil only after exit code 0.
+func Run(ctx context.Context, c Command, line func(string)) error {
+	if len(c.Args) == 0 {
+		return errors.New("the command is empty")
+	}
+	path, err := lookPath(c.Args[0], c.Env, c.Dir)
+	if err != nil {
+		return err
+	}
+	tag, err := newTag()
+	if err != nil {
+		return err
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("pipe: %w", err)
+	}
+	reader, err := nonblocking(pipe[0])
+	if err != nil {
+		return errors.Join(err, unix.Close(pipe[0]), unix.Close(pipe[1]))
+	}
+	defer reader.Close() //nolint:errcheck // for reading only
+	o := order{Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Dir: c.Dir, User: c.User}
+	w, err := o.start(pipe[1], nil, tag)
+	_ = unix.Close(pipe[1])
+	if err != nil {
+		return err
+	}
+	read := make(chan error, 1)
+	go func() {
+		s := splitter{emit: func(l Line) { line(string(l.Text)) }}
+		_, err := io.Copy(writerFunc(s.write), reader)
+		s.flush()
+		read <- err
+	}()
+	var killed error
+	select {
+	case <-w.Done():
+	case <-ctx.Done():
+		killed = context.Cause(ctx)
+	}
+	// What it has left in the background would keep the pipe open, and outlive it.
+	err = w.KillAll()
+	<-w.Done()
+	if readErr := <-read; readErr != nil && !errors.Is(readErr, os.ErrClosed) {
+		err = errors.Join(err, readErr)
+	}
+	switch {
+	case killed != nil:
+		return errors.Join(killed, err)
+	case w.exit.Signal != 0 || w.exit.Code != 0:
+		return errors.Join(errors.New(w.exit.String()), err)
+	}
+	return err
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
+
+func nonblocking(fd int) (*os.File, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "pipe"), nil
+}

@@ -1,0 +1,102 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ShimArg is the hidden first argument with which superctl re-executes itself to become a worker.
+const ShimArg = "__exec"
+
+// firstFD is the number of a worker's first listener, SD_LISTEN_FDS_START of sd_listen_fds(3).
+const firstFD = 3
+
+// order is what Start tells the shim.
+type order struct {
+	Path   string      `json:"path"`
+	Args   []string    `json:"args"`
+	Env    []string    `json:"env"`
+	Dir    string      `json:"dir"`
+	User   *Credential `json:"user,omitempty"`
+	Files  int         `json:"files"`
+	NoFile uint64      `json:"nofile,omitempty"`
+}
+
+// Shim turns this process into a worker: it sets what can only be set from inside, then executes the worker's command in
+// its own place, so that the pid stays. It returns only when it fails, after it has told Start why through the descriptor
+// that follows the listeners.
+func Shim(args []string) int {
+	runtime.LockOSThread()
+	var o order
+	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &o) != nil {
+		fmt.Fprintln(os.Stderr, "superctl: "+ShimArg+" is for superctl's own use")
+		return 2
+	}
+	status := firstFD + o.Files
+	unix.CloseOnExec(status)
+	err := o.become(status)
+	_, _ = unix.Write(status, []byte(err.Error()))
+	return 127
+}
+
+func (o *order) become(status int) error {
+	// Everything above the listeners goes at the exec; the status descriptor is how Start knows that it happened.
+	if err := unix.CloseRange(uint(status), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("close_range: %w", err)
+	}
+	if o.NoFile > 0 {
+		limit := unix.Rlimit{Cur: o.NoFile, Max: o.NoFile}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			return fmt.Errorf("limit of open files %d: %w", o.NoFile, err)
+		}
+	}
+	// Before the user changes: an ambient capability of the unit (CAP_NET_BIND_SERVICE) is not for workers.
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("drop ambient capabilities: %w", err)
+	}
+	if err := o.changeUser(); err != nil {
+		return err
+	}
+	if err := os.Chdir(o.Dir); err != nil {
+		return err
+	}
+	// A signal that is caught becomes default at an exec, one that is ignored stays ignored (signal(7)): Python would never
+	// see the SIGINT that nohup or a background shell made the daemon ignore.
+	signal.Notify(make(chan os.Signal, 1))
+	var none unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil); err != nil {
+		return fmt.Errorf("clear the signal mask: %w", err)
+	}
+	env := append(o.Env, "LISTEN_PID="+strconv.Itoa(os.Getpid()))
+	err := syscall.Exec(o.Path, o.Args, env)
+	return explainExec(o.Path, err)
+}
+
+func (o *order) changeUser() error {
+	u := o.User
+	if u == nil {
+		return nil
+	}
+	groups := make([]int, len(u.Groups))
+	for i, g := range u.Groups {
+		groups[i] = int(g)
+	}
+	if err := syscall.Setgroups(groups); err != nil {
+		return fmt.Errorf("set groups: %w", err)
+	}
+	if err := syscall.Setgid(int(u.GID)); err != nil {
+		return fmt.Errorf("set group %d: %w", u.GID, err)
+	}
+	if err := syscall.Setuid(int(u.UID)); err != nil {
+		return fmt.Errorf("set user %d: %w", u.UID, err)
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+// Package worker starts, watches and ends one operating-system process of a release.
+package worker
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Spec says what to start.
+type Spec struct {
+	App, Release, Process string
+	Generation, Instance  int
+	Command               []string // argv; argv[0] without a slash is searched in the PATH of Env
+	Env                   []string // built (DESIGN 5); Start adds what differs from worker to worker
+	Dir                   string
+	User                  *Credential // nil = the daemon's own
+	Files                 []File      // become descriptors 3, 4, ...
+	Notify                string      // path of the notify socket; "" = none
+	Output                string      // path of the FIFO for stdout and stderr; "" = /dev/null
+	NoFile                uint64      // RLIMIT_NOFILE; 0 = as the daemon has it
+}
+
+// File is a descriptor for a worker to inherit.
+type File struct {
+	Name string // in LISTEN_FDNAMES, and in {fd.NAME} and {addr.NAME} of the command
+	FD   int
+	Addr string
+}
+
+// tagVar is the environment variable by which everything that a worker starts is known as its own.
+const tagVar = "SUPERCTL_WORKER"
+
+// Start starts a worker and returns when its command has been executed, or with the reason why it could not be.
+func Start(spec Spec) (*Worker, error) {
+	tag, err := newTag()
+	if err != nil {
+		return nil, err
+	}
+	args, err := spec.expand()
+	if err != nil {
+		return nil, err
+	}
+	env := spec.environment(tag)
+	path, err := lookPath(args[0], env, spec.Dir)
+	if err != nil {
+		return nil, err
+	}
+	o := order{Path: path, Args: args, Env: env, Dir: spec.Dir, User: spec.User, Files: len(spec.Files), NoFile: spec.NoFile}
+	output := os.DevNull
+	if spec.Output != "" {
+		output = spec.Output
+	}
+	// For reading too: the worker itself then is a reader of its FIFO, so that it never meets EPIPE while no daemon is there.
+	out, err := unix.Open(output, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open output %s: %w", output, err)
+	}
+	defer unix.Close(out) //nolint:errcheck // the worker has its own
+	return o.start(out, spec.Files, tag)
+}
+
+func newTag() (string, error) {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+// start forks the shim. The descriptors are handed over raw: os.File.Fd and ExtraFiles clear O_NONBLOCK on the file
+// description that all generations share, which blocks the accept of every holder (DESIGN 4).
+func (o *order) start(out int, files []File, tag string) (*Worker, error) {
+	data, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	defer unix.Close(null) //nolint:errcheck // the worker has its own
+	var status [2]int
+	if err := unix.Pipe2(status[:], unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("pipe: %w", err)
+	}
+	reader := os.NewFile(uintptr(status[0]), "status")
+	defer reader.Close() //nolint:errcheck // for reading only
+	fds := []uintptr{uintptr(null), uintptr(out), uintptr(out)}
+	for _, f := range files {
+		fds = append(fds, uintptr(f.FD))
+	}
+	fds = append(fds, uintptr(status[1]))
+	pidfd := -1
+	attr := &syscall.ProcAttr{Dir: "/", Env: []string{}, Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}}
+	pid, err := fork("/proc/self/exe", []string{"superctl", ShimArg, string(data)}, attr)
+	_ = unix.Close(status[1])
+	if err != nil {
+		return nil, fmt.Errorf("fork: %w", err)
+	}
+	w, err := newWorker(pid, pidfd, tag, true)
+	if err != nil {
+		return nil, err
+	}
+	why, err := io.ReadAll(reader)
+	if err == nil && len(why) > 0 {
+		err = errors.New(string(why))
+	}
+	if err != nil {
+		<-w.Done()
+		return nil, err
+	}
+	return w, nil
+}
+
+// environment is the worker's, complete but for LISTEN_PID, which only the shim knows.
+func (s *Spec) environment(tag string) []string {
+	env := slices.DeleteFunc(slices.Clone(s.Env), func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		return reserved(name)
+	})
+	env = append(env,
+		tagVar+"="+tag,
+		"SUPERCTL_APP="+s.App, "SUPERCTL_RELEASE="+s.Release, "SUPERCTL_GENERATION="+strconv.Itoa(s.Generation),
+		"SUPERCTL_PROCESS="+s.Process, "SUPERCTL_INSTANCE="+strconv.Itoa(s.Instance))
+	if s.Notify != "" {
+		env = append(env, "NOTIFY_SOCKET="+s.Notify)
+	}
+	if len(s.Files) > 0 {
+		names := make([]string, len(s.Files))
+		for i, f := range s.Files {
+			names[i] = f.Name
+		}
+		env = append(env, "LISTEN_FDS="+strconv.Itoa(len(s.Files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	}
+	return env
+}
+
+// reserved are the variables that Start sets itself.
+func reserved(name string) bool {
+	return strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET" || strings.HasPrefix(name, "SUPERCTL_")
+}
+
+// expand replaces {fd.NAME} and {addr.NAME}.
+func (s *Spec) expand() ([]string, error) {
+	if len(s.Command) == 0 {
+		return nil, errors.New("the command is empty")
+	}
+	var pairs []string
+	var names []string
+	for i, f := range s.Files {
+		pairs = append(pairs, "{fd."+f.Name+"}", strconv.Itoa(firstFD+i), "{addr."+f.Name+"}", f.Addr)
+		names = append(names, f.Name)
+	}
+	r := strings.NewReplacer(pairs...)
+	args := make([]string, len(s.Command))
+	for i, a := range s.Command {
+		args[i] = r.Replace(a)
+		for _, prefix := range []string{"{fd.", "{addr."} {
+			if at := strings.Index(args[i], prefix); at >= 0 {
+				return nil, fmt.Errorf("%q names no listener of this process (it has %s)", args[i][at:], strings.Join(names, ", "))
+			}
+		}
+	}
+	return args, nil
+}
+
+// lookPath finds a command as execvp(3) would with the worker's own PATH.
+func lookPath(name string, env []string, dir string) (string, error) {
+	if strings.Contains(name, "/") {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		return name, nil
+	}
+	var path string
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			path = v
+		}
+	}
+	for _, d := range filepath.SplitList(path) {
+		p := filepath.Join(d, name)
+		if st, err := os.Stat(p); err == nil && !st.IsDir() && st.Mode()&0o111 != 0 {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("command %q is not in PATH (%s)", name, path)
+}
+
+// explainExec says what is missing when an exec fails: ENOENT may mean the file or the interpreter in its first line.
+func explainExec(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		if f, open := os.Open(path); open == nil {
+			defer f.Close()
+			head := make([]byte, 256)
+			n, _ := f.Read(head)
+			if line, ok := bytes.CutPrefix(head[:n], []byte("#!")); ok {
+				line, _, _ = bytes.Cut(line, []byte("\n"))
+				return fmt.Errorf("exec %s: its interpreter %s is missing", path, bytes.TrimSpace(line))
+			}
+		}
+	}
+	return fmt.Errorf("exec %s: %w", path, err)
+}

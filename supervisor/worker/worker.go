@@ -1,0 +1,184 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrGone says that a worker of an earlier daemon is no more, or that its pid is somebody else's now.
+var ErrGone = errors.New("the process is gone")
+
+// Worker is one running process, known by a pidfd, so that it can never be taken for another.
+type Worker struct {
+	pid   int
+	start uint64
+	tag   string
+	child bool // ours to reap
+	file  *os.File
+	done  chan struct{}
+	exit  Exit // valid once done is closed
+}
+
+// Exit is how a worker ended.
+type Exit struct {
+	Known  bool           // false for an adopted worker, on a kernel before 6.15
+	Code   int            // when no signal ended it
+	Signal syscall.Signal // 0 when none did
+}
+
+// String is the end in words.
+func (e Exit) String() string {
+	switch {
+	case !e.Known:
+		return "ended; how is unknown, since an earlier daemon started it"
+	case e.Signal != 0:
+		return "killed by " + unix.SignalName(e.Signal)
+	default:
+		return fmt.Sprintf("exit code %d", e.Code)
+	}
+}
+
+func newWorker(pid, pidfd int, tag string, child bool) (*Worker, error) {
+	start, err := startTime(pid)
+	if err != nil && !child {
+		return nil, errors.Join(err, unix.Close(pidfd))
+	}
+	// The runtime's poller waits for the pidfd only when it is non-blocking.
+	if err := unix.SetNonblock(pidfd, true); err != nil {
+		return nil, errors.Join(err, unix.Close(pidfd))
+	}
+	w := &Worker{pid: pid, start: start, tag: tag, child: child, file: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{})}
+	go w.wait()
+	return w, nil
+}
+
+// Adopt takes over a worker that an earlier daemon started. The start time, in clock ticks since boot (field 22 of
+// proc_pid_stat(5)), proves that the pid is still that worker's; else the error is ErrGone.
+func Adopt(pid int, start uint64, tag string) (*Worker, error) {
+	pidfd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.ESRCH) {
+		return nil, ErrGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	if now, err := startTime(pid); err != nil || now != start {
+		return nil, errors.Join(ErrGone, unix.Close(pidfd))
+	}
+	return newWorker(pid, pidfd, tag, false)
+}
+
+// PID is its process id.
+func (w *Worker) PID() int { return w.pid }
+
+// StartTime is when it was started, in clock ticks since boot.
+func (w *Worker) StartTime() uint64 { return w.start }
+
+// Tag is in the environment of everything that it starts.
+func (w *Worker) Tag() string { return w.tag }
+
+// Done is closed when it has exited and is reaped.
+func (w *Worker) Done() <-chan struct{} { return w.done }
+
+// Exit is how it ended; valid once Done is closed.
+func (w *Worker) Exit() Exit { return w.exit }
+
+// Signal signals the main process only. A process that is gone already is no error.
+func (w *Worker) Signal(sig syscall.Signal) error {
+	err := w.control(func(fd int) error { return unix.PidfdSendSignal(fd, sig, nil, 0) })
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Descriptor copies a descriptor of the worker into this process: pidfd_getfd(2), which needs the rights of ptrace.
+func (w *Worker) Descriptor(fd int) (copied int, err error) {
+	err = w.control(func(pidfd int) (err error) {
+		copied, err = unix.PidfdGetfd(pidfd, fd, 0)
+		return err
+	})
+	return copied, err
+}
+
+func (w *Worker) control(f func(fd int) error) error {
+	raw, err := w.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	if err := raw.Control(func(fd uintptr) { result = f(int(fd)) }); err != nil {
+		return err
+	}
+	return result
+}
+
+// wait is the one place where a worker is waited for. A parked goroutine, no thread: the runtime's poller tells when the
+// pidfd is readable, which it becomes when the process has exited (pidfd_open(2)).
+func (w *Worker) wait() {
+	defer close(w.done)
+	raw, err := w.file.SyscallConn()
+	if err == nil {
+		err = raw.Read(func(fd uintptr) bool { return w.collect(int(fd)) })
+	}
+	if err != nil {
+		panic("worker: wait for a pidfd: " + err.Error())
+	}
+	_ = w.file.Close()
+	if w.child {
+		forget(w.pid)
+	}
+}
+
+// collect looks whether the process has exited, and how.
+func (w *Worker) collect(fd int) (over bool) {
+	if w.child {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG, nil)
+		switch {
+		case err == nil && info.Signo == 0:
+			return false
+		case err == nil:
+			w.exit = exitOf(&info)
+			return true
+		case errors.Is(err, unix.EINTR):
+			return w.collect(fd)
+		}
+		// ECHILD: somebody else has reaped it. How it ended, the pidfd may still know.
+	}
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 0); err == nil && n == 0 {
+		return false
+	}
+	w.exit = exitInfo(fd)
+	return true
+}
+
+// exitOf reads a siginfo_t of SIGCHLD: si_code after three ints, and si_status behind si_pid and si_uid (siginfo.h).
+func exitOf(info *unix.Siginfo) Exit {
+	b := (*[128]byte)(unsafe.Pointer(info))
+	status := *(*int32)(unsafe.Pointer(&b[24]))
+	const cldExited = 1
+	if info.Code == cldExited {
+		return Exit{Known: true, Code: int(status)}
+	}
+	return Exit{Known: true, Signal: syscall.Signal(status)}
+}
+
+// exitInfo asks the pidfd itself, as kernels from 6.15 answer it for anybody who holds it.
+func exitInfo(fd int) Exit {
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	if err := unix.IoctlPidfdInfo(fd, &info); err != nil || info.Mask&unix.PIDFD_INFO_EXIT == 0 {
+		return Exit{}
+	}
+	status := syscall.WaitStatus(info.Exit_code)
+	if status.Signaled() {
+		return Exit{Known: true, Signal: status.Signal()}
+	}
+	return Exit{Known: true, Code: status.ExitStatus()}
+}

@@ -1,0 +1,281 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain makes this binary the shim too: Start re-executes /proc/self/exe.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == ShimArg {
+		os.Exit(Shim(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// run starts a shell script as a worker and returns what it wrote until its end.
+func runScript(t *testing.T, spec Spec, script string) (*Worker, []string) {
+	t.Helper()
+	spec.Command = []string{"/bin/sh", "-c", script}
+	if spec.Dir == "" {
+		spec.Dir = t.TempDir()
+	}
+	spec.Output = filepath.Join(t.TempDir(), "out")
+	out, err := OpenOutput(spec.Output, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := Start(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-w.Done()
+	if err := w.KillAll(); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := out.Run(ctx, func(l Line) { lines = append(lines, string(l.Text)) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return w, lines
+}
+
+func TestAWorkerGetsTheEnvironmentThatWasBuiltAndNothingElse(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "/of/the/daemon")
+	t.Setenv("WATCHDOG_PID", "1")
+	r, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	w, lines := runScript(t, Spec{
+		App: "shop", Release: "r1", Process: "web", Generation: 7, Instance: 2, Notify: "/run/notify",
+		Env:   []string{"PATH=/usr/bin:/bin", "A=b", "LISTEN_FDS=9"},
+		Files: []File{{Name: "web", FD: int(r.Fd())}},
+	}, "echo pid=$$; env | sort; ls /proc/self/fd | tr '\\n' ' '")
+	env := strings.Join(lines, "\n") + "\n"
+	for _, want := range []string{
+		"A=b\n", "LISTEN_FDS=1\n", "LISTEN_FDNAMES=web\n", fmt.Sprintf("LISTEN_PID=%d\n", w.PID()), "NOTIFY_SOCKET=/run/notify\n",
+		"SUPERCTL_APP=shop\n", "SUPERCTL_GENERATION=7\n", "SUPERCTL_INSTANCE=2\n", "SUPERCTL_PROCESS=web\n", "SUPERCTL_RELEASE=r1\n",
+		fmt.Sprintf("pid=%d\n", w.PID()),
+	} {
+		if !strings.Contains(env, want) {
+			t.Errorf("no %q in\n%s", want, env)
+		}
+	}
+	for _, not := range []string{"WATCHDOG", "/of/the/daemon", "LISTEN_FDS=9"} {
+		if strings.Contains(env, not) {
+			t.Errorf("%q in\n%s", not, env)
+		}
+	}
+	if fds := strings.Fields(lines[len(lines)-1]); len(fds) != 5 { // 0 1 2 3 and the directory that ls reads
+		t.Errorf("descriptors %v", fds)
+	}
+}
+
+func TestTheEndOfAWorkerIsKnown(t *testing.T) {
+	for script, want := range map[string]string{"exit 3": "exit code 3", "exit 0": "exit code 0", "kill -9 $$": "killed by SIGKILL"} {
+		if w, _ := runScript(t, Spec{Env: []string{"PATH=/bin"}}, script); w.Exit().String() != want || !w.Exit().Known {
+			t.Errorf("%s: %s", script, w.Exit())
+		}
+	}
+}
+
+func TestAnIgnoredSignalOfTheDaemonIsDefaultInAWorker(t *testing.T) {
+	_, lines := runScript(t, Spec{Env: []string{"PATH=/bin:/usr/bin"}}, "grep -E 'SigIgn|SigBlk' /proc/self/status")
+	for _, l := range lines {
+		if !strings.HasSuffix(l, "\t0000000000000000") {
+			t.Errorf("%s", l)
+		}
+	}
+	if len(lines) != 2 {
+		t.Errorf("lines %v", lines)
+	}
+}
+
+func TestAStartThatCannotBeSaysExactlyWhy(t *testing.T) {
+	dir := t.TempDir()
+	orphan := filepath.Join(dir, "gunicorn")
+	if err := os.WriteFile(orphan, []byte("#!/srv/removed/bin/python\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	plain := filepath.Join(dir, "plain")
+	if err := os.WriteFile(plain, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for want, spec := range map[string]Spec{
+		`command "nope" is not in PATH (/bin)`:                      {Command: []string{"nope"}, Dir: dir},
+		"exec /no/such: no such file or directory":                  {Command: []string{"/no/such"}, Dir: dir},
+		"interpreter /srv/removed/bin/python is missing":            {Command: []string{orphan}, Dir: dir},
+		"exec " + plain + ": permission denied":                     {Command: []string{plain}, Dir: dir},
+		"chdir /no/dir: no such file or directory":                  {Command: []string{"/bin/true"}, Dir: "/no/dir"},
+		`"{fd.api}" names no listener of this process (it has web)`: {Command: []string{"x", "{fd.api}"}, Files: []File{{Name: "web"}}},
+		"the command is empty":                                      {},
+	} {
+		spec.Env = []string{"PATH=/bin"}
+		if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestPlaceholdersAreReplaced(t *testing.T) {
+	s := Spec{Command: []string{"a", "--fd={fd.api}", "{addr.web}"}, Files: []File{{Name: "web", Addr: "1.2.3.4:5"}, {Name: "api"}}}
+	if got, err := s.expand(); err != nil || !slices.Equal(got, []string{"a", "--fd=4", "1.2.3.4:5"}) {
+		t.Errorf("%v %v", got, err)
+	}
+}
+
+func TestNothingSurvivesKillAll(t *testing.T) {
+	for name, script := range map[string]string{
+		"children that ignore SIGTERM":     `trap "" TERM; (trap "" TERM; sleep 1000) & sleep 1000 & echo up; wait`,
+		"a double fork with a new session": `(setsid sh -c 'sleep 1000 & sleep 1000' &) ; echo up; sleep 1000`,
+		"a fork bomb of limited size":      `b() { if [ $1 -gt 0 ]; then b $(($1-1)) & b $(($1-1)) & fi; sleep 1000; }; b 5 & echo up; wait`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "out")
+			out, err := OpenOutput(path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := Start(Spec{Command: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/", Output: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			if err := out.Run(ctx, func(Line) { cancel() }); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.KillAll(); err != nil {
+				t.Fatal(err)
+			}
+			<-w.Done()
+			if left, err := family(w.PID(), w.Tag()); err != nil || len(left) > 0 {
+				t.Errorf("left: %v %v", left, err)
+			}
+			if err := out.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAPidThatIsSomebodyElsesIsNotAdopted(t *testing.T) {
+	if _, err := Adopt(os.Getpid(), 1, "x"); err == nil {
+		t.Error("a process with another start time was adopted")
+	}
+	start, err := startTime(os.Getppid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := Adopt(os.Getppid(), start, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.PID() != os.Getppid() {
+		t.Error(w.PID())
+	}
+}
+
+func TestAWorkerThatWritesWhileNoDaemonReadsLosesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	out, err := OpenOutput(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fifo, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fifo.Close()
+	if err := out.file.Close(); err != nil { // as a crash does, which leaves the path
+		t.Fatal(err)
+	}
+	if _, err := fifo.WriteString("one\ntwo\n"); err != nil {
+		t.Fatal(err)
+	}
+	next, err := OpenOutput(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	var lines []string
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := next.Run(ctx, func(l Line) { lines = append(lines, string(l.Text)) }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(lines, []string{"one", "two"}) {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestALineOfAnyLengthAndEncodingArrives(t *testing.T) {
+	_, lines := runScript(t, Spec{Env: []string{"PATH=/bin:/usr/bin"}}, `printf 'a\377b\r\n'; head -c 200000 /dev/zero | tr '\0' x; echo; printf end`)
+	if lines[0] != "a\xffb" || lines[len(lines)-1] != "end" || len(strings.Join(lines[1:len(lines)-1], "")) != 200000 {
+		t.Errorf("%d lines, the first %q", len(lines), lines[0])
+	}
+}
+
+func TestANotificationIsKnownByItsSendersPid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	n, err := ListenNotify(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := `import os,socket
+s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)
+for m in (b"\xff\x00garbage",b"READY=1\nSTATUS=hello\n"): s.sendto(m,os.environ["NOTIFY_SOCKET"])`
+	w, err := Start(Spec{Command: []string{"python3", "-c", script}, Env: []string{"PATH=" + os.Getenv("PATH")}, Dir: "/", Notify: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := n.Run(ctx, func(m Message) {
+		if m.Fields["READY"] == "" {
+			return
+		}
+		if m.PID != w.PID() || m.Fields["STATUS"] != "hello" {
+			t.Errorf("%+v, the worker is %d", m, w.PID())
+		}
+		cancel()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	<-w.Done()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("the socket is left over")
+	}
+}
+
+func TestAHookThatHangsIsKilledWithAllThatItStarted(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	var pid int
+	err := Run(ctx, Command{Args: []string{"sh", "-c", "sleep 1000 & echo $!; wait"}, Env: []string{"PATH=/bin"}, Dir: "/"}, func(l string) {
+		_, _ = fmt.Sscan(l, &pid)
+		cancel()
+	})
+	if err == nil {
+		t.Error("no error")
+	}
+	if s, err := readStat(pid); err == nil && s.state != 'Z' {
+		t.Errorf("process %d is left over", pid)
+	}
+	if err := Run(context.Background(), Command{Args: []string{"sh", "-c", "exit 4"}, Env: []string{"PATH=/bin"}, Dir: "/"}, func(string) {}); err == nil || err.Error() != "exit code 4" {
+		t.Error(err)
+	}
+}
