@@ -1,0 +1,179 @@
+package socket
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// filter says which listener of a SO_REUSEPORT group a new connection goes to. All listeners are given by their index in
+// the group, which is the order in which they called listen (see group).
+//
+// The kernel runs the program for each SYN (and, with SYN cookies, again for the ACK that brings the cookie back), on the
+// packet with its data pointer moved past the TCP header; net/core/sock_reuseport.c, run_bpf_filter. The IP header is
+// still there for a load at SKF_NET_OFF.
+type filter struct {
+	live     int            // where everybody goes whom no rule below names
+	among    int            // when above 1: everybody is spread over the indexes live to live+among-1
+	probes   []probeRule    // the first to match wins, before canary
+	canary   int            // where the canary's part goes
+	networks []netip.Prefix // every connection from these goes to canary
+	share    int            // of all other connections, this many in 10,000 go to canary
+}
+
+// probeRule sends the one connection with this source to a listener.
+type probeRule struct {
+	source netip.AddrPort
+	index  int
+}
+
+const (
+	wholeShare = 10_000 // a share is a number of connections in 10,000
+
+	// netOff is SKF_NET_OFF: added to the offset of an absolute load it counts from the IP header.
+	netOff uint32 = 0xfff00000
+
+	ipv4Source, ipv4SourcePort = 12, 20
+	ipv6Next                   = 6
+	ipv6Source, ipv6SourcePort = 8, 40
+	ipv4NoOptions              = 0x45 // version 4, and a header of 5 words: the port is at 20
+)
+
+// program is the filter in classic BPF. It is the same for every family: on a dual-stack listener an IPv4 connection
+// arrives with an IPv4 header, so rules for each family are guarded by the version of the IP header.
+//
+// Conditional jumps reach 255 instructions, so each rule jumps at most over itself, and what is longer is skipped by an
+// unconditional jump, which has 32 bits.
+func (f filter) program() ([]bpf.Instruction, error) {
+	if f.share < 0 || f.share > wholeShare {
+		return nil, fmt.Errorf("canary share of %d in %d", f.share, wholeShare)
+	}
+	var v4, v6 []bpf.Instruction
+	for _, p := range f.probes {
+		if p.source.Addr().Unmap().Is4() {
+			v4 = append(v4, probe4(p)...)
+		} else {
+			v6 = append(v6, probe6(p)...)
+		}
+	}
+	// The position of the source port is fixed only in a plain header. Ours have no options and no extension headers.
+	v4 = onlyIf(0, 0xff, ipv4NoOptions, v4)
+	v6 = onlyIf(ipv6Next, 0xff, unix.IPPROTO_TCP, v6)
+	for _, n := range f.networks {
+		switch {
+		case !n.IsValid():
+			return nil, errors.New("canary network is not a network")
+		case n.Addr().Is4():
+			v4 = append(v4, fromNetwork(ipv4Source, n, f.canary)...)
+		case n.Addr().Is4In6() && n.Bits() >= 96:
+			v4 = append(v4, fromNetwork(ipv4Source, netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96), f.canary)...)
+		default:
+			v6 = append(v6, fromNetwork(ipv6Source, n, f.canary)...)
+		}
+	}
+	ins := onlyIf(0, 0xf0, 0x40, v4)
+	ins = append(ins, onlyIf(0, 0xf0, 0x60, v6)...)
+	if f.share > 0 {
+		ins = append(ins,
+			bpf.LoadExtension{Num: bpf.ExtRand},
+			bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: wholeShare},
+			bpf.JumpIf{Cond: bpf.JumpLessThan, Val: uint32(f.share), SkipFalse: 1},
+			bpf.RetConstant{Val: uint32(f.canary)})
+	}
+	if f.among > 1 {
+		ins = append(ins,
+			bpf.LoadExtension{Num: bpf.ExtRand},
+			bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(f.among)},
+			bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: uint32(f.live)},
+			bpf.RetA{})
+	} else {
+		ins = append(ins, bpf.RetConstant{Val: uint32(f.live)})
+	}
+	if len(ins) > unix.BPF_MAXINSNS {
+		return nil, fmt.Errorf("the filter has %d instructions and the kernel's limit is %d: name fewer canary networks", len(ins), unix.BPF_MAXINSNS)
+	}
+	return ins, nil
+}
+
+// onlyIf guards body: it runs only when the byte at offset of the IP header, masked, is want.
+func onlyIf(offset, mask, want uint32, body []bpf.Instruction) []bpf.Instruction {
+	if len(body) == 0 {
+		return nil
+	}
+	return append([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: netOff + offset, Size: 1},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: mask},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: want, SkipTrue: 1},
+		bpf.Jump{Skip: uint32(len(body))},
+	}, body...)
+}
+
+func probe4(p probeRule) []bpf.Instruction {
+	ip := p.source.Addr().Unmap().As4()
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: netOff + ipv4SourcePort, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(p.source.Port()), SkipTrue: 3},
+		bpf.LoadAbsolute{Off: netOff + ipv4Source, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(ip[:]), SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(p.index)},
+	}
+}
+
+func probe6(p probeRule) []bpf.Instruction {
+	ins := []bpf.Instruction{
+		bpf.LoadAbsolute{Off: netOff + ipv6SourcePort, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(p.source.Port()), SkipTrue: 9},
+	}
+	ip := p.source.Addr().As16()
+	for word := range 4 {
+		ins = append(ins,
+			bpf.LoadAbsolute{Off: netOff + ipv6Source + 4*uint32(word), Size: 4},
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(ip[4*word:]), SkipTrue: uint8(7 - 2*word)})
+	}
+	return append(ins, bpf.RetConstant{Val: uint32(p.index)})
+}
+
+// fromNetwork compares the address at offset, word by word, as far as the prefix reaches.
+func fromNetwork(offset uint32, n netip.Prefix, index int) []bpf.Instruction {
+	ip, bits := n.Masked().Addr().AsSlice(), n.Bits()
+	words := (bits + 31) / 32
+	var ins []bpf.Instruction
+	for word := range words {
+		mask := ^uint32(0)
+		if rest := bits - 32*word; rest < 32 {
+			mask <<= 32 - rest
+		}
+		ins = append(ins,
+			bpf.LoadAbsolute{Off: netOff + offset + 4*uint32(word), Size: 4},
+			bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: mask},
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(ip[4*word:]), SkipTrue: uint8(3*(words-1-word) + 1)})
+	}
+	return append(ins, bpf.RetConstant{Val: uint32(index)})
+}
+
+// attach replaces the filter of the group that fd is in, in one instant: the kernel swaps one pointer
+// (net/core/sock_reuseport.c, reuseport_attach_prog). It needs no privilege. On a socket that is in no group yet it makes
+// one, which is how steerable asks the kernel what it can.
+func (f filter) attach(fd int) error {
+	ins, err := f.program()
+	if err != nil {
+		return err
+	}
+	raw, err := bpf.Assemble(ins)
+	if err != nil {
+		return fmt.Errorf("assemble filter: %w", err)
+	}
+	prog := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		prog[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &fprog); err != nil {
+		return fmt.Errorf("attach filter: %w", err)
+	}
+	return nil
+}
