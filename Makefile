@@ -1,0 +1,80 @@
+# Everything a contributor or CI runs. `make` alone lists it.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The linters are pinned in tools/go.mod, compiled once, and kept in Go's build cache.
+tool := go tool -modfile=tools/go.mod
+
+# Which packages `make test` tests, and further flags: make test PKG=./socket ARGS='-run Settle -v'
+PKG  ?= ./...
+ARGS ?=
+# How long each fuzz target runs in `make fuzz`.
+FUZZTIME ?= 10s
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/superctl; its version is what git says of this tree
+	go build -trimpath -buildvcs=auto -o bin/superctl .
+
+.PHONY: demo
+demo: ## build superctl and show it on a small Django site, under load
+	@scripts/demo
+
+.PHONY: test
+test: deps ## all tests, with the race detector; installs what they need
+	@tools/test $(ARGS) $(PKG)
+
+.PHONY: deps
+deps: ## install what tests, demo and benchmarks need beside Go
+	@scripts/deps >/dev/null
+
+.PHONY: check
+check: check-lint check-modules check-generated check-shell ## all that can be said of the code without running it; exactly what CI runs
+	@echo "check: ok"
+
+# go vet, staticcheck, gofumpt and the import arrows are all in .golangci.yml.
+.PHONY: check-lint
+check-lint:
+	$(tool) golangci-lint run ./...
+
+.PHONY: format
+format: ## format all Go files
+	$(tool) golangci-lint fmt ./...
+
+.PHONY: check-modules
+check-modules:
+	go mod tidy -diff
+
+.PHONY: check-generated
+check-generated:
+	@tools/check-generated
+
+.PHONY: check-shell
+check-shell:
+	@tools/check-shell
+
+.PHONY: vulnerabilities
+vulnerabilities: ## known vulnerabilities that the code can reach (needs a network; CI runs it on a schedule)
+	$(tool) govulncheck ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for ten seconds; FUZZTIME=1m for longer
+	@tools/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: deps ## measure superctl beside its peers; writes bench/RESULTS.md
+	go run ./bench $(ARGS)
+
+.PHONY: soak
+soak: deps ## ten minutes of load, switches and kills: nothing may be lost, nothing may grow
+	SUPERCTL_SOAK=10m go test -count=1 -timeout 30m -run Soak -v ./e2e/... $(ARGS)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin cover.out
