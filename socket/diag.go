@@ -1,0 +1,224 @@
+package socket
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the kernel says about sockets that are not ours to ask: NETLINK_SOCK_DIAG, as ss(8) uses it. It needs no privilege,
+// but the address family AF_NETLINK (RestrictAddressFamilies= of a systemd unit) and sees one network namespace.
+// The layouts are include/uapi/linux/{inet_diag,unix_diag}.h.
+
+// tcpSocket is a TCP socket as inet_diag tells it.
+type tcpSocket struct {
+	state  uint8
+	resent uint8 // of a half-open handshake: how many times the SYN-ACK was sent again
+	local  netip.AddrPort
+	remote netip.AddrPort
+	family uint8
+	only6  bool // a listener with IPV6_V6ONLY
+	cookie uint64
+	uid    uint32
+	inode  uint32 // 0 while no process has it: half-open, or in an accept queue
+	iface  uint32
+}
+
+// The states of TCP sockets (include/net/tcp_states.h). A half-open handshake is asked for as NEW_SYN_RECV and told as
+// SYN_RECV (net/ipv4/inet_diag.c, inet_req_diag_fill).
+const (
+	tcpEstablished = 1
+	tcpSynRecv     = 3
+	tcpCloseWait   = 8
+	tcpListen      = 10
+	tcpNewSynRecv  = 12
+)
+
+// unixSocket is a unix socket as unix_diag tells it.
+type unixSocket struct {
+	state    uint8
+	inode    uint32
+	name     string
+	dev      uint32
+	file     uint32 // inode number of its file, cut to 32 bits
+	queue    uint32 // of a listener: connections that wait
+	capacity uint32
+}
+
+const (
+	inetDiagSkV6Only = 11 // INET_DIAG_SKV6ONLY
+	unixDiagName     = 0  // UNIX_DIAG_NAME
+	unixDiagVFS      = 1  // UNIX_DIAG_VFS
+	unixDiagRQLen    = 4  // UNIX_DIAG_RQLEN
+	showName         = 0x01
+	showVFS          = 0x02
+	showRQLen        = 0x10
+
+	sizeofInetReq, sizeofInetMsg = 56, 72
+	sizeofUnixReq, sizeofUnixMsg = 24, 16
+)
+
+// tcpSockets lists the TCP sockets of a family with that local port in the given states. AF_INET6 includes IPv4
+// connections of a dual-stack listener.
+func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
+	req := make([]byte, sizeofInetReq)
+	req[0], req[1] = family, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(req[4:], mask(states))
+	binary.BigEndian.PutUint16(req[8:], port) // the kernel leaves out other ports itself (inet_diag_dump_icsk)
+	var list []tcpSocket
+	err := diag(req, func(b []byte) {
+		if len(b) < sizeofInetMsg {
+			return
+		}
+		s := tcpSocket{
+			family: b[0], state: b[1], resent: b[3],
+			local: sockid(b[0], b[8:24], b[4:6]), remote: sockid(b[0], b[24:40], b[6:8]),
+			iface: binary.NativeEndian.Uint32(b[40:]), cookie: binary.NativeEndian.Uint64(b[44:]), uid: binary.NativeEndian.Uint32(b[64:]), inode: binary.NativeEndian.Uint32(b[68:]),
+		}
+		attributes(b[sizeofInetMsg:], func(kind uint16, value []byte) {
+			if kind == inetDiagSkV6Only && len(value) > 0 {
+				s.only6 = value[0] != 0
+			}
+		})
+		if s.local.Port() == port {
+			list = append(list, s)
+		}
+	}, true)
+	return list, err
+}
+
+// unixSockets lists the unix stream sockets in the given states, by their name and file.
+func unixSockets(states ...int) ([]unixSocket, error) {
+	var list []unixSocket
+	err := diag(unixRequest(0, showName|showVFS, states...), func(b []byte) {
+		if s, ok := parseUnix(b); ok {
+			list = append(list, s)
+		}
+	}, true)
+	return list, err
+}
+
+// unixQueue is how many connections wait for the listener with that inode, and how many may.
+func unixQueue(inode uint32) (length, limit int, err error) {
+	found := false
+	err = diag(unixRequest(inode, showRQLen, tcpListen), func(b []byte) {
+		if s, ok := parseUnix(b); ok {
+			length, limit, found = int(s.queue), int(s.capacity), true
+		}
+	}, false)
+	if err == nil && !found {
+		err = unix.ENOENT
+	}
+	return length, limit, err
+}
+
+func unixRequest(inode, show uint32, states ...int) []byte {
+	req := make([]byte, sizeofUnixReq)
+	req[0] = unix.AF_UNIX
+	binary.NativeEndian.PutUint32(req[4:], mask(states))
+	binary.NativeEndian.PutUint32(req[8:], inode)
+	binary.NativeEndian.PutUint32(req[12:], show)
+	binary.NativeEndian.PutUint64(req[16:], ^uint64(0)) // INET_DIAG_NOCOOKIE
+	return req
+}
+
+func parseUnix(b []byte) (unixSocket, bool) {
+	if len(b) < sizeofUnixMsg || b[1] != unix.SOCK_STREAM {
+		return unixSocket{}, false
+	}
+	s := unixSocket{state: b[2], inode: binary.NativeEndian.Uint32(b[4:])}
+	attributes(b[sizeofUnixMsg:], func(kind uint16, value []byte) {
+		switch {
+		case kind == unixDiagName:
+			s.name = strings.TrimRight(string(value), "\x00")
+		case kind == unixDiagVFS && len(value) >= 8:
+			s.file, s.dev = binary.NativeEndian.Uint32(value), binary.NativeEndian.Uint32(value[4:])
+		case kind == unixDiagRQLen && len(value) >= 8:
+			s.queue, s.capacity = binary.NativeEndian.Uint32(value), binary.NativeEndian.Uint32(value[4:])
+		}
+	})
+	return s, true
+}
+
+func mask(states []int) (m uint32) {
+	for _, s := range states {
+		m |= 1 << s
+	}
+	return m
+}
+
+func sockid(family uint8, ip, port []byte) netip.AddrPort {
+	addr := netip.AddrFrom16([16]byte(ip)).Unmap()
+	if family == unix.AF_INET {
+		addr = netip.AddrFrom4([4]byte(ip[:4]))
+	}
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(port))
+}
+
+// attributes walks netlink attributes.
+func attributes(b []byte, each func(kind uint16, value []byte)) {
+	for len(b) >= unix.SizeofRtAttr {
+		size, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
+		if size < unix.SizeofRtAttr || size > len(b) {
+			return
+		}
+		each(kind, b[unix.SizeofRtAttr:size])
+		next := (size + unix.RTA_ALIGNTO - 1) &^ (unix.RTA_ALIGNTO - 1)
+		b = b[min(next, len(b)):]
+	}
+}
+
+// diag sends one SOCK_DIAG_BY_FAMILY request and hands over each answer.
+func diag(body []byte, each func([]byte), dump bool) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return fmt.Errorf("sock_diag: %w", err)
+	}
+	defer unix.Close(fd)
+	flags := uint16(unix.NLM_F_REQUEST)
+	if dump {
+		flags |= unix.NLM_F_DUMP
+	}
+	req := make([]byte, unix.SizeofNlMsghdr, unix.SizeofNlMsghdr+len(body))
+	binary.NativeEndian.PutUint32(req, uint32(unix.SizeofNlMsghdr+len(body)))
+	binary.NativeEndian.PutUint16(req[4:], unix.SOCK_DIAG_BY_FAMILY)
+	binary.NativeEndian.PutUint16(req[6:], flags)
+	if err := unix.Sendto(fd, append(req, body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("sock_diag: %w", err)
+	}
+	buf := make([]byte, 64<<10)
+	for {
+		n, _, err := unix.Recvfrom(fd, buf, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("sock_diag: %w", err)
+		}
+		messages, err := syscall.ParseNetlinkMessage(buf[:n])
+		if err != nil {
+			return fmt.Errorf("sock_diag: %w", err)
+		}
+		for _, m := range messages {
+			switch m.Header.Type {
+			case unix.NLMSG_DONE:
+				return nil
+			case unix.NLMSG_ERROR:
+				if code := int32(binary.NativeEndian.Uint32(m.Data)); code != 0 {
+					return fmt.Errorf("sock_diag: %w", unix.Errno(-code))
+				}
+				return nil
+			default:
+				each(m.Data)
+			}
+		}
+		if !dump {
+			return nil
+		}
+	}
+}

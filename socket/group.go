@@ -1,0 +1,53 @@
+package socket
+
+import "slices"
+
+// group is the listeners of a SO_REUSEPORT group in the kernel's order, so that an index in it is what a filter returns.
+// The kernel appends a listener when it begins to listen; when one leaves, it moves the last one into its place
+// (net/core/sock_reuseport.c, reuseport_add_sock and __reuseport_detach_sock).
+type group []member
+
+// member is a listener of the group.
+type member struct {
+	gen    int // 0 is a spare: it only keeps a place, and nobody is sent to it
+	fd     int // -1 is foreign: held by processes of an earlier daemon, not by us
+	inode  uint32
+	unsure bool // one of several foreign listeners has left and this one may have been moved: its index is not known
+}
+
+func (m member) spare() bool   { return m.gen == 0 && m.fd >= 0 }
+func (m member) foreign() bool { return m.fd < 0 }
+
+// find is the index of a generation's listener, or -1.
+func (g group) find(gen int) int {
+	return slices.IndexFunc(g, func(m member) bool { return m.gen == gen && gen != 0 })
+}
+
+// free is the index of a spare that a new generation can have, or -1.
+func (g group) free() int {
+	return slices.IndexFunc(g, func(m member) bool { return m.spare() && !m.unsure })
+}
+
+// leave does what the kernel does when the member at i leaves.
+func (g group) leave(i int) group {
+	last := len(g) - 1
+	g[i] = g[last]
+	return g[:last]
+}
+
+func (g group) foreign() (n int) {
+	for _, m := range g {
+		if m.foreign() {
+			n++
+		}
+	}
+	return n
+}
+
+// trailing is how many spares stand at the end. They can leave without moving anybody.
+func (g group) trailing() (n int) {
+	for n < len(g) && g[len(g)-1-n].spare() && !g[len(g)-1-n].unsure {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,151 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
+)
+
+// Inherited is the descriptors that systemd handed to the daemon: sockets of socket units and, after a crash or a
+// restart, what it kept in its store. Their order means nothing and changes from boot to boot; their names count.
+type Inherited struct {
+	named []named
+}
+
+type named struct {
+	name string
+	fd   int
+}
+
+// Inherit takes the descriptors of LISTEN_FDS, and the variables out of the environment. It is called once, first thing:
+// a second call would find none. The descriptors are duplicated raw and the os.Files of the library never asked for theirs,
+// because os.File.Fd can clear O_NONBLOCK for everybody who shares the description.
+func Inherit() (*Inherited, error) {
+	in := &Inherited{}
+	for _, file := range activation.Files(true) {
+		fd, err := duplicate(file)
+		if err == nil {
+			in.named = append(in.named, named{file.Name(), fd})
+			err = file.Close()
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("inherit descriptor %s: %w", file.Name(), err), in.Close())
+		}
+	}
+	return in, nil
+}
+
+// Take gives up the descriptors of a name: they are the caller's from then on. It is for what is no listener, and for the
+// listeners that a gate adopts.
+func (in *Inherited) Take(name string) (fds []int) {
+	if in == nil {
+		return nil
+	}
+	var rest []named
+	for _, n := range in.named {
+		if n.name == name {
+			fds = append(fds, n.fd)
+		} else {
+			rest = append(rest, n)
+		}
+	}
+	in.named = rest
+	return fds
+}
+
+// Names is the name of each descriptor that is left, in the order in which they came.
+func (in *Inherited) Names() (names []string) {
+	if in == nil {
+		return nil
+	}
+	for _, n := range in.named {
+		names = append(names, n.name)
+	}
+	return names
+}
+
+// Close closes the descriptors that nobody took.
+func (in *Inherited) Close() error {
+	if in == nil {
+		return nil
+	}
+	var errs []error
+	for _, n := range in.named {
+		if err := unix.Close(n.fd); err != nil {
+			errs = append(errs, fmt.Errorf("close descriptor %s: %w", n.name, err))
+		}
+	}
+	in.named = nil
+	return errors.Join(errs...)
+}
+
+// find is the listener that an address means. One .socket unit with two Listen lines gives two descriptors of one name,
+// which only the addresses that they are bound to tell apart.
+func (in *Inherited) find(a Address) (fd int, err error) {
+	var fits []int
+	var there []string
+	if in != nil {
+		for _, n := range in.named {
+			if n.name != a.name {
+				continue
+			}
+			bound := boundText(n.fd)
+			there = append(there, bound)
+			if meant := a.meant(); meant == "" || meant == bound {
+				fits = append(fits, n.fd)
+			}
+		}
+	}
+	switch {
+	case len(there) == 0:
+		return -1, fmt.Errorf("systemd handed in no socket named %q, only %q: is FileDescriptorName=%s in the socket unit, and was the daemon started by it?", a.name, in.Names(), a.name)
+	case len(fits) == 0:
+		return -1, fmt.Errorf("systemd handed in sockets named %q for %s, and none for %s", a.name, strings.Join(there, " and "), a.meant())
+	case len(fits) > 1:
+		return -1, fmt.Errorf("systemd handed in %d sockets named %q: write which one, systemd:%s:%s", len(fits), a.name, a.name, strings.Join(there, " or systemd:"+a.name+":"))
+	}
+	if kind, err := unix.GetsockoptInt(fits[0], unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM || !listens(fits[0]) {
+		return -1, fmt.Errorf("the descriptor named %q is not a listening stream socket: the unit needs ListenStream= and Accept=no", a.name)
+	}
+	return fits[0], nil
+}
+
+// boundTo is where the listener that an address means is bound: an address, or a path.
+func (in *Inherited) boundTo(a Address) (at netip.AddrPort, path string, err error) {
+	fd, err := in.find(a)
+	if err != nil {
+		return at, "", err
+	}
+	if path, err := unixName(fd); err == nil {
+		return at, path, nil
+	}
+	at, err = boundTo(fd)
+	return at, "", err
+}
+
+// meant is the address that a config names after the name of the descriptor, or "".
+func (a Address) meant() string {
+	switch {
+	case a.path != "":
+		return "unix:" + a.path
+	case a.tcp.IsValid():
+		return netip.AddrPortFrom(a.tcp.Addr().WithZone(""), a.tcp.Port()).String()
+	}
+	return ""
+}
+
+// boundText is where a socket is bound, in the words of the config.
+func boundText(fd int) string {
+	if path, err := unixName(fd); err == nil {
+		return "unix:" + path
+	}
+	at, err := boundTo(fd)
+	if err != nil {
+		return err.Error()
+	}
+	return at.String()
+}

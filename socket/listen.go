@@ -1,0 +1,167 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listeners are made with raw system calls and stay raw descriptors for their whole life. Two traps are in the standard
+// library: net.ListenConfig makes MPTCP sockets, on which the kernel refuses the filter with EOPNOTSUPP; and
+// net.Listener.File, os.File.Fd and exec.Cmd.ExtraFiles clear O_NONBLOCK on the open file description, which the workers
+// share, and so block the accept of every one of them (a running uvicorn hung, and its SIGTERM too).
+
+// tcpSocketAt makes a TCP socket that is bound to an address and does not listen yet.
+func tcpSocketAt(at netip.AddrPort) (fd int, err error) {
+	family := unix.AF_INET
+	if at.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, explainSocket(err, family)
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+			fd = -1
+		}
+	}()
+	// SO_REUSEADDR for connections of before in TIME_WAIT. It lets nobody join who listens already: that takes
+	// SO_REUSEPORT on both and the same effective user (net/ipv4/inet_connection_sock.c, inet_bind_conflict).
+	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
+			return fd, fmt.Errorf("setsockopt: %w", err)
+		}
+	}
+	if at.Addr() == netip.IPv6Unspecified() {
+		// net.ipv6.bindv6only may say otherwise; "[::]" means everybody here.
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return fd, fmt.Errorf("setsockopt IPV6_V6ONLY: %w", err)
+		}
+	}
+	sa, err := sockaddr(at)
+	if err != nil {
+		return fd, err
+	}
+	if err := unix.Bind(fd, sa); err != nil {
+		return fd, explainBind(err, at)
+	}
+	return fd, nil
+}
+
+// listenTCP makes a listener. By listening it joins, as the last one, the SO_REUSEPORT group of its address.
+func listenTCP(at netip.AddrPort, backlog int) (int, error) {
+	fd, err := tcpSocketAt(at)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("listen on %s: %w", at, err)
+	}
+	return fd, nil
+}
+
+func sockaddr(at netip.AddrPort) (unix.Sockaddr, error) {
+	if at.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}, nil
+	}
+	sa := &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
+	if zone := at.Addr().Zone(); zone != "" {
+		i, err := net.InterfaceByName(zone)
+		if err != nil {
+			return nil, fmt.Errorf("interface %s: %w", zone, err)
+		}
+		sa.ZoneId = uint32(i.Index)
+	}
+	return sa, nil
+}
+
+// boundTo is the address that a TCP socket is bound to, without its zone.
+func boundTo(fd int) (netip.AddrPort, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("getsockname: %w", err)
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), nil
+	}
+	return netip.AddrPort{}, errors.New("not a TCP socket")
+}
+
+func explainSocket(err error, family int) error {
+	if family == unix.AF_INET6 && errors.Is(err, unix.EAFNOSUPPORT) {
+		return fmt.Errorf("this machine has no IPv6: write an IPv4 address: %w", err)
+	}
+	return fmt.Errorf("socket: %w", err)
+}
+
+func explainBind(err error, at netip.AddrPort) error {
+	switch {
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("bind %s: %w: a port below 1024 needs CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit) or a socket unit (systemd:NAME)", at, err)
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fmt.Errorf("bind %s: %w: no interface of this machine has that address", at, err)
+	}
+	return fmt.Errorf("bind %s: %w", at, err)
+}
+
+// inode is the number by which /proc and sock_diag know a socket.
+func inode(fd int) (uint32, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, fmt.Errorf("fstat: %w", err)
+	}
+	return uint32(st.Ino), nil
+}
+
+// relisten undoes what a server does to a listener that it inherits: see supervisor.Gate.
+func relisten(fd, backlog int) error {
+	if err := unix.Listen(fd, backlog); err != nil {
+		return fmt.Errorf("listen again: %w", err)
+	}
+	return unblock(fd)
+}
+
+// unblock sets O_NONBLOCK again. That it was lost is worth an error even once it is mended: as long as it is gone, a worker
+// whose sibling was quicker hangs in accept.
+func unblock(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return fmt.Errorf("fcntl: %w", err)
+	}
+	if flags&unix.O_NONBLOCK != 0 {
+		return nil
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_NONBLOCK); err != nil {
+		return fmt.Errorf("set O_NONBLOCK again: %w", err)
+	}
+	return errors.New("a worker had cleared O_NONBLOCK on the listener that it shares with others; it is set again")
+}
+
+// listens says whether a socket is in the state of a listener: a process that shares it can end that by shutdown(2).
+func listens(fd int) bool {
+	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && on != 0
+}
+
+// duplicate copies the descriptor of a file without os.File.Fd.
+func duplicate(file interface {
+	SyscallConn() (syscall.RawConn, error)
+},
+) (fd int, err error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	ctlErr := raw.Control(func(from uintptr) { fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 3) })
+	return fd, errors.Join(ctlErr, err)
+}

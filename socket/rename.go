@@ -1,0 +1,297 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// rename is the gate for unix sockets. Each generation has its own listener at PATH.gN; the public PATH is a hard link to
+// the live one. A link is replaced by rename(2), so every connect finds one or the other and never none.
+type rename struct {
+	text    string
+	path    string
+	perm    permissions
+	backlog int
+	earlier func(pid int) bool
+
+	mu   sync.Mutex
+	fds  map[int]int
+	live int
+}
+
+func newRename(o *Options, perm permissions) *rename {
+	return &rename{text: o.Address.text, path: o.Address.path, perm: perm, backlog: o.Backlog, earlier: o.Earlier, fds: map[int]int{}}
+}
+
+func (r *rename) Kind() string    { return kindRename }
+func (r *rename) Address() string { return r.text }
+
+// own is the path of a generation's own listener.
+func (r *rename) own(gen int) string { return r.path + ".g" + strconv.Itoa(gen) }
+
+func (r *rename) Stage(gen int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if gen <= 0 {
+		return fmt.Errorf("generation %d: generations are counted from 1", gen)
+	}
+	if _, ok := r.fds[gen]; ok {
+		return fmt.Errorf("generation %d has a listener on %s already", gen, r.text)
+	}
+	fd, err := r.stage(gen)
+	if err != nil {
+		return fmt.Errorf("stage generation %d: %w", gen, err)
+	}
+	r.fds[gen] = fd
+	return nil
+}
+
+func (r *rename) stage(gen int) (int, error) {
+	if err := r.mayReplace(); err != nil {
+		return -1, err
+	}
+	r.sweep()
+	if err := vacate(r.own(gen)); err != nil {
+		return -1, err
+	}
+	return listenUnix(r.own(gen), r.perm, r.backlog)
+}
+
+// mayReplace says whether the public path is ours to replace: it does not exist, or is a socket of ours, of an earlier
+// daemon or of nobody any more.
+func (r *rename) mayReplace() error {
+	who, err := occupied(r.path)
+	if err != nil || who == nil {
+		return err
+	}
+	if r.ours(who.file) || allEarlier(who.holders, r.earlier) {
+		return nil
+	}
+	return inUse(r.text, who.uid, who.holders)
+}
+
+// ours says whether one of our own listeners has that file.
+func (r *rename) ours(file fs.FileInfo) bool {
+	for gen := range r.fds {
+		if own, err := os.Lstat(r.own(gen)); err == nil && os.SameFile(own, file) {
+			return true
+		}
+	}
+	return false
+}
+
+// sweep removes the sockets which generations of a dead daemon left beside the public path. One that still listens stays.
+func (r *rename) sweep() {
+	entries, err := os.ReadDir(filepath.Dir(r.path))
+	if err != nil {
+		return // staging says it better
+	}
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), filepath.Base(r.path)+".g")
+		gen, err := strconv.Atoi(number)
+		if !ok || err != nil || e.Type() != fs.ModeSocket {
+			continue
+		}
+		if _, mine := r.fds[gen]; !mine {
+			_ = vacate(r.own(gen)) // best effort: it is in nobody's way
+		}
+	}
+}
+
+func (r *rename) FD(gen int) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fd(gen)
+}
+
+func (r *rename) fd(gen int) (int, error) {
+	fd, ok := r.fds[gen]
+	if !ok {
+		return -1, fmt.Errorf("generation %d has no listener on %s", gen, r.text)
+	}
+	return fd, nil
+}
+
+// Dial goes past the public path to the generation's own: what is behind both is the same socket.
+func (r *rename) Dial(ctx context.Context, gen int) (net.Conn, error) {
+	if _, err := r.FD(gen); err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", r.own(gen))
+	if err != nil {
+		return nil, fmt.Errorf("dial generation %d: %w", gen, err)
+	}
+	return conn, nil
+}
+
+func (r *rename) Relisten(gen int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fd, err := r.fd(gen)
+	if err != nil {
+		return err
+	}
+	return relisten(fd, r.backlog)
+}
+
+func (r *rename) Cutover(gen int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := r.fd(gen); err != nil {
+		return err
+	}
+	if err := publish(r.own(gen), r.path); err != nil {
+		return fmt.Errorf("cut over to generation %d: %w", gen, err)
+	}
+	r.live = gen
+	return nil
+}
+
+// publish makes path a link to own, in one instant.
+func publish(own, path string) error {
+	if err := mustBeSocket(path); err != nil {
+		return err
+	}
+	next := own + ".next"
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(own, next); err != nil {
+		return err
+	}
+	// When both are links to one file already, rename does nothing and leaves next there (rename(2)).
+	return errors.Join(os.Rename(next, path), ignoreMissing(os.Remove(next)))
+}
+
+// Settle: connect puts a connection into the queue of the socket that the path led to, in one step, and a connect that
+// waits for room looks the path up again afterwards (net/unix/af_unix.c, unix_stream_connect, restart). So nothing is ever
+// half-open, and the queue is all there is.
+func (r *rename) Settle(ctx context.Context, gen int) (Settled, error) {
+	if gen == r.Live() {
+		return Settled{}, fmt.Errorf("generation %d is live: its queue is not going to be empty", gen)
+	}
+	return settle(ctx, settleLooks, func() (int, error) {
+		queued, _, err := r.Queue(gen)
+		return queued, err
+	})
+}
+
+// Close removes the generation's own path, and the public one if it still leads to it.
+func (r *rename) Close(gen int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fd, err := r.fd(gen)
+	if err != nil {
+		return err
+	}
+	queued, _, _ := unixQueueOf(fd)
+	err = r.unlink(gen)
+	if closeErr := unix.Close(fd); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("close listener: %w", closeErr))
+	}
+	delete(r.fds, gen)
+	if r.live == gen {
+		r.live = 0
+	}
+	if queued > 0 {
+		err = errors.Join(err, fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
+	}
+	return err
+}
+
+func (r *rename) unlink(gen int) (err error) {
+	public, publicErr := os.Lstat(r.path)
+	own, ownErr := os.Lstat(r.own(gen))
+	if publicErr == nil && ownErr == nil && os.SameFile(public, own) {
+		err = ignoreMissing(os.Remove(r.path))
+	}
+	return errors.Join(err, ignoreMissing(os.Remove(r.own(gen))))
+}
+
+func (r *rename) Live() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.live
+}
+
+func (r *rename) Queue(gen int) (length, limit int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fd, err := r.fd(gen)
+	if err != nil {
+		return 0, 0, err
+	}
+	return unixQueueOf(fd)
+}
+
+func (r *rename) Connections(gen int, pids []int) (int, error) {
+	return unixConnections(r.own(gen), pids)
+}
+
+// Adopt takes a listener whose path is still there: the path is what clients find it by.
+func (r *rename) Adopt(gen, fd int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	unix.CloseOnExec(fd)
+	err := r.adoptable(gen, fd)
+	if err != nil {
+		return errors.Join(fmt.Errorf("adopt the listener of generation %d: %w", gen, err), unix.Close(fd))
+	}
+	r.fds[gen] = fd
+	return nil
+}
+
+func (r *rename) adoptable(gen, fd int) error {
+	if _, ok := r.fds[gen]; ok {
+		return errors.New("it has one already")
+	}
+	if name, err := unixName(fd); err != nil || name != r.own(gen) {
+		return fmt.Errorf("it is bound to %q, not to %q", name, r.own(gen))
+	}
+	if !listens(fd) {
+		return errors.New("it does not listen any more")
+	}
+	return mustBeSocket(r.own(gen))
+}
+
+func (r *rename) Members() (list []Member) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for gen, fd := range r.fds {
+		list = append(list, Member{Gen: gen, FD: fd})
+	}
+	return list
+}
+
+// Foreign is 1 when the public path leads to a listener that is not ours.
+func (r *rename) Foreign() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if who, err := occupied(r.path); err != nil || who == nil || r.ours(who.file) {
+		return 0
+	}
+	return 1
+}
+
+func (r *rename) Canary(_, share int, networks []netip.Prefix) error {
+	return noCanary(r.text, share, networks)
+}
+
+func noCanary(text string, share int, networks []netip.Prefix) error {
+	if share == 0 && len(networks) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: only TCP listeners that the daemon binds itself can send a part of the connections to another generation", text)
+}

@@ -1,0 +1,321 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	kindSteer   = "steer"
+	kindRename  = "rename"
+	kindShared  = "shared"
+	kindPrivate = "private"
+)
+
+// steer is the gate for TCP. Each generation has its own listener, all of them in one SO_REUSEPORT group, and a filter
+// says which of them a new connection goes to.
+//
+// The invariant: the index of a listener that anybody is sent to never changes while it is sent to. A listener that leaves
+// makes the kernel move the last one; until the filter is attached anew, the old index of the moved one is out of range
+// and its connections go wherever the hash says. With one listener left that is the right one. With more, a spare is
+// appended before, so that the spare is what moves. The next generation gets that spare.
+type steer struct {
+	text    string
+	at      netip.AddrPort
+	backlog int
+	earlier func(pid int) bool
+	dials   chan struct{} // a place for each probe that may be under way
+
+	mu     sync.Mutex
+	group  group
+	live   int
+	canary canary
+	probes map[netip.AddrPort]int // source of a probe -> the generation that it asks for
+}
+
+type canary struct {
+	gen, share int
+	networks   []netip.Prefix
+}
+
+func newSteer(o *Options, at netip.AddrPort) *steer {
+	return &steer{
+		text: o.Address.text, at: at, backlog: o.Backlog, earlier: o.Earlier,
+		dials: make(chan struct{}, maxDials), probes: map[netip.AddrPort]int{},
+	}
+}
+
+func (s *steer) Kind() string    { return kindSteer }
+func (s *steer) Address() string { return s.text }
+
+func (s *steer) Stage(gen int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.mayStage(gen); err != nil {
+		return err
+	}
+	if err := s.stage(gen); err != nil {
+		return errors.Join(fmt.Errorf("stage generation %d: %w", gen, err), s.trim())
+	}
+	return nil
+}
+
+func (s *steer) stage(gen int) error {
+	if err := s.survey(); err != nil {
+		return err
+	}
+	i := s.group.free()
+	if i < 0 {
+		if err := s.addSpare(); err != nil {
+			return err
+		}
+		i = len(s.group) - 1
+	}
+	s.group[i].gen = gen
+	if err := s.attach(); err != nil {
+		s.group[i].gen = 0
+		return err
+	}
+	return s.pad()
+}
+
+func (s *steer) mayStage(gen int) error {
+	if gen <= 0 {
+		return fmt.Errorf("generation %d: generations are counted from 1", gen)
+	}
+	if s.group.find(gen) >= 0 {
+		return fmt.Errorf("generation %d has a listener on %s already", gen, s.at)
+	}
+	return nil
+}
+
+func (s *steer) FD(gen int) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, err := s.member(gen)
+	return m.fd, err
+}
+
+func (s *steer) Live() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live
+}
+
+func (s *steer) Cutover(gen int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recount()
+	if _, err := s.placed(gen); err != nil {
+		return err
+	}
+	live, part := s.live, s.canary
+	s.live = gen
+	if part.gen == gen {
+		s.canary = canary{}
+	}
+	if err := s.attach(); err != nil {
+		s.live, s.canary = live, part
+		return fmt.Errorf("cut over to generation %d: %w", gen, err)
+	}
+	return s.pad()
+}
+
+func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.placed(gen); err != nil {
+		return err
+	}
+	if gen == s.live {
+		return fmt.Errorf("generation %d is live: it has all connections", gen)
+	}
+	before := s.canary
+	s.canary = canary{gen, share, slices.Clone(networks)}
+	if share == 0 && len(networks) == 0 {
+		s.canary = canary{}
+	}
+	if err := s.attach(); err != nil {
+		s.canary = before
+		return fmt.Errorf("canary: %w", err)
+	}
+	return nil
+}
+
+func (s *steer) Relisten(gen int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, err := s.member(gen)
+	if err != nil {
+		return err
+	}
+	if listens(m.fd) {
+		return relisten(m.fd, s.backlog)
+	}
+	// A worker has called shutdown on the listener, and so taken it out of the group. Listening again puts it at the end.
+	s.group = append(s.group.leave(s.group.find(gen)), m)
+	err = errors.Join(relisten(m.fd, s.backlog), s.attach())
+	return errors.Join(fmt.Errorf("a worker of generation %d had shut down the listener that it shares with others; it listens again", gen), err)
+}
+
+// Close takes the listener out of the group by shutdown, not only by closing our descriptor: a process that still has a
+// copy would otherwise keep it there, and take it out unseen, with all indexes, when it ends.
+func (s *steer) Close(gen int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recount()
+	m, err := s.member(gen)
+	if err != nil {
+		return err
+	}
+	if s.live == gen {
+		s.live = 0
+	}
+	if s.canary.gen == gen {
+		s.canary = canary{}
+	}
+	for source, to := range s.probes {
+		if to == gen {
+			delete(s.probes, source)
+		}
+	}
+	err = s.keepPlaces(gen)
+	queued, _, _ := tcpQueue(m.fd)
+	err = errors.Join(err, s.drop(s.group.find(gen)), s.attach(), s.trim())
+	if queued > 0 {
+		err = errors.Join(err, fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
+	}
+	return err
+}
+
+// keepPlaces appends a spare when another generation's listener would be moved by the leaving of gen's, and more than that
+// one stay.
+func (s *steer) keepPlaces(gen int) error {
+	i, last := s.group.find(gen), len(s.group)-1
+	if i == last || s.group[last].spare() || last < 2 && !s.group[i].unsure {
+		return nil
+	}
+	return s.addSpare()
+}
+
+// drop takes the member at i out of the group.
+func (s *steer) drop(i int) error {
+	m := s.group[i]
+	s.group = s.group.leave(i)
+	if i < len(s.group) && m.unsure {
+		s.group[i].unsure = true
+	}
+	// ENOTCONN: a worker had shut it down before.
+	if err := unix.Shutdown(m.fd, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
+		return errors.Join(fmt.Errorf("shut down listener: %w", err), unix.Close(m.fd))
+	}
+	if err := unix.Close(m.fd); err != nil {
+		return fmt.Errorf("close listener: %w", err)
+	}
+	return nil
+}
+
+// addSpare appends a listener that nobody is sent to.
+func (s *steer) addSpare() error {
+	fd, err := listenTCP(s.at, s.backlog)
+	if err != nil {
+		return err
+	}
+	number, err := inode(fd)
+	if err != nil {
+		return errors.Join(err, unix.Close(fd))
+	}
+	s.group = append(s.group, member{fd: fd, inode: number})
+	if len(s.group) == 1 {
+		return s.attach()
+	}
+	return nil
+}
+
+// pad keeps as many spares at the end as there are foreign listeners. Those may leave at any moment without our knowing:
+// then a spare moves into their place and not the live listener. While a foreign one is live there must be none, for what
+// moves into the live place then gets its connections.
+func (s *steer) pad() error {
+	for s.live != 0 && s.group.trailing() < s.group.foreign() {
+		if err := s.addSpare(); err != nil {
+			return err
+		}
+	}
+	return s.trim()
+}
+
+// trim gives up the spares that keep no place.
+func (s *steer) trim() (err error) {
+	keep := s.group.foreign()
+	if !slices.ContainsFunc(s.group, func(m member) bool { return m.gen != 0 }) {
+		keep = 0
+		for i := range s.group {
+			s.group[i].unsure = false
+		}
+	}
+	for s.group.trailing() > keep {
+		err = errors.Join(err, s.drop(len(s.group)-1))
+	}
+	return err
+}
+
+// attach makes the filter say what is wanted. It follows each change.
+func (s *steer) attach() error {
+	for _, m := range s.group {
+		if !m.foreign() {
+			return s.filter().attach(m.fd)
+		}
+	}
+	return nil
+}
+
+func (s *steer) filter() filter {
+	f := filter{share: s.canary.share, networks: s.canary.networks, canary: s.group.find(s.canary.gen)}
+	switch {
+	case s.live != 0:
+		f.live = s.group.find(s.live)
+	case s.group.foreign() > 0:
+		f.live, f.among = 0, s.group.foreign()
+	default:
+		// Nobody is live yet, as at the first start. There is nobody to protect: connections wait in the queue of the
+		// generation that boots, instead of being refused.
+		f.live = max(0, slices.IndexFunc(s.group, func(m member) bool { return m.gen != 0 }))
+	}
+	for source, gen := range s.probes {
+		f.probes = append(f.probes, probeRule{source, s.group.find(gen)})
+	}
+	return f
+}
+
+// member is the listener of a generation.
+func (s *steer) member(gen int) (member, error) {
+	i := s.group.find(gen)
+	if i < 0 {
+		return member{fd: -1}, fmt.Errorf("generation %d has no listener on %s", gen, s.at)
+	}
+	return s.group[i], nil
+}
+
+// placed is the listener of a generation, if we can send connections to it.
+func (s *steer) placed(gen int) (member, error) {
+	m, err := s.member(gen)
+	if err == nil && m.unsure {
+		return m, fmt.Errorf("listeners of an earlier daemon left %s while generation %d was staged, and its place is unknown: stage it again", s.at, gen)
+	}
+	return m, err
+}
+
+func (s *steer) Queue(gen int) (length, limit int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, err := s.member(gen)
+	if err != nil {
+		return 0, 0, err
+	}
+	return tcpQueue(m.fd)
+}

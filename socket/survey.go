@@ -1,0 +1,198 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Who else listens on our address. With SO_REUSEPORT the kernel lets any process of our user join the group, and take a
+// part of the connections, without telling anybody; so it has to be asked before.
+
+// survey looks for listeners that are not ours before one is added. Those of an earlier daemon are taken into the group
+// as foreign when they are there first; anybody else is an error.
+func (s *steer) survey() error {
+	s.recount()
+	known := map[uint32]bool{}
+	for _, m := range s.group {
+		known[m.inode] = true
+	}
+	foreign, err := neighbours(s.at, s.text, known, s.earlier)
+	if err != nil {
+		return err
+	}
+	if len(foreign) > 0 && len(s.group) > 0 {
+		return fmt.Errorf("%s has %d listeners of an earlier daemon at an unknown place among ours: end the processes that hold them (ss -ltnp 'sport = %d')", s.text, len(foreign), s.at.Port())
+	}
+	for _, number := range foreign {
+		s.group = append(s.group, member{fd: -1, inode: number})
+	}
+	return nil
+}
+
+// recount notices that foreign listeners have left. Which index each of several had is unknown, so what has been moved by
+// one of several is of unknown place then.
+func (s *steer) recount() {
+	if s.group.foreign() == 0 {
+		return
+	}
+	list, err := listeners(s.at)
+	if err != nil {
+		return // we see as little as before
+	}
+	there := map[uint32]bool{}
+	for _, l := range list {
+		there[l.inode] = true
+	}
+	several := s.group.foreign() > 1
+	for i := 0; i < len(s.group); {
+		if m := s.group[i]; !m.foreign() || there[m.inode] {
+			i++
+			continue
+		}
+		s.group = s.group.leave(i)
+		if i < len(s.group) && several {
+			s.group[i].unsure = true
+		}
+	}
+}
+
+// Foreign is how many listeners of an earlier daemon are still in the group.
+func (s *steer) Foreign() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recount()
+	return s.group.foreign()
+}
+
+// Adopt appends the listener of an earlier daemon. The order is all that it can get wrong: an index has no other meaning.
+func (s *steer) Adopt(gen, fd int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, err := s.adoptable(gen, fd)
+	if err != nil {
+		return errors.Join(fmt.Errorf("adopt the listener of generation %d: %w", gen, err), unix.Close(fd))
+	}
+	s.group = append(s.group, m)
+	return nil
+}
+
+func (s *steer) adoptable(gen, fd int) (member, error) {
+	unix.CloseOnExec(fd)
+	if gen != 0 && s.group.find(gen) >= 0 {
+		return member{}, errors.New("it has one already")
+	}
+	at, err := boundTo(fd)
+	switch {
+	case err != nil:
+		return member{}, err
+	case at.Addr() != s.at.Addr().WithZone("") || at.Port() != s.at.Port():
+		return member{}, fmt.Errorf("it is bound to %s, not to %s", at, s.at)
+	case !listens(fd):
+		return member{}, errors.New("it does not listen any more")
+	}
+	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT); err != nil || on == 0 {
+		return member{}, errors.New("it was bound without SO_REUSEPORT")
+	}
+	number, err := inode(fd)
+	return member{gen: gen, fd: fd, inode: number}, err
+}
+
+// Members is the group's order, spares included.
+func (s *steer) Members() (list []Member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.group {
+		if !m.foreign() {
+			list = append(list, Member{Gen: m.gen, FD: m.fd})
+		}
+	}
+	return list
+}
+
+// neighbours is the listeners on an address, beside the known ones, that only processes of an earlier daemon hold. Any
+// other that is there, or whose address overlaps, is an error that names its owner.
+func neighbours(at netip.AddrPort, text string, known map[uint32]bool, earlier func(int) bool) (foreign []uint32, err error) {
+	list, err := overlapping(at)
+	if err != nil {
+		// Without sock_diag we are blind, and bind is what is left to find out.
+		return nil, nil //nolint:nilerr // see above
+	}
+	strange := map[uint32]bool{}
+	for _, l := range list {
+		if !known[l.inode] {
+			strange[l.inode] = true
+		}
+	}
+	if len(strange) == 0 {
+		return nil, nil
+	}
+	who := holders(strange)
+	for _, l := range list {
+		if known[l.inode] {
+			continue
+		}
+		if !allEarlier(who[l.inode], earlier) {
+			return nil, inUse(text, l.uid, who[l.inode])
+		}
+		if same(l, at) {
+			foreign = append(foreign, l.inode)
+		}
+	}
+	return foreign, nil
+}
+
+func allEarlier(who []holder, earlier func(int) bool) bool {
+	for _, h := range who {
+		if earlier == nil || !earlier(h.pid) {
+			return false
+		}
+	}
+	return len(who) > 0
+}
+
+// listeners is all listeners on exactly this address: the members of its group.
+func listeners(at netip.AddrPort) (list []tcpSocket, err error) {
+	all, err := overlapping(at)
+	for _, l := range all {
+		if same(l, at) {
+			list = append(list, l)
+		}
+	}
+	return list, err
+}
+
+// overlapping is all listeners that get, or would get, connections to some address that is also of at.
+func overlapping(at netip.AddrPort) (list []tcpSocket, err error) {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		all, err := tcpSockets(family, at.Port(), tcpListen)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range all {
+			if overlap(l, at.Addr()) {
+				list = append(list, l)
+			}
+		}
+	}
+	return list, nil
+}
+
+func same(l tcpSocket, at netip.AddrPort) bool {
+	return l.local == netip.AddrPortFrom(at.Addr().WithZone(""), at.Port())
+}
+
+func overlap(l tcpSocket, ip netip.Addr) bool {
+	there, six := l.local.Addr(), l.local.Addr().Is6()
+	switch {
+	case there == ip.WithZone(""):
+		return true
+	case there.IsUnspecified():
+		return six == ip.Is6() || six && !l.only6
+	case ip.IsUnspecified():
+		return six == ip.Is6() || ip.Is6()
+	}
+	return false
+}

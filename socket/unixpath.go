@@ -1,0 +1,150 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// listenUnix makes a listener at a path that does not exist. Mode and owner are set before it listens, so that nobody can
+// connect with the rights that the umask happened to leave.
+func listenUnix(path string, perm permissions, backlog int) (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		return -1, errors.Join(explainUnixBind(err, path), unix.Close(fd))
+	}
+	if err := open(fd, path, perm, backlog); err != nil {
+		return -1, errors.Join(err, os.Remove(path), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+func open(fd int, path string, perm permissions, backlog int) error {
+	if err := os.Lchown(path, perm.uid, perm.gid); err != nil {
+		return fmt.Errorf("owner of socket: %w", err)
+	}
+	if err := os.Chmod(path, perm.mode); err != nil {
+		return fmt.Errorf("mode of socket: %w", err)
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return nil
+}
+
+func explainUnixBind(err error, path string) error {
+	dir := filepath.Dir(path)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("bind %s: directory %s does not exist: make it, or name it in RuntimeDirectory= of the unit", path, dir)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("bind %s: %w: directory %s must be writable for the daemon's user", path, err, dir)
+	}
+	return fmt.Errorf("bind %s: %w", path, err)
+}
+
+// unixName is the path that a unix socket was bound to.
+func unixName(fd int) (string, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return "", fmt.Errorf("getsockname: %w", err)
+	}
+	name, ok := sa.(*unix.SockaddrUnix)
+	if !ok {
+		return "", errors.New("not a unix socket")
+	}
+	return name.Name, nil
+}
+
+func unixQueueOf(fd int) (length, limit int, err error) {
+	number, err := inode(fd)
+	if err != nil {
+		return 0, 0, err
+	}
+	length, limit, err = unixQueue(number)
+	if err != nil {
+		return 0, 0, fmt.Errorf("queue: %w", err)
+	}
+	return length, limit, nil
+}
+
+// mustBeSocket refuses a path that somebody may want to keep.
+func mustBeSocket(path string) error {
+	st, err := os.Lstat(path)
+	if err == nil && st.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is not a socket, and is not replaced: move it away, or choose another path", path)
+	}
+	return ignoreMissing(err)
+}
+
+// occupant is who listens behind a path.
+type occupant struct {
+	file    fs.FileInfo
+	uid     uint32
+	holders []holder
+}
+
+// occupied says who listens behind path, or nil when nobody does. It asks sock_diag first, which disturbs nobody. What
+// that does not see may still be alive, in another network namespace with the same file system, so the end of it is an
+// attempt to connect, which a listener has to say no to by not being there.
+func occupied(path string) (*occupant, error) {
+	if err := mustBeSocket(path); err != nil {
+		return nil, err
+	}
+	st, err := os.Lstat(path)
+	if err != nil {
+		return nil, ignoreMissing(err)
+	}
+	file := st.Sys().(*syscall.Stat_t)
+	who := &occupant{file: st, uid: file.Uid}
+	dev := unix.Major(file.Dev)<<20 | unix.Minor(file.Dev) // the kernel's own dev_t (include/linux/kdev_t.h)
+	list, _ := unixSockets(tcpListen)
+	for _, l := range list {
+		if l.name == path || l.file == uint32(file.Ino) && l.dev == dev {
+			who.holders = append(who.holders, holders(map[uint32]bool{l.inode: true})[l.inode]...)
+			return who, nil
+		}
+	}
+	if answers(path) {
+		return who, nil
+	}
+	return nil, nil //nolint:nilnil // nobody, and no error
+}
+
+// answers says whether anybody listens at path.
+func answers(path string) bool {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd)
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	return !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT)
+}
+
+// vacate removes a socket that nobody listens behind any more.
+func vacate(path string) error {
+	who, err := occupied(path)
+	if err != nil {
+		return err
+	}
+	if who != nil {
+		return inUse("unix:"+path, who.uid, who.holders)
+	}
+	return ignoreMissing(os.Remove(path))
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
