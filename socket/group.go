@@ -12,7 +12,7 @@ type member struct {
 	gen    int // 0 is a spare: it only keeps a place, and nobody is sent to it
 	fd     int // -1 is foreign: held by processes of an earlier daemon, not by us
 	inode  uint32
-	unsure bool // one of several foreign listeners has left and this one may have been moved: its index is not known
+	unsure bool // it is one of several foreign listeners, or came into the place of one: its index is not known
 }
 
 func (m member) spare() bool   { return m.gen == 0 && m.fd >= 0 }
@@ -31,8 +31,21 @@ func (g group) free() int {
 // leave does what the kernel does when the member at i leaves.
 func (g group) leave(i int) group {
 	last := len(g) - 1
+	unsure := g[i].unsure
 	g[i] = g[last]
+	g[i].unsure = g[i].unsure || unsure
 	return g[:last]
+}
+
+// span is the first of the places in which the foreign listeners are, and how many places that is.
+func (g group) span() (first, count int) {
+	first = slices.IndexFunc(g, member.foreign)
+	for i, m := range g {
+		if m.foreign() {
+			count = i - first + 1
+		}
+	}
+	return first, count
 }
 
 func (g group) foreign() (n int) {

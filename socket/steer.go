@@ -186,7 +186,7 @@ func (s *steer) Close(gen int) error {
 	}
 	err = s.keepPlaces(gen)
 	queued, _, _ := tcpQueue(m.fd)
-	err = errors.Join(err, s.drop(s.group.find(gen)), s.attach(), s.trim())
+	err = errors.Join(err, s.drop(s.group.find(gen)), s.attach(), s.pad())
 	if queued > 0 {
 		err = errors.Join(err, fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
 	}
@@ -207,9 +207,6 @@ func (s *steer) keepPlaces(gen int) error {
 func (s *steer) drop(i int) error {
 	m := s.group[i]
 	s.group = s.group.leave(i)
-	if i < len(s.group) && m.unsure {
-		s.group[i].unsure = true
-	}
 	// ENOTCONN: a worker had shut it down before.
 	if err := unix.Shutdown(m.fd, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
 		return errors.Join(fmt.Errorf("shut down listener: %w", err), unix.Close(m.fd))
@@ -251,15 +248,20 @@ func (s *steer) pad() error {
 
 // trim gives up the spares that keep no place.
 func (s *steer) trim() (err error) {
-	keep := s.group.foreign()
-	if !slices.ContainsFunc(s.group, func(m member) bool { return m.gen != 0 }) {
-		keep = 0
-		for i := range s.group {
-			s.group[i].unsure = false
+	for s.group.trailing() > s.group.foreign() {
+		err = errors.Join(err, s.drop(len(s.group)-1))
+	}
+	if slices.ContainsFunc(s.group, func(m member) bool { return m.gen != 0 }) {
+		return err
+	}
+	// No generation is left that could be moved.
+	for i := len(s.group) - 1; i >= 0; i-- {
+		if s.group[i].spare() {
+			err = errors.Join(err, s.drop(i))
 		}
 	}
-	for s.group.trailing() > keep {
-		err = errors.Join(err, s.drop(len(s.group)-1))
+	if len(s.group) == 1 {
+		s.group[0].unsure = false
 	}
 	return err
 }
@@ -280,7 +282,7 @@ func (s *steer) filter() filter {
 	case s.live != 0:
 		f.live = s.group.find(s.live)
 	case s.group.foreign() > 0:
-		f.live, f.among = 0, s.group.foreign()
+		f.live, f.among = s.group.span()
 	default:
 		// Nobody is live yet, as at the first start. There is nobody to protect: connections wait in the queue of the
 		// generation that boots, instead of being refused.

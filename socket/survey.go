@@ -27,13 +27,13 @@ func (s *steer) survey() error {
 		return fmt.Errorf("%s has %d listeners of an earlier daemon at an unknown place among ours: end the processes that hold them (ss -ltnp 'sport = %d')", s.text, len(foreign), s.at.Port())
 	}
 	for _, number := range foreign {
-		s.group = append(s.group, member{fd: -1, inode: number})
+		s.group = append(s.group, member{fd: -1, inode: number, unsure: len(foreign) > 1})
 	}
 	return nil
 }
 
-// recount notices that foreign listeners have left. Which index each of several had is unknown, so what has been moved by
-// one of several is of unknown place then.
+// recount notices that foreign listeners have left. Which index each of several had is unknown, and so is the place of what
+// the kernel then put there.
 func (s *steer) recount() {
 	if s.group.foreign() == 0 {
 		return
@@ -46,16 +46,12 @@ func (s *steer) recount() {
 	for _, l := range list {
 		there[l.inode] = true
 	}
-	several := s.group.foreign() > 1
 	for i := 0; i < len(s.group); {
 		if m := s.group[i]; !m.foreign() || there[m.inode] {
 			i++
 			continue
 		}
 		s.group = s.group.leave(i)
-		if i < len(s.group) && several {
-			s.group[i].unsure = true
-		}
 	}
 }
 
@@ -185,14 +181,9 @@ func same(l tcpSocket, at netip.AddrPort) bool {
 }
 
 func overlap(l tcpSocket, ip netip.Addr) bool {
-	there, six := l.local.Addr(), l.local.Addr().Is6()
-	switch {
-	case there == ip.WithZone(""):
-		return true
-	case there.IsUnspecified():
-		return six == ip.Is6() || six && !l.only6
-	case ip.IsUnspecified():
-		return six == ip.Is6() || ip.Is6()
+	there := l.local.Addr()
+	either := func(wildcard netip.Addr, only6 bool, other netip.Addr) bool {
+		return wildcard.IsUnspecified() && (wildcard.Is6() == other.Is6() || wildcard.Is6() && !only6)
 	}
-	return false
+	return there == ip.WithZone("") || either(there, l.only6, ip) || either(ip, false, there)
 }
