@@ -1,0 +1,53 @@
+package systemd
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSystemdFindsNothingWrongWithTheUnits(t *testing.T) {
+	s := newSite(t, Options{})
+	s.Run("cp", "/usr/share/superctl/systemd/examples/superctl@shop.socket", "/etc/systemd/system/").Want(0)
+	if said := s.Run("systemd-analyze", "verify", unit, "superctl@shop.socket").Want(0).Text(); said != "" {
+		t.Errorf("it says:\n%s", said)
+	}
+	// In tenths; what is left is what an app needs: the network, other users' files, its processes.
+	if r := s.Run("systemd-analyze", "security", "--threshold=30", unit); r.Code != 0 {
+		t.Errorf("less hardened than it was:\n%s", r.Text())
+	}
+}
+
+func TestEachDropInThatWeShipLetsTheServiceStart(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Run("mkdir", "-p", "/home/deploy/shop", "/var/lib/shop/media").Want(0)
+	for dropIn, user := range map[string]string{"user": "www-data", "paths": "shop", "low-port": "shop", "root": "root"} {
+		t.Run(dropIn, func(t *testing.T) {
+			dir := "/etc/systemd/system/" + unit + ".d"
+			s.Run("mkdir", "-p", dir).Want(0)
+			s.Run("cp", "/usr/share/superctl/systemd/examples/"+dropIn+".conf", dir).Want(0)
+			s.Run("chown", "-R", user+":", "/srv/shop/releases/..").Want(0)
+			s.Run("systemctl", "daemon-reload").Want(0)
+			if said := s.Run("systemd-analyze", "verify", unit).Want(0).Text(); said != "" {
+				t.Errorf("systemd-analyze verify says:\n%s", said)
+			}
+			s.Start(t, "r1")
+			if got := strings.TrimSpace(s.Run("stat", "--format=%U", "/var/lib/superctl/shop").Want(0).Stdout); got != user {
+				t.Errorf("it runs as %q, not as %q", got, user)
+			}
+			s.Run("systemctl", "stop", unit).Want(0)
+			s.Run("rm", "-r", dir).Want(0)
+		})
+	}
+}
+
+func TestTheNginxExampleIsValid(t *testing.T) {
+	s := newSite(t, Options{})
+	s.Run("mkdir", "-p", "/var/lib/nginx", "/var/log/nginx").Want(0)
+	s.Run("sh", "-c", "printf 'events {}\nhttp { include /usr/share/superctl/nginx/shop.conf; }\n' >/tmp/nginx.conf").Want(0)
+	s.Run("unshare", "--net", "nginx", "-t", "-c", "/tmp/nginx.conf").Want(0)
+}
+
+func TestTheExampleConfigPassesItsCheck(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Superctl("--config", "/usr/share/superctl/examples/shop.toml", "check").Want(0)
+}

@@ -1,0 +1,134 @@
+// Package systemd runs superctl under a real systemd, booted in namespaces of its own on this machine, for the end-to-end
+// tests.
+//
+// It owns the sandbox (sandbox.sh): a system manager as pid 1 with a journal and a bus, on an overlay of this machine's root,
+// so that units, users and files of a test are gone with it. When the test binary dies, so does the sandbox. The network is
+// the machine's, so that a load client outside reaches the site inside.
+//
+// It needs root; Unavailable says so, and what else is missing.
+package systemd
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"superctl/e2e/harness"
+)
+
+//go:embed sandbox.sh
+var script []byte
+
+// Bind is a file or directory of this machine that the sandbox sees.
+type Bind struct {
+	From, To string
+	Writable bool
+}
+
+// Sandbox is one booted systemd.
+type Sandbox struct {
+	t    harness.T
+	dir  string
+	name string
+}
+
+// Unavailable is why no sandbox can be booted on this machine, or "".
+func Unavailable() string {
+	if os.Geteuid() != 0 {
+		return "needs root: a systemd of its own is booted in new namespaces"
+	}
+	for _, program := range []string{"systemctl", "journalctl", "dbus-daemon", "unshare", "nsenter", "setpriv", "useradd"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return "needs " + program + " (Debian packages systemd, dbus, util-linux, passwd)"
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if len(f) > 3 && f[2] == "cgroup2" && strings.HasPrefix(f[3], "rw") {
+			return ""
+		}
+	}
+	return "needs a writable cgroup2 mount"
+}
+
+// Boot boots systemd and ends it with the test. dir is an existing directory for what the sandbox keeps on this machine.
+func Boot(t harness.T, dir string, binds ...Bind) *Sandbox {
+	t.Helper()
+	s := &Sandbox{t: t, dir: dir, name: fmt.Sprintf("%d-%s", os.Getpid(), filepath.Base(dir))}
+	if err := os.WriteFile(s.script(), script, 0o755); err != nil {
+		t.Fatalf("%v", err)
+	}
+	args := []string{"start"}
+	for _, b := range binds {
+		kind := "--bind-ro"
+		if b.Writable {
+			kind = "--bind"
+		}
+		args = append(args, kind, b.From+":"+b.To)
+	}
+	t.Cleanup(s.end)
+	if out, err := s.command(args...).CombinedOutput(); err != nil {
+		t.Fatalf("boot systemd: %v\n%s", err, out)
+	}
+	return s
+}
+
+func (s *Sandbox) script() string { return filepath.Join(s.dir, "sandbox.sh") }
+
+func (s *Sandbox) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(s.script(), args...)
+	cmd.Env = append(os.Environ(), "SDBOX_NAME="+s.name, "SDBOX_STATE="+filepath.Join(s.dir, "box"), "SDBOX_TIMEOUT=60")
+	return cmd
+}
+
+func (s *Sandbox) end() {
+	s.t.Helper()
+	if s.t.Failed() {
+		s.t.Logf("the journal:\n%s", s.Run("journalctl", "--no-pager", "-o", "short-precise", "--no-hostname", "-n", "300").Text())
+	}
+	if out, err := s.command("stop").CombinedOutput(); err != nil {
+		s.t.Errorf("end systemd: %v\n%s", err, out)
+	}
+}
+
+// Result is what a command inside said and how it ended.
+type Result struct {
+	t              harness.T
+	args           []string
+	Code           int // -1: ended by a signal
+	Stdout, Stderr string
+}
+
+// Run runs a command inside the sandbox, as root.
+func (s *Sandbox) Run(args ...string) Result {
+	s.t.Helper()
+	cmd := s.command(append([]string{"exec", "--"}, args...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+		s.t.Fatalf("run %s: %v", strings.Join(args, " "), err)
+	}
+	return Result{t: s.t, args: args, Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
+}
+
+// Want ends the test unless the command ended with that exit code.
+func (r Result) Want(code int) Result {
+	r.t.Helper()
+	if r.Code != code {
+		r.t.Fatalf("%s: exit code %d, want %d\n%s", strings.Join(r.args, " "), r.Code, code, r.Text())
+	}
+	return r
+}
+
+// Text is all that it said.
+func (r Result) Text() string { return r.Stdout + r.Stderr }

@@ -1,0 +1,276 @@
+package systemd
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"superctl/e2e/apps"
+	"superctl/e2e/load"
+)
+
+func TestTheServiceIsReadyWhenItHasStartedAndRunsUnprivileged(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Start(t, "r1")
+	if state := s.Property("ActiveState") + "/" + s.Property("SubState"); state != "active/running" {
+		t.Errorf("the service is %s", state)
+	}
+	for _, pid := range append(s.workers(t), s.MainPID(t)) {
+		status := s.Run("cat", "/proc/"+strconv.Itoa(pid)+"/status").Want(0).Stdout
+		user := strings.TrimSpace(s.Run("stat", "--format=%U", "/proc/"+strconv.Itoa(pid)).Want(0).Stdout)
+		if user != "shop" || !strings.Contains(status, "CapEff:\t0000000000000000") || !strings.Contains(status, "NoNewPrivs:\t1") {
+			t.Errorf("pid %d runs as %s:\n%s", pid, user, status)
+		}
+	}
+}
+
+func TestAStartedServiceComesBackToTheReleaseThatWasLive(t *testing.T) {
+	s := newSite(t, Options{}, "r1", "r2")
+	s.Start(t, "r1")
+	s.Run("systemctl", "restart", unit).Want(0)
+	if st := s.Status(t); st.Release != "r1" || st.Health != "ok" {
+		t.Errorf("%q is live, %s", st.Release, st.Health)
+	}
+}
+
+func TestTheStatusTextFollowsTheState(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	must(t, s.Release("slow", apps.Behaviour{ImportSeconds: 5}))
+	s.Run("systemctl", "start", unit).Want(0)
+	s.says(t, "no release is live")
+	s.Superctl("switch", "r1").Want(0)
+	s.says(t, "r1 is live")
+
+	switched := make(chan Result, 1)
+	go func() { switched <- s.Superctl("switch", "slow") }()
+	s.says(t, "switch to slow")
+	(<-switched).Want(0)
+	s.says(t, "slow is live")
+}
+
+func TestReloadSwitchesOntoTheConfigReadAnewWithoutLosingARequest(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Start(t, "r1")
+	before := s.Status(t)
+	requests := s.Load(t)
+	s.Edit(t, "--workers 2", "--workers 3")
+	s.Run("systemctl", "reload", unit).Want(0)
+	after := s.Status(t) // at once: the reload has waited for the outcome
+	s.lossless(t, requests)
+	if after.Release != "r1" || after.Generation <= before.Generation || s.Property("ActiveState") != "active" {
+		t.Errorf("before: %+v\nafter: %+v", before, after)
+	}
+	if command := s.commandOf(t, s.workers(t)[0]); !strings.Contains(command, "--workers 3") {
+		t.Errorf("the worker is still %s", command)
+	}
+}
+
+func TestARefusedReloadFailsWithTheReasonAndTheServiceStaysAsItWas(t *testing.T) {
+	for name, wrong := range map[string]struct{ old, new, reason string }{
+		"a config that cannot be read": {`drain   = "10s"`, `drian   = "10s"`, "shop.toml:9"},
+		"a program that is not there":  {`"gunicorn`, `"gunicron`, "gunicron"},
+		"an app that does not import":  {`shop.wsgi`, `shop.wsgy`, "shop.wsgy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, Options{}, "r1")
+			s.Start(t, "r1")
+			before := s.Status(t)
+			requests := s.Load(t)
+			s.Edit(t, wrong.old, wrong.new)
+			if r := s.Run("systemctl", "reload", unit); r.Code == 0 {
+				t.Error("systemctl reload succeeded")
+			}
+			s.lossless(t, requests)
+			if after := s.Status(t); after.Generation != before.Generation || after.PID != before.PID || after.Health != "ok" {
+				t.Errorf("before: %+v\nafter: %+v", before, after)
+			}
+			if state := s.Property("ActiveState"); state != "active" {
+				t.Errorf("the service is %s", state)
+			}
+			s.journalHas(t, wrong.reason)
+		})
+	}
+}
+
+func TestSIGHUPReloads(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Start(t, "r1")
+	generation := s.Status(t).Generation
+	s.Edit(t, "--workers 2", "--workers 3")
+	s.Signal("HUP")
+	Eventually(t, "a new generation is live", func() bool {
+		st := s.Status(t)
+		return st.Generation > generation && st.Changing == nil
+	})
+	if command := s.commandOf(t, s.workers(t)[0]); !strings.Contains(command, "--workers 3") {
+		t.Errorf("the worker is still %s", command)
+	}
+}
+
+func TestStopLetsRequestsFinishAndLeavesNothing(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Start(t, "r1")
+	slow, err := load.Start(load.Config{Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=3")}})
+	must(t, err)
+	Eventually(t, "the request is in flight", func() bool {
+		for _, g := range s.Status(t).Generations {
+			if g.Connections > 0 {
+				return true
+			}
+		}
+		return false
+	})
+	s.Run("systemctl", "stop", unit).Want(0)
+	if failed := slow.Stop().Failed(); len(failed) > 0 {
+		t.Errorf("the request in flight was lost: %v", failed)
+	}
+	if state := s.Property("ActiveState") + "/" + s.Property("Result"); state != "inactive/success" {
+		t.Errorf("the service is %s", state)
+	}
+	s.nothingLeft(t)
+}
+
+func TestASecondSIGTERMHurries(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Edit(t, `drain   = "10s"`, `drain   = "5m"`)
+	s.Start(t, "r1")
+	slow, err := load.Start(load.Config{Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Timeout: 5 * time.Minute, Shapes: []load.Shape{load.Get("/slow?s=200")}})
+	must(t, err)
+	t.Cleanup(func() { slow.Stop() })
+	Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
+	s.Run("systemctl", "stop", "--no-block", unit).Want(0)
+	s.says(t, "stopping")
+	s.Signal("TERM")
+	Eventually(t, "the service has stopped", func() bool { return s.Property("ActiveState") == "inactive" })
+	s.nothingLeft(t)
+}
+
+func TestAfterTheDaemonIsKilledExactlyOneGenerationServesAgain(t *testing.T) {
+	s := newSite(t, Options{}, "r1", "r2")
+	s.Start(t, "r1")
+	s.Superctl("switch", "r2").Want(0)
+	old, workers := s.MainPID(t), s.workers(t)
+	s.Signal("KILL")
+	Eventually(t, "another daemon has started", func() bool { return s.Property("ActiveState") == "active" && s.MainPID(t) != old })
+	Eventually(t, "r2 is live again", func() bool {
+		st := s.Superctl("status", "--json")
+		return st.Code == 0 && s.Status(t).Release == "r2" && s.Status(t).Health == "ok"
+	})
+	if st := s.Status(t); len(st.Generations) != 1 {
+		t.Errorf("%d generations are there", len(st.Generations))
+	}
+	for _, pid := range workers {
+		if s.Run("test", "-d", "/proc/"+strconv.Itoa(pid)).Code == 0 {
+			t.Errorf("worker %d of the daemon that was killed still runs", pid)
+		}
+	}
+	requests := s.Load(t)
+	s.lossless(t, requests)
+}
+
+func TestAStopAfterTheDaemonWasKilledLeavesNothing(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Start(t, "r1")
+	s.Run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit).Want(0)
+	s.Run("systemctl", "stop", unit).Want(0)
+	s.nothingLeft(t)
+}
+
+func TestAConfigThatIsWrongAtTheStartIsSaidAndMendedByTheNextTry(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Edit(t, "probation", "probatoin")
+	if r := s.Run("systemctl", "start", unit); r.Code == 0 {
+		t.Error("systemctl start succeeded")
+	}
+	s.journalHas(t, "shop.toml:4")
+	s.Edit(t, "probatoin", "probation")
+	Eventually(t, "the service has started", func() bool { return s.Property("ActiveState") == "active" })
+}
+
+func TestSIGUSR1OpensTheLogFileAnew(t *testing.T) {
+	const file = "/var/log/superctl/shop/shop.log"
+	s := newSite(t, Options{}, "r1", "r2")
+	s.Edit(t, "probation", "log       = \""+file+"\"\nprobation")
+	s.Start(t, "r1")
+	s.Run("mv", file, file+".1").Want(0)
+	s.Signal("USR1")
+	Eventually(t, "the new log file is there", func() bool { return s.Run("test", "-e", file).Code == 0 })
+	s.Superctl("switch", "r2").Want(0)
+	if log := s.Run("cat", file).Want(0).Stdout; !strings.Contains(log, "r2") {
+		t.Errorf("the switch is not in the new file:\n%s", log)
+	}
+}
+
+// workers are the main processes of the live generation's workers.
+func (s *Site) workers(t *testing.T) []int {
+	t.Helper()
+	var pids []int
+	st := s.Status(t)
+	for _, g := range st.Generations {
+		if g.ID == st.Generation {
+			for _, w := range g.Workers {
+				pids = append(pids, w.PID)
+			}
+		}
+	}
+	if len(pids) == 0 {
+		t.Fatalf("no workers: %+v", st)
+	}
+	return pids
+}
+
+func (s *Site) commandOf(t *testing.T, pid int) string {
+	t.Helper()
+	return strings.ReplaceAll(s.Run("cat", "/proc/"+strconv.Itoa(pid)+"/cmdline").Want(0).Stdout, "\x00", " ")
+}
+
+// says waits until the service's status text contains the words.
+func (s *Site) says(t *testing.T, words string) {
+	t.Helper()
+	var said string
+	Eventually(t, "the status text says "+words, func() bool {
+		said = s.Property("StatusText")
+		return strings.Contains(said, words)
+	})
+}
+
+// journalHas waits until the journal of the service has the words.
+func (s *Site) journalHas(t *testing.T, words string) {
+	t.Helper()
+	Eventually(t, "the journal says "+words, func() bool {
+		return strings.Contains(s.Run("journalctl", "--no-pager", "--output=cat", "--unit="+unit).Stdout, words)
+	})
+}
+
+// lossless waits for some more requests, stops the load, and fails the test if one was lost.
+func (s *Site) lossless(t *testing.T, r *load.Run) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := r.More(ctx, 30); err != nil {
+		t.Error(err)
+	}
+	if res := r.Stop(); len(res.Failed()) > 0 || res.Exhausted {
+		t.Errorf("requests were lost: %s", res)
+	}
+}
+
+// nothingLeft fails the test if the stopped service has left a process or a file that only a running one has.
+func (s *Site) nothingLeft(t *testing.T) {
+	t.Helper()
+	if left := s.Run("ps", "--user", "shop", "--format", "pid,args", "--no-headers"); left.Stdout != "" {
+		t.Errorf("processes are left over:\n%s", left.Stdout)
+	}
+	left := s.Run("find", "/run/superctl", "/var/lib/superctl", "/srv/shop", "(", "-type", "s", "-o", "-type", "p", ")", "-print").Want(0)
+	if left.Stdout != "" {
+		t.Errorf("sockets and FIFOs are left over:\n%s", left.Stdout)
+	}
+	client := http.Client{Timeout: patience}
+	if res, err := client.Get("http://" + s.Address + "/"); err == nil {
+		_ = res.Body.Close()
+		t.Error("somebody still serves")
+	}
+}

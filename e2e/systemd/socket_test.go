@@ -1,0 +1,76 @@
+package systemd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"superctl/e2e/apps"
+	"superctl/e2e/load"
+)
+
+// newSocketSite is a site whose listener is systemd's.
+func newSocketSite(t *testing.T, releases ...string) *Site {
+	t.Helper()
+	if why := Unavailable(); why != "" {
+		t.Skip(why)
+	}
+	address := FreeAddress(t)
+	file := filepath.Join(t.TempDir(), "superctl@shop.socket")
+	must(t, os.WriteFile(file, fmt.Appendf(nil, "[Socket]\nListenStream=%s\nFileDescriptorName=web\nBacklog=2048\n", address), 0o644))
+	s := newSite(t, Options{Address: "systemd:web", Units: []Bind{{From: file, To: "/etc/systemd/system/superctl@shop.socket"}}}, releases...)
+	s.Address = address
+	s.Run("systemctl", "start", "superctl@shop.socket").Want(0)
+	return s
+}
+
+func TestASocketUnitHandsItsListenerOver(t *testing.T) {
+	s := newSocketSite(t, "r1", "r2")
+	s.Start(t, "r1")
+	if l := s.Status(t).Listeners; len(l) != 1 || l[0].Gate != "shared" || l[0].Name != "web" {
+		t.Errorf("listeners: %+v", l)
+	}
+	requests := s.Load(t)
+	s.Superctl("switch", "r2").Want(0)
+	s.Superctl("rollback").Want(0)
+	s.Run("systemctl", "reload", unit).Want(0)
+	s.lossless(t, requests)
+	if st := s.Status(t); st.Release != "r1" {
+		t.Errorf("%q is live", st.Release)
+	}
+}
+
+func TestOnASharedListenerABrokenReleaseIsFoundBeforeItMeetsARequest(t *testing.T) {
+	s := newSocketSite(t, "r1")
+	must(t, s.Release("broken", apps.Behaviour{Fault: apps.Error500}))
+	s.Start(t, "r1")
+	requests := s.Load(t)
+	s.Superctl("switch", "broken").Want(1)
+	s.lossless(t, requests)
+	for _, rec := range requests.Stop().Records {
+		if rec.Release != "r1" {
+			t.Fatalf("a request was answered by %q", rec.Release)
+		}
+	}
+}
+
+func TestAConnectionThatArrivesWhileTheServiceIsDownWaitsAndStartsIt(t *testing.T) {
+	s := newSocketSite(t, "r1")
+	s.Start(t, "r1")
+	s.Run("systemctl", "stop", unit).Want(0)
+	r, err := load.Start(load.Config{Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Timeout: patience, Shapes: []load.Shape{load.Get("/")}})
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := r.Wait(ctx, func(records []load.Record) bool { return len(records) == 1 }); err != nil {
+		t.Error(err)
+	}
+	if res := r.Stop(); len(res.Failed()) > 0 {
+		t.Errorf("it was lost: %s", res)
+	}
+	if state := s.Property("ActiveState"); state != "active" {
+		t.Errorf("the service is %s", state)
+	}
+}
