@@ -155,6 +155,12 @@ func knock(g *Gate) (net.Conn, error) {
 	return net.Dial(network, addr)
 }
 
+// dialed is which generation answers at a TCP address.
+func dialed(door string) (int, error) {
+	conn, err := net.Dial("tcp", door)
+	return answered(conn, err)
+}
+
 // door is what a client dials.
 func door(g *Gate) (network, addr string) {
 	a := g.options.Address
@@ -500,7 +506,7 @@ func TestADualStackListenerIsProbedByBothFamilies(t *testing.T) {
 				t.Errorf("a probe of generation %d by %s reaches %d, %v", gen, door, got, err)
 			}
 		}
-		if got, err := answered(net.Dial("tcp", door.String())); err != nil || got != 1 {
+		if got, err := dialed(door.String()); err != nil || got != 1 {
 			t.Errorf("a client of %s reaches %d, %v", door, got, err)
 		}
 	}
