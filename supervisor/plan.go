@@ -35,6 +35,7 @@ type Process struct {
 	Dir          string             `json:"dir"`
 	User         *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
 	Listen       []string           `json:"listen,omitempty"`
+	HideListen   bool               `json:"hide_listen,omitempty"` // the command names its descriptors; LISTEN_FDS would confuse it
 	Instances    int                `json:"instances"`
 	Strategy     Strategy           `json:"strategy"`
 	StopSignal   int                `json:"stop_signal"` // to the main process only

@@ -77,17 +77,26 @@ func processes() ([]stat, error) {
 
 // tagged tells whether a process was started with the tag in its environment.
 func tagged(pid int, tag string) bool {
+	return inEnvironment(pid, tagVar+"="+tag)
+}
+
+// inEnvironment tells whether a process was started with the entry in its environment.
+func inEnvironment(pid int, entry string) bool {
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
 		return false
 	}
-	entry := []byte(tagVar + "=" + tag)
 	for e := range bytes.SplitSeq(env, []byte{0}) {
-		if bytes.Equal(e, entry) {
+		if string(e) == entry {
 			return true
 		}
 	}
 	return false
+}
+
+// BelongsTo tells whether a process was started as a worker of the app, or by one.
+func BelongsTo(pid int, app string) bool {
+	return inEnvironment(pid, "SUPERCTL_APP="+app)
 }
 
 // family is every process that belongs to the worker with this pid and tag: its process group, what descends from either,

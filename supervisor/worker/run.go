@@ -24,7 +24,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	if len(c.Args) == 0 {
 		return errors.New("the command is empty")
 	}
-	path, err := lookPath(c.Args[0], c.Env, c.Dir)
+	path, err := LookPath(c.Args[0], c.Env, c.Dir)
 	if err != nil {
 		return err
 	}

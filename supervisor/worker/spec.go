@@ -32,6 +32,7 @@ type Spec struct {
 	Notify                string      // path of the notify socket; "" = none
 	Output                string      // path of the FIFO for stdout and stderr; "" = /dev/null
 	NoFile                uint64      // RLIMIT_NOFILE; 0 = as the daemon has it
+	HideListen            bool        // no LISTEN_FDS: the command names its descriptors
 }
 
 // File is a descriptor for a worker to inherit.
@@ -55,7 +56,7 @@ func Start(spec Spec) (*Worker, error) {
 		return nil, err
 	}
 	env := spec.environment(tag)
-	path, err := lookPath(args[0], env, spec.Dir)
+	path, err := LookPath(args[0], env, spec.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +140,7 @@ func (s *Spec) environment(tag string) []string {
 	if s.Notify != "" {
 		env = append(env, "NOTIFY_SOCKET="+s.Notify)
 	}
-	if len(s.Files) > 0 {
+	if len(s.Files) > 0 && !s.HideListen {
 		names := make([]string, len(s.Files))
 		for i, f := range s.Files {
 			names[i] = f.Name
@@ -178,8 +179,8 @@ func (s *Spec) expand() ([]string, error) {
 	return args, nil
 }
 
-// lookPath finds a command as execvp(3) would with the worker's own PATH.
-func lookPath(name string, env []string, dir string) (string, error) {
+// LookPath finds a command as execvp(3) would with the worker's own PATH.
+func LookPath(name string, env []string, dir string) (string, error) {
 	if strings.Contains(name, "/") {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)

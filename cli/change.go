@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/supervisor"
+)
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print the outcome as JSON, and nothing else"}
+}
+
+func (c *command) switchCommand() *cli.Command {
+	return &cli.Command{
+		Name: "switch", Usage: "make a release live", UsageText: "superctl switch RELEASE [--json]",
+		Description: `Starts RELEASE beside the live one, checks it on the listener that it will serve from, turns all new
+connections over in one instant, watches it for the probation, and lets the old workers finish.
+A release that fails its check is refused; one that fails its probation is taken back.
+
+RELEASE is a name, the beginning of one, a commit, "latest" or "previous".
+
+   superctl switch 2026-11-23-1      by name
+   superctl switch 9f3c2ab           by commit
+   superctl switch latest --json     for scripts: "changed" says whether anything was to be done`,
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 1, 1); err != nil {
+				return err
+			}
+			return c.change(cc, supervisor.Request{Kind: supervisor.Switch, Release: cc.Args().First()})
+		},
+	}
+}
+
+func (c *command) rollbackCommand() *cli.Command {
+	return &cli.Command{
+		Name: "rollback", Usage: "go back to the release that was live before", UsageText: "superctl rollback [--json]",
+		Description: `A switch to the release that was live before. With standby = "5m" in the config its workers are still
+warm for so long, and the rollback takes some milliseconds. During a probation it ends that probation.
+
+   superctl rollback`,
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			return c.change(cc, supervisor.Request{Kind: supervisor.Rollback})
+		},
+	}
+}
+
+func (c *command) reloadCommand() *cli.Command {
+	return &cli.Command{
+		Name: "reload", Usage: "read the config anew, with the same release", UsageText: "superctl reload [--json]",
+		Description: `Starts the live release anew with the config as it is now, checks it, and turns over as a switch does.
+A config with an error is refused, and so is one with which the release does not work.
+
+   systemctl reload superctl@shop    does the same, and fails when the reload is refused`,
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			return c.change(cc, supervisor.Request{Kind: supervisor.Reload})
+		},
+	}
+}
+
+func (c *command) restartCommand() *cli.Command {
+	return &cli.Command{
+		Name: "restart", Usage: "start the workers of one process anew", UsageText: "superctl restart PROCESS [--json]",
+		Description: `Starts the workers of PROCESS anew, from the live release and the config that it was started with.
+A process with listeners is proved and turned over as in a switch, so no request is lost.
+
+   superctl restart worker`,
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 1, 1); err != nil {
+				return err
+			}
+			return c.change(cc, supervisor.Request{Kind: supervisor.Restart, Process: cc.Args().First()})
+		},
+	}
+}
+
+// change has the daemon make a change and shows it: as it happens for people, the outcome alone for scripts.
+func (c *command) change(cc *cli.Context, req supervisor.Request) error {
+	conf, err := load(cc)
+	if err != nil {
+		return err
+	}
+	api, err := client(cc)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	show := newProgress(c.stderr, c.now)
+	if cc.Bool("json") {
+		show = newSilence()
+	}
+	out, err := api.Change(ctx, req, show.event)
+	show.end()
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted: before the cutover that aborts the change, after it the change goes on; superctl status shows which")
+	}
+	if err != nil {
+		return err
+	}
+	if cc.Bool("json") {
+		if err := c.json(out); err != nil {
+			return err
+		}
+	} else {
+		c.tell(conf.App, out)
+	}
+	if out.Result != supervisor.Done {
+		return &outcomeError{out.Result}
+	}
+	return nil
+}
+
+func (c *command) json(v any) error {
+	enc := json.NewEncoder(c.stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// tell says how a change ended.
+func (c *command) tell(app string, out *supervisor.Outcome) {
+	p := paletteFor(c.stdout)
+	name := out.Release
+	if out.Commit != "" {
+		name += " (" + short(out.Commit) + ")"
+	}
+	for _, w := range out.Warnings {
+		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
+	}
+	switch {
+	case out.Result == supervisor.Done && !out.Changed:
+		fmt.Fprintf(c.stdout, "%s: %s is live already; nothing to do\n", app, name)
+	case out.Result == supervisor.Done && out.Kind == string(supervisor.Restart):
+		fmt.Fprintf(c.stdout, "%s: %s in %s\n", app, p.green("restarted"), seconds(out.Seconds))
+	case out.Result == supervisor.Done:
+		was := ""
+		if out.Previous != "" && out.Previous != out.Release {
+			was = " (was " + out.Previous + ")"
+		}
+		fmt.Fprintf(c.stdout, "%s: %s %s%s in %s%s\n", app, p.bold(name), p.green("is live"), was, seconds(out.Seconds), cutoverText(out))
+	case out.Result == supervisor.Reverted:
+		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was taken back"), out.Error, stays(out, "is live again"))
+	default:
+		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error, stays(out, "is still live, untouched"))
+	}
+	if len(out.Log) > 0 {
+		fmt.Fprintln(c.stdout, "the last lines of the worker:")
+		for _, l := range out.Log {
+			fmt.Fprintf(c.stdout, "  %s %s\n", p.dim("|"), l)
+		}
+	}
+}
+
+func stays(out *supervisor.Outcome, how string) string {
+	if out.Previous == "" {
+		return "no release is live"
+	}
+	return out.Previous + " " + how
+}
+
+func cutoverText(out *supervisor.Outcome) string {
+	for _, s := range out.Steps {
+		if s.Name == "cutover" {
+			return ", cutover " + s.Detail
+		}
+	}
+	return ""
+}

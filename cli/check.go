@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+	"go.uber.org/zap"
+
+	"superctl/cli/config"
+	"superctl/releases"
+	"superctl/supervisor"
+	"superctl/supervisor/preset"
+)
+
+func (c *command) daemonCommand() *cli.Command {
+	return &cli.Command{
+		Name: "daemon", Usage: "run the app: hold its listeners and its workers", UsageText: "superctl daemon",
+		Description: `Runs in the foreground, for systemd (superctl@.service) or a container. It starts the release that was live
+last, else the one that the current link points to; without either it waits for a switch.
+
+SIGTERM lets the workers finish and ends (a second one hurries), SIGHUP reloads, SIGUSR1 reopens the log file.`,
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			path, err := configPath(cc)
+			if err != nil {
+				return err
+			}
+			return runDaemon(path, c.stderr)
+		},
+	}
+}
+
+func (c *command) checkCommand() *cli.Command {
+	return &cli.Command{
+		Name: "check", Usage: "look for errors in the config, the releases and the sockets, or try a release", UsageText: "superctl check [RELEASE]",
+		Description: `Without RELEASE: reads the config and looks at the releases and the addresses as a daemon would at its
+start, without binding anything. With RELEASE: boots it on a private socket, asks for its health, and stops it again.
+Nothing that runs is touched.
+
+   superctl check
+   superctl check 2026-11-23-1`,
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 1); err != nil {
+				return err
+			}
+			conf, err := load(cc)
+			if err != nil {
+				return err
+			}
+			if cc.NArg() == 0 {
+				return c.checkAll(conf)
+			}
+			return c.tryRelease(conf, cc.Args().First())
+		},
+	}
+}
+
+// checkAll looks at everything that a start would meet.
+func (c *command) checkAll(conf *config.Config) error {
+	p := paletteFor(c.stdout)
+	bad := 0
+	report := func(err error, good string) {
+		if err != nil {
+			bad++
+			fmt.Fprintf(c.stdout, "%s %v\n", p.red("bad "), err)
+			return
+		}
+		fmt.Fprintf(c.stdout, "%s %s\n", p.green("good"), good)
+	}
+	report(nil, "config "+conf.Path)
+	for _, w := range conf.Warnings {
+		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), w)
+	}
+	for _, pr := range conf.Processes {
+		done := preset.Apply(preset.Input{Command: pr.Command, Listen: pr.Listen, Drain: pr.Drain, Server: pr.Server})
+		for _, w := range done.Warnings {
+			fmt.Fprintf(c.stdout, "%s process.%s: %s\n", p.yellow("note"), pr.Name, w)
+		}
+		var err error
+		for _, problem := range done.Problems {
+			err = errors.Join(err, fmt.Errorf("process.%s: %s", pr.Name, problem))
+		}
+		report(err, fmt.Sprintf("process.%s runs as %s", pr.Name, done.Server))
+	}
+	for _, l := range conf.Listen {
+		report(l.Address.Probe(earlierDaemons(conf.App)), fmt.Sprintf("listen.%s can use %s", l.Name, l.Address))
+	}
+	store, err := releases.Open(conf.Releases, conf.Current)
+	report(err, "releases in "+conf.Releases)
+	if err == nil {
+		report(store.Pointable(), "current link "+conf.Current)
+		if err := c.checkReleases(conf, p); err != nil {
+			report(err, "")
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("check: %d problems", bad)
+	}
+	return nil
+}
+
+func (c *command) checkReleases(conf *config.Config, p palette) error {
+	views, err := viewReleases(conf)
+	if err != nil {
+		return err
+	}
+	broken := slices.DeleteFunc(slices.Clone(views), func(v releaseView) bool { return v.Broken == "" })
+	for _, v := range broken {
+		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), v.Broken)
+	}
+	fmt.Fprintf(c.stdout, "%s %d releases, %d of them broken\n", p.green("good"), len(views), len(broken))
+	return nil
+}
+
+// tryRelease boots a release behind private gates, in a supervisor of its own with a state directory of its own.
+func (c *command) tryRelease(conf *config.Config, word string) (err error) {
+	dir, err := os.MkdirTemp("", "superctl-check-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	gates, err := makeGates(conf, nil, nil)
+	if err != nil {
+		return err
+	}
+	for i, g := range gates {
+		if gates[i], err = g.Private(); err != nil {
+			return err
+		}
+	}
+	plans := &planner{path: conf.Path}
+	s := supervisor.New(supervisor.Options{
+		App: conf.App + "-check", Version: version(), State: filepath.Join(dir, "state"), Notify: filepath.Join(dir, "notify"), Gates: gates, Log: zap.NewNop(),
+		Resolve: func(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
+			if t.Kind != supervisor.Switch {
+				return supervisor.Plan{}, &supervisor.NoReleaseError{Reason: "this is a check"}
+			}
+			plan, err := plans.resolve(ctx, t)
+			plan.Probation, plan.Standby, plan.Hooks = 0, 0, supervisor.Hooks{}
+			plan.Processes = slices.DeleteFunc(plan.Processes, func(p supervisor.Process) bool { return len(p.Listen) == 0 })
+			return plan, err
+		},
+	})
+	ctx, interrupted := interruptible()
+	defer interrupted()
+	running, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(running) }()
+	defer func() { stop(); err = errors.Join(err, <-ended) }()
+	<-s.Started()
+	show := newProgress(c.stderr, c.now)
+	out, err := s.Change(ctx, supervisor.Request{Kind: supervisor.Switch, Release: word, Who: "check"}, show.event)
+	show.end()
+	if err != nil {
+		return err
+	}
+	if out.Result == supervisor.Done {
+		fmt.Fprintf(c.stdout, "%s: %s works: it was started on a private socket and is healthy\n", conf.App, out.Release)
+		return nil
+	}
+	out.Previous = ""
+	fmt.Fprintf(c.stdout, "%s: %s does not work: %s\n", conf.App, out.Release, out.Error)
+	for _, l := range out.Log {
+		fmt.Fprintf(c.stdout, "  | %s\n", l)
+	}
+	return &outcomeError{out.Result}
+}

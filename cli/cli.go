@@ -1,0 +1,273 @@
+// Package cli is the command line: one file a command. It is the only place that knows all packages, and joins them.
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
+
+	"superctl/cli/config"
+	"superctl/supervisor"
+	"superctl/supervisor/control"
+	"superctl/supervisor/worker"
+)
+
+// The exit codes (DESIGN 9).
+const (
+	exitDone        = 0
+	exitAborted     = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitBusy        = 4
+	exitReverted    = 5
+)
+
+// usageError is a wrong command line or a wrong config.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// outcomeError is a change that did not succeed and was told already.
+type outcomeError struct{ result supervisor.Result }
+
+func (e *outcomeError) Error() string { return string(e.result) }
+
+// Main runs one command and returns its exit code.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) > 1 && args[1] == worker.ShimArg {
+		return worker.Shim(args[2:])
+	}
+	c := &command{stdout: stdout, stderr: stderr, now: time.Now}
+	app := c.app()
+	app.Reader = stdin
+	err := app.Run(reorder(args, app))
+	code := exitCode(err)
+	var told *outcomeError
+	if err != nil && !errors.As(err, &told) {
+		fmt.Fprintf(stderr, "superctl: %v\n", err)
+	}
+	return code
+}
+
+func exitCode(err error) int {
+	var outcome *outcomeError
+	var usage *usageError
+	var bad *config.Error
+	var unreachable *control.UnreachableError
+	var busy *supervisor.BusyError
+	var refused *supervisor.RefusedError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &outcome):
+		if outcome.result == supervisor.Reverted {
+			return exitReverted
+		}
+		return exitAborted
+	case errors.As(err, &unreachable):
+		return exitUnreachable
+	case errors.As(err, &busy):
+		return exitBusy
+	case errors.As(err, &refused) && refused.Usage, errors.As(err, &usage), errors.As(err, &bad):
+		return exitUsage
+	}
+	return exitAborted
+}
+
+// command is what all commands share.
+type command struct {
+	stdout, stderr io.Writer
+	now            func() time.Time
+}
+
+const about = `superctl switches a Python site from one release to the next without losing a request.
+
+A daemon holds the listening sockets and runs the workers of the live release. A switch starts
+the new release beside it, checks that it answers, turns all new connections over in one
+instant, and lets the old workers finish.
+
+   superctl switch 2026-11-23     make a release live
+   superctl rollback              go back to the one before
+   superctl status                what runs now
+   superctl COMMAND --help        more on a command, with examples`
+
+func (c *command) app() *cli.App {
+	return &cli.App{
+		Name: "superctl", Usage: "deploy Python sites without losing a request", Description: about,
+		UsageText: "superctl [--app NAME | --config FILE] COMMAND [ARGUMENTS]",
+		Version:   version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "app", Usage: "the app `NAME`: its config is /etc/superctl/NAME.toml (SUPERCTL_APP)"},
+			&cli.StringFlag{Name: "config", Usage: "the config `FILE` (SUPERCTL_CONFIG)"},
+		},
+		Commands: []*cli.Command{
+			c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
+			c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.daemonCommand(),
+		},
+		Action: func(cc *cli.Context) error {
+			if cc.NArg() > 0 {
+				return &usageError{unknownCommand(cc.Args().First(), cc.App)}
+			}
+			return cli.ShowAppHelp(cc)
+		},
+		OnUsageError:          func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
+		ExitErrHandler:        func(*cli.Context, error) {}, // Main does that
+		CustomAppHelpTemplate: appHelp,
+	}
+}
+
+const appHelp = `{{.Description}}
+
+COMMANDS
+{{range .VisibleCommands}}   {{printf "%-10s" .Name}}  {{.Usage}}
+{{end}}
+OPTIONS
+   --app NAME     which app, when the machine has several ($SUPERCTL_APP)
+   --config FILE  another config than /etc/superctl/APP.toml ($SUPERCTL_CONFIG)
+   --version
+
+EXIT CODES  0 done  1 refused or failed, the live release is untouched  2 usage or config  3 no daemon
+            4 another change is in progress  5 it was live, failed its probation, and the old one is back
+`
+
+func unknownCommand(word string, app *cli.App) error {
+	best, score := "", 0.0
+	for _, known := range app.Commands {
+		if s := smetrics.JaroWinkler(word, known.Name, 0.7, 4); s > score {
+			best, score = known.Name, s
+		}
+	}
+	if score > 0.75 {
+		return fmt.Errorf("there is no command %q; did you mean %q?", word, best)
+	}
+	return fmt.Errorf("there is no command %q; superctl --help lists them", word)
+}
+
+// reorder moves options that stand behind the first argument of a command before it, because people write them there:
+// superctl switch r42 --json. What stands behind `--` is left alone. --app and --config may stand anywhere.
+func reorder(args []string, app *cli.App) []string {
+	out := []string{args[0]}
+	var global, options, words []string
+	var cmd *cli.Command
+	rest := args[1:]
+	for i := 0; i < len(rest); i++ {
+		arg := rest[i]
+		name, _, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		switch {
+		case arg == "--":
+			words = append(words, rest[i:]...)
+			i = len(rest)
+		case !strings.HasPrefix(arg, "-") || arg == "-":
+			if cmd == nil && len(words) == 0 {
+				cmd = app.Command(arg)
+			}
+			words = append(words, arg)
+		case name == "app" || name == "config":
+			global = append(global, arg)
+			if !joined && i+1 < len(rest) {
+				i++
+				global = append(global, rest[i])
+			}
+		default:
+			options = append(options, arg)
+			if cmd != nil && !joined && i+1 < len(rest) && takesValue(cmd, name) {
+				i++
+				options = append(options, rest[i])
+			}
+		}
+	}
+	out = append(out, global...)
+	if cmd == nil {
+		return append(append(out, options...), words...)
+	}
+	return append(append(append(out, words[0]), options...), words[1:]...)
+}
+
+func takesValue(cmd *cli.Command, name string) bool {
+	for _, f := range cmd.Flags {
+		if _, isBool := f.(*cli.BoolFlag); !isBool && slices.Contains(f.Names(), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// configPath finds the config that the command is about.
+func configPath(cc *cli.Context) (string, error) {
+	path, err := config.Find(cc.String("config"), cc.String("app"), os.Getenv)
+	if err != nil {
+		return "", &usageError{err}
+	}
+	return path, nil
+}
+
+// load reads the config that the command is about.
+func load(cc *cli.Context) (*config.Config, error) {
+	path, err := configPath(cc)
+	if err != nil {
+		return nil, err
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return c, nil
+}
+
+// client makes a client for the app's daemon. A config that cannot be read any more does not keep anybody from asking the
+// daemon that runs: then its socket is looked for where it is by default.
+func client(cc *cli.Context) (*control.Client, error) {
+	c, err := load(cc)
+	if err != nil {
+		return nil, err
+	}
+	return control.NewClient(c.Control), nil
+}
+
+// arguments refuses a wrong number of arguments, with how to call the command.
+func arguments(cc *cli.Context, least, most int) error {
+	switch n := cc.NArg(); {
+	case n < least:
+		return &usageError{fmt.Errorf("%s: something is missing: %s", cc.Command.Name, cc.Command.UsageText)}
+	case n > most:
+		return &usageError{fmt.Errorf("%s: %q is too much: %s", cc.Command.Name, cc.Args().Get(most), cc.Command.UsageText)}
+	}
+	return nil
+}
+
+// interruptible ends with Ctrl-C.
+func interruptible() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
+
+// version is the version of this binary, as the toolchain has recorded it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	settings := make(map[string]string)
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	v := cmp.Or(info.Main.Version, "(devel)")
+	if rev := settings["vcs.revision"]; v == "(devel)" && rev != "" {
+		v = rev[:min(12, len(rev))]
+		if settings["vcs.modified"] == "true" {
+			v += "-dirty"
+		}
+	}
+	return v
+}

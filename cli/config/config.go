@@ -1,0 +1,78 @@
+// Package config reads the config file of an app.
+//
+// It is strict: a key that it does not know, a value of the wrong type and a value that cannot be are errors with file,
+// line and column, all of them at once. It looks up users and the env_file, and nothing else outside the file: whether
+// directories exist and ports are free is for those who use them.
+package config
+
+import (
+	"io/fs"
+	"time"
+
+	"superctl/socket"
+	"superctl/supervisor"
+	"superctl/supervisor/health"
+	"superctl/supervisor/worker"
+)
+
+// Config is a config file with its defaults filled in.
+type Config struct {
+	Path       string // of the file, absolute
+	App        string
+	Releases   string
+	Current    string // "" = no link is kept
+	State      string // directory
+	Control    string // path of the control socket
+	Log        string // file; "" = the daemon's output
+	Keep       int
+	Probation  time.Duration
+	Standby    time.Duration
+	Settle     time.Duration
+	Virtualenv bool // releases have one
+	User       *User
+	Group      string // of the control socket
+
+	Listen    []Listen
+	Processes []Process
+	Before    [][]string
+	After     [][]string
+	HookTime  time.Duration
+	Env       []string // of all processes and hooks: [env] over env_file
+	Warnings  []string
+}
+
+// User is who workers run as.
+type User struct {
+	Name, Home string
+	Credential worker.Credential
+}
+
+// Listen is one [listen.NAME].
+type Listen struct {
+	Name    string
+	Address socket.Address
+	Mode    fs.FileMode // of a unix socket; 0 = the default
+	Owner   string      // likewise; "" = the daemon's
+	Group   string
+	Backlog int
+	Gate    string // "", "auto", "steer", "rename" or "shared"
+}
+
+// Process is one [process.NAME].
+type Process struct {
+	Name         string
+	Command      []string
+	Listen       []string
+	Instances    int
+	Strategy     supervisor.Strategy
+	Drain        time.Duration
+	StopSignal   int // 0 = the server's preset
+	Notify       bool
+	StartTimeout time.Duration
+	ReadyAfter   time.Duration
+	Server       string
+	User         *User
+	Env          []string
+	NoFile       uint64
+	Health       *health.Check // nil without listeners; Protocol "" = the preset's
+}

@@ -1,0 +1,68 @@
+package config
+
+// file is the TOML as it is written. Pointers tell what is absent from what is zero.
+type file struct {
+	App        string  `toml:"app"`
+	Releases   string  `toml:"releases"`
+	Current    string  `toml:"current"`
+	State      string  `toml:"state"`
+	Control    string  `toml:"control"`
+	Log        string  `toml:"log"`
+	Keep       *int64  `toml:"keep"`
+	Probation  *string `toml:"probation"`
+	Standby    *string `toml:"standby"`
+	Settle     *string `toml:"settle"`
+	Virtualenv *bool   `toml:"virtualenv"`
+	User       string  `toml:"user"`
+	Group      string  `toml:"group"`
+	EnvFile    string  `toml:"env_file"`
+
+	Listen  map[string]listenTable  `toml:"listen"`
+	Process map[string]processTable `toml:"process"`
+	Hooks   hooksTable              `toml:"hooks"`
+	Env     map[string]string       `toml:"env"`
+}
+
+type listenTable struct {
+	Address string `toml:"address"`
+	Mode    string `toml:"mode"`
+	Owner   string `toml:"owner"`
+	Group   string `toml:"group"`
+	Backlog *int64 `toml:"backlog"`
+	Gate    string `toml:"gate"`
+}
+
+type processTable struct {
+	Command      any               `toml:"command"` // a string of shell words, or a list
+	Listen       []string          `toml:"listen"`
+	Instances    *int64            `toml:"instances"`
+	Strategy     string            `toml:"strategy"`
+	Drain        *string           `toml:"drain"`
+	StopSignal   string            `toml:"stop_signal"`
+	Notify       bool              `toml:"notify"`
+	StartTimeout *string           `toml:"start_timeout"`
+	ReadyAfter   *string           `toml:"ready_after"`
+	Server       string            `toml:"server"`
+	User         string            `toml:"user"`
+	Group        string            `toml:"group"`
+	NoFile       *int64            `toml:"nofile"`
+	Env          map[string]string `toml:"env"`
+	Health       *healthTable      `toml:"health"`
+}
+
+type healthTable struct {
+	Path         *string `toml:"path"`
+	Host         string  `toml:"host"`
+	Status       any     `toml:"status"` // a number, or a list of numbers
+	Contains     string  `toml:"contains"`
+	Timeout      *string `toml:"timeout"`
+	Interval     *string `toml:"interval"`
+	HealthyAfter *int64  `toml:"healthy_after"`
+	Protocol     string  `toml:"protocol"`
+}
+
+type hooksTable struct {
+	Before  [][]string `toml:"before"`
+	After   [][]string `toml:"after"`
+	Timeout *string    `toml:"timeout"`
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// etc is where the configs of a machine are.
+const etc = "/etc/superctl"
+
+// Find finds the config file: --config or SUPERCTL_CONFIG, else --app or SUPERCTL_APP in /etc/superctl, else
+// ./superctl.toml, else the only file in /etc/superctl (DESIGN 8).
+func Find(file, app string, getenv func(string) string) (string, error) {
+	if file == "" && app == "" {
+		file, app = getenv("SUPERCTL_CONFIG"), getenv("SUPERCTL_APP")
+	}
+	if file != "" {
+		return file, nil
+	}
+	if app != "" {
+		return filepath.Join(etc, app+".toml"), nil
+	}
+	if _, err := os.Stat("superctl.toml"); err == nil {
+		return "superctl.toml", nil
+	}
+	found, err := filepath.Glob(filepath.Join(etc, "*.toml"))
+	if err != nil {
+		return "", err
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", errors.New(noConfig)
+	}
+	var apps []string
+	for _, f := range found {
+		apps = append(apps, strings.TrimSuffix(filepath.Base(f), ".toml"))
+	}
+	return "", fmt.Errorf("which app? %s has %s: say --app NAME", etc, strings.Join(apps, ", "))
+}
+
+const noConfig = `there is no config: no ./superctl.toml, and nothing in /etc/superctl (--config FILE names another).
+A config to begin with:
+
+    app      = "shop"
+    releases = "/srv/shop/releases"
+    current  = "/srv/shop/current"
+    [listen.web]
+    address  = "127.0.0.1:8000"
+    [process.web]
+    command  = "gunicorn shop.wsgi"
+    listen   = ["web"]`
+
+// defaultState is where the state of an app is kept.
+func defaultState(app string, getenv func(string) string) string {
+	if dir := getenv("STATE_DIRECTORY"); dir != "" {
+		return first(dir)
+	}
+	if os.Geteuid() == 0 {
+		return filepath.Join("/var/lib/superctl", app)
+	}
+	base := getenv("XDG_STATE_HOME")
+	if base == "" {
+		base = filepath.Join(getenv("HOME"), ".local", "state")
+	}
+	return filepath.Join(base, "superctl", app)
+}
+
+// defaultControl is where the control socket of an app is.
+func defaultControl(app string, getenv func(string) string) string {
+	name := app + ".sock"
+	if dir := getenv("RUNTIME_DIRECTORY"); dir != "" {
+		return filepath.Join(first(dir), name)
+	}
+	if os.Geteuid() == 0 {
+		return filepath.Join("/run/superctl", name)
+	}
+	// A command that an operator types has none of the unit's variables, but finds the unit's directory.
+	if st, err := os.Stat(filepath.Join("/run/superctl", name)); err == nil && st.Mode().Type() == os.ModeSocket {
+		return filepath.Join("/run/superctl", name)
+	}
+	base := getenv("XDG_RUNTIME_DIR")
+	if base == "" {
+		base = filepath.Join(os.TempDir(), fmt.Sprintf("superctl-%d", os.Geteuid()))
+	}
+	return filepath.Join(base, "superctl", name)
+}
+
+// first is the first of the directories that systemd names, separated by colons (systemd.exec(5)).
+func first(dirs string) string {
+	dir, _, _ := strings.Cut(dirs, ":")
+	return dir
+}

@@ -1,0 +1,399 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kballard/go-shellquote"
+	"golang.org/x/sys/unix"
+
+	"superctl/socket"
+	"superctl/supervisor"
+	"superctl/supervisor/health"
+	"superctl/supervisor/preset"
+)
+
+// fileLimit is the largest config file that is read.
+const fileLimit = 1 << 20
+
+// Defaults of DESIGN 8, in the units of the file.
+const (
+	defaultKeep         = 5
+	defaultProbation    = 10 * time.Second
+	defaultSettle       = 5 * time.Second
+	defaultDrain        = 30 * time.Second
+	defaultStartTimeout = 60 * time.Second
+	defaultReadyAfter   = time.Second
+	defaultHookTime     = 10 * time.Minute
+	defaultBacklog      = 2048
+	defaultTimeout      = 5 * time.Second
+	defaultInterval     = 250 * time.Millisecond
+	defaultHealthyAfter = 3
+	mostInstances       = 1000
+	longest             = 30 * 24 * time.Hour
+)
+
+var (
+	appName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+	itemName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
+	envName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// Load reads a config file. Its error is all that is wrong with it, an *Error each.
+func Load(path string) (*Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(abs)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &Error{File: path, Msg: "there is no such config file"}
+	case err != nil:
+		return nil, &Error{File: path, Msg: err.Error()}
+	case !st.Mode().IsRegular():
+		return nil, &Error{File: path, Msg: "it is not a file"}
+	case st.Size() > fileLimit:
+		return nil, &Error{File: path, Msg: fmt.Sprintf("it has %d bytes; no config is larger than %d", st.Size(), fileLimit)}
+	}
+	data, err := os.ReadFile(abs)
+	if err != nil {
+		return nil, &Error{File: path, Msg: err.Error()}
+	}
+	return parse(path, abs, data)
+}
+
+func parse(path, abs string, data []byte) (*Config, error) {
+	l := &loader{problems: problems{file: path, where: positions(data)}, c: &Config{Path: abs}}
+	l.decode(data, &l.f)
+	if len(l.list) > 0 {
+		return nil, l.err()
+	}
+	l.top()
+	l.listeners()
+	l.processes()
+	l.hooks()
+	l.c.Env = l.environment()
+	if len(l.list) > 0 {
+		return nil, l.err()
+	}
+	return l.c, nil
+}
+
+// loader turns a file into a Config and notes what cannot be.
+type loader struct {
+	problems
+	f file
+	c *Config
+}
+
+func (l *loader) top() {
+	c, f := l.c, &l.f
+	c.App = f.App
+	switch {
+	case f.App == "":
+		l.at("", `app is missing: write app = "shop" at the top`)
+	case !appName.MatchString(f.App):
+		l.at("app", "app %q: use small letters, digits, - and _, at most 32", f.App)
+	}
+	if f.Releases == "" {
+		l.at("", `releases is missing: write releases = "/srv/%s/releases", the directory that has a directory for each release`, cmp.Or(f.App, "shop"))
+	}
+	c.Releases = l.path("releases", f.Releases)
+	c.Current = l.path("current", f.Current)
+	c.Log = l.path("log", f.Log)
+	c.State = cmp.Or(l.path("state", f.State), defaultState(f.App, os.Getenv))
+	c.Control = cmp.Or(l.path("control", f.Control), defaultControl(f.App, os.Getenv))
+	if limit := len(unix.RawSockaddrUnix{}.Path) - 1; len(c.Control) > limit {
+		l.at("control", "control %q has %d bytes; the kernel's limit for the path of a socket is %d", c.Control, len(c.Control), limit)
+	}
+	c.Keep = int(l.number("keep", f.Keep, defaultKeep, 1, 10_000))
+	c.Probation = l.duration("probation", f.Probation, defaultProbation, 0)
+	c.Standby = l.duration("standby", f.Standby, 0, 0)
+	c.Settle = l.duration("settle", f.Settle, defaultSettle, 0)
+	c.Virtualenv = f.Virtualenv == nil || *f.Virtualenv
+	c.User = l.user("user", f.User, f.Group)
+	c.Group = f.Group
+}
+
+// path accepts an absolute path.
+func (l *loader) path(key, path string) string {
+	if path == "" {
+		return ""
+	}
+	if !filepath.IsAbs(path) {
+		l.at(key, "%s %q: write the whole path, from /", key, path)
+	}
+	return filepath.Clean(path)
+}
+
+func (l *loader) number(key string, v *int64, otherwise, least, most int64) int64 {
+	if v == nil {
+		return otherwise
+	}
+	if *v < least || *v > most {
+		l.at(key, "%s = %d: it must be from %d to %d", last(key), *v, least, most)
+	}
+	return *v
+}
+
+func (l *loader) duration(key string, v *string, otherwise, least time.Duration) time.Duration {
+	if v == nil {
+		return otherwise
+	}
+	d, err := time.ParseDuration(*v)
+	switch {
+	case err != nil && isNumber(*v):
+		l.at(key, "%s = %q: it needs a unit, such as %q", last(key), *v, *v+"s")
+	case err != nil:
+		l.at(key, `%s = %q is no duration: write "10s", "5m" or "1m30s"`, last(key), *v)
+	case d < least && least > 0:
+		l.at(key, "%s = %q is too short: it must be at least %s", last(key), *v, least)
+	case d < 0:
+		l.at(key, "%s = %q: it cannot be negative", last(key), *v)
+	case d > longest:
+		l.at(key, "%s = %q: it cannot be longer than %s", last(key), *v, longest)
+	}
+	return d
+}
+
+func isNumber(s string) bool { _, err := strconv.ParseFloat(s, 64); return err == nil }
+
+func last(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
+
+func (l *loader) listeners() {
+	for _, name := range slices.Sorted(maps.Keys(l.f.Listen)) {
+		t, key := l.f.Listen[name], "listen."+name
+		if !itemName.MatchString(name) {
+			l.at(key, "listener %q: use letters, digits, - and _, at most 32", name)
+		}
+		li := Listen{Name: name, Owner: t.Owner, Group: t.Group, Gate: t.Gate}
+		li.Backlog = int(l.number(key+".backlog", t.Backlog, defaultBacklog, 1, 65535))
+		if t.Address == "" {
+			l.at(key, `listen.%s has no address: write address = "127.0.0.1:8000"`, name)
+		} else if a, err := socket.ParseAddress(t.Address); err != nil {
+			l.at(key+".address", "%v", err)
+		} else {
+			li.Address = a
+		}
+		isUnix := strings.HasPrefix(t.Address, "unix:")
+		if !slices.Contains([]string{"", "auto", "steer", "rename", "shared"}, t.Gate) {
+			l.at(key+".gate", `gate %q: write "auto" or "shared", or leave it out`, t.Gate)
+		}
+		for k, v := range map[string]string{"mode": t.Mode, "owner": t.Owner, "group": t.Group} {
+			if v != "" && !isUnix {
+				l.at(key+"."+k, "%s is for unix sockets only", k)
+			}
+		}
+		li.Mode = l.mode(key+".mode", t.Mode)
+		l.owner(key, t.Owner, t.Group)
+		l.c.Listen = append(l.c.Listen, li)
+	}
+	for i, a := range l.c.Listen {
+		for _, b := range l.c.Listen[:i] {
+			if l.f.Listen[a.Name].Address == l.f.Listen[b.Name].Address && l.f.Listen[a.Name].Address != "" {
+				l.at("listen."+a.Name+".address", "listen.%s has the same address: one listener is enough for both names", b.Name)
+			}
+		}
+	}
+}
+
+func (l *loader) mode(key, text string) fs.FileMode {
+	if text == "" {
+		return 0
+	}
+	m, err := strconv.ParseUint(text, 8, 32)
+	if err != nil || m == 0 || m > 0o777 {
+		l.at(key, `mode %q: write it in octal, such as "0660"`, text)
+	}
+	return fs.FileMode(m)
+}
+
+func (l *loader) processes() {
+	if len(l.f.Process) == 0 {
+		l.at("", "no process is configured: write a table [process.web] with a command")
+	}
+	taken := make(map[string]string)
+	for _, name := range l.inOrder(slices.Collect(maps.Keys(l.f.Process))) {
+		p := l.process(name, l.f.Process[name])
+		for _, li := range p.Listen {
+			if other, ok := taken[li]; ok {
+				l.at("process."+name+".listen", "listener %q belongs to process.%s already: each process needs a listener of its own", li, other)
+			}
+			taken[li] = name
+		}
+		l.c.Processes = append(l.c.Processes, p)
+	}
+	for _, li := range l.c.Listen {
+		if taken[li.Name] == "" {
+			l.c.Warnings = append(l.c.Warnings, fmt.Sprintf("listener %q is not used: no process has it in its listen", li.Name))
+		}
+	}
+}
+
+// inOrder sorts the names of processes as they stand in the file: that is the order in which they start.
+func (l *loader) inOrder(names []string) []string {
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(l.lineOf("process."+a), l.lineOf("process."+b)), cmp.Compare(a, b))
+	})
+	return names
+}
+
+func (l *loader) lineOf(table string) int {
+	first := 1 << 30
+	for key, pos := range l.where {
+		if (key == table || strings.HasPrefix(key, table+".")) && pos.line < first {
+			first = pos.line
+		}
+	}
+	return first
+}
+
+func (l *loader) process(name string, t processTable) Process {
+	key := "process." + name
+	if !itemName.MatchString(name) {
+		l.at(key, "process %q: use letters, digits, - and _, at most 32", name)
+	}
+	p := Process{Name: name, Listen: t.Listen, Notify: t.Notify, Server: t.Server}
+	p.Command = l.command(key, t.Command)
+	for _, li := range t.Listen {
+		if _, ok := l.f.Listen[li]; !ok {
+			l.at(key+".listen", "there is no listener %q: write a table [listen.%s] with an address", li, li)
+		}
+	}
+	p.Instances = int(l.number(key+".instances", t.Instances, 1, 1, mostInstances))
+	p.Strategy = l.strategy(key, t)
+	p.Drain = l.duration(key+".drain", t.Drain, defaultDrain, time.Second)
+	p.StartTimeout = l.duration(key+".start_timeout", t.StartTimeout, defaultStartTimeout, time.Second)
+	p.ReadyAfter = l.duration(key+".ready_after", t.ReadyAfter, defaultReadyAfter, 0)
+	if t.StopSignal != "" {
+		sig := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(t.StopSignal), "SIG"))
+		if sig == 0 || sig == unix.SIGKILL || sig == unix.SIGSTOP {
+			l.at(key+".stop_signal", `stop_signal %q: write the name of a signal that a program can heed, such as "TERM" or "QUIT"`, t.StopSignal)
+		}
+		p.StopSignal = int(sig)
+	}
+	if t.Server != "" && !slices.Contains(preset.Servers(), t.Server) {
+		l.at(key+".server", "server %q is not known: %s, or leave it out", t.Server, strings.Join(preset.Servers(), ", "))
+	}
+	p.User = l.user(key+".user", t.User, t.Group)
+	p.NoFile = uint64(l.number(key+".nofile", t.NoFile, 0, 16, 1<<20))
+	p.Env = l.variables(key+".env", t.Env)
+	p.Health = l.health(key, t)
+	return p
+}
+
+func (l *loader) command(key string, v any) []string {
+	switch v := v.(type) {
+	case nil:
+		l.at(key, `%s has no command: write command = "gunicorn shop.wsgi"`, key)
+	case string:
+		words, err := shellquote.Split(v)
+		if err != nil {
+			l.at(key+".command", "command: %v: quotes must come in pairs", err)
+		} else if len(words) == 0 {
+			l.at(key+".command", "the command is empty")
+		}
+		return words
+	case []any:
+		words := make([]string, len(v))
+		for i, w := range v {
+			word, ok := w.(string)
+			if !ok {
+				l.at(key+".command", "command: each word must be a string, and %v is not", w)
+			}
+			words[i] = word
+		}
+		if len(words) == 0 {
+			l.at(key+".command", "the command is empty")
+		}
+		return words
+	default:
+		l.at(key+".command", "command must be a string of shell words, or a list of words")
+	}
+	return nil
+}
+
+func (l *loader) strategy(key string, t processTable) supervisor.Strategy {
+	s := supervisor.Strategy(cmp.Or(t.Strategy, string(supervisor.Overlap)))
+	switch s {
+	case supervisor.Overlap:
+	case supervisor.Single:
+		if len(t.Listen) > 0 {
+			l.at(key+".strategy", `strategy "single" stops the old before the new is proved, which a process with listeners must not do: leave it out`)
+		}
+		if t.Instances != nil && *t.Instances > 1 {
+			l.at(key+".instances", `strategy "single" means one: leave instances out`)
+		}
+	default:
+		l.at(key+".strategy", `strategy %q is not known: "overlap" (the default) or "single"`, t.Strategy)
+	}
+	return s
+}
+
+func (l *loader) health(key string, t processTable) *health.Check {
+	if len(t.Listen) == 0 {
+		if t.Health != nil {
+			l.at(key+".health", "%s has no listener that could be asked for its health: take the table out, or give it listen", key)
+		}
+		return nil
+	}
+	h := cmp.Or(t.Health, &healthTable{})
+	key += ".health"
+	c := &health.Check{Host: h.Host, Contains: h.Contains, Protocol: h.Protocol, Path: "/", AnyAnswer: true}
+	if h.Path != nil {
+		c.Path, c.AnyAnswer = *h.Path, false
+		if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, " \r\n") {
+			l.at(key+".path", `path %q: write it from /, such as "/healthz/"`, c.Path)
+		}
+	}
+	if strings.ContainsAny(h.Host, " \r\n") {
+		l.at(key+".host", "host %q: it cannot have blanks", h.Host)
+	}
+	if !slices.Contains([]string{"", "http", "uwsgi"}, h.Protocol) {
+		l.at(key+".protocol", `protocol %q: "http" or "uwsgi"`, h.Protocol)
+	}
+	c.Status = l.statuses(key+".status", h.Status)
+	c.Timeout = l.duration(key+".timeout", h.Timeout, defaultTimeout, 10*time.Millisecond)
+	c.Interval = l.duration(key+".interval", h.Interval, defaultInterval, 10*time.Millisecond)
+	c.HealthyAfter = int(l.number(key+".healthy_after", h.HealthyAfter, defaultHealthyAfter, 1, 1000))
+	return c
+}
+
+func (l *loader) statuses(key string, v any) []int {
+	list, ok := v.([]any)
+	if !ok && v != nil {
+		list = []any{v}
+	}
+	var out []int
+	for _, s := range list {
+		n, ok := s.(int64)
+		if !ok || n < 100 || n > 599 {
+			l.at(key, "status %v: write a number from 100 to 599, or a list of them", s)
+		}
+		out = append(out, int(n))
+	}
+	return out
+}
+
+func (l *loader) hooks() {
+	l.c.HookTime = l.duration("hooks.timeout", l.f.Hooks.Timeout, defaultHookTime, time.Second)
+	for key, list := range map[string][][]string{"hooks.before": l.f.Hooks.Before, "hooks.after": l.f.Hooks.After} {
+		for _, argv := range list {
+			if len(argv) == 0 || argv[0] == "" {
+				l.at(key, "%s has an empty command", key)
+			}
+		}
+	}
+	l.c.Before, l.c.After = l.f.Hooks.Before, l.f.Hooks.After
+}

@@ -1,0 +1,66 @@
+package config
+
+import (
+	"os"
+	"os/user"
+	"strconv"
+
+	"superctl/supervisor/worker"
+)
+
+// user finds a user of this machine, with all groups, or with another main group.
+func (l *loader) user(key, name, group string) *User {
+	if name == "" {
+		return nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		l.at(key, "there is no user %q on this machine", name)
+		return nil
+	}
+	uid, gid := number(u.Uid), number(u.Gid)
+	if group != "" {
+		if gid = l.group(key, group); gid < 0 {
+			return nil
+		}
+	}
+	if os.Geteuid() != 0 && uid != os.Geteuid() {
+		l.at(key, "user = %q: only a daemon that runs as root can start workers as somebody else; leave it out, and run the daemon as %s (User= of the unit)", name, name)
+	}
+	cred := worker.Credential{UID: uint32(uid), GID: uint32(gid)}
+	ids, err := u.GroupIds()
+	if err != nil {
+		l.at(key, "groups of user %q: %v", name, err)
+	}
+	for _, id := range ids {
+		cred.Groups = append(cred.Groups, uint32(number(id)))
+	}
+	return &User{Name: name, Home: u.HomeDir, Credential: cred}
+}
+
+func (l *loader) group(key, name string) int {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		l.at(key, "there is no group %q on this machine", name)
+		return -1
+	}
+	return number(g.Gid)
+}
+
+// owner looks for the owner and group of a unix socket.
+func (l *loader) owner(key, name, group string) {
+	if _, err := user.Lookup(name); name != "" && err != nil {
+		l.at(key+".owner", "there is no user %q on this machine", name)
+	}
+	if group != "" {
+		l.group(key+".group", group)
+	}
+}
+
+func number(id string) int {
+	n, err := strconv.Atoi(id)
+	if err != nil {
+		return -1 // only on systems whose ids are no numbers
+	}
+	return n
+}

@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"context"
+
+	"superctl/cli/config"
+	"superctl/socket"
+	"superctl/supervisor"
+)
+
+// gate makes a socket.Gate a supervisor.Gate: the two packages do not know each other.
+type gate struct{ *socket.Gate }
+
+// Settle waits as the gate does.
+func (g gate) Settle(ctx context.Context, gen int) (supervisor.Settled, error) {
+	s, err := g.Gate.Settle(ctx, gen)
+	return supervisor.Settled{Waited: s.Waited, Left: s.Left}, err
+}
+
+// Private makes a private gate of the same name.
+func (g gate) Private() (supervisor.Gate, error) {
+	p, err := g.Gate.Private()
+	if err != nil {
+		return nil, err
+	}
+	return gate{p}, nil
+}
+
+// makeGates makes the gates of a config; nothing is bound yet.
+func makeGates(c *config.Config, inherited *socket.Inherited, earlier func(pid int) bool) ([]supervisor.Gate, error) {
+	var gates []supervisor.Gate
+	for _, l := range c.Listen {
+		g, err := socket.New(socket.Options{
+			Name: l.Name, Address: l.Address, Backlog: l.Backlog, Mode: l.Mode, Owner: l.Owner, Group: l.Group,
+			Gate: l.Gate, Inherited: inherited, Earlier: earlier,
+		})
+		if err != nil {
+			return nil, err
+		}
+		gates = append(gates, gate{g})
+	}
+	return gates, nil
+}

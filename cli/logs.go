@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/supervisor"
+)
+
+func (c *command) logsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "logs", Usage: "what the workers wrote", UsageText: "superctl logs [-f] [-n COUNT] [--process NAME] [--release NAME]",
+		Description: `Shows the newest lines of the workers' stdout and stderr that the daemon keeps; all of them are in the
+journal, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION and SUPERCTL_INSTANCE.
+
+   superctl logs -f --process web
+   journalctl SUPERCTL_APP=shop SUPERCTL_RELEASE=2026-11-23-1`,
+		Flags: []cli.Flag{
+			jsonFlag(),
+			&cli.BoolFlag{Name: "f", Usage: "go on with what they write now, until Ctrl-C"},
+			&cli.IntFlag{Name: "n", Value: 50, Usage: "the newest `COUNT` lines"},
+			&cli.StringFlag{Name: "process", Usage: "only of the process `NAME`"},
+			&cli.StringFlag{Name: "release", Usage: "only of the release `NAME`"},
+		},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			if cc.Int("n") < 0 {
+				return &usageError{fmt.Errorf("logs: -n %d: write how many lines", cc.Int("n"))}
+			}
+			api, err := client(cc)
+			if err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			p := paletteFor(c.stdout)
+			q := supervisor.LogQuery{Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f")}
+			return api.Logs(ctx, q, func(l supervisor.LogLine) {
+				if cc.Bool("json") {
+					_ = c.json(l)
+					return
+				}
+				fmt.Fprintf(c.stdout, "%s %s\n", p.dim(fmt.Sprintf("%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release)), l.Text)
+			})
+		},
+	}
+}

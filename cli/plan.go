@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"superctl/cli/config"
+	"superctl/releases"
+	"superctl/supervisor"
+	"superctl/supervisor/preset"
+	"superctl/supervisor/worker"
+)
+
+// interpreterTime is how long a release's interpreter may take to say that it runs.
+const interpreterTime = 20 * time.Second
+
+// planner turns requests into plans: it reads the config anew each time, finds the release and checks it.
+type planner struct {
+	path    string         // of the config file
+	running *config.Config // as it was when the daemon started
+}
+
+// resolve is the supervisor's Resolve.
+func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
+	c, err := config.Load(p.path)
+	if err != nil {
+		return supervisor.Plan{}, err
+	}
+	if err := p.sameListeners(c); err != nil {
+		return supervisor.Plan{}, err
+	}
+	store, err := releases.Open(c.Releases, c.Current)
+	if err != nil {
+		return supervisor.Plan{}, err
+	}
+	r, err := find(store, t)
+	if err != nil {
+		return supervisor.Plan{}, err
+	}
+	return makePlan(ctx, c, store, r)
+}
+
+// sameListeners refuses what only a new daemon can do.
+func (p *planner) sameListeners(c *config.Config) error {
+	if p.running == nil {
+		return nil
+	}
+	old := make(map[string]config.Listen)
+	for _, l := range p.running.Listen {
+		old[l.Name] = l
+	}
+	for _, l := range c.Listen {
+		if o, ok := old[l.Name]; !ok || o != l {
+			return fmt.Errorf("%s: listen.%s is not what the running daemon has open; a listener changes only when the daemon is restarted", c.Path, l.Name)
+		}
+	}
+	return nil
+}
+
+// find finds the release that is asked for.
+func find(store *releases.Store, t supervisor.Target) (releases.Release, error) {
+	var refs releases.Refs
+	if t.Live != nil {
+		refs.Live = t.Live.Name
+	}
+	if t.Previous != nil {
+		refs.Previous = t.Previous.Name
+	}
+	switch t.Kind {
+	case supervisor.Switch:
+		return store.Resolve(t.Word, refs)
+	case supervisor.Rollback:
+		return store.Get(t.Previous.Path)
+	case supervisor.Reload, supervisor.Restart:
+		return store.Get(t.Live.Path)
+	}
+	// A daemon starts: what was live, else what `current` points to.
+	if t.Live != nil {
+		return store.Get(t.Live.Path)
+	}
+	r, err := store.CurrentTarget()
+	if errors.Is(err, fs.ErrNotExist) && (store.Current == "" || !exists(store.Current)) {
+		return r, &supervisor.NoReleaseError{Reason: "no release was live"}
+	}
+	return r, err
+}
+
+func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
+
+// makePlan joins a config and a release, after a look at the release.
+func makePlan(ctx context.Context, c *config.Config, store *releases.Store, r releases.Release) (supervisor.Plan, error) {
+	if err := store.Pointable(); err != nil {
+		return supervisor.Plan{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, interpreterTime, fmt.Errorf("no answer within %s", interpreterTime))
+	defer cancel()
+	opt := releases.CheckOptions{NoVirtualenv: !c.Virtualenv, Run: func(ctx context.Context, args ...string) (string, error) {
+		return runAs(ctx, c.User, environment(c, r, c.User, nil), r.Path, args)
+	}}
+	if err := r.Check(ctx, opt); err != nil {
+		return supervisor.Plan{}, err
+	}
+	plan := supervisor.Plan{
+		Release:   supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
+		Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
+		Hooks: supervisor.Hooks{Before: c.Before, After: c.After, Env: environment(c, r, c.User, nil), Dir: r.Path, User: credential(c.User), Timeout: c.HookTime},
+	}
+	for _, p := range c.Processes {
+		process, err := makeProcess(c, r, p)
+		if err != nil {
+			return supervisor.Plan{}, err
+		}
+		plan.Processes = append(plan.Processes, process)
+	}
+	return plan, nil
+}
+
+func runAs(ctx context.Context, u *config.User, env []string, dir string, args []string) (string, error) {
+	var out strings.Builder
+	err := worker.Run(ctx, worker.Command{Args: args, Env: env, Dir: dir, User: credential(u)}, func(line string) { out.WriteString(line + "\n") })
+	return out.String(), err
+}
+
+func makeProcess(c *config.Config, r releases.Release, p config.Process) (supervisor.Process, error) {
+	u := cmp.Or(p.User, c.User)
+	done := preset.Apply(preset.Input{Command: p.Command, Release: r.Path, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
+	if len(done.Problems) > 0 {
+		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
+	}
+	out := supervisor.Process{
+		Name: p.Name, Command: done.Command, Env: environment(c, r, u, p.Env), Dir: r.Path, User: credential(u), Listen: p.Listen,
+		HideListen: done.HideListen, Instances: p.Instances, Strategy: p.Strategy, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
+		Drain: p.Drain, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter, NoFile: p.NoFile,
+	}
+	if p.Health != nil {
+		check := *p.Health
+		check.Protocol = cmp.Or(check.Protocol, done.Protocol)
+		out.Health = &check
+	}
+	if _, err := worker.LookPath(done.Command[0], out.Env, r.Path); err != nil {
+		return out, fmt.Errorf("release %s is broken: process.%s: %w", r.Name, p.Name, err)
+	}
+	return out, nil
+}
+
+func credential(u *config.User) *worker.Credential {
+	if u == nil || os.Geteuid() != 0 {
+		return nil
+	}
+	return &u.Credential
+}
+
+// environment builds a worker's environment (DESIGN 5): nothing is inherited but the time zone.
+func environment(c *config.Config, r releases.Release, u *config.User, own []string) []string {
+	name, home := "root", "/root"
+	if u != nil {
+		name, home = u.Name, u.Home
+	} else if me, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
+		name, home = me.Username, me.HomeDir
+	}
+	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	env := []string{"HOME=" + home, "USER=" + name, "LOGNAME=" + name, "LANG=" + cmp.Or(os.Getenv("LANG"), "C.UTF-8")}
+	if tz := os.Getenv("TZ"); tz != "" {
+		env = append(env, "TZ="+tz)
+	}
+	if venv := r.Virtualenv(); venv != "" && c.Virtualenv {
+		env = append(env, "VIRTUAL_ENV="+venv)
+		path = filepath.Join(venv, "bin") + ":" + path
+	}
+	env = append(env, "PATH="+path)
+	return merge(env, c.Env, own)
+}
+
+// merge joins lists of NAME=VALUE; a later one wins.
+func merge(lists ...[]string) []string {
+	at := make(map[string]int)
+	var out []string
+	for _, list := range lists {
+		for _, kv := range list {
+			name, _, _ := strings.Cut(kv, "=")
+			if i, ok := at[name]; ok {
+				out[i] = kv
+				continue
+			}
+			at[name] = len(out)
+			out = append(out, kv)
+		}
+	}
+	return out
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"superctl/supervisor"
+)
+
+// progress shows a change as it happens: on a terminal one line that lives while a step runs, elsewhere a plain line for
+// each step.
+type progress struct {
+	out   io.Writer
+	now   func() time.Time
+	live  bool
+	paint palette
+
+	mu    sync.Mutex
+	step  string
+	note  string
+	began time.Time
+	stop  chan struct{}
+	gone  sync.WaitGroup
+}
+
+func newProgress(out io.Writer, now func() time.Time) *progress {
+	p := &progress{out: out, now: now, live: isTerminal(out), paint: paletteFor(out), stop: make(chan struct{})}
+	if p.live {
+		p.gone.Go(p.tick)
+	}
+	return p
+}
+
+func newSilence() *progress {
+	return &progress{out: io.Discard, now: time.Now, stop: make(chan struct{})}
+}
+
+// tick keeps the running step's time.
+func (p *progress) tick() {
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			p.mu.Lock()
+			p.draw()
+			p.mu.Unlock()
+		case <-p.stop:
+			return
+		}
+	}
+}
+
+// width is what a line on a terminal has room for; a longer one would wrap and could not be drawn over.
+const width = 78
+
+func (p *progress) draw() {
+	if p.step == "" {
+		return
+	}
+	text := fmt.Sprintf("%-10s %6.1f s  %s", p.step, p.now().Sub(p.began).Seconds(), p.note)
+	if len(text) > width {
+		text = text[:width-3] + "..."
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K%s", text)
+}
+
+// event shows one event.
+func (p *progress) event(ev supervisor.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch ev.Type {
+	case "begin":
+		p.step, p.note, p.began = ev.Step, "", p.now()
+	case "progress":
+		p.note = ev.Detail
+		if !p.live {
+			fmt.Fprintf(p.out, "%-10s %s\n", ev.Step, ev.Detail)
+		}
+	case "output":
+		p.line(fmt.Sprintf("%s %s", p.paint.dim(ev.Step+" |"), ev.Detail))
+	case "end", "fail":
+		mark := p.paint.green("ok")
+		if ev.Type == "fail" {
+			mark = p.paint.red("failed")
+		}
+		p.step = ""
+		p.line(fmt.Sprintf("%-10s %9s  %s %s", ev.Step, seconds(ev.Seconds), mark, ev.Detail))
+	}
+	if p.live {
+		p.draw()
+	}
+}
+
+// line writes a whole line, over the live one.
+func (p *progress) line(text string) {
+	if p.live {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+	fmt.Fprintln(p.out, text)
+}
+
+// end takes the live line away.
+func (p *progress) end() {
+	close(p.stop)
+	p.gone.Wait()
+	if p.live {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/supervisor"
+)
+
+// watchEvery is how often `status --watch` looks.
+const watchEvery = time.Second
+
+func (c *command) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "what runs now", UsageText: "superctl status [--json | --watch]",
+		Description: `Shows the live release, the generations with their workers, the listeners, and a change in progress.
+
+   superctl status --watch           until Ctrl-C
+   superctl status --json            for scripts`,
+		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second, until Ctrl-C"}},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			api, err := client(cc)
+			if err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			for {
+				st, err := api.Status(ctx)
+				switch {
+				case err != nil && ctx.Err() != nil:
+					return nil
+				case err != nil:
+					return err
+				case cc.Bool("json"):
+					if err := c.json(st); err != nil || !cc.Bool("watch") {
+						return err
+					}
+				default:
+					var b bytes.Buffer
+					if cc.Bool("watch") && isTerminal(c.stdout) {
+						b.WriteString("\x1b[H\x1b[2J")
+					}
+					writeStatus(&b, &st, paletteFor(c.stdout), c.now())
+					if _, err := c.stdout.Write(b.Bytes()); err != nil || !cc.Bool("watch") {
+						return err
+					}
+				}
+				select {
+				case <-time.After(watchEvery):
+				case <-ctx.Done():
+					return nil
+				}
+			}
+		},
+	}
+}
+
+// writeStatus shows a status so that it fits a screen.
+func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
+	health := map[string]func(string) string{"ok": p.green, "degraded": p.yellow, "down": p.red}[st.Health]
+	if health == nil {
+		health = func(s string) string { return s }
+	}
+	switch {
+	case st.Release == "" && st.Changing == nil:
+		fmt.Fprintf(w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)\n", p.bold(st.App), health("no release is live"))
+	default:
+		live := st.Release
+		if st.Commit != "" {
+			live += " (" + short(st.Commit) + ")"
+		}
+		fmt.Fprintf(w, "%s: %s, %s, live since %s", p.bold(st.App), p.bold(live), health(st.Health), age(now, liveSince(st)))
+		if st.Previous != "" {
+			fmt.Fprintf(w, ", before it %s", st.Previous)
+		}
+		fmt.Fprintln(w)
+		if st.Reason != "" {
+			fmt.Fprintf(w, "  %s\n", health(st.Reason))
+		}
+	}
+	if ch := st.Changing; ch != nil {
+		fmt.Fprintf(w, "  %s: %s to %s by %s, %s, begun %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.Who, ch.Step, age(now, ch.Since))
+	}
+	if len(st.Generations) > 0 {
+		fmt.Fprintln(w)
+		workerTable(st, p, now).write(w, "  ")
+	}
+	if len(st.Listeners) > 0 {
+		fmt.Fprintln(w)
+		listenerTable(st).write(w, "  ")
+	}
+	fmt.Fprintf(w, "\n  daemon %s, pid %d, started %s\n", st.Version, st.PID, age(now, st.Since))
+}
+
+func liveSince(st *supervisor.Status) time.Time {
+	for _, g := range st.Generations {
+		if g.ID == st.Generation {
+			return g.Since
+		}
+	}
+	return time.Time{}
+}
+
+func workerTable(st *supervisor.Status, p palette, now time.Time) *table {
+	var t table
+	t.row(p.dim("GENERATION"), p.dim("RELEASE"), p.dim("STATE"), p.dim("WORKER"), p.dim("PID"), p.dim("STATE"), p.dim("SINCE"), p.dim("RESTARTS"), p.dim("MEMORY"), p.dim("CONNECTIONS"))
+	for _, g := range st.Generations {
+		id, release, state, open := fmt.Sprint(g.ID), g.Release, g.State, fmt.Sprint(g.Connections)
+		if g.ID == st.Generation {
+			state = p.green(state)
+		}
+		for _, wk := range g.Workers {
+			pid := "-"
+			if wk.PID != 0 {
+				pid = fmt.Sprint(wk.PID)
+			}
+			t.row(id, release, state, fmt.Sprintf("%s.%d", wk.Process, wk.Instance), pid, wk.State, age(now, wk.Since), fmt.Sprint(wk.Restarts), megabytes(wk.MemoryBytes), open)
+			id, release, state, open = "", "", "", ""
+		}
+	}
+	return &t
+}
+
+func listenerTable(st *supervisor.Status) *table {
+	var t table
+	t.row("LISTENER", "ADDRESS", "GATE", "GENERATION", "QUEUE")
+	for _, l := range st.Listeners {
+		gen := "-"
+		if l.Generation != 0 {
+			gen = fmt.Sprint(l.Generation)
+		}
+		queue := "-"
+		if l.QueueLimit > 0 {
+			queue = fmt.Sprintf("%d of %d", l.Queue, l.QueueLimit)
+		}
+		t.row(l.Name, l.Address, l.Gate, gen, queue)
+	}
+	return &t
+}

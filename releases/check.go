@@ -1,0 +1,138 @@
+package releases
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// CheckOptions say what a release must have.
+type CheckOptions struct {
+	NoVirtualenv bool // it needs none: an app that is not Python
+	// Run runs a command as the app's user in the release's directory and returns what it wrote.
+	Run func(ctx context.Context, args ...string) (string, error)
+}
+
+// Virtualenv is the directory of the release's virtualenv: venv, else .venv; "" when it has neither.
+func (r Release) Virtualenv() string {
+	for _, name := range []string{"venv", ".venv"} {
+		dir := filepath.Join(r.Path, name)
+		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+			return dir
+		}
+	}
+	return ""
+}
+
+// Check says why the release cannot be switched to, as one sentence, or nil.
+func (r Release) Check(ctx context.Context, opt CheckOptions) error {
+	if err := r.check(ctx, opt); err != nil {
+		return fmt.Errorf("release %s is broken: %w", r.Name, err)
+	}
+	return nil
+}
+
+func (r Release) check(ctx context.Context, opt CheckOptions) error {
+	if r.Broken != nil {
+		return r.Broken
+	}
+	if opt.NoVirtualenv {
+		return nil
+	}
+	venv := r.Virtualenv()
+	if venv == "" {
+		return fmt.Errorf("it has no virtualenv: neither %s nor %s is there (set virtualenv = false for an app without one)",
+			filepath.Join(r.Path, "venv"), filepath.Join(r.Path, ".venv"))
+	}
+	python := filepath.Join(venv, "bin", "python")
+	if err := interpreter(python); err != nil {
+		return err
+	}
+	if err := notMoved(venv); err != nil {
+		return err
+	}
+	if opt.Run == nil {
+		return nil
+	}
+	if out, err := opt.Run(ctx, python, "-c", "pass"); err != nil {
+		return fmt.Errorf("its interpreter %s does not run: %w%s", python, err, indented(out))
+	}
+	return nil
+}
+
+// interpreter looks whether the virtualenv's python is there and leads somewhere.
+func interpreter(python string) error {
+	if _, err := os.Lstat(python); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("its virtualenv has no interpreter: %s is missing", python)
+	}
+	if _, err := os.Stat(python); errors.Is(err, fs.ErrNotExist) {
+		target, _ := os.Readlink(python)
+		return fmt.Errorf("its interpreter %s leads to %s, which is not there: was that Python removed? Make the virtualenv anew", python, target)
+	} else if err != nil {
+		return fmt.Errorf("its interpreter: %w", err)
+	}
+	return nil
+}
+
+// notMoved finds a virtualenv that was made at another path and copied: its scripts start with the interpreter of the old
+// place, and so would run another release's packages.
+func notMoved(venv string) error {
+	scripts, err := filepath.Glob(filepath.Join(venv, "bin", "*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range scripts {
+		line := shebang(path)
+		if !strings.HasSuffix(filepath.Dir(line), "/bin") || !strings.HasPrefix(filepath.Base(line), "python") {
+			continue
+		}
+		home := filepath.Dir(filepath.Dir(line))
+		if _, err := os.Stat(filepath.Join(home, "pyvenv.cfg")); err != nil {
+			if _, gone := os.Stat(line); !errors.Is(gone, fs.ErrNotExist) {
+				continue // the system's own interpreter
+			}
+		}
+		if !sameFile(home, venv) {
+			return fmt.Errorf("its virtualenv was made elsewhere: %s starts with %s (a virtualenv cannot be moved; make it in place)", path, line)
+		}
+	}
+	return nil
+}
+
+func sameFile(a, b string) bool {
+	sa, errA := os.Stat(a)
+	sb, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(sa, sb)
+}
+
+// shebang is the interpreter in a script's first line.
+func shebang(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close() //nolint:errcheck // for reading only
+	line, err := bufio.NewReaderSize(f, 512).ReadSlice('\n')
+	if err != nil {
+		return ""
+	}
+	text, ok := strings.CutPrefix(string(line), "#!")
+	if !ok {
+		return ""
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(text), " ")
+	return first
+}
+
+func indented(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return ""
+	}
+	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+}

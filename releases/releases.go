@@ -1,0 +1,235 @@
+// Package releases owns the release directories: it finds them, reads what they say of themselves, tells which can be
+// switched to, and keeps the `current` link and the history.
+//
+// It guarantees that a release is never changed: it only reads inside one. It starts no process; whoever needs an
+// interpreter to be tried hands in what runs it.
+package releases
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/xrash/smetrics"
+)
+
+// Store is a directory of releases and the link to the live one.
+type Store struct {
+	Dir     string
+	Current string // path of the `current` link; "" = none is kept
+}
+
+// Release is one release directory.
+type Release struct {
+	Name      string
+	Path      string // real path, symlinks resolved
+	Commit    string // "" when the release does not say
+	Branch    string
+	Version   string
+	Installed time.Time // when the directory appeared
+	Broken    error     // why it cannot be switched to; nil = no reason is known
+}
+
+// Incomplete is the marker that keeps a release which is still being copied out of every list and every switch.
+const Incomplete = ".incomplete"
+
+// Open looks at the directory of releases.
+func Open(dir, current string) (*Store, error) {
+	s := &Store{Dir: dir, Current: current}
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("the directory of releases %s does not exist: make it, and put each release into a directory of its own in it", dir)
+	case err != nil:
+		return nil, fmt.Errorf("the directory of releases: %w", err)
+	case !st.IsDir():
+		return nil, fmt.Errorf("the directory of releases %s is a file", dir)
+	}
+	if _, err := s.entries(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) entries() ([]os.DirEntry, error) {
+	all, err := os.ReadDir(s.Dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("the directory of releases %s cannot be read: the daemon's user needs r and x on it", s.Dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the directory of releases: %w", err)
+	}
+	return slices.DeleteFunc(all, func(e os.DirEntry) bool {
+		return strings.HasPrefix(e.Name(), ".") || (!e.IsDir() && e.Type() != fs.ModeSymlink)
+	}), nil
+}
+
+// List is every release, the newest first, the broken ones with why.
+func (s *Store) List() ([]Release, error) {
+	entries, err := s.entries()
+	if err != nil {
+		return nil, err
+	}
+	var list []Release
+	for _, e := range entries {
+		path := filepath.Join(s.Dir, e.Name())
+		if st, err := os.Stat(path); err == nil && !st.IsDir() {
+			continue // a link to a file
+		}
+		if s.isCurrent(path) {
+			continue // many keep the link among the releases
+		}
+		list = append(list, read(path))
+	}
+	slices.SortFunc(list, func(a, b Release) int {
+		return cmp.Or(b.Installed.Compare(a.Installed), strings.Compare(b.Name, a.Name))
+	})
+	return list, nil
+}
+
+func (s *Store) isCurrent(path string) bool { return s.Current != "" && filepath.Clean(s.Current) == path }
+
+// read reads one release.
+func read(path string) Release {
+	r := Release{Name: filepath.Base(path), Path: path}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		r.Broken = fmt.Errorf("it cannot be reached: %w", err)
+		return r
+	}
+	r.Path = real
+	st, err := os.Stat(real)
+	if err != nil {
+		r.Broken = err
+		return r
+	}
+	r.Installed = st.ModTime()
+	inside, err := os.ReadDir(real)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		r.Broken = fmt.Errorf("its directory cannot be read: the daemon's user needs r and x on %s", real)
+		return r
+	case err != nil:
+		r.Broken = err
+		return r
+	case len(inside) == 0:
+		r.Broken = errors.New("its directory is empty")
+	}
+	if _, err := os.Lstat(filepath.Join(real, Incomplete)); err == nil {
+		r.Broken = fmt.Errorf("it is not complete: the marker %s is there (remove it when the copy is done)", filepath.Join(real, Incomplete))
+	}
+	if err := r.describe(); err != nil && r.Broken == nil {
+		r.Broken = err
+	}
+	return r
+}
+
+// Refs are the releases that words stand for.
+type Refs struct{ Live, Previous string }
+
+// Resolve finds the release that a word means: an exact name, "latest", "live", "previous", a prefix of one name, or a
+// commit of at least four digits.
+func (s *Store) Resolve(word string, refs Refs) (Release, error) {
+	list, err := s.List()
+	if err != nil {
+		return Release{}, err
+	}
+	if len(list) == 0 {
+		return Release{}, fmt.Errorf("there is no release in %s yet: put one into a directory of its own there", s.Dir)
+	}
+	byName := func(name string) (Release, bool) {
+		i := slices.IndexFunc(list, func(r Release) bool { return r.Name == name })
+		if i < 0 {
+			return Release{}, false
+		}
+		return list[i], true
+	}
+	if r, ok := byName(word); ok {
+		return r, nil
+	}
+	switch word {
+	case "latest":
+		return list[0], nil
+	case "live", "current":
+		if r, ok := byName(refs.Live); ok {
+			return r, nil
+		}
+		return Release{}, errors.New("no release is live")
+	case "previous":
+		if r, ok := byName(refs.Previous); ok {
+			return r, nil
+		}
+		return Release{}, errors.New("there is no previous release")
+	}
+	var hits []Release
+	for _, r := range list {
+		if strings.HasPrefix(r.Name, word) || (len(word) >= 4 && r.Commit != "" && strings.HasPrefix(r.Commit, strings.ToLower(word))) {
+			hits = append(hits, r)
+		}
+	}
+	switch len(hits) {
+	case 1:
+		return hits[0], nil
+	case 0:
+		return Release{}, fmt.Errorf("no release matches %q: the nearest are %s (superctl releases lists all)", word, nearest(word, list))
+	default:
+		return Release{}, fmt.Errorf("%q is ambiguous: it could be %s", word, names(hits, 5))
+	}
+}
+
+func names(list []Release, most int) string {
+	var out []string
+	for _, r := range list[:min(most, len(list))] {
+		out = append(out, r.Name)
+	}
+	text := strings.Join(out, ", ")
+	if len(list) > most {
+		text += fmt.Sprintf(" and %d more", len(list)-most)
+	}
+	return text
+}
+
+// nearest names the three releases whose names are most alike (Jaro-Winkler distance, which favours a common beginning).
+func nearest(word string, list []Release) string {
+	list = slices.Clone(list)
+	alike := func(r Release) float64 { return smetrics.JaroWinkler(word, r.Name, 0.7, 4) }
+	slices.SortStableFunc(list, func(a, b Release) int { return cmp.Compare(alike(b), alike(a)) })
+	return names(list[:min(3, len(list))], 3)
+}
+
+// Get reads the release of exactly that path.
+func (s *Store) Get(path string) (Release, error) {
+	if _, err := os.Stat(path); err != nil {
+		return Release{}, fmt.Errorf("release %s: %w", filepath.Base(path), err)
+	}
+	return read(path), nil
+}
+
+// CurrentTarget is the release that the `current` link points to, or an error that is fs.ErrNotExist without a link.
+func (s *Store) CurrentTarget() (Release, error) {
+	if s.Current == "" {
+		return Release{}, fs.ErrNotExist
+	}
+	st, err := os.Lstat(s.Current)
+	if err != nil {
+		return Release{}, err
+	}
+	if st.Mode().Type() != fs.ModeSymlink {
+		return Release{}, notALink(s.Current)
+	}
+	path, err := filepath.EvalSymlinks(s.Current)
+	if err != nil {
+		return Release{}, fmt.Errorf("the link %s leads nowhere: %w", s.Current, err)
+	}
+	return read(path), nil
+}
+
+func notALink(path string) error {
+	return fmt.Errorf("%s is no symbolic link, so it is left alone: move it away, or set `current` to another path", path)
+}

@@ -1,0 +1,157 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"superctl/supervisor"
+)
+
+// UnreachableError says that no daemon answers, why, and what to look at.
+type UnreachableError struct {
+	Path string
+	Err  error
+}
+
+// Error is the reason with the next step.
+func (e *UnreachableError) Error() string {
+	switch {
+	case errors.Is(e.Err, fs.ErrNotExist):
+		return fmt.Sprintf("the daemon cannot be reached: there is no socket %s. Is it running? (systemctl status 'superctl@*')", e.Path)
+	case errors.Is(e.Err, fs.ErrPermission):
+		return fmt.Sprintf("the daemon cannot be reached: you may not use %s. Be in the group that ls -l shows, or use sudo", e.Path)
+	case errors.Is(e.Err, syscall.ECONNREFUSED):
+		return fmt.Sprintf("the daemon cannot be reached: nobody listens on %s. Has it died? (journalctl -u 'superctl@*')", e.Path)
+	}
+	return fmt.Sprintf("the daemon cannot be reached at %s: %v", e.Path, e.Err)
+}
+
+// Unwrap is the reason.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Client talks to one daemon.
+type Client struct {
+	path string
+	http http.Client
+}
+
+// NewClient makes a client for the daemon at the path of its control socket; nothing is connected yet.
+func NewClient(path string) *Client {
+	c := &Client{path: path}
+	c.http.Transport = &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			conn, err := d.DialContext(ctx, "unix", path)
+			if err != nil && ctx.Err() == nil {
+				return nil, &UnreachableError{path, err}
+			}
+			return conn, err
+		},
+	}
+	return c
+}
+
+// Status asks how the app is.
+func (c *Client) Status(ctx context.Context) (supervisor.Status, error) {
+	var st supervisor.Status
+	body, err := c.call(ctx, http.MethodGet, pathStatus, nil)
+	if err != nil {
+		return st, err
+	}
+	defer body.Close() //nolint:errcheck // for reading only
+	if err := json.NewDecoder(body).Decode(&st); err != nil {
+		return st, fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return st, nil
+}
+
+// Change has the daemon make a change, and hands on its events. A *supervisor.BusyError or *supervisor.RefusedError says
+// that it was not begun. When ctx ends the daemon takes it as hanging up.
+func (c *Client) Change(ctx context.Context, req supervisor.Request, event func(supervisor.Event)) (*supervisor.Outcome, error) {
+	body, err := c.call(ctx, http.MethodPost, pathChange, req)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close() //nolint:errcheck // for reading only
+	for dec := json.NewDecoder(body); ; {
+		var m message
+		err := dec.Decode(&m)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+			return nil, &UnreachableError{c.path, errors.New("it ended before the outcome was known; superctl status shows how things stand")}
+		case err != nil:
+			return nil, fmt.Errorf("read the daemon's answer: %w", err)
+		case m.Event != nil:
+			event(*m.Event)
+		case m.Refused != nil && m.Refused.Changing != nil:
+			return nil, &supervisor.BusyError{Changing: *m.Refused.Changing}
+		case m.Refused != nil:
+			return nil, &supervisor.RefusedError{Usage: m.Refused.Usage, Err: errors.New(m.Refused.Error)}
+		case m.Outcome != nil:
+			return m.Outcome, nil
+		}
+	}
+}
+
+// Logs hands on what workers wrote, and with Follow what they write, until ctx or the daemon ends.
+func (c *Client) Logs(ctx context.Context, q supervisor.LogQuery, line func(supervisor.LogLine)) error {
+	body, err := c.call(ctx, http.MethodPost, pathLogs, q)
+	if err != nil {
+		return err
+	}
+	defer body.Close() //nolint:errcheck // for reading only
+	for dec := json.NewDecoder(body); ; {
+		var l supervisor.LogLine
+		err := dec.Decode(&l)
+		switch {
+		case errors.Is(err, io.EOF), ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the daemon's answer: %w", err)
+		}
+		line(l)
+	}
+}
+
+// call sends one request and returns the body of the answer.
+func (c *Client) call(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
+	var payload io.Reader = http.NoBody
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		payload = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://superctl"+path, payload)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set(versionHeader, Version)
+	resp, err := c.http.Do(req) //nolint:bodyclose // the caller closes it
+	var unreachable *UnreachableError
+	switch {
+	case errors.As(err, &unreachable):
+		return nil, unreachable
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, &UnreachableError{c.path, err}
+	case resp.StatusCode != http.StatusOK:
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
+		return nil, errors.Join(errors.New(strings.TrimSpace(string(text))), resp.Body.Close())
+	}
+	return resp.Body, nil
+}

@@ -1,0 +1,66 @@
+package preset
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func apply(t *testing.T, command string, listen ...string) Applied {
+	t.Helper()
+	return Apply(Input{Command: strings.Fields(command), Listen: listen, Drain: 30 * time.Second})
+}
+
+func TestACommandIsCompleted(t *testing.T) {
+	for _, tc := range []struct{ command, want, protocol string }{
+		{"gunicorn --workers 4 shop.wsgi", "gunicorn --workers 4 shop.wsgi --graceful-timeout 27", "http"},
+		{"venv/bin/python -m gunicorn shop.wsgi", "venv/bin/python -m gunicorn shop.wsgi --graceful-timeout 27", "http"},
+		{"newrelic-admin run-program gunicorn shop.wsgi --graceful-timeout=5", "newrelic-admin run-program gunicorn shop.wsgi --graceful-timeout=5", "http"},
+		{"uvicorn shop.asgi:application", "uvicorn shop.asgi:application --fd 3 --timeout-graceful-shutdown 27", "http"},
+		{"uvicorn shop.asgi:application --fd {fd.web}", "uvicorn shop.asgi:application --fd {fd.web} --timeout-graceful-shutdown 27", "http"},
+		{"uwsgi --module shop.wsgi", "uwsgi --module shop.wsgi --http-socket fd://3 --add-header Connection: close --hook-master-start unix_signal:15 gracefully_kill_them_all --master --need-app --worker-reload-mercy 27", "http"},
+		{"uwsgi --master --need-app --socket fd://{fd.web}", "uwsgi --master --need-app --socket fd://{fd.web} --hook-master-start unix_signal:15 gracefully_kill_them_all --worker-reload-mercy 27", "uwsgi"},
+		{"./serve --bind x", "./serve --bind x", "http"},
+	} {
+		a := apply(t, tc.command, "web")
+		if got := strings.Join(a.Command, " "); got != tc.want || a.Protocol != tc.protocol || len(a.Problems) > 0 {
+			t.Errorf("%s:\n got %s (%s, %v)\nwant %s", tc.command, got, a.Protocol, a.Problems, tc.want)
+		}
+	}
+}
+
+func TestAnOptionThatUndoesTheGateIsFound(t *testing.T) {
+	for command, says := range map[string]string{
+		"gunicorn -b 0.0.0.0:80 a":                            "take out -b or --bind",
+		"gunicorn -b0.0.0.0:80 a":                             "take out -b or --bind",
+		"gunicorn --bind=x a":                                 "take out -b or --bind",
+		"gunicorn --daemon a":                                 "superctl watches",
+		"gunicorn --reuse-port a":                             "past the gate",
+		"gunicorn --graceful-timeout 60 a":                    "longer than drain",
+		"uvicorn --port 80 a":                                 "take out --port",
+		"uvicorn --reload a":                                  "superctl reload",
+		"uwsgi --http-socket fd://3 --die-on-term":            "cut requests",
+		"uwsgi --socket /tmp/s":                               "fd://{fd.web}",
+		"uvicorn --timeout-graceful-shutdown=31 --fd 3 a:app": "longer than drain",
+	} {
+		if a := apply(t, command, "web"); !strings.Contains(strings.Join(a.Problems, "\n"), says) {
+			t.Errorf("%s: %v", command, a.Problems)
+		}
+	}
+}
+
+func TestAControlSocketIsSwitchedOffWhereGunicornHasOne(t *testing.T) {
+	for version, want := range map[string]bool{"20.1.0": false, "25.0.3": false, "25.1.0": true, "27.0.1": true} {
+		release := t.TempDir()
+		info := filepath.Join(release, "venv/lib/python3.11/site-packages", "gunicorn-"+version+".dist-info")
+		if err := os.MkdirAll(info, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		a := Apply(Input{Command: []string{"gunicorn", "a"}, Release: release, Drain: time.Minute})
+		if got := strings.Contains(strings.Join(a.Command, " "), "--no-control-socket"); got != want {
+			t.Errorf("%s: %v", version, a.Command)
+		}
+	}
+}
