@@ -86,14 +86,17 @@ type handshake struct {
 }
 
 // halfOpen is the handshakes under way on our address.
-func (s *steer) halfOpen() (map[handshake]bool, error) {
+func (s *steer) halfOpen() (map[handshake]bool, error) { return s.halfOpenResent(deafAfter) }
+
+// halfOpenResent is those of which the SYN-ACK was repeated less often than that.
+func (s *steer) halfOpenResent(limit uint8) (map[handshake]bool, error) {
 	list, err := tcpSockets(s.family(), s.at.Port(), tcpNewSynRecv)
 	if err != nil {
 		return nil, err
 	}
 	found := map[handshake]bool{}
 	for _, l := range list {
-		if l.state == tcpSynRecv && l.resent < deafAfter && s.reaches(l.local.Addr()) {
+		if l.state == tcpSynRecv && l.resent < limit && s.reaches(l.local.Addr()) {
 			found[handshake{l.remote, l.cookie}] = true
 		}
 	}
