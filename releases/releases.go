@@ -93,27 +93,29 @@ func (s *Store) List() ([]Release, error) {
 	return list, nil
 }
 
-func (s *Store) isCurrent(path string) bool { return s.Current != "" && filepath.Clean(s.Current) == path }
+func (s *Store) isCurrent(path string) bool {
+	return s.Current != "" && filepath.Clean(s.Current) == path
+}
 
 // read reads one release.
 func read(path string) Release {
 	r := Release{Name: filepath.Base(path), Path: path}
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		r.Broken = fmt.Errorf("it cannot be reached: %w", err)
 		return r
 	}
-	r.Path = real
-	st, err := os.Stat(real)
+	r.Path = target
+	st, err := os.Stat(target)
 	if err != nil {
 		r.Broken = err
 		return r
 	}
 	r.Installed = st.ModTime()
-	inside, err := os.ReadDir(real)
+	inside, err := os.ReadDir(target)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		r.Broken = fmt.Errorf("its directory cannot be read: the daemon's user needs r and x on %s", real)
+		r.Broken = fmt.Errorf("its directory cannot be read: the daemon's user needs r and x on %s", target)
 		return r
 	case err != nil:
 		r.Broken = err
@@ -121,8 +123,8 @@ func read(path string) Release {
 	case len(inside) == 0:
 		r.Broken = errors.New("its directory is empty")
 	}
-	if _, err := os.Lstat(filepath.Join(real, Incomplete)); err == nil {
-		r.Broken = fmt.Errorf("it is not complete: the marker %s is there (remove it when the copy is done)", filepath.Join(real, Incomplete))
+	if _, err := os.Lstat(filepath.Join(target, Incomplete)); err == nil {
+		r.Broken = fmt.Errorf("it is not complete: the marker %s is there (remove it when the copy is done)", filepath.Join(target, Incomplete))
 	}
 	if err := r.describe(); err != nil && r.Broken == nil {
 		r.Broken = err

@@ -93,8 +93,10 @@ func (b *logbook) add(l LogLine) {
 // lost and not yet told.
 func offer(to chan<- LogLine, l LogLine, dropped int) int {
 	if dropped > 0 {
-		gap := LogLine{Time: l.Time, Release: l.Release, Generation: l.Generation, Process: "superctl",
-			Text: fmt.Sprintf("%d lines were lost here: they came faster than they could be passed on", dropped)}
+		gap := LogLine{
+			Time: l.Time, Release: l.Release, Generation: l.Generation, Process: "superctl",
+			Text: fmt.Sprintf("%d lines were lost here: they came faster than they could be passed on", dropped),
+		}
 		select {
 		case to <- gap:
 			dropped = 0

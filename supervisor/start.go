@@ -20,7 +20,7 @@ func (s *Supervisor) startLive(ctx context.Context) {
 	s.beside(func() {
 		stop := context.AfterFunc(ctx, func() { c.cancel(ErrStopping) })
 		defer stop()
-		for range c.events { //nolint:revive // nobody watches a start; its outcome is logged
+		for range c.events { // nobody watches a start; its outcome is logged
 		}
 		<-c.done
 		close(s.started)

@@ -164,7 +164,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.turn()
 		if s.stopping && len(s.generations) == 0 && s.change == nil {
 			deaf()
-			return errors.Join(s.fatal, s.save(), s.drainAside())
+			err := errors.Join(s.fatal, s.save())
+			s.drainAside()
+			return err
 		}
 	}
 }
@@ -210,7 +212,7 @@ func (s *Supervisor) stop() {
 }
 
 // drainAside waits for the goroutines that the owner started, while it still takes what they post.
-func (s *Supervisor) drainAside() error {
+func (s *Supervisor) drainAside() {
 	quiet := make(chan struct{})
 	go func() { s.aside.Wait(); close(quiet) }()
 	for {
@@ -218,7 +220,7 @@ func (s *Supervisor) drainAside() error {
 		case f := <-s.inbox:
 			f()
 		case <-quiet:
-			return nil
+			return
 		}
 	}
 }

@@ -122,7 +122,7 @@ func expected(key []string, msg string) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	switch t.Kind() { //nolint:exhaustive // the file has no others
+	switch t.Kind() {
 	case reflect.String:
 		return "a string is expected, in quotes"
 	case reflect.Int64:
@@ -164,7 +164,7 @@ func field(t reflect.Type, key []string) reflect.Type {
 		for t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
-		switch t.Kind() { //nolint:exhaustive // the file has no others
+		switch t.Kind() {
 		case reflect.Map:
 			t = t.Elem()
 		case reflect.Struct:

@@ -111,8 +111,8 @@ func (d *demo) try(what string, args ...string) {
 	c := d.app.Command(append(args, "--json")...)
 	out := c.Outcome()
 	r := row{did: what}
-	switch {
-	case out.Result == "done":
+	switch out.Result {
+	case "done":
 		r.result = fmt.Sprintf("%s live after %.1f s", out.Release, out.Seconds)
 		for _, s := range out.Steps {
 			if s.Name == "cutover" {

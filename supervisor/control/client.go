@@ -140,7 +140,7 @@ func (c *Client) call(ctx context.Context, method, path string, body any) (io.Re
 		return nil, err
 	}
 	req.Header.Set(versionHeader, Version)
-	resp, err := c.http.Do(req) //nolint:bodyclose // the caller closes it
+	resp, err := c.http.Do(req)
 	var unreachable *UnreachableError
 	switch {
 	case errors.As(err, &unreachable):

@@ -40,7 +40,7 @@ func Listen(path string, gid int, c Controller) (*Server, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the socket has the rights, not its directory
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	if err := clear(path); err != nil {
+	if err := removeStale(path); err != nil {
 		return nil, err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -70,8 +70,8 @@ func Listen(path string, gid int, c Controller) (*Server, error) {
 	return s, nil
 }
 
-// clear removes the socket of a daemon that is no more.
-func clear(path string) error {
+// removeStale removes the socket of a daemon that is no more.
+func removeStale(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -82,7 +82,8 @@ func clear(path string) error {
 	if st.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("control socket: %s is not a socket; it is left alone: move it away, or set `control` to another path", path)
 	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
+	dial := net.Dialer{Timeout: time.Second}
+	conn, err := dial.DialContext(context.Background(), "unix", path)
 	if err == nil {
 		_ = conn.Close()
 		return fmt.Errorf("control socket: another daemon answers on %s", path)
@@ -108,7 +109,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.http.Close()
 	}
-	<-ended
+	<-ended //nolint:errcheck // it is http.ErrServerClosed
 	if st, lost := os.Lstat(s.path); lost == nil && os.SameFile(st, s.file) {
 		err = errors.Join(err, os.Remove(s.path))
 	}

@@ -53,7 +53,7 @@ func (c Check) ask(ctx context.Context, dial func(context.Context) (net.Conn, er
 	if _, err := conn.Write(c.request()); err != nil {
 		return Result{Reason: c.explain(ctx, "send the request", err)}
 	}
-	resp, body, err := read(conn)
+	resp, body, err := read(conn) //nolint:bodyclose // read has closed it
 	if err != nil {
 		return Result{Reason: c.explain(ctx, "read the answer", err)}
 	}
@@ -135,9 +135,19 @@ func (c Check) uwsgi(host string) []byte {
 	}
 	var vars []byte
 	for _, kv := range [][2]string{
-		{"REQUEST_METHOD", "GET"}, {"REQUEST_URI", c.Path}, {"PATH_INFO", path}, {"QUERY_STRING", query}, {"SCRIPT_NAME", ""},
-		{"SERVER_PROTOCOL", "HTTP/1.1"}, {"SERVER_NAME", name}, {"SERVER_PORT", port}, {"HTTP_HOST", host},
-		{"HTTP_USER_AGENT", userAgent}, {"REMOTE_ADDR", "127.0.0.1"}, {"CONTENT_LENGTH", ""}, {"CONTENT_TYPE", ""},
+		{"REQUEST_METHOD", "GET"},
+		{"REQUEST_URI", c.Path},
+		{"PATH_INFO", path},
+		{"QUERY_STRING", query},
+		{"SCRIPT_NAME", ""},
+		{"SERVER_PROTOCOL", "HTTP/1.1"},
+		{"SERVER_NAME", name},
+		{"SERVER_PORT", port},
+		{"HTTP_HOST", host},
+		{"HTTP_USER_AGENT", userAgent},
+		{"REMOTE_ADDR", "127.0.0.1"},
+		{"CONTENT_LENGTH", ""},
+		{"CONTENT_TYPE", ""},
 	} {
 		for _, s := range kv {
 			vars = binary.LittleEndian.AppendUint16(vars, uint16(len(s)))

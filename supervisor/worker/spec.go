@@ -206,7 +206,7 @@ func LookPath(name string, env []string, dir string) (string, error) {
 func explainExec(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		if f, open := os.Open(path); open == nil {
-			defer f.Close()
+			defer f.Close() //nolint:errcheck // for reading only
 			head := make([]byte, 256)
 			n, _ := f.Read(head)
 			if line, ok := bytes.CutPrefix(head[:n], []byte("#!")); ok {
