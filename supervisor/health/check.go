@@ -1,4 +1,8 @@
 // Package health asks a worker, over a connection that the caller dials, whether it serves.
+//
+// It speaks HTTP/1.1 and uWSGI's own protocol. A check always ends, reads a bounded part of any answer, and says what was
+// wrong in one sentence that a person on call understands. It does not know which worker answers, how often to ask, or
+// what follows from the answer.
 package health
 
 import "time"

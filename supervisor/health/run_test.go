@@ -53,8 +53,15 @@ func TestAnswersAreJudged(t *testing.T) {
 		{"it contains", "HTTP/1.1 200 OK\r\n\r\nall is well", "", func(c *Check) { c.Contains = "well" }},
 		{"it does not contain", "HTTP/1.1 200 OK\r\n\r\nall is well", `does not contain "bad"`, func(c *Check) { c.Contains = "bad" }},
 		{"cut short", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "closed before the answer was complete", nil},
-		{"nothing", "", "closed before the answer was complete", nil},
-		{"no HTTP", "SSH-2.0-OpenSSH\r\n\r\n", "read the answer", nil},
+		{"nothing", "", `closed without an answer (does the server speak another protocol than "http"? set health.protocol)`, nil},
+		{"headers cut short", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", "closed before the answer was complete", nil},
+		{"no HTTP", "SSH-2.0-OpenSSH\r\n\r\n", "the answer is no HTTP", nil},
+		{"a status without a name", "HTTP/1.1 520 X\r\nContent-Length: 0\r\n\r\n", "GET /healthz/: 520", nil},
+		{"a status that is not wanted", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "302 Found, and health.status wants 200 or 204", func(c *Check) { c.Status = []int{200, 204} }},
+		{"early hints come first", "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", nil},
+		{"only hints", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 20), "more than 10 interim answers", nil},
+		{"chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nwe\r\n2\r\nll\r\n0\r\n\r\n", "", func(c *Check) { c.Contains = "well" }},
+		{"no path and no timeout", "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "GET /: 503 Service Unavailable", func(c *Check) { *c = Check{} }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := check()
@@ -128,5 +135,110 @@ func TestTheUwsgiProtocolIsSpoken(t *testing.T) {
 	})
 	if !r.OK || vars["REQUEST_METHOD"] != "GET" || vars["PATH_INFO"] != "/a" || vars["QUERY_STRING"] != "b=c" || vars["HTTP_HOST"] != "shop.example:8000" || vars["SERVER_PORT"] != "8000" {
 		t.Errorf("%+v %v", r, vars)
+	}
+}
+
+func TestAnAnswerWithoutAnEndIsReadOnlyInPart(t *testing.T) {
+	for name, tc := range map[string]struct{ begin, forever, reason string }{
+		"headers": {"HTTP/1.1 200 OK\r\n", "X-Again: and again\r\n", "GET /healthz/: the answer has more than 1024 KiB of headers"},
+		"a line":  {"HTTP/1.1 200 OK\r\nX: ", "again ", "GET /healthz/: the answer has more than 1024 KiB of headers"},
+		"body":    {"HTTP/1.1 200 OK\r\n\r\n", "and on ", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := check().Run(t.Context(), server(tc.begin+strings.Repeat(tc.forever, 2<<20/len(tc.forever)), nil))
+			if r.OK != (tc.reason == "") || r.Reason != tc.reason || !r.Answered {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+func TestABodyThatNeverEndsIsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := check().Run(t.Context(), func(context.Context) (net.Conn, error) {
+			client, peer := net.Pipe()
+			go func() {
+				_, _ = http.ReadRequest(bufio.NewReader(peer))
+				_, _ = io.WriteString(peer, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+				_, _ = io.Copy(io.Discard, peer)
+			}()
+			return client, nil
+		})
+		if r.OK || !r.Answered || r.Status != 200 || r.Reason != "GET /healthz/: no answer within 1s (it began with 200 OK)" {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestAConnectThatHangsEndsAtTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := check().Run(t.Context(), func(ctx context.Context) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		if r.OK || r.Answered || r.Reason != "GET /healthz/: no answer within 1s" || r.Took != time.Second {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestACancelledCheckEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := check().Run(ctx, func(context.Context) (net.Conn, error) {
+			client, peer := net.Pipe()
+			go func() {
+				_, _ = http.ReadRequest(bufio.NewReader(peer))
+				cancel()
+				_, _ = io.Copy(io.Discard, peer)
+			}()
+			return client, nil
+		})
+		if r.OK || r.Took != 0 || r.Reason != "GET /healthz/: the check was cancelled" {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+func TestARedirectIsNotFollowed(t *testing.T) {
+	dials := 0
+	answer := server("HTTP/1.1 301 Moved Permanently\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n", nil)
+	r := check().Run(t.Context(), func(ctx context.Context) (net.Conn, error) {
+		dials++
+		return answer(ctx)
+	})
+	if !r.OK || r.Status != 301 || dials != 1 {
+		t.Errorf("%+v after %d connections", r, dials)
+	}
+}
+
+func TestAServerOfHTTPIsNotTakenForOneOfUwsgi(t *testing.T) {
+	c := check()
+	c.Protocol = "uwsgi"
+	answer := func(context.Context) (net.Conn, error) {
+		client, peer := net.Pipe()
+		go func() {
+			defer peer.Close()
+			_, _ = peer.Read(make([]byte, 4096))
+			_, _ = io.WriteString(peer, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+		}()
+		return client, nil
+	}
+	if r := c.Run(t.Context(), answer); r.OK || !strings.Contains(r.Reason, "speak HTTP rather than uwsgi") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAPathThatUwsgiCannotCarryIsAReasonAndNoPanic(t *testing.T) {
+	for _, n := range []int{40_000, 70_000} {
+		c := check()
+		c.Protocol, c.Path = "uwsgi", "/"+strings.Repeat("x", n)
+		r := c.Run(t.Context(), func(context.Context) (net.Conn, error) {
+			t.Error("it dialled")
+			return nil, io.EOF
+		})
+		if r.OK || !strings.Contains(r.Reason, "too long for uWSGI's protocol") {
+			t.Errorf("%d: %.100s", n, r.Reason)
+		}
 	}
 }
