@@ -33,11 +33,12 @@ func testMain(m *testing.M) int {
 	return code
 }
 
-// newSite is NewSite where a sandbox can be booted.
+// newSite is NewSite, beside other tests, where a sandbox can be booted.
 func newSite(t *testing.T, opt Options, releases ...string) *Site {
 	t.Helper()
 	if why := Unavailable(); why != "" {
 		t.Skip(why)
 	}
+	t.Parallel() // mostly it is waiting
 	return NewSite(t, run, opt, releases...)
 }

@@ -65,6 +65,9 @@ alive() { # the PID 1 that we booted still runs (guards against pid reuse with t
   [ -r "/proc/$p/stat" ] && [ "$(start_time "$p")" = "$t" ]
 }
 start_time() { local s; s=$(cat "/proc/$1/stat" 2>/dev/null) || return 1; s=${s##*) }; set -- $s; echo "${20}"; }
+ended() { # gone, or a zombie that its parent is slow to reap
+  local s; s=$(cat "/proc/$1/stat" 2>/dev/null) || return 0; [[ ${s##*) } == Z* ]]
+}
 pid1() { local p _; read -r p _ <"$STATE/pid"; echo "$p"; }
 
 populated() { grep -q '^populated 1' "$CG/cgroup.events" 2>/dev/null; }
@@ -90,7 +93,7 @@ do_stop() {
   fi
   if [ -s "$STATE/waiter" ]; then   # the unshare(1) that waits for PID 1: it ends by itself
     local w; w=$(cat "$STATE/waiter")
-    for _ in $(seq 100); do [ -d "/proc/$w" ] || break; sleep .05; done
+    for _ in $(seq 100); do ended "$w" && break; sleep .05; done
   fi
   if [ -s "$STATE/controllers" ]; then   # put back what --controllers switched on
     local c; for c in $(cat "$STATE/controllers"); do echo "-$c" 2>/dev/null >"${CG%/*}/cgroup.subtree_control" || :; done

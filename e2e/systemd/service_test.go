@@ -171,10 +171,16 @@ func TestAfterTheDaemonIsKilledExactlyOneGenerationServesAgain(t *testing.T) {
 	s.lossless(t, requests)
 }
 
-func TestAStopAfterTheDaemonWasKilledLeavesNothing(t *testing.T) {
+func TestAStopAfterTheDaemonWasKilledLeavesNoProcessAndTheNextStartNoFile(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	s.Run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit).Want(0)
+	s.Run("systemctl", "stop", unit).Want(0)
+	s.noProcess(t)
+	s.Run("systemctl", "start", unit).Want(0)
+	if st := s.Status(t); st.Release != "r1" || st.Health != "ok" {
+		t.Errorf("%q is live, %s", st.Release, st.Health)
+	}
 	s.Run("systemctl", "stop", unit).Want(0)
 	s.nothingLeft(t)
 }
@@ -261,9 +267,7 @@ func (s *Site) lossless(t *testing.T, r *load.Run) {
 // nothingLeft fails the test if the stopped service has left a process or a file that only a running one has.
 func (s *Site) nothingLeft(t *testing.T) {
 	t.Helper()
-	if left := s.Run("ps", "--user", "shop", "--format", "pid,args", "--no-headers"); left.Stdout != "" {
-		t.Errorf("processes are left over:\n%s", left.Stdout)
-	}
+	s.noProcess(t)
 	left := s.Run("find", "/run/superctl", "/var/lib/superctl", "/srv/shop", "(", "-type", "s", "-o", "-type", "p", ")", "-print").Want(0)
 	if left.Stdout != "" {
 		t.Errorf("sockets and FIFOs are left over:\n%s", left.Stdout)
@@ -272,5 +276,12 @@ func (s *Site) nothingLeft(t *testing.T) {
 	if res, err := client.Get("http://" + s.Address + "/"); err == nil {
 		_ = res.Body.Close()
 		t.Error("somebody still serves")
+	}
+}
+
+func (s *Site) noProcess(t *testing.T) {
+	t.Helper()
+	if left := s.Run("ps", "--user", "shop", "--format", "pid,args", "--no-headers"); left.Stdout != "" {
+		t.Errorf("processes are left over:\n%s", left.Stdout)
 	}
 }

@@ -3,6 +3,7 @@ package systemd
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -43,6 +44,7 @@ address = %q
 command = "gunicorn --workers 2 shop.wsgi"
 listen  = ["web"]
 drain   = "10s"
+start_timeout = "10s"
 [process.web.health]
 path     = "/healthz/"
 interval = "50ms"
@@ -174,10 +176,10 @@ func Eventually(t harness.T, what string, cond func() bool) {
 	}
 }
 
-// FreeAddress is an address on a loopback address that no other test uses.
+// FreeAddress is a port on a loopback address that probably nobody else uses, so that nobody takes it before the site does.
 func FreeAddress(t harness.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", fmt.Sprintf("127.250.%d.%d:0", 1+os.Getpid()%254, 1+os.Getpid()/254%254))
+	l, err := net.Listen("tcp4", fmt.Sprintf("127.250.%d.%d:0", 1+rand.IntN(254), 1+rand.IntN(254)))
 	must(t, err)
 	defer l.Close() //nolint:errcheck // nothing was written
 	return l.Addr().String()

@@ -44,6 +44,7 @@ func TestASocketUnitHandsItsListenerOver(t *testing.T) {
 
 func TestOnASharedListenerABrokenReleaseIsFoundBeforeItMeetsARequest(t *testing.T) {
 	s := newSocketSite(t, "r1")
+	s.Edit(t, `start_timeout = "10s"`, `start_timeout = "3s"`)
 	must(t, s.Release("broken", apps.Behaviour{Fault: apps.Error500}))
 	s.Start(t, "r1")
 	requests := s.Load(t)
@@ -70,7 +71,5 @@ func TestAConnectionThatArrivesWhileTheServiceIsDownWaitsAndStartsIt(t *testing.
 	if res := r.Stop(); len(res.Failed()) > 0 {
 		t.Errorf("it was lost: %s", res)
 	}
-	if state := s.Property("ActiveState"); state != "active" {
-		t.Errorf("the service is %s", state)
-	}
+	Eventually(t, "the service is active", func() bool { return s.Property("ActiveState") == "active" })
 }
