@@ -93,7 +93,7 @@ func (s *steer) admit(fd, gen int, from netip.Addr) (source netip.AddrPort, err 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recount()
-	if _, err := s.placed(gen); err != nil {
+	if err := s.placed(gen); err != nil {
 		return netip.AddrPort{}, err
 	}
 	s.probes[source] = gen

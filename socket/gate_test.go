@@ -447,9 +447,8 @@ func TestAListenerThatAWorkerShutDownComesBack(t *testing.T) {
 	}
 	startWorker(t, g, 3)
 	must(t, g.Cutover(1))
-	fd, err := g.FD(1)
-	must(t, err)
-	must(t, unix.Shutdown(fd, unix.SHUT_RDWR))
+	shutDown(t, g, 1)
+	fails(t, g.Cutover(1), "has shut down its listener")
 	fails(t, g.Relisten(1), "had shut down the listener")
 	startWorker(t, g, 1)
 	startWorker(t, g, 2)
@@ -457,6 +456,62 @@ func TestAListenerThatAWorkerShutDownComesBack(t *testing.T) {
 	for gen := 1; gen <= 3; gen++ {
 		wantProbe(t, g, gen)
 	}
+}
+
+func TestAWorkerThatShutsDownItsListenerAtItsEndMisleadsNobody(t *testing.T) {
+	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
+	for gen := 1; gen <= 4; gen++ {
+		must(t, g.Stage(gen))
+	}
+	must(t, g.Cutover(3))
+	for _, gen := range []int{2, 3, 4} {
+		startWorker(t, g, gen)
+	}
+	shutDown(t, g, 1)
+	for _, gen := range []int{4, 3, 2} {
+		wantProbe(t, g, gen)
+	}
+	wantVisit(t, g, 3)
+	must(t, g.Close(1))
+	must(t, g.Close(2))
+	wantVisit(t, g, 3)
+	wantProbe(t, g, 4)
+}
+
+// shutDown is what uWSGI does with --shutdown-sockets.
+func shutDown(t *testing.T, g *Gate, gen int) {
+	t.Helper()
+	fd, err := g.FD(gen)
+	must(t, err)
+	must(t, unix.Shutdown(fd, unix.SHUT_RDWR))
+}
+
+func TestAGateLeavesNoDescriptor(t *testing.T) {
+	before := descriptors(t)
+	t.Run("of all that it had", func(t *testing.T) {
+		gates(t, func(t *testing.T, g *Gate) {
+			for gen := 1; gen <= 4; gen++ {
+				must(t, g.Stage(gen))
+				startWorker(t, g, gen)
+				wantProbe(t, g, gen)
+			}
+			must(t, g.Cutover(4))
+			must(t, g.Close(1))
+			must(t, g.Close(2))
+			_, err := g.Private()
+			must(t, err)
+		})
+	})
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	return len(fds)
 }
 
 func TestTheDescriptorOfAListenerIsNonblockingAndClosedOnExec(t *testing.T) {
@@ -509,5 +564,25 @@ func TestADualStackListenerIsProbedByBothFamilies(t *testing.T) {
 		if got, err := dialed(door.String()); err != nil || got != 1 {
 			t.Errorf("a client of %s reaches %d, %v", door, got, err)
 		}
+	}
+}
+
+// BenchmarkCutover is one change of the live generation, beside nothing.
+func BenchmarkCutover(b *testing.B) {
+	g := newGate(b, Options{Address: freePort(b, "127.0.0.1")})
+	must(b, g.Stage(1))
+	must(b, g.Stage(2))
+	for i := 0; b.Loop(); i++ {
+		must(b, g.Cutover(1+i%2))
+	}
+}
+
+// BenchmarkDial is one probe through the front door: two changes of the filter, and a connection.
+func BenchmarkDial(b *testing.B) {
+	g := newGate(b, Options{Address: freePort(b, "127.0.0.1")})
+	must(b, g.Stage(1))
+	startWorker(b, g, 1)
+	for b.Loop() {
+		wantProbe(b, g, 1)
 	}
 }

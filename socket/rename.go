@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -182,7 +183,7 @@ func (r *rename) Settle(ctx context.Context, gen int) (Settled, error) {
 	if gen == r.Live() {
 		return Settled{}, fmt.Errorf("generation %d is live: its queue is not going to be empty", gen)
 	}
-	return settle(ctx, settleLooks, func() (int, error) {
+	return settle(ctx, time.Now(), settleLooks, func() (int, error) {
 		queued, _, err := r.Queue(gen)
 		return queued, err
 	})

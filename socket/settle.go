@@ -25,8 +25,7 @@ const (
 )
 
 // settle looks until look has found nothing left looks times in a row, or until ctx ends.
-func settle(ctx context.Context, looks int, look func() (left int, err error)) (Settled, error) {
-	begun := time.Now()
+func settle(ctx context.Context, begun time.Time, looks int, look func() (left int, err error)) (Settled, error) {
 	ticker := time.NewTicker(settleEvery)
 	defer ticker.Stop()
 	for quiet := 0; ; {
@@ -55,13 +54,14 @@ func (s *steer) Settle(ctx context.Context, gen int) (Settled, error) {
 	if gen == s.Live() {
 		return Settled{}, fmt.Errorf("generation %d is live: its queue is not going to be empty", gen)
 	}
+	begun := time.Now()
 	passing()
 	looks := settleLooks
 	before, err := s.halfOpen()
 	if err != nil {
 		before, looks = nil, blindLooks
 	}
-	return settle(ctx, looks, func() (int, error) {
+	return settle(ctx, begun, looks, func() (int, error) {
 		// First the half-open ones and then the queue: one that is accepted in between is then seen twice and not missed.
 		if len(before) > 0 {
 			now, err := s.halfOpen()

@@ -16,7 +16,7 @@ import (
 func TestSettleGoesOnWhenNothingIsLeftForSomeLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks := []int{2, 0, 0, 1, 0, 0, 0, 9}
-		s, err := settle(t.Context(), 3, func() (int, error) {
+		s, err := settle(t.Context(), time.Now(), 3, func() (int, error) {
 			left := looks[0]
 			looks = looks[1:]
 			return left, nil
@@ -31,7 +31,7 @@ func TestSettleEndsWithItsContextAndSaysWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		s, err := settle(ctx, 3, func() (int, error) { return 4, nil })
+		s, err := settle(ctx, time.Now(), 3, func() (int, error) { return 4, nil })
 		if err != nil || s != (Settled{Waited: 5 * time.Second, Left: 4}) {
 			t.Errorf("%+v, %v", s, err)
 		}
@@ -40,7 +40,7 @@ func TestSettleEndsWithItsContextAndSaysWhatIsLeft(t *testing.T) {
 
 func TestSettleEndsWithAnErrorOfALook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, err := settle(t.Context(), 3, func() (int, error) { return 0, errors.New("gone") })
+		_, err := settle(t.Context(), time.Now(), 3, func() (int, error) { return 0, errors.New("gone") })
 		fails(t, err, "gone")
 	})
 }

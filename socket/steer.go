@@ -33,6 +33,7 @@ type steer struct {
 
 	mu     sync.Mutex
 	group  group
+	deaf   group // listeners of ours that a worker has shut down, and so taken out of the group
 	live   int
 	canary canary
 	probes map[netip.AddrPort]int // source of a probe -> the generation that it asks for
@@ -88,7 +89,7 @@ func (s *steer) mayStage(gen int) error {
 	if gen <= 0 {
 		return fmt.Errorf("generation %d: generations are counted from 1", gen)
 	}
-	if s.group.find(gen) >= 0 {
+	if _, err := s.member(gen); err == nil {
 		return fmt.Errorf("generation %d has a listener on %s already", gen, s.at)
 	}
 	return nil
@@ -111,7 +112,7 @@ func (s *steer) Cutover(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recount()
-	if _, err := s.placed(gen); err != nil {
+	if err := s.placed(gen); err != nil {
 		return err
 	}
 	live, part := s.live, s.canary
@@ -129,7 +130,7 @@ func (s *steer) Cutover(gen int) error {
 func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.placed(gen); err != nil {
+	if err := s.placed(gen); err != nil {
 		return err
 	}
 	if gen == s.live {
@@ -147,20 +148,25 @@ func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
 	return nil
 }
 
+// Relisten brings a listener back that a worker has shut down. It joins the group as the last one.
 func (s *steer) Relisten(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.recount()
 	m, err := s.member(gen)
 	if err != nil {
 		return err
 	}
-	if listens(m.fd) {
+	i := s.deaf.find(gen)
+	if i < 0 {
 		return relisten(m.fd, s.backlog)
 	}
-	// A worker has called shutdown on the listener, and so taken it out of the group. Listening again puts it at the end.
-	s.group = append(s.group.leave(s.group.find(gen)), m)
-	err = errors.Join(relisten(m.fd, s.backlog), s.attach())
-	return errors.Join(fmt.Errorf("a worker of generation %d had shut down the listener that it shares with others; it listens again", gen), err)
+	if err := relisten(m.fd, s.backlog); err != nil {
+		return err
+	}
+	s.deaf = slices.Delete(s.deaf, i, i+1)
+	s.group = append(s.group, member{gen: gen, fd: m.fd, inode: m.inode})
+	return errors.Join(fmt.Errorf("a worker of generation %d had shut down the listener that it shares with others; it listens again", gen), s.attach(), s.pad())
 }
 
 // Close takes the listener out of the group by shutdown, not only by closing our descriptor: a process that still has a
@@ -184,13 +190,23 @@ func (s *steer) Close(gen int) error {
 			delete(s.probes, source)
 		}
 	}
-	err = s.keepPlaces(gen)
 	queued, _, _ := tcpQueue(m.fd)
-	err = errors.Join(err, s.drop(s.group.find(gen)), s.attach(), s.pad())
+	err = errors.Join(s.leave(gen), s.attach(), s.pad())
 	if queued > 0 {
 		err = errors.Join(err, fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
 	}
 	return err
+}
+
+// leave takes a generation's listener out of the group, so that nobody else's place changes.
+func (s *steer) leave(gen int) error {
+	if i := s.deaf.find(gen); i >= 0 {
+		m := s.deaf[i]
+		s.deaf = slices.Delete(s.deaf, i, i+1)
+		return closeListener(m.fd)
+	}
+	err := s.keepPlaces(gen)
+	return errors.Join(err, s.drop(s.group.find(gen)))
 }
 
 // keepPlaces appends a spare when another generation's listener would be moved by the leaving of gen's, and more than that
@@ -207,11 +223,15 @@ func (s *steer) keepPlaces(gen int) error {
 func (s *steer) drop(i int) error {
 	m := s.group[i]
 	s.group = s.group.leave(i)
-	// ENOTCONN: a worker had shut it down before.
+	// ENOTCONN: a worker has shut it down this very moment.
 	if err := unix.Shutdown(m.fd, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
-		return errors.Join(fmt.Errorf("shut down listener: %w", err), unix.Close(m.fd))
+		return errors.Join(fmt.Errorf("shut down listener: %w", err), closeListener(m.fd))
 	}
-	if err := unix.Close(m.fd); err != nil {
+	return closeListener(m.fd)
+}
+
+func closeListener(fd int) error {
+	if err := unix.Close(fd); err != nil {
 		return fmt.Errorf("close listener: %w", err)
 	}
 	return nil
@@ -296,20 +316,27 @@ func (s *steer) filter() filter {
 
 // member is the listener of a generation.
 func (s *steer) member(gen int) (member, error) {
-	i := s.group.find(gen)
-	if i < 0 {
-		return member{fd: -1}, fmt.Errorf("generation %d has no listener on %s", gen, s.at)
+	if i := s.group.find(gen); i >= 0 {
+		return s.group[i], nil
 	}
-	return s.group[i], nil
+	if i := s.deaf.find(gen); i >= 0 {
+		return s.deaf[i], nil
+	}
+	return member{fd: -1}, fmt.Errorf("generation %d has no listener on %s", gen, s.at)
 }
 
-// placed is the listener of a generation, if we can send connections to it.
-func (s *steer) placed(gen int) (member, error) {
+// placed says whether we can send connections to a generation's listener.
+func (s *steer) placed(gen int) error {
 	m, err := s.member(gen)
-	if err == nil && m.unsure {
-		return m, fmt.Errorf("listeners of an earlier daemon left %s while generation %d was staged, and its place is unknown: stage it again", s.at, gen)
+	switch {
+	case err != nil:
+		return err
+	case s.deaf.find(gen) >= 0:
+		return fmt.Errorf("a worker of generation %d has shut down its listener on %s", gen, s.at)
+	case m.unsure:
+		return fmt.Errorf("listeners of an earlier daemon left %s while generation %d was staged, and its place is unknown: stage it again", s.at, gen)
 	}
-	return m, err
+	return nil
 }
 
 func (s *steer) Queue(gen int) (length, limit int, err error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,26 +33,32 @@ func (s *steer) survey() error {
 	return nil
 }
 
-// recount notices that foreign listeners have left. Which index each of several had is unknown, and so is the place of what
-// the kernel then put there.
+// recount notices the listeners that have left without our doing: foreign ones, and those of ours that a worker has shut
+// down. Which index each of several foreign ones had is unknown, and so is the place of what the kernel then put there.
 func (s *steer) recount() {
-	if s.group.foreign() == 0 {
-		return
-	}
-	list, err := listeners(s.at)
-	if err != nil {
-		return // we see as little as before
-	}
 	there := map[uint32]bool{}
-	for _, l := range list {
-		there[l.inode] = true
+	blind := true
+	if s.group.foreign() > 0 {
+		list, err := listeners(s.at)
+		for _, l := range list {
+			there[l.inode] = true
+		}
+		blind = err != nil
 	}
 	for i := 0; i < len(s.group); {
-		if m := s.group[i]; !m.foreign() || there[m.inode] {
+		switch m := s.group[i]; {
+		case m.foreign() && !blind && !there[m.inode]:
+			s.group = s.group.leave(i)
+		case !m.foreign() && !listens(m.fd):
+			s.group = s.group.leave(i)
+			if m.spare() {
+				_ = unix.Close(m.fd) // no loss: it has no place to keep any more
+			} else {
+				s.deaf = append(s.deaf, m)
+			}
+		default:
 			i++
-			continue
 		}
-		s.group = s.group.leave(i)
 	}
 }
 
@@ -77,7 +84,7 @@ func (s *steer) Adopt(gen, fd int) error {
 
 func (s *steer) adoptable(gen, fd int) (member, error) {
 	unix.CloseOnExec(fd)
-	if gen != 0 && s.group.find(gen) >= 0 {
+	if _, err := s.member(gen); err == nil {
 		return member{}, errors.New("it has one already")
 	}
 	at, err := boundTo(fd)
@@ -100,7 +107,7 @@ func (s *steer) adoptable(gen, fd int) (member, error) {
 func (s *steer) Members() (list []Member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range s.group {
+	for _, m := range slices.Concat(s.group, s.deaf) {
 		if !m.foreign() {
 			list = append(list, Member{Gen: m.gen, FD: m.fd})
 		}

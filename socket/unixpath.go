@@ -64,16 +64,22 @@ func unixName(fd int) (string, error) {
 	return name.Name, nil
 }
 
+// unixQueueOf is the accept queue of a listener of ours. Without sock_diag it knows only whether anybody waits: a listener
+// is readable then.
 func unixQueueOf(fd int) (length, limit int, err error) {
 	number, err := inode(fd)
 	if err != nil {
 		return 0, 0, err
 	}
-	length, limit, err = unixQueue(number)
+	if length, limit, err = unixQueue(number); err == nil {
+		return length, limit, nil
+	}
+	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	length, err = unix.Poll(ready, 0)
 	if err != nil {
 		return 0, 0, fmt.Errorf("queue: %w", err)
 	}
-	return length, limit, nil
+	return length, 0, nil
 }
 
 // mustBeSocket refuses a path that somebody may want to keep.
