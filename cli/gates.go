@@ -17,6 +17,15 @@ func (g gate) Settle(ctx context.Context, gen int) (supervisor.Settled, error) {
 	return supervisor.Settled{Waited: s.Waited, Left: s.Left}, err
 }
 
+// Members are the listeners for the next daemon.
+func (g gate) Members() []supervisor.Member {
+	var list []supervisor.Member
+	for _, m := range g.Gate.Members() {
+		list = append(list, supervisor.Member{Gen: m.Gen, FD: m.FD})
+	}
+	return list
+}
+
 // Private makes a private gate of the same name.
 func (g gate) Private() (supervisor.Gate, error) {
 	p, err := g.Gate.Private()

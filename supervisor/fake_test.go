@@ -90,6 +90,18 @@ func (w *world) start(spec worker.Spec) (process, error) {
 	return p, nil
 }
 
+// adopt finds a worker that an earlier supervisor started.
+func (w *world) adopt(ws workerState) (process, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.procs {
+		if p.pid == ws.PID && p.alive() {
+			return p, nil
+		}
+	}
+	return nil, worker.ErrGone
+}
+
 func (p *fakeProc) die(e worker.Exit) {
 	p.once.Do(func() {
 		p.w.mu.Lock()
@@ -112,13 +124,14 @@ func (p *fakeProc) alive() bool {
 	}
 }
 
-func (p *fakeProc) PID() int              { return p.pid }
-func (p *fakeProc) StartTime() uint64     { return uint64(p.pid) }
-func (p *fakeProc) Tag() string           { return fmt.Sprintf("tag-%d", p.pid) }
-func (p *fakeProc) Done() <-chan struct{} { return p.done }
-func (p *fakeProc) Exit() worker.Exit     { return p.exit }
-func (p *fakeProc) PIDs() []int           { return []int{p.pid} }
-func (p *fakeProc) Memory() uint64        { return 1 << 20 }
+func (p *fakeProc) PID() int                   { return p.pid }
+func (p *fakeProc) StartTime() uint64          { return uint64(p.pid) }
+func (p *fakeProc) Tag() string                { return fmt.Sprintf("tag-%d", p.pid) }
+func (p *fakeProc) Done() <-chan struct{}      { return p.done }
+func (p *fakeProc) Exit() worker.Exit          { return p.exit }
+func (p *fakeProc) PIDs() []int                { return []int{p.pid} }
+func (p *fakeProc) Socket(uint64) (int, error) { return 3, nil }
+func (p *fakeProc) Memory() uint64             { return 1 << 20 }
 func (p *fakeProc) KillAll() error {
 	p.killed = p.killed || p.alive()
 	p.die(worker.Exit{Known: true, Signal: syscall.SIGKILL})
@@ -191,6 +204,18 @@ func (g *fakeGate) Cutover(gen int) error {
 	g.turns = append(g.turns, gen)
 	return nil
 }
+
+func (g *fakeGate) Members() []Member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list []Member
+	for gen := range g.staged {
+		list = append(list, Member{Gen: gen, FD: -gen})
+	}
+	return list
+}
+
+func (g *fakeGate) Adopt(gen, _ int) error { return g.Stage(gen) }
 
 func (g *fakeGate) Settle(context.Context, int) (Settled, error) { return Settled{}, nil }
 
@@ -295,7 +320,8 @@ func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
 			}
 			return w.hooks(ctx, c)
 		},
-		end: func(workerState) error { return nil },
+		adopt: w.adopt,
+		end:   func(workerState) error { return nil },
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -36,6 +36,13 @@ type Gate interface {
 	// Close gives up gen's listener. Closing the live generation's is how a gate is shut.
 	Close(gen int) error
 
+	// Members are the descriptors that the next daemon needs to go on with this gate, in the order in which it must adopt
+	// them.
+	Members() []Member
+	// Adopt takes over a listener that an earlier daemon bound; the descriptor is the gate's from then on. Listeners are
+	// adopted before anything is staged.
+	Adopt(gen, fd int) error
+
 	// Live is the generation that new connections reach, or 0.
 	Live() int
 	// Queue is how many connections wait in gen's accept queue, and how many fit.
@@ -46,6 +53,12 @@ type Gate interface {
 	// Private is a gate of the same name and socket family on an address that only this daemon knows: for a preflight and
 	// for `check RELEASE`.
 	Private() (Gate, error)
+}
+
+// Member is a listener that the next daemon can adopt.
+type Member struct {
+	Gen int // 0 = a spare, which only keeps a place
+	FD  int
 }
 
 // Settled tells what waiting after a cutover saw.

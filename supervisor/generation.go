@@ -16,9 +16,10 @@ import (
 
 // generation is all workers started together from one plan. Its id and plan never change; the rest is owned by Run.
 type generation struct {
-	id    int
-	plan  Plan
-	gates map[string]Gate // the app's own, or private ones in a preflight
+	id      int
+	plan    Plan
+	gates   map[string]Gate // the app's own, or private ones in a preflight
+	private bool            // a preflight's
 
 	// staged says under which number a gate knows each listener of the generation. It is the generation's own, but for a
 	// listener that a restart of another process has carried over.

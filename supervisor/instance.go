@@ -137,17 +137,22 @@ func (s *Supervisor) begun(in *instance, turn int, w process, err error) {
 	case InstanceKilling:
 		s.kill(in)
 	case InstanceStarting:
-		p := in.proc
-		if p.Notify || (p.Health != nil && len(p.Listen) > 0) {
-			s.arm(in, p.StartTimeout, startTimedOut)
-			s.prove(in.gen, p)
-			return
-		}
-		in.healthy, in.notified = true, true
-		s.arm(in, p.ReadyAfter, becameReady)
+		s.becomeReady(in)
 	case InstanceIdle, InstanceReady, InstanceBackoff, InstanceExited, InstanceFailed:
 		panic("supervisor: a worker began in an instance that is " + string(in.state))
 	}
+}
+
+// becomeReady has a starting worker prove itself, within its time.
+func (s *Supervisor) becomeReady(in *instance) {
+	p := in.proc
+	if p.Notify || (p.Health != nil && len(p.Listen) > 0) {
+		s.arm(in, p.StartTimeout, startTimedOut)
+		s.prove(in.gen, p)
+		return
+	}
+	in.healthy, in.notified = true, true
+	s.arm(in, p.ReadyAfter, becameReady)
 }
 
 // watch waits for the end of a worker. What it leaves behind is killed before the end is told: orphans would go on
@@ -156,7 +161,10 @@ func (s *Supervisor) watch(in *instance, turn int, w process) {
 	out := in.out
 	s.beside(func() {
 		<-w.Done()
-		err := errors.Join(w.KillAll(), out.Drain()) // its last words are in the report of its end
+		err := w.KillAll()
+		if out != nil {
+			err = errors.Join(err, out.Drain()) // its last words are in the report of its end
+		}
 		s.post(func() {
 			if turn != in.turn {
 				return
@@ -310,11 +318,16 @@ func (s *Supervisor) openOutput(in *instance) error {
 	if in.out != nil {
 		return nil
 	}
-	in.outPath = filepath.Join(s.opt.State, "log", fmt.Sprintf("g%d.%s.%d.%d", in.gen.id, in.proc.Name, in.index, in.turn))
-	out, err := s.os.output(in.outPath, in.proc.User)
+	return s.readOutput(in, filepath.Join(s.opt.State, "log", fmt.Sprintf("g%d.%s.%d.%d", in.gen.id, in.proc.Name, in.index, in.turn)))
+}
+
+// readOutput opens the pipe at path and reads it until the instance is released.
+func (s *Supervisor) readOutput(in *instance, path string) error {
+	out, err := s.os.output(path, in.proc.User)
 	if err != nil {
 		return err
 	}
+	in.outPath = path
 	ctx, mute := context.WithCancel(context.Background())
 	in.out, in.mute = out, mute
 	from := LogLine{Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: in.proc.Name, Instance: in.index}
@@ -345,6 +358,9 @@ func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 	}
 	for _, name := range p.Listen {
 		gate := in.gen.gates[name]
+		if in.gen.staged[name] == 0 {
+			return spec, fmt.Errorf("listener %q of its generation is not held by this daemon: superctl restart %s gives it a new one", name, p.Name)
+		}
 		fd, err := gate.FD(in.gen.staged[name])
 		if err != nil {
 			return spec, fmt.Errorf("listener %q: %w", name, err)

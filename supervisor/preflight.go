@@ -20,6 +20,7 @@ func (c *change) preflight(ctx context.Context) (string, error) {
 	var err error
 	if stopped := c.s.do(func() {
 		g = c.s.newGeneration(c.plan, gates, "")
+		g.private = true
 		err = c.s.stage(g)
 	}); stopped != nil {
 		return "", stopped

@@ -30,6 +30,9 @@ func (s *Supervisor) startLive(ctx context.Context) {
 // performStart makes a release live without proof, because nothing else could serve meanwhile: what fails is started again
 // and again, and connections wait in the listeners' queues until it succeeds or somebody switches.
 func (c *change) performStart() error {
+	if c.from != nil {
+		return c.performAdoption()
+	}
 	if err := c.step(stepResolve, c.resolveStart); err != nil || c.unchanged != "" {
 		return err
 	}

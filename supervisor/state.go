@@ -21,15 +21,16 @@ const stateVersion = 1
 
 // state is everything that the next daemon needs to know, in one durable file (DESIGN 10).
 type state struct {
-	Version     int               `json:"version"`
-	App         string            `json:"app"`
-	Next        int               `json:"next_generation"`
-	Live        int               `json:"live"` // generation, 0 for none
-	Release     *Release          `json:"release"`
-	Previous    *Release          `json:"previous"`
-	Change      *ChangeStatus     `json:"change"`
-	Last        *Outcome          `json:"last"`
-	Generations []generationState `json:"generations"`
+	Version     int                      `json:"version"`
+	App         string                   `json:"app"`
+	Next        int                      `json:"next_generation"`
+	Live        int                      `json:"live"` // generation, 0 for none
+	Release     *Release                 `json:"release"`
+	Previous    *Release                 `json:"previous"`
+	Change      *ChangeStatus            `json:"change"`
+	Listeners   map[string][]memberState `json:"listeners"`
+	Last        *Outcome                 `json:"last"`
+	Generations []generationState        `json:"generations"`
 }
 
 type generationState struct {
@@ -37,17 +38,29 @@ type generationState struct {
 	State   GenerationState `json:"state"`
 	Since   time.Time       `json:"since"`
 	Plan    Plan            `json:"plan"`
+	Private bool            `json:"private,omitempty"` // a preflight's: it is ended, never adopted
 	Workers []workerState   `json:"workers"`
+}
+
+// memberState is one listener of a gate; the order of the list is the order of the kernel's group.
+type memberState struct {
+	Gen   int    `json:"generation"` // that it was staged for; 0 = a spare, which only keeps a place
+	Inode uint64 `json:"inode"`
+	Users []int  `json:"users,omitempty"` // generations whose workers accept from it
 }
 
 // workerState names a running worker so that nobody else can be taken for it: a pid alone may have been reused.
 type workerState struct {
-	Process   string `json:"process"`
-	Instance  int    `json:"instance"`
-	PID       int    `json:"pid"`
-	StartTime uint64 `json:"start_time"` // clock ticks since boot, proc_pid_stat(5) field 22
-	Tag       string `json:"tag"`
-	Output    string `json:"output"`
+	Process   string        `json:"process"`
+	Instance  int           `json:"instance"`
+	State     InstanceState `json:"state"`
+	Since     time.Time     `json:"since"`
+	Restarts  int           `json:"restarts"`
+	Reason    string        `json:"reason,omitempty"`
+	PID       int           `json:"pid"`        // 0 = no worker runs
+	StartTime uint64        `json:"start_time"` // clock ticks since boot, proc_pid_stat(5) field 22
+	Tag       string        `json:"tag"`
+	Output    string        `json:"output"`
 }
 
 func (s *Supervisor) statePath() string { return filepath.Join(s.opt.State, "state.json") }
@@ -57,17 +70,15 @@ func (s *Supervisor) save() error {
 	s.dirty = false
 	st := state{
 		Version: stateVersion, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous,
-		Change: s.changing(), Last: s.last, Generations: []generationState{},
+		Change: s.changing(), Last: s.last, Listeners: s.members(), Generations: []generationState{},
 	}
 	if s.live != nil {
 		st.Live = s.live.id
 	}
 	for _, g := range s.generations {
-		gs := generationState{ID: g.id, State: g.state, Since: g.since, Plan: g.plan, Workers: []workerState{}}
+		gs := generationState{ID: g.id, State: g.state, Since: g.since, Plan: g.plan, Private: g.private, Workers: []workerState{}}
 		for _, in := range g.instances {
-			if in.w != nil {
-				gs.Workers = append(gs.Workers, workerState{in.proc.Name, in.index, in.w.PID(), in.w.StartTime(), in.w.Tag(), in.outPath})
-			}
+			gs.Workers = append(gs.Workers, in.saved())
 		}
 		st.Generations = append(st.Generations, gs)
 	}
@@ -81,6 +92,35 @@ func (s *Supervisor) save() error {
 		s.log.Error("save state", zap.Error(err))
 	}
 	return err
+}
+
+// saved is what the next daemon needs to know of an instance.
+func (in *instance) saved() workerState {
+	ws := workerState{
+		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts, Reason: in.reason, Output: in.outPath,
+	}
+	if in.w != nil {
+		ws.PID, ws.StartTime, ws.Tag = in.w.PID(), in.w.StartTime(), in.w.Tag()
+	}
+	return ws
+}
+
+// members is which listeners there are, and who uses them.
+func (s *Supervisor) members() map[string][]memberState {
+	all := make(map[string][]memberState)
+	for name, gate := range s.gates {
+		for _, m := range gate.Members() {
+			ms := memberState{Gen: m.Gen, Inode: inodeOf(m.FD)}
+			for _, g := range s.generations {
+				if m.Gen != 0 && g.staged[name] == m.Gen {
+					ms.Users = append(ms.Users, g.id)
+				}
+			}
+			slices.Sort(ms.Users)
+			all[name] = append(all[name], ms)
+		}
+	}
+	return all
 }
 
 // load reads the state file; no file is an empty state, and anything else that cannot be understood is refused.
@@ -116,47 +156,11 @@ func (s *Supervisor) load() (state, error) {
 	return st, nil
 }
 
-// recover takes over from an earlier daemon: it learns what was live, and ends the workers that outlived it.
-func (s *Supervisor) recover() error {
-	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o700); err != nil {
-		return fmt.Errorf("make state directory: %w", err)
-	}
-	st, err := s.load()
-	if err != nil {
-		return err
-	}
-	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
-	if st.Change != nil {
-		s.log.Warn("the last daemon ended during a change", zap.String("kind", st.Change.Kind),
-			zap.String("release", st.Change.Release), zap.String("step", st.Change.Step))
-	}
-	for _, g := range st.Generations {
-		s.next = max(s.next, g.ID+1)
-		for _, w := range g.Workers {
-			if err := s.os.end(w); err != nil {
-				return fmt.Errorf("end worker %s.%d of an earlier daemon (pid %d): %w", w.Process, w.Instance, w.PID, err)
-			}
-		}
-	}
-	return s.clearOutputs()
-}
-
-// clearOutputs removes pipes that no worker writes to any more.
-func (s *Supervisor) clearOutputs() error {
-	left, err := filepath.Glob(filepath.Join(s.opt.State, "log", "g*"))
-	if err != nil {
-		return err
-	}
-	for _, path := range left {
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("remove old output pipe: %w", err)
-		}
-	}
-	return nil
-}
-
 // endEarlier kills what a worker of an earlier daemon left running; a pid that is somebody else's by now is left alone.
 func endEarlier(ws workerState) error {
+	if ws.PID == 0 {
+		return nil
+	}
 	w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag)
 	if errors.Is(err, worker.ErrGone) {
 		return worker.KillTagged(ws.Tag)

@@ -40,6 +40,11 @@ type Options struct {
 	Say func(status string)
 	// Sink is where every line of a worker goes on to, beside what is kept for Logs; nil for nowhere. It may block.
 	Sink func(LogLine)
+	// Inherited gives the descriptor that an earlier daemon has handed over under that name, by systemd's store or in an
+	// upgrade; nil for none.
+	Inherited func(name string) (fd int, ok bool)
+	// Store keeps descriptors for the next daemon, in systemd's store; nil for nowhere.
+	Store Store
 	// Fault is called just before and just after each step of a change with its name; tests kill the daemon there.
 	Fault func(point string)
 
@@ -75,6 +80,8 @@ type Supervisor struct {
 	previous    *Release // where a rollback goes
 	change      *change
 	last        *Outcome
+	interrupted *ChangeStatus     // the change in which the last daemon ended
+	stored      map[string]uint64 // what Store keeps: inode by name
 	waiters     []*waiter
 	stopping    bool
 	fatal       error  // why a daemon that has just started must end
@@ -87,7 +94,8 @@ type system struct {
 	start  func(worker.Spec) (process, error)
 	output func(path string, user *worker.Credential) (output, error)
 	run    func(ctx context.Context, c worker.Command, line func(string)) error
-	end    func(workerState) error // of an earlier daemon
+	adopt  func(workerState) (process, error)
+	end    func(workerState) error // of an earlier daemon, and all that it left
 }
 
 // process is a running worker; *worker.Worker is the real one.
@@ -100,6 +108,7 @@ type process interface {
 	Signal(sig syscall.Signal) error
 	KillAll() error
 	PIDs() []int
+	Socket(inode uint64) (fd int, err error)
 	Memory() uint64
 }
 
@@ -125,6 +134,7 @@ func New(opt Options) *Supervisor {
 		started:     make(chan struct{}),
 		gates:       make(map[string]Gate, len(opt.Gates)),
 		generations: make(map[int]*generation),
+		stored:      make(map[string]uint64),
 		next:        1,
 	}
 	if s.log == nil {
@@ -195,6 +205,7 @@ func (s *Supervisor) turn() {
 	}
 	s.wake()
 	if s.dirty {
+		s.store()
 		_ = s.save() // it says so itself; the next turn of a change refuses to go on
 	}
 	s.say()

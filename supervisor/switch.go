@@ -15,6 +15,7 @@ import (
 
 // The steps of a change, in order (DESIGN 6).
 const (
+	stepAdopt     = "adopt"
 	stepResolve   = "resolve"
 	stepBefore    = "before"
 	stepPreflight = "preflight"

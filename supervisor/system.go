@@ -25,6 +25,16 @@ func realSystem() system {
 			return out, nil
 		},
 		run: worker.Run,
+		adopt: func(ws workerState) (process, error) {
+			if ws.PID == 0 {
+				return nil, worker.ErrGone
+			}
+			w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag)
+			if err != nil {
+				return nil, err
+			}
+			return w, nil
+		},
 		end: endEarlier,
 	}
 }

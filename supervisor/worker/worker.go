@@ -97,15 +97,6 @@ func (w *Worker) Signal(sig syscall.Signal) error {
 	return err
 }
 
-// Descriptor copies a descriptor of the worker into this process: pidfd_getfd(2), which needs the rights of ptrace.
-func (w *Worker) Descriptor(fd int) (copied int, err error) {
-	err = w.control(func(pidfd int) (err error) {
-		copied, err = unix.PidfdGetfd(pidfd, fd, 0)
-		return err
-	})
-	return copied, err
-}
-
 func (w *Worker) control(f func(fd int) error) error {
 	raw, err := w.file.SyscallConn()
 	if err != nil {

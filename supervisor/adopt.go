@@ -1,0 +1,317 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"superctl/supervisor/worker"
+)
+
+// recover takes over from an earlier daemon: it learns what was live, adopts the workers that have outlived it together
+// with their listeners, and ends those that belong to nobody.
+func (s *Supervisor) recover() error {
+	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o711); err != nil { //nolint:gosec // a worker's user opens its own pipe in it
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	st, err := s.load()
+	if err != nil {
+		return err
+	}
+	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
+	for i := range st.Generations {
+		if err := s.adoptGeneration(&st.Generations[i]); err != nil {
+			return err
+		}
+	}
+	s.adoptListeners(st.Listeners)
+	if err := s.adoptLive(&st); err != nil {
+		return err
+	}
+	for _, g := range s.generations {
+		if g != s.live && (g.state == Booting || g.state == Staged) {
+			g.failure = &failure{reason: "the daemon ended before its cutover"}
+			s.retire(g)
+		}
+	}
+	return s.clearOutputs()
+}
+
+// adoptGeneration rebuilds a generation around those of its workers that still run.
+func (s *Supervisor) adoptGeneration(gs *generationState) error {
+	s.next = max(s.next, gs.ID+1)
+	g := &generation{
+		id: gs.ID, plan: gs.Plan, gates: s.gates, state: gs.State, since: gs.Since,
+		staged: make(map[string]int), provers: make(map[string]*prover), done: make(chan struct{}),
+	}
+	for i := range gs.Workers {
+		ws := &gs.Workers[i]
+		w, err := s.os.adopt(*ws)
+		if err != nil && !errors.Is(err, worker.ErrGone) {
+			return fmt.Errorf("adopt worker %s.%d (pid %d): %w", ws.Process, ws.Instance, ws.PID, err)
+		}
+		p := g.process(ws.Process)
+		if err != nil || p == nil || gs.Private {
+			if err := s.os.end(*ws); err != nil {
+				return fmt.Errorf("end what is left of worker %s.%d (pid %d): %w", ws.Process, ws.Instance, ws.PID, err)
+			}
+			w = nil
+		}
+		if p != nil && !gs.Private {
+			s.adoptInstance(g, p, ws, w)
+		}
+	}
+	if gs.Private || !slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil }) && gs.State != Live {
+		return nil // nothing of it runs
+	}
+	s.generations[g.id] = g
+	return nil
+}
+
+func (g *generation) process(name string) *Process {
+	for i := range g.plan.Processes {
+		if g.plan.Processes[i].Name == name {
+			return &g.plan.Processes[i]
+		}
+	}
+	return nil
+}
+
+// adoptInstance puts an instance where it was. w is nil when its worker is gone.
+func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w process) {
+	in := &instance{
+		gen: g, proc: p, index: ws.Instance, state: InstanceExited, since: ws.Since, restarts: ws.Restarts, reason: ws.Reason,
+		tail: worker.NewTail(tailLines),
+	}
+	g.instances = append(g.instances, in)
+	if w == nil {
+		if ws.PID != 0 {
+			in.reason = "ended while no daemon was there"
+		}
+		return
+	}
+	in.w, in.born, in.turn = w, ws.Since, 1
+	in.pid.Store(int64(w.PID()))
+	if err := s.readOutput(in, ws.Output); err != nil {
+		s.log.Error("open the output of an adopted worker", append(s.fields(in), zap.Error(err))...)
+	}
+	s.watch(in, in.turn, w)
+	s.log.Info("worker adopted", s.fields(in)...)
+	switch {
+	case g.state == Draining || ws.State == InstanceStopping || ws.State == InstanceKilling:
+		// Whether it has had its stop signal is not known; a second one changes nothing (measured for each preset).
+		in.state = InstanceStopping
+		s.signalStop(in)
+		s.arm(in, max(0, p.Drain-time.Since(ws.Since)), drainElapsed)
+	case ws.State == InstanceReady:
+		in.state, in.wanted, in.notified, in.healthy = InstanceReady, true, true, true
+	default:
+		in.state, in.wanted = InstanceStarting, true
+	}
+}
+
+// awaitReady has the adopted workers that were starting prove themselves; they need their listeners for that.
+func (s *Supervisor) awaitReady(g *generation) {
+	for _, in := range g.instances {
+		if in.state == InstanceStarting && in.w != nil {
+			s.becomeReady(in)
+		}
+	}
+}
+
+// adoptListeners gives each gate back its listeners, in the order in which the kernel has them: from what was handed over
+// by name, else from the workers that hold them.
+func (s *Supervisor) adoptListeners(saved map[string][]memberState) {
+	for name, members := range saved {
+		gate := s.gates[name]
+		if gate == nil {
+			continue
+		}
+		found := make(map[uint64]int)
+		for _, m := range members {
+			if fd, ok := s.findListener(name, m); ok {
+				found[m.Inode] = fd
+			}
+		}
+		for _, m := range stillThere(members, found) {
+			if err := gate.Adopt(m.Gen, found[m.Inode]); err != nil {
+				s.log.Error("adopt listener", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
+				continue
+			}
+			for _, g := range s.generations {
+				if m.Gen != 0 && slices.Contains(m.Users, g.id) {
+					g.staged[name] = m.Gen
+				}
+			}
+		}
+	}
+}
+
+// stillThere is the order of a group after the members that nobody holds any more have left it: the kernel moves the last
+// one into the place of one that leaves (reuseport_detach_sock).
+func stillThere(members []memberState, found map[uint64]int) []memberState {
+	list := slices.Clone(members)
+	for i := 0; i < len(list); {
+		if _, ok := found[list[i].Inode]; ok {
+			i++
+			continue
+		}
+		list[i] = list[len(list)-1]
+		list = list[:len(list)-1]
+	}
+	return list
+}
+
+// findListener finds a descriptor of a listener that an earlier daemon bound.
+func (s *Supervisor) findListener(name string, m memberState) (int, bool) {
+	if s.opt.Inherited != nil {
+		if fd, ok := s.opt.Inherited(listenerName(name, m)); ok {
+			return fd, true
+		}
+	}
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			if in.w == nil || !slices.Contains(in.proc.Listen, name) {
+				continue
+			}
+			if fd, err := in.w.Socket(m.Inode); err == nil {
+				return fd, true
+			}
+		}
+	}
+	return -1, false
+}
+
+// adoptLive makes the generation live again that the state file says is live, whatever the gates said when the last daemon
+// ended: the file is what decides (DESIGN 6).
+func (s *Supervisor) adoptLive(st *state) error {
+	g := s.generations[st.Live]
+	if g == nil {
+		return nil
+	}
+	serves := slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil && len(in.proc.Listen) > 0 })
+	if len(g.staged) == 0 && !serves && g.hasListeners() {
+		// Neither listeners nor workers have survived: there is nothing to go on with.
+		s.retire(g)
+		return nil
+	}
+	for name, number := range g.staged {
+		if err := g.gates[name].Cutover(number); err != nil {
+			return fmt.Errorf("turn listener %q to generation %d: %w", name, g.id, err)
+		}
+	}
+	g.state = Live
+	s.live = g
+	s.interrupted = st.Change
+	for _, p := range g.plan.Processes {
+		for _, name := range p.Listen {
+			if g.staged[name] == 0 && g.gates[name] != nil {
+				s.log.Warn("the listener is held by the workers only; superctl restart "+p.Name+" gives the daemon a new one",
+					zap.String("listener", name), zap.Int("generation", g.id))
+			}
+		}
+	}
+	return nil
+}
+
+func (g *generation) hasListeners() bool {
+	return slices.ContainsFunc(g.plan.Processes, func(p Process) bool { return len(p.Listen) > 0 })
+}
+
+// clearOutputs removes the pipes that no worker writes to any more.
+func (s *Supervisor) clearOutputs() error {
+	used := make(map[string]bool)
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			used[in.outPath] = true
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(s.opt.State, "log", "g*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if used[path] {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove old output pipe: %w", err)
+		}
+	}
+	return nil
+}
+
+// performAdoption goes on with a live generation that was adopted, and finishes or undoes the change that the end of the
+// last daemon has interrupted.
+func (c *change) performAdoption() error {
+	var was *ChangeStatus
+	_ = c.s.do(func() {
+		c.to, c.from, c.plan, was = c.s.live, nil, c.s.live.plan, c.s.interrupted
+		c.release, c.committed = c.plan.Release, true
+		for _, g := range c.s.generations {
+			if g.state == Standby {
+				c.from = g
+			}
+			c.s.awaitReady(g)
+		}
+		if c.from != nil {
+			c.was.release = &c.from.plan.Release
+		}
+		for _, in := range c.to.instances {
+			if len(in.proc.Listen) > 0 {
+				c.s.want(in)
+			}
+		}
+	})
+	if err := c.step(stepAdopt, c.adopted); err != nil {
+		return err
+	}
+	if err := c.resume(was); err != nil {
+		if c.from == nil || errors.Is(err, ErrStopping) {
+			return err
+		}
+		return c.revert(err)
+	}
+	return c.step(stepRetire, c.retire)
+}
+
+func (c *change) adopted(context.Context) (string, error) {
+	n := 0
+	err := c.s.do(func() {
+		for _, in := range c.to.instances {
+			if in.w != nil {
+				n++
+			}
+		}
+	})
+	return fmt.Sprintf("%d workers of generation %d serve on", n, c.to.id), err
+}
+
+// resume does what an interrupted change had still to do after its cutover.
+func (c *change) resume(was *ChangeStatus) error {
+	if was != nil && was.Step == stepRevert && c.from != nil {
+		return errors.New("its revert was interrupted by the end of the daemon")
+	}
+	if was == nil || !slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, was.Step) {
+		if c.background(c.to) {
+			return c.step(stepFollow, c.startBackground)
+		}
+		return nil
+	}
+	return c.follow()
+}
+
+func inodeOf(fd int) uint64 {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0
+	}
+	return st.Ino
+}
