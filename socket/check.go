@@ -24,6 +24,7 @@ func (a Address) Probe(ours func(pid int) bool) error {
 		err = a.probeTCP(ours)
 	case unixNet:
 		err = a.probeUnix(ours)
+	case systemd:
 	}
 	if in := (*InUseError)(nil); err != nil && !errors.As(err, &in) {
 		return fmt.Errorf("address %q: %w", a.text, err)

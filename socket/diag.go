@@ -179,7 +179,7 @@ func diag(body []byte, each func([]byte), dump bool) error {
 	if err != nil {
 		return fmt.Errorf("sock_diag: %w", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	flags := uint16(unix.NLM_F_REQUEST)
 	if dump {
 		flags |= unix.NLM_F_DUMP

@@ -74,7 +74,8 @@ type mechanism interface {
 	Cutover(gen int) error
 	// Settle waits until closing the listener of a generation that is not live would lose nothing, or until ctx ends.
 	Settle(ctx context.Context, gen int) (Settled, error)
-	// Close gives up a generation's listener. It reports what was still queued, which is lost then.
+	// Close gives up a generation's listener. It reports what was still queued, which is lost then. When it is the live one,
+	// new connections go to the youngest generation that is left, and are refused when none is.
 	Close(gen int) error
 	// Live is the generation that new connections reach, or 0.
 	Live() int
@@ -213,7 +214,7 @@ func steerable() error {
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		return fmt.Errorf("SO_REUSEPORT: %w", err)
 	}

@@ -339,6 +339,19 @@ func TestTheFirstGenerationTakesConnectionsAsSoonAsItListens(t *testing.T) {
 	}
 }
 
+func TestConnectionsWaitForTheNextGenerationWhenTheLiveOneHasToGoFirst(t *testing.T) {
+	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
+	switchOver(t, g, 0, 1)
+	must(t, g.Stage(2))
+	must(t, g.Close(1))
+	conn, err := knock(g)
+	must(t, err)
+	startWorker(t, g, 2)
+	if got, err := answered(conn, nil); err != nil || got != 2 {
+		t.Errorf("the connection that waited reaches %d, %v", got, err)
+	}
+}
+
 func TestWhatAGateIsAskedOfAGenerationThatItDoesNotHave(t *testing.T) {
 	gates(t, func(t *testing.T, g *Gate) {
 		_, err := g.FD(7)

@@ -23,6 +23,17 @@ func (g group) find(gen int) int {
 	return slices.IndexFunc(g, func(m member) bool { return m.gen == gen && gen != 0 })
 }
 
+// newest is the index of the youngest generation's listener, or -1.
+func (g group) newest() int {
+	newest := -1
+	for i, m := range g {
+		if m.gen != 0 && (newest < 0 || m.gen > g[newest].gen) {
+			newest = i
+		}
+	}
+	return newest
+}
+
 // free is the index of a spare that a new generation can have, or -1.
 func (g group) free() int {
 	return slices.IndexFunc(g, func(m member) bool { return m.spare() && !m.unsure })

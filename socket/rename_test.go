@@ -88,7 +88,7 @@ func TestAUserOrGroupThatDoesNotExistIsSaid(t *testing.T) {
 }
 
 func TestWhatIsNotASocketIsNeverReplaced(t *testing.T) {
-	for _, make := range []func(path string) error{
+	for _, put := range []func(path string) error{
 		func(path string) error { return os.WriteFile(path, []byte("keep"), 0o600) },
 		func(path string) error { return os.Mkdir(path, 0o700) },
 		func(path string) error { return os.Symlink("/nowhere", path) },
@@ -99,7 +99,7 @@ func TestWhatIsNotASocketIsNeverReplaced(t *testing.T) {
 					suffix = ".g0"
 				}
 				g, path := unixGate(t, Options{Gate: kind})
-				must(t, make(path+suffix))
+				must(t, put(path+suffix))
 				fails(t, g.Stage(1), "is not a socket, and is not replaced")
 				if _, err := os.Lstat(path + suffix); err != nil {
 					t.Error(err)

@@ -31,12 +31,13 @@ type steer struct {
 	earlier func(pid int) bool
 	dials   chan struct{} // a place for each probe that may be under way
 
-	mu     sync.Mutex
-	group  group
-	deaf   group // listeners of ours that a worker has shut down, and so taken out of the group
-	live   int
-	canary canary
-	probes map[netip.AddrPort]int // source of a probe -> the generation that it asks for
+	mu      sync.Mutex
+	group   group
+	deaf    group // listeners of ours that a worker has shut down, and so taken out of the group
+	live    int
+	adopted bool // listeners of an earlier daemon were adopted, and the filter is still the one that it left
+	canary  canary
+	probes  map[netip.AddrPort]int // source of a probe -> the generation that it asks for
 }
 
 type canary struct {
@@ -114,6 +115,13 @@ func (s *steer) Cutover(gen int) error {
 	s.recount()
 	if err := s.placed(gen); err != nil {
 		return err
+	}
+	if s.adopted {
+		// A place that was not handed over would shift all others. Until this is known to be none, the filter stays.
+		if err := s.survey(); err != nil {
+			return err
+		}
+		s.adopted = false
 	}
 	live, part := s.live, s.canary
 	s.live = gen
@@ -304,9 +312,9 @@ func (s *steer) filter() filter {
 	case s.group.foreign() > 0:
 		f.live, f.among = s.group.span()
 	default:
-		// Nobody is live yet, as at the first start. There is nobody to protect: connections wait in the queue of the
-		// generation that boots, instead of being refused.
-		f.live = max(0, slices.IndexFunc(s.group, func(m member) bool { return m.gen != 0 }))
+		// Nobody is live, as at the first start, or when a generation has to be gone before the next one boots. There is
+		// nobody to protect: connections wait in the queue of the generation that boots, instead of being refused.
+		f.live = max(0, s.group.newest())
 	}
 	for source, gen := range s.probes {
 		f.probes = append(f.probes, probeRule{source, s.group.find(gen)})

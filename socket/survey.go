@@ -78,7 +78,7 @@ func (s *steer) Adopt(gen, fd int) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("adopt the listener of generation %d: %w", gen, err), unix.Close(fd))
 	}
-	s.group = append(s.group, m)
+	s.group, s.adopted = append(s.group, m), true
 	return nil
 }
 

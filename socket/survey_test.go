@@ -205,6 +205,24 @@ func TestANewDaemonAdoptsAGroupInItsOrder(t *testing.T) {
 	wantProbe(t, next, 5)
 }
 
+func TestAGroupThatIsAdoptedInPartKeepsTheFilterThatItHas(t *testing.T) {
+	a := freePort(t, "127.0.0.1")
+	old := newGate(t, Options{Address: a})
+	for gen := 1; gen <= 2; gen++ {
+		must(t, old.Stage(gen))
+		startWorker(t, old, gen)
+	}
+	must(t, old.Cutover(1))
+	next := newGate(t, Options{Address: a, Earlier: func(int) bool { return true }})
+	fd, err := old.FD(2)
+	must(t, err)
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	must(t, err)
+	must(t, next.Adopt(2, dup))
+	fails(t, next.Cutover(2), "1 listeners of an earlier daemon at an unknown place")
+	wantVisit(t, old, 1)
+}
+
 func TestWhatIsNotOurListenerIsNotAdopted(t *testing.T) {
 	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
 	other := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
