@@ -111,7 +111,7 @@ func liveSince(st *supervisor.Status) time.Time {
 
 func workerTable(st *supervisor.Status, p palette, now time.Time) *table {
 	var t table
-	t.row(p.dim("GENERATION"), p.dim("RELEASE"), p.dim("STATE"), p.dim("WORKER"), p.dim("PID"), p.dim("STATE"), p.dim("SINCE"), p.dim("RESTARTS"), p.dim("MEMORY"), p.dim("CONNECTIONS"))
+	t.row(p.dim("GENERATION"), p.dim("RELEASE"), p.dim("STATE"), p.dim("WORKER"), p.dim("PID"), p.dim("IS"), p.dim("SINCE"), p.dim("RESTARTS"), p.dim("MEMORY"), p.dim("CONNECTIONS"))
 	for _, g := range st.Generations {
 		id, release, state, open := fmt.Sprint(g.ID), g.Release, g.State, fmt.Sprint(g.Connections)
 		if g.ID == st.Generation {

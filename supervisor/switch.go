@@ -91,7 +91,7 @@ func (c *change) follow() error {
 			return err
 		}
 	}
-	if c.from != nil {
+	if c.from != nil && !c.staysWarm() {
 		if err := c.step(stepSettle, func(ctx context.Context) (string, error) { return c.settle(ctx, c.from) }); err != nil {
 			return err
 		}
@@ -458,8 +458,7 @@ func (c *change) retire(context.Context) (string, error) {
 			return
 		}
 		detail = fmt.Sprintf("generation %d drains", c.from.id)
-		shared := slices.ContainsFunc(c.from.instances, func(in *instance) bool { return c.from.sharedGate(in.proc) })
-		if c.plan.Standby > 0 && c.req.Kind != Restart && c.req.Kind != Reload && !shared {
+		if c.staysWarm() {
 			detail = fmt.Sprintf("generation %d stays warm for %s", c.from.id, c.plan.Standby)
 			c.s.keepWarm(c.from, c.plan.Standby)
 			return
@@ -467,6 +466,12 @@ func (c *change) retire(context.Context) (string, error) {
 		c.s.retire(c.from)
 	})
 	return detail, err
+}
+
+// staysWarm tells whether the old generation is kept for a rollback. Its listener stays open then, so that nothing that is
+// queued for it can get lost, and nobody needs to wait for it.
+func (c *change) staysWarm() bool {
+	return c.from != nil && c.plan.Standby > 0 && (c.req.Kind == Switch || c.req.Kind == Rollback) && !c.shared()
 }
 
 // keepWarm keeps the workers that have listeners, for an instant rollback, and ends the others.

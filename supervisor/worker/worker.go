@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -126,6 +127,9 @@ func (w *Worker) wait() {
 	}
 }
 
+// reapTime is how long an adopted worker's exit status is waited for.
+const reapTime = 20 * time.Millisecond
+
 // collect looks whether the process has exited, and how.
 func (w *Worker) collect(fd int) (over bool) {
 	if w.child {
@@ -145,6 +149,13 @@ func (w *Worker) collect(fd int) (over bool) {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(fds, 0); err == nil && n == 0 {
 		return false
+	}
+	// How it ended is known once its parent has reaped it, which POLLHUP tells; that parent is init, and quick.
+	for fds[0].Revents&unix.POLLHUP == 0 {
+		fds[0].Events = 0
+		if n, err := unix.Poll(fds, int(reapTime.Milliseconds())); n == 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			break
+		}
 	}
 	w.exit = exitInfo(fd)
 	return true
