@@ -7,8 +7,8 @@ type Server struct {
 	UWSGI   bool   // it speaks the uwsgi protocol, so that only nginx and superctl's health check understand it
 }
 
-// The servers, as their users run them. Two workers each, because two is the smallest number at which one can hide behind
-// the other.
+// GunicornSync is gunicorn as most run it. Like all servers here it has two workers, because two is the smallest number at
+// which one can hide behind the other.
 func GunicornSync() Server {
 	return Server{Name: "gunicorn-sync", Command: "gunicorn --workers 2 shop.wsgi"}
 }

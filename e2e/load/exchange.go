@@ -85,7 +85,7 @@ func (c *connection) exchange(s *Shape) (rec Record) {
 	if _, err := c.conn.Write(request); err != nil {
 		return fail(classify(err, false), err)
 	}
-	resp, err := http.ReadResponse(c.reader, &http.Request{Method: s.Method})
+	resp, err := http.ReadResponse(c.reader, &http.Request{Method: s.Method}) //nolint:bodyclose // the connection is ours, and closed where the body is not read to its end
 	if err != nil {
 		return fail(classify(err, c.counted.n > 0), fmt.Errorf("read the head of the answer: %w", err))
 	}

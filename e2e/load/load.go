@@ -42,7 +42,7 @@ type Run struct {
 	began time.Time
 
 	stop    context.CancelFunc
-	stopped context.Context
+	stopped context.Context //nolint:containedctx // its lifetime is the run's
 	clients sync.WaitGroup
 	done    chan struct{} // closed when the last client has ended
 

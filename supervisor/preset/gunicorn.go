@@ -1,0 +1,124 @@
+package preset
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/kballard/go-shellquote"
+)
+
+// gunicorn takes its listeners from LISTEN_FDS only: with -b fd://3 it unlinks the path of a unix socket when it exits
+// (20.1 and 26.1, measured), and adds the descriptor a second time to those of LISTEN_FDS. TERM to the arbiter drains, QUIT
+// and INT cut. All worker classes are alike in this.
+func (c *command) gunicorn() {
+	bound := len(c.words)
+	c.gunicornElsewhere()
+	own := c.words
+	c.words = own[:bound]
+	c.refuse([]rule{{[]string{"-b", "--bind"}, "superctl hands it the listener (listen, and its address in [listen.NAME])"}})
+	c.words = own
+	for _, g := range c.all("--bind") {
+		switch {
+		case g.from == "":
+		case strings.Contains(g.value, "fd://"):
+			c.problem("%s: take out bind: with fd:// gunicorn unlinks the unix socket when it exits; superctl hands it the listener", g.from)
+		default:
+			c.warn("%s: bind is not used: superctl hands gunicorn the listener", g.from)
+		}
+	}
+	c.refuse([]rule{
+		{[]string{"-D", "--daemon"}, "superctl watches the process that it has started, and this one would end at once"},
+		{[]string{"--reload"}, "superctl switch and superctl reload replace code without losing a request"},
+		{[]string{"--reuse-port"}, "its workers would bind listeners of their own, past the gate"},
+		// "Already running on PID ..." is how the second of two generations would end.
+		{[]string{"-p", "--pid"}, "two generations run at once and the second would refuse to start; superctl status knows the pids"},
+		{[]string{"--certfile", "--keyfile"}, "superctl's health check does not speak TLS; end it in the proxy in front"},
+	})
+	// From 25.0 on a fresh master kills the dirty arbiter that it finds in /tmp/gunicorn-dirty-NAME.pid: the live one's.
+	for _, g := range c.all("--dirty-app") {
+		c.problem("%s: take out %s: a new generation's master kills the live one's dirty workers", c.where(g), g.text)
+	}
+	c.graceful("--graceful-timeout")
+	c.outside("--chdir", "--pythonpath")
+	// From 25.1 on it opens a control socket under one name for all generations, and each unlinks the others'.
+	if v, ok := c.version("gunicorn"); ok && v.atLeast(25, 1) && !c.has("--no-control-socket") {
+		c.add("--no-control-socket")
+	}
+	for _, g := range c.all("--protocol") {
+		if g.value == "uwsgi" {
+			c.out.Protocol = "uwsgi"
+		}
+	}
+}
+
+// gunicornElsewhere reads the options that are not in the command: GUNICORN_CMD_ARGS and the config file. The command's go
+// before the variable's, and these before the file's.
+func (c *command) gunicornElsewhere() {
+	for _, kv := range c.in.Env {
+		if args, ok := strings.CutPrefix(kv, "GUNICORN_CMD_ARGS="); ok {
+			if words, err := shellquote.Split(args); err == nil {
+				c.read("GUNICORN_CMD_ARGS", words)
+			}
+		}
+	}
+	if c.in.Release == "" {
+		return
+	}
+	name := "gunicorn.conf.py" // its default, in the working directory
+	if found := c.all("-c", "--config"); len(found) > 0 {
+		name = strings.TrimPrefix(found[0].value, "file:")
+	}
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(c.in.Release, name)
+	}
+	data, err := readSmall(path)
+	if err != nil || strings.HasPrefix(name, "python:") {
+		return
+	}
+	c.words = append(c.words, gunicornSettings(name, data)...)
+}
+
+// setting is an assignment at the top level of a gunicorn config, which is Python.
+var setting = regexp.MustCompile(`^([a-z_]+)\s*=\s*(.*?)\s*(#.*)?$`)
+
+// gunicornSettings are the assignments that matter here, as options. What a setting's expression comes to is not known
+// unless it is a literal.
+func gunicornSettings(name, text string) []word {
+	options := map[string]string{
+		"bind": "--bind", "daemon": "--daemon", "reload": "--reload", "reuse_port": "--reuse-port", "pidfile": "--pid", "certfile": "--certfile",
+		"keyfile": "--keyfile", "graceful_timeout": "--graceful-timeout", "chdir": "--chdir", "control_socket_disable": "--no-control-socket",
+		"dirty_apps": "--dirty-app", "protocol": "--protocol",
+	}
+	var words []word
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		m := setting.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
+		if m == nil || options[m[1]] == "" || m[2] == "False" || m[2] == "None" || m[2] == "[]" {
+			continue
+		}
+		value := strings.Trim(m[2], `"'`)
+		words = append(words, word{options[m[1]] + "=" + value, filepath.Base(name) + ":" + strconv.Itoa(n)})
+	}
+	return words
+}
+
+// smallFile is how large a config file of a server is at most.
+const smallFile = 256 << 10
+
+// readSmall reads a regular file. A release may hold anything.
+func readSmall(path string) (string, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !st.Mode().IsRegular() || st.Size() > smallFile {
+		return "", os.ErrInvalid
+	}
+	data, err := os.ReadFile(path)
+	return string(data), err
+}
