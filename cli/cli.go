@@ -226,14 +226,13 @@ func load(cc *cli.Context) (*config.Config, error) {
 	return c, nil
 }
 
-// client makes a client for the app's daemon. A config that cannot be read any more does not keep anybody from asking the
-// daemon that runs: then its socket is looked for where it is by default.
+// client makes a client for the app's daemon.
 func client(cc *cli.Context) (*control.Client, error) {
-	c, err := load(cc)
+	path, err := configPath(cc)
 	if err != nil {
 		return nil, err
 	}
-	return control.NewClient(c.Control), nil
+	return control.NewClient(config.Control(path)), nil
 }
 
 // arguments refuses a wrong number of arguments, with how to call the command.

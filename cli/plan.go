@@ -132,12 +132,13 @@ func runAs(ctx context.Context, u *config.User, env []string, dir string, args [
 
 func makeProcess(c *config.Config, r releases.Release, p config.Process) (supervisor.Process, error) {
 	u := cmp.Or(p.User, c.User)
-	done := preset.Apply(preset.Input{Command: p.Command, Release: r.Path, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
+	env := environment(c, r, u, p.Env)
+	done := preset.Apply(preset.Input{Command: p.Command, Release: r.Path, Listen: p.Listen, Drain: p.Drain, Server: p.Server, Env: env})
 	if len(done.Problems) > 0 {
 		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
 	}
 	out := supervisor.Process{
-		Name: p.Name, Command: done.Command, Env: environment(c, r, u, p.Env), Dir: r.Path, User: credential(u), Listen: p.Listen,
+		Name: p.Name, Command: done.Command, Env: env, Dir: r.Path, User: credential(u), Listen: p.Listen,
 		HideListen: done.HideListen, Instances: p.Instances, Strategy: p.Strategy, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
 		Drain: p.Drain, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter, NoFile: p.NoFile,
 	}

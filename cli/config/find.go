@@ -1,11 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
 // etc is where the configs of a machine are.
@@ -54,6 +57,19 @@ A config to begin with:
     [process.web]
     command  = "gunicorn shop.wsgi"
     listen   = ["web"]`
+
+// Control is where the daemon that was started with the config at path listens, as far as can be told: a config that is
+// broken since must keep nobody from asking the daemon that runs.
+func Control(path string) string {
+	var f struct {
+		App, Control string
+	}
+	data, err := os.ReadFile(path)
+	if err != nil || toml.Unmarshal(data, &f) != nil || f.App == "" {
+		f.App, f.Control = strings.TrimSuffix(filepath.Base(path), ".toml"), ""
+	}
+	return cmp.Or(f.Control, defaultControl(f.App, os.Getenv))
+}
 
 // defaultState is where the state of an app is kept.
 func defaultState(app string, getenv func(string) string) string {

@@ -70,7 +70,7 @@ func TestReloadSwitchesOntoTheConfigReadAnewWithoutLosingARequest(t *testing.T) 
 
 func TestARefusedReloadFailsWithTheReasonAndTheServiceStaysAsItWas(t *testing.T) {
 	for name, wrong := range map[string]struct{ old, new, reason string }{
-		"a config that cannot be read": {`drain   = "10s"`, `drian   = "10s"`, "shop.toml:9"},
+		"a config that cannot be read": {`drain   = "10s"`, `drian   = "10s"`, `unknown key "process.web.drian"`},
 		"a program that is not there":  {`"gunicorn`, `"gunicron`, "gunicron"},
 		"an app that does not import":  {`shop.wsgi`, `shop.wsgy`, "shop.wsgy"},
 	} {

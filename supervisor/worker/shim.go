@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,9 +68,9 @@ func (o *order) become(status int) error {
 	if err := os.Chdir(o.Dir); err != nil {
 		return err
 	}
-	// A signal that is caught becomes default at an exec, one that is ignored stays ignored (signal(7)): Python would never
-	// see the SIGINT that nohup or a background shell made the daemon ignore.
-	signal.Notify(make(chan os.Signal, 1))
+	if err := defaultSignals(); err != nil {
+		return err
+	}
 	var none unix.Sigset_t
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil); err != nil {
 		return fmt.Errorf("clear the signal mask: %w", err)
@@ -78,6 +78,26 @@ func (o *order) become(status int) error {
 	env := append(o.Env, "LISTEN_PID="+strconv.Itoa(os.Getpid()))
 	err := syscall.Exec(o.Path, o.Args, env)
 	return explainExec(o.Path, err)
+}
+
+// defaultSignals gives every signal that is ignored its default action. One that is caught becomes default at an exec, but
+// one that is ignored stays ignored (signal(7)): Python would never see the SIGINT that nohup or a background shell made
+// the daemon ignore. os/signal knows neither 32 nor 33, which the C library keeps for its threads.
+func defaultSignals() error {
+	// The kernel's struct sigaction on 64-bit Linux: handler, flags, restorer (where there is one), mask.
+	type action [4]uint64
+	const ignored, last, maskSize = 1, 64, 8
+	for sig := uintptr(1); sig <= last; sig++ {
+		var now, byDefault action
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&now)), maskSize, 0, 0)
+		if errno == 0 && now[0] == ignored {
+			_, _, errno = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&byDefault)), 0, maskSize, 0, 0)
+		}
+		if errno != 0 {
+			return fmt.Errorf("default action of signal %d: %w", sig, errno)
+		}
+	}
+	return nil
 }
 
 func (o *order) changeUser() error {
