@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -12,12 +14,10 @@ import (
 func (l *loader) environment() []string {
 	vars := make(map[string]string)
 	if path := l.path("env_file", l.f.EnvFile); path != "" {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			l.at("env_file", "env_file: %v", err)
-		}
-		if err := parseEnv(path, string(data), vars); err != nil {
-			l.list = append(l.list, err)
+		if data, err := readEnv(path); err != nil {
+			l.at("env_file", "env_file %s: %v", path, err)
+		} else if bad := parseEnv(path, string(data), vars); bad != nil {
+			l.list = append(l.list, bad)
 		}
 	}
 	for _, kv := range l.variables("env", l.f.Env) {
@@ -27,18 +27,44 @@ func (l *loader) environment() []string {
 	return sorted(vars)
 }
 
+// readEnv reads a file and nothing else: a pipe or a device might never end.
+func readEnv(path string) ([]byte, error) {
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, reason(err)
+	case !st.Mode().IsRegular():
+		return nil, errors.New("it is not a file")
+	case st.Size() > fileLimit:
+		return nil, fmt.Errorf("it has %d bytes; at most %d are read", st.Size(), fileLimit)
+	}
+	data, err := os.ReadFile(path)
+	return data, reason(err)
+}
+
+// reason is an error without the path, which the message has already.
+func reason(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
+
 func (l *loader) variables(key string, env map[string]string) []string {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		switch {
 		case !envName.MatchString(name):
 			l.at(key+"."+name, "%q is no name of an environment variable", name)
-		case strings.HasPrefix(name, "SUPERCTL_") || strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET":
+		case reserved(name):
 			l.at(key+"."+name, "%s is set by superctl itself", name)
-		case strings.ContainsRune(env[name], 0):
-			l.at(key+"."+name, "%s has a NUL byte", name)
 		}
 	}
 	return sorted(env)
+}
+
+func reserved(name string) bool {
+	return strings.HasPrefix(name, "SUPERCTL_") || strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET"
 }
 
 func sorted(env map[string]string) []string {
@@ -63,8 +89,14 @@ func parseEnv(path, text string, into map[string]string) *Error {
 		if !ok || !envName.MatchString(name) {
 			return &Error{path, n, 1, fmt.Sprintf("%q is not NAME=VALUE", line)}
 		}
-		if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') {
-			if value[len(value)-1] != value[0] {
+		switch {
+		case reserved(name):
+			return &Error{path, n, 1, name + " is set by superctl itself"}
+		case strings.ContainsRune(value, 0):
+			return &Error{path, n, 1, name + " has a NUL byte"}
+		}
+		if value != "" && (value[0] == '"' || value[0] == '\'') {
+			if len(value) == 1 || value[len(value)-1] != value[0] {
 				return &Error{path, n, 1, "a quote is not closed"}
 			}
 			value = value[1 : len(value)-1]

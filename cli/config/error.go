@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -72,18 +73,9 @@ func (p *problems) err() error {
 
 // decode reads the TOML into f and notes what is wrong with its form.
 func (p *problems) decode(data []byte, f *file) {
-	dec := toml.NewDecoder(strings.NewReader(string(data)))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(f)
-	var missing *toml.StrictMissingError
+	err := toml.Unmarshal(data, f)
 	var one *toml.DecodeError
 	switch {
-	case errors.As(err, &missing):
-		for i := range missing.Errors {
-			e := &missing.Errors[i]
-			line, column := e.Position()
-			p.list = append(p.list, &Error{p.file, line, column, unknownKey(e.Key())})
-		}
 	case errors.As(err, &one):
 		line, column := one.Position()
 		p.list = append(p.list, &Error{p.file, line, column, plain(one)})
@@ -95,20 +87,15 @@ func (p *problems) decode(data []byte, f *file) {
 // plain is the decoder's message without Go's names of types.
 func plain(e *toml.DecodeError) string {
 	msg := strings.TrimPrefix(e.Error(), "toml: ")
-	if _, goType, ok := strings.Cut(msg, "into a Go value of type "); ok {
-		goType, _, _ = strings.Cut(goType, " ")
-		_, goType, _ = strings.Cut("x "+goType, " ")
-		for has, word := range map[string]string{
-			"[]string": "a list of strings", "[][]string": "a list of lists of strings", "string": "a string", "*string": "a string, such as \"10s\"",
-			"int64": "a whole number", "*int64": "a whole number", "bool": "true or false", "*bool": "true or false",
-		} {
-			if goType == has {
-				return strings.Join(e.Key(), ".") + " must be " + word
-			}
-		}
-	}
 	if i := strings.Index(msg, "cannot decode TOML"); i >= 0 {
 		return strings.Join(e.Key(), ".") + ": " + expected(e.Key(), msg[i:])
+	}
+	if key := e.Key(); len(key) > 0 && strings.HasPrefix(msg, "cannot store an array table") {
+		name := strings.Join(key, ".")
+		if t := field(reflect.TypeFor[file](), key); t != nil && t.Kind() == reflect.Map {
+			return fmt.Sprintf("write [%s.NAME], in single brackets", name)
+		}
+		return fmt.Sprintf("write [%s], in single brackets", name)
 	}
 	return msg
 }
@@ -118,6 +105,9 @@ func expected(key []string, msg string) string {
 	t := field(reflect.TypeFor[file](), key)
 	if t == nil {
 		return msg
+	}
+	if t == reflect.TypeFor[*duration]() {
+		return `a duration is expected, such as "10s" or "5m"`
 	}
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -135,25 +125,24 @@ func expected(key []string, msg string) string {
 		}
 		return "a list of strings is expected"
 	default:
+		if named := key[0]; len(key) <= 2 && (named == "process" || named == "listen") {
+			return fmt.Sprintf("a table is expected: write [%s.NAME], and its keys below", named)
+		}
 		return "a table is expected"
 	}
 }
 
 // unknownKey suggests the key that was meant.
-func unknownKey(key []string) string {
-	name := strings.Join(key, ".")
-	t := reflect.TypeFor[file]()
-	if len(key) > 1 {
-		t = field(t, key[:len(key)-1])
-	}
+func unknownKey(path, known []string) string {
+	name, wrong := strings.Join(path, "."), strings.ToLower(path[len(path)-1])
 	best, score := "", 0.0
-	for _, known := range tags(t) {
-		if s := smetrics.JaroWinkler(key[len(key)-1], known, 0.7, 4); s > score {
-			best, score = known, s
+	for _, k := range known {
+		if s := smetrics.JaroWinkler(wrong, k, 0.7, 4); s > score {
+			best, score = k, s
 		}
 	}
 	if score < 0.75 {
-		return fmt.Sprintf("unknown key %q; here are: %s", name, strings.Join(tags(t), ", "))
+		return fmt.Sprintf("unknown key %q; there are: %s", name, strings.Join(known, ", "))
 	}
 	return fmt.Sprintf("unknown key %q; did you mean %q?", name, best)
 }
@@ -195,37 +184,58 @@ func tags(t reflect.Type) []string {
 	return list
 }
 
-// positions finds where each key and table of a file stands.
-func positions(data []byte) map[string]position {
-	where := make(map[string]position)
-	var p unstable.Parser
-	p.Reset(data)
-	table := ""
-	note := func(prefix string, e *unstable.Node) string {
-		var path []string
-		if prefix != "" {
-			path = append(path, prefix)
-		}
-		var pos position
-		for it := e.Key(); it.Next(); {
-			n := it.Node()
-			path = append(path, string(n.Data))
-			if start := p.Shape(n.Raw).Start; pos.line == 0 {
-				pos = position{start.Line, start.Column}
-			}
-		}
-		key := strings.Join(path, ".")
-		where[key] = pos
-		return key
-	}
-	for p.NextExpression() {
-		e := p.Expression()
+// read finds where each key and table of a file stands, and notes which are unknown (the decoder would take capitals for
+// small letters) and where there is a NUL byte, which ends a string for the kernel.
+func (p *problems) read(data []byte) {
+	p.where = make(map[string]position)
+	var parser unstable.Parser
+	parser.Reset(data)
+	var table []string
+	for parser.NextExpression() {
+		e := parser.Expression()
 		switch e.Kind { //nolint:exhaustive // only these have keys
 		case unstable.Table, unstable.ArrayTable:
-			table = note("", e)
+			table = p.key(&parser, nil, e)
 		case unstable.KeyValue:
-			note(table, e)
+			p.value(&parser, p.key(&parser, table, e), e.Value())
 		}
 	}
-	return where
+}
+
+// key notes where a key stands, and returns the whole path to it.
+func (p *problems) key(parser *unstable.Parser, table []string, e *unstable.Node) []string {
+	path := slices.Clone(table)
+	var pos position
+	for it := e.Key(); it.Next(); {
+		n := it.Node()
+		at := parser.Shape(n.Raw).Start
+		if pos.line == 0 {
+			pos = position{at.Line, at.Column}
+		}
+		known := tags(field(reflect.TypeFor[file](), path))
+		path = append(path, string(n.Data))
+		if len(known) > 0 && !slices.Contains(known, path[len(path)-1]) {
+			p.list = append(p.list, &Error{p.file, at.Line, at.Column, unknownKey(path, known)})
+		}
+	}
+	p.where[strings.Join(path, ".")] = pos
+	return path
+}
+
+func (p *problems) value(parser *unstable.Parser, path []string, v *unstable.Node) {
+	switch v.Kind { //nolint:exhaustive // the others hold no text
+	case unstable.String:
+		if bytes.IndexByte(v.Data, 0) >= 0 {
+			at := parser.Shape(v.Raw).Start
+			p.list = append(p.list, &Error{p.file, at.Line, at.Column, strings.Join(path, ".") + " has a NUL byte"})
+		}
+	case unstable.Array:
+		for it := v.Children(); it.Next(); {
+			p.value(parser, path, it.Node())
+		}
+	case unstable.InlineTable:
+		for it := v.Children(); it.Next(); {
+			p.value(parser, p.key(parser, path, it.Node()), it.Node().Value())
+		}
+	}
 }

@@ -2,26 +2,29 @@ package config
 
 // file is the TOML as it is written. Pointers tell what is absent from what is zero.
 type file struct {
-	App        string  `toml:"app"`
-	Releases   string  `toml:"releases"`
-	Current    string  `toml:"current"`
-	State      string  `toml:"state"`
-	Control    string  `toml:"control"`
-	Log        string  `toml:"log"`
-	Keep       *int64  `toml:"keep"`
-	Probation  *string `toml:"probation"`
-	Standby    *string `toml:"standby"`
-	Settle     *string `toml:"settle"`
-	Virtualenv *bool   `toml:"virtualenv"`
-	User       string  `toml:"user"`
-	Group      string  `toml:"group"`
-	EnvFile    string  `toml:"env_file"`
+	App        string    `toml:"app"`
+	Releases   string    `toml:"releases"`
+	Current    string    `toml:"current"`
+	State      string    `toml:"state"`
+	Control    string    `toml:"control"`
+	Log        string    `toml:"log"`
+	Keep       *int64    `toml:"keep"`
+	Probation  *duration `toml:"probation"`
+	Standby    *duration `toml:"standby"`
+	Settle     *duration `toml:"settle"`
+	Virtualenv *bool     `toml:"virtualenv"`
+	User       string    `toml:"user"`
+	Group      string    `toml:"group"`
+	EnvFile    string    `toml:"env_file"`
 
 	Listen  map[string]listenTable  `toml:"listen"`
 	Process map[string]processTable `toml:"process"`
 	Hooks   hooksTable              `toml:"hooks"`
 	Env     map[string]string       `toml:"env"`
 }
+
+// duration is a length of time as it is written, such as "10s".
+type duration string
 
 type listenTable struct {
 	Address string `toml:"address"`
@@ -37,11 +40,11 @@ type processTable struct {
 	Listen       []string          `toml:"listen"`
 	Instances    *int64            `toml:"instances"`
 	Strategy     string            `toml:"strategy"`
-	Drain        *string           `toml:"drain"`
+	Drain        *duration         `toml:"drain"`
 	StopSignal   string            `toml:"stop_signal"`
 	Notify       bool              `toml:"notify"`
-	StartTimeout *string           `toml:"start_timeout"`
-	ReadyAfter   *string           `toml:"ready_after"`
+	StartTimeout *duration         `toml:"start_timeout"`
+	ReadyAfter   *duration         `toml:"ready_after"`
 	Server       string            `toml:"server"`
 	User         string            `toml:"user"`
 	Group        string            `toml:"group"`
@@ -51,18 +54,18 @@ type processTable struct {
 }
 
 type healthTable struct {
-	Path         *string `toml:"path"`
-	Host         string  `toml:"host"`
-	Status       any     `toml:"status"` // a number, or a list of numbers
-	Contains     string  `toml:"contains"`
-	Timeout      *string `toml:"timeout"`
-	Interval     *string `toml:"interval"`
-	HealthyAfter *int64  `toml:"healthy_after"`
-	Protocol     string  `toml:"protocol"`
+	Path         *string   `toml:"path"`
+	Host         string    `toml:"host"`
+	Status       any       `toml:"status"` // a number, or a list of numbers
+	Contains     string    `toml:"contains"`
+	Timeout      *duration `toml:"timeout"`
+	Interval     *duration `toml:"interval"`
+	HealthyAfter *int64    `toml:"healthy_after"`
+	Protocol     string    `toml:"protocol"`
 }
 
 type hooksTable struct {
 	Before  [][]string `toml:"before"`
 	After   [][]string `toml:"after"`
-	Timeout *string    `toml:"timeout"`
+	Timeout *duration  `toml:"timeout"`
 }

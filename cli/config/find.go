@@ -17,6 +17,10 @@ const etc = "/etc/superctl"
 // Find finds the config file: --config or SUPERCTL_CONFIG, else --app or SUPERCTL_APP in /etc/superctl, else
 // ./superctl.toml, else the only file in /etc/superctl (DESIGN 8).
 func Find(file, app string, getenv func(string) string) (string, error) {
+	return find(file, app, getenv, etc)
+}
+
+func find(file, app string, getenv func(string) string, etc string) (string, error) {
 	if file == "" && app == "" {
 		file, app = getenv("SUPERCTL_CONFIG"), getenv("SUPERCTL_APP")
 	}

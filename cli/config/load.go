@@ -70,11 +70,12 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, &Error{File: path, Msg: err.Error()}
 	}
-	return parse(path, abs, data)
+	return parse(path, abs, data, os.Geteuid())
 }
 
-func parse(path, abs string, data []byte) (*Config, error) {
-	l := &loader{problems: problems{file: path, where: positions(data)}, c: &Config{Path: abs}}
+func parse(path, abs string, data []byte, euid int) (*Config, error) {
+	l := &loader{problems: problems{file: path}, c: &Config{Path: abs}, euid: euid}
+	l.read(data)
 	l.decode(data, &l.f)
 	if len(l.list) > 0 {
 		return nil, l.err()
@@ -93,8 +94,9 @@ func parse(path, abs string, data []byte) (*Config, error) {
 // loader turns a file into a Config and notes what cannot be.
 type loader struct {
 	problems
-	f file
-	c *Config
+	f    file
+	c    *Config
+	euid int
 }
 
 func (l *loader) top() {
@@ -124,6 +126,9 @@ func (l *loader) top() {
 	c.Virtualenv = f.Virtualenv == nil || *f.Virtualenv
 	c.User = l.user("user", f.User, f.Group)
 	c.Group = f.Group
+	if f.User == "" && f.Group != "" {
+		l.group("group", f.Group) // of the control socket alone
+	}
 }
 
 // path accepts an absolute path.
@@ -133,6 +138,7 @@ func (l *loader) path(key, path string) string {
 	}
 	if !filepath.IsAbs(path) {
 		l.at(key, "%s %q: write the whole path, from /", key, path)
+		return ""
 	}
 	return filepath.Clean(path)
 }
@@ -147,13 +153,13 @@ func (l *loader) number(key string, v *int64, otherwise, least, most int64) int6
 	return *v
 }
 
-func (l *loader) duration(key string, v *string, otherwise, least time.Duration) time.Duration {
+func (l *loader) duration(key string, v *duration, otherwise, least time.Duration) time.Duration {
 	if v == nil {
 		return otherwise
 	}
-	d, err := time.ParseDuration(*v)
+	d, err := time.ParseDuration(string(*v))
 	switch {
-	case err != nil && isNumber(*v):
+	case err != nil && isNumber(string(*v)):
 		l.at(key, "%s = %q: it needs a unit, such as %q", last(key), *v, *v+"s")
 	case err != nil:
 		l.at(key, `%s = %q is no duration: write "10s", "5m" or "1m30s"`, last(key), *v)
@@ -162,7 +168,7 @@ func (l *loader) duration(key string, v *string, otherwise, least time.Duration)
 	case d < 0:
 		l.at(key, "%s = %q: it cannot be negative", last(key), *v)
 	case d > longest:
-		l.at(key, "%s = %q: it cannot be longer than %s", last(key), *v, longest)
+		l.at(key, "%s = %q: it cannot be longer than 720h (30 days)", last(key), *v)
 	}
 	return d
 }
@@ -227,7 +233,11 @@ func (l *loader) processes() {
 	for _, name := range l.inOrder(slices.Collect(maps.Keys(l.f.Process))) {
 		p := l.process(name, l.f.Process[name])
 		for _, li := range p.Listen {
-			if other, ok := taken[li]; ok {
+			other, ok := taken[li]
+			switch {
+			case other == name:
+				l.at("process."+name+".listen", "listener %q is in the list twice", li)
+			case ok:
 				l.at("process."+name+".listen", "listener %q belongs to process.%s already: each process needs a listener of its own", li, other)
 			}
 			taken[li] = name
@@ -286,7 +296,14 @@ func (l *loader) process(name string, t processTable) Process {
 	if t.Server != "" && !slices.Contains(preset.Servers(), t.Server) {
 		l.at(key+".server", "server %q is not known: %s, or leave it out", t.Server, strings.Join(preset.Servers(), ", "))
 	}
-	p.User = l.user(key+".user", t.User, t.Group)
+	switch {
+	case t.User == "" && t.Group != "" && l.f.User == "":
+		l.at(key+".group", "group = %q: it needs a user, here or at the top", t.Group)
+	case t.User == "" && t.Group != "":
+		p.User = l.user(key+".group", l.f.User, t.Group)
+	default:
+		p.User = l.user(key+".user", t.User, t.Group)
+	}
 	p.NoFile = uint64(l.number(key+".nofile", t.NoFile, 0, 16, 1<<20))
 	p.Env = l.variables(key+".env", t.Env)
 	p.Health = l.health(key, t)
@@ -299,9 +316,12 @@ func (l *loader) command(key string, v any) []string {
 		l.at(key, `%s has no command: write command = "gunicorn shop.wsgi"`, key)
 	case string:
 		words, err := shellquote.Split(v)
-		if err != nil {
-			l.at(key+".command", "command: %v: quotes must come in pairs", err)
-		} else if len(words) == 0 {
+		switch {
+		case errors.Is(err, shellquote.UnterminatedEscapeError):
+			l.at(key+".command", "command: it ends with a backslash, which has nothing to quote")
+		case err != nil:
+			l.at(key+".command", "command: a quote is not closed")
+		case len(words) == 0 || words[0] == "":
 			l.at(key+".command", "the command is empty")
 		}
 		return words
@@ -310,11 +330,11 @@ func (l *loader) command(key string, v any) []string {
 		for i, w := range v {
 			word, ok := w.(string)
 			if !ok {
-				l.at(key+".command", "command: each word must be a string, and %v is not", w)
+				l.at(key+".command", "command: each word must be a string, and %#v is not", w)
 			}
 			words[i] = word
 		}
-		if len(words) == 0 {
+		if len(v) == 0 || v[0] == "" {
 			l.at(key+".command", "the command is empty")
 		}
 		return words
@@ -379,7 +399,7 @@ func (l *loader) statuses(key string, v any) []int {
 	for _, s := range list {
 		n, ok := s.(int64)
 		if !ok || n < 100 || n > 599 {
-			l.at(key, "status %v: write a number from 100 to 599, or a list of them", s)
+			l.at(key, "status %#v: write a number from 100 to 599, or a list of them", s)
 		}
 		out = append(out, int(n))
 	}

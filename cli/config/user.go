@@ -1,7 +1,6 @@
 package config
 
 import (
-	"os"
 	"os/user"
 	"strconv"
 
@@ -24,7 +23,7 @@ func (l *loader) user(key, name, group string) *User {
 			return nil
 		}
 	}
-	if os.Geteuid() != 0 && uid != os.Geteuid() {
+	if l.euid != 0 && uid != l.euid {
 		l.at(key, "user = %q: only a daemon that runs as root can start workers as somebody else; leave it out, and run the daemon as %s (User= of the unit)", name, name)
 	}
 	cred := worker.Credential{UID: uint32(uid), GID: uint32(gid)}

@@ -1,0 +1,84 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestTheConfigIsFoundInTheOrderThatTheReadmePromises(t *testing.T) {
+	one, two, none := t.TempDir(), t.TempDir(), t.TempDir()
+	for _, path := range []string{one + "/shop.toml", two + "/blog.toml", two + "/shop.toml"} {
+		touch(t, path)
+	}
+	here := t.TempDir()
+	touch(t, filepath.Join(here, "superctl.toml"))
+	for _, tt := range []struct {
+		name, dir, file, app, etc string
+		env                       map[string]string
+		want, err                 string
+	}{
+		{name: "--config", dir: here, etc: two, file: "x.toml", app: "blog", env: map[string]string{"SUPERCTL_CONFIG": "y.toml"}, want: "x.toml"},
+		{name: "--app", dir: here, etc: two, app: "blog", env: map[string]string{"SUPERCTL_CONFIG": "y.toml"}, want: two + "/blog.toml"},
+		{name: "SUPERCTL_CONFIG", dir: here, etc: two, env: map[string]string{"SUPERCTL_CONFIG": "y.toml", "SUPERCTL_APP": "blog"}, want: "y.toml"},
+		{name: "SUPERCTL_APP", dir: here, etc: two, env: map[string]string{"SUPERCTL_APP": "blog"}, want: two + "/blog.toml"},
+		{name: "./superctl.toml", dir: here, etc: two, want: "superctl.toml"},
+		{name: "the only one", dir: none, etc: one, want: one + "/shop.toml"},
+		{name: "one of two", dir: none, etc: two, err: "which app? " + two + " has blog, shop: say --app NAME"},
+		{name: "none", dir: none, etc: none, err: noConfig},
+		{name: "no directory", dir: none, etc: none + "/etc", err: noConfig},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Chdir(tt.dir)
+			got, err := find(tt.file, tt.app, func(name string) string { return tt.env[name] }, tt.etc)
+			if got != tt.want || (err == nil) != (tt.err == "") || (err != nil && err.Error() != tt.err) {
+				t.Errorf("found %q, %v; not %q, %s", got, err, tt.want, tt.err)
+			}
+		})
+	}
+}
+
+func TestTheRunningDaemonIsFoundWhateverHasBecomeOfItsConfig(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", "/run/test:/run/other")
+	dir := t.TempDir()
+	for _, tt := range []struct{ name, text, want string }{
+		{"whole", "app = \"blog\"\ncontrol = \"/run/blog/c.sock\"\n", "/run/blog/c.sock"},
+		{"without control", "app = \"blog\"\n", "/run/test/blog.sock"},
+		{"with an unknown key", "app = \"blog\"\nzzz = 1\n", "/run/test/blog.sock"},
+		{"broken", "app = \"blog\"\n[", "/run/test/shop.sock"},
+		{"of a wrong type", "app = 3\n", "/run/test/shop.sock"},
+		{"empty", "", "/run/test/shop.sock"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(dir, "shop.toml")
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got := Control(path); got != tt.want {
+				t.Errorf("it is looked for at %s, not %s", got, tt.want)
+			}
+		})
+	}
+	if got := Control(dir + "/gone.toml"); got != "/run/test/gone.sock" {
+		t.Errorf("without a config it is looked for at %s", got)
+	}
+}
+
+func TestSystemdsDirectoriesComeBeforeAllDefaults(t *testing.T) {
+	env := func(name string) string {
+		return map[string]string{"STATE_DIRECTORY": "/var/lib/a:/var/lib/b", "RUNTIME_DIRECTORY": "/run/a:/run/b"}[name]
+	}
+	if got := defaultState("shop", env); got != "/var/lib/a" {
+		t.Errorf("state is %s", got)
+	}
+	if got := defaultControl("shop", env); got != "/run/a/shop.sock" {
+		t.Errorf("control is %s", got)
+	}
+}
+
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
