@@ -23,7 +23,9 @@ func (c *command) daemonCommand() *cli.Command {
 		Description: `Runs in the foreground, for systemd (superctl@.service) or a container. It starts the release that was live
 last, else the one that the current link points to; without either it waits for a switch.
 
-SIGTERM lets the workers finish and ends (a second one hurries), SIGHUP reloads, SIGUSR1 reopens the log file.`,
+SIGTERM lets the workers finish and ends (a second one hurries), SIGHUP reloads, SIGUSR1 reopens the log file,
+SIGUSR2 upgrades. When systemd restarts the service, the workers go on and the next daemon adopts them.`,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "dry-run", Usage: "read the config and the state as a start would, and start nothing"}},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
@@ -31,6 +33,9 @@ SIGTERM lets the workers finish and ends (a second one hurries), SIGHUP reloads,
 			path, err := configPath(cc)
 			if err != nil {
 				return err
+			}
+			if cc.Bool("dry-run") {
+				return c.dryRun(path)
 			}
 			return runDaemon(path, c.stderr)
 		},

@@ -114,7 +114,7 @@ func (c *command) app() *cli.App {
 		},
 		Commands: []*cli.Command{
 			c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
-			c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.daemonCommand(),
+			c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
 		},
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() > 0 {

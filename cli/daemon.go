@@ -12,11 +12,13 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
 
 	"superctl/cli/config"
+	"superctl/cli/handover"
+	"superctl/cli/systemd"
 	"superctl/releases"
 	"superctl/socket"
 	"superctl/supervisor"
@@ -24,52 +26,124 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// runDaemon is `superctl daemon`: it joins all packages, and returns when everything that it started has ended.
+// askTime is how long systemd and a daemon that leaves may take for their last words.
+const askTime = 2 * time.Second
+
+// daemon is `superctl daemon`: it joins all packages.
+type daemon struct {
+	config    *config.Config
+	log       *zap.Logger
+	out       *logs
+	lock      *os.File
+	complaint string // about the config, for status
+	kept      *descriptors
+	renewal   *handover.Upgrader
+	s         *supervisor.Supervisor
+	api       *control.Server
+}
+
+// runDaemon returns when everything that it started has ended, or when another daemon has it.
 func runDaemon(path string, stderr io.Writer) error {
+	renewal, err := handover.New()
+	if err != nil {
+		return err
+	}
+	d := &daemon{renewal: renewal}
+	if err := d.open(path, stderr); err != nil {
+		return err
+	}
+	api, err := d.listen()
+	if err != nil {
+		return err
+	}
+	d.api = api
+	return d.run()
+}
+
+// open makes everything but the control socket; nothing is started yet.
+func (d *daemon) open(path string, stderr io.Writer) error {
 	inherited, err := socket.Inherit()
 	if err != nil {
 		return err
 	}
-	c, err := config.Load(path)
-	if err != nil {
-		return &usageError{err}
+	d.kept = &descriptors{handed: d.renewal, stored: inherited}
+	c, broken := loadOrKept(path)
+	if c == nil {
+		return broken
 	}
-	if _, err := releases.Open(c.Releases, c.Current); err != nil {
+	d.config = c
+	if _, err := releases.Open(c.Releases, c.Current); err != nil && broken == nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	lock, err := lockState(c.State)
-	if err != nil {
+	if d.lock, err = d.takeLock(); err != nil {
 		return err
 	}
-	defer lock.Close() //nolint:errcheck // its end is the lock's
-	out, err := openLogs(c.App, c.Log, stderr)
-	if err != nil {
+	if d.out, err = openLogs(c.App, c.Log, stderr); err != nil {
 		return err
 	}
-	log := out.logger()
+	d.log = d.out.logger()
+	if broken != nil {
+		d.complaint = "the config cannot be read, and the one that was read last is used: " + broken.Error()
+		d.log.Error(d.complaint)
+	} else if err := keep(c); err != nil {
+		return err
+	}
 	for _, w := range c.Warnings {
-		log.Warn(w, zap.String("config", path))
+		d.log.Warn(w, zap.String("config", path))
 	}
-	gates, err := makeGates(c, inherited, earlierDaemons(c.App))
+	sockets := d.kept.sockets()
+	gates, err := makeGates(c, sockets, earlierDaemons(c.App))
 	if err != nil {
 		return err
 	}
+	d.s = supervisor.New(d.options(path, gates))
+	return nil
+}
+
+// options joins the packages.
+func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
+	c := d.config
 	plans := &planner{path: path, running: c}
 	store := &releases.Store{Dir: c.Releases, Current: c.Current}
 	history := releases.History{Path: historyPath(c)}
-	s := supervisor.New(supervisor.Options{
-		App: c.App, Version: version(), State: c.State, Notify: filepath.Join(filepath.Dir(c.Control), c.App+".notify"),
+	opt := supervisor.Options{
+		Complaint: d.complaint,
+		App:       c.App, Version: version(), State: c.State, Notify: filepath.Join(filepath.Dir(c.Control), c.App+".notify"),
 		Gates: gates, Resolve: plans.resolve,
 		Point:  func(r supervisor.Release) error { return store.Point(r.Path) },
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
-		Say:    func(text string) { tell(log, "STATUS="+text) },
-		Sink:   out.sink(), Fault: faults(), Log: log,
-	})
-	api, err := control.Listen(c.Control, controlGroup(c), s)
-	if err != nil {
-		return err
+		Say:    func(text string) { d.tell("STATUS=" + text) },
+		Sink:   d.out.sink(), Fault: faults(), Log: d.log,
+		Inherited: d.kept.take, Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
 	}
-	return (&run{s: s, api: api, out: out, log: log}).until()
+	if store := systemd.OpenStore(); store != nil {
+		opt.Store, opt.Stored = store, d.kept.names()
+	}
+	if every := systemd.WatchdogInterval(); every > 0 {
+		opt.Beat, opt.BeatEvery = func() { d.tell("WATCHDOG=1") }, every
+	}
+	if os.Getpid() != 1 { // the end of process 1 is the end of all
+		opt.Renew = supervisor.Renew{Check: d.checkNew(path), HandOver: d.handOver}
+	}
+	return opt
+}
+
+// listen opens the control socket, or goes on with the one of the daemon before.
+func (d *daemon) listen() (*control.Server, error) {
+	if fd, ok := d.kept.take(controlName); ok {
+		api, err := control.Inherit(fd, d.config.Control, d.s)
+		if !errors.Is(err, control.ErrElsewhere) {
+			return api, err
+		}
+	}
+	return control.Listen(d.config.Control, controlGroup(d.config), d.s)
+}
+
+func (d *daemon) useControl(f func(fd int) error) error {
+	if d.api == nil {
+		return errors.New("the control socket is not open yet")
+	}
+	return d.api.Descriptor(f)
 }
 
 func historyPath(c *config.Config) string { return filepath.Join(c.State, "history.jsonl") }
@@ -93,84 +167,126 @@ func earlierDaemons(app string) func(pid int) bool {
 }
 
 // tell tells systemd, if it listens.
-func tell(log *zap.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("notify systemd", zap.Error(err))
+func (d *daemon) tell(state string) {
+	if err := systemd.Notify(state); err != nil {
+		d.log.Warn("notify systemd", zap.Error(err))
 	}
 }
 
-// run is the daemon while it runs.
-type run struct {
-	s   *supervisor.Supervisor
-	api *control.Server
-	out *logs
-	log *zap.Logger
-}
-
-// until runs everything until a signal ends it. The first part to end stops all, and all are waited for.
-func (r *run) until() error {
+// run runs everything until a signal ends it. The first part to end stops all, and all are waited for; but a daemon that
+// leaves its workers to the next one waits for nothing that goes on.
+func (d *daemon) run() error {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	var parts sync.WaitGroup
-	defer parts.Wait()
-	defer stop()
-
 	serving, stopServing := context.WithCancel(context.Background())
 	defer stopServing()
-	ended := make(chan error, 2)
-	parts.Go(func() {
-		err := r.s.Run(ctx)
-		stopServing() // to the last, so that status can tell how the end goes
-		ended <- err
-	})
-	parts.Go(func() { ended <- r.api.Serve(serving) })
+	var parts sync.WaitGroup
+	ended := make(chan error, 1)
+	served := make(chan error, 1)
+	go func() { ended <- d.s.Run(ctx) }()
+	go func() { served <- d.api.Serve(serving) }()
 	if os.Getpid() == 1 {
 		parts.Go(func() { worker.ReapOrphans(serving) })
 	}
-	started := r.s.Started()
+	adopted, started := d.s.Adopted(), d.s.Started()
 	for stopping := false; ; {
 		select {
+		case <-adopted:
+			adopted = nil
+			if err := d.inCharge(); err != nil {
+				return err
+			}
 		case <-started:
 			started = nil
-			tell(r.log, daemon.SdNotifyReady)
-			r.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", version()))
+			d.tell("READY=1")
+			d.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", version()))
 		case sig := <-signals:
-			switch sig {
-			case syscall.SIGHUP:
-				parts.Go(r.reload)
-			case syscall.SIGUSR1:
-				if err := r.out.Reopen(); err != nil {
-					r.log.Error("reopen the log", zap.Error(err))
-				}
-			default:
-				if stopping {
-					r.log.Warn("asked to stop a second time: what still runs is killed")
-					parts.Go(r.s.Hurry)
-					continue
-				}
-				stopping = true
-				r.log.Info("stopping: the workers finish what they have", zap.Stringer("signal", sig))
-				tell(r.log, daemon.SdNotifyStopping)
-				stop()
+			if sig != syscall.SIGTERM && sig != syscall.SIGINT {
+				parts.Go(func() { d.obey(sig) })
+				continue
 			}
-		case err := <-ended:
+			if stopping {
+				d.log.Warn("asked to stop a second time: what still runs is killed")
+				parts.Go(d.s.Hurry)
+				continue
+			}
+			stopping = true
+			d.tell("STOPPING=1")
+			parts.Go(func() { d.end(sig, stop) })
+		case err := <-served:
 			stop()
-			err = errors.Join(err, <-ended)
+			return errors.Join(err, <-ended)
+		case err := <-ended:
+			if d.s.Left() {
+				d.api.Keep()
+			}
+			stopServing() // to the last, so that status can tell how the end goes
+			err = errors.Join(err, <-served)
+			if !d.s.Left() {
+				parts.Wait()
+			}
 			return err
 		}
 	}
 }
 
-// reload is SIGHUP.
-func (r *run) reload() {
-	out, err := r.s.Change(context.Background(), supervisor.Request{Kind: supervisor.Reload, Who: "SIGHUP"}, func(supervisor.Event) {})
+// inCharge is the moment from which on the daemon before this one, if it is there, is not needed any more.
+func (d *daemon) inCharge() error {
+	if err := d.kept.close(); err != nil {
+		d.log.Error("close what an earlier daemon has left", zap.Error(err))
+	}
+	if d.renewal.HasParent() {
+		// Before that daemon ends: systemd would take its end for the end of the service (NotifyAccess=all).
+		d.tell("MAINPID=" + strconv.Itoa(os.Getpid()) + "\nREADY=1")
+		ctx, cancel := context.WithTimeout(context.Background(), askTime)
+		defer cancel()
+		if err := systemd.Barrier(ctx); err != nil {
+			d.log.Warn("tell systemd that this is the main process now", zap.Error(err))
+		}
+	}
+	return d.renewal.Ready()
+}
+
+// obey does what a signal asks for, beside the main loop.
+func (d *daemon) obey(sig os.Signal) {
+	req := supervisor.Request{Kind: supervisor.Reload, Who: "SIGHUP"}
+	switch sig {
+	case syscall.SIGUSR1:
+		if err := d.out.Reopen(); err != nil {
+			d.log.Error("reopen the log", zap.Error(err))
+		}
+		return
+	case syscall.SIGUSR2:
+		req = supervisor.Request{Kind: supervisor.Upgrade, Who: "SIGUSR2"}
+	}
+	out, err := d.s.Change(context.Background(), req, func(supervisor.Event) {})
 	switch {
 	case err != nil:
-		r.log.Error("reload refused", zap.Error(err))
+		d.log.Error(string(req.Kind)+" refused", zap.Error(err))
 	case out.Result != supervisor.Done:
-		r.log.Error("reload failed", zap.String("outcome", string(out.Result)), zap.String("error", out.Error), zap.Strings("log", out.Log))
+		d.log.Error(string(req.Kind)+" failed", zap.String("outcome", string(out.Result)), zap.String("error", out.Error), zap.Strings("log", out.Log))
 	}
+}
+
+// end ends everything, or leaves it to the daemon that systemd is about to start.
+func (d *daemon) end(sig os.Signal, stop func()) {
+	intent := systemd.Stop
+	if sig == syscall.SIGTERM {
+		ctx, cancel := context.WithTimeout(context.Background(), askTime)
+		defer cancel()
+		var err error
+		if intent, err = systemd.AskIntent(ctx); err != nil {
+			d.log.Warn("whether this is a stop or a restart cannot be found out; taken for a stop", zap.Error(err))
+		}
+	}
+	if intent == systemd.Restart {
+		d.log.Info("leaving: the workers go on, for the next daemon", zap.Stringer("signal", sig))
+		d.s.Leave()
+		return
+	}
+	d.log.Info("stopping: the workers finish what they have", zap.Stringer("signal", sig))
+	stop()
 }

@@ -29,14 +29,27 @@ func lockState(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("a daemon for this app runs already%s; it goes on untouched (superctl status shows it)",
 			pidText(string(holder))), f.Close())
 	}
-	err = f.Truncate(0)
-	if err == nil {
-		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
+	return f, signLock(f)
+}
+
+// takeLock locks the state directory, or goes on with the lock of the daemon that hands over: it belongs to the open file,
+// which both have (flock(2)).
+func (d *daemon) takeLock() (*os.File, error) {
+	fd, ok := d.kept.take(lockName)
+	if !ok {
+		return lockState(d.config.State)
 	}
+	f := os.NewFile(uintptr(fd), filepath.Join(d.config.State, "lock"))
+	return f, signLock(f)
+}
+
+// signLock writes into the lock whose it is.
+func signLock(f *os.File) error {
+	_, err := f.WriteAt([]byte(fmt.Sprintf("%-20d\n", os.Getpid())), 0)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("write lock %s: %w", path, err), f.Close())
+		return errors.Join(fmt.Errorf("write lock: %w", err), f.Close())
 	}
-	return f, nil
+	return nil
 }
 
 func pidText(holder string) string {

@@ -31,8 +31,8 @@ type planner struct {
 
 // resolve is the supervisor's Resolve.
 func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
-	c, err := config.Load(p.path)
-	if err != nil {
+	c, err := loadOrKept(p.path)
+	if err != nil && (c == nil || !t.Starting()) {
 		return supervisor.Plan{}, err
 	}
 	if err := p.sameListeners(c); err != nil {
@@ -82,6 +82,7 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 		return store.Get(t.Previous.Path)
 	case supervisor.Reload, supervisor.Restart:
 		return store.Get(t.Live.Path)
+	default:
 	}
 	// A daemon starts: what was live, else what `current` points to.
 	if t.Live != nil {

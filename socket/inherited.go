@@ -57,6 +57,31 @@ func (in *Inherited) Take(name string) (fds []int) {
 	return fds
 }
 
+// Give adds a descriptor that has come another way, as from the daemon before this one.
+func (in *Inherited) Give(name string, fd int) { in.named = append(in.named, named{name, fd}) }
+
+// Each calls f for each descriptor that is left; they stay.
+func (in *Inherited) Each(f func(name string, fd int)) {
+	for _, n := range in.named {
+		f(n.name, n.fd)
+	}
+}
+
+// CloseThose closes the descriptors that nobody took and whose names are chosen.
+func (in *Inherited) CloseThose(chosen func(name string) bool) error {
+	drop := &Inherited{}
+	keep := in.named[:0]
+	for _, n := range in.named {
+		if chosen(n.name) {
+			drop.named = append(drop.named, n)
+		} else {
+			keep = append(keep, n)
+		}
+	}
+	in.named = keep
+	return drop.Close()
+}
+
 // Names is the name of each descriptor that is left, in the order in which they came.
 func (in *Inherited) Names() (names []string) {
 	if in == nil {

@@ -31,6 +31,9 @@ func (s *Supervisor) recover() error {
 			return err
 		}
 	}
+	if err := s.os.sweep(s.mark(), s.knows); err != nil {
+		return err
+	}
 	s.adoptListeners(st.Listeners)
 	if err := s.adoptLive(&st); err != nil {
 		return err
@@ -44,6 +47,18 @@ func (s *Supervisor) recover() error {
 	return s.clearOutputs()
 }
 
+// knows tells whether a process with that tag is a worker's that was adopted.
+func (s *Supervisor) knows(tag string) bool {
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			if in.w != nil && in.w.Tag() == tag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // adoptGeneration rebuilds a generation around those of its workers that still run.
 func (s *Supervisor) adoptGeneration(gs *generationState) error {
 	s.next = max(s.next, gs.ID+1)
@@ -53,7 +68,7 @@ func (s *Supervisor) adoptGeneration(gs *generationState) error {
 	}
 	for i := range gs.Workers {
 		ws := &gs.Workers[i]
-		w, err := s.os.adopt(*ws)
+		w, err := s.adoptWorker(g.id, ws)
 		if err != nil && !errors.Is(err, worker.ErrGone) {
 			return fmt.Errorf("adopt worker %s.%d (pid %d): %w", ws.Process, ws.Instance, ws.PID, err)
 		}
@@ -67,12 +82,49 @@ func (s *Supervisor) adoptGeneration(gs *generationState) error {
 		if p != nil && !gs.Private {
 			s.adoptInstance(g, p, ws, w)
 		}
+		s.dropInherited(outputName(g.id, ws.Process, ws.Instance)) // it has kept the pipe alive until it was opened by its path
 	}
 	if gs.Private || !slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil }) && gs.State != Live {
 		return nil // nothing of it runs
 	}
 	s.generations[g.id] = g
 	return nil
+}
+
+// adoptWorker takes over one worker. The reason of one that has ended meanwhile says how, where that is known.
+func (s *Supervisor) adoptWorker(gen int, ws *workerState) (process, error) {
+	pidfd := s.takeInherited(workerName(gen, ws.Process, ws.Instance))
+	if ws.PID == 0 {
+		if pidfd >= 0 {
+			_ = unix.Close(pidfd) // it was for reading only
+		}
+		return nil, worker.ErrGone
+	}
+	w, err := s.os.adopt(*ws, pidfd)
+	if errors.Is(err, worker.ErrGone) {
+		ws.Reason = "ended while no daemon was there"
+		var gone *worker.GoneError
+		if errors.As(err, &gone) {
+			ws.Reason += ": " + gone.Exit.String()
+		}
+	}
+	return w, err
+}
+
+// takeInherited is the descriptor that an earlier daemon has handed over under that name, or -1.
+func (s *Supervisor) takeInherited(name string) int {
+	if s.opt.Inherited != nil {
+		if fd, ok := s.opt.Inherited(name); ok {
+			return fd
+		}
+	}
+	return -1
+}
+
+func (s *Supervisor) dropInherited(name string) {
+	if fd := s.takeInherited(name); fd >= 0 {
+		_ = unix.Close(fd) // it was for reading only
+	}
 }
 
 func (g *generation) process(name string) *Process {
@@ -91,17 +143,20 @@ func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w
 		tail: worker.NewTail(tailLines),
 	}
 	g.instances = append(g.instances, in)
+	in.pid.Store(int64(ws.PID))
+	if ws.Output != "" {
+		if err := s.readOutput(in, ws.Output); err != nil {
+			s.log.Error("open the output of an adopted worker", append(s.fields(in), zap.Error(err))...)
+		}
+	}
 	if w == nil {
 		if ws.PID != 0 {
-			in.reason = "ended while no daemon was there"
+			s.log.Warn("worker ended", append(s.fields(in), zap.String("reason", ws.Reason))...)
 		}
+		s.letGo(in) // once its last words are read
 		return
 	}
 	in.w, in.born, in.turn = w, ws.Since, 1
-	in.pid.Store(int64(w.PID()))
-	if err := s.readOutput(in, ws.Output); err != nil {
-		s.log.Error("open the output of an adopted worker", append(s.fields(in), zap.Error(err))...)
-	}
 	s.watch(in, in.turn, w)
 	s.log.Info("worker adopted", s.fields(in)...)
 	switch {
@@ -171,10 +226,8 @@ func stillThere(members []memberState, found map[uint64]int) []memberState {
 
 // findListener finds a descriptor of a listener that an earlier daemon bound.
 func (s *Supervisor) findListener(name string, m memberState) (int, bool) {
-	if s.opt.Inherited != nil {
-		if fd, ok := s.opt.Inherited(listenerName(name, m)); ok {
-			return fd, true
-		}
+	if fd := s.takeInherited(listenerName(name, m)); fd >= 0 {
+		return fd, true
 	}
 	for _, g := range s.generations {
 		for _, in := range g.instances {

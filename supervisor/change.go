@@ -54,6 +54,9 @@ func (e *overtakenError) Error() string { return "rolled back by " + e.who + " d
 // the cutover the change is aborted, after it the change goes on to its end. The error is a *BusyError or a *RefusedError:
 // nothing was begun.
 func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
+	if req.Kind == Upgrade {
+		return s.upgrade(ctx, req, emit)
+	}
 	var c, busy *change
 	var err error
 	if stopped := s.do(func() { c, busy, err = s.begin(req) }); stopped != nil {
@@ -176,6 +179,7 @@ func (c *change) run() {
 			c.s.last = c.outcome
 		}
 		c.s.dirty = true
+		c.s.checkStore()
 	})
 	close(c.events)
 	close(c.done)

@@ -91,7 +91,7 @@ func (w *world) start(spec worker.Spec) (process, error) {
 }
 
 // adopt finds a worker that an earlier supervisor started.
-func (w *world) adopt(ws workerState) (process, error) {
+func (w *world) adopt(ws workerState, _ int) (process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.procs {
@@ -159,6 +159,9 @@ func (o fakeOutput) Run(ctx context.Context, line func(worker.Line)) error {
 }
 func (o fakeOutput) Drain() error { return nil }
 func (o fakeOutput) Close() error { return nil }
+
+func (fakeOutput) Descriptor(f func(int) error) error  { return f(1) }
+func (p *fakeProc) Descriptor(f func(int) error) error { return f(1) }
 
 // fakeGate counts what a real gate would do, and lets health checks reach the workers of a generation.
 type fakeGate struct {
@@ -321,6 +324,7 @@ func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
 			return w.hooks(ctx, c)
 		},
 		adopt: w.adopt,
+		sweep: func(string, func(string) bool) error { return nil },
 		end:   func(workerState) error { return nil },
 	}
 	ctx, cancel := context.WithCancel(context.Background())

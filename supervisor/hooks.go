@@ -38,7 +38,7 @@ func (c *change) hook(ctx context.Context, argv, env []string) error {
 	defer cancel()
 	tail := worker.NewTail(tailLines)
 	step := c.stepNow()
-	err := c.s.os.run(ctx, worker.Command{Args: argv, Env: env, Dir: h.Dir, User: h.User}, func(line string) {
+	err := c.s.os.run(ctx, worker.Command{Args: argv, Env: env, Dir: h.Dir, User: h.User, Mark: c.s.mark()}, func(line string) {
 		tail.Add([]byte(line))
 		c.emit(Event{Type: "output", Step: step, Detail: line})
 	})

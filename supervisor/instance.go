@@ -40,11 +40,14 @@ type instance struct {
 	reason   string
 	says     string // newest STATUS=
 
-	tail    *worker.Tail
-	pid     atomic.Int64 // for the lines that are read beside the owner
+	tail     *worker.Tail
+	pid      atomic.Int64 // for the lines that are read beside the owner
+	spawning bool         // between its start and the moment when its pid is known
+
 	out     output
 	outPath string
-	mute    context.CancelFunc // ends the reading of out
+	mute    context.CancelCauseFunc // ends the reading of out: for good, or with errPaused
+	read    chan struct{}           // closed when the reading has ended
 }
 
 func (in *instance) String() string { return fmt.Sprintf("%s.%d", in.proc.Name, in.index) }
@@ -109,6 +112,7 @@ func (s *Supervisor) spawn(in *instance) {
 		spec, err = s.spec(in)
 	}
 	turn := in.turn
+	in.spawning = true
 	if err != nil {
 		s.beside(func() { s.post(func() { s.begun(in, turn, nil, err) }) })
 		return
@@ -121,6 +125,7 @@ func (s *Supervisor) spawn(in *instance) {
 
 // begun takes the result of a start.
 func (s *Supervisor) begun(in *instance, turn int, w process, err error) {
+	in.spawning = false
 	if err != nil {
 		in.reason = "could not be started: " + err.Error()
 		s.over(in)
@@ -310,7 +315,16 @@ func (s *Supervisor) letGo(in *instance) {
 	}
 	mute := in.mute
 	in.out, in.mute, in.outPath = nil, nil, ""
-	mute()
+	mute(nil)
+}
+
+// errPaused ends the reading of a pipe that is to be read on, by the next daemon or after all by this one.
+var errPaused = errors.New("paused")
+
+// pause stops the reading of an instance's pipe, and waits until it has stopped.
+func (in *instance) pause() {
+	in.mute(errPaused)
+	<-in.read
 }
 
 // openOutput makes the pipe that all workers of the instance write to, and reads it until the instance is released.
@@ -327,26 +341,37 @@ func (s *Supervisor) readOutput(in *instance, path string) error {
 	if err != nil {
 		return err
 	}
-	in.outPath = path
-	ctx, mute := context.WithCancel(context.Background())
-	in.out, in.mute = out, mute
+	in.out, in.outPath = out, path
+	s.read(in)
+	return nil
+}
+
+// read reads an instance's pipe until it is released or paused.
+func (s *Supervisor) read(in *instance) {
+	ctx, mute := context.WithCancelCause(context.Background())
+	ended := make(chan struct{})
+	in.mute, in.read = mute, ended
+	out := in.out
 	from := LogLine{Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: in.proc.Name, Instance: in.index}
 	tail := in.tail
 	s.beside(func() {
+		defer close(ended)
 		err := out.Run(ctx, func(l worker.Line) {
 			tail.Add(l.Text)
 			line := from
 			line.Time, line.PID, line.Text = time.Now(), int(in.pid.Load()), string(l.Text)
 			s.book.add(line)
 		})
-		if err := out.Close(); err != nil {
-			s.log.Error("close worker output", zap.Error(err))
-		}
 		if err != nil {
 			s.log.Error("read worker output", zap.String("process", from.Process), zap.Int("generation", from.Generation), zap.Error(err))
 		}
+		if errors.Is(context.Cause(ctx), errPaused) {
+			return
+		}
+		if err := out.Close(); err != nil {
+			s.log.Error("close worker output", zap.Error(err))
+		}
 	})
-	return nil
 }
 
 // spec says what to start for the instance.
@@ -355,6 +380,7 @@ func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 	spec := worker.Spec{
 		App: s.opt.App, Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: p.Name, Instance: in.index,
 		Command: p.Command, Env: p.Env, Dir: p.Dir, User: p.User, Notify: s.opt.Notify, Output: in.outPath, NoFile: p.NoFile, HideListen: p.HideListen,
+		Mark: s.mark(),
 	}
 	for _, name := range p.Listen {
 		gate := in.gen.gates[name]

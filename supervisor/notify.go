@@ -13,10 +13,11 @@ func (s *Supervisor) listenNotify() (func(), error) {
 	if s.opt.Notify == "" {
 		return func() {}, nil
 	}
-	n, err := worker.ListenNotify(s.opt.Notify)
+	n, err := worker.ListenNotify(s.opt.Notify, s.takeInherited(notifyName))
 	if err != nil {
 		return nil, err
 	}
+	s.notify = n
 	ctx, cancel := context.WithCancel(context.Background())
 	s.beside(func() {
 		if err := n.Run(ctx, func(m worker.Message) { s.post(func() { s.told(m) }) }); err != nil {

@@ -14,6 +14,7 @@ const (
 	Rollback Kind = "rollback" // to the release that was live before
 	Reload   Kind = "reload"   // the same release, the config read anew
 	Restart  Kind = "restart"  // the workers of one process, from the live generation's plan
+	Upgrade  Kind = "upgrade"  // of the daemon itself; the workers are not touched
 )
 
 // Request asks for one change.

@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,6 +65,12 @@ type workerState struct {
 	Output    string        `json:"output"`
 }
 
+// mark is what everything that a supervisor of this state directory starts carries in its environment.
+func (s *Supervisor) mark() string {
+	sum := sha256.Sum256([]byte(s.opt.State))
+	return s.opt.App + "-" + hex.EncodeToString(sum[:4])
+}
+
 func (s *Supervisor) statePath() string { return filepath.Join(s.opt.State, "state.json") }
 
 // save writes the state file: complete or not at all, and durable.
@@ -123,6 +131,12 @@ func (s *Supervisor) members() map[string][]memberState {
 	return all
 }
 
+// CheckState tells whether a daemon of this version can go on with the state file that is there.
+func (s *Supervisor) CheckState() error {
+	_, err := s.load()
+	return err
+}
+
 // load reads the state file; no file is an empty state, and anything else that cannot be understood is refused.
 func (s *Supervisor) load() (state, error) {
 	st := state{Next: 1}
@@ -161,7 +175,7 @@ func endEarlier(ws workerState) error {
 	if ws.PID == 0 {
 		return nil
 	}
-	w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag)
+	w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag, -1)
 	if errors.Is(err, worker.ErrGone) {
 		return worker.KillTagged(ws.Tag)
 	}

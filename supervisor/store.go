@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"strconv"
 
 	"go.uber.org/zap"
 )
@@ -10,9 +11,21 @@ import (
 type Store interface {
 	Put(name string, fd int) error
 	Remove(name string) error
+	// Check finds out whether it holds the number of descriptors that it was given; a store that is full says nothing.
+	Check(want int) error
 }
 
-// listenerName is the name of a listener's descriptor for the next daemon (DESIGN 10).
+// Descriptor is one that the next daemon needs, under the name by which it finds it (DESIGN 10).
+type Descriptor struct {
+	Name string
+	ID   string                           // what it is: something else under the same name has another
+	Use  func(f func(fd int) error) error // hands it to f, which must not keep it
+}
+
+// notifyName is the name of the socket on which workers say READY=1.
+const notifyName = "notify"
+
+// listenerName is the name of a listener's descriptor for the next daemon.
 func listenerName(listener string, m memberState) string {
 	if m.Gen == 0 {
 		return fmt.Sprintf("listener/%s/spare%d", listener, m.Inode)
@@ -20,16 +33,52 @@ func listenerName(listener string, m memberState) string {
 	return fmt.Sprintf("listener/%s/g%d", listener, m.Gen)
 }
 
-// Descriptors is the one set of named descriptors that the next daemon needs.
-func (s *Supervisor) descriptors() map[string]int {
-	all := make(map[string]int)
+// workerName is the name of a worker's pidfd.
+func workerName(gen int, process string, index int) string {
+	return fmt.Sprintf("worker/g%d/%s/%d", gen, process, index)
+}
+
+// outputName is the name of an instance's pipe. As long as somebody has it open, what a worker wrote last is not lost.
+func outputName(gen int, process string, index int) string {
+	return fmt.Sprintf("log/g%d/%s/%d", gen, process, index)
+}
+
+// descriptors is the one set of named descriptors that the next daemon needs.
+func (s *Supervisor) descriptors() map[string]Descriptor {
+	all := make(map[string]Descriptor)
+	add := func(name, id string, use func(func(fd int) error) error) { all[name] = Descriptor{name, id, use} }
 	for name, gate := range s.gates {
 		for _, m := range gate.Members() {
-			all[listenerName(name, memberState{Gen: m.Gen, Inode: inodeOf(m.FD)})] = m.FD
+			inode := inodeOf(m.FD)
+			add(listenerName(name, memberState{Gen: m.Gen, Inode: inode}), strconv.FormatUint(inode, 10),
+				func(f func(int) error) error { return f(m.FD) })
 		}
+	}
+	for _, g := range s.generations {
+		if g.private {
+			continue
+		}
+		for _, in := range g.instances {
+			if in.w != nil {
+				add(workerName(g.id, in.proc.Name, in.index), in.w.Tag(), in.w.Descriptor)
+			}
+			if in.out != nil {
+				add(outputName(g.id, in.proc.Name, in.index), in.outPath, in.out.Descriptor)
+			}
+		}
+	}
+	for _, d := range s.opt.Extra {
+		all[d.Name] = d
+	}
+	if s.notify != nil {
+		add(notifyName, s.opt.Notify, s.notify.Descriptor)
 	}
 	return all
 }
+
+// inherited is the identity of what came from an earlier daemon: names hold the number of the generation, which is never
+// given twice, so that a name which is still wanted means the same thing.
+const inherited = "inherited"
 
 // store makes the store keep just what the next daemon needs: each turn compares, so that a lost message is sent again.
 func (s *Supervisor) store() {
@@ -37,8 +86,9 @@ func (s *Supervisor) store() {
 		return
 	}
 	wanted := s.descriptors()
-	for name, inode := range s.stored {
-		if fd, ok := wanted[name]; ok && inodeOf(fd) == inode {
+	for name, id := range s.stored {
+		if d, ok := wanted[name]; ok && (d.ID == id || id == inherited) {
+			s.stored[name] = d.ID
 			continue
 		}
 		if err := s.opt.Store.Remove(name); err != nil {
@@ -47,14 +97,27 @@ func (s *Supervisor) store() {
 		}
 		delete(s.stored, name)
 	}
-	for name, fd := range wanted {
+	for name, d := range wanted {
 		if _, ok := s.stored[name]; ok {
 			continue
 		}
-		if err := s.opt.Store.Put(name, fd); err != nil {
+		if err := d.Use(func(fd int) error { return s.opt.Store.Put(name, fd) }); err != nil {
 			s.log.Error("put a descriptor into the store", zap.String("name", name), zap.Error(err))
 			continue
 		}
-		s.stored[name] = inodeOf(fd)
+		s.stored[name] = d.ID
 	}
+}
+
+// checkStore has the store looked at beside the owner, after a change.
+func (s *Supervisor) checkStore() {
+	if s.opt.Store == nil {
+		return
+	}
+	want := len(s.stored)
+	s.beside(func() {
+		if err := s.opt.Store.Check(want); err != nil {
+			s.log.Error("after a crash of the daemon some of its descriptors would be missing", zap.Error(err))
+		}
+	})
 }

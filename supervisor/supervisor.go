@@ -43,8 +43,21 @@ type Options struct {
 	// Inherited gives the descriptor that an earlier daemon has handed over under that name, by systemd's store or in an
 	// upgrade; nil for none.
 	Inherited func(name string) (fd int, ok bool)
+	// Stored is the names of what is in Store when this daemon starts.
+	Stored []string
 	// Store keeps descriptors for the next daemon, in systemd's store; nil for nowhere.
 	Store Store
+	// Extra is descriptors that the next daemon needs beside the supervisor's own.
+	Extra []Descriptor
+	// Renew is how an upgrade is made; without it there is none.
+	Renew Renew
+	// Beat is called by the owner every BeatEvery, to tell systemd's watchdog that the owner is not stuck; nil for never.
+	Beat      func()
+	BeatEvery time.Duration
+	// End has everything that an earlier daemon has left finish and end; nothing is started.
+	End bool
+	// Complaint is what is wrong with the daemon's own surroundings, for status; "" for nothing.
+	Complaint string
 	// Fault is called just before and just after each step of a change with its name; tests kill the daemon there.
 	Fault func(point string)
 
@@ -59,6 +72,9 @@ type Target struct {
 	Previous *Release // nil when there is none
 }
 
+// Starting tells whether a daemon starts, rather than somebody asks for a change.
+func (t Target) Starting() bool { return t.Kind == start }
+
 // Supervisor owns all that runs. Everything below inbox is owned by Run: other goroutines reach it by post and do only.
 type Supervisor struct {
 	opt   Options
@@ -68,7 +84,9 @@ type Supervisor struct {
 	since time.Time
 
 	inbox   chan func()
+	beat    <-chan time.Time
 	done    chan struct{}  // closed when Run has returned
+	adopted chan struct{}  // closed when all that an earlier daemon left is this one's
 	started chan struct{}  // closed when the first generation is proved, has failed, or there is none to start
 	aside   sync.WaitGroup // every goroutine that the owner started
 
@@ -81,9 +99,11 @@ type Supervisor struct {
 	change      *change
 	last        *Outcome
 	interrupted *ChangeStatus     // the change in which the last daemon ended
-	stored      map[string]uint64 // what Store keeps: inode by name
+	stored      map[string]string // what Store keeps: Descriptor.ID by name
+	notify      notifier          // nil without Options.Notify
 	waiters     []*waiter
 	stopping    bool
+	leaving     bool
 	fatal       error  // why a daemon that has just started must end
 	dirty       bool   // the state file is behind
 	said        string // newest text given to Say
@@ -94,8 +114,9 @@ type system struct {
 	start  func(worker.Spec) (process, error)
 	output func(path string, user *worker.Credential) (output, error)
 	run    func(ctx context.Context, c worker.Command, line func(string)) error
-	adopt  func(workerState) (process, error)
+	adopt  func(ws workerState, pidfd int) (process, error)
 	end    func(workerState) error // of an earlier daemon, and all that it left
+	sweep  func(mark string, kept func(tag string) bool) error
 }
 
 // process is a running worker; *worker.Worker is the real one.
@@ -110,13 +131,20 @@ type process interface {
 	PIDs() []int
 	Socket(inode uint64) (fd int, err error)
 	Memory() uint64
+	Descriptor(f func(fd int) error) error
 }
 
 // output is what a worker writes; *worker.Output is the real one.
 type output interface {
 	Run(ctx context.Context, line func(worker.Line)) error
 	Drain() error
+	Descriptor(f func(fd int) error) error
 	Close() error
+}
+
+// notifier is the socket on which workers speak; *worker.Notify is the real one.
+type notifier interface {
+	Descriptor(f func(fd int) error) error
 }
 
 // ErrStopping refuses a change because the daemon is about to end.
@@ -132,13 +160,17 @@ func New(opt Options) *Supervisor {
 		inbox:       make(chan func()),
 		done:        make(chan struct{}),
 		started:     make(chan struct{}),
+		adopted:     make(chan struct{}),
 		gates:       make(map[string]Gate, len(opt.Gates)),
 		generations: make(map[int]*generation),
-		stored:      make(map[string]uint64),
+		stored:      make(map[string]string),
 		next:        1,
 	}
 	if s.log == nil {
 		s.log = zap.NewNop()
+	}
+	for _, name := range opt.Stored {
+		s.stored[name] = inherited
 	}
 	for _, g := range opt.Gates {
 		s.gates[g.Name()] = g
@@ -159,19 +191,37 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.startLive(ctx)
+	if s.opt.End {
+		s.stop()
+	} else {
+		s.startLive(ctx)
+	}
+	s.dirty = true
 	s.turn()
+	close(s.adopted)
+	if s.opt.Beat != nil {
+		ticker := time.NewTicker(s.opt.BeatEvery)
+		defer ticker.Stop()
+		s.beat = ticker.C
+		s.opt.Beat()
+	}
 
 	stop := ctx.Done()
 	for {
 		select {
 		case f := <-s.inbox:
 			f()
+		case <-s.beat:
+			s.opt.Beat()
+			continue
 		case <-stop:
 			stop = nil
 			s.stop()
 		}
 		s.turn()
+		if s.leaving {
+			return s.save()
+		}
 		if s.stopping && len(s.generations) == 0 && s.change == nil {
 			deaf()
 			err := errors.Join(s.fatal, s.save())
@@ -180,6 +230,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// Adopted is closed when this daemon is in charge of all that an earlier one has left: when that one may go.
+func (s *Supervisor) Adopted() <-chan struct{} { return s.adopted }
 
 // Started is closed when the start of the daemon is decided: the live generation is proved, or has failed to start and is
 // tried again, or there is none.

@@ -25,17 +25,15 @@ func realSystem() system {
 			return out, nil
 		},
 		run: worker.Run,
-		adopt: func(ws workerState) (process, error) {
-			if ws.PID == 0 {
-				return nil, worker.ErrGone
-			}
-			w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag)
+		adopt: func(ws workerState, pidfd int) (process, error) {
+			w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag, pidfd)
 			if err != nil {
 				return nil, err
 			}
 			return w, nil
 		},
-		end: endEarlier,
+		end:   endEarlier,
+		sweep: worker.EndMarked,
 	}
 }
 

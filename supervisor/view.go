@@ -137,5 +137,8 @@ func (s *Supervisor) health() (string, string) {
 			worst = healthDown
 		}
 	}
+	if worst == healthOK && s.opt.Complaint != "" {
+		return healthDegraded, s.opt.Complaint
+	}
 	return worst, reason
 }

@@ -65,14 +65,26 @@ A config to begin with:
 // Control is where the daemon that was started with the config at path listens, as far as can be told: a config that is
 // broken since must keep nobody from asking the daemon that runs.
 func Control(path string) string {
-	var f struct {
-		App, Control string
-	}
+	f := glimpse(path)
+	return cmp.Or(f.Control, defaultControl(f.App, os.Getenv))
+}
+
+// State is the app of a config and where its state is kept, as far as can be told of a config that is broken.
+func State(path string) (app, state string) {
+	f := glimpse(path)
+	return f.App, cmp.Or(f.State, defaultState(f.App, os.Getenv))
+}
+
+// places is what even a broken config may still say.
+type places struct{ App, Control, State string }
+
+func glimpse(path string) places {
+	var f places
 	data, err := os.ReadFile(path)
 	if err != nil || toml.Unmarshal(data, &f) != nil || f.App == "" {
-		f.App, f.Control = strings.TrimSuffix(filepath.Base(path), ".toml"), ""
+		return places{App: strings.TrimSuffix(filepath.Base(path), ".toml")}
 	}
-	return cmp.Or(f.Control, defaultControl(f.App, os.Getenv))
+	return f
 }
 
 // defaultState is where the state of an app is kept.

@@ -417,3 +417,12 @@ func (l *loader) hooks() {
 	}
 	l.c.Before, l.c.After = l.f.Hooks.Before, l.f.Hooks.After
 }
+
+// Parse reads the text of a config whose file is, or was, at path.
+func Parse(path string, data []byte) (*Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(path, abs, data, os.Geteuid())
+}

@@ -148,29 +148,6 @@ func TestASecondSIGTERMHurries(t *testing.T) {
 	s.nothingLeft(t)
 }
 
-func TestAfterTheDaemonIsKilledExactlyOneGenerationServesAgain(t *testing.T) {
-	s := newSite(t, Options{}, "r1", "r2")
-	s.Start(t, "r1")
-	s.Superctl("switch", "r2").Want(0)
-	old, workers := s.MainPID(t), s.workers(t)
-	s.Signal("KILL")
-	Eventually(t, "another daemon has started", func() bool { return s.Property("ActiveState") == "active" && s.MainPID(t) != old })
-	Eventually(t, "r2 is live again", func() bool {
-		st := s.Superctl("status", "--json")
-		return st.Code == 0 && s.Status(t).Release == "r2" && s.Status(t).Health == "ok"
-	})
-	if st := s.Status(t); len(st.Generations) != 1 {
-		t.Errorf("%d generations are there", len(st.Generations))
-	}
-	for _, pid := range workers {
-		if s.Run("test", "-d", "/proc/"+strconv.Itoa(pid)).Code == 0 {
-			t.Errorf("worker %d of the daemon that was killed still runs", pid)
-		}
-	}
-	requests := s.Load(t)
-	s.lossless(t, requests)
-}
-
 func TestAStopAfterTheDaemonWasKilledLeavesNoProcessAndTheNextStartNoFile(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,8 +31,10 @@ const (
 type Server struct {
 	path string
 	file os.FileInfo // of the socket, so that only our own is removed
+	unix *net.UnixListener
 	l    net.Listener
 	http *http.Server
+	keep atomic.Bool // the next daemon's by now
 }
 
 // Listen opens the control socket, for the daemon's user and for group (-1 = the daemon's own). A socket that nobody
@@ -47,19 +50,45 @@ func Listen(path string, gid int, c Controller) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	l.SetUnlinkOnClose(false)
 	err = os.Chmod(path, 0o660)
 	if err == nil && gid >= 0 {
 		err = os.Chown(path, -1, gid)
 	}
-	var st os.FileInfo
-	if err == nil {
-		st, err = os.Lstat(path)
-	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close(), os.Remove(path))
 	}
-	s := &Server{path: path, file: st, l: limit(l, mostConnections)}
+	return newServer(path, l, c)
+}
+
+// Inherit goes on with the control socket of an earlier daemon, whose descriptor is the server's from then on: who connects
+// while no daemon is there waits and is answered. The error is ErrElsewhere when it is not the socket at path any more.
+func Inherit(fd int, path string, c Controller) (*Server, error) {
+	file := os.NewFile(uintptr(fd), path)
+	l, err := net.FileListener(file) // has a duplicate of its own
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	u, ok := l.(*net.UnixListener)
+	if !ok || u.Addr().String() != path {
+		return nil, errors.Join(ErrElsewhere, l.Close())
+	}
+	// Another socket may have been bound at that path since; nobody reaches ours then.
+	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != fs.ModeSocket {
+		return nil, errors.Join(ErrElsewhere, l.Close())
+	}
+	return newServer(path, u, c)
+}
+
+// ErrElsewhere says that an inherited socket is not the one at the path.
+var ErrElsewhere = errors.New("control socket: the one of the earlier daemon is gone")
+
+func newServer(path string, l *net.UnixListener, c Controller) (*Server, error) {
+	l.SetUnlinkOnClose(false)
+	st, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
+	}
+	s := &Server{path: path, file: st, unix: l, l: limit(l, mostConnections)}
 	s.http = &http.Server{
 		Handler: handler{c}.mux(), ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, IdleTimeout: idleTime, MaxHeaderBytes: 16 << 10,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
@@ -94,6 +123,22 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
+// Descriptor hands the socket's descriptor to f, which must not keep it.
+func (s *Server) Descriptor(f func(fd int) error) error {
+	raw, err := s.unix.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	if err := raw.Control(func(fd uintptr) { result = f(int(fd)) }); err != nil {
+		return err
+	}
+	return result
+}
+
+// Keep has the socket stay where it is when Serve ends: it is the next daemon's by then.
+func (s *Server) Keep() { s.keep.Store(true) }
+
 // Serve answers until ctx ends; then it lets the requests that are in progress end.
 func (s *Server) Serve(ctx context.Context) error {
 	ended := make(chan error, 1)
@@ -110,6 +155,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		err = s.http.Close()
 	}
 	<-ended //nolint:errcheck // it is http.ErrServerClosed
+	if s.keep.Load() {
+		return err
+	}
 	if st, lost := os.Lstat(s.path); lost == nil && os.SameFile(st, s.file) {
 		err = errors.Join(err, os.Remove(s.path))
 	}

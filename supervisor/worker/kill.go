@@ -3,6 +3,8 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +23,26 @@ func (w *Worker) KillAll() error {
 
 // KillTagged ends what is left of a worker whose own process is gone.
 func KillTagged(tag string) error { return killFamily(-1, tag) }
+
+// EndMarked ends every process that carries the mark and does not belong to a worker that is kept: what a daemon had
+// started, and was killed before it could write it down.
+func EndMarked(mark string, kept func(tag string) bool) error {
+	all, err := processes()
+	if err != nil {
+		return fmt.Errorf("look for processes of an earlier daemon: %w", err)
+	}
+	ended := make(map[string]bool)
+	var errs []error
+	for _, s := range all {
+		tag, ok := tagOf(s.pid)
+		if !ok || !strings.HasPrefix(tag, mark+"-") || kept(tag) || ended[tag] || s.pid == os.Getpid() {
+			continue
+		}
+		ended[tag] = true
+		errs = append(errs, killFamily(-1, tag))
+	}
+	return errors.Join(errs...)
+}
 
 // killFamily looks again after each round until it finds nobody: a process that forks while it is being killed leaves a
 // child that the round has not seen.

@@ -25,8 +25,17 @@ type Message struct {
 }
 
 // ListenNotify opens the socket, in the place of one that an earlier daemon has left. Any user may write to it: who is
-// heard is decided by the sender's pid.
-func ListenNotify(path string) (*Notify, error) {
+// heard is decided by the sender's pid. inherited is the descriptor of an earlier daemon's at that path, or -1: then what
+// was said while no daemon was there is heard.
+func ListenNotify(path string, inherited int) (*Notify, error) {
+	if inherited >= 0 {
+		if bound(inherited) == path && exists(path) {
+			return &Notify{path: path, file: os.NewFile(uintptr(inherited), path)}, nil
+		}
+		if err := unix.Close(inherited); err != nil {
+			return nil, err
+		}
+	}
 	if st, err := os.Lstat(path); err == nil {
 		if st.Mode().Type() != fs.ModeSocket {
 			return nil, fmt.Errorf("notify socket %s: there is something else with that name", path)
@@ -50,6 +59,33 @@ func ListenNotify(path string) (*Notify, error) {
 		return nil, errors.Join(fmt.Errorf("notify socket %s: %w", path, err), unix.Close(fd))
 	}
 	return &Notify{path: path, file: os.NewFile(uintptr(fd), path)}, nil
+}
+
+// bound is the path that a unix socket is bound to, or "".
+func bound(fd int) string {
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return ""
+	}
+	if a, ok := name.(*unix.SockaddrUnix); ok {
+		return a.Name
+	}
+	return ""
+}
+
+func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
+
+// Descriptor hands the descriptor to f, which must not keep it.
+func (n *Notify) Descriptor(f func(fd int) error) error {
+	raw, err := n.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	if err := raw.Control(func(fd uintptr) { result = f(int(fd)) }); err != nil {
+		return err
+	}
+	return result
 }
 
 // Run hands on messages until ctx ends.

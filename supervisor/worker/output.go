@@ -59,13 +59,16 @@ func OpenOutput(path string, user *Credential) (*Output, error) {
 	return &Output{path: path, file: os.NewFile(uintptr(fd), path), split: splitter{emit: func(Line) {}}, buf: make([]byte, lineSize)}, nil
 }
 
-// Run hands on line after line until ctx ends, and then what is there without waiting for more. line must be quick: the
+// Run hands on line after line until ctx ends, and then what is there without waiting for more. It may be called again. line must be quick: the
 // worker waits for it when the pipe is full.
 func (o *Output) Run(ctx context.Context, line func(Line)) error {
 	o.mu.Lock()
 	o.split.emit = line
 	o.mu.Unlock()
 	raw, err := o.file.SyscallConn()
+	if err == nil {
+		err = o.file.SetReadDeadline(time.Time{})
+	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", o.path, err)
 	}
@@ -113,9 +116,26 @@ func (o *Output) read(fd int) {
 	}
 }
 
+// Descriptor hands the descriptor to f, which must not keep it. While anybody has it open, what was written stays.
+func (o *Output) Descriptor(f func(fd int) error) error {
+	raw, err := o.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	if err := raw.Control(func(fd uintptr) { result = f(int(fd)) }); err != nil {
+		return err
+	}
+	return result
+}
+
 // Close closes the FIFO and removes it.
 func (o *Output) Close() error {
-	return errors.Join(o.file.Close(), os.Remove(o.path))
+	err := os.Remove(o.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(o.file.Close(), err)
 }
 
 // splitter cuts what it is given into lines.

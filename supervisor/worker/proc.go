@@ -77,7 +77,22 @@ func processes() ([]stat, error) {
 
 // tagged tells whether a process was started with the tag in its environment.
 func tagged(pid int, tag string) bool {
-	return inEnvironment(pid, tagVar+"="+tag)
+	found, ok := tagOf(pid)
+	return ok && found == tag
+}
+
+// tagOf is the tag in the environment that a process was started with.
+func tagOf(pid int) (string, bool) {
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return "", false
+	}
+	for e := range bytes.SplitSeq(env, []byte{0}) {
+		if tag, ok := bytes.CutPrefix(e, []byte(tagVar+"=")); ok {
+			return string(tag), true
+		}
+	}
+	return "", false
 }
 
 // inEnvironment tells whether a process was started with the entry in its environment.

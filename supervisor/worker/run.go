@@ -16,6 +16,7 @@ type Command struct {
 	Env  []string
 	Dir  string
 	User *Credential
+	Mark string // of the supervisor; see EndMarked
 }
 
 // Run runs a command to its end, and hands on each line that it writes. When ctx ends, all that it has started is killed.
@@ -28,7 +29,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	if err != nil {
 		return err
 	}
-	tag, err := newTag()
+	tag, err := newTag(c.Mark)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type Spec struct {
 	Output                string      // path of the FIFO for stdout and stderr; "" = /dev/null
 	NoFile                uint64      // RLIMIT_NOFILE; 0 = as the daemon has it
 	HideListen            bool        // no LISTEN_FDS: the command names its descriptors
+	Mark                  string      // of the supervisor; every process that it starts carries it (see EndMarked)
 }
 
 // File is a descriptor for a worker to inherit.
@@ -47,7 +48,7 @@ const tagVar = "SUPERCTL_WORKER"
 
 // Start starts a worker and returns when its command has been executed, or with the reason why it could not be.
 func Start(spec Spec) (*Worker, error) {
-	tag, err := newTag()
+	tag, err := newTag(spec.Mark)
 	if err != nil {
 		return nil, err
 	}
@@ -74,12 +75,13 @@ func Start(spec Spec) (*Worker, error) {
 	return o.start(out, spec.Files, tag)
 }
 
-func newTag() (string, error) {
+// newTag makes the name by which all processes of one worker are known; it begins with the supervisor's mark.
+func newTag(mark string) (string, error) {
 	var b [16]byte
 	if _, err := rand.Read(b[:]); err != nil {
 		return "", err
 	}
-	return hex.EncodeToString(b[:]), nil
+	return mark + "-" + hex.EncodeToString(b[:]), nil
 }
 
 // start forks the shim. The descriptors are handed over raw: os.File.Fd and ExtraFiles clear O_NONBLOCK on the file

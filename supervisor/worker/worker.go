@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -58,21 +60,65 @@ func newWorker(pid, pidfd int, tag string, child bool) (*Worker, error) {
 	return w, nil
 }
 
+// GoneError is ErrGone of a worker whose end its pidfd still knows.
+type GoneError struct{ Exit Exit }
+
+// Error says how it ended.
+func (e *GoneError) Error() string { return ErrGone.Error() + ": " + e.Exit.String() }
+
+// Is makes it an ErrGone.
+func (e *GoneError) Is(target error) bool { return target == ErrGone }
+
 // Adopt takes over a worker that an earlier daemon started. The start time, in clock ticks since boot (field 22 of
-// proc_pid_stat(5)), proves that the pid is still that worker's; else the error is ErrGone.
-func Adopt(pid int, start uint64, tag string) (*Worker, error) {
-	pidfd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
-	if errors.Is(err, unix.ESRCH) {
-		return nil, ErrGone
+// proc_pid_stat(5)), proves that the pid is still that worker's; else the error is ErrGone. pidfd is the earlier daemon's, or
+// -1; from then on it is Adopt's. It knows of a worker that has died meanwhile how it ended.
+func Adopt(pid int, start uint64, tag string, pidfd int) (*Worker, error) {
+	if pidfd >= 0 && pidOf(pidfd) != pid {
+		exit := exitInfo(pidfd)
+		if err := unix.Close(pidfd); err != nil {
+			return nil, err
+		}
+		if exit.Known {
+			return nil, &GoneError{exit}
+		}
+		pidfd = -1
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	if pidfd < 0 {
+		var err error
+		pidfd, err = unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+		if errors.Is(err, unix.ESRCH) {
+			return nil, ErrGone
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open process %d: %w", pid, err)
+		}
 	}
 	if now, err := startTime(pid); err != nil || now != start {
 		return nil, errors.Join(ErrGone, unix.Close(pidfd))
 	}
 	return newWorker(pid, pidfd, tag, false)
 }
+
+// pidOf is the pid of the process behind a pidfd, -1 when it has been reaped, 0 when it is no pidfd (proc_pid_fdinfo(5)).
+func pidOf(pidfd int) int {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(info)) {
+		if text, ok := strings.CutPrefix(line, "Pid:"); ok {
+			pid, err := strconv.Atoi(strings.TrimSpace(text))
+			if err != nil {
+				return 0
+			}
+			return pid
+		}
+	}
+	return 0
+}
+
+// Descriptor hands the pidfd to f, which must not keep it.
+func (w *Worker) Descriptor(f func(fd int) error) error { return w.control(f) }
 
 // PID is its process id.
 func (w *Worker) PID() int { return w.pid }

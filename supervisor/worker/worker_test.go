@@ -172,14 +172,14 @@ func TestNothingSurvivesKillAll(t *testing.T) {
 }
 
 func TestAPidThatIsSomebodyElsesIsNotAdopted(t *testing.T) {
-	if _, err := Adopt(os.Getpid(), 1, "x"); err == nil {
+	if _, err := Adopt(os.Getpid(), 1, "x", -1); err == nil {
 		t.Error("a process with another start time was adopted")
 	}
 	start, err := startTime(os.Getppid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := Adopt(os.Getppid(), start, "x")
+	w, err := Adopt(os.Getppid(), start, "x", -1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestALineOfAnyLengthAndEncodingArrives(t *testing.T) {
 
 func TestANotificationIsKnownByItsSendersPid(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
-	n, err := ListenNotify(path)
+	n, err := ListenNotify(path, -1)
 	if err != nil {
 		t.Fatal(err)
 	}

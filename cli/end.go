@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/cli/systemd"
+	"superctl/supervisor"
+)
+
+// After the end of the daemon systemd runs `superctl end` (ExecStopPost=), which takes this long before it lets systemd
+// start the next one: a pause in which a `systemctl stop` is noticed. With RestartSec= it would not be, and the workers
+// would be left over.
+const (
+	crashPause  = 100 * time.Millisecond // the daemon was killed, or crashed
+	refusePause = 2 * time.Second        // it would not start, and will not in the next moment
+)
+
+func (c *command) endCommand() *cli.Command {
+	return &cli.Command{
+		Name: "end", Usage: "end the workers that a daemon which is gone has left running",
+		UsageText: "superctl end",
+		Description: `The workers outlive a daemon that is killed, so that the site goes on and the next daemon adopts them.
+This lets them finish what they have and ends them, for when there is to be no next daemon. The unit
+runs it after the end of the daemon; when systemd is about to start another, it does nothing.
+
+   superctl end`,
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			path, err := configPath(cc)
+			if err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			if goesOn(ctx) {
+				return nil
+			}
+			return endAll(ctx, path, c)
+		},
+	}
+}
+
+// goesOn tells, behind the end of a daemon under systemd, whether another one is going to be started.
+func goesOn(ctx context.Context) bool {
+	result := os.Getenv("SERVICE_RESULT")
+	if result == "" {
+		return false // a person has typed it
+	}
+	ask := func() systemd.Intent {
+		ctx, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		intent, err := systemd.AskIntent(ctx)
+		if err != nil && result != "success" {
+			return systemd.Restart // after a crash it is what will happen; and a stop has drained before it got here
+		}
+		return intent
+	}
+	if ask() != systemd.Restart {
+		return false
+	}
+	pause := crashPause
+	switch result {
+	case "success":
+		return true
+	case "exit-code":
+		pause = refusePause
+	}
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+	}
+	return ask() == systemd.Restart
+}
+
+// endAll adopts everything, as a daemon would, and ends it.
+func endAll(ctx context.Context, path string, c *command) error {
+	conf, broken := loadOrKept(path)
+	if conf == nil {
+		return broken
+	}
+	lock, err := lockState(conf.State)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() //nolint:errcheck // its end is the lock's
+	out, err := openLogs(conf.App, conf.Log, c.stderr)
+	if err != nil {
+		return err
+	}
+	gates, err := makeGates(conf, nil, earlierDaemons(conf.App))
+	if err != nil {
+		return err
+	}
+	s := supervisor.New(supervisor.Options{App: conf.App, Version: version(), State: conf.State, Gates: gates, Sink: out.sink(), Log: out.logger(), End: true})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(context.Background()) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		s.Hurry()
+		return <-ended
+	}
+}

@@ -1,0 +1,188 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// settleTime bounds how long an upgrade waits for workers that are being started right now.
+const settleTime = 10 * time.Second
+
+// Renew is the part of an upgrade that is not the supervisor's.
+type Renew struct {
+	// Check has the new program say that it could take over, and returns its version.
+	Check func(context.Context) (version string, err error)
+	// HandOver starts the new daemon with these descriptors. It returns when that is in charge, or why it is not.
+	HandOver func([]Descriptor) error
+}
+
+// The steps of an upgrade.
+const (
+	stepCheck    = "check"
+	stepHandOver = "hand over"
+)
+
+// upgrade has a new daemon take everything over, and this one leave. When that fails, this one goes on as if nothing had
+// been. It is refused during a change.
+func (s *Supervisor) upgrade(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
+	if s.opt.Renew.HandOver == nil {
+		return nil, &RefusedError{Err: errors.New("this daemon cannot be upgraded in place")}
+	}
+	out := &Outcome{Kind: string(Upgrade), Result: Aborted, Who: req.Who, Started: time.Now()}
+	defer func() { out.Seconds = time.Since(out.Started).Seconds() }()
+	step := func(name string, do func() (string, error)) bool {
+		began := time.Now()
+		emit(Event{Type: "begin", Step: name})
+		detail, err := do()
+		ev := Event{Type: "end", Step: name, Detail: detail, Seconds: time.Since(began).Seconds()}
+		if err != nil {
+			ev.Type, ev.Detail = "fail", err.Error()
+			out.Error = name + ": " + err.Error()
+		}
+		emit(ev)
+		out.Steps = append(out.Steps, Step{Name: name, Began: began, Seconds: ev.Seconds, Detail: ev.Detail})
+		return err == nil
+	}
+	if err := s.do(func() { out.Previous, out.Release = s.opt.Version, s.opt.Version }); err != nil {
+		return nil, &RefusedError{Err: err}
+	}
+	if !step(stepCheck, func() (string, error) {
+		version, err := s.opt.Renew.Check(ctx)
+		out.Release = version
+		return version, err
+	}) {
+		return s.record(out), nil
+	}
+	var refused error
+	if !step(stepHandOver, func() (string, error) {
+		err := s.renew(ctx, req.Who)
+		var busy *BusyError
+		var no *RefusedError
+		if errors.As(err, &busy) || errors.As(err, &no) {
+			refused = err
+		}
+		return "", err
+	}) {
+		if refused != nil {
+			return nil, refused
+		}
+		return s.record(out), nil
+	}
+	out.Result, out.Changed = Done, true
+	return s.record(out), nil
+}
+
+func (s *Supervisor) record(out *Outcome) *Outcome {
+	if s.opt.Record != nil {
+		if err := s.opt.Record(*out); err != nil {
+			s.log.Error("record history", zap.Error(err))
+		}
+	}
+	return out
+}
+
+// renew hands over between two turns of the owner, when no worker is being started.
+func (s *Supervisor) renew(ctx context.Context, who string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, errors.New("workers are being started; try again"))
+	defer cancel()
+	return s.await(ctx, func() (bool, error) {
+		switch {
+		case s.stopping || s.leaving:
+			return false, &RefusedError{Err: ErrStopping}
+		case s.change != nil:
+			return false, &BusyError{*s.changing()}
+		case s.starting():
+			return false, nil // its pid is not known yet, so that nobody could adopt it
+		}
+		return true, s.handOver(who)
+	})
+}
+
+// starting tells whether a worker is between its start and the moment when its pid is known.
+func (s *Supervisor) starting() bool {
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			if in.spawning {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// handOver stands still, so that what is handed over stays true, until the new daemon has taken it all or has failed.
+func (s *Supervisor) handOver(who string) error {
+	if err := s.save(); err != nil {
+		return fmt.Errorf("nothing was handed over: %w", err)
+	}
+	s.log.Info("handing over to a new daemon", zap.String("who", who))
+	for _, in := range s.reading() {
+		in.pause() // two daemons that read one pipe would tear lines apart
+	}
+	all := make([]Descriptor, 0)
+	for _, d := range s.descriptors() {
+		all = append(all, d)
+	}
+	ended := make(chan error, 1)
+	s.beside(func() { ended <- s.opt.Renew.HandOver(all) })
+	for {
+		select {
+		case err := <-ended:
+			if err == nil {
+				s.leave()
+				return nil
+			}
+			s.log.Error("the upgrade failed; this daemon goes on", zap.Error(err))
+			for _, in := range s.reading() {
+				s.read(in)
+			}
+			return err
+		case <-s.beat:
+			s.opt.Beat()
+		}
+	}
+}
+
+// reading lists the instances whose pipe is read.
+func (s *Supervisor) reading() (list []*instance) {
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			if in.out != nil {
+				list = append(list, in)
+			}
+		}
+	}
+	return list
+}
+
+// leave ends this daemon and nothing else: the workers run on, and what they need is in the state file, in the store, or
+// with the next daemon already.
+func (s *Supervisor) leave() { s.leaving = true }
+
+// Leave has Run return without touching a worker, because the next daemon is to adopt them all: for a restart of the
+// service. A change that has not turned the gate yet is aborted first; one that has is finished by the next daemon.
+func (s *Supervisor) Leave() {
+	var c *change
+	if s.do(func() {
+		if s.stopping {
+			return
+		}
+		if c = s.change; c != nil && !c.committed {
+			c.cancel(ErrStopping)
+			return
+		}
+		c = nil
+		s.leave()
+	}) != nil || c == nil {
+		return
+	}
+	<-c.done
+	s.Leave()
+}
+
+// Left is whether Run has returned without touching a worker; valid once it has returned.
+func (s *Supervisor) Left() bool { return s.leaving }
