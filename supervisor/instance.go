@@ -128,7 +128,7 @@ func (s *Supervisor) begun(in *instance, turn int, w process, err error) {
 	in.spawning = false
 	if err != nil {
 		in.reason = "could not be started: " + err.Error()
-		s.over(in)
+		s.gone(in)
 		return
 	}
 	in.w = w
@@ -202,11 +202,11 @@ func (s *Supervisor) exited(in *instance, exit worker.Exit) {
 	}
 	s.log.Log(level, "worker ended", append(s.fields(in), zap.String("reason", in.reason))...)
 	in.w = nil
-	s.over(in)
+	s.gone(in)
 }
 
-// over follows the end of a worker, or of the attempt to start one.
-func (s *Supervisor) over(in *instance) {
+// gone follows the end of a worker, or of the attempt to start one.
+func (s *Supervisor) gone(in *instance) {
 	if in.wanted && (in.gen.respawns() || in.state == InstanceStopping) {
 		s.fire(in, died)
 		return

@@ -207,7 +207,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 
 	stop := ctx.Done()
-	for {
+	for !s.over() {
 		select {
 		case f := <-s.inbox:
 			f()
@@ -219,16 +219,19 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			s.stop()
 		}
 		s.turn()
-		if s.leaving {
-			return s.save()
-		}
-		if s.stopping && len(s.generations) == 0 && s.change == nil {
-			deaf()
-			err := errors.Join(s.fatal, s.save())
-			s.drainAside()
-			return err
-		}
 	}
+	if s.leaving {
+		return s.save()
+	}
+	deaf()
+	err = errors.Join(s.fatal, s.save())
+	s.drainAside()
+	return err
+}
+
+// over tells whether there is nothing left to own.
+func (s *Supervisor) over() bool {
+	return s.leaving || s.stopping && len(s.generations) == 0 && s.change == nil
 }
 
 // Adopted is closed when this daemon is in charge of all that an earlier one has left: when that one may go.

@@ -10,6 +10,7 @@ package systemd
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -76,7 +77,9 @@ func Boot(t harness.T, dir string, binds ...Bind) *Sandbox {
 		args = append(args, kind, b.From+":"+b.To)
 	}
 	t.Cleanup(s.end)
-	if out, err := s.command(args...).CombinedOutput(); err != nil {
+	ctx, cancel := bounded()
+	defer cancel()
+	if out, err := s.command(ctx, args...).CombinedOutput(); err != nil {
 		t.Fatalf("boot systemd: %v\n%s", err, out)
 	}
 	return s
@@ -84,8 +87,13 @@ func Boot(t harness.T, dir string, binds ...Bind) *Sandbox {
 
 func (s *Sandbox) script() string { return filepath.Join(s.dir, "sandbox.sh") }
 
-func (s *Sandbox) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(s.script(), args...)
+// bounded is the time that a command inside may take; only a defect takes so long.
+func bounded() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 2*patience)
+}
+
+func (s *Sandbox) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.script(), args...)
 	cmd.Env = append(os.Environ(), "SDBOX_NAME="+s.name, "SDBOX_STATE="+filepath.Join(s.dir, "box"), "SDBOX_TIMEOUT=60")
 	return cmd
 }
@@ -95,7 +103,9 @@ func (s *Sandbox) end() {
 	if s.t.Failed() {
 		s.t.Logf("the journal:\n%s", s.Run("journalctl", "--no-pager", "-o", "short-precise", "--no-hostname", "-n", "300").Text())
 	}
-	if out, err := s.command("stop").CombinedOutput(); err != nil {
+	ctx, cancel := bounded()
+	defer cancel()
+	if out, err := s.command(ctx, "stop").CombinedOutput(); err != nil {
 		s.t.Errorf("end systemd: %v\n%s", err, out)
 	}
 }
@@ -111,7 +121,9 @@ type Result struct {
 // Run runs a command inside the sandbox, as root.
 func (s *Sandbox) Run(args ...string) Result {
 	s.t.Helper()
-	cmd := s.command(append([]string{"exec", "--"}, args...)...)
+	ctx, cancel := bounded()
+	defer cancel()
+	cmd := s.command(ctx, append([]string{"exec", "--"}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

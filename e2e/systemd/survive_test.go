@@ -47,8 +47,8 @@ func TestASwitchADrainAndAProbationOutliveTheDaemon(t *testing.T) {
 	s.Edit(t, `probation = "0s"`, `probation = "3s"`)
 	s.Start(t, "r1")
 	requests := s.Load(t)
-	for i, step := range []string{"prove", "probation", "probation"} {
-		to := []string{"r2", "r1"}[i%2]
+	for i, step := range []string{"probation", "prove", "probation"} {
+		to := []string{"r2", "r1", "r1"}[i]
 		before := s.Status(t)
 		switched := make(chan Result, 1)
 		go func() { switched <- s.Superctl("switch", to) }()
