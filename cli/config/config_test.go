@@ -421,3 +421,17 @@ func write(t *testing.T, name, text string) string {
 	}
 	return path
 }
+
+func TestHooksAreWrittenAsCommandsAre(t *testing.T) {
+	for text, want := range map[string][][]string{
+		`"python manage.py migrate"`:                           {{"python", "manage.py", "migrate"}},
+		`["python manage.py migrate", ["notify", "it is on"]]`: {{"python", "manage.py", "migrate"}, {"notify", "it is on"}},
+		`["notify 'it is on'"]`:                                {{"notify", "it is on"}},
+	} {
+		c, err := parse("shop.toml", "/etc/superctl/shop.toml", []byte("app = \"shop\"\nreleases = \"/srv/shop/releases\"\n"+
+			"[process.web]\ncommand = \"gunicorn shop.wsgi\"\n[hooks]\nbefore = "+text+"\n"), 0)
+		if err != nil || !reflect.DeepEqual(c.Before, want) {
+			t.Errorf("%s: %+v, %v", text, c, err)
+		}
+	}
+}

@@ -120,9 +120,6 @@ func expected(key []string, msg string) string {
 	case reflect.Bool:
 		return "true or false is expected"
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Slice {
-			return `a list of commands is expected, each a list of words: [["python", "manage.py", "migrate"]]`
-		}
 		return "a list of strings is expected"
 	default:
 		if named := key[0]; len(key) <= 2 && (named == "process" || named == "listen") {

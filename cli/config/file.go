@@ -65,7 +65,7 @@ type healthTable struct {
 }
 
 type hooksTable struct {
-	Before  [][]string `toml:"before"`
-	After   [][]string `toml:"after"`
-	Timeout *duration  `toml:"timeout"`
+	Before  any       `toml:"before"` // a command, or a list of commands, each a string or a list of words
+	After   any       `toml:"after"`
+	Timeout *duration `toml:"timeout"`
 }

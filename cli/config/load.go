@@ -311,18 +311,25 @@ func (l *loader) process(name string, t processTable) Process {
 }
 
 func (l *loader) command(key string, v any) []string {
-	switch v := v.(type) {
-	case nil:
+	if v == nil {
 		l.at(key, `%s has no command: write command = "gunicorn shop.wsgi"`, key)
+		return nil
+	}
+	return l.words(key+".command", "command", v)
+}
+
+// words reads a command: a string that is split as a shell would, or a list of words. what is its name in messages.
+func (l *loader) words(key, what string, v any) []string {
+	switch v := v.(type) {
 	case string:
 		words, err := shellquote.Split(v)
 		switch {
 		case errors.Is(err, shellquote.UnterminatedEscapeError):
-			l.at(key+".command", "command: it ends with a backslash, which has nothing to quote")
+			l.at(key, "%s: it ends with a backslash, which has nothing to quote", what)
 		case err != nil:
-			l.at(key+".command", "command: a quote is not closed")
+			l.at(key, "%s: a quote is not closed", what)
 		case len(words) == 0 || words[0] == "":
-			l.at(key+".command", "the command is empty")
+			l.at(key, "%s: it is empty", what)
 		}
 		return words
 	case []any:
@@ -330,16 +337,16 @@ func (l *loader) command(key string, v any) []string {
 		for i, w := range v {
 			word, ok := w.(string)
 			if !ok {
-				l.at(key+".command", "command: each word must be a string, and %#v is not", w)
+				l.at(key, "%s: each word must be a string, and %#v is not", what, w)
 			}
 			words[i] = word
 		}
 		if len(v) == 0 || v[0] == "" {
-			l.at(key+".command", "the command is empty")
+			l.at(key, "%s: it is empty", what)
 		}
 		return words
 	default:
-		l.at(key+".command", "command must be a string of shell words, or a list of words")
+		l.at(key, "%s must be a string of shell words, or a list of words", what)
 	}
 	return nil
 }
@@ -408,14 +415,26 @@ func (l *loader) statuses(key string, v any) []int {
 
 func (l *loader) hooks() {
 	l.c.HookTime = l.duration("hooks.timeout", l.f.Hooks.Timeout, defaultHookTime, time.Second)
-	for key, list := range map[string][][]string{"hooks.before": l.f.Hooks.Before, "hooks.after": l.f.Hooks.After} {
-		for _, argv := range list {
-			if len(argv) == 0 || argv[0] == "" {
-				l.at(key, "%s has an empty command", key)
-			}
+	l.c.Before = l.commands("hooks.before", l.f.Hooks.Before)
+	l.c.After = l.commands("hooks.after", l.f.Hooks.After)
+}
+
+// commands reads one command or a list of them.
+func (l *loader) commands(key string, v any) [][]string {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case string:
+		return [][]string{l.words(key, key, v)}
+	case []any:
+		list := make([][]string, len(v))
+		for i, one := range v {
+			list[i] = l.words(key, key, one)
 		}
+		return list
 	}
-	l.c.Before, l.c.After = l.f.Hooks.Before, l.f.Hooks.After
+	l.at(key, `%s: a list of commands is expected: ["python manage.py migrate"]`, key)
+	return nil
 }
 
 // Parse reads the text of a config whose file is, or was, at path.
