@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// faults kills the daemon, as a crash would, when it reaches the point that SUPERCTL_FAULT names: "kill:before cutover".
+// faults kills the daemon, as a crash would, when it reaches the point that SUPERCTL_FAULT names: "kill:switch: before cutover".
 func faults() func(point string) {
 	at := os.Getenv("SUPERCTL_FAULT")
 	var once sync.Once

@@ -25,6 +25,9 @@ func (s *Supervisor) recover() error {
 	if err != nil {
 		return err
 	}
+	if err := s.clearTorn(); err != nil {
+		return err
+	}
 	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
 	for i := range st.Generations {
 		if err := s.adoptGeneration(&st.Generations[i]); err != nil {
@@ -276,6 +279,20 @@ func (s *Supervisor) adoptLive(st *state) error {
 
 func (g *generation) hasListeners() bool {
 	return slices.ContainsFunc(g.plan.Processes, func(p Process) bool { return len(p.Listen) > 0 })
+}
+
+// clearTorn removes the files that a daemon was writing when it was killed.
+func (s *Supervisor) clearTorn() error {
+	left, err := filepath.Glob(filepath.Join(s.opt.State, ".*.[jt]*")) // .state.json123, .config.toml123
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove a file that was not written to its end: %w", err)
+		}
+	}
+	return nil
 }
 
 // clearOutputs removes the pipes that no worker writes to any more.

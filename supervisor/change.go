@@ -249,7 +249,7 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 
 func (c *change) fault(point string) {
 	if c.s.opt.Fault != nil {
-		c.s.opt.Fault(point)
+		c.s.opt.Fault(string(c.req.Kind) + ": " + point)
 	}
 }
 

@@ -248,7 +248,7 @@ func (s *Supervisor) prove(g *generation, p *Process) {
 func (s *Supervisor) ask(ctx context.Context, check health.Check, gate Gate, id int, answer func(health.Result) bool) {
 	for {
 		r := check.Run(ctx, dialer(gate, id))
-		if ctx.Err() != nil || !answer(r) {
+		if over(ctx) || !answer(r) {
 			return
 		}
 		select {
@@ -257,6 +257,13 @@ func (s *Supervisor) ask(ctx context.Context, check health.Check, gate Gate, id 
 			return
 		}
 	}
+}
+
+// over tells whether the time of ctx is up. A connection that ctx gives its deadline fails by it a moment before ctx itself
+// ends, and that is not the server's failure.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 // checked takes one answer. A release that has answered well once and then does not is refused at once: one that answers

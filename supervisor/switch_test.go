@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"superctl/supervisor/health"
 	"superctl/supervisor/worker"
 )
 
@@ -421,7 +423,7 @@ func TestEveryStepIsDurableBeforeItBegins(t *testing.T) {
 		switchTo(t, s, "r1")
 		var seen []string
 		s.opt.Fault = func(point string) {
-			step, before := strings.CutPrefix(point, "before ")
+			step, before := strings.CutPrefix(point, "switch: before ")
 			if !before {
 				return
 			}
@@ -481,4 +483,33 @@ func TestAStateFileThatCannotBeUnderstoodIsRefusedAndKept(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestACheckThatTheEndOfTheProbationCutsOffIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		// A dialer that honours the deadline of its context fails by its own clock, before the context has ended.
+		early := beforeItsEnd{ctx}
+		check := health.Check{Path: "/", Timeout: time.Minute, Interval: time.Second}
+		s := New(Options{})
+		s.ask(early, check, cutOff{}, 1, func(r health.Result) bool {
+			t.Errorf("it was taken for an answer: %+v", r)
+			return false
+		})
+	})
+}
+
+// beforeItsEnd is a context whose deadline is there, and whose end is a moment late.
+type beforeItsEnd struct{ context.Context } //nolint:containedctx // it is one
+
+func (beforeItsEnd) Err() error { return nil }
+
+// cutOff is a gate whose connections fail at the deadline.
+type cutOff struct{ Gate }
+
+func (cutOff) Dial(ctx context.Context, _ int) (net.Conn, error) {
+	deadline, _ := ctx.Deadline()
+	time.Sleep(time.Until(deadline))
+	return nil, os.ErrDeadlineExceeded
 }

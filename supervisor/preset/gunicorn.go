@@ -41,7 +41,7 @@ func (c *command) gunicorn() {
 	for _, g := range c.all("--dirty-app") {
 		c.problem("%s: take out %s: a new generation's master kills the live one's dirty workers", c.where(g), g.text)
 	}
-	c.graceful("--graceful-timeout")
+	c.graceful(c.beyond(), "--graceful-timeout")
 	c.outside("--chdir", "--pythonpath")
 	// From 25.1 on it opens a control socket under one name for all generations, and each unlinks the others'.
 	if v, ok := c.version("gunicorn"); ok && v.atLeast(25, 1) && !c.has("--no-control-socket") {

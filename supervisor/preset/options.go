@@ -103,18 +103,21 @@ func (c *command) outside(options ...string) {
 	}
 }
 
-// seconds is the time that a server gets to drain by itself: a little less than superctl waits, so that it ends by its own
-// will and says what it cuts.
+// seconds is the time that a server gets to drain by itself where it can do more than cut: a little less than superctl waits,
+// so that WebSockets are closed and not reset.
 func (c *command) seconds() int {
 	s := int(c.in.Drain / time.Second)
 	return max(1, s-min(5, max(1, s/10)))
 }
 
+// beyond is a limit that a server does not reach: superctl ends what has not finished within drain, and says what that cut.
+func (c *command) beyond() int { return int(c.in.Drain/time.Second) + 10 }
+
 // graceful sees to a server's own drain limit: given by us when the user has not, and no longer than ours when he has.
-func (c *command) graceful(options ...string) {
+func (c *command) graceful(seconds int, options ...string) {
 	found := c.all(options...)
 	if len(found) == 0 {
-		c.add(options[0], fmt.Sprint(c.seconds()))
+		c.add(options[0], fmt.Sprint(seconds))
 		return
 	}
 	for _, g := range found {

@@ -15,13 +15,13 @@ func apply(t *testing.T, command string, listen ...string) Applied {
 
 func TestACommandIsCompleted(t *testing.T) {
 	for _, tc := range []struct{ command, want, protocol string }{
-		{"gunicorn --workers 4 shop.wsgi", "gunicorn --workers 4 shop.wsgi --graceful-timeout 27", "http"},
-		{"venv/bin/python -m gunicorn shop.wsgi", "venv/bin/python -m gunicorn shop.wsgi --graceful-timeout 27", "http"},
+		{"gunicorn --workers 4 shop.wsgi", "gunicorn --workers 4 shop.wsgi --graceful-timeout 40", "http"},
+		{"venv/bin/python -m gunicorn shop.wsgi", "venv/bin/python -m gunicorn shop.wsgi --graceful-timeout 40", "http"},
 		{"newrelic-admin run-program gunicorn shop.wsgi --graceful-timeout=5", "newrelic-admin run-program gunicorn shop.wsgi --graceful-timeout=5", "http"},
 		{"uvicorn shop.asgi:application", "uvicorn shop.asgi:application --fd 3 --timeout-graceful-shutdown 27", "http"},
 		{"uvicorn shop.asgi:application --fd {fd.web}", "uvicorn shop.asgi:application --fd {fd.web} --timeout-graceful-shutdown 27", "http"},
-		{"uwsgi --module shop.wsgi", "uwsgi --module shop.wsgi --http-socket fd://3 --add-header Connection: close --hook-master-start unix_signal:15 gracefully_kill_them_all --master --need-app --worker-reload-mercy 27", "http"},
-		{"uwsgi --master --need-app --socket fd://{fd.web}", "uwsgi --master --need-app --socket fd://{fd.web} --hook-master-start unix_signal:15 gracefully_kill_them_all --worker-reload-mercy 27", "uwsgi"},
+		{"uwsgi --module shop.wsgi", "uwsgi --module shop.wsgi --http-socket fd://3 --add-header Connection: close --hook-master-start unix_signal:15 gracefully_kill_them_all --master --need-app --worker-reload-mercy 40", "http"},
+		{"uwsgi --master --need-app --socket fd://{fd.web}", "uwsgi --master --need-app --socket fd://{fd.web} --hook-master-start unix_signal:15 gracefully_kill_them_all --worker-reload-mercy 40", "uwsgi"},
 		{"./serve --bind x", "./serve --bind x", "http"},
 	} {
 		a := apply(t, tc.command, "web")

@@ -31,7 +31,7 @@ func (c *command) uvicorn() {
 	}
 	// The option is there since 0.22, and an older one ends with "no such option".
 	if v, ok := c.version("uvicorn"); !ok || v.atLeast(0, 22) || c.has("--timeout-graceful-shutdown") {
-		c.graceful("--timeout-graceful-shutdown")
+		c.graceful(c.seconds(), "--timeout-graceful-shutdown")
 	}
 	c.outside("--app-dir")
 }

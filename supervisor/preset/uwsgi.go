@@ -51,7 +51,7 @@ func (c *command) uwsgiStop() {
 	if !c.has("--need-app") {
 		c.add("--need-app") // without it a failed import serves 500 for ever
 	}
-	c.graceful("--worker-reload-mercy", "--reload-mercy")
+	c.graceful(c.beyond(), "--worker-reload-mercy", "--reload-mercy")
 }
 
 // uwsgiSocket is what is known of a socket option.
