@@ -189,18 +189,11 @@ func (a *App) Live(s Status) Generation {
 // found out by the answers: they are what it is compared with.
 func (a *App) Cutover(from int, o Outcome) load.Cutover {
 	a.T.Helper()
-	began := o.Started
 	for _, s := range o.Steps {
-		took := time.Duration(s.Seconds * float64(time.Second))
 		if s.Name == "cutover" {
-			// Steps follow each other without a pause, but their lengths are rounded.
-			return load.Cutover{From: from, To: o.Generation, Began: began.Add(-slack), Ended: began.Add(took + slack)}
+			return load.Cutover{From: from, To: o.Generation, Began: s.Began, Ended: s.Began.Add(time.Duration(s.Seconds * float64(time.Second)))}
 		}
-		began = began.Add(took)
 	}
 	a.Fatalf("the outcome has no cutover: %+v", o)
 	return load.Cutover{}
 }
-
-// slack is what the moments of a cutover that are summed up from the steps' lengths may be wrong by.
-const slack = 5 * time.Millisecond

@@ -76,7 +76,8 @@ type Outcome struct {
 
 // Step is one step of an outcome.
 type Step struct {
-	Name    string  `json:"name"`
-	Seconds float64 `json:"seconds"`
-	Detail  string  `json:"detail"`
+	Name    string    `json:"name"`
+	Began   time.Time `json:"began"`
+	Seconds float64   `json:"seconds"`
+	Detail  string    `json:"detail"`
 }

@@ -1,0 +1,70 @@
+package site
+
+import (
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"superctl/e2e/harness"
+	"superctl/e2e/load"
+)
+
+// patience is how long a condition may take to become true; only a defect takes so long.
+const patience = time.Minute
+
+func requestsOfAFewUsers() load.Config { return load.Config{Rate: 40, Clients: 8} }
+
+// eventually waits for what another process does a moment later. It paces itself by the commands that cond runs.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !cond(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// kill ends a process that the app has started.
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		err = p.Signal(syscall.SIGKILL)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// slowRequest sends one request that takes so many seconds, and returns when it is being answered.
+func slowRequest(t *testing.T, a *harness.App, seconds string) *load.Run {
+	t.Helper()
+	network, address := a.Target()
+	r, err := load.Start(load.Config{Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience, Shapes: []load.Shape{load.Get("/slow?s=" + seconds)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Stop() })
+	eventually(t, "the request is in flight", func() bool { return a.Live(a.Status()).Connections > 0 })
+	return r
+}
+
+// finished waits for the end of a load of one request.
+func finished(t *testing.T, r *load.Run) load.Record {
+	t.Helper()
+	ctx := t.Context()
+	if err := r.Wait(ctx, func(records []load.Record) bool { return len(records) == 1 }); err != nil {
+		t.Fatal(err)
+	}
+	return r.Stop().Records[0]
+}
+
+// at waits until the change in progress is at a step.
+func at(t *testing.T, a *harness.App, step string) {
+	t.Helper()
+	eventually(t, "the change is at "+step, func() bool {
+		c := a.Status().Changing
+		return c != nil && c.Step == step
+	})
+}
