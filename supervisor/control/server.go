@@ -32,7 +32,7 @@ type Server struct {
 	path string
 	file os.FileInfo // of the socket, so that only our own is removed
 	unix *net.UnixListener
-	l    net.Listener
+	l    *limited
 	http *http.Server
 	keep atomic.Bool // the next daemon's by now
 }
@@ -94,7 +94,7 @@ func newServer(path string, l *net.UnixListener, c Controller) (*Server, error) 
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, peerOf(conn))
 		},
-		ErrorLog: nil,
+		ConnState: s.l.follow,
 	}
 	return s, nil
 }

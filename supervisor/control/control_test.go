@@ -1,0 +1,339 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"superctl/supervisor"
+)
+
+// app is a Controller whose answers the test decides.
+type app struct {
+	change func(ctx context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error)
+	logs   func(ctx context.Context, emit func(supervisor.LogLine) error) error
+}
+
+func (a *app) Status() supervisor.Status { return supervisor.Status{App: "shop", Release: "r1"} }
+
+func (a *app) Change(ctx context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error) {
+	return a.change(ctx, req, emit)
+}
+
+func (a *app) Logs(ctx context.Context, _ supervisor.LogQuery, emit func(supervisor.LogLine) error) error {
+	return a.logs(ctx, emit)
+}
+
+// serve serves c on a socket until the test ends.
+func serve(t *testing.T, c Controller) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "s")
+	s, err := Listen(path, -1, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s)
+	return path
+}
+
+// run serves until the test ends, and fails the test if that fails.
+func run(t *testing.T, s *Server) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+}
+
+// answers fails the test unless the daemon answers an ordinary client.
+func answers(t *testing.T, path string) {
+	t.Helper()
+	st, err := NewClient(path).Status(t.Context())
+	if err != nil || st.Release != "r1" {
+		t.Errorf("status: %+v, %v", st, err)
+	}
+}
+
+func dial(t *testing.T, path string) net.Conn {
+	t.Helper()
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func TestWhatIsNoRequestIsRefusedAndOthersAreAnswered(t *testing.T) {
+	path := serve(t, &app{})
+	for name, c := range map[string]struct{ sent, says string }{
+		"garbage":            {"\x00\xff\x16\x03\x01 hello\r\n\r\n", "400 Bad Request"},
+		"no such path":       {"GET /v9/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "version " + Version},
+		"wrong method":       {"DELETE /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "knows no DELETE"},
+		"no JSON":            {"POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n{]}", "cannot be read"},
+		"an unknown field":   {"POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 13\r\n\r\n{\"colour\": 1}", "unknown field"},
+		"an endless header":  {"GET /v1/status HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20), "431 Request Header Fields Too Large"},
+		"an endless request": {"POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10000000\r\n\r\n\"" + strings.Repeat("x", 1<<20), "too large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := dial(t, path)
+			go func() { _, _ = io.WriteString(conn, c.sent) }() // the daemon hangs up before the end of the endless ones
+			answer, _ := io.ReadAll(io.LimitReader(bufio.NewReader(conn), 4096))
+			if !strings.Contains(string(answer), c.says) {
+				t.Errorf("the answer has no %q:\n%s", c.says, answer)
+			}
+			answers(t, path)
+		})
+	}
+}
+
+func TestAThousandIdleConnectionsKeepNobodyOut(t *testing.T) {
+	path := serve(t, &app{})
+	for range 1000 {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Close(fd) })
+		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil && !errors.Is(err, unix.EAGAIN) {
+			t.Fatal(err)
+		}
+	}
+	answers(t, path)
+}
+
+func TestAClientThatHangsUpEndsTheContextOfItsChange(t *testing.T) {
+	began, ended := make(chan struct{}), make(chan struct{})
+	path := serve(t, &app{change: func(ctx context.Context, _ supervisor.Request, _ func(supervisor.Event)) (*supervisor.Outcome, error) {
+		close(began)
+		<-ctx.Done()
+		close(ended)
+		return &supervisor.Outcome{}, nil
+	}})
+	ctx, hangUp := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() {
+		_, err := NewClient(path).Change(ctx, supervisor.Request{Kind: supervisor.Switch}, func(supervisor.Event) {})
+		gone <- err
+	}()
+	<-began
+	hangUp()
+	<-ended
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAChangeIsToldAsItHappensAndWhoAsksIsTheKernelsWord(t *testing.T) {
+	path := serve(t, &app{change: func(_ context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error) {
+		emit(supervisor.Event{Type: "begin", Step: "boot"})
+		return &supervisor.Outcome{Result: supervisor.Done, Who: req.Who}, nil
+	}})
+	var steps []string
+	out, err := NewClient(path).Change(t.Context(), supervisor.Request{Kind: supervisor.Switch, Who: "the king"}, func(ev supervisor.Event) { steps = append(steps, ev.Step) })
+	if err != nil || len(steps) != 1 || !strings.Contains(out.Who, fmt.Sprintf("uid %d, pid %d", os.Getuid(), os.Getpid())) {
+		t.Errorf("%+v %v %v", out, steps, err)
+	}
+}
+
+func TestARefusalKeepsItsKind(t *testing.T) {
+	for _, sent := range []error{
+		&supervisor.BusyError{Changing: supervisor.ChangeStatus{Kind: "switch", Release: "r2"}},
+		&supervisor.RefusedError{Usage: true, Err: errors.New("no such process")},
+		&supervisor.RefusedError{Err: errors.New("nothing is live")},
+	} {
+		path := serve(t, &app{change: func(context.Context, supervisor.Request, func(supervisor.Event)) (*supervisor.Outcome, error) {
+			return nil, sent
+		}})
+		_, err := NewClient(path).Change(t.Context(), supervisor.Request{}, nil)
+		var busy *supervisor.BusyError
+		var refused *supervisor.RefusedError
+		wantBusy := errors.As(sent, &busy)
+		if errors.As(err, &busy) != wantBusy || errors.As(err, &refused) == wantBusy || err.Error() != sent.Error() {
+			t.Errorf("%#v became %#v", sent, err)
+		}
+		if !wantBusy && refused.Usage != strings.Contains(sent.Error(), "such") {
+			t.Errorf("usage: %+v", refused)
+		}
+	}
+}
+
+func TestADaemonThatDiesDuringAChangeIsNoOutcome(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n{\"event\":{\"type\":\"begin\"}}")
+		_ = conn.Close()
+	}()
+	_, err = NewClient(path).Change(t.Context(), supervisor.Request{}, func(supervisor.Event) {})
+	var unreachable *UnreachableError
+	if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), "superctl status") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestNobodyToTalkToIsSaidWithWhatToLookAt(t *testing.T) {
+	dir := t.TempDir()
+	dead := filepath.Join(dir, "dead")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", dead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for path, says := range map[string]string{filepath.Join(dir, "none"): "Is it running?", dead: "Has it died?"} {
+		_, err := NewClient(path).Status(t.Context())
+		var unreachable *UnreachableError
+		if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if text := (&UnreachableError{Path: "/run/x", Err: syscall.EACCES}).Error(); !strings.Contains(text, "you may not use /run/x") {
+		t.Error(text)
+	}
+}
+
+func TestASocketIsTakenOverOnlyFromTheDead(t *testing.T) {
+	path := serve(t, &app{})
+	if _, err := Listen(path, -1, &app{}); err == nil || !strings.Contains(err.Error(), "another daemon answers") {
+		t.Errorf("beside a daemon: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(file, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(file, -1, &app{}); err == nil || !strings.Contains(err.Error(), "left alone") {
+		t.Errorf("on a file: %v", err)
+	}
+	if data, err := os.ReadFile(file); err != nil || string(data) != "data" {
+		t.Errorf("the file is %q, %v", data, err)
+	}
+	stale := filepath.Join(t.TempDir(), "stale")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Listen(stale, -1, &app{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s)
+	answers(t, stale)
+}
+
+func TestTheNextDaemonAnswersWhoHasConnectedWhileNoneWasThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	first, err := Listen(path, -1, &app{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := -1
+	if err := first.Descriptor(func(from int) error {
+		fd, err = unix.FcntlInt(uintptr(from), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	first.Keep()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := first.Serve(ctx); err != nil {
+		t.Fatal(err)
+	}
+	waiting := dial(t, path)
+	if _, err := io.WriteString(waiting, "GET /v1/status HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	next, err := Inherit(fd, path, &app{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, next)
+	answer, err := io.ReadAll(waiting)
+	if err != nil || !strings.Contains(string(answer), `"release":"r1"`) {
+		t.Errorf("%s %v", answer, err)
+	}
+}
+
+func TestASocketThatIsNotAtItsPathAnyMoreIsNotInherited(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := l.(*net.UnixListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := -1
+	if err := raw.Control(func(from uintptr) { fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || fd < 0 {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil { // removes it
+		t.Fatal(err)
+	}
+	if _, err := Inherit(fd, path, &app{}); !errors.Is(err, ErrElsewhere) {
+		t.Errorf("%v", err)
+	}
+}
+
+// FuzzAnswer: whatever a daemon says, a client ends with an answer or an error.
+func FuzzAnswer(f *testing.F) {
+	f.Add(`{"event":{"type":"begin","step":"boot"}}` + "\n" + `{"outcome":{"outcome":"done"}}`)
+	f.Add(`{"refused":{"error":"x","changing":{}}}`)
+	f.Add("{}\n{}\nnull")
+	f.Fuzz(func(t *testing.T, body string) {
+		if len(body) > 1<<16 {
+			return
+		}
+		path := filepath.Join(t.TempDir(), "s")
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 4096))
+			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			_ = conn.Close()
+		}()
+		out, err := NewClient(path).Change(t.Context(), supervisor.Request{}, func(supervisor.Event) {})
+		if out == nil && err == nil {
+			t.Error("neither an outcome nor an error")
+		}
+	})
+}
