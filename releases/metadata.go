@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -81,7 +82,7 @@ func isCommit(s string) bool { return commitPattern.MatchString(s) }
 
 // readSmall reads a regular file of limited size.
 func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO of that name must not hold anybody up
 	if err != nil {
 		return nil, err
 	}
