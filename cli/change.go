@@ -144,6 +144,10 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 	switch {
 	case out.Result == supervisor.Done && !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s is live already; nothing to do\n", app, name)
+	case out.Kind == string(supervisor.Upgrade) && out.Result == supervisor.Done:
+		fmt.Fprintf(c.stdout, "%s: superctl %s %s in %s; the workers were not touched\n", app, p.bold(out.Release), p.green("is in charge"), seconds(out.Seconds))
+	case out.Kind == string(supervisor.Upgrade):
+		fmt.Fprintf(c.stdout, "%s: the upgrade %s: %s\nsuperctl %s is still in charge, untouched\n", app, p.red("was refused"), out.Error, out.Previous)
 	case out.Result == supervisor.Done && out.Kind == string(supervisor.Restart):
 		fmt.Fprintf(c.stdout, "%s: %s in %s\n", app, p.green("restarted"), seconds(out.Seconds))
 	case out.Result == supervisor.Done:
