@@ -35,6 +35,7 @@ type world struct {
 	records  []Outcome
 	pointed  string
 	plan     func(Plan) Plan // last touch on every plan
+	options  func(*Options)  // last touch on the options of every supervisor
 }
 
 // behaviour is how the workers of a release act.
@@ -133,7 +134,9 @@ func (p *fakeProc) PIDs() []int                { return []int{p.pid} }
 func (p *fakeProc) Socket(uint64) (int, error) { return 3, nil }
 func (p *fakeProc) Memory() uint64             { return 1 << 20 }
 func (p *fakeProc) KillAll() error {
+	p.w.mu.Lock() // two supervisors may watch it, one after the other
 	p.killed = p.killed || p.alive()
+	p.w.mu.Unlock()
 	p.die(worker.Exit{Known: true, Signal: syscall.SIGKILL})
 	return nil
 }
@@ -308,12 +311,16 @@ func background(name string, strategy Strategy) Process {
 // supervisor starts one in this world; stop ends it and waits for it.
 func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
 	w.t.Helper()
-	s = New(Options{
+	opt := Options{
 		App: "shop", Version: "test", State: state, Gates: []Gate{w.gate}, Resolve: w.resolve,
 		Point:  func(r Release) error { w.pointed = r.Name; return nil },
 		Record: func(o Outcome) error { w.records = append(w.records, o); return nil },
 		Log:    zaptest.NewLogger(w.t, zaptest.Level(zapLevel)),
-	})
+	}
+	if w.options != nil {
+		w.options(&opt)
+	}
+	s = New(opt)
 	s.os = system{
 		start:  w.start,
 		output: func(path string, _ *worker.Credential) (output, error) { return fakeOutput{path}, nil },
@@ -336,6 +343,9 @@ func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
 		cancel()
 		if err := <-ended; err != nil {
 			w.t.Errorf("Run: %v", err)
+		}
+		if s.Left() {
+			return
 		}
 		for name, n := range w.running {
 			if n != 0 {

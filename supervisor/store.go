@@ -11,8 +11,8 @@ import (
 type Store interface {
 	Put(name string, fd int) error
 	Remove(name string) error
-	// Check finds out whether it holds the number of descriptors that it was given; a store that is full says nothing.
-	Check(want int) error
+	// Check finds out whether it is full: a store that is does not say so when it is given another descriptor.
+	Check() error
 }
 
 // Descriptor is one that the next daemon needs, under the name by which it finds it (DESIGN 10).
@@ -114,9 +114,8 @@ func (s *Supervisor) checkStore() {
 	if s.opt.Store == nil {
 		return
 	}
-	want := len(s.stored)
 	s.beside(func() {
-		if err := s.opt.Store.Check(want); err != nil {
+		if err := s.opt.Store.Check(); err != nil {
 			s.log.Error("after a crash of the daemon some of its descriptors would be missing", zap.Error(err))
 		}
 	})

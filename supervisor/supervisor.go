@@ -221,6 +221,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.turn()
 	}
 	if s.leaving {
+		for _, in := range s.reading() {
+			in.pause() // what has been read is handed on, and the rest is the next daemon's
+		}
 		return s.save()
 	}
 	deaf()

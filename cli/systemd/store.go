@@ -31,9 +31,9 @@ func (*Store) Put(name string, fd int) error {
 // Remove takes a descriptor out.
 func (*Store) Remove(name string) error { return send("FDSTOREREMOVE=1\nFDNAME="+name, nil) }
 
-// Check finds out whether the store holds as many descriptors as it should: one that is full refuses more without telling
-// the sender. Where systemd cannot be asked there is nothing to say.
-func (*Store) Check(want int) error {
+// Check finds out whether the store is full: then it refuses more without telling the sender. Where systemd cannot be asked
+// there is nothing to say.
+func (*Store) Check() error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	if err := Barrier(ctx); err != nil {
@@ -52,8 +52,9 @@ func (*Store) Check(want int) error {
 	if err != nil {
 		return err
 	}
-	if n, ok := stored.(uint32); ok && int(n) < want {
-		return fmt.Errorf("systemd holds %d of %d descriptors: raise FileDescriptorStoreMax= (%v now) in the unit %s", n, want, most, u.name)
+	n, ok := stored.(uint32)
+	if limit, also := most.(uint32); ok && also && n >= limit {
+		return fmt.Errorf("systemd's store is full with %d descriptors: raise FileDescriptorStoreMax= in the unit %s", n, u.name)
 	}
 	return nil
 }

@@ -197,6 +197,12 @@ func TestANewDaemonThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
 	}
 }
 
+func TestAStoreThatIsTooSmallIsSaid(t *testing.T) {
+	s := newSite(t, Options{Units: dropIn(t, "[Service]\nFileDescriptorStoreMax=2\n")}, "r1")
+	s.Start(t, "r1")
+	s.journalHas(t, "raise FileDescriptorStoreMax=")
+}
+
 func TestWorkersThatDiedWhileNoDaemonWasThereAreStartedAgain(t *testing.T) {
 	s := newSite(t, Options{Units: dropIn(t, "[Service]\nRestart=no\n")}, "r1")
 	s.Start(t, "r1")
