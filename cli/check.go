@@ -14,6 +14,7 @@ import (
 	"superctl/cli/config"
 	"superctl/releases"
 	"superctl/supervisor"
+	"superctl/supervisor/control"
 	"superctl/supervisor/preset"
 )
 
@@ -94,8 +95,9 @@ func (c *command) checkAll(conf *config.Config) error {
 		}
 		report(err, fmt.Sprintf("process.%s runs as %s", pr.Name, done.Server))
 	}
+	ours := c.oursOf(conf)
 	for _, l := range conf.Listen {
-		report(l.Address.Probe(earlierDaemons(conf.App)), fmt.Sprintf("listen.%s can use %s", l.Name, l.Address))
+		report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can use %s", l.Name, l.Address))
 	}
 	store, err := releases.Open(conf.Releases, conf.Current)
 	report(err, "releases in "+conf.Releases)
@@ -109,6 +111,18 @@ func (c *command) checkAll(conf *config.Config) error {
 		return fmt.Errorf("check: %d problems", bad)
 	}
 	return nil
+}
+
+// oursOf tells whether a process is one of the app's: a worker, or the daemon, where one runs.
+func (c *command) oursOf(conf *config.Config) func(pid int) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	daemon := 0
+	if st, err := control.NewClient(conf.Control).Status(ctx); err == nil {
+		daemon = st.PID
+	}
+	worker := earlierDaemons(conf.App)
+	return func(pid int) bool { return pid == daemon || worker(pid) }
 }
 
 func (c *command) checkReleases(conf *config.Config, p palette) error {

@@ -104,6 +104,15 @@ instant, and lets the old workers finish.
    superctl COMMAND --help        more on a command, with examples`
 
 func (c *command) app() *cli.App {
+	commands := []*cli.Command{
+		c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
+		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
+	}
+	for _, one := range commands {
+		one.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+			return &usageError{fmt.Errorf("%s: %w; superctl %s --help lists its options", one.Name, err, one.Name)}
+		}
+	}
 	return &cli.App{
 		Name: "superctl", Usage: "deploy Python sites without losing a request", Description: about,
 		UsageText: "superctl [--app NAME | --config FILE] COMMAND [ARGUMENTS]",
@@ -112,10 +121,7 @@ func (c *command) app() *cli.App {
 			&cli.StringFlag{Name: "app", Usage: "the app `NAME`: its config is /etc/superctl/NAME.toml (SUPERCTL_APP)"},
 			&cli.StringFlag{Name: "config", Usage: "the config `FILE` (SUPERCTL_CONFIG)"},
 		},
-		Commands: []*cli.Command{
-			c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
-			c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
-		},
+		Commands: commands,
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() > 0 {
 				return &usageError{unknownCommand(cc.Args().First(), cc.App)}

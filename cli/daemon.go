@@ -108,7 +108,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	history := releases.History{Path: historyPath(c)}
 	opt := supervisor.Options{
 		Complaint: d.complaint,
-		App:       c.App, Version: version(), State: c.State, Notify: filepath.Join(filepath.Dir(c.Control), c.App+".notify"),
+		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c),
 		Gates: gates, Resolve: plans.resolve,
 		Point:  func(r supervisor.Release) error { return store.Point(r.Path) },
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
@@ -145,6 +145,9 @@ func (d *daemon) useControl(f func(fd int) error) error {
 	}
 	return d.api.Descriptor(f)
 }
+
+// notifyPath is where the socket is on which workers say READY=1.
+func notifyPath(c *config.Config) string { return filepath.Join(filepath.Dir(c.Control), c.App+".notify") }
 
 func historyPath(c *config.Config) string { return filepath.Join(c.State, "history.jsonl") }
 

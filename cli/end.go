@@ -9,6 +9,7 @@ import (
 
 	"superctl/cli/systemd"
 	"superctl/supervisor"
+	"superctl/supervisor/control"
 )
 
 // After the end of the daemon systemd runs `superctl end` (ExecStopPost=), which takes this long before it lets systemd
@@ -97,7 +98,12 @@ func endAll(ctx context.Context, path string, c *command) error {
 	if err != nil {
 		return err
 	}
-	s := supervisor.New(supervisor.Options{App: conf.App, Version: version(), State: conf.State, Gates: gates, Sink: out.sink(), Log: out.logger(), End: true})
+	if err := control.RemoveStale(conf.Control); err != nil {
+		return err
+	}
+	s := supervisor.New(supervisor.Options{
+		App: conf.App, Version: version(), State: conf.State, Notify: notifyPath(conf), Gates: gates, Sink: out.sink(), Log: out.logger(), End: true,
+	})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()
 	select {

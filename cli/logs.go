@@ -19,8 +19,8 @@ journal, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION
    journalctl SUPERCTL_APP=shop SUPERCTL_RELEASE=2026-11-23-1`,
 		Flags: []cli.Flag{
 			jsonFlag(),
-			&cli.BoolFlag{Name: "f", Usage: "go on with what they write now, until Ctrl-C"},
-			&cli.IntFlag{Name: "n", Value: 50, Usage: "the newest `COUNT` lines"},
+			&cli.BoolFlag{Name: "f", Aliases: []string{"follow"}, Usage: "go on with what they write now, until Ctrl-C"},
+			&cli.IntFlag{Name: "n", Aliases: []string{"lines"}, Value: 50, Usage: "the newest `COUNT` lines"},
 			&cli.StringFlag{Name: "process", Usage: "only of the process `NAME`"},
 			&cli.StringFlag{Name: "release", Usage: "only of the release `NAME`"},
 		},
