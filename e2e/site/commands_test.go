@@ -1,0 +1,111 @@
+package site
+
+import (
+	"strings"
+	"testing"
+
+	"superctl/e2e/apps"
+	"superctl/e2e/harness"
+)
+
+func TestARollbackToAWarmReleaseStartsNothing(t *testing.T) {
+	a := harness.New(t, run, harness.Options{Top: `standby = "5m"`})
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	first := a.Live(a.Status()).Workers[0].PID
+	requests := a.Load(requestsOfAFewUsers())
+	a.Command("switch", "r2").Want(0)
+	second := a.Live(a.Status()).Workers[0].PID
+	for _, want := range []int{first, second, first} {
+		a.Command("rollback").Want(0)
+		if pid := a.Live(a.Status()).Workers[0].PID; pid != want {
+			t.Errorf("worker %d is live, want %d", pid, want)
+		}
+	}
+	a.Lossless(requests)
+}
+
+func TestAReloadTakesTheConfigAnewAndARestartOnlyTheWorkers(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1")
+	a.Start("r1")
+	before := a.Live(a.Status())
+	requests := a.Load(requestsOfAFewUsers())
+	a.Options.Web = "instances = 2"
+	a.WriteConfig()
+	a.Command("restart", "web").Want(0)
+	restarted := a.Live(a.Status())
+	if len(restarted.Workers) != 1 || restarted.Workers[0].PID == before.Workers[0].PID {
+		t.Errorf("after the restart: %+v", restarted)
+	}
+	a.Command("restart", "celery").Want(2).Says(`no process is called "celery"`, "web")
+	a.Command("reload").Want(0)
+	if reloaded := a.Live(a.Status()); len(reloaded.Workers) != 2 {
+		t.Errorf("after the reload: %+v", reloaded)
+	}
+	a.Lossless(requests)
+}
+
+func TestACheckOfAReleaseTriesItAndTouchesNothing(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1", "good")
+	a.Release("bad", apps.Behaviour{Fault: apps.ImportError})
+	a.Start("r1")
+	before := a.Status()
+	a.Command("check").Want(0)
+	a.Command("check", "good").Want(0).Says("good")
+	a.Command("check", "bad").Want(1).Says("shop_payments")
+	after := a.Status()
+	if len(after.Generations) != 1 || a.Live(after).Workers[0].PID != a.Live(before).Workers[0].PID {
+		t.Errorf("%+v", after)
+	}
+}
+
+func TestWhatHasHappenedCanBeReadAfterwards(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1", "r2")
+	a.Release("bad", apps.Behaviour{Fault: apps.ImportError})
+	a.Start("r1")
+	a.Command("switch", "r2").Want(0)
+	a.Command("switch", "bad").Want(1)
+	a.Command("releases").Want(0).Says("r1", "r2", "bad", "live")
+	history := a.Command("history").Want(0).Text()
+	for _, words := range []string{"r1", "r2", "bad", "aborted", "exit code", "uid "} {
+		if !strings.Contains(history, words) {
+			t.Errorf("the history has no %q:\n%s", words, history)
+		}
+	}
+	a.Command("logs", "--release", "r2", "--process", "web").Want(0).Says("Listening at")
+	if logs := a.Command("logs", "--release", "r2").Want(0).Text(); strings.Contains(logs, "shop_payments") {
+		t.Errorf("another release's lines are there:\n%s", logs)
+	}
+	a.Command("logs", "--release", "bad").Want(0).Says("shop_payments")
+	follow := a.Begin("logs", "--follow")
+	a.Command("restart", "web").Want(0)
+	follow.Await("Booting worker")
+	follow.Interrupt()
+	follow.Wait().Want(0)
+}
+
+func TestAnUpgradeWithoutSystemdKeepsTheWorkers(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1", "r2")
+	d := a.Start("r1")
+	before := a.Status()
+	requests := a.Load(requestsOfAFewUsers())
+	a.Command("upgrade").Want(0).Says("is in charge")
+	after := a.Status()
+	if after.PID == before.PID || a.Live(after).Workers[0].PID != a.Live(before).Workers[0].PID {
+		t.Errorf("before %+v\nafter %+v", before, after)
+	}
+	if code := d.Wait(); code != 0 {
+		t.Errorf("the old daemon ended with %d", code)
+	}
+	a.Command("switch", "r2").Want(0)
+	a.Command("upgrade").Want(0)
+	a.Command("rollback").Want(0)
+	a.Lossless(requests)
+	kill(t, a.Status().PID)
+	// And the leftovers of the one that was killed are ended, as a person would.
+	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
+}
