@@ -147,7 +147,9 @@ func (d *daemon) useControl(f func(fd int) error) error {
 }
 
 // notifyPath is where the socket is on which workers say READY=1.
-func notifyPath(c *config.Config) string { return filepath.Join(filepath.Dir(c.Control), c.App+".notify") }
+func notifyPath(c *config.Config) string {
+	return filepath.Join(filepath.Dir(c.Control), c.App+".notify")
+}
 
 func historyPath(c *config.Config) string { return filepath.Join(c.State, "history.jsonl") }
 
