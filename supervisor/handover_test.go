@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -204,4 +205,17 @@ func TestTheStoreHoldsJustWhatTheNextDaemonNeeds(t *testing.T) {
 			t.Errorf("left in the store: %v", kept)
 		}
 	})
+}
+
+func TestAStateOfANewerDaemonIsReadWhenItSaysThatItCanBe(t *testing.T) {
+	for needs, readable := range map[int]bool{stateVersion: true, stateVersion + 1: false} {
+		s := New(Options{App: "shop", State: t.TempDir()})
+		data := fmt.Sprintf(`{"version": %d, "needs": %d, "app": "shop", "next_generation": 7, "unknown": [1]}`, stateVersion+1, needs)
+		if err := os.WriteFile(s.statePath(), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.CheckState(); (err == nil) != readable {
+			t.Errorf("needs %d: %v", needs, err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -18,12 +19,18 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// stateVersion is the format of the state file. A daemon reads its own and older ones, and refuses newer ones.
-const stateVersion = 1
+// stateVersion is the format of the state file. A daemon reads its own and older ones, and a newer one that says that it can
+// be read by it: stateNeeds is the oldest format whose daemons understand what is written now, if they pass over the fields
+// that they do not know. So an upgrade can be taken back.
+const (
+	stateVersion = 1
+	stateNeeds   = 1
+)
 
 // state is everything that the next daemon needs to know, in one durable file (DESIGN 10).
 type state struct {
 	Version     int                      `json:"version"`
+	Needs       int                      `json:"needs"`
 	App         string                   `json:"app"`
 	Next        int                      `json:"next_generation"`
 	Live        int                      `json:"live"` // generation, 0 for none
@@ -77,7 +84,7 @@ func (s *Supervisor) statePath() string { return filepath.Join(s.opt.State, "sta
 func (s *Supervisor) save() error {
 	s.dirty = false
 	st := state{
-		Version: stateVersion, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous,
+		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous,
 		Change: s.changing(), Last: s.last, Listeners: s.members(), Generations: []generationState{},
 	}
 	if s.live != nil {
@@ -153,13 +160,14 @@ func (s *Supervisor) load() (state, error) {
 	}
 	var head struct {
 		Version int    `json:"version"`
+		Needs   int    `json:"needs"`
 		App     string `json:"app"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
 		return refuse("cannot be read: " + err.Error())
 	}
 	switch {
-	case head.Version < 1 || head.Version > stateVersion:
+	case head.Version < 1 || cmp.Or(head.Needs, head.Version) > stateVersion:
 		return refuse(fmt.Sprintf("has version %d; this daemon reads up to %d", head.Version, stateVersion))
 	case head.App != s.opt.App:
 		return refuse(fmt.Sprintf("belongs to the app %q, not to %q", head.App, s.opt.App))

@@ -17,11 +17,11 @@ func TestNoRequestIsLostOrMisroutedWhicheverServerAndListener(t *testing.T) {
 		server harness.Server
 		fronts []harness.Front
 	}{
-		{harness.GunicornSync(), []harness.Front{harness.TCP, harness.Unix}},
-		{harness.GunicornThreads(), []harness.Front{harness.TCP, harness.NginxUnix}},
-		{harness.UWSGIHTTP(), []harness.Front{harness.TCP, harness.Unix}},
+		{harness.GunicornSync(), []harness.Front{harness.TCP, harness.NginxUnix}},
+		{harness.GunicornThreads(), []harness.Front{harness.TCP, harness.Unix, harness.NginxUnix}},
+		{harness.UWSGIHTTP(), []harness.Front{harness.TCP, harness.NginxUnix}},
 		{harness.UWSGISocket(), []harness.Front{harness.NginxTCP, harness.NginxUnix}},
-		{harness.Uvicorn(), []harness.Front{harness.TCP, harness.Unix}},
+		{harness.Uvicorn(), []harness.Front{harness.TCP, harness.NginxUnix}},
 		{harness.UvicornWorkers(), []harness.Front{harness.TCP, harness.NginxUnix}},
 	} {
 		for _, front := range c.fronts {
@@ -68,7 +68,11 @@ func switchAgainAndAgain(t *testing.T, opt harness.Options) {
 	var cutovers []load.Cutover
 	live := a.Status().Generation
 	for i := range turns {
-		o := a.Change(0, "switch", fmt.Sprintf("r%d", 2-i%2))
+		args := []string{"switch", fmt.Sprintf("r%d", 2-i%2)}
+		if i%3 == 2 {
+			args = []string{"rollback"} // to the same
+		}
+		o := a.Change(0, args...)
 		cutovers = append(cutovers, a.Cutover(live, o))
 		live = o.Generation
 		a.More(requests, 5)
