@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"superctl/e2e/apps"
+	"superctl/e2e/harness"
+	"superctl/e2e/load"
+)
+
+// figures are those of DESIGN 11 that are no plot: one app, nobody else beside it.
+func (s *scene) figures() (list []figure, err error) {
+	defer s.recovered(&err)
+	a := harness.New(s, s.run, harness.Options{Top: `standby = "5m"`})
+	for _, name := range names {
+		a.Release(name, apps.Behaviour{})
+	}
+	a.Start("r1")
+	median := func(n int, f func()) string {
+		took := make([]time.Duration, n)
+		for i := range took {
+			began := time.Now()
+			f()
+			took[i] = time.Since(began)
+		}
+		slices.Sort(took)
+		return fmt.Sprintf("%.1f ms", float64(took[n/2].Microseconds())/1000)
+	}
+	add := func(what, value, how string) { list = append(list, figure{what, value, how}) }
+	add("`superctl status`, start to exit", median(21, func() { a.Command("status").Want(0) }), "median of 21")
+	a.Command("switch", "r2").Want(0)
+	add("rollback to a warm release, start to exit", median(11, func() { a.Command("rollback").Want(0) }), "median of 11")
+	a.Command("switch", "r1")
+	add("`superctl upgrade`, start to exit", median(5, func() { a.Command("upgrade").Want(0) }), "median of 5")
+	pid := a.Status().PID
+	add("the daemon's resident memory", resident(pid), "after the above")
+
+	bare, under := s.throughput(a)
+	add("throughput, bare gunicorn", fmt.Sprintf("%.0f requests/s", bare), "5 s, 8 clients without a pause")
+	add("throughput, gunicorn under superctl", fmt.Sprintf("%.0f requests/s (%.2f)", under, under/bare), "the same")
+	return list, s.stop(pid)
+}
+
+// stop ends a daemon that the harness does not know, because an upgrade has started it.
+func (s *scene) stop(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
+		return err
+	}
+	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(time.Minute.Milliseconds()))
+	return err
+}
+
+// throughput is how many requests a second gunicorn answers, alone and under superctl.
+func (s *scene) throughput(a *harness.App) (bare, under float64) {
+	s.make()
+	for _, name := range names { // at once
+		s.must(os.WriteFile(s.path(name, "release.json"), []byte("{}"), 0o644))
+	}
+	address := s.freePort()
+	s.spawn(nil, s.path("r1", "venv", "bin", "gunicorn"), gunicornArgs(s, "--bind", address)...)
+	s.answering(address)
+	network, of := a.Target()
+	one := func(network, address string) float64 {
+		r, err := load.Start(load.Config{Network: network, Address: address, Clients: 8, MaxDuration: 5 * time.Second, Shapes: []load.Shape{load.Get("/")}})
+		s.must(err)
+		<-time.After(5 * time.Second)
+		res := r.Stop()
+		return float64(len(res.Records)) / res.Ended.Sub(res.Began).Seconds()
+	}
+	one(network, of)
+	for range 2 { // in turns, since the machine is not the same from second to second
+		bare += one("tcp", address) / 2
+		under += one(network, of) / 2
+	}
+	return bare, under
+}
+
+func resident(pid int) string {
+	text, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "status"))
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(string(text)) {
+		if kb, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			var n int
+			if _, err := fmt.Sscan(kb, &n); err == nil {
+				return fmt.Sprintf("%.1f MB", float64(n)/1024)
+			}
+		}
+	}
+	return "unknown"
+}
