@@ -98,7 +98,7 @@ func endAll(ctx context.Context, path string, c *command) error {
 	if err != nil {
 		return err
 	}
-	if err := control.RemoveStale(conf.Control); err != nil {
+	if err := control.Remove(conf.Control); err != nil { // the lock is ours, so nobody serves on it
 		return err
 	}
 	s := supervisor.New(supervisor.Options{

@@ -226,7 +226,7 @@ func TestAStopRightAfterTheDaemonWasKilledEndsTheWorkersGracefully(t *testing.T)
 	if failed := finished(t, slow); len(failed) > 0 {
 		t.Errorf("the request in flight was lost: %v", failed)
 	}
-	s.noProcess(t)
+	s.nothingLeft(t)
 	if n := s.Property("NFileDescriptorStore"); n != "0" {
 		t.Errorf("%s descriptors are stored", n)
 	}

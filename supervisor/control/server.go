@@ -43,7 +43,7 @@ func Listen(path string, gid int, c Controller) (*Server, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the socket has the rights, not its directory
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	if err := RemoveStale(path); err != nil {
+	if err := removeStale(path); err != nil {
 		return nil, err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -99,8 +99,20 @@ func newServer(path string, l *net.UnixListener, c Controller) (*Server, error) 
 	return s, nil
 }
 
-// RemoveStale removes the socket of a daemon that is no more, if it is there. One that is answered on is an error.
-func RemoveStale(path string) error {
+// Remove removes the socket of a daemon that is known to be no more. It may still take connections: systemd has it in its store.
+func Remove(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Mode().Type() != fs.ModeSocket {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	return os.Remove(path)
+}
+
+// removeStale removes the socket of a daemon that is no more.
+func removeStale(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
