@@ -22,6 +22,7 @@ import (
 	"superctl/releases"
 	"superctl/socket"
 	"superctl/supervisor"
+	"superctl/supervisor/cgroup"
 	"superctl/supervisor/control"
 	"superctl/supervisor/worker"
 )
@@ -37,6 +38,7 @@ type daemon struct {
 	lock      *os.File
 	complaint string // about the config, for status
 	kept      *descriptors
+	groups    *cgroup.Tree // nil where none is delegated
 	renewal   *handover.Upgrader
 	s         *supervisor.Supervisor
 	api       *control.Server
@@ -91,6 +93,9 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 	for _, w := range c.Warnings {
 		d.log.Warn(w, zap.String("config", path))
 	}
+	if d.groups, err = enterGroup(); err != nil {
+		return err
+	}
 	sockets := d.kept.sockets()
 	gates, err := makeGates(c, sockets, earlierDaemons(c.App))
 	if err != nil {
@@ -98,6 +103,18 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 	}
 	d.s = supervisor.New(d.options(path, gates))
 	return nil
+}
+
+// enterGroup finds the control group that systemd has delegated, and leaves it to the workers' groups. nil: there is none.
+func enterGroup() (*cgroup.Tree, error) {
+	tree, err := cgroup.Find()
+	if errors.Is(err, cgroup.ErrNotDelegated) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tree, tree.Enter()
 }
 
 // options joins the packages.
@@ -114,7 +131,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
 		Say:    func(text string) { d.tell("STATUS=" + text) },
 		Sink:   d.out.sink(), Fault: faults(), Log: d.log,
-		Inherited: d.kept.take, Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
+		Cgroups: d.groups, Inherited: d.kept.take, Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
 	}
 	if store := systemd.OpenStore(); store != nil {
 		opt.Store, opt.Stored = store, d.kept.names()
@@ -189,13 +206,16 @@ func (d *daemon) run() error {
 	serving, stopServing := context.WithCancel(context.Background())
 	defer stopServing()
 	var parts sync.WaitGroup
+	if os.Getpid() == 1 || d.groups == nil {
+		if err := worker.AdoptOrphans(); err != nil {
+			return err
+		}
+		parts.Go(func() { worker.ReapOrphans(serving) })
+	}
 	ended := make(chan error, 1)
 	served := make(chan error, 1)
 	go func() { ended <- d.s.Run(ctx) }()
 	go func() { served <- d.api.Serve(serving) }()
-	if os.Getpid() == 1 {
-		parts.Go(func() { worker.ReapOrphans(serving) })
-	}
 	adopted, started := d.s.Adopted(), d.s.Started()
 	for stopping := false; ; {
 		select {
@@ -232,6 +252,7 @@ func (d *daemon) run() error {
 			err = errors.Join(err, <-served)
 			if !d.s.Left() {
 				parts.Wait()
+				err = errors.Join(err, worker.EndOrphans())
 			}
 			return err
 		}

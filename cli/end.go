@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"superctl/cli/systemd"
 	"superctl/supervisor"
+	"superctl/supervisor/cgroup"
 	"superctl/supervisor/control"
 )
 
@@ -40,7 +42,7 @@ runs it after the end of the daemon; when systemd is about to start another, it 
 			ctx, stop := interruptible()
 			defer stop()
 			if goesOn(ctx) {
-				return nil
+				return releaseGroup(ctx)
 			}
 			return endAll(ctx, path, c)
 		},
@@ -79,6 +81,20 @@ func goesOn(ctx context.Context) bool {
 	return ask() == systemd.Restart
 }
 
+// releaseGroup lets systemd start the next daemon in the group in which the workers' groups are.
+func releaseGroup(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	if systemd.StartsApart(ctx) {
+		return nil
+	}
+	tree, err := cgroup.Find()
+	if errors.Is(err, cgroup.ErrNotDelegated) {
+		return nil
+	}
+	return errors.Join(err, tree.Release())
+}
+
 // endAll adopts everything, as a daemon would, and ends it.
 func endAll(ctx context.Context, path string, c *command) error {
 	conf, broken := loadOrKept(path)
@@ -101,8 +117,13 @@ func endAll(ctx context.Context, path string, c *command) error {
 	if err := control.Remove(conf.Control); err != nil { // the lock is ours, so nobody serves on it
 		return err
 	}
+	groups, err := cgroup.Find()
+	if err != nil && !errors.Is(err, cgroup.ErrNotDelegated) {
+		return err
+	}
 	s := supervisor.New(supervisor.Options{
-		App: conf.App, Version: version(), State: conf.State, Notify: notifyPath(conf), Gates: gates, Sink: out.sink(), Log: out.logger(), End: true,
+		Cgroups: groups,
+		App:     conf.App, Version: version(), State: conf.State, Notify: notifyPath(conf), Gates: gates, Sink: out.sink(), Log: out.logger(), End: true,
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()

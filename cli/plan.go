@@ -141,7 +141,8 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process) (superv
 	out := supervisor.Process{
 		Name: p.Name, Command: done.Command, Env: env, Dir: r.Path, User: credential(u), Listen: p.Listen,
 		HideListen: done.HideListen, Instances: p.Instances, Strategy: p.Strategy, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
-		Drain: p.Drain, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter, NoFile: p.NoFile,
+		Drain: p.Drain, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
+		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Health != nil {
 		check := *p.Health

@@ -97,7 +97,7 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 		fmt.Fprintln(w)
 		listenerTable(st).write(w, "  ")
 	}
-	fmt.Fprintf(w, "\n  daemon %s, pid %d, started %s\n", st.Version, st.PID, age(now, st.Since))
+	fmt.Fprintf(w, "\n  daemon %s, pid %d, started %s; workers in %s\n", st.Version, st.PID, age(now, st.Since), st.Containment)
 }
 
 func liveSince(st *supervisor.Status) time.Time {

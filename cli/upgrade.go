@@ -81,7 +81,9 @@ func (d *daemon) handOver(all []supervisor.Descriptor) error {
 		err := raw.Control(func(fd uintptr) { result = f(int(fd)) })
 		return errors.Join(err, result)
 	}})
-	return hold(all, fds, func() error { return d.renewal.HandOver(fds) })
+	return worker.WithoutReaping(func() error {
+		return hold(all, fds, func() error { return d.renewal.HandOver(fds) })
+	})
 }
 
 // hold calls do while all descriptors are held open, and are in fds by their names.

@@ -37,6 +37,9 @@ func (s *Supervisor) recover() error {
 	if err := s.os.sweep(s.mark(), s.knows); err != nil {
 		return err
 	}
+	if err := s.opt.Cgroups.Sweep(s.encloses); err != nil {
+		return fmt.Errorf("end what no worker of the state file has started: %w", err)
+	}
 	s.adoptListeners(st.Listeners)
 	if err := s.adoptLive(&st); err != nil {
 		return err
@@ -55,6 +58,18 @@ func (s *Supervisor) knows(tag string) bool {
 	for _, g := range s.generations {
 		for _, in := range g.instances {
 			if in.w != nil && in.w.Tag() == tag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// encloses tells whether a control group is an adopted worker's.
+func (s *Supervisor) encloses(dir string) bool {
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			if in.w != nil && in.w.Cgroup() == dir {
 				return true
 			}
 		}
@@ -162,6 +177,9 @@ func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w
 	in.w, in.born, in.turn = w, ws.Since, 1
 	s.watch(in, in.turn, w)
 	s.log.Info("worker adopted", s.fields(in)...)
+	if err := s.opt.Cgroups.Limit(w.Cgroup(), p.limits()); err != nil {
+		s.log.Error("control group", append(s.fields(in), zap.Error(err))...)
+	}
 	switch {
 	case g.state == Draining || ws.State == InstanceStopping || ws.State == InstanceKilling:
 		// Whether it has had its stop signal is not known; a second one changes nothing (measured for each preset).

@@ -128,6 +128,7 @@ func (p *fakeProc) alive() bool {
 func (p *fakeProc) PID() int                   { return p.pid }
 func (p *fakeProc) StartTime() uint64          { return uint64(p.pid) }
 func (p *fakeProc) Tag() string                { return fmt.Sprintf("tag-%d", p.pid) }
+func (p *fakeProc) Cgroup() string             { return "" }
 func (p *fakeProc) Done() <-chan struct{}      { return p.done }
 func (p *fakeProc) Exit() worker.Exit          { return p.exit }
 func (p *fakeProc) PIDs() []int                { return []int{p.pid} }

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
 )
 
@@ -117,10 +118,22 @@ func (s *Supervisor) spawn(in *instance) {
 		s.beside(func() { s.post(func() { s.begun(in, turn, nil, err) }) })
 		return
 	}
+	limits := in.proc.limits()
 	s.beside(func() {
+		spec.Cgroup = s.group(spec, limits)
 		w, err := s.os.start(spec)
 		s.post(func() { s.begun(in, turn, w, err) })
 	})
+}
+
+// group makes the control group of a worker that is about to start. One that cannot be made, or not as it should be, is no
+// reason for a site to be down.
+func (s *Supervisor) group(spec worker.Spec, limits cgroup.Limits) string {
+	dir, err := s.opt.Cgroups.Make(spec.Generation, fmt.Sprintf("%s.%d", spec.Process, spec.Instance), limits)
+	if err != nil {
+		s.log.Error("control group", zap.String("process", spec.Process), zap.Int("instance", spec.Instance), zap.Error(err))
+	}
+	return dir
 }
 
 // begun takes the result of a start.
@@ -166,7 +179,7 @@ func (s *Supervisor) watch(in *instance, turn int, w process) {
 	out := in.out
 	s.beside(func() {
 		<-w.Done()
-		err := w.KillAll()
+		err := errors.Join(w.KillAll(), s.opt.Cgroups.Remove(w.Cgroup()))
 		if out != nil {
 			err = errors.Join(err, out.Drain()) // its last words are in the report of its end
 		}

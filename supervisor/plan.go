@@ -3,6 +3,7 @@ package supervisor
 import (
 	"time"
 
+	"superctl/supervisor/cgroup"
 	"superctl/supervisor/health"
 	"superctl/supervisor/worker"
 )
@@ -44,7 +45,13 @@ type Process struct {
 	StartTimeout time.Duration      `json:"start_timeout"`
 	ReadyAfter   time.Duration      `json:"ready_after"` // for a process that has neither READY=1 nor a listener
 	Health       *health.Check      `json:"health,omitempty"`
-	NoFile       uint64             `json:"nofile,omitempty"` // RLIMIT_NOFILE; 0 = the daemon's own
+	NoFile       uint64             `json:"nofile,omitempty"`     // RLIMIT_NOFILE; 0 = the daemon's own
+	MemoryMax    uint64             `json:"memory_max,omitempty"` // bytes, of each worker with all that it starts; 0 = no limit
+	CPUWeight    uint64             `json:"cpu_weight,omitempty"` // of each worker, 1 to 10,000; 0 = 100, as everybody's
+}
+
+func (p *Process) limits() cgroup.Limits {
+	return cgroup.Limits{MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight}
 }
 
 // Strategy is how the workers of a new generation replace those of the old one (DESIGN 7).

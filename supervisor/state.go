@@ -16,6 +16,7 @@ import (
 	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
 
+	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
 )
 
@@ -179,11 +180,11 @@ func (s *Supervisor) load() (state, error) {
 }
 
 // endEarlier kills what a worker of an earlier daemon left running; a pid that is somebody else's by now is left alone.
-func endEarlier(ws workerState) error {
+func endEarlier(ws workerState, groups *cgroup.Tree) error {
 	if ws.PID == 0 {
 		return nil
 	}
-	w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag, -1)
+	w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag, -1, groups)
 	if errors.Is(err, worker.ErrGone) {
 		return worker.KillTagged(ws.Tag)
 	}

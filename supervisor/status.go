@@ -18,7 +18,17 @@ type Status struct {
 	Last        *Outcome           `json:"last"` // of the newest change that this state file knows, or null
 	Generations []GenerationStatus `json:"generations"`
 	Listeners   []ListenerStatus   `json:"listeners"`
+	Containment Containment        `json:"containment"`
 }
+
+// Containment is what holds the processes of a worker together.
+type Containment string
+
+// The kinds of containment.
+const (
+	ControlGroups Containment = "control groups" // nothing gets out
+	ProcessGroups Containment = "process groups" // found by process group, by descent and by a mark in the environment
+)
 
 // ChangeStatus is the change in progress.
 type ChangeStatus struct {
@@ -37,6 +47,8 @@ type GenerationStatus struct {
 	State       string         `json:"state"` // booting, staged, live, standby, draining
 	Since       time.Time      `json:"since"` // of this state
 	Connections int            `json:"connections"`
+	MemoryBytes uint64         `json:"memory_bytes"`          // of all its workers
+	CPUSeconds  *float64       `json:"cpu_seconds,omitempty"` // of its present workers, since each was started; only with control groups
 	Workers     []WorkerStatus `json:"workers"`
 }
 
@@ -49,7 +61,7 @@ type WorkerStatus struct {
 	Status      string    `json:"status,omitempty"` // what the worker last said of itself with STATUS=
 	Restarts    int       `json:"restarts"`
 	Since       time.Time `json:"since"`
-	MemoryBytes uint64    `json:"memory_bytes"`     // resident, of the worker and its children
+	MemoryBytes uint64    `json:"memory_bytes"`     // resident, of the worker and its children; with a memory controller, what that counts
 	Reason      string    `json:"reason,omitempty"` // how it last ended
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
 )
 
@@ -51,6 +52,8 @@ type Options struct {
 	Extra []Descriptor
 	// Renew is how an upgrade is made; without it there is none.
 	Renew Renew
+	// Cgroups is where each worker gets a control group of its own; nil where none is delegated.
+	Cgroups *cgroup.Tree
 	// Beat is called by the owner every BeatEvery, to tell systemd's watchdog that the owner is not stuck; nil for never.
 	Beat      func()
 	BeatEvery time.Duration
@@ -124,6 +127,7 @@ type process interface {
 	PID() int
 	StartTime() uint64
 	Tag() string
+	Cgroup() string
 	Done() <-chan struct{}
 	Exit() worker.Exit
 	Signal(sig syscall.Signal) error
@@ -154,7 +158,7 @@ var ErrStopping = errors.New("the daemon is stopping")
 func New(opt Options) *Supervisor {
 	s := &Supervisor{
 		opt:         opt,
-		os:          realSystem(),
+		os:          realSystem(opt.Cgroups),
 		log:         opt.Log,
 		book:        newLogbook(opt.Sink),
 		inbox:       make(chan func()),

@@ -4,11 +4,12 @@ import (
 	"context"
 	"net"
 
+	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
 )
 
 // realSystem is the operating system itself.
-func realSystem() system {
+func realSystem(groups *cgroup.Tree) system {
 	return system{
 		start: func(spec worker.Spec) (process, error) {
 			w, err := worker.Start(spec)
@@ -26,13 +27,13 @@ func realSystem() system {
 		},
 		run: worker.Run,
 		adopt: func(ws workerState, pidfd int) (process, error) {
-			w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag, pidfd)
+			w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag, pidfd, groups)
 			if err != nil {
 				return nil, err
 			}
 			return w, nil
 		},
-		end:   endEarlier,
+		end:   func(ws workerState) error { return endEarlier(ws, groups) },
 		sweep: worker.EndMarked,
 	}
 }

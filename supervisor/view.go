@@ -1,10 +1,13 @@
 package supervisor
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
+
+	"superctl/supervisor/cgroup"
 )
 
 // What `status` calls the health of the app.
@@ -28,7 +31,10 @@ func (s *Supervisor) Status() Status {
 func (s *Supervisor) status() (Status, []func()) {
 	st := Status{
 		App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Changing: s.changing(), Last: s.last,
-		Generations: []GenerationStatus{}, Listeners: []ListenerStatus{},
+		Generations: []GenerationStatus{}, Listeners: []ListenerStatus{}, Containment: ProcessGroups,
+	}
+	if s.opt.Cgroups != nil {
+		st.Containment = ControlGroups
 	}
 	if s.live != nil {
 		st.Release, st.Commit, st.Generation = s.live.plan.Release.Name, s.live.plan.Release.Commit, s.live.id
@@ -89,7 +95,7 @@ func (g *generation) measure(gs *GenerationStatus) func() {
 			if o.w == nil {
 				continue
 			}
-			gs.Workers[i].MemoryBytes = o.w.Memory()
+			gs.use(i, o.w)
 			for _, name := range o.listen {
 				if n, err := gates[name].Connections(staged[name], o.w.PIDs()); err == nil {
 					gs.Connections += n
@@ -97,6 +103,21 @@ func (g *generation) measure(gs *GenerationStatus) func() {
 			}
 		}
 	}
+}
+
+// use fills in what a worker uses.
+func (gs *GenerationStatus) use(i int, w process) {
+	memory := w.Memory()
+	if u, ok := cgroup.Use(w.Cgroup()); ok {
+		memory = cmp.Or(u.Memory, memory)
+		seconds := u.CPU.Seconds()
+		if gs.CPUSeconds != nil {
+			seconds += *gs.CPUSeconds
+		}
+		gs.CPUSeconds = &seconds
+	}
+	gs.Workers[i].MemoryBytes = memory
+	gs.MemoryBytes += memory
 }
 
 func (s *Supervisor) changing() *ChangeStatus {

@@ -74,5 +74,7 @@ type Process struct {
 	User         *User
 	Env          []string
 	NoFile       uint64
+	MemoryMax    uint64        // bytes; 0 = no limit
+	CPUWeight    uint64        // 0 = everybody's, 100
 	Health       *health.Check // nil without listeners; Protocol "" = the preset's
 }

@@ -245,6 +245,8 @@ server = "gunicorn"
 user = "root"
 group = "root"
 nofile = 4096
+memory_max = "512M"
+cpu_weight = 50
 [process.web.env]
 OWN = "1"
 [process.web.health]
@@ -300,6 +302,8 @@ BOTH = "config"
 		{"server", web.Server, "gunicorn"},
 		{"process.user", web.User.Name, "root"},
 		{"nofile", web.NoFile, uint64(4096)},
+		{"memory_max", web.MemoryMax, uint64(512 << 20)},
+		{"cpu_weight", web.CPUWeight, uint64(50)},
 		{"process.env", web.Env, []string{"OWN=1"}},
 		{"path", web.Health.Path, "/healthz/"},
 		{"any answer", web.Health.AnyAnswer, false},

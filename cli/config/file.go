@@ -49,6 +49,8 @@ type processTable struct {
 	User         string            `toml:"user"`
 	Group        string            `toml:"group"`
 	NoFile       *int64            `toml:"nofile"`
+	MemoryMax    any               `toml:"memory_max"` // "512M", or a number of bytes
+	CPUWeight    *int64            `toml:"cpu_weight"`
 	Env          map[string]string `toml:"env"`
 	Health       *healthTable      `toml:"health"`
 }

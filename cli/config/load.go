@@ -153,6 +153,40 @@ func (l *loader) number(key string, v *int64, otherwise, least, most int64) int6
 	return *v
 }
 
+// leastMemory is what a Python interpreter needs to start at all.
+const leastMemory = 16 << 20
+
+// size reads an amount of memory, with the suffixes of systemd's MemoryMax=: K, M and G to the base of 1024.
+func (l *loader) size(key string, v any) uint64 {
+	var n uint64
+	switch v := v.(type) {
+	case nil:
+		return 0
+	case int64:
+		n = uint64(max(v, 0))
+	case string:
+		number, shift := v, 0
+		if v != "" {
+			if at := strings.IndexByte("KMG", v[len(v)-1]); at >= 0 {
+				number, shift = v[:len(v)-1], 10*(at+1)
+			}
+		}
+		parsed, err := strconv.ParseUint(strings.TrimSpace(number), 10, 64)
+		if err != nil || parsed > 1<<62>>shift {
+			l.at(key, `%s = %q: write an amount of memory such as "512M" or "2G"`, last(key), v)
+			return 0
+		}
+		n = parsed << shift
+	default:
+		l.at(key, `%s: write an amount of memory such as "512M" or "2G"`, last(key))
+		return 0
+	}
+	if n < leastMemory {
+		l.at(key, "%s = %v: it must be at least %dM", last(key), v, leastMemory>>20)
+	}
+	return n
+}
+
 func (l *loader) duration(key string, v *duration, otherwise, least time.Duration) time.Duration {
 	if v == nil {
 		return otherwise
@@ -305,6 +339,8 @@ func (l *loader) process(name string, t processTable) Process {
 		p.User = l.user(key+".user", t.User, t.Group)
 	}
 	p.NoFile = uint64(l.number(key+".nofile", t.NoFile, 0, 16, 1<<20))
+	p.MemoryMax = l.size(key+".memory_max", t.MemoryMax)
+	p.CPUWeight = uint64(l.number(key+".cpu_weight", t.CPUWeight, 0, 1, 10_000))
 	p.Env = l.variables(key+".env", t.Env)
 	p.Health = l.health(key, t)
 	return p

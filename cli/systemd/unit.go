@@ -55,6 +55,18 @@ func AskIntent(ctx context.Context) (Intent, error) {
 	return Stop, nil
 }
 
+// StartsApart tells whether systemd starts the daemon in a control group below the unit's own: systemd 254 with
+// DelegateSubgroup=. Where systemd cannot be asked, it does not.
+func StartsApart(ctx context.Context) bool {
+	u, err := findUnit(ctx)
+	if err != nil {
+		return false
+	}
+	defer u.close()
+	group, err := u.service(ctx, "DelegateSubgroup")
+	return err == nil && group != ""
+}
+
 // unit is the unit that this process runs in.
 type unit struct {
 	conn *dbus.Conn

@@ -17,6 +17,7 @@ type Status struct {
 	Last        *Outcome     `json:"last"`
 	Generations []Generation `json:"generations"`
 	Listeners   []Listener   `json:"listeners"`
+	Containment string       `json:"containment"`
 }
 
 // Changing is the change in progress.
@@ -35,6 +36,8 @@ type Generation struct {
 	State       string    `json:"state"`
 	Since       time.Time `json:"since"`
 	Connections int       `json:"connections"`
+	MemoryBytes uint64    `json:"memory_bytes"`
+	CPUSeconds  float64   `json:"cpu_seconds"`
 	Workers     []Worker  `json:"workers"`
 }
 

@@ -39,6 +39,8 @@ func newSite(t *testing.T, opt Options, releases ...string) *Site {
 	if why := Unavailable(); why != "" {
 		t.Skip(why)
 	}
-	t.Parallel() // mostly it is waiting
+	if !opt.Alone {
+		t.Parallel() // mostly it is waiting
+	}
 	return NewSite(t, run, opt, releases...)
 }

@@ -62,13 +62,17 @@ func Unavailable() string {
 }
 
 // Boot boots systemd and ends it with the test. dir is an existing directory for what the sandbox keeps on this machine.
-func Boot(t harness.T, dir string, binds ...Bind) *Sandbox {
+// controllers turns on what the machine has of cgroup2 controllers, for all of it: such a test runs alone.
+func Boot(t harness.T, dir string, controllers bool, binds ...Bind) *Sandbox {
 	t.Helper()
 	s := &Sandbox{t: t, dir: dir, name: fmt.Sprintf("%d-%s", os.Getpid(), filepath.Base(dir))}
 	if err := os.WriteFile(s.script(), script, 0o755); err != nil {
 		t.Fatalf("%v", err)
 	}
 	args := []string{"start"}
+	if controllers {
+		args = append(args, "--controllers")
+	}
 	for _, b := range binds {
 		kind := "--bind-ro"
 		if b.Writable {

@@ -54,6 +54,7 @@ interval = "50ms"
 type Options struct {
 	Address string // of the listener; default: a free port
 	Units   []Bind // further files below /etc/systemd/system
+	Alone   bool   // with the controllers of control groups, and no other test beside it
 }
 
 // NewSite boots a sandbox with good releases, and starts nothing.
@@ -74,7 +75,7 @@ func NewSite(t harness.T, run *harness.Run, opt Options, releases ...string) *Si
 		must(t, site.Release(r, apps.Behaviour{}))
 	}
 	packaging := filepath.Join(sources(), "..", "..", "packaging")
-	site.Sandbox = Boot(t, dir, append([]Bind{
+	site.Sandbox = Boot(t, dir, opt.Alone, append([]Bind{
 		{From: run.Binary, To: "/usr/bin/superctl"},
 		{From: filepath.Join(packaging, "systemd", "superctl@.service"), To: "/etc/systemd/system/superctl@.service"},
 		{From: filepath.Join(packaging, "systemd", "sysusers.conf"), To: "/usr/lib/sysusers.d/superctl.conf"},

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/supervisor/cgroup"
 )
 
 // killLimit bounds the hunt for a worker's processes. A killed process may need a moment to give back its memory, and a
@@ -18,7 +20,7 @@ const killLimit = 10 * time.Second
 // after the end of the worker itself: then it ends what that left behind.
 func (w *Worker) KillAll() error {
 	_ = w.Signal(unix.SIGKILL)
-	return killFamily(w.pid, w.tag)
+	return errors.Join(cgroup.Kill(w.group), killFamily(w.pid, w.tag))
 }
 
 // KillTagged ends what is left of a worker whose own process is gone.
@@ -44,15 +46,20 @@ func EndMarked(mark string, kept func(tag string) bool) error {
 	return errors.Join(errs...)
 }
 
-// killFamily looks again after each round until it finds nobody: a process that forks while it is being killed leaves a
-// child that the round has not seen.
 func killFamily(pid int, tag string) error {
+	return killAll(func(all []stat) []stat { return relatives(all, pid, tag) })
+}
+
+// killAll kills those of all processes that are condemned. It looks again after each round until it finds nobody: a process
+// that forks while it is being killed leaves a child that the round has not seen.
+func killAll(condemned func(all []stat) []stat) error {
 	deadline := time.Now().Add(killLimit)
 	for {
-		left, err := family(pid, tag)
+		all, err := processes()
 		if err != nil {
 			return fmt.Errorf("look for the worker's processes: %w", err)
 		}
+		left := condemned(all)
 		if len(left) == 0 {
 			return nil
 		}

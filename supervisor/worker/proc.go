@@ -121,12 +121,21 @@ func family(pid int, tag string) ([]stat, error) {
 	if err != nil {
 		return nil, err
 	}
+	return relatives(all, pid, tag), nil
+}
+
+func relatives(all []stat, pid int, tag string) []stat {
 	own := make(map[int]bool)
 	for _, s := range all {
 		if s.pid == pid || s.group == pid || (s.pid != os.Getpid() && tagged(s.pid, tag)) {
 			own[s.pid] = true
 		}
 	}
+	return withDescendants(all, own)
+}
+
+// withDescendants lists those of the processes that are in own, or descend from one that is, and are still alive.
+func withDescendants(all []stat, own map[int]bool) (list []stat) {
 	for grown := true; grown; {
 		grown = false
 		for _, s := range all {
@@ -135,13 +144,12 @@ func family(pid int, tag string) ([]stat, error) {
 			}
 		}
 	}
-	var list []stat
 	for _, s := range all {
 		if own[s.pid] && s.state != 'Z' && s.state != 'X' {
 			list = append(list, s)
 		}
 	}
-	return list, nil
+	return list
 }
 
 // Owner finds which of the known processes pid belongs to: itself, the leader of its process group, or an ancestor. It is

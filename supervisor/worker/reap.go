@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"sync"
@@ -31,6 +32,49 @@ func forget(pid int) {
 	children.Lock()
 	defer children.Unlock()
 	delete(children.own, pid)
+}
+
+// AdoptOrphans makes this process the parent of what its descendants leave behind (PR_SET_CHILD_SUBREAPER), so that
+// EndOrphans finds it even when it carries no mark: for a daemon that has no control groups. ReapOrphans must run from then on.
+// Children that it has already are not its concern: a shell that has executed the daemon had started them.
+func AdoptOrphans() error {
+	children.Lock()
+	defer children.Unlock()
+	all, err := processes()
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.parent == os.Getpid() {
+			children.own[s.pid] = struct{}{}
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become the parent of orphans: %w", err)
+	}
+	return nil
+}
+
+// EndOrphans ends what was left to this process by workers that are gone, and all that descends from it.
+func EndOrphans() error {
+	return killAll(func(all []stat) []stat {
+		children.Lock()
+		defer children.Unlock()
+		orphans := make(map[int]bool)
+		for _, s := range all {
+			if _, own := children.own[s.pid]; !own && s.parent == os.Getpid() {
+				orphans[s.pid] = true
+			}
+		}
+		return withDescendants(all, orphans)
+	})
+}
+
+// WithoutReaping runs f while nothing is reaped and no worker is started: f starts a child by other means, and waits for it.
+func WithoutReaping(f func() error) error {
+	children.Lock()
+	defer children.Unlock()
+	return f()
 }
 
 // ReapOrphans takes the exits of processes that became our children because their parents died, until ctx ends: as pid 1

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/supervisor/cgroup"
 )
 
 // ShimArg is the hidden first argument with which superctl re-executes itself to become a worker.
@@ -28,6 +30,7 @@ type order struct {
 	User   *Credential `json:"user,omitempty"`
 	Files  int         `json:"files"`
 	NoFile uint64      `json:"nofile,omitempty"`
+	Cgroup string      `json:"cgroup,omitempty"`
 }
 
 // Shim turns this process into a worker: it sets what can only be set from inside, then executes the worker's command in
@@ -51,6 +54,13 @@ func (o *order) become(status int) error {
 	// Everything above the listeners goes at the exec; the status descriptor is how Start knows that it happened.
 	if err := unix.CloseRange(uint(status), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) {
 		return fmt.Errorf("close_range: %w", err)
+	}
+	// As the daemon's user, who may move a process between groups of the tree, and before anything could be forked. Not by
+	// CLONE_INTO_CGROUP: where the unit restricts namespaces, clone3 is not there.
+	if o.Cgroup != "" {
+		if err := cgroup.Join(o.Cgroup); err != nil {
+			return err
+		}
 	}
 	if o.NoFile > 0 {
 		limit := unix.Rlimit{Cur: o.NoFile, Max: o.NoFile}

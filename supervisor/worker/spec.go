@@ -33,6 +33,7 @@ type Spec struct {
 	Output                string      // path of the FIFO for stdout and stderr; "" = /dev/null
 	NoFile                uint64      // RLIMIT_NOFILE; 0 = as the daemon has it
 	HideListen            bool        // no LISTEN_FDS: the command names its descriptors
+	Cgroup                string      // directory of the control group to be in, made already; "" = the daemon's own
 	Mark                  string      // of the supervisor; every process that it starts carries it (see EndMarked)
 }
 
@@ -61,7 +62,7 @@ func Start(spec Spec) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := order{Path: path, Args: args, Env: env, Dir: spec.Dir, User: spec.User, Files: len(spec.Files), NoFile: spec.NoFile}
+	o := order{Path: path, Args: args, Env: env, Dir: spec.Dir, User: spec.User, Files: len(spec.Files), NoFile: spec.NoFile, Cgroup: spec.Cgroup}
 	output := os.DevNull
 	if spec.Output != "" {
 		output = spec.Output
@@ -114,7 +115,7 @@ func (o *order) start(out int, files []File, tag string) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fork: %w", err)
 	}
-	w, err := newWorker(pid, pidfd, tag, true)
+	w, err := newWorker(pid, pidfd, tag, o.Cgroup, true)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/supervisor/cgroup"
 )
 
 // ErrGone says that a worker of an earlier daemon is no more, or that its pid is somebody else's now.
@@ -21,7 +23,8 @@ type Worker struct {
 	pid   int
 	start uint64
 	tag   string
-	child bool // ours to reap
+	group string // control group, "" when it has none of its own
+	child bool   // ours to reap
 	file  *os.File
 	done  chan struct{}
 	exit  Exit // valid once done is closed
@@ -46,7 +49,7 @@ func (e Exit) String() string {
 	}
 }
 
-func newWorker(pid, pidfd int, tag string, child bool) (*Worker, error) {
+func newWorker(pid, pidfd int, tag, group string, child bool) (*Worker, error) {
 	start, err := startTime(pid)
 	if err != nil && !child {
 		return nil, errors.Join(err, unix.Close(pidfd))
@@ -55,7 +58,7 @@ func newWorker(pid, pidfd int, tag string, child bool) (*Worker, error) {
 	if err := unix.SetNonblock(pidfd, true); err != nil {
 		return nil, errors.Join(err, unix.Close(pidfd))
 	}
-	w := &Worker{pid: pid, start: start, tag: tag, child: child, file: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{})}
+	w := &Worker{pid: pid, start: start, tag: tag, group: group, child: child, file: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{})}
 	go w.wait()
 	return w, nil
 }
@@ -71,8 +74,9 @@ func (e *GoneError) Is(target error) bool { return target == ErrGone }
 
 // Adopt takes over a worker that an earlier daemon started. The start time, in clock ticks since boot (field 22 of
 // proc_pid_stat(5)), proves that the pid is still that worker's; else the error is ErrGone. pidfd is the earlier daemon's, or
-// -1; from then on it is Adopt's. It knows of a worker that has died meanwhile how it ended.
-func Adopt(pid int, start uint64, tag string, pidfd int) (*Worker, error) {
+// -1; from then on it is Adopt's. It knows of a worker that has died meanwhile how it ended. groups is the tree that it may
+// be in.
+func Adopt(pid int, start uint64, tag string, pidfd int, groups *cgroup.Tree) (*Worker, error) {
 	if pidfd >= 0 && pidOf(pidfd) != pid {
 		exit := exitInfo(pidfd)
 		if err := unix.Close(pidfd); err != nil {
@@ -96,7 +100,7 @@ func Adopt(pid int, start uint64, tag string, pidfd int) (*Worker, error) {
 	if now, err := startTime(pid); err != nil || now != start {
 		return nil, errors.Join(ErrGone, unix.Close(pidfd))
 	}
-	return newWorker(pid, pidfd, tag, false)
+	return newWorker(pid, pidfd, tag, groups.Of(pid), false)
 }
 
 // pidOf is the pid of the process behind a pidfd, -1 when it has been reaped, 0 when it is no pidfd (proc_pid_fdinfo(5)).
@@ -128,6 +132,9 @@ func (w *Worker) StartTime() uint64 { return w.start }
 
 // Tag is in the environment of everything that it starts.
 func (w *Worker) Tag() string { return w.tag }
+
+// Cgroup is the directory of its control group, "" when it has none of its own.
+func (w *Worker) Cgroup() string { return w.group }
 
 // Done is closed when it has exited and is reaped.
 func (w *Worker) Done() <-chan struct{} { return w.done }

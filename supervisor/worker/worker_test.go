@@ -172,14 +172,14 @@ func TestNothingSurvivesKillAll(t *testing.T) {
 }
 
 func TestAPidThatIsSomebodyElsesIsNotAdopted(t *testing.T) {
-	if _, err := Adopt(os.Getpid(), 1, "x", -1); err == nil {
+	if _, err := Adopt(os.Getpid(), 1, "x", -1, nil); err == nil {
 		t.Error("a process with another start time was adopted")
 	}
 	start, err := startTime(os.Getppid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := Adopt(os.Getppid(), start, "x", -1)
+	w, err := Adopt(os.Getppid(), start, "x", -1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

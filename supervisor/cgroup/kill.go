@@ -1,0 +1,62 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// killLimit bounds the wait for processes that were killed: one in the middle of writing to a disk that hangs cannot die.
+const killLimit = 10 * time.Second
+
+// Kill ends every process of a group at once, and returns when the group is empty. What forks meanwhile dies too: the
+// kernel holds the fork until the kill is done (cgroup.kill, Linux 5.14). Before that kernel it does nothing.
+func Kill(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	err := write(dir, "cgroup.kill", "1")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no such group any more, or an older kernel
+	}
+	if err != nil {
+		return fmt.Errorf("kill control group: %w", err)
+	}
+	return awaitEmpty(dir, time.Now().Add(killLimit))
+}
+
+// awaitEmpty waits until a group has no process: its cgroup.events then changes, which poll tells as POLLPRI.
+func awaitEmpty(dir string, deadline time.Time) error {
+	f, err := os.Open(filepath.Join(dir, "cgroup.events"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // for reading only
+	buf := make([]byte, 256)
+	for {
+		n, err := f.ReadAt(buf, 0)
+		if n == 0 && err != nil {
+			return nil // ENODEV: it was removed meanwhile
+		}
+		if strings.Contains(string(buf[:n]), "populated 0") {
+			return nil
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return fmt.Errorf("processes in %s do not die", dir)
+		}
+		fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
+		if _, err := unix.Poll(fds, int(left.Milliseconds())+1); err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
