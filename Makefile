@@ -30,6 +30,12 @@ demo: ## build superctl and show it on a small Django site, under load
 test: deps ## all tests, with the race detector; installs what they need
 	@tools/test $(ARGS) $(PKG)
 
+# trixie: systemd 257, bookworm-backports: 254, bookworm: 252.
+SUITE ?= trixie
+.PHONY: test-systemd
+test-systemd: ## the tests on real systemd, with another one than this machine's; SUITE=bookworm-backports for 254
+	@root=$$(scripts/systemd-root $(SUITE)); chroot $$root systemctl --version | sed -n 1p; SUPERCTL_SYSTEMD_ROOT=$$root tools/test $(ARGS) ./e2e/systemd
+
 .PHONY: deps
 deps: ## install what tests, demo and benchmarks need beside Go
 	@scripts/deps >/dev/null

@@ -123,9 +123,22 @@ func (s *Site) escaped() string {
 	return s.Run("pgrep", "--uid", "shop", "--full", "--list-full", "odd.py|sleep 1000").Stdout
 }
 
-// With a controller turned on for the workers' groups, systemd 252 cannot start the daemon in the service's own group.
+// With a controller turned on for the workers' groups, systemd cannot start the daemon in the service's own group: superctl
+// turns it off in time, or has systemd 254 and newer start the daemon in the supervisor group. Older ones ignore the drop-in.
 func TestADaemonIsStartedAgainThoughControllersAreOn(t *testing.T) {
-	s := newSite(t, Options{Alone: true}, "r1", "r2")
+	for name, units := range map[string][]Bind{
+		"by superctl itself": nil,
+		"by DelegateSubgroup": {{
+			From: filepath.Join(sources(), "..", "..", "packaging", "systemd", "examples", "systemd-254.conf"),
+			To:   "/etc/systemd/system/superctl@.service.d/systemd-254.conf",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) { startedAgainWithControllers(t, Options{Alone: true, Units: units}) })
+	}
+}
+
+func startedAgainWithControllers(t *testing.T, opt Options) {
+	s := newSite(t, opt, "r1", "r2")
 	s.Run("systemctl", "start", unit).Want(0)
 	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/system.slice/system-superctl.slice"} {
 		s.Run("sh", "-c", "for c in $(cat "+dir+"/cgroup.controllers); do echo +$c >"+dir+"/cgroup.subtree_control; done").Want(0)

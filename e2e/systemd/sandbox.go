@@ -22,6 +22,9 @@ import (
 	"superctl/e2e/harness"
 )
 
+// rootVar names a root file system with another systemd than this machine's (scripts/systemd-root makes it).
+const rootVar = "SUPERCTL_SYSTEMD_ROOT"
+
 //go:embed sandbox.sh
 var script []byte
 
@@ -72,6 +75,9 @@ func Boot(t harness.T, dir string, controllers bool, binds ...Bind) *Sandbox {
 	args := []string{"start"}
 	if controllers {
 		args = append(args, "--controllers")
+	}
+	if root := os.Getenv(rootVar); root != "" {
+		args = append(args, "--root", root)
 	}
 	for _, b := range binds {
 		kind := "--bind-ro"

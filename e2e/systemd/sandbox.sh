@@ -271,7 +271,7 @@ do_mkroot() { # SUITE DIR
   case $suite in *-backports) base=${suite%-backports};; esac
   [ ! -e "$dir" ] || die "$dir exists"
   local mirror=${SDBOX_MIRROR:-$(apt_mirror)}
-  debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,procps,libcap2-bin,curl "$base" "$dir" "$mirror" >"$dir.log" 2>&1 \
+  debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,procps,libcap2-bin,nginx-light "$base" "$dir" "$mirror" >"$dir.log" 2>&1 \
     || { tail -5 "$dir.log" >&2; die "debootstrap failed"; }
   if [ "$suite" != "$base" ]; then
     echo "deb $mirror $suite main" >"$dir/etc/apt/sources.list.d/bp.list"

@@ -83,6 +83,7 @@ func NewSite(t harness.T, run *harness.Run, opt Options, releases ...string) *Si
 		{From: packaging, To: "/usr/share/superctl"},
 		{From: etc, To: "/etc/superctl"},
 		{From: srv, To: "/srv/shop", Writable: true},
+		{From: run.Apps.Cache, To: run.Apps.Cache},
 		{From: srv, To: srv}, // the virtualenvs name their interpreter by this path
 	}, opt.Units...)...)
 	site.Run("systemd-sysusers").Want(0)
