@@ -40,6 +40,7 @@ type daemon struct {
 	kept      *descriptors
 	groups    *cgroup.Tree // nil where none is delegated
 	renewal   *handover.Upgrader
+	fault     func(point string) // nil but in tests
 	s         *supervisor.Supervisor
 	api       *control.Server
 }
@@ -50,7 +51,7 @@ func runDaemon(path string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	d := &daemon{renewal: renewal}
+	d := &daemon{renewal: renewal, fault: faults()}
 	if err := d.open(path, stderr); err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Point:  func(r supervisor.Release) error { return store.Point(r.Path) },
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
 		Say:    func(text string) { d.tell("STATUS=" + text) },
-		Sink:   d.out.sink(), Fault: faults(), Log: d.log,
+		Sink:   d.out.sink(), Fault: d.fault, Log: d.log,
 		Cgroups: d.groups, Inherited: d.kept.take, Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
 	}
 	if store := systemd.OpenStore(); store != nil {
@@ -221,7 +222,7 @@ func (d *daemon) run() error {
 		select {
 		case <-adopted:
 			adopted = nil
-			if err := d.inCharge(); err != nil {
+			if err := d.takeCharge(); err != nil {
 				return err
 			}
 		case <-started:
@@ -259,8 +260,12 @@ func (d *daemon) run() error {
 	}
 }
 
-// inCharge is the moment from which on the daemon before this one, if it is there, is not needed any more.
-func (d *daemon) inCharge() error {
+// takeCharge is the moment from which on the daemon before this one, if it is there, is not needed any more.
+func (d *daemon) takeCharge() error {
+	if d.fault != nil {
+		d.fault("recover: before take charge")
+		defer d.fault("recover: after take charge")
+	}
 	if err := d.kept.close(); err != nil {
 		d.log.Error("close what an earlier daemon has left", zap.Error(err))
 	}

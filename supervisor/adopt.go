@@ -18,32 +18,61 @@ import (
 // recover takes over from an earlier daemon: it learns what was live, adopts the workers that have outlived it together
 // with their listeners, and ends those that belong to nobody.
 func (s *Supervisor) recover() error {
+	var st state
+	for _, step := range []struct {
+		name string
+		do   func(*state) error
+	}{
+		{"read the state", s.recall},
+		{"adopt workers", s.adoptGenerations},
+		{"end what is nobody's", s.endStrangers},
+		{"adopt listeners", s.adoptListeners},
+		{"adopt the live generation", s.adoptLive},
+		{"end what was not live", s.endUnproved},
+	} {
+		s.fault("recover", "before "+step.name)
+		if err := step.do(&st); err != nil {
+			return err
+		}
+		s.fault("recover", "after "+step.name)
+	}
+	return nil
+}
+
+// recall reads what the earlier daemon knew.
+func (s *Supervisor) recall(st *state) (err error) {
 	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o711); err != nil { //nolint:gosec // a worker's user opens its own pipe in it
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	st, err := s.load()
-	if err != nil {
-		return err
-	}
-	if err := s.clearTorn(); err != nil {
+	if *st, err = s.load(); err != nil {
 		return err
 	}
 	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
+	return s.clearTorn()
+}
+
+func (s *Supervisor) adoptGenerations(st *state) error {
 	for i := range st.Generations {
 		if err := s.adoptGeneration(&st.Generations[i]); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// endStrangers ends what an earlier daemon's workers, of which nothing is known any more, have left.
+func (s *Supervisor) endStrangers(*state) error {
 	if err := s.os.sweep(s.mark(), s.knows); err != nil {
 		return err
 	}
 	if err := s.opt.Cgroups.Sweep(s.encloses); err != nil {
 		return fmt.Errorf("end what no worker of the state file has started: %w", err)
 	}
-	s.adoptListeners(st.Listeners)
-	if err := s.adoptLive(&st); err != nil {
-		return err
-	}
+	return nil
+}
+
+// endUnproved ends the generations that had not had their cutover.
+func (s *Supervisor) endUnproved(*state) error {
 	for _, g := range s.generations {
 		if g != s.live && (g.state == Booting || g.state == Staged) {
 			g.failure = &failure{reason: "the daemon ended before its cutover"}
@@ -204,20 +233,19 @@ func (s *Supervisor) awaitReady(g *generation) {
 
 // adoptListeners gives each gate back its listeners, in the order in which the kernel has them: from what was handed over
 // by name, else from the workers that hold them.
-func (s *Supervisor) adoptListeners(saved map[string][]memberState) {
-	for name, members := range saved {
+func (s *Supervisor) adoptListeners(st *state) error {
+	for name, members := range st.Listeners {
 		gate := s.gates[name]
 		if gate == nil {
 			continue
 		}
-		found := make(map[uint64]int)
-		for _, m := range members {
-			if fd, ok := s.findListener(name, m); ok {
-				found[m.Inode] = fd
-			}
+		found := make([]foundMember, len(members))
+		for i, m := range members {
+			fd, ok := s.findListener(name, m)
+			found[i] = foundMember{memberState: m, fd: fd, there: ok}
 		}
-		for _, m := range stillThere(members, found) {
-			if err := gate.Adopt(m.Gen, found[m.Inode]); err != nil {
+		for _, m := range stillThere(found) {
+			if err := gate.Adopt(m.Gen, m.fd); err != nil {
 				s.log.Error("adopt listener", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
 				continue
 			}
@@ -228,14 +256,22 @@ func (s *Supervisor) adoptListeners(saved map[string][]memberState) {
 			}
 		}
 	}
+	return nil
+}
+
+// foundMember is a listener of an earlier daemon with the descriptor that was found for it. Each has one of its own, also
+// where the generations share one listener.
+type foundMember struct {
+	memberState
+	fd    int
+	there bool
 }
 
 // stillThere is the order of a group after the members that nobody holds any more have left it: the kernel moves the last
 // one into the place of one that leaves (reuseport_detach_sock).
-func stillThere(members []memberState, found map[uint64]int) []memberState {
-	list := slices.Clone(members)
+func stillThere(list []foundMember) []foundMember {
 	for i := 0; i < len(list); {
-		if _, ok := found[list[i].Inode]; ok {
+		if list[i].there {
 			i++
 			continue
 		}
@@ -283,7 +319,7 @@ func (s *Supervisor) adoptLive(st *state) error {
 	}
 	g.state = Live
 	s.live = g
-	s.interrupted = st.Change
+	s.interrupted = *st
 	for _, p := range g.plan.Processes {
 		for _, name := range p.Listen {
 			if g.staged[name] == 0 && g.gates[name] != nil {
@@ -339,9 +375,13 @@ func (s *Supervisor) clearOutputs() error {
 // performAdoption goes on with a live generation that was adopted, and finishes or undoes the change that the end of the
 // last daemon has interrupted.
 func (c *change) performAdoption() error {
-	var was *ChangeStatus
+	was, target := c.s.interrupted.Change, c.s.interrupted.Target
+	c.kind = Switch // how a generation that is still warm came about
+	if was != nil && was.Kind != string(start) {
+		c.kind = Kind(was.Kind)
+	}
 	_ = c.s.do(func() {
-		c.to, c.from, c.plan, was = c.s.live, nil, c.s.live.plan, c.s.interrupted
+		c.to, c.from, c.plan = c.s.live, nil, c.s.live.plan
 		c.release, c.committed = c.plan.Release, true
 		for _, g := range c.s.generations {
 			if g.state == Standby {
@@ -353,13 +393,19 @@ func (c *change) performAdoption() error {
 			c.was.release = &c.from.plan.Release
 		}
 		for _, in := range c.to.instances {
-			if len(in.proc.Listen) > 0 {
+			if len(in.proc.Listen) > 0 || c.kind == Restart {
 				c.s.want(in)
 			}
 		}
 	})
 	if err := c.step(stepAdopt, c.adopted); err != nil {
 		return err
+	}
+	if was != nil && was.Step == stepRevert && c.from != nil {
+		if target != c.to.id { // the gates had turned back
+			return c.step(stepRevert, func(context.Context) (string, error) { return c.goBack(c.from, c.to) })
+		}
+		return c.revert(errors.New("its revert was interrupted by the end of the daemon"))
 	}
 	if err := c.resume(was); err != nil {
 		if c.from == nil || errors.Is(err, ErrStopping) {
@@ -384,9 +430,6 @@ func (c *change) adopted(context.Context) (string, error) {
 
 // resume does what an interrupted change had still to do after its cutover.
 func (c *change) resume(was *ChangeStatus) error {
-	if was != nil && was.Step == stepRevert && c.from != nil {
-		return errors.New("its revert was interrupted by the end of the daemon")
-	}
 	if was == nil || !slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, was.Step) {
 		if c.background(c.to) {
 			return c.step(stepFollow, c.startBackground)

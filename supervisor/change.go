@@ -29,9 +29,11 @@ type change struct {
 	release   Release // where it goes, once that is known
 	committed bool    // the gate has turned
 
+	from, to *generation
+
 	// Owned by the goroutine of the change.
+	kind      Kind // what it does: the request's, or that of the change which it finishes for an earlier daemon
 	plan      Plan
-	from, to  *generation
 	warm      bool // to is an earlier generation that was kept
 	unchanged string
 	was       struct{ release, previous *Release }
@@ -101,7 +103,7 @@ func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
 	if err := s.refuse(req); err != nil {
 		return nil, nil, err
 	}
-	c = &change{s: s, req: req, began: time.Now(), events: make(chan Event, 1024), done: make(chan struct{}), stepName: "begin"}
+	c = &change{s: s, req: req, kind: req.Kind, began: time.Now(), events: make(chan Event, 1024), done: make(chan struct{}), stepName: beforeSteps}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.from = s.live
 	c.was.release, c.was.previous = s.release, s.previous
@@ -247,9 +249,12 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	return nil
 }
 
-func (c *change) fault(point string) {
-	if c.s.opt.Fault != nil {
-		c.s.opt.Fault(string(c.req.Kind) + ": " + point)
+func (c *change) fault(point string) { c.s.fault(string(c.req.Kind), point) }
+
+// fault is where a test may end the daemon.
+func (s *Supervisor) fault(of, point string) {
+	if s.opt.Fault != nil {
+		s.opt.Fault(of + ": " + point)
 	}
 }
 

@@ -36,8 +36,10 @@ func (s *Supervisor) upgrade(ctx context.Context, req Request, emit func(Event))
 	defer func() { out.Seconds = time.Since(out.Started).Seconds() }()
 	step := func(name string, do func() (string, error)) bool {
 		began := time.Now()
+		s.fault(string(Upgrade), "before "+name)
 		emit(Event{Type: "begin", Step: name})
 		detail, err := do()
+		s.fault(string(Upgrade), "after "+name)
 		ev := Event{Type: "end", Step: name, Detail: detail, Seconds: time.Since(began).Seconds()}
 		if err != nil {
 			ev.Type, ev.Detail = "fail", err.Error()

@@ -18,8 +18,14 @@ func (c *change) restartsListener() bool {
 
 // restartInPlace restarts a process without listeners, one instance after the other.
 func (c *change) restartInPlace(ctx context.Context) (string, error) {
-	c.plan, c.to = c.from.plan, c.from
-	all := c.from.of(c.req.Process)
+	c.plan = c.from.plan
+	var all []*instance
+	if err := c.s.do(func() {
+		c.to = c.from
+		all = c.from.of(c.req.Process)
+	}); err != nil {
+		return "", err
+	}
 	for _, in := range all {
 		one := func() []*instance { return []*instance{in} }
 		c.emit(Event{Type: "progress", Step: stepRestart, Detail: in.String()})

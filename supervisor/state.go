@@ -38,6 +38,7 @@ type state struct {
 	Release     *Release                 `json:"release"`
 	Previous    *Release                 `json:"previous"`
 	Change      *ChangeStatus            `json:"change"`
+	Target      int                      `json:"change_generation,omitempty"` // that Change goes to; 0 = not known yet
 	Listeners   map[string][]memberState `json:"listeners"`
 	Last        *Outcome                 `json:"last"`
 	Generations []generationState        `json:"generations"`
@@ -86,8 +87,9 @@ func (s *Supervisor) save() error {
 	s.dirty = false
 	st := state{
 		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous,
-		Change: s.changing(), Last: s.last, Listeners: s.members(), Generations: []generationState{},
+		Last: s.last, Listeners: s.members(), Generations: []generationState{},
 	}
+	st.Change, st.Target = s.unfinished()
 	if s.live != nil {
 		st.Live = s.live.id
 	}
@@ -108,6 +110,23 @@ func (s *Supervisor) save() error {
 		s.log.Error("save state", zap.Error(err))
 	}
 	return err
+}
+
+// unfinished is the change in progress and the generation that it goes to. An adoption that has not begun to finish the
+// change of an earlier daemon leaves that as it is, for the daemon after this one.
+func (s *Supervisor) unfinished() (*ChangeStatus, int) {
+	switch c := s.change; {
+	case c == nil:
+		return nil, 0
+	case c.req.Kind == start && (c.stepName == beforeSteps || c.stepName == stepAdopt) && s.interrupted.Change != nil:
+		return s.interrupted.Change, s.interrupted.Target
+	case c.to == nil:
+		return s.changing(), 0
+	default:
+		cs := s.changing()
+		cs.Kind = string(c.kind)
+		return cs, c.to.id
+	}
 }
 
 // saved is what the next daemon needs to know of an instance.

@@ -61,7 +61,8 @@ type Options struct {
 	End bool
 	// Complaint is what is wrong with the daemon's own surroundings, for status; "" for nothing.
 	Complaint string
-	// Fault is called just before and just after each step of a change with its name; tests kill the daemon there.
+	// Fault is called just before and just after each step of a change, an upgrade and a recovery, with its name; tests end
+	// the daemon there.
 	Fault func(point string)
 
 	Log *zap.Logger
@@ -101,7 +102,7 @@ type Supervisor struct {
 	previous    *Release // where a rollback goes
 	change      *change
 	last        *Outcome
-	interrupted *ChangeStatus     // the change in which the last daemon ended
+	interrupted state             // of the last daemon: what it was doing when it ended
 	stored      map[string]string // what Store keeps: Descriptor.ID by name
 	notify      notifier          // nil without Options.Notify
 	waiters     []*waiter

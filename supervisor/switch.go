@@ -15,6 +15,7 @@ import (
 
 // The steps of a change, in order (DESIGN 6).
 const (
+	beforeSteps   = "begin" // the name of what comes before the first one
 	stepAdopt     = "adopt"
 	stepResolve   = "resolve"
 	stepBefore    = "before"
@@ -261,14 +262,14 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 	return took, nil
 }
 
-// carry hands the instances of processes that a restart does not touch from one generation to the other.
+// carry hands the instances of processes that a restart does not touch from one generation to the other, which has none.
 func (c *change) carry(from, to *generation) {
-	if c.req.Kind != Restart {
+	if c.kind != Restart {
 		return
 	}
 	kept := from.instances[:0:0]
 	for _, in := range from.instances {
-		if in.proc.Name == c.req.Process {
+		if len(to.of(in.proc.Name)) > 0 {
 			kept = append(kept, in)
 			continue
 		}
@@ -307,7 +308,7 @@ func (c *change) shared() bool {
 
 // background tells whether the generation has processes that follow the cutover.
 func (c *change) background(g *generation) bool {
-	return c.req.Kind != Restart && slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })
+	return c.kind != Restart && slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })
 }
 
 // startBackground starts the processes without listeners, in the order of the plan.
@@ -405,16 +406,20 @@ func (c *change) probation(ctx context.Context) (string, error) {
 	defer cancel()
 	watched, fail := context.WithCancelCause(over)
 	defer fail(nil)
+	var staged map[string]int
+	if err := c.s.do(func() { staged = maps.Clone(c.to.staged) }); err != nil {
+		return "", err
+	}
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer fail(errPassed)
 	for i := range c.plan.Processes {
 		p := &c.plan.Processes[i]
-		if p.Health == nil || len(p.Listen) == 0 || (c.req.Kind == Restart && p.Name != c.req.Process) {
+		if p.Health == nil || len(p.Listen) == 0 || (c.kind == Restart && c.from != nil && len(c.from.of(p.Name)) == 0) {
 			continue
 		}
 		asking.Go(func() {
-			c.s.ask(watched, *p.Health, c.to.gates[p.Listen[0]], c.to.id, func(r health.Result) bool {
+			c.s.ask(watched, *p.Health, c.to.gates[p.Listen[0]], staged[p.Listen[0]], func(r health.Result) bool {
 				if !r.OK {
 					fail(&failure{reason: p.Name + ": " + r.Reason, log: c.tail(p.Name)})
 				}
@@ -459,8 +464,12 @@ func (c *change) retire(context.Context) (string, error) {
 		}
 		detail = fmt.Sprintf("generation %d drains", c.from.id)
 		if c.staysWarm() {
-			detail = fmt.Sprintf("generation %d stays warm for %s", c.from.id, c.plan.Standby)
-			c.s.keepWarm(c.from, c.plan.Standby)
+			warm := c.plan.Standby
+			if c.req.Kind == start {
+				warm = max(0, warm-time.Since(c.from.since)) // it has been warm under an earlier daemon
+			}
+			detail = fmt.Sprintf("generation %d stays warm for %s", c.from.id, warm.Round(time.Second))
+			c.s.keepWarm(c.from, warm)
 			return
 		}
 		c.s.retire(c.from)
@@ -471,7 +480,7 @@ func (c *change) retire(context.Context) (string, error) {
 // staysWarm tells whether the old generation is kept for a rollback. Its listener stays open then, so that nothing that is
 // queued for it can get lost, and nobody needs to wait for it.
 func (c *change) staysWarm() bool {
-	return c.from != nil && c.plan.Standby > 0 && (c.req.Kind == Switch || c.req.Kind == Rollback) && !c.shared()
+	return c.from != nil && c.plan.Standby > 0 && (c.kind == Switch || c.kind == Rollback) && !c.shared()
 }
 
 // keepWarm keeps the workers that have listeners, for an instant rollback, and ends the others.

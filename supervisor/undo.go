@@ -59,26 +59,32 @@ func (c *change) turnBack(context.Context) (string, error) {
 	if c.from == nil {
 		return "nothing was live before, so nothing is now", nil
 	}
-	c.point(c.from.plan.Release)
+	return c.goBack(c.to, c.from)
+}
+
+// goBack is what follows when the gates have turned back from one generation to another. Whatever of it has been done
+// already, by an earlier daemon, can be done again.
+func (c *change) goBack(failed, back *generation) (string, error) {
+	c.point(back.plan.Release)
 	ctx, cancel := context.WithTimeout(context.Background(), c.undoLimit())
 	defer cancel()
-	if c.req.Kind != Restart {
+	if c.kind != Restart {
 		// What the new release had no name for must stop too, and `single` processes never run twice.
-		background := func() []*instance { return withoutListeners(c.to) }
+		background := func() []*instance { return withoutListeners(failed) }
 		if err := c.stopAll(ctx, background); err != nil {
-			return "", fmt.Errorf("stop the background processes of %s: %w", c.to.plan.Release.Name, err)
+			return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
 		}
-		if _, err := c.moveBackground(ctx, nil, c.from); err != nil {
-			return "", fmt.Errorf("start the background processes of %s again: %w", c.from.plan.Release.Name, err)
+		if _, err := c.moveBackground(ctx, nil, back); err != nil {
+			return "", fmt.Errorf("start the background processes of %s again: %w", back.plan.Release.Name, err)
 		}
 	}
-	if _, err := c.settle(ctx, c.to); err != nil {
+	if _, err := c.settle(ctx, failed); err != nil {
 		return "", err
 	}
-	if err := c.s.do(func() { c.s.retire(c.to) }); err != nil {
+	if err := c.s.do(func() { c.s.retire(failed) }); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s (generation %d) is live again", c.from.plan.Release.Name, c.from.id), nil
+	return fmt.Sprintf("%s (generation %d) is live again", back.plan.Release.Name, back.id), nil
 }
 
 // turnBack is the gates' and the durable part of a revert, as the owner does it.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -236,7 +237,7 @@ func (a *App) end() {
 		a.nginx.stop()
 	}
 	if a.T.Failed() && a.Daemon != nil {
-		a.T.Logf("the daemon of %s said:\n%s", a.Name, a.Daemon.Output())
+		a.T.Logf("the daemons of %s said:\n%s", a.Name, a.outputs())
 	}
 	a.NothingLeft()
 	_ = filepath.WalkDir(a.Path("releases"), func(path string, d fs.DirEntry, err error) error {
@@ -248,6 +249,19 @@ func (a *App) end() {
 	if !a.T.Failed() || os.Getenv("SUPERCTL_E2E_KEEP") == "" {
 		_ = os.RemoveAll(a.Dir)
 	}
+}
+
+// outputs is what all daemons of the app have written, one after the other.
+func (a *App) outputs() string {
+	logs, _ := filepath.Glob(a.Path("daemon-*.log")) // the pattern is right
+	lines := make([]string, 0, len(logs))
+	for _, path := range logs {
+		text, err := os.ReadFile(path)
+		a.must(err)
+		lines = slices.AppendSeq(lines, strings.Lines(string(text)))
+	}
+	slices.Sort(lines) // each begins with its time
+	return strings.Join(lines, "")
 }
 
 // NothingLeft fails the test when the app has left a process, a socket, a FIFO or a temporary file. Nothing of the app must

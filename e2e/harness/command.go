@@ -165,10 +165,14 @@ func (c *Command) Outcome() Outcome {
 // Status is what `status --json` says.
 func (a *App) Status() Status {
 	a.T.Helper()
-	c := a.Command("status", "--json").Want(0)
-	var s Status
+	return a.Command("status", "--json").Want(0).Status()
+}
+
+// Status is the status in the output of `status --json`.
+func (c *Command) Status() (s Status) {
+	c.app.T.Helper()
 	if err := json.Unmarshal([]byte(c.Stdout()), &s); err != nil {
-		a.Fatalf("%s: %v\n%s", c, err, c.Text())
+		c.app.Fatalf("%s: %v\n%s", c, err, c.Text())
 	}
 	return s
 }

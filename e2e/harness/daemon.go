@@ -129,6 +129,16 @@ func (d *Daemon) Says(match func(line string) bool) error {
 	}
 }
 
+// Ended tells whether the daemon has ended.
+func (d *Daemon) Ended() bool {
+	select {
+	case <-d.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // PID is the daemon's process.
 func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 

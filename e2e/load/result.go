@@ -99,6 +99,9 @@ func (l Latency) String() string {
 // shown is how many failures String lists one by one.
 const shown = 20
 
+// slow is what a request may take before it is listed beside those that failed.
+const slow = 100 * time.Millisecond
+
 // String is the result for people: counts, latencies, who answered, and the first failures.
 func (r *Result) String() string {
 	var b strings.Builder
@@ -133,6 +136,13 @@ func (r *Result) String() string {
 			break
 		}
 		fmt.Fprintf(&b, "  %s\n", r.describe(&rec))
+	}
+	if len(failed) > 0 {
+		for i := range r.Records {
+			if rec := &r.Records[i]; rec.Failure == None && rec.Ended.Sub(rec.Begun) > slow {
+				fmt.Fprintf(&b, "  slow: %s\n", r.describe(rec))
+			}
+		}
 	}
 	return b.String()
 }

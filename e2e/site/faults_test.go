@@ -1,0 +1,323 @@
+package site
+
+import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"superctl/e2e/apps"
+	"superctl/e2e/harness"
+	"superctl/e2e/load"
+)
+
+// everyStep is an app whose switch has all steps that one with a listener for each generation can have.
+const (
+	clock     = "[process.clock]\ncommand = \"python -m http.server --bind 127.0.0.1 0\"\nready_after = \"50ms\"\n"
+	everyHook = "[hooks]\nbefore = [\"true\"]\nafter = [\"true\"]\n"
+)
+
+func everyStep() harness.Options {
+	return harness.Options{Top: `probation = "100ms"`, More: clock + everyHook}
+}
+
+// scenario is one thing that a daemon does while the app serves. It begins with r1 live.
+type scenario struct {
+	name    string
+	opt     harness.Options
+	prepare func(w *walk)
+	act     func(w *walk)
+	cold    bool // nothing serves before act
+}
+
+func scenarios() []scenario {
+	switchTo := func(release string) func(*walk) { return func(w *walk) { w.Command("switch", release) } }
+	command := func(args ...string) func(*walk) { return func(w *walk) { w.Command(args...) } }
+	warm := everyStep()
+	warm.Top += "\nstandby = \"10m\""
+	shared := everyStep()
+	shared.Listen = `gate = "shared"`
+	return []scenario{
+		{name: "switch", opt: everyStep(), act: switchTo("r2")},
+		{name: "switch on a shared listener", opt: shared, act: switchTo("r2")},
+		{name: "switch that is refused", opt: everyStep(), act: switchTo("broken")},
+		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack},
+		{name: "rollback", opt: everyStep(), prepare: switchTo("r2"), act: command("rollback")},
+		{name: "rollback to a warm generation", opt: warm, prepare: switchTo("r2"), act: command("rollback")},
+		{name: "reload", opt: everyStep(), act: command("reload")},
+		{name: "restart with a listener", opt: everyStep(), act: command("restart", "web")},
+		{name: "restart without a listener", opt: everyStep(), act: command("restart", "clock")},
+		{name: "upgrade", opt: everyStep(), act: command("upgrade")},
+		{name: "adoption", opt: everyStep(), prepare: (*walk).crash, act: (*walk).launch},
+		{name: "adoption in the middle of a switch", opt: everyStep(), prepare: crashAt("switch: before settle"), act: (*walk).launch},
+		{name: "adoption in the middle of a revert", opt: everyStep(), prepare: crashAt("switch: before revert"), act: (*walk).launch},
+		{name: "start", opt: everyStep(), prepare: func(w *walk) { w.Daemon.Stop() }, act: (*walk).launch, cold: true},
+	}
+}
+
+// walk goes through the fault points of one scenario.
+type walk struct {
+	*harness.App
+	t      *testing.T
+	faults string // directory of SUPERCTL_FAULT
+}
+
+// launch starts a daemon and waits for whatever comes of it.
+func (w *walk) launch() { _ = w.Launch("SUPERCTL_FAULT=" + w.faults).Ready() }
+
+// crash ends the daemon that is in charge.
+func (w *walk) crash() {
+	kill(w.t, w.Status().PID)
+	w.gone()
+}
+
+// crashAt ends the daemon at a point of a switch.
+func crashAt(point string) func(*walk) {
+	return func(w *walk) {
+		w.arm(point)
+		if strings.Contains(point, "revert") {
+			w.takenBack()
+		} else {
+			w.Command("switch", "r2")
+		}
+		w.gone()
+	}
+}
+
+// gone waits until no daemon is in charge.
+func (w *walk) gone() {
+	eventually(w.t, "the daemon is gone", func() bool { return w.Command("status").Code != 0 })
+	if w.Daemon.Ended() {
+		w.Daemon.Wait()
+	}
+}
+
+// takenBack is a switch whose probation a rollback ends.
+func (w *walk) takenBack() {
+	w.probation("10m")
+	change := w.Begin("switch", "r2")
+	eventually(w.t, "the probation has begun, or the daemon is gone", func() bool {
+		st, ok := w.answer()
+		return !ok || st.Changing != nil && st.Changing.Step == "probation"
+	})
+	w.Command("rollback")
+	change.Wait()
+	w.probation("100ms")
+}
+
+func (w *walk) probation(lasts string) {
+	w.Options.Top = "probation = " + strconv.Quote(lasts)
+	w.WriteConfig()
+}
+
+// arm has the next daemon that passes the point die there.
+func (w *walk) arm(point string) {
+	w.write("kill", point)
+}
+
+// armed is the point that no daemon has passed yet.
+func (w *walk) armed() string {
+	point, err := os.ReadFile(filepath.Join(w.faults, "kill"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.t.Fatal(err)
+	}
+	return string(point)
+}
+
+func (w *walk) write(name, text string) {
+	path := filepath.Join(w.faults, name)
+	err := os.WriteFile(path+".new", []byte(text), 0o600)
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// answer is the status, if there is a daemon.
+func (w *walk) answer() (st harness.Status, ok bool) {
+	c := w.Command("status", "--json")
+	if c.Code != 0 {
+		return st, false
+	}
+	return c.Status(), true
+}
+
+// settled waits until a daemon is in charge and nothing is in progress, and starts one where there is none. A probation that
+// goes on after a crash it ends as takenBack would have.
+func (w *walk) settled() (st harness.Status) {
+	eventually(w.t, "a daemon is in charge and at rest", func() bool {
+		var ok bool
+		if st, ok = w.answer(); !ok {
+			if w.Daemon.Ended() {
+				w.Daemon.Wait()
+				w.launch()
+			}
+			return false
+		}
+		if st.Changing != nil && st.Changing.Step == "probation" && time.Since(st.Changing.Since) > time.Second {
+			w.Command("rollback")
+		}
+		resting := func(g harness.Generation) bool { return g.State == "live" || g.State == "standby" }
+		return st.Changing == nil && st.Health == "ok" && len(st.Generations) > 0 && !slices.ContainsFunc(st.Generations, func(g harness.Generation) bool { return !resting(g) })
+	})
+	return st
+}
+
+// run has one daemon die at the point, or none for "", and looks at what has become of the app.
+func (w *walk) run(s scenario, point string) {
+	if w.settled().Release != "r1" {
+		w.Command("switch", "r1").Want(0)
+		w.settled()
+	}
+	if s.prepare != nil {
+		s.prepare(w)
+	}
+	var requests *load.Run
+	if !s.cold {
+		requests = w.Load(load.Config{Rate: 100, Clients: 16})
+	}
+	w.write("points", "")
+	if point != "" {
+		w.arm(point)
+	}
+	s.act(w)
+	st := w.settled()
+	if left := w.armed(); left != "" {
+		w.t.Fatalf("no daemon has passed %q", left)
+	}
+	if s.cold {
+		requests = w.Load(load.Config{Rate: 100, Clients: 16})
+	}
+	w.More(requests, 10)
+	res := w.Lossless(requests)
+	if last := res.Records[len(res.Records)-1]; last.Release != st.Release {
+		w.t.Errorf("%s answers, %+v", last.Release, st)
+	}
+	clocks := 0
+	for _, g := range st.Generations {
+		for _, worker := range g.Workers {
+			if worker.Process == "clock" && worker.State == "ready" {
+				clocks++
+			}
+		}
+	}
+	if clocks != 1 {
+		w.t.Errorf("%d clocks run: %+v", clocks, st)
+	}
+	if to, err := filepath.EvalSymlinks(w.Path("current")); err != nil || filepath.Base(to) != st.Release {
+		w.t.Errorf("current points to %s, and %s is live (%v)", to, st.Release, err)
+	}
+}
+
+func TestADaemonThatDiesAtAnyPointLosesNothing(t *testing.T) {
+	var mu sync.Mutex
+	passed := make(map[string]bool) // guarded by mu
+	t.Run("scenarios", func(t *testing.T) {
+		for _, s := range scenarios() {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				points := s.walk(t)
+				mu.Lock()
+				defer mu.Unlock()
+				for _, p := range points {
+					passed[p] = true
+				}
+			})
+		}
+	})
+	for _, step := range steps(t) {
+		for _, point := range []string{"before " + step, "after " + step} {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(passed)), func(p string) bool { return strings.HasSuffix(p, ": "+point) }) {
+				t.Errorf("no scenario has a daemon die %s", point)
+			}
+		}
+	}
+}
+
+// walk runs the scenario as often as it has fault points, and returns them.
+func (s scenario) walk(t *testing.T) []string {
+	w := &walk{App: harness.New(t, run, s.opt), t: t, faults: t.TempDir()}
+	w.Releases("r1", "r2")
+	w.Release("broken", apps.Behaviour{Fault: apps.ExitsAtOnce})
+	w.launch()
+	w.Command("switch", "r1").Want(0)
+	w.run(s, "")
+	data, err := os.ReadFile(filepath.Join(w.faults, "points"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var points []string
+	for point := range strings.Lines(string(data)) {
+		if point = strings.TrimSpace(point); !slices.Contains(points, point) {
+			points = append(points, point)
+		}
+	}
+	if len(points) < 2 {
+		t.Fatalf("fault points: %q", points)
+	}
+	for _, point := range points {
+		t.Run(point, func(t *testing.T) {
+			w.t = t
+			w.T = t
+			w.run(s, point)
+		})
+	}
+	w.t, w.T = t, t
+	w.end()
+	return points
+}
+
+// end ends the daemon that is in charge, which may be another than the one that the test started.
+func (w *walk) end() {
+	if st, ok := w.answer(); ok && st.PID != w.Daemon.PID() {
+		if err := syscall.Kill(st.PID, syscall.SIGTERM); err != nil {
+			w.t.Fatal(err)
+		}
+		w.gone()
+	}
+}
+
+// steps are the names of all steps that the source knows.
+func steps(t *testing.T) (names []string) {
+	files, err := filepath.Glob("../../supervisor/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "step") {
+				return true
+			}
+			if lit, ok := spec.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				name, err := strconv.Unquote(lit.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				names = append(names, name)
+			}
+			return true
+		})
+	}
+	if len(names) < 10 {
+		t.Fatalf("steps: %q", names)
+	}
+	return names
+}
