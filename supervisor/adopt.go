@@ -376,10 +376,6 @@ func (s *Supervisor) clearOutputs() error {
 // last daemon has interrupted.
 func (c *change) performAdoption() error {
 	was, target := c.s.interrupted.Change, c.s.interrupted.Target
-	c.kind = Switch // how a generation that is still warm came about
-	if was != nil && was.Kind != string(start) {
-		c.kind = Kind(was.Kind)
-	}
 	_ = c.s.do(func() {
 		c.to, c.from, c.plan = c.s.live, nil, c.s.live.plan
 		c.release, c.committed = c.plan.Release, true
@@ -389,8 +385,12 @@ func (c *change) performAdoption() error {
 			}
 			c.s.awaitReady(g)
 		}
+		c.kind = Switch // how a generation that is still warm came about
 		if c.from != nil {
 			c.was.release = &c.from.plan.Release
+			if was != nil && was.Kind != string(start) {
+				c.kind = Kind(was.Kind)
+			}
 		}
 		for _, in := range c.to.instances {
 			if len(in.proc.Listen) > 0 || c.kind == Restart {

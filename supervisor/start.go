@@ -23,9 +23,12 @@ func (s *Supervisor) startLive(ctx context.Context) {
 		for range c.events { // nobody watches a start; its outcome is logged
 		}
 		<-c.done
-		close(s.started)
+		s.decided()
 	})
 }
+
+// decided says that the start of the daemon is.
+func (s *Supervisor) decided() { s.startedOnce.Do(func() { close(s.started) }) }
 
 // performStart makes a release live without proof, because nothing else could serve meanwhile: what fails is started again
 // and again, and connections wait in the listeners' queues until it succeeds or somebody switches.

@@ -94,6 +94,8 @@ type Supervisor struct {
 	started chan struct{}  // closed when the first generation is proved, has failed, or there is none to start
 	aside   sync.WaitGroup // every goroutine that the owner started
 
+	startedOnce sync.Once
+
 	gates       map[string]Gate
 	generations map[int]*generation
 	next        int // number of the next generation
@@ -245,8 +247,8 @@ func (s *Supervisor) over() bool {
 // Adopted is closed when this daemon is in charge of all that an earlier one has left: when that one may go.
 func (s *Supervisor) Adopted() <-chan struct{} { return s.adopted }
 
-// Started is closed when the start of the daemon is decided: the live generation is proved, or has failed to start and is
-// tried again, or there is none.
+// Started is closed when the start of the daemon is decided: the live generation is proved, or was adopted and is at most on
+// probation still, or it has failed to start and is tried again, or there is none.
 func (s *Supervisor) Started() <-chan struct{} { return s.started }
 
 // Hurry ends every worker at once, while the supervisor stops: a second SIGTERM.

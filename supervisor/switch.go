@@ -98,6 +98,9 @@ func (c *change) follow() error {
 		}
 	}
 	if c.plan.Probation > 0 && !c.warm {
+		if c.req.Kind == start {
+			c.s.decided() // a probation that goes on for an earlier daemon may last, and the app serves
+		}
 		return c.step(stepProbation, c.probation)
 	}
 	return nil

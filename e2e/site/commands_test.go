@@ -1,7 +1,12 @@
 package site
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"superctl/e2e/apps"
@@ -85,6 +90,100 @@ func TestWhatHasHappenedCanBeReadAfterwards(t *testing.T) {
 	follow.Await("Booting worker")
 	follow.Interrupt()
 	follow.Wait().Want(0)
+}
+
+func TestAWarmGenerationOutlivesTheDaemon(t *testing.T) {
+	a := harness.New(t, run, harness.Options{Top: `standby = "10m"`})
+	a.Releases("r1", "r2")
+	d := a.Start("r1")
+	first := a.Live(a.Status()).Workers[0].PID
+	a.Command("switch", "r2").Want(0)
+	d.Kill()
+	if err := a.Launch().Ready(); err != nil {
+		t.Fatal(err)
+	}
+	requests := a.Load(requestsOfAFewUsers())
+	a.Command("rollback").Want(0).Says("still warm")
+	if now := a.Live(a.Status()).Workers[0].PID; now != first {
+		t.Errorf("worker %d became %d", first, now)
+	}
+	a.Lossless(requests)
+}
+
+// Without systemd nobody keeps descriptors for the next daemon: the listeners are taken from the workers, the workers found
+// by their pid and start time.
+func TestADaemonWithoutSystemdAdoptsWhatAKilledOneHasLeft(t *testing.T) {
+	for _, front := range []harness.Front{harness.TCP, harness.NginxUnix} {
+		t.Run(front.String(), func(t *testing.T) {
+			t.Parallel()
+			a := harness.New(t, run, harness.Options{Front: front})
+			a.Releases("r1", "r2")
+			a.Start("r1")
+			before := a.Live(a.Status()).Workers[0].PID
+			requests := a.Load(requestsOfAFewUsers())
+			for range 5 {
+				a.Daemon.Kill()
+				a.More(requests, 5)
+				if err := a.Launch().Ready(); err != nil {
+					t.Fatal(err)
+				}
+				if now := a.Live(a.Status()).Workers[0].PID; now != before {
+					t.Fatalf("worker %d became %d", before, now)
+				}
+			}
+			a.Command("switch", "r2").Want(0)
+			a.Command("rollback").Want(0)
+			a.Lossless(requests)
+		})
+	}
+}
+
+func TestAStrangerWithAWorkersPidIsNeverSignalled(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1")
+	a.Start("r1")
+	worker := a.Live(a.Status()).Workers[0].PID
+	a.Daemon.Kill()
+	kill(t, worker)
+	stranger := exec.Command("sleep", "600")
+	stranger.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = stranger.Wait() // it is killed at the end of the test
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = stranger.Process.Kill()
+		<-ended
+	})
+	path := a.Path("state", "state.json")
+	state, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := fmt.Sprintf(`"pid": %d,`, worker), fmt.Sprintf(`"pid": %d,`, stranger.Process.Pid)
+	if !bytes.Contains(state, []byte(from)) {
+		t.Fatalf("no %s in\n%s", from, state)
+	}
+	if err := os.WriteFile(path, bytes.ReplaceAll(state, []byte(from), []byte(to)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Launch().Ready(); err != nil {
+		t.Fatal(err)
+	}
+	a.Lossless(a.Load(requestsOfAFewUsers()))
+	if now := a.Live(a.Status()).Workers[0].PID; now == worker || now == stranger.Process.Pid {
+		t.Errorf("the worker is %d", now)
+	}
+	a.Daemon.Stop()
+	select {
+	case <-ended:
+		t.Error("the stranger has ended")
+	default:
+	}
 }
 
 func TestAnUpgradeWithoutSystemdKeepsTheWorkers(t *testing.T) {
