@@ -89,7 +89,9 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 		d.complaint = "the config cannot be read, and the one that was read last is used: " + broken.Error()
 		d.log.Error(d.complaint)
 	} else if err := keep(c); err != nil {
-		return err
+		// A full disk is no reason for a site to be without its daemon.
+		d.complaint = err.Error()
+		d.log.Error(d.complaint)
 	}
 	for _, w := range c.Warnings {
 		d.log.Warn(w, zap.String("config", path))

@@ -91,7 +91,10 @@ func (s *Supervisor) record(out *Outcome) *Outcome {
 func (s *Supervisor) renew(ctx context.Context, who string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, errors.New("workers are being started; try again"))
 	defer cancel()
-	return s.await(ctx, func() (bool, error) {
+	// Run by the owner, which cannot be awaited any longer once it has begun: that has a time limit of its own.
+	var begun bool
+	var result error
+	err := s.await(ctx, func() (bool, error) {
 		switch {
 		case s.stopping || s.leaving:
 			return false, &RefusedError{Err: ErrStopping}
@@ -100,8 +103,13 @@ func (s *Supervisor) renew(ctx context.Context, who string) error {
 		case s.starting():
 			return false, nil // its pid is not known yet, so that nobody could adopt it
 		}
-		return true, s.handOver(who)
+		begun, result = true, s.handOver(who)
+		return true, nil
 	})
+	if begun {
+		return result
+	}
+	return err
 }
 
 // starting tells whether a worker is between its start and the moment when its pid is known.

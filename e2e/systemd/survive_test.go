@@ -170,6 +170,7 @@ func TestANewDaemonThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
 		"it is no program":             {"no program\n", "format"},
 		"it exits":                     {"#!/bin/sh\necho too old >&2; exit 3\n", "too old"},
 		"it exits when it is to serve": {"#!/bin/sh\ncase \"$*\" in *--dry-run) echo v9;; *) echo cannot serve >&2; exit 3;; esac\n", "exit"},
+		"it hangs when it is to serve": {"#!/bin/sh\ncase \"$*\" in *--dry-run) echo v9;; *) exec sleep 1000;; esac\n", "timed out"},
 		"it crashes":                   {"#!/bin/sh\ncase \"$*\" in *--dry-run) echo v9;; *) kill -SEGV $$;; esac\n", "segmentation fault"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,91 @@
+package site
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"superctl/e2e/harness"
+)
+
+// onDisk is an app whose state is on a file system of its own, which a test can fill and make read-only.
+func onDisk(t *testing.T) *harness.App {
+	a := harness.New(t, run, harness.Options{})
+	mount(t, a.Path("state"), 0, "size=256k,mode=755")
+	t.Cleanup(func() {
+		if a.Daemon != nil && !a.Daemon.Ended() {
+			a.Daemon.Stop()
+		}
+		if err := syscall.Unmount(a.Path("state"), syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	return a
+}
+
+func mount(t *testing.T, dir string, flags uintptr, options string) {
+	t.Helper()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", flags, options); err != nil {
+		t.Fatalf("mount %s: %v", dir, err)
+	}
+}
+
+func TestAFullDiskRefusesASwitchAndNoUserNotices(t *testing.T) {
+	a := onDisk(t)
+	worker := a.Live(a.Status()).Workers[0].PID
+	requests := a.Load(requestsOfAFewUsers())
+	ballast := a.Path("state", "ballast")
+	fill(t, ballast)
+	a.Command("switch", "r2").Want(1).Says("no space left on device")
+	// A daemon that crashes now is followed by one that adopts all the same.
+	a.Daemon.Kill()
+	if err := a.Launch().Ready(); err != nil {
+		t.Fatalf("%v\n%s", err, a.Daemon.Output())
+	}
+	if st := a.Status(); st.Release != "r1" || a.Live(st).Workers[0].PID != worker || !strings.Contains(st.Reason, "no space left") {
+		t.Errorf("%+v", st)
+	}
+	a.Command("switch", "r2").Want(1).Says("no space left on device")
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	a.Command("switch", "r2").Want(0)
+	a.Lossless(requests)
+}
+
+func TestAReadOnlyDiskRefusesADaemonAndTheWorkersServeOn(t *testing.T) {
+	a := onDisk(t)
+	worker := a.Live(a.Status()).Workers[0].PID
+	requests := a.Load(requestsOfAFewUsers())
+	a.Daemon.Kill()
+	mount(t, a.Path("state"), syscall.MS_REMOUNT|syscall.MS_RDONLY, "")
+	a.Command("daemon").Want(1).Says(a.Path("state"), "read-only file system")
+	a.More(requests, 10)
+	mount(t, a.Path("state"), syscall.MS_REMOUNT, "")
+	if err := a.Launch().Ready(); err != nil {
+		t.Fatalf("%v\n%s", err, a.Daemon.Output())
+	}
+	if st := a.Status(); a.Live(st).Workers[0].PID != worker {
+		t.Errorf("%+v", st)
+	}
+	a.Command("switch", "r2").Want(0)
+	a.Lossless(requests)
+}
+
+// fill writes until nothing more can be written.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() //nolint:errcheck // it is ballast
+	for size := 4096; size > 0; {
+		if _, err := file.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+}
