@@ -20,13 +20,10 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// stateVersion is the format of the state file. A daemon reads its own and older ones, and a newer one that says that it can
-// be read by it: stateNeeds is the oldest format whose daemons understand what is written now, if they pass over the fields
-// that they do not know. So an upgrade can be taken back.
-const (
-	stateVersion = 1
-	stateNeeds   = 1
-)
+// stateNeeds is the oldest format whose daemons understand what is written now, if they pass over the fields that they do
+// not know. A daemon reads its own format (stateVersion), older ones, and newer ones that say that it can. So an upgrade can
+// be taken back.
+const stateNeeds = 1
 
 // state is everything that the next daemon needs to know, in one durable file (DESIGN 10).
 type state struct {
@@ -42,6 +39,7 @@ type state struct {
 	Listeners   map[string][]memberState `json:"listeners"`
 	Last        *Outcome                 `json:"last"`
 	Generations []generationState        `json:"generations"`
+	stateAddition
 }
 
 type generationState struct {

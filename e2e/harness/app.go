@@ -32,6 +32,7 @@ type Options struct {
 type App struct {
 	T       T
 	Run     *Run
+	Binary  string // of superctl; default: the run's
 	Name    string
 	Dir     string
 	Config  string // path of the config file
@@ -63,7 +64,7 @@ func New(t T, run *Run, opt Options) *App {
 	if opt.Server.Command == "" {
 		opt.Server = GunicornThreads()
 	}
-	a := &App{T: t, Run: run, Name: fmt.Sprintf("shop%d", n), Dir: filepath.Join(run.Dir, fmt.Sprintf("a%d", n)), Options: opt}
+	a := &App{T: t, Run: run, Binary: run.Binary, Name: fmt.Sprintf("shop%d", n), Dir: filepath.Join(run.Dir, fmt.Sprintf("a%d", n)), Options: opt}
 	a.Config = filepath.Join(a.Dir, "superctl.toml")
 	for _, dir := range []string{"", "releases", "run", "state", "tmp"} {
 		a.must(os.Mkdir(filepath.Join(a.Dir, dir), 0o755))

@@ -39,7 +39,7 @@ func (a *App) Command(args ...string) *Command {
 func (a *App) Begin(args ...string) *Command {
 	a.T.Helper()
 	c := &Command{app: a, Args: args, exited: make(chan struct{}), Began: time.Now()}
-	c.cmd = exec.Command(a.Run.Binary, args...)
+	c.cmd = exec.Command(a.Binary, args...)
 	c.cmd.Dir, c.cmd.Env = a.Dir, a.env()
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
 	a.must(c.cmd.Start())

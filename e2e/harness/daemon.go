@@ -58,7 +58,7 @@ func (a *App) Launch(env ...string) *Daemon {
 	out, err := os.CreateTemp(a.Dir, "daemon-*.log")
 	a.must(err)
 	d := &Daemon{app: a, output: out.Name(), exited: make(chan struct{}), notify: notify, heard: make(chan struct{})}
-	d.cmd = exec.Command(a.Run.Binary, "daemon")
+	d.cmd = exec.Command(a.Binary, "daemon")
 	d.cmd.Dir = a.Dir
 	d.cmd.Env = append(a.env("NOTIFY_SOCKET="+path, "GOTRACEBACK=all"), env...)
 	d.cmd.Stdout, d.cmd.Stderr = out, out

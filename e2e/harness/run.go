@@ -94,23 +94,27 @@ func NewRun() (*Run, error) {
 func (r *Run) prepare(repo string) error {
 	var build, deps error
 	var both sync.WaitGroup
-	both.Go(func() {
-		args := []string{"build", "-o", r.Binary}
-		if os.Getenv("SUPERCTL_E2E_RACE") != "" {
-			args = append(args, "-race")
-		}
-		if tags := os.Getenv("SUPERCTL_E2E_TAGS"); tags != "" {
-			args = append(args, "-tags", tags)
-		}
-		cmd := exec.Command("go", append(args, ".")...)
-		cmd.Dir = repo
-		if out, err := cmd.CombinedOutput(); err != nil {
-			build = fmt.Errorf("build superctl: %w\n%s", err, out)
-		}
-	})
+	both.Go(func() { build = r.Build(repo, r.Binary) })
 	both.Go(func() { deps = r.install(repo) })
 	both.Wait()
 	return errors.Join(build, deps)
+}
+
+// Build builds superctl, with further build tags.
+func (r *Run) Build(repo, path string, tags ...string) error {
+	args := []string{"build", "-o", path}
+	if os.Getenv("SUPERCTL_E2E_RACE") != "" {
+		args = append(args, "-race")
+	}
+	if more := os.Getenv("SUPERCTL_E2E_TAGS"); more != "" {
+		tags = append(tags, more)
+	}
+	cmd := exec.Command("go", append(args, "-tags", strings.Join(tags, ","), ".")...)
+	cmd.Dir = repo
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build superctl: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // install sees to the Python servers.

@@ -2,6 +2,8 @@ package site
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -108,6 +110,57 @@ func TestAWarmGenerationOutlivesTheDaemon(t *testing.T) {
 		t.Errorf("worker %d became %d", first, now)
 	}
 	a.Lossless(requests)
+}
+
+func TestDaemonsOnEitherSideOfAFormatChangeTakeOverFromEachOther(t *testing.T) {
+	a := harness.New(t, run, harness.Options{Top: `standby = "10m"`})
+	older, newer := run.Binary, a.Path("newer")
+	if err := run.Build("../..", newer, "nextformat"); err != nil {
+		t.Fatal(err)
+	}
+	a.Binary = a.Path("superctl")
+	install := func(binary string) {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(a.Binary), os.Link(binary, a.Binary)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version := func() (head struct{ Version, Needs int }) {
+		t.Helper()
+		data, err := os.ReadFile(a.Path("state", "state.json"))
+		if err == nil {
+			err = json.Unmarshal(data, &head)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return head
+	}
+	install(older)
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	a.Command("switch", "r2").Want(0)
+	requests := a.Load(requestsOfAFewUsers())
+	wrote := version().Version
+	for _, binary := range []string{newer, older, newer, older} {
+		before := a.Status() // by the program on the other side
+		install(binary)
+		a.Command("upgrade").Want(0)
+		after := a.Status()
+		if after.PID == before.PID || a.Live(after).Workers[0].PID != a.Live(before).Workers[0].PID {
+			t.Errorf("before %+v\nafter %+v", before, after)
+		}
+		a.Command("rollback").Want(0).Says("still warm")
+		if now := version(); now.Version == wrote || now.Needs != 1 {
+			t.Errorf("it writes format %+v", now)
+		} else {
+			wrote = now.Version
+		}
+	}
+	a.Lossless(requests)
+	// The daemon in charge is none that the harness started.
+	kill(t, a.Status().PID)
+	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
 // Without systemd nobody keeps descriptors for the next daemon: the listeners are taken from the workers, the workers found

@@ -1,0 +1,9 @@
+//go:build !nextformat
+
+package supervisor
+
+// stateVersion is the format of the state file.
+const stateVersion = 1
+
+// stateAddition is where the test of a format change adds a field.
+type stateAddition struct{}
