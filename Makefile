@@ -79,7 +79,7 @@ bench: deps ## measure superctl beside its peers; writes bench/RESULTS.md
 
 .PHONY: soak
 soak: deps ## ten minutes of load, switches and kills: nothing may be lost, nothing may grow
-	SUPERCTL_SOAK=10m go test -count=1 -timeout 30m -run Soak -v ./e2e/... $(ARGS)
+	SUPERCTL_SOAK=$${SUPERCTL_SOAK:-10m} go test -tags soak -race -count=1 -timeout 60m -run Soak -v ./e2e/systemd $(ARGS)
 
 .PHONY: clean
 clean: ## remove what was built

@@ -159,8 +159,14 @@ func (s *Site) Signal(name string) {
 // Load starts a load from outside: a new connection for each request, GET and POST.
 func (s *Site) Load(t harness.T) *load.Run {
 	t.Helper()
+	return s.loadFor(t, 0)
+}
+
+// loadFor is Load for at most so long; 0 is the load's own limit.
+func (s *Site) loadFor(t harness.T, limit time.Duration) *load.Run {
+	t.Helper()
 	r, err := load.Start(load.Config{
-		Network: "tcp", Address: s.Address, Rate: 100, Clients: 8,
+		Network: "tcp", Address: s.Address, Rate: 100, Clients: 8, MaxDuration: limit,
 		Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)},
 	})
 	must(t, err)

@@ -1,0 +1,123 @@
+//go:build soak
+
+package systemd
+
+import (
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// memoryGrowth is how much more memory a daemon may have at the end than after the first minute: the Go heap breathes by a
+// few MiB, and a leak of a kilobyte an action would be more than this.
+const memoryGrowth = 8 << 20
+
+// TestSoak has everything happen that can happen to a daemon, in a random order, for SUPERCTL_SOAK (10 minutes). The seed
+// that it prints repeats it: SUPERCTL_SOAK_SEED.
+func TestSoak(t *testing.T) {
+	lasts, err := time.ParseDuration(orElse(os.Getenv("SUPERCTL_SOAK"), "10m"))
+	must(t, err)
+	seed, err := strconv.ParseUint(orElse(os.Getenv("SUPERCTL_SOAK_SEED"), strconv.FormatInt(time.Now().UnixNano(), 10)), 10, 64)
+	must(t, err)
+	t.Logf("seed %d, %s", seed, lasts)
+	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // it must be repeatable, not secret
+
+	s, _ := installed(t, "r1", "r2", "r3")
+	s.Edit(t, `probation = "0s"`, `probation = "1s"`)
+	s.Start(t, "r1")
+	requests := s.loadFor(t, lasts+10*time.Minute)
+	actions := map[string]func(){
+		"kill":    func() { s.Signal("KILL") },
+		"switch":  func() { s.Superctl("switch", "r"+strconv.Itoa(1+random.IntN(3))).Want(0) },
+		"reload":  func() { s.Run("systemctl", "reload", unit).Want(0) },
+		"restart": func() { s.Run("systemctl", "restart", unit).Want(0) },
+		"upgrade": func() { s.Superctl("upgrade").Want(0) },
+		"kill in a switch": func() {
+			switched := make(chan Result, 1)
+			to := "r" + strconv.Itoa(1+random.IntN(3))
+			go func() { switched <- s.Superctl("switch", to) }()
+			for range random.IntN(20) { // each takes some milliseconds
+				s.Property("ActiveState")
+			}
+			s.Signal("KILL")
+			<-switched
+		},
+	}
+	names := slices.Sorted(maps.Keys(actions))
+	done := make(map[string]int)
+	// What there is may be compared after a minute, when everything has happened.
+	began, first := time.Now(), map[string]int(nil)
+	for time.Since(began) < lasts {
+		name := names[random.IntN(len(names))]
+		actions[name]()
+		done[name]++
+		s.rests(t)
+		if first == nil && time.Since(began) > min(time.Minute, lasts/4) {
+			first = s.inventory(t)
+			t.Logf("after %d actions: %v", total(done), first)
+		}
+		if t.Failed() {
+			break
+		}
+	}
+	last := s.inventory(t)
+	t.Logf("after %d actions (%v): %v", total(done), done, last)
+	for what, n := range last {
+		if limit := first[what] + map[string]int{"memory": memoryGrowth}[what]; n > limit {
+			t.Errorf("%s has grown from %d to %d\n%s", what, first[what], n, s.Run("find", group, "/var/lib/superctl/shop", "/run/superctl").Stdout)
+		}
+	}
+	s.lossless(t, requests)
+	s.Run("systemctl", "stop", unit).Want(0)
+	s.nothingLeft(t)
+}
+
+// rests waits until nothing is in progress and one generation is left.
+func (s *Site) rests(t *testing.T) {
+	t.Helper()
+	Eventually(t, "the daemon is in charge and at rest", func() bool {
+		if s.Property("ActiveState") != "active" || s.Superctl("status").Code != 0 {
+			return false
+		}
+		st := s.Status(t)
+		return st.Changing == nil && st.Health == "ok" && len(st.Generations) == 1
+	})
+}
+
+// inventory counts what could grow.
+func (s *Site) inventory(t *testing.T) map[string]int {
+	t.Helper()
+	pid := strconv.Itoa(s.MainPID(t))
+	count := func(script string) int {
+		n, err := strconv.Atoi(strings.TrimSpace(s.Run("sh", "-c", script).Want(0).Stdout))
+		must(t, err)
+		return n
+	}
+	return map[string]int{
+		"memory":         1024 * count("awk '/^VmRSS/ { print $2 }' /proc/"+pid+"/status"),
+		"descriptors":    count("ls /proc/" + pid + "/fd | wc -l"),
+		"control groups": count("find " + group + "/g* -type d | wc -l"), // systemd makes a .control beside them,
+		"processes":      count("cat $(find " + group + " -name cgroup.procs) | wc -l"),
+		"files":          count("find /var/lib/superctl/shop /run/superctl | wc -l"),
+		"stored":         count("systemctl show --property NFileDescriptorStore --value " + unit),
+	}
+}
+
+func total(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+func orElse(s, or string) string {
+	if s == "" {
+		return or
+	}
+	return s
+}
