@@ -6,4 +6,4 @@ package supervisor
 const stateVersion = 1
 
 // stateAddition is where the test of a format change adds a field.
-type stateAddition struct{}
+type stateAddition struct{} //nolint:unused // it has a field with the tag nextformat

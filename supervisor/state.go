@@ -27,19 +27,19 @@ const stateNeeds = 1
 
 // state is everything that the next daemon needs to know, in one durable file (DESIGN 10).
 type state struct {
-	Version     int                      `json:"version"`
-	Needs       int                      `json:"needs"`
-	App         string                   `json:"app"`
-	Next        int                      `json:"next_generation"`
-	Live        int                      `json:"live"` // generation, 0 for none
-	Release     *Release                 `json:"release"`
-	Previous    *Release                 `json:"previous"`
-	Change      *ChangeStatus            `json:"change"`
-	Target      int                      `json:"change_generation,omitempty"` // that Change goes to; 0 = not known yet
-	Listeners   map[string][]memberState `json:"listeners"`
-	Last        *Outcome                 `json:"last"`
-	Generations []generationState        `json:"generations"`
-	stateAddition
+	Version       int                      `json:"version"`
+	Needs         int                      `json:"needs"`
+	App           string                   `json:"app"`
+	Next          int                      `json:"next_generation"`
+	Live          int                      `json:"live"` // generation, 0 for none
+	Release       *Release                 `json:"release"`
+	Previous      *Release                 `json:"previous"`
+	Change        *ChangeStatus            `json:"change"`
+	Target        int                      `json:"change_generation,omitempty"` // that Change goes to; 0 = not known yet
+	Listeners     map[string][]memberState `json:"listeners"`
+	Last          *Outcome                 `json:"last"`
+	Generations   []generationState        `json:"generations"`
+	stateAddition                          //nolint:unused // see format.go
 }
 
 type generationState struct {

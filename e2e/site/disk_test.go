@@ -82,7 +82,7 @@ func fill(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // it is ballast
+	defer file.Close()
 	for size := 4096; size > 0; {
 		if _, err := file.Write(make([]byte, size)); err != nil {
 			size /= 2
