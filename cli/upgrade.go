@@ -81,9 +81,13 @@ func (d *daemon) handOver(all []supervisor.Descriptor) error {
 		err := raw.Control(func(fd uintptr) { result = f(int(fd)) })
 		return errors.Join(err, result)
 	}})
-	return worker.WithoutReaping(func() error {
+	err = worker.WithoutReaping(func() error {
 		return hold(all, fds, func() error { return d.renewal.HandOver(fds) })
 	})
+	if err == nil {
+		d.api.Keep() // before anybody hears of the upgrade: who asks then is to be answered by the new daemon
+	}
+	return err
 }
 
 // hold calls do while all descriptors are held open, and are in fds by their names.

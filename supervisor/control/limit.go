@@ -1,8 +1,10 @@
 package control
 
 import (
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 )
@@ -27,6 +29,10 @@ func limit(l *net.UnixListener, most int) *limited {
 // Accept waits for a connection, then for room.
 func (l *limited) Accept() (net.Conn, error) {
 	conn, err := l.AcceptUnix()
+	if errors.Is(err, os.ErrDeadlineExceeded) { // Server.Keep
+		<-l.closed
+		return nil, net.ErrClosed
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -148,8 +148,12 @@ func (s *Server) Descriptor(f func(fd int) error) error {
 	return result
 }
 
-// Keep has the socket stay where it is when Serve ends: it is the next daemon's by then.
-func (s *Server) Keep() { s.keep.Store(true) }
+// Keep leaves the socket to the next daemon: this one takes no more connections, and the socket stays where it is when Serve
+// ends.
+func (s *Server) Keep() {
+	s.keep.Store(true)
+	_ = s.unix.SetDeadline(time.Unix(1, 0)) // ends Accept; it fails only when the socket is closed
+}
 
 // Serve answers until ctx ends; then it lets the requests that are in progress end.
 func (s *Server) Serve(ctx context.Context) error {
