@@ -145,7 +145,7 @@ func (b Builder) virtualenv(venv string, be Behaviour) error {
 		return err
 	}
 	// A copy, because uWSGI finds its virtualenv beside its own executable, with links resolved.
-	return os.WriteFile(filepath.Join(venv, "bin", "uwsgi"), uwsgi, 0o755)
+	return WriteExecutable(filepath.Join(venv, "bin", "uwsgi"), uwsgi)
 }
 
 // script writes a console script as pip does: the cache's, with this virtualenv's interpreter.
@@ -167,7 +167,7 @@ func (b Builder) script(venv, name string, be Behaviour) error {
 			"sys.argv[1:1] = ['--bind', '127.0.0.1:0'] if 'gunicorn' in sys.argv[0] else ['--port', '0']\n"
 	default:
 	}
-	return os.WriteFile(filepath.Join(venv, "bin", name), []byte(script+body), 0o755)
+	return WriteExecutable(filepath.Join(venv, "bin", name), []byte(script+body))
 }
 
 // InApplication says whether the fault happens in the application, whatever server runs it.

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"superctl/e2e/apps"
 	"superctl/e2e/harness"
 )
 
@@ -69,7 +70,7 @@ func Unavailable() string {
 func Boot(t harness.T, dir string, controllers bool, binds ...Bind) *Sandbox {
 	t.Helper()
 	s := &Sandbox{t: t, dir: dir, name: fmt.Sprintf("%d-%s", os.Getpid(), filepath.Base(dir))}
-	if err := os.WriteFile(s.script(), script, 0o755); err != nil {
+	if err := apps.WriteExecutable(s.script(), script); err != nil {
 		t.Fatalf("%v", err)
 	}
 	args := []string{"start"}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"superctl/e2e/apps"
 	"superctl/e2e/load"
 )
 
@@ -119,7 +120,7 @@ func installed(t *testing.T, releases ...string) (s *Site, install func(path str
 	install = func(path string) {
 		data, err := os.ReadFile(path)
 		must(t, err)
-		must(t, os.WriteFile(filepath.Join(dir, "new"), data, 0o755))
+		must(t, apps.WriteExecutable(filepath.Join(dir, "new"), data))
 		must(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "superctl")))
 	}
 	install(run.Binary)
@@ -179,7 +180,7 @@ func TestANewDaemonThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
 			workers, daemon := s.workers(t), s.MainPID(t)
 			requests := s.Load(t)
 			path := filepath.Join(t.TempDir(), "superctl")
-			must(t, os.WriteFile(path, []byte(program.script), 0o755))
+			must(t, apps.WriteExecutable(path, []byte(program.script)))
 			install(path)
 			r := s.Superctl("upgrade").Want(1)
 			if !strings.Contains(strings.ToLower(r.Text()), program.reason) {
