@@ -27,17 +27,24 @@ func address(t testing.TB, text string) Address {
 	return a
 }
 
-// freePort is a TCP address with a port that the kernel chose. It stays the test's: a socket is bound to it, which does
-// not listen and so is in no group.
+// freePort is a TCP address with a port that the kernel chose, one that is free on every address of the machine: other
+// tests run at the same time. It stays the test's: a socket is bound to it, on all addresses, which does not disturb
+// those that listen.
 func freePort(t testing.TB, host string) Address {
 	t.Helper()
-	ip := netip.IPv6Unspecified()
 	if host != "" {
-		ip = netip.MustParseAddr(host)
+		fd, err := tcpSocketAt(netip.AddrPortFrom(netip.MustParseAddr(host), 0))
+		if err != nil {
+			t.Skipf("this machine cannot bind %s: %v", host, err)
+		}
+		unix.Close(fd)
 	}
-	fd, err := tcpSocketAt(netip.AddrPortFrom(ip, 0))
+	fd, err := tcpSocketAt(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
 	if err != nil {
-		t.Skipf("this machine cannot bind %s: %v", host, err)
+		fd, err = tcpSocketAt(netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
 	at, err := boundTo(fd)
