@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +15,9 @@ import (
 	"superctl/e2e/load"
 )
 
+// idle is for how long an idle daemon is watched.
+const idle = 30 * time.Second
+
 // figures are those of DESIGN 11 that are no plot: one app, nobody else beside it.
 func (s *scene) figures() (list []figure, err error) {
 	defer s.recovered(&err)
@@ -23,24 +26,30 @@ func (s *scene) figures() (list []figure, err error) {
 		a.Release(name, apps.Behaviour{})
 	}
 	a.Start("r1")
-	median := func(n int, f func()) string {
+	timed := func(n int, f func()) string {
 		took := make([]time.Duration, n)
 		for i := range took {
 			began := time.Now()
 			f()
 			took[i] = time.Since(began)
 		}
-		slices.Sort(took)
-		return fmt.Sprintf("%.1f ms", float64(took[n/2].Microseconds())/1000)
+		return median(took)
 	}
 	add := func(what, value, how string) { list = append(list, figure{what, value, how}) }
-	add("`superctl status`, start to exit", median(21, func() { a.Command("status").Want(0) }), "median of 21")
+	add("`superctl status`, start to exit", timed(21, func() { a.Command("status").Want(0) }), "median of 21")
 	a.Command("switch", "r2").Want(0)
-	add("rollback to a warm release, start to exit", median(11, func() { a.Command("rollback").Want(0) }), "median of 11")
+	add("rollback to a warm release, start to exit", timed(11, func() { a.Command("rollback").Want(0) }), "median of 11")
 	a.Command("switch", "r1")
-	add("`superctl upgrade`, start to exit", median(5, func() { a.Command("upgrade").Want(0) }), "median of 5")
+	add("kill -9 of the daemon until another is in charge, without systemd", timed(100, func() {
+		a.Daemon.Kill()
+		s.must(a.Launch().Ready())
+	}), "median of 100")
+	add("`superctl upgrade`, start to exit", timed(100, func() { a.Command("upgrade").Want(0) }), "median of 100")
 	pid := a.Status().PID
 	add("the daemon's resident memory", resident(pid), "after the above")
+	before := switched(pid)
+	<-time.After(idle)
+	add("the daemon's context switches, idle", fmt.Sprintf("%.1f/s", float64(switched(pid)-before)/idle.Seconds()), idle.String()+", after the above")
 
 	bare, under := s.throughput(a)
 	add("throughput, bare gunicorn", fmt.Sprintf("%.0f requests/s", bare), "5 s, 8 clients without a pause")
@@ -85,6 +94,24 @@ func (s *scene) throughput(a *harness.App) (bare, under float64) {
 		under += one(network, of) / 2
 	}
 	return bare, under
+}
+
+// switched is how often the threads of a process were given a processor so far.
+func switched(pid int) (n int) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for line := range strings.Lines(string(text)) {
+			if name, value, _ := strings.Cut(line, ":"); strings.HasSuffix(name, "voluntary_ctxt_switches") {
+				more, _ := strconv.Atoi(strings.TrimSpace(value))
+				n += more
+			}
+		}
+	}
+	return n
 }
 
 func resident(pid int) string {

@@ -55,6 +55,7 @@ func bench() error {
 type board struct {
 	run    *harness.Run
 	strips []strip
+	killed []crash
 	small  []figure
 }
 
@@ -97,6 +98,9 @@ func (b *board) measure() error {
 		}
 		fmt.Printf("%-44s %d requests, %d failed\n", s.name, len(s.result.Records), len(s.result.Failed()))
 		b.strips = append(b.strips, s)
+	}
+	if err := b.crashes(); err != nil {
+		return err
 	}
 	scene := &scene{run: b.run}
 	defer scene.end()

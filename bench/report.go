@@ -6,6 +6,7 @@ import (
 	"html"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -51,6 +52,24 @@ SIGUSR2 row waits for a second longer than the import takes, as scripts do.
 			fmt.Fprintf(&t, "- %s: %s\n", s.name, classes(n))
 		}
 	}
+	fmt.Fprintf(&t, `
+## kill -9 of the one in charge
+
+The same app and load, each contender a service of %s with `+"`Restart=always`"+` and otherwise as its manual shows it. The service's main process
+(superctl's daemon, gunicorn's and uWSGI's master, supervisord, circusd) gets SIGKILL, %d times.
+
+| | requests | **failed** | slowest | longest time without an answer | in charge again, median |
+|---|---|---|---|---|---|
+`, systemdVersion(), kills)
+	for _, c := range b.killed {
+		fmt.Fprintf(&t, "| %s | %d | **%d** | %s | %s | %s |\n", c.name, len(c.result.Records), len(c.result.Failed()), ms(c.result.Latency().Max), ms(c.silent), median(c.charged))
+	}
+	t.WriteByte('\n')
+	for _, c := range b.killed {
+		if len(c.result.Failed()) > 0 {
+			fmt.Fprintf(&t, "- %s: %s\n", c.name, classes(c.result.Count()))
+		}
+	}
 	t.WriteString("\n## Single figures\n\n| | | |\n|---|---|---|\n")
 	for _, f := range b.small {
 		fmt.Fprintf(&t, "| %s | %s | %s |\n", f.what, f.value, f.how)
@@ -74,6 +93,24 @@ func ms(d time.Duration) string {
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
 	return fmt.Sprintf("%.0f ms", float64(d.Microseconds())/1000)
+}
+
+// median is the middle one, in words; nothing for none.
+func median(took []time.Duration) string {
+	if len(took) == 0 {
+		return ""
+	}
+	took = slices.Sorted(slices.Values(took))
+	return fmt.Sprintf("%.1f ms", float64(took[len(took)/2].Microseconds())/1000)
+}
+
+func systemdVersion() string {
+	out, err := exec.Command("systemctl", "--version").Output()
+	if err != nil {
+		return "systemd"
+	}
+	fields := strings.Fields(string(out))
+	return strings.Join(fields[:min(2, len(fields))], " ")
 }
 
 // machine is what the figures depend on.

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"superctl/e2e/harness"
+	"superctl/e2e/load"
+	"superctl/e2e/systemd"
+)
+
+// kills is how often each contender's process that is in charge is killed.
+const kills = 5
+
+// crash is what it costs a site when the process that is in charge of its workers is killed with SIGKILL.
+type crash struct {
+	name    string
+	result  *load.Result
+	silent  time.Duration   // the longest time without a good answer around a kill
+	charged []time.Duration // from each kill until somebody is in charge again, where that can be asked
+}
+
+// service is a way to run the app under systemd.
+type service struct {
+	name  string
+	unit  string                             // whose main process is killed
+	start []string                           // further units that are started before it
+	files func(address, peers string) []file // what has to be written; nil for superctl, which has its package
+}
+
+type file struct{ path, text string }
+
+// unit is the same for all, but for how each is started: what their manuals show, with Restart=always.
+func unit(more string) string {
+	return "[Service]\nUser=shop\nWorkingDirectory=/srv/shop/current\nRuntimeDirectory=shop\nRestart=always\nEnvironment=PYTHONUNBUFFERED=1\n" + more
+}
+
+func services() []service {
+	const units = "/etc/systemd/system/"
+	const gunicorn = "/srv/shop/current/venv/bin/gunicorn --worker-class gthread --workers 2 --threads 4 --no-control-socket"
+	return []service{
+		{name: "superctl, gunicorn", unit: "superctl@shop.service"},
+		{
+			name: "gunicorn, socket unit", unit: "shop.service", start: []string{"shop.socket"},
+			files: func(address, _ string) []file {
+				return []file{
+					{units + "shop.socket", "[Socket]\nListenStream=" + address + "\n"},
+					{units + "shop.service", unit("Type=notify\nKillMode=mixed\nExecStart=" + gunicorn + " shop.wsgi\n")},
+				}
+			},
+		},
+		{
+			name: "gunicorn, its own socket", unit: "shop.service",
+			files: func(address, _ string) []file {
+				return []file{{units + "shop.service", unit("Type=notify\nKillMode=mixed\nExecStart=" + gunicorn + " --bind " + address + " shop.wsgi\n")}}
+			},
+		},
+		{
+			name: "uWSGI", unit: "shop.service",
+			files: func(address, _ string) []file {
+				return []file{{units + "shop.service", unit("Type=notify\nKillSignal=SIGQUIT\nExecStart=/srv/shop/current/venv/bin/uwsgi --master --need-app --workers 2 --threads 4 --enable-threads" +
+					" --http-socket " + address + " --pythonpath /srv/shop/current --module shop.wsgi --add-header \"Connection: close\"\n")}}
+			},
+		},
+		{
+			name: "supervisord, gunicorn", unit: "shop.service",
+			files: func(address, peers string) []file {
+				return []file{
+					{units + "shop.service", unit("ExecStart=" + peers + "/bin/supervisord --nodaemon --configuration /etc/supervisord.conf\n")},
+					{"/etc/supervisord.conf", "[supervisord]\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=/run/shop/pid\n" +
+						"[program:shop]\ncommand=" + gunicorn + " --bind " + address + " shop.wsgi\ndirectory=/srv/shop/current\nautorestart=true\n"},
+				}
+			},
+		},
+		{
+			name: "circus, gunicorn", unit: "shop.service",
+			files: func(address, peers string) []file {
+				host, port, _ := strings.Cut(address, ":")
+				return []file{
+					{units + "shop.service", unit("ExecStart=" + peers + "/bin/circusd /etc/circus.ini\n")},
+					{"/etc/circus.ini", "[circus]\nendpoint = ipc:///run/shop/endpoint\npubsub_endpoint = ipc:///run/shop/pubsub\n" +
+						"[watcher:shop]\ncmd = " + gunicorn + " --bind fd://$(circus.sockets.web) shop.wsgi\nworking_dir = /srv/shop/current\nuse_sockets = True\ncopy_env = True\n" +
+						"[socket:web]\nhost = " + host + "\nport = " + port + "\n"},
+				}
+			},
+		},
+	}
+}
+
+// crashes runs every service and kills its main process.
+func (b *board) crashes() error {
+	if why := systemd.Unavailable(); why != "" {
+		return fmt.Errorf("kill -9: %s", why)
+	}
+	out, err := exec.Command(filepath.Join("scripts", "deps"), "--peers").Output()
+	if err != nil {
+		return fmt.Errorf("scripts/deps --peers: %w", err)
+	}
+	peers := strings.TrimSpace(string(out))
+	for _, sv := range services() {
+		scene := &scene{run: b.run}
+		c, err := scene.crash(sv, peers)
+		scene.end()
+		if err != nil {
+			return fmt.Errorf("kill -9, %s: %w", sv.name, err)
+		}
+		fmt.Printf("kill -9: %-35s %d requests, %d failed\n", c.name, len(c.result.Records), len(c.result.Failed()))
+		b.killed = append(b.killed, c)
+	}
+	return nil
+}
+
+// crash runs one service under load and kills its main process again and again.
+func (s *scene) crash(sv service, peers string) (c crash, err error) {
+	defer s.recovered(&err)
+	c.name = sv.name
+	dir, err := os.MkdirTemp(s.run.Dir, "crash")
+	s.must(err)
+	address := systemd.FreeAddress(s)
+	binds := []systemd.Bind{{From: peers, To: peers}}
+	if sv.files != nil {
+		for i, f := range sv.files(address, peers) {
+			from := filepath.Join(dir, fmt.Sprint(i))
+			s.must(os.WriteFile(from, []byte(f.text), 0o644))
+			binds = append(binds, systemd.Bind{From: from, To: f.path})
+		}
+	}
+	site := systemd.NewSite(s, s.run, systemd.Options{Address: address, Units: binds})
+	s.must(site.Release("r1", behaviour()))
+	if sv.files == nil {
+		site.Start(s, "r1")
+	} else {
+		site.Run("ln", "-s", "/srv/shop/releases/r1", "/srv/shop/current").Want(0)
+		site.Run(slices.Concat([]string{"systemctl", "start"}, sv.start, []string{sv.unit})...).Want(0)
+	}
+	s.answering(address)
+
+	r, err := load.Start(load.Config{
+		Network: "tcp", Address: address, Clients: clients, Rate: rate, Timeout: 20 * time.Second,
+		Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)},
+	})
+	s.must(err)
+	defer r.Stop()
+	s.calm(r)
+	for range kills {
+		was := daemon(site)
+		began := time.Now()
+		site.Run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", sv.unit).Want(0)
+		if sv.files == nil {
+			systemd.Eventually(s, "another daemon answers", func() bool { pid := daemon(site); return pid != 0 && pid != was })
+			c.charged = append(c.charged, time.Since(began))
+		}
+		s.must(r.Wait(limit(), func(records []load.Record) bool { return wellAgain(records, began) }))
+		s.calm(r)
+	}
+	c.result = r.Stop()
+	c.silent = silence(c.result.Records)
+	return c, nil
+}
+
+// daemon is the pid of superctl's daemon that answers, or 0.
+func daemon(site *systemd.Site) int {
+	var st harness.Status
+	if r := site.Superctl("status", "--json"); json.Unmarshal([]byte(r.Stdout), &st) != nil {
+		return 0
+	}
+	return st.PID
+}
+
+// wellAgain tells whether a second of requests in a row, all begun after that moment, were answered well.
+func wellAgain(records []load.Record, since time.Time) bool {
+	n := 0
+	for i := len(records) - 1; i >= 0 && records[i].Failure == load.None && records[i].Begun.After(since); i-- {
+		n++
+	}
+	return n >= rate
+}
+
+// silence is the longest time between two good answers.
+func silence(records []load.Record) (longest time.Duration) {
+	var ends []time.Time
+	for _, r := range records {
+		if r.Failure == load.None {
+			ends = append(ends, r.Ended)
+		}
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	for i := 1; i < len(ends); i++ {
+		longest = max(longest, ends[i].Sub(ends[i-1]))
+	}
+	return longest
+}
