@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,6 +49,10 @@ func (s *Supervisor) recall(st *state) (err error) {
 		return err
 	}
 	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
+	maps.Copy(s.scale, st.Scale)
+	for _, name := range st.Paused {
+		s.paused[name] = true
+	}
 	return s.clearTorn()
 }
 
@@ -393,12 +398,15 @@ func (c *change) performAdoption() error {
 			}
 		}
 		for _, in := range c.to.instances {
-			if len(in.proc.Listen) > 0 || c.kind == Restart {
+			if (len(in.proc.Listen) > 0 || c.kind == Restart) && !c.s.paused[in.proc.Name] {
 				c.s.want(in)
 			}
 		}
 	})
 	if err := c.step(stepAdopt, c.adopted); err != nil {
+		return err
+	}
+	if err := c.fit(c.to); err != nil {
 		return err
 	}
 	if was != nil && was.Step == stepRevert && c.from != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -127,19 +126,30 @@ func (s *Supervisor) refuse(req Request) error {
 		if s.live == nil {
 			return &RefusedError{Err: errors.New("no release is live, so there is nothing to reload; superctl switch RELEASE starts one")}
 		}
-	case Restart:
+	case Restart, Scale, Pause, Resume:
 		if s.live == nil {
-			return &RefusedError{Err: errors.New("no release is live, so there is nothing to restart; superctl switch RELEASE starts one")}
+			return &RefusedError{Err: fmt.Errorf("no release is live, so there is nothing to %s; superctl switch RELEASE starts one", req.Kind)}
 		}
-		names := processNames(s.live.plan)
-		if !slices.Contains(names, req.Process) {
-			return &RefusedError{Usage: true, Err: fmt.Errorf("no process is called %q; %s has %v", req.Process, s.live.plan.Release.Name, names)}
+		if err := s.refuseInPlace(req); err != nil {
+			return &RefusedError{Usage: true, Err: err}
 		}
 	case start:
 	default:
 		return &RefusedError{Usage: true, Err: fmt.Errorf("unknown kind of change %q", req.Kind)}
 	}
 	return nil
+}
+
+// refuseInPlace says why a request is none for the processes of the live generation.
+func (s *Supervisor) refuseInPlace(req Request) error {
+	switch req.Kind {
+	case Scale:
+		return s.refuseScale(req.Instances)
+	case Pause, Resume:
+		return s.refusePause(req.Process)
+	default:
+		return s.refuseRestart(req)
+	}
 }
 
 func processNames(p Plan) []string {

@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"superctl/supervisor/health"
-	"superctl/supervisor/worker"
 )
 
 // generation is all workers started together from one plan. Its id and plan never change; the rest is owned by Run.
@@ -58,8 +57,8 @@ func (s *Supervisor) newGeneration(plan Plan, gates map[string]Gate, only string
 		if only != "" && p.Name != only {
 			continue
 		}
-		for n := range p.Instances {
-			g.instances = append(g.instances, &instance{gen: g, proc: p, index: n, state: InstanceIdle, since: time.Now(), tail: worker.NewTail(tailLines)})
+		for n := range s.wanted(p) {
+			g.instances = append(g.instances, newInstance(g, p, n))
 		}
 	}
 	s.generations[g.id] = g

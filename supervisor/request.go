@@ -14,6 +14,9 @@ const (
 	Rollback Kind = "rollback" // to the release that was live before
 	Reload   Kind = "reload"   // the same release, the config read anew
 	Restart  Kind = "restart"  // the workers of one process, from the live generation's plan
+	Scale    Kind = "scale"    // how many instances a process has
+	Pause    Kind = "pause"    // a background process stops until it is resumed
+	Resume   Kind = "resume"   // and runs again
 	Upgrade  Kind = "upgrade"  // of the daemon itself; the workers are not touched
 )
 
@@ -21,8 +24,12 @@ const (
 type Request struct {
 	Kind    Kind   `json:"kind"`
 	Release string `json:"release,omitempty"` // switch: exact name, unique prefix, commit, "latest", "previous"
-	Process string `json:"process,omitempty"` // restart: which process
-	Who     string `json:"who"`               // set by the control server from the peer's credentials, never by the client
+	Process string `json:"process,omitempty"` // restart, pause, resume: which process
+	// Instance is the one to restart; nil = all of the process.
+	Instance *int `json:"instance,omitempty"`
+	// Instances is how many of each process scale is to make; none = what the config says of all.
+	Instances map[string]int `json:"instances,omitempty"`
+	Who       string         `json:"who"` // set by the control server from the peer's credentials, never by the client
 }
 
 // BusyError refuses a change because another one is in progress (exit code 4).

@@ -3,26 +3,49 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
-// restartsListener tells whether the process to restart has listeners. Then it is restarted like a switch, with a
+// restartsListener tells whether the process to restart has listeners on which nobody else would answer. Then it is restarted like a switch, with a
 // generation of its own behind the gate, so that no request meets a worker that has not proved itself.
 func (c *change) restartsListener() bool {
-	for i := range c.from.plan.Processes {
-		if p := &c.from.plan.Processes[i]; p.Name == c.req.Process {
-			return len(p.Listen) > 0
-		}
+	if len(c.from.process(c.req.Process).Listen) == 0 {
+		return false
 	}
-	return false
+	others := false
+	_ = c.s.do(func() {
+		others = slices.ContainsFunc(c.from.of(c.req.Process), func(in *instance) bool {
+			return c.req.Instance != nil && in.index != *c.req.Instance && in.state == InstanceReady
+		})
+	})
+	return !others
 }
 
-// restartInPlace restarts a process without listeners, one instance after the other.
+// refuseRestart says why a process, or one of its instances, cannot be restarted.
+func (s *Supervisor) refuseRestart(req Request) error {
+	p, err := s.liveProcess(req.Process)
+	switch {
+	case err != nil:
+		return err
+	case s.paused[p.Name]:
+		return fmt.Errorf("%s is paused; superctl resume %s starts it", p.Name, p.Name)
+	case req.Instance != nil && (*req.Instance < 0 || *req.Instance >= s.wanted(p)):
+		return fmt.Errorf("%s has no instance %d: the first is 0 and the last is %d", p.Name, *req.Instance, s.wanted(p)-1)
+	}
+	return nil
+}
+
+// restartInPlace restarts workers where they are, one after the other: those of a process without listeners, or one
+// of several, beside which the others serve on.
 func (c *change) restartInPlace(ctx context.Context) (string, error) {
 	c.plan = c.from.plan
 	var all []*instance
 	if err := c.s.do(func() {
 		c.to = c.from
 		all = c.from.of(c.req.Process)
+		if c.req.Instance != nil {
+			all = slices.DeleteFunc(all, func(in *instance) bool { return in.index != *c.req.Instance })
+		}
 	}); err != nil {
 		return "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,8 @@ type state struct {
 	Previous      *Release                 `json:"previous"`
 	Change        *ChangeStatus            `json:"change"`
 	Target        int                      `json:"change_generation,omitempty"` // that Change goes to; 0 = not known yet
+	Scale         map[string]int           `json:"scale,omitempty"`             // instances that somebody asked for
+	Paused        []string                 `json:"paused,omitempty"`
 	Listeners     map[string][]memberState `json:"listeners"`
 	Last          *Outcome                 `json:"last"`
 	Generations   []generationState        `json:"generations"`
@@ -85,7 +88,7 @@ func (s *Supervisor) save() error {
 	s.dirty = false
 	st := state{
 		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous,
-		Last: s.last, Listeners: s.members(), Generations: []generationState{},
+		Last: s.last, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Listeners: s.members(), Generations: []generationState{},
 	}
 	st.Change, st.Target = s.unfinished()
 	if s.live != nil {

@@ -15,7 +15,8 @@ type Status struct {
 	Health      string             `json:"health"`           // "ok", "degraded" or "down"
 	Reason      string             `json:"reason,omitempty"` // why it is not ok
 	Changing    *ChangeStatus      `json:"changing"`
-	Last        *Outcome           `json:"last"` // of the newest change that this state file knows, or null
+	Last        *Outcome           `json:"last"`      // of the newest change that this state file knows, or null
+	Processes   []ProcessStatus    `json:"processes"` // of the live generation
 	Generations []GenerationStatus `json:"generations"`
 	Listeners   []ListenerStatus   `json:"listeners"`
 	Containment Containment        `json:"containment"`
@@ -50,6 +51,15 @@ type GenerationStatus struct {
 	MemoryBytes uint64         `json:"memory_bytes"`          // of all its workers
 	CPUSeconds  *float64       `json:"cpu_seconds,omitempty"` // of its present workers, since each was started; only with control groups
 	Workers     []WorkerStatus `json:"workers"`
+}
+
+// ProcessStatus is one process of the live generation.
+type ProcessStatus struct {
+	Name       string `json:"name"`
+	Wanted     int    `json:"wanted"`           // instances
+	Configured int    `json:"configured"`       // what the config says; another number than Wanted comes from scale
+	Ready      int    `json:"ready"`            // of those that are wanted
+	Paused     bool   `json:"paused,omitempty"` // none is to run until it is resumed
 }
 
 // WorkerStatus is one worker.

@@ -100,8 +100,10 @@ type Supervisor struct {
 	generations map[int]*generation
 	next        int // number of the next generation
 	live        *generation
-	release     *Release // live now, or when the daemon was last stopped
-	previous    *Release // where a rollback goes
+	release     *Release        // live now, or when the daemon was last stopped
+	previous    *Release        // where a rollback goes
+	scale       map[string]int  // instances of a process that somebody asked for, instead of the config's
+	paused      map[string]bool // background processes that are not to run
 	change      *change
 	last        *Outcome
 	interrupted state             // of the last daemon: what it was doing when it ended
@@ -171,6 +173,8 @@ func New(opt Options) *Supervisor {
 		gates:       make(map[string]Gate, len(opt.Gates)),
 		generations: make(map[int]*generation),
 		stored:      make(map[string]string),
+		scale:       make(map[string]int),
+		paused:      make(map[string]bool),
 		next:        1,
 	}
 	if s.log == nil {

@@ -30,6 +30,9 @@ const (
 	stepAfter     = "after"
 	stepRevert    = "revert"
 	stepRestart   = "restart"
+	stepScale     = "scale"
+	stepPause     = "pause"
+	stepResume    = "resume"
 )
 
 // perform is the transaction. Whatever fails before the cutover leaves the live generation as it was; whatever fails
@@ -40,6 +43,12 @@ func (c *change) perform() error {
 		return c.performStart()
 	case c.req.Kind == Restart && !c.restartsListener():
 		return c.step(stepRestart, c.restartInPlace)
+	case c.req.Kind == Scale:
+		return c.inPlace(stepScale, c.rescale)
+	case c.req.Kind == Pause:
+		return c.inPlace(stepPause, c.pause)
+	case c.req.Kind == Resume:
+		return c.inPlace(stepResume, c.resumePaused)
 	}
 	if err := c.step(stepResolve, c.resolve); err != nil || c.unchanged != "" {
 		return err
@@ -62,6 +71,15 @@ func (c *change) perform() error {
 		}
 	}
 	return nil
+}
+
+// inPlace is a change of one step within the live generation.
+func (c *change) inPlace(name string, do func(context.Context) (string, error)) error {
+	c.plan = c.from.plan
+	if err := c.s.do(func() { c.to, c.release = c.from, c.plan.Release }); err != nil {
+		return err
+	}
+	return c.step(name, do)
 }
 
 // stage is all that comes before the cutover, and falls away when the generation is still warm.
@@ -87,6 +105,11 @@ func (c *change) stage() error {
 
 // follow is all that comes between the cutover and the certainty that the new generation stays.
 func (c *change) follow() error {
+	if c.warm {
+		if err := c.fit(c.to); err != nil {
+			return err
+		}
+	}
 	if c.background(c.to) {
 		if err := c.step(stepFollow, c.startBackground); err != nil {
 			return err
@@ -325,7 +348,7 @@ func (c *change) moveBackground(ctx context.Context, from, to *generation) (stri
 	var moved []string
 	for i := range to.plan.Processes {
 		p := &to.plan.Processes[i]
-		if len(p.Listen) > 0 {
+		if len(p.Listen) > 0 || c.s.isPaused(p.Name) {
 			continue
 		}
 		if p.Strategy == Single && from != nil {

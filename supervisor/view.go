@@ -31,7 +31,7 @@ func (s *Supervisor) Status() Status {
 func (s *Supervisor) status() (Status, []func()) {
 	st := Status{
 		App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Changing: s.changing(), Last: s.last,
-		Generations: []GenerationStatus{}, Listeners: []ListenerStatus{}, Containment: ProcessGroups,
+		Processes: []ProcessStatus{}, Generations: []GenerationStatus{}, Listeners: []ListenerStatus{}, Containment: ProcessGroups,
 	}
 	if s.opt.Cgroups != nil {
 		st.Containment = ControlGroups
@@ -42,6 +42,7 @@ func (s *Supervisor) status() (Status, []func()) {
 	if s.previous != nil {
 		st.Previous = s.previous.Name
 	}
+	st.Processes = append(st.Processes, s.processes()...)
 	st.Health, st.Reason = s.health()
 	for _, g := range s.generations {
 		st.Generations = append(st.Generations, g.status())
@@ -61,6 +62,24 @@ func (s *Supervisor) status() (Status, []func()) {
 		st.Listeners = append(st.Listeners, ls)
 	}
 	return st, later
+}
+
+// processes sums up those of the live generation.
+func (s *Supervisor) processes() (list []ProcessStatus) {
+	if s.live == nil {
+		return nil
+	}
+	for i := range s.live.plan.Processes {
+		p := &s.live.plan.Processes[i]
+		ps := ProcessStatus{Name: p.Name, Wanted: s.wanted(p), Configured: p.Instances, Paused: s.paused[p.Name]}
+		for _, in := range s.live.of(p.Name) {
+			if in.state == InstanceReady && in.wanted {
+				ps.Ready++
+			}
+		}
+		list = append(list, ps)
+	}
+	return list
 }
 
 func (g *generation) status() GenerationStatus {

@@ -1,0 +1,239 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"superctl/supervisor/worker"
+)
+
+// mostInstances is how many of a process may be asked for.
+const mostInstances = 1000
+
+// wanted is how many instances of a process there are to be: what somebody has asked for with scale, else the config's.
+func (s *Supervisor) wanted(p *Process) int {
+	if n, ok := s.scale[p.Name]; ok && p.Strategy != Single {
+		return n
+	}
+	return p.Instances
+}
+
+// refuseScale says why a number of instances cannot be.
+func (s *Supervisor) refuseScale(instances map[string]int) error {
+	for _, name := range slices.Sorted(maps.Keys(instances)) {
+		p, err := s.liveProcess(name)
+		if err != nil {
+			return err
+		}
+		switch n := instances[name]; {
+		case n < 0 || n > mostInstances:
+			return fmt.Errorf("%s=%d: write a number from 0 to %d", name, n, mostInstances)
+		case n == 0 && len(p.Listen) > 0:
+			return fmt.Errorf("%s=0: nobody would answer on its listener; write 1 or more", name)
+		case n != 1 && p.Strategy == Single:
+			return fmt.Errorf(`%s=%d: its strategy is "single", of which there is one; superctl pause %s stops it`, name, n, name)
+		}
+	}
+	return nil
+}
+
+// liveProcess finds a process of the live generation.
+func (s *Supervisor) liveProcess(name string) (*Process, error) {
+	if p := s.live.process(name); p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("no process is called %q; %s has %v", name, s.live.plan.Release.Name, processNames(s.live.plan))
+}
+
+// rescale brings the live generation to the numbers that are asked for; nil stands for those of the config. Those that are
+// too few are started first, and when one of them does not become ready all is as it was.
+func (c *change) rescale(ctx context.Context) (string, error) {
+	var was, asked map[string]int
+	var added []*instance
+	var told []string
+	if err := c.s.do(func() {
+		was, asked = c.s.scale, make(map[string]int)
+		if c.req.Instances != nil {
+			maps.Copy(asked, was)
+			maps.Copy(asked, c.req.Instances)
+		}
+		told = c.s.differences(asked)
+		if len(told) > 0 {
+			c.s.scale = asked
+			added = c.s.addInstances(c.to)
+			c.s.scale = was // until they have proved themselves
+		}
+	}); err != nil {
+		return "", err
+	}
+	if len(told) == 0 {
+		_ = c.s.do(func() { c.s.scale = asked }) // as it is, but no longer whatever the config says
+		c.unchanged = "all processes run as many instances as that already"
+		return c.unchanged, nil
+	}
+	if err := c.startAll(ctx, func() []*instance { return added }); err != nil {
+		return "", errors.Join(err, c.dropInstances(added))
+	}
+	var surplus []*instance
+	if err := c.s.do(func() {
+		c.s.scale = asked
+		surplus = c.s.surplus(c.to)
+	}); err != nil {
+		return "", err
+	}
+	return strings.Join(told, ", "), c.dropInstances(surplus)
+}
+
+// differences tells what a set of numbers changes, in words.
+func (s *Supervisor) differences(asked map[string]int) (told []string) {
+	was := s.scale
+	for i := range s.live.plan.Processes {
+		p := &s.live.plan.Processes[i]
+		before := s.wanted(p)
+		s.scale = asked
+		if now := s.wanted(p); now != before {
+			told = append(told, fmt.Sprintf("%s %d to %d", p.Name, before, now))
+		}
+		s.scale = was
+	}
+	return told
+}
+
+// addInstances adds to a generation the instances that it lacks, all idle. Those of a paused process are not started.
+func (s *Supervisor) addInstances(g *generation) (added []*instance) {
+	for i := range g.plan.Processes {
+		p := &g.plan.Processes[i]
+		for n := range s.wanted(p) {
+			if slices.ContainsFunc(g.instances, func(in *instance) bool { return in.proc.Name == p.Name && in.index == n }) {
+				continue
+			}
+			in := newInstance(g, p, n)
+			g.instances = append(g.instances, in)
+			if !s.paused[p.Name] {
+				added = append(added, in)
+			}
+		}
+	}
+	s.sortInstances(g)
+	return added
+}
+
+// sortInstances has the instances in the order of the plan.
+func (s *Supervisor) sortInstances(g *generation) {
+	order := processNames(g.plan)
+	slices.SortStableFunc(g.instances, func(a, b *instance) int {
+		if d := slices.Index(order, a.proc.Name) - slices.Index(order, b.proc.Name); d != 0 {
+			return d
+		}
+		return a.index - b.index
+	})
+}
+
+func newInstance(g *generation, p *Process, n int) *instance {
+	return &instance{gen: g, proc: p, index: n, state: InstanceIdle, since: time.Now(), tail: worker.NewTail(tailLines)}
+}
+
+// surplus is the instances of a generation that are too many.
+func (s *Supervisor) surplus(g *generation) (list []*instance) {
+	for _, in := range g.instances {
+		if in.index >= s.wanted(in.proc) {
+			list = append(list, in)
+		}
+	}
+	return list
+}
+
+// dropInstances has instances finish, and takes them out of their generation.
+func (c *change) dropInstances(list []*instance) error {
+	if err := c.stopAll(context.Background(), func() []*instance { return list }); err != nil {
+		return err
+	}
+	return c.s.do(func() {
+		for _, in := range list {
+			in.gen.instances = slices.DeleteFunc(in.gen.instances, func(other *instance) bool { return other == in })
+		}
+		c.s.dirty = true
+	})
+}
+
+// fit brings a generation that was started before the newest scale, pause or resume to what is wanted now. It waits for
+// nothing but the end of what is too much.
+func (c *change) fit(g *generation) error {
+	var surplus []*instance
+	if err := c.s.do(func() {
+		surplus = c.s.surplus(g)
+		for _, in := range c.s.addInstances(g) {
+			if len(in.proc.Listen) > 0 {
+				c.s.want(in)
+			}
+		}
+		for _, in := range g.instances {
+			if c.s.paused[in.proc.Name] {
+				c.s.unwant(in)
+			}
+		}
+	}); err != nil || len(surplus) == 0 {
+		return err
+	}
+	return c.dropInstances(surplus)
+}
+
+// refusePause says why a process cannot be paused or resumed.
+func (s *Supervisor) refusePause(name string) error {
+	p, err := s.liveProcess(name)
+	if err == nil && len(p.Listen) > 0 {
+		return fmt.Errorf("%s has listeners, and nobody would answer on them: only background processes are paused", name)
+	}
+	return err
+}
+
+// pause has the workers of a background process finish, until resume, whatever is switched to meanwhile.
+func (c *change) pause(ctx context.Context) (string, error) {
+	name := c.req.Process
+	if err := c.s.do(func() {
+		if c.s.paused[name] {
+			c.unchanged = name + " is paused already"
+			return
+		}
+		c.s.paused[name] = true
+		c.s.dirty = true
+	}); err != nil || c.unchanged != "" {
+		return c.unchanged, err
+	}
+	return name, c.stopAll(ctx, func() []*instance { return c.to.of(name) })
+}
+
+// isPaused asks the owner.
+func (s *Supervisor) isPaused(process string) (paused bool) {
+	_ = s.do(func() { paused = s.paused[process] })
+	return paused
+}
+
+// resumePaused has a paused process run again. When it does not start it is paused as before.
+func (c *change) resumePaused(ctx context.Context) (string, error) {
+	name := c.req.Process
+	if err := c.s.do(func() {
+		if !c.s.paused[name] {
+			c.unchanged = name + " is not paused"
+			return
+		}
+		delete(c.s.paused, name)
+		c.s.dirty = true
+	}); err != nil || c.unchanged != "" {
+		return c.unchanged, err
+	}
+	list := func() []*instance { return c.to.of(name) }
+	err := c.startAll(ctx, list)
+	if err == nil {
+		return name, nil
+	}
+	if stopped := c.s.do(func() { c.s.paused[name] = true }); stopped != nil {
+		return "", stopped
+	}
+	return "", errors.Join(err, c.stopAll(context.WithoutCancel(ctx), list))
+}
