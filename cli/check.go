@@ -94,6 +94,16 @@ func (c *command) checkAll(conf *config.Config) error {
 			err = errors.Join(err, fmt.Errorf("process.%s: %s", pr.Name, problem))
 		}
 		report(err, fmt.Sprintf("process.%s runs as %s", pr.Name, done.Server))
+		for _, name := range pr.Listen {
+			if !holds(pr) {
+				break
+			}
+			if text, short := holdNote(conf, pr, name); short {
+				fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text)
+			} else {
+				report(nil, text)
+			}
+		}
 	}
 	ours := c.oursOf(conf)
 	for _, l := range conf.Listen {

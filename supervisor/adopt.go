@@ -115,7 +115,7 @@ func (s *Supervisor) encloses(dir string) bool {
 func (s *Supervisor) adoptGeneration(gs *generationState) error {
 	s.next = max(s.next, gs.ID+1)
 	g := &generation{
-		id: gs.ID, plan: gs.Plan, gates: s.gates, state: gs.State, since: gs.Since,
+		id: gs.ID, plan: gs.Plan, gates: s.gates, state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby,
 		staged: make(map[string]int), provers: make(map[string]*prover), done: make(chan struct{}),
 	}
 	for i := range gs.Workers {
@@ -136,7 +136,7 @@ func (s *Supervisor) adoptGeneration(gs *generationState) error {
 		}
 		s.dropInherited(outputName(g.id, ws.Process, ws.Instance)) // it has kept the pipe alive until it was opened by its path
 	}
-	if gs.Private || !slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil }) && gs.State != Live {
+	if gs.Private || !slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil }) && gs.State != Live && !g.held {
 		return nil // nothing of it runs
 	}
 	s.generations[g.id] = g
@@ -315,7 +315,9 @@ func (s *Supervisor) adoptLive(st *state) error {
 	if len(g.staged) == 0 && !serves && g.hasListeners() {
 		// Neither listeners nor workers have survived: there is nothing to go on with.
 		s.retire(g)
-		return nil
+		if g = s.twin(g); g == nil {
+			return nil
+		}
 	}
 	for name, number := range g.staged {
 		if err := g.gates[name].Cutover(number); err != nil {
@@ -331,6 +333,17 @@ func (s *Supervisor) adoptLive(st *state) error {
 				s.log.Warn("the listener is held by the workers only; superctl restart "+p.Name+" gives the daemon a new one",
 					zap.String("listener", name), zap.Int("generation", g.id))
 			}
+		}
+	}
+	return nil
+}
+
+// twin finds another generation of the same release that serves: the one before a hold or a restart, which was not stopped yet.
+func (s *Supervisor) twin(lost *generation) *generation {
+	for _, g := range s.generations {
+		if g.state == Standby && g.plan.Release.Path == lost.plan.Release.Path && len(g.staged) > 0 &&
+			slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil && len(in.proc.Listen) > 0 }) {
+			return g
 		}
 	}
 	return nil
@@ -438,7 +451,11 @@ func (c *change) adopted(context.Context) (string, error) {
 
 // resume does what an interrupted change had still to do after its cutover.
 func (c *change) resume(was *ChangeStatus) error {
-	if was == nil || !slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, was.Step) {
+	after := []string{stepCutover, stepFollow, stepSettle, stepProbation}
+	if c.from != nil && c.from.held {
+		after = append(after, stepProve)
+	}
+	if was == nil || !slices.Contains(after, was.Step) {
 		if c.background(c.to) {
 			return c.step(stepFollow, c.startBackground)
 		}

@@ -194,7 +194,7 @@ func (g *fakeGate) Stage(gen int) error {
 	g.staged[gen] = true
 	return nil
 }
-func (g *fakeGate) FD(int) (int, error)         { return 3, nil }
+func (g *fakeGate) FD(gen int) (int, error)     { return gen, nil }
 func (g *fakeGate) Relisten(int) error          { return nil }
 func (g *fakeGate) Queue(int) (int, int, error) { return 0, 2048, nil }
 func (g *fakeGate) Live() int                   { g.mu.Lock(); defer g.mu.Unlock(); return g.live }
@@ -246,7 +246,7 @@ func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
 	g.w.mu.Lock()
 	defer g.w.mu.Unlock()
 	for _, p := range slices.Backward(g.w.procs) {
-		if p.spec.Generation == gen && p.spec.Process == "web" && p.alive() && time.Since(p.born) >= p.how.answerAfter {
+		if p.spec.Process == "web" && p.spec.Files[0].FD == gen && p.alive() && time.Since(p.born) >= p.how.answerAfter {
 			p.asked++
 			status := 200
 			if p.how.answer != nil {

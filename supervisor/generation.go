@@ -19,6 +19,7 @@ type generation struct {
 	plan    Plan
 	gates   map[string]Gate // the app's own, or private ones in a preflight
 	private bool            // a preflight's
+	held    bool            // has no workers: connections wait in its listeners, or it is only kept as the way back (see hold.go)
 
 	// staged says under which number a gate knows each listener of the generation. It is the generation's own, but for a
 	// listener that a restart of another process has carried over.
@@ -68,6 +69,19 @@ func (s *Supervisor) newGeneration(plan Plan, gates map[string]Gate, only string
 
 // stage gives the generation its own listeners and starts the processes that have one.
 func (s *Supervisor) stage(g *generation) error {
+	if err := s.openListeners(g); err != nil {
+		return err
+	}
+	for _, in := range g.instances {
+		if len(in.proc.Listen) > 0 {
+			s.want(in)
+		}
+	}
+	return nil
+}
+
+// openListeners gives the generation its own listeners, but for those that it has taken over.
+func (s *Supervisor) openListeners(g *generation) error {
 	for _, in := range g.instances {
 		for _, name := range in.proc.Listen {
 			if g.staged[name] != 0 {
@@ -81,11 +95,6 @@ func (s *Supervisor) stage(g *generation) error {
 				return fmt.Errorf("stage listener %q: %w", name, err)
 			}
 			g.staged[name] = g.id
-		}
-	}
-	for _, in := range g.instances {
-		if len(in.proc.Listen) > 0 {
-			s.want(in)
 		}
 	}
 	return nil
@@ -168,7 +177,7 @@ func (s *Supervisor) retire(g *generation) {
 func (s *Supervisor) bury(g *generation) {
 	for _, name := range g.listeners() {
 		gate, id := g.gates[name], g.staged[name]
-		if n, _, err := gate.Queue(id); err == nil && n > 0 && gate.Kind() != "shared" {
+		if n, _, err := gate.Queue(id); err == nil && n > 0 && gate.Kind() != "shared" && !g.private {
 			s.log.Warn("connections are still queued for a generation that is gone; they are reset now",
 				zap.Int("generation", g.id), zap.String("listener", name), zap.Int("connections", n))
 		}

@@ -39,9 +39,10 @@ type Process struct {
 	HideListen   bool               `json:"hide_listen,omitempty"` // the command names its descriptors; LISTEN_FDS would confuse it
 	Instances    int                `json:"instances"`
 	Strategy     Strategy           `json:"strategy"`
-	StopSignal   int                `json:"stop_signal"` // to the main process only
-	Drain        time.Duration      `json:"drain"`       // from the stop signal to SIGKILL
-	Notify       bool               `json:"notify"`      // ready only after READY=1
+	Hold         time.Duration      `json:"hold,omitempty"` // strategy hold: for how long connections may wait
+	StopSignal   int                `json:"stop_signal"`    // to the main process only
+	Drain        time.Duration      `json:"drain"`          // from the stop signal to SIGKILL
+	Notify       bool               `json:"notify"`         // ready only after READY=1
 	StartTimeout time.Duration      `json:"start_timeout"`
 	ReadyAfter   time.Duration      `json:"ready_after"` // for a process that has neither READY=1 nor a listener
 	Health       *health.Check      `json:"health,omitempty"`
@@ -61,6 +62,7 @@ type Strategy string
 const (
 	Overlap Strategy = "overlap" // all new staged and proved, cutover, old drained
 	Single  Strategy = "single"  // old stopped and gone, then new started; two never run at once
+	Hold    Strategy = "hold"    // like single, for processes with listeners: connections wait in the kernel's queue meanwhile
 )
 
 // Hooks are commands that run around a switch in the new release's directory and environment.
@@ -71,4 +73,14 @@ type Hooks struct {
 	Dir     string             `json:"dir,omitempty"`
 	User    *worker.Credential `json:"user,omitempty"`
 	Timeout time.Duration      `json:"timeout,omitempty"` // of each command
+}
+
+// hold is for how long connections may wait while nobody serves; 0 = the plan's processes may run beside other ones.
+func (p *Plan) hold() (limit time.Duration) {
+	for i := range p.Processes {
+		if p.Processes[i].Strategy == Hold {
+			limit = max(limit, p.Processes[i].Hold)
+		}
+	}
+	return limit
 }

@@ -33,6 +33,10 @@ const (
 	stepScale     = "scale"
 	stepPause     = "pause"
 	stepResume    = "resume"
+	stepQuiesce   = "quiesce"
+	stepHold      = "hold"
+	stepDrain     = "drain"
+	stepComeBack  = "come back"
 )
 
 // perform is the transaction. Whatever fails before the cutover leaves the live generation as it was; whatever fails
@@ -53,11 +57,27 @@ func (c *change) perform() error {
 	if err := c.step(stepResolve, c.resolve); err != nil || c.unchanged != "" {
 		return err
 	}
+	if c.holds() {
+		if err := c.replaceHeld(); err != nil {
+			return c.comeBack(err)
+		}
+		return c.finish(c.firstAnswer)
+	}
 	if err := c.stage(); err != nil {
 		return c.abandon(err)
 	}
 	if err := c.step(stepCutover, c.cutover); err != nil {
 		return c.abandon(err)
+	}
+	return c.finish(nil)
+}
+
+// finish is what comes after the cutover: first, if there is one, and then what every change has.
+func (c *change) finish(first func() error) error {
+	if first != nil {
+		if err := first(); err != nil {
+			return c.revert(err)
+		}
 	}
 	if err := c.follow(); err != nil {
 		return c.revert(err)
@@ -87,10 +107,8 @@ func (c *change) stage() error {
 	if c.warm {
 		return nil
 	}
-	if len(c.plan.Hooks.Before) > 0 && (c.req.Kind == Switch || c.req.Kind == Reload) {
-		if err := c.step(stepBefore, func(ctx context.Context) (string, error) { return c.hooks(ctx, c.plan.Hooks.Before) }); err != nil {
-			return err
-		}
+	if err := c.beforeHooks(); err != nil {
+		return err
 	}
 	if c.shared() {
 		if err := c.step(stepPreflight, c.preflight); err != nil {
@@ -101,6 +119,14 @@ func (c *change) stage() error {
 		return err
 	}
 	return c.step(stepProve, func(ctx context.Context) (string, error) { return c.prove(ctx, c.to) })
+}
+
+// beforeHooks runs the `before` hooks of a change that has them.
+func (c *change) beforeHooks() error {
+	if len(c.plan.Hooks.Before) == 0 || (c.req.Kind != Switch && c.req.Kind != Reload) {
+		return nil
+	}
+	return c.step(stepBefore, func(ctx context.Context) (string, error) { return c.hooks(ctx, c.plan.Hooks.Before) })
 }
 
 // follow is all that comes between the cutover and the certainty that the new generation stays.
@@ -115,7 +141,7 @@ func (c *change) follow() error {
 			return err
 		}
 	}
-	if c.from != nil && !c.staysWarm() {
+	if c.from != nil && !c.staysWarm() && !c.from.held {
 		if err := c.step(stepSettle, func(ctx context.Context) (string, error) { return c.settle(ctx, c.from) }); err != nil {
 			return err
 		}
@@ -506,7 +532,7 @@ func (c *change) retire(context.Context) (string, error) {
 // staysWarm tells whether the old generation is kept for a rollback. Its listener stays open then, so that nothing that is
 // queued for it can get lost, and nobody needs to wait for it.
 func (c *change) staysWarm() bool {
-	return c.from != nil && c.plan.Standby > 0 && (c.kind == Switch || c.kind == Rollback) && !c.shared()
+	return c.from != nil && !c.from.held && c.plan.Standby > 0 && (c.kind == Switch || c.kind == Rollback) && !c.shared()
 }
 
 // keepWarm keeps the workers that have listeners, for an instant rollback, and ends the others.

@@ -49,6 +49,9 @@ func (c *change) revert(cause error) error {
 // turnBack does not listen to the change's ctx: a rollback that overtook the probation has ended it, and going back must
 // not be left half done.
 func (c *change) turnBack(context.Context) (string, error) {
+	if c.from != nil && c.from.held {
+		return c.turnBackHeld()
+	}
 	var err error
 	if stopped := c.s.do(func() { err = c.s.turnBack(c) }); stopped != nil {
 		return "", stopped
@@ -109,12 +112,12 @@ func (s *Supervisor) turnBack(c *change) error {
 	return s.save()
 }
 
-// undoLimit bounds the wait for background processes in a revert: all drains and starts that it may meet.
+// undoLimit bounds the wait for processes in a revert: all drains and starts that it may meet.
 func (c *change) undoLimit() time.Duration {
 	limit := c.plan.Settle
-	for _, plan := range []Plan{c.to.plan, c.from.plan} {
+	for _, plan := range []Plan{c.plan, c.from.plan} {
 		for i := range plan.Processes {
-			if p := &plan.Processes[i]; len(p.Listen) == 0 {
+			if p := &plan.Processes[i]; len(p.Listen) == 0 || c.plan.hold() > 0 {
 				limit += p.Drain + p.StartTimeout
 			}
 		}

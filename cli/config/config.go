@@ -65,6 +65,7 @@ type Process struct {
 	Listen       []string
 	Instances    int
 	Strategy     supervisor.Strategy
+	Hold         time.Duration // of strategy hold
 	Drain        time.Duration
 	StopSignal   int // 0 = the server's preset
 	Notify       bool

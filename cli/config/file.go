@@ -40,6 +40,7 @@ type processTable struct {
 	Listen       []string          `toml:"listen"`
 	Instances    *int64            `toml:"instances"`
 	Strategy     string            `toml:"strategy"`
+	Hold         *duration         `toml:"hold"`
 	Drain        *duration         `toml:"drain"`
 	StopSignal   string            `toml:"stop_signal"`
 	Notify       bool              `toml:"notify"`

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/socket"
-	"superctl/supervisor"
 	"superctl/supervisor/health"
 	"superctl/supervisor/preset"
 )
@@ -35,6 +34,7 @@ const (
 	defaultStartTimeout = 60 * time.Second
 	defaultReadyAfter   = time.Second
 	defaultHookTime     = 10 * time.Minute
+	defaultHold         = 10 * time.Second
 	defaultBacklog      = 2048
 	defaultTimeout      = 5 * time.Second
 	defaultInterval     = 250 * time.Millisecond
@@ -278,6 +278,7 @@ func (l *loader) processes() {
 		}
 		l.c.Processes = append(l.c.Processes, p)
 	}
+	l.heldTogether()
 	for _, li := range l.c.Listen {
 		if taken[li.Name] == "" {
 			l.c.Warnings = append(l.c.Warnings, fmt.Sprintf("listener %q is not used: no process has it in its listen", li.Name))
@@ -316,7 +317,7 @@ func (l *loader) process(name string, t processTable) Process {
 		}
 	}
 	p.Instances = int(l.number(key+".instances", t.Instances, 1, 1, mostInstances))
-	p.Strategy = l.strategy(key, t)
+	l.strategy(key, t, &p)
 	p.Drain = l.duration(key+".drain", t.Drain, defaultDrain, time.Second)
 	p.StartTimeout = l.duration(key+".start_timeout", t.StartTimeout, defaultStartTimeout, time.Second)
 	p.ReadyAfter = l.duration(key+".ready_after", t.ReadyAfter, defaultReadyAfter, 0)
@@ -385,23 +386,6 @@ func (l *loader) words(key, what string, v any) []string {
 		l.at(key, "%s must be a string of shell words, or a list of words", what)
 	}
 	return nil
-}
-
-func (l *loader) strategy(key string, t processTable) supervisor.Strategy {
-	s := supervisor.Strategy(cmp.Or(t.Strategy, string(supervisor.Overlap)))
-	switch s {
-	case supervisor.Overlap:
-	case supervisor.Single:
-		if len(t.Listen) > 0 {
-			l.at(key+".strategy", `strategy "single" stops the old before the new is proved, which a process with listeners must not do: leave it out`)
-		}
-		if t.Instances != nil && *t.Instances > 1 {
-			l.at(key+".instances", `strategy "single" means one: leave instances out`)
-		}
-	default:
-		l.at(key+".strategy", `strategy %q is not known: "overlap" (the default) or "single"`, t.Strategy)
-	}
-	return s
 }
 
 func (l *loader) health(key string, t processTable) *health.Check {

@@ -39,6 +39,7 @@ type scenario struct {
 	prepare func(w *walk)
 	act     func(w *walk)
 	cold    bool // nothing serves before act
+	held    bool // connections wait for a daemon to be there, and nobody keeps them when it dies: that is systemd's store
 }
 
 func scenarios() []scenario {
@@ -48,11 +49,15 @@ func scenarios() []scenario {
 	warm.Top += "\nstandby = \"10m\""
 	shared := everyStep()
 	shared.Listen = `gate = "shared"`
+	held := everyStep()
+	held.Web = `strategy = "hold"`
 	return []scenario{
 		{name: "switch", opt: everyStep(), act: switchTo("r2")},
 		{name: "switch on a shared listener", opt: shared, act: switchTo("r2")},
 		{name: "switch that is refused", opt: everyStep(), act: switchTo("broken")},
 		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack},
+		{name: "switch that is held", opt: held, act: switchTo("r2"), held: true},
+		{name: "switch that is held and refused", opt: held, act: switchTo("broken"), held: true},
 		{name: "rollback", opt: everyStep(), prepare: switchTo("r2"), act: command("rollback")},
 		{name: "rollback to a warm generation", opt: warm, prepare: switchTo("r2"), act: command("rollback")},
 		{name: "reload", opt: everyStep(), act: command("reload")},
@@ -202,7 +207,12 @@ func (w *walk) run(s scenario, point string) {
 		requests = w.Load(load.Config{Rate: 100, Clients: 16})
 	}
 	w.More(requests, 10)
-	res := w.Lossless(requests)
+	var res *load.Result
+	if s.held && point != "" {
+		res = requests.Stop()
+	} else {
+		res = w.Lossless(requests)
+	}
 	if last := res.Records[len(res.Records)-1]; last.Release != st.Release {
 		w.t.Errorf("%s answers, %+v", last.Release, st)
 	}

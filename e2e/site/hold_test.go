@@ -1,0 +1,79 @@
+package site
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"superctl/e2e/apps"
+	"superctl/e2e/harness"
+	"superctl/e2e/load"
+)
+
+// held is an app that must not run beside another release of itself. Its migration takes as many seconds as the file `seconds`
+// says, and fails when that is no number.
+func held(t *testing.T, front harness.Front) *harness.App {
+	t.Helper()
+	a := harness.New(t, run, harness.Options{Front: front, Top: `probation = "200ms"`, Web: "strategy = \"hold\"\nhold = \"20s\""})
+	a.Options.More = fmt.Sprintf("[hooks]\nbefore = [[\"sh\", \"-c\", \"sleep $(cat %s)\"]]\n", a.Path("seconds"))
+	a.WriteConfig()
+	a.WriteFile("seconds", "0")
+	return a
+}
+
+// A switch is 3 s of migration and two boots, and a request waits for all of it at most.
+func TestConnectionsWaitDuringAnIncompatibleMigrationAndNoneIsLost(t *testing.T) {
+	for _, front := range []harness.Front{harness.TCP, harness.NginxUnix} {
+		t.Run(front.String(), func(t *testing.T) {
+			t.Parallel()
+			a := held(t, front)
+			a.Releases("r1", "r2")
+			a.Start("r1")
+			requests := a.Load(load.Config{Rate: 60, Clients: 40, Timeout: time.Minute})
+			for i := range 10 {
+				a.WriteFile("seconds", map[bool]string{true: "3", false: "0.1"}[i == 0])
+				args := []string{"switch", fmt.Sprintf("r%d", 2-i%2)}
+				if i%5 == 4 {
+					args = []string{"rollback"}
+				}
+				o := a.Change(0, args...)
+				if !o.Changed || len(o.Warnings) > 0 {
+					t.Errorf("%+v", o)
+				}
+				a.More(requests, 5)
+			}
+			res := a.Lossless(requests)
+			if !slices.ContainsFunc(res.Records, func(r load.Record) bool { return r.Ended.Sub(r.Begun) > 3*time.Second }) {
+				t.Error("no request has waited for the migration")
+			}
+			last := 0
+			for _, r := range res.Records {
+				if r.Generation < last {
+					t.Errorf("generation %d answers after generation %d: %+v", r.Generation, last, r)
+				}
+				last = max(last, r.Generation)
+			}
+		})
+	}
+}
+
+func TestAHeldSwitchThatFailsAtItsWorstMomentLosesNothing(t *testing.T) {
+	a := held(t, harness.TCP)
+	a.Releases("r1", "r2")
+	a.Release("broken", apps.Behaviour{Fault: apps.ImportError})
+	a.Start("r1")
+	requests := a.Load(load.Config{Rate: 40, Clients: 40, Timeout: time.Minute})
+	a.Command("switch", "broken").Want(1).Says("shop_payments", "r1 is still live")
+	a.WriteFile("seconds", "no number")
+	a.Command("switch", "r2").Want(1).Says("invalid time interval", "r1 is still live")
+	a.WriteFile("seconds", "0")
+	slow := slowRequest(t, a, "8")
+	a.Options.Web = "strategy = \"hold\"\nhold = \"1s\""
+	a.WriteConfig()
+	a.Command("switch", "r2").Want(1).Says("has not finished within hold = 1s")
+	if r := finished(t, slow); r.Failure != 0 || r.Release != "r1" {
+		t.Errorf("%+v", r)
+	}
+	a.Lossless(requests)
+}
