@@ -19,6 +19,7 @@ import (
 type filter struct {
 	live     int            // where everybody goes whom no rule below names
 	among    int            // when above 1: everybody is spread over the indexes live to live+among-1
+	spread   []int          // when there are any: everybody is spread over these indexes, instead of live
 	probes   []probeRule    // the first to match wins, before canary
 	canary   int            // where the canary's part goes
 	networks []netip.Prefix // every connection from these goes to canary
@@ -84,17 +85,24 @@ func (f filter) program() ([]bpf.Instruction, error) {
 			bpf.JumpIf{Cond: bpf.JumpLessThan, Val: uint32(f.share), SkipFalse: 1},
 			bpf.RetConstant{Val: uint32(f.canary)})
 	}
-	if f.among > 1 {
+	switch {
+	case len(f.spread) > 1:
+		ins = append(ins, bpf.LoadExtension{Num: bpf.ExtRand}, bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(len(f.spread))})
+		for i, index := range f.spread[1:] {
+			ins = append(ins, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(i + 1), SkipTrue: 1}, bpf.RetConstant{Val: uint32(index)})
+		}
+		ins = append(ins, bpf.RetConstant{Val: uint32(f.spread[0])})
+	case f.among > 1:
 		ins = append(ins,
 			bpf.LoadExtension{Num: bpf.ExtRand},
 			bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(f.among)},
 			bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: uint32(f.live)},
 			bpf.RetA{})
-	} else {
+	default:
 		ins = append(ins, bpf.RetConstant{Val: uint32(f.live)})
 	}
 	if len(ins) > unix.BPF_MAXINSNS {
-		return nil, fmt.Errorf("the filter has %d instructions and the kernel's limit is %d: name fewer canary networks", len(ins), unix.BPF_MAXINSNS)
+		return nil, fmt.Errorf("the filter has %d instructions and the kernel's limit is %d: name fewer canary networks, or have fewer instances", len(ins), unix.BPF_MAXINSNS)
 	}
 	return ins, nil
 }

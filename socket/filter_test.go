@@ -157,6 +157,15 @@ func TestListenersOfAnEarlierDaemonShareWhatComes(t *testing.T) {
 	}
 }
 
+func TestASpreadIsEvenAndOverNobodyElse(t *testing.T) {
+	f := filter{live: 0, spread: []int{4, 1, 3}, canary: 2, share: 1}
+	for random, want := range map[uint32]int{0: 2, 3: 4, 1: 1, 2: 3, 6: 4, 7: 1} {
+		if got := decide(t, f, syn("127.0.0.1:1", false), random); got != want {
+			t.Errorf("random %d: goes to %d, want %d", random, got, want)
+		}
+	}
+}
+
 // TestManyRulesAreOneProgram also holds that no conditional jump is longer than its 8 bits: the far rules are still found.
 func TestManyRulesAreOneProgram(t *testing.T) {
 	f := filter{live: 1, canary: 2}

@@ -72,6 +72,8 @@ type mechanism interface {
 	Relisten(gen int) error
 	// Cutover sends every new connection to one generation, in one instant.
 	Cutover(gen int) error
+	// Spread sends each new connection to one of several generations, by chance and evenly; of one it is Cutover.
+	Spread(gens []int) error
 	// Settle waits until closing the listener of a generation that is not live would lose nothing, or until ctx ends.
 	Settle(ctx context.Context, gen int) (Settled, error)
 	// Close gives up a generation's listener. It reports what was still queued, which is lost then. When it is the live one,

@@ -606,3 +606,47 @@ func BenchmarkDial(b *testing.B) {
 		wantProbe(b, g, 1)
 	}
 }
+
+func TestConnectionsAreSpreadOverSeveralGenerationsAndReachNoOther(t *testing.T) {
+	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
+	for gen := 1; gen <= 4; gen++ {
+		must(t, g.Stage(gen))
+		startWorker(t, g, gen)
+	}
+	// 200 connections: one of three is missed by all of them once in 10^35.
+	reached := func() map[int]int {
+		t.Helper()
+		n := map[int]int{}
+		for range 200 {
+			conn, err := knock(g)
+			must(t, err)
+			gen, err := answered(conn, nil)
+			must(t, err)
+			_ = conn.Close()
+			n[gen]++
+		}
+		return n
+	}
+	must(t, g.Spread([]int{1, 2, 3}))
+	if n := reached(); n[1] == 0 || n[2] == 0 || n[3] == 0 || n[4] != 0 {
+		t.Errorf("reached: %v", n)
+	}
+	must(t, g.Spread([]int{4, 2, 3}))
+	_, err := g.Settle(t.Context(), 2)
+	fails(t, err, "generation 2 is live")
+	_, err = g.Settle(t.Context(), 1)
+	must(t, err)
+	must(t, g.Close(1)) // the kernel would move the last one into its place
+	if n := reached(); n[2] == 0 || n[3] == 0 || n[4] == 0 {
+		t.Errorf("reached: %v", n)
+	}
+	must(t, g.Close(4))
+	if n := reached(); n[2] == 0 || n[3] == 0 || len(n) != 2 {
+		t.Errorf("reached: %v", n)
+	}
+	must(t, g.Cutover(3))
+	if n := reached(); len(n) != 1 || n[3] == 0 {
+		t.Errorf("reached: %v", n)
+	}
+	fails(t, g.Spread(nil), "no generation")
+}

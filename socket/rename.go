@@ -147,6 +147,8 @@ func (r *rename) Relisten(gen int) error {
 	return relisten(fd, r.backlog)
 }
 
+func (r *rename) Spread(gens []int) error { return onlyOne(gens, r.Cutover) }
+
 func (r *rename) Cutover(gen int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

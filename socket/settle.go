@@ -51,7 +51,10 @@ func settle(ctx context.Context, begun time.Time, looks int, look func() (left i
 // generations are waited for too, as the kernel does not tell to which listener one belongs. Later ones go to the live
 // generation: the filter is asked once, by the SYN, and the request remembers its listener (inet_request_sock, rsk_listener).
 func (s *steer) Settle(ctx context.Context, gen int) (Settled, error) {
-	if gen == s.Live() {
+	s.mu.Lock()
+	serves := s.serves(gen)
+	s.mu.Unlock()
+	if serves {
 		return Settled{}, fmt.Errorf("generation %d is live: its queue is not going to be empty", gen)
 	}
 	begun := time.Now()

@@ -252,6 +252,16 @@ func (s *shared) Cutover(gen int) error {
 	return nil
 }
 
+func (s *shared) Spread(gens []int) error { return onlyOne(gens, s.Cutover) }
+
+// onlyOne is a spread where there is none to be had.
+func onlyOne(gens []int, cutover func(gen int) error) error {
+	if len(gens) != 1 {
+		return fmt.Errorf("connections cannot be spread over %d generations here", len(gens))
+	}
+	return cutover(gens[0])
+}
+
 // Settle has nothing to wait for: what is queued is accepted by the live generation.
 func (s *shared) Settle(_ context.Context, gen int) (Settled, error) {
 	s.mu.Lock()

@@ -35,6 +35,7 @@ type steer struct {
 	group   group
 	deaf    group // listeners of ours that a worker has shut down, and so taken out of the group
 	live    int
+	beside  []int // generations that get as many connections as live does
 	adopted bool // listeners of an earlier daemon were adopted, and the filter is still the one that it left
 	canary  canary
 	probes  map[netip.AddrPort]int // source of a probe -> the generation that it asks for
@@ -109,13 +110,21 @@ func (s *steer) Live() int {
 	return s.live
 }
 
-func (s *steer) Cutover(gen int) error {
+func (s *steer) Cutover(gen int) error { return s.Spread([]int{gen}) }
+
+func (s *steer) Spread(gens []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recount()
-	if err := s.placed(gen); err != nil {
-		return err
+	if len(gens) == 0 {
+		return errors.New("a spread over no generation")
 	}
+	for _, gen := range gens {
+		if err := s.placed(gen); err != nil {
+			return err
+		}
+	}
+	gen := gens[0]
 	if s.adopted {
 		// A place that was not handed over would shift all others. Until this is known to be none, the filter stays.
 		if err := s.survey(); err != nil {
@@ -123,13 +132,13 @@ func (s *steer) Cutover(gen int) error {
 		}
 		s.adopted = false
 	}
-	live, part := s.live, s.canary
-	s.live = gen
-	if part.gen == gen {
+	live, beside, part := s.live, s.beside, s.canary
+	s.live, s.beside = gen, slices.Clone(gens[1:])
+	if slices.Contains(gens, part.gen) {
 		s.canary = canary{}
 	}
 	if err := s.attach(); err != nil {
-		s.live, s.canary = live, part
+		s.live, s.beside, s.canary = live, beside, part
 		return fmt.Errorf("cut over to generation %d: %w", gen, err)
 	}
 	return s.pad()
@@ -141,7 +150,7 @@ func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
 	if err := s.placed(gen); err != nil {
 		return err
 	}
-	if gen == s.live {
+	if s.serves(gen) {
 		return fmt.Errorf("generation %d is live: it has all connections", gen)
 	}
 	before := s.canary
@@ -187,9 +196,7 @@ func (s *steer) Close(gen int) error {
 	if err != nil {
 		return err
 	}
-	if s.live == gen {
-		s.live = 0
-	}
+	s.withdraw(gen)
 	if s.canary.gen == gen {
 		s.canary = canary{}
 	}
@@ -204,6 +211,21 @@ func (s *steer) Close(gen int) error {
 		err = errors.Join(err, fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
 	}
 	return err
+}
+
+// serves tells whether new connections reach a generation.
+func (s *steer) serves(gen int) bool { return gen == s.live || slices.Contains(s.beside, gen) }
+
+// withdraw takes a generation out of those that serve.
+func (s *steer) withdraw(gen int) {
+	s.beside = slices.DeleteFunc(s.beside, func(other int) bool { return other == gen })
+	if s.live != gen {
+		return
+	}
+	s.live = 0
+	if len(s.beside) > 0 {
+		s.live, s.beside = s.beside[0], s.beside[1:]
+	}
 }
 
 // leave takes a generation's listener out of the group, so that nobody else's place changes.
@@ -309,6 +331,14 @@ func (s *steer) filter() filter {
 	switch {
 	case s.live != 0:
 		f.live = s.group.find(s.live)
+		for _, gen := range s.beside {
+			if i := s.group.find(gen); i >= 0 {
+				f.spread = append(f.spread, i)
+			}
+		}
+		if len(f.spread) > 0 {
+			f.spread = append(f.spread, f.live)
+		}
 	case s.group.foreign() > 0:
 		f.live, f.among = s.group.span()
 	default:

@@ -175,6 +175,7 @@ type fakeGate struct {
 	kind    string
 	staged  map[int]bool
 	live    int
+	spread  []int
 	turns   []int
 	private []*fakeGate
 }
@@ -210,6 +211,13 @@ func (g *fakeGate) Cutover(gen int) error {
 	g.live = gen
 	g.turns = append(g.turns, gen)
 	return nil
+}
+
+func (g *fakeGate) Spread(gens []int) error {
+	g.mu.Lock()
+	g.spread = slices.Clone(gens)
+	g.mu.Unlock()
+	return g.Cutover(gens[0])
 }
 
 func (g *fakeGate) Members() []Member {

@@ -30,6 +30,9 @@ type Gate interface {
 
 	// Cutover sends every new connection to gen, in one instant.
 	Cutover(gen int) error
+	// Spread sends each new connection to one of several, by chance and evenly. Only a steer gate can do that with more than
+	// one.
+	Spread(gens []int) error
 	// Settle waits until gen, which must not be the live one, has nothing left in its accept queue and no half-open
 	// handshake from before the cutover, or until ctx ends. It reports what it saw.
 	Settle(ctx context.Context, gen int) (Settled, error)
