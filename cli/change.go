@@ -17,22 +17,31 @@ func jsonFlag() cli.Flag {
 
 func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "switch", Usage: "make a release live", UsageText: "superctl switch RELEASE [--json]",
+		Name: "switch", Usage: "make a release live", UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--json]",
 		Description: `Starts RELEASE beside the live one, checks it on the listener that it will serve from, turns all new
 connections over in one instant, watches it for the probation, and lets the old workers finish.
 A release that fails its check is refused; one that fails its probation is taken back.
 
 RELEASE is a name, the beginning of one, a commit, "latest" or "previous".
 
+With --canary or --canary-from it first gets a part of the new connections. A death, a failed health check, a
+failed --check or Ctrl-C sends everybody back to the live release, at once.
+
    superctl switch 2026-11-23-1      by name
    superctl switch 9f3c2ab           by commit
-   superctl switch latest --json     for scripts: "changed" says whether anything was to be done`,
-		Flags: []cli.Flag{jsonFlag()},
+   superctl switch latest --json     for scripts: "changed" says whether anything was to be done
+   superctl switch latest --canary 1%,10%,50% --for 5m --check "python manage.py error_rate"
+   superctl switch latest --canary-from 203.0.113.0/24 --for 1h    for the office alone, for an hour`,
+		Flags: append(canaryFlags(), jsonFlag()),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
 			}
-			return c.change(cc, supervisor.Request{Kind: supervisor.Switch, Release: cc.Args().First()})
+			canary, err := canaryOf(cc)
+			if err != nil {
+				return err
+			}
+			return c.change(cc, supervisor.Request{Kind: supervisor.Switch, Release: cc.Args().First(), Canary: canary})
 		},
 	}
 }

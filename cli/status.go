@@ -87,7 +87,11 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 		}
 	}
 	if ch := st.Changing; ch != nil {
-		fmt.Fprintf(w, "  %s: %s to %s by %s, %s, begun %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.Who, ch.Step, age(now, ch.Since))
+		step := ch.Step
+		if ch.Canary != nil {
+			step = fmt.Sprintf("%s (%s)", step, partText(ch.Canary))
+		}
+		fmt.Fprintf(w, "  %s: %s to %s by %s, %s, begun %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.Who, step, age(now, ch.Since))
 	}
 	if len(st.Generations) > 0 {
 		fmt.Fprintln(w)
@@ -136,6 +140,9 @@ func listenerTable(st *supervisor.Status) *table {
 		gen := "-"
 		if l.Generation != 0 {
 			gen = fmt.Sprint(l.Generation)
+		}
+		if l.Canary != 0 && st.Changing != nil && st.Changing.Canary != nil {
+			gen += fmt.Sprintf(", %d for %s", l.Canary, partText(st.Changing.Canary))
 		}
 		queue := "-"
 		if l.QueueLimit > 0 {

@@ -147,6 +147,14 @@ func (s *steer) Spread(gens []int) error {
 func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.recount()
+	if share == 0 && len(networks) == 0 {
+		// The end of one must not fail for anything that has happened to the generation meanwhile.
+		if s.canary.gen == gen {
+			s.canary = canary{}
+		}
+		return s.attach()
+	}
 	if err := s.placed(gen); err != nil {
 		return err
 	}
@@ -155,9 +163,6 @@ func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
 	}
 	before := s.canary
 	s.canary = canary{gen, share, slices.Clone(networks)}
-	if share == 0 && len(networks) == 0 {
-		s.canary = canary{}
-	}
 	if err := s.attach(); err != nil {
 		s.canary = before
 		return fmt.Errorf("canary: %w", err)
@@ -327,7 +332,10 @@ func (s *steer) attach() error {
 }
 
 func (s *steer) filter() filter {
-	f := filter{share: s.canary.share, networks: s.canary.networks, canary: s.group.find(s.canary.gen)}
+	var f filter
+	if i := s.group.find(s.canary.gen); i >= 0 {
+		f.canary, f.share, f.networks = i, s.canary.share, s.canary.networks
+	}
 	switch {
 	case s.live != 0:
 		f.live = s.group.find(s.live)

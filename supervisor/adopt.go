@@ -79,7 +79,12 @@ func (s *Supervisor) endStrangers(*state) error {
 // endUnproved ends the generations that had not had their cutover.
 func (s *Supervisor) endUnproved(*state) error {
 	for _, g := range s.generations {
-		if g != s.live && (g.state == Booting || g.state == Staged) {
+		if g == s.live || g.state != Booting && g.state != Staged {
+			continue
+		}
+		if g.tried {
+			s.beside(func() { s.withdrawAdopted(g) })
+		} else {
 			g.failure = &failure{reason: "the daemon ended before its cutover"}
 			s.retire(g)
 		}
@@ -115,7 +120,7 @@ func (s *Supervisor) encloses(dir string) bool {
 func (s *Supervisor) adoptGeneration(gs *generationState) error {
 	s.next = max(s.next, gs.ID+1)
 	g := &generation{
-		id: gs.ID, plan: gs.Plan, gates: s.gates, state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby,
+		id: gs.ID, plan: gs.Plan, gates: s.gates, state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, tried: gs.Tried,
 		staged: make(map[string]int), provers: make(map[string]*prover), done: make(chan struct{}),
 	}
 	for i := range gs.Workers {

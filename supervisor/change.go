@@ -102,6 +102,9 @@ func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
 	if err := s.refuse(req); err != nil {
 		return nil, nil, err
 	}
+	if err := s.refuseCanary(req); err != nil {
+		return nil, nil, err
+	}
 	c = &change{s: s, req: req, kind: req.Kind, began: time.Now(), events: make(chan Event, 1024), done: make(chan struct{}), stepName: beforeSteps}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.from = s.live

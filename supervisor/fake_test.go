@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"syscall"
@@ -177,6 +178,7 @@ type fakeGate struct {
 	live    int
 	spread  []int
 	turns   []int
+	parts   []part // every share that was asked for
 	private []*fakeGate
 }
 
@@ -218,6 +220,23 @@ func (g *fakeGate) Spread(gens []int) error {
 	g.spread = slices.Clone(gens)
 	g.mu.Unlock()
 	return g.Cutover(gens[0])
+}
+
+// part is what a generation was given of the connections.
+type part struct {
+	gen, share int
+	networks   string
+	at         time.Time
+}
+
+func (g *fakeGate) Canary(gen, share int, networks []netip.Prefix) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.staged[gen] || g.live == gen {
+		return fmt.Errorf("generation %d is not staged", gen)
+	}
+	g.parts = append(g.parts, part{gen, share, fmt.Sprint(networks), time.Now()})
+	return nil
 }
 
 func (g *fakeGate) Members() []Member {

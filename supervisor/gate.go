@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -33,6 +34,10 @@ type Gate interface {
 	// Spread sends each new connection to one of several, by chance and evenly. Only a steer gate can do that with more than
 	// one.
 	Spread(gens []int) error
+	// Canary sends a part of the new connections to gen, which must not be the live one: those from the networks, and of
+	// the rest share in 10,000. A share of 0 without networks ends it, and so does a Cutover to gen. Only a gate of the kind
+	// steer can.
+	Canary(gen, share int, networks []netip.Prefix) error
 	// Settle waits until gen, which must not be the live one, has nothing left in its accept queue and no half-open
 	// handshake from before the cutover, or until ctx ends. It reports what it saw.
 	Settle(ctx context.Context, gen int) (Settled, error)

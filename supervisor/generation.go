@@ -25,6 +25,11 @@ type generation struct {
 	// listener that a restart of another process has carried over.
 	staged map[string]int
 
+	// tried says that the generation has had connections in a canary: before its cutover, but with real requests, so whatever
+	// ends it lets it finish. canary is what it gets now; nil = nothing, or all.
+	tried  bool
+	canary *CanaryStatus
+
 	state     GenerationState
 	since     time.Time
 	instances []*instance
@@ -209,6 +214,7 @@ func (s *Supervisor) recordCuts(g *generation) {
 
 // fail notes the first thing that went wrong with a generation that has not proved itself.
 func (s *Supervisor) fail(g *generation, in *instance, reason string) {
+	s.endCanary(g)
 	if g.failure != nil {
 		return
 	}
@@ -218,8 +224,11 @@ func (s *Supervisor) fail(g *generation, in *instance, reason string) {
 	}
 }
 
-// respawns tells whether the generation's workers are started again when they die: only once it has proved itself.
-func (g *generation) respawns() bool { return g.state == Live || g.state == Standby }
+// respawns tells whether the generation's workers are started again when they die: only once it has proved itself. In a
+// canary a death ends that, but what is queued for the worker is still to be served.
+func (g *generation) respawns() bool {
+	return g.state == Live || g.state == Standby || g.state == Staged && g.tried
+}
 
 // prover asks one process of a generation whether it serves, again and again until the owner cancels it.
 type prover struct {

@@ -179,6 +179,7 @@ func (s *Supervisor) watch(in *instance, turn int, w process) {
 	out := in.out
 	s.beside(func() {
 		<-w.Done()
+		s.post(func() { s.endCanary(in.gen) }) // before all else, which takes its time
 		err := errors.Join(w.KillAll(), s.opt.Cgroups.Remove(w.Cgroup()))
 		if out != nil {
 			err = errors.Join(err, out.Drain()) // its last words are in the report of its end
@@ -211,6 +212,9 @@ func (s *Supervisor) exited(in *instance, exit worker.Exit) {
 			in.gen.deaths++
 			in.gen.lastDeath = in.String() + " " + in.reason
 			in.gen.deathLog = in.tail.Lines()
+		}
+		if in.gen.state == Staged && in.gen.tried {
+			s.fail(in.gen, in, in.gen.lastDeath)
 		}
 	}
 	s.log.Log(level, "worker ended", append(s.fields(in), zap.String("reason", in.reason))...)
@@ -265,7 +269,7 @@ func (s *Supervisor) signalStop(in *instance) {
 		s.log.Error("send stop signal", append(s.fields(in), zap.Error(err))...)
 	}
 	drain := in.proc.Drain
-	if in.gen.failure != nil {
+	if in.gen.failure != nil && !in.gen.tried {
 		drain = min(drain, deathBed)
 	}
 	s.arm(in, drain, drainElapsed)

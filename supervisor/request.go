@@ -29,7 +29,9 @@ type Request struct {
 	Instance *int `json:"instance,omitempty"`
 	// Instances is how many of each process scale is to make; none = what the config says of all.
 	Instances map[string]int `json:"instances,omitempty"`
-	Who       string         `json:"who"` // set by the control server from the peer's credentials, never by the client
+	// Canary has a switch try the release on a part of the connections first; nil = not.
+	Canary *Canary `json:"canary,omitempty"`
+	Who    string  `json:"who"` // set by the control server from the peer's credentials, never by the client
 }
 
 // BusyError refuses a change because another one is in progress (exit code 4).

@@ -38,6 +38,8 @@ type ChangeStatus struct {
 	Release string    `json:"release"` // where it goes
 	Step    string    `json:"step"`
 	Since   time.Time `json:"since"`
+	// Canary is what the new generation gets now of the connections, before its cutover.
+	Canary *CanaryStatus `json:"canary,omitempty"`
 }
 
 // GenerationStatus is one generation that still has workers or a listener.
@@ -81,6 +83,7 @@ type ListenerStatus struct {
 	Address    string `json:"address"`
 	Gate       string `json:"gate"`
 	Generation int    `json:"generation"`
+	Canary     int    `json:"canary,omitempty"` // the generation that gets a part of the connections
 	Queue      int    `json:"queue"`
 	QueueLimit int    `json:"queue_limit"`
 }

@@ -288,6 +288,12 @@ func (s *Supervisor) stop() {
 		s.change.cancel(ErrStopping)
 	}
 	for _, g := range s.generations {
+		s.endCanary(g)
+	}
+	for _, g := range s.generations {
+		if g.tried && g.state == Staged {
+			continue // it is being withdrawn, or will be by the change that has just been told to end
+		}
 		s.retire(g)
 	}
 }

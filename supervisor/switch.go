@@ -22,6 +22,8 @@ const (
 	stepPreflight = "preflight"
 	stepBoot      = "boot"
 	stepProve     = "prove"
+	stepCanary    = "canary"
+	stepWithdraw  = "withdraw"
 	stepCutover   = "cutover"
 	stepFollow    = "follow"
 	stepSettle    = "settle"
@@ -55,6 +57,9 @@ func (c *change) perform() error {
 		return c.inPlace(stepResume, c.resumePaused)
 	}
 	if err := c.step(stepResolve, c.resolve); err != nil || c.unchanged != "" {
+		return err
+	}
+	if err := c.mayTry(); err != nil {
 		return err
 	}
 	if c.holds() {
@@ -118,7 +123,10 @@ func (c *change) stage() error {
 	if err := c.step(stepBoot, c.boot); err != nil {
 		return err
 	}
-	return c.step(stepProve, func(ctx context.Context) (string, error) { return c.prove(ctx, c.to) })
+	if err := c.step(stepProve, func(ctx context.Context) (string, error) { return c.prove(ctx, c.to) }); err != nil || c.req.Canary == nil {
+		return err
+	}
+	return c.step(stepCanary, c.canary)
 }
 
 // beforeHooks runs the `before` hooks of a change that has them.
@@ -293,6 +301,7 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 	}
 	took := time.Since(began)
 	c.committed = true
+	c.to.canary = nil
 	if c.from != nil {
 		s.transit(c.from, superseded)
 		c.carry(c.from, c.to)
@@ -429,27 +438,38 @@ func (c *change) startAll(ctx context.Context, list func() []*instance) error {
 
 // settle waits until nothing is left for g in the accept queues.
 func (c *change) settle(ctx context.Context, g *generation) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.plan.Settle)
-	defer cancel()
-	var staged map[string]int
-	if err := c.s.do(func() { staged = maps.Clone(g.staged) }); err != nil {
+	left, err := c.s.settle(ctx, g, c.plan.Settle)
+	if errors.Is(err, ErrStopping) {
 		return "", err
 	}
-	left := 0
-	for name, id := range staged {
-		if g.gates[name].Kind() == "shared" {
-			continue // the same queue serves on
-		}
-		settled, err := g.gates[name].Settle(ctx, id)
-		if err != nil {
-			c.warn("listener %q: %v", name, err)
-		}
-		left += settled.Left
+	if err != nil {
+		c.warn("%v", err)
 	}
 	if left > 0 {
 		c.warn("%d connections were still queued for generation %d after %s", left, g.id, c.plan.Settle)
 	}
 	return "", nil
+}
+
+// settle waits, not longer than limit, until nothing is left for g in the accept queues, and returns how much still is.
+func (s *Supervisor) settle(ctx context.Context, g *generation, limit time.Duration) (left int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var staged map[string]int
+	if err := s.do(func() { staged = maps.Clone(g.staged) }); err != nil {
+		return 0, err
+	}
+	for name, id := range staged {
+		if g.gates[name].Kind() == "shared" {
+			continue // the same queue serves on
+		}
+		settled, bad := g.gates[name].Settle(ctx, id)
+		if bad != nil {
+			err = errors.Join(err, fmt.Errorf("listener %q: %w", name, bad))
+		}
+		left += settled.Left
+	}
+	return left, err
 }
 
 // probation watches the new generation while the old one is kept, unused.
@@ -458,26 +478,11 @@ func (c *change) probation(ctx context.Context) (string, error) {
 	defer cancel()
 	watched, fail := context.WithCancelCause(over)
 	defer fail(nil)
-	var staged map[string]int
-	if err := c.s.do(func() { staged = maps.Clone(c.to.staged) }); err != nil {
-		return "", err
-	}
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer fail(errPassed)
-	for i := range c.plan.Processes {
-		p := &c.plan.Processes[i]
-		if p.Health == nil || len(p.Listen) == 0 || (c.kind == Restart && c.from != nil && len(c.from.of(p.Name)) == 0) {
-			continue
-		}
-		asking.Go(func() {
-			c.s.ask(watched, *p.Health, c.to.gates[p.Listen[0]], staged[p.Listen[0]], func(r health.Result) bool {
-				if !r.OK {
-					fail(&failure{reason: p.Name + ": " + r.Reason, log: c.tail(p.Name)})
-				}
-				return r.OK
-			})
-		})
+	if err := c.askAll(watched, &asking, fail); err != nil {
+		return "", err
 	}
 	err := c.s.await(watched, func() (bool, error) {
 		if c.to.deaths > 0 {
@@ -489,6 +494,29 @@ func (c *change) probation(ctx context.Context) (string, error) {
 		return "healthy for " + c.plan.Probation.String(), nil
 	}
 	return "", err
+}
+
+// askAll has the new generation asked for its health until ctx ends; one bad answer is the end, with it as the cause.
+func (c *change) askAll(ctx context.Context, asking *sync.WaitGroup, fail context.CancelCauseFunc) error {
+	var staged map[string]int
+	if err := c.s.do(func() { staged = maps.Clone(c.to.staged) }); err != nil {
+		return err
+	}
+	for i := range c.plan.Processes {
+		p := &c.plan.Processes[i]
+		if p.Health == nil || len(p.Listen) == 0 || (c.kind == Restart && c.from != nil && len(c.from.of(p.Name)) == 0) {
+			continue
+		}
+		asking.Go(func() {
+			c.s.ask(ctx, *p.Health, c.to.gates[p.Listen[0]], staged[p.Listen[0]], func(r health.Result) bool {
+				if !r.OK {
+					fail(&failure{reason: p.Name + ": " + r.Reason, log: c.tail(p.Name)})
+				}
+				return r.OK
+			})
+		})
+	}
+	return nil
 }
 
 // tail is what a process of the new generation wrote last.

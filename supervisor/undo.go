@@ -18,6 +18,9 @@ func (c *change) abandon(cause error) error {
 	if c.to == nil || c.warm {
 		return cause
 	}
+	if c.tried() {
+		return c.abandonCanary(cause)
+	}
 	err := c.s.do(func() {
 		if c.to.failure == nil {
 			c.to.failure = &failure{reason: cause.Error()}

@@ -59,6 +59,7 @@ func (s *Supervisor) status() (Status, []func()) {
 				ls.Queue, ls.QueueLimit = n, limit
 			}
 		}
+		ls.Canary = s.canaryOn(gate)
 		st.Listeners = append(st.Listeners, ls)
 	}
 	return st, later
@@ -147,6 +148,9 @@ func (s *Supervisor) changing() *ChangeStatus {
 	cs := &ChangeStatus{Kind: string(c.req.Kind), Who: c.req.Who, Release: c.release.Name, Step: c.stepName, Since: c.began}
 	if cs.Release == "" {
 		cs.Release = c.req.Release
+	}
+	if c.to != nil {
+		cs.Canary = c.to.canary
 	}
 	return cs
 }

@@ -1,0 +1,380 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"superctl/supervisor/worker"
+)
+
+// Canary is how a switch tries a release on a part of the new connections before its cutover (DESIGN 6, step 5).
+type Canary struct {
+	Steps    []int          `json:"steps,omitempty"`    // shares of the connections in 10,000, each above the one before; none = the networks only
+	Networks []netip.Prefix `json:"networks,omitempty"` // all connections from these go to the new release, in every step
+	For      time.Duration  `json:"for"`                // how long each step lasts
+	Check    []string       `json:"check,omitempty"`    // the command that decides at the end of each step; none = the health checks alone
+}
+
+// CanaryStatus is what a generation gets of the new connections before its cutover.
+type CanaryStatus struct {
+	Share    float64        `json:"share"` // per cent
+	Networks []netip.Prefix `json:"networks,omitempty"`
+}
+
+const (
+	wholeShare    = 10_000
+	longestCanary = 24 * time.Hour // of one step: no other change is possible meanwhile
+	mostNetworks  = 200            // more would not fit into the gate's filter
+	longestCheck  = 10 * time.Minute
+)
+
+// Validate says what is wrong with a canary, and what to write.
+func (c *Canary) Validate() error {
+	switch {
+	case len(c.Steps) == 0 && len(c.Networks) == 0:
+		return errors.New("a canary needs a share, such as 5%, or networks")
+	case c.For <= 0 || c.For > longestCanary:
+		return fmt.Errorf("a canary of %s: each step lasts more than 0s and at most %s, such as 2m", c.For, span(longestCanary))
+	case len(c.Networks) > mostNetworks:
+		return fmt.Errorf("%d networks: at most %d can be named; write larger ones", len(c.Networks), mostNetworks)
+	case c.Check != nil && (len(c.Check) == 0 || c.Check[0] == ""):
+		return errors.New("the check of a canary is empty: write a command")
+	}
+	for i, share := range c.Steps {
+		switch {
+		case share <= 0 || share > wholeShare:
+			return fmt.Errorf("a canary of %s: write a share from 0.01%% to 100%%", percent(share))
+		case i > 0 && share <= c.Steps[i-1]:
+			return fmt.Errorf("a canary of %s after %s: each step must be larger than the one before", percent(share), percent(c.Steps[i-1]))
+		}
+	}
+	for _, n := range c.Networks {
+		if !n.IsValid() || n != n.Masked() {
+			return fmt.Errorf("%s is no network: write one such as 10.0.0.0/8 or 2001:db8::/32", n)
+		}
+	}
+	return nil
+}
+
+// shares are the steps; one of networks only has a share of nothing.
+func (c *Canary) shares() []int {
+	if len(c.Steps) == 0 {
+		return []int{0}
+	}
+	return c.Steps
+}
+
+// part says in words what a step sends to the new release.
+func (c *Canary) part(share int) string {
+	var parts []string
+	for _, n := range c.Networks {
+		parts = append(parts, n.String())
+	}
+	if share > 0 {
+		parts = append(parts, percent(share))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func percent(share int) string { return number(share) + " %" }
+
+// number is a share in per cent.
+func number(share int) string { return strconv.FormatFloat(float64(share)/100, 'f', -1, 64) }
+
+// span is a length of time without the zeros at its end.
+func span(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// refuseCanary says why there can be no canary, before anything of it is begun.
+func (s *Supervisor) refuseCanary(req Request) error {
+	if req.Canary == nil {
+		return nil
+	}
+	if req.Kind != Switch {
+		return &RefusedError{Usage: true, Err: fmt.Errorf("a canary is for switch only, not for %s", req.Kind)}
+	}
+	if err := req.Canary.Validate(); err != nil {
+		return &RefusedError{Usage: true, Err: err}
+	}
+	if s.live == nil {
+		return &RefusedError{Err: errors.New("no release is live, so there is nothing to share connections with; superctl switch RELEASE without --canary starts one")}
+	}
+	const wayOut = `a canary needs one on TCP that the daemon opens itself (address = "127.0.0.1:8000", without gate = "shared"); ` +
+		"or switch without --canary"
+	divisible, whole := false, ""
+	for _, gate := range s.opt.Gates {
+		switch gate.Kind() {
+		case kindSteer:
+			divisible = true
+		case kindShared:
+			return &RefusedError{Err: fmt.Errorf("listener %q (%s) has one queue for all generations, so nobody decides which of them a connection reaches: "+wayOut,
+				gate.Name(), gate.Address())}
+		default:
+			whole = fmt.Sprintf("listener %q (%s) is a path, which leads to one generation at a time: ", gate.Name(), gate.Address())
+		}
+	}
+	if !divisible {
+		return &RefusedError{Err: errors.New(whole + wayOut)}
+	}
+	return nil
+}
+
+const (
+	kindSteer  = "steer"
+	kindShared = "shared"
+)
+
+// mayTry says why the release cannot be tried, once its plan is known and before anything is started.
+func (c *change) mayTry() error {
+	if c.req.Canary == nil {
+		return nil
+	}
+	for i := range c.plan.Processes {
+		if p := &c.plan.Processes[i]; len(p.Listen) > 0 && p.Strategy != Overlap {
+			return fmt.Errorf(`process.%s has the strategy %q, with which the new release does not run whole beside the old one: `+
+				`switch without --canary, or with strategy = "overlap"`, p.Name, p.Strategy)
+		}
+	}
+	if c.req.Canary.Check == nil {
+		return nil
+	}
+	if _, err := worker.LookPath(c.req.Canary.Check[0], c.plan.Hooks.Env, c.plan.Hooks.Dir); err != nil {
+		return fmt.Errorf("the check of the canary: %w", err)
+	}
+	return nil
+}
+
+// canary sends a part of the connections to the staged generation, step by step, and watches it as a probation does. After
+// the last step it has its part until the cutover. Whatever goes wrong, the gate comes first.
+func (c *change) canary(ctx context.Context) (string, error) {
+	watched, fail := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer fail(errPassed)
+	back := context.AfterFunc(watched, c.endCanary)
+	defer back()
+	if err := c.askAll(watched, &watching, fail); err != nil {
+		return "", err
+	}
+	watching.Go(func() { fail(c.s.await(watched, func() (bool, error) { return false, c.to.failed() })) })
+	told := make([]string, 0, len(c.req.Canary.Steps))
+	for _, share := range c.req.Canary.shares() {
+		part := c.req.Canary.part(share)
+		if err := c.try(watched, share, part); err != nil {
+			c.endCanary()
+			return "", fmt.Errorf("at %s: %w", part, err)
+		}
+		told = append(told, part)
+	}
+	return fmt.Sprintf("healthy at %s", strings.Join(told, ", then ")), nil
+}
+
+// failed is what went wrong with a generation, as an error.
+func (g *generation) failed() error {
+	if g.failure == nil {
+		return nil
+	}
+	return g.failure
+}
+
+// try is one step of a canary.
+func (c *change) try(ctx context.Context, share int, part string) error {
+	var err error
+	if stopped := c.s.do(func() { err = c.s.beginCanary(ctx, c, share) }); stopped != nil {
+		return stopped
+	}
+	if err != nil {
+		return err
+	}
+	c.emit(Event{Type: "progress", Step: stepCanary, Detail: fmt.Sprintf("%s for %s", part, span(c.req.Canary.For))})
+	c.fault("during " + stepCanary)
+	select {
+	case <-time.After(c.req.Canary.For):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := c.check(ctx, share); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// check runs the command that decides whether the canary goes on, in the new release.
+func (c *change) check(ctx context.Context, share int) error {
+	argv := c.req.Canary.Check
+	if argv == nil {
+		return nil
+	}
+	h := c.plan.Hooks
+	limit := cmp.Or(h.Timeout, longestCheck)
+	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not finished within %s", span(limit)))
+	defer cancel()
+	tail := worker.NewTail(tailLines)
+	err := c.s.os.run(timed, worker.Command{Args: argv, Env: append(slices.Clip(h.Env), c.checkEnv(share)...), Dir: h.Dir, User: h.User, Mark: c.s.mark()}, func(line string) {
+		tail.Add([]byte(line))
+		c.emit(Event{Type: "output", Step: stepCanary, Detail: line})
+	})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil: // something else has ended the canary, and this
+		return context.Cause(ctx)
+	case timed.Err() != nil:
+		err = context.Cause(timed)
+	}
+	return &failure{reason: fmt.Sprintf("check %q: %v", strings.Join(argv, " "), err), log: tail.Lines()}
+}
+
+func (c *change) checkEnv(share int) []string {
+	networks := make([]string, len(c.req.Canary.Networks))
+	for i, n := range c.req.Canary.Networks {
+		networks[i] = n.String()
+	}
+	return []string{
+		"SUPERCTL_APP=" + c.s.opt.App,
+		"SUPERCTL_RELEASE=" + c.plan.Release.Name,
+		"SUPERCTL_COMMIT=" + c.plan.Release.Commit,
+		"SUPERCTL_PREVIOUS=" + previousName(c.was.release),
+		"SUPERCTL_GENERATION=" + strconv.Itoa(c.to.id),
+		"SUPERCTL_CANARY_SHARE=" + number(share),
+		"SUPERCTL_CANARY_NETWORKS=" + strings.Join(networks, ","),
+	}
+}
+
+// beginCanary gives the staged generation its part, unless something has gone wrong meanwhile. That it has had
+// connections is durable before it gets the first.
+func (s *Supervisor) beginCanary(ctx context.Context, c *change, share int) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	g, networks := c.to, c.req.Canary.Networks
+	if g.failure != nil {
+		return g.failure
+	}
+	first := !g.tried
+	g.tried, g.canary = true, &CanaryStatus{Share: float64(share) / 100, Networks: networks}
+	if err := s.save(); err != nil {
+		return err
+	}
+	for _, name := range g.listeners() {
+		switch {
+		case g.gates[name].Kind() == kindSteer:
+			if err := g.gates[name].Canary(g.staged[name], share, networks); err != nil {
+				return fmt.Errorf("listener %q: %w", name, err)
+			}
+		case first:
+			c.warn("listener %q (%s) cannot be divided: it had no part in the canary", name, g.gates[name].Address())
+		}
+	}
+	return nil
+}
+
+// endCanary takes its part of the connections away from the new generation.
+func (c *change) endCanary() { _ = c.s.do(func() { c.s.endCanary(c.to) }) }
+
+func (s *Supervisor) endCanary(g *generation) {
+	if g.canary == nil {
+		return
+	}
+	g.canary = nil
+	s.dirty = true
+	for _, name := range g.listeners() {
+		if err := g.gates[name].Canary(g.staged[name], 0, nil); err != nil {
+			s.log.Error("end the canary", zap.Int("generation", g.id), zap.String("listener", name), zap.Error(err))
+		}
+	}
+}
+
+// tried tells whether the new generation has had connections before its cutover.
+func (c *change) tried() (tried bool) {
+	_ = c.s.do(func() { tried = c.to.tried })
+	return tried
+}
+
+// abandonCanary undoes a change whose new generation has had connections: they are finished as those of a generation that
+// was live are. Nobody needs to wait for the end of that.
+func (c *change) abandonCanary(cause error) error {
+	withdraw := func(context.Context) (string, error) {
+		left, err := c.s.withdraw(context.Background(), c.to)
+		if err != nil {
+			c.warn("%v", err)
+		}
+		if left > 0 {
+			c.warn("%d connections were still queued for generation %d after %s", left, c.to.id, c.plan.Settle)
+		}
+		return fmt.Sprintf("generation %d drains", c.to.id), nil
+	}
+	if err := c.step(stepWithdraw, withdraw); err != nil { // it could not be made durable: it is done all the same
+		c.warn("%v", err)
+		_, _ = withdraw(context.Background()) // it has no error
+	}
+	return cause
+}
+
+// withdraw has a generation that had its part in a canary finish: the gate first, then what is queued is served, then it
+// drains. It returns how many connections were still queued in the end.
+func (s *Supervisor) withdraw(ctx context.Context, g *generation) (left int, err error) {
+	if err := s.do(func() { s.endCanary(g) }); err != nil {
+		return 0, err
+	}
+	left, err = s.settle(ctx, g, g.plan.Settle)
+	if left > 0 && s.revive(ctx, g) {
+		left, err = s.settle(ctx, g, g.plan.Settle)
+	}
+	return left, errors.Join(err, s.do(func() { s.retire(g) }))
+}
+
+// withdrawAdopted has a generation finish that was in a canary when the last daemon ended. The gates have turned back already.
+func (s *Supervisor) withdrawAdopted(g *generation) {
+	left, err := s.withdraw(context.Background(), g)
+	if left > 0 || err != nil && !errors.Is(err, ErrStopping) {
+		s.log.Error("withdraw a canary of the earlier daemon", zap.Int("generation", g.id), zap.Int("connections_queued", left), zap.Error(err))
+	}
+}
+
+// revive waits for workers that died in a canary and are started again, because connections wait for them. One that has
+// died twice is not waited for.
+func (s *Supervisor) revive(ctx context.Context, g *generation) (waited bool) {
+	limit := time.Duration(0)
+	for i := range g.plan.Processes {
+		limit = max(limit, g.plan.Processes[i].StartTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := s.await(ctx, func() (bool, error) {
+		starts := slices.ContainsFunc(g.instances, func(in *instance) bool {
+			return len(in.proc.Listen) > 0 && in.restarts < 2 && (in.state == InstanceStarting || in.state == InstanceBackoff)
+		})
+		waited = waited || starts
+		return !starts, nil
+	})
+	return waited && err == nil
+}
+
+// canaryOn is the generation that gets a part of a gate's connections, or 0.
+func (s *Supervisor) canaryOn(gate Gate) int {
+	for _, g := range s.generations {
+		if g.canary != nil && g.staged[gate.Name()] != 0 && gate.Kind() == kindSteer {
+			return g.id
+		}
+	}
+	return 0
+}
