@@ -36,7 +36,7 @@ type steer struct {
 	deaf    group // listeners of ours that a worker has shut down, and so taken out of the group
 	live    int
 	beside  []int // generations that get as many connections as live does
-	adopted bool // listeners of an earlier daemon were adopted, and the filter is still the one that it left
+	adopted bool  // listeners of an earlier daemon were adopted, and the filter is still the one that it left
 	canary  canary
 	probes  map[netip.AddrPort]int // source of a probe -> the generation that it asks for
 }

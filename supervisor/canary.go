@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -156,7 +157,11 @@ func (c *change) mayTry() error {
 	if c.req.Canary.Check == nil {
 		return nil
 	}
-	if _, err := worker.LookPath(c.req.Canary.Check[0], c.plan.Hooks.Env, c.plan.Hooks.Dir); err != nil {
+	path, err := worker.LookPath(c.req.Canary.Check[0], c.plan.Hooks.Env, c.plan.Hooks.Dir)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
 		return fmt.Errorf("the check of the canary: %w", err)
 	}
 	return nil

@@ -178,7 +178,8 @@ type fakeGate struct {
 	live    int
 	spread  []int
 	turns   []int
-	parts   []part // every share that was asked for
+	parts   []part                // every share that was asked for
+	settles func(gen int) Settled // nil = nothing is queued
 	private []*fakeGate
 }
 
@@ -251,7 +252,12 @@ func (g *fakeGate) Members() []Member {
 
 func (g *fakeGate) Adopt(gen, _ int) error { return g.Stage(gen) }
 
-func (g *fakeGate) Settle(context.Context, int) (Settled, error) { return Settled{}, nil }
+func (g *fakeGate) Settle(_ context.Context, gen int) (Settled, error) {
+	if g.settles == nil {
+		return Settled{}, nil
+	}
+	return g.settles(gen), nil
+}
 
 func (g *fakeGate) Close(gen int) error {
 	g.mu.Lock()

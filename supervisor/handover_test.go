@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -193,6 +194,7 @@ func TestTheStoreHoldsJustWhatTheNextDaemonNeeds(t *testing.T) {
 		switchTo(t, s, "r1")
 		switchTo(t, s, "r2")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := strings.Join(slices.Sorted(maps.Keys(kept)), " "); got != "listener/web/g2 log/g2/web/0 worker/g2/web/0" {
 			t.Errorf("stored: %s", got)
 		}

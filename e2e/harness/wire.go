@@ -27,6 +27,13 @@ type Changing struct {
 	Release string    `json:"release"`
 	Step    string    `json:"step"`
 	Since   time.Time `json:"since"`
+	Canary  *Canary   `json:"canary"`
+}
+
+// Canary is what a new generation gets of the connections before its cutover.
+type Canary struct {
+	Share    float64  `json:"share"` // per cent
+	Networks []string `json:"networks"`
 }
 
 // Generation is one generation of a status.
@@ -59,6 +66,7 @@ type Listener struct {
 	Address    string `json:"address"`
 	Gate       string `json:"gate"`
 	Generation int    `json:"generation"`
+	Canary     int    `json:"canary"`
 	Queue      int    `json:"queue"`
 }
 

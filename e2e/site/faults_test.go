@@ -38,8 +38,9 @@ type scenario struct {
 	opt     harness.Options
 	prepare func(w *walk)
 	act     func(w *walk)
-	cold    bool // nothing serves before act
-	held    bool // connections wait for a daemon to be there, and nobody keeps them when it dies: that is systemd's store
+	cold    bool     // nothing serves before act
+	held    bool     // connections wait for a daemon to be there, and nobody keeps them when it dies: that is systemd's store
+	only    []string // the ends of the points to walk, where the others are another scenario's; none = all
 }
 
 func scenarios() []scenario {
@@ -58,6 +59,8 @@ func scenarios() []scenario {
 		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack},
 		{name: "switch that is held", opt: held, act: switchTo("r2"), held: true},
 		{name: "switch that is held and refused", opt: held, act: switchTo("broken"), held: true},
+		{name: "switch with a canary", opt: everyStep(), act: canary("true"), only: []string{" canary", "before cutover"}},
+		{name: "switch with a canary that is refused", opt: everyStep(), act: canary("false"), only: []string{" canary", " withdraw"}},
 		{name: "rollback", opt: everyStep(), prepare: switchTo("r2"), act: command("rollback")},
 		{name: "rollback to a warm generation", opt: warm, prepare: switchTo("r2"), act: command("rollback")},
 		{name: "reload", opt: everyStep(), act: command("reload")},
@@ -98,6 +101,11 @@ func crashAt(point string) func(*walk) {
 		}
 		w.gone()
 	}
+}
+
+// canary is a switch that tries the release first, and goes on if check says so.
+func canary(check string) func(*walk) {
+	return func(w *walk) { w.Command("switch", "r2", "--canary", "50%", "--for", "200ms", "--check", check) }
 }
 
 // gone waits until no daemon is in charge.
@@ -276,7 +284,7 @@ func (s scenario) walk(t *testing.T) []string {
 	}
 	var points []string
 	for point := range strings.Lines(string(data)) {
-		if point = strings.TrimSpace(point); !slices.Contains(points, point) {
+		if point = strings.TrimSpace(point); !slices.Contains(points, point) && s.walks(point) {
 			points = append(points, point)
 		}
 	}
@@ -293,6 +301,10 @@ func (s scenario) walk(t *testing.T) []string {
 	w.t, w.T = t, t
 	w.end()
 	return points
+}
+
+func (s scenario) walks(point string) bool {
+	return len(s.only) == 0 || slices.ContainsFunc(s.only, func(end string) bool { return strings.HasSuffix(point, end) })
 }
 
 // end ends the daemon that is in charge, which may be another than the one that the test started.

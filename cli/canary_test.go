@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"superctl/supervisor"
+)
+
+// options are the flags of a command line, by name.
+type options map[string]string
+
+func (o options) parse() (*supervisor.Canary, error) {
+	return parseCanary(o["canary"], o["canary-from"], o["for"], o["check"], func(flag string) bool { _, ok := o[flag]; return ok })
+}
+
+func TestACanaryIsReadFromItsFlags(t *testing.T) {
+	networks := func(list ...string) (all []netip.Prefix) {
+		for _, n := range list {
+			all = append(all, netip.MustParsePrefix(n))
+		}
+		return all
+	}
+	for name, tc := range map[string]struct {
+		given options
+		want  *supervisor.Canary
+	}{
+		"none":          {options{}, nil},
+		"a share":       {options{"canary": "5%"}, &supervisor.Canary{Steps: []int{500}, For: time.Minute}},
+		"steps":         {options{"canary": "0.01%, 1 %,12.5%,100%", "for": "90s"}, &supervisor.Canary{Steps: []int{1, 100, 1250, 10000}, For: 90 * time.Second}},
+		"a fine one":    {options{"canary": "0.29%"}, &supervisor.Canary{Steps: []int{29}, For: time.Minute}},
+		"a check":       {options{"canary": "5%", "check": `sh -c "exit 0"`}, &supervisor.Canary{Steps: []int{500}, For: time.Minute, Check: []string{"sh", "-c", "exit 0"}}},
+		"networks":      {options{"canary-from": "10.0.0.0/8, 2001:db8::/32,203.0.113.9/32"}, &supervisor.Canary{Networks: networks("10.0.0.0/8", "2001:db8::/32", "203.0.113.9/32"), For: time.Minute}},
+		"both":          {options{"canary": "1%", "canary-from": "::1/128"}, &supervisor.Canary{Steps: []int{100}, Networks: networks("::1/128"), For: time.Minute}},
+		"everybody":     {options{"canary-from": "0.0.0.0/0,::/0"}, &supervisor.Canary{Networks: networks("0.0.0.0/0", "::/0"), For: time.Minute}},
+		"a mapped one":  {options{"canary-from": "::ffff:10.0.0.0/104"}, &supervisor.Canary{Networks: networks("::ffff:10.0.0.0/104"), For: time.Minute}},
+		"a day of them": {options{"canary": "5%", "for": "24h"}, &supervisor.Canary{Steps: []int{500}, For: 24 * time.Hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := tc.given.parse()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("%+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestACanaryThatMakesNoSenseIsRefusedWithWhatToWrite(t *testing.T) {
+	for _, tc := range []struct {
+		given options
+		says  string
+	}{
+		{options{"canary": ""}, `write one such as 5%`},
+		{options{"canary": "5"}, `"5" is no share: write one such as 5%`},
+		{options{"canary": "0%"}, "from 0.01% to 100%, not 0%"},
+		{options{"canary": "-1%"}, "from 0.01% to 100%, not -1%"},
+		{options{"canary": "101%"}, "from 0.01% to 100%, not 101%"},
+		{options{"canary": "0.001%"}, "from 0.01% to 100%, not 0.001%"},
+		{options{"canary": "NaN%"}, "from 0.01% to 100%"},
+		{options{"canary": "Inf%"}, "from 0.01% to 100%"},
+		{options{"canary": "half"}, `"half" is no share`},
+		{options{"canary": "1%,"}, `"" is no share`},
+		{options{"canary": "10%,5%"}, "each step must be larger than the one before"},
+		{options{"canary": "5%,5%"}, "each step must be larger than the one before"},
+		{options{"for": "2m"}, "--for is for a canary: add --canary"},
+		{options{"check": "true"}, "--check is for a canary: add --canary"},
+		{options{"canary": "5%", "for": "2"}, "write a length of time such as 30s or 2m"},
+		{options{"canary": "5%", "for": "0s"}, "each step lasts more than 0s"},
+		{options{"canary": "5%", "for": "-1m"}, "each step lasts more than 0s"},
+		{options{"canary": "5%", "for": "25h"}, "at most 24h"},
+		{options{"canary": "5%", "check": ""}, "--check \"\": write a command"},
+		{options{"canary": "5%", "check": `sh -c "`}, "write a command"},
+		{options{"canary-from": ""}, "is no network: write one such as"},
+		{options{"canary-from": "office"}, `"office" is no network`},
+		{options{"canary-from": "10.0.0.0/33"}, "is no network"},
+		{options{"canary-from": "10.0.0.0/8,"}, `"" is no network`},
+		{options{"canary-from": "10.1.2.3"}, "is an address: write 10.1.2.3/32 for it alone"},
+		{options{"canary-from": "2001:db8::5"}, "is an address: write 2001:db8::5/128 for it alone"},
+		{options{"canary-from": "fe80::1%eth0"}, "is no network"},
+		{options{"canary-from": "10.1.2.3/8"}, "write 10.0.0.0/8 for the network or 10.1.2.3/32 for it alone"},
+		{options{"canary-from": "2001:db8::5/32"}, "write 2001:db8::/32 for the network or 2001:db8::5/128 for it alone"},
+		{options{"canary-from": strings.Join(slices.Repeat([]string{"10.0.0.0/8"}, 201), ",")}, "at most 200"},
+	} {
+		t.Run(tc.says, func(t *testing.T) {
+			if c, err := tc.given.parse(); err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("%v: %+v, %v", tc.given, c, err)
+			}
+		})
+	}
+}

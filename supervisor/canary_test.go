@@ -1,0 +1,413 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"superctl/supervisor/worker"
+)
+
+// threeSteps is a canary of three steps, each of two minutes.
+func threeSteps() *Canary { return &Canary{Steps: []int{100, 1000, 5000}, For: 2 * time.Minute} }
+
+// shares are the shares that the gate was asked for.
+func (g *fakeGate) shares() (list []int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.parts {
+		list = append(list, p.share)
+	}
+	return list
+}
+
+func TestACanaryGetsMoreStepByStepAndThenAll(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		canary := threeSteps()
+		canary.Networks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+		var progress []string
+		first := make(chan *Outcome)
+		go func() {
+			out, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r2", Canary: canary}, func(ev Event) {
+				if ev.Type == "progress" && ev.Step == stepCanary {
+					progress = append(progress, ev.Detail)
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			first <- out
+		}()
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		st := s.Status()
+		if c := st.Changing; c == nil || c.Step != stepCanary || c.Canary == nil || c.Canary.Share != 10 || len(c.Canary.Networks) != 1 {
+			t.Errorf("changing: %+v", c)
+		}
+		if l := st.Listeners[0]; l.Generation != 1 || l.Canary != 2 {
+			t.Errorf("listener: %+v", l)
+		}
+		out := <-first
+		want(t, s, out, Done, "r2")
+		if got := w.gate.shares(); !slices.Equal(got, []int{100, 1000, 5000}) {
+			t.Errorf("shares %v", got)
+		}
+		for i, p := range w.gate.parts {
+			if d := p.at.Sub(w.gate.parts[0].at); d != time.Duration(i)*2*time.Minute || p.gen != 2 || p.networks != "[10.0.0.0/8]" {
+				t.Errorf("part %+v after %s", p, d)
+			}
+		}
+		if want := []string{"10.0.0.0/8, 1 % for 2m", "10.0.0.0/8, 10 % for 2m", "10.0.0.0/8, 50 % for 2m"}; !slices.Equal(progress, want) {
+			t.Errorf("progress %q", progress)
+		}
+		var names []string
+		for _, st := range out.Steps {
+			names = append(names, st.Name)
+		}
+		if got := strings.Join(names, " "); got != "resolve boot prove canary cutover settle probation retire" {
+			t.Errorf("steps: %s", got)
+		}
+		if st := s.Status(); st.Listeners[0].Canary != 0 {
+			t.Errorf("after it: %+v", st.Listeners[0])
+		}
+	})
+}
+
+func TestACanaryOfNetworksAloneHasOneStep(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: &Canary{Networks: []netip.Prefix{netip.MustParsePrefix("::1/128")}, For: time.Hour}})
+		want(t, s, out, Done, "r2")
+		if len(w.gate.parts) != 1 || w.gate.parts[0].share != 0 || w.gate.parts[0].networks != "[::1/128]" {
+			t.Errorf("parts %+v", w.gate.parts)
+		}
+	})
+}
+
+func TestTheCheckOfACanaryKnowsWhatItChecks(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		w.plan = func(p Plan) Plan {
+			p.Hooks = Hooks{Env: []string{"A=b"}, Dir: p.Release.Path, Timeout: time.Minute}
+			return p
+		}
+		var seen []string
+		w.hooks = func(_ context.Context, c worker.Command) error {
+			seen = append(seen, strings.Join(append(c.Args, c.Env...), " ")+" in "+c.Dir)
+			return nil
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		canary := threeSteps()
+		canary.Steps, canary.Check = []int{50, 10_000}, []string{"/bin/sh", "-c", "look"}
+		want(t, s, change1(t, s, Request{Kind: Switch, Release: "r2", Canary: canary}), Done, "r2")
+		line := "/bin/sh -c look A=b SUPERCTL_APP=shop SUPERCTL_RELEASE=r2 SUPERCTL_COMMIT= SUPERCTL_PREVIOUS=r1 SUPERCTL_GENERATION=2 SUPERCTL_CANARY_SHARE=%s SUPERCTL_CANARY_NETWORKS= in /r/r2"
+		if want := []string{strings.Replace(line, "%s", "0.5", 1), strings.Replace(line, "%s", "100", 1)}; !slices.Equal(seen, want) {
+			t.Errorf("checks %q", seen)
+		}
+	})
+}
+
+func TestWhateverEndsACanaryTakesItsPartAwayFirstAndThenLetsItFinish(t *testing.T) {
+	const slow = 20 * time.Second // that a worker takes to finish, longer than one without requests may
+	check := func(c *Canary) { c.Check = []string{"/bin/sh"} }
+	for name, tc := range map[string]struct {
+		how    behaviour
+		canary func(*Canary)
+		check  func(ctx context.Context) error
+		hangUp time.Duration // after the beginning of the switch; 0 = not
+		ends   time.Duration // after the first share, the part must be taken away
+		says   string
+		starts int // workers of the release
+	}{
+		"a check that fails": {
+			canary: check, check: func(context.Context) error { return errors.New("exit code 1") },
+			ends: 2 * time.Minute, says: `canary: at 1 %: check "/bin/sh": exit code 1`, starts: 1,
+		},
+		"a check that hangs": {
+			canary: check, check: func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) },
+			ends: 3 * time.Minute, says: `check "/bin/sh": not finished within 1m`, starts: 1,
+		},
+		"an answer in the last step": {
+			how:  behaviour{answer: func(n int) int { return map[bool]int{true: 200, false: 503}[n < 4*60*5] }},
+			ends: 299 * time.Second, says: "at 50 %: web: ", starts: 1,
+		},
+		"an answer while the check runs": {
+			how:    behaviour{answer: func(n int) int { return map[bool]int{true: 200, false: 503}[n < 4*130] }},
+			canary: check, check: func(ctx context.Context) error { <-ctx.Done(); return errors.New("signal: killed") },
+			ends: 129 * time.Second, says: "at 1 %: web: ", starts: 1,
+		},
+		"a death": {
+			how:  behaviour{exitAfter: 150*time.Second + 100*time.Millisecond},
+			ends: 149 * time.Second, says: "at 10 %: web.0 ended after", starts: 2,
+		},
+		"a client that hangs up": {hangUp: time.Minute, ends: 59 * time.Second, says: "hung up", starts: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				tc.how.stopTakes = slow
+				w.releases["r1"], w.releases["r2"] = behaviour{}, tc.how
+				w.plan = func(p Plan) Plan { p.Hooks.Timeout = time.Minute; return p }
+				w.hooks = func(ctx context.Context, _ worker.Command) error { return tc.check(ctx) }
+				s, stop := w.supervisor(t.TempDir())
+				defer stop()
+				switchTo(t, s, "r1")
+				settled := 0
+				w.gate.settles = func(gen int) Settled {
+					settled++
+					if last := w.gate.shares(); gen != 2 || last[len(last)-1] != 0 || w.procs[len(w.procs)-1].stopped {
+						t.Errorf("settle of %d: shares %v", gen, last)
+					}
+					return Settled{}
+				}
+				canary := threeSteps()
+				if tc.canary != nil {
+					tc.canary(canary)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tc.hangUp > 0 {
+					ctx, cancel = context.WithTimeout(ctx, tc.hangUp)
+					defer cancel()
+				}
+				out, err := s.Change(ctx, Request{Kind: Switch, Release: "r2", Canary: canary}, func(Event) {})
+				if err != nil {
+					t.Fatal(err)
+				}
+				want(t, s, out, Aborted, "r1")
+				if !strings.Contains(out.Error, tc.says) {
+					t.Errorf("error %q does not say %q", out.Error, tc.says)
+				}
+				w.gate.settles = nil
+				parts := w.gate.parts
+				if d := parts[len(parts)-1].at.Sub(parts[0].at).Truncate(time.Second); d != tc.ends || settled == 0 {
+					t.Errorf("its part was taken away after %s, not %s; settled %d times", d, tc.ends, settled)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if len(w.procs) != 1+tc.starts || slices.ContainsFunc(w.procs, func(p *fakeProc) bool { return p.killed }) {
+					t.Errorf("%d workers were started, or one was killed", len(w.procs))
+				}
+				if !w.procs[0].alive() || w.procs[0].stopped || w.pointed != "r1" || !slices.Equal(w.gate.turns, []int{1}) {
+					t.Error("the live release was touched")
+				}
+				if st := s.Status(); len(st.Generations) != 1 || st.Changing != nil {
+					t.Errorf("left: %+v", st)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsQueuedForAWorkerThatDiesInACanaryIsServedByItsSuccessor(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{exitAfter: 30 * time.Second, answerAfter: 8 * time.Second}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		w.gate.settles = func(int) Settled {
+			if time.Since(w.procs[2].born) < 8*time.Second {
+				time.Sleep(5 * time.Second)
+				return Settled{Left: 3}
+			}
+			return Settled{}
+		}
+		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()})
+		w.gate.settles = nil
+		want(t, s, out, Aborted, "r1")
+		if len(out.Warnings) != 0 || len(out.Log) == 0 {
+			t.Errorf("warnings %q, log %q", out.Warnings, out.Log)
+		}
+		if last := w.procs[2]; time.Since(last.born) < 8*time.Second || last.killed {
+			t.Errorf("it was stopped after %s", time.Since(last.born))
+		}
+	})
+}
+
+func TestADaemonThatStopsInACanaryLetsBothReleasesFinish(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{stopTakes: 20 * time.Second}, behaviour{stopTakes: 20 * time.Second}
+		s, stop := w.supervisor(t.TempDir())
+		switchTo(t, s, "r1")
+		out := make(chan *Outcome)
+		go func() { out <- change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()}) }()
+		time.Sleep(time.Minute)
+		w.gate.settles = func(gen int) Settled {
+			if last := w.gate.shares(); gen != 2 || last[len(last)-1] != 0 || w.procs[1].stopped {
+				t.Errorf("settle of %d: shares %v", gen, last)
+			}
+			return Settled{}
+		}
+		go stop()
+		if o := <-out; o.Result != Aborted || !strings.Contains(o.Error, "stopping") {
+			t.Errorf("outcome %+v", o)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if w.procs[0].killed || w.procs[1].killed {
+			t.Error("a worker was killed")
+		}
+	})
+}
+
+func TestACanaryThatADaemonLeavesBehindFinishesUnderTheNextOne(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{stopTakes: 20 * time.Second}
+		dir, copied := t.TempDir(), t.TempDir()
+		first, stopFirst := w.supervisor(dir)
+		switchTo(t, first, "r1")
+		dead := make(chan struct{})
+		first.opt.Fault = func(point string) { // from here on this daemon does nothing
+			if point != "switch: during canary" {
+				return
+			}
+			data, err := os.ReadFile(filepath.Join(dir, "state.json"))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(copied, "state.json"), data, 0o600)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			<-dead
+		}
+		go func() { change1(t, first, Request{Kind: Switch, Release: "r2", Canary: threeSteps()}) }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.mu.Lock()
+		for name := range w.releases { // the dead one must not start again what ends
+			w.releases[name] = behaviour{startErr: errors.New("dead")}
+		}
+		w.mu.Unlock()
+
+		queued := true
+		w.gate.settles = func(gen int) Settled {
+			if gen != 2 || w.procs[1].stopped || w.gate.live != 1 {
+				t.Errorf("settle of %d", gen)
+			}
+			time.Sleep(3 * time.Second)
+			queued = false
+			return Settled{}
+		}
+		s, stop := w.supervisor(copied)
+		if st := s.Status(); st.Release != "r1" {
+			t.Errorf("status %+v", st)
+		}
+		time.Sleep(22 * time.Second)
+		synctest.Wait()
+		if queued || !w.procs[1].stopped || !w.procs[1].alive() {
+			t.Error("what it had was not waited for")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if st := s.Status(); len(st.Generations) != 1 || w.procs[1].killed || !w.procs[0].alive() {
+			t.Errorf("status %+v", st)
+		}
+		w.gate.settles = nil
+		close(dead)
+		stop()
+		stopFirst()
+	})
+}
+
+func TestACanaryThatCannotBeIsRefusedBeforeAnythingIsStarted(t *testing.T) {
+	for name, tc := range map[string]struct {
+		kind   string // of the gate
+		live   bool
+		change Kind
+		canary Canary
+		says   string
+		usage  bool
+	}{
+		"behind a shared gate":   {"shared", true, Switch, *threeSteps(), `listener "web" (127.0.0.1:8000) has one queue`, false},
+		"on a unix socket":       {"rename", true, Switch, *threeSteps(), `leads to one generation at a time`, false},
+		"with nothing live":      {"", false, Switch, *threeSteps(), "without --canary starts one", false},
+		"of a reload":            {"", true, Reload, *threeSteps(), "for switch only", true},
+		"of nothing":             {"", true, Switch, Canary{For: time.Minute}, "needs a share", true},
+		"of no time":             {"", true, Switch, Canary{Steps: []int{1}}, "more than 0s and at most 24h", true},
+		"of a week":              {"", true, Switch, Canary{Steps: []int{1}, For: 7 * 24 * time.Hour}, "at most 24h", true},
+		"that becomes smaller":   {"", true, Switch, Canary{Steps: []int{100, 50}, For: time.Minute}, "0.5 % after 1 %: each step must be larger", true},
+		"of more than all":       {"", true, Switch, Canary{Steps: []int{10_001}, For: time.Minute}, "from 0.01% to 100%", true},
+		"with an empty check":    {"", true, Switch, Canary{Steps: []int{1}, For: time.Minute, Check: []string{}}, "the check of a canary is empty", true},
+		"from no network":        {"", true, Switch, Canary{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}, For: time.Minute}, "10.0.0.1/8 is no network", true},
+		"from too many networks": {"", true, Switch, Canary{Networks: make([]netip.Prefix, 201), For: time.Minute}, "at most 200", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+				s, stop := w.supervisor(t.TempDir())
+				defer stop()
+				if tc.live {
+					switchTo(t, s, "r1")
+				}
+				w.gate.kind = tc.kind
+				started := len(w.procs)
+				_, err := s.Change(t.Context(), Request{Kind: tc.change, Release: "r2", Canary: &tc.canary}, func(Event) {})
+				var refused *RefusedError
+				if !errors.As(err, &refused) || refused.Usage != tc.usage || !strings.Contains(err.Error(), tc.says) {
+					t.Errorf("refused with %v", err)
+				}
+				if len(w.procs) != started {
+					t.Error("a worker was started")
+				}
+				w.gate.kind = ""
+			})
+		})
+	}
+}
+
+func TestACheckThatIsNotThereIsMissedBeforeAnythingIsStarted(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		canary := threeSteps()
+		canary.Check = []string{"/nowhere/look"}
+		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: canary})
+		want(t, s, out, Aborted, "r1")
+		if len(w.procs) != 1 || !strings.Contains(out.Error, "the check of the canary") {
+			t.Errorf("%d workers; %s", len(w.procs), out.Error)
+		}
+	})
+}
+
+func TestAReleaseThatMustNotRunBesideTheOldOneHasNoCanary(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		w.plan = func(p Plan) Plan { p.Processes[0].Strategy = Hold; return p }
+		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()})
+		want(t, s, out, Aborted, "r1")
+		if len(w.procs) != 1 || !strings.Contains(out.Error, `process.web has the strategy "hold"`) {
+			t.Errorf("%d workers; %s", len(w.procs), out.Error)
+		}
+	})
+}
+
+func TestASpanHasNoZerosAtItsEnd(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		2 * time.Minute: "2m", time.Hour: "1h", 90 * time.Second: "1m30s", 10 * time.Second: "10s", 24 * time.Hour: "24h",
+		20 * time.Minute: "20m", time.Hour + 10*time.Minute: "1h10m", 100 * time.Millisecond: "100ms", time.Hour + time.Second: "1h0m1s",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%s is %q", d, got)
+		}
+	}
+}
