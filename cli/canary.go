@@ -82,7 +82,7 @@ func parseShares(text string) (steps []int, err error) {
 		switch {
 		case err != nil || !isShare:
 			return nil, fmt.Errorf("--canary %s: %q is no share: write one such as 5%%, or several such as 1%%,10%%,50%%", text, word)
-		case !(share > 0 && share <= 100) || hundredths == 0: //nolint:staticcheck // written so that NaN is refused as well
+		case !(share > 0 && share <= 100) || hundredths == 0: // NaN too
 			return nil, fmt.Errorf("--canary %s: write a share from 0.01%% to 100%%, not %s", text, word)
 		case len(steps) > 0 && hundredths <= steps[len(steps)-1]:
 			return nil, fmt.Errorf("--canary %s: each step must be larger than the one before, such as 1%%,10%%,50%%", text)
