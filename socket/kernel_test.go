@@ -286,6 +286,30 @@ func TestTheShareOfACanaryIsOfNewConnections(t *testing.T) {
 	}
 }
 
+func TestACanaryEndsAlsoWhenItsListenerIsShutDown(t *testing.T) {
+	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
+	switchOver(t, g, 0, 1)
+	for gen := 2; gen <= 4; gen++ {
+		must(t, g.Stage(gen))
+		startWorker(t, g, gen)
+	}
+	must(t, g.Canary(2, wholeShare, nil))
+	wantVisit(t, g, 2)
+	shutDown(t, g, 2)
+	must(t, g.Canary(2, 0, nil))
+	for range 50 {
+		wantVisit(t, g, 1)
+	}
+	wantProbe(t, g, 3)
+	fails(t, g.Canary(2, 1, nil), "has shut down its listener")
+	must(t, g.Canary(3, wholeShare, nil))
+	shutDown(t, g, 3)
+	must(t, g.Cutover(1)) // anything that has the filter attached anew
+	for range 50 {
+		wantVisit(t, g, 1)
+	}
+}
+
 func TestTheNetworksOfACanaryAreExact(t *testing.T) {
 	g := newGate(t, Options{Address: freePort(t, "")})
 	switchOver(t, g, 0, 1)

@@ -149,7 +149,7 @@ func TestWhateverEndsACanaryTakesItsPartAwayFirstAndThenLetsItFinish(t *testing.
 		},
 		"an answer while the check runs": {
 			how:    behaviour{answer: func(n int) int { return map[bool]int{true: 200, false: 503}[n < 4*130] }},
-			canary: check, check: func(ctx context.Context) error { <-ctx.Done(); return errors.New("signal: killed") },
+			canary: check, check: func(ctx context.Context) error { <-ctx.Done(); time.Sleep(5 * time.Second); return errors.New("signal: killed") },
 			ends: 129 * time.Second, says: "at 1 %: web: ", starts: 1,
 		},
 		"a death": {
@@ -212,6 +212,44 @@ func TestWhateverEndsACanaryTakesItsPartAwayFirstAndThenLetsItFinish(t *testing.
 			})
 		})
 	}
+}
+
+func TestOfSeveralListenersOnlyThoseThatCanBeDividedHaveAPartInACanary(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		admin := &fakeGate{w: w, name: "admin", kind: "rename", staged: map[int]bool{}}
+		w.options = func(o *Options) { o.Gates = append(o.Gates, admin) }
+		w.plan = func(p Plan) Plan { p.Processes[0].Listen = []string{"web", "admin"}; return p }
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()})
+		want(t, s, out, Done, "r2")
+		if len(w.gate.parts) != 3 || len(admin.parts) != 0 || admin.live != 2 {
+			t.Errorf("web %+v, admin %+v", w.gate.parts, admin.parts)
+		}
+		if len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], `listener "admin"`) {
+			t.Errorf("warnings %q", out.Warnings)
+		}
+	})
+}
+
+func TestTheGateTurnsBackBeforeWhatADeadWorkerHasLeftIsEnded(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{exitAfter: 30 * time.Second, leaves: 5 * time.Second}
+		w.plan = func(p Plan) Plan {
+			p.Processes[0].Health.HealthyAfter, p.Processes[0].Health.Interval = 1, time.Hour
+			return p
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()})
+		want(t, s, out, Aborted, "r1")
+		if parts := w.gate.parts; len(parts) != 2 || parts[1].share != 0 || parts[1].at.Sub(w.procs[1].born) != 30*time.Second {
+			t.Errorf("parts %+v", parts)
+		}
+	})
 }
 
 func TestWhatIsQueuedForAWorkerThatDiesInACanaryIsServedByItsSuccessor(t *testing.T) {

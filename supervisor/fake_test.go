@@ -46,6 +46,7 @@ type behaviour struct {
 	answer      func(nth int) int
 	ignoreStop  bool
 	stopTakes   time.Duration
+	leaves      time.Duration // so long it takes to end what a worker that died has left
 	startErr    error
 	only        string // the process that this is true of; "" = all
 }
@@ -139,6 +140,9 @@ func (p *fakeProc) KillAll() error {
 	p.w.mu.Lock() // two supervisors may watch it, one after the other
 	p.killed = p.killed || p.alive()
 	p.w.mu.Unlock()
+	if !p.alive() {
+		time.Sleep(p.how.leaves)
+	}
 	p.die(worker.Exit{Known: true, Signal: syscall.SIGKILL})
 	return nil
 }

@@ -224,6 +224,36 @@ func TestAReleaseThatFailsInTheLastStepOfItsCanaryCostsOnlyItsOwnAnswers(t *test
 	}
 }
 
+func TestARequestInACanaryOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	change := a.Begin("switch", "r2", "--canary", "100%", "--for", "10m")
+	gets(t, a, 100)
+	network, address := a.Target()
+	// Longer than a worker may take to end that has never had a request.
+	slow, err := load.Start(load.Config{Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience, Shapes: []load.Shape{load.Get("/slow?s=7")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { slow.Stop() })
+	eventually(t, "the request is in flight", func() bool { return a.Status().Generations[0].Connections > 0 })
+	a.Daemon.Kill()
+	change.Wait().Want(3)
+	a.Start("")
+	requests := a.Load(requestsOfAFewUsers())
+	if r := finished(t, slow); r.Failure != 0 || r.Release != "r2" {
+		t.Errorf("%+v", r)
+	}
+	if by := answeredBy(a.Lossless(requests), time.Time{}); len(by) != 1 || by[1] == 0 {
+		t.Errorf("answered by generation: %v", by)
+	}
+	if st := a.Status(); st.Release != "r1" || st.Changing != nil {
+		t.Errorf("%+v", st)
+	}
+}
+
 func TestACanaryIsRefusedWhereTheListenerCannotBeDivided(t *testing.T) {
 	for name, c := range map[string]struct {
 		opt  harness.Options
