@@ -149,7 +149,11 @@ func TestWhateverEndsACanaryTakesItsPartAwayFirstAndThenLetsItFinish(t *testing.
 		},
 		"an answer while the check runs": {
 			how:    behaviour{answer: func(n int) int { return map[bool]int{true: 200, false: 503}[n < 4*130] }},
-			canary: check, check: func(ctx context.Context) error { <-ctx.Done(); time.Sleep(5 * time.Second); return errors.New("signal: killed") },
+			canary: check, check: func(ctx context.Context) error {
+				<-ctx.Done()
+				time.Sleep(5 * time.Second)
+				return errors.New("signal: killed")
+			},
 			ends: 129 * time.Second, says: "at 1 %: web: ", starts: 1,
 		},
 		"a death": {
