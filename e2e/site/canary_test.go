@@ -104,6 +104,7 @@ func TestACanaryGetsItsShareOfTheConnectionsAndNoneWhenItIsInterrupted(t *testin
 }
 
 func TestTheNetworksOfACanaryAreExactOnBothFamilies(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	a := plainSite(t, harness.Options{Address: net.JoinHostPort("::", port)})
 	for _, c := range []struct {
@@ -159,6 +160,7 @@ func asks(t *testing.T, source, port string) (generation int) {
 }
 
 func TestTenCanariesLoseNothingAndNeitherDoThoseThatACheckRefuses(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -182,6 +184,7 @@ func TestTenCanariesLoseNothingAndNeitherDoThoseThatACheckRefuses(t *testing.T) 
 }
 
 func TestAReleaseThatFailsInTheLastStepOfItsCanaryCostsOnlyItsOwnAnswers(t *testing.T) {
+	t.Parallel()
 	a := plainSite(t, harness.Options{})
 	broken := a.Path("releases", "r2", "broken")
 	for _, c := range []struct {
@@ -196,7 +199,7 @@ func TestAReleaseThatFailsInTheLastStepOfItsCanaryCostsOnlyItsOwnAnswers(t *test
 		t.Run(c.how, func(t *testing.T) {
 			const clients = 8
 			requests := a.Load(load.Config{Rate: 100, Clients: clients, Shapes: []load.Shape{load.Get("/")}})
-			change := a.Begin("switch", "r2", "--canary", "10%,50%", "--for", "1s", "--json")
+			change := a.Begin("switch", "r2", "--canary", "10%,50%", "--for", "2s", "--json")
 			gets(t, a, 50)
 			staged := a.Status().Generations[0]
 			c.fail(staged)
