@@ -50,7 +50,7 @@ func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "go back to the release that was live before", UsageText: "superctl rollback [--json]",
 		Description: `A switch to the release that was live before. With standby = "5m" in the config its workers are still
-warm for so long, and the rollback takes some milliseconds. During a probation it ends that probation.
+warm for so long, and the rollback takes some milliseconds. During a probation or a canary it ends just that.
 
    superctl rollback`,
 		Flags: []cli.Flag{jsonFlag()},

@@ -256,6 +256,41 @@ func TestTheGateTurnsBackBeforeWhatADeadWorkerHasLeftIsEnded(t *testing.T) {
 	})
 }
 
+func TestARollbackEndsACanary(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		first := make(chan *Outcome)
+		go func() {
+			out, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r2", Canary: threeSteps()}, func(Event) {})
+			if err != nil {
+				t.Error(err)
+			}
+			first <- out
+		}()
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		_, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r1"}, func(Event) {})
+		var busy *BusyError
+		if !errors.As(err, &busy) || !strings.Contains(err.Error(), "canary since") {
+			t.Errorf("another switch: %v", err)
+		}
+		out := change1(t, s, Request{Kind: Rollback}) // though no release was live before
+		want(t, s, out, Done, "r1")
+		if !out.Changed || out.Release != "r1" || out.Previous != "r2" {
+			t.Errorf("rollback: %+v", out)
+		}
+		if o := <-first; o.Result != Aborted || !strings.Contains(o.Error, "at 10 %: rolled back by the test during its canary") {
+			t.Errorf("switch: %s %s", o.Result, o.Error)
+		}
+		if got := w.gate.shares(); !slices.Equal(got, []int{100, 1000, 0}) || !slices.Equal(w.gate.turns, []int{1}) {
+			t.Errorf("shares %v, turns %v", got, w.gate.turns)
+		}
+	})
+}
+
 func TestWhatIsQueuedForAWorkerThatDiesInACanaryIsServedByItsSuccessor(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{exitAfter: 30 * time.Second, answerAfter: 8 * time.Second}

@@ -46,10 +46,10 @@ var (
 	errPassed = errors.New("the time is over")
 )
 
-// overtakenError is the end of a probation by a rollback.
-type overtakenError struct{ who string }
+// overtakenError is the end of a probation or a canary by a rollback.
+type overtakenError struct{ who, step string }
 
-func (e *overtakenError) Error() string { return "rolled back by " + e.who + " during its probation" }
+func (e *overtakenError) Error() string { return "rolled back by " + e.who + " during its " + e.step }
 
 // Change runs one change and returns when its outcome is known; emit gets its events as they happen. When ctx ends before
 // the cutover the change is aborted, after it the change goes on to its end. The error is a *BusyError or a *RefusedError:
@@ -87,14 +87,15 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 	return c.outcome, nil
 }
 
-// begin makes req the change in progress. A rollback that meets a probation ends that probation instead, and gets the
+// begin makes req the change in progress. A rollback that meets a probation or a canary ends that instead, and gets the
 // change to wait for as busy.
 func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
 	switch {
 	case s.stopping:
 		return nil, nil, &RefusedError{Err: ErrStopping}
-	case s.change != nil && req.Kind == Rollback && s.change.stepName == stepProbation && s.change.from != nil:
-		s.change.cancel(&overtakenError{req.Who})
+	case s.change != nil && req.Kind == Rollback && s.change.from != nil && (s.change.stepName == stepProbation || s.change.stepName == stepCanary):
+		s.endCanary(s.change.to)
+		s.change.cancel(&overtakenError{req.Who, s.change.stepName})
 		return nil, s.change, nil
 	case s.change != nil:
 		return nil, nil, &BusyError{*s.changing()}
@@ -163,13 +164,13 @@ func processNames(p Plan) []string {
 	return names
 }
 
-// overtake is the outcome of a rollback that ended another change's probation.
+// overtake is the outcome of a rollback that ended another change's probation or canary.
 func overtake(c *change, req Request) *Outcome {
 	out := *c.outcome
 	out.Kind, out.Who = string(Rollback), req.Who
-	if out.Result == Reverted {
+	if out.Result == Reverted || out.Result == Aborted {
 		out.Result, out.Changed = Done, true
-		out.Release, out.Previous = out.Previous, out.Release
+		out.Release, out.Previous, out.Commit = out.Previous, out.Release, c.was.release.Commit
 		out.Error, out.Log = "", nil
 	}
 	return &out

@@ -132,8 +132,8 @@ func TestTheNetworksOfACanaryAreExactOnBothFamilies(t *testing.T) {
 				}
 			}
 		}
-		change.Interrupt()
-		change.Wait().Want(1)
+		a.Command("rollback").Want(0).Says("r1 is live")
+		change.Wait().Want(1).Says("rolled back by", "during its canary", "untouched")
 		eventually(t, "nothing is left of it", func() bool { st := a.Status(); return st.Changing == nil && len(st.Generations) == 1 })
 	}
 }
