@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -171,7 +172,11 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error, stays(out, "is still live, untouched"))
 	}
 	if len(out.Log) > 0 {
-		fmt.Fprintln(c.stdout, "the last lines of the worker:")
+		whose := "worker"
+		if strings.HasPrefix(out.Error, "before: ") {
+			whose = "hook"
+		}
+		fmt.Fprintf(c.stdout, "the last lines of the %s:\n", whose)
 		for _, l := range out.Log {
 			fmt.Fprintf(c.stdout, "  %s %s\n", p.dim("|"), l)
 		}

@@ -12,11 +12,15 @@ import (
 
 func (c *command) historyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "history", Usage: "what was changed, by whom, and how it ended", UsageText: "superctl history [-n COUNT] [--json]",
+		Name: "history", Usage: "what was changed, by whom, and how it ended", UsageText: "superctl history [-n COUNT] [--output] [--json]",
 		Description: `Shows the newest changes first, and what the end of an old generation has cost, if it cost anything.
 
-   superctl history -n 3`,
-		Flags: []cli.Flag{jsonFlag(), &cli.IntFlag{Name: "n", Value: 20, Usage: "the newest `COUNT`; 0 = all"}},
+   superctl history -n 3
+   superctl history -n 1 --output    with what its hooks wrote`,
+		Flags: []cli.Flag{
+			jsonFlag(), &cli.IntFlag{Name: "n", Value: 20, Usage: "the newest `COUNT`; 0 = all"},
+			&cli.BoolFlag{Name: "output", Usage: "show the last lines that hooks wrote"},
+		},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
@@ -35,12 +39,12 @@ func (c *command) historyCommand() *cli.Command {
 				}
 				return c.json(records)
 			}
-			return c.writeHistory(records)
+			return c.writeHistory(records, cc.Bool("output"))
 		},
 	}
 }
 
-func (c *command) writeHistory(records []json.RawMessage) error {
+func (c *command) writeHistory(records []json.RawMessage, output bool) error {
 	if len(records) == 0 {
 		fmt.Fprintln(c.stdout, "nothing has been changed yet")
 		return nil
@@ -66,6 +70,11 @@ func (c *command) writeHistory(records []json.RawMessage) error {
 		}
 		for _, w := range o.Warnings {
 			t.row("", "  "+p.yellow(w))
+		}
+		for _, step := range o.Steps {
+			for i := 0; output && i < len(step.Output); i++ {
+				t.row("", "  "+p.dim(step.Name+" |")+" "+step.Output[i])
+			}
 		}
 	}
 	t.write(c.stdout, "")

@@ -113,7 +113,7 @@ func makePlan(ctx context.Context, c *config.Config, store *releases.Store, r re
 	plan := supervisor.Plan{
 		Release:   supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
 		Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
-		Hooks: supervisor.Hooks{Before: c.Before, After: c.After, Env: environment(c, r, c.User, nil), Dir: r.Path, User: credential(c.User), Timeout: c.HookTime},
+		Hooks: makeHooks(c, r),
 	}
 	for _, p := range c.Processes {
 		process, err := makeProcess(c, r, p)
@@ -123,6 +123,14 @@ func makePlan(ctx context.Context, c *config.Config, store *releases.Store, r re
 		plan.Processes = append(plan.Processes, process)
 	}
 	return plan, nil
+}
+
+func makeHooks(c *config.Config, r releases.Release) supervisor.Hooks {
+	h := &c.Hooks
+	return supervisor.Hooks{
+		Before: h.Before, After: h.After, OnAbort: h.OnAbort, OnRevert: h.OnRevert, BeforeRollback: h.BeforeRollback,
+		Env: environment(c, r, c.User, nil), Dir: r.Path, User: credential(c.User), Timeout: h.Timeout,
+	}
 }
 
 func runAs(ctx context.Context, u *config.User, env []string, dir string, args []string) (string, error) {

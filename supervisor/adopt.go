@@ -395,6 +395,8 @@ func (s *Supervisor) clearOutputs() error {
 	return nil
 }
 
+var errRevertInterrupted = errors.New("its revert was interrupted by the end of the daemon")
+
 // performAdoption goes on with a live generation that was adopted, and finishes or undoes the change that the end of the
 // last daemon has interrupted.
 func (c *change) performAdoption() error {
@@ -429,9 +431,9 @@ func (c *change) performAdoption() error {
 	}
 	if was != nil && was.Step == stepRevert && c.from != nil {
 		if target != c.to.id { // the gates had turned back
-			return c.step(stepRevert, func(context.Context) (string, error) { return c.goBack(c.from, c.to) })
+			return c.finishRevert()
 		}
-		return c.revert(errors.New("its revert was interrupted by the end of the daemon"))
+		return c.revert(errRevertInterrupted)
 	}
 	if err := c.resume(was); err != nil {
 		if c.from == nil || errors.Is(err, ErrStopping) {
@@ -439,7 +441,23 @@ func (c *change) performAdoption() error {
 		}
 		return c.revert(err)
 	}
-	return c.step(stepRetire, c.retire)
+	if err := c.step(stepRetire, c.retire); err != nil {
+		return err
+	}
+	if owesAfter(was) && target == c.to.id {
+		c.afterHooks()
+	}
+	return nil
+}
+
+// finishRevert does what is left of a revert whose gates an earlier daemon had turned back.
+func (c *change) finishRevert() error {
+	if err := c.step(stepRevert, func(context.Context) (string, error) { return c.goBack(c.from, c.to) }); err != nil {
+		return err
+	}
+	c.plan = c.from.plan
+	c.lateHooks(stepOnRevert, c.plan.Hooks.OnRevert, Reverted, errRevertInterrupted)
+	return nil
 }
 
 func (c *change) adopted(context.Context) (string, error) {

@@ -233,7 +233,7 @@ func (c *change) check(ctx context.Context, share int) error {
 	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not finished within %s", span(limit)))
 	defer cancel()
 	tail := worker.NewTail(tailLines)
-	err := c.s.os.run(timed, worker.Command{Args: argv, Env: append(slices.Clip(h.Env), c.checkEnv(share)...), Dir: h.Dir, User: h.User, Mark: c.s.mark()}, func(line string) {
+	err := c.s.os.run(timed, worker.Command{Args: argv, Env: c.checkEnv(share), Dir: h.Dir, User: h.User, Mark: c.s.mark()}, func(line string) {
 		tail.Add([]byte(line))
 		c.emit(Event{Type: "output", Step: stepCanary, Detail: line})
 	})
@@ -253,15 +253,11 @@ func (c *change) checkEnv(share int) []string {
 	for i, n := range c.req.Canary.Networks {
 		networks[i] = n.String()
 	}
-	return []string{
-		"SUPERCTL_APP=" + c.s.opt.App,
-		"SUPERCTL_RELEASE=" + c.plan.Release.Name,
-		"SUPERCTL_COMMIT=" + c.plan.Release.Commit,
-		"SUPERCTL_PREVIOUS=" + previousName(c.was.release),
-		"SUPERCTL_GENERATION=" + strconv.Itoa(c.to.id),
-		"SUPERCTL_CANARY_SHARE=" + number(share),
-		"SUPERCTL_CANARY_NETWORKS=" + strings.Join(networks, ","),
-	}
+	return append(c.hookEnv("", nil),
+		"SUPERCTL_GENERATION="+strconv.Itoa(c.to.id),
+		"SUPERCTL_CANARY_SHARE="+number(share),
+		"SUPERCTL_CANARY_NETWORKS="+strings.Join(networks, ","),
+	)
 }
 
 // beginCanary gives the staged generation its part, unless something has gone wrong meanwhile. That it has had

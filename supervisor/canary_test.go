@@ -116,7 +116,7 @@ func TestTheCheckOfACanaryKnowsWhatItChecks(t *testing.T) {
 		canary := threeSteps()
 		canary.Steps, canary.Check = []int{50, 10_000}, []string{"/bin/sh", "-c", "look"}
 		want(t, s, change1(t, s, Request{Kind: Switch, Release: "r2", Canary: canary}), Done, "r2")
-		line := "/bin/sh -c look A=b SUPERCTL_APP=shop SUPERCTL_RELEASE=r2 SUPERCTL_COMMIT= SUPERCTL_PREVIOUS=r1 SUPERCTL_GENERATION=2 SUPERCTL_CANARY_SHARE=%s SUPERCTL_CANARY_NETWORKS= in /r/r2"
+		line := "/bin/sh -c look A=b SUPERCTL_APP=shop SUPERCTL_CHANGE=switch SUPERCTL_WHO=the test SUPERCTL_RELEASE=r2 SUPERCTL_COMMIT= SUPERCTL_PREVIOUS=r1 SUPERCTL_PREVIOUS_COMMIT= SUPERCTL_GENERATION=2 SUPERCTL_CANARY_SHARE=%s SUPERCTL_CANARY_NETWORKS= in /r/r2"
 		if want := []string{strings.Replace(line, "%s", "0.5", 1), strings.Replace(line, "%s", "100", 1)}; !slices.Equal(seen, want) {
 			t.Errorf("checks %q", seen)
 		}

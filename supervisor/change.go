@@ -20,6 +20,9 @@ type change struct {
 	// daemon stops or because a rollback overtakes a probation. The cause says which.
 	ctx    context.Context //nolint:containedctx // it is the lifetime of the change itself, not of one call
 	cancel context.CancelCauseFunc
+	// life ends with the daemon only.
+	life   context.Context //nolint:containedctx // likewise
+	kill   context.CancelCauseFunc
 	events chan Event // for the client; nobody waits for a client that does not read
 	done   chan struct{}
 
@@ -35,8 +38,10 @@ type change struct {
 	plan      Plan
 	warm      bool // to is an earlier generation that was kept
 	unchanged string
+	begun     bool // its `before` hooks, or its workers
 	was       struct{ release, previous *Release }
 	steps     []Step
+	output    []string // of the step's commands
 	warnings  []string
 	outcome   *Outcome
 }
@@ -107,7 +112,8 @@ func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
 		return nil, nil, err
 	}
 	c = &change{s: s, req: req, kind: req.Kind, began: time.Now(), events: make(chan Event, 1024), done: make(chan struct{}), stepName: beforeSteps}
-	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.life, c.kill = context.WithCancelCause(context.Background())
+	c.ctx, c.cancel = context.WithCancelCause(c.life)
 	c.from = s.live
 	c.was.release, c.was.previous = s.release, s.previous
 	s.change = c
@@ -179,6 +185,7 @@ func overtake(c *change, req Request) *Outcome {
 // run performs the change and ends it.
 func (c *change) run() {
 	err := c.perform()
+	c.undoneHooks(err)
 	c.s.log.Info("change ended", zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.Who),
 		zap.String("release", c.plan.Release.Name), zap.Error(err))
 	c.outcome = c.conclude(err)
@@ -189,10 +196,11 @@ func (c *change) run() {
 		}
 	}
 	c.cancel(nil)
+	c.kill(nil)
 	_ = c.s.do(func() {
 		c.s.change = nil
 		if c.req.Kind != start {
-			c.s.last = c.outcome
+			c.s.last = c.outcome.withoutOutput()
 		}
 		c.s.dirty = true
 		c.s.checkStore()
@@ -250,16 +258,17 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	c.fault("before " + name)
 	c.emit(Event{Type: "begin", Step: name})
 	began := time.Now()
+	c.output = nil
 	detail, err := do(c.ctx)
 	seconds := time.Since(began).Seconds()
 	c.fault("after " + name)
 	if err != nil {
 		c.emit(Event{Type: "fail", Step: name, Detail: err.Error(), Seconds: seconds})
-		c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: err.Error()})
+		c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: err.Error(), Output: c.output})
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	c.emit(Event{Type: "end", Step: name, Detail: detail, Seconds: seconds})
-	c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: detail})
+	c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: detail, Output: c.output})
 	return nil
 }
 
@@ -272,10 +281,16 @@ func (s *Supervisor) fault(of, point string) {
 	}
 }
 
-func (c *change) emit(ev Event) {
+// emit tells whether the client gets the event. What hooks write leaves room for the steps.
+func (c *change) emit(ev Event) bool {
+	if ev.Type == "output" && len(c.events) > cap(c.events)/2 {
+		return false
+	}
 	select {
 	case c.events <- ev:
+		return true
 	default: // the client does not read; the outcome has every step
+		return false
 	}
 }
 

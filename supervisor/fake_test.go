@@ -33,6 +33,7 @@ type world struct {
 	running  map[string]int // process -> how many run now
 	peak     map[string]int
 	hooks    func(ctx context.Context, c worker.Command) error
+	says     func(c worker.Command, line func(string)) // what a hook writes
 	records  []Outcome
 	pointed  string
 	plan     func(Plan) Plan // last touch on every plan
@@ -362,7 +363,10 @@ func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
 	s.os = system{
 		start:  w.start,
 		output: func(path string, _ *worker.Credential) (output, error) { return fakeOutput{path}, nil },
-		run: func(ctx context.Context, c worker.Command, _ func(string)) error {
+		run: func(ctx context.Context, c worker.Command, line func(string)) error {
+			if w.says != nil {
+				w.says(c, line)
+			}
 			if w.hooks == nil {
 				return nil
 			}

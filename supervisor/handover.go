@@ -182,7 +182,7 @@ func (s *Supervisor) Leave() {
 			return
 		}
 		if c = s.change; c != nil && !c.committed {
-			c.cancel(ErrStopping)
+			c.kill(ErrStopping)
 			return
 		}
 		c = nil

@@ -1,46 +1,111 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"superctl/supervisor/worker"
 )
 
+// errorLimit is how much of a change's error its hooks are told: the environment of a program is limited.
+const errorLimit = 4 << 10
+
+// hooked tells whether a change has hooks: those that bring another release or another config have.
+func (c *change) hooked() bool { return slices.Contains([]Kind{Switch, Rollback, Reload}, c.kind) }
+
+// beforeHooks runs the `before` hooks of a change that has them. From here on what the change has done is to be undone.
+func (c *change) beforeHooks() error {
+	h := &c.plan.Hooks
+	c.begun = true
+	if len(h.Before) == 0 || !c.hooked() || (c.kind == Rollback && !h.BeforeRollback) {
+		return nil
+	}
+	return c.step(stepBefore, func(ctx context.Context) (string, error) {
+		return c.hooks(ctx, h.Before, "", nil)
+	})
+}
+
+// afterHooks runs the `after` hooks; one that fails undoes nothing.
+func (c *change) afterHooks() { c.lateHooks(stepAfter, c.plan.Hooks.After, Done, nil) }
+
+// undoneHooks runs the hooks for a change that has come to nothing. The end of the daemon is no such thing: what it leaves to
+// do the next one knows.
+func (c *change) undoneHooks(err error) {
+	var rev *revertedError
+	switch {
+	case err == nil || errors.Is(err, ErrStopping):
+	case errors.As(err, &rev):
+		c.lateHooks(stepOnRevert, c.plan.Hooks.OnRevert, Reverted, err)
+	case c.begun && !c.committed:
+		c.lateHooks(stepOnAbort, c.plan.Hooks.OnAbort, Aborted, err)
+	}
+}
+
+// lateHooks runs hooks behind the decision of the change, which they cannot alter any more. They do not listen to the change's
+// ctx, which may have ended it: only the end of the daemon ends them.
+func (c *change) lateHooks(name string, commands [][]string, result Result, cause error) {
+	if len(commands) == 0 || !c.hooked() {
+		return
+	}
+	if err := c.step(name, func(context.Context) (string, error) { return c.hooks(c.life, commands, result, cause) }); err != nil {
+		c.warn("%v; that undoes nothing", err)
+	}
+}
+
 // hooks runs commands one after the other in the new release; the first that fails ends them.
-func (c *change) hooks(ctx context.Context, commands [][]string) (string, error) {
-	h := c.plan.Hooks
-	env := append([]string{
-		"SUPERCTL_APP=" + c.s.opt.App,
-		"SUPERCTL_RELEASE=" + c.plan.Release.Name,
-		"SUPERCTL_COMMIT=" + c.plan.Release.Commit,
-		"SUPERCTL_PREVIOUS=" + previousName(c.was.release),
-	}, h.Env...)
+func (c *change) hooks(ctx context.Context, commands [][]string, result Result, cause error) (string, error) {
+	t := newTranscript(c.stepNow(), c.emit)
+	defer func() { c.output = t.end() }()
+	env := c.hookEnv(result, cause)
 	for _, argv := range commands {
-		if err := c.hook(ctx, argv, env); err != nil {
+		t.add("$ " + strings.Join(argv, " "))
+		if err := c.hook(ctx, argv, env, t); err != nil {
 			return "", err
 		}
+	}
+	if len(commands) == 1 {
+		return "1 command", nil
 	}
 	return fmt.Sprintf("%d commands", len(commands)), nil
 }
 
-func previousName(r *Release) string {
-	if r == nil {
-		return ""
+// hookEnv is the environment of a hook: the release's, and what the change is about.
+func (c *change) hookEnv(result Result, cause error) []string {
+	was := cmp.Or(c.was.release, &Release{})
+	if c.req.Kind == start && c.was.previous != nil { // it finishes the change of an earlier daemon
+		was = c.was.previous
 	}
-	return r.Name
+	env := append(slices.Clone(c.plan.Hooks.Env),
+		"SUPERCTL_APP="+c.s.opt.App,
+		"SUPERCTL_CHANGE="+string(c.kind),
+		"SUPERCTL_WHO="+c.req.Who,
+		"SUPERCTL_RELEASE="+c.plan.Release.Name,
+		"SUPERCTL_COMMIT="+c.plan.Release.Commit,
+		"SUPERCTL_PREVIOUS="+was.Name,
+		"SUPERCTL_PREVIOUS_COMMIT="+was.Commit,
+	)
+	if result != "" {
+		env = append(env, "SUPERCTL_OUTCOME="+string(result))
+	}
+	if cause != nil {
+		text := strings.ReplaceAll(cause.Error(), "\x00", "")
+		env = append(env, "SUPERCTL_ERROR="+text[:min(len(text), errorLimit)])
+	}
+	return env
 }
 
-func (c *change) hook(ctx context.Context, argv, env []string) error {
-	h := c.plan.Hooks
+func (c *change) hook(ctx context.Context, argv, env []string, t *transcript) error {
+	h := &c.plan.Hooks
 	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, fmt.Errorf("not finished within %s", h.Timeout))
 	defer cancel()
 	tail := worker.NewTail(tailLines)
-	step := c.stepNow()
 	err := c.s.os.run(ctx, worker.Command{Args: argv, Env: env, Dir: h.Dir, User: h.User, Mark: c.s.mark()}, func(line string) {
 		tail.Add([]byte(line))
-		c.emit(Event{Type: "output", Step: step, Detail: line})
+		t.add(line)
 	})
 	if err == nil {
 		return nil
@@ -48,10 +113,18 @@ func (c *change) hook(ctx context.Context, argv, env []string) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
+	if errors.Is(err, ErrStopping) {
+		return fmt.Errorf("hook %q: %w", strings.Join(argv, " "), err)
+	}
 	return &failure{reason: fmt.Sprintf("hook %q: %v", strings.Join(argv, " "), err), log: tail.Lines()}
 }
 
 func (c *change) stepNow() (name string) {
 	_ = c.s.do(func() { name = c.stepName })
 	return name
+}
+
+// owesAfter tells whether the end of the last daemon has kept the `after` hooks of a change from having run to their end.
+func owesAfter(was *ChangeStatus) bool {
+	return was != nil && slices.Contains([]string{stepCutover, stepProve, stepFollow, stepSettle, stepProbation, stepRetire, stepAfter}, was.Step)
 }

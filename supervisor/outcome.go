@@ -1,6 +1,9 @@
 package supervisor
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Result is how a change ended.
 type Result string
@@ -36,6 +39,17 @@ type Step struct {
 	Began   time.Time `json:"began"`
 	Seconds float64   `json:"seconds"`
 	Detail  string    `json:"detail,omitempty"`
+	Output  []string  `json:"output,omitempty"` // the last lines of what its commands wrote
+}
+
+// withoutOutput is the outcome as it is remembered: what hooks wrote is in the history.
+func (o *Outcome) withoutOutput() *Outcome {
+	short := *o
+	short.Steps = slices.Clone(o.Steps)
+	for i := range short.Steps {
+		short.Steps[i].Output = nil
+	}
+	return &short
 }
 
 // Event is what a change says while it runs: a step that begins, a line of progress inside it, or a step that ended.

@@ -67,12 +67,16 @@ const (
 
 // Hooks are commands that run around a switch in the new release's directory and environment.
 type Hooks struct {
-	Before  [][]string         `json:"before,omitempty"`
-	After   [][]string         `json:"after,omitempty"`
-	Env     []string           `json:"env,omitempty"`
-	Dir     string             `json:"dir,omitempty"`
-	User    *worker.Credential `json:"user,omitempty"`
-	Timeout time.Duration      `json:"timeout,omitempty"` // of each command
+	Before   [][]string         `json:"before,omitempty"`
+	After    [][]string         `json:"after,omitempty"`
+	OnAbort  [][]string         `json:"on_abort,omitempty"`
+	OnRevert [][]string         `json:"on_revert,omitempty"`
+	Env      []string           `json:"env,omitempty"`
+	Dir      string             `json:"dir,omitempty"`
+	User     *worker.Credential `json:"user,omitempty"`
+	Timeout  time.Duration      `json:"timeout,omitempty"` // of each command
+
+	BeforeRollback bool `json:"before_rollback,omitempty"` // Before is for rollbacks too
 }
 
 // hold is for how long connections may wait while nobody serves; 0 = the plan's processes may run beside other ones.

@@ -285,7 +285,7 @@ func (s *Supervisor) turn() {
 func (s *Supervisor) stop() {
 	s.stopping = true
 	if s.change != nil {
-		s.change.cancel(ErrStopping)
+		s.change.kill(ErrStopping)
 	}
 	for _, g := range s.generations {
 		s.endCanary(g)

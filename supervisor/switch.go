@@ -30,6 +30,8 @@ const (
 	stepProbation = "probation"
 	stepRetire    = "retire"
 	stepAfter     = "after"
+	stepOnAbort   = "on_abort"
+	stepOnRevert  = "on_revert"
 	stepRevert    = "revert"
 	stepRestart   = "restart"
 	stepScale     = "scale"
@@ -90,11 +92,7 @@ func (c *change) finish(first func() error) error {
 	if err := c.step(stepRetire, c.retire); err != nil {
 		return err
 	}
-	if len(c.plan.Hooks.After) > 0 && c.req.Kind != Restart {
-		if err := c.step(stepAfter, func(ctx context.Context) (string, error) { return c.hooks(ctx, c.plan.Hooks.After) }); err != nil {
-			c.warn("an after hook failed; the release stays live: %v", err)
-		}
-	}
+	c.afterHooks()
 	return nil
 }
 
@@ -109,11 +107,14 @@ func (c *change) inPlace(name string, do func(context.Context) (string, error)) 
 
 // stage is all that comes before the cutover, and falls away when the generation is still warm.
 func (c *change) stage() error {
-	if c.warm {
+	if c.warm && !c.plan.Hooks.BeforeRollback {
 		return nil
 	}
 	if err := c.beforeHooks(); err != nil {
 		return err
+	}
+	if c.warm {
+		return nil
 	}
 	if c.shared() {
 		if err := c.step(stepPreflight, c.preflight); err != nil {
@@ -127,14 +128,6 @@ func (c *change) stage() error {
 		return err
 	}
 	return c.step(stepCanary, c.canary)
-}
-
-// beforeHooks runs the `before` hooks of a change that has them.
-func (c *change) beforeHooks() error {
-	if len(c.plan.Hooks.Before) == 0 || (c.req.Kind != Switch && c.req.Kind != Reload) {
-		return nil
-	}
-	return c.step(stepBefore, func(ctx context.Context) (string, error) { return c.hooks(ctx, c.plan.Hooks.Before) })
 }
 
 // follow is all that comes between the cutover and the certainty that the new generation stays.

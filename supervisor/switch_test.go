@@ -359,38 +359,6 @@ func TestBehindASharedGateAReleaseProvesItselfOnAPrivateOneFirst(t *testing.T) {
 	})
 }
 
-func TestAFailingBeforeHookAbortsAndAFailingAfterHookDoesNot(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		w.plan = func(p Plan) Plan {
-			p.Hooks = Hooks{Before: [][]string{{"migrate"}}, After: [][]string{{"tell"}}, Timeout: time.Minute}
-			return p
-		}
-		fail := ""
-		w.hooks = func(_ context.Context, c worker.Command) error {
-			if c.Args[0] == fail {
-				return errors.New("exit code 1")
-			}
-			return nil
-		}
-		s, stop := w.supervisor(t.TempDir())
-		defer stop()
-		want(t, s, switchTo(t, s, "r1"), Done, "r1")
-		fail = "migrate"
-		out := switchTo(t, s, "r2")
-		want(t, s, out, Aborted, "r1")
-		if !strings.Contains(out.Error, `hook "migrate": exit code 1`) {
-			t.Errorf("error: %s", out.Error)
-		}
-		fail = "tell"
-		out = switchTo(t, s, "r2")
-		want(t, s, out, Done, "r2")
-		if len(out.Warnings) != 1 {
-			t.Errorf("warnings: %v", out.Warnings)
-		}
-	})
-}
-
 func TestARestartOfOneProcessLeavesTheOthersAlone(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"] = behaviour{}

@@ -34,11 +34,17 @@ type Config struct {
 
 	Listen    []Listen
 	Processes []Process
-	Before    [][]string
-	After     [][]string
-	HookTime  time.Duration
+	Hooks     Hooks
 	Env       []string // of all processes and hooks: [env] over env_file
 	Warnings  []string
+}
+
+// Hooks is [hooks].
+type Hooks struct {
+	Before, After, OnAbort, OnRevert [][]string
+
+	BeforeRollback bool // Before is for rollbacks too
+	Timeout        time.Duration
 }
 
 // User is who workers run as.

@@ -181,7 +181,7 @@ func TestAMinimalConfigHasTheDefaultsOfTheReference(t *testing.T) {
 		{"settle", c.Settle, 5 * time.Second},
 		{"virtualenv", c.Virtualenv, true},
 		{"user", c.User, (*User)(nil)},
-		{"hooks.timeout", c.HookTime, 10 * time.Minute},
+		{"hooks.timeout", c.Hooks.Timeout, 10 * time.Minute},
 		{"warnings", len(c.Warnings), 0},
 		{"backlog", l.Backlog, 2048},
 		{"gate", l.Gate, ""},
@@ -264,6 +264,9 @@ strategy = "single"
 [hooks]
 before = [["a", "b"], ["c"]]
 after = [["d"]]
+on_abort = ["e f"]
+on_revert = "g"
+before_rollback = true
 timeout = "1s"
 [env]
 BOTH = "config"
@@ -316,9 +319,12 @@ BOTH = "config"
 		{"protocol", web.Health.Protocol, "http"},
 		{"shell words", beat.Command, []string{"celery", "a b", "c"}},
 		{"strategy", beat.Strategy, supervisor.Single},
-		{"before", c.Before, [][]string{{"a", "b"}, {"c"}}},
-		{"after", c.After, [][]string{{"d"}}},
-		{"hooks.timeout", c.HookTime, time.Second},
+		{"before", c.Hooks.Before, [][]string{{"a", "b"}, {"c"}}},
+		{"after", c.Hooks.After, [][]string{{"d"}}},
+		{"on_abort", c.Hooks.OnAbort, [][]string{{"e", "f"}}},
+		{"on_revert", c.Hooks.OnRevert, [][]string{{"g"}}},
+		{"before_rollback", c.Hooks.BeforeRollback, true},
+		{"hooks.timeout", c.Hooks.Timeout, time.Second},
 		{"env", c.Env, []string{"BOTH=config", "EMPTY=", "EXPORTED=1", "FROM_FILE=a b", "HASH=a#b"}},
 	} {
 		if !reflect.DeepEqual(tt.got, tt.want) {
@@ -398,7 +404,7 @@ func FuzzConfig(f *testing.F) {
 		if !appName.MatchString(c.App) || !filepath.IsAbs(c.Releases) || len(c.Processes) == 0 {
 			t.Fatalf("app %q, releases %q, %d processes", c.App, c.Releases, len(c.Processes))
 		}
-		words := slices.Concat(c.Env, slices.Concat(c.Before...), slices.Concat(c.After...))
+		words := slices.Concat(c.Env, slices.Concat(slices.Concat(c.Hooks.Before, c.Hooks.After, c.Hooks.OnAbort, c.Hooks.OnRevert)...))
 		for _, p := range c.Processes {
 			if len(p.Command) == 0 || p.Command[0] == "" || p.Instances < 1 || p.Drain < time.Second || p.Drain > longest {
 				t.Fatalf("it cannot be run: %+v", p)
@@ -434,7 +440,7 @@ func TestHooksAreWrittenAsCommandsAre(t *testing.T) {
 	} {
 		c, err := parse("shop.toml", "/etc/superctl/shop.toml", []byte("app = \"shop\"\nreleases = \"/srv/shop/releases\"\n"+
 			"[process.web]\ncommand = \"gunicorn shop.wsgi\"\n[hooks]\nbefore = "+text+"\n"), 0)
-		if err != nil || !reflect.DeepEqual(c.Before, want) {
+		if err != nil || !reflect.DeepEqual(c.Hooks.Before, want) {
 			t.Errorf("%s: %+v, %v", text, c, err)
 		}
 	}

@@ -68,7 +68,10 @@ type healthTable struct {
 }
 
 type hooksTable struct {
-	Before  any       `toml:"before"` // a command, or a list of commands, each a string or a list of words
-	After   any       `toml:"after"`
-	Timeout *duration `toml:"timeout"`
+	Before         any       `toml:"before"` // a command, or a list of commands, each a string or a list of words
+	After          any       `toml:"after"`
+	OnAbort        any       `toml:"on_abort"`
+	OnRevert       any       `toml:"on_revert"`
+	BeforeRollback bool      `toml:"before_rollback"`
+	Timeout        *duration `toml:"timeout"`
 }

@@ -434,9 +434,18 @@ func (l *loader) statuses(key string, v any) []int {
 }
 
 func (l *loader) hooks() {
-	l.c.HookTime = l.duration("hooks.timeout", l.f.Hooks.Timeout, defaultHookTime, time.Second)
-	l.c.Before = l.commands("hooks.before", l.f.Hooks.Before)
-	l.c.After = l.commands("hooks.after", l.f.Hooks.After)
+	f := &l.f.Hooks
+	l.c.Hooks = Hooks{
+		Before:         l.commands("hooks.before", f.Before),
+		After:          l.commands("hooks.after", f.After),
+		OnAbort:        l.commands("hooks.on_abort", f.OnAbort),
+		OnRevert:       l.commands("hooks.on_revert", f.OnRevert),
+		BeforeRollback: f.BeforeRollback,
+		Timeout:        l.duration("hooks.timeout", f.Timeout, defaultHookTime, time.Second),
+	}
+	if f.BeforeRollback && len(l.c.Hooks.Before) == 0 {
+		l.at("hooks.before_rollback", "before_rollback = true: there is no before hook that could run; write before, or leave it out")
+	}
 }
 
 // commands reads one command or a list of them.

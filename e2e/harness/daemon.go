@@ -142,6 +142,18 @@ func (d *Daemon) Ended() bool {
 // PID is the daemon's process.
 func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 
+// PeakMemory is the most memory that it has had resident, in bytes.
+func (d *Daemon) PeakMemory() int {
+	d.app.T.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.PID()))
+	d.app.must(err)
+	_, text, _ := strings.Cut(string(status), "VmHWM:")
+	var kilobytes int
+	_, err = fmt.Sscan(text, &kilobytes)
+	d.app.must(err)
+	return kilobytes << 10
+}
+
 // Output is all that the daemon has written until now.
 func (d *Daemon) Output() string {
 	content, _ := os.ReadFile(d.output)

@@ -91,4 +91,5 @@ type Step struct {
 	Began   time.Time `json:"began"`
 	Seconds float64   `json:"seconds"`
 	Detail  string    `json:"detail"`
+	Output  []string  `json:"output"`
 }

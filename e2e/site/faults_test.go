@@ -25,7 +25,7 @@ import (
 // everyStep is an app whose switch has all steps that one with a listener for each generation can have.
 const (
 	clock     = "[process.clock]\ncommand = \"python -m http.server --bind 127.0.0.1 0\"\nready_after = \"50ms\"\n"
-	everyHook = "[hooks]\nbefore = [\"true\"]\nafter = [\"true\"]\n"
+	everyHook = "[hooks]\nbefore = [\"true\"]\nafter = [\"true\"]\non_abort = [\"true\"]\non_revert = [\"true\"]\n"
 )
 
 func everyStep() harness.Options {

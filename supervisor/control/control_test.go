@@ -337,3 +337,27 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+func TestAClientThatDoesNotReadHoldsUpNoChangeAndHasNotHungUp(t *testing.T) {
+	said := make(chan error, 1)
+	path := serve(t, &app{change: func(ctx context.Context, _ supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error) {
+		for range 100_000 {
+			emit(supervisor.Event{Type: "output", Step: "before", Detail: strings.Repeat("x", 1000)})
+		}
+		emit(supervisor.Event{Type: "end", Step: "before"})
+		said <- ctx.Err()
+		return &supervisor.Outcome{Result: supervisor.Done}, nil
+	}})
+	conn := dial(t, path)
+	if _, err := io.WriteString(conn, "POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-said; err != nil {
+		t.Errorf("the change was ended: %v", err)
+	}
+	// Once it reads on, it learns how the change ended, and that something is missing.
+	text, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(text), `"outcome":"done"`) || !strings.Contains(string(text), `"type":"end"`) || len(text) > 10<<20 {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}

@@ -25,6 +25,7 @@ const (
 	bodyTime        = 10 * time.Second
 	idleTime        = 10 * time.Second
 	writeTime       = 10 * time.Second
+	waiting         = 1024 // events of a change that its client has not read yet
 )
 
 // Server serves a Controller on a unix socket.

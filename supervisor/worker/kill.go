@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,7 +69,7 @@ func killAll(condemned func(all []stat) []stat) error {
 		}
 		var fds []unix.PollFd
 		for _, s := range left {
-			if fd, err := killOne(s); err == nil {
+			if fd, err := signalOne(s, unix.SIGKILL); err == nil {
 				fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 			}
 		}
@@ -76,9 +77,22 @@ func killAll(condemned func(all []stat) []stat) error {
 	}
 }
 
-// killOne kills a process that was seen a moment ago, through a pidfd that is known to be that process's: between the look
+// signalFamily signals once what there is of a worker's processes; who has gone meanwhile has missed nothing.
+func signalFamily(pid int, tag string, sig syscall.Signal) {
+	list, err := family(pid, tag)
+	if err != nil {
+		return // they are killed a moment later
+	}
+	for _, s := range list {
+		if fd, err := signalOne(s, sig); err == nil {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// signalOne signals a process that was seen a moment ago, through a pidfd that is known to be that process's: between the look
 // and the signal its pid may have been given to a stranger.
-func killOne(s stat) (pidfd int, err error) {
+func signalOne(s stat, sig syscall.Signal) (pidfd int, err error) {
 	fd, err := unix.PidfdOpen(s.pid, 0)
 	if err != nil {
 		return -1, err
@@ -86,7 +100,7 @@ func killOne(s stat) (pidfd int, err error) {
 	if start, err := startTime(s.pid); err != nil || start != s.start {
 		return -1, errors.Join(ErrGone, unix.Close(fd))
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil

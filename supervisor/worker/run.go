@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +20,15 @@ type Command struct {
 	Mark string // of the supervisor; see EndMarked
 }
 
-// Run runs a command to its end, and hands on each line that it writes. When ctx ends, all that it has started is killed.
-// The error is nil only after exit code 0.
+// grace is how long a command and what it has started have to end, from SIGTERM to SIGKILL; lastWords is how long its output is read
+// when somebody keeps it open after that.
+const (
+	grace     = 5 * time.Second
+	lastWords = 5 * time.Second
+)
+
+// Run runs a command to its end, and hands on each line that it writes. When ctx ends, all that it has started is asked to
+// end, and then killed. The error is nil only after exit code 0.
 func Run(ctx context.Context, c Command, line func(string)) error {
 	if len(c.Args) == 0 {
 		return errors.New("the command is empty")
@@ -60,11 +68,15 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	case <-w.Done():
 	case <-ctx.Done():
 		killed = context.Cause(ctx)
+		w.askToEnd()
 	}
 	// What it has left in the background would keep the pipe open, and outlive it.
 	err = w.KillAll()
 	<-w.Done()
-	if readErr := <-read; readErr != nil && !errors.Is(readErr, os.ErrClosed) {
+	// What has escaped even that (another session, another parent, no environment) must not hold us: what the command wrote is read
+	// at once.
+	err = errors.Join(err, reader.SetReadDeadline(time.Now().Add(lastWords)))
+	if readErr := <-read; readErr != nil && !errors.Is(readErr, os.ErrDeadlineExceeded) {
 		err = errors.Join(err, readErr)
 	}
 	switch {
@@ -74,6 +86,17 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 		return errors.Join(errors.New(w.exit.String()), err)
 	}
 	return err
+}
+
+// askToEnd sends SIGTERM to all that the command has started, as Ctrl-C in a shell would, and gives it time to undo what it is at.
+func (w *Worker) askToEnd() {
+	signalFamily(w.pid, w.tag, unix.SIGTERM)
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case <-w.Done():
+	case <-late.C:
+	}
 }
 
 type writerFunc func([]byte)

@@ -2,9 +2,11 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -277,5 +279,91 @@ func TestAHookThatHangsIsKilledWithAllThatItStarted(t *testing.T) {
 	}
 	if err := Run(context.Background(), Command{Args: []string{"sh", "-c", "exit 4"}, Env: []string{"PATH=/bin"}, Dir: "/"}, func(string) {}); err == nil || err.Error() != "exit code 4" {
 		t.Error(err)
+	}
+}
+
+// hook runs a command as a hook would, with a shell, and returns what it wrote.
+func hook(ctx context.Context, t *testing.T, script string) (lines []string, err error) {
+	t.Helper()
+	err = Run(ctx, Command{Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: t.TempDir()}, func(l string) {
+		lines = append(lines, l)
+	})
+	return lines, err
+}
+
+func gone(pid int) bool {
+	s, err := readStat(pid)
+	return err != nil || s.state == 'Z'
+}
+
+func TestAHookIsAskedToEndBeforeItIsKilled(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var lines []string
+	err := Run(ctx, Command{Args: []string{"sh", "-c", "trap 'echo undone; exit 3' TERM; sleep 1000 & echo begun; wait"}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/"}, func(l string) {
+		lines = append(lines, l)
+		cancel(errors.New("no more"))
+	})
+	if err == nil || err.Error() != "no more" || !slices.Equal(lines, []string{"begun", "undone"}) {
+		t.Errorf("%v, %q", err, lines)
+	}
+}
+
+func TestAHookThatForksAwayIsWaitedForNoLongerThanItself(t *testing.T) {
+	for name, script := range map[string]string{
+		"in the background, with the pipe": `sleep 1000 & echo $!`,
+		"a session of its own":             `setsid sh -c 'sleep 1000 & echo $!' & wait`,
+		"a double fork":                    `(setsid sh -c 'sleep 1000 & echo $! >pid' &); until [ -s pid ]; do sleep 0.01; done; cat pid`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			lines, err := hook(t.Context(), t, script)
+			var pid int
+			if _, scanned := fmt.Sscan(strings.Join(lines, " "), &pid); err != nil || scanned != nil {
+				t.Fatalf("%v, %q", err, lines)
+			}
+			if !gone(pid) {
+				t.Errorf("process %d is left over", pid)
+			}
+		})
+	}
+}
+
+// Without a control group nothing is known of a process that has left its session, its parent and its environment behind.
+func TestAHookWhoseChildCannotBeFoundStillEnds(t *testing.T) {
+	lines, err := hook(t.Context(), t, `(env -i setsid sh -c '/bin/sleep 1000 & echo $! >pid' &); until [ -s pid ]; do sleep 0.01; done; cat pid`)
+	var pid int
+	if _, scanned := fmt.Sscan(strings.Join(lines, " "), &pid); err != nil || scanned != nil {
+		t.Fatalf("%v, %q", err, lines)
+	}
+	if p, err := os.FindProcess(pid); err == nil {
+		_ = p.Kill()
+	}
+}
+
+func TestTheEndOfAHookSaysHow(t *testing.T) {
+	for script, says := range map[string]string{
+		"exit 7":        "exit code 7",
+		"kill -SEGV $$": "killed by SIGSEGV",
+		"kill -KILL $$": "killed by SIGKILL",
+		"exec python3 -c 'import os; os.abort()'": "killed by SIGABRT",
+	} {
+		if _, err := hook(t.Context(), t, script); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", script, err)
+		}
+	}
+}
+
+func TestAHookMayWriteAHundredMegabytes(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n := 0
+	err := Run(t.Context(), Command{Args: []string{"sh", "-c", "yes 'a line of the ordinary length that a migration or a build writes, and some more of it' | head -c 50000000; head -c 50000000 /dev/zero"}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/"}, func(l string) {
+		n += len(l)
+	})
+	runtime.ReadMemStats(&after)
+	if err != nil || n < 99_000_000 {
+		t.Errorf("%v, %d bytes", err, n)
+	}
+	if grown := int64(after.Sys) - int64(before.Sys); grown > 32<<20 {
+		t.Errorf("memory has grown by %d MB", grown>>20)
 	}
 }

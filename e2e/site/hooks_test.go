@@ -1,0 +1,113 @@
+package site
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"superctl/e2e/apps"
+	"superctl/e2e/harness"
+)
+
+// script is [hooks] with one shell script a hook.
+func script(hooks map[string]string) string {
+	var b strings.Builder
+	b.WriteString("[hooks]\n")
+	for name, text := range hooks {
+		fmt.Fprintf(&b, "%s = [[\"sh\", \"-c\", %q]]\n", name, text)
+	}
+	return b.String()
+}
+
+func TestHooksKnowWhatHappensAndWhatTheyWriteIsInTheHistory(t *testing.T) {
+	say := `echo "$SUPERCTL_CHANGE $SUPERCTL_PREVIOUS-$SUPERCTL_RELEASE ${SUPERCTL_OUTCOME:-before} in $(basename $PWD) with $(basename $(dirname $(dirname $(dirname $(command -v python)))))"`
+	a := harness.New(t, run, harness.Options{More: script(map[string]string{
+		"before": say, "after": say + "; exit 4", "on_abort": say + `; echo "because $SUPERCTL_ERROR"`, "on_revert": say,
+	})})
+	a.Releases("r1", "r2")
+	a.Release("bad", apps.Behaviour{Fault: apps.ExitsAtOnce})
+	a.Start("r1")
+	a.Command("switch", "r2").Want(0).Says("switch r1-r2 before in r2 with r2", "switch r1-r2 done in r2 with r2", "warning: after: hook", "exit code 4")
+	a.Command("switch", "bad").Want(1).Says("switch r2-bad aborted in bad with bad", "because prove: web.0", "the licence has run out")
+	rollback := a.Command("rollback").Want(0).Says("rollback r2-r1 done in r1")
+	if strings.Contains(rollback.Text(), "r2-r1 before") {
+		t.Errorf("before hooks ran for a rollback:\n%s", rollback.Text())
+	}
+	a.Command("history", "--output").Want(0).Says("before | switch r1-r2 before in r2", "on_abort | because prove: web.0", "after | rollback r2-r1 done")
+}
+
+func TestAHookThatIsCancelledEndsWithAllThatItHasStarted(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	a.Options.More = script(map[string]string{
+		"before":   `setsid sleep 1000 & echo $! >` + a.Path("child") + `; trap 'echo undone >` + a.Path("undone") + `; exit 1' TERM; echo begun; wait`,
+		"on_abort": `echo $SUPERCTL_OUTCOME >` + a.Path("aborted"),
+	})
+	a.WriteConfig()
+	for name, cancel := range map[string]func(*harness.Command){
+		"Ctrl-C":           (*harness.Command).Interrupt,
+		"a client killed":  (*harness.Command).Kill,
+		"the daemon stops": func(*harness.Command) { a.Daemon.Stop() },
+	} {
+		if a.Daemon.Ended() {
+			if err := a.Launch().Ready(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hung := a.Begin("switch", "r2")
+		hung.Await("| begun")
+		text, err := os.ReadFile(a.Path("child"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		child, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel(hung)
+		hung.Wait()
+		if !a.Daemon.Ended() {
+			eventually(t, name+": the change is over", func() bool { return a.Status().Changing == nil })
+			a.Command("history", "-n", "1").Want(0).Says("hung up", "aborted")
+		}
+		if err := syscall.Kill(child, 0); err == nil {
+			t.Errorf("%s: the hook's child %d still runs", name, child)
+		}
+		undone, err := os.ReadFile(a.Path("undone"))
+		if err != nil || string(undone) != "undone\n" {
+			t.Errorf("%s: it was not asked to end: %q, %v", name, undone, err)
+		}
+		aborted, err := os.ReadFile(a.Path("aborted"))
+		if (err == nil) == a.Daemon.Ended() {
+			t.Errorf("%s: on_abort: %q, %v", name, aborted, err)
+		}
+		for _, name := range []string{"undone", "aborted"} {
+			if err := os.Remove(a.Path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestAHookThatWritesAHundredMegabytesHurtsNobody(t *testing.T) {
+	a := harness.New(t, run, harness.Options{More: script(map[string]string{"before": `yes 'a line such as a migration writes' | head -c 100000000; echo finished`})})
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	before := a.Daemon.PeakMemory()
+	requests := a.Load(requestsOfAFewUsers())
+	c := a.Command("switch", "r2").Want(0).Says("lines are left out", "finished")
+	if n := len(c.Text()); n > 4<<20 {
+		t.Errorf("the client was sent %d bytes", n)
+	}
+	if after := a.Daemon.PeakMemory(); after > before+64<<20 {
+		t.Errorf("the daemon has grown from %d to %d bytes", before, after)
+	}
+	a.Command("history", "--output", "-n", "1").Want(0).Says("lines before these are left out", "finished")
+	a.Lossless(requests)
+}
