@@ -115,7 +115,7 @@ func TestTheCheckOfACanaryKnowsWhatItChecks(t *testing.T) {
 		switchTo(t, s, "r1")
 		canary := threeSteps()
 		canary.Steps, canary.Check = []int{50, 10_000}, []string{"/bin/sh", "-c", "look"}
-		want(t, s, change1(t, s, Request{Kind: Switch, Release: "r2", Canary: canary}), Done, "r2")
+		want(t, s, switchWith(t, s, "r2", canary), Done, "r2")
 		line := "/bin/sh -c look A=b SUPERCTL_APP=shop SUPERCTL_CHANGE=switch SUPERCTL_WHO=the test SUPERCTL_RELEASE=r2 SUPERCTL_COMMIT= SUPERCTL_PREVIOUS=r1 SUPERCTL_PREVIOUS_COMMIT= SUPERCTL_GENERATION=2 SUPERCTL_CANARY_SHARE=%s SUPERCTL_CANARY_NETWORKS= in /r/r2"
 		if want := []string{strings.Replace(line, "%s", "0.5", 1), strings.Replace(line, "%s", "100", 1)}; !slices.Equal(seen, want) {
 			t.Errorf("checks %q", seen)
@@ -227,7 +227,7 @@ func TestOfSeveralListenersOnlyThoseThatCanBeDividedHaveAPartInACanary(t *testin
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		switchTo(t, s, "r1")
-		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()})
+		out := switchWith(t, s, "r2", threeSteps())
 		want(t, s, out, Done, "r2")
 		if len(w.gate.parts) != 3 || len(admin.parts) != 0 || admin.live != 2 {
 			t.Errorf("web %+v, admin %+v", w.gate.parts, admin.parts)
@@ -248,7 +248,7 @@ func TestTheGateTurnsBackBeforeWhatADeadWorkerHasLeftIsEnded(t *testing.T) {
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		switchTo(t, s, "r1")
-		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()})
+		out := switchWith(t, s, "r2", threeSteps())
 		want(t, s, out, Aborted, "r1")
 		if parts := w.gate.parts; len(parts) != 2 || parts[1].share != 0 || parts[1].at.Sub(w.procs[1].born) != 30*time.Second {
 			t.Errorf("parts %+v", parts)
@@ -304,7 +304,7 @@ func TestWhatIsQueuedForAWorkerThatDiesInACanaryIsServedByItsSuccessor(t *testin
 			}
 			return Settled{}
 		}
-		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()})
+		out := switchWith(t, s, "r2", threeSteps())
 		w.gate.settles = nil
 		want(t, s, out, Aborted, "r1")
 		if len(out.Warnings) != 0 || len(out.Log) == 0 {
@@ -322,7 +322,7 @@ func TestADaemonThatStopsInACanaryLetsBothReleasesFinish(t *testing.T) {
 		s, stop := w.supervisor(t.TempDir())
 		switchTo(t, s, "r1")
 		out := make(chan *Outcome)
-		go func() { out <- change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()}) }()
+		go func() { out <- switchWith(t, s, "r2", threeSteps()) }()
 		time.Sleep(time.Minute)
 		w.gate.settles = func(gen int) Settled {
 			if last := w.gate.shares(); gen != 2 || last[len(last)-1] != 0 || w.procs[1].stopped {
@@ -340,6 +340,42 @@ func TestADaemonThatStopsInACanaryLetsBothReleasesFinish(t *testing.T) {
 			t.Error("a worker was killed")
 		}
 	})
+}
+
+func TestARestartOfTheServiceEndsACanaryWhichFinishesUnderTheNextDaemon(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{stopTakes: 20 * time.Second}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r1")
+		out := make(chan *Outcome)
+		go func() { out <- switchWith(t, s, "r2", threeSteps()) }()
+		time.Sleep(time.Minute)
+		go s.Leave()
+		if o := <-out; o.Result != Aborted {
+			t.Errorf("outcome %+v", o)
+		}
+		stop()
+		if got := w.gate.shares(); !slices.Equal(got, []int{100, 0}) {
+			t.Errorf("shares %v", got)
+		}
+		next, stop := w.supervisor(dir)
+		defer stop()
+		if st := next.Status(); st.Release != "r1" || len(st.Generations) != 2 || st.Generations[0].State != string(Draining) {
+			t.Errorf("status %+v", st)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if st := next.Status(); len(st.Generations) != 1 || w.procs[0].stopped || w.procs[1].killed {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// switchWith tries a release before it goes live.
+func switchWith(t *testing.T, s *Supervisor, release string, canary *Canary) *Outcome {
+	t.Helper()
+	return change1(t, s, Request{Kind: Switch, Release: release, Canary: canary})
 }
 
 func TestACanaryThatADaemonLeavesBehindFinishesUnderTheNextOne(t *testing.T) {
@@ -362,7 +398,7 @@ func TestACanaryThatADaemonLeavesBehindFinishesUnderTheNextOne(t *testing.T) {
 			}
 			<-dead
 		}
-		go func() { change1(t, first, Request{Kind: Switch, Release: "r2", Canary: threeSteps()}) }()
+		go func() { switchWith(t, first, "r2", threeSteps()) }()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		w.mu.Lock()
@@ -455,7 +491,7 @@ func TestACheckThatIsNotThereIsMissedBeforeAnythingIsStarted(t *testing.T) {
 		switchTo(t, s, "r1")
 		canary := threeSteps()
 		canary.Check = []string{"/nowhere/look"}
-		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: canary})
+		out := switchWith(t, s, "r2", canary)
 		want(t, s, out, Aborted, "r1")
 		if len(w.procs) != 1 || !strings.Contains(out.Error, "the check of the canary") {
 			t.Errorf("%d workers; %s", len(w.procs), out.Error)
@@ -470,7 +506,7 @@ func TestAReleaseThatMustNotRunBesideTheOldOneHasNoCanary(t *testing.T) {
 		defer stop()
 		switchTo(t, s, "r1")
 		w.plan = func(p Plan) Plan { p.Processes[0].Strategy = Hold; return p }
-		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: threeSteps()})
+		out := switchWith(t, s, "r2", threeSteps())
 		want(t, s, out, Aborted, "r1")
 		if len(w.procs) != 1 || !strings.Contains(out.Error, `process.web has the strategy "hold"`) {
 			t.Errorf("%d workers; %s", len(w.procs), out.Error)
