@@ -173,8 +173,11 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 	}
 	if len(out.Log) > 0 {
 		whose := "worker"
-		if strings.HasPrefix(out.Error, "before: ") {
+		switch {
+		case strings.HasPrefix(out.Error, "before: "):
 			whose = "hook"
+		case strings.HasPrefix(out.Error, "canary: ") && strings.Contains(out.Error, `: check "`):
+			whose = "check"
 		}
 		fmt.Fprintf(c.stdout, "the last lines of the %s:\n", whose)
 		for _, l := range out.Log {

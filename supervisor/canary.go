@@ -180,10 +180,12 @@ func (c *change) canary(ctx context.Context) (string, error) {
 		return "", err
 	}
 	watching.Go(func() { fail(c.s.await(watched, func() (bool, error) { return false, c.to.failed() })) })
+	t := newTranscript(stepCanary, c.emit)
+	defer func() { c.output = t.end() }()
 	told := make([]string, 0, len(c.req.Canary.Steps))
 	for _, share := range c.req.Canary.shares() {
 		part := c.req.Canary.part(share)
-		if err := c.try(watched, share, part); err != nil {
+		if err := c.try(watched, share, part, t); err != nil {
 			c.endCanary()
 			return "", fmt.Errorf("at %s: %w", part, err)
 		}
@@ -201,7 +203,7 @@ func (g *generation) failed() error {
 }
 
 // try is one step of a canary.
-func (c *change) try(ctx context.Context, share int, part string) error {
+func (c *change) try(ctx context.Context, share int, part string, t *transcript) error {
 	var err error
 	if stopped := c.s.do(func() { err = c.s.beginCanary(ctx, c, share) }); stopped != nil {
 		return stopped
@@ -216,26 +218,27 @@ func (c *change) try(ctx context.Context, share int, part string) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if err := c.check(ctx, share); err != nil {
+	if err := c.check(ctx, share, t); err != nil {
 		return err
 	}
 	return context.Cause(ctx)
 }
 
 // check runs the command that decides whether the canary goes on, in the new release.
-func (c *change) check(ctx context.Context, share int) error {
+func (c *change) check(ctx context.Context, share int, t *transcript) error {
 	argv := c.req.Canary.Check
 	if argv == nil {
 		return nil
 	}
-	h := c.plan.Hooks
+	h := &c.plan.Hooks
 	limit := cmp.Or(h.Timeout, longestCheck)
 	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not finished within %s", span(limit)))
 	defer cancel()
+	t.add("$ " + strings.Join(argv, " "))
 	tail := worker.NewTail(tailLines)
 	err := c.s.os.run(timed, worker.Command{Args: argv, Env: c.checkEnv(share), Dir: h.Dir, User: h.User, Mark: c.s.mark()}, func(line string) {
 		tail.Add([]byte(line))
-		c.emit(Event{Type: "output", Step: stepCanary, Detail: line})
+		t.add(line)
 	})
 	switch {
 	case err == nil:

@@ -351,7 +351,7 @@ func TestARestartOfTheServiceEndsACanaryWhichFinishesUnderTheNextDaemon(t *testi
 		out := make(chan *Outcome)
 		go func() { out <- switchWith(t, s, "r2", threeSteps()) }()
 		time.Sleep(time.Minute)
-		go s.Leave()
+		s.Leave()
 		if o := <-out; o.Result != Aborted {
 			t.Errorf("outcome %+v", o)
 		}

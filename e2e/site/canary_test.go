@@ -172,7 +172,7 @@ func TestTenCanariesLoseNothingAndNeitherDoThoseThatACheckRefuses(t *testing.T) 
 		release := fmt.Sprintf("r%d", 2-i%2)
 		if i%4 == 1 {
 			canary(release, `echo "$SUPERCTL_RELEASE is bad at $SUPERCTL_CANARY_SHARE"; test $SUPERCTL_CANARY_SHARE != 60`).Want(1).
-				Says(release+" is bad at 20", "at 60 %: check", "exit code 1", "| "+release+" is bad at 60", "untouched")
+				Says(release+" is bad at 20", "at 60 %: check", "exit code 1", "the last lines of the check", "| "+release+" is bad at 60", "untouched")
 		}
 		canary(release, "true").Want(0)
 		a.More(requests, 5)
