@@ -82,6 +82,9 @@ func (s *Supervisor) endUnproved(*state) error {
 		if g == s.live || g.state != Booting && g.state != Staged {
 			continue
 		}
+		if g == s.rolling {
+			continue // it serves on until the live one is whole again
+		}
 		if g.tried {
 			s.beside(func() { s.withdrawAdopted(g) })
 		} else {
@@ -184,20 +187,13 @@ func (s *Supervisor) dropInherited(name string) {
 	}
 }
 
-func (g *generation) process(name string) *Process {
-	for i := range g.plan.Processes {
-		if g.plan.Processes[i].Name == name {
-			return &g.plan.Processes[i]
-		}
-	}
-	return nil
-}
+func (g *generation) process(name string) *Process { return g.plan.process(name) }
 
 // adoptInstance puts an instance where it was. w is nil when its worker is gone.
 func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w process) {
 	in := &instance{
 		gen: g, proc: p, index: ws.Instance, state: InstanceExited, since: ws.Since, restarts: ws.Restarts, reason: ws.Reason,
-		tail: worker.NewTail(tailLines),
+		tail: worker.NewTail(tailLines), own: maps.Clone(ws.Own),
 	}
 	g.instances = append(g.instances, in)
 	in.pid.Store(int64(ws.PID))
@@ -244,6 +240,11 @@ func (s *Supervisor) awaitReady(g *generation) {
 // adoptListeners gives each gate back its listeners, in the order in which the kernel has them: from what was handed over
 // by name, else from the workers that hold them.
 func (s *Supervisor) adoptListeners(st *state) error {
+	type listener struct {
+		name   string
+		number int
+	}
+	kept := make(map[listener]bool)
 	for name, members := range st.Listeners {
 		gate := s.gates[name]
 		if gate == nil {
@@ -254,16 +255,31 @@ func (s *Supervisor) adoptListeners(st *state) error {
 			fd, ok := s.findListener(name, m)
 			found[i] = foundMember{memberState: m, fd: fd, there: ok}
 		}
+		if places := missing(found); places > 1 && gate.Kind() == kindSteer {
+			s.log.Warn("the places of the listeners that are left are not known", zap.String("listener", name), zap.Int("lost", places))
+			for _, m := range found {
+				if m.there {
+					_ = unix.Close(m.fd) // the workers that have it serve on
+				}
+			}
+			continue
+		}
 		for _, m := range stillThere(found) {
 			if err := gate.Adopt(m.Gen, m.fd); err != nil {
 				s.log.Error("adopt listener", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
 				continue
 			}
+			kept[listener{name, m.Gen}] = true
 			for _, g := range s.generations {
-				if m.Gen != 0 && slices.Contains(m.Users, g.id) {
+				if m.Gen != 0 && slices.Contains(m.Users, g.id) && !slices.Contains(g.numbers()[name], m.Gen) {
 					g.staged[name] = m.Gen
 				}
 			}
+		}
+	}
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			maps.DeleteFunc(in.own, func(name string, n int) bool { return !kept[listener{name, n}] })
 		}
 	}
 	return nil
@@ -275,6 +291,17 @@ type foundMember struct {
 	memberState
 	fd    int
 	there bool
+}
+
+// missing is how many places of a group are lost. After the loss of one it is known who has come into its place; in which order a
+// killed daemon loses several is the kernel's affair.
+func missing(list []foundMember) (n int) {
+	for _, m := range list {
+		if !m.there {
+			n++
+		}
+	}
+	return n
 }
 
 // stillThere is the order of a group after the members that nobody holds any more have left it: the kernel moves the last
@@ -317,24 +344,24 @@ func (s *Supervisor) adoptLive(st *state) error {
 		return nil
 	}
 	serves := slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil && len(in.proc.Listen) > 0 })
-	if len(g.staged) == 0 && !serves && g.hasListeners() {
+	if len(g.numbers()) == 0 && !serves && g.hasListeners() {
 		// Neither listeners nor workers have survived: there is nothing to go on with.
 		s.retire(g)
 		if g = s.twin(g); g == nil {
 			return nil
 		}
 	}
-	for name, number := range g.staged {
-		if err := g.gates[name].Cutover(number); err != nil {
-			return fmt.Errorf("turn listener %q to generation %d: %w", name, g.id, err)
-		}
+	if err := s.turnGates(g, nil); err != nil {
+		return fmt.Errorf("generation %d: %w", g.id, err)
 	}
 	g.state = Live
 	s.live = g
 	s.interrupted = *st
+	s.rolling = s.halfRolled()
+	s.aim()
 	for _, p := range g.plan.Processes {
 		for _, name := range p.Listen {
-			if g.staged[name] == 0 && g.gates[name] != nil {
+			if len(g.numbers()[name]) == 0 && g.gates[name] != nil {
 				s.log.Warn("the listener is held by the workers only; superctl restart "+p.Name+" gives the daemon a new one",
 					zap.String("listener", name), zap.Int("generation", g.id))
 			}
@@ -346,7 +373,7 @@ func (s *Supervisor) adoptLive(st *state) error {
 // twin finds another generation of the same release that serves: the one before a hold or a restart, which was not stopped yet.
 func (s *Supervisor) twin(lost *generation) *generation {
 	for _, g := range s.generations {
-		if g.state == Standby && g.plan.Release.Path == lost.plan.Release.Path && len(g.staged) > 0 &&
+		if g.state == Standby && g.plan.Release.Path == lost.plan.Release.Path && len(g.numbers()) > 0 &&
 			slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil && len(in.proc.Listen) > 0 }) {
 			return g
 		}
@@ -401,6 +428,7 @@ var errRevertInterrupted = errors.New("its revert was interrupted by the end of 
 // last daemon has interrupted.
 func (c *change) performAdoption() error {
 	was, target := c.s.interrupted.Change, c.s.interrupted.Target
+	half := c.s.rolling
 	_ = c.s.do(func() {
 		c.to, c.from, c.plan = c.s.live, nil, c.s.live.plan
 		c.release, c.committed = c.plan.Release, true
@@ -418,6 +446,14 @@ func (c *change) performAdoption() error {
 			}
 		}
 		for _, in := range c.to.instances {
+			if half != nil {
+				break // they take turns with those that serve in their place
+			}
+			if c.to.laned(in.proc) && in.w == nil {
+				if err := c.s.open(in); err != nil {
+					c.s.log.Error("open listener", append(c.s.fields(in), zap.Error(err))...)
+				}
+			}
 			if (len(in.proc.Listen) > 0 || c.kind == Restart) && !c.s.paused[in.proc.Name] {
 				c.s.want(in)
 			}
@@ -425,6 +461,11 @@ func (c *change) performAdoption() error {
 	})
 	if err := c.step(stepAdopt, c.adopted); err != nil {
 		return err
+	}
+	if half != nil {
+		if err := c.finishHalf(half); err != nil {
+			return err
+		}
 	}
 	if err := c.fit(c.to); err != nil {
 		return err

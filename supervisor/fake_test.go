@@ -29,6 +29,7 @@ type world struct {
 	pid  int
 
 	releases map[string]behaviour
+	each     func(release, process string, how behaviour) behaviour // last touch on how a worker acts
 	procs    []*fakeProc
 	running  map[string]int // process -> how many run now
 	peak     map[string]int
@@ -79,6 +80,9 @@ func (w *world) start(spec worker.Spec) (process, error) {
 	how := w.releases[spec.Release]
 	if how.only != "" && how.only != spec.Process {
 		how = behaviour{}
+	}
+	if w.each != nil {
+		how = w.each(spec.Release, spec.Process, how)
 	}
 	if how.startErr != nil {
 		return nil, how.startErr

@@ -33,7 +33,7 @@ type generation struct {
 	state     GenerationState
 	since     time.Time
 	instances []*instance
-	provers   map[string]*prover // by process
+	provers   map[string]*prover // by instance.lane
 	failure   *failure           // the first that went wrong before it was proved
 	deaths    int                // unexpected exits since it went live
 	lastDeath string
@@ -88,25 +88,42 @@ func (s *Supervisor) stage(g *generation) error {
 // openListeners gives the generation its own listeners, but for those that it has taken over.
 func (s *Supervisor) openListeners(g *generation) error {
 	for _, in := range g.instances {
-		for _, name := range in.proc.Listen {
-			if g.staged[name] != 0 {
-				continue // another instance's of the same process
-			}
-			gate := g.gates[name]
-			if gate == nil {
-				return fmt.Errorf("listener %q is new: restart the daemon to open it", name)
-			}
-			if err := gate.Stage(g.id); err != nil {
-				return fmt.Errorf("stage listener %q: %w", name, err)
-			}
-			g.staged[name] = g.id
+		if err := s.open(in); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// open sees to it that there are listeners for an instance: its generation's, or its own.
+func (s *Supervisor) open(in *instance) error {
+	g := in.gen
+	for _, name := range in.proc.Listen {
+		if in.number(name) != 0 {
+			continue // another instance's of the same process, or taken over
+		}
+		gate := g.gates[name]
+		if gate == nil {
+			return fmt.Errorf("listener %q is new: restart the daemon to open it", name)
+		}
+		numbers, number := g.staged, g.id
+		if g.laned(in.proc) {
+			if in.own == nil {
+				in.own = make(map[string]int)
+			}
+			numbers, number = in.own, lane(g.id, in.index)
+		}
+		if err := gate.Stage(number); err != nil {
+			return fmt.Errorf("stage listener %q: %w", name, err)
+		}
+		numbers[name] = number
+		s.dirty = true
+	}
+	return nil
+}
+
 // listeners are the names of the generation's own listeners.
-func (g *generation) listeners() []string { return slices.Sorted(maps.Keys(g.staged)) }
+func (g *generation) listeners() []string { return slices.Sorted(maps.Keys(g.numbers())) }
 
 // of lists the instances of one process.
 func (g *generation) of(process string) []*instance {
@@ -137,7 +154,7 @@ func (s *Supervisor) transit(g *generation, ev generationEvent) {
 // compare holds what a generation is against what its workers are, and moves it when they have got there.
 func (s *Supervisor) compare(g *generation) {
 	for name, p := range g.provers {
-		if !slices.ContainsFunc(g.of(name), func(in *instance) bool { return in.state == InstanceStarting }) {
+		if !slices.ContainsFunc(g.instances, func(in *instance) bool { return in.state == InstanceStarting && in.lane() == name }) {
 			p.cancel()
 			delete(g.provers, name)
 		}
@@ -181,19 +198,26 @@ func (s *Supervisor) retire(g *generation) {
 // bury closes what is left of a generation whose last worker is gone.
 func (s *Supervisor) bury(g *generation) {
 	for _, name := range g.listeners() {
-		gate, id := g.gates[name], g.staged[name]
-		if n, _, err := gate.Queue(id); err == nil && n > 0 && gate.Kind() != "shared" && !g.private {
-			s.log.Warn("connections are still queued for a generation that is gone; they are reset now",
-				zap.Int("generation", g.id), zap.String("listener", name), zap.Int("connections", n))
-		}
-		if err := gate.Close(id); err != nil {
-			s.log.Error("close listener", zap.Int("generation", g.id), zap.String("listener", name), zap.Error(err))
+		gate := g.gates[name]
+		for _, number := range g.numbers()[name] {
+			s.closeListener(g, gate, number)
 		}
 	}
 	delete(s.generations, g.id)
 	s.dirty = true
 	close(g.done)
 	s.recordCuts(g)
+}
+
+// closeListener gives up a listener that nobody accepts from any more.
+func (s *Supervisor) closeListener(g *generation, gate Gate, number int) {
+	if n, _, err := gate.Queue(number); err == nil && n > 0 && gate.Kind() != "shared" && !g.private {
+		s.log.Warn("connections are still queued for a generation that is gone; they are reset now",
+			zap.Int("generation", g.id), zap.String("listener", gate.Name()), zap.Int("connections", n))
+	}
+	if err := gate.Close(number); err != nil {
+		s.log.Error("close listener", zap.Int("generation", g.id), zap.String("listener", gate.Name()), zap.Error(err))
+	}
 }
 
 // recordCuts puts into the history what the end of a generation has cost.
@@ -239,21 +263,23 @@ type prover struct {
 	asked  int
 }
 
-// prove sees to it that somebody asks the process for its health while an instance of it starts.
-func (s *Supervisor) prove(g *generation, p *Process) {
-	if p.Health == nil || len(p.Listen) == 0 || g.provers[p.Name] != nil {
+// prove sees to it that somebody asks for the health of the process while the instance starts: all instances that accept from
+// one listener are asked there together.
+func (s *Supervisor) prove(in *instance) {
+	g, p := in.gen, in.proc
+	if p.Health == nil || len(p.Listen) == 0 || g.provers[in.lane()] != nil {
 		return
 	}
-	gate, id := g.gates[p.Listen[0]], g.staged[p.Listen[0]]
+	gate, id := g.gates[p.Listen[0]], in.number(p.Listen[0])
 	ctx, cancel := context.WithCancel(context.Background())
 	pr := &prover{cancel: cancel}
-	g.provers[p.Name] = pr
+	g.provers[in.lane()] = pr
 	check := *p.Health
 	s.beside(func() {
 		s.ask(ctx, check, gate, id, func(r health.Result) bool {
 			s.post(func() {
 				if ctx.Err() == nil {
-					s.checked(g, p, pr, r)
+					s.checked(in, pr, r)
 				}
 			})
 			return true
@@ -285,12 +311,13 @@ func over(ctx context.Context) bool {
 
 // checked takes one answer. A release that has answered well once and then does not is refused at once: one that answers
 // only sometimes would pass sooner or later if it were asked for long enough.
-func (s *Supervisor) checked(g *generation, p *Process, pr *prover, r health.Result) {
+func (s *Supervisor) checked(of *instance, pr *prover, r health.Result) {
+	g, p := of.gen, of.proc
 	pr.newest = r
 	pr.asked++
 	if !r.OK {
 		if pr.ever && !g.respawns() && g.failure == nil {
-			s.fail(g, g.of(p.Name)[0], fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason))
+			s.fail(g, of, fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason))
 		}
 		pr.passed = 0
 		return
@@ -301,7 +328,7 @@ func (s *Supervisor) checked(g *generation, p *Process, pr *prover, r health.Res
 		return
 	}
 	for _, in := range g.of(p.Name) {
-		if in.state == InstanceStarting && in.proc == p {
+		if in.state == InstanceStarting && in.lane() == of.lane() {
 			in.healthy = true
 			s.maybeReady(in)
 		}
@@ -309,8 +336,8 @@ func (s *Supervisor) checked(g *generation, p *Process, pr *prover, r health.Res
 }
 
 // trouble is why a generation is not ready yet, in words, for a live line and for a start that has timed out.
-func (g *generation) trouble(process string) string {
-	if pr := g.provers[process]; pr != nil && pr.asked > 0 && !pr.newest.OK {
+func (g *generation) trouble(lane string) string {
+	if pr := g.provers[lane]; pr != nil && pr.asked > 0 && !pr.newest.OK {
 		return pr.newest.Reason
 	}
 	return ""
@@ -321,15 +348,19 @@ func (g *generation) trouble(process string) string {
 func (s *Supervisor) turnGates(g, from *generation) error {
 	names := g.listeners()
 	for i, name := range names {
-		if err := g.gates[name].Cutover(g.staged[name]); err != nil {
+		numbers := g.serving(name)
+		if err := g.gates[name].Spread(numbers); err != nil {
 			err = fmt.Errorf("cut listener %q over: %w", name, err)
 			for _, turned := range names[:i] {
-				if from != nil && from.staged[turned] != 0 {
-					err = errors.Join(err, from.gates[turned].Cutover(from.staged[turned]))
+				if from == nil || len(from.serving(turned)) == 0 {
+					continue
 				}
+				s.aimed[turned] = from.serving(turned)
+				err = errors.Join(err, from.gates[turned].Spread(s.aimed[turned]))
 			}
 			return err
 		}
+		s.aimed[name] = numbers
 	}
 	return nil
 }

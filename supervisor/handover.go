@@ -181,7 +181,7 @@ func (s *Supervisor) Leave() {
 		if s.stopping {
 			return
 		}
-		if c = s.change; c != nil && !c.committed {
+		if c = s.change; c != nil && !c.committed && s.rolling == nil { // of a roll both generations serve
 			c.kill(ErrStopping)
 			return
 		}

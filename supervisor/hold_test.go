@@ -216,14 +216,7 @@ func leavesAt(t *testing.T, w *world, point string) (dir string) {
 	switchTo(t, s, "r1")
 	s.opt.Fault = func(at string) {
 		if at == "switch: "+point {
-			_ = s.do(func() {
-				for _, g := range s.generations {
-					for _, p := range g.provers {
-						p.cancel()
-					}
-				}
-				s.leave()
-			})
+			leaveNow(s)
 		}
 	}
 	_, _ = s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(Event) {})
@@ -231,10 +224,27 @@ func leavesAt(t *testing.T, w *world, point string) (dir string) {
 	if !s.Left() {
 		t.Fatalf("the switch did not pass %q", point)
 	}
+	fromStore(w)
+	return dir
+}
+
+// leaveNow ends a daemon on the spot.
+func leaveNow(s *Supervisor) {
+	_ = s.do(func() {
+		for _, g := range s.generations {
+			for _, p := range g.provers {
+				p.cancel()
+			}
+		}
+		s.leave()
+	})
+}
+
+// fromStore gives the next daemon the listeners.
+func fromStore(w *world) {
 	w.options = func(o *Options) {
 		o.Inherited = func(name string) (int, bool) { return 1 << 20, strings.HasPrefix(name, "listener/") }
 	}
-	return dir
 }
 
 // serves starts the next daemon and fails the test unless that release serves in the end.

@@ -26,13 +26,17 @@ type instance struct {
 	proc  *Process // of gen.plan when the instance was made
 	index int
 
-	state  InstanceState
-	since  time.Time
-	wanted bool // whether it should run
-	w      process
-	born   time.Time
-	turn   int // counts workers; what belongs to an earlier one is late and ignored
-	timer  *time.Timer
+	// own says under which number a gate knows each listener that is this instance's alone; none = those of its generation.
+	own map[string]int
+
+	state   InstanceState
+	since   time.Time
+	wanted  bool // whether it should run
+	leaving bool // it is about to be told to finish: connections are turned away from it
+	w       process
+	born    time.Time
+	turn    int // counts workers; what belongs to an earlier one is late and ignored
+	timer   *time.Timer
 
 	notified bool // said READY=1
 	healthy  bool // its process passed its health check since it started
@@ -91,7 +95,7 @@ func (s *Supervisor) fire(in *instance, ev instanceEvent) {
 
 // want has the instance run, from now or from when its present worker is gone.
 func (s *Supervisor) want(in *instance) {
-	in.wanted = true
+	in.wanted, in.leaving = true, false
 	s.fire(in, startAsked)
 }
 
@@ -166,7 +170,7 @@ func (s *Supervisor) becomeReady(in *instance) {
 	p := in.proc
 	if p.Notify || (p.Health != nil && len(p.Listen) > 0) {
 		s.arm(in, p.StartTimeout, startTimedOut)
-		s.prove(in.gen, p)
+		s.prove(in)
 		return
 	}
 	in.healthy, in.notified = true, true
@@ -244,7 +248,7 @@ func (s *Supervisor) maybeReady(in *instance) {
 func (s *Supervisor) relisten(in *instance) {
 	in.reason = ""
 	for _, name := range in.proc.Listen {
-		if err := in.gen.gates[name].Relisten(in.gen.staged[name]); err != nil {
+		if err := in.gen.gates[name].Relisten(in.number(name)); err != nil {
 			s.log.Error("restore listener", append(s.fields(in), zap.String("listener", name), zap.Error(err))...)
 		}
 	}
@@ -278,7 +282,7 @@ func (s *Supervisor) signalStop(in *instance) {
 // giveUp ends a worker that did not become ready in time.
 func (s *Supervisor) giveUp(in *instance) {
 	in.reason = fmt.Sprintf("was not ready within %s", in.proc.StartTimeout)
-	switch trouble := in.gen.trouble(in.proc.Name); {
+	switch trouble := in.gen.trouble(in.lane()); {
 	case in.proc.Notify && !in.notified:
 		in.reason += ": it has not said READY=1"
 	case trouble != "":
@@ -298,7 +302,7 @@ func (s *Supervisor) cut(in *instance) {
 	}
 	open := 0
 	for _, name := range in.proc.Listen {
-		if n, err := in.gen.gates[name].Connections(in.gen.staged[name], in.w.PIDs()); err == nil {
+		if n, err := in.gen.gates[name].Connections(in.number(name), in.w.PIDs()); err == nil {
 			open += n
 		}
 	}
@@ -401,10 +405,10 @@ func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 	}
 	for _, name := range p.Listen {
 		gate := in.gen.gates[name]
-		if in.gen.staged[name] == 0 {
+		if in.number(name) == 0 {
 			return spec, fmt.Errorf("listener %q of its generation is not held by this daemon: superctl restart %s gives it a new one", name, p.Name)
 		}
-		fd, err := gate.FD(in.gen.staged[name])
+		fd, err := gate.FD(in.number(name))
 		if err != nil {
 			return spec, fmt.Errorf("listener %q: %w", name, err)
 		}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"slices"
 	"time"
 
 	"superctl/supervisor/cgroup"
@@ -39,10 +40,11 @@ type Process struct {
 	HideListen   bool               `json:"hide_listen,omitempty"` // the command names its descriptors; LISTEN_FDS would confuse it
 	Instances    int                `json:"instances"`
 	Strategy     Strategy           `json:"strategy"`
-	Hold         time.Duration      `json:"hold,omitempty"` // strategy hold: for how long connections may wait
-	StopSignal   int                `json:"stop_signal"`    // to the main process only
-	Drain        time.Duration      `json:"drain"`          // from the stop signal to SIGKILL
-	Notify       bool               `json:"notify"`         // ready only after READY=1
+	Hold         time.Duration      `json:"hold,omitempty"`  // strategy hold: for how long connections may wait
+	Surge        int                `json:"surge,omitempty"` // strategy rolling: how many instances are replaced at a time
+	StopSignal   int                `json:"stop_signal"`     // to the main process only
+	Drain        time.Duration      `json:"drain"`           // from the stop signal to SIGKILL
+	Notify       bool               `json:"notify"`          // ready only after READY=1
 	StartTimeout time.Duration      `json:"start_timeout"`
 	ReadyAfter   time.Duration      `json:"ready_after"` // for a process that has neither READY=1 nor a listener
 	Health       *health.Check      `json:"health,omitempty"`
@@ -61,6 +63,7 @@ type Strategy string
 // The strategies.
 const (
 	Overlap Strategy = "overlap" // all new staged and proved, cutover, old drained
+	Rolling Strategy = "rolling" // a few instances at a time
 	Single  Strategy = "single"  // old stopped and gone, then new started; two never run at once
 	Hold    Strategy = "hold"    // like single, for processes with listeners: connections wait in the kernel's queue meanwhile
 )
@@ -87,4 +90,18 @@ func (p *Plan) hold() (limit time.Duration) {
 		}
 	}
 	return limit
+}
+
+// rolls tells whether the processes with listeners are to be replaced a few at a time.
+func (p *Plan) rolls() bool {
+	return slices.ContainsFunc(p.Processes, func(p Process) bool { return p.Strategy == Rolling && len(p.Listen) > 0 })
+}
+
+func (p *Plan) process(name string) *Process {
+	for i := range p.Processes {
+		if p.Processes[i].Name == name {
+			return &p.Processes[i]
+		}
+	}
+	return nil
 }

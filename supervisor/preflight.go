@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // preflight proves the release on private sockets before it is started on one that all generations share: there, a new
@@ -21,6 +22,9 @@ func (c *change) preflight(ctx context.Context) (string, error) {
 	if stopped := c.s.do(func() {
 		g = c.s.newGeneration(c.plan, gates, "")
 		g.private = true
+		if c.plan.rolls() { // there may be room for no more
+			g.instances = slices.DeleteFunc(g.instances, func(in *instance) bool { return in.index > 0 })
+		}
 		err = c.s.stage(g)
 	}); stopped != nil {
 		return "", stopped

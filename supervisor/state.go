@@ -75,6 +75,8 @@ type workerState struct {
 	StartTime uint64        `json:"start_time"` // clock ticks since boot, proc_pid_stat(5) field 22
 	Tag       string        `json:"tag"`
 	Output    string        `json:"output"`
+	// Own says under which number a gate knows each listener that is this worker's alone.
+	Own map[string]int `json:"own,omitempty"`
 }
 
 // mark is what everything that a supervisor of this state directory starts carries in its environment.
@@ -136,6 +138,7 @@ func (s *Supervisor) unfinished() (*ChangeStatus, int) {
 func (in *instance) saved() workerState {
 	ws := workerState{
 		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts, Reason: in.reason, Output: in.outPath,
+		Own: in.own,
 	}
 	if in.w != nil {
 		ws.PID, ws.StartTime, ws.Tag = in.w.PID(), in.w.StartTime(), in.w.Tag()
@@ -150,7 +153,7 @@ func (s *Supervisor) members() map[string][]memberState {
 		for _, m := range gate.Members() {
 			ms := memberState{Gen: m.Gen, Inode: inodeOf(m.FD)}
 			for _, g := range s.generations {
-				if m.Gen != 0 && g.staged[name] == m.Gen {
+				if m.Gen != 0 && slices.Contains(g.numbers()[name], m.Gen) {
 					ms.Users = append(ms.Users, g.id)
 				}
 			}

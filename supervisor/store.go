@@ -30,6 +30,9 @@ func listenerName(listener string, m memberState) string {
 	if m.Gen == 0 {
 		return fmt.Sprintf("listener/%s/spare%d", listener, m.Inode)
 	}
+	if gen := m.Gen >> laneBits; gen > 0 {
+		return fmt.Sprintf("listener/%s/g%d.%d", listener, gen, m.Gen-lane(gen, 0))
+	}
 	return fmt.Sprintf("listener/%s/g%d", listener, m.Gen)
 }
 

@@ -100,10 +100,12 @@ type Supervisor struct {
 	generations map[int]*generation
 	next        int // number of the next generation
 	live        *generation
-	release     *Release        // live now, or when the daemon was last stopped
-	previous    *Release        // where a rollback goes
-	scale       map[string]int  // instances of a process that somebody asked for, instead of the config's
-	paused      map[string]bool // background processes that are not to run
+	rolling     *generation      // takes the place of live, instance by instance
+	aimed       map[string][]int // what each listener's connections were last spread over
+	release     *Release         // live now, or when the daemon was last stopped
+	previous    *Release         // where a rollback goes
+	scale       map[string]int   // instances of a process that somebody asked for, instead of the config's
+	paused      map[string]bool  // background processes that are not to run
 	change      *change
 	last        *Outcome
 	interrupted state             // of the last daemon: what it was doing when it ended
@@ -175,6 +177,7 @@ func New(opt Options) *Supervisor {
 		stored:      make(map[string]string),
 		scale:       make(map[string]int),
 		paused:      make(map[string]bool),
+		aimed:       make(map[string][]int),
 		next:        1,
 	}
 	if s.log == nil {
@@ -273,6 +276,7 @@ func (s *Supervisor) turn() {
 	for _, g := range s.generations {
 		s.compare(g)
 	}
+	s.aim()
 	s.wake()
 	if s.dirty {
 		s.store()

@@ -39,6 +39,7 @@ const (
 	stepResume    = "resume"
 	stepQuiesce   = "quiesce"
 	stepHold      = "hold"
+	stepRoll      = "roll"
 	stepDrain     = "drain"
 	stepComeBack  = "come back"
 )
@@ -63,6 +64,12 @@ func (c *change) perform() error {
 	}
 	if err := c.mayTry(); err != nil {
 		return err
+	}
+	if c.rolls() {
+		if err := c.replaceRolling(); err != nil {
+			return c.abandonRoll(err)
+		}
+		return c.finish(nil)
 	}
 	if c.holds() {
 		if err := c.replaceHeld(); err != nil {
@@ -321,16 +328,22 @@ func (c *change) carry(from, to *generation) {
 	if c.kind != Restart {
 		return
 	}
+	restarted := make(map[string]bool)
+	for _, in := range to.instances {
+		restarted[in.proc.Name] = true
+	}
 	kept := from.instances[:0:0]
 	for _, in := range from.instances {
-		if len(to.of(in.proc.Name)) > 0 {
+		if restarted[in.proc.Name] {
 			kept = append(kept, in)
 			continue
 		}
 		in.gen = to
 		to.instances = append(to.instances, in)
 		for _, name := range in.proc.Listen {
-			to.staged[name] = from.staged[name]
+			if from.staged[name] != 0 {
+				to.staged[name] = from.staged[name]
+			}
 		}
 	}
 	from.instances = kept
@@ -379,17 +392,26 @@ func (c *change) moveBackground(ctx context.Context, from, to *generation) (stri
 		if len(p.Listen) > 0 || c.s.isPaused(p.Name) {
 			continue
 		}
-		if p.Strategy == Single && from != nil {
-			if err := c.stopAll(ctx, func() []*instance { return from.of(p.Name) }); err != nil {
-				return "", err
-			}
-		}
-		if err := c.startAll(ctx, func() []*instance { return to.of(p.Name) }); err != nil {
+		if err := c.moveProcess(ctx, p, from, to); err != nil {
 			return "", err
 		}
 		moved = append(moved, p.Name)
 	}
 	return strings.Join(moved, ", "), nil
+}
+
+// moveProcess starts one process of to that has no listeners, as its strategy says.
+func (c *change) moveProcess(ctx context.Context, p *Process, from, to *generation) error {
+	switch {
+	case from == nil:
+	case p.Strategy == Single:
+		if err := c.stopAll(ctx, func() []*instance { return from.of(p.Name) }); err != nil {
+			return err
+		}
+	case p.Strategy == Rolling:
+		return c.rollProcess(ctx, p, from, to)
+	}
+	return c.startAll(ctx, func() []*instance { return to.of(p.Name) })
 }
 
 // stopAll has instances finish and waits until they have: each has its drain limit, so this ends.
@@ -446,21 +468,28 @@ func (c *change) settle(ctx context.Context, g *generation) (string, error) {
 
 // settle waits, not longer than limit, until nothing is left for g in the accept queues, and returns how much still is.
 func (s *Supervisor) settle(ctx context.Context, g *generation, limit time.Duration) (left int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	var staged map[string]int
-	if err := s.do(func() { staged = maps.Clone(g.staged) }); err != nil {
+	var queues map[string][]int
+	if err := s.do(func() { queues = g.numbers() }); err != nil {
 		return 0, err
 	}
-	for name, id := range staged {
-		if g.gates[name].Kind() == "shared" {
+	return settleQueues(ctx, g.gates, queues, limit)
+}
+
+// settleQueues waits, not longer than limit, until nothing is left in the accept queues, and returns how much still is.
+func settleQueues(ctx context.Context, gates map[string]Gate, queues map[string][]int, limit time.Duration) (left int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for name, numbers := range queues {
+		if gates[name].Kind() == kindShared {
 			continue // the same queue serves on
 		}
-		settled, bad := g.gates[name].Settle(ctx, id)
-		if bad != nil {
-			err = errors.Join(err, fmt.Errorf("listener %q: %w", name, bad))
+		for _, number := range numbers {
+			settled, bad := gates[name].Settle(ctx, number)
+			if bad != nil {
+				err = errors.Join(err, fmt.Errorf("listener %q: %w", name, bad))
+			}
+			left += settled.Left
 		}
-		left += settled.Left
 	}
 	return left, err
 }
@@ -491,23 +520,30 @@ func (c *change) probation(ctx context.Context) (string, error) {
 
 // askAll has the new generation asked for its health until ctx ends; one bad answer is the end, with it as the cause.
 func (c *change) askAll(ctx context.Context, asking *sync.WaitGroup, fail context.CancelCauseFunc) error {
-	var staged map[string]int
-	if err := c.s.do(func() { staged = maps.Clone(c.to.staged) }); err != nil {
-		return err
-	}
-	for i := range c.plan.Processes {
-		p := &c.plan.Processes[i]
-		if p.Health == nil || len(p.Listen) == 0 || (c.kind == Restart && c.from != nil && len(c.from.of(p.Name)) == 0) {
-			continue
+	var ask []*instance // one of each lane
+	if err := c.s.do(func() {
+		for _, in := range c.to.instances {
+			p := in.proc
+			if p.Health == nil || len(p.Listen) == 0 || c.kind == Restart && c.from != nil && len(c.from.of(p.Name)) == 0 {
+				continue
+			}
+			if !slices.ContainsFunc(ask, func(other *instance) bool { return other.lane() == in.lane() }) {
+				ask = append(ask, in)
+			}
 		}
-		asking.Go(func() {
-			c.s.ask(ctx, *p.Health, c.to.gates[p.Listen[0]], staged[p.Listen[0]], func(r health.Result) bool {
-				if !r.OK {
-					fail(&failure{reason: p.Name + ": " + r.Reason, log: c.tail(p.Name)})
-				}
-				return r.OK
+		for _, in := range ask {
+			gate, number, p := c.to.gates[in.proc.Listen[0]], in.number(in.proc.Listen[0]), in.proc
+			asking.Go(func() {
+				c.s.ask(ctx, *p.Health, gate, number, func(r health.Result) bool {
+					if !r.OK {
+						fail(&failure{reason: p.Name + ": " + r.Reason, log: c.tail(p.Name)})
+					}
+					return r.OK
+				})
 			})
-		})
+		}
+	}); err != nil {
+		return err
 	}
 	return nil
 }

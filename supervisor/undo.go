@@ -52,8 +52,12 @@ func (c *change) revert(cause error) error {
 // turnBack does not listen to the change's ctx: a rollback that overtook the probation has ended it, and going back must
 // not be left half done.
 func (c *change) turnBack(context.Context) (string, error) {
-	if c.from != nil && c.from.held {
+	switch {
+	case c.from == nil || !c.from.held:
+	case c.plan.hold() > 0:
 		return c.turnBackHeld()
+	default:
+		return c.turnBackRolled()
 	}
 	var err error
 	if stopped := c.s.do(func() { err = c.s.turnBack(c) }); stopped != nil {
@@ -118,10 +122,20 @@ func (s *Supervisor) turnBack(c *change) error {
 // undoLimit bounds the wait for processes in a revert: all drains and starts that it may meet.
 func (c *change) undoLimit() time.Duration {
 	limit := c.plan.Settle
-	for _, plan := range []Plan{c.plan, c.from.plan} {
+	plans := []Plan{c.plan}
+	if c.from != nil {
+		plans = append(plans, c.from.plan)
+	}
+	for _, plan := range plans {
 		for i := range plan.Processes {
-			if p := &plan.Processes[i]; len(p.Listen) == 0 || c.plan.hold() > 0 {
-				limit += p.Drain + p.StartTimeout
+			if p := &plan.Processes[i]; len(p.Listen) == 0 || c.plan.hold() > 0 || c.plan.rolls() {
+				rounds := 1
+				if p.Strategy == Rolling {
+					rounds = max(1, p.Instances, c.s.scaled(p.Name))
+				}
+				for range rounds {
+					limit += p.Drain + p.StartTimeout + plan.Settle
+				}
 			}
 		}
 	}

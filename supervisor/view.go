@@ -3,7 +3,6 @@ package supervisor
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 
@@ -53,10 +52,14 @@ func (s *Supervisor) status() (Status, []func()) {
 		later = append(later, s.generations[st.Generations[i].ID].measure(&st.Generations[i]))
 	}
 	for _, gate := range s.opt.Gates {
-		ls := ListenerStatus{Name: gate.Name(), Address: gate.Address(), Gate: gate.Kind(), Generation: gate.Live()}
-		if ls.Generation != 0 {
-			if n, limit, err := gate.Queue(ls.Generation); err == nil {
-				ls.Queue, ls.QueueLimit = n, limit
+		ls := ListenerStatus{Name: gate.Name(), Address: gate.Address(), Gate: gate.Kind()}
+		numbers := []int{gate.Live()}
+		if s.live != nil && len(s.live.numbers()[gate.Name()]) > 0 {
+			ls.Generation, numbers = s.live.id, s.live.numbers()[gate.Name()]
+		}
+		for _, number := range numbers {
+			if n, limit, err := gate.Queue(number); err == nil {
+				ls.Queue, ls.QueueLimit = ls.Queue+n, ls.QueueLimit+limit
 			}
 		}
 		ls.Canary = s.canaryOn(gate)
@@ -102,22 +105,26 @@ func (g *generation) status() GenerationStatus {
 // measure returns what fills in the memory and the connections of a generation, for a goroutine other than the owner.
 func (g *generation) measure(gs *GenerationStatus) func() {
 	type one struct {
-		w      process
-		listen []string
+		w       process
+		listen  []string
+		numbers []int
 	}
 	ws := make([]one, len(g.instances))
 	for i, in := range g.instances {
-		ws[i] = one{in.w, in.proc.Listen}
+		ws[i] = one{w: in.w, listen: in.proc.Listen}
+		for _, name := range in.proc.Listen {
+			ws[i].numbers = append(ws[i].numbers, in.number(name))
+		}
 	}
-	gates, staged := g.gates, maps.Clone(g.staged)
+	gates := g.gates
 	return func() {
 		for i, o := range ws {
 			if o.w == nil {
 				continue
 			}
 			gs.use(i, o.w)
-			for _, name := range o.listen {
-				if n, err := gates[name].Connections(staged[name], o.w.PIDs()); err == nil {
+			for k, name := range o.listen {
+				if n, err := gates[name].Connections(o.numbers[k], o.w.PIDs()); err == nil {
 					gs.Connections += n
 				}
 			}

@@ -72,6 +72,7 @@ type Process struct {
 	Instances    int
 	Strategy     supervisor.Strategy
 	Hold         time.Duration // of strategy hold
+	Surge        int           // of strategy rolling
 	Drain        time.Duration
 	StopSignal   int // 0 = the server's preset
 	Notify       bool

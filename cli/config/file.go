@@ -41,6 +41,7 @@ type processTable struct {
 	Instances    *int64            `toml:"instances"`
 	Strategy     string            `toml:"strategy"`
 	Hold         *duration         `toml:"hold"`
+	Surge        *int64            `toml:"surge"`
 	Drain        *duration         `toml:"drain"`
 	StopSignal   string            `toml:"stop_signal"`
 	Notify       bool              `toml:"notify"`

@@ -278,7 +278,7 @@ func (l *loader) processes() {
 		}
 		l.c.Processes = append(l.c.Processes, p)
 	}
-	l.heldTogether()
+	l.together()
 	for _, li := range l.c.Listen {
 		if taken[li.Name] == "" {
 			l.c.Warnings = append(l.c.Warnings, fmt.Sprintf("listener %q is not used: no process has it in its listen", li.Name))

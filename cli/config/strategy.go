@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 	"time"
 
@@ -9,14 +10,14 @@ import (
 )
 
 // strategies is how the kinds of them are called in messages.
-const strategies = `"overlap" (the default), "single" or "hold"`
+const strategies = `"overlap" (the default), "rolling", "single" or "hold"`
 
 // strategy reads how the workers of a new generation replace the old ones, and what belongs to it.
 func (l *loader) strategy(key string, t processTable, p *Process) {
 	p.Strategy = supervisor.Strategy(cmp.Or(t.Strategy, string(supervisor.Overlap)))
 	listens := len(t.Listen) > 0
 	switch p.Strategy {
-	case supervisor.Overlap:
+	case supervisor.Overlap, supervisor.Rolling:
 	case supervisor.Single:
 		if listens {
 			l.at(key+".strategy", `strategy "single" stops the old before the new is proved, which a process with listeners must not do: `+
@@ -32,6 +33,11 @@ func (l *loader) strategy(key string, t processTable, p *Process) {
 	default:
 		l.at(key+".strategy", "strategy %q is not known: "+strategies, t.Strategy)
 	}
+	if p.Strategy == supervisor.Rolling {
+		p.Surge = int(l.number(key+".surge", t.Surge, 1, 1, int64(p.Instances)))
+	} else if t.Surge != nil {
+		l.at(key+".surge", `surge is for strategy = "rolling": write that too, or leave it out`)
+	}
 	if p.Strategy == supervisor.Hold {
 		p.Hold = l.duration(key+".hold", t.Hold, defaultHold, time.Second)
 	} else if t.Hold != nil {
@@ -39,25 +45,35 @@ func (l *loader) strategy(key string, t processTable, p *Process) {
 	}
 }
 
-// heldTogether refuses a config in which only some of the processes with listeners are held: the others would go on with the
-// old code while the new one is not there yet.
-func (l *loader) heldTogether() {
-	var held, others []string
-	for _, p := range l.c.Processes {
-		switch {
-		case p.Strategy == supervisor.Hold:
-			held = append(held, p.Name)
-		case len(p.Listen) > 0:
-			others = append(others, p.Name)
+// together refuses a config in which only some of the processes with listeners are held, or replaced a few at a time: all of them
+// are turned over together.
+func (l *loader) together() {
+	for _, c := range []struct {
+		strategy supervisor.Strategy
+		means    string
+		standby  string
+	}{
+		{supervisor.Hold, "stops all of the old code before the new one starts", "the old code is gone before the new one starts"},
+		{supervisor.Rolling, "turns connections over bit by bit", "the old workers are gone when the last new one serves"},
+	} {
+		var these, others []string
+		for _, p := range l.c.Processes {
+			switch {
+			case len(p.Listen) == 0:
+			case p.Strategy == c.strategy:
+				these = append(these, p.Name)
+			default:
+				others = append(others, p.Name)
+			}
 		}
-	}
-	if len(held) == 0 {
-		return
-	}
-	if len(others) > 0 {
-		l.at("process."+held[0]+".strategy", `strategy "hold" stops all of the old code before the new one starts: write it for %s too`, strings.Join(others, ", "))
-	}
-	if l.c.Standby > 0 {
-		l.c.Warnings = append(l.c.Warnings, `standby has no effect with strategy "hold": the old code is gone before the new one starts`)
+		if len(these) == 0 {
+			continue
+		}
+		if len(others) > 0 {
+			l.at("process."+these[0]+".strategy", "strategy %q %s: write it for %s too", c.strategy, c.means, strings.Join(others, ", "))
+		}
+		if l.c.Standby > 0 {
+			l.c.Warnings = append(l.c.Warnings, fmt.Sprintf("standby has no effect with strategy %q: %s", c.strategy, c.standby))
+		}
 	}
 }

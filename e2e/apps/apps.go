@@ -50,8 +50,9 @@ type Behaviour struct {
 	ImportSeconds    float64 `json:"import_seconds,omitempty"`     // the import waits
 	ImportCPUSeconds float64 `json:"import_cpu_seconds,omitempty"` // the import computes
 	Fault            Fault   `json:"fault,omitempty"`
-	Seconds          float64 `json:"seconds,omitempty"` // of the faults that take time
-	Marker           string  `json:"marker,omitempty"`  // DiesAfterCutover: a file; once it is there the release exits when it is started
+	Instance         string  `json:"instance,omitempty"` // only this one has the fault; "" = all
+	Seconds          float64 `json:"seconds,omitempty"`  // of the faults that take time
+	Marker           string  `json:"marker,omitempty"`   // DiesAfterCutover: a file; once it is there the release exits when it is started
 }
 
 // Builder makes releases from the packages in Cache, the directory that scripts/deps prints.

@@ -50,6 +50,8 @@ func scenarios() []scenario {
 	warm.Top += "\nstandby = \"10m\""
 	shared := everyStep()
 	shared.Listen = `gate = "shared"`
+	rolling := everyStep()
+	rolling.Web = "strategy = \"rolling\"\ninstances = 2"
 	held := everyStep()
 	held.Web = `strategy = "hold"`
 	return []scenario{
@@ -61,6 +63,8 @@ func scenarios() []scenario {
 		{name: "switch that is held and refused", opt: held, act: switchTo("broken"), held: true},
 		{name: "switch with a canary", opt: everyStep(), act: canary("true"), only: []string{" canary", "before cutover"}},
 		{name: "switch with a canary that is refused", opt: everyStep(), act: canary("false"), only: []string{" canary", " withdraw"}},
+		{name: "switch that rolls", opt: rolling, act: switchTo("r2")},
+		{name: "switch that rolls and is refused", opt: rolling, act: switchTo("broken")},
 		{name: "rollback", opt: everyStep(), prepare: switchTo("r2"), act: command("rollback")},
 		{name: "rollback to a warm generation", opt: warm, prepare: switchTo("r2"), act: command("rollback")},
 		{name: "reload", opt: everyStep(), act: command("reload")},

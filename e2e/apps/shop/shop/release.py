@@ -5,6 +5,7 @@ The same code is every release of the tests. What differs is release.json beside
   import_seconds      sleeps so long while it is imported
   import_cpu_seconds  computes so long while it is imported
   fault               one of FAULTS
+  instance            only this instance of a process has the fault
   seconds             how long the fault takes, where it takes time
   marker              a file outside the release that fault "dies-after-cutover" leaves behind: with it there, the release
                       exits as soon as it is started, as a program does that chokes on its own damaged data
@@ -35,6 +36,8 @@ try:
 except FileNotFoundError:
     BEHAVIOUR = {}
 FAULT = BEHAVIOUR.get("fault", "")
+if BEHAVIOUR.get("instance") not in (None, os.environ.get("SUPERCTL_INSTANCE")):
+    FAULT = ""
 SECONDS = BEHAVIOUR.get("seconds", 3.0)
 
 

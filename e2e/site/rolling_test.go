@@ -1,0 +1,135 @@
+package site
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"superctl/e2e/apps"
+	"superctl/e2e/harness"
+	"superctl/e2e/load"
+)
+
+// rolled is an app of three instances of a server with one process each, of which one at a time is replaced.
+func rolled(t *testing.T, server harness.Server, front harness.Front) *harness.App {
+	t.Helper()
+	return harness.New(t, run, harness.Options{
+		Server: server, Front: front, Top: `probation = "200ms"`, Web: "strategy = \"rolling\"\ninstances = 3",
+	})
+}
+
+// small is a server of one worker process, so that an instance of it is small.
+func small(s harness.Server, command string) harness.Server {
+	s.Command = command
+	return s
+}
+
+// watched counts the workers of an app that have been started and are not gone, at every moment until stop, and what they use.
+func watched(t *testing.T, a *harness.App) (stop func() (most int, memory uint64)) {
+	t.Helper()
+	ended, watching := make(chan struct{}), sync.WaitGroup{}
+	most, memory := 0, uint64(0)
+	watching.Go(func() {
+		for {
+			n, bytes := 0, uint64(0)
+			for _, g := range a.Status().Generations {
+				bytes += g.MemoryBytes
+				for _, w := range g.Workers {
+					if w.PID != 0 {
+						n++
+					}
+				}
+			}
+			most, memory = max(most, n), max(memory, bytes)
+			select {
+			case <-ended:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	})
+	return func() (int, uint64) {
+		close(ended)
+		watching.Wait()
+		return most, memory
+	}
+}
+
+func TestARollLosesNothingAndNeedsRoomForOneMoreWorker(t *testing.T) {
+	for _, c := range []struct {
+		server harness.Server
+		front  harness.Front
+		turns  int
+	}{
+		{small(harness.GunicornThreads(), "gunicorn --workers 1 --threads 4 shop.wsgi"), harness.TCP, 10},
+		{small(harness.Uvicorn(), "uvicorn --fd {fd.web} shop.asgi:application"), harness.TCP, 4},
+		{small(harness.GunicornSync(), "gunicorn --workers 1 shop.wsgi"), harness.NginxUnix, 4},
+	} {
+		t.Run(c.server.Name+"/"+c.front.String(), func(t *testing.T) {
+			t.Parallel()
+			a := rolled(t, c.server, c.front)
+			a.Releases("r1", "r2")
+			a.Start("r1")
+			steady := a.Live(a.Status()).MemoryBytes
+			requests := a.Load(requestsOfAFewUsers())
+			count := watched(t, a)
+			for i := range c.turns {
+				args := []string{"switch", fmt.Sprintf("r%d", 2-i%2)}
+				if i%4 == 3 {
+					args = []string{"rollback"}
+				}
+				if o := a.Change(0, args...); !o.Changed || len(o.Warnings) > 0 {
+					t.Errorf("%+v", o)
+				}
+				a.More(requests, 5)
+			}
+			most, memory := count()
+			// The preflight of a unix socket's is over before a worker is replaced.
+			if most > 4 {
+				t.Errorf("at once there were %d workers", most)
+			}
+			t.Logf("memory: %d MB with 3 workers, at most %d MB in a roll", steady>>20, memory>>20)
+			a.Lossless(requests)
+		})
+	}
+}
+
+func TestARollThatFailsInItsLastInstanceGoesBackAndLosesNothing(t *testing.T) {
+	a := rolled(t, small(harness.GunicornThreads(), "gunicorn --workers 1 --threads 4 shop.wsgi"), harness.TCP)
+	a.Releases("r1")
+	a.Release("bad", apps.Behaviour{Fault: apps.ImportError, Instance: "2"})
+	a.Start("r1")
+	requests := a.Load(requestsOfAFewUsers())
+	a.Command("switch", "bad").Want(1).Says("2 of 3 workers replaced", "shop_payments", "r1 is still live")
+	eventually(t, "the old release is whole", func() bool {
+		st := a.Status()
+		return len(st.Generations) == 1 && st.Health == "ok" && len(st.Generations[0].Workers) == 3
+	})
+	a.Lossless(requests)
+}
+
+func TestTheOtherInstancesServeWhileOneIsKilled(t *testing.T) {
+	a := rolled(t, small(harness.GunicornThreads(), "gunicorn --workers 1 --threads 4 shop.wsgi"), harness.TCP)
+	a.Releases("r1")
+	a.Start("r1")
+	first := a.Live(a.Status()).Workers
+	requests := a.Load(load.Config{Rate: 40, Clients: 8, Timeout: time.Minute})
+	for _, w := range first {
+		kill(t, w.PID)
+		eventually(t, "it is replaced", func() bool {
+			now := a.Live(a.Status()).Workers
+			return now[w.Instance].State == "ready" && now[w.Instance].PID != w.PID
+		})
+		a.More(requests, 10)
+	}
+	res := requests.Stop()
+	// Only what was in the hands of a killed one is lost: its threads, and what it had accepted.
+	if lost := res.Failed(); len(lost) > 3*4 {
+		t.Errorf("lost: %s", res)
+	}
+	if !slices.ContainsFunc(res.Records, func(r load.Record) bool { return r.Failure == 0 }) {
+		t.Error("nothing was answered")
+	}
+}

@@ -1,0 +1,113 @@
+package supervisor
+
+import (
+	"slices"
+
+	"go.uber.org/zap"
+)
+
+// laneBits leaves room for the number of an instance beside that of its generation: no process has so many instances, and no
+// generation is numbered so high.
+const laneBits = 20
+
+// lane is the number under which a gate knows the listener of one instance, where each has its own.
+func lane(gen, index int) int { return gen<<laneBits | (index + 1) }
+
+// laned tells whether each instance of the process gets a listener of its own: those that are replaced a few at a time do,
+// where the gate can spread connections over them. Then one that has not proved itself gets none, and one that is about to stop gets no
+// more, while its neighbours serve.
+func (g *generation) laned(p *Process) bool {
+	return p.Strategy == Rolling && !g.held && len(p.Listen) > 0 &&
+		!slices.ContainsFunc(p.Listen, func(name string) bool { return g.gates[name] == nil || g.gates[name].Kind() != kindSteer })
+}
+
+// closeOwn gives up the listeners that are an instance's alone, when its worker is gone. A daemon that is killed loses those that no
+// worker has, and which places the others have then is known only after the loss of one (see adoptListeners).
+func (s *Supervisor) closeOwn(in *instance) {
+	for name, number := range in.own {
+		s.closeListener(in.gen, in.gen.gates[name], number)
+	}
+	in.own = nil
+	s.dirty = true
+}
+
+// number is the one under which the gate knows the listener that an instance accepts from; 0 = this daemon has none.
+func (in *instance) number(name string) int {
+	if n := in.own[name]; n != 0 {
+		return n
+	}
+	return in.gen.staged[name]
+}
+
+// lane names those who accept from the same listener: one of them answers for all.
+func (in *instance) lane() string {
+	if len(in.own) > 0 {
+		return in.String()
+	}
+	return in.proc.Name
+}
+
+// numbers are all under which the gates know listeners of the generation, in order.
+func (g *generation) numbers() map[string][]int {
+	all := make(map[string][]int)
+	for name, n := range g.staged {
+		all[name] = append(all[name], n)
+	}
+	for _, in := range g.instances {
+		for name, n := range in.own {
+			all[name] = append(all[name], n)
+		}
+	}
+	for _, list := range all {
+		slices.Sort(list)
+	}
+	return all
+}
+
+// serving are the numbers of a listener whose instances serve; all, when none does: there connections wait.
+func (g *generation) serving(name string) []int {
+	if ready := lanesOf(g.instances)[name]; len(ready) > 0 {
+		return ready
+	}
+	return g.numbers()[name]
+}
+
+// lanesOf are the listeners of those instances that have one of their own and serve.
+func lanesOf(list []*instance) map[string][]int {
+	ready := make(map[string][]int)
+	for _, in := range list {
+		if in.state != InstanceReady || !in.wanted || in.leaving {
+			continue
+		}
+		for name, n := range in.own {
+			ready[name] = append(ready[name], n)
+		}
+	}
+	for _, numbers := range ready {
+		slices.Sort(numbers)
+	}
+	return ready
+}
+
+// aim spreads new connections over the instances that serve, where each has a listener of its own: one that has died gets none
+// until it is back. It compares, so a lost event does no harm.
+func (s *Supervisor) aim() {
+	if s.live == nil {
+		return
+	}
+	list := s.live.instances
+	if s.rolling != nil {
+		list = slices.Concat(list, s.rolling.instances)
+	}
+	for name, numbers := range lanesOf(list) {
+		if slices.Equal(numbers, s.aimed[name]) {
+			continue
+		}
+		if err := s.gates[name].Spread(numbers); err != nil {
+			s.log.Error("spread connections", zap.String("listener", name), zap.Ints("numbers", numbers), zap.Error(err))
+			continue
+		}
+		s.aimed[name] = numbers
+		s.dirty = true
+	}
+}
