@@ -81,23 +81,6 @@ A config with an error is refused, and so is one with which the release does not
 	}
 }
 
-func (c *command) restartCommand() *cli.Command {
-	return &cli.Command{
-		Name: "restart", Usage: "start the workers of one process anew", UsageText: "superctl restart PROCESS [--json]",
-		Description: `Starts the workers of PROCESS anew, from the live release and the config that it was started with.
-A process with listeners is proved and turned over as in a switch, so no request is lost.
-
-   superctl restart worker`,
-		Flags: []cli.Flag{jsonFlag()},
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 1, 1); err != nil {
-				return err
-			}
-			return c.change(cc, supervisor.Request{Kind: supervisor.Restart, Process: cc.Args().First()})
-		},
-	}
-}
-
 // change has the daemon make a change and shows it: as it happens for people, the outcome alone for scripts.
 func (c *command) change(cc *cli.Context, req supervisor.Request) error {
 	conf, err := load(cc)
@@ -152,14 +135,14 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
 	switch {
+	case inPlace(out.Kind):
+		c.tellInPlace(app, out)
 	case out.Result == supervisor.Done && !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s is live already; nothing to do\n", app, name)
 	case out.Kind == string(supervisor.Upgrade) && out.Result == supervisor.Done:
 		fmt.Fprintf(c.stdout, "%s: superctl %s %s in %s; the workers were not touched\n", app, p.bold(out.Release), p.green("is in charge"), seconds(out.Seconds))
 	case out.Kind == string(supervisor.Upgrade):
 		fmt.Fprintf(c.stdout, "%s: the upgrade %s: %s\nsuperctl %s is still in charge, untouched\n", app, p.red("was refused"), out.Error, out.Previous)
-	case out.Result == supervisor.Done && out.Kind == string(supervisor.Restart):
-		fmt.Fprintf(c.stdout, "%s: %s in %s\n", app, p.green("restarted"), seconds(out.Seconds))
 	case out.Result == supervisor.Done:
 		was := ""
 		if out.Previous != "" && out.Previous != out.Release {

@@ -106,6 +106,7 @@ instant, and lets the old workers finish.
 func (c *command) app() *cli.App {
 	commands := []*cli.Command{
 		c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
+		c.scaleCommand(), c.pauseCommand(), c.resumeCommand(),
 		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
 	}
 	for _, one := range commands {
@@ -180,6 +181,8 @@ func reorder(args []string, app *cli.App) []string {
 				cmd = app.Command(arg)
 			}
 			words = append(words, arg)
+		case name == "config" && !joined && i+1 == len(rest) && cmd != nil && cmd.Name == "scale":
+			options = append(options, "--reset") // superctl scale --config: as the config says
 		case name == "app" || name == "config":
 			global = append(global, arg)
 			if !joined && i+1 < len(rest) {

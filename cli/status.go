@@ -93,6 +93,7 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 		}
 		fmt.Fprintf(w, "  %s: %s to %s by %s, %s, begun %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.Who, step, age(now, ch.Since))
 	}
+	writeProcesses(w, st, p)
 	if len(st.Generations) > 0 {
 		fmt.Fprintln(w)
 		workerTable(st, p, now).write(w, "  ")

@@ -21,6 +21,11 @@ func (g *generation) laned(p *Process) bool {
 		!slices.ContainsFunc(p.Listen, func(name string) bool { return g.gates[name] == nil || g.gates[name].Kind() != kindSteer })
 }
 
+// apart tells whether each instance of a process has a listener of its own.
+func (g *generation) apart(process string) bool {
+	return !slices.ContainsFunc(g.of(process), func(in *instance) bool { return len(in.own) == 0 })
+}
+
 // closeOwn gives up the listeners that are an instance's alone, when its worker is gone. A daemon that is killed loses those that no
 // worker has, and which places the others have then is known only after the loss of one (see adoptListeners).
 func (s *Supervisor) closeOwn(in *instance) {

@@ -6,19 +6,13 @@ import (
 	"slices"
 )
 
-// restartsListener tells whether the process to restart has listeners on which nobody else would answer. Then it is restarted like a switch, with a
-// generation of its own behind the gate, so that no request meets a worker that has not proved itself.
+// restartsListener tells whether all of a process with listeners is to be restarted. That is done like a switch, with a generation of
+// its own behind the gate, so that no request meets a worker that has not proved itself.
 func (c *change) restartsListener() bool {
-	if len(c.from.process(c.req.Process).Listen) == 0 {
-		return false
-	}
-	others := false
-	_ = c.s.do(func() {
-		others = slices.ContainsFunc(c.from.of(c.req.Process), func(in *instance) bool {
-			return c.req.Instance != nil && in.index != *c.req.Instance && in.state == InstanceReady
-		})
-	})
-	return !others
+	p := c.from.process(c.req.Process)
+	only := false
+	_ = c.s.do(func() { only = c.s.wanted(p) == 1 })
+	return len(p.Listen) > 0 && (only || c.req.Instance == nil)
 }
 
 // refuseRestart says why a process, or one of its instances, cannot be restarted.
@@ -31,12 +25,15 @@ func (s *Supervisor) refuseRestart(req Request) error {
 		return fmt.Errorf("%s is paused; superctl resume %s starts it", p.Name, p.Name)
 	case req.Instance != nil && (*req.Instance < 0 || *req.Instance >= s.wanted(p)):
 		return fmt.Errorf("%s has no instance %d: the first is 0 and the last is %d", p.Name, *req.Instance, s.wanted(p)-1)
+	case req.Instance != nil && len(p.Listen) > 0 && s.wanted(p) > 1 && !s.live.apart(p.Name):
+		return fmt.Errorf("the instances of %[1]s accept from one listener, so one alone cannot be stopped without losing requests: superctl restart %[1]s "+
+			`replaces all of them and loses none; with strategy = "rolling" each has a listener of its own`, p.Name)
 	}
 	return nil
 }
 
 // restartInPlace restarts workers where they are, one after the other: those of a process without listeners, or one
-// of several, beside which the others serve on.
+// of several that has a listener of its own, while the others serve on.
 func (c *change) restartInPlace(ctx context.Context) (string, error) {
 	c.plan = c.from.plan
 	var all []*instance
@@ -52,8 +49,8 @@ func (c *change) restartInPlace(ctx context.Context) (string, error) {
 	for _, in := range all {
 		one := func() []*instance { return []*instance{in} }
 		c.emit(Event{Type: "progress", Step: stepRestart, Detail: in.String()})
-		err := c.stopAll(ctx, one)
-		if back := c.startAll(context.WithoutCancel(ctx), one); back != nil {
+		err := c.stopBatch(ctx, one())
+		if back := c.startHere(context.WithoutCancel(ctx), one()); back != nil {
 			return "", back
 		}
 		if err != nil {

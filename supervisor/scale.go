@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"superctl/supervisor/worker"
 )
 
@@ -35,11 +37,75 @@ func (s *Supervisor) refuseScale(instances map[string]int) error {
 			return fmt.Errorf("%s=%d: write a number from 0 to %d", name, n, mostInstances)
 		case n == 0 && len(p.Listen) > 0:
 			return fmt.Errorf("%s=0: nobody would answer on its listener; write 1 or more", name)
+		case len(instances) > 1 && s.shrinks(p, n):
+			return fmt.Errorf("%s=%d: to have fewer %s is to replace it, as a switch does: scale it alone", name, n, name)
 		case n != 1 && p.Strategy == Single:
 			return fmt.Errorf(`%s=%d: its strategy is "single", of which there is one; superctl pause %s stops it`, name, n, name)
 		}
 	}
 	return nil
+}
+
+// shrinks tells whether a process would have fewer instances on one listener. None of those can be stopped without losing
+// requests while others accept from the same queue (what some servers have accepted and not read they drop), so all are replaced.
+func (s *Supervisor) shrinks(p *Process, n int) bool {
+	return len(p.Listen) > 0 && n < s.wanted(p) && !s.live.apart(p.Name)
+}
+
+// shrinks is the process that has to be replaced for a scale, if there is one.
+func (c *change) shrinks() (name string) {
+	_ = c.s.do(func() {
+		for i := range c.from.plan.Processes {
+			p := &c.from.plan.Processes[i]
+			n, ok := c.req.Instances[p.Name]
+			if c.req.Instances == nil {
+				n, ok = p.Instances, true
+			}
+			if ok && c.s.shrinks(p, n) {
+				name = p.Name
+			}
+		}
+	})
+	return name
+}
+
+// shrink replaces the instances of a process by fewer, like a restart of it. When all numbers are to be the config's again, those of
+// the other processes come first.
+func (c *change) shrink() error {
+	name := c.shrinks()
+	var asked, others map[string]int
+	if err := c.s.do(func() {
+		asked = c.asked()
+		others = maps.Clone(asked)
+		others[name] = c.s.wanted(c.from.process(name))
+	}); err != nil {
+		return err
+	}
+	if c.req.Instances == nil {
+		if err := c.inPlace(stepScale, func(ctx context.Context) (string, error) { return c.rescaleTo(ctx, others) }); err != nil {
+			return err
+		}
+		c.unchanged, c.to = "", nil
+	}
+	if err := c.s.do(func() { c.s.scale = asked }); err != nil {
+		return err
+	}
+	c.kind, c.req.Process = Restart, name
+	err := c.turnOver()
+	if err != nil && !errors.Is(err, ErrStopping) {
+		_ = c.s.do(func() { c.s.scale, c.s.dirty = others, true })
+	}
+	return err
+}
+
+// asked is the numbers of instances that there are to be.
+func (c *change) asked() map[string]int {
+	asked := make(map[string]int)
+	if c.req.Instances != nil {
+		maps.Copy(asked, c.s.scale)
+		maps.Copy(asked, c.req.Instances)
+	}
+	return asked
 }
 
 // liveProcess finds a process of the live generation.
@@ -53,15 +119,19 @@ func (s *Supervisor) liveProcess(name string) (*Process, error) {
 // rescale brings the live generation to the numbers that are asked for; nil stands for those of the config. Those that are
 // too few are started first, and when one of them does not become ready all is as it was.
 func (c *change) rescale(ctx context.Context) (string, error) {
-	var was, asked map[string]int
+	var asked map[string]int
+	if err := c.s.do(func() { asked = c.asked() }); err != nil {
+		return "", err
+	}
+	return c.rescaleTo(ctx, asked)
+}
+
+func (c *change) rescaleTo(ctx context.Context, asked map[string]int) (string, error) {
+	var was map[string]int
 	var added []*instance
 	var told []string
 	if err := c.s.do(func() {
-		was, asked = c.s.scale, make(map[string]int)
-		if c.req.Instances != nil {
-			maps.Copy(asked, was)
-			maps.Copy(asked, c.req.Instances)
-		}
+		was = c.s.scale
 		told = c.s.differences(asked)
 		if len(told) > 0 {
 			c.s.scale = asked
@@ -76,7 +146,7 @@ func (c *change) rescale(ctx context.Context) (string, error) {
 		c.unchanged = "all processes run as many instances as that already"
 		return c.unchanged, nil
 	}
-	if err := c.startAll(ctx, func() []*instance { return added }); err != nil {
+	if err := c.startHere(ctx, added); err != nil {
 		return "", errors.Join(err, c.dropInstances(added))
 	}
 	var surplus []*instance
@@ -148,9 +218,25 @@ func (s *Supervisor) surplus(g *generation) (list []*instance) {
 	return list
 }
 
+// startHere starts instances of a live generation, on listeners of their own if they have such, and waits until all are ready.
+func (c *change) startHere(ctx context.Context, list []*instance) error {
+	var err error
+	if stopped := c.s.do(func() {
+		for _, in := range list {
+			err = errors.Join(err, c.s.open(in))
+		}
+	}); stopped != nil {
+		return stopped
+	}
+	if err != nil {
+		return err
+	}
+	return c.startAll(ctx, func() []*instance { return list })
+}
+
 // dropInstances has instances finish, and takes them out of their generation.
 func (c *change) dropInstances(list []*instance) error {
-	if err := c.stopAll(context.Background(), func() []*instance { return list }); err != nil {
+	if err := c.stopBatch(context.Background(), list); err != nil {
 		return err
 	}
 	return c.s.do(func() {
@@ -168,9 +254,14 @@ func (c *change) fit(g *generation) error {
 	if err := c.s.do(func() {
 		surplus = c.s.surplus(g)
 		for _, in := range c.s.addInstances(g) {
-			if len(in.proc.Listen) > 0 {
-				c.s.want(in)
+			if len(in.proc.Listen) == 0 {
+				continue
 			}
+			if err := c.s.open(in); err != nil {
+				c.s.log.Error("open listener", append(c.s.fields(in), zap.Error(err))...)
+				continue
+			}
+			c.s.want(in)
 		}
 		for _, in := range g.instances {
 			if c.s.paused[in.proc.Name] {

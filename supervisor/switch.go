@@ -52,6 +52,8 @@ func (c *change) perform() error {
 		return c.performStart()
 	case c.req.Kind == Restart && !c.restartsListener():
 		return c.step(stepRestart, c.restartInPlace)
+	case c.req.Kind == Scale && c.shrinks() != "":
+		return c.shrink()
 	case c.req.Kind == Scale:
 		return c.inPlace(stepScale, c.rescale)
 	case c.req.Kind == Pause:
@@ -59,6 +61,11 @@ func (c *change) perform() error {
 	case c.req.Kind == Resume:
 		return c.inPlace(stepResume, c.resumePaused)
 	}
+	return c.turnOver()
+}
+
+// turnOver is a change with a generation of its own.
+func (c *change) turnOver() error {
 	if err := c.step(stepResolve, c.resolve); err != nil || c.unchanged != "" {
 		return err
 	}
@@ -169,7 +176,7 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 	if c.from == nil {
 		t.Live = nil
 	}
-	if c.req.Kind == Restart {
+	if c.kind == Restart {
 		c.plan = c.from.plan
 	} else if c.keptWarm() {
 		c.warm, c.plan = true, c.to.plan
@@ -217,7 +224,7 @@ func (c *change) keptWarm() bool {
 // boot starts the new generation without traffic.
 func (c *change) boot(context.Context) (string, error) {
 	only := ""
-	if c.req.Kind == Restart {
+	if c.kind == Restart {
 		only = c.req.Process
 	}
 	var err error

@@ -261,3 +261,35 @@ func TestAnUpgradeWithoutSystemdKeepsTheWorkers(t *testing.T) {
 	// And the leftovers of the one that was killed are ended, as a person would.
 	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
+
+func TestMoreAndFewerWorkersComeAndGoWithoutALoss(t *testing.T) {
+	for _, server := range []harness.Server{harness.GunicornThreads(), harness.Uvicorn()} {
+		t.Run(server.Name, func(t *testing.T) {
+			t.Parallel()
+			a := harness.New(t, run, harness.Options{Server: server, More: "[process.clock]\ncommand = \"python -m http.server --bind 127.0.0.1 0\"\nready_after = \"50ms\"\n"})
+			a.Releases("r1", "r2")
+			d := a.Start("r1")
+			requests := a.Load(requestsOfAFewUsers())
+			a.Command("scale", "web=3", "clock=2").Want(0).Says("web 1 to 3", "clock 1 to 2")
+			a.Command("status").Want(0).Says("web: scaled to 3 (the config says 1)")
+			a.Command("switch", "r2").Want(0)
+			d.Kill()
+			if err := a.Launch().Ready(); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(a.Live(a.Status()).Workers); n != 5 {
+				t.Errorf("%d workers", n)
+			}
+			a.Command("pause", "clock").Want(0)
+			a.Command("status").Want(0).Says("clock: paused (superctl resume clock starts it)")
+			a.Command("scale", "--config").Want(0).Says("scaled")
+			a.Command("resume", "clock").Want(0)
+			a.Command("scale", "web=0").Want(2).Says("nobody would answer")
+			a.Command("scale", "web=0x4").Want(2).Says("write PROCESS=NUMBER")
+			if n := len(a.Live(a.Status()).Workers); n != 2 {
+				t.Errorf("%d workers", n)
+			}
+			a.Lossless(requests)
+		})
+	}
+}

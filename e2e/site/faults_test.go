@@ -70,6 +70,8 @@ func scenarios() []scenario {
 		{name: "reload", opt: everyStep(), act: command("reload")},
 		{name: "restart with a listener", opt: everyStep(), act: command("restart", "web")},
 		{name: "restart without a listener", opt: everyStep(), act: command("restart", "clock")},
+		{name: "scale", opt: everyStep(), act: (*walk).scaled},
+		{name: "pause and resume", opt: everyStep(), act: (*walk).paused},
 		{name: "upgrade", opt: everyStep(), act: command("upgrade")},
 		{name: "adoption", opt: everyStep(), prepare: (*walk).crash, act: (*walk).launch},
 		{name: "adoption in the middle of a switch", opt: everyStep(), prepare: crashAt("switch: before settle"), act: (*walk).launch},
@@ -131,6 +133,24 @@ func (w *walk) takenBack() {
 	w.Command("rollback")
 	change.Wait()
 	w.probation("100ms")
+}
+
+// scaled has a second clock for a while.
+func (w *walk) scaled() {
+	w.Command("scale", "clock=2")
+	w.settled()
+	w.Command("scale", "--reset")
+	w.settled()
+	w.Command("scale", "--reset") // if no daemon was there for that
+}
+
+// paused has no clock for a while.
+func (w *walk) paused() {
+	w.Command("pause", "clock")
+	w.settled()
+	w.Command("resume", "clock")
+	w.settled()
+	w.Command("resume", "clock") // if no daemon was there for that
 }
 
 func (w *walk) probation(lasts string) {

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/supervisor"
+)
+
+func (c *command) restartCommand() *cli.Command {
+	return &cli.Command{
+		Name: "restart", Usage: "start the workers of one process anew", UsageText: "superctl restart PROCESS [--instance N] [--json]",
+		Description: `Starts the workers of PROCESS anew, from the live release and the config that it was started with.
+A process with listeners is proved and turned over as in a switch, so no request is lost.
+
+   superctl restart worker
+   superctl restart worker --instance 1     only worker.1`,
+		Flags: []cli.Flag{jsonFlag(), &cli.IntFlag{Name: "instance", Value: -1, Usage: "only the instance `N`, from 0; of a process with listeners it must have one of its own (strategy \"rolling\")"}},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 1, 1); err != nil {
+				return err
+			}
+			req := supervisor.Request{Kind: supervisor.Restart, Process: cc.Args().First()}
+			if cc.IsSet("instance") {
+				n := cc.Int("instance")
+				req.Instance = &n
+			}
+			return c.change(cc, req)
+		},
+	}
+}
+
+func (c *command) scaleCommand() *cli.Command {
+	return &cli.Command{
+		Name: "scale", Usage: "have more or fewer instances of a process", UsageText: "superctl scale PROCESS=N [PROCESS=N ...] | --reset [--json]",
+		Description: `Has N instances of a process run, instead of the number in the config, until it is asked for another one or
+for those of the config again: over switches, reloads and restarts of the daemon. New ones prove themselves, and
+those that are too many finish what they have. superctl status shows what is wanted and what is there.
+
+   superctl scale web=8 worker=4
+   superctl scale --reset                   as the config says (scale --config does the same)`,
+		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "reset", Usage: "all processes as the config says"}},
+		Action: func(cc *cli.Context) error {
+			req := supervisor.Request{Kind: supervisor.Scale}
+			if cc.Bool("reset") {
+				if err := arguments(cc, 0, 0); err != nil {
+					return err
+				}
+				return c.change(cc, req)
+			}
+			if err := arguments(cc, 1, 100); err != nil {
+				return err
+			}
+			var err error
+			if req.Instances, err = parseInstances(cc.Args().Slice()); err != nil {
+				return &usageError{fmt.Errorf("scale: %w", err)}
+			}
+			return c.change(cc, req)
+		},
+	}
+}
+
+// parseInstances reads words such as web=8.
+func parseInstances(words []string) (map[string]int, error) {
+	all := make(map[string]int)
+	for _, word := range words {
+		name, number, ok := strings.Cut(word, "=")
+		n, err := strconv.Atoi(number)
+		switch {
+		case !ok || name == "" || err != nil:
+			return nil, fmt.Errorf("%q: write PROCESS=NUMBER, such as web=8", word)
+		case n < 0:
+			return nil, fmt.Errorf("%q: there cannot be fewer than none", word)
+		}
+		if _, twice := all[name]; twice {
+			return nil, fmt.Errorf("%s is there twice", name)
+		}
+		all[name] = n
+	}
+	return all, nil
+}
+
+func (c *command) pauseCommand() *cli.Command {
+	return &cli.Command{
+		Name: "pause", Usage: "have a background process finish, and stay away", UsageText: "superctl pause PROCESS [--json]",
+		Description: `Has the workers of a background process finish what they have, and starts none until superctl resume: over
+switches and restarts of the daemon. A process with listeners cannot be paused.
+
+   superctl pause worker`,
+		Flags:  []cli.Flag{jsonFlag()},
+		Action: c.onProcess(supervisor.Pause),
+	}
+}
+
+func (c *command) resumeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "resume", Usage: "start a process again that was paused", UsageText: "superctl resume PROCESS [--json]",
+		Description: `Starts the workers of a process that superctl pause has stopped, from the release that is live now.
+
+   superctl resume worker`,
+		Flags:  []cli.Flag{jsonFlag()},
+		Action: c.onProcess(supervisor.Resume),
+	}
+}
+
+func (c *command) onProcess(kind supervisor.Kind) cli.ActionFunc {
+	return func(cc *cli.Context) error {
+		if err := arguments(cc, 1, 1); err != nil {
+			return err
+		}
+		return c.change(cc, supervisor.Request{Kind: kind, Process: cc.Args().First()})
+	}
+}
+
+// inPlace tells whether a change is one of the live release's processes.
+func inPlace(kind string) bool {
+	return slices.Contains([]supervisor.Kind{supervisor.Restart, supervisor.Scale, supervisor.Pause, supervisor.Resume}, supervisor.Kind(kind))
+}
+
+// tellInPlace says how a change of the live release's processes ended.
+func (c *command) tellInPlace(app string, out *supervisor.Outcome) {
+	p := paletteFor(c.stdout)
+	done := map[supervisor.Kind]string{
+		supervisor.Restart: "restarted", supervisor.Scale: "scaled", supervisor.Pause: "paused", supervisor.Resume: "runs again",
+	}[supervisor.Kind(out.Kind)]
+	detail := ""
+	if len(out.Steps) > 0 && out.Steps[0].Name == out.Kind {
+		detail = out.Steps[0].Detail
+	}
+	switch {
+	case out.Result != supervisor.Done:
+		fmt.Fprintf(c.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.red("was refused"), out.Error, stays(out, "is live as it was"))
+	case !out.Changed:
+		fmt.Fprintf(c.stdout, "%s: %s; nothing to do\n", app, detail)
+	case detail == "":
+		fmt.Fprintf(c.stdout, "%s: %s in %s\n", app, p.green(done), seconds(out.Seconds))
+	default:
+		fmt.Fprintf(c.stdout, "%s: %s %s in %s\n", app, detail, p.green(done), seconds(out.Seconds))
+	}
+}
+
+// writeProcesses shows the processes of which not everything is as the config says.
+func writeProcesses(w io.Writer, st *supervisor.Status, p palette) {
+	for _, ps := range st.Processes {
+		var notes []string
+		if ps.Paused {
+			notes = append(notes, p.yellow("paused")+" (superctl resume "+ps.Name+" starts it)")
+		}
+		if ps.Wanted != ps.Configured {
+			notes = append(notes, fmt.Sprintf("scaled to %d (the config says %d)", ps.Wanted, ps.Configured))
+		}
+		if !ps.Paused && ps.Ready != ps.Wanted && st.Changing == nil {
+			notes = append(notes, p.yellow(fmt.Sprintf("%d of %d ready", ps.Ready, ps.Wanted)))
+		}
+		if len(notes) > 0 {
+			fmt.Fprintf(w, "  %s: %s\n", ps.Name, strings.Join(notes, ", "))
+		}
+	}
+}
