@@ -18,7 +18,7 @@ func jsonFlag() cli.Flag {
 
 func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "switch", Usage: "make a release live", UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--json]",
+		Name: "switch", Usage: "make a release live", UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--force] [--json]",
 		Description: `Starts RELEASE beside the live one, checks it on the listener that it will serve from, turns all new
 connections over in one instant, watches it for the probation, and lets the old workers finish.
 A release that fails its check is refused; one that fails its probation is taken back.
@@ -33,7 +33,7 @@ failed --check or Ctrl-C sends everybody back to the live release, at once.
    superctl switch latest --json     for scripts: "changed" says whether anything was to be done
    superctl switch latest --canary 1%,10%,50% --for 5m --check "python manage.py error_rate"
    superctl switch latest --canary-from 203.0.113.0/24 --for 1h    for the office alone, for an hour`,
-		Flags: append(canaryFlags(), jsonFlag()),
+		Flags: append(canaryFlags(), forceFlag(), jsonFlag()),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
@@ -42,24 +42,24 @@ failed --check or Ctrl-C sends everybody back to the live release, at once.
 			if err != nil {
 				return err
 			}
-			return c.change(cc, supervisor.Request{Kind: supervisor.Switch, Release: cc.Args().First(), Canary: canary})
+			return c.change(cc, supervisor.Request{Kind: supervisor.Switch, Release: cc.Args().First(), Canary: canary, Force: cc.Bool("force")})
 		},
 	}
 }
 
 func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
-		Name: "rollback", Usage: "go back to the release that was live before", UsageText: "superctl rollback [--json]",
+		Name: "rollback", Usage: "go back to the release that was live before", UsageText: "superctl rollback [--force] [--json]",
 		Description: `A switch to the release that was live before. With standby = "5m" in the config its workers are still
 warm for so long, and the rollback takes some milliseconds. During a probation or a canary it ends just that.
 
    superctl rollback`,
-		Flags: []cli.Flag{jsonFlag()},
+		Flags: []cli.Flag{forceFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, supervisor.Request{Kind: supervisor.Rollback})
+			return c.change(cc, supervisor.Request{Kind: supervisor.Rollback, Force: cc.Bool("force")})
 		},
 	}
 }

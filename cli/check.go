@@ -172,9 +172,14 @@ func (c *command) tryRelease(conf *config.Config, word string) (err error) {
 				return supervisor.Plan{}, &supervisor.NoReleaseError{Reason: "this is a check"}
 			}
 			plan, err := plans.resolve(ctx, t)
-			plan.Probation, plan.Standby, plan.Hooks = 0, 0, supervisor.Hooks{}
+			plan.Probation, plan.Standby = 0, 0
+			plan.Hooks.Before, plan.Hooks.After, plan.Hooks.OnAbort, plan.Hooks.OnRevert = nil, nil, nil, nil
 			plan.Processes = slices.DeleteFunc(plan.Processes, func(p supervisor.Process) bool { return len(p.Listen) == 0 })
 			return plan, err
+		},
+		Inspect: func(ctx context.Context, i supervisor.Inspection, line func(string)) (string, error) {
+			i.Before, i.Live = true, c.livePlan(ctx, conf, plans)
+			return inspectMigrations(ctx, i, line)
 		},
 	})
 	ctx, interrupted := interruptible()
@@ -200,4 +205,19 @@ func (c *command) tryRelease(conf *config.Config, word string) (err error) {
 		fmt.Fprintf(c.stdout, "  | %s\n", l)
 	}
 	return &outcomeError{out.Result}
+}
+
+// livePlan is the plan of the release that is live, when a daemon runs and one is.
+func (c *command) livePlan(ctx context.Context, conf *config.Config, plans *planner) *supervisor.Plan {
+	asked, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	st, err := control.NewClient(conf.Control).Status(asked)
+	if err != nil || st.Release == "" {
+		return nil
+	}
+	plan, err := plans.resolve(ctx, supervisor.Target{Kind: supervisor.Switch, Word: st.Release})
+	if err != nil {
+		return nil
+	}
+	return &plan
 }

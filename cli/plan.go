@@ -115,6 +115,10 @@ func makePlan(ctx context.Context, c *config.Config, store *releases.Store, r re
 		Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
 		Hooks: makeHooks(c, r),
 	}
+	var err error
+	if plan.Inspect, err = projectOf(c, r); err != nil {
+		return supervisor.Plan{}, err
+	}
 	for _, p := range c.Processes {
 		process, err := makeProcess(c, r, p)
 		if err != nil {

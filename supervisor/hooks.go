@@ -19,14 +19,18 @@ func (c *change) hooked() bool { return slices.Contains([]Kind{Switch, Rollback,
 
 // beforeHooks runs the `before` hooks of a change that has them. From here on what the change has done is to be undone.
 func (c *change) beforeHooks() error {
-	h := &c.plan.Hooks
 	c.begun = true
-	if len(h.Before) == 0 || !c.hooked() || (c.kind == Rollback && !h.BeforeRollback) {
+	if !c.runsBefore() {
 		return nil
 	}
 	return c.step(stepBefore, func(ctx context.Context) (string, error) {
-		return c.hooks(ctx, h.Before, "", nil)
+		return c.hooks(ctx, c.plan.Hooks.Before, "", nil)
 	})
+}
+
+func (c *change) runsBefore() bool {
+	h := &c.plan.Hooks
+	return len(h.Before) > 0 && c.hooked() && (c.kind != Rollback || h.BeforeRollback)
 }
 
 // afterHooks runs the `after` hooks; one that fails undoes nothing.

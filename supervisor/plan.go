@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -20,6 +21,8 @@ type Plan struct {
 	Standby   time.Duration `json:"standby"`   // how long the old one is kept warm after that; 0 = not at all
 	Settle    time.Duration `json:"settle"`    // the limit of the wait after a cutover
 	Hooks     Hooks         `json:"hooks"`
+
+	Inspect json.RawMessage `json:"inspect,omitempty"` // what Options.Inspect needs to know; none = there is nothing to inspect
 }
 
 // Release names a directory of application code. The supervisor never looks inside.

@@ -31,7 +31,9 @@ type Request struct {
 	Instances map[string]int `json:"instances,omitempty"`
 	// Canary has a switch try the release on a part of the connections first; nil = not.
 	Canary *Canary `json:"canary,omitempty"`
-	Who    string  `json:"who"` // set by the control server from the peer's credentials, never by the client
+	// Force goes on although Options.Inspect has an objection.
+	Force bool   `json:"force,omitempty"`
+	Who   string `json:"who"` // set by the control server from the peer's credentials, never by the client
 }
 
 // BusyError refuses a change because another one is in progress (exit code 4).

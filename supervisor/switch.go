@@ -18,6 +18,7 @@ const (
 	beforeSteps   = "begin" // the name of what comes before the first one
 	stepAdopt     = "adopt"
 	stepResolve   = "resolve"
+	stepInspect   = "migrations"
 	stepBefore    = "before"
 	stepPreflight = "preflight"
 	stepBoot      = "boot"
@@ -70,6 +71,9 @@ func (c *change) turnOver() error {
 		return err
 	}
 	if err := c.mayTry(); err != nil {
+		return err
+	}
+	if err := c.inspect(); err != nil {
 		return err
 	}
 	if c.rolls() {

@@ -35,6 +35,7 @@ type Config struct {
 	Listen    []Listen
 	Processes []Process
 	Hooks     Hooks
+	Django    Django
 	Env       []string // of all processes and hooks: [env] over env_file
 	Warnings  []string
 }
@@ -45,6 +46,13 @@ type Hooks struct {
 
 	BeforeRollback bool // Before is for rollbacks too
 	Timeout        time.Duration
+}
+
+// Django is [django].
+type Django struct {
+	Check     bool // of the migrations, before a switch and a rollback
+	Manage    string
+	Databases []string
 }
 
 // User is who workers run as.

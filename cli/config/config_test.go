@@ -182,6 +182,7 @@ func TestAMinimalConfigHasTheDefaultsOfTheReference(t *testing.T) {
 		{"virtualenv", c.Virtualenv, true},
 		{"user", c.User, (*User)(nil)},
 		{"hooks.timeout", c.Hooks.Timeout, 10 * time.Minute},
+		{"django", c.Django, Django{Manage: "manage.py", Databases: []string{"default"}}},
 		{"warnings", len(c.Warnings), 0},
 		{"backlog", l.Backlog, 2048},
 		{"gate", l.Gate, ""},
@@ -268,6 +269,10 @@ on_abort = ["e f"]
 on_revert = "g"
 before_rollback = true
 timeout = "1s"
+[django]
+migrations = "check"
+manage = "src/manage.py"
+databases = ["default", "other"]
 [env]
 BOTH = "config"
 `)
@@ -325,6 +330,7 @@ BOTH = "config"
 		{"on_revert", c.Hooks.OnRevert, [][]string{{"g"}}},
 		{"before_rollback", c.Hooks.BeforeRollback, true},
 		{"hooks.timeout", c.Hooks.Timeout, time.Second},
+		{"django", c.Django, Django{Check: true, Manage: "src/manage.py", Databases: []string{"default", "other"}}},
 		{"env", c.Env, []string{"BOTH=config", "EMPTY=", "EXPORTED=1", "FROM_FILE=a b", "HASH=a#b"}},
 	} {
 		if !reflect.DeepEqual(tt.got, tt.want) {
@@ -374,7 +380,7 @@ func TestTheReferenceNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range []any{file{}, listenTable{}, processTable{}, healthTable{}, hooksTable{}} {
+	for _, table := range []any{file{}, listenTable{}, processTable{}, healthTable{}, hooksTable{}, djangoTable{}} {
 		for _, key := range tags(reflect.TypeOf(table)) {
 			if s := string(reference); !strings.Contains(s, "`"+key+"`") && !strings.Contains(s, "["+key) && !strings.Contains(s, "."+key+"]") {
 				t.Errorf("docs/config.md does not have the key %s of %T", key, table)

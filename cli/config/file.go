@@ -20,6 +20,7 @@ type file struct {
 	Listen  map[string]listenTable  `toml:"listen"`
 	Process map[string]processTable `toml:"process"`
 	Hooks   hooksTable              `toml:"hooks"`
+	Django  djangoTable             `toml:"django"`
 	Env     map[string]string       `toml:"env"`
 }
 
@@ -75,4 +76,10 @@ type hooksTable struct {
 	OnRevert       any       `toml:"on_revert"`
 	BeforeRollback bool      `toml:"before_rollback"`
 	Timeout        *duration `toml:"timeout"`
+}
+
+type djangoTable struct {
+	Migrations string   `toml:"migrations"`
+	Manage     string   `toml:"manage"`
+	Databases  []string `toml:"databases"`
 }

@@ -84,6 +84,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.listeners()
 	l.processes()
 	l.hooks()
+	l.django()
 	l.c.Env = l.environment()
 	if len(l.list) > 0 {
 		return nil, l.err()

@@ -47,12 +47,13 @@ const (
 
 // Behaviour is what a release does besides serving.
 type Behaviour struct {
-	ImportSeconds    float64 `json:"import_seconds,omitempty"`     // the import waits
-	ImportCPUSeconds float64 `json:"import_cpu_seconds,omitempty"` // the import computes
-	Fault            Fault   `json:"fault,omitempty"`
-	Instance         string  `json:"instance,omitempty"` // only this one has the fault; "" = all
-	Seconds          float64 `json:"seconds,omitempty"`  // of the faults that take time
-	Marker           string  `json:"marker,omitempty"`   // DiesAfterCutover: a file; once it is there the release exits when it is started
+	ImportSeconds    float64     `json:"import_seconds,omitempty"`     // the import waits
+	ImportCPUSeconds float64     `json:"import_cpu_seconds,omitempty"` // the import computes
+	Fault            Fault       `json:"fault,omitempty"`
+	Instance         string      `json:"instance,omitempty"`   // only this one has the fault; "" = all
+	Seconds          float64     `json:"seconds,omitempty"`    // of the faults that take time
+	Marker           string      `json:"marker,omitempty"`     // DiesAfterCutover: a file; once it is there the release exits when it is started
+	Migrations       []Migration `json:"migrations,omitempty"` // of the app catalogue, which it has only with some
 }
 
 // Builder makes releases from the packages in Cache, the directory that scripts/deps prints.
@@ -71,6 +72,9 @@ func (b Builder) release(dir string, be Behaviour) error {
 		return err
 	}
 	if err := copyProject(dir); err != nil {
+		return err
+	}
+	if err := catalogue(dir, be.Migrations); err != nil {
 		return err
 	}
 	behaviour, err := json.MarshalIndent(be, "", "  ")

@@ -52,12 +52,14 @@ func scenarios() []scenario {
 	shared.Listen = `gate = "shared"`
 	rolling := everyStep()
 	rolling.Web = "strategy = \"rolling\"\ninstances = 2"
+	inspected := everyStep()
+	inspected.More = strings.Replace(inspected.More, `before = ["true"]`, `before = ["true migrate"]`, 1) + checked
 	held := everyStep()
 	held.Web = `strategy = "hold"`
 	return []scenario{
 		{name: "switch", opt: everyStep(), act: switchTo("r2")},
 		{name: "switch on a shared listener", opt: shared, act: switchTo("r2")},
-		{name: "switch that is refused", opt: everyStep(), act: switchTo("broken")},
+		{name: "switch that is refused", opt: inspected, act: switchTo("broken")},
 		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack},
 		{name: "switch that is held", opt: held, act: switchTo("r2"), held: true},
 		{name: "switch that is held and refused", opt: held, act: switchTo("broken"), held: true},

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 SECRET_KEY = "only for tests"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
@@ -5,7 +8,19 @@ ROOT_URLCONF = "shop.urls"
 WSGI_APPLICATION = "shop.wsgi.application"
 USE_TZ = True
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+if Path(__file__).parent.with_name("catalogue").exists():
+    INSTALLED_APPS.append("catalogue")
+
+
+def database(text):
+    """sqlite:PATH, or postgresql:DIRECTORY of the server's socket."""
+    kind, _, where = text.partition(":")
+    if kind == "postgresql":
+        return {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "shop", "HOST": where}
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": where}
+
+
+DATABASES = {"default": database(os.environ.get("SHOP_DATABASE", "sqlite::memory:"))}
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 << 20
 MIDDLEWARE = [
     "shop.release.Signature",

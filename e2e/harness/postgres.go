@@ -1,0 +1,105 @@
+package harness
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Postgres is a PostgreSQL server of one test, which nobody reaches but by its socket.
+type Postgres struct {
+	t      T
+	cmd    *exec.Cmd
+	dir    string
+	log    syncBuffer
+	exited chan struct{}
+}
+
+// StartPostgres makes a cluster, starts its server and waits until that takes connections. It refuses to be root's, so it runs
+// as the user of Debian's package then.
+func StartPostgres(t T, run *Run) *Postgres {
+	t.Helper()
+	p := &Postgres{t: t, dir: filepath.Join(run.Dir, fmt.Sprintf("pg%d", run.apps.Add(1))), exited: make(chan struct{})}
+	p.must(os.Mkdir(p.dir, 0o755))
+	attr := &syscall.SysProcAttr{}
+	if os.Geteuid() == 0 {
+		u, err := user.Lookup("postgres")
+		p.must(err)
+		uid, err := strconv.Atoi(u.Uid)
+		p.must(err)
+		gid, err := strconv.Atoi(u.Gid)
+		p.must(err)
+		p.must(os.Chown(p.dir, uid, gid))
+		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	}
+	command := func(name string, args ...string) *exec.Cmd {
+		binaries, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+		p.must(err)
+		if len(binaries) == 0 {
+			t.Fatalf("there is no %s of PostgreSQL: scripts/deps installs it", name)
+		}
+		cmd := exec.Command(binaries[len(binaries)-1], args...)
+		cmd.Dir, cmd.Env, cmd.SysProcAttr = p.dir, []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"}, attr
+		return cmd
+	}
+	if out, err := command("initdb", "--no-sync", "--auth=trust", "--username=shop", "--pgdata=data").CombinedOutput(); err != nil {
+		t.Fatalf("initdb: %v\n%s", err, out)
+	}
+	p.cmd = command("postgres", "-D", "data", "-F", "-k", p.dir, "-c", "listen_addresses=")
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.must(p.cmd.Start())
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	t.Cleanup(p.Stop)
+	p.await("ready to accept connections")
+	return p
+}
+
+// Socket is the directory of its socket.
+func (p *Postgres) Socket() string { return p.dir }
+
+// Stop ends it, and all connections to it.
+func (p *Postgres) Stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGINT) // a fast shutdown
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+		p.t.Errorf("PostgreSQL did not end:\n%s", p.log.String())
+	}
+}
+
+func (p *Postgres) await(text string) {
+	p.t.Helper()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		grown := p.log.grown()
+		if bytes.Contains([]byte(p.log.String()), []byte(text)) {
+			return
+		}
+		select {
+		case <-grown:
+		case <-p.exited:
+			p.t.Fatalf("PostgreSQL ended:\n%s", p.log.String())
+		case <-late.C:
+			p.t.Fatalf("PostgreSQL did not say %q:\n%s", text, p.log.String())
+		}
+	}
+}
+
+func (p *Postgres) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatalf("start PostgreSQL: %v", err)
+	}
+}

@@ -1,0 +1,29 @@
+package supervisor
+
+import "context"
+
+// Inspection is what Options.Inspect is to look at.
+type Inspection struct {
+	Kind   Kind
+	Plan   Plan
+	Before bool  // the plan's `before` hooks will run
+	Live   *Plan // nil when no release is live
+	Force  bool  // objections are to be told, and not to stop it
+}
+
+// inspect has the plan looked at, also that of a generation that is still warm. A change that goes back by itself, because it has
+// failed, is not inspected: that must always work.
+func (c *change) inspect() error {
+	if c.s.opt.Inspect == nil || len(c.plan.Inspect) == 0 || (c.kind != Switch && c.kind != Rollback) {
+		return nil
+	}
+	i := Inspection{Kind: c.kind, Plan: c.plan, Before: c.runsBefore(), Force: c.req.Force}
+	if c.from != nil {
+		i.Live = &c.from.plan
+	}
+	return c.step(stepInspect, func(ctx context.Context) (string, error) {
+		t := newTranscript(stepInspect, c.emit)
+		defer func() { c.output = t.end() }()
+		return c.s.opt.Inspect(ctx, i, t.add)
+	})
+}
