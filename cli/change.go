@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -152,7 +153,7 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 	case out.Result == supervisor.Reverted:
 		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was taken back"), out.Error, stays(out, "is live again"))
 	default:
-		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error, stays(out, "is still live, untouched"))
+		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error, stays(out, untouched(out)))
 	}
 	if len(out.Log) > 0 {
 		whose := "worker"
@@ -169,6 +170,14 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 	}
 }
 
+// untouched says how the live release has come through a change that was refused.
+func untouched(out *supervisor.Outcome) string {
+	if slices.ContainsFunc(out.Steps, func(s supervisor.Step) bool { return s.Name == "come back" }) {
+		return "is still live, and serves with all its workers again"
+	}
+	return "is still live, untouched"
+}
+
 func stays(out *supervisor.Outcome, how string) string {
 	if out.Previous == "" {
 		return "no release is live"
@@ -178,7 +187,7 @@ func stays(out *supervisor.Outcome, how string) string {
 
 func cutoverText(out *supervisor.Outcome) string {
 	for _, s := range out.Steps {
-		if s.Name == "cutover" {
+		if s.Name == "cutover" && strings.HasSuffix(s.Detail, " ms") {
 			return ", cutover " + s.Detail
 		}
 	}

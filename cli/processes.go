@@ -126,7 +126,7 @@ func inPlace(kind string) bool {
 func (c *command) tellInPlace(app string, out *supervisor.Outcome) {
 	p := paletteFor(c.stdout)
 	done := map[supervisor.Kind]string{
-		supervisor.Restart: "restarted", supervisor.Scale: "scaled", supervisor.Pause: "paused", supervisor.Resume: "runs again",
+		supervisor.Restart: "restarted", supervisor.Scale: "scaled", supervisor.Pause: "paused", supervisor.Resume: "resumed",
 	}[supervisor.Kind(out.Kind)]
 	detail := ""
 	if len(out.Steps) > 0 && out.Steps[0].Name == out.Kind {
@@ -140,7 +140,7 @@ func (c *command) tellInPlace(app string, out *supervisor.Outcome) {
 	case detail == "":
 		fmt.Fprintf(c.stdout, "%s: %s in %s\n", app, p.green(done), seconds(out.Seconds))
 	default:
-		fmt.Fprintf(c.stdout, "%s: %s %s in %s\n", app, detail, p.green(done), seconds(out.Seconds))
+		fmt.Fprintf(c.stdout, "%s: %s %s in %s\n", app, p.green(done), detail, seconds(out.Seconds))
 	}
 }
 

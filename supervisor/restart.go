@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // restartsListener tells whether all of a process with listeners is to be restarted. That is done like a switch, with a generation of
@@ -57,5 +58,9 @@ func (c *change) restartInPlace(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	return fmt.Sprintf("%d workers", len(all)), nil
+	names := make([]string, len(all))
+	for i, in := range all {
+		names[i] = in.String()
+	}
+	return strings.Join(names, ", "), nil
 }

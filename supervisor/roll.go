@@ -293,6 +293,14 @@ func (c *change) rollTo(back, failed *generation) (string, error) {
 	if err := c.stopAll(ctx, func() []*instance { return broken }); err != nil {
 		return "", err
 	}
+	// Nobody will ever accept what is queued there: our own probes, if it has not proved itself.
+	if err := c.s.do(func() {
+		for _, in := range broken {
+			c.s.closeOwn(in)
+		}
+	}); err != nil {
+		return "", err
+	}
 	for _, b := range slices.Backward(c.batches(failed, back)) {
 		if err := c.serveBatch(ctx, b.in); err != nil {
 			return "", err
