@@ -236,7 +236,7 @@ func (c *change) check(ctx context.Context, share int, t *transcript) error {
 	defer cancel()
 	t.add("$ " + strings.Join(argv, " "))
 	tail := worker.NewTail(tailLines)
-	err := c.s.os.run(timed, worker.Command{Args: argv, Env: c.checkEnv(share), Dir: h.Dir, User: h.User, Mark: c.s.mark()}, func(line string) {
+	err := c.command(timed, argv, c.checkEnv(share), func(line string) {
 		tail.Add([]byte(line))
 		t.add(line)
 	})

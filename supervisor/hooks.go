@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"go.uber.org/zap"
+
+	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
 )
 
@@ -103,11 +106,11 @@ func (c *change) hookEnv(result Result, cause error) []string {
 }
 
 func (c *change) hook(ctx context.Context, argv, env []string, t *transcript) error {
-	h := &c.plan.Hooks
-	ctx, cancel := context.WithTimeoutCause(ctx, h.Timeout, fmt.Errorf("not finished within %s", h.Timeout))
+	limit := c.plan.Hooks.Timeout
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not finished within %s", limit))
 	defer cancel()
 	tail := worker.NewTail(tailLines)
-	err := c.s.os.run(ctx, worker.Command{Args: argv, Env: env, Dir: h.Dir, User: h.User, Mark: c.s.mark()}, func(line string) {
+	err := c.command(ctx, argv, env, func(line string) {
 		tail.Add([]byte(line))
 		t.add(line)
 	})
@@ -121,6 +124,21 @@ func (c *change) hook(ctx context.Context, argv, env []string, t *transcript) er
 		return fmt.Errorf("hook %q: %w", strings.Join(argv, " "), err)
 	}
 	return &failure{reason: fmt.Sprintf("hook %q: %v", strings.Join(argv, " "), err), log: tail.Lines()}
+}
+
+// command runs a command in the new release. Where there are control groups it has one of its own, which belongs to no
+// generation: nothing that it leaves behind can hide, from the next daemon neither.
+func (c *change) command(ctx context.Context, argv, env []string, line func(string)) error {
+	h := &c.plan.Hooks
+	group, err := c.s.opt.Cgroups.Make(0, "hook.0", cgroup.Limits{})
+	if err != nil {
+		c.s.log.Error("control group", zap.Strings("command", argv), zap.Error(err))
+	}
+	err = c.s.os.run(ctx, worker.Command{Args: argv, Env: env, Dir: h.Dir, User: h.User, Mark: c.s.mark(), Cgroup: group}, line)
+	if gone := c.s.opt.Cgroups.Remove(group); gone != nil {
+		c.s.log.Error("what a command left behind", zap.Strings("command", argv), zap.Error(gone))
+	}
+	return err
 }
 
 func (c *change) stepNow() (name string) {

@@ -82,6 +82,22 @@ func TestNothingThatAWorkerHasStartedOutlivesItsDrainLimit(t *testing.T) {
 	}
 }
 
+func TestNothingThatAHookHasStartedOutlivesIt(t *testing.T) {
+	s := newSite(t, Options{}, "r1", "r2")
+	must(t, os.WriteFile(filepath.Join(s.dir, "srv", "odd.py"), []byte(strings.ReplaceAll(escapes["daemon"], "while True: time.sleep(1000)", "")), 0o644))
+	s.Start(t, "r1")
+	s.Edit(t, "[process.web.health]", "[hooks]\nbefore = [\"python /srv/shop/odd.py\"]\n[process.web.health]")
+	s.Superctl("switch", "r2").Want(0)
+	if left := s.escaped(); left != "" {
+		t.Errorf("left over:\n%s", left)
+	}
+	if groups := s.groups(); slices.Contains(groups, "g0") {
+		t.Errorf("control groups %q", groups)
+	}
+	s.Run("systemctl", "stop", unit).Want(0)
+	s.nothingLeft(t)
+}
+
 // Not the fork bomb: without a control group nobody can kill what forks and exits faster than /proc can be read.
 func TestWithoutDelegationNothingThatAWorkerHasStartedOutlivesTheDaemon(t *testing.T) {
 	for _, name := range []string{"ignores SIGTERM", "daemon"} {

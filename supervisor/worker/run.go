@@ -18,6 +18,8 @@ type Command struct {
 	Dir  string
 	User *Credential
 	Mark string // of the supervisor; see EndMarked
+
+	Cgroup string // directory of the control group to be in, made already; "" = the daemon's own
 }
 
 // grace is how long a command and what it has started have to end, from SIGTERM to SIGKILL; lastWords is how long its output is read
@@ -50,7 +52,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 		return errors.Join(err, unix.Close(pipe[0]), unix.Close(pipe[1]))
 	}
 	defer reader.Close() //nolint:errcheck // for reading only
-	o := order{Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Dir: c.Dir, User: c.User}
+	o := order{Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Dir: c.Dir, User: c.User, Cgroup: c.Cgroup}
 	w, err := o.start(pipe[1], nil, tag)
 	_ = unix.Close(pipe[1])
 	if err != nil {
