@@ -210,14 +210,8 @@ func (s *Supervisor) occupy(c *change) error {
 		s.retire(g)
 		return err
 	}
-	c.to, c.committed = g, true
-	s.release = &c.plan.Release
-	if c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
-		s.previous = c.was.release
-	}
-	if err := s.save(); err != nil {
-		c.warnings = append(c.warnings, "the cutover is not durable: "+err.Error())
-	}
+	c.to = g
+	s.commit(c)
 	return nil
 }
 

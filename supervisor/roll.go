@@ -244,22 +244,15 @@ func (s *Supervisor) rolled(c *change) error {
 	if err := c.to.failed(); err != nil {
 		return err
 	}
-	c.committed = true
 	s.transit(c.from, superseded)
 	c.carry(c.from, c.to)
 	s.transit(c.to, cutOver)
-	s.live, s.rolling = c.to, nil
+	s.rolling = nil
 	c.from.held = true
 	if !c.apart() {
 		clear(c.from.staged) // its queue is the new one's now
 	}
-	s.release = &c.plan.Release
-	if c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
-		s.previous = c.was.release
-	}
-	if err := s.save(); err != nil {
-		c.warnings = append(c.warnings, "the cutover is not durable: "+err.Error())
-	}
+	s.commit(c)
 	return nil
 }
 

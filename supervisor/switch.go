@@ -311,7 +311,6 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 		return 0, err
 	}
 	took := time.Since(began)
-	c.committed = true
 	c.to.canary = nil
 	if c.from != nil {
 		s.transit(c.from, superseded)
@@ -323,6 +322,13 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 		}
 	}
 	s.transit(c.to, cutOver)
+	s.commit(c)
+	return took, nil
+}
+
+// commit makes the generation that a change goes to the live one, for good: from here on only a revert undoes the change.
+func (s *Supervisor) commit(c *change) {
+	c.committed = true
 	s.live = c.to
 	s.release = &c.plan.Release
 	if c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
@@ -331,7 +337,6 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 	if err := s.save(); err != nil {
 		c.warnings = append(c.warnings, "the cutover is not durable: "+err.Error())
 	}
-	return took, nil
 }
 
 // carry hands the instances of processes that a restart does not touch from one generation to the other, which has none.
