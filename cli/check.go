@@ -47,8 +47,8 @@ func (c *command) checkCommand() *cli.Command {
 	return &cli.Command{
 		Name: "check", Usage: "look for errors in the config, the releases and the sockets, or try a release", UsageText: "superctl check [RELEASE]",
 		Description: `Without RELEASE: reads the config and looks at the releases and the addresses as a daemon would at its
-start, without binding anything. With RELEASE: boots it on a private socket, asks for its health, and stops it again.
-Nothing that runs is touched.
+start, without binding anything. With RELEASE: boots it on a private socket, asks for its health, and stops it again;
+with [django] its migrations are compared with the database's first. Nothing that runs is touched.
 
    superctl check
    superctl check 2026-11-23-1`,

@@ -362,3 +362,31 @@ func TestTheNextDaemonRunsTheHooksOfAChangeThatItFinishes(t *testing.T) {
 		})
 	}
 }
+
+func TestEachStrategyHasTheHooksOfItsOutcome(t *testing.T) {
+	for _, strategy := range []Strategy{Overlap, Rolling, Hold} {
+		t.Run(string(strategy), func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				h := newHooked(w)
+				inner := w.plan
+				w.plan = func(p Plan) Plan {
+					p = inner(p)
+					p.Processes[0].Strategy, p.Processes[0].Hold, p.Processes[0].Instances, p.Processes[0].Surge = strategy, 10*time.Second, 2, 1
+					return p
+				}
+				s, stop := w.supervisor(t.TempDir())
+				defer stop()
+				switchTo(t, s, "r1")
+				h.took()
+				want(t, s, switchTo(t, s, "broken"), Aborted, "r1")
+				h.wants(t, "before in /r/broken", "on_abort in /r/broken")
+				h.fail = "before"
+				want(t, s, switchTo(t, s, "r2"), Aborted, "r1")
+				h.wants(t, "before in /r/r2", "on_abort in /r/r2")
+				h.fail = ""
+				want(t, s, switchTo(t, s, "r2"), Done, "r2")
+				h.wants(t, "before in /r/r2", "after in /r/r2")
+			})
+		})
+	}
+}

@@ -77,17 +77,19 @@ func killAll(condemned func(all []stat) []stat) error {
 	}
 }
 
-// signalFamily signals once what there is of a worker's processes; who has gone meanwhile has missed nothing.
-func signalFamily(pid int, tag string, sig syscall.Signal) {
+// signalFamily signals once what there is of a worker's processes, and returns what tells when they have ended. Who has gone
+// meanwhile has missed nothing.
+func signalFamily(pid int, tag string, sig syscall.Signal) (fds []unix.PollFd) {
 	list, err := family(pid, tag)
 	if err != nil {
-		return // they are killed a moment later
+		return nil // they are killed a moment later
 	}
 	for _, s := range list {
 		if fd, err := signalOne(s, sig); err == nil {
-			_ = unix.Close(fd)
+			fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 		}
 	}
+	return fds
 }
 
 // signalOne signals a process that was seen a moment ago, through a pidfd that is known to be that process's: between the look

@@ -26,7 +26,7 @@ type Command struct {
 // when somebody keeps it open after that.
 const (
 	grace     = 5 * time.Second
-	lastWords = 5 * time.Second
+	lastWords = 2 * time.Second
 )
 
 // Run runs a command to its end, and hands on each line that it writes. When ctx ends, all that it has started is asked to
@@ -92,13 +92,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 
 // askToEnd sends SIGTERM to all that the command has started, as Ctrl-C in a shell would, and gives it time to undo what it is at.
 func (w *Worker) askToEnd() {
-	signalFamily(w.pid, w.tag, unix.SIGTERM)
-	late := time.NewTimer(grace)
-	defer late.Stop()
-	select {
-	case <-w.Done():
-	case <-late.C:
-	}
+	await(signalFamily(w.pid, w.tag, unix.SIGTERM), time.Now().Add(grace))
 }
 
 type writerFunc func([]byte)

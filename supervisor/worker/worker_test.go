@@ -297,14 +297,22 @@ func gone(pid int) bool {
 }
 
 func TestAHookIsAskedToEndBeforeItIsKilled(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	var lines []string
-	err := Run(ctx, Command{Args: []string{"sh", "-c", "trap 'echo undone; exit 3' TERM; sleep 1000 & echo begun; wait"}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/"}, func(l string) {
-		lines = append(lines, l)
-		cancel(errors.New("no more"))
-	})
-	if err == nil || err.Error() != "no more" || !slices.Equal(lines, []string{"begun", "undone"}) {
-		t.Errorf("%v, %q", err, lines)
+	const program = `trap 'echo undone; exit 3' TERM; sleep 1000 & echo begun; wait`
+	for name, script := range map[string]string{
+		"itself":                            program,
+		"a child that takes longer than it": `sh -c "trap '/bin/sleep 0.3; echo undone; exit' TERM; sleep 1000 & echo begun; wait" & wait`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var lines []string
+			err := Run(ctx, Command{Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/"}, func(l string) {
+				lines = append(lines, l)
+				cancel(errors.New("no more"))
+			})
+			if err == nil || err.Error() != "no more" || !slices.Equal(lines, []string{"begun", "undone"}) {
+				t.Errorf("%v, %q", err, lines)
+			}
+		})
 	}
 }
 
