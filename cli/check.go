@@ -175,6 +175,11 @@ func (c *command) tryRelease(conf *config.Config, word string) (err error) {
 			plan.Probation, plan.Standby = 0, 0
 			plan.Hooks.Before, plan.Hooks.After, plan.Hooks.OnAbort, plan.Hooks.OnRevert = nil, nil, nil, nil
 			plan.Processes = slices.DeleteFunc(plan.Processes, func(p supervisor.Process) bool { return len(p.Listen) == 0 })
+			for i := range plan.Processes {
+				if plan.Processes[i].Strategy == supervisor.Rolling {
+					plan.Processes[i].Instances = 1 // there may be no room for all beside the live ones
+				}
+			}
 			return plan, err
 		},
 		Inspect: func(ctx context.Context, i supervisor.Inspection, line func(string)) (string, error) {
