@@ -107,7 +107,7 @@ func (c *command) app() *cli.App {
 	commands := []*cli.Command{
 		c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
 		c.scaleCommand(), c.pauseCommand(), c.resumeCommand(),
-		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
+		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.execCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
 	}
 	for _, one := range commands {
 		one.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
@@ -175,6 +175,9 @@ func reorder(args []string, app *cli.App) []string {
 		switch {
 		case arg == "--":
 			words = append(words, rest[i:]...)
+			i = len(rest)
+		case cmd != nil && cmd.Name == "exec" && !strings.HasPrefix(arg, "-"):
+			words = append(words, rest[i:]...) // options of another program
 			i = len(rest)
 		case !strings.HasPrefix(arg, "-") || arg == "-":
 			if cmd == nil && len(words) == 0 {

@@ -77,6 +77,7 @@ type Process struct {
 	Name         string
 	Command      []string
 	Listen       []string
+	After        []string // of a process without listeners: those that are ready before it starts
 	Instances    int
 	Strategy     supervisor.Strategy
 	Hold         time.Duration // of strategy hold

@@ -280,6 +280,7 @@ func (l *loader) processes() {
 		l.c.Processes = append(l.c.Processes, p)
 	}
 	l.together()
+	l.c.Processes = l.ordered(l.c.Processes)
 	for _, li := range l.c.Listen {
 		if taken[li.Name] == "" {
 			l.c.Warnings = append(l.c.Warnings, fmt.Sprintf("listener %q is not used: no process has it in its listen", li.Name))
@@ -310,7 +311,7 @@ func (l *loader) process(name string, t processTable) Process {
 	if !itemName.MatchString(name) {
 		l.at(key, "process %q: use letters, digits, - and _, at most 32", name)
 	}
-	p := Process{Name: name, Listen: t.Listen, Notify: t.Notify, Server: t.Server}
+	p := Process{Name: name, Listen: t.Listen, After: t.After, Notify: t.Notify, Server: t.Server}
 	p.Command = l.command(key, t.Command)
 	for _, li := range t.Listen {
 		if _, ok := l.f.Listen[li]; !ok {

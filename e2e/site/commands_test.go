@@ -293,3 +293,23 @@ func TestMoreAndFewerWorkersComeAndGoWithoutALoss(t *testing.T) {
 		})
 	}
 }
+
+func TestACommandRunsInTheLiveReleaseWithItsExitCode(t *testing.T) {
+	a := harness.New(t, run, harness.Options{Env: "GREETING = \"hello\""})
+	a.Releases("r1", "r2")
+	a.Command("exec", "pwd").Want(3).Says("the daemon cannot be reached", "--release names one")
+	d := a.Start("")
+	a.Command("exec", "pwd").Want(1).Says("no release is live")
+	a.Command("switch", "r1").Want(0)
+	a.Command("exec", "python", "manage.py", "check", "--fail-level", "WARNING").Want(0).Says("no issues")
+	a.Command("exec", "--", "sh", "-c", "echo $GREETING from $SUPERCTL_RELEASE in $PWD; exit 7").Want(7).Says("hello from r1 in " + a.Path("releases", "r1"))
+	a.Command("exec", "--release", "r2", "sh", "-c", "echo $SUPERCTL_RELEASE").Want(0).Says("r2")
+	a.Command("exec", "frobnicate").Want(1).Says("exec in r1: ", "frobnicate")
+	d.Stop()
+	a.Command("exec", "printenv", "VIRTUAL_ENV").Want(0).Says(a.Path("releases", "r1", "venv"))
+	if os.Geteuid() == 0 {
+		a.Options.Top = "user = \"nobody\""
+		a.WriteConfig()
+		a.Command("exec", "id", "-un").Want(0).Says("nobody")
+	}
+}

@@ -1,0 +1,27 @@
+package worker
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// Exec replaces this process by a command, in the environment, the directory and as the user that a worker would have. The terminal,
+// the signals and the exit code are the command's own. It returns only when it fails.
+func Exec(c Command) error {
+	if len(c.Args) == 0 {
+		return errors.New("the command is empty")
+	}
+	path, err := LookPath(c.Args[0], c.Env, c.Dir)
+	if err != nil {
+		return err
+	}
+	o := order{User: c.User}
+	if err := o.changeUser(); err != nil {
+		return err
+	}
+	if err := os.Chdir(c.Dir); err != nil {
+		return err
+	}
+	return explainExec(path, syscall.Exec(path, c.Args, c.Env)) //nolint:gosec // to run what the user asks for is what it is for
+}
