@@ -119,7 +119,7 @@ func copyProject(dir string) error {
 }
 
 // servers are the programs that a release has of its own.
-func servers() []string { return []string{"gunicorn", "uvicorn", "django-admin"} }
+func servers() []string { return []string{"gunicorn", "uvicorn", "django-admin", "celery"} }
 
 func (b Builder) virtualenv(venv string, be Behaviour) error {
 	base, err := filepath.EvalSymlinks(filepath.Join(b.Cache, "bin", "python3"))

@@ -40,6 +40,7 @@ type App struct {
 	Options Options
 	Daemon  *Daemon // the newest one
 	nginx   *nginx
+	redis   *Redis
 }
 
 // settings are the config's defaults in tests: quick, where an operator wants to be careful. A later key of the same name
@@ -236,6 +237,9 @@ func (a *App) end() {
 	}
 	if a.nginx != nil {
 		a.nginx.stop()
+	}
+	if a.redis != nil {
+		a.redis.stop()
 	}
 	if a.T.Failed() && a.Daemon != nil {
 		a.T.Logf("the daemons of %s said:\n%s", a.Name, a.outputs())

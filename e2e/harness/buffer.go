@@ -2,7 +2,9 @@ package harness
 
 import (
 	"bytes"
+	"strings"
 	"sync"
+	"time"
 )
 
 // syncBuffer is what a process writes while others look at it.
@@ -38,4 +40,23 @@ func (b *syncBuffer) grown() <-chan struct{} {
 		b.more = make(chan struct{})
 	}
 	return b.more
+}
+
+// await waits until the process has written text. It says whether it did, before it ended and in time.
+func (b *syncBuffer) await(text string, exited <-chan struct{}) bool {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		grown := b.grown()
+		if strings.Contains(b.String(), text) {
+			return true
+		}
+		select {
+		case <-grown:
+		case <-exited:
+			return false
+		case <-late.C:
+			return false
+		}
+	}
 }

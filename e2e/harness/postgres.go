@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,7 +58,9 @@ func StartPostgres(t T, run *Run) *Postgres {
 		close(p.exited)
 	}()
 	t.Cleanup(p.Stop)
-	p.await("ready to accept connections")
+	if !p.log.await("ready to accept connections", p.exited) {
+		t.Fatalf("PostgreSQL does not take connections:\n%s", p.log.String())
+	}
 	return p
 }
 
@@ -75,25 +76,6 @@ func (p *Postgres) Stop() {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
 		p.t.Errorf("PostgreSQL did not end:\n%s", p.log.String())
-	}
-}
-
-func (p *Postgres) await(text string) {
-	p.t.Helper()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for {
-		grown := p.log.grown()
-		if bytes.Contains([]byte(p.log.String()), []byte(text)) {
-			return
-		}
-		select {
-		case <-grown:
-		case <-p.exited:
-			p.t.Fatalf("PostgreSQL ended:\n%s", p.log.String())
-		case <-late.C:
-			p.t.Fatalf("PostgreSQL did not say %q:\n%s", text, p.log.String())
-		}
 	}
 }
 
