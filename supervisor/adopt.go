@@ -92,7 +92,26 @@ func (s *Supervisor) endUnproved(*state) error {
 			s.retire(g)
 		}
 	}
+	s.closeUnused()
 	return s.clearOutputs()
+}
+
+// closeUnused gives up the listeners of generations of which nothing has survived: nobody would ever accept from them.
+func (s *Supervisor) closeUnused() {
+	if s.live == nil {
+		return // the next generation may need what was handed in
+	}
+	for name, gate := range s.gates {
+		for _, m := range gate.Members() {
+			used := func(g *generation) bool { return slices.Contains(g.numbers()[name], m.Gen) }
+			if m.Gen == 0 || m.Gen == gate.Live() || slices.ContainsFunc(slices.Collect(maps.Values(s.generations)), used) {
+				continue
+			}
+			if err := gate.Close(m.Gen); err != nil {
+				s.log.Warn("close a listener of an earlier daemon", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
+			}
+		}
+	}
 }
 
 // knows tells whether a process with that tag is a worker's that was adopted.
