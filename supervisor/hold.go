@@ -290,10 +290,12 @@ func (c *change) serveAgain(g *generation) (string, error) {
 	if err := c.s.do(func() { c.s.wantListening(g) }); err != nil {
 		return "", err
 	}
-	if err := c.serves(ctx, g); err != nil {
+	err := c.serves(ctx, g)
+	if errors.Is(err, ErrStopping) {
 		return "", err
 	}
-	if _, err := c.moveBackground(ctx, nil, g); err != nil {
+	_, failed := c.serveBackground(ctx, g)
+	if err := errors.Join(err, failed); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s (generation %d) serves", g.plan.Release.Name, g.id), nil

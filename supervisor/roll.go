@@ -348,13 +348,11 @@ func (c *change) turnBackRolled() (string, error) {
 	}); stopped != nil {
 		return "", stopped
 	}
+	if c.kind != Restart {
+		err = errors.Join(err, c.backgroundAgain(ctx, back))
+	}
 	if err != nil {
 		return "", err
-	}
-	if c.kind != Restart {
-		if _, err := c.moveBackground(ctx, nil, back); err != nil {
-			return "", fmt.Errorf("start the background processes of %s again: %w", back.plan.Release.Name, err)
-		}
 	}
 	return fmt.Sprintf("%s (generation %d) is live again", back.plan.Release.Name, back.id), nil
 }

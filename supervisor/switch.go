@@ -394,20 +394,19 @@ func (c *change) background(g *generation) bool {
 	return c.kind != Restart && slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })
 }
 
-// startBackground starts the processes without listeners, in the order of the plan.
+// startBackground starts the processes without listeners, in the order of the plan. When a daemon starts there may be nothing
+// to go back to.
 func (c *change) startBackground(ctx context.Context) (string, error) {
+	if c.from == nil && c.req.Kind == start {
+		return c.serveBackground(ctx, c.to)
+	}
 	return c.moveBackground(ctx, c.from, c.to)
 }
 
-// moveBackground starts the processes of to that have no listeners. Those with the strategy `single` wait until their
-// namesakes of from are gone.
+// moveBackground starts the processes of to that have no listeners, until one fails.
 func (c *change) moveBackground(ctx context.Context, from, to *generation) (string, error) {
 	var moved []string
-	for i := range to.plan.Processes {
-		p := &to.plan.Processes[i]
-		if len(p.Listen) > 0 || c.s.isPaused(p.Name) {
-			continue
-		}
+	for _, p := range c.unpaused(to) {
 		if err := c.moveProcess(ctx, p, from, to); err != nil {
 			return "", err
 		}
@@ -416,15 +415,38 @@ func (c *change) moveBackground(ctx context.Context, from, to *generation) (stri
 	return strings.Join(moved, ", "), nil
 }
 
+// serveBackground starts the processes of a live generation that have no listeners. One that fails keeps no other from running,
+// and is started again until it works.
+func (c *change) serveBackground(ctx context.Context, g *generation) (string, error) {
+	var moved []string
+	var failed error
+	for _, p := range c.unpaused(g) {
+		err := c.moveProcess(ctx, p, nil, g)
+		switch {
+		case errors.Is(err, ErrStopping):
+			return "", err
+		case err != nil:
+			failed = errors.Join(failed, err)
+		default:
+			moved = append(moved, p.Name)
+		}
+	}
+	return strings.Join(moved, ", "), failed
+}
+
+// unpaused are the processes of g that have no listeners and are to run.
+func (c *change) unpaused(g *generation) (list []*Process) {
+	for i := range g.plan.Processes {
+		if p := &g.plan.Processes[i]; len(p.Listen) == 0 && !c.s.isPaused(p.Name) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
 // moveProcess starts one process of to that has no listeners, as its strategy says.
 func (c *change) moveProcess(ctx context.Context, p *Process, from, to *generation) error {
-	switch {
-	case from == nil:
-	case p.Strategy == Single:
-		if err := c.stopAll(ctx, func() []*instance { return from.of(p.Name) }); err != nil {
-			return err
-		}
-	case p.Strategy == Rolling:
+	if from != nil && p.Strategy == Rolling {
 		return c.rollProcess(ctx, p, from, to)
 	}
 	return c.startAll(ctx, func() []*instance { return to.of(p.Name) })
@@ -444,8 +466,28 @@ func (c *change) stopAll(ctx context.Context, list func() []*instance) error {
 	})
 }
 
-// startAll starts instances and waits until all are ready; one that dies before is an error.
+// namesakes are the instances of other generations that must not run beside those of the list. An earlier generation than the
+// one before may have some too, which have not finished yet.
+func (s *Supervisor) namesakes(list []*instance) (others []*instance) {
+	for _, in := range list {
+		if in.proc.Strategy != Single {
+			continue
+		}
+		for _, g := range s.generations {
+			if g != in.gen {
+				others = append(others, g.of(in.proc.Name)...)
+			}
+		}
+	}
+	return others
+}
+
+// startAll starts instances and waits until all are ready; one that dies before is an error. Those with the strategy `single`
+// wait until their namesakes are gone.
 func (c *change) startAll(ctx context.Context, list func() []*instance) error {
+	if err := c.stopAll(ctx, func() []*instance { return c.s.namesakes(list()) }); err != nil {
+		return err
+	}
 	if err := c.s.do(func() {
 		for _, in := range list() {
 			in.restarts, in.streak = 0, 0

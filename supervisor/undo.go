@@ -78,15 +78,14 @@ func (c *change) goBack(failed, back *generation) (string, error) {
 	c.point(back.plan.Release)
 	ctx, cancel := context.WithTimeout(context.Background(), c.undoLimit())
 	defer cancel()
+	var incomplete error
 	if c.kind != Restart {
 		// What the new release had no name for must stop too, and `single` processes never run twice.
 		background := func() []*instance { return withoutListeners(failed) }
 		if err := c.stopAll(ctx, background); err != nil {
 			return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
 		}
-		if _, err := c.moveBackground(ctx, nil, back); err != nil {
-			return "", fmt.Errorf("start the background processes of %s again: %w", back.plan.Release.Name, err)
-		}
+		incomplete = c.backgroundAgain(ctx, back)
 	}
 	if _, err := c.settle(ctx, failed); err != nil {
 		return "", err
@@ -94,7 +93,19 @@ func (c *change) goBack(failed, back *generation) (string, error) {
 	if err := c.s.do(func() { c.s.retire(failed) }); err != nil {
 		return "", err
 	}
+	if incomplete != nil {
+		return "", incomplete
+	}
 	return fmt.Sprintf("%s (generation %d) is live again", back.plan.Release.Name, back.id), nil
+}
+
+// backgroundAgain starts the background processes of the generation that is live again. What the error tells of is started again
+// until it works.
+func (c *change) backgroundAgain(ctx context.Context, back *generation) error {
+	if _, err := c.serveBackground(ctx, back); err != nil {
+		return fmt.Errorf("start the background processes of %s again: %w", back.plan.Release.Name, err)
+	}
+	return nil
 }
 
 // turnBack is the gates' and the durable part of a revert, as the owner does it.
