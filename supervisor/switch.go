@@ -330,6 +330,7 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 func (s *Supervisor) commit(c *change) {
 	c.committed = true
 	s.live = c.to
+	c.to.lingers = false
 	s.release = &c.plan.Release
 	if c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
 		s.previous = c.was.release
@@ -622,7 +623,7 @@ func (c *change) retire(context.Context) (string, error) {
 	detail := "nothing was live before"
 	err := c.s.do(func() {
 		for _, g := range c.s.generations {
-			if g.state == Standby && g != c.from {
+			if g.state == Standby && g != c.from && !g.lingers {
 				c.s.retire(g)
 			}
 		}
@@ -639,6 +640,11 @@ func (c *change) retire(context.Context) (string, error) {
 			c.s.keepWarm(c.from, warm)
 			return
 		}
+		if end := c.from.since.Add(c.from.plan.drainConnections()); !c.from.held && time.Now().Before(end) {
+			detail = fmt.Sprintf("generation %d keeps its connections until %s", c.from.id, end.Format(time.TimeOnly))
+			c.s.linger(c.from, end)
+			return
+		}
 		c.s.retire(c.from)
 	})
 	return detail, err
@@ -652,11 +658,7 @@ func (c *change) staysWarm() bool {
 
 // keepWarm keeps the workers that have listeners, for an instant rollback, and ends the others.
 func (s *Supervisor) keepWarm(g *generation, d time.Duration) {
-	for _, in := range g.instances {
-		if len(in.proc.Listen) == 0 {
-			s.unwant(in)
-		}
-	}
+	s.stopBackground(g)
 	since := g.since
 	timer := time.AfterFunc(d, func() {
 		s.post(func() {
