@@ -20,6 +20,7 @@ func (p *Plan) drainConnections() (longest time.Duration) {
 // New connections go elsewhere by then.
 func (s *Supervisor) linger(g *generation, end time.Time) {
 	g.lingers = true
+	since := g.since
 	s.stopBackground(g)
 	s.beside(func() {
 		ticker := time.NewTicker(lingerEvery)
@@ -34,11 +35,7 @@ func (s *Supervisor) linger(g *generation, end time.Time) {
 				return // it serves again, or was ended
 			}
 			if count() == 0 || !time.Now().Before(end) {
-				s.post(func() {
-					if g.lingers && g.state == Standby {
-						s.retire(g)
-					}
-				})
+				s.retireAtRest(g, since)
 				return
 			}
 			select {

@@ -660,18 +660,30 @@ func (c *change) staysWarm() bool {
 func (s *Supervisor) keepWarm(g *generation, d time.Duration) {
 	s.stopBackground(g)
 	since := g.since
-	timer := time.AfterFunc(d, func() {
-		s.post(func() {
-			if g.state == Standby && g.since.Equal(since) && s.change == nil {
-				s.retire(g)
-			}
-		})
-	})
 	s.beside(func() {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
 		select {
+		case <-timer.C:
+			s.retireAtRest(g, since)
 		case <-g.done:
 		case <-s.done:
 		}
-		timer.Stop()
 	})
+}
+
+// retireAtRest retires a generation that has been on standby since then, when no change is in progress: one may be about to go
+// back to it.
+func (s *Supervisor) retireAtRest(g *generation, since time.Time) {
+	_ = s.await(context.Background(), func() (bool, error) { // it ends with the daemon at the latest
+		switch {
+		case g.state != Standby || !g.since.Equal(since):
+			return true, nil
+		case s.change != nil:
+			return false, nil
+		}
+		s.retire(g)
+		return true, nil
+	})
+	_ = s.do(func() {}) // a turn, for a generation whose workers are all gone already
 }

@@ -481,3 +481,21 @@ func (cutOff) Dial(ctx context.Context, _ int) (net.Conn, error) {
 	time.Sleep(time.Until(deadline))
 	return nil, os.ErrDeadlineExceeded
 }
+
+func TestAWarmGenerationWhoseTimeEndsDuringAChangeIsLetGoAfterIt(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		w.releases["never"] = behaviour{answerAfter: time.Hour}
+		w.plan = func(p Plan) Plan { p.Standby = 30 * time.Second; return p }
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		want(t, s, switchTo(t, s, "r2"), Done, "r2")
+		want(t, s, switchTo(t, s, "never"), Aborted, "r2") // it takes a minute
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if st := s.Status(); len(st.Generations) != 1 {
+			t.Errorf("generations %+v", st.Generations)
+		}
+	})
+}
