@@ -142,7 +142,7 @@ func (s *Supervisor) encloses(dir string) bool {
 func (s *Supervisor) adoptGeneration(gs *generationState) error {
 	s.next = max(s.next, gs.ID+1)
 	g := &generation{
-		id: gs.ID, plan: gs.Plan, gates: s.gates, state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, lingers: gs.Lingers, tried: gs.Tried,
+		id: gs.ID, plan: gs.Plan, gates: s.gates, state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, tried: gs.Tried,
 		staged: make(map[string]int), provers: make(map[string]*prover), done: make(chan struct{}),
 	}
 	for i := range gs.Workers {
@@ -452,10 +452,7 @@ func (c *change) performAdoption() error {
 		c.to, c.from, c.plan = c.s.live, nil, c.s.live.plan
 		c.release, c.committed = c.plan.Release, true
 		for _, g := range c.s.generations {
-			switch {
-			case g.state == Standby && g.lingers:
-				c.s.linger(g, g.since.Add(g.plan.drainConnections()))
-			case g.state == Standby:
+			if g.state == Standby {
 				c.from = g
 			}
 			c.s.awaitReady(g)

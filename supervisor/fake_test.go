@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -154,9 +153,7 @@ func (p *fakeProc) KillAll() error {
 }
 
 func (p *fakeProc) Signal(syscall.Signal) error {
-	p.w.mu.Lock()
 	p.stopped = true
-	p.w.mu.Unlock()
 	switch {
 	case p.how.ignoreStop:
 	case p.how.stopTakes > 0:
@@ -189,7 +186,6 @@ type fakeGate struct {
 	staged  map[int]bool
 	live    int
 	spread  []int
-	closed  atomic.Bool // nobody has a connection any more
 	turns   []int
 	parts   []part                // every share that was asked for
 	settles func(gen int) Settled // nil = nothing is queued
@@ -216,12 +212,7 @@ func (g *fakeGate) Relisten(int) error          { return nil }
 func (g *fakeGate) Queue(int) (int, int, error) { return 0, 2048, nil }
 func (g *fakeGate) Live() int                   { g.mu.Lock(); defer g.mu.Unlock(); return g.live }
 
-func (g *fakeGate) Connections(int, []int) (int, error) {
-	if g.closed.Load() {
-		return 0, nil
-	}
-	return 2, nil
-}
+func (g *fakeGate) Connections(int, []int) (int, error) { return 2, nil }
 
 func (g *fakeGate) Cutover(gen int) error {
 	g.mu.Lock()

@@ -30,8 +30,6 @@ type generation struct {
 	tried  bool
 	canary *CanaryStatus
 
-	lingers bool // it is ended when its connections are, or their time is (see linger.go)
-
 	state     GenerationState
 	since     time.Time
 	instances []*instance

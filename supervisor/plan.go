@@ -34,27 +34,26 @@ type Release struct {
 
 // Process is a kind of program that the app runs, as in a Procfile.
 type Process struct {
-	Name             string             `json:"name"`
-	Command          []string           `json:"command"` // argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
-	Env              []string           `json:"env"`     // built (DESIGN 5), without what differs from worker to worker
-	Dir              string             `json:"dir"`
-	User             *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
-	Listen           []string           `json:"listen,omitempty"`
-	HideListen       bool               `json:"hide_listen,omitempty"` // the command names its descriptors; LISTEN_FDS would confuse it
-	Instances        int                `json:"instances"`
-	Strategy         Strategy           `json:"strategy"`
-	Hold             time.Duration      `json:"hold,omitempty"`              // strategy hold: for how long connections may wait
-	Surge            int                `json:"surge,omitempty"`             // strategy rolling: how many instances are replaced at a time
-	StopSignal       int                `json:"stop_signal"`                 // to the main process only
-	Drain            time.Duration      `json:"drain"`                       // from the stop signal to SIGKILL
-	DrainConnections time.Duration      `json:"drain_connections,omitempty"` // before that, while it has connections; see linger.go
-	Notify           bool               `json:"notify"`                      // ready only after READY=1
-	StartTimeout     time.Duration      `json:"start_timeout"`
-	ReadyAfter       time.Duration      `json:"ready_after"` // for a process that has neither READY=1 nor a listener
-	Health           *health.Check      `json:"health,omitempty"`
-	NoFile           uint64             `json:"nofile,omitempty"`     // RLIMIT_NOFILE; 0 = the daemon's own
-	MemoryMax        uint64             `json:"memory_max,omitempty"` // bytes, of each worker with all that it starts; 0 = no limit
-	CPUWeight        uint64             `json:"cpu_weight,omitempty"` // of each worker, 1 to 10,000; 0 = 100, as everybody's
+	Name         string             `json:"name"`
+	Command      []string           `json:"command"` // argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
+	Env          []string           `json:"env"`     // built (DESIGN 5), without what differs from worker to worker
+	Dir          string             `json:"dir"`
+	User         *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
+	Listen       []string           `json:"listen,omitempty"`
+	HideListen   bool               `json:"hide_listen,omitempty"` // the command names its descriptors; LISTEN_FDS would confuse it
+	Instances    int                `json:"instances"`
+	Strategy     Strategy           `json:"strategy"`
+	Hold         time.Duration      `json:"hold,omitempty"`  // strategy hold: for how long connections may wait
+	Surge        int                `json:"surge,omitempty"` // strategy rolling: how many instances are replaced at a time
+	StopSignal   int                `json:"stop_signal"`     // to the main process only
+	Drain        time.Duration      `json:"drain"`           // from the stop signal to SIGKILL
+	Notify       bool               `json:"notify"`          // ready only after READY=1
+	StartTimeout time.Duration      `json:"start_timeout"`
+	ReadyAfter   time.Duration      `json:"ready_after"` // for a process that has neither READY=1 nor a listener
+	Health       *health.Check      `json:"health,omitempty"`
+	NoFile       uint64             `json:"nofile,omitempty"`     // RLIMIT_NOFILE; 0 = the daemon's own
+	MemoryMax    uint64             `json:"memory_max,omitempty"` // bytes, of each worker with all that it starts; 0 = no limit
+	CPUWeight    uint64             `json:"cpu_weight,omitempty"` // of each worker, 1 to 10,000; 0 = 100, as everybody's
 }
 
 func (p *Process) limits() cgroup.Limits {

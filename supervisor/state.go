@@ -51,7 +51,6 @@ type generationState struct {
 	Since   time.Time       `json:"since"`
 	Plan    Plan            `json:"plan"`
 	Private bool            `json:"private,omitempty"` // a preflight's: it is ended, never adopted
-	Lingers bool            `json:"lingers,omitempty"` // it is ended when its connections are
 	Held    bool            `json:"held,omitempty"`    // it has no workers yet, or is only kept as the way back
 	Tried   bool            `json:"tried,omitempty"`   // it has had connections in a canary
 	Workers []workerState   `json:"workers"`
@@ -100,7 +99,7 @@ func (s *Supervisor) save() error {
 		st.Live = s.live.id
 	}
 	for _, g := range s.generations {
-		gs := generationState{ID: g.id, State: g.state, Since: g.since, Plan: g.plan, Private: g.private, Held: g.held, Lingers: g.lingers, Tried: g.tried, Workers: []workerState{}}
+		gs := generationState{ID: g.id, State: g.state, Since: g.since, Plan: g.plan, Private: g.private, Held: g.held, Tried: g.tried, Workers: []workerState{}}
 		for _, in := range g.instances {
 			gs.Workers = append(gs.Workers, in.saved())
 		}

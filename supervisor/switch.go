@@ -330,7 +330,6 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 func (s *Supervisor) commit(c *change) {
 	c.committed = true
 	s.live = c.to
-	c.to.lingers = false
 	s.release = &c.plan.Release
 	if c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
 		s.previous = c.was.release
@@ -623,7 +622,7 @@ func (c *change) retire(context.Context) (string, error) {
 	detail := "nothing was live before"
 	err := c.s.do(func() {
 		for _, g := range c.s.generations {
-			if g.state == Standby && g != c.from && !g.lingers {
+			if g.state == Standby && g != c.from {
 				c.s.retire(g)
 			}
 		}
@@ -640,11 +639,6 @@ func (c *change) retire(context.Context) (string, error) {
 			c.s.keepWarm(c.from, warm)
 			return
 		}
-		if end := c.from.since.Add(c.from.plan.drainConnections()); !c.from.held && time.Now().Before(end) {
-			detail = fmt.Sprintf("generation %d keeps its connections until %s", c.from.id, end.Format(time.TimeOnly))
-			c.s.linger(c.from, end)
-			return
-		}
 		c.s.retire(c.from)
 	})
 	return detail, err
@@ -658,7 +652,11 @@ func (c *change) staysWarm() bool {
 
 // keepWarm keeps the workers that have listeners, for an instant rollback, and ends the others.
 func (s *Supervisor) keepWarm(g *generation, d time.Duration) {
-	s.stopBackground(g)
+	for _, in := range g.instances {
+		if len(in.proc.Listen) == 0 {
+			s.unwant(in)
+		}
+	}
 	since := g.since
 	s.beside(func() {
 		timer := time.NewTimer(d)

@@ -104,18 +104,31 @@ func (g *generation) status() GenerationStatus {
 
 // measure returns what fills in the memory and the connections of a generation, for a goroutine other than the owner.
 func (g *generation) measure(gs *GenerationStatus) func() {
-	ws := make([]process, len(g.instances))
-	for i, in := range g.instances {
-		ws[i] = in.w
+	type one struct {
+		w       process
+		listen  []string
+		numbers []int
 	}
-	connections := g.connections()
+	ws := make([]one, len(g.instances))
+	for i, in := range g.instances {
+		ws[i] = one{w: in.w, listen: in.proc.Listen}
+		for _, name := range in.proc.Listen {
+			ws[i].numbers = append(ws[i].numbers, in.number(name))
+		}
+	}
+	gates := g.gates
 	return func() {
-		for i, w := range ws {
-			if w != nil {
-				gs.use(i, w)
+		for i, o := range ws {
+			if o.w == nil {
+				continue
+			}
+			gs.use(i, o.w)
+			for k, name := range o.listen {
+				if n, err := gates[name].Connections(o.numbers[k], o.w.PIDs()); err == nil {
+					gs.Connections += n
+				}
 			}
 		}
-		gs.Connections = connections()
 	}
 }
 

@@ -74,25 +74,24 @@ type Listen struct {
 
 // Process is one [process.NAME].
 type Process struct {
-	Name             string
-	Command          []string
-	Listen           []string
-	After            []string // of a process without listeners: those that are ready before it starts
-	Instances        int
-	Strategy         supervisor.Strategy
-	Hold             time.Duration // of strategy hold
-	Surge            int           // of strategy rolling
-	Drain            time.Duration
-	DrainConnections time.Duration // before that
-	StopSignal       int           // 0 = the server's preset
-	Notify           bool
-	StartTimeout     time.Duration
-	ReadyAfter       time.Duration
-	Server           string
-	User             *User
-	Env              []string
-	NoFile           uint64
-	MemoryMax        uint64        // bytes; 0 = no limit
-	CPUWeight        uint64        // 0 = everybody's, 100
-	Health           *health.Check // nil without listeners; Protocol "" = the preset's
+	Name         string
+	Command      []string
+	Listen       []string
+	After        []string // of a process without listeners: those that are ready before it starts
+	Instances    int
+	Strategy     supervisor.Strategy
+	Hold         time.Duration // of strategy hold
+	Surge        int           // of strategy rolling
+	Drain        time.Duration
+	StopSignal   int // 0 = the server's preset
+	Notify       bool
+	StartTimeout time.Duration
+	ReadyAfter   time.Duration
+	Server       string
+	User         *User
+	Env          []string
+	NoFile       uint64
+	MemoryMax    uint64        // bytes; 0 = no limit
+	CPUWeight    uint64        // 0 = everybody's, 100
+	Health       *health.Check // nil without listeners; Protocol "" = the preset's
 }

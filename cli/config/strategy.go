@@ -77,17 +77,3 @@ func (l *loader) together() {
 		}
 	}
 }
-
-// drainConnections reads for how long connections may stay open before the stop signal.
-func (l *loader) drainConnections(key string, t processTable, p *Process) time.Duration {
-	key += ".drain_connections"
-	switch {
-	case t.DrainConnections == nil:
-		return 0
-	case len(t.Listen) == 0:
-		l.at(key, "drain_connections is for processes with listeners; what this one has in hand gets drain")
-	case p.Strategy == supervisor.Hold || p.Strategy == supervisor.Rolling:
-		l.at(key, "drain_connections keeps old workers beside the new ones, and strategy %q has no place for both: leave one of them out", p.Strategy)
-	}
-	return l.duration(key, t.DrainConnections, 0, 0)
-}
