@@ -153,7 +153,7 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process) (superv
 	out := supervisor.Process{
 		Name: p.Name, Command: done.Command, Env: env, Dir: r.Path, User: credential(u), Listen: p.Listen,
 		HideListen: done.HideListen, Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
-		Drain: p.Drain, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
+		Drain: p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Health != nil {

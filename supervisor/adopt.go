@@ -238,8 +238,12 @@ func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w
 	case g.state == Draining || ws.State == InstanceStopping || ws.State == InstanceKilling:
 		// Whether it has had its stop signal is not known; a second one changes nothing (measured for each preset).
 		in.state = InstanceStopping
-		s.signalStop(in)
-		s.arm(in, max(0, p.Drain-time.Since(ws.Since)), drainElapsed)
+		if left := p.DrainConnections - time.Since(ws.Since); left > 0 && g.state == Draining {
+			s.linger(in, left, lookEvery) // when the listeners are adopted too
+			return
+		}
+		s.sendStop(in)
+		s.arm(in, max(0, p.DrainConnections+p.Drain-time.Since(ws.Since)), drainElapsed)
 	case ws.State == InstanceReady:
 		in.state, in.wanted, in.notified, in.healthy = InstanceReady, true, true, true
 	default:
@@ -512,6 +516,7 @@ func (c *change) performAdoption() error {
 
 // finishRevert does what is left of a revert whose gates an earlier daemon had turned back.
 func (c *change) finishRevert() error {
+	_ = c.s.do(func() { c.from.takenBack = true })
 	if err := c.step(stepRevert, func(context.Context) (string, error) { return c.goBack(c.from, c.to) }); err != nil {
 		return err
 	}

@@ -153,7 +153,9 @@ func (p *fakeProc) KillAll() error {
 }
 
 func (p *fakeProc) Signal(syscall.Signal) error {
+	p.w.mu.Lock()
 	p.stopped = true
+	p.w.mu.Unlock()
 	switch {
 	case p.how.ignoreStop:
 	case p.how.stopTakes > 0:
@@ -190,6 +192,8 @@ type fakeGate struct {
 	parts   []part                // every share that was asked for
 	settles func(gen int) Settled // nil = nothing is queued
 	private []*fakeGate
+
+	connections func() int // of each worker; nil = 2
 }
 
 func (g *fakeGate) Name() string    { return g.name }
@@ -212,7 +216,12 @@ func (g *fakeGate) Relisten(int) error          { return nil }
 func (g *fakeGate) Queue(int) (int, int, error) { return 0, 2048, nil }
 func (g *fakeGate) Live() int                   { g.mu.Lock(); defer g.mu.Unlock(); return g.live }
 
-func (g *fakeGate) Connections(int, []int) (int, error) { return 2, nil }
+func (g *fakeGate) Connections(int, []int) (int, error) {
+	if g.connections == nil {
+		return 2, nil
+	}
+	return g.connections(), nil
+}
 
 func (g *fakeGate) Cutover(gen int) error {
 	g.mu.Lock()

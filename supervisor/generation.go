@@ -30,6 +30,8 @@ type generation struct {
 	tried  bool
 	canary *CanaryStatus
 
+	takenBack bool // it was live and has failed: nobody waits for its connections to end
+
 	state     GenerationState
 	since     time.Time
 	instances []*instance

@@ -44,6 +44,7 @@ type instance struct {
 	streak   int // deaths without a long life in between
 	reason   string
 	says     string // newest STATUS=
+	enough   func() // ends its lingering; nil = it has never lingered
 
 	tail     *worker.Tail
 	pid      atomic.Int64 // for the lines that are read beside the owner
@@ -264,11 +265,20 @@ func (s *Supervisor) backOff(in *instance) {
 	s.arm(in, wait, backoffElapsed)
 }
 
-// signalStop sends the stop signal to the main process only: sent to the group, it cuts requests on uWSGI and hypercorn.
+// signalStop has a worker stop, at once or when its connections have ended.
 func (s *Supervisor) signalStop(in *instance) {
 	if in.w == nil {
 		return // begun comes back to it
 	}
+	if limit := s.lingers(in); limit > 0 {
+		s.linger(in, limit, 0)
+		return
+	}
+	s.sendStop(in)
+}
+
+// sendStop sends the stop signal to the main process only: sent to the group, it cuts requests on uWSGI and hypercorn.
+func (s *Supervisor) sendStop(in *instance) {
 	if err := in.w.Signal(syscall.Signal(in.proc.StopSignal)); err != nil {
 		s.log.Error("send stop signal", append(s.fields(in), zap.Error(err))...)
 	}
@@ -300,12 +310,7 @@ func (s *Supervisor) cut(in *instance) {
 	if in.w == nil {
 		return
 	}
-	open := 0
-	for _, name := range in.proc.Listen {
-		if n, err := in.gen.gates[name].Connections(in.number(name), in.w.PIDs()); err == nil {
-			open += n
-		}
-	}
+	open, _ := in.counter()() // what could be counted
 	in.reason = fmt.Sprintf("killed: it had not finished %s after its stop signal", in.proc.Drain)
 	text := fmt.Sprintf("%s of %s (generation %d) was %s", in, in.gen.plan.Release.Name, in.gen.id, in.reason)
 	if len(in.proc.Listen) > 0 {

@@ -54,6 +54,10 @@ type Process struct {
 	NoFile       uint64             `json:"nofile,omitempty"`     // RLIMIT_NOFILE; 0 = the daemon's own
 	MemoryMax    uint64             `json:"memory_max,omitempty"` // bytes, of each worker with all that it starts; 0 = no limit
 	CPUWeight    uint64             `json:"cpu_weight,omitempty"` // of each worker, 1 to 10,000; 0 = 100, as everybody's
+
+	// DrainConnections is for how long a worker that gets no new connections any more may keep those that it has, before its
+	// stop signal; 0 = not at all.
+	DrainConnections time.Duration `json:"drain_connections,omitempty"`
 }
 
 func (p *Process) limits() cgroup.Limits {

@@ -303,6 +303,7 @@ func (s *Supervisor) stop() {
 		}
 		s.retire(g)
 	}
+	s.hurryLingering()
 }
 
 // drainAside waits for the goroutines that the owner started, while it still takes what they post.

@@ -43,6 +43,7 @@ func (c *change) revert(cause error) error {
 	if errors.Is(cause, ErrStopping) {
 		return cause
 	}
+	_ = c.s.do(func() { c.to.takenBack = true })
 	if err := c.step(stepRevert, c.turnBack); err != nil {
 		c.warn("the revert is not complete: %v", err)
 	}
@@ -145,7 +146,7 @@ func (c *change) undoLimit() time.Duration {
 					rounds = max(1, p.Instances, c.s.scaled(p.Name))
 				}
 				for range rounds {
-					limit += p.Drain + p.StartTimeout + plan.Settle
+					limit += p.DrainConnections + p.Drain + p.StartTimeout + plan.Settle
 				}
 			}
 		}

@@ -94,4 +94,6 @@ type Process struct {
 	MemoryMax    uint64        // bytes; 0 = no limit
 	CPUWeight    uint64        // 0 = everybody's, 100
 	Health       *health.Check // nil without listeners; Protocol "" = the preset's
+
+	DrainConnections time.Duration // before the stop signal
 }

@@ -57,6 +57,8 @@ type processTable struct {
 	CPUWeight    *int64            `toml:"cpu_weight"`
 	Env          map[string]string `toml:"env"`
 	Health       *healthTable      `toml:"health"`
+
+	DrainConnections *duration `toml:"drain_connections"`
 }
 
 type healthTable struct {

@@ -1,0 +1,29 @@
+package config
+
+import (
+	"strings"
+	"time"
+
+	"superctl/supervisor"
+)
+
+// drainConnections reads for how long workers may keep their connections before they are told to stop. They must get no new ones
+// meanwhile, and nobody must wait for them.
+func (l *loader) drainConnections(key string, t processTable, p *Process) {
+	if t.DrainConnections == nil {
+		return
+	}
+	key += ".drain_connections"
+	p.DrainConnections = l.duration(key, t.DrainConnections, 0, time.Second)
+	if len(t.Listen) == 0 {
+		l.at(key, "drain_connections is for a process with listeners: leave it out; drain is how long this one may take to finish")
+	}
+	if p.Strategy == supervisor.Hold {
+		l.at(key, `drain_connections has new connections of strategy "hold" wait for the old ones to end: leave it out`)
+	}
+	for _, name := range t.Listen {
+		if li, ok := l.f.Listen[name]; ok && (li.Gate == "shared" || strings.HasPrefix(li.Address, "systemd:")) {
+			l.at(key, "old and new workers accept from listener %q together, so the old ones have to stop at once: leave drain_connections out, or give the listener an address of its own", name)
+		}
+	}
+}

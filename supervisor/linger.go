@@ -1,0 +1,79 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// lookEvery is how often the connections of a lingering worker are counted. The kernel tells nobody when one ends.
+const lookEvery = time.Second
+
+// lingers is for how long a worker may keep its connections before it gets its stop signal. That is only for one that gets no
+// new ones any more, and never when the daemon stops or the release was refused.
+func (s *Supervisor) lingers(in *instance) time.Duration {
+	p := in.proc
+	switch {
+	case s.stopping, in.gen.takenBack, in.gen.failure != nil && !in.gen.tried, p.Strategy == Hold, in.gen.sharedGate(p):
+		return 0
+	case slices.ContainsFunc(p.Listen, func(name string) bool { return slices.Contains(s.aimed[name], in.number(name)) }):
+		return 0
+	}
+	return p.DrainConnections
+}
+
+// linger sends the stop signal when the worker's connections have ended, or when limit is over. It first looks after some time.
+func (s *Supervisor) linger(in *instance, limit, first time.Duration) {
+	turn, w, count := in.turn, in.w, in.counter()
+	ctx, enough := context.WithTimeout(context.Background(), limit)
+	in.enough = enough
+	s.beside(func() {
+		defer enough()
+		for wait := first; ctx.Err() == nil; wait = lookEvery {
+			select {
+			case <-time.After(wait):
+				if n, err := count(); err == nil && n == 0 {
+					enough()
+				}
+			case <-ctx.Done():
+			case <-w.Done():
+				return
+			case <-s.done:
+				return
+			}
+		}
+		s.post(func() {
+			if turn == in.turn && in.state == InstanceStopping {
+				s.sendStop(in)
+			}
+		})
+	})
+}
+
+// counter returns what counts the connections of the instance's worker, for a goroutine other than the owner.
+func (in *instance) counter() func() (int, error) {
+	w, gates := in.w, in.gen.gates
+	numbers := make(map[string]int)
+	for _, name := range in.proc.Listen {
+		numbers[name] = in.number(name)
+	}
+	return func() (open int, err error) {
+		for name, number := range numbers {
+			n, bad := gates[name].Connections(number, w.PIDs())
+			open, err = open+n, errors.Join(err, bad)
+		}
+		return open, err
+	}
+}
+
+// hurryLingering has all workers that linger get their stop signal now.
+func (s *Supervisor) hurryLingering() {
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			if in.enough != nil {
+				in.enough()
+			}
+		}
+	}
+}
