@@ -39,7 +39,8 @@ func (c *command) scaleCommand() *cli.Command {
 	return &cli.Command{
 		Name: "scale", Usage: "have more or fewer instances of a process", UsageText: "superctl scale PROCESS=N [PROCESS=N ...] | --reset [--json]",
 		Description: `Has N instances of a process run, instead of the number in the config, until it is asked for another one or
-for those of the config again: over switches, reloads and restarts of the daemon. New ones prove themselves, and
+for those of the config again: over switches, reloads and restarts of the daemon. New ones prove themselves
+where no request can reach them, and
 those that are too many finish what they have. superctl status shows what is wanted and what is there.
 
    superctl scale web=8 worker=4
@@ -129,8 +130,8 @@ func (c *command) tellInPlace(app string, out *supervisor.Outcome) {
 		supervisor.Restart: "restarted", supervisor.Scale: "scaled", supervisor.Pause: "paused", supervisor.Resume: "resumed",
 	}[supervisor.Kind(out.Kind)]
 	detail := ""
-	if len(out.Steps) > 0 && out.Steps[0].Name == out.Kind {
-		detail = out.Steps[0].Detail
+	if i := slices.IndexFunc(out.Steps, func(s supervisor.Step) bool { return s.Name == out.Kind }); i >= 0 {
+		detail = out.Steps[i].Detail
 	}
 	switch {
 	case out.Result != supervisor.Done:

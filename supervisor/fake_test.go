@@ -30,6 +30,7 @@ type world struct {
 
 	releases map[string]behaviour
 	each     func(release, process string, how behaviour) behaviour // last touch on how a worker acts
+	stopping func(*fakeProc)                                        // is called at each stop signal
 	procs    []*fakeProc
 	running  map[string]int // process -> how many run now
 	peak     map[string]int
@@ -156,6 +157,9 @@ func (p *fakeProc) Signal(syscall.Signal) error {
 	p.w.mu.Lock()
 	p.stopped = true
 	p.w.mu.Unlock()
+	if p.w.stopping != nil {
+		p.w.stopping(p)
+	}
 	switch {
 	case p.how.ignoreStop:
 	case p.how.stopTakes > 0:

@@ -9,6 +9,16 @@ import (
 // preflight proves the release on private sockets before it is started on one that all generations share: there, a new
 // worker takes real requests from its first moment (DESIGN 4).
 func (c *change) preflight(ctx context.Context) (string, error) {
+	return c.tryPrivately(ctx, func(g *generation) []*instance {
+		if !c.plan.rolls() {
+			return g.instances
+		}
+		return slices.DeleteFunc(g.instances, func(in *instance) bool { return in.index > 0 }) // there may be room for no more
+	})
+}
+
+// tryPrivately proves instances of a generation that is made for that alone, behind private gates, and ends them again.
+func (c *change) tryPrivately(ctx context.Context, of func(*generation) []*instance) (string, error) {
 	gates := make(map[string]Gate, len(c.s.gates))
 	for name, gate := range c.s.gates {
 		private, err := gate.Private()
@@ -22,9 +32,7 @@ func (c *change) preflight(ctx context.Context) (string, error) {
 	if stopped := c.s.do(func() {
 		g = c.s.newGeneration(c.plan, gates, "")
 		g.private = true
-		if c.plan.rolls() { // there may be room for no more
-			g.instances = slices.DeleteFunc(g.instances, func(in *instance) bool { return in.index > 0 })
-		}
+		g.instances = of(g)
 		err = c.s.stage(g)
 	}); stopped != nil {
 		return "", stopped

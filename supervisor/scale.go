@@ -18,8 +18,10 @@ import (
 const mostInstances = 1000
 
 // wanted is how many instances of a process there are to be: what somebody has asked for with scale, else the config's.
-func (s *Supervisor) wanted(p *Process) int {
-	if n, ok := s.scale[p.Name]; ok && p.Strategy != Single {
+func (s *Supervisor) wanted(p *Process) int { return p.wanted(s.scale) }
+
+func (p *Process) wanted(scale map[string]int) int {
+	if n, ok := scale[p.Name]; ok && p.Strategy != Single {
 		return n
 	}
 	return p.Instances
@@ -27,6 +29,9 @@ func (s *Supervisor) wanted(p *Process) int {
 
 // refuseScale says why a number of instances cannot be.
 func (s *Supervisor) refuseScale(instances map[string]int) error {
+	if instances == nil {
+		return s.refuseReset()
+	}
 	for _, name := range slices.Sorted(maps.Keys(instances)) {
 		p, err := s.liveProcess(name)
 		if err != nil {
@@ -44,6 +49,22 @@ func (s *Supervisor) refuseScale(instances map[string]int) error {
 		}
 	}
 	return nil
+}
+
+// refuseReset says why not all can have the numbers of the config: one change replaces one process.
+func (s *Supervisor) refuseReset() error {
+	var fewer, commands []string
+	for i := range s.live.plan.Processes {
+		if p := &s.live.plan.Processes[i]; s.shrinks(p, p.Instances) {
+			fewer = append(fewer, p.Name)
+			commands = append(commands, fmt.Sprintf("superctl scale %s=%d", p.Name, p.Instances))
+		}
+	}
+	if len(fewer) < 2 {
+		return nil
+	}
+	return fmt.Errorf("%s would have fewer instances, and for that each is replaced, as in a switch: %s first", strings.Join(fewer, " and "),
+		strings.Join(commands[1:], ", "))
 }
 
 // shrinks tells whether a process would have fewer instances on one listener. None of those can be stopped without losing
@@ -82,15 +103,17 @@ func (c *change) shrink() error {
 		return err
 	}
 	if c.req.Instances == nil {
-		if err := c.inPlace(stepScale, func(ctx context.Context) (string, error) { return c.rescaleTo(ctx, others) }); err != nil {
+		if err := c.rescale(others); err != nil {
 			return err
 		}
-		c.unchanged, c.to = "", nil
+		c.unchanged = ""
 	}
-	if err := c.s.do(func() { c.s.scale = asked }); err != nil {
+	if err := c.s.do(func() {
+		c.s.scale = asked
+		c.to, c.kind, c.req.Process = nil, Restart, name // the owner writes them into the state file
+	}); err != nil {
 		return err
 	}
-	c.kind, c.req.Process = Restart, name
 	err := c.turnOver()
 	if err != nil && !errors.Is(err, ErrStopping) {
 		_ = c.s.do(func() { c.s.scale, c.s.dirty = others, true })
@@ -116,14 +139,48 @@ func (s *Supervisor) liveProcess(name string) (*Process, error) {
 	return nil, fmt.Errorf("no process is called %q; %s has %v", name, s.live.plan.Release.Name, processNames(s.live.plan))
 }
 
-// rescale brings the live generation to the numbers that are asked for; nil stands for those of the config. Those that are
-// too few are started first, and when one of them does not become ready all is as it was.
-func (c *change) rescale(ctx context.Context) (string, error) {
+// rescaleAsked brings the live generation to the numbers that are asked for.
+func (c *change) rescaleAsked() error {
 	var asked map[string]int
 	if err := c.s.do(func() { asked = c.asked() }); err != nil {
-		return "", err
+		return err
 	}
-	return c.rescaleTo(ctx, asked)
+	return c.rescale(asked)
+}
+
+// rescale brings the live generation to those numbers. Those that are too few are started first, and when one of them does not
+// become ready all is as it was.
+func (c *change) rescale(asked map[string]int) error {
+	c.plan = c.from.plan
+	beside := false
+	if err := c.s.do(func() {
+		c.release = c.plan.Release
+		beside = len(c.s.addedBeside(c.from, asked)) > 0
+	}); err != nil {
+		return err
+	}
+	if beside {
+		added := func(g *generation) []*instance { return c.s.addedBeside(g, asked) }
+		if err := c.step(stepPreflight, func(ctx context.Context) (string, error) { return c.tryPrivately(ctx, added) }); err != nil {
+			return err
+		}
+	}
+	return c.inPlace(stepScale, func(ctx context.Context) (string, error) { return c.rescaleTo(ctx, asked) })
+}
+
+// addedBeside makes the instances that a generation would get beside others on one listener. There they take real requests from their
+// first moment, and the others would answer a health check for them: they have to be proved elsewhere.
+func (s *Supervisor) addedBeside(g *generation, asked map[string]int) (list []*instance) {
+	for i := range g.plan.Processes {
+		p := &g.plan.Processes[i]
+		if len(p.Listen) == 0 || s.live.apart(p.Name) {
+			continue
+		}
+		for n := s.wanted(p); n < p.wanted(asked); n++ {
+			list = append(list, newInstance(g, p, n))
+		}
+	}
+	return list
 }
 
 func (c *change) rescaleTo(ctx context.Context, asked map[string]int) (string, error) {
@@ -133,27 +190,27 @@ func (c *change) rescaleTo(ctx context.Context, asked map[string]int) (string, e
 	if err := c.s.do(func() {
 		was = c.s.scale
 		told = c.s.differences(asked)
+		// From here on, so that a daemon which takes over meanwhile goes on with it: to stop the new ones again would lose what
+		// they have accepted.
+		c.s.scale, c.s.dirty = asked, true
 		if len(told) > 0 {
-			c.s.scale = asked
 			added = c.s.addInstances(c.to)
-			c.s.scale = was // until they have proved themselves
 		}
 	}); err != nil {
 		return "", err
 	}
 	if len(told) == 0 {
-		_ = c.s.do(func() { c.s.scale = asked }) // as it is, but no longer whatever the config says
 		c.unchanged = "all processes run as many instances as that already"
 		return c.unchanged, nil
 	}
 	if err := c.startHere(ctx, added); err != nil {
+		if stopped := c.s.do(func() { c.s.scale, c.s.dirty = was, true }); stopped != nil {
+			return "", stopped
+		}
 		return "", errors.Join(err, c.dropInstances(added))
 	}
 	var surplus []*instance
-	if err := c.s.do(func() {
-		c.s.scale = asked
-		surplus = c.s.surplus(c.to)
-	}); err != nil {
+	if err := c.s.do(func() { surplus = c.s.surplus(c.to) }); err != nil {
 		return "", err
 	}
 	return strings.Join(told, ", "), c.dropInstances(surplus)
@@ -161,15 +218,11 @@ func (c *change) rescaleTo(ctx context.Context, asked map[string]int) (string, e
 
 // differences tells what a set of numbers changes, in words.
 func (s *Supervisor) differences(asked map[string]int) (told []string) {
-	was := s.scale
 	for i := range s.live.plan.Processes {
 		p := &s.live.plan.Processes[i]
-		before := s.wanted(p)
-		s.scale = asked
-		if now := s.wanted(p); now != before {
+		if before, now := s.wanted(p), p.wanted(asked); now != before {
 			told = append(told, fmt.Sprintf("%s %d to %d", p.Name, before, now))
 		}
-		s.scale = was
 	}
 	return told
 }

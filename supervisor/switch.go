@@ -56,7 +56,7 @@ func (c *change) perform() error {
 	case c.req.Kind == Scale && c.shrinks() != "":
 		return c.shrink()
 	case c.req.Kind == Scale:
-		return c.inPlace(stepScale, c.rescale)
+		return c.rescaleAsked()
 	case c.req.Kind == Pause:
 		return c.inPlace(stepPause, c.pause)
 	case c.req.Kind == Resume:
@@ -125,6 +125,12 @@ func (c *change) inPlace(name string, do func(context.Context) (string, error)) 
 
 // stage is all that comes before the cutover, and falls away when the generation is still warm.
 func (c *change) stage() error {
+	if c.warm {
+		// While it has no traffic: none of several that accept from one listener can be stopped later without a loss.
+		if err := c.fit(c.to); err != nil {
+			return err
+		}
+	}
 	if c.warm && !c.plan.Hooks.BeforeRollback {
 		return nil
 	}
@@ -150,11 +156,6 @@ func (c *change) stage() error {
 
 // follow is all that comes between the cutover and the certainty that the new generation stays.
 func (c *change) follow() error {
-	if c.warm {
-		if err := c.fit(c.to); err != nil {
-			return err
-		}
-	}
 	if c.background(c.to) {
 		if err := c.step(stepFollow, c.startBackground); err != nil {
 			return err
