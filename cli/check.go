@@ -85,7 +85,7 @@ func (c *command) checkAll(conf *config.Config) error {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), w)
 	}
 	for _, pr := range conf.Processes {
-		done := preset.Apply(preset.Input{Command: pr.Command, Listen: pr.Listen, Drain: pr.Drain, Server: pr.Server})
+		done := preset.Apply(preset.Input{Command: pr.Command, Listen: pr.Listen, Drain: pr.Drain, Server: pr.Server, Single: pr.Strategy == supervisor.Single})
 		for _, w := range done.Warnings {
 			fmt.Fprintf(c.stdout, "%s process.%s: %s\n", p.yellow("note"), pr.Name, w)
 		}

@@ -146,7 +146,7 @@ func runAs(ctx context.Context, u *config.User, env []string, dir string, args [
 func makeProcess(c *config.Config, r releases.Release, p config.Process) (supervisor.Process, error) {
 	u := cmp.Or(p.User, c.User)
 	env := environment(c, r, u, p.Env)
-	done := preset.Apply(preset.Input{Command: p.Command, Release: r.Path, Listen: p.Listen, Drain: p.Drain, Server: p.Server, Env: env})
+	done := preset.Apply(preset.Input{Command: p.Command, Release: r.Path, Listen: p.Listen, Drain: p.Drain, Server: p.Server, Env: env, Single: p.Strategy == supervisor.Single})
 	if len(done.Problems) > 0 {
 		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
 	}

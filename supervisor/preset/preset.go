@@ -22,6 +22,7 @@ type Input struct {
 	Drain   time.Duration // from the stop signal to SIGKILL
 	Server  string        // overrides what is found from the command
 	Env     []string      // NAME=VALUE, for options that a server takes from its environment
+	Single  bool          // two of it never run at once
 }
 
 // Applied is the process as it is to be run.

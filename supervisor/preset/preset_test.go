@@ -64,3 +64,33 @@ func TestAControlSocketIsSwitchedOffWhereGunicornHasOne(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatCeleryWouldDoTwiceOrForgetIsFound(t *testing.T) {
+	const kept = " --schedule /var/lib/shop/schedule"
+	for _, tc := range []struct {
+		command string
+		single  bool
+		says    string // "" = nothing
+	}{
+		{"celery -A shop worker --loglevel INFO", false, ""},
+		{"python -m celery --app shop beat" + kept, true, ""},
+		{"celery -A shop beat -S django_celery_beat.schedulers:DatabaseScheduler", true, ""},
+		{"celery -A shop beat" + kept, false, `strategy = "single"`},
+		{"celery -A shop worker -B", false, "a process of its own"},
+		{"celery -A shop worker --beat", false, "a process of its own"},
+		{"celery -A shop beat --pidfile= " + kept, true, ""},
+		{"celery -A shop beat --pidfile /run/beat.pid" + kept, true, "take out --pidfile"},
+		{"python -m celery -A shop beat", true, "in the release's directory"},
+		{"celery -A shop beat -s celerybeat-schedule", true, "an absolute path"},
+		{"celery -A worker beat --schedule=/var/lib/shop/schedule", false, `strategy = "single"`},
+		{"celery -A shop flower", false, ""},
+	} {
+		a := Apply(Input{Command: strings.Fields(tc.command), Drain: time.Minute, Single: tc.single})
+		if said := strings.Join(a.Warnings, "\n"); !strings.Contains(said, tc.says) || tc.says == "" && said != "" || len(a.Problems) > 0 {
+			t.Errorf("%s: %v %v", tc.command, a.Warnings, a.Problems)
+		}
+	}
+	if a := apply(t, "celery -A shop worker --detach"); len(a.Problems) != 1 {
+		t.Errorf("--detach: %v", a.Problems)
+	}
+}

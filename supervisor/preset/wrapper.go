@@ -59,6 +59,7 @@ func (c *command) generic() {
 		c.shell()
 		return
 	}
+	c.celery()
 	if len(c.in.Listen) == 0 || c.in.Server == "generic" {
 		return
 	}
