@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"superctl/cli/config"
 	"superctl/releases"
+	"superctl/supervisor"
 	"superctl/supervisor/control"
 	"superctl/supervisor/worker"
 )
@@ -17,7 +19,7 @@ func (c *command) execCommand() *cli.Command {
 	return &cli.Command{
 		Name: "exec", Usage: "run a command in the live release", UsageText: "superctl exec [--release RELEASE] [--] COMMAND [ARGUMENTS]",
 		Description: `Runs COMMAND in the directory of the live release, with the environment and as the user of its workers (if you
-are root). Its input, output and exit code are the command's own. Without a daemon the current link says what is live.
+are root). Its input, output and exit code are the command's own. Without a daemon, it is the release that was live last.
 
    superctl exec python manage.py shell
    superctl exec --release previous -- python manage.py showmigrations`,
@@ -37,8 +39,12 @@ are root). Its input, output and exit code are the command's own. Without a daem
 			if r.Broken != nil {
 				return fmt.Errorf("release %s is broken: %w", r.Name, r.Broken)
 			}
-			env := append(environment(conf, r, conf.User, nil), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit)
-			err = worker.Exec(worker.Command{Args: cc.Args().Slice(), Env: env, Dir: r.Path, User: credential(conf.User)})
+			u, err := workersUser(conf)
+			if err != nil {
+				return fmt.Errorf("exec in %s: who its workers are: %w", r.Name, err)
+			}
+			env := append(environment(conf, r, u, nil), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit)
+			err = worker.Exec(worker.Command{Args: cc.Args().Slice(), Env: env, Dir: r.Path, User: credential(u)})
 			return fmt.Errorf("exec in %s: %w", r.Name, err)
 		},
 	}
@@ -55,20 +61,49 @@ func execRelease(conf *config.Config, word string) (releases.Release, error) {
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	var unreachable *control.UnreachableError
 	switch {
-	case err != nil && !errors.As(err, &unreachable):
+	case errors.As(err, &unreachable):
+		return lastRelease(conf, store, word, unreachable)
+	case err != nil:
 		return releases.Release{}, err
 	case word != "":
 		return store.Resolve(word, releases.Refs{Live: st.Release, Previous: st.Previous})
-	case err == nil && st.Release == "":
+	case st.Release == "":
 		return releases.Release{}, errors.New("no release is live; --release names one to run the command in")
-	case err == nil:
-		return store.Resolve(st.Release, releases.Refs{})
-	case conf.Current == "":
-		return releases.Release{}, fmt.Errorf("which release is live is not known, as there is no current link and %w; --release names one", err)
+	}
+	return store.Resolve(st.Release, releases.Refs{})
+}
+
+// lastRelease finds a release as the next daemon would: live is what was live last, else what `current` points to. The state cannot be
+// read by everybody, so that one which cannot be is as good as none.
+func lastRelease(conf *config.Config, store *releases.Store, word string, unreachable error) (releases.Release, error) {
+	last, unread := supervisor.ReadLast(conf.State, conf.App)
+	if word != "" {
+		return store.Resolve(word, releases.Refs{Live: last.Release.Name, Previous: last.Previous.Name})
+	}
+	if last.Release.Path != "" {
+		return store.Get(last.Release.Path)
 	}
 	r, missing := store.CurrentTarget()
-	if missing != nil {
-		return r, fmt.Errorf("which release is live is not known: %w, and %w; --release names one", missing, err)
+	switch {
+	case conf.Current == "" && unread == nil:
+		return r, fmt.Errorf("no release was live, and %w; --release names one", unreachable)
+	case conf.Current == "":
+		return r, fmt.Errorf("which release is live is not known: %w, and %w; --release names one", unread, unreachable)
+	case missing != nil:
+		return r, fmt.Errorf("which release is live is not known: %w, and %w; --release names one", missing, unreachable)
 	}
 	return r, nil
+}
+
+// workersUser is who the workers are when this is root: the config's user, else the daemon's, which the unit may have set. The state
+// file is the daemon's. Root must not run the app's code as root because the config is silent.
+func workersUser(conf *config.Config) (*config.User, error) {
+	if conf.User != nil || os.Geteuid() != 0 {
+		return conf.User, nil
+	}
+	uid, ok, err := supervisor.StateOwner(conf.State)
+	if err != nil || !ok || uid == 0 {
+		return nil, err
+	}
+	return config.UserOf(uid)
 }

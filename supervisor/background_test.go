@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -173,5 +174,34 @@ func TestADaemonThatBeginsAnewWaitsForTheSingleProcessOfTheOneBefore(t *testing.
 		defer stop()
 		time.Sleep(time.Minute)
 		intact(t, w, s, "r1")
+	})
+}
+
+func TestBackgroundProcessesStartInTheOrderOfThePlanEachWhenTheOneBeforeIsReady(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		order := []string{"web", "worker", "beat", "mail"}
+		w.plan = func(p Plan) Plan {
+			for _, name := range order[1:] {
+				p.Processes = append(p.Processes, background(name, Overlap))
+			}
+			return p
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		for _, release := range []string{"r1", "r2"} {
+			w.procs = nil
+			want(t, s, switchTo(t, s, release), Done, release)
+			var started []string
+			for i, p := range w.procs {
+				started = append(started, p.spec.Process)
+				if i > 1 && p.born.Sub(w.procs[i-1].born) < time.Second { // their ready_after
+					t.Errorf("%s: %s did not wait for %s", release, p.spec.Process, w.procs[i-1].spec.Process)
+				}
+			}
+			if !slices.Equal(started, order) {
+				t.Errorf("%s: %q started, not %q", release, started, order)
+			}
+		}
 	})
 }

@@ -85,7 +85,10 @@ func (s *Supervisor) mark() string {
 	return s.opt.App + "-" + hex.EncodeToString(sum[:4])
 }
 
-func (s *Supervisor) statePath() string { return filepath.Join(s.opt.State, "state.json") }
+// stateName is the name of the state file in the state directory.
+const stateName = "state.json"
+
+func (s *Supervisor) statePath() string { return filepath.Join(s.opt.State, stateName) }
 
 // save writes the state file: complete or not at all, and durable.
 func (s *Supervisor) save() error {

@@ -38,13 +38,33 @@ func (l *loader) ordered(list []Process) []Process {
 			return !slices.ContainsFunc(p.After, func(name string) bool { return !placed(name) })
 		})
 		if next < 0 {
-			l.at("process."+left[0].Name+".after", "%s wait for each other: take one of their after out", others(left, ""))
+			circle := waiting(left)
+			l.at("process."+circle[0].Name+".after", "%s wait for each other: take one of their after out", others(circle, ""))
 			return list
 		}
 		done = append(done, left[next])
 		left = slices.Delete(left, next, next+1)
 	}
 	return done
+}
+
+// waiting is a circle of processes, in the order of the list. Each of the list waits for another one of it, so that who follows that
+// comes back to where he was; not all are in a circle, some only wait for one that is.
+func waiting(list []Process) (circle []Process) {
+	byName := func(name string) int { return slices.IndexFunc(list, func(p Process) bool { return p.Name == name }) }
+	var path []int
+	at := 0
+	for !slices.Contains(path, at) {
+		path = append(path, at)
+		next := slices.IndexFunc(list[at].After, func(name string) bool { return byName(name) >= 0 })
+		at = byName(list[at].After[next])
+	}
+	path = path[slices.Index(path, at):]
+	slices.Sort(path)
+	for _, i := range path {
+		circle = append(circle, list[i])
+	}
+	return circle
 }
 
 // others names processes, but for one.

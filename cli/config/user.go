@@ -26,15 +26,30 @@ func (l *loader) user(key, name, group string) *User {
 	if l.euid != 0 && uid != l.euid {
 		l.at(key, "user = %q: only a daemon that runs as root can start workers as somebody else; leave it out, and run the daemon as %s (User= of the unit)", name, name)
 	}
-	cred := worker.Credential{UID: uint32(uid), GID: uint32(gid)}
-	ids, err := u.GroupIds()
+	found, err := withGroups(u, gid)
 	if err != nil {
 		l.at(key, "groups of user %q: %v", name, err)
 	}
+	found.Name = name
+	return found
+}
+
+// UserOf is the user of this machine with a number, with all groups.
+func UserOf(uid uint32) (*User, error) {
+	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
+	if err != nil {
+		return nil, err
+	}
+	return withGroups(u, number(u.Gid))
+}
+
+func withGroups(u *user.User, gid int) (*User, error) {
+	cred := worker.Credential{UID: uint32(number(u.Uid)), GID: uint32(gid)}
+	ids, err := u.GroupIds()
 	for _, id := range ids {
 		cred.Groups = append(cred.Groups, uint32(number(id)))
 	}
-	return &User{Name: name, Home: u.HomeDir, Credential: cred}
+	return &User{Name: u.Username, Home: u.HomeDir, Credential: cred}, err
 }
 
 func (l *loader) group(key, name string) int {

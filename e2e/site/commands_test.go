@@ -307,7 +307,16 @@ func TestACommandRunsInTheLiveReleaseWithItsExitCode(t *testing.T) {
 	a.Command("exec", "frobnicate").Want(1).Says("exec in r1: ", "frobnicate")
 	d.Stop()
 	a.Command("exec", "printenv", "VIRTUAL_ENV").Want(0).Says(a.Path("releases", "r1", "venv"))
+	if err := os.Remove(a.Path("current")); err != nil { // the state knows what was live
+		t.Fatal(err)
+	}
+	a.Command("exec", "printenv", "SUPERCTL_RELEASE").Want(0).Says("r1")
 	if os.Geteuid() == 0 {
+		// User= of the unit: the config has no user, and the daemon is not root.
+		if err := os.Chown(a.Path("state", "state.json"), 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		a.Command("exec", "sh", "-c", `echo $(id -un), $USER`).Want(0).Says("nobody, nobody")
 		a.Options.Top = "user = \"nobody\""
 		a.WriteConfig()
 		a.Command("exec", "id", "-un").Want(0).Says("nobody")
