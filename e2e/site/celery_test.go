@@ -177,6 +177,14 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 	s.more("tick", "r1")
 	s.Command("upgrade").Want(0)
 	s.more("tick", "r1")
+
+	s.Options.Top = ""
+	s.WriteConfig()
+	for i := range 10 {
+		to := fmt.Sprintf("r%d", 2-i%2)
+		s.Command("switch", to).Want(0)
+		s.more("tick", to)
+	}
 	s.atRest("r1")
 
 	n := stop()

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // stat is what proc_pid_stat(5) says of a process.
@@ -83,7 +85,7 @@ func tagged(pid int, tag string) bool {
 
 // tagOf is the tag in the environment that a process was started with.
 func tagOf(pid int) (string, bool) {
-	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	env, err := environ(pid)
 	if err != nil {
 		return "", false
 	}
@@ -95,9 +97,36 @@ func tagOf(pid int) (string, bool) {
 	return "", false
 }
 
+// execTime bounds the wait for a process that is just executing a program, in milliseconds.
+const execTime = 1000
+
+// environ is the environment that a process was started with. While it executes a program, between its new memory
+// (exec_mmap) and what that will hold (create_elf_tables; fs/exec.c, fs/binfmt_elf.c), neither its environment nor its arguments can be
+// read: to take that for a stranger would let a child of a worker escape. It is awaited; the kernel has no event for it.
+func environ(pid int) ([]byte, error) {
+	for range execTime {
+		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil || len(env) > 0 || !executing(pid) {
+			return env, err
+		}
+		_, _ = unix.Poll(nil, 1)
+	}
+	return nil, nil
+}
+
+// executing tells whether a process has a program, which a zombie and a thread of the kernel have not, and no arguments yet. A
+// process that runs has at least the name of its program.
+func executing(pid int) bool {
+	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil {
+		return false
+	}
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && len(args) == 0
+}
+
 // inEnvironment tells whether a process was started with the entry in its environment.
 func inEnvironment(pid int, entry string) bool {
-	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	env, err := environ(pid)
 	if err != nil {
 		return false
 	}
