@@ -1,0 +1,128 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// background tells whether the generation has processes that follow the cutover.
+func (c *change) background(g *generation) bool {
+	return c.kind != Restart && slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })
+}
+
+// startBackground starts the processes without listeners, in the order of the plan. When a daemon starts there may be nothing
+// to go back to.
+func (c *change) startBackground(ctx context.Context) (string, error) {
+	if c.from == nil && c.req.Kind == start {
+		return c.serveBackground(ctx, c.to)
+	}
+	return c.moveBackground(ctx, c.from, c.to)
+}
+
+// moveBackground starts the processes of to that have no listeners, until one fails.
+func (c *change) moveBackground(ctx context.Context, from, to *generation) (string, error) {
+	var moved []string
+	for _, p := range c.unpaused(to) {
+		if err := c.moveProcess(ctx, p, from, to); err != nil {
+			return "", err
+		}
+		moved = append(moved, p.Name)
+	}
+	return strings.Join(moved, ", "), nil
+}
+
+// serveBackground starts the processes of a live generation that have no listeners. One that fails keeps no other from running,
+// and is started again until it works.
+func (c *change) serveBackground(ctx context.Context, g *generation) (string, error) {
+	var moved []string
+	var failed error
+	for _, p := range c.unpaused(g) {
+		err := c.moveProcess(ctx, p, nil, g)
+		switch {
+		case errors.Is(err, ErrStopping):
+			return "", err
+		case err != nil:
+			failed = errors.Join(failed, err)
+		default:
+			moved = append(moved, p.Name)
+		}
+	}
+	return strings.Join(moved, ", "), failed
+}
+
+// unpaused are the processes of g that have no listeners and are to run.
+func (c *change) unpaused(g *generation) (list []*Process) {
+	for i := range g.plan.Processes {
+		if p := &g.plan.Processes[i]; len(p.Listen) == 0 && !c.s.isPaused(p.Name) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// moveProcess starts one process of to that has no listeners, as its strategy says.
+func (c *change) moveProcess(ctx context.Context, p *Process, from, to *generation) error {
+	if from != nil && p.Strategy == Rolling {
+		return c.rollProcess(ctx, p, from, to)
+	}
+	return c.startAll(ctx, func() []*instance { return to.of(p.Name) })
+}
+
+// stopAll has instances finish and waits until they have: each has its drain limit, so this ends.
+func (c *change) stopAll(ctx context.Context, list func() []*instance) error {
+	if err := c.s.do(func() {
+		for _, in := range list() {
+			c.s.unwant(in)
+		}
+	}); err != nil {
+		return err
+	}
+	return c.s.await(ctx, func() (bool, error) {
+		return !slices.ContainsFunc(list(), func(in *instance) bool { return in.state != InstanceExited }), nil
+	})
+}
+
+// namesakes are the instances of other generations that must not run beside those of the list. An earlier generation than the
+// one before may have some too, which have not finished yet.
+func (s *Supervisor) namesakes(list []*instance) (others []*instance) {
+	for _, in := range list {
+		if in.proc.Strategy != Single {
+			continue
+		}
+		for _, g := range s.generations {
+			if g != in.gen {
+				others = append(others, g.of(in.proc.Name)...)
+			}
+		}
+	}
+	return others
+}
+
+// startAll starts instances and waits until all are ready; one that dies before is an error. Those with the strategy `single`
+// wait until their namesakes are gone.
+func (c *change) startAll(ctx context.Context, list func() []*instance) error {
+	if err := c.stopAll(ctx, func() []*instance { return c.s.namesakes(list()) }); err != nil {
+		return err
+	}
+	if err := c.s.do(func() {
+		for _, in := range list() {
+			in.restarts, in.streak = 0, 0
+			c.s.want(in)
+		}
+	}); err != nil {
+		return err
+	}
+	return c.s.await(ctx, func() (bool, error) {
+		for _, in := range list() {
+			if in.state == InstanceBackoff || in.restarts > 0 {
+				return false, &failure{reason: in.String() + " " + in.reason, log: in.tail.Lines()}
+			}
+			if in.state != InstanceReady {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}

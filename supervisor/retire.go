@@ -1,0 +1,76 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// retire lets the old generation go, or keeps it warm.
+func (c *change) retire(context.Context) (string, error) {
+	detail := "nothing was live before"
+	err := c.s.do(func() {
+		for _, g := range c.s.generations {
+			if g.state == Standby && g != c.from {
+				c.s.retire(g)
+			}
+		}
+		if c.from == nil {
+			return
+		}
+		detail = fmt.Sprintf("generation %d drains", c.from.id)
+		if c.staysWarm() {
+			warm := c.plan.Standby
+			if c.req.Kind == start {
+				warm = max(0, warm-time.Since(c.from.since)) // it has been warm under an earlier daemon
+			}
+			detail = fmt.Sprintf("generation %d stays warm for %s", c.from.id, warm.Round(time.Second))
+			c.s.keepWarm(c.from, warm)
+			return
+		}
+		c.s.retire(c.from)
+	})
+	return detail, err
+}
+
+// staysWarm tells whether the old generation is kept for a rollback. Its listener stays open then, so that nothing that is
+// queued for it can get lost, and nobody needs to wait for it.
+func (c *change) staysWarm() bool {
+	return c.from != nil && !c.from.held && c.plan.Standby > 0 && (c.kind == Switch || c.kind == Rollback) && !c.shared()
+}
+
+// keepWarm keeps the workers that have listeners, for an instant rollback, and ends the others.
+func (s *Supervisor) keepWarm(g *generation, d time.Duration) {
+	for _, in := range g.instances {
+		if len(in.proc.Listen) == 0 {
+			s.unwant(in)
+		}
+	}
+	since := g.since
+	s.beside(func() {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			s.retireAtRest(g, since)
+		case <-g.done:
+		case <-s.done:
+		}
+	})
+}
+
+// retireAtRest retires a generation that has been on standby since then, when no change is in progress: one may be about to go
+// back to it.
+func (s *Supervisor) retireAtRest(g *generation, since time.Time) {
+	_ = s.await(context.Background(), func() (bool, error) { // it ends with the daemon at the latest
+		switch {
+		case g.state != Standby || !g.since.Equal(since):
+			return true, nil
+		case s.change != nil:
+			return false, nil
+		}
+		s.retire(g)
+		return true, nil
+	})
+	_ = s.do(func() {}) // a turn, for a generation whose workers are all gone already
+}

@@ -1,0 +1,51 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// settle waits until nothing is left for g in the accept queues.
+func (c *change) settle(ctx context.Context, g *generation) (string, error) {
+	left, err := c.s.settle(ctx, g, c.plan.Settle)
+	if errors.Is(err, ErrStopping) {
+		return "", err
+	}
+	if err != nil {
+		c.warn("%v", err)
+	}
+	if left > 0 {
+		c.warn("%d connections were still queued for generation %d after %s", left, g.id, c.plan.Settle)
+	}
+	return "", nil
+}
+
+// settle waits, not longer than limit, until nothing is left for g in the accept queues, and returns how much still is.
+func (s *Supervisor) settle(ctx context.Context, g *generation, limit time.Duration) (left int, err error) {
+	var queues map[string][]int
+	if err := s.do(func() { queues = g.numbers() }); err != nil {
+		return 0, err
+	}
+	return settleQueues(ctx, g.gates, queues, limit)
+}
+
+// settleQueues waits, not longer than limit, until nothing is left in the accept queues, and returns how much still is.
+func settleQueues(ctx context.Context, gates map[string]Gate, queues map[string][]int, limit time.Duration) (left int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for name, numbers := range queues {
+		if gates[name].Kind() == kindShared {
+			continue // the same queue serves on
+		}
+		for _, number := range numbers {
+			settled, bad := gates[name].Settle(ctx, number)
+			if bad != nil {
+				err = errors.Join(err, fmt.Errorf("listener %q: %w", name, bad))
+			}
+			left += settled.Left
+		}
+	}
+	return left, err
+}
