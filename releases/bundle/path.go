@@ -1,0 +1,97 @@
+package bundle
+
+import (
+	"fmt"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The longest path and the longest name in it that Linux takes (limits.h: PATH_MAX, NAME_MAX), with room for the directory of
+// the release.
+const (
+	pathLimit = 3000
+	nameLimit = 255
+)
+
+// ours are the names at the top of a release that superctl makes there itself.
+var ours = []string{"venv", ".venv", ".superctl", ".incomplete", "release.toml"} //nolint:gochecknoglobals // a constant that Go cannot say
+
+// Reserved tells whether a project may not have that name at its top, because superctl makes it when it installs.
+func Reserved(name string) bool { return slices.Contains(ours, name) }
+
+// checkPath accepts the path of a member: relative, clean, printable, and in one of the archive's directories.
+func checkPath(p string) error {
+	switch {
+	case p == "" || !utf8.ValidString(p) || strings.ContainsFunc(p, unicode.IsControl):
+		return fmt.Errorf("member %q: its name cannot be written", p)
+	case path.IsAbs(p) || path.Clean(p) != p || p == ".." || strings.HasPrefix(p, "../"):
+		return fmt.Errorf("member %q leads outside", p)
+	case len(p) > pathLimit:
+		return fmt.Errorf("member %.60q...: its path is longer than %d bytes", p, pathLimit)
+	}
+	names := strings.Split(p, "/")
+	for _, name := range names {
+		if len(name) > nameLimit {
+			return fmt.Errorf("member %.60q...: a name in its path is longer than %d bytes", p, nameLimit)
+		}
+	}
+	switch {
+	case names[0] == Project && len(names) > 1:
+		if Reserved(names[1]) {
+			return fmt.Errorf("member %q: superctl makes %s itself", p, names[1])
+		}
+		return nil
+	case names[0] == Wheels && len(names) == 2 && path.Ext(p) == ".whl":
+		return nil
+	case names[0] == Installer && len(names) == 2 && strings.HasPrefix(names[1], "pip-") && path.Ext(p) == ".whl":
+		return nil
+	}
+	return fmt.Errorf("member %q is neither of the project nor a wheel", p)
+}
+
+// checkLink accepts a symbolic link of the project that stays in it. All that is `..` must come first: it then goes up through
+// real directories, because no member lies under a link, while behind a name it would go up from wherever that name leads.
+func checkLink(p, target string) error {
+	outside := fmt.Errorf("member %q is a link to %q, which leads outside the project", p, target)
+	if !strings.HasPrefix(p, Project+"/") {
+		return fmt.Errorf("member %q is a link, which only the project may have", p)
+	}
+	if !utf8.ValidString(target) || strings.ContainsFunc(target, unicode.IsControl) || len(target) > pathLimit {
+		return fmt.Errorf("member %q is a link whose target cannot be written", p)
+	}
+	if path.IsAbs(target) {
+		return outside
+	}
+	up, named := 0, false
+	for name := range strings.SplitSeq(target, "/") {
+		switch name {
+		case "", ".":
+		case "..":
+			if named {
+				return outside
+			}
+			up++
+		default:
+			named = true
+		}
+	}
+	if up > strings.Count(p, "/")-1 {
+		return outside
+	}
+	return nil
+}
+
+// parents are the directories above a path, the nearest first.
+func parents(p string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for d := path.Dir(p); d != "." && d != "/"; d = path.Dir(d) {
+			if !yield(d) {
+				return
+			}
+		}
+	}
+}

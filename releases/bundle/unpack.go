@@ -1,0 +1,92 @@
+package bundle
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+)
+
+// Places say where the parts of a bundle are unpacked to, as paths in the root.
+type Places struct{ Project, Wheels, Installer string }
+
+// Unpack reads a bundle and writes its members below root, which must be empty; nothing outside it is ever written. manifest
+// may be nil, or refuse the bundle before anything is written. done gets the bytes of every member that was written. After an
+// error, what is there is not to be used.
+func Unpack(r io.Reader, root *os.Root, places Places, manifest func(*Manifest) error, done func(bytes int64)) (*Manifest, error) {
+	u := &unpacker{root: root, places: places, made: map[string]bool{".": true}}
+	return Read(r, Visitor{
+		Manifest: func(m *Manifest) error {
+			u.m = m
+			if manifest == nil {
+				return nil
+			}
+			return manifest(m)
+		},
+		Member: func(e Member, content io.Reader) error {
+			if err := u.member(e, content); err != nil {
+				return fmt.Errorf("unpack %s: %w", e.Path, err)
+			}
+			if done != nil {
+				done(e.Size)
+			}
+			return nil
+		},
+	})
+}
+
+type unpacker struct {
+	root   *os.Root
+	places Places
+	m      *Manifest
+	made   map[string]bool // directories
+}
+
+func (u *unpacker) member(e Member, content io.Reader) error {
+	name := u.place(e.Path)
+	if err := u.directory(path.Dir(name)); err != nil {
+		return err
+	}
+	if e.Link != "" {
+		return u.root.Symlink(e.Link, name)
+	}
+	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.FileMode(e.Mode))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, content)
+	if err == nil {
+		err = f.Chmod(fs.FileMode(e.Mode)) // whatever the umask is
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return u.root.Chtimes(name, u.m.Time(), u.m.Time())
+}
+
+func (u *unpacker) place(p string) string {
+	top, rest, _ := strings.Cut(p, "/")
+	switch top {
+	case Wheels:
+		return path.Join(u.places.Wheels, rest)
+	case Installer:
+		return path.Join(u.places.Installer, rest)
+	}
+	return path.Join(u.places.Project, rest)
+}
+
+func (u *unpacker) directory(name string) error {
+	if u.made[name] {
+		return nil
+	}
+	if err := u.root.MkdirAll(name, 0o755); err != nil {
+		return err
+	}
+	u.made[name] = true
+	return nil
+}
