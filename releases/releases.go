@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/xrash/smetrics"
 )
@@ -27,13 +26,10 @@ type Store struct {
 
 // Release is one release directory.
 type Release struct {
-	Name      string
-	Path      string // real path, symlinks resolved
-	Commit    string // "" when the release does not say
-	Branch    string
-	Version   string
-	Installed time.Time // when the directory appeared
-	Broken    error     // why it cannot be switched to; nil = no reason is known
+	Name string
+	Path string // real path, symlinks resolved
+	Metadata
+	Broken error // why it cannot be switched to; nil = no reason is known
 }
 
 // Incomplete is the marker that keeps a release which is still being copied out of every list and every switch.

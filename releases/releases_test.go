@@ -109,34 +109,6 @@ func TestWhatIsNoReleaseIsNotListedAndABrokenOneIsWithItsReason(t *testing.T) {
 	}
 }
 
-func TestAReleaseSaysWhatItIsByItsOwnFileCapistranosOrGit(t *testing.T) {
-	const commit = "4be9f00d4be9f00d4be9f00d4be9f00d4be9f00d"
-	for name, c := range map[string]struct {
-		files map[string]string
-		want  Release
-	}{
-		"release.toml":    {map[string]string{"release.toml": "version = \"1.2\"\ncommit = \"" + strings.ToUpper(commit) + "\"\nbranch = \"main\"", "REVISION": "0000000"}, Release{Version: "1.2", Commit: commit, Branch: "main"}},
-		"REVISION":        {map[string]string{"REVISION": commit + "\n"}, Release{Commit: commit}},
-		"git, a branch":   {map[string]string{".git/HEAD": "ref: refs/heads/main\n", ".git/refs/heads/main": commit + "\n"}, Release{Commit: commit, Branch: "main"}},
-		"git, detached":   {map[string]string{".git/HEAD": commit + "\n"}, Release{Commit: commit}},
-		"git, outside":    {map[string]string{".git/HEAD": "ref: ../../../etc/passwd\n"}, Release{}},
-		"a REVISION of x": {map[string]string{"REVISION": "x"}, Release{}},
-		"nothing":         {nil, Release{}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := store(t, "r")
-			for file, text := range c.files {
-				write(t, filepath.Join(s.Dir, "r", file), text)
-			}
-			r, err := s.Get(filepath.Join(s.Dir, "r"))
-			must(t, err)
-			if r.Version != c.want.Version || r.Commit != c.want.Commit || r.Branch != c.want.Branch || r.Broken != nil {
-				t.Errorf("%+v", r)
-			}
-		})
-	}
-}
-
 func TestAFIFOInTheReleaseHoldsNobodyUp(t *testing.T) {
 	s := store(t, "r")
 	must(t, syscall.Mkfifo(filepath.Join(s.Dir, "r", "release.toml"), 0o644))
@@ -237,22 +209,6 @@ func numbers(t *testing.T, list []json.RawMessage) string {
 		out = append(out, r.N.String())
 	}
 	return strings.Join(out, ",")
-}
-
-// FuzzMetadata: whatever a release brings, reading it ends, and a commit is one.
-func FuzzMetadata(f *testing.F) {
-	f.Add("commit = \"4be9f00d\"", "abc", "ref: refs/heads/main")
-	f.Fuzz(func(t *testing.T, toml, revision, head string) {
-		dir := t.TempDir()
-		write(t, filepath.Join(dir, "release.toml"), toml)
-		read(dir)
-		must(t, os.Remove(filepath.Join(dir, "release.toml")))
-		write(t, filepath.Join(dir, "REVISION"), revision)
-		write(t, filepath.Join(dir, ".git", "HEAD"), head)
-		if r := read(dir); r.Commit != "" && !isCommit(r.Commit) {
-			t.Errorf("commit %q", r.Commit)
-		}
-	})
 }
 
 // FuzzHistory: whatever is in the file, a record that is added is the newest.

@@ -1,0 +1,116 @@
+package releases
+
+import (
+	"bufio"
+	"bytes"
+	"compress/zlib"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// packedLimit bounds what is read of git's list of packed references.
+const packedLimit = 8 << 20
+
+// fromGit reads the commit of a checkout without running git, which might run what the checkout configures.
+func (r *Release) fromGit() {
+	dir, common := gitDirs(r.Path)
+	head, err := readSmall(filepath.Join(dir, "HEAD"))
+	if err != nil {
+		return
+	}
+	commit := strings.TrimSpace(string(head))
+	if ref, symbolic := strings.CutPrefix(commit, "ref: "); symbolic {
+		if !filepath.IsLocal(ref) {
+			return
+		}
+		if branch := strings.TrimPrefix(ref, "refs/heads/"); printable(branch) {
+			r.Branch = branch
+		}
+		commit = reference(dir, common, ref)
+	}
+	if isCommit(commit) {
+		r.Commit = commit
+		r.Committed = commitTime(common, commit)
+	}
+}
+
+// gitDirs is where a checkout's HEAD is, and where what it shares with other worktrees is (gitrepository-layout(5)).
+func gitDirs(checkout string) (dir, common string) {
+	dir = filepath.Join(checkout, ".git")
+	if data, err := readSmall(dir); err == nil { // a worktree's or a submodule's
+		to, ok := strings.CutPrefix(strings.TrimSpace(string(data)), "gitdir: ")
+		if !ok {
+			return dir, dir
+		}
+		if dir = to; !filepath.IsAbs(dir) {
+			dir = filepath.Join(checkout, dir)
+		}
+	}
+	data, err := readSmall(filepath.Join(dir, "commondir"))
+	if err != nil {
+		return dir, dir
+	}
+	if common = strings.TrimSpace(string(data)); !filepath.IsAbs(common) {
+		common = filepath.Join(dir, common)
+	}
+	return dir, common
+}
+
+// reference is the commit that a reference stands for, or "".
+func reference(dir, common, ref string) string {
+	for _, place := range []string{dir, common} {
+		if data, err := readSmall(filepath.Join(place, ref)); err == nil {
+			return strings.TrimSpace(string(data))
+		}
+	}
+	f, err := openRegular(filepath.Join(common, "packed-refs"))
+	if err != nil {
+		return ""
+	}
+	defer f.Close() //nolint:errcheck // for reading only
+	for lines := bufio.NewScanner(io.LimitReader(f, packedLimit)); lines.Scan(); {
+		if commit, name, ok := strings.Cut(lines.Text(), " "); ok && name == ref {
+			return commit
+		}
+	}
+	return ""
+}
+
+// commitTime is when a commit was made, if its object lies loose: to look into packs is git's.
+func commitTime(common, commit string) time.Time {
+	if len(commit) < 40 {
+		return time.Time{}
+	}
+	packed, err := readSmall(filepath.Join(common, "objects", commit[:2], commit[2:]))
+	if err != nil {
+		return time.Time{}
+	}
+	plain, err := zlib.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return time.Time{}
+	}
+	defer plain.Close() //nolint:errcheck // for reading only
+	for lines := bufio.NewScanner(io.LimitReader(plain, metadataLimit)); lines.Scan(); {
+		who, ok := strings.CutPrefix(lines.Text(), "committer ")
+		if !ok {
+			continue
+		}
+		fields := strings.Fields(who[strings.LastIndexByte(who, '>')+1:]) // seconds, zone
+		if len(fields) > 0 {
+			return unixTime(fields[0])
+		}
+	}
+	return time.Time{}
+}
+
+// unixTime reads seconds since 1970; what is none is no time.
+func unixTime(text string) time.Time {
+	at, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || at <= 0 || at > 1<<40 {
+		return time.Time{}
+	}
+	return time.Unix(at, 0)
+}
