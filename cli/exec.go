@@ -43,7 +43,7 @@ are root). Its input, output and exit code are the command's own. Without a daem
 			if err != nil {
 				return fmt.Errorf("exec in %s: who its workers are: %w", r.Name, err)
 			}
-			env := append(environment(conf, r, u, nil), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit)
+			env := append(environment(conf, r, u, nil).list(), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit)
 			err = worker.Exec(worker.Command{Args: cc.Args().Slice(), Env: env, Dir: r.Path, User: credential(u)})
 			return fmt.Errorf("exec in %s: %w", r.Name, err)
 		},

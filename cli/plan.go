@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -105,7 +102,7 @@ func makePlan(ctx context.Context, c *config.Config, store *releases.Store, r re
 	ctx, cancel := context.WithTimeoutCause(ctx, interpreterTime, fmt.Errorf("no answer within %s", interpreterTime))
 	defer cancel()
 	opt := releases.CheckOptions{NoVirtualenv: !c.Virtualenv, Run: func(ctx context.Context, args ...string) (string, error) {
-		return runAs(ctx, c.User, environment(c, r, c.User, nil), r.Path, args)
+		return runAs(ctx, c.User, environment(c, r, c.User, nil).list(), r.Path, args)
 	}}
 	if err := r.Check(ctx, opt); err != nil {
 		return supervisor.Plan{}, err
@@ -133,7 +130,7 @@ func makeHooks(c *config.Config, r releases.Release) supervisor.Hooks {
 	h := &c.Hooks
 	return supervisor.Hooks{
 		Before: h.Before, After: h.After, OnAbort: h.OnAbort, OnRevert: h.OnRevert, BeforeRollback: h.BeforeRollback,
-		Env: environment(c, r, c.User, nil), Dir: r.Path, User: credential(c.User), Timeout: h.Timeout,
+		Env: environment(c, r, c.User, nil).list(), Dir: r.Path, User: credential(c.User), Timeout: h.Timeout,
 	}
 }
 
@@ -146,12 +143,12 @@ func runAs(ctx context.Context, u *config.User, env []string, dir string, args [
 func makeProcess(c *config.Config, r releases.Release, p config.Process) (supervisor.Process, error) {
 	u := cmp.Or(p.User, c.User)
 	env := environment(c, r, u, p.Env)
-	done := preset.Apply(preset.Input{Command: p.Command, Release: r.Path, Listen: p.Listen, Drain: p.Drain, Server: p.Server, Env: env, Single: p.Strategy == supervisor.Single})
+	done := preset.Apply(preset.Input{Command: p.Command, Release: r.Path, Listen: p.Listen, Drain: p.Drain, Server: p.Server, Env: env.list(), Single: p.Strategy == supervisor.Single})
 	if len(done.Problems) > 0 {
 		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
 	}
 	out := supervisor.Process{
-		Name: p.Name, Command: done.Command, Env: env, Dir: r.Path, User: credential(u), Listen: p.Listen,
+		Name: p.Name, Command: done.Command, Env: env.list(), EnvFrom: env.origins(), Dir: r.Path, User: credential(u), Listen: p.Listen,
 		HideListen: done.HideListen, Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
 		Drain: p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
@@ -172,43 +169,4 @@ func credential(u *config.User) *worker.Credential {
 		return nil
 	}
 	return &u.Credential
-}
-
-// environment builds a worker's environment (DESIGN 5): nothing is inherited but the time zone.
-func environment(c *config.Config, r releases.Release, u *config.User, own []string) []string {
-	name, home := "root", "/root"
-	if u != nil {
-		name, home = u.Name, u.Home
-	} else if me, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
-		name, home = me.Username, me.HomeDir
-	}
-	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	env := []string{"HOME=" + home, "USER=" + name, "LOGNAME=" + name, "LANG=" + cmp.Or(os.Getenv("LANG"), "C.UTF-8")}
-	if tz := os.Getenv("TZ"); tz != "" {
-		env = append(env, "TZ="+tz)
-	}
-	if venv := r.Virtualenv(); venv != "" && c.Virtualenv {
-		env = append(env, "VIRTUAL_ENV="+venv)
-		path = filepath.Join(venv, "bin") + ":" + path
-	}
-	env = append(env, "PATH="+path)
-	return merge(env, c.Env, own)
-}
-
-// merge joins lists of NAME=VALUE; a later one wins.
-func merge(lists ...[]string) []string {
-	at := make(map[string]int)
-	var out []string
-	for _, list := range lists {
-		for _, kv := range list {
-			name, _, _ := strings.Cut(kv, "=")
-			if i, ok := at[name]; ok {
-				out[i] = kv
-				continue
-			}
-			at[name] = len(out)
-			out = append(out, kv)
-		}
-	}
-	return out
 }

@@ -16,12 +16,16 @@ const watchEvery = time.Second
 
 func (c *command) statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "what runs now", UsageText: "superctl status [--json | --watch]",
+		Name: "status", Usage: "what runs now", UsageText: "superctl status [--json] [--watch | --env]",
 		Description: `Shows the live release, the generations with their workers, the listeners, and a change in progress.
 
    superctl status --watch           until Ctrl-C
+   superctl status --env             the names of the environment variables, never their values
    superctl status --json            for scripts`,
-		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second, until Ctrl-C"}},
+		Flags: []cli.Flag{
+			jsonFlag(), &cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second, until Ctrl-C"},
+			&cli.BoolFlag{Name: "env", Usage: "which environment variables each process of the live release has, and where each is from"},
+		},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
@@ -32,6 +36,9 @@ func (c *command) statusCommand() *cli.Command {
 			}
 			ctx, stop := interruptible()
 			defer stop()
+			if cc.Bool("env") {
+				return c.showEnvironment(ctx, api, cc)
+			}
 			for {
 				st, err := api.Status(ctx)
 				switch {

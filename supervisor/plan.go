@@ -35,8 +35,9 @@ type Release struct {
 // Process is a kind of program that the app runs, as in a Procfile.
 type Process struct {
 	Name         string             `json:"name"`
-	Command      []string           `json:"command"` // argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
-	Env          []string           `json:"env"`     // built (DESIGN 5), without what differs from worker to worker
+	Command      []string           `json:"command"`            // argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
+	Env          []string           `json:"env"`                // built (DESIGN 5), without what differs from worker to worker
+	EnvFrom      map[string]string  `json:"env_from,omitempty"` // where each variable of Env is from, for people
 	Dir          string             `json:"dir"`
 	User         *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
 	Listen       []string           `json:"listen,omitempty"`

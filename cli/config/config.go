@@ -36,7 +36,7 @@ type Config struct {
 	Processes []Process
 	Hooks     Hooks
 	Django    Django
-	Env       []string // of all processes and hooks: [env] over env_file
+	Env       []Variable // of all processes and hooks: env_file, then [env]; a later one of a name wins
 	Warnings  []string
 }
 
@@ -89,7 +89,7 @@ type Process struct {
 	ReadyAfter   time.Duration
 	Server       string
 	User         *User
-	Env          []string
+	Env          []Variable
 	NoFile       uint64
 	MemoryMax    uint64        // bytes; 0 = no limit
 	CPUWeight    uint64        // 0 = everybody's, 100

@@ -312,7 +312,7 @@ BOTH = "config"
 		{"nofile", web.NoFile, uint64(4096)},
 		{"memory_max", web.MemoryMax, uint64(512 << 20)},
 		{"cpu_weight", web.CPUWeight, uint64(50)},
-		{"process.env", web.Env, []string{"OWN=1"}},
+		{"process.env", web.Env, []Variable{{"OWN", "1", FromProcess}}},
 		{"path", web.Health.Path, "/healthz/"},
 		{"any answer", web.Health.AnyAnswer, false},
 		{"host", web.Health.Host, "example.com"},
@@ -331,7 +331,14 @@ BOTH = "config"
 		{"before_rollback", c.Hooks.BeforeRollback, true},
 		{"hooks.timeout", c.Hooks.Timeout, time.Second},
 		{"django", c.Django, Django{Check: true, Manage: "src/manage.py", Databases: []string{"default", "other"}}},
-		{"env", c.Env, []string{"BOTH=config", "EMPTY=", "EXPORTED=1", "FROM_FILE=a b", "HASH=a#b"}},
+		{"env", c.Env, []Variable{
+			{"BOTH", "file", FromFile},
+			{"EMPTY", "", FromFile},
+			{"EXPORTED", "1", FromFile},
+			{"FROM_FILE", "a b", FromFile},
+			{"HASH", "a#b", FromFile},
+			{"BOTH", "config", FromConfig},
+		}},
 	} {
 		if !reflect.DeepEqual(tt.got, tt.want) {
 			t.Errorf("%s is %v, not %v", tt.name, tt.got, tt.want)
@@ -410,7 +417,7 @@ func FuzzConfig(f *testing.F) {
 		if !appName.MatchString(c.App) || !filepath.IsAbs(c.Releases) || len(c.Processes) == 0 {
 			t.Fatalf("app %q, releases %q, %d processes", c.App, c.Releases, len(c.Processes))
 		}
-		words := slices.Concat(c.Env, slices.Concat(slices.Concat(c.Hooks.Before, c.Hooks.After, c.Hooks.OnAbort, c.Hooks.OnRevert)...))
+		words := slices.Concat(texts(c.Env), slices.Concat(slices.Concat(c.Hooks.Before, c.Hooks.After, c.Hooks.OnAbort, c.Hooks.OnRevert)...))
 		for _, p := range c.Processes {
 			if len(p.Command) == 0 || p.Command[0] == "" || p.Instances < 1 || p.Drain < time.Second || p.Drain > longest {
 				t.Fatalf("it cannot be run: %+v", p)
@@ -418,7 +425,7 @@ func FuzzConfig(f *testing.F) {
 			if (p.Health != nil) != (len(p.Listen) > 0) {
 				t.Fatalf("%d listeners, health %+v", len(p.Listen), p.Health)
 			}
-			words = slices.Concat(words, p.Command, p.Env)
+			words = slices.Concat(words, p.Command, texts(p.Env))
 		}
 		for _, w := range words {
 			if strings.ContainsRune(w, 0) {
@@ -479,4 +486,11 @@ listen = ["web"]
 	if want := []string{"mail", "worker", "beat", "web"}; !slices.Equal(names, want) {
 		t.Errorf("%q, not %q", names, want)
 	}
+}
+
+func texts(vars []Variable) (list []string) {
+	for _, v := range vars {
+		list = append(list, v.Name, v.Value)
+	}
+	return list
 }

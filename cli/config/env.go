@@ -10,8 +10,18 @@ import (
 	"strings"
 )
 
-// environment is [env] over env_file.
-func (l *loader) environment() []string {
+// Variable is one environment variable.
+type Variable struct{ Name, Value, From string }
+
+// Where a variable is written.
+const (
+	FromFile    = "env_file"
+	FromConfig  = "config"
+	FromProcess = "process" // the [process.NAME.env] of the config
+)
+
+// environment is env_file, and [env], which wins.
+func (l *loader) environment() []Variable {
 	vars := make(map[string]string)
 	if path := l.path("env_file", l.f.EnvFile); path != "" {
 		if data, err := readEnv(path); err != nil {
@@ -20,11 +30,7 @@ func (l *loader) environment() []string {
 			l.list = append(l.list, bad)
 		}
 	}
-	for _, kv := range l.variables("env", l.f.Env) {
-		k, v, _ := strings.Cut(kv, "=")
-		vars[k] = v
-	}
-	return sorted(vars)
+	return append(sorted(vars, FromFile), l.variables("env", l.f.Env, FromConfig)...)
 }
 
 // readEnv reads a file and nothing else: a pipe or a device might never end.
@@ -51,7 +57,7 @@ func reason(err error) error {
 	return err
 }
 
-func (l *loader) variables(key string, env map[string]string) []string {
+func (l *loader) variables(key string, env map[string]string, from string) []Variable {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		switch {
 		case !envName.MatchString(name):
@@ -60,17 +66,17 @@ func (l *loader) variables(key string, env map[string]string) []string {
 			l.at(key+"."+name, "%s is set by superctl itself", name)
 		}
 	}
-	return sorted(env)
+	return sorted(env, from)
 }
 
 func reserved(name string) bool {
-	return strings.HasPrefix(name, "SUPERCTL_") || strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET"
+	return strings.HasPrefix(name, "SUPERCTL_") || strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET" || name == "CREDENTIALS_DIRECTORY"
 }
 
-func sorted(env map[string]string) []string {
-	var list []string
+func sorted(env map[string]string, from string) []Variable {
+	var list []Variable
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		list = append(list, name+"="+env[name])
+		list = append(list, Variable{name, env[name], from})
 	}
 	return list
 }

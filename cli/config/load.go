@@ -345,7 +345,7 @@ func (l *loader) process(name string, t processTable) Process {
 	p.NoFile = uint64(l.number(key+".nofile", t.NoFile, 0, 16, 1<<20))
 	p.MemoryMax = l.size(key+".memory_max", t.MemoryMax)
 	p.CPUWeight = uint64(l.number(key+".cpu_weight", t.CPUWeight, 0, 1, 10_000))
-	p.Env = l.variables(key+".env", t.Env)
+	p.Env = l.variables(key+".env", t.Env, FromProcess)
 	p.Health = l.health(key, t)
 	return p
 }

@@ -64,15 +64,25 @@ func NewClient(path string) *Client {
 // Status asks how the app is.
 func (c *Client) Status(ctx context.Context) (supervisor.Status, error) {
 	var st supervisor.Status
-	body, err := c.call(ctx, http.MethodGet, pathStatus, nil)
+	return st, c.get(ctx, pathStatus, &st)
+}
+
+// Environment asks which environment variables the live generation has.
+func (c *Client) Environment(ctx context.Context) (supervisor.EnvironmentStatus, error) {
+	var st supervisor.EnvironmentStatus
+	return st, c.get(ctx, pathEnvironment, &st)
+}
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	body, err := c.call(ctx, http.MethodGet, path, nil)
 	if err != nil {
-		return st, err
+		return err
 	}
 	defer body.Close() //nolint:errcheck // for reading only
-	if err := json.NewDecoder(body).Decode(&st); err != nil {
-		return st, fmt.Errorf("read the daemon's answer: %w", err)
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
 	}
-	return st, nil
+	return nil
 }
 
 // Change has the daemon make a change, and hands on its events. A *supervisor.BusyError or *supervisor.RefusedError says

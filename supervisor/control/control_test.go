@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,10 @@ import (
 type app struct {
 	change func(ctx context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error)
 	logs   func(ctx context.Context, emit func(supervisor.LogLine) error) error
+}
+
+func (a *app) Environment() supervisor.EnvironmentStatus {
+	return supervisor.EnvironmentStatus{App: "shop", Processes: []supervisor.ProcessEnvironment{{Process: "web", Variables: []supervisor.Variable{{Name: "LANG", From: "superctl"}}}}}
 }
 
 func (a *app) Status() supervisor.Status { return supervisor.Status{App: "shop", Release: "r1"} }
@@ -99,6 +104,13 @@ func TestWhatIsNoRequestIsRefusedAndOthersAreAnswered(t *testing.T) {
 			}
 			answers(t, path)
 		})
+	}
+}
+
+func TestTheNamesOfTheEnvironmentAreAnswered(t *testing.T) {
+	st, err := NewClient(serve(t, &app{})).Environment(t.Context())
+	if err != nil || !reflect.DeepEqual(st, (&app{}).Environment()) {
+		t.Errorf("%+v, %v", st, err)
 	}
 }
 

@@ -186,6 +186,7 @@ type handler struct{ c Controller }
 func (h handler) mux() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pathStatus, h.status)
+	mux.HandleFunc("GET "+pathEnvironment, h.environment)
 	mux.HandleFunc("POST "+pathChange, h.change)
 	mux.HandleFunc("POST "+pathLogs, h.logs)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -201,6 +202,11 @@ func (h handler) mux() http.Handler {
 func (h handler) status(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(h.c.Status()) // the peer is gone
+}
+
+func (h handler) environment(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(h.c.Environment()) // the peer is gone
 }
 
 // read reads a request's JSON; what is not understood is an error, not ignored.

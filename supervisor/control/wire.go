@@ -18,14 +18,16 @@ const versionHeader = "Superctl-Api"
 
 // The paths, behind the version.
 const (
-	pathStatus = "/v" + Version + "/status"
-	pathChange = "/v" + Version + "/change"
-	pathLogs   = "/v" + Version + "/logs"
+	pathStatus      = "/v" + Version + "/status"
+	pathEnvironment = "/v" + Version + "/environment"
+	pathChange      = "/v" + Version + "/change"
+	pathLogs        = "/v" + Version + "/logs"
 )
 
 // Controller is what the server serves; *supervisor.Supervisor is one.
 type Controller interface {
 	Status() supervisor.Status
+	Environment() supervisor.EnvironmentStatus
 	Change(ctx context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error)
 	Logs(ctx context.Context, q supervisor.LogQuery, emit func(supervisor.LogLine) error) error
 }

@@ -153,6 +153,16 @@ func (s *Spec) environment(tag string) []string {
 	return env
 }
 
+// Names is the names of all variables that the worker will have.
+func (s *Spec) Names() []string {
+	var names []string
+	for _, kv := range append(s.environment(""), "LISTEN_PID=") {
+		name, _, _ := strings.Cut(kv, "=")
+		names = append(names, name)
+	}
+	return names
+}
+
 // reserved are the variables that Start sets itself.
 func reserved(name string) bool {
 	return strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET" || strings.HasPrefix(name, "SUPERCTL_")

@@ -1,0 +1,19 @@
+package releases
+
+import "strings"
+
+// notForReleases is why a release has no say in a variable, or "".
+func notForReleases(name string) string {
+	switch name {
+	case "PATH", "VIRTUAL_ENV":
+		return "superctl sets it from the release's virtualenv"
+	case "HOME", "USER", "LOGNAME":
+		return "superctl sets it from the user of the workers"
+	case "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY":
+		return "superctl sets it itself"
+	}
+	if strings.HasPrefix(name, "SUPERCTL_") || strings.HasPrefix(name, "LISTEN_") {
+		return "superctl sets it itself"
+	}
+	return ""
+}

@@ -1,0 +1,56 @@
+package supervisor
+
+import (
+	"cmp"
+	"slices"
+
+	"superctl/supervisor/worker"
+)
+
+// EnvironmentStatus is what the environments of the live generation consist of: names, and never a value.
+type EnvironmentStatus struct {
+	App        string               `json:"app"`
+	Release    string               `json:"release"`
+	Generation int                  `json:"generation"`
+	Processes  []ProcessEnvironment `json:"processes"`
+}
+
+// ProcessEnvironment is that of one process.
+type ProcessEnvironment struct {
+	Process   string     `json:"process"`
+	Variables []Variable `json:"variables"` // by name
+}
+
+// Variable is the name of an environment variable, and where it is from.
+type Variable struct {
+	Name string `json:"name"`
+	From string `json:"from"`
+}
+
+// Environment describes the environments of the live generation, as its plan has them: not as a config says that has not been read yet.
+func (s *Supervisor) Environment() EnvironmentStatus {
+	st := EnvironmentStatus{App: s.opt.App, Processes: []ProcessEnvironment{}}
+	_ = s.do(func() {
+		if s.live == nil {
+			return
+		}
+		st.Release, st.Generation = s.live.plan.Release.Name, s.live.id
+		for i := range s.live.plan.Processes {
+			p := &s.live.plan.Processes[i]
+			st.Processes = append(st.Processes, ProcessEnvironment{Process: p.Name, Variables: p.variables(s.opt.Notify)})
+		}
+	})
+	return st
+}
+
+// variables is what a worker of the process has in its environment.
+func (p *Process) variables(notify string) []Variable {
+	spec := worker.Spec{Env: p.Env, Notify: notify, Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen}
+	names := spec.Names()
+	slices.Sort(names)
+	vars := make([]Variable, len(names))
+	for i, name := range names {
+		vars[i] = Variable{name, cmp.Or(p.EnvFrom[name], "superctl")}
+	}
+	return vars
+}
