@@ -205,13 +205,13 @@ func (m *Manifest) encode() ([]byte, error) {
 // decode reads and checks a manifest. Fields that it does not know are passed over: a newer superctl that has more to say
 // without changing what the rest means keeps the format's number.
 func decode(r io.Reader) (*Manifest, error) {
-	dec := json.NewDecoder(r)
-	m := new(Manifest)
-	if err := dec.Decode(m); err != nil {
-		return nil, fmt.Errorf("its manifest cannot be read: %w", err)
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("its manifest cannot be read: there is more behind its end")
+	m := new(Manifest)
+	if err := json.Unmarshal(text, m); err != nil {
+		return nil, fmt.Errorf("its manifest cannot be read: %w", err)
 	}
 	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("its manifest is wrong: %w", err)

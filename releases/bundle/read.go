@@ -75,7 +75,7 @@ func (in *reader) explain(err error) error {
 		return fmt.Errorf("the bundle is cut short, at %s: fetch it again", in.at)
 	case errors.Is(err, zstd.ErrMagicMismatch):
 		return errors.New("this is no bundle: it is not compressed with zstd")
-	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return fmt.Errorf("the bundle wants more than %d MB of memory to be read", window>>20)
 	case errors.Is(err, zstd.ErrCRCMismatch):
 		return fmt.Errorf("the bundle is damaged, at %s: fetch it again", in.at)

@@ -1,0 +1,304 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// forger writes what Write would refuse: a manifest, and members that need not be what it says.
+type forger struct {
+	m     Manifest
+	files []entry
+	after []byte // behind the end of the archive
+}
+
+type entry struct {
+	tar.Header
+	text string
+}
+
+func newForger() *forger {
+	m, _ := sample()
+	m.Format, m.Members = Format, nil
+	return &forger{m: *m}
+}
+
+// add adds a file both to the manifest and to the archive.
+func (f *forger) add(p, text string) *forger { return f.list(member(p, text)).put(p, text) }
+
+func (f *forger) list(e Member) *forger { f.m.Members = append(f.m.Members, e); return f }
+
+func (f *forger) put(p, text string) *forger {
+	return f.raw(tar.Header{Typeflag: tar.TypeReg, Name: p, Mode: 0o644, Size: int64(len(text))}, text)
+}
+
+func (f *forger) raw(h tar.Header, text string) *forger {
+	f.files = append(f.files, entry{h, text})
+	return f
+}
+
+func (f *forger) link(p, target string) *forger {
+	return f.list(Member{Path: p, Link: target}).raw(tar.Header{Typeflag: tar.TypeSymlink, Name: p, Linkname: target, Mode: 0o777}, "")
+}
+
+// special puts something that is no file where the manifest has one.
+func (f *forger) special(kind byte, p, target string) *forger {
+	return f.list(member(p, "")).raw(tar.Header{Typeflag: kind, Name: p, Linkname: target, Mode: 0o644, Devmajor: 1, Devminor: 3}, "")
+}
+
+func (f *forger) archive(t testing.TB) []byte {
+	t.Helper()
+	text, err := f.m.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, e := range append([]entry{{tar.Header{Typeflag: tar.TypeReg, Name: manifestName, Mode: 0o644, Size: int64(len(text))}, string(text)}}, f.files...) {
+		if err := w.WriteHeader(&e.Header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, e.text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return append(b.Bytes(), f.after...)
+}
+
+func (f *forger) bundle(t testing.TB) []byte { return compressed(t, f.archive(t)) }
+
+func compressed(t testing.TB, data []byte, opt ...zstd.EOption) []byte {
+	t.Helper()
+	z, err := zstd.NewWriter(nil, opt...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	return z.EncodeAll(data, nil)
+}
+
+// hostile is every kind of bundle that must be refused, with words of the reason.
+func hostile(t testing.TB) map[string]struct {
+	data []byte
+	says string
+} {
+	type one = struct {
+		data []byte
+		says string
+	}
+	good, files := sample()
+	whole := written(t, good, files)
+	long := strings.Repeat("d/", 1600) + "x"
+	bomb := strings.Repeat("\x00", window+1)
+	deep := newForger().add("project/a", "1")
+	all := map[string]one{
+		"a path with ..":                 {newForger().add("project/../../../etc/cron.d/x", "1").bundle(t), "leads outside"},
+		"a path that begins with ..":     {newForger().add("../x", "1").bundle(t), "leads outside"},
+		"an absolute path":               {newForger().add("/etc/passwd", "1").bundle(t), "leads outside"},
+		"a path that is not clean":       {newForger().add("project//x", "1").bundle(t), "leads outside"},
+		"a path with a newline":          {newForger().add("project/a\nb", "1").bundle(t), "cannot be written"},
+		"a path that is no UTF-8":        {newForger().add("project/a\xff", "1").bundle(t), "is where its manifest has"},
+		"a path in no known place":       {newForger().add("other/x", "1").bundle(t), "neither of the project nor a wheel"},
+		"a path that is too long":        {newForger().add("project/"+long, "1").bundle(t), "longer than"},
+		"a name that is too long":        {newForger().add("project/"+strings.Repeat("x", 256), "1").bundle(t), "longer than"},
+		"a virtualenv of its own":        {newForger().add("project/venv/bin/python", "1").bundle(t), "superctl makes venv itself"},
+		"a release.toml of its own":      {newForger().add("project/release.toml", "1").bundle(t), "superctl makes release.toml itself"},
+		"a link to outside":              {newForger().link("project/x", "../../etc").bundle(t), "leads outside the project"},
+		"a link to an absolute path":     {newForger().link("project/x", "/etc/passwd").bundle(t), "leads outside the project"},
+		"a link up behind a name":        {newForger().link("project/x", "a/../../..").bundle(t), "leads outside the project"},
+		"a link up by one":               {newForger().link("project/a/x", "../..").bundle(t), "leads outside the project"},
+		"a link for a wheel":             {newForger().link("wheels/x.whl", "../project/x").bundle(t), "only the project may have"},
+		"a file below a link":            {newForger().link("project/a", ".").add("project/a/x", "1").bundle(t), "which is no directory"},
+		"a file below a file":            {newForger().add("project/a", "1").add("project/a/x", "1").bundle(t), "which is no directory"},
+		"a hard link":                    {newForger().special(tar.TypeLink, "project/x", "/etc/passwd").bundle(t), "no regular file"},
+		"a character device":             {newForger().special(tar.TypeChar, "project/x", "").bundle(t), "no regular file"},
+		"a block device":                 {newForger().special(tar.TypeBlock, "project/x", "").bundle(t), "no regular file"},
+		"a named pipe":                   {newForger().special(tar.TypeFifo, "project/x", "").bundle(t), "no regular file"},
+		"a directory":                    {newForger().special(tar.TypeDir, "project/x", "").bundle(t), "no regular file"},
+		"a link that is listed as file":  {newForger().special(tar.TypeSymlink, "project/x", "/etc").bundle(t), "no regular file"},
+		"a link that leads elsewhere":    {newForger().list(Member{Path: "project/x", Link: "a"}).raw(tar.Header{Typeflag: tar.TypeSymlink, Name: "project/x", Linkname: "/etc"}, "").bundle(t), "is not the link to"},
+		"a member twice":                 {newForger().add("project/x", "1").add("project/x", "1").bundle(t), "in order, each once"},
+		"a member twice in the archive":  {newForger().add("project/x", "1").put("project/x", "2").bundle(t), "not in its manifest"},
+		"members out of order":           {newForger().add("project/b", "1").add("project/a", "1").bundle(t), "in order, each once"},
+		"a member that is not listed":    {newForger().add("project/a", "1").put("project/b", "1").bundle(t), "not in its manifest"},
+		"a member that is missing":       {newForger().add("project/a", "1").list(member("project/b", "1")).bundle(t), "is missing"},
+		"a member under another name":    {newForger().list(member("project/a", "1")).put("project/b", "1").bundle(t), "is where its manifest has"},
+		"a wrong hash":                   {newForger().list(member("project/a", "1")).put("project/a", "2").bundle(t), "is not what its manifest says"},
+		"more bytes than listed":         {newForger().list(member("project/a", "1")).put("project/a", bomb).bundle(t), "its manifest says 1"},
+		"a negative size":                {newForger().list(Member{Path: "project/a", Mode: 0o644, Size: -1, SHA256: hash("")}).bundle(t), "has the size -1"},
+		"sizes that overflow":            {newForger().list(Member{Path: "project/a", Mode: 0o644, Size: 1 << 62, Unpacked: 1 << 62, SHA256: hash("")}).bundle(t), "more than any disk has"},
+		"a setuid file":                  {newForger().list(Member{Path: "project/a", Mode: 0o4755, SHA256: hash("")}).bundle(t), "has the mode 4755"},
+		"no hash":                        {newForger().list(Member{Path: "project/a", Mode: 0o644}).bundle(t), "has no SHA-256"},
+		"a version that leads outside":   {with(func(m *Manifest) { m.Version = "../x" }).bundle(t), `version "../x"`},
+		"a version that is a word":       {with(func(m *Manifest) { m.Version = "latest" }).bundle(t), "stands for a release already"},
+		"a name that leads outside":      {with(func(m *Manifest) { m.Name = "a/b" }).bundle(t), `name "a/b"`},
+		"a newer format":                 {with(func(m *Manifest) { m.Format = 9 }).bundle(t), "install a newer superctl"},
+		"an empty smoke command":         {with(func(m *Manifest) { m.Smoke = [][]string{{}} }).bundle(t), "smoke command is empty"},
+		"no manifest":                    {compressed(t, archiveOf(t, "project/a", "1")), "instead of a manifest"},
+		"a manifest that is no JSON":     {compressed(t, archiveOf(t, manifestName, "{")), "manifest cannot be read"},
+		"a manifest with more behind it": {compressed(t, archiveOf(t, manifestName, "{} {}")), "manifest cannot be read"},
+		"a manifest of a type it isn't":  {compressed(t, archiveOf(t, manifestName, `{"format": 1, "members": "all"}`)), "manifest cannot be read"},
+		"a manifest that is too big":     {compressed(t, hugeHeader(t)), "at most"},
+		"something behind the archive":   {func() []byte { deep.after = []byte("x"); return deep.bundle(t) }(), "more behind its end"},
+		"a second archive behind it":     {append(bytes.Clone(whole), whole...), "more behind its end"},
+		"a bomb behind it":               {append(bytes.Clone(whole), compressed(t, []byte(bomb))...), "more behind its end"},
+		"a window that needs memory":     {compressed(t, []byte(bomb), zstd.WithSingleSegment(true)), "of memory"},
+		"nothing":                        {nil, "cut short"},
+		"no zstd":                        {[]byte("PK\x03\x04 a zip file, perhaps a wheel"), "not compressed with zstd"},
+		"no tar":                         {compressed(t, bytes.Repeat([]byte("text "), 400)), "no tar archive in it"},
+		"a changed byte":                 {flipped(whole), ""},
+	}
+	for name, n := range map[string]int{"its first byte": 1, "a tenth": len(whole) / 10, "a half": len(whole) / 2, "all but a byte": len(whole) - 1} {
+		all["cut short after "+name] = one{whole[:n], "cut short"}
+	}
+	return all
+}
+
+func with(change func(*Manifest)) *forger {
+	f := newForger()
+	change(&f.m)
+	return f
+}
+
+func archiveOf(t testing.TB, name, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func hugeHeader(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := tar.NewWriter(&b).WriteHeader(&tar.Header{Name: manifestName, Mode: 0o644, Size: 1 << 40}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func flipped(data []byte) []byte {
+	data = bytes.Clone(data)
+	data[len(data)/2] ^= 0x40
+	return data
+}
+
+func TestAHostileBundleIsRefusedWithTheReasonAndNothingIsWrittenOutside(t *testing.T) {
+	for name, bad := range hostile(t) {
+		t.Run(name, func(t *testing.T) {
+			parent := t.TempDir()
+			dir := filepath.Join(parent, "inside")
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			root, err := os.OpenRoot(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer root.Close()
+			_, err = Unpack(bytes.NewReader(bad.data), root, Places{Project: ".", Wheels: ".superctl/wheels", Installer: ".superctl/installer"}, nil, nil)
+			if err == nil || !strings.Contains(err.Error(), bad.says) {
+				t.Errorf("said %v, not %q", err, bad.says)
+			}
+			if strings.Count(errText(err), "\n") > 1 || len(errText(err)) > 4<<10 {
+				t.Errorf("the reason is long: %.200s", errText(err))
+			}
+			if left, _ := os.ReadDir(parent); len(left) != 1 {
+				t.Errorf("written outside: %v", left)
+			}
+			if n := bytesIn(t, dir); n > 1<<20 {
+				t.Errorf("%d bytes were written before it was refused", n)
+			}
+		})
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func bytesIn(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		st, err := e.Info()
+		if err == nil && st.Mode().IsRegular() {
+			n += st.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// FuzzRead reads whatever comes: it ends with an error, or everything in it was named by a manifest that is right, and lies inside.
+func FuzzRead(f *testing.F) {
+	for _, bad := range hostile(f) {
+		if len(bad.data) < 1<<16 {
+			f.Add(bad.data, true)
+			f.Add(uncompressed(bad.data), false)
+		}
+	}
+	m, files := sample()
+	f.Add(written(f, m, files), true)
+	f.Add(uncompressed(written(f, m, files)), false)
+	f.Fuzz(func(t *testing.T, data []byte, packed bool) {
+		if !packed {
+			data = compressed(t, data, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<17))
+		}
+		seen := 0
+		m, err := Read(bytes.NewReader(data), Visitor{Member: func(e Member, content io.Reader) error {
+			seen++
+			if !filepath.IsLocal(e.Path) || e.Link != "" && !filepath.IsLocal(filepath.Join(filepath.Dir(e.Path), e.Link)) {
+				t.Errorf("%q leads outside, to %q", e.Path, e.Link)
+			}
+			if content == nil {
+				return nil
+			}
+			n, err := io.Copy(io.Discard, content)
+			if n > e.Size {
+				t.Errorf("%q has %d bytes, and %d were named", e.Path, n, e.Size)
+			}
+			return err
+		}})
+		if err == nil && (m.Check() != nil || seen != len(m.Members)) {
+			t.Errorf("a bundle was taken that is not as its manifest says: %v, %d of %d members", m.Check(), seen, len(m.Members))
+		}
+	})
+}
+
+func uncompressed(data []byte) []byte {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(1<<20))
+	if err != nil {
+		return nil
+	}
+	defer z.Close()
+	out, _ := z.DecodeAll(data, nil)
+	return out
+}

@@ -1,0 +1,85 @@
+package bundle
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// No key here has a password: to make one of it takes minisign's scrypt a gigabyte and seconds.
+func signed(t *testing.T) (path string, key Key) {
+	t.Helper()
+	public, private, err := GenerateKey("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err = ParseKey(public); err != nil {
+		t.Fatal(err)
+	}
+	priv, err := PrivateKey(private, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "shop-1.tar.zst")
+	if err := os.WriteFile(path, []byte("a bundle"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Sign(path, priv, "built by anna\nat noon"); err != nil {
+		t.Fatal(err)
+	}
+	return path, key
+}
+
+func verify(t *testing.T, text string, sig []byte, keys ...Key) (Verified, error) {
+	t.Helper()
+	return Verify(strings.NewReader(text), sig, keys)
+}
+
+func TestASignatureIsVerifiedWithItsComment(t *testing.T) {
+	path, key := signed(t)
+	sig, err := os.ReadFile(path + SignatureSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other := signed(t)
+	v, err := verify(t, "a bundle", sig, other, key)
+	if err != nil || v.Comment != "built by anna at noon" || v.Key != KeyID(key.ID()) {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+func TestASignatureThatIsNotRightIsRefusedWithTheReason(t *testing.T) {
+	path, key := signed(t)
+	sig, err := os.ReadFile(path + SignatureSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other := signed(t)
+	for name, bad := range map[string]struct {
+		text, sig string
+		keys      []Key
+		says      string
+	}{
+		"another file":      {"a bundlf", string(sig), []Key{key}, "its signature is wrong"},
+		"another key":       {"a bundle", string(sig), []Key{other}, "trusted is " + KeyID(other.ID())},
+		"no key":            {"a bundle", string(sig), nil, "trusted is none"},
+		"another comment":   {"a bundle", strings.Replace(string(sig), "anna", "eve", 1), []Key{key}, "its signature is wrong"},
+		"nothing":           {"a bundle", "", []Key{key}, "none of minisign's"},
+		"cut short":         {"a bundle", string(sig[:len(sig)/2]), []Key{key}, "none of minisign's"},
+		"something endless": {"a bundle", string(sig) + strings.Repeat("x", signatureLimit), []Key{key}, "none of minisign's"},
+	} {
+		if _, err := verify(t, bad.text, []byte(bad.sig), bad.keys...); err == nil || !strings.Contains(err.Error(), bad.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWhatIsNoKeyIsSaid(t *testing.T) {
+	if _, err := PrivateKey([]byte("ssh-ed25519 AAAA"), nil); err == nil || !strings.Contains(err.Error(), "no private key of minisign's") {
+		t.Errorf("a key of ssh's: %v", err)
+	}
+	if _, err := ParseKey([]byte("RWnonsense")); err == nil || !strings.Contains(err.Error(), "no public key of minisign's") {
+		t.Errorf("nonsense: %v", err)
+	}
+}
