@@ -108,6 +108,7 @@ func (c *command) app() *cli.App {
 		c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
 		c.scaleCommand(), c.pauseCommand(), c.resumeCommand(),
 		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.execCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
+		c.keygenCommand(),
 	}
 	for _, one := range commands {
 		one.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
