@@ -182,6 +182,9 @@ func (c *command) tryRelease(conf *config.Config, word string) (err error) {
 			}
 			return plan, err
 		},
+		Share: func(plan supervisor.Plan, _ bool) (string, error) {
+			return shareInto(plan, ownerOf(conf), c.runsFrom(conf, plan.Release.Name))
+		},
 		Inspect: func(ctx context.Context, i supervisor.Inspection, line func(string)) (string, error) {
 			i.Before, i.Live = true, c.livePlan(ctx, conf, plans)
 			return inspectMigrations(ctx, i, line)
@@ -210,6 +213,14 @@ func (c *command) tryRelease(conf *config.Config, word string) (err error) {
 		fmt.Fprintf(c.stdout, "  | %s\n", l)
 	}
 	return &outcomeError{out.Result}
+}
+
+// runsFrom tells whether a daemon has workers of a release.
+func (c *command) runsFrom(conf *config.Config, release string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	st, err := control.NewClient(conf.Control).Status(ctx)
+	return err == nil && slices.ContainsFunc(st.Generations, func(g supervisor.GenerationStatus) bool { return g.Release == release })
 }
 
 // livePlan is the plan of the release that is live, when a daemon runs and one is.

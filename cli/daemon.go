@@ -130,6 +130,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Complaint: d.complaint,
 		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c),
 		Gates: gates, Resolve: plans.resolve, Inspect: inspectMigrations,
+		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
 		Point:  func(r supervisor.Release) error { return store.Point(r.Path) },
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
 		Say:    func(text string) { d.tell("STATUS=" + text) },

@@ -110,7 +110,7 @@ func makePlan(ctx context.Context, c *config.Config, store *releases.Store, r re
 	plan := supervisor.Plan{
 		Release:   supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
 		Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
-		Hooks: makeHooks(c, r),
+		Hooks: makeHooks(c, r), Shared: c.Shared,
 	}
 	var err error
 	if plan.Inspect, err = projectOf(c, r); err != nil {

@@ -1,7 +1,7 @@
 // Package releases owns the release directories: it finds them, reads what they say of themselves, tells which can be
 // switched to, and keeps the `current` link and the history.
 //
-// It guarantees that a release is never changed: it only reads inside one. It starts no process; whoever needs an
+// It guarantees that a release is never changed, but for the links of Share: it only reads inside one. It starts no process; whoever needs an
 // interpreter to be tried hands in what runs it.
 package releases
 

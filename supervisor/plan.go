@@ -22,6 +22,8 @@ type Plan struct {
 	Settle    time.Duration `json:"settle"`    // the limit of the wait after a cutover
 	Hooks     Hooks         `json:"hooks"`
 
+	Shared map[string]string `json:"shared,omitempty"` // paths in the release, and the path outside that each is a link to
+
 	Inspect json.RawMessage `json:"inspect,omitempty"` // what Options.Inspect needs to know; none = there is nothing to inspect
 }
 

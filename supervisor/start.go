@@ -39,6 +39,9 @@ func (c *change) performStart() error {
 	if err := c.step(stepResolve, c.resolveStart); err != nil || c.unchanged != "" {
 		return err
 	}
+	if err := c.share(); err != nil {
+		return err
+	}
 	if err := c.openUp(); err != nil {
 		return c.abandon(err)
 	}

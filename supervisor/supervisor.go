@@ -33,6 +33,9 @@ type Options struct {
 	Gates []Gate
 	// Resolve turns a request into a plan: it finds the release, checks it, and reads the config anew.
 	Resolve func(context.Context, Target) (Plan, error)
+	// Share links the plan's shared paths into its release, and says what it has made; inUse says that workers run from the release
+	// already. nil for none.
+	Share func(plan Plan, inUse bool) (detail string, err error)
 	// Inspect has its say on where a switch or a rollback goes, before anything of it is begun; nil for none. What it writes
 	// is shown and kept as a hook's output is.
 	Inspect func(ctx context.Context, i Inspection, line func(string)) (detail string, err error)

@@ -11,6 +11,7 @@ const (
 	beforeSteps   = "begin" // the name of what comes before the first one
 	stepAdopt     = "adopt"
 	stepResolve   = "resolve"
+	stepShare     = "share"
 	stepInspect   = "migrations"
 	stepBefore    = "before"
 	stepPreflight = "preflight"
@@ -64,6 +65,9 @@ func (c *change) turnOver() error {
 		return err
 	}
 	if err := c.mayTry(); err != nil {
+		return err
+	}
+	if err := c.share(); err != nil {
 		return err
 	}
 	if err := c.inspect(); err != nil {

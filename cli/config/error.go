@@ -97,6 +97,9 @@ func plain(e *toml.DecodeError) string {
 		}
 		return fmt.Sprintf("write [%s], in single brackets", name)
 	}
+	if strings.HasPrefix(msg, "cannot store a table in a string") {
+		return strings.Join(e.Key(), ".") + ": a string is expected, in quotes"
+	}
 	return msg
 }
 

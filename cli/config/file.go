@@ -22,6 +22,7 @@ type file struct {
 	Hooks   hooksTable              `toml:"hooks"`
 	Django  djangoTable             `toml:"django"`
 	Env     map[string]string       `toml:"env"`
+	Shared  map[string]string       `toml:"shared"`
 }
 
 // duration is a length of time as it is written, such as "10s".

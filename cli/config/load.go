@@ -86,6 +86,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.hooks()
 	l.django()
 	l.c.Env = l.environment()
+	l.c.Shared = l.shared()
 	if len(l.list) > 0 {
 		return nil, l.err()
 	}

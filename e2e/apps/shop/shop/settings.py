@@ -7,6 +7,7 @@ ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "shop.urls"
 WSGI_APPLICATION = "shop.wsgi.application"
 USE_TZ = True
+MEDIA_ROOT = Path(__file__).parent.with_name("media")
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
 if Path(__file__).parent.with_name("catalogue").exists():
     INSTALLED_APPS.append("catalogue")

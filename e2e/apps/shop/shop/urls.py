@@ -8,4 +8,5 @@ urlpatterns = [
     path("slow", views.slow),
     path("echo", views.echo),
     path("stream", views.stream),
+    path("media/<name>", views.media),
 ]

@@ -2,9 +2,11 @@ import hashlib
 import os
 import time
 
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
-from django.views.decorators.http import require_GET, require_POST
+from django.http import FileResponse, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from shop import release
 
@@ -51,3 +53,10 @@ def stream(request):
     )
     response["X-Length"] = str(STREAM_CHUNKS * len(CHUNK))
     return response
+
+
+@require_http_methods(["GET", "POST"])
+def media(request, name):
+    if request.method == "POST":
+        return JsonResponse({"name": default_storage.save(name, ContentFile(request.body))})
+    return FileResponse(default_storage.open(name))
