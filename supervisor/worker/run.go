@@ -20,6 +20,8 @@ type Command struct {
 	Mark string // of the supervisor; see EndMarked
 
 	Cgroup string // directory of the control group to be in, made already; "" = the daemon's own
+
+	Stdout *os.File // gets what it writes there, when that is data and no text for people; nil = handed on like its stderr
 }
 
 // grace is how long a command and what it has started have to end, from SIGTERM to SIGKILL; lastWords is how long its output is read
@@ -53,7 +55,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	}
 	defer reader.Close() //nolint:errcheck // for reading only
 	o := order{Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Dir: c.Dir, User: c.User, Cgroup: c.Cgroup}
-	w, err := o.start(pipe[1], nil, tag)
+	w, err := o.startTo(c.Stdout, pipe[1], tag)
 	_ = unix.Close(pipe[1])
 	if err != nil {
 		return err
@@ -88,6 +90,21 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 		return errors.Join(errors.New(w.exit.String()), err)
 	}
 	return err
+}
+
+// startTo starts a command whose stdout is a file, when it is one, and else its stderr.
+func (o *order) startTo(stdout *os.File, stderr int, tag string) (w *Worker, err error) {
+	if stdout == nil {
+		return o.start(stderr, stderr, nil, tag)
+	}
+	raw, err := stdout.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	if gone := raw.Control(func(fd uintptr) { w, err = o.start(int(fd), stderr, nil, tag) }); gone != nil {
+		return nil, gone
+	}
+	return w, err
 }
 
 // askToEnd sends SIGTERM to all that the command has started, as Ctrl-C in a shell would, and gives it time to undo what it is at.

@@ -73,7 +73,7 @@ func Start(spec Spec) (*Worker, error) {
 		return nil, fmt.Errorf("open output %s: %w", output, err)
 	}
 	defer unix.Close(out) //nolint:errcheck // the worker has its own
-	return o.start(out, spec.Files, tag)
+	return o.start(out, out, spec.Files, tag)
 }
 
 // newTag makes the name by which all processes of one worker are known; it begins with the supervisor's mark.
@@ -87,7 +87,7 @@ func newTag(mark string) (string, error) {
 
 // start forks the shim. The descriptors are handed over raw: os.File.Fd and ExtraFiles clear O_NONBLOCK on the file
 // description that all generations share, which blocks the accept of every holder (DESIGN 4).
-func (o *order) start(out int, files []File, tag string) (*Worker, error) {
+func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, error) {
 	data, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (o *order) start(out int, files []File, tag string) (*Worker, error) {
 	}
 	reader := os.NewFile(uintptr(status[0]), "status")
 	defer reader.Close() //nolint:errcheck // for reading only
-	fds := []uintptr{uintptr(null), uintptr(out), uintptr(out)}
+	fds := []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr)}
 	for _, f := range files {
 		fds = append(fds, uintptr(f.FD))
 	}
