@@ -23,6 +23,7 @@ type file struct {
 	Django  djangoTable             `toml:"django"`
 	Env     map[string]string       `toml:"env"`
 	Shared  map[string]string       `toml:"shared"`
+	Build   buildTable              `toml:"build"`
 }
 
 // duration is a length of time as it is written, such as "10s".

@@ -51,26 +51,33 @@ var (
 
 // Load reads a config file. Its error is all that is wrong with it, an *Error each.
 func Load(path string) (*Config, error) {
-	abs, err := filepath.Abs(path)
+	abs, data, err := readFile(path)
 	if err != nil {
 		return nil, err
+	}
+	return parse(path, abs, data, os.Geteuid())
+}
+
+// readFile reads a config file, whose whole path is abs.
+func readFile(path string) (abs string, data []byte, err error) {
+	if abs, err = filepath.Abs(path); err != nil {
+		return "", nil, err
 	}
 	st, err := os.Stat(abs)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, &Error{File: path, Msg: "there is no such config file"}
+		return "", nil, &Error{File: path, Msg: "there is no such config file"}
 	case err != nil:
-		return nil, &Error{File: path, Msg: err.Error()}
+		return "", nil, &Error{File: path, Msg: err.Error()}
 	case !st.Mode().IsRegular():
-		return nil, &Error{File: path, Msg: "it is not a file"}
+		return "", nil, &Error{File: path, Msg: "it is not a file"}
 	case st.Size() > fileLimit:
-		return nil, &Error{File: path, Msg: fmt.Sprintf("it has %d bytes; no config is larger than %d", st.Size(), fileLimit)}
+		return "", nil, &Error{File: path, Msg: fmt.Sprintf("it has %d bytes; no config is larger than %d", st.Size(), fileLimit)}
 	}
-	data, err := os.ReadFile(abs)
-	if err != nil {
-		return nil, &Error{File: path, Msg: err.Error()}
+	if data, err = os.ReadFile(abs); err != nil {
+		return "", nil, &Error{File: path, Msg: err.Error()}
 	}
-	return parse(path, abs, data, os.Geteuid())
+	return abs, data, nil
 }
 
 func parse(path, abs string, data []byte, euid int) (*Config, error) {
@@ -85,6 +92,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.processes()
 	l.hooks()
 	l.django()
+	l.build() // for superctl build; a daemon only looks whether it is right
 	l.c.Env = l.environment()
 	l.c.Shared = l.shared()
 	if len(l.list) > 0 {

@@ -1,0 +1,240 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/kballard/go-shellquote"
+	"github.com/urfave/cli/v2"
+
+	"superctl/cli/config"
+	"superctl/releases/build"
+	"superctl/releases/bundle"
+	"superctl/supervisor/worker"
+)
+
+// buildOutcome is what `build --json` prints.
+type buildOutcome struct {
+	Result   string       `json:"result"` // "done" or "aborted"
+	Changed  bool         `json:"changed"`
+	File     string       `json:"file,omitempty"`
+	Name     string       `json:"name,omitempty"`
+	Version  string       `json:"version,omitempty"`
+	Commit   string       `json:"commit,omitempty"`
+	Dirty    bool         `json:"dirty,omitempty"`
+	Bytes    int64        `json:"bytes,omitempty"`
+	SHA256   string       `json:"sha256,omitempty"`
+	Wheels   int          `json:"wheels"`
+	Signed   string       `json:"signed,omitempty"` // the file of its signature
+	Steps    []build.Step `json:"steps"`
+	Warnings []string     `json:"warnings"`
+	Seconds  float64      `json:"seconds"`
+	Error    string       `json:"error,omitempty"`
+}
+
+func (c *command) buildCommand() *cli.Command {
+	return &cli.Command{
+		Name: "build", Usage: "make one file of a project and all that it needs", UsageText: "superctl build [DIR] [-o FILE-or-DIR] [--sign KEYFILE] [--run COMMAND]... [--json]",
+		Description: `Makes NAME-VERSION.tar.zst of the project in DIR (default: here): its files as git tracks them, and every dependency
+of its lock as a wheel for this machine's Python. superctl deploy installs it on a server, without a network.
+The lock is uv.lock, pylock.toml or requirements.txt. The same commit makes the same bytes. What the network has
+given once comes from the cache ($SUPERCTL_CACHE). [build] in DIR/superctl.toml says what differs.
+
+   superctl build                             of the commit that is checked out
+   superctl build -o dist/ --sign ~/key       into a directory, with a signature beside it
+   superctl build --run "npm run build" --run "python manage.py collectstatic --noinput"
+   superctl build --version 4.2 --json        for scripts: "file" and "sha256" say what was made`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, or the directory for it"},
+			&cli.StringFlag{Name: "name", Usage: "the `NAME` of the bundle (default: app of superctl.toml, the project's of pyproject.toml, the directory's)"},
+			&cli.StringFlag{Name: "version", Usage: "the `VERSION`, also the name of the release (default: the commit's time and its beginning)"},
+			&cli.StringFlag{Name: "python", Usage: "the `PYTHON` that will run it: a version, a name or a path (default: .python-version, else python3)"},
+			&cli.StringFlag{Name: "lock", Usage: "another lock `FILE`"},
+			&cli.BoolFlag{Name: "require-pinned", Usage: "refuse a lock in which anything has no hash"},
+			&cli.StringSliceFlag{Name: "run", Usage: "a `COMMAND` to run in a copy of the project, after those of the config; [build] output names what it makes"},
+			&cli.StringFlag{Name: "builder", Usage: "who builds, for the manifest (SUPERCTL_BUILDER)"},
+			&cli.StringFlag{Name: "sign", Usage: "sign it with the private key in `KEYFILE` (superctl keygen makes one)"},
+			&cli.StringFlag{Name: "password-file", Usage: "take the password of that key from the first line of `FILE`"},
+			&cli.BoolFlag{Name: "force", Usage: "replace another bundle that has the same name"},
+			jsonFlag(),
+		},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 1); err != nil {
+				return err
+			}
+			return c.build(cc)
+		},
+	}
+}
+
+// signer reads the key before anything is built, and returns what signs with it, nil without one.
+func signer(keyFile, passwordFile string) (func(file, comment string) error, error) {
+	if keyFile == "" {
+		return nil, nil
+	}
+	key, err := readPrivateKey(keyFile, passwordFile)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("build: %w", err)}
+	}
+	return func(file, comment string) error { return bundle.Sign(file, key, comment) }, nil
+}
+
+func (c *command) build(cc *cli.Context) error {
+	began := c.now()
+	opt, err := c.buildOptions(cc)
+	if err != nil {
+		return err
+	}
+	sign, err := signer(cc.String("sign"), cc.String("password-file"))
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	// Of whatever is made for the bundle, here and by what is run: the same for everybody who builds it.
+	syscall.Umask(0o022)
+	show := newProgress(c.stderr, c.now)
+	if cc.Bool("json") {
+		show = newSilence()
+	}
+	opt.Tell = show.build
+	r, err := build.Build(ctx, opt)
+	show.end()
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted; nothing was written")
+	}
+	out := outcomeOf(r)
+	if err == nil && sign != nil {
+		out.Signed = r.File + bundle.SignatureSuffix
+		err = sign(r.File, fmt.Sprintf("%s built by %s at %s", r.Manifest.File(), cmp.Or(opt.Builder, builder()), c.now().UTC().Format(time.RFC3339)))
+	}
+	out.Seconds = c.now().Sub(began).Seconds()
+	if cc.Bool("json") {
+		if err != nil {
+			out.Result, out.Changed, out.Error = "aborted", false, err.Error()
+		}
+		if bad := c.json(out); bad != nil {
+			return bad
+		}
+	}
+	var input *build.InputError
+	switch {
+	case errors.As(err, &input):
+		return &usageError{fmt.Errorf("build: %w", err)}
+	case err != nil:
+		return fmt.Errorf("build: %w", err)
+	case !cc.Bool("json"):
+		c.tellBuild(out)
+	}
+	return nil
+}
+
+// buildOptions are those of the command line over those of the config.
+func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
+	dir := cmp.Or(cc.Args().First(), ".")
+	conf, err := loadBuild(dir, cc.String("config"))
+	if err != nil {
+		return opt, err
+	}
+	opt = build.Options{
+		Dir: dir, Name: cmp.Or(cc.String("name"), conf.Name), Version: cmp.Or(cc.String("version"), conf.Version),
+		Files: conf.Files, Lock: cmp.Or(cc.String("lock"), conf.Lock), Python: cmp.Or(cc.String("python"), conf.Python), Package: conf.Package,
+		RequirePinned: cc.Bool("require-pinned"),
+		Run:           conf.Run, Outputs: conf.Output, Smoke: conf.Smoke, Env: conf.Env, Processes: conf.Processes,
+		Builder: cmp.Or(cc.String("builder"), os.Getenv("SUPERCTL_BUILDER")), Superctl: version(),
+		Output: cc.String("output"), Force: cc.Bool("force"),
+		Environ: os.Environ(), Now: c.now,
+		Exec: func(ctx context.Context, cmd build.Command, line func(string)) error {
+			return worker.Run(ctx, worker.Command{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Stdout: cmd.Stdout}, line)
+		},
+	}
+	for _, text := range cc.StringSlice("run") {
+		words, err := shellquote.Split(text)
+		if err != nil || len(words) == 0 {
+			return opt, &usageError{fmt.Errorf("build: --run %q is no command", text)}
+		}
+		opt.Run = append(opt.Run, words)
+	}
+	opt.Cache, err = buildCache(os.Getenv)
+	return opt, err
+}
+
+// loadBuild reads the project's own config, if it has one, or the one that is asked for.
+func loadBuild(dir, file string) (*config.Build, error) {
+	if file == "" {
+		file = filepath.Join(dir, "superctl.toml")
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return new(config.Build), nil
+		}
+	}
+	conf, err := config.LoadBuild(file)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return conf, nil
+}
+
+// buildCache is where builds keep what they have fetched and built.
+func buildCache(getenv func(string) string) (string, error) {
+	if dir := getenv("SUPERCTL_CACHE"); dir != "" {
+		return filepath.Join(dir, "build"), nil
+	}
+	if os.Geteuid() == 0 {
+		return "/var/cache/superctl/build", nil
+	}
+	dir := getenv("XDG_CACHE_HOME")
+	if dir == "" && getenv("HOME") != "" {
+		dir = filepath.Join(getenv("HOME"), ".cache")
+	}
+	if dir == "" {
+		return "", &usageError{errors.New("build: there is no HOME to keep a cache in: SUPERCTL_CACHE names a directory")}
+	}
+	return filepath.Join(dir, "superctl", "build"), nil
+}
+
+// builder is who builds, as far as this machine knows.
+func builder() string {
+	name := "uid " + fmt.Sprint(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}
+
+func outcomeOf(r *build.Result) *buildOutcome {
+	out := &buildOutcome{Result: "done", Changed: r.Changed, File: r.File, Bytes: r.Bytes, SHA256: r.SHA256, Wheels: r.Wheels, Steps: r.Steps, Warnings: slices.Concat([]string{}, r.Warnings)}
+	if m := r.Manifest; m != nil {
+		out.Name, out.Version, out.Commit, out.Dirty = m.Name, m.Version, m.Commit, m.Dirty
+	}
+	return out
+}
+
+// tellBuild says what was built, and what comes next.
+func (c *command) tellBuild(out *buildOutcome) {
+	p := paletteFor(c.stdout)
+	for _, w := range out.Warnings {
+		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
+	}
+	how := p.green("built") + " in " + seconds(out.Seconds)
+	if !out.Changed {
+		how = "is there already, the very same"
+	}
+	fmt.Fprintf(c.stdout, "%s %s: %s\n", p.bold(out.Name), p.bold(out.Version), how)
+	fmt.Fprintf(c.stdout, "  file    %s (%s, %d wheels)\n  sha256  %s\n", out.File, build.Size(out.Bytes), out.Wheels, out.SHA256)
+	if out.Signed != "" {
+		fmt.Fprintf(c.stdout, "  signed  %s\n", out.Signed)
+	}
+	fmt.Fprintf(c.stdout, "  next    superctl deploy %s\n", shellquote.Join(out.File))
+}

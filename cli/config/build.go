@@ -1,0 +1,111 @@
+package config
+
+import (
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"superctl/releases/bundle"
+)
+
+type buildTable struct {
+	Name    string            `toml:"name"`
+	Version string            `toml:"version"`
+	Files   []string          `toml:"files"`
+	Lock    string            `toml:"lock"`
+	Python  string            `toml:"python"`
+	Package *bool             `toml:"package"`
+	Run     any               `toml:"run"`
+	Output  []string          `toml:"output"`
+	Smoke   any               `toml:"smoke"`
+	Env     map[string]string `toml:"env"`
+}
+
+// Build is [build]: how a bundle is made of the project in whose directory the file is.
+type Build struct {
+	Name, Version string // "" = found
+	Files         []string
+	Lock          string
+	Python        string
+	Package       *bool
+	Run           [][]string
+	Output        []string
+	Smoke         [][]string
+	Env           map[string]string
+	Processes     []string // names of [process.NAME], in the order of the file
+}
+
+// LoadBuild reads what a build needs of a config. The rest of the file may be missing, such as where releases are: what is written of it
+// says what runs on a server.
+func LoadBuild(path string) (*Build, error) {
+	_, data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseBuild(path, data)
+}
+
+func parseBuild(path string, data []byte) (*Build, error) {
+	l := &loader{problems: problems{file: path}, c: new(Config)}
+	l.read(data)
+	l.decode(data, &l.f)
+	if len(l.list) > 0 {
+		return nil, l.err()
+	}
+	b := l.build()
+	if b.Name == "" {
+		b.Name = l.f.App
+	}
+	b.Processes = l.inOrder(slices.Collect(maps.Keys(l.f.Process)))
+	for _, name := range b.Processes {
+		if !itemName.MatchString(name) {
+			l.at("process."+name, "process %q: use letters, digits, - and _, at most 32", name)
+		}
+	}
+	if len(l.list) > 0 {
+		return nil, l.err()
+	}
+	return b, nil
+}
+
+// build reads [build].
+func (l *loader) build() *Build {
+	t := &l.f.Build
+	b := &Build{Name: t.Name, Version: t.Version, Lock: t.Lock, Python: t.Python, Package: t.Package, Env: t.Env}
+	for what, text := range map[string]string{"name": t.Name, "version": t.Version} {
+		if text == "" {
+			continue
+		}
+		if err := bundle.CheckName(what, text); err != nil {
+			l.at("build."+what, "%v", err)
+		}
+	}
+	if t.Lock != "" && !inside(t.Lock) {
+		l.at("build.lock", "lock %q: it is a file of the project, such as \"requirements/production.txt\"", t.Lock)
+	}
+	b.Files = l.insides("build.files", t.Files)
+	b.Output = l.insides("build.output", t.Output)
+	b.Run = l.commands("build.run", t.Run)
+	b.Smoke = l.commands("build.smoke", t.Smoke)
+	if len(b.Output) > 0 && len(b.Run) == 0 {
+		l.at("build.output", "output: there is no command that would make it: write run = [\"python manage.py collectstatic --noinput\"]")
+	}
+	l.variables("build.env", t.Env, FromConfig)
+	return b
+}
+
+// insides reads a list of paths in the project.
+func (l *loader) insides(key string, list []string) []string {
+	for i, p := range list {
+		switch {
+		case !inside(p):
+			l.at(key, "%s: %q: write a path in the project, without / at its beginning", last(key), p)
+		case slices.Contains(list[:i], p):
+			l.at(key, "%s: %q is in the list twice", last(key), p)
+		}
+	}
+	return list
+}
+
+func inside(p string) bool { return filepath.IsLocal(p) && path.Clean(p) != "." }

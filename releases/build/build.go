@@ -1,0 +1,183 @@
+// Package build makes a bundle of a project: its files as git tracks them, each dependency of its lock as a wheel for one
+// interpreter, and a manifest.
+//
+// The same commit and the same lock make the same bytes on the same kind of machine. What cannot be made so, because a
+// dependency's own build is different each time, is said by name. Whatever it needs of the network it keeps in a cache by
+// hash, so that building an unchanged lock again needs none.
+//
+// It starts nothing itself: git, pip, uv and the project's own commands run through a function that it is given. It writes to
+// the cache, to a temporary directory that it removes, and the bundle; never into the project.
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"superctl/releases/bundle"
+)
+
+// Options say what to build, and how.
+type Options struct {
+	Dir     string // of the project
+	Name    string // "" = that of pyproject.toml, or of the directory
+	Version string // "" = the commit's time and its beginning
+
+	Files         []string // instead of what git tracks
+	Lock          string   // "" = the first of uv.lock, pylock.toml, requirements.txt
+	RequirePinned bool     // refuse what has no hash
+	Python        string   // "" = .python-version, else python3
+	Package       *bool    // the project itself is a wheel too; nil = when its pyproject.toml says how to build one
+
+	Run       [][]string // commands in a copy of the project, with its dependencies
+	Outputs   []string   // what they make for the bundle
+	Smoke     [][]string
+	Env       map[string]string
+	Processes []string
+	Builder   string
+	Superctl  string // version
+
+	Output string // a file, or a directory; "" = here
+	Force  bool   // replace another bundle of the same name
+
+	Cache   string // directory
+	Environ []string
+	Exec    Runner
+	Now     func() time.Time
+	Tell    func(Event)
+}
+
+// Result is what was built.
+type Result struct {
+	File     string
+	Changed  bool // false: the very same file was there
+	Bytes    int64
+	SHA256   string
+	Wheels   int
+	Manifest *bundle.Manifest
+	Warnings []string
+	Steps    []Step
+}
+
+// Step is a part of a build that has ended.
+type Step struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+	Detail  string  `json:"detail,omitempty"`
+}
+
+// Event tells of a build while it goes on.
+type Event struct {
+	Type    string // "begin", "progress", "output", "end", "fail"
+	Step    string
+	Detail  string
+	Seconds float64
+	Done    int64 // of a progress: so much
+	Total   int64 // of so much; 0 = not known
+}
+
+// InputError is a build that cannot be because of what it was asked: the command line, the config, or the project.
+type InputError struct{ Reason string }
+
+func (e *InputError) Error() string { return e.Reason }
+
+func inputError(format string, args ...any) error { return &InputError{fmt.Sprintf(format, args...)} }
+
+// Build builds a bundle.
+func Build(ctx context.Context, opt Options) (*Result, error) {
+	dir, err := filepath.Abs(opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return nil, inputError("%s is no directory", opt.Dir)
+	}
+	opt.Dir = dir
+	temp, err := os.MkdirTemp("", "superctl-build-")
+	if err != nil {
+		return nil, fmt.Errorf("build: %w", err)
+	}
+	b := &builder{Options: opt, temp: temp, stage: filepath.Join(temp, "project"), cache: cache{dir: opt.Cache}, result: new(Result), began: opt.Now()}
+	err = b.build(ctx)
+	return b.result, errors.Join(err, removeAll(temp))
+}
+
+// builder is one build. Each step fills in what the next ones need.
+type builder struct {
+	Options
+	temp   string // directory of this build
+	stage  string // in it, the copy of the project
+	cache  cache
+	result *Result
+
+	began   time.Time
+	source  source
+	files   []file
+	project pyproject
+	python  python
+	lock    lock
+	wheels  []wheel
+	outputs []file
+}
+
+func (b *builder) build(ctx context.Context) error {
+	for _, s := range []struct {
+		name string
+		do   func(context.Context) (detail string, err error)
+	}{
+		{"project", b.readProject},
+		{"python", b.findPython},
+		{"lock", b.readLock},
+		{"wheels", b.makeWheels},
+		{"run", b.runCommands},
+		{"bundle", b.writeBundle},
+	} {
+		if s.name == "run" && len(b.Run) == 0 {
+			continue
+		}
+		if err := b.step(ctx, s.name, s.do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) step(ctx context.Context, name string, do func(context.Context) (string, error)) error {
+	began := b.Now()
+	b.Tell(Event{Type: "begin", Step: name})
+	detail, err := do(ctx)
+	took := b.Now().Sub(began).Seconds()
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if err != nil {
+		b.Tell(Event{Type: "fail", Step: name, Seconds: took})
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	b.Tell(Event{Type: "end", Step: name, Detail: detail, Seconds: took})
+	b.result.Steps = append(b.result.Steps, Step{Name: name, Seconds: took, Detail: detail})
+	return nil
+}
+
+func (b *builder) warn(format string, args ...any) {
+	b.result.Warnings = append(b.result.Warnings, fmt.Sprintf(format, args...))
+}
+
+// removeAll removes a directory of this build, in which a command may have made directories that cannot be written to.
+func removeAll(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700) //nolint:gosec // a directory that is removed next
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}

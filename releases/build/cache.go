@@ -1,0 +1,135 @@
+package build
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"superctl/releases/bundle"
+)
+
+// cache keeps wheels by the hash of their content, and, by the hash of what they came from, which wheels a source has made. An entry
+// is written beside its place and renamed, so that builds side by side do no harm, and is never changed. What is not what its
+// name says is removed and made anew.
+type cache struct{ dir string }
+
+// wheel is a wheel that goes into the bundle.
+type wheel struct {
+	File    string   `json:"file"` // its name
+	SHA256  string   `json:"sha256"`
+	Size    int64    `json:"size"`
+	Differs []string `json:"differs,omitempty"` // what was not the same when it was built a second time
+
+	path string
+}
+
+var errNotCached = errors.New("it is not in the cache")
+
+func (c *cache) place(file, sum string) string {
+	return filepath.Join(c.dir, "wheels", sum[:2], sum, file)
+}
+
+// wheel is the path of a wheel in the cache, after its content has been looked at.
+func (c *cache) wheel(file, sum string) (string, error) {
+	path := c.place(file, sum)
+	_, got, err := bundle.Sum(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", errNotCached
+	}
+	if err != nil {
+		return "", err
+	}
+	if got != sum {
+		return "", errors.Join(errNotCached, os.Remove(path))
+	}
+	return path, nil
+}
+
+// add takes a wheel in; sum is its hash when that is known already.
+func (c *cache) add(from, sum string) (string, error) {
+	_, got, err := bundle.Sum(from)
+	if err != nil {
+		return "", err
+	}
+	if sum != "" && got != sum {
+		return "", fmt.Errorf("%s has the SHA-256 %s instead of %s", filepath.Base(from), got, sum)
+	}
+	to := c.place(filepath.Base(from), got)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // wheels are no secret
+		return "", fmt.Errorf("cache: %w", err)
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close() //nolint:errcheck // for reading only
+	out, err := renameio.TempFile(filepath.Dir(to), to)
+	if err != nil {
+		return "", fmt.Errorf("cache: %w", err)
+	}
+	defer out.Cleanup() //nolint:errcheck // of what was not renamed
+	if _, err := io.Copy(out, in); err != nil {
+		return "", fmt.Errorf("cache: %w", err)
+	}
+	if err := out.Chmod(0o644); err != nil {
+		return "", fmt.Errorf("cache: %w", err)
+	}
+	if err := out.CloseAtomicallyReplace(); err != nil {
+		return "", fmt.Errorf("cache: %w", err)
+	}
+	return to, nil
+}
+
+// keep takes in a wheel that was just made, and says what it is.
+func (c *cache) keep(from string, differs []string) (wheel, error) {
+	path, err := c.add(from, "")
+	if err != nil {
+		return wheel{}, err
+	}
+	size, sum, err := bundle.Sum(path)
+	return wheel{File: filepath.Base(path), SHA256: sum, Size: size, Differs: differs, path: path}, err
+}
+
+// remember notes which wheels something has made. key is a hash.
+func (c *cache) remember(key string, wheels []wheel) error {
+	data, err := json.Marshal(wheels)
+	if err != nil {
+		return err
+	}
+	path := c.note(key)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // hashes are no secret
+		return fmt.Errorf("cache: %w", err)
+	}
+	return renameio.WriteFile(path, data, 0o644)
+}
+
+func (c *cache) note(key string) string { return filepath.Join(c.dir, "made", key[:2], key+".json") }
+
+// recall is which wheels something has made, when all of them are still there and whole.
+func (c *cache) recall(key string) ([]wheel, bool) {
+	data, err := os.ReadFile(c.note(key))
+	if err != nil {
+		return nil, false
+	}
+	var list []wheel
+	if json.Unmarshal(data, &list) != nil {
+		return nil, false
+	}
+	for i := range list {
+		w := &list[i]
+		if len(w.SHA256) != 64 || strings.ContainsRune(w.File, '/') {
+			return nil, false
+		}
+		if w.path, err = c.wheel(w.File, w.SHA256); err != nil {
+			return nil, false
+		}
+	}
+	return list, true
+}

@@ -1,0 +1,178 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// source is where the project comes from, as git knows it; the zero source is a directory that git does not know.
+type source struct {
+	git       bool
+	commit    string
+	branch    string
+	committed time.Time
+	dirty     bool
+	tracked   []string // paths of files, relative to the project
+	changed   []string // what git says of those that differ from the commit
+	untracked []string
+}
+
+// git runs git in the project. A monitor of the file system is a program that the checkout may name; we need none.
+func (b *builder) git(ctx context.Context, args ...string) ([]byte, error) {
+	return b.data(ctx, "git "+args[0], Command{Args: append([]string{"git", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false"}, args...), Dir: b.Dir})
+}
+
+// readSource asks git about the project.
+func (b *builder) readSource(ctx context.Context) (source, error) {
+	if b.look("git") == "" {
+		if inCheckout(b.Dir) {
+			return source{}, inputError("%s is a git checkout, and git is not installed: apt install git", b.Dir)
+		}
+		return source{}, nil
+	}
+	if _, err := b.git(ctx, "rev-parse", "--is-inside-work-tree"); err != nil {
+		t := asTool(err)
+		switch {
+		case t == nil:
+			return source{}, err
+		case t.says("dubious ownership"):
+			return source{}, inputError("%s belongs to another user, and git refuses to read it. If you trust it: git config --global --add safe.directory %s", b.Dir, b.Dir)
+		case t.says("not a git repository"):
+			return source{}, nil
+		}
+		return source{}, err
+	}
+	s := source{git: true}
+	var err error
+	if s.commit, s.committed, err = b.head(ctx); err != nil {
+		return s, err
+	}
+	if branch, err := b.git(ctx, "symbolic-ref", "--short", "-q", "HEAD"); err == nil { // else it is detached, as in CI
+		s.branch = strings.TrimSpace(string(branch))
+	}
+	if s.tracked, err = b.paths(ctx, "ls-files", "-z", "--cached", "--recurse-submodules"); err != nil {
+		return s, err
+	}
+	if s.changed, err = b.paths(ctx, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no", "--ignore-submodules=none", "--", "."); err != nil {
+		return s, err
+	}
+	s.dirty = len(s.changed) > 0
+	s.untracked, err = b.paths(ctx, "ls-files", "-z", "--others", "--exclude-standard")
+	return s, err
+}
+
+func inCheckout(dir string) bool {
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+			return true
+		}
+		if dir == "/" {
+			return false
+		}
+	}
+}
+
+// head is the commit that is checked out, and its time.
+func (b *builder) head(ctx context.Context) (commit string, at time.Time, err error) {
+	out, err := b.git(ctx, "log", "-1", "--format=%H %ct", "HEAD")
+	if t := asTool(err); t != nil && t.says("unknown revision", "bad revision", "does not have any commits") {
+		return "", at, inputError("%s has no commit yet: git commit first", b.Dir)
+	}
+	if err != nil {
+		return "", at, err
+	}
+	commit, text, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return "", at, fmt.Errorf("git log: the time %q of the commit cannot be read", text)
+	}
+	return commit, time.Unix(seconds, 0).UTC(), nil
+}
+
+// paths are the parts of git's answer, which end with a NUL each.
+func (b *builder) paths(ctx context.Context, args ...string) ([]string, error) {
+	out, err := b.git(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for p := range bytes.SplitSeq(bytes.TrimSuffix(out, []byte{0}), []byte{0}) {
+		if len(p) > 0 {
+			list = append(list, string(p))
+		}
+	}
+	return list, nil
+}
+
+// attributeBatch is how many bytes of paths are handed to git at a time, far below what the kernel allows for arguments.
+const attributeBatch = 32 << 10
+
+// ignored are the paths that .gitattributes mark with export-ignore, each by itself or by a directory above it, as git archive
+// has it. A pattern with a slash at its end is for directories, and git knows one by the slash at its end.
+func (b *builder) ignored(ctx context.Context, files []string) (map[string]bool, error) {
+	marked := make(map[string]bool)
+	asked := make(map[string]bool)
+	var batch []string
+	size := 0
+	ask := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		answer, err := b.paths(ctx, append([]string{"check-attr", "-z", "export-ignore", "--"}, batch...)...)
+		if err != nil {
+			return err
+		}
+		for i := 0; i+2 < len(answer); i += 3 { // path, attribute, value
+			if answer[i+2] == "set" {
+				marked[answer[i]] = true
+			}
+		}
+		batch, size = batch[:0], 0
+		return nil
+	}
+	for _, f := range files {
+		for p := range above(f) {
+			if asked[p] {
+				continue
+			}
+			asked[p] = true
+			batch, size = append(batch, p), size+len(p)+1
+			if size > attributeBatch {
+				if err := ask(); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	if err := ask(); err != nil {
+		return nil, err
+	}
+	out := make(map[string]bool)
+	for _, f := range files {
+		for p := range above(f) {
+			out[f] = out[f] || marked[p]
+		}
+	}
+	return out, nil
+}
+
+// above is a file and the directories in which it is, those with a slash at their end.
+func above(file string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		if !yield(file) {
+			return
+		}
+		for d := path.Dir(file); d != "."; d = path.Dir(d) {
+			if !yield(d + "/") {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,291 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"superctl/releases/bundle"
+)
+
+// The kinds of locks, and the order in which they are looked for.
+const (
+	uvLock      = "uv.lock"
+	pylockTOML  = "pylock.toml"
+	requireText = "requirements.txt"
+)
+
+// lock is the file that says which dependencies the project has, and what it says for this interpreter.
+type lock struct {
+	name, kind   string
+	sum          string
+	requirements string // path of the same as a requirements file
+	list         []requirement
+	index        []string // where uv has found them, beside PyPI
+}
+
+// requirement is one dependency of a lock, in the words of a requirements file.
+type requirement struct {
+	Line    string   `json:"line"`
+	Hashes  []string `json:"hashes"`
+	Hashed  bool     `json:"hashed"` // by those, or in its URL
+	Where   string   `json:"where"`  // in which file, and which line
+	Path    string   `json:"path"`   // of a directory, such as another package of the project
+	Applies bool     `json:"applies"`
+}
+
+// complete tells whether the lock names all that is needed, so that the same lock always means the same wheels.
+func (l *lock) complete() bool {
+	return l.kind != requireText || !slices.ContainsFunc(l.list, func(r requirement) bool { return r.Applies && r.Path == "" && !r.Hashed })
+}
+
+// readLock finds the lock and what it asks for.
+func (b *builder) readLock(ctx context.Context) (string, error) {
+	if err := b.findLock(); err != nil {
+		return "", err
+	}
+	l := &b.lock
+	var err error
+	if _, l.sum, err = bundle.Sum(filepath.Join(b.stage, l.name)); err != nil {
+		return "", err
+	}
+	q := question{Requirements: l.name}
+	switch l.kind {
+	case uvLock:
+		q.Requirements = filepath.Join(b.temp, "exported.txt")
+		err = b.exportUV(ctx, q.Requirements)
+	case pylockTOML:
+		q.Pylock, q.Requirements = l.name, filepath.Join(b.temp, "converted.txt")
+	}
+	if err != nil {
+		return "", err
+	}
+	said, err := b.inspect(ctx, q)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", l.name, err)
+	}
+	l.requirements, l.list = q.Requirements, said.Requirements
+	if err := b.checkPins(); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s, %s", l.name, counted(b.expected(), "dependency", "dependencies")), nil
+}
+
+// expected is how many wheels the lock names; a requirements file without hashes may lead to more.
+func (b *builder) expected() (n int) {
+	for _, r := range b.lock.list {
+		if r.Applies {
+			n++
+		}
+	}
+	return n
+}
+
+// findLock finds the lock among the project's files.
+func (b *builder) findLock() error {
+	names := []string{uvLock, pylockTOML, requireText}
+	if b.Lock != "" {
+		names = []string{path.Clean(b.Lock)}
+	}
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(b.stage, name)); err == nil {
+			b.lock = lock{name: name, kind: kindOf(name)}
+			return nil
+		}
+	}
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(b.Dir, name)); err == nil {
+			return inputError("%s is there, but not among the project's files: git add %s (or name it in [build] files)", name, name)
+		}
+	}
+	if b.Lock != "" {
+		return inputError("there is no lock %s in %s", b.Lock, b.Dir)
+	}
+	return inputError("%s has no lock that says what the project needs: uv.lock (uv lock), pylock.toml (pip lock, uv export), or requirements.txt "+
+		"(pip-compile --generate-hashes). [build] lock names another; an empty requirements.txt is for a project that needs nothing", b.Dir)
+}
+
+var pylockName = regexp.MustCompile(`^pylock\.([^.]+\.)?toml$`) // PEP 751
+
+func kindOf(name string) string {
+	switch base := path.Base(name); {
+	case base == uvLock:
+		return uvLock
+	case pylockName.MatchString(base):
+		return pylockTOML
+	}
+	return requireText
+}
+
+// checkPins tells of what a requirements file leaves open.
+func (b *builder) checkPins() error {
+	if b.lock.complete() {
+		return nil
+	}
+	var open []string
+	for _, r := range b.lock.list {
+		if r.Applies && r.Path == "" && !r.Hashed {
+			open = append(open, fmt.Sprintf("%s (%s)", r.Line, r.Where))
+		}
+	}
+	const how = "pip-compile --generate-hashes, or uv pip compile --generate-hashes, makes a file that has them"
+	if b.RequirePinned {
+		return inputError("%s without a hash, and --require-pinned: %s.\n%s", counted(len(open), "dependency is", "dependencies are"), few(open), how)
+	}
+	b.warn("%s without a hash, so that the next build may get others: %s. %s", counted(len(open), "dependency is", "dependencies are"), few(open), how)
+	return nil
+}
+
+// exportUV has uv write its lock as a requirements file, after it has said that the lock fits the project.
+func (b *builder) exportUV(ctx context.Context, to string) error {
+	uv := b.uv()
+	if uv == "" {
+		return inputError("%s is uv's, and uv is not installed: https://docs.astral.sh/uv (or pip install uv). "+
+			"[build] lock = \"requirements.txt\" takes another lock", b.lock.name)
+	}
+	dir := filepath.Join(b.stage, path.Dir(b.lock.name))
+	if err := b.checkUV(ctx, uv, dir); err != nil {
+		return err
+	}
+	args := []string{uv, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-editable", "--no-header", "--no-annotate", "--python", b.python.path}
+	out, err := b.data(ctx, "uv export", Command{Args: args, Dir: dir})
+	if err != nil {
+		return err
+	}
+	if b.lock.index, err = registries(filepath.Join(b.stage, b.lock.name)); err != nil {
+		return inputError("%s cannot be read: %v", b.lock.name, err)
+	}
+	return os.WriteFile(to, out, 0o600)
+}
+
+// checkUV asks uv whether its lock fits pyproject.toml: what it knows without a network first.
+func (b *builder) checkUV(ctx context.Context, uv, dir string) error {
+	var err error
+	for _, more := range [][]string{{"--offline"}, nil} {
+		args := append([]string{uv, "lock", "--check", "--python", b.python.path}, more...)
+		if err = b.tool(ctx, "uv lock --check", Command{Args: args, Dir: dir}, nil); err == nil {
+			return nil
+		}
+		if t := asTool(err); t == nil || t.says("needs to be updated") {
+			break
+		}
+	}
+	switch t := asTool(err); {
+	case t == nil:
+		return err
+	case t.says("needs to be updated"):
+		return inputError("%s does not fit pyproject.toml: run uv lock, look at what it changes, and commit it", b.lock.name)
+	case errors.Is(offline(err), err) && offline(err) != err: //nolint:errorlint // whether it has become another
+		b.warn("whether %s fits pyproject.toml could not be asked without a network", b.lock.name)
+		return nil
+	}
+	return err
+}
+
+// registries are the indexes that a uv.lock names, beside PyPI: what a project says in [tool.uv] pip does not read.
+func registries(path string) ([]string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var f struct {
+		Package []struct {
+			Source struct {
+				Registry string `toml:"registry"`
+			} `toml:"source"`
+		} `toml:"package"`
+	}
+	if err := toml.Unmarshal(data, &f); err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, p := range f.Package {
+		url := p.Source.Registry
+		if strings.HasPrefix(url, "http") && !strings.Contains(url, "//pypi.org/") && !slices.Contains(list, url) {
+			list = append(list, url)
+		}
+	}
+	return list, nil
+}
+
+// remote writes what the lock asks of the index as requirements files for pip: those with hashes and those that cannot have one,
+// because they come from a repository, apart, because pip wants all of a file or none to have them. The user's own file is used as
+// it is, with the options that it may have.
+func (b *builder) remote() (files []string, hashed []bool, err error) {
+	if b.lock.kind == requireText {
+		if b.expected() == 0 {
+			return nil, nil, nil
+		}
+		return []string{b.lock.requirements}, []bool{b.lock.complete()}, nil
+	}
+	for _, with := range []bool{true, false} {
+		text := b.lock.normal(func(r requirement) bool { return r.Hashed == with })
+		if len(text) == 0 {
+			continue
+		}
+		file := filepath.Join(b.temp, fmt.Sprintf("remote-%t.txt", with))
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			return nil, nil, err
+		}
+		files, hashed = append(files, file), append(hashed, with)
+	}
+	return files, hashed, nil
+}
+
+// normal are the dependencies of the index that apply here, a line each.
+func (l *lock) normal(which func(requirement) bool) []byte {
+	var text bytes.Buffer
+	for _, r := range l.list {
+		if !r.Applies || r.Path != "" || !which(r) {
+			continue
+		}
+		text.WriteString(r.Line)
+		for _, h := range r.Hashes {
+			text.WriteString(" --hash=" + h)
+		}
+		text.WriteString("\n")
+	}
+	return text.Bytes()
+}
+
+// locals are the directories of the project that its lock has as dependencies, relative to it.
+func (b *builder) locals() ([]string, error) {
+	var list []string
+	stage, err := filepath.EvalSymlinks(b.stage)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range b.lock.list {
+		if !r.Applies || r.Path == "" {
+			continue
+		}
+		at, err := filepath.EvalSymlinks(r.Path)
+		if err != nil {
+			return nil, err
+		}
+		rel, err := filepath.Rel(stage, at)
+		if err != nil || !filepath.IsLocal(rel) {
+			return nil, inputError("%s: %s is a directory outside the project, which a bundle cannot have", b.lock.name, r.Line)
+		}
+		if rel != "." { // the project itself; see isPackage
+			list = append(list, rel)
+		}
+	}
+	return list, nil
+}
+
+// exists tells whether a path is there.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,344 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"superctl/releases/bundle"
+)
+
+// file is a file or a symbolic link of the project, or of what its commands have made.
+type file struct {
+	path string // relative, with slashes
+	mode uint32
+	size int64
+	sum  string
+	link string
+	from string // where its content is; "" of a link
+	ship bool   // goes into the bundle
+}
+
+// pyproject is what a build reads of pyproject.toml.
+type pyproject struct {
+	Project struct {
+		Name     string `toml:"name"`
+		Requires string `toml:"requires-python"`
+	} `toml:"project"`
+	BuildSystem map[string]any `toml:"build-system"`
+	Tool        struct {
+		UV struct {
+			Package *bool `toml:"package"`
+		} `toml:"uv"`
+	} `toml:"tool"`
+}
+
+// readProject copies the project, so that nobody changes it under the build, and says what it is.
+func (b *builder) readProject(ctx context.Context) (string, error) {
+	var err error
+	if b.source, err = b.readSource(ctx); err != nil {
+		return "", err
+	}
+	files, err := b.list(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := b.copyProject(ctx, files); err != nil {
+		return "", err
+	}
+	if err := b.readPyproject(); err != nil {
+		return "", err
+	}
+	if err := b.name(); err != nil {
+		return "", err
+	}
+	b.tellOfTree()
+	shipped, bytes := 0, int64(0)
+	for _, f := range b.files {
+		if f.ship {
+			shipped, bytes = shipped+1, bytes+f.size
+		}
+	}
+	return fmt.Sprintf("%s %s, %d files, %s", b.Name, b.Version, shipped, Size(bytes)), nil
+}
+
+// list is which files are copied: all that git tracks, because the build may need what does not go into the bundle, and those
+// that the config names.
+func (b *builder) list(ctx context.Context) ([]file, error) {
+	if !b.source.git && len(b.Files) == 0 {
+		return nil, inputError("%s is not a git checkout, so that it is not known which files are the project's.\n"+
+			`Name them in its superctl.toml, [build] files = ["manage.py", "shop"], or make it one: git init, git add, git commit`, b.Dir)
+	}
+	named, err := b.named()
+	if err != nil {
+		return nil, err
+	}
+	ignored, err := b.exported(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]file)
+	for _, p := range b.source.tracked {
+		all[p] = file{path: p, ship: len(b.Files) == 0 && !ignored[p]}
+	}
+	for _, p := range named {
+		if _, tracked := all[p]; !tracked && b.source.git {
+			b.source.dirty = true
+			b.source.changed = append(b.source.changed, "?? "+p)
+		}
+		all[p] = file{path: p, ship: true}
+	}
+	list := make([]file, 0, len(all))
+	for _, f := range all {
+		list = append(list, f)
+	}
+	slices.SortFunc(list, func(a, b file) int { return strings.Compare(a.path, b.path) })
+	if len(list) == 0 {
+		return nil, inputError("git tracks no file in %s: git add and git commit first", b.Dir)
+	}
+	return list, nil
+}
+
+// exported are the files that git archive would leave out.
+func (b *builder) exported(ctx context.Context) (map[string]bool, error) {
+	if !b.source.git || len(b.Files) > 0 {
+		return nil, nil
+	}
+	return b.ignored(ctx, b.source.tracked)
+}
+
+// named are the files of the config's list: files, directories with all that is in them, and patterns.
+func (b *builder) named() ([]string, error) {
+	var list []string
+	for _, pattern := range b.Files {
+		found, err := fs.Glob(os.DirFS(b.Dir), pattern)
+		if err != nil {
+			return nil, inputError("files: the pattern %q cannot be read: %v", pattern, err)
+		}
+		if len(found) == 0 {
+			return nil, inputError("files: there is no %s in %s", pattern, b.Dir)
+		}
+		for _, p := range found {
+			below, err := walk(b.Dir, p)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, below...)
+		}
+	}
+	return list, nil
+}
+
+// walk lists the files under a path, without what no release wants of a working directory.
+func walk(root, p string) ([]string, error) {
+	var list []string
+	err := filepath.WalkDir(filepath.Join(root, p), func(at string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, at)
+		if err != nil {
+			return err
+		}
+		switch {
+		case d.Name() == ".git", d.IsDir() && d.Name() == "__pycache__":
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case d.IsDir(), strings.HasSuffix(d.Name(), ".pyc"):
+			return nil
+		}
+		list = append(list, filepath.ToSlash(rel))
+		return nil
+	})
+	return list, err
+}
+
+// copyProject copies the files into this build's directory. All is read through a root that no link leads out of.
+func (b *builder) copyProject(ctx context.Context, list []file) error {
+	root, err := os.OpenRoot(b.Dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // for reading only
+	var pointers []string
+	for _, f := range list {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		f.from = filepath.Join(b.stage, filepath.FromSlash(f.path))
+		err := copyFile(root, &f)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // deleted, which git calls a change
+			continue
+		case err != nil:
+			return err
+		}
+		if f.ship && isPointer(f) {
+			pointers = append(pointers, f.path)
+		}
+		b.files = append(b.files, f)
+	}
+	if len(pointers) > 0 {
+		b.warn("%s of Git LFS instead of what belongs there: git lfs pull (%s)", counted(len(pointers), "file is a pointer", "files are pointers"), few(pointers))
+	}
+	return b.checkFiles()
+}
+
+// checkFiles finds early what the bundle would refuse at the end: links that lead outside, and names that superctl needs itself.
+func (b *builder) checkFiles() error {
+	m := bundle.Manifest{Format: bundle.Format, Name: "x", Version: "x", Members: members(b.files)}
+	if err := m.Check(); err != nil {
+		return inputError("%v", err)
+	}
+	return nil
+}
+
+// members are the files as they stand in a bundle, in order.
+func members(files []file) []bundle.Member {
+	var list []bundle.Member
+	for _, f := range files {
+		if f.ship {
+			list = append(list, bundle.Member{Path: bundle.Project + "/" + f.path, Mode: f.mode, Size: f.size, SHA256: f.sum, Link: f.link})
+		}
+	}
+	slices.SortFunc(list, func(a, b bundle.Member) int { return strings.Compare(a.Path, b.Path) })
+	return list
+}
+
+// copyFile copies one file of root to f.from and fills in what it is.
+func copyFile(root *os.Root, f *file) error {
+	st, err := root.Lstat(f.path)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(f.from), 0o755); err != nil { //nolint:gosec // as git makes it
+		return err
+	}
+	f.mode = 0o644
+	if st.Mode()&0o111 != 0 {
+		f.mode = 0o755
+	}
+	switch {
+	case st.Mode().Type() == fs.ModeSymlink:
+		f.mode = 0
+		if f.link, err = root.Readlink(f.path); err != nil {
+			return err
+		}
+		return os.Symlink(f.link, f.from)
+	case st.IsDir():
+		return inputError("%s is a submodule that is not there: git submodule update --init --recursive", f.path)
+	case !st.Mode().IsRegular():
+		return inputError("%s is neither a file nor a link (%s)", f.path, st.Mode().Type())
+	}
+	in, err := root.Open(f.path)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // for reading only
+	return f.write(in)
+}
+
+func (f *file) write(in io.Reader) error {
+	out, err := os.OpenFile(f.from, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.FileMode(f.mode))
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	f.size, err = io.Copy(io.MultiWriter(out, sum), in)
+	f.sum = hex.EncodeToString(sum.Sum(nil))
+	return errors.Join(err, out.Close())
+}
+
+// isPointer tells whether a file is what Git LFS leaves in the place of one that it has not fetched.
+func isPointer(f file) bool {
+	const first = "version https://git-lfs.github.com/spec/"
+	if f.link != "" || f.size > 1024 || f.size < int64(len(first)) {
+		return false
+	}
+	data, err := os.ReadFile(f.from)
+	return err == nil && strings.HasPrefix(string(data), first)
+}
+
+func (b *builder) readPyproject() error {
+	data, err := os.ReadFile(filepath.Join(b.stage, "pyproject.toml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := toml.Unmarshal(data, &b.project); err != nil {
+		return inputError("pyproject.toml cannot be read: %v", err)
+	}
+	return nil
+}
+
+// isPackage tells whether the project itself is installed as a wheel: as the config says, else as uv decides it.
+func (b *builder) isPackage() bool {
+	switch {
+	case b.Package != nil:
+		return *b.Package
+	case b.project.Tool.UV.Package != nil:
+		return *b.project.Tool.UV.Package
+	}
+	return b.project.BuildSystem != nil
+}
+
+// tellOfTree warns of what a bundle of a working directory has, or has not, that its commit does not say.
+func (b *builder) tellOfTree() {
+	if n := len(b.source.changed); n > 0 {
+		b.warn("the tree is not as its commit: %s (%s)", counted(n, "change", "changes"), few(b.source.changed))
+	}
+	left := slices.DeleteFunc(slices.Clone(b.source.untracked), func(p string) bool {
+		return strings.HasSuffix(p, ".tar.zst") || strings.HasSuffix(p, bundle.SignatureSuffix) ||
+			slices.ContainsFunc(b.files, func(f file) bool { return f.path == p })
+	})
+	if len(left) > 0 && len(b.Files) == 0 {
+		b.warn("%s left out, because git does not track it: %s", counted(len(left), "file is", "files are"), few(left))
+	}
+}
+
+// few is the beginning of a list.
+func few(list []string) string {
+	const most = 3
+	trimmed := make([]string, 0, most)
+	for _, s := range list[:min(len(list), most)] {
+		trimmed = append(trimmed, strings.TrimSpace(s))
+	}
+	text := strings.Join(trimmed, ", ")
+	if len(list) > most {
+		text += ", ..."
+	}
+	return text
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Size is a number of bytes as people say it.
+func Size(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d bytes", n)
+	case n < 1000_000:
+		return fmt.Sprintf("%d kB", n/1000)
+	default:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+}

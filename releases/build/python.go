@@ -1,0 +1,272 @@
+package build
+
+import (
+	"context"
+	_ "embed" // inspect.py
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"superctl/releases/bundle"
+)
+
+//go:embed inspect.py
+var inspectProgram string
+
+// The one version of pip that builds, reads locks and goes along in the bundle: every machine then reads them in the same way,
+// and neither the builder nor the server needs a pip of its own.
+const (
+	pipVersion = "26.3"
+	pipFile    = "pip-" + pipVersion + "-py3-none-any.whl"
+	pipSHA256  = "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
+	oldest     = "3.10" // Python that this pip runs on
+)
+
+// python is the interpreter that the bundle is for.
+type python struct {
+	path  string
+	pip   string // path of pip's wheel, which runs itself
+	facts facts
+}
+
+// facts are what the interpreter says of itself, and what a lock asks of it.
+type facts struct {
+	Implementation string   `json:"implementation"`
+	Version        string   `json:"version"`
+	ABI            string   `json:"abi"`
+	Platform       string   `json:"platform"`
+	Libc           string   `json:"libc"`
+	Build          string   `json:"build"` // what differs between two builds of one version too
+	Tags           []string `json:"tags"`  // of the wheels that it takes
+}
+
+// manifest is the interpreter in a bundle's words.
+func (f *facts) manifest() bundle.Python {
+	return bundle.Python{Implementation: f.Implementation, Version: f.Version, ABI: f.ABI, Platform: f.Platform, Libc: f.Libc}
+}
+
+// identity names what a wheel that is built here depends on beside its source.
+func (f *facts) identity() string {
+	return strings.Join([]string{f.Implementation, f.Build, f.ABI, f.Platform, f.Libc}, "\n")
+}
+
+// findPython finds the interpreter, and a pip for it.
+func (b *builder) findPython(ctx context.Context) (string, error) {
+	wanted, why, err := b.wantedPython()
+	if err != nil {
+		return "", err
+	}
+	if b.python.path, err = b.interpreter(ctx, wanted, why); err != nil {
+		return "", err
+	}
+	if b.python.pip, err = b.fetchPip(ctx); err != nil {
+		return "", err
+	}
+	var said reply
+	if said, err = b.inspect(ctx, question{Requires: b.project.Project.Requires}); err != nil {
+		return "", err
+	}
+	if said.Fits != nil && !*said.Fits {
+		if err := b.otherPython(ctx, wanted, said.Facts.Version); err != nil {
+			return "", err
+		}
+		if said, err = b.inspect(ctx, question{}); err != nil {
+			return "", err
+		}
+	}
+	b.python.facts = said.Facts
+	return fmt.Sprintf("%s %s, %s, %s (%s)", said.Facts.Implementation, said.Facts.Version, said.Facts.Platform, said.Facts.Libc, b.python.path), nil
+}
+
+// wantedPython is what the config, or .python-version as pyenv and uv read it, says; "" is any python3.
+func (b *builder) wantedPython() (wanted, why string, err error) {
+	if b.Python != "" {
+		return b.Python, "", nil
+	}
+	data, err := os.ReadFile(filepath.Join(b.stage, ".python-version"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			return line, " (.python-version)", nil
+		}
+	}
+	return "", "", nil
+}
+
+var versionPattern = regexp.MustCompile(`^(?:python|cpython[@-]?)?(3\.[0-9]+)(\.[0-9]+)?$`)
+
+// interpreter finds an interpreter by a path, a name or a version: in PATH first, then where uv has some.
+func (b *builder) interpreter(ctx context.Context, wanted, why string) (string, error) {
+	names := []string{"python3", "python"}
+	version := versionPattern.FindStringSubmatch(wanted)
+	switch {
+	case version != nil:
+		names = []string{"python" + version[1], "python3"}
+	case strings.HasPrefix(wanted, "/"):
+		names = []string{wanted}
+	case strings.Contains(wanted, "/"):
+		return "", inputError("python = %q: write a version (3.12), a name (python3.12) or a whole path", wanted)
+	case wanted != "":
+		names = []string{wanted}
+	}
+	for _, name := range names {
+		path, got := b.tryPython(ctx, name)
+		if path == "" {
+			continue
+		}
+		if version == nil || strings.HasPrefix(got+".", version[1]+version[2]+".") {
+			return path, nil
+		}
+	}
+	if b.uv() != "" {
+		if path, err := b.uvPython(ctx, wanted); err == nil {
+			return path, nil
+		}
+	}
+	if wanted == "" {
+		return "", inputError("there is no python3: apt install python3, or name another with --python")
+	}
+	return "", inputError("there is no Python %s%s: install it (with uv: uv python install %s), or name another with --python", wanted, why, wanted)
+}
+
+// tryPython runs an interpreter and returns where it really is, and its version; "" when it is not there or does not run, as a shim of
+// pyenv for a version that is not installed.
+func (b *builder) tryPython(ctx context.Context, name string) (path, version string) {
+	if !strings.Contains(name, "/") && b.look(name) == "" {
+		return "", ""
+	}
+	const program = "import platform, sys; print(sys.executable); print(platform.python_version())"
+	out, err := b.data(ctx, name, Command{Args: []string{name, "-I", "-c", program}, Dir: "/"})
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil || len(lines) != 2 {
+		return "", ""
+	}
+	return lines[0], lines[1]
+}
+
+func (b *builder) uvPython(ctx context.Context, wanted string) (string, error) {
+	args := []string{b.uv(), "python", "find", "--no-project", "--system"}
+	if wanted != "" {
+		args = append(args, wanted)
+	}
+	out, err := b.data(ctx, "uv python find", Command{Args: args, Dir: "/"})
+	return strings.TrimSpace(string(out)), err
+}
+
+// otherPython looks for an interpreter that the project's requires-python takes, when nobody has named one.
+func (b *builder) otherPython(ctx context.Context, wanted, have string) error {
+	requires := b.project.Project.Requires
+	if wanted == "" && b.uv() != "" {
+		if path, err := b.uvPython(ctx, requires); err == nil {
+			b.python.path = path
+			return nil
+		}
+	}
+	return inputError("the project needs Python %s (requires-python), and %s is %s: name another with --python, or [build] python", requires, b.python.path, have)
+}
+
+// fetchPip has the pinned pip in the cache.
+func (b *builder) fetchPip(ctx context.Context) (string, error) {
+	if path, err := b.cache.wheel(pipFile, pipSHA256); err == nil {
+		return path, nil
+	}
+	dir := filepath.Join(b.temp, "pip")
+	some, err := b.anyPip(ctx)
+	if err != nil {
+		return "", err
+	}
+	lock := filepath.Join(b.temp, "pip.txt")
+	if err := os.WriteFile(lock, []byte("pip=="+pipVersion+" --hash=sha256:"+pipSHA256+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	args := append(some, "download", "--quiet", "--no-deps", "--require-hashes", "--dest", dir, "-r", lock)
+	if err := b.tool(ctx, "fetch pip "+pipVersion, Command{Args: args, Dir: b.temp}, nil); err != nil {
+		if t := asTool(err); t != nil && t.says("No matching distribution") && !t.says("NewConnectionError", "Temporary failure") {
+			return "", fmt.Errorf("%w\npip %s needs Python %s or newer", err, pipVersion, oldest)
+		}
+		return "", offline(err)
+	}
+	return b.cache.add(filepath.Join(dir, pipFile), pipSHA256)
+}
+
+// anyPip is a pip that can fetch ours: the interpreter's own, that of a virtualenv, or uv's.
+func (b *builder) anyPip(ctx context.Context) ([]string, error) {
+	py := b.python.path
+	if b.tool(ctx, "pip", Command{Args: []string{py, "-m", "pip", "--version"}, Dir: "/"}, nil) == nil {
+		return []string{py, "-m", "pip"}, nil
+	}
+	venv := filepath.Join(b.temp, "any")
+	inVenv := []string{filepath.Join(venv, "bin", "python"), "-m", "pip"}
+	if b.tool(ctx, "venv", Command{Args: []string{py, "-m", "venv", venv}, Dir: "/"}, nil) == nil {
+		return inVenv, nil
+	}
+	if uv := b.uv(); uv != "" {
+		if err := b.tool(ctx, "uv venv", Command{Args: []string{uv, "venv", "--seed", "--clear", "--no-project", "--python", py, venv}, Dir: "/"}, nil); err != nil {
+			return nil, offline(err)
+		}
+		return inVenv, nil
+	}
+	return nil, inputError("%s has no pip, and cannot make a virtualenv that has one: apt install python3-venv (Debian, Ubuntu), or install uv", py)
+}
+
+// question is what inspect.py is asked.
+type question struct {
+	Requires     string `json:"requires,omitempty"`
+	Pylock       string `json:"pylock,omitempty"`
+	Requirements string `json:"requirements,omitempty"`
+}
+
+// reply is what it answers.
+type reply struct {
+	Error        string        `json:"error"`
+	Facts        facts         `json:"facts"`
+	Fits         *bool         `json:"fits"`
+	Requirements []requirement `json:"requirements"`
+}
+
+func (b *builder) inspect(ctx context.Context, q question) (said reply, err error) {
+	text, err := json.Marshal(q)
+	if err != nil {
+		return said, err
+	}
+	program, asked, answered := filepath.Join(b.temp, "inspect.py"), filepath.Join(b.temp, "question"), filepath.Join(b.temp, "answer")
+	for path, data := range map[string][]byte{program: []byte(inspectProgram), asked: text} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			return said, err
+		}
+	}
+	args := []string{b.python.path, "-I", program, b.python.pip, answered, asked}
+	if err := b.tool(ctx, "ask "+b.python.path, Command{Args: args, Dir: b.stage}, nil); err != nil {
+		if t := asTool(err); t != nil && t.says("SyntaxError", "requires-python") {
+			return said, fmt.Errorf("%w\nPython %s or newer is needed", err, oldest)
+		}
+		return said, err
+	}
+	data, err := os.ReadFile(answered)
+	if err == nil {
+		err = json.Unmarshal(data, &said)
+	}
+	if err == nil && said.Error != "" {
+		err = &InputError{said.Error}
+	}
+	return said, err
+}
+
+// offline adds to the failure of a program that the network is the reason, when it says so.
+func offline(err error) error {
+	if t := asTool(err); t != nil && t.says("NewConnectionError", "Temporary failure in name resolution", "Network is unreachable", "Could not connect",
+		"dns error", "Failed to fetch", "Connection refused", "ConnectTimeoutError", "NameResolutionError", "No route to host") {
+		return fmt.Errorf("%w\nthe package index cannot be reached: is there a network, a proxy (https_proxy), another index (pip config list)?", err)
+	}
+	return err
+}

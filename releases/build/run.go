@@ -1,0 +1,138 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kballard/go-shellquote"
+)
+
+// runCommands runs the project's own commands in a copy of it, with a virtualenv of its wheels, and collects what they have made.
+func (b *builder) runCommands(ctx context.Context) (string, error) {
+	work := filepath.Join(b.temp, "work")
+	if err := b.copyStage(work); err != nil {
+		return "", err
+	}
+	venv := filepath.Join(b.temp, "venv")
+	if err := b.virtualenv(ctx, venv); err != nil {
+		return "", err
+	}
+	epoch, _, err := b.times()
+	if err != nil {
+		return "", err
+	}
+	path, _ := lookup(b.Environ, "PATH")
+	env := []string{"VIRTUAL_ENV=" + venv, "PATH=" + filepath.Join(venv, "bin") + ":" + path, epochVar + "=" + strconv.FormatInt(epoch.Unix(), 10)}
+	for name, value := range b.Env {
+		env = append(env, name+"="+value)
+	}
+	for _, argv := range b.Run {
+		text := shellquote.Join(argv...)
+		b.Tell(Event{Type: "progress", Step: "run", Detail: text})
+		c := Command{Args: argv, Dir: work, Env: b.environment(env...)}
+		if err := b.Exec(ctx, c, func(l string) { b.Tell(Event{Type: "output", Step: "run", Detail: l}) }); err != nil {
+			return "", fmt.Errorf("%s: %w", text, err)
+		}
+	}
+	if err := b.collect(work); err != nil {
+		return "", err
+	}
+	var size int64
+	for _, f := range b.outputs {
+		size += f.size
+	}
+	return fmt.Sprintf("%s made %d files, %s", counted(len(b.Run), "command", "commands"), len(b.outputs), Size(size)), nil
+}
+
+// virtualenv makes one of the bundle's wheels and nothing else.
+func (b *builder) virtualenv(ctx context.Context, venv string) error {
+	args := []string{b.python.path, "-m", "venv", "--without-pip", venv}
+	if err := b.tool(ctx, "make a virtualenv", Command{Args: args, Dir: b.temp}, nil); err != nil {
+		return err
+	}
+	if len(b.wheels) == 0 {
+		return nil
+	}
+	var list bytes.Buffer
+	for _, w := range b.wheels {
+		fmt.Fprintln(&list, w.path)
+	}
+	file := filepath.Join(b.temp, "wheels.txt")
+	if err := os.WriteFile(file, list.Bytes(), 0o600); err != nil {
+		return err
+	}
+	python := filepath.Join(venv, "bin", "python")
+	install := []string{"install", "--no-index", "--no-deps", "-r", file}
+	args = append(append(b.pip(), "--python", python), append(install, "--no-compile")...)
+	if uv := b.uv(); uv != "" { // the same, much faster
+		args = append([]string{uv, "pip"}, append(install, "--offline", "--no-config", "--python", python)...)
+	}
+	return b.tool(ctx, "install the wheels", Command{Args: args, Dir: b.temp}, nil)
+}
+
+// copyStage copies the project's files once more, for commands that change what they find.
+func (b *builder) copyStage(to string) error {
+	root, err := os.OpenRoot(b.stage)
+	if err != nil {
+		return err
+	}
+	defer root.Close()                             //nolint:errcheck // for reading only
+	if err := os.MkdirAll(to, 0o755); err != nil { //nolint:gosec // as git makes it
+		return err
+	}
+	for _, f := range b.files {
+		f.from = filepath.Join(to, filepath.FromSlash(f.path))
+		if err := copyFile(root, &f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collect takes what the config says that the commands make.
+func (b *builder) collect(work string) error {
+	root, err := os.OpenRoot(work)
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // for reading only
+	for _, out := range b.Outputs {
+		if !exists(filepath.Join(work, out)) {
+			return inputError("the commands have made no %s, which [build] output names", out)
+		}
+		list, err := walk(work, filepath.Clean(out))
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return inputError("the commands have left %s empty, which [build] output names", out)
+		}
+		for _, p := range list {
+			f := file{path: p, ship: true, from: filepath.Join(b.temp, "outputs", filepath.FromSlash(p))}
+			if err := copyFile(root, &f); errors.Is(err, fs.ErrExist) {
+				continue // two outputs, one in the other
+			} else if err != nil {
+				return err
+			}
+			b.outputs = append(b.outputs, f)
+		}
+	}
+	made := make(map[string]bool)
+	for _, f := range b.outputs {
+		made[f.path] = true
+	}
+	// What was tracked below an output and is no longer there has been replaced with it.
+	b.files = slices.DeleteFunc(b.files, func(f file) bool {
+		return made[f.path] || slices.ContainsFunc(b.Outputs, func(out string) bool { return strings.HasPrefix(f.path, filepath.Clean(out)+"/") })
+	})
+	b.files = append(b.files, b.outputs...)
+	return b.checkFiles()
+}

@@ -1,0 +1,154 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Command is a program to run.
+type Command struct {
+	Args, Env []string
+	Dir       string
+	Stdout    *os.File // gets its stdout; nil = handed on line by line, as its stderr always is
+}
+
+// Runner runs a command to its end, which is nil only after exit code 0, and ends it with all that it has started when ctx ends.
+type Runner func(ctx context.Context, c Command, line func(string)) error
+
+// lastLines is how much is shown of what a program said that has failed.
+const lastLines = 12
+
+// toolError is a program that has failed, with its last lines.
+type toolError struct {
+	what string
+	err  error
+	said []string
+}
+
+func (e *toolError) Error() string {
+	text := fmt.Sprintf("%s: %v", e.what, e.err)
+	if len(e.said) > 0 {
+		text += "\n  | " + strings.Join(e.said, "\n  | ")
+	}
+	return text
+}
+
+func (e *toolError) Unwrap() error { return e.err }
+
+// says tells whether the program said one of the words.
+func (e *toolError) says(words ...string) bool {
+	all := strings.Join(e.said, "\n")
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(all, w) })
+}
+
+// tool runs a program whose words are of interest only when it fails; line gets them too.
+func (b *builder) tool(ctx context.Context, what string, c Command, line func(string)) error {
+	if c.Env == nil {
+		c.Env = b.environment()
+	}
+	var said []string
+	err := b.Exec(ctx, c, func(l string) {
+		if line != nil {
+			line(l)
+		}
+		if l = strings.TrimRight(l, " \t"); l != "" && !strings.HasPrefix(l, "Progress ") {
+			said = append(said, l)
+			if len(said) > lastLines {
+				said = said[1:]
+			}
+		}
+	})
+	if err != nil {
+		return &toolError{what, err, said}
+	}
+	return nil
+}
+
+// data runs a program and returns its stdout.
+func (b *builder) data(ctx context.Context, what string, c Command) ([]byte, error) {
+	out, err := os.CreateTemp(b.temp, "out-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(out.Name()) //nolint:errcheck // the directory is removed as well
+	c.Stdout = out
+	err = b.tool(ctx, what, c, nil)
+	if closed := out.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(out.Name())
+}
+
+// uv is the path of uv, "" when it is not there.
+func (b *builder) uv() string { return b.look("uv") }
+
+// look finds a program in PATH, as a shell does.
+func (b *builder) look(name string) string {
+	path, _ := lookup(b.Environ, "PATH")
+	for _, dir := range filepath.SplitList(path) {
+		p := filepath.Join(dir, name)
+		if st, err := os.Stat(p); err == nil && !st.IsDir() && st.Mode()&0o111 != 0 {
+			return p
+		}
+	}
+	return ""
+}
+
+// gone are the variables by which the caller's shell, or a hook of git's in which it runs, would lead the tools elsewhere
+// (git rev-parse --local-env-vars; python --help-env).
+var gone = []string{ //nolint:gochecknoglobals // a constant that Go cannot say
+	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_OBJECT_DIRECTORY", "GIT_DIR",
+	"GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
+	"GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS",
+	"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "UV_PROJECT_ENVIRONMENT",
+}
+
+// environment is the caller's, with his settings of pip, uv and proxies, but without what would make a build differ from
+// another, and with more.
+func (b *builder) environment(more ...string) []string {
+	env := slices.DeleteFunc(slices.Clone(b.Environ), func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		return slices.Contains(gone, name)
+	})
+	env = append(env, "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", "PYTHONNOUSERSITE=1", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "GIT_OPTIONAL_LOCKS=0",
+		"PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_REQUIRE_VIRTUALENV=0", "UV_NO_PROGRESS=1", "UV_PYTHON_DOWNLOADS=never")
+	return unique(append(env, more...))
+}
+
+// unique keeps the last of each variable: what a program makes of two is its own affair.
+func unique(env []string) []string {
+	var list []string
+	for i, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if _, later := lookup(env[i+1:], name); !later {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+func lookup(env []string, name string) (value string, ok bool) {
+	for _, e := range env {
+		if v, found := strings.CutPrefix(e, name+"="); found {
+			value, ok = v, true
+		}
+	}
+	return value, ok
+}
+
+// asTool is the failure of a program in err, or nil.
+func asTool(err error) *toolError {
+	var t *toolError
+	if errors.As(err, &t) {
+		return t
+	}
+	return nil
+}

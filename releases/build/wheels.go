@@ -1,0 +1,375 @@
+package build
+
+import (
+	"archive/zip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"superctl/releases/bundle"
+)
+
+// cacheFormat is part of every key of the cache: a change of how wheels are made raises it.
+const cacheFormat = "1"
+
+// sourceEpoch is the time that a dependency is built at, when it must be built from source: the first that a zip file can hold. It is not
+// the commit's, because then each commit would have other bytes for the same dependency.
+var sourceEpoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant that Go cannot say
+
+// makeWheels has a wheel for each dependency, and for the project itself when it is a package.
+func (b *builder) makeWheels(ctx context.Context) (string, error) {
+	wheels, cached, err := b.dependencies(ctx)
+	if err != nil {
+		return "", err
+	}
+	ours, err := b.ownPackages(ctx)
+	if err != nil {
+		return "", err
+	}
+	b.wheels = append(wheels, ours...)
+	slices.SortFunc(b.wheels, func(a, b wheel) int { return strings.Compare(a.File, b.File) })
+	var bytes int64
+	for i, w := range b.wheels {
+		if i > 0 && b.wheels[i-1].File == w.File {
+			return "", fmt.Errorf("%s is there twice, from the lock and from the project", w.File)
+		}
+		if !fits(w.File, b.python.facts.Tags) {
+			return "", fmt.Errorf("%s is not for %s", w.File, b.python.path)
+		}
+		if len(w.Differs) > 0 {
+			b.warn("%s was built here from source, and its build is not deterministic: a second one differs in %s", w.File, few(w.Differs))
+		}
+		bytes += w.Size
+	}
+	b.result.Wheels = len(b.wheels)
+	detail := fmt.Sprintf("%s, %s", counted(len(b.wheels), "wheel", "wheels"), Size(bytes))
+	if cached && len(wheels) > 0 {
+		detail += ", from the cache"
+	}
+	return detail, nil
+}
+
+// dependencies are the wheels of the lock.
+func (b *builder) dependencies(ctx context.Context) (list []wheel, cached bool, err error) {
+	key := b.hash("lock", b.python.facts.identity(), strings.Join(b.python.facts.Tags, " "), string(b.lock.normal(func(requirement) bool { return true })))
+	if b.lock.complete() {
+		if list, ok := b.cache.recall(key); ok {
+			return list, true, nil
+		}
+	}
+	dir := filepath.Join(b.temp, "download")
+	if err := b.download(ctx, dir); err != nil {
+		return nil, false, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, e := range entries {
+		w, err := b.dependency(ctx, filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, false, err
+		}
+		list = append(list, w)
+	}
+	if !b.lock.complete() {
+		return list, false, nil
+	}
+	return list, false, b.cache.remember(key, list)
+}
+
+// dependency takes in what pip has fetched, a wheel or a source.
+func (b *builder) dependency(ctx context.Context, path string) (wheel, error) {
+	if strings.HasSuffix(path, ".whl") {
+		return b.cache.keep(path, nil)
+	}
+	_, sum, err := bundle.Sum(path)
+	if err != nil {
+		return wheel{}, err
+	}
+	return b.fromSource(ctx, filepath.Base(path), b.hash("source", b.python.facts.identity(), sum), sourceEpoch, func(int) (string, error) { return path, nil })
+}
+
+// ownPackages are the project itself, when it is a package, and the packages beside it that its lock has.
+func (b *builder) ownPackages(ctx context.Context) ([]wheel, error) {
+	dirs, err := b.locals()
+	if err != nil {
+		return nil, err
+	}
+	if b.isPackage() {
+		dirs = append(dirs, ".")
+	}
+	epoch, _, err := b.times()
+	if err != nil {
+		return nil, err
+	}
+	if !b.source.git { // else now, which is different each time
+		epoch = sourceEpoch
+	}
+	var list []wheel
+	for _, dir := range dirs {
+		what := dir
+		if dir == "." {
+			what = b.Name
+		}
+		key := b.hash("tree", b.python.facts.identity(), b.treeSum(), epoch.String(), dir)
+		w, err := b.fromSource(ctx, what, key, epoch, func(n int) (string, error) {
+			to := filepath.Join(b.temp, fmt.Sprintf("own-%d", n)) // a build leaves its traces in the tree
+			if err := removeAll(to); err != nil {
+				return "", err
+			}
+			return filepath.Join(to, dir), b.copyStage(to)
+		})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, w)
+	}
+	return list, nil
+}
+
+// download fetches what the lock asks of the index.
+func (b *builder) download(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	files, hashed, err := b.remote()
+	if err != nil {
+		return err
+	}
+	meter := &meter{total: b.expected(), tell: b.Tell}
+	for i, file := range files {
+		args := append(b.pip(), "download", "--progress-bar", "raw", "--dest", dir, "-r", file)
+		if hashed[i] {
+			args = append(args, "--require-hashes")
+		}
+		if b.lock.kind != requireText {
+			args = append(args, "--no-deps")
+		}
+		for _, url := range b.lock.index {
+			args = append(args, "--extra-index-url", url)
+		}
+		if err := b.tool(ctx, "pip download", Command{Args: args, Dir: b.stage, Env: b.environment(b.indexOfUV()...)}, meter.line); err != nil {
+			return b.explain(err)
+		}
+	}
+	return nil
+}
+
+func (b *builder) pip() []string { return []string{b.python.path, filepath.Join(b.python.pip, "pip")} }
+
+// indexOfUV tells pip of the index that uv was told of, when pip itself was told of none.
+func (b *builder) indexOfUV() []string {
+	if _, ok := lookup(b.Environ, "PIP_INDEX_URL"); ok {
+		return nil
+	}
+	for _, name := range []string{"UV_DEFAULT_INDEX", "UV_INDEX_URL"} {
+		if url, ok := lookup(b.Environ, name); ok && b.lock.kind == uvLock {
+			return []string{"PIP_INDEX_URL=" + url}
+		}
+	}
+	return nil
+}
+
+// explain says what to do about a failure of pip's.
+func (b *builder) explain(err error) error {
+	t := asTool(err)
+	switch {
+	case t == nil:
+		return err
+	case t.says("In --require-hashes mode, all requirements must"):
+		return fmt.Errorf("%w\n%s has hashes, but not of all that is needed: make it anew with pip-compile --generate-hashes, which lists dependencies of dependencies too", err, b.lock.name)
+	case t.says("THESE PACKAGES DO NOT MATCH THE HASHES"):
+		return fmt.Errorf("%w\nthe index has something else than %s was made with", err, b.lock.name)
+	case t.says("error: command", "compiler", "Python.h", "Failed building wheel", "failed to build", "subprocess-exited-with-error"):
+		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and building it from source failed: is a compiler there (apt install gcc python3-dev)?", err)
+	}
+	return offline(err)
+}
+
+var (
+	progressLine = regexp.MustCompile(`^Progress ([0-9]+) of ([0-9]+)`)
+	fetchedLine  = regexp.MustCompile(`^\s*(?:Downloading|Using cached|Processing) \S+\.(?:whl|tar\.gz|zip|tar\.bz2)(?: |$)`)
+)
+
+// meter counts what pip fetches, from what it says.
+type meter struct {
+	total   int
+	tell    func(Event)
+	files   int
+	bytes   int64
+	current int64
+}
+
+func (m *meter) line(l string) {
+	if p := progressLine.FindStringSubmatch(l); p != nil {
+		now, _ := strconv.ParseInt(p[1], 10, 64) // digits
+		if now < m.current {
+			m.bytes += m.current
+		}
+		m.current = now
+	} else if fetchedLine.MatchString(l) {
+		m.files++
+	} else {
+		return
+	}
+	total := max(m.total, m.files)
+	m.tell(Event{Type: "progress", Step: "wheels", Done: int64(m.files), Total: int64(total), Detail: fmt.Sprintf("%d of %d, %s", m.files, total, Size(m.bytes+m.current))})
+}
+
+// fromSource builds a wheel, twice, to know whether its build is deterministic. source says where it is for the nth time. key names all
+// that the wheel is made of.
+func (b *builder) fromSource(ctx context.Context, what, key string, epoch time.Time, source func(n int) (string, error)) (wheel, error) {
+	if list, ok := b.cache.recall(key); ok && len(list) == 1 {
+		return list[0], nil
+	}
+	b.Tell(Event{Type: "progress", Step: "wheels", Detail: "building " + what + " from source"})
+	var made [2]string
+	for n := range made {
+		path, err := source(n)
+		if err != nil {
+			return wheel{}, err
+		}
+		if made[n], err = b.buildOnce(ctx, what, path, filepath.Join(b.temp, "built", key[:16], strconv.Itoa(n)), epoch); err != nil {
+			return wheel{}, err
+		}
+	}
+	differs, err := difference(made[0], made[1])
+	if err != nil {
+		return wheel{}, fmt.Errorf("compare two builds of %s: %w", what, err)
+	}
+	w, err := b.cache.keep(made[0], differs)
+	if err != nil {
+		return wheel{}, err
+	}
+	return w, b.cache.remember(key, []wheel{w})
+}
+
+func (b *builder) buildOnce(ctx context.Context, what, source, dir string, epoch time.Time) (string, error) {
+	flags := func(name string) string { // debug information has the directory of the build, which is another each time
+		have, _ := lookup(b.Environ, name)
+		return name + "=" + strings.TrimSpace(have+" -g0")
+	}
+	env := b.environment(epochVar+"="+strconv.FormatInt(epoch.Unix(), 10), "TZ=UTC", flags("CFLAGS"), flags("CXXFLAGS"))
+	args := append(b.pip(), "wheel", "--no-deps", "--progress-bar", "off", "--wheel-dir", dir, source)
+	if err := b.tool(ctx, "build a wheel of "+what, Command{Args: args, Dir: b.temp, Env: env}, nil); err != nil {
+		return "", b.explain(err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "*.whl"))
+	if err == nil && len(found) != 1 {
+		err = fmt.Errorf("building %s has made %d wheels", what, len(found))
+	}
+	if err != nil {
+		return "", err
+	}
+	return found[0], nil
+}
+
+// difference names the files in which two wheels differ.
+func difference(a, b string) ([]string, error) {
+	_, sumA, errA := bundle.Sum(a)
+	_, sumB, errB := bundle.Sum(b)
+	if err := errors.Join(errA, errB); err != nil || sumA == sumB {
+		return nil, err
+	}
+	if filepath.Base(a) != filepath.Base(b) {
+		return []string{"its name"}, nil
+	}
+	contentsA, errA := contents(a)
+	contentsB, errB := contents(b)
+	if err := errors.Join(errA, errB); err != nil {
+		return nil, err
+	}
+	var list []string
+	for name, sum := range contentsA {
+		if contentsB[name] != sum && !strings.HasSuffix(name, ".dist-info/RECORD") {
+			list = append(list, name)
+		}
+	}
+	for name := range contentsB {
+		if _, ok := contentsA[name]; !ok {
+			list = append(list, name)
+		}
+	}
+	if len(list) == 0 {
+		list = []string{"the times or the order of its files"}
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// contents are the hashes of the files in a wheel.
+func contents(path string) (map[string]string, error) {
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close() //nolint:errcheck // for reading only
+	sums := make(map[string]string)
+	for _, f := range z.File {
+		in, err := f.Open()
+		if err != nil {
+			return nil, err
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, in)
+		if err = errors.Join(err, in.Close()); err != nil {
+			return nil, err
+		}
+		sums[f.Name] = hex.EncodeToString(h.Sum(nil))
+	}
+	return sums, nil
+}
+
+// unpacked is the size of what is in a wheel.
+func unpacked(path string) (n int64, err error) {
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		return 0, fmt.Errorf("%s is no wheel: %w", filepath.Base(path), err)
+	}
+	defer z.Close() //nolint:errcheck // for reading only
+	for _, f := range z.File {
+		n += int64(f.UncompressedSize64)
+	}
+	return n, nil
+}
+
+// tagsOf are the tags in the name of a wheel, each by itself (PEP 425).
+func tagsOf(file string) []string {
+	parts := strings.Split(strings.TrimSuffix(file, ".whl"), "-")
+	if len(parts) < 5 {
+		return nil
+	}
+	parts = parts[len(parts)-3:]
+	var list []string
+	for py := range strings.SplitSeq(parts[0], ".") {
+		for abi := range strings.SplitSeq(parts[1], ".") {
+			for platform := range strings.SplitSeq(parts[2], ".") {
+				list = append(list, py+"-"+abi+"-"+platform)
+			}
+		}
+	}
+	return list
+}
+
+func fits(file string, tags []string) bool {
+	return slices.ContainsFunc(tagsOf(file), func(t string) bool { return slices.Contains(tags, t) })
+}
+
+func (b *builder) hash(parts ...string) string {
+	h := sha256.New()
+	for _, p := range append([]string{cacheFormat, pipVersion}, parts...) {
+		fmt.Fprintf(h, "%d:%s\n", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,224 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"superctl/releases/bundle"
+)
+
+// writeBundle writes the file in one step: it is there whole, or not at all.
+func (b *builder) writeBundle(ctx context.Context) (string, error) {
+	m, from, err := b.manifest()
+	if err != nil {
+		return "", err
+	}
+	target := b.target(m)
+	out, err := renameio.TempFile(filepath.Dir(target), target)
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", target, err)
+	}
+	defer out.Cleanup() //nolint:errcheck // of what was not renamed
+	total, done := m.Bytes(), int64(0)
+	for _, e := range m.Members {
+		total -= e.Unpacked
+	}
+	err = bundle.Write(out, m, func(e bundle.Member) (io.ReadCloser, error) {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		done += e.Size
+		b.Tell(Event{Type: "progress", Step: "bundle", Done: done, Total: total, Detail: fmt.Sprintf("%s of %s", Size(done), Size(total))})
+		return os.Open(from[e.Path])
+	})
+	if err != nil {
+		return "", err
+	}
+	r := b.result
+	r.Manifest, r.File = m, target
+	if r.Bytes, r.SHA256, err = bundle.Sum(out.Name()); err != nil {
+		return "", err
+	}
+	if r.Changed, err = b.replaces(target, r.SHA256); err != nil {
+		return "", err
+	}
+	if !r.Changed {
+		return filepath.Base(target) + ", as it was there", nil
+	}
+	if err := out.Chmod(0o644); err != nil {
+		return "", err
+	}
+	if err := out.CloseAtomicallyReplace(); err != nil {
+		return "", fmt.Errorf("write %s: %w", target, err)
+	}
+	return fmt.Sprintf("%s, %s", filepath.Base(target), Size(r.Bytes)), nil
+}
+
+// target is where the bundle goes: the file that is asked for, or its own name in a directory.
+func (b *builder) target(m *bundle.Manifest) string {
+	to := b.Output
+	if st, err := os.Stat(to); to == "" || strings.HasSuffix(to, "/") || err == nil && st.IsDir() {
+		return filepath.Join(to, m.File())
+	}
+	return to
+}
+
+// replaces tells whether the bundle is other than what is there. One of a commit is not replaced by another that calls itself the
+// same, unless asked: somebody may have installed it. That of a working tree was made now, and so differs each time.
+func (b *builder) replaces(target, sum string) (bool, error) {
+	_, have, err := bundle.Sum(target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err != nil:
+		return false, err
+	case have == sum:
+		return false, nil
+	case b.Force || b.source.dirty || !b.source.git:
+		return true, nil
+	}
+	why := ""
+	if f, err := os.Open(target); err == nil {
+		old, bad := bundle.ReadManifest(f)
+		if f.Close(); bad == nil { //nolint:errcheck // for reading only
+			why = otherwise(old, b.result.Manifest)
+		}
+	}
+	return false, fmt.Errorf("%s is there already, and is another%s: --force replaces it, --version names this one otherwise", target, why)
+}
+
+// otherwise says in what a bundle differs from another of its name.
+func otherwise(old, now *bundle.Manifest) string {
+	members := func(m *bundle.Manifest) map[string]bundle.Member {
+		all := make(map[string]bundle.Member)
+		for _, e := range m.Members {
+			all[e.Path] = e
+		}
+		return all
+	}
+	before, after := members(old), members(now)
+	var differ []string
+	for path, e := range after {
+		if before[path] != e {
+			differ = append(differ, path)
+		}
+		delete(before, path)
+	}
+	for path := range before {
+		differ = append(differ, path)
+	}
+	if len(differ) == 0 {
+		return " (in what its manifest says)"
+	}
+	slices.Sort(differ)
+	return " (in " + few(differ) + ")"
+}
+
+// manifest is that of the bundle, with where the content of each member is.
+func (b *builder) manifest() (*bundle.Manifest, map[string]string, error) {
+	_, built, err := b.times()
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &bundle.Manifest{
+		Format: bundle.Format, Name: b.Name, Version: b.Version,
+		Commit: b.source.commit, Branch: b.source.branch, Dirty: b.source.dirty, Committed: b.source.committed,
+		Built: built, Builder: b.Builder, Superctl: b.Superctl,
+		Python:    b.python.facts.manifest(),
+		Lock:      bundle.Lock{Name: b.lock.name, SHA256: b.lock.sum},
+		Processes: b.Processes, Smoke: b.Smoke, Env: b.Env,
+		Members: members(b.files),
+	}
+	from := make(map[string]string)
+	for _, f := range b.files {
+		from[bundle.Project+"/"+f.path] = f.from
+	}
+	pip := wheel{File: pipFile, SHA256: pipSHA256, path: b.python.pip}
+	st, err := os.Stat(pip.path)
+	if err != nil {
+		return nil, nil, err
+	}
+	pip.Size = st.Size()
+	add := func(dir string, w wheel) error {
+		n, err := unpacked(w.path)
+		if err != nil {
+			return err
+		}
+		path := dir + "/" + w.File
+		m.Members = append(m.Members, bundle.Member{Path: path, Mode: 0o644, Size: w.Size, SHA256: w.SHA256, Unpacked: n})
+		from[path] = w.path
+		return nil
+	}
+	if err := add(bundle.Installer, pip); err != nil {
+		return nil, nil, err
+	}
+	files := make([]string, 0, len(b.wheels))
+	for _, w := range b.wheels {
+		files = append(files, w.File)
+		if err := add(bundle.Wheels, w); err != nil {
+			return nil, nil, err
+		}
+	}
+	m.Python.Libc = libcOf(files, m.Python.Libc)
+	return m, from, nil
+}
+
+// libcOf is the C library that the wheels need: the newest of what their names say, or that of this machine when one was built
+// here; "" when all are pure Python.
+func libcOf(wheels []string, here string) string {
+	name, needs := "", [2]int{}
+	for _, file := range wheels {
+		libc, least := "", [2]int{}
+		for _, tag := range tagsOf(file) {
+			platform := tag[strings.LastIndexByte(tag, '-')+1:]
+			kind, v, ok := libcTag(platform)
+			switch {
+			case strings.HasPrefix(platform, "linux_"):
+				return here
+			case ok && (libc == "" || older(v, least)):
+				libc, least = kind, v
+			}
+		}
+		if libc != "" && (name == "" || older(needs, least)) {
+			name, needs = libc, least
+		}
+	}
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %d.%d", name, needs[0], needs[1])
+}
+
+func older(a, b [2]int) bool { return a[0] < b[0] || a[0] == b[0] && a[1] < b[1] }
+
+// libcTag reads a platform such as manylinux_2_28_x86_64 (PEP 600, PEP 656), or one of the three with a year.
+func libcTag(platform string) (libc string, version [2]int, ok bool) {
+	for year, v := range map[string][2]int{"manylinux1_": {2, 5}, "manylinux2010_": {2, 12}, "manylinux2014_": {2, 17}} {
+		if strings.HasPrefix(platform, year) {
+			return "glibc", v, true
+		}
+	}
+	for prefix, libc := range map[string]string{"manylinux_": "glibc", "musllinux_": "musl"} {
+		rest, found := strings.CutPrefix(platform, prefix)
+		parts := strings.SplitN(rest, "_", 3)
+		if !found || len(parts) < 3 {
+			continue
+		}
+		major, err1 := strconv.Atoi(parts[0])
+		minor, err2 := strconv.Atoi(parts[1])
+		if errors.Join(err1, err2) == nil {
+			return libc, [2]int{major, minor}, true
+		}
+	}
+	return "", version, false
+}
