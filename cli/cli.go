@@ -19,6 +19,7 @@ import (
 	"github.com/xrash/smetrics"
 
 	"superctl/cli/config"
+	"superctl/releases"
 	"superctl/supervisor"
 	"superctl/supervisor/control"
 	"superctl/supervisor/worker"
@@ -68,6 +69,7 @@ func exitCode(err error) int {
 	var unreachable *control.UnreachableError
 	var busy *supervisor.BusyError
 	var refused *supervisor.RefusedError
+	var locked *releases.LockedError
 	switch {
 	case err == nil:
 		return exitDone
@@ -78,7 +80,7 @@ func exitCode(err error) int {
 		return exitAborted
 	case errors.As(err, &unreachable):
 		return exitUnreachable
-	case errors.As(err, &busy):
+	case errors.As(err, &busy), errors.As(err, &locked):
 		return exitBusy
 	case errors.As(err, &refused) && refused.Usage, errors.As(err, &usage), errors.As(err, &bad):
 		return exitUsage
@@ -109,6 +111,7 @@ func (c *command) app() *cli.App {
 		c.scaleCommand(), c.pauseCommand(), c.resumeCommand(),
 		c.buildCommand(),
 		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.execCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
+		c.pruneCommand(), c.pinCommand(), c.unpinCommand(),
 		c.keygenCommand(),
 	}
 	for _, one := range commands {

@@ -129,9 +129,9 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	opt := supervisor.Options{
 		Complaint: d.complaint,
 		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c),
-		Gates: gates, Resolve: plans.resolve, Inspect: inspectMigrations,
+		Gates: gates, Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
 		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
-		Point:  func(r supervisor.Release) error { return store.Point(r.Path) },
+		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
 		Say:    func(text string) { d.tell("STATUS=" + text) },
 		Sink:   d.out.sink(), Fault: d.fault, Log: d.log,

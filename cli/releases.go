@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,19 +20,33 @@ import (
 type releaseView struct {
 	Name      string    `json:"name"`
 	Path      string    `json:"path"`
+	Project   string    `json:"project,omitempty"`
 	Commit    string    `json:"commit,omitempty"`
+	Dirty     bool      `json:"dirty,omitempty"`
 	Branch    string    `json:"branch,omitempty"`
 	Version   string    `json:"version,omitempty"`
+	Committed time.Time `json:"committed,omitzero"`
+	Built     time.Time `json:"built,omitzero"`
+	Builder   string    `json:"builder,omitempty"`
 	Installed time.Time `json:"installed"`
-	State     string    `json:"state"` // live, previous, standby, draining, staged, broken, or ""
+	Bundle    string    `json:"bundle,omitempty"`
+	Bytes     int64     `json:"bytes"`                   // that it takes on disk
+	Partial   bool      `json:"bytes_partial,omitempty"` // it is more
+	State     string    `json:"state"`                   // live, previous, standby, draining, staged, broken, or ""
+	Pinned    bool      `json:"pinned,omitempty"`
+	Note      string    `json:"note,omitempty"` // of the pin
 	Broken    string    `json:"broken,omitempty"`
 }
+
+// sizeTime is for how long the space is counted that releases take.
+const sizeTime = 2 * time.Second
 
 func (c *command) releasesCommand() *cli.Command {
 	return &cli.Command{
 		Name: "releases", Usage: "the releases that are there, the newest first", UsageText: "superctl releases [--json]",
-		Description: `Lists the directories of releases, with the commit that each records (release.toml, REVISION or git), its
-age, and what it is now. A release that cannot be switched to says why.
+		Description: `Lists the directories of releases, with the commit that each records (release.toml, REVISION or git; + is one with
+changes that are not committed), when it was built and installed, what it takes on disk, and what it is now. A release
+that cannot be switched to says why.
 
    superctl releases`,
 		Flags: []cli.Flag{jsonFlag()},
@@ -71,22 +87,44 @@ func viewReleases(conf *config.Config) ([]releaseView, error) {
 	if err != nil && !errors.As(err, &unreachable) {
 		return nil, err
 	}
+	pins, err := store.Pins()
+	if err != nil {
+		return nil, err
+	}
+	counting, cancel := context.WithTimeout(context.Background(), sizeTime)
+	defer cancel()
 	views := make([]releaseView, 0, len(list))
-	for _, r := range list {
-		v := releaseView{Name: r.Name, Path: r.Path, Commit: r.Commit, Branch: r.Branch, Version: r.Version, Installed: r.Installed, State: stateOf(&st, r.Name)}
-		broken := r.Broken
-		if broken == nil && v.State == "" {
-			broken = r.Check(ctx, releases.CheckOptions{NoVirtualenv: !conf.Virtualenv})
-		}
-		if broken != nil {
-			v.Broken = broken.Error()
-			if v.State == "" {
-				v.State = "broken"
+	for i := range list {
+		v := viewRelease(&list[i], stateOf(&st, list[i].Name))
+		pin, pinned := pins[v.Name]
+		v.Pinned, v.Note = pinned, pin.Note
+		if v.Broken == "" && v.State == "" {
+			if err := list[i].Check(counting, releases.CheckOptions{NoVirtualenv: !conf.Virtualenv}); err != nil {
+				v.Broken, v.State = strings.TrimPrefix(err.Error(), "release "+v.Name+" is broken: "), "broken"
 			}
+		}
+		if v.Bytes == 0 {
+			size := releases.DiskUse(counting, v.Path)
+			v.Bytes, v.Partial = size.Bytes, size.Partial
 		}
 		views = append(views, v)
 	}
 	return views, nil
+}
+
+func viewRelease(r *releases.Release, state string) releaseView {
+	v := releaseView{
+		Name: r.Name, Path: r.Path, Project: r.Project, Commit: r.Commit, Dirty: r.Dirty, Branch: r.Branch, Version: r.Version,
+		Committed: r.Committed, Built: r.Built, Builder: r.Builder, Installed: r.Installed, Bundle: r.Bundle, State: state,
+	}
+	if r.Tree != "" {
+		v.Bytes = r.Size // its files do not change any more
+	}
+	if r.Broken != nil {
+		v.Broken = r.Broken.Error()
+		v.State = cmp.Or(state, "broken")
+	}
+	return v
 }
 
 // stateOf is what a release is now.
@@ -112,20 +150,39 @@ func (c *command) writeReleases(conf *config.Config, views []releaseView) {
 	}
 	p := paletteFor(c.stdout)
 	var t table
-	t.row(p.dim("RELEASE"), p.dim("COMMIT"), p.dim("INSTALLED"), p.dim("STATE"))
-	for _, v := range views {
-		state := v.State
-		switch {
-		case v.Broken != "":
-			state = p.red(state) + ": " + v.Broken
-		case state == "live":
-			state = p.green(state)
+	t.row(p.dim("RELEASE"), p.dim("COMMIT"), p.dim("BUILT"), p.dim("INSTALLED"), p.dim("SIZE"), p.dim("STATE"))
+	for i := range views {
+		v := &views[i]
+		commit := dash(short(v.Commit))
+		if v.Dirty {
+			commit += "+"
 		}
-		commit := short(v.Commit)
-		if commit == "" {
-			commit = "-"
+		size := sizeText(v.Bytes)
+		if v.Partial {
+			size = "> " + size
 		}
-		t.row(v.Name, commit, age(c.now(), v.Installed), state)
+		t.row(v.Name, commit, age(c.now(), v.Built), age(c.now(), v.Installed), size, v.stateText(p))
 	}
 	t.write(c.stdout, "")
+}
+
+// stateText is all that there is to say of a release.
+func (v *releaseView) stateText(p palette) string {
+	text := v.State
+	switch {
+	case v.Broken != "":
+		text = p.red(text)
+	case text == "live":
+		text = p.green(text)
+	}
+	if v.Pinned {
+		text = strings.TrimPrefix(text+", pinned", ", ")
+		if v.Note != "" {
+			text += " (" + v.Note + ")"
+		}
+	}
+	if v.Broken != "" {
+		text += ": " + v.Broken
+	}
+	return text
 }

@@ -71,6 +71,16 @@ func (l *Lock) Unlock() error {
 	return l.file.Close()
 }
 
+// locked tells whether somebody installs or removes releases in this moment.
+func (s *Store) locked() bool {
+	f, err := os.Open(filepath.Join(s.Dir, ownName, "lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // its end is the lock's
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
 // own is superctl's own directory among the releases, made when it is not there yet: for whom the directory of releases is for.
 func (s *Store) own() (string, error) {
 	dir := filepath.Join(s.Dir, ownName)

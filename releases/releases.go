@@ -203,10 +203,22 @@ func nearest(word string, list []Release) string {
 
 // Get reads the release of exactly that path.
 func (s *Store) Get(path string) (Release, error) {
+	if err := Gone(path); err != nil {
+		return Release{}, err
+	}
 	if _, err := os.Stat(path); err != nil {
 		return Release{}, fmt.Errorf("release %s: %w", filepath.Base(path), err)
 	}
 	return read(path), nil
+}
+
+// Gone says that the directory of a release was removed, or nil.
+func Gone(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("release %s is not there any more: %s was removed; install it again, or switch to another one (superctl releases lists them)",
+			filepath.Base(path), path)
+	}
+	return nil
 }
 
 // CurrentTarget is the release that the `current` link points to, or an error that is fs.ErrNotExist without a link.

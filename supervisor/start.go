@@ -71,6 +71,9 @@ func (c *change) openUp() error {
 }
 
 func (c *change) resolveStart(ctx context.Context) (string, error) {
+	if thaw, err := c.s.freeze(ctx); err == nil { // a site must not stay down for want of a lock
+		defer thaw()
+	}
 	plan, err := c.s.opt.Resolve(ctx, Target{Kind: start, Live: c.was.release, Previous: c.was.previous})
 	var none *NoReleaseError
 	if errors.As(err, &none) {

@@ -33,6 +33,8 @@ type Options struct {
 	Gates []Gate
 	// Resolve turns a request into a plan: it finds the release, checks it, and reads the config anew.
 	Resolve func(context.Context, Target) (Plan, error)
+	// Freeze keeps every release where it is until thaw is called: until everybody can see which one Resolve has found. nil for none.
+	Freeze func(context.Context) (thaw func(), err error)
 	// Share links the plan's shared paths into its release, and says what it has made; inUse says that workers run from the release
 	// already. nil for none.
 	Share func(plan Plan, inUse bool) (detail string, err error)

@@ -183,11 +183,14 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 	} else if c.keptWarm() {
 		c.warm, c.plan = true, c.to.plan
 	} else {
-		plan, err := c.s.opt.Resolve(ctx, t)
+		thaw, err := c.s.freeze(ctx)
 		if err != nil {
 			return "", err
 		}
-		c.plan = plan
+		defer thaw() // when c.release says which it is
+		if c.plan, err = c.s.opt.Resolve(ctx, t); err != nil {
+			return "", err
+		}
 	}
 	if err := c.s.do(func() { c.release = c.plan.Release }); err != nil {
 		return "", err
@@ -204,6 +207,14 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 		detail += fmt.Sprintf(", generation %d is still warm", c.to.id)
 	}
 	return detail, nil
+}
+
+// freeze keeps the releases where they are while one of them is chosen.
+func (s *Supervisor) freeze(ctx context.Context) (thaw func(), err error) {
+	if s.opt.Freeze == nil {
+		return func() {}, nil
+	}
+	return s.opt.Freeze(ctx)
 }
 
 func short(commit string) string { return commit[:min(len(commit), 10)] }

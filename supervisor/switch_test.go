@@ -499,3 +499,41 @@ func TestAWarmGenerationWhoseTimeEndsDuringAChangeIsLetGoAfterIt(t *testing.T) {
 		}
 	})
 }
+
+func TestReleasesStayWhereTheyAreUntilEverybodyCanSeeWhichOneIsChosen(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		frozen, seen := false, []string{}
+		var s *Supervisor
+		w.options = func(o *Options) {
+			o.Freeze = func(context.Context) (func(), error) {
+				frozen = true
+				return func() {
+					frozen = false
+					if s == nil {
+						return // the daemon starts, with nothing
+					}
+					if ch := s.Status().Changing; ch != nil {
+						seen = append(seen, ch.Release)
+					}
+				}, nil
+			}
+			o.Resolve = func(ctx context.Context, target Target) (Plan, error) {
+				if !frozen && !target.Starting() {
+					t.Error("a release is chosen while another one may be removed")
+				}
+				if target.Word == "latest" {
+					target.Word = "r2"
+				}
+				return w.resolve(ctx, target)
+			}
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		switchTo(t, s, "latest")
+		if want := []string{"r1", "r2"}; !slices.Equal(seen, want) || frozen {
+			t.Errorf("%v, frozen: %t", seen, frozen)
+		}
+	})
+}

@@ -53,6 +53,14 @@ func TestAFullDiskRefusesASwitchAndNoUserNotices(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Command("switch", "r2").Want(0)
+	// A rollback is refused likewise, and works as soon as there is room.
+	fill(t, ballast)
+	a.Command("rollback").Want(1).Says("no space left on device", "r2 is still live, untouched")
+	a.Command("prune").Want(0)
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	a.Command("rollback").Want(0)
 	a.Lossless(requests)
 }
 

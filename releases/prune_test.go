@@ -1,0 +1,341 @@
+package releases
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// whole makes releases that a switch would take.
+func whole(t *testing.T, names ...string) *Store {
+	t.Helper()
+	s := store(t, names...)
+	for i, name := range names {
+		write(t, filepath.Join(s.Dir, name, "REVISION"), commit)
+		at := time.Unix(1_700_000_000, 0).Add(time.Duration(i) * time.Minute)
+		must(t, os.Chtimes(filepath.Join(s.Dir, name), at, at))
+	}
+	return s
+}
+
+// options are those of a prune that nothing is in the way of.
+func options(keep int) PruneOptions {
+	return PruneOptions{
+		Keep: keep, Now: time.Unix(1_700_100_000, 0),
+		Protected: func(context.Context) (map[string]string, error) { return nil, nil },
+		Check:     func(r Release) error { return r.Check(context.Background(), CheckOptions{NoVirtualenv: true}) },
+	}
+}
+
+// left is what is in the directory of releases, superctl's own left out.
+func left(t *testing.T, s *Store) string {
+	t.Helper()
+	entries, err := os.ReadDir(s.Dir)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		if e.Name() != ownName {
+			names = append(names, e.Name())
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+func whys(done Pruned) map[string]string {
+	all := make(map[string]string)
+	for _, k := range done.Kept {
+		all[k.Name] = k.Why
+	}
+	return all
+}
+
+func TestAPruneKeepsTheNewestAndWhatIsNeeded(t *testing.T) {
+	s := whole(t, "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9")
+	must(t, s.Point(filepath.Join(s.Dir, "r3")))
+	if _, err := s.Pin("r4", Pin{Note: "before the move", By: "anna"}); err != nil {
+		t.Fatal(err)
+	}
+	must(t, os.Symlink("r5", filepath.Join(s.Dir, "stable")))
+	opt := options(2)
+	opt.Protected = func(context.Context) (map[string]string, error) { return map[string]string{"r1": "live"}, nil }
+	opt.DryRun = true
+	before := left(t, s)
+	tried, err := s.Prune(t.Context(), opt)
+	must(t, err)
+	if left(t, s) != before {
+		t.Errorf("a dry run has left %s", left(t, s))
+	}
+	opt.DryRun = false
+	done, err := s.Prune(t.Context(), opt)
+	must(t, err)
+	want := map[string]string{
+		"r1": "live", "r3": s.Current + " leads to it", "r4": "pinned by anna: before the move", "r5": "the link stable leads to it",
+		"r8": "one of the 2 newest", "r9": "one of the 2 newest", "stable": "it is a link to " + filepath.Join(s.Dir, "r5") + ", and no directory",
+	}
+	if got := whys(done); !maps.Equal(got, want) || !maps.Equal(whys(tried), want) {
+		t.Errorf("%v, tried %v", got, whys(tried))
+	}
+	if got := left(t, s); got != "r1 r3 r4 r5 r8 r9 stable" {
+		t.Errorf("left: %s", got)
+	}
+	if len(done.Removed) != 3 || done.Freed <= 0 || done.Freed != tried.Freed {
+		t.Errorf("%+v, tried %+v", done, tried)
+	}
+	again, err := s.Prune(t.Context(), opt)
+	if err != nil || len(again.Removed) != 0 || again.Freed != 0 {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+}
+
+func TestABrokenReleaseTakesNoWholeOnesPlaceAndACopyIsWaitedFor(t *testing.T) {
+	hours := map[string]int{"other": 0, "copying": 1, "broken": 2, "stuck": 25, "good": 30, "old": 40, "older": 50, "oldest": 60}
+	s := whole(t, slices.Sorted(maps.Keys(hours))...)
+	write(t, filepath.Join(s.Dir, "broken", MetadataName), "commit = 1")
+	write(t, filepath.Join(s.Dir, "stuck", Incomplete), "")
+	write(t, filepath.Join(s.Dir, "copying", Incomplete), "")
+	must(t, os.Remove(filepath.Join(s.Dir, "other", "REVISION"))) // somebody's directory
+	opt := options(3)
+	opt.Virtualenv = true
+	check := opt.Check
+	opt.Check = func(r Release) error {
+		if r.Name == "other" {
+			return errors.New("it has no virtualenv")
+		}
+		return check(r)
+	}
+	for name, ago := range hours {
+		at := opt.Now.Add(time.Duration(-ago) * time.Hour)
+		must(t, os.Chtimes(filepath.Join(s.Dir, name), at, at))
+		if _, err := os.Stat(filepath.Join(s.Dir, name, Incomplete)); err == nil {
+			must(t, os.Chtimes(filepath.Join(s.Dir, name, Incomplete), at, at))
+		}
+	}
+	done, err := s.Prune(t.Context(), opt)
+	must(t, err)
+	if got := left(t, s); got != "broken copying good old older other" {
+		t.Errorf("left: %s, %v", got, whys(done))
+	}
+	for name, says := range map[string]string{
+		"other": "does not look like a release", "copying": "being copied", "broken": "3 newest, though broken", "older": "one of the 3 newest",
+	} {
+		if !strings.Contains(whys(done)[name], says) {
+			t.Errorf("%s: %q", name, whys(done)[name])
+		}
+	}
+}
+
+func TestWhatAProcessUsesStaysEvenWhenThatBeginsInTheLastMoment(t *testing.T) {
+	s := whole(t, "inside", "program", "late", "chosen", "old", "new")
+	sleep, err := exec.LookPath("sleep")
+	must(t, err)
+	program := filepath.Join(s.Dir, "program", "sleep")
+	data, err := os.ReadFile(sleep)
+	must(t, err)
+	must(t, os.WriteFile(program, data, 0o755))
+	at := time.Unix(1_700_000_000, 0)
+	must(t, os.Chtimes(filepath.Join(s.Dir, "program"), at, at))
+	run := func(path, dir string) {
+		cmd := exec.CommandContext(t.Context(), path, "600")
+		cmd.Dir = dir
+		must(t, cmd.Start())
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	}
+	run(sleep, filepath.Join(s.Dir, "inside"))
+	run(program, "/")
+	opt := options(1)
+	asked := 0
+	opt.Protected = func(context.Context) (map[string]string, error) {
+		switch asked++; asked {
+		case 2: // all is decided
+			run(sleep, filepath.Join(s.Dir, "late"))
+		case 3: // all is hidden
+			return map[string]string{"chosen": "a switch to it is in progress"}, nil
+		}
+		return nil, nil
+	}
+	done, err := s.Prune(t.Context(), opt)
+	must(t, err)
+	if got := left(t, s); got != "chosen inside late new program" || asked != 3 {
+		t.Errorf("left: %s; asked %d times", got, asked)
+	}
+	for name, says := range map[string]string{"inside": "sleep (pid ", "program": "runs a program of it", "late": "is in it", "chosen": "a switch to it"} {
+		if !strings.Contains(whys(done)[name], says) {
+			t.Errorf("%s: %q", name, whys(done)[name])
+		}
+	}
+}
+
+func TestAPruneThatCannotAskAnyMoreRemovesNothing(t *testing.T) {
+	for when := 1; when <= 3; when++ {
+		s := whole(t, "r1", "r2", "r3")
+		opt := options(1)
+		asked := 0
+		opt.Protected = func(context.Context) (map[string]string, error) {
+			if asked++; asked >= when {
+				return nil, errors.New("the daemon is gone")
+			}
+			return nil, nil
+		}
+		if _, err := s.Prune(t.Context(), opt); err == nil || !strings.Contains(err.Error(), "the daemon is gone") || left(t, s) != "r1 r2 r3" {
+			t.Errorf("at the question %d: %v, left %s", when, err, left(t, s))
+		}
+	}
+}
+
+func TestAPruneFinishesWhatOthersHaveLeftAndWaitsForNobody(t *testing.T) {
+	s := whole(t, "r1")
+	for _, name := range []string{".r2.partial", ".r0.removed"} {
+		write(t, filepath.Join(s.Dir, name, "a", "b"), "x")
+	}
+	write(t, filepath.Join(s.Dir, ".cache", "x"), "")
+	lock, err := s.Lock("install of r2")
+	must(t, err)
+	var locked *LockedError
+	if _, err := s.Prune(t.Context(), options(1)); !errors.As(err, &locked) || !strings.Contains(err.Error(), "install of r2, pid") {
+		t.Errorf("%v", err)
+	}
+	opt := options(1)
+	opt.DryRun = true
+	if done, err := s.Prune(t.Context(), opt); err != nil || len(done.Leftovers) != 0 {
+		t.Errorf("beside an install: %v, %v", done.Leftovers, err)
+	}
+	must(t, lock.Unlock())
+	done, err := s.Prune(t.Context(), options(1))
+	if err != nil || !slices.Equal(done.Leftovers, []string{".r0.removed", ".r2.partial"}) || left(t, s) != ".cache r1" {
+		t.Errorf("%v, %v, left %s", done.Leftovers, err, left(t, s))
+	}
+	// Nothing that is half removed can be switched to.
+	write(t, filepath.Join(s.Dir, ".r0.removed", "manage.py"), "")
+	for _, word := range []string{".r0.removed", "r0", ".r0"} {
+		if r, err := s.Resolve(word, Refs{}); err == nil {
+			t.Errorf("%s is %s", word, r.Path)
+		}
+	}
+}
+
+func TestAReleaseIsNotRemovedWhileOneIsChosen(t *testing.T) {
+	s := whole(t, "r1", "r2")
+	thaw, err := s.Freeze(t.Context())
+	must(t, err)
+	both, err := s.Freeze(t.Context()) // two may choose at once
+	must(t, err)
+	both()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	tired := errors.New("tired of waiting")
+	cancel(tired)
+	if _, err := s.Prune(ctx, options(1)); !errors.Is(err, tired) || left(t, s) != "r1 r2" {
+		t.Errorf("%v, left %s", err, left(t, s))
+	}
+	thaw()
+	if _, err := s.Prune(t.Context(), options(1)); err != nil || left(t, s) != "r2" {
+		t.Errorf("%v, left %s", err, left(t, s))
+	}
+}
+
+func TestAReadOnlyReleaseIsRemovedByItsOwnerAndNothingElseIsTouched(t *testing.T) {
+	top := t.TempDir()
+	must(t, os.Chmod(top, 0o777)) //nolint:gosec // another user works in it
+	for dir := filepath.Dir(top); dir != "/" && strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+		must(t, os.Chmod(dir, 0o755)) //nolint:gosec // likewise
+	}
+	outside, dir := filepath.Join(top, "outside"), filepath.Join(top, ".r1.removed")
+	write(t, filepath.Join(outside, "precious"), "x")
+	must(t, os.Chmod(outside, 0o555)) //nolint:gosec // likewise
+	ended := make(chan error, 1)
+	go func() {
+		if os.Geteuid() == 0 {
+			runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+			for _, id := range []int{1, 65534} {
+				_, _ = unix.SetfsuidRetUid(id)
+			}
+		}
+		err := errors.Join(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755), os.WriteFile(filepath.Join(dir, "a", "b", "c"), nil, 0o444),
+			os.Symlink(outside, filepath.Join(dir, "a", "link")))
+		for _, path := range []string{filepath.Join(dir, "a", "b"), filepath.Join(dir, "a"), dir} {
+			err = errors.Join(err, os.Chmod(path, 0o555)) //nolint:gosec // as an install leaves it
+		}
+		ended <- errors.Join(err, (&prune{dir: top}).removeDir(context.Background(), dir))
+	}()
+	must(t, <-ended)
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+	st, err := os.Stat(outside)
+	must(t, err)
+	if _, err := os.Stat(filepath.Join(outside, "precious")); err != nil || st.Mode().Perm() != 0o555 {
+		t.Errorf("outside: %v, %s", err, st.Mode())
+	}
+	must(t, os.Chmod(outside, 0o755)) //nolint:gosec // so that it can be removed
+}
+
+func TestAMountPointInAReleaseIsFound(t *testing.T) {
+	if at := mountedIn("/proc"); at != "/proc" {
+		t.Errorf("%q", at)
+	}
+	if at := mountedIn(t.TempDir()); at != "" {
+		t.Errorf("%q", at)
+	}
+	if got := unescape(`/srv/my\040shop\134x\9`); got != `/srv/my shop\x\9` {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAPinIsKeptBesideTheReleasesAndMadeTwiceIsOne(t *testing.T) {
+	s := whole(t, "r1")
+	for i, want := range []bool{true, false} {
+		if changed, err := s.Pin("r1", Pin{Note: "why"}); err != nil || changed != want {
+			t.Errorf("%d: %v, %v", i, changed, err)
+		}
+	}
+	if changed, err := s.Pin("r1", Pin{Note: "another"}); err != nil || !changed {
+		t.Errorf("another note: %v, %v", changed, err)
+	}
+	write(t, filepath.Join(s.pins(), "r0"), "\x1b[2J")
+	pins, err := s.Pins()
+	if err != nil || len(pins) != 2 || pins["r1"].Note != "another" || pins["r0"].String() != "pinned" {
+		t.Errorf("%v, %v", pins, err)
+	}
+	if left(t, s) != "r1" {
+		t.Errorf("left: %s", left(t, s))
+	}
+	for i, want := range []bool{true, false} {
+		if changed, err := s.Unpin("r1"); err != nil || changed != want {
+			t.Errorf("%d: %v, %v", i, changed, err)
+		}
+	}
+}
+
+func TestTheSpaceOfAFileWithSeveralNamesCountsOnce(t *testing.T) {
+	top := t.TempDir()
+	a, b := filepath.Join(top, "a"), filepath.Join(top, "b")
+	write(t, filepath.Join(a, "x", "data"), strings.Repeat("x", 1<<20))
+	must(t, os.Link(filepath.Join(a, "x", "data"), filepath.Join(a, "again")))
+	must(t, os.Mkdir(b, 0o755))
+	empty := DiskUse(t.Context(), b)
+	one := DiskUse(t.Context(), a)
+	if one.Bytes < 1<<20 || one.Bytes > 3<<19 || one.Own != one.Bytes || one.Partial {
+		t.Errorf("%+v", one)
+	}
+	must(t, os.Link(filepath.Join(a, "again"), filepath.Join(b, "shared")))
+	if shared := DiskUse(t.Context(), a); shared.Bytes != one.Bytes || shared.Own > one.Own-1<<20 {
+		t.Errorf("%+v, alone %+v", shared, one)
+	}
+	if both := DiskUse(t.Context(), a, b); both.Bytes != one.Bytes+empty.Bytes || both.Own != both.Bytes {
+		t.Errorf("%+v, one %+v", both, one)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if !DiskUse(ctx, a).Partial || !DiskUse(t.Context(), filepath.Join(top, "none")).Partial {
+		t.Error("what could not be counted is not missed")
+	}
+}

@@ -1,0 +1,130 @@
+package releases
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// Size is what directories take on disk, by allocated blocks.
+type Size struct {
+	Bytes   int64 // every file once, however many names it has
+	Own     int64 // without files that have another name elsewhere: what a removal gives back
+	Partial bool  // not all was counted: it is at least so much
+}
+
+// blockSize is the unit of st_blocks (stat(2)).
+const blockSize = 512
+
+// DiskUse counts what directories take together, until ctx ends. It stays on their file systems.
+func DiskUse(ctx context.Context, dirs ...string) Size {
+	c := newCounter(ctx)
+	for _, dir := range dirs {
+		c.count(dir)
+	}
+	return c.sum()
+}
+
+type inode struct{ dev, ino uint64 }
+
+// linked is a file with several names.
+type linked struct {
+	bytes       int64
+	seen, names uint64
+}
+
+// counter walks directories, each beside the others as long as there is room.
+type counter struct {
+	ctx     context.Context //nolint:containedctx // it lives for one count
+	free    chan struct{}
+	running sync.WaitGroup
+	single  atomic.Int64 // bytes of files with one name
+	partial atomic.Bool
+
+	mu    sync.Mutex
+	links map[inode]linked // guarded by mu
+}
+
+func newCounter(ctx context.Context) *counter {
+	return &counter{ctx: ctx, free: make(chan struct{}, 4*runtime.GOMAXPROCS(0)), links: make(map[inode]linked)}
+}
+
+// count adds a directory with all that is in it.
+func (c *counter) count(dir string) {
+	st, err := os.Lstat(dir)
+	if err != nil {
+		c.partial.Store(true)
+		return
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		c.add(sys)
+		c.beside(dir, sys.Dev)
+	}
+	c.running.Wait()
+}
+
+// beside walks a directory in a goroutine of its own, or here when there are enough.
+func (c *counter) beside(dir string, dev uint64) {
+	select {
+	case c.free <- struct{}{}:
+		c.running.Go(func() {
+			c.walk(dir, dev)
+			<-c.free
+		})
+	default:
+		c.walk(dir, dev)
+	}
+}
+
+func (c *counter) walk(dir string, dev uint64) {
+	if c.ctx.Err() != nil {
+		c.partial.Store(true)
+		return
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		c.partial.Store(true) // what could be read counts
+	}
+	for _, e := range entries {
+		st, err := e.Info()
+		if err != nil {
+			continue // it is gone
+		}
+		sys, ok := st.Sys().(*syscall.Stat_t)
+		if !ok || sys.Dev != dev {
+			continue
+		}
+		c.add(sys)
+		if e.IsDir() {
+			c.beside(filepath.Join(dir, e.Name()), dev)
+		}
+	}
+}
+
+// add counts one file, or one of the names of a file that has several.
+func (c *counter) add(st *syscall.Stat_t) {
+	bytes := st.Blocks * blockSize
+	if st.Mode&syscall.S_IFMT == syscall.S_IFDIR || st.Nlink == 1 {
+		c.single.Add(bytes)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := inode{st.Dev, st.Ino}
+	c.links[id] = linked{bytes: bytes, seen: c.links[id].seen + 1, names: uint64(st.Nlink)} //nolint:unconvert // its type is the machine's
+}
+
+func (c *counter) sum() Size {
+	s := Size{Bytes: c.single.Load(), Own: c.single.Load(), Partial: c.partial.Load()}
+	for _, l := range c.links {
+		s.Bytes += l.bytes
+		if l.seen >= l.names {
+			s.Own += l.bytes
+		}
+	}
+	return s
+}
