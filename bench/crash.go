@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
 	"superctl/e2e/systemd"
+	"superctl/load"
 )
 
 // kills is how often each contender's process that is in charge is killed.

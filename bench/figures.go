@@ -12,7 +12,7 @@ import (
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // idle is for how long an idle daemon is watched.

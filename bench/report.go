@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // report is bench/RESULTS.md.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // scene is where one contender runs: a directory with two releases. It is the harness's T.

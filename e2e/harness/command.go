@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // Command is one superctl command that runs, or has run.

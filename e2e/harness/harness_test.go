@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"superctl/e2e/apps"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 func TestMain(m *testing.M) {

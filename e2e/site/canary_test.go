@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // plain is a release's application that does next to nothing, and answers 500 as soon as a file is there.

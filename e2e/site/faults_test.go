@@ -19,7 +19,7 @@ import (
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // everyStep is an app whose switch has all steps that one with a listener for each generation can have.

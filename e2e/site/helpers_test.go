@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // patience is how long a condition may take to become true; only a defect takes so long.

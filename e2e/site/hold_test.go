@@ -8,7 +8,7 @@ import (
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // held is an app that must not run beside another release of itself. Its migration takes as many seconds as the file `seconds`

@@ -9,7 +9,7 @@ import (
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // rolled is an app of three instances of a server with one process each, of which one at a time is replaced.

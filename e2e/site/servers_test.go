@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // turns is how often each site is switched.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"superctl/e2e/apps"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 func TestTheServiceIsReadyWhenItHasStartedAndRunsUnprivileged(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"superctl/e2e/apps"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // newSocketSite is a site whose listener is systemd's.

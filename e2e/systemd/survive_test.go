@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"superctl/e2e/apps"
-	"superctl/e2e/load"
+	"superctl/load"
 )
 
 // another waits until a daemon other than old is in charge, and returns its pid.
