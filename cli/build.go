@@ -162,6 +162,9 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 		if err != nil || len(words) == 0 {
 			return opt, &usageError{fmt.Errorf("build: --run %q is no command", text)}
 		}
+		if w := config.ShellSyntax(words); w != "" {
+			return opt, &usageError{fmt.Errorf("build: --run %q: %s is for a shell, and none runs it: write --run 'sh -c \"...\"', or two times --run", text, w)}
+		}
 		opt.Run = append(opt.Run, words)
 	}
 	opt.Cache, err = buildCache(os.Getenv)

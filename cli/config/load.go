@@ -379,6 +379,8 @@ func (l *loader) words(key, what string, v any) []string {
 			l.at(key, "%s: a quote is not closed", what)
 		case len(words) == 0 || words[0] == "":
 			l.at(key, "%s: it is empty", what)
+		case ShellSyntax(words) != "":
+			l.at(key, "%s: %s is for a shell, and none runs it: write [\"sh\", \"-c\", \"...\"] (or two commands)", what, ShellSyntax(words))
 		}
 		return words
 	case []any:

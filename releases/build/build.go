@@ -87,19 +87,19 @@ func (e *InputError) Error() string { return e.Reason }
 
 func inputError(format string, args ...any) error { return &InputError{fmt.Sprintf(format, args...)} }
 
-// Build builds a bundle.
+// Build builds a bundle. The result tells how far it came when it comes to nothing.
 func Build(ctx context.Context, opt Options) (*Result, error) {
 	dir, err := filepath.Abs(opt.Dir)
 	if err != nil {
-		return nil, err
+		return new(Result), err
 	}
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-		return nil, inputError("%s is no directory", opt.Dir)
+		return new(Result), inputError("%s is no directory", opt.Dir)
 	}
 	opt.Dir = dir
 	temp, err := os.MkdirTemp("", "superctl-build-")
 	if err != nil {
-		return nil, fmt.Errorf("build: %w", err)
+		return new(Result), fmt.Errorf("build: %w", err)
 	}
 	b := &builder{Options: opt, temp: temp, stage: filepath.Join(temp, "project"), cache: cache{dir: opt.Cache}, result: new(Result), began: opt.Now()}
 	err = b.build(ctx)
