@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
@@ -104,6 +105,10 @@ func (c *command) checkAll(conf *config.Config) error {
 				report(nil, text)
 			}
 		}
+	}
+	if names := strings.Join(conf.Credentials(), ", "); names != "" {
+		u, err := workersUser(conf)
+		report(errors.Join(err, credentialSource{}.check(conf, u)), "credentials "+names)
 	}
 	ours := c.oursOf(conf)
 	for _, l := range conf.Listen {

@@ -123,7 +123,9 @@ func enterGroup() (*cgroup.Tree, error) {
 // options joins the packages.
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
-	plans := &planner{path: path, running: c}
+	plans := &planner{path: path, running: c, credentials: credentialSource{
+		dir: os.Getenv(credentialsVar), log: d.log, used: func() ([]supervisor.Plan, error) { return d.s.Plans() },
+	}}
 	store := &releases.Store{Dir: c.Releases, Current: c.Current}
 	history := releases.History{Path: historyPath(c)}
 	opt := supervisor.Options{
@@ -256,7 +258,7 @@ func (d *daemon) run() error {
 			err = errors.Join(err, <-served)
 			if !d.s.Left() {
 				parts.Wait()
-				err = errors.Join(err, worker.EndOrphans())
+				err = errors.Join(err, worker.EndOrphans(), copiesOf(d.config).Remove())
 			}
 			return err
 		}

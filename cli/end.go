@@ -128,10 +128,10 @@ func endAll(ctx context.Context, path string, c *command) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()
 	select {
-	case err := <-ended:
-		return err
+	case err = <-ended:
 	case <-ctx.Done():
 		s.Hurry()
-		return <-ended
+		err = <-ended
 	}
+	return errors.Join(err, copiesOf(conf).Remove())
 }

@@ -20,6 +20,7 @@ import (
 	"superctl/releases"
 	"superctl/supervisor"
 	"superctl/supervisor/control"
+	"superctl/supervisor/worker"
 )
 
 // Where variables are from that are in no file of the operator's.
@@ -32,8 +33,8 @@ const (
 type environ []config.Variable
 
 // environment builds it (DESIGN 5): nothing is inherited but the time zone and the language. The release has the least to say, and the
-// process (own) the most.
-func environment(c *config.Config, r releases.Release, u *config.User, own []config.Variable) environ {
+// process (own) the most. credentials is the directory with the unit's credentials that the program's user can read; "" for none.
+func environment(c *config.Config, r releases.Release, u *config.User, credentials string, own []config.Variable) environ {
 	name, home := "root", "/root"
 	if u != nil {
 		name, home = u.Name, u.Home
@@ -54,6 +55,9 @@ func environment(c *config.Config, r releases.Release, u *config.User, own []con
 		path = filepath.Join(venv, "bin") + ":" + path
 	}
 	env.set(fromSuperctl, "PATH", path)
+	if credentials != "" {
+		env.set(fromSuperctl, credentialsVar, credentials)
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.Env)) {
 		env.set(fromRelease, name, r.Env[name])
 	}
@@ -76,13 +80,36 @@ func (e *environ) put(v config.Variable) {
 	*e = append(*e, v)
 }
 
-// list is NAME=VALUE of each.
+// list is NAME=VALUE of each that is no secret.
 func (e environ) list() []string {
-	list := make([]string, len(e))
-	for i, v := range e {
-		list[i] = v.Name + "=" + v.Value
+	list := make([]string, 0, len(e))
+	for _, v := range e {
+		if v.Credential == "" {
+			list = append(list, v.Name+"="+v.Value)
+		}
 	}
 	return list
+}
+
+// secrets is the files that have the values of the others.
+func (e environ) secrets() worker.Secrets {
+	secrets := make(worker.Secrets)
+	for _, v := range e {
+		if v.Credential != "" {
+			secrets[v.Name] = filepath.Join(e.credentials(), v.Credential)
+		}
+	}
+	return secrets
+}
+
+// credentials is the directory of the unit's credentials, or "".
+func (e environ) credentials() string {
+	for _, v := range e {
+		if v.Name == credentialsVar {
+			return v.Value
+		}
+	}
+	return ""
 }
 
 // origins is where each is from.

@@ -19,7 +19,7 @@ func TestTheReleaseHasTheLeastToSayOfAVariableAndTheProcessTheMost(t *testing.T)
 		{Name: "ALL", Value: "config", From: config.FromConfig},
 		{Name: "CONFIG", Value: "config", From: config.FromConfig},
 	}}
-	env := environment(c, r, &config.User{Name: "shop", Home: "/srv/shop"}, []config.Variable{{Name: "ALL", Value: "process", From: config.FromProcess}})
+	env := environment(c, r, &config.User{Name: "shop", Home: "/srv/shop"}, "", []config.Variable{{Name: "ALL", Value: "process", From: config.FromProcess}})
 	list, from := env.list(), env.origins()
 	for name, origin := range map[string]string{"ALL": "process", "CONFIG": "config", "FILE": "env_file", "RELEASE": "release", "LANG": "release", "HOME": "superctl"} {
 		value := map[string]string{"env_file": "file", "superctl": "/srv/shop"}[origin]

@@ -43,8 +43,12 @@ are root). Its input, output and exit code are the command's own. Without a daem
 			if err != nil {
 				return fmt.Errorf("exec in %s: who its workers are: %w", r.Name, err)
 			}
-			env := append(environment(conf, r, u, nil).list(), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit)
-			err = worker.Exec(worker.Command{Args: cc.Args().Slice(), Env: env, Dir: r.Path, User: credential(u)})
+			env, err := environmentOutside(conf, r, u)
+			if err != nil {
+				return err
+			}
+			vars := append(env.list(), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit)
+			err = worker.Exec(worker.Command{Args: cc.Args().Slice(), Env: vars, Secrets: env.secrets(), Dir: r.Path, User: credential(u)})
 			return fmt.Errorf("exec in %s: %w", r.Name, err)
 		},
 	}

@@ -134,7 +134,7 @@ func interpreter(plan *supervisor.Plan) django.Run {
 		if _, err := worker.LookPath(python, env, h.Dir); err != nil {
 			python = "python3"
 		}
-		return worker.Run(ctx, worker.Command{Args: append([]string{python}, args...), Env: env, Dir: h.Dir, User: h.User}, line)
+		return worker.Run(ctx, worker.Command{Args: append([]string{python}, args...), Env: env, Secrets: h.Secrets, Dir: h.Dir, User: h.User}, line)
 	}
 }
 

@@ -24,6 +24,8 @@ const interpreterTime = 20 * time.Second
 type planner struct {
 	path    string         // of the config file
 	running *config.Config // as it was when the daemon started
+
+	credentials credentialSource
 }
 
 // resolve is the supervisor's Resolve.
@@ -43,7 +45,11 @@ func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
-	return makePlan(ctx, c, store, r)
+	plan, err := p.makePlan(ctx, c, store, r)
+	if err == nil {
+		p.credentials.forget(c, plan)
+	}
+	return plan, err
 }
 
 // sameListeners refuses what only a new daemon can do.
@@ -95,14 +101,21 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 // makePlan joins a config and a release, after a look at the release.
-func makePlan(ctx context.Context, c *config.Config, store *releases.Store, r releases.Release) (supervisor.Plan, error) {
+func (p *planner) makePlan(ctx context.Context, c *config.Config, store *releases.Store, r releases.Release) (supervisor.Plan, error) {
 	if err := store.Pointable(); err != nil {
+		return supervisor.Plan{}, err
+	}
+	if err := p.credentials.check(c, c.User); err != nil {
+		return supervisor.Plan{}, err
+	}
+	common, err := p.environment(c, r, c.User, nil)
+	if err != nil {
 		return supervisor.Plan{}, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, interpreterTime, fmt.Errorf("no answer within %s", interpreterTime))
 	defer cancel()
 	opt := releases.CheckOptions{NoVirtualenv: !c.Virtualenv, Run: func(ctx context.Context, args ...string) (string, error) {
-		return runAs(ctx, c.User, environment(c, r, c.User, nil).list(), r.Path, args)
+		return runAs(ctx, c.User, common.list(), r.Path, args)
 	}}
 	if err := r.Check(ctx, opt); err != nil {
 		return supervisor.Plan{}, err
@@ -110,14 +123,17 @@ func makePlan(ctx context.Context, c *config.Config, store *releases.Store, r re
 	plan := supervisor.Plan{
 		Release:   supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
 		Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
-		Hooks: makeHooks(c, r), Shared: c.Shared,
+		Hooks: makeHooks(c, r, common), Shared: c.Shared,
 	}
-	var err error
 	if plan.Inspect, err = projectOf(c, r); err != nil {
 		return supervisor.Plan{}, err
 	}
-	for _, p := range c.Processes {
-		process, err := makeProcess(c, r, p)
+	for _, one := range c.Processes {
+		env, err := p.environment(c, r, cmp.Or(one.User, c.User), one.Env)
+		if err != nil {
+			return supervisor.Plan{}, err
+		}
+		process, err := makeProcess(c, r, one, env)
 		if err != nil {
 			return supervisor.Plan{}, err
 		}
@@ -126,11 +142,17 @@ func makePlan(ctx context.Context, c *config.Config, store *releases.Store, r re
 	return plan, nil
 }
 
-func makeHooks(c *config.Config, r releases.Release) supervisor.Hooks {
+// environment is that of a program of the app, with a copy of the unit's credentials for its user.
+func (p *planner) environment(c *config.Config, r releases.Release, u *config.User, own []config.Variable) (environ, error) {
+	dir, err := p.credentials.directory(c, u)
+	return environment(c, r, u, dir, own), err
+}
+
+func makeHooks(c *config.Config, r releases.Release, env environ) supervisor.Hooks {
 	h := &c.Hooks
 	return supervisor.Hooks{
 		Before: h.Before, After: h.After, OnAbort: h.OnAbort, OnRevert: h.OnRevert, BeforeRollback: h.BeforeRollback,
-		Env: environment(c, r, c.User, nil).list(), Dir: r.Path, User: credential(c.User), Timeout: h.Timeout,
+		Env: env.list(), Secrets: env.secrets(), Dir: r.Path, User: credential(c.User), Timeout: h.Timeout,
 	}
 }
 
@@ -140,15 +162,13 @@ func runAs(ctx context.Context, u *config.User, env []string, dir string, args [
 	return out.String(), err
 }
 
-func makeProcess(c *config.Config, r releases.Release, p config.Process) (supervisor.Process, error) {
-	u := cmp.Or(p.User, c.User)
-	env := environment(c, r, u, p.Env)
+func makeProcess(c *config.Config, r releases.Release, p config.Process, env environ) (supervisor.Process, error) {
 	done := preset.Apply(preset.Input{Command: p.Command, Release: r.Path, Listen: p.Listen, Drain: p.Drain, Server: p.Server, Env: env.list(), Single: p.Strategy == supervisor.Single})
 	if len(done.Problems) > 0 {
 		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
 	}
 	out := supervisor.Process{
-		Name: p.Name, Command: done.Command, Env: env.list(), EnvFrom: env.origins(), Dir: r.Path, User: credential(u), Listen: p.Listen,
+		Name: p.Name, Command: done.Command, Env: env.list(), Secrets: env.secrets(), EnvFrom: env.origins(), Dir: r.Path, User: credential(cmp.Or(p.User, c.User)), Listen: p.Listen,
 		HideListen: done.HideListen, Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
 		Drain: p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,

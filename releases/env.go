@@ -2,8 +2,8 @@ package releases
 
 import "strings"
 
-// notForReleases is why a release has no say in a variable, or "".
-func notForReleases(name string) string {
+// Reserved is why a release has no say in a variable, or "".
+func Reserved(name string) string {
 	switch name {
 	case "PATH", "VIRTUAL_ENV":
 		return "superctl sets it from the release's virtualenv"

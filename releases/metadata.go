@@ -158,8 +158,8 @@ func (m *Metadata) check() error {
 			return fmt.Errorf("env: %q is no name of a variable: letters, digits and _ are, not beginning with a digit", name)
 		case strings.ContainsRune(value, 0) || len(value) > valueLimit:
 			return fmt.Errorf("env.%s: its value is longer than %d KB or has a NUL in it", name, valueLimit>>10)
-		case notForReleases(name) != "":
-			return fmt.Errorf("env.%s: %s", name, notForReleases(name))
+		case Reserved(name) != "":
+			return fmt.Errorf("env.%s: %s", name, Reserved(name))
 		}
 	}
 	return nil

@@ -43,9 +43,19 @@ func (s *Supervisor) Environment() EnvironmentStatus {
 	return st
 }
 
+// Plans is what all generations run that are there.
+func (s *Supervisor) Plans() (plans []Plan, err error) {
+	err = s.do(func() {
+		for _, g := range s.generations {
+			plans = append(plans, g.plan)
+		}
+	})
+	return plans, err
+}
+
 // variables is what a worker of the process has in its environment.
 func (p *Process) variables(notify string) []Variable {
-	spec := worker.Spec{Env: p.Env, Notify: notify, Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen}
+	spec := worker.Spec{Env: p.Env, Secrets: p.Secrets, Notify: notify, Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen}
 	names := spec.Names()
 	slices.Sort(names)
 	vars := make([]Variable, len(names))

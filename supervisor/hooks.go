@@ -134,7 +134,7 @@ func (c *change) command(ctx context.Context, argv, env []string, line func(stri
 	if err != nil {
 		c.s.log.Error("control group", zap.Strings("command", argv), zap.Error(err))
 	}
-	err = c.s.os.run(ctx, worker.Command{Args: argv, Env: env, Dir: h.Dir, User: h.User, Mark: c.s.mark(), Cgroup: group}, line)
+	err = c.s.os.run(ctx, worker.Command{Args: argv, Env: env, Secrets: h.Secrets, Dir: h.Dir, User: h.User, Mark: c.s.mark(), Cgroup: group}, line)
 	if gone := c.s.opt.Cgroups.Remove(group); gone != nil {
 		c.s.log.Error("what a command left behind", zap.Strings("command", argv), zap.Error(gone))
 	}

@@ -405,7 +405,7 @@ func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 	p := in.proc
 	spec := worker.Spec{
 		App: s.opt.App, Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: p.Name, Instance: in.index,
-		Command: p.Command, Env: p.Env, Dir: p.Dir, User: p.User, Notify: s.opt.Notify, Output: in.outPath, NoFile: p.NoFile, HideListen: p.HideListen,
+		Command: p.Command, Env: p.Env, Secrets: p.Secrets, Dir: p.Dir, User: p.User, Notify: s.opt.Notify, Output: in.outPath, NoFile: p.NoFile, HideListen: p.HideListen,
 		Mark: s.mark(),
 	}
 	for _, name := range p.Listen {

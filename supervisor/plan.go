@@ -39,6 +39,7 @@ type Process struct {
 	Name         string             `json:"name"`
 	Command      []string           `json:"command"`            // argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
 	Env          []string           `json:"env"`                // built (DESIGN 5), without what differs from worker to worker
+	Secrets      worker.Secrets     `json:"secrets,omitempty"`  // variables whose values are never in the state file
 	EnvFrom      map[string]string  `json:"env_from,omitempty"` // where each variable of Env is from, for people
 	Dir          string             `json:"dir"`
 	User         *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
@@ -85,6 +86,7 @@ type Hooks struct {
 	OnAbort  [][]string         `json:"on_abort,omitempty"`
 	OnRevert [][]string         `json:"on_revert,omitempty"`
 	Env      []string           `json:"env,omitempty"`
+	Secrets  worker.Secrets     `json:"secrets,omitempty"`
 	Dir      string             `json:"dir,omitempty"`
 	User     *worker.Credential `json:"user,omitempty"`
 	Timeout  time.Duration      `json:"timeout,omitempty"` // of each command

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"superctl/releases"
 	"superctl/releases/bundle"
 )
 
@@ -91,7 +92,13 @@ func (l *loader) build() *Build {
 	if len(b.Output) > 0 && len(b.Run) == 0 {
 		l.at("build.output", "output: there is no command that would make it: write run = [\"python manage.py collectstatic --noinput\"]")
 	}
-	l.variables("build.env", t.Env, FromConfig)
+	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
+		if why := releases.Reserved(name); why != "" {
+			l.at("build.env."+name, "%s: %s", name, why)
+		} else {
+			l.variable("build.env."+name, name)
+		}
+	}
 	return b
 }
 

@@ -39,6 +39,8 @@ type Config struct {
 	Env       []Variable        // of all processes and hooks: env_file, then [env]; a later one of a name wins
 	Shared    map[string]string // paths inside a release, and the path outside that each is a link to
 	Warnings  []string
+
+	credentials []credentialUse
 }
 
 // Hooks is [hooks].

@@ -312,7 +312,7 @@ BOTH = "config"
 		{"nofile", web.NoFile, uint64(4096)},
 		{"memory_max", web.MemoryMax, uint64(512 << 20)},
 		{"cpu_weight", web.CPUWeight, uint64(50)},
-		{"process.env", web.Env, []Variable{{"OWN", "1", FromProcess}}},
+		{"process.env", web.Env, []Variable{{Name: "OWN", Value: "1", From: FromProcess}}},
 		{"path", web.Health.Path, "/healthz/"},
 		{"any answer", web.Health.AnyAnswer, false},
 		{"host", web.Health.Host, "example.com"},
@@ -332,12 +332,12 @@ BOTH = "config"
 		{"hooks.timeout", c.Hooks.Timeout, time.Second},
 		{"django", c.Django, Django{Check: true, Manage: "src/manage.py", Databases: []string{"default", "other"}}},
 		{"env", c.Env, []Variable{
-			{"BOTH", "file", FromFile},
-			{"EMPTY", "", FromFile},
-			{"EXPORTED", "1", FromFile},
-			{"FROM_FILE", "a b", FromFile},
-			{"HASH", "a#b", FromFile},
-			{"BOTH", "config", FromConfig},
+			{Name: "BOTH", Value: "file", From: FromFile},
+			{Name: "EMPTY", Value: "", From: FromFile},
+			{Name: "EXPORTED", Value: "1", From: FromFile},
+			{Name: "FROM_FILE", Value: "a b", From: FromFile},
+			{Name: "HASH", Value: "a#b", From: FromFile},
+			{Name: "BOTH", Value: "config", From: FromConfig},
 		}},
 	} {
 		if !reflect.DeepEqual(tt.got, tt.want) {
@@ -435,7 +435,7 @@ superctl.toml:5:1: files: "../shop": write a path in the project, without / at i
 superctl.toml:5:1: files: "a" is in the list twice
 superctl.toml:6:1: lock "/etc/lock": it is a file of the project, such as "requirements/production.txt"
 superctl.toml:7:1: output: there is no command that would make it: write run = ["python manage.py collectstatic --noinput"]
-superctl.toml:8:9: SUPERCTL_APP is set by superctl itself`
+superctl.toml:8:9: SUPERCTL_APP: superctl sets it itself`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

@@ -11,13 +11,19 @@ import (
 )
 
 // Variable is one environment variable.
-type Variable struct{ Name, Value, From string }
+type Variable struct {
+	Name, Value string
+	From        string // where it is written
+	Credential  string // of the unit, which has the value; "" = Value is it
+}
 
 // Where a variable is written.
 const (
 	FromFile    = "env_file"
 	FromConfig  = "config"
 	FromProcess = "process" // the [process.NAME.env] of the config
+
+	FromCredential = "credential" // whichever of the tables names it
 )
 
 // environment is env_file, and [env], which wins.
@@ -57,16 +63,32 @@ func reason(err error) error {
 	return err
 }
 
-func (l *loader) variables(key string, env map[string]string, from string) []Variable {
+func (l *loader) variables(table string, env map[string]any, from string) (list []Variable) {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		switch {
-		case !envName.MatchString(name):
-			l.at(key+"."+name, "%q is no name of an environment variable", name)
-		case reserved(name):
-			l.at(key+"."+name, "%s is set by superctl itself", name)
+		key := table + "." + name
+		l.variable(key, name)
+		v := Variable{Name: name, From: from}
+		switch value := env[name].(type) {
+		case string:
+			v.Value = value
+		case map[string]any:
+			v.From, v.Credential = FromCredential, l.credential(key, value)
+		default:
+			l.at(key, `%s: a string is expected, in quotes, or { credential = "NAME" }`, key)
 		}
+		list = append(list, v)
 	}
-	return sorted(env, from)
+	return list
+}
+
+// variable looks at the name of one.
+func (l *loader) variable(key, name string) {
+	switch {
+	case !envName.MatchString(name):
+		l.at(key, "%q is no name of an environment variable", name)
+	case reserved(name):
+		l.at(key, "%s is set by superctl itself", name)
+	}
 }
 
 func reserved(name string) bool {
@@ -76,7 +98,7 @@ func reserved(name string) bool {
 func sorted(env map[string]string, from string) []Variable {
 	var list []Variable
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		list = append(list, Variable{name, env[name], from})
+		list = append(list, Variable{Name: name, Value: env[name], From: from})
 	}
 	return list
 }

@@ -21,7 +21,7 @@ type file struct {
 	Process map[string]processTable `toml:"process"`
 	Hooks   hooksTable              `toml:"hooks"`
 	Django  djangoTable             `toml:"django"`
-	Env     map[string]string       `toml:"env"`
+	Env     map[string]any          `toml:"env"` // a string, or { credential = "NAME" }
 	Shared  map[string]string       `toml:"shared"`
 	Build   buildTable              `toml:"build"`
 }
@@ -39,26 +39,26 @@ type listenTable struct {
 }
 
 type processTable struct {
-	Command      any               `toml:"command"` // a string of shell words, or a list
-	Listen       []string          `toml:"listen"`
-	After        []string          `toml:"after"`
-	Instances    *int64            `toml:"instances"`
-	Strategy     string            `toml:"strategy"`
-	Hold         *duration         `toml:"hold"`
-	Surge        *int64            `toml:"surge"`
-	Drain        *duration         `toml:"drain"`
-	StopSignal   string            `toml:"stop_signal"`
-	Notify       bool              `toml:"notify"`
-	StartTimeout *duration         `toml:"start_timeout"`
-	ReadyAfter   *duration         `toml:"ready_after"`
-	Server       string            `toml:"server"`
-	User         string            `toml:"user"`
-	Group        string            `toml:"group"`
-	NoFile       *int64            `toml:"nofile"`
-	MemoryMax    any               `toml:"memory_max"` // "512M", or a number of bytes
-	CPUWeight    *int64            `toml:"cpu_weight"`
-	Env          map[string]string `toml:"env"`
-	Health       *healthTable      `toml:"health"`
+	Command      any            `toml:"command"` // a string of shell words, or a list
+	Listen       []string       `toml:"listen"`
+	After        []string       `toml:"after"`
+	Instances    *int64         `toml:"instances"`
+	Strategy     string         `toml:"strategy"`
+	Hold         *duration      `toml:"hold"`
+	Surge        *int64         `toml:"surge"`
+	Drain        *duration      `toml:"drain"`
+	StopSignal   string         `toml:"stop_signal"`
+	Notify       bool           `toml:"notify"`
+	StartTimeout *duration      `toml:"start_timeout"`
+	ReadyAfter   *duration      `toml:"ready_after"`
+	Server       string         `toml:"server"`
+	User         string         `toml:"user"`
+	Group        string         `toml:"group"`
+	NoFile       *int64         `toml:"nofile"`
+	MemoryMax    any            `toml:"memory_max"` // "512M", or a number of bytes
+	CPUWeight    *int64         `toml:"cpu_weight"`
+	Env          map[string]any `toml:"env"`
+	Health       *healthTable   `toml:"health"`
 
 	DrainConnections *duration `toml:"drain_connections"`
 }

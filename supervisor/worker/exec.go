@@ -20,8 +20,12 @@ func Exec(c Command) error {
 	if err := o.changeUser(); err != nil {
 		return err
 	}
+	secrets, err := c.Secrets.readAll()
+	if err != nil {
+		return err
+	}
 	if err := os.Chdir(c.Dir); err != nil {
 		return err
 	}
-	return explainExec(path, syscall.Exec(path, c.Args, c.Env)) //nolint:gosec // to run what the user asks for is what it is for
+	return explainExec(path, syscall.Exec(path, c.Args, append(c.Env, secrets...))) //nolint:gosec // to run what the user asks for is what it is for
 }

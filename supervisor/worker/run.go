@@ -17,6 +17,9 @@ type Command struct {
 	Env  []string
 	Dir  string
 	User *Credential
+
+	Secrets Secrets // of the environment too
+
 	Mark string // of the supervisor; see EndMarked
 
 	Cgroup string // directory of the control group to be in, made already; "" = the daemon's own
@@ -54,7 +57,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 		return errors.Join(err, unix.Close(pipe[0]), unix.Close(pipe[1]))
 	}
 	defer reader.Close() //nolint:errcheck // for reading only
-	o := order{Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Dir: c.Dir, User: c.User, Cgroup: c.Cgroup}
+	o := order{Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Secrets: c.Secrets, Dir: c.Dir, User: c.User, Cgroup: c.Cgroup}
 	w, err := o.startTo(c.Stdout, pipe[1], tag)
 	_ = unix.Close(pipe[1])
 	if err != nil {

@@ -21,25 +21,29 @@ const ShimArg = "__exec"
 // firstFD is the number of a worker's first listener, SD_LISTEN_FDS_START of sd_listen_fds(3).
 const firstFD = 3
 
+// orderVar is the shim's own variable, with what Start tells it.
+const orderVar = "SUPERCTL_ORDER"
+
 // order is what Start tells the shim.
 type order struct {
-	Path   string      `json:"path"`
-	Args   []string    `json:"args"`
-	Env    []string    `json:"env"`
-	Dir    string      `json:"dir"`
-	User   *Credential `json:"user,omitempty"`
-	Files  int         `json:"files"`
-	NoFile uint64      `json:"nofile,omitempty"`
-	Cgroup string      `json:"cgroup,omitempty"`
+	Path    string      `json:"path"`
+	Args    []string    `json:"args"`
+	Env     []string    `json:"env"`
+	Secrets Secrets     `json:"secrets,omitempty"`
+	Dir     string      `json:"dir"`
+	User    *Credential `json:"user,omitempty"`
+	Files   int         `json:"files"`
+	NoFile  uint64      `json:"nofile,omitempty"`
+	Cgroup  string      `json:"cgroup,omitempty"`
 }
 
 // Shim turns this process into a worker: it sets what can only be set from inside, then executes the worker's command in
 // its own place, so that the pid stays. It returns only when it fails, after it has told Start why through the descriptor
 // that follows the listeners.
-func Shim(args []string) int {
+func Shim() int {
 	runtime.LockOSThread()
 	var o order
-	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &o) != nil {
+	if json.Unmarshal([]byte(os.Getenv(orderVar)), &o) != nil {
 		fmt.Fprintln(os.Stderr, "superctl: "+ShimArg+" is for superctl's own use")
 		return 2
 	}
@@ -75,6 +79,10 @@ func (o *order) become(status int) error {
 	if err := o.changeUser(); err != nil {
 		return err
 	}
+	secrets, err := o.Secrets.readAll() // as the worker's user, who may have put other files there
+	if err != nil {
+		return err
+	}
 	if err := os.Chdir(o.Dir); err != nil {
 		return err
 	}
@@ -85,9 +93,8 @@ func (o *order) become(status int) error {
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil); err != nil {
 		return fmt.Errorf("clear the signal mask: %w", err)
 	}
-	env := append(o.Env, "LISTEN_PID="+strconv.Itoa(os.Getpid()))
-	err := syscall.Exec(o.Path, o.Args, env)
-	return explainExec(o.Path, err)
+	env := append(append(o.Env, secrets...), "LISTEN_PID="+strconv.Itoa(os.Getpid()))
+	return explainExec(o.Path, syscall.Exec(o.Path, o.Args, env))
 }
 
 // defaultSignals gives every signal that is ignored its default action. One that is caught becomes default at an exec, but

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ type Spec struct {
 	Generation, Instance  int
 	Command               []string // argv; argv[0] without a slash is searched in the PATH of Env
 	Env                   []string // built (DESIGN 5); Start adds what differs from worker to worker
+	Secrets               Secrets  // of the environment too
 	Dir                   string
 	User                  *Credential // nil = the daemon's own
 	Files                 []File      // become descriptors 3, 4, ...
@@ -62,7 +64,7 @@ func Start(spec Spec) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := order{Path: path, Args: args, Env: env, Dir: spec.Dir, User: spec.User, Files: len(spec.Files), NoFile: spec.NoFile, Cgroup: spec.Cgroup}
+	o := order{Path: path, Args: args, Env: env, Secrets: spec.Secrets, Dir: spec.Dir, User: spec.User, Files: len(spec.Files), NoFile: spec.NoFile, Cgroup: spec.Cgroup}
 	output := os.DevNull
 	if spec.Output != "" {
 		output = spec.Output
@@ -109,8 +111,9 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	}
 	fds = append(fds, uintptr(status[1]))
 	pidfd := -1
-	attr := &syscall.ProcAttr{Dir: "/", Env: []string{}, Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}}
-	pid, err := fork("/proc/self/exe", []string{"superctl", ShimArg, string(data)}, attr)
+	// Not as an argument: everybody can read those of a process, but only its user and root can read its environment.
+	attr := &syscall.ProcAttr{Dir: "/", Env: []string{orderVar + "=" + string(data)}, Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}}
+	pid, err := fork("/proc/self/exe", []string{"superctl", ShimArg}, attr)
 	_ = unix.Close(status[1])
 	if err != nil {
 		return nil, fmt.Errorf("fork: %w", err)
@@ -160,7 +163,7 @@ func (s *Spec) Names() []string {
 		name, _, _ := strings.Cut(kv, "=")
 		names = append(names, name)
 	}
-	return names
+	return slices.AppendSeq(names, maps.Keys(s.Secrets))
 }
 
 // reserved are the variables that Start sets itself.

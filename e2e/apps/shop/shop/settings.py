@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-SECRET_KEY = "only for tests"
+SECRET_KEY = os.environ.get("SECRET_KEY", "only for tests")
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "shop.urls"

@@ -9,4 +9,5 @@ urlpatterns = [
     path("echo", views.echo),
     path("stream", views.stream),
     path("media/<name>", views.media),
+    path("secrets/<name>", views.secrets),
 ]

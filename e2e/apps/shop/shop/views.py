@@ -1,7 +1,9 @@
 import hashlib
 import os
 import time
+from pathlib import Path
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.handlers.asgi import ASGIRequest
@@ -60,3 +62,10 @@ def media(request, name):
     if request.method == "POST":
         return JsonResponse({"name": default_storage.save(name, ContentFile(request.body))})
     return FileResponse(default_storage.open(name))
+
+
+@require_GET
+def secrets(request, name):
+    """What only a test may tell: the key that Django has, and a credential of the unit as it is read now."""
+    credential = Path(os.environ["CREDENTIALS_DIRECTORY"], name).read_text()
+    return HttpResponse(f"{settings.SECRET_KEY} and {credential}", content_type="text/plain")

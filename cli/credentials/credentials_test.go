@@ -1,0 +1,128 @@
+package credentials
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// unit makes a directory of credentials as systemd would, and a store beside it.
+func unit(t *testing.T, all map[string]string) (source string, s Store) {
+	t.Helper()
+	dir := t.TempDir()
+	source, s = filepath.Join(dir, "unit"), Store{filepath.Join(dir, "shop.credentials")}
+	must(t, os.Mkdir(source, 0o700))
+	t.Cleanup(func() { must(t, s.Remove()) })
+	for name, value := range all {
+		must(t, os.WriteFile(filepath.Join(source, name), []byte(value), 0o400))
+	}
+	return source, s
+}
+
+// copied makes a copy for this user, and returns its name.
+func copied(t *testing.T, s Store, source string) string {
+	t.Helper()
+	dir, err := s.Copy(source, os.Getuid(), os.Getgid())
+	must(t, err)
+	return dir
+}
+
+// change replaces a credential, as only another start of the unit does.
+func change(t *testing.T, source, name, value string) {
+	t.Helper()
+	must(t, os.Remove(filepath.Join(source, name)))
+	must(t, os.WriteFile(filepath.Join(source, name), []byte(value), 0o400))
+}
+
+func holds(t *testing.T, dir, name, want string) {
+	t.Helper()
+	if data, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(data) != want {
+		t.Errorf("%s in %s is %q, %v", name, dir, data, err)
+	}
+}
+
+func TestACopyIsItsUsersAloneAndStaysAsItWas(t *testing.T) {
+	source, s := unit(t, map[string]string{"key": "one\n", "empty": ""})
+	first := copied(t, s, source)
+	for path, mode := range map[string]os.FileMode{first: 0o500, filepath.Join(first, "key"): 0o400, s.Dir: 0o755} {
+		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", path, st.Mode(), err)
+		}
+	}
+	holds(t, first, "key", "one\n")
+	holds(t, first, "empty", "")
+	if again := copied(t, s, source); again != first {
+		t.Errorf("the same was copied again, to %s", again)
+	}
+	change(t, source, "key", "two\n")
+	second := copied(t, s, source)
+	holds(t, first, "key", "one\n")
+	holds(t, second, "key", "two\n")
+	if newest := s.Newest(os.Getuid()); newest != second {
+		t.Errorf("the newest is %s", newest)
+	}
+	must(t, os.Remove(filepath.Join(source, "empty")))
+	if third := copied(t, s, source); third == second {
+		t.Error("one that is gone was not noticed")
+	}
+}
+
+func TestCopiesThatNothingRunsWithAreRemovedAndAtTheEndAllAre(t *testing.T) {
+	source, s := unit(t, map[string]string{"key": "one"})
+	first := copied(t, s, source)
+	change(t, source, "key", "two")
+	second := copied(t, s, source)
+	must(t, os.Mkdir(filepath.Join(s.Dir, ".0.9"), 0o700)) // a crash has left it
+	must(t, s.Keep([]string{second}))
+	if left, err := filepath.Glob(filepath.Join(s.Dir, "*")); err != nil || !slices.Equal(left, []string{second}) {
+		t.Errorf("left: %v, %v; the first was %s", left, err, first)
+	}
+	if _, err := os.Stat(filepath.Join(s.Dir, ".0.9")); err == nil {
+		t.Error("what a crash has left is still there")
+	}
+	must(t, s.Remove())
+	must(t, s.Remove())
+	if _, err := os.Stat(s.Dir); err == nil {
+		t.Error("the directory is still there")
+	}
+}
+
+func TestACopyThatItsUserHasMadeAnotherIsNotTakenForTheUnits(t *testing.T) {
+	source, s := unit(t, map[string]string{"key": "one"})
+	secret := filepath.Join(filepath.Dir(source), "secret")
+	must(t, os.WriteFile(secret, []byte("one"), 0o600))
+	first := copied(t, s, source)
+	must(t, os.Chmod(first, 0o700))
+	must(t, os.Remove(filepath.Join(first, "key")))
+	must(t, os.Symlink(secret, filepath.Join(first, "key")))
+	if second := copied(t, s, source); second == first {
+		t.Error("a link was followed")
+	}
+}
+
+func TestADirectoryThatSomebodyElseHasMadeIsLeftAlone(t *testing.T) {
+	for name, given := range map[string]func(path string) error{
+		"a link":                          func(path string) error { return os.Symlink("/tmp", path) },
+		"a file":                          func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"a directory that all may change": func(path string) error { must(t, os.Mkdir(path, 0o700)); return os.Chmod(path, 0o777) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			source, s := unit(t, map[string]string{"key": "one"})
+			must(t, given(s.Dir))
+			_, err := s.Copy(source, os.Getuid(), os.Getgid())
+			if err == nil || !strings.Contains(err.Error(), "belongs to somebody else") || strings.Contains(err.Error(), "one\"") {
+				t.Errorf("%v", err)
+			}
+			must(t, os.Remove(s.Dir))
+		})
+	}
+}

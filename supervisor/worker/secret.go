@@ -1,0 +1,53 @@
+package worker
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"syscall"
+)
+
+// Secrets are variables whose values are in files: by its name, the path of each. The values are read when a program is started, by its
+// own user, and they are kept nowhere: not in the daemon, nor in its state, nor in the arguments of a process.
+type Secrets map[string]string
+
+// secretLimit is what the kernel takes as one variable (MAX_ARG_STRLEN, execve(2)), less its name.
+const secretLimit = 128<<10 - 1<<10
+
+// readAll is NAME=VALUE of each.
+func (s Secrets) readAll() ([]string, error) {
+	var env []string
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		value, err := ReadSecret(s[name])
+		if err != nil {
+			return nil, fmt.Errorf("environment variable %s: %w", name, err)
+		}
+		env = append(env, name+"="+value)
+	}
+	return env, nil
+}
+
+// ReadSecret is the content of a file as the value of a variable: without the newline that editors and echo put at its end. Its error
+// has nothing of the content.
+func ReadSecret(path string) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold anybody up
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // for reading only
+	data, err := io.ReadAll(io.LimitReader(f, secretLimit+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(data) > secretLimit:
+		return "", fmt.Errorf("%s is longer than %d KB", path, secretLimit>>10)
+	case bytes.IndexByte(data, 0) >= 0:
+		return "", errors.New(path + " has a NUL byte, which no variable can have")
+	}
+	data = bytes.TrimSuffix(data, []byte("\n"))
+	return string(bytes.TrimSuffix(data, []byte("\r"))), nil
+}
