@@ -9,7 +9,7 @@ func ShellSyntax(words []string) string {
 		switch {
 		case w == "&&", w == "||", w == "|", w == "&", w == ";", w == "<", strings.HasPrefix(w, ">"), strings.HasPrefix(w, "2>"):
 			return w
-		case len(w) > 1 && strings.HasSuffix(w, ";"):
+		case strings.HasSuffix(w, ";") && !strings.ContainsAny(w, " \t\n"): // not a whole script, as sh -c has it
 			return w
 		}
 	}
