@@ -87,23 +87,22 @@ func (e *InputError) Error() string { return e.Reason }
 
 func inputError(format string, args ...any) error { return &InputError{fmt.Sprintf(format, args...)} }
 
-// Build builds a bundle. The result tells how far it came when it comes to nothing.
+// Build builds a bundle. The result has what was done until an error.
 func Build(ctx context.Context, opt Options) (*Result, error) {
-	dir, err := filepath.Abs(opt.Dir)
-	if err != nil {
-		return new(Result), err
+	b := &builder{Options: opt, cache: cache{dir: opt.Cache}, result: new(Result), began: opt.Now()}
+	var err error
+	if b.Dir, err = filepath.Abs(opt.Dir); err != nil {
+		return b.result, err
 	}
-	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-		return new(Result), inputError("%s is no directory", opt.Dir)
+	if st, err := os.Stat(b.Dir); err != nil || !st.IsDir() {
+		return b.result, inputError("%s is no directory", opt.Dir)
 	}
-	opt.Dir = dir
-	temp, err := os.MkdirTemp("", "superctl-build-")
-	if err != nil {
-		return new(Result), fmt.Errorf("build: %w", err)
+	if b.temp, err = os.MkdirTemp("", "superctl-build-"); err != nil {
+		return b.result, err
 	}
-	b := &builder{Options: opt, temp: temp, stage: filepath.Join(temp, "project"), cache: cache{dir: opt.Cache}, result: new(Result), began: opt.Now()}
+	b.stage = filepath.Join(b.temp, "project")
 	err = b.build(ctx)
-	return b.result, errors.Join(err, removeAll(temp))
+	return b.result, errors.Join(err, removeAll(b.temp))
 }
 
 // builder is one build. Each step fills in what the next ones need.

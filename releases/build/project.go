@@ -69,7 +69,7 @@ func (b *builder) readProject(ctx context.Context) (string, error) {
 			shipped, bytes = shipped+1, bytes+f.size
 		}
 	}
-	return fmt.Sprintf("%s %s, %d files, %s", b.Name, b.Version, shipped, Size(bytes)), nil
+	return fmt.Sprintf("%s %s, %s, %s", b.Name, b.Version, counted(shipped, "file", "files"), Size(bytes)), nil
 }
 
 // list is which files are copied: all that git tracks, because the build may need what does not go into the bundle, and those
@@ -200,7 +200,7 @@ func (b *builder) copyProject(ctx context.Context, list []file) error {
 func (b *builder) checkFiles() error {
 	m := bundle.Manifest{Format: bundle.Format, Name: "x", Version: "x", Members: members(b.files)}
 	if err := m.Check(); err != nil {
-		return inputError("%v", err)
+		return &InputError{strings.ReplaceAll(err.Error(), `member "`+bundle.Project+"/", `"`)}
 	}
 	return nil
 }

@@ -257,7 +257,7 @@ func (b *builder) inspect(ctx context.Context, q question) (said reply, err erro
 		err = json.Unmarshal(data, &said)
 	}
 	if err == nil && said.Error != "" {
-		err = &InputError{said.Error}
+		err = &InputError{strings.NewReplacer(b.stage+"/", "", b.temp+"/", "").Replace(said.Error)}
 	}
 	return said, err
 }

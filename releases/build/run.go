@@ -49,7 +49,7 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 	for _, f := range b.outputs {
 		size += f.size
 	}
-	return fmt.Sprintf("%s made %d files, %s", counted(len(b.Run), "command", "commands"), len(b.outputs), Size(size)), nil
+	return fmt.Sprintf("%s made %s, %s", counted(len(b.Run), "command", "commands"), counted(len(b.outputs), "file", "files"), Size(size)), nil
 }
 
 // virtualenv makes one of the bundle's wheels and nothing else.

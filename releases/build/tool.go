@@ -20,10 +20,13 @@ type Command struct {
 // Runner runs a command to its end, which is nil only after exit code 0, and ends it with all that it has started when ctx ends.
 type Runner func(ctx context.Context, c Command, line func(string)) error
 
-// lastLines is how much is shown of what a program said that has failed.
-const lastLines = 12
+// lastLines is how much is shown of what a program said that has failed, and keptLines how much is looked at for what it means.
+const (
+	lastLines = 12
+	keptLines = 500
+)
 
-// toolError is a program that has failed, with its last lines.
+// toolError is a program that has failed, with what it said.
 type toolError struct {
 	what string
 	err  error
@@ -32,8 +35,8 @@ type toolError struct {
 
 func (e *toolError) Error() string {
 	text := fmt.Sprintf("%s: %v", e.what, e.err)
-	if len(e.said) > 0 {
-		text += "\n  | " + strings.Join(e.said, "\n  | ")
+	if last := e.said[max(len(e.said)-lastLines, 0):]; len(last) > 0 {
+		text += "\n  | " + strings.Join(last, "\n  | ")
 	}
 	return text
 }
@@ -56,11 +59,13 @@ func (b *builder) tool(ctx context.Context, what string, c Command, line func(st
 		if line != nil {
 			line(l)
 		}
-		if l = strings.TrimRight(l, " \t"); l != "" && !strings.HasPrefix(l, "Progress ") {
+		const again = "WARNING: Retrying"
+		switch l = strings.TrimRight(l, " \t"); {
+		case l == "", strings.HasPrefix(l, "Progress "):
+		case strings.Contains(l, again) && slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, again) }):
+		default:
 			said = append(said, l)
-			if len(said) > lastLines {
-				said = said[1:]
-			}
+			said = said[max(len(said)-keptLines, 0):]
 		}
 	})
 	if err != nil {

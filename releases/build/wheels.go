@@ -5,26 +5,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"superctl/releases/bundle"
 )
 
 // cacheFormat is part of every key of the cache: a change of how wheels are made raises it.
 const cacheFormat = "1"
-
-// sourceEpoch is the time that a dependency is built at, when it must be built from source: the first that a zip file can hold. It is not
-// the commit's, because then each commit would have other bytes for the same dependency.
-var sourceEpoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant that Go cannot say
 
 // makeWheels has a wheel for each dependency, and for the project itself when it is a package.
 func (b *builder) makeWheels(ctx context.Context) (string, error) {
@@ -61,7 +54,7 @@ func (b *builder) makeWheels(ctx context.Context) (string, error) {
 
 // dependencies are the wheels of the lock.
 func (b *builder) dependencies(ctx context.Context) (list []wheel, cached bool, err error) {
-	key := b.hash("lock", b.python.facts.identity(), strings.Join(b.python.facts.Tags, " "), string(b.lock.normal(func(requirement) bool { return true })))
+	key := b.lockKey()
 	if b.lock.complete() {
 		if list, ok := b.cache.recall(key); ok {
 			return list, true, nil
@@ -88,6 +81,19 @@ func (b *builder) dependencies(ctx context.Context) (list []wheel, cached bool, 
 	return list, false, b.cache.remember(key, list)
 }
 
+// lockKey names all that decides which wheels a lock means here.
+func (b *builder) lockKey() string {
+	parts := []string{"lock", b.python.facts.identity(), strings.Join(b.python.facts.Tags, " "), string(b.lock.normal(func(requirement) bool { return true }))}
+	if b.lock.kind == requireText {
+		parts = append(parts, b.lock.sum) // it may have options such as --no-binary
+	}
+	for _, name := range []string{"PIP_NO_BINARY", "PIP_ONLY_BINARY"} {
+		value, _ := lookup(b.Environ, name)
+		parts = append(parts, value)
+	}
+	return b.hash(parts...)
+}
+
 // dependency takes in what pip has fetched, a wheel or a source.
 func (b *builder) dependency(ctx context.Context, path string) (wheel, error) {
 	if strings.HasSuffix(path, ".whl") {
@@ -97,45 +103,10 @@ func (b *builder) dependency(ctx context.Context, path string) (wheel, error) {
 	if err != nil {
 		return wheel{}, err
 	}
-	return b.fromSource(ctx, filepath.Base(path), b.hash("source", b.python.facts.identity(), sum), sourceEpoch, func(int) (string, error) { return path, nil })
-}
-
-// ownPackages are the project itself, when it is a package, and the packages beside it that its lock has.
-func (b *builder) ownPackages(ctx context.Context) ([]wheel, error) {
-	dirs, err := b.locals()
-	if err != nil {
-		return nil, err
-	}
-	if b.isPackage() {
-		dirs = append(dirs, ".")
-	}
-	epoch, _, err := b.times()
-	if err != nil {
-		return nil, err
-	}
-	if !b.source.git { // else now, which is different each time
-		epoch = sourceEpoch
-	}
-	var list []wheel
-	for _, dir := range dirs {
-		what := dir
-		if dir == "." {
-			what = b.Name
-		}
-		key := b.hash("tree", b.python.facts.identity(), b.treeSum(), epoch.String(), dir)
-		w, err := b.fromSource(ctx, what, key, epoch, func(n int) (string, error) {
-			to := filepath.Join(b.temp, fmt.Sprintf("own-%d", n)) // a build leaves its traces in the tree
-			if err := removeAll(to); err != nil {
-				return "", err
-			}
-			return filepath.Join(to, dir), b.copyStage(to)
-		})
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, w)
-	}
-	return list, nil
+	return b.fromSource(ctx, recipe{
+		what: filepath.Base(path), key: b.hash("source", b.python.facts.identity(), sum), epoch: sourceEpoch,
+		source: func(int) (string, error) { return path, nil },
+	})
 }
 
 // download fetches what the lock asks of the index.
@@ -225,110 +196,6 @@ func (m *meter) line(l string) {
 	}
 	total := max(m.total, m.files)
 	m.tell(Event{Type: "progress", Step: "wheels", Done: int64(m.files), Total: int64(total), Detail: fmt.Sprintf("%d of %d, %s", m.files, total, Size(m.bytes+m.current))})
-}
-
-// fromSource builds a wheel, twice, to know whether its build is deterministic. source says where it is for the nth time. key names all
-// that the wheel is made of.
-func (b *builder) fromSource(ctx context.Context, what, key string, epoch time.Time, source func(n int) (string, error)) (wheel, error) {
-	if list, ok := b.cache.recall(key); ok && len(list) == 1 {
-		return list[0], nil
-	}
-	b.Tell(Event{Type: "progress", Step: "wheels", Detail: "building " + what + " from source"})
-	var made [2]string
-	for n := range made {
-		path, err := source(n)
-		if err != nil {
-			return wheel{}, err
-		}
-		if made[n], err = b.buildOnce(ctx, what, path, filepath.Join(b.temp, "built", key[:16], strconv.Itoa(n)), epoch); err != nil {
-			return wheel{}, err
-		}
-	}
-	differs, err := difference(made[0], made[1])
-	if err != nil {
-		return wheel{}, fmt.Errorf("compare two builds of %s: %w", what, err)
-	}
-	w, err := b.cache.keep(made[0], differs)
-	if err != nil {
-		return wheel{}, err
-	}
-	return w, b.cache.remember(key, []wheel{w})
-}
-
-func (b *builder) buildOnce(ctx context.Context, what, source, dir string, epoch time.Time) (string, error) {
-	flags := func(name string) string { // debug information has the directory of the build, which is another each time
-		have, _ := lookup(b.Environ, name)
-		return name + "=" + strings.TrimSpace(have+" -g0")
-	}
-	env := b.environment(epochVar+"="+strconv.FormatInt(epoch.Unix(), 10), "TZ=UTC", flags("CFLAGS"), flags("CXXFLAGS"))
-	args := append(b.pip(), "wheel", "--no-deps", "--progress-bar", "off", "--wheel-dir", dir, source)
-	if err := b.tool(ctx, "build a wheel of "+what, Command{Args: args, Dir: b.temp, Env: env}, nil); err != nil {
-		return "", b.explain(err)
-	}
-	found, err := filepath.Glob(filepath.Join(dir, "*.whl"))
-	if err == nil && len(found) != 1 {
-		err = fmt.Errorf("building %s has made %d wheels", what, len(found))
-	}
-	if err != nil {
-		return "", err
-	}
-	return found[0], nil
-}
-
-// difference names the files in which two wheels differ.
-func difference(a, b string) ([]string, error) {
-	_, sumA, errA := bundle.Sum(a)
-	_, sumB, errB := bundle.Sum(b)
-	if err := errors.Join(errA, errB); err != nil || sumA == sumB {
-		return nil, err
-	}
-	if filepath.Base(a) != filepath.Base(b) {
-		return []string{"its name"}, nil
-	}
-	contentsA, errA := contents(a)
-	contentsB, errB := contents(b)
-	if err := errors.Join(errA, errB); err != nil {
-		return nil, err
-	}
-	var list []string
-	for name, sum := range contentsA {
-		if contentsB[name] != sum && !strings.HasSuffix(name, ".dist-info/RECORD") {
-			list = append(list, name)
-		}
-	}
-	for name := range contentsB {
-		if _, ok := contentsA[name]; !ok {
-			list = append(list, name)
-		}
-	}
-	if len(list) == 0 {
-		list = []string{"the times or the order of its files"}
-	}
-	slices.Sort(list)
-	return list, nil
-}
-
-// contents are the hashes of the files in a wheel.
-func contents(path string) (map[string]string, error) {
-	z, err := zip.OpenReader(path)
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close() //nolint:errcheck // for reading only
-	sums := make(map[string]string)
-	for _, f := range z.File {
-		in, err := f.Open()
-		if err != nil {
-			return nil, err
-		}
-		h := sha256.New()
-		_, err = io.Copy(h, in)
-		if err = errors.Join(err, in.Close()); err != nil {
-			return nil, err
-		}
-		sums[f.Name] = hex.EncodeToString(h.Sum(nil))
-	}
-	return sums, nil
 }
 
 // unpacked is the size of what is in a wheel.

@@ -99,6 +99,17 @@ func (b *builder) replaces(target, sum string) (bool, error) {
 
 // otherwise says in what a bundle differs from another of its name.
 func otherwise(old, now *bundle.Manifest) string {
+	for _, one := range []struct{ what, old, now string }{
+		{"Python", old.Python.Version, now.Python.Version},
+		{"superctl", old.Superctl, now.Superctl},
+		{"commit", old.Commit, now.Commit},
+		{"builder", old.Builder, now.Builder},
+		{"lock", old.Lock.Name, now.Lock.Name},
+	} {
+		if one.old != one.now {
+			return fmt.Sprintf(" (its %s is %q, and here it is %q)", one.what, one.old, one.now)
+		}
+	}
 	members := func(m *bundle.Manifest) map[string]bundle.Member {
 		all := make(map[string]bundle.Member)
 		for _, e := range m.Members {
