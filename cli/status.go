@@ -85,6 +85,9 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 			live += " (" + short(st.Commit) + ")"
 		}
 		fmt.Fprintf(w, "%s: %s, %s, live since %s", p.bold(st.App), p.bold(live), health(st.Health), age(now, liveSince(st)))
+		if st.LiveOrigin != nil {
+			fmt.Fprintf(w, " by %s", st.LiveOrigin.By(st.LiveBy))
+		}
 		if st.Previous != "" {
 			fmt.Fprintf(w, ", before it %s", st.Previous)
 		}
@@ -98,7 +101,7 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 		if ch.Canary != nil {
 			step = fmt.Sprintf("%s (%s)", step, partText(ch.Canary))
 		}
-		fmt.Fprintf(w, "  %s: %s to %s by %s, %s, begun %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.Who, step, age(now, ch.Since))
+		fmt.Fprintf(w, "  %s: %s to %s by %s, %s, begun %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who), step, age(now, ch.Since))
 	}
 	writeProcesses(w, st, p)
 	if len(st.Generations) > 0 {
@@ -112,7 +115,11 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 	fmt.Fprintf(w, "\n  daemon %s, pid %d, started %s; workers in %s\n", st.Version, st.PID, age(now, st.Since), st.Containment)
 }
 
+// liveSince is when the live release became that; a state of an earlier version only knows since when its workers are.
 func liveSince(st *supervisor.Status) time.Time {
+	if !st.LiveSince.IsZero() {
+		return st.LiveSince
+	}
 	for _, g := range st.Generations {
 		if g.ID == st.Generation {
 			return g.Since

@@ -49,6 +49,7 @@ func (s *Supervisor) recall(st *state) (err error) {
 		return err
 	}
 	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
+	s.liveSince, s.previousSince = st.LiveSince, st.PreviousSince
 	maps.Copy(s.scale, st.Scale)
 	for _, name := range st.Paused {
 		s.paused[name] = true
@@ -463,6 +464,9 @@ func (c *change) performAdoption() error {
 		}
 		c.kind = Switch // how a generation that is still warm came about
 		if c.from != nil {
+			if r := &c.from.plan.Release; c.was.release == nil || r.Path != c.was.release.Path {
+				c.was.liveSince = c.was.previousSince // of what is still warm
+			}
 			c.was.release = &c.from.plan.Release
 			if was != nil && was.Kind != string(start) {
 				c.kind = Kind(was.Kind)

@@ -39,11 +39,14 @@ type change struct {
 	warm      bool // to is an earlier generation that was kept
 	unchanged string
 	begun     bool // its `before` hooks, or its workers
-	was       struct{ release, previous *Release }
-	steps     []Step
-	output    []string // of the step's commands
-	warnings  []string
-	outcome   *Outcome
+	was       struct {
+		release, previous        *Release
+		liveSince, previousSince *liveSince
+	}
+	steps    []Step
+	output   []string // of the step's commands
+	warnings []string
+	outcome  *Outcome
 }
 
 var (
@@ -100,7 +103,7 @@ func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
 		return nil, nil, &RefusedError{Err: ErrStopping}
 	case s.change != nil && req.Kind == Rollback && s.change.from != nil && (s.change.stepName == stepProbation || s.change.stepName == stepCanary):
 		s.endCanary(s.change.to)
-		s.change.cancel(&overtakenError{req.Who, s.change.stepName})
+		s.change.cancel(&overtakenError{req.By(req.Who), s.change.stepName})
 		return nil, s.change, nil
 	case s.change != nil:
 		return nil, nil, &BusyError{*s.changing()}
@@ -116,6 +119,7 @@ func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
 	c.ctx, c.cancel = context.WithCancelCause(c.life)
 	c.from = s.live
 	c.was.release, c.was.previous = s.release, s.previous
+	c.was.liveSince, c.was.previousSince = s.liveSince, s.previousSince
 	s.change = c
 	s.beside(c.run)
 	return c, nil, nil
@@ -173,10 +177,10 @@ func processNames(p Plan) []string {
 // overtake is the outcome of a rollback that ended another change's probation or canary.
 func overtake(c *change, req Request) *Outcome {
 	out := *c.outcome
-	out.Kind, out.Who = string(Rollback), req.Who
+	out.Kind, out.Who, out.Origin = string(Rollback), req.Who, req.Origin
 	if out.Result == Reverted || out.Result == Aborted {
 		out.Result, out.Changed = Done, true
-		out.Release, out.Previous, out.Commit = out.Previous, out.Release, c.was.release.Commit
+		out.Release, out.Previous, out.Commit, out.PreviousCommit = out.Previous, out.Release, out.PreviousCommit, out.Commit
 		out.Error, out.Log = "", nil
 	}
 	return &out
@@ -186,7 +190,7 @@ func overtake(c *change, req Request) *Outcome {
 func (c *change) run() {
 	err := c.perform()
 	c.undoneHooks(err)
-	c.s.log.Info("change ended", zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.Who),
+	c.s.log.Info("change ended", zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)),
 		zap.String("release", c.plan.Release.Name), zap.Error(err))
 	c.outcome = c.conclude(err)
 	if c.s.opt.Record != nil && (c.outcome.Changed || err != nil) {
@@ -213,13 +217,13 @@ func (c *change) run() {
 func (c *change) conclude(err error) *Outcome {
 	out := &Outcome{
 		Kind: string(c.req.Kind), Result: Done, Changed: c.unchanged == "", Release: c.plan.Release.Name, Commit: c.plan.Release.Commit,
-		Steps: c.steps, Warnings: c.warnings, Who: c.req.Who, Started: c.began, Seconds: time.Since(c.began).Seconds(),
+		Steps: c.steps, Warnings: c.warnings, Who: c.req.Who, Origin: c.req.Origin, Started: c.began, Seconds: time.Since(c.began).Seconds(),
 	}
 	if out.Release == "" {
 		out.Release = c.req.Release
 	}
 	if c.was.release != nil {
-		out.Previous = c.was.release.Name
+		out.Previous, out.PreviousCommit = c.was.release.Name, c.was.release.Commit
 	}
 	_ = c.s.do(func() {
 		if c.s.live != nil {

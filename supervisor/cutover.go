@@ -54,6 +54,7 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 func (s *Supervisor) commit(c *change) {
 	c.committed = true
 	s.live = c.to
+	s.becomeLive(c)
 	s.release = &c.plan.Release
 	if c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
 		s.previous = c.was.release

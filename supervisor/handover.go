@@ -32,7 +32,7 @@ func (s *Supervisor) upgrade(ctx context.Context, req Request, emit func(Event))
 	if s.opt.Renew.HandOver == nil {
 		return nil, &RefusedError{Err: errors.New("this daemon cannot be upgraded in place")}
 	}
-	out := &Outcome{Kind: string(Upgrade), Result: Aborted, Who: req.Who, Started: time.Now()}
+	out := &Outcome{Kind: string(Upgrade), Result: Aborted, Who: req.Who, Origin: req.Origin, Started: time.Now()}
 	defer func() { out.Seconds = time.Since(out.Started).Seconds() }()
 	step := func(name string, do func() (string, error)) bool {
 		began := time.Now()
@@ -61,7 +61,7 @@ func (s *Supervisor) upgrade(ctx context.Context, req Request, emit func(Event))
 	}
 	var refused error
 	if !step(stepHandOver, func() (string, error) {
-		err := s.renew(ctx, req.Who)
+		err := s.renew(ctx, req.By(req.Who))
 		var busy *BusyError
 		var no *RefusedError
 		if errors.As(err, &busy) || errors.As(err, &no) {

@@ -340,7 +340,7 @@ func (c *change) turnBackHeld() (string, error) {
 // holdAgain is turnBackHeld as the owner does it; dead tells that the failed generation serves no more.
 func (s *Supervisor) holdAgain(c *change) (dead bool, err error) {
 	way := c.from
-	s.release, s.previous = c.was.release, c.was.previous
+	s.takeBack(c)
 	dead = !slices.ContainsFunc(c.to.instances, func(in *instance) bool { return len(in.proc.Listen) > 0 && in.state == InstanceReady })
 	back := s.newGeneration(way.plan, s.gates, "")
 	back.held = true

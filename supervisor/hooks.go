@@ -89,7 +89,7 @@ func (c *change) hookEnv(result Result, cause error) []string {
 	env := append(slices.Clone(c.plan.Hooks.Env),
 		"SUPERCTL_APP="+c.s.opt.App,
 		"SUPERCTL_CHANGE="+string(c.kind),
-		"SUPERCTL_WHO="+c.req.Who,
+		"SUPERCTL_WHO="+c.req.By(c.req.Who),
 		"SUPERCTL_RELEASE="+c.plan.Release.Name,
 		"SUPERCTL_COMMIT="+c.plan.Release.Commit,
 		"SUPERCTL_PREVIOUS="+was.Name,

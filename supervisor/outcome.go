@@ -17,20 +17,22 @@ const (
 
 // Outcome is the end of a change; its JSON is the contract of `switch --json`.
 type Outcome struct {
-	Kind       string    `json:"kind"` // switch, rollback, reload, restart
-	Changed    bool      `json:"changed"`
-	Result     Result    `json:"outcome"`
-	Release    string    `json:"release"` // that was asked for
-	Commit     string    `json:"commit,omitempty"`
-	Previous   string    `json:"previous"` // that was live when it began
-	Generation int       `json:"generation"`
-	Steps      []Step    `json:"steps"`
-	Seconds    float64   `json:"seconds"`
-	Error      string    `json:"error,omitempty"`
-	Log        []string  `json:"log,omitempty"`      // last lines of the worker that failed
-	Warnings   []string  `json:"warnings,omitempty"` // what went on all the same, such as requests that were cut at the drain limit
-	Who        string    `json:"who"`
-	Started    time.Time `json:"started"`
+	Kind           string   `json:"kind"` // switch, rollback, reload, restart
+	Changed        bool     `json:"changed"`
+	Result         Result   `json:"outcome"`
+	Release        string   `json:"release"` // that was asked for
+	Commit         string   `json:"commit,omitempty"`
+	Previous       string   `json:"previous"` // that was live when it began
+	PreviousCommit string   `json:"previous_commit,omitempty"`
+	Generation     int      `json:"generation"`
+	Steps          []Step   `json:"steps"`
+	Seconds        float64  `json:"seconds"`
+	Error          string   `json:"error,omitempty"`
+	Log            []string `json:"log,omitempty"`      // last lines of the worker that failed
+	Warnings       []string `json:"warnings,omitempty"` // what went on all the same, such as requests that were cut at the drain limit
+	Who            string   `json:"who"`
+	Origin
+	Started time.Time `json:"started"`
 }
 
 // Step is one step of a change.

@@ -32,8 +32,9 @@ type Request struct {
 	// Canary has a switch try the release on a part of the connections first; nil = not.
 	Canary *Canary `json:"canary,omitempty"`
 	// Force goes on although Options.Inspect has an objection.
-	Force bool   `json:"force,omitempty"`
-	Who   string `json:"who"` // set by the control server from the peer's credentials, never by the client
+	Force  bool   `json:"force,omitempty"`
+	Who    string `json:"who"` // set by the control server from the peer's credentials, never by the client
+	Origin        // likewise
 }
 
 // BusyError refuses a change because another one is in progress (exit code 4).
@@ -42,7 +43,7 @@ type BusyError struct{ Changing ChangeStatus }
 // Error names the change in progress: what, where to, who and since when.
 func (e *BusyError) Error() string {
 	return fmt.Sprintf("another change is in progress: %s to %s by %s, %s since %s", e.Changing.Kind, e.Changing.Release,
-		e.Changing.Who, e.Changing.Step, e.Changing.Since.Format(time.TimeOnly))
+		e.Changing.By(e.Changing.Who), e.Changing.Step, e.Changing.Since.Format(time.TimeOnly))
 }
 
 // RefusedError says why a request cannot be a change at all; nothing was begun.

@@ -332,7 +332,7 @@ func (c *change) turnBackRolled() (string, error) {
 		c.s.transit(failed, superseded)
 		c.s.transit(back, cutOver)
 		c.s.live, c.s.rolling = back, failed
-		c.s.release, c.s.previous = c.was.release, c.was.previous
+		c.s.takeBack(c)
 		_ = c.s.save() // it says so itself
 	}); err != nil {
 		return "", err

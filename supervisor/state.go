@@ -35,6 +35,8 @@ type state struct {
 	Live          int                      `json:"live"` // generation, 0 for none
 	Release       *Release                 `json:"release"`
 	Previous      *Release                 `json:"previous"`
+	LiveSince     *liveSince               `json:"live_since,omitempty"`
+	PreviousSince *liveSince               `json:"previous_since,omitempty"`
 	Change        *ChangeStatus            `json:"change"`
 	Target        int                      `json:"change_generation,omitempty"` // that Change goes to; 0 = not known yet
 	Scale         map[string]int           `json:"scale,omitempty"`             // instances that somebody asked for
@@ -94,7 +96,7 @@ func (s *Supervisor) statePath() string { return filepath.Join(s.opt.State, stat
 func (s *Supervisor) save() error {
 	s.dirty = false
 	st := state{
-		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous,
+		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous, LiveSince: s.liveSince, PreviousSince: s.previousSince,
 		Last: s.last, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Listeners: s.members(), Generations: []generationState{},
 	}
 	st.Change, st.Target = s.unfinished()

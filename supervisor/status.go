@@ -10,6 +10,9 @@ type Status struct {
 	Since       time.Time          `json:"since"`   // when this daemon started
 	Release     string             `json:"release"` // live; "" when none is
 	Commit      string             `json:"commit,omitempty"`
+	LiveSince   time.Time          `json:"live_since,omitzero"` // of the change that has made it live, and not of what has become of its workers since
+	LiveBy      string             `json:"live_by,omitempty"`   // who has asked for that change
+	LiveOrigin  *Origin            `json:"live_origin,omitempty"`
 	Previous    string             `json:"previous"` // where rollback goes; "" when nowhere
 	Generation  int                `json:"generation"`
 	Health      string             `json:"health"`           // "ok", "degraded" or "down"
@@ -33,8 +36,9 @@ const (
 
 // ChangeStatus is the change in progress.
 type ChangeStatus struct {
-	Kind    string    `json:"kind"` // switch, rollback, reload, restart, stop
-	Who     string    `json:"who"`
+	Kind string `json:"kind"` // switch, rollback, reload, restart, stop
+	Who  string `json:"who"`
+	Origin
 	Release string    `json:"release"` // where it goes
 	Step    string    `json:"step"`
 	Since   time.Time `json:"since"`

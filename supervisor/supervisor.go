@@ -104,27 +104,28 @@ type Supervisor struct {
 
 	startedOnce sync.Once
 
-	gates       map[string]Gate
-	generations map[int]*generation
-	next        int // number of the next generation
-	live        *generation
-	rolling     *generation      // takes the place of live, instance by instance
-	aimed       map[string][]int // what each listener's connections were last spread over
-	release     *Release         // live now, or when the daemon was last stopped
-	previous    *Release         // where a rollback goes
-	scale       map[string]int   // instances of a process that somebody asked for, instead of the config's
-	paused      map[string]bool  // background processes that are not to run
-	change      *change
-	last        *Outcome
-	interrupted state             // of the last daemon: what it was doing when it ended
-	stored      map[string]string // what Store keeps: Descriptor.ID by name
-	notify      notifier          // nil without Options.Notify
-	waiters     []*waiter
-	stopping    bool
-	leaving     bool
-	fatal       error  // why a daemon that has just started must end
-	dirty       bool   // the state file is behind
-	said        string // newest text given to Say
+	gates                    map[string]Gate
+	generations              map[int]*generation
+	next                     int // number of the next generation
+	live                     *generation
+	rolling                  *generation      // takes the place of live, instance by instance
+	aimed                    map[string][]int // what each listener's connections were last spread over
+	release                  *Release         // live now, or when the daemon was last stopped
+	previous                 *Release         // where a rollback goes
+	liveSince, previousSince *liveSince       // the changes that made release and previous live; nil = not known
+	scale                    map[string]int   // instances of a process that somebody asked for, instead of the config's
+	paused                   map[string]bool  // background processes that are not to run
+	change                   *change
+	last                     *Outcome
+	interrupted              state             // of the last daemon: what it was doing when it ended
+	stored                   map[string]string // what Store keeps: Descriptor.ID by name
+	notify                   notifier          // nil without Options.Notify
+	waiters                  []*waiter
+	stopping                 bool
+	leaving                  bool
+	fatal                    error  // why a daemon that has just started must end
+	dirty                    bool   // the state file is behind
+	said                     string // newest text given to Say
 }
 
 // system is the edge to the operating system, for tests in virtual time.

@@ -111,7 +111,7 @@ func (c *change) backgroundAgain(ctx context.Context, back *generation) error {
 
 // turnBack is the gates' and the durable part of a revert, as the owner does it.
 func (s *Supervisor) turnBack(c *change) error {
-	s.release, s.previous = c.was.release, c.was.previous
+	s.takeBack(c)
 	if c.from == nil {
 		s.retire(c.to)
 		return s.save()

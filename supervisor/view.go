@@ -38,6 +38,9 @@ func (s *Supervisor) status() (Status, []func()) {
 	if s.live != nil {
 		st.Release, st.Commit, st.Generation = s.live.plan.Release.Name, s.live.plan.Release.Commit, s.live.id
 	}
+	if l := s.liveSince; l != nil && s.live != nil {
+		st.LiveSince, st.LiveBy, st.LiveOrigin = l.At, l.Who, &l.Origin
+	}
 	if s.previous != nil {
 		st.Previous = s.previous.Name
 	}
@@ -152,7 +155,7 @@ func (s *Supervisor) changing() *ChangeStatus {
 	if c == nil {
 		return nil
 	}
-	cs := &ChangeStatus{Kind: string(c.req.Kind), Who: c.req.Who, Release: c.release.Name, Step: c.stepName, Since: c.began}
+	cs := &ChangeStatus{Kind: string(c.req.Kind), Who: c.req.Who, Origin: c.req.Origin, Release: c.release.Name, Step: c.stepName, Since: c.began}
 	if cs.Release == "" {
 		cs.Release = c.req.Release
 	}

@@ -77,7 +77,7 @@ func TestWhatHasHappenedCanBeReadAfterwards(t *testing.T) {
 	a.Command("switch", "bad").Want(1)
 	a.Command("releases").Want(0).Says("r1", "r2", "bad", "live")
 	history := a.Command("history").Want(0).Text()
-	for _, words := range []string{"r1", "r2", "bad", "aborted", "exit code", "uid "} {
+	for _, words := range []string{"r1", "r2", "bad", "aborted", "exit code", "root"} {
 		if !strings.Contains(history, words) {
 			t.Errorf("the history has no %q:\n%s", words, history)
 		}

@@ -150,6 +150,9 @@ func (c *Client) call(ctx context.Context, method, path string, body any) (io.Re
 		return nil, err
 	}
 	req.Header.Set(versionHeader, Version)
+	if method != http.MethodGet {
+		claim(req.Header)
+	}
 	resp, err := c.http.Do(req)
 	var unreachable *UnreachableError
 	switch {

@@ -154,11 +154,11 @@ func TestAClientThatHangsUpEndsTheContextOfItsChange(t *testing.T) {
 func TestAChangeIsToldAsItHappensAndWhoAsksIsTheKernelsWord(t *testing.T) {
 	path := serve(t, &app{change: func(_ context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error) {
 		emit(supervisor.Event{Type: "begin", Step: "boot"})
-		return &supervisor.Outcome{Result: supervisor.Done, Who: req.Who}, nil
+		return &supervisor.Outcome{Result: supervisor.Done, Who: req.Who, Origin: req.Origin}, nil
 	}})
 	var steps []string
 	out, err := NewClient(path).Change(t.Context(), supervisor.Request{Kind: supervisor.Switch, Who: "the king"}, func(ev supervisor.Event) { steps = append(steps, ev.Step) })
-	if err != nil || len(steps) != 1 || !strings.Contains(out.Who, fmt.Sprintf("uid %d, pid %d", os.Getuid(), os.Getpid())) {
+	if err != nil || len(steps) != 1 || out.Who == "the king" || out.Peer == nil || int(out.Peer.UID) != os.Getuid() || int(out.Peer.PID) != os.Getpid() {
 		t.Errorf("%+v %v %v", out, steps, err)
 	}
 }

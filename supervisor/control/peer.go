@@ -1,7 +1,7 @@
 package control
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -13,25 +13,62 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/supervisor"
 )
 
 type peerKey struct{}
 
-// peerOf says who is at the other end: user, process, and where they have come from by ssh, when that can be seen.
-func peerOf(conn net.Conn) string {
+// peer is who is at the other end of a connection, by the kernel's word.
+type peer struct {
+	who string
+	supervisor.Origin
+}
+
+// peerOf looks when somebody connects: later its process may have ended, and its pid be another's.
+func peerOf(conn net.Conn) peer {
 	cred, err := credentials(conn)
 	if err != nil {
-		return "somebody unknown"
+		return peer{who: "somebody unknown"}
 	}
-	name := strconv.Itoa(int(cred.Uid))
-	if u, err := user.LookupId(name); err == nil {
-		name = u.Username
+	p := peer{who: userName(cred.Uid), Origin: supervisor.Origin{Peer: &supervisor.Peer{UID: cred.Uid, PID: cred.Pid}}}
+	if login, ok := loginOf(cred); ok {
+		p.Peer.Login = &login
+		if login != cred.Uid {
+			p.who = fmt.Sprintf("%s (as %s)", userName(login), p.who)
+		}
 	}
-	text := fmt.Sprintf("%s (uid %d, pid %d)", name, cred.Uid, cred.Pid)
-	if from := sshClient(int(cred.Pid)); from != "" {
-		text += " from " + from
+	p.From = sshClient(readEnviron(int(cred.Pid)))
+	return p
+}
+
+func userName(uid uint32) string {
+	number := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(number); err == nil {
+		return u.Username
 	}
-	return text
+	return "uid " + number
+}
+
+// loginOf is who has logged in, whatever they have become since by sudo or su (proc_pid_loginuid(5)); not ok where nobody has, or
+// where PAM does not note it.
+func loginOf(cred *unix.Ucred) (uid uint32, ok bool) {
+	const unset = 1<<32 - 1
+	proc := procDir(int(cred.Pid))
+	text, err := os.ReadFile(proc + "/loginuid")
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
+	if err != nil || n == unset {
+		return 0, false
+	}
+	// Somebody who has connected, ended and left the connection to a child must not be taken for who has that pid now.
+	var st syscall.Stat_t
+	if syscall.Stat(proc, &st) != nil || st.Uid != cred.Uid && st.Uid != 0 {
+		return 0, false
+	}
+	return uint32(n), true
 }
 
 // credentials are the kernel's word on who has connected.
@@ -51,24 +88,14 @@ func credentials(conn net.Conn) (*unix.Ucred, error) {
 	return cred, errors.Join(err, result)
 }
 
-// sshClient is the client's address in SSH_CONNECTION of a process's environment (ssh(1)).
-func sshClient(pid int) string {
-	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
-		return ""
-	}
-	for v := range bytes.SplitSeq(env, []byte{0}) {
-		if conn, ok := strings.CutPrefix(string(v), "SSH_CONNECTION="); ok {
-			from, _, _ := strings.Cut(conn, " ")
-			if net.ParseIP(from) != nil {
-				return from
-			}
+// identify says in a request who it comes from: the kernel's word, and beside it what the client says of itself.
+func identify(req *supervisor.Request, r *http.Request) {
+	p, _ := r.Context().Value(peerKey{}).(peer)
+	req.Who, req.Origin = p.who, p.Origin
+	req.From = cmp.Or(claimedHost(r.Header.Get(fromHeader)), p.From)
+	if p.Peer != nil && p.Peer.Login == nil {
+		if name := claimedUser(r.Header.Get(sudoHeader)); name != p.who {
+			req.SudoUser = name
 		}
 	}
-	return ""
-}
-
-func who(r *http.Request) string {
-	name, _ := r.Context().Value(peerKey{}).(string)
-	return name
 }

@@ -16,7 +16,7 @@ func (h handler) change(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &req) {
 		return
 	}
-	req.Who = who(r)
+	identify(&req, r)
 	write := lines(w)
 	t := tell(w)
 	out, err := h.c.Change(r.Context(), req, t.event)

@@ -1,0 +1,97 @@
+package control
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"superctl/supervisor"
+)
+
+// asked serves requests and returns what the last one looked like.
+func asked(t *testing.T) (path string, last func() supervisor.Request) {
+	var req supervisor.Request
+	path = serve(t, &app{change: func(_ context.Context, r supervisor.Request, _ func(supervisor.Event)) (*supervisor.Outcome, error) {
+		req = r
+		return &supervisor.Outcome{Result: supervisor.Done}, nil
+	}})
+	return path, func() supervisor.Request { return req }
+}
+
+func TestAClientSaysFromWhereItsPersonHasComeAndTheKernelWhoItIs(t *testing.T) {
+	path, last := asked(t)
+	t.Setenv("SSH_CONNECTION", "203.0.113.7 50000 192.0.2.1 22")
+	t.Setenv("SUDO_USER", "anna")
+	if _, err := NewClient(path).Change(t.Context(), supervisor.Request{Kind: supervisor.Switch, Who: "the king"}, func(supervisor.Event) {}); err != nil {
+		t.Fatal(err)
+	}
+	req := last()
+	if req.From != "203.0.113.7" || int(req.Peer.UID) != os.Getuid() || strings.Contains(req.Who, "king") {
+		t.Errorf("%+v", req)
+	}
+	// Where the kernel knows who has logged in, nobody needs to be believed.
+	if want := req.Peer.Login == nil; (req.SudoUser == "anna") != want {
+		t.Errorf("sudo by %q, login %v", req.SudoUser, req.Peer.Login)
+	}
+}
+
+func TestWhatAClientClaimsIsAnAddressAndANameOrNothing(t *testing.T) {
+	path, last := asked(t)
+	for claim, want := range map[string]string{
+		"203.0.113.7": "203.0.113.7", "2001:db8::7": "2001:db8::7", "fe80::1%eth0": "fe80::1", "::ffff:192.0.2.1": "192.0.2.1",
+		"evil.example": "", "1.2.3.4 \x1b[2J": "", "localhost": "", strings.Repeat("9", 5000): "",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://superctl"+pathChange, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header[fromHeader], req.Header[sudoHeader] = []string{claim}, []string{claim}
+		resp, err := NewClient(path).http.Do(req)
+		if err != nil { // the transport does not even send it
+			if want != "" {
+				t.Errorf("%q: %v", claim, err)
+			}
+			continue
+		}
+		_ = resp.Body.Close()
+		if got := last().From; got != want {
+			t.Errorf("%q is taken for %q", claim, got)
+		}
+		if name := last().SudoUser; strings.ContainsAny(name, " \x1b%:") || len(name) > longestName {
+			t.Errorf("%q calls itself %q", claim, name)
+		}
+	}
+}
+
+// FuzzClaim: whatever a client claims, the history gets one short word of it.
+func FuzzClaim(f *testing.F) {
+	f.Add("203.0.113.7", "anna")
+	f.Fuzz(func(t *testing.T, host, name string) {
+		for _, got := range []string{claimedHost(host), claimedUser(name)} {
+			if len(got) > longestName || len(strings.Fields(got)) > 1 || strings.ContainsAny(got, "\x00\x1b\n\"") {
+				t.Errorf("%q", got)
+			}
+		}
+	})
+}
+
+func TestTheEnvironmentOfTheProcessesAboveCounts(t *testing.T) {
+	if host := sshClient([]string{"A=b", "SSH_CLIENT=2001:db8::7 50000 22"}); host != "2001:db8::7" {
+		t.Errorf("%q", host)
+	}
+	if parentOf(os.Getpid()) != os.Getppid() {
+		t.Errorf("%d, want %d", parentOf(os.Getpid()), os.Getppid())
+	}
+	cmd := exec.CommandContext(t.Context(), "sleep", "600")
+	cmd.Env = []string{"SSH_CONNECTION=203.0.113.9 1 2 3"}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	if host := sshClient(readEnviron(cmd.Process.Pid)); host != "203.0.113.9" {
+		t.Errorf("%q", host)
+	}
+}

@@ -1,0 +1,52 @@
+package supervisor
+
+import "time"
+
+// Origin is where a request has come from, beside who asks.
+type Origin struct {
+	Peer *Peer `json:"peer,omitempty"` // nil for one that came by no socket
+	// From and SudoUser are what the client says of itself, and nobody has proved: the host from which its person has come by ssh,
+	// and who has called sudo where the kernel does not know it.
+	From     string `json:"from,omitempty"`
+	SudoUser string `json:"sudo_user,omitempty"`
+}
+
+// Peer is the kernel's word on a client.
+type Peer struct {
+	UID   uint32  `json:"uid"`
+	PID   int32   `json:"pid"`
+	Login *uint32 `json:"login_uid,omitempty"` // who has logged in, whatever they have become since (proc_pid_loginuid(5))
+}
+
+// By is who asks and from where, as people say it: anna (as root) from 203.0.113.7.
+func (o Origin) By(who string) string {
+	if o.SudoUser != "" {
+		who += " (sudo by " + o.SudoUser + ")"
+	}
+	if o.From != "" {
+		who += " from " + o.From
+	}
+	return who
+}
+
+// liveSince is the change that has made the live release what it is.
+type liveSince struct {
+	At  time.Time `json:"at"`
+	Who string    `json:"who"`
+	Origin
+}
+
+// takeBack makes live again, for the state file and for people, what was live before a change.
+func (s *Supervisor) takeBack(c *change) {
+	s.release, s.previous = c.was.release, c.was.previous
+	s.liveSince, s.previousSince = c.was.liveSince, c.was.previousSince
+}
+
+// becomeLive notes which change has made a release the live one; on the same release it stays the one that was.
+func (s *Supervisor) becomeLive(c *change) {
+	if s.release != nil && s.release.Path == c.plan.Release.Path {
+		return
+	}
+	s.previousSince = s.liveSince
+	s.liveSince = &liveSince{time.Now(), c.req.Who, c.req.Origin}
+}

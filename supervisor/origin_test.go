@@ -1,0 +1,109 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestWhoMadeTheLiveReleaseLiveIsKnownForAsLongAsItIs(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"], w.releases["bad"] = behaviour{}, behaviour{}, behaviour{exitAfter: 3 * time.Second}
+		dir := t.TempDir()
+		anna := Request{Kind: Switch, Release: "r1", Who: "anna (as root)", Origin: Origin{From: "203.0.113.7", Peer: &Peer{UID: 0}}}
+		bob := Request{Kind: Switch, Release: "r2", Who: "bob", Origin: Origin{SudoUser: "carla"}}
+		change := func(s *Supervisor, req Request, want Result) *Outcome {
+			t.Helper()
+			out, err := s.Change(context.Background(), req, func(Event) {})
+			if err != nil || out.Result != want {
+				t.Fatalf("%s %s: %+v, %v", req.Kind, req.Release, out, err)
+			}
+			return out
+		}
+		is := func(s *Supervisor, at time.Time, by string) {
+			t.Helper()
+			st := s.Status()
+			if st.LiveOrigin == nil || st.LiveOrigin.By(st.LiveBy) != by || st.LiveSince.Sub(at).Abs() > time.Minute {
+				t.Errorf("%s is live since %s by %s (%+v); want %s by %s", st.Release, st.LiveSince, st.LiveBy, st.LiveOrigin, at, by)
+			}
+		}
+		s, stop := w.supervisor(dir)
+		first := time.Now()
+		if out := change(s, anna, Done); out.Who != anna.Who || out.From != "203.0.113.7" || out.Peer == nil {
+			t.Errorf("%+v", out)
+		}
+		time.Sleep(time.Hour)
+		change(s, Request{Kind: Reload, Who: "bob"}, Done)
+		change(s, Request{Kind: Restart, Process: "web", Who: "bob"}, Done)
+		change(s, Request{Kind: Scale, Instances: map[string]int{"web": 2}, Who: "bob"}, Done)
+		is(s, first, "anna (as root) from 203.0.113.7")
+		bad := bob
+		bad.Release = "bad"
+		change(s, bad, Reverted)
+		is(s, first, "anna (as root) from 203.0.113.7")
+		stop()
+
+		// A restart.
+		s, stop = w.supervisor(dir)
+		is(s, first, "anna (as root) from 203.0.113.7")
+		second := time.Now()
+		change(s, bob, Done)
+		is(s, second, "bob (sudo by carla)")
+		time.Sleep(time.Hour)
+		third := time.Now()
+		change(s, Request{Kind: Rollback, Who: "anna"}, Done)
+		is(s, third, "anna")
+		stop()
+	})
+}
+
+func TestARevertByTheNextDaemonKnowsWhoMadeTheOldReleaseLive(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["bad"] = behaviour{}, behaviour{exitAfter: 8 * time.Second}
+		dir := t.TempDir()
+		renewing(w, func([]Descriptor) error { return nil })
+		s, stop := w.supervisor(dir)
+		change1(t, s, Request{Kind: Switch, Release: "r1", Origin: Origin{From: "203.0.113.7"}})
+		ended := make(chan error, 1)
+		go func() {
+			_, err := s.Change(context.Background(), Request{Kind: Switch, Release: "bad", Who: "bob"}, func(Event) {})
+			ended <- err
+		}()
+		time.Sleep(5 * time.Second) // it is on probation
+		s.Leave()
+		stop()
+		if err := <-ended; err != nil && !errors.Is(err, ErrStopping) {
+			t.Fatal(err)
+		}
+		s, stop = w.supervisor(dir)
+		time.Sleep(time.Minute)
+		if st := s.Status(); st.Release != "r1" || st.LiveBy != "the test" || st.LiveOrigin.From != "203.0.113.7" {
+			t.Errorf("%s is live by %s, %+v", st.Release, st.LiveBy, st.LiveOrigin)
+		}
+		stop()
+	})
+}
+
+func TestTheOutcomeOfARollbackThatEndsAProbationNamesBothCommits(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		w.plan = func(p Plan) Plan {
+			p.Release.Commit = "commit of " + p.Release.Name
+			return p
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		if out := switchTo(t, s, "r1"); out.Commit != "commit of r1" || out.PreviousCommit != "" {
+			t.Errorf("%+v", out)
+		}
+		done := make(chan *Outcome, 1)
+		go func() { done <- switchTo(t, s, "r2") }()
+		time.Sleep(5 * time.Second) // it is on probation
+		back := change1(t, s, Request{Kind: Rollback})
+		out := <-done
+		if out.Commit != "commit of r2" || out.PreviousCommit != "commit of r1" || back.Commit != "commit of r1" || back.PreviousCommit != "commit of r2" {
+			t.Errorf("%+v\n%+v", out, back)
+		}
+	})
+}
