@@ -52,30 +52,81 @@ func cutOff(f *os.File) bool {
 	return err == nil && last[0] != '\n'
 }
 
+// Record is one record, with its number: which one it is, from 1, of those that can be read. A file that only grows keeps it.
+type Record struct {
+	Number int
+	Data   json.RawMessage // an object
+}
+
+// MarshalJSON is the record with its number as the first key.
+func (r Record) MarshalJSON() ([]byte, error) {
+	rest := bytes.TrimSpace(r.Data[1:])
+	comma := ","
+	if rest[0] == '}' {
+		comma = ""
+	}
+	return fmt.Appendf(nil, `{"number":%d%s%s`, r.Number, comma, rest), nil
+}
+
+// ErrNoRecord says that there is no record of that number.
+var ErrNoRecord = errors.New("there is no such record")
+
 // Read is the newest records, at most so many (0 = all), the newest first. Lines that a crash has damaged are left out.
-func (h History) Read(most int) ([]json.RawMessage, error) {
-	f, err := os.Open(h.Path)
+func (h History) Read(most int) ([]Record, error) {
+	var records []Record
+	_, err := h.each(func(r Record) {
+		if most > 0 && len(records) == most {
+			records = slices.Delete(records, 0, 1)
+		}
+		r.Data = slices.Clone(r.Data)
+		records = append(records, r)
+	})
+	slices.Reverse(records)
+	return records, err
+}
+
+// Find is the record with a number, or ErrNoRecord with the number of the newest.
+func (h History) Find(number int) (found Record, newest int, err error) {
+	newest, err = h.each(func(r Record) {
+		if r.Number == number {
+			found = Record{r.Number, slices.Clone(r.Data)}
+		}
+	})
+	if err == nil && found.Number == 0 {
+		err = ErrNoRecord
+	}
+	return found, newest, err
+}
+
+// each hands on all records, the oldest first, and returns how many there are. Their data is valid until the next.
+func (h History) each(f func(Record)) (number int, err error) {
+	file, err := os.Open(h.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return 0, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open history: %w", err)
+		return 0, fmt.Errorf("open history: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // for reading only
-	var records []json.RawMessage
-	lines := bufio.NewScanner(f)
-	lines.Buffer(make([]byte, 64<<10), recordLimit)
-	for lines.Scan() {
-		if line := bytes.TrimSpace(lines.Bytes()); json.Valid(line) {
-			records = append(records, slices.Clone(line))
-			if most > 0 && len(records) > most {
-				records = slices.Delete(records, 0, len(records)-most)
-			}
+	defer file.Close() //nolint:errcheck // for reading only
+	var line []byte
+	for in, length := bufio.NewReaderSize(file, 64<<10), 0; ; {
+		part, err := in.ReadSlice('\n')
+		if length += len(part); length <= recordLimit {
+			line = append(line, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if record := bytes.TrimSpace(line); length <= recordLimit && len(record) > 0 && record[0] == '{' && json.Valid(record) {
+			number++
+			f(Record{number, record})
+		}
+		line, length = line[:0], 0
+		switch {
+		case errors.Is(err, io.EOF):
+			return number, nil
+		case err != nil:
+			return number, fmt.Errorf("read history %s: %w", h.Path, err)
 		}
 	}
-	if err := lines.Err(); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read history %s: %w", h.Path, err)
-	}
-	slices.Reverse(records)
-	return records, nil
 }

@@ -2,7 +2,6 @@ package releases
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -176,51 +175,4 @@ func TestTheCurrentLinkFollowsAndWhatIsNoLinkIsLeftAlone(t *testing.T) {
 	if _, err := s.CurrentTarget(); err == nil {
 		t.Error("a directory was taken for the link")
 	}
-}
-
-func TestTheHistoryKeepsEveryRecordAndACrashCostsAtMostTheOneItCut(t *testing.T) {
-	h := History{filepath.Join(t.TempDir(), "history.jsonl")}
-	if list, err := h.Read(0); err != nil || len(list) != 0 {
-		t.Errorf("without a file: %v, %v", list, err)
-	}
-	must(t, h.Append(map[string]int{"n": 1}))
-	f, err := os.OpenFile(h.Path, os.O_APPEND|os.O_WRONLY, 0)
-	must(t, err)
-	_, err = f.WriteString(`{"n": 2, "cut o`)
-	must(t, err)
-	must(t, f.Close())
-	must(t, h.Append(map[string]int{"n": 3}))
-	must(t, h.Append(map[string]int{"n": 4}))
-	for most, want := range map[int]string{0: "4,3,1", 2: "4,3", 9: "4,3,1"} {
-		list, err := h.Read(most)
-		must(t, err)
-		if got := numbers(t, list); got != want {
-			t.Errorf("%d: %s, want %s", most, got, want)
-		}
-	}
-}
-
-func numbers(t *testing.T, list []json.RawMessage) string {
-	t.Helper()
-	var out []string
-	for _, raw := range list {
-		var r struct{ N json.Number }
-		must(t, json.Unmarshal(raw, &r))
-		out = append(out, r.N.String())
-	}
-	return strings.Join(out, ",")
-}
-
-// FuzzHistory: whatever is in the file, a record that is added is the newest.
-func FuzzHistory(f *testing.F) {
-	f.Add("{\"n\":1}\n{\"n\":")
-	f.Fuzz(func(t *testing.T, text string) {
-		h := History{filepath.Join(t.TempDir(), "h")}
-		write(t, h.Path, text)
-		must(t, h.Append(map[string]int{"n": 7}))
-		list, err := h.Read(1)
-		if err != nil || len(list) != 1 || string(list[0]) != `{"n":7}` {
-			t.Errorf("%s %v", list, err)
-		}
-	})
 }

@@ -9,6 +9,9 @@ type Status struct {
 	Version     string       `json:"version"`
 	PID         int          `json:"pid"`
 	Release     string       `json:"release"`
+	LiveSince   time.Time    `json:"live_since"`
+	LiveBy      string       `json:"live_by"`
+	LiveOrigin  Origin       `json:"live_origin"`
 	Previous    string       `json:"previous"`
 	Generation  int          `json:"generation"`
 	Health      string       `json:"health"`
@@ -18,6 +21,12 @@ type Status struct {
 	Generations []Generation `json:"generations"`
 	Listeners   []Listener   `json:"listeners"`
 	Containment string       `json:"containment"`
+}
+
+// Origin is where a request has come from.
+type Origin struct {
+	From     string `json:"from"`
+	SudoUser string `json:"sudo_user"`
 }
 
 // Changing is the change in progress.

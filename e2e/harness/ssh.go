@@ -1,0 +1,84 @@
+package harness
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// SSH is a real ssh server of one app, with keys of its own, by which a test types commands from another host.
+type SSH struct {
+	app     *App
+	cmd     *exec.Cmd
+	address string
+	log     syncBuffer
+	exited  chan struct{}
+}
+
+// StartSSH starts one and waits until it takes connections. It needs root.
+func (a *App) StartSSH() *SSH {
+	a.T.Helper()
+	s := &SSH{app: a, address: a.freeAddress(200), exited: make(chan struct{})}
+	a.must(os.MkdirAll("/run/sshd", 0o755)) // in which sshd locks its own child up
+	a.must(os.Mkdir(a.Path("ssh"), 0o700))
+	for _, key := range []string{"host", "user"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", a.Path("ssh", key)).CombinedOutput(); err != nil {
+			a.Fatalf("ssh-keygen: %v\n%s", err, out)
+		}
+	}
+	host, port, err := net.SplitHostPort(s.address)
+	a.must(err)
+	public, err := os.ReadFile(a.Path("ssh", "host.pub"))
+	a.must(err)
+	a.WriteFile("ssh/known", fmt.Sprintf("[%s]:%s %s", host, port, public))
+	a.WriteFile("ssh/config", fmt.Sprintf("ListenAddress %s\nPort %s\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n",
+		host, port, a.Path("ssh", "host"), a.Path("ssh", "user.pub")))
+	sshd, err := exec.LookPath("/usr/sbin/sshd")
+	a.must(err)
+	s.cmd = exec.Command(sshd, "-D", "-e", "-f", a.Path("ssh", "config"))
+	s.cmd.Env = a.env()
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	a.must(s.cmd.Start())
+	go func() {
+		_ = s.cmd.Wait()
+		close(s.exited)
+	}()
+	a.T.Cleanup(s.stop)
+	if !s.log.await("Server listening on", s.exited) {
+		a.Fatalf("sshd does not take connections:\n%s", s.log.String())
+	}
+	return s
+}
+
+// Type runs a shell command there as somebody who has come from an address of this machine, and returns what it wrote. It fails the test
+// if the command fails. PATH there has superctl.
+func (s *SSH) Type(from, command string) string {
+	s.app.T.Helper()
+	host, port, err := net.SplitHostPort(s.address)
+	s.app.must(err)
+	cmd := exec.Command("ssh", "-F", "none", "-T", "-b", from, "-p", port, "-i", s.app.Path("ssh", "user"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes",
+		"-o", "UserKnownHostsFile="+s.app.Path("ssh", "known"), "-o", "ConnectTimeout=30", "root@"+host,
+		fmt.Sprintf("export SUPERCTL_CONFIG=%s PATH=%s:$PATH; %s", s.app.Config, filepath.Dir(s.app.Binary), command))
+	cmd.Env = s.app.env()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.app.Fatalf("ssh: %s: %v\n%s\nsshd: %s", command, err, out, s.log.String())
+	}
+	return string(out)
+}
+
+func (s *SSH) stop() {
+	s.app.T.Helper()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		_ = s.cmd.Process.Kill()
+		<-s.exited
+		s.app.T.Errorf("sshd did not end within %s\n%s", patience, s.log.String())
+	}
+}
