@@ -30,7 +30,7 @@ func canaryFlags() []cli.Flag {
 func canaryOf(cc *cli.Context) (*supervisor.Canary, error) {
 	canary, err := parseCanary(cc.String("canary"), cc.String("canary-from"), cc.String("for"), cc.String("check"), cc.IsSet)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("switch: %w", err)}
+		return nil, &usageError{fmt.Errorf("%s: %w", cc.Command.Name, err)}
 	}
 	return canary, nil
 }

@@ -155,19 +155,14 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 	default:
 		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error, stays(out, untouched(out)))
 	}
-	if len(out.Log) > 0 {
-		whose := "worker"
-		switch {
-		case strings.HasPrefix(out.Error, "before: "):
-			whose = "hook"
-		case strings.HasPrefix(out.Error, "canary: ") && strings.Contains(out.Error, `: check "`):
-			whose = "check"
-		}
-		fmt.Fprintf(c.stdout, "the last lines of the %s:\n", whose)
-		for _, l := range out.Log {
-			fmt.Fprintf(c.stdout, "  %s %s\n", p.dim("|"), l)
-		}
+	whose := "worker"
+	switch {
+	case strings.HasPrefix(out.Error, "before: "):
+		whose = "hook"
+	case strings.HasPrefix(out.Error, "canary: ") && strings.Contains(out.Error, `: check "`), strings.HasPrefix(out.Error, "smoke: "):
+		whose = "check"
 	}
+	c.tellLog(whose, out.Log)
 }
 
 // untouched says how the live release has come through a change that was refused.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,15 +108,7 @@ func (c *command) checkAll(conf *config.Config) error {
 	}
 	if names := strings.Join(conf.Credentials(), ", "); names != "" {
 		u, err := workersUser(conf)
-		if uid, _ := idsOf(u); err == nil && outside(conf, copiesOf(conf), uid) == "" {
-			fmt.Fprintf(c.stdout, "%s credentials %s: whether the unit has them shows when its daemon runs\n", p.yellow("note"), names)
-		} else {
-			report(errors.Join(err, credentialSource{}.check(conf, u)), "credentials "+names)
-		}
-	}
-	shared := releases.Sharing{Paths: conf.Shared, Owner: ownerOf(conf)}
-	for _, name := range slices.Sorted(maps.Keys(conf.Shared)) {
-		report(shared.CheckTarget(name), fmt.Sprintf("shared.%s leads to %s", name, conf.Shared[name]))
+		report(errors.Join(err, credentialSource{}.check(conf, u)), "credentials "+names)
 	}
 	ours := c.oursOf(conf)
 	for _, l := range conf.Listen {

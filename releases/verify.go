@@ -72,6 +72,9 @@ func (r Release) tree() (Tree, error) {
 	return list, nil
 }
 
+// Compare says how a later list differs.
+func (t Tree) Compare(now Tree) Difference { return t.compare(now, nil) }
+
 // compare walks through both lists, which are in order.
 func (t Tree) compare(now Tree, shared []string) (d Difference) {
 	i, j := 0, 0

@@ -38,6 +38,7 @@ type Config struct {
 	Django    Django
 	Env       []Variable        // of all processes and hooks: env_file, then [env]; a later one of a name wins
 	Shared    map[string]string // paths inside a release, and the path outside that each is a link to
+	Install   Install
 	Warnings  []string
 
 	credentials []credentialUse

@@ -24,6 +24,8 @@ type file struct {
 	Env     map[string]any          `toml:"env"` // a string, or { credential = "NAME" }
 	Shared  map[string]string       `toml:"shared"`
 	Build   buildTable              `toml:"build"`
+	Install installTable            `toml:"install"`
+	Trust   trustTable              `toml:"trust"`
 }
 
 // duration is a length of time as it is written, such as "10s".

@@ -95,6 +95,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.build() // for superctl build; a daemon only looks whether it is right
 	l.c.Env = l.environment()
 	l.c.Shared = l.shared()
+	l.c.Install = l.install()
 	if len(l.list) > 0 {
 		return nil, l.err()
 	}

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/cli/config"
+	"superctl/supervisor"
+	"superctl/supervisor/control"
+)
+
+// deployOutcome is what `deploy --json` prints: the outcome of the switch, with the steps before and after it.
+type deployOutcome struct {
+	supervisor.Outcome
+	Installed bool     `json:"installed"` // a release was made
+	Bundle    string   `json:"bundle,omitempty"`
+	Pruned    []string `json:"pruned"`
+}
+
+func (c *command) deployCommand() *cli.Command {
+	return &cli.Command{
+		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases", UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--force] [--json]",
+		Description: `Does what superctl install, switch and prune do, one after the other, with one outcome. Nothing is installed when
+the daemon does not answer or is at another change. A release that the switch refuses stays installed.
+
+   superctl deploy shop-1.2.tar.zst
+   superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
+		Flags: append(canaryFlags(), forceFlag(), jsonFlag()),
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 1, 1); err != nil {
+				return err
+			}
+			canary, err := canaryOf(cc)
+			if err != nil {
+				return err
+			}
+			return c.deploy(cc, supervisor.Request{Kind: supervisor.Switch, Canary: canary, Force: cc.Bool("force")})
+		},
+	}
+}
+
+func (c *command) deploy(cc *cli.Context, req supervisor.Request) error {
+	conf, err := load(cc)
+	if err != nil {
+		return err
+	}
+	api, err := client(cc)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	if err := idle(ctx, api); err != nil {
+		return err
+	}
+	show := newProgress(c.stderr, c.now)
+	if cc.Bool("json") {
+		show = newSilence()
+	}
+	out, err := c.allSteps(ctx, conf, api, cc.Args().First(), req, show)
+	show.end()
+	if err != nil {
+		return err
+	}
+	if cc.Bool("json") {
+		if err := c.json(out); err != nil {
+			return err
+		}
+	} else {
+		c.tellDeploy(conf.App, out)
+	}
+	if out.Result != supervisor.Done {
+		return &outcomeError{out.Result}
+	}
+	return nil
+}
+
+// idle tells whether a daemon is there that could switch, before anything is fetched for it.
+func idle(ctx context.Context, api *control.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	st, err := api.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if st.Changing != nil {
+		return &supervisor.BusyError{Changing: *st.Changing}
+	}
+	return nil
+}
+
+// allSteps installs, switches and prunes. An error says that an outcome was not reached.
+func (c *command) allSteps(ctx context.Context, conf *config.Config, api *control.Client, word string, req supervisor.Request, show *progress) (*deployOutcome, error) {
+	began := c.now()
+	made, err := c.install(ctx, conf, word, show)
+	if err != nil {
+		return nil, err
+	}
+	steps := []supervisor.Step{}
+	for _, s := range made.Steps {
+		steps = append(steps, supervisor.Step{Name: s.Name, Began: s.Began, Seconds: s.Seconds, Detail: s.Detail})
+	}
+	out := &deployOutcome{Installed: made.Changed, Bundle: made.Bundle, Pruned: []string{}}
+	if made.Result != supervisor.Done {
+		out.Outcome = supervisor.Outcome{Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log, Started: began}
+		if st, err := api.Status(ctx); err == nil {
+			out.Previous, out.Generation = st.Release, st.Generation
+		}
+	} else {
+		req.Release = made.Release
+		switched, err := api.Change(ctx, req, show.event)
+		if err != nil {
+			return nil, switchError(ctx, made.Release, err)
+		}
+		out.Outcome = *switched
+	}
+	out.Kind, out.Steps, out.Warnings = "deploy", append(steps, out.Steps...), append(made.Warnings, out.Warnings...)
+	if out.Result == supervisor.Done {
+		c.pruneStep(ctx, conf, out, show)
+	}
+	out.Changed = out.Changed || out.Installed
+	out.Seconds = c.now().Sub(began).Seconds()
+	return out, nil
+}
+
+// switchError says how things stand when the switch did not come to an outcome.
+func switchError(ctx context.Context, release string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %s is installed; before the cutover that aborts the switch, after it the switch goes on; superctl status shows which", release)
+	}
+	return fmt.Errorf("%w; %s is installed, and superctl switch %s makes it live", err, release, release)
+}
+
+// pruneStep removes old releases. What goes wrong there is a warning: the site is as it was to be.
+func (c *command) pruneStep(ctx context.Context, conf *config.Config, out *deployOutcome, show *progress) {
+	began := c.now()
+	show.event(supervisor.Event{Type: "begin", Step: "prune"})
+	view, err := prune(ctx, conf, pruneOptions{}, began)
+	step := supervisor.Step{Name: "prune", Began: began, Seconds: c.now().Sub(began).Seconds(), Detail: "nothing to remove"}
+	if view != nil && len(view.Removed) > 0 {
+		for _, r := range view.Removed {
+			out.Pruned = append(out.Pruned, r.Name)
+		}
+		step.Detail = fmt.Sprintf("removed %s (%s)", first(out.Pruned, 3), sizeText(view.Freed))
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
+		out.Warnings = append(out.Warnings, fmt.Sprintf("old releases were not removed: %v", err))
+		show.event(supervisor.Event{Type: "fail", Step: "prune", Seconds: step.Seconds})
+		return
+	}
+	out.Steps = append(out.Steps, step)
+	show.event(supervisor.Event{Type: "end", Step: "prune", Detail: step.Detail, Seconds: step.Seconds})
+}
+
+func (c *command) tellDeploy(app string, out *deployOutcome) {
+	c.tell(app, &out.Outcome)
+	switch {
+	case out.Result != supervisor.Done && slices.ContainsFunc(out.Steps, func(s supervisor.Step) bool { return s.Name == "finish" }) || out.Result == supervisor.Reverted:
+		fmt.Fprintf(c.stdout, "%s stays installed: superctl switch %s tries it again\n", out.Release, out.Release)
+	case out.Result == supervisor.Done && len(out.Pruned) > 0:
+		fmt.Fprintf(c.stdout, "removed: %s\n", first(out.Pruned, 5))
+	}
+}

@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/cli/config"
+	"superctl/releases"
+	"superctl/supervisor"
+	"superctl/supervisor/control"
+)
+
+// verifyView is one release in `verify --json`.
+type verifyView struct {
+	Release string `json:"release"`
+	Path    string `json:"path"`
+	State   string `json:"state"` // "unchanged", "changed", "unknown" (nobody has written down what was in it), "unreadable"
+	releases.Difference
+	Error string `json:"error,omitempty"`
+}
+
+func (c *command) verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "verify", Usage: "say what has changed in releases since they were installed", UsageText: "superctl verify [RELEASE...] [--json]",
+		Description: `Compares each file of the releases (default: of all that were installed from a bundle) with what was written down
+when they were installed: content, mode, where links lead. What is in [shared] is passed over. Exit code 1 when anything
+has changed.
+
+   superctl verify
+   superctl verify live`,
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(cc *cli.Context) error {
+			conf, err := load(cc)
+			if err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			views, err := verify(ctx, conf, cc.Args().Slice())
+			if err != nil {
+				return err
+			}
+			if cc.Bool("json") {
+				err = c.json(views)
+			} else {
+				c.tellVerify(conf.App, views)
+			}
+			bad := slices.ContainsFunc(views, func(v verifyView) bool {
+				return v.State != "unchanged" && (v.State != "unknown" || cc.NArg() > 0)
+			})
+			if err == nil && bad {
+				return &outcomeError{supervisor.Aborted}
+			}
+			return err
+		},
+	}
+}
+
+// verify compares the releases that the words mean, or all.
+func verify(ctx context.Context, conf *config.Config, words []string) ([]verifyView, error) {
+	store, err := releases.Open(conf.Releases, conf.Current)
+	if err != nil {
+		return nil, err
+	}
+	list, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	if len(words) > 0 {
+		if list, err = resolveAll(ctx, conf, store, words); err != nil {
+			return nil, err
+		}
+	}
+	shared := slices.Collect(maps.Keys(conf.Shared))
+	views := []verifyView{}
+	for i := range list {
+		v := verifyView{Release: list[i].Name, Path: list[i].Path, State: "unchanged"}
+		v.Difference, err = list[i].Verify(ctx, shared)
+		switch {
+		case ctx.Err() != nil:
+			return nil, errors.New("interrupted")
+		case errors.Is(err, releases.ErrNoTree):
+			v.State, v.Error = "unknown", err.Error()
+		case err != nil:
+			v.State, v.Error = "unreadable", err.Error()
+		case !v.Empty():
+			v.State = "changed"
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+// resolveAll finds the releases that words mean; live and previous are known when the daemon answers.
+func resolveAll(ctx context.Context, conf *config.Config, store *releases.Store, words []string) ([]releases.Release, error) {
+	ask, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	var refs releases.Refs
+	if st, err := control.NewClient(conf.Control).Status(ask); err == nil {
+		refs = releases.Refs{Live: st.Release, Previous: st.Previous}
+	} else if r, err := store.CurrentTarget(); err == nil {
+		refs.Live = r.Name
+	}
+	var list []releases.Release
+	for _, word := range words {
+		r, err := store.Resolve(word, refs)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// mostPaths is how many paths of a kind are shown of a release; --json has all.
+const mostPaths = 20
+
+func (c *command) tellVerify(app string, views []verifyView) {
+	p := paletteFor(c.stdout)
+	if len(views) == 0 {
+		fmt.Fprintf(c.stdout, "%s: there is no release to verify\n", app)
+	}
+	for i := range views {
+		v := &views[i]
+		switch v.State {
+		case "unchanged":
+			fmt.Fprintf(c.stdout, "%s: %s %s\n", app, v.Release, p.green("is as it was installed"))
+		case "changed":
+			fmt.Fprintf(c.stdout, "%s: %s %s\n", app, p.bold(v.Release), p.red("is not as it was installed"))
+		default:
+			fmt.Fprintf(c.stdout, "%s: %s %s: %s\n", app, v.Release, p.yellow("cannot be verified"), v.Error)
+		}
+		for _, kind := range []struct {
+			what  string
+			paths []string
+		}{{"changed", v.Changed}, {"added", v.Added}, {"removed", v.Removed}} {
+			for _, path := range kind.paths[:min(mostPaths, len(kind.paths))] {
+				fmt.Fprintf(c.stdout, "  %-8s %s\n", kind.what, printable(path))
+			}
+			if more := len(kind.paths) - mostPaths; more > 0 {
+				fmt.Fprintf(c.stdout, "  %-8s and %d more\n", kind.what, more)
+			}
+		}
+	}
+}
+
+// printable is a path that cannot do anything to a terminal.
+func printable(path string) string {
+	if quoted := strconv.Quote(path); quoted != `"`+path+`"` {
+		return quoted
+	}
+	return path
+}

@@ -1,0 +1,153 @@
+package install
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"gopkg.in/ini.v1"
+)
+
+// bucket is one of S3 or of what speaks like it, reached as the AWS tools are told to by the environment and their files.
+type bucket struct {
+	o        *Options
+	core     minio.Core
+	name     string
+	settings s3Settings
+}
+
+// object is a file behind s3://.
+type object struct {
+	*bucket
+	key string
+}
+
+func (b *bucket) object(u *url.URL) *object { return &object{b, strings.TrimPrefix(u.Path, "/")} }
+
+func (s *object) String() string { return "s3://" + s.name + "/" + s.key }
+
+// metadataTime is how long an instance's own service may take to answer, which is not there on most machines.
+const metadataTime = 5 * time.Second
+
+// s3Settings are what the AWS tools read of their environment and files, besides credentials.
+type s3Settings struct{ profile, region, endpoint string }
+
+func readS3Settings(getenv func(string) string) s3Settings {
+	s := s3Settings{profile: cmp.Or(getenv("AWS_PROFILE"), "default")}
+	path := cmp.Or(getenv("AWS_CONFIG_FILE"), filepath.Join(getenv("HOME"), ".aws", "config"))
+	s.region = cmp.Or(getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION"))
+	s.endpoint = cmp.Or(getenv("AWS_ENDPOINT_URL_S3"), getenv("AWS_ENDPOINT_URL"))
+	file, err := ini.LooseLoad(path)
+	if err != nil {
+		return s // the credentials are looked for there too, and that says so
+	}
+	section := file.Section("profile " + s.profile)
+	if s.profile == "default" && file.HasSection("default") {
+		section = file.Section("default")
+	}
+	s.region = cmp.Or(s.region, section.Key("region").String())
+	s.endpoint = cmp.Or(s.endpoint, section.Key("endpoint_url").String())
+	return s
+}
+
+func (o *Options) openBucket(u *url.URL) (*bucket, error) {
+	if u.Host == "" || strings.Trim(u.Path, "/") == "" || u.User != nil || u.RawQuery != "" {
+		return nil, &SourceError{errors.New("write s3://BUCKET/KEY; credentials are taken from AWS_PROFILE, ~/.aws or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")}
+	}
+	b := &bucket{o: o, name: u.Host, settings: readS3Settings(os.Getenv)}
+	endpoint, err := url.Parse(cmp.Or(b.settings.endpoint, "https://s3.amazonaws.com"))
+	if err != nil || endpoint.Host == "" {
+		return nil, &SourceError{fmt.Errorf("the endpoint %q of AWS_ENDPOINT_URL is no address such as https://s3.example.com", b.settings.endpoint)}
+	}
+	if err := o.mayFetch(endpoint); err != nil {
+		return nil, &SourceError{err}
+	}
+	creds, err := b.credentials(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	client, err := minio.New(endpoint.Host, &minio.Options{
+		Creds: creds, Secure: endpoint.Scheme == "https", Region: b.settings.region, MaxRetries: 1, // retry does that
+		Transport: o.transport(),
+	})
+	b.core = minio.Core{Client: client}
+	return b, err
+}
+
+// credentials looks where the AWS tools look: the environment, the profile's files, the role of the container or the instance.
+// Where there are none, the bucket must be public.
+func (b *bucket) credentials(getenv func(string) string) (*credentials.Credentials, error) {
+	file := &credentials.FileAWSCredentials{}
+	providers := []credentials.Provider{&credentials.EnvAWS{}, file}
+	if !strings.EqualFold(getenv("AWS_EC2_METADATA_DISABLED"), "true") {
+		providers = append(providers, &credentials.IAM{Client: &http.Client{Timeout: metadataTime}, Region: b.settings.region})
+	}
+	if getenv("AWS_PROFILE") != "" && getenv("AWS_ACCESS_KEY_ID") == "" {
+		if _, err := file.RetrieveWithCredContext(nil); err != nil { // which the chain would pass over
+			return nil, fmt.Errorf("the credentials of AWS_PROFILE=%s: %w", getenv("AWS_PROFILE"), err)
+		}
+	}
+	return credentials.NewChainCredentials(providers), nil
+}
+
+// transport takes proxies from the environment, as all programs do.
+func (o *Options) transport() *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: o.Idle}).DialContext,
+		TLSHandshakeTimeout: o.Idle, ForceAttemptHTTP2: true, DisableCompression: true, DisableKeepAlives: true,
+	}
+}
+
+func (s *object) open(ctx context.Context, from int64, tag string) (*stream, error) {
+	w := s.o.watch(ctx)
+	var get minio.GetObjectOptions
+	if from > 0 {
+		if err := errors.Join(get.SetRange(from, 0), get.SetMatchETag(tag)); err != nil {
+			w.stop()
+			return nil, &finalError{err}
+		}
+	}
+	body, info, header, err := s.core.GetObject(w.ctx, s.name, s.key, get)
+	if err != nil {
+		err = w.explain(err)
+		w.stop()
+		if from > 0 && minio.ToErrorResponse(err).StatusCode == http.StatusPreconditionFailed {
+			return s.open(ctx, 0, "")
+		}
+		return nil, s.refused(err)
+	}
+	out := &stream{ReadCloser: w.body(body), size: info.Size, tag: info.ETag}
+	if part := header.Get("Content-Range"); part != "" {
+		if _, err := fmt.Sscanf(part, "bytes %d-", &out.from); err != nil || out.from != from {
+			return nil, errors.Join(&finalError{fmt.Errorf("fetch %s: the server answers with another part than was asked for", s)}, out.Close())
+		}
+		out.size += from
+	}
+	return out, nil
+}
+
+// refused says what an answer means that is no object.
+func (s *object) refused(err error) error {
+	answer := minio.ToErrorResponse(err)
+	said := fmt.Errorf("fetch %s: %w", s, withoutAddress(err))
+	switch {
+	case answer.StatusCode == http.StatusNotFound:
+		return missing(said)
+	case answer.StatusCode == http.StatusForbidden, answer.StatusCode == http.StatusUnauthorized:
+		return &finalError{fmt.Errorf("%w (credentials are taken from AWS_ACCESS_KEY_ID, else from the profile %s in ~/.aws, else from the role of this machine)", said, s.settings.profile)}
+	case answer.StatusCode >= http.StatusInternalServerError, answer.StatusCode == 0, answer.StatusCode == http.StatusTooManyRequests:
+		return said
+	}
+	return &finalError{said}
+}

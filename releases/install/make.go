@@ -1,0 +1,408 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
+
+	"superctl/releases"
+	"superctl/releases/bundle"
+	"superctl/releases/wheel"
+)
+
+const (
+	smokeTime = 2 * time.Minute // for each command
+	lastLines = 30              // of what a command wrote
+	venvDir   = "venv"
+)
+
+// partial is the name of the hidden directory in which a release is made.
+func partial(version string) string { return "." + version + ".partial" }
+
+// sweep ends and removes what an install that was killed has left. The lock says that none is at work.
+func (in *install) sweep() error {
+	if in.EndLeft != nil {
+		if err := in.EndLeft(); err != nil {
+			return err
+		}
+	}
+	entries, err := fs.ReadDir(in.root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), ".partial") {
+			if err := releases.RemoveTree(in.root, e.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	if err := in.root.Remove(path.Join(releases.Own, "incoming")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (in *install) platform(ctx context.Context) (detail string, err error) {
+	if in.python, err = in.findPython(ctx, in.Manifest); err != nil {
+		return "", err
+	}
+	if err := checkWheels(in.python, in.Manifest); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s, %s %s", in.python.Path, in.python.Implementation, in.python.Version), nil
+}
+
+func (in *install) unpack(ctx context.Context) (string, error) {
+	hidden := partial(in.Release)
+	if err := in.root.Mkdir(hidden, 0o755); err != nil {
+		return "", err
+	}
+	in.hidden = hidden
+	var err error
+	if in.work, err = in.root.OpenRoot(hidden); err != nil {
+		return "", err
+	}
+	if err := errors.Join(in.work.Chmod(".", 0o755), in.work.Mkdir(releases.Own, 0o755)); err != nil { // whatever the umask is
+		return "", err
+	}
+	r := in.reader(ctx, in.progress("unpack"))
+	if _, err := bundle.Unpack(r, in.work, places, nil, nil); err != nil {
+		return "", err
+	}
+	if err := in.unchanged(r); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d files", len(in.Manifest.Members)), nil
+}
+
+// virtualenv makes the release's virtualenv, of the bundle's wheels alone.
+func (in *install) virtualenv(ctx context.Context) (string, error) {
+	names, err := in.wheels()
+	if err != nil {
+		return "", err
+	}
+	if err := in.measure(names); err != nil {
+		return "", err
+	}
+	if err := in.command(ctx, in.python.Path, "-I", "-m", "venv", "--without-pip", in.workPath(venvDir)); err != nil {
+		return "", err
+	}
+	root, err := in.work.OpenRoot(venvDir)
+	if err != nil {
+		return "", err
+	}
+	in.venvRoot = root
+	if err := in.settle(root); err != nil {
+		return "", err
+	}
+	if in.venv, err = wheel.Open(root, in.python.Scheme); err != nil {
+		return "", err
+	}
+	for i, name := range names {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		in.Event(Event{Type: "progress", Step: "virtualenv", Detail: fmt.Sprintf("%d of %d wheels: %s", i+1, len(names), name)})
+		if err := in.withWheel(name, func(f *os.File, size int64) error { return in.venv.Add(name, f, size) }); err != nil {
+			return "", err
+		}
+	}
+	in.Warnings = append(in.Warnings, few(in.venv.Conflicts)...)
+	if err := in.venv.Finish(in.workPath(venvDir, "bin", "python")); err != nil {
+		return "", err
+	}
+	err = errors.Join(in.work.RemoveAll(wheelsDir), in.work.RemoveAll(installerDir))
+	return fmt.Sprintf("%d wheels", len(names)), err
+}
+
+// few is a list that people can read.
+func few(list []string) []string {
+	const most = 5
+	if len(list) <= most {
+		return list
+	}
+	return append(slices.Clone(list[:most]), fmt.Sprintf("and %d more files are in two wheels", len(list)-most))
+}
+
+// workPath is a path in the release as long as it is being made.
+func (in *install) workPath(elem ...string) string {
+	return filepath.Join(append([]string{in.Store.Dir, in.hidden}, elem...)...)
+}
+
+// command runs one that makes the release.
+func (in *install) command(ctx context.Context, args ...string) error {
+	var out strings.Builder
+	if err := in.Run(ctx, Command{Args: args, Dir: in.workPath()}, func(line string) { out.WriteString(line + "\n") }); err != nil {
+		return fmt.Errorf("%s: %w%s", strings.Join(args, " "), err, indented(out.String()))
+	}
+	return nil
+}
+
+// settle writes into the new virtualenv where it will be: a virtualenv cannot be moved, but for what its interpreter finds beside
+// itself. The scripts of the wheels follow when the release is finished.
+func (in *install) settle(venv *os.Root) error {
+	files, err := fs.Glob(venv.FS(), "bin/*")
+	if err != nil {
+		return err
+	}
+	for _, name := range append(files, "pyvenv.cfg") {
+		st, err := venv.Lstat(name)
+		if err != nil {
+			return err
+		}
+		if !st.Mode().IsRegular() {
+			continue // the interpreter
+		}
+		text, err := venv.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		text = bytes.ReplaceAll(text, []byte(in.workPath(venvDir)), []byte(filepath.Join(in.Path, venvDir)))
+		if err := venv.WriteFile(name, text, st.Mode()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compile byte-compiles all Python files. What Python compares is what is in a file, not its time, and its path is the one that it
+// will have. A file that cannot be compiled is none that anybody imports, such as a template.
+func (in *install) compile(ctx context.Context) (string, error) {
+	bad := 0
+	err := in.Run(ctx, Command{Dir: in.workPath(), Args: []string{
+		in.python.Path, "-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "checked-hash",
+		"-s", in.workPath(), "-p", in.Path, in.workPath(),
+	}}, func(line string) {
+		if strings.HasPrefix(line, "***") {
+			bad++
+		}
+	})
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err != nil && bad == 0 {
+		return "", err
+	}
+	if bad > 0 {
+		return fmt.Sprintf("all but %d files that are not valid Python", bad), nil
+	}
+	return "", nil
+}
+
+// smoke closes the release, and tries it before anybody can switch to it: its interpreter, and the bundle's own check. Nothing that
+// these do stays in the release.
+func (in *install) smoke(ctx context.Context) (string, error) {
+	if err := in.share(); err != nil {
+		return "", err
+	}
+	if err := in.writeMetadata(); err != nil {
+		return "", err
+	}
+	if err := in.seal(in.work, ""); err != nil {
+		return "", err
+	}
+	r, err := in.Store.Get(in.workPath())
+	if err != nil {
+		return "", err
+	}
+	err = r.Check(ctx, releases.CheckOptions{Run: func(ctx context.Context, args ...string) (string, error) {
+		var out strings.Builder
+		err := in.Run(ctx, Command{Args: args, Dir: r.Path, AsApp: true}, func(line string) { out.WriteString(line + "\n") })
+		return out.String(), err
+	}})
+	if err != nil {
+		return "", fmt.Errorf("its interpreter cannot be used%s: %w", in.asUser(), err)
+	}
+	if len(in.Manifest.Smoke) == 0 {
+		return "the interpreter runs; the bundle brings no check of its own", nil
+	}
+	before, err := in.tree(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, args := range in.Manifest.Smoke {
+		if err := in.smokeCommand(ctx, args); err != nil {
+			return "", err
+		}
+	}
+	after, err := in.tree(ctx)
+	if err != nil {
+		return "", err
+	}
+	if d := before.Compare(after); !d.Empty() {
+		return "", fmt.Errorf("the bundle's check has changed the release: %s", strings.Join(few(slices.Concat(d.Added, d.Changed, d.Removed)), ", "))
+	}
+	return fmt.Sprintf("%d commands", len(in.Manifest.Smoke)), nil
+}
+
+func (in *install) smokeCommand(ctx context.Context, args []string) error {
+	limited, cancel := context.WithTimeoutCause(ctx, in.SmokeTime, fmt.Errorf("no end within %s", in.SmokeTime))
+	defer cancel()
+	var last []string
+	err := in.Run(limited, Command{Args: args, Dir: in.workPath(), AsApp: true}, func(line string) {
+		in.Event(Event{Type: "output", Step: "smoke", Detail: line})
+		if last = append(last, line); len(last) > lastLines {
+			last = last[1:]
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		return &CommandError{Args: args, Err: err, Output: last}
+	}
+	return err
+}
+
+func (in *install) share() error {
+	if len(in.Shared) == 0 {
+		return nil
+	}
+	r := releases.Release{Name: in.Release, Path: in.workPath()}
+	_, err := r.Share(releases.Sharing{Paths: in.Shared, Replace: true, Owner: in.Owner})
+	return err
+}
+
+// tree lists the release without what is shared.
+func (in *install) tree(ctx context.Context) (releases.Tree, error) {
+	return releases.ReadTree(ctx, in.workPath(), slices.Collect(maps.Keys(in.Shared)))
+}
+
+// writeMetadata writes release.toml: at first without, then with what is known when all is there.
+func (in *install) writeMetadata() error {
+	m := in.Manifest
+	text, err := toml.Marshal(releases.Metadata{
+		Project: m.Name, Version: m.Version, Commit: m.Commit, Branch: m.Branch, Dirty: m.Dirty, Committed: m.Committed, Built: m.Built,
+		Builder: m.Builder, Installed: time.Now().UTC().Truncate(time.Second), Bundle: in.Bundle, Tree: in.Tree, Size: in.bytes, Processes: m.Processes, Env: m.Env,
+	})
+	if err == nil {
+		_, err = releases.ParseMetadata(text)
+	}
+	if err == nil {
+		err = in.rewrite(releases.MetadataName, text)
+	}
+	return err
+}
+
+// rewrite writes a file that may be read-only.
+func (in *install) rewrite(name string, text []byte) error {
+	if err := in.work.Chmod(name, 0o644); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return errors.Join(in.work.WriteFile(name, text, 0o444), in.work.Chmod(name, 0o444))
+}
+
+// seal makes everything in a directory read-only, but the directories of the release itself and of superctl.
+func (in *install) seal(dir *os.Root, name string) error {
+	entries, err := fs.ReadDir(dir.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch {
+		case e.IsDir():
+			err = in.sealBelow(dir, e.Name(), path.Join(name, e.Name()))
+		case e.Type().IsRegular():
+			err = in.sealFile(dir, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if name == "" || name == releases.Own {
+		return nil
+	}
+	return dir.Chmod(".", 0o555)
+}
+
+func (in *install) sealBelow(dir *os.Root, base, name string) error {
+	below, err := dir.OpenRoot(base)
+	if err != nil {
+		return err
+	}
+	defer below.Close() //nolint:errcheck // nothing is written through it
+	return in.seal(below, name)
+}
+
+func (in *install) sealFile(dir *os.Root, e fs.DirEntry) error {
+	st, err := e.Info()
+	if err != nil {
+		return err
+	}
+	in.bytes += st.Size()
+	mode := fs.FileMode(0o444)
+	if st.Mode()&0o111 != 0 {
+		mode = 0o555
+	}
+	return dir.Chmod(e.Name(), mode)
+}
+
+// finish gives everything its final path, writes down what is there, and puts the release in its place.
+func (in *install) finish(ctx context.Context) (string, error) {
+	if err := in.venv.Finish(filepath.Join(in.Path, venvDir, "bin", "python")); err != nil {
+		return "", err
+	}
+	if err := in.writeMetadata(); err != nil { // with its size
+		return "", err
+	}
+	if err := in.writeTree(ctx); err != nil {
+		return "", err
+	}
+	if err := errors.Join(in.work.Chmod(releases.Own, 0o555), in.work.Chmod(".", 0o555)); err != nil {
+		return "", err
+	}
+	return "tree " + in.Tree[:12], in.publish()
+}
+
+func (in *install) writeTree(ctx context.Context) error {
+	if err := in.work.Chmod(releases.Own, 0o555); err != nil { // as it is listed
+		return err
+	}
+	tree, err := in.tree(ctx)
+	if err != nil {
+		return err
+	}
+	if err := in.work.Chmod(releases.Own, 0o755); err != nil {
+		return err
+	}
+	if in.Tree, err = tree.Write(in.work); err != nil {
+		return err
+	}
+	return in.writeMetadata()
+}
+
+// publish puts the release in its place, in one step, when all of it is on the disk.
+func (in *install) publish() error {
+	dir, err := in.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close() //nolint:errcheck // for reading only
+	fd := int(dir.Fd())
+	if err := unix.Syncfs(fd); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	err = unix.Renameat2(fd, in.hidden, fd, in.Release, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system that cannot: the lock keeps other installs away
+		if _, there := in.root.Lstat(in.Release); !errors.Is(there, fs.ErrNotExist) {
+			err = unix.EEXIST
+		} else {
+			err = in.root.Rename(in.hidden, in.Release)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("put the release in its place, %s: %w", in.Path, err)
+	}
+	in.Changed = true
+	return dir.Sync()
+}

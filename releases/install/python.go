@@ -1,0 +1,157 @@
+package install
+
+import (
+	"context"
+	_ "embed" // probe.py
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"superctl/releases/bundle"
+	"superctl/releases/wheel"
+)
+
+//go:embed probe.py
+var probeProgram string
+
+// python is an interpreter that a virtualenv can be made of.
+type python struct {
+	wheel.Interpreter
+	Path   string       `json:"path"` // of the interpreter itself, not of a virtualenv or a shim
+	Scheme wheel.Scheme `json:"scheme"`
+}
+
+func (p *python) String() string {
+	return fmt.Sprintf("%s is %s %s (%s) on %s with %s", p.Path, p.Implementation, p.Version, p.ABI, p.Platform, libcText(p.Libc))
+}
+
+func libcText(libc string) string {
+	if libc == "" {
+		return "an unknown C library"
+	}
+	return libc
+}
+
+// findPython finds the interpreter for a bundle: the one that the config names, else the first in PATH that fits.
+func (o *Options) findPython(ctx context.Context, m *bundle.Manifest) (*python, error) {
+	candidates := []string{o.Python}
+	if o.Python == "" {
+		candidates = o.candidates(m.Python.Version)
+	}
+	var found []string
+	var broken error
+	for _, path := range candidates {
+		p, err := o.probe(ctx, path)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			broken = errors.Join(broken, err)
+			continue
+		}
+		if err := fits(p, m); err == nil {
+			return p, nil
+		} else if text := p.String(); !slices.Contains(found, text) {
+			found = append(found, text)
+		}
+	}
+	needs := fmt.Sprintf("the bundle needs %s %s (%s) on %s", m.Python.Implementation, minor(m.Python.Version), m.Python.ABI, m.Python.Platform)
+	if m.Python.Libc != "" {
+		needs += " with " + m.Python.Libc + " or newer"
+	}
+	switch {
+	case len(found) > 0:
+		return nil, fmt.Errorf("%s; %s. Install such a Python, name one with python in [install], or build a bundle for this machine", needs, strings.Join(found, ", "))
+	case broken != nil:
+		return nil, fmt.Errorf("%s, and none can be used here: %w", needs, broken)
+	}
+	return nil, fmt.Errorf("%s, and there is none here: install it, or name one with python in [install]", needs)
+}
+
+// candidates are the interpreters of a version, and what python3 is, in the order of PATH. The first may be one that the app's
+// user cannot reach, such as a version manager's in the home of root.
+func (o *Options) candidates(version string) (list []string) {
+	dirs := append(filepath.SplitList(o.Search), "/usr/local/bin", "/usr/bin")
+	for _, name := range []string{"python" + minor(version), "python3"} {
+		for _, dir := range dirs {
+			path := filepath.Join(dir, name)
+			st, err := os.Stat(path)
+			if filepath.IsAbs(dir) && err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 && !slices.Contains(list, path) {
+				list = append(list, path)
+			}
+		}
+	}
+	return list
+}
+
+// minor is 3.11 of 3.11.2.
+func minor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// probe asks an interpreter what it is, as the app's user, who is to run it.
+func (o *Options) probe(ctx context.Context, path string) (*python, error) {
+	var out, all strings.Builder
+	err := o.Run(ctx, Command{Args: []string{path, "-I", "-c", probeProgram}, Dir: "/", AsApp: true}, func(line string) {
+		all.WriteString(line + "\n")
+		if text, ok := strings.CutPrefix(line, "superctl: "); ok {
+			out.WriteString(text)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s does not run%s: %w%s", path, o.asUser(), err, indented(all.String()))
+	}
+	p := new(python)
+	if err := json.Unmarshal([]byte(out.String()), p); err != nil {
+		return nil, fmt.Errorf("%s is no Python: it answers %.80q", path, all.String())
+	}
+	return p, nil
+}
+
+// asUser names the app's user in messages.
+func (o *Options) asUser() string {
+	if o.User == "" {
+		return ""
+	}
+	return " as " + o.User
+}
+
+// fits tells whether an interpreter is one that the bundle was built for, and can use all of its wheels.
+func fits(p *python, m *bundle.Manifest) error {
+	want := &m.Python
+	if p.Implementation != want.Implementation || minor(p.Version) != minor(want.Version) || p.ABI != want.ABI || p.Platform != want.Platform || p.OlderLibc(want.Libc) {
+		return errors.New("another interpreter")
+	}
+	return nil
+}
+
+// checkWheels refuses a bundle with a wheel that the interpreter cannot use, whatever the manifest says that it needs.
+func checkWheels(p *python, m *bundle.Manifest) error {
+	for i := range m.Members {
+		file, ok := strings.CutPrefix(m.Members[i].Path, bundle.Wheels+"/")
+		if !ok {
+			continue
+		}
+		name, err := wheel.ParseName(file)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(name.Tags, p.Supports) {
+			return fmt.Errorf("the wheel %s is for %s, and %s", file, wheel.Needs(name.Tags), p)
+		}
+	}
+	return nil
+}
+
+func indented(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return ""
+	}
+	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+}

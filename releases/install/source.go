@@ -1,0 +1,122 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"superctl/releases/bundle"
+)
+
+// source is a file that can be read from any point on.
+type source interface {
+	// open opens it at an offset. tag is that of an earlier stream, whose rest is wanted; "" = none. When the file has changed
+	// since, the stream begins at 0.
+	open(ctx context.Context, from int64, tag string) (*stream, error)
+	String() string // for people, without secrets
+}
+
+// stream is what a source has from an offset on.
+type stream struct {
+	io.ReadCloser
+	from int64
+	size int64  // of the whole file; -1 = not known
+	tag  string // changes with the file; "" = the source cannot tell, so that it must be read from the beginning
+}
+
+// finalError is one after which it makes no sense to try again.
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
+// missing says that there is no such file.
+func missing(err error) error { return &finalError{fmt.Errorf("%w%w", err, silent{fs.ErrNotExist})} }
+
+// silent wraps an error that is for errors.Is, not for people.
+type silent struct{ error }
+
+func (silent) Error() string   { return "" }
+func (s silent) Unwrap() error { return s.error }
+
+// SourceError says that a word names nothing that a bundle could be fetched from.
+type SourceError struct{ error }
+
+func (e *SourceError) Unwrap() error { return e.error }
+
+// sources are the bundle and its signature.
+func (o *Options) sources(word string) (file, signature source, err error) {
+	scheme, _, isURL := strings.Cut(word, "://")
+	if !isURL {
+		path, err := filepath.Abs(word)
+		return localFile(path), localFile(path + bundle.SignatureSuffix), err
+	}
+	u, err := url.Parse(word)
+	if err != nil {
+		// The parser's own words would show a password.
+		return nil, nil, &SourceError{fmt.Errorf("this %s:// address cannot be read; blanks and %% must be written as %%20 and %%25", scheme)}
+	}
+	sig := *u
+	sig.Path, sig.RawPath = u.Path+bundle.SignatureSuffix, ""
+	if u.RawPath != "" {
+		sig.RawPath = u.RawPath + bundle.SignatureSuffix
+	}
+	switch strings.ToLower(u.Scheme) {
+	case "https", "http":
+		client, err := o.webClient(u)
+		return &web{o, client, u}, &web{o, client, &sig}, err
+	case "s3":
+		bucket, err := o.openBucket(u)
+		return bucket.object(u), bucket.object(&sig), err
+	case "file":
+		return localFile(u.Path), localFile(sig.Path), nil
+	}
+	return nil, nil, &SourceError{fmt.Errorf("%s:// is not known: a bundle is a file, or comes from https:// or s3://BUCKET/KEY", scheme)}
+}
+
+// localFile is a file of this machine.
+type localFile string
+
+func (f localFile) String() string { return string(f) }
+
+func (f localFile) open(_ context.Context, from int64, _ string) (*stream, error) {
+	r, err := os.OpenFile(string(f), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold anybody up
+	if err != nil {
+		return nil, &finalError{err}
+	}
+	st, err := r.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", f)
+	}
+	if err == nil {
+		_, err = r.Seek(from, io.SeekStart)
+	}
+	if err != nil {
+		return nil, &finalError{errors.Join(err, r.Close())}
+	}
+	return &stream{ReadCloser: r, from: from, size: st.Size()}, nil
+}
+
+// signatureLimit bounds what is read of a signature.
+const signatureLimit = 8 << 10
+
+// readSignature reads a signature; one that is missing is an error that is fs.ErrNotExist.
+func (o *Options) readSignature(ctx context.Context, s source) ([]byte, error) {
+	var text []byte
+	err := o.retry(ctx, func(ctx context.Context) (bool, error) {
+		in, err := s.open(ctx, 0, "")
+		if err != nil {
+			return false, err
+		}
+		defer in.Close() //nolint:errcheck // for reading only
+		text, err = io.ReadAll(io.LimitReader(in, signatureLimit+1))
+		return false, err
+	})
+	return text, err
+}

@@ -1,0 +1,141 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// redirects is how often a download may be sent elsewhere.
+const redirects = 5
+
+// web is a file behind https://.
+type web struct {
+	o      *Options
+	client *http.Client
+	url    *url.URL
+}
+
+func (s *web) String() string { return shown(s.url) }
+
+// shown is an address without what may be a secret: the password, and what stands behind the question mark, where presigned
+// addresses have their signature.
+func shown(u *url.URL) string {
+	short := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
+	return short.String()
+}
+
+// webClient makes a client that takes proxies from the environment, as all programs do. Without a signature nothing but TLS says
+// that the bundle is what the server has, so plain http is for this machine alone.
+func (o *Options) webClient(u *url.URL) (*http.Client, error) {
+	if u.Hostname() == "" {
+		return nil, &SourceError{fmt.Errorf("%s names no server", shown(u))}
+	}
+	if err := o.mayFetch(u); err != nil {
+		return nil, &SourceError{err}
+	}
+	return &http.Client{
+		Transport: o.transport(),
+		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			if len(via) > redirects {
+				return &finalError{fmt.Errorf("it is sent elsewhere more than %d times", redirects)}
+			}
+			if err := o.mayFetch(req.URL); err != nil {
+				return &finalError{fmt.Errorf("it is sent elsewhere: %w", err)}
+			}
+			return nil
+		},
+	}, nil
+}
+
+// mayFetch refuses what anybody on the way could change.
+func (o *Options) mayFetch(u *url.URL) error {
+	switch {
+	case strings.EqualFold(u.Scheme, "https"), len(o.Keys) > 0 && strings.EqualFold(u.Scheme, "http"), u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	case !strings.EqualFold(u.Scheme, "http"):
+		return fmt.Errorf("%s is neither https:// nor http://", shown(u))
+	}
+	return fmt.Errorf("%s: anybody on the way could change what comes over http://: use https://, or have bundles signed and name the key in [trust]", shown(u))
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func (s *web) open(ctx context.Context, from int64, tag string) (*stream, error) {
+	w := s.o.watch(ctx)
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, s.url.String(), http.NoBody)
+	if err != nil {
+		w.stop()
+		return nil, &finalError{err}
+	}
+	req.Header.Set("User-Agent", "superctl")
+	if from > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
+		req.Header.Set("If-Range", tag)
+	}
+	resp, err := s.client.Do(req) //nolint:bodyclose // its stream is
+	if err != nil {
+		err = w.explain(withoutAddress(err))
+		w.stop()
+		return nil, fmt.Errorf("fetch %s: %w", s, err)
+	}
+	out := &stream{ReadCloser: w.body(resp.Body), size: resp.ContentLength, tag: validator(resp.Header)}
+	if resp.StatusCode == http.StatusPartialContent {
+		if _, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &out.from); err != nil || out.from != from {
+			return nil, errors.Join(&finalError{fmt.Errorf("fetch %s: the server answers with another part than was asked for", s)}, out.Close())
+		}
+		if out.size >= 0 {
+			out.size += from
+		}
+		return out, nil
+	}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		return out, nil
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && from > 0:
+		if err := out.Close(); err != nil {
+			return nil, err
+		}
+		return s.open(ctx, 0, "")
+	}
+	return nil, errors.Join(s.refused(resp), out.Close())
+}
+
+// refused says what an answer means that is no file.
+func (s *web) refused(resp *http.Response) error {
+	err := fmt.Errorf("fetch %s: the server says %s", s, resp.Status)
+	switch code := resp.StatusCode; {
+	case code == http.StatusNotFound, code == http.StatusGone:
+		return missing(err)
+	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
+		return err
+	}
+	return &finalError{err}
+}
+
+// validator is what tells one version of a file from the next (RFC 9110, 13.1.5): a strong ETag, or the time of the last change.
+func validator(h http.Header) string {
+	if tag := h.Get("ETag"); strings.HasPrefix(tag, `"`) {
+		return tag
+	}
+	return h.Get("Last-Modified")
+}
+
+// withoutAddress takes away the address, which the client puts before its errors, with all that may be secret in it.
+func withoutAddress(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}

@@ -1,0 +1,209 @@
+package wheel
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Name is what a wheel's file name says (PEP 427).
+type Name struct {
+	Distribution, Version string
+	Tags                  []Tag // any one of them is enough
+}
+
+// Tag is one of the interpreters that a wheel is for (PEP 425), such as cp311-cp311-manylinux_2_17_x86_64.
+type Tag struct{ Python, ABI, Platform string }
+
+// ParseName reads the file name of a wheel.
+func ParseName(file string) (Name, error) {
+	base, ok := strings.CutSuffix(path.Base(file), ".whl")
+	parts := strings.Split(base, "-")
+	if !ok || len(parts) != 5 && len(parts) != 6 || slices.Contains(parts, "") {
+		return Name{}, fmt.Errorf("%s is no name of a wheel: it has the form NAME-VERSION-PYTHON-ABI-PLATFORM.whl", path.Base(file))
+	}
+	n := Name{Distribution: parts[0], Version: parts[1]}
+	three := parts[len(parts)-3:]
+	for python := range strings.SplitSeq(three[0], ".") {
+		for abi := range strings.SplitSeq(three[1], ".") {
+			for platform := range strings.SplitSeq(three[2], ".") {
+				n.Tags = append(n.Tags, Tag{python, abi, platform})
+			}
+		}
+	}
+	return n, nil
+}
+
+// Interpreter is what wheels are installed for, as the interpreter itself says.
+type Interpreter struct {
+	Implementation string `json:"implementation"` // cpython
+	Version        string `json:"version"`        // 3.11.2
+	ABI            string `json:"abi"`            // cp311
+	Platform       string `json:"platform"`       // linux-x86_64
+	Libc           string `json:"libc"`           // glibc 2.36; "" = not known
+}
+
+// Supports tells whether the interpreter can use a wheel with that tag: those that `pip debug --verbose` lists.
+func (in *Interpreter) Supports(t Tag) bool {
+	return in.supportsPython(t) && in.supportsPlatform(t.Platform)
+}
+
+func (in *Interpreter) supportsPython(t Tag) bool {
+	major, minor := in.numbers()
+	kind, number := splitTag(t.Python)
+	wantMajor, wantMinor, exact := tagNumbers(number)
+	own := wantMajor == major && wantMinor == minor && exact && kind == in.prefix()
+	switch t.ABI {
+	case "none":
+		if kind == "py" {
+			return wantMajor == major && (!exact || wantMinor <= minor)
+		}
+		return own
+	case "abi3":
+		return kind == "cp" && in.prefix() == "cp" && !in.freeThreaded() && wantMajor == major && exact && wantMinor >= 2 && wantMinor <= minor && t.Platform != anyPlatform
+	}
+	return own && t.ABI == in.ABI && t.Platform != anyPlatform
+}
+
+const anyPlatform = "any"
+
+// Legacy names of glibc's versions (PEP 513, 571, 599).
+func legacy(platform string) string {
+	for old, now := range map[string]string{"manylinux1_": "manylinux_2_5_", "manylinux2010_": "manylinux_2_12_", "manylinux2014_": "manylinux_2_17_"} {
+		if arch, ok := strings.CutPrefix(platform, old); ok {
+			return now + arch
+		}
+	}
+	return platform
+}
+
+func (in *Interpreter) supportsPlatform(platform string) bool {
+	if platform == anyPlatform {
+		return true
+	}
+	family, arch, least, ok := splitPlatform(platform)
+	if !ok || arch != in.machine() {
+		return false
+	}
+	if family == "linux" {
+		return true
+	}
+	have, version := in.libc()
+	return have == family && (least == [2]int{} || version != [2]int{}) && !older(version, least)
+}
+
+// splitPlatform takes apart linux_x86_64, manylinux_2_17_x86_64 and musllinux_1_2_x86_64.
+func splitPlatform(platform string) (family, arch string, least [2]int, ok bool) {
+	if arch, ok := strings.CutPrefix(platform, "linux_"); ok {
+		return "linux", arch, least, true
+	}
+	platform = legacy(platform)
+	for prefix, libc := range map[string]string{"manylinux_": "glibc", "musllinux_": "musl"} {
+		rest, found := strings.CutPrefix(platform, prefix)
+		if !found {
+			continue
+		}
+		numbers := strings.SplitN(rest, "_", 3)
+		if len(numbers) < 3 {
+			return "", "", least, false
+		}
+		major, errMajor := strconv.Atoi(numbers[0])
+		minor, errMinor := strconv.Atoi(numbers[1])
+		return libc, numbers[2], [2]int{major, minor}, errMajor == nil && errMinor == nil
+	}
+	return "", "", least, false
+}
+
+// Needs is what the tags ask of the machine, for people.
+func Needs(tags []Tag) string {
+	var list []string
+	for _, t := range tags {
+		text := t.Python + "-" + t.ABI + "-" + t.Platform
+		if family, arch, least, ok := splitPlatform(t.Platform); ok && family != "linux" {
+			text += fmt.Sprintf(" (%s %d.%d or newer on %s)", family, least[0], least[1], arch)
+		}
+		list = append(list, text)
+	}
+	return strings.Join(list, " or ")
+}
+
+// BuiltHere tells whether a wheel was built on the machine that made the bundle, so that it needs a C library like its.
+func (n *Name) BuiltHere() bool {
+	return slices.ContainsFunc(n.Tags, func(t Tag) bool { return strings.HasPrefix(t.Platform, "linux_") })
+}
+
+// OlderLibc tells whether this interpreter's C library is older than, or another one as, that of another.
+func (in *Interpreter) OlderLibc(than string) bool {
+	other := Interpreter{Libc: than}
+	family, version := other.libc()
+	have, mine := in.libc()
+	return than != "" && (have != family || older(mine, version))
+}
+
+func older(a, b [2]int) bool { return a[0] < b[0] || a[0] == b[0] && a[1] < b[1] }
+
+func (in *Interpreter) libc() (family string, version [2]int) {
+	family, text, _ := strings.Cut(in.Libc, " ")
+	major, minor, _ := strings.Cut(text, ".")
+	minor, _, _ = strings.Cut(minor, ".")
+	version[0], _ = strconv.Atoi(major)
+	version[1], _ = strconv.Atoi(minor)
+	return family, version
+}
+
+// machine is x86_64 of linux-x86_64.
+func (in *Interpreter) machine() string {
+	_, machine, _ := strings.Cut(in.Platform, "-")
+	return strings.ReplaceAll(machine, "-", "_")
+}
+
+func (in *Interpreter) numbers() (major, minor int) {
+	parts := strings.SplitN(in.Version, ".", 3)
+	major, _ = strconv.Atoi(parts[0])
+	if len(parts) > 1 {
+		minor, _ = strconv.Atoi(parts[1])
+	}
+	return major, minor
+}
+
+func (in *Interpreter) prefix() string {
+	if in.Implementation == "cpython" {
+		return "cp"
+	}
+	if in.Implementation == "pypy" {
+		return "pp"
+	}
+	return in.Implementation
+}
+
+func (in *Interpreter) freeThreaded() bool { return strings.HasSuffix(in.ABI, "t") }
+
+// splitTag takes apart cp311.
+func splitTag(tag string) (kind, number string) {
+	at := strings.IndexAny(tag, "0123456789")
+	if at < 0 {
+		return tag, ""
+	}
+	return tag[:at], tag[at:]
+}
+
+// tagNumbers reads 311 as 3.11, and 3 as any 3.
+func tagNumbers(digits string) (major, minor int, exact bool) {
+	if digits == "" {
+		return -1, -1, false
+	}
+	major, err := strconv.Atoi(digits[:1])
+	if err != nil {
+		return -1, -1, false
+	}
+	if len(digits) == 1 {
+		return major, 0, false
+	}
+	minor, err = strconv.Atoi(digits[1:])
+	if err != nil {
+		return -1, -1, false
+	}
+	return major, minor, true
+}
