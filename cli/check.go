@@ -90,6 +90,9 @@ func (c *command) checkAll(conf *config.Config) error {
 		for _, w := range done.Warnings {
 			fmt.Fprintf(c.stdout, "%s process.%s: %s\n", p.yellow("note"), pr.Name, w)
 		}
+		if text, stake := hookNote(pr, done); stake {
+			fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text)
+		}
 		var err error
 		for _, problem := range done.Problems {
 			err = errors.Join(err, fmt.Errorf("process.%s: %s", pr.Name, problem))
@@ -171,7 +174,7 @@ func (c *command) tryRelease(conf *config.Config, word string) (err error) {
 	}
 	plans := &planner{path: conf.Path}
 	s := supervisor.New(supervisor.Options{
-		App: conf.App + "-check", Version: version(), State: filepath.Join(dir, "state"), Notify: filepath.Join(dir, "notify"), Gates: gates, Log: zap.NewNop(),
+		App: conf.App + "-check", Version: version(), State: filepath.Join(dir, "state"), Notify: filepath.Join(dir, "notify"), Hook: filepath.Join(dir, "drain"), Gates: gates, Log: zap.NewNop(),
 		Resolve: func(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
 			if t.Kind != supervisor.Switch {
 				return supervisor.Plan{}, &supervisor.NoReleaseError{Reason: "this is a check"}

@@ -130,7 +130,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	history := releases.History{Path: historyPath(c)}
 	opt := supervisor.Options{
 		Complaint: d.complaint,
-		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c),
+		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
 		Gates: gates, Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
 		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },

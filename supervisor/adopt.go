@@ -54,6 +54,7 @@ func (s *Supervisor) recall(st *state) (err error) {
 	for _, name := range st.Paused {
 		s.paused[name] = true
 	}
+	s.installHook()
 	return s.clearTorn()
 }
 
@@ -94,6 +95,7 @@ func (s *Supervisor) endUnproved(*state) error {
 		}
 	}
 	s.closeUnused()
+	s.clearFlags()
 	return s.clearOutputs()
 }
 
@@ -213,7 +215,7 @@ func (g *generation) process(name string) *Process { return g.plan.process(name)
 func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w process) {
 	in := &instance{
 		gen: g, proc: p, index: ws.Instance, state: InstanceExited, since: ws.Since, restarts: ws.Restarts, reason: ws.Reason,
-		tail: worker.NewTail(tailLines), own: maps.Clone(ws.Own),
+		tail: worker.NewTail(tailLines), own: maps.Clone(ws.Own), flag: flag{path: ws.Flag}, hooked: ws.Hooked,
 	}
 	g.instances = append(g.instances, in)
 	in.pid.Store(int64(ws.PID))
@@ -239,12 +241,12 @@ func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w
 	case g.state == Draining || ws.State == InstanceStopping || ws.State == InstanceKilling:
 		// Whether it has had its stop signal is not known; a second one changes nothing (measured for each preset).
 		in.state = InstanceStopping
-		if left := p.DrainConnections - time.Since(ws.Since); left > 0 && g.state == Draining {
+		if left := in.patience() - time.Since(ws.Since); left > 0 && g.state == Draining {
 			s.linger(in, left, lookEvery) // when the listeners are adopted too
 			return
 		}
 		s.sendStop(in)
-		s.arm(in, max(0, p.DrainConnections+p.Drain-time.Since(ws.Since)), drainElapsed)
+		s.arm(in, max(0, in.patience()+p.Drain-time.Since(ws.Since)), drainElapsed)
 	case ws.State == InstanceReady:
 		in.state, in.wanted, in.notified, in.healthy = InstanceReady, true, true, true
 	default:

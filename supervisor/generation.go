@@ -40,7 +40,7 @@ type generation struct {
 	deaths    int                // unexpected exits since it went live
 	lastDeath string
 	deathLog  []string // what the worker that died last wrote last
-	cut       []string // workers that were killed at their drain limit
+	cost      []string // what its end has cost: workers killed at their drain limit, connections that had not ended
 	done      chan struct{}
 }
 
@@ -224,12 +224,12 @@ func (s *Supervisor) closeListener(g *generation, gate Gate, number int) {
 
 // recordCuts puts into the history what the end of a generation has cost.
 func (s *Supervisor) recordCuts(g *generation) {
-	if len(g.cut) == 0 || s.opt.Record == nil {
+	if len(g.cost) == 0 || s.opt.Record == nil {
 		return
 	}
 	record := Outcome{
 		Kind: "drain", Result: Done, Release: g.plan.Release.Name, Commit: g.plan.Release.Commit, Generation: g.id,
-		Warnings: g.cut, Who: "the daemon", Started: g.since, Seconds: time.Since(g.since).Seconds(),
+		Warnings: g.cost, Who: "the daemon", Started: g.since, Seconds: time.Since(g.since).Seconds(),
 	}
 	s.beside(func() {
 		if err := s.opt.Record(record); err != nil {

@@ -45,6 +45,8 @@ type instance struct {
 	reason   string
 	says     string // newest STATUS=
 	enough   func() // ends its lingering; nil = it has never lingered
+	flag     flag   // by which its worker knows that it drains
+	hooked   bool   // its worker has the drain hook, which looks at the flag
 
 	tail     *worker.Tail
 	pid      atomic.Int64 // for the lines that are read beside the owner
@@ -112,6 +114,7 @@ func (s *Supervisor) spawn(in *instance) {
 	in.turn++
 	in.notified, in.healthy, in.says = false, false, ""
 	in.born = time.Now()
+	s.openFlag(in)
 	err := s.openOutput(in)
 	var spec worker.Spec
 	if err == nil {
@@ -248,6 +251,7 @@ func (s *Supervisor) maybeReady(in *instance) {
 // relisten puts back what a server changes on a listener that it inherits: gunicorn and others set its backlog anew.
 func (s *Supervisor) relisten(in *instance) {
 	in.reason = ""
+	s.missesHook(in)
 	for _, name := range in.proc.Listen {
 		if err := in.gen.gates[name].Relisten(in.number(name)); err != nil {
 			s.log.Error("restore listener", append(s.fields(in), zap.String("listener", name), zap.Error(err))...)
@@ -270,6 +274,7 @@ func (s *Supervisor) signalStop(in *instance) {
 	if in.w == nil {
 		return // begun comes back to it
 	}
+	s.tell(in)
 	if limit := s.lingers(in); limit > 0 {
 		s.linger(in, limit, 0)
 		return
@@ -316,7 +321,7 @@ func (s *Supervisor) cut(in *instance) {
 	if len(in.proc.Listen) > 0 {
 		text += fmt.Sprintf("; connections cut: %d", open)
 	}
-	in.gen.cut = append(in.gen.cut, text)
+	in.gen.cost = append(in.gen.cost, text)
 	s.log.Warn("drain limit reached", append(s.fields(in), zap.Int("connections_cut", open))...)
 	s.kill(in)
 }
@@ -336,6 +341,7 @@ func (s *Supervisor) kill(in *instance) {
 
 // letGo lets go of what an instance held for its workers.
 func (s *Supervisor) letGo(in *instance) {
+	s.dropFlag(in)
 	if in.out == nil {
 		return
 	}
@@ -407,6 +413,9 @@ func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 		App: s.opt.App, Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: p.Name, Instance: in.index,
 		Command: p.Command, Env: p.Env, Secrets: p.Secrets, Dir: p.Dir, User: p.User, Notify: s.opt.Notify, Output: in.outPath, NoFile: p.NoFile, HideListen: p.HideListen,
 		Mark: s.mark(),
+	}
+	if in.flag.path != "" {
+		spec.Hook, spec.Flag = s.opt.Hook, in.flag.path
 	}
 	for _, name := range p.Listen {
 		gate := in.gen.gates[name]

@@ -1,10 +1,14 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // lookEvery is how often the connections of a lingering worker are counted. The kernel tells nobody when one ends.
@@ -15,15 +19,24 @@ const lookEvery = time.Second
 func (s *Supervisor) lingers(in *instance) time.Duration {
 	p := in.proc
 	switch {
-	case s.stopping, in.gen.takenBack, in.gen.failure != nil && !in.gen.tried, p.Strategy == Hold, in.gen.sharedGate(p):
+	case s.stopping, in.gen.failure != nil && !in.gen.tried, p.Strategy == Hold, in.gen.sharedGate(p):
 		return 0
 	case slices.ContainsFunc(p.Listen, func(name string) bool { return slices.Contains(s.aimed[name], in.number(name)) }):
 		return 0
+	case in.gen.takenBack:
+		return in.parting()
 	}
-	return p.DrainConnections
+	return in.patience()
 }
 
-// linger sends the stop signal when the worker's connections have ended, or when limit is over. It first looks after some time.
+// patience is for how long a worker may keep its connections, by its config: what drain_connections says, else until the
+// keep-alive time of a server with the drain hook has ended those that are idle.
+func (in *instance) patience() time.Duration {
+	return cmp.Or(in.proc.DrainConnections, in.parting())
+}
+
+// linger sends the stop signal when the worker's connections have ended, or when limit is over; then it says how many have not.
+// It first looks after some time.
 func (s *Supervisor) linger(in *instance, limit, first time.Duration) {
 	turn, w, count := in.turn, in.w, in.counter()
 	ctx, enough := context.WithTimeout(context.Background(), limit)
@@ -43,12 +56,28 @@ func (s *Supervisor) linger(in *instance, limit, first time.Duration) {
 				return
 			}
 		}
+		left := 0
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			left, _ = count() // what could be counted
+		}
 		s.post(func() {
 			if turn == in.turn && in.state == InstanceStopping {
+				s.noteLeft(in, left, limit)
 				s.sendStop(in)
 			}
 		})
 	})
+}
+
+// noteLeft notes how many connections a worker had when it was told to stop. What its server does with them is its affair: it
+// closes idle ones, and lets requests that are in progress end.
+func (s *Supervisor) noteLeft(in *instance, open int, limit time.Duration) {
+	if open == 0 {
+		return
+	}
+	in.gen.cost = append(in.gen.cost, fmt.Sprintf("%s of %s (generation %d) was told to stop after %s with %d connections open",
+		in, in.gen.plan.Release.Name, in.gen.id, limit.Round(time.Second), open))
+	s.log.Info("connections outlast the wait for them", append(s.fields(in), zap.Int("connections", open))...)
 }
 
 // counter returns what counts the connections of the instance's worker, for a goroutine other than the owner.

@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"superctl/supervisor/drainhook"
 	"superctl/supervisor/worker"
 )
 
@@ -36,6 +37,9 @@ func (s *Supervisor) told(m worker.Message) {
 	if in == nil {
 		s.log.Debug("a notification from nobody that we know", zap.Int("pid", m.PID))
 		return
+	}
+	if m.Fields[drainhook.Field] != "" {
+		s.hookLoaded(in)
 	}
 	if text, ok := m.Fields["STATUS"]; ok {
 		in.says = text

@@ -79,6 +79,9 @@ type workerState struct {
 	Output    string        `json:"output"`
 	// Own says under which number a gate knows each listener that is this worker's alone.
 	Own map[string]int `json:"own,omitempty"`
+	// Flag is the path of what tells it that it drains; Hooked says that it looks at it.
+	Flag   string `json:"flag,omitempty"`
+	Hooked bool   `json:"hooked,omitempty"`
 }
 
 // mark is what everything that a supervisor of this state directory starts carries in its environment.
@@ -143,7 +146,7 @@ func (s *Supervisor) unfinished() (*ChangeStatus, int) {
 func (in *instance) saved() workerState {
 	ws := workerState{
 		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts, Reason: in.reason, Output: in.outPath,
-		Own: in.own,
+		Own: in.own, Flag: in.flag.path, Hooked: in.hooked,
 	}
 	if in.w != nil {
 		ws.PID, ws.StartTime, ws.Tag = in.w.PID(), in.w.StartTime(), in.w.Tag()

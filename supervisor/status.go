@@ -77,8 +77,9 @@ type WorkerStatus struct {
 	Status      string    `json:"status,omitempty"` // what the worker last said of itself with STATUS=
 	Restarts    int       `json:"restarts"`
 	Since       time.Time `json:"since"`
-	MemoryBytes uint64    `json:"memory_bytes"`     // resident, of the worker and its children; with a memory controller, what that counts
-	Reason      string    `json:"reason,omitempty"` // how it last ended
+	MemoryBytes uint64    `json:"memory_bytes"`         // resident, of the worker and its children; with a memory controller, what that counts
+	Reason      string    `json:"reason,omitempty"`     // how it last ended
+	DrainHook   bool      `json:"drain_hook,omitempty"` // its answers say `Connection: close` when it gets no new connections any more
 }
 
 // ListenerStatus is one listener of the app.

@@ -28,6 +28,7 @@ type Options struct {
 	App     string
 	Version string
 	State   string // directory of the state file and of the workers' output pipes
+	Hook    string // directory for the drain hook and the workers' flags, which all workers can reach; "" for none
 	Notify  string // path of the socket for READY=1 and STATUS= from workers; "" for none
 
 	Gates []Gate
@@ -125,6 +126,7 @@ type Supervisor struct {
 	leaving                  bool
 	fatal                    error  // why a daemon that has just started must end
 	dirty                    bool   // the state file is behind
+	hooks                    bool   // the drain hook is there for workers that start
 	said                     string // newest text given to Say
 }
 
@@ -252,6 +254,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	deaf()
 	err = errors.Join(s.fatal, s.save())
 	s.drainAside()
+	s.removeHook()
 	return err
 }
 
@@ -286,6 +289,7 @@ func (s *Supervisor) turn() {
 		s.compare(g)
 	}
 	s.aim()
+	s.tellAll()
 	s.wake()
 	if s.dirty {
 		s.store()

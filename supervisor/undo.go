@@ -146,7 +146,7 @@ func (c *change) undoLimit() time.Duration {
 					rounds = max(1, p.Instances, c.s.scaled(p.Name))
 				}
 				for range rounds {
-					limit += p.DrainConnections + p.Drain + p.StartTimeout + plan.Settle
+					limit += max(p.DrainConnections, p.HookWait) + p.Drain + p.StartTimeout + plan.Settle
 				}
 			}
 		}

@@ -96,6 +96,7 @@ func (g *generation) status() GenerationStatus {
 	for _, in := range g.instances {
 		ws := WorkerStatus{
 			Process: in.proc.Name, Instance: in.index, State: string(in.state), Status: in.says, Restarts: in.restarts, Since: in.since, Reason: in.reason,
+			DrainHook: in.hooked,
 		}
 		if in.w != nil {
 			ws.PID = in.w.PID()

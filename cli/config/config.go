@@ -100,4 +100,6 @@ type Process struct {
 	Health       *health.Check // nil without listeners; Protocol "" = the preset's
 
 	DrainConnections time.Duration // before the stop signal
+	StopsAtOnce      bool          // the config says that DrainConnections is 0
+	DrainHook        bool          // its workers may load it
 }

@@ -2,10 +2,17 @@ package config
 
 import (
 	"strings"
-	"time"
 
 	"superctl/supervisor"
 )
+
+// drainHook reads whether the workers may load the drain hook. It is of no use to those who accept no connections.
+func (l *loader) drainHook(key string, t processTable, p *Process) {
+	p.DrainHook = t.DrainHook == nil || *t.DrainHook
+	if t.DrainHook != nil && len(t.Listen) == 0 {
+		l.at(key+".drain_hook", "drain_hook is for a process with listeners: leave it out")
+	}
+}
 
 // drainConnections reads for how long workers may keep their connections before they are told to stop. They must get no new ones
 // meanwhile, and nobody must wait for them.
@@ -14,7 +21,8 @@ func (l *loader) drainConnections(key string, t processTable, p *Process) {
 		return
 	}
 	key += ".drain_connections"
-	p.DrainConnections = l.duration(key, t.DrainConnections, 0, time.Second)
+	p.DrainConnections = l.duration(key, t.DrainConnections, 0, 0)
+	p.StopsAtOnce = p.DrainConnections == 0
 	if len(t.Listen) == 0 {
 		l.at(key, "drain_connections is for a process with listeners: leave it out; drain is how long this one may take to finish")
 	}

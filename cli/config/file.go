@@ -63,6 +63,7 @@ type processTable struct {
 	Health       *healthTable   `toml:"health"`
 
 	DrainConnections *duration `toml:"drain_connections"`
+	DrainHook        *bool     `toml:"drain_hook"`
 }
 
 type healthTable struct {

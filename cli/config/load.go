@@ -332,6 +332,7 @@ func (l *loader) process(name string, t processTable) Process {
 	l.strategy(key, t, &p)
 	p.Drain = l.duration(key+".drain", t.Drain, defaultDrain, time.Second)
 	l.drainConnections(key, t, &p)
+	l.drainHook(key, t, &p)
 	p.StartTimeout = l.duration(key+".start_timeout", t.StartTimeout, defaultStartTimeout, time.Second)
 	p.ReadyAfter = l.duration(key+".ready_after", t.ReadyAfter, defaultReadyAfter, 0)
 	if t.StopSignal != "" {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kballard/go-shellquote"
 )
@@ -43,6 +44,7 @@ func (c *command) gunicorn() {
 	}
 	c.graceful(c.beyond(), "--graceful-timeout")
 	c.outside("--chdir", "--pythonpath")
+	c.persistent(2*time.Second, "", "--keep-alive")
 	// From 25.1 on it opens a control socket under one name for all generations, and each unlinks the others'.
 	if v, ok := c.version("gunicorn"); ok && v.atLeast(25, 1) && !c.has("--no-control-socket") {
 		c.add("--no-control-socket")
@@ -91,7 +93,7 @@ func gunicornSettings(name, text string) []word {
 	options := map[string]string{
 		"bind": "--bind", "daemon": "--daemon", "reload": "--reload", "reuse_port": "--reuse-port", "pidfile": "--pid", "certfile": "--certfile",
 		"keyfile": "--keyfile", "graceful_timeout": "--graceful-timeout", "chdir": "--chdir", "control_socket_disable": "--no-control-socket",
-		"dirty_apps": "--dirty-app", "protocol": "--protocol",
+		"dirty_apps": "--dirty-app", "protocol": "--protocol", "keepalive": "--keep-alive",
 	}
 	var words []word
 	n := 0

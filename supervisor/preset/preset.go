@@ -30,10 +30,12 @@ type Applied struct {
 	Server     string // "gunicorn", "uwsgi", "uvicorn" or "generic"
 	Command    []string
 	StopSignal syscall.Signal
-	Protocol   string   // that its health check speaks: "http" or "uwsgi"
-	HideListen bool     // LISTEN_FDS and its like are not for it: it is told its descriptors by options
-	Warnings   []string // what works, but perhaps not as it is meant
-	Problems   []string // what must be changed in the command before it can work
+	Protocol   string        // that its health check speaks: "http" or "uwsgi"
+	HideListen bool          // LISTEN_FDS and its like are not for it: it is told its descriptors by options
+	Hook       bool          // the drain hook is proved with it
+	KeepAlive  time.Duration // with Hook: for how long it keeps an idle connection
+	Warnings   []string      // what works, but perhaps not as it is meant
+	Problems   []string      // what must be changed in the command before it can work
 }
 
 // Servers are the names that Input.Server takes.

@@ -3,6 +3,7 @@ package preset
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // uvicorn knows no LISTEN_FDS and takes one descriptor. TERM drains it, one process or several; without a limit it waits for
@@ -34,4 +35,5 @@ func (c *command) uvicorn() {
 		c.graceful(c.seconds(), "--timeout-graceful-shutdown")
 	}
 	c.outside("--app-dir")
+	c.persistent(5*time.Second, "UVICORN_TIMEOUT_KEEP_ALIVE", "--timeout-keep-alive")
 }

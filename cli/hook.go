@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"superctl/cli/config"
+	"superctl/supervisor/preset"
+)
+
+// hookMargin is what servers take beyond their keep-alive time to end an idle connection: gunicorn looks once a second, and so
+// does who counts them.
+const hookMargin = 2 * time.Second
+
+// hookDir is where the drain hook and the workers' flags are: beside the sockets that all workers can reach.
+func hookDir(c *config.Config) string { return filepath.Join(filepath.Dir(c.Control), c.App+".drain") }
+
+// hooked tells whether the workers of a process load the drain hook.
+func hooked(p config.Process, server preset.Applied) bool {
+	return p.DrainHook && server.Hook && len(p.Listen) > 0
+}
+
+// hookWait is for how long a worker that drains may get rid of its connections, without a word in the config: then its server has
+// ended those that are idle, and what is left are requests in progress, which the stop signal lets end.
+func hookWait(p config.Process, server preset.Applied) time.Duration {
+	if p.StopsAtOnce {
+		return 0
+	}
+	return min(server.KeepAlive+hookMargin, p.Drain)
+}
+
+// hookNote says what is at stake for a process with listeners whose workers do not have the hook.
+func hookNote(p config.Process, server preset.Applied) (text string, stake bool) {
+	switch {
+	case len(p.Listen) == 0 || hooked(p, server) || p.DrainConnections > 0:
+		return "", false
+	case server.Hook:
+		return fmt.Sprintf("process.%s: drain_hook = false: a client that keeps a connection to %s open may lose the request that it sends "+
+			"when the old workers stop; take it out, or have the proxy in front close its connections (docs/nginx.md)", p.Name, server.Server), true
+	}
+	return "", false
+}

@@ -1,0 +1,148 @@
+package supervisor
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"superctl/supervisor/drainhook"
+)
+
+// flag is what tells the workers of an instance that they drain (package drainhook).
+type flag struct {
+	path  string // "" = there is none
+	drain bool   // what it says, where that is known
+	known bool
+}
+
+// installHook writes the drain hook. Without it workers drain as their servers do by themselves.
+func (s *Supervisor) installHook() {
+	if s.opt.Hook == "" || s.opt.End {
+		return
+	}
+	if err := drainhook.Install(s.opt.Hook); err != nil {
+		s.log.Error("requests on persistent connections may be lost when workers are replaced", zap.Error(err))
+		return
+	}
+	s.hooks = true
+}
+
+// openFlag makes the flag of the worker that is about to start. One that cannot be made is no reason for a site to be down.
+func (s *Supervisor) openFlag(in *instance) {
+	in.hooked = false
+	if !s.hooks || !in.proc.Hook {
+		return
+	}
+	if in.flag.path == "" {
+		in.flag.path = filepath.Join(s.opt.Hook, "g"+strconv.Itoa(in.gen.id)+"."+in.String())
+	}
+	in.flag.drain, in.flag.known = s.turnedAway(in), true
+	if err := drainhook.Make(in.flag.path, in.flag.drain); err != nil {
+		s.log.Error("drain flag", append(s.fields(in), zap.Error(err))...)
+		in.flag = flag{}
+	}
+}
+
+// turnedAway tells whether an instance gets no new connections any more: its answers say so to the clients that it has.
+func (s *Supervisor) turnedAway(in *instance) bool {
+	switch in.gen.state {
+	case Standby, Draining:
+		return true
+	case Booting, Staged, Live, Gone:
+	}
+	return in.leaving || in.state == InstanceStopping || s.stopping
+}
+
+// tell makes the flag of an instance say what is so.
+func (s *Supervisor) tell(in *instance) {
+	drain := s.turnedAway(in)
+	if in.flag.path == "" || in.flag.known && in.flag.drain == drain {
+		return
+	}
+	if err := drainhook.Set(in.flag.path, drain); err != nil {
+		s.log.Error("drain flag", append(s.fields(in), zap.Error(err))...)
+		in.flag, in.hooked = flag{}, false
+		s.dirty = true
+		return
+	}
+	in.flag.drain, in.flag.known = drain, true
+}
+
+// tellAll compares, so that a rollback to a warm generation, a revert and an adoption need nothing of their own.
+func (s *Supervisor) tellAll() {
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			s.tell(in)
+		}
+	}
+}
+
+// dropFlag removes the flag of an instance that has no worker any more.
+func (s *Supervisor) dropFlag(in *instance) {
+	if in.flag.path == "" {
+		return
+	}
+	if err := os.Remove(in.flag.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.log.Error("remove drain flag", append(s.fields(in), zap.Error(err))...)
+	}
+	in.flag = flag{}
+}
+
+// clearFlags removes the flags that no worker of an earlier daemon looks at any more.
+func (s *Supervisor) clearFlags() {
+	if !s.hooks {
+		return
+	}
+	used := make(map[string]bool)
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			used[in.flag.path] = true
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(s.opt.Hook, "g*"))
+	for _, path := range left {
+		if !used[path] {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	if err != nil {
+		s.log.Error("remove old drain flags", zap.Error(err))
+	}
+}
+
+// removeHook leaves nothing behind when the last worker is gone.
+func (s *Supervisor) removeHook() {
+	if !s.hooks {
+		return
+	}
+	if err := os.RemoveAll(s.opt.Hook); err != nil {
+		s.log.Error("remove the drain hook", zap.Error(err))
+	}
+}
+
+// hookLoaded notes that a server of the worker has the hook.
+func (s *Supervisor) hookLoaded(in *instance) {
+	if in.flag.path != "" && !in.hooked {
+		in.hooked, s.dirty = true, true
+	}
+}
+
+// missesHook says that a worker serves without the hook, which it should have.
+func (s *Supervisor) missesHook(in *instance) {
+	if in.flag.path != "" && !in.hooked {
+		s.log.Warn("the server has not loaded the drain hook: requests on persistent connections may be lost when it is replaced; "+
+			"python -I, -E and -S, and a PYTHONPATH set by a wrapper, keep it out", s.fields(in)...)
+	}
+}
+
+// parting is for how long a worker that has the hook may get rid of its connections.
+func (in *instance) parting() time.Duration {
+	if !in.hooked {
+		return 0
+	}
+	return in.proc.HookWait
+}

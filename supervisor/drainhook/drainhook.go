@@ -1,0 +1,95 @@
+// Package drainhook is what superctl adds to Python web servers so that a worker which is about to be replaced gets rid of its
+// persistent connections without closing one under a client: a module that Python loads when it starts, and for each worker a
+// flag, one byte in a file, by which the module knows that the worker gets no new connections any more.
+//
+// A flag is a file, and not a pipe or a signal, because it must reach all processes, threads and interpreters of a worker that
+// there are or will be, cost nothing where it is looked at, and be there for the next daemon: whoever knows its path can set it.
+package drainhook
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/google/renameio/v2"
+)
+
+//go:embed sitecustomize.py
+var module []byte
+
+// Field is what a worker says on its notify socket when a server of its has the hook.
+const Field = "X_SUPERCTL_DRAIN_HOOK"
+
+// Install makes dir, for workers of any user to read, and writes the module into it. What others could write to is refused:
+// workers run what is in it.
+func Install(dir string) error {
+	if strings.ContainsRune(dir, os.PathListSeparator) {
+		return fmt.Errorf("drain hook: %s cannot be in PYTHONPATH, whose parts are separated by %q", dir, os.PathListSeparator)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // workers of other users read it
+		return fmt.Errorf("drain hook: %w", err)
+	}
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("drain hook: %w", err)
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); !ok || !st.IsDir() || int(sys.Uid) != os.Geteuid() {
+		return fmt.Errorf("drain hook: %s is not a directory of ours: move it away", dir)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // whatever the umask and an earlier owner of the name made of it
+		return fmt.Errorf("drain hook: %w", err)
+	}
+	if err := renameio.WriteFile(filepath.Join(dir, "sitecustomize.py"), module, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask()); err != nil {
+		return fmt.Errorf("drain hook: %w", err)
+	}
+	return nil
+}
+
+// Make makes a flag, or sets one that is there. It is never cut short meanwhile: whoever has mapped it would get SIGBUS.
+func Make(path string, drains bool) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644) //nolint:gosec // a worker of another user reads it
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o644), write(f, drains))
+}
+
+// Set sets a flag. One that is not there is an error: those who have mapped it would not see another.
+func Set(path string, drains bool) error {
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	return write(f, drains)
+}
+
+func write(f *os.File, drains bool) error {
+	b := []byte{0}
+	if drains {
+		b[0] = 1
+	}
+	_, err := f.WriteAt(b, 0)
+	return errors.Join(err, f.Close())
+}
+
+// Environment is env with the module and the flag at path.
+func Environment(env []string, dir, path string) []string {
+	before := ""
+	out := make([]string, 0, len(env)+2)
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, "PYTHONPATH="); ok {
+			before = v
+			continue
+		}
+		out = append(out, kv)
+	}
+	if before != "" { // an empty part would mean the working directory
+		dir += string(os.PathListSeparator) + before
+	}
+	return append(out, "PYTHONPATH="+dir, "SUPERCTL_DRAIN="+path)
+}

@@ -1,0 +1,236 @@
+"""superctl's drain hook: what superctl adds to a Python web server so that no request on a persistent connection is lost.
+
+A server that is told to stop closes its idle connections, and a client that is just sending its next request on one loses it.
+Here the answers of a worker that gets no new connections any more say "Connection: close" (RFC 9112, section 9.6), so that each
+client leaves by itself, and superctl sends the stop signal when no connection is left. Whether the worker drains is one byte of
+a file that superctl writes and this module has mapped.
+
+Python imports a module of this name when it starts, and superctl puts its directory first on PYTHONPATH. It patches a server
+when that is imported, steps out of sys.path, and imports the sitecustomize that it has hidden. Whatever fails in it is said once
+on stderr, and the application runs as without it.
+"""
+
+import os
+import sys
+
+
+def _complain(what):
+    if not _complain.silent:
+        _complain.silent = True
+        try:
+            error = sys.exc_info()[1]
+            sys.stderr.write("superctl: the drain hook fails, the application runs without it: %s: %r\n" % (what, error))
+        except Exception:
+            pass
+
+
+_complain.silent = False
+
+
+def _map(path):
+    """The byte by which this worker knows that it drains. The mapping outlives forks and needs no descriptor."""
+    import mmap
+
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        return mmap.mmap(fd, 1, mmap.MAP_SHARED, mmap.PROT_READ)
+    finally:
+        os.close(fd)
+
+
+def _hello(server, address):
+    """Tells superctl that the server says close when it drains, so that it is worth waiting for its connections."""
+    import socket
+
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        s.setblocking(False)
+        s.sendto(("X_SUPERCTL_DRAIN_HOOK=" + server).encode("ascii"), address)
+    finally:
+        s.close()
+
+
+class _Finder(object):
+    """Patches a module when it has been executed; finding and loading are left to those whose affair it is."""
+
+    def __init__(self, patches):
+        self.patches = patches
+
+    def find_spec(self, name, path=None, target=None):
+        patch = self.patches.get(name)
+        if patch is None:
+            return None
+        for finder in list(sys.meta_path):
+            find = getattr(finder, "find_spec", None)
+            spec = find(name, path, target) if find is not None and finder is not self else None
+            if spec is not None:
+                try:
+                    self.afterwards(spec.loader, name, patch)
+                except Exception:
+                    _complain("patch " + name)
+                return spec
+        return None
+
+    def afterwards(self, loader, name, patch):
+        execute = loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            if module.__name__ == name:  # the loader of an archive serves other modules too
+                patch(module)
+
+        loader.exec_module = exec_module  # of this one instance, so that the module's loader is what it would be
+
+
+def _install(drains, hello):
+    def patched(server, patch):
+        def apply(module):
+            try:
+                patch(module)
+            except Exception:
+                return _complain("patch " + module.__name__)
+            try:
+                hello(server)
+            except Exception:
+                pass  # nobody listens: then nobody waits for the connections either
+
+        return apply
+
+    def closing_headers(headers):
+        """Headers of ASGI with the close option."""
+        kept = []
+        for name, value in headers:
+            if name.lower() == b"connection":
+                option = value.strip().lower()
+                if option == b"close":
+                    return headers
+                if option == b"keep-alive":
+                    continue
+            kept.append((name, value))
+        kept.append((b"connection", b"close"))
+        return kept
+
+    def gunicorn_wsgi(module):
+        """Every worker class for WSGI: the head of an answer is made here, and what it promises is kept."""
+        default_headers = module.Response.default_headers
+
+        def closing(self):
+            try:
+                if drains[0] and not self.upgrade:
+                    self.must_close = True  # as force_close does
+            except Exception:
+                _complain("gunicorn")
+            return default_headers(self)
+
+        module.Response.default_headers = closing
+
+    def gunicorn_asgi(module):
+        will_close = module.ASGIProtocol._will_close  # asked when the head is made, and again at the end
+
+        def closing(self, request, *args):
+            try:
+                if drains[0]:
+                    request.must_close = True
+            except Exception:
+                _complain("gunicorn")
+            return will_close(self, request, *args)
+
+        module.ASGIProtocol._will_close = closing
+
+    def uvicorn(module):
+        """Around the whole application, by the documented ASGI: uvicorn closes when the application says so."""
+        load = module.Config.load
+
+        def closing(send):
+            async def send_closing(message):
+                if drains[0]:
+                    try:
+                        if message["type"] == "http.response.start":
+                            headers = list(message.get("headers", ()))
+                            message = dict(message, headers=headers)
+                            message["headers"] = closing_headers(headers)
+                    except Exception:
+                        _complain("uvicorn")
+                return await send(message)
+
+            return send_closing
+
+        def around(app):
+            def application(scope, receive, send):
+                try:
+                    if scope["type"] == "http" and scope["http_version"] in ("1.1", "1.0"):
+                        send = closing(send)
+                except Exception:
+                    _complain("uvicorn")
+                return app(scope, receive, send)
+
+            return application
+
+        def load_closing(self, *args, **kwargs):
+            result = load(self, *args, **kwargs)
+            try:
+                self.loaded_app = around(self.loaded_app)
+            except Exception:
+                _complain("uvicorn")
+            return result
+
+        module.Config.load = load_closing
+
+    def hypercorn(module):
+        import dataclasses
+
+        stream_send = module.H11Protocol.stream_send
+
+        async def closing(self, event):
+            if drains[0]:
+                try:
+                    if type(event) is module.Response and event.status_code >= 200:
+                        event = dataclasses.replace(event, headers=closing_headers(list(event.headers)))
+                except Exception:
+                    _complain("hypercorn")
+            return await stream_send(self, event)
+
+        module.H11Protocol.stream_send = closing
+
+    finder = _Finder(
+        {
+            "gunicorn.http.wsgi": patched("gunicorn", gunicorn_wsgi),
+            "gunicorn.asgi.protocol": patched("gunicorn", gunicorn_asgi),
+            "uvicorn.config": patched("uvicorn", uvicorn),
+            "hypercorn.protocol.h11": patched("hypercorn", hypercorn),
+        }
+    )
+    sys.meta_path.insert(0, finder)
+    for name, patch in finder.patches.items():
+        if name in sys.modules:
+            patch(sys.modules[name])
+
+
+def _start():
+    path = os.environ.get("SUPERCTL_DRAIN")
+    if not path:
+        return
+    address = os.environ.get("NOTIFY_SOCKET")
+    try:
+        _install(_map(path), lambda server: address and _hello(server, address))
+    except Exception:
+        _complain("start")
+
+
+def _step_aside():
+    """Imports the sitecustomize that this one has hidden, as if this one had never been."""
+    here = os.path.dirname(__file__)
+    sys.path[:] = [entry for entry in sys.path if entry != here]
+    ours = sys.modules.pop(__name__, None)
+    try:
+        __import__("sitecustomize")
+    except ImportError as error:
+        if getattr(error, "name", None) != "sitecustomize":
+            raise
+        if ours is not None:
+            sys.modules[__name__] = ours
+
+
+if __name__ == "sitecustomize":
+    _start()
+    _step_aside()

@@ -1,0 +1,254 @@
+package supervisor
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// withDrainHook has workers of a server with the drain hook, which keeps idle connections for 5 s and is waited for 7 s.
+func withDrainHook(t *testing.T, w *world) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "drain")
+	w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+	w.options = func(o *Options) { o.Hook = dir }
+	w.plan = func(p Plan) Plan {
+		p.Probation = 0
+		p.Processes[0].Hook, p.Processes[0].HookWait = true, 7*time.Second
+		return p
+	}
+	return dir
+}
+
+// load has the servers of all workers load the hook.
+func load(s *Supervisor) {
+	_ = s.do(func() {
+		for _, g := range s.generations {
+			for _, in := range g.instances {
+				s.hookLoaded(in)
+			}
+		}
+	})
+}
+
+// says is what the flag of the nth worker says: 0, 1, or nothing when it is gone.
+func says(t *testing.T, w *world, nth int) string {
+	t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	path := w.procs[nth].spec.Flag
+	w.mu.Unlock()
+	data, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return "gone"
+	}
+	if err != nil || len(data) != 1 || data[0] > 1 {
+		t.Fatalf("%s: %q, %v", path, data, err)
+	}
+	return string('0' + data[0])
+}
+
+func TestAWorkerThatIsReplacedSaysCloseAndIsStoppedWhenItsConnectionsHaveEnded(t *testing.T) {
+	for name, c := range map[string]struct {
+		last, signal time.Duration
+		loaded       bool
+		plan         func(*Process)
+		left         string
+	}{
+		"there are none":              {loaded: true},
+		"they end":                    {last: 3 * time.Second, signal: 3 * time.Second, loaded: true},
+		"they outlast the keep-alive": {last: time.Hour, signal: 7 * time.Second, loaded: true, left: "web.0 of r1 (generation 1) was told to stop after 7s with 2 connections open"},
+		"the hook is not loaded":      {last: time.Hour},
+		"the config gives them more":  {last: 20 * time.Second, signal: 20 * time.Second, loaded: true, plan: func(p *Process) { p.DrainConnections = time.Minute }},
+		"the config gives them none":  {last: time.Hour, loaded: true, plan: func(p *Process) { p.HookWait = 0 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				withDrainHook(t, w)
+				if base := w.plan; c.plan != nil {
+					w.plan = func(p Plan) Plan { p = base(p); c.plan(&p.Processes[0]); return p }
+				}
+				var ended atomic.Bool
+				ended.Store(c.last == 0)
+				w.gate.connections = func() int { return map[bool]int{false: 2}[ended.Load()] }
+				s, stop := w.supervisor(t.TempDir())
+				defer stop()
+				switchTo(t, s, "r1")
+				if c.loaded {
+					load(s)
+				}
+				if says(t, w, 0) != "0" {
+					t.Error("it drains while it is live")
+				}
+				w.stopping = func(p *fakeProc) {
+					if data, _ := os.ReadFile(p.spec.Flag); string(data) != "\x01" {
+						t.Errorf("at its stop signal its flag is %q", data)
+					}
+				}
+				switchTo(t, s, "r2")
+				retired := time.Now()
+				time.AfterFunc(c.last, func() { ended.Store(true) })
+				for !signalled(w, 0) {
+					time.Sleep(500 * time.Millisecond)
+				}
+				if took := time.Since(retired); took < c.signal || took > c.signal+lookEvery {
+					t.Errorf("it was told to stop after %s", took)
+				}
+				if says(t, w, 0) != "gone" || says(t, w, 1) != "0" {
+					t.Errorf("flags %s and %s", says(t, w, 0), says(t, w, 1))
+				}
+				var told []string
+				for _, o := range w.records {
+					if o.Kind == "drain" {
+						told = append(told, o.Warnings...)
+					}
+				}
+				if got := strings.Join(told, "\n"); got != c.left {
+					t.Errorf("the history says %q", got)
+				}
+			})
+		})
+	}
+}
+
+func TestOnlyTheGenerationThatIsLiveKeepsItsConnections(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		base := w.plan
+		w.plan = func(p Plan) Plan {
+			p = base(p)
+			p.Probation, p.Standby = 10*time.Second, time.Hour
+			return p
+		}
+		w.releases["bad"] = behaviour{answer: badFrom(12)}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		flags := func(when, want string) {
+			t.Helper()
+			got := ""
+			for i := range w.procs {
+				got += says(t, w, i) + " "
+			}
+			if strings.TrimSpace(got) != want {
+				t.Errorf("%s: flags %s, want %s", when, got, want)
+			}
+		}
+		switchTo(t, s, "r1")
+		ended := make(chan struct{})
+		go func() { defer close(ended); switchTo(t, s, "r2") }()
+		time.Sleep(5 * time.Second)
+		flags("in the probation", "1 0")
+		<-ended
+		flags("on standby", "1 0")
+		want(t, s, change1(t, s, Request{Kind: Rollback}), Done, "r1")
+		flags("after a rollback to it", "0 1")
+		want(t, s, switchTo(t, s, "bad"), Reverted, "r1")
+		flags("after a revert", "0 1 gone")
+	})
+}
+
+func TestAWorkerThatIsStartedAgainOnStandbyKnowsThatItDrains(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		base := w.plan
+		w.plan = func(p Plan) Plan { p = base(p); p.Standby = time.Hour; return p }
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		switchTo(t, s, "r2")
+		if err := w.procs[0].KillAll(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if len(w.procs) != 3 || says(t, w, 2) != "1" {
+			t.Errorf("%d workers, the newest says %s", len(w.procs), says(t, w, len(w.procs)-1))
+		}
+	})
+}
+
+func TestTheNextDaemonTellsTheWorkersOfTheLastOne(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r1")
+		load(s)
+		leaveNow(s)
+		stop()
+		fromStore(w)
+		s, stop = w.supervisor(dir)
+		switchTo(t, s, "r2")
+		if says(t, w, 0) != "1" || signalled(w, 0) {
+			t.Errorf("the flag is %s, and it was told to stop: %v", says(t, w, 0), signalled(w, 0))
+		}
+		time.Sleep(3 * time.Second)
+		leaveNow(s)
+		stop()
+		s, stop = w.supervisor(dir)
+		defer stop()
+		time.Sleep(3 * time.Second)
+		if signalled(w, 0) {
+			t.Error("the third daemon has told it to stop at once")
+		}
+		time.Sleep(2 * time.Second)
+		if !signalled(w, 0) {
+			t.Error("the third daemon has not told it to stop when its time was over")
+		}
+	})
+}
+
+func TestAStopOfTheDaemonWaitsForNobodyAndLeavesNoHook(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		dir := withDrainHook(t, w)
+		s, stop := w.supervisor(t.TempDir())
+		switchTo(t, s, "r1")
+		load(s)
+		switchTo(t, s, "r2")
+		load(s)
+		if signalled(w, 0) {
+			t.Fatal("nobody has waited for r1's connections")
+		}
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", dir, err)
+		}
+	})
+}
+
+func TestAFlagThatIsLostKeepsNobodyFromStopping(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		dir := withDrainHook(t, w)
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		load(s)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		want(t, s, switchTo(t, s, "r2"), Done, "r2") // it runs without a flag
+		if !signalled(w, 0) {
+			t.Error("it is waited for, although nothing tells it to let go of its connections")
+		}
+	})
+}
+
+func TestWorkersOfAnotherServerHaveNoHook(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		w.plan = nil
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		if spec := w.procs[0].spec; spec.Hook != "" || spec.Flag != "" {
+			t.Errorf("hook %q, flag %q", spec.Hook, spec.Flag)
+		}
+	})
+}
