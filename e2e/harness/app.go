@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Server  Server // default GunicornThreads
 	Front   Front
+	Kept    int    // connections that nginx keeps open to the app; 0 = a new one for each request
 	Address string // of the app's listener; default: a port of the kernel's choice on a loopback address of its own
 	Top     string // before the first table
 	Web     string // in [process.web]

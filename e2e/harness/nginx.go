@@ -83,7 +83,11 @@ func (a *App) startNginx() {
 // nginxConfig has nothing that hides a failure: no second try, no other upstream, no marking as failed.
 func (a *App) nginxConfig(address string) string {
 	upstream := a.Address
-	pass := "proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection close; proxy_set_header Host $host; proxy_next_upstream off;"
+	keep, connection := "", "close"
+	if a.Options.Kept > 0 {
+		keep, connection = fmt.Sprintf("keepalive %d;", a.Options.Kept), `""`
+	}
+	pass := "proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection " + connection + "; proxy_set_header Host $host; proxy_next_upstream off;"
 	if a.Options.Server.UWSGI {
 		var params strings.Builder
 		for line := range strings.Lines(uwsgiParams) {
@@ -108,14 +112,14 @@ http {
 	fastcgi_temp_path fastcgi;
 	scgi_temp_path scgi;
 	client_max_body_size 64m;
-	upstream app { server %s max_fails=0; }
+	upstream app { server %s max_fails=0; %s }
 	server {
 		listen %s;
 		location = /nginx-answers { return 204; }
 		location / { %s }
 	}
 }
-`, user, upstream, address, pass)
+`, user, upstream, keep, address, pass)
 }
 
 // stop lets nginx finish what it has.

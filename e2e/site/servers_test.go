@@ -89,20 +89,3 @@ func switchAgainAndAgain(t *testing.T, opt harness.Options) {
 		t.Errorf("misrouted:\n%s", res.Describe(wrong))
 	}
 }
-
-func TestKeepAliveClientsLoseNothing(t *testing.T) {
-	for _, server := range []harness.Server{harness.GunicornThreads(), harness.Uvicorn()} {
-		t.Run(server.Name, func(t *testing.T) {
-			t.Parallel()
-			a := harness.New(t, run, harness.Options{Server: server, Front: harness.NginxUnix})
-			a.Releases("r1", "r2")
-			a.Start("r1")
-			requests := a.Load(load.Config{Rate: 100, Clients: 8, KeepAlive: true})
-			for i := range 6 {
-				a.Command("switch", fmt.Sprintf("r%d", 2-i%2)).Want(0)
-				a.More(requests, 20)
-			}
-			a.Lossless(requests)
-		})
-	}
-}
