@@ -188,7 +188,7 @@ func TestTheNextDaemonTellsTheWorkersOfTheLastOne(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		leaveNow(s)
 		stop()
-		s, stop = w.supervisor(dir)
+		_, stop = w.supervisor(dir)
 		defer stop()
 		time.Sleep(3 * time.Second)
 		if signalled(w, 0) {
