@@ -104,6 +104,9 @@ func (h History) each(f func(Record)) (number int, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return 0, fmt.Errorf("open history: %w: only root and the daemon's user may read it", err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("open history: %w", err)
 	}

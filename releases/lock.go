@@ -49,6 +49,9 @@ func (s *Store) Lock(what string) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
+	if err := s.give(path); err != nil { // root may be the first
+		return nil, errors.Join(fmt.Errorf("make lock: %w", err), f.Close())
+	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
