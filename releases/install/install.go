@@ -103,7 +103,7 @@ type install struct {
 	python *python
 	hidden string // name of the directory in root in which the release is made
 	work   *os.Root
-	bytes  int64 // of all files
+	bytes  int64 // that it takes on disk
 	venv   *wheel.Virtualenv
 
 	venvRoot *os.Root

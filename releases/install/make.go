@@ -339,7 +339,6 @@ func (in *install) sealFile(dir *os.Root, e fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	in.bytes += st.Size()
 	mode := fs.FileMode(0o444)
 	if st.Mode()&0o111 != 0 {
 		mode = 0o555
@@ -352,6 +351,7 @@ func (in *install) finish(ctx context.Context) (string, error) {
 	if err := in.venv.Finish(filepath.Join(in.Path, venvDir, "bin", "python")); err != nil {
 		return "", err
 	}
+	in.bytes = releases.DiskUse(ctx, in.workPath()).Bytes
 	if err := in.writeMetadata(); err != nil { // with its size
 		return "", err
 	}
