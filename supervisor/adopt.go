@@ -50,6 +50,7 @@ func (s *Supervisor) recall(st *state) (err error) {
 	}
 	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
 	s.liveSince, s.previousSince = st.LiveSince, st.PreviousSince
+	s.untold = st.Untold
 	maps.Copy(s.scale, st.Scale)
 	for _, name := range st.Paused {
 		s.paused[name] = true

@@ -47,6 +47,7 @@ type change struct {
 	output   []string // of the step's commands
 	warnings []string
 	outcome  *Outcome
+	begins   *Outcome // what is still to be told of its beginning
 }
 
 var (
@@ -199,10 +200,14 @@ func (c *change) run() {
 			c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
 		}
 	}
+	told := c.tellEnd(err)
 	c.cancel(nil)
 	c.kill(nil)
 	_ = c.s.do(func() {
 		c.s.change = nil
+		if told {
+			c.s.untold = nil
+		}
 		if c.req.Kind != start {
 			c.s.last = c.outcome.withoutOutput()
 		}
@@ -215,15 +220,11 @@ func (c *change) run() {
 
 // conclude says how the change ended.
 func (c *change) conclude(err error) *Outcome {
-	out := &Outcome{
-		Kind: string(c.req.Kind), Result: Done, Changed: c.unchanged == "", Release: c.plan.Release.Name, Commit: c.plan.Release.Commit,
-		Steps: c.steps, Warnings: c.warnings, Who: c.req.Who, Origin: c.req.Origin, Started: c.began, Seconds: time.Since(c.began).Seconds(),
-	}
-	if out.Release == "" {
-		out.Release = c.req.Release
-	}
-	if c.was.release != nil {
-		out.Previous, out.PreviousCommit = c.was.release.Name, c.was.release.Commit
+	outline := c.outline()
+	out := &outline
+	out.Result, out.Changed, out.Steps, out.Warnings, out.Seconds = Done, c.unchanged == "", c.steps, c.warnings, time.Since(c.began).Seconds()
+	if c.plan.Release.Name != "" {
+		out.Release, out.Commit = c.plan.Release.Name, c.plan.Release.Commit
 	}
 	_ = c.s.do(func() {
 		if c.s.live != nil {
@@ -259,6 +260,7 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	if saved != nil && !c.committed {
 		return fmt.Errorf("%s: %w", name, saved)
 	}
+	c.tellBegun()
 	c.fault("before " + name)
 	c.emit(Event{Type: "begin", Step: name})
 	began := time.Now()

@@ -53,6 +53,9 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 // commit makes the generation that a change goes to the live one, for good: from here on only a revert undoes the change.
 func (s *Supervisor) commit(c *change) {
 	c.committed = true
+	if s.untold != nil && c.req.Kind != start {
+		s.untold.Result, s.untold.Error = Done, ""
+	}
 	s.live = c.to
 	s.becomeLive(c)
 	s.release = &c.plan.Release

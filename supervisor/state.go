@@ -43,6 +43,7 @@ type state struct {
 	Paused        []string                 `json:"paused,omitempty"`
 	Listeners     map[string][]memberState `json:"listeners"`
 	Last          *Outcome                 `json:"last"`
+	Untold        *Outcome                 `json:"untold,omitempty"` // what is to be told of a change if its daemon ends now
 	Generations   []generationState        `json:"generations"`
 	stateAddition                          //nolint:unused // see format.go
 }
@@ -100,7 +101,7 @@ func (s *Supervisor) save() error {
 	s.dirty = false
 	st := state{
 		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous, LiveSince: s.liveSince, PreviousSince: s.previousSince,
-		Last: s.last, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Listeners: s.members(), Generations: []generationState{},
+		Last: s.last, Untold: s.untold, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Listeners: s.members(), Generations: []generationState{},
 	}
 	st.Change, st.Target = s.unfinished()
 	if s.live != nil {

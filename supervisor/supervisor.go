@@ -46,6 +46,10 @@ type Options struct {
 	Point func(Release) error
 	// Record keeps an outcome in the history; nil for none.
 	Record func(Outcome) error
+	// Tell is told when a change of the release or the config begins its work (its outcome is "" yet), and once how it has ended,
+	// even if this daemon is killed meanwhile: then the next one tells it. One that is killed just after it has told of an end has
+	// that told again; Started says that it is the same change. Nil for nobody. The change waits for it.
+	Tell func(Outcome)
 	// Say tells systemd how things stand, one line at each change; nil for none.
 	Say func(status string)
 	// Sink is where every line of a worker goes on to, beside what is kept for Logs; nil for nowhere. It may block.
@@ -118,6 +122,7 @@ type Supervisor struct {
 	paused                   map[string]bool  // background processes that are not to run
 	change                   *change
 	last                     *Outcome
+	untold                   *Outcome          // what is to be told of a change if this daemon ends now
 	interrupted              state             // of the last daemon: what it was doing when it ended
 	stored                   map[string]string // what Store keeps: Descriptor.ID by name
 	notify                   notifier          // nil without Options.Notify

@@ -64,6 +64,7 @@ func (c *change) turnOver() error {
 	if err := c.step(stepResolve, c.resolve); err != nil || c.unchanged != "" {
 		return err
 	}
+	c.undertake()
 	if err := c.mayTry(); err != nil {
 		return err
 	}

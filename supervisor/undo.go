@@ -43,7 +43,12 @@ func (c *change) revert(cause error) error {
 	if errors.Is(cause, ErrStopping) {
 		return cause
 	}
-	_ = c.s.do(func() { c.to.takenBack = true })
+	_ = c.s.do(func() {
+		c.to.takenBack = true
+		if c.s.untold != nil {
+			c.s.untold.Result, c.s.untold.Error = Reverted, cause.Error()
+		}
+	})
 	if err := c.step(stepRevert, c.turnBack); err != nil {
 		c.warn("the revert is not complete: %v", err)
 	}
