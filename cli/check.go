@@ -113,6 +113,7 @@ func (c *command) checkAll(conf *config.Config) error {
 		u, err := workersUser(conf)
 		report(errors.Join(err, credentialSource{}.check(conf, u)), "credentials "+names)
 	}
+	c.checkNotify(conf, report, func(text string) { fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text) })
 	ours := c.oursOf(conf)
 	for _, l := range conf.Listen {
 		report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can use %s", l.Name, l.Address))

@@ -18,6 +18,7 @@ import (
 
 	"superctl/cli/config"
 	"superctl/cli/handover"
+	"superctl/cli/notify"
 	"superctl/cli/systemd"
 	"superctl/releases"
 	"superctl/socket"
@@ -40,6 +41,7 @@ type daemon struct {
 	kept      *descriptors
 	groups    *cgroup.Tree // nil where none is delegated
 	renewal   *handover.Upgrader
+	team      *notify.Sender
 	fault     func(point string) // nil but in tests
 	s         *supervisor.Supervisor
 	api       *control.Server
@@ -99,6 +101,7 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 	if d.groups, err = enterGroup(); err != nil {
 		return err
 	}
+	d.team = newTeam(c, d.log)
 	sockets := d.kept.sockets()
 	gates, err := makeGates(c, sockets, earlierDaemons(c.App))
 	if err != nil {
@@ -123,7 +126,7 @@ func enterGroup() (*cgroup.Tree, error) {
 // options joins the packages.
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
-	plans := &planner{path: path, running: c, credentials: credentialSource{
+	plans := &planner{path: path, running: c, read: func(c *config.Config) { d.team.Configure(c.Notify) }, credentials: credentialSource{
 		dir: os.Getenv(credentialsVar), log: d.log, used: func() ([]supervisor.Plan, error) { return d.s.Plans() },
 	}}
 	store := &releases.Store{Dir: c.Releases, Current: c.Current}
@@ -135,8 +138,9 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
-		Say:    func(text string) { d.tell("STATUS=" + text) },
-		Sink:   d.out.sink(), Fault: d.fault, Log: d.log,
+		Tell:   d.team.Tell, Troubles: d.team.Troubles,
+		Say:  func(text string) { d.tell("STATUS=" + text) },
+		Sink: d.out.sink(), Fault: d.fault, Log: d.log,
 		Cgroups: d.groups, Inherited: d.kept.take, Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
 	}
 	if store := systemd.OpenStore(); store != nil {
@@ -211,6 +215,11 @@ func (d *daemon) run() error {
 	defer stop()
 	serving, stopServing := context.WithCancel(context.Background())
 	defer stopServing()
+	telling, stopTelling := context.WithCancel(context.Background())
+	var teller sync.WaitGroup
+	teller.Go(func() { d.tellTeam(telling) })
+	defer teller.Wait()
+	defer stopTelling()
 	var parts sync.WaitGroup
 	if os.Getpid() == 1 || d.groups == nil {
 		if err := worker.AdoptOrphans(); err != nil {

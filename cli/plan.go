@@ -26,6 +26,7 @@ type planner struct {
 	running *config.Config // as it was when the daemon started
 
 	credentials credentialSource
+	read        func(*config.Config) // is told of each config that is read; may be nil
 }
 
 // resolve is the supervisor's Resolve.
@@ -36,6 +37,9 @@ func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.
 	}
 	if err := p.sameListeners(c); err != nil {
 		return supervisor.Plan{}, err
+	}
+	if p.read != nil {
+		p.read(c)
 	}
 	store, err := releases.Open(c.Releases, c.Current)
 	if err != nil {

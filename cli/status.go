@@ -96,6 +96,9 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 			fmt.Fprintf(w, "  %s\n", health(st.Reason))
 		}
 	}
+	for _, t := range st.Troubles {
+		fmt.Fprintf(w, "  %s since %s: %s\n", p.yellow(t.Of+" fails"), age(now, t.Since), t.Why)
+	}
 	if ch := st.Changing; ch != nil {
 		step := ch.Step
 		if ch.Canary != nil {

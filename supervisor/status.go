@@ -23,6 +23,14 @@ type Status struct {
 	Generations []GenerationStatus `json:"generations"`
 	Listeners   []ListenerStatus   `json:"listeners"`
 	Containment Containment        `json:"containment"`
+	Troubles    []Trouble          `json:"troubles,omitempty"` // of what is around the app, which serves all the same
+}
+
+// Trouble is something around the app that does not work, such as telling the team of changes.
+type Trouble struct {
+	Of    string    `json:"of"`
+	Since time.Time `json:"since"`
+	Why   string    `json:"why"`
 }
 
 // Containment is what holds the processes of a worker together.

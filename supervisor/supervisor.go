@@ -72,6 +72,8 @@ type Options struct {
 	BeatEvery time.Duration
 	// End has everything that an earlier daemon has left finish and end; nothing is started.
 	End bool
+	// Troubles tells what around the app does not work, for status; nil for nothing.
+	Troubles func() []Trouble
 	// Complaint is what is wrong with the daemon's own surroundings, for status; "" for nothing.
 	Complaint string
 	// Fault is called just before and just after each step of a change, an upgrade and a recovery, with its name; tests end

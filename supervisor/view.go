@@ -24,6 +24,9 @@ func (s *Supervisor) Status() Status {
 	for _, fill := range later { // from /proc, which takes its time: not the owner's
 		fill()
 	}
+	if s.opt.Troubles != nil {
+		st.Troubles = s.opt.Troubles()
+	}
 	return st
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"time"
 
+	"superctl/cli/notify"
 	"superctl/socket"
 	"superctl/supervisor"
 	"superctl/supervisor/health"
@@ -35,6 +36,7 @@ type Config struct {
 	Listen    []Listen
 	Processes []Process
 	Hooks     Hooks
+	Notify    []notify.Target // in the order of their names
 	Django    Django
 	Env       []Variable        // of all processes and hooks: env_file, then [env]; a later one of a name wins
 	Shared    map[string]string // paths inside a release, and the path outside that each is a link to

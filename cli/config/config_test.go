@@ -446,7 +446,7 @@ func TestTheReferenceNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range []any{file{}, listenTable{}, processTable{}, healthTable{}, hooksTable{}, djangoTable{}, buildTable{}} {
+	for _, table := range []any{file{}, listenTable{}, processTable{}, healthTable{}, hooksTable{}, djangoTable{}, buildTable{}, notifyTable{}} {
 		for _, key := range tags(reflect.TypeOf(table)) {
 			if s := string(reference); !strings.Contains(s, "`"+key+"`") && !strings.Contains(s, "["+key) && !strings.Contains(s, "."+key+"]") {
 				t.Errorf("docs/config.md does not have the key %s of %T", key, table)

@@ -125,7 +125,7 @@ func expected(key []string, msg string) string {
 	case reflect.Slice:
 		return "a list of strings is expected"
 	default:
-		if named := key[0]; len(key) <= 2 && (named == "process" || named == "listen") {
+		if named := key[0]; len(key) <= 2 && (named == "process" || named == "listen" || named == "notify") {
 			return fmt.Sprintf("a table is expected: write [%s.NAME], and its keys below", named)
 		}
 		return "a table is expected"

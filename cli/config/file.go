@@ -20,6 +20,7 @@ type file struct {
 	Listen  map[string]listenTable  `toml:"listen"`
 	Process map[string]processTable `toml:"process"`
 	Hooks   hooksTable              `toml:"hooks"`
+	Notify  map[string]notifyTable  `toml:"notify"`
 	Django  djangoTable             `toml:"django"`
 	Env     map[string]any          `toml:"env"` // a string, or { credential = "NAME" }
 	Shared  map[string]string       `toml:"shared"`

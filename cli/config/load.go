@@ -93,6 +93,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.hooks()
 	l.django()
 	l.build() // for superctl build; a daemon only looks whether it is right
+	l.notify()
 	l.c.Env = l.environment()
 	l.c.Shared = l.shared()
 	l.c.Install = l.install()

@@ -73,6 +73,9 @@ func New() (*Upgrader, error) {
 // HasParent tells whether a running daemon has started this one.
 func (u *Upgrader) HasParent() bool { return u.flip.HasParent() }
 
+// Alone waits until the daemon that has started this one is gone, if there was one.
+func (u *Upgrader) Alone(ctx context.Context) error { return u.flip.WaitForParent(ctx) }
+
 // Take is the descriptor of that name, which is the caller's from then on.
 func (u *Upgrader) Take(name string) (fd int, ok bool) {
 	fd, ok = u.inherited[name]

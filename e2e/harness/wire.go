@@ -21,6 +21,7 @@ type Status struct {
 	Generations []Generation `json:"generations"`
 	Listeners   []Listener   `json:"listeners"`
 	Containment string       `json:"containment"`
+	Troubles    []any        `json:"troubles"`
 }
 
 // Origin is where a request has come from.

@@ -1,0 +1,150 @@
+package notify
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"superctl/supervisor"
+)
+
+// Event is what a message is about.
+type Event string
+
+// The events.
+const (
+	Start   Event = "start"   // a switch, a rollback or a reload begins its work
+	Success Event = "success" // and has ended well
+	Abort   Event = "abort"   // or was refused, or failed: what was live still is
+	Revert  Event = "revert"  // or was live, and was taken back
+)
+
+// Events is all of them.
+func Events() []Event { return []Event{Start, Success, Abort, Revert} }
+
+// Message is one event of one change. It is what waits in the outbox, and what a webhook gets.
+type Message struct {
+	ID      string             `json:"id"` // the same for the same event of the same change
+	Event   Event              `json:"event"`
+	App     string             `json:"app"`
+	Host    string             `json:"host"`
+	Time    time.Time          `json:"time"`
+	Text    string             `json:"text"`
+	Outcome supervisor.Outcome `json:"outcome"` // at a start: what is known of it
+}
+
+// errorLimit is how much of an error a sentence has; some are a whole page.
+const errorLimit = 500
+
+// lateAfter is when a message says that it is not news any more.
+const lateAfter = 10 * time.Minute
+
+// newMessage makes the message for what the supervisor has told of a change.
+func newMessage(app, host string, out supervisor.Outcome, now time.Time) *Message {
+	m := &Message{App: app, Host: host, Time: now, Outcome: out, Event: Start}
+	phase := "end"
+	switch out.Result {
+	case supervisor.Done:
+		m.Event = Success
+	case supervisor.Aborted:
+		m.Event = Abort
+	case supervisor.Reverted:
+		m.Event = Revert
+	default:
+		phase = "begin"
+	}
+	// Not the event: a daemon that was killed as it told of the end may know less of it than the one before.
+	m.ID = fmt.Sprintf("%d-%s", out.Started.UnixNano(), phase)
+	m.Outcome.Steps = slices.Clone(out.Steps)
+	for i := range m.Outcome.Steps {
+		m.Outcome.Steps[i].Output = nil // what hooks wrote is in the history
+	}
+	m.Text = m.sentence()
+	return m
+}
+
+// sentence says all that somebody needs who is woken by it.
+func (m *Message) sentence() string {
+	o := &m.Outcome
+	release, by := named(o.Release, o.Commit), fmt.Sprintf("%s by %s, on %s", o.Kind, cmp.Or(m.who(), "somebody"), m.Host)
+	previous := named(o.Previous, o.PreviousCommit)
+	switch m.Event {
+	case Start:
+		if o.Kind == string(supervisor.Reload) {
+			return fmt.Sprintf("%s: reading the config anew with %s (%s).", m.App, release, by)
+		}
+		return fmt.Sprintf("%s: going to %s, from %s (%s).", m.App, release, cmp.Or(previous, "nothing"), by)
+	case Success:
+		if o.Kind == string(supervisor.Reload) {
+			return fmt.Sprintf("%s: %s runs with the config as it is now (%s, took %s).", m.App, release, by, took(o.Seconds))
+		}
+		return fmt.Sprintf("%s: %s is live, before it was %s (%s, took %s).", m.App, release, cmp.Or(previous, "nothing"), by, took(o.Seconds))
+	case Revert:
+		return fmt.Sprintf("%s: %s was live and was TAKEN BACK, %s: %s (%s, after %s).",
+			m.App, release, isLive(previous, "again"), reason(o.Error), by, took(o.Seconds))
+	default:
+		return fmt.Sprintf("%s: %s was REFUSED, %s: %s (%s, after %s).",
+			m.App, cmp.Or(release, "the "+o.Kind), isLive(previous, "still"), reason(o.Error), by, took(o.Seconds))
+	}
+}
+
+// text is the sentence, and when it was true if that is not just now.
+func (m *Message) text(now time.Time) string {
+	if now.Sub(m.Time) < lateAfter {
+		return m.Text
+	}
+	return m.Text + " This was at " + m.Time.UTC().Format("2006-01-02 15:04:05 MST") + "; it could not be sent before."
+}
+
+// title is a few words, where there is room for a title.
+func (m *Message) title() string {
+	what := map[Event]string{Start: "%s to %s begins", Success: "%s to %s succeeded", Abort: "%s to %s was refused", Revert: "%s to %s was taken back"}[m.Event]
+	return m.App + ": " + fmt.Sprintf(what, m.Outcome.Kind, cmp.Or(m.Outcome.Release, "?"))
+}
+
+// live is the release that serves after an event, and "" when there is none.
+func (m *Message) live() (release, commit string) {
+	if m.Event == Success {
+		return m.Outcome.Release, m.Outcome.Commit
+	}
+	return m.Outcome.Previous, m.Outcome.PreviousCommit
+}
+
+// who has asked for the change, and from where.
+func (m *Message) who() string { return m.Outcome.By(m.Outcome.Who) }
+
+func isLive(release, how string) string {
+	if release == "" {
+		return "nothing is live"
+	}
+	return release + " is live " + how
+}
+
+func named(release, commit string) string {
+	if commit == "" || release == commit {
+		return release
+	}
+	return release + " (" + commit[:min(len(commit), 10)] + ")"
+}
+
+// reason is an error on one line.
+func reason(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > errorLimit {
+		text = string(runes[:errorLimit]) + "..."
+	}
+	return strings.TrimSuffix(text, ".")
+}
+
+func took(seconds float64) string {
+	switch {
+	case seconds < 1:
+		return fmt.Sprintf("%d ms", int(seconds*1000))
+	case seconds < 60:
+		return fmt.Sprintf("%.1f s", seconds)
+	default:
+		return fmt.Sprintf("%d min %d s", int(seconds)/60, int(seconds)%60)
+	}
+}

@@ -1,0 +1,149 @@
+package notify
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// secretLimit is the size of the largest secret that is read.
+const secretLimit = 16 << 10
+
+// where is the file with the target's secret; "" when it has none. The directory is the daemon's $CREDENTIALS_DIRECTORY.
+func (t *Target) where(credentials string) (string, error) {
+	if t.Credential == "" {
+		return cmp.Or(t.URLFile, t.TokenFile, t.PasswordFile), nil
+	}
+	if credentials == "" {
+		return "", fmt.Errorf("credential %q: there is no $CREDENTIALS_DIRECTORY; the unit needs LoadCredential=%s:/etc/shop/%s", t.Credential, t.Credential, t.Credential)
+	}
+	return filepath.Join(credentials, t.Credential), nil
+}
+
+// Check reads the target's secret as the daemon would, and says what is wrong with it, but never what it is. Text is where it was found.
+func (t *Target) Check(credentials string) (text string, err error) {
+	_, err = t.read(credentials)
+	if err != nil {
+		return "", err
+	}
+	path, _ := t.where(credentials)
+	if path == "" {
+		return "it needs no secret", nil
+	}
+	return "its secret is in " + path, nil
+}
+
+// read reads the target's secret; "" when it has none.
+func (t *Target) read(credentials string) (string, error) {
+	path, err := t.where(credentials)
+	if err != nil || path == "" {
+		return "", err
+	}
+	secret, err := readSecret(path)
+	if err != nil {
+		return "", err
+	}
+	check := serviceOf(t.Service).check
+	if t.Service == "webhook" && t.URL != "" {
+		check = checkToken
+	}
+	if err := check(secret); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return secret, nil
+}
+
+func readSecret(path string) (string, error) {
+	st, err := os.Stat(path)
+	var data []byte
+	switch {
+	case err != nil:
+	case !st.Mode().IsRegular():
+		return "", fmt.Errorf("%s is not a file", path)
+	case st.Size() > secretLimit:
+		return "", fmt.Errorf("%s has %d bytes, which is no secret", path, st.Size())
+	default:
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err
+		}
+		return "", fmt.Errorf("%s cannot be read: %w", path, err)
+	}
+	secret := strings.TrimSpace(string(data))
+	switch {
+	case secret == "":
+		return "", fmt.Errorf("%s is empty", path)
+	case strings.ContainsFunc(secret, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "", fmt.Errorf("%s has more than one line", path)
+	}
+	return secret, nil
+}
+
+// checkToken accepts what can be in a header.
+func checkToken(secret string) error {
+	if strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("it is no token: it has blanks, or letters that none has")
+	}
+	return nil
+}
+
+// checkHTTP accepts a URL that a request can be sent to. What it says does not have the URL in it.
+func checkHTTP(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Opaque != "" {
+		return errors.New("it is no URL that begins with https://")
+	}
+	return nil
+}
+
+// checkHook accepts the https URL of a service's hook.
+func checkHook(text, example string, right func(u *url.URL) bool) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || !right(u) {
+		return fmt.Errorf("it is not such a URL as the service gives out, %s", example)
+	}
+	return nil
+}
+
+// leastPiece is the length of the shortest piece of a secret that is hidden by itself.
+const leastPiece = 6
+
+// redact is a text without a secret, and without the pieces of it: libraries take URLs apart, and put them together in other ways.
+func redact(text, secret string) string {
+	if secret == "" {
+		return text
+	}
+	pieces := []string{secret}
+	rest := secret
+	if u, err := url.Parse(secret); err == nil && u.Scheme != "" && u.Host != "" {
+		rest = strings.TrimPrefix(secret, u.Scheme+"://")
+		if strings.Contains(u.Hostname(), ".") {
+			rest = strings.Replace(rest, u.Host, "", 1) // it is no secret where a service is
+		}
+	}
+	for _, form := range []string{rest, unescaped(rest)} {
+		pieces = append(pieces, form)
+		pieces = append(pieces, strings.FieldsFunc(form, func(r rune) bool { return strings.ContainsRune("/:@?&=,#;%-. ", r) })...)
+	}
+	for _, p := range pieces {
+		if len(p) >= leastPiece || p == secret {
+			text = strings.ReplaceAll(text, p, "***")
+		}
+	}
+	return text
+}
+
+func unescaped(text string) string {
+	if plain, err := url.PathUnescape(text); err == nil {
+		return plain
+	}
+	return text
+}

@@ -1,0 +1,348 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"superctl/supervisor"
+)
+
+// told is when the messages of the tests were made.
+var told = time.Date(2026, 11, 23, 3, 4, 9, 0, time.UTC)
+
+var update = flag.Bool("update", false, "write testdata/requests.txtar anew")
+
+// internet is a server that is every host, and what it was asked.
+type internet struct {
+	*httptest.Server
+	asked  []string
+	answer func(w http.ResponseWriter, r *http.Request)
+}
+
+func newInternet(t *testing.T) (*internet, *caller) {
+	t.Helper()
+	n := &internet{}
+	n.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.asked = append(n.asked, n.describe(t, r))
+		n.answer(w, r)
+	}))
+	t.Cleanup(n.Close)
+	c := newCaller("1.0")
+	c.now = func() time.Time { return told.Add(2 * time.Second) }
+	c.http.Transport = &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, n.Listener.Addr().String())
+		},
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, //nolint:gosec // it has a certificate for example.com only
+	}
+	return n, c
+}
+
+// describe is a request as text, with its body indented.
+func (n *internet) describe(t *testing.T, r *http.Request) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s https://%s%s\n", r.Method, r.Host, r.URL.RequestURI())
+	for _, name := range slices.Sorted(func(yield func(string) bool) {
+		for name := range r.Header {
+			if !slices.Contains([]string{"Accept-Encoding", "Content-Length", "Connection"}, name) && !yield(name) {
+				return
+			}
+		}
+	}) {
+		fmt.Fprintf(&b, "%s: %s\n", name, r.Header.Get(name))
+	}
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	var body bytes.Buffer
+	if err := json.Indent(&body, data, "", "  "); err != nil {
+		t.Errorf("the body is no JSON: %v\n%s", err, data)
+	}
+	fmt.Fprintf(&b, "\n%s\n", &body)
+	return b.String()
+}
+
+// ok answers as each service does when all is well.
+func ok(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Host == "hooks.slack.com":
+		fmt.Fprint(w, "ok")
+	case strings.HasSuffix(r.Host, "newrelic.com"):
+		fmt.Fprint(w, `{"data":{"changeTrackingCreateEvent":{"changeTrackingEvent":{"changeTrackingId":"1"},"messages":[]}}}`)
+	case strings.HasSuffix(r.Host, "datadoghq.eu"), strings.HasSuffix(r.Host, "powerplatform.com"):
+		w.WriteHeader(http.StatusAccepted)
+	}
+}
+
+const (
+	slackURL   = "https://hooks.slack.com/services/T0/B0/XXXXXXXXXXXX"
+	teamsURL   = "https://default0123.45.environment.api.powerplatform.com:443/powerautomate/automations/direct/workflows/abcdef/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=SIGNATURE0123"
+	discordURL = "https://discord.com/api/webhooks/123456789012345678/TOKEN-abc_def-0123456789"
+	aToken     = "token-0123456789abcdef"
+)
+
+// withSecret gives a target its secret in a file.
+func withSecret(t *testing.T, to Target, secret string) *Target {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to.Name, to.URLFile = "x", path // deliver looks for it under any of the keys
+	return &to
+}
+
+// past is a change as it was told.
+func past(result supervisor.Result) supervisor.Outcome {
+	at := time.Date(2026, 11, 23, 3, 4, 5, 6, time.UTC)
+	out := supervisor.Outcome{
+		Kind: "switch", Result: result, Release: "2026-11-23", Commit: "9f3c2ab1de00aa", Previous: "2026-11-20", PreviousCommit: "1111111111ff",
+		Who: "alice", Origin: supervisor.Origin{From: "203.0.113.7"}, Started: at, Seconds: 3.9, Generation: 2, Steps: []supervisor.Step{{Name: "cutover", Began: at, Detail: "0.1 ms", Output: []string{"much"}}},
+	}
+	if result == supervisor.Reverted || result == supervisor.Aborted {
+		out.Error = "probation: web.0 ended after 2s: exit code 3 <traceback> & more\nsecond line"
+		out.Log = []string{"ModuleNotFoundError: No module named 'x'"}
+	}
+	return out
+}
+
+func message(result supervisor.Result) *Message {
+	return newMessage("shop", "web1", past(result), told)
+}
+
+func TestEachServiceGetsTheRequestThatItsDocumentationAsksFor(t *testing.T) {
+	n, c := newInternet(t)
+	n.answer = ok
+	const golden = "testdata/requests.txtar"
+	got := &txtar.Archive{}
+	for _, test := range []struct {
+		name   string
+		to     Target
+		secret string
+		result supervisor.Result
+	}{
+		{"slack", Target{Service: "slack"}, slackURL, supervisor.Reverted},
+		{"teams", Target{Service: "teams"}, teamsURL, supervisor.Done},
+		{"discord", Target{Service: "discord"}, discordURL + "?thread_id=42", supervisor.Aborted},
+		{"webhook", Target{Service: "webhook"}, "https://ops.example.com/hook?key=SECRETKEY", supervisor.Reverted},
+		{"webhook with a token", Target{Service: "webhook", URL: "https://ops.example.com/hook"}, aToken, ""},
+		{"datadog", Target{Service: "datadog", Site: "datadoghq.eu", Tags: []string{"team:shop"}}, aToken, supervisor.Done},
+		{"newrelic", Target{Service: "newrelic", Entity: "MTIzfEFQTXw=", Region: "eu"}, aToken, supervisor.Done},
+		{"newrelic after a revert", Target{Service: "newrelic", Entity: "MTIzfEFQTXw="}, aToken, supervisor.Reverted},
+		{"sentry", Target{Service: "sentry", Organization: "example", Projects: []string{"shop"}, Repository: "example/shop"}, aToken, supervisor.Done},
+		{"sentry after a revert", Target{Service: "sentry", Organization: "example", Projects: []string{"shop", "api"}, BaseURL: "https://sentry.example.com/", Environment: "staging", Version: "commit"}, aToken, supervisor.Reverted},
+	} {
+		n.asked = nil
+		if err := c.deliver(t.Context(), withSecret(t, test.to, test.secret), message(test.result)); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		got.Files = append(got.Files, txtar.File{Name: test.name, Data: []byte(strings.Join(n.asked, "\n"))})
+	}
+	if *update {
+		if err := os.WriteFile(golden, txtar.Format(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := txtar.ParseFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(txtar.Format(want)), string(txtar.Format(got))); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWhatAServiceAnswersDecidesWhatBecomesOfAMessage(t *testing.T) {
+	n, c := newInternet(t)
+	sentry := Target{Service: "sentry", Organization: "example", Projects: []string{"shop"}}
+	relic := Target{Service: "newrelic", Entity: "MTIz"}
+	for _, test := range []struct {
+		name, secret string
+		to           Target
+		status       int
+		body         string
+		after        string
+		want         string // "" = delivered
+	}{
+		{"slack says ok", slackURL, Target{Service: "slack"}, 200, "ok", "", ""},
+		{"slack says something else", slackURL, Target{Service: "slack"}, 200, "<html>log in</html>", "", "again: answered without ok: "},
+		{"slack refuses", slackURL, Target{Service: "slack"}, 404, "no_service", "", "never: answered 404 Not Found: no_service"},
+		{"slack has enough", slackURL, Target{Service: "slack"}, 429, "rate_limited", "30", "again in 30s: answered 429 Too Many Requests: rate_limited"},
+		{"slack is broken", slackURL, Target{Service: "slack"}, 503, "", "", "again: answered 503 Service Unavailable"},
+		{"teams takes it", teamsURL, Target{Service: "teams"}, 202, "", "", ""},
+		{"teams has failed and answers 200", teamsURL, Target{Service: "teams"}, 200, "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with ContextId x", "", "again: answered Webhook message"},
+		{"teams has refused and answers 200", teamsURL, Target{Service: "teams"}, 200, "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 400 with ContextId x", "", "never: answered Webhook message"},
+		{"discord has enough", discordURL, Target{Service: "discord"}, 429, `{"message": "You are being rate limited.", "retry_after": 0.5}`, "0.5", "again in 500ms: answered 429"},
+		{"a webhook has moved", "https://ops.example.com/x", Target{Service: "webhook"}, 302, "", "", "never: answered 302 Found"},
+		{"datadog does not know the key", aToken, Target{Service: "datadog"}, 403, `{"errors":["Forbidden"]}`, "", `never: answered 403 Forbidden: {"errors":["Forbidden"]}`},
+		{"sentry knows the release", aToken, sentry, 208, "{}", "", ""},
+		{"sentry is busy", aToken, sentry, 500, "{}", "", "again: create the release: answered 500"},
+		{"newrelic finds no entity", aToken, relic, 200, `{"data":{"changeTrackingCreateEvent":null},"errors":[{"message":"no entity","extensions":{"errorClass":"INVALID_INPUT"}}]}`, "", "never: answered with an error: no entity"},
+		{"newrelic is late", aToken, relic, 200, `{"errors":[{"message":"too late","extensions":{"errorClass":"TIMEOUT"}}]}`, "", "again: answered with an error: too late"},
+		{"newrelic has made nothing", aToken, relic, 200, `{"data":{"changeTrackingCreateEvent":{"changeTrackingEvent":null,"messages":["it is the wrong kind"]}}}`, "", "never: answered, and has made no event: it is the wrong kind"},
+		{"newrelic answers a page", aToken, relic, 200, `<html>`, "", "again: the answer is no JSON"},
+	} {
+		n.answer = func(w http.ResponseWriter, _ *http.Request) {
+			if test.after != "" {
+				w.Header().Set("Retry-After", test.after)
+			}
+			w.WriteHeader(test.status)
+			fmt.Fprint(w, test.body)
+		}
+		err := c.deliver(t.Context(), withSecret(t, test.to, test.secret), message(supervisor.Done))
+		if got := verdict(err); got != test.want && (test.want == "" || !strings.HasPrefix(got, test.want)) {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func verdict(err error) string {
+	if err == nil {
+		return ""
+	}
+	var f *failure
+	switch {
+	case errors.As(err, &f) && f.permanent:
+		return "never: " + err.Error()
+	case f != nil && f.after > 0:
+		return fmt.Sprintf("again in %s: %v", f.after, err)
+	}
+	return "again: " + err.Error()
+}
+
+func TestNoErrorHasTheSecretInIt(t *testing.T) {
+	n, c := newInternet(t)
+	n.answer = func(w http.ResponseWriter, r *http.Request) { // one that is broken, and talkative
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprintf(w, "cannot %s %s with %s", r.Method, r.URL, r.Header)
+	}
+	cases := map[string]Target{
+		slackURL: {Service: "slack"}, teamsURL: {Service: "teams"}, discordURL: {Service: "discord"}, "https://ops.example.com/SECRETPATH": {Service: "webhook"},
+		aToken:                    {Service: "datadog"},
+		"token-for-the-hook-0123": {Service: "webhook", URL: "https://ops.example.com/"},
+		"slack://hook:TAAAAAAAA-BAAAAAAAA-XXXXXXXXXXXXXXXXXXXXXXXX@webhook": {Service: "slack"},
+		"ntfy://someone:SECRETWORD@127.0.0.1:1/SECRETTOPIC?scheme=http":     {Service: "shoutrrr"},
+	}
+	pieces := []string{"XXXXXXXX", "SIGNATURE", "TOKEN-abc", "SECRETPATH", "0123456789abcdef", "token-for-the-hook", "SECRETWORD", "SECRETTOPIC"}
+	for _, broken := range []bool{false, true} {
+		if broken {
+			c.http.Transport = &http.Transport{Proxy: http.ProxyURL(nil), DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return nil, errors.New("dial: no such host")
+			}}
+		}
+		for secret, to := range cases {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			if strings.HasPrefix(secret, "slack://") {
+				cancel() // it would call the real one
+			}
+			err := c.deliver(ctx, withSecret(t, to, secret), message(supervisor.Done))
+			cancel()
+			if err == nil {
+				t.Errorf("%s: delivered", to.Service)
+				continue
+			}
+			for _, p := range pieces {
+				if strings.Contains(err.Error(), p) {
+					t.Errorf("%s: %v", to.Service, err)
+				}
+			}
+		}
+	}
+}
+
+func TestASecretThatCannotBeOneIsToldWithoutIt(t *testing.T) {
+	for _, test := range []struct{ service, secret, want string }{
+		{"slack", slackURL, ""},
+		{"slack", "https://example.com/services/A/B/C", "it is not such a URL as the service gives out, https://hooks.slack.com/services/T.../B.../..."},
+		{"slack", "xoxb-token", "it is not such a URL"},
+		{"slack", slackURL + "\nsecond", "more than one line"},
+		{"slack", "", "is empty"},
+		{"teams", teamsURL, ""},
+		{"teams", "http://example.com/x", "it is not such a URL"},
+		{"discord", discordURL, ""},
+		{"discord", "https://ptb.discord.com/api/v10/webhooks/1/x", ""},
+		{"discord", "https://discord.gg/invite", "it is not such a URL"},
+		{"discord", "discord://token@123", ""},
+		{"webhook", "http://127.0.0.1:9000/x", ""},
+		{"webhook", "ops.example.com/SECRET", "it is no URL that begins with https://"},
+		{"sentry", aToken, ""},
+		{"sentry", "Bearer SECRET", "it is no token"},
+		{"shoutrrr", "ntfy://ntfy.sh/topic", ""},
+		{"shoutrrr", "matrix://user:SECRET@example.com", ""},
+		{"shoutrrr", "ntfy//SECRET", "it is no URL of shoutrrr's"},
+		{"shoutrrr", "carrier://SECRET", `shoutrrr knows no service "carrier"; it has: bark, discord,`},
+		{"shoutrrr", "smtp://user:SECRET@host/", `for mail write service = "email"`},
+		{"shoutrrr", "discord://SECRET", "it is no URL of shoutrrr's for discord"},
+	} {
+		_, err := withSecret(t, Target{Service: test.service}, test.secret).Check("")
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if !strings.Contains(text, test.want) || (text == "") != (test.want == "") || strings.Contains(text, "SECRET") {
+			t.Errorf("%s %q: %q, want %q", test.service, test.secret, text, test.want)
+		}
+	}
+	if _, err := (&Target{Service: "slack", Credential: "hook"}).Check(""); err == nil || !strings.Contains(err.Error(), "LoadCredential=hook:/etc/shop/hook") {
+		t.Errorf("%v", err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "hook"), []byte(slackURL), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := (&Target{Service: "slack", Credential: "hook"}).Check(dir); err != nil || text != "its secret is in "+filepath.Join(dir, "hook") {
+		t.Errorf("%q %v", text, err)
+	}
+	if _, err := (&Target{Service: "slack", URLFile: dir}).Check(""); err == nil || !strings.Contains(err.Error(), "is not a file") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestASentenceSaysWhatHappened(t *testing.T) {
+	first, reload, refused := past(supervisor.Reverted), past(supervisor.Done), past(supervisor.Aborted)
+	first.Previous, first.PreviousCommit = "", ""
+	reload.Kind, reload.Previous = "reload", reload.Release
+	refused.Release, refused.Commit = "", ""
+	at := told
+	for _, test := range []struct {
+		out  supervisor.Outcome
+		want string
+	}{
+		{past(""), "shop: going to 2026-11-23 (9f3c2ab1de), from 2026-11-20 (1111111111) (switch by alice from 203.0.113.7, on web1)."},
+		{past(supervisor.Done), "shop: 2026-11-23 (9f3c2ab1de) is live, before it was 2026-11-20 (1111111111) (switch by alice from 203.0.113.7, on web1, took 3.9 s)."},
+		{past(supervisor.Aborted), "shop: 2026-11-23 (9f3c2ab1de) was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
+		{first, "shop: 2026-11-23 (9f3c2ab1de) was live and was TAKEN BACK, nothing is live: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
+		{reload, "shop: 2026-11-23 (9f3c2ab1de) runs with the config as it is now (reload by alice from 203.0.113.7, on web1, took 3.9 s)."},
+		{refused, "shop: the switch was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
+	} {
+		m := newMessage("shop", "web1", test.out, at)
+		if m.Text != test.want {
+			t.Errorf("%s\nwant\n%s", m.Text, test.want)
+		}
+		if got := m.text(at.Add(time.Minute)); got != m.Text {
+			t.Error(got)
+		}
+		if got := m.text(at.Add(time.Hour)); got != m.Text+" This was at 2026-11-23 03:04:09 UTC; it could not be sent before." {
+			t.Error(got)
+		}
+	}
+}
