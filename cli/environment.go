@@ -91,12 +91,16 @@ func (e environ) list() []string {
 	return list
 }
 
-// secrets is the files that have the values of the others.
+// secrets is the files that have the values of the others; without the unit's credentials, a program has to do without those variables.
 func (e environ) secrets() worker.Secrets {
+	dir := e.credentials()
+	if dir == "" {
+		return nil
+	}
 	secrets := make(worker.Secrets)
 	for _, v := range e {
 		if v.Credential != "" {
-			secrets[v.Name] = filepath.Join(e.credentials(), v.Credential)
+			secrets[v.Name] = filepath.Join(dir, v.Credential)
 		}
 	}
 	return secrets

@@ -2,12 +2,15 @@ package cli
 
 import (
 	"bytes"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"superctl/cli/config"
 	"superctl/releases"
 	"superctl/supervisor"
+	"superctl/supervisor/worker"
 )
 
 func TestTheReleaseHasTheLeastToSayOfAVariableAndTheProcessTheMost(t *testing.T) {
@@ -53,5 +56,23 @@ func TestStatusShowsNamesAndOrigins(t *testing.T) {
 	writeEnvironment(&out, &supervisor.EnvironmentStatus{App: "shop"}, false)
 	if out.String() != "shop: no release is live\n" {
 		t.Errorf("got %q", out.String())
+	}
+}
+
+func TestASecretIsInAFileOfTheCredentialsOrThereIsNone(t *testing.T) {
+	c := &config.Config{Env: []config.Variable{
+		{Name: "KEY", Credential: "key", From: config.FromCredential}, {Name: "PLAIN", Value: "x", From: config.FromConfig},
+	}}
+	own := []config.Variable{{Name: "PLAIN", Credential: "other", From: config.FromCredential}}
+	for dir, want := range map[string]worker.Secrets{"/run/copy": {"KEY": "/run/copy/key", "PLAIN": "/run/copy/other"}, "": nil} {
+		env := environment(c, releases.Release{Path: t.TempDir()}, nil, dir, own)
+		if got := env.secrets(); !maps.Equal(got, want) {
+			t.Errorf("with %q: %v, want %v", dir, got, want)
+		}
+		for _, kv := range env.list() {
+			if strings.HasPrefix(kv, "KEY=") || strings.HasPrefix(kv, "PLAIN=") {
+				t.Errorf("with %q: %s is a plain variable", dir, kv)
+			}
+		}
 	}
 }

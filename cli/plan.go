@@ -41,6 +41,9 @@ func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.
 	if p.read != nil {
 		p.read(c)
 	}
+	if _, err := p.credentials.directory(c, c.User); err != nil { // for exec, check and install, before any release is live
+		return supervisor.Plan{}, err
+	}
 	store, err := releases.Open(c.Releases, c.Current)
 	if err != nil {
 		return supervisor.Plan{}, err

@@ -45,7 +45,9 @@ func TestWorkersHaveTheUnitsCredentialsWhateverBecomesOfTheDaemon(t *testing.T) 
 			s.Edit(t, "probation", c.user+"probation")
 			s.Edit(t, "[process.web]", "[env]\nSECRET_KEY = { credential = \"secret-key\" }\n\n[process.web]")
 			s.secret(t, "first-secret")
-			s.Start(t, "r1")
+			s.Run("systemctl", "start", unit).Want(0)
+			s.Superctl("check", "r1").Want(0)
+			s.Superctl("switch", "r1").Want(0)
 			has := func(when, want string) {
 				t.Helper()
 				if got, want := s.secrets(t), want+" and "+want+"\n"; got != want {
