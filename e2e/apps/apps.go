@@ -71,7 +71,7 @@ func (b Builder) release(dir string, be Behaviour) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	if err := copyProject(dir); err != nil {
+	if err := Project(dir); err != nil {
 		return err
 	}
 	if err := catalogue(dir, be.Migrations); err != nil {
@@ -99,7 +99,8 @@ func (b Builder) release(dir string, be Behaviour) error {
 	}
 }
 
-func copyProject(dir string) error {
+// Project writes the project itself into the directory dir, without anything that makes it a release.
+func Project(dir string) error {
 	return fs.WalkDir(project, "shop", func(path string, d fs.DirEntry, err error) error {
 		to := filepath.Join(dir, strings.TrimPrefix(path, "shop"))
 		switch {

@@ -1,7 +1,7 @@
-"""Says what an interpreter is, and what a lock asks of it, in pip's own reading. Usage: inspect.py PIP-WHEEL ANSWER QUESTION
+"""Says what an interpreter is, and what a lock asks of it, in pip's own reading. Usage: inspect.py PIP ANSWER QUESTION
 
-QUESTION and ANSWER are files of JSON. pip's internals are safe to use here, because PIP-WHEEL is the one version of pip that
-superctl pins.
+QUESTION and ANSWER are files of JSON. pip's internals are safe to use here, because PIP is the directory of the one version of pip
+that superctl pins.
 """
 
 import json

@@ -361,3 +361,42 @@ func TestAPackageIsWhatUVTakesForOne(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatTheCommandsMakeIsCollected(t *testing.T) {
+	dir := t.TempDir()
+	commit(t, dir, "static/old.css", "o", "static.py", "", "a.py", "")
+	work := filepath.Join(t.TempDir(), "work")
+	collect := func(outputs ...string) (*builder, error) {
+		b := newBuilder(t, dir)
+		b.Outputs = outputs
+		mustRead(t, b)
+		return b, b.collect(work)
+	}
+	write(t, work, "static/deep/a.css", "a", "static/__pycache__/a.pyc", "", "left", "", "b", "")
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(filepath.Join(work, "empty"), 0o755))
+	must(os.Symlink("deep/a.css", filepath.Join(work, "static", "link")))
+	b, err := collect("static/", "static/deep", "b")
+	must(err)
+	got := shipped(b)
+	slices.Sort(got)
+	if want := []string{"a.py", "b", "static.py", "static/deep/a.css", "static/link"}; !slices.Equal(got, want) {
+		t.Errorf("it has %q, not %q", got, want)
+	}
+	for outputs, want := range map[string]string{
+		"dist":  "the commands have made no dist, which [build] output names",
+		"empty": "the commands have left empty empty, which [build] output names",
+	} {
+		if _, err := collect(outputs); err == nil || err.Error() != want {
+			t.Errorf("it says %v", err)
+		}
+	}
+	must(os.Symlink("/etc/passwd", filepath.Join(work, "static", "away")))
+	if _, err := collect("static"); err == nil || err.Error() != `"static/away" is a link to "/etc/passwd", which leads outside the project` {
+		t.Errorf("it says %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"archive/zip"
 	"context"
 	_ "embed" // inspect.py
 	"encoding/json"
@@ -30,7 +31,8 @@ const (
 // python is the interpreter that the bundle is for.
 type python struct {
 	path  string
-	pip   string // path of pip's wheel, which runs itself
+	wheel string // path of pip's wheel
+	pip   string // the directory in which it is unpacked, where Python keeps what it has compiled of it
 	facts facts
 }
 
@@ -64,8 +66,12 @@ func (b *builder) findPython(ctx context.Context) (string, error) {
 	if b.python.path, err = b.interpreter(ctx, wanted, why); err != nil {
 		return "", err
 	}
-	if b.python.pip, err = b.fetchPip(ctx); err != nil {
+	if b.python.wheel, err = b.fetchPip(ctx); err != nil {
 		return "", err
+	}
+	b.python.pip = filepath.Join(b.temp, "pip-"+pipVersion)
+	if err := unpack(b.python.wheel, b.python.pip); err != nil {
+		return "", fmt.Errorf("unpack pip: %w", err)
 	}
 	var said reply
 	if said, err = b.inspect(ctx, question{Requires: b.project.Project.Requires}); err != nil {
@@ -197,6 +203,16 @@ func (b *builder) fetchPip(ctx context.Context) (string, error) {
 		return "", offline(err)
 	}
 	return b.cache.add(filepath.Join(dir, pipFile), pipSHA256)
+}
+
+// unpack unpacks a wheel whose hash is known.
+func unpack(wheel, dir string) error {
+	z, err := zip.OpenReader(wheel)
+	if err != nil {
+		return err
+	}
+	defer z.Close() //nolint:errcheck // for reading only
+	return os.CopyFS(dir, z)
 }
 
 // anyPip is a pip that can fetch ours: the interpreter's own, that of a virtualenv, or uv's.

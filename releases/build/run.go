@@ -30,7 +30,7 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 		return "", err
 	}
 	path, _ := lookup(b.Environ, "PATH")
-	env := []string{"VIRTUAL_ENV=" + venv, "PATH=" + filepath.Join(venv, "bin") + ":" + path, epochVar + "=" + strconv.FormatInt(epoch.Unix(), 10)}
+	env := []string{"VIRTUAL_ENV=" + venv, "PATH=" + filepath.Join(venv, "bin") + ":" + path, epochVar + "=" + strconv.FormatInt(epoch.Unix(), 10), "PYTHONDONTWRITEBYTECODE=1"}
 	for name, value := range b.Env {
 		env = append(env, name+"="+value)
 	}

@@ -178,7 +178,7 @@ func (b *builder) buildOnce(ctx context.Context, r recipe, n int) (string, error
 		have, _ := lookup(b.Environ, name)
 		return name + "=" + strings.TrimSpace(have+" -g0")
 	}
-	env := []string{epochVar + "=" + strconv.FormatInt(r.epoch.Unix(), 10), "TZ=UTC", flags("CFLAGS"), flags("CXXFLAGS")}
+	env := []string{epochVar + "=" + strconv.FormatInt(r.epoch.Unix(), 10), "TZ=UTC", "PYTHONDONTWRITEBYTECODE=1", flags("CFLAGS"), flags("CXXFLAGS")}
 	args := append(b.pip(), "wheel", "--no-deps", "--progress-bar", "off", "--wheel-dir", dir, source)
 	here := env
 	if r.tools != "" {

@@ -123,7 +123,7 @@ func (b *builder) environment(more ...string) []string {
 		name, _, _ := strings.Cut(e, "=")
 		return slices.Contains(gone, name)
 	})
-	env = append(env, "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", "PYTHONNOUSERSITE=1", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "GIT_OPTIONAL_LOCKS=0",
+	env = append(env, "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", "PYTHONNOUSERSITE=1", "PYTHONUNBUFFERED=1", "GIT_OPTIONAL_LOCKS=0",
 		"PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_REQUIRE_VIRTUALENV=0", "UV_NO_PROGRESS=1", "UV_PYTHON_DOWNLOADS=never")
 	return unique(append(env, more...))
 }

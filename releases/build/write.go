@@ -154,7 +154,7 @@ func (b *builder) manifest() (*bundle.Manifest, map[string]string, error) {
 	for _, f := range b.files {
 		from[bundle.Project+"/"+f.path] = f.from
 	}
-	pip := wheel{File: pipFile, SHA256: pipSHA256, path: b.python.pip}
+	pip := wheel{File: pipFile, SHA256: pipSHA256, path: b.python.wheel}
 	st, err := os.Stat(pip.path)
 	if err != nil {
 		return nil, nil, err
