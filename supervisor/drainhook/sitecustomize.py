@@ -116,7 +116,7 @@ def _install(drains, hello):
 
         def closing(self):
             try:
-                if drains[0] and not self.upgrade:
+                if drains[0] and self.status and not self.upgrade:  # without a status it raises, and is to
                     self.must_close = True  # as force_close does
             except Exception:
                 _complain("gunicorn")
@@ -125,7 +125,9 @@ def _install(drains, hello):
         module.Response.default_headers = closing
 
     def gunicorn_asgi(module):
-        will_close = module.ASGIProtocol._will_close  # asked when the head is made, and again at the end
+        protocol = module.ASGIProtocol
+        will_close = protocol._will_close  # asked when the head is made, and again at the end
+        send_response_start = protocol._send_response_start
 
         def closing(self, request, *args):
             try:
@@ -135,7 +137,16 @@ def _install(drains, hello):
                 _complain("gunicorn")
             return will_close(self, request, *args)
 
-        module.ASGIProtocol._will_close = closing
+        def closing_start(self, status, headers, request, *args, **kwargs):
+            try:
+                if drains[0] and request.must_close:  # what the application says of the connection is sent as it is
+                    headers = closing_headers(list(headers))
+            except Exception:
+                _complain("gunicorn")
+            return send_response_start(self, status, headers, request, *args, **kwargs)
+
+        protocol._will_close = closing
+        protocol._send_response_start = closing_start
 
     def uvicorn(module):
         """Around the whole application, by the documented ASGI: uvicorn closes when the application says so."""
