@@ -1,9 +1,14 @@
 package site
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"superctl/e2e/harness"
 	"superctl/load"
@@ -37,4 +42,65 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// idle is a connection on which one request was answered, and which both ends keep open.
+func idle(t *testing.T, a *harness.App) *lasting {
+	t.Helper()
+	network, address := a.Target()
+	c, err := net.Dial(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	l := &lasting{t, c, bufio.NewReader(c)}
+	if release, closes := l.get(); release == "" || closes {
+		t.Fatalf("%q answers, and closes: %v", release, closes)
+	}
+	return l
+}
+
+// get sends a request and returns who has answered, and whether that was the last answer on the connection.
+func (l *lasting) get() (release string, closes bool) {
+	l.t.Helper()
+	if _, err := io.WriteString(l, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		l.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(l.in, nil)
+	if err == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	_ = resp.Body.Close() // it is read
+	return resp.Header.Get("X-Release"), resp.Close
+}
+
+func TestAnIdleConnectionThatOutlastsTheDrainIsClosedAtTheLimitAndTheHistorySaysSo(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t, run, harness.Options{
+		Server: harness.Server{Name: "uvicorn", Command: "uvicorn --timeout-keep-alive 60 --fd {fd.web} shop.asgi:application"}, Web: `drain = "8s"`,
+	})
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	held, used := idle(t, a), idle(t, a)
+	a.Command("switch", "r2").Want(0)
+	a.Daemon.Kill() // the next one must be able to tell the old workers too
+	a.Start("")
+	if n := draining(a); n != 2 {
+		t.Errorf("%d connections drain", n)
+	}
+	// The one that is used again is answered by the old release, and closed with that.
+	if release, closes := used.get(); release != "r1" || !closes {
+		t.Errorf("%q answers, and closes: %v", release, closes)
+	}
+	if _, err := held.in.ReadByte(); err != io.EOF {
+		t.Errorf("the idle connection: %v", err)
+	}
+	eventually(t, "the old generation is gone", func() bool { return len(a.Status().Generations) == 1 })
+	a.Command("history").Want(0).Says("web.0 of r1 (generation 1) was told to stop after 8s with 1 connections open")
 }

@@ -94,3 +94,33 @@ func TestWhatCeleryWouldDoTwiceOrForgetIsFound(t *testing.T) {
 		t.Errorf("--detach: %v", a.Problems)
 	}
 }
+
+func TestHowLongAServerKeepsAnIdleConnectionIsKnownWhereTheDrainHookIs(t *testing.T) {
+	release := t.TempDir()
+	if err := os.WriteFile(filepath.Join(release, "gunicorn.conf.py"), []byte("keepalive = 65\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		command, release string
+		env              []string
+		keeps            time.Duration
+		hook             bool
+	}{
+		{command: "gunicorn shop.wsgi", keeps: 2 * time.Second, hook: true},
+		{command: "gunicorn --keep-alive 75 shop.wsgi", keeps: 75 * time.Second, hook: true},
+		{command: "gunicorn shop.wsgi", release: release, keeps: 65 * time.Second, hook: true},
+		{command: "gunicorn --keep-alive=7 shop.wsgi", release: release, keeps: 7 * time.Second, hook: true},
+		{command: "gunicorn shop.wsgi", env: []string{"GUNICORN_CMD_ARGS=--keep-alive 9"}, release: release, keeps: 9 * time.Second, hook: true},
+		{command: "gunicorn --keep-alive many shop.wsgi", keeps: 2 * time.Second, hook: true},
+		{command: "uvicorn shop.asgi:application", keeps: 5 * time.Second, hook: true},
+		{command: "uvicorn --timeout-keep-alive 20 shop.asgi:application", keeps: 20 * time.Second, hook: true},
+		{command: "uvicorn shop.asgi:application", env: []string{"UVICORN_TIMEOUT_KEEP_ALIVE=30"}, keeps: 30 * time.Second, hook: true},
+		{command: "uwsgi --module shop.wsgi"},
+		{command: "./serve"},
+	} {
+		a := Apply(Input{Command: strings.Fields(tc.command), Listen: []string{"web"}, Drain: 90 * time.Second, Env: tc.env, Release: tc.release})
+		if a.Hook != tc.hook || a.KeepAlive != tc.keeps {
+			t.Errorf("%s %v: hook %v, %s", tc.command, tc.env, a.Hook, a.KeepAlive)
+		}
+	}
+}

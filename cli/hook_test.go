@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"testing"
+	"time"
+
+	"superctl/cli/config"
+	"superctl/supervisor/preset"
+)
+
+func TestAWorkerWithTheHookIsWaitedForAsLongAsItsServerKeepsIdleConnections(t *testing.T) {
+	for _, tt := range []struct {
+		keep, drain time.Duration
+		atOnce      bool
+		wait        time.Duration
+	}{
+		{2 * time.Second, 30 * time.Second, false, 4 * time.Second},
+		{75 * time.Second, 30 * time.Second, false, 30 * time.Second},
+		{75 * time.Second, 30 * time.Second, true, 0},
+	} {
+		p := config.Process{Drain: tt.drain, StopsAtOnce: tt.atOnce}
+		if got := hookWait(p, preset.Applied{Hook: true, KeepAlive: tt.keep}); got != tt.wait {
+			t.Errorf("%+v: %s", tt, got)
+		}
+	}
+}
+
+func TestOnlyAProcessWithListenersHasTheHook(t *testing.T) {
+	web := config.Process{Listen: []string{"web"}, DrainHook: true}
+	known := preset.Applied{Server: "uvicorn", Hook: true}
+	if !hooked(web, known) || hooked(web, preset.Applied{}) || hooked(config.Process{DrainHook: true}, known) {
+		t.Error("the wrong processes have it")
+	}
+	without := web
+	without.DrainHook = false
+	if hooked(without, known) {
+		t.Error("drain_hook = false does not leave it out")
+	}
+	if _, stake := hookNote(without, known); !stake {
+		t.Error("nothing is said of what is at stake")
+	}
+	if text, stake := hookNote(web, known); stake {
+		t.Errorf("it says %q", text)
+	}
+}
