@@ -49,7 +49,7 @@ func askFuzzed(t *testing.T, a *harness.App, request, method string) (got answer
 		t.Error(err)
 		return got
 	}
-	defer c.Close() //nolint:errcheck // nothing was written that matters
+	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c, request); err != nil {
 		t.Error(err)
@@ -61,7 +61,7 @@ func askFuzzed(t *testing.T, a *harness.App, request, method string) (got answer
 		got.text = "no answer: " + err.Error()
 		return got
 	}
-	defer resp.Body.Close() //nolint:errcheck // the connection is closed
+	defer resp.Body.Close()
 	got.closes = resp.Close
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		fmt.Fprint(c, "\x81\x85\x00\x00\x00\x00hello") // a frame masked with zeros

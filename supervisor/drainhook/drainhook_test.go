@@ -289,7 +289,7 @@ func TestTheHookSaysWhichServerHasIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Close(fd) //nolint:errcheck // the test's own
+	defer syscall.Close(fd)
 	p := python{program: "import ask; ask.ask()", files: fakeServer, env: []string{"NOTIFY_SOCKET=" + path}}
 	if _, said, code := p.run(t, true); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, said)
