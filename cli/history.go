@@ -17,8 +17,8 @@ func (c *command) historyCommand() *cli.Command {
 		Name: "history", Usage: "what was changed, by whom, and how it ended", UsageText: "superctl history [-n COUNT] [--output] [--json] | superctl history show [NUMBER] [--json]",
 		Description: `Shows the newest changes first, and what the end of an old generation has cost, if it cost anything.
 Each has a number, which it keeps; "show" has all of one, or of the newest. Who has asked is the kernel's word: the
-user, and behind sudo the person who has logged in. From where, and "sudo by" where the kernel does not know who has
-logged in, is what the client has said.
+user, and behind sudo the person who has logged in. From where, and "sudo by" where the daemon may not see who has
+logged in (ProtectProc= of its unit), is what the client has said.
 
    superctl history -n 3
    superctl history -n 1 --output    with what its hooks wrote

@@ -6,7 +6,7 @@ import "time"
 type Origin struct {
 	Peer *Peer `json:"peer,omitempty"` // nil for one that came by no socket
 	// From and SudoUser are what the client says of itself, and nobody has proved: the host from which its person has come by ssh,
-	// and who has called sudo where the kernel does not know it.
+	// and who that is behind sudo, where the daemon cannot see who has logged in.
 	From     string `json:"from,omitempty"`
 	SudoUser string `json:"sudo_user,omitempty"`
 }

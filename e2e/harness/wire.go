@@ -8,6 +8,7 @@ type Status struct {
 	App         string       `json:"app"`
 	Version     string       `json:"version"`
 	PID         int          `json:"pid"`
+	Since       time.Time    `json:"since"`
 	Release     string       `json:"release"`
 	LiveSince   time.Time    `json:"live_since"`
 	LiveBy      string       `json:"live_by"`

@@ -28,11 +28,20 @@ func TestTheServiceIsReadyWhenItHasStartedAndRunsUnprivileged(t *testing.T) {
 }
 
 func TestAStartedServiceComesBackToTheReleaseThatWasLive(t *testing.T) {
-	s := newSite(t, Options{}, "r1", "r2")
-	s.Start(t, "r1")
+	s := newSite(t, Options{}, "r0", "r1", "r2")
+	s.Run("systemctl", "start", unit).Want(0)
+	s.Run("env", "SSH_CONNECTION=203.0.113.7 50000 192.0.2.1 22", "superctl", "--app", "shop", "switch", "r1").Want(0)
 	s.Run("systemctl", "restart", unit).Want(0)
-	if st := s.Status(t); st.Release != "r1" || st.Health != "ok" {
+	st := s.Status(t)
+	if st.Release != "r1" || st.Health != "ok" {
 		t.Errorf("%q is live, %s", st.Release, st.Health)
+	}
+	// The unit hides other users' processes from the daemon (ProtectProc=), so that this is what the client has said.
+	if st.LiveOrigin.From != "203.0.113.7" || !strings.Contains(st.LiveBy, "root") || !st.LiveSince.Before(st.Since) {
+		t.Errorf("live since %s by %s, %+v", st.LiveSince, st.LiveBy, st.LiveOrigin)
+	}
+	if out := s.Superctl("prune", "--keep", "1").Want(0).Stdout; !strings.Contains(out, "removed 1 release") || !strings.Contains(out, "stays: live") {
+		t.Errorf("%s", out)
 	}
 }
 

@@ -17,12 +17,16 @@ const (
 	sudoHeader = "Superctl-Sudo-User"
 )
 
-// claim adds to a request what only this process can know: from where its person has come, and who has called sudo.
+// claim adds to a request what only this process can know: from where its person has come, and who that is behind sudo.
 func claim(h http.Header) {
 	if host := sshHost(); host != "" {
 		h.Set(fromHeader, host)
 	}
-	if name := claimedUser(os.Getenv("SUDO_USER")); name != "" {
+	name := os.Getenv("SUDO_USER")
+	if uid, ok := loginOf(os.Getpid(), uint32(os.Geteuid())); ok {
+		name = userName(uid) // a daemon whose unit has ProtectProc= may not see it itself
+	}
+	if name = claimedUser(name); name != "" {
 		h.Set(sudoHeader, name)
 	}
 }

@@ -32,7 +32,7 @@ func peerOf(conn net.Conn) peer {
 		return peer{who: "somebody unknown"}
 	}
 	p := peer{who: userName(cred.Uid), Origin: supervisor.Origin{Peer: &supervisor.Peer{UID: cred.Uid, PID: cred.Pid}}}
-	if login, ok := loginOf(cred); ok {
+	if login, ok := loginOf(int(cred.Pid), cred.Uid); ok {
 		p.Peer.Login = &login
 		if login != cred.Uid {
 			p.who = fmt.Sprintf("%s (as %s)", userName(login), p.who)
@@ -50,11 +50,11 @@ func userName(uid uint32) string {
 	return "uid " + number
 }
 
-// loginOf is who has logged in, whatever they have become since by sudo or su (proc_pid_loginuid(5)); not ok where nobody has, or
-// where PAM does not note it.
-func loginOf(cred *unix.Ucred) (uid uint32, ok bool) {
+// loginOf is who has logged in, whatever they have become since by sudo or su (proc_pid_loginuid(5)); not ok where nobody has,
+// where PAM does not note it, and where the daemon may not see it.
+func loginOf(pid int, owner uint32) (uid uint32, ok bool) {
 	const unset = 1<<32 - 1
-	proc := procDir(int(cred.Pid))
+	proc := procDir(pid)
 	text, err := os.ReadFile(proc + "/loginuid")
 	if err != nil {
 		return 0, false
@@ -65,7 +65,7 @@ func loginOf(cred *unix.Ucred) (uid uint32, ok bool) {
 	}
 	// Somebody who has connected, ended and left the connection to a child must not be taken for who has that pid now.
 	var st syscall.Stat_t
-	if syscall.Stat(proc, &st) != nil || st.Uid != cred.Uid && st.Uid != 0 {
+	if syscall.Stat(proc, &st) != nil || st.Uid != owner {
 		return 0, false
 	}
 	return uint32(n), true
