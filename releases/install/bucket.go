@@ -130,7 +130,7 @@ func (s *object) open(ctx context.Context, from int64, tag string) (*stream, err
 	out := &stream{ReadCloser: w.body(body), size: info.Size, tag: info.ETag}
 	if part := header.Get("Content-Range"); part != "" {
 		if _, err := fmt.Sscanf(part, "bytes %d-", &out.from); err != nil || out.from != from {
-			return nil, errors.Join(&finalError{fmt.Errorf("fetch %s: the server answers with another part than was asked for", s)}, out.Close())
+			return nil, errors.Join(&finalError{fmt.Errorf("%s: the server answers with another part than was asked for", s)}, out.Close())
 		}
 		out.size += from
 	}
@@ -140,7 +140,7 @@ func (s *object) open(ctx context.Context, from int64, tag string) (*stream, err
 // refused says what an answer means that is no object.
 func (s *object) refused(err error) error {
 	answer := minio.ToErrorResponse(err)
-	said := fmt.Errorf("fetch %s: %w", s, withoutAddress(err))
+	said := fmt.Errorf("%s: %w", s, withoutAddress(err))
 	switch {
 	case answer.StatusCode == http.StatusNotFound:
 		return missing(said)

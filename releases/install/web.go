@@ -87,12 +87,12 @@ func (s *web) open(ctx context.Context, from int64, tag string) (*stream, error)
 	if err != nil {
 		err = w.explain(withoutAddress(err))
 		w.stop()
-		return nil, fmt.Errorf("fetch %s: %w", s, err)
+		return nil, fmt.Errorf("%s: %w", s, err)
 	}
 	out := &stream{ReadCloser: w.body(resp.Body), size: resp.ContentLength, tag: validator(resp.Header)}
 	if resp.StatusCode == http.StatusPartialContent {
 		if _, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &out.from); err != nil || out.from != from {
-			return nil, errors.Join(&finalError{fmt.Errorf("fetch %s: the server answers with another part than was asked for", s)}, out.Close())
+			return nil, errors.Join(&finalError{fmt.Errorf("%s: the server answers with another part than was asked for", s)}, out.Close())
 		}
 		if out.size >= 0 {
 			out.size += from
@@ -113,7 +113,7 @@ func (s *web) open(ctx context.Context, from int64, tag string) (*stream, error)
 
 // refused says what an answer means that is no file.
 func (s *web) refused(resp *http.Response) error {
-	err := fmt.Errorf("fetch %s: the server says %s", s, resp.Status)
+	err := fmt.Errorf("%s: the server says %s", s, resp.Status)
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound, code == http.StatusGone:
 		return missing(err)
