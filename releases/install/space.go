@@ -44,15 +44,16 @@ const bytesPerFile = 4 << 10
 // space looks whether there is room for the release, before anything is written.
 func (in *install) space(context.Context) (string, error) {
 	m := in.Manifest
-	bytes, files := m.Bytes(), int64(len(m.Members))
+	bytes, files := int64(0), int64(len(m.Members))
 	for i := range m.Members {
 		e := &m.Members[i]
+		bytes += e.Size
 		switch {
 		case path.Ext(e.Path) == ".py":
 			bytes += e.Size // compiled
 			files++
-		case e.Unpacked > 0:
-			bytes += e.Unpacked / 2 // likewise: of a typical wheel half is Python
+		case path.Dir(e.Path) == bundle.Wheels:
+			bytes += e.Unpacked + e.Unpacked/2 // likewise: of a typical wheel half is Python
 			files += e.Unpacked / bytesPerFile
 		}
 	}
