@@ -1,0 +1,81 @@
+package bundles
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"superctl/e2e/harness"
+	"superctl/load"
+)
+
+// deployed is what `deploy --json` says.
+type deployed struct {
+	Changed, Installed  bool
+	Outcome             string
+	Release, Previous   string
+	Pruned              []string
+	Error, Bundle, Kind string
+	Generation          int
+	Steps               []struct{ Name string }
+	Log                 []string
+}
+
+// offline runs a superctl command of the app's in a network namespace without a route, and wants an exit code.
+func offline(t *testing.T, a *harness.App, code int, args ...string) (d deployed) {
+	t.Helper()
+	cmd := exec.Command("unshare", append([]string{"--net", run.Binary}, append(args, "--json")...)...)
+	cmd.Dir, cmd.Env = a.Dir, []string{"SUPERCTL_CONFIG=" + a.Config, "PATH=/usr/bin:/bin", "HOME=" + a.Dir}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, _ := cmd.Output()
+	if bad := json.Unmarshal(out, &d); cmd.ProcessState.ExitCode() != code || bad != nil {
+		t.Fatalf("%s: exit code %d, want %d (%v)\n%s%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), code, bad, out, stderr.String())
+	}
+	return d
+}
+
+// TestDeploysWithoutANetworkLoseNoRequest is the whole way of a Django site with compiled dependencies: built once, installed without a
+// network, switched under load, rolled back, pruned, refused.
+func TestDeploysWithoutANetworkLoseNoRequest(t *testing.T) {
+	dir, out := t.TempDir(), t.TempDir()
+	djangoProject(t, dir)
+	files := make(map[string]string)
+	for _, version := range []string{"1.0", "2.0", "bad"} {
+		if version == "bad" {
+			write(t, dir, "shop/wsgi.py", "import shop_payments\n")
+			commit(t, dir)
+		}
+		files[version] = build(t, 0, cache(), dir, "--version", version, "-o", out).File
+	}
+	a := site(t, harness.Options{Top: "keep = 1"})
+	if a.Command("deploy", files["1.0"]).Want(3); listed(t, a) != "" {
+		t.Errorf("without a daemon there is %s", listed(t, a))
+	}
+	a.Start("")
+	if d := offline(t, a, 0, "deploy", files["1.0"]); !d.Changed || !d.Installed || d.Outcome != "done" || d.Release != "1.0" || d.Kind != "deploy" || d.Bundle == "" {
+		t.Fatalf("%+v", d)
+	}
+	requests := a.Load(load.Config{Rate: 40, Clients: 8})
+	if d := offline(t, a, 0, "deploy", files["1.0"]); d.Changed || d.Installed {
+		t.Errorf("once more: %+v", d)
+	}
+	if d := offline(t, a, 1, "deploy", files["bad"]); !d.Changed || !d.Installed || d.Outcome != "aborted" || d.Release != "bad" || d.Previous != "1.0" || len(d.Log) == 0 {
+		t.Errorf("%+v", d)
+	}
+	two := offline(t, a, 0, "deploy", files["2.0"])
+	if !two.Changed || two.Previous != "1.0" || strings.Join(two.Pruned, " ") != "bad" || two.Steps[0].Name != "fetch" || two.Steps[len(two.Steps)-1].Name != "prune" {
+		t.Errorf("%+v", two)
+	}
+	a.Command("verify", "live").Want(0).Says("2.0 is as it was installed")
+	a.Command("rollback").Want(0)
+	a.Lossless(requests)
+	a.Command("verify").Want(0) // running it has changed nothing
+	must(t, os.Chmod(a.Path("releases", "2.0", "manage.py"), 0o755))
+	a.Command("verify", "2.0").Want(1).Says("changed  manage.py (mode 0755 instead of 0444)")
+	if got := listed(t, a); got != ".superctl 1.0 2.0" {
+		t.Errorf("there is %s", got)
+	}
+}
