@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,7 +112,15 @@ func (c *command) checkAll(conf *config.Config) error {
 	}
 	if names := strings.Join(conf.Credentials(), ", "); names != "" {
 		u, err := workersUser(conf)
-		report(errors.Join(err, credentialSource{}.check(conf, u)), "credentials "+names)
+		if uid, _ := idsOf(u); err == nil && outside(conf, copiesOf(conf), uid) == "" {
+			fmt.Fprintf(c.stdout, "%s credentials %s: whether the unit has them shows when its daemon runs\n", p.yellow("note"), names)
+		} else {
+			report(errors.Join(err, credentialSource{}.check(conf, u)), "credentials "+names)
+		}
+	}
+	shared := releases.Sharing{Paths: conf.Shared, Owner: ownerOf(conf)}
+	for _, name := range slices.Sorted(maps.Keys(conf.Shared)) {
+		report(shared.CheckTarget(name), fmt.Sprintf("shared.%s leads to %s", name, conf.Shared[name]))
 	}
 	c.checkNotify(conf, report, func(text string) { fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text) })
 	ours := c.oursOf(conf)

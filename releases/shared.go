@@ -37,6 +37,9 @@ func (r Release) Share(s Sharing) (made []string, err error) {
 	links := make([]sharedLink, 0, len(s.Paths))
 	for _, name := range slices.Sorted(maps.Keys(s.Paths)) {
 		l := sharedLink{root: root, release: r, name: path.Clean(name), target: s.Paths[name], how: s}
+		if err := s.CheckTarget(name); err != nil {
+			return nil, err
+		}
 		if err := l.look(); err != nil {
 			return nil, err
 		}
@@ -87,9 +90,6 @@ func (f found) text() string {
 
 // look finds out what is there, and refuses what must not be done.
 func (l *sharedLink) look() error {
-	if err := l.targetExists(); err != nil {
-		return err
-	}
 	what, err := l.lookInside()
 	if err != nil {
 		return err
@@ -166,13 +166,15 @@ func within(dir, path string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
-func (l *sharedLink) targetExists() error {
-	_, err := os.Stat(l.target)
+// CheckTarget says why nothing can be linked to what a path inside a release is to lead to.
+func (s Sharing) CheckTarget(name string) error {
+	target := s.Paths[name]
+	_, err := os.Stat(target)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("shared.%s: %s does not exist: install -d%s %s", l.name, l.target, ownerFlags(l.how.Owner), l.target)
+		return fmt.Errorf("shared.%s: %s does not exist: install -d%s %s", name, target, ownerFlags(s.Owner), target)
 	case err != nil:
-		return fmt.Errorf("shared.%s: %w", l.name, err)
+		return fmt.Errorf("shared.%s: %w", name, err)
 	}
 	return nil
 }

@@ -56,18 +56,23 @@ func (s Store) own() error {
 	if err := os.Mkdir(s.Dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // each user finds the own copy in it
 		return fmt.Errorf("copies of the unit's credentials: %w", err)
 	}
-	var st unix.Stat_t
-	if err := unix.Lstat(s.Dir, &st); err != nil {
-		return fmt.Errorf("copies of the unit's credentials: %s: %w", s.Dir, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+	if !s.belongsTo(os.Geteuid()) {
 		return fmt.Errorf("copies of the unit's credentials: %s belongs to somebody else, or others may write to it: nothing is put there; move it away", s.Dir)
 	}
 	return nil
 }
 
-// Newest is the newest copy of a user, or "".
+// belongsTo tells whether the directory of the copies is there, is no link, and can be changed by one of the users only.
+func (s Store) belongsTo(users ...int) bool {
+	var st unix.Stat_t
+	return unix.Lstat(s.Dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 == 0 && slices.Contains(users, int(st.Uid))
+}
+
+// Newest is the newest copy of a user, made by a daemon of that user or of root; or "".
 func (s Store) Newest(uid int) string {
+	if !s.belongsTo(0, uid) {
+		return ""
+	}
 	dir, _ := s.newest(uid)
 	return dir
 }
@@ -88,10 +93,10 @@ func (s Store) newest(uid int) (dir string, n int) {
 
 // Keep removes all copies but these.
 func (s Store) Keep(dirs []string) error {
-	entries, err := os.ReadDir(s.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if !s.belongsTo(os.Geteuid()) {
+		return nil // there is none of ours
 	}
+	entries, err := os.ReadDir(s.Dir)
 	for _, e := range entries {
 		if path := filepath.Join(s.Dir, e.Name()); !slices.Contains(dirs, path) {
 			err = errors.Join(err, remove(path))
@@ -102,13 +107,10 @@ func (s Store) Keep(dirs []string) error {
 
 // Remove removes all copies.
 func (s Store) Remove() error {
-	if err := s.Keep(nil); err != nil {
-		return err
+	if !s.belongsTo(os.Geteuid()) {
+		return nil
 	}
-	if err := os.Remove(s.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return errors.Join(s.Keep(nil), os.Remove(s.Dir))
 }
 
 // InMemory tells whether what is written to the directory of a path stays off the disks.

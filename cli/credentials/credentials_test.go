@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,18 +112,25 @@ func TestACopyThatItsUserHasMadeAnotherIsNotTakenForTheUnits(t *testing.T) {
 
 func TestADirectoryThatSomebodyElseHasMadeIsLeftAlone(t *testing.T) {
 	for name, given := range map[string]func(path string) error{
-		"a link":                          func(path string) error { return os.Symlink("/tmp", path) },
+		"a link":                          func(path string) error { return os.Symlink("elsewhere", path) },
 		"a file":                          func(path string) error { return os.WriteFile(path, nil, 0o600) },
 		"a directory that all may change": func(path string) error { must(t, os.Mkdir(path, 0o700)); return os.Chmod(path, 0o777) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			source, s := unit(t, map[string]string{"key": "one"})
+			must(t, os.Mkdir(filepath.Join(filepath.Dir(source), "elsewhere"), 0o755))
 			must(t, given(s.Dir))
 			_, err := s.Copy(source, os.Getuid(), os.Getgid())
 			if err == nil || !strings.Contains(err.Error(), "belongs to somebody else") || strings.Contains(err.Error(), "one\"") {
 				t.Errorf("%v", err)
 			}
-			must(t, os.Remove(s.Dir))
+			kept := filepath.Join(filepath.Dir(source), "elsewhere")
+			must(t, os.Mkdir(filepath.Join(kept, "1.1"), 0o755))
+			must(t, errors.Join(s.Keep(nil), s.Remove()))
+			if _, err := os.Stat(filepath.Join(kept, "1.1")); err != nil || s.Newest(1) != "" {
+				t.Errorf("it was taken for ours: %v, %s", err, s.Newest(1))
+			}
+			must(t, os.RemoveAll(s.Dir))
 		})
 	}
 }

@@ -63,6 +63,8 @@ func TestWorkersHaveTheUnitsCredentialsWhateverBecomesOfTheDaemon(t *testing.T) 
 				t.Errorf("check says\n%s", check)
 			}
 
+			s.Superctl("check", "r1").Want(0)
+
 			s.secret(t, "second-secret")
 			workers := s.workers(t)
 			s.Run("systemctl", "restart", unit).Want(0)

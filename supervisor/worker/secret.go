@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -23,6 +24,9 @@ func (s Secrets) readAll() ([]string, error) {
 	var env []string
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		value, err := ReadSecret(s[name])
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: who has removed it? superctl reload makes it anew", err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("environment variable %s: %w", name, err)
 		}

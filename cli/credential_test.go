@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"superctl/cli/config"
+	"superctl/supervisor"
+	"superctl/supervisor/worker"
+)
+
+// secretive is a config with a variable from a credential, and a daemon's directory of credentials.
+func secretive(t *testing.T, control string) (c *config.Config, dir string) {
+	t.Helper()
+	c, err := config.Parse("/etc/superctl/shop.toml", []byte(`app = "shop"
+releases = "/srv/shop/releases"
+state = "`+t.TempDir()+`"
+control = "`+control+`"
+[process.web]
+command = "gunicorn shop.wsgi"
+[process.web.env]
+TOKEN = { credential = "token" }
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("hush\n"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	return c, dir
+}
+
+func TestSecretsAreNotWrittenToADisk(t *testing.T) {
+	c, dir := secretive(t, "/proc/shop.sock") // where nothing could be written
+	daemon := credentialSource{dir: dir, used: func() ([]supervisor.Plan, error) { return nil, nil }}
+	if got, err := daemon.directory(c, nil); err != nil || got != dir {
+		t.Errorf("the daemon's own user gets %q, %v", got, err)
+	}
+	if os.Geteuid() != 0 {
+		return // only root has workers of others
+	}
+	_, err := daemon.directory(c, &config.User{Name: "www", Credential: worker.Credential{UID: 33, GID: 33}})
+	const want = "the unit's credentials cannot be given to user www: they would have to be copied to /proc/shop.credentials, which is on a disk; " +
+		"set control to a path below /run"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestACredentialThatCannotBeUsedIsNamedAtItsPlace(t *testing.T) {
+	c, dir := secretive(t, "/proc/shop.sock")
+	none := func() ([]supervisor.Plan, error) { return nil, nil }
+	t.Setenv(credentialsVar, "")
+	if err := (credentialSource{dir: dir, used: none}).check(c, nil); err != nil {
+		t.Error(err)
+	}
+	const at = "/etc/superctl/shop.toml:8:1: process.web.env.TOKEN: "
+	for says, source := range map[string]credentialSource{
+		at + `there is no credential "token": add LoadCredential=token:/etc/shop/token to the unit (systemctl edit superctl@shop), then systemctl restart superctl@shop`: {used: none},
+		at + `there is no credential "token": add LoadCredential=token:`:                                {dir: t.TempDir(), used: none},
+		at + `credential "token" is not at hand: a daemon that runs keeps it in /proc/shop.credentials`: {},
+	} {
+		if err := source.check(c, nil); err == nil || !strings.HasPrefix(err.Error(), says) {
+			t.Errorf("%v\nwant %s", err, says)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "token")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("hush\x00"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	err := (credentialSource{dir: dir, used: none}).check(c, nil)
+	if err == nil || !strings.Contains(err.Error(), "has a NUL byte") || strings.Contains(err.Error(), "hush") {
+		t.Errorf("%v", err)
+	}
+}
