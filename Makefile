@@ -77,6 +77,10 @@ fuzz: ## every fuzz target for ten seconds; FUZZTIME=1m for longer
 bench: deps ## measure superctl beside its peers; writes bench/RESULTS.md
 	go run ./bench $(ARGS)
 
+.PHONY: bench-bundles
+bench-bundles: deps ## how long a release takes to a server, beside pip, uv, pex and shiv; writes bench/BUNDLES.md
+	go run ./bench/bundles
+
 .PHONY: soak
 soak: deps ## ten minutes of load, switches and kills: nothing may be lost, nothing may grow
 	SUPERCTL_SOAK=$${SUPERCTL_SOAK:-10m} go test -tags soak -race -count=1 -timeout 60m -run Soak -v ./e2e/systemd $(ARGS)
