@@ -136,6 +136,9 @@ const lookEvery = 10 * time.Millisecond
 // Freeze keeps every release where it is until thaw is called: between the moment when one is chosen and the moment when everybody
 // can see that it is. It does not wait for installs.
 func (s *Store) Freeze(ctx context.Context) (thaw func(), err error) {
+	if _, err := Open(s.Dir, s.Current); err != nil {
+		return nil, err // says what to do
+	}
 	return s.freeze(ctx, unix.LOCK_SH)
 }
 

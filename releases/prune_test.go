@@ -236,6 +236,9 @@ func TestAReleaseIsNotRemovedWhileOneIsChosen(t *testing.T) {
 	if _, err := s.Prune(ctx, options(1)); !errors.Is(err, tired) || left(t, s) != "r1 r2" {
 		t.Errorf("%v, left %s", err, left(t, s))
 	}
+	if _, err := (&Store{Dir: s.Dir + "/none"}).Freeze(t.Context()); err == nil || !strings.Contains(err.Error(), "does not exist: make it") {
+		t.Errorf("%v", err)
+	}
 	thaw()
 	if _, err := s.Prune(t.Context(), options(1)); err != nil || left(t, s) != "r2" {
 		t.Errorf("%v, left %s", err, left(t, s))
