@@ -113,6 +113,7 @@ func (c *command) app() *cli.App {
 		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.execCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
 		c.pruneCommand(), c.pinCommand(), c.unpinCommand(),
 		c.keygenCommand(),
+		c.drillCommand(),
 	}
 	for _, one := range commands {
 		one.OnUsageError = func(_ *cli.Context, err error, _ bool) error {

@@ -127,8 +127,10 @@ func (c *connection) request(s *Shape) (wire []byte, digest string) {
 		for i := range body {
 			body[i] = byte(c.rng.Uint32())
 		}
-		sum := sha256.Sum256(body)
-		digest = hex.EncodeToString(sum[:])
+		if !s.Unread {
+			sum := sha256.Sum256(body)
+			digest = hex.EncodeToString(sum[:])
+		}
 		fmt.Fprintf(&b, "Content-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", len(body))
 		b.Write(body)
 	} else {

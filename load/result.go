@@ -78,6 +78,17 @@ func (r *Result) Latency() Latency {
 	return Latency{percentile(took, 0.5), percentile(took, 0.99), percentile(took, 0.999), percentile(took, 1)}
 }
 
+// Lag is how much later than due half of the requests were begun: what the clients could not send in time, because all of them were
+// waiting for an answer.
+func (r *Result) Lag() time.Duration {
+	late := make([]time.Duration, 0, len(r.Records))
+	for i := range r.Records {
+		late = append(late, r.Records[i].Begun.Sub(r.Records[i].Due))
+	}
+	slices.Sort(late)
+	return percentile(late, 0.5)
+}
+
 // percentile is the smallest value that at least the share p of sorted is not above (nearest rank).
 func percentile(sorted []time.Duration, p float64) time.Duration {
 	if len(sorted) == 0 {

@@ -13,6 +13,7 @@ type Shape struct {
 	Method  string
 	Path    string
 	Body    int           // so many random bytes are sent, and the answer must contain their SHA-256 in hexadecimal
+	Unread  bool          // the app need not prove that it has read the body: its answer contains no SHA-256
 	Length  int64         // the answer's body must be so long; 0 = any length
 	Timeout time.Duration // 0 = the load's
 	Weight  int           // how often it is sent, beside the other shapes; 0 = 1

@@ -1,0 +1,64 @@
+package drill
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+)
+
+//go:embed page.html
+var page string
+
+// WritePage writes the report as one HTML file, which needs nothing beside itself.
+func (r *Report) WritePage(w io.Writer) error {
+	t, err := template.New("page").Funcs(template.FuncMap{
+		"ms": Milliseconds, "s": func(s float64) string { return fmt.Sprintf("%.1f s", s) }, "moment": Moment, "inc": func(i int) int { return i + 1 },
+	}).Parse(page)
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, struct {
+		*Report
+		Plot template.HTML
+		JSON string
+	}{r, template.HTML(r.plot()), string(data)}) //nolint:gosec // plot escapes what is not its own
+}
+
+// Milliseconds is a length of time as it is shown.
+func Milliseconds(ms float64) string {
+	switch {
+	case ms >= 10_000:
+		return fmt.Sprintf("%.0f s", ms/1000)
+	case ms >= 1000:
+		return fmt.Sprintf("%.1f s", ms/1000)
+	case ms >= 10:
+		return fmt.Sprintf("%.0f ms", ms)
+	}
+	return fmt.Sprintf("%.1f ms", ms)
+}
+
+// Moment is a time since the load began, as it is shown.
+func Moment(seconds float64) string { return fmt.Sprintf("+%.2f s", seconds) }
+
+// Where says of a loss when it was, in words.
+func (l Loss) Where() string {
+	when := Moment(l.First)
+	if l.Count > 1 && Moment(l.Last) != when {
+		when += " to " + Moment(l.Last)
+	}
+	switch l.Phase {
+	case "":
+		return when + ", between the changes"
+	case phaseStop, phaseAround:
+		return when + ", " + l.Change + ", " + l.Phase
+	case phaseKill:
+		return when + ", " + l.Change
+	}
+	return when + ", " + l.Change + ", step " + l.Phase
+}

@@ -1,0 +1,184 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"superctl/load"
+	"superctl/supervisor"
+)
+
+// tries is how many releases are tried until two are found that work.
+const tries = 4
+
+// body is how much a POST sends.
+const body = 4 << 10
+
+// prepare finds two releases that work, and the answers that are right: those that the pages give before anything is done to the app.
+func (d *drill) prepare(ctx context.Context) error {
+	began := time.Now()
+	d.opt.Show(Event{Type: "begin", Step: "prepare"})
+	err := d.findReleases(ctx)
+	detail := fmt.Sprintf("%s at %s", d.opt.Config.App, d.site.target())
+	if err != nil {
+		d.opt.Show(Event{Type: "fail", Step: "prepare", Detail: detail, Seconds: time.Since(began).Seconds()})
+		return err
+	}
+	detail += ", " + d.a.Name
+	if d.b.Name != "" {
+		detail += " and " + d.b.Name
+	}
+	d.opt.Show(Event{Type: "end", Step: "prepare", Detail: detail, Seconds: time.Since(began).Seconds()})
+	return nil
+}
+
+func (d *drill) findReleases(ctx context.Context) error {
+	if d.opt.Live {
+		d.a = d.opt.Releases[0]
+		if len(d.opt.Releases) > 1 {
+			d.b = d.opt.Releases[1]
+		} else {
+			d.note("there is no release to go back to, so reloads stand for switches and rollbacks")
+		}
+		return d.learn(ctx)
+	}
+	var first error
+	for i, r := range d.opt.Releases {
+		if i == tries || d.b.Name != "" {
+			break
+		}
+		switch err := d.try(ctx, r); {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil && d.a.Name == "":
+			first = errors.Join(first, err)
+			d.note("%v", err)
+		case err != nil:
+			d.note("%v", err)
+		case d.a.Name == "":
+			d.a = r
+			if err := d.learn(ctx); err != nil {
+				return err
+			}
+		default:
+			d.b = r
+			if err := d.learn(ctx); err != nil {
+				return err
+			}
+			d.a, d.b = d.b, d.a // a is what is live
+		}
+	}
+	switch {
+	case d.a.Name == "":
+		return first
+	case d.b.Name == "":
+		d.note("there is no second release that works, so reloads stand for switches and rollbacks")
+	}
+	return nil
+}
+
+// try makes a release of the copy live.
+func (d *drill) try(ctx context.Context, r Release) error {
+	out, err := d.site.Change(ctx, supervisor.Request{Kind: supervisor.Switch, Release: r.Name}, d.progress("prepare"))
+	switch {
+	case err != nil:
+		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %w", d.opt.Config.App, r.Name, err)}
+	case out.Result != supervisor.Done:
+		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %s", d.opt.Config.App, r.Name, out.Error), Log: out.Log}
+	}
+	for _, s := range out.Steps {
+		if s.Name == "boot" || s.Name == "prove" || s.Name == "preflight" {
+			d.bootTime = max(d.bootTime, time.Duration(s.Seconds*float64(time.Second)))
+		}
+	}
+	return nil
+}
+
+// progress passes on what a step of the daemon's says.
+func (d *drill) progress(step string) func(Event) {
+	return func(ev Event) {
+		if ev.Type == "begin" {
+			d.opt.Show(Event{Type: "progress", Step: step, Detail: ev.Step})
+		}
+	}
+}
+
+// learn asks for each page once, and remembers the status of its answer. A page of which two releases think differently is no good.
+func (d *drill) learn(ctx context.Context) error {
+	statuses, err := d.look(ctx)
+	if err != nil {
+		return err
+	}
+	if d.shapes != nil {
+		for i, s := range d.shapes {
+			if now := statuses[i]; s.Check(now, nil, nil) != nil {
+				return &NotBegunError{Err: fmt.Errorf("%s answers %d from %s and not from %s: choose pages that both have (--path, --post)", s.Name, now, d.b.Name, d.a.Name)}
+			}
+		}
+		return nil
+	}
+	d.shapes = d.opt.Load.shapes()
+	for i := range d.shapes {
+		status := statuses[i]
+		d.shapes[i].Check = func(got int, _ http.Header, _ []byte) error {
+			if got != status {
+				return fmt.Errorf("status %d instead of %d", got, status)
+			}
+			return nil
+		}
+		if status != http.StatusOK {
+			d.note("%s answers %d, which therefore is taken for right", d.shapes[i].Name, status)
+		}
+	}
+	return nil
+}
+
+// shapes are the requests of a load, without what must be answered.
+func (l *Load) shapes() []load.Shape {
+	var list []load.Shape
+	for _, path := range l.Paths {
+		list = append(list, load.Get(path))
+	}
+	for _, path := range l.Posts {
+		s := load.Post(path, body)
+		s.Unread = true
+		list = append(list, s)
+	}
+	return list
+}
+
+// look sends one request of each shape and returns the statuses of the answers.
+func (d *drill) look(ctx context.Context) ([]int, error) {
+	shapes := d.opt.Load.shapes()
+	for i := range shapes {
+		shapes[i].Check = func(int, http.Header, []byte) error { return nil }
+	}
+	t := d.site.target()
+	run, err := load.Start(load.Config{
+		Network: t.Network, Address: t.Address, Host: hostOf(&d.opt.Load, t), Shapes: shapes, Clients: 1, Timeout: d.opt.Load.Timeout, MaxRequests: len(shapes),
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = run.Wait(ctx, func(records []load.Record) bool { return len(records) == len(shapes) })
+	res := run.Stop()
+	if err != nil && len(res.Records) < len(shapes) {
+		return nil, err
+	}
+	statuses := make([]int, len(shapes))
+	var bad []string
+	for _, rec := range res.Records {
+		statuses[rec.Shape] = rec.Status
+		if rec.Failure != load.None {
+			bad = append(bad, fmt.Sprintf("%s: %s", shapes[rec.Shape].Name, rec.Err))
+		}
+	}
+	if len(bad) > 0 {
+		return nil, &NotBegunError{Err: fmt.Errorf("a drill needs pages that work before it begins: %s; --path and --post name others, superctl logs shows what the app says", strings.Join(bad, "; "))}
+	}
+	return statuses, nil
+}

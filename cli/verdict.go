@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"superctl/cli/drill"
+	"superctl/supervisor"
+)
+
+// drill shows an event of a drill: what comes several times a second is for a terminal alone.
+func (p *progress) drill(ev drill.Event) {
+	if ev.Type != "progress" {
+		p.event(supervisor.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.note = ev.Detail
+}
+
+// tellDrill says what a drill has found: the verdict first, then what a failed one needs to be mended, then the figures.
+func (c *command) tellDrill(rep *drill.Report) {
+	p := paletteFor(c.stdout)
+	word := p.green("passed")
+	if !rep.OK {
+		word = p.red("failed")
+	}
+	fmt.Fprintf(c.stdout, "\n%s: the drill %s: %s\n", p.bold(rep.App), word, p.bold(rep.Verdict))
+	for _, text := range rep.BrokenPromises {
+		fmt.Fprintln(c.stdout)
+		writeWrapped(c.stdout, "  "+p.red("broken")+"  ", text)
+	}
+	for _, g := range rep.Groups() {
+		c.tellLosses(&g, p)
+	}
+	fmt.Fprintln(c.stdout)
+	changesTable(rep, p).write(c.stdout, "  ")
+	fmt.Fprintln(c.stdout)
+	latencyTable(rep, p).write(c.stdout, "  ")
+	fmt.Fprintln(c.stdout)
+	connections := "a new connection for each"
+	if rep.Load.KeepAlive {
+		connections = "over kept connections"
+	}
+	writeWrapped(c.stdout, "  ", fmt.Sprintf("%s at %s: %.0f a second, %s, for %.0f s", strings.Join(rep.Load.Requests, ", "), rep.Address, rep.Load.Sent, connections, rep.Seconds))
+	for _, text := range rep.Notes {
+		writeWrapped(c.stdout, "  "+p.yellow("note")+" ", text)
+	}
+}
+
+// mostPlaces is how many of the places of a loss are listed.
+const mostPlaces = 6
+
+func (c *command) tellLosses(g *drill.Group, p palette) {
+	count := p.red(fmt.Sprintf("%d lost", g.Count))
+	if g.InKilledWorker {
+		count = p.yellow(fmt.Sprintf("%d in the killed worker", g.Count))
+	}
+	fmt.Fprintln(c.stdout)
+	writeWrapped(c.stdout, "  ", fmt.Sprintf("%s: %s, on %s connections", count, g.Kind, g.Connection))
+	for i, l := range g.Each {
+		if i == mostPlaces {
+			fmt.Fprintf(c.stdout, "    and in %d more places\n", len(g.Each)-i)
+			break
+		}
+		fmt.Fprintf(c.stdout, "    %-3d %s\n", l.Count, l.Where())
+	}
+	writeWrapped(c.stdout, "    why         ", g.Cause)
+	writeWrapped(c.stdout, "    what to do  ", g.Advice)
+	writeWrapped(c.stdout, "    such as     ", g.Example)
+}
+
+func changesTable(rep *drill.Report, p palette) *table {
+	var t table
+	t.row(p.dim("AT"), p.dim("TOOK"), p.dim("REQUESTS"), p.dim("LOST"), p.dim("SLOWEST"), p.dim("CHANGE"))
+	for i := range rep.Changes {
+		ch := &rep.Changes[i]
+		lost := fmt.Sprint(ch.Lost)
+		if ch.Lost > 0 {
+			lost = p.red(lost)
+		}
+		what := ch.What
+		switch {
+		case ch.Error != "":
+			what += ": " + p.red(ch.Error)
+		case ch.Detail != "":
+			what += ": " + ch.Detail
+		}
+		t.row(drill.Moment(ch.At), seconds(ch.Seconds), fmt.Sprint(ch.Requests), lost, drill.Milliseconds(ch.Slowest), what)
+	}
+	return &t
+}
+
+func latencyTable(rep *drill.Report, p palette) *table {
+	var t table
+	t.row("", p.dim("REQUESTS"), p.dim("P50"), p.dim("P99"), p.dim("P99.9"), p.dim("SLOWEST"))
+	for _, one := range []struct {
+		name string
+		drill.Latency
+	}{{"steady", rep.Steady}, {"during changes", rep.During}} {
+		t.row(one.name, fmt.Sprint(one.Requests), drill.Milliseconds(one.P50), drill.Milliseconds(one.P99), drill.Milliseconds(one.P999), drill.Milliseconds(one.Slowest))
+	}
+	return &t
+}
+
+// textWidth is how long a line of prose may be.
+const textWidth = 100
+
+// writeWrapped writes a text in lines that begin below each other, behind a lead.
+func writeWrapped(w io.Writer, lead, text string) {
+	indent := strings.Repeat(" ", visible(lead))
+	line := lead
+	for i, word := range strings.Fields(text) {
+		if i > 0 && visible(line)+visible(word) >= textWidth {
+			fmt.Fprintln(w, strings.TrimRight(line, " "))
+			line = indent
+		}
+		line += word + " "
+	}
+	fmt.Fprintln(w, strings.TrimRight(line, " "))
+}
