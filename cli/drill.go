@@ -62,6 +62,7 @@ killed without --kills, and the release that is live now is live in the end.
 			&cli.StringFlag{Name: "via", Usage: "with --live: send the load to the server in front, at `URL`"},
 			&cli.BoolFlag{Name: "kills", Usage: "with --live: kill a worker and the daemon, too"},
 			&cli.BoolFlag{Name: "yes", Usage: "with --live: do not ask"},
+			&cli.StringFlag{Name: "log", Usage: "write what the copy says to `FILE`"},
 			&cli.StringFlag{Name: "report", Usage: "write an HTML page with a plot to `FILE`"},
 			jsonFlag(),
 		},
@@ -124,7 +125,7 @@ func (c *command) notDrilled(ctx context.Context, err error) error {
 		return errors.New("drill: interrupted; what it had begun is ended")
 	}
 	if errors.As(err, &not) && len(not.Log) > 0 {
-		fmt.Fprintln(c.stderr, "the last lines of the worker:")
+		fmt.Fprintln(c.stderr, "its last lines:")
 		for _, l := range not.Log {
 			fmt.Fprintf(c.stderr, "  | %s\n", l)
 		}
@@ -169,7 +170,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 		return opt, &usageError{fmt.Errorf("drill: %w", err)}
 	}
 	opt = drill.Options{
-		Config: conf, Process: p, Version: version(), Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"),
+		Config: conf, Process: p, Version: version(), Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"), Log: cc.String("log"),
 		Load: drill.Load{
 			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(cc.String("host"), p.Health.Host), Rate: cc.Float64("rate"), Clients: cc.Int("clients"),
 			KeepAlive: cc.Bool("keep-alive"), Timeout: cc.Duration("timeout"),
@@ -212,6 +213,9 @@ func checkDrill(cc *cli.Context) error {
 		if cc.IsSet(name) && !cc.Bool("live") {
 			return fmt.Errorf("--%s is for --live: a copy has an address of its own, and is killed anyway", name)
 		}
+	}
+	if cc.IsSet("log") && cc.Bool("live") {
+		return errors.New("--log is for a copy: superctl logs has what the app that runs says")
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func openCopy(ctx context.Context, opt Options) (s *copied, err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // workers of another user go through it; what is secret in it is 0600
 		return nil, err
 	}
-	if s.output, err = os.Create(s.path("daemon.log")); err != nil {
+	if s.output, err = s.openLog(); err != nil {
 		return nil, err
 	}
 	if err := s.makeConfig(); err != nil {
@@ -66,6 +66,13 @@ func openCopy(ctx context.Context, opt Options) (s *copied, err error) {
 	s.reaping.Go(func() { worker.ReapOrphans(reaping) })
 	s.Client = control.NewClient(s.own.Control)
 	return s, s.restart(ctx)
+}
+
+func (s *copied) openLog() (*os.File, error) {
+	if s.opt.Log != "" {
+		return os.Create(s.opt.Log)
+	}
+	return os.Create(s.path("daemon.log"))
 }
 
 func (s *copied) path(elem ...string) string {
@@ -190,7 +197,7 @@ func (s *copied) restart(ctx context.Context) error {
 		}
 	}()
 	if _, err := eventually(ctx, s, func(st *supervisor.Status) bool { return st.PID == w.PID() && st.Changing == nil }); err != nil {
-		return fmt.Errorf("start the copy's daemon: %w\n%s", err, s.lastWords())
+		return &NotBegunError{Err: fmt.Errorf("start the copy's daemon: %w", err), Log: s.lastWords()}
 	}
 	return nil
 }
@@ -209,14 +216,14 @@ func daemonEnv(env []string) []string {
 	})
 }
 
-// lastWords are the last lines of the daemons' log.
-func (s *copied) lastWords() string {
+// lastWords are the last lines of what the copy has said.
+func (s *copied) lastWords() []string {
 	text, err := os.ReadFile(s.output.Name())
 	if err != nil {
-		return err.Error()
+		return []string{err.Error()}
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(lines[max(0, len(lines)-10):], "\n")
+	return lines[max(0, len(lines)-10):]
 }
 
 func (s *copied) target() Target { return s.to }

@@ -33,6 +33,7 @@ type Options struct {
 	Kills  bool   // of a Live drill: SIGKILL too
 	Binary string // superctl, to run a copy with
 	User   string // of the copy's workers; "" = the config's
+	Log    string // a file that gets what the copy says; "" = none does
 
 	Target Target // of a Live drill; a copy has its own
 	Load   Load
@@ -72,7 +73,7 @@ const (
 // NotBegunError says why a drill could not begin; no load was sent but a look at each page.
 type NotBegunError struct {
 	Err error
-	Log []string // the last lines of the worker that failed
+	Log []string // the last lines of what failed
 }
 
 // Error is the reason.
@@ -87,6 +88,7 @@ type site interface {
 	Status(ctx context.Context) (supervisor.Status, error)
 	target() Target
 	restart(ctx context.Context) error // starts a daemon after the last was killed, or has it started
+	lastWords() []string
 	close() error
 }
 
@@ -124,6 +126,8 @@ type drill struct {
 	run      *load.Run
 	bootTime time.Duration // of a release, the longest seen
 	began    time.Time
+
+	position string // of the scenario, for people who wait
 
 	changes []change
 	broken  []string // promises, each with how

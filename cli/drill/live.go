@@ -25,6 +25,9 @@ func openLive(opt Options) *live {
 
 func (l *live) target() Target { return l.to }
 
+// lastWords are in the journal.
+func (l *live) lastWords() []string { return nil }
+
 // restart leaves it to the service manager.
 func (l *live) restart(context.Context) error { return nil }
 

@@ -150,13 +150,13 @@ func (j *judge) explain(l *Loss, f load.Failure) (cause, advice string) {
 	case l.InKilledWorker:
 		return "the worker had it when it got SIGKILL", "nobody but the client can save it, by sending it again; more and smaller workers have fewer requests in each"
 	case l.Change == "":
-		return "it was lost while nothing was done to the app", "look at superctl logs of that moment: the app loses requests of its own accord"
+		return "it was lost while nothing was done to the app", "the app loses requests of its own accord: " + j.words()
 	case f == load.Wrong:
 		return "the app answered otherwise than before the drill", "see what it answers: when the releases differ in this page, choose another one (--path, --post)"
 	case f == load.ServerError && j.proxy:
 		return "the server in front got no whole answer from the app, or found nobody", "docs/nginx.md says how nginx is told to make a connection for each request, or to try again"
 	case f == load.ServerError:
-		return "the app itself answered 5xx", "superctl logs has its words at that moment; does a release need something that the other one takes away (a migration, a cache, a file)?"
+		return "the app itself answered 5xx", j.words() + "; does a release need something that the other one takes away (a migration, a cache, a file)?"
 	case f == load.Refused:
 		return "nobody listened at that moment", "this must not happen, whatever the app does: please report it, with the output of --json"
 	case f == load.TimedOut && l.Phase == phaseKill:
@@ -170,11 +170,19 @@ func (j *judge) explain(l *Loss, f load.Failure) (cause, advice string) {
 		}
 		return cause, advice
 	case brokeOff && l.Phase == phaseKill:
-		return "a worker ended though only the daemon was killed", "does the server end when its parent does? superctl logs shows why it ended"
+		return "a worker ended though only the daemon was killed", "does the server end when its parent does? Look: " + j.words()
 	case brokeOff && (l.Phase == "boot" || l.Phase == "prove"):
-		return "a worker of the live release ended or hung up while the new one started", "do the two share something, a port, a pid file or a socket? superctl logs has their words"
+		return "a worker of the live release ended or hung up while the new one started", "do the two share something, a port, a pid file or a socket? Look: " + j.words()
 	}
-	return "the server ended the connection", "superctl logs has its words at that moment"
+	return "the server ended the connection", j.words()
+}
+
+// words is where to read what the app said at that moment.
+func (j *judge) words() string {
+	if j.live {
+		return "superctl logs has what it said at that moment"
+	}
+	return "with --log FILE the copy writes down what it says at that moment"
 }
 
 // explainStop is explain for what is lost when the old workers are told to stop.

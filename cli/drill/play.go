@@ -54,7 +54,9 @@ func (d *drill) play(ctx context.Context) error {
 	if err := d.calm(ctx, stepOfSteady, steadyTime); err != nil {
 		return err
 	}
-	for _, do := range d.scenario() {
+	acts := d.scenario()
+	for i, do := range acts {
+		d.position = fmt.Sprintf("%d of %d, ", i+1, len(acts))
 		goOn, err := do(ctx)
 		if err != nil || !goOn {
 			return err
@@ -118,7 +120,7 @@ func (d *drill) watch(step string) (over func(detail string)) {
 			select {
 			case <-t.C:
 				sent, failed := d.run.Counts()
-				d.opt.Show(Event{Type: "progress", Step: step, Detail: fmt.Sprintf("%d requests, %d lost", sent, failed)})
+				d.opt.Show(Event{Type: "progress", Step: step, Detail: fmt.Sprintf("%s%d requests, %d lost", d.position, sent, failed)})
 			case <-stop:
 				return
 			}

@@ -178,7 +178,7 @@ func (d *drill) look(ctx context.Context) ([]int, error) {
 		}
 	}
 	if len(bad) > 0 {
-		return nil, &NotBegunError{Err: fmt.Errorf("a drill needs pages that work before it begins: %s; --path and --post name others, superctl logs shows what the app says", strings.Join(bad, "; "))}
+		return nil, &NotBegunError{Err: fmt.Errorf("a drill needs pages that work before it begins: %s; --path and --post name others", strings.Join(bad, "; ")), Log: d.site.lastWords()}
 	}
 	return statuses, nil
 }

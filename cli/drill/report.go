@@ -175,6 +175,9 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func (r *Report) conclude() {
 	r.OK = r.Lost == 0 && len(r.BrokenPromises) == 0 && r.Sent > 0
 	changes := fmt.Sprintf("%d changes", len(r.Changes))
+	if len(r.Changes) == 1 {
+		changes = "1 change"
+	}
 	switch {
 	case r.Sent == 0:
 		r.Verdict = "no request was sent, so nothing is proved"
