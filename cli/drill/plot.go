@@ -33,7 +33,7 @@ func (r *Report) plot() string {
 		return plotTop + plotHeight*(1-math.Log(max(millis, leastMS)/leastMS)/math.Log(most/leastMS))
 	}
 	fmt.Fprintf(&t, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" role="img" aria-label="latency of every request over time">`+"\n",
-		plotLeft+plotWidth+10, plotTop+plotHeight+30)
+		plotLeft+plotWidth+24, plotTop+plotHeight+30)
 	r.bands(&t, x)
 	for line := 1.0; line < most; line *= 10 {
 		fmt.Fprintf(&t, `<line class="grid" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/><text x="%.0f" y="%.1f" text-anchor="end">%s</text>`+"\n",
