@@ -180,7 +180,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 		opt.Load.Paths = []string{cmp.Or(p.Health.Path, "/")}
 	}
 	done := preset.Apply(preset.Input{Command: p.Command, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
-	opt.Server = drill.Server{Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal))))}
+	opt.Server = drill.Server{Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))), HookOff: done.Hook && !hooked(p, done)}
 	if cmp.Or(p.Health.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
 		return opt, &usageError{fmt.Errorf("drill: process.%s speaks uwsgi, and a drill HTTP: send it through the server in front, with --live --via http://127.0.0.1", p.Name)}
 	}
@@ -249,6 +249,13 @@ func copyOptions(ctx context.Context, opt *drill.Options) error {
 	if opt.Binary, err = os.Executable(); err != nil {
 		return err
 	}
+	var source credentialSource
+	if err := source.check(opt.Config, user); err != nil {
+		return fmt.Errorf("drill: %w", err)
+	}
+	if opt.Credentials, err = source.directory(opt.Config, user); err != nil {
+		return fmt.Errorf("drill: %w", err)
+	}
 	store, err := releases.Open(opt.Config.Releases, opt.Config.Current)
 	if err != nil {
 		return err
@@ -260,8 +267,8 @@ func copyOptions(ctx context.Context, opt *drill.Options) error {
 	asked, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	st, err := control.NewClient(opt.Config.Control).Status(asked)
-	if err != nil { // without a daemon, live is what was live last
-		last, _ := supervisor.ReadLast(opt.Config.State, opt.Config.App) //nolint:errcheck // which not everybody may read
+	if err != nil { // without a daemon, live is what was live last, as far as this user may know
+		last, _ := supervisor.ReadLast(opt.Config.State, opt.Config.App)
 		st.Release, st.Previous = last.Release.Name, last.Previous.Name
 	}
 	rank := func(r releases.Release) int { return slices.Index([]string{r.Name, st.Previous, st.Release}, r.Name) }

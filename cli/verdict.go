@@ -6,13 +6,12 @@ import (
 	"strings"
 
 	"superctl/cli/drill"
-	"superctl/supervisor"
 )
 
 // drill shows an event of a drill: what comes several times a second is for a terminal alone.
 func (p *progress) drill(ev drill.Event) {
 	if ev.Type != "progress" {
-		p.event(supervisor.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
+		p.event(ev)
 		return
 	}
 	p.mu.Lock()

@@ -18,9 +18,10 @@ type Copy struct {
 	StartTimeout time.Duration     // of its processes; 0 = the config's
 }
 
-// notCopied is what a copy must not do: change the `current` link or a file that is the app's, or tell anybody outside.
+// notCopied is what is not for a copy: what would change the `current` link or a file that is the app's, or tell anybody outside, and what is
+// for making releases.
 func notCopied() []string {
-	return []string{"current", "log", "standby", "hooks", "django", "build", "notify"}
+	return []string{"current", "log", "standby", "hooks", "django", "build", "install", "trust", "notify"}
 }
 
 // WriteCopy is the config at path as a copy of its app needs it, with the listeners and their processes alone. It begins from the text

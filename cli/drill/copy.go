@@ -37,7 +37,11 @@ const brokenName = "broken-on-purpose"
 
 // openCopy makes the copy and starts its daemon; no release is live yet.
 func openCopy(ctx context.Context, opt Options) (s *copied, err error) {
-	dir, err := os.MkdirTemp("", "superctl-drill-")
+	parent := ""
+	if opt.Credentials != "" && os.Geteuid() == 0 {
+		parent = "/run" // in memory, as it must be where a daemon is to copy them to
+	}
+	dir, err := os.MkdirTemp(parent, "superctl-drill-")
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +58,7 @@ func openCopy(ctx context.Context, opt Options) (s *copied, err error) {
 	if s.output, err = s.openLog(); err != nil {
 		return nil, err
 	}
-	if err := s.makeConfig(); err != nil {
+	if err := s.makeConfig(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.makeReleases(); err != nil {
@@ -80,7 +84,7 @@ func (s *copied) path(elem ...string) string {
 }
 
 // makeConfig chooses the addresses, and writes the config.
-func (s *copied) makeConfig() error {
+func (s *copied) makeConfig(ctx context.Context) error {
 	c := s.opt.Config
 	name := c.App[:min(len(c.App), 26)] + "-drill"
 	s.own = config.Copy{
@@ -90,7 +94,7 @@ func (s *copied) makeConfig() error {
 	for _, p := range c.Processes {
 		for _, listener := range p.Listen {
 			i := slices.IndexFunc(c.Listen, func(l config.Listen) bool { return l.Name == listener })
-			if err := s.address(listener, c.Listen[i].Address.Network() == "unix"); err != nil {
+			if err := s.address(ctx, listener, c.Listen[i].Address.Network() == "unix"); err != nil {
 				return err
 			}
 		}
@@ -104,12 +108,13 @@ func (s *copied) makeConfig() error {
 }
 
 // address finds a free one. Between this look and the daemon's bind somebody else might take the port; then the start says so.
-func (s *copied) address(name string, isUnix bool) error {
+func (s *copied) address(ctx context.Context, name string, isUnix bool) error {
 	if isUnix {
 		s.own.Listen[name] = "unix:" + s.path(name+".sock")
 		return nil
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("find a free port: %w", err)
 	}
@@ -178,9 +183,11 @@ if "SUPERCTL_GENERATION" in os.environ:
 
 // restart starts a daemon, as a service manager would, and waits until it is in charge.
 func (s *copied) restart(ctx context.Context) error {
-	w, err := worker.StartDaemon(worker.Command{
-		Args: []string{s.opt.Binary, "--config", s.path("superctl.toml"), "daemon"}, Env: daemonEnv(os.Environ()), Dir: s.dir,
-	}, s.output)
+	env := daemonEnv(os.Environ())
+	if s.opt.Credentials != "" {
+		env = append(env, "CREDENTIALS_DIRECTORY="+s.opt.Credentials)
+	}
+	w, err := worker.StartDaemon(worker.Command{Args: []string{s.opt.Binary, "--config", s.path("superctl.toml"), "daemon"}, Env: env, Dir: s.dir}, s.output)
 	if err != nil {
 		return fmt.Errorf("start the copy's daemon: %w", err)
 	}

@@ -33,7 +33,9 @@ type Options struct {
 	Kills  bool   // of a Live drill: SIGKILL too
 	Binary string // superctl, to run a copy with
 	User   string // of the copy's workers; "" = the config's
-	Log    string // a file that gets what the copy says; "" = none does
+	// Credentials is the directory with the app's; "" = it has none.
+	Credentials string
+	Log         string // a file that gets what the copy says; "" = none does
 
 	Target Target // of a Live drill; a copy has its own
 	Load   Load
@@ -45,6 +47,7 @@ type Options struct {
 type Server struct {
 	Name       string // of its preset
 	StopSignal string // such as SIGTERM
+	HookOff    bool   // it could have the drain hook, and the config says no
 }
 
 // Release is one that can be switched to.

@@ -189,6 +189,9 @@ func (j *judge) words() string {
 func (j *judge) explainStop(l *Loss, f load.Failure) (cause, advice string) {
 	signal := cmp.Or(j.server.StopSignal, "its stop signal")
 	switch {
+	case l.Connection == "kept" && !l.Midway && j.server.HookOff:
+		return fmt.Sprintf("the server (%s) closed its kept connections at %s, just when the client sent its next request on one", j.server.Name, signal),
+			fmt.Sprintf("take drain_hook = false out of [process.%s]: with the hook the server tells its clients before", j.process.Name)
 	case l.Connection == "kept" && !l.Midway:
 		return fmt.Sprintf("the server (%s) closed its kept connections at %s, just when the client sent its next request on one", j.server.Name, signal),
 			"a client, or a proxy, has to send such a request again: docs/nginx.md has it for nginx; drain_connections gives clients time to end their connections first (docs/long-lived-connections.md)"

@@ -54,7 +54,7 @@ func judged(opt Options, to Target, changes []change, records ...load.Record) *R
 	opt.Config = &config.Config{App: "shop", Probation: 10 * time.Second}
 	opt.Process = config.Process{Name: "web", Drain: 30 * time.Second}
 	if opt.Server.Name == "" {
-		opt.Server = Server{Name: "gunicorn", StopSignal: "SIGTERM"}
+		opt.Server.Name, opt.Server.StopSignal = "gunicorn", "SIGTERM"
 	}
 	opt.Load = Load{Rate: 50, Clients: 8, Timeout: 30 * time.Second}
 	d := &drill{opt: opt, site: fakeSite{to: to}, changes: changes}
@@ -68,18 +68,20 @@ func TestALossIsToldWithItsChangeItsMomentAndItsCause(t *testing.T) {
 	daemonKill := change{kind: aDaemonKill, what: "kill -9 of the daemon", window: window(3000, 4000)}
 	proxy := Target{Network: "tcp", Address: "127.0.0.1:80", Proxy: true}
 	for name, test := range map[string]struct {
-		change change
-		rec    load.Record
-		to     Target
-		server string
-		where  string
-		cause  string
-		advice string
+		change  change
+		rec     load.Record
+		to      Target
+		server  string
+		hookOff bool
+		where   string
+		cause   string
+		advice  string
 	}{
 		"hasty server":           {change: aSwitchAt(1000), rec: request(1500, 1700, load.Closed), where: "switch to r2, when the old workers ended", cause: "(gunicorn) ended at SIGTERM without finishing", advice: "A copy has no probation: the app's own, 10s"},
 		"unknown server":         {change: aSwitchAt(1000), rec: request(1500, 1700, load.Reset), server: "generic", where: "when the old workers ended", cause: "(generic) ended at SIGTERM", advice: "name that as stop_signal in [process.web]"},
 		"cut at the stop":        {change: aSwitchAt(1000), rec: request(1500, 1700, load.Cut), where: "when the old workers ended", cause: "broke off its answer when it got SIGTERM", advice: "within drain (30s)"},
 		"kept and closed":        {change: aSwitchAt(1000), rec: kept(request(1700, 1701, load.Closed)), where: "when the old workers ended", cause: "closed its kept connections at SIGTERM", advice: "docs/nginx.md"},
+		"kept, without the hook": {change: aSwitchAt(1000), rec: kept(request(1700, 1701, load.Closed)), hookOff: true, where: "when the old workers ended", cause: "closed its kept connections", advice: "take drain_hook = false out of [process.web]"},
 		"kept, but in work":      {change: aSwitchAt(1000), rec: kept(request(1500, 1700, load.Closed)), where: "when the old workers ended", cause: "ended at SIGTERM without finishing"},
 		"shortly after":          {change: aSwitchAt(1000), rec: request(1500, 2100, load.Closed), where: "when the old workers ended", cause: "ended at SIGTERM without finishing"},
 		"before the cutover":     {change: aSwitchAt(1000), rec: request(1100, 1200, load.Closed), where: "switch to r2, step prove", cause: "while the new one started", advice: "a port, a pid file"},
@@ -100,7 +102,7 @@ func TestALossIsToldWithItsChangeItsMomentAndItsCause(t *testing.T) {
 		if to == (Target{}) {
 			to = direct
 		}
-		rep := judged(Options{Server: Server{Name: test.server, StopSignal: "SIGTERM"}}, to, []change{test.change}, request(0, 10, load.None), test.rec)
+		rep := judged(Options{Server: Server{Name: test.server, StopSignal: "SIGTERM", HookOff: test.hookOff}}, to, []change{test.change}, request(0, 10, load.None), test.rec)
 		if rep.OK || rep.Lost != 1 || rep.InKilledWorker != 0 || len(rep.Losses) != 1 {
 			t.Errorf("%s: %+v", name, rep)
 			continue

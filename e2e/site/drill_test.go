@@ -90,7 +90,7 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 class Page(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/slow":
-            time.sleep(0.5)
+            time.sleep(2)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
