@@ -15,9 +15,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"superctl/releases"
 	"superctl/releases/bundle"
@@ -158,6 +162,9 @@ func (in *install) run(ctx context.Context, file, signature source) (err error) 
 	if there, err := in.isThere(); there || err != nil {
 		return err
 	}
+	if text := othersMayWrite(in.Store.Dir); text != "" {
+		in.Warnings = append(in.Warnings, text)
+	}
 	err = in.make(ctx)
 	for _, root := range []*os.Root{in.work, in.venvRoot} {
 		if root != nil {
@@ -168,6 +175,24 @@ func (in *install) run(ctx context.Context, file, signature source) (err error) 
 		err = errors.Join(err, releases.RemoveTree(in.root, in.hidden))
 	}
 	return err
+}
+
+// othersMayWrite warns root of those who can put links in the way of the commands that make a virtualenv; superctl itself follows none.
+func othersMayWrite(dir string) string {
+	var st unix.Stat_t
+	if os.Geteuid() != 0 || unix.Stat(dir, &st) != nil {
+		return ""
+	}
+	switch who := strconv.FormatUint(uint64(st.Uid), 10); {
+	case st.Uid != 0:
+		if u, err := user.LookupId(who); err == nil {
+			who = u.Username
+		}
+		return fmt.Sprintf("%s belongs to %s, who could change a release while root makes it: install as %s, or chown root %s", dir, who, who, dir)
+	case st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
+		return fmt.Sprintf("others than root may write to %s, and could change a release while root makes it: chmod go-w %s", dir, dir)
+	}
+	return ""
 }
 
 // make makes the release. in.hidden is set as soon as there is something to remove.

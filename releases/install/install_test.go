@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -264,9 +265,16 @@ func TestABundleThatDoesNotFitIsRefusedAndNothingIsLeft(t *testing.T) {
 		"a wheel without a name":        {func(p project) { p["wheels/x.whl"] = "" }, nil, []string{"x.whl is no name of a wheel"}},
 		"a wheel that is none":          {func(p project) { p["wheels/x-1.0-py3-none-any.whl"] = "PK" }, nil, []string{"x-1.0-py3-none-any.whl: it is no zip archive"}},
 		"no room": {
-			nil, func(m *bundle.Manifest) { m.Members[0].Unpacked = 1 << 50 },
+			nil, func(m *bundle.Manifest) {
+				at := slices.IndexFunc(m.Members, func(e bundle.Member) bool { return e.Path == "wheels/tool-1.0-py3-none-any.whl" })
+				m.Members[at].Unpacked = 1 << 50
+			},
 			[]string{"space: there is no room for the release in", "MB are needed", "superctl prune removes old releases"},
 		},
+		"a wheel that has more than its manifest says": {nil, func(m *bundle.Manifest) {
+			at := slices.IndexFunc(m.Members, func(e bundle.Member) bool { return e.Path == "wheels/tool-1.0-py3-none-any.whl" })
+			m.Members[at].Unpacked = 10
+		}, []string{"virtualenv: wheel tool-1.0-py3-none-any.whl: there are ", "and the manifest says 10"}},
 		"its own check fails":        {nil, func(m *bundle.Manifest) { m.Smoke = [][]string{{"python", "-c", "print('no database'); exit(3)"}} }, []string{`smoke: "python -c`, "exit status 3"}},
 		"its own check is missing":   {nil, func(m *bundle.Manifest) { m.Smoke = [][]string{{"nobody"}} }, []string{`smoke: "nobody"`}},
 		"its own check does not end": {nil, func(m *bundle.Manifest) { m.Smoke = [][]string{{"python", "-c", "while True: pass"}} }, []string{"smoke: "}},
@@ -362,6 +370,30 @@ func TestSharedPathsAreLinkedInBeforeTheCheck(t *testing.T) {
 	must(t, err)
 	if d, err := made.Verify(t.Context(), []string{"static"}); err != nil || !d.Empty() {
 		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestRootIsWarnedOfWhoCouldChangeTheReleases(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("of root alone")
+	}
+	dir := t.TempDir()
+	for _, c := range []struct {
+		owner int
+		mode  fs.FileMode
+		says  string
+	}{
+		{0, 0o755, ""}, {65534, 0o755, "belongs to nobody, who could change"}, {0, 0o775, "others than root may write"}, {0, 0o777 | fs.ModeSticky, ""},
+	} {
+		if os.Geteuid() == 0 {
+			must(t, os.Chown(dir, c.owner, c.owner))
+		} else {
+			c.says = ""
+		}
+		must(t, os.Chmod(dir, c.mode))
+		if text := othersMayWrite(dir); (text == "") != (c.says == "") || !strings.Contains(text, c.says) {
+			t.Errorf("%d %v: %s", c.owner, c.mode, text)
+		}
 	}
 }
 

@@ -144,11 +144,20 @@ func (in *install) workPath(elem ...string) string {
 
 // command runs one that makes the release.
 func (in *install) command(ctx context.Context, args ...string) error {
-	var out strings.Builder
-	if err := in.Run(ctx, Command{Args: args, Dir: in.workPath()}, func(line string) { out.WriteString(line + "\n") }); err != nil {
-		return fmt.Errorf("%s: %w%s", strings.Join(args, " "), err, indented(out.String()))
+	var last lines
+	if err := in.Run(ctx, Command{Args: args, Dir: in.workPath()}, last.add); err != nil {
+		return fmt.Errorf("%s: %w%s", strings.Join(args, " "), err, indented(strings.Join(last, "\n")))
 	}
 	return nil
+}
+
+// lines are the last ones that a command has written.
+type lines []string
+
+func (l *lines) add(line string) {
+	if *l = append(*l, line); len(*l) > lastLines {
+		*l = (*l)[1:]
+	}
 }
 
 // settle writes into the new virtualenv where it will be: a virtualenv cannot be moved, but for what its interpreter finds beside
@@ -219,12 +228,12 @@ func (in *install) smoke(ctx context.Context) (string, error) {
 		return "", err
 	}
 	err = r.Check(ctx, releases.CheckOptions{Run: func(ctx context.Context, args ...string) (string, error) {
-		var out strings.Builder
-		err := in.Run(ctx, Command{Args: args, Dir: r.Path, AsApp: true}, func(line string) { out.WriteString(line + "\n") })
-		return out.String(), err
+		var last lines
+		err := in.Run(ctx, Command{Args: args, Dir: r.Path, AsApp: true}, last.add)
+		return strings.Join(last, "\n"), err
 	}})
 	if err != nil {
-		return "", fmt.Errorf("its interpreter cannot be used%s: %w", in.asUser(), err)
+		return "", fmt.Errorf("it cannot be used%s: %w", in.asUser(), errors.Unwrap(err)) // without its hidden name
 	}
 	if len(in.Manifest.Smoke) == 0 {
 		return "the interpreter runs; the bundle brings no check of its own", nil
@@ -251,12 +260,10 @@ func (in *install) smoke(ctx context.Context) (string, error) {
 func (in *install) smokeCommand(ctx context.Context, args []string) error {
 	limited, cancel := context.WithTimeoutCause(ctx, in.SmokeTime, fmt.Errorf("no end within %s", in.SmokeTime))
 	defer cancel()
-	var last []string
+	var last lines
 	err := in.Run(limited, Command{Args: args, Dir: in.workPath(), AsApp: true}, func(line string) {
 		in.Event(Event{Type: "output", Step: "smoke", Detail: line})
-		if last = append(last, line); len(last) > lastLines {
-			last = last[1:]
-		}
+		last.add(line)
 	})
 	if err != nil && ctx.Err() == nil {
 		return &CommandError{Args: args, Err: err, Output: last}

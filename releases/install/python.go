@@ -96,19 +96,20 @@ func minor(version string) string {
 
 // probe asks an interpreter what it is, as the app's user, who is to run it.
 func (o *Options) probe(ctx context.Context, path string) (*python, error) {
-	var out, all strings.Builder
+	var said lines
+	var facts string
 	err := o.Run(ctx, Command{Args: []string{path, "-I", "-c", probeProgram}, Dir: "/", AsApp: true}, func(line string) {
-		all.WriteString(line + "\n")
+		said.add(line)
 		if text, ok := strings.CutPrefix(line, "superctl: "); ok {
-			out.WriteString(text)
+			facts = text
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s does not run%s: %w%s", path, o.asUser(), err, indented(all.String()))
+		return nil, fmt.Errorf("%s does not run%s: %w%s", path, o.asUser(), err, indented(strings.Join(said, "\n")))
 	}
 	p := new(python)
-	if err := json.Unmarshal([]byte(out.String()), p); err != nil {
-		return nil, fmt.Errorf("%s is no Python: it answers %.80q", path, all.String())
+	if err := json.Unmarshal([]byte(facts), p); err != nil {
+		return nil, fmt.Errorf("%s is no Python: it answers %.80q", path, strings.Join(said, "\n"))
 	}
 	return p, nil
 }

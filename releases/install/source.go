@@ -70,10 +70,21 @@ func (o *Options) sources(word string) (file, signature source, err error) {
 	switch strings.ToLower(u.Scheme) {
 	case "https", "http":
 		client, err := o.webClient(u)
-		return &web{o, client, u}, &web{o, client, &sig}, err
+		if err != nil {
+			return nil, nil, err
+		}
+		whole, err := login(u, os.Getenv)
+		if err != nil {
+			return nil, nil, err
+		}
+		sig.User = whole.User
+		return &web{o, client, whole}, &web{o, client, &sig}, nil
 	case "s3":
 		bucket, err := o.openBucket(u)
-		return bucket.object(u), bucket.object(&sig), err
+		if err != nil {
+			return nil, nil, err
+		}
+		return bucket.object(u), bucket.object(&sig), nil
 	case "file":
 		return localFile(u.Path), localFile(sig.Path), nil
 	}
