@@ -49,7 +49,11 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 	for _, f := range b.outputs {
 		size += f.size
 	}
-	return fmt.Sprintf("%s made %s, %s", counted(len(b.Run), "command", "commands"), counted(len(b.outputs), "file", "files"), Size(size)), nil
+	done := counted(len(b.Run), "command", "commands")
+	if len(b.Outputs) > 0 {
+		done += fmt.Sprintf(" made %s, %s", counted(len(b.outputs), "file", "files"), Size(size))
+	}
+	return done, nil
 }
 
 // virtualenv makes one of the bundle's wheels and nothing else.

@@ -69,7 +69,7 @@ type Python struct {
 	Version        string `json:"version"`        // "3.11.2"
 	ABI            string `json:"abi"`            // "cp311"
 	Platform       string `json:"platform"`       // "linux-x86_64"
-	Libc           string `json:"libc,omitempty"` // "glibc 2.36"
+	Libc           string `json:"libc,omitempty"` // "glibc 2.36": the oldest that the wheels run with; "" = they do not mind
 }
 
 // Lock is the file from which the dependencies were taken.

@@ -264,6 +264,22 @@ for m in (b"\xff\x00garbage",b"READY=1\nSTATUS=hello\n"): s.sendto(m,os.environ[
 	}
 }
 
+func TestTheStdoutOfACommandMayBeAFile(t *testing.T) {
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	var lines []string
+	err = Run(context.Background(), Command{Args: []string{"sh", "-c", `printf 'a\0b'; echo a warning >&2`}, Env: []string{"PATH=/bin"}, Dir: "/", Stdout: out}, func(l string) {
+		lines = append(lines, l)
+	})
+	data, readErr := os.ReadFile(out.Name())
+	if err != nil || readErr != nil || string(data) != "a\x00b" || !slices.Equal(lines, []string{"a warning"}) {
+		t.Errorf("the file has %q, and the lines are %q (%v, %v)", data, lines, err, readErr)
+	}
+}
+
 func TestAHookThatHangsIsKilledWithAllThatItStarted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	var pid int
