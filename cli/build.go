@@ -148,6 +148,7 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 	opt = build.Options{
 		Dir: dir, Name: cmp.Or(cc.String("name"), conf.Name), Version: cmp.Or(cc.String("version"), conf.Version),
 		Files: conf.Files, Lock: cmp.Or(cc.String("lock"), conf.Lock), Python: cmp.Or(cc.String("python"), conf.Python), Package: conf.Package,
+		Extras: conf.Extras, Groups: conf.Groups,
 		RequirePinned: cc.Bool("require-pinned"),
 		Run:           conf.Run, Outputs: conf.Output, Smoke: conf.Smoke, Env: conf.Env, Processes: conf.Processes,
 		Builder: cmp.Or(cc.String("builder"), os.Getenv("SUPERCTL_BUILDER")), Superctl: version(),

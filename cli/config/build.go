@@ -15,6 +15,8 @@ type buildTable struct {
 	Version string            `toml:"version"`
 	Files   []string          `toml:"files"`
 	Lock    string            `toml:"lock"`
+	Extras  []string          `toml:"extras"`
+	Groups  []string          `toml:"groups"`
 	Python  string            `toml:"python"`
 	Package *bool             `toml:"package"`
 	Run     any               `toml:"run"`
@@ -28,6 +30,8 @@ type Build struct {
 	Name, Version string // "" = found
 	Files         []string
 	Lock          string
+	Extras        []string
+	Groups        []string
 	Python        string
 	Package       *bool
 	Run           [][]string
@@ -73,7 +77,7 @@ func parseBuild(path string, data []byte) (*Build, error) {
 // build reads [build].
 func (l *loader) build() *Build {
 	t := &l.f.Build
-	b := &Build{Name: t.Name, Version: t.Version, Lock: t.Lock, Python: t.Python, Package: t.Package, Env: t.Env}
+	b := &Build{Name: t.Name, Version: t.Version, Lock: t.Lock, Extras: t.Extras, Groups: t.Groups, Python: t.Python, Package: t.Package, Env: t.Env}
 	for what, text := range map[string]string{"name": t.Name, "version": t.Version} {
 		if text == "" {
 			continue
@@ -84,6 +88,13 @@ func (l *loader) build() *Build {
 	}
 	if t.Lock != "" && !inside(t.Lock) {
 		l.at("build.lock", "lock %q: it is a file of the project, such as \"requirements/production.txt\"", t.Lock)
+	}
+	for what, names := range map[string][]string{"extras": t.Extras, "groups": t.Groups} {
+		for _, name := range names {
+			if !itemName.MatchString(name) {
+				l.at("build."+what, "%s: %q is no name of one", what, name)
+			}
+		}
 	}
 	b.Files = l.insides("build.files", t.Files)
 	b.Output = l.insides("build.output", t.Output)

@@ -390,6 +390,8 @@ app = "shop"
 version = "4.2"
 files = ["manage.py", "shop"]
 lock = "requirements/production.txt"
+extras = ["postgres"]
+groups = ["prod"]
 python = "3.12"
 package = true
 run = ["npm run build", ["python", "manage.py", "collectstatic"]]
@@ -403,7 +405,7 @@ env = { A = "1" }
 		t.Fatal(err)
 	}
 	want := &Build{
-		Name: "shop", Version: "4.2", Files: []string{"manage.py", "shop"}, Lock: "requirements/production.txt", Python: "3.12", Package: &yes,
+		Name: "shop", Version: "4.2", Files: []string{"manage.py", "shop"}, Lock: "requirements/production.txt", Extras: []string{"postgres"}, Groups: []string{"prod"}, Python: "3.12", Package: &yes,
 		Run: [][]string{{"npm", "run", "build"}, {"python", "manage.py", "collectstatic"}}, Output: []string{"static"},
 		Smoke: [][]string{{"python", "manage.py", "check"}}, Env: map[string]string{"A": "1"}, Processes: []string{"worker", "beat"},
 	}
@@ -426,6 +428,7 @@ name = "my shop"
 version = "latest"
 files = ["../shop", "a", "a"]
 lock = "/etc/lock"
+extras = ["--all"]
 output = ["static"]
 env = { SUPERCTL_APP = "1" }
 `))
@@ -434,8 +437,9 @@ superctl.toml:4:1: version "latest": the word stands for a release already; choo
 superctl.toml:5:1: files: "../shop": write a path in the project, without / at its beginning
 superctl.toml:5:1: files: "a" is in the list twice
 superctl.toml:6:1: lock "/etc/lock": it is a file of the project, such as "requirements/production.txt"
-superctl.toml:7:1: output: there is no command that would make it: write run = ["python manage.py collectstatic --noinput"]
-superctl.toml:8:9: SUPERCTL_APP: superctl sets it itself`
+superctl.toml:7:1: extras: "--all" is no name of one
+superctl.toml:8:1: output: there is no command that would make it: write run = ["python manage.py collectstatic --noinput"]
+superctl.toml:9:9: SUPERCTL_APP: superctl sets it itself`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

@@ -16,7 +16,7 @@ func TestTwoBuildsOfACommitAreTheSameFile(t *testing.T) {
 		first, second, out := t.TempDir(), filepath.Join(t.TempDir(), "a clone elsewhere"), t.TempDir()
 		djangoProject(t, first)
 		git(t, first, "clone", "-q", first, second)
-		a := build(t, 0, cache(), first, "-o", out+"/a/../", "--require-pinned")
+		a := build(t, 0, cache(), first, "-o", out+"/made/", "--require-pinned")
 		b := build(t, 0, cache(), second, "-o", filepath.Join(out, "b"), "--require-pinned")
 		same(t, a.File, b.File)
 		m, content := open(t, a.File)
@@ -35,7 +35,7 @@ func TestTwoBuildsOfACommitAreTheSameFile(t *testing.T) {
 		if m.Lock.Name != "requirements.txt" || !slices.Equal(m.Processes, []string{"web"}) || len(m.Smoke) != 2 || m.Builder != "" || m.Python.Implementation != "cpython" {
 			t.Errorf("the manifest says %+v", m)
 		}
-		if again := build(t, 0, cache(), first, "-o", out); again.Changed || again.SHA256 != a.SHA256 || !a.Changed {
+		if again := build(t, 0, cache(), first, "-o", out+"/made"); again.Changed || again.SHA256 != a.SHA256 || !a.Changed {
 			t.Errorf("the third build: %+v", again)
 		}
 	})

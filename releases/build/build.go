@@ -29,6 +29,8 @@ type Options struct {
 
 	Files         []string // instead of what git tracks
 	Lock          string   // "" = the first of uv.lock, pylock.toml, requirements.txt
+	Extras        []string // that are taken from the lock
+	Groups        []string // likewise
 	RequirePinned bool     // refuse what has no hash
 	Python        string   // "" = .python-version, else python3
 	Package       *bool    // the project itself is a wheel too; nil = when its pyproject.toml says how to build one
@@ -96,6 +98,9 @@ func Build(ctx context.Context, opt Options) (*Result, error) {
 	}
 	if st, err := os.Stat(b.Dir); err != nil || !st.IsDir() {
 		return b.result, inputError("%s is no directory", opt.Dir)
+	}
+	if err := b.checkOutput(); err != nil {
+		return b.result, err
 	}
 	if b.temp, err = os.MkdirTemp("", "superctl-build-"); err != nil {
 		return b.result, err

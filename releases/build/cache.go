@@ -63,7 +63,7 @@ func (c *cache) add(from, sum string) (string, error) {
 	}
 	to := c.place(filepath.Base(from), got)
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // wheels are no secret
-		return "", fmt.Errorf("cache: %w", err)
+		return "", cacheError(err)
 	}
 	in, err := os.Open(from)
 	if err != nil {
@@ -72,19 +72,23 @@ func (c *cache) add(from, sum string) (string, error) {
 	defer in.Close() //nolint:errcheck // for reading only
 	out, err := renameio.TempFile(filepath.Dir(to), to)
 	if err != nil {
-		return "", fmt.Errorf("cache: %w", err)
+		return "", cacheError(err)
 	}
 	defer out.Cleanup() //nolint:errcheck // of what was not renamed
 	if _, err := io.Copy(out, in); err != nil {
-		return "", fmt.Errorf("cache: %w", err)
+		return "", cacheError(err)
 	}
 	if err := out.Chmod(0o644); err != nil {
-		return "", fmt.Errorf("cache: %w", err)
+		return "", cacheError(err)
 	}
 	if err := out.CloseAtomicallyReplace(); err != nil {
-		return "", fmt.Errorf("cache: %w", err)
+		return "", cacheError(err)
 	}
 	return to, nil
+}
+
+func cacheError(err error) error {
+	return fmt.Errorf("the cache: %w (SUPERCTL_CACHE names another directory)", err)
 }
 
 // keep takes in a wheel that was just made, and says what it is.
@@ -105,9 +109,12 @@ func (c *cache) remember(key string, wheels []wheel) error {
 	}
 	path := c.note(key)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // hashes are no secret
-		return fmt.Errorf("cache: %w", err)
+		return cacheError(err)
 	}
-	return renameio.WriteFile(path, data, 0o644)
+	if err := renameio.WriteFile(path, data, 0o644); err != nil {
+		return cacheError(err)
+	}
+	return nil
 }
 
 func (c *cache) note(key string) string { return filepath.Join(c.dir, "made", key[:2], key+".json") }

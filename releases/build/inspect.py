@@ -16,6 +16,10 @@ from pip._vendor.packaging import tags  # noqa: E402
 from pip._vendor.packaging.specifiers import SpecifierSet  # noqa: E402
 
 
+class UnknownError(Exception):
+    """Something is asked for that the lock does not have."""
+
+
 def libc():
     name, version = platform.libc_ver()
     if name:
@@ -65,7 +69,7 @@ def with_hashes(line, files):
     return line + "".join(f" --hash={one}" for one in sorted(found))
 
 
-def pylock(path):
+def pylock(path, extras, groups):
     """The packages of a pylock.toml that are for this interpreter, as lines of a requirements file."""
     from pip._internal.utils.compat import tomllib
     from pip._vendor.packaging.pylock import Pylock
@@ -80,7 +84,11 @@ def pylock(path):
 
     with open(path, "rb") as f:
         lock = Pylock.from_dict(tomllib.load(f))
-    for package, _ in lock.select():
+    for what, wanted, known in (("extra", extras, lock.extras), ("group", groups, lock.dependency_groups)):
+        for name in set(wanted) - set(known or []):
+            raise UnknownError(f"it has no {what} {name}")
+    chosen = {*(lock.default_groups or []), *groups}
+    for package, _ in lock.select(extras=extras, dependency_groups=chosen):
         if package.directory:
             yield os.path.normpath(os.path.join(base, package.directory.path, package.directory.subdirectory or ""))
         elif package.vcs:
@@ -100,7 +108,7 @@ def answer(question):
         said["fits"] = SpecifierSet(question["requires"]).contains(platform.python_version(), prereleases=True)
     if question.get("pylock"):
         with open(question["requirements"], "w", encoding="utf-8") as f:
-            f.writelines(line + "\n" for line in pylock(question["pylock"]))
+            f.writelines(line + "\n" for line in pylock(question["pylock"], question.get("extras", []), question.get("groups", [])))
     if question.get("requirements"):
         said["requirements"] = list(requirements(question["requirements"]))
     return said
@@ -112,7 +120,7 @@ def main():
     try:
         said = answer(question)
     except Exception as e:
-        if not type(e).__module__.startswith(("pip.", "tomllib")):
+        if not isinstance(e, UnknownError) and not type(e).__module__.startswith(("pip.", "tomllib")):
             raise
         said = {"error": " ".join(str(e).split())}
     with open(sys.argv[2], "w", encoding="utf-8") as f:

@@ -66,6 +66,11 @@ func (b *builder) readLock(ctx context.Context) (string, error) {
 		err = b.exportUV(ctx, q.Requirements)
 	case pylockTOML:
 		q.Pylock, q.Requirements = l.name, filepath.Join(b.temp, "converted.txt")
+		q.Extras, q.Groups = b.Extras, b.Groups
+	default:
+		if len(b.Extras)+len(b.Groups) > 0 {
+			err = inputError("%s has neither extras nor groups, which [build] names: lock names another file for them", l.name)
+		}
 	}
 	if err != nil {
 		return "", err
@@ -75,6 +80,9 @@ func (b *builder) readLock(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%s: %w", l.name, err)
 	}
 	l.requirements, l.list = q.Requirements, said.Requirements
+	for i := range l.list {
+		l.list[i].Where = b.plain(l.list[i].Where)
+	}
 	if err := b.checkPins(); err != nil {
 		return "", err
 	}
@@ -158,6 +166,12 @@ func (b *builder) exportUV(ctx context.Context, to string) error {
 		return err
 	}
 	args := []string{uv, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-editable", "--no-header", "--no-annotate", "--python", b.python.path}
+	for _, name := range b.Extras {
+		args = append(args, "--extra", name)
+	}
+	for _, name := range b.Groups {
+		args = append(args, "--group", name)
+	}
 	out, err := b.data(ctx, "uv export", Command{Args: args, Dir: dir})
 	if err != nil {
 		return err

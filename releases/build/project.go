@@ -306,7 +306,7 @@ func (b *builder) tellOfTree() {
 			slices.ContainsFunc(b.files, func(f file) bool { return f.path == p })
 	})
 	if len(left) > 0 && len(b.Files) == 0 {
-		b.warn("%s left out, because git does not track it: %s", counted(len(left), "file is", "files are"), few(left))
+		b.warn("%s: %s", counted(len(left), "file is left out, because git does not track it", "files are left out, because git does not track them"), few(left))
 	}
 }
 

@@ -240,6 +240,9 @@ type question struct {
 	Requires     string `json:"requires,omitempty"`
 	Pylock       string `json:"pylock,omitempty"`
 	Requirements string `json:"requirements,omitempty"`
+
+	Extras []string `json:"extras,omitempty"`
+	Groups []string `json:"groups,omitempty"`
 }
 
 // reply is what it answers.
@@ -273,9 +276,14 @@ func (b *builder) inspect(ctx context.Context, q question) (said reply, err erro
 		err = json.Unmarshal(data, &said)
 	}
 	if err == nil && said.Error != "" {
-		err = &InputError{strings.NewReplacer(b.stage+"/", "", b.temp+"/", "").Replace(said.Error)}
+		err = &InputError{b.plain(said.Error)}
 	}
 	return said, err
+}
+
+// plain is a text without the directories of this build, which mean nothing to its reader.
+func (b *builder) plain(text string) string {
+	return strings.NewReplacer(b.stage+"/", "", b.temp+"/", "").Replace(text)
 }
 
 // offline adds to the failure of a program that the network is the reason, when it says so.

@@ -162,8 +162,10 @@ func (b *builder) explain(err error) error {
 		return fmt.Errorf("%w\n%s has hashes, but not of all that is needed: make it anew with pip-compile --generate-hashes, which lists dependencies of dependencies too", err, b.lock.name)
 	case t.says("THESE PACKAGES DO NOT MATCH THE HASHES"):
 		return fmt.Errorf("%w\nthe index has something else than %s was made with", err, b.lock.name)
-	case t.says("error: command", "compiler", "Python.h", "Failed building wheel", "failed to build", "subprocess-exited-with-error"):
-		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and building it from source failed: is a compiler there (apt install gcc python3-dev)?", err)
+	case t.says("Python.h", "gcc", "g++", "cargo", "compiler"):
+		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and compiling it failed: is a compiler there (apt install gcc python3-dev), and what else it needs?", err)
+	case t.says("Failed to build", "Failed building wheel", "subprocess-exited-with-error"):
+		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and building it from source failed", offline(err))
 	}
 	return offline(err)
 }

@@ -181,7 +181,7 @@ func TestAFailureOfAToolSaysWhatToDo(t *testing.T) {
 	for said, want := range map[string]string{
 		"ERROR: In --require-hashes mode, all requirements must have their versions pinned with ==.":       "requirements.txt has hashes, but not of all that is needed",
 		"ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.":                        "the index has something else than requirements.txt was made with",
-		"error: command 'gcc' failed: No such file or directory":                                           "is a compiler there (apt install gcc python3-dev)?",
+		"error: command 'gcc' failed: No such file or directory":                                           "is a compiler there (apt install gcc python3-dev)",
 		"WARNING: Retrying (...) after connection broken by 'NewConnectionError(...)': /simple/flask/":     "the package index cannot be reached",
 		"ERROR: Could not find a version that satisfies the requirement nosuch==1.0 (from versions: none)": "requirement nosuch==1.0",
 	} {

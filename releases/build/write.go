@@ -64,6 +64,21 @@ func (b *builder) writeBundle(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s, %s", filepath.Base(target), Size(r.Bytes)), nil
 }
 
+// checkOutput looks for the directory of the bundle before all the work is done; one that is named as such is made.
+func (b *builder) checkOutput() error {
+	if strings.HasSuffix(b.Output, "/") {
+		if err := os.MkdirAll(b.Output, 0o755); err != nil { //nolint:gosec // bundles are no secret
+			return inputError("the directory for the bundle: %v", err)
+		}
+		return nil
+	}
+	dir := filepath.Dir(b.Output)
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return inputError("there is no directory %s for the bundle", dir)
+	}
+	return nil
+}
+
 // target is where the bundle goes: the file that is asked for, or its own name in a directory.
 func (b *builder) target(m *bundle.Manifest) string {
 	to := b.Output
