@@ -47,20 +47,29 @@ SIGUSR2 upgrades. When systemd restarts the service, the workers go on and the n
 
 func (c *command) checkCommand() *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "look for errors in the config, the releases and the sockets, or try a release", UsageText: "superctl check [RELEASE]",
+		Name: "check", Usage: "look for errors in the config, the releases and the sockets, or try a release", UsageText: "superctl check [RELEASE | --notify]",
 		Description: `Without RELEASE: reads the config and looks at the releases and the addresses as a daemon would at its
 start, without binding anything. With RELEASE: boots it on a private socket, asks for its health, and stops it again;
 with [django] its migrations are compared with the database's first. Nothing that runs is touched.
 
    superctl check
-   superctl check 2026-11-23-1`,
+   superctl check 2026-11-23-1
+   superctl check --notify           a test message to everybody who is told of changes`,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "notify", Usage: "send a test message to each [notify] of the config, and look at nothing else"}},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 1); err != nil {
+			most := 1
+			if cc.Bool("notify") {
+				most = 0
+			}
+			if err := arguments(cc, 0, most); err != nil {
 				return err
 			}
 			conf, err := load(cc)
 			if err != nil {
 				return err
+			}
+			if cc.Bool("notify") {
+				return c.tryNotify(cc.Context, conf)
 			}
 			if cc.NArg() == 0 {
 				return c.checkAll(conf)
@@ -122,7 +131,7 @@ func (c *command) checkAll(conf *config.Config) error {
 	for _, name := range slices.Sorted(maps.Keys(conf.Shared)) {
 		report(shared.CheckTarget(name), fmt.Sprintf("shared.%s leads to %s", name, conf.Shared[name]))
 	}
-	c.checkNotify(conf, report, func(text string) { fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text) })
+	c.checkNotify(conf, report)
 	ours := c.oursOf(conf)
 	for _, l := range conf.Listen {
 		report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can use %s", l.Name, l.Address))

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -36,13 +35,16 @@ type caller struct {
 	http  *http.Client
 	agent string
 	now   func() time.Time
+
+	credentials string // directory of systemd's
 }
 
 // newCaller makes one with proxies as the environment says. An idle daemon keeps no connection, and a redirect of a POST is nothing
 // that can be followed.
-func newCaller(version string) *caller {
+func newCaller(version, credentials string) *caller {
 	boundShoutrrr()
 	return &caller{
+		credentials: credentials,
 		agent: "superctl/" + version, now: time.Now,
 		http: &http.Client{
 			Transport: &http.Transport{
@@ -56,7 +58,7 @@ func newCaller(version string) *caller {
 
 // deliver sends one message to one target. Its error has no secret in it.
 func (c *caller) deliver(ctx context.Context, t *Target, m *Message) error {
-	secret, err := t.read(os.Getenv("CREDENTIALS_DIRECTORY"))
+	secret, err := t.read(c.credentials)
 	if err != nil {
 		return err
 	}

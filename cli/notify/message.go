@@ -19,9 +19,10 @@ const (
 	Success Event = "success" // and has ended well
 	Abort   Event = "abort"   // or was refused, or failed: what was live still is
 	Revert  Event = "revert"  // or was live, and was taken back
+	Test    Event = "test"    // somebody tries whether a message arrives; no change
 )
 
-// Events is all of them.
+// Events is all of those that changes have.
 func Events() []Event { return []Event{Start, Success, Abort, Revert} }
 
 // Message is one event of one change. It is what waits in the outbox, and what a webhook gets.
@@ -98,8 +99,20 @@ func (m *Message) text(now time.Time) string {
 	return m.Text + " This was at " + m.Time.UTC().Format("2006-01-02 15:04:05 MST") + "; it could not be sent before."
 }
 
+// testMessage is one by which a target is tried.
+func testMessage(app, host, target string, now time.Time) *Message {
+	return &Message{
+		ID: fmt.Sprintf("%d-test", now.UnixNano()), Event: Test, App: app, Host: host, Time: now,
+		Text:    fmt.Sprintf("%s: this is a test of notify.%s on %s. Nothing was changed.", app, target, host),
+		Outcome: supervisor.Outcome{Kind: "test", Started: now, Steps: []supervisor.Step{}},
+	}
+}
+
 // title is a few words, where there is room for a title.
 func (m *Message) title() string {
+	if m.Event == Test {
+		return m.App + ": a test"
+	}
 	what := map[Event]string{Start: "%s to %s begins", Success: "%s to %s succeeded", Abort: "%s to %s was refused", Revert: "%s to %s was taken back"}[m.Event]
 	return m.App + ": " + fmt.Sprintf(what, m.Outcome.Kind, cmp.Or(m.Outcome.Release, "?"))
 }

@@ -39,6 +39,8 @@ type Options struct {
 	Dir       string // of the outbox
 	App, Host string
 	Version   string // of superctl
+
+	Credentials string // directory of the unit's, $CREDENTIALS_DIRECTORY
 	Log       *zap.Logger
 
 	deliver func(context.Context, *Target, *Message) error // nil: for real
@@ -59,12 +61,23 @@ type Sender struct {
 // New makes a Sender for what is in the outbox, and what will be. It delivers nothing before Run.
 func New(opt Options) *Sender {
 	if opt.deliver == nil {
-		opt.deliver = newCaller(opt.Version).deliver
+		opt.deliver = newCaller(opt.Version, opt.Credentials).deliver
 	}
 	return &Sender{
 		opt: opt, log: opt.Log, box: newOutbox(opt.Dir, opt.Log), wake: make(chan struct{}, 1),
 		targets: make(map[string]*Target), troubles: make(map[string]supervisor.Trouble),
 	}
+}
+
+// Try sends a target a test message, past the outbox. A marker would be one of a release that nobody has made: sent tells whether
+// the target is one that can be tried.
+func Try(ctx context.Context, opt Options, t Target) (sent bool, err error) {
+	if serviceOf(t.Service).marks {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, callTime, fmt.Errorf("no answer within %s", callTime))
+	defer cancel()
+	return true, newCaller(opt.Version, opt.Credentials).deliver(ctx, &t, testMessage(opt.App, opt.Host, t.Name, time.Now()))
 }
 
 // Configure says who is to be told from now on.

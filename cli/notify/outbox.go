@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
@@ -128,8 +127,13 @@ func (b *outbox) put(m *Message, to []string) error {
 	return err
 }
 
-// write makes the directory of a message: hidden first, and renamed when all of it is durable.
+// write makes the directory of a message: hidden first, and renamed when all of it is there. What is told of a beginning is not
+// worth a wait for the disk: nobody misses it after a loss of power, and the change waits for this.
 func (b *outbox) write(it *item, m *Message) error {
+	sync := syncDir
+	if m.Event == Start {
+		sync = func(string) error { return nil }
+	}
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
@@ -141,14 +145,14 @@ func (b *outbox) write(it *item, m *Message) error {
 	if err := os.Mkdir(hidden, 0o700); err != nil {
 		return fmt.Errorf("write to the outbox: %w", err)
 	}
-	err = renameio.WriteFile(filepath.Join(hidden, bodyName), data, 0o600, renameio.WithTempDir(hidden))
+	err = writeFile(filepath.Join(hidden, bodyName), data, m.Event != Start)
 	for _, target := range it.to {
 		if err == nil {
 			err = os.WriteFile(filepath.Join(hidden, toPrefix+target), nil, 0o600)
 		}
 	}
 	if err == nil {
-		err = syncDir(hidden)
+		err = sync(hidden)
 	}
 	if err == nil {
 		err = os.Rename(hidden, filepath.Join(b.dir, it.name()))
@@ -157,7 +161,7 @@ func (b *outbox) write(it *item, m *Message) error {
 		_ = os.RemoveAll(hidden) // the error that matters is the first
 		return fmt.Errorf("write to the outbox: %w", err)
 	}
-	if err := syncDir(b.dir); err != nil {
+	if err := sync(b.dir); err != nil {
 		b.log.Warn("a message would not survive a loss of power", zap.Error(err))
 	}
 	return nil
@@ -284,6 +288,19 @@ func (b *outbox) setAside(name string, why error) {
 	if err := os.Rename(filepath.Join(b.dir, name), filepath.Join(b.dir, badDir+name)); err != nil {
 		b.log.Error("put a message aside", zap.Error(err))
 	}
+}
+
+// writeFile writes a new file, whose directory has no name yet.
+func writeFile(path string, data []byte, durable bool) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 func syncDir(path string) error {

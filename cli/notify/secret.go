@@ -25,17 +25,13 @@ func (t *Target) where(credentials string) (string, error) {
 	return filepath.Join(credentials, t.Credential), nil
 }
 
-// Check reads the target's secret as the daemon would, and says what is wrong with it, but never what it is. Text is where it was found.
-func (t *Target) Check(credentials string) (text string, err error) {
-	_, err = t.read(credentials)
-	if err != nil {
+// Check reads the target's secret as the daemon would, and says what is wrong with it, but never what it is. Path is where it was
+// found, or "" for a target that has none.
+func (t *Target) Check(credentials string) (path string, err error) {
+	if _, err = t.read(credentials); err != nil {
 		return "", err
 	}
-	path, _ := t.where(credentials)
-	if path == "" {
-		return "it needs no secret", nil
-	}
-	return "its secret is in " + path, nil
+	return t.where(credentials)
 }
 
 // read reads the target's secret; "" when it has none.

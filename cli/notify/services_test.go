@@ -45,7 +45,7 @@ func newInternet(t *testing.T) (*internet, *caller) {
 		n.answer(w, r)
 	}))
 	t.Cleanup(n.Close)
-	c := newCaller("1.0")
+	c := newCaller("1.0", "")
 	c.now = func() time.Time { return told.Add(2 * time.Second) }
 	c.http.Transport = &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -309,7 +309,7 @@ func TestASecretThatCannotBeOneIsToldWithoutIt(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "hook"), []byte(slackURL), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := (&Target{Service: "slack", Credential: "hook"}).Check(dir); err != nil || text != "its secret is in "+filepath.Join(dir, "hook") {
+	if text, err := (&Target{Service: "slack", Credential: "hook"}).Check(dir); err != nil || text != filepath.Join(dir, "hook") {
 		t.Errorf("%q %v", text, err)
 	}
 	if _, err := (&Target{Service: "slack", URLFile: dir}).Check(""); err == nil || !strings.Contains(err.Error(), "is not a file") {
@@ -344,5 +344,30 @@ func TestASentenceSaysWhatHappened(t *testing.T) {
 		if got := m.text(at.Add(time.Hour)); got != m.Text+" This was at 2026-11-23 03:04:09 UTC; it could not be sent before." {
 			t.Error(got)
 		}
+	}
+}
+
+func TestATargetCanBeTried(t *testing.T) {
+	n, c := newInternet(t)
+	n.answer = ok
+	for _, test := range []struct {
+		to     Target
+		secret string
+	}{
+		{Target{Service: "slack"}, slackURL}, {Target{Service: "teams"}, teamsURL}, {Target{Service: "discord"}, discordURL},
+		{Target{Service: "webhook"}, "https://ops.example.com/x"}, {Target{Service: "datadog", Site: "datadoghq.eu"}, aToken},
+	} {
+		n.asked = nil
+		err := c.deliver(t.Context(), withSecret(t, test.to, test.secret), testMessage("shop", "web1", "chat", told))
+		if all := strings.Join(n.asked, ""); err != nil || !strings.Contains(all, "shop: this is a test of notify.chat on web1. Nothing was changed.") {
+			t.Errorf("%s: %v\n%s", test.to.Service, err, all)
+		}
+	}
+	sent, err := Try(t.Context(), Options{App: "shop"}, *withSecret(t, Target{Service: "sentry"}, aToken))
+	if sent || err != nil {
+		t.Errorf("a marker was made: %v", err)
+	}
+	if _, err := Try(t.Context(), Options{App: "shop"}, Target{Service: "webhook", URL: "http://127.0.0.1:1/"}); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("%v", err)
 	}
 }
