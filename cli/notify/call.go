@@ -45,7 +45,7 @@ func newCaller(version, credentials string) *caller {
 	boundShoutrrr()
 	return &caller{
 		credentials: credentials,
-		agent: "superctl/" + version, now: time.Now,
+		agent:       "superctl/" + version, now: time.Now,
 		http: &http.Client{
 			Transport: &http.Transport{
 				Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialTime}).DialContext,

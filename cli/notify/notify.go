@@ -41,7 +41,7 @@ type Options struct {
 	Version   string // of superctl
 
 	Credentials string // directory of the unit's, $CREDENTIALS_DIRECTORY
-	Log       *zap.Logger
+	Log         *zap.Logger
 
 	deliver func(context.Context, *Target, *Message) error // nil: for real
 }

@@ -354,8 +354,11 @@ func TestATargetCanBeTried(t *testing.T) {
 		to     Target
 		secret string
 	}{
-		{Target{Service: "slack"}, slackURL}, {Target{Service: "teams"}, teamsURL}, {Target{Service: "discord"}, discordURL},
-		{Target{Service: "webhook"}, "https://ops.example.com/x"}, {Target{Service: "datadog", Site: "datadoghq.eu"}, aToken},
+		{Target{Service: "slack"}, slackURL},
+		{Target{Service: "teams"}, teamsURL},
+		{Target{Service: "discord"}, discordURL},
+		{Target{Service: "webhook"}, "https://ops.example.com/x"},
+		{Target{Service: "datadog", Site: "datadoghq.eu"}, aToken},
 	} {
 		n.asked = nil
 		err := c.deliver(t.Context(), withSecret(t, test.to, test.secret), testMessage("shop", "web1", "chat", told))

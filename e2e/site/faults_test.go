@@ -87,6 +87,7 @@ type walk struct {
 	*harness.App
 	t      *testing.T
 	faults string // directory of SUPERCTL_FAULT
+	told   *ledger
 }
 
 // launch starts a daemon and waits for whatever comes of it.
@@ -258,6 +259,7 @@ func (w *walk) run(s scenario, point string) {
 			}
 		}
 	}
+	w.told.complete(w.t, st.Release)
 	if clocks != 1 {
 		w.t.Errorf("%d clocks run: %+v", clocks, st)
 	}
@@ -298,7 +300,9 @@ func TestADaemonThatDiesAtAnyPointLosesNothing(t *testing.T) {
 
 // walk runs the scenario as often as it has fault points, and returns them.
 func (s scenario) walk(t *testing.T) []string {
-	w := &walk{App: harness.New(t, run, s.opt), t: t, faults: t.TempDir()}
+	told := newLedger(t)
+	s.opt.More += told.config()
+	w := &walk{App: harness.New(t, run, s.opt), t: t, faults: t.TempDir(), told: told}
 	w.Releases("r1", "r2")
 	w.Release("broken", apps.Behaviour{Fault: apps.ExitsAtOnce})
 	w.launch()
