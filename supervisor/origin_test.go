@@ -85,6 +85,22 @@ func TestARevertByTheNextDaemonKnowsWhoMadeTheOldReleaseLive(t *testing.T) {
 	})
 }
 
+func TestARollbackThatIsRefusedNamesWhereItWasToGo(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		switchTo(t, s, "r2")
+		delete(w.releases, "r1")
+		out := change1(t, s, Request{Kind: Rollback})
+		want(t, s, out, Aborted, "r2")
+		if out.Release != "r1" || out.Previous != "r2" {
+			t.Errorf("%+v", out)
+		}
+	})
+}
+
 func TestTheOutcomeOfARollbackThatEndsAProbationNamesBothCommits(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}

@@ -38,6 +38,9 @@ func (c *change) outline() Outcome {
 	if c.was.release != nil {
 		out.Previous, out.PreviousCommit = c.was.release.Name, c.was.release.Commit
 	}
+	if c.req.Kind == Rollback && c.was.previous != nil {
+		out.Release, out.Commit = c.was.previous.Name, c.was.previous.Commit
+	}
 	return out
 }
 
