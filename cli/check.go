@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,6 @@ import (
 	"superctl/releases"
 	"superctl/supervisor"
 	"superctl/supervisor/control"
-	"superctl/supervisor/preset"
 )
 
 func (c *command) daemonCommand() *cli.Command {
@@ -95,30 +95,7 @@ func (c *command) checkAll(conf *config.Config) error {
 	for _, w := range conf.Warnings {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), w)
 	}
-	for _, pr := range conf.Processes {
-		done := preset.Apply(preset.Input{Command: pr.Command, Listen: pr.Listen, Drain: pr.Drain, Server: pr.Server, Single: pr.Strategy == supervisor.Single})
-		for _, w := range done.Warnings {
-			fmt.Fprintf(c.stdout, "%s process.%s: %s\n", p.yellow("note"), pr.Name, w)
-		}
-		if text, stake := hookNote(pr, done); stake {
-			fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text)
-		}
-		var err error
-		for _, problem := range done.Problems {
-			err = errors.Join(err, fmt.Errorf("process.%s: %s", pr.Name, problem))
-		}
-		report(err, fmt.Sprintf("process.%s runs as %s", pr.Name, done.Server))
-		for _, name := range pr.Listen {
-			if !holds(pr) {
-				break
-			}
-			if text, short := holdNote(conf, pr, name); short {
-				fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text)
-			} else {
-				report(nil, text)
-			}
-		}
-	}
+	c.checkProcesses(conf, p, report)
 	if names := strings.Join(conf.Credentials(), ", "); names != "" {
 		u, err := workersUser(conf)
 		if uid, _ := idsOf(u); err == nil && outside(conf, copiesOf(conf), uid) == "" {
@@ -148,6 +125,38 @@ func (c *command) checkAll(conf *config.Config) error {
 		return fmt.Errorf("check: %d problems", bad)
 	}
 	return nil
+}
+
+// checkProcesses looks at the commands, as they would run in the newest release: it may have a config of the server's own.
+func (c *command) checkProcesses(conf *config.Config, p palette, report func(err error, good string)) {
+	var newest releases.Release
+	if store, err := releases.Open(conf.Releases, conf.Current); err == nil {
+		newest, _ = store.Resolve("latest", releases.Refs{}) // there may be none yet
+	}
+	for _, pr := range conf.Processes {
+		done := completed(conf, newest, pr, environment(conf, newest, cmp.Or(pr.User, conf.User), "", pr.Env))
+		for _, w := range done.Warnings {
+			fmt.Fprintf(c.stdout, "%s process.%s: %s\n", p.yellow("note"), pr.Name, w)
+		}
+		if text, stake := hookNote(pr, done); stake {
+			fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text)
+		}
+		var err error
+		for _, problem := range done.Problems {
+			err = errors.Join(err, fmt.Errorf("process.%s: %s", pr.Name, problem))
+		}
+		report(err, fmt.Sprintf("process.%s runs as %s", pr.Name, done.Server))
+		for _, name := range pr.Listen {
+			if !holds(pr) {
+				break
+			}
+			if text, short := holdNote(conf, pr, name); short {
+				fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text)
+			} else {
+				report(nil, text)
+			}
+		}
+	}
 }
 
 // oursOf tells whether a process is one of the app's: a worker, or the daemon, where one runs.

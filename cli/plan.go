@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,9 +171,14 @@ func runAs(ctx context.Context, u *config.User, env []string, dir string, args [
 }
 
 func makeProcess(c *config.Config, r releases.Release, p config.Process, env environ) (supervisor.Process, error) {
-	done := preset.Apply(preset.Input{Command: p.Command, Release: r.Path, Listen: p.Listen, Drain: p.Drain, Server: p.Server, Env: env.list(), Single: p.Strategy == supervisor.Single})
+	done := completed(c, r, p, env)
 	if len(done.Problems) > 0 {
 		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
+	}
+	if done.Bridged {
+		if err := putBridge(c); err != nil {
+			return supervisor.Process{}, fmt.Errorf("process.%s: %w", p.Name, err)
+		}
 	}
 	out := supervisor.Process{
 		Name: p.Name, Command: done.Command, Env: env.list(), Secrets: env.secrets(), EnvFrom: env.origins(), Dir: r.Path, User: credential(cmp.Or(p.User, c.User)), Listen: p.Listen,
@@ -190,6 +196,19 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env env
 		return out, fmt.Errorf("release %s is broken: process.%s: %w", r.Name, p.Name, err)
 	}
 	return out, nil
+}
+
+// completed is a process's command as it is to be run. The release may be one that is not known: the zero value.
+func completed(c *config.Config, r releases.Release, p config.Process, env environ) preset.Applied {
+	in := preset.Input{
+		Command: p.Command, Release: r.Path, Listen: p.Listen, Bridge: bridgePath(c), Drain: p.Drain, Server: p.Server,
+		Env: env.list(), Single: p.Strategy == supervisor.Single,
+	}
+	for _, name := range p.Listen {
+		i := slices.IndexFunc(c.Listen, func(l config.Listen) bool { return l.Name == name })
+		in.Unix = append(in.Unix, c.Listen[i].Address.Path())
+	}
+	return preset.Apply(in)
 }
 
 func credential(u *config.User) *worker.Credential {

@@ -120,7 +120,9 @@ func Project(dir string) error {
 }
 
 // servers are the programs that a release has of its own.
-func servers() []string { return []string{"gunicorn", "uvicorn", "django-admin", "celery"} }
+func servers() []string {
+	return []string{"gunicorn", "uvicorn", "django-admin", "celery", "hypercorn", "granian", "daphne", "waitress-serve", "cheroot"}
+}
 
 func (b Builder) virtualenv(venv string, be Behaviour) error {
 	base, err := filepath.EvalSymlinks(filepath.Join(b.Cache, "bin", "python3"))

@@ -46,6 +46,7 @@ type Run struct {
 	Binary string // superctl, built from this tree
 	Apps   apps.Builder
 
+	goshop   string // the site as a Go program
 	apps     atomic.Int32
 	guardian *exec.Cmd
 	leash    io.Closer // the guardian acts when it is closed
@@ -76,7 +77,7 @@ func NewRun() (*Run, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
-	r := &Run{Dir: dir, Binary: filepath.Join(dir, "superctl")}
+	r := &Run{Dir: dir, Binary: filepath.Join(dir, "superctl"), goshop: filepath.Join(dir, "goshop")}
 	// Workers of another user must get to their release.
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
 		return nil, err
@@ -94,7 +95,7 @@ func NewRun() (*Run, error) {
 func (r *Run) prepare(repo string) error {
 	var build, deps error
 	var both sync.WaitGroup
-	both.Go(func() { build = r.Build(repo, r.Binary) })
+	both.Go(func() { build = errors.Join(r.Build(repo, r.Binary), buildSite(repo, r.goshop)) })
 	both.Go(func() { deps = r.install(repo) })
 	both.Wait()
 	return errors.Join(build, deps)
@@ -113,6 +114,16 @@ func (r *Run) Build(repo, path string, tags ...string) error {
 	cmd.Dir = repo
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build superctl: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// buildSite builds the site that is a Go program.
+func buildSite(repo, path string) error {
+	cmd := exec.Command("go", "build", "-o", path, "./e2e/apps/goshop")
+	cmd.Dir = repo
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the Go site: %w\n%s", err, out)
 	}
 	return nil
 }

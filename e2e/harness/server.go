@@ -38,6 +38,62 @@ func UvicornWorkers() Server {
 	return Server{Name: "uvicorn-workers", Command: "uvicorn shop.asgi:application --fd {fd.web} --workers 2"}
 }
 
+// GunicornGevent is gunicorn with greenlets.
+func GunicornGevent() Server {
+	return Server{Name: "gunicorn-gevent", Command: "gunicorn --worker-class gevent --workers 2 shop.wsgi"}
+}
+
+// GunicornASGI is gunicorn with its own worker for ASGI.
+func GunicornASGI() Server {
+	return Server{Name: "gunicorn-asgi", Command: "gunicorn --worker-class asgi --workers 2 shop.asgi:application"}
+}
+
+// GunicornUvicorn is gunicorn with uvicorn in its workers.
+func GunicornUvicorn() Server {
+	return Server{Name: "gunicorn-uvicorn", Command: "gunicorn --worker-class uvicorn_worker.UvicornWorker --workers 2 shop.asgi:application"}
+}
+
+// UWSGILazy is uWSGI that imports the app in its worker. It has one, because a second one may still be importing when it is told to
+// end, and not hear it (docs/servers.md).
+func UWSGILazy() Server {
+	return Server{Name: "uwsgi-lazy-apps", Command: "uwsgi --lazy-apps --workers 1 --threads 4 --module shop.wsgi"}
+}
+
+// Hypercorn is hypercorn with one worker: with more it cuts requests.
+func Hypercorn() Server {
+	return Server{Name: "hypercorn", Command: "hypercorn shop.asgi:application"}
+}
+
+// GranianASGI is Granian.
+func GranianASGI() Server {
+	return Server{Name: "granian-asgi", Command: "granian --interface asgi shop.asgi:application"}
+}
+
+// GranianWSGI is Granian, with several workers.
+func GranianWSGI() Server {
+	return Server{Name: "granian-wsgi", Command: "granian --interface wsgi --workers 2 shop.wsgi:application"}
+}
+
+// Daphne is Daphne, which has no workers.
+func Daphne() Server { return Server{Name: "daphne", Command: "daphne shop.asgi:application"} }
+
+// Waitress is Waitress, which has threads.
+func Waitress() Server {
+	return Server{Name: "waitress", Command: "waitress-serve shop.wsgi:application"}
+}
+
+// Cheroot is Cheroot, by -m because its own program does not find a module in the working directory.
+func Cheroot() Server { return Server{Name: "cheroot", Command: "python -m cheroot shop.wsgi"} }
+
+// Node is a program of Node's.
+func Node() Server { return Server{Name: "node", Command: "node server.js"} }
+
+// Puma is Puma.
+func Puma() Server { return Server{Name: "puma", Command: "puma --threads 4:4"} }
+
+// Go is a Go program.
+func (r *Run) Go() Server { return Server{Name: "go", Command: r.goshop} }
+
 // Front is how a client's connection gets to the app.
 type Front int
 

@@ -40,8 +40,14 @@ func kill(t *testing.T, pid int) {
 // slowRequest sends one request that takes so many seconds, and returns when it is being answered.
 func slowRequest(t *testing.T, a *harness.App, seconds string) *load.Run {
 	t.Helper()
+	return requestInFlight(t, a, "/slow?s="+seconds)
+}
+
+// requestInFlight sends one request, and returns when it is being answered.
+func requestInFlight(t *testing.T, a *harness.App, path string) *load.Run {
+	t.Helper()
 	network, address := a.Target()
-	r, err := load.Start(load.Config{Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience, Shapes: []load.Shape{load.Get("/slow?s=" + seconds)}})
+	r, err := load.Start(load.Config{Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience, Shapes: []load.Shape{load.Get(path)}})
 	if err != nil {
 		t.Fatal(err)
 	}

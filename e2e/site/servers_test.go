@@ -3,7 +3,9 @@ package site
 import (
 	"fmt"
 	"net"
+	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +15,7 @@ import (
 )
 
 // turns is how often each site is switched.
-const turns = 20
+const turns = 12
 
 func TestNoRequestIsLostOrMisroutedWhicheverServerAndListener(t *testing.T) {
 	for _, c := range []struct {
@@ -34,6 +36,84 @@ func TestNoRequestIsLostOrMisroutedWhicheverServerAndListener(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The servers above, and the rest. What a server does with its socket differs by the kind of socket.
+func TestEveryServerFinishesWhatItHasWhileTheNextReleaseServes(t *testing.T) {
+	for _, c := range []struct {
+		server harness.Server
+		fronts []harness.Front
+	}{
+		{harness.GunicornSync(), nil},
+		{harness.GunicornThreads(), nil},
+		{harness.GunicornGevent(), []harness.Front{harness.TCP}},
+		{harness.GunicornASGI(), []harness.Front{harness.Unix}},
+		{harness.GunicornUvicorn(), []harness.Front{harness.TCP}},
+		{harness.UWSGIHTTP(), nil},
+		{harness.UWSGILazy(), []harness.Front{harness.TCP}},
+		{harness.Uvicorn(), nil},
+		{harness.UvicornWorkers(), nil},
+		{harness.Hypercorn(), []harness.Front{harness.TCP}},
+		{harness.GranianASGI(), []harness.Front{harness.Unix}},
+		{harness.GranianWSGI(), []harness.Front{harness.TCP}},
+		{harness.Daphne(), []harness.Front{harness.TCP, harness.Unix}},
+		{harness.Waitress(), []harness.Front{harness.TCP}},
+		{harness.Cheroot(), []harness.Front{harness.TCP, harness.Unix}},
+		{harness.Node(), []harness.Front{harness.Unix}},
+		{harness.Puma(), []harness.Front{harness.TCP, harness.Unix}},
+		{run.Go(), []harness.Front{harness.TCP}},
+	} {
+		n := 2
+		if more := os.Getenv("SUPERCTL_SWITCHES"); more != "" {
+			c.fronts = []harness.Front{harness.TCP, harness.Unix, harness.NginxTCP, harness.NginxUnix}
+			n, _ = strconv.Atoi(more)
+		}
+		for _, front := range c.fronts {
+			t.Run(c.server.Name+"/"+front.String(), func(t *testing.T) {
+				t.Parallel()
+				// The hook would have the stop signal wait for the request.
+				patient := "start_timeout = \"60s\"\ndrain = \"30s\"\ndrain_hook = false"
+				switchWithARequestInFlight(t, harness.Options{Server: c.server, Front: front, Web: patient}, n)
+			})
+		}
+	}
+}
+
+// switchWithARequestInFlight switches to and fro. Each time a request that the old workers have begun is answered by them only
+// after they have got their stop signal.
+func switchWithARequestInFlight(t *testing.T, opt harness.Options, times int) {
+	a := harness.New(t, run, opt)
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	requests := a.Load(load.Config{Rate: 40, Clients: 8})
+	for i := range times {
+		file, from, to := fmt.Sprintf("go-on-%d", i), fmt.Sprintf("r%d", 1+i%2), fmt.Sprintf("r%d", 2-i%2)
+		slow := requestInFlight(t, a, "/slow?s=0&until="+a.Path(file))
+		a.Command("switch", to).Want(0)
+		eventually(t, "the old workers have got their stop signal", func() bool { return stopping(a.Status(), from) })
+		a.More(requests, 20)
+		a.WriteFile(file, "")
+		if r := finished(t, slow); r.Failure != load.None || r.Release != from {
+			t.Errorf("the request in flight: %s %s, answered by %q instead of %s", r.Failure, r.Err, r.Release, from)
+		}
+	}
+	a.Lossless(requests)
+	a.Daemon.Stop()
+	if text := a.Daemon.Output(); strings.Contains(text, "drain limit reached") {
+		t.Errorf("a worker did not end by itself:\n%s", text)
+	}
+}
+
+// stopping tells whether a worker of the release is finishing what it has.
+func stopping(s harness.Status, release string) bool {
+	for _, g := range s.Generations {
+		for _, w := range g.Workers {
+			if g.Release == release && g.State == "draining" && w.State == "stopping" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func TestNoRequestIsLostOrMisroutedWhicheverAddress(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,11 +16,12 @@ import (
 // (20.1 and 26.1, measured), and adds the descriptor a second time to those of LISTEN_FDS. TERM to the arbiter drains, QUIT
 // and INT cut. All worker classes are alike in this.
 func (c *command) gunicorn() {
+	c.served(many)
 	bound := len(c.words)
 	c.gunicornElsewhere()
 	own := c.words
 	c.words = own[:bound]
-	c.refuse([]rule{{[]string{"-b", "--bind"}, "superctl hands it the listener (listen, and its address in [listen.NAME])"}})
+	c.refuse([]rule{{[]string{"-b", "--bind"}, handsListener}})
 	c.words = own
 	for _, g := range c.all("--bind") {
 		switch {
@@ -31,12 +33,12 @@ func (c *command) gunicorn() {
 		}
 	}
 	c.refuse([]rule{
-		{[]string{"-D", "--daemon"}, "superctl watches the process that it has started, and this one would end at once"},
-		{[]string{"--reload"}, "superctl switch and superctl reload replace code without losing a request"},
+		{[]string{"-D", "--daemon"}, watches},
+		{[]string{"--reload"}, switches},
 		{[]string{"--reuse-port"}, "its workers would bind listeners of their own, past the gate"},
 		// "Already running on PID ..." is how the second of two generations would end.
-		{[]string{"-p", "--pid"}, "two generations run at once and the second would refuse to start; superctl status knows the pids"},
-		{[]string{"--certfile", "--keyfile"}, "superctl's health check does not speak TLS; end it in the proxy in front"},
+		{[]string{"-p", "--pid"}, pidFile},
+		{[]string{"--certfile", "--keyfile"}, noTLS},
 	})
 	// From 25.0 on a fresh master kills the dirty arbiter that it finds in /tmp/gunicorn-dirty-NAME.pid: the live one's.
 	for _, g := range c.all("--dirty-app") {
@@ -81,26 +83,25 @@ func (c *command) gunicornElsewhere() {
 	if err != nil || strings.HasPrefix(name, "python:") {
 		return
 	}
-	c.words = append(c.words, gunicornSettings(name, data)...)
-}
-
-// setting is an assignment at the top level of a gunicorn config, which is Python.
-var setting = regexp.MustCompile(`^([a-z_]+)\s*=\s*(.*?)\s*(#.*)?$`)
-
-// gunicornSettings are the assignments that matter here, as options. What a setting's expression comes to is not known
-// unless it is a literal.
-func gunicornSettings(name, text string) []word {
-	options := map[string]string{
+	c.words = append(c.words, settings(name, data, map[string]string{
 		"bind": "--bind", "daemon": "--daemon", "reload": "--reload", "reuse_port": "--reuse-port", "pidfile": "--pid", "certfile": "--certfile",
 		"keyfile": "--keyfile", "graceful_timeout": "--graceful-timeout", "chdir": "--chdir", "control_socket_disable": "--no-control-socket",
 		"dirty_apps": "--dirty-app", "protocol": "--protocol", "keepalive": "--keep-alive",
-	}
+	})...)
+}
+
+// setting is an assignment at the top level of a config that is Python or TOML.
+var setting = regexp.MustCompile(`^([a-z_]+)\s*=\s*(.*?)\s*(#.*)?$`)
+
+// settings are the assignments that matter here, as options. What a setting's expression comes to is not known unless it is
+// a literal.
+func settings(name, text string, options map[string]string) []word {
 	var words []word
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
 		m := setting.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
-		if m == nil || options[m[1]] == "" || m[2] == "False" || m[2] == "None" || m[2] == "[]" {
+		if m == nil || options[m[1]] == "" || slices.Contains([]string{"False", "false", "None", "[]"}, m[2]) {
 			continue
 		}
 		value := strings.Trim(m[2], `"'`)

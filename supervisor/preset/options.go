@@ -57,6 +57,17 @@ func (c *command) all(options ...string) []given {
 	return list
 }
 
+// environment reads the options that a server takes from variables: PREFIX_SOME_OPTION is --some-option.
+func (c *command) environment(prefix string) {
+	for _, kv := range c.in.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		option, ok := strings.CutPrefix(name, prefix)
+		if off := strings.ToLower(value); ok && off != "" && off != "0" && off != "false" && off != "no" && off != "off" {
+			c.words = append(c.words, word{"--" + strings.ReplaceAll(strings.ToLower(option), "_", "-") + "=" + value, name})
+		}
+	}
+}
+
 func (c *command) has(options ...string) bool { return len(c.all(options...)) > 0 }
 
 // where begins a sentence about an option: the place where it stands, or the server.
@@ -83,6 +94,18 @@ type rule struct {
 	options []string
 	says    string
 }
+
+// What is said of options that more than one server has.
+const (
+	handsListener = "superctl hands it the listener (listen, and its address in [listen.NAME])"
+	switches      = "superctl switch and superctl reload replace code without losing a request"
+	watches       = "superctl watches the process that it has started, and this one would end at once"
+	pidFile       = "two generations run at once and the second would refuse to start; superctl status knows the pids"
+	noTLS         = "superctl's health check does not speak TLS; end it in the proxy in front"
+)
+
+// many is as many listeners as there are.
+const many = 1 << 10
 
 // refuse notes the options that must not be there.
 func (c *command) refuse(rules []rule) {
@@ -115,12 +138,16 @@ func (c *command) beyond() int { return int(c.in.Drain/time.Second) + 10 }
 
 // graceful sees to a server's own drain limit: given by us when the user has not, and no longer than ours when he has.
 func (c *command) graceful(seconds int, options ...string) {
-	found := c.all(options...)
-	if len(found) == 0 {
+	if !c.has(options...) {
 		c.add(options[0], fmt.Sprint(seconds))
 		return
 	}
-	for _, g := range found {
+	c.within(options...)
+}
+
+// within refuses a drain limit that is longer than ours.
+func (c *command) within(options ...string) {
+	for _, g := range c.all(options...) {
 		if d, err := time.ParseDuration(g.value + "s"); err == nil && d > c.in.Drain {
 			c.problem(`%s: %s %s is longer than drain = %q, after which superctl kills what is left: raise drain, or take the option out`,
 				c.where(g), g.option, g.value, short(c.in.Drain))

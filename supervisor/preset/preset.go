@@ -7,6 +7,7 @@
 package preset
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ type Input struct {
 	Command []string
 	Release string        // path, to find out versions and to read the server's own config file; "" = not known yet
 	Listen  []string      // names of its listeners, in the order of their descriptors, from 3
+	Unix    []string      // the paths of those that are unix sockets, "" for TCP, in the order of Listen
+	Bridge  string        // path of the program that Bridge is written to
 	Drain   time.Duration // from the stop signal to SIGKILL
 	Server  string        // overrides what is found from the command
 	Env     []string      // NAME=VALUE, for options that a server takes from its environment
@@ -27,45 +30,55 @@ type Input struct {
 
 // Applied is the process as it is to be run.
 type Applied struct {
-	Server     string // "gunicorn", "uwsgi", "uvicorn" or "generic"
+	Server     string // one of Servers
 	Command    []string
 	StopSignal syscall.Signal
 	Protocol   string        // that its health check speaks: "http" or "uwsgi"
 	HideListen bool          // LISTEN_FDS and its like are not for it: it is told its descriptors by options
+	Bridged    bool          // Command runs the program at Input.Bridge
 	Hook       bool          // the drain hook is proved with it
 	KeepAlive  time.Duration // with Hook: for how long it keeps an idle connection
 	Warnings   []string      // what works, but perhaps not as it is meant
 	Problems   []string      // what must be changed in the command before it can work
 }
 
+// generic is a server that nothing is known of.
+const generic = "generic"
+
+// known are the servers that something is known of.
+func known() map[string]func(*command) {
+	return map[string]func(*command){
+		"cheroot":   (*command).cheroot,
+		"daphne":    (*command).daphne,
+		generic:     (*command).generic,
+		"granian":   (*command).granian,
+		"gunicorn":  (*command).gunicorn,
+		"hypercorn": (*command).hypercorn,
+		"node":      (*command).node,
+		"puma":      (*command).puma,
+		"uvicorn":   (*command).uvicorn,
+		"uwsgi":     (*command).uwsgi,
+		"waitress":  (*command).waitress,
+	}
+}
+
 // Servers are the names that Input.Server takes.
-func Servers() []string { return []string{"generic", "gunicorn", "uvicorn", "uwsgi"} }
+func Servers() []string { return slices.Sorted(maps.Keys(known())) }
 
 // Apply completes a command.
 func Apply(in Input) Applied {
 	a := Applied{Server: in.Server, Command: slices.Clone(in.Command), StopSignal: syscall.SIGTERM, Protocol: "http"}
 	at := find(in.Command)
 	if a.Server == "" {
-		a.Server = "generic"
+		a.Server = generic
 		if at >= 0 {
 			a.Server = serverOf(in.Command[at])
 		}
 	}
 	c := &command{in: in, out: &a, program: max(at, 0)}
 	c.read("", in.Command[min(c.program+1, len(in.Command)):])
-	if a.Server == "generic" {
-		c.generic()
-		return a
-	}
-	c.wrapper()
-	c.listener()
-	switch a.Server {
-	case "gunicorn":
-		c.gunicorn()
-	case "uwsgi":
-		c.uwsgi()
-	case "uvicorn":
-		c.uvicorn()
+	if complete := known()[a.Server]; complete != nil {
+		complete(c)
 	}
 	return a
 }
@@ -97,14 +110,23 @@ func serverOf(word string) string {
 		return "gunicorn"
 	case name == "uwsgi", name == "pyuwsgi", name == "uwsgi-core", strings.HasPrefix(name, "uwsgi_python"):
 		return "uwsgi"
-	case name == "uvicorn":
-		return "uvicorn"
+	case name == "waitress-serve":
+		return "waitress"
+	case name == "nodejs":
+		return "node"
+	case name != generic && known()[name] != nil:
+		return name
 	}
 	return ""
 }
 
-// listener refuses a server that would bind an address of its own.
-func (c *command) listener() {
+// served refuses a server without a listener, which would bind an address of its own, one with more than it takes, and one
+// that something stays in front of.
+func (c *command) served(most int) {
+	c.wrapper()
+	if len(c.in.Listen) > most {
+		c.problem("%s takes one listener, and this process has %d (%s): write a process for each", c.out.Server, len(c.in.Listen), strings.Join(c.in.Listen, ", "))
+	}
 	if len(c.in.Listen) > 0 {
 		return
 	}

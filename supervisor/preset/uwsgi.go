@@ -13,20 +13,19 @@ const gracefulHook = "unix_signal:15 gracefully_kill_them_all"
 
 // uwsgi gets its sockets by option, and with LISTEN_FDS as well it would attach them twice.
 func (c *command) uwsgi() {
+	c.served(many)
 	c.out.HideListen = len(c.in.Listen) > 0
 	unread := c.uwsgiFiles()
-	reload := "superctl switch and superctl reload replace code without losing a request"
-	watch := "superctl watches the process that it has started, and this one would end at once"
 	c.refuse([]rule{
 		{[]string{"--die-on-term"}, "it would cut requests that are in progress (measured: 51 in 20 reloads)"},
 		{[]string{"--shutdown-sockets"}, "it would shut the listener for the other generation too"},
-		{[]string{"-d", "--daemonize", "--daemonize2"}, watch},
+		{[]string{"-d", "--daemonize", "--daemonize2"}, watches},
 		{[]string{"--pidfile", "--pidfile2", "--safe-pidfile", "--safe-pidfile2"}, "two generations run at once and would fight over the file; superctl status knows the pids"},
-		{[]string{"--touch-reload", "--touch-chain-reload", "--touch-workers-reload", "--fs-reload", "--py-auto-reload", "--py-autoreload"}, reload},
+		{[]string{"--touch-reload", "--touch-chain-reload", "--touch-workers-reload", "--fs-reload", "--py-auto-reload", "--py-autoreload"}, switches},
 		{[]string{"--reuse-port"}, "it would bind a listener of its own, past the gate"},
 		{[]string{"--emperor"}, "superctl is what an emperor is: give each vassal a process of its own"},
 		{[]string{"--http", "--https"}, "its router binds an address of its own, past the gate; --http-socket serves HTTP on superctl's listener"},
-		{[]string{"--https-socket", "--suwsgi-socket"}, "superctl's health check does not speak TLS; end it in the proxy in front"},
+		{[]string{"--https-socket", "--suwsgi-socket"}, noTLS},
 		{[]string{"--fastcgi-socket", "--scgi-socket", "--puwsgi-socket"}, "superctl can check http and uwsgi sockets only"},
 	})
 	for _, g := range c.all("--stats", "--stats-server") {
@@ -50,6 +49,10 @@ func (c *command) uwsgiStop() {
 	}
 	if !c.has("--need-app") {
 		c.add("--need-app") // without it a failed import serves 500 for ever
+	}
+	for _, g := range c.all("--lazy-apps", "--lazy") {
+		// 2.0.31 tried: it says "graceful shutdown triggered", and runs on for ever.
+		c.warn("%s: with %s a worker that is still importing the app does not hear the stop signal, and ends only when drain is over: take it out, unless the app must not be imported before the fork", c.where(g), g.text)
 	}
 	c.graceful(c.beyond(), "--worker-reload-mercy", "--reload-mercy")
 }

@@ -2,6 +2,7 @@ package preset
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -34,6 +35,8 @@ func (c *command) wrapper() {
 		case name == "strace" && hasWord(c.in.Command[:c.program], "-D"):
 		case c.out.Server == "gunicorn":
 			c.problem("%s stays in front of gunicorn, which then does not find its listener and binds 127.0.0.1:8000: %s", name, says)
+		case c.out.Server == "puma", c.out.Server == "daphne":
+			c.problem("%s stays in front of %s, which then does not find its listener: %s", name, c.out.Server, says)
 		default:
 			c.warn("%s stays in front of %s, so signals and the pid are not the server's: %s", name, c.out.Server, says)
 		}
@@ -60,31 +63,23 @@ func (c *command) generic() {
 		return
 	}
 	c.celery()
-	if len(c.in.Listen) == 0 || c.in.Server == "generic" {
+	if len(c.in.Listen) == 0 || c.in.Server == generic {
 		return
 	}
-	for i, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
-		if says, bad := deaf(filepath.Base(word), strings.Join(c.in.Command[i+1:], " "), c.in.Listen[0]); bad {
-			c.problem("%s", says)
-			return
+	if says, found := front(c.in.Command[0]); found {
+		c.problem("%s stays in front of the server, so that superctl signals and watches the wrong process: %s", filepath.Base(c.in.Command[0]), says)
+		return
+	}
+	for _, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
+		if word == "runserver" {
+			c.problem("runserver is Django's server for development: it binds an address of its own and restarts itself; run the app with one of %s", strings.Join(pythons(), ", "))
 		}
 	}
 }
 
-// deaf tells of servers that would not find the listener of name, and what to write instead.
-func deaf(program, args, name string) (string, bool) {
-	has := strings.Contains(args, "{fd.") || strings.Contains(args, "fd://") || strings.Contains(args, "--fd") || strings.Contains(args, "systemd:")
-	switch program {
-	case "hypercorn":
-		return "hypercorn does not go by LISTEN_FDS: write --bind fd://{fd." + name + "}, and --graceful-timeout with the seconds of drain, as its own limit is 3", !has
-	case "daphne":
-		return "daphne does not go by LISTEN_FDS: write --fd {fd." + name + "}, or for a unix socket -e systemd:domain=UNIX:index=0", !has
-	case "granian", "waitress-serve":
-		return program + " cannot take a listener that superctl holds, so it would bind past the gate: run the app with gunicorn, uWSGI or uvicorn", !has
-	case "runserver":
-		return "runserver is Django's server for development: it binds an address of its own and restarts itself; run the app with gunicorn, uWSGI or uvicorn", !has
-	}
-	return "", false
+// pythons are the servers that run a Python application.
+func pythons() []string {
+	return slices.DeleteFunc(Servers(), func(s string) bool { return s == generic || s == "node" || s == "puma" })
 }
 
 // shell looks into `sh -c '...'` for a server: superctl adds nothing to a script, and a shell that stays in front of the
@@ -98,7 +93,9 @@ func (c *command) shell() {
 		at := find(words)
 		switch {
 		case at < 0:
-		case c.in.Server == "generic" && at > 0 && words[at-1] == "exec":
+		case c.in.Server == generic && at > 0 && words[at-1] == "exec":
+		case hasWord(words[:at], "exec") && slices.Contains([]string{"granian", "waitress", "daphne"}, serverOf(words[at])):
+			c.problem("%s is started by a shell, so superctl cannot hand it its listener: write it without the shell", serverOf(words[at]))
 		case hasWord(words[:at], "exec"):
 			c.warn("%s is started by a shell, so superctl neither completes nor checks its options: write it without the shell", serverOf(words[at]))
 		default:

@@ -30,6 +30,8 @@ def healthz(request):
 def slow(request):
     seconds = float(request.GET.get("s", "1"))
     time.sleep(seconds)
+    while "until" in request.GET and not os.path.exists(request.GET["until"]):
+        time.sleep(0.02)
     return JsonResponse({"release": release.NAME, "slept": seconds})
 
 

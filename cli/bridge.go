@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"superctl/cli/config"
+	"superctl/supervisor/preset"
+)
+
+// bridgePath is where the program is that hands listeners to servers which cannot take them themselves. Workers of another user must
+// get at it, so it is beside the control socket and not in the state directory. Its name changes with its content, because a
+// worker that dies is started again as it was, and a newer superctl must not change that.
+func bridgePath(c *config.Config) string {
+	sum := sha256.Sum256(preset.Bridge())
+	return filepath.Join(filepath.Dir(c.Control), c.App+".bridge-"+hex.EncodeToString(sum[:4])+".py")
+}
+
+// putBridge sees to it that the program is there.
+func putBridge(c *config.Config) error {
+	path := bridgePath(c)
+	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, preset.Bridge()) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as for the control socket
+		return err
+	}
+	if err := renameio.WriteFile(path, preset.Bridge(), 0o644, renameio.WithStaticPermissions(0o644), renameio.WithTempDir(filepath.Dir(path))); err != nil {
+		return fmt.Errorf("write the program that hands over its listener: %w", err)
+	}
+	return nil
+}

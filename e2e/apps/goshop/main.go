@@ -1,0 +1,79 @@
+// Command goshop is the site as a Go program: it serves on the descriptor that it is handed, and on SIGTERM answers what it has
+// and goes.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := serve(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func serve() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	l, err := net.FileListener(os.NewFile(3, "web"))
+	if err != nil {
+		return err
+	}
+	server := http.Server{Handler: site(), ReadHeaderTimeout: time.Minute}
+	ended := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		ended <- server.Shutdown(context.Background()) // superctl's drain is the limit
+	}()
+	if err := server.Serve(l); err != http.ErrServerClosed { //nolint:errorlint // as it is documented
+		return err
+	}
+	return <-ended
+}
+
+func site() http.Handler {
+	release := os.Getenv("SUPERCTL_RELEASE")
+	mux := http.NewServeMux()
+	answer := func(path string, body func(*http.Request) (string, error)) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			text, err := body(r)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("X-Release", release)
+			w.Header().Set("X-Generation", os.Getenv("SUPERCTL_GENERATION"))
+			w.Header().Set("X-Pid", strconv.Itoa(os.Getpid()))
+			fmt.Fprintln(w, text)
+		})
+	}
+	answer("GET /{$}", func(*http.Request) (string, error) { return release, nil })
+	answer("GET /healthz/", func(*http.Request) (string, error) { return "ok", nil })
+	answer("GET /slow", func(r *http.Request) (string, error) {
+		seconds, err := strconv.ParseFloat(r.FormValue("s"), 64)
+		<-time.After(time.Duration(seconds * float64(time.Second)))
+		for until := r.FormValue("until"); until != "" && !exists(until); {
+			<-time.After(20 * time.Millisecond)
+		}
+		return release, err
+	})
+	answer("POST /echo", func(r *http.Request) (string, error) {
+		sum := sha256.New()
+		_, err := io.Copy(sum, r.Body)
+		return fmt.Sprintf("%x", sum.Sum(nil)), err
+	})
+	return mux
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }

@@ -1,0 +1,43 @@
+// The site for Node: node server.js. It listens on the descriptor that it is handed, as docs/servers.md says it, and on SIGTERM
+// answers what it has and goes.
+"use strict";
+const crypto = require("node:crypto");
+const fs = require("node:fs");
+const http = require("node:http");
+const path = require("node:path");
+
+const release = path.basename(__dirname);
+
+function answer(response, status, body) {
+  const text = JSON.stringify(body) + "\n";
+  response.writeHead(status, {
+    "Content-Type": "application/json",
+    "Content-Length": Buffer.byteLength(text),
+    "X-Release": release,
+    "X-Generation": process.env.SUPERCTL_GENERATION || "",
+    "X-Pid": String(process.pid),
+  });
+  response.end(text);
+}
+
+const server = http.createServer((request, response) => {
+  const url = new URL(request.url, "http://localhost");
+  if (url.pathname === "/" || url.pathname === "/healthz/") {
+    answer(response, 200, { release });
+  } else if (url.pathname === "/slow") {
+    const until = url.searchParams.get("until");
+    const look = () => (until && !fs.existsSync(until) ? setTimeout(look, 20) : answer(response, 200, { release }));
+    setTimeout(look, 1000 * Number(url.searchParams.get("s") || "1"));
+  } else if (url.pathname === "/echo") {
+    const hash = crypto.createHash("sha256");
+    request.on("data", (chunk) => hash.update(chunk));
+    request.on("end", () => answer(response, 200, { sha256: hash.digest("hex") }));
+  } else {
+    answer(response, 404, { error: "not found" });
+  }
+});
+
+server.listen({ fd: 3 });
+process.on("SIGTERM", () => {
+  server.close(() => process.exit(0)); // it accepts no more; idle connections are closed, and the rest when they are answered
+});

@@ -1,0 +1,154 @@
+"""Runs a server whose command line takes no listening socket: python3 bridge.py SERVER ARGUMENTS...
+
+superctl puts this before granian, waitress-serve and daphne. The server reads its own arguments as ever; from here it gets the
+sockets of LISTEN_FDS instead of an address of its own and, where it has none, an end that loses nothing: on SIGTERM it accepts no
+more, answers what it has, says "Connection: close" with it, and goes. Only the standard library and the server itself are imported.
+"""
+
+import os
+import signal
+import socket
+import sys
+
+FIRST = 3
+
+
+def listeners():
+    """The sockets that superctl holds. Of what family each is the kernel says."""
+    return [socket.socket(fileno=os.dup(FIRST + i)) for i in range(int(os.environ["LISTEN_FDS"]))]
+
+
+def granian():
+    """Granian binds in each worker; a socket object of its own that takes a descriptor is there for Windows and unix sockets."""
+    from granian import cli
+    from granian.net import SocketHolder
+
+    class Server(cli.Server):
+        def _init_shared_socket(self):
+            (self._sso,) = listeners()
+            self._sso.listen(self.backlog)
+            self._sso.set_inheritable(True)
+            self._sfd = self._sso.fileno()
+            self._shd = SocketHolder(self._sfd, self._sso.family == socket.AF_UNIX, self.backlog)
+
+        def _drop_shared_socket(self):
+            self._sso.close()
+
+    cli.Server = Server
+    cli.entrypoint()
+
+
+def waitress():
+    """Waitress takes sockets, and needs a loop that ends by itself instead of by an exception in the middle of something."""
+    from waitress import channel, runner, server, task, wasyncore
+
+    terminated = []
+
+    class Task(task.WSGITask):
+        def build_response_header(self):
+            if terminated:
+                self.set_close_on_finish()
+            return super().build_response_header()
+
+    class Channel(channel.HTTPChannel):
+        task_class = Task
+        heard = False
+
+        def handle_read(self):
+            self.heard = True
+            super().handle_read()
+
+        def pending(self):
+            return bool(self.requests or self.request or self.total_outbufs_len or self.close_when_flushed or self.will_close)
+
+    server.BaseWSGIServer.channel_class = Channel
+
+    def serve(app, **settings):
+        of_ours = {}
+        everything = server.create_server(app, map=of_ours, sockets=listeners(), **settings)
+        accepting = [s for s in of_ours.values() if isinstance(s, server.BaseWSGIServer)]
+
+        def terminate(*_):
+            terminated.append(True)
+            accepting[0].pull_trigger()
+
+        signal.signal(signal.SIGTERM, terminate)
+        turn = lambda seconds: wasyncore.loop(seconds, everything.adj.asyncore_use_poll, of_ours, 1)  # noqa: E731
+        while not terminated:
+            turn(everything.adj.asyncore_loop_timeout)
+        for s in accepting:
+            s.accepting = False
+        quiet = 0
+        while quiet < 2:
+            turn(0.1)
+            channels = [c for c in of_ours.values() if isinstance(c, Channel)]
+            quiet = 0 if any(c.pending() for c in channels) else quiet + 1
+        everything.task_dispatcher.shutdown()
+
+    sys.exit(runner.run(_serve=serve))
+
+
+def daphne():
+    """Daphne takes descriptors, but TERM has it cancel what it is doing."""
+    families = [listener.family for listener in listeners()]  # before Twisted takes LISTEN_FDS out of the environment
+    from daphne import cli, server
+    from twisted.internet import defer, reactor, unix
+
+    terminated = []
+    unix._inFilesystemNamespace = lambda path: False  # else Twisted changes the mode of a socket's path, and unlinks it at the end
+
+    class Factory(server.HTTPFactory):
+        def __init__(self, server):
+            super().__init__(server)
+            self.channels = set()
+
+        def buildProtocol(self, addr):
+            proxy = super().buildProtocol(addr)
+            channel = proxy._channel
+            persists, lost = channel.checkPersistence, channel.connectionLost
+
+            def check(request, version):
+                if terminated:
+                    request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+                return persists(request, version) and not terminated
+
+            def connection_lost(reason):
+                self.channels.discard(channel)
+                lost(reason)
+
+            channel.checkPersistence, channel.connectionLost = check, connection_lost
+            self.channels.add(channel)
+            return proxy
+
+    class Server(server.Server):
+        def kill_all_applications(self):
+            terminated.append(True)
+            for listener in self.listeners:
+                listener.addCallback(lambda port: port.stopListening())
+            for protocol in list(self.connections):
+                if hasattr(protocol, "serverClose"):  # a WebSocket
+                    protocol.serverClose(1012)
+            drained = defer.Deferred()
+            reactor.callLater(0, self.look, drained)
+            return drained.addCallback(lambda _: super(Server, self).kill_all_applications())
+
+        def look(self, drained):
+            busy = any("disconnected" not in state for state in self.connections.values())
+            if not busy:
+                for channel in list(self.http_factory.channels):
+                    channel.loseConnection()  # when what was written is sent
+            if busy or self.http_factory.channels:
+                reactor.callLater(0.05, self.look, drained)
+            else:
+                drained.callback(None)
+
+    for i, family in enumerate(families):
+        sys.argv += ["--endpoint", f"systemd:domain={family.name.removeprefix('AF_')}:index={i}"]
+    server.HTTPFactory, cli.CommandLineInterface.server_class = Factory, Server
+    cli.CommandLineInterface.entrypoint()
+
+
+if __name__ == "__main__":
+    del sys.argv[0]
+    sys.path[0] = ""  # the release's directory, as for a program of the virtualenv that adds it itself
+    {"granian": granian, "waitress": waitress, "daphne": daphne}[os.path.basename(sys.argv[0])]()
