@@ -5,9 +5,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"superctl/e2e/apps"
@@ -36,6 +38,9 @@ func bench() error {
 	run, err := harness.NewRun()
 	if err != nil {
 		return err
+	}
+	if slices.Contains(os.Args[1:], "hook") {
+		return errors.Join(hookBench(run), run.Close())
 	}
 	b := &board{run: run}
 	err = b.measure()

@@ -1,0 +1,107 @@
+package main
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"superctl/e2e/harness"
+	"superctl/load"
+)
+
+// hook.py has the smallest applications that there are, so that what the drain hook costs is not hidden behind them, and times the hook
+// alone.
+//
+//go:embed hook.py
+var hookPy []byte
+
+// hookBench measures what the drain hook costs, and writes bench/HOOK.md.
+func hookBench(run *harness.Run) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# What the drain hook costs\n\nMade by `make bench ARGS=hook` on %s: %s.\n\n", time.Now().Format(time.DateOnly), machine())
+	b.WriteString(`An application that answers "ok", one worker process, 8 clients without a pause, each on one connection; with the hook and without it
+in turns of 4 s, 4 times. The last column is the hook's part of one request alone, timed in one thread: with it less without it.
+
+| | requests/s without | with | ratio | p99 without | with | the hook alone |
+|---|---|---|---|---|---|---|
+`)
+	for _, server := range []struct{ name, command string }{
+		{"gunicorn", "gunicorn --worker-class gthread --threads 4 hook:wsgi"},
+		{"uvicorn", "uvicorn --no-access-log hook:asgi"},
+	} {
+		s := &scene{run: run}
+		row, err := s.hookCost(server.name, server.command)
+		s.end()
+		if err != nil {
+			return err
+		}
+		fmt.Print(row)
+		b.WriteString(row)
+	}
+	return os.WriteFile(filepath.Join("bench", "HOOK.md"), []byte(b.String()), 0o644)
+}
+
+// hookCost is a row of the table.
+func (s *scene) hookCost(name, command string) (row string, err error) {
+	defer s.recovered(&err)
+	apps := [2]*harness.App{}
+	for i, web := range []string{"drain_hook = false", ""} {
+		apps[i] = harness.New(s, s.run, harness.Options{Server: harness.Server{Name: name, Command: command}, Web: web})
+		apps[i].Releases("r1")
+		s.must(os.WriteFile(apps[i].Path("releases", "r1", "hook.py"), hookPy, 0o644))
+		apps[i].Start("r1")
+	}
+	var rates [2]float64
+	var took [2][]time.Duration
+	for turn := range 9 {
+		i := turn % 2
+		network, address := apps[i].Target()
+		r, err := load.Start(load.Config{Network: network, Address: address, Clients: 8, KeepAlive: true, Shapes: []load.Shape{load.Get("/")}})
+		s.must(err)
+		<-time.After(4 * time.Second)
+		res := r.Stop()
+		if len(res.Failed()) > 0 {
+			return "", fmt.Errorf("%s: %s", name, res)
+		}
+		if turn == 0 {
+			continue // to warm up
+		}
+		rates[i] += float64(len(res.Records)) / res.Ended.Sub(res.Began).Seconds() / 4
+		for _, rec := range res.Records {
+			took[i] = append(took[i], rec.Ended.Sub(rec.Begun))
+		}
+	}
+	p99 := func(i int) time.Duration {
+		slices.Sort(took[i])
+		return took[i][len(took[i])*99/100]
+	}
+	alone, err := hookAlone(apps[0].Path("releases", "r1"), name)
+	return fmt.Sprintf("| %s | %.0f | %.0f | **%.3f** | %.1f ms | %.1f ms | %s |\n", name, rates[0], rates[1], rates[1]/rates[0],
+		float64(p99(0).Microseconds())/1000, float64(p99(1).Microseconds())/1000, alone), err
+}
+
+// hookAlone times the hook in the interpreter of a release.
+func hookAlone(release, name string) (string, error) {
+	hook, err := filepath.Abs(filepath.Join("supervisor", "drainhook"))
+	if err != nil {
+		return "", err
+	}
+	flag := filepath.Join(filepath.Dir(release), "flag")
+	if err := os.WriteFile(flag, []byte{0}, 0o644); err != nil {
+		return "", err
+	}
+	cmd := exec.Command(filepath.Join(release, "venv", "bin", "python"), "hook.py", name)
+	cmd.Dir, cmd.Env = release, append(os.Environ(), "PYTHONPATH="+hook, "SUPERCTL_DRAIN="+flag, "PYTHONDONTWRITEBYTECODE=1")
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%w\n%s", err, exit.Stderr)
+	}
+	return strings.TrimSpace(string(out)), err
+}
