@@ -62,7 +62,7 @@ func (s *scene) hookCost(name, command string) (row string, err error) {
 	var rates [2][]float64
 	var took [2][]time.Duration
 	for turn := range 41 {
-		i := turn % 2
+		i := (turn + 1) / 2 % 2 // without, with, with, without, ...
 		network, address := apps[i].Target()
 		r, err := load.Start(load.Config{Network: network, Address: address, Clients: 8, KeepAlive: true, Shapes: []load.Shape{load.Get("/")}})
 		s.must(err)

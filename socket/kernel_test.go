@@ -180,6 +180,21 @@ func TestKernelRefusesTheFilterOnMPTCPSockets(t *testing.T) {
 	must(t, steerable())
 }
 
+func TestKernelHandsNoDelayOnToAcceptedConnections(t *testing.T) {
+	g := newRawGroup(t, 1)
+	conn, err := net.Dial("tcp", g.at.String())
+	must(t, err)
+	defer func() { must(t, conn.Close()) }()
+	_, err = unix.Poll([]unix.PollFd{{Fd: int32(g.fds[0]), Events: unix.POLLIN}}, 10_000)
+	must(t, err)
+	fd, _, err := unix.Accept(g.fds[0])
+	must(t, err)
+	defer func() { must(t, unix.Close(fd)) }()
+	if on, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY); err != nil || on == 0 {
+		t.Errorf("TCP_NODELAY of an accepted connection: %d, %v", on, err)
+	}
+}
+
 func TestKernelLetsOnlyTheSameUserIntoAGroup(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can be somebody else")
