@@ -30,6 +30,14 @@ def libc():
     return ""
 
 
+def scheme():
+    name = "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix"
+    base = dict.fromkeys(("base", "platbase", "installed_base", "installed_platbase"), "")
+    paths = {key: path.lstrip("/") for key, path in sysconfig.get_paths(name, base).items()}
+    headers = "include/site/python%d.%d" % sys.version_info[:2]  # pip's, sysconfig has none
+    return {"purelib": paths["purelib"], "platlib": paths["platlib"], "scripts": paths["scripts"], "headers": headers}
+
+
 def facts():
     return {
         "implementation": sys.implementation.name,
@@ -39,6 +47,7 @@ def facts():
         "libc": libc(),
         "build": sys.version,
         "tags": [str(tag) for tag in tags.sys_tags()],
+        "scheme": scheme(),
     }
 
 

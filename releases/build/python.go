@@ -14,13 +14,13 @@ import (
 	"strings"
 
 	"superctl/releases/bundle"
+	wheelfile "superctl/releases/wheel"
 )
 
 //go:embed inspect.py
 var inspectProgram string
 
-// The one version of pip that builds, reads locks and goes along in the bundle: every machine then reads them in the same way,
-// and neither the builder nor the server needs a pip of its own.
+// The one version of pip that builds and reads locks: every machine then does it in the same way, whatever pip it has of its own.
 const (
 	pipVersion = "26.3"
 	pipFile    = "pip-" + pipVersion + "-py3-none-any.whl"
@@ -31,8 +31,7 @@ const (
 // python is the interpreter that the bundle is for.
 type python struct {
 	path  string
-	wheel string // path of pip's wheel
-	pip   string // the directory in which it is unpacked, where Python keeps what it has compiled of it
+	pip   string // the directory in which ours is unpacked, where Python keeps what it has compiled of it
 	facts facts
 }
 
@@ -45,6 +44,8 @@ type facts struct {
 	Libc           string   `json:"libc"`
 	Build          string   `json:"build"` // what differs between two builds of one version too
 	Tags           []string `json:"tags"`  // of the wheels that it takes
+
+	Scheme wheelfile.Scheme `json:"scheme"` // where in a virtualenv of it the parts of a wheel belong
 }
 
 // manifest is the interpreter in a bundle's words.
@@ -66,11 +67,12 @@ func (b *builder) findPython(ctx context.Context) (string, error) {
 	if b.python.path, err = b.interpreter(ctx, wanted, why); err != nil {
 		return "", err
 	}
-	if b.python.wheel, err = b.fetchPip(ctx); err != nil {
+	pip, err := b.fetchPip(ctx)
+	if err != nil {
 		return "", err
 	}
 	b.python.pip = filepath.Join(b.temp, "pip-"+pipVersion)
-	if err := unpack(b.python.wheel, b.python.pip); err != nil {
+	if err := unpack(pip, b.python.pip); err != nil {
 		return "", fmt.Errorf("unpack pip: %w", err)
 	}
 	var said reply

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/kballard/go-shellquote"
+
+	wheelfile "superctl/releases/wheel"
 )
 
 // runCommands runs the project's own commands in a copy of it, with a virtualenv of its wheels, and collects what they have made.
@@ -56,30 +57,36 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 	return done, nil
 }
 
-// virtualenv makes one of the bundle's wheels and nothing else.
+// virtualenv makes one of the bundle's wheels and nothing else, as an install does.
 func (b *builder) virtualenv(ctx context.Context, venv string) error {
 	args := []string{b.python.path, "-m", "venv", "--without-pip", venv}
 	if err := b.tool(ctx, "make a virtualenv", Command{Args: args, Dir: b.temp}, nil); err != nil {
 		return err
 	}
-	if len(b.wheels) == 0 {
-		return nil
-	}
-	var list bytes.Buffer
-	for _, w := range b.wheels {
-		fmt.Fprintln(&list, w.path)
-	}
-	file := filepath.Join(b.temp, "wheels.txt")
-	if err := os.WriteFile(file, list.Bytes(), 0o600); err != nil {
+	root, err := os.OpenRoot(venv)
+	if err != nil {
 		return err
 	}
-	python := filepath.Join(venv, "bin", "python")
-	install := []string{"install", "--no-index", "--no-deps", "-r", file}
-	args = append(append(b.pip(), "--python", python), append(install, "--no-compile")...)
-	if uv := b.uv(); uv != "" { // the same, much faster
-		args = append([]string{uv, "pip"}, append(install, "--offline", "--no-config", "--python", python)...)
+	defer root.Close() //nolint:errcheck // nothing is written through it any more
+	v, err := wheelfile.Open(root, b.python.facts.Scheme)
+	if err != nil {
+		return err
 	}
-	return b.tool(ctx, "install the wheels", Command{Args: args, Dir: b.temp}, nil)
+	for _, w := range b.wheels {
+		if err := addWheel(v, w); err != nil {
+			return err
+		}
+	}
+	return v.Finish(filepath.Join(venv, "bin", "python"))
+}
+
+func addWheel(v *wheelfile.Virtualenv, w wheel) error {
+	f, err := os.Open(w.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // for reading only
+	return v.Add(w.File, f, w.Size)
 }
 
 // copyStage copies the project's files once more, for commands that change what they find.

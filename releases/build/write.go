@@ -169,31 +169,16 @@ func (b *builder) manifest() (*bundle.Manifest, map[string]string, error) {
 	for _, f := range b.files {
 		from[bundle.Project+"/"+f.path] = f.from
 	}
-	pip := wheel{File: pipFile, SHA256: pipSHA256, path: b.python.wheel}
-	st, err := os.Stat(pip.path)
-	if err != nil {
-		return nil, nil, err
-	}
-	pip.Size = st.Size()
-	add := func(dir string, w wheel) error {
-		n, err := unpacked(w.path)
-		if err != nil {
-			return err
-		}
-		path := dir + "/" + w.File
-		m.Members = append(m.Members, bundle.Member{Path: path, Mode: 0o644, Size: w.Size, SHA256: w.SHA256, Unpacked: n})
-		from[path] = w.path
-		return nil
-	}
-	if err := add(bundle.Installer, pip); err != nil {
-		return nil, nil, err
-	}
 	files := make([]string, 0, len(b.wheels))
 	for _, w := range b.wheels {
-		files = append(files, w.File)
-		if err := add(bundle.Wheels, w); err != nil {
+		n, err := unpacked(w.path)
+		if err != nil {
 			return nil, nil, err
 		}
+		path := bundle.Wheels + "/" + w.File
+		m.Members = append(m.Members, bundle.Member{Path: path, Mode: 0o644, Size: w.Size, SHA256: w.SHA256, Unpacked: n})
+		from[path] = w.path
+		files = append(files, w.File)
 	}
 	m.Python.Libc = libcOf(files, m.Python.Libc)
 	return m, from, nil

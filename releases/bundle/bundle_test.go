@@ -23,11 +23,10 @@ type contents map[string]string
 // sample is a small bundle that is right.
 func sample() (*Manifest, contents) {
 	files := contents{
-		"project/manage.py":               "#!/usr/bin/env python\n",
-		"project/shop/__init__.py":        "",
-		"project/shop/wsgi.py":            "application = None\n",
-		"wheels/Django-5.2-py3-none.whl":  "a wheel",
-		"installer/pip-26.0-py3-none.whl": "pip",
+		"project/manage.py":              "#!/usr/bin/env python\n",
+		"project/shop/__init__.py":       "",
+		"project/shop/wsgi.py":           "application = None\n",
+		"wheels/Django-5.2-py3-none.whl": "a wheel",
 	}
 	m := &Manifest{
 		Name: "shop", Version: "20261125-081655-9f3c2ab", Commit: strings.Repeat("9f3c2ab0", 5), Branch: "main",
@@ -130,7 +129,7 @@ func TestUnpackMakesTheFilesWithFixedTimesAndModes(t *testing.T) {
 	}
 	defer root.Close()
 	var done int64
-	if _, err := Unpack(bytes.NewReader(written(t, m, files)), root, Places{Project: ".", Wheels: ".superctl/wheels", Installer: ".superctl/installer"}, nil,
+	if _, err := Unpack(bytes.NewReader(written(t, m, files)), root, ".superctl/wheels", nil,
 		func(n int64) { done += n }); err != nil {
 		t.Fatal(err)
 	}
@@ -140,8 +139,7 @@ func TestUnpackMakesTheFilesWithFixedTimesAndModes(t *testing.T) {
 	}{
 		"manage.py":    {0o755, files["project/manage.py"]},
 		"shop/wsgi.py": {0o644, files["project/shop/wsgi.py"]},
-		".superctl/wheels/Django-5.2-py3-none.whl":  {0o644, "a wheel"},
-		".superctl/installer/pip-26.0-py3-none.whl": {0o644, "pip"},
+		".superctl/wheels/Django-5.2-py3-none.whl": {0o644, "a wheel"},
 		"shop/latest": {0o755, files["project/manage.py"]}, // through the link
 	} {
 		st, err := os.Stat(filepath.Join(dir, p))

@@ -215,7 +215,7 @@ func TestAHostileBundleIsRefusedWithTheReasonAndNothingIsWrittenOutside(t *testi
 				t.Fatal(err)
 			}
 			defer root.Close()
-			_, err = Unpack(bytes.NewReader(bad.data), root, Places{Project: ".", Wheels: ".superctl/wheels", Installer: ".superctl/installer"}, nil, nil)
+			_, err = Unpack(bytes.NewReader(bad.data), root, ".superctl/wheels", nil, nil)
 			if err == nil || !strings.Contains(err.Error(), bad.says) {
 				t.Errorf("said %v, not %q", err, bad.says)
 			}

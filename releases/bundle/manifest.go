@@ -5,7 +5,6 @@
 //
 //	project/...            the project's files
 //	wheels/NAME.whl        every dependency
-//	installer/pip-*.whl    pip itself, so that a server needs none
 //
 // The same manifest and members make the same bytes. A reader believes nothing: what the manifest does not name, or names
 // otherwise, ends the reading with the reason, and no path can lead outside (see checkPath and checkLink). Whether the
@@ -35,9 +34,8 @@ const (
 
 // The directories of the archive.
 const (
-	Project   = "project"
-	Wheels    = "wheels"
-	Installer = "installer"
+	Project = "project"
+	Wheels  = "wheels"
 )
 
 // Manifest says what a bundle is.

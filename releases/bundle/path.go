@@ -47,8 +47,6 @@ func checkPath(p string) error {
 		return nil
 	case names[0] == Wheels && len(names) == 2 && path.Ext(p) == ".whl":
 		return nil
-	case names[0] == Installer && len(names) == 2 && strings.HasPrefix(names[1], "pip-") && path.Ext(p) == ".whl":
-		return nil
 	}
 	return fmt.Errorf("member %q is neither of the project nor a wheel", p)
 }

@@ -9,14 +9,11 @@ import (
 	"strings"
 )
 
-// Places say where the parts of a bundle are unpacked to, as paths in the root.
-type Places struct{ Project, Wheels, Installer string }
-
-// Unpack reads a bundle and writes its members below root, which must be empty; nothing outside it is ever written. manifest
-// may be nil, or refuse the bundle before anything is written. done gets the bytes of every member that was written. After an
-// error, what is there is not to be used.
-func Unpack(r io.Reader, root *os.Root, places Places, manifest func(*Manifest) error, done func(bytes int64)) (*Manifest, error) {
-	u := &unpacker{root: root, places: places, made: map[string]bool{".": true}}
+// Unpack reads a bundle and writes its project to root and its wheels to the directory wheels in it; where they lie nothing may be
+// yet. Nothing outside root is ever written. manifest may be nil, or refuse the bundle before anything is written; so may done,
+// which gets the bytes of every member that was written. After an error, what is there is not to be used.
+func Unpack(r io.Reader, root *os.Root, wheels string, manifest func(*Manifest) error, done func(bytes int64)) (*Manifest, error) {
+	u := &unpacker{root: root, wheels: wheels, made: map[string]bool{".": true}}
 	return Read(r, Visitor{
 		Manifest: func(m *Manifest) error {
 			u.m = m
@@ -39,7 +36,7 @@ func Unpack(r io.Reader, root *os.Root, places Places, manifest func(*Manifest) 
 
 type unpacker struct {
 	root   *os.Root
-	places Places
+	wheels string
 	m      *Manifest
 	made   map[string]bool // directories
 }
@@ -71,13 +68,10 @@ func (u *unpacker) member(e Member, content io.Reader) error {
 
 func (u *unpacker) place(p string) string {
 	top, rest, _ := strings.Cut(p, "/")
-	switch top {
-	case Wheels:
-		return path.Join(u.places.Wheels, rest)
-	case Installer:
-		return path.Join(u.places.Installer, rest)
+	if top == Wheels {
+		return path.Join(u.wheels, rest)
 	}
-	return path.Join(u.places.Project, rest)
+	return rest
 }
 
 func (u *unpacker) directory(name string) error {

@@ -57,7 +57,7 @@ func wheelOf(t *testing.T, name string) string {
 func shop(t *testing.T) project {
 	return project{
 		"project/app.py": "import tool\n", "project/static/logo.svg": "<svg/>", "project/logo": "->static/logo.svg", "project/template.py": "{{ name }} =",
-		"wheels/tool-1.0-py3-none-any.whl": wheelOf(t, "tool"), "installer/pip-1.0-py3-none-any.whl": "not used",
+		"wheels/tool-1.0-py3-none-any.whl": wheelOf(t, "tool"),
 	}
 }
 

@@ -79,7 +79,7 @@ func (in *install) unpack(ctx context.Context) (string, error) {
 		return "", err
 	}
 	r := in.reader(ctx, in.progress("unpack"))
-	if _, err := bundle.Unpack(r, in.work, places, nil, nil); err != nil {
+	if _, err := bundle.Unpack(r, in.work, wheelsDir, nil, nil); err != nil {
 		return "", err
 	}
 	if err := in.unchanged(r); err != nil {
@@ -124,8 +124,7 @@ func (in *install) virtualenv(ctx context.Context) (string, error) {
 	if err := in.venv.Finish(in.workPath(venvDir, "bin", "python")); err != nil {
 		return "", err
 	}
-	err = errors.Join(in.work.RemoveAll(wheelsDir), in.work.RemoveAll(installerDir))
-	return fmt.Sprintf("%d wheels", len(names)), err
+	return fmt.Sprintf("%d wheels", len(names)), in.work.RemoveAll(wheelsDir)
 }
 
 // few is a list that people can read.

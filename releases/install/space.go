@@ -118,10 +118,6 @@ func (in *install) withWheel(name string, do func(f *os.File, size int64) error)
 	return do(f, st.Size())
 }
 
-// Where the parts of the bundle that are not the project lie while the release is made.
-var places = bundle.Places{Wheels: wheelsDir, Installer: installerDir} //nolint:gochecknoglobals // a constant that Go cannot say
-
 const (
-	wheelsDir    = ".superctl/wheels"
-	installerDir = ".superctl/installer"
+	wheelsDir = ".superctl/wheels" // while the release is made
 )
