@@ -89,6 +89,7 @@ func (o *Options) retry(ctx context.Context, once func(context.Context) (progres
 		if n >= tries {
 			return fmt.Errorf("%w (given up after %d tries)", err, tries)
 		}
+		o.Event(Event{Type: "progress", Step: "fetch", Detail: fmt.Sprintf("try %d of %d: %v", n+1, tries, err)})
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

@@ -257,8 +257,8 @@ func TestABundleThatDoesNotFitIsRefusedAndNothingIsLeft(t *testing.T) {
 		"a newer C library":      {nil, func(m *bundle.Manifest) { m.Python.Libc = "glibc 2.99" }, []string{"with glibc 2.99 or newer", "with glibc 2."}},
 		"another C library":      {nil, func(m *bundle.Manifest) { m.Python.Libc = "musl 1.2" }, []string{"with musl 1.2 or newer"}},
 		"a wheel for another machine": {
-			native("cp311-cp311-manylinux_2_17_aarch64"), nil,
-			[]string{"the wheel native-1.0-cp311-cp311-manylinux_2_17_aarch64.whl is for", "glibc 2.17 or newer on aarch64", "and /usr/bin/python3"},
+			native("cp311-cp311-manylinux_2_17_s390x"), nil,
+			[]string{"the wheel native-1.0-cp311-cp311-manylinux_2_17_s390x.whl is for", "glibc 2.17 or newer on s390x", "and /usr/bin/python3"},
 		},
 		"a wheel for a newer C library": {native("py3-none-manylinux_2_99_x86_64"), nil, []string{"glibc 2.99 or newer"}},
 		"a wheel for another Python":    {native("cp37-cp37m-linux_x86_64"), nil, []string{"cp37-cp37m"}},

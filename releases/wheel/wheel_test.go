@@ -39,6 +39,22 @@ func virtualenv(t *testing.T) (*Virtualenv, string) {
 	return v, dir
 }
 
+// likeOne is a directory with what a virtualenv has of its own, for what need not run.
+func likeOne(t *testing.T) (*Virtualenv, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "venv")
+	must(t, os.MkdirAll(filepath.Join(dir, "bin"), 0o755))
+	for _, name := range []string{"bin/python", "pyvenv.cfg"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o755))
+	}
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	t.Cleanup(func() { root.Close() })
+	v, err := Open(root, Scheme{Purelib: "lib", Platlib: "lib64", Headers: "include", Scripts: "bin"})
+	must(t, err)
+	return v, dir
+}
+
 // archive makes a zip of names and contents; a name that ends with * can be executed.
 func archive(t *testing.T, files ...string) []byte {
 	t.Helper()
@@ -116,19 +132,26 @@ func TestAWheelIsInstalledAsPipDoesIt(t *testing.T) {
 	must(t, v.Finish(filepath.Join(ours, "bin", "python")))
 
 	_, theirs := virtualenv(t)
-	pip, err := filepath.Glob("/usr/share/python-wheels/pip-*.whl")
-	if err != nil || len(pip) == 0 {
-		t.Fatalf("there is no pip to compare with: %v", err)
-	}
 	path := filepath.Join(t.TempDir(), toolName)
 	must(t, os.WriteFile(path, toolWheel(t), 0o644))
-	cmd := exec.Command(filepath.Join(theirs, "bin", "python"), pip[0]+"/pip", "install", "--no-index", "--no-deps", "--no-compile", "--quiet", path)
+	cmd := exec.Command(filepath.Join(theirs, "bin", "python"), pipWheel(t)+"/pip", "install", "--no-index", "--no-deps", "--no-compile", "--quiet", path)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if a, b := content(t, ours), content(t, theirs); !slices.Equal(a, b) || len(a) < 11 {
 		t.Errorf("ours:\n%s\npip's:\n%s", strings.Join(a, "\n"), strings.Join(b, "\n"))
 	}
+}
+
+// pipWheel is the pip that comes with Python.
+func pipWheel(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("/usr/bin/python3", "-I", "-c", `import glob, sysconfig
+print((glob.glob("/usr/share/python-wheels/pip-*.whl") + glob.glob(sysconfig.get_path("stdlib") + "/ensurepip/_bundled/pip-*.whl"))[0])`).CombinedOutput()
+	if err != nil {
+		t.Fatalf("there is no pip to compare with: %v\n%s", err, out)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // TestWhatIsInstalledIsWrittenDown asks Python's own reader of RECORD.
@@ -203,7 +226,7 @@ func TestAWheelThatIsWrongIsRefused(t *testing.T) {
 		"a size that is wrong": {lying, ""},
 		"a damaged archive":    {bytes.Replace(ok, []byte("a.py"), []byte("b.py"), 1), ""},
 	} {
-		v, dir := virtualenv(t)
+		v, dir := likeOne(t)
 		err := add(v, "a-1.0-py3-none-any.whl", c.data)
 		if name == "a damaged archive" && err == nil {
 			continue // the name in front of a file is not used
@@ -218,7 +241,7 @@ func TestAWheelThatIsWrongIsRefused(t *testing.T) {
 }
 
 func TestOfTwoWheelsWithTheSameFileTheLaterOneWinsAndItIsTold(t *testing.T) {
-	v, dir := virtualenv(t)
+	v, dir := likeOne(t)
 	for _, name := range []string{"a", "b"} {
 		must(t, add(v, name+"-1.0-py3-none-any.whl", wheelOf(t, name+"-1", "shared/__init__.py", name, name+"-1.0.dist-info/entry_points.txt", "[console_scripts]\nx = "+name+":main\n")))
 	}
@@ -233,17 +256,11 @@ func TestOfTwoWheelsWithTheSameFileTheLaterOneWinsAndItIsTold(t *testing.T) {
 }
 
 func FuzzWheel(f *testing.F) {
-	t := &testing.T{}
-	f.Add(wheelOf(t, "a-1", "a.py", "x = 1"))
-	f.Add(toolWheel(t))
+	f.Add(wheelOf(&testing.T{}, "a-1", "a.py", "x = 1"))
+	f.Add(toolWheel(&testing.T{}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		top := t.TempDir()
-		must(t, os.Mkdir(filepath.Join(top, "venv"), 0o755))
-		root, err := os.OpenRoot(filepath.Join(top, "venv"))
-		must(t, err)
-		defer root.Close()
-		v, err := Open(root, Scheme{Purelib: "lib", Platlib: "lib", Headers: "include", Scripts: "bin"})
-		must(t, err)
+		v, dir := likeOne(t)
+		top := filepath.Dir(dir)
 		if add(v, "tool-1.0-py3-none-any.whl", data) == nil {
 			if err := v.Finish("/x/python"); err != nil {
 				t.Error(err)
