@@ -159,7 +159,7 @@ func (in *install) run(ctx context.Context, file, signature source) (err error) 
 	if err := in.verify(ctx, signature); err != nil {
 		return err
 	}
-	if there, err := in.isThere(); there || err != nil {
+	if there, err := in.isThere(ctx); there || err != nil {
 		return err
 	}
 	if text := othersMayWrite(in.Store.Dir); text != "" {
@@ -304,7 +304,7 @@ func (in *install) openBundle(ctx context.Context, file source) (*os.File, error
 }
 
 // isThere looks whether this very bundle is installed already, and refuses another one under its name.
-func (in *install) isThere() (bool, error) {
+func (in *install) isThere(ctx context.Context) (bool, error) {
 	in.Release = in.Manifest.Version
 	in.Path = filepath.Join(in.Store.Dir, in.Release)
 	if _, err := in.root.Lstat(in.Release); errors.Is(err, fs.ErrNotExist) {
@@ -319,7 +319,11 @@ func (in *install) isThere() (bool, error) {
 	switch {
 	case r.Bundle == in.Bundle && r.Broken == nil:
 		in.Tree = r.Tree
-		return true, nil
+		d, err := r.Verify(ctx, in.sharedPaths())
+		if err != nil || !d.Empty() {
+			in.Warnings = append(in.Warnings, fmt.Sprintf("%s is not as it was installed: superctl verify %s says what has changed", r.Name, r.Name))
+		}
+		return true, ctx.Err()
 	case r.Bundle == "":
 		return false, fmt.Errorf("there is a release %s already, which was not installed from a bundle: give the bundle another version, or move %s away", in.Release, in.Path)
 	case r.Broken != nil:

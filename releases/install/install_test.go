@@ -202,8 +202,11 @@ func TestWhatIsInstalledAlreadyIsLeftAloneAndAnotherUnderItsNameIsRefused(t *tes
 	must(t, err)
 	before, err := os.Stat(first.Path)
 	must(t, err)
-	for range 2 {
-		if r, err := Install(t.Context(), same, o); err != nil || r.Changed || r.Release != "1.0" || r.Tree != first.Tree {
+	for _, warnings := range []int{0, 0, 1} {
+		if warnings > 0 {
+			must(t, os.Chmod(filepath.Join(first.Path, "app.py"), 0o644))
+		}
+		if r, err := Install(t.Context(), same, o); err != nil || r.Changed || r.Release != "1.0" || r.Tree != first.Tree || len(r.Warnings) != warnings {
 			t.Errorf("%+v, %v", r, err)
 		}
 	}

@@ -281,8 +281,10 @@ func (in *install) share() error {
 
 // tree lists the release without what is shared.
 func (in *install) tree(ctx context.Context) (releases.Tree, error) {
-	return releases.ReadTree(ctx, in.workPath(), slices.Collect(maps.Keys(in.Shared)))
+	return releases.ReadTree(ctx, in.workPath(), in.sharedPaths())
 }
+
+func (in *install) sharedPaths() []string { return slices.Collect(maps.Keys(in.Shared)) }
 
 // writeMetadata writes release.toml: at first without, then with what is known when all is there.
 func (in *install) writeMetadata() error {
