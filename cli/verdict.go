@@ -32,7 +32,7 @@ func (c *command) tellDrill(rep *drill.Report) {
 		writeWrapped(c.stdout, "  "+p.red("broken")+"  ", text)
 	}
 	for _, g := range rep.Groups() {
-		c.tellLosses(&g, p)
+		c.tellLosses(g, p)
 	}
 	fmt.Fprintln(c.stdout)
 	changesTable(rep, p).write(c.stdout, "  ")
@@ -58,7 +58,7 @@ func (c *command) tellLosses(g *drill.Group, p palette) {
 		count = p.yellow(fmt.Sprintf("%d in the killed worker", g.Count))
 	}
 	fmt.Fprintln(c.stdout)
-	writeWrapped(c.stdout, "  ", fmt.Sprintf("%s: %s, on %s connections", count, g.Kind, g.Connection))
+	writeWrapped(c.stdout, "  ", count+": "+g.What())
 	for i, l := range g.Each {
 		if i == mostPlaces {
 			fmt.Fprintf(c.stdout, "    and in %d more places\n", len(g.Each)-i)

@@ -40,7 +40,7 @@ shop: the drill failed: 7 requests of 1000 were lost, in 2 changes; 1 more was i
                 for itself, and goes on
     such as     GET /: reset
 
-  1 in the killed worker: closed, on kept connections
+  1 in the killed worker: their connections ended with it
     1   +9.00 s, between the changes
     why         another
     what to do  nothing

@@ -99,7 +99,7 @@ func (d *drill) calm(ctx context.Context, step string, long time.Duration) error
 	case <-t.C:
 		if step == stepOfSteady {
 			sent, failed := d.run.Counts()
-			done(fmt.Sprintf("%d requests, %d lost, before anything is done", sent, failed))
+			done(fmt.Sprintf("%d requests, %d failed, before anything is done", sent, failed))
 		}
 		return nil
 	case <-ctx.Done():
@@ -120,7 +120,7 @@ func (d *drill) watch(step string) (over func(detail string)) {
 			select {
 			case <-t.C:
 				sent, failed := d.run.Counts()
-				d.opt.Show(Event{Type: "progress", Step: step, Detail: fmt.Sprintf("%s%d requests, %d lost", d.position, sent, failed)})
+				d.opt.Show(Event{Type: "progress", Step: step, Detail: fmt.Sprintf("%s%d requests, %d failed", d.position, sent, failed)})
 			case <-stop:
 				return
 			}
@@ -167,7 +167,7 @@ func (d *drill) do(ctx context.Context, kind, what string, do func(ctx context.C
 		return false, errors.Join(context.Cause(ctx), err)
 	}
 	_, lostNow := d.run.Counts()
-	detail := fmt.Sprintf("%s%s, %d lost", c.what, comma(c.detail), lostNow-lost)
+	detail := fmt.Sprintf("%s%s, %d failed", c.what, comma(c.detail), lostNow-lost)
 	if err != nil {
 		c.err = err.Error()
 		d.promiseBroken("%s: %s", c.what, c.err)

@@ -97,14 +97,23 @@ type Group struct {
 	Each []Loss
 }
 
+// What says of a group how its requests ended.
+func (g *Group) What() string {
+	if g.InKilledWorker {
+		return "their connections ended with it"
+	}
+	return fmt.Sprintf("%s, on %s connections", g.Kind, g.Connection)
+}
+
 // Groups are the losses, those of the same kind and cause together.
-func (r *Report) Groups() (groups []Group) {
+func (r *Report) Groups() (groups []*Group) {
 	for _, l := range r.Losses {
-		i := slices.IndexFunc(groups, func(g Group) bool {
-			return g.Kind == l.Kind && g.Connection == l.Connection && g.Cause == l.Cause && g.Advice == l.Advice && g.InKilledWorker == l.InKilledWorker
+		i := slices.IndexFunc(groups, func(g *Group) bool {
+			alike := g.Kind == l.Kind && g.Connection == l.Connection || l.InKilledWorker
+			return alike && g.Cause == l.Cause && g.Advice == l.Advice && g.InKilledWorker == l.InKilledWorker
 		})
 		if i < 0 {
-			groups = append(groups, Group{Loss: l, Each: []Loss{l}})
+			groups = append(groups, &Group{Loss: l, Each: []Loss{l}})
 			continue
 		}
 		groups[i].Count += l.Count
