@@ -2,7 +2,6 @@ package drill
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -46,38 +45,29 @@ func (d *drill) findReleases(ctx context.Context) error {
 		}
 		return d.learn(ctx)
 	}
-	var first error
-	for i, r := range d.opt.Releases {
-		if i == tries || d.b.Name != "" {
-			break
-		}
-		switch err := d.try(ctx, r); {
+	var failed []error
+	for _, r := range d.opt.Releases[:min(len(d.opt.Releases), tries)] {
+		err := d.try(ctx, r)
+		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err != nil && d.a.Name == "":
-			first = errors.Join(first, err)
-			d.note("%v", err)
 		case err != nil:
+			failed = append(failed, err)
 			d.note("%v", err)
-		case d.a.Name == "":
-			d.a = r
-			if err := d.learn(ctx); err != nil {
-				return err
-			}
-		default:
-			d.b = r
-			if err := d.learn(ctx); err != nil {
-				return err
-			}
-			d.a, d.b = d.b, d.a // a is what is live
+			continue
+		}
+		d.a, d.b = r, d.a // a is what is live
+		if err := d.learn(ctx); err != nil {
+			return err
+		}
+		if d.b.Name != "" {
+			return nil
 		}
 	}
-	switch {
-	case d.a.Name == "":
-		return first
-	case d.b.Name == "":
-		d.note("there is no second release that works, so reloads stand for switches and rollbacks")
+	if d.a.Name == "" {
+		return failed[0]
 	}
+	d.note("there is no second release that works, so reloads stand for switches and rollbacks")
 	return nil
 }
 
@@ -116,7 +106,7 @@ func (d *drill) learn(ctx context.Context) error {
 	if d.shapes != nil {
 		for i, s := range d.shapes {
 			if now := statuses[i]; s.Check(now, nil, nil) != nil {
-				return &NotBegunError{Err: fmt.Errorf("%s answers %d from %s and not from %s: choose pages that both have (--path, --post)", s.Name, now, d.b.Name, d.a.Name)}
+				return &NotBegunError{Err: fmt.Errorf("%s answers %d from %s and not from %s: choose pages that both have (--path, --post)", s.Name, now, d.a.Name, d.b.Name)}
 			}
 		}
 		return nil

@@ -1,0 +1,237 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"superctl/supervisor"
+)
+
+// ask has the daemon make a change.
+func (d *drill) ask(ctx context.Context, c *change, req supervisor.Request) (*supervisor.Outcome, error) {
+	out, err := d.site.Change(ctx, req, func(Event) {})
+	c.told = time.Now()
+	if err != nil {
+		return nil, err
+	}
+	c.steps = out.Steps
+	for _, w := range out.Warnings {
+		d.note("%s: %s", c.what, w)
+	}
+	for _, s := range out.Steps {
+		if s.Name == "cutover" && strings.HasSuffix(s.Detail, " ms") {
+			c.detail = "cutover " + s.Detail
+		}
+	}
+	return out, nil
+}
+
+// good has the daemon make a change that must succeed.
+func (d *drill) good(req supervisor.Request) func(ctx context.Context, c *change) error {
+	return func(ctx context.Context, c *change) error {
+		out, err := d.ask(ctx, c, req)
+		switch {
+		case err != nil:
+			return err
+		case out.Result == supervisor.Reverted:
+			return fmt.Errorf("it was taken back: %s", out.Error)
+		case out.Result != supervisor.Done:
+			return fmt.Errorf("it was refused: %s", out.Error)
+		}
+		return nil
+	}
+}
+
+func (d *drill) switchOver(ctx context.Context) (bool, error) {
+	if d.b.Name == "" {
+		return d.reload(ctx)
+	}
+	return d.turn(ctx, aSwitch, supervisor.Request{Kind: supervisor.Switch, Release: d.b.Name})
+}
+
+func (d *drill) rollback(ctx context.Context) (bool, error) {
+	return d.turn(ctx, aRollback, supervisor.Request{Kind: supervisor.Rollback})
+}
+
+// turn makes the other release live.
+func (d *drill) turn(ctx context.Context, kind string, req supervisor.Request) (bool, error) {
+	return d.do(ctx, kind, kind+" to "+d.b.Name, func(ctx context.Context, c *change) error {
+		err := d.good(req)(ctx, c)
+		if err == nil {
+			d.a, d.b = d.b, d.a
+		}
+		return err
+	})
+}
+
+func (d *drill) reload(ctx context.Context) (bool, error) {
+	return d.do(ctx, aReload, "reload of "+d.a.Name, d.good(supervisor.Request{Kind: supervisor.Reload}))
+}
+
+func (d *drill) upgrade(ctx context.Context) (bool, error) {
+	return d.do(ctx, anUpgrade, "upgrade of the daemon", func(ctx context.Context, c *change) error {
+		return d.untouched(ctx, func() error { return d.good(supervisor.Request{Kind: supervisor.Upgrade})(ctx, c) })
+	})
+}
+
+// untouched does what workers must not notice.
+func (d *drill) untouched(ctx context.Context, do func() error) error {
+	before, err := d.site.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	after, err := eventually(ctx, d.site, func(st *supervisor.Status) bool { return st.Changing == nil && st.PID != before.PID })
+	if err != nil {
+		return fmt.Errorf("another daemon is to be in charge: %w", err)
+	}
+	if was, is := workersOf(&before), workersOf(&after); !slices.Equal(was, is) || after.Release != before.Release {
+		return fmt.Errorf("the workers are others now: %v were, %v are", was, is)
+	}
+	return nil
+}
+
+func workersOf(st *supervisor.Status) (pids []int) {
+	for _, g := range st.Generations {
+		for _, w := range g.Workers {
+			if g.ID == st.Generation {
+				pids = append(pids, w.PID)
+			}
+		}
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+func (d *drill) killDaemon(ctx context.Context) (bool, error) {
+	return d.do(ctx, aDaemonKill, "kill -9 of the daemon", func(ctx context.Context, c *change) error {
+		return d.untouched(ctx, func() error {
+			_, at, err := kill(ctx, d.site, func(st *supervisor.Status) int { return st.PID })
+			if err != nil {
+				return err
+			}
+			c.window.Began = at
+			return d.site.restart(ctx)
+		})
+	})
+}
+
+func (d *drill) killWorker(ctx context.Context) (bool, error) {
+	return d.do(ctx, aWorkerKill, "kill -9 of a worker", func(ctx context.Context, c *change) error {
+		pid, at, err := kill(ctx, d.site, func(st *supervisor.Status) int { w, _ := d.worker(st); return w.PID })
+		if err != nil {
+			return err
+		}
+		c.window.Began = at
+		if _, err := eventually(ctx, d.site, func(st *supervisor.Status) bool {
+			w, ok := d.worker(st)
+			return ok && w.PID != 0 && w.PID != pid
+		}); err != nil {
+			return fmt.Errorf("another one is to be started: %w", err)
+		}
+		c.replaced = time.Now()
+		_, err = eventually(ctx, d.site, func(st *supervisor.Status) bool {
+			w, ok := d.worker(st)
+			return ok && w.PID != pid && w.State == string(supervisor.InstanceReady)
+		})
+		if err != nil {
+			return fmt.Errorf("the new one is to be ready: %w", err)
+		}
+		c.detail = "another one was ready after " + round(time.Since(at))
+		return nil
+	})
+}
+
+func round(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// worker is the first worker of the process that answers the load.
+func (d *drill) worker(st *supervisor.Status) (supervisor.WorkerStatus, bool) {
+	for _, g := range st.Generations {
+		for _, w := range g.Workers {
+			if g.ID == st.Generation && w.Process == d.opt.Process.Name {
+				return w, true
+			}
+		}
+	}
+	return supervisor.WorkerStatus{}, false
+}
+
+// leastStart is what a broken release is given to prove itself at least: some servers go on when the app cannot be imported, and it is
+// their start_timeout that refuses it.
+const leastStart = 5 * time.Second
+
+// breakIn tries a release that does not work, which must be refused.
+func (d *drill) breakIn(ctx context.Context) (bool, error) {
+	s := d.site.(*copied) //nolint:forcetypeassert // scenario has looked
+	limit := max(leastStart, 4*d.bootTime)
+	if configured := d.opt.Process.StartTimeout; configured <= limit {
+		limit = 0
+	}
+	if err := s.startTime(limit); err != nil {
+		return false, err
+	}
+	for _, evenIts := range []bool{false, true} {
+		if err := s.breakRelease(d.a, evenIts); err != nil {
+			return false, err
+		}
+		works := false
+		goOn, err := d.do(ctx, aBrokenOne, "a broken release", func(ctx context.Context, c *change) (err error) {
+			works, err = d.tryBroken(ctx, c, evenIts)
+			return err
+		})
+		if err != nil || !goOn || !works {
+			return goOn, err
+		}
+		if goOn, err := d.do(ctx, aSwitch, "switch to "+d.a.Name, d.good(supervisor.Request{Kind: supervisor.Switch, Release: d.a.Name})); err != nil || !goOn {
+			return goOn, err
+		}
+	}
+	return true, nil
+}
+
+// tryBroken has the daemon switch to the broken release. It may be not broken at all, unless even its interpreter is; then it works.
+func (d *drill) tryBroken(ctx context.Context, c *change, evenIts bool) (works bool, err error) {
+	_, failed := d.run.Counts()
+	out, err := d.ask(ctx, c, supervisor.Request{Kind: supervisor.Switch, Release: brokenName})
+	var refused *supervisor.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		c.detail = "refused: " + first(err.Error())
+		return false, nil
+	case err != nil:
+		return false, err
+	case out.Result == supervisor.Aborted:
+		c.detail = "refused: " + first(out.Error) + lastError(out.Log)
+		return false, nil
+	}
+	if _, now := d.run.Counts(); now == failed && out.Result == supervisor.Done && !evenIts {
+		c.what, c.detail = "a release without code", "it works all the same, so its code is in the virtualenv"
+		return true, nil
+	}
+	return false, fmt.Errorf("it went live (%s): give [process.%s.health] a path that answers only when the app works", out.Result, d.opt.Process.Name)
+}
+
+// lastError is the last line of a log that names an error of Python's.
+func lastError(log []string) string {
+	for _, line := range slices.Backward(log) {
+		if _, text, ok := strings.Cut(" "+line, " ModuleNotFoundError: "); ok {
+			return " (" + first(strings.TrimSpace(text)) + ")"
+		}
+	}
+	return ""
+}
+
+// first is the first line of a text, short enough for a table.
+func first(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	if len(text) > 100 {
+		text = text[:97] + "..."
+	}
+	return text
+}

@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"superctl/cli/config"
+	"superctl/cli/drill"
+	"superctl/releases"
+	"superctl/supervisor"
+	"superctl/supervisor/control"
+	"superctl/supervisor/preset"
+)
+
+// The bounds of what a drill may be asked for: it tries an app, it is no benchmark.
+const (
+	mostSwitches = 100
+	mostRate     = 2000
+	mostClients  = 256
+)
+
+// drillOptions reads the command line and the config.
+func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err error) {
+	if err := checkDrill(cc); err != nil {
+		return opt, &usageError{fmt.Errorf("drill: %w", err)}
+	}
+	conf, err := load(cc)
+	if err != nil {
+		return opt, err
+	}
+	p, err := drilledProcess(conf, cc.String("process"))
+	if err != nil {
+		return opt, &usageError{fmt.Errorf("drill: %w", err)}
+	}
+	opt = drill.Options{
+		Config: conf, Process: p, Version: version(), Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"), Log: cc.String("log"),
+		Load: drill.Load{
+			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(cc.String("host"), p.Health.Host), Rate: cc.Float64("rate"), Clients: cc.Int("clients"),
+			KeepAlive: cc.Bool("keep-alive"), Timeout: cc.Duration("timeout"),
+		},
+	}
+	if len(opt.Load.Paths) == 0 && len(opt.Load.Posts) == 0 {
+		opt.Load.Paths = []string{cmp.Or(p.Health.Path, "/")}
+	}
+	done := preset.Apply(preset.Input{Command: p.Command, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
+	opt.Server = drill.Server{Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))), HookOff: done.Hook && !hooked(p, done)}
+	if cmp.Or(p.Health.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
+		return opt, &usageError{fmt.Errorf("drill: process.%s speaks uwsgi, and a drill HTTP: send it through the server in front, with --live --via http://127.0.0.1", p.Name)}
+	}
+	if opt.Live {
+		return opt, liveOptions(ctx, cc, &opt)
+	}
+	return opt, copyOptions(ctx, &opt)
+}
+
+// checkDrill looks at what can be wrong without a look at the app.
+func checkDrill(cc *cli.Context) error {
+	for _, path := range slices.Concat(cc.StringSlice("path"), cc.StringSlice("post")) {
+		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, " \r\n") {
+			return fmt.Errorf("path %q: write it from /, such as /search?q=x", path)
+		}
+	}
+	switch {
+	case cc.Int("switches") < 1 || cc.Int("switches") > mostSwitches:
+		return fmt.Errorf("--switches %d: it must be from 1 to %d", cc.Int("switches"), mostSwitches)
+	case !(cc.Float64("rate") >= 1 && cc.Float64("rate") <= mostRate):
+		return fmt.Errorf("--rate %g: it must be from 1 to %d", cc.Float64("rate"), mostRate)
+	case cc.Int("clients") < 1 || cc.Int("clients") > mostClients:
+		return fmt.Errorf("--clients %d: it must be from 1 to %d", cc.Int("clients"), mostClients)
+	case cc.Duration("timeout") < 100*time.Millisecond || cc.Duration("timeout") > 5*time.Minute:
+		return fmt.Errorf("--timeout %s: it must be from 100ms to 5m", cc.Duration("timeout"))
+	case strings.ContainsAny(cc.String("host"), " \r\n"):
+		return fmt.Errorf("--host %q: it cannot have blanks", cc.String("host"))
+	}
+	for _, name := range []string{"via", "kills", "yes"} {
+		if cc.IsSet(name) && !cc.Bool("live") {
+			return fmt.Errorf("--%s is for --live: a copy has an address of its own, and is killed anyway", name)
+		}
+	}
+	if cc.IsSet("log") && cc.Bool("live") {
+		return errors.New("--log is for a copy: superctl logs has what the app that runs says")
+	}
+	return nil
+}
+
+// drilledProcess is the one that answers.
+func drilledProcess(conf *config.Config, name string) (config.Process, error) {
+	var names []string
+	for _, p := range conf.Processes {
+		if len(p.Listen) > 0 && (name == "" || p.Name == name) {
+			return p, nil
+		}
+		if len(p.Listen) > 0 {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return config.Process{}, fmt.Errorf("%s has no process with a listener, so there is nothing to send requests to", conf.Path)
+	}
+	return config.Process{}, fmt.Errorf("--process %s: the processes with listeners are %s", name, strings.Join(names, ", "))
+}
+
+// copyOptions is what a copy needs.
+func copyOptions(ctx context.Context, opt *drill.Options) error {
+	user, err := workersUser(opt.Config)
+	if err != nil {
+		return fmt.Errorf("drill: who the workers are: %w", err)
+	}
+	if user != nil && opt.Config.User == nil {
+		opt.User = user.Name
+	}
+	if opt.Binary, err = os.Executable(); err != nil {
+		return err
+	}
+	var source credentialSource
+	if err := source.check(opt.Config, user); err != nil {
+		return fmt.Errorf("drill: %w", err)
+	}
+	if opt.Credentials, err = source.directory(opt.Config, user); err != nil {
+		return fmt.Errorf("drill: %w", err)
+	}
+	opt.Releases, err = releasesToDrill(ctx, opt.Config)
+	return err
+}
+
+// releasesToDrill are those that could be started: the live one, the one before it, then the newest.
+func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Release, err error) {
+	store, err := releases.Open(conf.Releases, conf.Current)
+	if err != nil {
+		return nil, err
+	}
+	all, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	asked, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	st, err := control.NewClient(conf.Control).Status(asked)
+	if err != nil { // without a daemon, live is what was live last, as far as this user may know
+		last, _ := supervisor.ReadLast(conf.State, conf.App)
+		st.Release, st.Previous = last.Release.Name, last.Previous.Name
+	}
+	first := []string{st.Previous, st.Release}
+	slices.SortStableFunc(all, func(a, b releases.Release) int {
+		return cmp.Compare(slices.Index(first, b.Name), slices.Index(first, a.Name))
+	})
+	var why error
+	for _, r := range all {
+		if err := r.Check(ctx, releases.CheckOptions{NoVirtualenv: !conf.Virtualenv}); err != nil {
+			why = errors.Join(why, err)
+			continue
+		}
+		list = append(list, drilled(r, conf.Virtualenv))
+	}
+	if len(list) == 0 {
+		return nil, errors.Join(fmt.Errorf("drill: there is no release in %s that could be started", conf.Releases), why)
+	}
+	return list, nil
+}
+
+func drilled(r releases.Release, virtualenv bool) drill.Release {
+	out := drill.Release{Name: r.Name, Path: r.Path}
+	if virtualenv {
+		out.Virtualenv = r.Virtualenv()
+	}
+	return out
+}
+
+// liveOptions is what has to be known of the app that runs.
+func liveOptions(ctx context.Context, cc *cli.Context, opt *drill.Options) error {
+	st, err := control.NewClient(opt.Config.Control).Status(ctx)
+	switch {
+	case err != nil:
+		return err
+	case st.Release == "":
+		return errors.New("drill: no release is live")
+	case opt.Kills && !drill.Restarted(st.PID):
+		return &usageError{fmt.Errorf("drill: --kills: the daemon (pid %d) does not run in a unit superctl@.service, so nobody would start it again", st.PID)}
+	}
+	opt.Releases = []drill.Release{{Name: st.Release}}
+	if st.Previous != "" && st.Previous != st.Release {
+		opt.Releases = append(opt.Releases, drill.Release{Name: st.Previous})
+	}
+	machine := drill.ThisMachine()
+	if via := cc.String("via"); via != "" {
+		opt.Target, err = machine.Via(ctx, via)
+	} else {
+		i := slices.IndexFunc(opt.Config.Listen, func(l config.Listen) bool { return l.Name == opt.Process.Listen[0] })
+		opt.Target, err = machine.Listener(ctx, opt.Process.Listen[0], opt.Config.Listen[i].Address.String())
+	}
+	if err != nil {
+		return &usageError{fmt.Errorf("drill: %w", err)}
+	}
+	return nil
+}
