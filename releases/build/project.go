@@ -302,8 +302,7 @@ func (b *builder) tellOfTree() {
 		b.warn("the tree is not as its commit: %s (%s)", counted(n, "change", "changes"), few(b.source.changed))
 	}
 	left := slices.DeleteFunc(slices.Clone(b.source.untracked), func(p string) bool {
-		return strings.HasSuffix(p, ".tar.zst") || strings.HasSuffix(p, bundle.SignatureSuffix) ||
-			slices.ContainsFunc(b.files, func(f file) bool { return f.path == p })
+		return strings.HasSuffix(p, ".tar.zst") || strings.HasSuffix(p, bundle.SignatureSuffix) // of an earlier build
 	})
 	if len(left) > 0 && len(b.Files) == 0 {
 		b.warn("%s: %s", counted(len(left), "file is left out, because git does not track it", "files are left out, because git does not track them"), few(left))

@@ -125,6 +125,11 @@ func (b *builder) environment(more ...string) []string {
 	})
 	env = append(env, "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", "PYTHONNOUSERSITE=1", "PYTHONUNBUFFERED=1", "GIT_OPTIONAL_LOCKS=0",
 		"PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_REQUIRE_VIRTUALENV=0", "UV_NO_PROGRESS=1", "UV_PYTHON_DOWNLOADS=never")
+	// Nobody can answer: what is run is no foreground process of a terminal, and would be stopped when it reads from one.
+	env = append(env, "GIT_TERMINAL_PROMPT=0")
+	if _, ok := lookup(env, "GIT_SSH_COMMAND"); !ok {
+		env = append(env, "GIT_SSH_COMMAND=ssh -o BatchMode=yes")
+	}
 	return unique(append(env, more...))
 }
 

@@ -215,9 +215,9 @@ func TestOnlyTheLastLinesOfAToolAreShown(t *testing.T) {
 
 func TestABuildHasTheCallersSettingsAndNotTheirTraps(t *testing.T) {
 	b := newBuilder(t, t.TempDir())
-	b.Environ = []string{"PIP_INDEX_URL=https://pypi.example.com", "https_proxy=http://proxy", "PYTHONPATH=/evil", "GIT_DIR=/other", "VIRTUAL_ENV=/venv", "LC_ALL=de_DE", "PYTHONHASHSEED=7", "PATH=/a"}
+	b.Environ = []string{"PIP_INDEX_URL=https://pypi.example.com", "https_proxy=http://proxy", "PYTHONPATH=/evil", "GIT_DIR=/other", "VIRTUAL_ENV=/venv", "LC_ALL=de_DE", "PYTHONHASHSEED=7", "PATH=/a", "GIT_SSH_COMMAND=ssh -i key"}
 	env := b.environment("PATH=/b")
-	for name, want := range map[string]string{"PIP_INDEX_URL": "https://pypi.example.com", "https_proxy": "http://proxy", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PATH": "/b"} {
+	for name, want := range map[string]string{"PIP_INDEX_URL": "https://pypi.example.com", "https_proxy": "http://proxy", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PATH": "/b", "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -i key"} {
 		if got, _ := lookup(env, name); got != want {
 			t.Errorf("%s is %q, not %q", name, got, want)
 		}
