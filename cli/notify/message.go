@@ -69,26 +69,43 @@ func newMessage(app, host string, out supervisor.Outcome, now time.Time) *Messag
 // sentence says all that somebody needs who is woken by it.
 func (m *Message) sentence() string {
 	o := &m.Outcome
-	release, by := named(o.Release, o.Commit), fmt.Sprintf("%s by %s, on %s", o.Kind, cmp.Or(m.who(), "somebody"), m.Host)
-	previous := named(o.Previous, o.PreviousCommit)
+	if o.Kind == string(supervisor.Reload) {
+		return m.App + ": " + m.ofReload() + "."
+	}
+	release, previous := named(o.Release, o.Commit), named(o.Previous, o.PreviousCommit)
 	switch m.Event {
 	case Start:
-		if o.Kind == string(supervisor.Reload) {
-			return fmt.Sprintf("%s: reading the config anew with %s (%s).", m.App, release, by)
-		}
-		return fmt.Sprintf("%s: going to %s, from %s (%s).", m.App, release, cmp.Or(previous, "nothing"), by)
+		return fmt.Sprintf("%s: going to %s, from %s (%s).", m.App, release, cmp.Or(previous, "nothing"), m.by())
 	case Success:
-		if o.Kind == string(supervisor.Reload) {
-			return fmt.Sprintf("%s: %s runs with the config as it is now (%s, took %s).", m.App, release, by, took(o.Seconds))
-		}
-		return fmt.Sprintf("%s: %s is live, before it was %s (%s, took %s).", m.App, release, cmp.Or(previous, "nothing"), by, took(o.Seconds))
+		return fmt.Sprintf("%s: %s is live, before it was %s (%s, took %s).", m.App, release, cmp.Or(previous, "nothing"), m.by(), took(o.Seconds))
 	case Revert:
 		return fmt.Sprintf("%s: %s was live and was TAKEN BACK, %s: %s (%s, after %s).",
-			m.App, release, isLive(previous, "again"), reason(o.Error), by, took(o.Seconds))
+			m.App, release, isLive(previous, "again"), reason(o.Error), m.by(), took(o.Seconds))
 	default:
 		return fmt.Sprintf("%s: %s was REFUSED, %s: %s (%s, after %s).",
-			m.App, cmp.Or(release, "the "+o.Kind), isLive(previous, "still"), reason(o.Error), by, took(o.Seconds))
+			m.App, cmp.Or(release, "the "+o.Kind), isLive(previous, "still"), reason(o.Error), m.by(), took(o.Seconds))
 	}
+}
+
+// ofReload is the sentence of a change to another config of the same release.
+func (m *Message) ofReload() string {
+	o := &m.Outcome
+	release := named(cmp.Or(o.Previous, o.Release), cmp.Or(o.PreviousCommit, o.Commit))
+	switch m.Event {
+	case Start:
+		return fmt.Sprintf("reading the config anew with %s (%s)", release, m.by())
+	case Success:
+		return fmt.Sprintf("%s runs with the config as it is now (%s, took %s)", release, m.by(), took(o.Seconds))
+	case Revert:
+		return fmt.Sprintf("the config was in use and was TAKEN BACK, %s runs with the one before again: %s (%s, after %s)", release, reason(o.Error), m.by(), took(o.Seconds))
+	default:
+		return fmt.Sprintf("the config was REFUSED, %s runs with the one before: %s (%s, after %s)", release, reason(o.Error), m.by(), took(o.Seconds))
+	}
+}
+
+// by is who has asked for what, and where.
+func (m *Message) by() string {
+	return fmt.Sprintf("%s by %s, on %s", m.Outcome.Kind, cmp.Or(m.who(), "somebody"), m.Host)
 }
 
 // text is the sentence, and when it was true if that is not just now.
@@ -113,8 +130,12 @@ func (m *Message) title() string {
 	if m.Event == Test {
 		return m.App + ": a test"
 	}
-	what := map[Event]string{Start: "%s to %s begins", Success: "%s to %s succeeded", Abort: "%s to %s was refused", Revert: "%s to %s was taken back"}[m.Event]
-	return m.App + ": " + fmt.Sprintf(what, m.Outcome.Kind, cmp.Or(m.Outcome.Release, "?"))
+	what := map[Event]string{Start: "begins", Success: "succeeded", Abort: "was refused", Revert: "was taken back"}[m.Event]
+	to := "to"
+	if m.Outcome.Kind == string(supervisor.Reload) {
+		to = "of"
+	}
+	return fmt.Sprintf("%s: %s %s %s %s", m.App, m.Outcome.Kind, to, cmp.Or(m.Outcome.Release, "?"), what)
 }
 
 // live is the release that serves after an event, and "" when there is none.

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ const (
 	mostWaiting = 200
 	// remembered is how many messages that everybody has are still known by their IDs.
 	remembered = 8
+	// mostNumber is more messages than a daemon ever has; a higher number is none that it has given.
+	mostNumber = 1 << 40
 	// largest is the size of the largest message that is read.
 	largest = 1 << 20
 
@@ -81,7 +84,7 @@ func (b *outbox) load() {
 			found = append(found, it)
 		}
 	}
-	slices.SortFunc(found, func(x, y *item) int { return int(int64(x.number) - int64(y.number)) }) //nolint:gosec // both are small
+	slices.SortFunc(found, func(x, y *item) int { return cmp.Compare(x.number, y.number) })
 	b.items = found
 	for _, it := range found {
 		b.next = max(b.next, it.number+1)
@@ -91,8 +94,8 @@ func (b *outbox) load() {
 // find reads who is to get a message.
 func (b *outbox) find(e fs.DirEntry) (*item, error) {
 	number, id, ok := strings.Cut(e.Name(), "-")
-	n, err := strconv.ParseUint(number, 10, 63)
-	if !ok || err != nil || !e.IsDir() {
+	n, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil || n == 0 || n > mostNumber || !e.IsDir() {
 		return nil, errors.New("it is not the directory of a message")
 	}
 	files, err := os.ReadDir(filepath.Join(b.dir, e.Name()))

@@ -320,8 +320,11 @@ func TestASecretThatCannotBeOneIsToldWithoutIt(t *testing.T) {
 func TestASentenceSaysWhatHappened(t *testing.T) {
 	first, reload, refused := past(supervisor.Reverted), past(supervisor.Done), past(supervisor.Aborted)
 	first.Previous, first.PreviousCommit = "", ""
-	reload.Kind, reload.Previous = "reload", reload.Release
+	reload.Kind, reload.Previous, reload.PreviousCommit = "reload", reload.Release, reload.Commit
 	refused.Release, refused.Commit = "", ""
+	broken, worse := past(supervisor.Aborted), past(supervisor.Reverted)
+	broken.Kind, broken.Release, broken.Commit, broken.Error = "reload", "", "", "resolve: shop.toml:3:1: it is wrong."
+	worse.Kind, worse.Previous, worse.PreviousCommit, worse.Error = "reload", worse.Release, worse.Commit, "probation: no"
 	at := told
 	for _, test := range []struct {
 		out  supervisor.Outcome
@@ -332,6 +335,8 @@ func TestASentenceSaysWhatHappened(t *testing.T) {
 		{past(supervisor.Aborted), "shop: 2026-11-23 (9f3c2ab1de) was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
 		{first, "shop: 2026-11-23 (9f3c2ab1de) was live and was TAKEN BACK, nothing is live: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
 		{reload, "shop: 2026-11-23 (9f3c2ab1de) runs with the config as it is now (reload by alice from 203.0.113.7, on web1, took 3.9 s)."},
+		{broken, "shop: the config was REFUSED, 2026-11-20 (1111111111) runs with the one before: resolve: shop.toml:3:1: it is wrong (reload by alice from 203.0.113.7, on web1, after 3.9 s)."},
+		{worse, "shop: the config was in use and was TAKEN BACK, 2026-11-23 (9f3c2ab1de) runs with the one before again: probation: no (reload by alice from 203.0.113.7, on web1, after 3.9 s)."},
 		{refused, "shop: the switch was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
 	} {
 		m := newMessage("shop", "web1", test.out, at)
