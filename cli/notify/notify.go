@@ -280,7 +280,7 @@ func (s *Sender) settle(l *lane, a attempt) {
 	what := zap.String("message", a.body.title())
 	if a.err == nil {
 		s.box.done(a.item, a.target)
-		if l.failures > 0 || s.trouble(a.target, "") {
+		if s.trouble(a.target, "") {
 			s.log.Info("the target gets its messages again", name)
 		}
 		*l = lane{}

@@ -140,7 +140,7 @@ func TestATargetThatFailsGetsItsMessagesLaterAndInOrder(t *testing.T) {
 		all.answers(nil)
 		time.Sleep(longestDelay)
 		all.want(t, "chat start r1", "chat success r1")
-		if len(s.Troubles()) != 0 || s.log.FilterLevelExact(zap.WarnLevel).Len() != 1 {
+		if len(s.Troubles()) != 0 || s.log.FilterLevelExact(zap.WarnLevel).Len() != 1 || s.log.FilterMessageSnippet("again").Len() != 2 {
 			t.Errorf("%+v\n%v", s.Troubles(), s.log.All())
 		}
 	})
@@ -211,6 +211,12 @@ func TestAServiceThatAsksForTimeGetsIt(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if len(all.times()) != 2 {
 			t.Errorf("%d calls", len(all.times()))
+		}
+		all.answers(nil)
+		time.Sleep(11 * time.Minute)
+		all.want(t, "chat start r1")
+		if tr := s.Troubles(); len(tr) != 0 {
+			t.Errorf("it has got its only message, and is still told to fail: %+v", tr)
 		}
 	})
 }

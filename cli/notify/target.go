@@ -142,7 +142,11 @@ func (t *Target) Problems(keys []string) (list []Problem) {
 		}
 	}
 	t.secretProblems(s, keys, add)
-	t.valueProblems(keys, add)
+	t.valueProblems(keys, func(key, format string, args ...any) {
+		if slices.Contains(allowed, key) { // else it is told already that it has no place here
+			add(key, format, args...)
+		}
+	})
 	return list
 }
 
