@@ -91,6 +91,8 @@ func TestTheDrainHookChangesNothingButTheHeaderWhateverTheApp(t *testing.T) {
 		"gunicorn-asgi":    "gunicorn --worker-class asgi fuzz:asgi",
 		"uvicorn":          "uvicorn --ws websockets fuzz:asgi",
 		"uvicorn-h11":      "uvicorn --http h11 fuzz:asgi",
+		"hypercorn":        "hypercorn fuzz:asgi",
+		"waitress":         "waitress-serve --threads 8 fuzz:wsgi",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -18,14 +18,20 @@ import (
 func withoutHook() bool { return os.Getenv("SUPERCTL_E2E_DRAIN_HOOK") == "false" }
 
 func TestKeepAliveClientsLoseNothing(t *testing.T) {
-	for _, server := range []harness.Server{harness.GunicornThreads(), harness.Uvicorn()} {
-		for name, opt := range map[string]harness.Options{
-			"direct":                     {},
-			"nginx that keeps upstreams": {Front: harness.NginxUnix, Kept: 16},
-		} {
-			t.Run(server.Name+"/"+name, func(t *testing.T) {
+	direct, nginx := harness.Options{}, harness.Options{Front: harness.NginxUnix, Kept: 16}
+	for _, c := range []struct {
+		server harness.Server
+		fronts []harness.Options
+	}{
+		{harness.GunicornThreads(), []harness.Options{direct, nginx}},
+		{harness.Uvicorn(), []harness.Options{direct, nginx}},
+		{harness.Hypercorn(), []harness.Options{direct}},
+		{harness.Waitress(), []harness.Options{nginx}},
+	} {
+		for _, opt := range c.fronts {
+			t.Run(c.server.Name+"/"+opt.Front.String(), func(t *testing.T) {
 				t.Parallel()
-				opt.Server = server
+				opt.Server = c.server
 				if withoutHook() {
 					opt.Web = "drain_hook = false"
 				}

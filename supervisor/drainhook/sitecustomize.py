@@ -203,12 +203,26 @@ def _install(drains, hello):
 
         module.H11Protocol.stream_send = closing
 
+    def waitress(module):
+        build_response_header = module.Task.build_response_header
+
+        def closing(self):
+            try:
+                if drains[0]:
+                    self.set_close_on_finish()
+            except Exception:
+                _complain("waitress")
+            return build_response_header(self)
+
+        module.Task.build_response_header = closing
+
     finder = _Finder(
         {
             "gunicorn.http.wsgi": patched("gunicorn", gunicorn_wsgi),
             "gunicorn.asgi.protocol": patched("gunicorn", gunicorn_asgi),
             "uvicorn.config": patched("uvicorn", uvicorn),
             "hypercorn.protocol.h11": patched("hypercorn", hypercorn),
+            "waitress.task": patched("waitress", waitress),
         }
     )
     sys.meta_path.insert(0, finder)

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 //go:embed bridge.py
@@ -51,6 +52,7 @@ func (c *command) granian() {
 func (c *command) waitress() {
 	c.served(many)
 	c.refuse([]rule{{[]string{"--host", "--port", "--listen", "--unix-socket", "--unix-socket-perms"}, handsListener}})
+	c.persistent(2*time.Minute, "", "--channel-timeout")
 	c.bridged()
 }
 

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // hypercorn takes descriptors with --bind. TERM drains it, for 3 seconds unless it is told otherwise (0.18). It ends with exit code 0
@@ -21,6 +22,7 @@ func (c *command) hypercorn() {
 		{[]string{"--certfile", "--keyfile"}, noTLS},
 	})
 	c.hypercornWorkers()
+	c.persistent(5*time.Second, "", "--keep-alive")
 	c.words = own // the command's options go before the file's
 	served := make([]bool, len(c.in.Listen))
 	binds := c.all("-b", "--bind")
@@ -67,7 +69,7 @@ func (c *command) hypercornFile() {
 		}
 		if data, err := readSmall(path); err == nil && filepath.IsAbs(path) {
 			c.words = append(c.words, settings(path, data, map[string]string{
-				"insecure_bind": "--insecure-bind", "quic_bind": "--quic-bind", "use_reloader": "--reload", "pid_path": "--pid", "certfile": "--certfile", "keyfile": "--keyfile", "workers": "--workers",
+				"insecure_bind": "--insecure-bind", "quic_bind": "--quic-bind", "use_reloader": "--reload", "pid_path": "--pid", "certfile": "--certfile", "keyfile": "--keyfile", "workers": "--workers", "keep_alive_timeout": "--keep-alive",
 			})...)
 		}
 	}

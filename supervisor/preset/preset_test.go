@@ -115,6 +115,10 @@ func TestHowLongAServerKeepsAnIdleConnectionIsKnownWhereTheDrainHookIs(t *testin
 		{command: "uvicorn shop.asgi:application", keeps: 5 * time.Second, hook: true},
 		{command: "uvicorn --timeout-keep-alive 20 shop.asgi:application", keeps: 20 * time.Second, hook: true},
 		{command: "uvicorn shop.asgi:application", env: []string{"UVICORN_TIMEOUT_KEEP_ALIVE=30"}, keeps: 30 * time.Second, hook: true},
+		{command: "hypercorn shop.asgi", keeps: 5 * time.Second, hook: true},
+		{command: "hypercorn --keep-alive 8 shop.asgi", keeps: 8 * time.Second, hook: true},
+		{command: "waitress-serve shop.wsgi", keeps: 2 * time.Minute, hook: true},
+		{command: "waitress-serve --channel-timeout=10 shop.wsgi", keeps: 10 * time.Second, hook: true},
 		{command: "uwsgi --module shop.wsgi"},
 		{command: "./serve"},
 	} {
