@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"superctl/releases/bundle"
+	wheelfile "superctl/releases/wheel"
 )
 
 // cacheFormat is part of every key of the cache: a change of how wheels are made raises it.
@@ -213,26 +214,10 @@ func unpacked(path string) (n int64, err error) {
 	return n, nil
 }
 
-// tagsOf are the tags in the name of a wheel, each by itself (PEP 425).
-func tagsOf(file string) []string {
-	parts := strings.Split(strings.TrimSuffix(file, ".whl"), "-")
-	if len(parts) < 5 {
-		return nil
-	}
-	parts = parts[len(parts)-3:]
-	var list []string
-	for py := range strings.SplitSeq(parts[0], ".") {
-		for abi := range strings.SplitSeq(parts[1], ".") {
-			for platform := range strings.SplitSeq(parts[2], ".") {
-				list = append(list, py+"-"+abi+"-"+platform)
-			}
-		}
-	}
-	return list
-}
-
+// fits tells whether a wheel is for an interpreter that takes those tags.
 func fits(file string, tags []string) bool {
-	return slices.ContainsFunc(tagsOf(file), func(t string) bool { return slices.Contains(tags, t) })
+	name, err := wheelfile.ParseName(file)
+	return err == nil && slices.ContainsFunc(name.Tags, func(t wheelfile.Tag) bool { return slices.Contains(tags, t.String()) })
 }
 
 func (b *builder) hash(parts ...string) string {

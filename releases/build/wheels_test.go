@@ -56,25 +56,6 @@ func TestAWheelFitsByItsTags(t *testing.T) {
 	}
 }
 
-func TestABundleNeedsTheCLibraryOfItsNewestWheel(t *testing.T) {
-	const here = "glibc 2.41"
-	for _, tt := range []struct {
-		want   string
-		wheels []string
-	}{
-		{"", []string{"a-1-py3-none-any.whl"}},
-		{"glibc 2.17", []string{"a-1-py3-none-any.whl", "b-1-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl"}},
-		{"glibc 2.34", []string{"b-1-cp311-cp311-manylinux2014_x86_64.whl", "c-1-cp311-abi3-manylinux_2_34_x86_64.whl", "d-1-cp311-cp311-manylinux_2_5_x86_64.whl"}},
-		{"musl 1.2", []string{"b-1-cp311-cp311-musllinux_1_2_x86_64.whl"}},
-		{here, []string{"b-1-cp311-cp311-manylinux2014_x86_64.whl", "c-1-cp311-cp311-linux_x86_64.whl"}},
-		{"glibc 2.5", []string{"b-1-cp311-cp311-manylinux1_x86_64.whl"}},
-	} {
-		if got := libcOf(tt.wheels, here); got != tt.want {
-			t.Errorf("%v need %q, and not %q", tt.wheels, got, tt.want)
-		}
-	}
-}
-
 func TestTwoBuildsOfAWheelAreComparedFileByFile(t *testing.T) {
 	dir := t.TempDir()
 	a, b := filepath.Join(dir, "a", "x-1-py3-none-any.whl"), filepath.Join(dir, "b", "x-1-py3-none-any.whl")

@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/renameio/v2"
 
 	"superctl/releases/bundle"
+	wheelfile "superctl/releases/wheel"
 )
 
 // writeBundle writes the file in one step: it is there whole, or not at all.
@@ -180,56 +180,6 @@ func (b *builder) manifest() (*bundle.Manifest, map[string]string, error) {
 		from[path] = w.path
 		files = append(files, w.File)
 	}
-	m.Python.Libc = libcOf(files, m.Python.Libc)
+	m.Python.Libc = wheelfile.LibcOf(files, m.Python.Libc)
 	return m, from, nil
-}
-
-// libcOf is the C library that the wheels need: the newest of what their names say, or that of this machine when one was built
-// here; "" when all are pure Python.
-func libcOf(wheels []string, here string) string {
-	name, needs := "", [2]int{}
-	for _, file := range wheels {
-		libc, least := "", [2]int{}
-		for _, tag := range tagsOf(file) {
-			platform := tag[strings.LastIndexByte(tag, '-')+1:]
-			kind, v, ok := libcTag(platform)
-			switch {
-			case strings.HasPrefix(platform, "linux_"):
-				return here
-			case ok && (libc == "" || older(v, least)):
-				libc, least = kind, v
-			}
-		}
-		if libc != "" && (name == "" || older(needs, least)) {
-			name, needs = libc, least
-		}
-	}
-	if name == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s %d.%d", name, needs[0], needs[1])
-}
-
-func older(a, b [2]int) bool { return a[0] < b[0] || a[0] == b[0] && a[1] < b[1] }
-
-// libcTag reads a platform such as manylinux_2_28_x86_64 (PEP 600, PEP 656), or one of the three with a year.
-func libcTag(platform string) (libc string, version [2]int, ok bool) {
-	for year, v := range map[string][2]int{"manylinux1_": {2, 5}, "manylinux2010_": {2, 12}, "manylinux2014_": {2, 17}} {
-		if strings.HasPrefix(platform, year) {
-			return "glibc", v, true
-		}
-	}
-	for prefix, libc := range map[string]string{"manylinux_": "glibc", "musllinux_": "musl"} {
-		rest, found := strings.CutPrefix(platform, prefix)
-		parts := strings.SplitN(rest, "_", 3)
-		if !found || len(parts) < 3 {
-			continue
-		}
-		major, err1 := strconv.Atoi(parts[0])
-		minor, err2 := strconv.Atoi(parts[1])
-		if errors.Join(err1, err2) == nil {
-			return libc, [2]int{major, minor}, true
-		}
-	}
-	return "", version, false
 }

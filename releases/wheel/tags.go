@@ -17,6 +17,9 @@ type Name struct {
 // Tag is one of the interpreters that a wheel is for (PEP 425), such as cp311-cp311-manylinux_2_17_x86_64.
 type Tag struct{ Python, ABI, Platform string }
 
+// String is the tag as it is written.
+func (t Tag) String() string { return t.Python + "-" + t.ABI + "-" + t.Platform }
+
 // ParseName reads the file name of a wheel.
 func ParseName(file string) (Name, error) {
 	base, ok := strings.CutSuffix(path.Base(file), ".whl")
@@ -120,7 +123,7 @@ func splitPlatform(platform string) (family, arch string, least [2]int, ok bool)
 func Needs(tags []Tag) string {
 	var list []string
 	for _, t := range tags {
-		text := t.Python + "-" + t.ABI + "-" + t.Platform
+		text := t.String()
 		if family, arch, least, ok := splitPlatform(t.Platform); ok && family != "linux" {
 			text += fmt.Sprintf(" (%s %d.%d or newer on %s)", family, least[0], least[1], arch)
 		}
@@ -132,6 +135,34 @@ func Needs(tags []Tag) string {
 // BuiltHere tells whether a wheel was built on the machine that made the bundle, so that it needs a C library like its.
 func (n *Name) BuiltHere() bool {
 	return slices.ContainsFunc(n.Tags, func(t Tag) bool { return strings.HasPrefix(t.Platform, "linux_") })
+}
+
+// LibcOf is the C library that wheels need, by their file names: the oldest that is new enough for all of them, or here, that of the
+// machine where one was built; "" when all are pure Python.
+func LibcOf(files []string, here string) string {
+	family, needs := "", [2]int{}
+	for _, file := range files {
+		name, err := ParseName(file)
+		if err != nil {
+			continue
+		}
+		if name.BuiltHere() {
+			return here
+		}
+		libc, least := "", [2]int{} // any of its tags is enough
+		for _, t := range name.Tags {
+			if kind, _, version, ok := splitPlatform(t.Platform); ok && (libc == "" || older(version, least)) {
+				libc, least = kind, version
+			}
+		}
+		if libc != "" && (family == "" || older(needs, least)) {
+			family, needs = libc, least
+		}
+	}
+	if family == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %d.%d", family, needs[0], needs[1])
 }
 
 // OlderLibc tells whether this interpreter's C library is older than, or another one as, that of another.
