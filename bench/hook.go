@@ -36,6 +36,8 @@ alone, timed in one thread: with it less without it.
 	for _, server := range []struct{ name, command string }{
 		{"gunicorn", "gunicorn --worker-class gthread --threads 4 hook:wsgi"},
 		{"uvicorn", "uvicorn --no-access-log hook:asgi"},
+		{"hypercorn", "hypercorn hook:asgi"},
+		{"waitress", "waitress-serve hook:wsgi"},
 	} {
 		s := &scene{run: run}
 		row, err := s.hookCost(server.name, server.command)

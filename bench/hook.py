@@ -60,7 +60,10 @@ def uvicorn():
 
 
 if __name__ == "__main__":
-    with_hook, without = {"gunicorn": gunicorn, "uvicorn": uvicorn}[sys.argv[1]]()
+    prepare = {"gunicorn": gunicorn, "uvicorn": uvicorn}.get(sys.argv[1])
+    if prepare is None:
+        sys.exit(0)
+    with_hook, without = prepare()
     least = [1.0, 1.0]
     for _ in range(2000):  # in turns, and the least of all: the machine is not the same from second to second
         for i, f in enumerate((with_hook, without)):

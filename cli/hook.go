@@ -38,6 +38,9 @@ func hookNote(p config.Process, server preset.Applied) (text string, stake bool)
 	case server.Hook:
 		return fmt.Sprintf("process.%s: drain_hook = false: a client that keeps a connection to %s open may lose the request that it sends "+
 			"when the old workers stop; take it out, or have the proxy in front close its connections (docs/nginx.md)", p.Name, server.Server), true
+	case server.Server == "uwsgi": // each answer says Connection: close, or its own protocol has no kept connections
+		return "", false
 	}
-	return "", false
+	return fmt.Sprintf("process.%s: superctl has no drain hook for this server (%s): a client that keeps a connection to it open may lose the request "+
+		"that it sends when the old workers stop; have the proxy in front close its connections (docs/nginx.md), or write drain_connections", p.Name, server.Server), true
 }

@@ -126,7 +126,7 @@ def _install(drains, hello):
 
     def gunicorn_asgi(module):
         protocol = module.ASGIProtocol
-        will_close = protocol._will_close  # asked when the head is made, and again at the end
+        will_close = getattr(protocol, "_will_close", None)  # from 27 on: asked when the head is made, and again at the end
         send_response_start = protocol._send_response_start
 
         def closing(self, request, *args):
@@ -139,13 +139,15 @@ def _install(drains, hello):
 
         def closing_start(self, status, headers, request, *args, **kwargs):
             try:
-                if drains[0] and request.must_close:  # what the application says of the connection is sent as it is
-                    headers = closing_headers(list(headers))
+                if drains[0]:
+                    request.must_close = True
+                    headers = closing_headers(list(headers))  # what the application says of the connection would be sent as it is
             except Exception:
                 _complain("gunicorn")
             return send_response_start(self, status, headers, request, *args, **kwargs)
 
-        protocol._will_close = closing
+        if will_close is not None:
+            protocol._will_close = closing
         protocol._send_response_start = closing_start
 
     def uvicorn(module):
