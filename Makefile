@@ -85,6 +85,10 @@ bench-bundles: deps ## how long a release takes to a server, beside pip, uv, pex
 soak: deps ## ten minutes of load, switches and kills: nothing may be lost, nothing may grow
 	SUPERCTL_SOAK=$${SUPERCTL_SOAK:-10m} go test -tags soak -race -count=1 -timeout 60m -run Soak -v ./e2e/systemd $(ARGS)
 
+.PHONY: switches
+switches: deps ## a hundred switches under load for each server and kind of socket, direct and behind nginx; SUPERCTL_SWITCHES=10 for fewer
+	SUPERCTL_SWITCHES=$${SUPERCTL_SWITCHES:-100} go test -count=1 -timeout 300m -run 'EveryServer' -v ./e2e/site $(ARGS)
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin cover.out

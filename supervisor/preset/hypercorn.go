@@ -54,7 +54,7 @@ func (c *command) hypercornWorkers() {
 	}
 	for _, g := range c.all("-w", "--workers") {
 		if n, err := strconv.Atoi(g.value); err == nil && n > 1 {
-			c.problem("%s: take out %s %s: when hypercorn ends, its first worker that has finished has the requests of the others cut; write instances = %d in the config instead",
+			c.problem("%s: take out %s %s: at its end the first worker that has finished makes hypercorn kill the others, with their requests; write instances = %d in the config instead",
 				c.where(g), g.option, g.value, n)
 		}
 	}
