@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import weakref
 
 FIRST = 3
 
@@ -100,50 +101,51 @@ def daphne():
     class Factory(server.HTTPFactory):
         def __init__(self, server):
             super().__init__(server)
-            self.channels = set()
+            self.channels = weakref.WeakSet()
 
         def buildProtocol(self, addr):
             proxy = super().buildProtocol(addr)
             channel = proxy._channel
-            persists, lost = channel.checkPersistence, channel.connectionLost
+            persists = channel.checkPersistence
 
             def check(request, version):
                 if terminated:
                     request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
                 return persists(request, version) and not terminated
 
-            def connection_lost(reason):
-                self.channels.discard(channel)
-                lost(reason)
-
-            channel.checkPersistence, channel.connectionLost = check, connection_lost
+            channel.checkPersistence = check
             self.channels.add(channel)
             return proxy
+
+        def close(self):
+            """Closes what is open, when what was written is sent, and tells whether anything is."""
+            protocols = [getattr(channel.transport, "protocol", None) for channel in list(self.channels)]
+            http = [p for p in protocols if hasattr(p, "_channel")]  # else it is closed, or has become a WebSocket
+            for protocol in http:
+                protocol._channel.loseConnection()
+            return bool(http)
 
     class Server(server.Server):
         def kill_all_applications(self):
             terminated.append(True)
             for listener in self.listeners:
                 listener.addCallback(lambda port: port.stopListening())
-            for protocol in list(self.connections):
-                if hasattr(protocol, "serverClose"):  # a WebSocket
-                    protocol.serverClose(1012)
             drained = defer.Deferred()
             reactor.callLater(0, self.look, drained)
             return drained.addCallback(lambda _: super(Server, self).kill_all_applications())
 
         def look(self, drained):
+            for protocol in list(self.connections):
+                if getattr(protocol, "STATE_OPEN", None) == getattr(protocol, "state", ""):
+                    protocol.sendCloseFrame(1012)  # a WebSocket; its sendClose does not take "service restart"
             busy = any("disconnected" not in state for state in self.connections.values())
-            if not busy:
-                for channel in list(self.http_factory.channels):
-                    channel.loseConnection()  # when what was written is sent
-            if busy or self.http_factory.channels:
+            if busy or self.http_factory.close():
                 reactor.callLater(0.05, self.look, drained)
             else:
                 drained.callback(None)
 
     for i, family in enumerate(families):
-        sys.argv += ["--endpoint", f"systemd:domain={family.name.removeprefix('AF_')}:index={i}"]
+        sys.argv += ["--endpoint", f"systemd:domain={family.name[3:]}:index={i}"]
     server.HTTPFactory, cli.CommandLineInterface.server_class = Factory, Server
     cli.CommandLineInterface.entrypoint()
 
