@@ -56,8 +56,11 @@ func scenarios() []scenario {
 	inspected.More = strings.Replace(inspected.More, `before = ["true"]`, `before = ["true migrate"]`, 1) + checked
 	held := everyStep()
 	held.Web = `strategy = "hold"`
+	linked := everyStep()
+	linked.More += "\n[shared]\nmedia = \"/var/tmp\"\n"
 	return []scenario{
 		{name: "switch", opt: everyStep(), act: switchTo("r2")},
+		{name: "switch with shared paths", opt: linked, act: switchTo("r2"), only: []string{" share"}},
 		{name: "switch on a shared listener", opt: shared, act: switchTo("r2")},
 		{name: "switch that is refused", opt: inspected, act: switchTo("broken")},
 		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack},
