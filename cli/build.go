@@ -102,10 +102,7 @@ func (c *command) build(cc *cli.Context) error {
 	defer stop()
 	// Of whatever is made for the bundle, here and by what is run: the same for everybody who builds it.
 	syscall.Umask(0o022)
-	show := newProgress(c.stderr, c.now)
-	if cc.Bool("json") {
-		show = newSilence()
-	}
+	show := c.progress(cc)
 	opt.Tell = show.build
 	r, err := build.Build(ctx, opt)
 	show.end()

@@ -94,10 +94,7 @@ func (c *command) change(cc *cli.Context, req supervisor.Request) error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	show := newProgress(c.stderr, c.now)
-	if cc.Bool("json") {
-		show = newSilence()
-	}
+	show := c.progress(cc)
 	out, err := api.Change(ctx, req, show.event)
 	show.end()
 	if err != nil && ctx.Err() != nil {
@@ -106,15 +103,20 @@ func (c *command) change(cc *cli.Context, req supervisor.Request) error {
 	if err != nil {
 		return err
 	}
+	return c.conclude(cc, out, out.Result, func() { c.tell(conf.App, out) })
+}
+
+// conclude ends a command that has come to a result: told to people, or as JSON.
+func (c *command) conclude(cc *cli.Context, out any, result supervisor.Result, tell func()) error {
 	if cc.Bool("json") {
 		if err := c.json(out); err != nil {
 			return err
 		}
 	} else {
-		c.tell(conf.App, out)
+		tell()
 	}
-	if out.Result != supervisor.Done {
-		return &outcomeError{out.Result}
+	if result != supervisor.Done {
+		return &outcomeError{result}
 	}
 	return nil
 }

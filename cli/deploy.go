@@ -57,26 +57,13 @@ func (c *command) deploy(cc *cli.Context, req supervisor.Request) error {
 	if err := idle(ctx, api); err != nil {
 		return err
 	}
-	show := newProgress(c.stderr, c.now)
-	if cc.Bool("json") {
-		show = newSilence()
-	}
+	show := c.progress(cc)
 	out, err := c.allSteps(ctx, conf, api, cc.Args().First(), req, show)
 	show.end()
 	if err != nil {
 		return err
 	}
-	if cc.Bool("json") {
-		if err := c.json(out); err != nil {
-			return err
-		}
-	} else {
-		c.tellDeploy(conf.App, out)
-	}
-	if out.Result != supervisor.Done {
-		return &outcomeError{out.Result}
-	}
-	return nil
+	return c.conclude(cc, out, out.Result, func() { c.tellDeploy(conf.App, out) })
 }
 
 // idle tells whether a daemon is there that could switch, before anything is fetched for it.

@@ -78,10 +78,7 @@ func (c *command) drill(cc *cli.Context) (err error) {
 			return err
 		}
 	}
-	show := newProgress(c.stderr, c.now)
-	if cc.Bool("json") {
-		show = newSilence()
-	}
+	show := c.progress(cc)
 	opt.Show = show.drill
 	rep, err := drill.Run(ctx, opt)
 	show.end()
@@ -93,15 +90,11 @@ func (c *command) drill(cc *cli.Context) (err error) {
 			return fmt.Errorf("drill: write %s: %w", cc.String("report"), err)
 		}
 	}
-	if cc.Bool("json") {
-		err = c.json(rep)
-	} else {
-		c.tellDrill(rep)
+	result := supervisor.Done
+	if !rep.OK {
+		result = supervisor.Aborted
 	}
-	if err == nil && !rep.OK {
-		return &outcomeError{supervisor.Aborted}
-	}
-	return err
+	return c.conclude(cc, rep, result, func() { c.tellDrill(rep) })
 }
 
 // notDrilled says why there is no report.

@@ -61,24 +61,13 @@ version is refused. [trust] in the config says whose signature must be beside it
 			}
 			ctx, stop := interruptible()
 			defer stop()
-			show := newProgress(c.stderr, c.now)
-			if cc.Bool("json") {
-				show = newSilence()
-			}
+			show := c.progress(cc)
 			out, err := c.install(ctx, conf, cc.Args().First(), show)
 			show.end()
 			if err != nil {
 				return err
 			}
-			if cc.Bool("json") {
-				err = c.json(out)
-			} else {
-				c.tellInstall(conf.App, cc.Args().First(), out)
-			}
-			if err == nil && out.Result != supervisor.Done {
-				return &outcomeError{out.Result}
-			}
-			return err
+			return c.conclude(cc, out, out.Result, func() { c.tellInstall(conf.App, cc.Args().First(), out) })
 		},
 	}
 }

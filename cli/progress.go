@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"superctl/supervisor"
 )
 
@@ -31,6 +33,14 @@ func newProgress(out io.Writer, now func() time.Time) *progress {
 		p.gone.Go(p.tick)
 	}
 	return p
+}
+
+// progress shows what the command does; with --json it shows nothing.
+func (c *command) progress(cc *cli.Context) *progress {
+	if cc.Bool("json") {
+		return newSilence()
+	}
+	return newProgress(c.stderr, c.now)
 }
 
 func newSilence() *progress {

@@ -46,18 +46,11 @@ has changed.
 			if err != nil {
 				return err
 			}
-			if cc.Bool("json") {
-				err = c.json(views)
-			} else {
-				c.tellVerify(conf.App, views)
+			result := supervisor.Done
+			if slices.ContainsFunc(views, func(v verifyView) bool { return v.State != "unchanged" && (v.State != "unknown" || cc.NArg() > 0) }) {
+				result = supervisor.Aborted
 			}
-			bad := slices.ContainsFunc(views, func(v verifyView) bool {
-				return v.State != "unchanged" && (v.State != "unknown" || cc.NArg() > 0)
-			})
-			if err == nil && bad {
-				return &outcomeError{supervisor.Aborted}
-			}
-			return err
+			return c.conclude(cc, views, result, func() { c.tellVerify(conf.App, views) })
 		},
 	}
 }
