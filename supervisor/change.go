@@ -67,11 +67,7 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 	if req.Kind == Upgrade {
 		return s.upgrade(ctx, req, emit)
 	}
-	var c, busy *change
-	var err error
-	if stopped := s.do(func() { c, busy, err = s.begin(req) }); stopped != nil {
-		return nil, &RefusedError{Err: stopped}
-	}
+	c, busy, err := s.admit(ctx, req)
 	if busy != nil {
 		<-busy.done
 		return overtake(busy, req), nil
@@ -94,6 +90,40 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 	}
 	<-c.done
 	return c.outcome, nil
+}
+
+// startPatience is for how long a change waits until the start of a daemon is decided.
+const startPatience = 10 * time.Second
+
+// admit begins a change. One that meets a daemon which is just taking over what runs waits until it has: that takes a moment, and
+// whoever has upgraded or restarted the daemon right before knows nothing of it.
+func (s *Supervisor) admit(ctx context.Context, req Request) (c, busy *change, err error) {
+	for waited := false; ; waited = true {
+		starting := false
+		stopped := s.do(func() {
+			if starting = !waited && s.takingOver(); !starting {
+				c, busy, err = s.begin(req)
+			}
+		})
+		if stopped != nil {
+			return nil, nil, &RefusedError{Err: stopped}
+		}
+		if !starting {
+			return c, busy, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, startPatience)
+		select {
+		case <-s.started:
+		case <-s.done:
+		case <-ctx.Done():
+		}
+		cancel()
+	}
+}
+
+// takingOver tells whether the start of this daemon is in progress, with a live generation.
+func (s *Supervisor) takingOver() bool {
+	return s.change != nil && s.change.req.Kind == start && (s.change.from != nil || s.change.committed)
 }
 
 // begin makes req the change in progress. A rollback that meets a probation or a canary ends that instead, and gets the

@@ -364,8 +364,16 @@ func background(name string, strategy Strategy) Process {
 	}
 }
 
-// supervisor starts one in this world; stop ends it and waits for it.
+// supervisor starts one in this world and waits until its start is decided; stop ends it and waits for it.
 func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
+	w.t.Helper()
+	s, stop = w.starting(state)
+	<-s.Started()
+	return s, stop
+}
+
+// starting is supervisor without the wait.
+func (w *world) starting(state string) (s *Supervisor, stop func()) {
 	w.t.Helper()
 	opt := Options{
 		App: "shop", Version: "test", State: state, Gates: []Gate{w.gate}, Resolve: w.resolve,
@@ -396,7 +404,6 @@ func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	<-s.Started()
 	return s, func() {
 		w.t.Helper()
 		cancel()

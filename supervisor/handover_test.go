@@ -221,3 +221,43 @@ func TestAStateOfANewerDaemonIsReadWhenItSaysThatItCanBe(t *testing.T) {
 		}
 	}
 }
+
+func TestAChangeWaitsForADaemonThatIsTakingOverButNotForever(t *testing.T) {
+	for _, c := range []struct {
+		takes time.Duration
+		busy  bool
+	}{{startPatience / 2, false}, {startPatience * 2, true}} {
+		virtual(t, func(t *testing.T, w *world) {
+			w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+			dir := t.TempDir()
+			s, stop := w.supervisor(dir)
+			switchTo(t, s, "r1")
+			want(t, s, switchTo(t, s, "r2"), Done, "r2")
+			leaveNow(s)
+			stop()
+			fromStore(w)
+			fds := w.options
+			w.options = func(o *Options) {
+				fds(o)
+				o.Fault = func(at string) {
+					if at == "start: before adopt" {
+						time.Sleep(c.takes)
+					}
+				}
+			}
+			s, stop = w.starting(dir)
+			defer stop()
+			<-s.Adopted()
+			out, err := s.Change(t.Context(), Request{Kind: Rollback}, func(Event) {})
+			var busy *BusyError
+			switch {
+			case errors.As(err, &busy) != c.busy:
+				t.Errorf("taking over for %s: %v", c.takes, err)
+			case !c.busy && err != nil:
+				t.Errorf("taking over for %s: %v", c.takes, err)
+			case !c.busy:
+				want(t, s, out, Done, "r1")
+			}
+		})
+	}
+}
