@@ -81,6 +81,8 @@ func TestWhatTheMigrationsCannotBeReadFromIsSaid(t *testing.T) {
 		}
 	}
 	// An operator who must go on can.
+	a.Options.More, a.Options.Env = checked+"databases = [\"other\"]\n", ""
+	a.WriteConfig()
 	a.Command("switch", "r2", "--force").Want(0).Says("not checked, and --force was given")
 	a.Options.Env = ""
 	a.Options.More = "[django]\nmigrations = \"chekc\"\n"

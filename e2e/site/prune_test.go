@@ -17,6 +17,8 @@ func TestARollbackIsRightOrRefusedWhateverBecameOfTheReleases(t *testing.T) {
 	a.Command("switch", "r2").Want(0)
 	a.Command("switch", "r3").Want(0)
 
+	eventually(t, "the workers of r1 are gone", func() bool { return len(a.Status().Generations) == 1 })
+
 	// After a prune: what a rollback goes to is never removed.
 	a.Command("prune", "--keep", "1", "--dry-run").Want(0).Says("a prune would remove 1 release")
 	a.Command("prune", "--keep", "1").Want(0).Says("removed 1 release", "live", "previous: a rollback goes to it", "one of the 1 newest")
