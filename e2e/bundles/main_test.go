@@ -3,7 +3,6 @@
 package bundles
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
@@ -14,20 +13,5 @@ var run *harness.Run
 
 func TestMain(m *testing.M) {
 	harness.Guardian()
-	os.Exit(testMain(m))
-}
-
-func testMain(m *testing.M) int {
-	r, err := harness.NewRun()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	run = r
-	code := m.Run()
-	if err := r.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	os.Exit(harness.Main(m, func(r *harness.Run) { run = r }))
 }

@@ -91,6 +91,22 @@ func NewRun() (*Run, error) {
 	return r, nil
 }
 
+// Main is TestMain's work with a run: it makes one, hands it to use, runs the tests and returns the exit code.
+func Main(tests interface{ Run() int }, use func(*Run)) int {
+	r, err := NewRun()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	use(r)
+	code := tests.Run()
+	if err := r.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
 // prepare builds the binary and installs the servers, side by side: the first time both take a while.
 func (r *Run) prepare(repo string) error {
 	var build, deps error

@@ -22,16 +22,5 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	r, err := harness.NewRun()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	run = r
-	code := m.Run()
-	if err := r.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return harness.Main(m, func(r *harness.Run) { run = r })
 }

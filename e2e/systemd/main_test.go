@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
@@ -19,18 +18,7 @@ func testMain(m *testing.M) int {
 	if Unavailable() != "" {
 		return m.Run() // each test says why it is skipped
 	}
-	r, err := harness.NewRun()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	run = r
-	code := m.Run()
-	if err := r.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return harness.Main(m, func(r *harness.Run) { run = r })
 }
 
 // newSite is NewSite, beside other tests, where a sandbox can be booted.
