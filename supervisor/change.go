@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -224,13 +225,14 @@ func (c *change) run() {
 	c.s.log.Info("change ended", zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)),
 		zap.String("release", c.plan.Release.Name), zap.Error(err))
 	c.outcome = c.conclude(err)
+	finished := c.finished(err)
 	if c.s.opt.Record != nil && (c.outcome.Changed || err != nil) {
-		if err := c.s.opt.Record(*c.outcome); err != nil {
+		if err := c.s.opt.Record(*cmp.Or(finished, c.outcome)); err != nil {
 			c.s.log.Error("record history", zap.Error(err))
 			c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
 		}
 	}
-	told := c.tellEnd(err)
+	told := c.tellEnd(finished, err)
 	c.cancel(nil)
 	c.kill(nil)
 	_ = c.s.do(func() {

@@ -11,7 +11,7 @@ var errEndedBefore = errors.New("the daemon ended before the cutover")
 // undertake notes that a change has found out where it goes and begins its work: from here on somebody is to be told of its end,
 // if need be by the daemon after this one.
 func (c *change) undertake() {
-	if c.s.opt.Tell == nil || !c.hooked() {
+	if !c.hooked() {
 		return
 	}
 	begun := c.outline()
@@ -26,10 +26,10 @@ func (c *change) undertake() {
 
 // tellBegun tells of the beginning, once the state file knows that its end is to be told too.
 func (c *change) tellBegun() {
-	if c.begins != nil {
+	if c.begins != nil && c.s.opt.Tell != nil {
 		c.s.opt.Tell(*c.begins)
-		c.begins = nil
 	}
+	c.begins = nil
 }
 
 // outline is what is known of a change before it has done anything.
@@ -44,27 +44,40 @@ func (c *change) outline() Outcome {
 	return out
 }
 
+// finished is the end of the change that the daemon before this one has left unfinished, now that this start has finished or
+// undone it; nil when there was none, or when it is the next daemon's to say.
+func (c *change) finished(err error) (end *Outcome) {
+	if c.req.Kind != start || errors.Is(err, ErrStopping) {
+		return nil
+	}
+	_ = c.s.do(func() {
+		if c.s.untold != nil {
+			out := c.endOf(*c.s.untold, err)
+			end = &out
+		}
+	})
+	return end
+}
+
 // tellEnd tells how a change has ended, and returns whether that was it: the end of one that is live, but not through when the
-// daemon stops, is the next daemon's to tell. A start tells of the change that the daemon before this one has left unfinished.
-func (c *change) tellEnd(err error) (told bool) {
-	if c.s.opt.Tell == nil || c.req.Kind != start && (!c.hooked() || err == nil && c.unchanged != "") {
+// daemon stops, is the next daemon's to tell. A start tells of the change that it has finished for an earlier daemon, if any.
+func (c *change) tellEnd(finished *Outcome, err error) (told bool) {
+	if c.req.Kind != start && (!c.hooked() || err == nil && c.unchanged != "") {
 		return true
 	}
-	var owed *Outcome
-	if c.s.do(func() { owed = c.s.untold }) != nil {
+	if c.s.do(func() {}) != nil {
 		return false // the owner has left everything to the next daemon
 	}
 	if errors.Is(err, ErrStopping) && (c.committed || c.req.Kind == start) {
 		return false
 	}
-	out := *c.outcome
+	out := c.outcome
 	if c.req.Kind == start {
-		if owed == nil {
-			return true
-		}
-		out = c.endOf(*owed, err)
+		out = finished
 	}
-	c.s.opt.Tell(out)
+	if out != nil && c.s.opt.Tell != nil {
+		c.s.opt.Tell(*out)
+	}
 	return true
 }
 

@@ -67,7 +67,7 @@ func TestTheBeginningAndTheEndOfAChangeAreTold(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
 		w.releases["bad"] = behaviour{startErr: fmt.Errorf("no such program")}
-		w.releases["weak"] = behaviour{exitAfter: 3 * time.Second}
+		w.releases["weak"] = behaviour{exitAfter: 3*time.Second + 7*time.Millisecond} // between two probes
 		l := listening(w, nil)
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
@@ -185,5 +185,25 @@ func copyFile(t *testing.T, from, to string) {
 	}
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheHistoryHasAChangeThatTheNextDaemonFinishesAsWhatItWas(t *testing.T) {
+	for point, result := range map[string]Result{"after before": Aborted, "after cutover": Done} {
+		virtual(t, func(t *testing.T, w *world) {
+			w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+			w.plan = func(p Plan) Plan {
+				p.Hooks = Hooks{Before: [][]string{{"migrate"}}, Timeout: time.Minute}
+				return p
+			}
+			dir := leavesAt(t, w, point)
+			_, stop := w.supervisor(dir)
+			time.Sleep(time.Minute)
+			stop()
+			last := w.records[len(w.records)-1]
+			if last.Kind != string(Switch) || last.Release != "r2" || last.Previous != "r1" || last.Result != result {
+				t.Errorf("cut %s: %+v", point, last)
+			}
+		})
 	}
 }
