@@ -370,8 +370,9 @@ func (s *Supervisor) adoptLive(st *state) error {
 	if g == nil {
 		return nil
 	}
+	half := s.halfRolled(st)
 	serves := slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil && len(in.proc.Listen) > 0 })
-	if len(g.numbers()) == 0 && !serves && g.hasListeners() {
+	if half == nil && len(g.numbers()) == 0 && !serves && g.hasListeners() {
 		// Neither listeners nor workers have survived: there is nothing to go on with.
 		s.retire(g)
 		if g = s.twin(g); g == nil {
@@ -384,11 +385,11 @@ func (s *Supervisor) adoptLive(st *state) error {
 	g.state = Live
 	s.live = g
 	s.interrupted = *st
-	s.rolling = s.halfRolled()
+	s.rolling = half
 	s.aim()
 	for _, p := range g.plan.Processes {
 		for _, name := range p.Listen {
-			if len(g.numbers()[name]) == 0 && g.gates[name] != nil {
+			if half == nil && len(g.numbers()[name]) == 0 && g.gates[name] != nil {
 				s.log.Warn("the listener is held by the workers only; superctl restart "+p.Name+" gives the daemon a new one",
 					zap.String("listener", name), zap.Int("generation", g.id))
 			}

@@ -358,14 +358,14 @@ func (c *change) turnBackRolled() (string, error) {
 }
 
 // halfRolled finds the generation that was taking the place of the live one, instance by instance, when the last daemon ended. It
-// serves on until the live one is whole again.
-func (s *Supervisor) halfRolled() *generation {
-	was := s.interrupted.Change
+// serves on until the live one is whole again; all of the live one may be gone.
+func (s *Supervisor) halfRolled(st *state) *generation {
+	was := st.Change
 	if was == nil || was.Step != stepRoll && was.Step != stepComeBack && was.Step != stepCutover {
 		return nil
 	}
-	g := s.generations[s.interrupted.Target]
-	if g == nil || g == s.live || !g.tried || !g.plan.rolls() || g.state != Booting && g.state != Staged {
+	g := s.generations[st.Target]
+	if g == nil || g.id == st.Live || !g.tried || !g.plan.rolls() || g.state != Booting && g.state != Staged {
 		return nil
 	}
 	return g

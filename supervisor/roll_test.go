@@ -188,6 +188,33 @@ func TestADaemonThatEndsDuringARollIsFollowedByOneWithAWholeRelease(t *testing.T
 	}
 }
 
+// Of the release that is live nothing is left then, neither workers nor listeners: the other one serves until it is whole again.
+func TestADaemonThatEndsAtTheEndOfARollIsFollowedByOneUnderWhichItsReleaseServesOn(t *testing.T) {
+	for _, point := range []string{"after roll", "before cutover"} {
+		for _, kept := range []bool{true, false} {
+			virtual(t, func(t *testing.T, w *world) {
+				rollingWorld(w)
+				dir := leavesAt(t, w, point)
+				if !kept {
+					w.options = nil
+				}
+				w.stopping = func(p *fakeProc) {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					if p.spec.Process == "web" && w.running["web"] != 5 {
+						t.Errorf("%s: a worker of %s is stopped, and %d run", point, p.spec.Release, w.running["web"])
+					}
+				}
+				s, stop := w.supervisor(dir)
+				defer stop()
+				time.Sleep(5 * time.Minute)
+				whole(t, w, s, "r1")
+				w.stopping = nil
+			})
+		}
+	}
+}
+
 // The listener of one that has been replaced already is in no hands but the daemon's.
 func TestADaemonThatEndsInTheMiddleOfARollIsFollowedByOneThatGoesBack(t *testing.T) {
 	for _, kept := range []bool{true, false} {
