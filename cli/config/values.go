@@ -1,0 +1,180 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kballard/go-shellquote"
+)
+
+// path accepts an absolute path.
+func (l *loader) path(key, path string) string {
+	if path == "" {
+		return ""
+	}
+	if !filepath.IsAbs(path) {
+		l.at(key, "%s %q: write the whole path, from /", key, path)
+		return ""
+	}
+	return filepath.Clean(path)
+}
+
+func (l *loader) number(key string, v *int64, otherwise, least, most int64) int64 {
+	if v == nil {
+		return otherwise
+	}
+	if *v < least || *v > most {
+		l.at(key, "%s = %d: it must be from %d to %d", last(key), *v, least, most)
+	}
+	return *v
+}
+
+// leastMemory is what a Python interpreter needs to start at all.
+const leastMemory = 16 << 20
+
+// size reads an amount of memory, with the suffixes of systemd's MemoryMax=: K, M and G to the base of 1024.
+func (l *loader) size(key string, v any) uint64 {
+	var n uint64
+	switch v := v.(type) {
+	case nil:
+		return 0
+	case int64:
+		n = uint64(max(v, 0))
+	case string:
+		number, shift := v, 0
+		if v != "" {
+			if at := strings.IndexByte("KMG", v[len(v)-1]); at >= 0 {
+				number, shift = v[:len(v)-1], 10*(at+1)
+			}
+		}
+		parsed, err := strconv.ParseUint(strings.TrimSpace(number), 10, 64)
+		if err != nil || parsed > 1<<62>>shift {
+			l.at(key, `%s = %q: write an amount of memory such as "512M" or "2G"`, last(key), v)
+			return 0
+		}
+		n = parsed << shift
+	default:
+		l.at(key, `%s: write an amount of memory such as "512M" or "2G"`, last(key))
+		return 0
+	}
+	if n < leastMemory {
+		l.at(key, "%s = %v: it must be at least %dM", last(key), v, leastMemory>>20)
+	}
+	return n
+}
+
+func (l *loader) duration(key string, v *duration, otherwise, least time.Duration) time.Duration {
+	if v == nil {
+		return otherwise
+	}
+	d, err := time.ParseDuration(string(*v))
+	switch {
+	case err != nil && isNumber(string(*v)):
+		l.at(key, "%s = %q: it needs a unit, such as %q", last(key), *v, *v+"s")
+	case err != nil:
+		l.at(key, `%s = %q is no duration: write "10s", "5m" or "1m30s"`, last(key), *v)
+	case d < least && least > 0:
+		l.at(key, "%s = %q is too short: it must be at least %s", last(key), *v, least)
+	case d < 0:
+		l.at(key, "%s = %q: it cannot be negative", last(key), *v)
+	case d > longest:
+		l.at(key, "%s = %q: it cannot be longer than 720h (30 days)", last(key), *v)
+	}
+	return d
+}
+
+func isNumber(s string) bool { _, err := strconv.ParseFloat(s, 64); return err == nil }
+
+func last(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
+
+func (l *loader) mode(key, text string) fs.FileMode {
+	if text == "" {
+		return 0
+	}
+	m, err := strconv.ParseUint(text, 8, 32)
+	if err != nil || m == 0 || m > 0o777 {
+		l.at(key, `mode %q: write it in octal, such as "0660"`, text)
+	}
+	return fs.FileMode(m)
+}
+
+func (l *loader) command(key string, v any) []string {
+	if v == nil {
+		l.at(key, `%s has no command: write command = "gunicorn shop.wsgi"`, key)
+		return nil
+	}
+	return l.words(key+".command", "command", v)
+}
+
+// words reads a command: a string that is split as a shell would, or a list of words. what is its name in messages.
+func (l *loader) words(key, what string, v any) []string {
+	switch v := v.(type) {
+	case string:
+		words, err := shellquote.Split(v)
+		switch {
+		case errors.Is(err, shellquote.UnterminatedEscapeError):
+			l.at(key, "%s: it ends with a backslash, which has nothing to quote", what)
+		case err != nil:
+			l.at(key, "%s: a quote is not closed", what)
+		case len(words) == 0 || words[0] == "":
+			l.at(key, "%s: it is empty", what)
+		case ShellSyntax(words) != "":
+			l.at(key, "%s: %s is for a shell, and none runs it: write [\"sh\", \"-c\", \"...\"] (or two commands)", what, ShellSyntax(words))
+		}
+		return words
+	case []any:
+		words := make([]string, len(v))
+		for i, w := range v {
+			word, ok := w.(string)
+			if !ok {
+				l.at(key, "%s: each word must be a string, and %#v is not", what, w)
+			}
+			words[i] = word
+		}
+		if len(v) == 0 || v[0] == "" {
+			l.at(key, "%s: it is empty", what)
+		}
+		return words
+	default:
+		l.at(key, "%s must be a string of shell words, or a list of words", what)
+	}
+	return nil
+}
+
+func (l *loader) statuses(key string, v any) []int {
+	list, ok := v.([]any)
+	if !ok && v != nil {
+		list = []any{v}
+	}
+	var out []int
+	for _, s := range list {
+		n, ok := s.(int64)
+		if !ok || n < 100 || n > 599 {
+			l.at(key, "status %#v: write a number from 100 to 599, or a list of them", s)
+		}
+		out = append(out, int(n))
+	}
+	return out
+}
+
+// commands reads one command or a list of them.
+func (l *loader) commands(key string, v any) [][]string {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case string:
+		return [][]string{l.words(key, key, v)}
+	case []any:
+		list := make([][]string, len(v))
+		for i, one := range v {
+			list[i] = l.words(key, key, one)
+		}
+		return list
+	}
+	l.at(key, `%s: a list of commands is expected: ["python manage.py migrate"]`, key)
+	return nil
+}

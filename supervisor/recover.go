@@ -1,0 +1,165 @@
+package supervisor
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.uber.org/zap"
+)
+
+// recover takes over from an earlier daemon: it learns what was live, adopts the workers that have outlived it together
+// with their listeners, and ends those that belong to nobody.
+func (s *Supervisor) recover() error {
+	var st state
+	for _, step := range []struct {
+		name string
+		do   func(*state) error
+	}{
+		{"read the state", s.recall},
+		{"adopt workers", s.adoptGenerations},
+		{"end what is nobody's", s.endStrangers},
+		{"adopt listeners", s.adoptListeners},
+		{"adopt the live generation", s.adoptLive},
+		{"end what was not live", s.endUnproved},
+	} {
+		s.fault("recover", "before "+step.name)
+		if err := step.do(&st); err != nil {
+			return err
+		}
+		s.fault("recover", "after "+step.name)
+	}
+	return nil
+}
+
+// recall reads what the earlier daemon knew.
+func (s *Supervisor) recall(st *state) (err error) {
+	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o711); err != nil { //nolint:gosec // a worker's user opens its own pipe in it
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	if *st, err = s.load(); err != nil {
+		return err
+	}
+	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
+	s.liveSince, s.previousSince = st.LiveSince, st.PreviousSince
+	s.untold = st.Untold
+	maps.Copy(s.scale, st.Scale)
+	for _, name := range st.Paused {
+		s.paused[name] = true
+	}
+	s.installHook()
+	return s.clearTorn()
+}
+
+// endStrangers ends what an earlier daemon's workers, of which nothing is known any more, have left.
+func (s *Supervisor) endStrangers(*state) error {
+	if err := s.os.sweep(s.mark(), s.knows); err != nil {
+		return err
+	}
+	if err := s.opt.Cgroups.Sweep(s.encloses); err != nil {
+		return fmt.Errorf("end what no worker of the state file has started: %w", err)
+	}
+	return nil
+}
+
+// knows tells whether a process with that tag is a worker's that was adopted.
+func (s *Supervisor) knows(tag string) bool {
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			if in.w != nil && in.w.Tag() == tag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// encloses tells whether a control group is an adopted worker's.
+func (s *Supervisor) encloses(dir string) bool {
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			if in.w != nil && in.w.Cgroup() == dir {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// endUnproved ends the generations that had not had their cutover.
+func (s *Supervisor) endUnproved(*state) error {
+	for _, g := range s.generations {
+		if g == s.live || g.state != Booting && g.state != Staged {
+			continue
+		}
+		if g == s.rolling {
+			continue // it serves on until the live one is whole again
+		}
+		if g.tried {
+			s.beside(func() { s.withdrawAdopted(g) })
+		} else {
+			g.failure = &failure{reason: "the daemon ended before its cutover"}
+			s.retire(g)
+		}
+	}
+	s.closeUnused()
+	s.clearFlags()
+	return s.clearOutputs()
+}
+
+// closeUnused gives up the listeners of generations of which nothing has survived: nobody would ever accept from them.
+func (s *Supervisor) closeUnused() {
+	if s.live == nil {
+		return // the next generation may need what was handed in
+	}
+	for name, gate := range s.gates {
+		for _, m := range gate.Members() {
+			used := func(g *generation) bool { return slices.Contains(g.numbers()[name], m.Gen) }
+			if m.Gen == 0 || m.Gen == gate.Live() || slices.ContainsFunc(slices.Collect(maps.Values(s.generations)), used) {
+				continue
+			}
+			if err := gate.Close(m.Gen); err != nil {
+				s.log.Warn("close a listener of an earlier daemon", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
+			}
+		}
+	}
+}
+
+// clearTorn removes the files that a daemon was writing when it was killed.
+func (s *Supervisor) clearTorn() error {
+	left, err := filepath.Glob(filepath.Join(s.opt.State, ".*.[jt]*")) // .state.json123, .config.toml123
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove a file that was not written to its end: %w", err)
+		}
+	}
+	return nil
+}
+
+// clearOutputs removes the pipes that no worker writes to any more.
+func (s *Supervisor) clearOutputs() error {
+	used := make(map[string]bool)
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			used[in.outPath] = true
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(s.opt.State, "log", "g*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if used[path] {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove old output pipe: %w", err)
+		}
+	}
+	return nil
+}
