@@ -109,10 +109,7 @@ func (c *command) checkAll(conf *config.Config) error {
 		report(shared.CheckTarget(name), fmt.Sprintf("shared.%s leads to %s", name, conf.Shared[name]))
 	}
 	c.checkNotify(conf, report)
-	ours := c.oursOf(conf)
-	for _, l := range conf.Listen {
-		report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can use %s", l.Name, l.Address))
-	}
+	c.checkAddresses(conf, report)
 	store, err := releases.Open(conf.Releases, conf.Current)
 	report(err, "releases in "+conf.Releases)
 	if err == nil {
@@ -159,16 +156,25 @@ func (c *command) checkProcesses(conf *config.Config, p palette, report func(err
 	}
 }
 
-// oursOf tells whether a process is one of the app's: a worker, or the daemon, where one runs.
-func (c *command) oursOf(conf *config.Config) func(pid int) bool {
+// checkAddresses looks whether the listeners can be bound. One that the app's daemon has is not looked at: who else holds it, such as
+// systemd's store, has it from there.
+func (c *command) checkAddresses(conf *config.Config, report func(err error, good string)) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
-	daemon := 0
-	if st, err := control.NewClient(conf.Control).Status(ctx); err == nil {
-		daemon = st.PID
+	st, err := control.NewClient(conf.Control).Status(ctx)
+	if err != nil {
+		st = supervisor.Status{} // none runs, or it is not for us to ask
 	}
 	worker := earlierDaemons(conf.App)
-	return func(pid int) bool { return pid == daemon || worker(pid) }
+	ours := func(pid int) bool { return pid == st.PID || worker(pid) }
+	for _, l := range conf.Listen {
+		at := l.Address.String()
+		if slices.ContainsFunc(st.Listeners, func(ls supervisor.ListenerStatus) bool { return ls.Address == at }) {
+			report(nil, fmt.Sprintf("listen.%s has %s", l.Name, at))
+			continue
+		}
+		report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can use %s", l.Name, at))
+	}
 }
 
 func (c *command) checkReleases(conf *config.Config, p palette) error {

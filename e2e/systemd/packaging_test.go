@@ -51,3 +51,11 @@ func TestTheExampleConfigPassesItsCheck(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Superctl("--config", "/usr/share/superctl/examples/shop.toml", "check").Want(0)
 }
+
+// Of its listeners systemd has a copy, and an unprivileged user sees nobody's descriptors.
+func TestTheCheckOfAServiceThatRunsFindsNothing(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Start(t, "r1")
+	s.Superctl("check").Want(0)
+	s.Run("setpriv", "--reuid=www-data", "--regid=www-data", "--groups=shop", "superctl", "--app", "shop", "check").Want(0)
+}
