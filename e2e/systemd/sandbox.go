@@ -153,5 +153,14 @@ func (r Result) Want(code int) Result {
 	return r
 }
 
+// Says fails the test unless the command said that.
+func (r Result) Says(text string) Result {
+	r.t.Helper()
+	if !strings.Contains(r.Text(), text) {
+		r.t.Errorf("%s does not say %q:\n%s", strings.Join(r.args, " "), text, r.Text())
+	}
+	return r
+}
+
 // Text is all that it said.
 func (r Result) Text() string { return r.Stdout + r.Stderr }
