@@ -86,8 +86,8 @@ soak: deps ## ten minutes of load, switches and kills: nothing may be lost, noth
 	SUPERCTL_SOAK=$${SUPERCTL_SOAK:-10m} go test -tags soak -race -count=1 -timeout 60m -run Soak -v ./e2e/systemd $(ARGS)
 
 .PHONY: switches
-switches: deps ## a hundred switches under load for each server and kind of socket, direct and behind nginx; SUPERCTL_SWITCHES=10 for fewer
-	SUPERCTL_SWITCHES=$${SUPERCTL_SWITCHES:-100} go test -count=1 -timeout 300m -run 'EveryServer' -v ./e2e/site $(ARGS)
+switches: deps ## a hundred switches of every server on every kind of socket under a mixed load; writes docs/switches.md; SUPERCTL_SWITCHES=10 for fewer
+	SUPERCTL_SWITCHES=$${SUPERCTL_SWITCHES:-100} SUPERCTL_SWITCHES_TABLE=$(CURDIR)/docs/switches.md SUPERCTL_SWITCHES_COMMIT=$$(git describe --always --dirty) go test -count=1 -timeout 300m -parallel 4 -run 'TestAMixedLoad' -v ./e2e/site $(ARGS)
 
 .PHONY: clean
 clean: ## remove what was built

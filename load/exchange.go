@@ -47,8 +47,9 @@ func (r *Record) Took() time.Duration { return r.Ended.Sub(r.Due) }
 
 // connection is one client's way to the server: at most one open connection.
 type connection struct {
-	cfg *Config
-	rng *rand.Rand
+	cfg  *Config
+	keep bool // it may be used again
+	rng  *rand.Rand
 
 	conn      net.Conn
 	counted   *countingReader
@@ -106,7 +107,7 @@ func (c *connection) exchange(s *Shape) (rec Record) {
 	if f, err := s.judge(resp.StatusCode, resp.Header, c.answer.Bytes(), digest); f != None {
 		return fail(f, err)
 	}
-	if !c.cfg.KeepAlive || resp.Close {
+	if !c.keep || resp.Close {
 		c.close()
 	}
 	return rec
@@ -116,7 +117,7 @@ func (c *connection) exchange(s *Shape) (rec Record) {
 func (c *connection) request(s *Shape) (wire []byte, digest string) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: superctl-load\r\n", s.Method, s.Path, c.cfg.Host)
-	if !c.cfg.KeepAlive {
+	if !c.keep {
 		b.WriteString("Connection: close\r\n")
 	}
 	if s.Body > 0 {

@@ -9,6 +9,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type Config struct {
 	Clients   int     // how many requests are under way at once, at most; default 4
 	Rate      float64 // requests a second of all clients together; 0 = each client sends its next one at once
 	KeepAlive bool    // a client keeps its connection while the server lets it; else each request has a new one
+	Fresh     int     // so many of the clients have a new one for each request, whatever KeepAlive says
 
 	Timeout     time.Duration // of a request, from dial to the answer's last byte; default 10 s
 	MaxRequests int           // default 500,000
@@ -69,11 +71,7 @@ func Start(cfg Config) (*Run, error) {
 	}
 
 	r := &Run{cfg: cfg, began: time.Now(), done: make(chan struct{}), changed: make(chan struct{})}
-	for i, s := range cfg.Shapes {
-		for range orDefault(s.Weight, 1) {
-			r.turn = append(r.turn, i)
-		}
-	}
+	r.turn = turns(cfg.Shapes)
 	r.stopped, r.stop = context.WithTimeout(context.Background(), cfg.MaxDuration)
 	for i := range cfg.Clients {
 		r.clients.Go(func() { r.client(i) })
@@ -84,6 +82,27 @@ func Start(cfg Config) (*Run, error) {
 		close(r.done)
 	}()
 	return r, nil
+}
+
+// turns are indexes into shapes, each as often as the shape's weight and spread over the whole.
+func turns(shapes []Shape) []int {
+	type turn struct {
+		shape int
+		at    float64
+	}
+	var all []turn
+	for i, s := range shapes {
+		weight := orDefault(s.Weight, 1)
+		for k := range weight {
+			all = append(all, turn{i, (float64(k) + 0.5) / float64(weight)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b turn) int { return cmp.Compare(a.at, b.at) })
+	indexes := make([]int, 0, len(all))
+	for _, t := range all {
+		indexes = append(indexes, t.shape)
+	}
+	return indexes
 }
 
 // Stop lets the requests that are under way end, which takes no longer than their time limit, and returns what was
@@ -141,7 +160,7 @@ func (r *Run) Counts() (sent, failed int) {
 
 // client sends one request after another until the run ends. A request that it has begun it also ends.
 func (r *Run) client(id int) {
-	c := connection{cfg: &r.cfg, rng: rand.New(rand.NewPCG(r.cfg.Seed, uint64(id)))} //nolint:gosec // bodies, not secrets
+	c := connection{cfg: &r.cfg, keep: r.cfg.KeepAlive && id >= r.cfg.Fresh, rng: rand.New(rand.NewPCG(r.cfg.Seed, uint64(id)))} //nolint:gosec // bodies, not secrets
 	defer c.close()
 	for {
 		n, ok := r.take()

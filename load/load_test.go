@@ -233,6 +233,39 @@ func TestShapesAreSentAsOftenAsTheirWeight(t *testing.T) {
 	}
 }
 
+func TestAShapeThatIsSentSeldomIsSpreadAmongTheOthers(t *testing.T) {
+	often, seldom := Get("/often"), Get("/seldom")
+	often.Weight, seldom.Weight = 4, 2
+	if got := fmt.Sprint(turns([]Shape{often, seldom})); got != "[0 1 0 0 1 0]" {
+		t.Errorf("the shapes come in the order %s", got)
+	}
+}
+
+func TestAByteOfAPatternThatIsAnothersIsAWrongAnswer(t *testing.T) {
+	s, body := Pattern("/stream", 512), make([]byte, 512)
+	for i := range body {
+		body[i] = byte(i)
+	}
+	if f, err := s.judge(200, nil, body, ""); f != None {
+		t.Error(f, err)
+	}
+	body[300]++
+	if f, err := s.judge(200, nil, body, ""); f != Wrong || err.Error() != "byte 300 of the body is 45" {
+		t.Error(f, err)
+	}
+}
+
+func TestSomeClientsKeepTheirConnectionsAndSomeDoNot(t *testing.T) {
+	res := send(t, Config{Address: serve(t, good(false)), Shapes: []Shape{Get("/")}, Clients: 4, KeepAlive: true, Fresh: 2}, 40)
+	kept := make(map[int]bool)
+	for _, rec := range res.Reused().Records {
+		kept[rec.Client] = true
+	}
+	if kept[0] || kept[1] || !kept[2] && !kept[3] {
+		t.Errorf("who has kept a connection: %v", kept)
+	}
+}
+
 func TestEachRequestHasAConnectionOfItsOwnUnlessKeepAliveIsAskedFor(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		var accepted atomic.Int32
@@ -266,7 +299,7 @@ func TestAKeptConnectionThatTheServerHasClosedInTheMeantimeIsReplacedWithoutAFai
 		closed <- struct{}{}
 		return false
 	})
-	c := connection{cfg: &Config{Network: "tcp", Address: addr, Timeout: time.Minute, KeepAlive: true}}
+	c := connection{cfg: &Config{Network: "tcp", Address: addr, Timeout: time.Minute}, keep: true}
 	defer c.close()
 	shape := Get("/")
 	for range 3 {

@@ -55,6 +55,13 @@ func (r *Result) Only(name string) *Result {
 	return &p
 }
 
+// Reused is the part of the result whose requests went over a connection that an earlier one had opened.
+func (r *Result) Reused() *Result {
+	p := *r
+	p.Records = r.where(func(rec *Record) bool { return rec.Reused })
+	return &p
+}
+
 func (r *Result) where(keep func(*Record) bool) []Record {
 	var kept []Record
 	for i := range r.Records {

@@ -35,6 +35,23 @@ func Stream(path string, length int64) Shape {
 	return Shape{Name: "GET " + path, Method: http.MethodGet, Path: path, Length: length}
 }
 
+// Pattern is Stream with a body that counts from 0 to 255 again and again, so that not a byte of it can be another's.
+func Pattern(path string, length int64) Shape {
+	s := Stream(path, length)
+	s.Check = func(status int, _ http.Header, body []byte) error {
+		if status != http.StatusOK {
+			return fmt.Errorf("status %d", status)
+		}
+		for i, b := range body {
+			if b != byte(i) {
+				return fmt.Errorf("byte %d of the body is %d", i, b)
+			}
+		}
+		return nil
+	}
+	return s
+}
+
 // judge says what is wrong with an answer that came whole.
 func (s *Shape) judge(status int, header http.Header, body []byte, digest string) (Failure, error) {
 	switch {

@@ -55,7 +55,7 @@ func site() http.Handler {
 			w.Header().Set("X-Release", release)
 			w.Header().Set("X-Generation", os.Getenv("SUPERCTL_GENERATION"))
 			w.Header().Set("X-Pid", strconv.Itoa(os.Getpid()))
-			fmt.Fprintln(w, text)
+			_, _ = io.WriteString(w, text) // the client may be gone
 		})
 	}
 	answer("GET /{$}", func(*http.Request) (string, error) { return release, nil })
@@ -68,6 +68,11 @@ func site() http.Handler {
 		}
 		return release, err
 	})
+	pattern := make([]byte, 2<<20)
+	for i := range pattern {
+		pattern[i] = byte(i)
+	}
+	answer("GET /stream", func(*http.Request) (string, error) { return string(pattern), nil })
 	answer("POST /echo", func(r *http.Request) (string, error) {
 		sum := sha256.New()
 		_, err := io.Copy(sum, r.Body)

@@ -4,13 +4,19 @@ require "json"
 require "uri"
 
 NAME = ENV["SUPERCTL_RELEASE"]
+CHUNK = (0..255).to_a.pack("C*") * 256
+STREAM = [CHUNK] * 32 # 2 MiB
 
 def answer(status, body)
+  send_chunks(status, "application/json", [JSON.dump(body), "\n"])
+end
+
+def send_chunks(status, type, chunks)
   headers = {
-    "content-type" => "application/json", "x-release" => NAME,
+    "content-type" => type, "x-release" => NAME,
     "x-generation" => ENV["SUPERCTL_GENERATION"].to_s, "x-pid" => Process.pid.to_s,
   }
-  [status, headers, [JSON.dump(body), "\n"]]
+  [status, headers, chunks]
 end
 
 run(lambda do |env|
@@ -22,6 +28,8 @@ run(lambda do |env|
     sleep Float(query["s"] || "1")
     sleep 0.02 while query["until"] && !File.exist?(query["until"])
     answer(200, release: NAME)
+  when "/stream"
+    send_chunks(200, "application/octet-stream", STREAM)
   when "/echo"
     answer(200, sha256: Digest::SHA256.hexdigest(env["rack.input"].read.to_s))
   else

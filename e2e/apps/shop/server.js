@@ -7,17 +7,21 @@ const http = require("node:http");
 const path = require("node:path");
 
 const release = path.basename(__dirname);
+const pattern = Buffer.from(Array.from({ length: 2 << 20 }, (_, i) => i % 256));
 
 function answer(response, status, body) {
-  const text = JSON.stringify(body) + "\n";
+  send(response, status, "application/json", Buffer.from(JSON.stringify(body) + "\n"));
+}
+
+function send(response, status, type, content) {
   response.writeHead(status, {
-    "Content-Type": "application/json",
-    "Content-Length": Buffer.byteLength(text),
+    "Content-Type": type,
+    "Content-Length": content.length,
     "X-Release": release,
     "X-Generation": process.env.SUPERCTL_GENERATION || "",
     "X-Pid": String(process.pid),
   });
-  response.end(text);
+  response.end(content);
 }
 
 const server = http.createServer((request, response) => {
@@ -28,6 +32,8 @@ const server = http.createServer((request, response) => {
     const until = url.searchParams.get("until");
     const look = () => (until && !fs.existsSync(until) ? setTimeout(look, 20) : answer(response, 200, { release }));
     setTimeout(look, 1000 * Number(url.searchParams.get("s") || "1"));
+  } else if (url.pathname === "/stream") {
+    send(response, 200, "application/octet-stream", pattern);
   } else if (url.pathname === "/echo") {
     const hash = crypto.createHash("sha256");
     request.on("data", (chunk) => hash.update(chunk));

@@ -1,0 +1,35 @@
+"""The site without Django, for tests that start it very often: bare.wsgi and bare.asgi.
+
+It imports in a few milliseconds, and answers what the load of a hundred switches asks for.
+"""
+
+import hashlib
+import json
+import os
+
+from shop import release
+
+release.boot()
+
+CHUNK = bytes(range(256)) * 256
+STREAM_CHUNKS = 32  # of 64 KiB: 2 MiB
+
+
+def head(content_type, length):
+    return [
+        ("Content-Type", content_type),
+        ("Content-Length", str(length)),
+        ("X-Release", release.NAME),
+        ("X-Generation", release.GENERATION),
+        ("X-Pid", str(os.getpid())),
+    ]
+
+
+def answer(path, body):
+    """Status, headers, body and for how long to wait before it."""
+    wait = 1 if path == "/slow" else 0
+    if path == "/stream":
+        return 200, head("application/octet-stream", STREAM_CHUNKS * len(CHUNK)), [CHUNK] * STREAM_CHUNKS, wait
+    found = path in ("/", "/healthz/", "/slow", "/echo")
+    text = json.dumps({"release": release.NAME, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+    return 200 if found else 404, head("application/json", len(text)), [text], wait
