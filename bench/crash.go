@@ -1,10 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +17,10 @@ import (
 )
 
 // kills is how often each contender's process that is in charge is killed.
-const kills = 5
+const kills = 3
+
+// crashRate is how many requests a second the load has meanwhile.
+const crashRate = 100
 
 // crash is what it costs a site when the process that is in charge of its workers is killed with SIGKILL.
 type crash struct {
@@ -24,6 +28,7 @@ type crash struct {
 	result  *load.Result
 	silent  time.Duration   // the longest time without a good answer around a kill
 	charged []time.Duration // from each kill until somebody is in charge again, where that can be asked
+	err     error
 }
 
 // service is a way to run the app under systemd.
@@ -94,26 +99,27 @@ func services() []service {
 }
 
 // crashes runs every service and kills its main process.
-func (b *board) crashes() error {
-	if why := systemd.Unavailable(); why != "" {
-		return fmt.Errorf("kill -9: %s", why)
-	}
-	out, err := exec.Command(filepath.Join("scripts", "deps"), "--peers").Output()
-	if err != nil {
-		return fmt.Errorf("scripts/deps --peers: %w", err)
-	}
-	peers := strings.TrimSpace(string(out))
+func (c *comparison) crashes(run *harness.Run) {
 	for _, sv := range services() {
-		scene := &scene{run: b.run}
-		c, err := scene.crash(sv, peers)
-		scene.end()
-		if err != nil {
-			return fmt.Errorf("kill -9, %s: %w", sv.name, err)
+		if !c.o.only.MatchString(sv.name) {
+			continue
 		}
-		fmt.Printf("kill -9: %-35s %d requests, %d failed\n", c.name, len(c.result.Records), len(c.result.Failed()))
-		b.killed = append(b.killed, c)
+		s := &scene{run: run}
+		k := crash{name: sv.name}
+		if why := systemd.Unavailable(); why != "" {
+			k.err = errors.New(why)
+		} else {
+			k, k.err = s.crash(sv, c.o.tools)
+			s.end()
+		}
+		k.name = sv.name
+		if k.err != nil {
+			fmt.Printf("kill -9: %-35s %v\n", k.name, k.err)
+		} else {
+			fmt.Printf("kill -9: %-35s %d requests, %d failed\n", k.name, len(k.result.Records), len(k.result.Failed()))
+		}
+		c.killed = append(c.killed, k)
 	}
-	return nil
 }
 
 // crash runs one service under load and kills its main process again and again.
@@ -142,12 +148,12 @@ func (s *scene) crash(sv service, peers string) (c crash, err error) {
 	s.answering(address)
 
 	r, err := load.Start(load.Config{
-		Network: "tcp", Address: address, Clients: clients, Rate: rate, Timeout: 20 * time.Second,
+		Network: "tcp", Address: address, Clients: 24, Rate: crashRate, Timeout: 20 * time.Second,
 		Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)},
 	})
 	s.must(err)
 	defer r.Stop()
-	s.calm(r)
+	s.must(r.More(limit(), 2*crashRate))
 	for range kills {
 		was := daemon(site)
 		began := time.Now()
@@ -157,7 +163,7 @@ func (s *scene) crash(sv service, peers string) (c crash, err error) {
 			c.charged = append(c.charged, time.Since(began))
 		}
 		s.must(r.Wait(limit(), func(records []load.Record) bool { return wellAgain(records, began) }))
-		s.calm(r)
+		s.must(r.More(limit(), 2*crashRate))
 	}
 	c.result = r.Stop()
 	c.silent = silence(c.result.Records)
@@ -179,7 +185,13 @@ func wellAgain(records []load.Record, since time.Time) bool {
 	for i := len(records) - 1; i >= 0 && records[i].Failure == load.None && records[i].Begun.After(since); i-- {
 		n++
 	}
-	return n >= rate
+	return n >= crashRate
+}
+
+func limit() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	_ = cancel // it ends with the bench
+	return ctx
 }
 
 // silence is the longest time between two good answers.

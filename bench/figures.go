@@ -18,7 +18,27 @@ import (
 // idle is for how long an idle daemon is watched.
 const idle = 30 * time.Second
 
-// figures are those of DESIGN 11 that are no plot: one app, nobody else beside it.
+// figure is one line of the table of single figures.
+type figure struct{ what, value, how string }
+
+// figuresBench takes the single figures, and writes bench/RESULTS.md.
+func figuresBench(run *harness.Run) error {
+	s := &scene{run: run}
+	list, err := s.figures()
+	s.end()
+	if err != nil {
+		return err
+	}
+	var t strings.Builder
+	fmt.Fprintf(&t, "# Single figures\n\nMade by `make bench` on %s: %s. How superctl stands beside others is in\n[COMPARISON.md](COMPARISON.md).\n\n| | | |\n|---|---|---|\n",
+		time.Now().UTC().Format(time.DateOnly), machine())
+	for _, f := range list {
+		fmt.Fprintf(&t, "| %s | %s | %s |\n", f.what, f.value, f.how)
+	}
+	return os.WriteFile(filepath.Join("bench", "RESULTS.md"), []byte(t.String()), 0o644)
+}
+
+// figures are those of one app, with nobody else beside it.
 func (s *scene) figures() (list []figure, err error) {
 	defer s.recovered(&err)
 	a := harness.New(s, s.run, harness.Options{Top: `standby = "5m"`})
@@ -74,11 +94,10 @@ func (s *scene) stop(pid int) error {
 // throughput is how many requests a second gunicorn answers, alone and under superctl.
 func (s *scene) throughput(a *harness.App) (bare, under float64) {
 	s.make()
-	for _, name := range names { // at once
-		s.must(os.WriteFile(s.path(name, "release.json"), []byte("{}"), 0o644))
-	}
+	s.release("r1", apps.Behaviour{})
+	s.point("r1")
 	address := s.freePort()
-	s.spawn(nil, s.path("r1", "venv", "bin", "gunicorn"), gunicornArgs(s, "--bind", address)...)
+	s.spawn(nil, nil, s.path("r1", "venv", "bin", "gunicorn"), gunicornArgs(s, "--bind", address)...)
 	s.answering(address)
 	network, of := a.Target()
 	one := func(network, address string) float64 {

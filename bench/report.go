@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"html"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,74 +15,199 @@ import (
 	"superctl/load"
 )
 
-// report is bench/RESULTS.md.
-func (b *board) report() string {
+// write writes the tables, the plots and every request.
+func (c *comparison) write() error {
+	files := map[string][]byte{"COMPARISON.md": []byte(c.report())}
+	if len(c.played) > 0 {
+		for _, w := range ways() {
+			files[w.file] = plot(c.played, w.name)
+		}
+		all, err := raw(c.played)
+		if err != nil {
+			return err
+		}
+		files["comparison.csv.gz"] = all
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(c.o.out, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report is bench/COMPARISON.md.
+func (c *comparison) report() string {
 	var t strings.Builder
-	fmt.Fprintf(&t, `# Results
+	fmt.Fprintf(&t, `# superctl beside its peers
 
-Made by `+"`make bench`"+` on %s: %s.
-
-A Django project that takes %.0f s to import, 2 workers, %d requests a second, GET and POST, a new connection for each, nothing
-retried. %d switches each, between two releases that are both good. "During" is from the moment when a switch is asked for until one
-second after only the new release answers. Latency counts from the moment when a request was due. "Mixed" is how long some users
-meet the old release and others the new one. Only superctl looks whether the new release works before it gets the traffic; the
-SIGUSR2 row waits for a second longer than the import takes, as scripts do.
-
-| | requests | **failed** | p99 steady | p99 during | max during | until only the new one answers | mixed | cutover |
-|---|---|---|---|---|---|---|---|---|
-`, time.Now().UTC().Format(time.DateOnly), machine(), importing, rate, switches)
-	for _, s := range b.strips {
-		var windows []load.Window
-		var all, mixed time.Duration
-		for _, turn := range s.turns {
-			windows = append(windows, load.Window{Began: turn.asked, Ended: turn.over().Add(time.Second)})
-			all += turn.over().Sub(turn.asked) / time.Duration(len(s.turns))
-			mixed = max(mixed, turn.mixed())
-		}
-		during, steady := s.result.During(windows...).Latency(), s.result.Outside(windows...).Latency()
-		fmt.Fprintf(&t, "| %s | %d | **%d** | %s | %s | %s | %.1f s | %s | %s |\n", s.name, len(s.result.Records), len(s.result.Failed()),
-			ms(steady.P99), ms(during.P99), ms(during.Max), all.Seconds(), ms(mixed), s.cutover)
+Made by `+"`make compare`"+` on %s: %s. [docs/comparison.md](../docs/comparison.md) says what was done and how, and where superctl is not ahead.
+`, c.began.UTC().Format(time.DateOnly), strings.Join(c.versions(), ", "))
+	if len(c.played) > 0 {
+		c.switchTables(&t)
+		c.memoryTable(&t)
 	}
-	t.WriteString("\n![latency of every request over time, with a mark at each switch](latency.svg)\n\n")
-	for _, s := range b.strips {
-		if n := s.result.Count(); len(s.result.Failed()) > 0 {
-			fmt.Fprintf(&t, "- %s: %s\n", s.name, classes(n))
-		}
+	if len(c.broken) > 0 {
+		c.brokenTable(&t)
 	}
-	fmt.Fprintf(&t, `
-## kill -9 of the one in charge
-
-The same app and load, each contender a service of %s with `+"`Restart=always`"+` and otherwise as its manual shows it. The service's main process
-(superctl's daemon, gunicorn's and uWSGI's master, supervisord, circusd) gets SIGKILL, %d times.
-
-| | requests | **failed** | slowest | longest time without an answer | in charge again, median |
-|---|---|---|---|---|---|
-`, systemdVersion(), kills)
-	for _, c := range b.killed {
-		fmt.Fprintf(&t, "| %s | %d | **%d** | %s | %s | %s |\n", c.name, len(c.result.Records), len(c.result.Failed()), ms(c.result.Latency().Max), ms(c.silent), median(c.charged))
+	if len(c.worker) > 0 {
+		c.workerTable(&t)
 	}
-	t.WriteByte('\n')
-	for _, c := range b.killed {
-		if len(c.result.Failed()) > 0 {
-			fmt.Fprintf(&t, "- %s: %s\n", c.name, classes(c.result.Count()))
-		}
-	}
-	t.WriteString("\n## Single figures\n\n| | | |\n|---|---|---|\n")
-	for _, f := range b.small {
-		fmt.Fprintf(&t, "| %s | %s | %s |\n", f.what, f.value, f.how)
+	if len(c.killed) > 0 {
+		c.killTable(&t)
 	}
 	return t.String()
 }
 
-func classes(n map[load.Failure]int) string {
-	var parts []string
-	for f, count := range n {
-		if f != load.None {
-			parts = append(parts, fmt.Sprintf("%d %v", count, f))
+func (c *comparison) switchTables(t *strings.Builder) {
+	fmt.Fprintf(t, `
+## Switches between two good releases
+
+%d switches each. Latency is that of the quick requests (GET, and POST of 4 KiB), counted from the moment when each was due; "during" is from the
+moment when the switch is asked for until one second after only the new release answers. "Mixed" is how long some users met the old release and
+others the new one, at the worst.
+`, c.o.switches)
+	for _, w := range ways() {
+		fmt.Fprintf(t, "\n### %s\n\n| | requests | **failed** | on new, kept connections, slow and large | p99 steady | p99 during | slowest during | until only the new one answers | mixed |\n|---|---|---|---|---|---|---|---|---|\n", w.title)
+		for _, p := range c.played {
+			if p.err != nil {
+				fmt.Fprintf(t, "| %s | not measured: %s |||||||\n", p.name, oneLine(p.err))
+				continue
+			}
+			for _, s := range p.strips {
+				if s.way == w.name {
+					t.WriteString(s.row(p.name))
+				}
+			}
 		}
+		t.WriteByte('\n')
+		for _, p := range c.played {
+			for _, s := range p.strips {
+				if s.way == w.name && len(s.result.Failed()) > 0 {
+					fmt.Fprintf(t, "- %s: %s\n", p.name, classes(s.result.Failed()))
+				}
+			}
+		}
+		fmt.Fprintf(t, "\n![%s: latency of every quick request over time, and what failed, with a mark at each switch](%s)\n", w.name, w.file)
+	}
+	t.WriteString("\nEvery request, with its moment, its outcome and who answered: [comparison.csv.gz](comparison.csv.gz).\n")
+}
+
+func (s *strip) row(name string) string {
+	var total, mixed time.Duration
+	for _, turn := range s.turns {
+		total += turn.over().Sub(turn.asked) / time.Duration(len(s.turns))
+		mixed = max(mixed, turn.mixed())
+	}
+	var by [len(kinds)]int
+	for _, r := range s.result.Failed() {
+		by[kindOf(&r)]++
+	}
+	during, steady := quick(s.result.During(s.windows()...)).Latency(), quick(s.result.Outside(s.windows()...)).Latency()
+	return fmt.Sprintf("| %s | %d | **%d** | %d, %d, %d | %s | %s | %s | %.1f s | %s |\n", name, len(s.result.Records), len(s.result.Failed()), by[0], by[1], by[2],
+		ms(steady.P99), ms(during.P99), ms(during.Max), total.Seconds(), ms(mixed))
+}
+
+func (c *comparison) memoryTable(t *strings.Builder) {
+	t.WriteString(`
+## Memory
+
+Of all processes of each, superctl's daemon included: the sum of their proportional set sizes, the median before the first of these switches and
+the most of all.
+
+| | steady | peak | ratio |
+|---|---|---|---|
+`)
+	for _, p := range c.played {
+		if p.err == nil {
+			steady, peak := float64(p.memory.steady)/1024, float64(p.memory.peak)/1024
+			fmt.Fprintf(t, "| %s | %.0f MB | %.0f MB | %.1f |\n", p.name, steady, peak, peak/max(steady, 1))
+		}
+	}
+}
+
+func (c *comparison) brokenTable(t *strings.Builder) {
+	t.WriteString(`
+## A broken release
+
+The same command, with a release that cannot be imported, and with one that answers every request with 500. 40 requests a second. What failed until
+somebody notices, after at least 6 s; what the site was by then; what the command had said; and what brings it back.
+
+| | release | failed | the site | the command said | to come back |
+|---|---|---|---|---|---|
+`)
+	for _, d := range c.broken {
+		if d.err != nil {
+			fmt.Fprintf(t, "| %s | | not measured: %s ||||\n", d.name, oneLine(d.err))
+			continue
+		}
+		for i, what := range []string{"cannot be imported", "answers 500"} {
+			o := d.errs[i]
+			said := "nothing"
+			if o.said != nil {
+				said = oneLine(o.said)
+			}
+			fmt.Fprintf(t, "| %s | %s | **%d** | %s | %s | %s |\n", d.name, what, len(o.failed), o.after, said, o.back)
+		}
+	}
+}
+
+func (c *comparison) workerTable(t *strings.Builder) {
+	t.WriteString(`
+## A worker dies while a broken release lies on disk
+
+` + "`current`" + ` points to a release that cannot be imported, and nobody has been told to take it: a deploy that stopped half-way, or one that was
+not reloaded yet. One worker is killed (the OOM killer does that), and 6 s later the others that have served until then.
+
+| | one killed: failed | the site | all killed: failed | the site |
+|---|---|---|---|---|
+`)
+	for _, b := range c.worker {
+		if b.err != nil {
+			fmt.Fprintf(t, "| %s | not measured: %s ||||\n", b.name, oneLine(b.err))
+			continue
+		}
+		fmt.Fprintf(t, "| %s | **%d** | %s | **%d** | %s |\n", b.name, len(b.first.failed), b.first.after, len(b.rest.failed), b.rest.after)
+	}
+}
+
+func (c *comparison) killTable(t *strings.Builder) {
+	fmt.Fprintf(t, `
+## kill -9 of the one in charge
+
+Each a service of %s with `+"`Restart=always`"+` and otherwise as its manual shows it; %d requests a second over new connections. The service's main
+process (superctl's daemon, gunicorn's and uWSGI's master, supervisord, circusd) gets SIGKILL, %d times.
+
+| | requests | **failed** | slowest | longest time without an answer | in charge again, median |
+|---|---|---|---|---|---|
+`, systemdVersion(), crashRate, kills)
+	for _, k := range c.killed {
+		if k.err != nil {
+			fmt.Fprintf(t, "| %s | not measured: %s |||||\n", k.name, oneLine(k.err))
+			continue
+		}
+		fmt.Fprintf(t, "| %s | %d | **%d** | %s | %s | %s |\n", k.name, len(k.result.Records), len(k.result.Failed()), ms(k.result.Latency().Max), ms(k.silent), median(k.charged))
+	}
+}
+
+// classes are how many failed in which way, on which kind of connection.
+func classes(failed []load.Record) string {
+	n := make(map[string]int)
+	for _, r := range failed {
+		n[r.Failure.String()]++
+	}
+	var parts []string
+	for what, count := range n {
+		parts = append(parts, fmt.Sprintf("%d %s", count, what))
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ", ")
+}
+
+// oneLine is an error in a cell of a table.
+func oneLine(err error) string {
+	text := strings.NewReplacer("\n", "; ", "|", "/").Replace(err.Error())
+	return text[:min(len(text), 160)]
 }
 
 func ms(d time.Duration) string {
@@ -119,67 +241,36 @@ func machine() string {
 	if err := unix.Uname(&u); err != nil {
 		return err.Error()
 	}
-	pins, err := os.ReadFile(filepath.Join("e2e", "requirements.txt"))
+	pins := pinned(filepath.Join("e2e", "requirements.txt"), "django", "gunicorn", "uwsgi", "uvicorn")
+	return fmt.Sprintf("Linux %s, %d cores, %s; %s", unix.ByteSliceToString(u.Release[:]), runtime.NumCPU(), runtime.Version(), strings.Join(pins, ", "))
+}
+
+// pinned are the versions that a lock names.
+func pinned(lock string, packages ...string) (versions []string) {
+	pins, err := os.ReadFile(lock)
 	if err != nil {
-		return err.Error()
+		return []string{err.Error()}
 	}
-	var versions []string
 	for line := range strings.Lines(string(pins)) {
 		name, rest, pinned := strings.Cut(line, "==")
 		version, _, _ := strings.Cut(rest, " ")
-		if pinned && slices.Contains([]string{"django", "gunicorn", "uwsgi", "uvicorn"}, name) {
+		if pinned && slices.Contains(packages, name) {
 			versions = append(versions, name+" "+strings.TrimSpace(version))
 		}
 	}
-	return fmt.Sprintf("Linux %s, %d cores, %s; %s", unix.ByteSliceToString(u.Release[:]), runtime.NumCPU(), runtime.Version(), strings.Join(versions, ", "))
+	return versions
 }
 
-// The plot's measures, in pixels.
-const (
-	width, height = 900.0, 110.0 // of one strip
-	left, gap     = 60.0, 26.0
-	least, most   = 1.0, 20_000.0 // ms, on a logarithmic scale
-)
-
-// plot draws the latency of every request over time, a strip for each contender.
-func plot(strips []strip) []byte {
-	var t bytes.Buffer
-	total := float64(len(strips))*(height+gap) + gap
-	fmt.Fprintf(&t, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" font-family="sans-serif" font-size="11">
-<style>.t{fill:#333}.g{stroke:#ccc}.m{stroke:#d80;stroke-width:1.5}path{fill:none;stroke-linecap:round}.o{stroke:#27b;stroke-width:2.4}.f{stroke:#d22;stroke-width:4.4}@media(prefers-color-scheme:dark){.t{fill:#ddd}.g{stroke:#444}.o{stroke:#6bf}.f{stroke:#f66}}</style>
-`, left+width+10, total)
-	for i, s := range strips {
-		top := gap + float64(i)*(height+gap)
-		span := s.result.Ended.Sub(s.result.Began).Seconds()
-		x := func(at time.Time) float64 { return left + width*at.Sub(s.result.Began).Seconds()/span }
-		y := func(d time.Duration) float64 {
-			v := min(max(float64(d.Microseconds())/1000, least), most)
-			return top + height*(1-math.Log(v/least)/math.Log(most/least))
+// versions are those of all that is compared.
+func (c *comparison) versions() []string {
+	list := append([]string{machine()}, pinned(filepath.Join("e2e", "requirements.txt"), "granian", "hypercorn")...)
+	list = append(list, pinned(filepath.Join("bench", "requirements.txt"), "circus", "supervisor")...)
+	for _, p := range [][]string{{"Server::Starter", "start_server", "--version"}, {"", nginxBinary(), "-v"}} {
+		out, err := exec.Command(p[1], p[2]).CombinedOutput()
+		if err == nil {
+			_, text, _ := strings.Cut("/"+strings.TrimSpace(string(out)), "/")
+			list = append(list, strings.TrimSpace(p[0]+" "+strings.ReplaceAll(strings.TrimPrefix(text, "nginx version: "), "/", " ")))
 		}
-		fmt.Fprintf(&t, `<text class="t" x="%.0f" y="%.0f" font-weight="bold">%s: %d failed</text>`+"\n", left, top-6, html.EscapeString(s.name), len(s.result.Failed()))
-		for _, line := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second, 10 * time.Second} {
-			fmt.Fprintf(&t, `<line class="g" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/><text class="t" x="%.0f" y="%.1f" text-anchor="end">%s</text>`+"\n",
-				left, left+width, y(line), y(line), left-6, y(line)+4, ms(line))
-		}
-		for _, turn := range s.turns {
-			fmt.Fprintf(&t, `<line class="m" x1="%.1f" x2="%.1f" y1="%.0f" y2="%.0f"/>`+"\n", x(turn.asked), x(turn.asked), top, top+height)
-		}
-		// A point is a stroke of no length with a round cap: one path a class is a tenth of the bytes of a circle a request.
-		for _, failed := range []bool{false, true} {
-			class := "o"
-			if failed {
-				class = "f"
-			}
-			fmt.Fprintf(&t, `<path class="%s" d="`, class)
-			for _, r := range s.result.Records {
-				if (r.Failure != load.None) == failed {
-					fmt.Fprintf(&t, "M%.1f %.1fz", x(r.Due), y(r.Took()))
-				}
-			}
-			t.WriteString(`"/>`)
-		}
-		t.WriteByte('\n')
 	}
-	t.WriteString("</svg>\n")
-	return t.Bytes()
+	return append(list, systemdVersion())
 }

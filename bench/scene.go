@@ -7,14 +7,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"superctl/e2e/apps"
 	"superctl/e2e/harness"
 	"superctl/load"
 )
 
-// scene is where one contender runs: a directory with two releases. It is the harness's T.
+// patience is how long anything may take that must happen.
+const patience = time.Minute
+
+// scene is where one server runs: a directory with releases. It is the harness's T.
 type scene struct {
 	run      *harness.Run
 	dir      string
@@ -24,65 +33,160 @@ type scene struct {
 
 type given struct{ error }
 
-// make makes the directory and its releases.
+// make makes the directory. What belongs to it is ended with the scene.
 func (s *scene) make() {
 	dir, err := os.MkdirTemp(s.run.Dir, "b")
 	s.must(err)
 	s.must(os.Chmod(dir, 0o755))
 	s.dir = dir
-	for _, name := range names {
-		s.must(s.run.Apps.Release(filepath.Join(dir, name), behaviour()))
-	}
-	s.point(names[0])
+	s.Cleanup(func() {
+		harness.EndAll(dir)
+		_ = os.RemoveAll(dir)
+	})
+}
+
+// release makes a release in it.
+func (s *scene) release(name string, be apps.Behaviour) {
+	s.must(s.run.Apps.Release(s.path(name), be))
 }
 
 // point turns the link `current`, as Capistrano does.
-func (s *scene) point(release string) {
-	s.must(os.Symlink(filepath.Join(s.dir, release), filepath.Join(s.dir, "new")))
-	s.must(os.Rename(filepath.Join(s.dir, "new"), filepath.Join(s.dir, "current")))
+func (s *scene) point(release string) { s.link(s.path(release), s.path("current")) }
+
+// link makes a symbolic link, or turns it.
+func (s *scene) link(to, from string) {
+	s.must(os.Symlink(to, from+".new"))
+	s.must(os.Rename(from+".new", from))
 }
 
 func (s *scene) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
+// file writes one.
+func (s *scene) file(name, text string) string {
+	s.must(os.MkdirAll(filepath.Dir(s.path(name)), 0o755))
+	s.must(os.WriteFile(s.path(name), []byte(text), 0o644))
+	return s.path(name)
+}
+
+// number reads one from a file; 0 if there is none.
+func (s *scene) number(name string) int {
+	text, err := os.ReadFile(s.path(name))
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return n
+}
+
+// log is what the scene's servers have written.
+func (s *scene) log() string {
+	text, _ := os.ReadFile(s.path("log"))
+	return string(text)
+}
+
+// env is the environment of what belongs to the scene: all that a server puts down, it puts there.
+func (s *scene) env() []string {
+	return append(os.Environ(), "SHOP_E2E_RUN="+s.dir, "PYTHONUNBUFFERED=1", "HOME="+s.dir, "TMPDIR="+s.dir,
+		"XDG_RUNTIME_DIR="+s.dir, "XDG_CONFIG_HOME="+s.dir, "XDG_STATE_HOME="+s.dir)
+}
+
+// process is a server that the scene has started.
+type process struct {
+	*exec.Cmd
+	ended chan struct{}
+}
+
 // spawn starts a server; it is ended with the scene.
-func (s *scene) spawn(files []*os.File, name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(name, args...)
-	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "SHOP_E2E_RUN="+s.dir, "PYTHONUNBUFFERED=1")
+func (s *scene) spawn(files []*os.File, env []string, name string, args ...string) *process {
+	p := &process{exec.Command(name, args...), make(chan struct{})}
+	p.Dir, p.Env = s.dir, append(s.env(), env...)
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	s.must(err)
 	defer log.Close() //nolint:errcheck // the server has its own
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, files
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	s.must(cmd.Start())
-	done := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(done) }()
+	p.Stdout, p.Stderr, p.ExtraFiles = log, log, files
+	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.must(p.Start())
+	go func() { _ = p.Wait(); close(p.ended) }()
 	s.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its own group
-		<-done
+		_ = p.Process.Kill()
+		<-p.ended
 	})
-	return cmd
+	return p
+}
+
+// signal sends one. A server that has ended is an error.
+func (p *process) signal(sig os.Signal) error {
+	if err := p.Process.Signal(sig); err != nil {
+		return fmt.Errorf("the server has ended: %w", err)
+	}
+	return nil
+}
+
+// command runs what a person would type, and gives its last line with the error.
+func (s *scene) command(name string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = s.dir, s.env()
+	out, err := os.CreateTemp(s.dir, "out") // not a pipe, which a server that the command starts would keep open
+	s.must(err)
+	defer out.Close() //nolint:errcheck // nothing depends on it
+	cmd.Stdout, cmd.Stderr = out, out
+	if err = cmd.Run(); err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s has not returned after 20 s", filepath.Base(name))
+	}
+	text, _ := os.ReadFile(out.Name())
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return fmt.Errorf("%w: %s", err, lines[len(lines)-1])
+}
+
+// signal sends one to a process of the scene.
+func (s *scene) signal(pid int, sig syscall.Signal) error {
+	if !slices.ContainsFunc(harness.Belonging(s.dir), func(p harness.Process) bool { return p.PID == pid }) {
+		return fmt.Errorf("process %d is not there", pid)
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	return unix.PidfdSendSignal(fd, sig, nil, 0)
+}
+
+// within waits until a condition holds, and says whether it did in time.
+func within(limit time.Duration, ok func() bool) bool {
+	for deadline := time.Now().Add(limit); !ok(); <-time.After(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
 
 // answering waits until somebody answers at the address.
 func (s *scene) answering(address string) {
-	for deadline := time.Now().Add(time.Minute); ; {
-		r, err := load.Start(load.Config{Network: "tcp", Address: address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/healthz/")}})
-		s.must(err)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		_ = r.Wait(ctx, func(records []load.Record) bool { return len(records) == 1 })
-		cancel()
-		if res := r.Stop(); len(res.Failed()) == 0 && len(res.Records) == 1 {
-			return
-		}
-		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(s.path("log"))
-			s.Fatalf("nobody answers at %s\n%s", address, text)
-		}
-		<-time.After(50 * time.Millisecond)
+	if !within(patience, func() bool { return answers(address) }) {
+		log := s.log()
+		s.Fatalf("nobody answers at %s; the end of the log:\n%s", address, log[max(0, len(log)-2000):])
 	}
+}
+
+// answers asks once.
+func answers(address string) bool {
+	r, err := load.Start(load.Config{Network: "tcp", Address: address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/healthz/")}})
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_ = r.More(ctx, 1)
+	res := r.Stop()
+	return len(res.Records) == 1 && len(res.Failed()) == 0
 }
 
 // freePort is an address that nobody uses.
@@ -91,26 +195,6 @@ func (s *scene) freePort() string {
 	s.must(err)
 	defer l.Close() //nolint:errcheck // nothing was written
 	return l.Addr().String()
-}
-
-// calm lets the load go on for a while.
-func (s *scene) calm(r *load.Run) { s.must(r.More(limit(), int(rate*calm.Seconds()))) }
-
-// until waits until a request is answered by a release, and none is by another for a while.
-func (s *scene) until(r *load.Run, release string) {
-	s.must(r.Wait(limit(), func(records []load.Record) bool {
-		since := 0
-		for i := len(records) - 1; i >= 0 && records[i].Release == release; i-- {
-			since++
-		}
-		return since >= 30
-	}))
-}
-
-func limit() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	_ = cancel // it ends with the bench
-	return ctx
 }
 
 func (s *scene) must(err error) {
@@ -131,9 +215,10 @@ func (s *scene) recovered(err *error) {
 }
 
 func (s *scene) end() {
-	for i := len(s.cleanups) - 1; i >= 0; i-- {
-		s.cleanups[i]()
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
 	}
+	s.cleanups = nil
 }
 
 // What follows makes it a harness.T.

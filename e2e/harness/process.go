@@ -53,6 +53,12 @@ func processes(dir string, except ...int) []Process {
 	return found
 }
 
+// Belonging are the processes that belong to dir, but for this one.
+func Belonging(dir string) []Process { return processes(dir, os.Getpid()) }
+
+// EndAll kills every process that belongs to dir.
+func EndAll(dir string) { endAll(dir) }
+
 // within says whether path is dir or below it.
 func within(path, dir string) bool {
 	path = strings.TrimSuffix(path, " (deleted)")

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"superctl/e2e/harness"
+)
+
+// options are the comparison's arguments.
+type options struct {
+	only     *regexp.Regexp
+	parts    *regexp.Regexp
+	switches int
+	calm     time.Duration // of steady load before the first switch, and between two
+	kamal    string
+	out      string
+	tools    string // where the supervisors of bench/requirements.txt are
+}
+
+func compareOptions(args []string) (*options, error) {
+	o := &options{}
+	f := flag.NewFlagSet("bench compare", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	run := f.String("run", "", "only the rows whose name matches this `REGEXP`")
+	parts := f.String("parts", "", "only the parts whose name matches this `REGEXP`: switches, broken, worker, kill")
+	f.IntVar(&o.switches, "switches", 4, "switches of each peer")
+	f.StringVar(&o.kamal, "kamal-proxy", "", "the `FILE` of kamal-proxy, which cannot be installed as a Go module")
+	f.StringVar(&o.out, "out", "bench", "the `DIRECTORY` for the results")
+	if err := f.Parse(args); err != nil {
+		var usage strings.Builder
+		f.SetOutput(&usage)
+		f.PrintDefaults()
+		return nil, fmt.Errorf("compare: %w\n%s", err, usage.String())
+	}
+	var err error
+	if o.only, err = regexp.Compile(*run); err == nil {
+		o.parts, err = regexp.Compile(*parts)
+	}
+	if err == nil && o.switches < 1 {
+		err = errors.New("-switches: at least one")
+	}
+	if o.kamal == "" {
+		o.kamal, _ = exec.LookPath("kamal-proxy")
+	} else if err == nil {
+		o.kamal, err = exec.LookPath(o.kamal)
+	}
+	o.calm = 2500 * time.Millisecond
+	return o, err
+}
+
+// comparison is what has been measured.
+type comparison struct {
+	o      *options
+	began  time.Time
+	played []played
+	broken []deployed
+	worker []bereft
+	killed []crash
+}
+
+// compare measures all peers and writes the results. A peer that cannot be had has its reason in its row, and is an error at the end.
+func (o *options) compare(run *harness.Run) error {
+	out, err := exec.Command(filepath.Join("scripts", "deps"), "--peers").Output()
+	if err != nil {
+		return fmt.Errorf("scripts/deps --peers: %w", err)
+	}
+	o.tools = strings.TrimSpace(string(out))
+	c := &comparison{o: o, began: time.Now()}
+	for _, p := range []struct {
+		name    string
+		measure func(*harness.Run)
+	}{{"switches", c.switches}, {"broken", c.breaks}, {"worker", c.bereaves}, {"kill", c.crashes}} {
+		if o.parts.MatchString(p.name) {
+			p.measure(run)
+		}
+	}
+	fmt.Printf("%.0f s in all\n", time.Since(c.began).Seconds())
+	return errors.Join(c.write(), c.failures())
+}
+
+// chosen are the peers that were asked for.
+func (c *comparison) chosen() (list []peer) {
+	for _, p := range c.o.peers() {
+		if c.o.only.MatchString(p.name()) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func (c *comparison) switches(run *harness.Run) {
+	for _, p := range c.chosen() {
+		s := &scene{run: run}
+		out := c.o.play(s, p)
+		s.end()
+		c.played = append(c.played, out)
+		fmt.Printf("%-32s", out.name)
+		if out.err != nil {
+			fmt.Printf(" %v\n", out.err)
+			continue
+		}
+		for _, w := range out.strips {
+			fmt.Printf(" %s: %d failed of %d;", w.way, len(w.result.Failed()), len(w.result.Records))
+		}
+		fmt.Printf(" %d MB, %d MB\n", out.memory.steady>>10, out.memory.peak>>10)
+	}
+}
+
+// failures are what could not be measured.
+func (c *comparison) failures() (err error) {
+	add := func(part, name string, failed error) {
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %s: %w", part, name, failed))
+		}
+	}
+	for _, p := range c.played {
+		add("switches", p.name, p.err)
+	}
+	for _, d := range c.broken {
+		add("broken", d.name, d.err)
+	}
+	for _, b := range c.worker {
+		add("worker", b.name, b.err)
+	}
+	for _, k := range c.killed {
+		add("kill", k.name, k.err)
+	}
+	return err
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"superctl/e2e/harness"
+)
+
+// front is one nginx before a server, the same for all: with a new connection to the server for each request, as docs/nginx.md
+// recommends, and on another port with kept ones. Nothing in it hides a failure: it tries once.
+func (s *scene) front(server string) (fresh, kept string) {
+	dir, err := os.MkdirTemp(s.run.Dir, "n") // not the server's: its memory is none of the server's
+	s.must(err)
+	s.Cleanup(func() {
+		harness.EndAll(dir)
+		_ = os.RemoveAll(dir)
+	})
+	user := ""
+	if os.Geteuid() == 0 {
+		user = "user root;"
+	}
+	fresh, kept = s.freePort(), s.freePort()
+	// Every server here keeps an idle connection for longer than a second, so that it is always nginx which closes one.
+	conf := fmt.Sprintf(`daemon off;
+%s
+worker_processes 1;
+pid nginx.pid;
+events { worker_connections 4096; }
+http {
+	access_log off;
+	client_body_temp_path body;
+	proxy_temp_path proxy;
+	uwsgi_temp_path uwsgi;
+	fastcgi_temp_path fastcgi;
+	scgi_temp_path scgi;
+	proxy_http_version 1.1;
+	proxy_set_header Host $host;
+	proxy_next_upstream off;
+	upstream fresh { server %[2]s max_fails=0; }
+	upstream kept { server %[2]s max_fails=0; keepalive 16; keepalive_timeout 1s; }
+	server { listen %[3]s; location / { proxy_pass http://fresh; proxy_set_header Connection close; } }
+	server { listen %[4]s; location / { proxy_pass http://kept; proxy_set_header Connection ""; } }
+}
+`, user, server, fresh, kept)
+	s.must(os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o644))
+	cmd := exec.Command(nginxBinary(), "-p", dir, "-c", "nginx.conf", "-e", "stderr")
+	cmd.Env = append(os.Environ(), "SHOP_E2E_RUN="+dir)
+	s.must(cmd.Start())
+	s.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	s.answering(fresh)
+	s.answering(kept)
+	return fresh, kept
+}
+
+// nginxBinary is nginx's path: Debian has it where the PATH of a user who is not root does not lead.
+func nginxBinary() string {
+	if path, err := exec.LookPath("nginx"); err == nil {
+		return path
+	}
+	return "/usr/sbin/nginx"
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"superctl/e2e/harness"
+)
+
+// memory is what all processes of a server have together: the sum of their proportional set sizes, in which a page that n processes
+// share counts as a n-th in each.
+type memory struct {
+	at   time.Time
+	size int // kB
+}
+
+// watch takes the memory of the scene's processes again and again, until the function that it returns is called, or the scene ends.
+func (s *scene) watch() (taken func() []memory) {
+	ctx, quit := context.WithCancel(context.Background())
+	var list []memory
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				list = append(list, memory{time.Now(), s.size()})
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	taken = func() []memory {
+		quit()
+		watching.Wait()
+		return list
+	}
+	s.Cleanup(func() { taken() })
+	return taken
+}
+
+func (s *scene) size() (kB int) {
+	for _, p := range harness.Belonging(s.dir) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.PID))
+		if err != nil {
+			continue // it has ended
+		}
+		_, pss, _ := strings.Cut(string(text), "\nPss:")
+		var n int
+		_, _ = fmt.Sscan(pss, &n)
+		kB += n
+	}
+	return kB
+}
+
+// steadyAndPeak are the median before the first turn, and the most of all.
+func steadyAndPeak(list []memory, first time.Time) (steady, peak int) {
+	var before []int
+	for _, m := range list {
+		if m.at.Before(first) {
+			before = append(before, m.size)
+		}
+		peak = max(peak, m.size)
+	}
+	if len(before) == 0 {
+		return 0, peak
+	}
+	slices.Sort(before)
+	return before[len(before)/2], peak
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"superctl/e2e/apps"
+)
+
+// circus owns the socket; its workers get it, and accept from it side by side.
+type circus struct {
+	site
+	tools string // where circusd is
+}
+
+func (c *circus) name() string { return "circus, uvicorn" }
+func (c *circus) told() string { return "`ln -sfn` of `current`, `circusctl reload shop`" }
+
+func (c *circus) start(s *scene, next apps.Behaviour) string {
+	c.prepare(s, next)
+	address := s.freePort()
+	host, port := hostPort(s, address)
+	ini := s.file("circus.ini", fmt.Sprintf(`[circus]
+endpoint = ipc://%[1]s/endpoint
+pubsub_endpoint = ipc://%[1]s/pubsub
+
+[watcher:shop]
+cmd = %[2]s --fd $(circus.sockets.web) --app-dir %[1]s/current shop.asgi:application
+use_sockets = True
+copy_env = True
+numprocesses = 2
+warmup_delay = %.0[3]f
+
+[socket:web]
+host = %[4]s
+port = %[5]s
+`, s.dir, c.currents("uvicorn"), delay, host, port))
+	s.spawn(nil, nil, filepath.Join(c.tools, "bin", "circusd"), ini)
+	// It refuses commands until the last worker's delay is over.
+	if !within(patience, func() bool { return strings.Contains(s.log(), "shop started") }) {
+		s.Fatalf("circus does not start:\n%s", s.log())
+	}
+	return address
+}
+
+func (c *circus) turn(release string) error {
+	c.s.point(release)
+	return c.s.command(filepath.Join(c.tools, "bin", "circusctl"), "--endpoint", "ipc://"+c.s.path("endpoint"), "--timeout", "20", "reload", "shop")
+}
+
+// supervisord stops a program and starts it.
+type supervisord struct {
+	site
+	tools string // where supervisord is
+}
+
+func (c *supervisord) name() string { return "supervisord, gunicorn" }
+func (c *supervisord) told() string { return "`ln -sfn` of `current`, `supervisorctl restart shop`" }
+
+func (c *supervisord) start(s *scene, next apps.Behaviour) string {
+	c.prepare(s, next)
+	address := s.freePort()
+	args := append([]string{c.currents("gunicorn")}, gunicornArgs(s, "--bind", address)...)
+	conf := s.file("supervisord.conf", fmt.Sprintf(`[unix_http_server]
+file = %[1]s/supervisor.sock
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl = unix://%[1]s/supervisor.sock
+
+[supervisord]
+logfile = %[1]s/supervisord.log
+pidfile = %[1]s/supervisord.pid
+
+[program:shop]
+command = %[2]s
+stdout_logfile = %[1]s/shop.log
+redirect_stderr = true
+`, s.dir, strings.Join(args, " ")))
+	s.spawn(nil, nil, filepath.Join(c.tools, "bin", "supervisord"), "--nodaemon", "--configuration", conf)
+	return address
+}
+
+func (c *supervisord) turn(release string) error {
+	c.s.point(release)
+	return c.s.command(filepath.Join(c.tools, "bin", "supervisorctl"), "--configuration", c.s.path("supervisord.conf"), "restart", "shop")
+}
+
+// serverStarter owns the socket and starts the next server beside the one that it then stops.
+type serverStarter struct{ site }
+
+func (c *serverStarter) name() string { return "Server::Starter, gunicorn" }
+func (c *serverStarter) told() string {
+	return fmt.Sprintf("`ln -sfn` of `current`, `start_server --restart` (with `--kill-old-delay=%.0f`)", delay)
+}
+
+func (c *serverStarter) start(s *scene, next apps.Behaviour) string {
+	c.prepare(s, next)
+	address := s.freePort()
+	args := []string{"--port=" + address, fmt.Sprintf("--kill-old-delay=%.0f", delay), "--pid-file=" + s.path("starter.pid"), "--status-file=" + s.path("starter.status"), "--"}
+	args = append(args, "sh", "-c", `exec "$0" --bind "fd://${SERVER_STARTER_PORT##*=}" "$@"`, c.currents("gunicorn"), "--worker-class", "gthread", "--workers", "2", "--threads", "4",
+		"--chdir", s.path("current"), "--no-control-socket", "shop.wsgi")
+	s.spawn(nil, nil, "start_server", args...)
+	return address
+}
+
+func (c *serverStarter) turn(release string) error {
+	c.s.point(release)
+	return c.s.command("start_server", "--restart", "--pid-file="+c.s.path("starter.pid"), "--status-file="+c.s.path("starter.status"))
+}

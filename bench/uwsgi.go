@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"superctl/e2e/apps"
+)
+
+// uwsgi reloads gracefully: all at once, or worker by worker. Without the header it closes connections that it has promised to keep.
+type uwsgi struct {
+	site
+	title   string
+	chain   bool
+	server  *process
+	chained int
+}
+
+func (c *uwsgi) name() string { return c.title }
+
+func (c *uwsgi) told() string {
+	if c.chain {
+		return "`ln -sfn` of `current`, `echo c >` the master FIFO (with `--lazy-apps`)"
+	}
+	return "`ln -sfn` of `current`, `kill -HUP`"
+}
+
+func (c *uwsgi) start(s *scene, next apps.Behaviour) string {
+	c.prepare(s, next)
+	address := s.freePort()
+	args := []string{
+		"--master", "--need-app", "--workers", "2", "--threads", "4", "--enable-threads", "--http-socket", address, "--pythonpath", s.path("current"),
+		"--module", "shop.wsgi", "--add-header", "Connection: close",
+	}
+	if c.chain {
+		args = append(args, "--lazy-apps", "--disable-logging", "--master-fifo", s.path("fifo"))
+	}
+	c.server = s.spawn(nil, nil, c.venv("uwsgi"), args...)
+	return address
+}
+
+func (c *uwsgi) turn(release string) error {
+	c.s.point(release)
+	if !c.chain {
+		return c.server.signal(syscall.SIGHUP)
+	}
+	// One that runs already is not begun anew, and it runs on for a while after its last worker answers.
+	within(10*time.Second, func() bool { return strings.Count(c.s.log(), "chain reloading complete") >= c.chained })
+	c.chained++
+	fifo, err := os.OpenFile(c.s.path("fifo"), os.O_WRONLY|syscall.O_NONBLOCK, 0) // without a reader it does not block
+	if err != nil {
+		return err
+	}
+	defer fifo.Close() //nolint:errcheck // the write tells
+	_, err = fifo.WriteString("c")
+	return err
+}
+
+// emperor is uWSGI's own supervisor: it looks at the files of its vassals, and reloads the one whose file was touched.
+type emperor struct{ site }
+
+func (c *emperor) name() string { return "uWSGI, Emperor" }
+func (c *emperor) told() string { return "`ln -sfn` of `current`, `touch` of the vassal's `.ini`" }
+
+func (c *emperor) start(s *scene, next apps.Behaviour) string {
+	c.prepare(s, next)
+	address := s.freePort()
+	s.file("vassals/shop.ini", "[uwsgi]\nmaster = true\nneed-app = true\nworkers = 2\nthreads = 4\nenable-threads = true\nhttp-socket = "+address+
+		"\npythonpath = "+s.path("current")+"\nmodule = shop.wsgi\nadd-header = Connection: close\n")
+	s.spawn(nil, nil, c.venv("uwsgi"), "--emperor", s.path("vassals"))
+	return address
+}
+
+func (c *emperor) turn(release string) error {
+	c.s.point(release)
+	now := time.Now()
+	return os.Chtimes(c.s.path("vassals", "shop.ini"), now, now)
+}
