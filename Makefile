@@ -74,8 +74,12 @@ fuzz: ## every fuzz target for ten seconds; FUZZTIME=1m for longer
 	@tools/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: deps ## measure superctl beside its peers; writes bench/RESULTS.md
+bench: deps ## single figures of superctl; writes bench/RESULTS.md
 	go run ./bench $(ARGS)
+
+.PHONY: compare
+compare: deps ## superctl beside its peers, 20 minutes; writes bench/COMPARISON.md and plots. ARGS='-run gunicorn -switches 1' for less
+	go run ./bench compare $(ARGS)
 
 .PHONY: bench-bundles
 bench-bundles: deps ## how long a release takes to a server, beside pip, uv, pex and shiv; writes bench/BUNDLES.md

@@ -34,7 +34,6 @@ func hypercornHUP() *reloading {
 }
 
 func (c *reloading) name() string { return c.title }
-func (c *reloading) told() string { return "`ln -sfn` of `current`, `kill -HUP`" }
 
 func (c *reloading) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)

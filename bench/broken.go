@@ -13,8 +13,11 @@ import (
 	"superctl/load"
 )
 
+// visits are how many requests a second there are meanwhile.
+const visits = 40
+
 // watched is how long the site is watched after something bad was done to it, at least.
-const watched = 6 * time.Second
+const watched = 9 * time.Second
 
 // deployed is what a release costs that does not work.
 type deployed struct {
@@ -34,7 +37,7 @@ type outcome struct {
 	back   string // what brought it back
 }
 
-// breaks deploys broken releases. Nothing is timed here, so two peers are at work at once.
+// breaks deploys broken releases. Nothing is timed here, and most of it is waiting, so several peers are at work at once.
 func (c *comparison) breaks(run *harness.Run) {
 	c.broken = besides(c.chosenOnce(), func(p peer) (d deployed) {
 		d.name = p.name()
@@ -66,12 +69,12 @@ func (c *comparison) fresh(name string) peer {
 	return all[slices.IndexFunc(all, func(p peer) bool { return p.name() == name })]
 }
 
-// besides does something with each peer, two at a time, and keeps their order.
+// besides does something with each peer, several at a time, and keeps their order.
 func besides[T any](peers []peer, do func(peer) T) []T {
 	list := make([]T, len(peers))
 	next := make(chan int)
 	var hands sync.WaitGroup
-	for range 2 {
+	for range 4 {
 		hands.Go(func() {
 			for i := range next {
 				list[i] = do(peers[i])
@@ -86,10 +89,11 @@ func besides[T any](peers []peer, do func(peer) T) []T {
 	return list
 }
 
-// visit is a light load, each request over a new connection.
+// visit is a light load, each request over a new connection. It has so many clients that all may hang and each request is still sent when
+// it is due.
 func (s *scene) visit(address string) *load.Run {
 	r, err := load.Start(load.Config{
-		Network: "tcp", Address: address, Rate: 40, Clients: 24, Timeout: 5 * time.Second,
+		Network: "tcp", Address: address, Rate: visits, Clients: 6 * visits, Timeout: 5 * time.Second,
 		Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)},
 	})
 	s.must(err)
@@ -111,21 +115,24 @@ func (s *scene) deploy(p peer, fault apps.Fault) (out outcome, err error) {
 	<-time.After(max(time.Until(asked.Add(watched)), 2*time.Second))
 	out.after = state(r, names[0])
 	tried := time.Now()
-	back := p.turn(names[0])
+	_ = p.turn(names[0]) // what comes of it tells
 	well := within(10*time.Second, func() bool { return state(r, names[0]) == up })
 	switch {
 	case out.after == up:
 		out.back = "nothing to do"
 	case well:
 		out.back = fmt.Sprintf("the same with the old release: %.0f s", time.Since(tried).Seconds())
-	case back != nil:
-		out.back = "must be started again: " + back.Error()
 	default:
 		out.back = "must be started again"
 	}
 	res := r.Stop()
-	out.failed = res.During(load.Window{Began: asked, Ended: tried}).Failed()
+	out.failed = failedBetween(res, asked, asked.Add(watched))
 	return out, nil
+}
+
+// failedBetween are those of the requests that were due between two moments which have failed, whenever that was.
+func failedBetween(r *load.Result, from, to time.Time) []load.Record {
+	return slices.DeleteFunc(r.Failed(), func(rec load.Record) bool { return rec.Due.Before(from) || !rec.Due.Before(to) })
 }
 
 // What a site can be.
@@ -188,28 +195,24 @@ func (s *scene) bereave(p peer) (first, rest outcome, err error) {
 	r := s.visit(address)
 	<-time.After(time.Second)
 	p.lie(names[1])
-	watch := func(out *outcome, victims []int) {
-		began := time.Now()
+	var moments []time.Time
+	kill := func(victims []int) (after string) {
+		moments = append(moments, time.Now())
 		for _, pid := range victims {
 			_ = s.signal(pid, syscall.SIGKILL) // it may have ended meanwhile
 		}
 		<-time.After(watched)
-		out.after = state(r, names[0])
-		_ = r.Wait(expired(), func(records []load.Record) bool {
-			for i := range records {
-				if records[i].Failure != load.None && records[i].Ended.After(began) {
-					out.failed = append(out.failed, records[i])
-				}
-			}
-			return true
-		})
+		return state(r, names[0])
 	}
 	workers := serving(r)
 	if len(workers) == 0 {
 		s.Fatalf("nobody says who it is")
 	}
-	watch(&first, workers[:1])
-	watch(&rest, workers[1:])
+	first.after = kill(workers[:1])
+	rest.after = kill(workers[1:])
+	moments = append(moments, time.Now())
+	res := r.Stop()
+	first.failed, rest.failed = failedBetween(res, moments[0], moments[1]), failedBetween(res, moments[1], moments[2])
 	return first, rest, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -20,9 +21,9 @@ type options struct {
 	parts    *regexp.Regexp
 	switches int
 	calm     time.Duration // of steady load before the first switch, and between two
-	kamal    string
 	out      string
 	tools    string // where the supervisors of bench/requirements.txt are
+	kamal    string // kamal-proxy
 }
 
 func compareOptions(args []string) (*options, error) {
@@ -31,8 +32,7 @@ func compareOptions(args []string) (*options, error) {
 	f.SetOutput(io.Discard)
 	run := f.String("run", "", "only the rows whose name matches this `REGEXP`")
 	parts := f.String("parts", "", "only the parts whose name matches this `REGEXP`: switches, broken, worker, kill")
-	f.IntVar(&o.switches, "switches", 4, "switches of each peer")
-	f.StringVar(&o.kamal, "kamal-proxy", "", "the `FILE` of kamal-proxy, which cannot be installed as a Go module")
+	f.IntVar(&o.switches, "switches", 5, "switches of each peer")
 	f.StringVar(&o.out, "out", "bench", "the `DIRECTORY` for the results")
 	if err := f.Parse(args); err != nil {
 		var usage strings.Builder
@@ -44,13 +44,11 @@ func compareOptions(args []string) (*options, error) {
 	if o.only, err = regexp.Compile(*run); err == nil {
 		o.parts, err = regexp.Compile(*parts)
 	}
+	if err == nil && f.NArg() > 0 {
+		err = fmt.Errorf("%q: there are options only", f.Arg(0))
+	}
 	if err == nil && o.switches < 1 {
 		err = errors.New("-switches: at least one")
-	}
-	if o.kamal == "" {
-		o.kamal, _ = exec.LookPath("kamal-proxy")
-	} else if err == nil {
-		o.kamal, err = exec.LookPath(o.kamal)
 	}
 	o.calm = 2500 * time.Millisecond
 	return o, err
@@ -68,11 +66,13 @@ type comparison struct {
 
 // compare measures all peers and writes the results. A peer that cannot be had has its reason in its row, and is an error at the end.
 func (o *options) compare(run *harness.Run) error {
-	out, err := exec.Command(filepath.Join("scripts", "deps"), "--peers").Output()
-	if err != nil {
-		return fmt.Errorf("scripts/deps --peers: %w", err)
+	var err error
+	if o.tools, err = deps("--peers"); err != nil {
+		return err
 	}
-	o.tools = strings.TrimSpace(string(out))
+	if o.kamal, err = deps("--kamal-proxy"); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err) // its rows say so too
+	}
 	c := &comparison{o: o, began: time.Now()}
 	for _, p := range []struct {
 		name    string
@@ -84,6 +84,17 @@ func (o *options) compare(run *harness.Run) error {
 	}
 	fmt.Printf("%.0f s in all\n", time.Since(c.began).Seconds())
 	return errors.Join(c.write(), c.failures())
+}
+
+// deps has scripts/deps install something, and is where that is.
+func deps(what string) (string, error) {
+	cmd := exec.Command(filepath.Join("scripts", "deps"), what)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("scripts/deps %s: %w", what, err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // chosen are the peers that were asked for.

@@ -15,14 +15,11 @@ type kamalProxy struct {
 }
 
 func (c *kamalProxy) name() string { return "kamal-proxy, gunicorn" }
-func (c *kamalProxy) told() string {
-	return "a gunicorn of the new release on another port, `kamal-proxy deploy shop --target`, `kill -TERM` of the old one"
-}
 
 // start runs the proxy and has it serve r1, as each later deploy does.
 func (c *kamalProxy) start(s *scene, next apps.Behaviour) string {
 	if c.binary == "" {
-		s.Fatalf("no kamal-proxy: its Go module is not to be had from the module proxy; -kamal-proxy FILE runs one that was built from its source")
+		s.Fatalf("scripts/deps --kamal-proxy could not build it")
 	}
 	c.prepare(s, next)
 	address := s.freePort()

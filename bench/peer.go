@@ -16,7 +16,6 @@ import (
 // peer is a way to run the app and to bring a new release into it.
 type peer interface {
 	name() string
-	told() string                                    // what a person types to bring in a release
 	start(s *scene, next apps.Behaviour) (at string) // makes r1, which is good, and r2; runs r1
 	turn(release string) error                       // returns when the command that a person would type has returned, with what it said
 	lie(release string)                              // the release is on disk where the next one has to be, and nobody was told
@@ -30,6 +29,7 @@ func (o *options) peers() []peer {
 		&superctl{server: harness.Server{Command: "uwsgi --master --need-app --workers 2 --threads 4 --enable-threads --http-socket fd://{fd.web} --module shop.wsgi"}, with: "uWSGI"},
 		&superctl{server: harness.UvicornWorkers(), with: "uvicorn"},
 		&superctl{server: harness.Server{Command: "granian --interface wsgi --workers 2 --blocking-threads 4 --respawn-failed-workers shop.wsgi:application"}, with: "granian"},
+		&superctl{server: harness.Server{Command: "gunicorn --worker-class gthread --workers 1 --threads 4 shop.wsgi"}, web: "strategy = \"rolling\"\ninstances = 2", with: "gunicorn, rolling"},
 		&gunicornHUP{},
 		&gunicornUSR2{},
 		&uwsgi{title: "uWSGI, SIGHUP"},
@@ -72,15 +72,15 @@ func (c *site) currents(program string) string { return c.s.path("current", "ven
 type superctl struct {
 	with   string
 	server harness.Server
+	web    string // in [process.web]
 	app    *harness.App
 	s      *scene
 }
 
 func (c *superctl) name() string { return "superctl, " + c.with }
-func (c *superctl) told() string { return "`superctl switch r2`" }
 
 func (c *superctl) start(s *scene, next apps.Behaviour) string {
-	c.app = harness.New(s, s.run, harness.Options{Server: c.server, Health: `interval = "250ms"`})
+	c.app = harness.New(s, s.run, harness.Options{Server: c.server, Web: c.web, Health: `interval = "250ms"`})
 	c.s, s.dir = s, c.app.Dir
 	c.app.Release(names[0], behaviour())
 	c.app.Release(names[1], next)
@@ -118,7 +118,6 @@ type gunicornHUP struct {
 }
 
 func (c *gunicornHUP) name() string { return "gunicorn, SIGHUP" }
-func (c *gunicornHUP) told() string { return "`ln -sfn` of `current`, `kill -HUP`" }
 
 func (c *gunicornHUP) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)
@@ -136,10 +135,6 @@ func (c *gunicornHUP) turn(release string) error {
 type gunicornUSR2 struct{ site }
 
 func (c *gunicornUSR2) name() string { return "gunicorn, SIGUSR2 then SIGTERM" }
-func (c *gunicornUSR2) told() string {
-	return fmt.Sprintf("`ln -sfn` of `current`, `kill -USR2`, `sleep %.0f`, a look whether the second master is there, `kill -TERM` of the first", delay)
-}
-
 func (c *gunicornUSR2) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)
 	address := s.freePort()
@@ -176,7 +171,6 @@ type socketUnit struct {
 }
 
 func (c *socketUnit) name() string { return "systemd socket unit, gunicorn" }
-func (c *socketUnit) told() string { return "`ln -sfn` of `current`, `systemctl restart`" }
 
 func (c *socketUnit) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)

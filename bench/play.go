@@ -9,7 +9,6 @@ import (
 // played is what has become of one peer's turns, on each way.
 type played struct {
 	name   string
-	told   string
 	strips []strip
 	memory struct{ steady, peak int } // kB
 	err    error                      // it could not be played, or not to its end
@@ -42,7 +41,7 @@ func (t turn) mixed() time.Duration { return max(0, t.lastOld.Sub(t.firstNew)) }
 
 // play switches one peer to and fro between two good releases, under load.
 func (o *options) play(s *scene, p peer) (out played) {
-	out.name, out.told = p.name(), p.told()
+	out.name = p.name()
 	defer s.recovered(&out.err)
 	address := p.start(s, behaviour())
 	s.answering(address)
@@ -52,7 +51,7 @@ func (o *options) play(s *scene, p peer) (out played) {
 		going = append(going, s.begin(ways()[i], at))
 	}
 	taken := s.watch()
-	<-time.After(o.calm)
+	<-time.After(2 * o.calm)
 	var asked []time.Time
 	for i := range o.switches {
 		to := names[(i+1)%2]
@@ -97,6 +96,11 @@ func newStrip(way string, result *load.Result, asked []time.Time) strip {
 		s.turns = append(s.turns, t)
 	}
 	return s
+}
+
+// before is the part of the result from before the first turn: after one, who has been waiting still comes in a crowd.
+func (s *strip) before() *load.Result {
+	return s.result.During(load.Window{Began: s.result.Began, Ended: s.turns[0].asked.Add(-time.Millisecond)})
 }
 
 // windows are the stretches that belong to a turn: from the moment when it is asked for until a second after it is over.

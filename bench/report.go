@@ -63,8 +63,8 @@ func (c *comparison) switchTables(t *strings.Builder) {
 	fmt.Fprintf(t, `
 ## Switches between two good releases
 
-%d switches each. Latency is that of the quick requests (GET, and POST of 4 KiB), counted from the moment when each was due; "during" is from the
-moment when the switch is asked for until one second after only the new release answers. "Mixed" is how long some users met the old release and
+%d switches each. Latency is that of the quick requests (GET, and POST of 4 KiB), counted from the moment when each was due; "steady" is before the
+first switch, "during" from the moment when a switch is asked for until one second after only the new release answers. "Mixed" is how long some users met the old release and
 others the new one, at the worst.
 `, c.o.switches)
 	for _, w := range ways() {
@@ -103,7 +103,7 @@ func (s *strip) row(name string) string {
 	for _, r := range s.result.Failed() {
 		by[kindOf(&r)]++
 	}
-	during, steady := quick(s.result.During(s.windows()...)).Latency(), quick(s.result.Outside(s.windows()...)).Latency()
+	during, steady := quick(s.result.During(s.windows()...)).Latency(), quick(s.before()).Latency()
 	return fmt.Sprintf("| %s | %d | **%d** | %d, %d, %d | %s | %s | %s | %.1f s | %s |\n", name, len(s.result.Records), len(s.result.Failed()), by[0], by[1], by[2],
 		ms(steady.P99), ms(during.P99), ms(during.Max), total.Seconds(), ms(mixed))
 }
@@ -127,15 +127,16 @@ the most of all.
 }
 
 func (c *comparison) brokenTable(t *strings.Builder) {
-	t.WriteString(`
+	fmt.Fprintf(t, `
 ## A broken release
 
-The same command, with a release that cannot be imported, and with one that answers every request with 500. 40 requests a second. What failed until
-somebody notices, after at least 6 s; what the site was by then; what the command had said; and what brings it back.
+The same command, with a release that cannot be imported, and with one that answers every request with 500. %d requests a second, each over a new
+connection. What failed of the %d that were due in the first %.0f s; what the site was then, or when the command had returned; what it said; and
+what brings the site back.
 
 | | release | failed | the site | the command said | to come back |
 |---|---|---|---|---|---|
-`)
+`, visits, visits*int(watched.Seconds()), watched.Seconds())
 	for _, d := range c.broken {
 		if d.err != nil {
 			fmt.Fprintf(t, "| %s | | not measured: %s ||||\n", d.name, oneLine(d.err))
@@ -153,15 +154,16 @@ somebody notices, after at least 6 s; what the site was by then; what the comman
 }
 
 func (c *comparison) workerTable(t *strings.Builder) {
-	t.WriteString(`
+	fmt.Fprintf(t, `
 ## A worker dies while a broken release lies on disk
 
-` + "`current`" + ` points to a release that cannot be imported, and nobody has been told to take it: a deploy that stopped half-way, or one that was
-not reloaded yet. One worker is killed (the OOM killer does that), and 6 s later the others that have served until then.
+`+"`current`"+` points to a release that cannot be imported, and nobody has been told to take it: a deploy that stopped half-way, or one that was
+not reloaded yet. One worker is killed (the OOM killer does that), and %[1]d s later the others that have served until then;
+what failed of the %[2]d requests that were due in the %[1]d s after each.
 
 | | one killed: failed | the site | all killed: failed | the site |
 |---|---|---|---|---|
-`)
+`, int(watched.Seconds()), visits*int(watched.Seconds()))
 	for _, b := range c.worker {
 		if b.err != nil {
 			fmt.Fprintf(t, "| %s | not measured: %s ||||\n", b.name, oneLine(b.err))
@@ -265,6 +267,11 @@ func pinned(lock string, packages ...string) (versions []string) {
 func (c *comparison) versions() []string {
 	list := append([]string{machine()}, pinned(filepath.Join("e2e", "requirements.txt"), "granian", "hypercorn")...)
 	list = append(list, pinned(filepath.Join("bench", "requirements.txt"), "circus", "supervisor")...)
+	if mod, err := os.ReadFile(filepath.Join("bench", "kamal", "go.mod")); err == nil {
+		_, version, _ := strings.Cut(string(mod), "github.com/basecamp/kamal-proxy v")
+		version, _, _ = strings.Cut(version, " ")
+		list = append(list, "kamal-proxy "+version)
+	}
 	for _, p := range [][]string{{"Server::Starter", "start_server", "--version"}, {"", nginxBinary(), "-v"}} {
 		out, err := exec.Command(p[1], p[2]).CombinedOutput()
 		if err == nil {

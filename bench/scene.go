@@ -119,7 +119,7 @@ func (s *scene) spawn(files []*os.File, env []string, name string, args ...strin
 // signal sends one. A server that has ended is an error.
 func (p *process) signal(sig os.Signal) error {
 	if err := p.Process.Signal(sig); err != nil {
-		return fmt.Errorf("the server has ended: %w", err)
+		return fmt.Errorf("signal the server: %w", err)
 	}
 	return nil
 }

@@ -15,8 +15,6 @@ type circus struct {
 }
 
 func (c *circus) name() string { return "circus, uvicorn" }
-func (c *circus) told() string { return "`ln -sfn` of `current`, `circusctl reload shop`" }
-
 func (c *circus) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)
 	address := s.freePort()
@@ -46,7 +44,7 @@ port = %[5]s
 
 func (c *circus) turn(release string) error {
 	c.s.point(release)
-	return c.s.command(filepath.Join(c.tools, "bin", "circusctl"), "--endpoint", "ipc://"+c.s.path("endpoint"), "--timeout", "20", "reload", "shop")
+	return c.s.command(filepath.Join(c.tools, "bin", "circusctl"), "--endpoint", "ipc://"+c.s.path("endpoint"), "--timeout", "20", "reload", "shop", "--sequential")
 }
 
 // supervisord stops a program and starts it.
@@ -56,7 +54,6 @@ type supervisord struct {
 }
 
 func (c *supervisord) name() string { return "supervisord, gunicorn" }
-func (c *supervisord) told() string { return "`ln -sfn` of `current`, `supervisorctl restart shop`" }
 
 func (c *supervisord) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)
@@ -93,10 +90,6 @@ func (c *supervisord) turn(release string) error {
 type serverStarter struct{ site }
 
 func (c *serverStarter) name() string { return "Server::Starter, gunicorn" }
-func (c *serverStarter) told() string {
-	return fmt.Sprintf("`ln -sfn` of `current`, `start_server --restart` (with `--kill-old-delay=%.0f`)", delay)
-}
-
 func (c *serverStarter) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)
 	address := s.freePort()

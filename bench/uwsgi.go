@@ -20,13 +20,6 @@ type uwsgi struct {
 
 func (c *uwsgi) name() string { return c.title }
 
-func (c *uwsgi) told() string {
-	if c.chain {
-		return "`ln -sfn` of `current`, `echo c >` the master FIFO (with `--lazy-apps`)"
-	}
-	return "`ln -sfn` of `current`, `kill -HUP`"
-}
-
 func (c *uwsgi) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)
 	address := s.freePort()
@@ -62,7 +55,6 @@ func (c *uwsgi) turn(release string) error {
 type emperor struct{ site }
 
 func (c *emperor) name() string { return "uWSGI, Emperor" }
-func (c *emperor) told() string { return "`ln -sfn` of `current`, `touch` of the vassal's `.ini`" }
 
 func (c *emperor) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)
