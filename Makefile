@@ -22,6 +22,15 @@ help: ## list the targets
 build: ## bin/superctl; its version is what git says of this tree
 	go build -trimpath -buildvcs=auto -o bin/superctl .
 
+# What git says of this tree, as a version of Debian's: 1.2.0, 1.2.0+3.g9f3c2ab, 0.0+g9f3c2ab without a tag.
+VERSION ?= $$(git describe --tags --match 'v*' 2>/dev/null | sed 's/^v//; s/-/+/; s/-/./' | grep . || git describe --always --dirty=+dirty | sed 's/^/0.0+g/')
+nfpm := go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
+
+.PHONY: deb
+deb: build ## a package for Debian and Ubuntu in bin/
+	bin/superctl __man | gzip -9n >bin/superctl.8.gz
+	VERSION="$(VERSION)" ARCH=$$(go env GOARCH) $(nfpm) package --config packaging/nfpm.yaml --packager deb --target bin/
+
 .PHONY: demo
 demo: ## build superctl and show it on a small Django site, under load
 	@scripts/demo

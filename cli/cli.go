@@ -51,6 +51,16 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return worker.Shim()
 	}
 	c := &command{stdout: stdout, stderr: stderr, now: time.Now}
+	if len(args) > 1 {
+		switch args[1] {
+		case completeArg:
+			c.complete(args[2:])
+			return exitDone
+		case manArg:
+			_, _ = stdout.Write(man(c.app()))
+			return exitDone
+		}
+	}
 	app := c.app()
 	app.Reader = stdin
 	err := app.Run(reorder(args, app))

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -19,7 +20,9 @@ func TestACommandSaysWhatAScriptOfTestdataSays(t *testing.T) {
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
-			return nil
+			scripts, err := filepath.Abs(filepath.Join("..", "packaging", "completions"))
+			env.Setenv("COMPLETIONS", scripts)
+			return err
 		},
 	})
 }

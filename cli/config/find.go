@@ -43,11 +43,20 @@ func find(file, app string, getenv func(string) string, etc string) (string, err
 	case 0:
 		return "", errors.New(noConfig)
 	}
-	var apps []string
-	for _, f := range found {
+	return "", fmt.Errorf("which app? %s has %s: say --app NAME", etc, strings.Join(appsOf(found), ", "))
+}
+
+// Apps are the names of the apps that have a config in /etc/superctl.
+func Apps() []string {
+	found, _ := filepath.Glob(filepath.Join(etc, "*.toml")) // the pattern is right
+	return appsOf(found)
+}
+
+func appsOf(files []string) (apps []string) {
+	for _, f := range files {
 		apps = append(apps, strings.TrimSuffix(filepath.Base(f), ".toml"))
 	}
-	return "", fmt.Errorf("which app? %s has %s: say --app NAME", etc, strings.Join(apps, ", "))
+	return apps
 }
 
 const noConfig = `there is no config: no ./superctl.toml, and nothing in /etc/superctl (--config FILE names another).

@@ -1,0 +1,84 @@
+package systemd
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// smallServer needs nothing but Python. It answers on the listener that superctl gives it.
+const smallServer = `import http.server
+import socket
+
+
+class Server(http.server.ThreadingHTTPServer):
+    def server_bind(self):
+        self.socket = socket.socket(fileno=3)
+
+
+Server(("", 0), http.server.SimpleHTTPRequestHandler).serve_forever()
+`
+
+// smallConfig is the config of a site of it.
+const smallConfig = `app       = "shop"
+releases  = "/srv/shop/releases"
+current   = "/srv/shop/current"
+probation = "0s"
+
+[listen.web]
+address = "ADDRESS"
+
+[process.web]
+command = "python serve.py"
+listen  = ["web"]
+[process.web.health]
+path = "/"
+`
+
+// machine is one on which nothing of superctl is installed. In /root/deploy are a config, and bundles that work, or do not when they are
+// called broken.
+type machine struct {
+	*Sandbox
+	address string // of the config
+}
+
+func bareMachine(t *testing.T, bundles []string, binds ...Bind) *machine {
+	t.Helper()
+	if why := Unavailable(); why != "" {
+		t.Skip(why)
+	}
+	t.Parallel()
+	dir, err := os.MkdirTemp(run.Dir, "sd")
+	must(t, err)
+	must(t, os.Chmod(dir, 0o755))
+	files := filepath.Join(dir, "deploy")
+	must(t, os.Mkdir(files, 0o755))
+	m := &machine{address: FreeAddress(t)}
+	must(t, os.WriteFile(filepath.Join(files, "shop.toml"), []byte(strings.Replace(smallConfig, "ADDRESS", m.address, 1)), 0o644))
+	for _, version := range bundles {
+		code := smallServer
+		if version == "broken" {
+			code = "import nothing_that_is_there\n"
+		}
+		smallBundle(t, files, version, code)
+	}
+	m.Sandbox = Boot(t, dir, false, append(binds, Bind{From: files, To: "/root/deploy", Writable: true})...)
+	return m
+}
+
+// smallBundle builds shop-VERSION.tar.zst for the interpreter that all servers run on.
+func smallBundle(t *testing.T, into, version, code string) {
+	t.Helper()
+	project := t.TempDir()
+	for name, text := range map[string]string{"serve.py": code, "requirements.txt": "", "pyproject.toml": "[project]\nname = \"shop\"\nversion = \"0\"\n"} {
+		must(t, os.WriteFile(filepath.Join(project, name), []byte(text), 0o644))
+	}
+	must(t, os.WriteFile(filepath.Join(project, "superctl.toml"), []byte("[build]\nfiles = [\"serve.py\", \"requirements.txt\"]\nlock = \"requirements.txt\"\n"), 0o644))
+	python, err := filepath.EvalSymlinks(filepath.Join(run.Apps.Cache, "bin", "python"))
+	must(t, err)
+	if out, err := exec.Command(run.Binary, "build", "--name", "shop", "--version", version, "--python", python, "--output", into, project).CombinedOutput(); err != nil {
+		t.Fatalf("superctl build: %v\n%s", err, out)
+	}
+}

@@ -1,0 +1,55 @@
+package systemd
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"superctl/load"
+)
+
+// debs builds packages of these versions, as `make deb` does, and returns the directory.
+func debs(t *testing.T, versions ...string) string {
+	t.Helper()
+	top := filepath.Join(sources(), "..", "..")
+	for _, v := range versions {
+		if out, err := exec.Command("make", "-C", top, "deb", "VERSION="+v).CombinedOutput(); err != nil {
+			t.Fatalf("make deb: %v\n%s", err, out)
+		}
+	}
+	return filepath.Join(top, "bin")
+}
+
+func TestAnUpgradeOfThePackageReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
+	m := bareMachine(t, []string{"1"}, Bind{From: debs(t, "0.1", "0.2"), To: "/root/packages"})
+	install := func(version string) Result {
+		return m.Run("sh", "-c", "dpkg --install --force-depends /root/packages/superctl_"+version+"_*.deb").Want(0)
+	}
+	install("0.1")
+	m.Run("useradd", "--system", "--home-dir", "/srv/shop", "--create-home", "shop").Want(0)
+	m.Run("mkdir", "/srv/shop/releases").Want(0)
+	m.Run("cp", "/root/deploy/shop.toml", "/etc/superctl/").Want(0)
+	m.Run("systemctl", "enable", "--now", unit).Want(0)
+	m.Run("superctl", "deploy", "/root/deploy/shop-1.tar.zst").Want(0)
+	property := func(name string) string {
+		return m.Run("systemctl", "show", "--property="+name, "--value", unit).Want(0).Stdout
+	}
+	daemon := property("MainPID")
+	requests, err := load.Start(load.Config{Network: "tcp", Address: m.address, Rate: 50, Clients: 4, Shapes: []load.Shape{load.Get("/")}})
+	must(t, err)
+	defer requests.Stop()
+	install("0.2")
+	must(t, requests.More(t.Context(), 30))
+	if res := requests.Stop(); len(res.Failed()) > 0 {
+		t.Errorf("requests were lost: %s", res)
+	}
+	if property("MainPID") == daemon || strings.TrimSpace(property("NRestarts")) != "0" {
+		t.Errorf("the daemon was pid %s, and is %s after %s restarts", daemon, property("MainPID"), property("NRestarts"))
+	}
+	m.Run("dpkg", "--remove", "superctl").Want(0)
+	if r := m.Run("sh", "-c", "pgrep -u shop; ls /usr/bin/superctl"); r.Stdout != "" {
+		t.Errorf("is left: %s", r.Text())
+	}
+	m.Run("test", "-e", "/etc/superctl/shop.toml", "-a", "-d", "/srv/shop/releases/1").Want(0)
+}
