@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,6 +17,14 @@ import (
 
 // withoutHook is for a look by hand at what this test finds without the drain hook.
 func withoutHook() bool { return os.Getenv("SUPERCTL_E2E_DRAIN_HOOK") == "false" }
+
+// switches is n, or for a look by hand another number.
+func switches(n int) int {
+	if more, err := strconv.Atoi(os.Getenv("SUPERCTL_SWITCHES")); err == nil {
+		return more
+	}
+	return n
+}
 
 func TestKeepAliveClientsLoseNothing(t *testing.T) {
 	direct, nginx := harness.Options{}, harness.Options{Front: harness.NginxUnix, Kept: 16}
@@ -27,6 +36,10 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 		{harness.Uvicorn(), []harness.Options{direct, nginx}},
 		{harness.Hypercorn(), []harness.Options{direct}},
 		{harness.Waitress(), []harness.Options{nginx}},
+		{harness.Cheroot(), []harness.Options{direct}},
+		{harness.Daphne(), []harness.Options{direct}},
+		{harness.GranianASGI(), []harness.Options{direct}},
+		{harness.GranianWSGI(), []harness.Options{nginx}},
 	} {
 		for _, opt := range c.fronts {
 			t.Run(c.server.Name+"/"+opt.Front.String(), func(t *testing.T) {
@@ -40,7 +53,7 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 				a.Start("r1")
 				// Each client keeps its connection, and all are busy at the moment of each stop signal.
 				requests := a.Load(load.Config{Rate: 150, Clients: 8, KeepAlive: true})
-				for i := range turns / 2 {
+				for i := range switches(turns / 2) {
 					a.Command("switch", fmt.Sprintf("r%d", 2-i%2)).Want(0)
 					a.More(requests, 30)
 				}

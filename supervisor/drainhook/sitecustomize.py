@@ -96,18 +96,21 @@ def _install(drains, hello):
 
         return apply
 
-    def closing_headers(headers):
-        """Headers of ASGI with the close option."""
+    BYTES, TEXT = (b"connection", b"close", b"keep-alive"), ("connection", "close", "keep-alive")
+
+    def closing_headers(headers, words=BYTES):
+        """Headers with the close option."""
+        connection, close, keep = words
         kept = []
         for name, value in headers:
-            if name.lower() == b"connection":
+            if name.lower() == connection:
                 option = value.strip().lower()
-                if option == b"close":
+                if option == close:
                     return headers
-                if option == b"keep-alive":
+                if option == keep:
                     continue
             kept.append((name, value))
-        kept.append((b"connection", b"close"))
+        kept.append((connection, close))
         return kept
 
     def gunicorn_wsgi(module):
@@ -150,39 +153,46 @@ def _install(drains, hello):
             protocol._will_close = closing
         protocol._send_response_start = closing_start
 
-    def uvicorn(module):
-        """Around the whole application, by the documented ASGI: uvicorn closes when the application says so."""
-        load = module.Config.load
+    def closing_start(message):
+        """The message that starts an answer, with the close option. What cannot be read in it is passed on for the server to refuse."""
+        headers = list(message.get("headers", ()))
+        message = dict(message, headers=headers)
+        message["headers"] = closing_headers(headers)
+        return message
+
+    def around(app, server):
+        """Around a whole application, by the documented ASGI."""
 
         def closing(send):
             async def send_closing(message):
                 if drains[0]:
                     try:
                         if message["type"] == "http.response.start":
-                            headers = list(message.get("headers", ()))
-                            message = dict(message, headers=headers)
-                            message["headers"] = closing_headers(headers)
+                            message = closing_start(message)
                     except Exception:
-                        _complain("uvicorn")
+                        _complain(server)
                 return await send(message)
 
             return send_closing
 
-        def around(app):
-            def application(scope, receive, send):
-                try:
-                    if scope["type"] == "http" and scope["http_version"] in ("1.1", "1.0"):
-                        send = closing(send)
-                except Exception:
-                    _complain("uvicorn")
-                return app(scope, receive, send)
+        def application(scope, receive, send):
+            try:
+                if scope["type"] == "http" and scope["http_version"] in ("1.1", "1.0"):
+                    send = closing(send)
+            except Exception:
+                _complain(server)
+            return app(scope, receive, send)
 
-            return application
+        return application
+
+    def uvicorn(module):
+        """It closes when the application says so."""
+        load = module.Config.load
 
         def load_closing(self, *args, **kwargs):
             result = load(self, *args, **kwargs)
             try:
-                self.loaded_app = around(self.loaded_app)
+                self.loaded_app = around(self.loaded_app, "uvicorn")
             except Exception:
                 _complain("uvicorn")
             return result
@@ -218,6 +228,100 @@ def _install(drains, hello):
 
         module.Task.build_response_header = closing
 
+    def cheroot(module):
+        """The head of an answer is made here. That it closes must not be known before: then the rest of a body would not be read, and a
+        close with something unread takes the answer away from the client."""
+        send_headers = module.HTTPRequest.send_headers
+
+        def closing(self):
+            closes = False
+            try:
+                if drains[0]:
+                    self.outheaders = closing_headers(self.outheaders)
+                    closes = True
+            except Exception:
+                _complain("cheroot")
+            result = send_headers(self)
+            if closes:
+                self.close_connection = True
+            return result
+
+        module.HTTPRequest.send_headers = closing
+
+    def daphne(module):
+        """What the application sends comes here. Twisted closes by what it knows of the channel, whatever the header says."""
+        handle_reply = module.WebRequest.handle_reply
+
+        def closing(self, message):
+            try:
+                if drains[0] and message["type"] == "http.response.start" and not self._response_started and self.clientproto.startswith(b"HTTP/1"):
+                    message = closing_start(message)
+                    self.channel.persistent = False
+            except Exception:
+                _complain("daphne")
+            return handle_reply(self, message)
+
+        module.WebRequest.handle_reply = closing
+
+    def granian_asgi(module):
+        """Its HTTP, in Rust, closes when the application says so, and takes the header out of HTTP/2."""
+        callback_wrapper = module._callback_wrapper
+        module._callback_wrapper = lambda app, *args, **kwargs: callback_wrapper(around(app, "granian"), *args, **kwargs)
+
+    def granian_wsgi(module):
+        class Response(module.Response):
+            """What is given to the application as start_response."""
+
+            __slots__ = ()
+
+            def __call__(self, *args, **kwargs):
+                super().__call__(*args, **kwargs)
+                if drains[0]:
+                    try:
+                        self.headers = closing_headers(self.headers, TEXT)
+                    except Exception:
+                        _complain("granian")
+
+        module.Response = Response
+
+    def granian_rsgi(module):
+        callback_wrapper = module._callback_wrapper
+
+        class Protocol(object):
+            def __init__(self, inner):
+                self.inner = inner
+
+            def __call__(self):
+                return self.inner()
+
+            def __aiter__(self):
+                return self.inner.__aiter__()
+
+            def __getattr__(self, name):
+                attribute = getattr(self.inner, name)
+                if not name.startswith("response_"):
+                    return attribute
+
+                def respond(status, headers, *args, **kwargs):
+                    try:
+                        headers = list(headers)
+                        headers = closing_headers(headers, TEXT)
+                    except Exception:
+                        _complain("granian")
+                    return attribute(status, headers, *args, **kwargs)
+
+                return respond
+
+        def around_rsgi(app):
+            def application(scope, protocol):
+                if drains[0] and scope.proto == "http":
+                    protocol = Protocol(protocol)
+                return app(scope, protocol)
+
+            return application
+
+        module._callback_wrapper = lambda app, *args, **kwargs: callback_wrapper(around_rsgi(app), *args, **kwargs)
+
     finder = _Finder(
         {
             "gunicorn.http.wsgi": patched("gunicorn", gunicorn_wsgi),
@@ -225,6 +329,11 @@ def _install(drains, hello):
             "uvicorn.config": patched("uvicorn", uvicorn),
             "hypercorn.protocol.h11": patched("hypercorn", hypercorn),
             "waitress.task": patched("waitress", waitress),
+            "cheroot.server": patched("cheroot", cheroot),
+            "daphne.http_protocol": patched("daphne", daphne),
+            "granian.asgi": patched("granian", granian_asgi),
+            "granian.rsgi": patched("granian", granian_rsgi),
+            "granian.wsgi": patched("granian", granian_wsgi),
         }
     )
     sys.meta_path.insert(0, finder)

@@ -45,6 +45,13 @@ func (c *command) granian() {
 	}
 	c.within("--workers-kill-timeout")
 	c.outside("--working-dir")
+	c.persistent(30*time.Second, "")
+	for _, g := range c.all("--http1-header-read-timeout") { // from the end of an answer on, and in milliseconds
+		if d, err := time.ParseDuration(g.value + "ms"); err == nil {
+			c.out.KeepAlive = d
+			break
+		}
+	}
 	c.bridged()
 }
 
@@ -66,5 +73,6 @@ func (c *command) daphne() {
 			c.problem("%s: take out %s: %s", c.where(g), g.text, noTLS)
 		}
 	}
+	c.persistent(time.Minute, "") // Twisted's; daphne has no option for it
 	c.bridged()
 }

@@ -1,6 +1,9 @@
 package preset
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 // cheroot takes the first descriptor of LISTEN_FDS, whatever LISTEN_PID says. TERM ends it at once; INT has it finish what it
 // accepted, in 5 seconds unless it is told otherwise, and say "Connection: close" (11.1).
@@ -13,4 +16,5 @@ func (c *command) cheroot() {
 	}
 	c.graceful(c.beyond(), "--shutdown-timeout")
 	c.outside("--chdir")
+	c.persistent(10*time.Second, "", "--timeout")
 }

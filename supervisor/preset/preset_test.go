@@ -119,6 +119,12 @@ func TestHowLongAServerKeepsAnIdleConnectionIsKnownWhereTheDrainHookIs(t *testin
 		{command: "hypercorn --keep-alive 8 shop.asgi", keeps: 8 * time.Second, hook: true},
 		{command: "waitress-serve shop.wsgi", keeps: 2 * time.Minute, hook: true},
 		{command: "waitress-serve --channel-timeout=10 shop.wsgi", keeps: 10 * time.Second, hook: true},
+		{command: "cheroot shop.wsgi", keeps: 10 * time.Second, hook: true},
+		{command: "python -m cheroot shop.wsgi --timeout 3", keeps: 3 * time.Second, hook: true},
+		{command: "daphne shop.asgi:application", keeps: time.Minute, hook: true},
+		{command: "granian shop.wsgi", keeps: 30 * time.Second, hook: true},
+		{command: "granian --http1-header-read-timeout=1500 shop.wsgi", keeps: 1500 * time.Millisecond, hook: true},
+		{command: "granian shop.wsgi", env: []string{"GRANIAN_HTTP1_HEADER_READ_TIMEOUT=2000"}, keeps: 2 * time.Second, hook: true},
 		{command: "uwsgi --module shop.wsgi"},
 		{command: "./serve"},
 	} {
