@@ -104,3 +104,32 @@ async def asgi(scope, receive, send):
         await send({"type": "http.response.body", "body": part, "more_body": True})
     if r.random() < 0.95:
         await send({"type": "http.response.body", "body": b""})
+
+
+async def ending_asgi(scope, receive, send):
+    """The same for daphne, which leaves a client without an end when an application fails in the middle of an answer."""
+    if scope["type"] != "http":
+        return await asgi(scope, receive, send)
+    started, missing = False, 0
+
+    async def send_on(message):
+        nonlocal started, missing
+        if message["type"] == "http.response.start":
+            if started:
+                return
+            message = dict(message, headers=list(message.get("headers", ())))
+            missing = int(dict(message["headers"]).get(b"content-length", 0))
+        elif not started or not message.get("more_body"):
+            return
+        started = True
+        missing -= len(message.get("body", b""))
+        await send(message)
+
+    try:
+        await asgi(scope, receive, send_on)
+    except Broken:
+        if not started:
+            raise
+    if not started:
+        raise Broken
+    await send({"type": "http.response.body", "body": b"." * missing})

@@ -40,8 +40,9 @@ type answered struct {
 	ended  bool // and has, within a short time
 }
 
-// askFuzzed sends a request on a connection of its own.
-func askFuzzed(t *testing.T, a *harness.App, request, method string) (got answered) {
+// askFuzzed sends a request on a connection of its own, and may wait for its end, if it is announced: a server does not always close
+// because the application says so.
+func askFuzzed(t *testing.T, a *harness.App, request, method string, wait bool) (got answered) {
 	t.Helper()
 	network, address := a.Target()
 	c, err := net.Dial(network, address)
@@ -75,10 +76,11 @@ func askFuzzed(t *testing.T, a *harness.App, request, method string) (got answer
 		body, err := io.ReadAll(resp.Body)
 		got.text, got.whole = fmt.Sprintf("%q, and an error: %v", body, err != nil), err == nil
 		resp.Header.Del("Connection")
+		resp.Header.Del("Keep-Alive") // how long the connection is kept
 	}
 	resp.Header.Del("Date")
 	got.text = fmt.Sprintf("%s %s %v %v %d %s", resp.Proto, resp.Status, resp.Header, resp.TransferEncoding, resp.ContentLength, got.text)
-	if got.closes {
+	if got.closes && wait {
 		_, err := io.Copy(io.Discard, in) // gunicorn's asgi worker sends the body of a 500 for HEAD too
 		got.ended = err == nil
 	}
@@ -93,6 +95,10 @@ func TestTheDrainHookChangesNothingButTheHeaderWhateverTheApp(t *testing.T) {
 		"uvicorn-h11":      "uvicorn --http h11 fuzz:asgi",
 		"hypercorn":        "hypercorn fuzz:asgi",
 		"waitress":         "waitress-serve --threads 8 fuzz:wsgi",
+		"cheroot":          "python -m cheroot fuzz:wsgi",
+		"daphne":           "daphne fuzz:ending_asgi",
+		"granian-asgi":     "granian --interface asgi fuzz:asgi",
+		"granian-wsgi":     "granian --interface wsgi fuzz:wsgi",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -111,11 +117,16 @@ func TestTheDrainHookChangesNothingButTheHeaderWhateverTheApp(t *testing.T) {
 					turn <- struct{}{}
 					defer func() { <-turn }()
 					request, method := fuzzedRequest(i, strings.HasSuffix(command, "asgi"))
-					without, with := askFuzzed(t, plain, request, method), askFuzzed(t, hooked, request, method)
-					if without.text != with.text {
+					without, with := askFuzzed(t, plain, request, method, false), askFuzzed(t, hooked, request, method, true)
+					granian := strings.HasPrefix(name, "granian")
+					cut := granian && !without.whole && !with.whole // whether the head was sent before the body failed is chance there
+					if without.text != with.text && !cut {
 						t.Errorf("%q\nwithout %s\nwith    %s", request, without.text, with.text)
 					}
-					if with.whole && (!with.closes || !with.ended) {
+					// What these answer themselves for an app that fails is out of the hook's reach: cheroot closes after it without saying so,
+					// and granian keeps the connection.
+					failed := (granian || name == "cheroot") && !strings.Contains(with.text, "X-Seed")
+					if with.whole && !failed && (!with.closes || !with.ended) {
 						t.Errorf("%q: it does not close: %+v", request, with)
 					}
 				})

@@ -177,7 +177,7 @@ def _install(drains, hello):
 
         def application(scope, receive, send):
             try:
-                if scope["type"] == "http" and scope["http_version"] in ("1.1", "1.0"):
+                if scope["type"] == "http" and scope["http_version"].startswith("1"):  # granian says "1" for 1.0
                     send = closing(send)
             except Exception:
                 _complain(server)
