@@ -26,14 +26,17 @@ type options struct {
 	kamal    string // kamal-proxy
 }
 
+// published is how often each peer is switched in a whole comparison.
+const published = 5
+
 func compareOptions(args []string) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("bench compare", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	run := f.String("run", "", "only the rows whose name matches this `REGEXP`")
 	parts := f.String("parts", "", "only the parts whose name matches this `REGEXP`: switches, broken, worker, kill")
-	f.IntVar(&o.switches, "switches", 5, "switches of each peer")
-	f.StringVar(&o.out, "out", "bench", "the `DIRECTORY` for the results")
+	f.IntVar(&o.switches, "switches", published, "switches of each peer")
+	f.StringVar(&o.out, "out", "", "the `DIRECTORY` for the results; default: bench for a whole comparison, else a new one")
 	if err := f.Parse(args); err != nil {
 		var usage strings.Builder
 		f.SetOutput(&usage)
@@ -51,6 +54,12 @@ func compareOptions(args []string) (*options, error) {
 		err = errors.New("-switches: at least one")
 	}
 	o.calm = 2500 * time.Millisecond
+	if err != nil || o.out != "" {
+		return o, err
+	}
+	if o.out = "bench"; *run != "" || *parts != "" || o.switches < published {
+		o.out, err = os.MkdirTemp("", "compare-") // what is published stays whole
+	}
 	return o, err
 }
 
@@ -82,7 +91,7 @@ func (o *options) compare(run *harness.Run) error {
 			p.measure(run)
 		}
 	}
-	fmt.Printf("%.0f s in all\n", time.Since(c.began).Seconds())
+	fmt.Printf("%.0f s in all; %s\n", time.Since(c.began).Seconds(), filepath.Join(o.out, "COMPARISON.md"))
 	return errors.Join(c.write(), c.failures())
 }
 

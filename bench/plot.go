@@ -63,7 +63,7 @@ func (s *strip) draw(t *bytes.Buffer, name string, top float64) {
 			at := [2]int{int(math.Round(x(r.Due))), int(math.Round(y(r.Took())))}
 			if (r.Failure != load.None) == failed && (failed || kindOf(&r) < 2) && !drawn[at] {
 				drawn[at] = true
-				fmt.Fprintf(t, "M%d %dz", at[0], at[1])
+				fmt.Fprintf(t, "M%d %dh0", at[0], at[1])
 			}
 		}
 		t.WriteString(`"/>`)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// raw is every request that was sent, as compressed CSV.
+// raw is every request that was sent, and every switch, as compressed CSV. A line's moment is counted from the line before it of the same
+// client, the first one's from the begin of the load: that is a third of the bytes.
 func raw(list []played) ([]byte, error) {
 	var b bytes.Buffer
 	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
@@ -16,17 +17,25 @@ func raw(list []played) ([]byte, error) {
 		return nil, err
 	}
 	w := csv.NewWriter(z)
-	_ = w.Write([]string{"peer", "way", "client", "request", "due_ms", "took_ms", "outcome", "release"}) // Error tells
+	_ = w.Write([]string{"peer", "way", "client", "request", "due_ms_after", "took_ms", "outcome", "release"}) // Error tells
 	for _, p := range list {
 		for _, s := range p.strips {
-			for i, turn := range s.turns {
-				_ = w.Write([]string{p.name, s.way, "", "switch", millis(turn.asked.Sub(s.result.Began)), "", "", names[(i+1)%2]})
+			var before int64
+			line := func(client, request string, due time.Time, rest ...string) {
+				at := due.Sub(s.result.Began).Milliseconds()
+				_ = w.Write(append([]string{p.name, s.way, client, request, strconv.FormatInt(at-before, 10)}, rest...))
+				before = at
 			}
-			for _, r := range s.result.Records {
-				_ = w.Write([]string{
-					p.name, s.way, kinds[kindOf(&r)], s.result.Shapes[r.Shape].Name, millis(r.Due.Sub(s.result.Began)),
-					millis(r.Took()), r.Failure.String(), r.Release,
-				})
+			for i, turn := range s.turns {
+				line("", "switch", turn.asked, "", "", names[(i+1)%2])
+			}
+			for kind, client := range kinds {
+				before = 0
+				for _, r := range s.result.Records {
+					if kindOf(&r) == kind {
+						line(client, s.result.Shapes[r.Shape].Name, r.Due, strconv.FormatInt(r.Took().Milliseconds(), 10), r.Failure.String(), r.Release)
+					}
+				}
 			}
 		}
 	}
@@ -36,8 +45,4 @@ func raw(list []played) ([]byte, error) {
 	}
 	err = z.Close()
 	return b.Bytes(), err
-}
-
-func millis(d time.Duration) string {
-	return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64)
 }

@@ -90,7 +90,7 @@ others the new one, at the worst.
 		}
 		fmt.Fprintf(t, "\n![%s: latency of every quick request over time, and what failed, with a mark at each switch](%s)\n", w.name, w.file)
 	}
-	t.WriteString("\nEvery request, with its moment, its outcome and who answered: [comparison.csv.gz](comparison.csv.gz).\n")
+	t.WriteString("\nEvery request, with its moment (counted from the one before it of the same client), its outcome and who answered: [comparison.csv.gz](comparison.csv.gz).\n")
 }
 
 func (s *strip) row(name string) string {
