@@ -21,13 +21,19 @@ func hooked(p config.Process, server preset.Applied) bool {
 	return p.DrainHook && server.Hook && len(p.Listen) > 0
 }
 
-// hookWait is for how long a worker that drains may get rid of its connections, without a word in the config: then its server has
-// ended those that are idle, and what is left are requests in progress, which the stop signal lets end.
+// hookWait is for how long a worker that drains may get rid of its connections, without a word in the config. With the hook its server
+// has ended those that are idle then, and what is left are requests in progress, which the stop signal lets end. A server that the
+// stop signal has cut an answer under way has until the end of drain.
 func hookWait(p config.Process, server preset.Applied) time.Duration {
-	if p.StopsAtOnce {
+	switch {
+	case p.StopsAtOnce:
 		return 0
+	case hooked(p, server):
+		return min(server.KeepAlive+hookMargin, p.Drain)
+	case server.Cuts && p.DrainHook && len(p.Listen) > 0:
+		return p.Drain
 	}
-	return min(server.KeepAlive+hookMargin, p.Drain)
+	return 0
 }
 
 // hookNote says what is at stake for a process with listeners whose workers do not have the hook.

@@ -18,10 +18,24 @@ func TestAWorkerWithTheHookIsWaitedForAsLongAsItsServerKeepsIdleConnections(t *t
 		{75 * time.Second, 30 * time.Second, false, 30 * time.Second},
 		{75 * time.Second, 30 * time.Second, true, 0},
 	} {
-		p := config.Process{Drain: tt.drain, StopsAtOnce: tt.atOnce}
+		p := config.Process{Listen: []string{"web"}, DrainHook: true, Drain: tt.drain, StopsAtOnce: tt.atOnce}
 		if got := hookWait(p, preset.Applied{Hook: true, KeepAlive: tt.keep}); got != tt.wait {
 			t.Errorf("%+v: %s", tt, got)
 		}
+	}
+}
+
+func TestAServerThatTheStopSignalHasCutAnswersIsNotToldBeforeTheyAreThrough(t *testing.T) {
+	web, uwsgi := config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, preset.Applied{Cuts: true}
+	if got := hookWait(web, uwsgi); got != time.Minute {
+		t.Errorf("it waits for %s", got)
+	}
+	web.StopsAtOnce = true
+	if got := hookWait(web, uwsgi); got != 0 {
+		t.Errorf("with drain_connections = 0 it waits for %s", got)
+	}
+	if got := hookWait(config.Process{DrainHook: true, Drain: time.Minute}, uwsgi); got != 0 {
+		t.Errorf("without listeners it waits for %s", got)
 	}
 }
 

@@ -139,9 +139,9 @@ func (s *Supervisor) missesHook(in *instance) {
 	}
 }
 
-// parting is for how long a worker that has the hook may get rid of its connections.
+// parting is for how long a worker may get rid of its connections: one that has the hook, or a server that does without.
 func (in *instance) parting() time.Duration {
-	if !in.hooked {
+	if in.proc.Hook && !in.hooked {
 		return 0
 	}
 	return in.proc.HookWait

@@ -115,6 +115,31 @@ func TestAWorkerThatIsReplacedSaysCloseAndIsStoppedWhenItsConnectionsHaveEnded(t
 	}
 }
 
+func TestAServerThatIsToldToStopOnlyWithoutConnectionsNeedsNoHookForThat(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		w.plan = func(p Plan) Plan {
+			p.Probation, p.Processes[0].HookWait = 0, 7*time.Second
+			return p
+		}
+		var ended atomic.Bool
+		w.gate.connections = func() int { return map[bool]int{false: 2}[ended.Load()] }
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		switchTo(t, s, "r2")
+		time.Sleep(3 * time.Second)
+		if signalled(w, 0) {
+			t.Fatal("it was told to stop while it had connections")
+		}
+		ended.Store(true)
+		time.Sleep(lookEvery + time.Millisecond)
+		if !signalled(w, 0) {
+			t.Error("it is not told to stop")
+		}
+	})
+}
+
 func TestOnlyTheGenerationThatIsLiveKeepsItsConnections(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		withDrainHook(t, w)

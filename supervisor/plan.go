@@ -59,8 +59,8 @@ type Process struct {
 	MemoryMax    uint64             `json:"memory_max,omitempty"` // bytes, of each worker with all that it starts; 0 = no limit
 	CPUWeight    uint64             `json:"cpu_weight,omitempty"` // of each worker, 1 to 10,000; 0 = 100, as everybody's
 
-	// Hook says that its workers load the drain hook, and HookWait for how long one that has it, and gets no new connections any
-	// more, may get rid of its connections before its stop signal, where DrainConnections says nothing.
+	// Hook says that its workers load the drain hook, and HookWait for how long one that gets no new connections any more may get
+	// rid of its connections before its stop signal, where DrainConnections says nothing. With Hook that is one that has loaded it.
 	Hook     bool          `json:"hook,omitempty"`
 	HookWait time.Duration `json:"hook_wait,omitempty"`
 

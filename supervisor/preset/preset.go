@@ -38,6 +38,7 @@ type Applied struct {
 	Bridged    bool          // Command runs the program at Input.Bridge
 	Hook       bool          // the drain hook is proved with it
 	KeepAlive  time.Duration // with Hook: for how long it keeps an idle connection
+	Cuts       bool          // its stop signal cuts an answer that is being sent; each answer ends its connection, without the hook too
 	Warnings   []string      // what works, but perhaps not as it is meant
 	Problems   []string      // what must be changed in the command before it can work
 }

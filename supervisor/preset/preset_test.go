@@ -134,3 +134,18 @@ func TestHowLongAServerKeepsAnIdleConnectionIsKnownWhereTheDrainHookIs(t *testin
 		}
 	}
 }
+
+func TestUWSGIIsToldToStopWhenItsAnswersAreThroughUnlessClientsKeepConnections(t *testing.T) {
+	for command, cuts := range map[string]bool{
+		"uwsgi --module shop.wsgi":          true,
+		"uwsgi --socket fd://3":             true,
+		"uwsgi --http11-socket fd://3":      false,
+		"gunicorn shop.wsgi":                false,
+		"uvicorn shop.asgi:application":     false,
+		"uwsgi --http-socket fd://{fd.web}": true,
+	} {
+		if a := Apply(Input{Command: strings.Fields(command), Listen: []string{"web"}, Drain: time.Minute}); a.Cuts != cuts {
+			t.Errorf("%s: %v", command, a.Cuts)
+		}
+	}
+}

@@ -55,6 +55,9 @@ func (c *command) uwsgiStop() {
 		c.warn("%s: with %s a worker that is still importing the app does not hear the stop signal, and ends only when drain is over: take it out, unless the app must not be imported before the fork", c.where(g), g.text)
 	}
 	c.graceful(c.beyond(), "--worker-reload-mercy", "--reload-mercy")
+	// A worker that waits until its client has room for more gets the signal instead, and takes it for the client's end: "OSError:
+	// write error" (2.0.31 measured). With http11-socket it would wait for connections that clients keep.
+	c.out.Cuts = len(c.all("--http11-socket")) == 0
 }
 
 // uwsgiSocket is what is known of a socket option.
