@@ -21,16 +21,22 @@ func hooked(p config.Process, server preset.Applied) bool {
 	return p.DrainHook && server.Hook && len(p.Listen) > 0
 }
 
+// flagged tells whether the workers of a process, whose server has no hook and needs one, are told that they drain: what its program
+// makes of that is its affair.
+func flagged(p config.Process, server preset.Applied) bool {
+	return p.DrainHook && !server.Hook && !server.Cuts && len(p.Listen) > 0
+}
+
 // hookWait is for how long a worker that drains may get rid of its connections, without a word in the config. With the hook its server
 // has ended those that are idle then, and what is left are requests in progress, which the stop signal lets end. A server that the
-// stop signal has cut an answer under way has until the end of drain.
+// stop signal has cut an answer under way has until the end of drain, and so has a program that nothing is known of.
 func hookWait(p config.Process, server preset.Applied) time.Duration {
 	switch {
 	case p.StopsAtOnce:
 		return 0
 	case hooked(p, server):
 		return min(server.KeepAlive+hookMargin, p.Drain)
-	case server.Cuts && p.DrainHook && len(p.Listen) > 0:
+	case server.Cuts && p.DrainHook && len(p.Listen) > 0, flagged(p, server):
 		return p.Drain
 	}
 	return 0
@@ -48,5 +54,6 @@ func hookNote(p config.Process, server preset.Applied) (text string, stake bool)
 		return "", false
 	}
 	return fmt.Sprintf("process.%s: superctl has no drain hook for this server (%s): a client that keeps a connection to it open may lose the request "+
-		"that it sends when the old workers stop; have the proxy in front close its connections (docs/nginx.md), or write drain_connections", p.Name, server.Server), true
+		"that it sends when the old workers stop; have the proxy in front close its connections (docs/nginx.md), or have the program answer with "+
+		"Connection: close while it drains, and write drain_connections (docs/long-lived-connections.md)", p.Name, server.Server), true
 }

@@ -23,6 +23,9 @@ func TestAWorkerWithTheHookIsWaitedForAsLongAsItsServerKeepsIdleConnections(t *t
 			t.Errorf("%+v: %s", tt, got)
 		}
 	}
+	if got := hookWait(config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, preset.Applied{}); got != time.Minute {
+		t.Errorf("a program that looks at its flag is waited for %s", got)
+	}
 }
 
 func TestAServerThatTheStopSignalHasCutAnswersIsNotToldBeforeTheyAreThrough(t *testing.T) {
@@ -49,6 +52,9 @@ func TestOnlyAProcessWithListenersHasTheHook(t *testing.T) {
 	without.DrainHook = false
 	if hooked(without, known) {
 		t.Error("drain_hook = false does not leave it out")
+	}
+	if !flagged(web, preset.Applied{}) || flagged(web, known) || flagged(web, preset.Applied{Cuts: true}) || flagged(without, preset.Applied{}) || flagged(config.Process{DrainHook: true}, preset.Applied{}) {
+		t.Error("the wrong programs are told that they drain")
 	}
 	if _, stake := hookNote(without, known); !stake {
 		t.Error("nothing is said of what is at stake")

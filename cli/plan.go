@@ -184,7 +184,7 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env env
 		Name: p.Name, Command: done.Command, Env: env.list(), Secrets: env.secrets(), EnvFrom: env.origins(), Dir: r.Path, User: credential(cmp.Or(p.User, c.User)), Listen: p.Listen,
 		HideListen: done.HideListen, Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
 		Drain: p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
-		Hook: hooked(p, done), HookWait: hookWait(p, done),
+		Hook: hooked(p, done), Flag: flagged(p, done), HookWait: hookWait(p, done),
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Health != nil {

@@ -34,7 +34,7 @@ func (s *Supervisor) installHook() {
 // openFlag makes the flag of the worker that is about to start. One that cannot be made is no reason for a site to be down.
 func (s *Supervisor) openFlag(in *instance) {
 	in.hooked = false
-	if !s.hooks || !in.proc.Hook {
+	if !s.hooks || !in.proc.Hook && !in.proc.Flag {
 		return
 	}
 	if in.flag.path == "" {
@@ -124,7 +124,7 @@ func (s *Supervisor) removeHook() {
 	}
 }
 
-// hookLoaded notes that a server of the worker has the hook.
+// hookLoaded notes that a server of the worker has the hook, or that its program looks at the flag by itself.
 func (s *Supervisor) hookLoaded(in *instance) {
 	if in.flag.path != "" && !in.hooked {
 		in.hooked, s.dirty = true, true
@@ -133,15 +133,15 @@ func (s *Supervisor) hookLoaded(in *instance) {
 
 // missesHook says that a worker serves without the hook, which it should have.
 func (s *Supervisor) missesHook(in *instance) {
-	if in.flag.path != "" && !in.hooked {
+	if in.proc.Hook && in.flag.path != "" && !in.hooked {
 		s.log.Warn("the server has not loaded the drain hook: requests on persistent connections may be lost when it is replaced; "+
 			"python -I, -E and -S, and a PYTHONPATH set by a wrapper, keep it out", s.fields(in)...)
 	}
 }
 
-// parting is for how long a worker may get rid of its connections: one that has the hook, or a server that does without.
+// parting is for how long a worker may get rid of its connections: one that has the hook or one of its own, or a server that does without.
 func (in *instance) parting() time.Duration {
-	if in.proc.Hook && !in.hooked {
+	if (in.proc.Hook || in.proc.Flag) && !in.hooked {
 		return 0
 	}
 	return in.proc.HookWait

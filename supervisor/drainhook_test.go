@@ -63,6 +63,8 @@ func TestAWorkerThatIsReplacedSaysCloseAndIsStoppedWhenItsConnectionsHaveEnded(t
 		"they end":                    {last: 3 * time.Second, signal: 3 * time.Second, loaded: true},
 		"they outlast the keep-alive": {last: time.Hour, signal: 7 * time.Second, loaded: true, left: "web.0 of r1 (generation 1) was told to stop after 7s with 2 connections open"},
 		"the hook is not loaded":      {last: time.Hour},
+		"a program has its own hook":  {last: 3 * time.Second, signal: 3 * time.Second, loaded: true, plan: func(p *Process) { p.Hook, p.Flag = false, true }},
+		"a program has none":          {last: time.Hour, plan: func(p *Process) { p.Hook, p.Flag = false, true }},
 		"the config gives them more":  {last: 20 * time.Second, signal: 20 * time.Second, loaded: true, plan: func(p *Process) { p.DrainConnections = time.Minute }},
 		"the config gives them none":  {last: time.Hour, loaded: true, plan: func(p *Process) { p.HookWait = 0 }},
 	} {
@@ -261,6 +263,24 @@ func TestAFlagThatIsLostKeepsNobodyFromStopping(t *testing.T) {
 		want(t, s, switchTo(t, s, "r2"), Done, "r2") // it runs without a flag
 		if !signalled(w, 0) {
 			t.Error("it is waited for, although nothing tells it to let go of its connections")
+		}
+	})
+}
+
+func TestAProgramIsOnlyGivenTheFlag(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		base := w.plan
+		w.plan = func(p Plan) Plan {
+			p = base(p)
+			p.Processes[0].Hook, p.Processes[0].Flag = false, true
+			return p
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		if spec := w.procs[0].spec; spec.Hook != "" || says(t, w, 0) != "0" {
+			t.Errorf("hook %q, flag %q", spec.Hook, spec.Flag)
 		}
 	})
 }

@@ -59,6 +59,9 @@ func (p *Process) variables(notify string) []Variable {
 	if p.Hook {
 		spec.Hook = "the hook's"
 	}
+	if p.Flag {
+		spec.Flag = "the worker's"
+	}
 	names := spec.Names()
 	slices.Sort(names)
 	vars := make([]Variable, len(names))

@@ -415,7 +415,10 @@ func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 		Mark: s.mark(),
 	}
 	if in.flag.path != "" {
-		spec.Hook, spec.Flag = s.opt.Hook, in.flag.path
+		spec.Flag = in.flag.path
+		if in.proc.Hook {
+			spec.Hook = s.opt.Hook
+		}
 	}
 	for _, name := range p.Listen {
 		gate := in.gen.gates[name]

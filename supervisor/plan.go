@@ -64,6 +64,10 @@ type Process struct {
 	Hook     bool          `json:"hook,omitempty"`
 	HookWait time.Duration `json:"hook_wait,omitempty"`
 
+	// Flag says that its workers are told that they drain, and nothing is loaded into them: a program that looks at the flag, and says
+	// so, is waited for like one with the hook.
+	Flag bool `json:"flag,omitempty"`
+
 	// DrainConnections is for how long a worker that gets no new connections any more may keep those that it has, before its
 	// stop signal; 0 = not at all.
 	DrainConnections time.Duration `json:"drain_connections,omitempty"`

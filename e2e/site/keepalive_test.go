@@ -27,6 +27,7 @@ func switches(n int) int {
 }
 
 func TestKeepAliveClientsLoseNothing(t *testing.T) {
+	const outlive = `drain_connections = "10s"`
 	direct, nginx := harness.Options{}, harness.Options{Front: harness.NginxUnix, Kept: 16}
 	for _, c := range []struct {
 		server harness.Server
@@ -40,13 +41,16 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 		{harness.Daphne(), []harness.Options{direct}},
 		{harness.GranianASGI(), []harness.Options{direct}},
 		{harness.GranianWSGI(), []harness.Options{nginx}},
+		{harness.Node(), []harness.Options{{Web: outlive}}},
+		{harness.Puma(), []harness.Options{{Web: outlive}}},
+		{run.Go(), []harness.Options{direct}}, // it says that it looks at its flag
 	} {
 		for _, opt := range c.fronts {
 			t.Run(c.server.Name+"/"+opt.Front.String(), func(t *testing.T) {
 				t.Parallel()
 				opt.Server = c.server
 				if withoutHook() {
-					opt.Web = "drain_hook = false"
+					opt.Web = "drain_hook = false\ndrain_connections = \"0s\""
 				}
 				a := harness.New(t, run, opt)
 				a.Releases("r1", "r2")

@@ -22,6 +22,10 @@ import (
 //go:embed sitecustomize.py
 var module []byte
 
+// Variable has the path of the flag, for the module and for any program that looks at it by itself: its first byte is 1 while the
+// worker gets no new connections any more (docs/long-lived-connections.md).
+const Variable = "SUPERCTL_DRAIN"
+
 // Field is what a worker says on its notify socket when a server of its has the hook.
 const Field = "X_SUPERCTL_DRAIN_HOOK"
 
@@ -91,5 +95,5 @@ func Environment(env []string, dir, path string) []string {
 	if before != "" { // an empty part would mean the working directory
 		dir += string(os.PathListSeparator) + before
 	}
-	return append(out, "PYTHONPATH="+dir, "SUPERCTL_DRAIN="+path)
+	return append(out, "PYTHONPATH="+dir, Variable+"="+path)
 }

@@ -38,7 +38,7 @@ type Spec struct {
 	NoFile                uint64      // RLIMIT_NOFILE; 0 = as the daemon has it
 	HideListen            bool        // no LISTEN_FDS: the command names its descriptors
 	Cgroup                string      // directory of the control group to be in, made already; "" = the daemon's own
-	Hook, Flag            string      // directory of the drain hook and path of the worker's flag; "" = none (package drainhook)
+	Hook, Flag            string      // directory of the drain hook and path of the worker's flag, also without the hook; "" = none (package drainhook)
 	Mark                  string      // of the supervisor; every process that it starts carries it (see EndMarked)
 }
 
@@ -146,8 +146,11 @@ func (s *Spec) environment(tag string) []string {
 		tagVar+"="+tag,
 		"SUPERCTL_APP="+s.App, "SUPERCTL_RELEASE="+s.Release, "SUPERCTL_GENERATION="+strconv.Itoa(s.Generation),
 		"SUPERCTL_PROCESS="+s.Process, "SUPERCTL_INSTANCE="+strconv.Itoa(s.Instance))
-	if s.Hook != "" {
+	switch {
+	case s.Hook != "":
 		env = drainhook.Environment(env, s.Hook, s.Flag)
+	case s.Flag != "":
+		env = append(env, drainhook.Variable+"="+s.Flag)
 	}
 	if s.Notify != "" {
 		env = append(env, "NOTIFY_SOCKET="+s.Notify)

@@ -30,7 +30,11 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	server := http.Server{Handler: site(), ReadHeaderTimeout: time.Minute}
+	handler, err := sayClose(site())
+	if err != nil {
+		return err
+	}
+	server := http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -40,6 +44,29 @@ func serve() error {
 		return err
 	}
 	return <-ended
+}
+
+// sayClose is what docs/long-lived-connections.md has programs do.
+func sayClose(next http.Handler) (http.Handler, error) {
+	path := os.Getenv("SUPERCTL_DRAIN")
+	if path == "" {
+		return next, nil
+	}
+	flag, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if s, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET")); err == nil {
+		fmt.Fprint(s, "X_SUPERCTL_DRAIN_HOOK=goshop")
+		_ = s.Close()
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b := make([]byte, 1)
+		if n, _ := flag.ReadAt(b, 0); n == 1 && b[0] == 1 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	}), nil
 }
 
 func site() http.Handler {

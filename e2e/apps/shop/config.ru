@@ -19,6 +19,21 @@ def send_chunks(status, type, chunks)
   [status, headers, chunks]
 end
 
+# What docs/long-lived-connections.md has programs do.
+class SayClose
+  FLAG = ENV["SUPERCTL_DRAIN"] && File.open(ENV["SUPERCTL_DRAIN"])
+
+  def initialize(app) = @app = app
+
+  def call(env)
+    status, headers, body = @app.call(env)
+    headers["connection"] = "close" if FLAG && FLAG.pread(1, 0) == "\x01"
+    [status, headers, body]
+  end
+end
+
+use SayClose
+
 run(lambda do |env|
   case env["PATH_INFO"]
   when "/", "/healthz/"

@@ -43,6 +43,13 @@ const server = http.createServer((request, response) => {
   }
 });
 
+// What docs/long-lived-connections.md has programs do.
+const flag = process.env.SUPERCTL_DRAIN ? fs.openSync(process.env.SUPERCTL_DRAIN) : -1;
+const byte = Buffer.alloc(1);
+server.prependListener("request", (request, response) => {
+  if (flag >= 0 && fs.readSync(flag, byte, 0, 1, 0) === 1 && byte[0] === 1) response.setHeader("Connection", "close");
+});
+
 server.listen({ fd: 3 });
 process.on("SIGTERM", () => {
   server.close(() => process.exit(0)); // it accepts no more; idle connections are closed, and the rest when they are answered
