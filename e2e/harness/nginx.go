@@ -85,7 +85,8 @@ func (a *App) nginxConfig(address string) string {
 	upstream := a.Address
 	keep, connection := "", "close"
 	if a.Options.Kept > 0 {
-		keep, connection = fmt.Sprintf("keepalive %d;", a.Options.Kept), `""`
+		// It closes an idle one before any server does, as docs/nginx.md has it: the shortest time of one is gunicorn's 2 s.
+		keep, connection = fmt.Sprintf("keepalive %d; keepalive_timeout 1s;", a.Options.Kept), `""`
 	}
 	pass := "proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection " + connection + "; proxy_set_header Host $host; proxy_next_upstream off;"
 	if a.Options.Server.UWSGI {

@@ -90,8 +90,9 @@ func Cheroot() Server { return Server{Name: "cheroot", Command: "python -m chero
 // Node is a program of Node's.
 func Node() Server { return Server{Name: "node", Command: "node server.js"} }
 
-// Puma is Puma.
-func Puma() Server { return Server{Name: "puma", Command: "puma --threads 4:4"} }
+// Puma is Puma, with more threads than there are clients that keep their connections: as many of them as it has threads keep it
+// from accepting others (docs/servers.md).
+func Puma() Server { return Server{Name: "puma", Command: "puma --threads 16:16"} }
 
 // Go is a Go program.
 func (r *Run) Go() Server { return Server{Name: "go", Command: r.goshop} }

@@ -84,7 +84,7 @@ func TestAMixedLoadLosesNothingOfWhichCheckDoesNotWarn(t *testing.T) {
 // switchUnderAMixedLoad switches to and fro, until the last old generation is gone. warned says whether `check` has warned of the
 // loss of a request: one over a connection that is kept to a server which superctl cannot have say when it closes it.
 func switchUnderAMixedLoad(t *testing.T, s harness.Server, w way, times int) (res *load.Result, warned func(load.Record) bool) {
-	a := harness.New(t, run, harness.Options{Server: s.Bare(), Front: w.front, Kept: w.kept, Web: `drain = "20s"`})
+	a := harness.New(t, run, harness.Options{Server: s.Bare(), Front: w.front, Kept: w.kept, Web: "drain = \"20s\"\nstart_timeout = \"60s\""})
 	a.Releases("r1", "r2")
 	a.Start("r1")
 	stake := strings.Contains(a.Command("check").Text(), "may lose the request")

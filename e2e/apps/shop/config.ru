@@ -1,5 +1,5 @@
 # The site for Puma: puma.
-require "digest"
+require "digest/sha2" # by its own name: loaded on first use, two threads get in each other's way
 require "json"
 require "uri"
 
