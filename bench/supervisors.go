@@ -35,16 +35,21 @@ host = %[4]s
 port = %[5]s
 `, s.dir, c.currents("uvicorn"), delay, host, port))
 	s.spawn(nil, nil, filepath.Join(c.tools, "bin", "circusd"), ini)
-	// It refuses commands until the last worker's delay is over.
+	// Its workers start one after the other.
 	if !within(patience, func() bool { return strings.Contains(s.log(), "shop started") }) {
 		s.Fatalf("circus does not start:\n%s", s.log())
 	}
 	return address
 }
 
-func (c *circus) turn(release string) error {
+// turn tries again while circus is still starting what it was told before, which it answers with an error.
+func (c *circus) turn(release string) (err error) {
 	c.s.point(release)
-	return c.s.command(filepath.Join(c.tools, "bin", "circusctl"), "--endpoint", "ipc://"+c.s.path("endpoint"), "--timeout", "20", "reload", "shop", "--sequential")
+	within(patience/4, func() bool {
+		err = c.s.command(filepath.Join(c.tools, "bin", "circusctl"), "--endpoint", "ipc://"+c.s.path("endpoint"), "--timeout", "20", "reload", "shop", "--sequential")
+		return err == nil || !strings.Contains(err.Error(), "already running")
+	})
+	return err
 }
 
 // supervisord stops a program and starts it.
