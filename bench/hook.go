@@ -28,18 +28,24 @@ func hookBench(run *harness.Run) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# What the drain hook costs\n\nMade by `make bench ARGS=hook` on %s: %s.\n\n", time.Now().Format(time.DateOnly), machine())
 	b.WriteString(`An application that answers "ok", one worker process, 8 clients without a pause, each on one connection; with the hook and without it
-in turns of 1 s, 20 times: the median, and for the ratio of two neighbouring turns the quartiles too. How many requests there are in a second, and the slowest
-of them, depends on what else the machine does; the processor time of a request hardly does. The last column is the hook's part of one request alone,
-timed in one thread: with it less without it.
+in turns of half a second. Two processes of the same program differ by some percent for as long as they live, by where the kernel put their memory, so both are started
+anew three times, 12 turns each. For the ratio of two neighbouring turns: the median and the quartiles. How many requests there are in a second, and the slowest of
+them, depends on what else the machine does; the processor time of a request hardly does, and its ratio is what the hook costs. The last column is the hook's part of
+one request alone, timed in one thread: with it less without it.
 
 | | requests/s without | with | ratio | p99 without | with | processor time of a request without | with | ratio | the hook alone |
 |---|---|---|---|---|---|---|---|---|---|
 `)
 	for _, server := range []struct{ name, command string }{
 		{"gunicorn", "gunicorn --worker-class gthread --threads 4 hook:wsgi"},
+		{"gunicorn, asgi", "gunicorn --worker-class asgi hook:asgi"},
 		{"uvicorn", "uvicorn --no-access-log hook:asgi"},
 		{"hypercorn", "hypercorn hook:asgi"},
+		{"granian, asgi", "granian --interface asgi hook:asgi"},
+		{"granian, wsgi", "granian --interface wsgi hook:wsgi"},
+		{"daphne", "daphne --verbosity 0 hook:asgi"},
 		{"waitress", "waitress-serve hook:wsgi"},
+		{"cheroot", "python -m cheroot hook:wsgi"},
 	} {
 		s := &scene{run: run}
 		row, err := s.hookCost(server.name, server.command)
@@ -53,49 +59,78 @@ timed in one thread: with it less without it.
 	return os.WriteFile(filepath.Join("bench", "HOOK.md"), []byte(b.String()), 0o644)
 }
 
+// spell is what one turn of a server has come to.
+type spell struct {
+	rate, busy float64 // requests in a second, seconds of the processor for one
+	took       []time.Duration
+}
+
 // hookCost is a row of the table.
 func (s *scene) hookCost(name, command string) (row string, err error) {
 	defer s.recovered(&err)
 	apps := [2]*harness.App{}
 	for i, web := range []string{"drain_hook = false", ""} {
-		apps[i] = harness.New(s, s.run, harness.Options{Server: harness.Server{Name: name, Command: command}, Web: web})
+		apps[i] = harness.New(s, s.run, harness.Options{Server: harness.Server{Name: name, Command: command}, Web: web, Env: `PYTHONHASHSEED = "0"`})
 		apps[i].Releases("r1")
 		s.must(os.WriteFile(apps[i].Path("releases", "r1", "hook.py"), hookPy, 0o644))
 		apps[i].Start("r1")
 	}
-	var rates [2][]float64
-	var took [2][]time.Duration
-	var busy, answers [2]float64
-	for turn := range 41 {
-		i := (turn + 1) / 2 % 2 // without, with, with, without, ...
-		network, address := apps[i].Target()
-		before := processorTime(apps[i].Status().Generations[0].Workers[0].PID)
-		r, err := load.Start(load.Config{Network: network, Address: address, Clients: 8, KeepAlive: true, Shapes: []load.Shape{load.Get("/")}})
-		s.must(err)
-		<-time.After(time.Second)
-		res := r.Stop()
-		if len(res.Failed()) > 0 {
-			return "", fmt.Errorf("%s: %s", name, res)
+	var turns [2][]spell
+	for round := range 3 {
+		for i := range apps {
+			if round > 0 {
+				apps[i].Command("restart", "web").Want(0)
+			}
+			s.turn(apps[i]) // to warm up
 		}
-		if turn == 0 {
-			continue // to warm up
-		}
-		busy[i] += (processorTime(apps[i].Status().Generations[0].Workers[0].PID) - before).Seconds()
-		answers[i] += float64(len(res.Records))
-		rates[i] = append(rates[i], float64(len(res.Records))/res.Ended.Sub(res.Began).Seconds())
-		for _, rec := range res.Records {
-			took[i] = append(took[i], rec.Ended.Sub(rec.Begun))
+		for n := range 12 {
+			i := (n + 1) / 2 % 2 // without, with, with, without, ...
+			turns[i] = append(turns[i], s.turn(apps[i]))
 		}
 	}
-	ratios := make([]float64, len(rates[0]))
-	for i := range ratios {
-		ratios[i] = rates[1][i] / rates[0][i]
-	}
-	p99 := func(i int) float64 { return part(took[i], 99).Seconds() * 1000 }
 	alone, err := hookAlone(apps[0].Path("releases", "r1"), name)
-	without, with := busy[0]/answers[0]*1e6, busy[1]/answers[1]*1e6
-	return fmt.Sprintf("| %s | %.0f | %.0f | %.2f (%.2f to %.2f) | %.1f ms | %.1f ms | %.0f µs | %.0f µs | **%.2f** | %s |\n", name, part(rates[0], 50), part(rates[1], 50),
-		part(ratios, 50), part(ratios, 25), part(ratios, 75), p99(0), p99(1), without, with, with/without, alone), err
+	rate, busy := func(t spell) float64 { return t.rate }, func(t spell) float64 { return t.busy * 1e6 }
+	return fmt.Sprintf("| %s | %s | %.1f ms | %.1f ms | %s | %s |\n", name, compared("%.0f", turns, rate), p99(turns[0]), p99(turns[1]), compared("%.0f µs", turns, busy), alone), err
+}
+
+// turn has clients ask for half a second.
+func (s *scene) turn(a *harness.App) spell {
+	network, address := a.Target()
+	pid := a.Status().Generations[0].Workers[0].PID
+	before := processorTime(pid)
+	r, err := load.Start(load.Config{Network: network, Address: address, Clients: 8, KeepAlive: true, Shapes: []load.Shape{load.Get("/")}})
+	s.must(err)
+	<-time.After(500 * time.Millisecond)
+	res := r.Stop()
+	if len(res.Failed()) > 0 {
+		s.must(fmt.Errorf("%s", res))
+	}
+	n := float64(len(res.Records))
+	t := spell{rate: n / res.Ended.Sub(res.Began).Seconds(), busy: (processorTime(pid) - before).Seconds() / n}
+	for _, rec := range res.Records {
+		t.took = append(t.took, rec.Ended.Sub(rec.Begun))
+	}
+	return t
+}
+
+// compared is three columns: the median without the hook, with it, and of the ratios of neighbouring turns, with their quartiles.
+func compared(format string, turns [2][]spell, of func(spell) float64) string {
+	var values [2][]float64
+	ratios := make([]float64, len(turns[0]))
+	for i := range ratios {
+		without, with := of(turns[0][i]), of(turns[1][i])
+		values[0], values[1], ratios[i] = append(values[0], without), append(values[1], with), with/without
+	}
+	return fmt.Sprintf(format+" | "+format+" | **%.2f** (%.2f to %.2f)", part(values[0], 50), part(values[1], 50), part(ratios, 50), part(ratios, 25), part(ratios, 75))
+}
+
+// p99 is that of all turns, in milliseconds.
+func p99(turns []spell) float64 {
+	var all []time.Duration
+	for _, t := range turns {
+		all = append(all, t.took...)
+	}
+	return part(all, 99).Seconds() * 1000
 }
 
 // processorTime is what a process and its children have used (proc_pid_stat(5), in ticks of 10 ms).
