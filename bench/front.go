@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 
 	"superctl/e2e/harness"
 )
@@ -48,9 +49,10 @@ http {
 	s.must(os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o644))
 	cmd := exec.Command(nginxBinary(), "-p", dir, "-c", "nginx.conf", "-e", "stderr")
 	cmd.Env = append(os.Environ(), "SHOP_E2E_RUN="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.must(cmd.Start())
 	s.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its workers too
 		_ = cmd.Wait()
 	})
 	s.answering(fresh)

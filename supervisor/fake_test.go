@@ -111,6 +111,19 @@ func (w *world) adopt(ws workerState, _ int) (process, error) {
 	return nil, worker.ErrGone
 }
 
+// sweep ends those that an earlier supervisor was just starting when it left, so that it could not write them down.
+func (w *world) sweep(_ string, knows func(tag string) bool) error {
+	w.mu.Lock()
+	procs := slices.Clone(w.procs)
+	w.mu.Unlock()
+	for _, p := range procs {
+		if p.alive() && !knows(p.Tag()) {
+			_ = p.KillAll()
+		}
+	}
+	return nil
+}
+
 func (p *fakeProc) die(e worker.Exit) {
 	p.once.Do(func() {
 		p.w.mu.Lock()
@@ -398,7 +411,7 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 			return w.hooks(ctx, c)
 		},
 		adopt: w.adopt,
-		sweep: func(string, func(string) bool) error { return nil },
+		sweep: w.sweep,
 		end:   func(workerState) error { return nil },
 	}
 	ctx, cancel := context.WithCancel(context.Background())
