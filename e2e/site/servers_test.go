@@ -14,7 +14,7 @@ import (
 )
 
 // turns is how often each site is switched.
-const turns = 12
+const turns = 6
 
 func TestNoRequestIsLostOrMisroutedWhicheverServerAndListener(t *testing.T) {
 	for _, c := range []struct {

@@ -1,4 +1,4 @@
-package systemd
+package packaging
 
 import (
 	"os/exec"
@@ -6,24 +6,24 @@ import (
 	"strings"
 	"testing"
 
+	"superctl/e2e/systemd"
 	"superctl/load"
 )
 
 // debs builds packages of these versions, as `make deb` does, and returns the directory.
 func debs(t *testing.T, versions ...string) string {
 	t.Helper()
-	top := filepath.Join(sources(), "..", "..")
 	for _, v := range versions {
-		if out, err := exec.Command("make", "-C", top, "deb", "VERSION="+v).CombinedOutput(); err != nil {
+		if out, err := exec.Command("make", "-C", top(t), "deb", "VERSION="+v).CombinedOutput(); err != nil {
 			t.Fatalf("make deb: %v\n%s", err, out)
 		}
 	}
-	return filepath.Join(top, "bin")
+	return filepath.Join(top(t), "bin")
 }
 
 func TestAnUpgradeOfThePackageReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
-	m := bareMachine(t, []string{"1"}, Bind{From: debs(t, "0.1", "0.2"), To: "/root/packages"})
-	install := func(version string) Result {
+	m := bareMachine(t, []string{"1"}, systemd.Bind{From: debs(t, "0.1", "0.2"), To: "/root/packages"})
+	install := func(version string) systemd.Result {
 		return m.Run("sh", "-c", "dpkg --install --force-depends /root/packages/superctl_"+version+"_*.deb").Want(0)
 	}
 	install("0.1")

@@ -1,4 +1,4 @@
-package systemd
+package packaging
 
 import (
 	"os"
@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"superctl/e2e/systemd"
 )
 
 // programs is the directory of what scripts/deps installs for that argument.
 func programs(t *testing.T, what string) string {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(sources(), "..", "..", "scripts", "deps"), "--no-apt", what)
+	cmd := exec.Command(filepath.Join(top(t), "scripts", "deps"), "--no-apt", what)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	must(t, err)
@@ -20,10 +22,10 @@ func programs(t *testing.T, what string) string {
 
 func TestTheAnsiblePlaybooksDeployAndChangeNothingTheSecondTime(t *testing.T) {
 	ansible := programs(t, "--ansible")
-	packaging := filepath.Join(sources(), "..", "..", "packaging")
-	s := bareMachine(t, []string{"1", "2", "broken"}, Bind{From: ansible, To: ansible},
-		Bind{From: run.Binary, To: "/root/superctl/bin/superctl"}, Bind{From: packaging, To: "/root/superctl/packaging"})
-	play := func(vars string, playbooks ...string) Result {
+	packaging := filepath.Join(top(t), "packaging")
+	s := bareMachine(t, []string{"1", "2", "broken"}, systemd.Bind{From: ansible, To: ansible},
+		systemd.Bind{From: run.Binary, To: "/root/superctl/bin/superctl"}, systemd.Bind{From: packaging, To: "/root/superctl/packaging"})
+	play := func(vars string, playbooks ...string) systemd.Result {
 		args := []string{
 			"env", "LC_ALL=C.UTF-8", "HOME=/root", "ANSIBLE_NOCOLOR=1", "ANSIBLE_PIPELINING=1", filepath.Join(ansible, "bin", "ansible-playbook"), "-c", "local", "-i", "localhost,",
 			"-e", "ansible_python_interpreter=" + filepath.Join(ansible, "bin", "python"), "-e", "app=shop config=/root/deploy/shop.toml " + vars,
@@ -34,7 +36,7 @@ func TestTheAnsiblePlaybooksDeployAndChangeNothingTheSecondTime(t *testing.T) {
 		return s.Run(args...)
 	}
 	bundle := func(version string) string { return "bundle=/root/deploy/shop-" + version + ".tar.zst" }
-	all := func(version string) Result { return play(bundle(version), "setup.yml", "deploy.yml") }
+	all := func(version string) systemd.Result { return play(bundle(version), "setup.yml", "deploy.yml") }
 	all("1").Want(0).Says("failed=0")
 	all("1").Want(0).Says("changed=0")
 	s.Run("sed", "-i", `s/^probation = .*/probation = "1s"/`, "/root/deploy/shop.toml").Want(0)

@@ -1,4 +1,5 @@
-package systemd
+// Package packaging has the tests of what packaging/ gives to those who install superctl, on a machine with a real systemd.
+package packaging
 
 import (
 	"os"
@@ -6,7 +7,34 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"superctl/e2e/harness"
+	"superctl/e2e/systemd"
 )
+
+var run *harness.Run
+
+func TestMain(m *testing.M) {
+	harness.Guardian()
+	os.Exit(harness.Main(m, func(r *harness.Run) { run = r }))
+}
+
+const unit = "superctl@shop.service"
+
+// top is the directory of superctl's sources.
+func top(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
+	must(t, err)
+	return dir
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 // smallServer needs nothing but Python. It answers on the listener that superctl gives it.
 const smallServer = `import http.server
@@ -40,13 +68,13 @@ path = "/"
 // machine is one on which nothing of superctl is installed. In /root/deploy are a config, and bundles that work, or do not when they are
 // called broken.
 type machine struct {
-	*Sandbox
+	*systemd.Sandbox
 	address string // of the config
 }
 
-func bareMachine(t *testing.T, bundles []string, binds ...Bind) *machine {
+func bareMachine(t *testing.T, bundles []string, binds ...systemd.Bind) *machine {
 	t.Helper()
-	if why := Unavailable(); why != "" {
+	if why := systemd.Unavailable(); why != "" {
 		t.Skip(why)
 	}
 	t.Parallel()
@@ -55,7 +83,7 @@ func bareMachine(t *testing.T, bundles []string, binds ...Bind) *machine {
 	must(t, os.Chmod(dir, 0o755))
 	files := filepath.Join(dir, "deploy")
 	must(t, os.Mkdir(files, 0o755))
-	m := &machine{address: FreeAddress(t)}
+	m := &machine{address: systemd.FreeAddress(t)}
 	must(t, os.WriteFile(filepath.Join(files, "shop.toml"), []byte(strings.Replace(smallConfig, "ADDRESS", m.address, 1)), 0o644))
 	for _, version := range bundles {
 		code := smallServer
@@ -64,7 +92,7 @@ func bareMachine(t *testing.T, bundles []string, binds ...Bind) *machine {
 		}
 		smallBundle(t, files, version, code)
 	}
-	m.Sandbox = Boot(t, dir, false, append(binds, Bind{From: files, To: "/root/deploy", Writable: true})...)
+	m.Sandbox = systemd.Boot(t, dir, false, append(binds, systemd.Bind{From: files, To: "/root/deploy", Writable: true})...)
 	return m
 }
 
