@@ -28,8 +28,8 @@ func hookBench(run *harness.Run) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# What the drain hook costs\n\nMade by `make bench ARGS=hook` on %s: %s.\n\n", time.Now().Format(time.DateOnly), machine())
 	b.WriteString(`An application that answers "ok", one worker process, 8 clients without a pause, each on one connection; with the hook and without it
-in turns of half a second. Two processes of the same program differ by some percent for as long as they live, by where the kernel put their memory, so both are started
-anew three times, 12 turns each. For the ratio of two neighbouring turns: the median and the quartiles. How many requests there are in a second, and the slowest of
+in turns of half a second. Both are started anew three times, 12 turns each, in
+case two processes of one program differ. For the ratio of two neighbouring turns: the median and the quartiles. How many requests there are in a second, and the slowest of
 them, depends on what else the machine does; the processor time of a request hardly does, and its ratio is what the hook costs. The last column is the hook's part of
 one request alone, timed in one thread: with it less without it.
 
