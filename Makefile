@@ -26,10 +26,13 @@ build: ## bin/superctl; its version is what git says of this tree
 VERSION ?= $$(git describe --tags --match 'v*' 2>/dev/null | sed 's/^v//; s/-/+/; s/-/./' | grep . || git describe --always --dirty=+dirty | sed 's/^/0.0+g/')
 nfpm := go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
 
+# Where it goes: one package only, so that bin/superctl_*.deb is the one that was just made.
+DEBS ?= bin
 .PHONY: deb
 deb: build ## a package for Debian and Ubuntu in bin/
+	mkdir -p $(DEBS) && rm -f $(DEBS)/superctl_*.deb
 	bin/superctl __man | gzip -9n >bin/superctl.8.gz
-	VERSION="$(VERSION)" ARCH=$$(go env GOARCH) $(nfpm) package --config packaging/nfpm.yaml --packager deb --target bin/
+	VERSION="$(VERSION)" ARCH=$$(go env GOARCH) $(nfpm) package --config packaging/nfpm.yaml --packager deb --target $(DEBS)/
 
 .PHONY: demo
 demo: ## build superctl and show it on a small Django site, under load

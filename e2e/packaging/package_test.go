@@ -10,21 +10,22 @@ import (
 	"superctl/load"
 )
 
-// debs builds packages of these versions, as `make deb` does, and returns the directory.
+// debs builds packages of these versions, as `make deb` does, each into a directory of its own, and returns where those are.
 func debs(t *testing.T, versions ...string) string {
 	t.Helper()
+	dir := t.TempDir()
 	for _, v := range versions {
-		if out, err := exec.Command("make", "-C", top(t), "deb", "VERSION="+v).CombinedOutput(); err != nil {
+		if out, err := exec.Command("make", "-C", top(t), "deb", "VERSION="+v, "DEBS="+filepath.Join(dir, v)).CombinedOutput(); err != nil {
 			t.Fatalf("make deb: %v\n%s", err, out)
 		}
 	}
-	return filepath.Join(top(t), "bin")
+	return dir
 }
 
 func TestAnUpgradeOfThePackageReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
 	m := bareMachine(t, []string{"1"}, systemd.Bind{From: debs(t, "0.1", "0.2"), To: "/root/packages"})
 	install := func(version string) systemd.Result {
-		return m.Run("sh", "-c", "dpkg --install --force-depends /root/packages/superctl_"+version+"_*.deb").Want(0)
+		return m.Run("sh", "-c", "dpkg --install --force-depends /root/packages/"+version+"/superctl_*.deb").Want(0)
 	}
 	install("0.1")
 	m.Run("useradd", "--system", "--home-dir", "/srv/shop", "--create-home", "shop").Want(0)
