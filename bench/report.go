@@ -41,8 +41,8 @@ func (c *comparison) report() string {
 	var t strings.Builder
 	fmt.Fprintf(&t, `# superctl beside its peers
 
-Made by `+"`make compare`"+` on %s: %s. [docs/comparison.md](../docs/comparison.md) says what was done and how, and where superctl is not ahead.
-`, c.began.UTC().Format(time.DateOnly), strings.Join(c.versions(), ", "))
+Made by `+"`go run ./bench %s`"+` on %s: %s. [docs/comparison.md](../docs/comparison.md) says what was done and how, and where superctl is not ahead.
+`, strings.Join(os.Args[1:], " "), c.began.UTC().Format(time.DateOnly), strings.Join(c.versions(), ", "))
 	if len(c.played) > 0 {
 		c.switchTables(&t)
 		c.memoryTable(&t)
