@@ -35,7 +35,7 @@ deb: build ## a package for Debian and Ubuntu in bin/
 	VERSION="$(VERSION)" ARCH=$$(go env GOARCH) $(nfpm) package --config packaging/nfpm.yaml --packager deb --target $(DEBS)/
 
 .PHONY: demo
-demo: ## build superctl and show it on a small Django site, under load
+demo: ## build superctl and show it on a small Django site, under load; installs Python, gunicorn and Django
 	@scripts/demo
 
 .PHONY: test

@@ -119,7 +119,7 @@ func Project(dir string) error {
 	})
 }
 
-// servers are the programs that a release has of its own.
+// servers are the programs of which a release has its own copy, if they are in the cache.
 func servers() []string {
 	return []string{"gunicorn", "uvicorn", "django-admin", "celery", "hypercorn", "granian", "daphne", "waitress-serve", "cheroot"}
 }
@@ -149,6 +149,9 @@ func (b Builder) virtualenv(venv string, be Behaviour) error {
 		}
 	}
 	uwsgi, err := os.ReadFile(filepath.Join(b.Cache, "bin", "uwsgi"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // not among what was installed
+	}
 	if err != nil {
 		return err
 	}
@@ -159,6 +162,9 @@ func (b Builder) virtualenv(venv string, be Behaviour) error {
 // script writes a console script as pip does: the cache's, with this virtualenv's interpreter.
 func (b Builder) script(venv, name string, be Behaviour) error {
 	content, err := os.ReadFile(filepath.Join(b.Cache, "bin", name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // not among what was installed
+	}
 	if err != nil {
 		return err
 	}

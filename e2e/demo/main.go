@@ -1,5 +1,5 @@
-// Demo shows what superctl is for, on this machine, in about half a minute: a small Django site is switched between good
-// and broken releases while clients use it, and every request is counted. It exits 1 if one was lost.
+// Demo shows what superctl is for, on this machine, in about half a minute: it switches a small Django site between good and
+// broken releases while clients use it, and counts every request. It exits 1 if one was lost.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
@@ -23,13 +24,14 @@ func main() {
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	fmt.Println("Building superctl; the first time, gunicorn and Django are installed into a cache as well ...")
-	r, err := harness.NewRun()
+	d := &demo{ctx: ctx}
+	began := time.Now()
+	r, err := harness.NewRun("--demo")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		return 1
 	}
-	d := &demo{ctx: ctx}
+	d.step(began, "build superctl, install gunicorn and Django")
 	ok := d.play(r)
 	if err := r.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -47,12 +49,10 @@ type demo struct {
 	app      *harness.App
 	failed   bool
 	cleanups []func()
-	rows     []row
+	cutovers []string
 }
 
-// row is one line of the summary.
-type row struct{ did, result, cutover string }
-
+// over is the panic of Fatalf.
 type over struct{}
 
 func (d *demo) play(r *harness.Run) (ok bool) {
@@ -75,26 +75,26 @@ func (d *demo) play(r *harness.Run) (ok bool) {
 }
 
 func (d *demo) scenes(r *harness.Run) bool {
-	d.say("Making four releases of a Django site, each with its own virtualenv: two good, two broken ...")
-	a := harness.New(d, r, harness.Options{Server: harness.GunicornThreads(), Top: "probation = \"2s\"\nstandby = \"5m\"\n"})
+	began := time.Now()
+	a := harness.New(d, r, harness.Options{Server: harness.GunicornThreads(), Top: "probation = \"2s\"\nstandby = \"5m\"\n", Web: `start_timeout = "4s"`})
 	d.app = a
-	a.Release("2026-11-02-good", apps.Behaviour{ImportSeconds: 1})
-	a.Release("2026-11-09-good", apps.Behaviour{ImportSeconds: 1})
-	a.Release("2026-11-16-import-error", apps.Behaviour{Fault: apps.ImportError})
-	a.Release("2026-11-23-answers-500", apps.Behaviour{Fault: apps.Error500})
-	a.Options.Web = `start_timeout = "4s"`
-	a.WriteConfig()
+	a.Release("monday", apps.Behaviour{ImportSeconds: 1})
+	a.Release("tuesday", apps.Behaviour{ImportSeconds: 1})
+	a.Release("import-error", apps.Behaviour{Fault: apps.ImportError})
+	a.Release("answers-500", apps.Behaviour{Fault: apps.Error500})
+	d.step(began, "make four releases, two good and two broken")
 
-	d.say("Starting the daemon and the first release, then 8 clients that never pause: GET and POST, a new connection each.\n")
-	a.Start("2026-11-02-good")
+	began = time.Now()
+	a.Start("monday")
 	clients := a.Load(load.Config{Clients: 8, Rate: 200})
+	d.step(began, "start the daemon with release monday, then 200 requests/s by 8 clients")
 
-	d.try("switch to a good release", "switch", "2026-11-09-good")
-	d.try("switch back", "switch", "2026-11-02-good")
-	d.try("switch to a release that cannot be imported", "switch", "2026-11-16-import-error")
-	d.try("switch to a release that answers 500", "switch", "2026-11-23-answers-500")
-	d.try("switch to the good release again", "switch", "2026-11-09-good")
-	d.try("roll back: the old release is still warm", "rollback")
+	d.try("switch", "tuesday")
+	d.try("switch", "monday")
+	d.try("switch", "import-error")
+	d.try("switch", "answers-500")
+	d.try("switch", "tuesday")
+	d.try("rollback")
 	a.More(clients, 100)
 
 	res := clients.Stop()
@@ -102,63 +102,55 @@ func (d *demo) scenes(r *harness.Run) bool {
 	return len(res.Failed()) == 0 && !res.Exhausted
 }
 
-// try runs one command of superctl and remembers what became of it.
-func (d *demo) try(what string, args ...string) {
+// try runs one command of superctl and prints its outcome.
+func (d *demo) try(args ...string) {
 	if d.ctx.Err() != nil {
 		d.Fatalf("interrupted")
 	}
-	fmt.Printf("  %-46s $ superctl %s\n", what, strings.Join(args, " "))
-	c := d.app.Command(append(args, "--json")...)
-	out := c.Outcome()
-	r := row{did: what}
+	began := time.Now()
+	out := d.app.Command(append(args, "--json")...).Outcome()
+	outcome, reason := fmt.Sprintf("done: %s is live", out.Release), ""
 	switch out.Result {
 	case "done":
-		r.result = fmt.Sprintf("%s live after %.1f s", out.Release, out.Seconds)
 		for _, s := range out.Steps {
 			if s.Name == "cutover" {
-				r.cutover = s.Detail
+				d.cutovers = append(d.cutovers, s.Detail)
 			}
 		}
-	default:
-		r.result = fmt.Sprintf("%s, %s stays live: %s", map[string]string{"aborted": "refused", "reverted": "reverted"}[out.Result], out.Previous, first(out.Error))
+	case "aborted":
+		outcome, reason = fmt.Sprintf("refused: %s is still live", out.Previous), first(out.Error)
+	case "reverted":
+		outcome, reason = fmt.Sprintf("reverted: %s is live again", out.Previous), first(out.Error)
 	}
-	fmt.Printf("  %-46s   %s\n", "", r.result)
-	d.rows = append(d.rows, r)
+	d.step(began, fmt.Sprintf("%-30s %s", "$ superctl "+strings.Join(args, " "), outcome))
+	if reason != "" {
+		fmt.Printf("%10s%s\n", "", reason)
+	}
 }
 
-// first is the first sentence of an error, short enough for a line.
+// step prints one line: how long the step took, and what it was.
+func (d *demo) step(began time.Time, what string) {
+	fmt.Printf("%6.1f s  %s\n", time.Since(began).Seconds(), what)
+}
+
+// first is the first line of an error, short enough for a terminal.
 func first(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
-	if len(text) > 110 {
-		text = text[:107] + "..."
+	if len(text) > 70 {
+		text = text[:67] + "..."
 	}
 	return text
 }
 
 func (d *demo) summary(res *load.Result) {
-	lat := res.Latency()
-	failed := len(res.Failed())
-	fmt.Printf("\n%s\n", strings.Repeat("-", 78))
-	fmt.Printf("  requests sent   %d in %.0f s, during %d changes\n", len(res.Records), res.Ended.Sub(res.Began).Seconds(), len(d.rows))
-	fmt.Printf("  failed          %d\n", failed)
-	fmt.Printf("  slowest         %d ms (half took less than %.1f ms)\n", lat.Max.Milliseconds(), float64(lat.P50.Microseconds())/1000)
-	for _, r := range d.rows {
-		if r.cutover != "" {
-			fmt.Printf("  cutover         %-9s %s\n", r.cutover, r.did)
-		}
-	}
-	for _, r := range d.rows {
-		if r.cutover == "" {
-			fmt.Printf("  broken release  %s\n", r.result)
-		}
-	}
-	fmt.Println(strings.Repeat("-", 78))
+	latency, failed := res.Latency(), len(res.Failed())
+	fmt.Printf("\n%d requests in %.0f s, during 6 changes: %d failed\n", len(res.Records), res.Ended.Sub(res.Began).Seconds(), failed)
+	fmt.Printf("slowest answer %d ms, median %.1f ms; cutovers: %s\n",
+		latency.Max.Milliseconds(), float64(latency.P50.Microseconds())/1000, strings.Join(d.cutovers, ", "))
 	if failed > 0 {
-		fmt.Printf("%s\n", res)
+		fmt.Println(res)
 	}
 }
-
-func (d *demo) say(text string) { fmt.Println(text) }
 
 // What follows makes demo a harness.T.
 
@@ -168,16 +160,16 @@ func (d *demo) Helper() {}
 // Name names the showing.
 func (d *demo) Name() string { return "demo" }
 
-// Logf keeps quiet: the summary says it.
+// Logf prints nothing: the summary says it.
 func (d *demo) Logf(string, ...any) {}
 
-// Errorf tells what is wrong.
+// Errorf prints what is wrong.
 func (d *demo) Errorf(format string, args ...any) {
 	d.failed = true
 	fmt.Fprintln(os.Stderr, "demo:", fmt.Errorf(format, args...))
 }
 
-// Fatalf tells what is wrong and ends the showing.
+// Fatalf prints what is wrong and ends the showing.
 func (d *demo) Fatalf(format string, args ...any) {
 	d.Errorf(format, args...)
 	panic(over{})
@@ -186,7 +178,7 @@ func (d *demo) Fatalf(format string, args ...any) {
 // Cleanup is run at the end, the newest first.
 func (d *demo) Cleanup(f func()) { d.cleanups = append(d.cleanups, f) }
 
-// Failed says whether anything was wrong.
+// Failed reports whether anything was wrong.
 func (d *demo) Failed() bool { return d.failed }
 
 var _ harness.T = (*demo)(nil)

@@ -46,7 +46,8 @@ type Run struct {
 	Binary string // superctl, built from this tree
 	Apps   apps.Builder
 
-	goshop   string // the site as a Go program
+	repo     string
+	goshop   func() (string, error) // builds the site that is a Go program, once, and returns its path
 	apps     atomic.Int32
 	guardian *exec.Cmd
 	leash    io.Closer // the guardian acts when it is closed
@@ -64,8 +65,9 @@ func Guardian() {
 	os.Exit(0)
 }
 
-// NewRun builds superctl, sees to the Python servers and starts the guardian.
-func NewRun() (*Run, error) {
+// NewRun builds superctl, installs the Python servers and starts the guardian. The arguments are passed to scripts/deps: "--demo"
+// installs gunicorn and Django alone.
+func NewRun(deps ...string) (*Run, error) {
 	repo, err := repository()
 	if err != nil {
 		return nil, err
@@ -77,7 +79,8 @@ func NewRun() (*Run, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
-	r := &Run{Dir: dir, Binary: filepath.Join(dir, "superctl"), goshop: filepath.Join(dir, "goshop")}
+	r := &Run{Dir: dir, Binary: filepath.Join(dir, "superctl"), repo: repo}
+	r.goshop = sync.OnceValues(func() (string, error) { return buildSite(repo, filepath.Join(dir, "goshop")) })
 	// Workers of another user must get to their release.
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
 		return nil, err
@@ -85,7 +88,7 @@ func NewRun() (*Run, error) {
 	if err := r.startGuardian(); err != nil {
 		return nil, fmt.Errorf("start the guardian: %w", err)
 	}
-	if err := r.prepare(repo); err != nil {
+	if err := r.prepare(deps); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -108,17 +111,17 @@ func Main(tests interface{ Run() int }, use func(*Run)) int {
 }
 
 // prepare builds the binary and installs the servers, side by side: the first time both take a while.
-func (r *Run) prepare(repo string) error {
-	var build, deps error
+func (r *Run) prepare(deps []string) error {
+	var build, install error
 	var both sync.WaitGroup
-	both.Go(func() { build = errors.Join(r.Build(repo, r.Binary), buildSite(repo, r.goshop)) })
-	both.Go(func() { deps = r.install(repo) })
+	both.Go(func() { build = r.Build(r.Binary) })
+	both.Go(func() { install = r.install(deps) })
 	both.Wait()
-	return errors.Join(build, deps)
+	return errors.Join(build, install)
 }
 
 // Build builds superctl, with further build tags.
-func (r *Run) Build(repo, path string, tags ...string) error {
+func (r *Run) Build(path string, tags ...string) error {
 	args := []string{"build", "-o", path}
 	if os.Getenv("SUPERCTL_E2E_RACE") != "" {
 		args = append(args, "-race")
@@ -127,7 +130,7 @@ func (r *Run) Build(repo, path string, tags ...string) error {
 		tags = append(tags, more)
 	}
 	cmd := exec.Command("go", append(args, "-tags", strings.Join(tags, ","), ".")...)
-	cmd.Dir = repo
+	cmd.Dir = r.repo
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build superctl: %w\n%s", err, out)
 	}
@@ -135,19 +138,19 @@ func (r *Run) Build(repo, path string, tags ...string) error {
 }
 
 // buildSite builds the site that is a Go program.
-func buildSite(repo, path string) error {
+func buildSite(repo, path string) (string, error) {
 	cmd := exec.Command("go", "build", "-o", path, "./e2e/apps/goshop")
 	cmd.Dir = repo
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the Go site: %w\n%s", err, out)
+		return "", fmt.Errorf("build the Go site: %w\n%s", err, out)
 	}
-	return nil
+	return path, nil
 }
 
 // install sees to the Python servers.
-func (r *Run) install(repo string) error {
+func (r *Run) install(deps []string) error {
 	var stdout bytes.Buffer
-	cmd := exec.Command(filepath.Join(repo, "scripts", "deps"))
+	cmd := exec.Command(filepath.Join(r.repo, "scripts", "deps"), deps...)
 	cmd.Stdout, cmd.Stderr = &stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("scripts/deps: %w", err)

@@ -94,8 +94,15 @@ func Node() Server { return Server{Name: "node", Command: "node server.js"} }
 // from accepting others (docs/servers.md).
 func Puma() Server { return Server{Name: "puma", Command: "puma --threads 16:16"} }
 
-// Go is a Go program.
-func (r *Run) Go() Server { return Server{Name: "go", Command: r.goshop} }
+// Go is a Go program, built at the first call.
+func (r *Run) Go(t T) Server {
+	t.Helper()
+	path, err := r.goshop()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return Server{Name: "go", Command: path}
+}
 
 // Bare is the server with a site that starts in a few milliseconds: the Python ones run it without Django.
 func (s Server) Bare() Server {

@@ -21,7 +21,8 @@ func sharedRun(t *testing.T) *Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := run.install(repo); err != nil {
+	run.repo = repo
+	if err := run.install(nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(run.Dir, 0o755); err != nil {

@@ -115,7 +115,7 @@ func TestAWarmGenerationOutlivesTheDaemon(t *testing.T) {
 func TestDaemonsOnEitherSideOfAFormatChangeTakeOverFromEachOther(t *testing.T) {
 	a := harness.New(t, run, harness.Options{Top: `standby = "10m"`})
 	older, newer := run.Binary, a.Path("newer")
-	if err := run.Build("../..", newer, "nextformat"); err != nil {
+	if err := run.Build(newer, "nextformat"); err != nil {
 		t.Fatal(err)
 	}
 	a.Binary = a.Path("superctl")

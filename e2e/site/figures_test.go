@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 
 	"superctl/e2e/harness"
 	"superctl/load"
@@ -26,7 +27,7 @@ func openFigures() *figures {
 const figuresHead = "| server | way | switches | requests | over kept connections | failed | commit |\n|---|---|---|---|---|---|---|\n"
 
 // add writes a row in place of an earlier one of the same server and way. What stands before the table stays.
-func (f *figures) add(s harness.Server, w way, switches int, res *load.Result) error {
+func (f *figures) add(t *testing.T, s harness.Server, w way, switches int, res *load.Result) error {
 	if f.path == "" {
 		return nil
 	}
@@ -47,7 +48,7 @@ func (f *figures) add(s harness.Server, w way, switches int, res *load.Result) e
 	rows[key] = fmt.Sprintf("%s | %d | %d | %d | %s | %s |\n", key, switches, len(res.Records), len(res.Reused().Records), lost(res), f.commit)
 	var b strings.Builder
 	b.WriteString(before + figuresHead)
-	for _, s := range everyServer() {
+	for _, s := range everyServer(t) {
 		for _, w := range ways(s) {
 			b.WriteString(rows["| "+s.Name+" | "+w.String()])
 		}

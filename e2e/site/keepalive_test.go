@@ -43,7 +43,7 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 		{harness.GranianWSGI(), []harness.Options{nginx}},
 		{harness.Node(), []harness.Options{{Web: outlive}}},
 		{harness.Puma(), []harness.Options{{Web: outlive}}},
-		{run.Go(), []harness.Options{direct}}, // it says that it looks at its flag
+		{run.Go(t), []harness.Options{direct}}, // it says that it looks at its flag
 	} {
 		for _, opt := range c.fronts {
 			t.Run(c.server.Name+"/"+opt.Front.String(), func(t *testing.T) {

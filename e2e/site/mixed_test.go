@@ -40,11 +40,12 @@ func ways(s harness.Server) []way {
 	return all
 }
 
-func everyServer() []harness.Server {
+func everyServer(t *testing.T) []harness.Server {
+	t.Helper()
 	return []harness.Server{
 		harness.GunicornSync(), harness.GunicornThreads(), harness.GunicornGevent(), harness.GunicornASGI(), harness.GunicornUvicorn(),
 		harness.UWSGIHTTP(), harness.UWSGISocket(), harness.UWSGILazy(), harness.Uvicorn(), harness.UvicornWorkers(), harness.Hypercorn(),
-		harness.GranianASGI(), harness.GranianWSGI(), harness.Daphne(), harness.Waitress(), harness.Cheroot(), harness.Node(), harness.Puma(), run.Go(),
+		harness.GranianASGI(), harness.GranianWSGI(), harness.Daphne(), harness.Waitress(), harness.Cheroot(), harness.Node(), harness.Puma(), run.Go(t),
 	}
 }
 
@@ -59,7 +60,7 @@ func inCI(s harness.Server, w way) bool {
 func TestAMixedLoadLosesNothingOfWhichCheckDoesNotWarn(t *testing.T) {
 	n, _ := strconv.Atoi(os.Getenv("SUPERCTL_SWITCHES"))
 	figures := openFigures()
-	for _, s := range everyServer() {
+	for _, s := range everyServer(t) {
 		for _, w := range ways(s) {
 			if n == 0 && !inCI(s, w) {
 				continue
@@ -68,7 +69,7 @@ func TestAMixedLoadLosesNothingOfWhichCheckDoesNotWarn(t *testing.T) {
 				t.Parallel()
 				times := cmp.Or(n, fewSwitches)
 				res, warned := switchUnderAMixedLoad(t, s, w, times)
-				if err := figures.add(s, w, times, res); err != nil {
+				if err := figures.add(t, s, w, times, res); err != nil {
 					t.Error(err)
 				}
 				if lost := res.Failed(); len(lost) > 0 && !slices.ContainsFunc(lost, func(r load.Record) bool { return !warned(r) }) {

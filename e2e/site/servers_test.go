@@ -55,7 +55,7 @@ func TestEveryServerFinishesWhatItHasWhileTheNextReleaseServes(t *testing.T) {
 		{harness.Cheroot(), []harness.Front{harness.TCP, harness.Unix}},
 		{harness.Node(), []harness.Front{harness.Unix}},
 		{harness.Puma(), []harness.Front{harness.TCP, harness.Unix}},
-		{run.Go(), []harness.Front{harness.TCP}},
+		{run.Go(t), []harness.Front{harness.TCP}},
 	} {
 		for _, front := range c.fronts {
 			t.Run(c.server.Name+"/"+front.String(), func(t *testing.T) {
