@@ -167,19 +167,10 @@ func fromNetwork(offset uint32, n netip.Prefix, index int) []bpf.Instruction {
 // (net/core/sock_reuseport.c, reuseport_attach_prog). It needs no privilege. On a socket that is in no group yet it makes
 // one, which is how steerable asks the kernel what it can.
 func (f filter) attach(fd int) error {
-	ins, err := f.program()
+	fprog, err := assemble(f)
 	if err != nil {
 		return err
 	}
-	raw, err := bpf.Assemble(ins)
-	if err != nil {
-		return fmt.Errorf("assemble filter: %w", err)
-	}
-	prog := make([]unix.SockFilter, len(raw))
-	for i, r := range raw {
-		prog[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
-	}
-	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF, &fprog); err != nil {
 		return fmt.Errorf("attach filter: %w", err)
 	}

@@ -88,6 +88,9 @@ type mechanism interface {
 	// Adopt takes over the listener of a generation that an earlier daemon bound, and owns the descriptor from then on, also
 	// when it fails. Descriptors are adopted before anything is staged, in the order of Members.
 	Adopt(gen, fd int) error
+	// Locate finds out how the kernel has ordered what was adopted, before anything else is done with it. Until then
+	// connections go on to the places sent, by the order of the earlier daemon.
+	Locate(sent []int) error
 	// Members is the listeners in the order in which they must be adopted.
 	Members() []Member
 	// Foreign is how many listeners of this address are held by processes of an earlier daemon only.

@@ -37,6 +37,7 @@ type steer struct {
 	live    int
 	beside  []int // generations that get as many connections as live does
 	adopted bool  // listeners of an earlier daemon were adopted, and the filter is still the one that it left
+	sent    []int // places to which an earlier daemon has sent everybody, until the first cutover
 	canary  canary
 	probes  map[netip.AddrPort]int // source of a probe -> the generation that it asks for
 }
@@ -133,7 +134,7 @@ func (s *steer) Spread(gens []int) error {
 		s.adopted = false
 	}
 	live, beside, part := s.live, s.beside, s.canary
-	s.live, s.beside = gen, slices.Clone(gens[1:])
+	s.live, s.beside, s.sent = gen, slices.Clone(gens[1:]), nil
 	if slices.Contains(gens, part.gen) {
 		s.canary = canary{}
 	}
@@ -347,6 +348,8 @@ func (s *steer) filter() filter {
 		if len(f.spread) > 0 {
 			f.spread = append(f.spread, f.live)
 		}
+	case len(s.sent) > 0 && slices.Max(s.sent) < len(s.group):
+		f.live, f.spread = s.sent[0], s.sent
 	case s.group.foreign() > 0:
 		f.live, f.among = s.group.span()
 	default:

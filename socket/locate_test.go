@@ -1,0 +1,144 @@
+package socket
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// killed is a group that a daemon has left without a word: some listeners were its own alone and are gone, and some are
+// held by workers only.
+type killed struct {
+	next    *Gate
+	left    []int // generations whose listeners were adopted
+	foreign int
+	sent    int // place to which the daemon had sent everybody
+}
+
+// kill makes a group of size listeners and lets its daemon die; random says what survives.
+func kill(t *testing.T, host string, size int, random *rand.Rand) killed {
+	t.Helper()
+	a := freePort(t, host)
+	old, err := New(Options{Name: "web", Address: a})
+	must(t, err)
+	for gen := 1; gen <= size; gen++ {
+		must(t, old.Stage(gen))
+	}
+	live := 1 + random.IntN(size)
+	must(t, old.Cutover(live))
+	k := killed{next: newGate(t, Options{Address: a, Earlier: func(int) bool { return true }})}
+	var close []int
+	for i, m := range old.Members() {
+		fate := random.IntN(4)
+		if m.Gen == live {
+			k.sent, fate = i, 3
+		}
+		switch fate {
+		case 0: // the daemon's alone
+		case 1: // held by a worker, and out of our reach
+			startWorker(t, old, m.Gen)
+			k.foreign++
+		default:
+			startWorker(t, old, m.Gen)
+			dup, err := unix.FcntlInt(uintptr(m.FD), unix.F_DUPFD_CLOEXEC, 3)
+			must(t, err)
+			must(t, k.next.Adopt(m.Gen, dup))
+			k.left = append(k.left, m.Gen)
+		}
+		close = append(close, m.FD)
+	}
+	random.Shuffle(len(close), func(i, j int) { close[i], close[j] = close[j], close[i] })
+	for _, fd := range close {
+		must(t, unix.Close(fd))
+	}
+	return k
+}
+
+func TestTheOrderOfAnAdoptedGroupIsMeasured(t *testing.T) {
+	for seed := range uint64(40) {
+		host := tcpHosts[int(seed)%len(tcpHosts)]
+		t.Run(fmt.Sprintf("%s seed %d", host, seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			k := kill(t, host, 1+random.IntN(7), random)
+			must(t, k.next.Locate([]int{k.sent}))
+			if n := k.next.Foreign(); n != k.foreign {
+				t.Errorf("%d foreign listeners, want %d", n, k.foreign)
+			}
+			for _, gen := range k.left {
+				wantProbe(t, k.next, gen)
+				must(t, k.next.Cutover(gen))
+				for range 5 {
+					wantVisit(t, k.next, gen)
+				}
+			}
+			switchOver(t, k.next, k.left[len(k.left)-1], 100)
+			for range 5 {
+				wantVisit(t, k.next, 100)
+			}
+		})
+	}
+}
+
+func TestAMeasurementDisturbsNobody(t *testing.T) {
+	a := freePort(t, "127.0.0.1")
+	old := newGate(t, Options{Address: a})
+	for gen := 1; gen <= 3; gen++ {
+		must(t, old.Stage(gen))
+		startWorker(t, old, gen)
+	}
+	must(t, old.Cutover(2))
+	next := newGate(t, Options{Address: a})
+	for _, m := range old.Members() {
+		dup, err := unix.FcntlInt(uintptr(m.FD), unix.F_DUPFD_CLOEXEC, 3)
+		must(t, err)
+		must(t, next.Adopt(m.Gen, dup))
+	}
+	measured := make(chan error, 1)
+	go func() {
+		for range 20 {
+			if err := next.Locate([]int{1}); err != nil {
+				measured <- err
+				return
+			}
+		}
+		measured <- nil
+	}()
+	for {
+		if got, err := visit(old); err != nil || got != 2 {
+			t.Fatalf("during the measurement a client reaches generation %d, %v", got, err)
+		}
+		select {
+		case err := <-measured:
+			must(t, err)
+			wantVisit(t, next, 2)
+			return
+		default:
+		}
+	}
+}
+
+func TestAStrangerInAGroupIsNamedAndKeepsNobodyFromServing(t *testing.T) {
+	a := freePort(t, "127.0.0.1")
+	old := newGate(t, Options{Address: a})
+	must(t, old.Stage(1))
+	startWorker(t, old, 1)
+	must(t, old.Cutover(1))
+	pid, _ := startChild(t, nil, nil, "listen", a.String(), "7")
+	fd, err := old.FD(1)
+	must(t, err)
+	next := newGate(t, Options{Address: a, Earlier: func(int) bool { return false }})
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	must(t, err)
+	must(t, next.Adopt(1, dup))
+	fails(t, next.Locate([]int{0}), fmt.Sprintf("(pid %d)", pid))
+	must(t, next.Cutover(1))
+	for range 20 {
+		wantVisit(t, next, 1)
+	}
+	if !slices.ContainsFunc(next.Members(), func(m Member) bool { return m.Gen == 1 }) {
+		t.Error("its own listener is gone")
+	}
+}
