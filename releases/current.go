@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
-	"github.com/google/renameio/v2"
+	"superctl/beneath"
 )
 
 // Point makes the `current` link lead to the release at path, in one step; pointing it where it points changes nothing.
@@ -20,7 +21,11 @@ func (s *Store) Point(path string) error {
 	if to, err := os.Readlink(s.Current); err == nil && to == path {
 		return nil
 	}
-	if err := renameio.Symlink(path, s.Current); err != nil {
+	dir, err := beneath.Open(filepath.Dir(s.Current))
+	if err == nil {
+		err = errors.Join(dir.Symlink(path, filepath.Base(s.Current)), dir.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("point %s to the release: %w", s.Current, err)
 	}
 	return nil

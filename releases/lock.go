@@ -6,16 +6,22 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // ownName is the directory among the releases in which superctl keeps what is its own.
 const ownName = ".superctl"
+
+// lockName is the file in it that is locked, and holderLimit how much of it is shown.
+const (
+	lockName    = "lock"
+	holderLimit = 256
+)
 
 // LockedError says that somebody else installs or removes releases.
 type LockedError struct {
@@ -37,33 +43,39 @@ type Lock struct{ file *os.File }
 
 // Lock takes the lock, for something such as "prune", or returns a *LockedError at once.
 func (s *Store) Lock(what string) (*Lock, error) {
-	dir, err := s.own()
+	own, err := s.own()
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	defer own.Close() //nolint:errcheck // the lock is a file in it
+	f, err := own.OpenWritable(lockName, 0o644)
 	if errors.Is(err, fs.ErrPermission) {
-		f, err = os.Open(path) // another user's: it can be locked all the same
+		f, err = own.Open(lockName) // another user's: it can be locked all the same
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	if err := s.give(path); err != nil { // root may be the first
-		return nil, errors.Join(fmt.Errorf("make lock: %w", err), f.Close())
+		return nil, fmt.Errorf("lock the releases: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
 		}
-		holder, _ := os.ReadFile(path) // without it the path must do
-		return nil, errors.Join(&LockedError{Path: path, Holder: strings.TrimSpace(string(holder))}, f.Close())
+		holder := make([]byte, holderLimit)
+		n, _ := f.ReadAt(holder, 0) // without it the path must do
+		return nil, errors.Join(&LockedError{Path: f.Name(), Holder: oneLine(holder[:n])}, f.Close())
 	}
 	// For people only; what is not written for want of room or rights is not missed.
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteAt(fmt.Appendf(nil, "%s, pid %d, since %s\n", what, os.Getpid(), time.Now().Format(time.TimeOnly)), 0)
 	}
 	return &Lock{f}, nil
+}
+
+// oneLine is text that the app's user may have written, as one line for a message.
+func oneLine(text []byte) string {
+	if line := strings.TrimSpace(string(text)); printable(line) {
+		return line
+	}
+	return ""
 }
 
 // Unlock gives the lock up.
@@ -74,9 +86,14 @@ func (l *Lock) Unlock() error {
 	return l.file.Close()
 }
 
-// locked tells whether somebody installs or removes releases in this moment.
+// locked reports whether releases are being installed or removed at this moment.
 func (s *Store) locked() bool {
-	f, err := os.Open(filepath.Join(s.Dir, ownName, "lock"))
+	dir, err := beneath.Open(s.Dir)
+	if err != nil {
+		return false
+	}
+	defer dir.Close() //nolint:errcheck // for reading only
+	f, err := dir.OpenPath(ownName + "/" + lockName)
 	if err != nil {
 		return false
 	}
@@ -84,39 +101,19 @@ func (s *Store) locked() bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// own is superctl's own directory among the releases, made when it is not there yet: for whom the directory of releases is for.
-func (s *Store) own() (string, error) {
-	dir := filepath.Join(s.Dir, ownName)
-	err := os.Mkdir(dir, 0o755)
-	if errors.Is(err, fs.ErrExist) {
-		return dir, nil
-	}
+// own opens superctl's own directory among the releases. It is made when it is missing, for the owner of the directory of
+// releases.
+func (s *Store) own() (*beneath.Dir, error) {
+	dir, err := beneath.Open(s.Dir)
 	if err != nil {
-		return "", s.mayNot(err)
+		return nil, err
 	}
-	return dir, s.give(dir)
-}
-
-// give gives something among the releases the owner of their directory, and to a directory its mode.
-func (s *Store) give(path string) error {
-	parent, err := os.Stat(s.Dir)
+	defer dir.Close() //nolint:errcheck // for reading only
+	own, err := dir.Make(ownName)
 	if err != nil {
-		return err
+		return nil, s.mayNot(err)
 	}
-	st, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	if st.IsDir() && st.Mode() != parent.Mode() {
-		if err := os.Chmod(path, parent.Mode()); err != nil {
-			return err
-		}
-	}
-	owner, ok := parent.Sys().(*syscall.Stat_t)
-	if !ok || os.Geteuid() != 0 {
-		return nil
-	}
-	return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	return own, nil
 }
 
 // mayNot says who may change the directory of releases.
@@ -144,14 +141,14 @@ func (s *Store) Freeze(ctx context.Context) (thaw func(), err error) {
 
 // freeze locks the directory of releases itself, so that neither rights nor room for a file are needed.
 func (s *Store) freeze(ctx context.Context, how int) (thaw func(), err error) {
-	dir, err := os.Open(s.Dir)
+	dir, err := beneath.Open(s.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock the directory of releases: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, frozenTime, fmt.Errorf("releases are being removed for longer than %s", frozenTime))
 	defer cancel()
 	for {
-		err := unix.Flock(int(dir.Fd()), how|unix.LOCK_NB)
+		err := dir.Flock(how | unix.LOCK_NB)
 		switch {
 		case err == nil, errors.Is(err, unix.EBADF), errors.Is(err, unix.ENOLCK), errors.Is(err, unix.EOPNOTSUPP):
 			// Some network file systems cannot; then the second look of a prune must do.

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/pelletier/go-toml/v2"
+
+	"superctl/beneath"
 )
 
 // Pin says that a release is never removed. It is a file beside the releases, never in one.
@@ -39,27 +39,44 @@ func CheckNote(note string) error {
 	return nil
 }
 
-func (s *Store) pins() string { return filepath.Join(s.Dir, ownName, "pins") }
+// pinsName is the directory of the pins in superctl's own.
+const pinsName = "pins"
 
-// Pins are the pins by the name of the release. A file that cannot be read pins all the same.
+// Pins returns the pins by the name of the release. A file that cannot be read pins all the same.
 func (s *Store) Pins() (map[string]Pin, error) {
-	entries, err := os.ReadDir(s.pins())
+	dir, err := beneath.Open(s.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the pins: %w", err)
+	}
+	defer dir.Close() //nolint:errcheck // for reading only
+	at, err := dir.Walk(ownName + "/" + pinsName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the pins: %w", err)
 	}
+	defer at.Close() //nolint:errcheck // for reading only
+	entries, err := at.ReadDir()
+	if err != nil {
+		return nil, fmt.Errorf("read the pins: %w", err)
+	}
 	pins := make(map[string]Pin, len(entries))
 	for _, e := range entries {
-		var p Pin
-		data, err := readSmall(filepath.Join(s.pins(), e.Name()))
-		if err != nil || toml.Unmarshal(data, &p) != nil || !printable(p.Note) || !printable(p.By) {
-			p = Pin{}
+		if !strings.HasPrefix(e.Name(), ".") { // one that is being written
+			pins[e.Name()] = readPin(at, e.Name())
 		}
-		pins[e.Name()] = p
 	}
 	return pins, nil
+}
+
+func readPin(at *beneath.Dir, name string) Pin {
+	var p Pin
+	data, err := at.ReadFile(name, metadataLimit)
+	if err != nil || toml.Unmarshal(data, &p) != nil || !printable(p.Note) || !printable(p.By) {
+		return Pin{}
+	}
+	return p
 }
 
 // Pin pins a release; false: it was, with the same note.
@@ -71,31 +88,47 @@ func (s *Store) Pin(name string, p Pin) (changed bool, err error) {
 	if old, ok := pins[name]; ok && (p.Note == "" || old.Note == p.Note) {
 		return false, nil
 	}
-	if _, err := s.own(); err != nil {
+	at, err := s.openPins()
+	if err != nil {
 		return false, err
 	}
-	if err := os.Mkdir(s.pins(), 0o755); err == nil {
-		err = s.give(s.pins())
-		if err != nil {
-			return false, err
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
-		return false, s.mayNot(err)
-	}
+	defer at.Close() //nolint:errcheck // what is written is on the disk
 	data, err := toml.Marshal(p)
 	if err != nil {
 		return false, err
 	}
-	path := filepath.Join(s.pins(), name)
-	if err := renameio.WriteFile(path, data, 0o644, renameio.WithTempDir(filepath.Join(s.Dir, ownName))); err != nil {
+	if err := at.Replace(name, data, 0o644); err != nil {
 		return false, s.mayNot(fmt.Errorf("pin %s: %w", name, err))
 	}
-	return true, s.give(path)
+	return true, nil
+}
+
+// openPins opens the directory of the pins, and makes it if it is missing.
+func (s *Store) openPins() (*beneath.Dir, error) {
+	own, err := s.own()
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close() //nolint:errcheck // for reading only
+	at, err := own.Make(pinsName)
+	if err != nil {
+		return nil, s.mayNot(err)
+	}
+	return at, nil
 }
 
 // Unpin takes a pin away; false: there was none.
 func (s *Store) Unpin(name string) (changed bool, err error) {
-	err = os.Remove(filepath.Join(s.pins(), name))
+	pins, err := s.Pins()
+	if _, ok := pins[name]; err != nil || !ok {
+		return false, err
+	}
+	at, err := s.openPins()
+	if err != nil {
+		return false, err
+	}
+	defer at.Close() //nolint:errcheck // nothing was written to it
+	err = at.Remove(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

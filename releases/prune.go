@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // The hidden names of what is no release yet, and of what is none any more.
@@ -65,6 +67,10 @@ type Kept struct {
 func (s *Store) Prune(ctx context.Context, opt PruneOptions) (Pruned, error) {
 	p := &prune{s: s, opt: opt}
 	var err error
+	if p.root, err = beneath.Open(s.Dir); err != nil {
+		return Pruned{}, fmt.Errorf("the directory of releases: %w", err)
+	}
+	defer p.root.Close() //nolint:errcheck // nothing is written to it
 	if p.dir, err = filepath.EvalSymlinks(s.Dir); err != nil {
 		return Pruned{}, fmt.Errorf("the directory of releases: %w", err)
 	}
@@ -99,7 +105,8 @@ func noRoom(err error) bool {
 type prune struct {
 	s    *Store
 	opt  PruneOptions
-	dir  string // of the releases, without links on the way, as processes have it
+	root *beneath.Dir // of the releases: all that is changed is changed in it
+	dir  string       // its path without links on the way, as processes have it
 	done Pruned
 	errs []error
 }
@@ -240,7 +247,9 @@ func (p *prune) count(ctx context.Context) {
 	}
 }
 
-func (p *prune) hidden(name string) string { return filepath.Join(p.dir, "."+name+removedEnd) }
+func hiddenName(name string) string { return "." + name + removedEnd }
+
+func (p *prune) hidden(name string) string { return filepath.Join(p.dir, hiddenName(name)) }
 
 // hide gives what is to go names that nobody can switch to. Nobody can choose a release meanwhile; and who uses one without asking
 // gets it back.
@@ -262,7 +271,7 @@ func (p *prune) hide(ctx context.Context) {
 		if why := protected[r.Name]; why != "" {
 			return why
 		}
-		if err := os.Rename(r.Path, p.hidden(r.Name)); err != nil {
+		if err := p.root.Rename(r.Name, hiddenName(r.Name)); err != nil {
 			p.errs = append(p.errs, p.s.mayNot(fmt.Errorf("remove %s: %w", r.Name, err)))
 			return "it could not be removed"
 		}
@@ -290,7 +299,7 @@ func (p *prune) lookAgain(ctx context.Context) {
 		if why == "" {
 			return ""
 		}
-		if err := os.Rename(p.hidden(r.Name), r.Path); err != nil {
+		if err := p.root.RenameNew(hiddenName(r.Name), r.Name); err != nil {
 			p.errs = append(p.errs, fmt.Errorf("give %s its name back (%s): %w", r.Name, why, err))
 		}
 		return why
@@ -315,7 +324,7 @@ func (p *prune) filter(why func(Removal) string) {
 func (p *prune) remove(ctx context.Context) {
 	for i, r := range p.done.Removed {
 		p.say("removing %s (%d of %d)", r.Name, i+1, len(p.done.Removed))
-		if err := p.removeDir(ctx, p.hidden(r.Name)); err != nil {
+		if err := p.removeDir(ctx, hiddenName(r.Name)); err != nil {
 			p.done.Freed -= r.Freed
 			p.errs = append(p.errs, p.s.mayNot(fmt.Errorf("remove %s: %w; the next prune goes on with it", r.Name, err)))
 		}
@@ -325,7 +334,7 @@ func (p *prune) remove(ctx context.Context) {
 func (p *prune) removeLeftovers(ctx context.Context) {
 	for _, name := range p.done.Leftovers {
 		p.say("removing %s, which was left over", name)
-		if err := p.removeDir(ctx, filepath.Join(p.dir, name)); err != nil {
+		if err := p.removeDir(ctx, name); err != nil {
 			p.errs = append(p.errs, p.s.mayNot(fmt.Errorf("remove %s: %w", name, err)))
 		}
 	}
@@ -342,7 +351,7 @@ func (p *prune) findLeftovers() error {
 	if p.opt.DryRun && p.s.locked() {
 		return nil
 	}
-	entries, err := os.ReadDir(p.dir)
+	entries, err := p.root.ReadDir()
 	if err != nil {
 		return fmt.Errorf("read the directory of releases: %w", err)
 	}
@@ -370,16 +379,8 @@ func (p *prune) findLeftovers() error {
 }
 
 // removeDir removes a directory among the releases.
-func (p *prune) removeDir(ctx context.Context, dir string) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	root, err := os.OpenRoot(p.dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close() //nolint:errcheck // nothing is written through it
-	err = RemoveTree(root, filepath.Base(dir))
+func (p *prune) removeDir(ctx context.Context, name string) error {
+	err := p.root.RemoveAll(ctx, name)
 	if errors.Is(err, syscall.EBUSY) {
 		return fmt.Errorf("%w: something is mounted in it", err)
 	}

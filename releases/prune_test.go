@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // whole makes releases that a switch would take.
@@ -267,7 +269,11 @@ func TestAReadOnlyReleaseIsRemovedByItsOwnerAndNothingElseIsTouched(t *testing.T
 		for _, path := range []string{filepath.Join(dir, "a", "b"), filepath.Join(dir, "a"), dir} {
 			err = errors.Join(err, os.Chmod(path, 0o555)) //nolint:gosec // as an install leaves it
 		}
-		ended <- errors.Join(err, (&prune{dir: top}).removeDir(context.Background(), dir))
+		root, bad := beneath.Open(top)
+		if err = errors.Join(err, bad); err == nil {
+			err = errors.Join((&prune{root: root}).removeDir(context.Background(), ".r1.removed"), root.Close())
+		}
+		ended <- err
 	}()
 	must(t, <-ended)
 	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
@@ -303,7 +309,7 @@ func TestAPinIsKeptBesideTheReleasesAndMadeTwiceIsOne(t *testing.T) {
 	if changed, err := s.Pin("r1", Pin{Note: "another"}); err != nil || !changed {
 		t.Errorf("another note: %v, %v", changed, err)
 	}
-	write(t, filepath.Join(s.pins(), "r0"), "\x1b[2J")
+	write(t, filepath.Join(s.Dir, ownName, pinsName, "r0"), "\x1b[2J")
 	pins, err := s.Pins()
 	if err != nil || len(pins) != 2 || pins["r1"].Note != "another" || pins["r0"].String() != "pinned" {
 		t.Errorf("%v, %v", pins, err)

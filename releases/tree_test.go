@@ -121,23 +121,3 @@ func FuzzParseTree(f *testing.F) {
 		}
 	})
 }
-
-func TestAReadOnlyReleaseCanBeRemoved(t *testing.T) {
-	s := store(t, "r1")
-	write(t, filepath.Join(s.Dir, "r1", "a", "b", "c"), "")
-	must(t, os.Symlink("/etc", filepath.Join(s.Dir, "r1", "a", "etc")))
-	for _, dir := range []string{"a/b", "a", ""} {
-		must(t, os.Chmod(filepath.Join(s.Dir, "r1", dir), 0o555))
-	}
-	root, err := os.OpenRoot(s.Dir)
-	must(t, err)
-	defer root.Close()
-	must(t, RemoveTree(root, "r1"))
-	if _, err := os.Lstat(filepath.Join(s.Dir, "r1")); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
-	}
-	if _, err := os.Stat("/etc/passwd"); err != nil {
-		t.Error(err)
-	}
-	must(t, RemoveTree(root, "r1"))
-}

@@ -12,60 +12,84 @@ import (
 // How patient a download is.
 const (
 	idleTime  = 30 * time.Second // without a byte
-	tries     = 6                // in a row without a byte; each waits twice as long as the one before
+	fetchTime = time.Hour        // for all of it
+	tries     = 6                // in a row without progress; each waits twice as long as the one before
 	firstWait = 500 * time.Millisecond
+	// progressBytes is how much a try must add to what any earlier one had, to be progress: a server that sends one byte an answer
+	// makes none.
+	progressBytes = 64 << 10
 )
 
 // download writes a source into a file. After an error of the network it goes on where it was.
 func (o *Options) download(ctx context.Context, s source, to *os.File, note func(done, all int64)) error {
-	var done int64
-	var tag string
-	return o.retry(ctx, func(ctx context.Context) (progress bool, err error) {
-		in, err := s.open(ctx, done, tag)
-		if err != nil {
-			return false, err
+	ctx, cancel := context.WithTimeoutCause(ctx, o.FetchTime, fmt.Errorf("not fetched within %s", o.FetchTime))
+	defer cancel()
+	d := &transfer{o: o, to: to, note: note}
+	return o.retry(ctx, func(ctx context.Context) (bool, error) {
+		err := d.try(ctx, s)
+		progress := d.done >= d.most+progressBytes
+		if d.most = max(d.most, d.done); d.tag == "" {
+			d.done = 0 // the source cannot go on in the middle
 		}
-		defer in.Close() //nolint:errcheck // for reading only
-		if in.from != done {
-			done = 0 // it has changed, or the server cannot go on in the middle
-		}
-		if err := errors.Join(to.Truncate(done), seek(to, done)); err != nil {
-			return false, &finalError{err}
-		}
-		if err := o.roomFor(in.size-done, "the bundle"); err != nil {
-			return false, &finalError{err}
-		}
-		began := done
-		out := &counter{to: to, note: func(n int) { done += int64(n); note(done, in.size) }}
-		_, err = io.Copy(out, in)
-		if out.err != nil {
-			return false, &finalError{fmt.Errorf("write %s: %w", to.Name(), out.err)}
-		}
-		if err == nil && in.size >= 0 && done != in.size {
-			err = io.ErrUnexpectedEOF
-		}
-		if tag = in.tag; tag == "" && err != nil {
-			progress, done = done > began, 0
-			return progress, err
-		}
-		return done > began, err
+		return progress, err
 	})
+}
+
+// transfer is a download in progress.
+type transfer struct {
+	o    *Options
+	to   *os.File
+	note func(done, all int64)
+	done int64  // bytes in the file
+	most int64  // the most that any try had
+	tag  string // of what is in the file
+	all  int64  // size of the whole; -1 = not known
+}
+
+// try fetches what is missing.
+func (d *transfer) try(ctx context.Context, s source) error {
+	in, err := s.open(ctx, d.done, d.tag)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // for reading only
+	d.tag, d.all = in.tag, in.size
+	if in.from != d.done {
+		d.done = 0 // it has changed, or the server cannot go on in the middle
+	}
+	if err := errors.Join(d.to.Truncate(d.done), seek(d.to, d.done)); err != nil {
+		return &finalError{err}
+	}
+	if err := d.o.roomFor(in.size-d.done, "the bundle"); err != nil {
+		return &finalError{err}
+	}
+	_, err = io.Copy(d, in)
+	if err == nil && in.size >= 0 && d.done != in.size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil && in.once {
+		return &finalError{fmt.Errorf("read %s: %w", s, err)}
+	}
+	return err
 }
 
 func seek(f *os.File, to int64) error { _, err := f.Seek(to, io.SeekStart); return err }
 
-// counter tells how much was written, and the writer's errors from the reader's.
-type counter struct {
-	to   io.Writer
-	note func(n int)
-	err  error
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.to.Write(p)
-	c.note(n)
-	c.err = err
-	return n, err
+// Write adds to the file, as long as the reserve of the disk is kept: a server need not say how much it is going to send.
+func (d *transfer) Write(p []byte) (int, error) {
+	if d.all >= 0 && d.done+int64(len(p)) > d.all {
+		return 0, &finalError{fmt.Errorf("the server sends more than the %d bytes that it has named", d.all)}
+	}
+	if err := d.o.reserve(d.to, int64(len(p))); err != nil {
+		return 0, &finalError{err}
+	}
+	n, err := d.to.Write(p)
+	d.done += int64(n)
+	d.note(d.done, d.all)
+	if err != nil {
+		return n, &finalError{fmt.Errorf("write the copy of the bundle: %w", err)}
+	}
+	return n, nil
 }
 
 // retry tries again after errors of the network. once gets a context that ends when nothing comes any more: everything that it

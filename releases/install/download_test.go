@@ -11,10 +11,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"superctl/releases"
 )
 
 // server serves one file, as badly as a test wants. Each request gets the next of its behaviours; after these it is well.
@@ -162,6 +167,10 @@ func TestADownloadGivesUpWithTheReason(t *testing.T) {
 		w.Header().Set("Content-Range", "bytes 5-10/1000")
 		w.WriteHeader(http.StatusPartialContent)
 	}
+	untagged := func(b behaviour) behaviour {
+		return func(w http.ResponseWriter, r *http.Request, s *server) { s.tag = ""; b(w, r, s) }
+	}
+	alternating := func(a, b behaviour) []behaviour { return slices.Repeat([]behaviour{a, b}, 10) }
 	for name, c := range map[string]struct {
 		next  []behaviour
 		says  string
@@ -171,7 +180,10 @@ func TestADownloadGivesUpWithTheReason(t *testing.T) {
 		"forbidden":         {all(status(403)), "the server says 403 Forbidden", 1},
 		"out of order":      {all(status(502)), "the server says 502 Bad Gateway (given up after 6 tries)", 6},
 		"cut at each byte":  {all(cut(0)), "EOF (given up after 6 tries)", 6},
-		"silent":            {all(silence), "nothing came for 50ms (given up after 6 tries)", 6},
+		"cut without a tag": {all(untagged(cut(300_000))), "EOF (given up after 6 tries)", 6},
+		"a byte an answer":  {all(cut(1)), "EOF (given up after 6 tries)", 6},
+		"416 after a cut":   {alternating(cut(300_000), status(416)), "EOF (given up after 6 tries)", 11},
+		"silent":            {all(silence), "nothing came for 200ms (given up after 6 tries)", 6},
 		"sent around":       {all(to("SELF/again")), "it is sent elsewhere more than 5 times", 6},
 		"sent to plain":     {all(to("http://192.0.2.1/x?token=secret")), "it is sent elsewhere: http://192.0.2.1/x: anybody on the way could change", 1},
 		"sent to a file":    {all(to("file:///etc/passwd")), "is neither https:// nor http://", 1},
@@ -183,7 +195,7 @@ func TestADownloadGivesUpWithTheReason(t *testing.T) {
 			s := serve(t, c.next...)
 			o := options(t)
 			if name == "silent" {
-				o.Idle = 50 * time.Millisecond
+				o.Idle = 200 * time.Millisecond
 			}
 			_, err := get(t, &o, strings.Replace(s.URL, "http://", "http://user:secret@", 1)+"/shop.tar.zst?X-Amz-Signature=secret")
 			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "secret") {
@@ -195,6 +207,63 @@ func TestADownloadGivesUpWithTheReason(t *testing.T) {
 				t.Errorf("%d tries, want %d", len(s.ranges), c.tries)
 			}
 		})
+	}
+}
+
+func TestAnEndlessAnswerLeavesTheReserveOfTheDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount a small disk")
+	}
+	dir := t.TempDir()
+	must(t, unix.Mount("none", dir, "tmpfs", 0, "size=64m"))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	least := int64(1) << 40
+	endless := func(w http.ResponseWriter, _ *http.Request, _ *server) {
+		for chunk := make([]byte, 1<<20); ; {
+			var st unix.Statfs_t
+			must(t, unix.Statfs(dir, &st))
+			least = min(least, int64(st.Bavail)*st.Bsize)
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}
+	s := serve(t, endless)
+	o := options(t)
+	o.Store = &releases.Store{Dir: dir}
+	_, err := Install(t.Context(), s.URL+"/shop-1.0.tar.zst", o)
+	s.mu.Lock() // the server has ended its answer
+	defer s.mu.Unlock()
+	if err == nil || !strings.Contains(err.Error(), "there is no room for the bundle in "+dir) || least < spareBytes {
+		t.Errorf("%v, and %d bytes were free", err, least)
+	}
+}
+
+func TestADownloadThatTakesTooLongIsGivenUp(t *testing.T) {
+	s := serve(t, silence)
+	o := options(t)
+	o.FetchTime = 50 * time.Millisecond
+	if _, err := get(t, &o, s.URL); err == nil || !strings.Contains(err.Error(), "not fetched within 50ms") {
+		t.Error(err)
+	}
+}
+
+func TestARedirectTellsTheOtherServerNothing(t *testing.T) {
+	var seen []http.Header
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Header, http.Header{"Address": {r.RequestURI}})
+		_, _ = w.Write([]byte("bundle"))
+	}))
+	defer other.Close()
+	s := serve(t, func(w http.ResponseWriter, r *http.Request, _ *server) {
+		http.Redirect(w, r, strings.Replace(other.URL, "127.0.0.1", "localhost", 1)+"/x", http.StatusFound)
+	})
+	o := options(t)
+	if got, err := get(t, &o, strings.Replace(s.URL, "http://", "http://user:secret@", 1)+"/b?X-Amz-Signature=secret"); err != nil || string(got) != "bundle" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if text := fmt.Sprint(seen); len(seen) != 2 || strings.Contains(text, "secret") || strings.Contains(text, "Referer") || strings.Contains(text, "Authorization") {
+		t.Errorf("it was told %s", text)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -23,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/beneath"
 	"superctl/releases"
 	"superctl/releases/bundle"
 	"superctl/releases/wheel"
@@ -46,7 +46,7 @@ type Options struct {
 	Event   func(Event)
 
 	// How patient it is; 0 = the defaults.
-	Idle, FirstWait, SmokeTime time.Duration
+	Idle, FirstWait, FetchTime, SmokeTime time.Duration
 }
 
 // Command is one that an install runs.
@@ -101,13 +101,14 @@ func (e *CommandError) Unwrap() error { return e.Err }
 type install struct {
 	*Options
 	Result
-	root   *os.Root // the directory of releases
-	file   io.ReaderAt
+	root   *beneath.Dir // the directory of releases
+	file   *os.File     // the private copy of the bundle: what is verified is what is used
 	size   int64
 	python *python
-	hidden string // name of the directory in root in which the release is made
-	work   *os.Root
-	bytes  int64 // that it takes on disk
+	hidden string       // name of the directory in root in which the release is made
+	made   *beneath.Dir // that directory
+	work   *os.Root     // likewise
+	bytes  int64        // that it takes on disk
 	venv   *wheel.Virtualenv
 
 	venvRoot *os.Root
@@ -133,7 +134,7 @@ func defaults(o *Options) {
 	for _, d := range []struct {
 		value     *time.Duration
 		otherwise time.Duration
-	}{{&o.Idle, idleTime}, {&o.FirstWait, firstWait}, {&o.SmokeTime, smokeTime}} {
+	}{{&o.Idle, idleTime}, {&o.FirstWait, firstWait}, {&o.FetchTime, fetchTime}, {&o.SmokeTime, smokeTime}} {
 		if *d.value == 0 {
 			*d.value = d.otherwise
 		}
@@ -144,18 +145,20 @@ func defaults(o *Options) {
 }
 
 func (in *install) run(ctx context.Context, file, signature source) (err error) {
-	if in.root, err = os.OpenRoot(in.Store.Dir); err != nil {
+	if in.root, err = beneath.Open(in.Store.Dir); err != nil {
 		return fmt.Errorf("the directory of releases: %w", err)
 	}
 	defer in.root.Close() //nolint:errcheck // nothing is written through it any more
-	if err := in.sweep(); err != nil {
+	if err := in.sweep(ctx); err != nil {
 		return fmt.Errorf("remove what an earlier install has left: %w", err)
 	}
-	f, err := in.fetch(ctx, file)
-	if err != nil {
+	if in.file, err = in.root.Temporary(); err != nil {
+		return fmt.Errorf("make a copy of the bundle: %w", err)
+	}
+	defer in.file.Close() //nolint:errcheck // nothing is left of it
+	if err := in.fetch(ctx, file); err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
 	if err := in.verify(ctx, signature); err != nil {
 		return err
 	}
@@ -166,15 +169,23 @@ func (in *install) run(ctx context.Context, file, signature source) (err error) 
 		in.Warnings = append(in.Warnings, text)
 	}
 	err = in.make(ctx)
-	for _, root := range []*os.Root{in.work, in.venvRoot} {
-		if root != nil {
-			_ = root.Close() // nothing is written through it any more
-		}
-	}
+	in.close()
 	if in.hidden != "" && !in.Changed {
-		err = errors.Join(err, releases.RemoveTree(in.root, in.hidden))
+		err = errors.Join(err, in.root.RemoveAll(context.WithoutCancel(ctx), in.hidden))
 	}
 	return err
+}
+
+// close closes the directories in which the release was made. Nothing is written through them any more.
+func (in *install) close() {
+	for _, root := range []*os.Root{in.work, in.venvRoot} {
+		if root != nil {
+			_ = root.Close()
+		}
+	}
+	if in.made != nil {
+		_ = in.made.Close()
+	}
 }
 
 // othersMayWrite warns root of those who can put links in the way of the commands that make a virtualenv; superctl itself follows none.
@@ -260,47 +271,19 @@ func Megabytes(n int64) string {
 	return fmt.Sprintf("%d MB", n>>20)
 }
 
-func (in *install) fetch(ctx context.Context, file source) (f *os.File, err error) {
-	err = in.step(ctx, "fetch", func(ctx context.Context) (string, error) {
-		if f, err = in.openBundle(ctx, file); err != nil {
+// fetch copies the bundle into a file that has no name, wherever it comes from, so that nobody can change it any more.
+func (in *install) fetch(ctx context.Context, file source) error {
+	return in.step(ctx, "fetch", func(ctx context.Context) (string, error) {
+		if err := in.download(ctx, file, in.file, in.progress("fetch")); err != nil {
 			return "", err
 		}
-		st, err := f.Stat()
+		st, err := in.file.Stat()
 		if err != nil {
 			return "", err
 		}
-		in.file, in.size = f, st.Size()
+		in.size = st.Size()
 		return fmt.Sprintf("%s from %s", Megabytes(in.size), file), nil
 	})
-	if err != nil && f != nil {
-		_ = f.Close()
-	}
-	return f, err
-}
-
-// openBundle opens a file where it is, and downloads everything else into one that has no name, so that nobody else can get at
-// it and nothing is left of it.
-func (in *install) openBundle(ctx context.Context, file source) (*os.File, error) {
-	if path, ok := file.(localFile); ok {
-		s, err := path.open(ctx, 0, "")
-		if err != nil {
-			return nil, err
-		}
-		f, ok := s.ReadCloser.(*os.File)
-		if !ok {
-			return nil, fs.ErrInvalid
-		}
-		return f, nil
-	}
-	name := filepath.Join(releases.Own, "incoming")
-	f, err := in.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := in.root.Remove(name); err != nil {
-		return f, err
-	}
-	return f, in.download(ctx, file, f, in.progress("fetch"))
 }
 
 // isThere looks whether this very bundle is installed already, and refuses another one under its name.

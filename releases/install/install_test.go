@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"superctl/beneath"
 	"superctl/releases"
 	"superctl/releases/bundle"
 )
@@ -116,13 +117,18 @@ func options(t *testing.T) Options {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
 	t.Cleanup(func() { // its directories are read-only
-		root, err := os.OpenRoot(dir)
-		must(t, err)
-		defer root.Close()
-		must(t, releases.RemoveTree(root, "releases"))
+		remove(t, dir, "releases")
 	})
 	must(t, os.Mkdir(filepath.Join(dir, "releases"), 0o755))
 	return Options{Store: &releases.Store{Dir: filepath.Join(dir, "releases")}, Search: "/usr/bin", Run: run, FirstWait: time.Millisecond}
+}
+
+func remove(t *testing.T, dir, name string) {
+	t.Helper()
+	root, err := beneath.Open(dir)
+	must(t, err)
+	defer root.Close()
+	must(t, root.RemoveAll(context.Background(), name)) // t.Context() has ended when a test is cleaned up
 }
 
 // names are what is in the directory of releases.
@@ -233,10 +239,7 @@ func TestTheSameBundleMakesTheSameTree(t *testing.T) {
 	shop(t).write(t, path, nil)
 	first, err := Install(t.Context(), path, o)
 	must(t, err)
-	root, err := os.OpenRoot(o.Store.Dir)
-	must(t, err)
-	defer root.Close()
-	must(t, releases.RemoveTree(root, "1.0"))
+	remove(t, o.Store.Dir, "1.0")
 	if again, err := Install(t.Context(), path, o); err != nil || !again.Changed || again.Tree != first.Tree {
 		t.Errorf("%v: %s, then %s", err, first.Tree, again.Tree)
 	}
@@ -422,5 +425,36 @@ func TestAnInstallThatIsInterruptedLeavesNothing(t *testing.T) {
 		if r, err := Install(t.Context(), path, o); err != nil || !r.Changed {
 			t.Errorf("%s, once more: %v", step, err)
 		}
+	}
+}
+
+func TestWhatIsVerifiedIsWhatIsInstalled(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "shop-1.0.tar.zst"), filepath.Join(dir, "other")
+	shop(t).write(t, path, func(m *bundle.Manifest) { m.Smoke = [][]string{{"true"}} })
+	shop(t).write(t, other, func(m *bundle.Manifest) { m.Commit = strings.Repeat("e", 40); m.Smoke = [][]string{{"false"}} })
+	evil, err := os.ReadFile(other)
+	must(t, err)
+	public, private, err := bundle.GenerateKey("")
+	must(t, err)
+	key, err := bundle.ParseKey(public)
+	must(t, err)
+	secret, err := bundle.PrivateKey(private, nil)
+	must(t, err)
+	must(t, bundle.Sign(path, secret, "a test"))
+	o := options(t)
+	o.Keys = []bundle.Key{key}
+	o.Event = func(e Event) { // its owner rewrites the file in place, as soon as it is fetched
+		if e.Type == "end" && e.Step == "fetch" {
+			f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+			must(t, err)
+			_, err = f.Write(evil)
+			must(t, errors.Join(err, f.Close()))
+		}
+	}
+	r, err := Install(t.Context(), path, o)
+	must(t, err)
+	if made, err := o.Store.Get(r.Path); err != nil || !strings.HasPrefix(made.Commit, "4be9") {
+		t.Errorf("%+v, %v", made, err)
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
-	"golang.org/x/sys/unix"
 
 	"superctl/releases"
 	"superctl/releases/bundle"
@@ -32,25 +31,22 @@ const (
 func partial(version string) string { return "." + version + ".partial" }
 
 // sweep ends and removes what an install that was killed has left. The lock says that none is at work.
-func (in *install) sweep() error {
+func (in *install) sweep(ctx context.Context) error {
 	if in.EndLeft != nil {
 		if err := in.EndLeft(); err != nil {
 			return err
 		}
 	}
-	entries, err := fs.ReadDir(in.root.FS(), ".")
+	entries, err := in.root.ReadDir()
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if e.IsDir() && strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), ".partial") {
-			if err := releases.RemoveTree(in.root, e.Name()); err != nil {
+			if err := in.root.RemoveAll(ctx, e.Name()); err != nil {
 				return err
 			}
 		}
-	}
-	if err := in.root.Remove(path.Join(releases.Own, "incoming")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	return nil
 }
@@ -67,22 +63,18 @@ func (in *install) platform(ctx context.Context) (detail string, err error) {
 
 func (in *install) unpack(ctx context.Context) (string, error) {
 	hidden := partial(in.Release)
-	if err := in.root.Mkdir(hidden, 0o755); err != nil {
+	var err error
+	if in.made, err = in.root.Mkdir(hidden, 0o755); err != nil {
 		return "", err
 	}
 	in.hidden = hidden
-	var err error
-	if in.work, err = in.root.OpenRoot(hidden); err != nil {
+	if in.work, err = in.made.Root(); err != nil {
 		return "", err
 	}
-	if err := errors.Join(in.work.Chmod(".", 0o755), in.work.Mkdir(releases.Own, 0o755)); err != nil { // whatever the umask is
+	if err := in.work.Mkdir(releases.Own, 0o755); err != nil {
 		return "", err
 	}
-	r := in.reader(ctx, in.progress("unpack"))
-	if _, err := bundle.Unpack(r, in.work, wheelsDir, nil, nil); err != nil {
-		return "", err
-	}
-	if err := in.unchanged(r); err != nil {
+	if _, err := bundle.Unpack(in.reader(ctx, in.progress("unpack")), in.work, wheelsDir, nil, nil); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d files", len(in.Manifest.Members)), nil
@@ -391,26 +383,15 @@ func (in *install) writeTree(ctx context.Context) error {
 
 // publish puts the release in its place, in one step, when all of it is on the disk.
 func (in *install) publish() error {
-	dir, err := in.root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer dir.Close() //nolint:errcheck // for reading only
-	fd := int(dir.Fd())
-	if err := unix.Syncfs(fd); err != nil {
+	if err := in.root.SyncFS(); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
-	err = unix.Renameat2(fd, in.hidden, fd, in.Release, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system that cannot: the lock keeps other installs away
-		if _, there := in.root.Lstat(in.Release); !errors.Is(there, fs.ErrNotExist) {
-			err = unix.EEXIST
-		} else {
-			err = in.root.Rename(in.hidden, in.Release)
-		}
-	}
-	if err != nil {
+	if err := in.root.RenameNew(in.hidden, in.Release); err != nil {
 		return fmt.Errorf("put the release in its place, %s: %w", in.Path, err)
 	}
+	if !in.root.Same(in.Release, in.made) {
+		return fmt.Errorf("%s is not the release that was made: somebody has renamed directories in %s meanwhile", in.Path, in.Store.Dir)
+	}
 	in.Changed = true
-	return dir.Sync()
+	return in.root.Sync()
 }

@@ -29,6 +29,7 @@ type stream struct {
 	from int64
 	size int64  // of the whole file; -1 = not known
 	tag  string // changes with the file; "" = the source cannot tell, so that it must be read from the beginning
+	once bool   // an error would be the same a second time
 }
 
 // finalError is one after which it makes no sense to try again.
@@ -96,7 +97,7 @@ type localFile string
 
 func (f localFile) String() string { return string(f) }
 
-func (f localFile) open(_ context.Context, from int64, _ string) (*stream, error) {
+func (f localFile) open(ctx context.Context, from int64, _ string) (*stream, error) {
 	r, err := os.OpenFile(string(f), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold anybody up
 	if err != nil {
 		return nil, &finalError{err}
@@ -111,7 +112,20 @@ func (f localFile) open(_ context.Context, from int64, _ string) (*stream, error
 	if err != nil {
 		return nil, &finalError{errors.Join(err, r.Close())}
 	}
-	return &stream{ReadCloser: r, from: from, size: st.Size()}, nil
+	return &stream{ReadCloser: untilEnd{ctx, r}, from: from, size: st.Size(), once: true}, nil
+}
+
+// untilEnd reads until ctx ends.
+type untilEnd struct {
+	ctx context.Context //nolint:containedctx // an io.Reader has no other way to be ended
+	io.ReadCloser
+}
+
+func (r untilEnd) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.ReadCloser.Read(p)
 }
 
 // signatureLimit bounds what is read of a signature.

@@ -38,6 +38,18 @@ func (o *Options) room(bytes, files int64, what string) error {
 	return nil
 }
 
+// reserve refuses to write to a file when that would leave too little for others.
+func (o *Options) reserve(to *os.File, bytes int64) error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(to.Fd()), &st); err != nil {
+		return fmt.Errorf("look how much room there is in %s: %w", o.Store.Dir, err)
+	}
+	if free := int64(st.Bavail) * st.Bsize; bytes+spareBytes > free {
+		return fmt.Errorf("there is no room for the bundle in %s: %s stay free for others, and %s are free; superctl prune removes old releases", o.Store.Dir, Megabytes(spareBytes), Megabytes(free))
+	}
+	return nil
+}
+
 // bytesPerFile is a low guess of how large the files in wheels are, as long as nobody has looked.
 const bytesPerFile = 4 << 10
 

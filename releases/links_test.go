@@ -1,0 +1,54 @@
+package releases
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestNothingOfSuperctlsOwnIsReachedByALink(t *testing.T) {
+	for name, target := range map[string]string{".superctl": "dir", ".superctl/lock": "dir/r1", ".superctl/pins": "dir"} {
+		t.Run(name, func(t *testing.T) {
+			s := whole(t, "r1", "r2")
+			outside := t.TempDir()
+			write(t, filepath.Join(outside, "dir", "r1"), "root's")
+			must(t, os.MkdirAll(filepath.Dir(filepath.Join(s.Dir, name)), 0o755))
+			must(t, os.Symlink(filepath.Join(outside, target), filepath.Join(s.Dir, name)))
+			_, pruned := s.Prune(t.Context(), options(1))
+			_, pinned := s.Pin("r2", Pin{Note: "why"})
+			_, unpinned := s.Unpin("r1")
+			for _, err := range []error{pruned, pinned, unpinned} {
+				if err != nil && (!strings.Contains(err.Error(), "symbolic link") || !strings.Contains(err.Error(), filepath.Join(s.Dir, name))) {
+					t.Error(err)
+				}
+			}
+			if pruned == nil && pinned == nil && unpinned == nil {
+				t.Error("nothing was refused")
+			}
+			entries, err := os.ReadDir(filepath.Join(outside, "dir"))
+			must(t, err)
+			if text, err := os.ReadFile(filepath.Join(outside, "dir", "r1")); err != nil || string(text) != "root's" || len(entries) != 1 {
+				t.Errorf("%q, %v, %v", text, err, entries)
+			}
+		})
+	}
+}
+
+func TestAReleaseThatBecomesALinkIsNotFollowedByAPrune(t *testing.T) {
+	s := whole(t, "r1", "r2")
+	outside := filepath.Join(t.TempDir(), "dir")
+	write(t, filepath.Join(outside, "precious"), "x")
+	opt := options(1)
+	said := false
+	opt.Say = func(string) { // what is being removed is renamed already: this is the last moment at which a link can come in between
+		said = true
+		must(t, os.Rename(filepath.Join(s.Dir, ".r1.removed"), filepath.Join(s.Dir, "old")))
+		must(t, os.Symlink(outside, filepath.Join(s.Dir, ".r1.removed")))
+	}
+	_, err := s.Prune(t.Context(), opt)
+	must(t, err)
+	if _, err := os.Stat(filepath.Join(outside, "precious")); err != nil || !said {
+		t.Errorf("%v, %v", err, said)
+	}
+}
