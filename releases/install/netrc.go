@@ -4,13 +4,17 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"syscall"
 )
+
+// netrcLimit bounds what is read of a netrc file.
+const netrcLimit = 1 << 20
 
 // login adds to an address what ~/.netrc has for its host, as curl, git and pip do.
 func login(u *url.URL, getenv func(string) string) (*url.URL, error) {
@@ -18,43 +22,190 @@ func login(u *url.URL, getenv func(string) string) (*url.URL, error) {
 	if u.User != nil || !filepath.IsAbs(path) {
 		return u, nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := readNetrc(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return u, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("the credentials for %s: %w", u.Hostname(), err)
+	var entry netrcEntry
+	var found bool
+	if err == nil {
+		entry, found, err = findNetrc(text, u.Hostname())
 	}
-	user, password, ok := netrc(string(text), u.Hostname())
-	if !ok {
+	if err != nil {
+		return nil, fmt.Errorf("the credentials for %s: %s: %w", u.Hostname(), path, withoutPath(err))
+	}
+	if !found {
 		return u, nil
 	}
 	with := *u
-	with.User = url.UserPassword(user, password)
+	with.User = url.UserPassword(entry.login, entry.password)
 	return &with, nil
 }
 
-// netrc finds a machine, or what is for all others.
-func netrc(text, host string) (user, password string, ok bool) {
-	text, _, _ = strings.Cut(text, "macdef") // macros stand at the end
-	words := strings.Fields(text)
-	start := slices.IndexFunc(words, func(w string) bool { return w == "default" })
-	for i := 0; i+1 < len(words); i++ {
-		if words[i] == "machine" && words[i+1] == host {
-			start = i + 1
+func readNetrc(path string) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold anybody up
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // for reading only
+	text, err := io.ReadAll(io.LimitReader(f, netrcLimit+1))
+	if len(text) > netrcLimit {
+		err = fmt.Errorf("longer than %d bytes", netrcLimit)
+	}
+	return string(text), err
+}
+
+func withoutPath(err error) error {
+	var wrapped *fs.PathError
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+type netrcEntry struct{ login, password string }
+
+// findNetrc finds the first entry of a host, else the default entry. The rules are those of Python's netrc module: a token in
+// quotes may have blanks, a backslash takes the next character as it is, a keyword is one only where a keyword can be, # begins a
+// comment there, and a macro ends at an empty line. Errors name a line, never a token, which may be a password.
+func findNetrc(text, host string) (entry netrcEntry, found bool, err error) {
+	in := &netrcLexer{rest: text, line: 1}
+	for {
+		word, ok, err := in.keyword()
+		if err != nil || !ok {
+			return entry, found, err
+		}
+		switch word {
+		case "machine", "default":
+			name := ""
+			if word == "machine" {
+				if name, err = in.value(word); err != nil {
+					return entry, false, err
+				}
+			}
+			one, err := in.entry()
+			if err != nil {
+				return entry, false, err
+			}
+			if word == "machine" && name == host {
+				return one, true, nil
+			}
+			if word == "default" && !found {
+				entry, found = one, true
+			}
+		case "macdef":
+			in.macro()
+		default:
+			return entry, false, in.fail("machine, default or macdef is expected")
+		}
+	}
+}
+
+// netrcLexer takes a netrc file apart.
+type netrcLexer struct {
+	rest string
+	line int
+}
+
+func (in *netrcLexer) fail(what string) error { return fmt.Errorf("line %d: %s", in.line, what) }
+
+// entry reads what belongs to a machine, until the next keyword of the top level.
+func (in *netrcLexer) entry() (e netrcEntry, err error) {
+	for {
+		before := *in
+		word, ok, err := in.keyword()
+		if err != nil || !ok {
+			return e, err
+		}
+		switch word {
+		case "machine", "default", "macdef":
+			*in = before
+			return e, nil
+		case "login", "user":
+			e.login, err = in.value(word)
+		case "password":
+			e.password, err = in.value(word)
+		case "account":
+			_, err = in.value(word)
+		default:
+			err = in.fail("login, password or account is expected")
+		}
+		if err != nil {
+			return e, err
+		}
+	}
+}
+
+// keyword returns the next token that is not in a comment; false at the end.
+func (in *netrcLexer) keyword() (string, bool, error) {
+	for {
+		in.blanks()
+		if !strings.HasPrefix(in.rest, "#") {
 			break
 		}
+		in.skipLine()
 	}
-	if start < 0 {
-		return "", "", false
+	if in.rest == "" {
+		return "", false, nil
 	}
-	for i := start + 1; i+1 < len(words) && words[i] != "machine" && words[i] != "default"; i += 2 {
-		switch words[i] {
-		case "login":
-			user = words[i+1]
-		case "password":
-			password = words[i+1]
+	word, err := in.token()
+	return word, err == nil, err
+}
+
+func (in *netrcLexer) value(of string) (string, error) {
+	if in.blanks(); in.rest == "" {
+		return "", in.fail(of + " has no value")
+	}
+	return in.token()
+}
+
+func (in *netrcLexer) blanks() {
+	trimmed := strings.TrimLeft(in.rest, " \t\r\n")
+	in.line += strings.Count(in.rest[:len(in.rest)-len(trimmed)], "\n")
+	in.rest = trimmed
+}
+
+func (in *netrcLexer) skipLine() {
+	_, rest, more := strings.Cut(in.rest, "\n")
+	if in.rest = rest; more {
+		in.line++
+	}
+}
+
+// macro passes over a macro, which ends at an empty line.
+func (in *netrcLexer) macro() {
+	for in.skipLine(); in.rest != "" && in.rest[0] != '\n'; in.skipLine() {
+	}
+}
+
+// token reads a word, or one in quotes.
+func (in *netrcLexer) token() (string, error) {
+	var word strings.Builder
+	quoted := in.rest[0] == '"'
+	i := 0
+	if quoted {
+		i = 1
+	}
+	for ; i < len(in.rest); i++ {
+		switch c := in.rest[i]; {
+		case quoted && c == '"':
+			in.rest = in.rest[i+1:]
+			return word.String(), nil
+		case c == '\n' && quoted:
+			return "", in.fail("a quote is not closed")
+		case !quoted && strings.IndexByte(" \t\r\n", c) >= 0:
+			in.rest = in.rest[i:]
+			return word.String(), nil
+		case c == '\\' && i+1 < len(in.rest):
+			i++
+			word.WriteByte(in.rest[i])
+		default:
+			word.WriteByte(c)
 		}
 	}
-	return user, password, true
+	if quoted {
+		return "", in.fail("a quote is not closed")
+	}
+	in.rest = ""
+	return word.String(), nil
 }

@@ -1,9 +1,12 @@
 package install
 
 import (
+	"encoding/json"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -26,5 +29,53 @@ func TestCredentialsForAServerAreThoseOfNetrc(t *testing.T) {
 	}
 	if with, err := login(u, func(string) string { return t.TempDir() }); err == nil {
 		t.Errorf("a directory: %v", with)
+	}
+}
+
+// TestANetrcFileIsReadAsPythonReadsIt compares both, file by file. Python refuses some comments that curl knows, and takes the last
+// entry of a host instead of the first: no file here has either.
+func TestANetrcFileIsReadAsPythonReadsIt(t *testing.T) {
+	const program = `import json, netrc, sys
+try:
+    print(json.dumps((netrc.netrc(sys.argv[1]).authenticators("ci") or [None, None, None])[::2]))
+except netrc.NetrcParseError:
+    print('"refused"')`
+	for _, text := range []string{
+		"machine other login default password hunter2\n",
+		"machine other login alice password default\nmachine x login bob password b0b\n",
+		"machine ci login default password default\n",
+		"machine ci login a password macdefghi\nmachine b login c password d\n",
+		"machine ci login macdef password machine\n",
+		"machine other login alice password machine ci\n",
+		"machine other login machine password ci login x\n",
+		"# machine ci login old password oldpw\nmachine ci login new password newpw\n",
+		"machine ci # the server\n login new # machine ci\n password #pw\n",
+		"machine ci\n\taccount x\n\tlogin \"my user\"\n\tpassword \"a \\\"b\\\\\"\n",
+		"machine ci login a\\ b password \\\"c\n",
+		"macdef init\nmachine ci login evil password evil\n\nmachine ci login a password b\n",
+		"machine ci login a password b\nmacdef init\ncd /\n\n",
+		"default login anonymous password me\n", "machine ci password only\n", "machine ci\n", "", "\n\n  ",
+		"login a password b\n", "machine ci user a password b", "machine ci nonsense x\n",
+	} {
+		path := filepath.Join(t.TempDir(), "netrc")
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		out, err := exec.Command("python3", "-c", program, path).Output()
+		must(t, err)
+		entry, found, err := findNetrc(text, "ci")
+		got := []any{nil, nil}
+		if found {
+			got = []any{entry.login, entry.password}
+		}
+		ours, bad := json.Marshal(got)
+		must(t, bad)
+		if err != nil {
+			ours = []byte(`"refused"`)
+		}
+		if strings.ReplaceAll(strings.TrimSpace(string(out)), ", ", ",") != string(ours) {
+			t.Errorf("%q: Python has %s, and here it is %s (%v)", text, out, ours, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "nonsense") {
+			t.Errorf("it shows what may be a password: %v", err)
+		}
 	}
 }

@@ -41,6 +41,7 @@ func (o *Options) webClient(u *url.URL) (*http.Client, error) {
 	return &http.Client{
 		Transport: o.transport(),
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
+			req.Header.Del("Referer") // it would show another server what stands behind the question mark here
 			if len(via) > redirects {
 				return &finalError{fmt.Errorf("it is sent elsewhere more than %d times", redirects)}
 			}
