@@ -235,6 +235,9 @@ func takesValue(cmd *cli.Command, name string) bool {
 // configPath finds the config that the command is about.
 func configPath(cc *cli.Context) (string, error) {
 	path, err := config.Find(cc.String("config"), cc.String("app"), os.Getenv)
+	if err == nil {
+		err = config.CheckName(path)
+	}
 	if err != nil {
 		return "", &usageError{err}
 	}

@@ -50,9 +50,13 @@ func (s credentialSource) directory(c *config.Config, u *config.User) (string, e
 		"set control to a path below /run", u.Name, copies.Dir)
 }
 
-// outside is the newest copy that a daemon has made for a user, else the credentials of this command itself. Root takes that of the
-// daemon's user.
+// outside is the credentials of this command itself if it is of the user, else the newest copy that a daemon has made for them. Root
+// takes that of the daemon's user.
 func outside(c *config.Config, copies credentials.Store, uid int) string {
+	own := os.Getenv(credentialsVar)
+	if own != "" && uid == os.Geteuid() {
+		return own
+	}
 	if dir := copies.Newest(uid); dir != "" {
 		return dir
 	}
@@ -61,7 +65,7 @@ func outside(c *config.Config, copies credentials.Store, uid int) string {
 			return dir
 		}
 	}
-	return os.Getenv(credentialsVar)
+	return own
 }
 
 func idsOf(u *config.User) (uid, gid int) {

@@ -111,7 +111,10 @@ func drilledProcess(conf *config.Config, name string) (config.Process, error) {
 }
 
 // copyOptions is what a copy needs.
-func copyOptions(ctx context.Context, opt *drill.Options) error {
+func copyOptions(ctx context.Context, opt *drill.Options) (err error) {
+	if opt.Releases, err = releasesToDrill(ctx, opt.Config); err != nil {
+		return err
+	}
 	user, err := workersUser(opt.Config)
 	if err != nil {
 		return fmt.Errorf("drill: who the workers are: %w", err)
@@ -129,8 +132,7 @@ func copyOptions(ctx context.Context, opt *drill.Options) error {
 	if opt.Credentials, err = source.directory(opt.Config, user); err != nil {
 		return fmt.Errorf("drill: %w", err)
 	}
-	opt.Releases, err = releasesToDrill(ctx, opt.Config)
-	return err
+	return nil
 }
 
 // releasesToDrill are those that could be started: the live one, the one before it, then the newest.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -97,17 +96,4 @@ func lastRelease(conf *config.Config, store *releases.Store, word string, unreac
 		return r, fmt.Errorf("which release is live is not known: %w, and %w; --release names one", missing, unreachable)
 	}
 	return r, nil
-}
-
-// workersUser is who the workers are when this is root: the config's user, else the daemon's, which the unit may have set. The state
-// file is the daemon's. Root must not run the app's code as root because the config is silent.
-func workersUser(conf *config.Config) (*config.User, error) {
-	if conf.User != nil || os.Geteuid() != 0 {
-		return conf.User, nil
-	}
-	uid, ok, err := supervisor.StateOwner(conf.State)
-	if err != nil || !ok || uid == 0 {
-		return nil, err
-	}
-	return config.UserOf(uid)
 }

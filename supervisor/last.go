@@ -1,14 +1,5 @@
 package supervisor
 
-import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"syscall"
-)
-
 // Last is what was live when the daemon wrote its state; a zero Release where none was.
 type Last struct {
 	Release, Previous Release
@@ -30,17 +21,4 @@ func ReadLast(dir, app string) (Last, error) {
 		last.Running = append(last.Running, st.Generations[i].Plan.Release)
 	}
 	return last, err
-}
-
-// StateOwner is the user as whom the daemon of a state directory runs, or ran; not ok if none has.
-func StateOwner(dir string) (uid uint32, ok bool, err error) {
-	var st syscall.Stat_t
-	err = syscall.Stat(filepath.Join(dir, stateName), &st)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return 0, false, nil
-	case err != nil:
-		return 0, false, fmt.Errorf("look at the state: %w", &os.PathError{Op: "stat", Path: filepath.Join(dir, stateName), Err: err})
-	}
-	return st.Uid, true, nil
 }

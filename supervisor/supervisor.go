@@ -70,6 +70,8 @@ type Options struct {
 	// Beat is called by the owner every BeatEvery, to tell systemd's watchdog that the owner is not stuck; nil for never.
 	Beat      func()
 	BeatEvery time.Duration
+	// Trial ends each switch when its generation has proved itself: the gates do not turn, and its workers are stopped.
+	Trial bool
 	// End has everything that an earlier daemon has left finish and end; nothing is started.
 	End bool
 	// Troubles tells what around the app does not work, for status; nil for nothing.

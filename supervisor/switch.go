@@ -89,6 +89,9 @@ func (c *change) turnOver() error {
 	if err := c.stage(); err != nil {
 		return c.abandon(err)
 	}
+	if c.s.opt.Trial {
+		return c.stopStaged()
+	}
 	if err := c.step(stepCutover, c.cutover); err != nil {
 		return c.abandon(err)
 	}

@@ -21,20 +21,27 @@ func (c *change) abandon(cause error) error {
 	if c.tried() {
 		return c.abandonCanary(cause)
 	}
-	err := c.s.do(func() {
+	_ = c.s.do(func() {
 		if c.to.failure == nil {
 			c.to.failure = &failure{reason: cause.Error()}
 		}
-		c.s.retire(c.to)
 	})
-	if err != nil {
+	if err := c.stopStaged(); err != nil {
 		return errors.Join(cause, err)
+	}
+	return cause
+}
+
+// stopStaged stops what was staged, and waits for its end.
+func (c *change) stopStaged() error {
+	if err := c.s.do(func() { c.s.retire(c.to) }); err != nil {
+		return err
 	}
 	select {
 	case <-c.to.done:
 	case <-c.s.done:
 	}
-	return cause
+	return nil
 }
 
 // revert turns everything back to the generation that was live before.

@@ -113,7 +113,7 @@ func TestABadEnvFileIsRefusedWithItsOwnNameAndLine(t *testing.T) {
 func TestAnEnvFileThatIsTooLargeIsNotRead(t *testing.T) {
 	path := write(t, "env", strings.Repeat("#", fileLimit+1))
 	_, err := read("env_file = \"" + path + "\"\n" + minimal)
-	want := fmt.Sprintf("shop.toml:1:1: env_file %s: it has 1048577 bytes; at most 1048576 are read", path)
+	want := fmt.Sprintf("shop.toml:1:1: env_file %s: it has more than 1048576 bytes, the limit", path)
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -132,10 +132,10 @@ func TestAConfigThatIsNoReadableFileIsRefused(t *testing.T) {
 	large := write(t, "large", strings.Repeat("#", fileLimit+1))
 	for _, tt := range []struct{ name, path, want string }{
 		{"missing", dir + "/shop.toml", "there is no such config file"},
-		{"a directory", dir, "it is not a file"},
-		{"a pipe that would wait for ever", fifo, "it is not a file"},
-		{"a link to itself", loop, "stat " + loop + ": too many levels of symbolic links"},
-		{"too large", large, "it has 1048577 bytes; no config is larger than 1048576"},
+		{"a directory", dir, "it is a directory, not a file"},
+		{"a pipe that would wait for ever", fifo, "it is not a regular file"},
+		{"a link to itself", loop, "too many levels of symbolic links"},
+		{"too large", large, "it has more than 1048576 bytes, the limit"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Load(tt.path)
@@ -143,6 +143,29 @@ func TestAConfigThatIsNoReadableFileIsRefused(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
 		})
+	}
+}
+
+func TestAnErrorNeverHasTheValueOfAKey(t *testing.T) {
+	const secret = "canary7f3a"
+	for _, value := range []string{
+		secret, "\"" + secret, "'" + secret, "\"" + secret + "\\q\"", "\"x\"" + secret, "[" + secret, "{" + secret, "\"\"\"" + secret, "3" + secret, "“" + secret + "”",
+		"\"a\" = " + secret, "[\"" + secret + "\", 3]", "{ credential = " + secret + " }", "{ name = \"" + secret + "\" }", "\"" + secret + "\x00\"",
+	} {
+		for _, key := range []string{"[env]\nSECRET_KEY", "[env]\nSECRET-KEY", "app", "keep", "[notify.chat]\nurl"} {
+			if _, err := read(key + " = " + value + "\n"); err == nil || strings.Contains(err.Error(), secret) {
+				t.Errorf("%s = %s: %v", key, value, err)
+			}
+		}
+	}
+}
+
+func TestAByteOrderMarkIsNoPartOfAConfig(t *testing.T) {
+	if _, err := read("\ufeff" + minimal); err != nil {
+		t.Error(err)
+	}
+	if _, err := read("\xff\xfea\x00"); err == nil || err.Error() != "shop.toml: it is UTF-16: save it as UTF-8" {
+		t.Errorf("UTF-16: %v", err)
 	}
 }
 

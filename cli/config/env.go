@@ -1,11 +1,8 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 )
@@ -30,37 +27,13 @@ const (
 func (l *loader) environment() []Variable {
 	vars := make(map[string]string)
 	if path := l.path("env_file", l.f.EnvFile); path != "" {
-		if data, err := readEnv(path); err != nil {
+		if data, err := readRegular(path); err != nil {
 			l.at("env_file", "env_file %s: %v", path, err)
 		} else if bad := parseEnv(path, string(data), vars); bad != nil {
 			l.list = append(l.list, bad)
 		}
 	}
 	return append(sorted(vars, FromFile), l.variables("env", l.f.Env, FromConfig)...)
-}
-
-// readEnv reads a file and nothing else: a pipe or a device might never end.
-func readEnv(path string) ([]byte, error) {
-	st, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, reason(err)
-	case !st.Mode().IsRegular():
-		return nil, errors.New("it is not a file")
-	case st.Size() > fileLimit:
-		return nil, fmt.Errorf("it has %d bytes; at most %d are read", st.Size(), fileLimit)
-	}
-	data, err := os.ReadFile(path)
-	return data, reason(err)
-}
-
-// reason is an error without the path, which the message has already.
-func reason(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Err
-	}
-	return err
 }
 
 func (l *loader) variables(table string, env map[string]any, from string) (list []Variable) {

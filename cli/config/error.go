@@ -73,12 +73,16 @@ func (p *problems) err() error {
 
 // decode reads the TOML into f and notes what is wrong with its form.
 func (p *problems) decode(data []byte, f *file) {
+	if utf16(data) {
+		p.list = []*Error{{File: p.file, Msg: "it is UTF-16: save it as UTF-8"}}
+		return
+	}
 	err := toml.Unmarshal(data, f)
 	var one *toml.DecodeError
 	switch {
 	case errors.As(err, &one):
 		line, column := one.Position()
-		p.list = append(p.list, &Error{p.file, line, column, plain(one)})
+		p.list = append(p.list, &Error{p.file, line, column, form(data, line, plain(one))})
 	case err != nil:
 		p.list = append(p.list, &Error{File: p.file, Msg: err.Error()})
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,52 @@ func find(file, app string, getenv func(string) string, etc string) (string, err
 	return "", fmt.Errorf("which app? %s has %s: say --app NAME", etc, strings.Join(appsOf(found), ", "))
 }
 
+// PathOf returns where the config of an app is.
+func PathOf(app string) string { return filepath.Join(etc, app+".toml") }
+
+// CheckName refuses a config of an app that this machine does not have, and one in /etc/superctl that says it is of another app.
+// It looks at no more than that: a broken config must keep nobody from asking the daemon that runs.
+func CheckName(path string) error { return checkName(path, etc) }
+
+func checkName(path, etc string) error {
+	abs, err := filepath.Abs(path)
+	if err != nil || filepath.Dir(abs) != etc {
+		return err
+	}
+	named := nameOf(abs)
+	if _, err := os.Lstat(abs); errors.Is(err, fs.ErrNotExist) {
+		if exists(defaultControl(named, os.Getenv)) || exists(defaultState(named, os.Getenv)) {
+			return nil // its daemon may run without it
+		}
+		return noSuchApp(named, etc)
+	}
+	if f := glimpse(abs); f.App != named {
+		return &Error{File: path, Msg: otherApp(abs, f.App)}
+	}
+	return nil
+}
+
+func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
+
+func nameOf(path string) string { return strings.TrimSuffix(filepath.Base(path), ".toml") }
+
+// otherApp says that a config is of another app than its name.
+func otherApp(path, app string) string {
+	return fmt.Sprintf("%s says app = %q: write app = %q, or rename the file to %s.toml", filepath.Base(path), app, nameOf(path), app)
+}
+
+func noSuchApp(app, etc string) error {
+	found, _ := filepath.Glob(filepath.Join(etc, "*.toml")) // the pattern is right
+	switch apps := appsOf(found); len(apps) {
+	case 0:
+		return fmt.Errorf("there is no app %q: there is no config in %s", app, etc)
+	case 1:
+		return fmt.Errorf("there is no app %q; %s exists", app, apps[0])
+	default:
+		return fmt.Errorf("there is no app %q; %s exist", app, strings.Join(apps, ", "))
+	}
+}
+
 // Apps are the names of the apps that have a config in /etc/superctl.
 func Apps() []string {
 	found, _ := filepath.Glob(filepath.Join(etc, "*.toml")) // the pattern is right
@@ -54,7 +101,7 @@ func Apps() []string {
 
 func appsOf(files []string) (apps []string) {
 	for _, f := range files {
-		apps = append(apps, strings.TrimSuffix(filepath.Base(f), ".toml"))
+		apps = append(apps, nameOf(f))
 	}
 	return apps
 }
@@ -89,9 +136,9 @@ type places struct{ App, Control, State string }
 
 func glimpse(path string) places {
 	var f places
-	data, err := os.ReadFile(path)
-	if err != nil || toml.Unmarshal(data, &f) != nil || f.App == "" {
-		return places{App: strings.TrimSuffix(filepath.Base(path), ".toml")}
+	_, data, err := readFile(path)
+	if err != nil || toml.Unmarshal(withoutBOM(data), &f) != nil || f.App == "" {
+		return places{App: nameOf(path)}
 	}
 	return f
 }

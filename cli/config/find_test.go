@@ -38,6 +38,46 @@ func TestTheConfigIsFoundInTheOrderThatTheReadmePromises(t *testing.T) {
 	}
 }
 
+func TestAConfigOfTheMachineIsNamedAsItsApp(t *testing.T) {
+	run := t.TempDir()
+	t.Setenv("RUNTIME_DIRECTORY", run)
+	t.Setenv("STATE_DIRECTORY", run+"/none")
+	etc, elsewhere := t.TempDir(), t.TempDir()
+	for path, text := range map[string]string{
+		etc + "/shop.toml": "app = \"shop\"\n", etc + "/blog.toml": "app = \"shop\"\n", etc + "/broken.toml": "app = \"shop\"\n[", elsewhere + "/superctl.toml": "app = \"shop\"\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	touch(t, run+"/gone.sock")
+	for path, want := range map[string]string{
+		etc + "/shop.toml":           "",
+		etc + "/broken.toml":         "", // its daemon can be asked
+		etc + "/gone.toml":           "", // likewise
+		elsewhere + "/superctl.toml": "",
+		elsewhere + "/none.toml":     "",
+		etc + "/blog.toml":           etc + "/blog.toml: blog.toml says app = \"shop\": write app = \"blog\", or rename the file to shop.toml",
+		etc + "/shp.toml":            "there is no app \"shp\"; blog, broken, shop exist",
+	} {
+		err := checkName(path, etc)
+		if err == nil && want != "" || err != nil && err.Error() != want {
+			t.Errorf("%s: got %v, want %s", path, err, want)
+		}
+	}
+	if err := checkName(t.TempDir()+"/shp.toml", "/nowhere"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAConfigOfAnotherAppIsRefusedWithItsPlace(t *testing.T) {
+	_, err := parse("blog.toml", etc+"/blog.toml", []byte("# the shop's\n"+minimal), 0)
+	want := `blog.toml:2:1: blog.toml says app = "shop": write app = "blog", or rename the file to shop.toml`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 func TestTheRunningDaemonIsFoundWhateverHasBecomeOfItsConfig(t *testing.T) {
 	t.Setenv("RUNTIME_DIRECTORY", "/run/test:/run/other")
 	dir := t.TempDir()

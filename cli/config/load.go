@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -17,9 +16,6 @@ import (
 
 	"superctl/socket"
 )
-
-// fileLimit is the largest config file that is read.
-const fileLimit = 1 << 20
 
 // Defaults of DESIGN 8, in the units of the file.
 const (
@@ -59,18 +55,11 @@ func readFile(path string) (abs string, data []byte, err error) {
 	if abs, err = filepath.Abs(path); err != nil {
 		return "", nil, err
 	}
-	st, err := os.Stat(abs)
+	data, err = readRegular(abs)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil, &Error{File: path, Msg: "there is no such config file"}
 	case err != nil:
-		return "", nil, &Error{File: path, Msg: err.Error()}
-	case !st.Mode().IsRegular():
-		return "", nil, &Error{File: path, Msg: "it is not a file"}
-	case st.Size() > fileLimit:
-		return "", nil, &Error{File: path, Msg: fmt.Sprintf("it has %d bytes; no config is larger than %d", st.Size(), fileLimit)}
-	}
-	if data, err = os.ReadFile(abs); err != nil {
 		return "", nil, &Error{File: path, Msg: err.Error()}
 	}
 	return abs, data, nil
@@ -78,6 +67,7 @@ func readFile(path string) (abs string, data []byte, err error) {
 
 func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l := &loader{problems: problems{file: path}, c: &Config{Path: abs}, euid: euid}
+	data = withoutBOM(data)
 	l.read(data)
 	l.decode(data, &l.f)
 	if len(l.list) > 0 {
@@ -115,6 +105,8 @@ func (l *loader) top() {
 		l.at("", `app is missing: write app = "shop" at the top`)
 	case !appName.MatchString(f.App):
 		l.at("app", "app %q: use small letters, digits, - and _, at most 32", f.App)
+	case filepath.Dir(c.Path) == etc && f.App != nameOf(c.Path):
+		l.at("app", "%s", otherApp(c.Path, f.App))
 	}
 	if f.Releases == "" {
 		l.at("", `releases is missing: write releases = "/srv/%s/releases", the directory that has a directory for each release`, cmp.Or(f.App, "shop"))

@@ -34,6 +34,20 @@ func (l *loader) user(key, name, group string) *User {
 	return found
 }
 
+// UserNamed returns the user of this machine with a name or, as in User= of a unit, a number; with all groups.
+func UserNamed(name string) (*User, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		if _, numeric := strconv.ParseUint(name, 10, 32); numeric != nil {
+			return nil, err
+		}
+		if u, err = user.LookupId(name); err != nil {
+			return nil, err
+		}
+	}
+	return withGroups(u, number(u.Gid))
+}
+
 // UserOf is the user of this machine with a number, with all groups.
 func UserOf(uid uint32) (*User, error) {
 	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))

@@ -313,12 +313,21 @@ func TestACommandRunsInTheLiveReleaseWithItsExitCode(t *testing.T) {
 	a.Command("exec", "printenv", "SUPERCTL_RELEASE").Want(0).Says("r1")
 	if os.Geteuid() == 0 {
 		// User= of the unit: the config has no user, and the daemon is not root.
-		if err := os.Chown(a.Path("state", "state.json"), 65534, 65534); err != nil {
+		if err := os.Chown(a.Path("state"), 65534, 65534); err != nil {
 			t.Fatal(err)
 		}
 		a.Command("exec", "sh", "-c", `echo $(id -un), $USER`).Want(0).Says("nobody, nobody")
 		a.Options.Top = "user = \"nobody\""
 		a.WriteConfig()
 		a.Command("exec", "id", "-un").Want(0).Says("nobody")
+		// Who owns the directory can replace what is in it.
+		for _, err := range []error{os.Remove(a.Path("state", "state.json")), os.Symlink("/etc/passwd", a.Path("state", "state.json"))} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.Options.Top = ""
+		a.WriteConfig()
+		a.Command("exec", "--release", "r1", "id", "-un").Want(0).Says("nobody")
 	}
 }

@@ -1,0 +1,66 @@
+package config
+
+import (
+	"bytes"
+	"reflect"
+	"regexp"
+	"strings"
+)
+
+var (
+	beforeValue = regexp.MustCompile(`^\s*([A-Za-z0-9_.-]+)\s*=\s*`)
+	tableHeader = regexp.MustCompile(`^\s*\[\[?\s*([A-Za-z0-9_.-]+)\s*\]`)
+	character   = regexp.MustCompile(` U\+[0-9A-F]{4,6}( '.*')?`)
+)
+
+// form says what is wrong with the form of a line, from the decoder's message. It has nothing of a value, which may be a secret.
+func form(data []byte, line int, msg string) string {
+	switch {
+	case strings.Contains(msg, "start of value"), strings.Contains(msg, "must be quoted"), strings.HasPrefix(msg, "incomplete"):
+		return badValue(data, line)
+	case strings.HasPrefix(msg, "expected '=' after key"), strings.HasPrefix(msg, "invalid character at start of key"):
+		return `a line is KEY = VALUE, [TABLE], or a comment that begins with #`
+	case strings.HasPrefix(msg, "expected newline"):
+		return "something follows the value on its line: a string is in one pair of quotes, a comment begins with #"
+	case strings.Contains(msg, "strings cannot have new lines"):
+		return "the string is not closed: a quote is missing at the end of the line"
+	case strings.HasPrefix(msg, "invalid escape"):
+		return `invalid escape in a string: write \\ for a backslash, or put the string in single quotes`
+	}
+	return character.ReplaceAllString(msg, "")
+}
+
+// badValue says what a key takes whose value is no value of TOML: most often a string without quotes.
+func badValue(data []byte, line int) string {
+	lines := bytes.Split(data, []byte("\n"))
+	text := string(lines[min(max(line-1, 0), len(lines)-1)])
+	m := beforeValue.FindStringSubmatch(text)
+	if m == nil {
+		return "a value is not valid: a string is expected in quotes"
+	}
+	key, value := m[1], strings.TrimSpace(strings.TrimPrefix(text, m[0]))
+	switch {
+	case value == "" || value[0] == '#':
+		return key + ": the value is missing"
+	case strings.ContainsAny(value[:min(len(value), 3)], "\u201c\u201d\u2018\u2019"):
+		return key + ": use straight quotes, not typographic ones"
+	}
+	path := strings.Split(key, ".")
+	for i := line - 2; i >= 0; i-- {
+		if h := tableHeader.FindSubmatch(lines[i]); h != nil {
+			path = append(strings.Split(string(h[1]), "."), path...)
+			break
+		}
+	}
+	name := strings.Join(path, ".")
+	t := field(reflect.TypeFor[file](), path)
+	if t == nil || t.Kind() == reflect.Interface {
+		return name + ": a string is expected, in quotes"
+	}
+	return name + ": " + expected(path, "")
+}
+
+// utf16 reports whether a text is in an encoding that some editors write, and TOML does not know.
+func utf16(data []byte) bool {
+	return bytes.HasPrefix(data, []byte{0xFF, 0xFE}) || bytes.HasPrefix(data, []byte{0xFE, 0xFF})
+}

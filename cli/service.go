@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"superctl/cli/config"
+	"superctl/cli/systemd"
+	"superctl/supervisor"
+	"superctl/supervisor/control"
+)
+
+// service is how an app's daemon runs on this machine: as whom, and in what sandbox.
+type service struct {
+	unit  *systemd.Service // nil if systemd does not run it, as far as is known
+	user  *config.User     // of the daemon; nil = root, or not known
+	known bool             // the user is
+}
+
+// serviceOf finds out for root how the daemon of an app runs. Only what root alone can change counts: the unit, else the owner of the
+// state directory.
+func serviceOf(ctx context.Context, conf *config.Config) (service, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	unit, err := unitOf(ctx, conf)
+	if err != nil {
+		return service{}, err
+	}
+	if unit != nil {
+		s := service{unit: unit, known: true}
+		if name, _ := unit.User(); name != "" && name != "root" && name != "0" {
+			s.user, err = config.UserNamed(name)
+			if err != nil {
+				return s, fmt.Errorf("%s runs as user %s: %w", unit.Name, name, err)
+			}
+		}
+		return s, nil
+	}
+	uid, known, err := supervisor.StateOwner(conf.State)
+	if err != nil || !known || uid == 0 {
+		return service{known: known}, err
+	}
+	u, err := config.UserOf(uid)
+	if err != nil {
+		return service{}, fmt.Errorf("the owner of %s: %w", conf.State, err)
+	}
+	return service{user: u, known: true}, nil
+}
+
+// unitOf returns the unit that runs the daemon: the packaged one for a config in /etc/superctl, else that of the daemon which
+// answers. The word of the daemon counts only if its unit is not root's, since anybody could answer.
+func unitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) {
+	if conf.Path == config.PathOf(conf.App) {
+		unit, err := systemd.FindService(ctx, "superctl@"+conf.App+".service")
+		if unit != nil || err != nil {
+			return unit, err
+		}
+	}
+	st, err := control.NewClient(conf.Control).Status(ctx)
+	if err != nil || st.App != conf.App {
+		return nil, nil //nolint:nilerr // no daemon runs, or it does not answer
+	}
+	unit, err := systemd.FindServiceOf(ctx, st.PID)
+	if unit == nil || err != nil {
+		return nil, err
+	}
+	if name, _ := unit.User(); name == "" || name == "root" || name == "0" {
+		return nil, nil
+	}
+	return unit, nil
+}
+
+// workersUser returns the user of the workers for a command that root has typed: the config's, else the daemon's. Root never runs
+// the app's code as root because the config is silent: it must be known that the daemon is root's own.
+func workersUser(conf *config.Config) (*config.User, error) {
+	if conf.User != nil || os.Geteuid() != 0 {
+		return conf.User, nil
+	}
+	s, err := serviceOf(context.Background(), conf)
+	switch {
+	case err != nil:
+		return nil, err
+	case !s.known:
+		return nil, &usageError{fmt.Errorf("which user runs %s is not known, since no unit superctl@%s.service and no state directory %s is there: "+
+			`write user = "NAME" in %s (user = "root" to run the app's code as root), or start the daemon first`, conf.App, conf.App, conf.State, conf.Path)}
+	}
+	return s.user, nil
+}
+
+// environment returns that of a command which runs as the service's user where no unit gives it one.
+func (s service) environment(conf *config.Config) []string {
+	env := []string{"STATE_DIRECTORY=" + conf.State, "RUNTIME_DIRECTORY=" + filepath.Dir(conf.Control)}
+	for _, name := range []string{"PATH", "LANG", "TZ", "TERM", "NO_COLOR", "COLUMNS"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	if s.user != nil {
+		env = append(env, "HOME="+s.user.Home, "USER="+s.user.Name, "LOGNAME="+s.user.Name)
+	}
+	return env
+}
+
+// whoAmI is the name of the user of this process.
+func whoAmI() string {
+	uid := strconv.Itoa(os.Geteuid())
+	if u, err := user.LookupId(uid); err == nil {
+		return u.Username
+	}
+	return "uid " + uid
+}

@@ -1,0 +1,101 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/coreos/go-systemd/v22/util"
+	"github.com/godbus/dbus/v5"
+)
+
+const (
+	bus              = "org.freedesktop.systemd1"
+	serviceInterface = bus + ".Service"
+	unitInterface    = bus + ".Unit"
+)
+
+// Service is a service of this machine as systemd has loaded it, whether it runs or not.
+type Service struct {
+	Name       string // such as superctl@shop.service
+	properties map[string]dbus.Variant
+}
+
+// FindService returns the service of a name, or nil if systemd has none or does not run this machine.
+func FindService(ctx context.Context, name string) (*Service, error) {
+	if !util.IsRunningSystemd() {
+		return nil, nil
+	}
+	conn, err := connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask systemd for %s: %w", name, err)
+	}
+	defer conn.Close() //nolint:errcheck // nothing was written
+	return load(ctx, conn, name)
+}
+
+// FindServiceOf returns the service that a process belongs to, or nil if it belongs to none.
+func FindServiceOf(ctx context.Context, pid int) (*Service, error) {
+	if !util.IsRunningSystemd() {
+		return nil, nil
+	}
+	conn, err := systemd.NewWithContext(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask systemd for the unit of process %d: %w", pid, err)
+	}
+	defer conn.Close()
+	name, err := conn.GetUnitNameByPID(ctx, uint32(pid)) //nolint:gosec // the kernel's pids are positive
+	if err != nil || !strings.HasSuffix(name, ".service") {
+		return nil, nil //nolint:nilerr // systemd answers, and knows no unit of it
+	}
+	return FindService(ctx, name)
+}
+
+// connect connects to the system bus, or as root straight to systemd where there is no bus.
+func connect(ctx context.Context) (*dbus.Conn, error) {
+	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx))
+	if err == nil {
+		return conn, nil
+	}
+	direct, also := dbus.Dial("unix:path=/run/systemd/private", dbus.WithContext(ctx))
+	if also != nil {
+		return nil, err
+	}
+	if also := direct.Auth(nil); also != nil {
+		return nil, errors.Join(err, also, direct.Close())
+	}
+	return direct, nil
+}
+
+func load(ctx context.Context, conn *dbus.Conn, name string) (*Service, error) {
+	unit := conn.Object(bus, dbus.ObjectPath("/org/freedesktop/systemd1/unit/"+systemd.PathBusEscape(name)))
+	s := &Service{Name: name, properties: make(map[string]dbus.Variant)}
+	for _, of := range []string{unitInterface, serviceInterface} {
+		var all map[string]dbus.Variant
+		if err := unit.CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, of).Store(&all); err != nil {
+			return nil, fmt.Errorf("ask systemd for %s: %w", name, err)
+		}
+		for key, value := range all {
+			s.properties[key] = value
+		}
+	}
+	if s.text("LoadState") == "not-found" {
+		return nil, nil
+	}
+	return s, nil
+}
+
+// User returns User= and Group= of the unit; "" for root's.
+func (s *Service) User() (user, group string) { return s.text("User"), s.text("Group") }
+
+func (s *Service) text(property string) string {
+	v, _ := s.properties[property].Value().(string)
+	return v
+}
+
+func (s *Service) list(property string) []string {
+	v, _ := s.properties[property].Value().([]string)
+	return v
+}

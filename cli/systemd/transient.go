@@ -1,0 +1,300 @@
+package systemd
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+// stopTime is how long a command has to end after SIGTERM.
+const stopTime = 30 * time.Second
+
+// Command is a command to run as a service would.
+type Command struct {
+	Args           []string
+	Env            []string // beside the service's own
+	Stdout, Stderr *os.File
+	Limit          time.Duration // after which systemd ends it
+}
+
+// NotStartedError says that systemd could not run a command as the service would, and so could not start the service either.
+type NotStartedError struct {
+	Service string
+	Status  string // of systemd.exec(5), such as 217/USER
+}
+
+// Error is the status with where systemd says more.
+func (e *NotStartedError) Error() string {
+	return fmt.Sprintf("systemd cannot run a command as %s does: %s (systemd.exec(5), process exit codes); journalctl -b -n 20 says more", e.Service, e.Status)
+}
+
+// RunAs runs a command as a service would: as its user, in its sandbox, with its environment and credentials. It returns the exit
+// code, and the properties of the unit that systemd does not take for a transient one, so that the command ran without them. When
+// ctx ends, the command gets SIGTERM.
+//
+// The directories of the unit (StateDirectory= and the like) are only made writable: systemd would make them, and remove
+// a RuntimeDirectory= at the end.
+func (s *Service) RunAs(ctx context.Context, c Command) (code int, without []string, err error) {
+	conn, err := systemd.NewWithContext(ctx)
+	if err != nil {
+		return 0, nil, fmt.Errorf("run a command as %s does: %w", s.Name, err)
+	}
+	defer conn.Close()
+	unit := fmt.Sprintf("superctl-check-%d.service", os.Getpid())
+	properties := s.sandbox()
+	c.addTo(properties, s)
+	ended := make(chan string, 1)
+	for {
+		_, err = conn.StartTransientUnitContext(ctx, unit, "fail", sorted(properties), ended)
+		refused := refusedProperty(err)
+		if _, ok := properties[refused]; !ok {
+			break
+		}
+		delete(properties, refused)
+		without = append(without, refused)
+	}
+	if err != nil {
+		return 0, without, fmt.Errorf("run a command as %s does: %w", s.Name, err)
+	}
+	code, err = s.await(ctx, conn, unit, ended)
+	return code, without, err
+}
+
+// await waits for the end of a transient unit of type oneshot: its start job ends with the command.
+func (s *Service) await(ctx context.Context, conn *systemd.Conn, unit string, ended <-chan string) (int, error) {
+	var result string
+	select {
+	case result = <-ended:
+	case <-ctx.Done():
+		conn.KillUnitContext(context.WithoutCancel(ctx), unit, int32(unix.SIGTERM))
+		select {
+		case result = <-ended:
+		case <-time.After(2 * stopTime): // TimeoutStopSec= has passed
+			return 0, fmt.Errorf("a command that ran as %s does: systemd does not end it: %w", s.Name, context.Cause(ctx))
+		}
+	}
+	if result == "done" {
+		return 0, nil
+	}
+	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	defer cancel()
+	defer conn.ResetFailedUnitContext(asked, unit) //nolint:errcheck // systemd has forgotten it already
+	status, err := conn.GetServicePropertyContext(asked, unit, "ExecMainStatus")
+	if err != nil {
+		return 0, fmt.Errorf("a command that ran as %s does: its result is %s, its exit code is not known: %w", s.Name, result, err)
+	}
+	code, _ := status.Value.Value().(int32)
+	if name, ok := statusNames()[code]; ok {
+		return 0, &NotStartedError{s.Name, fmt.Sprintf("%d/%s", code, name)}
+	}
+	if code == 0 {
+		return 0, fmt.Errorf("a command that ran as %s does: systemd ended it: %s", s.Name, result)
+	}
+	return int(code), nil
+}
+
+// statusNames are the exit codes by which systemd says what it could not do before it executes a command.
+func statusNames() map[int32]string {
+	return map[int32]string{
+		200: "CHDIR", 203: "EXEC", 210: "CHROOT", 214: "SETSCHEDULER", 216: "GROUP", 217: "USER", 218: "CAPABILITIES", 219: "CGROUP", 224: "PAM",
+		225: "NETWORK", 226: "NAMESPACE", 227: "NO_NEW_PRIVILEGES", 228: "SECCOMP", 229: "SELINUX_CONTEXT", 231: "APPARMOR_PROFILE",
+		232: "ADDRESS_FAMILIES", 238: "STATE_DIRECTORY", 242: "NUMA_POLICY", 243: "CREDENTIALS",
+	}
+}
+
+var unknownProperty = regexp.MustCompile(`Cannot set property (\w+), or unknown property`)
+
+// refusedProperty returns the property that systemd does not take for a transient unit.
+func refusedProperty(err error) string {
+	if err == nil {
+		return ""
+	}
+	if m := unknownProperty.FindStringSubmatch(err.Error()); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// addTo adds the properties of the command itself.
+func (c *Command) addTo(p map[string]dbus.Variant, s *Service) {
+	type execStart struct {
+		Path          string
+		Args          []string
+		IgnoreFailure bool
+	}
+	set := func(name string, value any) { p[name] = dbus.MakeVariant(value) }
+	set("Description", "superctl check, as "+s.Name)
+	set("Type", "oneshot")
+	set("ExecStart", []execStart{{c.Args[0], c.Args, false}})
+	set("StandardOutputFileDescriptor", dbus.UnixFD(c.Stdout.Fd())) //nolint:gosec // a descriptor is an int
+	set("StandardErrorFileDescriptor", dbus.UnixFD(c.Stderr.Fd()))  //nolint:gosec // likewise
+	set("TimeoutStartUSec", uint64(c.Limit.Microseconds()))         //nolint:gosec // it is positive
+	set("TimeoutStopUSec", uint64(stopTime.Microseconds()))
+	set("KillMode", "mixed")
+	env := s.list("Environment")
+	writable := s.list("ReadWritePaths")
+	for _, d := range s.directories() {
+		env = append(env, d.variable+"="+strings.Join(d.paths, ":"))
+		for _, path := range d.paths {
+			writable = append(writable, "-"+path)
+		}
+	}
+	set("Environment", slices.Concat(env, c.Env))
+	if len(writable) > 0 {
+		set("ReadWritePaths", writable)
+	}
+}
+
+// serviceDirectory is StateDirectory= or one of its kind.
+type serviceDirectory struct {
+	variable string
+	paths    []string
+}
+
+func (s *Service) directories() (list []serviceDirectory) {
+	for _, d := range []struct{ property, base, variable string }{
+		{"StateDirectory", "/var/lib", "STATE_DIRECTORY"},
+		{"RuntimeDirectory", "/run", "RUNTIME_DIRECTORY"},
+		{"CacheDirectory", "/var/cache", "CACHE_DIRECTORY"},
+		{"LogsDirectory", "/var/log", "LOGS_DIRECTORY"},
+		{"ConfigurationDirectory", "/etc", "CONFIGURATION_DIRECTORY"},
+	} {
+		var paths []string
+		for _, name := range s.list(d.property) {
+			paths = append(paths, filepath.Join(d.base, name))
+		}
+		if len(paths) > 0 {
+			list = append(list, serviceDirectory{d.variable, paths})
+		}
+	}
+	return list
+}
+
+// sandbox returns the properties of the unit by which systemd decides what a process of it is and may do (systemd.exec(5),
+// systemd.resource-control(5)).
+func (s *Service) sandbox() map[string]dbus.Variant {
+	p := make(map[string]dbus.Variant)
+	for _, name := range copied() {
+		v, ok := s.properties[name]
+		if !ok {
+			continue
+		}
+		if set, ok := settable(v); ok {
+			p[name] = set
+		}
+	}
+	// Where a getter and its setter differ.
+	if dir, ok := strings.CutPrefix(s.text("WorkingDirectory"), "!"); ok {
+		p["WorkingDirectory"] = dbus.MakeVariant("-" + dir)
+	}
+	for _, name := range []string{"AppArmorProfile", "SELinuxContext", "SmackProcessLabel"} {
+		if v, ok := s.properties[name].Value().([]any); ok && len(v) == 2 && v[1] != "" {
+			profile := fmt.Sprint(v[1])
+			if v[0] == true {
+				profile = "-" + profile
+			}
+			p[name] = dbus.MakeVariant(profile)
+		}
+	}
+	return p
+}
+
+func copied() []string {
+	return []string{
+		"User", "Group", "SupplementaryGroups", "DynamicUser", "SetLoginEnvironment",
+		"WorkingDirectory", "RootDirectory", "UMask",
+		"EnvironmentFiles", "PassEnvironment", "UnsetEnvironment",
+		"LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted", "ImportCredential",
+		"CapabilityBoundingSet", "AmbientCapabilities", "SecureBits", "NoNewPrivileges", "KeyringMode",
+		"ProtectSystem", "ProtectHome", "ProtectProc", "ProcSubset", "ProtectClock", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules",
+		"ProtectKernelTunables", "ProtectControlGroups", "PrivateTmp", "PrivateDevices", "PrivateNetwork", "PrivateUsers", "PrivateMounts", "PrivateIPC",
+		"ReadOnlyPaths", "InaccessiblePaths", "ExecPaths", "NoExecPaths", "BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem", "MountAPIVFS",
+		"NetworkNamespacePath", "IPCNamespacePath",
+		"SystemCallFilter", "SystemCallArchitectures", "SystemCallErrorNumber", "RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime",
+		"RestrictSUIDSGID", "LockPersonality", "MemoryDenyWriteExecute", "RestrictFileSystems",
+		"LimitNOFILE", "LimitNOFILESoft", "LimitNPROC", "LimitNPROCSoft", "LimitAS", "LimitASSoft", "LimitFSIZE", "LimitFSIZESoft",
+		"LimitMEMLOCK", "LimitMEMLOCKSoft", "LimitDATA", "LimitDATASoft", "LimitSTACK", "LimitSTACKSoft",
+		"DevicePolicy", "DeviceAllow", "IPAddressAllow", "IPAddressDeny", "SocketBindAllow", "SocketBindDeny", "RestrictNetworkInterfaces",
+	}
+}
+
+// settable returns a property's value with its D-Bus type, which the library keeps for simple values only; not ok for one that is
+// unset.
+func settable(v dbus.Variant) (dbus.Variant, bool) {
+	var into any
+	switch v.Signature().String() {
+	case "s", "b", "as":
+		if reflect.ValueOf(v.Value()).IsZero() || reflect.ValueOf(v.Value()).Kind() == reflect.Slice && reflect.ValueOf(v.Value()).Len() == 0 {
+			return v, false
+		}
+		return v, true
+	case "t", "u", "i":
+		return v, true
+	case "(bas)":
+		into = new(struct {
+			Allow bool
+			Names []string
+		})
+		if all, ok := v.Value().([]any); ok && len(all) == 2 && all[0] == false && reflect.ValueOf(all[1]).Len() == 0 {
+			return v, false
+		}
+	case "a(ss)":
+		into = new([]struct{ A, B string })
+	case "a(sb)":
+		into = new([]struct {
+			Path   string
+			Ignore bool
+		})
+	case "a(say)":
+		into = new([]struct {
+			Name string
+			Data []byte
+		})
+	case "a(ssbt)":
+		into = new([]struct {
+			From, To string
+			Ignore   bool
+			Flags    uint64
+		})
+	case "a(iayu)":
+		into = new([]struct {
+			Family int32
+			IP     []byte
+			Prefix uint32
+		})
+	case "a(iiqq)":
+		into = new([]struct {
+			Family, Protocol int32
+			Ports, First     uint16
+		})
+	default:
+		return v, false
+	}
+	if err := dbus.Store([]any{v.Value()}, into); err != nil {
+		return v, false
+	}
+	value := reflect.ValueOf(into).Elem()
+	if value.Kind() == reflect.Slice && value.Len() == 0 {
+		return v, false
+	}
+	return dbus.MakeVariant(value.Interface()), true
+}
+
+func sorted(properties map[string]dbus.Variant) []systemd.Property {
+	list := make([]systemd.Property, 0, len(properties))
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		list = append(list, systemd.Property{Name: name, Value: properties[name]})
+	}
+	return list
+}
