@@ -34,6 +34,7 @@ type tcpSocket struct {
 const (
 	tcpEstablished = 1
 	tcpSynRecv     = 3
+	tcpClose       = 7
 	tcpCloseWait   = 8
 	tcpListen      = 10
 	tcpNewSynRecv  = 12

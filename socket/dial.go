@@ -29,6 +29,9 @@ func (s *steer) Dial(ctx context.Context, gen int) (conn net.Conn, err error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("dial generation %d: %w", gen, context.Cause(ctx))
 	}
+	if err := s.find(gen); err != nil {
+		return nil, fmt.Errorf("dial generation %d: %w", gen, err)
+	}
 	for _, door := range frontDoors(s.at) {
 		conn, err = s.dial(ctx, gen, door)
 		// A container may have no ::1, or none of IPv4: then the other door of a dual-stack listener is the one.
@@ -40,6 +43,14 @@ func (s *steer) Dial(ctx context.Context, gen int) (conn net.Conn, err error) {
 		return nil, fmt.Errorf("dial generation %d: %w", gen, err)
 	}
 	return conn, nil
+}
+
+// find sees to it that the place of a generation's listener is known.
+func (s *steer) find(gen int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recount()
+	return s.ascertain(gen)
 }
 
 // frontDoors is where the public address can be reached from this machine.

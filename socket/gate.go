@@ -48,8 +48,8 @@ type Settled struct {
 }
 
 // Gate is the listener of one address, and what decides which generation a new connection to it reaches. Its methods are
-// for one goroutine at a time, except Dial, Settle, Queue and Connections, which may run beside each other and beside the
-// rest.
+// for one goroutine at a time, except Dial, Settle, Queue, Connections, Verify, Watch, Mend and Strangers, which may run
+// beside each other and beside the rest.
 type Gate struct {
 	mechanism
 	options Options
@@ -93,6 +93,16 @@ type mechanism interface {
 	Locate(sent []int) error
 	// Members is the listeners in the order in which they must be adopted.
 	Members() []Member
+	// Verify finds out whether a generation's listener is reached, and, when it is live, whether clients reach it; where that
+	// can be set right it is. It may run beside the rest.
+	Verify(ctx context.Context, gen int) error
+	// Watch calls changed, at the start and after each change that somebody else has made to a listener or its path, until ctx
+	// ends. Mend then says what it was.
+	Watch(ctx context.Context, changed func()) error
+	// Mend sets right what workers and others have done to listeners and paths. It may run beside the rest.
+	Mend() Mended
+	// Strangers says which other processes listen on the address, a sentence each. It may run beside the rest.
+	Strangers() []string
 	// Foreign is how many listeners of this address are held by processes of an earlier daemon only.
 	Foreign() int
 	// Canary sends a part of the new connections to a generation that is not live: those from the networks, and of the rest

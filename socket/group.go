@@ -9,14 +9,16 @@ type group []member
 
 // member is a listener of the group.
 type member struct {
-	gen    int // 0 is a spare: it only keeps a place, and nobody is sent to it
-	fd     int // -1 is foreign: held by processes of an earlier daemon, not by us
-	inode  uint32
-	unsure bool // it is one of several foreign listeners, or came into the place of one: its index is not known
+	gen      int // 0 is a spare: it only keeps a place, and nobody is sent to it
+	fd       int // -1 is foreign: held by other processes, not by us
+	inode    uint32
+	stranger bool // foreign, and not an earlier daemon's: never gets a connection
+	unsure   bool // its index is not known: several members have left at once, or it came into the place of such a one
 }
 
 func (m member) spare() bool   { return m.gen == 0 && m.fd >= 0 }
 func (m member) foreign() bool { return m.fd < 0 }
+func (m member) earlier() bool { return m.foreign() && !m.stranger }
 
 // find is the index of a generation's listener, or -1.
 func (g group) find(gen int) int {
@@ -48,20 +50,29 @@ func (g group) leave(i int) group {
 	return g[:last]
 }
 
-// span is the first of the places in which the foreign listeners are, and how many places that is.
+// put notes that the member at i is really at index to. Who was thought to be there is somewhere else.
+func (g group) put(i, to int) {
+	g[i], g[to] = g[to], g[i]
+	g[to].unsure = false
+	if i != to {
+		g[i].unsure = true
+	}
+}
+
+// span is the first of the places in which the listeners of an earlier daemon are, and how many places that is.
 func (g group) span() (first, count int) {
-	first = slices.IndexFunc(g, member.foreign)
+	first = slices.IndexFunc(g, member.earlier)
 	for i, m := range g {
-		if m.foreign() {
+		if m.earlier() {
 			count = i - first + 1
 		}
 	}
 	return first, count
 }
 
-func (g group) foreign() (n int) {
+func (g group) count(of func(member) bool) (n int) {
 	for _, m := range g {
-		if m.foreign() {
+		if of(m) {
 			n++
 		}
 	}

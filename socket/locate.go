@@ -46,14 +46,21 @@ func (s *steer) Locate(sent []int) error {
 	}
 	strangers := s.addForeign(list)
 	s.adopted, s.sent = false, slices.Clone(sent)
-	if len(s.group) == s.group.foreign() || len(s.group) == 1 {
+	if len(s.group) == s.group.count(member.foreign) || len(s.group) == 1 {
 		for i := range s.group {
 			s.group[i].unsure = len(s.group) > 1
 		}
 		return strangers
 	}
-	places, err := s.measure(sent)
-	if err != nil && s.group.foreign() == 0 {
+	others := filter{}
+	if len(sent) > 0 {
+		others.live = sent[0]
+	}
+	if len(sent) > 1 {
+		others.spread = sent
+	}
+	places, err := s.measure(func(probes []probeRule) filter { others.probes = probes; return others })
+	if err != nil && s.group.count(member.foreign) == 0 {
 		return strangers // as the earlier daemon has written it down
 	}
 	s.arrange(places)
@@ -76,8 +83,9 @@ func (s *steer) addForeign(list []tcpSocket) (strangers error) {
 		if !others[l.inode] {
 			continue
 		}
-		s.group = append(s.group, member{fd: -1, inode: l.inode})
-		if !allEarlier(who[l.inode], s.earlier) {
+		theirs := !allEarlier(who[l.inode], s.earlier)
+		s.group = append(s.group, member{fd: -1, inode: l.inode, stranger: theirs})
+		if theirs {
 			strangers = errors.Join(strangers, inUse(s.text, l.uid, who[l.inode]))
 		}
 	}
@@ -104,6 +112,7 @@ func (s *steer) arrange(places []uint32) {
 		}
 		if at >= 0 {
 			ordered = append(ordered, s.group[at])
+			ordered[i].unsure = false
 			continue
 		}
 		ordered, lost = append(ordered, lost[0]), lost[1:]
@@ -111,9 +120,9 @@ func (s *steer) arrange(places []uint32) {
 	s.group = ordered
 }
 
-// measure returns the inode of our listener at each place, 0 where there is none of ours.
-func (s *steer) measure(sent []int) (places []uint32, err error) {
-	p, err := newPlumb(s, sent)
+// measure returns the inode of our listener at each place, 0 where there is none of ours. program is the filter meanwhile.
+func (s *steer) measure(program func(probes []probeRule) filter) (places []uint32, err error) {
+	p, err := newPlumb(s, program)
 	if err != nil {
 		return nil, err
 	}
@@ -133,29 +142,23 @@ func (s *steer) measure(sent []int) (places []uint32, err error) {
 		}
 		found++
 	}
-	if found+s.group.foreign() != len(s.group) {
-		return nil, fmt.Errorf("%w: %d of the %d listeners on %s that are held answer", errNotMeasured, found, len(s.group)-s.group.foreign(), s.text)
+	if found+s.group.count(member.foreign) != len(s.group) {
+		return nil, fmt.Errorf("%w: %d of the %d listeners on %s that are held answer", errNotMeasured, found, len(s.group)-s.group.count(member.foreign), s.text)
 	}
 	return places, nil
 }
 
 // plumb sends SYNs to the places of a group.
 type plumb struct {
-	s      *steer
-	others filter         // where everybody else goes meanwhile
-	door   netip.AddrPort // to which it sends
-	source netip.AddrPort // from which it sends
-	holder int            // a socket that keeps the source
+	s       *steer
+	program func(probes []probeRule) filter // the filter, with where everybody else goes meanwhile
+	door    netip.AddrPort                  // to which it sends
+	source  netip.AddrPort                  // from which it sends
+	holder  int                             // a socket that keeps the source
 }
 
-func newPlumb(s *steer, sent []int) (*plumb, error) {
-	p := &plumb{s: s, holder: -1}
-	if len(sent) > 0 {
-		p.others.live = sent[0]
-	}
-	if len(sent) > 1 {
-		p.others.spread = sent
-	}
+func newPlumb(s *steer, program func(probes []probeRule) filter) (*plumb, error) {
+	p := &plumb{s: s, program: program, holder: -1}
 	var err error
 	for _, p.door = range frontDoors(s.at) {
 		if p.holder, p.source, err = plumbSocket(netip.AddrPortFrom(p.door.Addr(), 0)); err == nil {
@@ -203,14 +206,13 @@ func (p *plumb) end() (err error) {
 			err = errors.Join(err, fmt.Errorf("detach filter: %w", bad))
 		}
 	}
-	p.others.probes = nil // as it was
-	return errors.Join(err, p.attach(), unix.Close(p.holder))
+	return errors.Join(err, p.attach(nil), unix.Close(p.holder))
 }
 
-func (p *plumb) attach() error {
+func (p *plumb) attach(probes []probeRule) error {
 	for _, m := range p.s.group {
 		if !m.foreign() {
-			return p.others.attach(m.fd)
+			return p.program(probes).attach(m.fd)
 		}
 	}
 	return errNotMeasured
@@ -219,10 +221,14 @@ func (p *plumb) attach() error {
 // at returns the inode of our listener at a place, 0 when it is another's. A listener whose accept queue overflows counts
 // drops too, so one answer counts only when it is the only one; the others are asked for again.
 func (p *plumb) at(place int, deadline time.Time) (uint32, error) {
-	p.others.probes = []probeRule{{p.source, place}}
-	if err := p.attach(); err != nil {
+	if err := p.attach([]probeRule{{p.source, place}}); err != nil {
 		return 0, err
 	}
+	return p.sound(deadline)
+}
+
+// sound returns the inode of our listener that a SYN reaches, 0 when it is another's.
+func (p *plumb) sound(deadline time.Time) (uint32, error) {
 	candidates := slices.DeleteFunc(slices.Clone(p.s.group), member.foreign)
 	for silent := 0; silent < silentSYNs && time.Now().Before(deadline); {
 		hit, answered, err := p.send(candidates)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,13 +27,15 @@ type rename struct {
 	backlog int
 	earlier func(pid int) bool
 
+	watch *watch // tells when a path is removed or a listener shut down
+
 	mu   sync.Mutex
 	fds  map[int]int
 	live int
 }
 
 func newRename(o *Options, perm permissions) *rename {
-	return &rename{text: o.Address.text, path: o.Address.path, perm: perm, backlog: o.Backlog, earlier: o.Earlier, fds: map[int]int{}}
+	return &rename{text: o.Address.text, path: o.Address.path, perm: perm, backlog: o.Backlog, earlier: o.Earlier, fds: map[int]int{}, watch: newWatch(o.Address.path)}
 }
 
 func (r *rename) Kind() string    { return kindRename }
@@ -55,10 +58,12 @@ func (r *rename) Stage(gen int) error {
 		return fmt.Errorf("stage generation %d: %w", gen, err)
 	}
 	r.fds[gen] = fd
+	r.watch.add(fd)
 	return nil
 }
 
 func (r *rename) stage(gen int) (int, error) {
+	r.mend()
 	if err := r.mayReplace(); err != nil {
 		return -1, err
 	}
@@ -84,7 +89,15 @@ func (r *rename) mayReplace() error {
 
 // ours says whether one of our own listeners has that file.
 func (r *rename) ours(file fs.FileInfo) bool {
-	for gen := range r.fds {
+	st, ok := file.Sys().(*syscall.Stat_t)
+	if !ok {
+		return false
+	}
+	id := fileID{unix.Major(st.Dev)<<20 | unix.Minor(st.Dev), uint32(st.Ino)}
+	for gen, fd := range r.fds {
+		if own, known := fileOf(fd); known && own == id {
+			return true
+		}
 		if own, err := os.Lstat(r.own(gen)); err == nil && os.SameFile(own, file) {
 			return true
 		}
@@ -131,6 +144,10 @@ func (r *rename) Dial(ctx context.Context, gen int) (net.Conn, error) {
 	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", r.own(gen))
+	if errors.Is(err, fs.ErrNotExist) {
+		r.Mend()
+		conn, err = d.DialContext(ctx, "unix", r.own(gen))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dial generation %d: %w", gen, err)
 	}
@@ -155,6 +172,7 @@ func (r *rename) Cutover(gen int) error {
 	if _, err := r.fd(gen); err != nil {
 		return err
 	}
+	r.mendOwn(gen)
 	if err := publish(r.own(gen), r.path); err != nil {
 		return fmt.Errorf("cut over to generation %d: %w", gen, err)
 	}
@@ -200,6 +218,7 @@ func (r *rename) Close(gen int) error {
 		return err
 	}
 	queued, _, _ := unixQueueOf(fd)
+	r.watch.remove(fd)
 	err = r.unlink(gen)
 	if closeErr := unix.Close(fd); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("close listener: %w", closeErr))
@@ -243,7 +262,7 @@ func (r *rename) Connections(gen int, pids []int) (int, error) {
 	return unixConnections(r.own(gen), pids)
 }
 
-// Adopt takes a listener whose path is still there: the path is what clients find it by.
+// Adopt takes a listener. A path of its that was removed meanwhile is mended like that of any other.
 func (r *rename) Adopt(gen, fd int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -253,6 +272,7 @@ func (r *rename) Adopt(gen, fd int) error {
 		return errors.Join(fmt.Errorf("adopt the listener of generation %d: %w", gen, err), unix.Close(fd))
 	}
 	r.fds[gen] = fd
+	r.watch.add(fd)
 	return nil
 }
 
@@ -269,7 +289,7 @@ func (r *rename) adoptable(gen, fd int) error {
 	if !listens(fd) {
 		return errors.New("it does not listen any more")
 	}
-	return mustBeSocket(r.own(gen))
+	return nil
 }
 
 func (r *rename) Members() (list []Member) {

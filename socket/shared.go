@@ -25,6 +25,8 @@ type shared struct {
 	bind    func(s *shared) (*sharedListener, error)
 	remove  func() error // what closing an adopted listener takes beside that
 
+	watch *watch // tells when a worker shuts the listener down
+
 	mu       sync.Mutex
 	listener *sharedListener // nil until the first Stage
 	gens     map[int]bool
@@ -43,7 +45,7 @@ type sharedListener struct {
 }
 
 func newShared(o *Options, kind string, bind func(*shared) (*sharedListener, error)) *shared {
-	return &shared{kind: kind, text: o.Address.text, backlog: o.Backlog, bind: bind, remove: nothing, gens: map[int]bool{}}
+	return &shared{kind: kind, text: o.Address.text, backlog: o.Backlog, bind: bind, remove: nothing, gens: map[int]bool{}, watch: newWatch("")}
 }
 
 func nothing() error { return nil }
@@ -186,6 +188,7 @@ func (s *shared) Stage(gen int) error {
 			return fmt.Errorf("stage generation %d: %w", gen, err)
 		}
 		s.listener = l
+		s.watch.add(l.fd)
 	}
 	s.gens[gen] = true
 	return nil
@@ -290,6 +293,7 @@ func (s *shared) Close(gen int) error {
 		return nil
 	}
 	s.listener = nil
+	s.watch.remove(l.fd)
 	return errors.Join(l.remove(), unix.Close(l.fd))
 }
 
@@ -342,6 +346,7 @@ func (s *shared) Adopt(gen, fd int) error {
 	}
 	l.remove = s.remove
 	s.listener = l
+	s.watch.add(l.fd)
 	return nil
 }
 

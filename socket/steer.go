@@ -20,16 +20,21 @@ const (
 // steer is the gate for TCP. Each generation has its own listener, all of them in one SO_REUSEPORT group, and a filter
 // says which of them a new connection goes to.
 //
-// The invariant: the index of a listener that anybody is sent to never changes while it is sent to. A listener that leaves
-// makes the kernel move the last one; until the filter is attached anew, the old index of the moved one is out of range
-// and its connections go wherever the hash says. With one listener left that is the right one. With more, a spare is
-// appended before, so that the spare is what moves. The next generation gets that spare.
+// The invariant: the index of a listener that anybody is sent to never changes while it is sent to, whatever other processes
+// of our user do with listeners of theirs on this address. When one leaves, the kernel moves the last one into its place.
+// So before one of ours leaves, a spare is appended, and that is what moves; and as many spares stand at the end as there are
+// listeners of others, which may leave when they like. The next generation gets a spare that has moved to the front.
+//
+// Places are counted, and a sounding (see plumb) says whether the count is right before a generation gets its first
+// connection and after each change.
 type steer struct {
 	text    string
 	at      netip.AddrPort
 	backlog int
 	earlier func(pid int) bool
 	dials   chan struct{} // a place for each probe that may be under way
+
+	watch *watch // tells when a worker shuts a listener down
 
 	mu      sync.Mutex
 	group   group
@@ -40,6 +45,7 @@ type steer struct {
 	sent    []int // places to which an earlier daemon has sent everybody, until the first cutover
 	canary  canary
 	probes  map[netip.AddrPort]int // source of a probe -> the generation that it asks for
+	thieves []tcpSocket            // listeners of others which get connections that are meant for this address
 }
 
 type canary struct {
@@ -50,7 +56,7 @@ type canary struct {
 func newSteer(o *Options, at netip.AddrPort) *steer {
 	return &steer{
 		text: o.Address.text, at: at, backlog: o.Backlog, earlier: o.Earlier,
-		dials: make(chan struct{}, maxDials), probes: map[netip.AddrPort]int{},
+		dials: make(chan struct{}, maxDials), probes: map[netip.AddrPort]int{}, watch: newWatch(""),
 	}
 }
 
@@ -69,23 +75,50 @@ func (s *steer) Stage(gen int) error {
 	return nil
 }
 
+// stage gives the generation a spare, once a sounding has found it where it is thought to be. Clients are sent to it from the
+// start when nobody is live.
 func (s *steer) stage(gen int) error {
 	if err := s.survey(); err != nil {
 		return err
 	}
-	i := s.group.free()
-	if i < 0 {
-		if err := s.addSpare(); err != nil {
-			return err
-		}
-		i = len(s.group) - 1
+	fd, err := s.spare()
+	if err != nil {
+		return err
 	}
+	i := slices.IndexFunc(s.group, func(m member) bool { return m.fd == fd })
 	s.group[i].gen = gen
 	if err := s.attach(); err != nil {
 		s.group[i].gen = 0
 		return err
 	}
 	return s.pad()
+}
+
+// spare is the descriptor of a spare whose place is known.
+func (s *steer) spare() (fd int, err error) {
+	for range stageTries {
+		i := s.group.free()
+		if i < 0 {
+			if err := s.addSpare(); err != nil {
+				return -1, err
+			}
+			if err := s.survey(); err != nil {
+				return -1, err
+			}
+			i = len(s.group) - 1
+			if !s.group[i].spare() {
+				i = s.group.free()
+			}
+		}
+		if len(s.group) == 1 {
+			return s.group[i].fd, nil // no other place
+		}
+		fd = s.group[i].fd
+		if err = s.place(fd); err == nil {
+			return fd, nil
+		}
+	}
+	return -1, err
 }
 
 func (s *steer) mayStage(gen int) error {
@@ -121,18 +154,11 @@ func (s *steer) Spread(gens []int) error {
 		return errors.New("a spread over no generation")
 	}
 	for _, gen := range gens {
-		if err := s.placed(gen); err != nil {
+		if err := s.ascertain(gen); err != nil {
 			return err
 		}
 	}
 	gen := gens[0]
-	if s.adopted {
-		// A place that was not handed over would shift all others. Until this is known to be none, the filter stays.
-		if err := s.survey(); err != nil {
-			return err
-		}
-		s.adopted = false
-	}
 	live, beside, part := s.live, s.beside, s.canary
 	s.live, s.beside, s.sent = gen, slices.Clone(gens[1:]), nil
 	if slices.Contains(gens, part.gen) {
@@ -141,6 +167,13 @@ func (s *steer) Spread(gens []int) error {
 	if err := s.attach(); err != nil {
 		s.live, s.beside, s.canary = live, beside, part
 		return fmt.Errorf("cut over to generation %d: %w", gen, err)
+	}
+	if s.adopted {
+		// The places of what was adopted are those that an earlier daemon knew; who has come and gone since is found out now.
+		if err := errors.Join(s.survey(), s.remeasure()); err != nil {
+			return err
+		}
+		s.adopted = false
 	}
 	return s.pad()
 }
@@ -156,7 +189,7 @@ func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
 		}
 		return s.attach()
 	}
-	if err := s.placed(gen); err != nil {
+	if err := s.ascertain(gen); err != nil {
 		return err
 	}
 	if s.serves(gen) {
@@ -175,6 +208,10 @@ func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
 func (s *steer) Relisten(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.relisten(gen)
+}
+
+func (s *steer) relisten(gen int) error {
 	s.recount()
 	m, err := s.member(gen)
 	if err != nil {
@@ -197,7 +234,7 @@ func (s *steer) Relisten(gen int) error {
 func (s *steer) Close(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recount()
+	_ = s.survey() // with a stranger that is not seen the places stay, too
 	m, err := s.member(gen)
 	if err != nil {
 		return err
@@ -212,7 +249,7 @@ func (s *steer) Close(gen int) error {
 		}
 	}
 	queued, _, _ := tcpQueue(m.fd)
-	err = errors.Join(s.leave(gen), s.attach(), s.pad())
+	err = errors.Join(s.leave(gen), s.attach(), s.survey(), s.pad())
 	if queued > 0 {
 		err = errors.Join(err, fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
 	}
@@ -239,18 +276,21 @@ func (s *steer) leave(gen int) error {
 	if i := s.deaf.find(gen); i >= 0 {
 		m := s.deaf[i]
 		s.deaf = slices.Delete(s.deaf, i, i+1)
+		s.watch.remove(m.fd)
 		return closeListener(m.fd)
 	}
 	err := s.keepPlaces(gen)
 	return errors.Join(err, s.drop(s.group.find(gen)))
 }
 
-// keepPlaces appends a spare when another generation's listener would be moved by the leaving of gen's, and more than that
-// one stay.
+// keepPlaces appends a spare when another listener would be moved by the leaving of gen's.
 func (s *steer) keepPlaces(gen int) error {
 	i, last := s.group.find(gen), len(s.group)-1
-	if i == last || s.group[last].spare() || last < 2 && !s.group[i].unsure {
+	if s.group[last].spare() || i == last && s.group.count(member.foreign) == 0 {
 		return nil
+	}
+	if s.group.count(func(m member) bool { return m.gen != 0 }) < 2 {
+		return nil // no generation is left that could be moved
 	}
 	return s.addSpare()
 }
@@ -259,6 +299,7 @@ func (s *steer) keepPlaces(gen int) error {
 func (s *steer) drop(i int) error {
 	m := s.group[i]
 	s.group = s.group.leave(i)
+	s.watch.remove(m.fd)
 	// ENOTCONN: a worker has shut it down this very moment.
 	if err := unix.Shutdown(m.fd, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
 		return errors.Join(fmt.Errorf("shut down listener: %w", err), closeListener(m.fd))
@@ -284,17 +325,18 @@ func (s *steer) addSpare() error {
 		return errors.Join(err, unix.Close(fd))
 	}
 	s.group = append(s.group, member{fd: fd, inode: number})
+	s.watch.add(fd)
 	if len(s.group) == 1 {
 		return s.attach()
 	}
 	return nil
 }
 
-// pad keeps as many spares at the end as there are foreign listeners. Those may leave at any moment without our knowing:
-// then a spare moves into their place and not the live listener. While a foreign one is live there must be none, for what
-// moves into the live place then gets its connections.
+// pad keeps as many spares at the end as there are listeners of others. Those may leave at any moment without our knowing:
+// then a spare moves into their place and not the live listener. While one of an earlier daemon is live there must be none,
+// for what moves into the live place then gets its connections.
 func (s *steer) pad() error {
-	for s.live != 0 && s.group.trailing() < s.group.foreign() {
+	for s.live != 0 && s.group.trailing() < s.group.count(member.foreign) {
 		if err := s.addSpare(); err != nil {
 			return err
 		}
@@ -304,7 +346,7 @@ func (s *steer) pad() error {
 
 // trim gives up the spares that keep no place.
 func (s *steer) trim() (err error) {
-	for s.group.trailing() > s.group.foreign() {
+	for s.group.trailing() > s.group.count(member.foreign) {
 		err = errors.Join(err, s.drop(len(s.group)-1))
 	}
 	if slices.ContainsFunc(s.group, func(m member) bool { return m.gen != 0 }) {
@@ -350,7 +392,7 @@ func (s *steer) filter() filter {
 		}
 	case len(s.sent) > 0 && slices.Max(s.sent) < len(s.group):
 		f.live, f.spread = s.sent[0], s.sent
-	case s.group.foreign() > 0:
+	case s.group.count(member.earlier) > 0:
 		f.live, f.among = s.group.span()
 	default:
 		// Nobody is live, as at the first start, or when a generation has to be gone before the next one boots. There is
@@ -374,6 +416,16 @@ func (s *steer) member(gen int) (member, error) {
 	return member{fd: -1}, fmt.Errorf("generation %d has no listener on %s", gen, s.at)
 }
 
+// ascertain is placed, after a place that is not known has been looked for.
+func (s *steer) ascertain(gen int) error {
+	if i := s.group.find(gen); i >= 0 && s.group[i].unsure {
+		if err := s.place(s.group[i].fd); err != nil {
+			return err
+		}
+	}
+	return s.placed(gen)
+}
+
 // placed says whether we can send connections to a generation's listener.
 func (s *steer) placed(gen int) error {
 	m, err := s.member(gen)
@@ -383,7 +435,7 @@ func (s *steer) placed(gen int) error {
 	case s.deaf.find(gen) >= 0:
 		return fmt.Errorf("a worker of generation %d has shut down its listener on %s", gen, s.at)
 	case m.unsure:
-		return fmt.Errorf("listeners of an earlier daemon left %s while generation %d was staged, and its place is unknown: stage it again", s.at, gen)
+		return fmt.Errorf("other listeners left %s while generation %d was staged, and its place is not known: stage it again", s.at, gen)
 	}
 	return nil
 }

@@ -12,54 +12,109 @@ import (
 // Who else listens on our address. With SO_REUSEPORT the kernel lets any process of our user join the group, and take a
 // part of the connections, without telling anybody; so it has to be asked before.
 
-// survey looks for listeners that are not ours before one is added. Those of an earlier daemon are taken into the group
-// as foreign when they are there first; anybody else is an error.
+// survey looks for listeners that are not ours. Before the first of ours is added, those of an earlier daemon are taken into
+// the group, and anybody else is an error. Later ones are noted: the filter sends them nobody, and the spares keep the places.
 func (s *steer) survey() error {
 	s.recount()
+	list, err := overlapping(s.at)
+	if err != nil {
+		return nil //nolint:nilerr // without sock_diag we are blind, and bind is what is left to find out
+	}
 	known := map[uint32]bool{}
 	for _, m := range s.group {
 		known[m.inode] = true
 	}
-	foreign, err := neighbours(s.at, s.text, known, s.earlier)
-	if err != nil {
-		return err
+	for _, m := range s.deaf {
+		known[m.inode] = true
 	}
-	if len(foreign) > 0 && len(s.group) > 0 {
-		return fmt.Errorf("%s has %d listeners of an earlier daemon at an unknown place among ours: end the processes that hold them (ss -ltnp 'sport = %d')", s.text, len(foreign), s.at.Port())
+	if len(s.group) == 0 {
+		return s.firstSurvey(known)
 	}
-	for _, number := range foreign {
-		s.group = append(s.group, member{fd: -1, inode: number, unsure: len(foreign) > 1})
+	s.thieves = nil
+	var joined []uint32
+	for _, l := range list {
+		switch {
+		case known[l.inode]:
+		case same(l, s.at):
+			joined = append(joined, l.inode)
+		default:
+			s.thieves = append(s.thieves, l)
+		}
+	}
+	for _, number := range joined {
+		s.group = append(s.group, member{fd: -1, inode: number, stranger: true, unsure: len(joined) > 1})
 	}
 	return nil
 }
 
-// recount notices the listeners that have left without our doing: foreign ones, and those of ours that a worker has shut
-// down. Which index each of several foreign ones had is unknown, and so is the place of what the kernel then put there.
+func (s *steer) firstSurvey(known map[uint32]bool) error {
+	found, err := neighbours(s.at, s.text, known, s.earlier)
+	for _, number := range found {
+		s.group = append(s.group, member{fd: -1, inode: number, unsure: len(found) > 1})
+	}
+	return err
+}
+
+// recount notices the listeners that have left without our doing: those of others, and those of ours that a worker has shut
+// down. When several have left, their order is not known, and so not what the kernel has put where.
 func (s *steer) recount() {
 	there := map[uint32]bool{}
 	blind := true
-	if s.group.foreign() > 0 {
+	if s.group.count(member.foreign) > 0 {
 		list, err := listeners(s.at)
 		for _, l := range list {
 			there[l.inode] = true
 		}
 		blind = err != nil
 	}
+	gone := func(m member) bool {
+		if m.foreign() {
+			return !blind && !there[m.inode]
+		}
+		return !listens(m.fd)
+	}
+	several := s.group.count(gone) > 1
 	for i := 0; i < len(s.group); {
-		switch m := s.group[i]; {
-		case m.foreign() && !blind && !there[m.inode]:
-			s.group = s.group.leave(i)
-		case !m.foreign() && !listens(m.fd):
-			s.group = s.group.leave(i)
-			if m.spare() {
-				_ = unix.Close(m.fd) // no loss: it has no place to keep any more
-			} else {
-				s.deaf = append(s.deaf, m)
-			}
-		default:
+		m := s.group[i]
+		if !gone(m) {
 			i++
+			continue
+		}
+		s.group[i].unsure = m.unsure || several
+		s.group = s.group.leave(i)
+		switch {
+		case m.foreign():
+		case m.spare():
+			s.watch.remove(m.fd)
+			_ = unix.Close(m.fd) // no loss: it has no place to keep any more
+		default:
+			s.deaf = append(s.deaf, m)
 		}
 	}
+}
+
+// Strangers names the processes of others that listen on this address, and says what that means.
+func (s *steer) Strangers() (list []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.survey() != nil {
+		return nil
+	}
+	s.mu.Unlock() // for a look through /proc
+	defer s.mu.Lock()
+	say := func(inode, uid uint32, format string) {
+		who := inUse(s.text, uid, holders(map[uint32]bool{inode: true})[inode]).who
+		list = append(list, fmt.Sprintf(format, who, s.text))
+	}
+	for _, m := range s.group {
+		if m.stranger {
+			say(m.inode, uint32(unix.Geteuid()), "%s listens on %s too; it gets no connections: stop it")
+		}
+	}
+	for _, l := range s.thieves {
+		say(l.inode, l.uid, "%s takes connections that are meant for %s: stop it")
+	}
+	return list
 }
 
 // Foreign is how many listeners of an earlier daemon are still in the group.
@@ -67,7 +122,7 @@ func (s *steer) Foreign() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recount()
-	return s.group.foreign()
+	return s.group.count(member.earlier)
 }
 
 // Adopt appends the listener of an earlier daemon. The order is all that it can get wrong: an index has no other meaning.
@@ -79,6 +134,7 @@ func (s *steer) Adopt(gen, fd int) error {
 		return errors.Join(fmt.Errorf("adopt the listener of generation %d: %w", gen, err), unix.Close(fd))
 	}
 	s.group, s.adopted = append(s.group, m), true
+	s.watch.add(fd)
 	return nil
 }
 
@@ -184,7 +240,7 @@ func overlapping(at netip.AddrPort) (list []tcpSocket, err error) {
 }
 
 func same(l tcpSocket, at netip.AddrPort) bool {
-	return l.local == netip.AddrPortFrom(at.Addr().WithZone(""), at.Port())
+	return l.iface == 0 == (at.Addr().Zone() == "") && l.local == netip.AddrPortFrom(at.Addr().WithZone(""), at.Port())
 }
 
 func overlap(l tcpSocket, ip netip.Addr) bool {

@@ -6,19 +6,21 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// listenUnix makes a listener at a path that does not exist. Mode and owner are set before it listens, so that nobody can
-// connect with the rights that the umask happened to leave.
+// listenUnix makes a listener at a path that does not exist. Its file has its mode from the start and its owner before the
+// socket listens. Both are set on descriptors: the directory may be one that the app's user can write, where a path leads
+// to what that user likes at any moment.
 func listenUnix(path string, perm permissions, backlog int) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+	if err := bindUnix(fd, path, perm.mode); err != nil {
 		return -1, errors.Join(explainUnixBind(err, path), unix.Close(fd))
 	}
 	if err := open(fd, path, perm, backlog); err != nil {
@@ -27,17 +29,93 @@ func listenUnix(path string, perm permissions, backlog int) (fd int, err error) 
 	return fd, nil
 }
 
-func open(fd int, path string, perm permissions, backlog int) error {
-	if err := os.Lchown(path, perm.uid, perm.gid); err != nil {
-		return fmt.Errorf("owner of socket: %w", err)
-	}
-	if err := os.Chmod(path, perm.mode); err != nil {
+// bindUnix makes the socket's file with a mode. The kernel takes the mode of the descriptor, less the umask (net/unix/af_unix.c,
+// unix_bind_bsd). The umask is cleared in a thread that shares its own with no other and ends with the goroutine.
+func bindUnix(fd int, path string, mode fs.FileMode) error {
+	if err := unix.Fchmod(fd, uint32(mode.Perm())); err != nil {
 		return fmt.Errorf("mode of socket: %w", err)
+	}
+	bound := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: see above
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			bound <- fmt.Errorf("a umask of its own: %w", err)
+			return
+		}
+		unix.Umask(0)
+		bound <- unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+	}()
+	return <-bound
+}
+
+func open(fd int, path string, perm permissions, backlog int) error {
+	if perm.uid >= 0 || perm.gid >= 0 {
+		if err := giveAway(fd, path, perm.uid, perm.gid); err != nil {
+			return fmt.Errorf("owner of socket: %w", err)
+		}
 	}
 	if err := unix.Listen(fd, backlog); err != nil {
 		return fmt.Errorf("listen on %s: %w", path, err)
 	}
 	return nil
+}
+
+// giveAway changes the owner of a socket's file, once it is certain that the path leads to just that file.
+func giveAway(fd int, path string, uid, gid int) error {
+	file, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(file) //nolint:errcheck // nothing was written
+	var st unix.Stat_t
+	if err := unix.Fstat(file, &st); err != nil {
+		return err
+	}
+	own, known := fileOf(fd)
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || int(st.Uid) != unix.Geteuid() || known && own != identify(&st) {
+		return fmt.Errorf("%s was replaced while it was made", path)
+	}
+	return unix.Fchownat(file, "", uid, gid, unix.AT_EMPTY_PATH)
+}
+
+// fileID tells the file of a unix socket, as sock_diag does: 32 bits of the inode's number, and the kernel's own dev_t
+// (include/linux/kdev_t.h).
+type fileID struct{ dev, ino uint32 }
+
+func identify(st *unix.Stat_t) fileID {
+	return fileID{unix.Major(st.Dev)<<20 | unix.Minor(st.Dev), uint32(st.Ino)}
+}
+
+// fileOf is the file of a socket of ours. Without sock_diag it is not known.
+func fileOf(fd int) (id fileID, known bool) {
+	number, err := inode(fd)
+	if err != nil {
+		return id, false
+	}
+	err = diag(unixRequest(number, showVFS, tcpListen, tcpClose), func(b []byte) {
+		if s, ok := parseUnix(b); ok && s.file != 0 {
+			id, known = fileID{s.dev, s.file}, true
+		}
+	}, false)
+	return id, known && err == nil
+}
+
+// leadsTo reports whether a path is that of a socket of ours.
+func leadsTo(path string, fd int) bool {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return false
+	}
+	own, known := fileOf(fd)
+	return !known || own == identify(&st)
+}
+
+// hungUp reports whether somebody has shut a listener of ours down. A unix socket cannot listen again after that: every
+// connect to it is refused (net/unix/af_unix.c, unix_stream_connect).
+func hungUp(fd int) bool {
+	state := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(state, 0)
+	return err == nil && n > 0 && state[0].Revents&(unix.POLLHUP|unix.POLLRDHUP) != 0
 }
 
 func explainUnixBind(err error, path string) error {
@@ -111,7 +189,7 @@ func occupied(path string) (*occupant, error) {
 	}
 	file := st.Sys().(*syscall.Stat_t)
 	who := &occupant{file: st, uid: file.Uid}
-	dev := unix.Major(file.Dev)<<20 | unix.Minor(file.Dev) // the kernel's own dev_t (include/linux/kdev_t.h)
+	dev := unix.Major(file.Dev)<<20 | unix.Minor(file.Dev)
 	list, _ := unixSockets(tcpListen)
 	for _, l := range list {
 		if l.name == path || l.file == uint32(file.Ino) && l.dev == dev {
