@@ -224,6 +224,7 @@ func (c *command) tryRelease(conf *config.Config, word string) (err error) {
 			}
 			return plan, err
 		},
+		Look: newLooker(conf).look,
 		Share: func(plan supervisor.Plan, _ bool) (string, error) {
 			return shareInto(plan, ownerOf(conf), c.runsFrom(conf, plan.Release.Name))
 		},

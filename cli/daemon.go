@@ -136,6 +136,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
 		Gates: gates, Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
 		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
+		Look:   newLooker(c).look,
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
 		Tell:   d.team.Tell, Troubles: d.team.Troubles,

@@ -64,7 +64,7 @@ const (
 	sizeofUnixReq, sizeofUnixMsg = 24, 16
 )
 
-// tcpSockets lists the TCP sockets of a family with that local port in the given states. AF_INET6 includes IPv4
+// tcpSockets lists the TCP sockets of a family with that local port, or with any for 0, in the given states. AF_INET6 includes IPv4
 // connections of a dual-stack listener.
 func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
 	req := make([]byte, sizeofInetReq)
@@ -86,7 +86,7 @@ func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
 				s.only6 = value[0] != 0
 			}
 		})
-		if s.local.Port() == port {
+		if port == 0 || s.local.Port() == port {
 			list = append(list, s)
 		}
 	}, true)

@@ -153,6 +153,7 @@ func (p *fakeProc) Cgroup() string             { return "" }
 func (p *fakeProc) Done() <-chan struct{}      { return p.done }
 func (p *fakeProc) Exit() worker.Exit          { return p.exit }
 func (p *fakeProc) PIDs() []int                { return []int{p.pid} }
+func (p *fakeProc) Family() []int              { return []int{p.pid, 10_000 + p.pid} }
 func (p *fakeProc) Socket(uint64) (int, error) { return 3, nil }
 func (p *fakeProc) Memory() uint64             { return 1 << 20 }
 func (p *fakeProc) KillAll() error {
@@ -411,6 +412,7 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 			return w.hooks(ctx, c)
 		},
 		adopt: w.adopt,
+		inode: func(fd int) (uint64, error) { return uint64(1000 + fd), nil },
 		sweep: w.sweep,
 		end:   func(workerState) error { return nil },
 	}

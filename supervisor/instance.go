@@ -38,8 +38,11 @@ type instance struct {
 	turn    int // counts workers; what belongs to an earlier one is late and ignored
 	timer   *time.Timer
 
-	notified bool // said READY=1
-	healthy  bool // its process passed its health check since it started
+	notified bool     // said READY=1
+	healthy  bool     // its process passed its health check since it started
+	seen     bool     // it was looked at, so that it may be ready
+	finding  string   // what the newest look has found; "" = nothing
+	look     *lookout // nil but while it starts
 	restarts int
 	streak   int // deaths without a long life in between
 	reason   string
@@ -71,6 +74,7 @@ func (s *Supervisor) fire(in *instance, ev instanceEvent) {
 			zap.String("from", string(in.state)), zap.String("to", string(t.to)), zap.String("event", string(ev)))
 		in.state, in.since = t.to, time.Now()
 		in.disarm()
+		in.endLook()
 		s.dirty = true
 	}
 	switch t.do {
@@ -172,13 +176,17 @@ func (s *Supervisor) begun(in *instance, turn int, w process, err error) {
 // becomeReady has a starting worker prove itself, within its time.
 func (s *Supervisor) becomeReady(in *instance) {
 	p := in.proc
+	s.lookAt(in)
 	if p.Notify || (p.Health != nil && len(p.Listen) > 0) {
 		s.arm(in, p.StartTimeout, startTimedOut)
 		s.prove(in)
 		return
 	}
 	in.healthy, in.notified = true, true
-	s.arm(in, p.ReadyAfter, becameReady)
+	s.later(in, p.ReadyAfter, func() {
+		s.arm(in, p.StartTimeout, startTimedOut) // of the look
+		s.maybeReady(in)
+	})
 }
 
 // watch waits for the end of a worker. What it leaves behind is killed before the end is told: orphans would go on
@@ -243,7 +251,7 @@ func (s *Supervisor) gone(in *instance) {
 func (s *Supervisor) maybeReady(in *instance) {
 	p := in.proc
 	needsHealth := p.Health != nil && len(p.Listen) > 0
-	if in.w != nil && (!p.Notify || in.notified) && (!needsHealth || in.healthy) {
+	if in.w != nil && (!p.Notify || in.notified) && (!needsHealth || in.healthy) && s.mayBeReady(in) {
 		s.fire(in, becameReady)
 	}
 }
@@ -300,6 +308,8 @@ func (s *Supervisor) giveUp(in *instance) {
 	switch trouble := in.gen.trouble(in.lane()); {
 	case in.proc.Notify && !in.notified:
 		in.reason += ": it has not said READY=1"
+	case in.finding != "":
+		in.reason += ": it " + in.finding
 	case trouble != "":
 		in.reason += ": " + trouble
 	}
@@ -436,12 +446,17 @@ func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 
 // arm sets the one timer that an instance has: in each of its states it waits for one thing at most.
 func (s *Supervisor) arm(in *instance, d time.Duration, ev instanceEvent) {
+	s.later(in, d, func() { s.fire(in, ev) })
+}
+
+// later is arm for what is more than an event.
+func (s *Supervisor) later(in *instance, d time.Duration, f func()) {
 	in.disarm()
 	turn, state := in.turn, in.state
 	in.timer = time.AfterFunc(d, func() {
 		s.post(func() {
 			if in.turn == turn && in.state == state {
-				s.fire(in, ev)
+				f()
 			}
 		})
 	})

@@ -44,7 +44,8 @@ type Process struct {
 	Dir          string             `json:"dir"`
 	User         *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
 	Listen       []string           `json:"listen,omitempty"`
-	HideListen   bool               `json:"hide_listen,omitempty"` // the command names its descriptors; LISTEN_FDS would confuse it
+	ExtraListen  []string           `json:"extra_listen,omitempty"` // other addresses on which it may listen
+	HideListen   bool               `json:"hide_listen,omitempty"`  // the command names its descriptors; LISTEN_FDS would confuse it
 	Instances    int                `json:"instances"`
 	Strategy     Strategy           `json:"strategy"`
 	Hold         time.Duration      `json:"hold,omitempty"`  // strategy hold: for how long connections may wait

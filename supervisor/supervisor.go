@@ -42,6 +42,9 @@ type Options struct {
 	// Inspect has its say on where a switch or a rollback goes, before anything of it is begun; nil for none. What it writes
 	// is shown and kept as a hook's output is.
 	Inspect func(ctx context.Context, i Inspection, line func(string)) (detail string, err error)
+	// Look looks at what a starting worker runs and listens on, before it may be ready; nil for never. Its error says what of that
+	// cannot be, as a sentence that begins with its verb, or is ErrUnseen. It is called by several goroutines at a time.
+	Look func(context.Context, Look) error
 	// Point makes the `current` link follow the live release; nil for none.
 	Point func(Release) error
 	// Record keeps an outcome in the history; nil for none.
@@ -145,7 +148,8 @@ type system struct {
 	output func(path string, user *worker.Credential) (output, error)
 	run    func(ctx context.Context, c worker.Command, line func(string)) error
 	adopt  func(ws workerState, pidfd int) (process, error)
-	end    func(workerState) error // of an earlier daemon, and all that it left
+	inode  func(fd int) (uint64, error) // of a socket
+	end    func(workerState) error      // of an earlier daemon, and all that it left
 	sweep  func(mark string, kept func(tag string) bool) error
 }
 
@@ -160,6 +164,7 @@ type process interface {
 	Signal(sig syscall.Signal) error
 	KillAll() error
 	PIDs() []int
+	Family() []int
 	Socket(inode uint64) (fd int, err error)
 	Memory() uint64
 	Descriptor(f func(fd int) error) error

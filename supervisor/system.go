@@ -33,6 +33,7 @@ func realSystem(groups *cgroup.Tree) system {
 			}
 			return w, nil
 		},
+		inode: worker.Inode,
 		end:   func(ws workerState) error { return endEarlier(ws, groups) },
 		sweep: worker.EndMarked,
 	}

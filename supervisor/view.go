@@ -195,6 +195,13 @@ func (s *Supervisor) health() (string, string) {
 			worst = healthDown
 		}
 	}
+	if worst == healthOK {
+		for _, in := range s.live.instances {
+			if in.finding != "" && in.state == InstanceReady {
+				return healthDegraded, in.String() + " " + in.finding
+			}
+		}
+	}
 	if worst == healthOK && s.opt.Complaint != "" {
 		return healthDegraded, s.opt.Complaint
 	}

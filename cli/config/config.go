@@ -83,6 +83,7 @@ type Process struct {
 	Name         string
 	Command      []string
 	Listen       []string
+	ExtraListen  []string // other addresses on which its workers may listen: patterns of package socket
 	After        []string // of a process without listeners: those that are ready before it starts
 	Instances    int
 	Strategy     supervisor.Strategy

@@ -44,6 +44,7 @@ type listenTable struct {
 type processTable struct {
 	Command      any            `toml:"command"` // a string of shell words, or a list
 	Listen       []string       `toml:"listen"`
+	ExtraListen  []string       `toml:"extra_listen"`
 	After        []string       `toml:"after"`
 	Instances    *int64         `toml:"instances"`
 	Strategy     string         `toml:"strategy"`

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/socket"
 	"superctl/supervisor/health"
 	"superctl/supervisor/preset"
 )
@@ -67,6 +68,7 @@ func (l *loader) process(name string, t processTable) Process {
 	}
 	p := Process{Name: name, Listen: t.Listen, After: t.After, Notify: t.Notify, Server: t.Server}
 	p.Command = l.command(key, t.Command)
+	p.ExtraListen = l.extraListen(key+".extra_listen", t.ExtraListen)
 	for _, li := range t.Listen {
 		if _, ok := l.f.Listen[li]; !ok {
 			l.at(key+".listen", "there is no listener %q: write a table [listen.%s] with an address", li, li)
@@ -103,6 +105,16 @@ func (l *loader) process(name string, t processTable) Process {
 	p.Env = l.variables(key+".env", t.Env, FromProcess)
 	p.Health = l.health(key, t)
 	return p
+}
+
+// extraListen reads the addresses beside its listeners on which a process may listen.
+func (l *loader) extraListen(key string, patterns []string) []string {
+	for _, text := range patterns {
+		if _, err := socket.ParsePattern(text); err != nil {
+			l.at(key, "%v", err)
+		}
+	}
+	return patterns
 }
 
 func (l *loader) health(key string, t processTable) *health.Check {

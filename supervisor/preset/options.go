@@ -2,6 +2,7 @@ package preset
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +81,17 @@ func (c *command) where(g given) string {
 
 // add appends options.
 func (c *command) add(options ...string) { c.out.Command = append(c.out.Command, options...) }
+
+// opens notes a unix socket on which the server tells or is told of itself.
+func (c *command) opens(path string) {
+	if path == "" {
+		return
+	}
+	if !filepath.IsAbs(path) && path[0] != '@' {
+		path = filepath.Join(c.in.Release, path)
+	}
+	c.out.Opens = append(c.out.Opens, "unix:"+path)
+}
 
 func (c *command) problem(format string, args ...any) {
 	c.out.Problems = append(c.out.Problems, fmt.Sprintf(format, args...))

@@ -41,6 +41,9 @@ type Applied struct {
 	Cuts       bool          // its stop signal cuts an answer that is being sent; each answer ends its connection, without the hook too
 	Warnings   []string      // what works, but perhaps not as it is meant
 	Problems   []string      // what must be changed in the command before it can work
+	Opens      []string      // what the server listens on by itself and no user's request reaches, such as "unix:/run/stats.sock"
+
+	options []word // all that were given, in the command and elsewhere
 }
 
 // generic is a server that nothing is known of.
@@ -81,6 +84,7 @@ func Apply(in Input) Applied {
 	if complete := known()[a.Server]; complete != nil {
 		complete(c)
 	}
+	a.options = c.words
 	return a
 }
 

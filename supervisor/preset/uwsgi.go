@@ -32,7 +32,9 @@ func (c *command) uwsgi() {
 		// 2.0.31 tried: "bind(): Address already in use", exit code 1.
 		if _, err := strconv.Atoi(g.value[strings.LastIndexByte(g.value, ':')+1:]); err == nil {
 			c.problem("%s: %s %s: two generations run at once and the second could not bind it; use a unix socket, or take it out", c.where(g), g.option, g.value)
+			continue
 		}
+		c.opens(g.value)
 	}
 	c.uwsgiSockets(unread)
 	c.uwsgiStop()

@@ -1,0 +1,119 @@
+package site
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"superctl/e2e/apps"
+	"superctl/e2e/harness"
+)
+
+// A minute is what these have, and some seconds what they need.
+const slowStart = `start_timeout = "60s"`
+
+func TestAServerThatListensElsewhereIsRefusedWithTheOption(t *testing.T) {
+	for name, c := range map[string]struct {
+		command string
+		files   map[string]string // of the release
+		says    []string
+	}{
+		"a wrapper that stays": {
+			command: "python wrap.py gunicorn bare.wsgi:application",
+			files:   map[string]string{"wrap.py": "import subprocess, sys\nsys.exit(subprocess.call(sys.argv[1:]))\n"},
+			says:    []string{"listens on 127.0.0.1:8000", "wrap.py stays in front of gunicorn"},
+		},
+		"a wrapper that adds an option": {
+			command: "python wrap.py bare.wsgi:application",
+			files:   map[string]string{"wrap.py": "import os, sys\nos.environ.pop('LISTEN_FDS')\nos.execvp('gunicorn', ['gunicorn', '--bind', '127.0.0.1:0', *sys.argv[1:]])\n"},
+			says:    []string{"listens on 127.0.0.1:", "not on the listener it was given"},
+		},
+		"a unix socket": {
+			command: "python serve.py",
+			files: map[string]string{"serve.py": "import os, socket, time\npath = os.environ['TMPDIR'] + '/app.sock'\ns = socket.socket(socket.AF_UNIX)\ns.bind(path)\ns.listen()\nos.chmod(path, 0o666)\n" +
+				"time.sleep(600)\n"},
+			says: []string{"listens on unix:", "app.sock", "LISTEN_FDS"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := harness.New(t, run, harness.Options{Web: slowStart})
+			a.Releases("good", "bad")
+			for file, text := range c.files {
+				a.WriteFile("releases/bad/"+file, text)
+			}
+			a.Start("good")
+			a.Options.Server.Command = c.command
+			a.WriteConfig()
+			refused := a.Command("switch", "bad").Want(1)
+			refused.Says(c.says...)
+			if strings.Contains(refused.Text(), "within 60s") {
+				t.Errorf("it was refused by its time limit:\n%s", refused.Text())
+			}
+			_ = os.Remove(a.Path("tmp", "app.sock"))
+			a.Command("check", "bad").Want(1).Says(c.says...)
+			_ = os.Remove(a.Path("tmp", "app.sock"))
+		})
+	}
+}
+
+// The release answers as it should, so that nothing but a look at its sockets shows what it does.
+func TestAReleaseThatBindsTheAppsOwnPortIsRefused(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("good")
+	a.Release("bad", apps.Behaviour{})
+	host, port, _ := strings.Cut(a.Address, ":")
+	settings, err := os.ReadFile(a.Path("releases/bad/bare/wsgi.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bind := "import socket\nstray = socket.socket()\nstray.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\nstray.bind(('" + host + "', " + port + "))\nstray.listen()\n"
+	a.Options.Server = a.Options.Server.Bare()
+	a.WriteConfig()
+	a.WriteFile("releases/bad/bare/wsgi.py", bind+string(settings))
+	a.Start("good")
+	a.Command("switch", "bad").Want(1).Says("listens on "+a.Address+" by itself", "past the gate")
+	requests := a.Load(requestsOfAFewUsers())
+	a.More(requests, 10)
+	a.Lossless(requests)
+}
+
+func TestAnExtraListenerIsAllowedByName(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("good", "metrics")
+	a.Options.Server = a.Options.Server.Bare()
+	a.WriteConfig()
+	settings, err := os.ReadFile(a.Path("releases/metrics/bare/wsgi.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.WriteFile("releases/metrics/bare/wsgi.py", "import socket\nmetrics = socket.create_server(('127.0.0.3', 0))\n"+string(settings))
+	a.Start("good")
+	a.Command("switch", "metrics").Want(1).Says("listens on 127.0.0.3:", "as well as on the listener it was given", "extra_listen = [")
+	a.Options.Web = `extra_listen = ["127.0.0.3:*"]`
+	a.WriteConfig()
+	a.Command("switch", "metrics").Want(0)
+}
+
+func TestAWorkerThatRunsFromAnotherReleaseIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		wrap string // a program that becomes the server
+		says []string
+	}{
+		"its directory":  {"os.chdir('CURRENT'); os.execvp('gunicorn', ['gunicorn', *sys.argv[1:]])", []string{"runs from release good", "working directory"}},
+		"its virtualenv": {"os.execv('CURRENT/venv/bin/gunicorn', ['gunicorn', *sys.argv[1:]])", []string{"runs from release good", "argument"}},
+		"its variables":  {"os.environ['PYTHONPATH'] = 'CURRENT:' + os.environ.get('PYTHONPATH', ''); os.execvp('gunicorn', ['gunicorn', *sys.argv[1:]])", []string{"runs from release good", "PYTHONPATH"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := harness.New(t, run, harness.Options{})
+			a.Releases("good", "bad")
+			a.WriteFile("releases/bad/wrap.py", "import os, sys\nreleases = os.path.dirname(os.getcwd())\n"+
+				strings.ReplaceAll(c.wrap, "'CURRENT", "os.path.dirname(releases) + '/current")+"\n")
+			a.Start("good")
+			a.Options.Server.Command = "python wrap.py bare.wsgi:application"
+			a.WriteConfig()
+			a.Command("switch", "bad").Want(1).Says(c.says...)
+		})
+	}
+}

@@ -1,0 +1,158 @@
+package releases
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// Detour is how a path that is meant for one release leaves it.
+type Detour struct {
+	Path    string // as it was given
+	Current string // the `current` link, when the path leads through that
+	Release string // the name of the other release that it leads into; "" when it leads nowhere
+	Rest    string // what follows inside the release; "" = the release's directory itself
+}
+
+// Paths finds the paths that leave a release: through the `current` link, which is another release's until the cutover, or into
+// another release. It looks at the file system as it is when it is asked, and follows every link as the kernel would.
+type Paths struct {
+	own     []string          // real paths of the release
+	others  map[string]string // real path -> name
+	dir     string            // of the releases, resolved
+	current string            // the link, with the links before it resolved; "" = none
+	link    string            // as the config has it
+}
+
+// Paths returns what finds the paths that leave the release at path.
+func (s *Store) Paths(path string) (*Paths, error) {
+	p := &Paths{own: []string{filepath.Clean(path)}, others: make(map[string]string), link: s.Current}
+	if real, err := filepath.EvalSymlinks(path); err == nil && real != p.own[0] {
+		p.own = append(p.own, real)
+	}
+	var err error
+	if p.dir, err = filepath.EvalSymlinks(s.Dir); err != nil {
+		return nil, err
+	}
+	if s.Current != "" {
+		p.current = filepath.Clean(s.Current)
+		if parent, err := filepath.EvalSymlinks(filepath.Dir(p.current)); err == nil {
+			p.current = filepath.Join(parent, filepath.Base(p.current))
+		}
+	}
+	entries, err := s.entries()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		at := filepath.Join(p.dir, e.Name())
+		if at == p.current {
+			continue
+		}
+		if e.Type() == fs.ModeSymlink {
+			real, err := filepath.EvalSymlinks(at)
+			if err != nil {
+				continue
+			}
+			at = real
+		}
+		p.others[at] = e.Name()
+	}
+	for _, own := range p.own {
+		delete(p.others, own)
+	}
+	return p, nil
+}
+
+// mostLinks is how many links the kernel follows in one path (path_resolution(7)).
+const mostLinks = 40
+
+// Find reports whether a path leaves the release, and how. A relative path begins at dir.
+func (p *Paths) Find(path, dir string) (Detour, bool) {
+	d := Detour{Path: path}
+	if path == "" || strings.ContainsRune(path, 0) {
+		return d, false
+	}
+	full := path
+	if !filepath.IsAbs(path) {
+		full = dir + "/" + path // not joined: `..` behind a link is the link's target's parent
+	}
+	at := "/"
+	rest := strings.Split(full, "/")
+	for links := 0; len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			at = filepath.Dir(at)
+			continue
+		}
+		next := filepath.Join(at, name)
+		through := next == p.current && p.current != ""
+		if through && d.Current == "" {
+			d.Current, d.Rest = p.link, filepath.Join(rest...)
+		}
+		to, err := os.Readlink(next)
+		if err != nil {
+			at = next // no link, or nothing at all: what follows is taken as it is written
+			continue
+		}
+		if links++; links > mostLinks {
+			break
+		}
+		rest = append(strings.Split(to, "/"), rest...)
+		if filepath.IsAbs(to) {
+			at = "/"
+		}
+	}
+	if name, inside, ok := p.other(at); ok {
+		d.Release = name
+		if d.Current == "" {
+			d.Rest = inside
+		}
+		return d, true
+	}
+	return d, d.Current != ""
+}
+
+// other finds which other release a resolved path is in.
+func (p *Paths) other(at string) (name, inside string, ok bool) {
+	for _, own := range p.own {
+		if within(own, at) {
+			return "", "", false
+		}
+	}
+	for dir := at; dir != "/"; dir = filepath.Dir(dir) {
+		if name, ok := p.others[dir]; ok {
+			inside, _ = filepath.Rel(dir, at)
+			return name, strings.TrimPrefix(inside, "."), true
+		}
+	}
+	if below, err := filepath.Rel(p.dir, at); err == nil && filepath.IsLocal(below) && below != "." {
+		name, inside, _ = strings.Cut(below, "/") // of a release that was removed
+		return name, inside, !strings.HasPrefix(name, ".")
+	}
+	return "", "", false
+}
+
+// written is a path in a text: one that begins with a slash, or leads upwards.
+var written = regexp.MustCompile(`(?:^|[\s"'=:,;()\[\]{}<>|&!@` + "`" + `])(?:-[A-Za-z])?(?:file://)?((?:\.\.?/)*(?:/|\.\./)[^\s"'=:,;()\[\]{}<>|&` + "`" + `$*?\\]*)`)
+
+// InText returns the first path in a text that leaves the release: a command, a value, a line of a config. Relative paths begin at dir.
+func (p *Paths) InText(text, dir string) (Detour, bool) {
+	for at := 0; at < len(text); {
+		m := written.FindStringSubmatchIndex(text[at:])
+		if m == nil {
+			return Detour{}, false
+		}
+		if d, ok := p.Find(text[at+m[2]:at+m[3]], dir); ok {
+			return d, true
+		}
+		at += max(m[3], 1) // the character that ends one path may begin the next
+	}
+	return Detour{}, false
+}

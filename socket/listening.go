@@ -1,0 +1,260 @@
+package socket
+
+import (
+	"bufio"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listening is a TCP or unix socket on which a process accepts connections.
+type Listening struct {
+	PID   int
+	Inode uint64
+	Addr  netip.AddrPort // of a TCP socket
+	Path  string         // of a unix socket; one of the abstract namespace begins with @
+
+	only6 bool
+}
+
+// String returns the address as the config writes it.
+func (l Listening) String() string {
+	if !l.Addr.IsValid() {
+		return "unix:" + l.Path
+	}
+	return l.Addr.String()
+}
+
+// Overlaps reports whether the socket gets, or would get, connections to the address.
+func (l Listening) Overlaps(a Address) bool {
+	if !l.Addr.IsValid() {
+		return l.Path != "" && filepath.Clean(l.Path) == a.path
+	}
+	at := a.tcp
+	return at.IsValid() && at.Port() == l.Addr.Port() && (a.any || overlap(tcpSocket{local: l.Addr, only6: l.only6}, at.Addr()))
+}
+
+// ListenersOf returns the sockets on which processes accept connections, those that they have inherited included. Processes
+// that end meanwhile are left out; one that may not be looked at is an error.
+func ListenersOf(pids []int) ([]Listening, error) {
+	var list []Listening
+	var all map[uint64]Listening
+	for _, pid := range pids {
+		inodes, err := openSockets(pid)
+		if err != nil {
+			return nil, err
+		}
+		if len(inodes) == 0 {
+			continue
+		}
+		if all == nil {
+			if all, err = allListening(pid); err != nil {
+				return nil, err
+			}
+		}
+		for _, inode := range inodes {
+			if l, ok := all[inode]; ok {
+				l.PID = pid
+				list = append(list, l)
+			}
+		}
+	}
+	return list, nil
+}
+
+// openSockets is the inode numbers of the sockets that a process has open; none when it has ended.
+func openSockets(pid int) ([]uint64, error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	fds, err := os.ReadDir(dir)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var inodes []uint64
+	for _, fd := range fds {
+		link, err := os.Readlink(dir + "/" + fd.Name())
+		if err != nil {
+			continue
+		}
+		if number, ok := strings.CutPrefix(link, "socket:["); ok {
+			if inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64); err == nil {
+				inodes = append(inodes, inode)
+			}
+		}
+	}
+	slices.Sort(inodes)
+	return slices.Compact(inodes), nil
+}
+
+// allListening is every socket of the network namespace on which connections are accepted: by sock_diag, which lists nothing
+// else, or from /proc where that is forbidden.
+func allListening(pid int) (map[uint64]Listening, error) {
+	list, err := diagListening()
+	if err != nil || !sameNamespace(pid) {
+		return procListening(pid)
+	}
+	return list, nil
+}
+
+func sameNamespace(pid int) bool {
+	own, errOwn := os.Readlink("/proc/self/ns/net")
+	its, errIts := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+	return errOwn != nil || errIts != nil || own == its
+}
+
+func diagListening() (map[uint64]Listening, error) {
+	all := make(map[uint64]Listening)
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		list, err := tcpSockets(family, 0, tcpListen)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range list {
+			all[uint64(s.inode)] = Listening{Inode: uint64(s.inode), Addr: s.local, only6: s.only6}
+		}
+	}
+	list, err := unixSockets(tcpListen)
+	for _, s := range list {
+		all[uint64(s.inode)] = Listening{Inode: uint64(s.inode), Path: displayName(s.name)}
+	}
+	return all, err
+}
+
+func displayName(name string) string {
+	if rest, ok := strings.CutPrefix(name, "\x00"); ok {
+		return "@" + rest
+	}
+	return name
+}
+
+// procListening reads /proc/PID/net/{tcp,tcp6,unix} (proc_net(5)).
+func procListening(pid int) (map[uint64]Listening, error) {
+	all := make(map[uint64]Listening)
+	dir := fmt.Sprintf("/proc/%d/net/", pid)
+	for _, name := range []string{"tcp", "tcp6"} {
+		err := eachLine(dir+name, func(f []string) { // sl local_address rem_address st ... inode
+			if len(f) < 10 || f[3] != "0A" {
+				return
+			}
+			inode, err := strconv.ParseUint(f[9], 10, 64)
+			if at, ok := hexAddress(f[1]); err == nil && ok {
+				all[inode] = Listening{Inode: inode, Addr: at}
+			}
+		})
+		if err != nil && !os.IsNotExist(err) { // no IPv6
+			return nil, err
+		}
+	}
+	err := eachLine(dir+"unix", func(f []string) { // Num RefCount Protocol Flags Type St Inode Path
+		const accepts = "00010000" // __SO_ACCEPTCON
+		if len(f) < 7 || f[3] != accepts {
+			return
+		}
+		if inode, err := strconv.ParseUint(f[6], 10, 64); err == nil {
+			all[inode] = Listening{Inode: inode, Path: strings.Join(f[7:], " ")}
+		}
+	})
+	return all, err
+}
+
+func eachLine(path string, line func(fields []string)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // for reading only
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		line(strings.Fields(lines.Text()))
+	}
+	return lines.Err()
+}
+
+// hexAddress reads 0100007F:1F90: each 32-bit word of the address is in the byte order of the machine, which is little-endian
+// wherever superctl is built for.
+func hexAddress(text string) (netip.AddrPort, bool) {
+	host, port, _ := strings.Cut(text, ":")
+	raw, err := hex.DecodeString(host)
+	number, errPort := strconv.ParseUint(port, 16, 16)
+	if err != nil || errPort != nil || len(raw)%4 != 0 {
+		return netip.AddrPort{}, false
+	}
+	for word := range slices.Chunk(raw, 4) {
+		slices.Reverse(word)
+	}
+	ip, ok := netip.AddrFromSlice(raw)
+	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), ok
+}
+
+// Pattern is a set of addresses: "127.0.0.1:9191", "127.0.0.1:*", ":9191" for every address, or "unix:/run/shop/stats-*.sock".
+type Pattern struct {
+	text string
+	host string // "" = every address
+	port string // "*" = every port
+	path string
+}
+
+// ParsePattern reads a pattern. Its errors say what to write instead.
+func ParsePattern(text string) (Pattern, error) {
+	p := Pattern{text: text}
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		if _, err := filepath.Match(path, ""); err != nil || !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@") {
+			return p, fmt.Errorf("address %q: write unix:/run/NAME/stats.sock; * stands for any characters but /", text)
+		}
+		p.path = path
+		return p, nil
+	}
+	at := strings.LastIndexByte(text, ':')
+	if at < 0 {
+		return p, fmt.Errorf("address %q: write IP:PORT, IP:* for every port, or unix:/PATH", text)
+	}
+	p.host, p.port = strings.Trim(text[:at], "[]"), text[at+1:]
+	if n, err := strconv.Atoi(p.port); p.port != "*" && (err != nil || n < 1 || n > 65535) {
+		return p, fmt.Errorf("address %q: write a port from 1 to 65535, or * for every port", text)
+	}
+	if p.host == "" || p.host == "*" {
+		p.host = ""
+		return p, nil
+	}
+	ip, err := parseHost(p.host)
+	if err != nil {
+		return p, fmt.Errorf("address %q: %w", text, err)
+	}
+	p.host = ip.String()
+	return p, nil
+}
+
+// Matches reports whether a socket's address is one of the pattern's.
+func (p Pattern) Matches(l Listening) bool {
+	if p.path != "" || !l.Addr.IsValid() {
+		matched, err := filepath.Match(p.path, l.Path)
+		return err == nil && matched && !l.Addr.IsValid()
+	}
+	return (p.host == "" || p.host == l.Addr.Addr().String()) && (p.port == "*" || p.port == strconv.Itoa(int(l.Addr.Port())))
+}
+
+// autobound is an abstract name that the kernel has chosen (unix(7), "Autobind feature").
+var autobound = regexp.MustCompile(`^@[0-9a-f]{5}$`)
+
+// privateNames are the names of sockets on which programs talk to their own children, and nobody else knows them.
+var privateNames = []*regexp.Regexp{ //nolint:gochecknoglobals // a table
+	autobound,
+	regexp.MustCompile(`/pymp-[^/]+/(listener|sock)-[^/]+$`), // Python's multiprocessing: managers, queues, the fork server
+	regexp.MustCompile(`^@(listener|sock)-\d+-\d+$`),         // the same, where Python uses the abstract namespace
+	regexp.MustCompile(`/gunicorn\.ctl$`),                    // gunicorn's control socket, from 25.1 on
+}
+
+// Private reports whether a socket is one on which a program talks to its own parts or is controlled, and that no user's request can reach.
+func (l Listening) Private() bool {
+	return !l.Addr.IsValid() && slices.ContainsFunc(privateNames, func(r *regexp.Regexp) bool { return r.MatchString(l.Path) })
+}
