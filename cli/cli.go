@@ -48,7 +48,7 @@ func (e *outcomeError) Error() string { return string(e.result) }
 // Main runs one command and returns its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 1 && args[1] == worker.ShimArg {
-		return worker.Shim()
+		return worker.Shim(args[2:])
 	}
 	c := &command{stdout: stdout, stderr: stderr, now: time.Now}
 	if len(args) > 1 {

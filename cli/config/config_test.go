@@ -88,28 +88,6 @@ command = "gunicorn shop.wsgi"
 	}
 }
 
-func TestABadEnvFileIsRefusedWithItsOwnNameAndLine(t *testing.T) {
-	for _, tt := range []struct{ name, text, want string }{
-		{"no equals sign", "A=1\nB\n", `:2:1: "B" is not NAME=VALUE`},
-		{"no name", "=1\n", `:1:1: "=1" is not NAME=VALUE`},
-		{"a bad name", "# x\n\n1A=1\n", `:3:1: "1A=1" is not NAME=VALUE`},
-		{"an open double quote", `A="x`, ":1:1: a quote is not closed"},
-		{"an open single quote", "A='x\"", ":1:1: a quote is not closed"},
-		{"nothing but a quote", `A="`, ":1:1: a quote is not closed"},
-		{"a name of ours", "A=1\nexport SUPERCTL_APP=x\n", ":2:1: SUPERCTL_APP is set by superctl itself"},
-		{"a name of the descriptors", "LISTEN_PID=1\n", ":1:1: LISTEN_PID is set by superctl itself"},
-		{"a NUL byte", "A=x\x00y\n", ":1:1: A has a NUL byte"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			path := write(t, "env", tt.text)
-			_, err := read("env_file = \"" + path + "\"\n" + minimal)
-			if err == nil || err.Error() != path+tt.want {
-				t.Errorf("got  %v\nwant %s%s", err, path, tt.want)
-			}
-		})
-	}
-}
-
 func TestAnEnvFileThatIsTooLargeIsNotRead(t *testing.T) {
 	path := write(t, "env", strings.Repeat("#", fileLimit+1))
 	_, err := read("env_file = \"" + path + "\"\n" + minimal)

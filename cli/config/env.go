@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -25,15 +24,28 @@ const (
 
 // environment is env_file, and [env], which wins.
 func (l *loader) environment() []Variable {
-	vars := make(map[string]string)
-	if path := l.path("env_file", l.f.EnvFile); path != "" {
-		if data, err := readRegular(path); err != nil {
-			l.at("env_file", "env_file %s: %v", path, err)
-		} else if bad := parseEnv(path, string(data), vars); bad != nil {
-			l.list = append(l.list, bad)
-		}
+	return append(sorted(l.envFile(), FromFile), l.variables("env", l.f.Env, FromConfig)...)
+}
+
+// envFile is the variables of env_file; what is passed over in it is a warning.
+func (l *loader) envFile() map[string]string {
+	path := l.path("env_file", l.f.EnvFile)
+	if path == "" {
+		return nil
 	}
-	return append(sorted(vars, FromFile), l.variables("env", l.f.Env, FromConfig)...)
+	data, err := readRegular(path)
+	if err != nil {
+		l.at("env_file", "env_file %s: %v", path, err)
+		return nil
+	}
+	vars, passed, bad := parseEnvFile(path, data)
+	for _, p := range passed {
+		l.c.Warnings = append(l.c.Warnings, p.Error())
+	}
+	if bad != nil {
+		l.list = append(l.list, bad)
+	}
+	return vars
 }
 
 func (l *loader) variables(table string, env map[string]any, from string) (list []Variable) {
@@ -74,35 +86,4 @@ func sorted(env map[string]string, from string) []Variable {
 		list = append(list, Variable{Name: name, Value: env[name], From: from})
 	}
 	return list
-}
-
-// parseEnv reads lines of NAME=VALUE: blank ones and comments are passed over, `export ` and a pair of quotes taken off.
-func parseEnv(path, text string, into map[string]string) *Error {
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimPrefix(strings.TrimSpace(line), "export ")
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		name, value, ok := strings.Cut(line, "=")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		if !ok || !envName.MatchString(name) {
-			return &Error{path, n, 1, fmt.Sprintf("%q is not NAME=VALUE", line)}
-		}
-		switch {
-		case reserved(name):
-			return &Error{path, n, 1, name + " is set by superctl itself"}
-		case strings.ContainsRune(value, 0):
-			return &Error{path, n, 1, name + " has a NUL byte"}
-		}
-		if value != "" && (value[0] == '"' || value[0] == '\'') {
-			if len(value) == 1 || value[len(value)-1] != value[0] {
-				return &Error{path, n, 1, "a quote is not closed"}
-			}
-			value = value[1 : len(value)-1]
-		}
-		into[name] = value
-	}
-	return nil
 }

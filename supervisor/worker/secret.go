@@ -16,8 +16,8 @@ import (
 // own user, and they are kept nowhere: not in the daemon, nor in its state, nor in the arguments of a process.
 type Secrets map[string]string
 
-// secretLimit is what the kernel takes as one variable (MAX_ARG_STRLEN, execve(2)), less its name.
-const secretLimit = 128<<10 - 1<<10
+// secretLimit is what one variable can have, less its name.
+const secretLimit = stringLimit - 1<<10
 
 // readAll is NAME=VALUE of each.
 func (s Secrets) readAll() ([]string, error) {

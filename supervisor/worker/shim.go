@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -21,35 +20,23 @@ const ShimArg = "__exec"
 // firstFD is the number of a worker's first listener, SD_LISTEN_FDS_START of sd_listen_fds(3).
 const firstFD = 3
 
-// orderVar is the shim's own variable, with what Start tells it.
-const orderVar = "SUPERCTL_ORDER"
-
-// order is what Start tells the shim.
-type order struct {
-	Path    string      `json:"path"`
-	Args    []string    `json:"args"`
-	Env     []string    `json:"env"`
-	Secrets Secrets     `json:"secrets,omitempty"`
-	Dir     string      `json:"dir"`
-	User    *Credential `json:"user,omitempty"`
-	Files   int         `json:"files"`
-	NoFile  uint64      `json:"nofile,omitempty"`
-	Cgroup  string      `json:"cgroup,omitempty"`
-}
-
 // Shim turns this process into a worker: it sets what can only be set from inside, then executes the worker's command in
-// its own place, so that the pid stays. It returns only when it fails, after it has told Start why through the descriptor
-// that follows the listeners.
-func Shim() int {
+// its own place, so that the pid stays. Its argument is the number of listeners; the descriptor that follows them takes the reason
+// when it fails, which is when it returns, and the one after that has its order.
+func Shim(args []string) int {
 	runtime.LockOSThread()
-	var o order
-	if json.Unmarshal([]byte(os.Getenv(orderVar)), &o) != nil {
+	files := -1
+	if len(args) == 1 {
+		files, _ = strconv.Atoi(args[0])
+	}
+	status := firstFD + files
+	o, err := unseal(status + 1)
+	if files < 0 || err != nil || o.Files != files {
 		fmt.Fprintln(os.Stderr, "superctl: "+ShimArg+" is for superctl's own use")
 		return 2
 	}
-	status := firstFD + o.Files
 	unix.CloseOnExec(status)
-	err := o.become(status)
+	err = o.become(status)
 	_, _ = unix.Write(status, []byte(err.Error()))
 	return 127
 }
@@ -94,7 +81,7 @@ func (o *order) become(status int) error {
 		return fmt.Errorf("clear the signal mask: %w", err)
 	}
 	env := append(append(o.Env, secrets...), "LISTEN_PID="+strconv.Itoa(os.Getpid()))
-	return explainExec(o.Path, syscall.Exec(o.Path, o.Args, env))
+	return execute(o.Path, o.Args, env)
 }
 
 // defaultSignals gives every signal that is ignored its default action. One that is caught becomes default at an exec, but

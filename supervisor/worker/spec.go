@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -93,10 +92,11 @@ func newTag(mark string) (string, error) {
 // start forks the shim. The descriptors are handed over raw: os.File.Fd and ExtraFiles clear O_NONBLOCK on the file
 // description that all generations share, which blocks the accept of every holder (DESIGN 4).
 func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, error) {
-	data, err := json.Marshal(o)
+	orders, err := o.seal()
 	if err != nil {
 		return nil, err
 	}
+	defer unix.Close(orders) //nolint:errcheck // the shim has its own
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
@@ -112,11 +112,10 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	for _, f := range files {
 		fds = append(fds, uintptr(f.FD))
 	}
-	fds = append(fds, uintptr(status[1]))
+	fds = append(fds, uintptr(status[1]), uintptr(orders))
 	pidfd := -1
-	// Not as an argument: everybody can read those of a process, but only its user and root can read its environment.
-	attr := &syscall.ProcAttr{Dir: "/", Env: []string{orderVar + "=" + string(data)}, Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}}
-	pid, err := fork("/proc/self/exe", []string{"superctl", ShimArg}, attr)
+	attr := &syscall.ProcAttr{Dir: "/", Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}}
+	pid, err := fork("/proc/self/exe", []string{"superctl", ShimArg, strconv.Itoa(len(files))}, attr)
 	_ = unix.Close(status[1])
 	if err != nil {
 		return nil, fmt.Errorf("fork: %w", err)
@@ -225,6 +224,15 @@ func LookPath(name string, env []string, dir string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("command %q is not in PATH (%s)", name, path)
+}
+
+// execute replaces this process by a program; it returns the reason when that fails.
+func execute(path string, args, env []string) error {
+	err := syscall.Exec(path, args, env) //nolint:gosec // to run what the config names is what it is for
+	if errors.Is(err, unix.E2BIG) {
+		return fmt.Errorf("exec %s: %w", path, tooBig(args, env))
+	}
+	return explainExec(path, err)
 }
 
 // explainExec says what is missing when an exec fails: ENOENT may mean the file or the interpreter in its first line.

@@ -16,7 +16,7 @@ import (
 // TestMain makes this binary the shim too: Start re-executes /proc/self/exe.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == ShimArg {
-		os.Exit(Shim())
+		os.Exit(Shim(os.Args[2:]))
 	}
 	os.Exit(m.Run())
 }

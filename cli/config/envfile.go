@@ -1,0 +1,201 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// Character classes of systemd's parser (src/basic/env-file.c).
+const (
+	envNewline   = "\n\r"
+	envBlank     = " \t\n\r"
+	envComment   = "#;"
+	envUnquoted  = "\"\\`$" // what a backslash takes its meaning from inside double quotes
+	exportPrefix = "export "
+)
+
+// envState is where in an env_file its parser is.
+type envState int
+
+const (
+	beforeName envState = iota
+	inName
+	beforeEnvValue // also behind a closed quote: what follows belongs to the same value
+	inValue
+	valueEscape
+	singleQuote
+	doubleQuote
+	doubleQuoteEscape
+	inComment
+	commentEscape
+)
+
+// envParser reads an env_file by the rules of systemd's EnvironmentFile= (systemd.exec(5)), byte by byte and state by state as
+// systemd 254 does. Its messages name a file and a line, and never have anything of the content.
+type envParser struct {
+	path  string
+	state envState
+	line  int // of the byte that is read
+
+	name, value []byte
+	valueEnd    int // length of value without the blanks at its end
+	began       int // line of the name
+	quoted      int // line of the newest quote
+
+	vars    map[string]string
+	ignored []*Error
+}
+
+// parseEnvFile returns the variables of an env_file, and what of it is ignored: systemd ignores the same, so that a file means the same
+// to both. It is an error when the file cannot have been meant as one: a NUL byte, on which systemd refuses it too.
+func parseEnvFile(path string, data []byte) (vars map[string]string, ignored []*Error, bad *Error) {
+	if at := bytes.IndexByte(data, 0); at >= 0 {
+		return nil, nil, &Error{path, 1 + bytes.Count(data[:at], []byte("\n")), 1, "there is a NUL byte, which no variable can have"}
+	}
+	p := envParser{path: path, line: 1, vars: make(map[string]string)}
+	// A byte order mark, as editors on Windows write it, is no part of the first name.
+	for _, c := range bytes.TrimPrefix(data, []byte("\ufeff")) {
+		p.next(c)
+		if c == '\n' {
+			p.line++
+		}
+	}
+	p.end()
+	return p.vars, p.ignored, nil
+}
+
+// next takes one byte.
+func (p *envParser) next(c byte) {
+	switch p.state {
+	case beforeName, inName:
+		p.nameByte(c)
+	case beforeEnvValue, inValue, valueEscape:
+		p.valueByte(c)
+	case singleQuote:
+		if c == '\'' {
+			p.state = beforeEnvValue
+		} else {
+			p.keep(c)
+		}
+	case doubleQuote, doubleQuoteEscape:
+		p.doubleQuoteByte(c)
+	case inComment, commentEscape:
+		p.commentByte(c)
+	}
+}
+
+func (p *envParser) nameByte(c byte) {
+	switch {
+	case p.state == beforeName && is(c, envComment):
+		p.state = inComment
+	case p.state == beforeName && is(c, envBlank):
+	case p.state == beforeName:
+		p.state, p.name, p.began = inName, []byte{c}, p.line
+		p.value, p.valueEnd = nil, 0
+	case is(c, envNewline):
+		p.ignore("there is no = in the line")
+		p.state = beforeName
+	case c == '=':
+		p.state = beforeEnvValue
+	default:
+		p.name = append(p.name, c)
+	}
+}
+
+func (p *envParser) valueByte(c byte) {
+	switch {
+	case p.state == valueEscape:
+		p.state = inValue
+		if !is(c, envNewline) { // an escaped newline joins two lines
+			p.keep(c)
+		}
+	case is(c, envNewline):
+		p.push()
+		p.state = beforeName
+	case c == '\\':
+		p.state = valueEscape
+		p.valueEnd = len(p.value)
+	case p.state == beforeEnvValue && (c == '\'' || c == '"'):
+		p.quoted = p.line
+		p.state = map[byte]envState{'\'': singleQuote, '"': doubleQuote}[c]
+	case p.state == beforeEnvValue && is(c, envBlank):
+	case is(c, envBlank):
+		p.value = append(p.value, c) // and valueEnd stays: it is dropped at the end of a line
+	default:
+		p.state = inValue
+		p.keep(c)
+	}
+}
+
+func (p *envParser) doubleQuoteByte(c byte) {
+	switch {
+	case p.state == doubleQuoteEscape:
+		p.state = doubleQuote
+		switch {
+		case is(c, envUnquoted):
+			p.keep(c)
+		case c != '\n':
+			p.keep('\\')
+			p.keep(c)
+		}
+	case c == '"':
+		p.state = beforeEnvValue
+	case c == '\\':
+		p.state = doubleQuoteEscape
+	default:
+		p.keep(c)
+	}
+}
+
+func (p *envParser) commentByte(c byte) {
+	switch {
+	case is(c, envNewline):
+		p.state = beforeName
+	case p.state == commentEscape:
+		p.state = inComment
+	case c == '\\':
+		p.state = commentEscape
+	}
+}
+
+// keep adds a byte to the value, and with it the blanks before it.
+func (p *envParser) keep(c byte) {
+	p.value = append(p.value, c)
+	p.valueEnd = len(p.value)
+}
+
+// end takes the end of the file, which ends a value too, and a quote that is open.
+func (p *envParser) end() {
+	switch p.state {
+	case beforeName, inComment, commentEscape:
+	case inName:
+		p.ignore("there is no = in the line")
+	case singleQuote, doubleQuote, doubleQuoteEscape:
+		p.push()
+		p.ignored = append(p.ignored, &Error{p.path, p.quoted, 1, "the quote is not closed: the rest of the file is in the value"})
+	case beforeEnvValue, inValue, valueEscape:
+		p.push()
+	}
+}
+
+// push takes a name and its value.
+func (p *envParser) push() {
+	name := strings.TrimRight(string(p.name), envBlank)
+	name = strings.TrimLeft(strings.TrimPrefix(name, exportPrefix), " \t") // beyond systemd: files that are made for a shell
+	switch {
+	case !envName.MatchString(name):
+		p.ignore("the name before = is not that of an environment variable: use letters, digits and _, and no digit first")
+	case reserved(name):
+		p.ignore("the name is one that superctl sets itself, such as SUPERCTL_APP, LISTEN_FDS and NOTIFY_SOCKET")
+	default:
+		p.vars[name] = string(p.value[:p.valueEnd])
+	}
+}
+
+// ignore notes why a variable is not set. Not even the name is quoted: it may be a line of a value that lacks its quotes.
+func (p *envParser) ignore(why string) {
+	p.ignored = append(p.ignored, &Error{p.path, p.began, 1, fmt.Sprintf("ignored: %s", why)})
+}
+
+func is(c byte, class string) bool { return strings.IndexByte(class, c) >= 0 }
