@@ -99,7 +99,7 @@ func hostile(t testing.TB) map[string]struct {
 	}
 	good, files := sample()
 	whole := written(t, good, files)
-	long := strings.Repeat("d/", 1600) + "x"
+	long := strings.Repeat("dddddddddddddddddddd/", 160) + "x"
 	bomb := strings.Repeat("\x00", window+1)
 	deep := newForger().add("project/a", "1")
 	all := map[string]one{
@@ -150,6 +150,15 @@ func hostile(t testing.TB) map[string]struct {
 		"a manifest with more behind it": {compressed(t, archiveOf(t, manifestName, "{} {}")), "manifest cannot be read"},
 		"a manifest of a type it isn't":  {compressed(t, archiveOf(t, manifestName, `{"format": 1, "members": "all"}`)), "manifest cannot be read"},
 		"a manifest that is too big":     {compressed(t, hugeHeader(t)), "at most"},
+		"a flood of members":             {manifestWith(t, "members", "{}", 2<<20), "more than 400000 members"},
+		"a flood of smoke commands":      {manifestWith(t, "smoke", "[]", 2<<20), "bytes before or after its members"},
+		"a flood of processes":           {manifestWith(t, "processes", `""`, 2<<20), "bytes before or after its members"},
+		"a flood of something else":      {manifestWith(t, "other", "0", 2<<20), "bytes before or after its members"},
+		"a flood under another spelling": {manifestWith(t, `\u006dembers`, "{}", 2<<20), "bytes before or after its members"},
+		"a flood in a member":            {manifestWith(t, `members": [{"x`, "0", 2<<20), "a member has more than"},
+		"a deep manifest":                {manifestWith(t, "other", strings.Repeat("[", 1<<20), 1), "lists and objects in one another"},
+		"members twice":                  {manifestWith(t, `members": [], "members`, "{}", 1), `"members" is in it twice`},
+		"a directory that is too deep":   {newForger().add("project/"+strings.Repeat("d/", 300)+"x", "1").bundle(t), "more than 200 directories deep"},
 		"something behind the archive":   {func() []byte { deep.after = []byte("x"); return deep.bundle(t) }(), "more behind its end"},
 		"a second archive behind it":     {append(bytes.Clone(whole), whole...), "more behind its end"},
 		"a bomb behind it":               {append(bytes.Clone(whole), compressed(t, []byte(bomb))...), "more behind its end"},
@@ -163,6 +172,13 @@ func hostile(t testing.TB) map[string]struct {
 		all["cut short after "+name] = one{whole[:n], "cut short"}
 	}
 	return all
+}
+
+// manifestWith is a bundle whose manifest has a list of so many bytes of the same value.
+func manifestWith(t testing.TB, key, value string, size int) []byte {
+	t.Helper()
+	text := `{"format": 1, "` + key + `": [` + strings.Repeat(value+",", max(1, size/(len(value)+1))) + value + "]}"
+	return compressed(t, archiveOf(t, manifestName, text))
 }
 
 func with(change func(*Manifest)) *forger {

@@ -16,7 +16,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"time"
@@ -198,21 +197,4 @@ func (m *Manifest) encode() ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(m)
 	return b.Bytes(), err
-}
-
-// decode reads and checks a manifest. Fields that it does not know are passed over: a newer superctl that has more to say
-// without changing what the rest means keeps the format's number.
-func decode(r io.Reader) (*Manifest, error) {
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	m := new(Manifest)
-	if err := json.Unmarshal(text, m); err != nil {
-		return nil, fmt.Errorf("its manifest cannot be read: %w", err)
-	}
-	if err := m.Check(); err != nil {
-		return nil, fmt.Errorf("its manifest is wrong: %w", err)
-	}
-	return m, nil
 }

@@ -15,6 +15,8 @@ import (
 const (
 	pathLimit = 3000
 	nameLimit = 255
+	// dirsLimit is how many directories a path may have: Python's byte-compiler goes no deeper than its recursion limit.
+	dirsLimit = 200
 )
 
 // ours are the names at the top of a release that superctl makes there itself.
@@ -34,6 +36,9 @@ func checkPath(p string) error {
 		return fmt.Errorf("member %.60q...: its path is longer than %d bytes", p, pathLimit)
 	}
 	names := strings.Split(p, "/")
+	if len(names) > dirsLimit {
+		return fmt.Errorf("member %.60q...: it is more than %d directories deep", p, dirsLimit)
+	}
 	for _, name := range names {
 		if len(name) > nameLimit {
 			return fmt.Errorf("member %.60q...: a name in its path is longer than %d bytes", p, nameLimit)

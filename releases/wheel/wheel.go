@@ -28,6 +28,7 @@ const (
 	directoryLimit = 64 << 20 // its list of files
 	textLimit      = 8 << 20  // one that must be in memory: of its metadata, or a script
 	filesLimit     = 500_000  // of all wheels together
+	dirsLimit      = 200      // of a path: Python's byte-compiler goes no deeper than its recursion limit
 )
 
 // Scheme says where in a virtualenv what is, as paths in it.
@@ -218,6 +219,9 @@ func readText(z *zip.Reader, name string) (string, error) {
 func (v *Virtualenv) unpack(d *dist, f *zip.File, data string) error {
 	if !fs.ValidPath(f.Name) || strings.Contains(f.Name, `\`) || strings.ContainsFunc(f.Name, unicode.IsControl) {
 		return errors.New("its path leads outside, or cannot be written")
+	}
+	if strings.Count(f.Name, "/") > dirsLimit {
+		return fmt.Errorf("it is more than %d directories deep", dirsLimit)
 	}
 	rel := strings.TrimPrefix(f.Name, d.info+"/")
 	if rel != f.Name && (rel == "RECORD" || strings.HasPrefix(rel, "RECORD.") || rel == "INSTALLER") {
