@@ -33,6 +33,15 @@ var errName = errors.New("not a name in a directory")
 // Path returns the path by which the directory was opened, for messages and for commands. It may lead elsewhere by now.
 func (d *Dir) Path() string { return d.path }
 
+// RealPath returns the path at which the kernel has the directory now, without links on the way.
+func (d *Dir) RealPath() (string, error) {
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", d.fd()))
+	if err == nil && strings.HasSuffix(path, " (deleted)") {
+		err = fs.ErrNotExist
+	}
+	return path, d.fail("readlink", "", err)
+}
+
 // Close closes the directory.
 func (d *Dir) Close() error { return d.file.Close() }
 

@@ -14,6 +14,9 @@ import (
 // linksLimit is how many links are followed on the way to a directory, as the kernel's own limit (path_resolution(7)).
 const linksLimit = 40
 
+// ErrForeign says that a link of another user leads to what is not that user's.
+var ErrForeign = errors.New("a link on the way leads to what is not its owner's, which root does not follow")
+
 // Open opens a directory by its path, which an operator has chosen. For root, a link of another user on the way may only lead to
 // what is that user's own: what a user replaces by a link must not lead root to anybody else's files.
 func Open(path string) (*Dir, error) {
@@ -129,7 +132,7 @@ func (w *walk) step(at int, name string) (int, error) {
 	}
 	if os.Geteuid() == 0 && st.Uid != 0 {
 		if w.theirs && w.owner != st.Uid {
-			return at, fmt.Errorf("it is reached by links of two users (%d and %d), which root does not follow", w.owner, st.Uid)
+			return at, fmt.Errorf("%w: links of the users %d and %d", ErrForeign, w.owner, st.Uid)
 		}
 		w.theirs, w.owner, w.link = true, st.Uid, name
 	}
@@ -155,7 +158,7 @@ func (w *walk) allowed(at int) error {
 		return err
 	}
 	if st.Uid != w.owner {
-		return errors.New("the link " + w.link + fmt.Sprintf(" on the way belongs to the user %d and leads to what is the user %d's, so root does not follow it: chown -h root it, or name the target itself", w.owner, st.Uid))
+		return fmt.Errorf("%w: the link %s is the user %d's, and its target the user %d's (chown -h root the link, or use the target's own path)", ErrForeign, w.link, w.owner, st.Uid)
 	}
 	return nil
 }

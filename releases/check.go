@@ -112,7 +112,7 @@ func sameFile(a, b string) bool {
 
 // shebang is the interpreter in a script's first line.
 func shebang(path string) string {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return ""
 	}

@@ -52,3 +52,36 @@ func TestAReleaseThatBecomesALinkIsNotFollowedByAPrune(t *testing.T) {
 		t.Errorf("%v, %v", err, said)
 	}
 }
+
+func TestRootReadsNoSecretOfAnotherUserThroughALink(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("the rule is root's")
+	}
+	const shop, blog = 33, 34
+	own := func(path string, uid int) string {
+		must(t, os.Lchown(path, uid, uid))
+		return path
+	}
+	secret := filepath.Join(t.TempDir(), MetadataName)
+	write(t, secret, "[env]\nTOKEN = \"blog's\"\n")
+	own(secret, blog)
+	own(filepath.Dir(secret), blog)
+	s := whole(t, "r1", "r2")
+	for _, name := range []string{"r1", "r2"} {
+		own(filepath.Join(s.Dir, name), shop)
+	}
+	must(t, os.Symlink(secret, filepath.Join(s.Dir, "r1", MetadataName)))
+	own(filepath.Join(s.Dir, "r1", MetadataName), shop)
+	must(t, os.Symlink(filepath.Dir(secret), filepath.Join(s.Dir, "r3")))
+	own(filepath.Join(s.Dir, "r3"), shop)
+	must(t, os.Symlink("r2", filepath.Join(s.Dir, "stable")))
+	own(filepath.Join(s.Dir, "stable"), shop)
+	own(filepath.Join(s.Dir, "r2"), 0) // as root has installed it
+	list, err := s.List()
+	must(t, err)
+	for _, r := range list {
+		if len(r.Env) > 0 || (r.Name == "stable" || r.Name == "r2") != (r.Broken == nil) {
+			t.Errorf("%s: %v, %v", r.Name, r.Env, r.Broken)
+		}
+	}
+}

@@ -11,12 +11,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"superctl/beneath"
 )
 
 // MetadataName is the file in which a release says what it is.
@@ -47,8 +48,11 @@ type Metadata struct {
 // describe reads what the release says of itself, from the first that is there: release.toml, Capistrano's REVISION, git.
 func (r *Release) describe() error {
 	data, err := readSmall(filepath.Join(r.Path, MetadataName))
-	if err == nil {
+	switch {
+	case err == nil:
 		return r.fromTOML(data)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("its %s cannot be read: %w", MetadataName, err)
 	}
 	if data, err = readSmall(filepath.Join(r.Path, "REVISION")); err == nil {
 		if commit := strings.ToLower(strings.TrimSpace(string(data))); isCommit(commit) {
@@ -183,14 +187,6 @@ func readSmall(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, metadataLimit))
 }
 
-// openRegular opens a file that a release brings: a FIFO of that name must not hold anybody up.
-func openRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return nil, errors.Join(fs.ErrInvalid, err, f.Close())
-	}
-	return f, nil
-}
+// openRegular opens a file that a release brings. A FIFO of that name must not hold anybody up, and a link of the app's user must not
+// lead a root daemon to the secrets of others.
+func openRegular(path string) (*os.File, error) { return beneath.OpenFile(path) }

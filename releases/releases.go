@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/xrash/smetrics"
+
+	"superctl/beneath"
 )
 
 // Store is a directory of releases and the link to the live one.
@@ -81,7 +83,7 @@ func (s *Store) List() ([]Release, error) {
 		if s.isCurrent(path) {
 			continue // many keep the link among the releases
 		}
-		list = append(list, read(path))
+		list = append(list, s.read(path))
 	}
 	slices.SortFunc(list, func(a, b Release) int {
 		return cmp.Or(b.Installed.Compare(a.Installed), strings.Compare(b.Name, a.Name))
@@ -93,26 +95,46 @@ func (s *Store) isCurrent(path string) bool {
 	return s.Current != "" && filepath.Clean(s.Current) == path
 }
 
+// open opens the directory of a release. A link of the app's user may lead to any release of the store, and else only to what
+// is that user's own: root must not take another app's directory for a release of this one.
+func (s *Store) open(path string) (*beneath.Dir, error) {
+	dir, err := beneath.Open(path)
+	if !errors.Is(err, beneath.ErrForeign) {
+		return dir, err
+	}
+	target, errTarget := filepath.EvalSymlinks(path)
+	store, errStore := filepath.EvalSymlinks(s.Dir)
+	if errTarget != nil || errStore != nil || filepath.Dir(target) != store {
+		return nil, err
+	}
+	return beneath.Open(target)
+}
+
 // read reads one release.
-func read(path string) Release {
+func (s *Store) read(path string) Release {
 	r := Release{Name: filepath.Base(path), Path: path}
-	target, err := filepath.EvalSymlinks(path)
-	if err != nil {
+	dir, err := s.open(path)
+	if err == nil {
+		defer dir.Close() //nolint:errcheck // for reading only
+		r.Path, err = dir.RealPath()
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		r.Broken = fmt.Errorf("its directory cannot be read: the daemon's user needs r and x on %s", path)
+		return r
+	case err != nil:
 		r.Broken = fmt.Errorf("it cannot be reached: %w", err)
 		return r
 	}
-	r.Path = target
+	target := r.Path
 	st, err := os.Stat(target)
 	if err != nil {
 		r.Broken = err
 		return r
 	}
 	r.Installed = st.ModTime()
-	inside, err := os.ReadDir(target)
+	inside, err := dir.ReadDir()
 	switch {
-	case errors.Is(err, fs.ErrPermission):
-		r.Broken = fmt.Errorf("its directory cannot be read: the daemon's user needs r and x on %s", target)
-		return r
 	case err != nil:
 		r.Broken = err
 		return r
@@ -209,7 +231,7 @@ func (s *Store) Get(path string) (Release, error) {
 	if _, err := os.Stat(path); err != nil {
 		return Release{}, fmt.Errorf("release %s: %w", filepath.Base(path), err)
 	}
-	return read(path), nil
+	return s.read(path), nil
 }
 
 // Gone says that the directory of a release was removed, or nil.
@@ -237,7 +259,7 @@ func (s *Store) CurrentTarget() (Release, error) {
 	if err != nil {
 		return Release{}, fmt.Errorf("the link %s leads nowhere: %w", s.Current, err)
 	}
-	return read(path), nil
+	return s.read(path), nil
 }
 
 func notALink(path string) error {

@@ -9,15 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // Own is the name of superctl's own directory: among the releases, and in an installed release.
@@ -46,66 +46,87 @@ type Entry struct {
 	Path   string
 }
 
-// ReadTree lists what is in dir. What lies at or under one of the paths in without is passed over.
+// ReadTree lists what is in dir. What lies at or under one of the paths in without is passed over. No link in it is followed.
 func ReadTree(ctx context.Context, dir string, without []string) (Tree, error) {
-	var t Tree
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		rel, err := filepath.Rel(dir, path)
-		if err != nil || rel == "." || rel == treeFile {
-			return err
-		}
-		if slices.Contains(without, rel) {
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		e, err := readEntry(path, rel)
-		if err != nil {
-			return err
-		}
-		t = append(t, e)
-		return nil
-	})
+	d, err := beneath.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(t, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
-	return t, nil
+	defer d.Close() //nolint:errcheck // for reading only
+	w := &treeReader{ctx: ctx, without: without}
+	if err := w.read(d, ""); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(w.tree, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	return w.tree, nil
 }
 
-func readEntry(path, rel string) (Entry, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return Entry{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+type treeReader struct {
+	ctx     context.Context //nolint:containedctx // it lives for one reading
+	without []string
+	tree    Tree
+}
+
+// read adds what is in a directory, whose path in the release is at.
+func (w *treeReader) read(d *beneath.Dir, at string) error {
+	entries, err := d.ReadDir()
+	if err != nil {
+		return err
+	}
+	for _, found := range entries {
+		rel := path.Join(at, found.Name())
+		if w.ctx.Err() != nil {
+			return context.Cause(w.ctx)
+		}
+		if rel == treeFile || slices.Contains(w.without, rel) {
+			continue
+		}
+		e, err := readEntry(d, found.Name(), rel)
+		if err != nil {
+			return err
+		}
+		w.tree = append(w.tree, e)
+		if e.Kind == 'd' {
+			if err := w.below(d, found.Name(), rel); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *treeReader) below(d *beneath.Dir, name, rel string) error {
+	sub, err := d.Sub(name)
+	if err != nil {
+		return err
+	}
+	defer sub.Close() //nolint:errcheck // for reading only
+	return w.read(sub, rel)
+}
+
+func readEntry(d *beneath.Dir, name, rel string) (Entry, error) {
+	st, err := d.Lstat(name)
+	if err != nil {
+		return Entry{}, err
 	}
 	e := Entry{Kind: 'o', Mode: st.Mode & 0o7777, Path: rel}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		e.Kind = 'd'
 	case unix.S_IFLNK:
-		target, err := os.Readlink(path)
-		e.Kind, e.Target = 'l', target
-		return e, err
+		e.Kind = 'l'
+		e.Target, err = d.Readlink(name)
 	case unix.S_IFREG:
 		e.Kind = 'f'
-		var err error
-		e.Size, e.SHA256, err = hashFile(path, rel == MetadataName)
-		return e, err
+		e.Size, e.SHA256, err = hashFile(d, name, rel == MetadataName)
 	}
-	return e, nil
+	return e, err
 }
 
 // hashFile reads a regular file. Of release.toml it passes over the lines that are not the bundle's, which stand at its top:
 // the hash of the tree itself and the time.
-func hashFile(path string, metadata bool) (int64, string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+func hashFile(d *beneath.Dir, name string, metadata bool) (int64, string, error) {
+	f, err := d.Open(name)
 	if err != nil {
 		return 0, "", err
 	}

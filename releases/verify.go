@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,7 +45,7 @@ func (r Release) tree() (Tree, error) {
 	if err == nil {
 		m, err = ParseMetadata(meta)
 	}
-	f, openErr := os.Open(path)
+	f, openErr := openRegular(path)
 	switch {
 	case openErr == nil:
 		defer f.Close() //nolint:errcheck // for reading only

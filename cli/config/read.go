@@ -7,8 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
+
+	"superctl/beneath"
 )
 
 // fileLimit is the largest config or env_file that is read.
@@ -39,22 +40,19 @@ func readRegular(path string) ([]byte, error) {
 	}
 }
 
-// readNow reads a regular file. Opening a FIFO does not wait for a writer.
+// readNow reads a regular file, and for root none that a link of the app's user leads to unless it is that user's own.
 func readNow(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := beneath.OpenFile(path)
+	if errors.Is(err, fs.ErrInvalid) {
+		if st, bad := os.Stat(path); bad == nil && st.IsDir() {
+			return nil, errors.New("it is a directory, not a file")
+		}
+		return nil, errors.New("it is not a regular file")
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // for reading only
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case st.IsDir():
-		return nil, errors.New("it is a directory, not a file")
-	case !st.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	}
 	data, err := io.ReadAll(io.LimitReader(f, fileLimit+1))
 	if err == nil && len(data) > fileLimit {
 		return nil, fmt.Errorf("it has more than %d bytes, the limit", fileLimit)
