@@ -55,9 +55,9 @@ func (s *Supervisor) lookAt(in *instance) {
 			case <-ctx.Done():
 				return
 			}
-			found := s.confirmed(ctx, look, w)
-			s.post(func() { s.looked(in, turn, look.Healthy, found) })
-			if look.Healthy {
+			found, last := s.confirmed(ctx, look, w), look.Healthy
+			s.post(func() { s.looked(in, turn, last, found) })
+			if last {
 				return
 			}
 		}
