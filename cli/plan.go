@@ -182,7 +182,7 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env env
 	}
 	out := supervisor.Process{
 		Name: p.Name, Command: done.Command, Env: env.list(), Secrets: env.secrets(), EnvFrom: env.origins(), Dir: r.Path, User: credential(cmp.Or(p.User, c.User)), Listen: p.Listen,
-		ExtraListen: slices.Concat(p.ExtraListen, done.Opens), HideListen: done.HideListen, Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
+		ExtraListen: slices.Concat(p.ExtraListen, done.Opens), HideListen: done.HideListen, After: p.After, Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
 		Drain: p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
 		Hook: hooked(p, done), Flag: flagged(p, done), HookWait: hookWait(p, done),
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // background tells whether the generation has processes that follow the cutover.
@@ -12,7 +13,7 @@ func (c *change) background(g *generation) bool {
 	return c.kind != Restart && slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })
 }
 
-// startBackground starts the processes without listeners, in the order of the plan. When a daemon starts there may be nothing
+// startBackground starts the processes without listeners. When a daemon starts there may be nothing
 // to go back to.
 func (c *change) startBackground(ctx context.Context) (string, error) {
 	if c.from == nil && c.req.Kind == start {
@@ -21,35 +22,78 @@ func (c *change) startBackground(ctx context.Context) (string, error) {
 	return c.moveBackground(ctx, c.from, c.to)
 }
 
-// moveBackground starts the processes of to that have no listeners, until one fails.
+// moveBackground starts the processes of to that have no listeners. The first that fails ends the start of the others.
 func (c *change) moveBackground(ctx context.Context, from, to *generation) (string, error) {
-	var moved []string
-	for _, p := range c.unpaused(to) {
-		if err := c.moveProcess(ctx, p, from, to); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	list := c.unpaused(to)
+	failed := inOrder(list, func(p *Process) error {
+		err := context.Cause(ctx)
+		if err == nil {
+			err = c.moveProcess(ctx, p, from, to)
+		}
+		if err != nil {
+			cancel()
+		}
+		return err
+	})
+	for _, err := range failed {
+		if err != nil && !errors.Is(err, context.Canceled) {
 			return "", err
 		}
-		moved = append(moved, p.Name)
 	}
-	return strings.Join(moved, ", "), nil
+	return namesOf(list, failed), errors.Join(failed...)
 }
 
 // serveBackground starts the processes of a live generation that have no listeners. One that fails keeps no other from running,
 // and is started again until it works.
 func (c *change) serveBackground(ctx context.Context, g *generation) (string, error) {
-	var moved []string
-	var failed error
-	for _, p := range c.unpaused(g) {
-		err := c.moveProcess(ctx, p, nil, g)
-		switch {
-		case errors.Is(err, ErrStopping):
+	list := c.unpaused(g)
+	failed := inOrder(list, func(p *Process) error { return c.moveProcess(ctx, p, nil, g) })
+	for _, err := range failed {
+		if errors.Is(err, ErrStopping) {
 			return "", err
-		case err != nil:
-			failed = errors.Join(failed, err)
-		default:
-			moved = append(moved, p.Name)
 		}
 	}
-	return strings.Join(moved, ", "), failed
+	return namesOf(list, failed), errors.Join(failed...)
+}
+
+// inOrder starts processes side by side, each when the start of those before it in the list that its `after` names is over, and
+// returns the error of each. The config has put them in order.
+func inOrder(list []*Process, start func(*Process) error) []error {
+	over := make(map[string]chan struct{}, len(list))
+	failed := make([]error, len(list))
+	var all sync.WaitGroup
+	for i, p := range list {
+		var before []chan struct{}
+		for _, name := range p.After {
+			if done, ok := over[name]; ok {
+				before = append(before, done)
+			}
+		}
+		done := make(chan struct{})
+		over[p.Name] = done
+		all.Go(func() {
+			defer close(done)
+			for _, earlier := range before {
+				<-earlier
+			}
+			failed[i] = start(p)
+		})
+	}
+	all.Wait()
+	return failed
+}
+
+// namesOf names the processes that have not failed.
+func namesOf(list []*Process, failed []error) string {
+	var names []string
+	for i, p := range list {
+		if failed[i] == nil {
+			names = append(names, p.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // unpaused are the processes of g that have no listeners and are to run.

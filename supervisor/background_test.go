@@ -1,7 +1,7 @@
 package supervisor
 
 import (
-	"slices"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -177,31 +177,86 @@ func TestADaemonThatBeginsAnewWaitsForTheSingleProcessOfTheOneBefore(t *testing.
 	})
 }
 
-func TestBackgroundProcessesStartInTheOrderOfThePlanEachWhenTheOneBeforeIsReady(t *testing.T) {
-	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		order := []string{"web", "worker", "beat", "mail"}
-		w.plan = func(p Plan) Plan {
-			for _, name := range order[1:] {
-				p.Processes = append(p.Processes, background(name, Overlap))
-			}
-			return p
+// chainWorld has releases of an app with background processes that take a second each to be ready: beat and mail after worker, and
+// audit after mail.
+func chainWorld(w *world, failing string) {
+	w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{only: failing, exitAfter: 500 * time.Millisecond}
+	w.plan = func(p Plan) Plan {
+		for _, b := range []struct {
+			name  string
+			after []string
+		}{{"worker", nil}, {"metrics", nil}, {"beat", []string{"worker", "web"}}, {"mail", []string{"worker"}}, {"audit", []string{"metrics", "mail"}}} {
+			process := background(b.name, Overlap)
+			process.After = b.after
+			p.Processes = append(p.Processes, process)
 		}
+		return p
+	}
+}
+
+// starts is when each process of a release was first started, counted from the first background one, in seconds.
+func starts(w *world, release string) map[string]float64 {
+	first := time.Time{}
+	at := make(map[string]float64)
+	for _, p := range w.procs {
+		if p.spec.Release != release || p.spec.Process == "web" {
+			continue
+		}
+		if first.IsZero() {
+			first = p.born
+		}
+		if _, again := at[p.spec.Process]; !again {
+			at[p.spec.Process] = p.born.Sub(first).Seconds()
+		}
+	}
+	return at
+}
+
+func TestBackgroundProcessesStartSideBySideButAfterThoseTheyName(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		chainWorld(w, "none")
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		for _, release := range []string{"r1", "r2"} {
-			w.procs = nil
 			want(t, s, switchTo(t, s, release), Done, release)
-			var started []string
-			for i, p := range w.procs {
-				started = append(started, p.spec.Process)
-				if i > 1 && p.born.Sub(w.procs[i-1].born) < time.Second { // their ready_after
-					t.Errorf("%s: %s did not wait for %s", release, p.spec.Process, w.procs[i-1].spec.Process)
-				}
+			if at := starts(w, release); !maps.Equal(at, map[string]float64{"worker": 0, "metrics": 0, "beat": 1, "mail": 1, "audit": 2}) {
+				t.Errorf("%s: started at %v", release, at)
 			}
-			if !slices.Equal(started, order) {
-				t.Errorf("%s: %q started, not %q", release, started, order)
-			}
+		}
+	})
+}
+
+func TestABackgroundProcessThatFailsKeepsThoseAfterItFromStarting(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		chainWorld(w, "worker")
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		want(t, s, switchTo(t, s, "r1"), Done, "r1")
+		out := switchTo(t, s, "r2")
+		want(t, s, out, Reverted, "r1")
+		if !strings.HasPrefix(out.Error, "follow: worker.0 ended") {
+			t.Errorf("reverted because %q", out.Error)
+		}
+		if at := starts(w, "r2"); !maps.Equal(at, map[string]float64{"worker": 0, "metrics": 0}) {
+			t.Errorf("started at %v", at)
+		}
+	})
+}
+
+func TestAfterACrashWhatFailsKeepsNothingAfterItFromStarting(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		chainWorld(w, "none")
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r2")
+		stop()
+		w.procs = nil
+		w.releases["r2"] = behaviour{only: "worker", exitAfter: 500 * time.Millisecond}
+		s, stop = w.supervisor(dir)
+		defer stop()
+		time.Sleep(time.Minute)
+		if at := starts(w, "r2"); !maps.Equal(at, map[string]float64{"worker": 0, "metrics": 0, "beat": 0.5, "mail": 0.5, "audit": 1.5}) {
+			t.Errorf("started at %v", at)
 		}
 	})
 }

@@ -36,6 +36,7 @@ type world struct {
 	peak     map[string]int
 	hooks    func(ctx context.Context, c worker.Command) error
 	says     func(c worker.Command, line func(string)) // what a hook writes
+	measured int                                       // how often the machine was looked at
 	records  []Outcome
 	pointed  string
 	plan     func(Plan) Plan // last touch on every plan
@@ -99,6 +100,18 @@ func (w *world) start(spec worker.Spec) (process, error) {
 	return p, nil
 }
 
+// measure says that every worker uses 1 MiB.
+func (w *world) measure(list []process) []worker.Usage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.measured++
+	usage := make([]worker.Usage, len(list))
+	for i, p := range list {
+		usage[i] = worker.Usage{PIDs: []int{p.PID()}, Memory: 1 << 20}
+	}
+	return usage
+}
+
 // adopt finds a worker that an earlier supervisor started.
 func (w *world) adopt(ws workerState, _ int) (process, error) {
 	w.mu.Lock()
@@ -155,7 +168,6 @@ func (p *fakeProc) Exit() worker.Exit          { return p.exit }
 func (p *fakeProc) PIDs() []int                { return []int{p.pid} }
 func (p *fakeProc) Family() []int              { return []int{p.pid, 10_000 + p.pid} }
 func (p *fakeProc) Socket(uint64) (int, error) { return 3, nil }
-func (p *fakeProc) Memory() uint64             { return 1 << 20 }
 func (p *fakeProc) KillAll() error {
 	p.w.mu.Lock() // two supervisors may watch it, one after the other
 	p.killed = p.killed || p.alive()
@@ -411,10 +423,11 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 			}
 			return w.hooks(ctx, c)
 		},
-		adopt: w.adopt,
-		inode: func(fd int) (uint64, error) { return uint64(1000 + fd), nil },
-		sweep: w.sweep,
-		end:   func(workerState) error { return nil },
+		adopt:   w.adopt,
+		inode:   func(fd int) (uint64, error) { return uint64(1000 + fd), nil },
+		sweep:   w.sweep,
+		end:     func(workerState) error { return nil },
+		measure: w.measure,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

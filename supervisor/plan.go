@@ -46,6 +46,7 @@ type Process struct {
 	Listen       []string           `json:"listen,omitempty"`
 	ExtraListen  []string           `json:"extra_listen,omitempty"` // other addresses on which it may listen
 	HideListen   bool               `json:"hide_listen,omitempty"`  // the command names its descriptors; LISTEN_FDS would confuse it
+	After        []string           `json:"after,omitempty"`        // of a process without listeners: those that must be ready before it starts
 	Instances    int                `json:"instances"`
 	Strategy     Strategy           `json:"strategy"`
 	Hold         time.Duration      `json:"hold,omitempty"`  // strategy hold: for how long connections may wait

@@ -109,6 +109,7 @@ type Supervisor struct {
 
 	inbox   chan func()
 	beat    <-chan time.Time
+	meter   meter
 	done    chan struct{}  // closed when Run has returned
 	adopted chan struct{}  // closed when all that an earlier daemon left is this one's
 	started chan struct{}  // closed when the first generation is proved, has failed, or there is none to start
@@ -151,6 +152,8 @@ type system struct {
 	inode  func(fd int) (uint64, error) // of a socket
 	end    func(workerState) error      // of an earlier daemon, and all that it left
 	sweep  func(mark string, kept func(tag string) bool) error
+	// measure returns what each worker uses, in the order given.
+	measure func([]process) []worker.Usage
 }
 
 // process is a running worker; *worker.Worker is the real one.
@@ -166,7 +169,6 @@ type process interface {
 	PIDs() []int
 	Family() []int
 	Socket(inode uint64) (fd int, err error)
-	Memory() uint64
 	Descriptor(f func(fd int) error) error
 }
 
@@ -250,6 +252,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		select {
 		case f := <-s.inbox:
 			f()
+			s.runWaiting()
 		case <-s.beat:
 			s.opt.Beat()
 			continue
@@ -328,6 +331,25 @@ func (s *Supervisor) stop() {
 		s.retire(g)
 	}
 	s.hurryLingering()
+}
+
+// mostATurn is how many events one turn takes.
+const mostATurn = 256
+
+// runWaiting runs what else waits for the owner. A turn ends with the state file and a look at every instance: when a thousand
+// workers start at once, one turn for each would take as many times the size of the state.
+func (s *Supervisor) runWaiting() {
+	for range mostATurn {
+		if s.over() {
+			return // what comes now is the next daemon's
+		}
+		select {
+		case f := <-s.inbox:
+			f()
+		default:
+			return
+		}
+	}
 }
 
 // drainAside waits for the goroutines that the owner started, while it still takes what they post.

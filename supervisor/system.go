@@ -36,6 +36,13 @@ func realSystem(groups *cgroup.Tree) system {
 		inode: worker.Inode,
 		end:   func(ws workerState) error { return endEarlier(ws, groups) },
 		sweep: worker.EndMarked,
+		measure: func(list []process) []worker.Usage {
+			workers := make([]worker.Measured, len(list))
+			for i, w := range list {
+				workers[i] = w
+			}
+			return worker.Measure(workers)
+		},
 	}
 }
 

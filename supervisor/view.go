@@ -1,12 +1,9 @@
 package supervisor
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"slices"
-
-	"superctl/supervisor/cgroup"
 )
 
 // What `status` calls the health of the app.
@@ -19,18 +16,16 @@ const (
 // Status describes the app as it is now.
 func (s *Supervisor) Status() Status {
 	st := Status{App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Health: healthDown, Reason: ErrStopping.Error()}
-	var later []func()
-	_ = s.do(func() { st, later = s.status() })
-	for _, fill := range later { // from /proc, which takes its time: not the owner's
-		fill()
-	}
+	var figures []measurement
+	_ = s.do(func() { st, figures = s.status() })
+	s.fill(&st, figures)
 	if s.opt.Troubles != nil {
 		st.Troubles = s.opt.Troubles()
 	}
 	return st
 }
 
-func (s *Supervisor) status() (Status, []func()) {
+func (s *Supervisor) status() (Status, []measurement) {
 	st := Status{
 		App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Changing: s.changing(), Last: s.last,
 		Processes: []ProcessStatus{}, Generations: []GenerationStatus{}, Listeners: []ListenerStatus{}, Containment: ProcessGroups,
@@ -53,9 +48,9 @@ func (s *Supervisor) status() (Status, []func()) {
 		st.Generations = append(st.Generations, g.status())
 	}
 	slices.SortFunc(st.Generations, func(a, b GenerationStatus) int { return b.ID - a.ID })
-	var later []func()
+	var figures []measurement
 	for i := range st.Generations {
-		later = append(later, s.generations[st.Generations[i].ID].measure(&st.Generations[i]))
+		figures = append(figures, s.generations[st.Generations[i].ID].measurement())
 	}
 	for _, gate := range s.opt.Gates {
 		ls := ListenerStatus{Name: gate.Name(), Address: gate.Address(), Gate: gate.Kind()}
@@ -71,7 +66,7 @@ func (s *Supervisor) status() (Status, []func()) {
 		ls.Canary = s.canaryOn(gate)
 		st.Listeners = append(st.Listeners, ls)
 	}
-	return st, later
+	return st, figures
 }
 
 // processes sums up those of the live generation.
@@ -107,51 +102,6 @@ func (g *generation) status() GenerationStatus {
 		gs.Workers = append(gs.Workers, ws)
 	}
 	return gs
-}
-
-// measure returns what fills in the memory and the connections of a generation, for a goroutine other than the owner.
-func (g *generation) measure(gs *GenerationStatus) func() {
-	type one struct {
-		w       process
-		listen  []string
-		numbers []int
-	}
-	ws := make([]one, len(g.instances))
-	for i, in := range g.instances {
-		ws[i] = one{w: in.w, listen: in.proc.Listen}
-		for _, name := range in.proc.Listen {
-			ws[i].numbers = append(ws[i].numbers, in.number(name))
-		}
-	}
-	gates := g.gates
-	return func() {
-		for i, o := range ws {
-			if o.w == nil {
-				continue
-			}
-			gs.use(i, o.w)
-			for k, name := range o.listen {
-				if n, err := gates[name].Connections(o.numbers[k], o.w.PIDs()); err == nil {
-					gs.Connections += n
-				}
-			}
-		}
-	}
-}
-
-// use fills in what a worker uses.
-func (gs *GenerationStatus) use(i int, w process) {
-	memory := w.Memory()
-	if u, ok := cgroup.Use(w.Cgroup()); ok {
-		memory = cmp.Or(u.Memory, memory)
-		seconds := u.CPU.Seconds()
-		if gs.CPUSeconds != nil {
-			seconds += *gs.CPUSeconds
-		}
-		gs.CPUSeconds = &seconds
-	}
-	gs.Workers[i].MemoryBytes = memory
-	gs.MemoryBytes += memory
 }
 
 func (s *Supervisor) changing() *ChangeStatus {

@@ -48,19 +48,19 @@ func EndMarked(mark string, kept func(tag string) bool) error {
 }
 
 func killFamily(pid int, tag string) error {
-	return killAll(func(all []stat) []stat { return relatives(all, pid, tag) })
+	return killAll(func(seen scan) []stat { return seen.relatives(pid, tag) })
 }
 
 // killAll kills those of all processes that are condemned. It looks again after each round until it finds nobody: a process
 // that forks while it is being killed leaves a child that the round has not seen.
-func killAll(condemned func(all []stat) []stat) error {
+func killAll(condemned func(scan) []stat) error {
 	deadline := time.Now().Add(killLimit)
 	for {
-		all, err := processes()
+		seen, err := lookAround()
 		if err != nil {
 			return fmt.Errorf("look for the worker's processes: %w", err)
 		}
-		left := condemned(all)
+		left := condemned(seen)
 		if len(left) == 0 {
 			return nil
 		}

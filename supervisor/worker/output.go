@@ -33,8 +33,10 @@ type Output struct {
 
 	mu    sync.Mutex // guards what is below, and is held while lines are handed on
 	split splitter
-	buf   []byte
 }
+
+// buffers are for reading: every output has none of its own, since of a thousand workers only a few write at a time.
+var buffers = sync.Pool{New: func() any { return new([lineSize]byte) }} //nolint:gochecknoglobals // a pool is for all
 
 // OpenOutput makes the FIFO, or opens the one that an earlier daemon has left at that path. user may open it by /dev/stdout.
 func OpenOutput(path string, user *Credential) (*Output, error) {
@@ -56,7 +58,7 @@ func OpenOutput(path string, user *Credential) (*Output, error) {
 	}
 	// Above fs.pipe-user-pages-soft an ordinary user gets less: then it is less.
 	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize)
-	return &Output{path: path, file: os.NewFile(uintptr(fd), path), split: splitter{emit: func(Line) {}}, buf: make([]byte, lineSize)}, nil
+	return &Output{path: path, file: os.NewFile(uintptr(fd), path), split: splitter{emit: func(Line) {}}}, nil
 }
 
 // Run hands on line after line until ctx ends, and then what is there without waiting for more. It may be called again. line must be quick: the
@@ -104,15 +106,17 @@ func (o *Output) Drain() error {
 func (o *Output) read(fd int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	buf := buffers.Get().(*[lineSize]byte) //nolint:forcetypeassert,errcheck // by its New
+	defer buffers.Put(buf)
 	for {
-		n, err := unix.Read(fd, o.buf)
+		n, err := unix.Read(fd, buf[:])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if n <= 0 || err != nil {
 			return // EAGAIN
 		}
-		o.split.write(o.buf[:n])
+		o.split.write(buf[:n])
 	}
 }
 
@@ -150,7 +154,7 @@ func (s *splitter) write(p []byte) {
 		if room := lineSize - len(s.held); len(text) > room {
 			s.held = append(s.held, text[:room]...)
 			s.emit(Line{Text: s.held, Partial: true})
-			s.held = s.held[:0]
+			s.held = nil
 			p = p[room:]
 			continue
 		}
@@ -163,7 +167,7 @@ func (s *splitter) write(p []byte) {
 			text = s.held
 		}
 		s.emit(Line{Text: bytes.TrimSuffix(text, []byte{'\r'})})
-		s.held = s.held[:0]
+		s.held = nil
 		p = rest
 	}
 }
@@ -172,6 +176,6 @@ func (s *splitter) write(p []byte) {
 func (s *splitter) flush() {
 	if len(s.held) > 0 {
 		s.emit(Line{Text: s.held})
-		s.held = s.held[:0]
+		s.held = nil
 	}
 }

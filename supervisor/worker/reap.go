@@ -57,16 +57,16 @@ func AdoptOrphans() error {
 
 // EndOrphans ends what was left to this process by workers that are gone, and all that descends from it.
 func EndOrphans() error {
-	return killAll(func(all []stat) []stat {
+	return killAll(func(seen scan) []stat {
 		children.Lock()
 		defer children.Unlock()
 		orphans := make(map[int]bool)
-		for _, s := range all {
+		for _, s := range seen.all {
 			if _, own := children.own[s.pid]; !own && s.parent == os.Getpid() {
 				orphans[s.pid] = true
 			}
 		}
-		return withDescendants(all, orphans)
+		return withDescendants(seen.all, orphans)
 	})
 }
 

@@ -106,7 +106,11 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	if err := unix.Pipe2(status[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("pipe: %w", err)
 	}
-	reader := os.NewFile(uintptr(status[0]), "status")
+	// Non-blocking, so that the wait takes no thread: a thousand workers may start at once.
+	reader, err := nonblocking(status[0])
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(status[0]), unix.Close(status[1]))
+	}
 	defer reader.Close() //nolint:errcheck // for reading only
 	fds := []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr)}
 	for _, f := range files {

@@ -1,0 +1,98 @@
+package worker
+
+import (
+	"cmp"
+	"os"
+	"time"
+
+	"superctl/supervisor/cgroup"
+)
+
+// Measured is a worker whose use of the machine is asked for; *Worker is one.
+type Measured interface {
+	PID() int
+	Tag() string
+	Cgroup() string
+}
+
+// Usage is what a worker uses, with all that it has started.
+type Usage struct {
+	PIDs   []int
+	Memory uint64         // resident, in bytes; with a memory controller, what that counts
+	CPU    *time.Duration // since it was started; nil without a control group
+}
+
+// Measure measures workers by one look at /proc for all of them. A look for each would read every process of the machine, with its
+// environment, once for each worker.
+func Measure(workers []Measured) []Usage {
+	list := make([]Usage, len(workers))
+	all, err := processes()
+	if err != nil {
+		all = nil // the control groups know their memory all the same
+	}
+	page := uint64(os.Getpagesize())
+	for i, members := range families(all, workers) {
+		for _, s := range members {
+			list[i].PIDs = append(list[i].PIDs, s.pid)
+			list[i].Memory += s.rss * page
+		}
+	}
+	for i, w := range workers {
+		u, ok := cgroup.Use(w.Cgroup())
+		if !ok {
+			continue
+		}
+		list[i].Memory = cmp.Or(u.Memory, list[i].Memory)
+		list[i].CPU = &u.CPU
+	}
+	return list
+}
+
+// families sorts the processes that belong to each worker, as family does for one: by process group, by descent, and by the tag in the
+// environment, which is read only of processes that the other two do not find.
+func families(all []stat, workers []Measured) [][]stat {
+	const nobody = -1
+	byPID, byTag := make(map[int]int, len(workers)), make(map[string]int, len(workers))
+	for i, w := range workers {
+		byPID[w.PID()], byTag[w.Tag()] = i, i
+	}
+	byID := make(map[int]*stat, len(all))
+	for i := range all {
+		byID[all[i].pid] = &all[i]
+	}
+	owners := make(map[int]int, len(all))
+	var owner func(s *stat) int
+	owner = func(s *stat) int {
+		if i, ok := owners[s.pid]; ok {
+			return i
+		}
+		owners[s.pid] = nobody // the parents of a process that has moved while the list was read may form a circle
+		found, ok := byPID[s.pid]
+		if !ok {
+			found, ok = byPID[s.group]
+		}
+		if parent := byID[s.parent]; !ok && parent != nil && s.pid != os.Getpid() {
+			found = owner(parent)
+			ok = found != nobody
+		}
+		if !ok && s.pid != os.Getpid() {
+			if tag, tagged := tagOf(s.pid); tagged {
+				found, ok = byTag[tag]
+			}
+		}
+		if !ok {
+			found = nobody
+		}
+		owners[s.pid] = found
+		return found
+	}
+	members := make([][]stat, len(workers))
+	for i := range all {
+		if s := &all[i]; s.state != 'Z' && s.state != 'X' {
+			if of := owner(s); of != nobody {
+				members[of] = append(members[of], *s)
+			}
+		}
+	}
+	return members
+}

@@ -1,0 +1,39 @@
+package worker
+
+import (
+	"os"
+	"sync"
+	"testing"
+)
+
+func TestALookSeesWhatWasStartedBeforeItWasAskedFor(t *testing.T) {
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			w, err := Start(Spec{Command: []string{"/bin/sleep", "1000"}, Dir: "/", Mark: "look"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			seen, err := lookAround()
+			if err != nil {
+				t.Error(err)
+			}
+			if list := seen.relatives(w.PID(), w.Tag()); len(list) != 1 || list[0].pid != w.PID() || seen.tags[w.PID()] != w.Tag() {
+				t.Errorf("%v of %d", list, w.PID())
+			}
+			if err := w.KillAll(); err != nil {
+				t.Error(err)
+			}
+			<-w.Done()
+		})
+	}
+	all.Wait()
+}
+
+func TestNobodyIsARelativeByHavingNoTag(t *testing.T) {
+	seen := scan{all: []stat{{pid: os.Getpid() + 1, group: 7, state: 'S'}}}
+	if list := seen.relatives(-1, ""); len(list) > 0 {
+		t.Errorf("%v", list)
+	}
+}
