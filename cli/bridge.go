@@ -17,14 +17,15 @@ import (
 // bridgePath is where the program is that hands listeners to servers which cannot take them themselves. Workers of another user must
 // get at it, so it is beside the control socket and not in the state directory. Its name changes with its content, because a
 // worker that dies is started again as it was, and a newer superctl must not change that.
-func bridgePath(c *config.Config) string {
+func bridgePath(c *config.Config) string { return bridgeIn(filepath.Dir(c.Control), c.App) }
+
+func bridgeIn(dir, app string) string {
 	sum := sha256.Sum256(preset.Bridge())
-	return filepath.Join(filepath.Dir(c.Control), c.App+".bridge-"+hex.EncodeToString(sum[:4])+".py")
+	return filepath.Join(dir, app+".bridge-"+hex.EncodeToString(sum[:4])+".py")
 }
 
-// putBridge sees to it that the program is there.
-func putBridge(c *config.Config) error {
-	path := bridgePath(c)
+// putBridge writes the program to its path, unless it is there.
+func putBridge(path string) error {
 	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, preset.Bridge()) {
 		return nil
 	}

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"go.uber.org/zap"
 
 	"superctl/cli/config"
 	"superctl/releases"
@@ -47,15 +45,20 @@ SIGUSR2 upgrades. When systemd restarts the service, the workers go on and the n
 
 func (c *command) checkCommand() *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "look for errors in the config, the releases and the sockets, or try a release", UsageText: "superctl check [RELEASE | --notify]",
+		Name: "check", Usage: "look for errors in the config, the releases and the sockets, or try a release", UsageText: "superctl check [RELEASE | --notify] [--json]",
 		Description: `Without RELEASE: reads the config and looks at the releases and the addresses as a daemon would at its
-start, without binding anything. With RELEASE: boots it on a private socket, asks for its health, and stops it again;
-with [django] its migrations are compared with the database's first. Nothing that runs is touched.
+start. With RELEASE: boots it on a private socket, asks for its health, and stops it again; with [django] its
+migrations are compared with the database's first. Nothing that runs is touched, and superctl writes nothing.
+
+Root looks with the service's eyes: as its user, in the sandbox of its unit.
 
    superctl check
    superctl check 2026-11-23-1
    superctl check --notify           a test message to everybody who is told of changes`,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "notify", Usage: "send a test message to each [notify] of the config, and look at nothing else"}},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "notify", Usage: "send a test message to each [notify] of the config, and look at nothing else"},
+			jsonFlag(), &cli.StringFlag{Name: insideFlag, Hidden: true},
+		},
 		Action: func(cc *cli.Context) error {
 			most := 1
 			if cc.Bool("notify") {
@@ -68,89 +71,117 @@ with [django] its migrations are compared with the database's first. Nothing tha
 			if err != nil {
 				return err
 			}
+			if done, err := c.asService(cc, conf); done {
+				return err
+			}
+			if cc.NArg() == 1 {
+				u, err := workersUser(conf)
+				if err != nil {
+					return err
+				}
+				return c.tryRelease(cc, conf, u, cc.Args().First())
+			}
+			f := c.lookingAs(cc.Context, cc, conf)
 			if cc.Bool("notify") {
-				return c.tryNotify(cc.Context, conf)
+				err = tryNotify(cc.Context, conf, f)
+			} else {
+				checkAll(conf, f)
 			}
-			if cc.NArg() == 0 {
-				return c.checkAll(conf)
-			}
-			return c.tryRelease(conf, cc.Args().First())
+			return errors.Join(err, c.concludeCheck(f, cc.Bool("json")))
 		},
 	}
 }
 
 // checkAll looks at everything that a start would meet.
-func (c *command) checkAll(conf *config.Config) error {
-	p := paletteFor(c.stdout)
-	bad := 0
-	report := func(err error, good string) {
-		if err != nil {
-			bad++
-			fmt.Fprintf(c.stdout, "%s %v\n", p.red("bad "), err)
-			return
-		}
-		fmt.Fprintf(c.stdout, "%s %s\n", p.green("good"), good)
-	}
-	report(nil, "config "+conf.Path)
+func checkAll(conf *config.Config, f *findings) {
+	f.ok("config %s", conf.Path)
 	for _, w := range conf.Warnings {
-		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), w)
+		f.warn("%s", w)
 	}
-	c.checkProcesses(conf, p, report)
-	if names := strings.Join(conf.Credentials(), ", "); names != "" {
-		u, err := workersUser(conf)
-		if uid, _ := idsOf(u); err == nil && outside(conf, copiesOf(conf), uid) == "" {
-			fmt.Fprintf(c.stdout, "%s credentials %s: whether the unit has them shows when its daemon runs\n", p.yellow("note"), names)
-		} else {
-			report(errors.Join(err, credentialSource{}.check(conf, u)), "credentials "+names)
-		}
-	}
+	checkProcesses(conf, f)
+	checkCredentials(conf, f)
 	shared := releases.Sharing{Paths: conf.Shared, Owner: ownerOf(conf)}
 	for _, name := range slices.Sorted(maps.Keys(conf.Shared)) {
-		report(shared.CheckTarget(name), fmt.Sprintf("shared.%s leads to %s", name, conf.Shared[name]))
+		f.report(shared.CheckTarget(name), fmt.Sprintf("shared.%s leads to %s", name, conf.Shared[name]))
 	}
-	c.checkNotify(conf, report)
-	c.checkAddresses(conf, report)
+	checkNotify(conf, f)
+	checkAddresses(conf, f)
+	checkDirectories(conf, f)
 	store, err := releases.Open(conf.Releases, conf.Current)
-	report(err, "releases in "+conf.Releases)
-	if err == nil {
-		report(store.Pointable(), "current link "+conf.Current)
-		if err := c.checkReleases(conf, p); err != nil {
-			report(err, "")
-		}
+	f.report(err, "releases in "+conf.Releases)
+	if err != nil {
+		return
 	}
-	if bad > 0 {
-		return fmt.Errorf("check: %d problems", bad)
+	if conf.Current != "" {
+		f.report(store.Linkable(), "current link "+conf.Current)
 	}
-	return nil
+	if err := checkReleases(conf, f); err != nil {
+		f.report(err, "")
+	}
+}
+
+func checkCredentials(conf *config.Config, f *findings) {
+	names := strings.Join(conf.Credentials(), ", ")
+	if names == "" {
+		return
+	}
+	u := conf.User
+	if uid, _ := idsOf(u); outside(conf, copiesOf(conf), uid) == "" && f.Unit == "" {
+		f.warn("credentials %s: whether the unit has them shows when its daemon runs", names)
+		return
+	}
+	f.report(credentialSource{}.check(conf, u), "credentials "+names)
+}
+
+// checkDirectories looks whether the daemon can write where it has to.
+func checkDirectories(conf *config.Config, f *findings) {
+	f.report(writable(conf.State), "state in "+conf.State)
+	f.report(writable(filepath.Dir(conf.Control)), "control socket "+conf.Control)
+	if conf.Log == "" {
+		return
+	}
+	path := conf.Log
+	if !exists(path) {
+		path = filepath.Dir(path)
+	}
+	f.report(releases.Access(path), "log "+conf.Log)
+}
+
+// writable looks whether files can be made in a directory; one that is not there, whether it can be made.
+func writable(dir string) error {
+	for !exists(dir) && dir != "/" {
+		dir = filepath.Dir(dir)
+	}
+	return releases.Access(dir)
 }
 
 // checkProcesses looks at the commands, as they would run in the newest release: it may have a config of the server's own.
-func (c *command) checkProcesses(conf *config.Config, p palette, report func(err error, good string)) {
+func checkProcesses(conf *config.Config, f *findings) {
 	var newest releases.Release
 	if store, err := releases.Open(conf.Releases, conf.Current); err == nil {
 		newest, _ = store.Resolve("latest", releases.Refs{}) // there may be none yet
 	}
 	for _, pr := range conf.Processes {
-		done := completed(conf, newest, pr, environment(conf, newest, cmp.Or(pr.User, conf.User), "", pr.Env))
+		done := completed(conf, newest, pr, environment(conf, newest, cmp.Or(pr.User, conf.User), "", pr.Env), bridgePath(conf))
 		for _, w := range done.Warnings {
-			fmt.Fprintf(c.stdout, "%s process.%s: %s\n", p.yellow("note"), pr.Name, w)
+			f.warn("process.%s: %s", pr.Name, w)
 		}
 		if text, stake := hookNote(pr, done); stake {
-			fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text)
+			f.warn("%s", text)
 		}
 		var err error
 		for _, problem := range done.Problems {
 			err = errors.Join(err, fmt.Errorf("process.%s: %s", pr.Name, problem))
 		}
-		report(err, fmt.Sprintf("process.%s runs as %s", pr.Name, done.Server))
+		f.report(err, fmt.Sprintf("process.%s runs as %s", pr.Name, done.Server))
 		for _, name := range pr.Listen {
 			if !holds(pr) {
 				break
 			}
 			if text, short := holdNote(conf, pr, name); short {
-				fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), text)
+				f.warn("%s", text)
 			} else {
-				report(nil, text)
+				f.ok("%s", text)
 			}
 		}
 	}
@@ -158,7 +189,7 @@ func (c *command) checkProcesses(conf *config.Config, p palette, report func(err
 
 // checkAddresses looks whether the listeners can be bound. One that the app's daemon has is not looked at: who else holds it, such as
 // systemd's store, has it from there.
-func (c *command) checkAddresses(conf *config.Config, report func(err error, good string)) {
+func checkAddresses(conf *config.Config, f *findings) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
@@ -170,113 +201,37 @@ func (c *command) checkAddresses(conf *config.Config, report func(err error, goo
 	for _, l := range conf.Listen {
 		at := l.Address.String()
 		if slices.ContainsFunc(st.Listeners, func(ls supervisor.ListenerStatus) bool { return ls.Address == at }) {
-			report(nil, fmt.Sprintf("listen.%s has %s", l.Name, at))
+			f.ok("listen.%s has %s", l.Name, at)
 			continue
 		}
-		report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can use %s", l.Name, at))
+		f.report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can use %s", l.Name, at))
 	}
 }
 
-func (c *command) checkReleases(conf *config.Config, p palette) error {
+// checkReleases looks at every release. One that cannot be switched to is a failure if it is live, or would be live next.
+func checkReleases(conf *config.Config, f *findings) error {
 	views, err := viewReleases(conf)
 	if err != nil {
 		return err
 	}
-	broken := slices.DeleteFunc(slices.Clone(views), func(v releaseView) bool { return v.Broken == "" })
-	for _, v := range broken {
-		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("note"), v.Broken)
-	}
-	fmt.Fprintf(c.stdout, "%s %d releases, %d of them broken\n", p.green("good"), len(views), len(broken))
-	return nil
-}
-
-// tryRelease boots a release behind private gates, in a supervisor of its own with a state directory of its own.
-func (c *command) tryRelease(conf *config.Config, word string) (err error) {
-	dir, err := os.MkdirTemp("", "superctl-check-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	gates, err := makeGates(conf, nil, nil)
-	if err != nil {
-		return err
-	}
-	for i, g := range gates {
-		if gates[i], err = g.Private(); err != nil {
-			return err
+	broken := 0
+	for i := range views {
+		v := &views[i]
+		if v.Broken == "" {
+			continue
+		}
+		broken++
+		text := fmt.Sprintf("release %s is broken: %s", v.Name, v.Broken)
+		if i == 0 && !v.incomplete || v.State == "live" || v.State == "previous" || v.State == "standby" {
+			f.report(errors.New(text), "")
+		} else {
+			f.warn("%s", text)
 		}
 	}
-	plans := &planner{path: conf.Path}
-	s := supervisor.New(supervisor.Options{
-		App: conf.App + "-check", Version: version(), State: filepath.Join(dir, "state"), Notify: filepath.Join(dir, "notify"), Hook: filepath.Join(dir, "drain"), Gates: gates, Log: zap.NewNop(),
-		Resolve: func(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
-			if t.Kind != supervisor.Switch {
-				return supervisor.Plan{}, &supervisor.NoReleaseError{Reason: "this is a check"}
-			}
-			plan, err := plans.resolve(ctx, t)
-			plan.Probation, plan.Standby = 0, 0
-			plan.Hooks.Before, plan.Hooks.After, plan.Hooks.OnAbort, plan.Hooks.OnRevert = nil, nil, nil, nil
-			plan.Processes = slices.DeleteFunc(plan.Processes, func(p supervisor.Process) bool { return len(p.Listen) == 0 })
-			for i := range plan.Processes {
-				if plan.Processes[i].Strategy == supervisor.Rolling {
-					plan.Processes[i].Instances = 1 // there may be no room for all beside the live ones
-				}
-			}
-			return plan, err
-		},
-		Look: newLooker(conf).look,
-		Share: func(plan supervisor.Plan, _ bool) (string, error) {
-			return shareInto(plan, ownerOf(conf), c.runsFrom(conf, plan.Release.Name))
-		},
-		Inspect: func(ctx context.Context, i supervisor.Inspection, line func(string)) (string, error) {
-			i.Before, i.Live = true, c.livePlan(ctx, conf, plans)
-			return inspectMigrations(ctx, i, line)
-		},
-	})
-	ctx, interrupted := interruptible()
-	defer interrupted()
-	running, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(running) }()
-	defer func() { stop(); err = errors.Join(err, <-ended) }()
-	<-s.Started()
-	show := newProgress(c.stderr, c.now)
-	out, err := s.Change(ctx, supervisor.Request{Kind: supervisor.Switch, Release: word, Who: "check"}, show.event)
-	show.end()
-	if err != nil {
-		return err
-	}
-	if out.Result == supervisor.Done {
-		fmt.Fprintf(c.stdout, "%s: %s works: it was started on a private socket and is healthy\n", conf.App, out.Release)
+	if len(views) == 0 {
+		f.warn("there is no release in %s yet", conf.Releases)
 		return nil
 	}
-	out.Previous = ""
-	fmt.Fprintf(c.stdout, "%s: %s does not work: %s\n", conf.App, out.Release, out.Error)
-	for _, l := range out.Log {
-		fmt.Fprintf(c.stdout, "  | %s\n", l)
-	}
-	return &outcomeError{out.Result}
-}
-
-// runsFrom tells whether a daemon has workers of a release.
-func (c *command) runsFrom(conf *config.Config, release string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
-	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(ctx)
-	return err == nil && slices.ContainsFunc(st.Generations, func(g supervisor.GenerationStatus) bool { return g.Release == release })
-}
-
-// livePlan is the plan of the release that is live, when a daemon runs and one is.
-func (c *command) livePlan(ctx context.Context, conf *config.Config, plans *planner) *supervisor.Plan {
-	asked, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	st, err := control.NewClient(conf.Control).Status(asked)
-	if err != nil || st.Release == "" {
-		return nil
-	}
-	plan, err := plans.resolve(ctx, supervisor.Target{Kind: supervisor.Switch, Word: st.Release})
-	if err != nil {
-		return nil
-	}
-	return &plan
+	f.ok("%s, %d of them broken", count(len(views), "release", "releases"), broken)
+	return nil
 }

@@ -66,7 +66,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	err := app.Run(reorder(args, app))
 	code := exitCode(err)
 	var told *outcomeError
-	if err != nil && !errors.As(err, &told) {
+	var said *exitError
+	if err != nil && !errors.As(err, &told) && !errors.As(err, &said) {
 		fmt.Fprintf(stderr, "superctl: %v\n", err)
 	}
 	return code
@@ -74,6 +75,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 func exitCode(err error) int {
 	var outcome *outcomeError
+	var exit *exitError
 	var usage *usageError
 	var bad *config.Error
 	var unreachable *control.UnreachableError
@@ -83,6 +85,8 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &exit):
+		return exit.code
 	case errors.As(err, &outcome):
 		if outcome.result == supervisor.Reverted {
 			return exitReverted

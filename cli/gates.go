@@ -41,7 +41,7 @@ func makeGates(c *config.Config, inherited *socket.Inherited, earlier func(pid i
 	for _, l := range c.Listen {
 		g, err := socket.New(socket.Options{
 			Name: l.Name, Address: l.Address, Backlog: l.Backlog, Mode: l.Mode, Owner: l.Owner, Group: l.Group,
-			Gate: l.Gate, Inherited: inherited, Earlier: earlier,
+			Gate: l.Gate, Inherited: inherited, Earlier: earlier, PrivateDir: temporaryParent(),
 		})
 		if err != nil {
 			return nil, err

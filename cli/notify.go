@@ -59,11 +59,11 @@ func credentialsOfUnit(app string) string {
 }
 
 // checkNotify looks at the secret of each target, as the daemon would see it.
-func (c *command) checkNotify(conf *config.Config, report func(err error, good string)) {
+func checkNotify(conf *config.Config, f *findings) {
 	credentials := credentialsOfUnit(conf.App)
 	for i := range conf.Notify {
 		t := &conf.Notify[i]
-		if c.unseen(t, credentials) {
+		if unseen(t, credentials, f) {
 			continue
 		}
 		path, err := t.Check(credentials)
@@ -72,20 +72,20 @@ func (c *command) checkNotify(conf *config.Config, report func(err error, good s
 			text = "its secret is in " + path
 		}
 		if err == nil && path != "" && t.Credential == "" {
-			err = c.readable(conf, t, path)
+			err = readable(conf, t, path, f)
 		}
-		report(ofTarget(t, err), fmt.Sprintf("notify.%s can tell %s: %s", t.Name, t.Service, text))
+		f.report(ofTarget(t, err), fmt.Sprintf("notify.%s can tell %s: %s", t.Name, t.Service, text))
 	}
 }
 
 // readable tells whether the daemon can read a secret, where it runs as somebody else than this command, and notes who else can.
-func (c *command) readable(conf *config.Config, t *notify.Target, path string) error {
+func readable(conf *config.Config, t *notify.Target, path string, f *findings) error {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return err
 	}
 	if st.Mode&0o004 != 0 {
-		fmt.Fprintf(c.stdout, "%s notify.%s: everybody on this machine can read %s\n", paletteFor(c.stdout).yellow("note"), t.Name, path)
+		f.warn("notify.%s: everybody on this machine can read %s", t.Name, path)
 		return nil
 	}
 	uid, known, err := supervisor.StateOwner(conf.State)
@@ -108,41 +108,32 @@ func isMember(uid, gid uint32) bool {
 }
 
 // tryNotify sends a test message to each target.
-func (c *command) tryNotify(ctx context.Context, conf *config.Config) error {
+func tryNotify(ctx context.Context, conf *config.Config, f *findings) error {
 	if len(conf.Notify) == 0 {
-		return &usageError{fmt.Errorf("%s has nobody to tell: write a table [notify.NAME] with a service", conf.Path)}
+		return &usageError{fmt.Errorf("%s has no notification target: write a table [notify.NAME] with a service", conf.Path)}
 	}
-	p := paletteFor(c.stdout)
 	opt := notifyOptions(conf, credentialsOfUnit(conf.App))
-	bad := 0
 	for i := range conf.Notify {
 		t := &conf.Notify[i]
-		if c.unseen(t, opt.Credentials) {
+		if unseen(t, opt.Credentials, f) {
 			continue
 		}
 		sent, err := notify.Try(ctx, opt, *t)
-		switch {
-		case err != nil:
-			bad++
-			fmt.Fprintf(c.stdout, "%s %v\n", p.red("bad "), ofTarget(t, err))
-		case !sent:
-			fmt.Fprintf(c.stdout, "%s notify.%s: not tried, it would be told of a release that nobody has made\n", p.yellow("note"), t.Name)
-		default:
-			fmt.Fprintf(c.stdout, "%s notify.%s: %s has taken a test message\n", p.green("good"), t.Name, t.Service)
+		if err == nil && !sent {
+			f.warn("notify.%s: not tried, it would be told of a release that nobody has made", t.Name)
+			continue
 		}
-	}
-	if bad > 0 {
-		return fmt.Errorf("check: %d problems", bad)
+		f.report(ofTarget(t, err), fmt.Sprintf("notify.%s: %s has taken a test message", t.Name, t.Service))
 	}
 	return nil
 }
 
-// unseen tells of a target whose secret the daemon alone can see.
-func (c *command) unseen(t *notify.Target, credentials string) bool {
+// unseen reports whether the secret of a target is one that only the daemon can see.
+func unseen(t *notify.Target, credentials string, f *findings) bool {
 	if t.Credential == "" || credentials != "" {
 		return false
 	}
-	fmt.Fprintf(c.stdout, "%s notify.%s: its credential %q can be seen by the daemon only\n", paletteFor(c.stdout).yellow("note"), t.Name, t.Credential)
+	f.warn("notify.%s: its credential %q can be seen by the daemon only", t.Name, t.Credential)
 	return true
 }
 

@@ -24,20 +24,53 @@ const interpreterTime = 20 * time.Second
 // planner turns requests into plans: it reads the config anew each time, finds the release and checks it.
 type planner struct {
 	path    string         // of the config file
+	user    *config.User   // of the workers, where the config has none; nil = this process's own
+	trial   string         // directory for what programs of the release need; "" = that of the control socket
 	running *config.Config // as it was when the daemon started
 
 	credentials credentialSource
 	read        func(*config.Config) // is told of each config that is read; may be nil
 }
 
+// resolveTime is how long it may take to read the config, find a release and look at it. All of that is local as a rule; on a file
+// server that is gone it would take for ever.
+const resolveTime = interpreterTime + 30*time.Second
+
 // resolve is the supervisor's Resolve.
 func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, resolveTime, fmt.Errorf("the config %s and the release cannot be read: no answer within %s; "+
+		"is one of them mounted from a server that is gone?", p.path, resolveTime))
+	defer cancel()
+	type result struct {
+		plan supervisor.Plan
+		err  error
+	}
+	got := make(chan result, 1) // the goroutine ends with the system call that it is in, whoever waits for it
+	go func() {
+		plan, err := p.resolveNow(ctx, t)
+		got <- result{plan, err}
+	}()
+	select {
+	case r := <-got:
+		return r.plan, r.err
+	case <-ctx.Done():
+		return supervisor.Plan{}, context.Cause(ctx)
+	}
+}
+
+func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
 	c, err := loadOrKept(p.path)
 	if err != nil && (c == nil || !t.Starting()) {
 		return supervisor.Plan{}, err
 	}
 	if err := p.sameListeners(c); err != nil {
 		return supervisor.Plan{}, err
+	}
+	if c.User == nil {
+		c.User = p.user
+	}
+	if ctx.Err() != nil {
+		return supervisor.Plan{}, context.Cause(ctx) // nobody waits any more
 	}
 	if p.read != nil {
 		p.read(c)
@@ -123,7 +156,7 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 	ctx, cancel := context.WithTimeoutCause(ctx, interpreterTime, fmt.Errorf("no answer within %s", interpreterTime))
 	defer cancel()
 	opt := releases.CheckOptions{NoVirtualenv: !c.Virtualenv, Run: func(ctx context.Context, args ...string) (string, error) {
-		return runAs(ctx, c.User, common.list(), r.Path, args)
+		return runAs(ctx, c.User, merge(common.list(), []string{"PYTHONDONTWRITEBYTECODE=1"}), r.Path, args)
 	}}
 	if err := r.Check(ctx, opt); err != nil {
 		return supervisor.Plan{}, err
@@ -141,7 +174,7 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 		if err != nil {
 			return supervisor.Plan{}, err
 		}
-		process, err := makeProcess(c, r, one, env)
+		process, err := makeProcess(c, r, one, env, p.bridge(c))
 		if err != nil {
 			return supervisor.Plan{}, err
 		}
@@ -170,13 +203,21 @@ func runAs(ctx context.Context, u *config.User, env []string, dir string, args [
 	return out.String(), err
 }
 
-func makeProcess(c *config.Config, r releases.Release, p config.Process, env environ) (supervisor.Process, error) {
-	done := completed(c, r, p, env)
+// bridge is where the program is that hands over listeners.
+func (p *planner) bridge(c *config.Config) string {
+	if p.trial != "" {
+		return bridgeIn(p.trial, c.App)
+	}
+	return bridgePath(c)
+}
+
+func makeProcess(c *config.Config, r releases.Release, p config.Process, env environ, bridge string) (supervisor.Process, error) {
+	done := completed(c, r, p, env, bridge)
 	if len(done.Problems) > 0 {
 		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
 	}
 	if done.Bridged {
-		if err := putBridge(c); err != nil {
+		if err := putBridge(bridge); err != nil {
 			return supervisor.Process{}, fmt.Errorf("process.%s: %w", p.Name, err)
 		}
 	}
@@ -199,9 +240,9 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env env
 }
 
 // completed is a process's command as it is to be run. The release may be one that is not known: the zero value.
-func completed(c *config.Config, r releases.Release, p config.Process, env environ) preset.Applied {
+func completed(c *config.Config, r releases.Release, p config.Process, env environ, bridge string) preset.Applied {
 	in := preset.Input{
-		Command: p.Command, Release: r.Path, Listen: p.Listen, Bridge: bridgePath(c), Drain: p.Drain, Server: p.Server,
+		Command: p.Command, Release: r.Path, Listen: p.Listen, Bridge: bridge, Drain: p.Drain, Server: p.Server,
 		Env: env.list(), Single: p.Strategy == supervisor.Single,
 	}
 	for _, name := range p.Listen {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -36,6 +37,8 @@ type releaseView struct {
 	Pinned    bool      `json:"pinned,omitempty"`
 	Note      string    `json:"note,omitempty"` // of the pin
 	Broken    string    `json:"broken,omitempty"`
+
+	incomplete bool // it is still being copied
 }
 
 // sizeTime is for how long the space is counted that releases take.
@@ -121,6 +124,7 @@ func viewRelease(r *releases.Release, state string) releaseView {
 		v.Bytes = r.Size // its files do not change any more
 	}
 	if r.Broken != nil {
+		v.incomplete = exists(filepath.Join(r.Path, releases.Incomplete))
 		v.Broken = r.Broken.Error()
 		v.State = cmp.Or(state, "broken")
 	}

@@ -34,6 +34,35 @@ func (r Release) Share(s Sharing) (made []string, err error) {
 		return nil, fmt.Errorf("shared paths: %w", err)
 	}
 	defer root.Close() //nolint:errcheck // nothing is written to it
+	links, err := r.missingLinks(root, s)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range links {
+		if err := l.make(); err != nil {
+			return made, err
+		}
+		made = append(made, l.name+" -> "+l.target+l.found.text())
+	}
+	return made, nil
+}
+
+// Unshared returns the shared paths that Share would link, and changes nothing. The error is what Share would refuse.
+func (r Release) Unshared(s Sharing) (names []string, err error) {
+	root, err := os.OpenRoot(r.Path)
+	if err != nil {
+		return nil, fmt.Errorf("shared paths: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // nothing is written to it
+	links, err := r.missingLinks(root, s)
+	for i := range links {
+		names = append(names, links[i].name)
+	}
+	return names, err
+}
+
+// missingLinks looks which links are to be made, and refuses what must not be done.
+func (r Release) missingLinks(root *os.Root, s Sharing) ([]sharedLink, error) {
 	links := make([]sharedLink, 0, len(s.Paths))
 	for _, name := range slices.Sorted(maps.Keys(s.Paths)) {
 		l := sharedLink{root: root, release: r, name: path.Clean(name), target: s.Paths[name], how: s}
@@ -47,13 +76,7 @@ func (r Release) Share(s Sharing) (made []string, err error) {
 			links = append(links, l)
 		}
 	}
-	for _, l := range links {
-		if err := l.make(); err != nil {
-			return made, err
-		}
-		made = append(made, l.name+" -> "+l.target+l.found.text())
-	}
-	return made, nil
+	return links, nil
 }
 
 // sharedLink is one path of a release that is to be a link to what outlives it.

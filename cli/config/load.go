@@ -116,8 +116,9 @@ func (l *loader) top() {
 	c.Log = l.path("log", f.Log)
 	c.State = cmp.Or(l.path("state", f.State), defaultState(f.App, os.Getenv))
 	c.Control = cmp.Or(l.path("control", f.Control), defaultControl(f.App, os.Getenv))
-	if limit := len(unix.RawSockaddrUnix{}.Path) - 1; len(c.Control) > limit {
-		l.at("control", "control %q has %d bytes; the kernel's limit for the path of a socket is %d", c.Control, len(c.Control), limit)
+	// The socket on which workers say READY=1 is beside it.
+	if limit, n := len(unix.RawSockaddrUnix{}.Path)-1, max(len(c.Control), len(filepath.Join(filepath.Dir(c.Control), c.App+".notify"))); n > limit {
+		l.at("control", "control %q is too long: the sockets in its directory have paths of %d bytes, and the kernel's limit is %d", c.Control, n, limit)
 	}
 	c.Keep = int(l.number("keep", f.Keep, defaultKeep, 1, 10_000))
 	c.Probation = l.duration("probation", f.Probation, defaultProbation, 0)

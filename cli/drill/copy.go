@@ -37,7 +37,7 @@ const brokenName = "broken-on-purpose"
 
 // openCopy makes the copy and starts its daemon; no release is live yet.
 func openCopy(ctx context.Context, opt Options) (s *copied, err error) {
-	parent := ""
+	parent := opt.Temporary
 	if opt.Credentials != "" && os.Geteuid() == 0 {
 		parent = "/run" // in memory, as it must be where a daemon is to copy them to
 	}

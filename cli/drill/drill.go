@@ -29,6 +29,8 @@ type Options struct {
 	Releases []Release
 	Switches int
 
+	Temporary string // directory for what a copy needs; its path must leave room for the paths of sockets
+
 	Live   bool   // drill the app that runs
 	Kills  bool   // of a Live drill: SIGKILL too
 	Binary string // superctl, to run a copy with

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
@@ -89,6 +90,17 @@ func load(ctx context.Context, conn *dbus.Conn, name string) (*Service, error) {
 
 // User returns User= and Group= of the unit; "" for root's.
 func (s *Service) User() (user, group string) { return s.text("User"), s.text("Group") }
+
+// Names reports whether the command of the service has a word, such as the path of a config.
+func (s *Service) Names(word string) bool {
+	all, _ := s.properties["ExecStart"].Value().([][]any)
+	for _, command := range all {
+		if args, ok := command[1].([]string); ok && slices.Contains(args, word) {
+			return true
+		}
+	}
+	return false
+}
 
 func (s *Service) text(property string) string {
 	v, _ := s.properties[property].Value().(string)

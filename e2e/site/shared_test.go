@@ -51,10 +51,10 @@ func TestAnUploadIsThereAfterASwitchAndARollback(t *testing.T) {
 	}
 	a.WriteFile("releases/r2/media/.gitkeep", "")
 	a.WriteFile("releases/r3/media/logo.png", "")
-	a.Command("check", "r2").Want(0).Says("share", "media -> "+a.Path("media"))
+	a.Command("check", "r2").Want(0).Says("share", "tried without media, which a switch links")
 	a.Start("r1")
 	ask(t, a, "POST", "/media/photo", "a face")
-	a.Command("switch", "r2").Want(0).Says("share", "nothing to do")
+	a.Command("switch", "r2").Want(0).Says("share", "media -> "+a.Path("media"))
 	if got := ask(t, a, "GET", "/media/photo", ""); got != "a face" {
 		t.Errorf("after the switch it is %q", got)
 	}

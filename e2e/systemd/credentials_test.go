@@ -59,7 +59,7 @@ func TestWorkersHaveTheUnitsCredentialsWhateverBecomesOfTheDaemon(t *testing.T) 
 			if exec.Want(0).Stdout != "first-secret first-secret\n\n" {
 				t.Errorf("exec has %q", exec.Stdout)
 			}
-			if check := s.Superctl("check").Stdout; !strings.Contains(check, "good credentials secret-key") {
+			if check := s.Superctl("check").Stdout; !strings.Contains(check, "ok    credentials secret-key") {
 				t.Errorf("check says\n%s", check)
 			}
 

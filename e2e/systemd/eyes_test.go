@@ -1,0 +1,74 @@
+package systemd
+
+import (
+	"strings"
+	"testing"
+
+	"superctl/e2e/apps"
+)
+
+// snapshot is every file of the app with its owner and times, but for what a running daemon writes.
+func (s *Site) snapshot() string {
+	return s.Run("find", "/srv/shop", "/var/lib/superctl", "/var/log/superctl", "/run/superctl", "-printf", "%p %u %m %T@ %C@\n").Stdout
+}
+
+// Root's eyes are not the service's: each of these is good for root, and not for the user of the unit in its sandbox.
+func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
+	s := newSite(t, Options{}, "r1", "r2")
+	s.Start(t, "r1")
+	s.Run("chown", "-R", "shop:", "/srv/shop/releases").Want(0)
+	before := s.snapshot()
+	s.Superctl("check").Want(0).Says("looks as user shop, in the sandbox of " + unit)
+	r := s.Superctl("check", "r2").Want(0).Says("r2 works")
+	for _, step := range []string{"cutover", "retire", "settle"} {
+		if strings.Contains(r.Text(), step) {
+			t.Errorf("a check names the step %s:\n%s", step, r.Text())
+		}
+	}
+	s.Superctl("check", "r2", "--json").Want(0).Says(`"kind": "check"`)
+	if after := s.snapshot(); after != before {
+		t.Errorf("a check has changed files; before:\n%s\nafter:\n%s", before, after)
+	}
+	if left := s.Run("systemctl", "list-units", "--all", "--plain", "--no-legend", "superctl-check*").Stdout; left != "" {
+		t.Errorf("units are left: %s", left)
+	}
+
+	// A config that is about to be written, as a configuration management checks it: the service's user cannot read it yet.
+	s.Run("sh", "-c", "umask 077 && cp /etc/superctl/shop.toml /root/new.toml").Want(0)
+	s.Run("superctl", "--config", "/root/new.toml", "check").Want(0).Says("warn  looks as user root, and not as the service does")
+	s.Run("superctl", "--config", "/root/new.toml", "check", "r2").Want(0)
+
+	s.Run("chown", "root:", "/srv/shop").Want(0)
+	s.Superctl("check").Want(1).Says("FAIL  the current link /srv/shop/current cannot be made: user shop cannot write to /srv/shop")
+	s.Run("chown", "shop:", "/srv/shop").Want(0)
+
+	s.Edit(t, "[process.web]", "[listen.low]\naddress = \"127.0.0.1:81\"\n\n[process.web]")
+	s.Superctl("check").Want(1).Says("FAIL  address \"127.0.0.1:81\"").Says("permission denied")
+	s.Edit(t, "[listen.low]\naddress = \"127.0.0.1:81\"\n\n", "")
+
+	must(t, s.Release("private", apps.Behaviour{}))
+	s.Run("chmod", "700", "/srv/shop/releases/private/venv").Want(0)
+	s.Superctl("check").Want(1).Says("FAIL  release private is broken: ").Says("permission denied")
+	s.Superctl("check", "private").Want(1).Says("permission denied")
+	s.Run("rm", "-rf", "/srv/shop/releases/private").Want(0)
+
+	// As uv makes it: an interpreter below a home directory, which the unit hides.
+	s.Run("sh", "-c", "mkdir -p /home/anna/bin && cp $(readlink -f /usr/bin/python3) /home/anna/bin/python3 && chmod -R a+rX /home/anna").Want(0)
+	must(t, s.Release("uv", apps.Behaviour{}))
+	s.Run("ln", "-sfn", "/home/anna/bin/python3", "/srv/shop/releases/uv/venv/bin/python").Want(0)
+	s.Superctl("check").Want(1).Says("FAIL  release uv is broken: ").Says("/srv/shop/releases/uv/venv/bin/python")
+	s.Superctl("check", "uv").Want(1).Says("/srv/shop/releases/uv/venv/bin/python")
+}
+
+func TestRootRunsTheAppsCodeAsTheUnitsUser(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	if got := s.Superctl("exec", "--release", "r1", "--", "id", "-un").Want(0).Stdout; got != "shop\n" {
+		t.Errorf("before the first start it is %q", got)
+	}
+	s.Start(t, "r1")
+	s.Run("systemctl", "stop", unit).Want(0)
+	s.Run("sh", "-c", "rm /var/lib/superctl/shop/state.json && ln -s /etc/passwd /var/lib/superctl/shop/state.json").Want(0)
+	if got := s.Superctl("exec", "--release", "r1", "--", "id", "-un").Want(0).Stdout; got != "shop\n" {
+		t.Errorf("with a link of root's for its state it is %q", got)
+	}
+}

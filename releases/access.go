@@ -1,0 +1,68 @@
+package releases
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Access says why this process cannot write to a file, or make files in a directory; nil if it can.
+func Access(path string) error {
+	mode := uint32(unix.W_OK)
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		mode |= unix.X_OK
+	}
+	err := unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
+	switch err { //nolint:errorlint // it is the kernel's number itself
+	case nil:
+		return nil
+	case unix.EROFS:
+		return fmt.Errorf("%s is read-only for the service: add ReadWritePaths=%s to the unit: %w", path, path, err)
+	}
+	return fmt.Errorf("user %s cannot write to %s: %w", effectiveUser(), path, err)
+}
+
+// Linkable says why this process cannot make the `current` link follow the live release; nil if it can.
+func (s *Store) Linkable() error {
+	if err := s.Pointable(); err != nil {
+		return err
+	}
+	dir := filepath.Dir(s.Current)
+	if err := Access(dir); err != nil {
+		return fmt.Errorf("the current link %s cannot be made: %w", s.Current, err)
+	}
+	in, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	link, err := os.Lstat(s.Current)
+	if err != nil || in.Mode()&os.ModeSticky == 0 {
+		return nil //nolint:nilerr // there is none yet
+	}
+	if me := os.Geteuid(); me != 0 && ownedBy(link) != me && ownedBy(in) != me {
+		return fmt.Errorf("the current link %s cannot be replaced by user %s, who owns neither it nor %s, which is sticky: %w",
+			s.Current, effectiveUser(), dir, unix.EPERM)
+	}
+	return nil
+}
+
+func ownedBy(info os.FileInfo) int {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1
+	}
+	return int(st.Uid)
+}
+
+func effectiveUser() string {
+	uid := strconv.Itoa(os.Geteuid())
+	if u, err := user.LookupId(uid); err == nil {
+		return u.Username
+	}
+	return uid
+}
