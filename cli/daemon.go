@@ -142,7 +142,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Tell:   d.team.Tell, Troubles: d.team.Troubles,
 		Say:  func(text string) { d.tell("STATUS=" + text) },
 		Sink: d.out.sink(), Fault: d.fault, Log: d.log,
-		Cgroups: d.groups, Inherited: d.kept.take, Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
+		Cgroups: d.groups, Inherited: d.kept.take, Handed: d.kept.names(), Former: formerGate(c, d.kept), Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
 	}
 	if store := systemd.OpenStore(); store != nil {
 		opt.Store, opt.Stored = store, d.kept.names()

@@ -50,3 +50,18 @@ func makeGates(c *config.Config, inherited *socket.Inherited, earlier func(pid i
 	}
 	return gates, nil
 }
+
+// formerGate makes the gate of a listener of an earlier config.
+func formerGate(c *config.Config, kept *descriptors) func(name, address, kind string) (supervisor.Gate, error) {
+	return func(name, address, kind string) (supervisor.Gate, error) {
+		at, err := socket.ParseAddress(address)
+		if err != nil {
+			return nil, err
+		}
+		g, err := socket.New(socket.Options{Name: name, Address: at, Gate: kind, Inherited: kept.stored, Earlier: earlierDaemons(c.App)})
+		if err != nil {
+			return nil, err
+		}
+		return gate{g}, nil
+	}
+}

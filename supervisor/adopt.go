@@ -8,14 +8,13 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"superctl/supervisor/worker"
 )
 
 func (s *Supervisor) adoptGenerations(st *state) error {
 	for i := range st.Generations {
-		if err := s.adoptGeneration(&st.Generations[i]); err != nil {
+		if err := s.adoptGeneration(st, &st.Generations[i]); err != nil {
 			return err
 		}
 	}
@@ -23,10 +22,10 @@ func (s *Supervisor) adoptGenerations(st *state) error {
 }
 
 // adoptGeneration rebuilds a generation around those of its workers that still run.
-func (s *Supervisor) adoptGeneration(gs *generationState) error {
+func (s *Supervisor) adoptGeneration(st *state, gs *generationState) error {
 	s.next = max(s.next, gs.ID+1)
 	g := &generation{
-		id: gs.ID, plan: gs.Plan, gates: s.gates, state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, tried: gs.Tried,
+		id: gs.ID, plan: gs.Plan, gates: s.gatesOf(st, gs), state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, tried: gs.Tried,
 		staged: make(map[string]int), provers: make(map[string]*prover), done: make(chan struct{}),
 	}
 	for i := range gs.Workers {
@@ -37,8 +36,9 @@ func (s *Supervisor) adoptGeneration(gs *generationState) error {
 		}
 		p := g.process(ws.Process)
 		if err != nil || p == nil || gs.Private {
-			if err := s.os.end(*ws); err != nil {
-				return fmt.Errorf("end what is left of worker %s.%d (pid %d): %w", ws.Process, ws.Instance, ws.PID, err)
+			if err := s.os.end(*ws); err != nil { // it may be in a call of the kernel's that does not end
+				s.log.Error("end what is left of a worker", zap.String("process", ws.Process), zap.Int("instance", ws.Instance),
+					zap.Int("pid", ws.PID), zap.Error(err))
 			}
 			w = nil
 		}
@@ -59,7 +59,7 @@ func (s *Supervisor) adoptWorker(gen int, ws *workerState) (process, error) {
 	pidfd := s.takeInherited(workerName(gen, ws.Process, ws.Instance))
 	if ws.PID == 0 {
 		if pidfd >= 0 {
-			_ = unix.Close(pidfd) // it was for reading only
+			s.os.close(pidfd)
 		}
 		return nil, worker.ErrGone
 	}
@@ -86,7 +86,7 @@ func (s *Supervisor) takeInherited(name string) int {
 
 func (s *Supervisor) dropInherited(name string) {
 	if fd := s.takeInherited(name); fd >= 0 {
-		_ = unix.Close(fd) // it was for reading only
+		s.os.close(fd)
 	}
 }
 
@@ -122,17 +122,32 @@ func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w
 	case g.state == Draining || ws.State == InstanceStopping || ws.State == InstanceKilling:
 		// Whether it has had its stop signal is not known; a second one changes nothing (measured for each preset).
 		in.state = InstanceStopping
-		if left := in.patience() - time.Since(ws.Since); left > 0 && g.state == Draining {
-			s.linger(in, left, lookEvery) // when the listeners are adopted too
-			return
-		}
-		s.sendStop(in)
-		s.arm(in, max(0, in.patience()+p.Drain-time.Since(ws.Since)), drainElapsed)
+		// finishDraining goes on with it, when its listeners are adopted too.
 	case ws.State == InstanceReady:
 		in.state, in.wanted, in.notified, in.healthy = InstanceReady, true, true, true
 	default:
 		in.state, in.wanted = InstanceStarting, true
 	}
+}
+
+// finishDraining has the adopted workers that were told to finish go on with that. Whether one has had its stop signal is
+// not known; a second one changes nothing (measured for each preset).
+func (s *Supervisor) finishDraining(*state) error {
+	for _, g := range s.generations {
+		for _, in := range g.instances {
+			if in.state != InstanceStopping || in.w == nil {
+				continue
+			}
+			since := time.Since(in.since)
+			if left := in.patience() - since; left > 0 && g.state == Draining {
+				s.linger(in, left, lookEvery)
+				continue
+			}
+			s.sendStop(in)
+			s.arm(in, max(0, in.patience()+in.proc.Drain-since), drainElapsed)
+		}
+	}
+	return nil
 }
 
 // awaitReady has the adopted workers that were starting prove themselves; they need their listeners for that.
@@ -145,7 +160,8 @@ func (s *Supervisor) awaitReady(g *generation) {
 }
 
 // adoptLive makes the generation live again that the state file says is live, whatever the gates said when the last daemon
-// ended: the file is what decides (DESIGN 6).
+// ended: the file is what decides (DESIGN 6). A gate that cannot be turned to it is no reason not to start: its workers
+// serve on, and get successors with listeners whose places are known (see renew).
 func (s *Supervisor) adoptLive(st *state) error {
 	g := s.generations[st.Live]
 	if g == nil {
@@ -160,23 +176,30 @@ func (s *Supervisor) adoptLive(st *state) error {
 			return nil
 		}
 	}
-	if err := s.turnGates(g, nil); err != nil {
-		return fmt.Errorf("generation %d: %w", g.id, err)
-	}
 	g.state = Live
 	s.live = g
 	s.interrupted = *st
 	s.rolling = half
+	s.direct(g)
 	s.aim()
-	for _, p := range g.plan.Processes {
-		for _, name := range p.Listen {
-			if half == nil && len(g.numbers()[name]) == 0 && g.gates[name] != nil {
-				s.log.Warn("the listener is held by the workers only; superctl restart "+p.Name+" gives the daemon a new one",
-					zap.String("listener", name), zap.Int("generation", g.id))
-			}
-		}
-	}
 	return nil
+}
+
+// direct turns the gates to an adopted generation, as far as this daemon has its listeners and knows their places.
+func (s *Supervisor) direct(g *generation) {
+	for _, name := range g.listeners() {
+		numbers := g.serving(name)
+		if err := g.gates[name].Spread(numbers); err != nil {
+			s.log.Error("the listener of an earlier daemon cannot be directed", zap.String("listener", name), zap.Int("generation", g.id), zap.Error(err))
+			g.astray = true
+			continue
+		}
+		s.aimed[name] = numbers
+	}
+	if name := g.lacks(); name != "" && s.rolling == nil {
+		s.log.Warn("the listener is held by the workers only", zap.String("listener", name), zap.Int("generation", g.id))
+		g.astray = true
+	}
 }
 
 // twin finds another generation of the same release that serves: the one before a hold or a restart, which was not stopped yet.

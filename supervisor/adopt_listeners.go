@@ -3,95 +3,146 @@ package supervisor
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 )
 
-// adoptListeners gives each gate back its listeners, in the order in which the kernel has them: from what was handed over
-// by name, else from the workers that hold them.
+// listenerPrefix begins the names of listeners among what is handed over.
+const listenerPrefix = "listener/"
+
+// adoptListeners gives each gate back its listeners: from what was handed over, else from the workers that hold them. The
+// state file may be older or newer than what was handed over. So a listener is known by its inode and not by its name, what
+// the file does not know is closed before a gate looks at who listens, and the gate finds out itself in which order the
+// kernel has them.
 func (s *Supervisor) adoptListeners(st *state) error {
-	type listener struct {
-		name   string
-		number int
-	}
-	kept := make(map[listener]bool)
-	for name, members := range st.Listeners {
-		gate := s.gates[name]
+	handed := s.takeListeners()
+	adopted := make(map[Gate]map[int]bool) // by the numbers that the gate knows
+	for key, members := range st.Listeners {
+		gate := s.gateOf(st, key)
 		if gate == nil {
 			continue
 		}
-		found := make([]foundMember, len(members))
-		for i, m := range members {
-			fd, ok := s.findListener(name, m)
-			found[i] = foundMember{memberState: m, fd: fd, there: ok}
-		}
-		if places := missing(found); places > 1 && gate.Kind() == kindSteer {
-			s.log.Warn("the places of the listeners that are left are not known", zap.String("listener", name), zap.Int("lost", places))
-			for _, m := range found {
-				if m.there {
-					_ = unix.Close(m.fd) // the workers that have it serve on
-				}
-			}
-			continue
-		}
-		for _, m := range stillThere(found) {
-			if err := gate.Adopt(m.Gen, m.fd); err != nil {
-				s.log.Error("adopt listener", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
-				continue
-			}
-			kept[listener{name, m.Gen}] = true
-			for _, g := range s.generations {
-				if m.Gen != 0 && slices.Contains(m.Users, g.id) && !slices.Contains(g.numbers()[name], m.Gen) {
-					g.staged[name] = m.Gen
-				}
+		adopted[gate] = make(map[int]bool)
+		for _, m := range members {
+			if s.adoptListener(gate, m, handed) {
+				adopted[gate][m.Gen] = true
 			}
 		}
 	}
+	handed.close(s)
 	for _, g := range s.generations {
 		for _, in := range g.instances {
-			maps.DeleteFunc(in.own, func(name string, n int) bool { return !kept[listener{name, n}] })
+			maps.DeleteFunc(in.own, func(name string, n int) bool { return !adopted[g.gates[name]][n] })
+		}
+	}
+	for key, members := range st.Listeners {
+		if gate := s.gateOf(st, key); gate != nil {
+			if err := gate.Locate(sentTo(st, gate.Name(), members)); err != nil {
+				s.log.Error("a listener is not as the earlier daemon has left it", zap.String("listener", gate.Name()), zap.Error(err))
+			}
 		}
 	}
 	return nil
 }
 
-// foundMember is a listener of an earlier daemon with the descriptor that was found for it. Each has one of its own, also
-// where the generations share one listener.
-type foundMember struct {
-	memberState
-	fd    int
-	there bool
-}
-
-// missing is how many places of a group are lost. After the loss of one it is known who has come into its place; in which order a
-// killed daemon loses several is the kernel's affair.
-func missing(list []foundMember) (n int) {
-	for _, m := range list {
-		if !m.there {
-			n++
+// adoptListener gives a gate one listener back, and its generations with it.
+func (s *Supervisor) adoptListener(gate Gate, m memberState, handed handedListeners) bool {
+	name := gate.Name()
+	fd, ok := s.findListener(name, m, handed)
+	if !ok {
+		return false
+	}
+	if err := gate.Adopt(m.Gen, fd); err != nil {
+		s.log.Error("adopt listener", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
+		return false
+	}
+	for _, g := range s.generations {
+		if m.Gen != 0 && g.gates[name] == gate && slices.Contains(m.Users, g.id) && !slices.Contains(g.numbers()[name], m.Gen) {
+			g.staged[name] = m.Gen
 		}
 	}
-	return n
+	return true
 }
 
-// stillThere is the order of a group after the members that nobody holds any more have left it: the kernel moves the last
-// one into the place of one that leaves (reuseport_detach_sock).
-func stillThere(list []foundMember) []foundMember {
-	for i := 0; i < len(list); {
-		if list[i].there {
-			i++
+// sentTo is the places in an earlier daemon's list to which it has sent new connections.
+func sentTo(st *state, name string, members []memberState) (places []int) {
+	var serving, all []int
+	for i, m := range members {
+		if m.Gen == 0 || !slices.Contains(m.Users, st.Live) {
 			continue
 		}
-		list[i] = list[len(list)-1]
-		list = list[:len(list)-1]
+		all = append(all, i)
+		if st.serves(name, m.Gen) {
+			serving = append(serving, i)
+		}
 	}
-	return list
+	if len(serving) > 0 {
+		return serving
+	}
+	return all
+}
+
+// serves reports whether a listener is a worker's own, and that worker serves.
+func (st *state) serves(name string, number int) bool {
+	return slices.ContainsFunc(st.Generations, func(gs generationState) bool {
+		return gs.ID == st.Live && slices.ContainsFunc(gs.Workers, func(ws workerState) bool {
+			return ws.Own[name] == number && ws.State == InstanceReady
+		})
+	})
+}
+
+// handedListeners is the listeners that an earlier daemon has handed over, by inode. One that several generations share
+// comes once for each.
+type handedListeners map[uint64]*handedListener
+
+type handedListener struct {
+	fds   []int
+	names []string
+}
+
+// takeListeners takes all listeners that were handed over, under whatever name.
+func (s *Supervisor) takeListeners() handedListeners {
+	all := make(handedListeners)
+	for _, name := range s.opt.Handed {
+		if !strings.HasPrefix(name, listenerPrefix) {
+			continue
+		}
+		if fd := s.takeInherited(name); fd >= 0 {
+			number := s.inode(fd)
+			if all[number] == nil {
+				all[number] = &handedListener{}
+			}
+			all[number].fds = append(all[number].fds, fd)
+			all[number].names = append(all[number].names, name)
+		}
+	}
+	return all
+}
+
+// take takes one descriptor of a listener.
+func (h handedListeners) take(inode uint64) (fd int, ok bool) {
+	l := h[inode]
+	if l == nil || len(l.fds) == 0 {
+		return -1, false
+	}
+	fd, l.fds, l.names = l.fds[0], l.fds[1:], l.names[1:]
+	return fd, true
+}
+
+// close closes what nobody has taken: the state file does not know it, so no connection was ever sent there.
+func (h handedListeners) close(s *Supervisor) {
+	for _, l := range h {
+		for i, fd := range l.fds {
+			s.log.Info("a listener that was handed over is not in the state file, and is closed", zap.String("name", l.names[i]))
+			s.os.close(fd)
+		}
+	}
 }
 
 // findListener finds a descriptor of a listener that an earlier daemon bound.
-func (s *Supervisor) findListener(name string, m memberState) (int, bool) {
-	if fd := s.takeInherited(listenerName(name, m)); fd >= 0 {
+func (s *Supervisor) findListener(name string, m memberState, handed handedListeners) (int, bool) {
+	if fd, ok := handed.take(m.Inode); ok {
 		return fd, true
 	}
 	for _, g := range s.generations {
@@ -107,10 +158,11 @@ func (s *Supervisor) findListener(name string, m memberState) (int, bool) {
 	return -1, false
 }
 
-func inodeOf(fd int) uint64 {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+// inode is the number by which a descriptor's file is known, also to another daemon; 0 = it cannot be told.
+func (s *Supervisor) inode(fd int) uint64 {
+	n, err := s.os.inode(fd)
+	if err != nil {
 		return 0
 	}
-	return st.Ino
+	return n
 }

@@ -61,7 +61,6 @@ func TestADaemonThatEndsWhileASingleProcessIsReplacedIsFollowedByOneThatTakesItB
 				_, _ = s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(Event) {})
 				time.Sleep(10 * time.Second)
 				stop()
-				fromStore(w)
 				s, stop = w.supervisor(dir)
 				defer stop()
 				time.Sleep(2 * time.Minute)
@@ -110,7 +109,6 @@ func TestAfterACrashOneProcessThatDoesNotStartKeepsNoOtherFromRunning(t *testing
 		switchTo(t, s, "r1")
 		leaveNow(s)
 		stop()
-		fromStore(w)
 		for _, p := range w.procs {
 			if p.spec.Process != "web" {
 				p.die(worker.Exit{})

@@ -221,7 +221,8 @@ func TestWhateverEndsACanaryTakesItsPartAwayFirstAndThenLetsItFinish(t *testing.
 func TestOfSeveralListenersOnlyThoseThatCanBeDividedHaveAPartInACanary(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		admin := &fakeGate{w: w, name: "admin", kind: "rename", staged: map[int]bool{}}
+		admin := w.newGate("admin")
+		admin.kind = "rename"
 		w.options = func(o *Options) { o.Gates = append(o.Gates, admin) }
 		w.plan = func(p Plan) Plan { p.Processes[0].Listen = []string{"web", "admin"}; return p }
 		s, stop := w.supervisor(t.TempDir())
@@ -408,6 +409,7 @@ func TestACanaryThatADaemonLeavesBehindFinishesUnderTheNextOne(t *testing.T) {
 		w.mu.Unlock()
 
 		queued := true
+		gate := w.gate
 		w.gate.settles = func(gen int) Settled {
 			if gen != 2 || w.procs[1].stopped || w.gate.live != 1 {
 				t.Errorf("settle of %d", gen)
@@ -430,7 +432,7 @@ func TestACanaryThatADaemonLeavesBehindFinishesUnderTheNextOne(t *testing.T) {
 		if st := s.Status(); len(st.Generations) != 1 || w.procs[1].killed || !w.procs[0].alive() {
 			t.Errorf("status %+v", st)
 		}
-		w.gate.settles = nil
+		w.gate.settles, gate.settles = nil, nil
 		close(dead)
 		stop()
 		stopFirst()

@@ -76,7 +76,7 @@ func TestAWorkerThatIsReplacedSaysCloseAndIsStoppedWhenItsConnectionsHaveEnded(t
 				}
 				var ended atomic.Bool
 				ended.Store(c.last == 0)
-				w.gate.connections = func() int { return map[bool]int{false: 2}[ended.Load()] }
+				w.gate.connections = func(int) int { return map[bool]int{false: 2}[ended.Load()] }
 				s, stop := w.supervisor(t.TempDir())
 				defer stop()
 				switchTo(t, s, "r1")
@@ -125,7 +125,7 @@ func TestAServerThatIsToldToStopOnlyWithoutConnectionsNeedsNoHookForThat(t *test
 			return p
 		}
 		var ended atomic.Bool
-		w.gate.connections = func() int { return map[bool]int{false: 2}[ended.Load()] }
+		w.gate.connections = func(int) int { return map[bool]int{false: 2}[ended.Load()] }
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		switchTo(t, s, "r1")
@@ -206,7 +206,6 @@ func TestTheNextDaemonTellsTheWorkersOfTheLastOne(t *testing.T) {
 		load(s)
 		leaveNow(s)
 		stop()
-		fromStore(w)
 		s, stop = w.supervisor(dir)
 		switchTo(t, s, "r2")
 		if says(t, w, 0) != "1" || signalled(w, 0) {

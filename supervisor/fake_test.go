@@ -2,9 +2,11 @@ package supervisor
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,10 +25,11 @@ import (
 
 // world is an operating system, a gate and a directory of releases in virtual time.
 type world struct {
-	t    *testing.T
-	mu   sync.Mutex
-	gate *fakeGate
-	pid  int
+	t     *testing.T
+	mu    sync.Mutex
+	gate  *fakeGate
+	gates []*fakeGate // all that a daemon has had
+	pid   int
 
 	releases map[string]behaviour
 	each     func(release, process string, how behaviour) behaviour // last touch on how a worker acts
@@ -57,7 +60,7 @@ type behaviour struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, pid: 100, releases: map[string]behaviour{}, running: map[string]int{}, peak: map[string]int{}}
-	w.gate = &fakeGate{w: w, name: "web", staged: map[int]bool{}}
+	w.gate = w.newGate("web")
 	return w
 }
 
@@ -112,16 +115,61 @@ func (w *world) measure(list []process) []worker.Usage {
 	return usage
 }
 
-// adopt finds a worker that an earlier supervisor started.
-func (w *world) adopt(ws workerState, _ int) (process, error) {
+// adopt finds a worker that an earlier supervisor started. Who asks must know it for what it is.
+func (w *world) adopt(ws workerState, pidfd int) (process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.procs {
-		if p.pid == ws.PID && p.alive() {
+		if p.pid != ws.PID {
+			continue
+		}
+		if ws.Process != p.spec.Process || ws.Instance != p.spec.Instance || ws.Tag != p.Tag() || ws.StartTime != p.StartTime() {
+			w.t.Errorf("worker %d is %s.%d, and is adopted as %+v", p.pid, p.spec.Process, p.spec.Instance, ws)
+		}
+		if pidfd != -1 && !w.fits(pidfd, p) {
+			w.t.Errorf("worker %d is adopted with the descriptor %d", p.pid, pidfd)
+		}
+		if p.alive() {
 			return p, nil
 		}
 	}
 	return nil, worker.ErrGone
+}
+
+// fits reports whether a pidfd is of a worker in the same place: the store may be ahead of the state file.
+func (w *world) fits(pidfd int, p *fakeProc) bool {
+	return slices.ContainsFunc(w.procs, func(o *fakeProc) bool {
+		return o.pidfd() == pidfd && o.spec.Process == p.spec.Process && o.spec.Instance == p.spec.Instance && o.spec.Generation == p.spec.Generation
+	})
+}
+
+// descriptor is what an earlier daemon has handed over under that name.
+func (w *world) descriptor(name string) (fd int, ok bool) {
+	for _, g := range w.gates {
+		for _, m := range g.sockets() {
+			if name == listenerName(g.name, memberState{Gen: m.Gen}) {
+				return m.FD, true
+			}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.procs {
+		if p.alive() && name == workerName(p.spec.Generation, p.spec.Process, p.spec.Instance) {
+			return p.pidfd(), true
+		}
+	}
+	return -1, false
+}
+
+// handed is the names of all that descriptor has.
+func (w *world) handed() (names []string) {
+	for _, g := range w.gates {
+		for _, m := range g.sockets() {
+			names = append(names, listenerName(g.name, memberState{Gen: m.Gen}))
+		}
+	}
+	return names
 }
 
 // sweep ends those that an earlier supervisor was just starting when it left, so that it could not write them down.
@@ -159,15 +207,25 @@ func (p *fakeProc) alive() bool {
 	}
 }
 
-func (p *fakeProc) PID() int                   { return p.pid }
-func (p *fakeProc) StartTime() uint64          { return uint64(p.pid) }
-func (p *fakeProc) Tag() string                { return fmt.Sprintf("tag-%d", p.pid) }
-func (p *fakeProc) Cgroup() string             { return "" }
-func (p *fakeProc) Done() <-chan struct{}      { return p.done }
-func (p *fakeProc) Exit() worker.Exit          { return p.exit }
-func (p *fakeProc) PIDs() []int                { return []int{p.pid} }
-func (p *fakeProc) Family() []int              { return []int{p.pid, 10_000 + p.pid} }
-func (p *fakeProc) Socket(uint64) (int, error) { return 3, nil }
+func (p *fakeProc) PID() int              { return p.pid }
+func (p *fakeProc) StartTime() uint64     { return uint64(p.pid) }
+func (p *fakeProc) Tag() string           { return fmt.Sprintf("tag-%d", p.pid) }
+func (p *fakeProc) Cgroup() string        { return "" }
+func (p *fakeProc) Done() <-chan struct{} { return p.done }
+func (p *fakeProc) Exit() worker.Exit     { return p.exit }
+func (p *fakeProc) PIDs() []int           { return []int{p.pid} }
+func (p *fakeProc) Socket(inode uint64) (int, error) {
+	for _, f := range p.spec.Files {
+		if inode == uint64(f.FD) {
+			return f.FD, nil
+		}
+	}
+	return -1, fmt.Errorf("worker %d has no socket %d", p.pid, inode)
+}
+
+// pidfd is the descriptor by which it is known.
+func (p *fakeProc) pidfd() int    { return 1<<40 + p.pid }
+func (p *fakeProc) Family() []int { return []int{p.pid, 10_000 + p.pid} }
 func (p *fakeProc) KillAll() error {
 	p.w.mu.Lock() // two supervisors may watch it, one after the other
 	p.killed = p.killed || p.alive()
@@ -207,64 +265,132 @@ func (o fakeOutput) Drain() error { return nil }
 func (o fakeOutput) Close() error { return nil }
 
 func (fakeOutput) Descriptor(f func(int) error) error  { return f(1) }
-func (p *fakeProc) Descriptor(f func(int) error) error { return f(1) }
+func (p *fakeProc) Descriptor(f func(int) error) error { return f(p.pidfd()) }
 
-// fakeGate counts what a real gate would do, and lets health checks reach the workers of a generation.
+// fakeGate counts what a real gate would do, and lets health checks reach the workers of a generation. What is asked of a
+// generation that it does not have fails the test.
 type fakeGate struct {
 	w       *world
 	mu      sync.Mutex
 	name    string
+	address string
 	kind    string
+	ever    map[int]bool // generations that this daemon has, or has had
+	kernel  map[int]bool // generations whose listeners are there, whether this daemon has them or not
 	staged  map[int]bool
 	live    int
+	reached int // generation that new connections reach: it outlives a daemon
 	spread  []int
 	turns   []int
 	parts   []part                // every share that was asked for
 	settles func(gen int) Settled // nil = nothing is queued
 	private []*fakeGate
+	closed  func(gen int)
 
-	connections func() int // of each worker; nil = 2
+	connections func(gen int) int // of each worker; nil = 2
+}
+
+func (w *world) newGate(name string) *fakeGate {
+	g := &fakeGate{w: w, name: name, staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
+	w.gates = append(w.gates, g)
+	return g
+}
+
+// next is the gate as the next daemon finds it: it has not adopted anything yet.
+func (g *fakeGate) next() *fakeGate {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return &fakeGate{
+		w: g.w, name: g.name, address: g.address, kind: g.kind, kernel: g.kernel, staged: map[int]bool{}, ever: map[int]bool{}, turns: g.turns, parts: g.parts,
+		settles: g.settles, connections: g.connections, closed: g.closed, reached: g.reached,
+	}
+}
+
+// fdOf is the descriptor of a generation's listener, and its inode too.
+func (g *fakeGate) fdOf(gen int) int {
+	sum := 0
+	for _, c := range []byte(g.name + g.Address()) {
+		sum = (sum*31 + int(c)) % 1009
+	}
+	return (sum+2)<<42 + gen
+}
+
+// sockets is all listeners that there are.
+func (g *fakeGate) sockets() (list []Member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for gen := range g.kernel {
+		list = append(list, Member{Gen: gen, FD: g.fdOf(gen)})
+	}
+	return list
+}
+
+// has fails the test unless this daemon has the generation's listener.
+func (g *fakeGate) has(what string, gen int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.staged[gen] {
+		return nil
+	}
+	g.w.t.Helper()
+	if closed := g.ever[gen] && what != "Close" && what != "FD"; !closed {
+		g.w.t.Errorf("%s: generation %d has no listener %q", what, gen, g.name)
+	}
+	return fmt.Errorf("generation %d has no listener", gen)
 }
 
 func (g *fakeGate) Name() string    { return g.name }
-func (g *fakeGate) Address() string { return "127.0.0.1:8000" }
-func (g *fakeGate) Kind() string {
-	if g.kind == "" {
-		return "steer"
-	}
-	return g.kind
-}
+func (g *fakeGate) Address() string { return cmp.Or(g.address, "127.0.0.1:8000") }
+func (g *fakeGate) Kind() string    { return cmp.Or(g.kind, "steer") }
 
 func (g *fakeGate) Stage(gen int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.staged[gen] = true
+	if gen <= 0 || g.staged[gen] {
+		g.w.t.Errorf("generation %d is staged again", gen)
+	}
+	g.staged[gen], g.kernel[gen], g.ever[gen] = true, true, true
 	return nil
 }
-func (g *fakeGate) FD(gen int) (int, error)     { return gen, nil }
-func (g *fakeGate) Relisten(int) error          { return nil }
-func (g *fakeGate) Queue(int) (int, int, error) { return 0, 2048, nil }
-func (g *fakeGate) Live() int                   { g.mu.Lock(); defer g.mu.Unlock(); return g.live }
+func (g *fakeGate) FD(gen int) (int, error)         { return g.fdOf(gen), g.has("FD", gen) }
+func (g *fakeGate) Relisten(gen int) error          { return g.has("Relisten", gen) }
+func (g *fakeGate) Queue(gen int) (int, int, error) { return 0, 2048, g.has("Queue", gen) }
+func (g *fakeGate) Live() int                       { g.mu.Lock(); defer g.mu.Unlock(); return g.live }
 
-func (g *fakeGate) Connections(int, []int) (int, error) {
+func (g *fakeGate) Connections(gen int, pids []int) (int, error) {
+	if err := g.has("Connections", gen); err != nil {
+		return 0, err
+	}
+	g.w.mu.Lock()
+	for _, p := range g.w.procs {
+		if slices.Contains(pids, p.pid) && !slices.ContainsFunc(p.spec.Files, func(f worker.File) bool { return f.FD == g.fdOf(gen) }) {
+			g.w.t.Errorf("connections of worker %d are counted at generation %d", p.pid, gen)
+		}
+	}
+	g.w.mu.Unlock()
 	if g.connections == nil {
 		return 2, nil
 	}
-	return g.connections(), nil
+	return g.connections(gen), nil
 }
 
 func (g *fakeGate) Cutover(gen int) error {
+	if err := g.has("Cutover", gen); err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.staged[gen] {
-		return fmt.Errorf("generation %d is not staged", gen)
-	}
-	g.live = gen
+	g.live, g.reached = gen, gen
 	g.turns = append(g.turns, gen)
 	return nil
 }
 
 func (g *fakeGate) Spread(gens []int) error {
+	for _, gen := range gens {
+		if err := g.has("Spread", gen); err != nil {
+			return err
+		}
+	}
 	g.mu.Lock()
 	g.spread = slices.Clone(gens)
 	g.mu.Unlock()
@@ -292,33 +418,47 @@ func (g *fakeGate) Members() []Member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var list []Member
-	for gen := range g.staged {
-		list = append(list, Member{Gen: gen, FD: -gen})
+	for _, gen := range slices.Sorted(maps.Keys(g.staged)) {
+		list = append(list, Member{Gen: gen, FD: g.fdOf(gen)})
 	}
 	return list
 }
 
-func (g *fakeGate) Adopt(gen, _ int) error { return g.Stage(gen) }
+func (g *fakeGate) Adopt(gen, fd int) error {
+	if fd != g.fdOf(gen) {
+		g.w.t.Errorf("descriptor %d is adopted as the listener %q of generation %d", fd, g.name, gen)
+	}
+	return g.Stage(gen)
+}
+
+func (g *fakeGate) Locate([]int) error { return nil }
 
 func (g *fakeGate) Settle(_ context.Context, gen int) (Settled, error) {
-	if g.settles == nil {
-		return Settled{}, nil
+	if err := g.has("Settle", gen); err != nil || g.settles == nil {
+		return Settled{}, err
 	}
 	return g.settles(gen), nil
 }
 
 func (g *fakeGate) Close(gen int) error {
+	if err := g.has("Close", gen); err != nil {
+		return err
+	}
+	if g.closed != nil {
+		g.closed(gen)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.staged, gen)
+	delete(g.kernel, gen)
 	if g.live == gen {
-		g.live = 0
+		g.live, g.reached = 0, 0
 	}
 	return nil
 }
 
 func (g *fakeGate) Private() (Gate, error) {
-	p := &fakeGate{w: g.w, name: g.name, kind: "private", staged: map[int]bool{}}
+	p := &fakeGate{w: g.w, name: g.name, address: fmt.Sprint("private ", len(g.private)), kind: "private", staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
 	g.private = append(g.private, p)
 	return p, nil
 }
@@ -327,7 +467,7 @@ func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
 	g.w.mu.Lock()
 	defer g.w.mu.Unlock()
 	for _, p := range slices.Backward(g.w.procs) {
-		if p.spec.Process == "web" && p.spec.Files[0].FD == gen && p.alive() && time.Since(p.born) >= p.how.answerAfter {
+		if p.spec.Process == "web" && p.spec.Files[0].FD == g.fdOf(gen) && p.alive() && time.Since(p.born) >= p.how.answerAfter {
 			p.asked++
 			status := 200
 			if p.how.answer != nil {
@@ -401,8 +541,15 @@ func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
 // starting is supervisor without the wait.
 func (w *world) starting(state string) (s *Supervisor, stop func()) {
 	w.t.Helper()
+	for i, g := range w.gates {
+		next := g.next()
+		if w.gates[i] = next; w.gate == g {
+			w.gate = next
+		}
+	}
 	opt := Options{
 		App: "shop", Version: "test", State: state, Gates: []Gate{w.gate}, Resolve: w.resolve,
+		Inherited: w.descriptor, Handed: w.handed(),
 		Point:  func(r Release) error { w.pointed = r.Name; return nil },
 		Record: func(o Outcome) error { w.records = append(w.records, o); return nil },
 		Log:    zaptest.NewLogger(w.t, zaptest.Level(zapLevel)),
@@ -412,6 +559,7 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 	}
 	s = New(opt)
 	s.os = system{
+		close:  func(int) {},
 		start:  w.start,
 		output: func(path string, _ *worker.Credential) (output, error) { return fakeOutput{path}, nil },
 		run: func(ctx context.Context, c worker.Command, line func(string)) error {
@@ -424,7 +572,7 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 			return w.hooks(ctx, c)
 		},
 		adopt:   w.adopt,
-		inode:   func(fd int) (uint64, error) { return uint64(1000 + fd), nil },
+		inode:   func(fd int) (uint64, error) { return uint64(fd), nil },
 		sweep:   w.sweep,
 		end:     func(workerState) error { return nil },
 		measure: w.measure,

@@ -51,6 +51,11 @@ type Gate interface {
 	// adopted before anything is staged.
 	Adopt(gen, fd int) error
 
+	// Locate finds out how the kernel has ordered what was adopted, before anything else is done with it. Until a cutover
+	// connections go where the earlier daemon has sent them: to the places sent of its own order. The error names what else
+	// listens on the address, or says that a place is not known; a Cutover to that place fails then.
+	Locate(sent []int) error
+
 	// Live is the generation that new connections reach, or 0.
 	Live() int
 	// Queue is how many connections wait in gen's accept queue, and how many fit.

@@ -30,6 +30,10 @@ type generation struct {
 	tried  bool
 	canary *CanaryStatus
 
+	// astray says that this daemon cannot direct connections to it, or away from it: an earlier one has started it, and its
+	// listeners, or their places, are lost. Its workers serve, and are replaced.
+	astray bool
+
 	takenBack bool // it was live and has failed: nobody waits for its connections to end
 
 	state     GenerationState
@@ -106,7 +110,7 @@ func (s *Supervisor) open(in *instance) error {
 		}
 		gate := g.gates[name]
 		if gate == nil {
-			return fmt.Errorf("listener %q is new: restart the daemon to open it", name)
+			return newListenerError(name)
 		}
 		numbers, number := g.staged, g.id
 		if g.laned(in.proc) {
@@ -124,8 +128,25 @@ func (s *Supervisor) open(in *instance) error {
 	return nil
 }
 
+func newListenerError(name string) error {
+	return fmt.Errorf("listener %q is new: restart the daemon to open it", name)
+}
+
 // listeners are the names of the generation's own listeners.
 func (g *generation) listeners() []string { return slices.Sorted(maps.Keys(g.numbers())) }
+
+// lacks is a listener of the generation's workers that this daemon does not hold; "" when it holds all.
+func (g *generation) lacks() string {
+	have := g.numbers()
+	for _, in := range g.instances {
+		for _, name := range in.proc.Listen {
+			if len(have[name]) == 0 {
+				return name
+			}
+		}
+	}
+	return ""
+}
 
 // of lists the instances of one process.
 func (g *generation) of(process string) []*instance {
@@ -202,13 +223,25 @@ func (s *Supervisor) bury(g *generation) {
 	for _, name := range g.listeners() {
 		gate := g.gates[name]
 		for _, number := range g.numbers()[name] {
-			s.closeListener(g, gate, number)
+			if !s.shares(g, gate, number) {
+				s.closeListener(g, gate, number)
+			}
 		}
 	}
 	delete(s.generations, g.id)
 	s.dirty = true
 	close(g.done)
 	s.recordCuts(g)
+}
+
+// shares reports whether another generation accepts from the same listener, as during a roll on one queue.
+func (s *Supervisor) shares(g *generation, gate Gate, number int) bool {
+	for _, other := range s.generations {
+		if other != g && other.gates[gate.Name()] == gate && slices.Contains(other.numbers()[gate.Name()], number) {
+			return true
+		}
+	}
+	return false
 }
 
 // closeListener gives up a listener that nobody accepts from any more.
@@ -348,6 +381,9 @@ func (g *generation) trouble(lane string) string {
 // turnGates turns every listener of g to it. When one refuses, those already turned go back, so that the app is never
 // split between two generations.
 func (s *Supervisor) turnGates(g, from *generation) error {
+	if name := g.lacks(); name != "" {
+		return fmt.Errorf("listener %q of generation %d is not held by this daemon", name, g.id)
+	}
 	names := g.listeners()
 	for i, name := range names {
 		numbers := g.serving(name)

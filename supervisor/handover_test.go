@@ -235,10 +235,7 @@ func TestAChangeWaitsForADaemonThatIsTakingOverButNotForever(t *testing.T) {
 			want(t, s, switchTo(t, s, "r2"), Done, "r2")
 			leaveNow(s)
 			stop()
-			fromStore(w)
-			fds := w.options
 			w.options = func(o *Options) {
-				fds(o)
 				o.Fault = func(at string) {
 					if at == "start: before adopt" {
 						time.Sleep(c.takes)

@@ -91,7 +91,7 @@ func (s *Supervisor) holdBack(ctx context.Context, g *generation) (*generation, 
 	if ctx.Err() != nil {
 		return g, context.Cause(ctx)
 	}
-	held := s.newGeneration(g.plan, s.gates, "")
+	held := s.newGeneration(g.plan, g.gates, "")
 	held.held = true
 	err := s.openListeners(held)
 	if err == nil {
@@ -221,7 +221,7 @@ func (s *Supervisor) take(g, from *generation) error {
 	carried := make(map[string]int)
 	for _, in := range g.instances {
 		for _, name := range in.proc.Listen {
-			if from.staged[name] != 0 {
+			if from.staged[name] != 0 && from.gates[name] == g.gates[name] {
 				carried[name] = from.staged[name]
 			}
 		}
@@ -342,7 +342,7 @@ func (s *Supervisor) holdAgain(c *change) (dead bool, err error) {
 	way := c.from
 	s.takeBack(c)
 	dead = !slices.ContainsFunc(c.to.instances, func(in *instance) bool { return len(in.proc.Listen) > 0 && in.state == InstanceReady })
-	back := s.newGeneration(way.plan, s.gates, "")
+	back := s.newGeneration(way.plan, way.gates, "")
 	back.held = true
 	if dead {
 		maps.Copy(back.staged, c.to.staged)

@@ -224,7 +224,6 @@ func leavesAt(t *testing.T, w *world, point string) (dir string) {
 	if !s.Left() {
 		t.Fatalf("the switch did not pass %q", point)
 	}
-	fromStore(w)
 	return dir
 }
 
@@ -238,13 +237,6 @@ func leaveNow(s *Supervisor) {
 		}
 		s.leave()
 	})
-}
-
-// fromStore gives the next daemon the listeners.
-func fromStore(w *world) {
-	w.options = func(o *Options) {
-		o.Inherited = func(name string) (int, bool) { return 1 << 20, strings.HasPrefix(name, "listener/") }
-	}
 }
 
 // serves starts the next daemon and fails the test unless that release serves in the end.

@@ -108,7 +108,7 @@ func (s *Supervisor) aim() {
 		if slices.Equal(numbers, s.aimed[name]) {
 			continue
 		}
-		if err := s.gates[name].Spread(numbers); err != nil {
+		if err := s.live.gates[name].Spread(numbers); err != nil {
 			s.log.Error("spread connections", zap.String("listener", name), zap.Ints("numbers", numbers), zap.Error(err))
 			continue
 		}

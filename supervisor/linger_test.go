@@ -35,7 +35,7 @@ func TestConnectionsMayEndBeforeTheirWorkerIsToldToStop(t *testing.T) {
 				lingering(w)
 				var ended atomic.Bool
 				ended.Store(c.last == 0)
-				w.gate.connections = func() int { return map[bool]int{false: 2}[ended.Load()] }
+				w.gate.connections = func(int) int { return map[bool]int{false: 2}[ended.Load()] }
 				s, stop := w.supervisor(t.TempDir())
 				defer stop()
 				switchTo(t, s, "r1")
@@ -85,7 +85,6 @@ func TestConnectionsLastOverAnotherDaemon(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		leaveNow(s)
 		stop()
-		fromStore(w)
 		s, stop = w.supervisor(dir)
 		defer stop()
 		time.Sleep(35 * time.Second)

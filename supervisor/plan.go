@@ -75,6 +75,16 @@ type Process struct {
 	DrainConnections time.Duration `json:"drain_connections,omitempty"`
 }
 
+// listeners are the names of all listeners of a plan.
+func (p *Plan) listeners() []string {
+	var names []string
+	for i := range p.Processes {
+		names = append(names, p.Processes[i].Listen...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 func (p *Process) limits() cgroup.Limits {
 	return cgroup.Limits{MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight}
 }

@@ -19,8 +19,12 @@ func (c *change) preflight(ctx context.Context) (string, error) {
 
 // tryPrivately proves instances of a generation that is made for that alone, behind private gates, and ends them again.
 func (c *change) tryPrivately(ctx context.Context, of func(*generation) []*instance) (string, error) {
-	gates := make(map[string]Gate, len(c.s.gates))
-	for name, gate := range c.s.gates {
+	gates := make(map[string]Gate)
+	for _, name := range c.plan.listeners() {
+		gate := c.gates()[name]
+		if gate == nil {
+			return "", newListenerError(name)
+		}
 		private, err := gate.Private()
 		if err != nil {
 			return "", fmt.Errorf("private listener for %q: %w", name, err)

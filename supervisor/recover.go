@@ -22,6 +22,7 @@ func (s *Supervisor) recover() error {
 		{"adopt workers", s.adoptGenerations},
 		{"end what is nobody's", s.endStrangers},
 		{"adopt listeners", s.adoptListeners},
+		{"go on draining", s.finishDraining},
 		{"adopt the live generation", s.adoptLive},
 		{"end what was not live", s.endUnproved},
 	} {
@@ -49,17 +50,19 @@ func (s *Supervisor) recall(st *state) (err error) {
 	for _, name := range st.Paused {
 		s.paused[name] = true
 	}
+	s.openFormer(st)
 	s.installHook()
 	return s.clearTorn()
 }
 
-// endStrangers ends what an earlier daemon's workers, of which nothing is known any more, have left.
+// endStrangers ends what an earlier daemon's workers, of which nothing is known any more, have left. What does not end, as in
+// a call of the kernel's that hangs, must not keep the site's daemon from starting.
 func (s *Supervisor) endStrangers(*state) error {
 	if err := s.os.sweep(s.mark(), s.knows); err != nil {
-		return err
+		s.log.Error("stop processes orphaned by an earlier daemon", zap.Error(err))
 	}
 	if err := s.opt.Cgroups.Sweep(s.encloses); err != nil {
-		return fmt.Errorf("end what no worker of the state file has started: %w", err)
+		s.log.Error("stop processes orphaned by an earlier daemon", zap.Error(err))
 	}
 	return nil
 }
@@ -114,9 +117,11 @@ func (s *Supervisor) closeUnused() {
 	if s.live == nil {
 		return // the next generation may need what was handed in
 	}
-	for name, gate := range s.gates {
+	for name, gate := range s.everyGate() {
 		for _, m := range gate.Members() {
-			used := func(g *generation) bool { return slices.Contains(g.numbers()[name], m.Gen) }
+			used := func(g *generation) bool {
+				return g.gates[gate.Name()] == gate && slices.Contains(g.numbers()[gate.Name()], m.Gen)
+			}
 			if m.Gen == 0 || m.Gen == gate.Live() || slices.ContainsFunc(slices.Collect(maps.Values(s.generations)), used) {
 				continue
 			}

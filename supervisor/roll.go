@@ -21,13 +21,14 @@ func (c *change) rolls() bool {
 			if len(p.Listen) == 0 {
 				continue
 			}
-			apart := (&generation{gates: c.s.gates}).laned(p)
+			apart := (&generation{gates: c.gates()}).laned(p)
 			old := c.from.of(p.Name)
-			fits = fits && len(old) > 0 && !slices.ContainsFunc(old, func(in *instance) bool { return (len(in.own) > 0) != apart })
+			same := !slices.ContainsFunc(p.Listen, func(name string) bool { return c.from.gates[name] != c.gates()[name] })
+			fits = fits && same && !c.from.astray && len(old) > 0 && !slices.ContainsFunc(old, func(in *instance) bool { return (len(in.own) > 0) != apart })
 		}
 	})
 	if !fits {
-		c.warn(`this once both releases ran beside each other: the one before was not started with strategy "rolling"`)
+		c.warn(`this once both releases ran beside each other: the one before was not started with strategy "rolling", or with another listener`)
 	}
 	return fits
 }
@@ -61,7 +62,7 @@ func (c *change) replaceRolling() error {
 
 // apart tells whether all instances with listeners have their own.
 func (c *change) apart() bool {
-	g := generation{gates: c.s.gates}
+	g := generation{gates: c.gates()}
 	return !slices.ContainsFunc(c.plan.Processes, func(p Process) bool { return len(p.Listen) > 0 && !g.laned(&p) })
 }
 
@@ -72,7 +73,7 @@ func (c *change) roll(ctx context.Context) (string, error) {
 	}
 	var err error
 	if stopped := c.s.do(func() {
-		c.to = c.s.newGeneration(c.plan, c.s.gates, only)
+		c.to = c.s.newGeneration(c.plan, c.gates(), only)
 		c.to.tried = true // its workers get connections as soon as they are proved
 		if !c.apart() {
 			maps.Copy(c.to.staged, c.from.staged) // one queue, for old and new

@@ -237,7 +237,6 @@ func TestADaemonThatEndsInTheMiddleOfARollIsFollowedByOneThatGoesBack(t *testing
 				t.Fatalf("running %v", w.running)
 			}
 			if kept {
-				fromStore(w)
 			}
 			s, stop = w.supervisor(dir)
 			defer stop()
@@ -264,6 +263,9 @@ func TestInstancesOnOneListenerRollAfterAPreflight(t *testing.T) {
 		st := s.Status()
 		if w.running["web"] != 4 || w.peak["web"] != 5 || st.Health != healthOK || len(st.Generations) != 1 {
 			t.Errorf("running %v, at once %v, status %+v", w.running, w.peak, st)
+		}
+		if len(w.gate.sockets()) != 1 {
+			t.Error("the roll that failed has closed the listener that it shared")
 		}
 	})
 }

@@ -89,7 +89,7 @@ func (w *world) onListener(generation int) (n int) {
 func TestTwoProcessesWithListenersAreNotReplacedByOneScale(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"] = behaviour{}
-		admin := &fakeGate{w: w, name: "admin", staged: map[int]bool{}}
+		admin := w.newGate("admin")
 		w.options = func(o *Options) { o.Gates = append(o.Gates, admin) }
 		w.plan = func(p Plan) Plan {
 			second := p.Processes[0]

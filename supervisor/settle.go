@@ -22,11 +22,22 @@ func (c *change) settle(ctx context.Context, g *generation) (string, error) {
 	return "", nil
 }
 
+// astrayTime is how long the workers of a generation are given to empty an accept queue that this daemon cannot look into: longer
+// than a handshake takes, and no new connection comes.
+const astrayTime = time.Second
+
 // settle waits, not longer than limit, until nothing is left for g in the accept queues, and returns how much still is.
 func (s *Supervisor) settle(ctx context.Context, g *generation, limit time.Duration) (left int, err error) {
 	var queues map[string][]int
-	if err := s.do(func() { queues = g.numbers() }); err != nil {
+	var astray bool
+	if err := s.do(func() { queues, astray = g.numbers(), g.astray }); err != nil {
 		return 0, err
+	}
+	if astray {
+		select {
+		case <-time.After(min(limit, astrayTime)):
+		case <-ctx.Done():
+		}
 	}
 	return settleQueues(ctx, g.gates, queues, limit)
 }

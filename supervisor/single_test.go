@@ -79,7 +79,6 @@ func TestADaemonThatEndsBetweenTwoSingleProcessesIsFollowedByOneThatStartsTheSec
 			t.Fatalf("running %v", w.running)
 		}
 		w.each = nil
-		fromStore(w)
 		s, stop = w.supervisor(dir)
 		defer stop()
 		time.Sleep(2 * time.Minute)

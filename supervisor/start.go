@@ -34,7 +34,10 @@ func (s *Supervisor) decided() { s.startedOnce.Do(func() { close(s.started) }) }
 // and again, and connections wait in the listeners' queues until it succeeds or somebody switches.
 func (c *change) performStart() error {
 	if c.from != nil {
-		return c.performAdoption()
+		if err := c.performAdoption(); err != nil {
+			return err
+		}
+		return c.renew()
 	}
 	if err := c.step(stepResolve, c.resolveStart); err != nil || c.unchanged != "" {
 		return err

@@ -42,6 +42,7 @@ type state struct {
 	Scale         map[string]int           `json:"scale,omitempty"`             // instances that somebody asked for
 	Paused        []string                 `json:"paused,omitempty"`
 	Listeners     map[string][]memberState `json:"listeners"`
+	Gates         map[string]gateState     `json:"gates,omitempty"` // of Listeners, by the same names
 	Last          *Outcome                 `json:"last"`
 	Untold        *Outcome                 `json:"untold,omitempty"` // what is to be told of a change if its daemon ends now
 	Generations   []generationState        `json:"generations"`
@@ -57,6 +58,14 @@ type generationState struct {
 	Held    bool            `json:"held,omitempty"`    // it has no workers yet, or is only kept as the way back
 	Tried   bool            `json:"tried,omitempty"`   // it has had connections in a canary
 	Workers []workerState   `json:"workers"`
+}
+
+// gateState is what a listener was, so that the generations which were started with it can finish with it, whatever the
+// config says of it by then.
+type gateState struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Kind    string `json:"kind"`
 }
 
 // memberState is one listener of a gate; the order of the list is the order of the kernel's group.
@@ -101,8 +110,9 @@ func (s *Supervisor) save() error {
 	s.dirty = false
 	st := state{
 		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous, LiveSince: s.liveSince, PreviousSince: s.previousSince,
-		Last: s.last, Untold: s.untold, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Listeners: s.members(), Generations: []generationState{},
+		Last: s.last, Untold: s.untold, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Generations: []generationState{},
 	}
+	st.Listeners, st.Gates = s.members()
 	st.Change, st.Target = s.unfinished()
 	if s.live != nil {
 		st.Live = s.live.id
@@ -156,21 +166,22 @@ func (in *instance) saved() workerState {
 }
 
 // members is which listeners there are, and who uses them.
-func (s *Supervisor) members() map[string][]memberState {
-	all := make(map[string][]memberState)
-	for name, gate := range s.gates {
+func (s *Supervisor) members() (map[string][]memberState, map[string]gateState) {
+	all, gates := make(map[string][]memberState), make(map[string]gateState)
+	for key, gate := range s.everyGate() {
 		for _, m := range gate.Members() {
-			ms := memberState{Gen: m.Gen, Inode: inodeOf(m.FD)}
+			ms := memberState{Gen: m.Gen, Inode: s.inode(m.FD)}
 			for _, g := range s.generations {
-				if m.Gen != 0 && slices.Contains(g.numbers()[name], m.Gen) {
+				if m.Gen != 0 && g.gates[gate.Name()] == gate && slices.Contains(g.numbers()[gate.Name()], m.Gen) {
 					ms.Users = append(ms.Users, g.id)
 				}
 			}
 			slices.Sort(ms.Users)
-			all[name] = append(all[name], ms)
+			all[key] = append(all[key], ms)
+			gates[key] = gateState{gate.Name(), gate.Address(), gate.Kind()}
 		}
 	}
-	return all
+	return all, gates
 }
 
 // CheckState tells whether a daemon of this version can go on with the state file that is there.

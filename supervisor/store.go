@@ -50,10 +50,10 @@ func outputName(gen int, process string, index int) string {
 func (s *Supervisor) descriptors() map[string]Descriptor {
 	all := make(map[string]Descriptor)
 	add := func(name, id string, use func(func(fd int) error) error) { all[name] = Descriptor{name, id, use} }
-	for name, gate := range s.gates {
+	for _, gate := range s.everyGate() {
 		for _, m := range gate.Members() {
-			inode := inodeOf(m.FD)
-			add(listenerName(name, memberState{Gen: m.Gen, Inode: inode}), strconv.FormatUint(inode, 10),
+			inode := s.inode(m.FD)
+			add(listenerName(gate.Name(), memberState{Gen: m.Gen, Inode: inode}), strconv.FormatUint(inode, 10),
 				func(f func(int) error) error { return f(m.FD) })
 		}
 	}

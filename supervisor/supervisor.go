@@ -60,6 +60,10 @@ type Options struct {
 	// Inherited gives the descriptor that an earlier daemon has handed over under that name, by systemd's store or in an
 	// upgrade; nil for none.
 	Inherited func(name string) (fd int, ok bool)
+	// Handed is the names of what Inherited can give.
+	Handed []string
+	// Former makes the gate of a listener that was in an earlier config: with that address, and of that kind.
+	Former func(name, address, kind string) (Gate, error)
 	// Stored is the names of what is in Store when this daemon starts.
 	Stored []string
 	// Store keeps descriptors for the next daemon, in systemd's store; nil for nowhere.
@@ -118,6 +122,7 @@ type Supervisor struct {
 	startedOnce sync.Once
 
 	gates                    map[string]Gate
+	former                   map[string]Gate // of an earlier config, by their names in the state file (see former.go)
 	generations              map[int]*generation
 	next                     int // number of the next generation
 	live                     *generation
@@ -154,6 +159,7 @@ type system struct {
 	sweep  func(mark string, kept func(tag string) bool) error
 	// measure returns what each worker uses, in the order given.
 	measure func([]process) []worker.Usage
+	close   func(fd int)
 }
 
 // process is a running worker; *worker.Worker is the real one.
@@ -200,6 +206,7 @@ func New(opt Options) *Supervisor {
 		started:     make(chan struct{}),
 		adopted:     make(chan struct{}),
 		gates:       make(map[string]Gate, len(opt.Gates)),
+		former:      make(map[string]Gate),
 		generations: make(map[int]*generation),
 		stored:      make(map[string]string),
 		scale:       make(map[string]int),

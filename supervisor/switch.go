@@ -230,7 +230,7 @@ func (c *change) keptWarm() bool {
 	}
 	_ = c.s.do(func() {
 		for _, g := range c.s.generations {
-			if g.state == Standby && g.plan.Release.Path == c.was.previous.Path && g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
+			if g.state == Standby && g.plan.Release.Path == c.was.previous.Path && g.lacks() == "" && g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
 				c.to = g
 			}
 		}
@@ -246,12 +246,21 @@ func (c *change) boot(context.Context) (string, error) {
 	}
 	var err error
 	if stopped := c.s.do(func() {
-		c.to = c.s.newGeneration(c.plan, c.s.gates, only)
+		c.to = c.s.newGeneration(c.plan, c.gates(), only)
 		err = c.s.stage(c.to)
 	}); stopped != nil {
 		return "", stopped
 	}
 	return fmt.Sprintf("generation %d", c.to.id), err
+}
+
+// gates are those of the generation that the change makes. A restart keeps the config that the workers were started with, and
+// so its listeners.
+func (c *change) gates() map[string]Gate {
+	if c.kind == Restart {
+		return c.from.gates
+	}
+	return c.s.gates
 }
 
 // prove waits until every worker with a listener has proved itself, or one has failed.
@@ -304,6 +313,6 @@ func (g *generation) sharedGate(p *Process) bool {
 
 // shared tells whether any process of the plan is behind a shared gate.
 func (c *change) shared() bool {
-	g := generation{gates: c.s.gates}
+	g := generation{gates: c.gates()}
 	return slices.ContainsFunc(c.plan.Processes, func(p Process) bool { return g.sharedGate(&p) })
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 
+	"golang.org/x/sys/unix"
+
 	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
 )
@@ -43,6 +45,7 @@ func realSystem(groups *cgroup.Tree) system {
 			}
 			return worker.Measure(workers)
 		},
+		close: func(fd int) { _ = unix.Close(fd) }, // it was for reading only
 	}
 }
 

@@ -59,6 +59,9 @@ func (s *Supervisor) status() (Status, []measurement) {
 			ls.Generation, numbers = s.live.id, s.live.numbers()[gate.Name()]
 		}
 		for _, number := range numbers {
+			if number == 0 {
+				continue // nobody is live
+			}
 			if n, limit, err := gate.Queue(number); err == nil {
 				ls.Queue, ls.QueueLimit = ls.Queue+n, ls.QueueLimit+limit
 			}
