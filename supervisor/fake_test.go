@@ -216,7 +216,7 @@ func (p *fakeProc) Exit() worker.Exit     { return p.exit }
 func (p *fakeProc) PIDs() []int           { return []int{p.pid} }
 func (p *fakeProc) Socket(inode uint64) (int, error) {
 	for _, f := range p.spec.Files {
-		if inode == uint64(f.FD) {
+		if inode == uint64(1000+f.FD) {
 			return f.FD, nil
 		}
 	}
@@ -306,7 +306,7 @@ func (g *fakeGate) next() *fakeGate {
 	}
 }
 
-// fdOf is the descriptor of a generation's listener, and its inode too.
+// fdOf is the descriptor of a generation's listener.
 func (g *fakeGate) fdOf(gen int) int {
 	sum := 0
 	for _, c := range []byte(g.name + g.Address()) {
@@ -572,7 +572,7 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 			return w.hooks(ctx, c)
 		},
 		adopt:   w.adopt,
-		inode:   func(fd int) (uint64, error) { return uint64(fd), nil },
+		inode:   func(fd int) (uint64, error) { return uint64(1000 + fd), nil },
 		sweep:   w.sweep,
 		end:     func(workerState) error { return nil },
 		measure: w.measure,
