@@ -41,6 +41,7 @@ type Applied struct {
 	Cuts       bool          // its stop signal cuts an answer that is being sent; each answer ends its connection, without the hook too
 	Warnings   []string      // what works, but perhaps not as it is meant
 	Problems   []string      // what must be changed in the command before it can work
+	Files      []string      // absolute paths of the configs whose options were read
 	Opens      []string      // what the server listens on by itself and no user's request reaches, such as "unix:/run/stats.sock"
 
 	options []word // all that were given, in the command and elsewhere

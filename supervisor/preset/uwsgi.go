@@ -2,7 +2,6 @@ package preset
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +14,8 @@ const gracefulHook = "unix_signal:15 gracefully_kill_them_all"
 func (c *command) uwsgi() {
 	c.served(many)
 	c.out.HideListen = len(c.in.Listen) > 0
-	unread := c.uwsgiFiles()
+	c.environment("UWSGI_")
+	c.uwsgiFiles()
 	c.refuse([]rule{
 		{[]string{"--die-on-term"}, "it would cut requests that are in progress (measured: 51 in 20 reloads)"},
 		{[]string{"--shutdown-sockets"}, "it would shut the listener for the other generation too"},
@@ -36,7 +36,7 @@ func (c *command) uwsgi() {
 		}
 		c.opens(g.value)
 	}
-	c.uwsgiSockets(unread)
+	c.uwsgiSockets()
 	c.uwsgiStop()
 	c.outside("--chdir", "--pythonpath", "--python-path", "--pp")
 }
@@ -76,7 +76,7 @@ func uwsgiSocketOptions() []uwsgiSocket {
 }
 
 // uwsgiSockets sees to it that each listener is served by one socket, and that there is no other socket.
-func (c *command) uwsgiSockets(unread string) {
+func (c *command) uwsgiSockets() {
 	served := make([]string, len(c.in.Listen))
 	given := false
 	http := false
@@ -99,9 +99,6 @@ func (c *command) uwsgiSockets(unread string) {
 	}
 	switch {
 	case len(c.in.Listen) == 0:
-		return
-	case !given && unread != "":
-		c.problem("superctl reads uWSGI's options from the command and from .ini files, not from %s: take its sockets out, and write --http-socket fd://{fd.%s} in the command (--socket behind a proxy with uwsgi_pass)", unread, c.in.Listen[0])
 		return
 	case !given:
 		for i := range served {
@@ -162,65 +159,4 @@ func (c *command) defaultProtocol() string {
 		}
 	}
 	return "uwsgi"
-}
-
-// uwsgiFiles reads the options of .ini files, and names a config that it cannot read.
-func (c *command) uwsgiFiles() (unread string) {
-	var names []string
-	for _, g := range c.all("--ini") {
-		names = append(names, g.value)
-	}
-	for i, w := range c.words {
-		if strings.HasSuffix(w.text, ".ini") && !strings.HasPrefix(w.text, "-") && (i == 0 || c.words[i-1].text != "--ini") {
-			names = append(names, w.text)
-		}
-		switch filepath.Ext(w.text) {
-		case ".yaml", ".yml", ".xml", ".json", ".js":
-			unread = strings.TrimLeft(w.text, "-")
-		}
-	}
-	for _, name := range names {
-		path, section, _ := strings.Cut(name, ":")
-		if section == "" {
-			section = "uwsgi"
-		}
-		full := path
-		if !filepath.IsAbs(full) {
-			full = filepath.Join(c.in.Release, path)
-		}
-		if !filepath.IsAbs(full) {
-			continue // the release is not known yet
-		}
-		text, err := readSmall(full)
-		if err != nil {
-			unread = name
-			continue
-		}
-		c.words = append(c.words, iniSettings(path, section, text)...)
-	}
-	return unread
-}
-
-// iniSettings are the settings of a section, as options.
-func iniSettings(name, section, text string) []word {
-	var words []word
-	in := false
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "" || line[0] == ';' || line[0] == '#':
-		case line[0] == '[':
-			in = strings.Trim(line, "[] ") == section
-		case in:
-			key, value, _ := strings.Cut(line, "=")
-			value = strings.TrimSpace(value)
-			if off := strings.ToLower(value); off == "false" || off == "off" || off == "no" || off == "0" {
-				continue
-			}
-			words = append(words, word{"--" + strings.TrimSpace(key) + "=" + value, filepath.Base(name) + ":" + strconv.Itoa(n)})
-		}
-	}
-	return words
 }
