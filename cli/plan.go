@@ -86,6 +86,9 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
+	if err := staysInside(c, r); err != nil && !t.Starting() { // a site must not stay down because of a path that leads the right way now
+		return supervisor.Plan{}, err
+	}
 	plan, err := p.makePlan(ctx, c, store, r)
 	if err == nil {
 		p.credentials.forget(c, plan)

@@ -117,3 +117,23 @@ func TestAWorkerThatRunsFromAnotherReleaseIsRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestACommandThroughCurrentIsRefusedByCheckAndSwitch(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Options.Server = a.Options.Server.Bare()
+	a.WriteConfig()
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	a.Options.Server.Command = a.Path("current/venv/bin/gunicorn") + " --chdir " + a.Path("current") + " bare.wsgi:application"
+	a.WriteConfig()
+	says := []string{"leads through " + a.Path("current"), "write gunicorn:", "take out --chdir"}
+	a.Command("check").Says(says...)
+	a.Command("check", "r2").Want(1).Says(says...)
+	a.Command("switch", "r2").Want(1).Says(says...)
+	a.Command("reload").Want(1).Says(says...)
+	// A daemon that starts serves all the same: the link leads where it should at that moment.
+	a.Daemon.Kill()
+	a.Start("")
+	requests := a.Load(requestsOfAFewUsers())
+	a.Lossless(requests)
+}

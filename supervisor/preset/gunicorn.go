@@ -75,14 +75,18 @@ func (c *command) gunicornElsewhere() {
 	if found := c.all("-c", "--config"); len(found) > 0 {
 		name = strings.TrimPrefix(found[0].value, "file:")
 	}
+	if module, ok := strings.CutPrefix(name, "python:"); ok {
+		name = strings.ReplaceAll(module, ".", "/") + ".py"
+	}
 	path := name
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(c.in.Release, name)
 	}
 	data, err := readSmall(path)
-	if err != nil || strings.HasPrefix(name, "python:") {
+	if err != nil {
 		return
 	}
+	c.out.Files = append(c.out.Files, path)
 	c.words = append(c.words, settings(name, data, map[string]string{
 		"bind": "--bind", "daemon": "--daemon", "reload": "--reload", "reuse_port": "--reuse-port", "pidfile": "--pid", "certfile": "--certfile",
 		"keyfile": "--keyfile", "graceful_timeout": "--graceful-timeout", "chdir": "--chdir", "control_socket_disable": "--no-control-socket",

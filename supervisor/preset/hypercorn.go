@@ -68,6 +68,7 @@ func (c *command) hypercornFile() {
 			path = filepath.Join(c.in.Release, path)
 		}
 		if data, err := readSmall(path); err == nil && filepath.IsAbs(path) {
+			c.out.Files = append(c.out.Files, path)
 			c.words = append(c.words, settings(path, data, map[string]string{
 				"insecure_bind": "--insecure-bind", "quic_bind": "--quic-bind", "use_reloader": "--reload", "pid_path": "--pid", "certfile": "--certfile", "keyfile": "--keyfile", "workers": "--workers", "keep_alive_timeout": "--keep-alive",
 			})...)

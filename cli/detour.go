@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"superctl/cli/config"
+	"superctl/releases"
+)
+
+// detours finds the paths by which a release would run another one's code: in commands, options, the files that these name, variables,
+// hooks and the virtualenv. The `current` link is another release's until the cutover, so that nothing may lead through it.
+type detours struct {
+	paths *releases.Paths
+	dir   string // the release's
+	seen  map[string]bool
+	found []string
+}
+
+// findDetours returns what must be changed before r can run; r may be the zero value, when there is no release yet.
+func findDetours(c *config.Config, r releases.Release) ([]string, error) {
+	dir := cmp.Or(r.Path, filepath.Join(c.Releases, "RELEASE"))
+	store := &releases.Store{Dir: c.Releases, Current: c.Current}
+	paths, err := store.Paths(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &detours{paths: paths, dir: dir, seen: make(map[string]bool)}
+	for i := range c.Processes {
+		p := &c.Processes[i]
+		env := environment(c, r, cmp.Or(p.User, c.User), "", p.Env)
+		where := "process." + p.Name
+		d.command(where+".command", p.Command)
+		d.variables(where, env)
+		for _, file := range completed(c, r, *p, env).Files {
+			d.file(where, file)
+		}
+	}
+	d.variables("the environment", environment(c, r, c.User, "", nil))
+	for _, h := range []struct {
+		name     string
+		commands [][]string
+	}{{"before", c.Hooks.Before}, {"after", c.Hooks.After}, {"on_abort", c.Hooks.OnAbort}, {"on_revert", c.Hooks.OnRevert}} {
+		for _, command := range h.commands {
+			d.command("hooks."+h.name, command)
+		}
+	}
+	if c.Virtualenv {
+		d.virtualenv(r)
+	}
+	return d.found, nil
+}
+
+// staysInside refuses a config and a release by which another release would run.
+func staysInside(c *config.Config, r releases.Release) error {
+	found, err := findDetours(c, r)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return fmt.Errorf("%s: %s", c.Path, strings.Join(found, "; "))
+}
+
+// add notes a path once.
+func (d *detours) add(where, what string, t releases.Detour, instead string) {
+	leads := "leads into release " + t.Release
+	switch {
+	case t.Current != "":
+		leads = fmt.Sprintf("leads through %s, which is another release until the cutover", t.Current)
+	case t.Release == "":
+		leads = "leads out of the release"
+	}
+	if text := fmt.Sprintf("%s: %s %s: %s", where, what, leads, instead); !d.seen[text] {
+		d.seen[text] = true
+		d.found = append(d.found, text)
+	}
+}
+
+// command looks at the words of a command, and into the scripts and configs that they name.
+func (d *detours) command(where string, words []string) {
+	for i, word := range words {
+		if t, ok := d.word(word); ok {
+			what := word
+			if i > 0 && strings.HasPrefix(words[i-1], "-") && !strings.Contains(words[i-1], "=") {
+				what = words[i-1] + " " + word
+			}
+			d.add(where, what, t, d.instead(words, i, t))
+		}
+		for _, name := range []string{word, after(word, "=")} {
+			if path := d.absolute(name); readsAsConfig(path) {
+				d.file(where, path)
+			}
+		}
+	}
+}
+
+// word finds a path in a word, be it one that begins with a slash, leads upwards, or leaves the release by a link in it.
+func (d *detours) word(word string) (releases.Detour, bool) {
+	if t, ok := d.paths.InText(word, d.dir); ok {
+		return t, true
+	}
+	if strings.Contains(word, "://") {
+		return releases.Detour{}, false
+	}
+	for _, name := range []string{word, after(word, "=")} {
+		if t, ok := d.paths.Find(name, d.dir); ok && !strings.HasPrefix(name, "-") {
+			return t, true
+		}
+	}
+	return releases.Detour{}, false
+}
+
+func after(text, sep string) string { _, rest, _ := strings.Cut(text, sep); return rest }
+
+func (d *detours) absolute(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(d.dir, name)
+}
+
+// directoryOptions are options whose value is the directory that a process begins in already.
+var directoryOptions = []string{ //nolint:gochecknoglobals // a table
+	"--chdir", "--pythonpath", "--python-path", "--pp", "--app-dir", "--workdir", "--working-dir", "--dir", "-C", "--directory", "--cwd",
+}
+
+// instead is what to write in the place of a word.
+func (d *detours) instead(words []string, i int, t releases.Detour) string {
+	option, _, _ := strings.Cut(words[i], "=")
+	if i > 0 && !strings.HasPrefix(option, "-") {
+		option = words[i-1]
+	}
+	if t.Rest == "" && slices.Contains(directoryOptions, option) {
+		return fmt.Sprintf("take out %s: a process begins in its release's directory", option)
+	}
+	return insteadOf(t)
+}
+
+// variables looks at the values of variables, and shows none of them.
+func (d *detours) variables(where string, env environ) {
+	for _, v := range env {
+		t, ok := d.paths.InText(v.Value, d.dir)
+		switch {
+		case !ok || v.Credential != "":
+		case v.From == fromSuperctl:
+			d.add(where, "the virtualenv "+filepath.Join(d.dir, "venv"), t, "make one in the release itself")
+		case t.Rest == "":
+			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t, "take it out: a process begins in its release's directory, and imports from there")
+		default:
+			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t, "write it relative to the release's directory, in which a process begins")
+		}
+	}
+}
+
+// configEndings are those of files that say how a program runs. A module of the app is not among them: what stands in it may be data.
+var configEndings = []string{ //nolint:gochecknoglobals // a table
+	".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json", ".xml", ".env", ".sh", ".bash", ".rb", ".conf.py", "conf.py", "config.py",
+}
+
+// readsAsConfig reports whether a file that a command names says how a program runs: by its name, or because a shell runs it.
+func readsAsConfig(path string) bool {
+	if path == "" {
+		return false
+	}
+	if slices.ContainsFunc(configEndings, func(ending string) bool { return strings.HasSuffix(path, ending) }) {
+		return true
+	}
+	text, err := readConfig(path)
+	first, _, _ := strings.Cut(text, "\n")
+	return err == nil && strings.HasPrefix(first, "#!") && strings.HasSuffix(strings.TrimSpace(first), "sh")
+}
+
+// configLimit is how much of a file is looked at.
+const configLimit = 256 << 10
+
+// readConfig reads a small regular file. A release may hold anything.
+func readConfig(path string) (string, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !st.Mode().IsRegular() || st.Size() > configLimit {
+		return "", os.ErrInvalid
+	}
+	text, err := os.ReadFile(path)
+	return string(text), err
+}
+
+// file looks at the lines of a file that are no comments.
+func (d *detours) file(where, path string) {
+	text, err := readConfig(path)
+	if err != nil {
+		return // whoever needs it says so
+	}
+	d.lines(where, path, text, d.dir)
+}
+
+func (d *detours) lines(where, path, text, dir string) {
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || strings.ContainsRune("#;", rune(line[0])) || strings.HasPrefix(line, "//") || strings.HasPrefix(line, "command = ") && dir != d.dir {
+			continue // a comment, or how pyvenv.cfg remembers that the virtualenv was made
+		}
+		if t, ok := d.paths.InText(line, dir); ok {
+			d.add(where, fmt.Sprintf("%s:%d", d.short(path), n), t, insteadOf(t))
+		}
+	}
+}
+
+// short is a path as it stands in the release.
+func (d *detours) short(path string) string {
+	if rel, err := filepath.Rel(d.dir, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
+
+// virtualenv looks at what has a virtualenv's interpreter import from elsewhere: an editable install of another release.
+func (d *detours) virtualenv(r releases.Release) {
+	venv := r.Virtualenv()
+	if venv == "" {
+		return
+	}
+	if text, err := readConfig(filepath.Join(venv, "pyvenv.cfg")); err == nil {
+		d.lines("release "+r.Name, filepath.Join(venv, "pyvenv.cfg"), text, venv)
+	}
+	for _, pattern := range []string{"*.pth", "*.egg-link", "__editable__*.py"} {
+		files, _ := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", pattern)) // the pattern is right
+		for _, file := range files {
+			text, err := readConfig(file)
+			if err != nil {
+				continue
+			}
+			if t, ok := d.paths.InText(text, filepath.Dir(file)); ok {
+				d.add("release "+r.Name, d.short(file), t, "install the project into the release's virtualenv without -e, or from the release itself")
+			}
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"superctl/cli/config"
+	"superctl/releases"
+)
+
+// site is a directory with r1, to which current leads, and r2 with these files.
+func site(t *testing.T, files map[string]string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, sub := range []string{"releases/r1/venv/bin", "releases/r2/venv/bin", "releases/r2/venv/lib/python3.11/site-packages"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("releases/r1", filepath.Join(dir, "current")); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		path := filepath.Join(dir, "releases/r2", name)
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// detoursOf are those of r2 with a config.
+func detoursOf(t *testing.T, dir, tables string) []string {
+	t.Helper()
+	top := "app = \"shop\"\nreleases = \"DIR/releases\"\ncurrent = \"DIR/current\"\nstate = \"DIR/state\"\n[listen.web]\naddress = \"127.0.0.1:8000\"\n"
+	c, err := config.Parse(filepath.Join(dir, "shop.toml"), []byte(strings.ReplaceAll(top+tables, "DIR", dir)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := findDetours(c, releases.Release{Name: "r2", Path: filepath.Join(dir, "releases/r2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func web(command string) string {
+	return "[process.web]\nlisten = [\"web\"]\ncommand = '''" + command + "'''\n"
+}
+
+func TestAPathToAnotherReleaseIsRefusedWhereverItIs(t *testing.T) {
+	const through = "leads through DIR/current, which is another release until the cutover"
+	for name, c := range map[string]struct {
+		files  map[string]string
+		tables string
+		says   []string
+	}{
+		"the program":        {nil, web("DIR/current/venv/bin/gunicorn shop"), []string{"process.web.command", through, "write gunicorn:"}},
+		"an interpreter":     {nil, web("DIR/current/venv/bin/python -m gunicorn shop"), []string{through, "write python:"}},
+		"a relative program": {nil, web("../r1/venv/bin/gunicorn shop"), []string{"leads into release r1", "write gunicorn:"}},
+		"chdir":              {nil, web("gunicorn --chdir DIR/current shop"), []string{"--chdir DIR/current " + through, "take out --chdir"}},
+		"pythonpath":         {nil, web("gunicorn --pythonpath=DIR/current shop"), []string{through, "take out --pythonpath"}},
+		"a virtualenv":       {nil, web("uwsgi --home DIR/current/venv"), []string{through, "write venv:"}},
+		"a shell":            {nil, "[process.web]\nlisten = [\"web\"]\ncommand = [\"sh\", \"-c\", \"cd DIR/current && exec gunicorn shop\"]\n", []string{through}},
+		"gunicorn.conf.py":   {map[string]string{"gunicorn.conf.py": "workers = 2\nchdir = 'DIR/current'\n"}, web("gunicorn shop"), []string{"gunicorn.conf.py:2 " + through}},
+		"a named config":     {map[string]string{"conf.py": "import sys\nsys.path.insert(0, \"DIR/current\")"}, web("gunicorn -c conf.py shop"), []string{"conf.py:2"}},
+		"a nested config":    {map[string]string{"a.ini": "[uwsgi]\nini = b.ini", "b.ini": "[uwsgi]\n# DIR/current\nchdir = DIR/current"}, web("uwsgi --ini a.ini"), []string{"b.ini:3"}},
+		"a script":           {map[string]string{"run": "#!/bin/sh\nexec DIR/current/venv/bin/gunicorn"}, web("./run"), []string{"run:2"}},
+		"[env]":              {nil, web("gunicorn shop") + "[env]\nPYTHONPATH = \"/lib:DIR/current\"\n", []string{"the variable PYTHONPATH (config) " + through}},
+		"its own variables":  {nil, web("gunicorn shop") + "[process.web.env]\nROOT = \"DIR/releases/r1/data\"\n", []string{"the variable ROOT (process) leads into release r1"}},
+		"a hook":             {nil, web("gunicorn shop") + "[hooks]\nbefore = \"DIR/current/venv/bin/python manage.py migrate\"\n", []string{"hooks.before", through}},
+		"an editable":        {map[string]string{"venv/lib/python3.11/site-packages/shop.pth": "DIR/releases/r1\n"}, web("gunicorn shop"), []string{"release r2: venv/lib/python3.11/site-packages/shop.pth leads into release r1", "without -e"}},
+		"its interpreter":    {map[string]string{"venv/pyvenv.cfg": "home = DIR/current/python/bin\n"}, web("gunicorn shop"), []string{"pyvenv.cfg:1"}},
+		"a worker":           {nil, web("gunicorn shop") + "[process.worker]\ncommand = \"celery --workdir DIR/current -A shop worker\"\n", []string{"process.worker.command", "take out --workdir"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := site(t, c.files)
+			said := strings.Join(detoursOf(t, dir, c.tables), "\n")
+			for _, words := range c.says {
+				if !strings.Contains(said, strings.ReplaceAll(words, "DIR", dir)) {
+					t.Errorf("%q does not say %q", said, words)
+				}
+			}
+		})
+	}
+}
+
+func TestAVirtualenvOfAnotherReleaseIsRefused(t *testing.T) {
+	dir := site(t, nil)
+	if err := os.RemoveAll(filepath.Join(dir, "releases/r2/venv")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../r1/venv", filepath.Join(dir, "releases/r2/venv")); err != nil {
+		t.Fatal(err)
+	}
+	if said := strings.Join(detoursOf(t, dir, web("gunicorn shop")), "\n"); !strings.Contains(said, "releases/r2/venv leads into release r1") {
+		t.Errorf("%q", said)
+	}
+}
+
+func TestPathsOfTheReleaseItselfAreNotRefused(t *testing.T) {
+	dir := site(t, map[string]string{
+		"gunicorn.conf.py": "# DIR/current is not looked at\nchdir = 'DIR/releases/r2'\n", "app.py": "DOC = 'DIR/current'\n",
+		"venv/pyvenv.cfg": "home = /usr/bin\ncommand = /usr/bin/python3 -m venv DIR/releases/build/venv\n", "venv/lib/python3.11/site-packages/a.pth": "/usr/lib/python3\nimport x\n",
+	})
+	found := detoursOf(t, dir, web("DIR/releases/r2/venv/bin/gunicorn --chdir . --log-file DIR/log/web.log app:app")+
+		"[env]\nDATA = \"DIR/shared\"\nURL = \"https://example.org/releases/r1\"\n[hooks]\nafter = \"./bin/after\"\n")
+	if len(found) > 0 {
+		t.Errorf("%q", found)
+	}
+}
+
+// A value may be a secret that holds a path.
+func TestADetourShowsNoValueOfAVariable(t *testing.T) {
+	dir := site(t, nil)
+	found := detoursOf(t, dir, web("gunicorn shop")+"[env]\nDSN = \"file:DIR/current/db?key=canary\"\n")
+	if len(found) == 0 || strings.Contains(strings.Join(found, "\n"), "canary") {
+		t.Errorf("%q", found)
+	}
+}
