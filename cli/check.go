@@ -161,13 +161,7 @@ func checkProcesses(conf *config.Config, f *findings) {
 	if store, err := releases.Open(conf.Releases, conf.Current); err == nil {
 		newest, _ = store.Resolve("latest", releases.Refs{}) // there may be none yet
 	}
-	found, err := findDetours(conf, newest)
-	for _, text := range found {
-		report(errors.New(text), "")
-	}
-	if err == nil && len(found) == 0 {
-		report(nil, "no path leads to another release")
-	}
+	checkDetours(conf, newest, f)
 	for _, pr := range conf.Processes {
 		done := completed(conf, newest, pr, environment(conf, newest, cmp.Or(pr.User, conf.User), "", pr.Env), bridgePath(conf))
 		for _, w := range done.Warnings {

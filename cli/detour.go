@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func findDetours(c *config.Config, r releases.Release) ([]string, error) {
 		where := "process." + p.Name
 		d.command(where+".command", p.Command)
 		d.variables(where, env)
-		for _, file := range completed(c, r, *p, env).Files {
+		for _, file := range completed(c, r, *p, env, bridgePath(c)).Files {
 			d.file(where, file)
 		}
 	}
@@ -62,6 +63,16 @@ func staysInside(c *config.Config, r releases.Release) error {
 		return err
 	}
 	return fmt.Errorf("%s: %s", c.Path, strings.Join(found, "; "))
+}
+
+func checkDetours(c *config.Config, r releases.Release, f *findings) {
+	found, err := findDetours(c, r)
+	for _, text := range found {
+		f.report(errors.New(text), "")
+	}
+	if err == nil && len(found) == 0 {
+		f.ok("no path leads to another release")
+	}
 }
 
 // add notes a path once.
