@@ -26,6 +26,9 @@ func (g gate) Members() []supervisor.Member {
 	return list
 }
 
+// Mend sets right what others have changed.
+func (g gate) Mend() supervisor.Mended { return supervisor.Mended(g.Gate.Mend()) }
+
 // Private makes a private gate of the same name.
 func (g gate) Private() (supervisor.Gate, error) {
 	p, err := g.Gate.Private()

@@ -10,13 +10,20 @@ import (
 
 // cutover turns every gate, and with that makes the change one that only a revert can undo.
 func (c *change) cutover(context.Context) (string, error) {
+	err := c.s.verifyListeners(c.to)
+	if err != nil && !c.warm {
+		return "", err
+	}
 	var took time.Duration
-	var err error
 	if stopped := c.s.do(func() { took, err = c.s.cutOver(c) }); stopped != nil {
 		return "", stopped
 	}
 	if err != nil {
 		return "", err
+	}
+	if err := c.s.verifyListeners(c.to); err != nil {
+		c.warn("%v", err)
+		_ = c.s.do(c.s.checkListeners) // for the status
 	}
 	c.point(c.plan.Release)
 	return fmt.Sprintf("%.2f ms", float64(took.Microseconds())/1000), nil

@@ -288,10 +288,16 @@ type fakeGate struct {
 	closed  func(gen int)
 
 	connections func(gen int) int // of each worker; nil = 2
+
+	touched  chan struct{}
+	damage   Mended
+	others   []string
+	stolen   bool  // others get its connections
+	verified []int // in this order
 }
 
 func (w *world) newGate(name string) *fakeGate {
-	g := &fakeGate{w: w, name: name, staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
+	g := &fakeGate{w: w, name: name, touched: make(chan struct{}), staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
 	w.gates = append(w.gates, g)
 	return g
 }
@@ -301,7 +307,7 @@ func (g *fakeGate) next() *fakeGate {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return &fakeGate{
-		w: g.w, name: g.name, address: g.address, kind: g.kind, kernel: g.kernel, staged: map[int]bool{}, ever: map[int]bool{}, turns: g.turns, parts: g.parts,
+		w: g.w, name: g.name, touched: make(chan struct{}), address: g.address, kind: g.kind, kernel: g.kernel, staged: map[int]bool{}, ever: map[int]bool{}, turns: g.turns, parts: g.parts,
 		settles: g.settles, connections: g.connections, closed: g.closed, reached: g.reached,
 	}
 }
@@ -438,6 +444,52 @@ func (g *fakeGate) Settle(_ context.Context, gen int) (Settled, error) {
 		return Settled{}, err
 	}
 	return g.settles(gen), nil
+}
+
+func (g *fakeGate) Verify(_ context.Context, gen int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.staged[gen] {
+		return fmt.Errorf("generation %d is not staged", gen)
+	}
+	if g.stolen {
+		return errors.New("another listener takes them")
+	}
+	g.verified = append(g.verified, gen)
+	return nil
+}
+
+func (g *fakeGate) Watch(ctx context.Context, changed func()) error {
+	changed()
+	for {
+		select {
+		case <-g.touched:
+			changed()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (g *fakeGate) Mend() Mended {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.damage
+	g.damage.Said = nil
+	if len(m.Lost) > 0 && !g.staged[m.Lost[0]] {
+		return Mended{}
+	}
+	return m
+}
+
+func (g *fakeGate) Strangers() []string { return g.others }
+
+// touch has others do something to the gate's listeners.
+func (g *fakeGate) touch(m Mended) {
+	g.mu.Lock()
+	g.damage = m
+	g.mu.Unlock()
+	g.touched <- struct{}{}
 }
 
 func (g *fakeGate) Close(gen int) error {

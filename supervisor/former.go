@@ -124,6 +124,10 @@ func (lostGate) Close(int) error                                      { return n
 func (lostGate) Members() []Member                                    { return nil }
 func (g lostGate) Adopt(int, int) error                               { return g.err() }
 func (lostGate) Locate([]int) error                                   { return nil }
+func (g lostGate) Verify(context.Context, int) error                  { return g.err() }
+func (lostGate) Watch(context.Context, func()) error                  { return nil }
+func (lostGate) Mend() Mended                                         { return Mended{} }
+func (lostGate) Strangers() []string                                  { return nil }
 func (lostGate) Live() int                                            { return 0 }
 func (g lostGate) Queue(int) (length, limit int, err error)           { return 0, 0, g.err() }
 func (g lostGate) Connections(gen int, pids []int) (n int, err error) { return 0, g.err() }

@@ -55,6 +55,15 @@ type Gate interface {
 	// connections go where the earlier daemon has sent them: to the places sent of its own order. The error names what else
 	// listens on the address, or says that a place is not known; a Cutover to that place fails then.
 	Locate(sent []int) error
+	// Verify finds out whether gen's listener is reached, and, when gen is live, whether clients reach it; what is misplaced is
+	// set right. The error says that others get its connections. It may run beside the rest, as the next three may.
+	Verify(ctx context.Context, gen int) error
+	// Watch calls changed, at its start and after each change that others have made to a listener or its path, until ctx ends.
+	Watch(ctx context.Context, changed func()) error
+	// Mend sets right what others have changed.
+	Mend() Mended
+	// Strangers says which other processes listen on the address, a sentence each.
+	Strangers() []string
 
 	// Live is the generation that new connections reach, or 0.
 	Live() int

@@ -220,6 +220,7 @@ func (s *Supervisor) retire(g *generation) {
 
 // bury closes what is left of a generation whose last worker is gone.
 func (s *Supervisor) bury(g *generation) {
+	delete(s.generations, g.id)
 	for _, name := range g.listeners() {
 		gate := g.gates[name]
 		for _, number := range g.numbers()[name] {
@@ -228,8 +229,8 @@ func (s *Supervisor) bury(g *generation) {
 			}
 		}
 	}
-	delete(s.generations, g.id)
 	s.dirty = true
+	s.checkListeners()
 	close(g.done)
 	s.recordCuts(g)
 }

@@ -126,7 +126,8 @@ type Supervisor struct {
 	generations              map[int]*generation
 	next                     int // number of the next generation
 	live                     *generation
-	rolling                  *generation      // takes the place of live, instance by instance
+	rolling                  *generation // takes the place of live, instance by instance
+	cares                    map[string]*listenerCare
 	aimed                    map[string][]int // what each listener's connections were last spread over
 	release                  *Release         // live now, or when the daemon was last stopped
 	previous                 *Release         // where a rollback goes
@@ -212,6 +213,7 @@ func New(opt Options) *Supervisor {
 		scale:       make(map[string]int),
 		paused:      make(map[string]bool),
 		aimed:       make(map[string][]int),
+		cares:       make(map[string]*listenerCare),
 		next:        1,
 	}
 	if s.log == nil {
@@ -247,6 +249,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.dirty = true
 	s.turn()
 	close(s.adopted)
+	s.checkListeners()
+	unwatch := s.watchListeners()
+	defer unwatch()
 	if s.opt.Beat != nil {
 		ticker := time.NewTicker(s.opt.BeatEvery)
 		defer ticker.Stop()
@@ -276,6 +281,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return s.save()
 	}
 	deaf()
+	unwatch()
 	err = errors.Join(s.fatal, s.save())
 	s.drainAside()
 	s.removeHook()
@@ -313,6 +319,7 @@ func (s *Supervisor) turn() {
 		s.compare(g)
 	}
 	s.aim()
+	s.replaceLost()
 	s.tellAll()
 	s.wake()
 	if s.dirty {

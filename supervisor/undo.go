@@ -135,6 +135,7 @@ func (s *Supervisor) turnBack(c *change) error {
 	s.transit(c.to, superseded)
 	s.transit(c.from, cutOver)
 	s.live = c.from
+	s.checkListeners()
 	for _, in := range c.from.instances {
 		if len(in.proc.Listen) > 0 {
 			s.want(in) // a shared gate's had to stop at the cutover

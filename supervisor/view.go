@@ -16,11 +16,15 @@ const (
 // Status describes the app as it is now.
 func (s *Supervisor) Status() Status {
 	st := Status{App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Health: healthDown, Reason: ErrStopping.Error()}
+	for _, gate := range s.opt.Gates {
+		s.mend(gate) // what no event has told of
+	}
 	var figures []measurement
 	_ = s.do(func() { st, figures = s.status() })
 	s.fill(&st, figures)
+	st.Troubles = append(st.Troubles, s.strangers()...)
 	if s.opt.Troubles != nil {
-		st.Troubles = s.opt.Troubles()
+		st.Troubles = append(st.Troubles, s.opt.Troubles()...)
 	}
 	return st
 }
@@ -44,6 +48,7 @@ func (s *Supervisor) status() (Status, []measurement) {
 	}
 	st.Processes = append(st.Processes, s.processes()...)
 	st.Health, st.Reason = s.health()
+	st.Troubles = s.incidents()
 	for _, g := range s.generations {
 		st.Generations = append(st.Generations, g.status())
 	}
@@ -126,6 +131,9 @@ func (s *Supervisor) changing() *ChangeStatus {
 func (s *Supervisor) health() (string, string) {
 	if s.live == nil {
 		return healthDown, "no release is live"
+	}
+	if why := s.unreachable(); why != "" {
+		return healthDown, why
 	}
 	worst, reason := healthOK, ""
 	serving := make(map[string]bool)
