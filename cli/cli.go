@@ -19,6 +19,7 @@ import (
 	"github.com/xrash/smetrics"
 
 	"superctl/cli/config"
+	"superctl/plain"
 	"superctl/releases"
 	"superctl/supervisor"
 	"superctl/supervisor/control"
@@ -68,7 +69,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var told *outcomeError
 	var said *exitError
 	if err != nil && !errors.As(err, &told) && !errors.As(err, &said) {
-		fmt.Fprintf(stderr, "superctl: %v\n", err)
+		fmt.Fprintf(stderr, "superctl: %s\n", plain.Text(err.Error()))
 	}
 	return code
 }

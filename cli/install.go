@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/cli/config"
+	"superctl/plain"
 	"superctl/releases"
 	"superctl/releases/install"
 	"superctl/supervisor"
@@ -174,7 +175,7 @@ func (p *progress) install(ev install.Event) {
 	if ev.Type == "progress" {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.note = ev.Detail
+		p.note = plain.Line(ev.Detail)
 		return
 	}
 	p.event(supervisor.Event(ev))
@@ -191,7 +192,7 @@ func (c *command) tellInstall(app, word string, out *installOutcome) {
 	}
 	switch {
 	case out.Result != supervisor.Done:
-		fmt.Fprintf(c.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)), p.red("was refused"), out.Error)
+		fmt.Fprintf(c.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)), p.red("was refused"), plain.Text(out.Error))
 		c.tellLog("check", out.Log)
 	case !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s is installed already, from this very bundle; nothing to do\n", app, name)
@@ -208,6 +209,6 @@ func (c *command) tellLog(whose string, lines []string) {
 	p := paletteFor(c.stdout)
 	fmt.Fprintf(c.stdout, "the last lines of the %s:\n", whose)
 	for _, l := range lines {
-		fmt.Fprintf(c.stdout, "  %s %s\n", p.dim("|"), l)
+		fmt.Fprintf(c.stdout, "  %s %s\n", p.dim("|"), plain.Line(l))
 	}
 }

@@ -87,7 +87,7 @@ func paragraphs(text string) string {
 		if code {
 			line = "    " + strings.TrimPrefix(line, "   ")
 		} else {
-			line = plain(line)
+			line = unmarked(line)
 		}
 		b.WriteString(line)
 	}
@@ -113,11 +113,11 @@ func optionsOf(b *strings.Builder, flags []cli.Flag) {
 			}
 			names = append(names, "**"+dashes+name+"**"+placeholder)
 		}
-		fmt.Fprintf(b, "%s\n: %s\n\n", strings.Join(names, ", "), plain(usage))
+		fmt.Fprintf(b, "%s\n: %s\n\n", strings.Join(names, ", "), unmarked(usage))
 	}
 }
 
-// plain has Markdown take a text as it is.
-func plain(text string) string {
+// unmarked has Markdown take a text as it is.
+func unmarked(text string) string {
 	return strings.NewReplacer("*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "<", `\<`, "`", "\\`").Replace(text)
 }

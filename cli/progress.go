@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/plain"
 	"superctl/supervisor"
 )
 
@@ -79,6 +80,7 @@ func (p *progress) draw() {
 
 // event shows one event.
 func (p *progress) event(ev supervisor.Event) {
+	ev.Step, ev.Detail = plain.Line(ev.Step), plain.Line(ev.Detail)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch ev.Type {

@@ -19,6 +19,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"superctl/plain"
 )
 
 // Format is the version of the format that this package writes, and the newest that it reads.
@@ -125,6 +127,9 @@ func (m *Manifest) Check() error {
 	if err := errors.Join(CheckName("name", m.Name), CheckName("version", m.Version)); err != nil {
 		return err
 	}
+	if err := m.checkText(); err != nil {
+		return err
+	}
 	for _, p := range m.Processes {
 		if !processPattern.MatchString(p) {
 			return fmt.Errorf("process %q is no name of one", p)
@@ -139,6 +144,30 @@ func (m *Manifest) Check() error {
 		return fmt.Errorf("it has %d members, and at most %d are read", len(m.Members), membersLimit)
 	}
 	return m.checkMembers()
+}
+
+// textLimit is the longest text of a manifest that people read.
+const textLimit = 1024
+
+// checkText refuses what people must not get to see: it is shown before anybody has vouched for the bundle.
+func (m *Manifest) checkText() error {
+	for _, one := range []struct{ key, text string }{
+		{"commit", m.Commit},
+		{"branch", m.Branch},
+		{"builder", m.Builder},
+		{"superctl", m.Superctl},
+		{"python.implementation", m.Python.Implementation},
+		{"python.version", m.Python.Version},
+		{"python.abi", m.Python.ABI},
+		{"python.platform", m.Python.Platform},
+		{"python.libc", m.Python.Libc},
+		{"lock.name", m.Lock.Name},
+	} {
+		if len(one.text) > textLimit || !plain.Is(one.text) {
+			return fmt.Errorf("%s: one line of text is expected, without control characters", one.key)
+		}
+	}
+	return nil
 }
 
 func (m *Manifest) checkMembers() error {

@@ -6,8 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"superctl/plain"
 )
 
 // The longest path and the longest name in it that Linux takes (limits.h: PATH_MAX, NAME_MAX), with room for the directory of
@@ -28,7 +28,7 @@ func Reserved(name string) bool { return slices.Contains(ours, name) }
 // checkPath accepts the path of a member: relative, clean, printable, and in one of the archive's directories.
 func checkPath(p string) error {
 	switch {
-	case p == "" || !utf8.ValidString(p) || strings.ContainsFunc(p, unicode.IsControl):
+	case p == "" || !plain.Is(p) || strings.Contains(p, "\t"):
 		return fmt.Errorf("member %q: its name cannot be written", p)
 	case path.IsAbs(p) || path.Clean(p) != p || p == ".." || strings.HasPrefix(p, "../"):
 		return fmt.Errorf("member %q leads outside", p)
@@ -63,7 +63,7 @@ func checkLink(p, target string) error {
 	if !strings.HasPrefix(p, Project+"/") {
 		return fmt.Errorf("member %q is a link, which only the project may have", p)
 	}
-	if !utf8.ValidString(target) || strings.ContainsFunc(target, unicode.IsControl) || len(target) > pathLimit {
+	if !plain.Is(target) || len(target) > pathLimit {
 		return fmt.Errorf("member %q is a link whose target cannot be written", p)
 	}
 	if path.IsAbs(target) {

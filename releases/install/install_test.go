@@ -268,8 +268,12 @@ func TestABundleThatDoesNotFitIsRefusedAndNothingIsLeft(t *testing.T) {
 		},
 		"a wheel for a newer C library": {native("py3-none-manylinux_2_99_x86_64"), nil, []string{"glibc 2.99 or newer"}},
 		"a wheel for another Python":    {native("cp37-cp37m-linux_x86_64"), nil, []string{"cp37-cp37m"}},
-		"a wheel without a name":        {func(p project) { p["wheels/x.whl"] = "" }, nil, []string{"x.whl is no name of a wheel"}},
-		"a wheel that is none":          {func(p project) { p["wheels/x-1.0-py3-none-any.whl"] = "PK" }, nil, []string{"x-1.0-py3-none-any.whl: it is no zip archive"}},
+		"two versions of a distribution": {
+			func(p project) { p["wheels/Tool-2.0-py3-none-any.whl"] = wheelOf(t, "tool") }, nil,
+			[]string{"there are two wheels of tool, Tool-2.0-py3-none-any.whl and tool-1.0-py3-none-any.whl"},
+		},
+		"a wheel without a name": {func(p project) { p["wheels/x.whl"] = "" }, nil, []string{"x.whl is no name of a wheel"}},
+		"a wheel that is none":   {func(p project) { p["wheels/x-1.0-py3-none-any.whl"] = "PK" }, nil, []string{"x-1.0-py3-none-any.whl: it is no zip archive"}},
 		"no room": {
 			nil, func(m *bundle.Manifest) {
 				at := slices.IndexFunc(m.Members, func(e bundle.Member) bool { return e.Path == "wheels/tool-1.0-py3-none-any.whl" })

@@ -133,6 +133,7 @@ func fits(p *python, m *bundle.Manifest) error {
 
 // checkWheels refuses a bundle with a wheel that the interpreter cannot use, whatever the manifest says that it needs.
 func checkWheels(p *python, m *bundle.Manifest) error {
+	versions := make(map[string]string) // by distribution
 	for i := range m.Members {
 		file, ok := strings.CutPrefix(m.Members[i].Path, bundle.Wheels+"/")
 		if !ok {
@@ -142,6 +143,10 @@ func checkWheels(p *python, m *bundle.Manifest) error {
 		if err != nil {
 			return err
 		}
+		if other, twice := versions[name.Normal()]; twice {
+			return fmt.Errorf("there are two wheels of %s, %s and %s: which one counts is not known, so build the bundle again", name.Normal(), other, file)
+		}
+		versions[name.Normal()] = file
 		if !slices.ContainsFunc(name.Tags, p.Supports) {
 			return fmt.Errorf("the wheel %s is for %s, and %s", file, wheel.Needs(name.Tags), p)
 		}

@@ -31,7 +31,9 @@ type script struct {
 	head         string // what was written in place of the placeholder
 }
 
-var entryPoint = regexp.MustCompile(`^([\pL\d_.][\pL\d_. +-]*?)\s*=\s*([\pL_][\pL\d_.]*)\s*(?::\s*([\pL_][\pL\d_.]*))?\s*(?:\[.*\])?$`)
+// entryPoint is NAME = MODULE:ATTR [EXTRAS] # comment, as pip's several readers of it take it: all but those of Python 3.11 and newer
+// know a colon for the equals sign.
+var entryPoint = regexp.MustCompile(`^([\pL\d_.+-][\pL\d_. +-]*?)\s*[=:]\s*([\pL_][\pL\d_.]*)\s*(?::\s*([\pL_][\pL\d_.]*))?\s*(?:\[[^\]]*\])?(?:\s+[#;].*)?$`)
 
 // entryPoints reads which programs a distribution has (entry_points.txt).
 func entryPoints(text string) ([]script, error) {
@@ -52,7 +54,12 @@ func entryPoints(text string) ([]script, error) {
 		if m == nil || m[3] == "" {
 			return nil, fmt.Errorf("its entry_points.txt: %q is no entry point", l)
 		}
-		list = append(list, script{name: m[1], module: m[2], attr: m[3]})
+		one := script{name: m[1], module: m[2], attr: m[3]}
+		if at := slices.IndexFunc(list, func(s script) bool { return s.name == one.name }); at >= 0 {
+			list[at] = one // the last one counts
+			continue
+		}
+		list = append(list, one)
 	}
 	return list, nil
 }

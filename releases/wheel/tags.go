@@ -14,6 +14,9 @@ type Name struct {
 	Tags                  []Tag // any one of them is enough
 }
 
+// Normal returns the normalized name of the distribution (PEP 503).
+func (n Name) Normal() string { return normal(n.Distribution) }
+
 // Tag is one of the interpreters that a wheel is for (PEP 425), such as cp311-cp311-manylinux_2_17_x86_64.
 type Tag struct{ Python, ABI, Platform string }
 

@@ -20,7 +20,8 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
+
+	"superctl/plain"
 )
 
 // The limits of what is read of a wheel.
@@ -217,7 +218,7 @@ func readText(z *zip.Reader, name string) (string, error) {
 
 // unpack writes one file.
 func (v *Virtualenv) unpack(d *dist, f *zip.File, data string) error {
-	if !fs.ValidPath(f.Name) || strings.Contains(f.Name, `\`) || strings.ContainsFunc(f.Name, unicode.IsControl) {
+	if !fs.ValidPath(f.Name) || strings.Contains(f.Name, `\`) || !plain.Is(f.Name) {
 		return errors.New("its path leads outside, or cannot be written")
 	}
 	if strings.Count(f.Name, "/") > dirsLimit {
