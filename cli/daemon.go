@@ -133,7 +133,8 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	history := releases.History{Path: historyPath(c)}
 	opt := supervisor.Options{
 		Complaint: d.complaint,
-		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
+		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c), Scratch: scratchDir(c),
+		Values: supervisor.Values{Dir: valuesDir(c), Read: plans.readValues},
 		Gates: gates, Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
 		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
 		Look:   newLooker(c).look,

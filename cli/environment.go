@@ -61,10 +61,30 @@ func environment(c *config.Config, r releases.Release, u *config.User, credentia
 	for _, name := range slices.Sorted(maps.Keys(r.Env)) {
 		env.set(fromRelease, name, r.Env[name])
 	}
+	for _, kv := range os.Environ() {
+		if name, value, _ := strings.Cut(kv, "="); c.Inherited(name) {
+			env.set(config.FromDaemon, name, value)
+		}
+	}
 	for _, v := range slices.Concat(c.Env, own) {
+		if v.Template {
+			v = ofRelease(v, r)
+		}
 		env.put(v)
 	}
 	return env
+}
+
+// ofRelease is a variable of the config for a release. It is a template no more when all its placeholders are the release's.
+func ofRelease(v config.Variable, r releases.Release) config.Variable {
+	expanded, unknown := worker.Expand(v.Value, func(name string) (string, bool) {
+		value, known := map[string]string{"release": r.Name, "commit": r.Commit}[name]
+		return value, known
+	})
+	if unknown == "" {
+		v.Value, v.Template = expanded, false
+	}
+	return v
 }
 
 func (e *environ) set(from, name, value string) {
@@ -80,11 +100,17 @@ func (e *environ) put(v config.Variable) {
 	*e = append(*e, v)
 }
 
-// list is NAME=VALUE of each that is no secret.
-func (e environ) list() []string {
+// list is NAME=VALUE of each that is no credential, and the same for every program of the release. Hooks and commands have these: a
+// variable with a placeholder that stands for something in a worker only, such as {generation}, is not set for them.
+func (e environ) list() []string { return e.having(func(v config.Variable) bool { return v.Credential == "" && !v.Template }) }
+
+// templates is NAME=VALUE of each whose value differs from worker to worker.
+func (e environ) templates() []string { return e.having(func(v config.Variable) bool { return v.Template }) }
+
+func (e environ) having(match func(config.Variable) bool) []string {
 	list := make([]string, 0, len(e))
 	for _, v := range e {
-		if v.Credential == "" {
+		if match(v) {
 			list = append(list, v.Name+"="+v.Value)
 		}
 	}

@@ -76,3 +76,46 @@ func TestASecretIsInAFileOfTheCredentialsOrThereIsNone(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyWhatIsNamedIsInheritedFromTheDaemon(t *testing.T) {
+	for name, value := range map[string]string{
+		"SECRET_KEY": "of the daemon", "AWS_REGION": "x", "AWSX": "x", "OTHER": "x", "LISTEN_FDS": "1", "NOTIFY_SOCKET": "/x", "SUPERCTL_X": "1", "OWN": "of the daemon",
+	} {
+		t.Setenv(name, value)
+	}
+	c := &config.Config{Inherit: []string{"SECRET_KEY", "AWS_*", "OWN", "L*", "N*", "S*", "TABLEFLIP_HAS_PARENT_7DIU3"}, Env: []config.Variable{{Name: "OWN", Value: "own", From: config.FromFile}}}
+	t.Setenv("TABLEFLIP_HAS_PARENT_7DIU3", "yes")
+	env := environment(c, releases.Release{Path: t.TempDir()}, nil, "", nil)
+	list, from := env.list(), env.origins()
+	for _, kv := range []string{"SECRET_KEY=of the daemon", "AWS_REGION=x", "OWN=own"} {
+		if !slices.Contains(list, kv) {
+			t.Errorf("there is no %s", kv)
+		}
+	}
+	for _, name := range []string{"AWSX", "OTHER", "LISTEN_FDS", "NOTIFY_SOCKET", "SUPERCTL_X", "TABLEFLIP_HAS_PARENT_7DIU3"} {
+		if from[name] != "" {
+			t.Errorf("%s is inherited", name)
+		}
+	}
+	if from["SECRET_KEY"] != "inherit" || from["OWN"] != "env_file" {
+		t.Errorf("from %v", from)
+	}
+}
+
+func TestAVariableOfOneGenerationIsNotSetForHooks(t *testing.T) {
+	c := &config.Config{Env: []config.Variable{
+		{Name: "VERSION", Value: "{release}@{commit}", From: config.FromConfig, Template: true},
+		{Name: "METRICS", Value: "{scratch}/{release}", From: config.FromConfig, Template: true},
+		{Name: "FILE", Value: "{release}", From: config.FromFile},
+	}}
+	env := environment(c, releases.Release{Name: "r1", Path: t.TempDir(), Metadata: releases.Metadata{Commit: "abc"}}, nil, "", nil)
+	list := env.list()
+	for _, kv := range []string{"VERSION=r1@abc", "FILE={release}"} {
+		if !slices.Contains(list, kv) {
+			t.Errorf("there is no %s in %q", kv, list)
+		}
+	}
+	if templates := env.templates(); !slices.Equal(templates, []string{"METRICS={scratch}/{release}"}) || strings.Contains(strings.Join(list, " "), "METRICS") {
+		t.Errorf("templates %q beside %q", templates, list)
+	}
+}

@@ -167,7 +167,7 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 	plan := supervisor.Plan{
 		Release:   supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
 		Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
-		Hooks: makeHooks(c, r, common), Shared: c.Shared,
+		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: c.Ignored,
 	}
 	if plan.Inspect, err = projectOf(c, r); err != nil {
 		return supervisor.Plan{}, err
@@ -225,7 +225,7 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env env
 		}
 	}
 	out := supervisor.Process{
-		Name: p.Name, Command: done.Command, Env: env.list(), Secrets: env.secrets(), EnvFrom: env.origins(), Dir: r.Path, User: credential(cmp.Or(p.User, c.User)), Listen: p.Listen,
+		Name: p.Name, Command: done.Command, Env: env.list(), Templates: env.templates(), Secrets: env.secrets(), EnvFrom: env.origins(), Dir: r.Path, User: credential(cmp.Or(p.User, c.User)), Listen: p.Listen,
 		ExtraListen: slices.Concat(p.ExtraListen, done.Opens), HideListen: done.HideListen, After: p.After, Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
 		Drain: p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
 		Hook: hooked(p, done), Flag: flagged(p, done), HookWait: hookWait(p, done),
@@ -236,7 +236,7 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env env
 		check.Protocol = cmp.Or(check.Protocol, done.Protocol)
 		out.Health = &check
 	}
-	if _, err := worker.LookPath(done.Command[0], out.Env, r.Path); err != nil {
+	if _, err := worker.LookPath(done.Command[0], slices.Concat(out.Env, out.Templates), r.Path); err != nil {
 		return out, fmt.Errorf("release %s is broken: process.%s: %w", r.Name, p.Name, err)
 	}
 	return out, nil
@@ -246,7 +246,7 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env env
 func completed(c *config.Config, r releases.Release, p config.Process, env environ, bridge string) preset.Applied {
 	in := preset.Input{
 		Command: p.Command, Release: r.Path, Listen: p.Listen, Bridge: bridge, Drain: p.Drain, Server: p.Server,
-		Env: env.list(), Single: p.Strategy == supervisor.Single,
+		Env: slices.Concat(env.list(), env.templates()), Single: p.Strategy == supervisor.Single,
 	}
 	for _, name := range p.Listen {
 		i := slices.IndexFunc(c.Listen, func(l config.Listen) bool { return l.Name == name })

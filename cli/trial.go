@@ -81,7 +81,7 @@ func (c *command) trialOptions(conf *config.Config, u *config.User, dir string) 
 	plans := &planner{path: conf.Path, trial: dir, user: u}
 	return supervisor.Options{
 		Trial: true, App: conf.App + "-check", Version: version(), State: filepath.Join(dir, "state"), Notify: filepath.Join(dir, "notify"),
-		Hook: filepath.Join(dir, "drain"), Gates: gates, Log: zap.NewNop(),
+		Hook: filepath.Join(dir, "drain"), Scratch: filepath.Join(dir, "scratch"), Gates: gates, Log: zap.NewNop(),
 		Resolve: func(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
 			if t.Kind != supervisor.Switch {
 				return supervisor.Plan{}, &supervisor.NoReleaseError{Reason: "this is a check"}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,6 +25,7 @@ func (s *Supervisor) adoptGenerations(st *state) error {
 // adoptGeneration rebuilds a generation around those of its workers that still run.
 func (s *Supervisor) adoptGeneration(st *state, gs *generationState) error {
 	s.next = max(s.next, gs.ID+1)
+	s.adoptValues(gs.ID, &gs.Plan)
 	g := &generation{
 		id: gs.ID, plan: gs.Plan, gates: s.gatesOf(st, gs), state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, tried: gs.Tried,
 		staged: make(map[string]int), provers: make(map[string]*prover), done: make(chan struct{}),
@@ -96,7 +98,7 @@ func (g *generation) process(name string) *Process { return g.plan.process(name)
 func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w process) {
 	in := &instance{
 		gen: g, proc: p, index: ws.Instance, state: InstanceExited, since: ws.Since, restarts: ws.Restarts, reason: ws.Reason,
-		tail: worker.NewTail(tailLines), own: maps.Clone(ws.Own), flag: flag{path: ws.Flag}, hooked: ws.Hooked,
+		tail: worker.NewTail(tailLines), own: maps.Clone(ws.Own), flag: flag{path: ws.Flag}, hooked: ws.Hooked, scratch: cmp.Or(ws.Scratch, g.id),
 	}
 	g.instances = append(g.instances, in)
 	in.pid.Store(int64(ws.PID))

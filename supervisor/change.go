@@ -232,6 +232,10 @@ func (c *change) run() {
 			c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
 		}
 	}
+	var used map[string]bool
+	if c.s.do(func() { used = c.s.valuesInUse() }) == nil {
+		c.s.clearValues(used) // the plan of a change that was refused is nobody's now
+	}
 	told := c.tellEnd(finished, err)
 	c.cancel(nil)
 	c.kill(nil)

@@ -55,7 +55,7 @@ func (s *Supervisor) Plans() (plans []Plan, err error) {
 
 // variables is what a worker of the process has in its environment.
 func (p *Process) variables(notify string) []Variable {
-	spec := worker.Spec{Env: p.Env, Secrets: p.Secrets, Notify: notify, Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen}
+	spec := worker.Spec{Env: p.Env, Templates: p.Templates, Secrets: p.Secrets, Notify: notify, Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen}
 	if p.Hook {
 		spec.Hook = "the hook's"
 	}

@@ -3,7 +3,7 @@
 package supervisor
 
 // stateVersion is the format of the state file.
-const stateVersion = 1
+const stateVersion = 2
 
 // stateAddition is where the test of a format change adds a field.
 type stateAddition struct{} //nolint:unused // it has a field with the tag nextformat

@@ -232,6 +232,7 @@ func (s *Supervisor) bury(g *generation) {
 	s.dirty = true
 	s.checkListeners()
 	close(g.done)
+	s.clearScratch()
 	s.recordCuts(g)
 }
 

@@ -29,6 +29,8 @@ type instance struct {
 	// own says under which number a gate knows each listener that is this instance's alone; none = those of its generation.
 	own map[string]int
 
+	scratch int // generation whose scratch directory its workers have: the one that it was made for
+
 	state   InstanceState
 	since   time.Time
 	wanted  bool // whether it should run
@@ -130,9 +132,10 @@ func (s *Supervisor) spawn(in *instance) {
 		s.beside(func() { s.post(func() { s.begun(in, turn, nil, err) }) })
 		return
 	}
-	limits := in.proc.limits()
+	limits, scratch := in.proc.limits(), in.scratch
 	s.beside(func() {
 		spec.Cgroup = s.group(spec, limits)
+		spec.Scratch = s.scratch(scratch, spec.User)
 		w, err := s.os.start(spec)
 		s.post(func() { s.begun(in, turn, w, err) })
 	})
@@ -420,8 +423,8 @@ func (s *Supervisor) read(in *instance) {
 func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 	p := in.proc
 	spec := worker.Spec{
-		App: s.opt.App, Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: p.Name, Instance: in.index,
-		Command: p.Command, Env: p.Env, Secrets: p.Secrets, Dir: p.Dir, User: p.User, Notify: s.opt.Notify, Output: in.outPath, NoFile: p.NoFile, HideListen: p.HideListen,
+		App: s.opt.App, Release: in.gen.plan.Release.Name, Commit: in.gen.plan.Release.Commit, Generation: in.gen.id, Process: p.Name, Instance: in.index,
+		Command: p.Command, Env: p.Env, Templates: p.Templates, Secrets: p.Secrets, Dir: p.Dir, User: p.User, Notify: s.opt.Notify, Output: in.outPath, NoFile: p.NoFile, HideListen: p.HideListen,
 		Mark: s.mark(),
 	}
 	if in.flag.path != "" {

@@ -24,6 +24,9 @@ type Plan struct {
 
 	Shared map[string]string `json:"shared,omitempty"` // paths in the release, and the path outside that each is a link to
 
+	Values   string   `json:"values,omitempty"` // path of the file in memory that has the values of the variables
+	Warnings []string `json:"-"`                // for whoever has asked for the change
+
 	Inspect json.RawMessage `json:"inspect,omitempty"` // what Options.Inspect needs to know; none = there is nothing to inspect
 }
 
@@ -37,10 +40,11 @@ type Release struct {
 // Process is a kind of program that the app runs, as in a Procfile.
 type Process struct {
 	Name         string             `json:"name"`
-	Command      []string           `json:"command"`            // argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
-	Env          []string           `json:"env"`                // built (DESIGN 5), without what differs from worker to worker
-	Secrets      worker.Secrets     `json:"secrets,omitempty"`  // variables whose values are never in the state file
-	EnvFrom      map[string]string  `json:"env_from,omitempty"` // where each variable of Env is from, for people
+	Command      []string           `json:"command"`             // argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
+	Env          []string           `json:"env,omitempty"`       // built (DESIGN 5), without what differs from worker to worker; not in the state file
+	Templates    []string           `json:"templates,omitempty"` // variables with placeholders for what differs (worker.Expand); likewise
+	Secrets      worker.Secrets     `json:"secrets,omitempty"`   // variables whose values are never in the state file
+	EnvFrom      map[string]string  `json:"env_from,omitempty"`  // where each variable of Env is from, for people
 	Dir          string             `json:"dir"`
 	User         *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
 	Listen       []string           `json:"listen,omitempty"`
@@ -106,7 +110,7 @@ type Hooks struct {
 	After    [][]string         `json:"after,omitempty"`
 	OnAbort  [][]string         `json:"on_abort,omitempty"`
 	OnRevert [][]string         `json:"on_revert,omitempty"`
-	Env      []string           `json:"env,omitempty"`
+	Env      []string           `json:"env,omitempty"` // not in the state file
 	Secrets  worker.Secrets     `json:"secrets,omitempty"`
 	Dir      string             `json:"dir,omitempty"`
 	User     *worker.Credential `json:"user,omitempty"`

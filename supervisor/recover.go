@@ -109,6 +109,8 @@ func (s *Supervisor) endUnproved(*state) error {
 	}
 	s.closeUnused()
 	s.clearFlags()
+	s.clearScratch()
+	s.clearValues(s.valuesInUse())
 	return s.clearOutputs()
 }
 

@@ -258,7 +258,7 @@ func (s *Supervisor) sortInstances(g *generation) {
 }
 
 func newInstance(g *generation, p *Process, n int) *instance {
-	return &instance{gen: g, proc: p, index: n, state: InstanceIdle, since: time.Now(), tail: worker.NewTail(tailLines)}
+	return &instance{gen: g, proc: p, index: n, scratch: g.id, state: InstanceIdle, since: time.Now(), tail: worker.NewTail(tailLines)}
 }
 
 // surplus is the instances of a generation that are too many.

@@ -86,6 +86,7 @@ func (c *change) resolveStart(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	c.keep(&plan)
 	c.plan = plan
 	return plan.Release.Name, c.s.do(func() { c.release = plan.Release })
 }

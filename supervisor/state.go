@@ -24,7 +24,7 @@ import (
 // stateNeeds is the oldest format whose daemons understand what is written now, if they pass over the fields that they do
 // not know. A daemon reads its own format (stateVersion), older ones, and newer ones that say that it can. So an upgrade can
 // be taken back.
-const stateNeeds = 1
+const stateNeeds = 2
 
 // state is everything that the next daemon needs to know, in one durable file (DESIGN 10).
 type state struct {
@@ -87,6 +87,7 @@ type workerState struct {
 	StartTime uint64        `json:"start_time"` // clock ticks since boot, proc_pid_stat(5) field 22
 	Tag       string        `json:"tag"`
 	Output    string        `json:"output"`
+	Scratch   int           `json:"scratch,omitempty"` // generation whose scratch directory it has; 0 = its own
 	// Own says under which number a gate knows each listener that is this worker's alone.
 	Own map[string]int `json:"own,omitempty"`
 	// Flag is the path of what tells it that it drains; Hooked says that it looks at it.
@@ -118,7 +119,7 @@ func (s *Supervisor) save() error {
 		st.Live = s.live.id
 	}
 	for _, g := range s.generations {
-		gs := generationState{ID: g.id, State: g.state, Since: g.since, Plan: g.plan, Private: g.private, Held: g.held, Tried: g.tried, Workers: []workerState{}}
+		gs := generationState{ID: g.id, State: g.state, Since: g.since, Plan: g.plan.withoutValues(), Private: g.private, Held: g.held, Tried: g.tried, Workers: []workerState{}}
 		for _, in := range g.instances {
 			gs.Workers = append(gs.Workers, in.saved())
 		}
@@ -157,7 +158,7 @@ func (s *Supervisor) unfinished() (*ChangeStatus, int) {
 func (in *instance) saved() workerState {
 	ws := workerState{
 		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts, Reason: in.reason, Output: in.outPath,
-		Own: in.own, Flag: in.flag.path, Hooked: in.hooked,
+		Own: in.own, Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch,
 	}
 	if in.w != nil {
 		ws.PID, ws.StartTime, ws.Tag = in.w.PID(), in.w.StartTime(), in.w.Tag()

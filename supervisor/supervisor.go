@@ -29,6 +29,8 @@ type Options struct {
 	Version string
 	State   string // directory of the state file and of the workers' output pipes
 	Hook    string // directory for the drain hook and the workers' flags, which all workers can reach; "" for none
+	Scratch string // directory for the generations' scratch directories, which all workers can reach; "" for none
+	Values  Values
 	Notify  string // path of the socket for READY=1 and STATUS= from workers; "" for none
 
 	Gates []Gate
@@ -90,6 +92,12 @@ type Options struct {
 	Fault func(point string)
 
 	Log *zap.Logger
+}
+
+// Values is where the values of variables are while no daemon runs.
+type Values struct {
+	Dir  string            // in memory; "" for nowhere
+	Read func(*Plan) error // reads those of a plan from the config as it is now, when they are not in Dir
 }
 
 // Target is what Resolve is to find.
@@ -285,6 +293,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	err = errors.Join(s.fatal, s.save())
 	s.drainAside()
 	s.removeHook()
+	s.removeMemory()
 	return err
 }
 

@@ -195,6 +195,10 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 		if c.plan, err = c.s.opt.Resolve(ctx, t); err != nil {
 			return "", err
 		}
+		c.keep(&c.plan)
+		for _, text := range c.plan.Warnings {
+			c.warn("%s", text)
+		}
 	}
 	if err := c.s.do(func() { c.release = c.plan.Release }); err != nil {
 		return "", err

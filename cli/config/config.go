@@ -39,9 +39,11 @@ type Config struct {
 	Notify    []notify.Target // in the order of their names
 	Django    Django
 	Env       []Variable        // of all processes and hooks: env_file, then [env]; a later one of a name wins
+	Inherit   []string          // names of the daemon's own variables, of which an ending * stands for any
 	Shared    map[string]string // paths inside a release, and the path outside that each is a link to
 	Install   Install
 	Warnings  []string
+	Ignored   []string // what of env_file sets no variable, with its line
 
 	credentials []credentialUse
 }

@@ -114,7 +114,7 @@ func TestACopyHasItsOwnPlacesAndDoesNothingThatOthersNotice(t *testing.T) {
 func TestItIsDecidedOfEachKeyWhetherACopyHasIt(t *testing.T) {
 	decided := append(notCopied(),
 		"app", "releases", "state", "control", "probation", "user", "listen", "process", // a value of its own
-		"keep", "settle", "virtualenv", "group", "env_file", "env", "shared", // the app's
+		"keep", "settle", "virtualenv", "group", "env_file", "inherit", "env", "shared", // the app's
 	)
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[file]()) {
 		if key := f.Tag.Get("toml"); !slices.Contains(decided, key) {

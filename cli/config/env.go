@@ -11,6 +11,7 @@ type Variable struct {
 	Name, Value string
 	From        string // where it is written
 	Credential  string // of the unit, which has the value; "" = Value is it
+	Template    bool   // Value may have placeholders (worker.Expand)
 }
 
 // Where a variable is written.
@@ -18,16 +19,17 @@ const (
 	FromFile    = "env_file"
 	FromConfig  = "config"
 	FromProcess = "process" // the [process.NAME.env] of the config
+	FromDaemon  = "inherit" // the daemon's own environment
 
 	FromCredential = "credential" // whichever of the tables names it
 )
 
 // environment is env_file, and [env], which wins.
 func (l *loader) environment() []Variable {
-	return append(sorted(l.envFile(), FromFile), l.variables("env", l.f.Env, FromConfig)...)
+	return append(sorted(l.envFile(), FromFile), l.variables("env", l.f.Env, FromConfig, nil)...)
 }
 
-// envFile is the variables of env_file; what is passed over in it is a warning.
+// envFile is the variables of env_file.
 func (l *loader) envFile() map[string]string {
 	path := l.path("env_file", l.f.EnvFile)
 	if path == "" {
@@ -40,7 +42,7 @@ func (l *loader) envFile() map[string]string {
 	}
 	vars, passed, bad := parseEnvFile(path, data)
 	for _, p := range passed {
-		l.c.Warnings = append(l.c.Warnings, p.Error())
+		l.c.Ignored = append(l.c.Ignored, p.Error())
 	}
 	if bad != nil {
 		l.list = append(l.list, bad)
@@ -48,14 +50,15 @@ func (l *loader) envFile() map[string]string {
 	return vars
 }
 
-func (l *loader) variables(table string, env map[string]any, from string) (list []Variable) {
+func (l *loader) variables(table string, env map[string]any, from string, listen []string) (list []Variable) {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		key := table + "." + name
 		l.variable(key, name)
 		v := Variable{Name: name, From: from}
 		switch value := env[name].(type) {
 		case string:
-			v.Value = value
+			v.Value, v.Template = value, strings.Contains(value, "{")
+			l.placeholders(key, value, listen)
 		case map[string]any:
 			v.From, v.Credential = FromCredential, l.credential(key, value)
 		default:

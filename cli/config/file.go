@@ -16,6 +16,7 @@ type file struct {
 	User       string    `toml:"user"`
 	Group      string    `toml:"group"`
 	EnvFile    string    `toml:"env_file"`
+	Inherit    []string  `toml:"inherit"`
 
 	Listen  map[string]listenTable  `toml:"listen"`
 	Process map[string]processTable `toml:"process"`

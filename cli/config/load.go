@@ -81,6 +81,8 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.build() // for superctl build; a daemon only looks whether it is right
 	l.notify()
 	l.c.Env = l.environment()
+	l.c.Inherit = l.inherit()
+	l.c.Warnings = append(l.c.Warnings, l.c.Ignored...)
 	l.c.Shared = l.shared()
 	l.c.Install = l.install()
 	if len(l.list) > 0 {

@@ -68,6 +68,9 @@ func (l *loader) process(name string, t processTable) Process {
 	}
 	p := Process{Name: name, Listen: t.Listen, After: t.After, Notify: t.Notify, Server: t.Server}
 	p.Command = l.command(key, t.Command)
+	for _, word := range p.Command {
+		l.placeholders(key+".command", word, t.Listen)
+	}
 	p.ExtraListen = l.extraListen(key+".extra_listen", t.ExtraListen)
 	for _, li := range t.Listen {
 		if _, ok := l.f.Listen[li]; !ok {
@@ -102,7 +105,7 @@ func (l *loader) process(name string, t processTable) Process {
 	p.NoFile = uint64(l.number(key+".nofile", t.NoFile, 0, 16, 1<<20))
 	p.MemoryMax = l.size(key+".memory_max", t.MemoryMax)
 	p.CPUWeight = uint64(l.number(key+".cpu_weight", t.CPUWeight, 0, 1, 10_000))
-	p.Env = l.variables(key+".env", t.Env, FromProcess)
+	p.Env = l.variables(key+".env", t.Env, FromProcess, t.Listen)
 	p.Health = l.health(key, t)
 	return p
 }

@@ -24,21 +24,24 @@ import (
 
 // Spec says what to start.
 type Spec struct {
-	App, Release, Process string
-	Generation, Instance  int
-	Command               []string // argv; argv[0] without a slash is searched in the PATH of Env
-	Env                   []string // built (DESIGN 5); Start adds what differs from worker to worker
-	Secrets               Secrets  // of the environment too
-	Dir                   string
-	User                  *Credential // nil = the daemon's own
-	Files                 []File      // become descriptors 3, 4, ...
-	Notify                string      // path of the notify socket; "" = none
-	Output                string      // path of the FIFO for stdout and stderr; "" = /dev/null
-	NoFile                uint64      // RLIMIT_NOFILE; 0 = as the daemon has it
-	HideListen            bool        // no LISTEN_FDS: the command names its descriptors
-	Cgroup                string      // directory of the control group to be in, made already; "" = the daemon's own
-	Hook, Flag            string      // directory of the drain hook and path of the worker's flag, also without the hook; "" = none (package drainhook)
-	Mark                  string      // of the supervisor; every process that it starts carries it (see EndMarked)
+	App, Process         string
+	Release, Commit      string
+	Generation, Instance int
+	Command              []string // argv; argv[0] without a slash is searched in the PATH of Env
+	Env                  []string // built (DESIGN 5); Start adds what differs from worker to worker
+	Templates            []string // variables whose values have placeholders (Expand)
+	Secrets              Secrets  // of the environment too
+	Scratch              string   // directory for the files of its generation; "" = none
+	Dir                  string
+	User                 *Credential // nil = the daemon's own
+	Files                []File      // become descriptors 3, 4, ...
+	Notify               string      // path of the notify socket; "" = none
+	Output               string      // path of the FIFO for stdout and stderr; "" = /dev/null
+	NoFile               uint64      // RLIMIT_NOFILE; 0 = as the daemon has it
+	HideListen           bool        // no LISTEN_FDS: the command names its descriptors
+	Cgroup               string      // directory of the control group to be in, made already; "" = the daemon's own
+	Hook, Flag           string      // directory of the drain hook and path of the worker's flag, also without the hook; "" = none (package drainhook)
+	Mark                 string      // of the supervisor; every process that it starts carries it (see EndMarked)
 }
 
 // File is a descriptor for a worker to inherit.
@@ -57,11 +60,11 @@ func Start(spec Spec) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	args, err := spec.expand()
+	args, expanded, err := spec.expand()
 	if err != nil {
 		return nil, err
 	}
-	env := spec.environment(tag)
+	env := spec.environment(tag, expanded)
 	path, err := LookPath(args[0], env, spec.Dir)
 	if err != nil {
 		return nil, err
@@ -139,16 +142,17 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	return w, nil
 }
 
-// environment is the worker's, complete but for LISTEN_PID, which only the shim knows.
-func (s *Spec) environment(tag string) []string {
-	env := slices.DeleteFunc(slices.Clone(s.Env), func(e string) bool {
-		name, _, _ := strings.Cut(e, "=")
-		return reserved(name)
-	})
+// environment is the worker's, complete but for LISTEN_PID, which only the shim knows. expanded is what Templates have become.
+func (s *Spec) environment(tag string, expanded []string) []string {
+	env := slices.DeleteFunc(slices.Concat(s.Env, expanded), func(e string) bool { return reserved(nameOf(e)) })
+	env = s.describe(env)
 	env = append(env,
 		tagVar+"="+tag,
-		"SUPERCTL_APP="+s.App, "SUPERCTL_RELEASE="+s.Release, "SUPERCTL_GENERATION="+strconv.Itoa(s.Generation),
+		"SUPERCTL_APP="+s.App, "SUPERCTL_RELEASE="+s.Release, "SUPERCTL_COMMIT="+s.Commit, "SUPERCTL_GENERATION="+strconv.Itoa(s.Generation),
 		"SUPERCTL_PROCESS="+s.Process, "SUPERCTL_INSTANCE="+strconv.Itoa(s.Instance))
+	if s.Scratch != "" {
+		env = append(env, "SUPERCTL_SCRATCH="+s.Scratch)
+	}
 	switch {
 	case s.Hook != "":
 		env = drainhook.Environment(env, s.Hook, s.Flag)
@@ -171,9 +175,8 @@ func (s *Spec) environment(tag string) []string {
 // Names is the names of all variables that the worker will have.
 func (s *Spec) Names() []string {
 	var names []string
-	for _, kv := range append(s.environment(""), "LISTEN_PID=") {
-		name, _, _ := strings.Cut(kv, "=")
-		names = append(names, name)
+	for _, kv := range append(s.environment("", s.Templates), "LISTEN_PID=") {
+		names = append(names, nameOf(kv))
 	}
 	return slices.AppendSeq(names, maps.Keys(s.Secrets))
 }
@@ -181,30 +184,6 @@ func (s *Spec) Names() []string {
 // reserved are the variables that Start sets itself.
 func reserved(name string) bool {
 	return strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET" || strings.HasPrefix(name, "SUPERCTL_")
-}
-
-// expand replaces {fd.NAME} and {addr.NAME}.
-func (s *Spec) expand() ([]string, error) {
-	if len(s.Command) == 0 {
-		return nil, errors.New("the command is empty")
-	}
-	var pairs []string
-	var names []string
-	for i, f := range s.Files {
-		pairs = append(pairs, "{fd."+f.Name+"}", strconv.Itoa(firstFD+i), "{addr."+f.Name+"}", f.Addr)
-		names = append(names, f.Name)
-	}
-	r := strings.NewReplacer(pairs...)
-	args := make([]string, len(s.Command))
-	for i, a := range s.Command {
-		args[i] = r.Replace(a)
-		for _, prefix := range []string{"{fd.", "{addr."} {
-			if at := strings.Index(args[i], prefix); at >= 0 {
-				return nil, fmt.Errorf("%q names no listener of this process (it has %s)", args[i][at:], strings.Join(names, ", "))
-			}
-		}
-	}
-	return args, nil
 }
 
 // LookPath finds a command as execvp(3) would with the worker's own PATH.

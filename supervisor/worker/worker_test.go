@@ -117,25 +117,18 @@ func TestAStartThatCannotBeSaysExactlyWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, spec := range map[string]Spec{
-		`command "nope" is not in PATH (/bin)`:                      {Command: []string{"nope"}, Dir: dir},
-		"exec /no/such: no such file or directory":                  {Command: []string{"/no/such"}, Dir: dir},
-		"interpreter /srv/removed/bin/python is missing":            {Command: []string{orphan}, Dir: dir},
-		"exec " + plain + ": permission denied":                     {Command: []string{plain}, Dir: dir},
-		"chdir /no/dir: no such file or directory":                  {Command: []string{"/bin/true"}, Dir: "/no/dir"},
-		`"{fd.api}" names no listener of this process (it has web)`: {Command: []string{"x", "{fd.api}"}, Files: []File{{Name: "web"}}},
-		"the command is empty":                                      {},
+		`command "nope" is not in PATH (/bin)`:                                 {Command: []string{"nope"}, Dir: dir},
+		"exec /no/such: no such file or directory":                             {Command: []string{"/no/such"}, Dir: dir},
+		"interpreter /srv/removed/bin/python is missing":                       {Command: []string{orphan}, Dir: dir},
+		"exec " + plain + ": permission denied":                                {Command: []string{plain}, Dir: dir},
+		"chdir /no/dir: no such file or directory":                             {Command: []string{"/bin/true"}, Dir: "/no/dir"},
+		`the command: {fd.api} names no listener of this process (it has web)`: {Command: []string{"x", "{fd.api}"}, Files: []File{{Name: "web"}}},
+		"the command is empty":                                                 {},
 	} {
 		spec.Env = []string{"PATH=/bin"}
 		if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
-	}
-}
-
-func TestPlaceholdersAreReplaced(t *testing.T) {
-	s := Spec{Command: []string{"a", "--fd={fd.api}", "{addr.web}"}, Files: []File{{Name: "web", Addr: "1.2.3.4:5"}, {Name: "api"}}}
-	if got, err := s.expand(); err != nil || !slices.Equal(got, []string{"a", "--fd=4", "1.2.3.4:5"}) {
-		t.Errorf("%v %v", got, err)
 	}
 }
 

@@ -1,0 +1,176 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+	"go.uber.org/zap"
+)
+
+// The values of variables are secrets as often as not, so the state file has none of them. The next daemon, which may have to start a
+// worker of a generation again, finds them in a file in memory, one for each plan; when that is lost, it reads the config anew.
+
+// values is what a plan has of variables, as bytes: a value may be anything but a NUL byte.
+type values struct {
+	Hooks     [][]byte                 `json:"hooks"`
+	Processes map[string]processValues `json:"processes"`
+}
+
+type processValues struct {
+	Env       [][]byte `json:"env"`
+	Templates [][]byte `json:"templates"`
+}
+
+// withoutValues is the plan as the state file has it.
+func (p Plan) withoutValues() Plan {
+	p.Hooks.Env = nil
+	p.Processes = append([]Process(nil), p.Processes...)
+	for i := range p.Processes {
+		p.Processes[i].Env, p.Processes[i].Templates = nil, nil
+	}
+	return p
+}
+
+// keepValues writes the values of a plan to a file that this user alone can read.
+func (p *Plan) keepValues(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	v := values{Hooks: toBytes(p.Hooks.Env), Processes: make(map[string]processValues)}
+	for i := range p.Processes {
+		one := &p.Processes[i]
+		v.Processes[one.Name] = processValues{Env: toBytes(one.Env), Templates: toBytes(one.Templates)}
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if st, err := os.Lstat(dir); err != nil || !ownedBy(st, os.Geteuid()) || st.Mode().Perm()&0o077 != 0 {
+		return errors.Join(err, fmt.Errorf("%s is not a directory that user %d alone can enter: move it away", dir, os.Geteuid()))
+	}
+	f, err := os.CreateTemp(dir, "v*")
+	if err != nil {
+		return err
+	}
+	path := f.Name()
+	if err := errors.Join(f.Close(), renameio.WriteFile(path, data, 0o600, renameio.WithTempDir(dir))); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	p.Values = path
+	return nil
+}
+
+// recallValues reads the values of a plan that an earlier daemon has kept.
+func (p *Plan) recallValues() error {
+	if p.Values == "" {
+		return fs.ErrNotExist
+	}
+	data, err := os.ReadFile(p.Values)
+	if err != nil {
+		return err
+	}
+	var v values
+	if err := json.Unmarshal(data, &v); err != nil {
+		return fmt.Errorf("%s: %w", p.Values, err)
+	}
+	p.Hooks.Env = toStrings(v.Hooks)
+	for i := range p.Processes {
+		one := v.Processes[p.Processes[i].Name]
+		p.Processes[i].Env, p.Processes[i].Templates = toStrings(one.Env), toStrings(one.Templates)
+	}
+	return nil
+}
+
+// adoptValues gives the plan of an earlier daemon's generation its values back.
+func (s *Supervisor) adoptValues(id int, p *Plan) {
+	err := p.recallValues()
+	if err == nil {
+		return
+	}
+	if len(p.Hooks.Env) == 0 { // else it is the state file of a daemon that kept them there
+		s.log.Warn("the variables of a generation are not in memory any more: they are read from the config as it is now",
+			zap.Int("generation", id), zap.Error(err))
+		if s.opt.Values.Read == nil {
+			return
+		}
+		if err := s.opt.Values.Read(p); err != nil {
+			s.log.Error("read the variables of a generation", zap.Int("generation", id), zap.Error(err))
+			return
+		}
+	}
+	if err := p.keepValues(s.opt.Values.Dir); err != nil {
+		s.log.Error("keep the variables of a generation for the next daemon", zap.Int("generation", id), zap.Error(err))
+	}
+}
+
+// keep is keepValues of a plan that is about to be used. Where it fails, the next daemon reads the config.
+func (c *change) keep(p *Plan) {
+	if err := p.keepValues(c.s.opt.Values.Dir); err != nil {
+		c.warn("the variables could not be kept for the next daemon, which would read the config anew: %v", err)
+	}
+}
+
+// valuesInUse is the files of the plans that something runs with.
+func (s *Supervisor) valuesInUse() map[string]bool {
+	used := make(map[string]bool)
+	for _, g := range s.generations {
+		used[g.plan.Values] = true
+	}
+	return used
+}
+
+// clearValues removes all files of values but those in use.
+func (s *Supervisor) clearValues(used map[string]bool) {
+	if s.opt.Values.Dir == "" {
+		return
+	}
+	left, err := filepath.Glob(filepath.Join(s.opt.Values.Dir, "*"))
+	for _, path := range left {
+		if !used[path] {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	if err != nil {
+		s.log.Error("remove values of variables that are not used any more", zap.Error(err))
+	}
+}
+
+// removeMemory leaves nothing in memory behind when the last worker is gone.
+func (s *Supervisor) removeMemory() {
+	s.clearValues(nil)
+	err := removeScratch(s.opt.Scratch, func(int) bool { return false })
+	for _, dir := range []string{s.opt.Values.Dir, s.opt.Scratch} {
+		if dir != "" {
+			if gone := os.Remove(dir); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+				err = errors.Join(err, gone)
+			}
+		}
+	}
+	if err != nil {
+		s.log.Error("remove what was kept in memory", zap.Error(err))
+	}
+}
+
+func toBytes(list []string) [][]byte {
+	out := make([][]byte, len(list))
+	for i, s := range list {
+		out[i] = []byte(s)
+	}
+	return out
+}
+
+func toStrings(list [][]byte) []string {
+	out := make([]string, len(list))
+	for i, b := range list {
+		out[i] = string(b)
+	}
+	return out
+}
