@@ -2,15 +2,17 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"superctl/supervisor"
+	"superctl/supervisor/control"
 )
 
 func jsonFlag() cli.Flag {
@@ -22,7 +24,7 @@ func (c *command) switchCommand() *cli.Command {
 		Name: "switch", Usage: "make a release live", UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--force] [--json]",
 		Description: `Starts RELEASE beside the live one, checks it on the listener that it will serve from, turns all new
 connections over in one instant, watches it for the probation, and lets the old workers finish.
-A release that fails its check is refused; one that fails its probation is taken back.
+A release that fails its check is refused; one that fails its probation is reverted.
 
 RELEASE is a name, the beginning of one, a commit, "latest" or "previous".
 
@@ -43,7 +45,15 @@ failed --check or Ctrl-C sends everybody back to the live release, at once.
 			if err != nil {
 				return err
 			}
-			return c.change(cc, supervisor.Request{Kind: supervisor.Switch, Release: cc.Args().First(), Canary: canary, Force: cc.Bool("force")})
+			conf, err := load(cc)
+			if err != nil {
+				return err
+			}
+			word, err := releaseWord(conf, cc.Args().First())
+			if err != nil {
+				return err
+			}
+			return c.change(cc, supervisor.Request{Kind: supervisor.Switch, Release: word, Canary: canary, Force: cc.Bool("force")})
 		},
 	}
 }
@@ -57,6 +67,9 @@ warm for so long, and the rollback takes some milliseconds. During a probation o
    superctl rollback`,
 		Flags: []cli.Flag{forceFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
+			if cc.NArg() == 1 {
+				return &usageError{fmt.Errorf("rollback: unexpected argument %q: superctl switch %s makes that release live", cc.Args().First(), cc.Args().First())}
+			}
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
@@ -94,16 +107,56 @@ func (c *command) change(cc *cli.Context, req supervisor.Request) error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
+	c, atEnd := c.patient()
+	defer atEnd()
 	show := c.progress(cc)
 	out, err := api.Change(ctx, req, show.event)
 	show.end()
 	if err != nil && ctx.Err() != nil {
-		return errors.New("interrupted: before the cutover that aborts the change, after it the change goes on; superctl status shows which")
+		stop() // another Ctrl-C ends this at once
+		return c.interrupted(api, conf.App)
 	}
 	if err != nil {
 		return err
 	}
 	return c.conclude(cc, out, out.Result, func() { c.tell(conf.App, out) })
+}
+
+// abortTime is how long a change that is given up may take until the daemon says so: until its workers are gone.
+const abortTime = 30 * time.Second
+
+// interrupted says what has become of a change whose client was interrupted: before the cutover it is aborted, after it it goes on.
+func (c *command) interrupted(api *control.Client, app string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), abortTime)
+	defer cancel()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		st, err := api.Status(ctx)
+		switch {
+		case err != nil:
+			return fmt.Errorf("interrupted, and what has become of the change is not known: %w", err)
+		case st.Changing == nil && st.Last != nil && st.Last.Result != supervisor.Done:
+			return fmt.Errorf("interrupted: the %s of %s is %s; %s", st.Last.Kind, app, st.Last.Result, liveText(&st))
+		case st.Changing == nil:
+			return fmt.Errorf("interrupted, but the change was done already; %s", liveText(&st))
+		case st.Changing.Committed:
+			return fmt.Errorf("interrupted after the cutover: the %s of %s goes on in the daemon, now in step %s; %s (superctl status --watch follows it)",
+				st.Changing.Kind, app, st.Changing.Step, liveText(&st))
+		}
+		select {
+		case <-again.C: // the daemon notices within a moment that nobody listens
+		case <-ctx.Done():
+			return fmt.Errorf("interrupted: the %s of %s is being aborted, in step %s; %s", st.Changing.Kind, app, st.Changing.Step, liveText(&st))
+		}
+	}
+}
+
+func liveText(st *supervisor.Status) string {
+	if st.Release == "" {
+		return "no release is live"
+	}
+	return st.Release + " is live"
 }
 
 // conclude ends a command that has come to a result: told to people, or as JSON.
@@ -127,7 +180,7 @@ func (c *command) json(v any) error {
 	return enc.Encode(v)
 }
 
-// tell says how a change ended.
+// tell says how a change ended. The verdict comes last, where it does not scroll away.
 func (c *command) tell(app string, out *supervisor.Outcome) {
 	p := paletteFor(c.stdout)
 	name := out.Release
@@ -137,6 +190,7 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 	for _, w := range out.Warnings {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
+	c.tellFailed(out)
 	switch {
 	case inPlace(out.Kind):
 		c.tellInPlace(app, out)
@@ -153,18 +207,21 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 		}
 		fmt.Fprintf(c.stdout, "%s: %s %s%s in %s%s\n", app, p.bold(name), p.green("is live"), was, seconds(out.Seconds), cutoverText(out))
 	case out.Result == supervisor.Reverted:
-		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was taken back"), out.Error, stays(out, "is live again"))
+		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was reverted"), out.Error, stays(out, "is live again"))
 	default:
 		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error, stays(out, untouched(out)))
 	}
-	whose := "worker"
+}
+
+// tellFailed shows the last lines of what has failed. Those of a hook were shown as it wrote them.
+func (c *command) tellFailed(out *supervisor.Outcome) {
 	switch {
 	case strings.HasPrefix(out.Error, "before: "):
-		whose = "hook"
 	case strings.HasPrefix(out.Error, "canary: ") && strings.Contains(out.Error, `: check "`), strings.HasPrefix(out.Error, "smoke: "):
-		whose = "check"
+		c.tellLog("check", out.Log)
+	default:
+		c.tellLog("worker", out.Log)
 	}
-	c.tellLog(whose, out.Log)
 }
 
 // untouched says how the live release has come through a change that was refused.

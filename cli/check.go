@@ -71,7 +71,11 @@ Root looks with the service's eyes: as its user, in the sandbox of its unit.
 			if err != nil {
 				return err
 			}
-			if done, err := c.asService(cc, conf); done {
+			word, err := releaseWord(conf, cc.Args().First())
+			if err != nil {
+				return err
+			}
+			if done, err := c.asService(cc, conf, word); done {
 				return err
 			}
 			if cc.NArg() == 1 {
@@ -79,7 +83,7 @@ Root looks with the service's eyes: as its user, in the sandbox of its unit.
 				if err != nil {
 					return err
 				}
-				return c.tryRelease(cc, conf, u, cc.Args().First())
+				return c.tryRelease(cc, conf, u, word)
 			}
 			f := c.lookingAs(cc.Context, cc, conf)
 			if cc.Bool("notify") {

@@ -146,7 +146,7 @@ func (c *command) app() *cli.App {
 		Commands: commands,
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() > 0 {
-				return &usageError{unknownCommand(cc.Args().First(), cc.App)}
+				return &usageError{unknownCommand(cc.Args().First(), cc)}
 			}
 			return cli.ShowAppHelp(cc)
 		},
@@ -170,9 +170,12 @@ EXIT CODES  0 done  1 refused or failed, the live release is untouched  2 usage 
             4 another change is in progress  5 it was live, failed its probation, and the old one is back
 `
 
-func unknownCommand(word string, app *cli.App) error {
+func unknownCommand(word string, cc *cli.Context) error {
+	if text := otherCommand(word, appWord(cc)); text != "" {
+		return errors.New(text)
+	}
 	best, score := "", 0.0
-	for _, known := range app.Commands {
+	for _, known := range cc.App.Commands {
 		if s := smetrics.JaroWinkler(word, known.Name, 0.7, 4); s > score {
 			best, score = known.Name, s
 		}
@@ -223,7 +226,8 @@ func reorder(args []string, app *cli.App) []string {
 	}
 	out = append(out, global...)
 	if cmd == nil {
-		return append(append(out, options...), words...)
+		asked, rest := askedInWords(words, app)
+		return append(append(append(out, options...), asked...), rest...)
 	}
 	return append(append(append(out, words[0]), options...), words[1:]...)
 }
@@ -275,11 +279,15 @@ func client(cc *cli.Context) (*control.Client, error) {
 func arguments(cc *cli.Context, least, most int) error {
 	switch n := cc.NArg(); {
 	case n < least:
-		return &usageError{fmt.Errorf("%s: something is missing: %s", cc.Command.Name, cc.Command.UsageText)}
+		return missing(cc)
 	case n > most:
-		return &usageError{fmt.Errorf("%s: %q is too much: %s", cc.Command.Name, cc.Args().Get(most), cc.Command.UsageText)}
+		return &usageError{fmt.Errorf("%s: unexpected argument %q: %s", cc.Command.Name, cc.Args().Get(most), cc.Command.UsageText)}
 	}
 	return nil
+}
+
+func missing(cc *cli.Context) error {
+	return &usageError{fmt.Errorf("%s: missing argument %s: %s", cc.Command.Name, missingArgument(cc.Command, cc.NArg()), cc.Command.UsageText)}
 }
 
 // interruptible ends with Ctrl-C.

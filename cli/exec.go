@@ -25,13 +25,17 @@ are root). Its input, output and exit code are the command's own. Without a daem
 		Flags: []cli.Flag{&cli.StringFlag{Name: "release", Usage: "another `RELEASE`: a name, the beginning of one, a commit, \"latest\" or \"previous\""}},
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 0 {
-				return &usageError{fmt.Errorf("exec: something is missing: %s", cc.Command.UsageText)}
+				return missing(cc)
 			}
 			conf, err := load(cc)
 			if err != nil {
 				return err
 			}
-			r, err := execRelease(conf, cc.String("release"))
+			word, err := releaseWord(conf, cc.String("release"))
+			if err != nil {
+				return err
+			}
+			r, err := execRelease(conf, word)
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ const longestCheck = time.Hour
 // asService has the check of a root user done as the service: by the same command, run by systemd with the user and the sandbox of the
 // unit, or where systemd does not run the app, as the daemon's user. It reports whether that was done; if not, this process is to look
 // itself.
-func (c *command) asService(cc *cli.Context, conf *config.Config) (done bool, err error) {
+func (c *command) asService(cc *cli.Context, conf *config.Config, release string) (done bool, err error) {
 	if cc.IsSet(insideFlag) || os.Geteuid() != 0 {
 		return false, nil
 	}
@@ -44,12 +44,16 @@ func (c *command) asService(cc *cli.Context, conf *config.Config) (done bool, er
 			args = append(args, "--"+name)
 		}
 	}
+	var words []string
+	if release != "" {
+		words = []string{"--", release}
+	}
 	switch {
 	case s.unit != nil && (conf.Path == config.PathOf(conf.App) || s.unit.Names(conf.Path)):
 		args = append(args, "--"+insideFlag+"="+s.unit.Name)
-		return true, c.inUnit(s, append(append(args, "--"), cc.Args().Slice()...))
+		return true, c.inUnit(s, append(args, words...))
 	case s.unit == nil && s.user != nil && conf.User == nil:
-		args = append(append(args, "--"+insideFlag+"=", "--"), cc.Args().Slice()...)
+		args = append(append(args, "--"+insideFlag+"="), words...)
 		return true, worker.Exec(worker.Command{Args: args, Env: s.environment(conf), Dir: "/", User: &s.user.Credential})
 	}
 	return false, nil

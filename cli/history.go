@@ -64,7 +64,7 @@ func recordWanted(words []string) (number int, one bool, err error) {
 		return 0, false, nil
 	}
 	if words[0] != "show" {
-		return 0, false, fmt.Errorf("history: %q is too much; superctl history show NUMBER shows one change", words[0])
+		return 0, false, fmt.Errorf("history: unexpected argument %q: superctl history show NUMBER shows one change", words[0])
 	}
 	if len(words) == 1 {
 		return 0, true, nil

@@ -208,7 +208,7 @@ func (c *command) tellLog(whose string, lines []string) {
 	}
 	p := paletteFor(c.stdout)
 	fmt.Fprintf(c.stdout, "the last lines of the %s:\n", whose)
-	for _, l := range lines {
+	for _, l := range withoutRepeats(lines) {
 		fmt.Fprintf(c.stdout, "  %s %s\n", p.dim("|"), plain.Line(l))
 	}
 }

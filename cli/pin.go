@@ -79,7 +79,10 @@ func pinned(cc *cli.Context) (*releases.Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	word := cc.Args().First()
+	word, err := releaseWord(conf, cc.Args().First())
+	if err != nil {
+		return nil, "", err
+	}
 	if _, ok := pins[word]; ok {
 		return store, word, nil
 	}

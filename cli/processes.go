@@ -22,6 +22,10 @@ A process with listeners is proved and turned over as in a switch, so no request
    superctl restart worker --instance 1     only worker.1`,
 		Flags: []cli.Flag{jsonFlag(), &cli.IntFlag{Name: "instance", Value: -1, Usage: "only the instance `N`, from 0; of a process with listeners it must have one of its own (strategy \"rolling\")"}},
 		Action: func(cc *cli.Context) error {
+			if cc.NArg() == 0 {
+				return &usageError{fmt.Errorf("restart: missing argument PROCESS: superctl restart PROCESS restarts the workers of one process; "+
+					"systemctl restart superctl@%s the daemon, which keeps them", appWord(cc))}
+			}
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
 			}

@@ -42,7 +42,11 @@ has changed.
 			}
 			ctx, stop := interruptible()
 			defer stop()
-			views, err := verify(ctx, conf, cc.Args().Slice())
+			words, err := releaseWords(conf, cc.Args().Slice())
+			if err != nil {
+				return err
+			}
+			views, err := verify(ctx, conf, words)
 			if err != nil {
 				return err
 			}

@@ -49,6 +49,8 @@ type ChangeStatus struct {
 	Origin
 	Release string    `json:"release"` // where it goes
 	Step    string    `json:"step"`
+	// Committed says that the gate has turned: the change goes on, whoever hangs up.
+	Committed bool `json:"committed,omitempty"`
 	Since   time.Time `json:"since"`
 	// Canary is what the new generation gets now of the connections, before its cutover.
 	Canary *CanaryStatus `json:"canary,omitempty"`

@@ -117,7 +117,7 @@ func (s *Supervisor) changing() *ChangeStatus {
 	if c == nil {
 		return nil
 	}
-	cs := &ChangeStatus{Kind: string(c.req.Kind), Who: c.req.Who, Origin: c.req.Origin, Release: c.release.Name, Step: c.stepName, Since: c.began}
+	cs := &ChangeStatus{Kind: string(c.req.Kind), Who: c.req.Who, Origin: c.req.Origin, Release: c.release.Name, Step: c.stepName, Committed: c.committed, Since: c.began}
 	if cs.Release == "" {
 		cs.Release = c.req.Release
 	}

@@ -117,7 +117,7 @@ func TestCtrlCBeforeTheCutoverAbortsAndAfterItChangesNothing(t *testing.T) {
 	before := a.Begin("switch", "slow")
 	at(t, a, "prove")
 	before.Interrupt()
-	before.Wait().Want(1)
+	before.Wait().Want(1).Says("interrupted: the switch of " + a.Name + " is aborted; r1 is live")
 	eventually(t, "the change is aborted", func() bool { st := a.Status(); return st.Changing == nil && len(st.Generations) == 1 })
 	if st := a.Status(); st.Release != "r1" {
 		t.Errorf("%+v", st)
@@ -125,7 +125,7 @@ func TestCtrlCBeforeTheCutoverAbortsAndAfterItChangesNothing(t *testing.T) {
 	after := a.Begin("switch", "slow")
 	at(t, a, "probation")
 	after.Interrupt()
-	after.Wait()
+	after.Wait().Want(1).Says("interrupted after the cutover: the switch of "+a.Name+" goes on in the daemon", "slow is live")
 	eventually(t, "the change is done", func() bool { return a.Status().Changing == nil })
 	if st := a.Status(); st.Release != "slow" || st.Health != "ok" {
 		t.Errorf("%+v", st)

@@ -67,7 +67,8 @@ func TestReloadSwitchesOntoTheConfigReadAnewWithoutLosingARequest(t *testing.T) 
 	requests := s.Load(t)
 	s.Edit(t, "--workers 2", "--workers 3")
 	s.Run("systemctl", "reload", unit).Want(0)
-	after := s.Status(t) // at once: the reload has waited for the outcome
+	s.Superctl("history", "show").Want(0).Says("systemctl (uid ") // and not the user of the unit
+	after := s.Status(t)                                          // at once: the reload has waited for the outcome
 	s.lossless(t, requests)
 	if after.Release != "r1" || after.Generation <= before.Generation || s.Property("ActiveState") != "active" {
 		t.Errorf("before: %+v\nafter: %+v", before, after)

@@ -38,8 +38,18 @@ func peerOf(conn net.Conn) peer {
 			p.who = fmt.Sprintf("%s (as %s)", userName(login), p.who)
 		}
 	}
+	if p.Peer.Login == nil && runBySystemd(int(cred.Pid)) {
+		p.who = "systemctl"
+	}
 	p.From = sshClient(readEnviron(int(cred.Pid)))
 	return p
+}
+
+// runBySystemd reports whether a process is a command of the daemon's own unit, such as ExecReload=: its user is the unit's, and who has
+// typed systemctl is not known. systemd runs the commands of a unit with Delegate= in the group .control of the unit.
+func runBySystemd(pid int) bool {
+	group, err := os.ReadFile(procDir(pid) + "/cgroup")
+	return err == nil && strings.HasSuffix(strings.TrimSpace(string(group)), ".service/.control")
 }
 
 func userName(uid uint32) string {

@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestAReaderThatIsForgottenHoldsNothingUpForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		p := &patientWriter{w: w, limit: readerTime}
+		began := time.Now()
+		if _, err := p.Write([]byte("verdict")); !errors.Is(err, errNobodyReads) || time.Since(began) != readerTime {
+			t.Errorf("the first write ended after %s with %v", time.Since(began), err)
+		}
+		began = time.Now()
+		if _, err := p.Write([]byte("more")); !errors.Is(err, errNobodyReads) || time.Since(began) != 0 || !p.gaveUp() {
+			t.Errorf("the second write ended after %s with %v", time.Since(began), err)
+		}
+		r.Close()
+		synctest.Wait()
+	})
+}
+
+func TestAReaderThatIsSlowGetsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		p := &patientWriter{w: w, limit: readerTime}
+		got := make(chan string)
+		go func() {
+			<-time.After(readerTime - time.Second)
+			data, _ := io.ReadAll(r)
+			got <- string(data)
+		}()
+		if n, err := p.Write([]byte("verdict")); n != 7 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		w.Close()
+		if text := <-got; text != "verdict" || p.gaveUp() {
+			t.Errorf("got %q", text)
+		}
+	})
+}

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// leastRepeated is how many lines must come again for a repeat to be left out.
+const leastRepeated = 4
+
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+// withoutRepeats replaces lines that have come before, but for their numbers, by their count: each worker of a server writes the
+// traceback of the same error.
+func withoutRepeats(lines []string) []string {
+	plain := make([]string, len(lines))
+	for i, l := range lines {
+		plain[i] = numbers.ReplaceAllString(l, "0")
+	}
+	var out []string
+	for i := 0; i < len(lines); {
+		if n := repeated(plain, i); n >= leastRepeated {
+			out = append(out, fmt.Sprintf("... %d lines as above", n))
+			i += n
+			continue
+		}
+		out = append(out, lines[i])
+		i++
+	}
+	return out
+}
+
+// repeated returns how many lines from i on have come before i, in one piece.
+func repeated(lines []string, i int) int {
+	most := 0
+	for j := range i {
+		n := 0
+		for j+n < i && i+n < len(lines) && lines[j+n] == lines[i+n] {
+			n++
+		}
+		most = max(most, n)
+	}
+	return most
+}

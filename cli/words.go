@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/cli/config"
+)
+
+// releaseWord returns what is meant by the name of a release: shells complete it with a slash, and it may be the path of its directory.
+func releaseWord(conf *config.Config, word string) (string, error) {
+	if !strings.Contains(word, "/") {
+		return word, nil
+	}
+	if name := strings.TrimRight(word, "/"); name != "" && !strings.Contains(name, "/") {
+		return name, nil
+	}
+	path, err := filepath.Abs(word)
+	if err != nil {
+		return "", err
+	}
+	if filepath.Dir(path) == filepath.Clean(conf.Releases) {
+		return filepath.Base(path), nil
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		if dir, err := filepath.EvalSymlinks(conf.Releases); err == nil && filepath.Dir(real) == dir {
+			return filepath.Base(real), nil
+		}
+	}
+	return "", &usageError{fmt.Errorf("%s is not a release: the releases of %s are in %s (superctl releases lists them)", word, conf.App, conf.Releases)}
+}
+
+// releaseWords is releaseWord of each.
+func releaseWords(conf *config.Config, words []string) (names []string, err error) {
+	for _, word := range words {
+		name, err := releaseWord(conf, word)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// otherCommand says of a word that people try what does that here; "" if nothing is known of it.
+func otherCommand(word, app string) string {
+	unit := "superctl@" + app
+	switch word {
+	case "start", "stop", "enable", "disable", "mask", "unmask", "edit", "cat", "is-active", "is-enabled", "is-failed", "try-restart", "reload-or-restart", "kill":
+		return fmt.Sprintf("%q is a command of systemd: systemctl %s %s", word, word, unit)
+	case "daemon-reload", "daemon-reexec":
+		return fmt.Sprintf("%q is a command of systemd: systemctl %s", word, word)
+	case "journal", "journalctl", "log", "tail":
+		return fmt.Sprintf("there is no command %q: superctl logs shows what the workers wrote, journalctl -u %s all of it", word, unit)
+	case "promote", "activate", "release", "use":
+		return fmt.Sprintf("there is no command %q: superctl switch RELEASE makes a release live", word)
+	case "revert", "undo":
+		return fmt.Sprintf("there is no command %q: superctl rollback goes back to the release that was live before", word)
+	case "list", "ls":
+		return fmt.Sprintf("there is no command %q: superctl releases lists the releases, superctl status shows what runs", word)
+	case "validate", "test", "configtest", "verify-config":
+		return fmt.Sprintf("there is no command %q: superctl check looks for errors in the config, the releases and the sockets", word)
+	}
+	return ""
+}
+
+// appWord is the app of a command line for an example; NAME if it does not say which.
+func appWord(cc *cli.Context) string {
+	if path, err := configPath(cc); err == nil {
+		if app, _ := config.State(path); app != "" {
+			return app
+		}
+	}
+	return "NAME"
+}
+
+// askedInWords turns the commands version, help and help COMMAND into the options that they mean.
+func askedInWords(words []string, app *cli.App) (options, rest []string) {
+	switch {
+	case len(words) == 0:
+	case words[0] == "version" && len(words) == 1:
+		return []string{"--version"}, nil
+	case words[0] == "help" && len(words) == 1:
+		return []string{"--help"}, nil
+	case words[0] == "help" && app.Command(words[1]) != nil:
+		return nil, []string{words[1], "--help"}
+	case words[0] == "help":
+		return nil, words[1:2] // which is told to be no command
+	}
+	return nil, words
+}
+
+var optionalPart = regexp.MustCompile(`\[[^\]]*\]`)
+
+// missingArgument names the first argument of a command that is not there, by its usage.
+func missingArgument(cmd *cli.Command, given int) string {
+	usage, _, _ := strings.Cut(cmd.UsageText, "|")
+	words := strings.Fields(optionalPart.ReplaceAllString(usage, ""))
+	words = slices.DeleteFunc(words, func(w string) bool { return strings.ToUpper(w) != w })
+	if given < len(words) {
+		return words[given]
+	}
+	return ""
+}
