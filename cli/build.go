@@ -130,7 +130,7 @@ func (c *command) build(cc *cli.Context) error {
 	case err != nil:
 		return fmt.Errorf("build: %w", err)
 	case !cc.Bool("json"):
-		c.tellBuild(out)
+		c.tellBuild(out, afterBuild(cc, out))
 	}
 	return nil
 }
@@ -222,8 +222,31 @@ func outcomeOf(r *build.Result) *buildOutcome {
 	return out
 }
 
+// afterBuild is the command that deploys the bundle: here, if an app of this machine takes it, else on a server.
+func afterBuild(cc *cli.Context, out *buildOutcome) string {
+	words := []string{"superctl"}
+	conf, err := load(cc)
+	if err == nil && conf.Install.Name == out.Name {
+		if file := cc.String("config"); file != "" {
+			words = append(words, "--config", file)
+		} else if app := cc.String("app"); app != "" {
+			words = append(words, "--app", app)
+		}
+		return shellquote.Join(append(words, "deploy", out.File)...)
+	}
+	words = append(words, "--app", out.Name, "deploy")
+	if conf, err = config.Load(config.PathOf(out.Name)); err == nil && conf.Install.Name == out.Name {
+		return shellquote.Join(append(words, out.File)...)
+	}
+	what := "it"
+	if out.Signed != "" {
+		what = "it and its signature"
+	}
+	return fmt.Sprintf("copy %s to a server, then there: %s", what, shellquote.Join(append(words, filepath.Base(out.File))...))
+}
+
 // tellBuild says what was built, and what comes next.
-func (c *command) tellBuild(out *buildOutcome) {
+func (c *command) tellBuild(out *buildOutcome, next string) {
 	p := paletteFor(c.stdout)
 	for _, w := range out.Warnings {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
@@ -237,5 +260,5 @@ func (c *command) tellBuild(out *buildOutcome) {
 	if out.Signed != "" {
 		fmt.Fprintf(c.stdout, "  signed  %s\n", out.Signed)
 	}
-	fmt.Fprintf(c.stdout, "  next    superctl deploy %s\n", shellquote.Join(out.File))
+	fmt.Fprintf(c.stdout, "  next    %s\n", next)
 }

@@ -23,13 +23,13 @@ type deployOutcome struct {
 
 func (c *command) deployCommand() *cli.Command {
 	return &cli.Command{
-		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases", UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--force] [--json]",
+		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases", UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--older] [--force] [--json]",
 		Description: `Does what superctl install, switch and prune do, one after the other, with one outcome. Nothing is installed when
 the daemon does not answer or is at another change. A release that the switch refuses stays installed.
 
    superctl deploy shop-1.2.tar.zst
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
-		Flags: append(canaryFlags(), forceFlag(), jsonFlag()),
+		Flags: append(canaryFlags(), olderFlag(), forceFlag(), jsonFlag()),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
@@ -58,7 +58,7 @@ func (c *command) deploy(cc *cli.Context, req supervisor.Request) error {
 		return err
 	}
 	show := c.progress(cc)
-	out, err := c.allSteps(ctx, conf, api, cc.Args().First(), req, show)
+	out, err := c.allSteps(ctx, conf, api, bundleWanted{cc.Args().First(), cc.Bool("older")}, req, show)
 	show.end()
 	if err != nil {
 		return err
@@ -80,10 +80,16 @@ func idle(ctx context.Context, api *control.Client) error {
 	return nil
 }
 
+// bundleWanted is the bundle of a deploy.
+type bundleWanted struct {
+	word  string
+	older bool // it may be older than one that is installed
+}
+
 // allSteps installs, switches and prunes. An error says that an outcome was not reached.
-func (c *command) allSteps(ctx context.Context, conf *config.Config, api *control.Client, word string, req supervisor.Request, show *progress) (*deployOutcome, error) {
+func (c *command) allSteps(ctx context.Context, conf *config.Config, api *control.Client, wanted bundleWanted, req supervisor.Request, show *progress) (*deployOutcome, error) {
 	began := c.now()
-	made, err := c.install(ctx, conf, word, show)
+	made, err := c.install(ctx, conf, wanted.word, wanted.older, show)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ type installOutcome struct {
 
 func (c *command) installCommand() *cli.Command {
 	return &cli.Command{
-		Name: "install", Usage: "make a release of a bundle", UsageText: "superctl install BUNDLE [--json]",
+		Name: "install", Usage: "make a release of a bundle", UsageText: "superctl install BUNDLE [--older] [--json]",
 		Description: `Makes the release VERSION of NAME-VERSION.tar.zst: verifies it, unpacks it into a hidden directory, makes its
 virtualenv from its own wheels without a network, byte-compiles, runs its smoke check as the app's user, and puts it in its
 place in one step, read-only. Nothing is switched. What is installed already is left alone; another bundle under the same
@@ -51,7 +51,7 @@ version is refused. [trust] in the config says whose signature must be beside it
    superctl install shop-1.2.tar.zst
    superctl install https://ci.example.com/shop-1.2.tar.zst
    superctl install s3://releases/shop/shop-1.2.tar.zst    credentials as the AWS tools take them (AWS_PROFILE, ~/.aws, ...)`,
-		Flags: []cli.Flag{jsonFlag()},
+		Flags: []cli.Flag{olderFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
@@ -63,7 +63,7 @@ version is refused. [trust] in the config says whose signature must be beside it
 			ctx, stop := interruptible()
 			defer stop()
 			show := c.progress(cc)
-			out, err := c.install(ctx, conf, cc.Args().First(), show)
+			out, err := c.install(ctx, conf, cc.Args().First(), cc.Bool("older"), show)
 			show.end()
 			if err != nil {
 				return err
@@ -73,14 +73,18 @@ version is refused. [trust] in the config says whose signature must be beside it
 	}
 }
 
+func olderFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "older", Usage: "install a signed bundle even if a newer one is installed"}
+}
+
 // install installs a bundle. The error is what kept it from being begun.
-func (c *command) install(ctx context.Context, conf *config.Config, word string, show *progress) (*installOutcome, error) {
+func (c *command) install(ctx context.Context, conf *config.Config, word string, older bool, show *progress) (*installOutcome, error) {
 	began := c.now()
 	opt, err := installOptions(conf)
 	if err != nil {
 		return nil, err
 	}
-	opt.Event = show.install
+	opt.Event, opt.Older = show.install, older
 	r, err := install.Install(ctx, word, opt)
 	out := &installOutcome{
 		Kind: "install", Changed: r.Changed, Result: supervisor.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle, Tree: r.Tree,
@@ -138,7 +142,7 @@ func installOptions(conf *config.Config) (install.Options, error) {
 	sum := sha256.Sum256([]byte(conf.Releases))
 	mark := "install-" + hex.EncodeToString(sum[:8])
 	opt := install.Options{
-		Store: store, Keys: keys, Python: conf.Install.Python, Search: os.Getenv("PATH"), Shared: conf.Shared, Owner: ownerOf(conf),
+		Store: store, Name: conf.Install.Name, Keys: keys, Python: conf.Install.Python, Search: os.Getenv("PATH"), Shared: conf.Shared, Owner: ownerOf(conf),
 		Run: func(ctx context.Context, cmd install.Command, line func(string)) error {
 			run := worker.Command{Args: cmd.Args, Dir: cmd.Dir, Mark: mark, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}}
 			if cmd.AsApp {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 // installTable is [install], and trustTable [trust], as they are written.
 type installTable struct {
+	Name   string `toml:"name"`
 	Python string `toml:"python"`
 }
 
@@ -19,12 +21,18 @@ type trustTable struct {
 
 // Install is [install] and [trust]: how a bundle becomes a release here, and whose bundles do.
 type Install struct {
+	Name   string   // of the bundles that are installed here
 	Python string   // path of the interpreter; "" = the one in PATH that the bundle needs
 	Keys   []string // that must have signed, each as a line or the path of a file; none = signatures are not asked for
 }
 
 func (l *loader) install() Install {
-	in := Install{Python: l.path("install.python", l.f.Install.Python), Keys: l.f.Trust.Keys}
+	in := Install{Name: cmp.Or(l.f.Install.Name, l.f.App), Python: l.path("install.python", l.f.Install.Python), Keys: l.f.Trust.Keys}
+	if l.f.Install.Name != "" {
+		if err := bundle.CheckName("name", l.f.Install.Name); err != nil {
+			l.at("install.name", "%v", err)
+		}
+	}
 	for _, key := range in.Keys {
 		if strings.HasPrefix(key, "/") {
 			continue // read when it is used

@@ -50,7 +50,7 @@ func TestDeploysWithoutANetworkLoseNoRequest(t *testing.T) {
 		}
 		files[version] = build(t, 0, cache(), dir, "--version", version, "-o", out).File
 	}
-	a := site(t, harness.Options{Top: "keep = 1"})
+	a := site(t, "djangoshop", harness.Options{Top: "keep = 1"})
 	if a.Command("deploy", files["1.0"]).Want(3); listed(t, a) != "" {
 		t.Errorf("without a daemon there is %s", listed(t, a))
 	}

@@ -25,10 +25,10 @@ func small(t *testing.T, version string, more ...string) string {
 	return build(t, 0, cache(), dir, "--version", version, "-o", t.TempDir()).File
 }
 
-// site is an app whose releases are installed.
-func site(t *testing.T, options harness.Options) *harness.App {
+// site is an app whose releases are installed from bundles of a name.
+func site(t *testing.T, bundles string, options harness.Options) *harness.App {
 	t.Helper()
-	options.More += fmt.Sprintf("\n[install]\npython = %q\n", python(t))
+	options.More += fmt.Sprintf("\n[install]\nname = %q\npython = %q\n", bundles, python(t))
 	a := harness.New(t, run, options)
 	t.Cleanup(func() { removable(t, a.Path("releases")) })
 	return a
@@ -61,7 +61,7 @@ func listed(t *testing.T, a *harness.App) string {
 func TestAnInstallThatIsKilledAtAnyMomentLeavesNothingHalfMade(t *testing.T) {
 	t.Parallel()
 	file := small(t, "1.0")
-	a := site(t, harness.Options{})
+	a := site(t, "small", harness.Options{})
 	began := time.Now()
 	a.Command("install", file).Want(0).Says("is installed in")
 	whole := time.Since(began)
@@ -113,7 +113,7 @@ func TestNothingOfABundleRunsAsRoot(t *testing.T) {
 	pth := strings.Replace(backend, `"own.py": ORIGIN,`, fmt.Sprintf("\"own.py\": '',\n            \"own.pth\": %q,", "import os; "+note+"\n"), 1)
 	file := small(t, "1.0", "pyproject.toml", ownProject, "backend.py", pth, "requirements.txt", "", "sitecustomize.py", "import os; "+note,
 		"superctl.toml", "app = \"small\"\n[build]\npackage = true\nsmoke = [\"python -c 'import app'\"]\n[process.web]\ncommand = \"true\"\n")
-	a := site(t, harness.Options{Top: "user = \"nobody\""})
+	a := site(t, "small", harness.Options{Top: "user = \"nobody\""})
 	a.Command("install", file).Want(0)
 	text, err := os.ReadFile(marker)
 	must(t, err)
@@ -133,7 +133,7 @@ func TestAUserInstallsForHimself(t *testing.T) {
 	t.Parallel()
 	file := small(t, "1.0", "data/x", "1")
 	must(t, errors.Join(os.Chmod(filepath.Dir(file), 0o755), os.Chmod(filepath.Dir(filepath.Dir(file)), 0o755)))
-	a := site(t, harness.Options{})
+	a := site(t, "small", harness.Options{})
 	const uid = 65534
 	for _, dir := range []string{"releases", "state", "run"} {
 		must(t, os.Chown(a.Path(dir), uid, uid))
@@ -172,7 +172,7 @@ func TestAUserInstallsForHimself(t *testing.T) {
 // TestADiskThatIsFullLeavesNothing has a check that fills it, so that it is full where nobody has expected it.
 func TestADiskThatIsFullLeavesNothing(t *testing.T) {
 	t.Parallel()
-	a := site(t, harness.Options{})
+	a := site(t, "small", harness.Options{})
 	dir, ballast := a.Path("releases"), a.Path("releases", "ballast")
 	must(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m,mode=755"))
 	t.Cleanup(func() {
@@ -193,7 +193,7 @@ func TestADiskThatIsFullLeavesNothing(t *testing.T) {
 
 func TestTwoInstallsDoNotMeet(t *testing.T) {
 	t.Parallel()
-	a := site(t, harness.Options{})
+	a := site(t, "small", harness.Options{})
 	fifo := a.Path("fifo")
 	must(t, syscall.Mkfifo(fifo, 0o666))
 	t.Cleanup(func() { must(t, os.Remove(fifo)) })

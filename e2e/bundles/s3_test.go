@@ -81,7 +81,7 @@ func TestABundleComesFromS3(t *testing.T) {
 	server.put(t, "shop/small-1.0.tar.zst", signed)
 	server.put(t, "shop/small-1.0.tar.zst.minisig", signed+".minisig")
 	server.put(t, "unsigned.tar.zst", signed)
-	a := site(t, harness.Options{More: fmt.Sprintf("[trust]\nkeys = [%q]\n", filepath.Join(dir, "shop.pub"))})
+	a := site(t, "small", harness.Options{More: fmt.Sprintf("[trust]\nkeys = [%q]\n", filepath.Join(dir, "shop.pub"))})
 	write(t, dir, ".aws/credentials", fmt.Sprintf("[ci]\naws_access_key_id = %s\naws_secret_access_key = %s\n", accessKey, secretKey),
 		".aws/config", fmt.Sprintf("[profile ci]\nregion = us-east-1\nendpoint_url = http://%s\n", server.address))
 

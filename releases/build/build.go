@@ -38,7 +38,7 @@ type Options struct {
 	Run       [][]string // commands in a copy of the project, with its dependencies
 	Outputs   []string   // what they make for the bundle
 	Smoke     [][]string
-	Env       map[string]string
+	Env       map[string]string // of the commands that Run names, and of nothing else
 	Processes []string
 	Builder   string
 	Superctl  string // version

@@ -162,7 +162,7 @@ func (b *builder) manifest() (*bundle.Manifest, map[string]string, error) {
 		Built: built, Builder: b.Builder, Superctl: b.Superctl,
 		Python:    b.python.facts.manifest(),
 		Lock:      bundle.Lock{Name: b.lock.name, SHA256: b.lock.sum},
-		Processes: b.Processes, Smoke: b.Smoke, Env: b.Env,
+		Processes: b.Processes, Smoke: b.Smoke,
 		Members: members(b.files),
 	}
 	from := make(map[string]string)

@@ -53,11 +53,12 @@ type Manifest struct {
 	Builder   string    `json:"builder,omitempty"`
 	Superctl  string    `json:"superctl,omitempty"` // version of superctl that has built it
 
-	Python    Python            `json:"python"`
-	Lock      Lock              `json:"lock,omitzero"`
-	Processes []string          `json:"processes,omitempty"` // that the app's config is expected to have
-	Smoke     [][]string        `json:"smoke,omitempty"`     // commands that must succeed before the release is there
-	Env       map[string]string `json:"env,omitempty"`       // of every worker, unless the config says otherwise
+	Python    Python     `json:"python"`
+	Lock      Lock       `json:"lock,omitzero"`
+	Processes []string   `json:"processes,omitempty"` // that the app's config is expected to have
+	Smoke     [][]string `json:"smoke,omitempty"`     // commands that must succeed before the release is there
+	// Env is written no more: it has the variables of the build, which are not for workers. Bundles that have it are still read.
+	Env map[string]string `json:"env,omitempty"`
 
 	Members []Member `json:"members"`
 }

@@ -13,9 +13,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +34,8 @@ import (
 type Options struct {
 	Store  *releases.Store
 	Keys   []bundle.Key // of which one must have signed; none = signatures are not asked for
+	Name   string       // of the app's bundles; "" = any
+	Older  bool         // a signed bundle may be older than one that is installed
 	Python string       // path of the interpreter; "" = the first in Search that fits
 	Search string       // where interpreters are looked for, as PATH has it
 	User   string       // name of the app's user, for messages; "" = who runs this
@@ -126,7 +130,7 @@ func Install(ctx context.Context, word string, o Options) (*Result, error) {
 	if err != nil {
 		return &in.Result, err
 	}
-	err = in.run(ctx, file, signature)
+	err = in.run(ctx, word, file, signature)
 	return &in.Result, errors.Join(err, lock.Unlock())
 }
 
@@ -144,7 +148,7 @@ func defaults(o *Options) {
 	}
 }
 
-func (in *install) run(ctx context.Context, file, signature source) (err error) {
+func (in *install) run(ctx context.Context, word string, file, signature source) (err error) {
 	if in.root, err = beneath.Open(in.Store.Dir); err != nil {
 		return fmt.Errorf("the directory of releases: %w", err)
 	}
@@ -159,11 +163,17 @@ func (in *install) run(ctx context.Context, file, signature source) (err error) 
 	if err := in.fetch(ctx, file); err != nil {
 		return err
 	}
-	if err := in.verify(ctx, signature); err != nil {
+	if err := in.verify(ctx, word, signature); err != nil {
 		return err
 	}
 	if there, err := in.isThere(ctx); there || err != nil {
 		return err
+	}
+	if err := in.notOlder(); err != nil {
+		return err
+	}
+	if names := slices.Sorted(maps.Keys(in.Manifest.Env)); len(names) > 0 {
+		in.Warnings = append(in.Warnings, fmt.Sprintf("the bundle has variables of its build (%s), which are not for workers: write those that they need into [env]", strings.Join(few(names), ", ")))
 	}
 	if text := othersMayWrite(in.Store.Dir); text != "" {
 		in.Warnings = append(in.Warnings, text)

@@ -92,7 +92,7 @@ func here(t *testing.T) *bundle.Manifest {
 	p, err := o.probe(t.Context(), "/usr/bin/python3")
 	must(t, err)
 	return &bundle.Manifest{
-		Name: "shop", Version: "1.0", Commit: "4be9f00d4be9f00d4be9f00d4be9f00d4be9f00d", Built: time.Unix(1_700_000_000, 0), Env: map[string]string{"A": "1"},
+		Name: "shop", Version: "1.0", Commit: "4be9f00d4be9f00d4be9f00d4be9f00d4be9f00d", Built: time.Unix(1_700_000_000, 0),
 		Python: bundle.Python{Implementation: p.Implementation, Version: p.Version, ABI: p.ABI, Platform: p.Platform, Libc: p.Libc},
 	}
 }
@@ -163,7 +163,7 @@ func TestABundleBecomesAReleaseThatIsReadOnlyAndKnowsItsFinalPath(t *testing.T) 
 	}
 	made, err := o.Store.Get(r.Path)
 	must(t, err)
-	if made.Broken != nil || made.Commit[:4] != "4be9" || made.Bundle != r.Bundle || made.Tree != r.Tree || made.Env["A"] != "1" || made.Size == 0 || time.Since(made.Installed) > time.Hour {
+	if made.Broken != nil || made.Commit[:4] != "4be9" || made.Bundle != r.Bundle || made.Tree != r.Tree || len(made.Env) != 0 || made.Size == 0 || time.Since(made.Installed) > time.Hour {
 		t.Errorf("%+v", made)
 	}
 	must(t, made.Check(t.Context(), releases.CheckOptions{Run: func(ctx context.Context, args ...string) (string, error) {
@@ -460,5 +460,19 @@ func TestWhatIsVerifiedIsWhatIsInstalled(t *testing.T) {
 	must(t, err)
 	if made, err := o.Store.Get(r.Path); err != nil || !strings.HasPrefix(made.Commit, "4be9") {
 		t.Errorf("%+v, %v", made, err)
+	}
+}
+
+func TestVariablesOfTheBuildDoNotReachWorkers(t *testing.T) {
+	o := options(t)
+	path := filepath.Join(t.TempDir(), "b")
+	shop(t).write(t, path, func(m *bundle.Manifest) { m.Env = map[string]string{"SECRET_KEY": "dummy", "A": "b"} })
+	r, err := Install(t.Context(), path, o)
+	must(t, err)
+	if made, err := o.Store.Get(r.Path); err != nil || len(made.Env) != 0 {
+		t.Errorf("%v, %v", made.Env, err)
+	}
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "variables of its build (A, SECRET_KEY), which are not for workers") || strings.Contains(r.Warnings[0], "dummy") {
+		t.Error(r.Warnings)
 	}
 }

@@ -125,7 +125,7 @@ func few(list []string) []string {
 	if len(list) <= most {
 		return list
 	}
-	return append(slices.Clone(list[:most]), fmt.Sprintf("and %d more files are in two wheels", len(list)-most))
+	return append(slices.Clone(list[:most]), fmt.Sprintf("and %d more", len(list)-most))
 }
 
 // workPath is a path in the release as long as it is being made.
@@ -283,7 +283,7 @@ func (in *install) writeMetadata() error {
 	m := in.Manifest
 	text, err := toml.Marshal(releases.Metadata{
 		Project: m.Name, Version: m.Version, Commit: m.Commit, Branch: m.Branch, Dirty: m.Dirty, Committed: m.Committed, Built: m.Built,
-		Builder: m.Builder, Installed: time.Now().UTC().Truncate(time.Second), Bundle: in.Bundle, Tree: in.Tree, Size: in.bytes, Processes: m.Processes, Env: m.Env,
+		Builder: m.Builder, Installed: time.Now().UTC().Truncate(time.Second), Bundle: in.Bundle, Tree: in.Tree, Size: in.bytes, Processes: m.Processes,
 	})
 	if err == nil {
 		_, err = releases.ParseMetadata(text)

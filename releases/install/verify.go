@@ -14,7 +14,7 @@ import (
 
 // verify verifies the signature of the private copy, and then reads its manifest. The members are compared with the manifest when
 // they are unpacked.
-func (in *install) verify(ctx context.Context, signature source) error {
+func (in *install) verify(ctx context.Context, word string, signature source) error {
 	return in.step(ctx, "verify", func(ctx context.Context) (string, error) {
 		detail, err := in.signed(ctx, signature)
 		if err != nil {
@@ -23,7 +23,7 @@ func (in *install) verify(ctx context.Context, signature source) error {
 		if in.Manifest, err = bundle.ReadManifest(in.reader(ctx, nil)); err != nil {
 			return "", err
 		}
-		return detail, nil
+		return detail, in.asked(word)
 	})
 }
 
