@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -135,7 +136,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Complaint: d.complaint,
 		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c), Scratch: scratchDir(c),
 		Values: supervisor.Values{Dir: valuesDir(c), Read: plans.readValues},
-		Gates: gates, Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
+		Gates: gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
 		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
 		Look:   newLooker(c).look,
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
@@ -155,6 +156,16 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		opt.Renew = supervisor.Renew{Check: d.checkNew(path), HandOver: d.handOver}
 	}
 	return opt
+}
+
+// unusedListeners names those that no process of the config accepts from.
+func unusedListeners(c *config.Config) (names []string) {
+	for _, l := range c.Listen {
+		if !slices.ContainsFunc(c.Processes, func(p config.Process) bool { return slices.Contains(p.Listen, l.Name) }) {
+			names = append(names, l.Name)
+		}
+	}
+	return names
 }
 
 // listen opens the control socket, or goes on with the one of the daemon before.

@@ -124,7 +124,11 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 	}
 	switch t.Kind {
 	case supervisor.Switch:
-		return store.Resolve(t.Word, refs)
+		r, err := store.Resolve(t.Word, refs)
+		if err != nil {
+			err = &supervisor.NoSuchReleaseError{Err: err}
+		}
+		return r, err
 	case supervisor.Rollback:
 		return store.Get(t.Previous.Path)
 	case supervisor.Reload, supervisor.Restart:

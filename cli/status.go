@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -16,14 +17,16 @@ const watchEvery = time.Second
 
 func (c *command) statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "what runs now", UsageText: "superctl status [--json] [--watch | --env]",
+		Name: "status", Usage: "what runs now", UsageText: "superctl status [--json] [--watch | --env] [--exit-code]",
 		Description: `Shows the live release, the generations with their workers, the listeners, and a change in progress.
 
    superctl status --watch           until Ctrl-C
    superctl status --env             the names of the environment variables, never their values
-   superctl status --json            for scripts`,
+   superctl status --json            for scripts
+   superctl status --exit-code       for monitoring: 0 ok, 1 degraded, 2 down, 3 the daemon cannot be reached`,
 		Flags: []cli.Flag{
 			jsonFlag(), &cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second, until Ctrl-C"},
+			&cli.BoolFlag{Name: "exit-code", Usage: "exit with the health: 0 ok, 1 degraded, 2 down"},
 			&cli.BoolFlag{Name: "env", Usage: "which environment variables each process of the live release has, and where each is from"},
 		},
 		Action: func(cc *cli.Context) error {
@@ -48,7 +51,7 @@ func (c *command) statusCommand() *cli.Command {
 					return err
 				case cc.Bool("json"):
 					if err := c.json(st); err != nil || !cc.Bool("watch") {
-						return err
+						return errors.Join(err, healthCode(cc, &st))
 					}
 				default:
 					var b bytes.Buffer
@@ -57,7 +60,7 @@ func (c *command) statusCommand() *cli.Command {
 					}
 					writeStatus(&b, &st, paletteFor(c.stdout), c.now())
 					if _, err := c.stdout.Write(b.Bytes()); err != nil || !cc.Bool("watch") {
-						return err
+						return errors.Join(err, healthCode(cc, &st))
 					}
 				}
 				select {
@@ -70,6 +73,19 @@ func (c *command) statusCommand() *cli.Command {
 	}
 }
 
+// healthCode ends `status --exit-code`. Its codes are those of monitoring plugins (Nagios, Icinga): 1 is a warning, 2 is critical, and 3,
+// a daemon that cannot be reached, is unknown.
+func healthCode(cc *cli.Context, st *supervisor.Status) error {
+	switch {
+	case !cc.Bool("exit-code") || st.Health == supervisor.HealthOK:
+		return nil
+	case st.Health == supervisor.HealthDegraded:
+		return &exitError{1}
+	default:
+		return &exitError{2}
+	}
+}
+
 // writeStatus shows a status so that it fits a screen.
 func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 	health := map[string]func(string) string{"ok": p.green, "degraded": p.yellow, "down": p.red}[st.Health]
@@ -77,6 +93,8 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 		health = func(s string) string { return s }
 	}
 	switch {
+	case st.Expected != "" && st.Changing == nil:
+		fmt.Fprintf(w, "%s: %s\n  %s\n  It is tried again by itself; superctl switch RELEASE starts another one\n", p.bold(st.App), health("nothing is live"), health(st.Reason))
 	case st.Release == "" && st.Changing == nil:
 		fmt.Fprintf(w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)\n", p.bold(st.App), health("no release is live"))
 	default:
@@ -97,6 +115,9 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 		}
 	}
 	for _, t := range st.Troubles {
+		if t.Why == st.Reason {
+			continue
+		}
 		fmt.Fprintf(w, "  %s since %s: %s\n", p.yellow(t.Of+" fails"), age(now, t.Since), t.Why)
 	}
 	if ch := st.Changing; ch != nil {

@@ -24,7 +24,7 @@ func intact(t *testing.T, w *world, s *Supervisor, release string) {
 	t.Helper()
 	synctest.Wait()
 	st := s.Status()
-	if st.Release != release || st.Health != healthOK || len(st.Generations) != 1 || st.Changing != nil {
+	if st.Release != release || st.Health != HealthOK || len(st.Generations) != 1 || st.Changing != nil {
 		t.Errorf("status %+v", st)
 	}
 	w.mu.Lock()

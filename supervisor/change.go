@@ -39,6 +39,7 @@ type change struct {
 	plan      Plan
 	warm      bool // to is an earlier generation that was kept
 	unchanged string
+	revives   bool // it goes to the live release, which does not serve
 	begun     bool // its `before` hooks, or its workers
 	was       struct {
 		release, previous        *Release
@@ -100,26 +101,39 @@ const startPatience = 10 * time.Second
 // whoever has upgraded or restarted the daemon right before knows nothing of it.
 func (s *Supervisor) admit(ctx context.Context, req Request) (c, busy *change, err error) {
 	for waited := false; ; waited = true {
-		starting := false
+		var decided <-chan struct{}
 		stopped := s.do(func() {
-			if starting = !waited && s.takingOver(); !starting {
+			if decided = s.startToAwait(); decided == nil || waited {
+				decided = nil
 				c, busy, err = s.begin(req)
 			}
 		})
 		if stopped != nil {
 			return nil, nil, &RefusedError{Err: stopped}
 		}
-		if !starting {
+		if decided == nil {
 			return c, busy, err
 		}
 		ctx, cancel := context.WithTimeout(ctx, startPatience)
 		select {
-		case <-s.started:
+		case <-decided:
 		case <-s.done:
 		case <-ctx.Done():
 		}
 		cancel()
 	}
+}
+
+// startToAwait returns what is closed when a start in progress is decided that a change waits for: one that takes over what runs, and one
+// that is tried again because an earlier one has failed. Else it returns nil.
+func (s *Supervisor) startToAwait() <-chan struct{} {
+	switch {
+	case s.takingOver():
+		return s.started
+	case s.change != nil && s.change.req.Kind == start && s.startTries > 0:
+		return s.change.done
+	}
+	return nil
 }
 
 // takingOver tells whether the start of this daemon is in progress, with a live generation.
@@ -226,7 +240,7 @@ func (c *change) run() {
 		zap.String("release", c.plan.Release.Name), zap.Error(err))
 	c.outcome = c.conclude(err)
 	finished := c.finished(err)
-	if c.s.opt.Record != nil && (c.outcome.Changed || err != nil) {
+	if c.s.opt.Record != nil && (c.outcome.Changed || err != nil) && !c.retries(err) && !mistyped(err) {
 		if err := c.s.opt.Record(*cmp.Or(finished, c.outcome)); err != nil {
 			c.s.log.Error("record history", zap.Error(err))
 			c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
@@ -236,7 +250,7 @@ func (c *change) run() {
 	if c.s.do(func() { used = c.s.valuesInUse() }) == nil {
 		c.s.clearValues(used) // the plan of a change that was refused is nobody's now
 	}
-	told := c.tellEnd(finished, err)
+	told := mistyped(err) || c.tellEnd(finished, err)
 	c.cancel(nil)
 	c.kill(nil)
 	_ = c.s.do(func() {
@@ -249,9 +263,16 @@ func (c *change) run() {
 		}
 		c.s.dirty = true
 		c.s.checkStore()
+		c.s.noteStart(c, err)
 	})
 	close(c.events)
 	close(c.done)
+}
+
+// mistyped reports whether a change was asked to go to a release that there is not: nobody but the one who asked needs to know.
+func mistyped(err error) bool {
+	var none *NoSuchReleaseError
+	return errors.As(err, &none)
 }
 
 // conclude says how the change ended.

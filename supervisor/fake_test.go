@@ -40,6 +40,8 @@ type world struct {
 	hooks    func(ctx context.Context, c worker.Command) error
 	says     func(c worker.Command, line func(string)) // what a hook writes
 	measured int                                       // how often the machine was looked at
+	holder   string                                    // who has the port of every gate; "" = nobody
+	refused  int                                       // how often a gate could not be opened for that
 	records  []Outcome
 	pointed  string
 	plan     func(Plan) Plan // last touch on every plan
@@ -355,6 +357,10 @@ func (g *fakeGate) Stage(gen int) error {
 	if gen <= 0 || g.staged[gen] {
 		g.w.t.Errorf("generation %d is staged again", gen)
 	}
+	if g.w.holder != "" {
+		g.w.refused++
+		return fmt.Errorf("%s is in use by %s", g.Address(), g.w.holder)
+	}
 	g.staged[gen], g.kernel[gen], g.ever[gen] = true, true, true
 	return nil
 }
@@ -558,7 +564,11 @@ func (w *world) resolve(_ context.Context, t Target) (Plan, error) {
 		name = t.Previous.Name
 	}
 	if _, ok := w.releases[name]; !ok {
-		return Plan{}, errors.New("no release matches " + name)
+		err := errors.New("no release matches " + name)
+		if t.Kind == Switch {
+			err = &NoSuchReleaseError{err}
+		}
+		return Plan{}, err
 	}
 	p := Plan{
 		Release: Release{Name: name, Path: "/r/" + name},

@@ -17,7 +17,7 @@ func TestAMendedListenerIsToldAndTheAppStaysOK(t *testing.T) {
 		w.gate.touch(Mended{Said: []string{"/run/s was removed; it leads to generation 1 again"}})
 		synctest.Wait()
 		st := s.Status()
-		if st.Health != healthOK || len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "was removed") {
+		if st.Health != HealthOK || len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "was removed") {
 			t.Errorf("health %s, troubles %+v", st.Health, st.Troubles)
 		}
 		if st.Generation != 1 {
@@ -34,12 +34,12 @@ func TestALostListenerIsReplacedByAProvedGeneration(t *testing.T) {
 		switchTo(t, s, "r1")
 		w.gate.touch(Mended{Said: []string{"both paths were removed"}, Lost: []int{1}})
 		synctest.Wait()
-		if st := s.Status(); st.Health != healthDown || !strings.Contains(st.Reason, "both paths were removed; it is being replaced") {
+		if st := s.Status(); st.Health != HealthDown || !strings.Contains(st.Reason, "both paths were removed; it is being replaced") {
 			t.Errorf("health %s: %s", st.Health, st.Reason)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if st := s.Status(); st.Health != healthOK || st.Generation != 2 || st.Release != "r1" {
+		if st := s.Status(); st.Health != HealthOK || st.Generation != 2 || st.Release != "r1" {
 			t.Errorf("health %s: %s, generation %d of %s", st.Health, st.Reason, st.Generation, st.Release)
 		}
 	})
@@ -54,13 +54,13 @@ func TestALostListenerIsReplacedOnceItCanBe(t *testing.T) {
 		w.releases["r1"] = behaviour{exitAfter: time.Millisecond}
 		w.gate.touch(Mended{Said: []string{"both paths were removed"}, Lost: []int{1}})
 		time.Sleep(30 * time.Second)
-		if st := s.Status(); st.Health != healthDown || st.Generation != 1 {
+		if st := s.Status(); st.Health != HealthDown || st.Generation != 1 {
 			t.Errorf("health %s, generation %d", st.Health, st.Generation)
 		}
 		w.releases["r1"] = behaviour{}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if st := s.Status(); st.Health != healthOK || st.Generation == 1 {
+		if st := s.Status(); st.Health != HealthOK || st.Generation == 1 {
 			t.Errorf("health %s: %s, generation %d", st.Health, st.Reason, st.Generation)
 		}
 	})
@@ -99,7 +99,7 @@ func TestARollbackIsNotRefusedForAStolenListener(t *testing.T) {
 			t.Errorf("warnings %q", out.Warnings)
 		}
 		synctest.Wait()
-		if st := s.Status(); st.Health != healthDown || !strings.Contains(st.Reason, "another listener takes them") {
+		if st := s.Status(); st.Health != HealthDown || !strings.Contains(st.Reason, "another listener takes them") {
 			t.Errorf("health %s: %s", st.Health, st.Reason)
 		}
 	})

@@ -127,7 +127,7 @@ func TestARespawnedWorkerThatStraysStaysAndIsTold(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		st := s.Status()
-		if st.Health != healthDegraded || !strings.Contains(st.Reason, "web.0 listens on") || st.Generations[0].Workers[0].State != string(InstanceReady) {
+		if st.Health != HealthDegraded || !strings.Contains(st.Reason, "web.0 listens on") || st.Generations[0].Workers[0].State != string(InstanceReady) {
 			t.Errorf("%s: %s; %+v", st.Health, st.Reason, st.Generations[0].Workers)
 		}
 	})

@@ -26,7 +26,7 @@ func whole(t *testing.T, w *world, s *Supervisor, release string) {
 	t.Helper()
 	synctest.Wait()
 	st := s.Status()
-	if st.Release != release || st.Health != healthOK || len(st.Generations) != 1 || st.Changing != nil {
+	if st.Release != release || st.Health != HealthOK || len(st.Generations) != 1 || st.Changing != nil {
 		t.Fatalf("status %+v", st)
 	}
 	var numbers []int
@@ -261,7 +261,7 @@ func TestInstancesOnOneListenerRollAfterAPreflight(t *testing.T) {
 		want(t, s, change1(t, s, Request{Kind: Rollback}), Aborted, "r2")
 		synctest.Wait()
 		st := s.Status()
-		if w.running["web"] != 4 || w.peak["web"] != 5 || st.Health != healthOK || len(st.Generations) != 1 {
+		if w.running["web"] != 4 || w.peak["web"] != 5 || st.Health != HealthOK || len(st.Generations) != 1 {
 			t.Errorf("running %v, at once %v, status %+v", w.running, w.peak, st)
 		}
 		if len(w.gate.sockets()) != 1 {

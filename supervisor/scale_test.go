@@ -183,7 +183,7 @@ func TestAResumeThatFailsLeavesTheProcessPaused(t *testing.T) {
 		out := change1(t, s, Request{Kind: Resume, Process: "worker"})
 		want(t, s, out, Aborted, "r1")
 		synctest.Wait()
-		if ps := processStatus(t, s, "worker"); !ps.Paused || w.running["worker"] != 0 || s.Status().Health != healthOK {
+		if ps := processStatus(t, s, "worker"); !ps.Paused || w.running["worker"] != 0 || s.Status().Health != HealthOK {
 			t.Errorf("%+v", s.Status())
 		}
 	})

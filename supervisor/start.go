@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -45,8 +46,12 @@ func (c *change) performStart() error {
 	if err := c.share(); err != nil {
 		return err
 	}
-	if err := c.openUp(); err != nil {
-		return c.abandon(err)
+	err := c.step(stepBoot, c.boot)
+	if err == nil {
+		err = c.step(stepCutover, c.cutover)
+	}
+	if err != nil {
+		return c.abandon(err) // a port that somebody else has, for instance: it is tried again
 	}
 	proof := c.step(stepProve, c.firstProof)
 	if proof != nil && errors.Is(proof, ErrStopping) {
@@ -58,19 +63,55 @@ func (c *change) performStart() error {
 	return proof
 }
 
-// openUp opens the listeners and lets connections in. A daemon that cannot do that has nothing to do: it ends.
-func (c *change) openUp() error {
-	err := c.step(stepBoot, c.boot)
-	if err == nil {
-		err = c.step(stepCutover, c.cutover)
+// noteStart takes the end of a start. When nothing is live by it, what was live is gone, or lacks a credential, or somebody has its
+// port: the daemon stays, says so, and tries again.
+func (s *Supervisor) noteStart(c *change, err error) {
+	if s.live != nil {
+		s.startFailure, s.startTries = "", 0
+		return
 	}
-	if err != nil && !errors.Is(err, ErrStopping) {
-		_ = c.s.do(func() {
-			c.s.fatal = err
-			c.s.stop()
+	if c.req.Kind == start && err != nil && !errors.Is(err, ErrStopping) {
+		s.startFailure = err.Error()
+	}
+	if s.startFailure == "" || s.stopping || s.leaving {
+		return
+	}
+	s.startTries++
+	wait := backoff(s.startTries + startBackoff)
+	s.log.Error("the release that should be live could not be started", zap.String("reason", s.startFailure), zap.Duration("next_try_in", wait))
+	s.startTimer = time.AfterFunc(wait, func() {
+		s.post(func() {
+			if s.live == nil && s.change == nil && !s.stopping && !s.leaving {
+				s.startAgain()
+			}
 		})
+	})
+}
+
+// startBackoff is how many steps of the back-off a start that has failed skips: the first wait is about a second and a half.
+const startBackoff = 4
+
+// startAgain is startLive for one that has failed.
+func (s *Supervisor) startAgain() {
+	c, _, err := s.begin(Request{Kind: start, Who: "the daemon"})
+	if err != nil {
+		s.log.Error("start the release that should be live", zap.Error(err))
+		return
 	}
-	return err
+	s.beside(func() {
+		for range c.events { // nobody watches it; its outcome is logged
+		}
+		<-c.done
+	})
+}
+
+// retries reports whether a change only repeats a start that has failed in the same way: the history has that once.
+func (c *change) retries(err error) bool {
+	again := false
+	if c.req.Kind == start && err != nil {
+		_ = c.s.do(func() { again = c.s.startFailure == err.Error() })
+	}
+	return again
 }
 
 func (c *change) resolveStart(ctx context.Context) (string, error) {
@@ -91,20 +132,39 @@ func (c *change) resolveStart(ctx context.Context) (string, error) {
 	return plan.Release.Name, c.s.do(func() { c.release = plan.Release })
 }
 
+// NoSuchReleaseError is Resolve's answer to a word that names no release, or more than one: most likely a slip of the fingers. Neither
+// the history nor the notify targets get it.
+type NoSuchReleaseError struct{ Err error }
+
+func (e *NoSuchReleaseError) Error() string { return e.Err.Error() }
+
+// Unwrap is what is wrong with the word.
+func (e *NoSuchReleaseError) Unwrap() error { return e.Err }
+
 // NoReleaseError is Resolve's answer at a start when no release was live and `current` points nowhere: not a failure.
 type NoReleaseError struct{ Reason string }
 
 func (e *NoReleaseError) Error() string { return e.Reason }
 
-// firstProof waits until all workers with listeners are ready, or until one has failed for the first time.
+// firstProof waits until all workers with listeners are ready. It gives up when one ends again and again, or when their time to start is
+// over; then they are started again until they work, and status says so.
 func (c *change) firstProof(ctx context.Context) (string, error) {
+	listening := func(p *Process) bool { return len(p.Listen) > 0 }
+	limit := time.Duration(0)
+	for i := range c.plan.Processes {
+		if p := &c.plan.Processes[i]; listening(p) {
+			limit = max(limit, p.StartTimeout)
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready within %s; it is started again until it works", limit))
+	defer cancel()
 	err := c.s.await(ctx, func() (bool, error) {
 		for _, in := range c.to.instances {
-			if in.state == InstanceBackoff || in.restarts > 0 {
+			if listening(in.proc) && in.state == InstanceBackoff && in.streak >= crashLoop {
 				return false, &failure{reason: fmt.Sprintf("%s %s; it is started again until it works", in, in.reason), log: in.tail.Lines()}
 			}
 		}
-		return c.to.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }), nil
+		return c.to.provenBy(listening), nil
 	})
 	if err != nil {
 		c.s.log.Error("the live release does not start", zap.String("release", c.plan.Release.Name), zap.Error(err))

@@ -7,8 +7,9 @@ type Status struct {
 	App         string             `json:"app"`
 	Version     string             `json:"version"`
 	PID         int                `json:"pid"`
-	Since       time.Time          `json:"since"`   // when this daemon started
-	Release     string             `json:"release"` // live; "" when none is
+	Since       time.Time          `json:"since"`              // when this daemon started
+	Release     string             `json:"release"`            // live; "" when none is
+	Expected    string             `json:"expected,omitempty"` // the release that should be live while none is; Reason says why it is not
 	Commit      string             `json:"commit,omitempty"`
 	LiveSince   time.Time          `json:"live_since,omitzero"` // of the change that has made it live, and not of what has become of its workers since
 	LiveBy      string             `json:"live_by,omitempty"`   // who has asked for that change
@@ -23,14 +24,17 @@ type Status struct {
 	Generations []GenerationStatus `json:"generations"`
 	Listeners   []ListenerStatus   `json:"listeners"`
 	Containment Containment        `json:"containment"`
-	Troubles    []Trouble          `json:"troubles,omitempty"` // of what is around the app, which serves all the same
+	Troubles    []Trouble          `json:"troubles,omitempty"` // around the app
 }
 
-// Trouble is something around the app that does not work, such as telling the team of changes.
+// Trouble is something around the app that does not work: a notify target that cannot be reached, a full state disk, a socket that
+// was removed.
 type Trouble struct {
-	Of    string    `json:"of"`
+	Of    string    `json:"of"` // what does not work, as a noun: "state", "current", "listener web", "notify.team"
 	Since time.Time `json:"since"`
 	Why   string    `json:"why"`
+	// Health is what it makes of the health of the app: HealthDegraded, HealthDown, or "" for nothing.
+	Health string `json:"health,omitempty"`
 }
 
 // Containment is what holds the processes of a worker together.

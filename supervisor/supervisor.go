@@ -34,6 +34,8 @@ type Options struct {
 	Notify  string // path of the socket for READY=1 and STATUS= from workers; "" for none
 
 	Gates []Gate
+	// Unused names the listeners that no process of the config accepts from.
+	Unused []string
 	// Resolve turns a request into a plan: it finds the release, checks it, and reads the config anew.
 	Resolve func(context.Context, Target) (Plan, error)
 	// Freeze keeps every release where it is until thaw is called: until everybody can see which one Resolve has found. nil for none.
@@ -83,7 +85,8 @@ type Options struct {
 	Trial bool
 	// End has everything that an earlier daemon has left finish and end; nothing is started.
 	End bool
-	// Troubles tells what around the app does not work, for status; nil for nothing.
+	// Troubles tells what around the app does not work, for status alone; nil for nothing. What concerns the health of the app goes
+	// to Report.
 	Troubles func() []Trouble
 	// Complaint is what is wrong with the daemon's own surroundings, for status; "" for nothing.
 	Complaint string
@@ -151,10 +154,13 @@ type Supervisor struct {
 	waiters                  []*waiter
 	stopping                 bool
 	leaving                  bool
-	fatal                    error  // why a daemon that has just started must end
-	dirty                    bool   // the state file is behind
-	hooks                    bool   // the drain hook is there for workers that start
-	said                     string // newest text given to Say
+	startFailure             string             // why the newest start of a release by the daemon itself has failed; "" = it has not
+	startTries               int                // how many have in a row
+	startTimer               *time.Timer        // of the next one
+	troubles                 map[string]Trouble // reported and not over, by what they are of
+	dirty                    bool               // the state file is behind
+	hooks                    bool               // the drain hook is there for workers that start
+	said                     string             // newest text given to Say
 }
 
 // system is the edge to the operating system, for tests in virtual time.
@@ -222,6 +228,7 @@ func New(opt Options) *Supervisor {
 		paused:      make(map[string]bool),
 		aimed:       make(map[string][]int),
 		cares:       make(map[string]*listenerCare),
+		troubles:    make(map[string]Trouble),
 		next:        1,
 	}
 	if s.log == nil {
@@ -290,7 +297,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 	deaf()
 	unwatch()
-	err = errors.Join(s.fatal, s.save())
+	err = s.save()
 	s.drainAside()
 	s.removeHook()
 	s.removeMemory()
@@ -476,13 +483,20 @@ func (s *Supervisor) sentence() string {
 		return fmt.Sprintf("%s to %s: %s", s.change.req.Kind, s.change.release.Name, s.change.stepName)
 	case s.change != nil:
 		return fmt.Sprintf("%s: %s", s.change.req.Kind, s.change.stepName)
-	case s.live == nil:
-		return "no release is live; superctl switch RELEASE starts one"
 	}
 	health, reason := s.health()
-	text := fmt.Sprintf("%s is live (generation %d)", s.live.plan.Release.Name, s.live.id)
-	if health != healthOK {
-		text += fmt.Sprintf(", %s: %s", health, reason)
+	if s.live == nil {
+		if s.startFailure == "" {
+			reason += "; superctl switch RELEASE starts one"
+		}
+		return reason
 	}
-	return text
+	text := fmt.Sprintf("%s (generation %d)", s.live.plan.Release.Name, s.live.id)
+	switch health {
+	case HealthDown:
+		return text + " does not serve: " + reason
+	case HealthDegraded:
+		return text + " is live, degraded: " + reason
+	}
+	return text + " is live"
 }

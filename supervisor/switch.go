@@ -64,6 +64,9 @@ func (c *change) turnOver() error {
 	if err := c.step(stepResolve, c.resolve); err != nil || c.unchanged != "" {
 		return err
 	}
+	if c.revives {
+		return c.inPlace(stepRestart, c.revive)
+	}
 	c.undertake()
 	if err := c.mayTry(); err != nil {
 		return err
@@ -209,6 +212,10 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 	}
 	switch {
 	case c.req.Kind == Switch && c.from != nil && c.from.plan.Release.Path == c.plan.Release.Path:
+		if c.revives = c.isDown(); c.revives {
+			c.kind = Restart
+			return detail + " is live and does not serve", nil
+		}
 		c.unchanged = detail + " is live already"
 		return c.unchanged, nil
 	case c.warm:

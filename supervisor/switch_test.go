@@ -117,7 +117,7 @@ func TestAReleaseThatFailsItsProbationIsReverted(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if st := s.Status(); len(st.Generations) != 1 || st.Generations[0].State != string(Live) || st.Health != healthOK {
+				if st := s.Status(); len(st.Generations) != 1 || st.Generations[0].State != string(Live) || st.Health != HealthOK {
 					t.Errorf("status %+v", st)
 				}
 			})
@@ -311,7 +311,7 @@ func TestACrashLoopIsReportedWithItsReasonAndBacksOff(t *testing.T) {
 		w.procs[0].die(worker.Exit{})
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if st := s.Status(); st.Health != healthDown || !strings.Contains(st.Reason, "exit code 3") {
+		if st := s.Status(); st.Health != HealthDown || !strings.Contains(st.Reason, "exit code 3") {
 			t.Errorf("health %s: %s", st.Health, st.Reason)
 		}
 		if n := len(w.procs); n < 20 || n > 40 {

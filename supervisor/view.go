@@ -1,21 +1,13 @@
 package supervisor
 
 import (
-	"fmt"
 	"os"
 	"slices"
 )
 
-// What `status` calls the health of the app.
-const (
-	healthOK       = "ok"
-	healthDegraded = "degraded" // it serves, but something does not stay up
-	healthDown     = "down"     // nothing serves
-)
-
 // Status describes the app as it is now.
 func (s *Supervisor) Status() Status {
-	st := Status{App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Health: healthDown, Reason: ErrStopping.Error()}
+	st := Status{App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Health: HealthDown, Reason: ErrStopping.Error()}
 	for _, gate := range s.opt.Gates {
 		s.mend(gate) // what no event has told of
 	}
@@ -48,7 +40,10 @@ func (s *Supervisor) status() (Status, []measurement) {
 	}
 	st.Processes = append(st.Processes, s.processes()...)
 	st.Health, st.Reason = s.health()
-	st.Troubles = s.incidents()
+	st.Troubles = append(s.reported(), s.incidents()...)
+	if s.live == nil && s.startFailure != "" && s.release != nil {
+		st.Expected = s.release.Name
+	}
 	for _, g := range s.generations {
 		st.Generations = append(st.Generations, g.status())
 	}
@@ -125,46 +120,4 @@ func (s *Supervisor) changing() *ChangeStatus {
 		cs.Canary = c.to.canary
 	}
 	return cs
-}
-
-// health sums up the live generation.
-func (s *Supervisor) health() (string, string) {
-	if s.live == nil {
-		return healthDown, "no release is live"
-	}
-	if why := s.unreachable(); why != "" {
-		return healthDown, why
-	}
-	worst, reason := healthOK, ""
-	serving := make(map[string]bool)
-	for _, in := range s.live.instances {
-		if in.state == InstanceReady {
-			serving[in.proc.Name] = true
-		}
-	}
-	for _, in := range s.live.instances {
-		if in.state != InstanceBackoff && (in.state != InstanceStarting || in.streak < crashLoop) {
-			continue
-		}
-		if reason == "" || (!serving[in.proc.Name] && len(in.proc.Listen) > 0) {
-			reason = fmt.Sprintf("%s %s (started again %d times)", in, in.reason, in.restarts)
-		}
-		if worst == healthOK {
-			worst = healthDegraded
-		}
-		if !serving[in.proc.Name] && len(in.proc.Listen) > 0 {
-			worst = healthDown
-		}
-	}
-	if worst == healthOK {
-		for _, in := range s.live.instances {
-			if in.finding != "" && in.state == InstanceReady {
-				return healthDegraded, in.String() + " " + in.finding
-			}
-		}
-	}
-	if worst == healthOK && s.opt.Complaint != "" {
-		return healthDegraded, s.opt.Complaint
-	}
-	return worst, reason
 }

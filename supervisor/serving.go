@@ -1,0 +1,163 @@
+package supervisor
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// What `status` calls the health of the app: what its users get.
+const (
+	HealthOK       = "ok"
+	HealthDegraded = "degraded" // it serves, but something does not stay up or needs a hand
+	HealthDown     = "down"     // a listener on which nobody answers, or no release at all
+)
+
+// verdict is the worst that was found, with the first reason for it.
+type verdict struct{ health, reason string }
+
+func (v *verdict) add(health, reason string) {
+	order := []string{HealthOK, HealthDegraded, HealthDown}
+	if slices.Index(order, health) > slices.Index(order, v.health) {
+		v.health, v.reason = health, reason
+	}
+}
+
+// health is the one verdict that status, STATUS= for systemd, exit codes and notifications share.
+func (s *Supervisor) health() (health, reason string) {
+	v := verdict{health: HealthOK}
+	if s.live == nil {
+		v.add(HealthDown, s.whyNothingIsLive())
+	} else {
+		s.judgeLive(&v)
+	}
+	for _, of := range slices.Sorted(maps.Keys(s.troubles)) {
+		if t := s.troubles[of]; t.Health != "" {
+			v.add(t.Health, t.Why)
+		}
+	}
+	if s.opt.Complaint != "" {
+		v.add(HealthDegraded, s.opt.Complaint)
+	}
+	return v.health, v.reason
+}
+
+// whyNothingIsLive tells a new machine from one whose release does not come up.
+func (s *Supervisor) whyNothingIsLive() string {
+	switch {
+	case s.stopping:
+		return ErrStopping.Error()
+	case s.startFailure == "":
+		return "no release is live"
+	case s.release == nil:
+		return "a release should be live and is not: " + s.startFailure
+	default:
+		return s.release.Name + " should be live and is not: " + s.startFailure
+	}
+}
+
+// judgeLive looks at the processes and listeners of the live generation. A rolling change replaces its instances one by one: then
+// those of both generations serve.
+func (s *Supervisor) judgeLive(v *verdict) {
+	if why := s.unreachable(); why != "" {
+		v.add(HealthDown, why)
+	}
+	list := s.live.instances
+	if s.rolling != nil {
+		list = slices.Concat(list, s.rolling.instances)
+	}
+	for i := range s.live.plan.Processes {
+		s.judgeProcess(v, &s.live.plan.Processes[i], list)
+	}
+	for _, in := range list {
+		if in.finding != "" && in.state == InstanceReady {
+			v.add(HealthDegraded, in.String()+" "+in.finding)
+		}
+	}
+	for _, gate := range s.opt.Gates {
+		if len(s.live.numbers()[gate.Name()]) == 0 && !s.live.held && !slices.Contains(s.opt.Unused, gate.Name()) {
+			v.add(HealthDegraded, fmt.Sprintf("listener %s was added to the config, and %s does not listen on it yet: superctl reload",
+				gate.Name(), s.live.plan.Release.Name))
+		}
+	}
+}
+
+// judgeProcess adds what the instances of one process say. 0 ready with a listener is down, whatever they are about to do: users wait.
+func (s *Supervisor) judgeProcess(v *verdict, p *Process, list []*instance) {
+	if s.paused[p.Name] {
+		return
+	}
+	ready, total := 0, 0
+	var missing *instance // the one that says most: an end says more than a beginning
+	for _, in := range list {
+		if in.proc.Name != p.Name {
+			continue
+		}
+		total++
+		switch {
+		case in.state == InstanceReady:
+			ready++
+		case missing == nil || missing.reason == "" && in.reason != "":
+			missing = in
+		}
+	}
+	switch {
+	case total > 0 && ready == 0 && len(p.Listen) > 0:
+		v.add(HealthDown, fmt.Sprintf("%s: 0 of %d ready: %s", p.Name, total, s.live.why(missing)))
+	case missing != nil && missing.fails():
+		v.add(HealthDegraded, fmt.Sprintf("%s: %d of %d ready: %s", p.Name, ready, total, s.live.why(missing)))
+	}
+}
+
+// fails reports whether an instance that is wanted has ended by itself, and is not back yet.
+func (in *instance) fails() bool {
+	return in.state == InstanceBackoff || in.state == InstanceStarting && in.restarts > 0
+}
+
+// why says why an instance of the live generation is not ready.
+func (g *generation) why(in *instance) string {
+	switch {
+	case in.fails():
+		return fmt.Sprintf("%s %s (started again %d times)", in, cmp.Or(in.reason, "ended"), in.restarts)
+	case in.state == InstanceStarting:
+		text := in.String() + " is starting"
+		if trouble := in.gen.trouble(in.lane()); trouble != "" {
+			text += ": " + trouble
+		}
+		return text
+	case g.held:
+		return "connections wait while it is replaced"
+	default:
+		return fmt.Sprintf("%s is %s", in, in.state)
+	}
+}
+
+// Report takes note of something around the app that does not work, until a report of the same with an empty Why says that it does
+// again. Since may be left out. Its Health is part of the app's: in status, systemd's STATUS=, exit codes and notifications. It may be
+// called by any goroutine but the owner's, again and again.
+func (s *Supervisor) Report(t Trouble) { s.post(func() { s.report(t) }) }
+
+// report is Report for the owner.
+func (s *Supervisor) report(t Trouble) {
+	if t.Why == "" {
+		delete(s.troubles, t.Of)
+		return
+	}
+	if was, ok := s.troubles[t.Of]; ok {
+		t.Since = was.Since
+	}
+	if t.Since.IsZero() {
+		t.Since = time.Now()
+	}
+	s.troubles[t.Of] = t
+}
+
+// reported are the troubles that were reported and are not over.
+func (s *Supervisor) reported() (list []Trouble) {
+	for _, of := range slices.Sorted(maps.Keys(s.troubles)) {
+		list = append(list, s.troubles[of])
+	}
+	return list
+}
