@@ -42,19 +42,20 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	if err != nil {
 		return opt, &usageError{fmt.Errorf("drill: %w", err)}
 	}
+	check := p.Health.HTTP()
 	opt = drill.Options{
 		Config: conf, Process: p, Version: version(), Temporary: temporaryParent(), Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"), Log: cc.String("log"),
 		Load: drill.Load{
-			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(cc.String("host"), p.Health.Host), Rate: cc.Float64("rate"), Clients: cc.Int("clients"),
+			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(cc.String("host"), check.Host), Rate: cc.Float64("rate"), Clients: cc.Int("clients"),
 			KeepAlive: cc.Bool("keep-alive"), Timeout: cc.Duration("timeout"),
 		},
 	}
 	if len(opt.Load.Paths) == 0 && len(opt.Load.Posts) == 0 {
-		opt.Load.Paths = []string{cmp.Or(p.Health.Path, "/")}
+		opt.Load.Paths = []string{cmp.Or(check.Path, "/")}
 	}
 	done := preset.Apply(preset.Input{Command: p.Command, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
 	opt.Server = drill.Server{Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))), HookOff: done.Hook && !hooked(p, done)}
-	if cmp.Or(p.Health.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
+	if cmp.Or(check.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
 		return opt, &usageError{fmt.Errorf("drill: process.%s speaks uwsgi, and a drill HTTP: send it through the server in front, with --live --via http://127.0.0.1", p.Name)}
 	}
 	if opt.Live {

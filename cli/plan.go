@@ -236,14 +236,23 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env env
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Health != nil {
-		check := *p.Health
-		check.Protocol = cmp.Or(check.Protocol, done.Protocol)
-		out.Health = &check
+		out.Health = p.Health.Speaking(done.Protocol)
+		if err := mayRunChecks(out); err != nil {
+			return out, fmt.Errorf("%s: process.%s: %w", c.Path, p.Name, err)
+		}
 	}
 	if _, err := worker.LookPath(done.Command[0], slices.Concat(out.Env, out.Templates), r.Path); err != nil {
 		return out, fmt.Errorf("release %s is broken: process.%s: %w", r.Name, p.Name, err)
 	}
 	return out, nil
+}
+
+// mayRunChecks refuses to run code of a release as root where the config does not say so.
+func mayRunChecks(p supervisor.Process) error {
+	if os.Geteuid() == 0 && p.User == nil && p.Health.Runs() {
+		return errors.New(`its health check runs a command, which would run as root: set user, or user = "root" if it must`)
+	}
+	return nil
 }
 
 // completed is a process's command as it is to be run. The release may be one that is not known: the zero value.

@@ -28,7 +28,7 @@ func (s *Supervisor) adoptGeneration(st *state, gs *generationState) error {
 	s.adoptValues(gs.ID, &gs.Plan)
 	g := &generation{
 		id: gs.ID, plan: gs.Plan, gates: s.gatesOf(st, gs), state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, tried: gs.Tried,
-		staged: make(map[string]int), provers: make(map[string]*prover), done: make(chan struct{}),
+		staged: make(map[string]int), proofs: make(map[string]*proof), done: make(chan struct{}),
 	}
 	for i := range gs.Workers {
 		ws := &gs.Workers[i]

@@ -158,7 +158,7 @@ func TestWhateverEndsACanaryTakesItsPartAwayFirstAndThenLetsItFinish(t *testing.
 		},
 		"a death": {
 			how:  behaviour{exitAfter: 150*time.Second + 100*time.Millisecond},
-			ends: 149 * time.Second, says: "at 10 %: web.0 ended after", starts: 2,
+			ends: 150 * time.Second, says: "at 10 %: web.0 ended after", starts: 2,
 		},
 		"a client that hangs up": {hangUp: time.Minute, ends: 59 * time.Second, says: "hung up", starts: 1},
 	} {

@@ -575,7 +575,10 @@ func (w *world) resolve(_ context.Context, t Target) (Plan, error) {
 		Processes: []Process{{
 			Name: "web", Command: []string{"serve"}, Listen: []string{"web"}, Instances: 1, Strategy: Overlap, StopSignal: 15,
 			Drain: 30 * time.Second, StartTimeout: 60 * time.Second, ReadyAfter: time.Second,
-			Health: &health.Check{Protocol: "http", Path: "/", Status: []int{200}, Timeout: 5 * time.Second, Interval: 250 * time.Millisecond, HealthyAfter: 3},
+			Health: &health.Policy{
+				Check:    health.Check{Protocol: "http", Path: "/", Status: []int{200}, Timeout: 5 * time.Second},
+				Interval: 250 * time.Millisecond, HealthyAfter: 3, UnhealthyAfter: 10 * time.Second,
+			},
 		}},
 		Probation: 10 * time.Second, Settle: 5 * time.Second,
 	}

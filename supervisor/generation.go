@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,7 +9,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"superctl/supervisor/health"
 )
 
 // generation is all workers started together from one plan. Its id and plan never change; the rest is owned by Run.
@@ -39,7 +37,7 @@ type generation struct {
 	state     GenerationState
 	since     time.Time
 	instances []*instance
-	provers   map[string]*prover // by instance.lane
+	proofs    map[string]*proof // by instance.lane
 	failure   *failure           // the first that went wrong before it was proved
 	deaths    int                // unexpected exits since it went live
 	lastDeath string
@@ -61,7 +59,7 @@ func (f *failure) Error() string { return f.reason }
 func (s *Supervisor) newGeneration(plan Plan, gates map[string]Gate, only string) *generation {
 	g := &generation{
 		id: s.next, plan: plan, gates: gates, state: Booting, since: time.Now(),
-		staged: make(map[string]int), provers: make(map[string]*prover), done: make(chan struct{}),
+		staged: make(map[string]int), proofs: make(map[string]*proof), done: make(chan struct{}),
 	}
 	s.next++
 	for i := range g.plan.Processes {
@@ -176,10 +174,10 @@ func (s *Supervisor) transit(g *generation, ev generationEvent) {
 
 // compare holds what a generation is against what its workers are, and moves it when they have got there.
 func (s *Supervisor) compare(g *generation) {
-	for name, p := range g.provers {
+	for name, p := range g.proofs {
 		if !slices.ContainsFunc(g.instances, func(in *instance) bool { return in.state == InstanceStarting && in.lane() == name }) {
-			p.cancel()
-			delete(g.provers, name)
+			p.end()
+			delete(g.proofs, name)
 		}
 	}
 	switch g.state {
@@ -289,95 +287,6 @@ func (s *Supervisor) fail(g *generation, in *instance, reason string) {
 // canary a death ends that, but what is queued for the worker is still to be served.
 func (g *generation) respawns() bool {
 	return g.state == Live || g.state == Standby || g.state == Staged && g.tried
-}
-
-// prover asks one process of a generation whether it serves, again and again until the owner cancels it.
-type prover struct {
-	cancel context.CancelFunc
-	passed int // in a row
-	ever   bool
-	newest health.Result
-	asked  int
-}
-
-// prove sees to it that somebody asks for the health of the process while the instance starts: all instances that accept from
-// one listener are asked there together.
-func (s *Supervisor) prove(in *instance) {
-	g, p := in.gen, in.proc
-	if p.Health == nil || len(p.Listen) == 0 || g.provers[in.lane()] != nil {
-		return
-	}
-	gate, id := g.gates[p.Listen[0]], in.number(p.Listen[0])
-	ctx, cancel := context.WithCancel(context.Background())
-	pr := &prover{cancel: cancel}
-	g.provers[in.lane()] = pr
-	check := *p.Health
-	s.beside(func() {
-		s.ask(ctx, check, gate, id, func(r health.Result) bool {
-			s.post(func() {
-				if ctx.Err() == nil {
-					s.checked(in, pr, r)
-				}
-			})
-			return true
-		})
-	})
-}
-
-// ask runs the check at its interval until ctx ends or answer returns false.
-func (s *Supervisor) ask(ctx context.Context, check health.Check, gate Gate, id int, answer func(health.Result) bool) {
-	for {
-		r := check.Run(ctx, dialer(gate, id))
-		if over(ctx) || !answer(r) {
-			return
-		}
-		select {
-		case <-time.After(check.Interval):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// over tells whether the time of ctx is up. A connection that ctx gives its deadline fails by it a moment before ctx itself
-// ends, and that is not the server's failure.
-func over(ctx context.Context) bool {
-	deadline, ok := ctx.Deadline()
-	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
-}
-
-// checked takes one answer. A release that has answered well once and then does not is refused at once: one that answers
-// only sometimes would pass sooner or later if it were asked for long enough.
-func (s *Supervisor) checked(of *instance, pr *prover, r health.Result) {
-	g, p := of.gen, of.proc
-	pr.newest = r
-	pr.asked++
-	if !r.OK {
-		if pr.ever && !g.respawns() && g.failure == nil {
-			s.fail(g, of, fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason))
-		}
-		pr.passed = 0
-		return
-	}
-	pr.passed++
-	pr.ever = true
-	if pr.passed < p.Health.HealthyAfter {
-		return
-	}
-	for _, in := range g.of(p.Name) {
-		if in.state == InstanceStarting && in.lane() == of.lane() {
-			in.healthy = true
-			s.maybeReady(in)
-		}
-	}
-}
-
-// trouble is why a generation is not ready yet, in words, for a live line and for a start that has timed out.
-func (g *generation) trouble(lane string) string {
-	if pr := g.provers[lane]; pr != nil && pr.asked > 0 && !pr.newest.OK {
-		return pr.newest.Reason
-	}
-	return ""
 }
 
 // turnGates turns every listener of g to it. When one refuses, those already turned go back, so that the app is never

@@ -231,8 +231,8 @@ func leavesAt(t *testing.T, w *world, point string) (dir string) {
 func leaveNow(s *Supervisor) {
 	_ = s.do(func() {
 		for _, g := range s.generations {
-			for _, p := range g.provers {
-				p.cancel()
+			for _, p := range g.proofs {
+				p.end()
 			}
 		}
 		s.leave()

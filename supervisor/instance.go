@@ -48,6 +48,7 @@ type instance struct {
 	restarts int
 	streak   int // deaths without a long life in between
 	reason   string
+	refusal  string // why it is given up before its start timeout
 	says     string // newest STATUS=
 	enough   func() // ends its lingering; nil = it has never lingered
 	flag     flag   // by which its worker knows that it drains
@@ -118,7 +119,7 @@ func (s *Supervisor) unwant(in *instance) {
 // the program; it comes back as begun.
 func (s *Supervisor) spawn(in *instance) {
 	in.turn++
-	in.notified, in.healthy, in.says = false, false, ""
+	in.notified, in.healthy, in.says, in.refusal = false, false, "", ""
 	in.born = time.Now()
 	s.openFlag(in)
 	err := s.openOutput(in)
@@ -180,7 +181,7 @@ func (s *Supervisor) begun(in *instance, turn int, w process, err error) {
 func (s *Supervisor) becomeReady(in *instance) {
 	p := in.proc
 	s.lookAt(in)
-	if p.Notify || (p.Health != nil && len(p.Listen) > 0) {
+	if p.Notify || p.Health != nil {
 		s.arm(in, p.StartTimeout, startTimedOut)
 		s.prove(in)
 		return
@@ -253,8 +254,7 @@ func (s *Supervisor) gone(in *instance) {
 // maybeReady moves a starting instance on when it has all that it needs.
 func (s *Supervisor) maybeReady(in *instance) {
 	p := in.proc
-	needsHealth := p.Health != nil && len(p.Listen) > 0
-	if in.w != nil && (!p.Notify || in.notified) && (!needsHealth || in.healthy) && s.mayBeReady(in) {
+	if in.w != nil && (!p.Notify || in.notified) && (p.Health == nil || in.healthy) && s.mayBeReady(in) {
 		s.fire(in, becameReady)
 	}
 }
@@ -305,10 +305,12 @@ func (s *Supervisor) sendStop(in *instance) {
 	s.arm(in, drain, drainElapsed)
 }
 
-// giveUp ends a worker that did not become ready in time.
+// giveUp ends a worker that did not become ready in time, or is refused.
 func (s *Supervisor) giveUp(in *instance) {
 	in.reason = fmt.Sprintf("was not ready within %s", in.proc.StartTimeout)
 	switch trouble := in.gen.trouble(in.lane()); {
+	case in.refusal != "":
+		in.reason = in.refusal
 	case in.proc.Notify && !in.notified:
 		in.reason += ": it has not said READY=1"
 	case in.finding != "":

@@ -44,9 +44,9 @@ func (in *instance) number(name string) int {
 	return in.gen.staged[name]
 }
 
-// lane names those who accept from the same listener: one of them answers for all.
+// lane names those who accept from the same listener: one of them answers for all. Without listeners each answers for itself.
 func (in *instance) lane() string {
-	if len(in.own) > 0 {
+	if len(in.own) > 0 || len(in.proc.Listen) == 0 {
 		return in.String()
 	}
 	return in.proc.Name

@@ -39,7 +39,7 @@ func (c *change) askAll(ctx context.Context, asking *sync.WaitGroup, fail contex
 	if err := c.s.do(func() {
 		for _, in := range c.to.instances {
 			p := in.proc
-			if p.Health == nil || len(p.Listen) == 0 || c.kind == Restart && c.from != nil && len(c.from.of(p.Name)) == 0 {
+			if p.Health == nil || c.kind == Restart && c.from != nil && len(c.from.of(p.Name)) == 0 {
 				continue
 			}
 			if !slices.ContainsFunc(ask, func(other *instance) bool { return other.lane() == in.lane() }) {
@@ -47,9 +47,9 @@ func (c *change) askAll(ctx context.Context, asking *sync.WaitGroup, fail contex
 			}
 		}
 		for _, in := range ask {
-			gate, number, p := c.to.gates[in.proc.Listen[0]], in.number(in.proc.Listen[0]), in.proc
+			p, asks := in.proc, c.s.proberOf(in)
 			asking.Go(func() {
-				c.s.ask(ctx, *p.Health, gate, number, func(r health.Result) bool {
+				asks.ask(ctx, asks.steadily, func(r health.Result) bool {
 					if !r.OK {
 						fail(&failure{reason: p.Name + ": " + r.Reason, log: c.tail(p.Name)})
 					}

@@ -306,8 +306,8 @@ func (c *change) prove(ctx context.Context, g *generation) (string, error) {
 func waitingFor(g *generation) string {
 	for _, in := range g.instances {
 		if in.state == InstanceStarting {
-			if trouble := g.trouble(in.proc.Name); trouble != "" {
-				return in.proc.Name + ": " + trouble
+			if trouble := g.trouble(in.lane()); trouble != "" {
+				return in.lane() + ": " + trouble
 			}
 			if in.says != "" {
 				return in.String() + ": " + in.says

@@ -459,9 +459,9 @@ func TestACheckThatTheEndOfTheProbationCutsOffIsNoFailure(t *testing.T) {
 		defer cancel()
 		// A dialer that honours the deadline of its context fails by its own clock, before the context has ended.
 		early := beforeItsEnd{ctx}
-		check := health.Check{Path: "/", Timeout: time.Minute, Interval: time.Second}
-		s := New(Options{})
-		s.ask(early, check, cutOff{}, 1, func(r health.Result) bool {
+		asks := prober{policy: health.Policy{Check: health.Check{Path: "/", Timeout: time.Minute}, Interval: time.Second}}
+		asks.subject.Listeners = []health.Listener{{Name: "web", Dial: cutOff}}
+		asks.ask(early, asks.steadily, func(r health.Result) bool {
 			t.Errorf("it was taken for an answer: %+v", r)
 			return false
 		})
@@ -473,10 +473,8 @@ type beforeItsEnd struct{ context.Context } //nolint:containedctx // it is one
 
 func (beforeItsEnd) Err() error { return nil }
 
-// cutOff is a gate whose connections fail at the deadline.
-type cutOff struct{ Gate }
-
-func (cutOff) Dial(ctx context.Context, _ int) (net.Conn, error) {
+// cutOff is a dialer whose connections fail at the deadline.
+func cutOff(ctx context.Context) (net.Conn, error) {
 	deadline, _ := ctx.Deadline()
 	time.Sleep(time.Until(deadline))
 	return nil, os.ErrDeadlineExceeded

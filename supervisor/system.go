@@ -1,9 +1,6 @@
 package supervisor
 
 import (
-	"context"
-	"net"
-
 	"golang.org/x/sys/unix"
 
 	"superctl/supervisor/cgroup"
@@ -47,8 +44,4 @@ func realSystem(groups *cgroup.Tree) system {
 		},
 		close: func(fd int) { _ = unix.Close(fd) }, // it was for reading only
 	}
-}
-
-func dialer(g Gate, id int) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) { return g.Dial(ctx, id) }
 }

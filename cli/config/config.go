@@ -102,7 +102,7 @@ type Process struct {
 	NoFile       uint64
 	MemoryMax    uint64        // bytes; 0 = no limit
 	CPUWeight    uint64        // 0 = everybody's, 100
-	Health       *health.Check // nil without listeners; Protocol "" = the preset's
+	Health       *health.Policy // nil = it is not asked; Protocol "" = the preset's
 
 	DrainConnections time.Duration // before the stop signal
 	StopsAtOnce      bool          // the config says that DrainConnections is 0

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/supervisor"
+	"superctl/supervisor/health"
 )
 
 var update = flag.Bool("update", false, "write what is said now into testdata")
@@ -451,7 +452,7 @@ func TestTheReferenceNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range []any{file{}, listenTable{}, processTable{}, healthTable{}, hooksTable{}, djangoTable{}, buildTable{}, notifyTable{}} {
+	for _, table := range []any{file{}, listenTable{}, processTable{}, healthTable{}, checkTable{}, hooksTable{}, djangoTable{}, buildTable{}, notifyTable{}} {
 		for _, key := range tags(reflect.TypeOf(table)) {
 			if s := string(reference); !strings.Contains(s, "`"+key+"`") && !strings.Contains(s, "["+key) && !strings.Contains(s, "."+key+"]") {
 				t.Errorf("docs/config.md does not have the key %s of %T", key, table)
@@ -557,4 +558,51 @@ func texts(vars []Variable) (list []string) {
 		list = append(list, v.Name, v.Value)
 	}
 	return list
+}
+
+func TestChecksShareWhatTheirTableSays(t *testing.T) {
+	c := mustRead(t, `app = "shop"
+releases = "/srv/shop/releases"
+[listen.web]
+address = "127.0.0.1:8000"
+[process.web]
+command = "gunicorn shop.wsgi"
+listen = ["web"]
+[process.web.health]
+host = "shop.example"
+scheme = "https"
+timeout = "2s"
+headers = { X-A = "1", X-B = "1" }
+[[process.web.health.check]]
+path = "/healthz/"
+[[process.web.health.check]]
+path = "/"
+host = "www.shop.example"
+headers = { X-B = "2" }
+max_latency = "1s"
+[[process.web.health.check]]
+kind = "tcp"
+[process.worker]
+command = "celery -A shop worker"
+[process.worker.health]
+command = "celery -A shop inspect ping"
+`)
+	all := c.Processes[0].Health.Checks()
+	if len(all) != 3 {
+		t.Fatalf("%d checks: %+v", len(all), all)
+	}
+	first, second, third := all[0], all[1], all[2]
+	if first.Path != "/healthz/" || first.Host != "shop.example" || first.Scheme != "https" || first.Timeout != 2*time.Second || first.Headers["X-B"] != "1" || first.AnyAnswer {
+		t.Errorf("%+v", first)
+	}
+	if second.Host != "www.shop.example" || second.Headers["X-A"] != "1" || second.Headers["X-B"] != "2" || second.MaxLatency != time.Second {
+		t.Errorf("%+v", second)
+	}
+	if third.Kind != health.TCP || third.Host != "" || third.Timeout != 2*time.Second {
+		t.Errorf("%+v", third)
+	}
+	worker := c.Processes[1].Health
+	if worker == nil || worker.Kind != health.Exec || worker.Interval != 2*time.Second || len(worker.Command) != 5 {
+		t.Errorf("%+v", worker)
+	}
 }

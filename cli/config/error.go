@@ -37,6 +37,9 @@ type problems struct {
 	file  string
 	where map[string]position
 	list  []*Error
+
+	// elements counts the tables of each array of tables that have been read.
+	elements map[string]int
 }
 
 type position struct{ line, column int }
@@ -127,6 +130,9 @@ func expected(key []string, msg string) string {
 	case reflect.Bool:
 		return "true or false is expected"
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Struct {
+			return fmt.Sprintf("write [[%s]], in double brackets, and the keys of one below", strings.Join(key, "."))
+		}
 		return "a list of strings is expected"
 	default:
 		if named := key[0]; len(key) <= 2 && (named == "process" || named == "listen" || named == "notify") {
@@ -154,9 +160,7 @@ func unknownKey(path, known []string) string {
 // field is the type that a key path leads to, or nil.
 func field(t reflect.Type, key []string) reflect.Type {
 	for _, k := range key {
-		for t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
+		t = element(t)
 		switch t.Kind() {
 		case reflect.Map:
 			t = t.Elem()
@@ -173,12 +177,20 @@ func field(t reflect.Type, key []string) reflect.Type {
 	return t
 }
 
-// tags are the keys of a table, in the order of its fields.
-func tags(t reflect.Type) []string {
-	for t != nil && t.Kind() == reflect.Pointer {
+// element is what a pointer leads to, or what a list consists of.
+func element(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
-	if t == nil || t.Kind() != reflect.Struct {
+	return t
+}
+
+// tags are the keys of a table, in the order of its fields.
+func tags(t reflect.Type) []string {
+	if t == nil {
+		return nil
+	}
+	if t = element(t); t.Kind() != reflect.Struct {
 		return nil
 	}
 	list := make([]string, t.NumField())
@@ -191,7 +203,7 @@ func tags(t reflect.Type) []string {
 // read finds where each key and table of a file stands, and notes which are unknown (the decoder would take capitals for
 // small letters) and where there is a NUL byte, which ends a string for the kernel.
 func (p *problems) read(data []byte) {
-	p.where = make(map[string]position)
+	p.where, p.elements = make(map[string]position), make(map[string]int)
 	var parser unstable.Parser
 	parser.Reset(data)
 	var table []string
@@ -222,8 +234,26 @@ func (p *problems) key(parser *unstable.Parser, table []string, e *unstable.Node
 			p.list = append(p.list, &Error{p.file, at.Line, at.Column, unknownKey(path, known)})
 		}
 	}
-	p.where[strings.Join(path, ".")] = pos
+	if e.Kind == unstable.ArrayTable {
+		p.elements[strings.Join(path, ".")]++
+	}
+	p.where[p.place(path)] = pos
 	return path
+}
+
+// place is the name of a key in where: in an array of tables with the number of its table, such as process.web.health.check[0].path.
+func (p *problems) place(path []string) string {
+	var name, plain string
+	for i, k := range path {
+		if i > 0 {
+			name, plain = name+".", plain+"."
+		}
+		name, plain = name+k, plain+k
+		if n := p.elements[plain]; n > 0 {
+			name += fmt.Sprintf("[%d]", n-1)
+		}
+	}
+	return name
 }
 
 func (p *problems) value(parser *unstable.Parser, path []string, v *unstable.Node) {
@@ -235,6 +265,9 @@ func (p *problems) value(parser *unstable.Parser, path []string, v *unstable.Nod
 		}
 	case unstable.Array:
 		for it := v.Children(); it.Next(); {
+			if it.Node().Kind == unstable.InlineTable {
+				p.elements[strings.Join(path, ".")]++
+			}
 			p.value(parser, path, it.Node())
 		}
 	case unstable.InlineTable:

@@ -69,15 +69,41 @@ type processTable struct {
 	DrainHook        *bool     `toml:"drain_hook"`
 }
 
+// healthTable is [process.NAME.health]: what is true of all checks, and the keys of one, which it may be itself.
 type healthTable struct {
-	Path         *string   `toml:"path"`
-	Host         string    `toml:"host"`
-	Status       any       `toml:"status"` // a number, or a list of numbers
-	Contains     string    `toml:"contains"`
-	Timeout      *duration `toml:"timeout"`
-	Interval     *duration `toml:"interval"`
-	HealthyAfter *int64    `toml:"healthy_after"`
-	Protocol     string    `toml:"protocol"`
+	Interval       *duration    `toml:"interval"`
+	HealthyAfter   *int64       `toml:"healthy_after"`
+	UnhealthyAfter *duration    `toml:"unhealthy_after"`
+	Check          []checkTable `toml:"check"`
+
+	Kind       string            `toml:"kind"`
+	Listen     []string          `toml:"listen"`
+	Timeout    *duration         `toml:"timeout"`
+	Path       *string           `toml:"path"`
+	Host       string            `toml:"host"`
+	Scheme     string            `toml:"scheme"`
+	Headers    map[string]string `toml:"headers"`
+	Status     any               `toml:"status"` // a number, or a list of numbers
+	Contains   string            `toml:"contains"`
+	MaxLatency *duration         `toml:"max_latency"`
+	Protocol   string            `toml:"protocol"`
+	Command    any               `toml:"command"`
+}
+
+// checkTable is one [[process.NAME.health.check]].
+type checkTable struct {
+	Kind       string            `toml:"kind"` // "http", "tcp" or "exec"
+	Listen     []string          `toml:"listen"`
+	Timeout    *duration         `toml:"timeout"`
+	Path       *string           `toml:"path"`
+	Host       string            `toml:"host"`
+	Scheme     string            `toml:"scheme"`
+	Headers    map[string]string `toml:"headers"`
+	Status     any               `toml:"status"`
+	Contains   string            `toml:"contains"`
+	MaxLatency *duration         `toml:"max_latency"`
+	Protocol   string            `toml:"protocol"`
+	Command    any               `toml:"command"`
 }
 
 type hooksTable struct {

@@ -31,6 +31,8 @@ const (
 	defaultTimeout      = 5 * time.Second
 	defaultInterval     = 250 * time.Millisecond
 	defaultHealthyAfter = 3
+	defaultUnhealthy    = 10 * time.Second
+	defaultExecInterval = 2 * time.Second // a command starts an interpreter
 	mostInstances       = 1000
 	longest             = 30 * 24 * time.Hour
 )

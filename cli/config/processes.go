@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/socket"
-	"superctl/supervisor/health"
 	"superctl/supervisor/preset"
 )
 
@@ -118,33 +117,4 @@ func (l *loader) extraListen(key string, patterns []string) []string {
 		}
 	}
 	return patterns
-}
-
-func (l *loader) health(key string, t processTable) *health.Check {
-	if len(t.Listen) == 0 {
-		if t.Health != nil {
-			l.at(key+".health", "%s has no listener that could be asked for its health: take the table out, or give it listen", key)
-		}
-		return nil
-	}
-	h := cmp.Or(t.Health, &healthTable{})
-	key += ".health"
-	c := &health.Check{Host: h.Host, Contains: h.Contains, Protocol: h.Protocol, Path: "/", AnyAnswer: true}
-	if h.Path != nil {
-		c.Path, c.AnyAnswer = *h.Path, false
-		if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, " \r\n") {
-			l.at(key+".path", `path %q: write it from /, such as "/healthz/"`, c.Path)
-		}
-	}
-	if strings.ContainsAny(h.Host, " \r\n") {
-		l.at(key+".host", "host %q: it cannot have blanks", h.Host)
-	}
-	if !slices.Contains([]string{"", "http", "uwsgi"}, h.Protocol) {
-		l.at(key+".protocol", `protocol %q: "http" or "uwsgi"`, h.Protocol)
-	}
-	c.Status = l.statuses(key+".status", h.Status)
-	c.Timeout = l.duration(key+".timeout", h.Timeout, defaultTimeout, 10*time.Millisecond)
-	c.Interval = l.duration(key+".interval", h.Interval, defaultInterval, 10*time.Millisecond)
-	c.HealthyAfter = int(l.number(key+".healthy_after", h.HealthyAfter, defaultHealthyAfter, 1, 1000))
-	return c
 }

@@ -14,9 +14,12 @@ import (
 	"time"
 )
 
-// server is a connection to a peer that reads one request and writes answer.
-func server(answer string, got chan<- *http.Request) func(context.Context) (net.Conn, error) {
-	return func(context.Context) (net.Conn, error) {
+// on is a listener that dial connects to.
+func on(dial func(context.Context) (net.Conn, error)) Listener { return Listener{Name: "web", Dial: dial} }
+
+// server is a listener of a peer that reads one request and writes answer.
+func server(answer string, got chan<- *http.Request) Listener {
+	return on(func(context.Context) (net.Conn, error) {
 		client, peer := net.Pipe()
 		go func() {
 			defer peer.Close()
@@ -30,7 +33,7 @@ func server(answer string, got chan<- *http.Request) func(context.Context) (net.
 			_, _ = io.WriteString(peer, answer)
 		}()
 		return client, nil
-	}
+	})
 }
 
 func check() Check {
@@ -43,7 +46,9 @@ func TestAnswersAreJudged(t *testing.T) {
 		change               func(*Check)
 	}{
 		{"200", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "", nil},
-		{"a redirect is an answer", "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "", nil},
+		{"a listed redirect", "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "", func(c *Check) { c.Status = []int{302} }},
+		{"400 without a path", "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "set health.host", func(c *Check) { c.AnyAnswer = true }},
+		{"304 is no proof", "HTTP/1.1 304 Not Modified\r\n\r\n", "304 Not Modified", nil},
 		{"500", "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n", "GET /healthz/: 500 Internal Server Error", nil},
 		{"404", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "GET /healthz/: 404 Not Found", nil},
 		{"404 without a path", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "", func(c *Check) { c.AnyAnswer = true }},
@@ -89,11 +94,11 @@ func TestARequestNamesItsHostAndItself(t *testing.T) {
 func TestNoAnswerEndsAtTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		r := check().Run(context.Background(), func(context.Context) (net.Conn, error) {
+		r := check().Run(context.Background(), on(func(context.Context) (net.Conn, error) {
 			client, peer := net.Pipe()
 			go func() { _, _ = io.Copy(io.Discard, peer) }()
 			return client, nil
-		})
+		}))
 		if r.OK || r.Reason != "GET /healthz/: no answer within 1s" || time.Since(began) != time.Second {
 			t.Errorf("%+v after %s", r, time.Since(began))
 		}
@@ -101,7 +106,7 @@ func TestNoAnswerEndsAtTheTimeout(t *testing.T) {
 }
 
 func TestARefusedConnectionSaysSo(t *testing.T) {
-	r := check().Run(context.Background(), func(context.Context) (net.Conn, error) { return nil, syscall.ECONNREFUSED })
+	r := check().Run(context.Background(), on(func(context.Context) (net.Conn, error) { return nil, syscall.ECONNREFUSED }))
 	if r.OK || r.Answered || r.Reason != "GET /healthz/: connection refused" {
 		t.Errorf("%+v", r)
 	}
@@ -111,7 +116,7 @@ func TestTheUwsgiProtocolIsSpoken(t *testing.T) {
 	c := check()
 	c.Protocol, c.Path, c.Host = "uwsgi", "/a?b=c", "shop.example:8000"
 	vars := make(map[string]string)
-	r := c.Run(context.Background(), func(context.Context) (net.Conn, error) {
+	r := c.Run(context.Background(), on(func(context.Context) (net.Conn, error) {
 		client, peer := net.Pipe()
 		go func() {
 			defer peer.Close()
@@ -132,7 +137,7 @@ func TestTheUwsgiProtocolIsSpoken(t *testing.T) {
 			_, _ = io.WriteString(peer, "HTTP/1.1 200 OK\r\n\r\nok")
 		}()
 		return client, nil
-	})
+	}))
 	if !r.OK || vars["REQUEST_METHOD"] != "GET" || vars["PATH_INFO"] != "/a" || vars["QUERY_STRING"] != "b=c" || vars["HTTP_HOST"] != "shop.example:8000" || vars["SERVER_PORT"] != "8000" {
 		t.Errorf("%+v %v", r, vars)
 	}
@@ -155,7 +160,7 @@ func TestAnAnswerWithoutAnEndIsReadOnlyInPart(t *testing.T) {
 
 func TestABodyThatNeverEndsIsNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := check().Run(t.Context(), func(context.Context) (net.Conn, error) {
+		r := check().Run(t.Context(), on(func(context.Context) (net.Conn, error) {
 			client, peer := net.Pipe()
 			go func() {
 				_, _ = http.ReadRequest(bufio.NewReader(peer))
@@ -163,7 +168,7 @@ func TestABodyThatNeverEndsIsNoAnswer(t *testing.T) {
 				_, _ = io.Copy(io.Discard, peer)
 			}()
 			return client, nil
-		})
+		}))
 		if r.OK || !r.Answered || r.Status != 200 || r.Reason != "GET /healthz/: no answer within 1s (it began with 200 OK)" {
 			t.Errorf("%+v", r)
 		}
@@ -172,10 +177,10 @@ func TestABodyThatNeverEndsIsNoAnswer(t *testing.T) {
 
 func TestAConnectThatHangsEndsAtTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := check().Run(t.Context(), func(ctx context.Context) (net.Conn, error) {
+		r := check().Run(t.Context(), on(func(ctx context.Context) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
-		})
+		}))
 		if r.OK || r.Answered || r.Reason != "GET /healthz/: no answer within 1s" || r.Took != time.Second {
 			t.Errorf("%+v", r)
 		}
@@ -185,7 +190,7 @@ func TestAConnectThatHangsEndsAtTheTimeout(t *testing.T) {
 func TestACancelledCheckEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		r := check().Run(ctx, func(context.Context) (net.Conn, error) {
+		r := check().Run(ctx, on(func(context.Context) (net.Conn, error) {
 			client, peer := net.Pipe()
 			go func() {
 				_, _ = http.ReadRequest(bufio.NewReader(peer))
@@ -193,7 +198,7 @@ func TestACancelledCheckEndsAtOnce(t *testing.T) {
 				_, _ = io.Copy(io.Discard, peer)
 			}()
 			return client, nil
-		})
+		}))
 		if r.OK || r.Took != 0 || r.Reason != "GET /healthz/: the check was cancelled" {
 			t.Errorf("%+v", r)
 		}
@@ -203,11 +208,11 @@ func TestACancelledCheckEndsAtOnce(t *testing.T) {
 func TestARedirectIsNotFollowed(t *testing.T) {
 	dials := 0
 	answer := server("HTTP/1.1 301 Moved Permanently\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n", nil)
-	r := check().Run(t.Context(), func(ctx context.Context) (net.Conn, error) {
+	r := check().Run(t.Context(), on(func(ctx context.Context) (net.Conn, error) {
 		dials++
-		return answer(ctx)
-	})
-	if !r.OK || r.Status != 301 || dials != 1 {
+		return answer.Dial(ctx)
+	}))
+	if r.OK || r.Status != 301 || dials != 1 {
 		t.Errorf("%+v after %d connections", r, dials)
 	}
 }
@@ -224,7 +229,7 @@ func TestAServerOfHTTPIsNotTakenForOneOfUwsgi(t *testing.T) {
 		}()
 		return client, nil
 	}
-	if r := c.Run(t.Context(), answer); r.OK || !strings.Contains(r.Reason, "speak HTTP rather than uwsgi") {
+	if r := c.Run(t.Context(), on(answer)); r.OK || !strings.Contains(r.Reason, "speak HTTP rather than uwsgi") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -233,10 +238,10 @@ func TestAPathThatUwsgiCannotCarryIsAReasonAndNoPanic(t *testing.T) {
 	for _, n := range []int{40_000, 70_000} {
 		c := check()
 		c.Protocol, c.Path = "uwsgi", "/"+strings.Repeat("x", n)
-		r := c.Run(t.Context(), func(context.Context) (net.Conn, error) {
+		r := c.Run(t.Context(), on(func(context.Context) (net.Conn, error) {
 			t.Error("it dialled")
 			return nil, io.EOF
-		})
+		}))
 		if r.OK || !strings.Contains(r.Reason, "too long for uWSGI's protocol") {
 			t.Errorf("%d: %.100s", n, r.Reason)
 		}

@@ -172,6 +172,14 @@ func (s *Spec) environment(tag string, expanded []string) []string {
 	return env
 }
 
+// Beside returns the command that runs argv as the worker itself would run: in its release, as its user and with its
+// environment, but without its listeners, its notify socket and its drain hook, which are the worker's alone.
+func (s Spec) Beside(argv []string) Command {
+	s.Files, s.Notify, s.Hook, s.Flag = nil, "", "", ""
+	env := slices.DeleteFunc(s.environment(""), func(e string) bool { return strings.HasPrefix(e, tagVar+"=") })
+	return Command{Args: argv, Env: env, Secrets: s.Secrets, Dir: s.Dir, User: s.User, Mark: s.Mark}
+}
+
 // Names is the names of all variables that the worker will have.
 func (s *Spec) Names() []string {
 	var names []string

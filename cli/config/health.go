@@ -1,0 +1,184 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"superctl/supervisor/health"
+)
+
+// leastCheckTime is the shortest time that a key of a check may have.
+const leastCheckTime = 10 * time.Millisecond
+
+// health reads how a process is asked for its health. One with listeners always is; one without only by commands.
+func (l *loader) health(key string, t processTable) *health.Policy {
+	key += ".health"
+	if t.Health == nil && len(t.Listen) == 0 {
+		return nil
+	}
+	h := cmp.Or(t.Health, &healthTable{})
+	checks := l.checks(key, t.Listen, h)
+	p := &health.Policy{Check: checks[0], More: checks[1:]}
+	interval := defaultInterval
+	if p.Runs() {
+		interval = defaultExecInterval
+	}
+	p.Interval = l.duration(key+".interval", h.Interval, interval, leastCheckTime)
+	p.HealthyAfter = int(l.number(key+".healthy_after", h.HealthyAfter, defaultHealthyAfter, 1, 1000))
+	p.UnhealthyAfter = l.duration(key+".unhealthy_after", h.UnhealthyAfter, defaultUnhealthy, leastCheckTime)
+	return p
+}
+
+// checks are that which the table is itself, and those of its list. With a list the table is one only if it has a key that a
+// list's check would have too; its other keys are the defaults of those in the list.
+func (l *loader) checks(key string, listen []string, h *healthTable) (list []health.Check) {
+	own := checkTable{
+		Kind: h.Kind, Listen: h.Listen, Timeout: h.Timeout, Path: h.Path, Host: h.Host, Scheme: h.Scheme, Headers: h.Headers, Status: h.Status,
+		Contains: h.Contains, MaxLatency: h.MaxLatency, Protocol: h.Protocol, Command: h.Command,
+	}
+	itself := h.Kind != "" || h.Listen != nil || h.Path != nil || h.Status != nil || h.Contains != "" || h.MaxLatency != nil || h.Command != nil
+	if itself || len(h.Check) == 0 {
+		list = append(list, l.check(key, listen, own))
+	}
+	for i, c := range h.Check {
+		at := fmt.Sprintf("%s.check[%d]", key, i)
+		if c.kind() == health.HTTP {
+			if c.Path == nil {
+				l.at(at, `the check has no path: write path = "/healthz/"`)
+			}
+			c.Host, c.Scheme, c.Protocol = cmp.Or(c.Host, h.Host), cmp.Or(c.Scheme, h.Scheme), cmp.Or(c.Protocol, h.Protocol)
+			headers := maps.Clone(h.Headers)
+			for name, value := range c.Headers {
+				if headers == nil {
+					headers = make(map[string]string)
+				}
+				headers[name] = value
+			}
+			c.Headers = headers
+		}
+		c.Timeout = cmp.Or(c.Timeout, h.Timeout)
+		list = append(list, l.check(at, listen, c))
+	}
+	return list
+}
+
+// kind is the kind of a check: one with a command need not say it.
+func (c *checkTable) kind() health.Kind {
+	switch {
+	case c.Kind == "" && c.Command != nil:
+		return health.Exec
+	case c.Kind == "":
+		return health.HTTP
+	}
+	return health.Kind(c.Kind)
+}
+
+// check reads one check of a process with those listeners.
+func (l *loader) check(key string, listen []string, t checkTable) health.Check {
+	c := health.Check{Kind: t.kind(), Listeners: t.Listen}
+	c.Timeout = l.duration(key+".timeout", t.Timeout, defaultTimeout, leastCheckTime)
+	switch {
+	case !slices.Contains([]health.Kind{health.HTTP, health.TCP, health.Exec}, c.Kind):
+		l.at(key+".kind", `kind %q: write "http", "tcp" or "exec"`, t.Kind)
+		return c
+	case c.Kind != health.Exec && len(listen) == 0:
+		l.at(key, `a process without listeners can be asked by a command alone: write kind = "exec" and command, or take the table out`)
+	}
+	if c.Kind != health.HTTP {
+		l.onlyHTTP(key, t, c.Kind)
+	}
+	l.checkListeners(key, listen, t, c.Kind)
+	switch c.Kind {
+	case health.HTTP:
+		c.Kind = "" // as daemons before this key wrote it
+		l.httpCheck(key, t, &c)
+	case health.Exec:
+		if t.Command == nil {
+			l.at(key, `the check has no command: write command = "celery -A shop inspect ping"`)
+			break
+		}
+		c.Command = l.command(key, t.Command)
+	default:
+	}
+	if c.Kind != health.Exec && t.Command != nil {
+		l.at(key+".command", `command is for kind = "exec"`)
+	}
+	return c
+}
+
+// onlyHTTP notes the keys that a check of another kind cannot have.
+func (l *loader) onlyHTTP(key string, t checkTable, kind health.Kind) {
+	given := map[string]bool{
+		"path": t.Path != nil, "host": t.Host != "", "scheme": t.Scheme != "", "headers": t.Headers != nil, "status": t.Status != nil,
+		"contains": t.Contains != "", "max_latency": t.MaxLatency != nil, "protocol": t.Protocol != "",
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if given[name] {
+			l.at(key+"."+name, `%s is for kind = "http"; this check has kind = %q`, name, kind)
+		}
+	}
+}
+
+func (l *loader) checkListeners(key string, listen []string, t checkTable, kind health.Kind) {
+	if kind == health.Exec && t.Listen != nil {
+		l.at(key+".listen", `listen is not for kind = "exec": a command is run once, whatever listeners there are`)
+		return
+	}
+	if t.Listen != nil && len(t.Listen) == 0 {
+		l.at(key+".listen", "listen is empty: name listeners of the process, or leave it out to ask on each")
+	}
+	for _, name := range t.Listen {
+		if !slices.Contains(listen, name) {
+			l.at(key+".listen", "listener %q is not one of the process: it has %s", name, strings.Join(listen, ", "))
+		}
+	}
+}
+
+func (l *loader) httpCheck(key string, t checkTable, c *health.Check) {
+	c.Host, c.Contains, c.Protocol, c.Scheme, c.Headers = t.Host, t.Contains, t.Protocol, t.Scheme, t.Headers
+	c.Path, c.AnyAnswer = "/", true
+	if t.Path != nil {
+		c.Path, c.AnyAnswer = *t.Path, false
+		if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, " \r\n") {
+			l.at(key+".path", `path %q: write it from /, such as "/healthz/"`, c.Path)
+		}
+	}
+	if strings.ContainsAny(t.Host, " \r\n") {
+		l.at(key+".host", "host %q: it cannot have blanks", t.Host)
+	}
+	if !slices.Contains([]string{"", "http", "https"}, t.Scheme) {
+		l.at(key+".scheme", `scheme %q: write "http" or "https"`, t.Scheme)
+	}
+	if !slices.Contains([]string{"", "http", "uwsgi"}, t.Protocol) {
+		l.at(key+".protocol", `protocol %q: "http" or "uwsgi"`, t.Protocol)
+	}
+	l.headers(key+".headers", t.Headers)
+	c.Status = l.statuses(key+".status", t.Status)
+	c.MaxLatency = l.duration(key+".max_latency", t.MaxLatency, 0, time.Millisecond)
+	if c.MaxLatency > c.Timeout {
+		l.at(key+".max_latency", "max_latency = %q is longer than timeout = %q, so it is never reached", c.MaxLatency, c.Timeout)
+	}
+}
+
+// headers looks whether a request can have them. A value may be secret, so it is never shown.
+func (l *loader) headers(key string, headers map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		at := key + "." + name
+		switch {
+		case strings.EqualFold(name, "Host"):
+			l.at(at, "the Host header is the key host, beside headers")
+		case health.Reserved(name):
+			l.at(at, "header %q: superctl writes it itself", name)
+		case !httpguts.ValidHeaderFieldName(name):
+			l.at(at, "header %q: use letters, digits and -", name)
+		case !httpguts.ValidHeaderFieldValue(headers[name]):
+			l.at(at, "header %q: its value has a control character", name)
+		}
+	}
+}

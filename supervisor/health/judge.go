@@ -1,0 +1,155 @@
+package health
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// judge holds an answer against what the check wants.
+func (c *Check) judge(resp *http.Response, body []byte, took time.Duration) Result {
+	r := Result{Answered: true, Status: resp.StatusCode}
+	switch {
+	case !c.healthy(resp.StatusCode):
+		r.Reason = c.say("%s%s", status(resp.StatusCode), c.advice(resp))
+	case c.Contains != "" && !bytes.Contains(body, []byte(c.Contains)):
+		r.Reason = c.say("%s, but the answer does not contain %q", status(resp.StatusCode), c.Contains)
+	case c.MaxLatency > 0 && took > c.MaxLatency:
+		r.Reason = c.say("%s after %s, and health.max_latency is %s", status(resp.StatusCode), took.Round(time.Millisecond), c.MaxLatency)
+	default:
+		r.OK = true
+	}
+	return r
+}
+
+// healthy reports whether a status is one that the check wants. Unless they are listed, a redirect is none, and neither is 400
+// where no path is configured: both come from what stands before the app's own code (Django's SecurityMiddleware, APPEND_SLASH,
+// ALLOWED_HOSTS), and a release whose every page is broken gives them too.
+func (c *Check) healthy(status int) bool {
+	switch {
+	case len(c.Status) > 0:
+		return slices.Contains(c.Status, status)
+	case redirects(status):
+		return false
+	case c.AnyAnswer:
+		return status < 500 && status != http.StatusBadRequest
+	default:
+		return status >= 200 && status < 300
+	}
+}
+
+func redirects(status int) bool { return status >= 300 && status < 400 }
+
+// advice is what to change first, by what the answer tells of its cause.
+func (c *Check) advice(resp *http.Response) string {
+	text := ""
+	if len(c.Status) > 0 {
+		text = fmt.Sprintf(", and health.status wants %s", list(c.Status))
+	}
+	if redirects(resp.StatusCode) {
+		return c.whereTo(resp) + text + ": " + c.redirectAdvice(resp)
+	}
+	if why := c.rejected(resp.StatusCode); why != "" {
+		text += ": " + why
+	}
+	return text
+}
+
+// rejected is the advice for an answer with which a server or a framework rejects the request.
+func (c *Check) rejected(code int) string {
+	switch {
+	case code == http.StatusBadRequest && c.protocol() == "uwsgi":
+		return `does the server speak HTTP rather than uwsgi? set health.protocol = "http"`
+	case code == http.StatusBadRequest && c.Host == "":
+		return `the app may reject the Host "localhost": set health.host to a name that it serves (in Django one of ALLOWED_HOSTS)`
+	case code == http.StatusBadRequest:
+		return fmt.Sprintf("the app may reject the Host %q (health.host): in Django add it to ALLOWED_HOSTS", c.Host)
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		return "the page asks for a login: set health.path to a page that needs none, or health.headers to what it wants"
+	case code == http.StatusNotFound:
+		return "the release has no such page: set health.path to one that it has"
+	}
+	return ""
+}
+
+// whereTo names where a redirect leads. A query may hold what is nobody's to read, such as a token.
+func (c *Check) whereTo(resp *http.Response) string {
+	to := location(resp)
+	if to == nil {
+		return ""
+	}
+	short := url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}
+	return " to " + printable(short.String())
+}
+
+func location(resp *http.Response) *url.URL {
+	to, err := url.Parse(resp.Header.Get("Location"))
+	if err != nil || resp.Header.Get("Location") == "" {
+		return nil
+	}
+	return to
+}
+
+// redirectAdvice finds out what the app redirects for, by what differs between the request and where the redirect leads.
+func (c *Check) redirectAdvice(resp *http.Response) string {
+	const otherwise = "a redirect is no proof that the release works; set health.path to a page that answers by itself"
+	to := location(resp)
+	if to == nil {
+		return otherwise
+	}
+	path, _, _ := strings.Cut(cmp.Or(c.Path, "/"), "?")
+	toPath := cmp.Or(to.Path, "/")
+	slash := strings.Trim(toPath, "/") == strings.Trim(path, "/") && toPath != path
+	host := to.Host != "" && !strings.EqualFold(to.Hostname(), hostname(c.host()))
+	var set []string
+	if to.Scheme == "https" && c.Scheme != "https" && (toPath == path || slash) {
+		set = append(set, `health.scheme = "https"`)
+	}
+	if host && (toPath == path || slash) {
+		set = append(set, fmt.Sprintf("health.host = %q", to.Hostname()))
+	}
+	if slash {
+		set = append(set, fmt.Sprintf("health.path = %q", printable(toPath)))
+	}
+	switch {
+	case len(set) > 0:
+		return "a redirect is no proof; set " + strings.Join(set, " and ")
+	case to.Scheme == "https" && toPath == path:
+		return "the app does not believe that the request came over HTTPS: it must trust X-Forwarded-Proto " +
+			"(Django: SECURE_PROXY_SSL_HEADER), or set health.headers to the header that it trusts"
+	case login(to):
+		return "the page asks for a login, which is no proof; set health.path to a page that needs none"
+	}
+	return otherwise
+}
+
+func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
+
+// login reports whether a redirect leads to a login page.
+func login(to *url.URL) bool {
+	path := strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(to.Path))
+	for _, word := range []string{"login", "signin", "logon", "auth", "sso", "saml"} {
+		if strings.Contains(path, word) {
+			return true
+		}
+	}
+	return to.Query().Has("next")
+}
+
+func status(code int) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", code, http.StatusText(code)))
+}
+
+func list(codes []int) string {
+	words := make([]string, len(codes))
+	for i, code := range codes {
+		words[i] = strconv.Itoa(code)
+	}
+	return strings.Join(words, " or ")
+}
