@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
 )
 
 // generation is all workers started together from one plan. Its id and plan never change; the rest is owned by Run.
@@ -38,8 +37,8 @@ type generation struct {
 	since     time.Time
 	instances []*instance
 	proofs    map[string]*proof // by instance.lane
-	failure   *failure           // the first that went wrong before it was proved
-	deaths    int                // unexpected exits since it went live
+	failure   *failure          // the first that went wrong before it was proved
+	deaths    int               // unexpected exits since it went live
 	lastDeath string
 	deathLog  []string // what the worker that died last wrote last
 	cost      []string // what its end has cost: workers killed at their drain limit, connections that had not ended

@@ -59,8 +59,8 @@ type Process struct {
 	Drain        time.Duration      `json:"drain"`           // from the stop signal to SIGKILL
 	Notify       bool               `json:"notify"`          // ready only after READY=1
 	StartTimeout time.Duration      `json:"start_timeout"`
-	ReadyAfter   time.Duration      `json:"ready_after"` // for a process that has neither READY=1 nor a listener
-	Health       *health.Policy     `json:"health,omitempty"` // nil = it is not asked
+	ReadyAfter   time.Duration      `json:"ready_after"`          // for a process that has neither READY=1 nor a listener
+	Health       *health.Policy     `json:"health,omitempty"`     // nil = it is not asked
 	NoFile       uint64             `json:"nofile,omitempty"`     // RLIMIT_NOFILE; 0 = the daemon's own
 	MemoryMax    uint64             `json:"memory_max,omitempty"` // bytes, of each worker with all that it starts; 0 = no limit
 	CPUWeight    uint64             `json:"cpu_weight,omitempty"` // of each worker, 1 to 10,000; 0 = 100, as everybody's

@@ -100,8 +100,8 @@ type Process struct {
 	User         *User
 	Env          []Variable
 	NoFile       uint64
-	MemoryMax    uint64        // bytes; 0 = no limit
-	CPUWeight    uint64        // 0 = everybody's, 100
+	MemoryMax    uint64         // bytes; 0 = no limit
+	CPUWeight    uint64         // 0 = everybody's, 100
 	Health       *health.Policy // nil = it is not asked; Protocol "" = the preset's
 
 	DrainConnections time.Duration // before the stop signal

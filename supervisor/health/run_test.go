@@ -15,7 +15,9 @@ import (
 )
 
 // on is a listener that dial connects to.
-func on(dial func(context.Context) (net.Conn, error)) Listener { return Listener{Name: "web", Dial: dial} }
+func on(dial func(context.Context) (net.Conn, error)) Listener {
+	return Listener{Name: "web", Dial: dial}
+}
 
 // server is a listener of a peer that reads one request and writes answer.
 func server(answer string, got chan<- *http.Request) Listener {
