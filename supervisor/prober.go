@@ -51,16 +51,19 @@ func (s *Supervisor) checkCommand(in *instance) func(context.Context, []string, 
 		return func(context.Context, []string, func(string)) error { return err }
 	}
 	limits := in.proc.limits()
-	name := "check-" + in.String()
+	name, scratch := "check-"+in.String(), in.scratch
 	return func(ctx context.Context, argv []string, line func(string)) error {
-		group, err := s.opt.Cgroups.Make(spec.Generation, name, limits)
+		spec := spec
+		spec.Scratch = s.scratch(scratch, spec.User)
+		c, err := spec.Beside(argv)
 		if err != nil {
+			return err
+		}
+		if c.Cgroup, err = s.opt.Cgroups.Make(spec.Generation, name, limits); err != nil {
 			return fmt.Errorf("control group: %w", err)
 		}
-		c := spec.Beside(argv)
-		c.Cgroup = group
 		err = s.os.run(ctx, c, line)
-		return errors.Join(err, s.opt.Cgroups.Remove(group))
+		return errors.Join(err, s.opt.Cgroups.Remove(c.Cgroup))
 	}
 }
 

@@ -174,10 +174,15 @@ func (s *Spec) environment(tag string, expanded []string) []string {
 
 // Beside returns the command that runs argv as the worker itself would run: in its release, as its user and with its
 // environment, but without its listeners, its notify socket and its drain hook, which are the worker's alone.
-func (s Spec) Beside(argv []string) Command {
+func (s Spec) Beside(argv []string) (Command, error) {
+	s.Command = argv
+	args, expanded, err := s.expand()
+	if err != nil {
+		return Command{}, err
+	}
 	s.Files, s.Notify, s.Hook, s.Flag = nil, "", "", ""
-	env := slices.DeleteFunc(s.environment(""), func(e string) bool { return strings.HasPrefix(e, tagVar+"=") })
-	return Command{Args: argv, Env: env, Secrets: s.Secrets, Dir: s.Dir, User: s.User, Mark: s.Mark}
+	env := slices.DeleteFunc(s.environment("", expanded), func(e string) bool { return nameOf(e) == tagVar })
+	return Command{Args: args, Env: env, Secrets: s.Secrets, Dir: s.Dir, User: s.User, Mark: s.Mark}, nil
 }
 
 // Names is the names of all variables that the worker will have.
