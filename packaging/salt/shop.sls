@@ -28,6 +28,12 @@ shop:
     - system: true
     - home: /srv/shop
 
+# Which nginx must be able to enter: Debian 13 makes home directories with mode 0700.
+/srv/shop:
+  file.directory:
+    - user: shop
+    - mode: '0755'
+
 # Which root makes and the app cannot change.
 /srv/shop/releases:
   file.directory:
