@@ -175,7 +175,7 @@ func (c *command) conclude(cc *cli.Context, out any, result supervisor.Result, t
 }
 
 func (c *command) json(v any) error {
-	enc := json.NewEncoder(c.stdout)
+	enc := json.NewEncoder(harmless{raw(c.stdout)})
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
 }

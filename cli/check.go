@@ -38,7 +38,7 @@ SIGUSR2 upgrades. When systemd restarts the service, the workers go on and the n
 			if cc.Bool("dry-run") {
 				return c.dryRun(path)
 			}
-			return runDaemon(path, c.stderr)
+			return runDaemon(path, raw(c.stderr))
 		},
 	}
 }

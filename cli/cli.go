@@ -19,7 +19,6 @@ import (
 	"github.com/xrash/smetrics"
 
 	"superctl/cli/config"
-	"superctl/plain"
 	"superctl/releases"
 	"superctl/supervisor"
 	"superctl/supervisor/control"
@@ -51,7 +50,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 1 && args[1] == worker.ShimArg {
 		return worker.Shim(args[2:])
 	}
-	c := &command{stdout: stdout, stderr: stderr, now: time.Now}
+	c := &command{stdout: &screen{stdout}, stderr: &screen{stderr}, now: time.Now}
 	if len(args) > 1 {
 		switch args[1] {
 		case completeArg:
@@ -69,7 +68,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var told *outcomeError
 	var said *exitError
 	if err != nil && !errors.As(err, &told) && !errors.As(err, &said) {
-		fmt.Fprintf(stderr, "superctl: %s\n", plain.Text(err.Error()))
+		fmt.Fprintf(c.stderr, "superctl: %v\n", err)
 	}
 	return code
 }

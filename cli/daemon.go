@@ -136,7 +136,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Complaint: d.complaint,
 		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c), Scratch: scratchDir(c),
 		Values: supervisor.Values{Dir: valuesDir(c), Read: plans.readValues},
-		Gates: gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
+		Gates:  gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
 		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
 		Look:   newLooker(c).look,
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },

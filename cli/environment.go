@@ -102,10 +102,14 @@ func (e *environ) put(v config.Variable) {
 
 // list is NAME=VALUE of each that is no credential, and the same for every program of the release. Hooks and commands have these: a
 // variable with a placeholder that stands for something in a worker only, such as {generation}, is not set for them.
-func (e environ) list() []string { return e.having(func(v config.Variable) bool { return v.Credential == "" && !v.Template }) }
+func (e environ) list() []string {
+	return e.having(func(v config.Variable) bool { return v.Credential == "" && !v.Template })
+}
 
 // templates is NAME=VALUE of each whose value differs from worker to worker.
-func (e environ) templates() []string { return e.having(func(v config.Variable) bool { return v.Template }) }
+func (e environ) templates() []string {
+	return e.having(func(v config.Variable) bool { return v.Template })
+}
 
 func (e environ) having(match func(config.Variable) bool) []string {
 	list := make([]string, 0, len(e))

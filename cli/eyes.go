@@ -63,8 +63,8 @@ func (c *command) asService(cc *cli.Context, conf *config.Config, release string
 func (c *command) inUnit(s service, args []string) error {
 	ctx, stop := interruptible()
 	defer stop()
-	stdout, isFile := c.stdout.(*os.File)
-	stderr, both := c.stderr.(*os.File)
+	stdout, isFile := raw(c.stdout).(*os.File)
+	stderr, both := raw(c.stderr).(*os.File)
 	if !isFile || !both {
 		return errors.New("check: the output is no file that systemd could hand on")
 	}

@@ -196,7 +196,7 @@ func (c *command) tellInstall(app, word string, out *installOutcome) {
 	}
 	switch {
 	case out.Result != supervisor.Done:
-		fmt.Fprintf(c.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)), p.red("was refused"), plain.Text(out.Error))
+		fmt.Fprintf(c.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)), p.red("was refused"), out.Error)
 		c.tellLog("check", out.Log)
 	case !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s is installed already, from this very bundle; nothing to do\n", app, name)
@@ -213,6 +213,6 @@ func (c *command) tellLog(whose string, lines []string) {
 	p := paletteFor(c.stdout)
 	fmt.Fprintf(c.stdout, "the last lines of the %s:\n", whose)
 	for _, l := range withoutRepeats(lines) {
-		fmt.Fprintf(c.stdout, "  %s %s\n", p.dim("|"), plain.Line(l))
+		fmt.Fprintf(c.stdout, "  %s %s\n", p.dim("|"), l)
 	}
 }

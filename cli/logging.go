@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"superctl/plain"
 	"superctl/supervisor"
 )
 
@@ -103,7 +104,11 @@ func (l *logs) sink() func(supervisor.LogLine) {
 	if l.underJournal() {
 		return l.toJournal
 	}
+	terminal := isTerminal(l.out)
 	return func(line supervisor.LogLine) {
+		if terminal {
+			line.Text = plain.Line(line.Text)
+		}
 		w := bufio.NewWriterSize(l, 256+len(line.Text))
 		fmt.Fprintf(w, "%s %s.%d %s | %s\n", line.Time.Format(time.RFC3339), line.Process, line.Instance, line.Release, line.Text)
 		_ = w.Flush() // there is nowhere left to say that the log cannot be written

@@ -44,7 +44,11 @@ journal, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION
 					_ = c.json(l)
 					return
 				}
-				fmt.Fprintf(c.stdout, "%s %s\n", p.dim(fmt.Sprintf("%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release)), l.Text)
+				out := raw(c.stdout) // a file or another program gets what the worker wrote
+				if isTerminal(out) {
+					out = c.stdout
+				}
+				fmt.Fprintf(out, "%s %s\n", p.dim(fmt.Sprintf("%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release)), l.Text)
 			})
 		},
 	}

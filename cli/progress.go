@@ -75,7 +75,7 @@ func (p *progress) draw() {
 	if len(text) > width {
 		text = text[:width-3] + "..."
 	}
-	fmt.Fprintf(p.out, "\r\x1b[K%s", text)
+	fmt.Fprintf(p.out, eraseLine+"%s", text)
 }
 
 // event shows one event.
@@ -109,7 +109,7 @@ func (p *progress) event(ev supervisor.Event) {
 // line writes a whole line, over the live one.
 func (p *progress) line(text string) {
 	if p.live {
-		fmt.Fprint(p.out, "\r\x1b[K")
+		fmt.Fprint(p.out, eraseLine)
 	}
 	fmt.Fprintln(p.out, text)
 }
@@ -119,6 +119,6 @@ func (p *progress) end() {
 	close(p.stop)
 	p.gone.Wait()
 	if p.live {
-		fmt.Fprint(p.out, "\r\x1b[K")
+		fmt.Fprint(p.out, eraseLine)
 	}
 }

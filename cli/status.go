@@ -56,7 +56,7 @@ func (c *command) statusCommand() *cli.Command {
 				default:
 					var b bytes.Buffer
 					if cc.Bool("watch") && isTerminal(c.stdout) {
-						b.WriteString("\x1b[H\x1b[2J")
+						b.WriteString(clearScreen)
 					}
 					writeStatus(&b, &st, paletteFor(c.stdout), c.now())
 					if _, err := c.stdout.Write(b.Bytes()); err != nil || !cc.Bool("watch") {

@@ -9,10 +9,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/mattn/go-isatty"
+
+	"superctl/plain"
 )
 
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := raw(w).(*os.File)
 	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
 }
 
@@ -25,7 +27,7 @@ func (p palette) paint(code, text string) string {
 	if !p || text == "" {
 		return text
 	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
+	return mark + code + "m" + text + mark + "0m"
 }
 
 func (p palette) bold(s string) string   { return p.paint("1", s) }
@@ -105,19 +107,14 @@ func (t *table) write(w io.Writer, indent string) {
 	}
 }
 
-// visible is how many columns a text takes.
+// visible is how many columns a text takes on a screen.
 func visible(s string) int {
 	n := 0
-	for len(s) > 0 {
-		if strings.HasPrefix(s, "\x1b[") {
-			if end := strings.IndexByte(s, 'm'); end >= 0 {
-				s = s[end+1:]
-				continue
-			}
+	for i, part := range strings.Split(s, mark) {
+		if code, text, ends := strings.Cut(part, "m"); i > 0 && ends && controlOf(code) != "" {
+			part = text
 		}
-		_, size := utf8.DecodeRuneInString(s)
-		s = s[size:]
-		n++
+		n += utf8.RuneCountInString(plain.Text(part))
 	}
 	return n
 }
