@@ -54,6 +54,9 @@ func (d *Dir) Mkdir(name string, mode fs.FileMode) (*Dir, error) {
 	return made, nil
 }
 
+// Chown gives the directory itself to a user.
+func (d *Dir) Chown(uid, gid int) error { return d.file.Chown(uid, gid) }
+
 // give gives what was just made in d the owner of d and, of its mode, the bits in mask.
 func (d *Dir) give(f *os.File, mask uint32) error {
 	st, err := d.Stat()

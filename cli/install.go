@@ -144,10 +144,10 @@ func installOptions(conf *config.Config) (install.Options, error) {
 	opt := install.Options{
 		Store: store, Name: conf.Install.Name, Keys: keys, Python: conf.Install.Python, Search: os.Getenv("PATH"), Shared: conf.Shared, Owner: ownerOf(conf),
 		Run: func(ctx context.Context, cmd install.Command, line func(string)) error {
-			run := worker.Command{Args: cmd.Args, Dir: cmd.Dir, Mark: mark, Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}}
-			if cmd.AsApp {
+			run := worker.Command{Args: cmd.Args, Dir: cmd.Dir, Mark: mark, User: credential(app), Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}}
+			if cmd.InRelease {
 				env := appEnvironment(conf, store, app, cmd.Dir)
-				run.Env, run.Secrets, run.User = append(env.list(), "PYTHONDONTWRITEBYTECODE=1"), env.secrets(), credential(app)
+				run.Env, run.Secrets = append(env.list(), "PYTHONDONTWRITEBYTECODE=1"), env.secrets()
 			}
 			return worker.Run(ctx, run, line)
 		},
@@ -155,12 +155,16 @@ func installOptions(conf *config.Config) (install.Options, error) {
 	}
 	if app != nil {
 		opt.User = app.Name
+		opt.UserID = &install.UserID{UID: int(app.Credential.UID), GID: int(app.Credential.GID)}
 	}
 	return opt, nil
 }
 
 // appEnvironment is that of the app's processes, in a release that is being made or elsewhere.
 func appEnvironment(conf *config.Config, store *releases.Store, app *config.User, dir string) environ {
+	with := *conf
+	with.Virtualenv = true // a bundle's release has one, whether or not the app's processes use it
+	conf = &with
 	r := releases.Release{Path: dir}
 	if filepath.Dir(dir) == store.Dir {
 		if made, err := store.Get(dir); err == nil {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"superctl/beneath"
 )
 
 // Sharing is how the shared paths of an app are linked into a release.
@@ -29,7 +31,7 @@ type Sharing struct {
 //
 // It never leaves the release's directory, whatever links there are inside.
 func (r Release) Share(s Sharing) (made []string, err error) {
-	root, err := os.OpenRoot(r.Path)
+	root, err := openRoot(r.Path)
 	if err != nil {
 		return nil, fmt.Errorf("shared paths: %w", err)
 	}
@@ -77,6 +79,16 @@ func (r Release) missingLinks(root *os.Root, s Sharing) ([]sharedLink, error) {
 		}
 	}
 	return links, nil
+}
+
+// openRoot opens the directory of a release; a link of the app's user in its place leads root to nothing of others.
+func openRoot(path string) (*os.Root, error) {
+	dir, err := beneath.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close() //nolint:errcheck // the root has a descriptor of its own
+	return dir.Root()
 }
 
 // sharedLink is one path of a release that is to be a link to what outlives it.

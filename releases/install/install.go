@@ -1,9 +1,8 @@
 // Package install makes a release of a bundle.
 //
 // The release is made in a hidden directory beside the others and renamed into its place as the last step, so that it is there as a
-// whole or not at all, whenever the install is killed. Nothing of a bundle is run but its smoke check, and the release's interpreter,
-// both as the app's user: the wheels are unpacked by package wheel, and the byte-compiler only reads. Nothing is written outside the
-// directory of releases.
+// whole or not at all, whenever the install is killed. Nothing of a bundle is run but its smoke check, and no command runs
+// as another user than the app's: the wheels are unpacked by package wheel. Nothing is written outside the directory of releases.
 //
 // It starts no process itself: whoever needs an install hands in what runs a command.
 package install
@@ -38,6 +37,7 @@ type Options struct {
 	Older  bool         // a signed bundle may be older than one that is installed
 	Python string       // path of the interpreter; "" = the first in Search that fits
 	Search string       // where interpreters are looked for, as PATH has it
+	UserID *UserID      // of the app; nil = who runs this
 	User   string       // name of the app's user, for messages; "" = who runs this
 
 	Shared map[string]string // as releases.Sharing has it
@@ -50,14 +50,18 @@ type Options struct {
 	Event   func(Event)
 
 	// How patient it is; 0 = the defaults.
-	Idle, FirstWait, FetchTime, SmokeTime time.Duration
+	Idle, FirstWait, FetchTime, CompileTime, SmokeTime time.Duration
 }
 
-// Command is one that an install runs.
+// UserID is a user by its numbers.
+type UserID struct{ UID, GID int }
+
+// Command is one that an install runs, as the app's user.
 type Command struct {
-	Args  []string
-	Dir   string
-	AsApp bool // as the app's user, in the environment of a process of the release in Dir, if there is one
+	Args []string
+	Dir  string
+	// InRelease: in the environment of a process of the release in Dir, if there is one.
+	InRelease bool
 }
 
 // Event is something that happens during an install.
@@ -138,7 +142,7 @@ func defaults(o *Options) {
 	for _, d := range []struct {
 		value     *time.Duration
 		otherwise time.Duration
-	}{{&o.Idle, idleTime}, {&o.FirstWait, firstWait}, {&o.FetchTime, fetchTime}, {&o.SmokeTime, smokeTime}} {
+	}{{&o.Idle, idleTime}, {&o.FirstWait, firstWait}, {&o.FetchTime, fetchTime}, {&o.CompileTime, compileTime}, {&o.SmokeTime, smokeTime}} {
 		if *d.value == 0 {
 			*d.value = d.otherwise
 		}

@@ -16,15 +16,17 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"superctl/beneath"
 	"superctl/releases"
 	"superctl/releases/bundle"
 	"superctl/releases/wheel"
 )
 
 const (
-	smokeTime = 2 * time.Minute // for each command
-	lastLines = 30              // of what a command wrote
-	venvDir   = "venv"
+	compileTime = 10 * time.Minute
+	smokeTime   = 2 * time.Minute // for each command
+	lastLines   = 30              // of what a command wrote
+	venvDir     = "venv"
 )
 
 // partial is the name of the hidden directory in which a release is made.
@@ -89,18 +91,10 @@ func (in *install) virtualenv(ctx context.Context) (string, error) {
 	if err := in.measure(names); err != nil {
 		return "", err
 	}
-	if err := in.command(ctx, in.python.Path, "-I", "-m", "venv", "--without-pip", in.workPath(venvDir)); err != nil {
+	if err := in.emptyVirtualenv(ctx); err != nil {
 		return "", err
 	}
-	root, err := in.work.OpenRoot(venvDir)
-	if err != nil {
-		return "", err
-	}
-	in.venvRoot = root
-	if err := in.settle(root); err != nil {
-		return "", err
-	}
-	if in.venv, err = wheel.Open(root, in.python.Scheme); err != nil {
+	if in.venv, err = wheel.Open(in.venvRoot, in.python.Scheme); err != nil {
 		return "", err
 	}
 	for i, name := range names {
@@ -117,6 +111,27 @@ func (in *install) virtualenv(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("%d wheels", len(names)), in.work.RemoveAll(wheelsDir)
+}
+
+// emptyVirtualenv has the app's user make a virtualenv, and copies it into the release.
+func (in *install) emptyVirtualenv(ctx context.Context) error {
+	return in.scratch(ctx, func(dir *beneath.Dir, scratch string) error {
+		made := filepath.Join(scratch, venvDir)
+		if err := in.command(ctx, in.python.Path, "-I", "-m", "venv", "--without-pip", made); err != nil {
+			return err
+		}
+		from, err := dir.Sub(venvDir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(in.copyVirtualenv(from), from.Close()); err != nil {
+			return err
+		}
+		if in.venvRoot, err = in.work.OpenRoot(venvDir); err != nil {
+			return err
+		}
+		return in.settle(in.venvRoot, made)
+	})
 }
 
 // few is a list that people can read.
@@ -151,9 +166,9 @@ func (l *lines) add(line string) {
 	}
 }
 
-// settle writes into the new virtualenv where it will be: a virtualenv cannot be moved, but for what its interpreter finds beside
+// settle writes into the new virtualenv where it will be, in the place of where it was made: a virtualenv cannot be moved, but for what its interpreter finds beside
 // itself. The scripts of the wheels follow when the release is finished.
-func (in *install) settle(venv *os.Root) error {
+func (in *install) settle(venv *os.Root, made string) error {
 	files, err := fs.Glob(venv.FS(), "bin/*")
 	if err != nil {
 		return err
@@ -170,36 +185,12 @@ func (in *install) settle(venv *os.Root) error {
 		if err != nil {
 			return err
 		}
-		text = bytes.ReplaceAll(text, []byte(in.workPath(venvDir)), []byte(filepath.Join(in.Path, venvDir)))
+		text = bytes.ReplaceAll(text, []byte(made), []byte(filepath.Join(in.Path, venvDir)))
 		if err := venv.WriteFile(name, text, st.Mode()); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// compile byte-compiles all Python files. What Python compares is what is in a file, not its time, and its path is the one that it
-// will have. A file that cannot be compiled is none that anybody imports, such as a template.
-func (in *install) compile(ctx context.Context) (string, error) {
-	bad := 0
-	err := in.Run(ctx, Command{Dir: in.workPath(), Args: []string{
-		in.python.Path, "-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "checked-hash",
-		"-s", in.workPath(), "-p", in.Path, in.workPath(),
-	}}, func(line string) {
-		if strings.HasPrefix(line, "***") {
-			bad++
-		}
-	})
-	if ctx.Err() != nil {
-		return "", context.Cause(ctx)
-	}
-	if err != nil && bad == 0 {
-		return "", err
-	}
-	if bad > 0 {
-		return fmt.Sprintf("all but %d files that are not valid Python", bad), nil
-	}
-	return "", nil
 }
 
 // smoke closes the release, and tries it before anybody can switch to it: its interpreter, and the bundle's own check. Nothing that
@@ -220,7 +211,7 @@ func (in *install) smoke(ctx context.Context) (string, error) {
 	}
 	err = r.Check(ctx, releases.CheckOptions{Run: func(ctx context.Context, args ...string) (string, error) {
 		var last lines
-		err := in.Run(ctx, Command{Args: args, Dir: r.Path, AsApp: true}, last.add)
+		err := in.Run(ctx, Command{Args: args, Dir: r.Path, InRelease: true}, last.add)
 		return strings.Join(last, "\n"), err
 	}})
 	if err != nil {
@@ -252,7 +243,7 @@ func (in *install) smokeCommand(ctx context.Context, args []string) error {
 	limited, cancel := context.WithTimeoutCause(ctx, in.SmokeTime, fmt.Errorf("no end within %s", in.SmokeTime))
 	defer cancel()
 	var last lines
-	err := in.Run(limited, Command{Args: args, Dir: in.workPath(), AsApp: true}, func(line string) {
+	err := in.Run(limited, Command{Args: args, Dir: in.workPath(), InRelease: true}, func(line string) {
 		in.Event(Event{Type: "output", Step: "smoke", Detail: line})
 		last.add(line)
 	})

@@ -98,7 +98,7 @@ func minor(version string) string {
 func (o *Options) probe(ctx context.Context, path string) (*python, error) {
 	var said lines
 	var facts string
-	err := o.Run(ctx, Command{Args: []string{path, "-I", "-c", probeProgram}, Dir: "/", AsApp: true}, func(line string) {
+	err := o.Run(ctx, Command{Args: []string{path, "-I", "-c", probeProgram}, Dir: "/", InRelease: true}, func(line string) {
 		said.add(line)
 		if text, ok := strings.CutPrefix(line, "superctl: "); ok {
 			facts = text

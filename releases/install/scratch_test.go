@@ -1,0 +1,88 @@
+package install
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
+)
+
+func TestTheCompilerIsBoundedInMemory(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "huge.py"), []byte("x = "+strings.Repeat("f(1, [2, {3: 4}]) + ", 30_000)+"1\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "small.py"), []byte("x = 1\n"), 0o644))
+	out, err := exec.Command("python3", "-I", "-c", compileProgram, "60000000", "-q", dir).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "*** ") || !strings.Contains(string(out), "huge.py") {
+		t.Errorf("%v: %s", err, out)
+	}
+	made, err := os.ReadDir(filepath.Join(dir, "__pycache__"))
+	if err != nil || len(made) != 1 || !strings.HasPrefix(made[0].Name(), "small.") {
+		t.Errorf("%v, %v", made, err)
+	}
+}
+
+func TestWhatTheAppsUserMakesIsCopiedAndNothingElse(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077)) // whoever installs it
+	made, release := t.TempDir(), t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(made, "bin"), 0o777))
+	must(t, os.WriteFile(filepath.Join(made, "bin", "activate"), []byte("x"), 0o666))
+	must(t, os.WriteFile(filepath.Join(made, "bin", "tool"), nil, 0o777))
+	must(t, os.Symlink("/usr/bin/python3", filepath.Join(made, "bin", "python")))
+	from, err := beneath.Open(made)
+	must(t, err)
+	defer from.Close()
+	root, err := os.OpenRoot(release)
+	must(t, err)
+	defer root.Close()
+	in := &install{work: root}
+	must(t, in.copyVirtualenv(from))
+	for name, mode := range map[string]os.FileMode{"bin": 0o755, "bin/activate": 0o644, "bin/tool": 0o755} {
+		if st, err := os.Stat(filepath.Join(release, venvDir, name)); err != nil || st.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", name, st, err)
+		}
+	}
+	if to, err := os.Readlink(filepath.Join(release, venvDir, "bin", "python")); err != nil || to != "/usr/bin/python3" {
+		t.Errorf("%s, %v", to, err)
+	}
+	must(t, os.RemoveAll(filepath.Join(release, venvDir)))
+	must(t, unix.Mkfifo(filepath.Join(made, "fifo"), 0o666))
+	if err := in.copyVirtualenv(from); err == nil || !strings.Contains(err.Error(), "fifo is neither a file") {
+		t.Error(err)
+	}
+}
+
+func TestCompiledFilesGoBesideTheirSources(t *testing.T) {
+	made, release := t.TempDir(), t.TempDir()
+	for _, name := range []string{"app.cpython-311.pyc", "pkg/x.cpython-311.pyc", "link/x.cpython-311.pyc", "none/x.cpython-311.pyc", "app.txt"} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(made, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(made, name), []byte("new"), 0o644))
+	}
+	outside := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(release, "pkg", "__pycache__"), 0o755))
+	must(t, os.WriteFile(filepath.Join(release, "pkg", "__pycache__", "x.cpython-311.pyc"), []byte("of the bundle"), 0o644))
+	must(t, os.Symlink(outside, filepath.Join(release, "link")))
+	from, err := beneath.Open(made)
+	must(t, err)
+	defer from.Close()
+	root, err := os.OpenRoot(release)
+	must(t, err)
+	defer root.Close()
+	in := &install{work: root}
+	must(t, in.copyCompiled(from))
+	for _, name := range []string{"__pycache__/app.cpython-311.pyc", "pkg/__pycache__/x.cpython-311.pyc"} {
+		if text, err := os.ReadFile(filepath.Join(release, name)); err != nil || string(text) != "new" {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+	found, err := filepath.Glob(release + "/*")
+	there, bad := os.ReadDir(outside)
+	if err != nil || bad != nil || len(found) != 3 || len(there) != 0 {
+		t.Errorf("%v, %v, %v", found, there, err)
+	}
+}
