@@ -125,7 +125,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Fuzz(func(t *testing.T, toml, revision, head, packed string) {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, MetadataName), toml)
-		r := new(Store).read(dir)
+		r := new(Store).read(dir, order{})
 		for _, text := range []string{r.Project, r.Version, r.Commit, r.Branch, r.Builder, r.Bundle, r.Tree} {
 			if !printable(text) {
 				t.Errorf("%q", text)
@@ -133,14 +133,14 @@ func FuzzMetadata(f *testing.F) {
 		}
 		must(t, os.Remove(filepath.Join(dir, MetadataName)))
 		write(t, filepath.Join(dir, "REVISION"), revision)
-		if r := new(Store).read(dir); r.Commit != "" && !isCommit(r.Commit) {
+		if r := new(Store).read(dir, order{}); r.Commit != "" && !isCommit(r.Commit) {
 			t.Errorf("commit %q", r.Commit)
 		}
 		must(t, os.Remove(filepath.Join(dir, "REVISION")))
 		write(t, filepath.Join(dir, ".git", "HEAD"), head)
 		write(t, filepath.Join(dir, ".git", "packed-refs"), packed)
 		write(t, filepath.Join(dir, ".git", "objects", commit[:2], commit[2:]), packed)
-		if r := new(Store).read(dir); r.Commit != "" && !isCommit(r.Commit) || !printable(r.Branch) {
+		if r := new(Store).read(dir, order{}); r.Commit != "" && !isCommit(r.Commit) || !printable(r.Branch) {
 			t.Errorf("%q on %q", r.Commit, r.Branch)
 		}
 	})

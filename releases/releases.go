@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/xrash/smetrics"
 
@@ -24,6 +25,9 @@ import (
 type Store struct {
 	Dir     string
 	Current string // path of the `current` link; "" = none is kept
+	Order   string // path of the record of when releases were first seen; "" = none
+
+	pause func(time.Duration) // between two looks at a copy in progress; nil = time.Sleep
 }
 
 // Release is one release directory.
@@ -31,11 +35,9 @@ type Release struct {
 	Name string
 	Path string // real path, symlinks resolved
 	Metadata
-	Broken error // why it cannot be switched to; nil = no reason is known
+	Broken     error // why it cannot be switched to; nil = no reason is known
+	Unfinished error // why it seems not to be complete yet
 }
-
-// Incomplete is the marker that keeps a release which is still being copied out of every list and every switch.
-const Incomplete = ".incomplete"
 
 // Open looks at the directory of releases.
 func Open(dir, current string) (*Store, error) {
@@ -75,6 +77,7 @@ func (s *Store) List() ([]Release, error) {
 		return nil, err
 	}
 	var list []Release
+	seen := s.readOrder()
 	for _, e := range entries {
 		path := filepath.Join(s.Dir, e.Name())
 		if st, err := os.Stat(path); err == nil && !st.IsDir() {
@@ -83,7 +86,7 @@ func (s *Store) List() ([]Release, error) {
 		if s.isCurrent(path) {
 			continue // many keep the link among the releases
 		}
-		list = append(list, s.read(path))
+		list = append(list, s.read(path, seen))
 	}
 	slices.SortFunc(list, func(a, b Release) int {
 		return cmp.Or(b.Installed.Compare(a.Installed), strings.Compare(b.Name, a.Name))
@@ -111,7 +114,7 @@ func (s *Store) open(path string) (*beneath.Dir, error) {
 }
 
 // read reads one release.
-func (s *Store) read(path string) Release {
+func (s *Store) read(path string, seen order) Release {
 	r := Release{Name: filepath.Base(path), Path: path}
 	dir, err := s.open(path)
 	if err == nil {
@@ -127,12 +130,7 @@ func (s *Store) read(path string) Release {
 		return r
 	}
 	target := r.Path
-	st, err := os.Stat(target)
-	if err != nil {
-		r.Broken = err
-		return r
-	}
-	r.Installed = st.ModTime()
+	r.Installed = seen.see(r.Name, target).At
 	inside, err := dir.ReadDir()
 	switch {
 	case err != nil:
@@ -141,8 +139,9 @@ func (s *Store) read(path string) Release {
 	case len(inside) == 0:
 		r.Broken = errors.New("its directory is empty")
 	}
-	if _, err := os.Lstat(filepath.Join(target, Incomplete)); err == nil {
-		r.Broken = fmt.Errorf("it is not complete: the marker %s is there (remove it when the copy is done)", filepath.Join(target, Incomplete))
+	sure, why := s.unfinished(target)
+	if r.Unfinished = why; sure {
+		r.Broken = why
 	}
 	if err := r.describe(); err != nil && r.Broken == nil {
 		r.Broken = err
@@ -175,7 +174,7 @@ func (s *Store) Resolve(word string, refs Refs) (Release, error) {
 	}
 	switch word {
 	case "latest":
-		return list[0], nil
+		return s.latest(list, refs)
 	case "live", "current":
 		if r, ok := byName(refs.Live); ok {
 			return r, nil
@@ -231,7 +230,7 @@ func (s *Store) Get(path string) (Release, error) {
 	if _, err := os.Stat(path); err != nil {
 		return Release{}, fmt.Errorf("release %s: %w", filepath.Base(path), err)
 	}
-	return s.read(path), nil
+	return s.read(path, s.readOrder()), nil
 }
 
 // Gone says that the directory of a release was removed, or nil.
@@ -259,7 +258,7 @@ func (s *Store) CurrentTarget() (Release, error) {
 	if err != nil {
 		return Release{}, fmt.Errorf("the link %s leads nowhere: %w", s.Current, err)
 	}
-	return s.read(path), nil
+	return s.read(path, s.readOrder()), nil
 }
 
 func notALink(path string) error {

@@ -29,7 +29,7 @@ func listed(t *testing.T) Release {
 	text, err := os.ReadFile(filepath.Join(dir, MetadataName))
 	must(t, err)
 	write(t, filepath.Join(dir, MetadataName), "tree = \""+hash+"\"\n"+string(text))
-	return new(Store).read(dir)
+	return new(Store).read(dir, order{})
 }
 
 func TestVerifySaysWhatIsNotAsItWasInstalled(t *testing.T) {
@@ -78,7 +78,7 @@ func TestVerifyPassesOverWhatIsSharedBetweenReleases(t *testing.T) {
 
 func TestAListThatIsMissingOrForgedIsNotBelieved(t *testing.T) {
 	plain := store(t, "r1")
-	if _, err := new(Store).read(filepath.Join(plain.Dir, "r1")).Verify(t.Context(), nil); !errors.Is(err, ErrNoTree) {
+	if _, err := new(Store).read(filepath.Join(plain.Dir, "r1"), order{}).Verify(t.Context(), nil); !errors.Is(err, ErrNoTree) {
 		t.Errorf("a plain directory: %v", err)
 	}
 	for name, c := range map[string]struct {

@@ -1,0 +1,166 @@
+package releases
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ordered is a store with these releases, of which the first is the oldest, and its record of their order.
+func ordered(t *testing.T, names ...string) *Store {
+	t.Helper()
+	dir := t.TempDir()
+	s := &Store{Dir: filepath.Join(dir, "releases"), Order: filepath.Join(dir, "order.json")}
+	must(t, os.Mkdir(s.Dir, 0o755))
+	for i, name := range names {
+		add(t, s, name)
+		at := time.Now().Add(time.Duration(i-len(names)) * time.Hour)
+		must(t, os.Chtimes(filepath.Join(s.Dir, name), at, at))
+	}
+	s.pause = func(time.Duration) {}
+	return s
+}
+
+func add(t *testing.T, s *Store, name string) {
+	t.Helper()
+	must(t, os.Mkdir(filepath.Join(s.Dir, name), 0o755))
+	must(t, os.WriteFile(filepath.Join(s.Dir, name, "app.py"), nil, 0o600))
+}
+
+func latestOf(t *testing.T, s *Store) string {
+	t.Helper()
+	r, err := s.Resolve("latest", Refs{})
+	must(t, err)
+	return r.Name
+}
+
+func TestATouchedReleaseIsNotTheLatest(t *testing.T) {
+	s := ordered(t, "r1", "r2")
+	must(t, s.Record())
+	must(t, os.Chtimes(filepath.Join(s.Dir, "r1"), time.Now().Add(time.Hour), time.Now().Add(time.Hour)))
+	must(t, s.Record())
+	if got := latestOf(t, s); got != "r2" {
+		t.Errorf("latest is %s", got)
+	}
+}
+
+func TestAReleaseThatWasMadeAfterAnotherIsNewerWithoutARecord(t *testing.T) {
+	s := ordered(t)
+	s.Order = ""
+	add(t, s, "b")
+	for { // until the file system's clock has moved on
+		add(t, s, "a")
+		_, older := born(filepath.Join(s.Dir, "b"))
+		if _, newer := born(filepath.Join(s.Dir, "a")); newer.After(older) {
+			break
+		}
+		must(t, os.RemoveAll(filepath.Join(s.Dir, "a")))
+	}
+	must(t, os.WriteFile(filepath.Join(s.Dir, "b", "new"), nil, 0o600)) // its directory changes
+	if got := latestOf(t, s); got != "a" {
+		t.Errorf("latest is %s", got)
+	}
+}
+
+func TestAReleaseThatArrivesWithOldTimesIsTheLatest(t *testing.T) {
+	s := ordered(t, "r1", "r2")
+	must(t, s.Record())
+	add(t, s, "r0")
+	old := time.Now().Add(-1000 * time.Hour)
+	must(t, os.Chtimes(filepath.Join(s.Dir, "r0"), old, old))
+	if got := latestOf(t, s); got != "r0" {
+		t.Errorf("latest is %s", got)
+	}
+	must(t, s.Record())
+	if got := latestOf(t, s); got != "r0" {
+		t.Errorf("recorded, latest is %s", got)
+	}
+}
+
+func TestADirectoryMadeAnewIsAnotherRelease(t *testing.T) {
+	s := ordered(t, "r1", "r2")
+	must(t, s.Record())
+	must(t, os.Rename(filepath.Join(s.Dir, "r1"), filepath.Join(filepath.Dir(s.Dir), "gone"))) // so that its inode is not used again
+	add(t, s, "r1")
+	if got := latestOf(t, s); got != "r1" {
+		t.Errorf("latest is %s", got)
+	}
+}
+
+func TestADamagedRecordKeepsNothingFromWorking(t *testing.T) {
+	s := ordered(t, "r1", "r2")
+	for _, text := range []string{"", "{", `{"looked": 3}`, `{"releases": null}`} {
+		must(t, os.WriteFile(s.Order, []byte(text), 0o600))
+		if got := latestOf(t, s); got != "r2" {
+			t.Errorf("%q: latest is %s", text, got)
+		}
+	}
+	must(t, s.Record())
+	if o := s.readOrder(); len(o.Releases) != 2 {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestTheLatestReleaseIsCompleteWhateverToolMadeIt(t *testing.T) {
+	for _, m := range markers {
+		t.Run(m.name, func(t *testing.T) {
+			s := ordered(t, "r1", "r2")
+			must(t, os.MkdirAll(filepath.Join(s.Dir, "r2", filepath.Dir(m.name)), 0o755))
+			must(t, os.WriteFile(filepath.Join(s.Dir, "r2", m.name), nil, 0o600))
+			if got := latestOf(t, s); got != "r1" {
+				t.Errorf("latest is %s", got)
+			}
+			if r, err := s.Resolve("r2", Refs{}); err != nil || m.sure != (r.Broken != nil) {
+				t.Errorf("by its name: %v, %v", r.Broken, err)
+			}
+		})
+	}
+	t.Run("Deployer", func(t *testing.T) {
+		s := ordered(t, "1", "2")
+		must(t, os.Symlink("releases/2", filepath.Join(filepath.Dir(s.Dir), "release")))
+		if got := latestOf(t, s); got != "1" {
+			t.Errorf("latest is %s", got)
+		}
+	})
+}
+
+func TestAReleaseThatIsBeingCopiedIsNotTheLatest(t *testing.T) {
+	s := ordered(t, "r1", "r2")
+	copied := 0
+	s.pause = func(time.Duration) {
+		copied++
+		must(t, os.WriteFile(filepath.Join(s.Dir, "r2", "more"), make([]byte, copied), 0o600))
+	}
+	// r1 has changed a moment ago too, but not since.
+	if got := latestOf(t, s); got != "r1" || copied == 0 {
+		t.Errorf("latest is %s after %d looks", got, copied)
+	}
+	if r, err := s.Resolve("latest", Refs{Live: "r2"}); err != nil || r.Name != "r2" {
+		t.Errorf("the live one writes into its directory: %s, %v", r.Name, err)
+	}
+}
+
+func TestWithoutACompleteReleaseThereIsNoLatest(t *testing.T) {
+	s := ordered(t, "r1")
+	must(t, os.WriteFile(filepath.Join(s.Dir, "r1", "DEPLOY_UNFINISHED"), nil, 0o600))
+	if _, err := s.Resolve("latest", Refs{}); err == nil || !strings.Contains(err.Error(), "DEPLOY_UNFINISHED") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestALinkThatWasMovedIsFound(t *testing.T) {
+	s := ordered(t, "r1", "r2")
+	s.Current = filepath.Join(filepath.Dir(s.Dir), "current")
+	live := filepath.Join(s.Dir, "r1")
+	for to, want := range map[string]string{"": "nothing: it is not there", "releases/r1": "", live: "", "releases/r2": "releases/r2", "releases/gone": "releases/gone"} {
+		_ = os.Remove(s.Current)
+		if to != "" {
+			must(t, os.Symlink(to, s.Current))
+		}
+		if got := s.Moved(live); got != want {
+			t.Errorf("%q: %q", to, got)
+		}
+	}
+}
