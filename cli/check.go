@@ -111,7 +111,7 @@ func checkAll(conf *config.Config, f *findings) {
 	checkNotify(conf, f)
 	checkAddresses(conf, f)
 	checkDirectories(conf, f)
-	store, err := releases.Open(conf.Releases, conf.Current)
+	store, err := openStore(conf)
 	f.report(err, "releases in "+conf.Releases)
 	if err != nil {
 		return
@@ -119,6 +119,7 @@ func checkAll(conf *config.Config, f *findings) {
 	if conf.Current != "" {
 		f.report(store.Linkable(), "current link "+conf.Current)
 	}
+	checkRunning(conf, store, f)
 	if err := checkReleases(conf, f); err != nil {
 		f.report(err, "")
 	}
@@ -162,7 +163,7 @@ func writable(dir string) error {
 // checkProcesses looks at the commands, as they would run in the newest release: it may have a config of the server's own.
 func checkProcesses(conf *config.Config, f *findings) {
 	var newest releases.Release
-	if store, err := releases.Open(conf.Releases, conf.Current); err == nil {
+	if store, err := openStore(conf); err == nil {
 		newest, _ = store.Resolve("latest", releases.Refs{}) // there may be none yet
 	}
 	checkDetours(conf, newest, f)

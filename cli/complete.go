@@ -170,7 +170,7 @@ func (t *typed) store() *releases.Store {
 	if conf == nil {
 		return nil
 	}
-	store, err := releases.Open(conf.Releases, conf.Current)
+	store, err := openStore(conf)
 	if err != nil {
 		return nil
 	}

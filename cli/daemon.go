@@ -78,7 +78,7 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 		return broken
 	}
 	d.config = c
-	if _, err := releases.Open(c.Releases, c.Current); err != nil && broken == nil {
+	if _, err := openStore(c); err != nil && broken == nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if d.lock, err = d.takeLock(); err != nil {
@@ -130,7 +130,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	plans := &planner{path: path, running: c, read: func(c *config.Config) { d.team.Configure(c.Notify) }, credentials: credentialSource{
 		dir: os.Getenv(credentialsVar), log: d.log, used: func() ([]supervisor.Plan, error) { return d.s.Plans() },
 	}}
-	store := &releases.Store{Dir: c.Releases, Current: c.Current}
+	store := storeOf(c)
 	history := releases.History{Path: historyPath(c)}
 	opt := supervisor.Options{
 		Complaint: d.complaint,
@@ -140,6 +140,8 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
 		Look:   newLooker(c).look,
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
+		Moved:  func(r supervisor.Release) string { return store.Moved(r.Path) },
+		Broken: func(r supervisor.Release) error { return broken(c, store, r.Path) },
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
 		Tell:   d.team.Tell, Troubles: d.team.Troubles,
 		Say:  func(text string) { d.tell("STATUS=" + text) },

@@ -25,7 +25,7 @@ type detours struct {
 // findDetours returns what must be changed before r can run; r may be the zero value, when there is no release yet.
 func findDetours(c *config.Config, r releases.Release) ([]string, error) {
 	dir := cmp.Or(r.Path, filepath.Join(c.Releases, "RELEASE"))
-	store := &releases.Store{Dir: c.Releases, Current: c.Current}
+	store := storeOf(c)
 	paths, err := store.Paths(dir)
 	if err != nil {
 		return nil, err

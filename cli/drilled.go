@@ -138,7 +138,7 @@ func copyOptions(ctx context.Context, opt *drill.Options) (err error) {
 
 // releasesToDrill are those that could be started: the live one, the one before it, then the newest.
 func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Release, err error) {
-	store, err := releases.Open(conf.Releases, conf.Current)
+	store, err := openStore(conf)
 	if err != nil {
 		return nil, err
 	}

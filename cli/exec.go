@@ -59,7 +59,7 @@ are root). Its input, output and exit code are the command's own. Without a daem
 
 // execRelease finds the release that is asked for; "" is the live one.
 func execRelease(conf *config.Config, word string) (releases.Release, error) {
-	store, err := releases.Open(conf.Releases, conf.Current)
+	store, err := openStore(conf)
 	if err != nil {
 		return releases.Release{}, err
 	}

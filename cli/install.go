@@ -127,7 +127,7 @@ func unexpected(conf *config.Config, processes []string) []string {
 
 // installOptions join the packages.
 func installOptions(conf *config.Config) (install.Options, error) {
-	store, err := releases.Open(conf.Releases, conf.Current)
+	store, err := openStore(conf)
 	if err != nil {
 		return install.Options{}, err
 	}

@@ -29,7 +29,7 @@ type looker struct {
 const looksAtOnce = 4
 
 func newLooker(c *config.Config) *looker {
-	return &looker{listen: c.Listen, store: &releases.Store{Dir: c.Releases, Current: c.Current}, turns: make(chan struct{}, looksAtOnce)}
+	return &looker{listen: c.Listen, store: storeOf(c), turns: make(chan struct{}, looksAtOnce)}
 }
 
 // look is the supervisor's Look.

@@ -71,7 +71,7 @@ func pinned(cc *cli.Context) (*releases.Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	store, err := releases.Open(conf.Releases, conf.Current)
+	store, err := openStore(conf)
 	if err != nil {
 		return nil, "", err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"superctl/cli/config"
 	"superctl/releases"
 	"superctl/supervisor"
@@ -78,9 +80,14 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if _, err := p.credentials.directory(c, c.User); err != nil { // for exec, check and install, before any release is live
 		return supervisor.Plan{}, err
 	}
-	store, err := releases.Open(c.Releases, c.Current)
+	store, err := openStore(c)
 	if err != nil {
 		return supervisor.Plan{}, err
+	}
+	if p.running != nil { // the daemon's own
+		if err := store.Record(); err != nil && p.credentials.log != nil {
+			p.credentials.log.Warn("the order of the releases", zap.Error(err))
+		}
 	}
 	r, err := find(store, t)
 	if err != nil {
@@ -137,7 +144,11 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 	}
 	// A daemon starts: what was live, else what `current` points to.
 	if t.Live != nil {
-		return store.Get(t.Live.Path)
+		r, err := store.Get(t.Live.Path)
+		if r.Unfinished != nil && errors.Is(r.Broken, r.Unfinished) {
+			r.Broken = nil // it was live, so it was complete, whatever a tool has left in it
+		}
+		return r, err
 	}
 	r, err := store.CurrentTarget()
 	if errors.Is(err, fs.ErrNotExist) && (store.Current == "" || !exists(store.Current)) {

@@ -93,7 +93,7 @@ what is still being copied, and what does not look like a release. What an inter
 // prune removes the releases that are old and that nobody needs. With an error the view says what was done all the same; it is nil
 // when that is nothing.
 func prune(ctx context.Context, conf *config.Config, opt pruneOptions, now time.Time) (*pruneView, error) {
-	store, err := releases.Open(conf.Releases, conf.Current)
+	store, err := openStore(conf)
 	if err != nil {
 		return nil, err
 	}

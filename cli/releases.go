@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -75,7 +74,7 @@ that cannot be switched to says why.
 }
 
 func viewReleases(conf *config.Config) ([]releaseView, error) {
-	store, err := releases.Open(conf.Releases, conf.Current)
+	store, err := openStore(conf)
 	if err != nil {
 		return nil, err
 	}
@@ -101,9 +100,9 @@ func viewReleases(conf *config.Config) ([]releaseView, error) {
 		v := viewRelease(&list[i], stateOf(&st, list[i].Name))
 		pin, pinned := pins[v.Name]
 		v.Pinned, v.Note = pinned, pin.Note
-		if v.Broken == "" && v.State == "" {
+		if v.Broken == "" {
 			if err := list[i].Check(counting, releases.CheckOptions{NoVirtualenv: !conf.Virtualenv}); err != nil {
-				v.Broken, v.State = strings.TrimPrefix(err.Error(), "release "+v.Name+" is broken: "), "broken"
+				v.Broken, v.State = strings.TrimPrefix(err.Error(), "release "+v.Name+" is broken: "), cmp.Or(v.State, "broken")
 			}
 		}
 		if v.Bytes == 0 {
@@ -124,7 +123,7 @@ func viewRelease(r *releases.Release, state string) releaseView {
 		v.Bytes = r.Size // its files do not change any more
 	}
 	if r.Broken != nil {
-		v.incomplete = exists(filepath.Join(r.Path, releases.Incomplete))
+		v.incomplete = r.Unfinished != nil
 		v.Broken = r.Broken.Error()
 		v.State = cmp.Or(state, "broken")
 	}

@@ -61,7 +61,7 @@ has changed.
 
 // verify compares the releases that the words mean, or all.
 func verify(ctx context.Context, conf *config.Config, words []string) ([]verifyView, error) {
-	store, err := releases.Open(conf.Releases, conf.Current)
+	store, err := openStore(conf)
 	if err != nil {
 		return nil, err
 	}

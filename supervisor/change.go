@@ -236,6 +236,9 @@ func overtake(c *change, req Request) *Outcome {
 func (c *change) run() {
 	err := c.perform()
 	c.undoneHooks(err)
+	if (err != nil || c.unchanged != "") && !errors.Is(err, ErrStopping) {
+		c.putBack()
+	}
 	c.s.log.Info("change ended", zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)),
 		zap.String("release", c.plan.Release.Name), zap.Error(err))
 	c.outcome = c.conclude(err)

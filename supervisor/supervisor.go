@@ -51,6 +51,11 @@ type Options struct {
 	Look func(context.Context, Look) error
 	// Point makes the `current` link follow the live release; nil for none.
 	Point func(Release) error
+	// Moved returns where the `current` link leads, when that is not the release; "" when all is well. nil for never.
+	Moved func(Release) string
+	// Broken says why no worker can be started from a release any more: it was removed, or its interpreter was; nil for never. It is
+	// called for status, and only looks at the release's directory.
+	Broken func(Release) error
 	// Record keeps an outcome in the history; nil for none.
 	Record func(Outcome) error
 	// Tell is told when a change of the release or the config begins its work (its outcome is "" yet), and once how it has ended,

@@ -2,6 +2,7 @@ package site
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -136,4 +137,61 @@ func TestACommandThroughCurrentIsRefusedByCheckAndSwitch(t *testing.T) {
 	a.Start("")
 	requests := a.Load(requestsOfAFewUsers())
 	a.Lossless(requests)
+}
+
+// moveCurrent does what Ansible's deploy_helper does, and Capistrano.
+func moveCurrent(t *testing.T, a *harness.App, to string) {
+	t.Helper()
+	if err := os.Remove(a.Path("current")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("releases/"+to, a.Path("current")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestALinkMovedByADeployToolIsPutBack(t *testing.T) {
+	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads().Bare()})
+	a.Releases("good")
+	a.Release("bad", apps.Behaviour{Fault: apps.ExitsAtOnce})
+	a.Start("good")
+	leads := func(to string) {
+		t.Helper()
+		if at, err := filepath.EvalSymlinks(a.Path("current")); err != nil || filepath.Base(at) != to {
+			t.Errorf("current leads to %s (%v)", at, err)
+		}
+	}
+	moveCurrent(t, a, "bad")
+	a.Command("status").Says("it was moved to releases/bad, and good is live")
+	a.Command("check").Want(1).Says("the current link was moved to releases/bad")
+	a.Command("switch", "bad").Want(1).Says("had been moved to releases/bad; it leads to good again")
+	leads("good")
+	moveCurrent(t, a, "bad")
+	a.Command("switch", "good").Want(0).Says("it leads to good again")
+	leads("good")
+}
+
+func TestALiveReleaseThatIsGoneIsTold(t *testing.T) {
+	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads().Bare()})
+	a.Releases("r1", "r2")
+	a.Start("r1")
+	a.Command("switch", "r2").Want(0)
+	python := a.Path("releases/r2/venv/bin/python")
+	if err := os.Remove(python); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/no/such/python", python); err != nil {
+		t.Fatal(err)
+	}
+	if st := a.Status(); st.Health != "degraded" {
+		t.Errorf("health %s", st.Health)
+	}
+	a.Command("check").Want(1).Says("/no/such/python")
+	for _, release := range []string{"r1", "r2"} {
+		if err := os.RemoveAll(a.Path("releases", release)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.Command("status").Says("degraded", "r2 is not there any more", "r1 is not there any more")
+	a.Command("check").Want(1).Says("r2 is not there any more", "r1 is not there any more")
 }

@@ -1,0 +1,92 @@
+package supervisor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// moved lets the `current` link of the world be moved by something else, and put back.
+func (w *world) moved() {
+	w.options = func(o *Options) {
+		o.Moved = func(r Release) string {
+			if w.pointed == r.Name {
+				return ""
+			}
+			return w.pointed
+		}
+	}
+}
+
+func TestARefusedSwitchPutsTheLinkBack(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["bad"] = behaviour{}, behaviour{answer: func(int) int { return 500 }}
+		w.moved()
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		for _, release := range []string{"bad", "no such release"} {
+			w.pointed = "bad"
+			if st := s.Status(); len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "it was moved to bad, and r1 is live") {
+				t.Errorf("status tells %+v", st.Troubles)
+			}
+			out := switchTo(t, s, release)
+			want(t, s, out, Aborted, "r1")
+			if w.pointed != "r1" || len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "had been moved to bad; it leads to r1 again") {
+				t.Errorf("current leads to %s; %v", w.pointed, out.Warnings)
+			}
+			if st := s.Status(); len(st.Troubles) != 0 {
+				t.Errorf("status tells %+v", st.Troubles)
+			}
+		}
+	})
+}
+
+func TestASwitchToTheLiveReleasePutsTheLinkBack(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		w.moved()
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		w.pointed = "elsewhere"
+		out := switchTo(t, s, "r1")
+		want(t, s, out, Done, "r1")
+		if out.Changed || w.pointed != "r1" || len(out.Warnings) != 1 {
+			t.Errorf("current leads to %s; %+v", w.pointed, out)
+		}
+	})
+}
+
+func TestStatusSaysThatALiveReleaseIsGone(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		gone := map[string]bool{}
+		w.options = func(o *Options) {
+			o.Broken = func(r Release) error {
+				if r.Path != "/r/"+r.Name {
+					t.Errorf("%+v was looked at", r)
+				}
+				if gone[r.Name] {
+					return errors.New("release " + r.Name + " is not there any more")
+				}
+				return nil
+			}
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		switchTo(t, s, "r2")
+		if st := s.Status(); st.Health != healthOK || len(st.Troubles) != 0 {
+			t.Errorf("%+v", st)
+		}
+		gone["r1"] = true
+		if st := s.Status(); st.Health != healthOK || len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "r1 is not there") {
+			t.Errorf("the previous one: %s, %+v", st.Health, st.Troubles)
+		}
+		gone["r2"] = true
+		if st := s.Status(); st.Health != healthDegraded || !strings.Contains(st.Reason, "r2 is not there") || len(st.Troubles) != 2 {
+			t.Errorf("the live one: %s, %+v", st.Health, st.Troubles)
+		}
+	})
+}
