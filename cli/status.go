@@ -118,10 +118,6 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 		if t.Why == st.Reason {
 			continue
 		}
-		if t.Since.IsZero() {
-			fmt.Fprintf(w, "  %s: %s\n", p.yellow(t.Of), t.Why)
-			continue
-		}
 		fmt.Fprintf(w, "  %s since %s: %s\n", p.yellow(t.Of+" fails"), age(now, t.Since), t.Why)
 	}
 	if ch := st.Changing; ch != nil {

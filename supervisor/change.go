@@ -270,6 +270,7 @@ func (c *change) run() {
 	})
 	close(c.events)
 	close(c.done)
+	c.s.examine()
 }
 
 // mistyped reports whether a change was asked to go to a release that there is not: nobody but the one who asked needs to know.

@@ -1,9 +1,6 @@
 package supervisor
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // putBack has the `current` link lead to the live release again, when something else has moved it: before a switch that is refused,
 // whoever deploys may have done so, and what follows the link would run a release that is not live.
@@ -31,42 +28,67 @@ func (c *change) putBack() {
 	c.warn("the current link had been moved to %s; it leads to %s again, which is live", to, live.Name)
 }
 
-// drift is what has become of the releases that run, and of the way back, since they went live. The state of the world, not of the owner:
-// it is found out by whoever asks.
-func (s *Supervisor) drift(live, previous *Release, warm []Release, st *Status) {
-	if s.opt.Moved != nil && live != nil && st.Changing == nil { // whoever deploys may move it before a switch
-		if to := s.opt.Moved(*live); to != "" {
-			st.Troubles = append(st.Troubles, Trouble{Of: "current link", Why: fmt.Sprintf("it was moved to %s, and %s is live; superctl switch %s puts it back", to, live.Name, live.Name)})
+// examine reports what has become of the releases that run, and of the way back, since they went live. That is found out on disk, so
+// it is not the owner's to do.
+func (s *Supervisor) examine() {
+	var live, previous *Release
+	var warm []Release
+	changing := false
+	if err := s.do(func() {
+		live, previous, warm = s.running()
+		changing = s.change != nil
+	}); err != nil || changing {
+		return // whoever deploys may move the link before a switch
+	}
+	troubles := []Trouble{
+		{Of: "current link", Why: s.movedLink(live)},
+		{Of: "live release", Why: s.lost(live), Health: HealthDegraded},
+		{Of: "release to go back to", Why: s.lostWayBack(live, previous, warm)},
+	}
+	_ = s.do(func() {
+		for _, t := range troubles {
+			s.report(t)
 		}
+	})
+}
+
+func (s *Supervisor) movedLink(live *Release) string {
+	if s.opt.Moved == nil || live == nil {
+		return ""
 	}
-	if s.opt.Broken == nil {
-		return
+	to := s.opt.Moved(*live)
+	if to == "" {
+		return ""
 	}
-	if live != nil {
-		if err := s.opt.Broken(*live); err != nil {
-			text := fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
-			st.Troubles = append(st.Troubles, Trouble{Of: "live release", Why: text})
-			if st.Health == healthOK {
-				st.Health, st.Reason = healthDegraded, text
-			}
-		}
+	return fmt.Sprintf("it was moved to %s, and %s is live: superctl switch %s puts it back", to, live.Name, live.Name)
+}
+
+func (s *Supervisor) lost(live *Release) string {
+	if s.opt.Broken == nil || live == nil {
+		return ""
 	}
+	if err := s.opt.Broken(*live); err != nil {
+		return fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
+	}
+	return ""
+}
+
+func (s *Supervisor) lostWayBack(live, previous *Release, warm []Release) string {
 	if previous != nil {
 		warm = append(warm, *previous)
 	}
-	var seen []string
 	for _, r := range warm {
-		if live != nil && r.Path == live.Path || slices.Contains(seen, r.Path) {
+		if s.opt.Broken == nil || live != nil && r.Path == live.Path {
 			continue
 		}
-		seen = append(seen, r.Path)
 		if err := s.opt.Broken(r); err != nil {
-			st.Troubles = append(st.Troubles, Trouble{Of: "release to go back to", Why: err.Error()})
+			return err.Error()
 		}
 	}
+	return ""
 }
 
-// running are the live release, the previous one, and those that other generations have; as copies.
+// running are the live release, the previous one, and those that are kept warm; as copies.
 func (s *Supervisor) running() (live, previous *Release, warm []Release) {
 	if s.live != nil {
 		r := s.live.plan.Release

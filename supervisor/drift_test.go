@@ -77,15 +77,15 @@ func TestStatusSaysThatALiveReleaseIsGone(t *testing.T) {
 		defer stop()
 		switchTo(t, s, "r1")
 		switchTo(t, s, "r2")
-		if st := s.Status(); st.Health != healthOK || len(st.Troubles) != 0 {
+		if st := s.Status(); st.Health != HealthOK || len(st.Troubles) != 0 {
 			t.Errorf("%+v", st)
 		}
 		gone["r1"] = true
-		if st := s.Status(); st.Health != healthOK || len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "r1 is not there") {
+		if st := s.Status(); st.Health != HealthOK || len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "r1 is not there") {
 			t.Errorf("the previous one: %s, %+v", st.Health, st.Troubles)
 		}
 		gone["r2"] = true
-		if st := s.Status(); st.Health != healthDegraded || !strings.Contains(st.Reason, "r2 is not there") || len(st.Troubles) != 2 {
+		if st := s.Status(); st.Health != HealthDegraded || !strings.Contains(st.Reason, "r2 is not there") || len(st.Troubles) != 2 {
 			t.Errorf("the live one: %s, %+v", st.Health, st.Troubles)
 		}
 	})

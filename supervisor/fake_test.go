@@ -525,7 +525,8 @@ func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
 	g.w.mu.Lock()
 	defer g.w.mu.Unlock()
 	for _, p := range slices.Backward(g.w.procs) {
-		if p.spec.Process == "web" && p.spec.Files[0].FD == g.fdOf(gen) && p.alive() && time.Since(p.born) >= p.how.answerAfter {
+		serves := slices.ContainsFunc(p.spec.Files, func(f worker.File) bool { return f.Name == g.name && f.FD == g.fdOf(gen) })
+		if p.spec.Process == "web" && serves && p.alive() && time.Since(p.born) >= p.how.answerAfter {
 			p.asked++
 			status := 200
 			if p.how.answer != nil {

@@ -12,15 +12,10 @@ func (s *Supervisor) Status() Status {
 		s.mend(gate) // what no event has told of
 	}
 	var figures []measurement
-	var live, previous *Release
-	var warm []Release
-	_ = s.do(func() {
-		st, figures = s.status()
-		live, previous, warm = s.running()
-	})
+	s.examine()
+	_ = s.do(func() { st, figures = s.status() })
 	s.fill(&st, figures)
 	st.Troubles = append(st.Troubles, s.strangers()...)
-	s.drift(live, previous, warm, &st)
 	if s.opt.Troubles != nil {
 		st.Troubles = append(st.Troubles, s.opt.Troubles()...)
 	}
