@@ -92,7 +92,7 @@ func bareMachine(t *testing.T, bundles []string, binds ...systemd.Bind) *machine
 		}
 		smallBundle(t, files, version, code)
 	}
-	m.Sandbox = systemd.Boot(t, dir, false, append(binds, systemd.Bind{From: files, To: "/root/deploy", Writable: true})...)
+	m.Sandbox = systemd.Boot(t, dir, systemd.Machine{Binds: append(binds, systemd.Bind{From: files, To: "/root/deploy", Writable: true})})
 	return m
 }
 

@@ -10,6 +10,7 @@ package systemd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -65,22 +66,32 @@ func Unavailable() string {
 	return "needs a writable cgroup2 mount"
 }
 
+// Machine says what kind of machine is booted.
+type Machine struct {
+	Root        string // of its file system; default: the one that SUPERCTL_SYSTEMD_ROOT names, else this machine's
+	Controllers bool   // turn on what this machine has of cgroup2 controllers, for all of it: such a test runs alone
+	PrivateNet  bool   // a network of its own, with nothing but loopback
+	Binds       []Bind
+}
+
 // Boot boots systemd and ends it with the test. dir is an existing directory for what the sandbox keeps on this machine.
-// controllers turns on what the machine has of cgroup2 controllers, for all of it: such a test runs alone.
-func Boot(t harness.T, dir string, controllers bool, binds ...Bind) *Sandbox {
+func Boot(t harness.T, dir string, m Machine) *Sandbox {
 	t.Helper()
 	s := &Sandbox{t: t, dir: dir, name: fmt.Sprintf("%d-%s", os.Getpid(), filepath.Base(dir))}
 	if err := apps.WriteExecutable(s.script(), script); err != nil {
 		t.Fatalf("%v", err)
 	}
 	args := []string{"start"}
-	if controllers {
+	if m.Controllers {
 		args = append(args, "--controllers")
 	}
-	if root := os.Getenv(rootVar); root != "" {
+	if m.PrivateNet {
+		args = append(args, "--private-net")
+	}
+	if root := cmp.Or(m.Root, os.Getenv(rootVar)); root != "" {
 		args = append(args, "--root", root)
 	}
-	for _, b := range binds {
+	for _, b := range m.Binds {
 		kind := "--bind-ro"
 		if b.Writable {
 			kind = "--bind"

@@ -7,8 +7,9 @@
 #   sandbox.sh stop  [--graceful]   end it; nothing is left behind
 #   sandbox.sh run   [options] -- CMD [ARG...]     start, exec, stop; exit status of CMD
 #   sandbox.sh status | pid | cgroup | kmsg
-#   sandbox.sh mkroot SUITE DIR     debootstrap a small rootfs with another systemd
-#                                           (bookworm: 252, bookworm-backports: 254, trixie: 257)
+#   sandbox.sh mkroot SUITE DIR [PACKAGE...]   debootstrap a small rootfs with another systemd
+#                                           (bookworm: 252, bookworm-backports: 254, trixie: 257),
+#                                           and these packages (default: what e2e/systemd needs)
 # options of start/run:
 #   --root DIR           rootfs to use as read-only lower layer (default: / of this machine)
 #   --bind SRC[:DST]     bind SRC read-write at DST (default: same path); repeatable
@@ -266,12 +267,21 @@ apt_mirror() { # the mirror that this machine's apt uses for Debian
   apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -v security | head -n 1
 }
 
-do_mkroot() { # SUITE DIR
-  local suite=$1 dir=$2 base=$1
+install_debootstrap() {
+  command -v debootstrap >/dev/null && [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] && return
+  apt-get update -qq >&2
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap debian-archive-keyring >&2
+}
+
+do_mkroot() { # SUITE DIR [PACKAGE...]
+  local suite=$1 dir=$2 base=$1 packages=systemd,systemd-sysv,dbus
+  shift 2
+  if [ $# -gt 0 ]; then local IFS=,; packages+=,$*; unset IFS; else packages+=,iproute2,procps,libcap2-bin,nginx-light; fi
   case $suite in *-backports) base=${suite%-backports};; esac
   [ ! -e "$dir" ] || die "$dir exists"
+  install_debootstrap
   local mirror=${SDBOX_MIRROR:-$(apt_mirror)}
-  debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,procps,libcap2-bin,nginx-light "$base" "$dir" "$mirror" >"$dir.log" 2>&1 \
+  debootstrap --variant=minbase --include="$packages" "$base" "$dir" "$mirror" >"$dir.log" 2>&1 \
     || { tail -5 "$dir.log" >&2; die "debootstrap failed"; }
   if [ "$suite" != "$base" ]; then
     echo "deb $mirror $suite main" >"$dir/etc/apt/sources.list.d/bp.list"

@@ -75,7 +75,7 @@ func NewSite(t harness.T, run *harness.Run, opt Options, releases ...string) *Si
 		must(t, site.Release(r, apps.Behaviour{}))
 	}
 	packaging := filepath.Join(sources(), "..", "..", "packaging")
-	site.Sandbox = Boot(t, dir, opt.Alone, append([]Bind{
+	site.Sandbox = Boot(t, dir, Machine{Controllers: opt.Alone, Binds: append([]Bind{
 		{From: run.Binary, To: "/usr/bin/superctl"},
 		{From: filepath.Join(packaging, "systemd", "superctl@.service"), To: "/etc/systemd/system/superctl@.service"},
 		{From: filepath.Join(packaging, "systemd", "sysusers.conf"), To: "/usr/lib/sysusers.d/superctl.conf"},
@@ -85,7 +85,7 @@ func NewSite(t harness.T, run *harness.Run, opt Options, releases ...string) *Si
 		{From: srv, To: "/srv/shop", Writable: true},
 		{From: run.Apps.Cache, To: run.Apps.Cache},
 		{From: srv, To: srv}, // the virtualenvs name their interpreter by this path
-	}, opt.Units...)...)
+	}, opt.Units...)})
 	site.Run("systemd-sysusers").Want(0)
 	site.Run("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/superctl.conf").Want(0)
 	site.Run("useradd", "--system", "--home-dir", "/srv/shop", "shop").Want(0)

@@ -1,0 +1,83 @@
+package packaging
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"superctl/e2e/systemd"
+)
+
+// step is a block of shell commands of a document and what the document says that they print.
+type step struct {
+	commands string
+	prints   string // "" when the document does not say
+	shown    bool   // the document shows the output
+}
+
+// steps reads the commands of a Markdown document: every ```sh block, and the ```text block that follows it as its output.
+func steps(t *testing.T, document string) []step {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(top(t), document))
+	must(t, err)
+	var list []step
+	for _, block := range regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$").FindAllStringSubmatch(string(data), -1) {
+		switch block[1] {
+		case "sh":
+			list = append(list, step{commands: block[2]})
+		case "text":
+			if len(list) == 0 || list[len(list)-1].shown {
+				t.Fatalf("%s: there is no command before the output %q", document, block[2])
+			}
+			list[len(list)-1].prints, list[len(list)-1].shown = block[2], true
+		}
+	}
+	if len(list) == 0 {
+		t.Fatalf("%s has no commands", document)
+	}
+	return list
+}
+
+// follow runs the document's commands on the server, block by block, as root in /root, and compares what they print with what
+// the document shows.
+func follow(t *testing.T, server *systemd.Sandbox, document string) {
+	t.Helper()
+	for _, s := range steps(t, document) {
+		r := server.Run("bash", "-c", "cd /root && set -euo pipefail\n"+s.commands)
+		if r.Code != 0 {
+			t.Fatalf("%s: exit code %d:\n%s\n%s", document, r.Code, s.commands, r.Text())
+		}
+		if s.shown && !matches(s.prints, r.Stdout) {
+			t.Errorf("%s: these commands:\n%sprint:\n%sand the document says:\n%s", document, s.commands, r.Stdout, s.prints)
+		}
+	}
+}
+
+// matches reports whether the output is what a document shows. A line "..." stands for any lines, and a number for any number.
+func matches(shown, printed string) bool {
+	number := regexp.MustCompile(`\d+(\.\d+)?`)
+	pattern := regexp.QuoteMeta(number.ReplaceAllString(strings.TrimSpace(shown), "0"))
+	pattern = strings.ReplaceAll(pattern, `\.\.\.`, `(?s:.*)`)
+	pattern = regexp.MustCompile(`[ \t]+`).ReplaceAllString(pattern, `[ \t]+`)
+	return regexp.MustCompile(`^` + pattern + `$`).MatchString(number.ReplaceAllString(strings.TrimSpace(printed), "0"))
+}
+
+func TestADocumentsOutputIsComparedWithWhatIsPrinted(t *testing.T) {
+	for _, c := range []struct {
+		shown, printed string
+		want           bool
+	}{
+		{"version 1\n", "version 1\n", true},
+		{"shop: r2 is live in 3.9 s\n", "shop:  r12 is live in 0.41 s\n", true},
+		{"...\nversion 2\n", "any\nlines\nversion 2\n", true},
+		{"ok\n", "not ok\n", false},
+		{"ok\n", "ok\nand more\n", false},
+		{"200 text/css\n", "404 text/html\n", false},
+	} {
+		if got := matches(c.shown, c.printed); got != c.want {
+			t.Errorf("%q and %q: %v, want %v", c.shown, c.printed, got, c.want)
+		}
+	}
+}

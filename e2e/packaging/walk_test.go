@@ -1,0 +1,75 @@
+package packaging
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"superctl/e2e/systemd"
+)
+
+// freshRoot makes the root of a new Debian server on which the document's commands can be run without a network: what they install
+// with apt and pip is at hand.
+func freshRoot(t *testing.T, suite, document string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(filepath.Join(top(t), "scripts", "fresh-root"), suite, filepath.Join(top(t), document))
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("scripts/fresh-root: %v\n%s", err, stderr.String())
+	}
+	return strings.TrimSpace(stdout.String())
+}
+
+// preparation is what a reader of a document has already: commands that are run before the document's.
+func preparation(document string) string {
+	if document != "README.md" {
+		return "true"
+	}
+	return `git config --system url.file:///srv/git/shop.insteadOf https://git.example.com/shop.git
+git config --system safe.directory '*'
+mkdir -p /srv/git && cd /srv/git
+python3 -m venv /tmp/venv && /tmp/venv/bin/pip install --quiet Django gunicorn
+/tmp/venv/bin/django-admin startproject shop
+cd shop && /tmp/venv/bin/pip freeze >requirements.txt
+echo 'DATABASES["default"]["NAME"] = "/srv/shop/db.sqlite3"' >>shop/settings.py
+cat >shop/urls.py <<'PYTHON'
+from django.http import HttpResponse
+from django.urls import path
+
+urlpatterns = [path("healthz/", lambda request: HttpResponse("ok"))]
+PYTHON
+git init --quiet && git add . && git -c user.name=Shop -c user.email=shop@example.com commit --quiet -m 'A shop'`
+}
+
+func TestAStrangerWhoFollowsADocumentHasASite(t *testing.T) {
+	if why := systemd.Unavailable(); why != "" {
+		t.Skip(why)
+	}
+	packages, err := filepath.Glob(filepath.Join(debs(t, "0.1"), "0.1", "superctl_*.deb"))
+	must(t, err)
+	if len(packages) != 1 {
+		t.Fatalf("make deb made %v", packages)
+	}
+	for _, c := range []struct{ document, suite string }{
+		{"docs/first-site.md", "bookworm"}, // Debian 12
+		{"docs/first-site.md", "trixie"},   // Debian 13
+		{"README.md", "trixie"},
+	} {
+		root := freshRoot(t, c.suite, c.document)
+		t.Run(c.document+"/"+c.suite, func(t *testing.T) {
+			t.Parallel()
+			dir, err := os.MkdirTemp(run.Dir, "sd")
+			must(t, err)
+			server := systemd.Boot(t, dir, systemd.Machine{
+				Root: root, PrivateNet: true, Binds: []systemd.Bind{{From: packages[0], To: "/root/" + filepath.Base(packages[0])}},
+			})
+			server.Run("bash", "-euc", preparation(c.document)).Want(0)
+			follow(t, server, c.document)
+			server.Run("python3", "-c", "import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:8000/healthz/', headers={'X-Forwarded-Proto': 'https'}))").Want(0)
+		})
+	}
+}
