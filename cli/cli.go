@@ -50,6 +50,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 1 && args[1] == worker.ShimArg {
 		return worker.Shim(args[2:])
 	}
+	if len(args) > 1 && args[1] == worker.KeeperArg {
+		return worker.Keep(args[2:])
+	}
 	c := &command{stdout: &screen{stdout}, stderr: &screen{stderr}, now: time.Now}
 	if len(args) > 1 {
 		switch args[1] {

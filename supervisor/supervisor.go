@@ -177,6 +177,7 @@ type system struct {
 	inode  func(fd int) (uint64, error) // of a socket
 	end    func(workerState) error      // of an earlier daemon, and all that it left
 	sweep  func(mark string, kept func(tag string) bool) error
+	keep   func(dir, mark string) (keeper, error) // nil for no keeper
 	// measure returns what each worker uses, in the order given.
 	measure func([]process) []worker.Usage
 	close   func(fd int)
@@ -257,9 +258,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if err := s.recover(); err != nil {
 		return err
 	}
+	keeper := s.startKeeper()
 	deaf, err := s.listenNotify()
 	if err != nil {
-		return err
+		return errors.Join(err, keeper.Release())
 	}
 	if s.opt.End {
 		s.stop()
@@ -298,7 +300,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		for _, in := range s.reading() {
 			in.pause() // what has been read is handed on, and the rest is the next daemon's
 		}
-		return s.save()
+		return errors.Join(s.save(), keeper.Release())
 	}
 	deaf()
 	unwatch()
@@ -306,7 +308,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.drainAside()
 	s.removeHook()
 	s.removeMemory()
-	return err
+	return errors.Join(err, keeper.End())
 }
 
 // over tells whether there is nothing left to own.

@@ -35,6 +35,13 @@ func realSystem(groups *cgroup.Tree) system {
 		inode: worker.Inode,
 		end:   func(ws workerState) error { return endEarlier(ws, groups) },
 		sweep: worker.EndMarked,
+		keep: func(dir, mark string) (keeper, error) {
+			k, err := worker.StartKeeper(dir, mark)
+			if err != nil {
+				return nil, err
+			}
+			return k, nil
+		},
 		measure: func(list []process) []worker.Usage {
 			workers := make([]worker.Measured, len(list))
 			for i, w := range list {

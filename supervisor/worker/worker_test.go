@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == ShimArg {
 		os.Exit(Shim(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == KeeperArg {
+		os.Exit(Keep(os.Args[2:]))
+	}
 	os.Exit(m.Run())
 }
 
