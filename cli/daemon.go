@@ -55,6 +55,11 @@ func runDaemon(path string, stderr io.Writer) error {
 		return err
 	}
 	d := &daemon{renewal: renewal, fault: faults()}
+	defer func() {
+		if d.out != nil {
+			_ = d.out.Close() // what could not be written cannot be said either
+		}
+	}()
 	if err := d.open(path, stderr); err != nil {
 		return err
 	}

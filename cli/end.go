@@ -110,6 +110,7 @@ func endAll(ctx context.Context, path string, c *command) error {
 	if err != nil {
 		return err
 	}
+	defer out.Close() //nolint:errcheck // what could not be written cannot be said either
 	gates, err := makeGates(conf, nil, earlierDaemons(conf.App))
 	if err != nil {
 		return err

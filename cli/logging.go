@@ -2,11 +2,13 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
@@ -20,18 +22,78 @@ import (
 // logs is where the daemon's own log and the workers' lines go: to the journal with fields when the daemon's output is
 // the journal, else to a file when the config names one, else to the daemon's own output.
 type logs struct {
-	app string
-
-	mu   sync.Mutex
+	app  string
 	path string // of the file, "" for none
+
+	queue   chan []byte
+	closing chan struct{}
+	lost    atomic.Int64  // lines that found no room in the queue, since it was last said
+	written chan struct{} // closed when all that was queued is written
+
+	mu   sync.Mutex // guards what is below
 	file *os.File
 	out  io.Writer
 }
 
-// openLogs opens the log file, if there is one.
+const (
+	logQueue = 4096            // lines that wait for an output which takes none at the moment
+	logEnd   = 2 * time.Second // how long the end of the daemon waits for them
+)
+
+// openLogs opens the log file, if there is one. Close ends what it begins.
 func openLogs(app, path string, out io.Writer) (*logs, error) {
-	l := &logs{app: app, path: path, out: out}
-	return l, l.Reopen()
+	l := &logs{app: app, path: path, out: out, queue: make(chan []byte, logQueue), closing: make(chan struct{}), written: make(chan struct{})}
+	if err := l.Reopen(); err != nil {
+		return nil, err
+	}
+	go l.pass()
+	return l, nil
+}
+
+// pass writes line after line. Nobody else waits for the output: it may be a terminal that is stopped, or a pipe that nobody
+// reads.
+func (l *logs) pass() {
+	defer close(l.written)
+	for {
+		select {
+		case line := <-l.queue:
+			l.write(line)
+			continue
+		default:
+		}
+		select {
+		case line := <-l.queue:
+			l.write(line)
+		case <-l.closing:
+			return
+		}
+	}
+}
+
+func (l *logs) write(line []byte) {
+	l.mu.Lock()
+	out := l.out
+	l.mu.Unlock()
+	_, _ = out.Write(line) // there is nowhere left to say that the log cannot be written
+	if n := l.lost.Swap(0); n > 0 {
+		_, _ = fmt.Fprintf(out, "%d lines of the log were lost: its output did not take them\n", n)
+	}
+}
+
+// Close waits, not for long, until what was written is passed on. What is written afterwards is not.
+func (l *logs) Close() error {
+	close(l.closing)
+	select {
+	case <-l.written:
+	case <-time.After(logEnd):
+		return nil // whoever does not read it now will not
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Close()
 }
 
 // Reopen opens the log file anew, for a logrotate that has moved it away.
@@ -53,14 +115,17 @@ func (l *logs) Reopen() error {
 	return nil
 }
 
-// Write appends to the file or the output; it makes logs a zapcore.WriteSyncer.
+// Write hands a line to the file or the output, and never waits for it; it makes logs a zapcore.WriteSyncer.
 func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Write(p)
+	select {
+	case l.queue <- bytes.Clone(p):
+	default:
+		l.lost.Add(1)
+	}
+	return len(p), nil
 }
 
-// Sync has nothing to do: every line is written at once.
+// Sync has nothing to do: Close waits for what is queued.
 func (l *logs) Sync() error { return nil }
 
 // underJournal tells whether what the daemon writes ends in the journal anyway.

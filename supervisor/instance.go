@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -374,12 +375,13 @@ func (in *instance) pause() {
 	<-in.read
 }
 
-// openOutput makes the pipe that all workers of the instance write to, and reads it until the instance is released.
+// openOutput makes the pipe that all workers of the instance write to, and reads it until the instance is released. Its path
+// is one that there has never been: the pipe of an earlier worker is removed, by its path, when its last words are read.
 func (s *Supervisor) openOutput(in *instance) error {
 	if in.out != nil {
 		return nil
 	}
-	return s.readOutput(in, filepath.Join(s.opt.State, "log", fmt.Sprintf("g%d.%s.%d.%d", in.gen.id, in.proc.Name, in.index, in.turn)))
+	return s.readOutput(in, filepath.Join(s.opt.State, "log", fmt.Sprintf("g%d.%s.%d.%s", in.gen.id, in.proc.Name, in.index, rand.Text())))
 }
 
 // readOutput opens the pipe at path and reads it until the instance is released.

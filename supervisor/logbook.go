@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 const (
@@ -49,7 +50,10 @@ func newLogbook(sink func(LogLine)) *logbook {
 	return b
 }
 
-// close passes on what is queued and ends.
+// bookEnd is how long the end of the daemon waits for a sink.
+const bookEnd = 2 * time.Second
+
+// close passes on what is queued and ends. For a sink that takes nothing it does not wait long.
 func (b *logbook) close() {
 	b.mu.Lock()
 	b.closed = true
@@ -61,7 +65,10 @@ func (b *logbook) close() {
 	}
 	clear(b.follows)
 	b.mu.Unlock()
-	<-b.drained
+	select {
+	case <-b.drained:
+	case <-time.After(bookEnd):
+	}
 }
 
 func (b *logbook) add(l LogLine) {

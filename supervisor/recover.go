@@ -1,7 +1,9 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -148,7 +150,7 @@ func (s *Supervisor) clearTorn() error {
 	return nil
 }
 
-// clearOutputs removes the pipes that no worker writes to any more.
+// clearOutputs removes the pipes that no worker writes to any more. One that stays is in nobody's way.
 func (s *Supervisor) clearOutputs() error {
 	used := make(map[string]bool)
 	for _, g := range s.generations {
@@ -164,8 +166,9 @@ func (s *Supervisor) clearOutputs() error {
 		if used[path] {
 			continue
 		}
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("remove old output pipe: %w", err)
+		// Its reader, which ends at this moment, removes it too.
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("remove an old output pipe", zap.Error(err))
 		}
 	}
 	return nil
