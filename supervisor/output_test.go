@@ -38,7 +38,7 @@ func TestANewPipeNeverHasThePathOfAnEarlierOne(t *testing.T) {
 		if len(paths) < 5 || len(slices.Compact(slices.Sorted(slices.Values(paths)))) != len(paths) {
 			t.Errorf("the paths of the pipes are %q", paths)
 		}
-		if st := s.Status(); st.Health != healthOK {
+		if st := s.Status(); st.Health != HealthOK {
 			t.Errorf("health %s: %s", st.Health, st.Reason)
 		}
 	})
