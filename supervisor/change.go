@@ -244,7 +244,7 @@ func (c *change) run() {
 	c.outcome = c.conclude(err)
 	finished := c.finished(err)
 	if c.s.opt.Record != nil && (c.outcome.Changed || err != nil) && !c.retries(err) && !mistyped(err) {
-		if err := c.s.opt.Record(*cmp.Or(finished, c.outcome)); err != nil {
+		if err := c.s.toHistory(*cmp.Or(finished, c.outcome)); err != nil {
 			c.s.log.Error("record history", zap.Error(err))
 			c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
 		}

@@ -264,7 +264,7 @@ func (s *Supervisor) recordCuts(g *generation) {
 		Warnings: g.cost, Who: "the daemon", Started: g.since, Seconds: time.Since(g.since).Seconds(),
 	}
 	s.beside(func() {
-		if err := s.opt.Record(record); err != nil {
+		if err := s.toHistory(record); err != nil {
 			s.log.Error("record history", zap.Error(err))
 		}
 	})

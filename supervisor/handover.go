@@ -80,7 +80,7 @@ func (s *Supervisor) upgrade(ctx context.Context, req Request, emit func(Event))
 
 func (s *Supervisor) record(out *Outcome) *Outcome {
 	if s.opt.Record != nil {
-		if err := s.opt.Record(*out); err != nil {
+		if err := s.toHistory(*out); err != nil {
 			s.log.Error("record history", zap.Error(err))
 		}
 	}

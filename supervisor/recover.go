@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -48,6 +49,9 @@ func (s *Supervisor) recall(st *state) (err error) {
 	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
 	s.liveSince, s.previousSince = st.LiveSince, st.PreviousSince
 	s.untold = st.Untold
+	if st.ToldHealth != "" {
+		s.episode = episode{began: time.Now(), told: st.ToldHealth}
+	}
 	maps.Copy(s.scale, st.Scale)
 	for _, name := range st.Paused {
 		s.paused[name] = true

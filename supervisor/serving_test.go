@@ -2,8 +2,10 @@ package supervisor
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -282,6 +284,42 @@ func TestATypingErrorIsNeitherRecordedNorTold(t *testing.T) {
 		want(t, s, switchTo(t, s, "nonsense"), Aborted, "r1")
 		if len(w.records) != records || told != before {
 			t.Errorf("%d records, %d messages", len(w.records)-records, told-before)
+		}
+	})
+}
+
+func TestADiskThatCannotBeWrittenIsSaidUntilItCan(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		full := false
+		w.options = func(o *Options) {
+			o.Record = func(Outcome) error {
+				if full {
+					return syscall.ENOSPC
+				}
+				return nil
+			}
+		}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		defer stop()
+		switchTo(t, s, "r1")
+		full = true
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		want(t, s, switchTo(t, s, "r2"), Aborted, "r1")
+		st := s.Status()
+		if st.Health != HealthDegraded || !strings.HasPrefix(st.Reason, "the history cannot be written: no space left on device") || len(st.Troubles) != 2 {
+			t.Errorf("%s: %s; %+v", st.Health, st.Reason, st.Troubles)
+		}
+		full = false
+		if err := os.Rename(dir+".away", dir); err != nil {
+			t.Fatal(err)
+		}
+		want(t, s, switchTo(t, s, "r2"), Done, "r2")
+		if st := s.Status(); st.Health != HealthOK {
+			t.Errorf("%s: %s", st.Health, st.Reason)
 		}
 	})
 }

@@ -28,8 +28,13 @@ func (s *Supervisor) startLive(ctx context.Context) {
 	})
 }
 
-// decided says that the start of the daemon is.
-func (s *Supervisor) decided() { s.startedOnce.Do(func() { close(s.started) }) }
+// decided says that the start of the daemon is, and has the owner look at the health of the app.
+func (s *Supervisor) decided() {
+	s.startedOnce.Do(func() {
+		close(s.started)
+		s.post(func() {})
+	})
+}
 
 // performStart makes a release live without proof, because nothing else could serve meanwhile: what fails is started again
 // and again, and connections wait in the listeners' queues until it succeeds or somebody switches.
@@ -105,11 +110,10 @@ func (s *Supervisor) startAgain() {
 	})
 }
 
-// retries reports whether a change only repeats a start that has failed in the same way: the history has that once.
-func (c *change) retries(err error) bool {
-	again := false
+// retries reports whether a change only repeats a start that has failed: the history has that once.
+func (c *change) retries(err error) (again bool) {
 	if c.req.Kind == start && err != nil {
-		_ = c.s.do(func() { again = c.s.startFailure == err.Error() })
+		_ = c.s.do(func() { again = c.s.startTries > 0 })
 	}
 	return again
 }

@@ -44,7 +44,8 @@ type state struct {
 	Listeners     map[string][]memberState `json:"listeners"`
 	Gates         map[string]gateState     `json:"gates,omitempty"` // of Listeners, by the same names
 	Last          *Outcome                 `json:"last"`
-	Untold        *Outcome                 `json:"untold,omitempty"` // what is to be told of a change if its daemon ends now
+	Untold        *Outcome                 `json:"untold,omitempty"`      // what is to be told of a change if its daemon ends now
+	ToldHealth    string                   `json:"told_health,omitempty"` // trouble that was told and is not over
 	Generations   []generationState        `json:"generations"`
 	stateAddition                          //nolint:unused // see format.go
 }
@@ -111,7 +112,7 @@ func (s *Supervisor) save() error {
 	s.dirty = false
 	st := state{
 		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous, LiveSince: s.liveSince, PreviousSince: s.previousSince,
-		Last: s.last, Untold: s.untold, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Generations: []generationState{},
+		Last: s.last, Untold: s.untold, ToldHealth: s.episode.told, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Generations: []generationState{},
 	}
 	st.Listeners, st.Gates = s.members()
 	st.Change, st.Target = s.unfinished()
@@ -134,6 +135,22 @@ func (s *Supervisor) save() error {
 		err = fmt.Errorf("save state: %w", err)
 		s.log.Error("save state", zap.Error(err))
 	}
+	s.report(s.diskTrouble("state", err, "changes are refused until it can be written"))
+	return err
+}
+
+// diskTrouble is what status says of a file of the daemon's own that cannot be written; with a nil error that is over.
+func (s *Supervisor) diskTrouble(of string, err error, consequence string) Trouble {
+	if err == nil {
+		return Trouble{Of: of}
+	}
+	return Trouble{Of: of, Why: fmt.Sprintf("the %s cannot be written: %v; %s", of, err, consequence), Health: HealthDegraded}
+}
+
+// toHistory puts an outcome into the history, for a goroutine other than the owner.
+func (s *Supervisor) toHistory(o Outcome) error {
+	err := s.opt.Record(o)
+	s.Report(s.diskTrouble("history", err, "changes are not recorded"))
 	return err
 }
 

@@ -51,11 +51,11 @@ type ChangeStatus struct {
 	Kind string `json:"kind"` // switch, rollback, reload, restart, stop
 	Who  string `json:"who"`
 	Origin
-	Release string    `json:"release"` // where it goes
-	Step    string    `json:"step"`
+	Release string `json:"release"` // where it goes
+	Step    string `json:"step"`
 	// Committed says that the gate has turned: the change goes on, whoever hangs up.
-	Committed bool `json:"committed,omitempty"`
-	Since   time.Time `json:"since"`
+	Committed bool      `json:"committed,omitempty"`
+	Since     time.Time `json:"since"`
 	// Canary is what the new generation gets now of the connections, before its cutover.
 	Canary *CanaryStatus `json:"canary,omitempty"`
 }

@@ -60,7 +60,8 @@ type Options struct {
 	Record func(Outcome) error
 	// Tell is told when a change of the release or the config begins its work (its outcome is "" yet), and once how it has ended,
 	// even if this daemon is killed meanwhile: then the next one tells it. One that is killed just after it has told of an end has
-	// that told again; Started says that it is the same change. Nil for nobody. The change waits for it.
+	// that told again; Started says that it is the same change. Nil for nobody. The change waits for it. It is told of the health of the app
+	// too (HealthKind), once for each trouble and once when that is over.
 	Tell func(Outcome)
 	// Say tells systemd how things stand, one line at each change; nil for none.
 	Say func(status string)
@@ -159,6 +160,7 @@ type Supervisor struct {
 	waiters                  []*waiter
 	stopping                 bool
 	leaving                  bool
+	episode                  episode            // the trouble that the app is in
 	startFailure             string             // why the newest start of a release by the daemon itself has failed; "" = it has not
 	startTries               int                // how many have in a row
 	startTimer               *time.Timer        // of the next one
@@ -345,6 +347,7 @@ func (s *Supervisor) turn() {
 	s.replaceLost()
 	s.tellAll()
 	s.wake()
+	s.followHealth()
 	if s.dirty {
 		s.store()
 		_ = s.save() // it says so itself; the next turn of a change refuses to go on

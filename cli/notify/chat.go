@@ -44,7 +44,7 @@ func sendTeams(ctx context.Context, c *caller, t *Target, secret string, m *Mess
 	if strings.HasPrefix(secret, "teams://") {
 		return sendShoutrrr(ctx, c, t, secret, m)
 	}
-	colour := map[Event]string{Start: "Default", Success: "Good", Abort: "Warning", Revert: "Attention", Test: "Default"}[m.Event]
+	colour := map[Event]string{Start: "Default", Success: "Good", Abort: "Warning", Revert: "Attention", Down: "Attention", Degraded: "Warning", OK: "Good", Test: "Default"}[m.Event]
 	a, err := c.post(ctx, secret, nil, map[string]any{
 		"type": "message",
 		"attachments": []any{map[string]any{

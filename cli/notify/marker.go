@@ -122,7 +122,7 @@ func sendSentry(ctx context.Context, c *caller, t *Target, secret string, m *Mes
 
 // sendDatadog posts an event (docs.datadoghq.com, Events, "Post an event", v1).
 func sendDatadog(ctx context.Context, c *caller, t *Target, secret string, m *Message) error {
-	kind := map[Event]string{Start: "info", Success: "success", Abort: "warning", Revert: "error", Test: "info"}[m.Event]
+	kind := map[Event]string{Start: "info", Success: "success", Abort: "warning", Revert: "error", Down: "error", Degraded: "warning", OK: "success", Test: "info"}[m.Event]
 	tags := append([]string{"app:" + m.App, "service:" + m.App, "event:" + string(m.Event), "change:" + m.Outcome.Kind}, t.Tags...)
 	if release, _ := m.live(); release != "" {
 		tags = append(tags, "version:"+release)

@@ -15,15 +15,18 @@ type Event string
 
 // The events.
 const (
-	Start   Event = "start"   // a switch, a rollback or a reload begins its work
-	Success Event = "success" // and has ended well
-	Abort   Event = "abort"   // or was refused, or failed: what was live still is
-	Revert  Event = "revert"  // or was live, and was taken back
-	Test    Event = "test"    // somebody tries whether a message arrives; no change
+	Start    Event = "start"    // a switch, a rollback or a reload begins its work
+	Success  Event = "success"  // and has ended well
+	Abort    Event = "abort"    // or was refused, or failed: what was live still is
+	Revert   Event = "revert"   // or was live, and was taken back
+	Down     Event = "down"     // nobody answers on a listener, or what should be live is not
+	Degraded Event = "degraded" // it serves, and something does not stay up or needs a hand
+	OK       Event = "ok"       // the trouble that was told is over
+	Test     Event = "test"     // somebody tries whether a message arrives; no change
 )
 
-// Events is all of those that changes have.
-func Events() []Event { return []Event{Start, Success, Abort, Revert} }
+// Events is all of those that changes and the health of an app have.
+func Events() []Event { return []Event{Start, Success, Abort, Revert, Down, Degraded, OK} }
 
 // Message is one event of one change. It is what waits in the outbox, and what a webhook gets.
 type Message struct {
@@ -53,6 +56,8 @@ func newMessage(app, host string, out supervisor.Outcome, now time.Time) *Messag
 		m.Event = Abort
 	case supervisor.Reverted:
 		m.Event = Revert
+	case supervisor.HealthDown, supervisor.HealthDegraded, supervisor.HealthOK:
+		m.Event, phase = Event(out.Result), "health"
 	default:
 		phase = "begin"
 	}
@@ -69,6 +74,9 @@ func newMessage(app, host string, out supervisor.Outcome, now time.Time) *Messag
 // sentence says all that somebody needs who is woken by it.
 func (m *Message) sentence() string {
 	o := &m.Outcome
+	if o.Kind == supervisor.HealthKind {
+		return m.App + m.ofHealth() + "."
+	}
 	if o.Kind == string(supervisor.Reload) {
 		return m.App + ": " + m.ofReload() + "."
 	}
@@ -84,6 +92,20 @@ func (m *Message) sentence() string {
 	default:
 		return fmt.Sprintf("%s: %s was REFUSED, %s: %s (%s, after %s).",
 			m.App, cmp.Or(release, "the "+o.Kind), isLive(previous, "still"), reason(o.Error), m.by(), took(o.Seconds))
+	}
+}
+
+// ofHealth is the sentence of what becomes of an app without anybody's doing.
+func (m *Message) ofHealth() string {
+	o := &m.Outcome
+	release := named(o.Release, o.Commit)
+	switch m.Event {
+	case OK:
+		return fmt.Sprintf(" is ok again on %s: %s serves (the trouble took %s)", m.Host, cmp.Or(release, "it"), took(o.Seconds))
+	case Degraded:
+		return fmt.Sprintf(" is degraded on %s, %s serves: %s", m.Host, cmp.Or(release, "it"), reason(o.Error))
+	default:
+		return fmt.Sprintf(" is DOWN on %s: %s", m.Host, reason(o.Error))
 	}
 }
 
@@ -130,6 +152,9 @@ func (m *Message) title() string {
 	if m.Event == Test {
 		return m.App + ": a test"
 	}
+	if m.Outcome.Kind == supervisor.HealthKind {
+		return m.App + map[Event]string{Down: " is down", Degraded: " is degraded", OK: " is ok again"}[m.Event]
+	}
 	what := map[Event]string{Start: "begins", Success: "succeeded", Abort: "was refused", Revert: "was taken back"}[m.Event]
 	to := "to"
 	if m.Outcome.Kind == string(supervisor.Reload) {
@@ -140,7 +165,7 @@ func (m *Message) title() string {
 
 // live is the release that serves after an event, and "" when there is none.
 func (m *Message) live() (release, commit string) {
-	if m.Event == Success {
+	if m.Event == Success || m.Outcome.Kind == supervisor.HealthKind {
 		return m.Outcome.Release, m.Outcome.Commit
 	}
 	return m.Outcome.Previous, m.Outcome.PreviousCommit

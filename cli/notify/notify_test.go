@@ -433,7 +433,9 @@ func TestATargetGetsTheEventsThatItWants(t *testing.T) {
 		defer s.stop()
 		s.Configure([]Target{{Name: "all", Service: "teams"}, {Name: "bad", Service: "email", On: []Event{Abort, Revert}}, {Name: "mark", Service: "sentry"}})
 		reload := supervisor.Outcome{Kind: "reload", Release: "r1", Previous: "r1", Started: time.Now()}
-		for _, out := range []supervisor.Outcome{begun("r1"), ended(begun("r2"), supervisor.Aborted), ended(begun("r3"), supervisor.Reverted), ended(begun("r4"), supervisor.Done), ended(reload, supervisor.Done)} {
+		down, over := health(supervisor.HealthDown), health(supervisor.HealthOK)
+		down.Started, over.Started = time.Now(), time.Now().Add(time.Minute)
+		for _, out := range []supervisor.Outcome{begun("r1"), ended(begun("r2"), supervisor.Aborted), ended(begun("r3"), supervisor.Reverted), ended(begun("r4"), supervisor.Done), ended(reload, supervisor.Done), down, over} {
 			s.Tell(out)
 			time.Sleep(time.Second)
 		}
@@ -441,6 +443,6 @@ func TestATargetGetsTheEventsThatItWants(t *testing.T) {
 		all.mu.Lock()
 		slices.Sort(all.got) // which of the targets comes first is nobody's affair
 		all.mu.Unlock()
-		all.want(t, "all abort r2", "all revert r3", "all start r1", "all success r1", "all success r4", "bad abort r2", "bad revert r3", "mark revert r3", "mark success r4")
+		all.want(t, "all abort r2", "all down r1", "all ok r1", "all revert r3", "all start r1", "all success r1", "all success r4", "bad abort r2", "bad revert r3", "mark revert r3", "mark success r4")
 	})
 }

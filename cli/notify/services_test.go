@@ -338,6 +338,9 @@ func TestASentenceSaysWhatHappened(t *testing.T) {
 		{broken, "shop: the config was REFUSED, 2026-11-20 (1111111111) runs with the one before: resolve: shop.toml:3:1: it is wrong (reload by alice from 203.0.113.7, on web1, after 3.9 s)."},
 		{worse, "shop: the config was in use and was TAKEN BACK, 2026-11-23 (9f3c2ab1de) runs with the one before again: probation: no (reload by alice from 203.0.113.7, on web1, after 3.9 s)."},
 		{refused, "shop: the switch was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
+		{health(supervisor.HealthDown), "shop is DOWN on web1: web: 0 of 2 ready: web.0 ended after 2s: exit code 3."},
+		{health(supervisor.HealthDegraded), "shop is degraded on web1, r1 serves: web: 0 of 2 ready: web.0 ended after 2s: exit code 3."},
+		{health(supervisor.HealthOK), "shop is ok again on web1: r1 serves (the trouble took 3 min 20 s)."},
 	} {
 		m := newMessage("shop", "web1", test.out, at)
 		if m.Text != test.want {
@@ -349,6 +352,13 @@ func TestASentenceSaysWhatHappened(t *testing.T) {
 		if got := m.text(at.Add(time.Hour)); got != m.Text+" This was at 2026-11-23 03:04:09 UTC; it could not be sent before." {
 			t.Error(got)
 		}
+	}
+}
+
+func health(is string) supervisor.Outcome {
+	return supervisor.Outcome{
+		Kind: supervisor.HealthKind, Result: supervisor.Result(is), Release: "r1", Error: "web: 0 of 2 ready: web.0 ended after 2s: exit code 3", Seconds: 200,
+		Started: told,
 	}
 }
 

@@ -1,0 +1,129 @@
+package supervisor
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// HealthKind is the Outcome.Kind with which Options.Tell is told of the health of the app; Result is then HealthOK, HealthDegraded or
+// HealthDown, Error the reason, and Seconds how long it lasted when it is over.
+const HealthKind = "health"
+
+const (
+	sickFor  = 10 * time.Second // a trouble lasts for so long before it is told: a worker that is replaced at once is none
+	soundFor = time.Minute      // and the app is well for so long before the trouble is over: a crash loop is one trouble
+)
+
+// episode is one time of trouble, from the first that went wrong until all has been well for soundFor. However often things change in
+// it, at most three messages tell of it: degraded, down, and ok again. Owned by Run.
+type episode struct {
+	began time.Time                // zero = all is well
+	seen  time.Time                // when the health was looked at last
+	last  string                   // what it was then
+	spent map[string]time.Duration // how long it was not ok in the episode, and how long down of that
+	well  time.Time                // since when it is ok again
+	told  string                   // worst that was told, "" for nothing
+	timer *time.Timer
+	due   time.Time // of the timer
+}
+
+// followHealth tells of the health of the app, each turn. A machine on which nothing should be live has no trouble.
+func (s *Supervisor) followHealth() {
+	e := &s.episode
+	if s.opt.Tell == nil || s.stopping || s.leaving || !s.isDecided() || s.live == nil && s.startFailure == "" {
+		return
+	}
+	health, reason := s.health()
+	now := time.Now()
+	if health == HealthOK {
+		s.endEpisode(e, now)
+		e.seen, e.last = now, health
+		return
+	}
+	if e.began.IsZero() {
+		*e = episode{began: now, seen: now, told: e.told}
+	}
+	e.add(now)
+	e.seen, e.last, e.well = now, health, time.Time{}
+	if e.told == HealthDown || e.told == health {
+		return
+	}
+	if left := sickFor - e.spent[health]; left > 0 {
+		s.lookAgainAt(e, now.Add(left))
+		return
+	}
+	e.told = health
+	s.tellHealth(health, reason, 0)
+}
+
+// add counts the time since the last look.
+func (e *episode) add(now time.Time) {
+	if e.last == "" || e.last == HealthOK {
+		return
+	}
+	if e.spent == nil {
+		e.spent = make(map[string]time.Duration)
+	}
+	e.spent[HealthDegraded] += now.Sub(e.seen)
+	if e.last == HealthDown {
+		e.spent[HealthDown] += now.Sub(e.seen)
+	}
+}
+
+// endEpisode ends an episode when all has been well for long enough.
+func (s *Supervisor) endEpisode(e *episode, now time.Time) {
+	if e.began.IsZero() {
+		return
+	}
+	e.add(now)
+	if e.well.IsZero() {
+		e.well = now
+	}
+	if due := e.well.Add(soundFor); now.Before(due) {
+		s.lookAgainAt(e, due)
+		return
+	}
+	if e.told != "" {
+		s.tellHealth(HealthOK, "", e.well.Sub(e.began))
+	}
+	*e = episode{}
+}
+
+// lookAgainAt has a turn at that time.
+func (s *Supervisor) lookAgainAt(e *episode, due time.Time) {
+	if e.due.Equal(due) {
+		return
+	}
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	e.due = due
+	e.timer = time.AfterFunc(time.Until(due), func() { s.post(func() {}) })
+}
+
+// tellHealth tells of the health of the app, beside the owner: it waits for a disk.
+func (s *Supervisor) tellHealth(health, reason string, lasted time.Duration) {
+	s.dirty = true
+	out := Outcome{
+		Kind: HealthKind, Result: Result(health), Error: reason, Seconds: lasted.Seconds(), Who: "the daemon", Started: time.Now(), Steps: []Step{},
+	}
+	if r := s.release; r != nil {
+		out.Release, out.Commit = r.Name, r.Commit
+	}
+	if s.live != nil {
+		out.Generation = s.live.id
+	}
+	s.log.Info("the health of the app is told", zap.String("health", health), zap.String("reason", reason))
+	s.beside(func() { s.opt.Tell(out) })
+}
+
+// isDecided reports whether the start of this daemon is.
+func (s *Supervisor) isDecided() bool {
+	select {
+	case <-s.started:
+		return true
+	default:
+		return false
+	}
+}
