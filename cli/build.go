@@ -77,7 +77,7 @@ given once comes from the cache ($SUPERCTL_CACHE). [build] in DIR/superctl.toml 
 }
 
 // signer reads the key before anything is built, and returns what signs with it, nil without one.
-func signer(keyFile, passwordFile string) (func(file, comment string) error, error) {
+func signer(keyFile, passwordFile string) (func(file, sha, comment string) error, error) {
 	if keyFile == "" {
 		return nil, nil
 	}
@@ -85,7 +85,7 @@ func signer(keyFile, passwordFile string) (func(file, comment string) error, err
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("build: %w", err)}
 	}
-	return func(file, comment string) error { return bundle.Sign(file, key, comment) }, nil
+	return func(file, sha, comment string) error { return bundle.Sign(file, sha, key, comment) }, nil
 }
 
 func (c *command) build(cc *cli.Context) error {
@@ -112,7 +112,7 @@ func (c *command) build(cc *cli.Context) error {
 	out := outcomeOf(r)
 	if err == nil && sign != nil {
 		out.Signed = r.File + bundle.SignatureSuffix
-		err = sign(r.File, fmt.Sprintf("%s built by %s at %s", r.Manifest.File(), cmp.Or(opt.Builder, builder()), c.now().UTC().Format(time.RFC3339)))
+		err = sign(r.File, r.SHA256, fmt.Sprintf("%s built by %s at %s", r.Manifest.File(), cmp.Or(opt.Builder, builder()), c.now().UTC().Format(time.RFC3339)))
 	}
 	out.Seconds = c.now().Sub(began).Seconds()
 	if cc.Bool("json") {

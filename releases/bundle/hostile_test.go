@@ -3,8 +3,10 @@ package bundle
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -249,6 +251,54 @@ func TestAHostileBundleIsRefusedWithTheReasonAndNothingIsWrittenOutside(t *testi
 			}
 		})
 	}
+}
+
+func TestABundleThatIsCutAnywhereIsRefused(t *testing.T) {
+	m, files := sample()
+	random := make([]byte, 300<<10) // does not compress
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(random)
+	files["project/data"] = string(random)
+	m.Members = append(m.Members, member("project/data", files["project/data"]))
+	whole := written(t, m, files)
+	for n := 0; n < len(whole); n += 1 << 10 {
+		if _, err := Read(bytes.NewReader(whole[:n]), Visitor{}); err == nil || !strings.Contains(err.Error(), "cut short") {
+			t.Errorf("after %d bytes: %v", n, err)
+		}
+	}
+	small, contents := sample()
+	whole = written(t, small, contents)
+	for n := range whole {
+		if _, err := Read(bytes.NewReader(whole[:n]), Visitor{}); err == nil || !strings.Contains(err.Error(), "cut short") {
+			t.Errorf("of the small one after %d bytes: %v", n, err)
+		}
+	}
+}
+
+// FuzzManifest: what the reader with limits takes, the plain decoder takes too, and as the same.
+func FuzzManifest(f *testing.F) {
+	m, _ := sample()
+	text, err := m.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"format":1,"name":"a","version":"1","members":null,"other":{"members":[{}]}}`))
+	f.Add([]byte(`{"members":[{"path":"project/a"},{"path":"\"]}"}],"format":1}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var got, want Manifest
+		if err := decodeManifest(json.NewDecoder(&guard{r: bytes.NewReader(text)}), &got); err != nil {
+			return
+		}
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatalf("%q is taken, and is not JSON: %v", text, err)
+		}
+		if len(want.Members) == 0 {
+			want.Members = got.Members // null or []
+		}
+		if len(got.Members) != len(want.Members) || got.Format != want.Format || got.Version != want.Version {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
+		}
+	})
 }
 
 func errText(err error) string {

@@ -3,6 +3,8 @@ package bundle
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -73,16 +75,21 @@ func PrivateKey(text []byte, password func() (string, error)) (minisign.PrivateK
 	return key, nil
 }
 
-// Sign writes the signature of the file beside it, in minisign's format, which hashes the file first. comment is signed too.
-func Sign(path string, key minisign.PrivateKey, comment string) error {
+// Sign writes the signature of the file beside it, in minisign's format, which hashes the file first. comment is signed too. The file
+// must have that SHA-256: what was built is signed, whatever has been put in its place since.
+func Sign(path, sha string, key minisign.PrivateKey, comment string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // for reading only
-	r := minisign.NewReader(f)
+	sum := sha256.New()
+	r := minisign.NewReader(io.TeeReader(f, sum))
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return fmt.Errorf("sign %s: %w", path, err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != sha {
+		return fmt.Errorf("sign %s: it is not the file that was built: somebody has changed it meanwhile", path)
 	}
 	comment = strings.NewReplacer("\n", " ", "\r", " ").Replace(comment)
 	sig := r.SignWithComments(key, comment, "signature of a superctl bundle, key "+KeyID(key.ID()))

@@ -25,7 +25,10 @@ func signed(t *testing.T) (path string, key Key) {
 	if err := os.WriteFile(path, []byte("a bundle"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Sign(path, priv, "built by anna\nat noon"); err != nil {
+	if err := Sign(path, hash("another"), priv, ""); err == nil || !strings.Contains(err.Error(), "is not the file that was built") {
+		t.Error(err)
+	}
+	if err := Sign(path, hash("a bundle"), priv, "built by anna\nat noon"); err != nil {
 		t.Fatal(err)
 	}
 	return path, key

@@ -51,7 +51,7 @@ func TestAnOlderSignedBundleMustBeAskedFor(t *testing.T) {
 	for version, at := range map[string]int64{"1": 1_700_000_000, "2": 1_700_000_100, "2-again": 1_700_000_100} {
 		made[version] = filepath.Join(dir, "shop-"+version+".tar.zst")
 		project{"project/app.py": ""}.write(t, made[version], func(m *bundle.Manifest) { m.Version, m.Built = version, time.Unix(at, 0) })
-		must(t, bundle.Sign(made[version], secret, "a test"))
+		sign(t, made[version], secret)
 	}
 	for _, step := range []struct {
 		version string

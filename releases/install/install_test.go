@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"aead.dev/minisign"
+
 	"superctl/beneath"
 	"superctl/releases"
 	"superctl/releases/bundle"
@@ -121,6 +123,13 @@ func options(t *testing.T) Options {
 	})
 	must(t, os.Mkdir(filepath.Join(dir, "releases"), 0o755))
 	return Options{Store: &releases.Store{Dir: filepath.Join(dir, "releases")}, Search: "/usr/bin", Run: run, FirstWait: time.Millisecond}
+}
+
+func sign(t *testing.T, path string, key minisign.PrivateKey) {
+	t.Helper()
+	_, sum, err := bundle.Sum(path)
+	must(t, err)
+	must(t, bundle.Sign(path, sum, key, "a test"))
 }
 
 func remove(t *testing.T, dir, name string) {
@@ -350,7 +359,7 @@ func TestOnlyWhatATrustedKeyHasSignedIsInstalled(t *testing.T) {
 		must(t, err)
 		copied := fmt.Sprintf("%s%d", path, i)
 		must(t, os.Link(path, copied))
-		must(t, bundle.Sign(copied, secret, "a test"))
+		sign(t, copied, secret)
 	}
 	o := options(t)
 	o.Keys = keys[:1]
@@ -445,7 +454,7 @@ func TestWhatIsVerifiedIsWhatIsInstalled(t *testing.T) {
 	must(t, err)
 	secret, err := bundle.PrivateKey(private, nil)
 	must(t, err)
-	must(t, bundle.Sign(path, secret, "a test"))
+	sign(t, path, secret)
 	o := options(t)
 	o.Keys = []bundle.Key{key}
 	o.Event = func(e Event) { // its owner rewrites the file in place, as soon as it is fetched
