@@ -14,7 +14,7 @@ import (
 
 func (c *command) historyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "history", Usage: "what was changed, by whom, and how it ended", UsageText: "superctl history [-n COUNT] [--output] [--json] | superctl history show [NUMBER] [--json]",
+		Name: "history", Usage: "what was changed, by whom, and how it ended", UsageText: "superctl history [-n COUNT] [--output] [--wide] [--json] | superctl history show [NUMBER] [--json]",
 		Description: `Shows the newest changes first, and what the end of an old generation has cost, if it cost anything.
 Each has a number, which it keeps; "show" has all of one, or of the newest. Who has asked is the kernel's word: the
 user, and behind sudo the person who has logged in. From where, and "sudo by" where the daemon may not see who has
@@ -24,7 +24,7 @@ logged in (ProtectProc= of its unit), is what the client has said.
    superctl history -n 1 --output    with what its hooks wrote
    superctl history show 12          every step, hooks' output, log lines, commits, who and from where`,
 		Flags: []cli.Flag{
-			jsonFlag(), &cli.IntFlag{Name: "n", Value: 20, Usage: "the newest `COUNT`; 0 = all"},
+			jsonFlag(), wideFlag(), &cli.IntFlag{Name: "n", Value: 20, Usage: "the newest `COUNT`; 0 = all"},
 			&cli.BoolFlag{Name: "output", Usage: "show the last lines that hooks wrote"},
 		},
 		Action: func(cc *cli.Context) error {
@@ -53,7 +53,7 @@ logged in (ProtectProc= of its unit), is what the client has said.
 				}
 				return c.json(records)
 			}
-			return c.writeHistory(records, cc.Bool("output"))
+			return c.writeHistory(cc, records)
 		},
 	}
 }
@@ -77,7 +77,8 @@ func recordWanted(words []string) (number int, one bool, err error) {
 }
 
 // writeHistory shows one line for each change, and what went wrong.
-func (c *command) writeHistory(records []releases.Record, output bool) error {
+func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error {
+	output := cc.Bool("output")
 	if len(records) == 0 {
 		fmt.Fprintln(c.stdout, "nothing has been changed yet")
 		return nil
@@ -105,8 +106,10 @@ func (c *command) writeHistory(records []releases.Record, output bool) error {
 			}
 		}
 	}
-	t.write(c.stdout, "")
-	return nil
+	out := c.fit(cc)
+	t.write(out, "")
+	_, err := c.stdout.Write(out.Bytes())
+	return err
 }
 
 func resultText(p palette, r supervisor.Result) string {

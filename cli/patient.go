@@ -77,13 +77,13 @@ func (c *command) patient() (*command, func()) {
 
 // patiently wraps a pipe or a socket; a terminal and a file have no reader that could be forgotten.
 func patiently(w io.Writer) (io.Writer, *patientWriter) {
-	f, ok := w.(*os.File)
+	f, ok := raw(w).(*os.File)
 	if !ok {
 		return w, nil
 	}
 	if st, err := f.Stat(); err != nil || st.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
 		return w, nil
 	}
-	p := &patientWriter{w: w, limit: readerTime}
-	return p, p
+	p := &patientWriter{w: f, limit: readerTime}
+	return &screen{p}, p
 }

@@ -45,13 +45,13 @@ const sizeTime = 2 * time.Second
 
 func (c *command) releasesCommand() *cli.Command {
 	return &cli.Command{
-		Name: "releases", Usage: "the releases that are there, the newest first", UsageText: "superctl releases [--json]",
+		Name: "releases", Usage: "the releases that are there, the newest first", UsageText: "superctl releases [--wide] [--json]",
 		Description: `Lists the directories of releases, with the commit that each records (release.toml, REVISION or git; + is one with
 changes that are not committed), when it was built and installed, what it takes on disk, and what it is now. A release
 that cannot be switched to says why.
 
    superctl releases`,
-		Flags: []cli.Flag{jsonFlag()},
+		Flags: []cli.Flag{jsonFlag(), wideFlag()},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
@@ -67,8 +67,7 @@ that cannot be switched to says why.
 			if cc.Bool("json") {
 				return c.json(views)
 			}
-			c.writeReleases(conf, views)
-			return nil
+			return c.writeReleases(cc, conf, views)
 		},
 	}
 }
@@ -146,10 +145,10 @@ func stateOf(st *supervisor.Status, name string) string {
 	return ""
 }
 
-func (c *command) writeReleases(conf *config.Config, views []releaseView) {
+func (c *command) writeReleases(cc *cli.Context, conf *config.Config, views []releaseView) error {
 	if len(views) == 0 {
 		fmt.Fprintf(c.stdout, "there is no release in %s yet: put one into a directory of its own there\n", conf.Releases)
-		return
+		return nil
 	}
 	p := paletteFor(c.stdout)
 	var t table
@@ -166,7 +165,10 @@ func (c *command) writeReleases(conf *config.Config, views []releaseView) {
 		}
 		t.row(v.Name, commit, age(c.now(), v.Built), age(c.now(), v.Installed), size, v.stateText(p))
 	}
-	t.write(c.stdout, "")
+	out := c.fit(cc)
+	t.write(out, "")
+	_, err := c.stdout.Write(out.Bytes())
+	return err
 }
 
 // stateText is all that there is to say of a release.

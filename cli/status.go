@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,7 @@ const watchEvery = time.Second
 
 func (c *command) statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "what runs now", UsageText: "superctl status [--json] [--watch | --env] [--exit-code]",
+		Name: "status", Usage: "what runs now", UsageText: "superctl status [--json] [--wide] [--watch | --env] [--exit-code]",
 		Description: `Shows the live release, the generations with their workers, the listeners, and a change in progress.
 
    superctl status --watch           until Ctrl-C
@@ -25,7 +24,7 @@ func (c *command) statusCommand() *cli.Command {
    superctl status --json            for scripts
    superctl status --exit-code       for monitoring: 0 ok, 1 degraded, 2 down, 3 the daemon cannot be reached`,
 		Flags: []cli.Flag{
-			jsonFlag(), &cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second, until Ctrl-C"},
+			jsonFlag(), wideFlag(), &cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second, until Ctrl-C"},
 			&cli.BoolFlag{Name: "exit-code", Usage: "exit with the health: 0 ok, 1 degraded, 2 down"},
 			&cli.BoolFlag{Name: "env", Usage: "which environment variables each process of the live release has, and where each is from"},
 		},
@@ -54,11 +53,11 @@ func (c *command) statusCommand() *cli.Command {
 						return errors.Join(err, healthCode(cc, &st))
 					}
 				default:
-					var b bytes.Buffer
+					b := c.fit(cc)
 					if cc.Bool("watch") && isTerminal(c.stdout) {
 						b.WriteString(clearScreen)
 					}
-					writeStatus(&b, &st, paletteFor(c.stdout), c.now())
+					writeStatus(b, &st, paletteFor(c.stdout), c.now())
 					if _, err := c.stdout.Write(b.Bytes()); err != nil || !cc.Bool("watch") {
 						return errors.Join(err, healthCode(cc, &st))
 					}
@@ -154,7 +153,7 @@ func liveSince(st *supervisor.Status) time.Time {
 
 func workerTable(st *supervisor.Status, p palette, now time.Time) *table {
 	var t table
-	t.row(p.dim("GENERATION"), p.dim("RELEASE"), p.dim("STATE"), p.dim("WORKER"), p.dim("PID"), p.dim("IS"), p.dim("SINCE"), p.dim("RESTARTS"), p.dim("MEMORY"), p.dim("CONNECTIONS"))
+	t.row(p.dim("GEN"), p.dim("RELEASE"), p.dim("STATE"), p.dim("WORKER"), p.dim("PID"), p.dim("STATUS"), p.dim("SINCE"), p.dim("RESTARTS"), p.dim("MEMORY"), p.dim("CONNS"))
 	for _, g := range st.Generations {
 		id, release, state, open := fmt.Sprint(g.ID), g.Release, g.State, fmt.Sprint(g.Connections)
 		if g.ID == st.Generation {

@@ -77,36 +77,6 @@ func megabytes(n uint64) string {
 
 func short(commit string) string { return commit[:min(len(commit), 10)] }
 
-// table is rows of cells, aligned. Colours have no width.
-type table struct{ rows [][]string }
-
-func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
-
-func (t *table) write(w io.Writer, indent string) {
-	var widths []int
-	for _, r := range t.rows {
-		for i, c := range r {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			if i < len(r)-1 { // a last cell may be as long as it likes
-				widths[i] = max(widths[i], visible(c))
-			}
-		}
-	}
-	for _, r := range t.rows {
-		var b strings.Builder
-		b.WriteString(indent)
-		for i, c := range r {
-			b.WriteString(c)
-			if i < len(r)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-visible(c)+2))
-			}
-		}
-		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
-	}
-}
-
 // visible is how many columns a text takes on a screen.
 func visible(s string) int {
 	n := 0

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"superctl/supervisor"
+)
+
+// longLines returns the lines of a text that are longer than width.
+func longLines(text string, width int) (long []string) {
+	for line := range strings.Lines(text) {
+		if visible(strings.TrimSuffix(line, "\n")) > width {
+			long = append(long, line)
+		}
+	}
+	return long
+}
+
+func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	workers := []supervisor.WorkerStatus{
+		{Process: "web", Instance: 0, PID: 1234567, State: string(supervisor.InstanceReady), Since: now.Add(-50 * time.Minute), MemoryBytes: 456 << 20},
+		{Process: "worker", Instance: 11, PID: 1234568, State: string(supervisor.InstanceBackoff), Since: now.Add(-50 * 24 * time.Hour), Restarts: 1234},
+	}
+	st := &supervisor.Status{App: "shop", Release: "2026-11-28-12", Generation: 1234, Health: "ok", Generations: []supervisor.GenerationStatus{
+		{ID: 1233, Release: "2026-11-27-11-hotfix", State: string(supervisor.Draining), Connections: 1234, Workers: workers},
+		{ID: 1234, Release: "2026-11-28-12", State: string(supervisor.Live), Connections: 12, Workers: workers},
+	}}
+	for _, p := range []palette{false, true} {
+		b := &fitted{columns: 80}
+		workerTable(st, p, now).write(b, "  ")
+		if long := longLines(b.String(), 80); long != nil {
+			t.Errorf("longer than 80 columns:\n%s", strings.Join(long, ""))
+		}
+		whole := &fitted{}
+		workerTable(st, p, now).write(whole, "  ")
+		for _, text := range []string{"2026-11-27-11-hotfix", "1234567", "worker.11", "456 MB"} {
+			if !strings.Contains(whole.String(), text) {
+				t.Errorf("without a terminal %q is missing:\n%s", text, whole.String())
+			}
+		}
+	}
+}
+
+func TestALastCellGoesOnBelowItself(t *testing.T) {
+	var tab table
+	tab.row("NUMBER", "WHAT", "WHO")
+	tab.row("12", "switch", "anna (as root) from 203.0.113.7")
+	tab.row("", "  "+strings.Repeat("reason ", 20))
+	b := &fitted{columns: 40}
+	tab.write(b, "")
+	const want = `NUMBER  WHAT    WHO
+12      switch  anna (as root) from
+                203.0.113.7
+          reason reason reason reason
+          reason reason reason reason
+          reason reason reason reason
+          reason reason reason reason
+          reason reason reason reason
+`
+	if b.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
+	}
+}
+
+func TestACellIsShortenedInItsMiddle(t *testing.T) {
+	for _, c := range []struct {
+		cell  string
+		width int
+		want  string
+	}{
+		{"2026-11-28-12", 13, "2026-11-28-12"},
+		{"2026-11-28-12", 9, "2026\u20268-12"},
+		{palette(true).red("2026-11-28-12"), 6, palette(true).red("202\u202612")},
+		{"größer als", 6, "grö\u2026ls"},
+	} {
+		if got := shortened(c.cell, c.width); got != c.want {
+			t.Errorf("%q in %d columns is %q, want %q", c.cell, c.width, got, c.want)
+		}
+	}
+}
