@@ -40,7 +40,7 @@ killed without --kills, and the release that is live now is live in the end.
 			&cli.StringFlag{Name: "host", Usage: "the Host `HEADER` (default: the health check's)"},
 			&cli.StringFlag{Name: "process", Usage: "the `PROCESS` that answers (default: the first with a listener)"},
 			&cli.IntFlag{Name: "switches", Value: 3, Usage: "how many switches, `N`"},
-			&cli.Float64Flag{Name: "rate", Value: 50, Usage: "requests a second, `N`"},
+			&cli.Float64Flag{Name: "rate", Value: 50, Usage: "exactly `N` requests a second; by default at most so many, as the site serves steadily"},
 			&cli.IntFlag{Name: "clients", Value: 8, Usage: "at most `N` requests at once"},
 			&cli.BoolFlag{Name: "keep-alive", Usage: "clients keep their connections, as browsers and some proxies do"},
 			&cli.DurationFlag{Name: "timeout", Value: 30 * time.Second, Usage: "how `LONG` a request may take"},
@@ -147,7 +147,7 @@ func (c *command) askFirst(stdin io.Reader, opt drill.Options) error {
 	if opt.Kills {
 		what += ", kill -9 of a worker and of the daemon"
 	}
-	fmt.Fprintf(c.stderr, "%s, which runs and has users: %s, an upgrade of the daemon; hooks and messages as ever; %g requests a second to %s meanwhile.\nGo on? [y/N] ",
+	fmt.Fprintf(c.stderr, "%s, which runs and has users: %s, an upgrade of the daemon; hooks and messages as ever; up to %g requests a second to %s meanwhile.\nGo on? [y/N] ",
 		opt.Config.App, what, opt.Load.Rate, opt.Target)
 	line, err := bufio.NewReader(stdin).ReadString('\n')
 	if answer := strings.ToLower(strings.TrimSpace(line)); err != nil || answer != "y" && answer != "yes" {

@@ -46,7 +46,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	opt = drill.Options{
 		Config: conf, Process: p, Version: version(), Temporary: temporaryParent(), Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"), Log: cc.String("log"),
 		Load: drill.Load{
-			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(cc.String("host"), check.Host), Rate: cc.Float64("rate"), Clients: cc.Int("clients"),
+			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(cc.String("host"), check.Host), Rate: cc.Float64("rate"), FixedRate: cc.IsSet("rate"), Clients: cc.Int("clients"),
 			KeepAlive: cc.Bool("keep-alive"), Timeout: cc.Duration("timeout"),
 		},
 	}

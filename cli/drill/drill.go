@@ -60,7 +60,8 @@ type Load struct {
 	Paths     []string // GET
 	Posts     []string // POST
 	Host      string   // header; "" = the target's
-	Rate      float64  // a second
+	Rate      float64  // a second, at most
+	FixedRate bool     // exactly Rate, whatever the site can serve
 	Clients   int
 	KeepAlive bool
 	Timeout   time.Duration
@@ -109,6 +110,9 @@ func Run(ctx context.Context, opt Options) (rep *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, d.end()) }()
 	if err := d.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.adapt(ctx); err != nil {
 		return nil, err
 	}
 	if err := d.begin(); err != nil {
@@ -172,11 +176,7 @@ func (d *drill) left() string {
 
 // begin starts the load.
 func (d *drill) begin() error {
-	t, l := d.site.target(), &d.opt.Load
-	run, err := load.Start(load.Config{
-		Network: t.Network, Address: t.Address, Host: hostOf(l, t), Shapes: d.shapes, Clients: l.Clients, Rate: l.Rate, KeepAlive: l.KeepAlive,
-		Timeout: l.Timeout, MaxRequests: mostRequests, MaxDuration: longest,
-	})
+	run, err := load.Start(d.loadConfig())
 	d.run, d.began = run, time.Now()
 	return err
 }

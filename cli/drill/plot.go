@@ -20,7 +20,7 @@ const (
 // mostTitles is how many of the lost requests tell about themselves when they are pointed at.
 const mostTitles = 300
 
-// plot draws the latency of every request over the time at which it was due, with a band for each change.
+// plot draws the latency of every request over the time at which it was sent, with a band for each change.
 func (r *Report) plot() string {
 	var t strings.Builder
 	most := 100.0
@@ -89,7 +89,7 @@ func (r *Report) points(t *strings.Builder, x, y func(float64) float64) {
 		if rec.Failure != load.None {
 			continue
 		}
-		at := fmt.Sprintf("M%.1f %.1fz", x(rec.Due.Sub(r.result.Began).Seconds()), y(ms(rec.Took())))
+		at := fmt.Sprintf("M%.1f %.1fz", x(rec.Begun.Sub(r.result.Began).Seconds()), y(ms(rec.Took())))
 		if !drawn[at] {
 			drawn[at] = true
 			t.WriteString(at)
@@ -97,7 +97,7 @@ func (r *Report) points(t *strings.Builder, x, y func(float64) float64) {
 	}
 	t.WriteString(`"/>` + "\n")
 	for i, rec := range r.result.Failed() {
-		when := rec.Due.Sub(r.result.Began)
+		when := rec.Begun.Sub(r.result.Began)
 		class := "lost"
 		if r.apart[i] {
 			class = "apart"
