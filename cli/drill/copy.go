@@ -149,8 +149,8 @@ func (s *copied) makeReleases() error {
 	return nil
 }
 
-// breakRelease makes a release that has the virtualenv of a good one and no code. Where code is in the virtualenv, that is not enough
-// to break it: then its workers' interpreter ends by itself, too.
+// breakRelease makes a release that has the programs of a good one, and neither its code nor its packages. Where that is not enough
+// to break it, its workers' interpreter ends by itself, too.
 func (s *copied) breakRelease(good Release, evenIts bool) error {
 	dir := s.path("releases", brokenName)
 	if err := os.RemoveAll(dir); err != nil {
@@ -161,7 +161,7 @@ func (s *copied) breakRelease(good Release, evenIts bool) error {
 		return err
 	}
 	if good.Virtualenv != "" {
-		if err := os.Symlink(good.Virtualenv, filepath.Join(dir, filepath.Base(good.Virtualenv))); err != nil {
+		if err := emptyVirtualenv(good.Virtualenv, filepath.Join(dir, filepath.Base(good.Virtualenv))); err != nil {
 			return err
 		}
 	}
