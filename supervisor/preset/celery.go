@@ -17,15 +17,10 @@ func (c *command) celery() {
 	}
 	args := &command{in: c.in, out: c.out}
 	args.read("", c.in.Command[at+1:])
-	for _, g := range args.all("--detach") {
+	for _, g := range args.all("--detach", "-D") {
 		c.problem("celery: take out %s: superctl watches the process that it starts, and this one leaves at once", g.text)
 	}
-	for _, g := range args.all("--pidfile") {
-		if g.value == "" {
-			continue // none: what Celery 4 must be told, whose default is one in the working directory
-		}
-		c.warn("celery: take out %s: superctl sees to it that each runs as often as it should, and after a crash such a file can keep it from starting", g.text)
-	}
+	c.pidFiles("celery", args, "--pidfile")
 	switch args.subcommand() {
 	case "worker":
 		for _, g := range args.all("-B", "--beat") {

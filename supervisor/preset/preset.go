@@ -82,6 +82,7 @@ func Apply(in Input) Applied {
 	}
 	c := &command{in: in, out: &a, program: max(at, 0)}
 	c.read("", in.Command[min(c.program+1, len(in.Command)):])
+	c.detaches()
 	if complete := known()[a.Server]; complete != nil {
 		complete(c)
 	}

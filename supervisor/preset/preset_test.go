@@ -79,7 +79,6 @@ func TestWhatCeleryWouldDoTwiceOrForgetIsFound(t *testing.T) {
 		{"celery -A shop worker -B", false, "a process of its own"},
 		{"celery -A shop worker --beat", false, "a process of its own"},
 		{"celery -A shop beat --pidfile= " + kept, true, ""},
-		{"celery -A shop beat --pidfile /run/beat.pid" + kept, true, "take out --pidfile"},
 		{"python -m celery -A shop beat", true, "in the release's directory"},
 		{"celery -A shop beat -s celerybeat-schedule", true, "an absolute path"},
 		{"celery -A worker beat --schedule=/var/lib/shop/schedule", false, `strategy = "single"`},

@@ -57,11 +57,11 @@ func (c *command) generic() {
 	if len(c.in.Command) == 0 {
 		return
 	}
-	switch filepath.Base(c.in.Command[0]) {
-	case "sh", "bash", "dash", "zsh", "ksh":
+	if isShell(c.in.Command[0]) {
 		c.shell()
 		return
 	}
+	c.queue()
 	c.celery()
 	if len(c.in.Listen) == 0 || c.in.Server == generic {
 		return
