@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,7 +40,8 @@ type daemon struct {
 	log       *zap.Logger
 	out       *logs
 	lock      *os.File
-	complaint string // about the config, for status
+	complaint string                 // about the config, for status
+	restart   atomic.Pointer[string] // what of the config that was read last only another daemon takes up
 	kept      *descriptors
 	groups    *cgroup.Tree // nil where none is delegated
 	renewal   *handover.Upgrader
@@ -132,7 +135,7 @@ func enterGroup() (*cgroup.Tree, error) {
 // options joins the packages.
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
-	plans := &planner{path: path, running: c, read: func(c *config.Config) { d.team.Configure(c.Notify) }, credentials: credentialSource{
+	plans := &planner{path: path, running: c, read: d.readConfig, credentials: credentialSource{
 		dir: os.Getenv(credentialsVar), log: d.log, used: func() ([]supervisor.Plan, error) { return d.s.Plans() },
 	}}
 	store := storeOf(c)
@@ -148,7 +151,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Moved:  func(r supervisor.Release) string { return store.Moved(r.Path) },
 		Broken: func(r supervisor.Release) error { return broken(c, store, r.Path) },
 		Record: func(o supervisor.Outcome) error { return history.Append(o) },
-		Tell:   d.team.Tell, Troubles: d.team.Troubles,
+		Tell:   d.team.Tell, Troubles: d.team.Troubles, NotInForce: d.notInForce,
 		Say:  func(text string) { d.tell("STATUS=" + text) },
 		Sink: d.out.sink(), Fault: d.fault, Log: d.log,
 		Cgroups: d.groups, Inherited: d.kept.take, Handed: d.kept.names(), Former: formerGate(c, d.kept), Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
@@ -163,6 +166,41 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		opt.Renew = supervisor.Renew{Check: d.checkNew(path), HandOver: d.handOver}
 	}
 	return opt
+}
+
+// readConfig takes what a change has just read.
+func (d *daemon) readConfig(c *config.Config) {
+	d.team.Configure(c.Notify)
+	text := needsRestart(d.config, c)
+	d.restart.Store(&text)
+}
+
+// needsRestart says what of a config only another daemon takes up; "" for nothing.
+func needsRestart(running, c *config.Config) string {
+	var keys []string
+	for _, k := range []struct{ name, is, now string }{
+		{"log", running.Log, c.Log}, {"control", running.Control, c.Control}, {"state", running.State, c.State}, {"group", running.Group, c.Group},
+	} {
+		if k.is != k.now {
+			keys = append(keys, fmt.Sprintf("%s = %q (it runs with %q)", k.name, k.now, k.is))
+		}
+	}
+	if len(keys) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s needs a restart of the daemon, which loses no request: systemctl restart superctl@%s", strings.Join(keys, ", "), running.App)
+}
+
+// notInForce says what of the config file is not in force, when the live generation was made from the text with that sum.
+func (d *daemon) notInForce(sum string) string {
+	var texts []string
+	if now, err := config.Sum(d.config.Path); err == nil && sum != "" && now != sum {
+		texts = append(texts, d.config.Path+" is not what the live release runs with: superctl reload takes it up")
+	}
+	if text := d.restart.Load(); text != nil && *text != "" {
+		texts = append(texts, *text)
+	}
+	return strings.Join(texts, "; ")
 }
 
 // unusedListeners names those that no process of the config accepts from.

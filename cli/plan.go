@@ -181,7 +181,7 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 	}
 	plan := supervisor.Plan{
 		Release:   supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
-		Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
+		Config: c.Sum, Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
 		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: c.Ignored,
 	}
 	if plan.Inspect, err = projectOf(c, r); err != nil {

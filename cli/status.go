@@ -117,7 +117,7 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 		if t.Why == st.Reason {
 			continue
 		}
-		fmt.Fprintf(w, "  %s since %s: %s\n", p.yellow(t.Of+" fails"), age(now, t.Since), t.Why)
+		fmt.Fprintf(w, "  %s %s (%s)\n", p.yellow(t.Of+":"), t.Why, age(now, t.Since))
 	}
 	if ch := st.Changing; ch != nil {
 		step := ch.Step

@@ -17,6 +17,9 @@ type Plan struct {
 	Release   Release   `json:"release"`
 	Processes []Process `json:"processes"`
 
+	// Config identifies the text of the config that it was made from; "" = unknown. Status compares it with the file as it is now.
+	Config string `json:"config,omitempty"`
+
 	Probation time.Duration `json:"probation"` // how long the new generation must stay healthy before the old one is let go
 	Standby   time.Duration `json:"standby"`   // how long the old one is kept warm after that; 0 = not at all
 	Settle    time.Duration `json:"settle"`    // the limit of the wait after a cutover

@@ -9,7 +9,7 @@ import (
 	"superctl/supervisor/health"
 )
 
-// probation watches the new generation while the old one is kept, unused.
+// probation watches the new generation while the old one is kept, without new connections.
 func (c *change) probation(ctx context.Context) (string, error) {
 	over, cancel := context.WithTimeoutCause(ctx, c.plan.Probation, errPassed)
 	defer cancel()

@@ -94,6 +94,9 @@ type Options struct {
 	// Troubles tells what around the app does not work, for status alone; nil for nothing. What concerns the health of the app goes
 	// to Report.
 	Troubles func() []Trouble
+	// NotInForce says what of the config is not in force, when the live generation was made from the one with that Plan.Config; "" for
+	// nothing. It is asked for each status; nil for never.
+	NotInForce func(config string) string
 	// Complaint is what is wrong with the daemon's own surroundings, for status; "" for nothing.
 	Complaint string
 	// Fault is called just before and just after each step of a change, an upgrade and a recovery, with its name; tests end

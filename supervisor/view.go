@@ -3,6 +3,7 @@ package supervisor
 import (
 	"os"
 	"slices"
+	"time"
 )
 
 // Status describes the app as it is now.
@@ -13,7 +14,18 @@ func (s *Supervisor) Status() Status {
 	}
 	var figures []measurement
 	s.examine()
-	_ = s.do(func() { st, figures = s.status() })
+	config := ""
+	_ = s.do(func() {
+		st, figures = s.status()
+		if s.live != nil {
+			config = s.live.plan.Config
+		}
+	})
+	if s.opt.NotInForce != nil {
+		if why := s.opt.NotInForce(config); why != "" {
+			st.Troubles = append(st.Troubles, Trouble{Of: "config", Since: time.Now(), Why: why})
+		}
+	}
 	s.fill(&st, figures)
 	st.Troubles = append(st.Troubles, s.strangers()...)
 	if s.opt.Troubles != nil {

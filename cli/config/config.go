@@ -19,6 +19,7 @@ import (
 // Config is a config file with its defaults filled in.
 type Config struct {
 	Path       string // of the file, absolute
+	Sum        string // identifies its text
 	App        string
 	Releases   string
 	Current    string // "" = no link is kept

@@ -2,7 +2,9 @@ package config
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -68,7 +70,7 @@ func readFile(path string) (abs string, data []byte, err error) {
 }
 
 func parse(path, abs string, data []byte, euid int) (*Config, error) {
-	l := &loader{problems: problems{file: path}, c: &Config{Path: abs}, euid: euid}
+	l := &loader{problems: problems{file: path}, c: &Config{Path: abs, Sum: sum(data)}, euid: euid}
 	data = withoutBOM(data)
 	l.read(data)
 	l.decode(data, &l.f)
@@ -187,6 +189,14 @@ func (l *loader) hooks() {
 		l.at("hooks.before_rollback", "before_rollback = true: there is no before hook that could run; write before, or leave it out")
 	}
 }
+
+// Sum identifies the text of a config file as it is now, like Config.Sum.
+func Sum(path string) (string, error) {
+	_, data, err := readFile(path)
+	return sum(data), err
+}
+
+func sum(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 
 // Parse reads the text of a config whose file is, or was, at path.
 func Parse(path string, data []byte) (*Config, error) {

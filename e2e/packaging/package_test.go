@@ -53,4 +53,6 @@ func TestAnUpgradeOfThePackageReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
 		t.Errorf("is left: %s", r.Text())
 	}
 	m.Run("test", "-e", "/etc/superctl/shop.toml", "-a", "-d", "/srv/shop/releases/1").Want(0)
+	install("0.2") // what the removal has stopped is started
+	m.Run("sh", "-c", "timeout 60 sh -c 'until superctl --app shop status --exit-code; do sleep 0.2; done'").Want(0)
 }

@@ -84,7 +84,7 @@ func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *tes
 	a.Command("switch", "r1").Want(0)
 	m.awaitAttempts("hooks.slack.com", "discord.com", "sentry.io", "mail")
 	eventually(t, "status says that they fail", func() bool { return len(a.Status().Troubles) == 8 })
-	a.Command("status").Want(0).Says("notify.slack fails since", "answered 503 Service Unavailable; 2 waiting")
+	a.Command("status").Want(0).Says("notify.slack:", "answered 503 Service Unavailable; 2 waiting")
 	a.Daemon.Kill()
 	logs := a.Daemon.Output()
 	m.goDown(false)

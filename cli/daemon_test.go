@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"superctl/cli/config"
+)
+
+func TestStatusSaysWhatOfTheConfigIsNotInForce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "shop.toml")
+	write := func(more string) *config.Config {
+		text := "app = \"shop\"\nreleases = \"" + dir + "\"\nstate = \"" + dir + "\"\n" + more + "\n[process.web]\ncommand = [\"sleep\", \"9\"]\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first := write("")
+	d := &daemon{config: first}
+	if text := d.notInForce(first.Sum); text != "" {
+		t.Errorf("of a config that is as it was read: %q", text)
+	}
+	probation := write(`probation = "1s"`)
+	if text := d.notInForce(first.Sum); !strings.HasSuffix(text, "superctl reload takes it up") {
+		t.Errorf("of a changed config: %q", text)
+	}
+	if text := d.notInForce(probation.Sum); text != "" {
+		t.Errorf("after a reload: %q", text)
+	}
+	log := write(`log = "/var/log/shop.log"`)
+	text := needsRestart(first, log)
+	if text != `log = "/var/log/shop.log" (it runs with "") needs a restart of the daemon, which loses no request: systemctl restart superctl@shop` {
+		t.Errorf("of a key that only a new daemon takes up: %q", text)
+	}
+	d.restart.Store(&text)
+	if got := d.notInForce(log.Sum); got != text {
+		t.Errorf("after a reload of it: %q", got)
+	}
+}
