@@ -40,7 +40,7 @@ func (c *change) performAdoption() error {
 		}
 		return c.revert(err)
 	}
-	if err := c.step(stepRetire, c.retire); err != nil {
+	if err := c.letGo(); err != nil {
 		return err
 	}
 	if owesAfter(was) && target == c.to.id {
@@ -54,10 +54,8 @@ func (c *change) performAdoption() error {
 func (c *change) takeUp(was *ChangeStatus, half *generation) {
 	c.to, c.from, c.plan = c.s.live, nil, c.s.live.plan
 	c.release, c.committed = c.plan.Release, true
+	c.from = c.s.cameFrom()
 	for _, g := range c.s.generations {
-		if g.state == Standby {
-			c.from = g
-		}
 		c.s.awaitReady(g)
 	}
 	c.kind = Switch // how a generation that is still warm came about
@@ -83,6 +81,23 @@ func (c *change) takeUp(was *ChangeStatus, half *generation) {
 			c.s.want(in)
 		}
 	}
+}
+
+// cameFrom is the warm generation that an interrupted change came from, and that a revert goes back to. Without one it is
+// the warm generation that a rollback would go to, which is the youngest.
+func (s *Supervisor) cameFrom() (from *generation) {
+	for _, g := range s.generations {
+		if g.state != Standby {
+			continue
+		}
+		if s.interrupted.Change != nil && g.id == s.interrupted.From {
+			return g
+		}
+		if from == nil || g.id > from.id {
+			from = g
+		}
+	}
+	return from
 }
 
 // finishRevert does what is left of a revert whose gates an earlier daemon had turned back.

@@ -37,6 +37,7 @@ type change struct {
 	// Owned by the goroutine of the change.
 	kind      Kind // what it does: the request's, or that of the change which it finishes for an earlier daemon
 	plan      Plan
+	inherits  bool // to has the listeners of from, whatever the config says now
 	warm      bool // to is an earlier generation that was kept
 	unchanged string
 	revives   bool // it goes to the live release, which does not serve
@@ -318,7 +319,10 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	}); err != nil {
 		return err
 	}
-	if saved != nil && !c.committed {
+	if saved != nil {
+		saved = c.untilSaved(saved)
+	}
+	if saved != nil && !goesBack(name) {
 		return fmt.Errorf("%s: %w", name, saved)
 	}
 	c.tellBegun()
@@ -337,6 +341,29 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	c.emit(Event{Type: "end", Step: name, Detail: detail, Seconds: seconds})
 	c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: detail, Output: c.output})
 	return nil
+}
+
+// saveTime is how long a change waits for a state file that cannot be written.
+const saveTime = 10 * time.Second
+
+// untilSaved waits until what could not be saved is. A change that has not had its cutover does not wait: it is aborted.
+func (c *change) untilSaved(failed error) error {
+	if !c.committed {
+		return failed
+	}
+	ctx, cancel := context.WithTimeoutCause(c.ctx, saveTime, failed)
+	defer cancel()
+	return c.s.await(ctx, func() (bool, error) { return c.s.unsaved == 0, nil })
+}
+
+// goesBack reports whether a step leads back to what the state file says already, so that it is not held up by a file that
+// cannot be written.
+func goesBack(step string) bool {
+	switch step {
+	case stepRevert, stepComeBack, stepWithdraw, stepOnAbort, stepOnRevert:
+		return true
+	}
+	return false
 }
 
 func (c *change) fault(point string) { c.s.fault(string(c.req.Kind), point) }

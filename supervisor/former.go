@@ -70,7 +70,7 @@ func (st *state) wasGate(key string) gateState {
 // gateOf is the gate of a listener in the state file; nil when there is none any more.
 func (s *Supervisor) gateOf(st *state, key string) Gate {
 	was := st.wasGate(key)
-	if gate := s.gates[was.Name]; gate != nil && (was.Address == "" || gate.Address() == was.Address && gate.Kind() == was.Kind) {
+	if gate, ok := s.gates[was.Name]; ok && (was.Address == "" || gate.Address() == was.Address && gate.Kind() == was.Kind) {
 		return gate
 	}
 	if gate, ok := s.former[formerKey(was)]; ok {
@@ -86,9 +86,12 @@ func (s *Supervisor) gatesOf(st *state, gs *generationState) map[string]Gate {
 		gates[name] = gate
 	}
 	for key, members := range st.Listeners {
-		gate := s.gateOf(st, key)
-		if gate != nil && slices.ContainsFunc(members, func(m memberState) bool { return slices.Contains(m.Users, gs.ID) }) {
-			gates[gate.Name()] = gate
+		if !slices.ContainsFunc(members, func(m memberState) bool { return slices.Contains(m.Users, gs.ID) }) {
+			continue
+		}
+		name := st.wasGate(key).Name
+		if gates[name] = s.gateOf(st, key); gates[name] == nil {
+			gates[name] = lostGate(name)
 		}
 	}
 	for i := range gs.Plan.Processes {
@@ -104,6 +107,12 @@ func (s *Supervisor) gatesOf(st *state, gs *generationState) map[string]Gate {
 // lostGate is a listener of which nothing is known but its name. It has no generation, so nobody is sent to it, and what is
 // asked of it fails.
 type lostGate string
+
+// unknown reports whether nothing is known of a listener of the generation.
+func (g *generation) unknown(name string) bool {
+	_, lost := g.gates[name].(lostGate)
+	return lost
+}
 
 func (g lostGate) err() error {
 	return fmt.Errorf("listener %q is not in the config any more, and nothing is known of it", string(g))

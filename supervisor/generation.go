@@ -80,6 +80,9 @@ func (s *Supervisor) stage(g *generation) error {
 	if err := s.openListeners(g); err != nil {
 		return err
 	}
+	if err := s.save(); err != nil { // the next daemon must know the places of the listeners
+		return err
+	}
 	for _, in := range g.instances {
 		if len(in.proc.Listen) > 0 {
 			s.want(in)

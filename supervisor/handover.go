@@ -133,6 +133,7 @@ func (s *Supervisor) handOver(who string) error {
 	for _, in := range s.reading() {
 		in.pause() // two daemons that read one pipe would tear lines apart
 	}
+	s.pauseNotify() // what a worker says from here on is the next daemon's to hear
 	all := make([]Descriptor, 0)
 	for _, d := range s.descriptors() {
 		all = append(all, d)
@@ -144,12 +145,14 @@ func (s *Supervisor) handOver(who string) error {
 		case err := <-ended:
 			if err == nil {
 				s.leave()
+				s.handedOver = true
 				return nil
 			}
 			s.log.Error("the upgrade failed; this daemon goes on", zap.Error(err))
 			for _, in := range s.reading() {
 				s.read(in)
 			}
+			s.readNotify()
 			return err
 		case <-s.beat:
 			s.opt.Beat()

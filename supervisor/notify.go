@@ -9,26 +9,70 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// listenNotify opens the socket on which workers say READY=1 and STATUS=, and returns what ends that.
-func (s *Supervisor) listenNotify() (func(), error) {
+// listenNotify opens the socket on which workers say READY=1 and STATUS=.
+func (s *Supervisor) listenNotify() error {
 	if s.opt.Notify == "" {
-		return func() {}, nil
+		return nil
 	}
 	n, err := worker.ListenNotify(s.opt.Notify, s.takeInherited(notifyName))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.notify = n
+	s.readNotify()
+	return nil
+}
+
+// readNotify reads what workers say, until it is paused.
+func (s *Supervisor) readNotify() {
+	if s.notify == nil {
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	s.mute = func() <-chan struct{} { cancel(); return ended }
+	n := s.notify
 	s.beside(func() {
-		if err := n.Run(ctx, func(m worker.Message) { s.post(func() { s.told(m) }) }); err != nil {
+		defer close(ended)
+		if err := n.Run(ctx, s.hear); err != nil {
 			s.log.Error("read notifications", zap.Error(err))
 		}
-		if err := n.Close(); err != nil {
-			s.log.Error("close notify socket", zap.Error(err))
-		}
 	})
-	return cancel, nil
+}
+
+// hear hands a message to the owner, who takes it even while it pauses the reading: what has been read is read by nobody else.
+func (s *Supervisor) hear(m worker.Message) {
+	select {
+	case s.heard <- m:
+	case <-s.done:
+	}
+}
+
+// pauseNotify ends the reading, and takes what has been read.
+func (s *Supervisor) pauseNotify() {
+	if s.mute == nil {
+		return
+	}
+	for ended := s.mute(); ; {
+		select {
+		case m := <-s.heard:
+			s.told(m)
+		case <-ended:
+			s.mute = nil
+			return
+		}
+	}
+}
+
+// closeNotify ends the reading and removes the socket.
+func (s *Supervisor) closeNotify() {
+	s.pauseNotify()
+	if s.notify == nil {
+		return
+	}
+	if err := s.notify.Close(); err != nil {
+		s.log.Error("close notify socket", zap.Error(err))
+	}
 }
 
 // told takes what a worker says of itself. The sender may be a child of the worker, and may be gone by now.

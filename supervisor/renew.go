@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // renew gives an adopted live generation that has gone astray a successor of the same plan, behind listeners of this daemon's
@@ -10,7 +11,9 @@ import (
 func (c *change) renew() error {
 	needed := false
 	if err := c.s.do(func() {
-		if needed = c.s.live != nil && c.s.live.astray; needed {
+		live := c.s.live
+		if needed = live != nil && live.astray && !slices.ContainsFunc(live.plan.listeners(), live.unknown); needed {
+			c.inherits = true
 			c.kind, c.from, c.to, c.warm, c.committed = Reload, c.s.live, nil, false, false
 			c.plan = c.from.plan
 		}
@@ -30,7 +33,7 @@ func (c *change) renew() error {
 	if err := c.step(stepSettle, func(ctx context.Context) (string, error) { return c.settle(ctx, c.from) }); err != nil {
 		return err
 	}
-	return c.step(stepRetire, c.retire)
+	return c.letGo()
 }
 
 // succeed boots and proves the successor, and turns the gates to it.

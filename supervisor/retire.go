@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -9,7 +10,11 @@ import (
 // retire lets the old generation go, or keeps it warm.
 func (c *change) retire(context.Context) (string, error) {
 	detail := "nothing was live before"
+	var overtaken *overtakenError
 	err := c.s.do(func() {
+		if errors.As(context.Cause(c.ctx), &overtaken) {
+			return // after the end of the probation, but before this
+		}
 		for _, g := range c.s.generations {
 			if g.state == Standby && g != c.from {
 				c.s.retire(g)
@@ -30,7 +35,25 @@ func (c *change) retire(context.Context) (string, error) {
 		}
 		c.s.retire(c.from)
 	})
+	if overtaken != nil {
+		return "", overtaken
+	}
 	return detail, err
+}
+
+// letGo is the step at which the old generation goes, or stays warm. A rollback that has come until then still goes back to it, and a
+// state file that cannot be written keeps it.
+func (c *change) letGo() error {
+	err := c.step(stepRetire, c.retire)
+	var overtaken *overtakenError
+	switch {
+	case errors.As(err, &overtaken):
+		return c.revert(overtaken)
+	case err != nil && !errors.Is(err, ErrStopping):
+		c.warn("the generation before is kept: %v", err)
+		return nil
+	}
+	return err
 }
 
 // staysWarm tells whether the old generation is kept for a rollback. Its listener stays open then, so that nothing that is

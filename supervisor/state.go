@@ -39,6 +39,7 @@ type state struct {
 	PreviousSince *liveSince               `json:"previous_since,omitempty"`
 	Change        *ChangeStatus            `json:"change"`
 	Target        int                      `json:"change_generation,omitempty"` // that Change goes to; 0 = not known yet
+	From          int                      `json:"change_from,omitempty"`       // that Change came from, and goes back to; 0 = none
 	Scale         map[string]int           `json:"scale,omitempty"`             // instances that somebody asked for
 	Paused        []string                 `json:"paused,omitempty"`
 	Listeners     map[string][]memberState `json:"listeners"`
@@ -115,7 +116,7 @@ func (s *Supervisor) save() error {
 		Last: s.last, Untold: s.untold, ToldHealth: s.episode.told, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Generations: []generationState{},
 	}
 	st.Listeners, st.Gates = s.members()
-	st.Change, st.Target = s.unfinished()
+	st.Change, st.Target, st.From = s.unfinished()
 	if s.live != nil {
 		st.Live = s.live.id
 	}
@@ -131,12 +132,20 @@ func (s *Supervisor) save() error {
 	if err == nil {
 		err = renameio.WriteFile(s.statePath(), data, 0o600, renameio.WithTempDir(s.opt.State))
 	}
+	if err == nil {
+		err = syncDir(s.opt.State)
+	}
 	if err != nil {
 		err = fmt.Errorf("save state: %w", err)
 		s.log.Error("save state", zap.Error(err))
 	}
 	s.report(s.diskTrouble("state", err, "changes are refused until it can be written"))
-	return err
+	if err != nil {
+		s.saveAgain()
+		return err
+	}
+	s.unsaved, s.saveAt = 0, time.Time{}
+	return nil
 }
 
 // diskTrouble is what status says of a file of the daemon's own that cannot be written; with a nil error that is over.
@@ -154,21 +163,43 @@ func (s *Supervisor) toHistory(o Outcome) error {
 	return err
 }
 
-// unfinished is the change in progress and the generation that it goes to. An adoption that has not begun to finish the
-// change of an earlier daemon leaves that as it is, for the daemon after this one.
-func (s *Supervisor) unfinished() (*ChangeStatus, int) {
-	switch c := s.change; {
-	case c == nil:
-		return nil, 0
-	case c.req.Kind == start && (c.stepName == beforeSteps || c.stepName == stepAdopt) && s.interrupted.Change != nil:
-		return s.interrupted.Change, s.interrupted.Target
-	case c.to == nil:
-		return s.changing(), 0
-	default:
-		cs := s.changing()
-		cs.Kind = string(c.kind)
-		return cs, c.to.id
+// saveAgain has a failed save tried again, with back-off: a disk that was full may have room, and a worker that the file does
+// not know would be a stranger to the next daemon.
+func (s *Supervisor) saveAgain() {
+	s.dirty = true
+	wait := backoff(s.unsaved + 1)
+	s.unsaved++
+	s.saveAt = time.Now().Add(wait)
+	time.AfterFunc(wait, func() { s.post(func() {}) })
+}
+
+// syncDir makes the renaming of a file in a directory durable; renameio syncs the file only.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
 	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// unfinished is the change in progress, the generation that it goes to, and the one that it comes from. An adoption that has
+// not begun to finish the change of an earlier daemon leaves that as it is, for the daemon after this one.
+func (s *Supervisor) unfinished() (change *ChangeStatus, to, from int) {
+	c := s.change
+	if c == nil {
+		return nil, 0, 0
+	}
+	if c.req.Kind == start && (c.stepName == beforeSteps || c.stepName == stepAdopt) && s.interrupted.Change != nil {
+		return s.interrupted.Change, s.interrupted.Target, s.interrupted.From
+	}
+	if c.from != nil {
+		from = c.from.id
+	}
+	change = s.changing()
+	if c.to != nil {
+		change.Kind, to = string(c.kind), c.to.id
+	}
+	return change, to, from
 }
 
 // saved is what the next daemon needs to know of an instance.

@@ -132,6 +132,7 @@ type Supervisor struct {
 	since time.Time
 
 	inbox   chan func()
+	heard   chan worker.Message // what workers say
 	beat    <-chan time.Time
 	meter   meter
 	done    chan struct{}  // closed when Run has returned
@@ -156,14 +157,18 @@ type Supervisor struct {
 	paused                   map[string]bool  // background processes that are not to run
 	change                   *change
 	last                     *Outcome
-	untold                   *Outcome          // what is to be told of a change if this daemon ends now
-	interrupted              state             // of the last daemon: what it was doing when it ended
-	stored                   map[string]string // what Store keeps: Descriptor.ID by name
-	notify                   notifier          // nil without Options.Notify
+	untold                   *Outcome               // what is to be told of a change if this daemon ends now
+	interrupted              state                  // of the last daemon: what it was doing when it ended
+	stored                   map[string]string      // what Store keeps: Descriptor.ID by name
+	notify                   notifier               // nil without Options.Notify
+	mute                     func() <-chan struct{} // ends the reading of notify; nil = nobody reads
+	unsaved                  int                    // saves that have failed in a row
+	saveAt                   time.Time              // when a failed save is tried again
 	waiters                  []*waiter
 	stopping                 bool
 	leaving                  bool
 	episode                  episode            // the trouble that the app is in
+	handedOver               bool               // another daemon is in charge: what this one does not know any more it must not write
 	startFailure             string             // why the newest start of a release by the daemon itself has failed; "" = it has not
 	startTries               int                // how many have in a row
 	startTimer               *time.Timer        // of the next one
@@ -214,7 +219,9 @@ type output interface {
 
 // notifier is the socket on which workers speak; *worker.Notify is the real one.
 type notifier interface {
+	Run(ctx context.Context, handle func(worker.Message)) error
 	Descriptor(f func(fd int) error) error
+	Close() error
 }
 
 // ErrStopping refuses a change because the daemon is about to end.
@@ -228,6 +235,7 @@ func New(opt Options) *Supervisor {
 		log:         opt.Log,
 		book:        newLogbook(opt.Sink),
 		inbox:       make(chan func()),
+		heard:       make(chan worker.Message),
 		done:        make(chan struct{}),
 		started:     make(chan struct{}),
 		adopted:     make(chan struct{}),
@@ -264,8 +272,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return err
 	}
 	keeper := s.startKeeper()
-	deaf, err := s.listenNotify()
-	if err != nil {
+	if err := s.listenNotify(); err != nil {
 		return errors.Join(err, keeper.Release())
 	}
 	if s.opt.End {
@@ -305,11 +312,15 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		for _, in := range s.reading() {
 			in.pause() // what has been read is handed on, and the rest is the next daemon's
 		}
+		s.pauseNotify()
+		if s.handedOver {
+			return keeper.Release()
+		}
 		return errors.Join(s.save(), keeper.Release())
 	}
-	deaf()
+	s.closeNotify()
 	unwatch()
-	err = s.save()
+	err := s.save()
 	s.drainAside()
 	s.removeHook()
 	s.removeMemory()
@@ -343,6 +354,9 @@ func (s *Supervisor) Hurry() {
 // turn is the end of every turn of the owner: conditions are looked at again, so that a lost event delays but never
 // wedges, and what has changed is made durable and told.
 func (s *Supervisor) turn() {
+	if s.handedOver {
+		return
+	}
 	for _, g := range s.generations {
 		s.compare(g)
 	}
@@ -351,9 +365,9 @@ func (s *Supervisor) turn() {
 	s.tellAll()
 	s.wake()
 	s.followHealth()
-	if s.dirty {
+	if s.dirty && !time.Now().Before(s.saveAt) {
 		s.store()
-		_ = s.save() // it says so itself; the next turn of a change refuses to go on
+		_ = s.save() // it says so itself; the next step of a change refuses to go on
 	}
 	s.say()
 }

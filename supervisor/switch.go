@@ -111,7 +111,7 @@ func (c *change) finish(first func() error) error {
 	if err := c.follow(); err != nil {
 		return c.revert(err)
 	}
-	if err := c.step(stepRetire, c.retire); err != nil {
+	if err := c.letGo(); err != nil {
 		return err
 	}
 	c.afterHooks()
@@ -268,7 +268,7 @@ func (c *change) boot(context.Context) (string, error) {
 // gates are those of the generation that the change makes. A restart keeps the config that the workers were started with, and
 // so its listeners.
 func (c *change) gates() map[string]Gate {
-	if c.kind == Restart {
+	if c.kind == Restart || c.inherits {
 		return c.from.gates
 	}
 	return c.s.gates

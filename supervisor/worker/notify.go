@@ -88,8 +88,11 @@ func (n *Notify) Descriptor(f func(fd int) error) error {
 	return result
 }
 
-// Run hands on messages until ctx ends.
+// Run hands on messages until ctx ends. It may be called again after that; meanwhile they wait in the socket.
 func (n *Notify) Run(ctx context.Context, handle func(Message)) error {
+	if err := n.file.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("read %s: %w", n.path, err)
+	}
 	stop := context.AfterFunc(ctx, func() { _ = n.file.SetReadDeadline(time.Now()) })
 	defer stop()
 	raw, err := n.file.SyscallConn()
@@ -97,7 +100,7 @@ func (n *Notify) Run(ctx context.Context, handle func(Message)) error {
 		return fmt.Errorf("read %s: %w", n.path, err)
 	}
 	err = raw.Read(func(fd uintptr) bool {
-		for {
+		for ctx.Err() == nil {
 			m, err := receive(int(fd))
 			switch {
 			case errors.Is(err, unix.EAGAIN):
@@ -106,6 +109,7 @@ func (n *Notify) Run(ctx context.Context, handle func(Message)) error {
 				handle(m)
 			}
 		}
+		return true
 	})
 	if ctx.Err() != nil {
 		return nil
