@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -140,24 +141,32 @@ func checkCredentials(conf *config.Config, f *findings) {
 
 // checkDirectories looks whether the daemon can write where it has to.
 func checkDirectories(conf *config.Config, f *findings) {
-	f.report(writable(conf.State), "state in "+conf.State)
-	f.report(writable(filepath.Dir(conf.Control)), "control socket "+conf.Control)
-	if conf.Log == "" {
-		return
+	f.report(f.writable(conf.State), "state in "+conf.State)
+	f.report(f.writable(filepath.Dir(conf.Control)), "control socket "+conf.Control)
+	switch {
+	case conf.Log == "":
+	case exists(conf.Log):
+		f.report(releases.Access(conf.Log), "log "+conf.Log)
+	default:
+		f.report(f.writable(filepath.Dir(conf.Log)), "log "+conf.Log)
 	}
-	path := conf.Log
-	if !exists(path) {
-		path = filepath.Dir(path)
-	}
-	f.report(releases.Access(path), "log "+conf.Log)
 }
 
-// writable looks whether files can be made in a directory; one that is not there, whether it can be made.
-func writable(dir string) error {
+// writable returns why files cannot be made in a directory, or, if it does not exist, why it cannot be made. What the unit names in
+// StateDirectory= and LogsDirectory= systemd makes when it starts the service.
+func (f *findings) writable(dir string) error {
+	if !exists(dir) && f.Unit != "" && slices.Contains(unitDirectories(), dir) {
+		return nil
+	}
 	for !exists(dir) && dir != "/" {
 		dir = filepath.Dir(dir)
 	}
 	return releases.Access(dir)
+}
+
+// unitDirectories are those that systemd makes for a service before it starts it (systemd.exec(5)).
+func unitDirectories() []string {
+	return slices.Concat(filepath.SplitList(os.Getenv("STATE_DIRECTORY")), filepath.SplitList(os.Getenv("LOGS_DIRECTORY")))
 }
 
 // checkProcesses looks at the commands, as they would run in the newest release: it may have a config of the server's own.

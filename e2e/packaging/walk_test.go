@@ -69,7 +69,7 @@ func TestAStrangerWhoFollowsADocumentHasASite(t *testing.T) {
 			})
 			server.Run("bash", "-euc", preparation(c.document)).Want(0)
 			follow(t, server, c.document)
-			server.Run("python3", "-c", "import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:8000/healthz/', headers={'X-Forwarded-Proto': 'https'}))").Want(0)
+			server.Run("python3", "-c", "import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:8000/healthz/', headers={'Host': 'localhost', 'X-Forwarded-Proto': 'https'}))").Want(0)
 		})
 	}
 }

@@ -12,6 +12,14 @@ func (s *Site) snapshot() string {
 	return s.Run("find", "/srv/shop", "/var/lib/superctl", "/var/log/superctl", "/run/superctl", "-printf", "%p %u %m %T@ %C@\n").Stdout
 }
 
+// systemd makes the state directory when it starts the service for the first time.
+func TestACheckBeforeTheFirstStartFindsNothing(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Run("test", "-e", "/var/lib/superctl").Want(1)
+	s.Superctl("check").Want(0).Says("ok    state in /var/lib/superctl/shop")
+	s.Run("test", "-e", "/var/lib/superctl").Want(1)
+}
+
 // Root's eyes are not the service's: each of these is good for root, and not for the user of the unit in its sandbox.
 func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
