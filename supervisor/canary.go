@@ -180,7 +180,7 @@ func (c *change) canary(ctx context.Context) (string, error) {
 		return "", err
 	}
 	watching.Go(func() { fail(c.s.await(watched, func() (bool, error) { return false, c.to.failed() })) })
-	t := newTranscript(stepCanary, c.emit)
+	t := newTranscript(stepCanary, c.emit, c.clean)
 	defer func() { c.output = t.end() }()
 	told := make([]string, 0, len(c.req.Canary.Steps))
 	for _, share := range c.req.Canary.shares() {

@@ -241,7 +241,7 @@ func (c *change) run() {
 		c.putBack()
 	}
 	c.s.log.Info("change ended", zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)),
-		zap.String("release", c.plan.Release.Name), zap.Error(err))
+		zap.String("release", c.plan.Release.Name), zap.String("error", c.errorText(err)))
 	c.outcome = c.conclude(err)
 	finished := c.finished(err)
 	if c.s.opt.Record != nil && (c.outcome.Changed || err != nil) && !c.retries(err) && !mistyped(err) {
@@ -298,14 +298,14 @@ func (c *change) conclude(err error) *Outcome {
 	}
 	out.Changed = false
 	out.Result = Aborted
-	out.Error = err.Error()
+	out.Error = c.errorText(err)
 	var rev *revertedError
 	if errors.As(err, &rev) {
 		out.Result = Reverted
 	}
 	var f *failure
 	if errors.As(err, &f) {
-		out.Log = f.log
+		out.Log = c.cleanAll(f.log)
 	}
 	return out
 }
@@ -335,9 +335,10 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	c.fault("after " + name)
 	if err != nil {
 		c.emit(Event{Type: "fail", Step: name, Detail: err.Error(), Seconds: seconds})
-		c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: err.Error(), Output: c.output})
+		c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: c.errorText(err), Output: c.output})
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	detail = c.clean(detail)
 	c.emit(Event{Type: "end", Step: name, Detail: detail, Seconds: seconds})
 	c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: detail, Output: c.output})
 	return nil
@@ -377,6 +378,9 @@ func (s *Supervisor) fault(of, point string) {
 
 // emit tells whether the client gets the event. What hooks write leaves room for the steps.
 func (c *change) emit(ev Event) bool {
+	if ev.Type != "output" { // a transcript's is clean
+		ev.Detail = c.clean(ev.Detail)
+	}
 	if ev.Type == "output" && len(c.events) > cap(c.events)/2 {
 		return false
 	}
@@ -389,7 +393,7 @@ func (c *change) emit(ev Event) bool {
 }
 
 func (c *change) warn(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	text := c.clean(fmt.Sprintf(format, args...))
 	c.warnings = append(c.warnings, text)
 	c.s.log.Warn(text, zap.String("kind", string(c.req.Kind)))
 }

@@ -65,7 +65,7 @@ func (c *change) lateHooks(name string, commands [][]string, result Result, caus
 
 // hooks runs commands one after the other in the new release; the first that fails ends them.
 func (c *change) hooks(ctx context.Context, commands [][]string, result Result, cause error) (string, error) {
-	t := newTranscript(c.stepNow(), c.emit)
+	t := newTranscript(c.stepNow(), c.emit, c.clean)
 	defer func() { c.output = t.end() }()
 	env := c.hookEnv(result, cause)
 	for _, argv := range commands {
@@ -99,7 +99,7 @@ func (c *change) hookEnv(result Result, cause error) []string {
 		env = append(env, "SUPERCTL_OUTCOME="+string(result))
 	}
 	if cause != nil {
-		text := strings.ReplaceAll(cause.Error(), "\x00", "")
+		text := c.clean(cause.Error())
 		env = append(env, "SUPERCTL_ERROR="+text[:min(len(text), errorLimit)])
 	}
 	return env

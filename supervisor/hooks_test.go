@@ -298,7 +298,7 @@ func TestWhatAHookWritesIsBoundedForTheClientAndForTheHistory(t *testing.T) {
 
 func TestFewLinesOfAHookAreAllShownAndKept(t *testing.T) {
 	var shown []string
-	tr := newTranscript("before", func(ev Event) bool { shown = append(shown, ev.Detail); return true })
+	tr := newTranscript("before", func(ev Event) bool { shown = append(shown, ev.Detail); return true }, strings.Clone)
 	for i := range outputKept {
 		tr.add(fmt.Sprint(i))
 	}

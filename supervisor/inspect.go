@@ -22,7 +22,7 @@ func (c *change) inspect() error {
 		i.Live = &c.from.plan
 	}
 	return c.step(stepInspect, func(ctx context.Context) (string, error) {
-		t := newTranscript(stepInspect, c.emit)
+		t := newTranscript(stepInspect, c.emit, c.clean)
 		defer func() { c.output = t.end() }()
 		return c.s.opt.Inspect(ctx, i, t.add)
 	})

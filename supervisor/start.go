@@ -76,7 +76,7 @@ func (s *Supervisor) noteStart(c *change, err error) {
 		return
 	}
 	if c.req.Kind == start && err != nil && !errors.Is(err, ErrStopping) {
-		s.startFailure = err.Error()
+		s.startFailure = c.errorText(err)
 	}
 	if s.startFailure == "" || s.stopping || s.leaving {
 		return

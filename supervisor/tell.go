@@ -88,11 +88,11 @@ func (c *change) endOf(owed Outcome, err error) Outcome {
 	var rev *revertedError
 	switch {
 	case errors.As(err, &rev):
-		out.Result, out.Error, out.Log = Reverted, err.Error(), c.outcome.Log
+		out.Result, out.Error, out.Log = Reverted, c.errorText(err), c.outcome.Log
 	case owed.Result == Done:
 		out.Changed, out.Error = true, ""
 		if err != nil { // it is live all the same, and started again until it works
-			out.Warnings = append(out.Warnings, fmt.Sprintf("since the daemon was started again: %v", err))
+			out.Warnings = append(out.Warnings, c.clean(fmt.Sprintf("since the daemon was started again: %v", err)))
 		}
 	}
 	return out

@@ -22,6 +22,7 @@ const (
 type transcript struct {
 	step   string
 	show   func(Event) bool // false: the client does not follow
+	clean  func(string) string
 	kept   []string
 	bytes  int
 	lost   int // lines before those that are kept
@@ -30,12 +31,13 @@ type transcript struct {
 	filled time.Time // when budget was reckoned
 }
 
-func newTranscript(step string, show func(Event) bool) *transcript {
-	return &transcript{step: step, show: show, budget: outputBurst, filled: time.Now()}
+func newTranscript(step string, show func(Event) bool, clean func(string) string) *transcript {
+	return &transcript{step: step, show: show, clean: clean, budget: outputBurst, filled: time.Now()}
 }
 
 // add adds a line.
 func (t *transcript) add(line string) {
+	line = t.clean(line)
 	line = strings.ToValidUTF8(line[:min(len(line), outputLine)], "\uFFFD")
 	t.keep(line)
 	now := time.Now()

@@ -91,6 +91,7 @@ func (p *Plan) recallValues() error {
 
 // adoptValues gives the plan of an earlier daemon's generation its values back.
 func (s *Supervisor) adoptValues(id int, p *Plan) {
+	defer func() { p.redactor = redactorOf(p) }()
 	err := p.recallValues()
 	if err == nil {
 		return
@@ -113,6 +114,7 @@ func (s *Supervisor) adoptValues(id int, p *Plan) {
 
 // keep is keepValues of a plan that is about to be used. Where it fails, the next daemon reads the config.
 func (c *change) keep(p *Plan) {
+	p.redactor = redactorOf(p)
 	if err := p.keepValues(c.s.opt.Values.Dir); err != nil {
 		c.warn("the variables could not be kept for the next daemon, which would read the config anew: %v", err)
 	}

@@ -43,14 +43,19 @@ func ReadSecret(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close() //nolint:errcheck // for reading only
+	return SecretFrom(f)
+}
+
+// SecretFrom is ReadSecret of an open file.
+func SecretFrom(f *os.File) (string, error) {
 	data, err := io.ReadAll(io.LimitReader(f, secretLimit+1))
 	switch {
 	case err != nil:
 		return "", err
 	case len(data) > secretLimit:
-		return "", fmt.Errorf("%s is longer than %d KB", path, secretLimit>>10)
+		return "", fmt.Errorf("%s is longer than %d KB", f.Name(), secretLimit>>10)
 	case bytes.IndexByte(data, 0) >= 0:
-		return "", errors.New(path + " has a NUL byte, which no variable can have")
+		return "", errors.New(f.Name() + " has a NUL byte, which no variable can have")
 	}
 	data = bytes.TrimSuffix(data, []byte("\n"))
 	return string(bytes.TrimSuffix(data, []byte("\r"))), nil
