@@ -240,8 +240,11 @@ func (c *change) run() {
 	if (err != nil || c.unchanged != "") && !errors.Is(err, ErrStopping) {
 		c.putBack()
 	}
-	c.s.log.Info("change ended", zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)),
-		zap.String("release", c.plan.Release.Name), zap.String("error", c.errorText(err)))
+	ended := []zap.Field{zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)), zap.String("release", c.plan.Release.Name)}
+	if err != nil {
+		ended = append(ended, zap.String("error", c.errorText(err)))
+	}
+	c.s.log.Info("change ended", ended...)
 	c.outcome = c.conclude(err)
 	finished := c.finished(err)
 	if c.s.opt.Record != nil && (c.outcome.Changed || err != nil) && !c.retries(err) && !mistyped(err) {
