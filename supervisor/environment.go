@@ -37,7 +37,7 @@ func (s *Supervisor) Environment() EnvironmentStatus {
 		st.Release, st.Generation = s.live.plan.Release.Name, s.live.id
 		for i := range s.live.plan.Processes {
 			p := &s.live.plan.Processes[i]
-			st.Processes = append(st.Processes, ProcessEnvironment{Process: p.Name, Variables: p.variables(s.opt.Notify)})
+			st.Processes = append(st.Processes, ProcessEnvironment{Process: p.Name, Variables: p.variables(s.opt.Notify, s.opt.Scratch)})
 		}
 	})
 	return st
@@ -54,8 +54,8 @@ func (s *Supervisor) Plans() (plans []Plan, err error) {
 }
 
 // variables is what a worker of the process has in its environment.
-func (p *Process) variables(notify string) []Variable {
-	spec := worker.Spec{Env: p.Env, Templates: p.Templates, Secrets: p.Secrets, Notify: notify, Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen}
+func (p *Process) variables(notify, scratch string) []Variable {
+	spec := worker.Spec{Env: p.Env, Templates: p.Templates, Secrets: p.Secrets, Notify: notify, Scratch: scratch, Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen}
 	if p.Hook {
 		spec.Hook = "the hook's"
 	}
