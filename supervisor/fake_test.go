@@ -57,6 +57,7 @@ type behaviour struct {
 	stopTakes   time.Duration
 	leaves      time.Duration // so long it takes to end what a worker that died has left
 	startErr    error
+	startHangs  chan struct{} // the start takes until it is closed; nil = no time
 	only        string // the process that this is true of; "" = all
 }
 
@@ -90,6 +91,11 @@ func (w *world) start(spec worker.Spec) (process, error) {
 	}
 	if w.each != nil {
 		how = w.each(spec.Release, spec.Process, how)
+	}
+	if how.startHangs != nil {
+		w.mu.Unlock()
+		<-how.startHangs
+		w.mu.Lock()
 	}
 	if how.startErr != nil {
 		return nil, how.startErr

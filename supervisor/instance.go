@@ -134,13 +134,44 @@ func (s *Supervisor) spawn(in *instance) {
 		s.beside(func() { s.post(func() { s.begun(in, turn, nil, err) }) })
 		return
 	}
-	limits, scratch := in.proc.limits(), in.scratch
+	limits, scratch, limit := in.proc.limits(), in.scratch, in.proc.StartTimeout
 	s.beside(func() {
-		spec.Cgroup = s.group(spec, limits)
-		spec.Scratch = s.scratch(scratch, spec.User)
-		w, err := s.os.start(spec)
+		w, err := s.startWithin(limit, func() (process, error) {
+			spec.Cgroup = s.group(spec, limits)
+			spec.Scratch = s.scratch(scratch, spec.User)
+			return s.os.start(spec)
+		})
 		s.post(func() { s.begun(in, turn, w, err) })
 	})
+}
+
+// startWithin starts a worker, or gives up after the limit: the kernel may take for ever to load a program from a file system
+// that does not answer. Nothing can end that, so it goes on by itself, and what comes of it in the end is killed.
+func (s *Supervisor) startWithin(limit time.Duration, start func() (process, error)) (process, error) {
+	type result struct {
+		w   process
+		err error
+	}
+	started := make(chan result, 1)
+	go func() {
+		w, err := start()
+		started <- result{w, err}
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case r := <-started:
+		return r.w, r.err
+	case <-timer.C:
+	}
+	go func() {
+		if r := <-started; r.err == nil {
+			if err := r.w.KillAll(); err != nil {
+				s.log.Error("kill a worker that was started too late", zap.Int("pid", r.w.PID()), zap.Error(err))
+			}
+		}
+	}()
+	return nil, fmt.Errorf("its program was not loaded within %s: does the file system that it is on answer?", limit)
 }
 
 // group makes the control group of a worker that is about to start. One that cannot be made, or not as it should be, is no

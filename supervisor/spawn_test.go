@@ -1,0 +1,49 @@
+package supervisor
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"superctl/supervisor/worker"
+)
+
+func TestASpawnThatHangsIsAFailedStart(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		hangs := make(chan struct{})
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{startHangs: hangs}
+		s, stop := w.supervisor(t.TempDir())
+		switchTo(t, s, "r1")
+		began := time.Now()
+		out := switchTo(t, s, "r2")
+		want(t, s, out, Aborted, "r1")
+		if !strings.Contains(out.Error, "its program was not loaded within 1m0s") || time.Since(began) > 2*time.Minute {
+			t.Errorf("after %s: %s", time.Since(began), out.Error)
+		}
+		want(t, s, switchTo(t, s, "r1"), Done, "r1") // nothing is in the way
+		close(hangs)
+		synctest.Wait()
+		if p := w.procs[len(w.procs)-1]; p.spec.Release != "r2" || p.alive() || !p.killed {
+			t.Errorf("what was started too late is %s and alive: %v", p.spec.Release, p.alive())
+		}
+		stop()
+	})
+}
+
+func TestASpawnThatHangsDoesNotHoldUpTheStop(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		hangs := make(chan struct{})
+		w.releases["r1"] = behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		switchTo(t, s, "r1")
+		w.releases["r1"] = behaviour{startHangs: hangs}
+		w.procs[0].die(worker.Exit{Known: true, Code: 3})
+		time.Sleep(time.Second)
+		if st := s.Status(); st.Generation != 1 {
+			t.Errorf("generation %d", st.Generation)
+		}
+		stop()
+		close(hangs)
+	})
+}
