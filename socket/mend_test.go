@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // servingUnix is a gate in a directory of its own, with generation 1 live and a worker that answers.
@@ -224,23 +226,6 @@ func TestAWatchThatIsIdleIsNotWoken(t *testing.T) {
 	}
 }
 
-func TestASocketHasItsModeFromTheStart(t *testing.T) {
-	old := unix.Umask(0o077)
-	defer unix.Umask(old)
-	for _, mode := range []os.FileMode{0o600, 0o660, 0o666, 0o777} {
-		g := newGate(t, Options{Address: address(t, "unix:"+t.TempDir()+"/s"), Mode: mode})
-		must(t, g.Stage(1))
-		st, err := os.Lstat(g.options.Address.path + ".g1")
-		must(t, err)
-		if st.Mode().Perm() != mode {
-			t.Errorf("mode %o, want %o", st.Mode().Perm(), mode)
-		}
-	}
-	if now := unix.Umask(0o077); now != 0o077 {
-		t.Errorf("the umask of the process is %o now", now)
-	}
-}
-
 func TestTheOwnerIsNotChangedOfWhatTookTheSocketsPlace(t *testing.T) {
 	dir := t.TempDir()
 	victim, path := filepath.Join(dir, "victim"), filepath.Join(dir, "s")
@@ -254,7 +239,7 @@ func TestTheOwnerIsNotChangedOfWhatTookTheSocketsPlace(t *testing.T) {
 			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 			must(t, err)
 			defer unix.Close(fd)
-			must(t, bindUnix(fd, path, 0o666))
+			must(t, beneath.BindUnix(fd, path, 0o666))
 			must(t, os.Remove(path))
 			must(t, put())
 			defer os.Remove(path)

@@ -6,10 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // listenUnix makes a listener at a path that does not exist. Its file has its mode from the start and its owner before the
@@ -20,32 +21,13 @@ func listenUnix(path string, perm permissions, backlog int) (fd int, err error) 
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	if err := bindUnix(fd, path, perm.mode); err != nil {
+	if err := beneath.BindUnix(fd, path, perm.mode); err != nil {
 		return -1, errors.Join(explainUnixBind(err, path), unix.Close(fd))
 	}
 	if err := open(fd, path, perm, backlog); err != nil {
 		return -1, errors.Join(err, os.Remove(path), unix.Close(fd))
 	}
 	return fd, nil
-}
-
-// bindUnix makes the socket's file with a mode. The kernel takes the mode of the descriptor, less the umask (net/unix/af_unix.c,
-// unix_bind_bsd). The umask is cleared in a thread that shares its own with no other and ends with the goroutine.
-func bindUnix(fd int, path string, mode fs.FileMode) error {
-	if err := unix.Fchmod(fd, uint32(mode.Perm())); err != nil {
-		return fmt.Errorf("mode of socket: %w", err)
-	}
-	bound := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: see above
-		if err := unix.Unshare(unix.CLONE_FS); err != nil {
-			bound <- fmt.Errorf("a umask of its own: %w", err)
-			return
-		}
-		unix.Umask(0)
-		bound <- unix.Bind(fd, &unix.SockaddrUnix{Name: path})
-	}()
-	return <-bound
 }
 
 func open(fd int, path string, perm permissions, backlog int) error {
@@ -62,20 +44,8 @@ func open(fd int, path string, perm permissions, backlog int) error {
 
 // giveAway changes the owner of a socket's file, once it is certain that the path leads to just that file.
 func giveAway(fd int, path string, uid, gid int) error {
-	file, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(file) //nolint:errcheck // nothing was written
-	var st unix.Stat_t
-	if err := unix.Fstat(file, &st); err != nil {
-		return err
-	}
 	own, known := fileOf(fd)
-	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || int(st.Uid) != unix.Geteuid() || known && own != identify(&st) {
-		return fmt.Errorf("%s was replaced while it was made", path)
-	}
-	return unix.Fchownat(file, "", uid, gid, unix.AT_EMPTY_PATH)
+	return beneath.ChownSocket(path, uid, gid, func(st *unix.Stat_t) bool { return !known || own == identify(st) })
 }
 
 // fileID tells the file of a unix socket, as sock_diag does: 32 bits of the inode's number, and the kernel's own dev_t

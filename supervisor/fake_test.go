@@ -58,7 +58,7 @@ type behaviour struct {
 	leaves      time.Duration // so long it takes to end what a worker that died has left
 	startErr    error
 	startHangs  chan struct{} // the start takes until it is closed; nil = no time
-	only        string // the process that this is true of; "" = all
+	only        string        // the process that this is true of; "" = all
 }
 
 func newWorld(t *testing.T) *world {

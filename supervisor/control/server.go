@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // What one peer can ask of the daemon at the most.
@@ -47,18 +49,38 @@ func Listen(path string, gid int, c Controller) (*Server, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := listen(path, gid)
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	err = os.Chmod(path, 0o660)
-	if err == nil && gid >= 0 {
-		err = os.Chown(path, -1, gid)
+	return newServer(path, l, c)
+}
+
+// listen makes the socket. Its mode and its group are those from the start, and nothing else gets them.
+func listen(path string, gid int) (*net.UnixListener, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), path)
+	defer file.Close() //nolint:errcheck // the listener has a duplicate of its own
+	if err := beneath.BindUnix(fd, path, 0o660); err != nil {
+		return nil, err
+	}
+	if gid >= 0 {
+		err = beneath.ChownSocket(path, -1, gid, nil)
+	}
+	if err == nil {
+		err = unix.Listen(fd, unix.SOMAXCONN)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close(), os.Remove(path))
+		return nil, errors.Join(err, os.Remove(path))
 	}
-	return newServer(path, l, c)
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.UnixListener), nil //nolint:forcetypeassert,errcheck // it is a unix socket
 }
 
 // Inherit goes on with the control socket of an earlier daemon, whose descriptor is the server's from then on: who connects

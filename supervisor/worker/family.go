@@ -27,8 +27,9 @@ func (w *Worker) Family() []int {
 		return []int{w.pid}
 	}
 	own := make(map[int]bool)
+	reused := scan{all: all}.reused(w.root())
 	for _, s := range all {
-		own[s.pid] = s.pid == w.pid || s.group == w.pid || orphan(s) && tagged(s.pid, w.tag)
+		own[s.pid] = !reused && (s.pid == w.pid || s.group == w.pid) || orphan(s) && tagged(s.pid, w.tag)
 	}
 	var pids []int
 	for _, s := range withDescendants(all, own) {

@@ -21,11 +21,11 @@ const killLimit = 10 * time.Second
 // after the end of the worker itself: then it ends what that left behind.
 func (w *Worker) KillAll() error {
 	_ = w.Signal(unix.SIGKILL)
-	return errors.Join(cgroup.Kill(w.group), killFamily(w.pid, w.tag))
+	return errors.Join(cgroup.Kill(w.group), killFamily(w.root()))
 }
 
 // KillTagged ends what is left of a worker whose own process is gone.
-func KillTagged(tag string) error { return killFamily(-1, tag) }
+func KillTagged(tag string) error { return killFamily(root{pid: -1, tag: tag}) }
 
 // EndMarked ends every process that carries the mark and does not belong to a worker that is kept: what a daemon had
 // started, and was killed before it could write it down.
@@ -42,13 +42,13 @@ func EndMarked(mark string, kept func(tag string) bool) error {
 			continue
 		}
 		ended[tag] = true
-		errs = append(errs, killFamily(-1, tag))
+		errs = append(errs, killFamily(root{pid: -1, tag: tag}))
 	}
 	return errors.Join(errs...)
 }
 
-func killFamily(pid int, tag string) error {
-	return killAll(func(seen scan) []stat { return seen.relatives(pid, tag) })
+func killFamily(of root) error {
+	return killAll(func(seen scan) []stat { return seen.relatives(of) })
 }
 
 // killAll kills those of all processes that are condemned. It looks again after each round until it finds nobody: a process
@@ -79,8 +79,8 @@ func killAll(condemned func(scan) []stat) error {
 
 // signalFamily signals once what there is of a worker's processes, and returns what tells when they have ended. Who has gone
 // meanwhile has missed nothing.
-func signalFamily(pid int, tag string, sig syscall.Signal) (fds []unix.PollFd) {
-	list, err := family(pid, tag)
+func signalFamily(of root, sig syscall.Signal) (fds []unix.PollFd) {
+	list, err := family(of)
 	if err != nil {
 		return nil // they are killed a moment later
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // Notify is the socket on which workers say READY=1 and STATUS= by the protocol of sd_notify(3).
@@ -48,12 +50,9 @@ func ListenNotify(path string, inherited int) (*Notify, error) {
 	if err != nil {
 		return nil, fmt.Errorf("notify socket: %w", err)
 	}
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+	err = beneath.BindUnix(fd, path, 0o666)
 	if err == nil {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
-	}
-	if err == nil {
-		err = os.Chmod(path, 0o666)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("notify socket %s: %w", path, err), unix.Close(fd))

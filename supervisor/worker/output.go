@@ -43,11 +43,6 @@ func OpenOutput(path string, user *Credential) (*Output, error) {
 	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make output pipe %s: %w", path, err)
 	}
-	if user != nil && os.Geteuid() == 0 {
-		if err := os.Chown(path, int(user.UID), int(user.GID)); err != nil {
-			return nil, fmt.Errorf("give output pipe to its user: %w", err)
-		}
-	}
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open output pipe %s: %w", path, err)
@@ -55,6 +50,11 @@ func OpenOutput(path string, user *Credential) (*Output, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
 		return nil, errors.Join(fmt.Errorf("output pipe %s is no FIFO", path), err, unix.Close(fd))
+	}
+	if user != nil && os.Geteuid() == 0 {
+		if err := unix.Fchown(fd, int(user.UID), int(user.GID)); err != nil {
+			return nil, errors.Join(fmt.Errorf("give output pipe to its user: %w", err), unix.Close(fd))
+		}
 	}
 	// Above fs.pipe-user-pages-soft an ordinary user gets less: then it is less.
 	_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize)

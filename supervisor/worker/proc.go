@@ -173,25 +173,46 @@ func BelongsTo(pid int, app string) bool {
 	return inEnvironment(pid, "SUPERCTL_APP="+app)
 }
 
-// family is every process that belongs to the worker with this pid and tag: its process group, what descends from either,
-// and what carries the tag in its environment, wherever it has got to (a double fork with a session of its own).
-func family(pid int, tag string) ([]stat, error) {
+// root is the process that a family comes from: a worker's own. Its pid alone may be a stranger's by now; the kernel gives it
+// to another process once it is reaped and no process group has it as its number any more.
+type root struct {
+	pid   int    // -1 = not known
+	start uint64 // clock ticks since boot
+	tag   string
+}
+
+// family is every process that belongs to a worker: its process group, what descends from either, and what carries the tag
+// in its environment, wherever it has got to (a double fork with a session of its own).
+func family(of root) ([]stat, error) {
 	seen, err := lookAround()
 	if err != nil {
 		return nil, err
 	}
-	return seen.relatives(pid, tag), nil
+	return seen.relatives(of), nil
 }
 
-func (seen scan) relatives(pid int, tag string) []stat {
+func (seen scan) relatives(of root) []stat {
+	reused := seen.reused(of)
 	own := make(map[int]bool)
 	for _, s := range seen.all {
 		carried, tagged := seen.tags[s.pid]
-		if s.pid == pid || s.group == pid || tagged && carried == tag && s.pid != os.Getpid() {
+		grouped := !reused && (s.pid == of.pid || s.group == of.pid && s.start >= of.start)
+		if grouped || tagged && carried == of.tag && s.pid != os.Getpid() {
 			own[s.pid] = true
 		}
 	}
 	return withDescendants(seen.all, own)
+}
+
+// reused reports whether the pid of a worker that is gone is another process's now. Then its process group is that one's too:
+// a pid is not given away while a group has it.
+func (seen scan) reused(of root) bool {
+	for _, s := range seen.all {
+		if s.pid == of.pid {
+			return s.start != of.start
+		}
+	}
+	return false
 }
 
 // withDescendants lists those of the processes that are in own, or descend from one that is, and are still alive.
@@ -233,7 +254,7 @@ func Owner(pid int, known func(pid int) bool) int {
 
 // PIDs are the processes of the worker: itself, its group and its descendants.
 func (w *Worker) PIDs() []int {
-	list, err := family(w.pid, w.tag)
+	list, err := family(w.root())
 	if err != nil {
 		return []int{w.pid}
 	}

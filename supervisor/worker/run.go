@@ -112,7 +112,7 @@ func (o *order) startTo(stdout *os.File, stderr int, tag string) (w *Worker, err
 
 // askToEnd sends SIGTERM to all that the command has started, as Ctrl-C in a shell would, and gives it time to undo what it is at.
 func (w *Worker) askToEnd() {
-	await(signalFamily(w.pid, w.tag, unix.SIGTERM), time.Now().Add(grace))
+	await(signalFamily(w.root(), unix.SIGTERM), time.Now().Add(grace))
 }
 
 type writerFunc func([]byte)

@@ -19,7 +19,7 @@ func TestALookSeesWhatWasStartedBeforeItWasAskedFor(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if list := seen.relatives(w.PID(), w.Tag()); len(list) != 1 || list[0].pid != w.PID() || seen.tags[w.PID()] != w.Tag() {
+			if list := seen.relatives(w.root()); len(list) != 1 || list[0].pid != w.PID() || seen.tags[w.PID()] != w.Tag() {
 				t.Errorf("%v of %d", list, w.PID())
 			}
 			if err := w.KillAll(); err != nil {
@@ -33,7 +33,7 @@ func TestALookSeesWhatWasStartedBeforeItWasAskedFor(t *testing.T) {
 
 func TestNobodyIsARelativeByHavingNoTag(t *testing.T) {
 	seen := scan{all: []stat{{pid: os.Getpid() + 1, group: 7, state: 'S'}}}
-	if list := seen.relatives(-1, ""); len(list) > 0 {
+	if list := seen.relatives(root{pid: -1}); len(list) > 0 {
 		t.Errorf("%v", list)
 	}
 }

@@ -124,6 +124,8 @@ func pidOf(pidfd int) int {
 // Descriptor hands the pidfd to f, which must not keep it.
 func (w *Worker) Descriptor(f func(fd int) error) error { return w.control(f) }
 
+func (w *Worker) root() root { return root{w.pid, w.start, w.tag} }
+
 // PID is its process id.
 func (w *Worker) PID() int { return w.pid }
 

@@ -159,7 +159,7 @@ func TestNothingSurvivesKillAll(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-w.Done()
-			if left, err := family(w.PID(), w.Tag()); err != nil || len(left) > 0 {
+			if left, err := family(w.root()); err != nil || len(left) > 0 {
 				t.Errorf("left: %v %v", left, err)
 			}
 			if err := out.Close(); err != nil {
