@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -296,6 +297,9 @@ func (c *change) conclude(err error) *Outcome {
 			out.Generation = c.s.live.id
 		}
 	})
+	if c.req.Cause != "" {
+		out.Warnings = slices.Insert(slices.Clone(out.Warnings), 0, c.req.Cause)
+	}
 	if err == nil {
 		return out
 	}

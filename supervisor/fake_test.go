@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -50,9 +51,9 @@ type world struct {
 
 // behaviour is how the workers of a release act.
 type behaviour struct {
-	exitAfter   time.Duration // of every worker; 0 = never
-	answerAfter time.Duration // import time
-	answer      func(nth int) int
+	exitAfter   time.Duration     // of every worker; 0 = never
+	answerAfter time.Duration     // import time
+	answer      func(nth int) int // the status; 0 = no answer
 	ignoreStop  bool
 	stopTakes   time.Duration
 	leaves      time.Duration // so long it takes to end what a worker that died has left
@@ -538,10 +539,20 @@ func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
 			if p.how.answer != nil {
 				status = p.how.answer(p.asked)
 			}
+			if status == 0 {
+				return silent(), nil
+			}
 			return answering(status), nil
 		}
 	}
 	return nil, syscall.ECONNREFUSED
+}
+
+// silent is a connection to a server that never answers.
+func silent() net.Conn {
+	client, server := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, server) }()
+	return client
 }
 
 // answering is a connection to a server that reads one request and gives one answer.

@@ -33,6 +33,7 @@ type Request struct {
 	Canary *Canary `json:"canary,omitempty"`
 	// Force goes on although Options.Inspect has an objection.
 	Force  bool   `json:"force,omitempty"`
+	Cause  string `json:"-"`   // why the daemon itself asks for it
 	Who    string `json:"who"` // set by the control server from the peer's credentials, never by the client
 	Origin        // likewise
 }

@@ -173,9 +173,11 @@ type Supervisor struct {
 	startTries               int                // how many have in a row
 	startTimer               *time.Timer        // of the next one
 	troubles                 map[string]Trouble // reported and not over, by what they are of
-	dirty                    bool               // the state file is behind
-	hooks                    bool               // the drain hook is there for workers that start
-	said                     string             // newest text given to Say
+	pulses                   map[string]*pulse  // by instance.lane, of the live generation (see liveness.go)
+	replacing                map[string]*replacements
+	dirty                    bool   // the state file is behind
+	hooks                    bool   // the drain hook is there for workers that start
+	said                     string // newest text given to Say
 }
 
 // system is the edge to the operating system, for tests in virtual time.
@@ -248,6 +250,8 @@ func New(opt Options) *Supervisor {
 		aimed:       make(map[string][]int),
 		cares:       make(map[string]*listenerCare),
 		troubles:    make(map[string]Trouble),
+		pulses:      make(map[string]*pulse),
+		replacing:   make(map[string]*replacements),
 		next:        1,
 	}
 	if s.log == nil {
@@ -362,6 +366,7 @@ func (s *Supervisor) turn() {
 	}
 	s.aim()
 	s.replaceLost()
+	s.feelPulses()
 	s.tellAll()
 	s.wake()
 	s.followHealth()

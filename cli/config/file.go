@@ -75,6 +75,9 @@ type healthTable struct {
 	HealthyAfter   *int64       `toml:"healthy_after"`
 	UnhealthyAfter *duration    `toml:"unhealthy_after"`
 	Check          []checkTable `toml:"check"`
+	Always         bool         `toml:"always"`
+	AlwaysInterval *duration    `toml:"always_interval"`
+	AlwaysFailures *int64       `toml:"always_failures"`
 
 	Kind       string            `toml:"kind"`
 	Listen     []string          `toml:"listen"`

@@ -32,7 +32,24 @@ func (l *loader) health(key string, t processTable) *health.Policy {
 	p.Interval = l.duration(key+".interval", h.Interval, interval, leastCheckTime)
 	p.HealthyAfter = int(l.number(key+".healthy_after", h.HealthyAfter, defaultHealthyAfter, 1, 1000))
 	p.UnhealthyAfter = l.duration(key+".unhealthy_after", h.UnhealthyAfter, defaultUnhealthy, leastCheckTime)
+	p.Always = l.always(key, h)
 	return p
+}
+
+func (l *loader) always(key string, h *healthTable) *health.Always {
+	a := &health.Always{
+		Interval: l.duration(key+".always_interval", h.AlwaysInterval, defaultAlwaysEvery, time.Second),
+		Failures: int(l.number(key+".always_failures", h.AlwaysFailures, defaultFailures, 1, 1000)),
+	}
+	if h.Always {
+		return a
+	}
+	for name, given := range map[string]bool{"always_interval": h.AlwaysInterval != nil, "always_failures": h.AlwaysFailures != nil} {
+		if given {
+			l.at(key+"."+name, "%s needs always = true beside it", name)
+		}
+	}
+	return nil
 }
 
 // checks are that which the table is itself, and those of its list. With a list the table is one only if it has a key that a

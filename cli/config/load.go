@@ -33,6 +33,8 @@ const (
 	defaultTimeout      = 5 * time.Second
 	defaultInterval     = 250 * time.Millisecond
 	defaultHealthyAfter = 3
+	defaultAlwaysEvery  = 10 * time.Second
+	defaultFailures     = 3
 	defaultUnhealthy    = 10 * time.Second
 	defaultExecInterval = 2 * time.Second // a command starts an interpreter
 	mostInstances       = 1000

@@ -50,6 +50,14 @@ type Policy struct {
 	HealthyAfter int           `json:"healthy_after"` // rounds in a row that prove a generation
 	// UnhealthyAfter is how long a starting worker may go on failing after its first answer; 0 = until its start timeout.
 	UnhealthyAfter time.Duration `json:"unhealthy_after,omitempty"`
+	// Always is how a live worker is asked on and on; nil = it is not.
+	Always *Always `json:"always,omitempty"`
+}
+
+// Always is a continuous health check.
+type Always struct {
+	Interval time.Duration `json:"interval"`
+	Failures int           `json:"failures"` // rounds in a row without an answer after which a worker is replaced
 }
 
 // Checks returns all checks, in their order.
