@@ -21,6 +21,8 @@ const idle = 30 * time.Second
 // figure is one line of the table of single figures.
 type figure struct{ what, value, how string }
 
+func (f figure) row() string { return fmt.Sprintf("| %s | %s | %s |", f.what, f.value, f.how) }
+
 // figuresBench takes the single figures, and writes bench/RESULTS.md.
 func figuresBench(run *harness.Run) error {
 	s := &scene{run: run}
@@ -29,11 +31,18 @@ func figuresBench(run *harness.Run) error {
 	if err != nil {
 		return err
 	}
+	s = &scene{run: run}
+	more, err := s.switchFigures()
+	s.end()
+	if err != nil {
+		return err
+	}
+	list = append(list, more...)
 	var t strings.Builder
 	fmt.Fprintf(&t, "# Single figures\n\nMade by `make bench` on %s: %s. How superctl stands beside others is in\n[COMPARISON.md](COMPARISON.md).\n\n| | | |\n|---|---|---|\n",
 		time.Now().UTC().Format(time.DateOnly), machine())
 	for _, f := range list {
-		fmt.Fprintf(&t, "| %s | %s | %s |\n", f.what, f.value, f.how)
+		fmt.Fprintln(&t, f.row())
 	}
 	return os.WriteFile(filepath.Join("bench", "RESULTS.md"), []byte(t.String()), 0o644)
 }

@@ -1,4 +1,5 @@
-// Bench measures superctl. `bench` alone takes single figures of it, `bench hook` what the drain hook costs, and `bench compare` sets it
+// Bench measures superctl. `bench` alone takes single figures of it, `bench switch` those of a
+// switch, `bench hook` what the drain hook costs, and `bench compare` sets it
 // beside what people use instead: with the same Django project, the same load and the same number of workers.
 //
 // It judges nothing: times depend on the machine. What must hold is in the tests.
@@ -27,6 +28,8 @@ func bench(args []string) error {
 		switch args[0] {
 		case "hook":
 			measure = hookBench
+		case "switch":
+			measure = switchBench
 		case "compare":
 			opt, err := compareOptions(args[1:])
 			if err != nil {
@@ -34,7 +37,7 @@ func bench(args []string) error {
 			}
 			measure = opt.compare
 		default:
-			return fmt.Errorf("%q: what is measured is compare or hook, or nothing for single figures", args[0])
+			return fmt.Errorf("%q: what is measured is compare, hook or switch, or nothing for single figures", args[0])
 		}
 	}
 	run, err := harness.NewRun()
