@@ -45,6 +45,7 @@ func checkedAlways(w *world, more func(*Process)) {
 }
 
 func replacedBy(w *world) (list []Outcome) {
+	synctest.Wait()
 	for _, o := range w.records {
 		if o.Who == healthChecker {
 			list = append(list, o)
@@ -69,6 +70,7 @@ func TestAHungWorkerIsReplacedByOneThatHasProvedItself(t *testing.T) {
 		first.set(0)
 		// At most an interval until it is asked, then three rounds of 5 s with 10 s between.
 		time.Sleep(46 * time.Second)
+		synctest.Wait()
 		if st := s.Status(); len(w.procs) != 2 || st.Release != "r1" || st.Generation != 2 {
 			t.Fatalf("%d workers, status %+v", len(w.procs), st)
 		}
