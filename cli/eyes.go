@@ -31,7 +31,7 @@ func (c *command) asService(cc *cli.Context, conf *config.Config, release string
 		return false, nil
 	}
 	s, err := serviceOf(cc.Context, conf)
-	if err != nil {
+	if err != nil && s.unit == nil { // else systemd says what is wrong with the unit's user, or makes it (DynamicUser=)
 		return true, fmt.Errorf("check: how the service runs is not known: %w", err)
 	}
 	binary, err := os.Executable()

@@ -27,10 +27,9 @@ func releaseWord(conf *config.Config, word string) (string, error) {
 	if filepath.Dir(path) == filepath.Clean(conf.Releases) {
 		return filepath.Base(path), nil
 	}
-	real, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		if dir, err := filepath.EvalSymlinks(conf.Releases); err == nil && filepath.Dir(real) == dir {
-			return filepath.Base(real), nil
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		if dir, err := filepath.EvalSymlinks(conf.Releases); err == nil && filepath.Dir(target) == dir {
+			return filepath.Base(target), nil
 		}
 	}
 	return "", &usageError{fmt.Errorf("%s is not a release: the releases of %s are in %s (superctl releases lists them)", word, conf.App, conf.Releases)}

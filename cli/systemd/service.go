@@ -49,7 +49,7 @@ func FindServiceOf(ctx context.Context, pid int) (*Service, error) {
 	defer conn.Close()
 	name, err := conn.GetUnitNameByPID(ctx, uint32(pid)) //nolint:gosec // the kernel's pids are positive
 	if err != nil || !strings.HasSuffix(name, ".service") {
-		return nil, nil //nolint:nilerr // systemd answers, and knows no unit of it
+		return nil, nil // systemd answers, and knows no unit of it
 	}
 	return FindService(ctx, name)
 }

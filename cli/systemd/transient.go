@@ -34,9 +34,21 @@ type NotStartedError struct {
 	Status  string // of systemd.exec(5), such as 217/USER
 }
 
-// Error is the status with where systemd says more.
+// Error is the status with what it means, and where systemd says more.
 func (e *NotStartedError) Error() string {
-	return fmt.Sprintf("systemd cannot run a command as %s does: %s (systemd.exec(5), process exit codes); journalctl -b -n 20 says more", e.Service, e.Status)
+	_, name, _ := strings.Cut(e.Status, "/")
+	meaning := map[string]string{
+		"CHDIR":       "WorkingDirectory= is not there, or not for its user",
+		"EXEC":        "superctl itself cannot be run in its sandbox",
+		"USER":        "its User= does not exist",
+		"GROUP":       "its Group= or one of SupplementaryGroups= does not exist",
+		"NAMESPACE":   "a path of ReadWritePaths=, BindPaths= or the like is not there",
+		"CREDENTIALS": "a credential of LoadCredential= or the like cannot be read",
+	}[name]
+	if meaning == "" {
+		meaning = "systemd.exec(5) lists the exit codes"
+	}
+	return fmt.Sprintf("%s cannot start: %s (%s); journalctl -b -n 20 says more", e.Service, meaning, e.Status)
 }
 
 // RunAs runs a command as a service would: as its user, in its sandbox, with its environment and credentials. It returns the exit
@@ -77,7 +89,9 @@ func (s *Service) await(ctx context.Context, conn *systemd.Conn, unit string, en
 	select {
 	case result = <-ended:
 	case <-ctx.Done():
-		conn.KillUnitContext(context.WithoutCancel(ctx), unit, int32(unix.SIGTERM))
+		if err := conn.KillUnitWithTarget(context.WithoutCancel(ctx), unit, systemd.Main, int32(unix.SIGTERM)); err != nil {
+			return 0, fmt.Errorf("end a command that runs as %s does: %w", s.Name, err)
+		}
 		select {
 		case result = <-ended:
 		case <-time.After(2 * stopTime): // TimeoutStopSec= has passed

@@ -68,6 +68,12 @@ func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
 	s.Superctl("check", "uv").Want(1).Says("/srv/shop/releases/uv/venv/bin/python")
 }
 
+func TestACheckSaysWhyTheServiceCannotStart(t *testing.T) {
+	s := newSite(t, Options{Units: dropIn(t, "[Service]\nUser=nobody-has-this-name\n")}, "r1")
+	s.Superctl("check").Want(1).Says(unit + " cannot start: its User= does not exist (217/USER)")
+	s.Superctl("exec", "--release", "r1", "--", "id").Want(1).Says("nobody-has-this-name")
+}
+
 func TestRootRunsTheAppsCodeAsTheUnitsUser(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	if got := s.Superctl("exec", "--release", "r1", "--", "id", "-un").Want(0).Stdout; got != "shop\n" {
