@@ -18,7 +18,7 @@ func Access(path string) error {
 		mode |= unix.X_OK
 	}
 	err := unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
-	switch err { //nolint:errorlint // it is the kernel's number itself
+	switch err {
 	case nil:
 		return nil
 	case unix.EROFS:

@@ -21,7 +21,7 @@ func TestTheDaemonsUserIsTheOwnerOfItsStateDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(base) })
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	dir := func(path string, uid int, mode os.FileMode) string {
 		t.Helper()
 		full := filepath.Join(base, path)
