@@ -378,12 +378,11 @@ func (d *daemon) obey(sig os.Signal) {
 func (d *daemon) end(sig os.Signal, stop func()) {
 	intent := systemd.Stop
 	if sig == syscall.SIGTERM {
-		ctx, cancel := context.WithTimeout(context.Background(), askTime)
-		defer cancel()
-		var err error
-		if intent, err = systemd.AskIntent(ctx); err != nil {
-			d.log.Warn("whether this is a stop or a restart cannot be found out; taken for a stop", zap.Error(err))
-		}
+		intent = systemd.AwaitIntent(context.Background())
+	}
+	if intent == systemd.Unknown {
+		d.log.Warn("systemd does not say whether this is a stop or a restart: the workers go on; superctl end stops them")
+		intent = systemd.Restart
 	}
 	if intent == systemd.Restart {
 		d.log.Info("leaving: the workers go on, for the next daemon", zap.Stringer("signal", sig))

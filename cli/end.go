@@ -55,16 +55,9 @@ func goesOn(ctx context.Context) bool {
 	if result == "" {
 		return false // a person has typed it
 	}
-	ask := func() systemd.Intent {
-		ctx, cancel := context.WithTimeout(ctx, askTime)
-		defer cancel()
-		intent, err := systemd.AskIntent(ctx)
-		if err != nil && result != "success" {
-			return systemd.Restart // after a crash it is what will happen; and a stop has drained before it got here
-		}
-		return intent
-	}
-	if ask() != systemd.Restart {
+	// In doubt the workers go on: after a crash it is what will happen, and after a stop systemd ends what is left of the unit.
+	ask := func() bool { return systemd.AwaitIntent(ctx) != systemd.Stop }
+	if !ask() {
 		return false
 	}
 	pause := crashPause
@@ -78,7 +71,7 @@ func goesOn(ctx context.Context) bool {
 	case <-time.After(pause):
 	case <-ctx.Done():
 	}
-	return ask() == systemd.Restart
+	return ask()
 }
 
 // releaseGroup lets systemd start the next daemon in the group in which the workers' groups are.

@@ -270,6 +270,9 @@ func (s *Supervisor) load() (state, error) {
 	if err := json.Unmarshal(data, &st); err != nil {
 		return refuse("cannot be read: " + err.Error())
 	}
+	if why := st.nonsense(); why != "" {
+		return refuse("makes no sense: " + why)
+	}
 	return st, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 )
@@ -18,6 +19,49 @@ const (
 	Restart Intent = "restart" // another daemon starts at once: workers are to go on
 	Unknown Intent = "unknown" // systemd cannot be asked
 )
+
+const (
+	// reexecTime is how long systemd may be away: it takes below a second to execute itself anew (systemctl daemon-reexec, which
+	// every update of libc or systemd does), more on a busy machine.
+	reexecTime = 20 * time.Second
+	// askEvery is how long to wait between two questions to a systemd that is away: nothing tells when it is back.
+	askEvery = 100 * time.Millisecond
+	// oneAsk is how long one question may take.
+	oneAsk = 2 * time.Second
+)
+
+// AwaitIntent is AskIntent for a systemd that may be away for a moment. When it stays away, the intent is Unknown, and it is no
+// reason to end anything. A machine without a bus to ask on has no systemd that starts another daemon: that is a Stop.
+func AwaitIntent(ctx context.Context) Intent {
+	return awaitIntent(ctx, AskIntent, reachable)
+}
+
+func awaitIntent(ctx context.Context, ask func(context.Context) (Intent, error), reachable func() bool) Intent {
+	ctx, cancel := context.WithTimeout(ctx, reexecTime)
+	defer cancel()
+	for {
+		one, end := context.WithTimeout(ctx, oneAsk)
+		intent, err := ask(one)
+		end()
+		switch {
+		case err == nil:
+			return intent
+		case !reachable():
+			return Stop
+		}
+		select {
+		case <-time.After(askEvery):
+		case <-ctx.Done():
+			return Unknown
+		}
+	}
+}
+
+// reachable reports whether there is a bus on which systemd answers when it is there.
+func reachable() bool {
+	_, err := os.Stat("/run/dbus/system_bus_socket")
+	return err == nil
+}
 
 // AskIntent asks systemd why the daemon is to end. A stop and a restart are the same signal; the unit's job tells them
 // apart. Without a job somebody has sent the signal by hand, and the unit's Restart= decides.
