@@ -13,8 +13,9 @@ import (
 	"superctl/releases"
 )
 
-// detours finds the paths by which a release would run another one's code: in commands, options, the files that these name, variables,
-// hooks and the virtualenv. The `current` link is another release's until the cutover, so that nothing may lead through it.
+// detours finds the paths by which a release would run another one's code: in commands, options, the files that
+// these name, variables, hooks and the virtualenv. The `current` link is another release's until the cutover, so
+// that nothing may lead through it.
 type detours struct {
 	paths *releases.Paths
 	dir   string // the release's
@@ -45,7 +46,9 @@ func findDetours(c *config.Config, r releases.Release) ([]string, error) {
 	for _, h := range []struct {
 		name     string
 		commands [][]string
-	}{{"before", c.Hooks.Before}, {"after", c.Hooks.After}, {"on_abort", c.Hooks.OnAbort}, {"on_revert", c.Hooks.OnRevert}} {
+	}{
+		{"before", c.Hooks.Before}, {"after", c.Hooks.After}, {"on_abort", c.Hooks.OnAbort}, {"on_revert", c.Hooks.OnRevert},
+	} {
 		for _, command := range h.commands {
 			d.command("hooks."+h.name, command)
 		}
@@ -108,7 +111,8 @@ func (d *detours) command(where string, words []string) {
 	}
 }
 
-// word finds a path in a word, be it one that begins with a slash, leads upwards, or leaves the release by a link in it.
+// word finds a path in a word, be it one that begins with a slash, leads upwards, or leaves the release by a link
+// in it.
 func (d *detours) word(word string) (releases.Detour, bool) {
 	if t, ok := d.paths.InText(word, d.dir); ok {
 		return t, true
@@ -135,7 +139,8 @@ func (d *detours) absolute(name string) string {
 
 // directoryOptions are options whose value is the directory that a process begins in already.
 var directoryOptions = []string{ //nolint:gochecknoglobals // a table
-	"--chdir", "--pythonpath", "--python-path", "--pp", "--app-dir", "--workdir", "--working-dir", "--dir", "-C", "--directory", "--cwd",
+	"--chdir", "--pythonpath", "--python-path", "--pp", "--app-dir", "--workdir", "--working-dir", "--dir",
+	"-C", "--directory", "--cwd",
 }
 
 // instead is what to write in the place of a word.
@@ -159,19 +164,24 @@ func (d *detours) variables(where string, env environ) {
 		case v.From == fromSuperctl:
 			d.add(where, "the virtualenv "+filepath.Join(d.dir, "venv"), t, "make one in the release itself")
 		case t.Rest == "":
-			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t, "take it out: a process begins in its release's directory, and imports from there")
+			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t,
+				"take it out: a process begins in its release's directory, and imports from there")
 		default:
-			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t, "write it relative to the release's directory, in which a process begins")
+			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t,
+				"write it relative to the release's directory, in which a process begins")
 		}
 	}
 }
 
-// configEndings are those of files that say how a program runs. A module of the app is not among them: what stands in it may be data.
+// configEndings are those of files that say how a program runs. A module of the app is not among them: what stands
+// in it may be data.
 var configEndings = []string{ //nolint:gochecknoglobals // a table
-	".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json", ".xml", ".env", ".sh", ".bash", ".rb", ".conf.py", "conf.py", "config.py",
+	".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json", ".xml", ".env", ".sh", ".bash", ".rb",
+	"conf.py", "config.py",
 }
 
-// readsAsConfig reports whether a file that a command names says how a program runs: by its name, or because a shell runs it.
+// readsAsConfig reports whether a file that a command names says how a program runs: by its name, or because a
+// shell runs it.
 func readsAsConfig(path string) bool {
 	if path == "" {
 		return false
@@ -214,7 +224,8 @@ func (d *detours) lines(where, path, text, dir string) {
 	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimSpace(line)
-		if line == "" || strings.ContainsRune("#;", rune(line[0])) || strings.HasPrefix(line, "//") || strings.HasPrefix(line, "command = ") && dir != d.dir {
+		comment := line == "" || strings.ContainsRune("#;", rune(line[0])) || strings.HasPrefix(line, "//")
+		if comment || dir != d.dir && strings.HasPrefix(line, "command = ") {
 			continue // a comment, or how pyvenv.cfg remembers that the virtualenv was made
 		}
 		if t, ok := d.paths.InText(line, dir); ok {
@@ -231,7 +242,8 @@ func (d *detours) short(path string) string {
 	return path
 }
 
-// virtualenv looks at what has a virtualenv's interpreter import from elsewhere: an editable install of another release.
+// virtualenv looks at what has a virtualenv's interpreter import from elsewhere: an editable install of another
+// release.
 func (d *detours) virtualenv(r releases.Release) {
 	venv := r.Virtualenv()
 	if venv == "" {
@@ -248,7 +260,8 @@ func (d *detours) virtualenv(r releases.Release) {
 				continue
 			}
 			if t, ok := d.paths.InText(text, filepath.Dir(file)); ok {
-				d.add("release "+r.Name, d.short(file), t, "install the project into the release's virtualenv without -e, or from the release itself")
+				d.add("release "+r.Name, d.short(file), t,
+					"install the project into the release's virtualenv without -e, or from the release itself")
 			}
 		}
 	}

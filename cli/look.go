@@ -17,15 +17,16 @@ import (
 	"superctl/supervisor/preset"
 )
 
-// looker looks at starting workers: they must listen on their listeners and run from their release. Few looks are taken at a time, so that
-// the start of many workers does not become as many scans of /proc at once.
+// looker looks at starting workers: they must listen on their listeners and run from their release. Few looks are
+// taken at a time, so that the start of many workers does not become as many scans of /proc at once.
 type looker struct {
 	listen []config.Listen
 	store  *releases.Store
 	turns  chan struct{} // holds a token for each look in progress
 }
 
-// looksAtOnce is more than one, so that a process whose files in /proc do not answer keeps no other from being looked at.
+// looksAtOnce is more than one, so that a process whose files in /proc do not answer keeps no other from being
+// looked at.
 const looksAtOnce = 4
 
 func newLooker(c *config.Config) *looker {
@@ -125,7 +126,8 @@ func (l *looker) listensElsewhere(s supervisor.Look, strays []socket.Listening) 
 	}
 	switch own := l.ownAddress(strays[0]); {
 	case own != nil:
-		text += fmt.Sprintf(" by itself, which is the address of listen.%s: it would take connections past the gate: %s", own.Name, advice(s, strays[0], false))
+		text += fmt.Sprintf(" by itself, which is the address of listen.%s: it would take connections past the gate: %s",
+			own.Name, advice(s, strays[0], false))
 	case s.Healthy:
 		text += fmt.Sprintf(" as well as on the listener it was given: %s", advice(s, strays[0], true))
 	default:
@@ -137,7 +139,8 @@ func (l *looker) listensElsewhere(s supervisor.Look, strays []socket.Listening) 
 // advice is what to change so that a worker does not listen on an address.
 func advice(s supervisor.Look, at socket.Listening, allow bool) string {
 	running := commandLine(at.PID)
-	in := preset.Input{Command: s.Process.Command, Env: s.Process.Env, Release: s.Process.Dir, Listen: s.Process.Listen, Drain: s.Process.Drain}
+	p := &s.Process
+	in := preset.Input{Command: p.Command, Env: p.Env, Release: p.Dir, Listen: p.Listen, Drain: p.Drain}
 	if b, ok := preset.FindBinding(in, running, at.String()); ok {
 		if b.From == "" {
 			return fmt.Sprintf("remove %s: superctl hands it the listener", b.Text)
@@ -151,18 +154,20 @@ func advice(s supervisor.Look, at socket.Listening, allow bool) string {
 	}
 	server := preset.ServerOf(running)
 	if first := s.PIDs[0]; !s.Healthy && server != "" && at.PID != first {
-		return fmt.Sprintf("%s stays in front of %s, which then does not find its listener: let command begin with %s, or let %s execute it in its own place",
-			name(first), server, server, name(first))
+		return fmt.Sprintf("%s stays in front of %s, which then does not find its listener: let command begin with %s, "+
+			"or let %s execute it in its own place", name(first), server, server, name(first))
 	}
 	switch {
 	case !s.Healthy && server != "":
-		return fmt.Sprintf("let command begin with %s, and take out what has it listen there: superctl hands it the listener", server)
+		return fmt.Sprintf("let command begin with %s, and take out what has it listen there: superctl hands it the listener",
+			server)
 	case !s.Healthy:
-		return "let it serve on the descriptor that LISTEN_FDS or {fd.NAME} names, or run the app with " + strings.Join(preset.Servers(), ", ")
+		return "let it serve on the descriptor that LISTEN_FDS or {fd.NAME} names, or run the app with " +
+			strings.Join(preset.Servers(), ", ")
 	case !allow:
 		return "take out what binds that address"
 	}
-	return fmt.Sprintf("take out what listens there, or allow it in [process.%s]: extra_listen = [%q]", s.Process.Name, at.String())
+	return fmt.Sprintf("take out what listens there, or allow it in [process.%s]: extra_listen = [%q]", p.Name, at.String())
 }
 
 // commandLine is the words of a process's command; none when it has ended.
@@ -180,7 +185,8 @@ func name(pid int) string {
 	if len(words) == 0 || words[0] == "" {
 		return "a program"
 	}
-	if base := filepath.Base(words[0]); len(words) < 2 || !strings.HasPrefix(base, "python") || strings.HasPrefix(words[1], "-") {
+	base := filepath.Base(words[0])
+	if len(words) < 2 || !strings.HasPrefix(base, "python") || strings.HasPrefix(words[1], "-") {
 		return base
 	}
 	return filepath.Base(words[1])
@@ -199,7 +205,8 @@ func runsElsewhere(s *releases.Stray) string {
 	if s.Variable != "" {
 		how = fmt.Sprintf("its variable %s has %s", s.Variable, s.Path)
 	}
-	return fmt.Sprintf("runs from %s and not from its own: %s (%s, pid %d): %s", from, how, name(s.PID), s.PID, insteadOf(s.Detour))
+	return fmt.Sprintf("runs from %s and not from its own: %s (%s, pid %d): %s",
+		from, how, name(s.PID), s.PID, insteadOf(s.Detour))
 }
 
 // insteadOf is what to write in the place of a path that leaves the release.

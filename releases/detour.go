@@ -16,8 +16,9 @@ type Detour struct {
 	Rest    string // what follows inside the release; "" = the release's directory itself
 }
 
-// Paths finds the paths that leave a release: through the `current` link, which is another release's until the cutover, or into
-// another release. It looks at the file system as it is when it is asked, and follows every link as the kernel would.
+// Paths finds the paths that leave a release: through the `current` link, which is another release's until the
+// cutover, or into another release. It looks at the file system as it is when it is asked, and follows every link
+// as the kernel would.
 type Paths struct {
 	own     []string          // real paths of the release
 	others  map[string]string // real path -> name
@@ -29,8 +30,8 @@ type Paths struct {
 // Paths returns what finds the paths that leave the release at path.
 func (s *Store) Paths(path string) (*Paths, error) {
 	p := &Paths{own: []string{filepath.Clean(path)}, others: make(map[string]string), link: s.Current}
-	if real, err := filepath.EvalSymlinks(path); err == nil && real != p.own[0] {
-		p.own = append(p.own, real)
+	if target, err := filepath.EvalSymlinks(path); err == nil && target != p.own[0] {
+		p.own = append(p.own, target)
 	}
 	var err error
 	if p.dir, err = filepath.EvalSymlinks(s.Dir); err != nil {
@@ -52,11 +53,11 @@ func (s *Store) Paths(path string) (*Paths, error) {
 			continue
 		}
 		if e.Type() == fs.ModeSymlink {
-			real, err := filepath.EvalSymlinks(at)
+			target, err := filepath.EvalSymlinks(at)
 			if err != nil {
 				continue
 			}
-			at = real
+			at = target
 		}
 		p.others[at] = e.Name()
 	}
@@ -140,9 +141,11 @@ func (p *Paths) other(at string) (name, inside string, ok bool) {
 }
 
 // written is a path in a text: one that begins with a slash, or leads upwards.
-var written = regexp.MustCompile(`(?:^|[\s"'=:,;()\[\]{}<>|&!@` + "`" + `])(?:-[A-Za-z])?(?:file://)?((?:\.\.?/)*(?:/|\.\./)[^\s"'=:,;()\[\]{}<>|&` + "`" + `$*?\\]*)`)
+var written = regexp.MustCompile(`(?:^|[\s"'=:,;()\[\]{}<>|&!@` + "`" + `])(?:-[A-Za-z])?(?:file://)?` +
+	`((?:\.\.?/)*(?:/|\.\./)[^\s"'=:,;()\[\]{}<>|&` + "`" + `$*?\\]*)`)
 
-// InText returns the first path in a text that leaves the release: a command, a value, a line of a config. Relative paths begin at dir.
+// InText returns the first path in a text that leaves the release: a command, a value, a line of a config.
+// Relative paths begin at dir.
 func (p *Paths) InText(text, dir string) (Detour, bool) {
 	for at := 0; at < len(text); {
 		m := written.FindStringSubmatchIndex(text[at:])

@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// order is the record of when each release was first seen. The times of a directory cannot say that: a shared link, a `touch` or a
-// file that lands at its top moves them. Only the daemon writes the record, in its own state directory; where it cannot be read, or
-// there is none yet, a release came when its directory was made.
+// order is the record of when each release was first seen. The times of a directory cannot say that: a shared
+// link, a `touch` or a file that lands at its top moves them. Only the daemon writes the record, in its own state
+// directory; where it cannot be read, or there is none yet, a release came when its directory was made.
 type order struct {
 	Looked   time.Time           `json:"looked"` // when the releases were last recorded
 	Releases map[string]firstSee `json:"releases"`
@@ -31,7 +31,8 @@ type firstSee struct {
 // orderLimit bounds what is read of a record.
 const orderLimit = 16 << 20
 
-// readOrder reads the record; one that is not there, or cannot be read, is empty: the order of the releases must not keep a site down.
+// readOrder reads the record; one that is not there, or cannot be read, is empty: the order of the releases must
+// not keep a site down.
 func (s *Store) readOrder() order {
 	var o order
 	if s.Order == "" {
@@ -48,7 +49,8 @@ func (s *Store) readOrder() order {
 	return o
 }
 
-// Record notes the releases that are seen for the first time. What came since the last look is newer than all that was there then.
+// Record notes the releases that are seen for the first time. What came since the last look is newer than all that
+// was there then.
 func (s *Store) Record() error {
 	if s.Order == "" {
 		return nil
@@ -102,8 +104,8 @@ func (o order) see(name, path string) firstSee {
 	return firstSee{directory, at}
 }
 
-// born is what identifies a directory, and when it was made: the earlier of its birth and its last change, because a copy may keep the
-// times of its original. Not every file system tells the birth (statx(2)).
+// born is what identifies a directory, and when it was made: the earlier of its birth and its last change, because
+// a copy may keep the times of its original. Not every file system tells the birth (statx(2)).
 func born(path string) (directory string, at time.Time) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME|unix.STATX_MTIME|unix.STATX_INO, &st); err != nil {
@@ -120,7 +122,8 @@ func born(path string) (directory string, at time.Time) {
 	return fmt.Sprintf("%d:%d:%d:%d", st.Dev_major, st.Dev_minor, st.Ino, birth.UnixNano()), at
 }
 
-// Moved returns where the `current` link leads, when that is not the release at path; "" when all is well or no link is kept.
+// Moved returns where the `current` link leads, when that is not the release at path; "" when all is well or no
+// link is kept.
 func (s *Store) Moved(path string) string {
 	if s.Current == "" || path == "" {
 		return ""
@@ -132,7 +135,7 @@ func (s *Store) Moved(path string) string {
 	case err != nil:
 		return "" // no link, which is told elsewhere
 	}
-	if real, err := filepath.EvalSymlinks(s.Current); err == nil && (real == path || sameFile(real, path)) {
+	if at, err := filepath.EvalSymlinks(s.Current); err == nil && (at == path || sameFile(at, path)) {
 		return ""
 	}
 	return to

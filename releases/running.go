@@ -20,15 +20,17 @@ type Stray struct {
 	Variable string // the name of it
 }
 
-// codeVariables are those by which a program finds its code. What others lead to is data, and is looked at before the start.
+// codeVariables are those by which a program finds its code. What others lead to is data, and is looked at before
+// the start.
 var codeVariables = map[string]bool{ //nolint:gochecknoglobals // a table
 	"PATH": true, "PYTHONPATH": true, "PYTHONHOME": true, "VIRTUAL_ENV": true, "LD_LIBRARY_PATH": true, "LD_PRELOAD": true,
 	"NODE_PATH": true, "GEM_HOME": true, "GEM_PATH": true, "BUNDLE_GEMFILE": true, "RUBYLIB": true, "PERL5LIB": true,
 	"GUNICORN_CMD_ARGS": true, "FLASK_APP": true,
 }
 
-// OfProcess looks at where a process is, what it runs, what it was told and what it has mapped, and returns the first that is outside its
-// release; nil when nothing is, or the process has ended. A file that it has only read, such as a module in Python, leaves no trace.
+// OfProcess looks at where a process is, what it runs, what it was told and what it has mapped, and returns the
+// first that is outside its release; nil when nothing is, or the process has ended. A file that it has only read,
+// such as a module in Python, leaves no trace.
 func (p *Paths) OfProcess(pid int) (*Stray, error) {
 	proc := filepath.Join(procDir, strconv.Itoa(pid))
 	cwd, err := os.Readlink(filepath.Join(proc, "cwd"))

@@ -14,8 +14,9 @@ import (
 // Incomplete is the marker that keeps a release which is still being copied out of every switch.
 const Incomplete = ".incomplete"
 
-// markers are files and directories at the top of a release that a tool leaves there while it works on it. One that is sure is
-// never in a complete release; the others may be left over, and only keep the release from being the latest.
+// markers are files and directories at the top of a release that a tool leaves there while it works on it. One
+// that is sure is never in a complete release; the others may be left over, and only keep the release from being
+// the latest.
 var markers = []struct { //nolint:gochecknoglobals // a table
 	name, tool string
 	sure       bool
@@ -37,7 +38,8 @@ func (s *Store) unfinished(path string) (sure bool, why error) {
 	for _, m := range markers {
 		at := filepath.Join(path, m.name)
 		if _, err := os.Lstat(at); err == nil {
-			return m.sure, fmt.Errorf("it is not complete: the marker %s of %s is there (remove it when the release is complete)", at, m.tool)
+			return m.sure, fmt.Errorf("it is not complete: the marker %s of %s is there (remove it when the release is complete)",
+				at, m.tool)
 		}
 	}
 	// Deployer leads this link to the release that it is making, and removes it when that is live.
@@ -61,8 +63,8 @@ type shape struct {
 	newest time.Time // of the changes of all inodes, which no copy can preserve (ctime)
 }
 
-// beingCopied reports whether a release changes right now. The kernel has no event for the end of a copy, so that one which has changed a
-// moment ago is looked at twice.
+// beingCopied reports whether a release changes right now. The kernel has no event for the end of a copy, so that
+// one which has changed a moment ago is looked at twice.
 func (s *Store) beingCopied(path string) bool {
 	before := shapeOf(path)
 	if time.Since(before.newest) > quietTime {
@@ -97,7 +99,8 @@ func shapeOf(path string) (s shape) {
 	return s
 }
 
-// latest is the newest release of a list that is complete. One that is or was live is, whatever it writes into its directory.
+// latest is the newest release of a list that is complete. One that is or was live is, whatever it writes into its
+// directory.
 func (s *Store) latest(list []Release, refs Refs) (Release, error) {
 	var skipped error
 	for _, r := range list {

@@ -39,11 +39,12 @@ func (l Listening) Overlaps(a Address) bool {
 		return l.Path != "" && filepath.Clean(l.Path) == a.path
 	}
 	at := a.tcp
-	return at.IsValid() && at.Port() == l.Addr.Port() && (a.any || overlap(tcpSocket{local: l.Addr, only6: l.only6}, at.Addr()))
+	return at.IsValid() && at.Port() == l.Addr.Port() &&
+		(a.any || overlap(tcpSocket{local: l.Addr, only6: l.only6}, at.Addr()))
 }
 
-// ListenersOf returns the sockets on which processes accept connections, those that they have inherited included. Processes
-// that end meanwhile are left out; one that may not be looked at is an error.
+// ListenersOf returns the sockets on which processes accept connections, those that they have inherited included.
+// Processes that end meanwhile are left out; one that may not be looked at is an error.
 func ListenersOf(pids []int) ([]Listening, error) {
 	var list []Listening
 	var all map[uint64]Listening
@@ -96,8 +97,8 @@ func openSockets(pid int) ([]uint64, error) {
 	return slices.Compact(inodes), nil
 }
 
-// allListening is every socket of the network namespace on which connections are accepted: by sock_diag, which lists nothing
-// else, or from /proc where that is forbidden.
+// allListening is every socket of the network namespace on which connections are accepted: by sock_diag, which
+// lists nothing else, or from /proc where that is forbidden.
 func allListening(pid int) (map[uint64]Listening, error) {
 	list, err := diagListening()
 	if err != nil || !sameNamespace(pid) {
@@ -180,8 +181,8 @@ func eachLine(path string, line func(fields []string)) error {
 	return lines.Err()
 }
 
-// hexAddress reads 0100007F:1F90: each 32-bit word of the address is in the byte order of the machine, which is little-endian
-// wherever superctl is built for.
+// hexAddress reads 0100007F:1F90: each 32-bit word of the address is in the byte order of the machine, which is
+// little-endian wherever superctl is built for.
 func hexAddress(text string) (netip.AddrPort, bool) {
 	host, port, _ := strings.Cut(text, ":")
 	raw, err := hex.DecodeString(host)
@@ -196,7 +197,8 @@ func hexAddress(text string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), ok
 }
 
-// Pattern is a set of addresses: "127.0.0.1:9191", "127.0.0.1:*", ":9191" for every address, or "unix:/run/shop/stats-*.sock".
+// Pattern is a set of addresses: "127.0.0.1:9191", "127.0.0.1:*", ":9191" for every address, or
+// "unix:/run/shop/stats-*.sock".
 type Pattern struct {
 	text string
 	host string // "" = every address
@@ -240,7 +242,8 @@ func (p Pattern) Matches(l Listening) bool {
 		matched, err := filepath.Match(p.path, l.Path)
 		return err == nil && matched && !l.Addr.IsValid()
 	}
-	return (p.host == "" || p.host == l.Addr.Addr().String()) && (p.port == "*" || p.port == strconv.Itoa(int(l.Addr.Port())))
+	return (p.host == "" || p.host == l.Addr.Addr().String()) &&
+		(p.port == "*" || p.port == strconv.Itoa(int(l.Addr.Port())))
 }
 
 // autobound is an abstract name that the kernel has chosen (unix(7), "Autobind feature").
@@ -254,7 +257,9 @@ var privateNames = []*regexp.Regexp{ //nolint:gochecknoglobals // a table
 	regexp.MustCompile(`/gunicorn\.ctl$`),                    // gunicorn's control socket, from 25.1 on
 }
 
-// Private reports whether a socket is one on which a program talks to its own parts or is controlled, and that no user's request can reach.
+// Private reports whether a socket is one on which a program talks to its own parts or is controlled, and that no
+// user's request can reach.
 func (l Listening) Private() bool {
-	return !l.Addr.IsValid() && slices.ContainsFunc(privateNames, func(r *regexp.Regexp) bool { return r.MatchString(l.Path) })
+	matches := func(r *regexp.Regexp) bool { return r.MatchString(l.Path) }
+	return !l.Addr.IsValid() && slices.ContainsFunc(privateNames, matches)
 }

@@ -2,8 +2,9 @@ package supervisor
 
 import "fmt"
 
-// putBack has the `current` link lead to the live release again, when something else has moved it: before a switch that is refused,
-// whoever deploys may have done so, and what follows the link would run a release that is not live.
+// putBack has the `current` link lead to the live release again, when something else has moved it: before a switch
+// that is refused, whoever deploys may have done so, and what follows the link would run a release that is not
+// live.
 func (c *change) putBack() {
 	if c.s.opt.Moved == nil || c.s.opt.Point == nil {
 		return
@@ -28,8 +29,8 @@ func (c *change) putBack() {
 	c.warn("the current link had been moved to %s; it leads to %s again, which is live", to, live.Name)
 }
 
-// examine reports what has become of the releases that run, and of the way back, since they went live. That is found out on disk, so
-// it is not the owner's to do.
+// examine reports what has become of the releases that run, and of the way back, since they went live. That is
+// found out on disk, so it is not the owner's to do.
 func (s *Supervisor) examine() {
 	var live, previous *Release
 	var warm []Release

@@ -1,7 +1,6 @@
 package preset
 
 import (
-	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -49,7 +48,8 @@ var detachers = []detacher{ //nolint:gochecknoglobals // a table
 // lastInBackground is a script whose last command is left in the background.
 var lastInBackground = regexp.MustCompile(`[^&>|]&\s*(;?\s*(disown(\s+\S+)?|exit(\s+0)?|true|:))?\s*;?\s*$`)
 
-// detaches refuses a command that ends while what it has started goes on: the release would be live, with nothing that superctl sees.
+// detaches refuses a command that ends while what it has started goes on: the release would be live, with nothing
+// that superctl sees.
 func (c *command) detaches() {
 	words := c.in.Command
 	script := false
@@ -82,7 +82,8 @@ func (c *command) detaches() {
 
 // before are words behind which another program's name stands.
 var before = []string{ //nolint:gochecknoglobals // a table
-	"env", "exec", "nice", "ionice", "nohup", "setsid", "sudo", "time", "command", "then", "do", "else", "&&", "||", "|", "&", ";", "(", "{", "!",
+	"env", "exec", "nice", "ionice", "nohup", "setsid", "sudo", "time", "command", "then", "do", "else",
+	"&&", "||", "|", "&", ";", "(", "{", "!",
 }
 
 // startsProgram reports whether a word of a command or of a script is the name of a program.
@@ -128,11 +129,16 @@ func isShell(word string) bool {
 	return slices.Contains([]string{"sh", "bash", "dash", "zsh", "ksh"}, filepath.Base(word))
 }
 
+// hueys are the names of huey's consumer: its program, its module, and the commands of its Django extensions.
+var hueys = []string{ //nolint:gochecknoglobals // a table
+	"huey_consumer", "huey_consumer.py", "huey.bin.huey_consumer", "run_huey", "run_djangohuey", "djangohuey",
+}
+
 // queue is what is known of a program that runs tasks: which signal has it finish what it runs.
 func (c *command) queue() {
 	for i, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
 		switch name := filepath.Base(word); {
-		case name == "huey_consumer", name == "huey_consumer.py", name == "huey.bin.huey_consumer", name == "run_huey", name == "run_djangohuey", name == "djangohuey":
+		case slices.Contains(hueys, name):
 			// INT has the workers finish their tasks; TERM interrupts them, and what they ran is lost (signal handlers of
 			// huey.consumer.Consumer).
 			c.out.StopSignal = syscall.SIGINT
@@ -150,6 +156,6 @@ func (c *command) pidFiles(program string, args *command, options ...string) {
 		if g.value == "" {
 			continue // none: what Celery 4 must be told, whose default is one in the working directory
 		}
-		c.problem("%s: take out %s: %s", program, g.text, fmt.Sprintf("%s, and after a crash such a file can keep it from starting", pidFile))
+		c.problem("%s: take out %s: %s, and after a crash such a file can keep it from starting", program, g.text, pidFile)
 	}
 }

@@ -13,8 +13,9 @@ type Binding struct {
 	From string // "" = the command; else where it stands, such as "common.ini:3" or the name of a variable
 }
 
-// FindBinding finds the option which names an address that a worker listens on: "127.0.0.1:8000", "[::]:8000" or "unix:/run/app.sock".
-// It looks at the process's command, at its options' files and variables, and at the command that really runs.
+// FindBinding finds the option which names an address that a worker listens on: "127.0.0.1:8000", "[::]:8000" or
+// "unix:/run/app.sock". It looks at the process's command, at its options' files and variables, and at the command
+// that really runs.
 func FindBinding(in Input, running []string, address string) (Binding, bool) {
 	options := Apply(in).options
 	at := find(running)
@@ -34,7 +35,8 @@ func FindBinding(in Input, running []string, address string) (Binding, bool) {
 		if b.From != "" && strings.HasPrefix(b.Text, "--") { // a setting of a file
 			b.Text = strings.TrimPrefix(option, "--")
 		}
-		if i > 0 && !strings.HasPrefix(w.text, "-") && strings.HasPrefix(options[i-1].text, "-") && options[i-1].from == w.from {
+		valued := i > 0 && strings.HasPrefix(options[i-1].text, "-") && options[i-1].from == w.from
+		if valued && !strings.HasPrefix(w.text, "-") {
 			b.Text = options[i-1].text + " " + w.text
 		}
 		return b, true
@@ -56,9 +58,8 @@ func needle(address string) func(value string) bool {
 		if err != nil {
 			return false
 		}
-		return value == port || slices.ContainsFunc(strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(" ,'\"[]=", r) }), func(one string) bool {
-			return strings.HasSuffix(one, ":"+port)
-		})
+		parts := strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(" ,'\"[]=", r) })
+		return value == port || slices.ContainsFunc(parts, func(one string) bool { return strings.HasSuffix(one, ":"+port) })
 	}
 }
 

@@ -17,10 +17,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// uwsgiFormats are the options by which uWSGI is given a config, and how each is read; "" = by the name's ending, as for a word that
-// is no option. The same options stand in configs, which so include others (core/uwsgi.c, uwsgi_base_options).
+// uwsgiFormats are the options by which uWSGI is given a config, and how each is read; "" = by the name's ending,
+// as for a word that is no option. The same options stand in configs, which so include others (core/uwsgi.c,
+// uwsgi_base_options).
 var uwsgiFormats = map[string]string{ //nolint:gochecknoglobals // a table
-	"--ini": ".ini", "--yaml": ".yaml", "--yml": ".yaml", "-y": ".yaml", "--json": ".json", "--js": ".json", "-j": ".json", "--xml": ".xml", "-x": ".xml",
+	"--ini": ".ini", "--yaml": ".yaml", "--yml": ".yaml", "-y": ".yaml", "--json": ".json", "--js": ".json", "-j": ".json",
+	"--xml": ".xml", "-x": ".xml",
 	"--inherit": "", "--include": "", "--config": "",
 }
 
@@ -33,8 +35,8 @@ type configSetting struct {
 	line       int // 0 = not known
 }
 
-// uwsgiFiles reads the options of all configs that the command leads to, also through others. What cannot be read may have any option
-// in it, so it is refused.
+// uwsgiFiles reads the options of all configs that the command leads to, also through others. What cannot be read
+// may have any option in it, so it is refused.
 func (c *command) uwsgiFiles() {
 	done := make(map[string]bool)
 	for i := 0; i < len(c.words); i++ { // grows while it is read
@@ -43,7 +45,11 @@ func (c *command) uwsgiFiles() {
 			continue
 		}
 		if scheme, _, remote := strings.Cut(name, "://"); remote || name == "-" {
-			c.problem("%s: superctl cannot read %s, which may have any option in it: write a file%s", c.at(i), name, map[bool]string{true: ", not " + scheme + "://"}[remote])
+			what := "a config from standard input"
+			if remote {
+				what = "a config by " + scheme + "://"
+			}
+			c.problem("%s: superctl cannot read %s, which may have any option in it: write a file", c.at(i), what)
 			continue
 		}
 		path, section, _ := strings.Cut(name, ":")
@@ -84,7 +90,8 @@ func (c *command) uwsgiConfig(i int) (name, format string, ok bool) {
 		if format, ok := uwsgiFormats[c.words[i-1].text]; ok {
 			return w.text, format, true
 		}
-		if strings.HasPrefix(c.words[i-1].text, "-") && !strings.Contains(c.words[i-1].text, "=") && !slices.Contains([]string{"--master", "-M"}, c.words[i-1].text) {
+		last := c.words[i-1].text
+		if strings.HasPrefix(last, "-") && !strings.Contains(last, "=") && last != "--master" && last != "-M" {
 			return "", "", false // the value of another option
 		}
 	}
@@ -129,7 +136,8 @@ func readUWSGI(path, format, section string) ([]configSetting, error) {
 func settingWords(path string, settings []configSetting) []word {
 	own := map[string]string{}
 	base := filepath.Base(path)
-	magic := strings.NewReplacer("%d", filepath.Dir(path)+"/", "%p", path, "%s", base, "%n", strings.TrimSuffix(base, filepath.Ext(base)))
+	stem := strings.TrimSuffix(base, filepath.Ext(base))
+	magic := strings.NewReplacer("%d", filepath.Dir(path)+"/", "%p", path, "%s", base, "%n", stem)
 	var words []word
 	for _, s := range settings {
 		value := s.value

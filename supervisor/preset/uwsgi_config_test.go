@@ -42,7 +42,7 @@ func TestASocketInANestedConfigIsFound(t *testing.T) {
 		"an emperor":    {map[string]string{"a.ini": "[uwsgi]\nemperor = vassals"}, "uwsgi a.ini", "a process of its own"},
 		"a daemon":      {map[string]string{"a.yaml": "uwsgi:\n  daemonize: /var/log/uwsgi.log"}, "uwsgi --yaml a.yaml", "would end at once"},
 		"none there":    {map[string]string{"a.ini": "[uwsgi]\nini = b.ini"}, "uwsgi a.ini", "a.ini:2: superctl cannot read b.ini"},
-		"a URL":         {map[string]string{"a.ini": "[uwsgi]\nini = http://config/b.ini"}, "uwsgi a.ini", "write a file, not http://"},
+		"a URL":         {map[string]string{"a.ini": "[uwsgi]\nini = http://config/b.ini"}, "uwsgi a.ini", "a config by http://"},
 		"another kind":  {map[string]string{"a.ini": "[uwsgi]\nconfig = b.lua", "b.lua": ""}, "uwsgi a.ini", "is none of .ini"},
 		"no yaml":       {map[string]string{"a.yaml": "uwsgi: [secret"}, "uwsgi a.yaml", "it is not YAML"},
 	} {

@@ -14,8 +14,9 @@ import (
 // familyLimit bounds how many processes of a worker are returned.
 const familyLimit = 4096
 
-// Family returns the processes of the worker, its main one first: those of its control group, else its process group, what descends from it, and what has
-// detached itself and carries its tag. Of the last it reads the environments of orphans only, so that it is cheap with many workers.
+// Family returns the processes of the worker, its main one first: those of its control group, else its process
+// group, what descends from it, and what has detached itself and carries its tag. Of the last it reads the
+// environments of orphans only, so that it is cheap with many workers.
 func (w *Worker) Family() []int {
 	if w.group != "" {
 		if pids := inGroup(w.group); len(pids) > 0 {
@@ -48,7 +49,8 @@ func (w *Worker) first(pids []int) []int {
 	return pids[:min(len(pids), familyLimit)]
 }
 
-// orphan reports whether a process may have been left by a worker: its parent is init or this daemon, which has not started it.
+// orphan reports whether a process may have been left by a worker: its parent is init or this daemon, which has
+// not started it.
 func orphan(s stat) bool {
 	if s.parent == 1 {
 		return s.pid != os.Getpid()
