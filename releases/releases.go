@@ -27,7 +27,7 @@ type Store struct {
 	Current string // path of the `current` link; "" = none is kept
 	Order   string // path of the record of when releases were first seen; "" = none
 
-	pause func(time.Duration) // between two looks at a copy in progress; nil = time.Sleep
+	pause func(time.Duration) // between two looks at a copy in progress; nil = it is waited for
 }
 
 // Release is one release directory.

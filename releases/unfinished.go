@@ -72,7 +72,7 @@ func (s *Store) beingCopied(path string) bool {
 	}
 	pause := s.pause
 	if pause == nil {
-		pause = time.Sleep
+		pause = func(d time.Duration) { <-time.After(d) }
 	}
 	pause(copyPause)
 	return shapeOf(path) != before
