@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -38,12 +39,13 @@ func (s *Store) readOrder() order {
 	if s.Order == "" {
 		return o
 	}
-	st, err := os.Stat(s.Order)
-	if err != nil || !st.Mode().IsRegular() || st.Size() > orderLimit {
+	f, err := openRegular(s.Order)
+	if err != nil {
 		return o
 	}
-	text, err := os.ReadFile(s.Order)
-	if err != nil || json.Unmarshal(text, &o) != nil {
+	defer f.Close() //nolint:errcheck // for reading only
+	text, err := io.ReadAll(io.LimitReader(f, orderLimit+1))
+	if err != nil || len(text) > orderLimit || json.Unmarshal(text, &o) != nil {
 		return order{}
 	}
 	return o

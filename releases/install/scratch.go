@@ -89,8 +89,11 @@ func (in *install) copyCompiled(from *beneath.Dir) error {
 		if mode&unix.S_IFMT != unix.S_IFREG || path.Ext(name) != ".pyc" {
 			return nil
 		}
-		if st, err := in.work.Lstat(dir); err != nil || !st.IsDir() {
+		switch st, err := in.work.Lstat(dir); {
+		case errors.Is(err, fs.ErrNotExist), err == nil && !st.IsDir():
 			return nil // nothing of the release is there
+		case err != nil:
+			return err
 		}
 		cache := path.Join(dir, "__pycache__")
 		if err := in.work.Mkdir(cache, 0o755); err == nil {
