@@ -180,8 +180,8 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 		return supervisor.Plan{}, err
 	}
 	plan := supervisor.Plan{
-		Release:   supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
-		Config: c.Sum, Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
+		Release: supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
+		Config:  c.Sum, Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
 		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: c.Ignored,
 	}
 	if plan.Inspect, err = projectOf(c, r); err != nil {
