@@ -15,7 +15,7 @@ func TestASocketHasItsModeFromTheStart(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "s")
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		must(t, err)
-		defer unix.Close(fd) //nolint:errcheck // the end
+		defer unix.Close(fd)
 		must(t, BindUnix(fd, path, mode))
 		st, err := os.Lstat(path)
 		must(t, err)

@@ -50,15 +50,6 @@ func (g group) leave(i int) group {
 	return g[:last]
 }
 
-// put notes that the member at i is really at index to. Who was thought to be there is somewhere else.
-func (g group) put(i, to int) {
-	g[i], g[to] = g[to], g[i]
-	g[to].unsure = false
-	if i != to {
-		g[i].unsure = true
-	}
-}
-
 // span is the first of the places in which the listeners of an earlier daemon are, and how many places that is.
 func (g group) span() (first, count int) {
 	first = slices.IndexFunc(g, member.earlier)

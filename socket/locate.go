@@ -42,7 +42,7 @@ func (s *steer) Locate(sent []int) error {
 	defer s.mu.Unlock()
 	list, err := listeners(s.at)
 	if err != nil {
-		return nil //nolint:nilerr // without sock_diag the order of the earlier daemon is all there is; Spread surveys as ever
+		return nil // without sock_diag the order of the earlier daemon is all there is; Spread surveys as ever
 	}
 	strangers := s.addForeign(list)
 	s.adopted, s.sent = false, slices.Clone(sent)

@@ -30,7 +30,7 @@ func kill(t *testing.T, host string, size int, random *rand.Rand) killed {
 	live := 1 + random.IntN(size)
 	must(t, old.Cutover(live))
 	k := killed{next: newGate(t, Options{Address: a, Earlier: func(int) bool { return true }})}
-	var close []int
+	var fds []int
 	for i, m := range old.Members() {
 		fate := random.IntN(4)
 		if m.Gen == live {
@@ -48,10 +48,10 @@ func kill(t *testing.T, host string, size int, random *rand.Rand) killed {
 			must(t, k.next.Adopt(m.Gen, dup))
 			k.left = append(k.left, m.Gen)
 		}
-		close = append(close, m.FD)
+		fds = append(fds, m.FD)
 	}
-	random.Shuffle(len(close), func(i, j int) { close[i], close[j] = close[j], close[i] })
-	for _, fd := range close {
+	random.Shuffle(len(fds), func(i, j int) { fds[i], fds[j] = fds[j], fds[i] })
+	for _, fd := range fds {
 		must(t, unix.Close(fd))
 	}
 	return k

@@ -242,7 +242,7 @@ func TestTheOwnerIsNotChangedOfWhatTookTheSocketsPlace(t *testing.T) {
 			must(t, beneath.BindUnix(fd, path, 0o666))
 			must(t, os.Remove(path))
 			must(t, put())
-			defer os.Remove(path)
+			defer os.Remove(path) //nolint:errcheck // the end
 			if giveAway(fd, path, os.Getuid()+1, -1) == nil {
 				t.Error("it was given away")
 			}

@@ -80,7 +80,7 @@ func listen(path string, gid int) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.(*net.UnixListener), nil //nolint:forcetypeassert,errcheck // it is a unix socket
+	return l.(*net.UnixListener), nil //nolint:forcetypeassert // it is a unix socket
 }
 
 // Inherit goes on with the control socket of an earlier daemon, whose descriptor is the server's from then on: who connects

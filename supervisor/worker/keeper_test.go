@@ -38,7 +38,7 @@ func TestAWorkerWithoutADaemonIsNotBlockedByItsOutput(t *testing.T) {
 			w := pipeWriter(t, path)
 			reader, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 			must(t, err)
-			defer unix.Close(reader) //nolint:errcheck // the end
+			defer unix.Close(reader)
 			k, err := StartKeeper(dir, "test")
 			must(t, err)
 			defer k.w.KillAll() //nolint:errcheck // the end
@@ -92,7 +92,7 @@ func TestAKeeperLeavesThePipesToTheDaemon(t *testing.T) {
 	path := filepath.Join(dir, "g1.web.0.1")
 	out, err := OpenOutput(path, nil)
 	must(t, err)
-	defer out.Close() //nolint:errcheck // the end
+	defer out.Close()
 	k, err := StartKeeper(dir, "test")
 	must(t, err)
 	text := strings.Repeat("z", pipeSize-4096)
