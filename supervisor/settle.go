@@ -51,6 +51,9 @@ func settleQueues(ctx context.Context, gates map[string]Gate, queues map[string]
 			continue // the same queue serves on
 		}
 		for _, number := range numbers {
+			if gates[name].Live() == number {
+				continue // the config has lost this listener: nobody else gets its connections
+			}
 			settled, bad := gates[name].Settle(ctx, number)
 			if bad != nil {
 				err = errors.Join(err, fmt.Errorf("listener %q: %w", name, bad))
