@@ -195,7 +195,7 @@ func (c *command) tellInstall(app, word string, out *installOutcome) {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
 	name := out.Release
-	if out.Commit != "" {
+	if name != "" && out.Commit != "" {
 		name += " (" + short(out.Commit) + ")"
 	}
 	switch {

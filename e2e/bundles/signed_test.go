@@ -26,7 +26,7 @@ func TestASignedFlaskSiteIsDeployedAndNothingElse(t *testing.T) {
 	minisign(t, "-V", "-q", "-m", one, "-p", key+".pub")
 	minisign(t, "-S", "-s", key+".key", "-m", two)
 
-	a := site(t, "shop", harness.Options{Server: harness.Server{Command: "gunicorn --threads 4 shop:app"}, More: "[trust]\nkeys = [\"" + key + ".pub\"]"})
+	a := site(t, "flaskshop", harness.Options{Server: harness.Server{Command: "gunicorn --threads 4 shop:app"}, More: "[trust]\nkeys = [\"" + key + ".pub\"]"})
 	a.Start("")
 	offline(t, a, 0, "deploy", one)
 	requests := a.Load(load.Config{Rate: 40, Clients: 8, Shapes: []load.Shape{load.Get("/"), load.Get("/healthz/")}})
