@@ -24,6 +24,7 @@ type progress struct {
 	step  string
 	note  string
 	began time.Time
+	limit float64 // of the step, in seconds; 0 = not known
 	stop  chan struct{}
 	gone  sync.WaitGroup
 }
@@ -72,6 +73,9 @@ func (p *progress) draw() {
 		return
 	}
 	text := fmt.Sprintf("%-10s %6.1f s  %s", p.step, p.now().Sub(p.began).Seconds(), p.note)
+	if p.limit > 0 {
+		text = fmt.Sprintf("%-10s %6.1f of %.0f s  %s", p.step, p.now().Sub(p.began).Seconds(), p.limit, p.note)
+	}
 	if len(text) > width {
 		text = text[:width-3] + "..."
 	}
@@ -85,7 +89,7 @@ func (p *progress) event(ev supervisor.Event) {
 	defer p.mu.Unlock()
 	switch ev.Type {
 	case "begin":
-		p.step, p.note, p.began = ev.Step, "", p.now()
+		p.step, p.note, p.began, p.limit = ev.Step, "", p.now(), ev.Limit
 	case "progress":
 		p.note = ev.Detail
 		if !p.live {

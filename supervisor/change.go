@@ -334,7 +334,7 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	}
 	c.tellBegun()
 	c.fault("before " + name)
-	c.emit(Event{Type: "begin", Step: name})
+	c.emit(Event{Type: "begin", Step: name, Limit: c.limitOf(name).Seconds()})
 	began := time.Now()
 	c.output = nil
 	detail, err := do(c.ctx)
@@ -372,6 +372,21 @@ func goesBack(step string) bool {
 		return true
 	}
 	return false
+}
+
+// limitOf is the longest that a step takes; 0 = not known.
+func (c *change) limitOf(step string) (limit time.Duration) {
+	switch step {
+	case stepProbation:
+		return c.plan.Probation
+	case stepProve:
+		for i := range c.plan.Processes {
+			if p := &c.plan.Processes[i]; len(p.Listen) > 0 {
+				limit = max(limit, p.StartTimeout)
+			}
+		}
+	}
+	return limit
 }
 
 func (c *change) fault(point string) { c.s.fault(string(c.req.Kind), point) }

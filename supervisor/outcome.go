@@ -60,4 +60,5 @@ type Event struct {
 	Step    string  `json:"step"`
 	Detail  string  `json:"detail,omitempty"`  // progress: what it waits for; output: one line of a hook; end: what it did
 	Seconds float64 `json:"seconds,omitempty"` // end: how long it took
+	Limit   float64 `json:"limit,omitempty"`   // begin: the most seconds that it takes; 0 = not known
 }

@@ -144,3 +144,22 @@ func TestARollShowsWhyItWaits(t *testing.T) {
 		}
 	})
 }
+
+func TestAStepThatHasALimitBeginsWithIt(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		limits := make(map[string]float64)
+		if _, err := s.Change(context.Background(), Request{Kind: Switch, Release: "r1", Who: "x"}, func(ev Event) {
+			if ev.Type == "begin" {
+				limits[ev.Step] = ev.Limit
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if limits[stepProve] != 60 || limits[stepProbation] != 10 || limits[stepBoot] != 0 {
+			t.Errorf("%v", limits)
+		}
+	})
+}
