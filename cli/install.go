@@ -186,7 +186,7 @@ func (p *progress) install(ev install.Event) {
 		p.note = plain.Line(ev.Detail)
 		return
 	}
-	p.event(supervisor.Event(ev))
+	p.event(supervisor.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 }
 
 func (c *command) tellInstall(app, word string, out *installOutcome) {
