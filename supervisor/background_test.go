@@ -250,7 +250,7 @@ func TestAfterACrashWhatFailsKeepsNothingAfterItFromStarting(t *testing.T) {
 		stop()
 		w.procs = nil
 		w.releases["r2"] = behaviour{only: "worker", exitAfter: 500 * time.Millisecond}
-		s, stop = w.supervisor(dir)
+		_, stop = w.supervisor(dir)
 		defer stop()
 		time.Sleep(time.Minute)
 		if at := starts(w, "r2"); !maps.Equal(at, map[string]float64{"worker": 0, "metrics": 0, "beat": 0.5, "mail": 0.5, "audit": 1.5}) {

@@ -239,7 +239,7 @@ func TestWhatIsSaidDuringAnUpgradeIsHeardByTheNextDaemon(t *testing.T) {
 	change1(t, s, Request{Kind: Upgrade})
 	say("STATUS=later")
 	stop()
-	defer unix.Close(fd) //nolint:errcheck // a test's
+	defer unix.Close(fd)
 	for _, want := range []string{"READY=1", "STATUS=later"} {
 		buf := make([]byte, 100)
 		n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)

@@ -236,7 +236,8 @@ func TestADaemonThatEndsInTheMiddleOfARollIsFollowedByOneThatGoesBack(t *testing
 			if w.running["web"] != 4 {
 				t.Fatalf("running %v", w.running)
 			}
-			if kept {
+			if !kept {
+				w.options = func(o *Options) { o.Handed, o.Inherited = nil, nil }
 			}
 			s, stop = w.supervisor(dir)
 			defer stop()
