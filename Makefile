@@ -89,6 +89,10 @@ fuzz: ## every fuzz target for ten seconds; FUZZTIME=1m for longer
 bench: deps ## single figures of superctl; writes bench/RESULTS.md
 	go run ./bench $(ARGS)
 
+.PHONY: bench-many
+bench-many: ## a thousand workers: status, memory and idle cost of the daemon; writes bench/MANY.md
+	go run ./bench many
+
 .PHONY: compare
 compare: deps ## superctl beside its peers, 20 minutes; writes bench/COMPARISON.md and plots. ARGS='-run gunicorn -switches 1' for less
 	go run ./bench compare $(ARGS)

@@ -1,5 +1,6 @@
 // Bench measures superctl. `bench` alone takes single figures of it, `bench switch` those of a
-// switch, `bench hook` what the drain hook costs, and `bench compare` sets it
+// switch, `bench hook` what the drain hook costs,
+// `bench many` a thousand workers, and `bench compare` sets it
 // beside what people use instead: with the same Django project, the same load and the same number of workers.
 //
 // It judges nothing: times depend on the machine. What must hold is in the tests.
@@ -30,6 +31,8 @@ func bench(args []string) error {
 			measure = hookBench
 		case "switch":
 			measure = switchBench
+		case "many":
+			measure = manyBench
 		case "compare":
 			opt, err := compareOptions(args[1:])
 			if err != nil {
@@ -37,7 +40,7 @@ func bench(args []string) error {
 			}
 			measure = opt.compare
 		default:
-			return fmt.Errorf("%q: what is measured is compare, hook or switch, or nothing for single figures", args[0])
+			return fmt.Errorf("%q: what is measured is compare, hook, many or switch, or nothing for single figures", args[0])
 		}
 	}
 	run, err := harness.NewRun()

@@ -126,21 +126,17 @@ func (s *Supervisor) admit(ctx context.Context, req Request) (c, busy *change, e
 	}
 }
 
-// startToAwait returns what is closed when a start in progress is decided that a change waits for: one that takes over what runs, and one
-// that is tried again because an earlier one has failed. Else it returns nil.
+// startToAwait returns what is closed when the start in progress is decided, nil when none is: a change waits for the first one, and for
+// one that is tried again because an earlier one has failed.
 func (s *Supervisor) startToAwait() <-chan struct{} {
 	switch {
-	case s.takingOver():
-		return s.started
-	case s.change != nil && s.change.req.Kind == start && s.startTries > 0:
+	case s.change == nil || s.change.req.Kind != start:
+		return nil
+	case s.startTries > 0:
 		return s.change.done
+	default:
+		return s.started
 	}
-	return nil
-}
-
-// takingOver tells whether the start of this daemon is in progress, with a live generation.
-func (s *Supervisor) takingOver() bool {
-	return s.change != nil && s.change.req.Kind == start && (s.change.from != nil || s.change.committed)
 }
 
 // begin makes req the change in progress. A rollback that meets a probation or a canary ends that instead, and gets the

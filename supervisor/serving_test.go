@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"os"
 	"slices"
@@ -321,5 +322,24 @@ func TestADiskThatCannotBeWrittenIsSaidUntilItCan(t *testing.T) {
 		if st := s.Status(); st.Health != HealthOK {
 			t.Errorf("%s: %s", st.Health, st.Reason)
 		}
+	})
+}
+
+func TestASwitchMeetsADaemonThatHasJustStarted(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		w.options = func(o *Options) {
+			resolve := o.Resolve
+			o.Resolve = func(ctx context.Context, target Target) (Plan, error) {
+				if target.Starting() {
+					time.Sleep(3 * time.Second) // a slow disk
+				}
+				return resolve(ctx, target)
+			}
+		}
+		s, stop := w.starting(t.TempDir())
+		defer stop()
+		time.Sleep(time.Second)
+		want(t, s, switchTo(t, s, "r1"), Done, "r1")
 	})
 }
