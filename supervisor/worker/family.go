@@ -15,25 +15,20 @@ import (
 const familyLimit = 4096
 
 // Family returns the processes of the worker, its main one first: those of its control group, else its process
-// group, what descends from it, and what has detached itself and carries its tag. Of the last it reads the
-// environments of orphans only, so that it is cheap with many workers.
+// group, what descends from it, and what has detached itself and carries its tag. Many workers that ask at the same
+// time share one look.
 func (w *Worker) Family() []int {
 	if w.group != "" {
 		if pids := inGroup(w.group); len(pids) > 0 {
 			return w.first(pids)
 		}
 	}
-	all, err := processes()
+	seen, err := lookAround()
 	if err != nil {
 		return []int{w.pid}
 	}
-	own := make(map[int]bool)
-	reused := scan{all: all}.reused(w.root())
-	for _, s := range all {
-		own[s.pid] = !reused && (s.pid == w.pid || s.group == w.pid) || orphan(s) && tagged(s.pid, w.tag)
-	}
 	var pids []int
-	for _, s := range withDescendants(all, own) {
+	for _, s := range seen.relatives(w.root()) {
 		pids = append(pids, s.pid)
 	}
 	return w.first(pids)
@@ -47,21 +42,6 @@ func (w *Worker) first(pids []int) []int {
 		pids = slices.Insert(slices.Delete(pids, i, i+1), 0, w.pid)
 	}
 	return pids[:min(len(pids), familyLimit)]
-}
-
-// orphan reports whether a process may have been left by a worker: its parent is init or this daemon, which has
-// not started it.
-func orphan(s stat) bool {
-	if s.parent == 1 {
-		return s.pid != os.Getpid()
-	}
-	if s.parent != os.Getpid() {
-		return false
-	}
-	children.Lock()
-	defer children.Unlock()
-	_, started := children.own[s.pid]
-	return !started
 }
 
 // inGroup lists the processes in a control group and in those that a worker has made in it.

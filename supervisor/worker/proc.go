@@ -107,12 +107,6 @@ func processes() ([]stat, error) {
 	return all, nil
 }
 
-// tagged reports whether a process was started with the tag in its environment.
-func tagged(pid int, tag string) bool {
-	found, ok := tagOf(pid)
-	return ok && found == tag
-}
-
 // tagOf is the tag in the environment that a process was started with.
 func tagOf(pid int) (string, bool) {
 	env, err := environ(pid)
