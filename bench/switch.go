@@ -51,7 +51,6 @@ func (s *scene) switchFigures() (list []figure, err error) {
 			byHand = append(byHand, s.bootByHand(to))
 		}
 		more = append(more, bySwitch[i]-byHand[i])
-		println("DEBUG", byHand[i].String(), bySwitch[i].String())
 	}
 	how := fmt.Sprintf("median of %d, in turns", boots)
 	list = []figure{
