@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"superctl/e2e/harness"
-	"superctl/supervisor"
 )
 
 // What the bench of many workers has: processes with so many instances each, of which the last few wait for one another in a chain.
@@ -59,7 +58,7 @@ func (s *scene) many() (list []figure, err error) {
 		}
 	}
 	gone := func() bool {
-		var st supervisor.Status
+		var st struct{ Generations []json.RawMessage }
 		s.json(&st, conf, "status", "--json")
 		return len(st.Generations) == 1
 	}
@@ -99,11 +98,20 @@ func manyConfig(dir string) string {
 	return t.String()
 }
 
+// manyOutcome is what is read of the outcome of a switch.
+type manyOutcome struct {
+	Outcome, Error string
+	Steps          []struct {
+		Name    string
+		Seconds float64
+	}
+}
+
 // switchMany switches and returns the outcome.
-func (s *scene) switchMany(conf, release string) (out supervisor.Outcome) {
+func (s *scene) switchMany(conf, release string) (out manyOutcome) {
 	s.json(&out, conf, "switch", release, "--json")
-	if out.Result != supervisor.Done {
-		s.Fatalf("switch %s: %s: %s", release, out.Result, out.Error)
+	if out.Outcome != "done" {
+		s.Fatalf("switch %s: %s: %s", release, out.Outcome, out.Error)
 	}
 	return out
 }
