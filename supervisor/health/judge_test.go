@@ -80,11 +80,11 @@ func TestARejectedRequestNamesTheKey(t *testing.T) {
 func TestAnAnswerThatIsTooLateIsNotHealthy(t *testing.T) {
 	c := check()
 	c.MaxLatency = 500 * time.Millisecond
-	ok := c.judge(answered(200), nil, 400*time.Millisecond)
-	late := c.judge(answered(200), nil, 600*time.Millisecond)
+	answer := &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
+	defer answer.Body.Close()
+	ok := c.judge(answer, nil, 400*time.Millisecond)
+	late := c.judge(answer, nil, 600*time.Millisecond)
 	if !ok.OK || late.OK || late.Reason != "GET /healthz/: 200 OK after 600ms, and health.max_latency is 500ms" {
 		t.Errorf("%+v, %+v", ok, late)
 	}
 }
-
-func answered(status int) *http.Response { return &http.Response{StatusCode: status} }
