@@ -303,6 +303,8 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		case f := <-s.inbox:
 			f()
 			s.runWaiting()
+		case m := <-s.heard:
+			s.told(m)
 		case <-s.beat:
 			s.opt.Beat()
 			continue
