@@ -196,6 +196,8 @@ func chainWorld(w *world, failing string) {
 func starts(w *world, release string) map[string]float64 {
 	first := time.Time{}
 	at := make(map[string]float64)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, p := range w.procs {
 		if p.spec.Release != release || p.spec.Process == "web" {
 			continue

@@ -469,6 +469,7 @@ func TestACanaryThatCannotBeIsRefusedBeforeAnythingIsStarted(t *testing.T) {
 				if tc.live {
 					switchTo(t, s, "r1")
 				}
+				synctest.Wait()
 				w.gate.kind = tc.kind
 				started := len(w.procs)
 				_, err := s.Change(t.Context(), Request{Kind: tc.change, Release: "r2", Canary: &tc.canary}, func(Event) {})

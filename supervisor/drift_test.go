@@ -10,12 +10,18 @@ import (
 func (w *world) moved() {
 	w.options = func(o *Options) {
 		o.Moved = func(r Release) string {
-			if w.pointed == r.Name {
-				return ""
+			if at := w.current(); at != r.Name {
+				return at
 			}
-			return w.pointed
+			return ""
 		}
 	}
+}
+
+// current is where the link leads.
+func (w *world) current() (release string) {
+	w.set(func() { release = w.pointed })
+	return release
 }
 
 func TestARefusedSwitchPutsTheLinkBack(t *testing.T) {
@@ -26,14 +32,14 @@ func TestARefusedSwitchPutsTheLinkBack(t *testing.T) {
 		defer stop()
 		switchTo(t, s, "r1")
 		for _, release := range []string{"bad", "no such release"} {
-			w.pointed = "bad"
+			w.set(func() { w.pointed = "bad" })
 			if st := s.Status(); len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "it was moved to bad, and r1 is live") {
 				t.Errorf("status tells %+v", st.Troubles)
 			}
 			out := switchTo(t, s, release)
 			want(t, s, out, Aborted, "r1")
-			if w.pointed != "r1" || len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "had been moved to bad; it leads to r1 again") {
-				t.Errorf("current leads to %s; %v", w.pointed, out.Warnings)
+			if w.current() != "r1" || len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "had been moved to bad; it leads to r1 again") {
+				t.Errorf("current leads to %s; %v", w.current(), out.Warnings)
 			}
 			if st := s.Status(); len(st.Troubles) != 0 {
 				t.Errorf("status tells %+v", st.Troubles)
@@ -49,11 +55,11 @@ func TestASwitchToTheLiveReleasePutsTheLinkBack(t *testing.T) {
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		switchTo(t, s, "r1")
-		w.pointed = "elsewhere"
+		w.set(func() { w.pointed = "elsewhere" })
 		out := switchTo(t, s, "r1")
 		want(t, s, out, Done, "r1")
-		if out.Changed || w.pointed != "r1" || len(out.Warnings) != 1 {
-			t.Errorf("current leads to %s; %+v", w.pointed, out)
+		if out.Changed || w.current() != "r1" || len(out.Warnings) != 1 {
+			t.Errorf("current leads to %s; %+v", w.current(), out)
 		}
 	})
 }

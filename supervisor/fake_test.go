@@ -49,6 +49,13 @@ type world struct {
 	options  func(*Options)  // last touch on the options of every supervisor
 }
 
+// set runs f, which reads or changes the world, while nobody else does.
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
 // behaviour is how the workers of a release act.
 type behaviour struct {
 	exitAfter   time.Duration     // of every worker; 0 = never
@@ -280,7 +287,7 @@ func (p *fakeProc) Descriptor(f func(int) error) error { return f(p.pidfd()) }
 // generation that it does not have fails the test.
 type fakeGate struct {
 	w       *world
-	mu      sync.Mutex
+	mu      *sync.Mutex // also of the gates of the next daemons, which share its sockets
 	name    string
 	address string
 	kind    string
@@ -306,7 +313,7 @@ type fakeGate struct {
 }
 
 func (w *world) newGate(name string) *fakeGate {
-	g := &fakeGate{w: w, name: name, touched: make(chan struct{}), staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
+	g := &fakeGate{mu: new(sync.Mutex), w: w, name: name, touched: make(chan struct{}), staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
 	w.gates = append(w.gates, g)
 	return g
 }
@@ -316,7 +323,7 @@ func (g *fakeGate) next() *fakeGate {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return &fakeGate{
-		w: g.w, name: g.name, touched: make(chan struct{}), address: g.address, kind: g.kind, kernel: g.kernel, staged: map[int]bool{}, ever: map[int]bool{}, turns: g.turns, parts: g.parts,
+		mu: g.mu, w: g.w, name: g.name, touched: make(chan struct{}), address: g.address, kind: g.kind, kernel: g.kernel, staged: map[int]bool{}, ever: map[int]bool{}, turns: g.turns, parts: g.parts,
 		settles: g.settles, connections: g.connections, closed: g.closed, reached: g.reached,
 	}
 }
@@ -364,9 +371,14 @@ func (g *fakeGate) Stage(gen int) error {
 	if gen <= 0 || g.staged[gen] {
 		g.w.t.Errorf("generation %d is staged again", gen)
 	}
-	if g.w.holder != "" {
-		g.w.refused++
-		return fmt.Errorf("%s is in use by %s", g.Address(), g.w.holder)
+	var holder string
+	g.w.set(func() {
+		if holder = g.w.holder; holder != "" {
+			g.w.refused++
+		}
+	})
+	if holder != "" {
+		return fmt.Errorf("%s is in use by %s", g.Address(), holder)
 	}
 	g.staged[gen], g.kernel[gen], g.ever[gen] = true, true, true
 	return nil
@@ -523,7 +535,7 @@ func (g *fakeGate) Close(gen int) error {
 }
 
 func (g *fakeGate) Private() (Gate, error) {
-	p := &fakeGate{w: g.w, name: g.name, address: fmt.Sprint("private ", len(g.private)), kind: "private", staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
+	p := &fakeGate{mu: new(sync.Mutex), w: g.w, name: g.name, address: fmt.Sprint("private ", len(g.private)), kind: "private", staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
 	g.private = append(g.private, p)
 	return p, nil
 }
@@ -581,7 +593,9 @@ func (w *world) resolve(_ context.Context, t Target) (Plan, error) {
 	case Rollback:
 		name = t.Previous.Name
 	}
-	if _, ok := w.releases[name]; !ok {
+	var found bool
+	w.set(func() { _, found = w.releases[name] })
+	if !found {
 		err := errors.New("no release matches " + name)
 		if t.Kind == Switch {
 			err = &NoSuchReleaseError{err}
@@ -633,8 +647,8 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 	opt := Options{
 		App: "shop", Version: "test", State: state, Gates: []Gate{w.gate}, Resolve: w.resolve,
 		Inherited: w.descriptor, Handed: w.handed(),
-		Point:  func(r Release) error { w.pointed = r.Name; return nil },
-		Record: func(o Outcome) error { w.records = append(w.records, o); return nil },
+		Point:  func(r Release) error { w.set(func() { w.pointed = r.Name }); return nil },
+		Record: func(o Outcome) error { w.set(func() { w.records = append(w.records, o) }); return nil },
 		Log:    zaptest.NewLogger(w.t, zaptest.Level(zapLevel)),
 	}
 	if w.options != nil {

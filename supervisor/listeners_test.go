@@ -51,13 +51,13 @@ func TestALostListenerIsReplacedOnceItCanBe(t *testing.T) {
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		switchTo(t, s, "r1")
-		w.releases["r1"] = behaviour{exitAfter: time.Millisecond}
+		w.set(func() { w.releases["r1"] = behaviour{exitAfter: time.Millisecond} })
 		w.gate.touch(Mended{Said: []string{"both paths were removed"}, Lost: []int{1}})
 		time.Sleep(30 * time.Second)
 		if st := s.Status(); st.Health != HealthDown || st.Generation != 1 {
 			t.Errorf("health %s, generation %d", st.Health, st.Generation)
 		}
-		w.releases["r1"] = behaviour{}
+		w.set(func() { w.releases["r1"] = behaviour{} })
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if st := s.Status(); st.Health != HealthOK || st.Generation == 1 {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"superctl/supervisor/worker"
 )
@@ -62,13 +63,14 @@ func TestWhatAHookSaysOfAValueIsKeptAndSentWithoutIt(t *testing.T) {
 		}
 		w.says = func(_ worker.Command, line func(string)) { line("\x1b]0;x\aThe key " + canary + " is wrong") }
 		told := ""
+		tell := func(text string) { w.set(func() { told += text }) }
 		w.hooks = func(_ context.Context, c worker.Command) error {
 			if c.Args[0] == "migrate" {
 				return errors.New("no database at " + canary)
 			}
 			for _, kv := range c.Env {
 				if strings.HasPrefix(kv, "SUPERCTL_ERROR=") {
-					told += kv
+					tell(kv)
 				}
 			}
 			return nil
@@ -76,28 +78,29 @@ func TestWhatAHookSaysOfAValueIsKeptAndSentWithoutIt(t *testing.T) {
 		w.options = func(o *Options) {
 			o.Tell = func(out Outcome) {
 				data, _ := json.Marshal(out)
-				told += string(data)
+				tell(string(data))
 			}
 		}
 		dir := t.TempDir()
 		s, stop := w.supervisor(dir)
 		defer stop()
-		out, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r1"}, func(ev Event) { told += fmt.Sprintf("%+v\n", ev) })
+		out, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r1"}, func(ev Event) { tell(fmt.Sprintf("%+v\n", ev)) })
 		if err != nil || out.Result != Aborted {
 			t.Fatalf("%+v %v", out, err)
 		}
+		synctest.Wait()
 		for _, v := range []any{out, w.records, s.Status()} {
 			data, err := json.Marshal(v)
 			if err != nil {
 				t.Fatal(err)
 			}
-			told += string(data)
+			tell(string(data))
 		}
 		state, err := os.ReadFile(filepath.Join(dir, stateName))
 		if err != nil {
 			t.Fatal(err)
 		}
-		told += string(state)
+		tell(string(state))
 		if strings.Contains(told, canary) || strings.ContainsAny(told, "\x1b\a") || strings.Contains(told, `\u001b`) {
 			t.Errorf("it is told:\n%s", told)
 		}

@@ -37,7 +37,9 @@ func watchStatus(t *testing.T, w *world, s *Supervisor, d time.Duration) {
 		if good == 0 && st.Health != HealthDown || good > 15 && st.Health == HealthDown || (st.Reason == "") != (st.Health == HealthOK) {
 			t.Fatalf("%s: %q, because %q; answered for the last %d looks", time.Now().Format(time.TimeOnly), st.Health, st.Reason, good)
 		}
-		if text := s.said; st.Health == HealthDown && st.Changing == nil && !strings.Contains(text, "does not serve") && !strings.Contains(text, "should be live") {
+		var text string
+		_ = s.do(func() { text = s.said })
+		if st.Health == HealthDown && st.Changing == nil && !strings.Contains(text, "does not serve") && !strings.Contains(text, "should be live") {
 			t.Fatalf("STATUS= says %q", text)
 		}
 	}
@@ -144,10 +146,12 @@ func TestAStartWithoutItsReleaseSaysWhatShouldBeLiveAndIsTriedAgain(t *testing.T
 		if st.Release != "" || st.Expected != "r1" || st.Reason != "r1 should be live and is not: resolve: no release matches r1" {
 			t.Errorf("status %q, %q: %s", st.Release, st.Expected, st.Reason)
 		}
-		if len(w.records) != 1 {
-			t.Errorf("the history has it %d times", len(w.records))
+		var records int
+		w.set(func() { records = len(w.records) })
+		if records != 1 {
+			t.Errorf("the history has it %d times", records)
 		}
-		w.releases["r1"] = behaviour{}
+		w.set(func() { w.releases["r1"] = behaviour{} })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if st := s.Status(); st.Release != "r1" || st.Health != HealthOK || st.Expected != "" {
@@ -164,13 +168,17 @@ func TestAPortInUseIsTriedAgainWithBackoffByTheSameDaemon(t *testing.T) {
 		if reason := s.Status().Reason; !strings.Contains(reason, "in use by pid 7 (nginx)") {
 			t.Errorf("down, because %q", reason)
 		}
-		if n := w.refused; n < 15 || n > 40 {
+		var n int
+		w.set(func() { n = w.refused })
+		if n < 15 || n > 40 {
 			t.Errorf("tried %d times in 10 minutes", n)
 		}
-		if len(w.records) != 1 {
-			t.Errorf("the history has it %d times", len(w.records))
+		var records int
+		w.set(func() { records = len(w.records) })
+		if records != 1 {
+			t.Errorf("the history has it %d times", records)
 		}
-		w.holder = ""
+		w.set(func() { w.holder = "" })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
