@@ -39,7 +39,7 @@ type daemon struct {
 	config    *config.Config
 	log       *zap.Logger
 	out       *logs
-	lock      *os.File
+	lock      *stateLock
 	complaint string                 // about the config, for status
 	restart   atomic.Pointer[string] // what of the config that was read last only another daemon takes up
 	kept      *descriptors
@@ -86,6 +86,7 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 		return broken
 	}
 	d.config = c
+	d.kept.paths = map[string]string{controlName: c.Control, notifyName: notifyPath(c)}
 	if _, err := openStore(c); err != nil && broken == nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"superctl/cli/handover"
@@ -10,9 +11,11 @@ import (
 
 // The names of descriptors that are not the supervisor's own.
 const (
-	controlName = "control" // the control socket
-	lockName    = "lock"    // the lock of the state directory; in an upgrade only
-	socketName  = "socket/" // and what a socket unit has handed in; in an upgrade only
+	controlName = "control"        // the control socket
+	notifyName  = "notify"         // the socket on which workers say READY=1
+	lockName    = "lock"           // the lock of the state directory; in an upgrade only
+	lockDirName = "lock-directory" // the same
+	socketName  = "socket/"        // and what a socket unit has handed in; in an upgrade only
 )
 
 // descriptors is what an earlier daemon has left for this one: in an upgrade it hands it over, after a crash or a restart
@@ -20,21 +23,30 @@ const (
 type descriptors struct {
 	handed *handover.Upgrader
 	stored *socket.Inherited
+	paths  map[string]string // of those that have one: a socket that its path does not lead to is of no use
 }
 
 // take is the descriptor of that name, which is the caller's from then on.
 func (d *descriptors) take(name string) (fd int, ok bool) {
-	if fd, ok := d.handed.Take(name); ok {
-		return fd, true
+	var fds []int
+	if handed, ok := d.handed.Take(name); ok {
+		fds = []int{handed}
+	} else {
+		fds = d.stored.Take(name)
 	}
-	fds := d.stored.Take(name)
-	if len(fds) == 0 {
-		return -1, false
+	chosen := 0
+	if path, ok := d.paths[name]; ok {
+		chosen = slices.IndexFunc(fds, func(fd int) bool { return socket.LeadsTo(path, fd) })
 	}
-	for _, double := range fds[1:] {
-		d.stored.Give(name, double) // closed with what nobody takes
+	fd, ok = -1, false
+	for i, each := range fds {
+		if i == chosen {
+			fd, ok = each, true
+			continue
+		}
+		d.stored.Give(name, each) // closed with what nobody takes
 	}
-	return fds[0], true
+	return fd, ok
 }
 
 // ours tells whether a name is one that a daemon gives, and not that of a socket unit.
@@ -44,7 +56,7 @@ func ours(name string) bool {
 			return true
 		}
 	}
-	return name == controlName || name == "notify"
+	return name == controlName || name == notifyName
 }
 
 // names is what is in systemd's store. An upgrade hands over just that, and more.

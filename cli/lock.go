@@ -3,53 +3,106 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/supervisor"
 )
 
-// lockState makes this daemon the only one of its app. SO_REUSEPORT lets a second one bind the same address, so "address
-// in use" cannot do it (DESIGN 4). The kernel gives the lock up when the daemon ends, however it ends.
-func lockState(dir string) (*os.File, error) {
+// stateLock makes a daemon the only one of its app. SO_REUSEPORT lets a second one bind the same address, so "address in use"
+// cannot do it (DESIGN 4). The kernel gives a lock up when the daemon ends, however it ends.
+//
+// The file says whose the lock is, and is what daemons before this one locked. It can be removed while it is locked; the
+// directory cannot, without the state that is in it. So both are locked.
+type stateLock struct{ file, dir *os.File }
+
+// lockState locks a state directory, and makes it if it is missing.
+func lockState(dir string) (*stateLock, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
 	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
-		}
-		holder, _ := os.ReadFile(path)
-		return nil, errors.Join(fmt.Errorf("a daemon for this app runs already%s; it goes on untouched (superctl status shows it)",
-			pidText(string(holder))), f.Close())
+	l := &stateLock{file: file}
+	if err := l.lock(file); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
-	return f, signLock(f)
+	return l, l.complete(dir)
 }
 
-// takeLock locks the state directory, or goes on with the lock of the daemon that hands over: it belongs to the open file,
-// which both have (flock(2)).
-func (d *daemon) takeLock() (*os.File, error) {
+// takeLock locks the state directory, or goes on with the locks of the daemon that hands over: they belong to the open
+// files, which both have (flock(2)).
+func (d *daemon) takeLock() (*stateLock, error) {
+	dir := d.config.State
 	fd, ok := d.kept.take(lockName)
 	if !ok {
-		return lockState(d.config.State)
+		return lockState(dir)
 	}
-	f := os.NewFile(uintptr(fd), filepath.Join(d.config.State, "lock"))
-	return f, signLock(f)
+	l := &stateLock{file: os.NewFile(uintptr(fd), filepath.Join(dir, "lock"))}
+	if fd, ok := d.kept.take(lockDirName); ok {
+		l.dir = os.NewFile(uintptr(fd), dir)
+	}
+	return l, l.complete(dir)
 }
 
-// signLock writes into the lock whose it is.
-func signLock(f *os.File) error {
-	_, err := f.WriteAt([]byte(fmt.Sprintf("%-20d\n", os.Getpid())), 0)
-	if err != nil {
-		return errors.Join(fmt.Errorf("write lock: %w", err), f.Close())
+// complete locks the directory, unless that was handed over, and writes into the file whose the lock is.
+func (l *stateLock) complete(dir string) (err error) {
+	if l.dir == nil {
+		if l.dir, err = os.Open(dir); err != nil {
+			return errors.Join(fmt.Errorf("lock the state directory: %w", err), l.Close())
+		}
+		if err := l.lock(l.dir); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	if _, err := l.file.WriteAt([]byte(fmt.Sprintf("%-20d\n", os.Getpid())), 0); err != nil {
+		return errors.Join(fmt.Errorf("write lock: %w", err), l.Close())
 	}
 	return nil
+}
+
+func (l *stateLock) lock(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		holder, _ := io.ReadAll(io.NewSectionReader(l.file, 0, 20))
+		return fmt.Errorf("a daemon for this app runs already%s; it goes on untouched (superctl status shows it)", pidText(string(holder)))
+	case err != nil:
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// Close gives the locks up, unless another daemon has them too.
+func (l *stateLock) Close() error {
+	err := l.file.Close()
+	if l.dir != nil {
+		err = errors.Join(err, l.dir.Close())
+	}
+	return err
+}
+
+// descriptors are the locks, for the daemon that takes over.
+func (l *stateLock) descriptors() []supervisor.Descriptor {
+	use := func(f *os.File) func(func(fd int) error) error {
+		return func(do func(fd int) error) error {
+			raw, err := f.SyscallConn()
+			if err != nil {
+				return err
+			}
+			var result error
+			err = raw.Control(func(fd uintptr) { result = do(int(fd)) })
+			return errors.Join(err, result)
+		}
+	}
+	return []supervisor.Descriptor{{Name: lockName, Use: use(l.file)}, {Name: lockDirName, Use: use(l.dir)}}
 }
 
 func pidText(holder string) string {

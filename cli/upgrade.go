@@ -72,16 +72,8 @@ func (c *command) dryRun(path string) error {
 // handOver starts the new daemon with all that it needs.
 func (d *daemon) handOver(all []supervisor.Descriptor) error {
 	fds := d.kept.unitSockets()
-	raw, err := d.lock.SyscallConn()
-	if err != nil {
-		return err
-	}
-	all = append(all, supervisor.Descriptor{Name: lockName, Use: func(f func(fd int) error) error {
-		var result error
-		err := raw.Control(func(fd uintptr) { result = f(int(fd)) })
-		return errors.Join(err, result)
-	}})
-	err = worker.WithoutReaping(func() error {
+	all = append(all, d.lock.descriptors()...)
+	err := worker.WithoutReaping(func() error {
 		return hold(all, fds, func() error { return d.renewal.HandOver(fds) })
 	})
 	if err == nil {

@@ -42,6 +42,7 @@ const (
 
 // unixSocket is a unix socket as unix_diag tells it.
 type unixSocket struct {
+	stream   bool // not a datagram socket
 	state    uint8
 	inode    uint32
 	name     string
@@ -97,7 +98,7 @@ func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
 func unixSockets(states ...int) ([]unixSocket, error) {
 	var list []unixSocket
 	err := diag(unixRequest(0, showName|showVFS, states...), func(b []byte) {
-		if s, ok := parseUnix(b); ok {
+		if s, ok := parseUnix(b); ok && s.stream {
 			list = append(list, s)
 		}
 	}, true)
@@ -129,10 +130,10 @@ func unixRequest(inode, show uint32, states ...int) []byte {
 }
 
 func parseUnix(b []byte) (unixSocket, bool) {
-	if len(b) < sizeofUnixMsg || b[1] != unix.SOCK_STREAM {
+	if len(b) < sizeofUnixMsg {
 		return unixSocket{}, false
 	}
-	s := unixSocket{state: b[2], inode: binary.NativeEndian.Uint32(b[4:])}
+	s := unixSocket{stream: b[1] == unix.SOCK_STREAM, state: b[2], inode: binary.NativeEndian.Uint32(b[4:])}
 	attributes(b[sizeofUnixMsg:], func(kind uint16, value []byte) {
 		switch {
 		case kind == unixDiagName:

@@ -67,7 +67,7 @@ func (r *rename) mend() (m Mended) {
 			m.say("%v", err)
 		}
 	}
-	if fd, ok := r.fds[r.live]; ok && !leadsTo(r.path, fd) && leadsTo(r.own(r.live), fd) {
+	if fd, ok := r.fds[r.live]; ok && !LeadsTo(r.path, fd) && LeadsTo(r.own(r.live), fd) {
 		r.mendPublic(&m)
 	}
 	return m
@@ -76,15 +76,15 @@ func (r *rename) mend() (m Mended) {
 // mendOwn links a generation's own path to its socket again, from the public one. It reports whether the path is there.
 func (r *rename) mendOwn(gen int) bool {
 	fd, own := r.fds[gen], r.own(gen)
-	if leadsTo(own, fd) {
+	if LeadsTo(own, fd) {
 		return true
 	}
-	if !leadsTo(r.path, fd) || mustBeSocket(own) != nil {
+	if !LeadsTo(r.path, fd) || mustBeSocket(own) != nil {
 		return false
 	}
 	next := own + ".next"
 	_ = os.Remove(next)
-	return os.Link(r.path, next) == nil && os.Rename(next, own) == nil && leadsTo(own, fd)
+	return os.Link(r.path, next) == nil && os.Rename(next, own) == nil && LeadsTo(own, fd)
 }
 
 // mendPublic has the public path lead to the live generation again.
@@ -117,9 +117,9 @@ func (r *rename) Verify(_ context.Context, gen int) error {
 	switch {
 	case hungUp(fd):
 		return fmt.Errorf("a worker of generation %d has shut down its listener on %s", gen, r.text)
-	case !leadsTo(r.own(gen), fd):
+	case !LeadsTo(r.own(gen), fd):
 		return fmt.Errorf("%s was removed", r.own(gen))
-	case r.live == gen && !leadsTo(r.path, fd):
+	case r.live == gen && !LeadsTo(r.path, fd):
 		return fmt.Errorf("%s does not lead to generation %d", r.text, gen)
 	}
 	return nil

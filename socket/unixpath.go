@@ -70,8 +70,9 @@ func fileOf(fd int) (id fileID, known bool) {
 	return id, known && err == nil
 }
 
-// leadsTo reports whether a path is that of a socket of ours.
-func leadsTo(path string, fd int) bool {
+// LeadsTo reports whether a path is that of this unix socket: who connects to the path reaches it. Another socket may have been
+// bound there since.
+func LeadsTo(path string, fd int) bool {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return false

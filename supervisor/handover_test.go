@@ -209,6 +209,41 @@ func TestTheStoreHoldsJustWhatTheNextDaemonNeeds(t *testing.T) {
 	})
 }
 
+// The socket of the daemon before may be gone from its path: then this daemon has bound another, under the same name.
+func TestEachDaemonStoresItsOwnSocketInThePlaceOfAnOlderOne(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		var said []string
+		kept := sayingShelf{shelf{"control": true}, &said}
+		w.options = func(o *Options) {
+			o.Store, o.Stored = kept, []string{"control"}
+			o.Extra = []Descriptor{{Name: "control", ID: "/run/shop.sock", Use: func(f func(int) error) error { return f(7) }}}
+		}
+		_, stop := w.supervisor(t.TempDir())
+		defer stop()
+		synctest.Wait()
+		if got := strings.Join(said, ", "); got != "remove control, put control 7" {
+			t.Errorf("the store is told: %s", got)
+		}
+	})
+}
+
+// sayingShelf is a shelf that writes down what it is told.
+type sayingShelf struct {
+	shelf
+	said *[]string
+}
+
+func (s sayingShelf) Put(name string, fd int) error {
+	*s.said = append(*s.said, fmt.Sprint("put ", name, " ", fd))
+	return s.shelf.Put(name, fd)
+}
+
+func (s sayingShelf) Remove(name string) error {
+	*s.said = append(*s.said, "remove "+name)
+	return s.shelf.Remove(name)
+}
+
 func TestAStateOfANewerDaemonIsReadWhenItSaysThatItCanBe(t *testing.T) {
 	for needs, readable := range map[int]bool{stateVersion: true, stateVersion + 1: false} {
 		s := New(Options{App: "shop", State: t.TempDir()})

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"go.uber.org/zap"
@@ -80,8 +81,17 @@ func (s *Supervisor) descriptors() map[string]Descriptor {
 }
 
 // inherited is the identity of what came from an earlier daemon: names hold the number of the generation, which is never
-// given twice, so that a name which is still wanted means the same thing.
+// given twice, so that a name which is still wanted means the same thing. Those of the daemon's own sockets do not, and each
+// daemon may have bound others: it puts its own in their place.
 const inherited = "inherited"
+
+// identityOf is the identity of a descriptor that is in the store when a daemon starts.
+func identityOf(name string, extra []Descriptor) string {
+	if name == notifyName || slices.ContainsFunc(extra, func(d Descriptor) bool { return d.Name == name }) {
+		return ""
+	}
+	return inherited
+}
 
 // store makes the store keep just what the next daemon needs: each turn compares, so that a lost message is sent again.
 func (s *Supervisor) store() {

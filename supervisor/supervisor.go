@@ -258,7 +258,7 @@ func New(opt Options) *Supervisor {
 		s.log = zap.NewNop()
 	}
 	for _, name := range opt.Stored {
-		s.stored[name] = inherited
+		s.stored[name] = identityOf(name, opt.Extra)
 	}
 	for _, g := range opt.Gates {
 		s.gates[g.Name()] = g
