@@ -201,7 +201,7 @@ func TestAfterAStopThereIsNothingLeftButTheState(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want := []string{"config.toml", "history.jsonl", "lock", "state.json"}; !slices.Equal(files, want) {
+	if want := []string{"config.toml", "history.jsonl", "lock", "releases.json", "state.json"}; !slices.Equal(files, want) {
 		t.Errorf("files %v, want %v", files, want)
 	}
 }

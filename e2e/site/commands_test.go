@@ -151,7 +151,7 @@ func TestDaemonsOnEitherSideOfAFormatChangeTakeOverFromEachOther(t *testing.T) {
 			t.Errorf("before %+v\nafter %+v", before, after)
 		}
 		a.Command("rollback").Want(0).Says("still warm")
-		if now := version(); now.Version == wrote || now.Needs != 1 {
+		if now := version(); now.Version == wrote || now.Needs != 2 {
 			t.Errorf("it writes format %+v", now)
 		} else {
 			wrote = now.Version
