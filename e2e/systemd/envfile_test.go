@@ -50,7 +50,7 @@ func TestAnEnvFileMeansToSuperctlWhatItMeansToSystemd(t *testing.T) {
 	for i, text := range cases {
 		must(t, os.WriteFile(filepath.Join(files, fmt.Sprint(i)), []byte(text), 0o644))
 		units = append(units, fmt.Sprintf("env@%d", i))
-		config := fmt.Sprintf("app = \"c%d\"\nreleases = \"/srv/shop/releases\"\nenv_file = \"/cases/%d\"\nstate = \"/var/lib/none\"\n[process.web]\ncommand = \"true\"\n", i, i)
+		config := fmt.Sprintf("app = \"c%d\"\nuser = \"root\"\nreleases = \"/srv/shop/releases\"\nenv_file = \"/cases/%d\"\nstate = \"/var/lib/none\"\n[process.web]\ncommand = \"true\"\n", i, i)
 		must(t, os.WriteFile(filepath.Join(files, fmt.Sprintf("c%d.toml", i)), []byte(config), 0o644))
 	}
 	s.Run(units...).Want(0)

@@ -51,13 +51,13 @@ func TestTheStatusTextFollowsTheState(t *testing.T) {
 	s.Run("systemctl", "start", unit).Want(0)
 	s.says(t, "no release is live")
 	s.Superctl("switch", "r1").Want(0)
-	s.says(t, "r1 is live")
+	s.says(t, "r1 (generation 1) is live")
 
 	switched := make(chan Result, 1)
 	go func() { switched <- s.Superctl("switch", "slow") }()
 	s.says(t, "switch to slow")
 	(<-switched).Want(0)
-	s.says(t, "slow is live")
+	s.says(t, "slow (generation 2) is live")
 }
 
 func TestReloadSwitchesOntoTheConfigReadAnewWithoutLosingARequest(t *testing.T) {
