@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -131,12 +132,32 @@ func (s *Supervisor) hookLoaded(in *instance) {
 	}
 }
 
-// missesHook says that a worker serves without the hook, which it should have.
+// withoutHook is what follows when a server has not loaded the hook, and what may be the cause.
+const withoutHook = "the server has not loaded the drain hook: requests on persistent connections may be lost when it is replaced; " +
+	"python -I, -E and -S, and wrappers that load a sitecustomize of their own (opentelemetry-instrument), keep it out"
+
+// lacksHook reports whether a worker serves without the hook that it should have.
+func (in *instance) lacksHook() bool { return in.proc.Hook && in.flag.path != "" && !in.hooked }
+
+// missesHook writes into the log that a worker serves without the hook.
 func (s *Supervisor) missesHook(in *instance) {
-	if in.proc.Hook && in.flag.path != "" && !in.hooked {
-		s.log.Warn("the server has not loaded the drain hook: requests on persistent connections may be lost when it is replaced; "+
-			"python -I, -E and -S, and a PYTHONPATH set by a wrapper, keep it out", s.fields(in)...)
+	if in.lacksHook() {
+		s.log.Warn(withoutHook, s.fields(in)...)
 	}
+}
+
+// hookless is the processes of the live generation that serve without the hook, for status. It makes nothing of the app's health.
+func (s *Supervisor) hookless() (list []Trouble) {
+	if s.live == nil {
+		return nil
+	}
+	for _, in := range s.live.instances {
+		of := "process " + in.proc.Name
+		if in.state == InstanceReady && in.lacksHook() && !slices.ContainsFunc(list, func(t Trouble) bool { return t.Of == of }) {
+			list = append(list, Trouble{Of: of, Since: in.since, Why: withoutHook})
+		}
+	}
+	return list
 }
 
 // parting is for how long a worker may get rid of its connections: one that has the hook or one of its own, or a server that does without.

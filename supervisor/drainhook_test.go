@@ -117,6 +117,26 @@ func TestAWorkerThatIsReplacedSaysCloseAndIsStoppedWhenItsConnectionsHaveEnded(t
 	}
 }
 
+func TestStatusSaysThatAServerHasNotLoadedTheHook(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		st := s.Status()
+		if len(st.Troubles) != 1 || st.Troubles[0].Of != "process web" || !strings.Contains(st.Troubles[0].Why, "has not loaded the drain hook") {
+			t.Errorf("without the hook: %+v", st.Troubles)
+		}
+		if st.Health != HealthOK {
+			t.Errorf("it serves, and its health is %s", st.Health)
+		}
+		load(s)
+		if st := s.Status(); len(st.Troubles) != 0 {
+			t.Errorf("with the hook: %+v", st.Troubles)
+		}
+	})
+}
+
 func TestAServerThatIsToldToStopOnlyWithoutConnectionsNeedsNoHookForThat(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}

@@ -53,7 +53,7 @@ func (s *Supervisor) status() (Status, []measurement) {
 	}
 	st.Processes = append(st.Processes, s.processes()...)
 	st.Health, st.Reason = s.health()
-	st.Troubles = append(s.reported(), s.incidents()...)
+	st.Troubles = slices.Concat(s.reported(), s.incidents(), s.hookless())
 	if s.live == nil && s.startFailure != "" && s.release != nil {
 		st.Expected = s.release.Name
 	}

@@ -171,6 +171,7 @@ func TestWhatWorksOtherwiseThanItIsMeantIsSaid(t *testing.T) {
 		"granian a --metrics":                 "a scrape may meet either",
 		"uv run granian a":                    "uv stays in front of granian",
 		"uwsgi --http11-socket fd://3":        "--http-socket loses none",
+		"opentelemetry-instrument gunicorn a": "keeps superctl's drain hook out of gunicorn",
 	} {
 		if a := apply(t, command, "web"); len(a.Problems) > 0 || !strings.Contains(strings.Join(a.Warnings, "\n"), says) {
 			t.Errorf("%s: %v %v", command, a.Problems, a.Warnings)
