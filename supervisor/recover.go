@@ -43,7 +43,11 @@ func (s *Supervisor) recall(st *state) (err error) {
 	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o711); err != nil { //nolint:gosec // a worker's user opens its own pipe in it
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	if *st, err = s.load(); err != nil {
+	*st, err = s.load()
+	if unreadable := new(UnreadableStateError); errors.As(err, &unreadable) {
+		*st, err = state{Next: 1}, s.setAside(unreadable)
+	}
+	if err != nil {
 		return err
 	}
 	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last

@@ -239,7 +239,8 @@ func (s *Supervisor) CheckState() error {
 	return err
 }
 
-// load reads the state file; no file is an empty state, and anything else that cannot be understood is refused.
+// load reads the state file. No file is an empty state. A damaged one is an *UnreadableStateError; one of another app, or of a
+// newer daemon, is refused.
 func (s *Supervisor) load() (state, error) {
 	st := state{Next: 1}
 	data, err := os.ReadFile(s.statePath())
@@ -249,29 +250,28 @@ func (s *Supervisor) load() (state, error) {
 	if err != nil {
 		return st, fmt.Errorf("read state: %w", err)
 	}
-	refuse := func(why string) (state, error) {
-		return state{}, fmt.Errorf("state file %s %s; nothing was started. Move it away to start without it: "+
-			"the live release is then the one that `current` points to", s.statePath(), why)
-	}
+	unreadable := func(why string) (state, error) { return state{}, &UnreadableStateError{Path: s.statePath(), Why: why} }
 	var head struct {
 		Version int    `json:"version"`
 		Needs   int    `json:"needs"`
 		App     string `json:"app"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return refuse("cannot be read: " + err.Error())
+		return unreadable("cannot be read: " + err.Error())
 	}
 	switch {
 	case head.Version < 1 || cmp.Or(head.Needs, head.Version) > stateVersion:
-		return refuse(fmt.Sprintf("has version %d; this daemon reads up to %d", head.Version, stateVersion))
+		return state{}, fmt.Errorf("state file %s has version %d, and this daemon reads up to %d; nothing was started: install the newer "+
+			"superctl, or move the file away to start with the release that `current` points to", s.statePath(), head.Version, stateVersion)
 	case head.App != s.opt.App:
-		return refuse(fmt.Sprintf("belongs to the app %q, not to %q", head.App, s.opt.App))
+		return state{}, fmt.Errorf("state file %s belongs to the app %q, not to %q; nothing was started: give each app a state directory of its own",
+			s.statePath(), head.App, s.opt.App)
 	}
 	if err := json.Unmarshal(data, &st); err != nil {
-		return refuse("cannot be read: " + err.Error())
+		return unreadable("cannot be read: " + err.Error())
 	}
 	if why := st.nonsense(); why != "" {
-		return refuse("makes no sense: " + why)
+		return unreadable("makes no sense: " + why)
 	}
 	return st, nil
 }

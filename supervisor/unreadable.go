@@ -1,0 +1,54 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// UnreadableStateError says that the state file is there and cannot be understood.
+type UnreadableStateError struct{ Path, Why string }
+
+// Error names the file, and what to do.
+func (e *UnreadableStateError) Error() string {
+	return fmt.Sprintf("state file %s %s; nothing was started, and workers that run serve on. To start without it, run superctl end: "+
+		"the live release is then the one that `current` points to", e.Path, e.Why)
+}
+
+// unreadableSuffix is behind the name of a state file that was moved aside.
+const unreadableSuffix = ".unreadable"
+
+// setAside moves a state file that cannot be understood out of the way, so that it does not keep the site down, for instance after
+// a power failure: the daemon begins with the release that `current` points to. It does not while workers run, because a daemon
+// that does not know them would end them; `superctl end` does.
+func (s *Supervisor) setAside(unreadable *UnreadableStateError) error {
+	running := false
+	if err := s.os.sweep(s.mark(), func(string) bool { running = true; return true }); err != nil {
+		return errors.Join(unreadable, err)
+	}
+	if running && !s.opt.End {
+		return unreadable
+	}
+	aside := unreadable.Path + unreadableSuffix
+	for n := 1; ; n++ {
+		if _, err := os.Lstat(aside); err != nil {
+			break
+		}
+		aside = fmt.Sprint(unreadable.Path, unreadableSuffix, ".", n) // an earlier one is kept
+	}
+	err := os.Rename(unreadable.Path, aside)
+	if err == nil {
+		err = syncDir(filepath.Dir(aside))
+	}
+	if err != nil {
+		return errors.Join(unreadable, err)
+	}
+	why := fmt.Sprintf("it %s; it was moved to %s, and the start went by `current`", unreadable.Why, aside)
+	s.log.Error("the state file is unreadable", zap.String("why", why))
+	s.report(Trouble{Of: "state file", Since: time.Now(), Why: why})
+	return nil
+}
