@@ -206,7 +206,31 @@ func TestAfterAStopThereIsNothingLeftButTheState(t *testing.T) {
 	}
 }
 
-func TestAStateFileThatCannotBeReadIsRefusedAndLeftAsItIs(t *testing.T) {
+func TestADamagedStateFileIsMovedAsideAndTheSiteComesUp(t *testing.T) {
+	a := harness.New(t, run, harness.Options{})
+	a.Releases("r1")
+	a.Start("r1")
+	a.Daemon.Stop()
+	path := a.Path("state", "state.json")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := good[:len(good)/2]
+	if err := os.WriteFile(path, damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a.Start("")
+	if st := a.Status(); st.Release != "r1" || st.Health != "ok" {
+		t.Errorf("%q is live, %s: %s", st.Release, st.Health, st.Reason)
+	}
+	a.Command("status").Want(0).Says("it was moved to " + path + ".unreadable")
+	if aside, err := os.ReadFile(path + ".unreadable"); err != nil || !bytes.Equal(aside, damaged) {
+		t.Errorf("what was moved aside has changed (%v)", err)
+	}
+}
+
+func TestAStateFileOfAnotherDaemonIsRefusedAndLeftAsItIs(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1")
 	a.Start("r1")
@@ -229,8 +253,6 @@ func TestAStateFileThatCannotBeReadIsRefusedAndLeftAsItIs(t *testing.T) {
 		data []byte
 		says string
 	}{
-		"cut short":      {good[:len(good)/2], "cannot be read"},
-		"empty":          {nil, "cannot be read"},
 		"of a newer one": {future, "version 99"},
 		"of another app": {bytes.ReplaceAll(good, []byte(a.Name), []byte("other")), "belongs to"},
 	} {
