@@ -21,16 +21,16 @@ var markers = []struct { //nolint:gochecknoglobals // a table
 	name, tool string
 	sure       bool
 }{
-	{Incomplete, "superctl, or whoever copies it", true},
-	{"DEPLOY_UNFINISHED", "Ansible's deploy_helper", true},
-	{".~tmp~", "rsync --delay-updates", true},
-	{".rsync-partial", "rsync --partial-dir", false},
-	{".rsync-tmp", "rsync --partial-dir", false},
-	{".git/index.lock", "git", false},
-	{".git/shallow.lock", "git", false},
-	{".svn/wc.lock", "svn", false},
-	{".unfinished", "a deployment script", false},
-	{".deploying", "a deployment script", false},
+	{Incomplete, "of superctl or of what copies the release", true},
+	{"DEPLOY_UNFINISHED", "of Ansible's deploy_helper", true},
+	{".~tmp~", "of rsync --delay-updates", true},
+	{".rsync-partial", "of rsync --partial-dir", false},
+	{".rsync-tmp", "of rsync --partial-dir", false},
+	{".git/index.lock", "of git", false},
+	{".git/shallow.lock", "of git", false},
+	{".svn/wc.lock", "of svn", false},
+	{".unfinished", "of a deployment script", false},
+	{".deploying", "of a deployment script", false},
 }
 
 // unfinished says by which marker a release is not complete yet, or nil.
@@ -38,8 +38,7 @@ func (s *Store) unfinished(path string) (sure bool, why error) {
 	for _, m := range markers {
 		at := filepath.Join(path, m.name)
 		if _, err := os.Lstat(at); err == nil {
-			return m.sure, fmt.Errorf("it is not complete: the marker %s of %s is there (remove it when the release is complete)",
-				at, m.tool)
+			return m.sure, fmt.Errorf("it is not complete: the marker %s is there (%s); remove it when the release is complete", at, m.tool)
 		}
 	}
 	// Deployer leads this link to the release that it is making, and removes it when that is live.

@@ -14,7 +14,7 @@ func TestWhatAWorkerSaysIsHeardHoweverOftenItSpeaks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	w := newWorld(t)
 	w.pid = os.Getpid() - 1 // so that the first worker is this process
 	w.releases["r1"] = behaviour{}
