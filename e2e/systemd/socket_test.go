@@ -44,9 +44,9 @@ func TestASocketUnitHandsItsListenerOver(t *testing.T) {
 
 func TestOnASharedListenerABrokenReleaseIsFoundBeforeItMeetsARequest(t *testing.T) {
 	s := newSocketSite(t, "r1")
-	s.Edit(t, `start_timeout = "10s"`, `start_timeout = "3s"`)
 	must(t, s.Release("broken", apps.Behaviour{Fault: apps.Error500}))
 	s.Start(t, "r1")
+	s.Edit(t, `start_timeout = "10s"`, `start_timeout = "3s"`)
 	requests := s.Load(t)
 	s.Superctl("switch", "broken").Want(1)
 	s.lossless(t, requests)
