@@ -16,7 +16,7 @@ import (
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/releases/build"
 	"superctl/releases/bundle"
 	"superctl/supervisor/worker"

@@ -11,8 +11,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/daemon/control"
 	"superctl/supervisor"
-	"superctl/supervisor/control"
 )
 
 func jsonFlag() cli.Flag {

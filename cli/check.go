@@ -13,10 +13,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
+	"superctl/config"
+	"superctl/daemon/control"
 	"superctl/releases"
 	"superctl/supervisor"
-	"superctl/supervisor/control"
 )
 
 func (c *command) daemonCommand() *cli.Command {

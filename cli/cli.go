@@ -18,10 +18,10 @@ import (
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
 
-	"superctl/cli/config"
+	"superctl/config"
+	"superctl/daemon/control"
 	"superctl/releases"
 	"superctl/supervisor"
-	"superctl/supervisor/control"
 	"superctl/supervisor/worker"
 )
 

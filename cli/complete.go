@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/releases"
 )
 

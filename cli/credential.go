@@ -11,8 +11,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"superctl/cli/config"
-	"superctl/cli/credentials"
+	"superctl/config"
+	"superctl/daemon/credentials"
 	"superctl/releases"
 	"superctl/supervisor"
 	"superctl/supervisor/worker"

@@ -19,15 +19,15 @@ import (
 
 	"go.uber.org/zap"
 
-	"superctl/cli/config"
-	"superctl/cli/handover"
-	"superctl/cli/notify"
-	"superctl/cli/systemd"
+	"superctl/config"
+	"superctl/daemon/control"
+	"superctl/daemon/handover"
+	"superctl/daemon/systemd"
+	"superctl/notify"
 	"superctl/releases"
 	"superctl/socket"
 	"superctl/supervisor"
 	"superctl/supervisor/cgroup"
-	"superctl/supervisor/control"
 	"superctl/supervisor/worker"
 )
 

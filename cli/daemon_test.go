@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"superctl/cli/config"
+	"superctl/config"
 )
 
 func TestStatusSaysWhatOfTheConfigIsNotInForce(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
+	"superctl/config"
+	"superctl/daemon/control"
 	"superctl/supervisor"
-	"superctl/supervisor/control"
 )
 
 // deployOutcome is what `deploy --json` prints: the outcome of the switch, with the steps before and after it.

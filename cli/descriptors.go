@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"superctl/cli/handover"
+	"superctl/daemon/handover"
 	"superctl/socket"
 )
 

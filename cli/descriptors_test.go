@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"superctl/cli/handover"
+	"superctl/daemon/handover"
 	"superctl/socket"
 )
 

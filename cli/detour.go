@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/releases"
 )
 

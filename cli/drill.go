@@ -16,7 +16,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/drill"
+	"superctl/drill"
 	"superctl/supervisor"
 )
 

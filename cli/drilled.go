@@ -14,12 +14,12 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"superctl/cli/config"
-	"superctl/cli/drill"
+	"superctl/config"
+	"superctl/daemon/control"
+	"superctl/drill"
 	"superctl/releases"
+	"superctl/servers"
 	"superctl/supervisor"
-	"superctl/supervisor/control"
-	"superctl/supervisor/preset"
 )
 
 // The bounds of what a drill may be asked for: it tries an app, it is no benchmark.
@@ -53,7 +53,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	if len(opt.Load.Paths) == 0 && len(opt.Load.Posts) == 0 {
 		opt.Load.Paths = []string{cmp.Or(check.Path, "/")}
 	}
-	done := preset.Apply(preset.Input{Command: p.Command, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
+	done := servers.Apply(servers.Input{Command: p.Command, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
 	opt.Server = drill.Server{Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))), HookOff: done.Hook && !hooked(p, done)}
 	if cmp.Or(check.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
 		return opt, &usageError{fmt.Errorf("drill: process.%s speaks uwsgi, and a drill HTTP: send it through the server in front, with --live --via http://127.0.0.1", p.Name)}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"superctl/cli/config"
+	"superctl/config"
 )
 
 func TestADrillSwitchesBetweenTheReleasesThatAreProved(t *testing.T) {

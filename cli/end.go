@@ -8,10 +8,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/systemd"
+	"superctl/daemon/control"
+	"superctl/daemon/systemd"
 	"superctl/supervisor"
 	"superctl/supervisor/cgroup"
-	"superctl/supervisor/control"
 )
 
 // After the end of the daemon systemd runs `superctl end` (ExecStopPost=), which takes this long before it lets systemd

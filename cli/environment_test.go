@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/releases"
 	"superctl/supervisor"
 	"superctl/supervisor/worker"

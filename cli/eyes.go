@@ -11,8 +11,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
-	"superctl/cli/systemd"
+	"superctl/config"
+	"superctl/daemon/systemd"
 	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )

@@ -3,7 +3,7 @@ package cli
 import (
 	"context"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/socket"
 	"superctl/supervisor"
 )

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/supervisor"
 )
 

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"superctl/cli/config"
-	"superctl/supervisor/preset"
+	"superctl/config"
+	"superctl/servers"
 )
 
 // hookMargin is what servers take beyond their keep-alive time to end an idle connection: gunicorn looks once a second, and so
@@ -17,20 +17,20 @@ const hookMargin = 2 * time.Second
 func hookDir(c *config.Config) string { return filepath.Join(filepath.Dir(c.Control), c.App+".drain") }
 
 // hooked tells whether the workers of a process load the drain hook.
-func hooked(p config.Process, server preset.Applied) bool {
+func hooked(p config.Process, server servers.Applied) bool {
 	return p.DrainHook && server.Hook && len(p.Listen) > 0
 }
 
 // flagged tells whether the workers of a process, whose server has no hook and needs one, are told that they drain: what its program
 // makes of that is its affair.
-func flagged(p config.Process, server preset.Applied) bool {
+func flagged(p config.Process, server servers.Applied) bool {
 	return p.DrainHook && !server.Hook && !server.Cuts && len(p.Listen) > 0
 }
 
 // hookWait is for how long a worker that drains may get rid of its connections, without a word in the config. With the hook its server
 // has ended those that are idle then, and what is left are requests in progress, which the stop signal lets end. A server that the
 // stop signal has cut an answer under way has until the end of drain, and so has a program that nothing is known of.
-func hookWait(p config.Process, server preset.Applied) time.Duration {
+func hookWait(p config.Process, server servers.Applied) time.Duration {
 	switch {
 	case p.StopsAtOnce:
 		return 0
@@ -43,7 +43,7 @@ func hookWait(p config.Process, server preset.Applied) time.Duration {
 }
 
 // hookNote says what is at stake for a process with listeners whose workers do not have the hook.
-func hookNote(p config.Process, server preset.Applied) (text string, stake bool) {
+func hookNote(p config.Process, server servers.Applied) (text string, stake bool) {
 	switch {
 	case len(p.Listen) == 0 || hooked(p, server) || p.DrainConnections > 0:
 		return "", false

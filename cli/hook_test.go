@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"superctl/cli/config"
-	"superctl/supervisor/preset"
+	"superctl/config"
+	"superctl/servers"
 )
 
 func TestAWorkerWithTheHookIsWaitedForAsLongAsItsServerKeepsIdleConnections(t *testing.T) {
@@ -19,17 +19,17 @@ func TestAWorkerWithTheHookIsWaitedForAsLongAsItsServerKeepsIdleConnections(t *t
 		{75 * time.Second, 30 * time.Second, true, 0},
 	} {
 		p := config.Process{Listen: []string{"web"}, DrainHook: true, Drain: tt.drain, StopsAtOnce: tt.atOnce}
-		if got := hookWait(p, preset.Applied{Hook: true, KeepAlive: tt.keep}); got != tt.wait {
+		if got := hookWait(p, servers.Applied{Hook: true, KeepAlive: tt.keep}); got != tt.wait {
 			t.Errorf("%+v: %s", tt, got)
 		}
 	}
-	if got := hookWait(config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, preset.Applied{}); got != time.Minute {
+	if got := hookWait(config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, servers.Applied{}); got != time.Minute {
 		t.Errorf("a program that looks at its flag is waited for %s", got)
 	}
 }
 
 func TestAServerThatTheStopSignalHasCutAnswersIsNotToldBeforeTheyAreThrough(t *testing.T) {
-	web, uwsgi := config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, preset.Applied{Cuts: true}
+	web, uwsgi := config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, servers.Applied{Cuts: true}
 	if got := hookWait(web, uwsgi); got != time.Minute {
 		t.Errorf("it waits for %s", got)
 	}
@@ -44,8 +44,8 @@ func TestAServerThatTheStopSignalHasCutAnswersIsNotToldBeforeTheyAreThrough(t *t
 
 func TestOnlyAProcessWithListenersHasTheHook(t *testing.T) {
 	web := config.Process{Listen: []string{"web"}, DrainHook: true}
-	known := preset.Applied{Server: "uvicorn", Hook: true}
-	if !hooked(web, known) || hooked(web, preset.Applied{}) || hooked(config.Process{DrainHook: true}, known) {
+	known := servers.Applied{Server: "uvicorn", Hook: true}
+	if !hooked(web, known) || hooked(web, servers.Applied{}) || hooked(config.Process{DrainHook: true}, known) {
 		t.Error("the wrong processes have it")
 	}
 	without := web
@@ -53,7 +53,7 @@ func TestOnlyAProcessWithListenersHasTheHook(t *testing.T) {
 	if hooked(without, known) {
 		t.Error("drain_hook = false does not leave it out")
 	}
-	if !flagged(web, preset.Applied{}) || flagged(web, known) || flagged(web, preset.Applied{Cuts: true}) || flagged(without, preset.Applied{}) || flagged(config.Process{DrainHook: true}, preset.Applied{}) {
+	if !flagged(web, servers.Applied{}) || flagged(web, known) || flagged(web, servers.Applied{Cuts: true}) || flagged(without, servers.Applied{}) || flagged(config.Process{DrainHook: true}, servers.Applied{}) {
 		t.Error("the wrong programs are told that they drain")
 	}
 	if _, stake := hookNote(without, known); !stake {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/plain"
 	"superctl/releases"
 	"superctl/releases/install"

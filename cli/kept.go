@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"superctl/cli/config"
+	"superctl/config"
 )
 
 // keptName is the file of the state directory that holds the config which was read last.

@@ -10,11 +10,11 @@ import (
 	"slices"
 	"strings"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/releases"
+	"superctl/servers"
 	"superctl/socket"
 	"superctl/supervisor"
-	"superctl/supervisor/preset"
 )
 
 // looker looks at starting workers: they must listen on their listeners and run from their release. Few looks are
@@ -140,19 +140,19 @@ func (l *looker) listensElsewhere(s supervisor.Look, strays []socket.Listening) 
 func advice(s supervisor.Look, at socket.Listening, allow bool) string {
 	running := commandLine(at.PID)
 	p := &s.Process
-	in := preset.Input{Command: p.Command, Env: p.Env, Release: p.Dir, Listen: p.Listen, Drain: p.Drain}
-	if b, ok := preset.FindBinding(in, running, at.String()); ok {
+	in := servers.Input{Command: p.Command, Env: p.Env, Release: p.Dir, Listen: p.Listen, Drain: p.Drain}
+	if b, ok := servers.FindBinding(in, running, at.String()); ok {
 		if b.From == "" {
 			return fmt.Sprintf("remove %s: superctl hands it the listener", b.Text)
 		}
 		return fmt.Sprintf("remove %s from %s: superctl hands it the listener", b.Text, b.From)
 	}
 	for _, command := range [][]string{running, s.Process.Command} {
-		if says := preset.TakesNone(command); says != "" {
+		if says := servers.TakesNone(command); says != "" {
 			return says
 		}
 	}
-	server := preset.ServerOf(running)
+	server := servers.ServerOf(running)
 	if first := s.PIDs[0]; !s.Healthy && server != "" && at.PID != first {
 		return fmt.Sprintf("%s stays in front of %s, which then does not find its listener: let command begin with %s, "+
 			"or let %s execute it in its own place", name(first), server, server, name(first))
@@ -163,7 +163,7 @@ func advice(s supervisor.Look, at socket.Listening, allow bool) string {
 			server)
 	case !s.Healthy:
 		return "let it serve on the descriptor that LISTEN_FDS or {fd.NAME} names, or run the app with " +
-			strings.Join(preset.Servers(), ", ")
+			strings.Join(servers.Servers(), ", ")
 	case !allow:
 		return "take out what binds that address"
 	}

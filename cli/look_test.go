@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/releases"
 	"superctl/socket"
 	"superctl/supervisor"

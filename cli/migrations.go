@@ -15,8 +15,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
-	"superctl/cli/django"
+	"superctl/config"
+	"superctl/daemon/django"
 	"superctl/releases"
 	"superctl/supervisor"
 	"superctl/supervisor/worker"

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
-	"superctl/cli/config"
-	"superctl/cli/notify"
+	"superctl/config"
+	"superctl/notify"
 	"superctl/supervisor"
 )
 

@@ -13,10 +13,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/releases"
+	"superctl/servers"
 	"superctl/supervisor"
-	"superctl/supervisor/preset"
 	"superctl/supervisor/worker"
 )
 
@@ -267,8 +267,8 @@ func mayRunChecks(p supervisor.Process) error {
 }
 
 // completed is a process's command as it is to be run. The release may be one that is not known: the zero value.
-func completed(c *config.Config, r releases.Release, p config.Process, env environ, bridge string) preset.Applied {
-	in := preset.Input{
+func completed(c *config.Config, r releases.Release, p config.Process, env environ, bridge string) servers.Applied {
+	in := servers.Input{
 		Command: p.Command, Release: r.Path, Listen: p.Listen, Bridge: bridge, Drain: p.Drain, Server: p.Server,
 		Env: slices.Concat(env.list(), env.templates()), Single: p.Strategy == supervisor.Single,
 	}
@@ -276,7 +276,7 @@ func completed(c *config.Config, r releases.Release, p config.Process, env envir
 		i := slices.IndexFunc(c.Listen, func(l config.Listen) bool { return l.Name == name })
 		in.Unix = append(in.Unix, c.Listen[i].Address.Path())
 	}
-	return preset.Apply(in)
+	return servers.Apply(in)
 }
 
 func credential(u *config.User) *worker.Credential {

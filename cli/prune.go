@@ -11,10 +11,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
+	"superctl/config"
+	"superctl/daemon/control"
 	"superctl/releases"
 	"superctl/supervisor"
-	"superctl/supervisor/control"
 )
 
 // pruneView is what a prune has done; its JSON is that of `prune --json`.

@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"superctl/cli/config"
-	"superctl/cli/systemd"
+	"superctl/config"
+	"superctl/daemon/control"
+	"superctl/daemon/systemd"
 	"superctl/supervisor"
-	"superctl/supervisor/control"
 )
 
 // service is how an app's daemon runs on this machine: as whom, and in what sandbox.

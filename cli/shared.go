@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"superctl/cli/config"
+	"superctl/config"
 	"superctl/releases"
 	"superctl/supervisor"
 )

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"superctl/cli/config"
+	"superctl/config"
+	"superctl/daemon/control"
 	"superctl/releases"
-	"superctl/supervisor/control"
 )
 
 // storeOf is the app's releases.

@@ -12,10 +12,10 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
-	"superctl/cli/config"
+	"superctl/config"
+	"superctl/daemon/control"
 	"superctl/releases"
 	"superctl/supervisor"
-	"superctl/supervisor/control"
 )
 
 // tryRelease boots a release behind private gates, in a supervisor of its own with a state directory of its own, and stops it when it

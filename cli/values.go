@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"superctl/cli/config"
-	"superctl/cli/credentials"
+	"superctl/config"
+	"superctl/daemon/credentials"
 	"superctl/releases"
 	"superctl/supervisor"
 )

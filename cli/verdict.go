@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"superctl/cli/drill"
+	"superctl/drill"
 )
 
 // drill shows an event of a drill: what comes several times a second is for a terminal alone.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"superctl/cli/drill"
+	"superctl/drill"
 )
 
 func TestAFailedDrillIsToldWithWhatToDo(t *testing.T) {

@@ -10,10 +10,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
+	"superctl/config"
+	"superctl/daemon/control"
 	"superctl/releases"
 	"superctl/supervisor"
-	"superctl/supervisor/control"
 )
 
 // verifyView is one release in `verify --json`.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/cli/config"
+	"superctl/config"
 )
 
 // releaseWord returns what is meant by the name of a release: shells complete it with a slash, and it may be the path of its directory.

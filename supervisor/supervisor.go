@@ -6,7 +6,7 @@
 // the plan of its own generation, and that every step is in the state file before the next begins.
 //
 // It does not know what a release looks like, how a gate turns, or what a config file says: packages releases, socket and
-// cli/config do, and cli joins them.
+// config do, and cli joins them.
 package supervisor
 
 import (

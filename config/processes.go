@@ -1,0 +1,120 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"superctl/servers"
+	"superctl/socket"
+)
+
+func (l *loader) processes() {
+	if len(l.f.Process) == 0 {
+		l.at("", "no process is configured: write a table [process.web] with a command")
+	}
+	taken := make(map[string]string)
+	for _, name := range l.inOrder(slices.Collect(maps.Keys(l.f.Process))) {
+		p := l.process(name, l.f.Process[name])
+		for _, li := range p.Listen {
+			other, ok := taken[li]
+			switch {
+			case other == name:
+				l.at("process."+name+".listen", "listener %q is in the list twice", li)
+			case ok:
+				l.at("process."+name+".listen", "listener %q belongs to process.%s already: each process needs a listener of its own", li, other)
+			}
+			taken[li] = name
+		}
+		l.c.Processes = append(l.c.Processes, p)
+	}
+	l.together()
+	l.c.Processes = l.ordered(l.c.Processes)
+	for _, li := range l.c.Listen {
+		if taken[li.Name] == "" {
+			l.c.Warnings = append(l.c.Warnings, fmt.Sprintf("listener %q is not used: no process has it in its listen", li.Name))
+		}
+	}
+}
+
+// inOrder sorts the names of processes as they stand in the file: that is the order in which they start.
+func (l *loader) inOrder(names []string) []string {
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(l.lineOf("process."+a), l.lineOf("process."+b)), cmp.Compare(a, b))
+	})
+	return names
+}
+
+func (l *loader) lineOf(table string) int {
+	first := 1 << 30
+	for key, pos := range l.where {
+		if (key == table || strings.HasPrefix(key, table+".")) && pos.line < first {
+			first = pos.line
+		}
+	}
+	return first
+}
+
+func (l *loader) process(name string, t processTable) Process {
+	key := "process." + name
+	if !itemName.MatchString(name) {
+		l.at(key, "process %q: use letters, digits, - and _, at most 32", name)
+	}
+	p := Process{Name: name, Listen: t.Listen, After: t.After, Notify: t.Notify, Server: t.Server}
+	p.Command = l.command(key, t.Command)
+	for _, word := range p.Command {
+		l.placeholders(key+".command", word, t.Listen)
+	}
+	p.ExtraListen = l.extraListen(key+".extra_listen", t.ExtraListen)
+	for _, li := range t.Listen {
+		if _, ok := l.f.Listen[li]; !ok {
+			l.at(key+".listen", "there is no listener %q: write a table [listen.%s] with an address", li, li)
+		}
+	}
+	p.Instances = int(l.number(key+".instances", t.Instances, 1, 1, mostInstances))
+	l.strategy(key, t, &p)
+	p.Drain = l.duration(key+".drain", t.Drain, defaultDrain, time.Second)
+	l.drainConnections(key, t, &p)
+	l.drainHook(key, t, &p)
+	p.StartTimeout = l.duration(key+".start_timeout", t.StartTimeout, defaultStartTimeout, time.Second)
+	p.ReadyAfter = l.duration(key+".ready_after", t.ReadyAfter, defaultReadyAfter, 0)
+	if t.StopSignal != "" {
+		sig := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(t.StopSignal), "SIG"))
+		if sig == 0 || sig == unix.SIGKILL || sig == unix.SIGSTOP {
+			l.at(key+".stop_signal", `stop_signal %q: write the name of a signal that a program can heed, such as "TERM" or "QUIT"`, t.StopSignal)
+		}
+		p.StopSignal = int(sig)
+	}
+	if t.Server != "" && !slices.Contains(servers.Servers(), t.Server) {
+		l.at(key+".server", "server %q is not known: %s, or leave it out", t.Server, strings.Join(servers.Servers(), ", "))
+	}
+	switch {
+	case t.User == "" && t.Group != "" && l.f.User == "":
+		l.at(key+".group", "group = %q: it needs a user, here or at the top", t.Group)
+	case t.User == "" && t.Group != "":
+		p.User = l.user(key+".group", l.f.User, t.Group)
+	default:
+		p.User = l.user(key+".user", t.User, t.Group)
+	}
+	p.NoFile = uint64(l.number(key+".nofile", t.NoFile, 0, 16, 1<<20))
+	p.MemoryMax = l.size(key+".memory_max", t.MemoryMax)
+	p.CPUWeight = uint64(l.number(key+".cpu_weight", t.CPUWeight, 0, 1, 10_000))
+	p.Env = l.variables(key+".env", t.Env, FromProcess, t.Listen)
+	p.Health = l.health(key, t)
+	return p
+}
+
+// extraListen reads the addresses beside its listeners on which a process may listen.
+func (l *loader) extraListen(key string, patterns []string) []string {
+	for _, text := range patterns {
+		if _, err := socket.ParsePattern(text); err != nil {
+			l.at(key, "%v", err)
+		}
+	}
+	return patterns
+}

@@ -1,0 +1,73 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"superctl/daemon/control"
+	"superctl/supervisor"
+)
+
+// live is the app that runs.
+type live struct {
+	*control.Client
+	to   Target
+	home string // the release that was live before
+}
+
+func openLive(opt Options) *live {
+	return &live{Client: control.NewClient(opt.Config.Control), to: opt.Target, home: opt.Releases[0].Name}
+}
+
+func (l *live) target() Target { return l.to }
+
+// lastWords are in the journal.
+func (l *live) lastWords() []string { return nil }
+
+// restart leaves it to the service manager.
+func (l *live) restart(context.Context) error { return nil }
+
+// backTime is how long it may take to make the release live again that was live before.
+const backTime = 5 * time.Minute
+
+// close makes the release live again that was live before.
+func (l *live) close() error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), backTime, fmt.Errorf("not within %s", backTime))
+	defer cancel()
+	st, err := eventually(ctx, l, func(st *supervisor.Status) bool { return st.Changing == nil })
+	if err == nil && st.Release == l.home {
+		return nil
+	}
+	if err == nil {
+		var out *supervisor.Outcome
+		out, err = l.Change(ctx, supervisor.Request{Kind: supervisor.Switch, Release: l.home}, func(Event) {})
+		if err == nil && out.Result != supervisor.Done {
+			err = errors.New(out.Error)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s is not live again, as it was before the drill: %w; superctl status shows what is, superctl switch %s goes back", l.home, err, l.home)
+	}
+	return nil
+}
+
+// Restarted tells whether the service manager is going to start another daemon when this one is killed: whether it is in a unit of its
+// own (proc_pid_cgroup(5)).
+func Restarted(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		for part := range strings.SplitSeq(strings.TrimSpace(line), "/") {
+			if strings.HasPrefix(part, "superctl@") && strings.HasSuffix(part, ".service") {
+				return true
+			}
+		}
+	}
+	return false
+}

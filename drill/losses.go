@@ -1,0 +1,212 @@
+package drill
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"superctl/config"
+	"superctl/load"
+)
+
+// judge finds out of each request that failed when it was, and why.
+type judge struct {
+	changes []change
+	server  Server
+	process config.Process
+	proxy   bool
+	live    bool
+	patient time.Duration // the app's own probation
+	rep     *Report
+}
+
+// The points of a change at which requests get lost, beside the names of the daemon's steps.
+const (
+	phaseStop   = "when the old workers ended"
+	phaseKill   = "at the kill"
+	phaseAround = "around its end"
+)
+
+// clockSlack is how much later than a moment of the load's clock a moment of the daemon's may be, for the same thing.
+const clockSlack = 5 * time.Millisecond
+
+// midway is after how long a request was surely being worked on; what fails sooner may have met a connection that was being closed.
+const midway = 20 * time.Millisecond
+
+// afterglow is how long after a change a loss still is laid to it.
+const afterglow = 300 * time.Millisecond
+
+// losses sorts the failed requests, and counts them.
+func (j *judge) losses(res *load.Result) {
+	for i := range j.changes {
+		c := &j.changes[i]
+		j.rep.Changes = append(j.rep.Changes, ChangeReport{
+			Kind: c.kind, What: c.what, Began: c.window.Began, At: c.window.Began.Sub(res.Began).Seconds(),
+			Seconds: c.window.Ended.Sub(c.window.Began).Seconds(), Detail: c.detail, OK: c.err == "", Error: c.err,
+		})
+	}
+	at := make(map[Loss]int)
+	for n, rec := range res.Failed() {
+		key, i := j.place(&rec)
+		j.rep.apart[n] = key.InKilledWorker
+		switch {
+		case key.InKilledWorker:
+			j.rep.InKilledWorker++
+			j.rep.Changes[i].InKilledWorker++
+		default:
+			j.rep.Lost++
+			if i >= 0 {
+				j.rep.Changes[i].Lost++
+			}
+		}
+		when := rec.Ended.Sub(res.Began).Seconds()
+		known, ok := at[key]
+		if !ok {
+			known = len(j.rep.Losses)
+			at[key] = known
+			l := key
+			l.First, l.Example = when, fmt.Sprintf("%s: %s", res.Shapes[rec.Shape].Name, rec.Err)
+			l.Cause, l.Advice = j.explain(&l, rec.Failure)
+			j.rep.Losses = append(j.rep.Losses, l)
+		}
+		l := &j.rep.Losses[known]
+		l.Count++
+		l.First, l.Last = min(l.First, when), max(l.Last, when)
+	}
+	slices.SortStableFunc(j.rep.Losses, func(a, b Loss) int { return cmp.Compare(a.First, b.First) })
+}
+
+// place says in which change a request was lost, and at which point of it. i is the change's index, or -1.
+func (j *judge) place(rec *load.Record) (key Loss, i int) {
+	key = Loss{Kind: rec.Failure.String(), Connection: "new"}
+	if rec.Reused {
+		key.Connection = "kept"
+	}
+	i = slices.IndexFunc(j.changes, func(c change) bool { return within(rec.Ended, c.window.Began, c.window.Ended.Add(afterglow)) })
+	if i < 0 { // its end is in none, but it may have been under way in one
+		i = slices.IndexFunc(j.changes, func(c change) bool { return rec.Begun.Before(c.window.Ended) && rec.Ended.After(c.window.Began) })
+	}
+	if i < 0 {
+		return key, i
+	}
+	c := &j.changes[i]
+	key.Change, key.Number, key.Phase = c.what, i+1, c.phase(rec.Ended)
+	key.Midway = rec.Ended.Sub(rec.Begun) >= midway
+	key.InKilledWorker = j.inKilled(c, rec)
+	return key, i
+}
+
+func within(t, began, ended time.Time) bool { return !t.Before(began) && !t.After(ended) }
+
+// phase is what went on at a moment of a change.
+func (c *change) phase(at time.Time) string {
+	if c.kind == aWorkerKill || c.kind == aDaemonKill {
+		return phaseKill
+	}
+	at = at.Round(0) // the steps come from another process, without a monotonic clock
+	for _, s := range c.steps {
+		ended := s.Began.Add(time.Duration(s.Seconds * float64(time.Second)))
+		if !within(at, s.Began.Round(0), ended.Round(0)) || s.Name == "retire" {
+			continue
+		}
+		if slices.Contains([]string{"quiesce", "drain", "roll"}, s.Name) { // strategies that end old workers in a step of their own
+			return phaseStop
+		}
+		return s.Name
+	}
+	for _, s := range c.steps {
+		if s.Name == "retire" && !at.Before(s.Began.Round(0)) {
+			return phaseStop
+		}
+	}
+	return phaseAround
+}
+
+// inKilled tells whether a request was in the worker that was killed: it was under way at the kill, or began while the last processes
+// of that worker were ending, and its connection ended without a whole answer. Such a request cannot be saved by anybody but its
+// client. One that was refused, that timed out or that the app answered badly was not lost in this way.
+func (j *judge) inKilled(c *change, rec *load.Record) bool {
+	if c.kind != aWorkerKill || rec.Begun.After(c.replaced) || rec.Ended.Add(clockSlack).Before(c.window.Began) {
+		return false
+	}
+	switch rec.Failure {
+	case load.Reset, load.Closed, load.Cut:
+		return true
+	case load.ServerError:
+		return j.proxy && rec.Status == http.StatusBadGateway
+	default:
+		return false
+	}
+}
+
+// explain says why a request was probably lost, and what to do.
+func (j *judge) explain(l *Loss, f load.Failure) (cause, advice string) {
+	brokeOff := f == load.Reset || f == load.Closed || f == load.Cut
+	switch {
+	case f == load.Own:
+		return "the client that sends the load ran out of ports or descriptors", "this proves nothing about the app: lower --rate and --clients, or raise ulimit -n"
+	case l.InKilledWorker:
+		return "the worker had it when it got SIGKILL", "nobody but the client can save it, by sending it again; more and smaller workers have fewer requests in each"
+	case l.Change == "":
+		return "it was lost while nothing was done to the app", "the app loses requests of its own accord: " + j.words()
+	case f == load.Wrong:
+		return "the app answered otherwise than before the drill", "see what it answers: when the releases differ in this page, choose another one (--path, --post)"
+	case f == load.ServerError && j.proxy:
+		return "the server in front got no whole answer from the app, or found nobody", "docs/nginx.md says how nginx is told to make a connection for each request, or to try again"
+	case f == load.ServerError:
+		return "the app itself answered 5xx", j.words() + "; does a release need something that the other one takes away (a migration, a cache, a file)?"
+	case f == load.Refused:
+		return "nobody listened at that moment", "this must not happen, whatever the app does: please report it, with the output of --json"
+	case f == load.TimedOut && l.Phase == phaseKill:
+		return "it waited for the worker that takes the killed one's place", fmt.Sprintf("instances = 2 in [process.%s] lets another one answer meanwhile", j.process.Name)
+	case f == load.TimedOut:
+		return "there was no whole answer within --timeout", fmt.Sprintf("is the app overloaded, by this load or while it starts? --rate lowers the load, --timeout is the patience; requests that take longer than drain (%s) are cut", j.process.Drain)
+	case brokeOff && l.Phase == phaseStop:
+		cause, advice := j.explainStop(l, f)
+		if !j.live && j.patient > 0 && (l.Midway || l.Connection == "new") {
+			advice += fmt.Sprintf(". A copy has no probation: the app's own, %s, saves the requests that end within it, but no longer ones, and none at a restart or a scale", j.patient)
+		}
+		return cause, advice
+	case brokeOff && l.Phase == phaseKill:
+		return "a worker ended though only the daemon was killed", "does the server end when its parent does? Look: " + j.words()
+	case brokeOff && (l.Phase == "boot" || l.Phase == "prove"):
+		return "a worker of the live release ended or hung up while the new one started", "do the two share something, a port, a pid file or a socket? Look: " + j.words()
+	}
+	return "the server ended the connection", j.words()
+}
+
+// words is where to read what the app said at that moment.
+func (j *judge) words() string {
+	if j.live {
+		return "superctl logs has what it said at that moment"
+	}
+	return "with --log FILE the copy writes down what it says at that moment"
+}
+
+// explainStop is explain for what is lost when the old workers are told to stop.
+func (j *judge) explainStop(l *Loss, f load.Failure) (cause, advice string) {
+	signal := cmp.Or(j.server.StopSignal, "its stop signal")
+	switch {
+	case l.Connection == "kept" && !l.Midway && j.server.HookOff:
+		return fmt.Sprintf("the server (%s) closed its kept connections at %s, just when the client sent its next request on one", j.server.Name, signal),
+			fmt.Sprintf("take drain_hook = false out of [process.%s]: with the hook the server tells its clients before", j.process.Name)
+	case l.Connection == "kept" && !l.Midway:
+		return fmt.Sprintf("the server (%s) closed its kept connections at %s, just when the client sent its next request on one", j.server.Name, signal),
+			"a client, or a proxy, has to send such a request again: docs/nginx.md has it for nginx; drain_connections gives clients time to end their connections first (docs/long-lived-connections.md)"
+	case f == load.Cut:
+		return fmt.Sprintf("the server (%s) broke off its answer when it got %s", j.server.Name, signal),
+			fmt.Sprintf("it has to finish what it has begun, within drain (%s): is there an option of the server that ends it sooner? Else %s", j.process.Drain, j.elsewhere())
+	}
+	return fmt.Sprintf("the server (%s) ended at %s without finishing the requests that it had begun", j.server.Name, signal),
+		"at that signal it has to take no new connection, answer what it has, and only then exit: " + j.elsewhere()
+}
+
+// elsewhere is where to look when a server does not drain.
+func (j *judge) elsewhere() string {
+	if j.server.Name == "generic" {
+		return fmt.Sprintf("superctl does not know this server; if another signal drains it, name that as stop_signal in [process.%s], and if there is a wrapper around it, see that it passes the signal on", j.process.Name)
+	}
+	return "superctl check says which options of the command would keep it from that; docs/config.md has stop_signal and drain"
+}

@@ -1,0 +1,60 @@
+package servers
+
+import "path/filepath"
+
+// celery looks at a command that runs Celery, which is no server: TERM has a worker finish what it runs, and a beat end. What
+// is said of it goes wrong only at a switch or after a crash, so that it is found late.
+func (c *command) celery() {
+	at := -1
+	for i, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
+		if filepath.Base(word) == "celery" {
+			at = i
+			break
+		}
+	}
+	if at < 0 {
+		return
+	}
+	args := &command{in: c.in, out: c.out}
+	args.read("", c.in.Command[at+1:])
+	for _, g := range args.all("--detach", "-D") {
+		c.problem("celery: take out %s: superctl watches the process that it starts, and this one leaves at once", g.text)
+	}
+	c.pidFiles("celery", args, "--pidfile")
+	switch args.subcommand() {
+	case "worker":
+		for _, g := range args.all("-B", "--beat") {
+			c.warn(`celery: %s runs a beat in each worker, so that two run at once during a switch and tasks are sent twice: give beat a process of its own, with strategy = "single"`, g.text)
+		}
+	case "beat":
+		c.beat(args)
+	}
+}
+
+// subcommand is what Celery is to be, where that is one of those looked at; an app may have the same name.
+func (c *command) subcommand() string {
+	app := false
+	for _, w := range c.words {
+		if (w.text == "worker" || w.text == "beat") && !app {
+			return w.text
+		}
+		app = w.text == "-A" || w.text == "--app"
+	}
+	return ""
+}
+
+// beat looks at what keeps beat from sending what it should, once.
+func (c *command) beat(args *command) {
+	if !c.in.Single {
+		c.warn(`celery beat: write strategy = "single", or two run at once during a switch and tasks are sent twice`)
+	}
+	schedules, otherwise := args.all("--schedule", "-s"), args.has("--scheduler", "-S")
+	if len(schedules) == 0 && !otherwise {
+		c.warn("celery beat: write --schedule with a file outside the releases, such as /var/lib/APP/celerybeat-schedule: without it beat remembers in the release's directory what it has sent, and the next release's does not know")
+	}
+	for _, g := range schedules {
+		if !filepath.IsAbs(g.value) {
+			c.warn("celery beat: %s %s is in the release's directory, where the next release's beat does not find it: write an absolute path outside the releases", g.option, g.value)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package servers
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// detacher is a program that leaves another one, or itself, in the background and ends.
+type detacher struct {
+	program string
+	options []string // by which it does so; none = always
+	unless  []string // by which it does not
+	write   string
+}
+
+const background = "superctl watches the process that it starts, and this one ends at once"
+
+var detachers = []detacher{ //nolint:gochecknoglobals // a table
+	{"nohup", nil, nil, "take out nohup: superctl gives no worker a terminal that could hang up"},
+	{"setsid", nil, []string{"-w", "--wait"}, "take out setsid: superctl gives each worker a process group"},
+	{"daemonize", nil, nil, "write the program that it starts"},
+	{"daemon", nil, []string{"-f", "--foreground"}, "write the program that it starts"},
+	{"start-stop-daemon", []string{"-b", "--background"}, nil, "write the program that it starts"},
+	{"supervisord", nil, []string{"-n", "--nodaemon"}, "give each of its programs a [process.NAME] of its own"},
+	{"circusd", []string{"--daemon"}, nil, "give each of its watchers a [process.NAME] of its own"},
+	{"twistd", nil, []string{"-n", "--nodaemon", "-no"}, "add --nodaemon"},
+	{"tmux", []string{"-d"}, nil, "write the program that it starts"},
+	{"screen", []string{"-d", "-dm", "-dmS"}, nil, "write the program that it starts"},
+	{"systemctl", nil, nil, "write what the unit's ExecStart= runs"},
+	{"service", nil, nil, "write what the service runs"},
+	{"systemd-run", nil, []string{"--scope"}, "write the program that it starts"},
+	{"docker", []string{"-d", "--detach"}, nil, "take out -d"},
+	{"podman", []string{"-d", "--detach"}, nil, "take out -d"},
+	{"redis-server", []string{"--daemonize"}, nil, "take out --daemonize"},
+	{"memcached", []string{"-d"}, nil, "take out -d"},
+	{"airflow", []string{"-D", "--daemon"}, nil, "take out the option"},
+	{"luigid", []string{"--background"}, nil, "take out --background"},
+	{"sidekiq", []string{"-d", "--daemon"}, nil, "take out the option"},
+	{"gunicorn", []string{"-D", "--daemon"}, nil, "take out the option"},
+	{"hypercorn", []string{"-D", "--daemon"}, nil, "take out the option"},
+	{"uwsgi", []string{"-d", "--daemonize", "--daemonize2"}, nil, "take out the option"},
+	{"puma", []string{"-d", "--daemon"}, nil, "take out the option"},
+}
+
+// lastInBackground is a script whose last command is left in the background.
+var lastInBackground = regexp.MustCompile(`[^&>|]&\s*(;?\s*(disown(\s+\S+)?|exit(\s+0)?|true|:))?\s*;?\s*$`)
+
+// detaches refuses a command that ends while what it has started goes on: the release would be live, with nothing
+// that superctl sees.
+func (c *command) detaches() {
+	words := c.in.Command
+	script := false
+	if len(words) > 2 && isShell(words[0]) {
+		for i, word := range words[1:] {
+			if strings.HasPrefix(word, "-") && strings.HasSuffix(word, "c") && i+2 < len(words) {
+				words, script = strings.Fields(words[i+2]), true
+				break
+			}
+		}
+	}
+	if script && lastInBackground.MatchString(strings.Join(words, " ")) {
+		c.problem("the shell's script ends while its last command goes on in the background: take out &: %s", background)
+	}
+	for i, word := range words {
+		if !startsProgram(words, i) {
+			continue
+		}
+		name := filepath.Base(word)
+		for _, d := range detachers {
+			if d.program != name || !script && c.out.Server == name {
+				continue // a server's own preset looks at its options
+			}
+			if option, ok := d.detaches(words[i+1:]); ok {
+				c.problem("%s: %s: %s", strings.TrimSpace(name+" "+option), d.write, background)
+			}
+		}
+	}
+}
+
+// before are words behind which another program's name stands.
+var before = []string{ //nolint:gochecknoglobals // a table
+	"env", "exec", "nice", "ionice", "nohup", "setsid", "sudo", "time", "command", "then", "do", "else",
+	"&&", "||", "|", "&", ";", "(", "{", "!",
+}
+
+// startsProgram reports whether a word of a command or of a script is the name of a program.
+func startsProgram(words []string, i int) bool {
+	if i == 0 {
+		return true
+	}
+	last := words[i-1]
+	name := filepath.Base(last)
+	switch {
+	case slices.Contains(before, name), strings.HasSuffix(last, ";"), strings.HasSuffix(last, "&"):
+		return true
+	case strings.HasPrefix(name, "python"):
+		return startsProgram(words, i-1)
+	case strings.Contains(last, "=") && !strings.HasPrefix(last, "-"): // a variable
+		return startsProgram(words, i-1)
+	}
+	return false
+}
+
+// detaches reports whether the program does, and by which option.
+func (d detacher) detaches(args []string) (option string, ok bool) {
+	given := func(options []string) string {
+		for _, arg := range args {
+			name, value, _ := strings.Cut(arg, "=")
+			if slices.Contains(options, name) && value != "no" && value != "false" {
+				return name
+			}
+		}
+		return ""
+	}
+	if given(d.unless) != "" {
+		return "", false
+	}
+	if len(d.options) == 0 {
+		return "", true
+	}
+	option = given(d.options)
+	return option, option != ""
+}
+
+func isShell(word string) bool {
+	return slices.Contains([]string{"sh", "bash", "dash", "zsh", "ksh"}, filepath.Base(word))
+}
+
+// hueys are the names of huey's consumer: its program, its module, and the commands of its Django extensions.
+var hueys = []string{ //nolint:gochecknoglobals // a table
+	"huey_consumer", "huey_consumer.py", "huey.bin.huey_consumer", "run_huey", "run_djangohuey", "djangohuey",
+}
+
+// queue is what is known of a program that runs tasks: which signal has it finish what it runs.
+func (c *command) queue() {
+	for i, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
+		switch name := filepath.Base(word); {
+		case slices.Contains(hueys, name):
+			// INT has the workers finish their tasks; TERM interrupts them, and what they ran is lost (signal handlers of
+			// huey.consumer.Consumer).
+			c.out.StopSignal = syscall.SIGINT
+			return
+		case name == "celery" && slices.Contains(c.in.Command[i+1:], "multi"):
+			c.problem("celery multi: write celery -A APP worker, with a process or instances for each node: %s", background)
+			return
+		}
+	}
+}
+
+// pidFiles refuses what keeps the second of two generations from starting.
+func (c *command) pidFiles(program string, args *command, options ...string) {
+	for _, g := range args.all(options...) {
+		if g.value == "" {
+			continue // none: what Celery 4 must be told, whose default is one in the working directory
+		}
+		c.problem("%s: take out %s: %s, and after a crash such a file can keep it from starting", program, g.text, pidFile)
+	}
+}

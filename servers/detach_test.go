@@ -1,0 +1,81 @@
+package servers
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kballard/go-shellquote"
+)
+
+func applyLine(t *testing.T, line string, listen ...string) Applied {
+	t.Helper()
+	words, err := shellquote.Split(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Apply(Input{Command: words, Listen: listen, Drain: time.Minute, Single: true})
+}
+
+func TestACommandThatDetachesIsRefused(t *testing.T) {
+	for line, says := range map[string]string{
+		"celery multi start 4 -A shop":                         "write celery -A APP worker",
+		"celery -A shop multi start w1":                        "write celery -A APP worker",
+		"python -m celery multi start w1":                      "write celery -A APP worker",
+		"celery -A shop worker --detach":                       "take out --detach",
+		"celery -A shop worker -D":                             "take out -D",
+		"celery -A shop worker --pidfile=/run/w.pid":           "take out --pidfile=/run/w.pid",
+		"celery -A shop beat -s /x --pidfile /run/b.pid":       "take out --pidfile",
+		"nohup python work.py":                                 "take out nohup",
+		"nohup gunicorn shop":                                  "take out nohup",
+		"setsid gunicorn shop":                                 "take out setsid",
+		"sh -c 'python work.py &'":                             "take out &",
+		"sh -c 'nohup python work.py > log 2>&1 & exit 0'":     "take out &",
+		"bash -lc 'python work.py & disown'":                   "take out &",
+		"sh -c 'exec gunicorn --daemon shop'":                  "gunicorn --daemon",
+		"supervisord -c supervisord.conf":                      "a [process.NAME] of its own",
+		"/usr/bin/start-stop-daemon --start --background -x y": "write the program that it starts",
+		"twistd web":                          "add --nodaemon",
+		"redis-server --daemonize yes":        "take out --daemonize",
+		"systemctl start shop":                "ExecStart=",
+		"gunicorn -D shop":                    "take out -D",
+		"gunicorn --daemon shop":              "take out --daemon",
+		"uwsgi --daemonize /var/log/u.log":    "take out --daemonize",
+		"uwsgi -d /var/log/u.log":             "take out -d",
+		"hypercorn --daemon shop":             "take out --daemon",
+		"env A=b nohup celery -A shop worker": "take out nohup",
+	} {
+		a := applyLine(t, line, "web")
+		if strings.Contains(line, "celery") || strings.Contains(line, "work.py") {
+			a = applyLine(t, line)
+		}
+		if said := strings.Join(a.Problems, "\n"); !strings.Contains(said, says) {
+			t.Errorf("%s: %v", line, a.Problems)
+		}
+	}
+}
+
+func TestACommandThatStaysIsNotTakenForADetachingOne(t *testing.T) {
+	for _, line := range []string{
+		"python work.py", "celery -A shop worker", "celery -A shop worker --pidfile=", "sh -c 'python a.py && exec python b.py'", "sh -c 'a & exec b'", "sh -c 'a & b & wait'",
+		"sh -c 'exec python work.py 2>&1'", "supervisord -n", "twistd --nodaemon web", "python manage.py service", "redis-server --daemonize=no", "python -m daemonic", "setsid -w x",
+		"dramatiq shop.tasks --path docker", "celery -A multi.app worker",
+	} {
+		if a := applyLine(t, line); len(a.Problems) > 0 {
+			t.Errorf("%s: %v", line, a.Problems)
+		}
+	}
+}
+
+func TestHueyFinishesItsTasksOnINT(t *testing.T) {
+	for line, want := range map[string]syscall.Signal{
+		"huey_consumer shop.huey": syscall.SIGINT, "huey_consumer.py shop.huey -w 2": syscall.SIGINT, "python manage.py run_huey": syscall.SIGINT,
+		"python -m huey.bin.huey_consumer shop.huey": syscall.SIGINT, "env A=b huey_consumer shop.huey": syscall.SIGINT, "python manage.py djangohuey": syscall.SIGINT,
+		"celery -A huey worker": syscall.SIGTERM,
+	} {
+		if a := applyLine(t, line); a.StopSignal != want || len(a.Problems) > 0 {
+			t.Errorf("%s: %s, %v", line, a.StopSignal, a.Problems)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package servers
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// command is a server's command while it is being completed.
+type command struct {
+	in      Input
+	out     *Applied
+	program int // index of the word that names the server
+	words   []word
+}
+
+// word is one word behind the server's name, or one setting of its config file written as --key=value.
+type word struct {
+	text string
+	from string // "" = the command; else where it stands, such as "uwsgi.ini:3"
+}
+
+// given is an option that the user has given.
+type given struct {
+	option, value string
+	text          string // as the user wrote it
+	from          string
+}
+
+// read adds the words of one place where options are given. What is read first wins.
+func (c *command) read(from string, args []string) {
+	for _, arg := range args {
+		c.words = append(c.words, word{arg, from})
+	}
+}
+
+// all is each time that the user gives one of the options, in any of the ways of writing it: --x v, --x=v, -x v, -xv.
+func (c *command) all(options ...string) []given {
+	var list []given
+	for i, w := range c.words {
+		for _, o := range options {
+			switch {
+			case w.text == o:
+				g := given{option: o, text: o, from: w.from}
+				if i+1 < len(c.words) && c.words[i+1].from == w.from && !strings.HasPrefix(c.words[i+1].text, "-") {
+					g.value = c.words[i+1].text
+				}
+				list = append(list, g)
+			case strings.HasPrefix(o, "--") && strings.HasPrefix(w.text, o+"="):
+				list = append(list, given{o, w.text[len(o)+1:], w.text, w.from})
+			case len(o) == 2 && len(w.text) > 2 && w.text[1] != '-' && strings.HasPrefix(w.text, o):
+				list = append(list, given{o, w.text[2:], w.text, w.from})
+			}
+		}
+	}
+	return list
+}
+
+// environment reads the options that a server takes from variables: PREFIX_SOME_OPTION is --some-option.
+func (c *command) environment(prefix string) {
+	for _, kv := range c.in.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		option, ok := strings.CutPrefix(name, prefix)
+		if off := strings.ToLower(value); ok && off != "" && off != "0" && off != "false" && off != "no" && off != "off" {
+			c.words = append(c.words, word{"--" + strings.ReplaceAll(strings.ToLower(option), "_", "-") + "=" + value, name})
+		}
+	}
+}
+
+func (c *command) has(options ...string) bool { return len(c.all(options...)) > 0 }
+
+// where begins a sentence about an option: the place where it stands, or the server.
+func (c *command) where(g given) string {
+	if g.from != "" {
+		return g.from
+	}
+	return c.out.Server
+}
+
+// add appends options.
+func (c *command) add(options ...string) { c.out.Command = append(c.out.Command, options...) }
+
+// opens notes a unix socket on which the server tells or is told of itself.
+func (c *command) opens(path string) {
+	if path == "" {
+		return
+	}
+	if !filepath.IsAbs(path) && path[0] != '@' {
+		path = filepath.Join(c.in.Release, path)
+	}
+	c.out.Opens = append(c.out.Opens, "unix:"+path)
+}
+
+func (c *command) problem(format string, args ...any) {
+	c.out.Problems = append(c.out.Problems, fmt.Sprintf(format, args...))
+}
+
+func (c *command) warn(format string, args ...any) {
+	c.out.Warnings = append(c.out.Warnings, fmt.Sprintf(format, args...))
+}
+
+// rule is options that must not be there, and why, or what to write instead.
+type rule struct {
+	options []string
+	says    string
+}
+
+// What is said of options that more than one server has.
+const (
+	handsListener = "superctl hands it the listener (listen, and its address in [listen.NAME])"
+	switches      = "superctl switch and superctl reload replace code without losing a request"
+	watches       = "superctl watches the process that it has started, and this one would end at once"
+	pidFile       = "two generations run at once and the second would refuse to start; superctl status knows the pids"
+	noTLS         = "superctl's health check does not speak TLS; end it in the proxy in front"
+)
+
+// many is as many listeners as there are.
+const many = 1 << 10
+
+// refuse notes the options that must not be there.
+func (c *command) refuse(rules []rule) {
+	for _, r := range rules {
+		for _, g := range c.all(r.options...) {
+			c.problem("%s: take out %s: %s", c.where(g), g.text, r.says)
+		}
+	}
+}
+
+// outside warns of code that is not the release's: what is started again from there is whatever has landed there since.
+func (c *command) outside(options ...string) {
+	for _, g := range c.all(options...) {
+		if c.in.Release != "" && strings.HasPrefix(g.value, "/") && g.value != c.in.Release && !strings.HasPrefix(g.value, c.in.Release+"/") {
+			c.warn("%s: %s %s is outside the release: a worker that dies is started again from what is there by then; leave it out, the release is the working directory",
+				c.where(g), g.option, g.value)
+		}
+	}
+}
+
+// seconds is the time that a server gets to drain by itself where it can do more than cut: a little less than superctl waits,
+// so that WebSockets are closed and not reset.
+func (c *command) seconds() int {
+	s := int(c.in.Drain / time.Second)
+	return max(1, s-min(5, max(1, s/10)))
+}
+
+// beyond is a limit that a server does not reach: superctl ends what has not finished within drain, and says what that cut.
+func (c *command) beyond() int { return int(c.in.Drain/time.Second) + 10 }
+
+// graceful sees to a server's own drain limit: given by us when the user has not, and no longer than ours when he has.
+func (c *command) graceful(seconds int, options ...string) {
+	if !c.has(options...) {
+		c.add(options[0], fmt.Sprint(seconds))
+		return
+	}
+	c.within(options...)
+}
+
+// within refuses a drain limit that is longer than ours.
+func (c *command) within(options ...string) {
+	for _, g := range c.all(options...) {
+		if d, err := time.ParseDuration(g.value + "s"); err == nil && d > c.in.Drain {
+			c.problem(`%s: %s %s is longer than drain = %q, after which superctl kills what is left: raise drain, or take the option out`,
+				c.where(g), g.option, g.value, short(c.in.Drain))
+		}
+	}
+}
+
+// short is a duration as the config writes it: 10m and not 10m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// firstFD is the descriptor of a process's first listener.
+const firstFD = 3
+
+// listenerOf is the index of the listener that a descriptor in the command means, "3" or "{fd.web}", or -1.
+func (c *command) listenerOf(fd string) int {
+	for i, name := range c.in.Listen {
+		if fd == fmt.Sprint(firstFD+i) || fd == "{fd."+name+"}" {
+			return i
+		}
+	}
+	return -1
+}
+
+// descriptors says which there are.
+func (c *command) descriptors() string {
+	names := slices.Clone(c.in.Listen)
+	for i, name := range names {
+		names[i] = "{fd." + name + "}"
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,282 @@
+package servers
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// uwsgiFormats are the options by which uWSGI is given a config, and how each is read; "" = by the name's ending,
+// as for a word that is no option. The same options stand in configs, which so include others (core/uwsgi.c,
+// uwsgi_base_options).
+var uwsgiFormats = map[string]string{ //nolint:gochecknoglobals // a table
+	"--ini": ".ini", "--yaml": ".yaml", "--yml": ".yaml", "-y": ".yaml", "--json": ".json", "--js": ".json", "-j": ".json",
+	"--xml": ".xml", "-x": ".xml",
+	"--inherit": "", "--include": "", "--config": "",
+}
+
+// mostConfigs bounds how many configs one command leads to.
+const mostConfigs = 64
+
+// setting is one option of a config.
+type configSetting struct {
+	key, value string
+	line       int // 0 = not known
+}
+
+// uwsgiFiles reads the options of all configs that the command leads to, also through others. What cannot be read
+// may have any option in it, so it is refused.
+func (c *command) uwsgiFiles() {
+	done := make(map[string]bool)
+	for i := 0; i < len(c.words); i++ { // grows while it is read
+		name, format, ok := c.uwsgiConfig(i)
+		if !ok || name == "" {
+			continue
+		}
+		if scheme, _, remote := strings.Cut(name, "://"); remote || name == "-" {
+			what := "a config from standard input"
+			if remote {
+				what = "a config by " + scheme + "://"
+			}
+			c.problem("%s: superctl cannot read %s, which may have any option in it: write a file", c.at(i), what)
+			continue
+		}
+		path, section, _ := strings.Cut(name, ":")
+		full := path
+		if !filepath.IsAbs(full) {
+			full = filepath.Join(c.in.Release, path)
+		}
+		if !filepath.IsAbs(full) || done[full+":"+section] {
+			continue // the release is not known yet, or it is read already
+		}
+		if done[full+":"+section] = true; len(done) > mostConfigs {
+			c.problem("%s: more than %d configs include each other", c.at(i), mostConfigs)
+			return
+		}
+		settings, err := readUWSGI(full, format, section)
+		if err != nil {
+			c.problem("%s: superctl cannot read %s, which may have any option in it: %v", c.at(i), name, err)
+			continue
+		}
+		c.out.Files = append(c.out.Files, full)
+		c.words = append(c.words, settingWords(full, settings)...)
+	}
+}
+
+// at is where a word stands.
+func (c *command) at(i int) string { return c.where(given{from: c.words[i].from}) }
+
+// uwsgiConfig reports whether a word, or a setting, names a config.
+func (c *command) uwsgiConfig(i int) (name, format string, ok bool) {
+	w := c.words[i]
+	if option, value, has := strings.Cut(w.text, "="); has {
+		if format, ok := uwsgiFormats[option]; ok {
+			return value, format, true
+		}
+		return "", "", false
+	}
+	if i > 0 && c.words[i-1].from == w.from && w.from == "" {
+		if format, ok := uwsgiFormats[c.words[i-1].text]; ok {
+			return w.text, format, true
+		}
+		last := c.words[i-1].text
+		if strings.HasPrefix(last, "-") && !strings.Contains(last, "=") && last != "--master" && last != "-M" {
+			return "", "", false // the value of another option
+		}
+	}
+	name, _, _ = strings.Cut(w.text, ":")
+	switch filepath.Ext(name) {
+	case ".ini", ".yaml", ".yml", ".json", ".js", ".xml":
+		return w.text, "", !strings.HasPrefix(w.text, "-") && w.from == ""
+	}
+	return "", "", false
+}
+
+// readUWSGI reads the settings of a config's section.
+func readUWSGI(path, format, section string) ([]configSetting, error) {
+	text, err := readSmall(path)
+	var pathErr *fs.PathError
+	switch {
+	case errors.As(err, &pathErr):
+		return nil, pathErr.Err
+	case err != nil:
+		return nil, fmt.Errorf("it is no regular file of at most %d KB", smallFile>>10)
+	}
+	if section == "" {
+		section = "uwsgi"
+	}
+	if format == "" {
+		format = filepath.Ext(path)
+	}
+	switch format {
+	case ".ini":
+		return iniSettings(section, text), nil
+	case ".yaml", ".yml":
+		return yamlSettings(section, text)
+	case ".json", ".js":
+		return jsonSettings(section, text)
+	case ".xml":
+		return xmlSettings(section, text)
+	}
+	return nil, fmt.Errorf("%q is none of .ini, .yaml, .json and .xml", filepath.Ext(path))
+}
+
+// settingWords are settings as options: what is on, with its value. Magic variables and %(name) are put in.
+func settingWords(path string, settings []configSetting) []word {
+	own := map[string]string{}
+	base := filepath.Base(path)
+	stem := strings.TrimSuffix(base, filepath.Ext(base))
+	magic := strings.NewReplacer("%d", filepath.Dir(path)+"/", "%p", path, "%s", base, "%n", stem)
+	var words []word
+	for _, s := range settings {
+		value := s.value
+		for range 8 { // as deep as one leads to the next
+			before := value
+			for name, text := range own {
+				value = strings.ReplaceAll(value, "%("+name+")", text)
+			}
+			if value == before {
+				break
+			}
+		}
+		value = magic.Replace(value)
+		own[s.key] = value
+		for _, set := range []string{"set", "set-placeholder", "set-ph"} {
+			if name, text, ok := strings.Cut(value, "="); ok && s.key == set {
+				own[name] = text
+			}
+		}
+		if off := strings.ToLower(value); off == "false" || off == "off" || off == "no" || off == "0" {
+			continue
+		}
+		from := base
+		if s.line > 0 {
+			from += ":" + strconv.Itoa(s.line)
+		}
+		words = append(words, word{"--" + s.key + "=" + value, from})
+	}
+	return words
+}
+
+// iniSettings reads a section as uWSGI does: there may be several of one key, and each counts.
+func iniSettings(section, text string) (list []configSetting) {
+	in := false
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == ';' || line[0] == '#':
+		case line[0] == '[':
+			in = strings.Trim(line, "[] ") == section
+		case in:
+			key, value, _ := strings.Cut(line, "=")
+			list = append(list, configSetting{strings.TrimSpace(key), strings.TrimSpace(value), n})
+		}
+	}
+	return list
+}
+
+func yamlSettings(section, text string) (list []configSetting, err error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		return nil, errors.New("it is not YAML") // what yaml says has its content
+	}
+	if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+		return nil, nil
+	}
+	for key, value := range pairs(doc.Content[0]) {
+		if key.Value != section {
+			continue
+		}
+		for key, value := range pairs(value) {
+			values := []*yaml.Node{value}
+			if value.Kind == yaml.SequenceNode {
+				values = value.Content
+			}
+			for _, v := range values {
+				if v.Kind == yaml.AliasNode {
+					v = v.Alias
+				}
+				list = append(list, configSetting{key.Value, v.Value, key.Line})
+			}
+		}
+	}
+	return list, nil
+}
+
+// pairs are the keys and values of a mapping; a key may stand several times.
+func pairs(n *yaml.Node) func(func(key, value *yaml.Node) bool) {
+	return func(yield func(key, value *yaml.Node) bool) {
+		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+			if !yield(n.Content[i], n.Content[i+1]) {
+				return
+			}
+		}
+	}
+}
+
+func jsonSettings(section, text string) (list []configSetting, err error) {
+	var doc map[string]map[string]any
+	in := json.NewDecoder(strings.NewReader(text))
+	in.UseNumber()
+	if err := in.Decode(&doc); err != nil {
+		return nil, errors.New("it is not JSON with an object for each section")
+	}
+	for _, key := range slices.Sorted(maps.Keys(doc[section])) {
+		values, several := doc[section][key].([]any)
+		if !several {
+			values = []any{doc[section][key]}
+		}
+		for _, v := range values {
+			list = append(list, configSetting{key: key, value: fmt.Sprint(v)})
+		}
+	}
+	return list, nil
+}
+
+func xmlSettings(section, text string) (list []configSetting, err error) {
+	in := xml.NewDecoder(bytes.NewReader([]byte(text)))
+	depth := 0 // below the section
+	var key, value string
+	line := 0
+	for {
+		token, err := in.Token()
+		if errors.Is(err, io.EOF) {
+			return list, nil
+		}
+		if err != nil {
+			return nil, errors.New("it is not XML")
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			if depth > 0 || t.Name.Local == section {
+				depth++
+			}
+			if depth == 2 {
+				key, value = t.Name.Local, ""
+				line, _ = in.InputPos()
+			}
+		case xml.CharData:
+			if depth == 2 {
+				value += string(t)
+			}
+		case xml.EndElement:
+			if depth == 2 {
+				list = append(list, configSetting{key, strings.TrimSpace(value), line})
+			}
+			depth = max(0, depth-1)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package servers
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// withFiles completes a command in a release with these files.
+func withFiles(t *testing.T, files map[string]string, command string) Applied {
+	t.Helper()
+	release := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(release, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Apply(Input{Command: strings.Fields(command), Listen: []string{"web"}, Release: release, Drain: time.Minute})
+}
+
+func TestASocketInANestedConfigIsFound(t *testing.T) {
+	const socket = "/run/shop/app.sock"
+	for name, c := range map[string]struct {
+		files   map[string]string
+		command string
+		says    string
+	}{
+		"ini in ini":    {map[string]string{"uwsgi.ini": "[uwsgi]\nini = common.ini\n", "common.ini": "[uwsgi]\nhttp-socket = " + socket}, "uwsgi --ini uwsgi.ini", "common.ini:2: write --http-socket"},
+		"three deep":    {map[string]string{"a.ini": "[uwsgi]\ninclude=b.ini", "b.ini": "[uwsgi]\ninherit = c.ini", "c.ini": "[uwsgi]\nsocket=" + socket}, "uwsgi a.ini", "c.ini:2: write --socket"},
+		"yaml in ini":   {map[string]string{"a.ini": "[uwsgi]\nyaml = b.yml", "b.yml": "uwsgi:\n  module: shop\n  http-socket: " + socket}, "uwsgi a.ini", "b.yml:3: write --http-socket"},
+		"json":          {map[string]string{"a.json": `{"uwsgi": {"socket": ["` + socket + `"]}}`}, "uwsgi --json a.json", "a.json: write --socket"},
+		"xml":           {map[string]string{"a.xml": "<uwsgi>\n<master/>\n<socket>" + socket + "</socket></uwsgi>"}, "uwsgi -x a.xml", "a.xml:3: write --socket"},
+		"a section":     {map[string]string{"a.ini": "[uwsgi]\nini = :live\n[live]\nsocket = " + socket, "b.ini": ""}, "uwsgi --ini a.ini:live", "a.ini:4: write --socket"},
+		"a placeholder": {map[string]string{"a.ini": "[uwsgi]\nhere = conf\nini = %(here)/b.ini", "conf/b.ini": "[uwsgi]\nsocket = " + socket}, "uwsgi a.ini", "b.ini:2: write --socket"},
+		"magic":         {map[string]string{"conf/a.ini": "[uwsgi]\nini = %db.ini", "conf/b.ini": "[uwsgi]\nsocket = " + socket}, "uwsgi --ini=conf/a.ini", "b.ini:2: write --socket"},
+		"an emperor":    {map[string]string{"a.ini": "[uwsgi]\nemperor = vassals"}, "uwsgi a.ini", "a process of its own"},
+		"a daemon":      {map[string]string{"a.yaml": "uwsgi:\n  daemonize: /var/log/uwsgi.log"}, "uwsgi --yaml a.yaml", "would end at once"},
+		"none there":    {map[string]string{"a.ini": "[uwsgi]\nini = b.ini"}, "uwsgi a.ini", "a.ini:2: superctl cannot read b.ini"},
+		"a URL":         {map[string]string{"a.ini": "[uwsgi]\nini = http://config/b.ini"}, "uwsgi a.ini", "a config by http://"},
+		"another kind":  {map[string]string{"a.ini": "[uwsgi]\nconfig = b.lua", "b.lua": ""}, "uwsgi a.ini", "is none of .ini"},
+		"no yaml":       {map[string]string{"a.yaml": "uwsgi: [secret"}, "uwsgi a.yaml", "it is not YAML"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := withFiles(t, c.files, c.command)
+			if said := strings.Join(a.Problems, "\n"); !strings.Contains(said, c.says) || strings.Contains(said, "secret") {
+				t.Errorf("%v", a.Problems)
+			}
+		})
+	}
+}
+
+func TestGoodNestedConfigsAreReadOnce(t *testing.T) {
+	a := withFiles(t, map[string]string{
+		"a.ini": "[uwsgi]\nini = b.ini\nhttp-socket = fd://3\nstats = /run/shop/stats.sock", "b.ini": "[uwsgi]\nini = a.ini\nmaster = true\nlisten-on = false\nreuse-port = false",
+	}, "uwsgi --ini a.ini")
+	if len(a.Problems) > 0 || len(a.Files) != 2 || strings.Contains(strings.Join(a.Command, " "), "--http-socket") || strings.Contains(strings.Join(a.Command, " "), "--master") {
+		t.Errorf("%+v", a)
+	}
+	if len(a.Opens) != 1 || a.Opens[0] != "unix:/run/shop/stats.sock" {
+		t.Errorf("opens %v", a.Opens)
+	}
+}
+
+func TestAnOptionOfUWSGIsEnvironmentCounts(t *testing.T) {
+	a := Apply(Input{Command: []string{"uwsgi"}, Listen: []string{"web"}, Env: []string{"UWSGI_HTTP_SOCKET=:8000"}, Drain: time.Minute})
+	if !strings.Contains(strings.Join(a.Problems, "\n"), "UWSGI_HTTP_SOCKET: write --http-socket fd://3 instead of :8000") {
+		t.Errorf("%v", a.Problems)
+	}
+}
+
+func FuzzReadingAConfigOfUWSGI(f *testing.F) {
+	f.Add("[uwsgi]\nini = a.ini\n", ".ini")
+	f.Add("uwsgi:\n  a: [b, *c]\n", ".yaml")
+	f.Add(`{"uwsgi": {"a": {"b": 1}}}`, ".json")
+	f.Add("<uwsgi><a>b</a></uwsgi>", ".xml")
+	f.Fuzz(func(t *testing.T, text, format string) {
+		path := filepath.Join(t.TempDir(), "a.ini")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		settings, _ := readUWSGI(path, format, "")
+		settingWords(path, settings)
+	})
+}
