@@ -40,7 +40,7 @@ type scenario struct {
 	act     func(w *walk)
 	cold    bool     // nothing serves before act
 	held    bool     // connections wait for a daemon to be there, and nobody keeps them when it dies: that is systemd's store
-	only    []string // the ends of the points to walk, where the others are another scenario's; none = all
+	only    []string // the ends of the points to walk, where the others do the same in another scenario; none = all
 }
 
 func scenarios() []scenario {
@@ -61,27 +61,36 @@ func scenarios() []scenario {
 	return []scenario{
 		{name: "switch", opt: everyStep(), act: switchTo("r2")},
 		{name: "switch with shared paths", opt: linked, act: switchTo("r2"), only: []string{" share"}},
-		{name: "switch on a shared listener", opt: shared, act: switchTo("r2")},
-		{name: "switch that is refused", opt: inspected, act: switchTo("broken")},
-		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack},
-		{name: "switch that is held", opt: held, act: switchTo("r2"), held: true},
-		{name: "switch that is held and refused", opt: held, act: switchTo("broken"), held: true},
+		{name: "switch on a shared listener", opt: shared, act: switchTo("r2"), only: []string{" preflight", " prove", " cutover", " settle", " retire"}},
+		{name: "switch that is refused", opt: inspected, act: switchTo("broken"), only: []string{" migrations", " prove", " on_abort"}},
+		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack, only: []string{" settle", " probation", " revert", " on_revert"}},
+		{name: "switch that is held", opt: held, act: switchTo("r2"), held: true, only: []string{" quiesce", " hold", " drain", " preflight", " cutover", " prove", " retire"}},
+		{name: "switch that is held and refused", opt: held, act: switchTo("broken"), held: true, only: []string{" drain", " come back", " on_abort"}},
 		{name: "switch with a canary", opt: everyStep(), act: canary("true"), only: []string{" canary", "before cutover"}},
 		{name: "switch with a canary that is refused", opt: everyStep(), act: canary("false"), only: []string{" canary", " withdraw"}},
-		{name: "switch that rolls", opt: rolling, act: switchTo("r2")},
-		{name: "switch that rolls and is refused", opt: rolling, act: switchTo("broken")},
-		{name: "rollback", opt: everyStep(), prepare: switchTo("r2"), act: command("rollback")},
-		{name: "rollback to a warm generation", opt: warm, prepare: switchTo("r2"), act: command("rollback")},
-		{name: "reload", opt: everyStep(), act: command("reload")},
-		{name: "restart with a listener", opt: everyStep(), act: command("restart", "web")},
+		{name: "switch that rolls", opt: rolling, act: switchTo("r2"), only: []string{" roll", " cutover", " probation", " retire"}},
+		{name: "switch that rolls and is refused", opt: rolling, act: switchTo("broken"), only: []string{" roll", " come back", " withdraw"}},
+		{name: "rollback", opt: everyStep(), prepare: switchTo("r2"), act: command("rollback"), only: []string{" boot", " cutover", " settle", " retire"}},
+		{name: "rollback to a warm generation", opt: warm, prepare: switchTo("r2"), act: command("rollback"), only: []string{" cutover", " follow", " retire"}},
+		{name: "reload", opt: everyStep(), act: command("reload"), only: []string{" boot", " cutover", " follow"}},
+		{name: "restart with a listener", opt: everyStep(), act: command("restart", "web"), only: []string{" boot", " cutover", " settle"}},
 		{name: "restart without a listener", opt: everyStep(), act: command("restart", "clock")},
 		{name: "scale", opt: everyStep(), act: (*walk).scaled},
 		{name: "pause and resume", opt: everyStep(), act: (*walk).paused},
-		{name: "upgrade", opt: everyStep(), act: command("upgrade")},
+		{name: "upgrade", opt: everyStep(), act: command("upgrade"), only: []string{" check", " hand over", " adopt workers", " take charge"}},
 		{name: "adoption", opt: everyStep(), prepare: (*walk).crash, act: (*walk).launch},
-		{name: "adoption in the middle of a switch", opt: everyStep(), prepare: crashAt("switch: before settle"), act: (*walk).launch},
-		{name: "adoption in the middle of a revert", opt: everyStep(), prepare: crashAt("switch: before revert"), act: (*walk).launch},
-		{name: "start", opt: everyStep(), prepare: func(w *walk) { w.Daemon.Stop() }, act: (*walk).launch, cold: true},
+		{
+			name: "adoption in the middle of a switch", opt: everyStep(), prepare: crashAt("switch: before settle"), act: (*walk).launch,
+			only: []string{" adopt workers", " adopt the live generation", " take charge", " adopt", " follow", " settle", " probation", " retire", " after"},
+		},
+		{
+			name: "adoption in the middle of a revert", opt: everyStep(), prepare: crashAt("switch: before revert"), act: (*walk).launch,
+			only: []string{" take charge", " adopt", " revert", " on_revert"},
+		},
+		{
+			name: "start", opt: everyStep(), prepare: func(w *walk) { w.Daemon.Stop() }, act: (*walk).launch, cold: true,
+			only: []string{" read the state", " resolve", " boot", " prove", " cutover", " follow"},
+		},
 	}
 }
 
@@ -336,8 +345,10 @@ func (s scenario) walk(t *testing.T) []string {
 	return points
 }
 
+// walks reports whether the daemon is to die at that point. With SUPERCTL_E2E_POINTS=all it dies at all points of all scenarios,
+// which takes three times as long.
 func (s scenario) walks(point string) bool {
-	return len(s.only) == 0 || slices.ContainsFunc(s.only, func(end string) bool { return strings.HasSuffix(point, end) })
+	return len(s.only) == 0 || os.Getenv("SUPERCTL_E2E_POINTS") == "all" || slices.ContainsFunc(s.only, func(end string) bool { return strings.HasSuffix(point, end) })
 }
 
 // end ends the daemon that is in charge, which may be another than the one that the test started.
