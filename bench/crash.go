@@ -153,7 +153,7 @@ func (s *scene) crash(sv service, peers string) (c crash, err error) {
 	})
 	s.must(err)
 	defer r.Stop()
-	s.must(r.More(limit(), 2*crashRate))
+	s.must(r.WaitMore(limit(), 2*crashRate))
 	for range kills {
 		was := daemon(site)
 		began := time.Now()
@@ -163,7 +163,7 @@ func (s *scene) crash(sv service, peers string) (c crash, err error) {
 			c.charged = append(c.charged, time.Since(began))
 		}
 		s.must(r.Wait(limit(), func(records []load.Record) bool { return wellAgain(records, began) }))
-		s.must(r.More(limit(), 2*crashRate))
+		s.must(r.WaitMore(limit(), 2*crashRate))
 	}
 	c.result = r.Stop()
 	c.silent = silence(c.result.Records)

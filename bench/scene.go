@@ -184,7 +184,7 @@ func answers(address string) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_ = r.More(ctx, 1)
+	_ = r.WaitMore(ctx, 1)
 	res := r.Stop()
 	return len(res.Records) == 1 && len(res.Failed()) == 0
 }

@@ -28,7 +28,7 @@ func open(t *testing.T, path string) *Dir {
 	return d
 }
 
-// victim is a file that a link leads to, and that must stay as it is.
+// victim creates a file that links lead to. The test fails if the file is changed.
 func victim(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "victim")
@@ -54,8 +54,8 @@ func TestNoMethodFollowsALink(t *testing.T) {
 		"OpenPath":      func() error { _, err := d.OpenPath("dir/victim"); return err },
 		"ReadFile":      func() error { _, err := d.ReadFile("dir/victim", 100); return err },
 		"Sub":           func() error { _, err := d.Sub("dir"); return err },
-		"Make":          func() error { _, err := d.Make("dir"); return err },
-		"Walk":          func() error { _, err := d.Walk("dir"); return err },
+		"OpenOrMkdir":   func() error { _, err := d.OpenOrMkdir("dir"); return err },
+		"SubPath":       func() error { _, err := d.SubPath("dir"); return err },
 		"OpenWritable":  func() error { _, err := d.OpenWritable("file", 0o644); return err },
 		"Mkdir":         func() error { _, err := d.Mkdir("dir", 0o755); return err },
 		"RenameNew":     func() error { return d.RenameNew("file", "dir") },
@@ -74,7 +74,7 @@ func TestNoMethodFollowsALink(t *testing.T) {
 	}
 }
 
-func TestAFileWithAnotherNameOrOwnerIsNotWrittenTo(t *testing.T) {
+func TestAHardLinkOrAForeignFileIsNotWrittenTo(t *testing.T) {
 	d := open(t, t.TempDir())
 	must(t, os.WriteFile(filepath.Join(d.Path(), "one"), nil, 0o644))
 	must(t, os.Link(filepath.Join(d.Path(), "one"), filepath.Join(d.Path(), "two")))
@@ -82,24 +82,25 @@ func TestAFileWithAnotherNameOrOwnerIsNotWrittenTo(t *testing.T) {
 		t.Error(err)
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("the owner of a file is root's to change")
+		t.Skip("only root can change the owner of a file")
 	}
 	must(t, os.WriteFile(filepath.Join(d.Path(), "other"), nil, 0o644))
 	must(t, os.Chown(filepath.Join(d.Path(), "other"), 33, 33))
-	if _, err := d.OpenWritable("other", 0o644); err == nil || !strings.Contains(err.Error(), "belongs to the user 33") {
+	_, err := d.OpenWritable("other", 0o644)
+	if err == nil || !strings.Contains(err.Error(), "belongs to user 33") {
 		t.Error(err)
 	}
 }
 
-func TestWhatIsMadeBelongsToTheOwnerOfTheDirectory(t *testing.T) {
+func TestNewFilesBelongToTheOwnerOfTheDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root makes files for others")
+		t.Skip("only root can create files for other users")
 	}
 	defer unix.Umask(unix.Umask(0o077))
 	d := open(t, t.TempDir())
 	must(t, os.Chown(d.Path(), 33, 33))
 	must(t, os.Chmod(d.Path(), 0o775))
-	sub, err := d.Make("sub")
+	sub, err := d.OpenOrMkdir("sub")
 	must(t, err)
 	defer sub.Close()
 	f, err := sub.OpenWritable("lock", 0o644)
@@ -119,9 +120,9 @@ func TestWhatIsMadeBelongsToTheOwnerOfTheDirectory(t *testing.T) {
 	}
 }
 
-func TestALinkOnTheWayLeadsRootOnlyToItsOwners(t *testing.T) {
+func TestRootFollowsALinkOnlyToItsOwnersFiles(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("the rule is root's")
+		t.Skip("the rule only applies to root")
 	}
 	top := t.TempDir()
 	for name, uid := range map[string]int{"mine": 33, "roots": 0, "theirs": 34} {
@@ -192,7 +193,7 @@ func TestAReadOnlyTreeIsRemoved(t *testing.T) {
 	}
 }
 
-// TestARemovalStaysInItsTree swaps directories of a tree for links, as fast as it can, while the tree is removed.
+// TestARemovalStaysInItsTree replaces directories of a tree by links while the tree is removed.
 func TestARemovalStaysInItsTree(t *testing.T) {
 	file := victim(t)
 	d := open(t, t.TempDir())
@@ -212,7 +213,7 @@ func TestARemovalStaysInItsTree(t *testing.T) {
 				}
 			}
 		})
-		_ = d.RemoveAll(t.Context(), "tree") // it may meet what was put there meanwhile
+		_ = d.RemoveAll(t.Context(), "tree") // it may fail because of the concurrent changes
 		stop()
 		swapping.Wait()
 		must(t, d.RemoveAll(t.Context(), "tree"))
@@ -221,7 +222,7 @@ func TestARemovalStaysInItsTree(t *testing.T) {
 
 func TestATemporaryFileHasNoName(t *testing.T) {
 	d := open(t, t.TempDir())
-	f, err := d.Temporary()
+	f, err := d.CreateTemp()
 	must(t, err)
 	defer f.Close()
 	var st unix.Stat_t

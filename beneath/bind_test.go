@@ -24,11 +24,11 @@ func TestASocketHasItsModeFromTheStart(t *testing.T) {
 		}
 	}
 	if now := unix.Umask(0o077); now != 0o077 {
-		t.Errorf("the umask of the process is %o now", now)
+		t.Errorf("the umask of the process changed to %o", now)
 	}
 }
 
-func TestOnlyASocketOfOursChangesItsOwner(t *testing.T) {
+func TestOnlyOurOwnSocketIsChowned(t *testing.T) {
 	dir := t.TempDir()
 	victim, path := filepath.Join(dir, "victim"), filepath.Join(dir, "s")
 	must(t, os.WriteFile(victim, nil, 0o600))
@@ -39,7 +39,7 @@ func TestOnlyASocketOfOursChangesItsOwner(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			must(t, put())
-			defer os.Remove(path) //nolint:errcheck // the end
+			defer os.Remove(path) //nolint:errcheck // clean-up
 			if ChownSocket(path, os.Getuid(), os.Getgid(), nil) == nil {
 				t.Error("its owner was changed")
 			}

@@ -10,14 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// depthLimit is how many directories lie below one another in a tree that is removed, each with an open descriptor.
+// depthLimit bounds the depth of a tree to remove: each level takes an open descriptor.
 const depthLimit = 4096
 
-// RemoveAll removes what name is, and all below it. A link is removed, never followed, and whoever renames directories
-// meanwhile only changes what is found in the tree. Directories that nobody may write, as those of an installed release, are
-// made writable first. What is missing is no error.
+// RemoveAll removes a name and everything below it. A link is removed, never followed; a process
+// that renames directories during the removal can only change what is found inside the tree.
+// Read-only directories, such as those of an installed release, are made writable first. A missing
+// name is not an error.
 func (d *Dir) RemoveAll(ctx context.Context, name string) error {
-	if err := d.check("remove", name); err != nil {
+	if err := d.checkName("remove", name); err != nil {
 		return err
 	}
 	return d.removeAll(ctx, name, 0)
@@ -31,19 +32,19 @@ func (d *Dir) removeAll(ctx context.Context, name string, depth int) error {
 	switch {
 	case err == nil || errors.Is(err, unix.ENOENT):
 		return nil
-	case errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM): // POSIX allows either for a directory
+	case errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM): // a directory: POSIX allows either
 	default:
-		return d.fail("remove", name, err)
+		return d.pathError("remove", name, err)
 	}
 	if depth > depthLimit {
-		return d.fail("remove", name, fmt.Errorf("more than %d directories deep", depthLimit))
+		return d.pathError("remove", name, fmt.Errorf("more than %d directories deep", depthLimit))
 	}
 	sub, bad := d.openForRemoval(name)
 	switch {
 	case errors.Is(bad, fs.ErrNotExist):
 		return nil
 	case errors.Is(bad, unix.ENOTDIR):
-		return d.fail("remove", name, err) // a file that must not be removed
+		return d.pathError("remove", name, err) // a file that must not be removed
 	case bad != nil:
 		return bad
 	}
@@ -52,18 +53,19 @@ func (d *Dir) removeAll(ctx context.Context, name string, depth int) error {
 		return bad
 	}
 	if err := unix.Unlinkat(d.fd(), name, unix.AT_REMOVEDIR); err != nil && !errors.Is(err, unix.ENOENT) {
-		return d.fail("remove", name, err)
+		return d.pathError("remove", name, err)
 	}
 	return nil
 }
 
-// openForRemoval opens a directory, and lets its owner remove what is in it.
+// openForRemoval opens a directory and makes it writable for its owner.
 func (d *Dir) openForRemoval(name string) (*Dir, error) {
 	sub, err := d.Sub(name)
-	// It may not even be read, which its owner can change. By name: nothing that is root's is at stake, which could read it.
+	// The owner may lack even the read permission, and can restore it. Changing it by name is safe:
+	// root, which can read every directory, never gets here.
 	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 && !d.isLink(name) {
 		if err := unix.Fchmodat(d.fd(), name, 0o700, 0); err != nil {
-			return nil, d.fail("chmod", name, err)
+			return nil, d.pathError("chmod", name, err)
 		}
 		sub, err = d.Sub(name)
 	}
@@ -71,7 +73,7 @@ func (d *Dir) openForRemoval(name string) (*Dir, error) {
 		return nil, err
 	}
 	if st, err := sub.Stat(); err == nil && st.Mode&0o300 != 0o300 {
-		_ = sub.file.Chmod(0o700) // whoever may not do this meets the error of the removal, which says more
+		_ = sub.file.Chmod(0o700) // if this fails, the removal reports the cause
 	}
 	return sub, nil
 }

@@ -145,7 +145,7 @@ func (j *judge) inKilled(c *change, rec *load.Record) bool {
 func (j *judge) explain(l *Loss, f load.Failure) (cause, advice string) {
 	brokeOff := f == load.Reset || f == load.Closed || f == load.Cut
 	switch {
-	case f == load.Own:
+	case f == load.ClientFault:
 		return "the client that sends the load ran out of ports or descriptors", "this proves nothing about the app: lower --rate and --clients, or raise ulimit -n"
 	case l.InKilledWorker:
 		return "the worker had it when it got SIGKILL", "nobody but the client can save it, by sending it again; more and smaller workers have fewer requests in each"

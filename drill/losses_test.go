@@ -90,7 +90,7 @@ func TestALossIsToldWithItsChangeItsMomentAndItsCause(t *testing.T) {
 		"refused":                {change: aSwitchAt(1000), rec: request(1500, 1520, load.Refused), cause: "nobody listened", advice: "please report it"},
 		"another answer":         {change: aSwitchAt(1000), rec: answered(request(1700, 1720, load.Wrong), 404), cause: "answered otherwise than before the drill", advice: "choose another one"},
 		"too slow":               {change: aSwitchAt(1000), rec: request(1100, 1900, load.TimedOut), cause: "no whole answer within --timeout", advice: "--rate lowers the load"},
-		"no ports":               {change: aSwitchAt(1000), rec: request(1100, 1101, load.Own), cause: "ran out of ports", advice: "proves nothing"},
+		"no ports":               {change: aSwitchAt(1000), rec: request(1100, 1101, load.ClientFault), cause: "ran out of ports", advice: "proves nothing"},
 		"waited for a new one":   {change: workerKill, rec: request(3050, 3950, load.TimedOut), where: "kill -9 of a worker", cause: "waited for the worker", advice: "instances = 2 in [process.web]"},
 		"refused after a kill":   {change: workerKill, rec: request(3050, 3051, load.Refused), cause: "nobody listened"},
 		"5xx after a kill":       {change: workerKill, rec: answered(request(3050, 3060, load.ServerError), 502), cause: "the app itself answered 5xx"},

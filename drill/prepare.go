@@ -135,7 +135,7 @@ func (l *Load) shapes() []load.Shape {
 	}
 	for _, path := range l.Posts {
 		s := load.Post(path, body)
-		s.Unread = true
+		s.BodyIgnored = true
 		list = append(list, s)
 	}
 	return list

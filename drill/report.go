@@ -153,7 +153,7 @@ func (d *drill) judge(res *load.Result) *Report {
 		rep.Notes = append(rep.Notes, fmt.Sprintf("the app did not keep up with %g requests a second over %d connections: half of them had to wait for %s until they were sent, and their latencies tell of that; lower --rate, or raise --clients",
 			o.Load.Rate, o.Load.Clients, delay.Round(time.Millisecond)))
 	}
-	if res.Exhausted {
+	if res.LimitReached {
 		rep.BrokenPromises = append(rep.BrokenPromises, fmt.Sprintf("the load ended by itself after %d requests, before the drill did: lower --rate or --switches", rep.Sent))
 	}
 	rep.conclude()

@@ -17,38 +17,40 @@ import (
 	"time"
 )
 
-// maxAnswer is the longest body that is taken: an endless answer must not eat the client's memory.
+// maxAnswer limits the length of an answer's body: an endless answer must not exhaust the client's
+// memory.
 const maxAnswer = 16 << 20
 
-// Record is one request and what became of it.
+// Record describes one request and its outcome.
 type Record struct {
 	Shape  int  // index into the result's Shapes
-	Client int  // which of the clients
-	Reused bool // over a connection that an earlier request had opened
+	Client int  // number of the client that sent it
+	Reused bool // sent over a connection that an earlier request had opened
 
-	Due       time.Time // when it was to be sent; what a user waits is counted from here
-	Opened    time.Time // its connection's connect was called; an earlier request's, if reused
-	Connected time.Time // its connection's connect had returned
-	Begun     time.Time // its first byte was sent, or its connect called
-	Ended     time.Time // its last byte had come, or it had failed
+	Due       time.Time // scheduled time; a user's wait is counted from here
+	Opened    time.Time // when connect was called for its connection (for an earlier request, if reused)
+	Connected time.Time // when that connect returned
+	Begun     time.Time // when connect was called or the first byte sent
+	Ended     time.Time // when the last byte arrived, or the request failed
 
 	Status     int    // 0 = no answer
-	Release    string // who answered, by X-Release, X-Generation and X-Pid
+	Release    string // the answering worker, from the headers X-Release, X-Generation and X-Pid
 	Generation int
 	PID        int
-	Bytes      int64 // of the answer's body
+	Bytes      int64 // length of the answer's body
 
 	Failure Failure
 	Err     string
 }
 
-// Took is how long a user would have waited: from the moment when the request was due.
+// Took returns how long a user would have waited, counted from the time at which the request was
+// due.
 func (r *Record) Took() time.Duration { return r.Ended.Sub(r.Due) }
 
-// connection is one client's way to the server: at most one open connection.
+// connection is a client's connection to the server. At most one is open.
 type connection struct {
 	cfg  *Config
-	keep bool // it may be used again
+	keep bool // keep-alive
 	rng  *rand.Rand
 
 	conn      net.Conn
@@ -56,11 +58,11 @@ type connection struct {
 	reader    *bufio.Reader
 	opened    time.Time
 	connected time.Time
-	body      []byte // reused
+	body      []byte // buffer for request bodies
 	answer    bytes.Buffer
 }
 
-// exchange sends one request and takes its answer.
+// exchange sends one request and reads its answer.
 func (c *connection) exchange(s *Shape) (rec Record) {
 	ctx, cancel := context.WithTimeout(context.Background(), orDefault(s.Timeout, c.cfg.Timeout))
 	defer cancel()
@@ -86,7 +88,8 @@ func (c *connection) exchange(s *Shape) (rec Record) {
 	if _, err := c.conn.Write(request); err != nil {
 		return fail(classify(err, false), err)
 	}
-	resp, err := http.ReadResponse(c.reader, &http.Request{Method: s.Method}) //nolint:bodyclose // the connection is ours, and closed where the body is not read to its end
+	//nolint:bodyclose // the connection is ours, and is closed unless the body was read to its end
+	resp, err := http.ReadResponse(c.reader, &http.Request{Method: s.Method})
 	if err != nil {
 		return fail(classify(err, c.counted.n > 0), fmt.Errorf("read the head of the answer: %w", err))
 	}
@@ -113,7 +116,7 @@ func (c *connection) exchange(s *Shape) (rec Record) {
 	return rec
 }
 
-// request is what goes over the wire, and the digest that the answer must contain.
+// request returns the bytes to send, and the digest that the answer must contain.
 func (c *connection) request(s *Shape) (wire []byte, digest string) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: superctl-load\r\n", s.Method, s.Path, c.cfg.Host)
@@ -128,7 +131,7 @@ func (c *connection) request(s *Shape) (wire []byte, digest string) {
 		for i := range body {
 			body[i] = byte(c.rng.Uint32())
 		}
-		if !s.Unread {
+		if !s.BodyIgnored {
 			sum := sha256.Sum256(body)
 			digest = hex.EncodeToString(sum[:])
 		}
@@ -155,8 +158,9 @@ func (c *connection) dial(ctx context.Context) error {
 	return nil
 }
 
-// alive says whether there is an open connection that the next request may use. Like the pools of real clients it looks
-// whether the server has closed the connection in the meantime; what is closed after this look is a failure.
+// alive reports whether an open connection can be reused. Like the connection pools of real
+// clients, it checks whether the server has closed the connection in the meantime; a close after
+// this check counts as a failure.
 func (c *connection) alive() bool {
 	if c.conn == nil {
 		return false
@@ -184,7 +188,8 @@ func (c *connection) close() {
 	}
 }
 
-// countingReader tells an answer that never began from one that was cut.
+// countingReader counts bytes, to distinguish an answer that never began from one that was cut
+// short.
 type countingReader struct {
 	r io.Reader
 	n int64

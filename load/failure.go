@@ -9,28 +9,28 @@ import (
 	"syscall"
 )
 
-// Failure is the class of what became of a request. The classes exclude each other.
+// Failure classifies the outcome of a request. The classes are mutually exclusive.
 type Failure int
 
-// The classes.
+// The classes of outcome.
 const (
-	None        Failure = iota // it was answered as it must be
-	Refused                    // no connection: nobody listens, the path is gone, the queue of a unix socket is full
+	None        Failure = iota // a correct answer
+	Refused                    // no connection: no listener, no such path, or the accept queue of a unix socket is full
 	Reset                      // the connection was reset before the first byte of an answer
 	Closed                     // the connection was closed before the first byte of an answer
-	Cut                        // the answer had begun, and was not finished
-	TimedOut                   // the time limit passed, in whatever state
-	ServerError                // a whole answer, 5xx
-	Wrong                      // a whole answer, but not the one that was due, or not HTTP
-	Own                        // the load client's own fault (out of ports or descriptors): proves nothing, and must not happen
+	Cut                        // the answer began but did not finish
+	TimedOut                   // the time limit passed, at any stage
+	ServerError                // a complete 5xx answer
+	Wrong                      // a complete but wrong answer, or not HTTP
+	ClientFault                        // the load client ran out of ports or descriptors: proves nothing, must not happen
 )
 
-// Failures are all classes of failure, in the order in which people want to see them.
+// Failures returns all classes of failure, in the order in which reports list them.
 func Failures() []Failure {
-	return []Failure{Refused, Reset, Closed, Cut, TimedOut, ServerError, Wrong, Own}
+	return []Failure{Refused, Reset, Closed, Cut, TimedOut, ServerError, Wrong, ClientFault}
 }
 
-// String is the class in words.
+// String returns the class in words.
 func (f Failure) String() string {
 	switch f {
 	case None:
@@ -49,13 +49,14 @@ func (f Failure) String() string {
 		return "5xx"
 	case Wrong:
 		return "wrong answer"
-	case Own:
+	case ClientFault:
 		return "load client's own"
 	}
 	return "unknown"
 }
 
-// classify finds the class of an error on a connection. begun says whether a byte of the answer had come.
+// classify returns the class of an error on a connection. begun reports whether a byte of the
+// answer had arrived.
 func classify(err error, begun bool) Failure {
 	var timeout net.Error
 	switch {
@@ -64,9 +65,8 @@ func classify(err error, begun bool) Failure {
 		return TimedOut
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL),
 		errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-		return Own
-	case begun && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE)):
+		return ClientFault
+	case begun && endsConnection(err):
 		return Cut
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return Reset
@@ -76,7 +76,13 @@ func classify(err error, begun bool) Failure {
 	return Wrong
 }
 
-// classifyDial is classify for the attempt to connect. EAGAIN is how connect says that a unix socket's queue is full.
+// endsConnection reports whether an error means that the peer closed or reset the connection.
+func endsConnection(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// classifyDial classifies a failed connect. EAGAIN means that a unix socket's accept queue is full.
 func classifyDial(err error) Failure {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EAGAIN):

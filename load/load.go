@@ -1,11 +1,13 @@
-// Package load is a client that sends HTTP requests and counts what becomes of each.
+// Package load is an HTTP load client that records the outcome of every request.
 //
-// It owns the claim "no request was lost", so it hides nothing: it speaks over plain connections that it opens itself,
-// retries nothing, and records every request that it began once, with its moments, who answered it, and the class of its
-// failure if it failed. A request that was refused, reset, cut short, timed out, answered with 5xx or answered wrongly has
-// failed. It is bounded in requests, time and memory, and sends nothing to anywhere but the one address that it was given.
+// It backs the claim "no request was lost", so it hides nothing: it opens its own plain
+// connections, retries nothing, and records every request that it began exactly once, with its
+// timestamps, the worker that answered, and the class of its failure. A request fails if it is
+// refused, reset, cut short, timed out, answered with 5xx or answered wrongly. The number of
+// requests, the time and the memory are bounded, and the client connects only to the one configured
+// address.
 //
-// It does not start servers, and it does not judge latencies: it only reports them.
+// It does not start servers. It reports latencies but does not judge them.
 package load
 
 import (
@@ -19,44 +21,44 @@ import (
 	"time"
 )
 
-// Config says what to send, where to, and how much of it.
+// Config describes the requests, their target and their rate.
 type Config struct {
 	Network string // "tcp" or "unix"
 	Address string // host:port or path
 	Host    string // Host header; "" = localhost
 
-	Shapes    []Shape // taken in turn, each as often as its weight
-	Clients   int     // how many requests are under way at once, at most; default 4
-	Rate      float64 // requests a second of all clients together; 0 = each client sends its next one at once
-	KeepAlive bool    // a client keeps its connection while the server lets it; else each request has a new one
-	Fresh     int     // so many of the clients have a new one for each request, whatever KeepAlive says
+	Shapes    []Shape // sent in turn, in proportion to their weights
+	Clients   int     // maximum number of concurrent requests; default 4
+	Rate      float64 // requests per second of all clients together; 0 = each client sends without a pause
+	KeepAlive bool    // each client keeps its connection while the server allows it; else a new one per request
+	FreshClients     int     // how many of the clients open a new connection per request in spite of KeepAlive
 
-	Timeout     time.Duration // of a request, from dial to the answer's last byte; default 10 s
+	Timeout     time.Duration // per request, from dial to the last byte of the answer; default 10 s
 	MaxRequests int           // default 500,000
 	MaxDuration time.Duration // default 10 min
-	Seed        uint64        // of the bodies
+	Seed        uint64        // for the random bodies
 }
 
-// Run is a load that is being sent.
+// Run is a load in progress.
 type Run struct {
 	cfg   Config
-	turn  []int // indexes into cfg.Shapes
+	order  []int // indexes into cfg.Shapes
 	began time.Time
 
 	stop    context.CancelFunc
 	stopped context.Context //nolint:containedctx // its lifetime is the run's
 	clients sync.WaitGroup
-	done    chan struct{} // closed when the last client has ended
+	done    chan struct{} // closed when the last client has returned
 
 	mu      sync.Mutex
 	next    int           // guarded by mu: number of the next request
 	records []Record      // guarded by mu
 	failed  int           // guarded by mu
-	changed chan struct{} // guarded by mu: closed and replaced at each record
-	limit   bool          // guarded by mu: it ended by itself, at MaxRequests or MaxDuration
+	changed chan struct{} // guarded by mu: closed and replaced with each record
+	limitReached   bool          // guarded by mu: MaxRequests or MaxDuration was reached
 }
 
-// Start begins to send. The load goes on until Stop, or until one of its limits is reached.
+// Start starts sending. The load goes on until Stop, or until it reaches one of its limits.
 func Start(cfg Config) (*Run, error) {
 	cfg.Clients = orDefault(cfg.Clients, 4)
 	cfg.Timeout = orDefault(cfg.Timeout, 10*time.Second)
@@ -67,11 +69,11 @@ func Start(cfg Config) (*Run, error) {
 		return nil, fmt.Errorf("load: network %q: must be tcp or unix", cfg.Network)
 	}
 	if cfg.Address == "" || len(cfg.Shapes) == 0 {
-		return nil, errors.New("load: an address and at least one shape of request are needed")
+		return nil, errors.New("load: Address and at least one Shape are required")
 	}
 
 	r := &Run{cfg: cfg, began: time.Now(), done: make(chan struct{}), changed: make(chan struct{})}
-	r.turn = turns(cfg.Shapes)
+	r.order = sendingOrder(cfg.Shapes)
 	r.stopped, r.stop = context.WithTimeout(context.Background(), cfg.MaxDuration)
 	for i := range cfg.Clients {
 		r.clients.Go(func() { r.client(i) })
@@ -84,8 +86,9 @@ func Start(cfg Config) (*Run, error) {
 	return r, nil
 }
 
-// turns are indexes into shapes, each as often as the shape's weight and spread over the whole.
-func turns(shapes []Shape) []int {
+// sendingOrder returns the order in which shapes are sent: indexes into shapes, each as often as the
+// shape's weight, spread evenly.
+func sendingOrder(shapes []Shape) []int {
 	type turn struct {
 		shape int
 		at    float64
@@ -105,12 +108,12 @@ func turns(shapes []Shape) []int {
 	return indexes
 }
 
-// Stop lets the requests that are under way end, which takes no longer than their time limit, and returns what was
-// recorded.
+// Stop waits for the requests in progress, which takes no longer than their timeout, and returns
+// the result.
 func (r *Run) Stop() *Result {
 	r.mu.Lock()
 	if errors.Is(context.Cause(r.stopped), context.DeadlineExceeded) {
-		r.limit = true
+		r.limitReached = true
 	}
 	r.mu.Unlock()
 	r.stop()
@@ -118,13 +121,16 @@ func (r *Run) Stop() *Result {
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	res := &Result{Shapes: r.cfg.Shapes, Records: slices.Clone(r.records), Began: r.began, Ended: time.Now(), Exhausted: r.limit}
+	res := &Result{
+		Shapes: r.cfg.Shapes, Records: slices.Clone(r.records),
+		Began: r.began, Ended: time.Now(), LimitReached: r.limitReached,
+	}
 	slices.SortStableFunc(res.Records, func(a, b Record) int { return a.Due.Compare(b.Due) })
 	return res
 }
 
-// Wait returns nil as soon as ok holds for what was recorded until then. It looks again after every request, and gives up
-// when ctx or the load ends. The records are only for reading, and only during the call.
+// Wait waits until ok returns true for the records so far. It calls ok after every request, and
+// fails when ctx or the load ends. ok may read the records only during the call.
 func (r *Run) Wait(ctx context.Context, ok func(records []Record) bool) error {
 	for {
 		r.mu.Lock()
@@ -143,24 +149,28 @@ func (r *Run) Wait(ctx context.Context, ok func(records []Record) bool) error {
 	}
 }
 
-// More waits until n further requests have ended, well or badly.
-func (r *Run) More(ctx context.Context, n int) error {
+// WaitMore waits until n further requests have ended, successfully or not.
+func (r *Run) WaitMore(ctx context.Context, n int) error {
 	r.mu.Lock()
 	until := len(r.records) + n
 	r.mu.Unlock()
 	return r.Wait(ctx, func(records []Record) bool { return len(records) >= until })
 }
 
-// Counts is how many requests have ended until now, and how many of them have failed.
+// Counts returns how many requests have ended so far, and how many of them failed.
 func (r *Run) Counts() (sent, failed int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.records), r.failed
 }
 
-// client sends one request after another until the run ends. A request that it has begun it also ends.
+// client sends one request after another until the run ends. It always completes a request it has
+// begun.
 func (r *Run) client(id int) {
-	c := connection{cfg: &r.cfg, keep: r.cfg.KeepAlive && id >= r.cfg.Fresh, rng: rand.New(rand.NewPCG(r.cfg.Seed, uint64(id)))} //nolint:gosec // bodies, not secrets
+	c := connection{
+		cfg: &r.cfg, keep: r.cfg.KeepAlive && id >= r.cfg.FreshClients,
+		rng: rand.New(rand.NewPCG(r.cfg.Seed, uint64(id))), //nolint:gosec // bodies, not secrets
+	}
 	defer c.close()
 	for {
 		n, ok := r.take()
@@ -176,26 +186,26 @@ func (r *Run) client(id int) {
 		} else if r.stopped.Err() != nil {
 			return
 		}
-		shape := r.turn[n%len(r.turn)]
+		shape := r.order[n%len(r.order)]
 		rec := c.exchange(&r.cfg.Shapes[shape])
 		rec.Shape, rec.Client, rec.Due = shape, id, due
 		r.record(rec)
 	}
 }
 
-// take gives out the number of the next request, unless there were enough.
+// take returns the number of the next request, and false once MaxRequests is reached.
 func (r *Run) take() (n int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.next >= r.cfg.MaxRequests {
-		r.limit = true
+		r.limitReached = true
 		return 0, false
 	}
 	r.next++
 	return r.next - 1, true
 }
 
-// pause waits, and says whether the run is still on.
+// pause waits for d and reports whether the run is still in progress.
 func (r *Run) pause(d time.Duration) bool {
 	if d <= 0 {
 		return r.stopped.Err() == nil

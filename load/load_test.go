@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// serve answers each request on each connection with answer, which may do anything to the connection; it returns whether
-// the connection goes on.
+// serve serves each request with answer, which may do anything to the connection and returns
+// whether to keep it open.
 func serve(t *testing.T, answer func(conn *net.TCPConn, req *http.Request, body []byte) bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,12 +56,20 @@ func serve(t *testing.T, answer func(conn *net.TCPConn, req *http.Request, body 
 
 func say(conn *net.TCPConn, format string, args ...any) { _, _ = fmt.Fprintf(conn, format, args...) }
 
+// sendAndClose answers with text and closes the connection.
+func sendAndClose(text string) func(*net.TCPConn, *http.Request, []byte) bool {
+	return func(c *net.TCPConn, _ *http.Request, _ []byte) bool {
+		say(c, "%s", text)
+		return false
+	}
+}
+
 func reset(conn *net.TCPConn) bool {
 	_ = conn.SetLinger(0)
 	return false
 }
 
-// send sends n requests and returns the record.
+// send sends n requests and returns the result.
 func send(t *testing.T, cfg Config, n int) *Result {
 	t.Helper()
 	cfg.MaxRequests = n
@@ -78,34 +86,27 @@ func send(t *testing.T, cfg Config, n int) *Result {
 
 func TestEachWayToLoseARequestIsCountedInItsOwnClass(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Release: r1\r\n\r\n"
+	const noBody = "\r\nContent-Length: 0\r\n\r\n"
+	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+	check := func(int, http.Header, []byte) error { return io.EOF }
+	resetOnly := func(c *net.TCPConn, _ *http.Request, _ []byte) bool { return reset(c) }
+	failing := Shape{Method: "GET", Path: "/", Check: check}
 	tests := map[string]struct {
 		answer func(conn *net.TCPConn, req *http.Request, body []byte) bool
 		shape  Shape
 		want   Failure
 	}{
-		"reset before the answer":  {func(c *net.TCPConn, _ *http.Request, _ []byte) bool { return reset(c) }, Get("/"), Reset},
-		"closed before the answer": {func(*net.TCPConn, *http.Request, []byte) bool { return false }, Get("/"), Closed},
-		"closed within the head":   {func(c *net.TCPConn, _ *http.Request, _ []byte) bool { say(c, "HTTP/1.1 200 O"); return false }, Get("/"), Cut},
-		"closed within the body":   {func(c *net.TCPConn, _ *http.Request, _ []byte) bool { say(c, head+"01234"); return false }, Get("/"), Cut},
-		"last chunk is missing": {func(c *net.TCPConn, _ *http.Request, _ []byte) bool {
-			say(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n")
-			return false
-		}, Get("/"), Cut},
-		"stream without its end": {func(c *net.TCPConn, _ *http.Request, _ []byte) bool {
-			say(c, "HTTP/1.0 200 OK\r\n\r\n01234")
-			return false
-		}, Stream("/", 10), Wrong},
-		"502": {func(c *net.TCPConn, _ *http.Request, _ []byte) bool {
-			say(c, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
-			return false
-		}, Get("/"), ServerError},
-		"404": {func(c *net.TCPConn, _ *http.Request, _ []byte) bool {
-			say(c, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-			return false
-		}, Get("/"), Wrong},
-		"not HTTP":                   {func(c *net.TCPConn, _ *http.Request, _ []byte) bool { say(c, "SSH-2.0-OpenSSH\r\n\r\n"); return false }, Get("/"), Wrong},
-		"somebody else's answer":     {func(c *net.TCPConn, _ *http.Request, _ []byte) bool { say(c, head+"0123456789"); return false }, Post("/", 100), Wrong},
-		"a check that does not hold": {func(c *net.TCPConn, _ *http.Request, _ []byte) bool { say(c, head+"0123456789"); return false }, Shape{Method: "GET", Path: "/", Check: func(int, http.Header, []byte) error { return io.EOF }}, Wrong},
+		"reset before the answer":    {resetOnly, Get("/"), Reset},
+		"closed before the answer":   {sendAndClose(""), Get("/"), Closed},
+		"closed within the head":     {sendAndClose("HTTP/1.1 200 O"), Get("/"), Cut},
+		"closed within the body":     {sendAndClose(head + "01234"), Get("/"), Cut},
+		"last chunk is missing":      {sendAndClose(chunked + "5\r\n01234\r\n"), Get("/"), Cut},
+		"stream without its end":     {sendAndClose("HTTP/1.0 200 OK\r\n\r\n01234"), Stream("/", 10), Wrong},
+		"502":                        {sendAndClose("HTTP/1.1 502 Bad Gateway" + noBody), Get("/"), ServerError},
+		"404":                        {sendAndClose("HTTP/1.1 404 Not Found" + noBody), Get("/"), Wrong},
+		"not HTTP":                   {sendAndClose("SSH-2.0-OpenSSH\r\n\r\n"), Get("/"), Wrong},
+		"another request's answer":   {sendAndClose(head + "0123456789"), Post("/", 100), Wrong},
+		"a check that does not hold": {sendAndClose(head + "0123456789"), failing, Wrong},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +125,7 @@ func TestAResetInTheMiddleOfAnAnswerIsACut(t *testing.T) {
 	read := make(chan struct{})
 	addr := serve(t, func(c *net.TCPConn, _ *http.Request, _ []byte) bool {
 		say(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
-		<-read // the kernel throws away what the peer has not read when a reset comes
+		<-read // on a reset the kernel discards what the peer has not read
 		return reset(c)
 	})
 	c := connection{cfg: &Config{Network: "tcp", Address: addr, Timeout: time.Minute}}
@@ -172,7 +173,7 @@ func TestAFullQueueOfAUnixSocketIsARefusal(t *testing.T) {
 	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
-	first, err := net.Dial("unix", path) // fills the queue, which nobody empties
+	first, err := net.Dial("unix", path) // fills the queue: the test accepts no connection
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func TestAnAnswerThatDoesNotComeIsCountedAtTheTimeLimit(t *testing.T) {
 	}
 }
 
-// good answers as the test application does.
+// good answers like the test application.
 func good(closing bool) func(conn *net.TCPConn, req *http.Request, body []byte) bool {
 	return func(c *net.TCPConn, _ *http.Request, body []byte) bool {
 		sum := sha256.Sum256(body)
@@ -201,18 +202,20 @@ func good(closing bool) func(conn *net.TCPConn, req *http.Request, body []byte) 
 		if closing {
 			header = "Connection: close\r\n"
 		}
-		say(c, "HTTP/1.1 200 OK\r\n%sX-Release: r1\r\nX-Generation: 7\r\nX-Pid: 42\r\nContent-Length: %d\r\n\r\n%s", header, len(answer), answer)
+		say(c, "HTTP/1.1 200 OK\r\n%sX-Release: r1\r\nX-Generation: 7\r\nX-Pid: 42\r\nContent-Length: %d\r\n\r\n%s",
+			header, len(answer), answer)
 		return !closing
 	}
 }
 
-func TestAGoodAnswerIsRecordedWithItsMomentsAndItsAuthor(t *testing.T) {
+func TestAGoodAnswerIsRecordedWithTimesAndWorker(t *testing.T) {
 	res := send(t, Config{Address: serve(t, good(false)), Shapes: []Shape{Get("/"), Post("/", 5000)}, Clients: 1}, 4)
-	if len(res.Records) != 4 || len(res.Failed()) != 0 || !res.Exhausted {
+	if len(res.Records) != 4 || len(res.Failed()) != 0 || !res.LimitReached {
 		t.Fatal(res)
 	}
 	for i, rec := range res.Records {
-		if rec.Release != "r1" || rec.Generation != 7 || rec.PID != 42 || rec.Status != 200 || rec.Bytes != 64 || rec.Reused || rec.Shape != i%2 {
+		author := rec.Release == "r1" && rec.Generation == 7 && rec.PID == 42
+		if !author || rec.Status != 200 || rec.Bytes != 64 || rec.Reused || rec.Shape != i%2 {
 			t.Errorf("record %d: %+v", i, rec)
 		}
 		moments := []time.Time{rec.Due, rec.Begun, rec.Opened, rec.Connected, rec.Ended}
@@ -233,15 +236,15 @@ func TestShapesAreSentAsOftenAsTheirWeight(t *testing.T) {
 	}
 }
 
-func TestAShapeThatIsSentSeldomIsSpreadAmongTheOthers(t *testing.T) {
+func TestARareShapeIsSpreadAmongTheOthers(t *testing.T) {
 	often, seldom := Get("/often"), Get("/seldom")
 	often.Weight, seldom.Weight = 4, 2
-	if got := fmt.Sprint(turns([]Shape{often, seldom})); got != "[0 1 0 0 1 0]" {
+	if got := fmt.Sprint(sendingOrder([]Shape{often, seldom})); got != "[0 1 0 0 1 0]" {
 		t.Errorf("the shapes come in the order %s", got)
 	}
 }
 
-func TestAByteOfAPatternThatIsAnothersIsAWrongAnswer(t *testing.T) {
+func TestAnAlteredByteOfAPatternIsAWrongAnswer(t *testing.T) {
 	s, body := Pattern("/stream", 512), make([]byte, 512)
 	for i := range body {
 		body[i] = byte(i)
@@ -256,17 +259,21 @@ func TestAByteOfAPatternThatIsAnothersIsAWrongAnswer(t *testing.T) {
 }
 
 func TestSomeClientsKeepTheirConnectionsAndSomeDoNot(t *testing.T) {
-	res := send(t, Config{Address: serve(t, good(false)), Shapes: []Shape{Get("/")}, Clients: 4, KeepAlive: true, Fresh: 2}, 40)
+	cfg := Config{
+		Address: serve(t, good(false)), Shapes: []Shape{Get("/")},
+		Clients: 4, KeepAlive: true, FreshClients: 2,
+	}
+	res := send(t, cfg, 40)
 	kept := make(map[int]bool)
 	for _, rec := range res.Reused().Records {
 		kept[rec.Client] = true
 	}
 	if kept[0] || kept[1] || !kept[2] && !kept[3] {
-		t.Errorf("who has kept a connection: %v", kept)
+		t.Errorf("clients that kept a connection: %v", kept)
 	}
 }
 
-func TestEachRequestHasAConnectionOfItsOwnUnlessKeepAliveIsAskedFor(t *testing.T) {
+func TestEachRequestHasItsOwnConnectionWithoutKeepAlive(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		var accepted atomic.Int32
 		seen := make(chan string, 100)
@@ -291,7 +298,7 @@ func TestEachRequestHasAConnectionOfItsOwnUnlessKeepAliveIsAskedFor(t *testing.T
 	}
 }
 
-func TestAKeptConnectionThatTheServerHasClosedInTheMeantimeIsReplacedWithoutAFailure(t *testing.T) {
+func TestAnIdleConnectionThatTheServerClosedIsReplaced(t *testing.T) {
 	closed := make(chan struct{}, 10)
 	addr := serve(t, func(c *net.TCPConn, req *http.Request, body []byte) bool {
 		good(false)(c, req, body) // promises to keep the connection
@@ -311,7 +318,7 @@ func TestAKeptConnectionThatTheServerHasClosedInTheMeantimeIsReplacedWithoutAFai
 	}
 }
 
-// awaitEOF waits until the server's FIN has come, without consuming it.
+// awaitEOF waits for the server's FIN without consuming it.
 func awaitEOF(t *testing.T, c *connection) {
 	t.Helper()
 	if _, err := c.reader.Peek(1); err != io.EOF {
@@ -319,7 +326,7 @@ func awaitEOF(t *testing.T, c *connection) {
 	}
 }
 
-func TestAKeptConnectionThatIsResetUnderARequestIsAFailureAndNotSentAgain(t *testing.T) {
+func TestARequestOnAResetConnectionFailsAndIsNotRetried(t *testing.T) {
 	var requests atomic.Int32
 	addr := serve(t, func(c *net.TCPConn, req *http.Request, body []byte) bool {
 		if requests.Add(1)%2 == 0 {
@@ -339,7 +346,7 @@ func TestAKeptConnectionThatIsResetUnderARequestIsAFailureAndNotSentAgain(t *tes
 	}
 }
 
-func TestASteadyRateCountsTheWaitFromTheMomentWhenTheRequestWasDue(t *testing.T) {
+func TestASteadyRateCountsTheWaitFromTheDueTime(t *testing.T) {
 	release := make(chan struct{})
 	var first atomic.Bool
 	addr := serve(t, func(c *net.TCPConn, req *http.Request, body []byte) bool {
@@ -348,7 +355,10 @@ func TestASteadyRateCountsTheWaitFromTheMomentWhenTheRequestWasDue(t *testing.T)
 		}
 		return good(false)(c, req, body)
 	})
-	r, err := Start(Config{Network: "tcp", Address: addr, Shapes: []Shape{Get("/")}, Clients: 1, Rate: 1000, MaxRequests: 50})
+	r, err := Start(Config{
+		Network: "tcp", Address: addr, Shapes: []Shape{Get("/")},
+		Clients: 1, Rate: 1000, MaxRequests: 50,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,37 +370,42 @@ func TestASteadyRateCountsTheWaitFromTheMomentWhenTheRequestWasDue(t *testing.T)
 			t.Errorf("request %d was due at +%s", i, rec.Due.Sub(res.Began))
 		}
 	}
-	// The second was due 1 ms after the first, and the only client was busy until the first was answered.
-	if first, second := res.Records[0], res.Records[1]; second.Ended.Before(first.Ended) || second.Took() < second.Ended.Sub(second.Begun) {
-		t.Errorf("the second's wait of %s leaves out that it could not be sent in time", second.Took())
+	// The second was due 1 ms after the first, but the only client was busy until the first was
+	// answered.
+	one, two := res.Records[0], res.Records[1]
+	if two.Ended.Before(one.Ended) || two.Took() < two.Ended.Sub(two.Begun) {
+		t.Errorf("the second's wait of %s does not include the time before it could be sent", two.Took())
 	}
 }
 
-func TestStopEndsTheLoadAndSaysThatItHadNotEndedByItself(t *testing.T) {
+func TestStopEndsALoadThatHasNotReachedALimit(t *testing.T) {
 	r, err := Start(Config{Network: "tcp", Address: serve(t, good(false)), Shapes: []Shape{Get("/")}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.More(t.Context(), 10); err != nil {
+	if err := r.WaitMore(t.Context(), 10); err != nil {
 		t.Fatal(err)
 	}
 	sent, failed := r.Counts()
 	res := r.Stop()
-	if res.Exhausted || sent < 10 || failed != 0 || len(res.Records) < sent {
+	if res.LimitReached || sent < 10 || failed != 0 || len(res.Records) < sent {
 		t.Errorf("sent %d, failed %d\n%s", sent, failed, res)
 	}
-	if err := r.More(t.Context(), 1); err == nil {
+	if err := r.WaitMore(t.Context(), 1); err == nil {
 		t.Error("waiting for more of a load that has ended does not fail")
 	}
 }
 
-func TestALoadThatReachesItsTimeLimitSaysSo(t *testing.T) {
-	r, err := Start(Config{Network: "tcp", Address: serve(t, good(false)), Shapes: []Shape{Get("/")}, MaxDuration: 10 * time.Millisecond})
+func TestALoadThatReachesItsTimeLimitReportsIt(t *testing.T) {
+	r, err := Start(Config{
+		Network: "tcp", Address: serve(t, good(false)), Shapes: []Shape{Get("/")},
+		MaxDuration: 10 * time.Millisecond,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-r.done
-	if res := r.Stop(); !res.Exhausted || !strings.Contains(res.String(), "ended by itself") {
+	if res := r.Stop(); !res.LimitReached || !strings.Contains(res.String(), "ended by itself") {
 		t.Error(res)
 	}
 }
@@ -404,15 +419,19 @@ func TestWaitingForTheLoadEndsWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.More(ctx, 1); err == nil {
+	if err := r.WaitMore(ctx, 1); err == nil {
 		t.Error("no error")
 	}
 	close(hang)
 	r.Stop()
 }
 
-func TestAConfigThatCannotBeSentIsAnError(t *testing.T) {
-	for _, cfg := range []Config{{}, {Network: "udp", Address: "127.0.0.1:1", Shapes: []Shape{Get("/")}}, {Network: "tcp", Address: "127.0.0.1:1"}} {
+func TestAnInvalidConfigIsAnError(t *testing.T) {
+	for _, cfg := range []Config{
+		{},
+		{Network: "udp", Address: "127.0.0.1:1", Shapes: []Shape{Get("/")}},
+		{Network: "tcp", Address: "127.0.0.1:1"},
+	} {
 		if _, err := Start(cfg); err == nil {
 			t.Errorf("%+v: no error", cfg)
 		}

@@ -6,27 +6,28 @@ import (
 	"time"
 )
 
-// Cutover is one turn of a gate from a generation to another. Before Began every new connection must reach From, after
-// Ended every new one To; in between either is right.
+// Cutover is one switch of a gate from one generation to another. Every connection opened before
+// Began must reach From, and every one opened after Ended must reach To. In between, both are
+// correct.
 type Cutover struct {
 	From, To     int
 	Began, Ended time.Time
 }
 
-// Via says where the connection that is recorded ends.
+// Via is where the recorded connection ends.
 type Via int
 
-// The ways.
+// The places where a recorded connection can end.
 const (
-	Direct Via = iota // at the app's own listener: the kernel chooses while the connection is being opened
+	Direct Via = iota // at the app's own listener: the kernel picks the generation while the connection is being opened
 	Proxy             // at a proxy, which opens its own connection to the app at some time before the answer
 )
 
-// Misrouted are the answers that came from a generation which must not have had the connection: from the new one before
-// its cutover, or from the old one to a connection that was opened after it. The cutovers are in the order in which they
-// happened.
+// Misrouted returns the answers that came from the wrong generation: from the new one before its
+// cutover, or from the old one on a connection opened after the cutover. The cutovers are in
+// chronological order.
 func (r *Result) Misrouted(via Via, cutovers ...Cutover) []Record {
-	return r.where(func(rec *Record) bool {
+	return r.filter(func(rec *Record) bool {
 		failedElsewhere := rec.Failure != None && rec.Generation == 0 // a proxy's own 502 comes from no generation
 		if rec.Status == 0 || failedElsewhere || len(cutovers) == 0 {
 			return false
@@ -35,12 +36,13 @@ func (r *Result) Misrouted(via Via, cutovers ...Cutover) []Record {
 		if via == Proxy {
 			chosen = Window{rec.Begun, rec.Ended}
 		}
-		return !allowed(chosen, cutovers)[rec.Generation]
+		return !allowedGenerations(chosen, cutovers)[rec.Generation]
 	})
 }
 
-// allowed are the generations that a connection may reach whose way was chosen at some moment of w.
-func allowed(w Window, cutovers []Cutover) map[int]bool {
+// allowedGenerations returns the generations that a connection may reach if the gate picked one at some time
+// within w.
+func allowedGenerations(w Window, cutovers []Cutover) map[int]bool {
 	// JSON has no monotonic clock: compare wall clocks with wall clocks.
 	began, ended := w.Began.Round(0), w.Ended.Round(0)
 	ok := make(map[int]bool)
@@ -57,12 +59,12 @@ func allowed(w Window, cutovers []Cutover) map[int]bool {
 	return ok
 }
 
-// Describe is one line for each of the records, at most twenty.
+// Describe returns one line per record, for at most twenty records.
 func (r *Result) Describe(records []Record) string {
 	var b strings.Builder
 	for i := range records {
-		if i == shown {
-			fmt.Fprintf(&b, "and %d more\n", len(records)-shown)
+		if i == reportLimit {
+			fmt.Fprintf(&b, "and %d more\n", len(records)-reportLimit)
 			break
 		}
 		fmt.Fprintln(&b, r.describe(&records[i]))

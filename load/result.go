@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// Result is what a load has recorded, in the order in which the requests were due.
+// Result holds the records of a load, in the order in which the requests were due.
 type Result struct {
 	Shapes       []Shape
 	Records      []Record
 	Began, Ended time.Time
-	Exhausted    bool // it ended by itself at one of its limits, perhaps before what it was to accompany
+	LimitReached    bool // it reached one of its limits, perhaps before the operation under test had ended
 }
 
-// Window is a stretch of time.
+// Window is a period of time.
 type Window struct{ Began, Ended time.Time }
 
-// Failed are the requests that failed.
+// Failed returns the requests that failed.
 func (r *Result) Failed() []Record {
-	return r.where(func(rec *Record) bool { return rec.Failure != None })
+	return r.filter(func(rec *Record) bool { return rec.Failure != None })
 }
 
-// Count is how many requests ended in each class.
+// Count returns the number of requests in each class.
 func (r *Result) Count() map[Failure]int {
 	n := make(map[Failure]int)
 	for i := range r.Records {
@@ -32,15 +32,15 @@ func (r *Result) Count() map[Failure]int {
 	return n
 }
 
-// During is the part of the result that was under way at some moment of one of the windows.
-func (r *Result) During(windows ...Window) *Result { return r.part(windows, true) }
+// During returns the requests that were in progress at any time within one of the windows.
+func (r *Result) During(windows ...Window) *Result { return r.split(windows, true) }
 
-// Outside is the rest.
-func (r *Result) Outside(windows ...Window) *Result { return r.part(windows, false) }
+// Outside returns the requests that During leaves out.
+func (r *Result) Outside(windows ...Window) *Result { return r.split(windows, false) }
 
-func (r *Result) part(windows []Window, inside bool) *Result {
+func (r *Result) split(windows []Window, inside bool) *Result {
 	p := *r
-	p.Records = r.where(func(rec *Record) bool {
+	p.Records = r.filter(func(rec *Record) bool {
 		return inside == slices.ContainsFunc(windows, func(w Window) bool {
 			return !rec.Ended.Before(w.Began) && !rec.Due.After(w.Ended)
 		})
@@ -48,21 +48,21 @@ func (r *Result) part(windows []Window, inside bool) *Result {
 	return &p
 }
 
-// Only is the part of the result whose requests have the shape of that name.
+// Only returns the requests of the named shape.
 func (r *Result) Only(name string) *Result {
 	p := *r
-	p.Records = r.where(func(rec *Record) bool { return r.Shapes[rec.Shape].Name == name })
+	p.Records = r.filter(func(rec *Record) bool { return r.Shapes[rec.Shape].Name == name })
 	return &p
 }
 
-// Reused is the part of the result whose requests went over a connection that an earlier one had opened.
+// Reused returns the requests sent over a connection that an earlier request had opened.
 func (r *Result) Reused() *Result {
 	p := *r
-	p.Records = r.where(func(rec *Record) bool { return rec.Reused })
+	p.Records = r.filter(func(rec *Record) bool { return rec.Reused })
 	return &p
 }
 
-func (r *Result) where(keep func(*Record) bool) []Record {
+func (r *Result) filter(keep func(*Record) bool) []Record {
 	var kept []Record
 	for i := range r.Records {
 		if keep(&r.Records[i]) {
@@ -72,10 +72,10 @@ func (r *Result) where(keep func(*Record) bool) []Record {
 	return kept
 }
 
-// Latency is how long requests took, the failed ones too.
+// Latency is the distribution of how long requests took, including failed ones.
 type Latency struct{ P50, P99, P999, Max time.Duration }
 
-// Latency is measured from the moment when a request was due.
+// Latency returns the latencies, each counted from the time at which the request was due.
 func (r *Result) Latency() Latency {
 	took := make([]time.Duration, 0, len(r.Records))
 	for i := range r.Records {
@@ -85,8 +85,8 @@ func (r *Result) Latency() Latency {
 	return Latency{percentile(took, 0.5), percentile(took, 0.99), percentile(took, 0.999), percentile(took, 1)}
 }
 
-// Lag is how much later than due half of the requests were begun: what the clients could not send in time, because all of them were
-// waiting for an answer.
+// Lag returns the median delay between the time a request was due and the time it was sent. A delay
+// means that all clients were waiting for answers.
 func (r *Result) Lag() time.Duration {
 	late := make([]time.Duration, 0, len(r.Records))
 	for i := range r.Records {
@@ -96,7 +96,8 @@ func (r *Result) Lag() time.Duration {
 	return percentile(late, 0.5)
 }
 
-// percentile is the smallest value that at least the share p of sorted is not above (nearest rank).
+// percentile returns the smallest value that at least the share p of sorted does not exceed
+// (nearest rank).
 func percentile(sorted []time.Duration, p float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0
@@ -108,19 +109,19 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 	return sorted[max(rank, 1)-1]
 }
 
-// String is one line of latencies.
+// String returns the latencies as one line.
 func (l Latency) String() string {
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 	return fmt.Sprintf("p50 %s ms, p99 %s ms, p99.9 %s ms, slowest %s ms", ms(l.P50), ms(l.P99), ms(l.P999), ms(l.Max))
 }
 
-// shown is how many failures String lists one by one.
-const shown = 20
+// reportLimit is how many failed requests a report lists.
+const reportLimit = 20
 
-// slow is what a request may take before it is listed beside those that failed.
-const slow = 100 * time.Millisecond
+// slowRequest is the duration above which a report lists a successful request next to the failed ones.
+const slowRequest = 100 * time.Millisecond
 
-// String is the result for people: counts, latencies, who answered, and the first failures.
+// String returns a report: counts, latencies, the answering releases, and the first failures.
 func (r *Result) String() string {
 	var b strings.Builder
 	failed, count := r.Failed(), r.Count()
@@ -133,7 +134,7 @@ func (r *Result) String() string {
 		}
 	}
 	fmt.Fprintf(&b, "\n%s\n", r.Latency())
-	if r.Exhausted {
+	if r.LimitReached {
 		b.WriteString("the load reached its limit and ended by itself\n")
 	}
 	answered := make(map[string]int)
@@ -149,15 +150,15 @@ func (r *Result) String() string {
 	slices.Sort(who)
 	fmt.Fprintf(&b, "answered by %s\n", strings.Join(who, ", "))
 	for i, rec := range failed {
-		if i == shown {
-			fmt.Fprintf(&b, "  and %d more\n", len(failed)-shown)
+		if i == reportLimit {
+			fmt.Fprintf(&b, "  and %d more\n", len(failed)-reportLimit)
 			break
 		}
 		fmt.Fprintf(&b, "  %s\n", r.describe(&rec))
 	}
 	if len(failed) > 0 {
 		for i := range r.Records {
-			if rec := &r.Records[i]; rec.Failure == None && rec.Ended.Sub(rec.Begun) > slow {
+			if rec := &r.Records[i]; rec.Failure == None && rec.Ended.Sub(rec.Begun) > slowRequest {
 				fmt.Fprintf(&b, "  slow: %s\n", r.describe(rec))
 			}
 		}
@@ -165,13 +166,15 @@ func (r *Result) String() string {
 	return b.String()
 }
 
-// describe is one request on one line.
+// describe returns one request as one line.
 func (r *Result) describe(rec *Record) string {
 	how := "new connection"
 	if rec.Reused {
 		how = "kept connection"
 	}
-	return fmt.Sprintf("%s +%.3fs %s after %s, %s, opened %s, answered by %q g%d pid %d: %s: %s", rec.Begun.Format("15:04:05.000000"),
-		rec.Begun.Sub(r.Began).Seconds(), r.Shapes[rec.Shape].Name, rec.Ended.Sub(rec.Begun).Round(time.Microsecond), how,
-		rec.Opened.Format("15:04:05.000000"), rec.Release, rec.Generation, rec.PID, rec.Failure, rec.Err)
+	const clock = "15:04:05.000000"
+	return fmt.Sprintf("%s +%.3fs %s after %s, %s, opened %s, answered by %q g%d pid %d: %s: %s",
+		rec.Begun.Format(clock), rec.Begun.Sub(r.Began).Seconds(), r.Shapes[rec.Shape].Name,
+		rec.Ended.Sub(rec.Begun).Round(time.Microsecond), how, rec.Opened.Format(clock),
+		rec.Release, rec.Generation, rec.PID, rec.Failure, rec.Err)
 }

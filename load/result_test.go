@@ -7,7 +7,7 @@ import (
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// at is a moment so many milliseconds after the start.
+// at returns the time ms milliseconds after the start.
 func at(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 
 func TestPercentilesAreNearestRanks(t *testing.T) {
@@ -15,7 +15,10 @@ func TestPercentilesAreNearestRanks(t *testing.T) {
 	for i := 1000; i >= 1; i-- {
 		res.Records = append(res.Records, Record{Due: at(0), Ended: at(i)})
 	}
-	want := Latency{P50: 500 * time.Millisecond, P99: 990 * time.Millisecond, P999: 999 * time.Millisecond, Max: time.Second}
+	want := Latency{
+		P50: 500 * time.Millisecond, P99: 990 * time.Millisecond,
+		P999: 999 * time.Millisecond, Max: time.Second,
+	}
 	if got := res.Latency(); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -28,7 +31,7 @@ func TestPercentilesAreNearestRanks(t *testing.T) {
 	}
 }
 
-func TestDuringAndOutsideSplitTheRequestsByWhetherTheyOverlapAWindow(t *testing.T) {
+func TestDuringAndOutsideSplitTheRequestsByOverlap(t *testing.T) {
 	res := &Result{Records: []Record{
 		{Due: at(0), Ended: at(5)},    // before
 		{Due: at(0), Ended: at(15)},   // into
@@ -46,12 +49,15 @@ func TestDuringAndOutsideSplitTheRequestsByWhetherTheyOverlapAWindow(t *testing.
 	}
 }
 
-func TestAnAnswerFromAGenerationThatMustNotHaveTheConnectionIsFound(t *testing.T) {
-	cutovers := []Cutover{{From: 1, To: 2, Began: at(100), Ended: at(110)}, {From: 2, To: 3, Began: at(200), Ended: at(210)}}
+func TestAnAnswerFromTheWrongGenerationIsFound(t *testing.T) {
+	cutovers := []Cutover{
+		{From: 1, To: 2, Began: at(100), Ended: at(110)},
+		{From: 2, To: 3, Began: at(200), Ended: at(210)},
+	}
 	tests := map[string]struct {
 		opened, connected, ended int
 		generation               int
-		direct, proxy            bool // whether it is misrouted
+		direct, proxy            bool // whether it counts as misrouted
 	}{
 		"old before":             {90, 91, 95, 1, false, false},
 		"new before its cutover": {90, 91, 95, 2, true, true},
@@ -66,7 +72,7 @@ func TestAnAnswerFromAGenerationThatMustNotHaveTheConnectionIsFound(t *testing.T
 		"the second one after the second cutover":      {211, 212, 215, 2, true, true},
 		"the third one after the second cutover":       {211, 212, 215, 3, false, false},
 		"the third one between":                        {150, 151, 155, 3, true, true},
-		"a generation that nobody knows":               {150, 151, 155, 9, true, true},
+		"an unknown generation":                        {150, 151, 155, 9, true, true},
 		"a connection that was opened across all":      {90, 250, 260, 2, false, false},
 		"no generation at all":                         {150, 151, 155, 0, true, true},
 		"opened between, ended after the second: old":  {150, 151, 300, 2, false, false},
@@ -87,8 +93,9 @@ func TestAnAnswerFromAGenerationThatMustNotHaveTheConnectionIsFound(t *testing.T
 	}
 }
 
-func TestAProxysOwnErrorIsNoMisrouting(t *testing.T) {
-	res := &Result{Records: []Record{{Opened: at(150), Connected: at(150), Status: 502, Failure: ServerError}, {Failure: Refused}}}
+func TestAProxysOwnErrorIsNotMisrouted(t *testing.T) {
+	bad := Record{Opened: at(150), Connected: at(150), Status: 502, Failure: ServerError}
+	res := &Result{Records: []Record{bad, {Failure: Refused}}}
 	if got := res.Misrouted(Direct, Cutover{From: 1, To: 2, Began: at(100), Ended: at(110)}); len(got) != 0 {
 		t.Errorf("%v", got)
 	}

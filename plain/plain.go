@@ -1,5 +1,6 @@
-// Package plain makes text harmless that comes from an app, a bundle or a server: no escape sequence of it reaches a terminal, and
-// none of its controls makes text look like other text. Standard library only.
+// Package plain makes text from an app, a bundle or a server safe to print: no escape sequence
+// reaches a terminal, and no control character makes text look like other text. It depends only on
+// the standard library.
 package plain
 
 import (
@@ -8,12 +9,16 @@ import (
 	"unicode"
 )
 
-// sequence is an escape sequence of ECMA-48 or xterm: CSI, OSC and its kind with all that they carry, or ESC and one byte.
-var sequence = regexp.MustCompile(`(?:\x1b\[|\x{9b})[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|[\x{90}\x{98}\x{9d}-\x{9f}])[^\x07\x1b\x{9c}]*(?:\x07|\x1b\\|\x{9c})?|\x1b[ -/]*[0-~]?`)
+// sequence matches an escape sequence of ECMA-48 or xterm: CSI with its parameters, OSC and similar
+// strings with their content, or ESC and a short sequence.
+var sequence = regexp.MustCompile(`(?:\x1b\[|\x{9b})[0-?]*[ -/]*[@-~]` + // CSI
+	`|(?:\x1b[\]PX^_]|[\x{90}\x{98}\x{9d}-\x{9f}])[^\x07\x1b\x{9c}]*(?:\x07|\x1b\\|\x{9c})?` + // OSC, DCS, SOS, PM, APC
+	`|\x1b[ -/]*[0-~]?`)
 
-// Line returns text as one line without escape sequences and controls. Tabs stay; what is not UTF-8 becomes U+FFFD.
+// Line returns text as one line without escape sequences and control characters. Tabs stay; invalid
+// UTF-8 becomes U+FFFD.
 func Line(text string) string {
-	if Is(text) {
+	if IsLine(text) {
 		return text
 	}
 	text = sequence.ReplaceAllString(strings.ToValidUTF8(text, "\uFFFD"), "")
@@ -21,7 +26,7 @@ func Line(text string) string {
 		switch {
 		case r == '\n' || r == '\r':
 			return ' '
-		case Control(r):
+		case IsControl(r):
 			return -1
 		}
 		return r
@@ -37,19 +42,20 @@ func Text(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Is reports whether text is one line that can be printed as it is.
-func Is(text string) bool {
+// IsLine reports whether Line would return text unchanged.
+func IsLine(text string) bool {
 	for _, r := range text {
-		if Control(r) || r == unicode.ReplacementChar {
+		if IsControl(r) || r == unicode.ReplacementChar {
 			return false
 		}
 	}
 	return true
 }
 
-// Control reports whether a character does something instead of being seen: a control but for the tab, a line separator, or one
-// that changes the direction of text (UAX #9), with which a name can be made to look like another.
-func Control(r rune) bool {
+// IsControl reports whether a character acts instead of being shown: a control character other than
+// the tab, a line separator, or one that changes the direction of text (UAX #9) and can make one
+// name look like another.
+func IsControl(r rune) bool {
 	switch {
 	case r == '\t':
 		return false

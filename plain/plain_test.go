@@ -37,7 +37,7 @@ func FuzzLine(f *testing.F) {
 	f.Add("\x1b]0;\u009b\x07\x1b\x1b[K\x1b")
 	f.Fuzz(func(t *testing.T, text string) {
 		got := Line(text)
-		if !Is(strings.ReplaceAll(got, "\ufffd", "")) || Line(got) != got {
+		if !IsLine(strings.ReplaceAll(got, "\ufffd", "")) || Line(got) != got {
 			t.Errorf("%q becomes %q", text, got)
 		}
 	})

@@ -109,7 +109,7 @@ func (s *Store) own() (*beneath.Dir, error) {
 		return nil, err
 	}
 	defer dir.Close() //nolint:errcheck // for reading only
-	own, err := dir.Make(ownName)
+	own, err := dir.OpenOrMkdir(ownName)
 	if err != nil {
 		return nil, s.mayNot(err)
 	}

@@ -49,7 +49,7 @@ func (s *Store) Pins() (map[string]Pin, error) {
 		return nil, fmt.Errorf("read the pins: %w", err)
 	}
 	defer dir.Close() //nolint:errcheck // for reading only
-	at, err := dir.Walk(ownName + "/" + pinsName)
+	at, err := dir.SubPath(ownName + "/" + pinsName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -110,7 +110,7 @@ func (s *Store) openPins() (*beneath.Dir, error) {
 		return nil, err
 	}
 	defer own.Close() //nolint:errcheck // for reading only
-	at, err := own.Make(pinsName)
+	at, err := own.OpenOrMkdir(pinsName)
 	if err != nil {
 		return nil, s.mayNot(err)
 	}

@@ -99,7 +99,7 @@ func (d *demo) scenes(r *harness.Run) bool {
 
 	res := clients.Stop()
 	d.summary(res)
-	return len(res.Failed()) == 0 && !res.Exhausted
+	return len(res.Failed()) == 0 && !res.LimitReached
 }
 
 // try runs one command of superctl and prints its outcome.

@@ -200,7 +200,7 @@ func (a *App) More(r *load.Run, n int) {
 	a.T.Helper()
 	ctx, cancel := limited(time.Minute)
 	defer cancel()
-	if err := r.More(ctx, n); err != nil {
+	if err := r.WaitMore(ctx, n); err != nil {
 		a.Fatalf("%v\n%s", err, r.Stop())
 	}
 }
@@ -209,7 +209,7 @@ func (a *App) More(r *load.Run, n int) {
 func (a *App) Lossless(r *load.Run) *load.Result {
 	a.T.Helper()
 	res := r.Stop()
-	if len(res.Failed()) > 0 || res.Exhausted || len(res.Records) == 0 {
+	if len(res.Failed()) > 0 || res.LimitReached || len(res.Records) == 0 {
 		a.T.Errorf("requests were lost: %s", res)
 	} else {
 		a.T.Logf("%s", res)

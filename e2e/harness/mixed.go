@@ -11,5 +11,5 @@ import (
 func Mixed() load.Config {
 	get, post, slow, stream := load.Get("/"), load.Post("/echo", 4<<10), load.Get("/slow?s=1"), load.Pattern("/stream", 2<<20)
 	get.Weight, post.Weight, slow.Weight, stream.Weight = 20, 20, 1, 1
-	return load.Config{Rate: 30, Clients: 16, KeepAlive: true, Fresh: 8, MaxDuration: time.Hour, Shapes: []load.Shape{get, post, slow, stream}}
+	return load.Config{Rate: 30, Clients: 16, KeepAlive: true, FreshClients: 8, MaxDuration: time.Hour, Shapes: []load.Shape{get, post, slow, stream}}
 }

@@ -41,7 +41,7 @@ func TestAnUpgradeOfThePackageReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
 	must(t, err)
 	defer requests.Stop()
 	install("0.2")
-	must(t, requests.More(t.Context(), 30))
+	must(t, requests.WaitMore(t.Context(), 30))
 	if res := requests.Stop(); len(res.Failed()) > 0 {
 		t.Errorf("requests were lost: %s", res)
 	}

@@ -74,7 +74,7 @@ func TestAMixedLoadLosesNothingOfWhichCheckDoesNotWarn(t *testing.T) {
 				}
 				if lost := res.Failed(); len(lost) > 0 && !slices.ContainsFunc(lost, func(r load.Record) bool { return !warned(r) }) {
 					t.Logf("check warns of it: %s", res)
-				} else if len(lost) > 0 || res.Exhausted || len(res.Records) == 0 {
+				} else if len(lost) > 0 || res.LimitReached || len(res.Records) == 0 {
 					t.Errorf("requests were lost: %s", res)
 				}
 			})

@@ -243,10 +243,10 @@ func (s *Site) lossless(t *testing.T, r *load.Run) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := r.More(ctx, 30); err != nil {
+	if err := r.WaitMore(ctx, 30); err != nil {
 		t.Error(err)
 	}
-	if res := r.Stop(); len(res.Failed()) > 0 || res.Exhausted {
+	if res := r.Stop(); len(res.Failed()) > 0 || res.LimitReached {
 		t.Errorf("requests were lost: %s", res)
 	}
 }

@@ -164,7 +164,7 @@ func (m *Manifest) checkText() error {
 		{"python.libc", m.Python.Libc},
 		{"lock.name", m.Lock.Name},
 	} {
-		if len(one.text) > textLimit || !plain.Is(one.text) {
+		if len(one.text) > textLimit || !plain.IsLine(one.text) {
 			return fmt.Errorf("%s: one line of text is expected, without control characters", one.key)
 		}
 	}

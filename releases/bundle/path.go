@@ -28,7 +28,7 @@ func Reserved(name string) bool { return slices.Contains(ours, name) }
 // checkPath accepts the path of a member: relative, clean, printable, and in one of the archive's directories.
 func checkPath(p string) error {
 	switch {
-	case p == "" || !plain.Is(p) || strings.Contains(p, "\t"):
+	case p == "" || !plain.IsLine(p) || strings.Contains(p, "\t"):
 		return fmt.Errorf("member %q: its name cannot be written", p)
 	case path.IsAbs(p) || path.Clean(p) != p || p == ".." || strings.HasPrefix(p, "../"):
 		return fmt.Errorf("member %q leads outside", p)
@@ -63,7 +63,7 @@ func checkLink(p, target string) error {
 	if !strings.HasPrefix(p, Project+"/") {
 		return fmt.Errorf("member %q is a link, which only the project may have", p)
 	}
-	if !plain.Is(target) || len(target) > pathLimit {
+	if !plain.IsLine(target) || len(target) > pathLimit {
 		return fmt.Errorf("member %q is a link whose target cannot be written", p)
 	}
 	if path.IsAbs(target) {

@@ -160,7 +160,7 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 	if err := in.sweep(ctx); err != nil {
 		return fmt.Errorf("remove what an earlier install has left: %w", err)
 	}
-	if in.file, err = in.root.Temporary(); err != nil {
+	if in.file, err = in.root.CreateTemp(); err != nil {
 		return fmt.Errorf("make a copy of the bundle: %w", err)
 	}
 	defer in.file.Close() //nolint:errcheck // nothing is left of it

@@ -192,7 +192,7 @@ func (in *install) compile(ctx context.Context) (detail string, err error) {
 			return err
 		}
 		for _, at := range []string{in.workPath(), work} {
-			made, err := dir.Walk("pyc" + at)
+			made, err := dir.SubPath("pyc" + at)
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
 				continue // there is nothing to compile, or it is at the other path

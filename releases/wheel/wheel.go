@@ -218,7 +218,7 @@ func readText(z *zip.Reader, name string) (string, error) {
 
 // unpack writes one file.
 func (v *Virtualenv) unpack(d *dist, f *zip.File, data string) error {
-	if !fs.ValidPath(f.Name) || strings.Contains(f.Name, `\`) || !plain.Is(f.Name) {
+	if !fs.ValidPath(f.Name) || strings.Contains(f.Name, `\`) || !plain.IsLine(f.Name) {
 		return errors.New("its path leads outside, or cannot be written")
 	}
 	if strings.Count(f.Name, "/") > dirsLimit {
