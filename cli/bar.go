@@ -3,8 +3,8 @@ package cli
 import (
 	"strings"
 
+	"superctl/api"
 	"superctl/releases/build"
-	"superctl/supervisor"
 )
 
 // barWidth is the room for a bar, which leaves some for the text behind it.
@@ -22,7 +22,7 @@ func bar(done, total int64) string {
 // build shows an event of a build: as those of a change are shown, with a bar where there is a terminal for it.
 func (p *progress) build(ev build.Event) {
 	if ev.Type != "progress" || ev.Total == 0 {
-		p.event(supervisor.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
+		p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 		return
 	}
 	// There may be thousands of them: a terminal gets as many as tick draws, and elsewhere, where each would stay, there is none.

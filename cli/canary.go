@@ -11,7 +11,7 @@ import (
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // canaryFor is how long a step of a canary lasts unless --for says otherwise.
@@ -27,7 +27,7 @@ func canaryFlags() []cli.Flag {
 }
 
 // canaryOf reads the canary of a command line; nil for none.
-func canaryOf(cc *cli.Context) (*supervisor.Canary, error) {
+func canaryOf(cc *cli.Context) (*api.Canary, error) {
 	canary, err := parseCanary(cc.String("canary"), cc.String("canary-from"), cc.String("for"), cc.String("check"), cc.IsSet)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("%s: %w", cc.Command.Name, err)}
@@ -35,7 +35,7 @@ func canaryOf(cc *cli.Context) (*supervisor.Canary, error) {
 	return canary, nil
 }
 
-func parseCanary(shares, networks, duration, check string, given func(flag string) bool) (c *supervisor.Canary, err error) {
+func parseCanary(shares, networks, duration, check string, given func(flag string) bool) (c *api.Canary, err error) {
 	if !given("canary") && !given("canary-from") {
 		for _, flag := range []string{"for", "check"} {
 			if given(flag) {
@@ -44,7 +44,7 @@ func parseCanary(shares, networks, duration, check string, given func(flag strin
 		}
 		return nil, nil //nolint:nilnil // none was asked for
 	}
-	c = &supervisor.Canary{For: canaryFor}
+	c = &api.Canary{For: canaryFor}
 	if given("canary") {
 		if c.Steps, err = parseShares(shares); err != nil {
 			return nil, err
@@ -112,7 +112,7 @@ func parseNetworks(text string) (list []netip.Prefix, err error) {
 }
 
 // partText is what a canary gets, for people.
-func partText(c *supervisor.CanaryStatus) string {
+func partText(c *api.CanaryStatus) string {
 	var parts []string
 	for _, n := range c.Networks {
 		parts = append(parts, n.String())

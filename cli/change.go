@@ -11,8 +11,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/daemon/control"
-	"superctl/supervisor"
 )
 
 func jsonFlag() cli.Flag {
@@ -53,7 +53,7 @@ failed --check or Ctrl-C sends everybody back to the live release, at once.
 			if err != nil {
 				return err
 			}
-			return c.change(cc, supervisor.Request{Kind: supervisor.Switch, Release: word, Canary: canary, Force: cc.Bool("force")})
+			return c.change(cc, api.Request{Kind: api.Switch, Release: word, Canary: canary, Force: cc.Bool("force")})
 		},
 	}
 }
@@ -73,7 +73,7 @@ warm for so long, and the rollback takes some milliseconds. During a probation o
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, supervisor.Request{Kind: supervisor.Rollback, Force: cc.Bool("force")})
+			return c.change(cc, api.Request{Kind: api.Rollback, Force: cc.Bool("force")})
 		},
 	}
 }
@@ -90,18 +90,18 @@ A config with an error is refused, and so is one with which the release does not
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, supervisor.Request{Kind: supervisor.Reload})
+			return c.change(cc, api.Request{Kind: api.Reload})
 		},
 	}
 }
 
 // change has the daemon make a change and shows it: as it happens for people, the outcome alone for scripts.
-func (c *command) change(cc *cli.Context, req supervisor.Request) error {
+func (c *command) change(cc *cli.Context, req api.Request) error {
 	conf, err := load(cc)
 	if err != nil {
 		return err
 	}
-	api, err := client(cc)
+	daemonClient, err := client(cc)
 	if err != nil {
 		return err
 	}
@@ -110,11 +110,11 @@ func (c *command) change(cc *cli.Context, req supervisor.Request) error {
 	c, atEnd := c.patient()
 	defer atEnd()
 	show := c.progress(cc)
-	out, err := api.Change(ctx, req, show.event)
+	out, err := daemonClient.Change(ctx, req, show.event)
 	show.end()
 	if err != nil && ctx.Err() != nil {
 		stop() // another Ctrl-C ends this at once
-		return c.interrupted(api, conf.App)
+		return c.interrupted(daemonClient, conf.App)
 	}
 	if err != nil {
 		return err
@@ -126,17 +126,17 @@ func (c *command) change(cc *cli.Context, req supervisor.Request) error {
 const abortTime = 30 * time.Second
 
 // interrupted says what has become of a change whose client was interrupted: before the cutover it is aborted, after it it goes on.
-func (c *command) interrupted(api *control.Client, app string) error {
+func (c *command) interrupted(daemonClient *control.Client, app string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), abortTime)
 	defer cancel()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for {
-		st, err := api.Status(ctx)
+		st, err := daemonClient.Status(ctx)
 		switch {
 		case err != nil:
 			return fmt.Errorf("interrupted, and what has become of the change is not known: %w", err)
-		case st.Changing == nil && st.Last != nil && st.Last.Result != supervisor.Done:
+		case st.Changing == nil && st.Last != nil && st.Last.Result != api.Done:
 			return fmt.Errorf("interrupted: the %s of %s is %s; %s", st.Last.Kind, app, st.Last.Result, liveText(&st))
 		case st.Changing == nil:
 			return fmt.Errorf("interrupted, but the change was done already; %s", liveText(&st))
@@ -152,7 +152,7 @@ func (c *command) interrupted(api *control.Client, app string) error {
 	}
 }
 
-func liveText(st *supervisor.Status) string {
+func liveText(st *api.Status) string {
 	if st.Release == "" {
 		return "no release is live"
 	}
@@ -160,7 +160,7 @@ func liveText(st *supervisor.Status) string {
 }
 
 // conclude ends a command that has come to a result: told to people, or as JSON.
-func (c *command) conclude(cc *cli.Context, out any, result supervisor.Result, tell func()) error {
+func (c *command) conclude(cc *cli.Context, out any, result api.Result, tell func()) error {
 	if cc.Bool("json") {
 		if err := c.json(out); err != nil {
 			return err
@@ -168,7 +168,7 @@ func (c *command) conclude(cc *cli.Context, out any, result supervisor.Result, t
 	} else {
 		tell()
 	}
-	if result != supervisor.Done {
+	if result != api.Done {
 		return &outcomeError{result}
 	}
 	return nil
@@ -181,7 +181,7 @@ func (c *command) json(v any) error {
 }
 
 // tell says how a change ended. The verdict comes last, where it does not scroll away.
-func (c *command) tell(app string, out *supervisor.Outcome) {
+func (c *command) tell(app string, out *api.Outcome) {
 	p := paletteFor(c.stdout)
 	name := out.Release
 	if out.Commit != "" {
@@ -194,19 +194,19 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 	switch {
 	case inPlace(out.Kind):
 		c.tellInPlace(app, out)
-	case out.Result == supervisor.Done && !out.Changed:
+	case out.Result == api.Done && !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s is live already; nothing to do\n", app, name)
-	case out.Kind == string(supervisor.Upgrade) && out.Result == supervisor.Done:
+	case out.Kind == string(api.Upgrade) && out.Result == api.Done:
 		fmt.Fprintf(c.stdout, "%s: superctl %s %s in %s; the workers were not touched\n", app, p.bold(out.Release), p.green("is in charge"), seconds(out.Seconds))
-	case out.Kind == string(supervisor.Upgrade):
+	case out.Kind == string(api.Upgrade):
 		fmt.Fprintf(c.stdout, "%s: the upgrade %s: %s\nsuperctl %s is still in charge, untouched\n", app, p.red("was refused"), out.Error, out.Previous)
-	case out.Result == supervisor.Done:
+	case out.Result == api.Done:
 		was := ""
 		if out.Previous != "" && out.Previous != out.Release {
 			was = " (was " + out.Previous + ")"
 		}
 		fmt.Fprintf(c.stdout, "%s: %s %s%s in %s%s\n", app, p.bold(name), p.green("is live"), was, seconds(out.Seconds), cutoverText(out))
-	case out.Result == supervisor.Reverted:
+	case out.Result == api.Reverted:
 		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was reverted"), out.Error, stays(out, "is live again"))
 	default:
 		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error, stays(out, untouched(out)))
@@ -214,7 +214,7 @@ func (c *command) tell(app string, out *supervisor.Outcome) {
 }
 
 // tellFailed shows the last lines of what has failed. Those of a hook were shown as it wrote them.
-func (c *command) tellFailed(out *supervisor.Outcome) {
+func (c *command) tellFailed(out *api.Outcome) {
 	switch {
 	case strings.HasPrefix(out.Error, "before: "):
 	case strings.HasPrefix(out.Error, "canary: ") && strings.Contains(out.Error, `: check "`), strings.HasPrefix(out.Error, "smoke: "):
@@ -225,21 +225,21 @@ func (c *command) tellFailed(out *supervisor.Outcome) {
 }
 
 // untouched says how the live release has come through a change that was refused.
-func untouched(out *supervisor.Outcome) string {
-	if slices.ContainsFunc(out.Steps, func(s supervisor.Step) bool { return s.Name == "come back" }) {
+func untouched(out *api.Outcome) string {
+	if slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "come back" }) {
 		return "is still live, and serves with all its workers again"
 	}
 	return "is still live, untouched"
 }
 
-func stays(out *supervisor.Outcome, how string) string {
+func stays(out *api.Outcome, how string) string {
 	if out.Previous == "" {
 		return "no release is live"
 	}
 	return out.Previous + " " + how
 }
 
-func cutoverText(out *supervisor.Outcome) string {
+func cutoverText(out *api.Outcome) string {
 	for _, s := range out.Steps {
 		if s.Name == "cutover" && strings.HasSuffix(s.Detail, " ms") {
 			return ", cutover " + s.Detail

@@ -13,10 +13,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
-	"superctl/supervisor"
 )
 
 func (c *command) daemonCommand() *cli.Command {
@@ -209,13 +209,13 @@ func checkAddresses(conf *config.Config, f *findings) {
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	if err != nil {
-		st = supervisor.Status{} // none runs, or it is not for us to ask
+		st = api.Status{} // none runs, or it is not for us to ask
 	}
 	worker := earlierDaemons(conf.App)
 	ours := func(pid int) bool { return pid == st.PID || worker(pid) }
 	for _, l := range conf.Listen {
 		at := l.Address.String()
-		if slices.ContainsFunc(st.Listeners, func(ls supervisor.ListenerStatus) bool { return ls.Address == at }) {
+		if slices.ContainsFunc(st.Listeners, func(ls api.ListenerStatus) bool { return ls.Address == at }) {
 			f.ok("listen.%s has %s", l.Name, at)
 			continue
 		}

@@ -18,10 +18,10 @@ import (
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
-	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
 
@@ -41,7 +41,7 @@ type usageError struct{ error }
 func (e *usageError) Unwrap() error { return e.error }
 
 // outcomeError is a change that did not succeed and was told already.
-type outcomeError struct{ result supervisor.Result }
+type outcomeError struct{ result api.Result }
 
 func (e *outcomeError) Error() string { return string(e.result) }
 
@@ -82,8 +82,8 @@ func exitCode(err error) int {
 	var usage *usageError
 	var bad *config.Error
 	var unreachable *control.UnreachableError
-	var busy *supervisor.BusyError
-	var refused *supervisor.RefusedError
+	var busy *api.BusyError
+	var refused *api.RefusedError
 	var locked *releases.LockedError
 	switch {
 	case err == nil:
@@ -91,7 +91,7 @@ func exitCode(err error) int {
 	case errors.As(err, &exit):
 		return exit.code
 	case errors.As(err, &outcome):
-		if outcome.result == supervisor.Reverted {
+		if outcome.result == api.Reverted {
 			return exitReverted
 		}
 		return exitAborted

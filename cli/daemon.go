@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/daemon/handover"
@@ -66,11 +67,11 @@ func runDaemon(path string, stderr io.Writer) error {
 	if err := d.open(path, stderr); err != nil {
 		return err
 	}
-	api, err := d.listen()
+	server, err := d.listen()
 	if err != nil {
 		return err
 	}
-	d.api = api
+	d.api = server
 	return d.run()
 }
 
@@ -151,7 +152,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
 		Moved:  func(r supervisor.Release) string { return store.Moved(r.Path) },
 		Broken: func(r supervisor.Release) error { return broken(c, store, r.Path) },
-		Record: func(o supervisor.Outcome) error { return history.Append(o) },
+		Record: func(o api.Outcome) error { return history.Append(o) },
 		Tell:   d.team.Tell, Troubles: d.team.Troubles, NotInForce: d.notInForce,
 		Say:  func(text string) { d.tell("STATUS=" + text) },
 		Sink: d.out.sink(), Fault: d.fault, Log: d.log,
@@ -217,9 +218,9 @@ func unusedListeners(c *config.Config) (names []string) {
 // listen opens the control socket, or goes on with the one of the daemon before.
 func (d *daemon) listen() (*control.Server, error) {
 	if fd, ok := d.kept.take(controlName); ok {
-		api, err := control.Inherit(fd, d.config.Control, d.s)
+		server, err := control.Inherit(fd, d.config.Control, d.s)
 		if !errors.Is(err, control.ErrElsewhere) {
-			return api, err
+			return server, err
 		}
 	}
 	return control.Listen(d.config.Control, controlGroup(d.config), d.s)
@@ -356,7 +357,7 @@ func (d *daemon) takeCharge() error {
 
 // obey does what a signal asks for, beside the main loop.
 func (d *daemon) obey(sig os.Signal) {
-	req := supervisor.Request{Kind: supervisor.Reload, Who: "SIGHUP"}
+	req := api.Request{Kind: api.Reload, Who: "SIGHUP"}
 	switch sig {
 	case syscall.SIGUSR1:
 		if err := d.out.Reopen(); err != nil {
@@ -364,13 +365,13 @@ func (d *daemon) obey(sig os.Signal) {
 		}
 		return
 	case syscall.SIGUSR2:
-		req = supervisor.Request{Kind: supervisor.Upgrade, Who: "SIGUSR2"}
+		req = api.Request{Kind: api.Upgrade, Who: "SIGUSR2"}
 	}
-	out, err := d.s.Change(context.Background(), req, func(supervisor.Event) {})
+	out, err := d.s.Change(context.Background(), req, func(api.Event) {})
 	switch {
 	case err != nil:
 		d.log.Error(string(req.Kind)+" refused", zap.Error(err))
-	case out.Result != supervisor.Done:
+	case out.Result != api.Done:
 		d.log.Error(string(req.Kind)+" failed", zap.String("outcome", string(out.Result)), zap.String("error", out.Error), zap.Strings("log", out.Log))
 	}
 }

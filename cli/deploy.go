@@ -8,14 +8,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
-	"superctl/supervisor"
 )
 
 // deployOutcome is what `deploy --json` prints: the outcome of the switch, with the steps before and after it.
 type deployOutcome struct {
-	supervisor.Outcome
+	api.Outcome
 	Installed bool     `json:"installed"` // a release was made
 	Bundle    string   `json:"bundle,omitempty"`
 	Pruned    []string `json:"pruned"`
@@ -38,27 +38,27 @@ the daemon does not answer or is at another change. A release that the switch re
 			if err != nil {
 				return err
 			}
-			return c.deploy(cc, supervisor.Request{Kind: supervisor.Switch, Canary: canary, Force: cc.Bool("force")})
+			return c.deploy(cc, api.Request{Kind: api.Switch, Canary: canary, Force: cc.Bool("force")})
 		},
 	}
 }
 
-func (c *command) deploy(cc *cli.Context, req supervisor.Request) error {
+func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	conf, err := load(cc)
 	if err != nil {
 		return err
 	}
-	api, err := client(cc)
+	daemonClient, err := client(cc)
 	if err != nil {
 		return err
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	if err := idle(ctx, api); err != nil {
+	if err := idle(ctx, daemonClient); err != nil {
 		return err
 	}
 	show := c.progress(cc)
-	out, err := c.allSteps(ctx, conf, api, bundleWanted{cc.Args().First(), cc.Bool("older")}, req, show)
+	out, err := c.allSteps(ctx, conf, daemonClient, bundleWanted{cc.Args().First(), cc.Bool("older")}, req, show)
 	show.end()
 	if err != nil {
 		return err
@@ -67,15 +67,15 @@ func (c *command) deploy(cc *cli.Context, req supervisor.Request) error {
 }
 
 // idle tells whether a daemon is there that could switch, before anything is fetched for it.
-func idle(ctx context.Context, api *control.Client) error {
+func idle(ctx context.Context, daemonClient *control.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	st, err := api.Status(ctx)
+	st, err := daemonClient.Status(ctx)
 	if err != nil {
 		return err
 	}
 	if st.Changing != nil {
-		return &supervisor.BusyError{Changing: *st.Changing}
+		return &api.BusyError{Changing: *st.Changing}
 	}
 	return nil
 }
@@ -87,32 +87,32 @@ type bundleWanted struct {
 }
 
 // allSteps installs, switches and prunes. An error says that an outcome was not reached.
-func (c *command) allSteps(ctx context.Context, conf *config.Config, api *control.Client, wanted bundleWanted, req supervisor.Request, show *progress) (*deployOutcome, error) {
+func (c *command) allSteps(ctx context.Context, conf *config.Config, daemonClient *control.Client, wanted bundleWanted, req api.Request, show *progress) (*deployOutcome, error) {
 	began := c.now()
 	made, err := c.install(ctx, conf, wanted.word, wanted.older, show)
 	if err != nil {
 		return nil, err
 	}
-	steps := []supervisor.Step{}
+	steps := []api.Step{}
 	for _, s := range made.Steps {
-		steps = append(steps, supervisor.Step{Name: s.Name, Began: s.Began, Seconds: s.Seconds, Detail: s.Detail})
+		steps = append(steps, api.Step{Name: s.Name, Began: s.Began, Seconds: s.Seconds, Detail: s.Detail})
 	}
 	out := &deployOutcome{Installed: made.Changed, Bundle: made.Bundle, Pruned: []string{}}
-	if made.Result != supervisor.Done {
-		out.Outcome = supervisor.Outcome{Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log, Started: began}
-		if st, err := api.Status(ctx); err == nil {
+	if made.Result != api.Done {
+		out.Outcome = api.Outcome{Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log, Started: began}
+		if st, err := daemonClient.Status(ctx); err == nil {
 			out.Previous, out.Generation = st.Release, st.Generation
 		}
 	} else {
 		req.Release = made.Release
-		switched, err := api.Change(ctx, req, show.event)
+		switched, err := daemonClient.Change(ctx, req, show.event)
 		if err != nil {
 			return nil, switchError(ctx, made.Release, err)
 		}
 		out.Outcome = *switched
 	}
 	out.Kind, out.Steps, out.Warnings = "deploy", append(steps, out.Steps...), append(made.Warnings, out.Warnings...)
-	if out.Result == supervisor.Done {
+	if out.Result == api.Done {
 		c.pruneStep(ctx, conf, out, show)
 	}
 	out.Changed = out.Changed || out.Installed
@@ -131,9 +131,9 @@ func switchError(ctx context.Context, release string, err error) error {
 // pruneStep removes old releases. What goes wrong there is a warning: the site is as it was to be.
 func (c *command) pruneStep(ctx context.Context, conf *config.Config, out *deployOutcome, show *progress) {
 	began := c.now()
-	show.event(supervisor.Event{Type: "begin", Step: "prune"})
+	show.event(api.Event{Type: "begin", Step: "prune"})
 	view, err := prune(ctx, conf, pruneOptions{}, began)
-	step := supervisor.Step{Name: "prune", Began: began, Seconds: c.now().Sub(began).Seconds(), Detail: "nothing to remove"}
+	step := api.Step{Name: "prune", Began: began, Seconds: c.now().Sub(began).Seconds(), Detail: "nothing to remove"}
 	if view != nil && len(view.Removed) > 0 {
 		for _, r := range view.Removed {
 			out.Pruned = append(out.Pruned, r.Name)
@@ -145,19 +145,19 @@ func (c *command) pruneStep(ctx context.Context, conf *config.Config, out *deplo
 			err = errors.New("interrupted")
 		}
 		out.Warnings = append(out.Warnings, fmt.Sprintf("old releases were not removed: %v", err))
-		show.event(supervisor.Event{Type: "fail", Step: "prune", Seconds: step.Seconds})
+		show.event(api.Event{Type: "fail", Step: "prune", Seconds: step.Seconds})
 		return
 	}
 	out.Steps = append(out.Steps, step)
-	show.event(supervisor.Event{Type: "end", Step: "prune", Detail: step.Detail, Seconds: step.Seconds})
+	show.event(api.Event{Type: "end", Step: "prune", Detail: step.Detail, Seconds: step.Seconds})
 }
 
 func (c *command) tellDeploy(app string, out *deployOutcome) {
 	c.tell(app, &out.Outcome)
 	switch {
-	case out.Result != supervisor.Done && slices.ContainsFunc(out.Steps, func(s supervisor.Step) bool { return s.Name == "finish" }) || out.Result == supervisor.Reverted:
+	case out.Result != api.Done && slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "finish" }) || out.Result == api.Reverted:
 		fmt.Fprintf(c.stdout, "%s stays installed: superctl switch %s tries it again\n", out.Release, out.Release)
-	case out.Result == supervisor.Done && len(out.Pruned) > 0:
+	case out.Result == api.Done && len(out.Pruned) > 0:
 		fmt.Fprintf(c.stdout, "removed: %s\n", first(out.Pruned, 5))
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/drill"
-	"superctl/supervisor"
 )
 
 func (c *command) drillCommand() *cli.Command {
@@ -90,9 +90,9 @@ func (c *command) drill(cc *cli.Context) (err error) {
 			return fmt.Errorf("drill: write %s: %w", cc.String("report"), err)
 		}
 	}
-	result := supervisor.Done
+	result := api.Done
 	if !rep.OK {
-		result = supervisor.Aborted
+		result = api.Aborted
 	}
 	return c.conclude(cc, rep, result, func() { c.tellDrill(rep) })
 }

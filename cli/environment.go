@@ -16,10 +16,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
-	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
 
@@ -174,11 +174,11 @@ func merge(lists ...[]string) []string {
 }
 
 // showEnvironment is `status --env`.
-func (c *command) showEnvironment(ctx context.Context, api *control.Client, cc *cli.Context) error {
+func (c *command) showEnvironment(ctx context.Context, daemonClient *control.Client, cc *cli.Context) error {
 	if cc.Bool("watch") {
 		return &usageError{errors.New("status: --env does not change by itself; take --watch out")}
 	}
-	st, err := api.Environment(ctx)
+	st, err := daemonClient.Environment(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -189,7 +189,7 @@ func (c *command) showEnvironment(ctx context.Context, api *control.Client, cc *
 	return nil
 }
 
-func writeEnvironment(w io.Writer, st *supervisor.EnvironmentStatus, p palette) {
+func writeEnvironment(w io.Writer, st *api.EnvironmentStatus, p palette) {
 	if st.Release == "" {
 		fmt.Fprintf(w, "%s: no release is live\n", p.bold(st.App))
 		return

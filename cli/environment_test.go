@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/releases"
-	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
 
@@ -40,8 +40,8 @@ func TestTheReleaseHasTheLeastToSayOfAVariableAndTheProcessTheMost(t *testing.T)
 
 func TestStatusShowsNamesAndOrigins(t *testing.T) {
 	var out bytes.Buffer
-	writeEnvironment(&out, &supervisor.EnvironmentStatus{App: "shop", Release: "r1", Generation: 3, Processes: []supervisor.ProcessEnvironment{
-		{Process: "web", Variables: []supervisor.Variable{{Name: "DJANGO_SETTINGS_MODULE", From: "config"}, {Name: "LANG", From: "superctl"}}},
+	writeEnvironment(&out, &api.EnvironmentStatus{App: "shop", Release: "r1", Generation: 3, Processes: []api.ProcessEnvironment{
+		{Process: "web", Variables: []api.Variable{{Name: "DJANGO_SETTINGS_MODULE", From: "config"}, {Name: "LANG", From: "superctl"}}},
 	}}, false)
 	const want = `shop: r1, generation 3
 
@@ -53,7 +53,7 @@ func TestStatusShowsNamesAndOrigins(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 	out.Reset()
-	writeEnvironment(&out, &supervisor.EnvironmentStatus{App: "shop"}, false)
+	writeEnvironment(&out, &api.EnvironmentStatus{App: "shop"}, false)
 	if out.String() != "shop: no release is live\n" {
 		t.Errorf("got %q", out.String())
 	}

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"syscall"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // finding is one thing that `check` has looked at.
@@ -78,7 +78,7 @@ func (c *command) concludeCheck(f *findings, asJSON bool) error {
 			return err
 		}
 		if !f.OK {
-			return &outcomeError{supervisor.Aborted}
+			return &outcomeError{api.Aborted}
 		}
 		return nil
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/releases"
-	"superctl/supervisor"
 )
 
 func (c *command) historyCommand() *cli.Command {
@@ -88,7 +88,7 @@ func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error
 	t.row(p.dim("NUMBER"), p.dim("WHEN"), p.dim("WHAT"), p.dim("FROM"), p.dim("TO"), p.dim("COMMITS"), p.dim("OUTCOME"), p.dim("TOOK"), p.dim("WHO"))
 	for _, r := range records {
 		number := strconv.Itoa(r.Number)
-		var o supervisor.Outcome
+		var o api.Outcome
 		if err := json.Unmarshal(r.Data, &o); err != nil {
 			t.row(number, p.red("it cannot be read: "+err.Error()))
 			continue
@@ -112,18 +112,18 @@ func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error
 	return err
 }
 
-func resultText(p palette, r supervisor.Result) string {
+func resultText(p palette, r api.Result) string {
 	switch r {
-	case supervisor.Done:
+	case api.Done:
 		return p.green(string(r))
-	case supervisor.Aborted, supervisor.Reverted:
+	case api.Aborted, api.Reverted:
 		return p.red(string(r))
 	}
 	return string(r)
 }
 
 // commits is the range of commits that a change went over, as git log takes it; one commit when it went over none.
-func commits(o *supervisor.Outcome) string {
+func commits(o *api.Outcome) string {
 	const digits = 8
 	from, to := o.PreviousCommit[:min(digits, len(o.PreviousCommit))], o.Commit[:min(digits, len(o.Commit))]
 	switch {
@@ -157,7 +157,7 @@ func (c *command) showRecord(history releases.History, number int, asJSON bool) 
 	case asJSON:
 		return c.json(record)
 	}
-	var o supervisor.Outcome
+	var o api.Outcome
 	if err := json.Unmarshal(record.Data, &o); err != nil {
 		return fmt.Errorf("change %d cannot be read: %w", number, err)
 	}
@@ -165,7 +165,7 @@ func (c *command) showRecord(history releases.History, number int, asJSON bool) 
 	return nil
 }
 
-func (c *command) writeRecord(number int, o *supervisor.Outcome) {
+func (c *command) writeRecord(number int, o *api.Outcome) {
 	p := paletteFor(c.stdout)
 	fmt.Fprintf(c.stdout, "%s: %s\n", p.bold(fmt.Sprintf("change %d", number)), resultText(p, o.Result))
 	var t table
@@ -198,7 +198,7 @@ func (c *command) writeRecord(number int, o *supervisor.Outcome) {
 }
 
 // writeSteps shows each step with its time, and below it what its commands wrote.
-func (c *command) writeSteps(o *supervisor.Outcome, p palette) {
+func (c *command) writeSteps(o *api.Outcome, p palette) {
 	if len(o.Steps) == 0 {
 		return
 	}
@@ -223,7 +223,7 @@ func withCommit(release, commit string) string {
 }
 
 // fullRange is a range of commits in full, for git log.
-func fullRange(o *supervisor.Outcome) string {
+func fullRange(o *api.Outcome) string {
 	if o.Commit == "" || o.PreviousCommit == "" || o.Commit == o.PreviousCommit {
 		return ""
 	}
@@ -231,7 +231,7 @@ func fullRange(o *supervisor.Outcome) string {
 }
 
 // peerText is the kernel's word on who asked.
-func peerText(peer *supervisor.Peer) string {
+func peerText(peer *api.Peer) string {
 	if peer == nil {
 		return ""
 	}

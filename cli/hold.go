@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"superctl/api"
 	"superctl/config"
-	"superctl/supervisor"
 )
 
 // fewConnections is a number of new connections a second below which a queue is called short.
@@ -43,4 +43,4 @@ func somaxconn() int {
 	return n
 }
 
-func holds(pr config.Process) bool { return pr.Strategy == supervisor.Hold }
+func holds(pr config.Process) bool { return pr.Strategy == api.Hold }

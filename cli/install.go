@@ -14,30 +14,30 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/plain"
 	"superctl/releases"
 	"superctl/releases/install"
-	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
 
 // installOutcome is what `install --json` prints.
 type installOutcome struct {
-	Kind     string            `json:"kind"`
-	Changed  bool              `json:"changed"`
-	Result   supervisor.Result `json:"outcome"`
-	Release  string            `json:"release"`
-	Path     string            `json:"path,omitempty"`
-	Name     string            `json:"name,omitempty"`
-	Commit   string            `json:"commit,omitempty"`
-	Bundle   string            `json:"bundle,omitempty"`
-	Tree     string            `json:"tree,omitempty"`
-	Steps    []install.Step    `json:"steps"`
-	Seconds  float64           `json:"seconds"`
-	Error    string            `json:"error,omitempty"`
-	Log      []string          `json:"log,omitempty"` // the last lines of the bundle's check
-	Warnings []string          `json:"warnings,omitempty"`
+	Kind     string         `json:"kind"`
+	Changed  bool           `json:"changed"`
+	Result   api.Result     `json:"outcome"`
+	Release  string         `json:"release"`
+	Path     string         `json:"path,omitempty"`
+	Name     string         `json:"name,omitempty"`
+	Commit   string         `json:"commit,omitempty"`
+	Bundle   string         `json:"bundle,omitempty"`
+	Tree     string         `json:"tree,omitempty"`
+	Steps    []install.Step `json:"steps"`
+	Seconds  float64        `json:"seconds"`
+	Error    string         `json:"error,omitempty"`
+	Log      []string       `json:"log,omitempty"` // the last lines of the bundle's check
+	Warnings []string       `json:"warnings,omitempty"`
 }
 
 func (c *command) installCommand() *cli.Command {
@@ -87,7 +87,7 @@ func (c *command) install(ctx context.Context, conf *config.Config, word string,
 	opt.Event, opt.Older = show.install, older
 	r, err := install.Install(ctx, word, opt)
 	out := &installOutcome{
-		Kind: "install", Changed: r.Changed, Result: supervisor.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle, Tree: r.Tree,
+		Kind: "install", Changed: r.Changed, Result: api.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle, Tree: r.Tree,
 		Steps: slices.Concat([]install.Step{}, r.Steps), Seconds: c.now().Sub(began).Seconds(), Warnings: r.Warnings,
 	}
 	if m := r.Manifest; m != nil {
@@ -108,7 +108,7 @@ func (c *command) install(ctx context.Context, conf *config.Config, word string,
 		err = errors.New("interrupted")
 	}
 	if err != nil {
-		out.Result, out.Error = supervisor.Aborted, err.Error()
+		out.Result, out.Error = api.Aborted, err.Error()
 	}
 	return out, nil
 }
@@ -186,7 +186,7 @@ func (p *progress) install(ev install.Event) {
 		p.note = plain.Line(ev.Detail)
 		return
 	}
-	p.event(supervisor.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
+	p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 }
 
 func (c *command) tellInstall(app, word string, out *installOutcome) {
@@ -199,7 +199,7 @@ func (c *command) tellInstall(app, word string, out *installOutcome) {
 		name += " (" + short(out.Commit) + ")"
 	}
 	switch {
-	case out.Result != supervisor.Done:
+	case out.Result != api.Done:
 		fmt.Fprintf(c.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)), p.red("was refused"), out.Error)
 		c.tellLog("check", out.Log)
 	case !out.Changed:

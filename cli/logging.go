@@ -15,8 +15,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"superctl/api"
 	"superctl/plain"
-	"superctl/supervisor"
 )
 
 // logs is where the daemon's own log and the workers' lines go: to the journal with fields when the daemon's output is
@@ -165,12 +165,12 @@ func sdLevel(level zapcore.Level, enc zapcore.PrimitiveArrayEncoder) {
 }
 
 // sink passes on what workers write.
-func (l *logs) sink() func(supervisor.LogLine) {
+func (l *logs) sink() func(api.LogLine) {
 	if l.underJournal() {
 		return l.toJournal
 	}
 	terminal := isTerminal(l.out)
-	return func(line supervisor.LogLine) {
+	return func(line api.LogLine) {
 		if terminal {
 			line.Text = plain.Line(line.Text)
 		}
@@ -180,7 +180,7 @@ func (l *logs) sink() func(supervisor.LogLine) {
 	}
 }
 
-func (l *logs) toJournal(line supervisor.LogLine) {
+func (l *logs) toJournal(line api.LogLine) {
 	err := journal.Send(line.Text, journal.PriInfo, map[string]string{
 		"SYSLOG_IDENTIFIER":   l.app + "/" + line.Process,
 		"SUPERCTL_APP":        l.app,

@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 func (c *command) logsCommand() *cli.Command {
@@ -31,15 +31,15 @@ journal, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION
 			if cc.Int("n") < 0 {
 				return &usageError{fmt.Errorf("logs: -n %d: write how many lines", cc.Int("n"))}
 			}
-			api, err := client(cc)
+			daemonClient, err := client(cc)
 			if err != nil {
 				return err
 			}
 			ctx, stop := interruptible()
 			defer stop()
 			p := paletteFor(c.stdout)
-			q := supervisor.LogQuery{Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f")}
-			return api.Logs(ctx, q, func(l supervisor.LogLine) {
+			q := api.LogQuery{Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f")}
+			return daemonClient.Logs(ctx, q, func(l api.LogLine) {
 				if cc.Bool("json") {
 					_ = c.json(l)
 					return

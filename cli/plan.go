@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/releases"
 	"superctl/servers"
@@ -130,15 +131,15 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 		refs.Previous = t.Previous.Name
 	}
 	switch t.Kind {
-	case supervisor.Switch:
+	case api.Switch:
 		r, err := store.Resolve(t.Word, refs)
 		if err != nil {
 			err = &supervisor.NoSuchReleaseError{Err: err}
 		}
 		return r, err
-	case supervisor.Rollback:
+	case api.Rollback:
 		return store.Get(t.Previous.Path)
-	case supervisor.Reload, supervisor.Restart:
+	case api.Reload, api.Restart:
 		return store.Get(t.Live.Path)
 	default:
 	}
@@ -270,7 +271,7 @@ func mayRunChecks(p supervisor.Process) error {
 func completed(c *config.Config, r releases.Release, p config.Process, env environ, bridge string) servers.Applied {
 	in := servers.Input{
 		Command: p.Command, Release: r.Path, Listen: p.Listen, Bridge: bridge, Drain: p.Drain, Server: p.Server,
-		Env: slices.Concat(env.list(), env.templates()), Single: p.Strategy == supervisor.Single,
+		Env: slices.Concat(env.list(), env.templates()), Single: p.Strategy == api.Single,
 	}
 	for _, name := range p.Listen {
 		i := slices.IndexFunc(c.Listen, func(l config.Listen) bool { return l.Name == name })

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 func (c *command) restartCommand() *cli.Command {
@@ -29,7 +29,7 @@ A process with listeners is proved and turned over as in a switch, so no request
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
 			}
-			req := supervisor.Request{Kind: supervisor.Restart, Process: cc.Args().First()}
+			req := api.Request{Kind: api.Restart, Process: cc.Args().First()}
 			if cc.IsSet("instance") {
 				n := cc.Int("instance")
 				req.Instance = &n
@@ -51,7 +51,7 @@ those that are too many finish what they have. superctl status shows what is wan
    superctl scale --reset                   as the config says (scale --config does the same)`,
 		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "reset", Usage: "all processes as the config says"}},
 		Action: func(cc *cli.Context) error {
-			req := supervisor.Request{Kind: supervisor.Scale}
+			req := api.Request{Kind: api.Scale}
 			if cc.Bool("reset") {
 				if err := arguments(cc, 0, 0); err != nil {
 					return err
@@ -98,7 +98,7 @@ switches and restarts of the daemon. A process with listeners cannot be paused.
 
    superctl pause worker`,
 		Flags:  []cli.Flag{jsonFlag()},
-		Action: c.onProcess(supervisor.Pause),
+		Action: c.onProcess(api.Pause),
 	}
 }
 
@@ -109,36 +109,36 @@ func (c *command) resumeCommand() *cli.Command {
 
    superctl resume worker`,
 		Flags:  []cli.Flag{jsonFlag()},
-		Action: c.onProcess(supervisor.Resume),
+		Action: c.onProcess(api.Resume),
 	}
 }
 
-func (c *command) onProcess(kind supervisor.Kind) cli.ActionFunc {
+func (c *command) onProcess(kind api.Kind) cli.ActionFunc {
 	return func(cc *cli.Context) error {
 		if err := arguments(cc, 1, 1); err != nil {
 			return err
 		}
-		return c.change(cc, supervisor.Request{Kind: kind, Process: cc.Args().First()})
+		return c.change(cc, api.Request{Kind: kind, Process: cc.Args().First()})
 	}
 }
 
 // inPlace tells whether a change is one of the live release's processes.
 func inPlace(kind string) bool {
-	return slices.Contains([]supervisor.Kind{supervisor.Restart, supervisor.Scale, supervisor.Pause, supervisor.Resume}, supervisor.Kind(kind))
+	return slices.Contains([]api.Kind{api.Restart, api.Scale, api.Pause, api.Resume}, api.Kind(kind))
 }
 
 // tellInPlace says how a change of the live release's processes ended.
-func (c *command) tellInPlace(app string, out *supervisor.Outcome) {
+func (c *command) tellInPlace(app string, out *api.Outcome) {
 	p := paletteFor(c.stdout)
-	done := map[supervisor.Kind]string{
-		supervisor.Restart: "restarted", supervisor.Scale: "scaled", supervisor.Pause: "paused", supervisor.Resume: "resumed",
-	}[supervisor.Kind(out.Kind)]
+	done := map[api.Kind]string{
+		api.Restart: "restarted", api.Scale: "scaled", api.Pause: "paused", api.Resume: "resumed",
+	}[api.Kind(out.Kind)]
 	detail := ""
-	if i := slices.IndexFunc(out.Steps, func(s supervisor.Step) bool { return s.Name == out.Kind }); i >= 0 {
+	if i := slices.IndexFunc(out.Steps, func(s api.Step) bool { return s.Name == out.Kind }); i >= 0 {
 		detail = out.Steps[i].Detail
 	}
 	switch {
-	case out.Result != supervisor.Done:
+	case out.Result != api.Done:
 		fmt.Fprintf(c.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.red("was refused"), out.Error, stays(out, "is live as it was"))
 	case !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s; nothing to do\n", app, detail)
@@ -150,7 +150,7 @@ func (c *command) tellInPlace(app string, out *supervisor.Outcome) {
 }
 
 // writeProcesses shows the processes of which not everything is as the config says.
-func writeProcesses(w io.Writer, st *supervisor.Status, p palette) {
+func writeProcesses(w io.Writer, st *api.Status, p palette) {
 	for _, ps := range st.Processes {
 		var notes []string
 		if ps.Paused {

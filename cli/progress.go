@@ -8,8 +8,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/plain"
-	"superctl/supervisor"
 )
 
 // progress shows a change as it happens: on a terminal one line that lives while a step runs, elsewhere a plain line for
@@ -83,7 +83,7 @@ func (p *progress) draw() {
 }
 
 // event shows one event.
-func (p *progress) event(ev supervisor.Event) {
+func (p *progress) event(ev api.Event) {
 	ev.Step, ev.Detail = plain.Line(ev.Step), plain.Line(ev.Detail)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
@@ -165,7 +166,7 @@ func protected(ctx context.Context, conf *config.Config, store *releases.Store) 
 }
 
 // addStatus adds what a running daemon needs.
-func addStatus(all map[string]string, st *supervisor.Status, store *releases.Store) {
+func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 	for i := range st.Generations {
 		all[st.Generations[i].Release] = st.Generations[i].State
 	}

@@ -10,10 +10,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
-	"superctl/supervisor"
 )
 
 // releaseView is one release in `releases --json`.
@@ -130,7 +130,7 @@ func viewRelease(r *releases.Release, state string) releaseView {
 }
 
 // stateOf is what a release is now.
-func stateOf(st *supervisor.Status, name string) string {
+func stateOf(st *api.Status, name string) string {
 	if st.Release == name {
 		return "live"
 	}

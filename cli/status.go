@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // watchEvery is how often `status --watch` looks.
@@ -32,17 +32,17 @@ func (c *command) statusCommand() *cli.Command {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			api, err := client(cc)
+			daemonClient, err := client(cc)
 			if err != nil {
 				return err
 			}
 			ctx, stop := interruptible()
 			defer stop()
 			if cc.Bool("env") {
-				return c.showEnvironment(ctx, api, cc)
+				return c.showEnvironment(ctx, daemonClient, cc)
 			}
 			for {
-				st, err := api.Status(ctx)
+				st, err := daemonClient.Status(ctx)
 				switch {
 				case err != nil && ctx.Err() != nil:
 					return nil
@@ -74,11 +74,11 @@ func (c *command) statusCommand() *cli.Command {
 
 // healthCode ends `status --exit-code`. Its codes are those of monitoring plugins (Nagios, Icinga): 1 is a warning, 2 is critical, and 3,
 // a daemon that cannot be reached, is unknown.
-func healthCode(cc *cli.Context, st *supervisor.Status) error {
+func healthCode(cc *cli.Context, st *api.Status) error {
 	switch {
-	case !cc.Bool("exit-code") || st.Health == supervisor.HealthOK:
+	case !cc.Bool("exit-code") || st.Health == api.HealthOK:
 		return nil
-	case st.Health == supervisor.HealthDegraded:
+	case st.Health == api.HealthDegraded:
 		return &exitError{1}
 	default:
 		return &exitError{2}
@@ -86,7 +86,7 @@ func healthCode(cc *cli.Context, st *supervisor.Status) error {
 }
 
 // writeStatus shows a status so that it fits a screen.
-func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
+func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
 	health := map[string]func(string) string{"ok": p.green, "degraded": p.yellow, "down": p.red}[st.Health]
 	if health == nil {
 		health = func(s string) string { return s }
@@ -139,7 +139,7 @@ func writeStatus(w io.Writer, st *supervisor.Status, p palette, now time.Time) {
 }
 
 // liveSince is when the live release became that; a state of an earlier version only knows since when its workers are.
-func liveSince(st *supervisor.Status) time.Time {
+func liveSince(st *api.Status) time.Time {
 	if !st.LiveSince.IsZero() {
 		return st.LiveSince
 	}
@@ -151,7 +151,7 @@ func liveSince(st *supervisor.Status) time.Time {
 	return time.Time{}
 }
 
-func workerTable(st *supervisor.Status, p palette, now time.Time) *table {
+func workerTable(st *api.Status, p palette, now time.Time) *table {
 	var t table
 	t.row(p.dim("GEN"), p.dim("RELEASE"), p.dim("STATE"), p.dim("WORKER"), p.dim("PID"), p.dim("STATUS"), p.dim("SINCE"), p.dim("RESTARTS"), p.dim("MEMORY"), p.dim("CONNS"))
 	for _, g := range st.Generations {
@@ -171,7 +171,7 @@ func workerTable(st *supervisor.Status, p palette, now time.Time) *table {
 	return &t
 }
 
-func listenerTable(st *supervisor.Status) *table {
+func listenerTable(st *api.Status) *table {
 	var t table
 	t.row("LISTENER", "ADDRESS", "GATE", "GENERATION", "QUEUE")
 	for _, l := range st.Listeners {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // longLines returns the lines of a text that are longer than width.
@@ -20,13 +20,13 @@ func longLines(text string, width int) (long []string) {
 
 func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
-	workers := []supervisor.WorkerStatus{
-		{Process: "web", Instance: 0, PID: 1234567, State: string(supervisor.InstanceReady), Since: now.Add(-50 * time.Minute), MemoryBytes: 456 << 20},
-		{Process: "worker", Instance: 11, PID: 1234568, State: string(supervisor.InstanceBackoff), Since: now.Add(-50 * 24 * time.Hour), Restarts: 1234},
+	workers := []api.WorkerStatus{
+		{Process: "web", Instance: 0, PID: 1234567, State: string(api.InstanceReady), Since: now.Add(-50 * time.Minute), MemoryBytes: 456 << 20},
+		{Process: "worker", Instance: 11, PID: 1234568, State: string(api.InstanceBackoff), Since: now.Add(-50 * 24 * time.Hour), Restarts: 1234},
 	}
-	st := &supervisor.Status{App: "shop", Release: "2026-11-28-12", Generation: 1234, Health: "ok", Generations: []supervisor.GenerationStatus{
-		{ID: 1233, Release: "2026-11-27-11-hotfix", State: string(supervisor.Draining), Connections: 1234, Workers: workers},
-		{ID: 1234, Release: "2026-11-28-12", State: string(supervisor.Live), Connections: 12, Workers: workers},
+	st := &api.Status{App: "shop", Release: "2026-11-28-12", Generation: 1234, Health: "ok", Generations: []api.GenerationStatus{
+		{ID: 1233, Release: "2026-11-27-11-hotfix", State: string(api.Draining), Connections: 1234, Workers: workers},
+		{ID: 1234, Release: "2026-11-28-12", State: string(api.Live), Connections: 12, Workers: workers},
 	}}
 	for _, p := range []palette{false, true} {
 		b := &fitted{columns: 80}

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
@@ -55,7 +56,7 @@ func (c *command) tryRelease(cc *cli.Context, conf *config.Config, u *config.Use
 		return errors.New("check: interrupted")
 	}
 	show := c.progress(cc)
-	out, err := s.Change(ctx, supervisor.Request{Kind: supervisor.Switch, Release: word, Who: "check"}, show.event)
+	out, err := s.Change(ctx, api.Request{Kind: api.Switch, Release: word, Who: "check"}, show.event)
 	show.end()
 	switch {
 	case err != nil:
@@ -83,7 +84,7 @@ func (c *command) trialOptions(conf *config.Config, u *config.User, dir string) 
 		Trial: true, App: conf.App + "-check", Version: version(), State: filepath.Join(dir, "state"), Notify: filepath.Join(dir, "notify"),
 		Hook: filepath.Join(dir, "drain"), Scratch: filepath.Join(dir, "scratch"), Gates: gates, Log: zap.NewNop(),
 		Resolve: func(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
-			if t.Kind != supervisor.Switch {
+			if t.Kind != api.Switch {
 				return supervisor.Plan{}, &supervisor.NoReleaseError{Reason: "this is a check"}
 			}
 			plan, err := plans.resolve(ctx, t)
@@ -107,10 +108,10 @@ func forTrial(plan supervisor.Plan) supervisor.Plan {
 	plan.Processes = slices.DeleteFunc(plan.Processes, func(p supervisor.Process) bool { return len(p.Listen) == 0 })
 	for i := range plan.Processes {
 		p := &plan.Processes[i]
-		if p.Strategy == supervisor.Rolling {
+		if p.Strategy == api.Rolling {
 			p.Instances = 1 // there may be no room for all beside the live ones
 		}
-		p.Strategy = supervisor.Overlap
+		p.Strategy = api.Overlap
 		p.Env = merge(p.Env, []string{"PYTHONDONTWRITEBYTECODE=1"}) // nothing is written into the release
 	}
 	return plan
@@ -130,13 +131,13 @@ func lookAtShared(plan supervisor.Plan, owner string, inUse bool) (string, error
 }
 
 // tellTrial says how a trial has ended.
-func (c *command) tellTrial(app string, out *supervisor.Outcome) {
+func (c *command) tellTrial(app string, out *api.Outcome) {
 	p := paletteFor(c.stdout)
 	for _, w := range out.Warnings {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
 	c.tellLog("worker", out.Log)
-	if out.Result == supervisor.Done {
+	if out.Result == api.Done {
 		fmt.Fprintf(c.stdout, "%s: %s %s: it was started on a private socket and is healthy\n", app, p.bold(out.Release), p.green("works"))
 		return
 	}
@@ -148,7 +149,7 @@ func (c *command) runsFrom(conf *config.Config, release string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
-	return err == nil && slices.ContainsFunc(st.Generations, func(g supervisor.GenerationStatus) bool { return g.Release == release })
+	return err == nil && slices.ContainsFunc(st.Generations, func(g api.GenerationStatus) bool { return g.Release == release })
 }
 
 // livePlan is the plan of the release that is live, when a daemon runs and one is.
@@ -159,7 +160,7 @@ func (c *command) livePlan(ctx context.Context, conf *config.Config, plans *plan
 	if err != nil || st.Release == "" {
 		return nil
 	}
-	plan, err := plans.resolve(ctx, supervisor.Target{Kind: supervisor.Switch, Word: st.Release})
+	plan, err := plans.resolve(ctx, supervisor.Target{Kind: api.Switch, Word: st.Release})
 	if err != nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
@@ -30,7 +31,7 @@ and the workers as they are; if it cannot, the old one goes on.
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, supervisor.Request{Kind: supervisor.Upgrade})
+			return c.change(cc, api.Request{Kind: api.Upgrade})
 		},
 	}
 }

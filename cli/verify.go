@@ -10,10 +10,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
-	"superctl/supervisor"
 )
 
 // verifyView is one release in `verify --json`.
@@ -50,9 +50,9 @@ has changed.
 			if err != nil {
 				return err
 			}
-			result := supervisor.Done
+			result := api.Done
 			if slices.ContainsFunc(views, func(v verifyView) bool { return v.State != "unchanged" && (v.State != "unknown" || cc.NArg() > 0) }) {
-				result = supervisor.Aborted
+				result = api.Aborted
 			}
 			return c.conclude(cc, views, result, func() { c.tellVerify(conf.App, views) })
 		},

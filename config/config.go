@@ -9,9 +9,9 @@ import (
 	"io/fs"
 	"time"
 
+	"superctl/api"
 	"superctl/notify"
 	"superctl/socket"
-	"superctl/supervisor"
 	"superctl/supervisor/health"
 	"superctl/supervisor/worker"
 )
@@ -89,7 +89,7 @@ type Process struct {
 	ExtraListen  []string // other addresses on which its workers may listen: patterns of package socket
 	After        []string // of a process without listeners: those that are ready before it starts
 	Instances    int
-	Strategy     supervisor.Strategy
+	Strategy     api.Strategy
 	Hold         time.Duration // of strategy hold
 	Surge        int           // of strategy rolling
 	Drain        time.Duration

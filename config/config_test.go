@@ -14,7 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"golang.org/x/sys/unix"
 
-	"superctl/supervisor"
+	"superctl/api"
 	"superctl/supervisor/health"
 )
 
@@ -191,7 +191,7 @@ func TestAMinimalConfigHasTheDefaultsOfTheReference(t *testing.T) {
 		{"mode", uint32(l.Mode), uint32(0)},
 		{"command", strings.Join(p.Command, "|"), "gunicorn|shop.wsgi"},
 		{"instances", p.Instances, 1},
-		{"strategy", p.Strategy, supervisor.Overlap},
+		{"strategy", p.Strategy, api.Overlap},
 		{"drain", p.Drain, 30 * time.Second},
 		{"stop_signal", p.StopSignal, 0},
 		{"start_timeout", p.StartTimeout, time.Minute},
@@ -325,7 +325,7 @@ BOTH = "config"
 		{"healthy_after", web.Health.HealthyAfter, 1},
 		{"protocol", web.Health.Protocol, "http"},
 		{"shell words", beat.Command, []string{"celery", "a b", "c"}},
-		{"strategy", beat.Strategy, supervisor.Single},
+		{"strategy", beat.Strategy, api.Single},
 		{"before", c.Hooks.Before, [][]string{{"a", "b"}, {"c"}}},
 		{"after", c.Hooks.After, [][]string{{"d"}}},
 		{"on_abort", c.Hooks.OnAbort, [][]string{{"e", "f"}}},

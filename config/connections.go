@@ -3,7 +3,7 @@ package config
 import (
 	"strings"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // drainHook reads whether the workers may load the drain hook. It is of no use to those who accept no connections.
@@ -26,7 +26,7 @@ func (l *loader) drainConnections(key string, t processTable, p *Process) {
 	if len(t.Listen) == 0 {
 		l.at(key, "drain_connections is for a process with listeners: leave it out; drain is how long this one may take to finish")
 	}
-	if p.Strategy == supervisor.Hold {
+	if p.Strategy == api.Hold {
 		l.at(key, `drain_connections has new connections of strategy "hold" wait for the old ones to end: leave it out`)
 	}
 	for _, name := range t.Listen {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // strategies is how the kinds of them are called in messages.
@@ -14,11 +14,11 @@ const strategies = `"overlap" (the default), "rolling", "single" or "hold"`
 
 // strategy reads how the workers of a new generation replace the old ones, and what belongs to it.
 func (l *loader) strategy(key string, t processTable, p *Process) {
-	p.Strategy = supervisor.Strategy(cmp.Or(t.Strategy, string(supervisor.Overlap)))
+	p.Strategy = api.Strategy(cmp.Or(t.Strategy, string(api.Overlap)))
 	listens := len(t.Listen) > 0
 	switch p.Strategy {
-	case supervisor.Overlap, supervisor.Rolling:
-	case supervisor.Single:
+	case api.Overlap, api.Rolling:
+	case api.Single:
 		if listens {
 			l.at(key+".strategy", `strategy "single" stops the old before the new is proved, which a process with listeners must not do: `+
 				`leave it out, or write "hold" to let connections wait meanwhile`)
@@ -26,19 +26,19 @@ func (l *loader) strategy(key string, t processTable, p *Process) {
 		if t.Instances != nil && *t.Instances > 1 {
 			l.at(key+".instances", `strategy "single" means one: leave instances out`)
 		}
-	case supervisor.Hold:
+	case api.Hold:
 		if !listens {
 			l.at(key+".strategy", `strategy "hold" lets connections wait, and this process has no listener: write "single"`)
 		}
 	default:
 		l.at(key+".strategy", "strategy %q is not known: "+strategies, t.Strategy)
 	}
-	if p.Strategy == supervisor.Rolling {
+	if p.Strategy == api.Rolling {
 		p.Surge = int(l.number(key+".surge", t.Surge, 1, 1, int64(p.Instances)))
 	} else if t.Surge != nil {
 		l.at(key+".surge", `surge is for strategy = "rolling": write that too, or leave it out`)
 	}
-	if p.Strategy == supervisor.Hold {
+	if p.Strategy == api.Hold {
 		p.Hold = l.duration(key+".hold", t.Hold, defaultHold, time.Second)
 	} else if t.Hold != nil {
 		l.at(key+".hold", `hold is for strategy = "hold": write that too, or leave it out`)
@@ -49,12 +49,12 @@ func (l *loader) strategy(key string, t processTable, p *Process) {
 // are turned over together.
 func (l *loader) together() {
 	for _, c := range []struct {
-		strategy supervisor.Strategy
+		strategy api.Strategy
 		means    string
 		standby  string
 	}{
-		{supervisor.Hold, "stops all of the old code before the new one starts", "the old code is gone before the new one starts"},
-		{supervisor.Rolling, "turns connections over bit by bit", "the old workers are gone when the last new one serves"},
+		{api.Hold, "stops all of the old code before the new one starts", "the old code is gone before the new one starts"},
+		{api.Rolling, "turns connections over bit by bit", "the old workers are gone when the last new one serves"},
 	} {
 		var these, others []string
 		for _, p := range l.c.Processes {

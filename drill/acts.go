@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // ask has the daemon make a change.
-func (d *drill) ask(ctx context.Context, c *change, req supervisor.Request) (*supervisor.Outcome, error) {
+func (d *drill) ask(ctx context.Context, c *change, req api.Request) (*api.Outcome, error) {
 	out, err := d.site.Change(ctx, req, func(Event) {})
 	c.told = time.Now()
 	if err != nil {
@@ -31,15 +31,15 @@ func (d *drill) ask(ctx context.Context, c *change, req supervisor.Request) (*su
 }
 
 // good has the daemon make a change that must succeed.
-func (d *drill) good(req supervisor.Request) func(ctx context.Context, c *change) error {
+func (d *drill) good(req api.Request) func(ctx context.Context, c *change) error {
 	return func(ctx context.Context, c *change) error {
 		out, err := d.ask(ctx, c, req)
 		switch {
 		case err != nil:
 			return err
-		case out.Result == supervisor.Reverted:
+		case out.Result == api.Reverted:
 			return fmt.Errorf("it was taken back: %s", out.Error)
-		case out.Result != supervisor.Done:
+		case out.Result != api.Done:
 			return fmt.Errorf("it was refused: %s", out.Error)
 		}
 		return nil
@@ -50,15 +50,15 @@ func (d *drill) switchOver(ctx context.Context) (bool, error) {
 	if d.b.Name == "" {
 		return d.reload(ctx)
 	}
-	return d.turn(ctx, aSwitch, supervisor.Request{Kind: supervisor.Switch, Release: d.b.Name})
+	return d.turn(ctx, aSwitch, api.Request{Kind: api.Switch, Release: d.b.Name})
 }
 
 func (d *drill) rollback(ctx context.Context) (bool, error) {
-	return d.turn(ctx, aRollback, supervisor.Request{Kind: supervisor.Rollback})
+	return d.turn(ctx, aRollback, api.Request{Kind: api.Rollback})
 }
 
 // turn makes the other release live.
-func (d *drill) turn(ctx context.Context, kind string, req supervisor.Request) (bool, error) {
+func (d *drill) turn(ctx context.Context, kind string, req api.Request) (bool, error) {
 	return d.do(ctx, kind, kind+" to "+d.b.Name, func(ctx context.Context, c *change) error {
 		err := d.good(req)(ctx, c)
 		if err == nil {
@@ -69,12 +69,12 @@ func (d *drill) turn(ctx context.Context, kind string, req supervisor.Request) (
 }
 
 func (d *drill) reload(ctx context.Context) (bool, error) {
-	return d.do(ctx, aReload, "reload of "+d.a.Name, d.good(supervisor.Request{Kind: supervisor.Reload}))
+	return d.do(ctx, aReload, "reload of "+d.a.Name, d.good(api.Request{Kind: api.Reload}))
 }
 
 func (d *drill) upgrade(ctx context.Context) (bool, error) {
 	return d.do(ctx, anUpgrade, "upgrade of the daemon", func(ctx context.Context, c *change) error {
-		return d.untouched(ctx, func() error { return d.good(supervisor.Request{Kind: supervisor.Upgrade})(ctx, c) })
+		return d.untouched(ctx, func() error { return d.good(api.Request{Kind: api.Upgrade})(ctx, c) })
 	})
 }
 
@@ -87,7 +87,7 @@ func (d *drill) untouched(ctx context.Context, do func() error) error {
 	if err := do(); err != nil {
 		return err
 	}
-	after, err := eventually(ctx, d.site, func(st *supervisor.Status) bool { return st.Changing == nil && st.PID != before.PID })
+	after, err := eventually(ctx, d.site, func(st *api.Status) bool { return st.Changing == nil && st.PID != before.PID })
 	if err != nil {
 		return fmt.Errorf("another daemon is to be in charge: %w", err)
 	}
@@ -97,7 +97,7 @@ func (d *drill) untouched(ctx context.Context, do func() error) error {
 	return nil
 }
 
-func workersOf(st *supervisor.Status) (pids []int) {
+func workersOf(st *api.Status) (pids []int) {
 	for _, g := range st.Generations {
 		for _, w := range g.Workers {
 			if g.ID == st.Generation {
@@ -112,7 +112,7 @@ func workersOf(st *supervisor.Status) (pids []int) {
 func (d *drill) killDaemon(ctx context.Context) (bool, error) {
 	return d.do(ctx, aDaemonKill, "kill -9 of the daemon", func(ctx context.Context, c *change) error {
 		return d.untouched(ctx, func() error {
-			_, at, err := kill(ctx, d.site, func(st *supervisor.Status) int { return st.PID })
+			_, at, err := kill(ctx, d.site, func(st *api.Status) int { return st.PID })
 			if err != nil {
 				return err
 			}
@@ -124,21 +124,21 @@ func (d *drill) killDaemon(ctx context.Context) (bool, error) {
 
 func (d *drill) killWorker(ctx context.Context) (bool, error) {
 	return d.do(ctx, aWorkerKill, "kill -9 of a worker", func(ctx context.Context, c *change) error {
-		pid, at, err := kill(ctx, d.site, func(st *supervisor.Status) int { w, _ := d.worker(st); return w.PID })
+		pid, at, err := kill(ctx, d.site, func(st *api.Status) int { w, _ := d.worker(st); return w.PID })
 		if err != nil {
 			return err
 		}
 		c.window.Began = at
-		if _, err := eventually(ctx, d.site, func(st *supervisor.Status) bool {
+		if _, err := eventually(ctx, d.site, func(st *api.Status) bool {
 			w, ok := d.worker(st)
 			return ok && w.PID != 0 && w.PID != pid
 		}); err != nil {
 			return fmt.Errorf("another one is to be started: %w", err)
 		}
 		c.replaced = time.Now()
-		_, err = eventually(ctx, d.site, func(st *supervisor.Status) bool {
+		_, err = eventually(ctx, d.site, func(st *api.Status) bool {
 			w, ok := d.worker(st)
-			return ok && w.PID != pid && w.State == string(supervisor.InstanceReady)
+			return ok && w.PID != pid && w.State == string(api.InstanceReady)
 		})
 		if err != nil {
 			return fmt.Errorf("the new one is to be ready: %w", err)
@@ -151,7 +151,7 @@ func (d *drill) killWorker(ctx context.Context) (bool, error) {
 func round(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 // worker is the first worker of the process that answers the load.
-func (d *drill) worker(st *supervisor.Status) (supervisor.WorkerStatus, bool) {
+func (d *drill) worker(st *api.Status) (api.WorkerStatus, bool) {
 	for _, g := range st.Generations {
 		for _, w := range g.Workers {
 			if g.ID == st.Generation && w.Process == d.opt.Process.Name {
@@ -159,7 +159,7 @@ func (d *drill) worker(st *supervisor.Status) (supervisor.WorkerStatus, bool) {
 			}
 		}
 	}
-	return supervisor.WorkerStatus{}, false
+	return api.WorkerStatus{}, false
 }
 
 // leastStart is what a broken release is given to prove itself at least: some servers go on when the app cannot be imported, and it is
@@ -188,7 +188,7 @@ func (d *drill) breakIn(ctx context.Context) (bool, error) {
 		if err != nil || !goOn || !works {
 			return goOn, err
 		}
-		if goOn, err := d.do(ctx, aSwitch, "switch to "+d.a.Name, d.good(supervisor.Request{Kind: supervisor.Switch, Release: d.a.Name})); err != nil || !goOn {
+		if goOn, err := d.do(ctx, aSwitch, "switch to "+d.a.Name, d.good(api.Request{Kind: api.Switch, Release: d.a.Name})); err != nil || !goOn {
 			return goOn, err
 		}
 	}
@@ -198,19 +198,19 @@ func (d *drill) breakIn(ctx context.Context) (bool, error) {
 // tryBroken has the daemon switch to the broken release. It may be not broken at all, unless even its interpreter is; then it works.
 func (d *drill) tryBroken(ctx context.Context, c *change, evenIts bool) (works bool, err error) {
 	_, failed := d.run.Counts()
-	out, err := d.ask(ctx, c, supervisor.Request{Kind: supervisor.Switch, Release: brokenName})
-	var refused *supervisor.RefusedError
+	out, err := d.ask(ctx, c, api.Request{Kind: api.Switch, Release: brokenName})
+	var refused *api.RefusedError
 	switch {
 	case errors.As(err, &refused):
 		c.detail = "refused: " + first(err.Error())
 		return false, nil
 	case err != nil:
 		return false, err
-	case out.Result == supervisor.Aborted:
+	case out.Result == api.Aborted:
 		c.detail = "refused: " + first(out.Error) + lastError(out.Log)
 		return false, nil
 	}
-	if _, now := d.run.Counts(); now == failed && out.Result == supervisor.Done && !evenIts {
+	if _, now := d.run.Counts(); now == failed && out.Result == api.Done && !evenIts {
 		c.what, c.detail = "a release without code", "it works all the same, so its code is in the virtualenv"
 		return true, nil
 	}

@@ -12,9 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
-	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
 
@@ -203,7 +203,7 @@ func (s *copied) restart(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	if _, err := eventually(ctx, s, func(st *supervisor.Status) bool { return st.PID == w.PID() && st.Changing == nil }); err != nil {
+	if _, err := eventually(ctx, s, func(st *api.Status) bool { return st.PID == w.PID() && st.Changing == nil }); err != nil {
 		return &NotBegunError{Err: fmt.Errorf("start the copy's daemon: %w", err), Log: s.lastWords()}
 	}
 	return nil

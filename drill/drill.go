@@ -12,9 +12,9 @@ import (
 	"fmt"
 	"time"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/load"
-	"superctl/supervisor"
 )
 
 // Options say what to drill and how.
@@ -68,7 +68,7 @@ type Load struct {
 }
 
 // Event is what a drill says while it runs. Those of type "progress" come several times a second, for a line that lives.
-type Event = supervisor.Event
+type Event = api.Event
 
 // The bounds of a drill. Whatever happens it ends, and before that it has not sent more than this.
 const (
@@ -90,8 +90,8 @@ func (e *NotBegunError) Unwrap() error { return e.Err }
 
 // site is the app that is drilled.
 type site interface {
-	Change(ctx context.Context, req supervisor.Request, event func(Event)) (*supervisor.Outcome, error)
-	Status(ctx context.Context) (supervisor.Status, error)
+	Change(ctx context.Context, req api.Request, event func(Event)) (*api.Outcome, error)
+	Status(ctx context.Context) (api.Status, error)
 	target() Target
 	restart(ctx context.Context) error // starts a daemon after the last was killed, or has it started
 	lastWords() []string

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"superctl/api"
 	"superctl/daemon/control"
-	"superctl/supervisor"
 )
 
 // live is the app that runs.
@@ -38,14 +38,14 @@ const backTime = 5 * time.Minute
 func (l *live) close() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), backTime, fmt.Errorf("not within %s", backTime))
 	defer cancel()
-	st, err := eventually(ctx, l, func(st *supervisor.Status) bool { return st.Changing == nil })
+	st, err := eventually(ctx, l, func(st *api.Status) bool { return st.Changing == nil })
 	if err == nil && st.Release == l.home {
 		return nil
 	}
 	if err == nil {
-		var out *supervisor.Outcome
-		out, err = l.Change(ctx, supervisor.Request{Kind: supervisor.Switch, Release: l.home}, func(Event) {})
-		if err == nil && out.Result != supervisor.Done {
+		var out *api.Outcome
+		out, err = l.Change(ctx, api.Request{Kind: api.Switch, Release: l.home}, func(Event) {})
+		if err == nil && out.Result != api.Done {
 			err = errors.New(out.Error)
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/load"
-	"superctl/supervisor"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -33,12 +33,12 @@ func answered(rec load.Record, status int) load.Record { rec.Status = status; re
 
 // aSwitchAt is a switch of a second: the cutover after half of it, then the old workers end.
 func aSwitchAt(began int) change {
-	step := func(name string, from, to int) supervisor.Step {
-		return supervisor.Step{Name: name, Began: at(began + from), Seconds: float64(to-from) / 1000}
+	step := func(name string, from, to int) api.Step {
+		return api.Step{Name: name, Began: at(began + from), Seconds: float64(to-from) / 1000}
 	}
 	return change{
 		kind: aSwitch, what: "switch to r2", window: window(began, began+1000), told: at(began + 602),
-		steps: []supervisor.Step{step("boot", 0, 100), step("prove", 100, 500), step("cutover", 500, 501), step("settle", 501, 600), step("retire", 600, 601)},
+		steps: []api.Step{step("boot", 0, 100), step("prove", 100, 500), step("cutover", 500, 501), step("settle", 501, 600), step("retire", 600, 601)},
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"superctl/api"
 	"superctl/load"
-	"superctl/supervisor"
 )
 
 // For how long the load goes on alone: at first, which is what all else is compared with, and between two changes.
@@ -42,7 +42,7 @@ const (
 type change struct {
 	kind, what string
 	window     load.Window // from the moment when it was asked for until nothing of it goes on
-	steps      []supervisor.Step
+	steps      []api.Step
 	told       time.Time // the daemon said that it was done; from then on old workers end
 	replaced   time.Time // of a worker kill: until then requests may have been in the killed worker
 	detail     string
@@ -161,7 +161,7 @@ func (d *drill) do(ctx context.Context, kind, what string, do func(ctx context.C
 		err = d.drained(ctx)
 	}
 	c.window.Ended = time.Now()
-	var busy *supervisor.BusyError
+	var busy *api.BusyError
 	if ctx.Err() != nil || errors.As(err, &busy) {
 		over("")
 		return false, errors.Join(context.Cause(ctx), err)
@@ -205,8 +205,8 @@ func (d *drill) drained(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(limit+patience, longestDrain))
 	defer cancel()
-	_, err := eventually(ctx, d.site, func(st *supervisor.Status) bool {
-		return st.Changing == nil && !slices.ContainsFunc(st.Generations, func(g supervisor.GenerationStatus) bool { return g.State == "draining" })
+	_, err := eventually(ctx, d.site, func(st *api.Status) bool {
+		return st.Changing == nil && !slices.ContainsFunc(st.Generations, func(g api.GenerationStatus) bool { return g.State == "draining" })
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil // they have longer than this; what they lose later is between the changes

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"superctl/api"
 	"superctl/load"
-	"superctl/supervisor"
 )
 
 // tries is how many releases are tried until two are found that work.
@@ -73,11 +73,11 @@ func (d *drill) findReleases(ctx context.Context) error {
 
 // try makes a release of the copy live.
 func (d *drill) try(ctx context.Context, r Release) error {
-	out, err := d.site.Change(ctx, supervisor.Request{Kind: supervisor.Switch, Release: r.Name}, d.progress("prepare"))
+	out, err := d.site.Change(ctx, api.Request{Kind: api.Switch, Release: r.Name}, d.progress("prepare"))
 	switch {
 	case err != nil:
 		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %w", d.opt.Config.App, r.Name, err)}
-	case out.Result != supervisor.Done:
+	case out.Result != api.Done:
 		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %s", d.opt.Config.App, r.Name, out.Error), Log: out.Log}
 	}
 	for _, s := range out.Steps {

@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/api"
 	"superctl/daemon/control"
-	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
 
@@ -17,7 +17,7 @@ import (
 const lookEvery = 20 * time.Millisecond
 
 // eventually asks for the status until it is as it should be. A daemon that does not answer may be about to.
-func eventually(ctx context.Context, s site, ok func(*supervisor.Status) bool) (supervisor.Status, error) {
+func eventually(ctx context.Context, s site, ok func(*api.Status) bool) (api.Status, error) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -44,7 +44,7 @@ func endSignals() []unix.Signal { return []unix.Signal{unix.SIGTERM, unix.SIGTER
 
 // kill sends SIGKILL to a process that the status names, once the status has named it again after it was taken hold of: its pid cannot
 // have become somebody else's.
-func kill(ctx context.Context, s site, pidIn func(*supervisor.Status) int) (pid int, at time.Time, err error) {
+func kill(ctx context.Context, s site, pidIn func(*api.Status) int) (pid int, at time.Time, err error) {
 	st, err := s.Status(ctx)
 	if err != nil {
 		return 0, at, err

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // Event is what a message is about.
@@ -30,13 +30,13 @@ func Events() []Event { return []Event{Start, Success, Abort, Revert, Down, Degr
 
 // Message is one event of one change. It is what waits in the outbox, and what a webhook gets.
 type Message struct {
-	ID      string             `json:"id"` // the same for the same event of the same change
-	Event   Event              `json:"event"`
-	App     string             `json:"app"`
-	Host    string             `json:"host"`
-	Time    time.Time          `json:"time"`
-	Text    string             `json:"text"`
-	Outcome supervisor.Outcome `json:"outcome"` // at a start: what is known of it
+	ID      string      `json:"id"` // the same for the same event of the same change
+	Event   Event       `json:"event"`
+	App     string      `json:"app"`
+	Host    string      `json:"host"`
+	Time    time.Time   `json:"time"`
+	Text    string      `json:"text"`
+	Outcome api.Outcome `json:"outcome"` // at a start: what is known of it
 }
 
 // errorLimit is how much of an error a sentence has; some are a whole page.
@@ -46,17 +46,17 @@ const errorLimit = 500
 const lateAfter = 10 * time.Minute
 
 // newMessage makes the message for what the supervisor has told of a change.
-func newMessage(app, host string, out supervisor.Outcome, now time.Time) *Message {
+func newMessage(app, host string, out api.Outcome, now time.Time) *Message {
 	m := &Message{App: app, Host: host, Time: now, Outcome: out, Event: Start}
 	phase := "end"
 	switch out.Result {
-	case supervisor.Done:
+	case api.Done:
 		m.Event = Success
-	case supervisor.Aborted:
+	case api.Aborted:
 		m.Event = Abort
-	case supervisor.Reverted:
+	case api.Reverted:
 		m.Event = Revert
-	case supervisor.HealthDown, supervisor.HealthDegraded, supervisor.HealthOK:
+	case api.HealthDown, api.HealthDegraded, api.HealthOK:
 		m.Event, phase = Event(out.Result), "health"
 	default:
 		phase = "begin"
@@ -74,10 +74,10 @@ func newMessage(app, host string, out supervisor.Outcome, now time.Time) *Messag
 // sentence says all that somebody needs who is woken by it.
 func (m *Message) sentence() string {
 	o := &m.Outcome
-	if o.Kind == supervisor.HealthKind {
+	if o.Kind == api.HealthKind {
 		return m.App + m.ofHealth() + "."
 	}
-	if o.Kind == string(supervisor.Reload) {
+	if o.Kind == string(api.Reload) {
 		return m.App + ": " + m.ofReload() + "."
 	}
 	release, previous := named(o.Release, o.Commit), named(o.Previous, o.PreviousCommit)
@@ -143,7 +143,7 @@ func testMessage(app, host, target string, now time.Time) *Message {
 	return &Message{
 		ID: fmt.Sprintf("%d-test", now.UnixNano()), Event: Test, App: app, Host: host, Time: now,
 		Text:    fmt.Sprintf("%s: this is a test of notify.%s on %s. Nothing was changed.", app, target, host),
-		Outcome: supervisor.Outcome{Kind: "test", Started: now, Steps: []supervisor.Step{}},
+		Outcome: api.Outcome{Kind: "test", Started: now, Steps: []api.Step{}},
 	}
 }
 
@@ -152,12 +152,12 @@ func (m *Message) title() string {
 	if m.Event == Test {
 		return m.App + ": a test"
 	}
-	if m.Outcome.Kind == supervisor.HealthKind {
+	if m.Outcome.Kind == api.HealthKind {
 		return m.App + map[Event]string{Down: " is down", Degraded: " is degraded", OK: " is ok again"}[m.Event]
 	}
 	what := map[Event]string{Start: "begins", Success: "succeeded", Abort: "was refused", Revert: "was taken back"}[m.Event]
 	to := "to"
-	if m.Outcome.Kind == string(supervisor.Reload) {
+	if m.Outcome.Kind == string(api.Reload) {
 		to = "of"
 	}
 	return fmt.Sprintf("%s: %s %s %s %s", m.App, m.Outcome.Kind, to, cmp.Or(m.Outcome.Release, "?"), what)
@@ -165,7 +165,7 @@ func (m *Message) title() string {
 
 // live is the release that serves after an event, and "" when there is none.
 func (m *Message) live() (release, commit string) {
-	if m.Event == Success || m.Outcome.Kind == supervisor.HealthKind {
+	if m.Event == Success || m.Outcome.Kind == api.HealthKind {
 		return m.Outcome.Release, m.Outcome.Commit
 	}
 	return m.Outcome.Previous, m.Outcome.PreviousCommit

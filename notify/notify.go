@@ -21,7 +21,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 const (
@@ -54,8 +54,8 @@ type Sender struct {
 	wake chan struct{} // of capacity 1
 
 	mu       sync.Mutex
-	targets  map[string]*Target            // guarded by mu
-	troubles map[string]supervisor.Trouble // guarded by mu: by target
+	targets  map[string]*Target     // guarded by mu
+	troubles map[string]api.Trouble // guarded by mu: by target
 }
 
 // New makes a Sender for what is in the outbox, and what will be. It delivers nothing before Run.
@@ -65,7 +65,7 @@ func New(opt Options) *Sender {
 	}
 	return &Sender{
 		opt: opt, log: opt.Log, box: newOutbox(opt.Dir, opt.Log), wake: make(chan struct{}, 1),
-		targets: make(map[string]*Target), troubles: make(map[string]supervisor.Trouble),
+		targets: make(map[string]*Target), troubles: make(map[string]api.Trouble),
 	}
 }
 
@@ -87,13 +87,13 @@ func (s *Sender) Configure(targets []Target) {
 	for i := range targets {
 		s.targets[targets[i].Name] = &targets[i]
 	}
-	maps.DeleteFunc(s.troubles, func(name string, _ supervisor.Trouble) bool { return s.targets[name] == nil })
+	maps.DeleteFunc(s.troubles, func(name string, _ api.Trouble) bool { return s.targets[name] == nil })
 	s.mu.Unlock()
 	s.stir()
 }
 
 // Tell puts an event of a change into the outbox, for all targets that want it. It is the supervisor's Tell.
-func (s *Sender) Tell(out supervisor.Outcome) {
+func (s *Sender) Tell(out api.Outcome) {
 	m := newMessage(s.opt.App, s.opt.Host, out, time.Now())
 	var to []string
 	s.mu.Lock()
@@ -113,11 +113,11 @@ func (s *Sender) Tell(out supervisor.Outcome) {
 }
 
 // Troubles is which targets cannot be reached, since when and why.
-func (s *Sender) Troubles() []supervisor.Trouble {
+func (s *Sender) Troubles() []api.Trouble {
 	waiting := s.box.waiting()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]supervisor.Trouble, 0, len(s.troubles))
+	list := make([]api.Trouble, 0, len(s.troubles))
 	for _, name := range slices.Sorted(maps.Keys(s.troubles)) {
 		t := s.troubles[name]
 		if n := waiting[name]; n > 0 {
@@ -320,7 +320,7 @@ func (s *Sender) trouble(target, why string) bool {
 	case s.targets[target] == nil:
 		return !failing
 	case !failing:
-		was = supervisor.Trouble{Of: "notify." + target, Since: time.Now()}
+		was = api.Trouble{Of: "notify." + target, Since: time.Now()}
 	}
 	was.Why = why
 	s.troubles[target] = was

@@ -17,7 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // team is the targets of a test, and what they have got.
@@ -101,13 +101,13 @@ func chats(names ...string) (list []Target) {
 var changes atomic.Int64 // two never begin in the same nanosecond
 
 // begun and ended are changes to a release.
-func begun(release string) supervisor.Outcome {
-	return supervisor.Outcome{Kind: "switch", Release: release, Previous: "r0", Who: "alice", Started: time.Now().Add(time.Duration(changes.Add(1)))}
+func begun(release string) api.Outcome {
+	return api.Outcome{Kind: "switch", Release: release, Previous: "r0", Who: "alice", Started: time.Now().Add(time.Duration(changes.Add(1)))}
 }
 
-func ended(of supervisor.Outcome, result supervisor.Result) supervisor.Outcome {
+func ended(of api.Outcome, result api.Result) api.Outcome {
 	of.Result = result
-	if result != supervisor.Done {
+	if result != api.Done {
 		of.Error = "probation: it broke"
 	}
 	return of
@@ -122,7 +122,7 @@ func TestATargetThatFailsGetsItsMessagesLaterAndInOrder(t *testing.T) {
 		defer s.stop()
 		change := begun("r1")
 		s.Tell(change)
-		s.Tell(ended(change, supervisor.Done))
+		s.Tell(ended(change, api.Done))
 		time.Sleep(time.Hour)
 		if tr := s.Troubles(); len(tr) != 1 || tr[0].Of != "notify.chat" || tr[0].Why != "answered 503 Service Unavailable; 2 waiting" || time.Since(tr[0].Since) < 59*time.Minute {
 			t.Errorf("%+v", tr)
@@ -253,14 +253,14 @@ func TestTheNextDaemonDeliversWhatIsLeftAndNothingTwice(t *testing.T) {
 		s := all.sender(dir, "chat", "down")
 		change := begun("r1")
 		s.Tell(change)
-		s.Tell(ended(change, supervisor.Reverted))
+		s.Tell(ended(change, api.Reverted))
 		synctest.Wait()
 		s.stop()
 		all.want(t, "chat start r1", "chat revert r1")
 		all.answers(nil)
 		s = all.sender(dir, "chat", "down")
 		defer s.stop()
-		s.Tell(ended(change, supervisor.Aborted)) // by a daemon that knows less of the end than the one that was killed as it told it
+		s.Tell(ended(change, api.Aborted)) // by a daemon that knows less of the end than the one that was killed as it told it
 		all.want(t, "chat start r1", "chat revert r1", "down start r1", "down revert r1")
 	})
 }
@@ -432,10 +432,10 @@ func TestATargetGetsTheEventsThatItWants(t *testing.T) {
 		s := all.sender(dir)
 		defer s.stop()
 		s.Configure([]Target{{Name: "all", Service: "teams"}, {Name: "bad", Service: "email", On: []Event{Abort, Revert}}, {Name: "mark", Service: "sentry"}})
-		reload := supervisor.Outcome{Kind: "reload", Release: "r1", Previous: "r1", Started: time.Now()}
-		down, over := health(supervisor.HealthDown), health(supervisor.HealthOK)
+		reload := api.Outcome{Kind: "reload", Release: "r1", Previous: "r1", Started: time.Now()}
+		down, over := health(api.HealthDown), health(api.HealthOK)
 		down.Started, over.Started = time.Now(), time.Now().Add(time.Minute)
-		for _, out := range []supervisor.Outcome{begun("r1"), ended(begun("r2"), supervisor.Aborted), ended(begun("r3"), supervisor.Reverted), ended(begun("r4"), supervisor.Done), ended(reload, supervisor.Done), down, over} {
+		for _, out := range []api.Outcome{begun("r1"), ended(begun("r2"), api.Aborted), ended(begun("r3"), api.Reverted), ended(begun("r4"), api.Done), ended(reload, api.Done), down, over} {
 			s.Tell(out)
 			time.Sleep(time.Second)
 		}

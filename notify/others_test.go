@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // mailServer takes one mail, as far as it says nothing else to a command, and returns what it was told.
@@ -76,7 +76,7 @@ func TestAMailIsGivenToTheServerOnce(t *testing.T) {
 	_, c := newInternet(t)
 	address, heard := mailServer(t, map[string]string{"QUIT": "hang up"}) // some do not wait for the goodbye
 	to := withSecret(t, Target{Service: "email", Host: address, TLS: "none", From: "Shop <shop@example.com>", To: []string{"a@example.com", "b@example.com"}, Username: "shop"}, "pass-word-0123")
-	if err := c.deliver(t.Context(), to, message(supervisor.Reverted)); err != nil {
+	if err := c.deliver(t.Context(), to, message(api.Reverted)); err != nil {
 		t.Fatal(err)
 	}
 	all := strings.Join(heard(), "\n")
@@ -118,13 +118,13 @@ func TestAMailThatIsRefusedForGoodIsNotSentAgain(t *testing.T) {
 		_, c := newInternet(t)
 		address, _ := mailServer(t, test.refuse)
 		to := withSecret(t, Target{Service: "email", Host: address, TLS: "none", From: "shop@example.com", To: []string{"a@example.com"}, Username: "shop"}, "pass-word-0123")
-		if got := verdict(c.deliver(t.Context(), to, message(supervisor.Done))); !strings.HasPrefix(got, test.want) || strings.Contains(got, "pass-word") {
+		if got := verdict(c.deliver(t.Context(), to, message(api.Done))); !strings.HasPrefix(got, test.want) || strings.Contains(got, "pass-word") {
 			t.Errorf("%v: %s", test.refuse, got)
 		}
 	}
 	to := Target{Service: "email", Host: "127.0.0.1:1", From: "shop@example.com", To: []string{"a@example.com"}}
 	_, c := newInternet(t)
-	if got := verdict(c.deliver(t.Context(), &to, message(supervisor.Done))); !strings.HasPrefix(got, "again: ") {
+	if got := verdict(c.deliver(t.Context(), &to, message(api.Done))); !strings.HasPrefix(got, "again: ") {
 		t.Error(got)
 	}
 }
@@ -133,7 +133,7 @@ func TestAMailServerWithoutTLSGetsNothing(t *testing.T) {
 	_, c := newInternet(t)
 	address, heard := mailServer(t, nil)
 	to := Target{Service: "email", Host: address, From: "shop@example.com", To: []string{"a@example.com"}}
-	if got := verdict(c.deliver(t.Context(), &to, message(supervisor.Done))); !strings.Contains(got, "STARTTLS") {
+	if got := verdict(c.deliver(t.Context(), &to, message(api.Done))); !strings.Contains(got, "STARTTLS") {
 		t.Error(got)
 	}
 	if all := strings.Join(heard(), " "); strings.Contains(all, "MAIL") {
@@ -160,7 +160,7 @@ func TestShoutrrrReachesWhatElseThereIs(t *testing.T) {
 	_, c := newInternet(t)
 	host := strings.TrimPrefix(server.URL, "http://")
 	to := withSecret(t, Target{Service: "shoutrrr"}, "ntfy://"+host+"/topic?scheme=http")
-	m := message(supervisor.Done)
+	m := message(api.Done)
 	if err := c.deliver(t.Context(), to, m); err != nil || !strings.HasPrefix(asked, "POST /topic shop: switch to 2026-11-23 succeeded") || said != m.Text {
 		t.Errorf("%v\n%s\n%s", err, asked, said)
 	}

@@ -9,12 +9,12 @@ import (
 
 	"go.uber.org/zap"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // FuzzOutbox: whatever is on disk, a message is what its name says or is put aside, and the next one is not held up.
 func FuzzOutbox(f *testing.F) {
-	good := message(supervisor.Done)
+	good := message(api.Done)
 	data, err := json.Marshal(good)
 	if err != nil {
 		f.Fatal(err)

@@ -22,7 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // told is when the messages of the tests were made.
@@ -112,20 +112,20 @@ func withSecret(t *testing.T, to Target, secret string) *Target {
 }
 
 // past is a change as it was told.
-func past(result supervisor.Result) supervisor.Outcome {
+func past(result api.Result) api.Outcome {
 	at := time.Date(2026, 11, 23, 3, 4, 5, 6, time.UTC)
-	out := supervisor.Outcome{
+	out := api.Outcome{
 		Kind: "switch", Result: result, Release: "2026-11-23", Commit: "9f3c2ab1de00aa", Previous: "2026-11-20", PreviousCommit: "1111111111ff",
-		Who: "alice", Origin: supervisor.Origin{From: "203.0.113.7"}, Started: at, Seconds: 3.9, Generation: 2, Steps: []supervisor.Step{{Name: "cutover", Began: at, Detail: "0.1 ms", Output: []string{"much"}}},
+		Who: "alice", Origin: api.Origin{From: "203.0.113.7"}, Started: at, Seconds: 3.9, Generation: 2, Steps: []api.Step{{Name: "cutover", Began: at, Detail: "0.1 ms", Output: []string{"much"}}},
 	}
-	if result == supervisor.Reverted || result == supervisor.Aborted {
+	if result == api.Reverted || result == api.Aborted {
 		out.Error = "probation: web.0 ended after 2s: exit code 3 <traceback> & more\nsecond line"
 		out.Log = []string{"ModuleNotFoundError: No module named 'x'"}
 	}
 	return out
 }
 
-func message(result supervisor.Result) *Message {
+func message(result api.Result) *Message {
 	return newMessage("shop", "web1", past(result), told)
 }
 
@@ -138,18 +138,18 @@ func TestEachServiceGetsTheRequestThatItsDocumentationAsksFor(t *testing.T) {
 		name   string
 		to     Target
 		secret string
-		result supervisor.Result
+		result api.Result
 	}{
-		{"slack", Target{Service: "slack"}, slackURL, supervisor.Reverted},
-		{"teams", Target{Service: "teams"}, teamsURL, supervisor.Done},
-		{"discord", Target{Service: "discord"}, discordURL + "?thread_id=42", supervisor.Aborted},
-		{"webhook", Target{Service: "webhook"}, "https://ops.example.com/hook?key=SECRETKEY", supervisor.Reverted},
+		{"slack", Target{Service: "slack"}, slackURL, api.Reverted},
+		{"teams", Target{Service: "teams"}, teamsURL, api.Done},
+		{"discord", Target{Service: "discord"}, discordURL + "?thread_id=42", api.Aborted},
+		{"webhook", Target{Service: "webhook"}, "https://ops.example.com/hook?key=SECRETKEY", api.Reverted},
 		{"webhook with a token", Target{Service: "webhook", URL: "https://ops.example.com/hook"}, aToken, ""},
-		{"datadog", Target{Service: "datadog", Site: "datadoghq.eu", Tags: []string{"team:shop"}}, aToken, supervisor.Done},
-		{"newrelic", Target{Service: "newrelic", Entity: "MTIzfEFQTXw=", Region: "eu"}, aToken, supervisor.Done},
-		{"newrelic after a revert", Target{Service: "newrelic", Entity: "MTIzfEFQTXw="}, aToken, supervisor.Reverted},
-		{"sentry", Target{Service: "sentry", Organization: "example", Projects: []string{"shop"}, Repository: "example/shop"}, aToken, supervisor.Done},
-		{"sentry after a revert", Target{Service: "sentry", Organization: "example", Projects: []string{"shop", "api"}, BaseURL: "https://sentry.example.com/", Environment: "staging", Version: "commit"}, aToken, supervisor.Reverted},
+		{"datadog", Target{Service: "datadog", Site: "datadoghq.eu", Tags: []string{"team:shop"}}, aToken, api.Done},
+		{"newrelic", Target{Service: "newrelic", Entity: "MTIzfEFQTXw=", Region: "eu"}, aToken, api.Done},
+		{"newrelic after a revert", Target{Service: "newrelic", Entity: "MTIzfEFQTXw="}, aToken, api.Reverted},
+		{"sentry", Target{Service: "sentry", Organization: "example", Projects: []string{"shop"}, Repository: "example/shop"}, aToken, api.Done},
+		{"sentry after a revert", Target{Service: "sentry", Organization: "example", Projects: []string{"shop", "api"}, BaseURL: "https://sentry.example.com/", Environment: "staging", Version: "commit"}, aToken, api.Reverted},
 	} {
 		n.asked = nil
 		if err := c.deliver(t.Context(), withSecret(t, test.to, test.secret), message(test.result)); err != nil {
@@ -208,7 +208,7 @@ func TestWhatAServiceAnswersDecidesWhatBecomesOfAMessage(t *testing.T) {
 			w.WriteHeader(test.status)
 			fmt.Fprint(w, test.body)
 		}
-		err := c.deliver(t.Context(), withSecret(t, test.to, test.secret), message(supervisor.Done))
+		err := c.deliver(t.Context(), withSecret(t, test.to, test.secret), message(api.Done))
 		if got := verdict(err); got != test.want && (test.want == "" || !strings.HasPrefix(got, test.want)) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
@@ -254,7 +254,7 @@ func TestNoErrorHasTheSecretInIt(t *testing.T) {
 			if strings.HasPrefix(secret, "slack://") {
 				cancel() // it would call the real one
 			}
-			err := c.deliver(ctx, withSecret(t, to, secret), message(supervisor.Done))
+			err := c.deliver(ctx, withSecret(t, to, secret), message(api.Done))
 			cancel()
 			if err == nil {
 				t.Errorf("%s: delivered", to.Service)
@@ -318,29 +318,29 @@ func TestASecretThatCannotBeOneIsToldWithoutIt(t *testing.T) {
 }
 
 func TestASentenceSaysWhatHappened(t *testing.T) {
-	first, reload, refused := past(supervisor.Reverted), past(supervisor.Done), past(supervisor.Aborted)
+	first, reload, refused := past(api.Reverted), past(api.Done), past(api.Aborted)
 	first.Previous, first.PreviousCommit = "", ""
 	reload.Kind, reload.Previous, reload.PreviousCommit = "reload", reload.Release, reload.Commit
 	refused.Release, refused.Commit = "", ""
-	broken, worse := past(supervisor.Aborted), past(supervisor.Reverted)
+	broken, worse := past(api.Aborted), past(api.Reverted)
 	broken.Kind, broken.Release, broken.Commit, broken.Error = "reload", "", "", "resolve: shop.toml:3:1: it is wrong."
 	worse.Kind, worse.Previous, worse.PreviousCommit, worse.Error = "reload", worse.Release, worse.Commit, "probation: no"
 	at := told
 	for _, test := range []struct {
-		out  supervisor.Outcome
+		out  api.Outcome
 		want string
 	}{
 		{past(""), "shop: going to 2026-11-23 (9f3c2ab1de), from 2026-11-20 (1111111111) (switch by alice from 203.0.113.7, on web1)."},
-		{past(supervisor.Done), "shop: 2026-11-23 (9f3c2ab1de) is live, before it was 2026-11-20 (1111111111) (switch by alice from 203.0.113.7, on web1, took 3.9 s)."},
-		{past(supervisor.Aborted), "shop: 2026-11-23 (9f3c2ab1de) was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
+		{past(api.Done), "shop: 2026-11-23 (9f3c2ab1de) is live, before it was 2026-11-20 (1111111111) (switch by alice from 203.0.113.7, on web1, took 3.9 s)."},
+		{past(api.Aborted), "shop: 2026-11-23 (9f3c2ab1de) was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
 		{first, "shop: 2026-11-23 (9f3c2ab1de) was live and was TAKEN BACK, nothing is live: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
 		{reload, "shop: 2026-11-23 (9f3c2ab1de) runs with the config as it is now (reload by alice from 203.0.113.7, on web1, took 3.9 s)."},
 		{broken, "shop: the config was REFUSED, 2026-11-20 (1111111111) runs with the one before: resolve: shop.toml:3:1: it is wrong (reload by alice from 203.0.113.7, on web1, after 3.9 s)."},
 		{worse, "shop: the config was in use and was TAKEN BACK, 2026-11-23 (9f3c2ab1de) runs with the one before again: probation: no (reload by alice from 203.0.113.7, on web1, after 3.9 s)."},
 		{refused, "shop: the switch was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
-		{health(supervisor.HealthDown), "shop is DOWN on web1: web: 0 of 2 ready: web.0 ended after 2s: exit code 3."},
-		{health(supervisor.HealthDegraded), "shop is degraded on web1, r1 serves: web: 0 of 2 ready: web.0 ended after 2s: exit code 3."},
-		{health(supervisor.HealthOK), "shop is ok again on web1: r1 serves (the trouble took 3 min 20 s)."},
+		{health(api.HealthDown), "shop is DOWN on web1: web: 0 of 2 ready: web.0 ended after 2s: exit code 3."},
+		{health(api.HealthDegraded), "shop is degraded on web1, r1 serves: web: 0 of 2 ready: web.0 ended after 2s: exit code 3."},
+		{health(api.HealthOK), "shop is ok again on web1: r1 serves (the trouble took 3 min 20 s)."},
 	} {
 		m := newMessage("shop", "web1", test.out, at)
 		if m.Text != test.want {
@@ -355,9 +355,9 @@ func TestASentenceSaysWhatHappened(t *testing.T) {
 	}
 }
 
-func health(is string) supervisor.Outcome {
-	return supervisor.Outcome{
-		Kind: supervisor.HealthKind, Result: supervisor.Result(is), Release: "r1", Error: "web: 0 of 2 ready: web.0 ended after 2s: exit code 3", Seconds: 200,
+func health(is string) api.Outcome {
+	return api.Outcome{
+		Kind: api.HealthKind, Result: api.Result(is), Release: "r1", Error: "web: 0 of 2 ready: web.0 ended after 2s: exit code 3", Seconds: 200,
 		Started: told,
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // Target is somebody who is told, as the config has it. Its keys are the config's, and which of them there are is the service's
@@ -92,7 +92,7 @@ func Services() []string {
 // wants tells whether a message is for this target.
 func (t *Target) wants(m *Message) bool {
 	s := serviceOf(t.Service)
-	if s == nil || s.marks && m.Outcome.Kind == string(supervisor.Reload) {
+	if s == nil || s.marks && m.Outcome.Kind == string(api.Reload) {
 		return false
 	}
 	on := t.On

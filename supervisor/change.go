@@ -150,7 +150,7 @@ func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
 		s.change.cancel(&overtakenError{req.By(req.Who), s.change.stepName})
 		return nil, s.change, nil
 	case s.change != nil:
-		return nil, nil, &BusyError{*s.changing()}
+		return nil, nil, &BusyError{Changing: *s.changing()}
 	}
 	if err := s.refuse(req); err != nil {
 		return nil, nil, err
@@ -263,7 +263,7 @@ func (c *change) run() {
 			c.s.untold = nil
 		}
 		if c.req.Kind != start {
-			c.s.last = c.outcome.withoutOutput()
+			c.s.last = c.outcome.WithoutOutput()
 		}
 		c.s.dirty = true
 		c.s.checkStore()

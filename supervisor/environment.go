@@ -7,26 +7,6 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// EnvironmentStatus is what the environments of the live generation consist of: names, and never a value.
-type EnvironmentStatus struct {
-	App        string               `json:"app"`
-	Release    string               `json:"release"`
-	Generation int                  `json:"generation"`
-	Processes  []ProcessEnvironment `json:"processes"`
-}
-
-// ProcessEnvironment is that of one process.
-type ProcessEnvironment struct {
-	Process   string     `json:"process"`
-	Variables []Variable `json:"variables"` // by name
-}
-
-// Variable is the name of an environment variable, and where it is from.
-type Variable struct {
-	Name string `json:"name"`
-	From string `json:"from"`
-}
-
 // Environment describes the environments of the live generation, as its plan has them: not as a config says that has not been read yet.
 func (s *Supervisor) Environment() EnvironmentStatus {
 	st := EnvironmentStatus{App: s.opt.App, Processes: []ProcessEnvironment{}}
@@ -66,7 +46,7 @@ func (p *Process) variables(notify, scratch string) []Variable {
 	slices.Sort(names)
 	vars := make([]Variable, len(names))
 	for i, name := range names {
-		vars[i] = Variable{name, cmp.Or(p.EnvFrom[name], "superctl")}
+		vars[i] = Variable{Name: name, From: cmp.Or(p.EnvFrom[name], "superctl")}
 	}
 	return vars
 }

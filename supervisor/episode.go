@@ -6,10 +6,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// HealthKind is the Outcome.Kind with which Options.Tell is told of the health of the app; Result is then HealthOK, HealthDegraded or
-// HealthDown, Error the reason, and Seconds how long it lasted when it is over.
-const HealthKind = "health"
-
 const (
 	sickFor  = 10 * time.Second // a trouble lasts for so long before it is told: a worker that is replaced at once is none
 	soundFor = time.Minute      // and the app is well for so long before the trouble is over: a crash loop is one trouble

@@ -1,18 +1,5 @@
 package supervisor
 
-// GenerationState is where a generation stands (DESIGN 2).
-type GenerationState string
-
-// The states of a generation.
-const (
-	Booting  GenerationState = "booting"  // its workers start; not proved
-	Staged   GenerationState = "staged"   // proved, without traffic
-	Live     GenerationState = "live"     // takes the traffic
-	Standby  GenerationState = "standby"  // kept warm behind the live one: for a probation or a rollback
-	Draining GenerationState = "draining" // finishing what it has
-	Gone     GenerationState = "gone"     // nothing is left of it
-)
-
 // generationEvent is what can happen to a generation.
 type generationEvent string
 

@@ -99,7 +99,7 @@ func (s *Supervisor) renew(ctx context.Context, who string) error {
 		case s.stopping || s.leaving:
 			return false, &RefusedError{Err: ErrStopping}
 		case s.change != nil:
-			return false, &BusyError{*s.changing()}
+			return false, &BusyError{Changing: *s.changing()}
 		case s.starting():
 			return false, nil // its pid is not known yet, so that nobody could adopt it
 		}

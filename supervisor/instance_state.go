@@ -1,20 +1,5 @@
 package supervisor
 
-// InstanceState is where one instance of a process stands.
-type InstanceState string
-
-// The states of an instance.
-const (
-	InstanceIdle     InstanceState = "idle"     // not wanted yet
-	InstanceStarting InstanceState = "starting" // spawned, not proved by an answer
-	InstanceReady    InstanceState = "ready"
-	InstanceBackoff  InstanceState = "backoff"  // died; is started again when the back-off has elapsed
-	InstanceStopping InstanceState = "stopping" // has its stop signal, may finish what it has
-	InstanceKilling  InstanceState = "killing"  // has SIGKILL
-	InstanceExited   InstanceState = "exited"   // gone, and nobody wants it
-	InstanceFailed   InstanceState = "failed"   // gone before its generation was proved; nobody starts it again
-)
-
 // instanceEvent is what can happen to an instance.
 type instanceEvent string
 

@@ -78,16 +78,16 @@ func (b *logbook) add(l LogLine) {
 		return
 	}
 	b.lines = append(b.lines, l)
-	b.bytes += l.size()
+	b.bytes += sizeOf(l)
 	gone := 0
 	for b.bytes > bookBytes {
-		b.bytes -= b.lines[gone].size()
+		b.bytes -= sizeOf(b.lines[gone])
 		gone++
 	}
 	clear(b.lines[:gone])
 	b.lines = b.lines[gone:]
 	for f := range b.follows {
-		if f.query.matches(l) {
+		if matches(f.query, l) {
 			f.dropped = offer(f.lines, l, f.dropped)
 		}
 	}
@@ -119,10 +119,10 @@ func offer(to chan<- LogLine, l LogLine, dropped int) int {
 	}
 }
 
-// size is about what a line takes in memory: its text and the fixed fields.
-func (l LogLine) size() int { return len(l.Text) + 128 }
+// sizeOf is about what a line takes in memory: its text and the fixed fields.
+func sizeOf(l LogLine) int { return len(l.Text) + 128 }
 
-func (q LogQuery) matches(l LogLine) bool {
+func matches(q LogQuery, l LogLine) bool {
 	return (q.Process == "" || q.Process == l.Process) && (q.Release == "" || q.Release == l.Release)
 }
 
@@ -160,7 +160,7 @@ func (b *logbook) open(q LogQuery) ([]LogLine, *follow) {
 	defer b.mu.Unlock()
 	var past []LogLine
 	for i := len(b.lines) - 1; i >= 0 && len(past) < q.Lines; i-- {
-		if l := b.lines[i]; q.matches(l) {
+		if l := b.lines[i]; matches(q, l) {
 			past = append(past, l)
 		}
 	}

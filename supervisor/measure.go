@@ -80,11 +80,11 @@ func (s *Supervisor) fill(st *Status, figures []measurement) {
 	}
 	usage := s.meter.read(s.os.measure, running)
 	for i, m := range figures {
-		st.Generations[i].fill(m, usage)
+		m.fill(&st.Generations[i], usage)
 	}
 }
 
-func (gs *GenerationStatus) fill(m measurement, usage map[process]worker.Usage) {
+func (m *measurement) fill(gs *GenerationStatus, usage map[process]worker.Usage) {
 	for i, w := range m.workers {
 		if w == nil {
 			continue

@@ -8,13 +8,6 @@ import (
 	"time"
 )
 
-// What `status` calls the health of the app: what its users get.
-const (
-	HealthOK       = "ok"
-	HealthDegraded = "degraded" // it serves, but something does not stay up or needs a hand
-	HealthDown     = "down"     // a listener on which nobody answers, or no release at all
-)
-
 // verdict is the worst that was found, with the first reason for it.
 type verdict struct{ health, reason string }
 

@@ -8,24 +8,24 @@ import (
 	"strings"
 	"testing"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // asked serves requests and returns what the last one looked like.
-func asked(t *testing.T) (path string, last func() supervisor.Request) {
-	var req supervisor.Request
-	path = serve(t, &app{change: func(_ context.Context, r supervisor.Request, _ func(supervisor.Event)) (*supervisor.Outcome, error) {
+func asked(t *testing.T) (path string, last func() api.Request) {
+	var req api.Request
+	path = serve(t, &app{change: func(_ context.Context, r api.Request, _ func(api.Event)) (*api.Outcome, error) {
 		req = r
-		return &supervisor.Outcome{Result: supervisor.Done}, nil
+		return &api.Outcome{Result: api.Done}, nil
 	}})
-	return path, func() supervisor.Request { return req }
+	return path, func() api.Request { return req }
 }
 
 func TestAClientSaysFromWhereItsPersonHasComeAndTheKernelWhoItIs(t *testing.T) {
 	path, last := asked(t)
 	t.Setenv("SSH_CONNECTION", "203.0.113.7 50000 192.0.2.1 22")
 	t.Setenv("SUDO_USER", "anna")
-	if _, err := NewClient(path).Change(t.Context(), supervisor.Request{Kind: supervisor.Switch, Who: "the king"}, func(supervisor.Event) {}); err != nil {
+	if _, err := NewClient(path).Change(t.Context(), api.Request{Kind: api.Switch, Who: "the king"}, func(api.Event) {}); err != nil {
 		t.Fatal(err)
 	}
 	req := last()

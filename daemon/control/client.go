@@ -13,7 +13,7 @@ import (
 	"strings"
 	"syscall"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // UnreachableError says that no daemon answers, why, and what to look at.
@@ -62,14 +62,14 @@ func NewClient(path string) *Client {
 }
 
 // Status asks how the app is.
-func (c *Client) Status(ctx context.Context) (supervisor.Status, error) {
-	var st supervisor.Status
+func (c *Client) Status(ctx context.Context) (api.Status, error) {
+	var st api.Status
 	return st, c.get(ctx, pathStatus, &st)
 }
 
 // Environment asks which environment variables the live generation has.
-func (c *Client) Environment(ctx context.Context) (supervisor.EnvironmentStatus, error) {
-	var st supervisor.EnvironmentStatus
+func (c *Client) Environment(ctx context.Context) (api.EnvironmentStatus, error) {
+	var st api.EnvironmentStatus
 	return st, c.get(ctx, pathEnvironment, &st)
 }
 
@@ -85,9 +85,9 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	return nil
 }
 
-// Change has the daemon make a change, and hands on its events. A *supervisor.BusyError or *supervisor.RefusedError says
+// Change has the daemon make a change, and hands on its events. A *api.BusyError or *api.RefusedError says
 // that it was not begun. When ctx ends the daemon takes it as hanging up.
-func (c *Client) Change(ctx context.Context, req supervisor.Request, event func(supervisor.Event)) (*supervisor.Outcome, error) {
+func (c *Client) Change(ctx context.Context, req api.Request, event func(api.Event)) (*api.Outcome, error) {
 	body, err := c.call(ctx, http.MethodPost, pathChange, req)
 	if err != nil {
 		return nil, err
@@ -106,9 +106,9 @@ func (c *Client) Change(ctx context.Context, req supervisor.Request, event func(
 		case m.Event != nil:
 			event(*m.Event)
 		case m.Refused != nil && m.Refused.Changing != nil:
-			return nil, &supervisor.BusyError{Changing: *m.Refused.Changing}
+			return nil, &api.BusyError{Changing: *m.Refused.Changing}
 		case m.Refused != nil:
-			return nil, &supervisor.RefusedError{Usage: m.Refused.Usage, Err: errors.New(m.Refused.Error)}
+			return nil, &api.RefusedError{Usage: m.Refused.Usage, Err: errors.New(m.Refused.Error)}
 		case m.Outcome != nil:
 			return m.Outcome, nil
 		}
@@ -116,14 +116,14 @@ func (c *Client) Change(ctx context.Context, req supervisor.Request, event func(
 }
 
 // Logs hands on what workers wrote, and with Follow what they write, until ctx or the daemon ends.
-func (c *Client) Logs(ctx context.Context, q supervisor.LogQuery, line func(supervisor.LogLine)) error {
+func (c *Client) Logs(ctx context.Context, q api.LogQuery, line func(api.LogLine)) error {
 	body, err := c.call(ctx, http.MethodPost, pathLogs, q)
 	if err != nil {
 		return err
 	}
 	defer body.Close() //nolint:errcheck // for reading only
 	for dec := json.NewDecoder(body); ; {
-		var l supervisor.LogLine
+		var l api.LogLine
 		err := dec.Decode(&l)
 		switch {
 		case errors.Is(err, io.EOF), ctx.Err() != nil:

@@ -16,26 +16,26 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // app is a Controller whose answers the test decides.
 type app struct {
-	change func(ctx context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error)
-	logs   func(ctx context.Context, emit func(supervisor.LogLine) error) error
+	change func(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
+	logs   func(ctx context.Context, emit func(api.LogLine) error) error
 }
 
-func (a *app) Environment() supervisor.EnvironmentStatus {
-	return supervisor.EnvironmentStatus{App: "shop", Processes: []supervisor.ProcessEnvironment{{Process: "web", Variables: []supervisor.Variable{{Name: "LANG", From: "superctl"}}}}}
+func (a *app) Environment() api.EnvironmentStatus {
+	return api.EnvironmentStatus{App: "shop", Processes: []api.ProcessEnvironment{{Process: "web", Variables: []api.Variable{{Name: "LANG", From: "superctl"}}}}}
 }
 
-func (a *app) Status() supervisor.Status { return supervisor.Status{App: "shop", Release: "r1"} }
+func (a *app) Status() api.Status { return api.Status{App: "shop", Release: "r1"} }
 
-func (a *app) Change(ctx context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error) {
+func (a *app) Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error) {
 	return a.change(ctx, req, emit)
 }
 
-func (a *app) Logs(ctx context.Context, _ supervisor.LogQuery, emit func(supervisor.LogLine) error) error {
+func (a *app) Logs(ctx context.Context, _ api.LogQuery, emit func(api.LogLine) error) error {
 	return a.logs(ctx, emit)
 }
 
@@ -131,16 +131,16 @@ func TestAThousandIdleConnectionsKeepNobodyOut(t *testing.T) {
 
 func TestAClientThatHangsUpEndsTheContextOfItsChange(t *testing.T) {
 	began, ended := make(chan struct{}), make(chan struct{})
-	path := serve(t, &app{change: func(ctx context.Context, _ supervisor.Request, _ func(supervisor.Event)) (*supervisor.Outcome, error) {
+	path := serve(t, &app{change: func(ctx context.Context, _ api.Request, _ func(api.Event)) (*api.Outcome, error) {
 		close(began)
 		<-ctx.Done()
 		close(ended)
-		return &supervisor.Outcome{}, nil
+		return &api.Outcome{}, nil
 	}})
 	ctx, hangUp := context.WithCancel(t.Context())
 	gone := make(chan error, 1)
 	go func() {
-		_, err := NewClient(path).Change(ctx, supervisor.Request{Kind: supervisor.Switch}, func(supervisor.Event) {})
+		_, err := NewClient(path).Change(ctx, api.Request{Kind: api.Switch}, func(api.Event) {})
 		gone <- err
 	}()
 	<-began
@@ -152,12 +152,12 @@ func TestAClientThatHangsUpEndsTheContextOfItsChange(t *testing.T) {
 }
 
 func TestAChangeIsToldAsItHappensAndWhoAsksIsTheKernelsWord(t *testing.T) {
-	path := serve(t, &app{change: func(_ context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error) {
-		emit(supervisor.Event{Type: "begin", Step: "boot"})
-		return &supervisor.Outcome{Result: supervisor.Done, Who: req.Who, Origin: req.Origin}, nil
+	path := serve(t, &app{change: func(_ context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error) {
+		emit(api.Event{Type: "begin", Step: "boot"})
+		return &api.Outcome{Result: api.Done, Who: req.Who, Origin: req.Origin}, nil
 	}})
 	var steps []string
-	out, err := NewClient(path).Change(t.Context(), supervisor.Request{Kind: supervisor.Switch, Who: "the king"}, func(ev supervisor.Event) { steps = append(steps, ev.Step) })
+	out, err := NewClient(path).Change(t.Context(), api.Request{Kind: api.Switch, Who: "the king"}, func(ev api.Event) { steps = append(steps, ev.Step) })
 	if err != nil || len(steps) != 1 || out.Who == "the king" || out.Peer == nil || int(out.Peer.UID) != os.Getuid() || int(out.Peer.PID) != os.Getpid() {
 		t.Errorf("%+v %v %v", out, steps, err)
 	}
@@ -165,16 +165,16 @@ func TestAChangeIsToldAsItHappensAndWhoAsksIsTheKernelsWord(t *testing.T) {
 
 func TestARefusalKeepsItsKind(t *testing.T) {
 	for _, sent := range []error{
-		&supervisor.BusyError{Changing: supervisor.ChangeStatus{Kind: "switch", Release: "r2"}},
-		&supervisor.RefusedError{Usage: true, Err: errors.New("no such process")},
-		&supervisor.RefusedError{Err: errors.New("nothing is live")},
+		&api.BusyError{Changing: api.ChangeStatus{Kind: "switch", Release: "r2"}},
+		&api.RefusedError{Usage: true, Err: errors.New("no such process")},
+		&api.RefusedError{Err: errors.New("nothing is live")},
 	} {
-		path := serve(t, &app{change: func(context.Context, supervisor.Request, func(supervisor.Event)) (*supervisor.Outcome, error) {
+		path := serve(t, &app{change: func(context.Context, api.Request, func(api.Event)) (*api.Outcome, error) {
 			return nil, sent
 		}})
-		_, err := NewClient(path).Change(t.Context(), supervisor.Request{}, nil)
-		var busy *supervisor.BusyError
-		var refused *supervisor.RefusedError
+		_, err := NewClient(path).Change(t.Context(), api.Request{}, nil)
+		var busy *api.BusyError
+		var refused *api.RefusedError
 		wantBusy := errors.As(sent, &busy)
 		if errors.As(err, &busy) != wantBusy || errors.As(err, &refused) == wantBusy || err.Error() != sent.Error() {
 			t.Errorf("%#v became %#v", sent, err)
@@ -201,7 +201,7 @@ func TestADaemonThatDiesDuringAChangeIsNoOutcome(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n{\"event\":{\"type\":\"begin\"}}")
 		_ = conn.Close()
 	}()
-	_, err = NewClient(path).Change(t.Context(), supervisor.Request{}, func(supervisor.Event) {})
+	_, err = NewClient(path).Change(t.Context(), api.Request{}, func(api.Event) {})
 	var unreachable *UnreachableError
 	if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), "superctl status") {
 		t.Errorf("%v", err)
@@ -343,7 +343,7 @@ func FuzzAnswer(f *testing.F) {
 			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 			_ = conn.Close()
 		}()
-		out, err := NewClient(path).Change(t.Context(), supervisor.Request{}, func(supervisor.Event) {})
+		out, err := NewClient(path).Change(t.Context(), api.Request{}, func(api.Event) {})
 		if out == nil && err == nil {
 			t.Error("neither an outcome nor an error")
 		}
@@ -352,13 +352,13 @@ func FuzzAnswer(f *testing.F) {
 
 func TestAClientThatDoesNotReadHoldsUpNoChangeAndHasNotHungUp(t *testing.T) {
 	said := make(chan error, 1)
-	path := serve(t, &app{change: func(ctx context.Context, _ supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error) {
+	path := serve(t, &app{change: func(ctx context.Context, _ api.Request, emit func(api.Event)) (*api.Outcome, error) {
 		for range 100_000 {
-			emit(supervisor.Event{Type: "output", Step: "before", Detail: strings.Repeat("x", 1000)})
+			emit(api.Event{Type: "output", Step: "before", Detail: strings.Repeat("x", 1000)})
 		}
-		emit(supervisor.Event{Type: "end", Step: "before"})
+		emit(api.Event{Type: "end", Step: "before"})
 		said <- ctx.Err()
-		return &supervisor.Outcome{Result: supervisor.Done}, nil
+		return &api.Outcome{Result: api.Done}, nil
 	}})
 	conn := dial(t, path)
 	if _, err := io.WriteString(conn, "POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"); err != nil {

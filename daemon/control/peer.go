@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 type peerKey struct{}
@@ -22,7 +22,7 @@ type peerKey struct{}
 // peer is who is at the other end of a connection, by the kernel's word.
 type peer struct {
 	who string
-	supervisor.Origin
+	api.Origin
 }
 
 // peerOf looks when somebody connects: later its process may have ended, and its pid be another's.
@@ -31,7 +31,7 @@ func peerOf(conn net.Conn) peer {
 	if err != nil {
 		return peer{who: "somebody unknown"}
 	}
-	p := peer{who: userName(cred.Uid), Origin: supervisor.Origin{Peer: &supervisor.Peer{UID: cred.Uid, PID: cred.Pid}}}
+	p := peer{who: userName(cred.Uid), Origin: api.Origin{Peer: &api.Peer{UID: cred.Uid, PID: cred.Pid}}}
 	if login, ok := loginOf(int(cred.Pid), cred.Uid); ok {
 		p.Peer.Login = &login
 		if login != cred.Uid {
@@ -99,7 +99,7 @@ func credentials(conn net.Conn) (*unix.Ucred, error) {
 }
 
 // identify says in a request who it comes from: the kernel's word, and beside it what the client says of itself.
-func identify(req *supervisor.Request, r *http.Request) {
+func identify(req *api.Request, r *http.Request) {
 	p, _ := r.Context().Value(peerKey{}).(peer)
 	req.Who, req.Origin = p.who, p.Origin
 	req.From = cmp.Or(claimedHost(r.Header.Get(fromHeader)), p.From)

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 func (h handler) change(w http.ResponseWriter, r *http.Request) {
-	var req supervisor.Request
+	var req api.Request
 	if !read(w, r, &req) {
 		return
 	}
@@ -31,14 +31,14 @@ func (h handler) change(w http.ResponseWriter, r *http.Request) {
 // teller writes the events of a change beside it: a client that stands still, such as one behind a pager, holds up nothing, and is
 // not taken for one that has hung up while the change goes on.
 type teller struct {
-	events  chan supervisor.Event
+	events  chan api.Event
 	control *http.ResponseController
 	writing sync.WaitGroup
 	lost    int // events that did not fit since the last one that did
 }
 
 func tell(w http.ResponseWriter) *teller {
-	t := &teller{events: make(chan supervisor.Event, waiting), control: http.NewResponseController(w)}
+	t := &teller{events: make(chan api.Event, waiting), control: http.NewResponseController(w)}
 	enc := json.NewEncoder(w)
 	t.writing.Go(func() {
 		for ev := range t.events {
@@ -51,9 +51,9 @@ func tell(w http.ResponseWriter) *teller {
 }
 
 // event hands on an event, or leaves it out: output first, so that there is room for steps.
-func (t *teller) event(ev supervisor.Event) {
+func (t *teller) event(ev api.Event) {
 	if t.lost > 0 && len(t.events) < waiting/4 {
-		t.events <- supervisor.Event{Type: "output", Step: ev.Step, Detail: fmt.Sprintf("... %d lines are left out here", t.lost)}
+		t.events <- api.Event{Type: "output", Step: ev.Step, Detail: fmt.Sprintf("... %d lines are left out here", t.lost)}
 		t.lost = 0
 	}
 	if len(t.events) >= waiting || ev.Type == "output" && (t.lost > 0 || len(t.events) >= waiting/2) {
@@ -72,11 +72,11 @@ func (t *teller) end() {
 
 func refuse(err error) *refusal {
 	r := &refusal{Error: err.Error()}
-	var busy *supervisor.BusyError
+	var busy *api.BusyError
 	if errors.As(err, &busy) {
 		r.Changing = &busy.Changing
 	}
-	var no *supervisor.RefusedError
+	var no *api.RefusedError
 	if errors.As(err, &no) {
 		r.Usage = no.Usage
 	}
@@ -84,7 +84,7 @@ func refuse(err error) *refusal {
 }
 
 func (h handler) logs(w http.ResponseWriter, r *http.Request) {
-	var q supervisor.LogQuery
+	var q api.LogQuery
 	if !read(w, r, &q) {
 		return
 	}
@@ -92,5 +92,5 @@ func (h handler) logs(w http.ResponseWriter, r *http.Request) {
 	if q.Follow {
 		_ = http.NewResponseController(w).Flush() // so that the client knows that it is heard
 	}
-	_ = h.c.Logs(r.Context(), q, func(l supervisor.LogLine) error { return write(l) })
+	_ = h.c.Logs(r.Context(), q, func(l api.LogLine) error { return write(l) })
 }

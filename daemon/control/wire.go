@@ -7,7 +7,7 @@ package control
 import (
 	"context"
 
-	"superctl/supervisor"
+	"superctl/api"
 )
 
 // Version is the version of the wire format. A client and a server of different versions say so to each other.
@@ -26,22 +26,22 @@ const (
 
 // Controller is what the server serves; *supervisor.Supervisor is one.
 type Controller interface {
-	Status() supervisor.Status
-	Environment() supervisor.EnvironmentStatus
-	Change(ctx context.Context, req supervisor.Request, emit func(supervisor.Event)) (*supervisor.Outcome, error)
-	Logs(ctx context.Context, q supervisor.LogQuery, emit func(supervisor.LogLine) error) error
+	Status() api.Status
+	Environment() api.EnvironmentStatus
+	Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
+	Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error
 }
 
 // message is one line of the answer to a change: events, then one of the others.
 type message struct {
-	Event   *supervisor.Event   `json:"event,omitempty"`
-	Outcome *supervisor.Outcome `json:"outcome,omitempty"`
-	Refused *refusal            `json:"refused,omitempty"`
+	Event   *api.Event   `json:"event,omitempty"`
+	Outcome *api.Outcome `json:"outcome,omitempty"`
+	Refused *refusal     `json:"refused,omitempty"`
 }
 
 // refusal is why a change was not begun.
 type refusal struct {
-	Error    string                   `json:"error"`
-	Usage    bool                     `json:"usage,omitempty"`    // the request is wrong, not the state that it met
-	Changing *supervisor.ChangeStatus `json:"changing,omitempty"` // the change that is in progress
+	Error    string            `json:"error"`
+	Usage    bool              `json:"usage,omitempty"`    // the request is wrong, not the state that it met
+	Changing *api.ChangeStatus `json:"changing,omitempty"` // the change that is in progress
 }

@@ -1,4 +1,4 @@
-package supervisor
+package api
 
 import (
 	"slices"
@@ -44,8 +44,8 @@ type Step struct {
 	Output  []string  `json:"output,omitempty"` // the last lines of what its commands wrote
 }
 
-// withoutOutput is the outcome as it is remembered: what hooks wrote is in the history.
-func (o *Outcome) withoutOutput() *Outcome {
+// WithoutOutput is the outcome as it is remembered: what hooks wrote is in the history.
+func (o *Outcome) WithoutOutput() *Outcome {
 	short := *o
 	short.Steps = slices.Clone(o.Steps)
 	for i := range short.Steps {
