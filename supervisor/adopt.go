@@ -135,7 +135,7 @@ func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w
 // finishDraining has the adopted workers that were told to finish go on with that. Whether one has had its stop signal is
 // not known; a second one changes nothing (measured for each preset).
 func (s *Supervisor) finishDraining(*state) error {
-	for _, g := range s.generations {
+	for _, g := range ordered(s.generations) {
 		for _, in := range g.instances {
 			if in.state != InstanceStopping || in.w == nil {
 				continue

@@ -18,7 +18,7 @@ const listenerPrefix = "listener/"
 func (s *Supervisor) adoptListeners(st *state) error {
 	handed := s.takeListeners()
 	adopted := make(map[Gate]map[int]bool) // by the numbers that the gate knows
-	for key, members := range st.Listeners {
+	for key, members := range ordered(st.Listeners) {
 		gate := s.gateOf(st, key)
 		if gate == nil {
 			continue
@@ -36,7 +36,7 @@ func (s *Supervisor) adoptListeners(st *state) error {
 			maps.DeleteFunc(in.own, func(name string, n int) bool { return !adopted[g.gates[name]][n] })
 		}
 	}
-	for key, members := range st.Listeners {
+	for key, members := range ordered(st.Listeners) {
 		if gate := s.gateOf(st, key); gate != nil {
 			if err := gate.Locate(sentTo(st, gate.Name(), members)); err != nil {
 				s.log.Error("a listener is not as the earlier daemon has left it", zap.String("listener", gate.Name()), zap.Error(err))
@@ -132,7 +132,7 @@ func (h handedListeners) take(inode uint64) (fd int, ok bool) {
 
 // close closes what nobody has taken: the state file does not know it, so no connection was ever sent there.
 func (h handedListeners) close(s *Supervisor) {
-	for _, l := range h {
+	for _, l := range ordered(h) {
 		for i, fd := range l.fds {
 			s.log.Info("a listener that was handed over is not in the state file, and is closed", zap.String("name", l.names[i]))
 			s.os.close(fd)
@@ -145,7 +145,7 @@ func (s *Supervisor) findListener(name string, m memberState, handed handedListe
 	if fd, ok := handed.take(m.Inode); ok {
 		return fd, true
 	}
-	for _, g := range s.generations {
+	for _, g := range ordered(s.generations) {
 		for _, in := range g.instances {
 			if in.w == nil || !slices.Contains(in.proc.Listen, name) {
 				continue

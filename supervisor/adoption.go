@@ -55,7 +55,7 @@ func (c *change) takeUp(was *ChangeStatus, half *generation) {
 	c.to, c.from, c.plan = c.s.live, nil, c.s.live.plan
 	c.release, c.committed = c.plan.Release, true
 	c.from = c.s.cameFrom()
-	for _, g := range c.s.generations {
+	for _, g := range ordered(c.s.generations) {
 		c.s.awaitReady(g)
 	}
 	c.kind = Switch // how a generation that is still warm came about

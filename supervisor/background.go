@@ -135,7 +135,7 @@ func (s *Supervisor) namesakes(list []*instance) (others []*instance) {
 		if in.proc.Strategy != Single {
 			continue
 		}
-		for _, g := range s.generations {
+		for _, g := range ordered(s.generations) {
 			if g != in.gen {
 				others = append(others, g.of(in.proc.Name)...)
 			}

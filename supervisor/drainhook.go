@@ -75,7 +75,7 @@ func (s *Supervisor) tell(in *instance) {
 
 // tellAll compares, so that a rollback to a warm generation, a revert and an adoption need nothing of their own.
 func (s *Supervisor) tellAll() {
-	for _, g := range s.generations {
+	for _, g := range ordered(s.generations) {
 		for _, in := range g.instances {
 			s.tell(in)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -673,6 +674,9 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 		sweep:   w.sweep,
 		end:     func(workerState) error { return nil },
 		measure: w.measure,
+		write:   writeFile,
+		sync:    syncDir,
+		chance:  rand.Float64,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

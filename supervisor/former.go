@@ -18,12 +18,12 @@ import (
 // everyGate is all gates by their names in the state file: those of the config, and former ones that still have listeners.
 func (s *Supervisor) everyGate() iter.Seq2[string, Gate] {
 	return func(yield func(string, Gate) bool) {
-		for name, gate := range s.gates {
+		for name, gate := range ordered(s.gates) {
 			if !yield(name, gate) {
 				return
 			}
 		}
-		for key, gate := range s.former {
+		for key, gate := range ordered(s.former) {
 			if !yield(key, gate) {
 				return
 			}
@@ -82,7 +82,7 @@ func (s *Supervisor) gateOf(st *state, key string) Gate {
 // gatesOf is the gates of a generation that an earlier daemon has started: none of its listeners is without one.
 func (s *Supervisor) gatesOf(st *state, gs *generationState) map[string]Gate {
 	gates := make(map[string]Gate)
-	for name, gate := range s.gates {
+	for name, gate := range ordered(s.gates) {
 		gates[name] = gate
 	}
 	for key, members := range st.Listeners {

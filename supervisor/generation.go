@@ -176,7 +176,7 @@ func (s *Supervisor) transit(g *generation, ev generationEvent) {
 
 // compare holds what a generation is against what its workers are, and moves it when they have got there.
 func (s *Supervisor) compare(g *generation) {
-	for name, p := range g.proofs {
+	for name, p := range ordered(g.proofs) {
 		if !slices.ContainsFunc(g.instances, func(in *instance) bool { return in.state == InstanceStarting && in.lane() == name }) {
 			p.end()
 			delete(g.proofs, name)

@@ -135,7 +135,7 @@ func (s *Supervisor) handOver(who string) error {
 	}
 	s.pauseNotify() // what a worker says from here on is the next daemon's to hear
 	all := make([]Descriptor, 0)
-	for _, d := range s.descriptors() {
+	for _, d := range ordered(s.descriptors()) {
 		all = append(all, d)
 	}
 	ended := make(chan error, 1)
@@ -162,7 +162,7 @@ func (s *Supervisor) handOver(who string) error {
 
 // reading lists the instances whose pipe is read.
 func (s *Supervisor) reading() (list []*instance) {
-	for _, g := range s.generations {
+	for _, g := range ordered(s.generations) {
 		for _, in := range g.instances {
 			if in.out != nil {
 				list = append(list, in)

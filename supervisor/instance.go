@@ -307,7 +307,7 @@ func (s *Supervisor) backOff(in *instance) {
 		in.streak = 0
 	}
 	in.restarts++
-	wait := backoff(in.streak)
+	wait := s.backoff(in.streak)
 	in.streak++
 	s.arm(in, wait, backoffElapsed)
 }

@@ -29,7 +29,7 @@ func (g *generation) apart(process string) bool {
 // closeOwn gives up the listeners that are an instance's alone, when its worker is gone. A daemon that is killed loses those that no
 // worker has, and which places the others have then is known only after the loss of one (see adoptListeners).
 func (s *Supervisor) closeOwn(in *instance) {
-	for name, number := range in.own {
+	for name, number := range ordered(in.own) {
 		s.closeListener(in.gen, in.gen.gates[name], number)
 	}
 	in.own = nil
@@ -104,7 +104,7 @@ func (s *Supervisor) aim() {
 	if s.rolling != nil {
 		list = slices.Concat(list, s.rolling.instances)
 	}
-	for name, numbers := range lanesOf(list) {
+	for name, numbers := range ordered(lanesOf(list)) {
 		if slices.Equal(numbers, s.aimed[name]) {
 			continue
 		}

@@ -88,7 +88,7 @@ func (in *instance) counter() func() (int, error) {
 		numbers[name] = in.number(name)
 	}
 	return func() (open int, err error) {
-		for name, number := range numbers {
+		for name, number := range ordered(numbers) {
 			n, bad := gates[name].Connections(number, w.PIDs())
 			open, err = open+n, errors.Join(err, bad)
 		}
@@ -98,7 +98,7 @@ func (in *instance) counter() func() (int, error) {
 
 // hurryLingering has all workers that linger get their stop signal now.
 func (s *Supervisor) hurryLingering() {
-	for _, g := range s.generations {
+	for _, g := range ordered(s.generations) {
 		for _, in := range g.instances {
 			if in.enough != nil {
 				in.enough()

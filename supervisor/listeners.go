@@ -81,7 +81,7 @@ func (s *Supervisor) care(listener string) *listenerCare {
 
 // replaceLost begins to replace a listener that cannot be mended, when no change is in progress. What fails is tried again.
 func (s *Supervisor) replaceLost() {
-	for name, care := range s.cares {
+	for name, care := range ordered(s.cares) {
 		if care.lost == "" || s.live == nil || s.stopping {
 			continue
 		}
@@ -117,7 +117,7 @@ func (s *Supervisor) replaceLost() {
 func (s *Supervisor) tryAgain(care *listenerCare) {
 	care.waiting = true
 	care.tries++
-	time.AfterFunc(backoff(care.tries), func() { s.post(func() { care.waiting = false }) })
+	time.AfterFunc(s.backoff(care.tries), func() { s.post(func() { care.waiting = false }) })
 }
 
 // checkListeners finds out beside the owner whether clients reach the live generation.
@@ -128,7 +128,7 @@ func (s *Supervisor) checkListeners() {
 	}
 	numbers, gates := g.numbers(), g.gates
 	s.beside(func() {
-		for name, list := range numbers {
+		for name, list := range ordered(numbers) {
 			err := verify(gates[name], list)
 			s.post(func() {
 				switch {
@@ -168,7 +168,7 @@ func (s *Supervisor) verifyListeners(g *generation) error {
 		return err
 	}
 	var errs []error
-	for name, list := range numbers {
+	for name, list := range ordered(numbers) {
 		if err := verify(gates[name], list); err != nil {
 			errs = append(errs, fmt.Errorf("listener %q: %w", name, err))
 		}

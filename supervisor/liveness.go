@@ -59,18 +59,18 @@ func (s *Supervisor) feelPulses() {
 			}
 		}
 	}
-	for lane, p := range s.pulses {
+	for lane, p := range ordered(s.pulses) {
 		if in := wanted[lane]; in != p.of || in.turn != p.turn {
 			p.cancel()
 			delete(s.pulses, lane)
 		}
 	}
-	for of := range s.troubles {
+	for of := range ordered(s.troubles) {
 		if lane, ok := strings.CutPrefix(of, healthOf); ok && s.change == nil && wanted[lane] == nil {
 			s.report(Trouble{Of: of}) // it is over: nobody asks that lane any more
 		}
 	}
-	for lane, in := range wanted {
+	for lane, in := range ordered(wanted) {
 		if s.pulses[lane] == nil {
 			s.pulses[lane] = s.feel(in)
 		}

@@ -1,6 +1,10 @@
 package supervisor
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +52,10 @@ type measurement struct {
 type queue struct {
 	listener string
 	number   int
+}
+
+func (q queue) compare(other queue) int {
+	return cmp.Or(strings.Compare(q.listener, other.listener), q.number-other.number)
 }
 
 func (g *generation) measurement() measurement {
@@ -100,9 +108,9 @@ func (m *measurement) fill(gs *GenerationStatus, usage map[process]worker.Usage)
 			gs.CPUSeconds = &seconds
 		}
 	}
-	for q, workers := range m.queues {
+	for _, q := range slices.SortedFunc(maps.Keys(m.queues), queue.compare) {
 		var pids []int
-		for _, w := range workers {
+		for _, w := range m.queues[q] {
 			pids = append(pids, usage[w].PIDs...)
 		}
 		if n, err := m.gates[q.listener].Connections(q.number, pids); err == nil {

@@ -103,7 +103,7 @@ func (s *Supervisor) encloses(dir string) bool {
 
 // endUnproved ends the generations that had not had their cutover.
 func (s *Supervisor) endUnproved(*state) error {
-	for _, g := range s.generations {
+	for _, g := range ordered(s.generations) {
 		if g == s.live || g.state != Booting && g.state != Staged {
 			continue
 		}

@@ -15,7 +15,7 @@ func (c *change) retire(context.Context) (string, error) {
 		if errors.As(context.Cause(c.ctx), &overtaken) {
 			return // after the end of the probation, but before this
 		}
-		for _, g := range c.s.generations {
+		for _, g := range ordered(c.s.generations) {
 			if g.state == Standby && g != c.from {
 				c.s.retire(g)
 			}

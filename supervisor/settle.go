@@ -46,7 +46,7 @@ func (s *Supervisor) settle(ctx context.Context, g *generation, limit time.Durat
 func settleQueues(ctx context.Context, gates map[string]Gate, queues map[string][]int, limit time.Duration) (left int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for name, numbers := range queues {
+	for name, numbers := range ordered(queues) {
 		if gates[name].Kind() == kindShared {
 			continue // the same queue serves on
 		}

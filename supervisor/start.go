@@ -82,7 +82,7 @@ func (s *Supervisor) noteStart(c *change, err error) {
 		return
 	}
 	s.startTries++
-	wait := backoff(s.startTries + startBackoff)
+	wait := s.backoff(s.startTries + startBackoff)
 	s.log.Error("the release that should be live could not be started", zap.String("reason", s.startFailure), zap.Duration("next_try_in", wait))
 	s.startTimer = time.AfterFunc(wait, func() {
 		s.post(func() {

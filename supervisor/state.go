@@ -130,10 +130,10 @@ func (s *Supervisor) save() error {
 	slices.SortFunc(st.Generations, func(a, b generationState) int { return a.ID - b.ID })
 	data, err := json.MarshalIndent(st, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(s.statePath(), data, 0o600, renameio.WithTempDir(s.opt.State))
+		err = s.os.write(s.statePath(), data)
 	}
 	if err == nil {
-		err = syncDir(s.opt.State)
+		err = s.os.sync(s.opt.State)
 	}
 	if err != nil {
 		err = fmt.Errorf("save state: %w", err)
@@ -167,10 +167,15 @@ func (s *Supervisor) toHistory(o Outcome) error {
 // not know would be a stranger to the next daemon.
 func (s *Supervisor) saveAgain() {
 	s.dirty = true
-	wait := backoff(s.unsaved + 1)
+	wait := s.backoff(s.unsaved + 1)
 	s.unsaved++
 	s.saveAt = time.Now().Add(wait)
 	time.AfterFunc(wait, func() { s.post(func() {}) })
+}
+
+// writeFile replaces a file, complete or not at all.
+func writeFile(path string, data []byte) error {
+	return renameio.WriteFile(path, data, 0o600, renameio.WithTempDir(filepath.Dir(path)))
 }
 
 // syncDir makes the renaming of a file in a directory durable; renameio syncs the file only.

@@ -99,7 +99,7 @@ func (s *Supervisor) store() {
 		return
 	}
 	wanted := s.descriptors()
-	for name, id := range s.stored {
+	for name, id := range ordered(s.stored) {
 		if d, ok := wanted[name]; ok && (d.ID == id || id == inherited) {
 			s.stored[name] = d.ID
 			continue
@@ -110,7 +110,7 @@ func (s *Supervisor) store() {
 		}
 		delete(s.stored, name)
 	}
-	for name, d := range wanted {
+	for name, d := range ordered(wanted) {
 		if _, ok := s.stored[name]; ok {
 			continue
 		}

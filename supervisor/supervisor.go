@@ -193,6 +193,12 @@ type system struct {
 	// measure returns what each worker uses, in the order given.
 	measure func([]process) []worker.Usage
 	close   func(fd int)
+	write   func(path string, data []byte) error // replaces a file, complete or not at all
+	sync    func(dir string) error               // makes what was renamed in a directory durable
+	chance  func() float64                       // in [0, 1)
+	// enter is called by a goroutine before it hands something to the owner. Tests in virtual time give what would come at the
+	// same instant an order; nil = as it comes.
+	enter func()
 }
 
 // process is a running worker; *worker.Worker is the real one.
@@ -348,7 +354,7 @@ func (s *Supervisor) Started() <-chan struct{} { return s.started }
 // Hurry ends every worker at once, while the supervisor stops: a second SIGTERM.
 func (s *Supervisor) Hurry() {
 	_ = s.do(func() {
-		for _, g := range s.generations {
+		for _, g := range ordered(s.generations) {
 			for _, in := range g.instances {
 				in.wanted = false
 				s.fire(in, killAsked)
@@ -363,7 +369,7 @@ func (s *Supervisor) turn() {
 	if s.handedOver {
 		return
 	}
-	for _, g := range s.generations {
+	for _, g := range ordered(s.generations) {
 		s.compare(g)
 	}
 	s.aim()
@@ -385,10 +391,10 @@ func (s *Supervisor) stop() {
 	if s.change != nil {
 		s.change.kill(ErrStopping)
 	}
-	for _, g := range s.generations {
+	for _, g := range ordered(s.generations) {
 		s.endCanary(g)
 	}
-	for _, g := range s.generations {
+	for _, g := range ordered(s.generations) {
 		if g.tried && g.state == Staged {
 			continue // it is being withdrawn, or will be by the change that has just been told to end
 		}
@@ -437,6 +443,7 @@ func (s *Supervisor) beside(f func()) {
 
 // post hands f to the owner and does not wait for it.
 func (s *Supervisor) post(f func()) {
+	s.enter()
 	select {
 	case s.inbox <- f:
 	case <-s.done:
@@ -445,6 +452,7 @@ func (s *Supervisor) post(f func()) {
 
 // do has the owner run f and waits until it has.
 func (s *Supervisor) do(f func()) error {
+	s.enter()
 	ran := make(chan struct{})
 	select {
 	case s.inbox <- func() { f(); close(ran) }:
@@ -452,6 +460,12 @@ func (s *Supervisor) do(f func()) error {
 		return nil
 	case <-s.done:
 		return ErrStopping
+	}
+}
+
+func (s *Supervisor) enter() {
+	if s.os.enter != nil {
+		s.os.enter()
 	}
 }
 

@@ -240,7 +240,7 @@ func (c *change) keptWarm() bool {
 		return false
 	}
 	_ = c.s.do(func() {
-		for _, g := range c.s.generations {
+		for _, g := range ordered(c.s.generations) {
 			if g.state == Standby && g.plan.Release.Path == c.was.previous.Path && g.lacks() == "" && g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
 				c.to = g
 			}

@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"math/rand/v2"
+
 	"golang.org/x/sys/unix"
 
 	"superctl/supervisor/cgroup"
@@ -49,6 +51,9 @@ func realSystem(groups *cgroup.Tree) system {
 			}
 			return worker.Measure(workers)
 		},
-		close: func(fd int) { _ = unix.Close(fd) }, // it was for reading only
+		close:  func(fd int) { _ = unix.Close(fd) }, // it was for reading only
+		write:  writeFile,
+		sync:   syncDir,
+		chance: rand.Float64,
 	}
 }

@@ -42,7 +42,7 @@ func (s *Supervisor) setAside(unreadable *UnreadableStateError) error {
 	}
 	err := os.Rename(unreadable.Path, aside)
 	if err == nil {
-		err = syncDir(filepath.Dir(aside))
+		err = s.os.sync(filepath.Dir(aside))
 	}
 	if err != nil {
 		return errors.Join(unreadable, err)
