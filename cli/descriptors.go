@@ -90,4 +90,4 @@ func (d *descriptors) unitSockets() map[string]int {
 }
 
 // close closes what nobody has taken; sockets of socket units stay.
-func (d *descriptors) close() error { return d.stored.CloseThose(ours) }
+func (d *descriptors) close() error { return d.stored.CloseMatching(ours) }

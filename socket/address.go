@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// Address is the public address of a listener, as the config writes it: "127.0.0.1:8000", "[::]:8000", ":8000",
-// "localhost:8000", "unix:/run/shop/web.sock" or "systemd:web".
+// Address is the public address of a listener, as the config writes it: "127.0.0.1:8000",
+// "[::]:8000", ":8000", "localhost:8000", "unix:/run/shop/web.sock" or "systemd:web".
 type Address struct {
 	network network
 	text    string
-	tcp     netip.AddrPort // network tcp; also of systemd, where the config says which of several descriptors is meant
-	any     bool           // ":8000": every address of the machine, of whichever families it has
-	path    string         // network unix; also of systemd
+	tcp     netip.AddrPort // network tcp; network systemd with an address, which selects one of several descriptors
+	any     bool           // ":8000": all addresses of the machine, in every family that it has
+	path    string         // network unix; network systemd with a path
 	name    string         // network systemd: the FileDescriptorName= of the socket unit
 }
 
@@ -29,11 +29,11 @@ const (
 	systemd network = "systemd"
 )
 
-// longestPath is how long the path of a unix socket may be: sun_path holds 108 bytes with its closing NUL, and each
-// generation's own socket has a suffix, ".g" and up to eight digits.
+// longestPath is the limit for the path of a unix socket in bytes. sun_path holds 108 bytes with
+// the closing NUL, and the socket of each generation has a suffix: ".g" and up to eight digits.
 const longestPath = 107 - len(".g12345678")
 
-// ParseAddress reads an address as the config writes it. Its errors say what to write instead.
+// ParseAddress parses an address as the config writes it. Its errors say what to write instead.
 func ParseAddress(text string) (Address, error) {
 	a := Address{text: text}
 	err := a.parse(text)
@@ -43,13 +43,13 @@ func ParseAddress(text string) (Address, error) {
 	return a, nil
 }
 
-// String is the address as the config writes it.
+// String returns the address as the config writes it.
 func (a Address) String() string { return a.text }
 
-// Network is "tcp", "unix" or "systemd".
+// Network returns "tcp", "unix" or "systemd".
 func (a Address) Network() string { return string(a.network) }
 
-// Path is the path of a unix address, and empty for every other.
+// Path returns the path of a unix address, and "" for any other address.
 func (a Address) Path() string {
 	if a.network != unixNet {
 		return ""
@@ -70,8 +70,8 @@ func (a *Address) parse(text string) error {
 	return a.parseTCP(text)
 }
 
-// parseSystemd reads NAME or NAME:ADDRESS. A name cannot hold a colon (systemd.socket(5), FileDescriptorName=), so the
-// first one ends it.
+// parseSystemd parses NAME or NAME:ADDRESS. The first colon ends the name, because a name cannot
+// contain one (systemd.socket(5), FileDescriptorName=).
 func (a *Address) parseSystemd(text string) error {
 	name, which, several := strings.Cut(text, ":")
 	if name == "" {
@@ -105,7 +105,8 @@ func checkPath(path string) error {
 	case path == "/":
 		return errors.New("the path is a directory: write unix:/run/NAME/web.sock")
 	case len(path) > longestPath:
-		return fmt.Errorf("the path has %d bytes, and the kernel's limit leaves room for %d: choose a shorter one", len(path), longestPath)
+		return fmt.Errorf("the path has %d bytes, and the kernel's limit leaves room for %d: choose a shorter one",
+			len(path), longestPath)
 	}
 	return nil
 }
@@ -166,8 +167,8 @@ func splitHostPort(text string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// parseHost reads the host part. Names are not looked up: what a name resolves to may change between the start of the
-// daemon and the next switch, and all listeners of one group must have the very same address.
+// parseHost parses the host part. It does not resolve names: a name may resolve differently at the
+// start of the daemon and at the next switch, and all listeners of a group need the same address.
 func parseHost(host string) (netip.Addr, error) {
 	switch host {
 	case "":
@@ -175,11 +176,13 @@ func parseHost(host string) (netip.Addr, error) {
 	case "localhost":
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
 	case "*":
-		return netip.Addr{}, errors.New("write 0.0.0.0 for every IPv4 address, or nothing before the colon for every address")
+		return netip.Addr{}, errors.New("write 0.0.0.0 for every IPv4 address, or nothing before the colon for " +
+			"every address")
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%q is not an IP address, and names are not looked up: write the address itself", host)
+		return netip.Addr{}, fmt.Errorf(
+			"%q is not an IP address, and names are not looked up: write the address itself", host)
 	}
 	return ip.Unmap(), nil
 }

@@ -35,7 +35,8 @@ func TestAnAddressIsReadAsTheConfigWritesIt(t *testing.T) {
 			means = strings.TrimSpace(a.name + " " + a.tcp.String())
 		}
 		if a.Network() != tt.network || means != tt.means || a.String() != tt.text {
-			t.Errorf("%s: network %s, means %q, String %q; want %s, %q", tt.text, a.Network(), means, a.String(), tt.network, tt.means)
+			t.Errorf("%s: network %s, means %q, String %q; want %s, %q", tt.text, a.Network(), means, a.String(),
+				tt.network, tt.means)
 		}
 	}
 }
@@ -86,7 +87,10 @@ func TestAWrongAddressIsRefusedWithWhatToWriteInstead(t *testing.T) {
 }
 
 func FuzzParseAddress(f *testing.F) {
-	for _, seed := range []string{"127.0.0.1:8000", "[::]:8000", ":8000", "unix:/run/a", "systemd:web", "systemd:web:[::1]:1", "[fe80::1%lo]:1"} {
+	for _, seed := range []string{
+		"127.0.0.1:8000", "[::]:8000", ":8000", "unix:/run/a", "systemd:web",
+		"systemd:web:[::1]:1", "[fe80::1%lo]:1",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

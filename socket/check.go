@@ -11,12 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Probe says whether listening would work as start-up would do it: nobody else has the address, a port may be bound, the
-// directory of a unix socket is there and writable, its path is a socket or nothing. It disturbs nobody, a running daemon
-// of this app least: ours says which processes are its and its workers', and what they hold is as it should be. Nil means
-// that nobody is ours.
+// Probe reports whether the daemon could listen on the address at start-up. No other process may
+// use the address, the port must be one that the user may bind, the directory of a unix socket must
+// exist and be writable, and its path must be a socket or missing. Probe does not disturb a running
+// daemon.
 //
-// Of "systemd:NAME" only the daemon that systemd starts can find out more.
+// ours reports whether a process is the app's running daemon or one of its workers; listeners that
+// only such processes hold are fine. A nil ours means that no process is.
+//
+// Probe cannot check "systemd:NAME": only a daemon started by systemd has the descriptor.
 func (a Address) Probe(ours func(pid int) bool) error {
 	var err error
 	switch a.network {
@@ -37,11 +40,11 @@ func (a Address) probeTCP(ours func(int) bool) error {
 	if a.any && !haveIPv6() {
 		at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
 	}
-	running, err := neighbours(at, a.text, nil, ours)
+	running, err := foreignListeners(at, a.text, nil, ours)
 	if err != nil || len(running) > 0 {
 		return err
 	}
-	// Bound and not listening, the socket is in no group and gets nothing.
+	// A socket that is bound but does not listen is in no group and gets no connections.
 	fd, err := tcpSocketAt(at)
 	if err != nil {
 		return err
@@ -63,8 +66,8 @@ func (a Address) probeUnix(ours func(int) bool) error {
 	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 		return fmt.Errorf("directory %s is not writable: %w", dir, err)
 	}
-	who, err := occupied(a.path)
-	if err != nil || who == nil || allEarlier(who.holders, ours) {
+	who, err := findOccupant(a.path)
+	if err != nil || who == nil || heldByEarlier(who.holders, ours) {
 		return err
 	}
 	return inUse(a.text, who.uid, who.holders)

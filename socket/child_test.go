@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The test binary runs itself as the process of an earlier daemon, or of a stranger: what a child does is named by a
-// variable, it says "ready" when it has done it, and it ends when its standard input does.
+// The test binary runs itself as a process of an earlier daemon or of a stranger. An environment
+// variable names what the child does. The child prints "ready" when it has done it, and ends when
+// its standard input is closed.
 const childDoes = "SOCKET_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -46,7 +47,7 @@ func child(args []string) error {
 		if fd, err = listenUnix(a.path+".g"+args[2], permissions{mode: 0o600, uid: -1, gid: -1}, 100); err == nil {
 			err = publish(a.path+".g"+args[2], a.path)
 		}
-	case "inherit": // as a daemon that systemd starts
+	case "inherit": // as a daemon started by systemd
 		fd, err = inheritAndStage(a)
 	}
 	if err != nil {
@@ -81,7 +82,8 @@ func inheritAndStage(a Address) (int, error) {
 	return g.FD(1)
 }
 
-// startChild starts one and returns its pid and what ends it. What it says instead of "ready" is the error.
+// startChild starts a child, and returns its pid and a function that stops it. Any output other
+// than "ready" is the error.
 func startChild(t *testing.T, files []*os.File, env []string, does ...string) (pid int, stop func()) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
@@ -110,7 +112,7 @@ func startChild(t *testing.T, files []*os.File, env []string, does ...string) (p
 	return cmd.Process.Pid, stop
 }
 
-// rawFile is a copy of fd for a child.
+// rawFile returns a copy of fd for a child.
 func rawFile(t *testing.T, fd int) *os.File {
 	t.Helper()
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)

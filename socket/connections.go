@@ -2,14 +2,15 @@ package socket
 
 import "net/netip"
 
-// Connections counts by sock_diag and not by asking the workers: it works with every server. A connection is somebody's
-// when one of the processes has it open; what is still in an accept queue is nobody's.
+// Connections counts with sock_diag instead of asking the workers, so that it works with every
+// server. It counts the connections that one of the processes has open, without those in the accept
+// queue.
 func (s *steer) Connections(_ int, pids []int) (int, error) {
 	return tcpConnections(s.at, pids)
 }
 
-// tcpConnections counts connections that both ends have open, or only our end: of a client that has closed its half the
-// answer may still be on its way.
+// tcpConnections counts established connections and those in CLOSE-WAIT: when the client has closed
+// its half, the response may still be on its way.
 func tcpConnections(at netip.AddrPort, pids []int) (n int, err error) {
 	list, err := tcpSockets(family(at.Addr()), at.Port(), tcpEstablished, tcpCloseWait)
 	if err != nil || len(list) == 0 {
@@ -24,7 +25,8 @@ func tcpConnections(at netip.AddrPort, pids []int) (n int, err error) {
 	return n, nil
 }
 
-// unixConnections counts connections that were accepted from a listener bound to path: they have its name.
+// unixConnections counts the connections accepted from a listener bound to path. The kernel gives
+// them the name of the listener.
 func unixConnections(path string, pids []int) (n int, err error) {
 	list, err := unixSockets(tcpEstablished)
 	if err != nil || len(list) == 0 {

@@ -11,26 +11,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the kernel says about sockets that are not ours to ask: NETLINK_SOCK_DIAG, as ss(8) uses it. It needs no privilege,
-// but the address family AF_NETLINK (RestrictAddressFamilies= of a systemd unit) and sees one network namespace.
-// The layouts are include/uapi/linux/{inet_diag,unix_diag}.h.
+// This file asks the kernel about sockets of other processes with NETLINK_SOCK_DIAG, as ss(8) does.
+// That needs no privilege, but it needs the address family AF_NETLINK (RestrictAddressFamilies= of
+// a systemd unit), and it sees one network namespace only. The layouts are in
+// include/uapi/linux/{inet_diag,unix_diag}.h.
 
-// tcpSocket is a TCP socket as inet_diag tells it.
+// tcpSocket is a TCP socket as reported by inet_diag.
 type tcpSocket struct {
 	state  uint8
-	resent uint8 // of a half-open handshake: how many times the SYN-ACK was sent again
+	resent uint8 // of a half-open handshake: how often the SYN-ACK was retransmitted
 	local  netip.AddrPort
 	remote netip.AddrPort
 	family uint8
 	only6  bool // a listener with IPV6_V6ONLY
 	cookie uint64
 	uid    uint32
-	inode  uint32 // 0 while no process has it: half-open, or in an accept queue
+	inode  uint32 // 0 while no process has the socket open: half-open, or in an accept queue
 	iface  uint32
 }
 
-// The states of TCP sockets (include/net/tcp_states.h). A half-open handshake is asked for as NEW_SYN_RECV and told as
-// SYN_RECV (net/ipv4/inet_diag.c, inet_req_diag_fill).
+// The states of TCP sockets (include/net/tcp_states.h). A request for half-open handshakes names
+// NEW_SYN_RECV, but the answer has SYN_RECV (net/ipv4/inet_diag.c, inet_req_diag_fill).
 const (
 	tcpEstablished = 1
 	tcpSynRecv     = 3
@@ -40,15 +41,15 @@ const (
 	tcpNewSynRecv  = 12
 )
 
-// unixSocket is a unix socket as unix_diag tells it.
+// unixSocket is a unix socket as reported by unix_diag.
 type unixSocket struct {
-	stream   bool // not a datagram socket
+	stream   bool // a stream socket, not a datagram socket
 	state    uint8
 	inode    uint32
 	name     string
 	dev      uint32
-	file     uint32 // inode number of its file, cut to 32 bits
-	queue    uint32 // of a listener: connections that wait
+	file     uint32 // inode number of the socket's file, truncated to 32 bits
+	queue    uint32 // of a listener: length of the accept queue
 	capacity uint32
 }
 
@@ -65,13 +66,13 @@ const (
 	sizeofUnixReq, sizeofUnixMsg = 24, 16
 )
 
-// tcpSockets lists the TCP sockets of a family with that local port, or with any for 0, in the given states. AF_INET6 includes IPv4
-// connections of a dual-stack listener.
+// tcpSockets lists the TCP sockets of a family in the given states. port selects a local port; 0
+// selects all ports. AF_INET6 includes the IPv4 connections of a dual-stack listener.
 func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
 	req := make([]byte, sizeofInetReq)
 	req[0], req[1] = family, unix.IPPROTO_TCP
 	binary.NativeEndian.PutUint32(req[4:], mask(states))
-	binary.BigEndian.PutUint16(req[8:], port) // the kernel leaves out other ports itself (inet_diag_dump_icsk)
+	binary.BigEndian.PutUint16(req[8:], port) // the kernel filters by port (inet_diag_dump_icsk)
 	var list []tcpSocket
 	err := diag(req, func(b []byte) {
 		if len(b) < sizeofInetMsg {
@@ -80,7 +81,8 @@ func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
 		s := tcpSocket{
 			family: b[0], state: b[1], resent: b[3],
 			local: sockid(b[0], b[8:24], b[4:6]), remote: sockid(b[0], b[24:40], b[6:8]),
-			iface: binary.NativeEndian.Uint32(b[40:]), cookie: binary.NativeEndian.Uint64(b[44:]), uid: binary.NativeEndian.Uint32(b[64:]), inode: binary.NativeEndian.Uint32(b[68:]),
+			iface: binary.NativeEndian.Uint32(b[40:]), cookie: binary.NativeEndian.Uint64(b[44:]),
+			uid: binary.NativeEndian.Uint32(b[64:]), inode: binary.NativeEndian.Uint32(b[68:]),
 		}
 		attributes(b[sizeofInetMsg:], func(kind uint16, value []byte) {
 			if kind == inetDiagSkV6Only && len(value) > 0 {
@@ -94,7 +96,7 @@ func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
 	return list, err
 }
 
-// unixSockets lists the unix stream sockets in the given states, by their name and file.
+// unixSockets lists the unix stream sockets in the given states, with their names and files.
 func unixSockets(states ...int) ([]unixSocket, error) {
 	var list []unixSocket
 	err := diag(unixRequest(0, showName|showVFS, states...), func(b []byte) {
@@ -105,7 +107,7 @@ func unixSockets(states ...int) ([]unixSocket, error) {
 	return list, err
 }
 
-// unixQueue is how many connections wait for the listener with that inode, and how many may.
+// unixQueue returns the length and the limit of the accept queue of the listener with that inode.
 func unixQueue(inode uint32) (length, limit int, err error) {
 	found := false
 	err = diag(unixRequest(inode, showRQLen, tcpListen), func(b []byte) {
@@ -162,7 +164,7 @@ func sockid(family uint8, ip, port []byte) netip.AddrPort {
 	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(port))
 }
 
-// attributes walks netlink attributes.
+// attributes calls each for every netlink attribute.
 func attributes(b []byte, each func(kind uint16, value []byte)) {
 	for len(b) >= unix.SizeofRtAttr {
 		size, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
@@ -175,7 +177,7 @@ func attributes(b []byte, each func(kind uint16, value []byte)) {
 	}
 }
 
-// diag sends one SOCK_DIAG_BY_FAMILY request and hands over each answer.
+// diag sends one SOCK_DIAG_BY_FAMILY request and passes each answer to each.
 func diag(body []byte, each func([]byte), dump bool) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {

@@ -11,30 +11,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxDials is how many probes of one gate may be on their way at once; more wait for a place. They are not made to queue
-// behind each other altogether, because one that hangs, on a worker whose queue is full, would hold up all others.
+// maxDials is how many probes of one gate may run at once; further ones wait for a slot. Probes are
+// not serialized, because one that hangs on a worker with a full queue would delay all others.
 const maxDials = 32
 
-// Dial goes through the front door: it connects to the public address as every client does, from a source address and port
-// which the filter sends to the generation. The socket is bound first, so that nobody else can have that source, then the
-// filter is told, then it connects. The rule goes as soon as the dial has ended: from then on the connection is in the
-// generation's queue, and whoever has the port next is nobody special.
+// Dial connects to the public address as every client does. The filter recognizes the probe by its
+// source address and port and sends it to the generation.
 //
-// With SYN cookies on at all times (net.ipv4.tcp_syncookies = 2) the filter is asked once more, by the ACK that ends the
-// handshake. On this machine's own addresses that has been handled when connect returns.
+// The order matters. The socket is bound first, so that no other socket can have this source; then
+// the rule is added to the filter; then the socket connects. The rule is removed when the dial has
+// ended: the connection is in the generation's queue then, and later users of the port are routed
+// normally.
+//
+// With SYN cookies always on (net.ipv4.tcp_syncookies = 2) the kernel runs the filter again for the
+// ACK that ends the handshake. On the machine's own addresses that has happened when connect
+// returns.
 func (s *steer) Dial(ctx context.Context, gen int) (conn net.Conn, err error) {
 	select {
-	case s.dials <- struct{}{}:
-		defer func() { <-s.dials }()
+	case s.dialSlots <- struct{}{}:
+		defer func() { <-s.dialSlots }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("dial generation %d: %w", gen, context.Cause(ctx))
 	}
-	if err := s.find(gen); err != nil {
+	if err := s.ensureIndexKnown(gen); err != nil {
 		return nil, fmt.Errorf("dial generation %d: %w", gen, err)
 	}
-	for _, door := range frontDoors(s.at) {
-		conn, err = s.dial(ctx, gen, door)
-		// A container may have no ::1, or none of IPv4: then the other door of a dual-stack listener is the one.
+	for _, target := range dialTargets(s.at) {
+		conn, err = s.dial(ctx, gen, target)
+		// A container may have no ::1, or no IPv4. The other address of a dual-stack listener works
+		// then.
 		if !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.EAFNOSUPPORT) {
 			break
 		}
@@ -45,16 +50,16 @@ func (s *steer) Dial(ctx context.Context, gen int) (conn net.Conn, err error) {
 	return conn, nil
 }
 
-// find sees to it that the place of a generation's listener is known.
-func (s *steer) find(gen int) error {
+// ensureIndexKnown looks for the index of a generation's listener if it is unknown.
+func (s *steer) ensureIndexKnown(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recount()
-	return s.ascertain(gen)
+	return s.ensureSteerable(gen)
 }
 
-// frontDoors is where the public address can be reached from this machine.
-func frontDoors(at netip.AddrPort) []netip.AddrPort {
+// dialTargets returns the addresses at which this machine can reach the public address.
+func dialTargets(at netip.AddrPort) []netip.AddrPort {
 	four, six := netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()
 	switch {
 	case at.Addr() == netip.IPv4Unspecified():
@@ -65,38 +70,39 @@ func frontDoors(at netip.AddrPort) []netip.AddrPort {
 	return []netip.AddrPort{at}
 }
 
-func (s *steer) dial(ctx context.Context, gen int, door netip.AddrPort) (net.Conn, error) {
+func (s *steer) dial(ctx context.Context, gen int, target netip.AddrPort) (net.Conn, error) {
 	var source netip.AddrPort
 	d := net.Dialer{
-		// The dialer calls this before it connects, and binds nothing itself as it has no LocalAddr. It may do so twice: it
-		// starts over when a socket has connected to itself.
+		// The dialer calls Control before it connects, and binds nothing itself because LocalAddr
+		// is unset. It may call Control twice: it starts over when a socket has connected to
+		// itself.
 		Control: func(_, _ string, raw syscall.RawConn) error {
-			if err := s.dismiss(source); err != nil {
+			if err := s.removeProbe(source); err != nil {
 				return err
 			}
 			var err error
-			ctlErr := raw.Control(func(fd uintptr) { source, err = s.admit(int(fd), gen, door.Addr()) })
+			ctlErr := raw.Control(func(fd uintptr) { source, err = s.addProbe(int(fd), gen, target.Addr()) })
 			return errors.Join(ctlErr, err)
 		},
 	}
-	conn, err := d.DialContext(ctx, "tcp", door.String())
-	if dismissErr := s.dismiss(source); dismissErr != nil {
+	conn, err := d.DialContext(ctx, "tcp", target.String())
+	if removeErr := s.removeProbe(source); removeErr != nil {
 		if conn != nil {
 			_ = conn.Close()
 		}
-		return nil, errors.Join(err, dismissErr)
+		return nil, errors.Join(err, removeErr)
 	}
 	return conn, err
 }
 
-// admit binds a probe's socket to from, the address that it is going to connect to, and sends what comes from there to gen.
-func (s *steer) admit(fd, gen int, from netip.Addr) (source netip.AddrPort, err error) {
-	sa, err := sockaddr(netip.AddrPortFrom(from, 0))
+// addProbe binds a probe's socket to ip, and adds a rule that sends connections from there to gen.
+func (s *steer) addProbe(fd, gen int, ip netip.Addr) (source netip.AddrPort, err error) {
+	sa, err := sockaddr(netip.AddrPortFrom(ip, 0))
 	if err != nil {
 		return source, err
 	}
 	if err := unix.Bind(fd, sa); err != nil {
-		return source, fmt.Errorf("bind probe to %s: %w", from, err)
+		return source, fmt.Errorf("bind probe to %s: %w", ip, err)
 	}
 	if source, err = boundTo(fd); err != nil {
 		return source, err
@@ -104,7 +110,7 @@ func (s *steer) admit(fd, gen int, from netip.Addr) (source netip.AddrPort, err 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recount()
-	if err := s.placed(gen); err != nil {
+	if err := s.checkSteerableTo(gen); err != nil {
 		return netip.AddrPort{}, err
 	}
 	s.probes[source] = gen
@@ -115,8 +121,8 @@ func (s *steer) admit(fd, gen int, from netip.Addr) (source netip.AddrPort, err 
 	return source, nil
 }
 
-// dismiss ends what admit began.
-func (s *steer) dismiss(source netip.AddrPort) error {
+// removeProbe removes the rule that addProbe added.
+func (s *steer) removeProbe(source netip.AddrPort) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.probes[source]; !ok {

@@ -10,23 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filter says which listener of a SO_REUSEPORT group a new connection goes to. All listeners are given by their index in
-// the group, which is the order in which they called listen (see group).
+// filter decides which listener of a SO_REUSEPORT group gets a new connection. It names listeners
+// by their index in the group, which is the order in which they called listen (see group).
 //
-// The kernel runs the program for each SYN (and, with SYN cookies, again for the ACK that brings the cookie back), on the
-// packet with its data pointer moved past the TCP header; net/core/sock_reuseport.c, run_bpf_filter. The IP header is
-// still there for a load at SKF_NET_OFF.
+// The kernel runs the program for each SYN and, with SYN cookies, again for the ACK that returns
+// the cookie. The packet's data pointer is then past the TCP header (net/core/sock_reuseport.c,
+// run_bpf_filter), but loads at SKF_NET_OFF still reach the IP header.
 type filter struct {
-	live     int            // where everybody goes whom no rule below names
-	among    int            // when above 1: everybody is spread over the indexes live to live+among-1
-	spread   []int          // when there are any: everybody is spread over these indexes, instead of live
-	probes   []probeRule    // the first to match wins, before canary
-	canary   int            // where the canary's part goes
-	networks []netip.Prefix // every connection from these goes to canary
-	share    int            // of all other connections, this many in 10,000 go to canary
+	live      int            // gets the connections that match no rule below
+	liveCount int            // when above 1: connections are spread over the indexes live to live+liveCount-1
+	spread    []int          // when not empty: connections are spread over these indexes instead of live
+	probes    []probeRule    // the first match wins, before canary
+	canary    int            // index of the canary
+	networks  []netip.Prefix // every connection from these networks goes to canary
+	share     int            // of all other connections, this many in 10,000 go to canary
 }
 
-// probeRule sends the one connection with this source to a listener.
+// probeRule sends the connection from this source to a listener.
 type probeRule struct {
 	source netip.AddrPort
 	index  int
@@ -35,20 +35,22 @@ type probeRule struct {
 const (
 	wholeShare = 10_000 // a share is a number of connections in 10,000
 
-	// netOff is SKF_NET_OFF: added to the offset of an absolute load it counts from the IP header.
+	// netOff is SKF_NET_OFF. Added to the offset of an absolute load, it makes the load start at
+	// the IP header.
 	netOff uint32 = 0xfff00000
 
 	ipv4Source, ipv4SourcePort = 12, 20
 	ipv6Next                   = 6
 	ipv6Source, ipv6SourcePort = 8, 40
-	ipv4NoOptions              = 0x45 // version 4, and a header of 5 words: the port is at 20
+	ipv4NoOptions              = 0x45 // version 4 and a header of 5 words, so that the source port is at offset 20
 )
 
-// program is the filter in classic BPF. It is the same for every family: on a dual-stack listener an IPv4 connection
-// arrives with an IPv4 header, so rules for each family are guarded by the version of the IP header.
+// program returns the filter in classic BPF. The program is the same for every family: on a
+// dual-stack listener an IPv4 connection arrives with an IPv4 header, so the rules of each family
+// are guarded by the version in the IP header.
 //
-// Conditional jumps reach 255 instructions, so each rule jumps at most over itself, and what is longer is skipped by an
-// unconditional jump, which has 32 bits.
+// A conditional jump spans at most 255 instructions. So each rule jumps over itself at most; longer
+// distances are left to the unconditional jump, which has 32 bits.
 func (f filter) program() ([]bpf.Instruction, error) {
 	if f.share < 0 || f.share > wholeShare {
 		return nil, fmt.Errorf("canary share of %d in %d", f.share, wholeShare)
@@ -61,7 +63,8 @@ func (f filter) program() ([]bpf.Instruction, error) {
 			v6 = append(v6, probe6(p)...)
 		}
 	}
-	// The position of the source port is fixed only in a plain header. Ours have no options and no extension headers.
+	// The source port is at a fixed offset only in a plain header. Probes have no IP options and no
+	// extension headers.
 	v4 = onlyIf(0, 0xff, ipv4NoOptions, v4)
 	v6 = onlyIf(ipv6Next, 0xff, unix.IPPROTO_TCP, v6)
 	for _, n := range f.networks {
@@ -87,27 +90,30 @@ func (f filter) program() ([]bpf.Instruction, error) {
 	}
 	switch {
 	case len(f.spread) > 1:
-		ins = append(ins, bpf.LoadExtension{Num: bpf.ExtRand}, bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(len(f.spread))})
+		ins = append(ins, bpf.LoadExtension{Num: bpf.ExtRand},
+			bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(len(f.spread))})
 		for i, index := range f.spread[1:] {
-			ins = append(ins, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(i + 1), SkipTrue: 1}, bpf.RetConstant{Val: uint32(index)})
+			ins = append(ins, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(i + 1), SkipTrue: 1},
+				bpf.RetConstant{Val: uint32(index)})
 		}
 		ins = append(ins, bpf.RetConstant{Val: uint32(f.spread[0])})
-	case f.among > 1:
+	case f.liveCount > 1:
 		ins = append(ins,
 			bpf.LoadExtension{Num: bpf.ExtRand},
-			bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(f.among)},
+			bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(f.liveCount)},
 			bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: uint32(f.live)},
 			bpf.RetA{})
 	default:
 		ins = append(ins, bpf.RetConstant{Val: uint32(f.live)})
 	}
 	if len(ins) > unix.BPF_MAXINSNS {
-		return nil, fmt.Errorf("the filter has %d instructions and the kernel's limit is %d: name fewer canary networks, or have fewer instances", len(ins), unix.BPF_MAXINSNS)
+		return nil, fmt.Errorf("the filter has %d instructions and the kernel's limit is %d: name fewer canary "+
+			"networks, or have fewer instances", len(ins), unix.BPF_MAXINSNS)
 	}
 	return ins, nil
 }
 
-// onlyIf guards body: it runs only when the byte at offset of the IP header, masked, is want.
+// onlyIf guards body: it runs only if the byte at offset of the IP header, masked, equals want.
 func onlyIf(offset, mask, want uint32, body []bpf.Instruction) []bpf.Instruction {
 	if len(body) == 0 {
 		return nil
@@ -145,7 +151,7 @@ func probe6(p probeRule) []bpf.Instruction {
 	return append(ins, bpf.RetConstant{Val: uint32(p.index)})
 }
 
-// fromNetwork compares the address at offset, word by word, as far as the prefix reaches.
+// fromNetwork compares the address at offset with a prefix, word by word.
 func fromNetwork(offset uint32, n netip.Prefix, index int) []bpf.Instruction {
 	ip, bits := n.Masked().Addr().AsSlice(), n.Bits()
 	words := (bits + 31) / 32
@@ -158,14 +164,17 @@ func fromNetwork(offset uint32, n netip.Prefix, index int) []bpf.Instruction {
 		ins = append(ins,
 			bpf.LoadAbsolute{Off: netOff + offset + 4*uint32(word), Size: 4},
 			bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: mask},
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(ip[4*word:]), SkipTrue: uint8(3*(words-1-word) + 1)})
+			bpf.JumpIf{
+				Cond: bpf.JumpNotEqual, Val: binary.BigEndian.Uint32(ip[4*word:]),
+				SkipTrue: uint8(3*(words-1-word) + 1),
+			})
 	}
 	return append(ins, bpf.RetConstant{Val: uint32(index)})
 }
 
-// attach replaces the filter of the group that fd is in, in one instant: the kernel swaps one pointer
-// (net/core/sock_reuseport.c, reuseport_attach_prog). It needs no privilege. On a socket that is in no group yet it makes
-// one, which is how steerable asks the kernel what it can.
+// attach replaces the filter of the group of fd atomically: the kernel swaps one pointer
+// (net/core/sock_reuseport.c, reuseport_attach_prog). It needs no privilege. On a socket in no
+// group the call makes a group, which is how checkSteerable tests for kernel support.
 func (f filter) attach(fd int) error {
 	fprog, err := assemble(f)
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// decide runs the program of f in the VM of x/net/bpf, on the packet as it is from the IP header on. The VM knows neither
-// SKF_NET_OFF nor the kernel's random numbers, so loads are moved and random is put in the place of every random load.
+// decide runs the program of f in the VM of x/net/bpf, on the packet from the IP header on. The VM
+// supports neither SKF_NET_OFF nor the kernel's random numbers, so decide moves the loads and
+// replaces every random load by random.
 func decide(t *testing.T, f filter, packet []byte, random uint32) int {
 	t.Helper()
 	ins, err := f.program()
@@ -35,7 +36,8 @@ func decide(t *testing.T, f filter, packet []byte, random uint32) int {
 	return index
 }
 
-// syn is the headers of a TCP segment from source. With options, an IPv4 header has one word of them.
+// syn returns the headers of a TCP segment from source. With options, the IPv4 header has one word
+// of them.
 func syn(source string, options bool) []byte {
 	from := netip.MustParseAddrPort(source)
 	if from.Addr().Is6() {
@@ -50,7 +52,7 @@ func syn(source string, options bool) []byte {
 	tcp := packet[20:]
 	if options {
 		packet[0] = 0x46
-		binary.BigEndian.PutUint16(packet[20:], from.Port()) // option bytes which look like the port
+		binary.BigEndian.PutUint16(packet[20:], from.Port()) // option bytes that look like the port
 		tcp = packet[24:]
 	}
 	copy(packet[12:], from.Addr().AsSlice())
@@ -71,10 +73,12 @@ func networks(list ...string) (ns []netip.Prefix) {
 
 func TestTheFilterSendsEachConnectionToItsListener(t *testing.T) {
 	probing := filter{live: 3, probes: []probeRule{
-		probeFrom("127.0.0.1:40000", 5), probeFrom("[::1]:40000", 6), probeFrom("10.1.2.3:40000", 7), probeFrom("[2001:db8::1]:40001", 8),
+		probeFrom("127.0.0.1:40000", 5), probeFrom("[::1]:40000", 6), probeFrom("10.1.2.3:40000", 7),
+		probeFrom("[2001:db8::1]:40001", 8),
 	}}
 	canary := filter{live: 1, canary: 2, networks: networks(
-		"10.0.0.0/8", "192.168.7.0/24", "203.0.113.9/32", "2001:db8::/32", "2001:db9:0:1::/64", "fd00::5/128", "2a00::/13", "::ffff:172.16.0.0/108",
+		"10.0.0.0/8", "192.168.7.0/24", "203.0.113.9/32", "2001:db8::/32", "2001:db9:0:1::/64", "fd00::5/128",
+		"2a00::/13", "::ffff:172.16.0.0/108",
 	)}
 	all := filter{live: 1, canary: 2, networks: networks("0.0.0.0/0")}
 	for _, tt := range []struct {
@@ -115,7 +119,14 @@ func TestTheFilterSendsEachConnectionToItsListener(t *testing.T) {
 		{"everybody on IPv4", all, "8.8.8.8:5", 2},
 		{"but not on IPv6", all, "[2001::8]:5", 1},
 
-		{"a probe goes before a network", filter{live: 1, canary: 2, networks: networks("0.0.0.0/0"), probes: []probeRule{probeFrom("127.0.0.1:7", 3)}}, "127.0.0.1:7", 3},
+		{
+			"a probe goes before a network",
+			filter{
+				live: 1, canary: 2, networks: networks("0.0.0.0/0"),
+				probes: []probeRule{probeFrom("127.0.0.1:7", 3)},
+			},
+			"127.0.0.1:7", 3,
+		},
 	} {
 		if got := decide(t, tt.f, syn(tt.source, false), 0); got != tt.want {
 			t.Errorf("%s: %s goes to %d, want %d", tt.name, tt.source, got, tt.want)
@@ -124,7 +135,10 @@ func TestTheFilterSendsEachConnectionToItsListener(t *testing.T) {
 }
 
 func TestOptionsInTheIPHeaderDoNotMakeAConnectionAProbe(t *testing.T) {
-	f := filter{live: 1, probes: []probeRule{probeFrom("127.0.0.1:40000", 5)}, canary: 2, networks: networks("10.0.0.0/8")}
+	f := filter{
+		live: 1, probes: []probeRule{probeFrom("127.0.0.1:40000", 5)}, canary: 2,
+		networks: networks("10.0.0.0/8"),
+	}
 	if got := decide(t, f, syn("127.0.0.1:40000", true), 0); got != 1 {
 		t.Errorf("goes to %d, want 1", got)
 	}
@@ -139,7 +153,15 @@ func TestTheShareIsInTenThousands(t *testing.T) {
 		random uint32
 		want   int
 	}{
-		{0, 0, 0}, {1, 0, 1}, {1, 1, 0}, {500, 499, 1}, {500, 500, 0}, {500, 10_499, 1}, {500, 10_500, 0}, {10_000, 9_999, 1}, {10_000, 4_294_967_295, 1},
+		{0, 0, 0},
+		{1, 0, 1},
+		{1, 1, 0},
+		{500, 499, 1},
+		{500, 500, 0},
+		{500, 10_499, 1},
+		{500, 10_500, 0},
+		{10_000, 9_999, 1},
+		{10_000, 4_294_967_295, 1},
 	} {
 		f := filter{live: 0, canary: 1, share: tt.share}
 		if got := decide(t, f, syn("127.0.0.1:1", false), tt.random); got != tt.want {
@@ -149,7 +171,7 @@ func TestTheShareIsInTenThousands(t *testing.T) {
 }
 
 func TestListenersOfAnEarlierDaemonShareWhatComes(t *testing.T) {
-	f := filter{live: 2, among: 3}
+	f := filter{live: 2, liveCount: 3}
 	for random, want := range map[uint32]int{0: 2, 1: 3, 2: 4, 3: 2} {
 		if got := decide(t, f, syn("127.0.0.1:1", false), random); got != want {
 			t.Errorf("random %d: goes to %d, want %d", random, got, want)
@@ -166,15 +188,20 @@ func TestASpreadIsEvenAndOverNobodyElse(t *testing.T) {
 	}
 }
 
-// TestManyRulesAreOneProgram also holds that no conditional jump is longer than its 8 bits: the far rules are still found.
+// TestManyRulesAreOneProgram also proves that no conditional jump exceeds its 8 bits: the far rules
+// are still found.
 func TestManyRulesAreOneProgram(t *testing.T) {
 	f := filter{live: 1, canary: 2}
 	for i := range 64 {
 		f.probes = append(f.probes, probeRule{netip.AddrPortFrom(netip.IPv6Loopback(), uint16(1000+i)), 10 + i})
-		f.probes = append(f.probes, probeRule{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(1000+i)), 100 + i})
+		f.probes = append(f.probes,
+			probeRule{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(1000+i)), 100 + i})
 		f.networks = append(f.networks, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 0}), 16))
 	}
-	for source, want := range map[string]int{"[::1]:1063": 73, "127.0.0.1:1063": 163, "10.63.1.1:9": 2, "10.64.1.1:9": 1, "[::1]:1064": 1} {
+	for source, want := range map[string]int{
+		"[::1]:1063": 73, "127.0.0.1:1063": 163, "10.63.1.1:9": 2,
+		"10.64.1.1:9": 1, "[::1]:1064": 1,
+	} {
 		if got := decide(t, f, syn(source, false), 0); got != want {
 			t.Errorf("%s goes to %d, want %d", source, got, want)
 		}

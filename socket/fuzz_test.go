@@ -8,24 +8,27 @@ import (
 	"testing"
 )
 
-// FuzzGate does what it is told to a gate, in any order, while clients come all the time, each with a new connection. None
-// may be lost, and each must reach a generation which had a right to new connections at some instant between its begin and
-// its end.
+// FuzzGate performs steps on a gate in any order, while clients keep connecting. No connection may
+// be lost, and each must reach a generation that was allowed new connections at some instant
+// between the connection's start and end.
 //
-// Each byte is one step: its lower four bits say what, the upper four which generation.
+// Each byte is one step: the lower four bits select the operation, the upper four the generation.
 func FuzzGate(f *testing.F) {
-	f.Add([]byte("\x00\x02\x00\x01\x12\x04\x00\x01\x12\x04"), false)                                 // switches
-	f.Add([]byte("\x00\x02\x00\x00\x00\x12\x04\x12\x04\x12\x04\x00\x00\x22\x04\x04\x04"), false)     // many generations, closed from the first on
-	f.Add([]byte("\x00\x02\x00\x03\x13\x05\x03\x12\x04\x00\x03\x13\x02\x05"), false)                 // canaries, ended and promoted
-	f.Add([]byte("\x00\x02\x00\x12\x02\x12\x02\x12\x02\x01\x11\x04"), false)                         // back and forth
-	f.Add([]byte("\x00\x00\x00\x00\x02\x14\x01\x04\x24\x00\x00\x32\x04\x14\x04\x11\x00\x24"), false) // spares in the middle
+	f.Add([]byte("\x00\x02\x00\x01\x12\x04\x00\x01\x12\x04"), false) // switches
+	// many generations, closed from the oldest on
+	f.Add([]byte("\x00\x02\x00\x00\x00\x12\x04\x12\x04\x12\x04\x00\x00\x22\x04\x04\x04"), false)
+	// canaries, ended and promoted
+	f.Add([]byte("\x00\x02\x00\x03\x13\x05\x03\x12\x04\x00\x03\x13\x02\x05"), false)
+	f.Add([]byte("\x00\x02\x00\x12\x02\x12\x02\x12\x02\x01\x11\x04"), false) // back and forth
+	// spares in the middle
+	f.Add([]byte("\x00\x00\x00\x00\x02\x14\x01\x04\x24\x00\x00\x32\x04\x14\x04\x11\x00\x24"), false)
 	f.Add([]byte("\x00\x02\x00\x01\x12\x04\x00\x02\x12\x04\x00\x12\x02\x04"), true)
 	f.Fuzz(func(t *testing.T, steps []byte, dual bool) {
 		host := "127.0.0.1"
 		if dual {
 			host = "::"
 		}
-		r := newRide(t, host)
+		r := newFuzzRun(t, host)
 		for _, step := range steps[:min(len(steps), 40)] {
 			r.step(step&0xf%7, int(step>>4))
 		}
@@ -33,8 +36,8 @@ func FuzzGate(f *testing.F) {
 	})
 }
 
-// ride is one run of the fuzz target.
-type ride struct {
+// fuzzRun is one run of the fuzz target.
+type fuzzRun struct {
 	t       *testing.T
 	g       *Gate
 	next    int
@@ -42,28 +45,28 @@ type ride struct {
 	canary  int
 
 	mu      sync.Mutex
-	allowed []map[int]bool // who may get new connections, after each change and during it
+	allowed []map[int]bool // which generations may get new connections, after each change and during it
 	ended   bool
 	clients sync.WaitGroup
 }
 
-func newRide(t *testing.T, host string) *ride {
-	r := &ride{t: t, g: newGate(t, Options{Address: freePort(t, host)}), workers: map[int]*worker{}}
+func newFuzzRun(t *testing.T, host string) *fuzzRun {
+	r := &fuzzRun{t: t, g: newGate(t, Options{Address: freePort(t, host)}), workers: map[int]*worker{}}
 	r.step(0, 0)
 	r.step(2, 0)
-	for _, door := range frontDoors(r.g.options.Address.tcp) {
+	for _, target := range dialTargets(r.g.options.Address.tcp) {
 		for range 2 {
-			r.clients.Go(func() { r.client(door.String()) })
+			r.clients.Go(func() { r.client(target.String()) })
 		}
 	}
 	return r
 }
 
-// generations are the staged ones, oldest first.
-func (r *ride) generations() []int { return slices.Sorted(maps.Keys(r.workers)) }
+// generations returns the staged ones, oldest first.
+func (r *fuzzRun) generations() []int { return slices.Sorted(maps.Keys(r.workers)) }
 
-// allow notes who may get connections from now on.
-func (r *ride) allow(gens ...int) {
+// allow records which generations may get connections from now on.
+func (r *fuzzRun) allow(gens ...int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	set := map[int]bool{}
@@ -75,7 +78,7 @@ func (r *ride) allow(gens ...int) {
 	r.allowed = append(r.allowed, set)
 }
 
-func (r *ride) step(what byte, which int) {
+func (r *fuzzRun) step(what byte, which int) {
 	r.t.Helper()
 	gens := r.generations()
 	if what == 0 || len(gens) == 0 {
@@ -114,7 +117,7 @@ func (r *ride) step(what byte, which int) {
 		r.allow(live, r.canary)
 	case 4:
 		r.close(gen, live)
-	case 6: // three probes at once, of which two are of the same generation
+	case 6: // three probes at once, two of them of the same generation
 		var probes sync.WaitGroup
 		for _, to := range []int{gen, gens[0], gen} {
 			probes.Go(func() {
@@ -127,8 +130,9 @@ func (r *ride) step(what byte, which int) {
 	}
 }
 
-// close gives up a generation as the supervisor does: no canary, settled, its worker gone.
-func (r *ride) close(gen, live int) {
+// close closes a generation as the supervisor does: without a canary, settled, and with its worker
+// stopped.
+func (r *fuzzRun) close(gen, live int) {
 	r.t.Helper()
 	if gen == live {
 		return
@@ -146,12 +150,12 @@ func (r *ride) close(gen, live int) {
 	must(r.t, r.g.Close(gen))
 }
 
-func (r *ride) client(door string) {
+func (r *fuzzRun) client(target string) {
 	for {
 		r.mu.Lock()
 		first, last := len(r.allowed)-1, r.ended
 		r.mu.Unlock()
-		got, err := dialed(door)
+		got, err := dialed(target)
 		if err := r.judge(first, got, err); err != nil {
 			r.t.Error(err)
 			return
@@ -162,7 +166,7 @@ func (r *ride) client(door string) {
 	}
 }
 
-func (r *ride) judge(first, got int, err error) error {
+func (r *fuzzRun) judge(first, got int, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
@@ -176,7 +180,7 @@ func (r *ride) judge(first, got int, err error) error {
 	return fmt.Errorf("misrouted to generation %d, while %v were allowed", got, r.allowed[first:])
 }
 
-func (r *ride) end() {
+func (r *fuzzRun) end() {
 	r.mu.Lock()
 	r.ended = true
 	r.mu.Unlock()

@@ -1,11 +1,16 @@
-// Package socket owns every listening descriptor of an app: it reads addresses, binds them, and decides which generation a
-// new connection reaches.
+// Package socket owns every listening descriptor of an app. It parses addresses, binds them, and
+// decides which generation a new connection reaches (connection steering).
 //
-// It guarantees that a new connection reaches the live generation and no other, that a probe reaches the generation that it
-// asks for and no other, and that the change from one to another is one instant for every client. It guarantees the first
-// two only where the kernel can (kinds steer and rename); the kind shared says that it cannot.
+// It guarantees that:
+//   - a new connection reaches the live generation and no other;
+//   - a probe reaches the generation that it asks for and no other;
+//   - a cutover is atomic for every client.
 //
-// It starts no process and knows nothing of releases. It makes no decision: the supervisor says when.
+// The first two hold where the kernel supports them (kinds steer and rename); the kind shared does
+// not give them.
+//
+// The package starts no processes, knows nothing of releases and makes no decisions: the supervisor
+// does.
 package socket
 
 import (
@@ -22,104 +27,116 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options says what a gate is to be.
+// Options describes a gate.
 type Options struct {
 	Name    string  // the listener's name in the config
-	Address Address // where it listens
-	Backlog int     // how many connections may wait; 0 means 2048
+	Address Address // where the gate listens
+	Backlog int     // limit of the accept queue; 0 means 2048
 
 	Mode  fs.FileMode // of a unix socket; 0 means 0666, as open as a TCP port of this machine
-	Owner string      // of a unix socket, name or number; "" leaves it with the daemon's user
-	Group string      // likewise
+	Owner string      // of a unix socket: user name or number; "" means the daemon's user
+	Group string      // of a unix socket: group name or number; "" means the daemon's group
 
-	Gate       string     // "auto" or "" for the best there is; "steer", "rename" or "shared" to force one
-	PrivateDir string     // where private unix sockets are made; "" means the system's directory for temporary files
-	Inherited  *Inherited // the descriptors that systemd handed in
+	Gate       string     // "steer", "rename" or "shared"; "auto" or "" chooses the best that the kernel supports
+	PrivateDir string     // directory for private unix sockets; "" means the system's temporary directory
+	Inherited  *Inherited // the descriptors that systemd passed
 
-	// Earlier says whether a process was started for this app by an earlier daemon. A listener on our address that only such
-	// processes hold is foreign, not a stranger's. Nil means that there is no earlier daemon.
+	// Earlier reports whether an earlier daemon of this app started a process. A listener on our
+	// address that only such processes hold is foreign; other listeners belong to strangers. Nil
+	// means that there was no earlier daemon.
 	Earlier func(pid int) bool
 }
 
-// Settled tells what waiting after a cutover saw.
+// Settled is the result of Settle.
 type Settled struct {
-	Waited time.Duration // from the call until nothing was left, or until the time was up
+	Waited time.Duration // from the call until nothing was left, or until the deadline
 	Left   int           // connections, queued or half-open, that closing the listener now would reset
 }
 
-// Gate is the listener of one address, and what decides which generation a new connection to it reaches. Its methods are
-// for one goroutine at a time, except Dial, Settle, Queue, Connections, Verify, Watch, Mend and Strangers, which may run
-// beside each other and beside the rest.
+// Gate owns the listener of one address and decides which generation a new connection reaches.
+// Dial, Settle, Queue, Connections, Verify, Watch, Mend and Strangers may be called concurrently
+// with each other and with any other method. All other methods are for one goroutine at a time.
 type Gate struct {
 	mechanism
 	options Options
 	reason  string
 }
 
-// mechanism is what differs between the kinds of gates. The contract of each method is that of supervisor.Gate.
+// mechanism is the part of a gate that depends on its kind. supervisor.Gate has the contract of
+// each method.
 type mechanism interface {
-	// Kind is "steer", "rename", "shared" or "private".
+	// Kind returns "steer", "rename", "shared" or "private".
 	Kind() string
-	// Address is the public address as the config writes it; of a private gate the address that was bound.
+	// Address returns the public address as the config writes it; of a private gate, the bound
+	// address.
 	Address() string
-	// Stage gives a generation its own listener, bound and listening but without traffic.
+	// Stage makes a listener for a generation. It is bound and listens, but gets no traffic.
 	Stage(gen int) error
-	// FD is the descriptor of a generation's listener, which stays the gate's and open until Close.
+	// FD returns the descriptor of a generation's listener. The gate owns it, and keeps it open
+	// until Close.
 	FD(gen int) (int, error)
-	// Dial connects to one generation and to no other.
+	// Dial connects to this generation and to no other.
 	Dial(ctx context.Context, gen int) (net.Conn, error)
-	// Relisten sets the backlog and O_NONBLOCK again, which workers change on the listener that they share.
+	// Relisten restores the backlog and O_NONBLOCK, which workers may change on the shared
+	// listener.
 	Relisten(gen int) error
-	// Cutover sends every new connection to one generation, in one instant.
+	// Cutover sends every new connection to one generation, atomically.
 	Cutover(gen int) error
-	// Spread sends each new connection to one of several generations, by chance and evenly; of one it is Cutover.
+	// Spread sends each new connection to one of the generations, chosen at random with equal
+	// shares. For one generation it is Cutover.
 	Spread(gens []int) error
-	// Settle waits until closing the listener of a generation that is not live would lose nothing, or until ctx ends.
+	// Settle waits until closing the listener of a generation that is not live would lose no
+	// connection, or until ctx ends.
 	Settle(ctx context.Context, gen int) (Settled, error)
-	// Close gives up a generation's listener. It reports what was still queued, which is lost then. When it is the live one,
-	// new connections go to the youngest generation that is left, and are refused when none is.
+	// Close closes a generation's listener. Its error includes how many queued connections were
+	// lost. When the generation was live, new connections go to the newest remaining generation;
+	// without one they are refused.
 	Close(gen int) error
-	// Live is the generation that new connections reach, or 0.
+	// Live returns the generation that new connections reach, or 0.
 	Live() int
-	// Queue is how many connections wait for a generation, and how many may.
+	// Queue returns the length and the limit of a generation's accept queue.
 	Queue(gen int) (length, limit int, err error)
-	// Connections is how many established connections of a generation's listener the processes hold.
+	// Connections returns how many established connections of a generation's listener the processes
+	// hold.
 	Connections(gen int, pids []int) (int, error)
-	// Adopt takes over the listener of a generation that an earlier daemon bound, and owns the descriptor from then on, also
-	// when it fails. Descriptors are adopted before anything is staged, in the order of Members.
+	// Adopt takes over the listener of a generation that an earlier daemon bound. It owns the
+	// descriptor from then on, even if it fails. Descriptors are adopted before anything is staged,
+	// in the order of Members.
 	Adopt(gen, fd int) error
-	// Locate finds out how the kernel has ordered what was adopted, before anything else is done with it. Until then
-	// connections go on to the places sent, by the order of the earlier daemon.
-	Locate(sent []int) error
-	// Members is the listeners in the order in which they must be adopted.
+	// Locate finds out the kernel's order of the adopted listeners. It is called right after the
+	// last Adopt. Until the first cutover, connections keep going to the indexes earlierLive, in
+	// the earlier daemon's order.
+	Locate(earlierLive []int) error
+	// Members returns the listeners in the order in which they must be adopted.
 	Members() []Member
-	// Verify finds out whether a generation's listener is reached, and, when it is live, whether clients reach it; where that
-	// can be set right it is. It may run beside the rest.
+	// Verify checks that a generation's listener is reached and, when it is live, that clients
+	// reach it. It repairs what it can.
 	Verify(ctx context.Context, gen int) error
-	// Watch calls changed, at the start and after each change that somebody else has made to a listener or its path, until ctx
-	// ends. Mend then says what it was.
+	// Watch calls changed at the start, and after each change that another process makes to a
+	// listener or its path, until ctx ends. Mend then tells what changed.
 	Watch(ctx context.Context, changed func()) error
-	// Mend sets right what workers and others have done to listeners and paths. It may run beside the rest.
+	// Mend repairs what workers and other processes have done to listeners and paths.
 	Mend() Mended
-	// Strangers says which other processes listen on the address, a sentence each. It may run beside the rest.
+	// Strangers returns a sentence for each other process that listens on the address.
 	Strangers() []string
-	// Foreign is how many listeners of this address are held by processes of an earlier daemon only.
+	// Foreign returns how many listeners of this address are held by processes of an earlier daemon
+	// only.
 	Foreign() int
-	// Canary sends a part of the new connections to a generation that is not live: those from the networks, and of the rest
-	// share in 10,000. A share of 0 without networks ends it.
+	// Canary sends a part of the new connections to a generation that is not live: all from the
+	// networks, and share in 10,000 of the rest. A share of 0 without networks ends the canary.
 	Canary(gen, share int, networks []netip.Prefix) error
 }
 
-// Member is a listener that a next daemon can adopt.
+// Member is a listener that the next daemon can adopt.
 type Member struct {
-	Gen int // 0 is a spare, which only keeps its place
+	Gen int // 0 is a spare, which only reserves its index
 	FD  int
 }
 
 const defaultBacklog = 2048
 
-// New makes the gate for an address: steer for TCP, rename for unix sockets, shared for what systemd handed in and where
-// the kernel cannot steer. It binds nothing: the first Stage does.
+// New returns the gate for an address: steer for TCP, rename for unix sockets, and shared for
+// sockets passed by systemd or if the kernel cannot steer. It binds nothing; the first Stage does.
 func New(o Options) (*Gate, error) {
 	if o.Backlog == 0 {
 		o.Backlog = defaultBacklog
@@ -131,10 +148,10 @@ func New(o Options) (*Gate, error) {
 	return g, nil
 }
 
-// Name is the listener's name in the config.
+// Name returns the listener's name in the config.
 func (g *Gate) Name() string { return g.options.Name }
 
-// Reason says why the gate is of its kind, in a few words for status.
+// Reason returns why the gate is of its kind, in a few words for status.
 func (g *Gate) Reason() string { return g.reason }
 
 func (g *Gate) choose() (err error) {
@@ -150,7 +167,7 @@ func (g *Gate) choose() (err error) {
 			return fmt.Errorf("gate \"rename\" is for unix sockets, and %s is not", o.Address)
 		}
 	default:
-		return fmt.Errorf("no gate %q: it is auto, steer, rename or shared", o.Gate)
+		return fmt.Errorf("unknown gate %q: use auto, steer, rename or shared", o.Gate)
 	}
 	switch o.Address.network {
 	case tcp:
@@ -168,7 +185,7 @@ func (g *Gate) choose() (err error) {
 		return nil
 	case systemd:
 		g.mechanism, err = newSharedInherited(o)
-		g.reason = "handed in by systemd"
+		g.reason = "passed by systemd"
 		return err
 	}
 	return errors.New("no address")
@@ -180,7 +197,7 @@ func (g *Gate) chooseTCP() error {
 	if o.Address.any && !haveIPv6() {
 		at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
 	}
-	err := steerable()
+	err := checkSteerable()
 	switch {
 	case o.Gate == kindShared:
 		g.mechanism, g.reason = newSharedTCP(o, at), "the config says so"
@@ -194,7 +211,8 @@ func (g *Gate) chooseTCP() error {
 	return nil
 }
 
-// Private is a gate of the same name and socket family on an address that only this daemon knows.
+// Private returns a gate of the same name and socket family on an address that only this daemon
+// knows.
 func (g *Gate) Private() (*Gate, error) {
 	m, err := g.private()
 	if err != nil {
@@ -222,9 +240,9 @@ func (g *Gate) private() (mechanism, error) {
 	}
 }
 
-// steerable asks the kernel for the filter, on a socket that is bound to nothing. gVisor, for one, has SO_REUSEPORT and
-// not this.
-func steerable() error {
+// checkSteerable tests whether the kernel accepts the filter, on a socket that is bound to nothing.
+// gVisor has SO_REUSEPORT without it.
+func checkSteerable() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
@@ -236,7 +254,7 @@ func steerable() error {
 	return filter{}.attach(fd)
 }
 
-// haveIPv6 says whether an IPv6 address can be bound: the family may be missing, or there may be no ::1.
+// haveIPv6 reports whether an IPv6 address can be bound. The family or ::1 may be missing.
 func haveIPv6() bool {
 	fd, err := tcpSocketAt(netip.AddrPortFrom(netip.IPv6Loopback(), 0))
 	if err != nil {
@@ -246,10 +264,10 @@ func haveIPv6() bool {
 	return true
 }
 
-// permissions is what the file of a unix socket gets.
+// permissions are the mode and owner of a unix socket's file.
 type permissions struct {
 	mode     fs.FileMode
-	uid, gid int // -1 leaves it
+	uid, gid int // -1 leaves the owner unchanged
 }
 
 func newPermissions(mode fs.FileMode, owner, group string) (permissions, error) {

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// address parses, and fails the test when it cannot.
+// address parses an address, and fails the test on error.
 func address(t testing.TB, text string) Address {
 	t.Helper()
 	a, err := ParseAddress(text)
@@ -27,9 +27,9 @@ func address(t testing.TB, text string) Address {
 	return a
 }
 
-// freePort is a TCP address with a port that the kernel chose, one that is free on every address of the machine: other
-// tests run at the same time. It stays the test's: a socket is bound to it, on all addresses, which does not disturb
-// those that listen.
+// freePort returns a TCP address with a port that is free on every address of the machine, because
+// other tests run at the same time. The port stays reserved for the test: a socket is bound to it
+// on all addresses, which does not disturb listeners.
 func freePort(t testing.TB, host string) Address {
 	t.Helper()
 	if host != "" {
@@ -54,7 +54,7 @@ func freePort(t testing.TB, host string) Address {
 	return address(t, net.JoinHostPort(host, strconv.Itoa(int(at.Port()))))
 }
 
-// newGate makes a gate which is shut at the end of the test.
+// newGate returns a gate that is closed at the end of the test.
 func newGate(t testing.TB, o Options) *Gate {
 	t.Helper()
 	if o.Name == "" {
@@ -91,8 +91,8 @@ func fails(t testing.TB, err error, want string) {
 	}
 }
 
-// worker accepts on a copy of a generation's descriptor, as a worker does that inherited it, and answers every connection
-// with the generation's number and the end of the stream.
+// worker accepts on a copy of a generation's descriptor, as a worker that inherited it does. It
+// answers every connection with the generation's number and closes it.
 type worker struct {
 	file *os.File
 	done chan struct{}
@@ -135,7 +135,7 @@ func (w *worker) stop() {
 	<-w.done
 }
 
-// answered reads which generation answers a connection.
+// answered returns the generation that answers a connection.
 func answered(conn net.Conn, err error) (int, error) {
 	if err != nil {
 		return 0, err
@@ -144,7 +144,7 @@ func answered(conn net.Conn, err error) (int, error) {
 	if t, ok := conn.(*net.TCPConn); ok {
 		_ = t.SetLinger(0) // no TIME_WAIT: a test makes more connections than there are ports
 	}
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second)) // only so that a hang has a name
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second)) // turns a hang into a test failure
 	text, err := io.ReadAll(conn)
 	if err != nil {
 		return 0, err
@@ -154,28 +154,28 @@ func answered(conn net.Conn, err error) (int, error) {
 
 // visit connects as a client does.
 func visit(g *Gate) (int, error) {
-	return answered(knock(g))
+	return answered(dialGate(g))
 }
 
-func knock(g *Gate) (net.Conn, error) {
-	network, addr := door(g)
+func dialGate(g *Gate) (net.Conn, error) {
+	network, addr := clientTarget(g)
 	return net.Dial(network, addr)
 }
 
-// dialed is which generation answers at a TCP address.
-func dialed(door string) (int, error) {
-	conn, err := net.Dial("tcp", door)
+// dialed returns the generation that answers at a TCP address.
+func dialed(target string) (int, error) {
+	conn, err := net.Dial("tcp", target)
 	return answered(conn, err)
 }
 
-// door is what a client dials.
-func door(g *Gate) (network, addr string) {
+// clientTarget returns what a client dials.
+func clientTarget(g *Gate) (network, addr string) {
 	a := g.options.Address
 	if path, ok := strings.CutPrefix(g.Address(), "unix:"); ok {
 		return "unix", path
 	}
 	if a.network == tcp {
-		return "tcp", frontDoors(a.tcp)[0].String()
+		return "tcp", dialTargets(a.tcp)[0].String()
 	}
 	return "tcp", g.Address()
 }
@@ -201,7 +201,7 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// switchOver is what the supervisor does with a gate from the boot of a generation on.
+// switchOver does what the supervisor does with a gate from the boot of a generation on.
 func switchOver(t testing.TB, g *Gate, from, to int) {
 	t.Helper()
 	must(t, g.Stage(to))
@@ -337,7 +337,7 @@ func TestAShutGateRefusesConnections(t *testing.T) {
 func TestTheFirstGenerationTakesConnectionsAsSoonAsItListens(t *testing.T) {
 	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
 	must(t, g.Stage(1))
-	conn, err := knock(g)
+	conn, err := dialGate(g)
 	must(t, err)
 	defer conn.Close()
 	startWorker(t, g, 1)
@@ -351,7 +351,7 @@ func TestConnectionsWaitForTheNextGenerationWhenTheLiveOneHasToGoFirst(t *testin
 	switchOver(t, g, 0, 1)
 	must(t, g.Stage(2))
 	must(t, g.Close(1))
-	conn, err := knock(g)
+	conn, err := dialGate(g)
 	must(t, err)
 	startWorker(t, g, 2)
 	if got, err := answered(conn, nil); err != nil || got != 2 {
@@ -387,7 +387,7 @@ func TestTheQueueIsCountedAndClosingReportsWhatIsLost(t *testing.T) {
 		must(t, g.Cutover(1))
 		var conns []net.Conn
 		for range 3 {
-			conn, err := knock(g)
+			conn, err := dialGate(g)
 			must(t, err)
 			defer conn.Close()
 			conns = append(conns, conn)
@@ -417,7 +417,7 @@ func TestConnectionsAreCountedByWhoHoldsThem(t *testing.T) {
 		must(t, err)
 		var held []int
 		for i := range 3 {
-			conn, err := knock(g)
+			conn, err := dialGate(g)
 			must(t, err)
 			defer conn.Close()
 			if i == 2 {
@@ -498,7 +498,7 @@ func TestAWorkerThatShutsDownItsListenerAtItsEndMisleadsNobody(t *testing.T) {
 	wantProbe(t, g, 4)
 }
 
-// shutDown is what uWSGI does with --shutdown-sockets.
+// shutDown does what uWSGI does with --shutdown-sockets.
 func shutDown(t *testing.T, g *Gate, gen int) {
 	t.Helper()
 	fd, err := g.FD(gen)
@@ -575,19 +575,19 @@ func TestADualStackListenerIsProbedByBothFamilies(t *testing.T) {
 	must(t, g.Stage(2))
 	startWorker(t, g, 2)
 	s := g.mechanism.(*steer)
-	for _, door := range frontDoors(s.at) {
+	for _, target := range dialTargets(s.at) {
 		for gen := 1; gen <= 2; gen++ {
-			if got, err := answered(s.dial(t.Context(), gen, door)); err != nil || got != gen {
-				t.Errorf("a probe of generation %d by %s reaches %d, %v", gen, door, got, err)
+			if got, err := answered(s.dial(t.Context(), gen, target)); err != nil || got != gen {
+				t.Errorf("a probe of generation %d by %s reaches %d, %v", gen, target, got, err)
 			}
 		}
-		if got, err := dialed(door.String()); err != nil || got != 1 {
-			t.Errorf("a client of %s reaches %d, %v", door, got, err)
+		if got, err := dialed(target.String()); err != nil || got != 1 {
+			t.Errorf("a client of %s reaches %d, %v", target, got, err)
 		}
 	}
 }
 
-// BenchmarkCutover is one change of the live generation, beside nothing.
+// BenchmarkCutover measures one change of the live generation on an idle gate.
 func BenchmarkCutover(b *testing.B) {
 	g := newGate(b, Options{Address: freePort(b, "127.0.0.1")})
 	must(b, g.Stage(1))
@@ -597,7 +597,8 @@ func BenchmarkCutover(b *testing.B) {
 	}
 }
 
-// BenchmarkDial is one probe through the front door: two changes of the filter, and a connection.
+// BenchmarkDial measures one probe of the public address: two changes of the filter and a
+// connection.
 func BenchmarkDial(b *testing.B) {
 	g := newGate(b, Options{Address: freePort(b, "127.0.0.1")})
 	must(b, g.Stage(1))
@@ -613,12 +614,12 @@ func TestConnectionsAreSpreadOverSeveralGenerationsAndReachNoOther(t *testing.T)
 		must(t, g.Stage(gen))
 		startWorker(t, g, gen)
 	}
-	// 200 connections: one of three is missed by all of them once in 10^35.
+	// 200 connections all miss one of three generations once in 10^35 runs.
 	reached := func() map[int]int {
 		t.Helper()
 		n := map[int]int{}
 		for range 200 {
-			conn, err := knock(g)
+			conn, err := dialGate(g)
 			must(t, err)
 			gen, err := answered(conn, nil)
 			must(t, err)
@@ -636,7 +637,7 @@ func TestConnectionsAreSpreadOverSeveralGenerationsAndReachNoOther(t *testing.T)
 	fails(t, err, "generation 2 is live")
 	_, err = g.Settle(t.Context(), 1)
 	must(t, err)
-	must(t, g.Close(1)) // the kernel would move the last one into its place
+	must(t, g.Close(1)) // the kernel would move the last member to its index
 	if n := reached(); n[2] == 0 || n[3] == 0 || n[4] == 0 {
 		t.Errorf("reached: %v", n)
 	}

@@ -17,8 +17,8 @@ type holder struct {
 
 func (h holder) String() string { return fmt.Sprintf("%s (pid %d)", h.name, h.pid) }
 
-// holders finds the processes that have one of the sockets open. Of other users' processes only root sees the
-// descriptors, so an empty answer says nothing.
+// holders returns the processes that have one of the sockets open. Only root sees the descriptors
+// of other users' processes, so an empty result proves nothing.
 func holders(inodes map[uint32]bool) map[uint32][]holder {
 	found := map[uint32][]holder{}
 	entries, err := os.ReadDir("/proc")
@@ -39,7 +39,8 @@ func holders(inodes map[uint32]bool) map[uint32][]holder {
 	return found
 }
 
-// socketsOf is the inodes of the sockets that a process has open; empty when it is gone or may not be looked at.
+// socketsOf returns the inodes of the sockets that a process has open. It returns none if the
+// process has ended or may not be inspected.
 func socketsOf(pid int) map[uint32]bool {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	fds, err := os.ReadDir(dir)
@@ -71,19 +72,19 @@ func processName(pid int) string {
 	return string(bytes.TrimSpace(comm))
 }
 
-// InUseError says that an address belongs to somebody else.
+// InUseError reports that another process uses an address.
 type InUseError struct {
 	Address string
-	PIDs    []int // who has it, as far as we may see
+	PIDs    []int // the processes that use it, as far as this user may see
 	who     string
 }
 
-// Error names who has the address, and the way out.
+// Error names the process that uses the address, and the next step.
 func (e *InUseError) Error() string {
 	return fmt.Sprintf("%s is in use by %s: stop it, or choose another address", e.Address, e.who)
 }
 
-// inUse makes the error for sockets, which belong to uid.
+// inUse returns the error for a socket of user uid that the processes hold.
 func inUse(address string, uid uint32, who []holder) *InUseError {
 	e := &InUseError{Address: address}
 	var names []string
@@ -94,7 +95,7 @@ func inUse(address string, uid uint32, who []holder) *InUseError {
 	}
 	switch {
 	case len(names) == 0:
-		e.who = fmt.Sprintf("a process of user %s that we may not look at", userName(uid))
+		e.who = fmt.Sprintf("a process of user %s that this user may not inspect", userName(uid))
 	case len(names) > 3:
 		e.who = fmt.Sprintf("%s and %d more processes", strings.Join(names[:3], ", "), len(names)-3)
 	default:

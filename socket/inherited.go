@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Inherited is the descriptors that systemd handed to the daemon: sockets of socket units and, after a crash or a
-// restart, what it kept in its store. Their order means nothing and changes from boot to boot; their names count.
+// Inherited holds the descriptors that systemd passed to the daemon: the sockets of socket units
+// and, after a crash or a restart, those from its descriptor store. They are identified by name;
+// their order changes from boot to boot.
 type Inherited struct {
 	named []named
 }
@@ -21,9 +22,11 @@ type named struct {
 	fd   int
 }
 
-// Inherit takes the descriptors of LISTEN_FDS, and the variables out of the environment. It is called once, first thing:
-// a second call would find none. The descriptors are duplicated raw and the os.Files of the library never asked for theirs,
-// because os.File.Fd can clear O_NONBLOCK for everybody who shares the description.
+// Inherit takes the descriptors of LISTEN_FDS, and removes the variables from the environment. Call
+// it once, at the start: a second call finds none.
+//
+// It duplicates the descriptors with system calls. os.File.Fd could clear O_NONBLOCK for every
+// process that shares the description.
 func Inherit() (*Inherited, error) {
 	in := &Inherited{}
 	for _, file := range activation.Files(true) {
@@ -39,8 +42,8 @@ func Inherit() (*Inherited, error) {
 	return in, nil
 }
 
-// Take gives up the descriptors of a name: they are the caller's from then on. It is for what is no listener, and for the
-// listeners that a gate adopts.
+// Take removes the descriptors of a name and returns them; the caller owns them. It is for
+// descriptors that are not listeners, and for the listeners that a gate adopts.
 func (in *Inherited) Take(name string) (fds []int) {
 	if in == nil {
 		return nil
@@ -57,18 +60,18 @@ func (in *Inherited) Take(name string) (fds []int) {
 	return fds
 }
 
-// Give adds a descriptor that has come another way, as from the daemon before this one.
+// Give adds a descriptor that was not passed by systemd, such as one from the previous daemon.
 func (in *Inherited) Give(name string, fd int) { in.named = append(in.named, named{name, fd}) }
 
-// Each calls f for each descriptor that is left; they stay.
+// Each calls f for each descriptor, and keeps them all.
 func (in *Inherited) Each(f func(name string, fd int)) {
 	for _, n := range in.named {
 		f(n.name, n.fd)
 	}
 }
 
-// CloseThose closes the descriptors that nobody took and whose names are chosen.
-func (in *Inherited) CloseThose(chosen func(name string) bool) error {
+// CloseMatching closes the descriptors whose names match.
+func (in *Inherited) CloseMatching(chosen func(name string) bool) error {
 	drop := &Inherited{}
 	keep := in.named[:0]
 	for _, n := range in.named {
@@ -82,7 +85,7 @@ func (in *Inherited) CloseThose(chosen func(name string) bool) error {
 	return drop.Close()
 }
 
-// Names is the name of each descriptor that is left, in the order in which they came.
+// Names returns the name of each descriptor, in the order in which they were passed.
 func (in *Inherited) Names() (names []string) {
 	if in == nil {
 		return nil
@@ -93,7 +96,7 @@ func (in *Inherited) Names() (names []string) {
 	return names
 }
 
-// Close closes the descriptors that nobody took.
+// Close closes the descriptors that were not taken.
 func (in *Inherited) Close() error {
 	if in == nil {
 		return nil
@@ -108,8 +111,8 @@ func (in *Inherited) Close() error {
 	return errors.Join(errs...)
 }
 
-// find is the listener that an address means. One .socket unit with two Listen lines gives two descriptors of one name,
-// which only the addresses that they are bound to tell apart.
+// find returns the listener of an address. One .socket unit with two Listen lines passes two
+// descriptors of one name, which differ only in the bound address.
 func (in *Inherited) find(a Address) (fd int, err error) {
 	var fits []int
 	var there []string
@@ -120,26 +123,32 @@ func (in *Inherited) find(a Address) (fd int, err error) {
 			}
 			bound := boundText(n.fd)
 			there = append(there, bound)
-			if meant := a.meant(); meant == "" || meant == bound {
+			if meant := a.selector(); meant == "" || meant == bound {
 				fits = append(fits, n.fd)
 			}
 		}
 	}
 	switch {
 	case len(there) == 0:
-		return -1, fmt.Errorf("systemd handed in no socket named %q, only %q: is FileDescriptorName=%s in the socket unit, and was the daemon started by it?", a.name, in.Names(), a.name)
+		return -1, fmt.Errorf("systemd passed no socket named %q, only %q: is FileDescriptorName=%s in the socket "+
+			"unit, and was the daemon started by it?", a.name, in.Names(), a.name)
 	case len(fits) == 0:
-		return -1, fmt.Errorf("systemd handed in sockets named %q for %s, and none for %s", a.name, strings.Join(there, " and "), a.meant())
+		return -1, fmt.Errorf("systemd passed sockets named %q for %s, and none for %s", a.name,
+			strings.Join(there, " and "), a.selector())
 	case len(fits) > 1:
-		return -1, fmt.Errorf("systemd handed in %d sockets named %q: write which one, systemd:%s:%s", len(fits), a.name, a.name, strings.Join(there, " or systemd:"+a.name+":"))
+		return -1, fmt.Errorf("systemd passed %d sockets named %q: write which one, systemd:%s:%s", len(fits), a.name,
+			a.name, strings.Join(there, " or systemd:"+a.name+":"))
 	}
-	if kind, err := unix.GetsockoptInt(fits[0], unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM || !listens(fits[0]) {
-		return -1, fmt.Errorf("the descriptor named %q is not a listening stream socket: the unit needs ListenStream= and Accept=no", a.name)
+	if kind, err := unix.GetsockoptInt(fits[0], unix.SOL_SOCKET, unix.SO_TYPE); err != nil ||
+		kind != unix.SOCK_STREAM || !listens(fits[0]) {
+		return -1, fmt.Errorf(
+			"the descriptor named %q is not a listening stream socket: the unit needs ListenStream= and Accept=no",
+			a.name)
 	}
 	return fits[0], nil
 }
 
-// boundTo is where the listener that an address means is bound: an address, or a path.
+// boundTo returns the TCP address or the path of the listener of an address.
 func (in *Inherited) boundTo(a Address) (at netip.AddrPort, path string, err error) {
 	fd, err := in.find(a)
 	if err != nil {
@@ -152,8 +161,8 @@ func (in *Inherited) boundTo(a Address) (at netip.AddrPort, path string, err err
 	return at, "", err
 }
 
-// meant is the address that a config names after the name of the descriptor, or "".
-func (a Address) meant() string {
+// selector returns the address after the descriptor's name in the config, or "".
+func (a Address) selector() string {
 	switch {
 	case a.path != "":
 		return "unix:" + a.path
@@ -163,7 +172,7 @@ func (a Address) meant() string {
 	return ""
 }
 
-// boundText is where a socket is bound, in the words of the config.
+// boundText returns where a socket is bound, in the notation of the config.
 func boundText(fd int) string {
 	if path, err := unixName(fd); err == nil {
 		return "unix:" + path

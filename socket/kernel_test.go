@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The facts about the kernel on which the gate is built (DESIGN.md, section 4), each against the kernel that is there.
+// The kernel facts on which the gate is built (DESIGN.md, section 4), each tested against the
+// running kernel.
 
-// rawGroup is listeners of one address, in the order in which they joined.
+// rawGroup is the listeners of one address in the order in which they joined.
 type rawGroup struct {
 	at  netip.AddrPort
 	fds []int
@@ -53,7 +54,7 @@ func (g *rawGroup) filter(t *testing.T, index int) {
 	}
 }
 
-// reached is which of the listeners a new connection arrives at.
+// reached returns which of the listeners gets a new connection.
 func (g *rawGroup) reached(t *testing.T) int {
 	t.Helper()
 	conn, err := net.Dial("tcp", g.at.String())
@@ -177,7 +178,7 @@ func TestKernelRefusesTheFilterOnMPTCPSockets(t *testing.T) {
 	if err := (filter{}).attach(fd); !errors.Is(err, unix.EOPNOTSUPP) {
 		t.Errorf("error %v, want EOPNOTSUPP", err)
 	}
-	must(t, steerable())
+	must(t, checkSteerable())
 }
 
 func TestKernelHandsNoDelayOnToAcceptedConnections(t *testing.T) {
@@ -200,7 +201,7 @@ func TestKernelLetsOnlyTheSameUserIntoAGroup(t *testing.T) {
 		t.Skip("only root can be somebody else")
 	}
 	g := newRawGroup(t, 1)
-	runtime.LockOSThread() // the user is a thread's, and this thread ends with the test
+	runtime.LockOSThread() // the fsuid belongs to this thread, which ends with the test
 	must(t, unix.Setfsuid(65534))
 	_, err := listenTCP(g.at, 10)
 	if !errors.Is(err, unix.EADDRINUSE) {
@@ -208,8 +209,8 @@ func TestKernelLetsOnlyTheSameUserIntoAGroup(t *testing.T) {
 	}
 }
 
-// TestKernelSharesNonblockAmongDescriptors is why nothing here may clear it: the flag is of the description that all
-// workers share.
+// TestKernelSharesNonblockAmongDescriptors shows why nothing here may clear O_NONBLOCK: the flag
+// belongs to the description that all workers share.
 func TestKernelSharesNonblockAmongDescriptors(t *testing.T) {
 	g := newRawGroup(t, 1)
 	dup, err := unix.FcntlInt(uintptr(g.fds[0]), unix.F_DUPFD_CLOEXEC, 3)
@@ -278,7 +279,7 @@ func TestTheShareOfACanaryIsOfNewConnections(t *testing.T) {
 		return canary
 	}
 	must(t, g.Canary(2, wholeShare/4, nil))
-	// A quarter of 2,000 is 500, and six standard deviations are 116.
+	// A quarter of 2,000 is 500; six standard deviations are 116.
 	if n := count(2000); n < 384 || n > 616 {
 		t.Errorf("%d of 2000 went to the canary", n)
 	}
@@ -319,7 +320,7 @@ func TestACanaryEndsAlsoWhenItsListenerIsShutDown(t *testing.T) {
 	fails(t, g.Canary(2, 1, nil), "has shut down its listener")
 	must(t, g.Canary(3, wholeShare, nil))
 	shutDown(t, g, 3)
-	must(t, g.Cutover(1)) // anything that has the filter attached anew
+	must(t, g.Cutover(1)) // any change that attaches the filter again
 	for range 50 {
 		wantVisit(t, g, 1)
 	}
@@ -332,7 +333,10 @@ func TestTheNetworksOfACanaryAreExact(t *testing.T) {
 	startWorker(t, g, 2)
 	must(t, g.Canary(2, 0, networks("127.7.0.0/16", "::1/128")))
 	port := g.options.Address.tcp.Port()
-	for source, want := range map[string]int{"127.7.0.1": 2, "127.7.255.255": 2, "127.8.0.1": 1, "127.0.0.1": 1, "::1": 2} {
+	for source, want := range map[string]int{
+		"127.7.0.1": 2, "127.7.255.255": 2, "127.8.0.1": 1, "127.0.0.1": 1,
+		"::1": 2,
+	} {
 		from := netip.MustParseAddr(source)
 		to := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		if from.Is6() {

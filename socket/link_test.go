@@ -13,13 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// link joins two network namespaces, the server's (10.99.1.1) and the clients' (10.99.1.2), by two TUN devices. Packets
-// towards the clients can be held back, and everything can be delayed: a real round trip where the kernel has no netem.
+// link joins two network namespaces, the server's (10.99.1.1) and the clients' (10.99.1.2), by two
+// TUN devices. It can hold back packets to the clients and delay all packets: a real round trip on
+// kernels without netem.
 //
 // The test's own thread is in the server's namespace for the rest of the test and ends with it.
 type link struct {
 	t               *testing.T
-	server, clients int // descriptors of the namespaces
+	server, clients int // namespace descriptors
 	toClients       *wire
 	toServer        *wire
 }
@@ -48,7 +49,7 @@ func newLink(t *testing.T, delay time.Duration) *link {
 	return l
 }
 
-// namespace moves the thread into a new one with a TUN device, and returns the device.
+// namespace moves the thread into a new namespace with a TUN device, and returns the device.
 func (l *link) namespace(ns *int, ip string) *os.File {
 	t := l.t
 	t.Helper()
@@ -66,14 +67,15 @@ func (l *link) namespace(ns *int, ip string) *os.File {
 	device := ifreq(t, "t0")
 	device.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
 	must(t, unix.IoctlIfreq(tun, unix.TUNSETIFF, device))
-	file := os.NewFile(uintptr(tun), "tun") // not before: the poller takes a TUN descriptor without a device for broken
+	// not earlier: the poller takes a TUN descriptor without a device for broken
+	file := os.NewFile(uintptr(tun), "tun")
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	defer unix.Close(s)
 	addr := ifreq(t, "t0")
 	must(t, addr.SetInet4Addr(netip.MustParseAddr(ip).AsSlice()))
 	must(t, unix.IoctlIfreq(s, unix.SIOCSIFADDR, addr))
-	mask := ifreq(t, "t0") // otherwise a TUN device gets a /32
+	mask := ifreq(t, "t0") // a TUN device gets a /32 by default
 	must(t, mask.SetInet4Addr([]byte{255, 255, 255, 0}))
 	must(t, unix.IoctlIfreq(s, unix.SIOCSIFNETMASK, mask))
 	for _, name := range []string{"lo", "t0"} {
@@ -91,7 +93,7 @@ func ifreq(t *testing.T, name string) *unix.Ifreq {
 	return r
 }
 
-// connect begins to connect from the clients' side, and returns at once.
+// connect starts a connection from the clients' side, and returns at once.
 func (l *link) connect(to netip.AddrPort) *os.File {
 	l.t.Helper()
 	must(l.t, unix.Setns(l.clients, unix.CLONE_NEWNET))
@@ -108,7 +110,7 @@ func (l *link) connect(to netip.AddrPort) *os.File {
 	return f
 }
 
-// answer is what a client reads until the end.
+// answer returns what a client reads until EOF.
 func answer(f *os.File) (string, error) {
 	b, err := io.ReadAll(f)
 	return string(b), err
@@ -137,7 +139,7 @@ func newWire(to *os.File, delay time.Duration) *wire {
 	w.changed = sync.NewCond(&w.mu)
 	w.ended.Go(func() {
 		for p := range w.delayed {
-			<-time.After(time.Until(p.due)) // the wire's length, not a wait of the test's
+			<-time.After(time.Until(p.due)) // this is the wire's delay, not a wait of the test
 			w.deliver(p.data)
 		}
 	})
@@ -149,7 +151,7 @@ func (w *wire) end() {
 	w.ended.Wait()
 }
 
-// pump carries what comes out of a device until that is closed.
+// pump carries packets from a device until it is closed.
 func (w *wire) pump(from *os.File) {
 	for {
 		data := make([]byte, 2048)
@@ -173,7 +175,7 @@ func (w *wire) deliver(data []byte) {
 		w.changed.Broadcast()
 		return
 	}
-	_, _ = w.to.Write(data) // a full device loses packets, as a link does
+	_, _ = w.to.Write(data) // a full device drops packets, as a link does
 }
 
 func (w *wire) hold() {
@@ -182,7 +184,7 @@ func (w *wire) hold() {
 	w.holding = true
 }
 
-// waitTCP waits until n TCP packets are held.
+// waitTCP waits until n TCP packets are held back.
 func (w *wire) waitTCP(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -210,8 +212,8 @@ func (w *wire) release() {
 	w.held = nil
 }
 
-// busy connects all the time from the clients' side, one connection after the other, until end is closed; it counts those
-// that were answered.
+// busy keeps connecting from the clients' side, one connection after the other, until end is
+// closed. It counts the answered connections.
 func (l *link) busy(to netip.AddrPort, end <-chan struct{}, clients int) (wait func() (served int, err error)) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -219,7 +221,7 @@ func (l *link) busy(to netip.AddrPort, end <-chan struct{}, clients int) (wait f
 	var first error
 	for range clients {
 		all.Go(func() {
-			runtime.LockOSThread() // never unlocked: the thread is in another namespace and ends
+			runtime.LockOSThread() // never unlocked: the thread is in another namespace and must end
 			err := unix.Setns(l.clients, unix.CLONE_NEWNET)
 			served := 0
 			for err == nil && isOpen(end) {

@@ -10,12 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listeners are made with raw system calls and stay raw descriptors for their whole life. Two traps are in the standard
-// library: net.ListenConfig makes MPTCP sockets, on which the kernel refuses the filter with EOPNOTSUPP; and
-// net.Listener.File, os.File.Fd and exec.Cmd.ExtraFiles clear O_NONBLOCK on the open file description, which the workers
-// share, and so block the accept of every one of them (a running uvicorn hung, and its SIGTERM too).
+// Listeners are made with raw system calls and stay raw descriptors for their whole life, because
+// of two traps in the standard library:
+//   - net.ListenConfig makes MPTCP sockets, on which the kernel refuses the filter with EOPNOTSUPP.
+//   - net.Listener.File, os.File.Fd and exec.Cmd.ExtraFiles clear O_NONBLOCK on the open file
+//     description. The workers share it, so the accept of every worker blocks (a running uvicorn
+//     hung, and did not stop on SIGTERM).
 
-// tcpSocketAt makes a TCP socket that is bound to an address and does not listen yet.
+// tcpSocketAt returns a TCP socket that is bound to an address and does not listen.
 func tcpSocketAt(at netip.AddrPort) (fd int, err error) {
 	family := unix.AF_INET
 	if at.Addr().Is6() {
@@ -31,21 +33,24 @@ func tcpSocketAt(at netip.AddrPort) (fd int, err error) {
 			fd = -1
 		}
 	}()
-	// SO_REUSEADDR for connections of before in TIME_WAIT. It lets nobody join who listens already: that takes
-	// SO_REUSEPORT on both and the same effective user (net/ipv4/inet_connection_sock.c, inet_bind_conflict).
+	// SO_REUSEADDR is for old connections in TIME_WAIT. It does not let two processes listen at
+	// once: that takes SO_REUSEPORT on both sockets and the same effective user
+	// (net/ipv4/inet_connection_sock.c, inet_bind_conflict).
 	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
 			return fd, fmt.Errorf("setsockopt: %w", err)
 		}
 	}
-	// Accepted connections inherit it. Servers set it on each, but for those that take an inherited listener for another kind:
-	// uvicorn --fd labels it AF_UNIX, so that asyncio leaves it alone, and each answer on a kept connection then waits 40 ms for
-	// the client's delayed acknowledgement (tcp(7); measured with 8 clients: 150 requests a second, with it 14,000).
+	// Accepted connections inherit TCP_NODELAY. Most servers set it on each connection, but a
+	// server that mistakes the inherited listener for another kind does not: uvicorn --fd labels it
+	// AF_UNIX, so asyncio does not set the option, and each response on a kept-alive connection
+	// waits 40 ms for the client's delayed acknowledgement (tcp(7); measured with 8 clients: 150
+	// requests a second without the option, 14,000 with it).
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fd, fmt.Errorf("setsockopt TCP_NODELAY: %w", err)
 	}
 	if at.Addr() == netip.IPv6Unspecified() {
-		// net.ipv6.bindv6only may say otherwise; "[::]" means everybody here.
+		// "[::]" means both families, whatever net.ipv6.bindv6only is.
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
 			return fd, fmt.Errorf("setsockopt IPV6_V6ONLY: %w", err)
 		}
@@ -60,7 +65,8 @@ func tcpSocketAt(at netip.AddrPort) (fd int, err error) {
 	return fd, nil
 }
 
-// listenTCP makes a listener. By listening it joins, as the last one, the SO_REUSEPORT group of its address.
+// listenTCP returns a listener. It becomes the last member of the SO_REUSEPORT group of its
+// address.
 func listenTCP(at netip.AddrPort, backlog int) (int, error) {
 	fd, err := tcpSocketAt(at)
 	if err != nil {
@@ -88,7 +94,7 @@ func sockaddr(at netip.AddrPort) (unix.Sockaddr, error) {
 	return sa, nil
 }
 
-// boundTo is the address that a TCP socket is bound to, without its zone.
+// boundTo returns the address that a TCP socket is bound to, without its zone.
 func boundTo(fd int) (netip.AddrPort, error) {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
@@ -113,14 +119,15 @@ func explainSocket(err error, family int) error {
 func explainBind(err error, at netip.AddrPort) error {
 	switch {
 	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("bind %s: %w: a port below 1024 needs CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit) or a socket unit (systemd:NAME)", at, err)
+		return fmt.Errorf("bind %s: %w: a port below 1024 needs CAP_NET_BIND_SERVICE (AmbientCapabilities= in the "+
+			"unit) or a socket unit (systemd:NAME)", at, err)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return fmt.Errorf("bind %s: %w: no interface of this machine has that address", at, err)
 	}
 	return fmt.Errorf("bind %s: %w", at, err)
 }
 
-// inode is the number by which /proc and sock_diag know a socket.
+// inode returns the number that identifies a socket in /proc and sock_diag.
 func inode(fd int) (uint32, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -129,17 +136,17 @@ func inode(fd int) (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
-// relisten undoes what a server does to a listener that it inherits: see supervisor.Gate.
+// relisten undoes what a server does to an inherited listener: see supervisor.Gate.
 func relisten(fd, backlog int) error {
 	if err := unix.Listen(fd, backlog); err != nil {
 		return fmt.Errorf("listen again: %w", err)
 	}
-	return unblock(fd)
+	return restoreNonblock(fd)
 }
 
-// unblock sets O_NONBLOCK again. That it was lost is worth an error even once it is mended: as long as it is gone, a worker
-// whose sibling was quicker hangs in accept.
-func unblock(fd int) error {
+// restoreNonblock sets O_NONBLOCK again. It returns an error even after it has set the flag: until
+// then, a worker hung in accept if another worker was faster.
+func restoreNonblock(fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
 		return fmt.Errorf("fcntl: %w", err)
@@ -153,7 +160,8 @@ func unblock(fd int) error {
 	return errors.New("a worker had cleared O_NONBLOCK on the listener that it shares with others; it is set again")
 }
 
-// listens says whether a socket is in the state of a listener: a process that shares it can end that by shutdown(2).
+// listens reports whether a socket still listens. A process that shares it can end that with
+// shutdown(2).
 func listens(fd int) bool {
 	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	return err == nil && on != 0

@@ -20,7 +20,7 @@ type Listening struct {
 	PID   int
 	Inode uint64
 	Addr  netip.AddrPort // of a TCP socket
-	Path  string         // of a unix socket; one of the abstract namespace begins with @
+	Path  string         // of a unix socket; @ begins a name in the abstract namespace
 
 	only6 bool
 }
@@ -43,8 +43,8 @@ func (l Listening) Overlaps(a Address) bool {
 		(a.any || overlap(tcpSocket{local: l.Addr, only6: l.only6}, at.Addr()))
 }
 
-// ListenersOf returns the sockets on which processes accept connections, those that they have inherited included.
-// Processes that end meanwhile are left out; one that may not be looked at is an error.
+// ListenersOf returns the sockets on which the processes accept connections, including inherited
+// ones. It skips processes that have ended; a process that it may not inspect is an error.
 func ListenersOf(pids []int) ([]Listening, error) {
 	var list []Listening
 	var all map[uint64]Listening
@@ -71,7 +71,7 @@ func ListenersOf(pids []int) ([]Listening, error) {
 	return list, nil
 }
 
-// openSockets is the inode numbers of the sockets that a process has open; none when it has ended.
+// openSockets returns the inodes of the sockets that a process has open, and none if it has ended.
 func openSockets(pid int) ([]uint64, error) {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	fds, err := os.ReadDir(dir)
@@ -97,8 +97,8 @@ func openSockets(pid int) ([]uint64, error) {
 	return slices.Compact(inodes), nil
 }
 
-// allListening is every socket of the network namespace on which connections are accepted: by sock_diag, which
-// lists nothing else, or from /proc where that is forbidden.
+// allListening returns every listening socket of the process's network namespace. It asks
+// sock_diag, which can list listeners only; where that is forbidden it reads /proc.
 func allListening(pid int) (map[uint64]Listening, error) {
 	list, err := diagListening()
 	if err != nil || !sameNamespace(pid) {
@@ -181,8 +181,8 @@ func eachLine(path string, line func(fields []string)) error {
 	return lines.Err()
 }
 
-// hexAddress reads 0100007F:1F90: each 32-bit word of the address is in the byte order of the machine, which is
-// little-endian wherever superctl is built for.
+// hexAddress parses 0100007F:1F90. Each 32-bit word of the address is in the machine's byte order,
+// which is little-endian on every platform of superctl.
 func hexAddress(text string) (netip.AddrPort, bool) {
 	host, port, _ := strings.Cut(text, ":")
 	raw, err := hex.DecodeString(host)
@@ -201,16 +201,17 @@ func hexAddress(text string) (netip.AddrPort, bool) {
 // "unix:/run/shop/stats-*.sock".
 type Pattern struct {
 	text string
-	host string // "" = every address
-	port string // "*" = every port
+	host string // "" matches every address
+	port string // "*" matches every port
 	path string
 }
 
-// ParsePattern reads a pattern. Its errors say what to write instead.
+// ParsePattern parses a pattern. Its errors say what to write instead.
 func ParsePattern(text string) (Pattern, error) {
 	p := Pattern{text: text}
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
-		if _, err := filepath.Match(path, ""); err != nil || !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@") {
+		if _, err := filepath.Match(path, ""); err != nil ||
+			!strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@") {
 			return p, fmt.Errorf("address %q: write unix:/run/NAME/stats.sock; * stands for any characters but /", text)
 		}
 		p.path = path
@@ -236,7 +237,7 @@ func ParsePattern(text string) (Pattern, error) {
 	return p, nil
 }
 
-// Matches reports whether a socket's address is one of the pattern's.
+// Matches reports whether the pattern matches a socket's address.
 func (p Pattern) Matches(l Listening) bool {
 	if p.path != "" || !l.Addr.IsValid() {
 		matched, err := filepath.Match(p.path, l.Path)
@@ -246,19 +247,20 @@ func (p Pattern) Matches(l Listening) bool {
 		(p.port == "*" || p.port == strconv.Itoa(int(l.Addr.Port())))
 }
 
-// autobound is an abstract name that the kernel has chosen (unix(7), "Autobind feature").
+// autobound matches an abstract name that the kernel chose (unix(7), "Autobind feature").
 var autobound = regexp.MustCompile(`^@[0-9a-f]{5}$`)
 
-// privateNames are the names of sockets on which programs talk to their own children, and nobody else knows them.
+// privateNames match the sockets on which programs talk to their own children.
 var privateNames = []*regexp.Regexp{ //nolint:gochecknoglobals // a table
 	autobound,
-	regexp.MustCompile(`/pymp-[^/]+/(listener|sock)-[^/]+$`), // Python's multiprocessing: managers, queues, the fork server
-	regexp.MustCompile(`^@(listener|sock)-\d+-\d+$`),         // the same, where Python uses the abstract namespace
-	regexp.MustCompile(`/gunicorn\.ctl$`),                    // gunicorn's control socket, from 25.1 on
+	// Python's multiprocessing: managers, queues, the fork server
+	regexp.MustCompile(`/pymp-[^/]+/(listener|sock)-[^/]+$`),
+	regexp.MustCompile(`^@(listener|sock)-\d+-\d+$`), // the same in the abstract namespace
+	regexp.MustCompile(`/gunicorn\.ctl$`),            // gunicorn's control socket, from 25.1
 }
 
-// Private reports whether a socket is one on which a program talks to its own parts or is controlled, and that no
-// user's request can reach.
+// Private reports whether a program uses the socket only to talk to its own parts or to be
+// controlled, so that no user's request can reach it.
 func (l Listening) Private() bool {
 	matches := func(r *regexp.Regexp) bool { return r.MatchString(l.Path) }
 	return !l.Addr.IsValid() && slices.ContainsFunc(privateNames, matches)

@@ -11,7 +11,13 @@ import (
 func TestWhatAProcessListensOnIsFoundBothWays(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.sock")
 	var want []string
-	for _, at := range [][2]string{{"tcp4", "127.0.0.1:0"}, {"tcp6", "[::1]:0"}, {"tcp", "[::]:0"}, {"unix", path}, {"unix", "@superctl-listening-test"}} {
+	for _, at := range [][2]string{
+		{"tcp4", "127.0.0.1:0"},
+		{"tcp6", "[::1]:0"},
+		{"tcp", "[::]:0"},
+		{"unix", path},
+		{"unix", "@superctl-listening-test"},
+	} {
 		l, err := net.Listen(at[0], at[1])
 		if err != nil {
 			t.Fatal(err)
@@ -23,7 +29,7 @@ func TestWhatAProcessListensOnIsFoundBothWays(t *testing.T) {
 		}
 		want = append(want, text)
 	}
-	c, err := net.Dial("unix", path) // a connection is no listener
+	c, err := net.Dial("unix", path) // a connection is not a listener
 	if err != nil {
 		t.Fatal(err)
 	}

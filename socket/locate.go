@@ -14,60 +14,65 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A daemon that takes over a group does not have to believe what an earlier one has written down about its order: it
-// measures it. For each place of the group it makes the filter send one source address and port there, and sends a SYN
-// from it. Every listener has a socket filter that drops just this SYN, so that no worker sees it, and counts the drop
-// (sk_drops): the listener whose counter has moved is the one at that place.
+// A daemon that takes over a group does not trust the order that an earlier daemon recorded: it
+// measures the order. For each index it makes the filter send one source address and port there,
+// and sends a SYN from that source. Every listener has a socket filter that drops this SYN, so that
+// no worker sees it, and counts the drop (sk_drops). The listener whose counter moved has that
+// index.
 
 const (
-	// locateTime bounds the measurement of a whole group. One place takes some microseconds on the loopback device.
-	locateTime = 2 * time.Second
-	// synTime is how long one SYN to this machine's own address may take: another CPU may have to handle it (RPS).
-	synTime = 20 * time.Millisecond
-	// silentSYNs is how many SYNs may get lost on their way to one place.
-	silentSYNs = 3
+	// locateTimeout bounds the measurement of a whole group. One index takes some microseconds on
+	// the loopback device.
+	locateTimeout = 2 * time.Second
+	// synTimeout is how long one SYN to this machine's own address may take: another CPU may have
+	// to process it (RPS).
+	synTimeout = 20 * time.Millisecond
+	// maxLostSYNs is how many SYNs to one index may get lost.
+	maxLostSYNs = 3
 	// passAll is the verdict of a socket filter that keeps the whole packet.
 	passAll = math.MaxUint32
 )
 
 var errNotMeasured = errors.New("the order of the listeners cannot be measured")
 
-// Locate finds out at which place of the group each adopted listener is. Until then, connections go on to where the
-// earlier daemon has sent them: to the places sent, in the order of its own list. Listeners on the address that were not
-// adopted keep their places in the group as foreign ones, and leave when their processes end.
+// Locate finds out the index of each adopted listener in the group. Until the first cutover,
+// connections keep going where the earlier daemon sent them: to the indexes earlierLive, in its
+// order. Listeners on the address that were not adopted keep their indexes as foreign members, and
+// leave when their processes end.
 //
-// A listener whose place is not known after all cannot be cut over to; one that is staged from now on can.
-func (s *steer) Locate(sent []int) error {
+// A listener whose index stays unknown cannot be cut over to. A listener that is staged later can.
+func (s *steer) Locate(earlierLive []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list, err := listeners(s.at)
 	if err != nil {
-		return nil // without sock_diag the order of the earlier daemon is all there is; Spread surveys as ever
+		return nil // without sock_diag only the earlier daemon's order is known; Spread still surveys
 	}
 	strangers := s.addForeign(list)
-	s.adopted, s.sent = false, slices.Clone(sent)
+	s.adopted, s.earlierLive = false, slices.Clone(earlierLive)
 	if len(s.group) == s.group.count(member.foreign) || len(s.group) == 1 {
 		for i := range s.group {
-			s.group[i].unsure = len(s.group) > 1
+			s.group[i].indexUnknown = len(s.group) > 1
 		}
 		return strangers
 	}
 	others := filter{}
-	if len(sent) > 0 {
-		others.live = sent[0]
+	if len(earlierLive) > 0 {
+		others.live = earlierLive[0]
 	}
-	if len(sent) > 1 {
-		others.spread = sent
+	if len(earlierLive) > 1 {
+		others.spread = earlierLive
 	}
-	places, err := s.measure(func(probes []probeRule) filter { others.probes = probes; return others })
+	indexes, err := s.measure(func(probes []probeRule) filter { others.probes = probes; return others })
 	if err != nil && s.group.count(member.foreign) == 0 {
-		return strangers // as the earlier daemon has written it down
+		return strangers // keep the order that the earlier daemon recorded
 	}
-	s.arrange(places)
+	s.reorder(indexes)
 	return errors.Join(strangers, err)
 }
 
-// addForeign appends the listeners of the address that are not ours, and reports those that no earlier daemon has made.
+// addForeign appends the other listeners of the address, and returns an error for each that no
+// earlier daemon made.
 func (s *steer) addForeign(list []tcpSocket) (strangers error) {
 	others := make(map[uint32]bool)
 	for _, l := range list {
@@ -83,7 +88,7 @@ func (s *steer) addForeign(list []tcpSocket) (strangers error) {
 		if !others[l.inode] {
 			continue
 		}
-		theirs := !allEarlier(who[l.inode], s.earlier)
+		theirs := !heldByEarlier(who[l.inode], s.earlier)
 		s.group = append(s.group, member{fd: -1, inode: l.inode, stranger: theirs})
 		if theirs {
 			strangers = errors.Join(strangers, inUse(s.text, l.uid, who[l.inode]))
@@ -92,27 +97,28 @@ func (s *steer) addForeign(list []tcpSocket) (strangers error) {
 	return strangers
 }
 
-// arrange puts the group into the measured order: places has the inode of the listener at each place, 0 where it is none
-// of ours. Those that were not found are at the places that are left, in an order that nobody knows.
-func (s *steer) arrange(places []uint32) {
+// reorder puts the group into the measured order. indexes has the inode of the listener at each
+// index, and 0 for an index with a foreign one. Listeners that were not found get the remaining
+// indexes in an unknown order.
+func (s *steer) reorder(indexes []uint32) {
 	var lost group
 	for _, m := range s.group {
-		if m.foreign() || !slices.Contains(places, m.inode) {
+		if m.foreign() || !slices.Contains(indexes, m.inode) {
 			lost = append(lost, m)
 		}
 	}
 	for i := range lost {
-		lost[i].unsure = len(lost) > 1
+		lost[i].indexUnknown = len(lost) > 1
 	}
 	ordered := make(group, 0, len(s.group))
 	for i := range s.group {
 		at := -1
-		if i < len(places) && places[i] != 0 {
-			at = slices.IndexFunc(s.group, func(m member) bool { return m.inode == places[i] })
+		if i < len(indexes) && indexes[i] != 0 {
+			at = slices.IndexFunc(s.group, func(m member) bool { return m.inode == indexes[i] })
 		}
 		if at >= 0 {
 			ordered = append(ordered, s.group[at])
-			ordered[i].unsure = false
+			ordered[i].indexUnknown = false
 			continue
 		}
 		ordered, lost = append(ordered, lost[0]), lost[1:]
@@ -120,48 +126,50 @@ func (s *steer) arrange(places []uint32) {
 	s.group = ordered
 }
 
-// measure returns the inode of our listener at each place, 0 where there is none of ours. program is the filter meanwhile.
-func (s *steer) measure(program func(probes []probeRule) filter) (places []uint32, err error) {
-	p, err := newPlumb(s, program)
+// measure returns the inode of our listener at each index, and 0 for an index with a foreign one.
+// program returns the filter to use meanwhile.
+func (s *steer) measure(program func(probes []probeRule) filter) (indexes []uint32, err error) {
+	p, err := newSYNTracer(s, program)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.end()) }()
-	deadline := time.Now().Add(locateTime)
-	places = make([]uint32, len(s.group))
+	deadline := time.Now().Add(locateTimeout)
+	indexes = make([]uint32, len(s.group))
 	found := 0
-	for i := range places {
-		if places[i], err = p.at(i, deadline); err != nil {
+	for i := range indexes {
+		if indexes[i], err = p.listenerAt(i, deadline); err != nil {
 			return nil, err
 		}
-		if places[i] == 0 {
+		if indexes[i] == 0 {
 			continue
 		}
-		if slices.Contains(places[:i], places[i]) {
-			return nil, fmt.Errorf("%w: two places of %s answer as one", errNotMeasured, s.text)
+		if slices.Contains(indexes[:i], indexes[i]) {
+			return nil, fmt.Errorf("%w: two indexes of %s answer as one listener", errNotMeasured, s.text)
 		}
 		found++
 	}
 	if found+s.group.count(member.foreign) != len(s.group) {
-		return nil, fmt.Errorf("%w: %d of the %d listeners on %s that are held answer", errNotMeasured, found, len(s.group)-s.group.count(member.foreign), s.text)
+		return nil, fmt.Errorf("%w: %d of the %d listeners on %s that are held answer", errNotMeasured, found,
+			len(s.group)-s.group.count(member.foreign), s.text)
 	}
-	return places, nil
+	return indexes, nil
 }
 
-// plumb sends SYNs to the places of a group.
-type plumb struct {
+// synTracer sends SYNs to the members of a group and finds out which member gets them.
+type synTracer struct {
 	s       *steer
-	program func(probes []probeRule) filter // the filter, with where everybody else goes meanwhile
-	door    netip.AddrPort                  // to which it sends
-	source  netip.AddrPort                  // from which it sends
-	holder  int                             // a socket that keeps the source
+	program func(probes []probeRule) filter // returns the filter to use meanwhile, with these rules
+	target  netip.AddrPort                  // destination of the SYNs
+	source  netip.AddrPort                  // source of the SYNs
+	holder  int                             // a socket that reserves the source
 }
 
-func newPlumb(s *steer, program func(probes []probeRule) filter) (*plumb, error) {
-	p := &plumb{s: s, program: program, holder: -1}
+func newSYNTracer(s *steer, program func(probes []probeRule) filter) (*synTracer, error) {
+	p := &synTracer{s: s, program: program, holder: -1}
 	var err error
-	for _, p.door = range frontDoors(s.at) {
-		if p.holder, p.source, err = plumbSocket(netip.AddrPortFrom(p.door.Addr(), 0)); err == nil {
+	for _, p.target = range dialTargets(s.at) {
+		if p.holder, p.source, err = synSocket(netip.AddrPortFrom(p.target.Addr(), 0)); err == nil {
 			break
 		}
 	}
@@ -180,12 +188,13 @@ func newPlumb(s *steer, program func(probes []probeRule) filter) (*plumb, error)
 	return p, nil
 }
 
-// plumbSocket makes a socket that can send SYNs from an address; several may have the same one.
-func plumbSocket(from netip.AddrPort) (fd int, source netip.AddrPort, err error) {
+// synSocket returns a socket that can send SYNs from an address. Several sockets may share one
+// source.
+func synSocket(from netip.AddrPort) (fd int, source netip.AddrPort, err error) {
 	if fd, err = tcpSocketAt(from); err != nil {
 		return -1, source, err
 	}
-	// One that connects to a listener of another must not keep its source in TIME_WAIT.
+	// A SYN that connects to a foreign listener must not leave the source in TIME_WAIT.
 	err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	if err == nil {
 		source, err = boundTo(fd)
@@ -196,20 +205,21 @@ func plumbSocket(from netip.AddrPort) (fd int, source netip.AddrPort, err error)
 	return fd, netip.AddrPortFrom(from.Addr(), source.Port()), nil
 }
 
-// end leaves the group as it was found.
-func (p *plumb) end() (err error) {
+// end removes the socket filters, and restores the filter of the group.
+func (p *synTracer) end() (err error) {
 	for _, m := range p.s.group {
 		if m.foreign() {
 			continue
 		}
-		if bad := unix.SetsockoptInt(m.fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); bad != nil && !errors.Is(bad, unix.ENOENT) {
+		if bad := unix.SetsockoptInt(m.fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); bad != nil &&
+			!errors.Is(bad, unix.ENOENT) {
 			err = errors.Join(err, fmt.Errorf("detach filter: %w", bad))
 		}
 	}
 	return errors.Join(err, p.attach(nil), unix.Close(p.holder))
 }
 
-func (p *plumb) attach(probes []probeRule) error {
+func (p *synTracer) attach(probes []probeRule) error {
 	for _, m := range p.s.group {
 		if !m.foreign() {
 			return p.program(probes).attach(m.fd)
@@ -218,19 +228,20 @@ func (p *plumb) attach(probes []probeRule) error {
 	return errNotMeasured
 }
 
-// at returns the inode of our listener at a place, 0 when it is another's. A listener whose accept queue overflows counts
-// drops too, so one answer counts only when it is the only one; the others are asked for again.
-func (p *plumb) at(place int, deadline time.Time) (uint32, error) {
-	if err := p.attach([]probeRule{{p.source, place}}); err != nil {
+// listenerAt returns the inode of our listener at an index, or 0 for a foreign one.
+func (p *synTracer) listenerAt(index int, deadline time.Time) (uint32, error) {
+	if err := p.attach([]probeRule{{p.source, index}}); err != nil {
 		return 0, err
 	}
-	return p.sound(deadline)
+	return p.trace(deadline)
 }
 
-// sound returns the inode of our listener that a SYN reaches, 0 when it is another's.
-func (p *plumb) sound(deadline time.Time) (uint32, error) {
+// trace returns the inode of our listener that a SYN reaches, or 0 for a foreign one. A listener
+// whose accept queue overflows counts drops too. So a result counts only if exactly one counter
+// moved; otherwise trace repeats with those that moved.
+func (p *synTracer) trace(deadline time.Time) (uint32, error) {
 	candidates := slices.DeleteFunc(slices.Clone(p.s.group), member.foreign)
-	for silent := 0; silent < silentSYNs && time.Now().Before(deadline); {
+	for silent := 0; silent < maxLostSYNs && time.Now().Before(deadline); {
 		hit, answered, err := p.send(candidates)
 		switch {
 		case err != nil:
@@ -245,27 +256,27 @@ func (p *plumb) sound(deadline time.Time) (uint32, error) {
 			silent++
 		}
 	}
-	return 0, fmt.Errorf("%w: it takes more than %s", errNotMeasured, locateTime)
+	return 0, fmt.Errorf("%w: no test SYN arrived in time", errNotMeasured)
 }
 
-// send sends one SYN, and returns the candidates whose count of drops has moved. A SYN that is answered has reached a
-// listener that is not ours.
-func (p *plumb) send(candidates group) (hit group, answered bool, err error) {
+// send sends one SYN, and returns the candidates whose drop counter moved. An answered SYN has
+// reached a foreign listener.
+func (p *synTracer) send(candidates group) (hit group, answered bool, err error) {
 	before := make([]uint32, len(candidates))
 	for i, m := range candidates {
 		before[i] = drops(m.fd)
 	}
-	fd, _, err := plumbSocket(p.source)
+	fd, _, err := synSocket(p.source)
 	if err != nil {
 		return nil, false, fmt.Errorf("%w: %w", errNotMeasured, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	sa, err := sockaddr(p.door)
+	sa, err := sockaddr(p.target)
 	if err != nil {
 		return nil, false, err
 	}
 	if err := unix.Connect(fd, sa); err != nil && !errors.Is(err, unix.EINPROGRESS) {
-		return nil, false, fmt.Errorf("%w: connect to %s: %w", errNotMeasured, p.door, err)
+		return nil, false, fmt.Errorf("%w: connect to %s: %w", errNotMeasured, p.target, err)
 	}
 	for began := time.Now(); ; {
 		for i, m := range candidates {
@@ -273,10 +284,10 @@ func (p *plumb) send(candidates group) (hit group, answered bool, err error) {
 				hit = append(hit, m)
 			}
 		}
-		if len(hit) > 0 || time.Since(began) > synTime {
+		if len(hit) > 0 || time.Since(began) > synTimeout {
 			return hit, false, nil
 		}
-		// The kernel has no event for a packet that it drops.
+		// Poll briefly: the kernel has no event for a dropped packet.
 		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		if n, err := unix.Poll(ready, 1); err == nil && n > 0 {
 			return nil, true, nil
@@ -284,7 +295,8 @@ func (p *plumb) send(candidates group) (hit group, answered bool, err error) {
 	}
 }
 
-// drops is how many packets a socket has dropped: sk_drops, the last of the nine counters of SO_MEMINFO (sock_diag.h).
+// drops returns how many packets a socket has dropped: sk_drops, the last of the nine counters of
+// SO_MEMINFO (sock_diag.h).
 func drops(fd int) uint32 {
 	const vars, memDrops = 9, 8
 	var info [4 * vars]byte
@@ -297,7 +309,7 @@ func drops(fd int) uint32 {
 	return binary.NativeEndian.Uint32(info[4*memDrops:])
 }
 
-// assemble makes a program of the kernel's of a filter.
+// assemble translates a filter into the kernel's form.
 func assemble(f filter) (unix.SockFprog, error) {
 	ins, err := f.program()
 	if err != nil {

@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killed is a group that a daemon has left without a word: some listeners were its own alone and are gone, and some are
-// held by workers only.
+// killed is a group whose daemon was killed: listeners that only the daemon held are gone, and some
+// are held by workers only.
 type killed struct {
-	next    *Gate
-	left    []int // generations whose listeners were adopted
-	foreign int
-	sent    int // place to which the daemon had sent everybody
+	next        *Gate
+	left        []int // generations whose listeners were adopted
+	foreign     int
+	earlierLive int // index to which the daemon sent connections
 }
 
-// kill makes a group of size listeners and lets its daemon die; random says what survives.
+// kill makes a group of size listeners and kills its daemon; random decides what survives.
 func kill(t *testing.T, host string, size int, random *rand.Rand) killed {
 	t.Helper()
 	a := freePort(t, host)
@@ -34,11 +34,11 @@ func kill(t *testing.T, host string, size int, random *rand.Rand) killed {
 	for i, m := range old.Members() {
 		fate := random.IntN(4)
 		if m.Gen == live {
-			k.sent, fate = i, 3
+			k.earlierLive, fate = i, 3
 		}
 		switch fate {
-		case 0: // the daemon's alone
-		case 1: // held by a worker, and out of our reach
+		case 0: // only the daemon holds it
+		case 1: // only a worker holds it, out of our reach
 			startWorker(t, old, m.Gen)
 			k.foreign++
 		default:
@@ -63,7 +63,7 @@ func TestTheOrderOfAnAdoptedGroupIsMeasured(t *testing.T) {
 		t.Run(fmt.Sprintf("%s seed %d", host, seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			k := kill(t, host, 1+random.IntN(7), random)
-			must(t, k.next.Locate([]int{k.sent}))
+			must(t, k.next.Locate([]int{k.earlierLive}))
 			if n := k.next.Foreign(); n != k.foreign {
 				t.Errorf("%d foreign listeners, want %d", n, k.foreign)
 			}

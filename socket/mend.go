@@ -9,17 +9,17 @@ import (
 	"slices"
 )
 
-// Mended is what Mend has found.
+// Mended is the result of Mend.
 type Mended struct {
-	Said []string // what was wrong, a sentence each; all of it is mended but what Lost names
-	Lost []int    // generations whose listener clients cannot reach any more, and that cannot be mended
+	Said []string // what was wrong, one sentence each; Mend repaired all of it, except for the generations in Lost
+	Lost []int    // generations whose listener clients can no longer reach, and that cannot be repaired
 }
 
 func (m *Mended) say(format string, args ...any) {
 	m.Said = append(m.Said, fmt.Sprintf(format, args...))
 }
 
-// Mend has listeners that workers have shut down listen again, with our backlog and O_NONBLOCK.
+// Mend makes listeners that workers have shut down listen again, with our backlog and O_NONBLOCK.
 func (s *steer) Mend() (m Mended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,7 +33,7 @@ func (s *steer) Mend() (m Mended) {
 }
 
 func (s *steer) generations() (list []int) {
-	for _, m := range slices.Concat(s.group, s.deaf) {
+	for _, m := range slices.Concat(s.group, s.shutDown) {
 		if m.gen != 0 {
 			list = append(list, m.gen)
 		}
@@ -41,10 +41,10 @@ func (s *steer) generations() (list []int) {
 	return list
 }
 
-// Watch calls changed after each change that somebody else has made to a listener.
+// Watch calls changed after each change that another process makes to a listener.
 func (s *steer) Watch(ctx context.Context, changed func()) error { return s.watch.run(ctx, changed) }
 
-// Mend puts back paths that were removed or replaced.
+// Mend restores paths that were removed or replaced.
 func (r *rename) Mend() Mended {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,7 +54,7 @@ func (r *rename) Mend() Mended {
 func (r *rename) mend() (m Mended) {
 	for gen, fd := range r.fds {
 		switch {
-		case hungUp(fd):
+		case isShutDown(fd):
 			m.say("a worker of generation %d has shut down its listener on %s", gen, r.text)
 			m.Lost = append(m.Lost, gen)
 			continue
@@ -67,15 +67,16 @@ func (r *rename) mend() (m Mended) {
 			m.say("%v", err)
 		}
 	}
-	if fd, ok := r.fds[r.live]; ok && !LeadsTo(r.path, fd) && LeadsTo(r.own(r.live), fd) {
+	if fd, ok := r.fds[r.live]; ok && !LeadsTo(r.path, fd) && LeadsTo(r.generationPath(r.live), fd) {
 		r.mendPublic(&m)
 	}
 	return m
 }
 
-// mendOwn links a generation's own path to its socket again, from the public one. It reports whether the path is there.
+// mendOwn links a generation's own path to its socket again, using the public path. It reports
+// whether the own path leads to the socket.
 func (r *rename) mendOwn(gen int) bool {
-	fd, own := r.fds[gen], r.own(gen)
+	fd, own := r.fds[gen], r.generationPath(gen)
 	if LeadsTo(own, fd) {
 		return true
 	}
@@ -87,25 +88,25 @@ func (r *rename) mendOwn(gen int) bool {
 	return os.Link(r.path, next) == nil && os.Rename(next, own) == nil && LeadsTo(own, fd)
 }
 
-// mendPublic has the public path lead to the live generation again.
+// mendPublic makes the public path lead to the live generation again.
 func (r *rename) mendPublic(m *Mended) {
 	what := "was removed"
-	if who, err := occupied(r.path); err == nil && who != nil {
+	if who, err := findOccupant(r.path); err == nil && who != nil {
 		what = "was taken by " + inUse(r.text, who.uid, who.holders).who
 	} else if _, err := os.Lstat(r.path); !errors.Is(err, fs.ErrNotExist) {
 		what = "was replaced"
 	}
-	if err := publish(r.own(r.live), r.path); err != nil {
+	if err := publish(r.generationPath(r.live), r.path); err != nil {
 		m.say("%s %s, and cannot be put back: %v", r.text, what, err)
 		return
 	}
 	m.say("%s %s; it leads to generation %d again", r.text, what, r.live)
 }
 
-// Watch calls changed after each change that somebody else has made to a listener or to its path.
+// Watch calls changed after each change that another process makes to a listener or its path.
 func (r *rename) Watch(ctx context.Context, changed func()) error { return r.watch.run(ctx, changed) }
 
-// Verify finds out whether a generation can be reached, and, when it is live, whether clients reach it.
+// Verify checks that a generation can be reached and, when it is live, that clients reach it.
 func (r *rename) Verify(_ context.Context, gen int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,20 +116,20 @@ func (r *rename) Verify(_ context.Context, gen int) error {
 	}
 	r.mend()
 	switch {
-	case hungUp(fd):
+	case isShutDown(fd):
 		return fmt.Errorf("a worker of generation %d has shut down its listener on %s", gen, r.text)
-	case !LeadsTo(r.own(gen), fd):
-		return fmt.Errorf("%s was removed", r.own(gen))
+	case !LeadsTo(r.generationPath(gen), fd):
+		return fmt.Errorf("%s was removed", r.generationPath(gen))
 	case r.live == gen && !LeadsTo(r.path, fd):
 		return fmt.Errorf("%s does not lead to generation %d", r.text, gen)
 	}
 	return nil
 }
 
-// Strangers is nobody: who takes the path away is seen by Mend.
+// Strangers returns none: Mend reports a process that replaces the path.
 func (r *rename) Strangers() []string { return nil }
 
-// Mend has the listener that all generations share listen again.
+// Mend makes the shared listener listen again.
 func (s *shared) Mend() (m Mended) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +137,7 @@ func (s *shared) Mend() (m Mended) {
 	if l == nil {
 		return m
 	}
-	if l.network == "unix" && hungUp(l.fd) {
+	if l.network == "unix" && isShutDown(l.fd) {
 		m.say("a worker has shut down the listener %s, which all generations share", s.text)
 		for gen := range s.gens {
 			m.Lost = append(m.Lost, gen)
@@ -152,20 +153,20 @@ func (s *shared) Mend() (m Mended) {
 	return m
 }
 
-// Watch calls changed when a worker shuts the listener down.
+// Watch calls changed when a worker shuts down the listener.
 func (s *shared) Watch(ctx context.Context, changed func()) error { return s.watch.run(ctx, changed) }
 
-// Verify finds out whether the listener listens: who accepts from it is chance.
+// Verify checks that the listener listens. Which generation accepts from it is up to chance.
 func (s *shared) Verify(_ context.Context, gen int) error {
-	l, err := s.of(gen)
+	l, err := s.listenerOf(gen)
 	if err != nil {
 		return err
 	}
-	if !listens(l.fd) || l.network == "unix" && hungUp(l.fd) {
+	if !listens(l.fd) || l.network == "unix" && isShutDown(l.fd) {
 		return fmt.Errorf("a worker has shut down the listener %s", s.text)
 	}
 	return nil
 }
 
-// Strangers is nobody: who else accepts from a shared queue cannot be told apart.
+// Strangers returns none: other processes that accept from a shared queue cannot be identified.
 func (s *shared) Strangers() []string { return nil }

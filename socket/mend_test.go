@@ -15,7 +15,8 @@ import (
 	"superctl/beneath"
 )
 
-// servingUnix is a gate in a directory of its own, with generation 1 live and a worker that answers.
+// servingUnix returns a gate in its own directory, with generation 1 live and a worker that
+// answers.
 func servingUnix(t *testing.T) (g *Gate, path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "run", "s")
@@ -53,7 +54,7 @@ func TestAPathThatIsRemovedIsPutBack(t *testing.T) {
 	}
 }
 
-// replaceBySocket puts a socket that nobody listens on in the place of another.
+// replaceBySocket replaces a socket by one without a listener.
 func replaceBySocket(t *testing.T, path string) {
 	t.Helper()
 	must(t, os.Remove(path))
@@ -99,13 +100,14 @@ func TestASocketTakenAwayByAnotherProgramIsTakenBack(t *testing.T) {
 	must(t, os.Remove(path))
 	pid, _ := startChild(t, nil, nil, "listen", "unix:"+path, "0")
 	m := g.Mend()
-	if len(m.Said) != 1 || !strings.Contains(m.Said[0], fmt.Sprintf("was taken by %s (pid %d)", processName(pid), pid)) {
+	if len(m.Said) != 1 ||
+		!strings.Contains(m.Said[0], fmt.Sprintf("was taken by %s (pid %d)", processName(pid), pid)) {
 		t.Errorf("Mend() = %+v", m)
 	}
 	wantVisit(t, g, 1)
 }
 
-// watched runs the watch of a gate and mends what it tells of.
+// watched runs the watch of a gate, and mends what it reports.
 func watched(t *testing.T, g *Gate) (told <-chan Mended) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -189,7 +191,8 @@ func TestWhatHappensToAListenerIsToldAtOnce(t *testing.T) {
 	})
 }
 
-// wantProbeSoon is for a worker that a shutdown has ended: what matters is where the probe is queued.
+// wantProbeSoon is for a worker that a shutdown has ended: only the queue that the probe reaches
+// matters.
 func wantProbeSoon(t *testing.T, g *Gate, gen int) {
 	t.Helper()
 	conn, err := g.Dial(soon(t), gen)
@@ -243,7 +246,7 @@ func TestTheOwnerIsNotChangedOfWhatTookTheSocketsPlace(t *testing.T) {
 			must(t, os.Remove(path))
 			must(t, put())
 			defer os.Remove(path) //nolint:errcheck // the end
-			if giveAway(fd, path, os.Getuid()+1, -1) == nil {
+			if chownSocket(fd, path, os.Getuid()+1, -1) == nil {
 				t.Error("it was given away")
 			}
 			st, err := os.Stat(victim)

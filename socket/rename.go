@@ -18,8 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rename is the gate for unix sockets. Each generation has its own listener at PATH.gN; the public PATH is a hard link to
-// the live one. A link is replaced by rename(2), so every connect finds one or the other and never none.
+// rename is the gate for unix sockets. Each generation has its own listener at PATH.gN, and the
+// public PATH is a hard link to the live one. rename(2) replaces the link atomically, so that every
+// connect finds one of the two.
 type rename struct {
 	text    string
 	path    string
@@ -27,7 +28,7 @@ type rename struct {
 	backlog int
 	earlier func(pid int) bool
 
-	watch *watch // tells when a path is removed or a listener shut down
+	watch *watch // reports that a path was removed or a listener shut down
 
 	mu   sync.Mutex
 	fds  map[int]int
@@ -35,14 +36,17 @@ type rename struct {
 }
 
 func newRename(o *Options, perm permissions) *rename {
-	return &rename{text: o.Address.text, path: o.Address.path, perm: perm, backlog: o.Backlog, earlier: o.Earlier, fds: map[int]int{}, watch: newWatch(o.Address.path)}
+	return &rename{
+		text: o.Address.text, path: o.Address.path, perm: perm, backlog: o.Backlog,
+		earlier: o.Earlier, fds: map[int]int{}, watch: newWatch(o.Address.path),
+	}
 }
 
 func (r *rename) Kind() string    { return kindRename }
 func (r *rename) Address() string { return r.text }
 
-// own is the path of a generation's own listener.
-func (r *rename) own(gen int) string { return r.path + ".g" + strconv.Itoa(gen) }
+// generationPath returns the path of a generation's own listener.
+func (r *rename) generationPath(gen int) string { return r.path + ".g" + strconv.Itoa(gen) }
 
 func (r *rename) Stage(gen int) error {
 	r.mu.Lock()
@@ -64,30 +68,30 @@ func (r *rename) Stage(gen int) error {
 
 func (r *rename) stage(gen int) (int, error) {
 	r.mend()
-	if err := r.mayReplace(); err != nil {
+	if err := r.checkReplaceable(); err != nil {
 		return -1, err
 	}
-	r.sweep()
-	if err := vacate(r.own(gen)); err != nil {
+	r.removeStaleSockets()
+	if err := removeStale(r.generationPath(gen)); err != nil {
 		return -1, err
 	}
-	return listenUnix(r.own(gen), r.perm, r.backlog)
+	return listenUnix(r.generationPath(gen), r.perm, r.backlog)
 }
 
-// mayReplace says whether the public path is ours to replace: it does not exist, or is a socket of ours, of an earlier
-// daemon or of nobody any more.
-func (r *rename) mayReplace() error {
-	who, err := occupied(r.path)
+// checkReplaceable returns an error unless the gate may replace the public path. It may if the path
+// does not exist, or is a socket of ours, of an earlier daemon, or without a listener.
+func (r *rename) checkReplaceable() error {
+	who, err := findOccupant(r.path)
 	if err != nil || who == nil {
 		return err
 	}
-	if r.ours(who.file) || allEarlier(who.holders, r.earlier) {
+	if r.ours(who.file) || heldByEarlier(who.holders, r.earlier) {
 		return nil
 	}
 	return inUse(r.text, who.uid, who.holders)
 }
 
-// ours says whether one of our own listeners has that file.
+// ours reports whether file is that of one of our listeners.
 func (r *rename) ours(file fs.FileInfo) bool {
 	st, ok := file.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -98,18 +102,19 @@ func (r *rename) ours(file fs.FileInfo) bool {
 		if own, known := fileOf(fd); known && own == id {
 			return true
 		}
-		if own, err := os.Lstat(r.own(gen)); err == nil && os.SameFile(own, file) {
+		if own, err := os.Lstat(r.generationPath(gen)); err == nil && os.SameFile(own, file) {
 			return true
 		}
 	}
 	return false
 }
 
-// sweep removes the sockets which generations of a dead daemon left beside the public path. One that still listens stays.
-func (r *rename) sweep() {
+// removeStaleSockets removes the sockets that generations of a dead daemon left next to the public
+// path. It keeps those that still listen.
+func (r *rename) removeStaleSockets() {
 	entries, err := os.ReadDir(filepath.Dir(r.path))
 	if err != nil {
-		return // staging says it better
+		return // Stage reports the error more clearly
 	}
 	for _, e := range entries {
 		number, ok := strings.CutPrefix(e.Name(), filepath.Base(r.path)+".g")
@@ -118,7 +123,7 @@ func (r *rename) sweep() {
 			continue
 		}
 		if _, mine := r.fds[gen]; !mine {
-			_ = vacate(r.own(gen)) // best effort: it is in nobody's way
+			_ = removeStale(r.generationPath(gen)) // best effort: a stale socket does no harm
 		}
 	}
 }
@@ -137,16 +142,17 @@ func (r *rename) fd(gen int) (int, error) {
 	return fd, nil
 }
 
-// Dial goes past the public path to the generation's own: what is behind both is the same socket.
+// Dial connects to the generation's own path. The public path of the live generation leads to the
+// same socket.
 func (r *rename) Dial(ctx context.Context, gen int) (net.Conn, error) {
 	if _, err := r.FD(gen); err != nil {
 		return nil, err
 	}
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", r.own(gen))
+	conn, err := d.DialContext(ctx, "unix", r.generationPath(gen))
 	if errors.Is(err, fs.ErrNotExist) {
 		r.Mend()
-		conn, err = d.DialContext(ctx, "unix", r.own(gen))
+		conn, err = d.DialContext(ctx, "unix", r.generationPath(gen))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dial generation %d: %w", gen, err)
@@ -173,14 +179,14 @@ func (r *rename) Cutover(gen int) error {
 		return err
 	}
 	r.mendOwn(gen)
-	if err := publish(r.own(gen), r.path); err != nil {
+	if err := publish(r.generationPath(gen), r.path); err != nil {
 		return fmt.Errorf("cut over to generation %d: %w", gen, err)
 	}
 	r.live = gen
 	return nil
 }
 
-// publish makes path a link to own, in one instant.
+// publish makes path a link to own, atomically.
 func publish(own, path string) error {
 	if err := mustBeSocket(path); err != nil {
 		return err
@@ -192,24 +198,24 @@ func publish(own, path string) error {
 	if err := os.Link(own, next); err != nil {
 		return err
 	}
-	// When both are links to one file already, rename does nothing and leaves next there (rename(2)).
+	// If both already link to the same file, rename(2) does nothing and leaves next behind.
 	return errors.Join(os.Rename(next, path), ignoreMissing(os.Remove(next)))
 }
 
-// Settle: connect puts a connection into the queue of the socket that the path led to, in one step, and a connect that
-// waits for room looks the path up again afterwards (net/unix/af_unix.c, unix_stream_connect, restart). So nothing is ever
-// half-open, and the queue is all there is.
+// Settle only waits for the accept queue, because a unix socket has no handshake. connect puts a
+// connection into the queue of the socket that the path leads to, in one step. A connect that waits
+// for room looks up the path again (net/unix/af_unix.c, unix_stream_connect, restart).
 func (r *rename) Settle(ctx context.Context, gen int) (Settled, error) {
 	if gen == r.Live() {
 		return Settled{}, fmt.Errorf("generation %d is live: its queue is not going to be empty", gen)
 	}
-	return settle(ctx, time.Now(), settleLooks, func() (int, error) {
+	return settle(ctx, time.Now(), settleChecks, func() (int, error) {
 		queued, _, err := r.Queue(gen)
 		return queued, err
 	})
 }
 
-// Close removes the generation's own path, and the public one if it still leads to it.
+// Close removes the generation's own path, and the public path if it leads to the same socket.
 func (r *rename) Close(gen int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -228,18 +234,19 @@ func (r *rename) Close(gen int) error {
 		r.live = 0
 	}
 	if queued > 0 {
-		err = errors.Join(err, fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
+		err = errors.Join(err,
+			fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
 	}
 	return err
 }
 
 func (r *rename) unlink(gen int) (err error) {
 	public, publicErr := os.Lstat(r.path)
-	own, ownErr := os.Lstat(r.own(gen))
+	own, ownErr := os.Lstat(r.generationPath(gen))
 	if publicErr == nil && ownErr == nil && os.SameFile(public, own) {
 		err = ignoreMissing(os.Remove(r.path))
 	}
-	return errors.Join(err, ignoreMissing(os.Remove(r.own(gen))))
+	return errors.Join(err, ignoreMissing(os.Remove(r.generationPath(gen))))
 }
 
 func (r *rename) Live() int {
@@ -259,10 +266,10 @@ func (r *rename) Queue(gen int) (length, limit int, err error) {
 }
 
 func (r *rename) Connections(gen int, pids []int) (int, error) {
-	return unixConnections(r.own(gen), pids)
+	return unixConnections(r.generationPath(gen), pids)
 }
 
-// Adopt takes a listener. A path of its that was removed meanwhile is mended like that of any other.
+// Adopt takes over a listener. Mend restores its path if that was removed meanwhile.
 func (r *rename) Adopt(gen, fd int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -276,15 +283,15 @@ func (r *rename) Adopt(gen, fd int) error {
 	return nil
 }
 
-// Locate has nothing to find out: a path is no place in an order.
+// Locate does nothing: unix sockets are in no group.
 func (r *rename) Locate([]int) error { return nil }
 
 func (r *rename) adoptable(gen, fd int) error {
 	if _, ok := r.fds[gen]; ok {
 		return errors.New("it has one already")
 	}
-	if name, err := unixName(fd); err != nil || name != r.own(gen) {
-		return fmt.Errorf("it is bound to %q, not to %q", name, r.own(gen))
+	if name, err := unixName(fd); err != nil || name != r.generationPath(gen) {
+		return fmt.Errorf("it is bound to %q, not to %q", name, r.generationPath(gen))
 	}
 	if !listens(fd) {
 		return errors.New("it does not listen any more")
@@ -301,11 +308,11 @@ func (r *rename) Members() (list []Member) {
 	return list
 }
 
-// Foreign is 1 when the public path leads to a listener that is not ours.
+// Foreign returns 1 if the public path leads to a listener that is not ours.
 func (r *rename) Foreign() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if who, err := occupied(r.path); err != nil || who == nil || r.ours(who.file) {
+	if who, err := findOccupant(r.path); err != nil || who == nil || r.ours(who.file) {
 		return 0
 	}
 	return 1
@@ -319,5 +326,7 @@ func noCanary(text string, share int, networks []netip.Prefix) error {
 	if share == 0 && len(networks) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: only TCP listeners that the daemon binds itself can send a part of the connections to another generation", text)
+	return fmt.Errorf(
+		"%s: only TCP listeners that the daemon binds itself can send a part of the connections to another generation",
+		text)
 }

@@ -21,7 +21,7 @@ func TestSettleGoesOnWhenNothingIsLeftForSomeLooks(t *testing.T) {
 			looks = looks[1:]
 			return left, nil
 		})
-		if err != nil || s != (Settled{Waited: 6 * settleEvery}) || len(looks) != 1 {
+		if err != nil || s != (Settled{Waited: 6 * settleInterval}) || len(looks) != 1 {
 			t.Errorf("%+v, %v, %v", s, err, looks)
 		}
 	})
@@ -45,7 +45,7 @@ func TestSettleEndsWithAnErrorOfALook(t *testing.T) {
 	})
 }
 
-// steerAt makes a gate in the namespace of the test.
+// steerAt returns a gate in the namespace of the test.
 func steerAt(t *testing.T, text string) *Gate {
 	t.Helper()
 	return newGate(t, Options{Address: address(t, text), Gate: "steer"})
@@ -85,7 +85,7 @@ func TestSettleWaitsForAHandshakeThatTheCutoverOvertook(t *testing.T) {
 	}
 }
 
-// TestKernelResetsAHandshakeWhoseListenerCloses is why Settle waits for them.
+// TestKernelResetsAHandshakeWhoseListenerCloses shows why Settle waits for half-open handshakes.
 func TestKernelResetsAHandshakeWhoseListenerCloses(t *testing.T) {
 	l := newLink(t, 0)
 	g := steerAt(t, serverIP+":8000")
@@ -116,7 +116,8 @@ func TestAHandshakeThatNobodyAnswersDoesNotHoldUpASettleForEver(t *testing.T) {
 	l.connect(netip.MustParseAddrPort(serverIP + ":8000"))
 	l.toClients.waitTCP(1)
 	must(t, g.Cutover(2))
-	// The kernel repeats its SYN-ACK after 1, 3 and 7 seconds; here it needs no more than one.
+	// The kernel retransmits its SYN-ACK after 1, 3 and 7 seconds; the test waits for the first
+	// only.
 	s := g.mechanism.(*steer)
 	before, err := s.halfOpenResent(1)
 	if err != nil || len(before) != 1 {
@@ -143,7 +144,8 @@ func TestNothingIsLostOverALinkWithALongRoundTrip(t *testing.T) {
 	}
 }
 
-// TestProbesFindTheirGenerationWithSYNCookies: then the filter is asked by the ACK too, and by nothing before it that counts.
+// TestProbesFindTheirGenerationWithSYNCookies runs with SYN cookies, for which the kernel runs the
+// filter for the ACK too, and only that decision counts.
 func TestProbesFindTheirGenerationWithSYNCookies(t *testing.T) {
 	runtime.LockOSThread()
 	l := &link{t: t}

@@ -14,18 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shared is one listener for all generations, which accept from one queue. It is what is left for a socket that systemd
-// handed in, whose group the daemon cannot join, and for a kernel without the filter. Nothing is decided here: a new
-// connection reaches whoever is first. So a release must prove itself before it is started on it, on a private gate, which
-// is the same thing at an address that nobody knows.
+// shared is one listener for all generations, which accept from one queue. It is for sockets passed
+// by systemd, whose group the daemon cannot join, and for kernels without the filter. It decides
+// nothing: a new connection reaches the worker that accepts first. So a release must be proved
+// before it starts on the shared listener: on a private gate, which is the same mechanism at an
+// address that nobody else knows.
 type shared struct {
 	kind    string
-	text    string // until it is bound
+	text    string // the address until the listener is bound
 	backlog int
 	bind    func(s *shared) (*sharedListener, error)
-	remove  func() error // what closing an adopted listener takes beside that
+	remove  func() error // what else to do when an adopted listener is closed
 
-	watch *watch // tells when a worker shuts the listener down
+	watch *watch // reports that a worker shut down the listener
 
 	mu       sync.Mutex
 	listener *sharedListener // nil until the first Stage
@@ -33,26 +34,29 @@ type shared struct {
 	live     int
 }
 
-// sharedListener is what bind made.
+// sharedListener describes a bound listener.
 type sharedListener struct {
 	fd      int
 	network string         // for the dialer
-	doors   []string       // what to dial: the first that exists on this machine
-	at      netip.AddrPort // TCP
-	name    string         // unix: the path that it was bound to, which its connections have too
-	address string         // in the words of the config
-	remove  func() error   // what else to do when it is closed
+	targets []string       // addresses to dial; the first that exists on this machine is used
+	at      netip.AddrPort // of TCP: the bound address
+	name    string         // of unix: the bound path, which is also the name of its connections
+	address string         // the address in the notation of the config
+	remove  func() error   // what else to do when the listener is closed
 }
 
 func newShared(o *Options, kind string, bind func(*shared) (*sharedListener, error)) *shared {
-	return &shared{kind: kind, text: o.Address.text, backlog: o.Backlog, bind: bind, remove: nothing, gens: map[int]bool{}, watch: newWatch("")}
+	return &shared{
+		kind: kind, text: o.Address.text, backlog: o.Backlog, bind: bind, remove: noCleanup,
+		gens: map[int]bool{}, watch: newWatch(""),
+	}
 }
 
-func nothing() error { return nil }
+func noCleanup() error { return nil }
 
 func newSharedTCP(o *Options, at netip.AddrPort) *shared {
 	return newShared(o, kindShared, func(s *shared) (*sharedListener, error) {
-		if _, err := neighbours(at, s.text, nil, o.Earlier); err != nil {
+		if _, err := foreignListeners(at, s.text, nil, o.Earlier); err != nil {
 			return nil, err
 		}
 		fd, err := listenTCP(at, o.Backlog)
@@ -67,11 +71,11 @@ func newSharedUnix(o *Options, perm permissions) *shared {
 	r := newRename(o, perm)
 	remove := func() error { return r.unlink(0) }
 	s := newShared(o, kindShared, func(s *shared) (*sharedListener, error) {
-		if err := r.mayReplace(); err != nil {
+		if err := r.checkReplaceable(); err != nil {
 			return nil, err
 		}
-		own := r.own(0)
-		if err := vacate(own); err != nil {
+		own := r.generationPath(0)
+		if err := removeStale(own); err != nil {
 			return nil, err
 		}
 		fd, err := listenUnix(own, perm, o.Backlog)
@@ -91,8 +95,8 @@ func newSharedUnix(o *Options, perm permissions) *shared {
 	return s
 }
 
-// newSharedInherited takes a copy of the descriptor at each bind: the set keeps its own, so that a gate which was shut can
-// be staged again.
+// newSharedInherited duplicates the descriptor for each bind. The set keeps the original, so that a
+// gate that was closed can be staged again.
 func newSharedInherited(o *Options) (*shared, error) {
 	if _, err := o.Inherited.find(o.Address); err != nil {
 		return nil, err
@@ -105,7 +109,8 @@ func newSharedInherited(o *Options) (*shared, error) {
 		if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err != nil {
 			return nil, fmt.Errorf("duplicate descriptor: %w", err)
 		}
-		// systemd clears it on what it hands in, unless the unit has NonBlocking=yes.
+		// systemd clears O_NONBLOCK on the descriptors that it passes, unless the unit has
+		// NonBlocking=yes.
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return nil, errors.Join(err, unix.Close(fd))
 		}
@@ -123,7 +128,8 @@ func newPrivateTCP(o *Options, ip netip.Addr) *shared {
 	})
 }
 
-// newPrivateUnix makes the socket in a directory that nobody else may enter. Workers need not: they inherit the descriptor.
+// newPrivateUnix makes the socket in a directory that only the daemon's user may enter. Workers
+// inherit the descriptor and need no access.
 func newPrivateUnix(o *Options) *shared {
 	return newShared(o, kindPrivate, func(*shared) (*sharedListener, error) {
 		dir, err := os.MkdirTemp(o.PrivateDir, "private-")
@@ -143,11 +149,11 @@ func newPrivateUnix(o *Options) *shared {
 	})
 }
 
-// describe finds out what there is to know of a listener, which it closes when it fails.
+// describe returns the description of a listener, and closes it on failure.
 func describe(fd int, address string) (*sharedListener, error) {
-	l := &sharedListener{fd: fd, address: address, remove: nothing}
+	l := &sharedListener{fd: fd, address: address, remove: noCleanup}
 	if name, err := unixName(fd); err == nil {
-		l.network, l.name, l.doors = "unix", name, []string{name}
+		l.network, l.name, l.targets = "unix", name, []string{name}
 		return l, nil
 	}
 	at, err := boundTo(fd)
@@ -155,15 +161,15 @@ func describe(fd int, address string) (*sharedListener, error) {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	l.network, l.at = "tcp", at
-	for _, door := range frontDoors(at) {
-		l.doors = append(l.doors, door.String())
+	for _, target := range dialTargets(at) {
+		l.targets = append(l.targets, target.String())
 	}
 	return l, nil
 }
 
 func (s *shared) Kind() string { return s.kind }
 
-// Address of a private gate is known from the first Stage on.
+// Address returns the address of a private gate from the first Stage on.
 func (s *shared) Address() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,20 +201,20 @@ func (s *shared) Stage(gen int) error {
 }
 
 func (s *shared) FD(gen int) (int, error) {
-	l, err := s.of(gen)
+	l, err := s.listenerOf(gen)
 	if err != nil {
 		return -1, err
 	}
 	return l.fd, nil
 }
 
-func (s *shared) of(gen int) (*sharedListener, error) {
+func (s *shared) listenerOf(gen int) (*sharedListener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.locked(gen)
+	return s.listenerLocked(gen)
 }
 
-func (s *shared) locked(gen int) (*sharedListener, error) {
+func (s *shared) listenerLocked(gen int) (*sharedListener, error) {
 	if !s.gens[gen] {
 		return nil, fmt.Errorf("generation %d has no listener on %s", gen, s.text)
 	}
@@ -217,13 +223,13 @@ func (s *shared) locked(gen int) (*sharedListener, error) {
 
 // Dial reaches any generation: all accept from one queue.
 func (s *shared) Dial(ctx context.Context, gen int) (conn net.Conn, err error) {
-	l, err := s.of(gen)
+	l, err := s.listenerOf(gen)
 	if err != nil {
 		return nil, err
 	}
 	var d net.Dialer
-	for _, door := range l.doors {
-		conn, err = d.DialContext(ctx, l.network, door)
+	for _, target := range l.targets {
+		conn, err = d.DialContext(ctx, l.network, target)
 		if !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.EAFNOSUPPORT) {
 			break
 		}
@@ -237,18 +243,18 @@ func (s *shared) Dial(ctx context.Context, gen int) (conn net.Conn, err error) {
 func (s *shared) Relisten(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l, err := s.locked(gen)
+	l, err := s.listenerLocked(gen)
 	if err != nil {
 		return err
 	}
 	return relisten(l.fd, s.backlog)
 }
 
-// Cutover only notes it: the generations share the queue.
+// Cutover only records the generation: all share the queue.
 func (s *shared) Cutover(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.locked(gen); err != nil {
+	if _, err := s.listenerLocked(gen); err != nil {
 		return err
 	}
 	s.live = gen
@@ -257,7 +263,7 @@ func (s *shared) Cutover(gen int) error {
 
 func (s *shared) Spread(gens []int) error { return onlyOne(gens, s.Cutover) }
 
-// onlyOne is a spread where there is none to be had.
+// onlyOne implements Spread for gates that cannot spread.
 func onlyOne(gens []int, cutover func(gen int) error) error {
 	if len(gens) != 1 {
 		return fmt.Errorf("connections cannot be spread over %d generations here", len(gens))
@@ -265,11 +271,11 @@ func onlyOne(gens []int, cutover func(gen int) error) error {
 	return cutover(gens[0])
 }
 
-// Settle has nothing to wait for: what is queued is accepted by the live generation.
+// Settle does not wait: the live generation accepts what is queued.
 func (s *shared) Settle(_ context.Context, gen int) (Settled, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.locked(gen); err != nil {
+	if _, err := s.listenerLocked(gen); err != nil {
 		return Settled{}, err
 	}
 	if gen == s.live {
@@ -281,7 +287,7 @@ func (s *shared) Settle(_ context.Context, gen int) (Settled, error) {
 func (s *shared) Close(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l, err := s.locked(gen)
+	l, err := s.listenerLocked(gen)
 	if err != nil {
 		return err
 	}
@@ -306,7 +312,7 @@ func (s *shared) Live() int {
 func (s *shared) Queue(gen int) (length, limit int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l, err := s.locked(gen)
+	l, err := s.listenerLocked(gen)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -317,7 +323,7 @@ func (s *shared) Queue(gen int) (length, limit int, err error) {
 }
 
 func (s *shared) Connections(gen int, pids []int) (int, error) {
-	l, err := s.of(gen)
+	l, err := s.listenerOf(gen)
 	if err != nil {
 		return 0, err
 	}
@@ -327,13 +333,15 @@ func (s *shared) Connections(gen int, pids []int) (int, error) {
 	return tcpConnections(l.at, pids)
 }
 
-// Adopt takes the one listener, or, once it has it, closes the copy.
+// Adopt takes over the listener; further descriptors are copies of it, which Adopt closes.
 func (s *shared) Adopt(gen, fd int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	unix.CloseOnExec(fd)
 	if !listens(fd) || s.gens[gen] {
-		return errors.Join(fmt.Errorf("adopt the listener of generation %d: it has one already, or this one does not listen", gen), unix.Close(fd))
+		return errors.Join(
+			fmt.Errorf("adopt the listener of generation %d: it has one already, or this one does not listen", gen),
+			unix.Close(fd))
 	}
 	s.gens[gen] = true
 	if s.listener != nil {
@@ -350,10 +358,10 @@ func (s *shared) Adopt(gen, fd int) error {
 	return nil
 }
 
-// Locate has nothing to find out: there is one listener.
+// Locate does nothing: there is one listener.
 func (s *shared) Locate([]int) error { return nil }
 
-// Members is the one listener once for each generation.
+// Members returns the listener once for each generation.
 func (s *shared) Members() (list []Member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -363,10 +371,10 @@ func (s *shared) Members() (list []Member) {
 	return list
 }
 
-// Foreign is always 0: who else accepts from a shared queue cannot be told apart.
+// Foreign returns 0: other processes that accept from a shared queue cannot be identified.
 func (s *shared) Foreign() int { return 0 }
 
-// Canary is refused, unless it is to end.
+// Canary returns an error unless it ends a canary.
 func (s *shared) Canary(_, share int, networks []netip.Prefix) error {
 	return noCanary(s.text, share, networks)
 }

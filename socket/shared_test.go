@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handedIn makes a listener as systemd does, blocking, and the set that holds it.
-func handedIn(t *testing.T, in *Inherited, name, where string) *Inherited {
+// passedIn returns a blocking listener, as systemd makes it, and the set that holds it.
+func passedIn(t *testing.T, in *Inherited, name, where string) *Inherited {
 	t.Helper()
 	a := address(t, where)
 	var fd int
@@ -32,8 +32,8 @@ func handedIn(t *testing.T, in *Inherited, name, where string) *Inherited {
 	return in
 }
 
-// shareds runs a test on each way to have one listener for all generations.
-func shareds(t *testing.T, test func(t *testing.T, g *Gate)) {
+// sharedGates runs a test on each way to have one listener for all generations.
+func sharedGates(t *testing.T, test func(t *testing.T, g *Gate)) {
 	t.Run("tcp", func(t *testing.T) {
 		test(t, newGate(t, Options{Address: freePort(t, "127.0.0.1"), Gate: "shared"}))
 	})
@@ -43,9 +43,12 @@ func shareds(t *testing.T, test func(t *testing.T, g *Gate)) {
 	t.Run("unix", func(t *testing.T) {
 		test(t, newGate(t, Options{Address: address(t, "unix:"+t.TempDir()+"/s"), Gate: "shared"}))
 	})
-	for _, where := range []string{freePort(t, "127.0.0.1").String(), freePort(t, "::").String(), "unix:" + t.TempDir() + "/s"} {
+	for _, where := range []string{
+		freePort(t, "127.0.0.1").String(), freePort(t, "::").String(),
+		"unix:" + t.TempDir() + "/s",
+	} {
 		t.Run("systemd "+where[:4], func(t *testing.T) {
-			in := handedIn(t, nil, "web", where)
+			in := passedIn(t, nil, "web", where)
 			test(t, newGate(t, Options{Address: address(t, "systemd:web"), Inherited: in}))
 		})
 	}
@@ -72,15 +75,15 @@ func private(t *testing.T, g *Gate) *Gate {
 	return p
 }
 
-// client connects to a shared gate as a client does who knows its address.
+// client connects to a shared gate as a client that knows its address does.
 func client(t *testing.T, g *Gate) (net.Conn, error) {
 	t.Helper()
 	l := g.mechanism.(*shared).listener
-	return net.Dial(l.network, l.doors[0])
+	return net.Dial(l.network, l.targets[0])
 }
 
 func TestGenerationsOnASharedListenerHaveOneQueue(t *testing.T) {
-	shareds(t, func(t *testing.T, g *Gate) {
+	sharedGates(t, func(t *testing.T, g *Gate) {
 		must(t, g.Stage(1))
 		must(t, g.Cutover(1))
 		conn, err := client(t, g)
@@ -110,7 +113,7 @@ func TestGenerationsOnASharedListenerHaveOneQueue(t *testing.T) {
 }
 
 func TestASharedListenerIsNonblockingWhateverSystemdSet(t *testing.T) {
-	shareds(t, func(t *testing.T, g *Gate) {
+	sharedGates(t, func(t *testing.T, g *Gate) {
 		must(t, g.Stage(1))
 		fd, err := g.FD(1)
 		must(t, err)
@@ -125,7 +128,7 @@ func TestASharedListenerIsNonblockingWhateverSystemdSet(t *testing.T) {
 }
 
 func TestASharedGateThatWasShutCanBeStagedAgain(t *testing.T) {
-	shareds(t, func(t *testing.T, g *Gate) {
+	sharedGates(t, func(t *testing.T, g *Gate) {
 		for range 3 {
 			must(t, g.Stage(1))
 			must(t, g.Cutover(1))
@@ -138,7 +141,7 @@ func TestASharedGateThatWasShutCanBeStagedAgain(t *testing.T) {
 }
 
 func TestConnectionsOfASharedListenerAreCounted(t *testing.T) {
-	shareds(t, func(t *testing.T, g *Gate) {
+	sharedGates(t, func(t *testing.T, g *Gate) {
 		must(t, g.Stage(1))
 		fd, err := g.FD(1)
 		must(t, err)
@@ -155,7 +158,7 @@ func TestConnectionsOfASharedListenerAreCounted(t *testing.T) {
 }
 
 func TestASharedGateIsAdopted(t *testing.T) {
-	shareds(t, func(t *testing.T, old *Gate) {
+	sharedGates(t, func(t *testing.T, old *Gate) {
 		must(t, old.Stage(1))
 		must(t, old.Stage(2))
 		next, err := New(old.options)
@@ -178,10 +181,11 @@ func TestASharedGateIsAdopted(t *testing.T) {
 
 func TestAPrivateGateIsOfTheSameFamilyAndLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	in := handedIn(t, nil, "six", freePort(t, "::1").String())
-	handedIn(t, in, "path", "unix:"+t.TempDir()+"/s")
+	in := passedIn(t, nil, "six", freePort(t, "::1").String())
+	passedIn(t, in, "path", "unix:"+t.TempDir()+"/s")
 	for public, want := range map[string]string{
-		"0.0.0.0:80": "127.0.0.1:", "[::]:80": "[::1]:", "unix:/run/s": "unix:" + dir + "/private-", "systemd:six": "[::1]:", "systemd:path": "unix:" + dir + "/private-",
+		"0.0.0.0:80": "127.0.0.1:", "[::]:80": "[::1]:", "unix:/run/s": "unix:" + dir + "/private-",
+		"systemd:six": "[::1]:", "systemd:path": "unix:" + dir + "/private-",
 	} {
 		g := newGate(t, Options{Address: address(t, public), PrivateDir: dir, Inherited: in})
 		p := private(t, g)
@@ -215,10 +219,10 @@ func TestTwoPrivateGatesAreTwo(t *testing.T) {
 
 func TestDescriptorsOfOneNameAreToldApartByAddress(t *testing.T) {
 	four, six, path := freePort(t, "127.0.0.1"), freePort(t, "::1"), "unix:"+t.TempDir()+"/s"
-	in := handedIn(t, nil, "web", four.String())
-	handedIn(t, in, "web", six.String())
-	handedIn(t, in, "web", path)
-	handedIn(t, in, "other", freePort(t, "127.0.0.1").String())
+	in := passedIn(t, nil, "web", four.String())
+	passedIn(t, in, "web", six.String())
+	passedIn(t, in, "web", path)
+	passedIn(t, in, "other", freePort(t, "127.0.0.1").String())
 	for _, where := range []string{four.String(), six.String(), path} {
 		g := newGate(t, Options{Address: address(t, "systemd:web:"+where), Inherited: in})
 		must(t, g.Stage(1))
@@ -229,16 +233,17 @@ func TestDescriptorsOfOneNameAreToldApartByAddress(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"systemd:web":               "systemd handed in 3 sockets named \"web\": write which one, systemd:web:" + four.String() + " or systemd:web:",
+		"systemd:web": "systemd passed 3 sockets named \"web\": write which one, systemd:web:" +
+			four.String() + " or systemd:web:",
 		"systemd:web:127.0.0.1:1":   "and none for 127.0.0.1:1",
-		"systemd:api":               `systemd handed in no socket named "api", only ["web" "web" "web" "other"]`,
+		"systemd:api":               `systemd passed no socket named "api", only ["web" "web" "web" "other"]`,
 		"systemd:web:unix:/nowhere": "and none for unix:/nowhere",
 	} {
 		_, err := New(Options{Name: "web", Address: address(t, text), Inherited: in})
 		fails(t, err, want)
 	}
 	_, err := New(Options{Name: "web", Address: address(t, "systemd:web")})
-	fails(t, err, "systemd handed in no socket")
+	fails(t, err, "systemd passed no socket")
 }
 
 func TestADescriptorThatDoesNotListenIsRefused(t *testing.T) {
@@ -252,8 +257,8 @@ func TestADescriptorThatDoesNotListenIsRefused(t *testing.T) {
 
 func TestADaemonThatSystemdStartsFindsItsSocketByName(t *testing.T) {
 	a := freePort(t, "127.0.0.1")
-	in := handedIn(t, nil, "web", a.String())
-	handedIn(t, in, "store", "unix:"+t.TempDir()+"/s")
+	in := passedIn(t, nil, "web", a.String())
+	passedIn(t, in, "store", "unix:"+t.TempDir()+"/s")
 	files := []*os.File{rawFile(t, in.named[1].fd), rawFile(t, in.named[0].fd)}
 	startChild(t, files, []string{"LISTEN_FDS=2", "LISTEN_FDNAMES=store:web"}, "inherit", "systemd:web", "9")
 	conn, err := net.Dial("tcp", a.String())
@@ -263,9 +268,9 @@ func TestADaemonThatSystemdStartsFindsItsSocketByName(t *testing.T) {
 }
 
 func TestTakenDescriptorsAreTheCallers(t *testing.T) {
-	in := handedIn(t, nil, "web", freePort(t, "127.0.0.1").String())
-	handedIn(t, in, "web", freePort(t, "127.0.0.1").String())
-	handedIn(t, in, "log", "unix:"+t.TempDir()+"/s")
+	in := passedIn(t, nil, "web", freePort(t, "127.0.0.1").String())
+	passedIn(t, in, "web", freePort(t, "127.0.0.1").String())
+	passedIn(t, in, "log", "unix:"+t.TempDir()+"/s")
 	fds := in.Take("web")
 	if len(fds) != 2 || strings.Join(in.Names(), " ") != "log" || in.Take("web") != nil {
 		t.Errorf("took %v, left %v", fds, in.Names())
@@ -281,7 +286,7 @@ func TestTakenDescriptorsAreTheCallers(t *testing.T) {
 
 func TestTheGateIsChosenByTheAddress(t *testing.T) {
 	path := "unix:" + t.TempDir() + "/s"
-	in := handedIn(t, nil, "web", freePort(t, "127.0.0.1").String())
+	in := passedIn(t, nil, "web", freePort(t, "127.0.0.1").String())
 	for _, tt := range []struct{ text, gate, kind, err string }{
 		{"127.0.0.1:8000", "", "steer", ""},
 		{"127.0.0.1:8000", "auto", "steer", ""},
@@ -295,7 +300,7 @@ func TestTheGateIsChosenByTheAddress(t *testing.T) {
 		{"systemd:web", "steer", "", `gate "steer" is for TCP`},
 		{path, "steer", "", `gate "steer" is for TCP`},
 		{"127.0.0.1:8000", "rename", "", `gate "rename" is for unix sockets`},
-		{"127.0.0.1:8000", "magic", "", `no gate "magic": it is auto, steer, rename or shared`},
+		{"127.0.0.1:8000", "magic", "", `unknown gate "magic": use auto, steer, rename or shared`},
 	} {
 		g, err := New(Options{Name: "web", Address: address(t, tt.text), Gate: tt.gate, Inherited: in})
 		if tt.err != "" {

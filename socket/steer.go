@@ -17,35 +17,37 @@ const (
 	kindPrivate = "private"
 )
 
-// steer is the gate for TCP. Each generation has its own listener, all of them in one SO_REUSEPORT group, and a filter
-// says which of them a new connection goes to.
+// steer is the gate for TCP. Each generation has its own listener. All are in one SO_REUSEPORT
+// group, and a filter decides which of them gets a new connection.
 //
-// The invariant: the index of a listener that anybody is sent to never changes while it is sent to, whatever other processes
-// of our user do with listeners of theirs on this address. When one leaves, the kernel moves the last one into its place.
-// So before one of ours leaves, a spare is appended, and that is what moves; and as many spares stand at the end as there are
-// listeners of others, which may leave when they like. The next generation gets a spare that has moved to the front.
+// The invariant: the index of a listener does not change while connections are sent to it, whatever
+// other processes of our user do with their listeners on this address. When a listener leaves, the
+// kernel moves the last one to its index. So steer appends a spare before one of ours leaves, and
+// the kernel moves the spare. It also keeps as many spares at the end as there are foreign
+// listeners, which may leave at any time. The next generation gets a spare that has moved to the
+// front.
 //
-// Places are counted, and a sounding (see plumb) says whether the count is right before a generation gets its first
-// connection and after each change.
+// Indexes are counted. A trace (see synTracer) verifies the count before a generation gets its
+// first connection and after each change.
 type steer struct {
-	text    string
-	at      netip.AddrPort
-	backlog int
-	earlier func(pid int) bool
-	dials   chan struct{} // a place for each probe that may be under way
+	text      string
+	at        netip.AddrPort
+	backlog   int
+	earlier   func(pid int) bool
+	dialSlots chan struct{} // a slot for each probe that may run
 
-	watch *watch // tells when a worker shuts a listener down
+	watch *watch // reports that a worker shut down a listener
 
-	mu      sync.Mutex
-	group   group
-	deaf    group // listeners of ours that a worker has shut down, and so taken out of the group
-	live    int
-	beside  []int // generations that get as many connections as live does
-	adopted bool  // listeners of an earlier daemon were adopted, and the filter is still the one that it left
-	sent    []int // places to which an earlier daemon has sent everybody, until the first cutover
-	canary  canary
-	probes  map[netip.AddrPort]int // source of a probe -> the generation that it asks for
-	thieves []tcpSocket            // listeners of others which get connections that are meant for this address
+	mu          sync.Mutex
+	group       group
+	shutDown    group // listeners of ours that a worker has shut down, which removed them from the group
+	live        int
+	alsoLive    []int // generations that get as many connections as live does
+	adopted     bool  // an earlier daemon's listeners were adopted, and its filter is still attached
+	earlierLive []int // indexes to which an earlier daemon sends connections, until the first cutover
+	canary      canary
+	probes      map[netip.AddrPort]int // source of a probe -> the generation that it asks for
+	hijackers   []tcpSocket            // foreign listeners that get connections meant for this address
 }
 
 type canary struct {
@@ -56,7 +58,7 @@ type canary struct {
 func newSteer(o *Options, at netip.AddrPort) *steer {
 	return &steer{
 		text: o.Address.text, at: at, backlog: o.Backlog, earlier: o.Earlier,
-		dials: make(chan struct{}, maxDials), probes: map[netip.AddrPort]int{}, watch: newWatch(""),
+		dialSlots: make(chan struct{}, maxDials), probes: map[netip.AddrPort]int{}, watch: newWatch(""),
 	}
 }
 
@@ -66,7 +68,7 @@ func (s *steer) Address() string { return s.text }
 func (s *steer) Stage(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.mayStage(gen); err != nil {
+	if err := s.checkStage(gen); err != nil {
 		return err
 	}
 	if err := s.stage(gen); err != nil {
@@ -75,13 +77,13 @@ func (s *steer) Stage(gen int) error {
 	return nil
 }
 
-// stage gives the generation a spare, once a sounding has found it where it is thought to be. Clients are sent to it from the
-// start when nobody is live.
+// stage gives the generation a spare whose index a trace has verified. Clients reach it from the
+// start if no generation is live.
 func (s *steer) stage(gen int) error {
 	if err := s.survey(); err != nil {
 		return err
 	}
-	fd, err := s.spare()
+	fd, err := s.takeSpare()
 	if err != nil {
 		return err
 	}
@@ -94,10 +96,10 @@ func (s *steer) stage(gen int) error {
 	return s.pad()
 }
 
-// spare is the descriptor of a spare whose place is known.
-func (s *steer) spare() (fd int, err error) {
+// takeSpare returns the descriptor of a spare whose index is known.
+func (s *steer) takeSpare() (fd int, err error) {
 	for range stageTries {
-		i := s.group.free()
+		i := s.group.freeSpare()
 		if i < 0 {
 			if err := s.addSpare(); err != nil {
 				return -1, err
@@ -107,21 +109,21 @@ func (s *steer) spare() (fd int, err error) {
 			}
 			i = len(s.group) - 1
 			if !s.group[i].spare() {
-				i = s.group.free()
+				i = s.group.freeSpare()
 			}
 		}
 		if len(s.group) == 1 {
-			return s.group[i].fd, nil // no other place
+			return s.group[i].fd, nil // the only member has index 0
 		}
 		fd = s.group[i].fd
-		if err = s.place(fd); err == nil {
+		if err = s.verifyIndex(fd); err == nil {
 			return fd, nil
 		}
 	}
 	return -1, err
 }
 
-func (s *steer) mayStage(gen int) error {
+func (s *steer) checkStage(gen int) error {
 	if gen <= 0 {
 		return fmt.Errorf("generation %d: generations are counted from 1", gen)
 	}
@@ -154,22 +156,23 @@ func (s *steer) Spread(gens []int) error {
 		return errors.New("a spread over no generation")
 	}
 	for _, gen := range gens {
-		if err := s.ascertain(gen); err != nil {
+		if err := s.ensureSteerable(gen); err != nil {
 			return err
 		}
 	}
 	gen := gens[0]
-	live, beside, part := s.live, s.beside, s.canary
-	s.live, s.beside, s.sent = gen, slices.Clone(gens[1:]), nil
+	live, alsoLive, part := s.live, s.alsoLive, s.canary
+	s.live, s.alsoLive, s.earlierLive = gen, slices.Clone(gens[1:]), nil
 	if slices.Contains(gens, part.gen) {
 		s.canary = canary{}
 	}
 	if err := s.attach(); err != nil {
-		s.live, s.beside, s.canary = live, beside, part
+		s.live, s.alsoLive, s.canary = live, alsoLive, part
 		return fmt.Errorf("cut over to generation %d: %w", gen, err)
 	}
 	if s.adopted {
-		// The places of what was adopted are those that an earlier daemon knew; who has come and gone since is found out now.
+		// The indexes of the adopted listeners are those that the earlier daemon knew. Find out
+		// which listeners have come and gone since.
 		if err := errors.Join(s.survey(), s.remeasure()); err != nil {
 			return err
 		}
@@ -183,13 +186,13 @@ func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
 	defer s.mu.Unlock()
 	s.recount()
 	if share == 0 && len(networks) == 0 {
-		// The end of one must not fail for anything that has happened to the generation meanwhile.
+		// Ending a canary must succeed whatever has happened to the generation meanwhile.
 		if s.canary.gen == gen {
 			s.canary = canary{}
 		}
 		return s.attach()
 	}
-	if err := s.ascertain(gen); err != nil {
+	if err := s.ensureSteerable(gen); err != nil {
 		return err
 	}
 	if s.serves(gen) {
@@ -204,7 +207,7 @@ func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
 	return nil
 }
 
-// Relisten brings a listener back that a worker has shut down. It joins the group as the last one.
+// Relisten restores a listener that a worker has shut down. It joins the group as the last member.
 func (s *steer) Relisten(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,24 +220,27 @@ func (s *steer) relisten(gen int) error {
 	if err != nil {
 		return err
 	}
-	i := s.deaf.find(gen)
+	i := s.shutDown.find(gen)
 	if i < 0 {
 		return relisten(m.fd, s.backlog)
 	}
 	if err := relisten(m.fd, s.backlog); err != nil {
 		return err
 	}
-	s.deaf = slices.Delete(s.deaf, i, i+1)
+	s.shutDown = slices.Delete(s.shutDown, i, i+1)
 	s.group = append(s.group, member{gen: gen, fd: m.fd, inode: m.inode})
-	return errors.Join(fmt.Errorf("a worker of generation %d had shut down the listener that it shares with others; it listens again", gen), s.attach(), s.pad())
+	return errors.Join(
+		fmt.Errorf("a worker of generation %d had shut down the listener that it shares with others; it listens again",
+			gen), s.attach(), s.pad())
 }
 
-// Close takes the listener out of the group by shutdown, not only by closing our descriptor: a process that still has a
-// copy would otherwise keep it there, and take it out unseen, with all indexes, when it ends.
+// Close removes the listener from the group by shutdown, not only by close. Another process with a
+// copy of the descriptor would otherwise keep it in the group, and remove it unnoticed when that
+// process ends, which would change the indexes.
 func (s *steer) Close(gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.survey() // with a stranger that is not seen the places stay, too
+	_ = s.survey() // the indexes do not change if a stranger is not seen
 	m, err := s.member(gen)
 	if err != nil {
 		return err
@@ -251,56 +257,57 @@ func (s *steer) Close(gen int) error {
 	queued, _, _ := tcpQueue(m.fd)
 	err = errors.Join(s.leave(gen), s.attach(), s.survey(), s.pad())
 	if queued > 0 {
-		err = errors.Join(err, fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
+		err = errors.Join(err,
+			fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
 	}
 	return err
 }
 
-// serves tells whether new connections reach a generation.
-func (s *steer) serves(gen int) bool { return gen == s.live || slices.Contains(s.beside, gen) }
+// serves reports whether new connections reach a generation.
+func (s *steer) serves(gen int) bool { return gen == s.live || slices.Contains(s.alsoLive, gen) }
 
-// withdraw takes a generation out of those that serve.
+// withdraw removes a generation from those that serve.
 func (s *steer) withdraw(gen int) {
-	s.beside = slices.DeleteFunc(s.beside, func(other int) bool { return other == gen })
+	s.alsoLive = slices.DeleteFunc(s.alsoLive, func(other int) bool { return other == gen })
 	if s.live != gen {
 		return
 	}
 	s.live = 0
-	if len(s.beside) > 0 {
-		s.live, s.beside = s.beside[0], s.beside[1:]
+	if len(s.alsoLive) > 0 {
+		s.live, s.alsoLive = s.alsoLive[0], s.alsoLive[1:]
 	}
 }
 
-// leave takes a generation's listener out of the group, so that nobody else's place changes.
+// leave removes a generation's listener from the group without changing another index.
 func (s *steer) leave(gen int) error {
-	if i := s.deaf.find(gen); i >= 0 {
-		m := s.deaf[i]
-		s.deaf = slices.Delete(s.deaf, i, i+1)
+	if i := s.shutDown.find(gen); i >= 0 {
+		m := s.shutDown[i]
+		s.shutDown = slices.Delete(s.shutDown, i, i+1)
 		s.watch.remove(m.fd)
 		return closeListener(m.fd)
 	}
-	err := s.keepPlaces(gen)
+	err := s.keepIndexes(gen)
 	return errors.Join(err, s.drop(s.group.find(gen)))
 }
 
-// keepPlaces appends a spare when another listener would be moved by the leaving of gen's.
-func (s *steer) keepPlaces(gen int) error {
+// keepIndexes appends a spare if gen's leaving would move another listener.
+func (s *steer) keepIndexes(gen int) error {
 	i, last := s.group.find(gen), len(s.group)-1
 	if s.group[last].spare() || i == last && s.group.count(member.foreign) == 0 {
 		return nil
 	}
 	if s.group.count(func(m member) bool { return m.gen != 0 }) < 2 {
-		return nil // no generation is left that could be moved
+		return nil // no remaining generation could be moved
 	}
 	return s.addSpare()
 }
 
-// drop takes the member at i out of the group.
+// drop removes the member at i from the group.
 func (s *steer) drop(i int) error {
 	m := s.group[i]
 	s.group = s.group.leave(i)
 	s.watch.remove(m.fd)
-	// ENOTCONN: a worker has shut it down this very moment.
+	// ENOTCONN: a worker has just shut it down.
 	if err := unix.Shutdown(m.fd, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
 		return errors.Join(fmt.Errorf("shut down listener: %w", err), closeListener(m.fd))
 	}
@@ -314,7 +321,7 @@ func closeListener(fd int) error {
 	return nil
 }
 
-// addSpare appends a listener that nobody is sent to.
+// addSpare appends a listener that gets no connections.
 func (s *steer) addSpare() error {
 	fd, err := listenTCP(s.at, s.backlog)
 	if err != nil {
@@ -332,11 +339,12 @@ func (s *steer) addSpare() error {
 	return nil
 }
 
-// pad keeps as many spares at the end as there are listeners of others. Those may leave at any moment without our knowing:
-// then a spare moves into their place and not the live listener. While one of an earlier daemon is live there must be none,
-// for what moves into the live place then gets its connections.
+// pad keeps as many spares at the end as there are foreign listeners. Those may leave unnoticed at
+// any moment: then a spare moves to their index instead of the live listener. While an earlier
+// daemon's listener is live there must be no spare, because the listener that moves to the live
+// index gets its connections.
 func (s *steer) pad() error {
-	for s.live != 0 && s.group.trailing() < s.group.count(member.foreign) {
+	for s.live != 0 && s.group.trailingSpares() < s.group.count(member.foreign) {
 		if err := s.addSpare(); err != nil {
 			return err
 		}
@@ -344,27 +352,27 @@ func (s *steer) pad() error {
 	return s.trim()
 }
 
-// trim gives up the spares that keep no place.
+// trim closes the spares that reserve no index.
 func (s *steer) trim() (err error) {
-	for s.group.trailing() > s.group.count(member.foreign) {
+	for s.group.trailingSpares() > s.group.count(member.foreign) {
 		err = errors.Join(err, s.drop(len(s.group)-1))
 	}
 	if slices.ContainsFunc(s.group, func(m member) bool { return m.gen != 0 }) {
 		return err
 	}
-	// No generation is left that could be moved.
+	// No remaining generation could be moved.
 	for i := len(s.group) - 1; i >= 0; i-- {
 		if s.group[i].spare() {
 			err = errors.Join(err, s.drop(i))
 		}
 	}
 	if len(s.group) == 1 {
-		s.group[0].unsure = false
+		s.group[0].indexUnknown = false
 	}
 	return err
 }
 
-// attach makes the filter say what is wanted. It follows each change.
+// attach updates the kernel's filter. It must follow each change.
 func (s *steer) attach() error {
 	for _, m := range s.group {
 		if !m.foreign() {
@@ -382,7 +390,7 @@ func (s *steer) filter() filter {
 	switch {
 	case s.live != 0:
 		f.live = s.group.find(s.live)
-		for _, gen := range s.beside {
+		for _, gen := range s.alsoLive {
 			if i := s.group.find(gen); i >= 0 {
 				f.spread = append(f.spread, i)
 			}
@@ -390,13 +398,14 @@ func (s *steer) filter() filter {
 		if len(f.spread) > 0 {
 			f.spread = append(f.spread, f.live)
 		}
-	case len(s.sent) > 0 && slices.Max(s.sent) < len(s.group):
-		f.live, f.spread = s.sent[0], s.sent
+	case len(s.earlierLive) > 0 && slices.Max(s.earlierLive) < len(s.group):
+		f.live, f.spread = s.earlierLive[0], s.earlierLive
 	case s.group.count(member.earlier) > 0:
-		f.live, f.among = s.group.span()
+		f.live, f.liveCount = s.group.earlierSpan()
 	default:
-		// Nobody is live, as at the first start, or when a generation has to be gone before the next one boots. There is
-		// nobody to protect: connections wait in the queue of the generation that boots, instead of being refused.
+		// No generation is live: this is the first start, or the old generation must be gone before
+		// the next one boots. Connections wait in the queue of the generation that boots instead of
+		// being refused.
 		f.live = max(0, s.group.newest())
 	}
 	for source, gen := range s.probes {
@@ -405,37 +414,39 @@ func (s *steer) filter() filter {
 	return f
 }
 
-// member is the listener of a generation.
+// member returns the listener of a generation.
 func (s *steer) member(gen int) (member, error) {
 	if i := s.group.find(gen); i >= 0 {
 		return s.group[i], nil
 	}
-	if i := s.deaf.find(gen); i >= 0 {
-		return s.deaf[i], nil
+	if i := s.shutDown.find(gen); i >= 0 {
+		return s.shutDown[i], nil
 	}
 	return member{fd: -1}, fmt.Errorf("generation %d has no listener on %s", gen, s.at)
 }
 
-// ascertain is placed, after a place that is not known has been looked for.
-func (s *steer) ascertain(gen int) error {
-	if i := s.group.find(gen); i >= 0 && s.group[i].unsure {
-		if err := s.place(s.group[i].fd); err != nil {
+// ensureSteerable is checkSteerableTo, after it has looked for an unknown index.
+func (s *steer) ensureSteerable(gen int) error {
+	if i := s.group.find(gen); i >= 0 && s.group[i].indexUnknown {
+		if err := s.verifyIndex(s.group[i].fd); err != nil {
 			return err
 		}
 	}
-	return s.placed(gen)
+	return s.checkSteerableTo(gen)
 }
 
-// placed says whether we can send connections to a generation's listener.
-func (s *steer) placed(gen int) error {
+// checkSteerableTo returns an error unless connections can be sent to a generation's listener.
+func (s *steer) checkSteerableTo(gen int) error {
 	m, err := s.member(gen)
 	switch {
 	case err != nil:
 		return err
-	case s.deaf.find(gen) >= 0:
+	case s.shutDown.find(gen) >= 0:
 		return fmt.Errorf("a worker of generation %d has shut down its listener on %s", gen, s.at)
-	case m.unsure:
-		return fmt.Errorf("other listeners left %s while generation %d was staged, and its place is not known: stage it again", s.at, gen)
+	case m.indexUnknown:
+		return fmt.Errorf(
+			"other listeners left %s while generation %d was staged, and its index is unknown: stage it again", s.at,
+			gen)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stranger is a listener of our user's on the address of a gate, and accepts nothing.
+// stranger is a listener of our user on the address of a gate; it accepts nothing.
 type stranger struct{ fd int }
 
 func startStranger(t *testing.T, g *Gate) *stranger {
@@ -32,11 +32,11 @@ func (s *stranger) leave(t *testing.T) {
 	}
 }
 
-// visitorIP is where the clients of these tests come from: what comes from elsewhere to a stranger is a trial of the gate's own,
-// which brings nothing.
+// visitorIP is the source address of these tests' clients. A connection to a stranger from another
+// address is a trace by the gate itself and does not count.
 const visitorIP = "127.0.0.9"
 
-// got is how many clients have come to it.
+// got returns how many clients have reached the stranger.
 func (s *stranger) got(t *testing.T) (n int) {
 	t.Helper()
 	for s.fd >= 0 {
@@ -110,7 +110,8 @@ func TestAListenerThatTakesConnectionsIsNamed(t *testing.T) {
 	must(t, err)
 	defer unix.Close(fd)
 	fails(t, g.Verify(t.Context(), 1), "does not reach the listener")
-	if list := g.Strangers(); len(list) != 1 || !strings.Contains(list[0], "takes connections that are meant for "+any4.String()) {
+	if list := g.Strangers(); len(list) != 1 ||
+		!strings.Contains(list[0], "takes connections that are meant for "+any4.String()) {
 		t.Errorf("Strangers() = %q", list)
 	}
 }
@@ -139,7 +140,7 @@ func TestAWrongPlaceIsFoundAndSetRight(t *testing.T) {
 	}
 }
 
-// visitAllTheTime has a client come again and again, of which none may be turned away or left waiting.
+// visitAllTheTime runs a client that keeps connecting. No connection may be refused or hang.
 func visitAllTheTime(t *testing.T, g *Gate) (stop func()) {
 	over, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -161,7 +162,8 @@ func visitAllTheTime(t *testing.T, g *Gate) (stop func()) {
 	return func() { close(over); <-done }
 }
 
-// TestWhateverStrangersDoClientsReachTheLiveGeneration does a few hundred random things and asks after each one.
+// TestWhateverStrangersDoClientsReachTheLiveGeneration performs a few hundred random steps and
+// checks after each one.
 func TestWhateverStrangersDoClientsReachTheLiveGeneration(t *testing.T) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -9,11 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Who else listens on our address. With SO_REUSEPORT the kernel lets any process of our user join the group, and take a
-// part of the connections, without telling anybody; so it has to be asked before.
+// This file looks for other processes that listen on our address. With SO_REUSEPORT the kernel lets
+// any process of our user join the group silently and get a share of the connections, so the gate
+// must check before it binds.
 
-// survey looks for listeners that are not ours. Before the first of ours is added, those of an earlier daemon are taken into
-// the group, and anybody else is an error. Later ones are noted: the filter sends them nobody, and the spares keep the places.
+// survey looks for listeners that are not ours. Before the first of ours is added, it takes those
+// of an earlier daemon into the group, and any other is an error. Later it records new ones: the
+// filter sends them no connections, and the spares protect the indexes.
 func (s *steer) survey() error {
 	s.recount()
 	list, err := overlapping(s.at)
@@ -24,13 +26,13 @@ func (s *steer) survey() error {
 	for _, m := range s.group {
 		known[m.inode] = true
 	}
-	for _, m := range s.deaf {
+	for _, m := range s.shutDown {
 		known[m.inode] = true
 	}
 	if len(s.group) == 0 {
 		return s.firstSurvey(known)
 	}
-	s.thieves = nil
+	s.hijackers = nil
 	var joined []uint32
 	for _, l := range list {
 		switch {
@@ -38,25 +40,26 @@ func (s *steer) survey() error {
 		case same(l, s.at):
 			joined = append(joined, l.inode)
 		default:
-			s.thieves = append(s.thieves, l)
+			s.hijackers = append(s.hijackers, l)
 		}
 	}
 	for _, number := range joined {
-		s.group = append(s.group, member{fd: -1, inode: number, stranger: true, unsure: len(joined) > 1})
+		s.group = append(s.group, member{fd: -1, inode: number, stranger: true, indexUnknown: len(joined) > 1})
 	}
 	return nil
 }
 
 func (s *steer) firstSurvey(known map[uint32]bool) error {
-	found, err := neighbours(s.at, s.text, known, s.earlier)
+	found, err := foreignListeners(s.at, s.text, known, s.earlier)
 	for _, number := range found {
-		s.group = append(s.group, member{fd: -1, inode: number, unsure: len(found) > 1})
+		s.group = append(s.group, member{fd: -1, inode: number, indexUnknown: len(found) > 1})
 	}
 	return err
 }
 
-// recount notices the listeners that have left without our doing: those of others, and those of ours that a worker has shut
-// down. When several have left, their order is not known, and so not what the kernel has put where.
+// recount removes the listeners that have left on their own: foreign ones, and ours that a worker
+// has shut down. If several have left, their order is unknown, and so are the indexes to which the
+// kernel moved others.
 func (s *steer) recount() {
 	there := map[uint32]bool{}
 	blind := true
@@ -80,27 +83,28 @@ func (s *steer) recount() {
 			i++
 			continue
 		}
-		s.group[i].unsure = m.unsure || several
+		s.group[i].indexUnknown = m.indexUnknown || several
 		s.group = s.group.leave(i)
 		switch {
 		case m.foreign():
 		case m.spare():
 			s.watch.remove(m.fd)
-			_ = unix.Close(m.fd) // no loss: it has no place to keep any more
+			_ = unix.Close(m.fd) // a spare without an index is useless
 		default:
-			s.deaf = append(s.deaf, m)
+			s.shutDown = append(s.shutDown, m)
 		}
 	}
 }
 
-// Strangers names the processes of others that listen on this address, and says what that means.
+// Strangers returns a sentence for each other process that listens on this address: its name, and
+// what it does.
 func (s *steer) Strangers() (list []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.survey() != nil {
 		return nil
 	}
-	s.mu.Unlock() // for a look through /proc
+	s.mu.Unlock() // holders reads all of /proc
 	defer s.mu.Lock()
 	say := func(inode, uid uint32, format string) {
 		who := inUse(s.text, uid, holders(map[uint32]bool{inode: true})[inode]).who
@@ -111,13 +115,13 @@ func (s *steer) Strangers() (list []string) {
 			say(m.inode, uint32(unix.Geteuid()), "%s listens on %s too; it gets no connections: stop it")
 		}
 	}
-	for _, l := range s.thieves {
+	for _, l := range s.hijackers {
 		say(l.inode, l.uid, "%s takes connections that are meant for %s: stop it")
 	}
 	return list
 }
 
-// Foreign is how many listeners of an earlier daemon are still in the group.
+// Foreign returns how many listeners of an earlier daemon are still in the group.
 func (s *steer) Foreign() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +129,8 @@ func (s *steer) Foreign() int {
 	return s.group.count(member.earlier)
 }
 
-// Adopt appends the listener of an earlier daemon. The order is all that it can get wrong: an index has no other meaning.
+// Adopt appends the listener of an earlier daemon. Only its index can be wrong, and Locate corrects
+// that.
 func (s *steer) Adopt(gen, fd int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,11 +164,11 @@ func (s *steer) adoptable(gen, fd int) (member, error) {
 	return member{gen: gen, fd: fd, inode: number}, err
 }
 
-// Members is the group's order, spares included.
+// Members returns the group in order, including spares.
 func (s *steer) Members() (list []Member) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range slices.Concat(s.group, s.deaf) {
+	for _, m := range slices.Concat(s.group, s.shutDown) {
 		if !m.foreign() {
 			list = append(list, Member{Gen: m.gen, FD: m.fd})
 		}
@@ -171,12 +176,15 @@ func (s *steer) Members() (list []Member) {
 	return list
 }
 
-// neighbours is the listeners on an address, beside the known ones, that only processes of an earlier daemon hold. Any
-// other that is there, or whose address overlaps, is an error that names its owner.
-func neighbours(at netip.AddrPort, text string, known map[uint32]bool, earlier func(int) bool) (foreign []uint32, err error) {
+// foreignListeners returns the listeners on an address that only processes of an earlier daemon
+// hold, except for known ones. Any other listener on the address, or on one that overlaps, is an
+// error that names its owner.
+func foreignListeners(
+	at netip.AddrPort, text string, known map[uint32]bool, earlier func(int) bool,
+) (foreign []uint32, err error) {
 	list, err := overlapping(at)
 	if err != nil {
-		// Without sock_diag we are blind, and bind is what is left to find out.
+		// Without sock_diag only bind can find out.
 		return nil, nil //nolint:nilerr // see above
 	}
 	strange := map[uint32]bool{}
@@ -193,7 +201,7 @@ func neighbours(at netip.AddrPort, text string, known map[uint32]bool, earlier f
 		if known[l.inode] {
 			continue
 		}
-		if !allEarlier(who[l.inode], earlier) {
+		if !heldByEarlier(who[l.inode], earlier) {
 			return nil, inUse(text, l.uid, who[l.inode])
 		}
 		if same(l, at) {
@@ -203,7 +211,7 @@ func neighbours(at netip.AddrPort, text string, known map[uint32]bool, earlier f
 	return foreign, nil
 }
 
-func allEarlier(who []holder, earlier func(int) bool) bool {
+func heldByEarlier(who []holder, earlier func(int) bool) bool {
 	for _, h := range who {
 		if earlier == nil || !earlier(h.pid) {
 			return false
@@ -212,7 +220,7 @@ func allEarlier(who []holder, earlier func(int) bool) bool {
 	return len(who) > 0
 }
 
-// listeners is all listeners on exactly this address: the members of its group.
+// listeners returns all listeners on exactly this address: the members of its group.
 func listeners(at netip.AddrPort) (list []tcpSocket, err error) {
 	all, err := overlapping(at)
 	for _, l := range all {
@@ -223,7 +231,8 @@ func listeners(at netip.AddrPort) (list []tcpSocket, err error) {
 	return list, err
 }
 
-// overlapping is all listeners that get, or would get, connections to some address that is also of at.
+// overlapping returns all listeners that get, or would get, connections to an address covered by
+// at.
 func overlapping(at netip.AddrPort) (list []tcpSocket, err error) {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		all, err := tcpSockets(family, at.Port(), tcpListen)

@@ -15,7 +15,13 @@ import (
 
 func TestAStrangerOnTheAddressIsNamed(t *testing.T) {
 	for _, tt := range []struct{ theirs, ours string }{
-		{"127.0.0.1", "127.0.0.1"}, {"0.0.0.0", "127.0.0.1"}, {"127.0.0.1", "0.0.0.0"}, {"::1", "::1"}, {"::", "127.0.0.1"}, {"0.0.0.0", "::"}, {"127.0.0.1", ""},
+		{"127.0.0.1", "127.0.0.1"},
+		{"0.0.0.0", "127.0.0.1"},
+		{"127.0.0.1", "0.0.0.0"},
+		{"::1", "::1"},
+		{"::", "127.0.0.1"},
+		{"0.0.0.0", "::"},
+		{"127.0.0.1", ""},
 	} {
 		t.Run(tt.theirs+" against "+tt.ours, func(t *testing.T) {
 			free := freePort(t, tt.theirs)
@@ -25,7 +31,8 @@ func TestAStrangerOnTheAddressIsNamed(t *testing.T) {
 			for _, kind := range []string{"steer", "shared"} {
 				g := newGate(t, Options{Address: a, Gate: kind})
 				err := g.Stage(1)
-				fails(t, err, fmt.Sprintf("is in use by %s (pid %d): stop it, or choose another address", processName(pid), pid))
+				fails(t, err,
+					fmt.Sprintf("is in use by %s (pid %d): stop it, or choose another address", processName(pid), pid))
 				if in := (*InUseError)(nil); !errors.As(err, &in) || !slices.Equal(in.PIDs, []int{pid}) {
 					t.Errorf("error %#v", err)
 				}
@@ -90,7 +97,8 @@ func TestProbeSaysWhatStartUpWouldMeet(t *testing.T) {
 	}
 }
 
-// earlier starts processes of an earlier daemon; each has a listener of the group and answers with its number.
+// earlier starts processes of an earlier daemon; each has a listener of the group and answers with
+// its number.
 func earlier(t *testing.T, a Address, numbers ...int) (is func(int) bool, stop map[int]func()) {
 	t.Helper()
 	var pids []int
@@ -123,7 +131,7 @@ func TestListenersOfAnEarlierDaemonKeepTheirConnectionsUntilTheCutover(t *testin
 			for range 20 {
 				wantVisit(t, g, 1)
 			}
-			// They end when they like, and more generations come meanwhile.
+			// They end at any time, and more generations come meanwhile.
 			for i, n := range numbers {
 				stop[n]()
 				for range 20 {
@@ -179,7 +187,7 @@ func TestANewDaemonAdoptsAGroupInItsOrder(t *testing.T) {
 		startWorker(t, old, gen)
 	}
 	must(t, old.Cutover(4))
-	must(t, old.Close(2)) // leaves a spare in its place
+	must(t, old.Close(2)) // leaves a spare at its index
 	next := newGate(t, Options{Address: a})
 	for _, m := range old.Members() {
 		dup, err := unix.FcntlInt(uintptr(m.FD), unix.F_DUPFD_CLOEXEC, 3)

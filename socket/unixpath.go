@@ -13,9 +13,9 @@ import (
 	"superctl/beneath"
 )
 
-// listenUnix makes a listener at a path that does not exist. Its file has its mode from the start and its owner before the
-// socket listens. Both are set on descriptors: the directory may be one that the app's user can write, where a path leads
-// to what that user likes at any moment.
+// listenUnix returns a listener at a path that does not exist. The file has its mode from the
+// start, and its owner before the socket listens. Both are set on descriptors: the app's user may
+// be able to write to the directory, and could then make the path lead anywhere at any moment.
 func listenUnix(path string, perm permissions, backlog int) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -32,7 +32,7 @@ func listenUnix(path string, perm permissions, backlog int) (fd int, err error) 
 
 func open(fd int, path string, perm permissions, backlog int) error {
 	if perm.uid >= 0 || perm.gid >= 0 {
-		if err := giveAway(fd, path, perm.uid, perm.gid); err != nil {
+		if err := chownSocket(fd, path, perm.uid, perm.gid); err != nil {
 			return fmt.Errorf("owner of socket: %w", err)
 		}
 	}
@@ -42,21 +42,22 @@ func open(fd int, path string, perm permissions, backlog int) error {
 	return nil
 }
 
-// giveAway changes the owner of a socket's file, once it is certain that the path leads to just that file.
-func giveAway(fd int, path string, uid, gid int) error {
+// chownSocket changes the owner of a socket's file, after it has checked that the path leads to
+// that file.
+func chownSocket(fd int, path string, uid, gid int) error {
 	own, known := fileOf(fd)
 	return beneath.ChownSocket(path, uid, gid, func(st *unix.Stat_t) bool { return !known || own == identify(st) })
 }
 
-// fileID tells the file of a unix socket, as sock_diag does: 32 bits of the inode's number, and the kernel's own dev_t
-// (include/linux/kdev_t.h).
+// fileID identifies the file of a unix socket as sock_diag does: 32 bits of the inode number, and
+// the kernel's own dev_t (include/linux/kdev_t.h).
 type fileID struct{ dev, ino uint32 }
 
 func identify(st *unix.Stat_t) fileID {
 	return fileID{unix.Major(st.Dev)<<20 | unix.Minor(st.Dev), uint32(st.Ino)}
 }
 
-// fileOf is the file of a socket of ours. Without sock_diag it is not known.
+// fileOf returns the file of a socket of ours. It is unknown without sock_diag.
 func fileOf(fd int) (id fileID, known bool) {
 	number, err := inode(fd)
 	if err != nil {
@@ -70,8 +71,8 @@ func fileOf(fd int) (id fileID, known bool) {
 	return id, known && err == nil
 }
 
-// LeadsTo reports whether a path is that of this unix socket: who connects to the path reaches it. Another socket may have been
-// bound there since.
+// LeadsTo reports whether connecting to a path reaches this unix socket. Another socket may have
+// been bound there since.
 func LeadsTo(path string, fd int) bool {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
@@ -81,9 +82,10 @@ func LeadsTo(path string, fd int) bool {
 	return !known || own == identify(&st)
 }
 
-// hungUp reports whether somebody has shut a listener of ours down. A unix socket cannot listen again after that: every
-// connect to it is refused (net/unix/af_unix.c, unix_stream_connect).
-func hungUp(fd int) bool {
+// isShutDown reports whether a process has shut down a listener of ours. A unix socket cannot
+// listen again after that: every connect to it is refused (net/unix/af_unix.c,
+// unix_stream_connect).
+func isShutDown(fd int) bool {
 	state := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(state, 0)
 	return err == nil && n > 0 && state[0].Revents&(unix.POLLHUP|unix.POLLRDHUP) != 0
@@ -93,14 +95,15 @@ func explainUnixBind(err error, path string) error {
 	dir := filepath.Dir(path)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("bind %s: directory %s does not exist: make it, or name it in RuntimeDirectory= of the unit", path, dir)
+		return fmt.Errorf("bind %s: directory %s does not exist: make it, or name it in RuntimeDirectory= of the unit",
+			path, dir)
 	case errors.Is(err, unix.EACCES):
 		return fmt.Errorf("bind %s: %w: directory %s must be writable for the daemon's user", path, err, dir)
 	}
 	return fmt.Errorf("bind %s: %w", path, err)
 }
 
-// unixName is the path that a unix socket was bound to.
+// unixName returns the path that a unix socket was bound to.
 func unixName(fd int) (string, error) {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
@@ -113,8 +116,8 @@ func unixName(fd int) (string, error) {
 	return name.Name, nil
 }
 
-// unixQueueOf is the accept queue of a listener of ours. Without sock_diag it knows only whether anybody waits: a listener
-// is readable then.
+// unixQueueOf returns the length and the limit of the accept queue of a listener of ours. Without
+// sock_diag the length is 1 if any connection waits, because the listener is readable then.
 func unixQueueOf(fd int) (length, limit int, err error) {
 	number, err := inode(fd)
 	if err != nil {
@@ -131,7 +134,7 @@ func unixQueueOf(fd int) (length, limit int, err error) {
 	return length, 0, nil
 }
 
-// mustBeSocket refuses a path that somebody may want to keep.
+// mustBeSocket returns an error for a path that is not a socket, so that no other file is replaced.
 func mustBeSocket(path string) error {
 	st, err := os.Lstat(path)
 	if err == nil && st.Mode().Type() != fs.ModeSocket {
@@ -140,17 +143,18 @@ func mustBeSocket(path string) error {
 	return ignoreMissing(err)
 }
 
-// occupant is who listens behind a path.
+// occupant describes the listener behind a path.
 type occupant struct {
 	file    fs.FileInfo
 	uid     uint32
 	holders []holder
 }
 
-// occupied says who listens behind path, or nil when nobody does. It asks sock_diag first, which disturbs nobody. What
-// that does not see may still be alive, in another network namespace with the same file system, so the end of it is an
-// attempt to connect, which a listener has to say no to by not being there.
-func occupied(path string) (*occupant, error) {
+// findOccupant returns the listener behind path, or nil if there is none. It asks sock_diag first,
+// which disturbs nothing. sock_diag does not see a listener in another network namespace that
+// shares the file system, so findOccupant then tries to connect: only a refusal proves that there
+// is none.
+func findOccupant(path string) (*occupant, error) {
 	if err := mustBeSocket(path); err != nil {
 		return nil, err
 	}
@@ -174,7 +178,7 @@ func occupied(path string) (*occupant, error) {
 	return nil, nil //nolint:nilnil // nobody, and no error
 }
 
-// answers says whether anybody listens at path.
+// answers reports whether a process listens at path.
 func answers(path string) bool {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -185,9 +189,9 @@ func answers(path string) bool {
 	return !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT)
 }
 
-// vacate removes a socket that nobody listens behind any more.
-func vacate(path string) error {
-	who, err := occupied(path)
+// removeStale removes a socket without a listener.
+func removeStale(path string) error {
+	who, err := findOccupant(path)
 	if err != nil {
 		return err
 	}

@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	stageTries = 3 // spares that are tried before staging fails
-	// soundTime bounds one sounding, which takes some microseconds: the caller waits for it with the gate's lock.
-	soundTime = 200 * time.Millisecond
+	stageTries = 3 // how many spares are tried before staging fails
+	// traceTimeout bounds one trace, which takes some microseconds. The caller holds the gate's
+	// lock meanwhile.
+	traceTimeout = 200 * time.Millisecond
 )
 
-// Verify finds out by soundings whether a generation's listener is where the filter sends, and, of one that is live, whether
-// clients get there. What is not where it was thought to be is looked for, and the filter is set right. The error says that
-// somebody else gets the connections.
+// Verify checks by a trace that a generation's listener has the index that the filter uses and,
+// when it is live, that clients reach it. If not, it measures the group and corrects the filter. An
+// error means that another process gets the connections.
 func (s *steer) Verify(_ context.Context, gen int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,24 +28,24 @@ func (s *steer) Verify(_ context.Context, gen int) error {
 	if err != nil {
 		return err
 	}
-	if s.deaf.find(gen) < 0 {
-		err = s.place(m.fd)
+	if s.shutDown.find(gen) < 0 {
+		err = s.verifyIndex(m.fd)
 	}
 	if err == nil && s.serves(gen) {
-		err = s.admits()
+		err = s.verifyClients()
 	}
 	return errors.Join(err, s.pad())
 }
 
-// admits finds out whether clients get to one of the listeners that they are sent to.
-func (s *steer) admits() error {
-	if s.reached() {
+// verifyClients checks that clients reach a listener that serves.
+func (s *steer) verifyClients() error {
+	if s.clientsServed() {
 		return nil
 	}
 	if err := s.remeasure(); err != nil {
 		return err
 	}
-	if s.reached() {
+	if s.clientsServed() {
 		return nil
 	}
 	return fmt.Errorf("connections to %s do not reach generation %d: %w", s.text, s.live, errTaken)
@@ -52,23 +53,23 @@ func (s *steer) admits() error {
 
 var errTaken = errors.New("another listener or a firewall rule takes them")
 
-// reached reports whether a SYN that nothing is known of reaches a listener that clients are sent to.
-func (s *steer) reached() bool {
-	at, err := s.sound(nil)
+// clientsServed reports whether an ordinary SYN reaches a listener that serves.
+func (s *steer) clientsServed() bool {
+	at, err := s.traceSYN(nil)
 	return err != nil || slices.ContainsFunc(s.group, func(m member) bool {
 		return m.inode == at && m.gen != 0 && (s.serves(m.gen) || m.gen == s.canary.gen)
 	})
 }
 
-// place finds out whether a listener of ours has the index that it is thought to have; if not, all are measured. Where nothing
-// can be found out the count has to do.
-func (s *steer) place(fd int) error {
+// verifyIndex checks that a listener of ours has its recorded index, and otherwise measures all. If
+// it cannot check, it relies on the count.
+func (s *steer) verifyIndex(fd int) error {
 	i := s.index(fd)
 	if i < 0 {
-		return nil // a worker has shut it down meanwhile
+		return nil // a worker has shut it down
 	}
 	inode := s.group[i].inode
-	at, err := s.sound(&i)
+	at, err := s.traceSYN(&i)
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}
@@ -79,11 +80,11 @@ func (s *steer) place(fd int) error {
 		if i = s.index(fd); i < 0 {
 			return nil
 		}
-		if at, err = s.sound(&i); err == nil && at != inode {
+		if at, err = s.traceSYN(&i); err == nil && at != inode {
 			return fmt.Errorf("a connection to %s does not reach the listener that it is sent to: %w", s.text, errTaken)
 		}
 	}
-	s.group[i].unsure = err != nil && s.group[i].unsure
+	s.group[i].indexUnknown = err != nil && s.group[i].indexUnknown
 	return nil
 }
 
@@ -91,32 +92,33 @@ func (s *steer) index(fd int) int {
 	return slices.IndexFunc(s.group, func(m member) bool { return m.fd == fd })
 }
 
-// sound returns the inode of our listener at an index, or where clients get, 0 when it is another's.
-func (s *steer) sound(index *int) (inode uint32, err error) {
-	p, err := newPlumb(s, s.sounding)
+// traceSYN returns the inode of our listener at an index, or the one that clients reach if index is
+// nil. It returns 0 for a foreign listener.
+func (s *steer) traceSYN(index *int) (inode uint32, err error) {
+	p, err := newSYNTracer(s, s.traceFilter)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, p.end()) }()
-	deadline := time.Now().Add(soundTime)
+	deadline := time.Now().Add(traceTimeout)
 	if index == nil {
-		return p.sound(deadline)
+		return p.trace(deadline)
 	}
-	return p.at(*index, deadline)
+	return p.listenerAt(*index, deadline)
 }
 
-// remeasure puts the group into the order that the kernel has it in.
+// remeasure puts the group into the kernel's order.
 func (s *steer) remeasure() error {
-	places, err := s.measure(s.sounding)
+	indexes, err := s.measure(s.traceFilter)
 	if err != nil {
 		return nil //nolint:nilerr // the count has to do
 	}
-	s.arrange(places)
+	s.reorder(indexes)
 	return s.attach()
 }
 
-// sounding is the filter with the rule of a sounding before all others.
-func (s *steer) sounding(probes []probeRule) filter {
+// traceFilter returns the filter with the rules of a trace before all others.
+func (s *steer) traceFilter(probes []probeRule) filter {
 	f := s.filter()
 	f.probes = slices.Concat(probes, f.probes)
 	return f

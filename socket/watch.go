@@ -14,17 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watch tells when somebody else changes a listener: a worker shuts it down, or a cleaner removes the path of a unix socket.
-// The kernel has events for both (epoll reports EPOLLHUP and EPOLLRDHUP of a listening socket, and no new connection unless
-// asked for EPOLLIN; inotify reports what happens to the entries of a directory), so that an idle daemon does not wake up.
+// watch reports changes that other processes make to listeners: a worker shuts one down, or a
+// cleaner removes the path of a unix socket. The kernel has events for both, so that an idle daemon
+// does not wake up: epoll reports EPOLLHUP and EPOLLRDHUP of a listening socket, without new
+// connections unless EPOLLIN is requested; inotify reports changes to a directory's entries.
 type watch struct {
-	path string // of a unix socket, whose directory is watched; "" for none
+	path string // of a unix socket, whose directory is watched; "" for no path
 
-	mu     sync.Mutex
-	fds    map[int]struct{}
-	poll   int  // epoll descriptor, -1 while nobody runs the watch
-	events int  // inotify descriptor, likewise
-	above  bool // the directory is not there, and one above it is watched
+	mu            sync.Mutex
+	fds           map[int]struct{}
+	poll          int  // epoll descriptor, -1 while the watch does not run
+	events        int  // inotify descriptor, likewise
+	watchesParent bool // the directory is missing, and one of its parents is watched
 }
 
 func newWatch(path string) *watch {
@@ -39,14 +40,16 @@ func (w *watch) add(fd int) {
 	w.register(fd)
 }
 
-// register is for a descriptor that is open. One event is told for each change of its state.
+// register adds an open descriptor to epoll. Each change of its state gives one event.
 func (w *watch) register(fd int) {
 	if w.poll >= 0 {
-		_ = unix.EpollCtl(w.poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: int32(fd)})
+		_ = unix.EpollCtl(w.poll, unix.EPOLL_CTL_ADD, fd,
+			&unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: int32(fd)})
 	}
 }
 
-// remove ends that. Closing the descriptor alone would not: workers have the same open file description.
+// remove stops watching a listener. Closing the descriptor alone would not, because workers share
+// the open file description.
 func (w *watch) remove(fd int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -56,7 +59,7 @@ func (w *watch) remove(fd int) {
 	}
 }
 
-// run calls changed after each change, and once at the start for what has changed before, until ctx ends.
+// run calls changed once at the start and after each change, until ctx ends.
 func (w *watch) run(ctx context.Context, changed func()) error {
 	file, err := w.start()
 	if err != nil {
@@ -71,7 +74,7 @@ func (w *watch) run(ctx context.Context, changed func()) error {
 	defer stop()
 	changed()
 	err = raw.Read(func(uintptr) bool {
-		if w.concerns() {
+		if w.readEvents() {
 			changed()
 		}
 		return false // until the deadline
@@ -89,7 +92,7 @@ func (w *watch) start() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // for the runtime's poller to wait for it
+	if err := unix.SetNonblock(fd, true); err != nil { // so that the runtime's poller can wait for it
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	w.poll = fd
@@ -101,7 +104,8 @@ func (w *watch) start() (*os.File, error) {
 			w.poll = -1
 			return nil, errors.Join(err, unix.Close(fd))
 		}
-		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, w.events, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.events)}); err != nil {
+		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, w.events,
+			&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.events)}); err != nil {
 			w.poll = -1
 			return nil, errors.Join(err, unix.Close(w.events), unix.Close(fd))
 		}
@@ -121,8 +125,8 @@ func (w *watch) end(file *os.File) {
 	}
 }
 
-// concerns takes the events that are there, and reports whether one is about us.
-func (w *watch) concerns() (ours bool) {
+// readEvents consumes the pending events, and reports whether one is relevant.
+func (w *watch) readEvents() (ours bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	list := make([]unix.EpollEvent, 16)
@@ -135,15 +139,15 @@ func (w *watch) concerns() (ours bool) {
 			return ours
 		}
 		for _, e := range list[:n] {
-			if int(e.Fd) != w.events || w.moved() {
+			if int(e.Fd) != w.events || w.pathChanged() {
 				ours = true
 			}
 		}
 	}
 }
 
-// moved reports whether something may have happened to the socket's path.
-func (w *watch) moved() (ours bool) {
+// pathChanged reports whether something may have happened to the socket's path.
+func (w *watch) pathChanged() (ours bool) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := unix.Read(w.events, buf)
@@ -156,8 +160,8 @@ func (w *watch) moved() (ours bool) {
 		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
 			size := min(len(b), unix.SizeofInotifyEvent+int(binary.NativeEndian.Uint32(b[12:])))
 			name := strings.TrimRight(string(b[unix.SizeofInotifyEvent:size]), "\x00")
-			// An event without a name is about a directory itself.
-			ours = ours || name == "" || w.above || strings.HasPrefix(name, filepath.Base(w.path))
+			// An event without a name is about the directory itself.
+			ours = ours || name == "" || w.watchesParent || strings.HasPrefix(name, filepath.Base(w.path))
 			b = b[size:]
 		}
 	}
@@ -165,12 +169,13 @@ func (w *watch) moved() (ours bool) {
 	return ours
 }
 
-// arm watches the directory, or, while it is not there, the nearest one above it.
+// arm watches the directory or, if it is missing, its nearest existing parent.
 func (w *watch) arm() {
-	const entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
+	const entries = unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE_SELF |
+		unix.IN_MOVE_SELF
 	for dir := filepath.Dir(w.path); ; dir = filepath.Dir(dir) {
 		_, err := unix.InotifyAddWatch(w.events, dir, entries|unix.IN_ONLYDIR)
-		w.above = dir != filepath.Dir(w.path)
+		w.watchesParent = dir != filepath.Dir(w.path)
 		if err == nil || dir == "/" {
 			return
 		}
