@@ -52,7 +52,7 @@ settle = "5s"`
 
 const webSettings = `listen = ["web"]
 drain = "10s"
-start_timeout = "20s"`
+start_timeout = "1m"`
 
 const healthSettings = `path = "/healthz/"
 interval = "20ms"

@@ -19,7 +19,7 @@ func TestABrokenReleaseIsRefusedWithItsReasonAndNoUserNotices(t *testing.T) {
 		"import error":         {be: apps.Behaviour{Fault: apps.ImportError}, says: []string{"shop_payments"}},
 		"exits at once":        {be: apps.Behaviour{Fault: apps.ExitsAtOnce}, says: []string{"exit code 7", "the licence has run out"}},
 		"exits after 3 s":      {be: apps.Behaviour{Fault: apps.ExitsLater, Seconds: 3}, says: []string{"exit code 1", "no database"}},
-		"answers 500":          {be: apps.Behaviour{Fault: apps.Error500}, opt: harness.Options{Web: `start_timeout = "3s"`}, says: []string{"500", "cannot reach the catalogue"}},
+		"answers 500":          {be: apps.Behaviour{Fault: apps.Error500}, opt: harness.Options{Health: `unhealthy_after = "100ms"`}, says: []string{"500", "cannot reach the catalogue"}},
 		"answers slowly":       {be: apps.Behaviour{Fault: apps.Slow, Seconds: 3}, opt: harness.Options{Web: `start_timeout = "3s"`, Health: `timeout = "500ms"`}, says: []string{"within 500ms"}},
 		"never answers":        {be: apps.Behaviour{Fault: apps.Hang}, opt: harness.Options{Web: `start_timeout = "3s"`, Health: `timeout = "500ms"`}, says: []string{"within 500ms"}},
 		"answers sometimes":    {be: apps.Behaviour{Fault: apps.Sometimes}, says: []string{"only sometimes"}},

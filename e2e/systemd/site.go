@@ -31,7 +31,8 @@ type Site struct {
 	run     *harness.Run
 }
 
-// config is the whole of shop.toml but for the address. The times are short because the tests wait for them.
+// config is the whole of shop.toml but for the address. Tests wait for the drain and the interval, which are short; nothing but a
+// defect waits for start_timeout, and a loaded machine takes its time to boot a server.
 const config = `app       = "shop"
 releases  = "/srv/shop/releases"
 current   = "/srv/shop/current"
@@ -44,7 +45,7 @@ address = %q
 command = "gunicorn --workers 2 shop.wsgi"
 listen  = ["web"]
 drain   = "10s"
-start_timeout = "10s"
+start_timeout = "1m"
 [process.web.health]
 path     = "/healthz/"
 interval = "50ms"

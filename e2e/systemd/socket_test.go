@@ -46,9 +46,9 @@ func TestOnASharedListenerABrokenReleaseIsFoundBeforeItMeetsARequest(t *testing.
 	s := newSocketSite(t, "r1")
 	must(t, s.Release("broken", apps.Behaviour{Fault: apps.Error500}))
 	s.Start(t, "r1")
-	s.Edit(t, `start_timeout = "10s"`, `start_timeout = "3s"`)
+	s.Edit(t, "[process.web.health]", "[process.web.health]\nunhealthy_after = \"100ms\"")
 	requests := s.Load(t)
-	s.Superctl("switch", "broken").Want(1)
+	s.Superctl("switch", "broken").Want(1).Says("500")
 	s.lossless(t, requests)
 	for _, rec := range requests.Stop().Records {
 		if rec.Release != "r1" {
