@@ -23,6 +23,9 @@ func StartDaemon(c Command, output *os.File) (*Worker, error) {
 	if gone := raw.Control(func(fd uintptr) { w, err = o.start(int(fd), int(fd), nil, tag) }); gone != nil {
 		return nil, gone
 	}
+	if err == nil {
+		w.letGo()
+	}
 	return w, err
 }
 
@@ -33,5 +36,9 @@ func Open(pid int) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
-	return newWorker(pid, pidfd, "", "", false)
+	w, err := newWorker(pid, pidfd, "", "", false)
+	if err == nil {
+		w.letGo()
+	}
+	return w, err
 }

@@ -89,6 +89,7 @@ func StartKeeper(dir, mark string) (*Keeper, error) {
 	if err != nil {
 		return nil, errors.Join(err, hold.Close())
 	}
+	w.letGo() // it starts nothing
 	return &Keeper{hold, w}, nil
 }
 

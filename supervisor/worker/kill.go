@@ -20,8 +20,9 @@ const killLimit = 10 * time.Second
 // KillAll ends the worker and everything that it has started, and returns when nothing of it is left. It may be called
 // after the end of the worker itself: then it ends what that left behind.
 func (w *Worker) KillAll() error {
+	defer w.letGo()
 	_ = w.Signal(unix.SIGKILL)
-	return errors.Join(cgroup.Kill(w.group), killFamily(w.root()))
+	return errors.Join(cgroup.Kill(w.group), killAll(func(seen scan) []stat { return seen.relatives(w.root()) }))
 }
 
 // KillTagged ends what is left of a worker whose own process is gone.

@@ -13,10 +13,10 @@ import (
 
 // stat is what proc_pid_stat(5) says of a process.
 type stat struct {
-	pid, parent, group int
-	state              byte
-	start              uint64 // clock ticks since boot
-	rss                uint64 // pages
+	pid, parent, group, session int
+	state                       byte
+	start                       uint64 // clock ticks since boot
+	rss                         uint64 // pages
 }
 
 func readStat(pid int) (stat, error) {
@@ -39,7 +39,7 @@ func readStat(pid int) (stat, error) {
 		case 3:
 			s.state = text[0]
 			continue
-		case 4, 5, 22, 24:
+		case 4, 5, 6, 22, 24:
 			if n, err = strconv.ParseUint(string(bytes.TrimPrefix(text, []byte{'-'})), 10, 64); err != nil {
 				return stat{}, fmt.Errorf("/proc/%d/stat: %w", pid, err)
 			}
@@ -49,6 +49,8 @@ func readStat(pid int) (stat, error) {
 			s.parent = int(n)
 		case 5:
 			s.group = int(n)
+		case 6:
+			s.session = int(n)
 		case 22:
 			s.start = n
 		case 24:
@@ -167,12 +169,15 @@ func BelongsTo(pid int, app string) bool {
 	return inEnvironment(pid, "SUPERCTL_APP="+app)
 }
 
-// root is the process that a family comes from: a worker's own. Its pid alone may be a stranger's by now; the kernel gives it
-// to another process once it is reaped and no process group has it as its number any more.
+// root is the process that a family comes from: a worker's own. Its pid alone may be another process's by now; the kernel gives
+// the number away once the process is reaped and no process group has it.
 type root struct {
 	pid   int    // -1 = not known
 	start uint64 // clock ticks since boot
 	tag   string
+	// session is the one that its process group is in, for a group whose leader is reaped: a number that a stranger got, and left
+	// to a group of its own, is in another session. 0 = such a group is none of this worker's.
+	session int
 }
 
 // family is every process that belongs to a worker: its process group, what descends from either, and what carries the tag
@@ -186,25 +191,48 @@ func family(of root) ([]stat, error) {
 }
 
 func (seen scan) relatives(of root) []stat {
-	reused := seen.reused(of)
+	leader := seen.leader(of)
 	own := make(map[int]bool)
 	for _, s := range seen.all {
 		carried, tagged := seen.tags[s.pid]
-		grouped := !reused && (s.pid == of.pid || s.group == of.pid && s.start >= of.start)
-		if grouped || tagged && carried == of.tag && s.pid != os.Getpid() {
+		if leader.has(s, of) || tagged && carried == of.tag && s.pid != os.Getpid() {
 			own[s.pid] = true
 		}
 	}
 	return withDescendants(seen.all, own)
 }
 
-// reused reports whether the pid of a worker that is gone is another process's now. Then its process group is that one's too:
-// a pid is not given away while a group has it.
-func (seen scan) reused(of root) bool {
+// leadership is what has become of the number of a worker's process group.
+type leadership int
+
+const (
+	leads leadership = iota // the worker, or its zombie, has it
+	left                    // it is reaped, and no process has the number: at most a group does
+	lost                    // another process has it, so that its group is that one's too
+)
+
+func (seen scan) leader(of root) leadership {
 	for _, s := range seen.all {
-		if s.pid == of.pid {
-			return s.start != of.start
+		switch {
+		case s.pid != of.pid:
+		case s.start == of.start:
+			return leads
+		default:
+			return lost
 		}
+	}
+	return left
+}
+
+// has reports whether a process is the worker itself or in its process group. The members of a group share its session
+// (setpgid(2)), and none is older than its leader.
+func (l leadership) has(s stat, of root) bool {
+	switch l {
+	case leads:
+		return s.group == of.pid && s.start >= of.start || s.pid == of.pid
+	case left:
+		return of.session != 0 && s.group == of.pid && s.session == of.session && s.start >= of.start
+	case lost:
 	}
 	return false
 }

@@ -136,6 +136,7 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 		err = errors.New(string(why))
 	}
 	if err != nil {
+		w.letGo()
 		<-w.Done()
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -20,14 +21,20 @@ var ErrGone = errors.New("the process is gone")
 
 // Worker is one running process, known by a pidfd, so that it can never be taken for another.
 type Worker struct {
-	pid   int
-	start uint64
-	tag   string
-	group string // control group, "" when it has none of its own
-	child bool   // ours to reap
-	file  *os.File
-	done  chan struct{}
-	exit  Exit // valid once done is closed
+	pid     int
+	start   uint64
+	session int
+	tag     string
+	group   string // control group, "" when it has none of its own
+	child   bool   // ours to reap
+	file    *os.File
+	done    chan struct{}
+	exit    Exit // valid once done is closed
+
+	// ended is closed when nothing of it is left, or none of its processes are to be ended. Until then its zombie is not reaped:
+	// it keeps the number of its process group from strangers.
+	ended   chan struct{}
+	endOnce sync.Once
 }
 
 // Exit is how a worker ended.
@@ -50,7 +57,7 @@ func (e Exit) String() string {
 }
 
 func newWorker(pid, pidfd int, tag, group string, child bool) (*Worker, error) {
-	start, err := startTime(pid)
+	seen, err := readStat(pid)
 	if err != nil && !child {
 		return nil, errors.Join(err, unix.Close(pidfd))
 	}
@@ -58,7 +65,10 @@ func newWorker(pid, pidfd int, tag, group string, child bool) (*Worker, error) {
 	if err := unix.SetNonblock(pidfd, true); err != nil {
 		return nil, errors.Join(err, unix.Close(pidfd))
 	}
-	w := &Worker{pid: pid, start: start, tag: tag, group: group, child: child, file: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{})}
+	w := &Worker{
+		pid: pid, start: seen.start, session: seen.session, tag: tag, group: group, child: child,
+		file: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{}), ended: make(chan struct{}),
+	}
 	go w.wait()
 	return w, nil
 }
@@ -124,7 +134,24 @@ func pidOf(pidfd int) int {
 // Descriptor hands the pidfd to f, which must not keep it.
 func (w *Worker) Descriptor(f func(fd int) error) error { return w.control(f) }
 
-func (w *Worker) root() root { return root{w.pid, w.start, w.tag} }
+func (w *Worker) root() root {
+	r := root{pid: w.pid, start: w.start, tag: w.tag}
+	if !w.child && !w.groupEmpty() { // a child's group is looked for while its zombie is there
+		r.session = w.session
+	}
+	return r
+}
+
+// groupEmpty reports whether the kernel says that no process is in the worker's process group (PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9).
+// The pidfd is that group's for good, also when its number has been given away.
+func (w *Worker) groupEmpty() bool {
+	const processGroup = 1 << 2 // PIDFD_SIGNAL_PROCESS_GROUP
+	err := w.control(func(fd int) error { return unix.PidfdSendSignal(fd, 0, nil, processGroup) })
+	return errors.Is(err, unix.ESRCH)
+}
+
+// letGo has the worker reaped once it has exited: its processes have ended, or are not to be ended.
+func (w *Worker) letGo() { w.endOnce.Do(func() { close(w.ended) }) }
 
 // PID is its process id.
 func (w *Worker) PID() int { return w.pid }
@@ -138,7 +165,7 @@ func (w *Worker) Tag() string { return w.tag }
 // Cgroup is the directory of its control group, "" when it has none of its own.
 func (w *Worker) Cgroup() string { return w.group }
 
-// Done is closed when it has exited and is reaped.
+// Done is closed when it has exited. Its pid is not given away before KillAll has returned.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
 // Exit is how it ended; valid once Done is closed.
@@ -168,7 +195,6 @@ func (w *Worker) control(f func(fd int) error) error {
 // wait is the one place where a worker is waited for. A parked goroutine, no thread: the runtime's poller tells when the
 // pidfd is readable, which it becomes when the process has exited (pidfd_open(2)).
 func (w *Worker) wait() {
-	defer close(w.done)
 	raw, err := w.file.SyscallConn()
 	if err == nil {
 		err = raw.Read(func(fd uintptr) bool { return w.collect(int(fd)) })
@@ -176,10 +202,13 @@ func (w *Worker) wait() {
 	if err != nil {
 		panic("worker: wait for a pidfd: " + err.Error())
 	}
-	_ = w.file.Close()
+	close(w.done)
+	<-w.ended
 	if w.child {
+		_ = w.control(func(fd int) error { return unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG, nil) })
 		forget(w.pid)
 	}
+	_ = w.file.Close()
 }
 
 // reapTime is how long an adopted worker's exit status is waited for.
@@ -189,7 +218,7 @@ const reapTime = 20 * time.Millisecond
 func (w *Worker) collect(fd int) (over bool) {
 	if w.child {
 		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG, nil)
+		err := unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 		switch {
 		case err == nil && info.Signo == 0:
 			return false
