@@ -286,6 +286,8 @@ func (d *daemon) run() error {
 			return err
 		}
 		parts.Go(func() { worker.ReapOrphans(serving) })
+	} else if err := worker.KnowChildren(); err != nil {
+		return err
 	}
 	ended := make(chan error, 1)
 	served := make(chan error, 1)

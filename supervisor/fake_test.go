@@ -41,6 +41,7 @@ type world struct {
 	peak     map[string]int
 	hooks    func(ctx context.Context, c worker.Command) error
 	says     func(c worker.Command, line func(string)) // what a hook writes
+	strayed  [][]worker.Running                        // the looks for strays: which workers were said to run
 	measured int                                       // how often the machine was looked at
 	holder   string                                    // who has the port of every gate; "" = nobody
 	refused  int                                       // how often a gate could not be opened for that
@@ -199,6 +200,14 @@ func (w *world) sweep(_ string, knows func(tag string) bool) error {
 			_ = p.KillAll()
 		}
 	}
+	return nil
+}
+
+// strays notes which workers were said to run.
+func (w *world) strays(running []worker.Running) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.strayed = append(w.strayed, running)
 	return nil
 }
 
@@ -672,6 +681,7 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 		adopt:   w.adopt,
 		inode:   func(fd int) (uint64, error) { return uint64(1000 + fd), nil },
 		sweep:   w.sweep,
+		strays:  w.strays,
 		end:     func(workerState) error { return nil },
 		measure: w.measure,
 		write:   writeFile,

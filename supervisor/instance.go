@@ -244,6 +244,7 @@ func (s *Supervisor) watch(in *instance, turn int, w process) {
 				s.log.Error("what a worker left behind", append(s.fields(in), zap.Error(err))...)
 			}
 			s.exited(in, w.Exit())
+			s.endStrays()
 		})
 	})
 }

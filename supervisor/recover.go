@@ -74,6 +74,9 @@ func (s *Supervisor) endStrangers(*state) error {
 	if err := s.opt.Cgroups.Sweep(s.encloses); err != nil {
 		s.log.Error("stop processes orphaned by an earlier daemon", zap.Error(err))
 	}
+	if err := s.os.strays(s.runningWorkers()); err != nil {
+		s.log.Error("stop processes that have left their worker", zap.Error(err))
+	}
 	return nil
 }
 

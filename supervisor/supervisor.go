@@ -175,6 +175,7 @@ type Supervisor struct {
 	troubles                 map[string]Trouble // reported and not over, by what they are of
 	pulses                   map[string]*pulse  // by instance.lane, of the live generation (see liveness.go)
 	replacing                map[string]*replacements
+	straying, strayed        bool   // strays are looked for, and are to be once more (see stray.go)
 	dirty                    bool   // the state file is behind
 	hooks                    bool   // the drain hook is there for workers that start
 	said                     string // newest text given to Say
@@ -189,6 +190,7 @@ type system struct {
 	inode  func(fd int) (uint64, error) // of a socket
 	end    func(workerState) error      // of an earlier daemon, and all that it left
 	sweep  func(mark string, kept func(tag string) bool) error
+	strays func(running []worker.Running) error   // of no worker that runs
 	keep   func(dir, mark string) (keeper, error) // nil for no keeper
 	// measure returns what each worker uses, in the order given.
 	measure func([]process) []worker.Usage

@@ -37,6 +37,9 @@ func realSystem(groups *cgroup.Tree) system {
 		inode: worker.Inode,
 		end:   func(ws workerState) error { return endEarlier(ws, groups) },
 		sweep: worker.EndMarked,
+		strays: func(running []worker.Running) error {
+			return worker.EndStrays(groups, running)
+		},
 		keep: func(dir, mark string) (keeper, error) {
 			k, err := worker.StartKeeper(dir, mark)
 			if err != nil {

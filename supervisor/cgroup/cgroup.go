@@ -33,8 +33,9 @@ var ErrNotDelegated = errors.New("no control group is delegated to the daemon (D
 
 // Tree is the delegated group.
 type Tree struct {
-	dir string
-	mu  sync.Mutex // between the making of a group and the removal of one
+	dir  string
+	mu   sync.Mutex      // between the making of a group and the removal of one
+	made map[string]bool // the workers' and commands' groups; guarded by mu
 }
 
 // Limits are what the kernel holds a worker and all that it starts to. 0 = none.
@@ -71,7 +72,7 @@ func At(dir string) (*Tree, error) {
 	if err != nil || n != 1 || mark[0] != '1' {
 		return nil, ErrNotDelegated
 	}
-	return &Tree{dir: dir}, nil
+	return &Tree{dir: dir, made: make(map[string]bool)}, nil
 }
 
 // groupOf reads the group in the unified hierarchy out of a proc_pid_cgroup file.
@@ -140,6 +141,7 @@ func (t *Tree) Make(gen int, worker string, l Limits) (string, error) {
 	if err := makeGroup(dir); err != nil {
 		return "", err
 	}
+	t.made[dir] = true
 	return dir, t.limit(dir, l)
 }
 
@@ -174,7 +176,8 @@ func set(dir, file string, value uint64) error {
 	return err
 }
 
-// Of is the group of a worker that an earlier daemon has started, or "" when it is in none of this tree.
+// Of is the group of a worker that an earlier daemon has started, or "" when it is in none of this tree. From then on the group
+// is a worker's (see Worker).
 func (t *Tree) Of(pid int) string {
 	if t == nil {
 		return ""
@@ -195,6 +198,9 @@ func (t *Tree) Of(pid int) string {
 	if rel, err := filepath.Rel(t.dir, dir); err != nil || !isWorker(rel) {
 		return ""
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.made[dir] = true
 	return dir
 }
 
@@ -233,6 +239,7 @@ func (t *Tree) Remove(dir string) error {
 	if err := removeAll(dir); err != nil {
 		return fmt.Errorf("remove control group: %w", err)
 	}
+	delete(t.made, dir)
 	err := unix.Rmdir(filepath.Dir(dir))
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
 		return nil // other workers of the generation

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"sync"
@@ -15,15 +16,23 @@ import (
 // the reaper never sees a child that is not in it yet.
 var children = struct { //nolint:gochecknoglobals // a process has one set of children
 	sync.Mutex
-	own map[int]struct{}
-}{own: make(map[int]struct{})}
+	own map[int]kind
+}{own: make(map[int]kind)}
 
-func fork(path string, args []string, attr *syscall.ProcAttr) (int, error) {
+// kind is what a child of this process is.
+type kind int
+
+const (
+	ofApp   kind = iota // a worker or a command: what it starts is the app's
+	ofHouse             // superctl's own, or started before superctl was
+)
+
+func fork(what kind, path string, args []string, attr *syscall.ProcAttr) (int, error) {
 	children.Lock()
 	defer children.Unlock()
 	pid, err := syscall.ForkExec(path, args, attr)
 	if err == nil {
-		children.own[pid] = struct{}{}
+		children.own[pid] = what
 	}
 	return pid, err
 }
@@ -34,10 +43,9 @@ func forget(pid int) {
 	delete(children.own, pid)
 }
 
-// AdoptOrphans makes this process the parent of what its descendants leave behind (PR_SET_CHILD_SUBREAPER), so that
-// EndOrphans finds it even when it carries no mark: for a daemon that has no control groups. ReapOrphans must run from then on.
-// Children that it has already are not its concern: a shell that has executed the daemon had started them.
-func AdoptOrphans() error {
+// KnowChildren notes the children that this process has already, which are none of the app's: a shell that has executed the
+// daemon had started them, or systemd (PAMName=).
+func KnowChildren() error {
 	children.Lock()
 	defer children.Unlock()
 	all, err := processes()
@@ -45,9 +53,18 @@ func AdoptOrphans() error {
 		return err
 	}
 	for _, s := range all {
-		if s.parent == os.Getpid() {
-			children.own[s.pid] = struct{}{}
+		if _, own := children.own[s.pid]; !own && s.parent == os.Getpid() {
+			children.own[s.pid] = ofHouse
 		}
+	}
+	return nil
+}
+
+// AdoptOrphans makes this process the parent of what its descendants leave behind (PR_SET_CHILD_SUBREAPER), so that
+// EndOrphans finds it even when it carries no mark: for a daemon that has no control groups. ReapOrphans must run from then on.
+func AdoptOrphans() error {
+	if err := KnowChildren(); err != nil {
+		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the parent of orphans: %w", err)
@@ -57,17 +74,7 @@ func AdoptOrphans() error {
 
 // EndOrphans ends what was left to this process by workers that are gone, and all that descends from it.
 func EndOrphans() error {
-	return killAll(func(seen scan) []stat {
-		children.Lock()
-		defer children.Unlock()
-		orphans := make(map[int]bool)
-		for _, s := range seen.all {
-			if _, own := children.own[s.pid]; !own && s.parent == os.Getpid() {
-				orphans[s.pid] = true
-			}
-		}
-		return withDescendants(seen.all, orphans)
-	})
+	return killAll(func(seen scan) []stat { return seen.orphans(math.MaxUint64) })
 }
 
 // WithoutReaping runs f while nothing is reaped and no worker is started: f starts a child by other means, and waits for it.

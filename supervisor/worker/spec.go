@@ -122,7 +122,7 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	fds = append(fds, uintptr(status[1]), uintptr(orders))
 	pidfd := -1
 	attr := &syscall.ProcAttr{Dir: "/", Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}}
-	pid, err := fork("/proc/self/exe", []string{"superctl", ShimArg, strconv.Itoa(len(files))}, attr)
+	pid, err := fork(ofApp, "/proc/self/exe", []string{"superctl", ShimArg, strconv.Itoa(len(files))}, attr)
 	_ = unix.Close(status[1])
 	if err != nil {
 		return nil, fmt.Errorf("fork: %w", err)
