@@ -247,3 +247,7 @@ func cutoverText(out *api.Outcome) string {
 	}
 	return ""
 }
+
+func forceFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "force", Usage: "go even if the release does not know migrations that have been applied, or that cannot be found out ([django]); nothing else is overruled"}
+}

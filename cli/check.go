@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"superctl/api"
 	"superctl/config"
+	"superctl/daemon"
 	"superctl/daemon/control"
 	"superctl/releases"
 )
@@ -37,9 +37,13 @@ SIGUSR2 upgrades. When systemd restarts the service, the workers go on and the n
 				return err
 			}
 			if cc.Bool("dry-run") {
-				return c.dryRun(path)
+				if err := daemon.DryRun(path); err != nil {
+					return err
+				}
+				fmt.Fprintln(c.stdout, daemon.Version())
+				return nil
 			}
-			return runDaemon(path, raw(c.stderr))
+			return daemon.Run(path, raw(c.stderr))
 		},
 	}
 }
@@ -105,14 +109,14 @@ func checkAll(conf *config.Config, f *findings) {
 	}
 	checkProcesses(conf, f)
 	checkCredentials(conf, f)
-	shared := releases.Sharing{Paths: conf.Shared, Owner: ownerOf(conf)}
+	shared := releases.Sharing{Paths: conf.Shared, Owner: daemon.OwnerOf(conf)}
 	for _, name := range slices.Sorted(maps.Keys(conf.Shared)) {
 		f.report(shared.CheckTarget(name), fmt.Sprintf("shared.%s leads to %s", name, conf.Shared[name]))
 	}
 	checkNotify(conf, f)
 	checkAddresses(conf, f)
 	checkDirectories(conf, f)
-	store, err := openStore(conf)
+	store, err := conf.OpenStore()
 	f.report(err, "releases in "+conf.Releases)
 	if err != nil {
 		return
@@ -132,11 +136,11 @@ func checkCredentials(conf *config.Config, f *findings) {
 		return
 	}
 	u := conf.User
-	if uid, _ := idsOf(u); outside(conf, copiesOf(conf), uid) == "" && f.Unit == "" {
+	if daemon.Credentials(conf, u) == "" && f.Unit == "" {
 		f.warn("credentials %s: whether the unit has them shows when its daemon runs", names)
 		return
 	}
-	f.report(credentialSource{}.check(conf, u), "credentials "+names)
+	f.report(daemon.CheckCredentials(conf, u), "credentials "+names)
 }
 
 // checkDirectories looks whether the daemon can write where it has to.
@@ -172,12 +176,12 @@ func unitDirectories() []string {
 // checkProcesses looks at the commands, as they would run in the newest release: it may have a config of the server's own.
 func checkProcesses(conf *config.Config, f *findings) {
 	var newest releases.Release
-	if store, err := openStore(conf); err == nil {
+	if store, err := conf.OpenStore(); err == nil {
 		newest, _ = store.Resolve("latest", releases.Refs{}) // there may be none yet
 	}
 	checkDetours(conf, newest, f)
 	for _, pr := range conf.Processes {
-		done := completed(conf, newest, pr, environment(conf, newest, cmp.Or(pr.User, conf.User), "", pr.Env), bridgePath(conf))
+		done := daemon.CommandOf(conf, newest, pr)
 		for _, w := range done.Warnings {
 			f.warn("process.%s: %s", pr.Name, w)
 		}
@@ -211,7 +215,7 @@ func checkAddresses(conf *config.Config, f *findings) {
 	if err != nil {
 		st = api.Status{} // none runs, or it is not for us to ask
 	}
-	worker := earlierDaemons(conf.App)
+	worker := daemon.EarlierDaemons(conf.App)
 	ours := func(pid int) bool { return pid == st.PID || worker(pid) }
 	for _, l := range conf.Listen {
 		at := l.Address.String()
@@ -250,3 +254,38 @@ func checkReleases(conf *config.Config, f *findings) error {
 	f.ok("%s, %d of them broken", count(len(views), "release", "releases"), broken)
 	return nil
 }
+
+// checkDetours looks for paths by which a release would run the code of another one.
+func checkDetours(c *config.Config, r releases.Release, f *findings) {
+	found, err := daemon.FindDetours(c, r)
+	for _, text := range found {
+		f.report(errors.New(text), "")
+	}
+	if err == nil && len(found) == 0 {
+		f.ok("no path leads to another release")
+	}
+}
+
+// checkRunning looks whether what a running daemon has live, and would go back to, is still there, and whether the link leads there.
+func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	st, err := control.NewClient(conf.Control).Status(ctx)
+	if err != nil {
+		return // none runs, or it is not for us to ask
+	}
+	for _, one := range []struct{ what, name string }{{"live", st.Release}, {"the one to go back to", st.Previous}} {
+		path := filepath.Join(store.Dir, one.name)
+		if one.name == "" {
+			continue
+		}
+		if err := releases.Gone(path); err != nil { // what is there is among the others
+			f.report(fmt.Errorf("%w (it is %s)", err, one.what), "")
+		}
+	}
+	if to := store.Moved(filepath.Join(store.Dir, st.Release)); st.Release != "" && st.Changing == nil && to != "" {
+		f.report(fmt.Errorf("the current link was moved to %s, and %s is live: superctl switch %s puts it back", to, st.Release, st.Release), "")
+	}
+}
+
+func exists(path string) bool { _, err := os.Lstat(path); return err == nil }

@@ -1,15 +1,14 @@
-// Package cli is the command line: one file a command. It is the only place that knows all packages, and joins them.
+// Package cli is the command line: one file a command, and what it prints. It starts nothing of its own: the daemon is in
+// package daemon, and commands reach one that runs by daemon/control. Exit codes are those of DESIGN 9.
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,6 +19,7 @@ import (
 
 	"superctl/api"
 	"superctl/config"
+	"superctl/daemon"
 	"superctl/daemon/control"
 	"superctl/releases"
 	"superctl/supervisor/worker"
@@ -81,6 +81,7 @@ func exitCode(err error) int {
 	var exit *exitError
 	var usage *usageError
 	var bad *config.Error
+	var unusable *daemon.ConfigError
 	var unreachable *control.UnreachableError
 	var busy *api.BusyError
 	var refused *api.RefusedError
@@ -99,7 +100,7 @@ func exitCode(err error) int {
 		return exitUnreachable
 	case errors.As(err, &busy), errors.As(err, &locked):
 		return exitBusy
-	case errors.As(err, &refused) && refused.Usage, errors.As(err, &usage), errors.As(err, &bad):
+	case errors.As(err, &refused) && refused.Usage, errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &unusable):
 		return exitUsage
 	}
 	return exitAborted
@@ -140,7 +141,7 @@ func (c *command) app() *cli.App {
 	return &cli.App{
 		Name: "superctl", Usage: "deploy Python sites without losing a request", Description: about,
 		UsageText: "superctl [--app NAME | --config FILE] COMMAND [ARGUMENTS]",
-		Version:   version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
+		Version:   daemon.Version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "app", Usage: "the app `NAME`: its config is /etc/superctl/NAME.toml (SUPERCTL_APP)"},
 			&cli.StringFlag{Name: "config", Usage: "the config `FILE` (SUPERCTL_CONFIG)"},
@@ -277,6 +278,9 @@ func client(cc *cli.Context) (*control.Client, error) {
 	return control.NewClient(config.Control(path)), nil
 }
 
+// askTime is how long a command waits for the daemon's answer where it could do without.
+const askTime = 2 * time.Second
+
 // arguments refuses a wrong number of arguments, with how to call the command.
 func arguments(cc *cli.Context, least, most int) error {
 	switch n := cc.NArg(); {
@@ -295,24 +299,4 @@ func missing(cc *cli.Context) error {
 // interruptible ends with Ctrl-C.
 func interruptible() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-}
-
-// version is the version of this binary, as the toolchain has recorded it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	settings := make(map[string]string)
-	for _, s := range info.Settings {
-		settings[s.Key] = s.Value
-	}
-	v := cmp.Or(info.Main.Version, "(devel)")
-	if rev := settings["vcs.revision"]; v == "(devel)" && rev != "" {
-		v = rev[:min(12, len(rev))]
-		if settings["vcs.modified"] == "true" {
-			v += "-dirty"
-		}
-	}
-	return v
 }

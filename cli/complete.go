@@ -170,7 +170,7 @@ func (t *typed) store() *releases.Store {
 	if conf == nil {
 		return nil
 	}
-	store, err := openStore(conf)
+	store, err := conf.OpenStore()
 	if err != nil {
 		return nil
 	}

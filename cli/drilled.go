@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/config"
+	"superctl/daemon"
 	"superctl/daemon/control"
 	"superctl/drill"
 	"superctl/releases"
 	"superctl/servers"
-	"superctl/supervisor"
 )
 
 // The bounds of what a drill may be asked for: it tries an app, it is no benchmark.
@@ -44,7 +44,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	}
 	check := p.Health.HTTP()
 	opt = drill.Options{
-		Config: conf, Process: p, Version: version(), Temporary: temporaryParent(), Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"), Log: cc.String("log"),
+		Config: conf, Process: p, Version: daemon.Version(), Temporary: daemon.TemporaryParent(), Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"), Log: cc.String("log"),
 		Load: drill.Load{
 			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(cc.String("host"), check.Host), Rate: cc.Float64("rate"), FixedRate: cc.IsSet("rate"), Clients: cc.Int("clients"),
 			KeepAlive: cc.Bool("keep-alive"), Timeout: cc.Duration("timeout"),
@@ -54,7 +54,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 		opt.Load.Paths = []string{cmp.Or(check.Path, "/")}
 	}
 	done := servers.Apply(servers.Input{Command: p.Command, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
-	opt.Server = drill.Server{Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))), HookOff: done.Hook && !hooked(p, done)}
+	opt.Server = drill.Server{Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))), HookOff: done.Hook && !daemon.Hooked(p, done)}
 	if cmp.Or(check.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
 		return opt, &usageError{fmt.Errorf("drill: process.%s speaks uwsgi, and a drill HTTP: send it through the server in front, with --live --via http://127.0.0.1", p.Name)}
 	}
@@ -126,19 +126,16 @@ func copyOptions(ctx context.Context, opt *drill.Options) (err error) {
 	if opt.Binary, err = os.Executable(); err != nil {
 		return err
 	}
-	var source credentialSource
-	if err := source.check(opt.Config, user); err != nil {
+	if err := daemon.CheckCredentials(opt.Config, user); err != nil {
 		return fmt.Errorf("drill: %w", err)
 	}
-	if opt.Credentials, err = source.directory(opt.Config, user); err != nil {
-		return fmt.Errorf("drill: %w", err)
-	}
+	opt.Credentials = daemon.Credentials(opt.Config, user)
 	return nil
 }
 
 // releasesToDrill are those that could be started: the live one, the one before it, then the newest.
 func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Release, err error) {
-	store, err := openStore(conf)
+	store, err := conf.OpenStore()
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +147,7 @@ func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Rel
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(asked)
 	if err != nil { // without a daemon, live is what was live last, as far as this user may know
-		last, _ := supervisor.ReadLast(conf.State, conf.App)
+		last, _ := daemon.ReadLast(conf)
 		st.Release, st.Previous = last.Release.Name, last.Previous.Name
 	}
 	first := []string{st.Previous, st.Release}

@@ -1,25 +1,9 @@
 package cli
 
 import (
-	"context"
-	"errors"
-	"os"
-	"time"
-
 	"github.com/urfave/cli/v2"
 
-	"superctl/daemon/control"
-	"superctl/daemon/systemd"
-	"superctl/supervisor"
-	"superctl/supervisor/cgroup"
-)
-
-// After the end of the daemon systemd runs `superctl end` (ExecStopPost=), which takes this long before it lets systemd
-// start the next one: a pause in which a `systemctl stop` is noticed. With RestartSec= it would not be, and the workers
-// would be left over.
-const (
-	crashPause  = 100 * time.Millisecond // the daemon was killed, or crashed
-	refusePause = 2 * time.Second        // it would not start, and will not in the next moment
+	"superctl/daemon"
 )
 
 func (c *command) endCommand() *cli.Command {
@@ -41,91 +25,7 @@ runs it after the end of the daemon; when systemd is about to start another, it 
 			}
 			ctx, stop := interruptible()
 			defer stop()
-			if goesOn(ctx) {
-				return releaseGroup(ctx)
-			}
-			return endAll(ctx, path, c)
+			return daemon.End(ctx, path, raw(c.stderr))
 		},
 	}
-}
-
-// goesOn tells, behind the end of a daemon under systemd, whether another one is going to be started.
-func goesOn(ctx context.Context) bool {
-	result := os.Getenv("SERVICE_RESULT")
-	if result == "" {
-		return false // a person has typed it
-	}
-	// In doubt the workers go on: after a crash it is what will happen, and after a stop systemd ends what is left of the unit.
-	ask := func() bool { return systemd.AwaitIntent(ctx) != systemd.Stop }
-	if !ask() {
-		return false
-	}
-	pause := crashPause
-	switch result {
-	case "success":
-		return true
-	case "exit-code":
-		pause = refusePause
-	}
-	select {
-	case <-time.After(pause):
-	case <-ctx.Done():
-	}
-	return ask()
-}
-
-// releaseGroup lets systemd start the next daemon in the group in which the workers' groups are.
-func releaseGroup(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	if systemd.StartsApart(ctx) {
-		return nil
-	}
-	tree, err := cgroup.Find()
-	if errors.Is(err, cgroup.ErrNotDelegated) {
-		return nil
-	}
-	return errors.Join(err, tree.Release())
-}
-
-// endAll adopts everything, as a daemon would, and ends it.
-func endAll(ctx context.Context, path string, c *command) error {
-	conf, broken := loadOrKept(path)
-	if conf == nil {
-		return broken
-	}
-	lock, err := lockState(conf.State)
-	if err != nil {
-		return err
-	}
-	defer lock.Close() //nolint:errcheck // its end is the lock's
-	out, err := openLogs(conf.App, conf.Log, c.stderr)
-	if err != nil {
-		return err
-	}
-	defer out.Close() //nolint:errcheck // what could not be written cannot be said either
-	gates, err := makeGates(conf, nil, earlierDaemons(conf.App))
-	if err != nil {
-		return err
-	}
-	if err := control.Remove(conf.Control); err != nil { // the lock is ours, so nobody serves on it
-		return err
-	}
-	groups, err := cgroup.Find()
-	if err != nil && !errors.Is(err, cgroup.ErrNotDelegated) {
-		return err
-	}
-	s := supervisor.New(supervisor.Options{
-		Cgroups: groups,
-		App:     conf.App, Version: version(), State: conf.State, Notify: notifyPath(conf), Gates: gates, Sink: out.sink(), Log: out.logger(), End: true,
-	})
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(context.Background()) }()
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		s.Hurry()
-		err = <-ended
-	}
-	return errors.Join(err, copiesOf(conf).Remove())
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/config"
+	"superctl/daemon"
 	"superctl/daemon/control"
 	"superctl/releases"
-	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
 
@@ -46,12 +46,12 @@ are root). Its input, output and exit code are the command's own. Without a daem
 			if err != nil {
 				return fmt.Errorf("exec in %s: who its workers are: %w", r.Name, err)
 			}
-			env, err := environmentOutside(conf, r, u)
+			env, err := daemon.EnvironmentOf(conf, r, u)
 			if err != nil {
 				return err
 			}
-			vars := append(env.list(), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit)
-			err = worker.Exec(worker.Command{Args: cc.Args().Slice(), Env: vars, Secrets: env.secrets(), Dir: r.Path, User: credential(u)})
+			vars := append(env.List(), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit)
+			err = worker.Exec(worker.Command{Args: cc.Args().Slice(), Env: vars, Secrets: env.Secrets(), Dir: r.Path, User: u.Become()})
 			return fmt.Errorf("exec in %s: %w", r.Name, err)
 		},
 	}
@@ -59,7 +59,7 @@ are root). Its input, output and exit code are the command's own. Without a daem
 
 // execRelease finds the release that is asked for; "" is the live one.
 func execRelease(conf *config.Config, word string) (releases.Release, error) {
-	store, err := openStore(conf)
+	store, err := conf.OpenStore()
 	if err != nil {
 		return releases.Release{}, err
 	}
@@ -83,7 +83,7 @@ func execRelease(conf *config.Config, word string) (releases.Release, error) {
 // lastRelease finds a release as the next daemon would: live is what was live last, else what `current` points to. The state cannot be
 // read by everybody, so that one which cannot be is as good as none.
 func lastRelease(conf *config.Config, store *releases.Store, word string, unreachable error) (releases.Release, error) {
-	last, unread := supervisor.ReadLast(conf.State, conf.App)
+	last, unread := daemon.ReadLast(conf)
 	if word != "" {
 		return store.Resolve(word, releases.Refs{Live: last.Release.Name, Previous: last.Previous.Name})
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/config"
+	"superctl/daemon"
 	"superctl/daemon/systemd"
-	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
 
@@ -119,6 +119,6 @@ func foreign(ctx context.Context, conf *config.Config) bool {
 	if unit, err := unitOf(ctx, conf); unit != nil || err != nil {
 		return true
 	}
-	uid, known, err := supervisor.StateOwner(conf.State)
+	uid, known, err := daemon.Owner(conf)
 	return err != nil || known && int(uid) != os.Geteuid()
 }

@@ -39,7 +39,7 @@ logged in (ProtectProc= of its unit), is what the client has said.
 			if err != nil {
 				return err
 			}
-			history := releases.History{Path: historyPath(conf)}
+			history := releases.History{Path: conf.HistoryPath()}
 			if one {
 				return c.showRecord(history, number, cc.Bool("json"))
 			}

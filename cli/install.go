@@ -16,6 +16,7 @@ import (
 
 	"superctl/api"
 	"superctl/config"
+	"superctl/daemon"
 	"superctl/plain"
 	"superctl/releases"
 	"superctl/releases/install"
@@ -127,7 +128,7 @@ func unexpected(conf *config.Config, processes []string) []string {
 
 // installOptions join the packages.
 func installOptions(conf *config.Config) (install.Options, error) {
-	store, err := openStore(conf)
+	store, err := conf.OpenStore()
 	if err != nil {
 		return install.Options{}, err
 	}
@@ -142,12 +143,12 @@ func installOptions(conf *config.Config) (install.Options, error) {
 	sum := sha256.Sum256([]byte(conf.Releases))
 	mark := "install-" + hex.EncodeToString(sum[:8])
 	opt := install.Options{
-		Store: store, Name: conf.Install.Name, Keys: keys, Python: conf.Install.Python, Search: os.Getenv("PATH"), Shared: conf.Shared, Owner: ownerOf(conf),
+		Store: store, Name: conf.Install.Name, Keys: keys, Python: conf.Install.Python, Search: os.Getenv("PATH"), Shared: conf.Shared, Owner: daemon.OwnerOf(conf),
 		Run: func(ctx context.Context, cmd install.Command, line func(string)) error {
-			run := worker.Command{Args: cmd.Args, Dir: cmd.Dir, Mark: mark, User: credential(app), Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}}
+			run := worker.Command{Args: cmd.Args, Dir: cmd.Dir, Mark: mark, User: app.Become(), Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}}
 			if cmd.InRelease {
 				env := appEnvironment(conf, store, app, cmd.Dir)
-				run.Env, run.Secrets = append(env.list(), "PYTHONDONTWRITEBYTECODE=1"), env.secrets()
+				run.Env, run.Secrets = append(env.List(), "PYTHONDONTWRITEBYTECODE=1"), env.Secrets()
 			}
 			return worker.Run(ctx, run, line)
 		},
@@ -161,7 +162,7 @@ func installOptions(conf *config.Config) (install.Options, error) {
 }
 
 // appEnvironment is that of the app's processes, in a release that is being made or elsewhere.
-func appEnvironment(conf *config.Config, store *releases.Store, app *config.User, dir string) environ {
+func appEnvironment(conf *config.Config, store *releases.Store, app *config.User, dir string) daemon.Environ {
 	with := *conf
 	with.Virtualenv = true // a bundle's release has one, whether or not the app's processes use it
 	conf = &with
@@ -171,9 +172,9 @@ func appEnvironment(conf *config.Config, store *releases.Store, app *config.User
 			r = made
 		}
 	}
-	env, err := environmentOutside(conf, r, app)
+	env, err := daemon.EnvironmentOf(conf, r, app)
 	if err != nil { // the unit's credentials are there only while it runs, and a first install comes before that
-		return environment(conf, r, app, "", nil)
+		return daemon.BareEnvironment(conf, r, app)
 	}
 	return env
 }

@@ -7,48 +7,20 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strconv"
 
-	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"superctl/config"
+	"superctl/daemon"
+	"superctl/daemon/credentials"
 	"superctl/notify"
-	"superctl/supervisor"
 )
-
-// newTeam makes what tells the team of changes.
-func newTeam(c *config.Config, log *zap.Logger) *notify.Sender {
-	opt := notifyOptions(c, os.Getenv(credentialsVar))
-	opt.Dir, opt.Log = filepath.Join(c.State, "outbox"), log
-	s := notify.New(opt)
-	s.Configure(c.Notify)
-	return s
-}
-
-func notifyOptions(c *config.Config, credentials string) notify.Options {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "a host without a name"
-	}
-	return notify.Options{App: c.App, Host: host, Version: version(), Credentials: credentials}
-}
-
-// tellTeam delivers until ctx ends, and never beside the daemon before this one: two would send everything twice.
-func (d *daemon) tellTeam(ctx context.Context) {
-	if err := d.renewal.Alone(ctx); ctx.Err() != nil {
-		return
-	} else if err != nil {
-		d.log.Warn("the end of the daemon before this one", zap.Error(err))
-	}
-	d.team.Run(ctx)
-}
 
 // credentialsOfUnit is where the daemon's credentials are, as far as a command can see: "" when they are not to be seen.
 func credentialsOfUnit(app string) string {
-	if dir := os.Getenv(credentialsVar); dir != "" {
+	if dir := os.Getenv(credentials.Variable); dir != "" {
 		return dir
 	}
 	dir := "/run/credentials/superctl@" + app + ".service" // of the unit that runs
@@ -60,13 +32,13 @@ func credentialsOfUnit(app string) string {
 
 // checkNotify looks at the secret of each target, as the daemon would see it.
 func checkNotify(conf *config.Config, f *findings) {
-	credentials := credentialsOfUnit(conf.App)
+	dir := credentialsOfUnit(conf.App)
 	for i := range conf.Notify {
 		t := &conf.Notify[i]
-		if unseen(t, credentials, f) {
+		if unseen(t, dir, f) {
 			continue
 		}
-		path, err := t.Check(credentials)
+		path, err := t.Check(dir)
 		text := "it needs no secret"
 		if path != "" {
 			text = "its secret is in " + path
@@ -88,7 +60,7 @@ func readable(conf *config.Config, t *notify.Target, path string, f *findings) e
 		f.warn("notify.%s: everybody on this machine can read %s", t.Name, path)
 		return nil
 	}
-	uid, known, err := supervisor.StateOwner(conf.State)
+	uid, known, err := daemon.Owner(conf)
 	if err != nil || !known || uid == 0 || int(uid) == os.Geteuid() {
 		return nil //nolint:nilerr // no daemon has run, so nobody knows as whom it will
 	}
@@ -112,7 +84,7 @@ func tryNotify(ctx context.Context, conf *config.Config, f *findings) error {
 	if len(conf.Notify) == 0 {
 		return &usageError{fmt.Errorf("%s has no notification target: write a table [notify.NAME] with a service", conf.Path)}
 	}
-	opt := notifyOptions(conf, credentialsOfUnit(conf.App))
+	opt := daemon.NotifyOptions(conf, credentialsOfUnit(conf.App))
 	for i := range conf.Notify {
 		t := &conf.Notify[i]
 		if unseen(t, opt.Credentials, f) {
@@ -129,8 +101,8 @@ func tryNotify(ctx context.Context, conf *config.Config, f *findings) error {
 }
 
 // unseen reports whether the secret of a target is one that only the daemon can see.
-func unseen(t *notify.Target, credentials string, f *findings) bool {
-	if t.Credential == "" || credentials != "" {
+func unseen(t *notify.Target, dir string, f *findings) bool {
+	if t.Credential == "" || dir != "" {
 		return false
 	}
 	f.warn("notify.%s: its credential %q can be seen by the daemon only", t.Name, t.Credential)

@@ -71,7 +71,7 @@ func pinned(cc *cli.Context) (*releases.Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	store, err := openStore(conf)
+	store, err := conf.OpenStore()
 	if err != nil {
 		return nil, "", err
 	}

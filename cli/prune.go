@@ -13,9 +13,9 @@ import (
 
 	"superctl/api"
 	"superctl/config"
+	"superctl/daemon"
 	"superctl/daemon/control"
 	"superctl/releases"
-	"superctl/supervisor"
 )
 
 // pruneView is what a prune has done; its JSON is that of `prune --json`.
@@ -94,7 +94,7 @@ what is still being copied, and what does not look like a release. What an inter
 // prune removes the releases that are old and that nobody needs. With an error the view says what was done all the same; it is nil
 // when that is nothing.
 func prune(ctx context.Context, conf *config.Config, opt pruneOptions, now time.Time) (*pruneView, error) {
-	store, err := openStore(conf)
+	store, err := conf.OpenStore()
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func protected(ctx context.Context, conf *config.Config, store *releases.Store) 
 		return nil, err
 	}
 	all := make(map[string]string)
-	last, unread := supervisor.ReadLast(conf.State, conf.App)
+	last, unread := daemon.ReadLast(conf)
 	for i := range last.Running {
 		all[last.Running[i].Name] = "it has workers"
 	}

@@ -73,7 +73,7 @@ that cannot be switched to says why.
 }
 
 func viewReleases(conf *config.Config) ([]releaseView, error) {
-	store, err := openStore(conf)
+	store, err := conf.OpenStore()
 	if err != nil {
 		return nil, err
 	}

@@ -9,9 +9,9 @@ import (
 	"strconv"
 
 	"superctl/config"
+	"superctl/daemon"
 	"superctl/daemon/control"
 	"superctl/daemon/systemd"
-	"superctl/supervisor"
 )
 
 // service is how an app's daemon runs on this machine: as whom, and in what sandbox.
@@ -40,7 +40,7 @@ func serviceOf(ctx context.Context, conf *config.Config) (service, error) {
 		}
 		return s, nil
 	}
-	uid, known, err := supervisor.StateOwner(conf.State)
+	uid, known, err := daemon.Owner(conf)
 	if err != nil || !known || uid == 0 {
 		return service{known: known}, err
 	}

@@ -61,7 +61,7 @@ has changed.
 
 // verify compares the releases that the words mean, or all.
 func verify(ctx context.Context, conf *config.Config, words []string) ([]verifyView, error) {
-	store, err := openStore(conf)
+	store, err := conf.OpenStore()
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"os/user"
 	"strconv"
 
@@ -91,4 +92,21 @@ func number(id string) int {
 		return -1 // only on systems whose ids are no numbers
 	}
 	return n
+}
+
+// Become returns the user as a program is started as; nil if this process cannot become another user, or the program runs
+// as this process does (a nil User).
+func (u *User) Become() *worker.Credential {
+	if u == nil || os.Geteuid() != 0 {
+		return nil
+	}
+	return &u.Credential
+}
+
+// IDs returns the user and the group that programs started as Become have.
+func (u *User) IDs() (uid, gid int) {
+	if c := u.Become(); c != nil {
+		return int(c.UID), int(c.GID)
+	}
+	return os.Geteuid(), os.Getegid()
 }

@@ -21,6 +21,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Variable is how a program finds the credentials of its unit (systemd.exec(5)).
+const Variable = "CREDENTIALS_DIRECTORY"
+
 // Store is the copies of one app. Each is a directory UID.N, which that user alone can read; a higher N is newer.
 type Store struct {
 	Dir string // in a file system that is in memory

@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ type looker struct {
 const looksAtOnce = 4
 
 func newLooker(c *config.Config) *looker {
-	return &looker{listen: c.Listen, store: storeOf(c), turns: make(chan struct{}, looksAtOnce)}
+	return &looker{listen: c.Listen, store: c.Store(), turns: make(chan struct{}, looksAtOnce)}
 }
 
 // look is the supervisor's Look.

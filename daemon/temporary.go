@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"os"
@@ -10,8 +10,8 @@ import (
 // below the directory takes up to 40.
 const shortPath = 64
 
-// temporaryParent returns a directory in which one for sockets can be made: $TMPDIR, unless it is too long for that.
-func temporaryParent() string {
+// TemporaryParent returns a directory in which one for sockets can be made: $TMPDIR, unless it is too long for that.
+func TemporaryParent() string {
 	for _, dir := range []string{os.TempDir(), "/tmp", "/var/tmp", "/dev/shm"} {
 		if len(dir) <= shortPath && unix.Access(dir, unix.W_OK|unix.X_OK) == nil {
 			return dir

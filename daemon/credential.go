@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"errors"
@@ -18,9 +18,6 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// credentialsVar is how a program finds the credentials of its unit (systemd.exec(5)).
-const credentialsVar = "CREDENTIALS_DIRECTORY"
-
 // credentialSource is where the programs of an app get the unit's credentials from.
 type credentialSource struct {
 	dir  string                            // the daemon's own, of systemd; "" = the unit has none, or this is no daemon
@@ -34,7 +31,7 @@ func copiesOf(c *config.Config) credentials.Store {
 
 // directory is where the programs of a user find the credentials; "" where there are none.
 func (s credentialSource) directory(c *config.Config, u *config.User) (string, error) {
-	uid, gid := idsOf(u)
+	uid, gid := u.IDs()
 	copies := copiesOf(c)
 	switch {
 	case s.used == nil:
@@ -53,7 +50,7 @@ func (s credentialSource) directory(c *config.Config, u *config.User) (string, e
 // outside is the credentials of this command itself if it is of the user, else the newest copy that a daemon has made for them. Root
 // takes that of the daemon's user.
 func outside(c *config.Config, copies credentials.Store, uid int) string {
-	own := os.Getenv(credentialsVar)
+	own := os.Getenv(credentials.Variable)
 	if own != "" && uid == os.Geteuid() {
 		return own
 	}
@@ -68,18 +65,11 @@ func outside(c *config.Config, copies credentials.Store, uid int) string {
 	return own
 }
 
-func idsOf(u *config.User) (uid, gid int) {
-	if u == nil || os.Geteuid() != 0 {
-		return os.Geteuid(), os.Getegid()
-	}
-	return int(u.Credential.UID), int(u.Credential.GID)
-}
-
 // check looks whether the credentials are there that the config has variables from, as programs of u would find them.
 func (s credentialSource) check(c *config.Config, u *config.User) error {
 	dir := s.dir
 	if s.used == nil {
-		uid, _ := idsOf(u)
+		uid, _ := u.IDs()
 		dir = outside(c, copiesOf(c), uid)
 	}
 	return c.CheckCredentials(func(name string) error {
@@ -117,7 +107,7 @@ func (s credentialSource) forget(c *config.Config, plan supervisor.Plan) {
 			lists = append(lists, p.Processes[i].Env)
 		}
 		for _, kv := range slices.Concat(lists...) {
-			if dir, ok := strings.CutPrefix(kv, credentialsVar+"="); ok {
+			if dir, ok := strings.CutPrefix(kv, credentials.Variable+"="); ok {
 				dirs = append(dirs, dir)
 			}
 		}
@@ -127,8 +117,18 @@ func (s credentialSource) forget(c *config.Config, plan supervisor.Plan) {
 	}
 }
 
-// environmentOutside is the environment of a program of the release for a command that is no daemon.
-func environmentOutside(c *config.Config, r releases.Release, u *config.User) (environ, error) {
+// CheckCredentials reports for a command that is not the daemon which credentials of the config a program of u would not find.
+func CheckCredentials(c *config.Config, u *config.User) error { return credentialSource{}.check(c, u) }
+
+// Credentials returns the directory where a command that is not the daemon finds the unit's credentials for programs of u;
+// "" if there is none.
+func Credentials(c *config.Config, u *config.User) string {
+	uid, _ := u.IDs()
+	return outside(c, copiesOf(c), uid)
+}
+
+// EnvironmentOf returns the environment of a program of the release, for a command that is not the daemon.
+func EnvironmentOf(c *config.Config, r releases.Release, u *config.User) (Environ, error) {
 	var source credentialSource
 	if err := source.check(c, u); err != nil {
 		return nil, err

@@ -1,4 +1,14 @@
-package cli
+// Package daemon is one running app: it joins the packages that do not know each other. It reads the config, turns a
+// request into a plan (a release with its commands, environment and credentials), gives the supervisor its gates, hands
+// everything to the next daemon in an upgrade, and talks to systemd.
+//
+// Run returns only when everything that it has started has ended, or another daemon has it. Only one daemon of an app runs
+// at a time: it holds the lock of the state directory. What the supervisor, the listeners and the releases do by themselves
+// is decided there and not here; commands and what they print are in cli.
+//
+// Beside Run, cli uses what a command must see as the daemon would: CommandOf, EnvironmentOf, FindDetours and
+// CheckCredentials for check and exec, Try for `check RELEASE`, End and DryRun for the commands of those names.
+package daemon
 
 import (
 	"context"
@@ -22,6 +32,7 @@ import (
 	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/control"
+	"superctl/daemon/credentials"
 	"superctl/daemon/handover"
 	"superctl/daemon/systemd"
 	"superctl/notify"
@@ -52,8 +63,8 @@ type daemon struct {
 	api       *control.Server
 }
 
-// runDaemon returns when everything that it started has ended, or when another daemon has it.
-func runDaemon(path string, stderr io.Writer) error {
+// Run is the daemon of the app with the config at path. It returns when everything that it started has ended, or when another daemon has it.
+func Run(path string, stderr io.Writer) error {
 	renewal, err := handover.New()
 	if err != nil {
 		return err
@@ -88,7 +99,7 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 	}
 	d.config = c
 	d.kept.paths = map[string]string{controlName: c.Control, notifyName: notifyPath(c)}
-	if _, err := openStore(c); err != nil && broken == nil {
+	if _, err := c.OpenStore(); err != nil && broken == nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if d.lock, err = d.takeLock(); err != nil {
@@ -114,7 +125,7 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 	}
 	d.team = newTeam(c, d.log)
 	sockets := d.kept.sockets()
-	gates, err := makeGates(c, sockets, earlierDaemons(c.App))
+	gates, err := makeGates(c, sockets, EarlierDaemons(c.App))
 	if err != nil {
 		return err
 	}
@@ -138,16 +149,16 @@ func enterGroup() (*cgroup.Tree, error) {
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
 	plans := &planner{path: path, running: c, read: d.readConfig, credentials: credentialSource{
-		dir: os.Getenv(credentialsVar), log: d.log, used: func() ([]supervisor.Plan, error) { return d.s.Plans() },
+		dir: os.Getenv(credentials.Variable), log: d.log, used: func() ([]supervisor.Plan, error) { return d.s.Plans() },
 	}}
-	store := storeOf(c)
-	history := releases.History{Path: historyPath(c)}
+	store := c.Store()
+	history := releases.History{Path: c.HistoryPath()}
 	opt := supervisor.Options{
 		Complaint: d.complaint,
-		App:       c.App, Version: version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c), Scratch: scratchDir(c),
+		App:       c.App, Version: Version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c), Scratch: scratchDir(c),
 		Values: supervisor.Values{Dir: valuesDir(c), Read: plans.readValues},
 		Gates:  gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
-		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, ownerOf(c), inUse) },
+		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
 		Look:   newLooker(c).look,
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
 		Moved:  func(r supervisor.Release) string { return store.Moved(r.Path) },
@@ -238,8 +249,6 @@ func notifyPath(c *config.Config) string {
 	return filepath.Join(filepath.Dir(c.Control), c.App+".notify")
 }
 
-func historyPath(c *config.Config) string { return filepath.Join(c.State, "history.jsonl") }
-
 // controlGroup is the group that may use the control socket: the config's, else that of the app's user.
 func controlGroup(c *config.Config) int {
 	if c.User != nil {
@@ -253,8 +262,8 @@ func controlGroup(c *config.Config) int {
 	return -1
 }
 
-// earlierDaemons tells whether a process was started for this app by a daemon before this one.
-func earlierDaemons(app string) func(pid int) bool {
+// EarlierDaemons tells whether a process was started for this app by a daemon before this one.
+func EarlierDaemons(app string) func(pid int) bool {
 	return func(pid int) bool { return worker.BelongsTo(pid, app) }
 }
 
@@ -304,7 +313,7 @@ func (d *daemon) run() error {
 		case <-started:
 			started = nil
 			d.tell("READY=1")
-			d.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", version()))
+			d.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", Version()))
 		case sig := <-signals:
 			if sig != syscall.SIGTERM && sig != syscall.SIGINT {
 				parts.Go(func() { d.obey(sig) })

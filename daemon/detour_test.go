@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"os"
@@ -39,7 +39,7 @@ func detoursOf(t *testing.T, dir, tables string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := findDetours(c, releases.Release{Name: "r2", Path: filepath.Join(dir, "releases/r2")})
+	found, err := FindDetours(c, releases.Release{Name: "r2", Path: filepath.Join(dir, "releases/r2")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,7 @@
-package cli
+package daemon
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,10 +22,10 @@ type detours struct {
 	found []string
 }
 
-// findDetours returns what must be changed before r can run; r may be the zero value, when there is no release yet.
-func findDetours(c *config.Config, r releases.Release) ([]string, error) {
+// FindDetours returns what must be changed before r can run; r may be the zero value, when there is no release yet.
+func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 	dir := cmp.Or(r.Path, filepath.Join(c.Releases, "RELEASE"))
-	store := storeOf(c)
+	store := c.Store()
 	paths, err := store.Paths(dir)
 	if err != nil {
 		return nil, err
@@ -61,21 +60,11 @@ func findDetours(c *config.Config, r releases.Release) ([]string, error) {
 
 // staysInside refuses a config and a release by which another release would run.
 func staysInside(c *config.Config, r releases.Release) error {
-	found, err := findDetours(c, r)
+	found, err := FindDetours(c, r)
 	if err != nil || len(found) == 0 {
 		return err
 	}
 	return fmt.Errorf("%s: %s", c.Path, strings.Join(found, "; "))
-}
-
-func checkDetours(c *config.Config, r releases.Release, f *findings) {
-	found, err := findDetours(c, r)
-	for _, text := range found {
-		f.report(errors.New(text), "")
-	}
-	if err == nil && len(found) == 0 {
-		f.ok("no path leads to another release")
-	}
 }
 
 // add notes a path once.
@@ -156,7 +145,7 @@ func (d *detours) instead(words []string, i int, t releases.Detour) string {
 }
 
 // variables looks at the values of variables, and shows none of them.
-func (d *detours) variables(where string, env environ) {
+func (d *detours) variables(where string, env Environ) {
 	for _, v := range env {
 		t, ok := d.paths.InText(v.Value, d.dir)
 		switch {

@@ -1,6 +1,6 @@
 //go:build faults
 
-package cli
+package daemon
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"os"
@@ -24,8 +24,8 @@ func shareInto(plan supervisor.Plan, owner string, inUse bool) (string, error) {
 	return strings.Join(made, ", "), nil
 }
 
-// ownerOf is who owns what an app writes: USER or USER:GROUP.
-func ownerOf(c *config.Config) string {
+// OwnerOf is who owns what an app writes: USER or USER:GROUP.
+func OwnerOf(c *config.Config) string {
 	if c.User != nil {
 		name := c.User.Name
 		if g, err := user.LookupGroupId(strconv.FormatUint(uint64(c.User.Credential.GID), 10)); err == nil {

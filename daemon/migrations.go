@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/urfave/cli/v2"
 
 	"superctl/config"
 	"superctl/daemon/django"
@@ -30,10 +28,6 @@ const mostNamed = 10
 
 // scriptLimit is how much is read of a hook's script.
 const scriptLimit = 64 << 10
-
-func forceFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "force", Usage: "go even if the release does not know migrations that have been applied, or that cannot be found out ([django]); nothing else is overruled"}
-}
 
 // projectOf is what inspectMigrations needs to know of a release, as the supervisor keeps it; nil when it is not to look.
 func projectOf(c *config.Config, r releases.Release) (json.RawMessage, error) {

@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"cmp"
@@ -55,7 +55,7 @@ func (p *planner) readValues(plan *supervisor.Plan) error {
 	if err != nil {
 		return err
 	}
-	plan.Hooks.Env = common.list()
+	plan.Hooks.Env = common.List()
 	for i := range plan.Processes {
 		process := &plan.Processes[i]
 		env := common
@@ -67,7 +67,7 @@ func (p *planner) readValues(plan *supervisor.Plan) error {
 				return err
 			}
 		}
-		process.Env, process.Templates = env.list(), env.templates()
+		process.Env, process.Templates = env.List(), env.templates()
 	}
 	return nil
 }

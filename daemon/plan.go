@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"cmp"
@@ -81,7 +81,7 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if _, err := p.credentials.directory(c, c.User); err != nil { // for exec, check and install, before any release is live
 		return supervisor.Plan{}, err
 	}
-	store, err := openStore(c)
+	store, err := c.OpenStore()
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
@@ -175,7 +175,7 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 	ctx, cancel := context.WithTimeoutCause(ctx, interpreterTime, fmt.Errorf("no answer within %s", interpreterTime))
 	defer cancel()
 	opt := releases.CheckOptions{NoVirtualenv: !c.Virtualenv, Run: func(ctx context.Context, args ...string) (string, error) {
-		return runAs(ctx, c.User, merge(common.list(), []string{"PYTHONDONTWRITEBYTECODE=1"}), r.Path, args)
+		return runAs(ctx, c.User, merge(common.List(), []string{"PYTHONDONTWRITEBYTECODE=1"}), r.Path, args)
 	}}
 	if err := r.Check(ctx, opt); err != nil {
 		return supervisor.Plan{}, err
@@ -203,22 +203,22 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 }
 
 // environment is that of a program of the app, with a copy of the unit's credentials for its user.
-func (p *planner) environment(c *config.Config, r releases.Release, u *config.User, own []config.Variable) (environ, error) {
+func (p *planner) environment(c *config.Config, r releases.Release, u *config.User, own []config.Variable) (Environ, error) {
 	dir, err := p.credentials.directory(c, u)
 	return environment(c, r, u, dir, own), err
 }
 
-func makeHooks(c *config.Config, r releases.Release, env environ) supervisor.Hooks {
+func makeHooks(c *config.Config, r releases.Release, env Environ) supervisor.Hooks {
 	h := &c.Hooks
 	return supervisor.Hooks{
 		Before: h.Before, After: h.After, OnAbort: h.OnAbort, OnRevert: h.OnRevert, BeforeRollback: h.BeforeRollback,
-		Env: env.list(), Secrets: env.secrets(), Dir: r.Path, User: credential(c.User), Timeout: h.Timeout,
+		Env: env.List(), Secrets: env.Secrets(), Dir: r.Path, User: c.User.Become(), Timeout: h.Timeout,
 	}
 }
 
 func runAs(ctx context.Context, u *config.User, env []string, dir string, args []string) (string, error) {
 	var out strings.Builder
-	err := worker.Run(ctx, worker.Command{Args: args, Env: env, Dir: dir, User: credential(u)}, func(line string) { out.WriteString(line + "\n") })
+	err := worker.Run(ctx, worker.Command{Args: args, Env: env, Dir: dir, User: u.Become()}, func(line string) { out.WriteString(line + "\n") })
 	return out.String(), err
 }
 
@@ -230,7 +230,7 @@ func (p *planner) bridge(c *config.Config) string {
 	return bridgePath(c)
 }
 
-func makeProcess(c *config.Config, r releases.Release, p config.Process, env environ, bridge string) (supervisor.Process, error) {
+func makeProcess(c *config.Config, r releases.Release, p config.Process, env Environ, bridge string) (supervisor.Process, error) {
 	done := completed(c, r, p, env, bridge)
 	if len(done.Problems) > 0 {
 		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
@@ -241,10 +241,10 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env env
 		}
 	}
 	out := supervisor.Process{
-		Name: p.Name, Command: done.Command, Env: env.list(), Templates: env.templates(), Secrets: env.secrets(), EnvFrom: env.origins(), Dir: r.Path, User: credential(cmp.Or(p.User, c.User)), Listen: p.Listen,
+		Name: p.Name, Command: done.Command, Env: env.List(), Templates: env.templates(), Secrets: env.Secrets(), EnvFrom: env.origins(), Dir: r.Path, User: cmp.Or(p.User, c.User).Become(), Listen: p.Listen,
 		ExtraListen: slices.Concat(p.ExtraListen, done.Opens), HideListen: done.HideListen, After: p.After, Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
 		Drain: p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
-		Hook: hooked(p, done), Flag: flagged(p, done), HookWait: hookWait(p, done),
+		Hook: Hooked(p, done), Flag: flagged(p, done), HookWait: hookWait(p, done),
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Health != nil {
@@ -267,22 +267,20 @@ func mayRunChecks(p supervisor.Process) error {
 	return nil
 }
 
+// CommandOf returns the command of a process as it is to be run in a release, which may be the zero value when there is none yet.
+func CommandOf(c *config.Config, r releases.Release, p config.Process) servers.Applied {
+	return completed(c, r, p, environment(c, r, cmp.Or(p.User, c.User), "", p.Env), bridgePath(c))
+}
+
 // completed is a process's command as it is to be run. The release may be one that is not known: the zero value.
-func completed(c *config.Config, r releases.Release, p config.Process, env environ, bridge string) servers.Applied {
+func completed(c *config.Config, r releases.Release, p config.Process, env Environ, bridge string) servers.Applied {
 	in := servers.Input{
 		Command: p.Command, Release: r.Path, Listen: p.Listen, Bridge: bridge, Drain: p.Drain, Server: p.Server,
-		Env: slices.Concat(env.list(), env.templates()), Single: p.Strategy == api.Single,
+		Env: slices.Concat(env.List(), env.templates()), Single: p.Strategy == api.Single,
 	}
 	for _, name := range p.Listen {
 		i := slices.IndexFunc(c.Listen, func(l config.Listen) bool { return l.Name == name })
 		in.Unix = append(in.Unix, c.Listen[i].Address.Path())
 	}
 	return servers.Apply(in)
-}
-
-func credential(u *config.User) *worker.Credential {
-	if u == nil || os.Geteuid() != 0 {
-		return nil
-	}
-	return &u.Credential
 }

@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"errors"
@@ -27,6 +27,14 @@ func keep(c *config.Config) error {
 	return nil
 }
 
+// ConfigError says that a config cannot be used: the operator must mend it.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap is what is wrong with it.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
 // loadOrKept reads a config, or the copy of it that was kept: then broken says what is wrong with it now. A config that
 // was never read before has no copy.
 func loadOrKept(path string) (c *config.Config, broken error) {
@@ -34,7 +42,7 @@ func loadOrKept(path string) (c *config.Config, broken error) {
 	if err == nil {
 		return c, nil
 	}
-	broken = &usageError{err}
+	broken = &ConfigError{err}
 	app, state := config.State(path)
 	data, err := os.ReadFile(filepath.Join(state, keptName))
 	if errors.Is(err, os.ErrNotExist) {

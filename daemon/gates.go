@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func makeGates(c *config.Config, inherited *socket.Inherited, earlier func(pid i
 	for _, l := range c.Listen {
 		g, err := socket.New(socket.Options{
 			Name: l.Name, Address: l.Address, Backlog: l.Backlog, Mode: l.Mode, Owner: l.Owner, Group: l.Group,
-			Gate: l.Gate, Inherited: inherited, Earlier: earlier, PrivateDir: temporaryParent(),
+			Gate: l.Gate, Inherited: inherited, Earlier: earlier, PrivateDir: TemporaryParent(),
 		})
 		if err != nil {
 			return nil, err
@@ -61,7 +61,7 @@ func formerGate(c *config.Config, kept *descriptors) func(name, address, kind st
 		if err != nil {
 			return nil, err
 		}
-		g, err := socket.New(socket.Options{Name: name, Address: at, Gate: kind, Inherited: kept.stored, Earlier: earlierDaemons(c.App)})
+		g, err := socket.New(socket.Options{Name: name, Address: at, Gate: kind, Inherited: kept.stored, Earlier: EarlierDaemons(c.App)})
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"bufio"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
+	"github.com/mattn/go-isatty"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -193,4 +194,9 @@ func (l *logs) toJournal(line api.LogLine) {
 	if err != nil {
 		fmt.Fprintf(l, "%s.%d %s | %s\n", line.Process, line.Instance, line.Release, line.Text)
 	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
 }

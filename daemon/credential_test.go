@@ -1,4 +1,4 @@
-package cli
+package daemon
 
 import (
 	"os"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"superctl/config"
+	"superctl/daemon/credentials"
 	"superctl/supervisor"
 	"superctl/supervisor/worker"
 )
@@ -53,7 +54,7 @@ func TestSecretsAreNotWrittenToADisk(t *testing.T) {
 func TestACredentialThatCannotBeUsedIsNamedAtItsPlace(t *testing.T) {
 	c, dir := secretive(t, "/proc/shop.sock")
 	none := func() ([]supervisor.Plan, error) { return nil, nil }
-	t.Setenv(credentialsVar, "")
+	t.Setenv(credentials.Variable, "")
 	if err := (credentialSource{dir: dir, used: none}).check(c, nil); err != nil {
 		t.Error(err)
 	}

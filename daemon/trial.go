@@ -1,0 +1,150 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"superctl/api"
+	"superctl/config"
+	"superctl/daemon/control"
+	"superctl/releases"
+	"superctl/supervisor"
+)
+
+// Try boots a release behind private gates, in a supervisor of its own with a state directory of its own, and stops it when it
+// has proved itself. It writes into no directory of the app's. u is the user of the workers, if the config has none, and show is
+// told of each event. The outcome is that of a change of the kind "check".
+func Try(ctx context.Context, conf *config.Config, u *config.User, word string, show func(api.Event)) (out *api.Outcome, err error) {
+	dir, err := os.MkdirTemp(TemporaryParent(), "superctl-check-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // workers of another user go through it, to the socket and the hook
+		return nil, err
+	}
+	opt, err := trialOptions(conf, u, dir)
+	if err != nil {
+		return nil, err
+	}
+	s := supervisor.New(opt)
+	running, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(running) }()
+	defer func() {
+		stop()
+		if ctx.Err() != nil {
+			s.Hurry() // there is nothing that its workers have to finish
+		}
+		err = errors.Join(err, <-ended)
+	}()
+	select {
+	case <-s.Started():
+	case err := <-ended:
+		ended <- nil
+		return nil, fmt.Errorf("check: %w", err)
+	case <-ctx.Done():
+		return nil, errors.New("check: interrupted")
+	}
+	out, err = s.Change(ctx, api.Request{Kind: api.Switch, Release: word, Who: "check"}, show)
+	switch {
+	case err != nil:
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, errors.New("check: interrupted")
+	}
+	out.Kind, out.Previous, out.Changed, out.Generation = "check", "", false, 0
+	return out, nil
+}
+
+// trialOptions are those of a supervisor that tries one release.
+func trialOptions(conf *config.Config, u *config.User, dir string) (supervisor.Options, error) {
+	gates, err := makeGates(conf, nil, nil)
+	if err != nil {
+		return supervisor.Options{}, err
+	}
+	for i, g := range gates {
+		if gates[i], err = g.Private(); err != nil {
+			return supervisor.Options{}, err
+		}
+	}
+	plans := &planner{path: conf.Path, trial: dir, user: u}
+	return supervisor.Options{
+		Trial: true, App: conf.App + "-check", Version: Version(), State: filepath.Join(dir, "state"), Notify: filepath.Join(dir, "notify"),
+		Hook: filepath.Join(dir, "drain"), Scratch: filepath.Join(dir, "scratch"), Gates: gates, Log: zap.NewNop(),
+		Resolve: func(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
+			if t.Kind != api.Switch {
+				return supervisor.Plan{}, &supervisor.NoReleaseError{Reason: "this is a check"}
+			}
+			plan, err := plans.resolve(ctx, t)
+			return forTrial(plan), err
+		},
+		Look: newLooker(conf).look,
+		Share: func(plan supervisor.Plan, _ bool) (string, error) {
+			return lookAtShared(plan, OwnerOf(conf), runsFrom(conf, plan.Release.Name))
+		},
+		Inspect: func(ctx context.Context, i supervisor.Inspection, line func(string)) (string, error) {
+			i.Before, i.Live = true, livePlan(ctx, conf, plans)
+			return inspectMigrations(ctx, i, line)
+		},
+	}, nil
+}
+
+// forTrial takes out of a plan what a trial does not do: hooks, background processes, and what comes after the cutover.
+func forTrial(plan supervisor.Plan) supervisor.Plan {
+	plan.Probation, plan.Standby = 0, 0
+	plan.Hooks.Before, plan.Hooks.After, plan.Hooks.OnAbort, plan.Hooks.OnRevert = nil, nil, nil, nil
+	plan.Processes = slices.DeleteFunc(plan.Processes, func(p supervisor.Process) bool { return len(p.Listen) == 0 })
+	for i := range plan.Processes {
+		p := &plan.Processes[i]
+		if p.Strategy == api.Rolling {
+			p.Instances = 1 // there may be no room for all beside the live ones
+		}
+		p.Strategy = api.Overlap
+		p.Env = merge(p.Env, []string{"PYTHONDONTWRITEBYTECODE=1"}) // nothing is written into the release
+	}
+	return plan
+}
+
+// lookAtShared says which shared paths a switch would link into the release, and refuses what it would refuse.
+func lookAtShared(plan supervisor.Plan, owner string, inUse bool) (string, error) {
+	r := releases.Release{Name: plan.Release.Name, Path: plan.Release.Path}
+	missing, err := r.Unshared(releases.Sharing{Paths: plan.Shared, InUse: inUse, Owner: owner})
+	switch {
+	case err != nil:
+		return "", err
+	case len(missing) == 0:
+		return "all links are there", nil
+	}
+	return "tried without " + strings.Join(missing, ", ") + ", which a switch links", nil
+}
+
+// runsFrom reports whether a daemon has workers of a release.
+func runsFrom(conf *config.Config, release string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	st, err := control.NewClient(conf.Control).Status(ctx)
+	return err == nil && slices.ContainsFunc(st.Generations, func(g api.GenerationStatus) bool { return g.Release == release })
+}
+
+// livePlan is the plan of the release that is live, when a daemon runs and one is.
+func livePlan(ctx context.Context, conf *config.Config, plans *planner) *supervisor.Plan {
+	asked, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	st, err := control.NewClient(conf.Control).Status(asked)
+	if err != nil || st.Release == "" {
+		return nil
+	}
+	plan, err := plans.resolve(ctx, supervisor.Target{Kind: api.Switch, Word: st.Release})
+	if err != nil {
+		return nil
+	}
+	return &plan
+}
