@@ -16,12 +16,32 @@ func apply(t *testing.T, command string, listen ...string) Applied {
 func TestACommandIsCompleted(t *testing.T) {
 	for _, tc := range []struct{ command, want, protocol string }{
 		{"gunicorn --workers 4 shop.wsgi", "gunicorn --workers 4 shop.wsgi --graceful-timeout 40", "http"},
-		{"venv/bin/python -m gunicorn shop.wsgi", "venv/bin/python -m gunicorn shop.wsgi --graceful-timeout 40", "http"},
-		{"newrelic-admin run-program gunicorn shop.wsgi --graceful-timeout=5", "newrelic-admin run-program gunicorn shop.wsgi --graceful-timeout=5", "http"},
-		{"uvicorn shop.asgi:application", "uvicorn shop.asgi:application --fd 3 --timeout-graceful-shutdown 27", "http"},
-		{"uvicorn shop.asgi:application --fd {fd.web}", "uvicorn shop.asgi:application --fd {fd.web} --timeout-graceful-shutdown 27", "http"},
-		{"uwsgi --module shop.wsgi", "uwsgi --module shop.wsgi --http-socket fd://3 --add-header Connection: close --hook-master-start unix_signal:15 gracefully_kill_them_all --master --need-app --worker-reload-mercy 40", "http"},
-		{"uwsgi --master --need-app --socket fd://{fd.web}", "uwsgi --master --need-app --socket fd://{fd.web} --hook-master-start unix_signal:15 gracefully_kill_them_all --worker-reload-mercy 40", "uwsgi"},
+		{
+			"venv/bin/python -m gunicorn shop.wsgi", "venv/bin/python -m gunicorn shop.wsgi --graceful-timeout 40",
+			"http",
+		},
+		{
+			"newrelic-admin run-program gunicorn shop.wsgi --graceful-timeout=5",
+			"newrelic-admin run-program gunicorn shop.wsgi --graceful-timeout=5", "http",
+		},
+		{
+			"uvicorn shop.asgi:application", "uvicorn shop.asgi:application --fd 3 --timeout-graceful-shutdown 27",
+			"http",
+		},
+		{
+			"uvicorn shop.asgi:application --fd {fd.web}",
+			"uvicorn shop.asgi:application --fd {fd.web} --timeout-graceful-shutdown 27", "http",
+		},
+		{
+			"uwsgi --module shop.wsgi",
+			"uwsgi --module shop.wsgi --http-socket fd://3 --add-header Connection: close --hook-master-start " +
+				"unix_signal:15 gracefully_kill_them_all --master --need-app --worker-reload-mercy 40", "http",
+		},
+		{
+			"uwsgi --master --need-app --socket fd://{fd.web}",
+			"uwsgi --master --need-app --socket fd://{fd.web} --hook-master-start unix_signal:15 " +
+				"gracefully_kill_them_all --worker-reload-mercy 40", "uwsgi",
+		},
 		{"./serve --bind x", "./serve --bind x", "http"},
 	} {
 		a := apply(t, tc.command, "web")
@@ -70,7 +90,7 @@ func TestWhatCeleryWouldDoTwiceOrForgetIsFound(t *testing.T) {
 	for _, tc := range []struct {
 		command string
 		single  bool
-		says    string // "" = nothing
+		says    string // "" = no warning
 	}{
 		{"celery -A shop worker --loglevel INFO", false, ""},
 		{"python -m celery --app shop beat" + kept, true, ""},
@@ -85,7 +105,8 @@ func TestWhatCeleryWouldDoTwiceOrForgetIsFound(t *testing.T) {
 		{"celery -A shop flower", false, ""},
 	} {
 		a := Apply(Input{Command: strings.Fields(tc.command), Drain: time.Minute, Single: tc.single})
-		if said := strings.Join(a.Warnings, "\n"); !strings.Contains(said, tc.says) || tc.says == "" && said != "" || len(a.Problems) > 0 {
+		if said := strings.Join(a.Warnings, "\n"); !strings.Contains(said, tc.says) || tc.says == "" && said != "" ||
+			len(a.Problems) > 0 {
 			t.Errorf("%s: %v %v", tc.command, a.Warnings, a.Problems)
 		}
 	}
@@ -109,11 +130,17 @@ func TestHowLongAServerKeepsAnIdleConnectionIsKnownWhereTheDrainHookIs(t *testin
 		{command: "gunicorn --keep-alive 75 shop.wsgi", keeps: 75 * time.Second, hook: true},
 		{command: "gunicorn shop.wsgi", release: release, keeps: 65 * time.Second, hook: true},
 		{command: "gunicorn --keep-alive=7 shop.wsgi", release: release, keeps: 7 * time.Second, hook: true},
-		{command: "gunicorn shop.wsgi", env: []string{"GUNICORN_CMD_ARGS=--keep-alive 9"}, release: release, keeps: 9 * time.Second, hook: true},
+		{
+			command: "gunicorn shop.wsgi", env: []string{"GUNICORN_CMD_ARGS=--keep-alive 9"}, release: release,
+			keeps: 9 * time.Second, hook: true,
+		},
 		{command: "gunicorn --keep-alive many shop.wsgi", keeps: 2 * time.Second, hook: true},
 		{command: "uvicorn shop.asgi:application", keeps: 5 * time.Second, hook: true},
 		{command: "uvicorn --timeout-keep-alive 20 shop.asgi:application", keeps: 20 * time.Second, hook: true},
-		{command: "uvicorn shop.asgi:application", env: []string{"UVICORN_TIMEOUT_KEEP_ALIVE=30"}, keeps: 30 * time.Second, hook: true},
+		{
+			command: "uvicorn shop.asgi:application", env: []string{"UVICORN_TIMEOUT_KEEP_ALIVE=30"},
+			keeps: 30 * time.Second, hook: true,
+		},
 		{command: "hypercorn shop.asgi", keeps: 5 * time.Second, hook: true},
 		{command: "hypercorn --keep-alive 8 shop.asgi", keeps: 8 * time.Second, hook: true},
 		{command: "waitress-serve shop.wsgi", keeps: 2 * time.Minute, hook: true},
@@ -123,11 +150,18 @@ func TestHowLongAServerKeepsAnIdleConnectionIsKnownWhereTheDrainHookIs(t *testin
 		{command: "daphne shop.asgi:application", keeps: time.Minute, hook: true},
 		{command: "granian shop.wsgi", keeps: 30 * time.Second, hook: true},
 		{command: "granian --http1-header-read-timeout=1500 shop.wsgi", keeps: 1500 * time.Millisecond, hook: true},
-		{command: "granian shop.wsgi", env: []string{"GRANIAN_HTTP1_HEADER_READ_TIMEOUT=2000"}, keeps: 2 * time.Second, hook: true},
+		{
+			command: "granian shop.wsgi", env: []string{"GRANIAN_HTTP1_HEADER_READ_TIMEOUT=2000"},
+			keeps: 2 * time.Second,
+			hook:  true,
+		},
 		{command: "uwsgi --module shop.wsgi"},
 		{command: "./serve"},
 	} {
-		a := Apply(Input{Command: strings.Fields(tc.command), Listen: []string{"web"}, Drain: 90 * time.Second, Env: tc.env, Release: tc.release})
+		a := Apply(Input{
+			Command: strings.Fields(tc.command), Listen: []string{"web"}, Drain: 90 * time.Second,
+			Env: tc.env, Release: tc.release,
+		})
 		if a.Hook != tc.hook || a.KeepAlive != tc.keeps {
 			t.Errorf("%s %v: hook %v, %s", tc.command, tc.env, a.Hook, a.KeepAlive)
 		}
@@ -143,7 +177,9 @@ func TestUWSGIIsToldToStopWhenItsAnswersAreThroughUnlessClientsKeepConnections(t
 		"uvicorn shop.asgi:application":     false,
 		"uwsgi --http-socket fd://{fd.web}": true,
 	} {
-		if a := Apply(Input{Command: strings.Fields(command), Listen: []string{"web"}, Drain: time.Minute}); a.Cuts != cuts {
+		if a := Apply(Input{
+			Command: strings.Fields(command), Listen: []string{"web"}, Drain: time.Minute,
+		}); a.Cuts != cuts {
 			t.Errorf("%s: %v", command, a.Cuts)
 		}
 	}

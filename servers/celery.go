@@ -2,8 +2,9 @@ package servers
 
 import "path/filepath"
 
-// celery looks at a command that runs Celery, which is no server: TERM has a worker finish what it runs, and a beat end. What
-// is said of it goes wrong only at a switch or after a crash, so that it is found late.
+// celery checks a command that runs Celery, which is not a server: TERM makes a worker finish its
+// tasks, and ends a beat. The problems that it reports otherwise show only at a switch or after a
+// crash.
 func (c *command) celery() {
 	at := -1
 	for i, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
@@ -18,20 +19,23 @@ func (c *command) celery() {
 	args := &command{in: c.in, out: c.out}
 	args.read("", c.in.Command[at+1:])
 	for _, g := range args.all("--detach", "-D") {
-		c.problem("celery: take out %s: superctl watches the process that it starts, and this one leaves at once", g.text)
+		c.problem("celery: take out %s: superctl watches the process that it starts, and this one leaves at once",
+			g.text)
 	}
 	c.pidFiles("celery", args, "--pidfile")
 	switch args.subcommand() {
 	case "worker":
 		for _, g := range args.all("-B", "--beat") {
-			c.warn(`celery: %s runs a beat in each worker, so that two run at once during a switch and tasks are sent twice: give beat a process of its own, with strategy = "single"`, g.text)
+			c.warn(`celery: %s runs a beat in each worker, so that two run at once during a switch and tasks are `+
+				`sent twice: give beat a process of its own, with strategy = "single"`, g.text)
 		}
 	case "beat":
 		c.beat(args)
 	}
 }
 
-// subcommand is what Celery is to be, where that is one of those looked at; an app may have the same name.
+// subcommand returns "worker" or "beat" if that is Celery's subcommand. The app may have the same
+// name.
 func (c *command) subcommand() string {
 	app := false
 	for _, w := range c.words {
@@ -43,18 +47,21 @@ func (c *command) subcommand() string {
 	return ""
 }
 
-// beat looks at what keeps beat from sending what it should, once.
+// beat warns of settings that make beat send a task twice or not at all.
 func (c *command) beat(args *command) {
 	if !c.in.Single {
 		c.warn(`celery beat: write strategy = "single", or two run at once during a switch and tasks are sent twice`)
 	}
 	schedules, otherwise := args.all("--schedule", "-s"), args.has("--scheduler", "-S")
 	if len(schedules) == 0 && !otherwise {
-		c.warn("celery beat: write --schedule with a file outside the releases, such as /var/lib/APP/celerybeat-schedule: without it beat remembers in the release's directory what it has sent, and the next release's does not know")
+		c.warn("celery beat: write --schedule with a file outside the releases, such as " +
+			"/var/lib/APP/celerybeat-schedule: without it beat remembers in the release's directory what it has " +
+			"sent, and the next release's does not know")
 	}
 	for _, g := range schedules {
 		if !filepath.IsAbs(g.value) {
-			c.warn("celery beat: %s %s is in the release's directory, where the next release's beat does not find it: write an absolute path outside the releases", g.option, g.value)
+			c.warn("celery beat: %s %s is in the release's directory, where the next release's beat does not find "+
+				"it: write an absolute path outside the releases", g.option, g.value)
 		}
 	}
 }

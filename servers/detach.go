@@ -8,11 +8,12 @@ import (
 	"syscall"
 )
 
-// detacher is a program that leaves another one, or itself, in the background and ends.
+// detacher is a program that leaves another program, or itself, running in the background and
+// exits.
 type detacher struct {
 	program string
-	options []string // by which it does so; none = always
-	unless  []string // by which it does not
+	options []string // options that make it detach; none = it always does
+	unless  []string // options that keep it in the foreground
 	write   string
 }
 
@@ -45,11 +46,11 @@ var detachers = []detacher{ //nolint:gochecknoglobals // a table
 	{"puma", []string{"-d", "--daemon"}, nil, "take out the option"},
 }
 
-// lastInBackground is a script whose last command is left in the background.
+// lastInBackground matches a script that leaves its last command in the background.
 var lastInBackground = regexp.MustCompile(`[^&>|]&\s*(;?\s*(disown(\s+\S+)?|exit(\s+0)?|true|:))?\s*;?\s*$`)
 
-// detaches refuses a command that ends while what it has started goes on: the release would be live, with nothing
-// that superctl sees.
+// detaches refuses a command that exits while a program that it started runs on: the release would
+// be live without a process that superctl can watch.
 func (c *command) detaches() {
 	words := c.in.Command
 	script := false
@@ -62,7 +63,8 @@ func (c *command) detaches() {
 		}
 	}
 	if script && lastInBackground.MatchString(strings.Join(words, " ")) {
-		c.problem("the shell's script ends while its last command goes on in the background: take out &: %s", background)
+		c.problem("the shell's script ends while its last command goes on in the background: take out &: %s",
+			background)
 	}
 	for i, word := range words {
 		if !startsProgram(words, i) {
@@ -71,7 +73,7 @@ func (c *command) detaches() {
 		name := filepath.Base(word)
 		for _, d := range detachers {
 			if d.program != name || !script && c.out.Server == name {
-				continue // a server's own preset looks at its options
+				continue // the server's own preset checks its options
 			}
 			if option, ok := d.detaches(words[i+1:]); ok {
 				c.problem("%s: %s: %s", strings.TrimSpace(name+" "+option), d.write, background)
@@ -80,13 +82,13 @@ func (c *command) detaches() {
 	}
 }
 
-// before are words behind which another program's name stands.
-var before = []string{ //nolint:gochecknoglobals // a table
+// programPrefixes are words that the name of another program follows.
+var programPrefixes = []string{ //nolint:gochecknoglobals // a table
 	"env", "exec", "nice", "ionice", "nohup", "setsid", "sudo", "time", "command", "then", "do", "else",
 	"&&", "||", "|", "&", ";", "(", "{", "!",
 }
 
-// startsProgram reports whether a word of a command or of a script is the name of a program.
+// startsProgram reports whether the word at i of a command or script is a program's name.
 func startsProgram(words []string, i int) bool {
 	if i == 0 {
 		return true
@@ -94,17 +96,17 @@ func startsProgram(words []string, i int) bool {
 	last := words[i-1]
 	name := filepath.Base(last)
 	switch {
-	case slices.Contains(before, name), strings.HasSuffix(last, ";"), strings.HasSuffix(last, "&"):
+	case slices.Contains(programPrefixes, name), strings.HasSuffix(last, ";"), strings.HasSuffix(last, "&"):
 		return true
 	case strings.HasPrefix(name, "python"):
 		return startsProgram(words, i-1)
-	case strings.Contains(last, "=") && !strings.HasPrefix(last, "-"): // a variable
+	case strings.Contains(last, "=") && !strings.HasPrefix(last, "-"): // an environment variable
 		return startsProgram(words, i-1)
 	}
 	return false
 }
 
-// detaches reports whether the program does, and by which option.
+// detaches reports whether the program detaches with these arguments, and by which option.
 func (d detacher) detaches(args []string) (option string, ok bool) {
 	given := func(options []string) string {
 		for _, arg := range args {
@@ -129,33 +131,36 @@ func isShell(word string) bool {
 	return slices.Contains([]string{"sh", "bash", "dash", "zsh", "ksh"}, filepath.Base(word))
 }
 
-// hueys are the names of huey's consumer: its program, its module, and the commands of its Django extensions.
+// hueys are the names of huey's consumer: its program, its module, and the commands of its Django
+// extensions.
 var hueys = []string{ //nolint:gochecknoglobals // a table
 	"huey_consumer", "huey_consumer.py", "huey.bin.huey_consumer", "run_huey", "run_djangohuey", "djangohuey",
 }
 
-// queue is what is known of a program that runs tasks: which signal has it finish what it runs.
-func (c *command) queue() {
+// taskQueue sets the stop signal that makes a task runner finish its tasks.
+func (c *command) taskQueue() {
 	for i, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
 		switch name := filepath.Base(word); {
 		case slices.Contains(hueys, name):
-			// INT has the workers finish their tasks; TERM interrupts them, and what they ran is lost (signal handlers of
-			// huey.consumer.Consumer).
+			// INT makes the workers finish their tasks; TERM interrupts them, and their tasks are
+			// lost (signal handlers of huey.consumer.Consumer).
 			c.out.StopSignal = syscall.SIGINT
 			return
 		case name == "celery" && slices.Contains(c.in.Command[i+1:], "multi"):
-			c.problem("celery multi: write celery -A APP worker, with a process or instances for each node: %s", background)
+			c.problem("celery multi: write celery -A APP worker, with a process or instances for each node: %s",
+				background)
 			return
 		}
 	}
 }
 
-// pidFiles refuses what keeps the second of two generations from starting.
+// pidFiles refuses pid files, which keep the second of two generations from starting.
 func (c *command) pidFiles(program string, args *command, options ...string) {
 	for _, g := range args.all(options...) {
 		if g.value == "" {
-			continue // none: what Celery 4 must be told, whose default is one in the working directory
+			continue // no file: Celery 4 needs that, because its default is a file in the working directory
 		}
-		c.problem("%s: take out %s: %s, and after a crash such a file can keep it from starting", program, g.text, pidFile)
+		c.problem("%s: take out %s: %s, and after a crash such a file can keep it from starting", program, g.text,
+			pidFile)
 	}
 }

@@ -58,8 +58,10 @@ func TestACommandThatDetachesIsRefused(t *testing.T) {
 
 func TestACommandThatStaysIsNotTakenForADetachingOne(t *testing.T) {
 	for _, line := range []string{
-		"python work.py", "celery -A shop worker", "celery -A shop worker --pidfile=", "sh -c 'python a.py && exec python b.py'", "sh -c 'a & exec b'", "sh -c 'a & b & wait'",
-		"sh -c 'exec python work.py 2>&1'", "supervisord -n", "twistd --nodaemon web", "python manage.py service", "redis-server --daemonize=no", "python -m daemonic", "setsid -w x",
+		"python work.py", "celery -A shop worker", "celery -A shop worker --pidfile=",
+		"sh -c 'python a.py && exec python b.py'", "sh -c 'a & exec b'", "sh -c 'a & b & wait'",
+		"sh -c 'exec python work.py 2>&1'", "supervisord -n", "twistd --nodaemon web", "python manage.py service",
+		"redis-server --daemonize=no", "python -m daemonic", "setsid -w x",
 		"dramatiq shop.tasks --path docker", "celery -A multi.app worker",
 	} {
 		if a := applyLine(t, line); len(a.Problems) > 0 {
@@ -70,9 +72,11 @@ func TestACommandThatStaysIsNotTakenForADetachingOne(t *testing.T) {
 
 func TestHueyFinishesItsTasksOnINT(t *testing.T) {
 	for line, want := range map[string]syscall.Signal{
-		"huey_consumer shop.huey": syscall.SIGINT, "huey_consumer.py shop.huey -w 2": syscall.SIGINT, "python manage.py run_huey": syscall.SIGINT,
-		"python -m huey.bin.huey_consumer shop.huey": syscall.SIGINT, "env A=b huey_consumer shop.huey": syscall.SIGINT, "python manage.py djangohuey": syscall.SIGINT,
-		"celery -A huey worker": syscall.SIGTERM,
+		"huey_consumer shop.huey": syscall.SIGINT, "huey_consumer.py shop.huey -w 2": syscall.SIGINT,
+		"python manage.py run_huey":                  syscall.SIGINT,
+		"python -m huey.bin.huey_consumer shop.huey": syscall.SIGINT, "env A=b huey_consumer shop.huey": syscall.SIGINT,
+		"python manage.py djangohuey": syscall.SIGINT,
+		"celery -A huey worker":       syscall.SIGTERM,
 	} {
 		if a := applyLine(t, line); a.StopSignal != want || len(a.Problems) > 0 {
 			t.Errorf("%s: %s, %v", line, a.StopSignal, a.Problems)

@@ -12,42 +12,46 @@ import (
 	"github.com/kballard/go-shellquote"
 )
 
-// gunicorn takes its listeners from LISTEN_FDS only: with -b fd://3 it unlinks the path of a unix socket when it exits
-// (20.1 and 26.1, measured), and adds the descriptor a second time to those of LISTEN_FDS. TERM to the arbiter drains, QUIT
-// and INT cut. All worker classes are alike in this.
+// gunicorn gets its listeners by LISTEN_FDS only. With -b fd://3 it unlinks the path of a unix
+// socket when it exits (20.1 and 26.1, measured), and adds the descriptor a second time to those of
+// LISTEN_FDS. TERM to the arbiter drains it; QUIT and INT abort requests. All worker classes behave
+// alike.
 func (c *command) gunicorn() {
 	c.served(many)
 	bound := len(c.words)
 	c.gunicornElsewhere()
 	own := c.words
 	c.words = own[:bound]
-	c.refuse([]rule{{[]string{"-b", "--bind"}, handsListener}})
+	c.refuse([]rule{{[]string{"-b", "--bind"}, passesListener}})
 	c.words = own
 	for _, g := range c.all("--bind") {
 		switch {
 		case g.from == "":
 		case strings.Contains(g.value, "fd://"):
-			c.problem("%s: take out bind: with fd:// gunicorn unlinks the unix socket when it exits; superctl hands it the listener", g.from)
+			c.problem("%s: take out bind: with fd:// gunicorn unlinks the unix socket when it exits; superctl hands "+
+				"it the listener", g.from)
 		default:
 			c.warn("%s: bind is not used: superctl hands gunicorn the listener", g.from)
 		}
 	}
 	c.refuse([]rule{
-		{[]string{"-D", "--daemon"}, watches},
-		{[]string{"--reload"}, switches},
+		{[]string{"-D", "--daemon"}, detachesItself},
+		{[]string{"--reload"}, reloadsItself},
 		{[]string{"--reuse-port"}, "its workers would bind listeners of their own, past the gate"},
-		// "Already running on PID ..." is how the second of two generations would end.
+		// The second of two generations would end with "Already running on PID ...".
 		{[]string{"-p", "--pid"}, pidFile},
 		{[]string{"--certfile", "--keyfile"}, noTLS},
 	})
-	// From 25.0 on a fresh master kills the dirty arbiter that it finds in /tmp/gunicorn-dirty-NAME.pid: the live one's.
+	// From 25.0 a new master kills the dirty arbiter named in /tmp/gunicorn-dirty-NAME.pid: that of
+	// the live generation.
 	for _, g := range c.all("--dirty-app") {
 		c.problem("%s: take out %s: a new generation's master kills the live one's dirty workers", c.where(g), g.text)
 	}
-	c.graceful(c.beyond(), "--graceful-timeout")
+	c.drainLimit(c.drainAbove(), "--graceful-timeout")
 	c.outside("--chdir", "--pythonpath")
 	c.persistent(2*time.Second, "", "--keep-alive")
-	// From 25.1 on it opens a control socket under one name for all generations, and each unlinks the others'.
+	// From 25.1 it opens a control socket of the same name in all generations, and each unlinks the
+	// previous one.
 	if v, ok := c.version("gunicorn"); ok && v.atLeast(25, 1) && !c.has("--no-control-socket") {
 		c.add("--no-control-socket")
 	}
@@ -58,8 +62,8 @@ func (c *command) gunicorn() {
 	}
 }
 
-// gunicornElsewhere reads the options that are not in the command: GUNICORN_CMD_ARGS and the config file. The command's go
-// before the variable's, and these before the file's.
+// gunicornElsewhere reads the options outside the command: GUNICORN_CMD_ARGS and the config file.
+// The command has precedence over the variable, and the variable over the file.
 func (c *command) gunicornElsewhere() {
 	for _, kv := range c.in.Env {
 		if args, ok := strings.CutPrefix(kv, "GUNICORN_CMD_ARGS="); ok {
@@ -71,7 +75,7 @@ func (c *command) gunicornElsewhere() {
 	if c.in.Release == "" {
 		return
 	}
-	name := "gunicorn.conf.py" // its default, in the working directory
+	name := "gunicorn.conf.py" // the default, in the working directory
 	if found := c.all("-c", "--config"); len(found) > 0 {
 		name = strings.TrimPrefix(found[0].value, "file:")
 	}
@@ -88,17 +92,19 @@ func (c *command) gunicornElsewhere() {
 	}
 	c.out.Files = append(c.out.Files, path)
 	c.words = append(c.words, settings(name, data, map[string]string{
-		"bind": "--bind", "daemon": "--daemon", "reload": "--reload", "reuse_port": "--reuse-port", "pidfile": "--pid", "certfile": "--certfile",
-		"keyfile": "--keyfile", "graceful_timeout": "--graceful-timeout", "chdir": "--chdir", "control_socket_disable": "--no-control-socket",
-		"dirty_apps": "--dirty-app", "protocol": "--protocol", "keepalive": "--keep-alive",
+		"bind": "--bind", "daemon": "--daemon", "reload": "--reload", "reuse_port": "--reuse-port", "pidfile": "--pid",
+		"certfile": "--certfile",
+		"keyfile":  "--keyfile", "graceful_timeout": "--graceful-timeout", "chdir": "--chdir",
+		"control_socket_disable": "--no-control-socket",
+		"dirty_apps":             "--dirty-app", "protocol": "--protocol", "keepalive": "--keep-alive",
 	})...)
 }
 
-// setting is an assignment at the top level of a config that is Python or TOML.
+// setting matches an assignment at the top level of a Python or TOML config.
 var setting = regexp.MustCompile(`^([a-z_]+)\s*=\s*(.*?)\s*(#.*)?$`)
 
-// settings are the assignments that matter here, as options. What a setting's expression comes to is not known unless it is
-// a literal.
+// settings returns the relevant assignments as options. The value of an expression is known only if
+// it is a literal.
 func settings(name, text string, options map[string]string) []word {
 	var words []word
 	n := 0
@@ -114,10 +120,10 @@ func settings(name, text string, options map[string]string) []word {
 	return words
 }
 
-// smallFile is how large a config file of a server is at most.
+// smallFile is the maximum size of a server's config file in bytes.
 const smallFile = 256 << 10
 
-// readSmall reads a regular file. A release may hold anything.
+// readSmall reads a small regular file. A release may contain anything.
 func readSmall(path string) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {

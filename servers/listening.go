@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// Binding is the option that has a server listen on an address of its own.
+// Binding is the option that makes a server listen on its own address.
 type Binding struct {
-	Text string // as it is written, such as "--bind 0.0.0.0:80"
-	From string // "" = the command; else where it stands, such as "common.ini:3" or the name of a variable
+	Text string // as written, such as "--bind 0.0.0.0:80"
+	From string // "" = the command; otherwise the place, such as "common.ini:3" or a variable's name
 }
 
-// FindBinding finds the option which names an address that a worker listens on: "127.0.0.1:8000", "[::]:8000" or
-// "unix:/run/app.sock". It looks at the process's command, at its options' files and variables, and at the command
-// that really runs.
+// FindBinding finds the option that names an address on which a worker listens: "127.0.0.1:8000",
+// "[::]:8000" or "unix:/run/app.sock". It searches the process's command, its config files and
+// variables, and the command that is running.
 func FindBinding(in Input, running []string, address string) (Binding, bool) {
 	options := Apply(in).options
 	at := find(running)
 	for _, w := range running[min(max(at, 0)+1, len(running)):] {
 		options = append(options, word{text: w})
 	}
-	wanted := needle(address)
+	wanted := valueNames(address)
 	for i, w := range options {
 		option, value, isOption := strings.Cut(w.text, "=")
 		if !isOption || !strings.HasPrefix(option, "-") {
@@ -44,13 +44,14 @@ func FindBinding(in Input, running []string, address string) (Binding, bool) {
 	return Binding{}, false
 }
 
-// needle reports whether an option's value names the address.
-func needle(address string) func(value string) bool {
+// valueNames returns a function that reports whether an option's value names the address.
+func valueNames(address string) func(value string) bool {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		return func(value string) bool {
 			value = strings.TrimPrefix(strings.TrimPrefix(value, "-b"), "unix:")
 			name, _, _ := strings.Cut(value, ",")
-			return name == path || name != "" && !strings.HasPrefix(path, "@") && filepath.Base(name) == filepath.Base(path)
+			return name == path ||
+				name != "" && !strings.HasPrefix(path, "@") && filepath.Base(name) == filepath.Base(path)
 		}
 	}
 	_, port, err := net.SplitHostPort(address)
@@ -59,11 +60,12 @@ func needle(address string) func(value string) bool {
 			return false
 		}
 		parts := strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(" ,'\"[]=", r) })
-		return value == port || slices.ContainsFunc(parts, func(one string) bool { return strings.HasSuffix(one, ":"+port) })
+		return value == port ||
+			slices.ContainsFunc(parts, func(one string) bool { return strings.HasSuffix(one, ":"+port) })
 	}
 }
 
-// ServerOf returns the server that a command line runs, "" for none that is known.
+// ServerOf returns the server that a command line runs, or "" if it is unknown.
 func ServerOf(command []string) string {
 	if at := find(command); at >= 0 {
 		return serverOf(command[at])
@@ -71,8 +73,8 @@ func ServerOf(command []string) string {
 	return ""
 }
 
-// develops are commands that run an app and take no listener, and what to write instead.
-var develops = []struct{ program, command, says string }{ //nolint:gochecknoglobals // a table
+// devServers are commands that run an app but take no listener, and what to write instead.
+var devServers = []struct{ program, command, says string }{ //nolint:gochecknoglobals // a table
 	{"flask", "run", "flask run takes no listener: write gunicorn MODULE:APP"},
 	{"fastapi", "run", "fastapi run takes no listener: write uvicorn MODULE:APP"},
 	{"fastapi", "dev", "fastapi dev takes no listener: write uvicorn MODULE:APP"},
@@ -85,9 +87,10 @@ var develops = []struct{ program, command, says string }{ //nolint:gochecknoglob
 	{"rails", "s", "rails server takes no listener: write puma"},
 }
 
-// TakesNone returns what to write instead of a command that cannot take a listener; "" when it may.
+// TakesNone returns what to write instead of a command that cannot take a listener, or "" if it
+// can.
 func TakesNone(command []string) string {
-	for _, d := range develops {
+	for _, d := range devServers {
 		for i, word := range command {
 			if filepath.Base(word) == d.program && (d.command == "" || slices.Contains(command[i+1:], d.command)) {
 				return d.says

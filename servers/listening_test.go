@@ -18,17 +18,29 @@ func TestTheOptionThatBindsAnAddressIsNamed(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ command, running, env, address, text, from string }{
-		{"./wrap", "python venv/bin/gunicorn --bind 127.0.0.1:8000 shop", "", "127.0.0.1:8000", "--bind 127.0.0.1:8000", ""},
-		{"./wrap", "python venv/bin/gunicorn --bind=127.0.0.1:8000 shop", "", "127.0.0.1:8000", "--bind=127.0.0.1:8000", ""},
+		{
+			"./wrap", "python venv/bin/gunicorn --bind 127.0.0.1:8000 shop", "", "127.0.0.1:8000",
+			"--bind 127.0.0.1:8000",
+			"",
+		},
+		{
+			"./wrap", "python venv/bin/gunicorn --bind=127.0.0.1:8000 shop", "", "127.0.0.1:8000",
+			"--bind=127.0.0.1:8000",
+			"",
+		},
 		{"./wrap", "python venv/bin/gunicorn -b127.0.0.1:8000 shop", "", "127.0.0.1:8000", "-b127.0.0.1:8000", ""},
 		{"uvicorn shop:app --port 8000", "", "", "127.0.0.1:8000", "--port 8000", ""},
 		{"gunicorn shop", "", "GUNICORN_CMD_ARGS=-b :8000", "0.0.0.0:8000", "-b :8000", "GUNICORN_CMD_ARGS"},
 		{"gunicorn shop", "", "", "0.0.0.0:9000", "bind", "gunicorn.conf.py:2"},
 		{"uwsgi --ini uwsgi.ini", "", "", "unix:/run/shop/app.sock", "http-socket", "uwsgi.ini:3"},
-		{"gunicorn --bind unix:run/app.sock shop", "", "", "unix:/srv/shop/run/app.sock", "--bind unix:run/app.sock", ""},
+		{
+			"gunicorn --bind unix:run/app.sock shop", "", "", "unix:/srv/shop/run/app.sock", "--bind unix:run/app.sock",
+			"",
+		},
 		{"gunicorn --timeout 80 shop", "", "", "127.0.0.1:8000", "", ""},
 	} {
-		b, found := FindBinding(Input{Command: strings.Fields(c.command), Release: release, Env: []string{c.env}}, strings.Fields(c.running), c.address)
+		b, found := FindBinding(Input{Command: strings.Fields(c.command), Release: release, Env: []string{c.env}},
+			strings.Fields(c.running), c.address)
 		if b.Text != c.text || b.From != c.from || found != (c.text != "") {
 			t.Errorf("%s, %s: %+v", c.command, c.running, b)
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// command is a server's command while it is being completed.
+// command is a server's command while Apply completes it.
 type command struct {
 	in      Input
 	out     *Applied
@@ -16,27 +16,27 @@ type command struct {
 	words   []word
 }
 
-// word is one word behind the server's name, or one setting of its config file written as --key=value.
+// word is a word after the server's name, or a setting of its config file written as --key=value.
 type word struct {
 	text string
-	from string // "" = the command; else where it stands, such as "uwsgi.ini:3"
+	from string // "" = the command; otherwise the place, such as "uwsgi.ini:3"
 }
 
-// given is an option that the user has given.
+// given is an option that the user wrote.
 type given struct {
 	option, value string
 	text          string // as the user wrote it
 	from          string
 }
 
-// read adds the words of one place where options are given. What is read first wins.
+// read adds the words of one source of options. The source that is read first has precedence.
 func (c *command) read(from string, args []string) {
 	for _, arg := range args {
 		c.words = append(c.words, word{arg, from})
 	}
 }
 
-// all is each time that the user gives one of the options, in any of the ways of writing it: --x v, --x=v, -x v, -xv.
+// all returns each occurrence of the options, in any notation: --x v, --x=v, -x v, -xv.
 func (c *command) all(options ...string) []given {
 	var list []given
 	for i, w := range c.words {
@@ -58,20 +58,23 @@ func (c *command) all(options ...string) []given {
 	return list
 }
 
-// environment reads the options that a server takes from variables: PREFIX_SOME_OPTION is --some-option.
+// environment reads the options that a server takes from variables: PREFIX_SOME_OPTION is
+// --some-option.
 func (c *command) environment(prefix string) {
 	for _, kv := range c.in.Env {
 		name, value, _ := strings.Cut(kv, "=")
 		option, ok := strings.CutPrefix(name, prefix)
-		if off := strings.ToLower(value); ok && off != "" && off != "0" && off != "false" && off != "no" && off != "off" {
-			c.words = append(c.words, word{"--" + strings.ReplaceAll(strings.ToLower(option), "_", "-") + "=" + value, name})
+		if off := strings.ToLower(value); ok && off != "" && off != "0" && off != "false" && off != "no" &&
+			off != "off" {
+			c.words = append(c.words,
+				word{"--" + strings.ReplaceAll(strings.ToLower(option), "_", "-") + "=" + value, name})
 		}
 	}
 }
 
 func (c *command) has(options ...string) bool { return len(c.all(options...)) > 0 }
 
-// where begins a sentence about an option: the place where it stands, or the server.
+// where returns the start of a message about an option: its place, or the server.
 func (c *command) where(g given) string {
 	if g.from != "" {
 		return g.from
@@ -82,8 +85,8 @@ func (c *command) where(g given) string {
 // add appends options.
 func (c *command) add(options ...string) { c.out.Command = append(c.out.Command, options...) }
 
-// opens notes a unix socket on which the server tells or is told of itself.
-func (c *command) opens(path string) {
+// addOwnSocket records a unix socket on which the server reports or is controlled.
+func (c *command) addOwnSocket(path string) {
 	if path == "" {
 		return
 	}
@@ -101,25 +104,25 @@ func (c *command) warn(format string, args ...any) {
 	c.out.Warnings = append(c.out.Warnings, fmt.Sprintf(format, args...))
 }
 
-// rule is options that must not be there, and why, or what to write instead.
+// rule names options that are refused, and why, or what to write instead.
 type rule struct {
 	options []string
 	says    string
 }
 
-// What is said of options that more than one server has.
+// Reasons for rules that more than one server has.
 const (
-	handsListener = "superctl hands it the listener (listen, and its address in [listen.NAME])"
-	switches      = "superctl switch and superctl reload replace code without losing a request"
-	watches       = "superctl watches the process that it has started, and this one would end at once"
-	pidFile       = "two generations run at once and the second would refuse to start; superctl status knows the pids"
-	noTLS         = "superctl's health check does not speak TLS; end it in the proxy in front"
+	passesListener = "superctl hands it the listener (listen, and its address in [listen.NAME])"
+	reloadsItself  = "superctl switch and superctl reload replace code without losing a request"
+	detachesItself = "superctl watches the process that it has started, and this one would end at once"
+	pidFile        = "two generations run at once and the second would refuse to start; superctl status knows the pids"
+	noTLS          = "superctl's health check does not speak TLS; end it in the proxy in front"
 )
 
-// many is as many listeners as there are.
+// many is the listener limit of a server without a limit.
 const many = 1 << 10
 
-// refuse notes the options that must not be there.
+// refuse adds a problem for each option that a rule refuses.
 func (c *command) refuse(rules []rule) {
 	for _, r := range rules {
 		for _, g := range c.all(r.options...) {
@@ -128,28 +131,32 @@ func (c *command) refuse(rules []rule) {
 	}
 }
 
-// outside warns of code that is not the release's: what is started again from there is whatever has landed there since.
+// outside warns of code outside the release: a worker that restarts gets whatever is there by then.
 func (c *command) outside(options ...string) {
 	for _, g := range c.all(options...) {
-		if c.in.Release != "" && strings.HasPrefix(g.value, "/") && g.value != c.in.Release && !strings.HasPrefix(g.value, c.in.Release+"/") {
-			c.warn("%s: %s %s is outside the release: a worker that dies is started again from what is there by then; leave it out, the release is the working directory",
+		if c.in.Release != "" && strings.HasPrefix(g.value, "/") && g.value != c.in.Release &&
+			!strings.HasPrefix(g.value, c.in.Release+"/") {
+			c.warn("%s: %s %s is outside the release: a worker that dies is started again from what is there by "+
+				"then; leave it out, the release is the working directory",
 				c.where(g), g.option, g.value)
 		}
 	}
 }
 
-// seconds is the time that a server gets to drain by itself where it can do more than cut: a little less than superctl waits,
-// so that WebSockets are closed and not reset.
-func (c *command) seconds() int {
+// drainBelow returns the drain limit for a server that closes connections in an orderly way at its
+// limit, in seconds. It is a little shorter than superctl's drain, so that WebSockets are closed
+// and not reset.
+func (c *command) drainBelow() int {
 	s := int(c.in.Drain / time.Second)
 	return max(1, s-min(5, max(1, s/10)))
 }
 
-// beyond is a limit that a server does not reach: superctl ends what has not finished within drain, and says what that cut.
-func (c *command) beyond() int { return int(c.in.Drain/time.Second) + 10 }
+// drainAbove returns a drain limit that a server does not reach, in seconds. superctl kills what
+// has not finished within drain, and reports what that aborted.
+func (c *command) drainAbove() int { return int(c.in.Drain/time.Second) + 10 }
 
-// graceful sees to a server's own drain limit: given by us when the user has not, and no longer than ours when he has.
-func (c *command) graceful(seconds int, options ...string) {
+// drainLimit adds the server's own drain limit, or checks the limit that the user set.
+func (c *command) drainLimit(seconds int, options ...string) {
 	if !c.has(options...) {
 		c.add(options[0], fmt.Sprint(seconds))
 		return
@@ -157,17 +164,18 @@ func (c *command) graceful(seconds int, options ...string) {
 	c.within(options...)
 }
 
-// within refuses a drain limit that is longer than ours.
+// within refuses a drain limit that is longer than superctl's.
 func (c *command) within(options ...string) {
 	for _, g := range c.all(options...) {
 		if d, err := time.ParseDuration(g.value + "s"); err == nil && d > c.in.Drain {
-			c.problem(`%s: %s %s is longer than drain = %q, after which superctl kills what is left: raise drain, or take the option out`,
+			c.problem(`%s: %s %s is longer than drain = %q, after which superctl kills what is left: raise drain, `+
+				`or take the option out`,
 				c.where(g), g.option, g.value, short(c.in.Drain))
 		}
 	}
 }
 
-// short is a duration as the config writes it: 10m and not 10m0s.
+// short formats a duration as the config writes it: 10m and not 10m0s.
 func short(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -182,7 +190,8 @@ func short(d time.Duration) string {
 // firstFD is the descriptor of a process's first listener.
 const firstFD = 3
 
-// listenerOf is the index of the listener that a descriptor in the command means, "3" or "{fd.web}", or -1.
+// listenerOf returns the index of the listener that a descriptor in the command names, "3" or
+// "{fd.web}", or -1.
 func (c *command) listenerOf(fd string) int {
 	for i, name := range c.in.Listen {
 		if fd == fmt.Sprint(firstFD+i) || fd == "{fd."+name+"}" {
@@ -192,7 +201,7 @@ func (c *command) listenerOf(fd string) int {
 	return -1
 }
 
-// descriptors says which there are.
+// descriptors lists the descriptors of the process.
 func (c *command) descriptors() string {
 	names := slices.Clone(c.in.Listen)
 	for i, name := range names {

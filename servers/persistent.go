@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// persistent says that the drain hook is proved with the server, and finds out for how long this keeps an idle connection: what
-// one of the options says, or the variable, else its default. The first that is given counts.
+// persistent marks the drain hook as supported by the server, and finds out how long the server
+// keeps an idle connection: the value of an option or the variable, or the default. The first one
+// found has precedence.
 func (c *command) persistent(keep time.Duration, variable string, options ...string) {
 	c.out.Hook, c.out.KeepAlive = true, keep
-	c.unhooked()
+	c.warnHookBlocked()
 	values := make([]string, 0)
 	for _, g := range c.all(options...) {
 		values = append(values, g.value)
@@ -29,16 +30,19 @@ func (c *command) persistent(keep time.Duration, variable string, options ...str
 	}
 }
 
-// unhooks are programs that have Python load a sitecustomize of their own, in the place of superctl's drain hook and not
-// beside it (opentelemetry.instrumentation.auto_instrumentation; ddtrace and newrelic load the next one too).
-var unhooks = []string{"opentelemetry-instrument"} //nolint:gochecknoglobals // a table
+// hookBlockers are programs that make Python load their own sitecustomize instead of superctl's
+// drain hook (opentelemetry.instrumentation.auto_instrumentation; ddtrace and newrelic also load
+// the next one).
+var hookBlockers = []string{"opentelemetry-instrument"} //nolint:gochecknoglobals // a table
 
-// unhooked warns of a program in front of the server that keeps the drain hook out.
-func (c *command) unhooked() {
+// warnHookBlocked warns of a program in front of the server that blocks the drain hook.
+func (c *command) warnHookBlocked() {
 	for _, word := range c.in.Command[:c.program] {
-		if name := filepath.Base(word); slices.Contains(unhooks, name) {
-			c.warn("%s keeps superctl's drain hook out of %s: a client that keeps a connection open may lose the request that it sends when the old "+
-				"workers stop; call opentelemetry.instrumentation.auto_instrumentation.initialize() in the app instead", name, c.out.Server)
+		if name := filepath.Base(word); slices.Contains(hookBlockers, name) {
+			c.warn("%s keeps superctl's drain hook out of %s: a client that keeps a connection open may lose the "+
+				"request that it sends when the old "+
+				"workers stop; call opentelemetry.instrumentation.auto_instrumentation.initialize() in the app "+
+				"instead", name, c.out.Server)
 		}
 	}
 }

@@ -1,9 +1,11 @@
-// Package servers holds what is known of each server that superctl runs: how it takes a listener, which signal drains it,
-// which option bounds the drain, and which options of a user's command would undo that.
+// Package servers knows the servers that superctl runs: how each takes a listener, which signal
+// drains it, which option limits the drain, and which options of a user's command would defeat
+// that.
 //
-// It only reads: a command goes in, and the command to run comes out with all that is to be said of it. An option that the
-// user has given is never given again. A server that is not known runs by the generic contract: it finds its listeners by
-// LISTEN_FDS or {fd.NAME}, and SIGTERM drains it. Presets say nothing of readiness: only an answer proves a release.
+// It only reads. Apply takes a command and returns the command to run, with warnings and problems.
+// It never repeats an option that the user wrote. An unknown server runs by the generic contract:
+// it finds its listeners by LISTEN_FDS or {fd.NAME}, and SIGTERM drains it. Presets do not define
+// readiness: only an answer proves a release.
 package servers
 
 import (
@@ -15,42 +17,46 @@ import (
 	"time"
 )
 
-// Input is a process as the config has it.
+// Input is a process as configured.
 type Input struct {
 	Command []string
-	Release string        // path, to find out versions and to read the server's own config file; "" = not known yet
+	Release string        // path, for finding versions and reading the server's config file; "" = not known yet
 	Listen  []string      // names of its listeners, in the order of their descriptors, from 3
-	Unix    []string      // the paths of those that are unix sockets, "" for TCP, in the order of Listen
-	Bridge  string        // path of the program that Bridge is written to
+	Unix    []string      // for each listener the path of a unix socket, or "" for TCP
+	Bridge  string        // path of the program that Bridge returns
 	Drain   time.Duration // from the stop signal to SIGKILL
-	Server  string        // overrides what is found from the command
+	Server  string        // overrides the server found in the command
 	Env     []string      // NAME=VALUE, for options that a server takes from its environment
-	Single  bool          // two of it never run at once
+	Single  bool          // two instances never run at once
 }
 
-// Applied is the process as it is to be run.
+// Applied is the process to run.
 type Applied struct {
 	Server     string // one of Servers
 	Command    []string
 	StopSignal syscall.Signal
-	Protocol   string        // that its health check speaks: "http" or "uwsgi"
-	HideListen bool          // LISTEN_FDS and its like are not for it: it is told its descriptors by options
+	Protocol   string        // of its health check: "http" or "uwsgi"
+	HideListen bool          // do not set LISTEN_FDS and its like: options name the descriptors
 	Bridged    bool          // Command runs the program at Input.Bridge
-	Hook       bool          // the drain hook is proved with it
-	KeepAlive  time.Duration // with Hook: for how long it keeps an idle connection
-	Cuts       bool          // its stop signal cuts an answer that is being sent; each answer ends its connection, without the hook too
-	Warnings   []string      // what works, but perhaps not as it is meant
-	Problems   []string      // what must be changed in the command before it can work
-	Files      []string      // absolute paths of the configs whose options were read
-	Opens      []string      // what the server listens on by itself and no user's request reaches, such as "unix:/run/stats.sock"
+	Hook       bool          // the drain hook is proved with this server
+	KeepAlive  time.Duration // with Hook: how long the server keeps an idle connection
+	// the stop signal aborts a response that is being sent; each response ends its connection, even
+	// without the hook
+	Cuts     bool
+	Warnings []string // what works, but perhaps not as intended
+	Problems []string // what must change in the command before it can work
+	Files    []string // absolute paths of the config files that were read
+	// sockets that the server opens itself and no user's request reaches, such as
+	// "unix:/run/stats.sock"
+	Opens []string
 
 	options []word // all that were given, in the command and elsewhere
 }
 
-// generic is a server that nothing is known of.
+// generic is the preset of an unknown server.
 const generic = "generic"
 
-// known are the servers that something is known of.
+// known returns the preset of each known server.
 func known() map[string]func(*command) {
 	return map[string]func(*command){
 		"cheroot":   (*command).cheroot,
@@ -67,7 +73,7 @@ func known() map[string]func(*command) {
 	}
 }
 
-// Servers are the names that Input.Server takes.
+// Servers returns the values of Input.Server.
 func Servers() []string { return slices.Sorted(maps.Keys(known())) }
 
 // Apply completes a command.
@@ -90,11 +96,11 @@ func Apply(in Input) Applied {
 	return a
 }
 
-// wrapWords is how far into a command a server's name is looked for: behind `python -m`, `newrelic-admin run-program` and
-// the like. The variables of `env A=b` do not count.
+// wrapWords is how many words of a command may precede a server's name: `python -m`,
+// `newrelic-admin run-program` and the like. The variables of `env A=b` do not count.
 const wrapWords = 6
 
-// find is the index of the word that names a known server, or -1.
+// find returns the index of the word that names a known server, or -1.
 func find(command []string) int {
 	left := wrapWords
 	for i, word := range command {
@@ -127,15 +133,17 @@ func serverOf(word string) string {
 	return ""
 }
 
-// served refuses a server without a listener, which would bind an address of its own, one with more than it takes, and one
-// that something stays in front of.
+// served refuses a server without a listener, which would bind its own address, and one with more
+// listeners than it takes. It also checks the programs in front of it.
 func (c *command) served(most int) {
-	c.wrapper()
+	c.wrappers()
 	if len(c.in.Listen) > most {
-		c.problem("%s takes one listener, and this process has %d (%s): write a process for each", c.out.Server, len(c.in.Listen), strings.Join(c.in.Listen, ", "))
+		c.problem("%s takes one listener, and this process has %d (%s): write a process for each", c.out.Server,
+			len(c.in.Listen), strings.Join(c.in.Listen, ", "))
 	}
 	if len(c.in.Listen) > 0 {
 		return
 	}
-	c.problem(`%s has no listener and would bind an address of its own, which the next release could not bind while this one runs: write listen = ["web"], and its address in [listen.web]`, c.out.Server)
+	c.problem(`%s has no listener and would bind an address of its own, which the next release could not bind while `+
+		`this one runs: write listen = ["web"], and its address in [listen.web]`, c.out.Server)
 }

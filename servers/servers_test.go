@@ -13,18 +13,31 @@ import (
 func TestEachServerIsHandedItsListenersAndToldItsLimit(t *testing.T) {
 	for _, tc := range []struct{ command, want string }{
 		{"gunicorn -k gevent shop.wsgi", "gunicorn -k gevent shop.wsgi --graceful-timeout 40"},
-		{"gunicorn -k uvicorn_worker.UvicornWorker shop.asgi", "gunicorn -k uvicorn_worker.UvicornWorker shop.asgi --graceful-timeout 40"},
+		{
+			"gunicorn -k uvicorn_worker.UvicornWorker shop.asgi",
+			"gunicorn -k uvicorn_worker.UvicornWorker shop.asgi --graceful-timeout 40",
+		},
 		{"hypercorn shop.asgi", "hypercorn shop.asgi --bind fd://3 --bind fd://4 --graceful-timeout 27"},
-		{"hypercorn --bind fd://{fd.web} --bind fd://4 --graceful-timeout 9 shop.asgi", "hypercorn --bind fd://{fd.web} --bind fd://4 --graceful-timeout 9 shop.asgi"},
-		{"waitress-serve --threads 8 shop.wsgi:application", "python3 /run/b.py waitress --threads 8 shop.wsgi:application"},
+		{
+			"hypercorn --bind fd://{fd.web} --bind fd://4 --graceful-timeout 9 shop.asgi",
+			"hypercorn --bind fd://{fd.web} --bind fd://4 --graceful-timeout 9 shop.asgi",
+		},
+		{
+			"waitress-serve --threads 8 shop.wsgi:application",
+			"python3 /run/b.py waitress --threads 8 shop.wsgi:application",
+		},
 		{"daphne shop.asgi:application", "python3 /run/b.py daphne shop.asgi:application"},
 		{"daphne --fd {fd.web} shop.asgi:application", "python3 /run/b.py daphne --fd {fd.web} shop.asgi:application"},
 		{"puma -C puma.rb", "puma -C puma.rb --bind-to-activated-sockets only"},
 		{"bundle exec puma --bind-to-activated-sockets", "bundle exec puma --bind-to-activated-sockets"},
 		{"node server.js --watch", "node server.js --watch"},
 	} {
-		a := Apply(Input{Command: strings.Fields(tc.command), Listen: []string{"web", "api"}, Bridge: "/run/b.py", Drain: 30 * time.Second})
-		if got := strings.Join(a.Command, " "); got != tc.want || len(a.Problems) > 0 || a.StopSignal != syscall.SIGTERM {
+		a := Apply(Input{
+			Command: strings.Fields(tc.command), Listen: []string{"web", "api"},
+			Bridge: "/run/b.py", Drain: 30 * time.Second,
+		})
+		if got := strings.Join(a.Command, " "); got != tc.want || len(a.Problems) > 0 ||
+			a.StopSignal != syscall.SIGTERM {
 			t.Errorf("%s:\n got %s (%v, %v)\nwant %s", tc.command, got, a.StopSignal, a.Problems, tc.want)
 		}
 	}
@@ -32,16 +45,22 @@ func TestEachServerIsHandedItsListenersAndToldItsLimit(t *testing.T) {
 
 func TestAServerThatTakesOneListenerIsHandedThat(t *testing.T) {
 	for command, want := range map[string]string{
-		"granian --interface wsgi a:b":                       "python3 /run/b.py granian --interface wsgi a:b",
-		"python -m granian a:b":                              "python /run/b.py granian a:b",
-		"/srv/shop/venv/bin/granian a:b":                     "/srv/shop/venv/bin/python3 /run/b.py granian a:b",
-		"newrelic-admin run-program granian a:b --workers 2": "newrelic-admin run-program python3 /run/b.py granian a:b --workers 2",
-		"python -m cheroot a --shutdown-timeout 3":           "python -m cheroot a --shutdown-timeout 3",
+		"granian --interface wsgi a:b":   "python3 /run/b.py granian --interface wsgi a:b",
+		"python -m granian a:b":          "python /run/b.py granian a:b",
+		"/srv/shop/venv/bin/granian a:b": "/srv/shop/venv/bin/python3 /run/b.py granian a:b",
+		"newrelic-admin run-program granian a:b --workers 2": "newrelic-admin run-program python3 /run/b.py granian " +
+			"a:b --workers 2",
+		"python -m cheroot a --shutdown-timeout 3": "python -m cheroot a --shutdown-timeout 3",
 		"cheroot a": "cheroot a --shutdown-timeout 40",
-		"uvicorn a:b --workers 2 --limit-max-requests=1000 ": "uvicorn a:b --workers 2 --limit-max-requests=1000 --fd 3 --timeout-graceful-shutdown 27",
-		"granian a:b --workers-kill-timeout 20 --no-log":     "python3 /run/b.py granian a:b --workers-kill-timeout 20 --no-log",
+		"uvicorn a:b --workers 2 --limit-max-requests=1000 ": "uvicorn a:b --workers 2 --limit-max-requests=1000 " +
+			"--fd 3 --timeout-graceful-shutdown 27",
+		"granian a:b --workers-kill-timeout 20 --no-log": "python3 /run/b.py granian a:b --workers-kill-timeout " +
+			"20 --no-log",
 	} {
-		in := Input{Command: strings.Fields(command), Listen: []string{"web"}, Unix: []string{""}, Bridge: "/run/b.py", Drain: 30 * time.Second}
+		in := Input{
+			Command: strings.Fields(command), Listen: []string{"web"}, Unix: []string{""},
+			Bridge: "/run/b.py", Drain: 30 * time.Second,
+		}
 		a := Apply(in)
 		if got := strings.Join(a.Command, " "); got != want || len(a.Problems)+len(a.Warnings) > 0 {
 			t.Errorf("%s:\n got %s (%v, %v)\nwant %s", command, got, a.Problems, a.Warnings, want)
@@ -54,8 +73,12 @@ func TestAServerThatTakesOneListenerIsHandedThat(t *testing.T) {
 }
 
 func TestCherootIsToldOfAUnixSocketAndEndsOnInterrupt(t *testing.T) {
-	a := Apply(Input{Command: []string{"cheroot", "a"}, Listen: []string{"web"}, Unix: []string{"/run/web.sock"}, Drain: 30 * time.Second})
-	if want := "cheroot a --bind /run/web.sock --shutdown-timeout 40"; strings.Join(a.Command, " ") != want || a.StopSignal != syscall.SIGINT {
+	a := Apply(Input{
+		Command: []string{"cheroot", "a"}, Listen: []string{"web"}, Unix: []string{"/run/web.sock"},
+		Drain: 30 * time.Second,
+	})
+	if want := "cheroot a --bind /run/web.sock --shutdown-timeout 40"; strings.Join(a.Command, " ") != want ||
+		a.StopSignal != syscall.SIGINT {
 		t.Errorf("%v, stopped by %s", a.Command, a.StopSignal)
 	}
 }
@@ -68,7 +91,7 @@ func TestAnOptionThatWouldBreakASwitchIsFoundForEachServer(t *testing.T) {
 		{"gunicorn --certfile x a", "TLS"},
 		{"uvicorn --uds /tmp/s a", "take out --uds: superctl hands it"},
 		{"uvicorn --host=0.0.0.0 a", "take out --host=0.0.0.0"},
-		{"uvicorn --fd 7 a", "is no listener of this process"},
+		{"uvicorn --fd 7 a", "is not a listener of this process"},
 		{"uwsgi --pidfile x", "take out --pidfile"},
 		{"uwsgi --daemonize x", "take out --daemonize: superctl watches"},
 		{"uwsgi --reuse-port", "past the gate"},
@@ -134,11 +157,16 @@ func TestAServerWithoutAListenerIsRefusedUnlessItMayBeNone(t *testing.T) {
 
 func TestOptionsInVariablesCount(t *testing.T) {
 	for variable, says := range map[string]string{
-		"UVICORN_PORT=80": "UVICORN_PORT: take out", "UVICORN_RELOAD=true": "UVICORN_RELOAD: take out", "UVICORN_RELOAD=false": "",
-		"GRANIAN_HOST=0.0.0.0": "GRANIAN_HOST: take out", "GRANIAN_WORKERS=4": "", "GUNICORN_CMD_ARGS=--bind :80 --reload": "GUNICORN_CMD_ARGS: take out --reload",
+		"UVICORN_PORT=80": "UVICORN_PORT: take out", "UVICORN_RELOAD=true": "UVICORN_RELOAD: take out",
+		"UVICORN_RELOAD=false": "",
+		"GRANIAN_HOST=0.0.0.0": "GRANIAN_HOST: take out", "GRANIAN_WORKERS=4": "",
+		"GUNICORN_CMD_ARGS=--bind :80 --reload": "GUNICORN_CMD_ARGS: take out --reload",
 	} {
 		name, _, _ := strings.Cut(variable, "_")
-		a := Apply(Input{Command: []string{strings.ToLower(name), "a"}, Listen: []string{"web"}, Drain: time.Minute, Env: []string{variable}})
+		a := Apply(Input{
+			Command: []string{strings.ToLower(name), "a"}, Listen: []string{"web"},
+			Drain: time.Minute, Env: []string{variable},
+		})
 		if said := strings.Join(a.Problems, "\n"); !strings.Contains(said, says) || says == "" && said != "" {
 			t.Errorf("%s: %v", variable, a.Problems)
 		}
@@ -147,17 +175,29 @@ func TestOptionsInVariablesCount(t *testing.T) {
 
 func TestAServersOwnConfigInTheReleaseCounts(t *testing.T) {
 	for _, tc := range []struct{ command, file, content, says string }{
-		{"gunicorn a", "gunicorn.conf.py", "workers = 2\npidfile = '/run/g.pid'\n", "gunicorn.conf.py:2: take out --pid=/run/g.pid"},
+		{
+			"gunicorn a", "gunicorn.conf.py", "workers = 2\npidfile = '/run/g.pid'\n",
+			"gunicorn.conf.py:2: take out --pid=/run/g.pid",
+		},
 		{"gunicorn -c x.py a", "x.py", "graceful_timeout = 90\n", "x.py:1: --graceful-timeout 90 is longer than drain"},
-		{"hypercorn -c hypercorn.toml a", "hypercorn.toml", "bind = \"0.0.0.0:80\"\nuse_reloader = true\n", "hypercorn.toml:2: take out --reload=true"},
+		{
+			"hypercorn -c hypercorn.toml a", "hypercorn.toml", "bind = \"0.0.0.0:80\"\nuse_reloader = true\n",
+			"hypercorn.toml:2: take out --reload=true",
+		},
 		{"hypercorn --config file:h.py a", "h.py", "use_reloader = False\n", ""},
-		{"uwsgi --ini u.ini", "u.ini", "[uwsgi]\nhttp-socket = fd://3\ndie-on-term = true\n", "u.ini:3: take out --die-on-term=true"},
+		{
+			"uwsgi --ini u.ini", "u.ini", "[uwsgi]\nhttp-socket = fd://3\ndie-on-term = true\n",
+			"u.ini:3: take out --die-on-term=true",
+		},
 	} {
 		release := t.TempDir()
 		if err := os.WriteFile(filepath.Join(release, tc.file), []byte(tc.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		a := Apply(Input{Command: strings.Fields(tc.command), Release: release, Listen: []string{"web"}, Drain: time.Minute})
+		a := Apply(Input{
+			Command: strings.Fields(tc.command), Release: release, Listen: []string{"web"},
+			Drain: time.Minute,
+		})
 		if said := strings.Join(a.Problems, "\n"); !strings.Contains(said, tc.says) || tc.says == "" && said != "" {
 			t.Errorf("%s: %v", tc.command, a.Problems)
 		}
@@ -173,7 +213,8 @@ func TestWhatWorksOtherwiseThanItIsMeantIsSaid(t *testing.T) {
 		"uwsgi --http11-socket fd://3":        "--http-socket loses none",
 		"opentelemetry-instrument gunicorn a": "keeps superctl's drain hook out of gunicorn",
 	} {
-		if a := apply(t, command, "web"); len(a.Problems) > 0 || !strings.Contains(strings.Join(a.Warnings, "\n"), says) {
+		if a := apply(t, command, "web"); len(a.Problems) > 0 ||
+			!strings.Contains(strings.Join(a.Warnings, "\n"), says) {
 			t.Errorf("%s: %v %v", command, a.Problems, a.Warnings)
 		}
 	}

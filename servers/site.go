@@ -15,7 +15,8 @@ func (v version) atLeast(major, minor int) bool {
 	return v.major > major || v.major == major && v.minor >= minor
 }
 
-// version is that of a package which the command will import: from the virtualenv that its program is in, or the release's.
+// version returns the version of a package that the command will import: from the virtualenv of its
+// program, or from the release's.
 func (c *command) version(name string) (version, bool) {
 	var venvs []string
 	for _, word := range c.in.Command[:min(c.program+1, len(c.in.Command))] {
@@ -36,7 +37,8 @@ func (c *command) version(name string) (version, bool) {
 	return version{}, false
 }
 
-// installed reads a version from the name of a package's metadata, which pip and Debian write beside it.
+// installed reads a version from the name of a package's metadata directory, which pip and Debian
+// write next to the package.
 func installed(dir, name string) (v version, ok bool) {
 	for _, kind := range []string{".dist-info", ".egg-info"} {
 		found, _ := filepath.Glob(filepath.Join(dir, name+"-*"+kind))
@@ -50,25 +52,25 @@ func installed(dir, name string) (v version, ok bool) {
 	return version{}, false
 }
 
-// sitePackages are the directories in which a virtualenv's interpreter finds packages: its own, those that a .pth file in it
-// names, and the system's where the virtualenv is made so.
+// sitePackages returns the directories in which a virtualenv's interpreter finds packages: its own,
+// those in its .pth files, and the system's if the virtualenv includes them.
 func sitePackages(venv string) []string {
 	own, _ := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages"))
 	dirs := own
 	for _, dir := range own {
 		files, _ := filepath.Glob(filepath.Join(dir, "*.pth"))
 		for _, file := range files {
-			dirs = append(dirs, named(file)...)
+			dirs = append(dirs, pthDirectories(file)...)
 		}
 	}
-	if cfg, err := readSmall(filepath.Join(venv, "pyvenv.cfg")); err == nil && systemToo(cfg) {
+	if cfg, err := readSmall(filepath.Join(venv, "pyvenv.cfg")); err == nil && seesSystem(cfg) {
 		dirs = append(dirs, "/usr/lib/python3/dist-packages")
 	}
 	return dirs
 }
 
-// systemToo tells whether a virtualenv was made with --system-site-packages.
-func systemToo(cfg string) bool {
+// seesSystem reports whether a virtualenv was made with --system-site-packages.
+func seesSystem(cfg string) bool {
 	for line := range strings.Lines(cfg) {
 		key, value, _ := strings.Cut(line, "=")
 		if strings.TrimSpace(key) == "include-system-site-packages" {
@@ -78,8 +80,9 @@ func systemToo(cfg string) bool {
 	return false
 }
 
-// named are the directories in a .pth file (site.py of CPython: lines that are neither comments nor imports).
-func named(file string) []string {
+// pthDirectories returns the directories in a .pth file: the lines that are neither comments nor
+// imports (site.py of CPython).
+func pthDirectories(file string) []string {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil

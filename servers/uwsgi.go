@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// gracefulHook makes TERM drain: a plain TERM means "reload brutally" to uWSGI (2.0.21 measured, 2.0.31 tried).
+// gracefulHook makes TERM drain. By default TERM means "reload brutally" to uWSGI (2.0.21 and
+// 2.0.31, measured).
 const gracefulHook = "unix_signal:15 gracefully_kill_them_all"
 
-// uwsgi gets its sockets by option, and with LISTEN_FDS as well it would attach them twice.
+// uwsgi gets its sockets by option. With LISTEN_FDS it would also attach them a second time.
 func (c *command) uwsgi() {
 	c.served(many)
 	c.out.HideListen = len(c.in.Listen) > 0
@@ -19,50 +20,66 @@ func (c *command) uwsgi() {
 	c.refuse([]rule{
 		{[]string{"--die-on-term"}, "it would cut requests that are in progress (measured: 51 in 20 reloads)"},
 		{[]string{"--shutdown-sockets"}, "it would shut the listener for the other generation too"},
-		{[]string{"-d", "--daemonize", "--daemonize2"}, watches},
-		{[]string{"--pidfile", "--pidfile2", "--safe-pidfile", "--safe-pidfile2"}, "two generations run at once and would fight over the file; superctl status knows the pids"},
-		{[]string{"--touch-reload", "--touch-chain-reload", "--touch-workers-reload", "--fs-reload", "--py-auto-reload", "--py-autoreload"}, switches},
+		{[]string{"-d", "--daemonize", "--daemonize2"}, detachesItself},
+		{
+			[]string{"--pidfile", "--pidfile2", "--safe-pidfile", "--safe-pidfile2"},
+			"two generations run at once and would fight over the file; superctl status knows the pids",
+		},
+		{[]string{
+			"--touch-reload", "--touch-chain-reload", "--touch-workers-reload", "--fs-reload", "--py-auto-reload",
+			"--py-autoreload",
+		}, reloadsItself},
 		{[]string{"--reuse-port"}, "it would bind a listener of its own, past the gate"},
 		{[]string{"--emperor"}, "superctl is what an emperor is: give each vassal a process of its own"},
-		{[]string{"--http", "--https"}, "its router binds an address of its own, past the gate; --http-socket serves HTTP on superctl's listener"},
+		{
+			[]string{"--http", "--https"},
+			"its router binds an address of its own, past the gate; --http-socket serves HTTP on superctl's listener",
+		},
 		{[]string{"--https-socket", "--suwsgi-socket"}, noTLS},
-		{[]string{"--fastcgi-socket", "--scgi-socket", "--puwsgi-socket"}, "superctl can check http and uwsgi sockets only"},
+		{
+			[]string{"--fastcgi-socket", "--scgi-socket", "--puwsgi-socket"},
+			"superctl can check http and uwsgi sockets only",
+		},
 	})
 	for _, g := range c.all("--stats", "--stats-server") {
-		// 2.0.31 tried: "bind(): Address already in use", exit code 1.
+		// 2.0.31, measured: "bind(): Address already in use", exit code 1.
 		if _, err := strconv.Atoi(g.value[strings.LastIndexByte(g.value, ':')+1:]); err == nil {
-			c.problem("%s: %s %s: two generations run at once and the second could not bind it; use a unix socket, or take it out", c.where(g), g.option, g.value)
+			c.problem("%s: %s %s: two generations run at once and the second could not bind it; use a unix socket, "+
+				"or take it out", c.where(g), g.option, g.value)
 			continue
 		}
-		c.opens(g.value)
+		c.addOwnSocket(g.value)
 	}
 	c.uwsgiSockets()
 	c.uwsgiStop()
 	c.outside("--chdir", "--pythonpath", "--python-path", "--pp")
 }
 
-// uwsgiStop sees to the drain.
+// uwsgiStop adds the options that make the server drain.
 func (c *command) uwsgiStop() {
-	if !slices.ContainsFunc(c.all("--hook-master-start"), func(g given) bool { return strings.Contains(g.value, "unix_signal:15") }) {
-		c.add("--hook-master-start", gracefulHook) // beside another hook of the user's: they add up
+	if !slices.ContainsFunc(c.all("--hook-master-start"),
+		func(g given) bool { return strings.Contains(g.value, "unix_signal:15") }) {
+		c.add("--hook-master-start", gracefulHook) // the user's other hooks still run
 	}
 	if !c.has("--master", "-M") {
 		c.add("--master")
 	}
 	if !c.has("--need-app") {
-		c.add("--need-app") // without it a failed import serves 500 for ever
+		c.add("--need-app") // without it a failed import serves 500 forever
 	}
 	for _, g := range c.all("--lazy-apps", "--lazy") {
-		// 2.0.31 tried: it says "graceful shutdown triggered", and runs on for ever.
-		c.warn("%s: with %s a worker that is still importing the app does not hear the stop signal, and ends only when drain is over: take it out, unless the app must not be imported before the fork", c.where(g), g.text)
+		// 2.0.31, measured: it logs "graceful shutdown triggered", and keeps running.
+		c.warn("%s: with %s a worker that is still importing the app does not hear the stop signal, and ends only "+
+			"when drain is over: take it out, unless the app must not be imported before the fork", c.where(g), g.text)
 	}
-	c.graceful(c.beyond(), "--worker-reload-mercy", "--reload-mercy")
-	// A worker that waits until its client has room for more gets the signal instead, and takes it for the client's end: "OSError:
-	// write error" (2.0.31 measured). With http11-socket it would wait for connections that clients keep.
+	c.drainLimit(c.drainAbove(), "--worker-reload-mercy", "--reload-mercy")
+	// A worker that waits for its client to read gets the signal instead, and takes it for a
+	// disconnect: "OSError: write error" (2.0.31, measured). With http11-socket, waiting for
+	// workers would mean waiting for kept connections.
 	c.out.Cuts = len(c.all("--http11-socket")) == 0
 }
 
-// uwsgiSocket is what is known of a socket option.
+// uwsgiSocket is a socket option and its protocol.
 type uwsgiSocket struct{ option, protocol string }
 
 func uwsgiSocketOptions() []uwsgiSocket {
@@ -75,7 +92,7 @@ func uwsgiSocketOptions() []uwsgiSocket {
 	}
 }
 
-// uwsgiSockets sees to it that each listener is served by one socket, and that there is no other socket.
+// uwsgiSockets makes sure that one socket serves each listener, and that there is no other socket.
 func (c *command) uwsgiSockets() {
 	served := make([]string, len(c.in.Listen))
 	given := false
@@ -93,7 +110,8 @@ func (c *command) uwsgiSockets() {
 			}
 			http = http || o.option == "--http-socket" || served[i] == "http" && o.option != "--http11-socket"
 			if o.option == "--http11-socket" {
-				c.warn("%s: --http11-socket keeps connections open and an idle one is cut when a generation ends (measured: 100 requests in 20 reloads); --http-socket loses none", c.where(g))
+				c.warn("%s: --http11-socket keeps connections open and an idle one is cut when a generation ends "+
+					"(measured: 100 requests in 20 reloads); --http-socket loses none", c.where(g))
 			}
 		}
 	}
@@ -109,11 +127,12 @@ func (c *command) uwsgiSockets() {
 	}
 	for i, protocol := range served {
 		if protocol == "" && len(c.out.Problems) == 0 {
-			c.problem("uwsgi: nothing serves listener %q, so its connections would wait for ever: write --http-socket fd://{fd.%s} (--socket behind a proxy with uwsgi_pass)", c.in.Listen[i], c.in.Listen[i])
+			c.problem("uwsgi: nothing serves listener %q, so its connections would wait for ever: write "+
+				"--http-socket fd://{fd.%s} (--socket behind a proxy with uwsgi_pass)", c.in.Listen[i], c.in.Listen[i])
 		}
 	}
 	if served[0] == "uwsgi" {
-		c.out.Protocol = "uwsgi" // the first listener is the one that is asked for health
+		c.out.Protocol = "uwsgi" // the health check asks the first listener
 	}
 	closes := func(g struct{ text string }) bool { return strings.HasPrefix(strings.ToLower(g.text), "connection:") }
 	found := false
@@ -121,13 +140,15 @@ func (c *command) uwsgiSockets() {
 		found = found || closes(struct{ text string }{g.value})
 	}
 	if http && !found {
-		// http-socket answers HTTP/1.1, does not say that it closes, and closes: clients meet resets even in steady state
-		// (measured: 139 failures in 20 reloads, 0 with the header).
+		// http-socket answers with HTTP/1.1, and closes the connection without announcing it:
+		// clients meet resets even without a reload (measured: 139 failures in 20 reloads, 0 with
+		// the header).
 		c.add("--add-header", "Connection: close")
 	}
 }
 
-// uwsgiSocket is the index of the listener that a socket option serves, or -1 and a problem.
+// uwsgiSocket returns the index of the listener that a socket option serves, or adds a problem and
+// returns -1.
 func (c *command) uwsgiSocket(g given) int {
 	if len(c.in.Listen) == 0 {
 		return -1
@@ -145,7 +166,8 @@ func (c *command) uwsgiSocket(g given) int {
 		c.problem("%s: write %s: {fd.NAME} is replaced in the command only", c.where(g), write)
 		return -1
 	case i < 0:
-		c.problem("%s: %s %s is no listener of this process; it has %s", c.where(g), g.option, g.value, c.descriptors())
+		c.problem("%s: %s %s is not a listener of this process; it has %s", c.where(g), g.option, g.value,
+			c.descriptors())
 	default:
 		return i
 	}

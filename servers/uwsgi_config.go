@@ -17,26 +17,27 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// uwsgiFormats are the options by which uWSGI is given a config, and how each is read; "" = by the name's ending,
-// as for a word that is no option. The same options stand in configs, which so include others (core/uwsgi.c,
-// uwsgi_base_options).
+// uwsgiFormats are the options that name a uWSGI config file, and its format; "" = by the file's
+// extension, as for a word that is not an option. Config files include others with the same options
+// (core/uwsgi.c, uwsgi_base_options).
 var uwsgiFormats = map[string]string{ //nolint:gochecknoglobals // a table
-	"--ini": ".ini", "--yaml": ".yaml", "--yml": ".yaml", "-y": ".yaml", "--json": ".json", "--js": ".json", "-j": ".json",
+	"--ini": ".ini", "--yaml": ".yaml", "--yml": ".yaml", "-y": ".yaml", "--json": ".json", "--js": ".json",
+	"-j":    ".json",
 	"--xml": ".xml", "-x": ".xml",
 	"--inherit": "", "--include": "", "--config": "",
 }
 
-// mostConfigs bounds how many configs one command leads to.
+// mostConfigs limits how many config files one command may include.
 const mostConfigs = 64
 
-// setting is one option of a config.
+// configSetting is an option in a config file.
 type configSetting struct {
 	key, value string
-	line       int // 0 = not known
+	line       int // 0 = unknown
 }
 
-// uwsgiFiles reads the options of all configs that the command leads to, also through others. What cannot be read
-// may have any option in it, so it is refused.
+// uwsgiFiles reads the options of all config files that the command includes, directly or
+// indirectly. It refuses a file that it cannot read, which may contain any option.
 func (c *command) uwsgiFiles() {
 	done := make(map[string]bool)
 	for i := 0; i < len(c.words); i++ { // grows while it is read
@@ -58,7 +59,7 @@ func (c *command) uwsgiFiles() {
 			full = filepath.Join(c.in.Release, path)
 		}
 		if !filepath.IsAbs(full) || done[full+":"+section] {
-			continue // the release is not known yet, or it is read already
+			continue // the release is not known yet, or the file was read already
 		}
 		if done[full+":"+section] = true; len(done) > mostConfigs {
 			c.problem("%s: more than %d configs include each other", c.at(i), mostConfigs)
@@ -74,10 +75,10 @@ func (c *command) uwsgiFiles() {
 	}
 }
 
-// at is where a word stands.
+// at returns the place of a word.
 func (c *command) at(i int) string { return c.where(given{from: c.words[i].from}) }
 
-// uwsgiConfig reports whether a word, or a setting, names a config.
+// uwsgiConfig reports whether the word at i names a config file.
 func (c *command) uwsgiConfig(i int) (name, format string, ok bool) {
 	w := c.words[i]
 	if option, value, has := strings.Cut(w.text, "="); has {
@@ -103,7 +104,7 @@ func (c *command) uwsgiConfig(i int) (name, format string, ok bool) {
 	return "", "", false
 }
 
-// readUWSGI reads the settings of a config's section.
+// readUWSGI reads the settings in a section of a config file.
 func readUWSGI(path, format, section string) ([]configSetting, error) {
 	text, err := readSmall(path)
 	var pathErr *fs.PathError
@@ -111,7 +112,7 @@ func readUWSGI(path, format, section string) ([]configSetting, error) {
 	case errors.As(err, &pathErr):
 		return nil, pathErr.Err
 	case err != nil:
-		return nil, fmt.Errorf("it is no regular file of at most %d KB", smallFile>>10)
+		return nil, fmt.Errorf("not a regular file of at most %d KB", smallFile>>10)
 	}
 	if section == "" {
 		section = "uwsgi"
@@ -129,10 +130,11 @@ func readUWSGI(path, format, section string) ([]configSetting, error) {
 	case ".xml":
 		return xmlSettings(section, text)
 	}
-	return nil, fmt.Errorf("%q is none of .ini, .yaml, .json and .xml", filepath.Ext(path))
+	return nil, fmt.Errorf("unknown config format %q: use .ini, .yaml, .json or .xml", filepath.Ext(path))
 }
 
-// settingWords are settings as options: what is on, with its value. Magic variables and %(name) are put in.
+// settingWords returns the settings that are on as options with their values. It expands magic
+// variables and %(name).
 func settingWords(path string, settings []configSetting) []word {
 	own := map[string]string{}
 	base := filepath.Base(path)
@@ -141,7 +143,7 @@ func settingWords(path string, settings []configSetting) []word {
 	var words []word
 	for _, s := range settings {
 		value := s.value
-		for range 8 { // as deep as one leads to the next
+		for range 8 { // limits the depth of expansion
 			before := value
 			for name, text := range own {
 				value = strings.ReplaceAll(value, "%("+name+")", text)
@@ -169,7 +171,7 @@ func settingWords(path string, settings []configSetting) []word {
 	return words
 }
 
-// iniSettings reads a section as uWSGI does: there may be several of one key, and each counts.
+// iniSettings reads a section as uWSGI does: a key may occur several times, and each counts.
 func iniSettings(section, text string) (list []configSetting) {
 	in := false
 	n := 0
@@ -191,7 +193,7 @@ func iniSettings(section, text string) (list []configSetting) {
 func yamlSettings(section, text string) (list []configSetting, err error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-		return nil, errors.New("it is not YAML") // what yaml says has its content
+		return nil, errors.New("it is not YAML") // yaml's error contains the file's content
 	}
 	if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
 		return nil, nil
@@ -216,7 +218,7 @@ func yamlSettings(section, text string) (list []configSetting, err error) {
 	return list, nil
 }
 
-// pairs are the keys and values of a mapping; a key may stand several times.
+// pairs yields the keys and values of a mapping; a key may occur several times.
 func pairs(n *yaml.Node) func(func(key, value *yaml.Node) bool) {
 	return func(yield func(key, value *yaml.Node) bool) {
 		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {

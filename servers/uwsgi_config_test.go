@@ -31,24 +31,77 @@ func TestASocketInANestedConfigIsFound(t *testing.T) {
 		command string
 		says    string
 	}{
-		"ini in ini":    {map[string]string{"uwsgi.ini": "[uwsgi]\nini = common.ini\n", "common.ini": "[uwsgi]\nhttp-socket = " + socket}, "uwsgi --ini uwsgi.ini", "common.ini:2: write --http-socket"},
-		"three deep":    {map[string]string{"a.ini": "[uwsgi]\ninclude=b.ini", "b.ini": "[uwsgi]\ninherit = c.ini", "c.ini": "[uwsgi]\nsocket=" + socket}, "uwsgi a.ini", "c.ini:2: write --socket"},
-		"yaml in ini":   {map[string]string{"a.ini": "[uwsgi]\nyaml = b.yml", "b.yml": "uwsgi:\n  module: shop\n  http-socket: " + socket}, "uwsgi a.ini", "b.yml:3: write --http-socket"},
-		"json":          {map[string]string{"a.json": `{"uwsgi": {"socket": ["` + socket + `"]}}`}, "uwsgi --json a.json", "a.json: write --socket"},
-		"xml":           {map[string]string{"a.xml": "<uwsgi>\n<master/>\n<socket>" + socket + "</socket></uwsgi>"}, "uwsgi -x a.xml", "a.xml:3: write --socket"},
-		"a section":     {map[string]string{"a.ini": "[uwsgi]\nini = :live\n[live]\nsocket = " + socket, "b.ini": ""}, "uwsgi --ini a.ini:live", "a.ini:4: write --socket"},
-		"a placeholder": {map[string]string{"a.ini": "[uwsgi]\nhere = conf\nini = %(here)/b.ini", "conf/b.ini": "[uwsgi]\nsocket = " + socket}, "uwsgi a.ini", "b.ini:2: write --socket"},
-		"magic":         {map[string]string{"conf/a.ini": "[uwsgi]\nini = %db.ini", "conf/b.ini": "[uwsgi]\nsocket = " + socket}, "uwsgi --ini=conf/a.ini", "b.ini:2: write --socket"},
-		"an emperor":    {map[string]string{"a.ini": "[uwsgi]\nemperor = vassals"}, "uwsgi a.ini", "a process of its own"},
-		"a daemon":      {map[string]string{"a.yaml": "uwsgi:\n  daemonize: /var/log/uwsgi.log"}, "uwsgi --yaml a.yaml", "would end at once"},
-		"none there":    {map[string]string{"a.ini": "[uwsgi]\nini = b.ini"}, "uwsgi a.ini", "a.ini:2: superctl cannot read b.ini"},
-		"a URL":         {map[string]string{"a.ini": "[uwsgi]\nini = http://config/b.ini"}, "uwsgi a.ini", "a config by http://"},
-		"another kind":  {map[string]string{"a.ini": "[uwsgi]\nconfig = b.lua", "b.lua": ""}, "uwsgi a.ini", "is none of .ini"},
-		"no yaml":       {map[string]string{"a.yaml": "uwsgi: [secret"}, "uwsgi a.yaml", "it is not YAML"},
+		"ini in ini": {
+			map[string]string{
+				"uwsgi.ini":  "[uwsgi]\nini = common.ini\n",
+				"common.ini": "[uwsgi]\nhttp-socket = " + socket,
+			},
+			"uwsgi --ini uwsgi.ini",
+			"common.ini:2: write --http-socket",
+		},
+		"three deep": {map[string]string{
+			"a.ini": "[uwsgi]\ninclude=b.ini", "b.ini": "[uwsgi]\ninherit = c.ini",
+			"c.ini": "[uwsgi]\nsocket=" + socket,
+		}, "uwsgi a.ini", "c.ini:2: write --socket"},
+		"yaml in ini": {
+			map[string]string{
+				"a.ini": "[uwsgi]\nyaml = b.yml",
+				"b.yml": "uwsgi:\n  module: shop\n  http-socket: " + socket,
+			},
+			"uwsgi a.ini",
+			"b.yml:3: write --http-socket",
+		},
+		"json": {
+			map[string]string{"a.json": `{"uwsgi": {"socket": ["` + socket + `"]}}`},
+			"uwsgi --json a.json", "a.json: write --socket",
+		},
+		"xml": {
+			map[string]string{"a.xml": "<uwsgi>\n<master/>\n<socket>" + socket + "</socket></uwsgi>"},
+			"uwsgi -x a.xml", "a.xml:3: write --socket",
+		},
+		"a section": {
+			map[string]string{"a.ini": "[uwsgi]\nini = :live\n[live]\nsocket = " + socket, "b.ini": ""},
+			"uwsgi --ini a.ini:live", "a.ini:4: write --socket",
+		},
+		"a placeholder": {map[string]string{
+			"a.ini":      "[uwsgi]\nhere = conf\nini = %(here)/b.ini",
+			"conf/b.ini": "[uwsgi]\nsocket = " + socket,
+		}, "uwsgi a.ini", "b.ini:2: write --socket"},
+		"magic": {map[string]string{
+			"conf/a.ini": "[uwsgi]\nini = %db.ini",
+			"conf/b.ini": "[uwsgi]\nsocket = " + socket,
+		}, "uwsgi --ini=conf/a.ini", "b.ini:2: write --socket"},
+		"an emperor": {
+			map[string]string{"a.ini": "[uwsgi]\nemperor = vassals"},
+			"uwsgi a.ini",
+			"a process of its own",
+		},
+		"a daemon": {
+			map[string]string{"a.yaml": "uwsgi:\n  daemonize: /var/log/uwsgi.log"},
+			"uwsgi --yaml a.yaml",
+			"would end at once",
+		},
+		"none there": {
+			map[string]string{"a.ini": "[uwsgi]\nini = b.ini"},
+			"uwsgi a.ini",
+			"a.ini:2: superctl cannot read b.ini",
+		},
+		"a URL": {
+			map[string]string{"a.ini": "[uwsgi]\nini = http://config/b.ini"},
+			"uwsgi a.ini",
+			"a config by http://",
+		},
+		"another kind": {
+			map[string]string{"a.ini": "[uwsgi]\nconfig = b.lua", "b.lua": ""},
+			"uwsgi a.ini",
+			"unknown config format",
+		},
+		"no yaml": {map[string]string{"a.yaml": "uwsgi: [secret"}, "uwsgi a.yaml", "it is not YAML"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := withFiles(t, c.files, c.command)
-			if said := strings.Join(a.Problems, "\n"); !strings.Contains(said, c.says) || strings.Contains(said, "secret") {
+			if said := strings.Join(a.Problems, "\n"); !strings.Contains(said, c.says) ||
+				strings.Contains(said, "secret") {
 				t.Errorf("%v", a.Problems)
 			}
 		})
@@ -57,9 +110,11 @@ func TestASocketInANestedConfigIsFound(t *testing.T) {
 
 func TestGoodNestedConfigsAreReadOnce(t *testing.T) {
 	a := withFiles(t, map[string]string{
-		"a.ini": "[uwsgi]\nini = b.ini\nhttp-socket = fd://3\nstats = /run/shop/stats.sock", "b.ini": "[uwsgi]\nini = a.ini\nmaster = true\nlisten-on = false\nreuse-port = false",
+		"a.ini": "[uwsgi]\nini = b.ini\nhttp-socket = fd://3\nstats = /run/shop/stats.sock",
+		"b.ini": "[uwsgi]\nini = a.ini\nmaster = true\nlisten-on = false\nreuse-port = false",
 	}, "uwsgi --ini a.ini")
-	if len(a.Problems) > 0 || len(a.Files) != 2 || strings.Contains(strings.Join(a.Command, " "), "--http-socket") || strings.Contains(strings.Join(a.Command, " "), "--master") {
+	if len(a.Problems) > 0 || len(a.Files) != 2 || strings.Contains(strings.Join(a.Command, " "), "--http-socket") ||
+		strings.Contains(strings.Join(a.Command, " "), "--master") {
 		t.Errorf("%+v", a)
 	}
 	if len(a.Opens) != 1 || a.Opens[0] != "unix:/run/shop/stats.sock" {
@@ -68,8 +123,12 @@ func TestGoodNestedConfigsAreReadOnce(t *testing.T) {
 }
 
 func TestAnOptionOfUWSGIsEnvironmentCounts(t *testing.T) {
-	a := Apply(Input{Command: []string{"uwsgi"}, Listen: []string{"web"}, Env: []string{"UWSGI_HTTP_SOCKET=:8000"}, Drain: time.Minute})
-	if !strings.Contains(strings.Join(a.Problems, "\n"), "UWSGI_HTTP_SOCKET: write --http-socket fd://3 instead of :8000") {
+	a := Apply(Input{
+		Command: []string{"uwsgi"}, Listen: []string{"web"},
+		Env: []string{"UWSGI_HTTP_SOCKET=:8000"}, Drain: time.Minute,
+	})
+	if !strings.Contains(strings.Join(a.Problems, "\n"),
+		"UWSGI_HTTP_SOCKET: write --http-socket fd://3 instead of :8000") {
 		t.Errorf("%v", a.Problems)
 	}
 }

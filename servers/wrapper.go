@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// forks are programs that stay in front of the one that they start, so that the server is not the process that superctl
-// started: LISTEN_PID names another pid, and a server that goes by it (gunicorn) silently binds its own default address
-// (measured: 127.0.0.1:8000). `env`, `nice`, `poetry run`, `newrelic-admin run-program`, `ddtrace-run` and their like
-// execute the server in their own place, and are fine.
-var forks = map[string]string{ //nolint:gochecknoglobals // a table
+// forkingWrappers are programs that keep running as the parent of the program that they start, so
+// that the server is not the process that superctl started. LISTEN_PID then names another pid, and
+// a server that checks it (gunicorn) silently binds its default address (measured: 127.0.0.1:8000).
+// `env`, `nice`, `poetry run`, `newrelic-admin run-program`, `ddtrace-run` and the like exec the
+// server, which is fine.
+var forkingWrappers = map[string]string{ //nolint:gochecknoglobals // a table
 	"uv":        "name the release's own program instead: its venv/bin is first in PATH",
 	"hatch":     "name the release's own program instead: its venv/bin is first in PATH",
 	"sudo":      "take it out, and set user in the config",
@@ -25,16 +26,18 @@ var forks = map[string]string{ //nolint:gochecknoglobals // a table
 	"watchmedo": "take it out: superctl switch and superctl reload replace code without losing a request",
 }
 
-// wrapper looks at what stands before the server's name.
-func (c *command) wrapper() {
+// wrappers checks the programs in front of the server's name.
+func (c *command) wrappers() {
 	for _, word := range c.in.Command[:c.program] {
 		name := filepath.Base(word)
-		says, ok := forks[name]
+		says, ok := forkingWrappers[name]
 		switch {
 		case !ok:
 		case name == "strace" && hasWord(c.in.Command[:c.program], "-D"):
 		case c.out.Server == "gunicorn":
-			c.problem("%s stays in front of gunicorn, which then does not find its listener and binds 127.0.0.1:8000: %s", name, says)
+			c.problem(
+				"%s stays in front of gunicorn, which then does not find its listener and binds 127.0.0.1:8000: %s",
+				name, says)
 		case c.out.Server == "puma", c.out.Server == "daphne":
 			c.problem("%s stays in front of %s, which then does not find its listener: %s", name, c.out.Server, says)
 		default:
@@ -52,7 +55,7 @@ func hasWord(words []string, want string) bool {
 	return false
 }
 
-// generic looks for what a command of no known server must not be.
+// generic checks a command without a known server.
 func (c *command) generic() {
 	if len(c.in.Command) == 0 {
 		return
@@ -61,29 +64,31 @@ func (c *command) generic() {
 		c.shell()
 		return
 	}
-	c.queue()
+	c.taskQueue()
 	c.celery()
 	if len(c.in.Listen) == 0 || c.in.Server == generic {
 		return
 	}
-	if says, found := front(c.in.Command[0]); found {
-		c.problem("%s stays in front of the server, so that superctl signals and watches the wrong process: %s", filepath.Base(c.in.Command[0]), says)
+	if says, found := launcherHint(c.in.Command[0]); found {
+		c.problem("%s stays in front of the server, so that superctl signals and watches the wrong process: %s",
+			filepath.Base(c.in.Command[0]), says)
 		return
 	}
 	for _, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
 		if word == "runserver" {
-			c.problem("runserver is Django's server for development: it binds an address of its own and restarts itself; run the app with one of %s", strings.Join(pythons(), ", "))
+			c.problem("runserver is Django's server for development: it binds an address of its own and restarts "+
+				"itself; run the app with one of %s", strings.Join(pythonServers(), ", "))
 		}
 	}
 }
 
-// pythons are the servers that run a Python application.
-func pythons() []string {
+// pythonServers returns the servers that run a Python application.
+func pythonServers() []string {
 	return slices.DeleteFunc(Servers(), func(s string) bool { return s == generic || s == "node" || s == "puma" })
 }
 
-// shell looks into `sh -c '...'` for a server: superctl adds nothing to a script, and a shell that stays in front of the
-// server takes its signals.
+// shell looks for a server in `sh -c '...'`: superctl adds no options to a script, and a shell that
+// stays in front of the server gets its signals.
 func (c *command) shell() {
 	for i, word := range c.in.Command {
 		if i == 0 || strings.HasPrefix(word, "-") {
@@ -94,12 +99,16 @@ func (c *command) shell() {
 		switch {
 		case at < 0:
 		case c.in.Server == generic && at > 0 && words[at-1] == "exec":
-		case hasWord(words[:at], "exec") && slices.Contains([]string{"granian", "waitress", "daphne"}, serverOf(words[at])):
-			c.problem("%s is started by a shell, so superctl cannot hand it its listener: write it without the shell", serverOf(words[at]))
+		case hasWord(words[:at], "exec") &&
+			slices.Contains([]string{"granian", "waitress", "daphne"}, serverOf(words[at])):
+			c.problem("%s is started by a shell, so superctl cannot hand it its listener: write it without the shell",
+				serverOf(words[at]))
 		case hasWord(words[:at], "exec"):
-			c.warn("%s is started by a shell, so superctl neither completes nor checks its options: write it without the shell", serverOf(words[at]))
+			c.warn("%s is started by a shell, so superctl neither completes nor checks its options: write it "+
+				"without the shell", serverOf(words[at]))
 		default:
-			c.problem("a shell stays in front of %s, which then does not find its listener: write the command without the shell, or `exec` before %s", serverOf(words[at]), words[at])
+			c.problem("a shell stays in front of %s, which then does not find its listener: write the command "+
+				"without the shell, or `exec` before %s", serverOf(words[at]), words[at])
 		}
 		return
 	}
