@@ -1,11 +1,13 @@
-// Package apps makes releases of the test project: a small real Django site with a virtualenv of its own in each release.
+// Package apps makes releases of the test project: a small real Django site with a virtualenv in
+// each release.
 //
-// A release is made in about 100 ms, because its virtualenv is made without pip and finds the packages in the cache of
-// scripts/deps, through a .pth file. All that superctl sees of a virtualenv is the release's own and as pip would leave it:
-// the interpreter's path, pyvenv.cfg, and console scripts that name that interpreter (uWSGI, which is no script, is a copy).
-// What releases share is only the code of the packages, as they would if each had installed the same lock.
+// Making a release takes about 100 ms, because its virtualenv is made without pip and finds the
+// packages in the cache of scripts/deps by a .pth file. What superctl reads of a virtualenv belongs
+// to the release and is as pip leaves it: the interpreter's path, pyvenv.cfg, and console scripts
+// with that interpreter (uWSGI, which is not a script, is a copy). Releases share only the code of
+// the packages, as if each had installed the same lock file.
 //
-// It starts nothing but `python -m venv`, and knows nothing of superctl.
+// It runs only `python -m venv`, and knows nothing of superctl.
 package apps
 
 import (
@@ -27,7 +29,7 @@ var project embed.FS
 // Fault is how a release misbehaves.
 type Fault string
 
-// The faults. Those of shop/release.py happen in the application; the rest are made by Builder.
+// The faults. Those in shop/release.py happen in the application; Builder makes the others.
 const (
 	Good             Fault = ""
 	ImportError      Fault = "import-error"
@@ -37,29 +39,31 @@ const (
 	Sometimes        Fault = "sometimes"
 	DiesAfterCutover Fault = "dies-after-cutover"
 
-	ExitsAtOnce      Fault = "exits-at-once"     // the server's program says why and exits 7
-	ExitsLater       Fault = "exits-later"       // the same after Seconds, without ever having served
-	ListensElsewhere Fault = "listens-elsewhere" // the server ignores its descriptor and binds a port of its own
-	NoVirtualenv     Fault = "no-virtualenv"     // nobody has run pip
-	HalfCopied       Fault = "half-copied"       // the copy is still going on: .incomplete, and files are missing
-	Unreadable       Fault = "unreadable"        // mode 0: for a user who is not root
+	ExitsAtOnce      Fault = "exits-at-once"     // the server's program prints why and exits with code 7
+	ExitsLater       Fault = "exits-later"       // the same after Seconds, without having served
+	ListensElsewhere Fault = "listens-elsewhere" // the server ignores its descriptor and binds its own port
+	NoVirtualenv     Fault = "no-virtualenv"     // as before pip has run
+	HalfCopied       Fault = "half-copied"       // as during a copy: .incomplete exists, and files are missing
+	Unreadable       Fault = "unreadable"        // mode 0, for a user other than root
 )
 
-// Behaviour is what a release does besides serving.
+// Behaviour is what a release does other than serve.
 type Behaviour struct {
-	ImportSeconds    float64     `json:"import_seconds,omitempty"`     // the import waits
-	ImportCPUSeconds float64     `json:"import_cpu_seconds,omitempty"` // the import computes
-	Fault            Fault       `json:"fault,omitempty"`
-	Instance         string      `json:"instance,omitempty"`   // only this one has the fault; "" = all
-	Seconds          float64     `json:"seconds,omitempty"`    // of the faults that take time
-	Marker           string      `json:"marker,omitempty"`     // DiesAfterCutover: a file; once it is there the release exits when it is started
-	Migrations       []Migration `json:"migrations,omitempty"` // of the app catalogue, which it has only with some
+	ImportSeconds    float64 `json:"import_seconds,omitempty"`     // the import sleeps
+	ImportCPUSeconds float64 `json:"import_cpu_seconds,omitempty"` // the import computes
+	Fault            Fault   `json:"fault,omitempty"`
+	Instance         string  `json:"instance,omitempty"` // only this instance has the fault; "" = all
+	Seconds          float64 `json:"seconds,omitempty"`  // of the faults that take time
+	// DiesAfterCutover: a file; once it exists, the release exits at its start
+	Marker string `json:"marker,omitempty"`
+	// of the app catalogue, which exists only with migrations
+	Migrations []Migration `json:"migrations,omitempty"`
 }
 
 // Builder makes releases from the packages in Cache, the directory that scripts/deps prints.
 type Builder struct{ Cache string }
 
-// Release makes the release dir, which must not exist.
+// Release makes a release in dir, which must not exist.
 func (b Builder) Release(dir string, be Behaviour) error {
 	if err := b.release(dir, be); err != nil {
 		return fmt.Errorf("make release %s: %w", dir, err)
@@ -91,7 +95,8 @@ func (b Builder) release(dir string, be Behaviour) error {
 	}
 	switch be.Fault {
 	case HalfCopied:
-		return errors.Join(os.WriteFile(filepath.Join(dir, ".incomplete"), nil, 0o644), os.Remove(filepath.Join(dir, "shop", "urls.py")))
+		return errors.Join(os.WriteFile(filepath.Join(dir, ".incomplete"), nil, 0o644),
+			os.Remove(filepath.Join(dir, "shop", "urls.py")))
 	case Unreadable:
 		return os.Chmod(dir, 0)
 	default:
@@ -99,7 +104,7 @@ func (b Builder) release(dir string, be Behaviour) error {
 	}
 }
 
-// Project writes the project itself into the directory dir, without anything that makes it a release.
+// Project writes the project into dir, without the parts that make it a release.
 func Project(dir string) error {
 	return fs.WalkDir(project, "shop", func(path string, d fs.DirEntry, err error) error {
 		to := filepath.Join(dir, strings.TrimPrefix(path, "shop"))
@@ -119,9 +124,12 @@ func Project(dir string) error {
 	})
 }
 
-// servers are the programs of which a release has its own copy, if they are in the cache.
+// servers returns the programs that each release has a copy of, if they are in the cache.
 func servers() []string {
-	return []string{"gunicorn", "uvicorn", "django-admin", "celery", "hypercorn", "granian", "daphne", "waitress-serve", "cheroot"}
+	return []string{
+		"gunicorn", "uvicorn", "django-admin", "celery", "hypercorn", "granian", "daphne", "waitress-serve",
+		"cheroot",
+	}
 }
 
 func (b Builder) virtualenv(venv string, be Behaviour) error {
@@ -150,12 +158,12 @@ func (b Builder) virtualenv(venv string, be Behaviour) error {
 	}
 	uwsgi, err := os.ReadFile(filepath.Join(b.Cache, "bin", "uwsgi"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // not among what was installed
+		return nil // not installed
 	}
 	if err != nil {
 		return err
 	}
-	// A copy, because uWSGI finds its virtualenv beside its own executable, with links resolved.
+	// A copy, because uWSGI finds its virtualenv next to its own executable, with links resolved.
 	return WriteExecutable(filepath.Join(venv, "bin", "uwsgi"), uwsgi)
 }
 
@@ -163,7 +171,7 @@ func (b Builder) virtualenv(venv string, be Behaviour) error {
 func (b Builder) script(venv, name string, be Behaviour) error {
 	content, err := os.ReadFile(filepath.Join(b.Cache, "bin", name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // not among what was installed
+		return nil // not installed
 	}
 	if err != nil {
 		return err
@@ -174,7 +182,9 @@ func (b Builder) script(venv, name string, be Behaviour) error {
 	case ExitsAtOnce:
 		script += "import sys\nprint('fatal: the licence has run out', file=sys.stderr)\nsys.exit(7)\n"
 	case ExitsLater:
-		script += fmt.Sprintf("import sys, time\nprint('waiting for the database', file=sys.stderr, flush=True)\ntime.sleep(%g)\n", be.Seconds) +
+		script += fmt.Sprintf(
+			"import sys, time\nprint('waiting for the database', file=sys.stderr, flush=True)\ntime.sleep(%g)\n",
+			be.Seconds) +
 			"print('fatal: no database', file=sys.stderr)\nsys.exit(1)\n"
 	case ListensElsewhere:
 		script += "import os, sys\nos.environ.pop('LISTEN_FDS', None)\n" +
@@ -184,7 +194,7 @@ func (b Builder) script(venv, name string, be Behaviour) error {
 	return WriteExecutable(filepath.Join(venv, "bin", name), []byte(script+body))
 }
 
-// InApplication says whether the fault happens in the application, whatever server runs it.
+// InApplication reports whether the fault happens in the application, with any server.
 func (f Fault) InApplication() bool {
 	return slices.Contains([]Fault{ImportError, Error500, Slow, Hang, Sometimes, DiesAfterCutover}, f)
 }

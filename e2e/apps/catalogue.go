@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// Migration is a migration of the app catalogue. The first of a release makes a table, and each further one adds a column to it;
-// one that replaces others does what they do.
+// Migration is a migration of the app catalogue. The first one of a release creates a table, and
+// each further one adds a column. A migration that replaces others does the same as they do.
 type Migration struct {
 	Name     string   `json:"name"` // such as 0002_price
 	Replaces []string `json:"replaces,omitempty"`
 }
 
-// Migrations are plain ones.
+// Migrations returns migrations that replace none.
 func Migrations(names ...string) []Migration {
 	list := make([]Migration, len(names))
 	for i, name := range names {
@@ -24,7 +24,7 @@ func Migrations(names ...string) []Migration {
 	return list
 }
 
-// catalogue writes the app with its migrations; models it needs none.
+// catalogue writes the app with its migrations. It needs no models.
 func catalogue(dir string, migrations []Migration) error {
 	if len(migrations) == 0 {
 		return nil
@@ -43,7 +43,8 @@ func catalogue(dir string, migrations []Migration) error {
 		}
 		for j, name := range done {
 			if i == 0 && j == 0 {
-				b.WriteString("        migrations.CreateModel(\"Item\", [(\"id\", models.BigAutoField(primary_key=True))]),\n")
+				b.WriteString("        migrations.CreateModel(\"Item\", [(\"id\", " +
+					"models.BigAutoField(primary_key=True))]),\n")
 				continue
 			}
 			_, column, _ := strings.Cut(name, "_")

@@ -20,26 +20,31 @@ func TestTwoBuildsOfACommitAreTheSameFile(t *testing.T) {
 		b := build(t, 0, cache(), second, "-o", filepath.Join(out, "b"), "--require-pinned")
 		same(t, a.File, b.File)
 		m, content := open(t, a.File)
-		if a.Name != "djangoshop" || filepath.Base(a.File) != "djangoshop-"+a.Version+".tar.zst" || !strings.HasPrefix(a.Version, "20251125-081655-"+m.Commit[:7]) {
+		if a.Name != "djangoshop" || filepath.Base(a.File) != "djangoshop-"+a.Version+".tar.zst" ||
+			!strings.HasPrefix(a.Version, "20251125-081655-"+m.Commit[:7]) {
 			t.Errorf("%+v of commit %s", a, m.Commit)
 		}
 		for _, want := range []string{"cryptography", "django", "pillow", "psycopg_binary"} {
-			if !slices.ContainsFunc(slices.Collect(maps.Keys(m.wheels())), func(w string) bool { return strings.HasPrefix(w, want+"-") }) {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(m.wheels())),
+				func(w string) bool { return strings.HasPrefix(w, want+"-") }) {
 				t.Errorf("there is no wheel of %s: %v", want, m.wheels())
 			}
 		}
 		files := m.project()
-		if !slices.Contains(files, "static/logo.png") || !slices.Contains(files, "manage.py") || slices.Contains(files, "left") || len(content["project/static/logo.png"]) == 0 {
+		if !slices.Contains(files, "static/logo.png") || !slices.Contains(files, "manage.py") ||
+			slices.Contains(files, "left") || len(content["project/static/logo.png"]) == 0 {
 			t.Errorf("the project has %v", files)
 		}
-		if m.Lock.Name != "requirements.txt" || !slices.Equal(m.Processes, []string{"web"}) || len(m.Smoke) != 2 || m.Builder != "" || m.Python.Implementation != "cpython" {
+		if m.Lock.Name != "requirements.txt" || !slices.Equal(m.Processes, []string{"web"}) || len(m.Smoke) != 2 ||
+			m.Builder != "" || m.Python.Implementation != "cpython" {
 			t.Errorf("the manifest says %+v", m)
 		}
-		if again := build(t, 0, cache(), first, "-o", out+"/made"); again.Changed || again.SHA256 != a.SHA256 || !a.Changed {
+		if again := build(t, 0, cache(), first, "-o", out+"/made"); again.Changed || again.SHA256 != a.SHA256 ||
+			!a.Changed {
 			t.Errorf("the third build: %+v", again)
 		}
 	})
-	// Each with a cache of its own, so that both build the project's own wheel.
+	// Each has its own cache, so that both build the project's own wheel.
 	t.Run("Flask, uv.lock", func(t *testing.T) {
 		t.Parallel()
 		first, second, out := t.TempDir(), filepath.Join(t.TempDir(), "clone"), t.TempDir()
@@ -49,7 +54,9 @@ func TestTwoBuildsOfACommitAreTheSameFile(t *testing.T) {
 		b := build(t, 0, filepath.Join(out, "cache"), second, "-o", filepath.Join(out, "b"))
 		same(t, a.File, b.File)
 		m, _ := open(t, a.File)
-		if m.Lock.Name != "uv.lock" || m.wheels()["shop-1.0-py3-none-any.whl"] == "" || slices.ContainsFunc(slices.Collect(maps.Keys(m.wheels())), func(w string) bool { return strings.HasPrefix(w, "pytest") }) {
+		if m.Lock.Name != "uv.lock" || m.wheels()["shop-1.0-py3-none-any.whl"] == "" ||
+			slices.ContainsFunc(slices.Collect(maps.Keys(m.wheels())),
+				func(w string) bool { return strings.HasPrefix(w, "pytest") }) {
 			t.Errorf("of %s it has %v", m.Lock.Name, m.wheels())
 		}
 	})
@@ -72,7 +79,7 @@ func TestEachKindOfLockLeadsToTheSameWheels(t *testing.T) {
 	}
 }
 
-// TestAnUnchangedLockNeedsNoNetwork builds the next commit in a network namespace of its own, which has no way out.
+// TestAnUnchangedLockNeedsNoNetwork builds the next commit in a network namespace without a route.
 func TestAnUnchangedLockNeedsNoNetwork(t *testing.T) {
 	t.Parallel()
 	dir, out := t.TempDir(), t.TempDir()
@@ -91,7 +98,7 @@ func TestAnUnchangedLockNeedsNoNetwork(t *testing.T) {
 	}
 }
 
-// backend is a build system that is part of the project, and so needs no network.
+// backend is a build backend inside the project, which needs no network.
 const backend = `
 import os, zipfile
 def build_wheel(directory, config_settings=None, metadata_directory=None):
@@ -120,12 +127,15 @@ backend-path = ["."]
 func TestAPackageWhoseBuildIsNotDeterministicIsNamed(t *testing.T) {
 	t.Parallel()
 	dir, out := t.TempDir(), t.TempDir()
-	write(t, dir, "requirements.txt", "", "pyproject.toml", ownProject, "backend.py", strings.Replace(backend, "ORIGIN", "os.urandom(9)", 1))
+	write(t, dir, "requirements.txt", "", "pyproject.toml", ownProject, "backend.py",
+		strings.Replace(backend, "ORIGIN", "os.urandom(9)", 1))
 	commit(t, dir)
-	const want = "own-1.0-py3-none-any.whl was built here from source, and its build is not deterministic: a second one differs in own.py"
+	const want = "own-1.0-py3-none-any.whl was built here from source, and its build is not deterministic: a second " +
+		"one differs in own.py"
 	first := build(t, 0, cache(), dir, "-o", out)
-	second := build(t, 0, cache(), dir, "-o", out) // the one that was kept
-	if !slices.Equal(first.Warnings, []string{want}) || !slices.Equal(second.Warnings, []string{want}) || second.Changed {
+	second := build(t, 0, cache(), dir, "-o", out) // from the cache
+	if !slices.Equal(first.Warnings, []string{want}) || !slices.Equal(second.Warnings, []string{want}) ||
+		second.Changed {
 		t.Errorf("it warns %q, then %q, changed %t", first.Warnings, second.Warnings, second.Changed)
 	}
 	write(t, dir, "backend.py", strings.Replace(backend, "ORIGIN", `os.environ["SOURCE_DATE_EPOCH"]`, 1))
@@ -138,7 +148,8 @@ func TestAPackageWhoseBuildIsNotDeterministicIsNamed(t *testing.T) {
 func TestCommandsOfABuildSeeTheProjectAndItsDependencies(t *testing.T) {
 	t.Parallel()
 	dir, out := t.TempDir(), t.TempDir()
-	write(t, dir, "requirements.txt", "", "pyproject.toml", ownProject, "backend.py", strings.Replace(backend, "ORIGIN", `"x = 1"`, 1), "static/old.css", "replaced with the output",
+	write(t, dir, "requirements.txt", "", "pyproject.toml", ownProject, "backend.py",
+		strings.Replace(backend, "ORIGIN", `"x = 1"`, 1), "static/old.css", "replaced with the output",
 		"superctl.toml", `
 [build]
 run = ["python make.py"]
@@ -156,17 +167,21 @@ pathlib.Path("one/file").write_text("one")
 pathlib.Path("make.py").write_text("this change is left behind")
 `)
 	commit(t, dir)
-	cmd := command(t, cache(), "build", dir, "--python", python(t), "-o", out+"/x.tar.zst", "--run", "python -c 'import own; print(own.x)'")
+	cmd := command(t, cache(), "build", dir, "--python", python(t), "-o", out+"/x.tar.zst", "--run",
+		"python -c 'import own; print(own.x)'")
 	text, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(text), "run | made at 1764058615 for live\n") || !strings.Contains(string(text), "run | 1\n") {
+	if err != nil || !strings.Contains(string(text), "run | made at 1764058615 for live\n") ||
+		!strings.Contains(string(text), "run | 1\n") {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	m, content := open(t, out+"/x.tar.zst")
 	files := slices.DeleteFunc(m.project(), func(p string) bool { return !strings.Contains(p, "/") })
-	if !slices.Equal(files, []string{"one/file", "static/deep/a.css"}) || !strings.Contains(content["project/make.py"], "assert") {
+	if !slices.Equal(files, []string{"one/file", "static/deep/a.css"}) ||
+		!strings.Contains(content["project/make.py"], "assert") {
 		t.Errorf("the project has %v, and make.py is %q", files, content["project/make.py"])
 	}
-	if b := build(t, 1, cache(), dir, "-o", out+"/y.tar.zst", "--run", "python -c 'exit(3)'"); b.Error != `run: python -c exit\(3\): exit code 3` {
+	if b := build(t, 1, cache(), dir, "-o", out+"/y.tar.zst", "--run",
+		"python -c 'exit(3)'"); b.Error != `run: python -c exit\(3\): exit code 3` {
 		t.Errorf("it says %s", b.Error)
 	}
 	if left, err := filepath.Glob(out + "/*"); err != nil || len(left) != 1 {
@@ -180,7 +195,8 @@ func TestABuildThatIsInterruptedLeavesNothing(t *testing.T) {
 	write(t, dir, "requirements.txt", "")
 	commit(t, dir)
 	must(t, exec.Command("mkfifo", out+"/begun").Run())
-	cmd := command(t, cache(), "build", dir, "--python", python(t), "-o", out, "--run", "sh -c 'echo >"+out+"/begun; sleep 1000'")
+	cmd := command(t, cache(), "build", dir, "--python", python(t), "-o", out, "--run",
+		"sh -c 'echo >"+out+"/begun; sleep 1000'")
 	temp := cmd.Env[len(cmd.Env)-1]
 	var said strings.Builder
 	cmd.Stderr = &said
@@ -190,7 +206,8 @@ func TestABuildThatIsInterruptedLeavesNothing(t *testing.T) {
 	}
 	must(t, cmd.Process.Signal(os.Interrupt))
 	_ = cmd.Wait()
-	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(said.String(), "superctl: build: interrupted; nothing was written\n") {
+	if cmd.ProcessState.ExitCode() != 1 ||
+		!strings.Contains(said.String(), "superctl: build: interrupted; nothing was written\n") {
 		t.Errorf("%s: %s", cmd.ProcessState, said.String())
 	}
 	for _, d := range []string{strings.TrimPrefix(temp, "TMPDIR="), out} {
@@ -207,24 +224,30 @@ func TestALockThatDoesNotFitIsRefused(t *testing.T) {
 	project, err := os.ReadFile(filepath.Join(dir, "pyproject.toml"))
 	must(t, err)
 	write(t, dir, "pyproject.toml", strings.Replace(string(project), `"gunicorn"`, `"gunicorn", "six"`, 1))
-	if b := build(t, 2, cache(), dir); !strings.Contains(b.Error, "uv.lock does not fit pyproject.toml: run uv lock, look at what it changes, and commit it") {
+	if b := build(t, 2, cache(), dir); !strings.Contains(b.Error,
+		"uv.lock does not fit pyproject.toml: run uv lock, look at what it changes, and commit it") {
 		t.Errorf("it says %s", b.Error)
 	}
 	cmd := command(t, cache(), "build", dir, "--json", "--python", python(t))
 	cmd.Env = append(cmd.Env, "PATH=/usr/bin:/bin")
-	if b := outcome(t, 2, cmd); !strings.Contains(b.Error, "uv.lock is uv's, and uv is not installed: https://docs.astral.sh/uv") {
+	if b := outcome(t, 2, cmd); !strings.Contains(b.Error,
+		"uv.lock is uv's, and uv is not installed: https://docs.astral.sh/uv") {
 		t.Errorf("it says %s", b.Error)
 	}
 	write(t, dir, "requirements.txt", "itsdangerous==2.2.0 --hash=sha256:"+strings.Repeat("0", 64)+"\n")
-	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(b.Error, "the index has something else than requirements.txt was made with") {
+	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(b.Error,
+		"the index has something else than requirements.txt was made with") {
 		t.Errorf("it says %s", b.Error)
 	}
-	write(t, dir, "requirements.txt", "Flask==3.1.3 --hash=sha256:f4bcbefc124291925f1a26446da31a5178f9483862233b23c0c96a20701f670c\n")
-	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(b.Error, "requirements.txt has hashes, but not of all that is needed") {
+	write(t, dir, "requirements.txt",
+		"Flask==3.1.3 --hash=sha256:f4bcbefc124291925f1a26446da31a5178f9483862233b23c0c96a20701f670c\n")
+	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(b.Error,
+		"requirements.txt has hashes, but not of all that is needed") {
 		t.Errorf("it says %s", b.Error)
 	}
 	write(t, dir, "requirements.txt", "itsdangerous==2.2.0\n")
-	if b := build(t, 2, cache(), dir, "--lock", "requirements.txt", "--require-pinned"); !strings.Contains(b.Error, "1 dependency is without a hash, and --require-pinned: itsdangerous==2.2.0") {
+	if b := build(t, 2, cache(), dir, "--lock", "requirements.txt", "--require-pinned"); !strings.Contains(b.Error,
+		"1 dependency is without a hash, and --require-pinned: itsdangerous==2.2.0") {
 		t.Errorf("it says %s", b.Error)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"superctl/load"
 )
 
-// deployed is what `deploy --json` says.
+// deployed is the output of `deploy --json`.
 type deployed struct {
 	Changed, Installed  bool
 	Outcome             string
@@ -23,7 +23,8 @@ type deployed struct {
 	Log                 []string
 }
 
-// offline runs a superctl command of the app's in a network namespace without a route, and wants an exit code.
+// offline runs a superctl command of the app in a network namespace without a route, and checks its
+// exit code.
 func offline(t *testing.T, a *harness.App, code int, args ...string) (d deployed) {
 	t.Helper()
 	cmd := exec.Command("unshare", append([]string{"--net", run.Binary}, append(args, "--json")...)...)
@@ -32,13 +33,14 @@ func offline(t *testing.T, a *harness.App, code int, args ...string) (d deployed
 	cmd.Stderr = &stderr
 	out, _ := cmd.Output()
 	if bad := json.Unmarshal(out, &d); cmd.ProcessState.ExitCode() != code || bad != nil {
-		t.Fatalf("%s: exit code %d, want %d (%v)\n%s%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), code, bad, out, stderr.String())
+		t.Fatalf("%s: exit code %d, want %d (%v)\n%s%s", strings.Join(args, " "), cmd.ProcessState.ExitCode(), code,
+			bad, out, stderr.String())
 	}
 	return d
 }
 
-// TestDeploysWithoutANetworkLoseNoRequest is the whole way of a Django site with compiled dependencies: built once, installed without a
-// network, switched under load, rolled back, pruned, refused.
+// TestDeploysWithoutANetworkLoseNoRequest deploys a Django site with compiled dependencies: built
+// once, installed without a network, switched under load, rolled back, pruned, refused.
 func TestDeploysWithoutANetworkLoseNoRequest(t *testing.T) {
 	dir, out := t.TempDir(), t.TempDir()
 	djangoProject(t, dir)
@@ -55,18 +57,21 @@ func TestDeploysWithoutANetworkLoseNoRequest(t *testing.T) {
 		t.Errorf("without a daemon there is %s", listed(t, a))
 	}
 	a.Start("")
-	if d := offline(t, a, 0, "deploy", files["1.0"]); !d.Changed || !d.Installed || d.Outcome != "done" || d.Release != "1.0" || d.Kind != "deploy" || d.Bundle == "" {
+	if d := offline(t, a, 0, "deploy", files["1.0"]); !d.Changed || !d.Installed || d.Outcome != "done" ||
+		d.Release != "1.0" || d.Kind != "deploy" || d.Bundle == "" {
 		t.Fatalf("%+v", d)
 	}
 	requests := a.Load(load.Config{Rate: 40, Clients: 8})
 	if d := offline(t, a, 0, "deploy", files["1.0"]); d.Changed || d.Installed {
 		t.Errorf("once more: %+v", d)
 	}
-	if d := offline(t, a, 1, "deploy", files["bad"]); !d.Changed || !d.Installed || d.Outcome != "aborted" || d.Release != "bad" || d.Previous != "1.0" || len(d.Log) == 0 {
+	if d := offline(t, a, 1, "deploy", files["bad"]); !d.Changed || !d.Installed || d.Outcome != "aborted" ||
+		d.Release != "bad" || d.Previous != "1.0" || len(d.Log) == 0 {
 		t.Errorf("%+v", d)
 	}
 	two := offline(t, a, 0, "deploy", files["2.0"])
-	if !two.Changed || two.Previous != "1.0" || strings.Join(two.Pruned, " ") != "bad" || two.Steps[0].Name != "fetch" || two.Steps[len(two.Steps)-1].Name != "prune" {
+	if !two.Changed || two.Previous != "1.0" || strings.Join(two.Pruned, " ") != "bad" ||
+		two.Steps[0].Name != "fetch" || two.Steps[len(two.Steps)-1].Name != "prune" {
 		t.Errorf("%+v", two)
 	}
 	a.Command("verify", "live").Want(0).Says("2.0 is as it was installed")

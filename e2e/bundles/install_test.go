@@ -16,16 +16,21 @@ import (
 	"superctl/e2e/harness"
 )
 
-// small is a project without dependencies, whose bundle is installed in a moment.
+// small builds a project without dependencies, whose bundle installs quickly.
 func small(t *testing.T, version string, more ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, dir, append([]string{"requirements.txt", "", "app.py", "VERSION = '" + version + "'\n", "pkg/__init__.py", "", "superctl.toml", "app = \"small\"\n[process.web]\ncommand = \"true\"\n"}, more...)...)
+	write(t, dir,
+		append(
+			[]string{
+				"requirements.txt", "", "app.py", "VERSION = '" + version + "'\n", "pkg/__init__.py", "",
+				"superctl.toml", "app = \"small\"\n[process.web]\ncommand = \"true\"\n",
+			}, more...)...)
 	commit(t, dir)
 	return build(t, 0, cache(), dir, "--version", version, "-o", t.TempDir()).File
 }
 
-// site is an app whose releases are installed from bundles of a name.
+// site returns an app whose releases are installed from bundles of that name.
 func site(t *testing.T, bundles string, options harness.Options) *harness.App {
 	t.Helper()
 	options.More += fmt.Sprintf("\n[install]\nname = %q\npython = %q\n", bundles, python(t))
@@ -34,7 +39,7 @@ func site(t *testing.T, bundles string, options harness.Options) *harness.App {
 	return a
 }
 
-// removable lets the owner of read-only directories remove them.
+// removable makes read-only directories removable by their owner.
 func removable(t *testing.T, dir string) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -45,7 +50,7 @@ func removable(t *testing.T, dir string) {
 	}))
 }
 
-// listed is what is in the directory of releases.
+// listed returns the names in the directory of releases.
 func listed(t *testing.T, a *harness.App) string {
 	t.Helper()
 	entries, err := os.ReadDir(a.Path("releases"))
@@ -57,7 +62,8 @@ func listed(t *testing.T, a *harness.App) string {
 	return strings.Join(names, " ")
 }
 
-// TestAnInstallThatIsKilledAtAnyMomentLeavesNothingHalfMade kills 50 installs, each of which finds what the one before has left.
+// TestAnInstallThatIsKilledAtAnyMomentLeavesNothingHalfMade kills 50 installs. Each finds what the
+// previous one left.
 func TestAnInstallThatIsKilledAtAnyMomentLeavesNothingHalfMade(t *testing.T) {
 	t.Parallel()
 	file := small(t, "1.0")
@@ -86,12 +92,13 @@ func TestAnInstallThatIsKilledAtAnyMomentLeavesNothingHalfMade(t *testing.T) {
 			t.Fatalf("%s: exit code %d\n%s", cmd, cmd.Code, cmd.Text())
 		default:
 			finished++
-			whole = min(whole, cmd.Ended.Sub(cmd.Began)) // the first one may have met a busy machine
+			whole = min(whole, cmd.Ended.Sub(cmd.Began)) // the first one may have run on a busy machine
 		}
 		if there {
 			a.Command("verify", "1.0").Want(0).Says("1.0 is as it was installed")
 		}
-		if list := a.Command("releases", "--json").Want(0).Stdout(); strings.Contains(list, "partial") || !there && strings.TrimSpace(list) != "[]" {
+		if list := a.Command("releases", "--json").Want(0).Stdout(); strings.Contains(list, "partial") ||
+			!there && strings.TrimSpace(list) != "[]" {
 			t.Fatalf("a release that is not whole is listed: %s", list)
 		}
 	}
@@ -103,16 +110,22 @@ func TestAnInstallThatIsKilledAtAnyMomentLeavesNothingHalfMade(t *testing.T) {
 	}
 }
 
-// TestNothingOfABundleRunsAsRoot has a wheel whose .pth file runs at each start of an interpreter that sees it, and a check.
+// TestNothingOfABundleRunsAsRoot has a smoke test, and a wheel with a .pth file that runs at each
+// start of an interpreter that sees it.
 func TestNothingOfABundleRunsAsRoot(t *testing.T) {
 	t.Parallel()
 	marker := filepath.Join(t.TempDir(), "marker")
 	must(t, os.WriteFile(marker, nil, 0o666))
-	must(t, errors.Join(os.Chmod(marker, 0o666), os.Chmod(filepath.Dir(marker), 0o755), os.Chmod(filepath.Dir(filepath.Dir(marker)), 0o755)))
+	must(t,
+		errors.Join(os.Chmod(marker, 0o666), os.Chmod(filepath.Dir(marker), 0o755),
+			os.Chmod(filepath.Dir(filepath.Dir(marker)), 0o755)))
 	note := fmt.Sprintf("open(%q, 'a').write(f'{os.getuid()} ')", marker)
-	pth := strings.Replace(backend, `"own.py": ORIGIN,`, fmt.Sprintf("\"own.py\": '',\n            \"own.pth\": %q,", "import os; "+note+"\n"), 1)
-	file := small(t, "1.0", "pyproject.toml", ownProject, "backend.py", pth, "requirements.txt", "", "sitecustomize.py", "import os; "+note,
-		"superctl.toml", "app = \"small\"\n[build]\npackage = true\nsmoke = [\"python -c 'import app'\"]\n[process.web]\ncommand = \"true\"\n")
+	pth := strings.Replace(backend, `"own.py": ORIGIN,`,
+		fmt.Sprintf("\"own.py\": '',\n            \"own.pth\": %q,", "import os; "+note+"\n"), 1)
+	file := small(t, "1.0", "pyproject.toml", ownProject, "backend.py", pth, "requirements.txt", "", "sitecustomize.py",
+		"import os; "+note,
+		"superctl.toml", "app = \"small\"\n[build]\npackage = true\nsmoke = [\"python -c 'import "+
+			"app'\"]\n[process.web]\ncommand = \"true\"\n")
 	a := site(t, "small", harness.Options{Top: "user = \"nobody\""})
 	a.Command("install", file).Want(0)
 	text, err := os.ReadFile(marker)
@@ -128,7 +141,7 @@ func TestNothingOfABundleRunsAsRoot(t *testing.T) {
 	}
 }
 
-// TestAUserInstallsForHimself has no rights but those on his own directory, and no way out to any network.
+// TestAUserInstallsForHimself runs as a user who owns only his directory, without a network.
 func TestAUserInstallsForHimself(t *testing.T) {
 	t.Parallel()
 	file := small(t, "1.0", "data/x", "1")
@@ -148,7 +161,7 @@ func TestAUserInstallsForHimself(t *testing.T) {
 		}
 		return string(out), cmd.ProcessState.ExitCode()
 	}
-	// What a killed install has left is read-only, too.
+	// A killed install leaves read-only directories, too.
 	must(t, os.MkdirAll(a.Path("releases", ".1.0.partial", "a", "b"), 0o755))
 	for _, dir := range []string{"a/b", "a", ""} {
 		path := a.Path("releases", ".1.0.partial", dir)
@@ -169,7 +182,8 @@ func TestAUserInstallsForHimself(t *testing.T) {
 	}
 }
 
-// TestADiskThatIsFullLeavesNothing has a check that fills it, so that it is full where nobody has expected it.
+// TestADiskThatIsFullLeavesNothing has a smoke test that fills the disk, so that it is full at an
+// unexpected point.
 func TestADiskThatIsFullLeavesNothing(t *testing.T) {
 	t.Parallel()
 	a := site(t, "small", harness.Options{})
@@ -180,12 +194,15 @@ func TestADiskThatIsFullLeavesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	filling := small(t, "1.0", "superctl.toml", fmt.Sprintf("app = \"small\"\n[build]\nsmoke = [[\"sh\", \"-c\", \"head -c 1G /dev/zero >%s; true\"]]\n[process.web]\ncommand = \"true\"\n", ballast))
+	filling := small(t, "1.0", "superctl.toml",
+		fmt.Sprintf("app = \"small\"\n[build]\nsmoke = [[\"sh\", \"-c\", \"head -c 1G /dev/zero >%s; "+
+			"true\"]]\n[process.web]\ncommand = \"true\"\n", ballast))
 	a.Command("install", filling).Want(1).Says("no space left on device", "nothing was installed")
 	if got := listed(t, a); got != ".superctl ballast" {
 		t.Errorf("left: %s", got)
 	}
-	a.Command("install", filling).Want(1).Says("fetch: there is no room for the bundle in "+dir, "MB are needed, 0.", " MB are free", "superctl prune")
+	a.Command("install", filling).Want(1).Says("fetch: there is no room for the bundle in "+dir, "MB are needed, 0.",
+		" MB are free", "superctl prune")
 	must(t, os.Remove(ballast))
 	a.Command("install", small(t, "1.0")).Want(0)
 	a.Command("verify").Want(0)
@@ -197,9 +214,10 @@ func TestTwoInstallsDoNotMeet(t *testing.T) {
 	fifo := a.Path("fifo")
 	must(t, syscall.Mkfifo(fifo, 0o666))
 	t.Cleanup(func() { must(t, os.Remove(fifo)) })
-	file := small(t, "1.0", "superctl.toml", fmt.Sprintf("app = \"small\"\n[build]\nsmoke = [[\"cat\", %q]]\n[process.web]\ncommand = \"true\"\n", fifo))
+	file := small(t, "1.0", "superctl.toml",
+		fmt.Sprintf("app = \"small\"\n[build]\nsmoke = [[\"cat\", %q]]\n[process.web]\ncommand = \"true\"\n", fifo))
 	first := a.Begin("install", file)
-	first.Await("compile") // and then it waits for somebody to write
+	first.Await("compile") // the smoke test then waits for a writer
 	a.Command("install", file).Want(4).Says("by superctl install, pid", "try again")
 	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
 	must(t, err)

@@ -1,5 +1,5 @@
-// Package bundles tests that a release is built once and is the same everywhere: real projects, their real dependencies from the package
-// index, real git, pip and uv.
+// Package bundles tests that a release is built once and is the same everywhere: with real
+// projects, their real dependencies from the package index, and real git, pip and uv.
 package bundles
 
 import (

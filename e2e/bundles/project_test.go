@@ -26,7 +26,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// write makes files below dir: path and content by turns.
+// write makes files below dir from pairs of path and content.
 func write(t *testing.T, dir string, files ...string) {
 	t.Helper()
 	for i := 0; i < len(files); i += 2 {
@@ -35,7 +35,7 @@ func write(t *testing.T, dir string, files ...string) {
 	}
 }
 
-// commit commits all that is in dir, at a time of its own.
+// commit commits everything in dir, with a fixed time.
 func commit(t *testing.T, dir string) {
 	t.Helper()
 	git(t, dir, "init", "-q")
@@ -54,7 +54,8 @@ func git(t *testing.T, dir string, args ...string) {
 	}
 }
 
-// djangoProject is a checkout of the Django site of all tests, with dependencies that are compiled, and a lock with hashes.
+// djangoProject makes a checkout of the Django site of all tests, with compiled dependencies and a
+// lock file with hashes.
 func djangoProject(t *testing.T, dir string) {
 	t.Helper()
 	must(t, apps.Project(dir))
@@ -62,14 +63,15 @@ func djangoProject(t *testing.T, dir string) {
 	commit(t, dir)
 }
 
-// flaskProject is a checkout of a small Flask site that is a package itself, with locks of all kinds.
+// flaskProject makes a checkout of a small Flask site that is itself a package, with lock files of
+// all kinds.
 func flaskProject(t *testing.T, dir string) {
 	t.Helper()
 	must(t, os.CopyFS(dir, os.DirFS("testdata/flask")))
 	commit(t, dir)
 }
 
-// built is what `superctl build --json` says.
+// built is the output of `superctl build --json`.
 type built struct {
 	Result, File, Name, Version, SHA256, Error, Signed string
 	Changed, Dirty                                     bool
@@ -81,7 +83,7 @@ type built struct {
 	stderr string
 }
 
-// step is what a step of the build said at its end.
+// step returns the detail of a build step.
 func (b *built) step(name string) string {
 	for _, s := range b.Steps {
 		if s.Name == name {
@@ -91,7 +93,7 @@ func (b *built) step(name string) string {
 	return ""
 }
 
-// command is a superctl command with uv, and nothing else of the servers, in its PATH.
+// command returns a superctl command with uv in its PATH, but without the servers.
 func command(t *testing.T, cache string, args ...string) *exec.Cmd {
 	t.Helper()
 	tools := t.TempDir()
@@ -101,10 +103,11 @@ func command(t *testing.T, cache string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// cache is one for all tests: what has come over the network once need not come again.
+// cache returns the cache of all tests, so that each download happens once.
 func cache() string { return filepath.Join(run.Dir, "cache") }
 
-// python is the interpreter that everything is built for: that of the servers, not the virtualenv of whoever runs the tests.
+// python returns the interpreter that everything is built for: that of the servers, not of an
+// active virtualenv.
 func python(t *testing.T) string {
 	t.Helper()
 	path, err := filepath.EvalSymlinks(filepath.Join(run.Apps.Cache, "bin", "python"))
@@ -112,10 +115,11 @@ func python(t *testing.T) string {
 	return path
 }
 
-// build builds dir and wants an exit code.
+// build builds dir and checks the exit code.
 func build(t *testing.T, code int, cache, dir string, args ...string) built {
 	t.Helper()
-	return outcome(t, code, command(t, cache, append([]string{"build", dir, "--json", "--python", python(t)}, args...)...))
+	return outcome(t, code,
+		command(t, cache, append([]string{"build", dir, "--json", "--python", python(t)}, args...)...))
 }
 
 func outcome(t *testing.T, code int, cmd *exec.Cmd) built {
@@ -129,12 +133,13 @@ func outcome(t *testing.T, code int, cmd *exec.Cmd) built {
 	}
 	b := built{stderr: stderr.String()}
 	if bad := json.Unmarshal(stdout.Bytes(), &b); cmd.ProcessState.ExitCode() != code || bad != nil {
-		t.Fatalf("%s: exit code %d, want %d (%v)\n%s%s", strings.Join(cmd.Args, " "), cmd.ProcessState.ExitCode(), code, bad, stdout.Bytes(), stderr.Bytes())
+		t.Fatalf("%s: exit code %d, want %d (%v)\n%s%s", strings.Join(cmd.Args, " "), cmd.ProcessState.ExitCode(), code,
+			bad, stdout.Bytes(), stderr.Bytes())
 	}
 	return b
 }
 
-// manifest is the part of a bundle's manifest that the tests look at.
+// manifest is the part of a bundle's manifest that the tests check.
 type manifest struct {
 	Name, Version, Commit, Builder string
 	Python                         struct{ Implementation, Version, ABI, Platform, Libc string }
@@ -144,7 +149,7 @@ type manifest struct {
 	Members                        []struct{ Path, SHA256 string }
 }
 
-// wheels are the wheels of a bundle, each with its hash.
+// wheels returns the wheels of a bundle with their hashes.
 func (m *manifest) wheels() map[string]string {
 	all := make(map[string]string)
 	for _, e := range m.Members {
@@ -155,7 +160,7 @@ func (m *manifest) wheels() map[string]string {
 	return all
 }
 
-// project are the project's files in a bundle.
+// project returns the project's files in a bundle.
 func (m *manifest) project() (list []string) {
 	for _, e := range m.Members {
 		if name, ok := strings.CutPrefix(e.Path, "project/"); ok {
@@ -165,7 +170,7 @@ func (m *manifest) project() (list []string) {
 	return list
 }
 
-// open reads a bundle with the tools that everybody has: it is a tar archive in zstd.
+// open reads a bundle with common tools: it is a zstd-compressed tar archive.
 func open(t *testing.T, path string) (m manifest, content map[string]string) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -192,7 +197,7 @@ func open(t *testing.T, path string) (m manifest, content map[string]string) {
 	return m, content
 }
 
-// same ends the test unless two files are the same, byte by byte.
+// same ends the test unless two files have the same content.
 func same(t *testing.T, a, b string) {
 	t.Helper()
 	if out, err := exec.Command("cmp", a, b).CombinedOutput(); err != nil {

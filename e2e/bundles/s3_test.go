@@ -38,7 +38,8 @@ func startS3(t *testing.T) *s3 {
 	s := &s3{address: l.Addr().String()}
 	must(t, l.Close())
 	data := t.TempDir()
-	cmd := exec.Command(strings.TrimSpace(out.String()), "--port", s.address, "--access", accessKey, "--secret", secretKey, "--quiet", "posix", "--nometa", data)
+	cmd := exec.Command(strings.TrimSpace(out.String()), "--port", s.address, "--access", accessKey, "--secret",
+		secretKey, "--quiet", "posix", "--nometa", data)
 	said, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	must(t, err)
 	defer said.Close()
@@ -49,11 +50,13 @@ func startS3(t *testing.T) *s3 {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	s.client, err = minio.New(s.address, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: "us-east-1"})
+	s.client, err = minio.New(s.address,
+		&minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: "us-east-1"})
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for err := s.client.MakeBucket(ctx, "releases", minio.MakeBucketOptions{}); err != nil; err = s.client.MakeBucket(ctx, "releases", minio.MakeBucketOptions{}) {
+	makeBucket := func() error { return s.client.MakeBucket(ctx, "releases", minio.MakeBucketOptions{}) }
+	for err := makeBucket(); err != nil; err = makeBucket() {
 		if ctx.Err() != nil {
 			text, _ := os.ReadFile(said.Name())
 			t.Fatalf("the S3 server does not answer: %v\n%s", err, text)
@@ -68,7 +71,7 @@ func (s *s3) put(t *testing.T, key, file string) {
 	must(t, err)
 }
 
-// TestABundleComesFromS3 uses the credentials as the AWS tools find them.
+// TestABundleComesFromS3 uses credentials from where the AWS tools find them.
 func TestABundleComesFromS3(t *testing.T) {
 	server := startS3(t)
 	dir := t.TempDir()
@@ -82,7 +85,8 @@ func TestABundleComesFromS3(t *testing.T) {
 	server.put(t, "shop/small-1.0.tar.zst.minisig", signed+".minisig")
 	server.put(t, "unsigned.tar.zst", signed)
 	a := site(t, "small", harness.Options{More: fmt.Sprintf("[trust]\nkeys = [%q]\n", filepath.Join(dir, "shop.pub"))})
-	write(t, dir, ".aws/credentials", fmt.Sprintf("[ci]\naws_access_key_id = %s\naws_secret_access_key = %s\n", accessKey, secretKey),
+	write(t, dir, ".aws/credentials",
+		fmt.Sprintf("[ci]\naws_access_key_id = %s\naws_secret_access_key = %s\n", accessKey, secretKey),
 		".aws/config", fmt.Sprintf("[profile ci]\nregion = us-east-1\nendpoint_url = http://%s\n", server.address))
 
 	environ := []string{"HOME=" + dir, "AWS_EC2_METADATA_DISABLED=true"}
@@ -100,20 +104,32 @@ func TestABundleComesFromS3(t *testing.T) {
 		word, says string
 		env        []string
 	}{
-		{"s3://releases/unsigned.tar.zst", "it is not signed, and [trust] wants a signature of", []string{"AWS_PROFILE=ci"}},
+		{
+			"s3://releases/unsigned.tar.zst", "it is not signed, and [trust] wants a signature of",
+			[]string{"AWS_PROFILE=ci"},
+		},
 		{"s3://releases/none.tar.zst", "The specified key does not exist", []string{"AWS_PROFILE=ci"}},
-		{"s3://releases/shop/small-1.0.tar.zst", "credentials are taken from AWS_ACCESS_KEY_ID", []string{endpoint, "AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=wrong"}},
+		{
+			"s3://releases/shop/small-1.0.tar.zst", "credentials are taken from AWS_ACCESS_KEY_ID",
+			[]string{endpoint, "AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=wrong"},
+		},
 		{"s3://releases/shop/small-1.0.tar.zst", "Access Denied", []string{endpoint}},
-		{"s3://releases/shop/small-1.0.tar.zst", "the credentials of AWS_PROFILE=nobody", []string{endpoint, "AWS_PROFILE=nobody"}},
+		{
+			"s3://releases/shop/small-1.0.tar.zst", "the credentials of AWS_PROFILE=nobody",
+			[]string{endpoint, "AWS_PROFILE=nobody"},
+		},
 	} {
 		if out, code := install(c.word, c.env...); code != 1 || !strings.Contains(out, c.says) {
 			t.Errorf("%s %v: exit code %d, and it does not say %q:\n%s", c.word, c.env, code, c.says, out)
 		}
 	}
-	if out, code := install("s3://releases/shop/small-1.0.tar.zst", "AWS_PROFILE=ci"); code != 0 || !strings.Contains(out, "from s3://releases/shop/small-1.0.tar.zst") || !strings.Contains(out, "signed with the key") {
+	if out, code := install("s3://releases/shop/small-1.0.tar.zst", "AWS_PROFILE=ci"); code != 0 ||
+		!strings.Contains(out, "from s3://releases/shop/small-1.0.tar.zst") ||
+		!strings.Contains(out, "signed with the key") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	if out, code := install("s3://releases/shop/small-1.0.tar.zst", endpoint, "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey); code != 0 || !strings.Contains(out, "installed already") {
+	if out, code := install("s3://releases/shop/small-1.0.tar.zst", endpoint, "AWS_ACCESS_KEY_ID="+accessKey,
+		"AWS_SECRET_ACCESS_KEY="+secretKey); code != 0 || !strings.Contains(out, "installed already") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	if got := listed(t, a); got != ".superctl 1.0" {
@@ -124,7 +140,8 @@ func TestABundleComesFromS3(t *testing.T) {
 func signedBundle(t *testing.T, key string) string {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, dir, "requirements.txt", "", "app.py", "", "superctl.toml", "app = \"small\"\n[process.web]\ncommand = \"true\"\n")
+	write(t, dir, "requirements.txt", "", "app.py", "", "superctl.toml",
+		"app = \"small\"\n[process.web]\ncommand = \"true\"\n")
 	commit(t, dir)
 	return build(t, 0, cache(), dir, "--version", "1.0", "-o", t.TempDir(), "--sign", key).File
 }

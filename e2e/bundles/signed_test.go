@@ -11,8 +11,8 @@ import (
 	"superctl/load"
 )
 
-// TestASignedFlaskSiteIsDeployedAndNothingElse is the whole way of a Flask site with a uv.lock, on a server that trusts one key. The keys and
-// signatures are those of minisign, in both directions.
+// TestASignedFlaskSiteIsDeployedAndNothingElse deploys a Flask site with a uv.lock to a server that
+// trusts one key. Keys and signatures are compatible with minisign in both directions.
 func TestASignedFlaskSiteIsDeployedAndNothingElse(t *testing.T) {
 	t.Parallel()
 	dir, out := t.TempDir(), t.TempDir()
@@ -26,7 +26,11 @@ func TestASignedFlaskSiteIsDeployedAndNothingElse(t *testing.T) {
 	minisign(t, "-V", "-q", "-m", one, "-p", key+".pub")
 	minisign(t, "-S", "-s", key+".key", "-m", two)
 
-	a := site(t, "flaskshop", harness.Options{Server: harness.Server{Command: "gunicorn --threads 4 shop:app"}, More: "[trust]\nkeys = [\"" + key + ".pub\"]"})
+	a := site(t, "flaskshop",
+		harness.Options{
+			Server: harness.Server{Command: "gunicorn --threads 4 shop:app"},
+			More:   "[trust]\nkeys = [\"" + key + ".pub\"]",
+		})
 	a.Start("")
 	offline(t, a, 0, "deploy", one)
 	requests := a.Load(load.Config{Rate: 40, Clients: 8, Shapes: []load.Shape{load.Get("/"), load.Get("/healthz/")}})
@@ -57,7 +61,7 @@ func TestASignedFlaskSiteIsDeployedAndNothingElse(t *testing.T) {
 func minisign(t *testing.T, args ...string) {
 	t.Helper()
 	cmd := exec.Command("minisign", args...)
-	cmd.Stdin = strings.NewReader("\n") // the password, which is none
+	cmd.Stdin = strings.NewReader("\n") // the empty password
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("minisign %s: %v\n%s", strings.Join(args, " "), err, said)
 	}

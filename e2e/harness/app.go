@@ -15,12 +15,12 @@ import (
 	"superctl/load"
 )
 
-// Options says what differs from an ordinary app. The strings are TOML.
+// Options describes how an app differs from the default one. The strings are TOML.
 type Options struct {
 	Server  Server // default GunicornThreads
 	Front   Front
 	Kept    int    // connections that nginx keeps open to the app; 0 = a new one for each request
-	Address string // of the app's listener; default: a port of the kernel's choice on a loopback address of its own
+	Address string // of the app's listener; default: a free port on a loopback address of its own
 	Top     string // before the first table
 	Web     string // in [process.web]
 	Health  string // in [process.web.health]
@@ -29,7 +29,7 @@ type Options struct {
 	More    string // after everything
 }
 
-// App is one app: its config, its releases, the daemon that runs it, and nginx where it is asked for.
+// App is one app: its config, its releases, its daemon, and nginx if the options ask for it.
 type App struct {
 	T       T
 	Run     *Run
@@ -37,15 +37,15 @@ type App struct {
 	Name    string
 	Dir     string
 	Config  string // path of the config file
-	Address string // of the app's listener, as the config has it
+	Address string // of the app's listener, as in the config
 	Options Options
 	Daemon  *Daemon // the newest one
 	nginx   *nginx
 	redis   *Redis
 }
 
-// settings are the config's defaults in tests: quick, where an operator wants to be careful. A later key of the same name
-// in Options takes the place of one here.
+// settings are the config's defaults in tests: faster than an operator would choose. A key in
+// Options replaces the same key here.
 const settings = `probation = "0s"
 standby = "0s"
 settle = "5s"`
@@ -58,15 +58,18 @@ const healthSettings = `path = "/healthz/"
 interval = "20ms"
 timeout = "2s"`
 
-// New makes an app in a directory of its own and writes its config. At the end of the test everything that it started is
-// stopped, and the test fails if something is left.
+// New makes an app in its own directory and writes its config. At the end of the test it stops
+// everything that it started, and fails the test if anything is left.
 func New(t T, run *Run, opt Options) *App {
 	t.Helper()
 	n := run.apps.Add(1)
 	if opt.Server.Command == "" {
 		opt.Server = GunicornThreads()
 	}
-	a := &App{T: t, Run: run, Binary: run.Binary, Name: fmt.Sprintf("shop%d", n), Dir: filepath.Join(run.Dir, fmt.Sprintf("a%d", n)), Options: opt}
+	a := &App{
+		T: t, Run: run, Binary: run.Binary, Name: fmt.Sprintf("shop%d", n),
+		Dir: filepath.Join(run.Dir, fmt.Sprintf("a%d", n)), Options: opt,
+	}
 	a.Config = filepath.Join(a.Dir, "superctl.toml")
 	for _, dir := range []string{"", "releases", "run", "state", "tmp"} {
 		a.must(os.Mkdir(filepath.Join(a.Dir, dir), 0o755))
@@ -89,8 +92,8 @@ func New(t T, run *Run, opt Options) *App {
 	return a
 }
 
-// freeAddress is an address whose port nobody takes meanwhile: outgoing connections come from 127.0.0.1, and no other test
-// uses the same loopback address.
+// freeAddress returns an address whose port stays free until the app binds it: outgoing connections
+// come from 127.0.0.1, and no other test uses the same loopback address.
 func (a *App) freeAddress(n int) string {
 	a.T.Helper()
 	pid := os.Getpid()
@@ -105,7 +108,8 @@ func (a *App) WriteConfig() {
 	a.T.Helper()
 	o := a.Options
 	var b strings.Builder
-	fmt.Fprintf(&b, "app = %q\nreleases = %q\ncurrent = %q\nstate = %q\ncontrol = %q\n", a.Name, a.Path("releases"), a.Path("current"), a.Path("state"), a.Control())
+	fmt.Fprintf(&b, "app = %q\nreleases = %q\ncurrent = %q\nstate = %q\ncontrol = %q\n", a.Name, a.Path("releases"),
+		a.Path("current"), a.Path("state"), a.Control())
 	b.WriteString(merged(settings, o.Top))
 	fmt.Fprintf(&b, "\n[listen.web]\naddress = %q\n%s\n", a.Address, o.Listen)
 	fmt.Fprintf(&b, "\n[process.web]\ncommand = %q\n%s", o.Server.Command, merged(webSettings, o.Web))
@@ -115,7 +119,7 @@ func (a *App) WriteConfig() {
 	a.WriteFile("superctl.toml", b.String())
 }
 
-// merged is both blocks of TOML, with only the second's lines for keys which both have.
+// merged joins two blocks of TOML. For a key in both, it keeps the second block's line only.
 func merged(defaults, own string) string {
 	key := func(line string) string { k, _, _ := strings.Cut(line, "="); return strings.TrimSpace(k) }
 	has := make(map[string]bool)
@@ -132,10 +136,10 @@ func merged(defaults, own string) string {
 	return b.String()
 }
 
-// Path is a path in the app's directory.
+// Path returns a path in the app's directory.
 func (a *App) Path(elem ...string) string { return filepath.Join(append([]string{a.Dir}, elem...)...) }
 
-// Control is the path of the control socket.
+// Control returns the path of the control socket.
 func (a *App) Control() string { return a.Path("run", "control.sock") }
 
 // WriteFile writes a file in the app's directory.
@@ -158,7 +162,7 @@ func (a *App) Releases(names ...string) {
 	}
 }
 
-// Target is where a client of the site connects to: nginx, where there is one.
+// Target returns the address that clients of the site connect to: nginx's, if there is one.
 func (a *App) Target() (network, address string) {
 	if a.nginx != nil {
 		return "tcp", a.nginx.address
@@ -169,7 +173,7 @@ func (a *App) Target() (network, address string) {
 	return "tcp", a.Address
 }
 
-// Via says what Misrouted needs to know of the way.
+// Via tells Misrouted whether a proxy is in between.
 func (a *App) Via() load.Via {
 	if a.nginx != nil {
 		return load.Proxy
@@ -177,8 +181,8 @@ func (a *App) Via() load.Via {
 	return load.Direct
 }
 
-// Load starts an ordinary load, new connection per request, GET and POST, unless cfg says otherwise, and waits for its
-// first answers.
+// Load starts a load and waits for its first answers. Unless cfg differs, each request has a new
+// connection, and GET and POST alternate.
 func (a *App) Load(cfg load.Config) *load.Run {
 	a.T.Helper()
 	cfg.Network, cfg.Address = a.Target()
@@ -195,7 +199,7 @@ func (a *App) Load(cfg load.Config) *load.Run {
 	return r
 }
 
-// More waits until n further requests of the load have ended.
+// More waits until n more requests of the load have ended.
 func (a *App) More(r *load.Run, n int) {
 	a.T.Helper()
 	ctx, cancel := limited(time.Minute)
@@ -205,7 +209,8 @@ func (a *App) More(r *load.Run, n int) {
 	}
 }
 
-// Lossless stops the load and fails the test if a request failed, or if the load was over before the test was.
+// Lossless stops the load. It fails the test if a request failed, or if the load ended before the
+// test did.
 func (a *App) Lossless(r *load.Run) *load.Result {
 	a.T.Helper()
 	res := r.Stop()
@@ -217,7 +222,7 @@ func (a *App) Lossless(r *load.Run) *load.Result {
 	return res
 }
 
-// Fatalf ends the test, after it has shown what the daemon said.
+// Fatalf ends the test. The daemon's output is shown at the end.
 func (a *App) Fatalf(format string, args ...any) {
 	a.T.Helper()
 	a.T.Fatalf(format, args...)
@@ -230,7 +235,7 @@ func (a *App) must(err error) {
 	}
 }
 
-// end stops everything and looks for what is left.
+// end stops everything and checks that nothing is left.
 func (a *App) end() {
 	a.T.Helper()
 	if a.Daemon != nil {
@@ -257,24 +262,24 @@ func (a *App) end() {
 	}
 }
 
-// outputs is what all daemons of the app have written, one after the other.
+// outputs returns the output of all daemons of the app, in the order of time.
 func (a *App) outputs() string {
-	logs, _ := filepath.Glob(a.Path("daemon-*.log")) // the pattern is right
+	logs, _ := filepath.Glob(a.Path("daemon-*.log")) // the pattern is valid
 	lines := make([]string, 0, len(logs))
 	for _, path := range logs {
 		text, err := os.ReadFile(path)
 		a.must(err)
 		lines = slices.AppendSeq(lines, strings.Lines(string(text)))
 	}
-	slices.Sort(lines) // each begins with its time
+	slices.Sort(lines) // each line begins with its time
 	return strings.Join(lines, "")
 }
 
-// NothingLeft fails the test when the app has left a process, a socket, a FIFO or a temporary file. Nothing of the app must
-// be meant to run any more.
+// NothingLeft fails the test if the app has left a process, a socket, a FIFO or a temporary file.
+// Call it when nothing of the app should run.
 func (a *App) NothingLeft() {
 	a.T.Helper()
-	// What was killed a moment ago may not be gone yet: a killed process takes its time to give back its memory.
+	// A process that was just killed may still exist: releasing its memory takes time.
 	for _, p := range processes(a.Dir, os.Getpid()) {
 		awaitExit(p.PID, 3*time.Second)
 	}
@@ -292,7 +297,8 @@ func (a *App) NothingLeft() {
 			return fs.SkipDir
 		case d.Type()&(fs.ModeSocket|fs.ModeNamedPipe) != 0:
 			a.T.Errorf("%s is left over (%s)", path, d.Type())
-		case !d.IsDir() && (filepath.Dir(path) == a.Path("tmp") || strings.Contains(d.Name(), "tmp") || strings.HasPrefix(d.Name(), ".")):
+		case !d.IsDir() && (filepath.Dir(path) == a.Path("tmp") ||
+			strings.Contains(d.Name(), "tmp") || strings.HasPrefix(d.Name(), ".")):
 			a.T.Errorf("the temporary file %s is left over", path)
 		}
 		return nil

@@ -7,14 +7,13 @@ import (
 	"time"
 )
 
-// syncBuffer is what a process writes while others look at it.
+// syncBuffer collects the output of a process while tests read it.
 type syncBuffer struct {
 	mu      sync.Mutex
 	content bytes.Buffer
 	more    chan struct{}
 }
 
-// Write takes what the process wrote.
 func (b *syncBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -25,14 +24,14 @@ func (b *syncBuffer) Write(p []byte) (int, error) {
 	return b.content.Write(p)
 }
 
-// String is all of it until now.
+// String returns the output so far.
 func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.content.String()
 }
 
-// grown is closed at the next write.
+// grown returns a channel that is closed at the next write.
 func (b *syncBuffer) grown() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -42,7 +41,8 @@ func (b *syncBuffer) grown() <-chan struct{} {
 	return b.more
 }
 
-// await waits until the process has written text. It says whether it did, before it ended and in time.
+// await waits until the process has written text. It reports whether that happened before the
+// process ended and within patience.
 func (b *syncBuffer) await(text string, exited <-chan struct{}) bool {
 	late := time.NewTimer(patience)
 	defer late.Stop()

@@ -14,7 +14,7 @@ import (
 	"superctl/load"
 )
 
-// Command is one superctl command that runs, or has run.
+// Command is a superctl command that is running or has run.
 type Command struct {
 	app    *App
 	Args   []string
@@ -27,7 +27,7 @@ type Command struct {
 	Began, Ended time.Time
 }
 
-// Command runs a command to its end.
+// Command runs a command and waits for its end.
 func (a *App) Command(args ...string) *Command {
 	a.T.Helper()
 	c := a.Begin(args...)
@@ -64,17 +64,17 @@ func (c *Command) Wait() *Command {
 	return c
 }
 
-// Interrupt is Ctrl-C.
+// Interrupt sends SIGINT, as Ctrl-C does.
 func (c *Command) Interrupt() {
 	if err := c.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		c.app.Fatalf("interrupt %s: %v", c, err)
 	}
 }
 
-// Kill hangs up on the daemon without a word.
+// Kill kills the command with SIGKILL, so that the daemon sees its connection end.
 func (c *Command) Kill() { _ = c.cmd.Process.Signal(syscall.SIGKILL) }
 
-// Want ends the test unless the command ended with that exit code.
+// Want ends the test unless the command exited with that code.
 func (c *Command) Want(code int) *Command {
 	c.app.T.Helper()
 	if c.Code != code {
@@ -94,16 +94,16 @@ func (c *Command) Says(words ...string) *Command {
 	return c
 }
 
-// Stdout is what it has written to stdout until now.
+// Stdout returns its output on stdout so far.
 func (c *Command) Stdout() string { return c.stdout.String() }
 
-// Stderr is what it has written to stderr until now.
+// Stderr returns its output on stderr so far.
 func (c *Command) Stderr() string { return c.stderr.String() }
 
-// Text is both.
+// Text returns its output on stdout and stderr so far.
 func (c *Command) Text() string { return c.Stdout() + c.Stderr() }
 
-// String is the command as it was typed.
+// String returns the command line.
 func (c *Command) String() string { return "superctl " + strings.Join(c.Args, " ") }
 
 // Await waits until the command has written text, on stdout or stderr.
@@ -129,13 +129,13 @@ func (c *Command) Await(text string) {
 	}
 }
 
-// Change runs a command that changes something, with --json, and returns what it reports.
+// Change runs a command that changes something, with --json, and returns its outcome.
 func (a *App) Change(code int, args ...string) Outcome {
 	a.T.Helper()
 	return a.Command(append(args, "--json")...).Want(code).Outcome()
 }
 
-// Outcome is the outcome in the output of a command with --json: its last JSON value.
+// Outcome returns the outcome in the output of a command with --json: its last JSON value.
 func (c *Command) Outcome() Outcome {
 	c.app.T.Helper()
 	var last json.RawMessage
@@ -153,7 +153,8 @@ func (c *Command) Outcome() Outcome {
 		Outcome *json.RawMessage `json:"outcome"`
 	}
 	var o Outcome
-	if json.Unmarshal(last, &wrapped) == nil && wrapped.Outcome != nil && bytes.HasPrefix(*wrapped.Outcome, []byte("{")) {
+	if json.Unmarshal(last, &wrapped) == nil && wrapped.Outcome != nil &&
+		bytes.HasPrefix(*wrapped.Outcome, []byte("{")) {
 		last = *wrapped.Outcome
 	}
 	if err := json.Unmarshal(last, &o); err != nil || o.Result == "" {
@@ -162,13 +163,13 @@ func (c *Command) Outcome() Outcome {
 	return o
 }
 
-// Status is what `status --json` says.
+// Status returns the result of `status --json`.
 func (a *App) Status() Status {
 	a.T.Helper()
 	return a.Command("status", "--json").Want(0).Status()
 }
 
-// Status is the status in the output of `status --json`.
+// Status returns the status in the output of `status --json`.
 func (c *Command) Status() (s Status) {
 	c.app.T.Helper()
 	if err := json.Unmarshal([]byte(c.Stdout()), &s); err != nil {
@@ -177,7 +178,7 @@ func (c *Command) Status() (s Status) {
 	return s
 }
 
-// Live is the live generation in a status.
+// Live returns the live generation of a status.
 func (a *App) Live(s Status) Generation {
 	a.T.Helper()
 	for _, g := range s.Generations {
@@ -189,13 +190,16 @@ func (a *App) Live(s Status) Generation {
 	return Generation{}
 }
 
-// Cutover is when the gates turned in a change, which ended from one generation to another. A daemon that lies about it is
-// found out by the answers: they are what it is compared with.
+// Cutover returns when the gates turned from one generation to another in a change. Tests compare
+// it with the answers that clients got, which exposes a daemon that reports a wrong time.
 func (a *App) Cutover(from int, o Outcome) load.Cutover {
 	a.T.Helper()
 	for _, s := range o.Steps {
 		if s.Name == "cutover" {
-			return load.Cutover{From: from, To: o.Generation, Began: s.Began, Ended: s.Began.Add(time.Duration(s.Seconds * float64(time.Second)))}
+			return load.Cutover{
+				From: from, To: o.Generation, Began: s.Began,
+				Ended: s.Began.Add(time.Duration(s.Seconds * float64(time.Second))),
+			}
 		}
 	}
 	a.Fatalf("the outcome has no cutover: %+v", o)

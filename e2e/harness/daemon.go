@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// patience is how long the harness waits for anything; only a defect takes so long.
+// patience is how long the harness waits for anything; only a defect takes that long.
 const patience = 60 * time.Second
 
 func limited(d time.Duration) (context.Context, context.CancelFunc) {
@@ -26,16 +26,17 @@ func limited(d time.Duration) (context.Context, context.CancelFunc) {
 type Daemon struct {
 	app    *App
 	cmd    *exec.Cmd
-	output string        // path of what it wrote
-	exited chan struct{} // closed when it is reaped
+	output string        // path of its output
+	exited chan struct{} // closed when it has been reaped
 	notify *net.UnixConn
 
 	mu       sync.Mutex
-	messages []string      // guarded by mu: what it told its service manager
+	messages []string      // guarded by mu: what it sent to its service manager
 	heard    chan struct{} // guarded by mu: closed and replaced at each message
 }
 
-// Start starts a daemon and waits for its READY=1, as systemd would. With a release it then switches to that.
+// Start starts a daemon and waits for its READY=1, as systemd does. With a release it then switches
+// to that.
 func (a *App) Start(release string) *Daemon {
 	a.T.Helper()
 	d := a.Launch()
@@ -48,7 +49,7 @@ func (a *App) Start(release string) *Daemon {
 	return d
 }
 
-// Launch starts a daemon without waiting for anything. env is added to its environment.
+// Launch starts a daemon without waiting for it. env is added to its environment.
 func (a *App) Launch(env ...string) *Daemon {
 	a.T.Helper()
 	path := a.Path("notify.sock")
@@ -78,7 +79,7 @@ func (a *App) Launch(env ...string) *Daemon {
 	return d
 }
 
-// env is the environment of everything that belongs to the app.
+// env returns the environment of every process that belongs to the app.
 func (a *App) env(more ...string) []string {
 	return append([]string{
 		mark + "=" + a.Dir, "SUPERCTL_CONFIG=" + a.Config, "TMPDIR=" + a.Path("tmp"), "HOME=" + a.Dir, "LANG=C.UTF-8",
@@ -86,7 +87,7 @@ func (a *App) env(more ...string) []string {
 	}, more...)
 }
 
-// listen takes what the daemon tells its service manager.
+// listen receives the daemon's messages to its service manager.
 func (d *Daemon) listen() {
 	buf := make([]byte, 4096)
 	for {
@@ -102,19 +103,20 @@ func (d *Daemon) listen() {
 	}
 }
 
-// Ready waits until the daemon has said READY=1. It fails when the daemon exits instead.
+// Ready waits for READY=1 from the daemon. It fails if the daemon exits first.
 func (d *Daemon) Ready() error {
 	return d.Says(func(line string) bool { return line == "READY=1" })
 }
 
-// Says waits until the daemon has told its service manager a line that matches.
+// Says waits until the daemon has sent its service manager a line that matches.
 func (d *Daemon) Says(match func(line string) bool) error {
 	ctx, cancel := limited(patience)
 	defer cancel()
 	for {
 		d.mu.Lock()
 		heard := d.heard
-		said := slices.ContainsFunc(d.messages, func(m string) bool { return slices.ContainsFunc(strings.Split(m, "\n"), match) })
+		said := slices.ContainsFunc(d.messages,
+			func(m string) bool { return slices.ContainsFunc(strings.Split(m, "\n"), match) })
 		d.mu.Unlock()
 		if said {
 			return nil
@@ -129,7 +131,7 @@ func (d *Daemon) Says(match func(line string) bool) error {
 	}
 }
 
-// Ended tells whether the daemon has ended.
+// Ended reports whether the daemon has ended.
 func (d *Daemon) Ended() bool {
 	select {
 	case <-d.exited:
@@ -139,10 +141,10 @@ func (d *Daemon) Ended() bool {
 	}
 }
 
-// PID is the daemon's process.
+// PID returns the daemon's process ID.
 func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 
-// PeakMemory is the most memory that it has had resident, in bytes.
+// PeakMemory returns the daemon's peak resident memory in bytes.
 func (d *Daemon) PeakMemory() int {
 	d.app.T.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.PID()))
@@ -154,7 +156,7 @@ func (d *Daemon) PeakMemory() int {
 	return kilobytes << 10
 }
 
-// Output is all that the daemon has written until now.
+// Output returns the daemon's output so far.
 func (d *Daemon) Output() string {
 	content, _ := os.ReadFile(d.output)
 	return string(content)
@@ -176,14 +178,14 @@ func (d *Daemon) Wait() int {
 		_ = os.Remove(d.app.Path("notify.sock"))
 		return d.cmd.ProcessState.ExitCode()
 	case <-time.After(patience):
-		d.Signal(syscall.SIGQUIT) // its goroutines tell where it hangs
+		d.Signal(syscall.SIGQUIT) // prints the goroutines, which show where it hangs
 		<-d.exited
 		d.app.Fatalf("the daemon did not end within %s", patience)
 		return -1
 	}
 }
 
-// Stop ends the daemon as systemd does, and all that it runs.
+// Stop stops the daemon and its workers, as systemd does.
 func (d *Daemon) Stop() {
 	d.app.T.Helper()
 	d.Signal(syscall.SIGTERM)
@@ -192,15 +194,16 @@ func (d *Daemon) Stop() {
 	}
 }
 
-// Kill ends the daemon as a crash does, and leaves its workers alone.
+// Kill kills the daemon as a crash does, and leaves its workers running.
 func (d *Daemon) Kill() {
 	d.app.T.Helper()
 	d.Signal(syscall.SIGKILL)
 	d.Wait()
 }
 
-// stopQuietly is Stop for the end of a test, where the daemon may have been stopped already, or killed with its workers
-// left behind: those a later daemon would have stopped, so it is nothing that must not happen.
+// stopQuietly is Stop for the end of a test, where the daemon may have been stopped already, or
+// killed with its workers left running. A later daemon would have stopped those, so they are not an
+// error.
 func (d *Daemon) stopQuietly() {
 	d.app.T.Helper()
 	select {
@@ -209,21 +212,21 @@ func (d *Daemon) stopQuietly() {
 		_ = os.Remove(d.app.Path("notify.sock"))
 		if d.cmd.ProcessState.ExitCode() == -1 {
 			endAll(d.app.Dir)
-			d.app.forget()
+			d.app.removeSockets()
 		}
 	default:
 		d.Stop()
 	}
 }
 
-// forget removes the sockets and FIFOs that a killed daemon could not.
-func (a *App) forget() {
+// removeSockets removes the sockets and FIFOs that a killed daemon could not.
+func (a *App) removeSockets() {
 	for _, dir := range []string{"run", "state"} {
 		_ = os.RemoveAll(filepath.Join(a.Dir, dir))
 	}
 }
 
-// Descriptors are what the daemon has open, by what they lead to.
+// Descriptors returns the targets of the daemon's open descriptors.
 func (d *Daemon) Descriptors() []string {
 	dir := fmt.Sprintf("/proc/%d/fd", d.PID())
 	entries, err := os.ReadDir(dir)
@@ -236,7 +239,7 @@ func (d *Daemon) Descriptors() []string {
 		if err != nil {
 			continue
 		}
-		kind, _, _ := strings.Cut(to, ":[") // the inode behind it differs each time
+		kind, _, _ := strings.Cut(to, ":[") // the inode after it differs each time
 		open = append(open, kind)
 	}
 	slices.Sort(open)

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeT collects what a test would have failed with.
+// fakeT collects errors instead of failing the test.
 type fakeT struct {
 	*testing.T
 	errors []string
@@ -31,7 +31,7 @@ func (f *fakeT) Errorf(format string, args ...any) {
 }
 func (f *fakeT) Failed() bool { return len(f.errors) > 0 }
 
-// bareRun is a run without superctl and servers.
+// bareRun returns a run without superctl and servers.
 func bareRun(t *testing.T) *Run {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sctl-")
@@ -55,7 +55,8 @@ func TestAProcessThatIsLeftOverFailsTheTest(t *testing.T) {
 		t.Fatal(err)
 	}
 	go cmd.Wait() //nolint:errcheck // killed by the harness
-	if left := processes(run.Dir, os.Getpid()); len(left) != 1 || left[0].PID != cmd.Process.Pid || left[0].Command != "sleep 1000" {
+	if left := processes(run.Dir, os.Getpid()); len(left) != 1 || left[0].PID != cmd.Process.Pid ||
+		left[0].Command != "sleep 1000" {
 		t.Fatalf("found %v", left)
 	}
 	a.NothingLeft()
@@ -98,7 +99,7 @@ func TestTheGuardianEndsWhatARunThatDiedHasLeft(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	_ = run.leash.Close() // as the kernel does when we die
+	_ = run.leash.Close() // as the kernel does when the test binary dies
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Errorf("it ended with %v", err)
 	}
@@ -117,13 +118,14 @@ func TestOwnSettingsTakeThePlaceOfDefaults(t *testing.T) {
 	}
 }
 
-// inherit is a command that starts what follows with descriptor 3, as superctl does.
+// inherit starts the command after it with descriptor 3, as superctl does.
 const inherit = `import os, sys
 os.environ["LISTEN_FDS"], os.environ["LISTEN_PID"] = "1", str(os.getpid())
 os.execvp(sys.argv[1], sys.argv[1:])`
 
-// TestEachServerServesTheProject proves the ground on which all other tests stand: without superctl, each server serves a
-// release from an inherited listener, straight or behind nginx, and every view answers as the load client wants it.
+// TestEachServerServesTheProject proves what all other tests rely on. Without superctl, each server
+// serves a release from an inherited listener, directly or behind nginx, and every view answers as
+// the load client expects.
 func TestEachServerServesTheProject(t *testing.T) {
 	for _, test := range []struct {
 		server Server
@@ -146,7 +148,7 @@ func TestEachServerServesTheProject(t *testing.T) {
 			venv := a.Path("releases", "r1", "venv")
 			argv := strings.Fields(strings.ReplaceAll(test.server.Command, "{fd.web}", "3"))
 			if argv[0] == "gunicorn" {
-				argv = append(argv, "--no-control-socket") // which it could not remove when it is killed
+				argv = append(argv, "--no-control-socket") // it could not remove its control socket when it is killed
 			}
 			cmd := exec.Command(filepath.Join(venv, "bin", "python"), append([]string{"-c", inherit}, argv...)...)
 			cmd.Dir, cmd.ExtraFiles = a.Path("releases", "r1"), []*os.File{ln}
@@ -162,15 +164,22 @@ func TestEachServerServesTheProject(t *testing.T) {
 				_ = cmd.Wait()
 			}()
 			network, address := a.Target()
-			r, err := load.Start(load.Config{Network: network, Address: address, MaxRequests: 24, Clients: 2, Timeout: 30 * time.Second, Shapes: []load.Shape{
-				load.Get("/"), load.Get("/healthz/"), load.Post("/echo", 100_000), load.Stream("/stream", 2<<20), load.Get("/slow?s=0.1"),
-				{Name: "missing", Method: "GET", Path: "/nothing-here", Check: func(status int, _ http.Header, _ []byte) error {
-					if status != http.StatusNotFound {
-						return fmt.Errorf("status %d", status)
-					}
-					return nil
-				}},
-			}})
+			r, err := load.Start(load.Config{
+				Network: network, Address: address, MaxRequests: 24, Clients: 2,
+				Timeout: 30 * time.Second, Shapes: []load.Shape{
+					load.Get("/"), load.Get("/healthz/"), load.Post("/echo", 100_000), load.Stream("/stream", 2<<20),
+					load.Get("/slow?s=0.1"),
+					{
+						Name: "missing", Method: "GET", Path: "/nothing-here",
+						Check: func(status int, _ http.Header, _ []byte) error {
+							if status != http.StatusNotFound {
+								return fmt.Errorf("status %d", status)
+							}
+							return nil
+						},
+					},
+				},
+			})
 			a.must(err)
 			ctx, cancel := limited(patience)
 			defer cancel()
@@ -190,7 +199,7 @@ func TestEachServerServesTheProject(t *testing.T) {
 	}
 }
 
-// TestEachFaultMisbehavesAsItSays holds the releases that other tests rely on being broken.
+// TestEachFaultMisbehavesAsItSays proves that the faulty releases of other tests are faulty.
 func TestEachFaultMisbehavesAsItSays(t *testing.T) {
 	for fault, want := range map[apps.Fault]string{
 		apps.ImportError: "No module named 'shop_payments'",
@@ -201,7 +210,8 @@ func TestEachFaultMisbehavesAsItSays(t *testing.T) {
 			t.Parallel()
 			a := New(t, sharedRun(t), Options{})
 			a.Release("r1", apps.Behaviour{Fault: fault, Seconds: 0.01})
-			cmd := exec.Command(a.Path("releases", "r1", "venv", "bin", "gunicorn"), "--bind", "unix:"+a.Path("tmp", "s"), "shop.wsgi")
+			cmd := exec.Command(a.Path("releases", "r1", "venv", "bin", "gunicorn"), "--bind",
+				"unix:"+a.Path("tmp", "s"), "shop.wsgi")
 			cmd.Dir, cmd.Env = a.Path("releases", "r1"), a.env()
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), want) {

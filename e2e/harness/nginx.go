@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// nginx is a real nginx in front of the app, in the foreground, with all its files in the app's directory.
+// nginx is a real nginx in front of the app, in the foreground, with all its files in the app's
+// directory.
 type nginx struct {
 	app     *App
 	cmd     *exec.Cmd
@@ -20,7 +21,7 @@ type nginx struct {
 	exited  chan struct{}
 }
 
-// uwsgiParams are those of nginx's own file of that name.
+// uwsgiParams is nginx's own file of that name.
 const uwsgiParams = `QUERY_STRING $query_string
 REQUEST_METHOD $request_method
 CONTENT_TYPE $content_type
@@ -35,8 +36,8 @@ REMOTE_PORT $remote_port
 SERVER_PORT $server_port
 SERVER_NAME $server_name`
 
-// startNginx starts nginx and waits for its first answer. It listens on a socket of ours, which it takes over as it takes
-// over an older nginx's in an upgrade, so that no port can be lost in between.
+// startNginx starts nginx and waits for its first answer. nginx takes over a listener of ours, as
+// in its own upgrade, so that no other process can get the port in between.
 func (a *App) startNginx() {
 	a.T.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -80,15 +81,17 @@ func (a *App) startNginx() {
 	}
 }
 
-// nginxConfig has nothing that hides a failure: no second try, no other upstream, no marking as failed.
+// nginxConfig hides no failure: no retry, no other upstream, no marking as failed.
 func (a *App) nginxConfig(address string) string {
 	upstream := a.Address
 	keep, connection := "", "close"
 	if a.Options.Kept > 0 {
-		// It closes an idle one before any server does, as docs/nginx.md has it: the shortest time of one is gunicorn's 2 s.
+		// nginx closes an idle connection before any server does, as docs/nginx.md requires: the
+		// shortest limit is gunicorn's 2 s.
 		keep, connection = fmt.Sprintf("keepalive %d; keepalive_timeout 1s;", a.Options.Kept), `""`
 	}
-	pass := "proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection " + connection + "; proxy_set_header Host $host; proxy_next_upstream off;"
+	pass := "proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection " + connection +
+		"; proxy_set_header Host $host; proxy_next_upstream off;"
 	if a.Options.Server.UWSGI {
 		var params strings.Builder
 		for line := range strings.Lines(uwsgiParams) {
@@ -98,7 +101,7 @@ func (a *App) nginxConfig(address string) string {
 	}
 	user := ""
 	if os.Geteuid() == 0 {
-		user = "user root;" // else its workers are another user's, and need permission for the app's socket
+		user = "user root;" // workers of another user would need permission for the app's socket
 	}
 	return fmt.Sprintf(`daemon off;
 %s
@@ -123,7 +126,7 @@ http {
 `, user, upstream, keep, address, pass)
 }
 
-// stop lets nginx finish what it has.
+// stop stops nginx gracefully.
 func (n *nginx) stop() {
 	n.app.T.Helper()
 	_ = n.cmd.Process.Signal(syscall.SIGQUIT)
@@ -139,7 +142,7 @@ func (n *nginx) stop() {
 	}
 }
 
-// nginxBinary is nginx's path: Debian has it where the PATH of a user who is not root does not lead.
+// nginxBinary returns nginx's path. In Debian it is not in the PATH of a user other than root.
 func nginxBinary() string {
 	if path, err := exec.LookPath("nginx"); err == nil {
 		return path

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Postgres is a PostgreSQL server of one test, which nobody reaches but by its socket.
+// Postgres is a PostgreSQL server of one test, reachable by its unix socket only.
 type Postgres struct {
 	t      T
 	cmd    *exec.Cmd
@@ -20,8 +20,8 @@ type Postgres struct {
 	exited chan struct{}
 }
 
-// StartPostgres makes a cluster, starts its server and waits until that takes connections. It refuses to be root's, so it runs
-// as the user of Debian's package then.
+// StartPostgres makes a cluster, starts its server and waits until it accepts connections.
+// PostgreSQL refuses to run as root, so it then runs as the user of Debian's package.
 func StartPostgres(t T, run *Run) *Postgres {
 	t.Helper()
 	p := &Postgres{t: t, dir: filepath.Join(run.Dir, fmt.Sprintf("pg%d", run.apps.Add(1))), exited: make(chan struct{})}
@@ -47,7 +47,8 @@ func StartPostgres(t T, run *Run) *Postgres {
 		cmd.Dir, cmd.Env, cmd.SysProcAttr = p.dir, []string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"}, attr
 		return cmd
 	}
-	if out, err := command("initdb", "--no-sync", "--auth=trust", "--username=shop", "--pgdata=data").CombinedOutput(); err != nil {
+	if out, err := command("initdb", "--no-sync", "--auth=trust", "--username=shop",
+		"--pgdata=data").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	p.cmd = command("postgres", "-D", "data", "-F", "-k", p.dir, "-c", "listen_addresses=")
@@ -64,10 +65,10 @@ func StartPostgres(t T, run *Run) *Postgres {
 	return p
 }
 
-// Socket is the directory of its socket.
+// Socket returns the directory of its socket.
 func (p *Postgres) Socket() string { return p.dir }
 
-// Stop ends it, and all connections to it.
+// Stop stops the server, and ends all connections to it.
 func (p *Postgres) Stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGINT) // a fast shutdown
 	select {

@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is one process of the machine.
+// Process is a process of this machine.
 type Process struct {
 	PID     int
 	Parent  int
 	Command string
 }
 
-// processes are those which belong to dir: they carry the mark with it, work in it, or name it in their command. Threads
-// and zombies are none: a zombie is gone but for its parent's wait.
+// processes returns those that belong to dir: they have the mark with it, work in it, or name it in
+// their command. It skips threads and zombies, which wait for their parents only.
 func processes(dir string, except ...int) []Process {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -53,25 +53,25 @@ func processes(dir string, except ...int) []Process {
 	return found
 }
 
-// Belonging are the processes that belong to dir, but for this one.
+// Belonging returns the processes that belong to dir, except for this one.
 func Belonging(dir string) []Process { return processes(dir, os.Getpid()) }
 
 // EndAll kills every process that belongs to dir.
 func EndAll(dir string) { endAll(dir) }
 
-// within says whether path is dir or below it.
+// within reports whether path is dir or below it.
 func within(path, dir string) bool {
 	path = strings.TrimSuffix(path, " (deleted)")
 	return path == dir || strings.HasPrefix(path, dir+"/")
 }
 
-// stat is a process's state letter and parent.
+// stat returns a process's state letter and parent.
 func stat(proc string) (state string, parent int) {
 	content, err := os.ReadFile(filepath.Join(proc, "stat"))
 	if err != nil {
 		return "", 0
 	}
-	// The second field is the command's name in brackets, and may itself contain anything.
+	// The second field is the command's name in parentheses, which may contain any character.
 	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
 	if len(fields) < 2 {
 		return "", 0
@@ -88,7 +88,8 @@ func describe(ps []Process) string {
 	return b.String()
 }
 
-// awaitExit waits for the end of a process that need not be ours. It says whether it ended in time.
+// awaitExit waits for the end of a process, which need not be a child. It reports whether the
+// process ended in time.
 func awaitExit(pid int, limit time.Duration) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -108,7 +109,7 @@ func awaitExit(pid int, limit time.Duration) bool {
 	}
 }
 
-// endAll kills every process of dir, and those which they start meanwhile.
+// endAll kills every process of dir, and those that they start meanwhile.
 func endAll(dir string) {
 	for range 20 {
 		left := processes(dir, os.Getpid())

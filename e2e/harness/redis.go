@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Redis is a real Redis of one app, in the app's directory, which nobody reaches but by its socket.
+// Redis is a real Redis of one app, in the app's directory, reachable by its unix socket only.
 type Redis struct {
 	app    *App
 	cmd    *exec.Cmd
@@ -16,12 +16,13 @@ type Redis struct {
 	exited chan struct{}
 }
 
-// StartRedis starts one and waits until it takes connections. It keeps nothing on the disk.
+// StartRedis starts a Redis and waits until it accepts connections. It persists nothing.
 func (a *App) StartRedis() *Redis {
 	a.T.Helper()
 	r := &Redis{app: a, exited: make(chan struct{})}
 	a.must(os.Mkdir(a.Path("redis"), 0o755))
-	r.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", r.socket(), "--save", "", "--appendonly", "no", "--dir", filepath.Dir(r.socket()))
+	r.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", r.socket(), "--save", "", "--appendonly", "no",
+		"--dir", filepath.Dir(r.socket()))
 	r.cmd.Dir, r.cmd.Env = a.Dir, a.env()
 	r.cmd.Stdout, r.cmd.Stderr = &r.log, &r.log
 	a.must(r.cmd.Start())
@@ -36,7 +37,7 @@ func (a *App) StartRedis() *Redis {
 	return r
 }
 
-// URL is where Celery finds it.
+// URL returns the broker URL for Celery.
 func (r *Redis) URL() string { return "redis+socket://" + r.socket() }
 
 func (r *Redis) socket() string { return r.app.Path("redis", "redis.sock") }

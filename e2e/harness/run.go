@@ -1,11 +1,13 @@
 // Package harness runs the real superctl, real servers and a real nginx for the end-to-end tests.
 //
-// It owns everything that such a test leaves on the machine: one directory and one mark in the environment name all
-// processes of a run, each test proves at its end that nothing of its app is left, and a guardian process ends what a
-// test binary that died could not. It waits for events (READY=1, exits, answers), never for time to pass. It uses ports
-// that the kernel picks on loopback addresses of its own, so that tests may run beside each other.
+// It owns everything that such a test leaves on the machine. One directory and one environment
+// variable mark all processes of a run. Each test proves at its end that nothing of its app is
+// left, and a guardian process cleans up after a test binary that died.
 //
-// It asserts nothing about superctl but that it starts, stops and leaves nothing behind.
+// It waits for events (READY=1, exits, answers), never for time to pass. It uses free ports on its
+// own loopback addresses, so that tests may run in parallel.
+//
+// It asserts nothing about superctl except that it starts, stops and leaves nothing behind.
 package harness
 
 import (
@@ -23,7 +25,7 @@ import (
 	"superctl/e2e/apps"
 )
 
-// T is the part of testing.TB that the harness needs, so that the demo and the benchmarks can use it too.
+// T is the part of testing.TB that the harness needs. The demo and the benchmarks implement it too.
 type T interface {
 	Helper()
 	Name() string
@@ -34,39 +36,40 @@ type T interface {
 	Failed() bool
 }
 
-// mark is the environment variable that every process of a run carries.
+// mark is the environment variable of every process of a run.
 const mark = "SHOP_E2E_RUN"
 
 // guardianOf is the environment variable that makes this program the guardian of a run's directory.
 const guardianOf = "SHOP_E2E_GUARDIAN_OF"
 
-// Run is one run of the tests: a directory, the binary under test, and what makes releases.
+// Run is one run of the tests: a directory, the binary under test, and a builder of releases.
 type Run struct {
-	Dir    string // holds everything; short, because paths of unix sockets are
+	Dir    string // holds everything; short, because paths of unix sockets are limited
 	Binary string // superctl, built from this tree
 	Apps   apps.Builder
 
 	repo     string
-	goshop   func() (string, error) // builds the site that is a Go program, once, and returns its path
+	goshop   func() (string, error) // builds the Go site once and returns its path
 	apps     atomic.Int32
 	guardian *exec.Cmd
-	leash    io.Closer // the guardian acts when it is closed
+	leash    io.Closer // closing it makes the guardian act
 }
 
-// Guardian must be the first call of main or TestMain: in the guardian process it does the guardian's work and exits.
+// Guardian must be the first call of main or TestMain. In the guardian process it does the
+// guardian's work and exits.
 func Guardian() {
 	dir := os.Getenv(guardianOf)
 	if dir == "" {
 		return
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin) // ends when the process that holds the other end has ended, however it did
+	_, _ = io.Copy(io.Discard, os.Stdin) // returns when the process with the other end has ended in any way
 	endAll(dir)
 	_ = os.RemoveAll(dir)
 	os.Exit(0)
 }
 
-// NewRun builds superctl, installs the Python servers and starts the guardian. The arguments are passed to scripts/deps: "--demo"
-// installs gunicorn and Django alone.
+// NewRun builds superctl, installs the Python servers and starts the guardian. The arguments are
+// passed to scripts/deps: "--demo" installs only gunicorn and Django.
 func NewRun(deps ...string) (*Run, error) {
 	repo, err := repository()
 	if err != nil {
@@ -81,7 +84,7 @@ func NewRun(deps ...string) (*Run, error) {
 	}
 	r := &Run{Dir: dir, Binary: filepath.Join(dir, "superctl"), repo: repo}
 	r.goshop = sync.OnceValues(func() (string, error) { return buildSite(repo, filepath.Join(dir, "goshop")) })
-	// Workers of another user must get to their release.
+	// Workers of another user must be able to reach their release.
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
 		return nil, err
 	}
@@ -94,7 +97,8 @@ func NewRun(deps ...string) (*Run, error) {
 	return r, nil
 }
 
-// Main is TestMain's work with a run: it makes one, hands it to use, runs the tests and returns the exit code.
+// Main implements TestMain with a run: it makes one, passes it to use, runs the tests and returns
+// the exit code.
 func Main(tests interface{ Run() int }, use func(*Run)) int {
 	r, err := NewRun()
 	if err != nil {
@@ -110,7 +114,8 @@ func Main(tests interface{ Run() int }, use func(*Run)) int {
 	return code
 }
 
-// prepare builds the binary and installs the servers, side by side: the first time both take a while.
+// prepare builds the binary and installs the servers in parallel, because both take long the first
+// time.
 func (r *Run) prepare(deps []string) error {
 	var build, install error
 	var both sync.WaitGroup
@@ -120,7 +125,7 @@ func (r *Run) prepare(deps []string) error {
 	return errors.Join(build, install)
 }
 
-// Build builds superctl, with further build tags.
+// Build builds superctl, with additional build tags.
 func (r *Run) Build(path string, tags ...string) error {
 	args := []string{"build", "-o", path}
 	if os.Getenv("SUPERCTL_E2E_RACE") != "" {
@@ -137,7 +142,7 @@ func (r *Run) Build(path string, tags ...string) error {
 	return nil
 }
 
-// buildSite builds the site that is a Go program.
+// buildSite builds the Go site.
 func buildSite(repo, path string) (string, error) {
 	cmd := exec.Command("go", "build", "-o", path, "./e2e/apps/goshop")
 	cmd.Dir = repo
@@ -147,7 +152,7 @@ func buildSite(repo, path string) (string, error) {
 	return path, nil
 }
 
-// install sees to the Python servers.
+// install installs the Python servers.
 func (r *Run) install(deps []string) error {
 	var stdout bytes.Buffer
 	cmd := exec.Command(filepath.Join(r.repo, "scripts", "deps"), deps...)
@@ -160,7 +165,7 @@ func (r *Run) install(deps []string) error {
 	return nil
 }
 
-// Close ends the run: it removes the directory, and reports every process that is still there.
+// Close ends the run: it removes the directory, and returns an error that lists the processes left.
 func (r *Run) Close() error {
 	var err error
 	if left := processes(r.Dir, os.Getpid(), r.guardian.Process.Pid); len(left) > 0 {
@@ -177,7 +182,8 @@ func (r *Run) startGuardian() error {
 		return err
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), guardianOf+"="+r.Dir, "GORACE=atexit_sleep_ms=0") // else a race build sleeps 1 s at its exit
+	// a race build would sleep 1 s at its exit
+	cmd.Env = append(os.Environ(), guardianOf+"="+r.Dir, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	leash, err := cmd.StdinPipe()
 	if err != nil {
@@ -190,7 +196,7 @@ func (r *Run) startGuardian() error {
 	return nil
 }
 
-// repository is the directory of go.mod.
+// repository returns the directory of go.mod.
 func repository() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {

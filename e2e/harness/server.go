@@ -6,28 +6,37 @@ import "strings"
 type Server struct {
 	Name    string
 	Command string // of the config's [process.web]
-	UWSGI   bool   // it speaks the uwsgi protocol, so that only nginx and superctl's health check understand it
+	UWSGI   bool   // it speaks the uwsgi protocol, which only nginx and superctl's health check understand
 }
 
-// GunicornSync is gunicorn as most run it. Like all servers here it has two workers, because two is the smallest number at
-// which one can hide behind the other.
+// GunicornSync is gunicorn with its default workers. Like all servers here it has two, the smallest
+// number at which one worker can hide a fault of the other.
 func GunicornSync() Server {
 	return Server{Name: "gunicorn-sync", Command: "gunicorn --workers 2 shop.wsgi"}
 }
 
 // GunicornThreads is gunicorn with threads.
 func GunicornThreads() Server {
-	return Server{Name: "gunicorn-gthread", Command: "gunicorn --worker-class gthread --workers 2 --threads 4 shop.wsgi"}
+	return Server{
+		Name:    "gunicorn-gthread",
+		Command: "gunicorn --worker-class gthread --workers 2 --threads 4 shop.wsgi",
+	}
 }
 
 // UWSGIHTTP is uWSGI speaking HTTP itself.
 func UWSGIHTTP() Server {
-	return Server{Name: "uwsgi-http", Command: "uwsgi --master --need-app --workers 2 --http-socket fd://{fd.web} --module shop.wsgi"}
+	return Server{
+		Name:    "uwsgi-http",
+		Command: "uwsgi --master --need-app --workers 2 --http-socket fd://{fd.web} --module shop.wsgi",
+	}
 }
 
 // UWSGISocket is uWSGI speaking its own protocol, for a proxy's uwsgi_pass.
 func UWSGISocket() Server {
-	return Server{Name: "uwsgi-socket", UWSGI: true, Command: "uwsgi --master --need-app --workers 2 --socket fd://{fd.web} --module shop.wsgi"}
+	return Server{
+		Name: "uwsgi-socket", UWSGI: true,
+		Command: "uwsgi --master --need-app --workers 2 --socket fd://{fd.web} --module shop.wsgi",
+	}
 }
 
 // Uvicorn is one uvicorn process.
@@ -52,26 +61,29 @@ func GunicornASGI() Server {
 
 // GunicornUvicorn is gunicorn with uvicorn in its workers.
 func GunicornUvicorn() Server {
-	return Server{Name: "gunicorn-uvicorn", Command: "gunicorn --worker-class uvicorn_worker.UvicornWorker --workers 2 shop.asgi:application"}
+	return Server{
+		Name:    "gunicorn-uvicorn",
+		Command: "gunicorn --worker-class uvicorn_worker.UvicornWorker --workers 2 shop.asgi:application",
+	}
 }
 
-// UWSGILazy is uWSGI that imports the app in its worker. It has one, because a second one may still be importing when it is told to
-// end, and not hear it (docs/servers.md).
+// UWSGILazy is uWSGI that imports the app in its worker. It has one worker, because a second one
+// may miss the stop signal while it imports (docs/servers.md).
 func UWSGILazy() Server {
 	return Server{Name: "uwsgi-lazy-apps", Command: "uwsgi --lazy-apps --workers 1 --threads 4 --module shop.wsgi"}
 }
 
-// Hypercorn is hypercorn with one worker: with more it cuts requests.
+// Hypercorn is hypercorn with one worker: with more it aborts requests.
 func Hypercorn() Server {
 	return Server{Name: "hypercorn", Command: "hypercorn shop.asgi:application"}
 }
 
-// GranianASGI is Granian.
+// GranianASGI is Granian for ASGI.
 func GranianASGI() Server {
 	return Server{Name: "granian-asgi", Command: "granian --interface asgi shop.asgi:application"}
 }
 
-// GranianWSGI is Granian, with several workers.
+// GranianWSGI is Granian for WSGI, with two workers.
 func GranianWSGI() Server {
 	return Server{Name: "granian-wsgi", Command: "granian --interface wsgi --workers 2 shop.wsgi:application"}
 }
@@ -79,19 +91,20 @@ func GranianWSGI() Server {
 // Daphne is Daphne, which has no workers.
 func Daphne() Server { return Server{Name: "daphne", Command: "daphne shop.asgi:application"} }
 
-// Waitress is Waitress, which has threads.
+// Waitress is Waitress, which uses threads.
 func Waitress() Server {
 	return Server{Name: "waitress", Command: "waitress-serve shop.wsgi:application"}
 }
 
-// Cheroot is Cheroot, by -m because its own program does not find a module in the working directory.
+// Cheroot is Cheroot, started with -m because its own program does not find modules in the working
+// directory.
 func Cheroot() Server { return Server{Name: "cheroot", Command: "python -m cheroot shop.wsgi"} }
 
-// Node is a program of Node's.
+// Node is a Node.js program.
 func Node() Server { return Server{Name: "node", Command: "node server.js"} }
 
-// Puma is Puma, with more threads than there are clients that keep their connections: as many of them as it has threads keep it
-// from accepting others (docs/servers.md).
+// Puma is Puma, with more threads than there are clients that keep connections: as many kept
+// connections as threads would block new ones (docs/servers.md).
 func Puma() Server { return Server{Name: "puma", Command: "puma --threads 16:16"} }
 
 // Go is a Go program, built at the first call.
@@ -104,29 +117,29 @@ func (r *Run) Go(t T) Server {
 	return Server{Name: "go", Command: path}
 }
 
-// Bare is the server with a site that starts in a few milliseconds: the Python ones run it without Django.
+// Bare returns the server with a site that starts in a few milliseconds: without Django.
 func (s Server) Bare() Server {
 	s.Command = strings.ReplaceAll(s.Command, " shop.", " bare.")
 	return s
 }
 
-// Front is how a client's connection gets to the app.
+// Front is how a client's connection reaches the app.
 type Front int
 
 // The fronts.
 const (
-	TCP       Front = iota // straight to the app's TCP listener
-	NginxTCP               // nginx, which connects to the app's TCP listener
-	NginxUnix              // nginx, which connects to the app's unix socket
-	Unix                   // straight to the app's unix socket
+	TCP       Front = iota // directly to the app's TCP listener
+	NginxTCP               // by nginx, which connects to the app's TCP listener
+	NginxUnix              // by nginx, which connects to the app's unix socket
+	Unix                   // directly to the app's unix socket
 )
 
-// String names the front in names of tests.
+// String returns the front's name for test names.
 func (f Front) String() string {
 	return [...]string{"tcp", "nginx-tcp", "nginx-unix", "unix"}[f]
 }
 
-// proxied says whether nginx is between.
+// proxied reports whether nginx is in between.
 func (f Front) proxied() bool { return f == NginxTCP || f == NginxUnix }
 
 func (f Front) unix() bool { return f == Unix || f == NginxUnix }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// sharedRun is a run without superctl's binary, which these tests do not need.
+// sharedRun returns a run without superctl's binary, which these tests do not need.
 func sharedRun(t *testing.T) *Run {
 	t.Helper()
 	run := bareRun(t)

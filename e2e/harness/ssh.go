@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// SSH is a real ssh server of one app, with keys of its own, by which a test types commands from another host.
+// SSH is a real SSH server of one app with its own keys, by which a test runs commands as from
+// another host.
 type SSH struct {
 	app     *App
 	cmd     *exec.Cmd
@@ -19,14 +20,15 @@ type SSH struct {
 	exited  chan struct{}
 }
 
-// StartSSH starts one and waits until it takes connections. It needs root.
+// StartSSH starts an SSH server and waits until it accepts connections. It needs root.
 func (a *App) StartSSH() *SSH {
 	a.T.Helper()
 	s := &SSH{app: a, address: a.freeAddress(200), exited: make(chan struct{})}
-	a.must(os.MkdirAll("/run/sshd", 0o755)) // in which sshd locks its own child up
+	a.must(os.MkdirAll("/run/sshd", 0o755)) // sshd's privilege separation directory
 	a.must(os.Mkdir(a.Path("ssh"), 0o700))
 	for _, key := range []string{"host", "user"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", a.Path("ssh", key)).CombinedOutput(); err != nil {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
+			a.Path("ssh", key)).CombinedOutput(); err != nil {
 			a.Fatalf("ssh-keygen: %v\n%s", err, out)
 		}
 	}
@@ -35,8 +37,10 @@ func (a *App) StartSSH() *SSH {
 	public, err := os.ReadFile(a.Path("ssh", "host.pub"))
 	a.must(err)
 	a.WriteFile("ssh/known", fmt.Sprintf("[%s]:%s %s", host, port, public))
-	a.WriteFile("ssh/config", fmt.Sprintf("ListenAddress %s\nPort %s\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n",
-		host, port, a.Path("ssh", "host"), a.Path("ssh", "user.pub")))
+	a.WriteFile("ssh/config",
+		fmt.Sprintf("ListenAddress %s\nPort %s\nHostKey %s\nAuthorizedKeysFile %s\nPidFile none\nUsePAM "+
+			"no\nStrictModes no\nPermitRootLogin yes\n",
+			host, port, a.Path("ssh", "host"), a.Path("ssh", "user.pub")))
 	sshd, err := exec.LookPath("/usr/sbin/sshd")
 	a.must(err)
 	s.cmd = exec.Command(sshd, "-D", "-e", "-f", a.Path("ssh", "config"))
@@ -54,13 +58,14 @@ func (a *App) StartSSH() *SSH {
 	return s
 }
 
-// Type runs a shell command there as somebody who has come from an address of this machine, and returns what it wrote. It fails the test
-// if the command fails. PATH there has superctl.
+// Type runs a shell command over SSH from an address of this machine, and returns its output. It
+// fails the test if the command fails. superctl is in its PATH.
 func (s *SSH) Type(from, command string) string {
 	s.app.T.Helper()
 	host, port, err := net.SplitHostPort(s.address)
 	s.app.must(err)
-	cmd := exec.Command("ssh", "-F", "none", "-T", "-b", from, "-p", port, "-i", s.app.Path("ssh", "user"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes",
+	cmd := exec.Command("ssh", "-F", "none", "-T", "-b", from, "-p", port, "-i", s.app.Path("ssh", "user"), "-o",
+		"BatchMode=yes", "-o", "IdentitiesOnly=yes",
 		"-o", "UserKnownHostsFile="+s.app.Path("ssh", "known"), "-o", "ConnectTimeout=30", "root@"+host,
 		fmt.Sprintf("export SUPERCTL_CONFIG=%s PATH=%s:$PATH; %s", s.app.Config, filepath.Dir(s.app.Binary), command))
 	cmd.Env = s.app.env()

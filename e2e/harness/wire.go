@@ -2,8 +2,8 @@ package harness
 
 import "time"
 
-// Status is the contract of `status --json` as a user's script reads it: written down here a second time, so that a change
-// of the daemon's own types cannot change the contract unseen.
+// Status is the contract of `status --json` for a user's script. It is declared here a second time,
+// so that a change of the daemon's own types cannot change the contract unnoticed.
 type Status struct {
 	App         string       `json:"app"`
 	Version     string       `json:"version"`
@@ -25,7 +25,7 @@ type Status struct {
 	Troubles    []any        `json:"troubles"`
 }
 
-// Origin is where a request has come from.
+// Origin is where a request came from.
 type Origin struct {
 	From     string `json:"from"`
 	SudoUser string `json:"sudo_user"`
@@ -41,9 +41,9 @@ type Changing struct {
 	Canary  *Canary   `json:"canary"`
 }
 
-// Canary is what a new generation gets of the connections before its cutover.
+// Canary is the share of the connections that a new generation gets before its cutover.
 type Canary struct {
-	Share    float64  `json:"share"` // per cent
+	Share    float64  `json:"share"` // percent
 	Networks []string `json:"networks"`
 }
 

@@ -10,7 +10,7 @@ import (
 	"superctl/e2e/systemd"
 )
 
-// programs is the directory of what scripts/deps installs for that argument.
+// programs returns the directory with the programs that scripts/deps installs for that option.
 func programs(t *testing.T, what string) string {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(top(t), "scripts", "deps"), "--no-apt", what)
@@ -24,11 +24,15 @@ func TestTheAnsiblePlaybooksDeployAndChangeNothingTheSecondTime(t *testing.T) {
 	ansible := programs(t, "--ansible")
 	packaging := filepath.Join(top(t), "packaging")
 	s := bareMachine(t, []string{"1", "2", "broken"}, systemd.Bind{From: ansible, To: ansible},
-		systemd.Bind{From: run.Binary, To: "/root/superctl/bin/superctl"}, systemd.Bind{From: packaging, To: "/root/superctl/packaging"})
+		systemd.Bind{From: run.Binary, To: "/root/superctl/bin/superctl"}, systemd.Bind{
+			From: packaging, To: "/root/superctl/packaging",
+		})
 	play := func(vars string, playbooks ...string) systemd.Result {
 		args := []string{
-			"env", "LC_ALL=C.UTF-8", "HOME=/root", "ANSIBLE_NOCOLOR=1", "ANSIBLE_PIPELINING=1", filepath.Join(ansible, "bin", "ansible-playbook"), "-c", "local", "-i", "localhost,",
-			"-e", "ansible_python_interpreter=" + filepath.Join(ansible, "bin", "python"), "-e", "app=shop config=/root/deploy/shop.toml " + vars,
+			"env", "LC_ALL=C.UTF-8", "HOME=/root", "ANSIBLE_NOCOLOR=1", "ANSIBLE_PIPELINING=1",
+			filepath.Join(ansible, "bin", "ansible-playbook"), "-c", "local", "-i", "localhost,",
+			"-e", "ansible_python_interpreter=" + filepath.Join(ansible, "bin", "python"), "-e",
+			"app=shop config=/root/deploy/shop.toml " + vars,
 		}
 		for _, name := range playbooks {
 			args = append(args, "/root/superctl/packaging/ansible/"+name)

@@ -10,14 +10,15 @@ import (
 	"superctl/e2e/systemd"
 )
 
-// step is a block of shell commands of a document and what the document says that they print.
+// step is a block of shell commands of a document, and the output that the document shows.
 type step struct {
 	commands string
-	prints   string // "" when the document does not say
+	prints   string // "" when the document shows none
 	shown    bool   // the document shows the output
 }
 
-// steps reads the commands of a Markdown document: every ```sh block, and the ```text block that follows it as its output.
+// steps parses the commands of a Markdown document: every ```sh block, with the ```text block after
+// it as its output.
 func steps(t *testing.T, document string) []step {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(top(t), document))
@@ -40,8 +41,8 @@ func steps(t *testing.T, document string) []step {
 	return list
 }
 
-// follow runs the document's commands on the server, block by block, as root in /root, and compares what they print with what
-// the document shows.
+// follow runs the document's commands on the server, block by block, as root in /root, and compares
+// their output with the document's.
 func follow(t *testing.T, server *systemd.Sandbox, document string) {
 	t.Helper()
 	for _, s := range steps(t, document) {
@@ -50,12 +51,14 @@ func follow(t *testing.T, server *systemd.Sandbox, document string) {
 			t.Fatalf("%s: exit code %d:\n%s\n%s", document, r.Code, s.commands, r.Text())
 		}
 		if s.shown && !matches(s.prints, r.Stdout) {
-			t.Errorf("%s: these commands:\n%sprint:\n%sand the document says:\n%s", document, s.commands, r.Stdout, s.prints)
+			t.Errorf("%s: these commands:\n%sprint:\n%sand the document says:\n%s", document, s.commands, r.Stdout,
+				s.prints)
 		}
 	}
 }
 
-// matches reports whether the output is what a document shows. A line "..." stands for any lines, and a number for any number.
+// matches reports whether the output is what a document shows. A line "..." matches any lines, and
+// a number matches any number.
 func matches(shown, printed string) bool {
 	number := regexp.MustCompile(`\d+(\.\d+)?`)
 	pattern := regexp.QuoteMeta(number.ReplaceAllString(strings.TrimSpace(shown), "0"))

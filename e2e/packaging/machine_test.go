@@ -1,4 +1,4 @@
-// Package packaging has the tests of what packaging/ gives to those who install superctl, on a machine with a real systemd.
+// Package packaging tests what packaging/ ships, on a machine with a real systemd.
 package packaging
 
 import (
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 
 const unit = "superctl@shop.service"
 
-// top is the directory of superctl's sources.
+// top returns the directory of superctl's sources.
 func top(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join("..", ".."))
@@ -36,7 +36,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// smallServer needs nothing but Python. It answers on the listener that superctl gives it.
+// smallServer needs only Python. It answers on the listener that superctl passes.
 const smallServer = `import http.server
 import socket
 
@@ -49,7 +49,7 @@ class Server(http.server.ThreadingHTTPServer):
 Server(("", 0), http.server.SimpleHTTPRequestHandler).serve_forever()
 `
 
-// smallConfig is the config of a site of it.
+// smallConfig is the config of a site that runs smallServer.
 const smallConfig = `app       = "shop"
 releases  = "/srv/shop/releases"
 current   = "/srv/shop/current"
@@ -65,8 +65,8 @@ listen  = ["web"]
 path = "/"
 `
 
-// machine is one on which nothing of superctl is installed. In /root/deploy are a config, and bundles that work, or do not when they are
-// called broken.
+// machine is a machine without superctl. /root/deploy has a config and bundles; the bundle named
+// broken does not work.
 type machine struct {
 	*systemd.Sandbox
 	address string // of the config
@@ -84,7 +84,9 @@ func bareMachine(t *testing.T, bundles []string, binds ...systemd.Bind) *machine
 	files := filepath.Join(dir, "deploy")
 	must(t, os.Mkdir(files, 0o755))
 	m := &machine{address: systemd.FreeAddress(t)}
-	must(t, os.WriteFile(filepath.Join(files, "shop.toml"), []byte(strings.Replace(smallConfig, "ADDRESS", m.address, 1)), 0o644))
+	must(t,
+		os.WriteFile(filepath.Join(files, "shop.toml"), []byte(strings.Replace(smallConfig, "ADDRESS", m.address, 1)),
+			0o644))
 	for _, version := range bundles {
 		code := smallServer
 		if version == "broken" {
@@ -92,21 +94,28 @@ func bareMachine(t *testing.T, bundles []string, binds ...systemd.Bind) *machine
 		}
 		smallBundle(t, files, version, code)
 	}
-	m.Sandbox = systemd.Boot(t, dir, systemd.Machine{Binds: append(binds, systemd.Bind{From: files, To: "/root/deploy", Writable: true})})
+	m.Sandbox = systemd.Boot(t, dir,
+		systemd.Machine{Binds: append(binds, systemd.Bind{From: files, To: "/root/deploy", Writable: true})})
 	return m
 }
 
-// smallBundle builds shop-VERSION.tar.zst for the interpreter that all servers run on.
+// smallBundle builds shop-VERSION.tar.zst for the interpreter of the test servers.
 func smallBundle(t *testing.T, into, version, code string) {
 	t.Helper()
 	project := t.TempDir()
-	for name, text := range map[string]string{"serve.py": code, "requirements.txt": "", "pyproject.toml": "[project]\nname = \"shop\"\nversion = \"0\"\n"} {
+	for name, text := range map[string]string{
+		"serve.py": code, "requirements.txt": "",
+		"pyproject.toml": "[project]\nname = \"shop\"\nversion = \"0\"\n",
+	} {
 		must(t, os.WriteFile(filepath.Join(project, name), []byte(text), 0o644))
 	}
-	must(t, os.WriteFile(filepath.Join(project, "superctl.toml"), []byte("[build]\nfiles = [\"serve.py\", \"requirements.txt\"]\nlock = \"requirements.txt\"\n"), 0o644))
+	must(t,
+		os.WriteFile(filepath.Join(project, "superctl.toml"),
+			[]byte("[build]\nfiles = [\"serve.py\", \"requirements.txt\"]\nlock = \"requirements.txt\"\n"), 0o644))
 	python, err := filepath.EvalSymlinks(filepath.Join(run.Apps.Cache, "bin", "python"))
 	must(t, err)
-	if out, err := exec.Command(run.Binary, "build", "--name", "shop", "--version", version, "--python", python, "--output", into, project).CombinedOutput(); err != nil {
+	if out, err := exec.Command(run.Binary, "build", "--name", "shop", "--version", version, "--python", python,
+		"--output", into, project).CombinedOutput(); err != nil {
 		t.Fatalf("superctl build: %v\n%s", err, out)
 	}
 }

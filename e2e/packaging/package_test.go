@@ -10,12 +10,14 @@ import (
 	"superctl/load"
 )
 
-// debs builds packages of these versions, as `make deb` does, each into a directory of its own, and returns where those are.
+// debs builds packages of these versions as `make deb` does, each into its own subdirectory, and
+// returns the directory.
 func debs(t *testing.T, versions ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, v := range versions {
-		if out, err := exec.Command("make", "-C", top(t), "deb", "VERSION="+v, "DEBS="+filepath.Join(dir, v)).CombinedOutput(); err != nil {
+		if out, err := exec.Command("make", "-C", top(t), "deb", "VERSION="+v,
+			"DEBS="+filepath.Join(dir, v)).CombinedOutput(); err != nil {
 			t.Fatalf("make deb: %v\n%s", err, out)
 		}
 	}
@@ -37,7 +39,10 @@ func TestAnUpgradeOfThePackageReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
 		return m.Run("systemctl", "show", "--property="+name, "--value", unit).Want(0).Stdout
 	}
 	daemon := property("MainPID")
-	requests, err := load.Start(load.Config{Network: "tcp", Address: m.address, Rate: 50, Clients: 4, Shapes: []load.Shape{load.Get("/")}})
+	requests, err := load.Start(load.Config{
+		Network: "tcp", Address: m.address, Rate: 50, Clients: 4,
+		Shapes: []load.Shape{load.Get("/")},
+	})
 	must(t, err)
 	defer requests.Stop()
 	install("0.2")
@@ -46,13 +51,14 @@ func TestAnUpgradeOfThePackageReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
 		t.Errorf("requests were lost: %s", res)
 	}
 	if property("MainPID") == daemon || strings.TrimSpace(property("NRestarts")) != "0" {
-		t.Errorf("the daemon was pid %s, and is %s after %s restarts", daemon, property("MainPID"), property("NRestarts"))
+		t.Errorf("the daemon was pid %s, and is %s after %s restarts", daemon, property("MainPID"),
+			property("NRestarts"))
 	}
 	m.Run("dpkg", "--remove", "superctl").Want(0)
 	if r := m.Run("sh", "-c", "pgrep -u shop; ls /usr/bin/superctl"); r.Stdout != "" {
 		t.Errorf("is left: %s", r.Text())
 	}
 	m.Run("test", "-e", "/etc/superctl/shop.toml", "-a", "-d", "/srv/shop/releases/1").Want(0)
-	install("0.2") // what the removal has stopped is started
+	install("0.2") // it starts the unit that the removal stopped
 	m.Run("sh", "-c", "timeout 60 sh -c 'until superctl --app shop status --exit-code; do sleep 0.2; done'").Want(0)
 }

@@ -11,8 +11,8 @@ import (
 	"superctl/e2e/systemd"
 )
 
-// freshRoot makes the root of a new Debian server on which the document's commands can be run without a network: what they install
-// with apt and pip is at hand.
+// freshRoot makes the root of a new Debian server on which the document's commands can run without
+// a network: it has what they install with apt and pip.
 func freshRoot(t *testing.T, suite, document string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -24,7 +24,8 @@ func freshRoot(t *testing.T, suite, document string) string {
 	return strings.TrimSpace(stdout.String())
 }
 
-// preparation is what a reader of a document has already: commands that are run before the document's.
+// preparation returns the commands that run before the document's. They make what its reader
+// already has.
 func preparation(document string) string {
 	if document != "README.md" {
 		return "true"
@@ -65,11 +66,14 @@ func TestAStrangerWhoFollowsADocumentHasASite(t *testing.T) {
 			dir, err := os.MkdirTemp(run.Dir, "sd")
 			must(t, err)
 			server := systemd.Boot(t, dir, systemd.Machine{
-				Root: root, PrivateNet: true, Binds: []systemd.Bind{{From: packages[0], To: "/root/" + filepath.Base(packages[0])}},
+				Root: root, PrivateNet: true,
+				Binds: []systemd.Bind{{From: packages[0], To: "/root/" + filepath.Base(packages[0])}},
 			})
 			server.Run("bash", "-euc", preparation(c.document)).Want(0)
 			follow(t, server, c.document)
-			server.Run("python3", "-c", "import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:8000/healthz/', headers={'Host': 'localhost', 'X-Forwarded-Proto': 'https'}))").Want(0)
+			server.Run("python3", "-c",
+				"import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:8000/healthz/', headers={'Host': "+
+					"'localhost', 'X-Forwarded-Proto': 'https'}))").Want(0)
 		})
 	}
 }

@@ -1,5 +1,5 @@
-// Command goshop is the site as a Go program: it serves on the descriptor that it is handed, and on SIGTERM answers what it has
-// and goes.
+// Command goshop is the site as a Go program. It serves on its inherited descriptor. On SIGTERM it
+// finishes its requests and exits.
 package main
 
 import (
@@ -38,7 +38,7 @@ func serve() error {
 	ended := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
-		ended <- server.Shutdown(context.Background()) // superctl's drain is the limit
+		ended <- server.Shutdown(context.Background()) // superctl's drain limits it
 	}()
 	if err := server.Serve(l); err != http.ErrServerClosed { //nolint:errorlint // as it is documented
 		return err
@@ -46,7 +46,7 @@ func serve() error {
 	return <-ended
 }
 
-// sayClose is what docs/long-lived-connections.md has programs do.
+// sayClose does what docs/long-lived-connections.md asks of programs.
 func sayClose(next http.Handler) (http.Handler, error) {
 	path := os.Getenv("SUPERCTL_DRAIN")
 	if path == "" {

@@ -1,5 +1,5 @@
 # The site for Puma: puma.
-require "digest/sha2" # by its own name: loaded on first use, two threads get in each other's way
+require "digest/sha2" # explicitly: autoloading on first use is not thread-safe
 require "json"
 require "uri"
 
@@ -19,7 +19,7 @@ def send_chunks(status, type, chunks)
   [status, headers, chunks]
 end
 
-# What docs/long-lived-connections.md has programs do.
+# As docs/long-lived-connections.md asks of programs.
 class SayClose
   FLAG = ENV["SUPERCTL_DRAIN"] && File.open(ENV["SUPERCTL_DRAIN"])
 

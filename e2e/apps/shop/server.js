@@ -1,5 +1,5 @@
-// The site for Node: node server.js. It listens on the descriptor that it is handed, as docs/servers.md says it, and on SIGTERM
-// answers what it has and goes.
+// The site for Node: node server.js. It listens on its inherited descriptor, as docs/servers.md describes. On SIGTERM it
+// finishes its requests and exits.
 "use strict";
 const crypto = require("node:crypto");
 const fs = require("node:fs");
@@ -43,7 +43,7 @@ const server = http.createServer((request, response) => {
   }
 });
 
-// What docs/long-lived-connections.md has programs do.
+// As docs/long-lived-connections.md asks of programs.
 const flag = process.env.SUPERCTL_DRAIN ? fs.openSync(process.env.SUPERCTL_DRAIN) : -1;
 const byte = Buffer.alloc(1);
 server.prependListener("request", (request, response) => {
@@ -52,5 +52,5 @@ server.prependListener("request", (request, response) => {
 
 server.listen({ fd: 3 });
 process.on("SIGTERM", () => {
-  server.close(() => process.exit(0)); // it accepts no more; idle connections are closed, and the rest when they are answered
+  server.close(() => process.exit(0)); // stops accepting, closes idle connections, and the others after their responses
 });

@@ -1,6 +1,6 @@
-"""The site without Django, for tests that start it very often: bare.wsgi and bare.asgi.
+"""The site without Django, for tests that start it often: bare.wsgi and bare.asgi.
 
-It imports in a few milliseconds, and answers what the load of a hundred switches asks for.
+It imports in a few milliseconds, and serves the paths that the load of a hundred switches requests.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ def head(content_type, length):
 
 
 def answer(path, body):
-    """Status, headers, body and for how long to wait before it."""
+    """Return status, headers, body, and how long to wait before the body."""
     wait = 1 if path == "/slow" else 0
     if path == "/stream":
         return 200, head("application/octet-stream", STREAM_CHUNKS * len(CHUNK)), [CHUNK] * STREAM_CHUNKS, wait

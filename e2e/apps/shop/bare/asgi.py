@@ -5,7 +5,7 @@ from bare import answer
 
 async def application(scope, receive, send):
     if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])  # what a server without lifespan expects
+        raise NotImplementedError(scope["type"])  # the answer of an application without lifespan support
     body, more = b"", True
     while more:
         message = await receive()

@@ -1,7 +1,7 @@
-"""A raw ASGI application with connections that last: uvicorn shop.live:application.
+"""A raw ASGI application with long-lived connections: uvicorn shop.live:application.
 
-/ws is a WebSocket that says which release it is and then echoes; /events are server-sent events, ten a second, until the client
-goes; everything else is answered with the release's name.
+/ws is a WebSocket that sends the name of the release and then echoes. /events sends ten server-sent events a second
+until the client disconnects. Every other path answers with the name of the release.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ async def application(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": NAME})
     else:
-        raise NotImplementedError(scope["type"])  # what a server without lifespan expects
+        raise NotImplementedError(scope["type"])  # the answer of an application without lifespan support
 
 
 async def websocket(receive, send):

@@ -1,14 +1,14 @@
 """Which release this is, and how it misbehaves.
 
-The same code is every release of the tests. What differs is release.json beside manage.py:
+All releases of the tests have the same code. They differ in release.json, next to manage.py:
 
-  import_seconds      sleeps so long while it is imported
-  import_cpu_seconds  computes so long while it is imported
+  import_seconds      the import sleeps that long
+  import_cpu_seconds  the import computes that long
   fault               one of FAULTS
   instance            only this instance of a process has the fault
-  seconds             how long the fault takes, where it takes time
-  marker              a file outside the release that fault "dies-after-cutover" leaves behind: with it there, the release
-                      exits as soon as it is started, as a program does that chokes on its own damaged data
+  seconds             the duration of a fault that takes time
+  marker              a file outside the release that fault "dies-after-cutover" leaves behind. Once it exists, the release
+                      exits at its start, as a program does whose data is damaged
 """
 
 import json
@@ -23,12 +23,12 @@ NAME = DIRECTORY.name
 GENERATION = os.environ.get("SUPERCTL_GENERATION", "")
 
 FAULTS = (
-    "import-error",  # a dependency that is not there
+    "import-error",  # a missing dependency
     "error-500",  # every answer is 500
     "slow",  # every answer takes `seconds`
     "hang",  # accepts and never answers
-    "sometimes",  # two answers are right, the third is 500, and so on, whichever process gives them
-    "dies-after-cutover",  # `seconds` after its first request that is no health check
+    "sometimes",  # every third answer is 500, counted over all processes
+    "dies-after-cutover",  # `seconds` after its first request other than a health check
 )
 
 try:
@@ -42,7 +42,7 @@ SECONDS = BEHAVIOUR.get("seconds", 3.0)
 
 
 def boot():
-    """Runs while the application is imported, as the slow and fragile part of a real project does."""
+    """Run during the import, as the slow and fragile part of a real project does."""
     marker = BEHAVIOUR.get("marker")
     if marker and Path(marker).exists():
         die("fatal: the spool is damaged")
@@ -51,24 +51,24 @@ def boot():
     while time.process_time() < until:
         pass
     if FAULT == "import-error":
-        import shop_payments  # noqa: F401  (there is no such module: that is the fault)
+        import shop_payments  # noqa: F401  (the missing module is the fault)
 
 
 def die(reason):
-    """Ends the whole server, master and workers, as the kernel does when memory runs out."""
+    """Kill the whole server, master and workers, as the kernel's OOM killer does."""
     print(reason, file=sys.stderr, flush=True)
     os.killpg(os.getpgrp(), 9)
 
 
 def answers():
-    """Counts the requests of all the server's processes together: the offset behind what this one appended."""
+    """Count the requests of all processes of the server: the file offset after this one's append."""
     with open(DIRECTORY / "answers", "ab", buffering=0) as counter:
         counter.write(b".")
         return counter.tell()
 
 
 class Misbehaving:
-    """Middleware that answers as the fault wants it."""
+    """Middleware that answers according to the fault."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -99,7 +99,7 @@ class Misbehaving:
 
 
 class Signature:
-    """Middleware that says in every answer who gave it."""
+    """Middleware that adds the release, generation and pid to every answer."""
 
     def __init__(self, get_response):
         self.get_response = get_response

@@ -14,7 +14,7 @@ if Path(__file__).parent.with_name("catalogue").exists():
 
 
 def database(text):
-    """sqlite:PATH, or postgresql:DIRECTORY of the server's socket."""
+    """Parse sqlite:PATH, or postgresql:DIRECTORY with the directory of the server's socket."""
     kind, _, where = text.partition(":")
     if kind == "postgresql":
         return {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "shop", "HOST": where}
@@ -28,7 +28,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "shop.release.Misbehaving",
 ]
-# Django tells nobody of an error in production unless it is told to.
+# By default Django logs no error to stderr in production.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

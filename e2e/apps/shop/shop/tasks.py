@@ -1,7 +1,7 @@
 """The Celery app: celery -A shop.tasks worker, celery -A shop.tasks beat.
 
-Whatever happens is one line in the file $SHOP_JOURNAL: EVENT RELEASE PID WHAT. The broker is $SHOP_BROKER. What comes on
-the standard input of `python -m shop.tasks` are tasks to send, a line NAME SECONDS each; one of -1 s waits for $SHOP_JOURNAL.go-on.
+Each event is a line in the file $SHOP_JOURNAL: EVENT RELEASE PID WHAT. The broker is $SHOP_BROKER. `python -m shop.tasks`
+sends a task for each line NAME SECONDS of its standard input; a task of -1 s waits for the file $SHOP_JOURNAL.go-on.
 """
 
 import atexit
@@ -19,7 +19,7 @@ from shop import release
 
 def note(event, what=""):
     line = f"{event} {release.NAME} {os.getpid()} {what}\n"
-    # One write of less than a page to a file opened for appending is not torn by another process's.
+    # An append of less than a page is atomic.
     fd = os.open(os.environ["SHOP_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.write(fd, line.encode())
     os.close(fd)
@@ -33,7 +33,7 @@ app.conf.update(
     beat_schedule={"tick": {"task": "shop.tick", "schedule": 1.0}},
 )
 if "SHOP_SOFT_SHUTDOWN" in os.environ:
-    # What a site does whose tasks are longer than it wants to wait: docs/celery.md.
+    # For a site whose tasks take longer than it wants to wait: docs/celery.md.
     app.conf.update(
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -57,7 +57,7 @@ def tick(self):
 
 
 class Noting(PersistentScheduler):
-    """Celery's own, which notes for each tick the time of the one before it, as beat knows it, and its own."""
+    """Celery's scheduler, which also records the time of each tick, and of the previous tick as beat remembers it."""
 
     def reserve(self, entry):
         new = super().reserve(entry)

@@ -68,6 +68,6 @@ def media(request, name):
 
 @require_GET
 def secrets(request, name):
-    """What only a test may tell: the key that Django has, and a credential of the unit as it is read now."""
+    """For tests only: return Django's secret key, and a credential of the unit as it is now."""
     credential = Path(os.environ["CREDENTIALS_DIRECTORY"], name).read_text()
     return HttpResponse(f"{settings.SECRET_KEY} and {credential}", content_type="text/plain")

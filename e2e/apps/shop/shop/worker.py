@@ -1,7 +1,7 @@
 """A process without a listener, such as a Celery worker or beat: python -m shop.worker [NAME].
 
-It writes a line into the file $SHOP_JOURNAL when it starts and when it has ended, says READY=1 when it is asked to, and on
-SIGTERM finishes what it has in hand (SHOP_TASK_SECONDS) before it goes.
+It writes a line to the file $SHOP_JOURNAL when it starts and when it ends, and sends READY=1 if configured to. On SIGTERM
+it finishes its task (SHOP_TASK_SECONDS) before it exits.
 """
 
 import os
@@ -17,7 +17,7 @@ def note(event):
     line = f"{time.time():.6f} {event} {sys.argv[1]} {release.NAME} {os.getpid()}\n"
     print(line, end="", flush=True)
     if path := os.environ.get("SHOP_JOURNAL"):
-        # One write of less than a page to a file opened for appending is not torn by another process's.
+        # An append of less than a page is atomic.
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         os.write(fd, line.encode())
         os.close(fd)
