@@ -1,8 +1,8 @@
 """Runs a server whose command line takes no listening socket: python3 bridge.py SERVER ARGUMENTS...
 
-superctl puts this before granian, waitress-serve and daphne. The server reads its own arguments as ever; from here it gets the
-sockets of LISTEN_FDS instead of an address of its own and, where it has none, an end that loses nothing: on SIGTERM it accepts no
-more, answers what it has, says "Connection: close" with it, and goes. Only the standard library and the server itself are imported.
+superctl runs granian, waitress-serve and daphne with this program. The server parses its own arguments as usual. The bridge
+gives it the sockets of LISTEN_FDS instead of its own address and, if it has none, a graceful shutdown: on SIGTERM it stops
+accepting, answers its requests with "Connection: close", and exits. The bridge imports only the standard library and the server.
 """
 
 import os
@@ -15,12 +15,12 @@ FIRST = 3
 
 
 def listeners():
-    """The sockets that superctl holds. Of what family each is the kernel says."""
+    """Return the inherited sockets. The kernel reports the family of each."""
     return [socket.socket(fileno=os.dup(FIRST + i)) for i in range(int(os.environ["LISTEN_FDS"]))]
 
 
 def granian():
-    """Granian binds in each worker; a socket object of its own that takes a descriptor is there for Windows and unix sockets."""
+    """Granian binds in each worker. Its own socket class that takes a descriptor exists for Windows and unix sockets."""
     from granian import cli
     from granian.net import SocketHolder
 
@@ -40,7 +40,7 @@ def granian():
 
 
 def waitress():
-    """Waitress takes sockets, and needs a loop that ends by itself instead of by an exception in the middle of something."""
+    """Waitress takes sockets, but needs a loop that ends in an orderly way instead of by an exception."""
     from waitress import channel, runner, server, task, wasyncore
 
     terminated = []
@@ -90,13 +90,13 @@ def waitress():
 
 
 def daphne():
-    """Daphne takes descriptors, but TERM has it cancel what it is doing."""
-    families = [listener.family for listener in listeners()]  # before Twisted takes LISTEN_FDS out of the environment
+    """Daphne takes descriptors, but TERM makes it cancel its requests."""
+    families = [listener.family for listener in listeners()]  # before Twisted removes LISTEN_FDS from the environment
     from daphne import cli, server
     from twisted.internet import defer, reactor, unix
 
     terminated = []
-    unix._inFilesystemNamespace = lambda path: False  # else Twisted changes the mode of a socket's path, and unlinks it at the end
+    unix._inFilesystemNamespace = lambda path: False  # otherwise Twisted changes the mode of a socket's path, and unlinks it at the end
 
     class Factory(server.HTTPFactory):
         def __init__(self, server):
@@ -118,9 +118,9 @@ def daphne():
             return proxy
 
         def close(self):
-            """Closes what is open, when what was written is sent, and tells whether anything is."""
+            """Close open connections after their pending output, and return whether there were any."""
             protocols = [getattr(channel.transport, "protocol", None) for channel in list(self.channels)]
-            http = [p for p in protocols if hasattr(p, "_channel")]  # else it is closed, or has become a WebSocket
+            http = [p for p in protocols if hasattr(p, "_channel")]  # the others are closed, or have become WebSockets
             for protocol in http:
                 protocol._channel.loseConnection()
             return bool(http)
@@ -152,5 +152,5 @@ def daphne():
 
 if __name__ == "__main__":
     del sys.argv[0]
-    sys.path[0] = ""  # the release's directory, as for a program of the virtualenv that adds it itself
+    sys.path[0] = ""  # the release's directory, as for a program of the virtualenv
     {"granian": granian, "waitress": waitress, "daphne": daphne}[os.path.basename(sys.argv[0])]()
