@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -49,6 +48,8 @@ type world struct {
 	pointed  string
 	plan     func(Plan) Plan // last touch on every plan
 	options  func(*Options)  // last touch on the options of every supervisor
+	outputs  []*fakeOutput   // all that a daemon has opened
+	complain func(string)    // takes what a fake finds wrong, instead of the test
 }
 
 // set runs f, which reads or changes the world, while nobody else does.
@@ -141,11 +142,11 @@ func (w *world) adopt(ws workerState, pidfd int) (process, error) {
 		if p.pid != ws.PID {
 			continue
 		}
-		if ws.Process != p.spec.Process || ws.Instance != p.spec.Instance || ws.Tag != p.Tag() || ws.StartTime != p.StartTime() {
-			w.t.Errorf("worker %d is %s.%d, and is adopted as %+v", p.pid, p.spec.Process, p.spec.Instance, ws)
+		if err := w.same(p, ws); err != nil {
+			return nil, err
 		}
 		if pidfd != -1 && !w.fits(pidfd, p) {
-			w.t.Errorf("worker %d is adopted with the descriptor %d", p.pid, pidfd)
+			return nil, w.wrong("worker %d is adopted with the descriptor %d", p.pid, pidfd)
 		}
 		if p.alive() {
 			return p, nil
@@ -263,7 +264,8 @@ func (p *fakeProc) KillAll() error {
 	return nil
 }
 
-func (p *fakeProc) Signal(syscall.Signal) error {
+// stop does what a worker does at its stop signal.
+func (p *fakeProc) stop() error {
 	p.w.mu.Lock()
 	p.stopped = true
 	p.w.mu.Unlock()
@@ -280,17 +282,6 @@ func (p *fakeProc) Signal(syscall.Signal) error {
 	return nil
 }
 
-type fakeOutput struct{ name string }
-
-func (o fakeOutput) Run(ctx context.Context, line func(worker.Line)) error {
-	line(worker.Line{Text: []byte("hello from " + o.name)})
-	<-ctx.Done()
-	return nil
-}
-func (o fakeOutput) Drain() error { return nil }
-func (o fakeOutput) Close() error { return nil }
-
-func (fakeOutput) Descriptor(f func(int) error) error  { return f(1) }
 func (p *fakeProc) Descriptor(f func(int) error) error { return f(p.pidfd()) }
 
 // fakeGate counts what a real gate would do, and lets health checks reach the workers of a generation. What is asked of a
@@ -318,6 +309,7 @@ type fakeGate struct {
 	touched  chan struct{}
 	damage   Mended
 	others   []string
+	located  bool
 	stolen   bool  // others get its connections
 	verified []int // in this order
 }
@@ -359,16 +351,40 @@ func (g *fakeGate) sockets() (list []Member) {
 
 // has fails the test unless this daemon has the generation's listener.
 func (g *fakeGate) has(what string, gen int) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.staged[gen] {
+	if g.isStaged(gen) {
 		return nil
 	}
 	g.w.t.Helper()
-	if closed := g.ever[gen] && what != "Close" && what != "FD"; !closed {
-		g.w.t.Errorf("%s: generation %d has no listener %q", what, gen, g.name)
+	return g.w.wrong("%s: generation %d has no listener %q", what, gen, g.name)
+}
+
+// had is has for what runs beside the owner, which may have closed the listener meanwhile.
+func (g *fakeGate) had(what string, gen int) error {
+	g.mu.Lock()
+	closed := g.ever[gen] && !g.staged[gen]
+	g.mu.Unlock()
+	if closed {
+		return fmt.Errorf("generation %d has no listener any more", gen)
 	}
-	return fmt.Errorf("generation %d has no listener", gen)
+	return g.has(what, gen)
+}
+
+func (g *fakeGate) isStaged(gen int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.staged[gen]
+}
+
+func (g *fakeGate) isLive(gen int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.live == gen || slices.Contains(g.spread, gen)
+}
+
+func (g *fakeGate) privates() []*fakeGate {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.private)
 }
 
 func (g *fakeGate) Name() string    { return g.name }
@@ -378,8 +394,8 @@ func (g *fakeGate) Kind() string    { return cmp.Or(g.kind, "steer") }
 func (g *fakeGate) Stage(gen int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if gen <= 0 || g.staged[gen] {
-		g.w.t.Errorf("generation %d is staged again", gen)
+	if again := g.staged[gen] || g.ever[gen] && gen>>laneBits == 0; gen <= 0 || again { // an instance may come back to its place
+		return g.w.wrong("generation %d is staged again", gen)
 	}
 	var holder string
 	g.w.set(func() {
@@ -395,24 +411,29 @@ func (g *fakeGate) Stage(gen int) error {
 }
 func (g *fakeGate) FD(gen int) (int, error)         { return g.fdOf(gen), g.has("FD", gen) }
 func (g *fakeGate) Relisten(gen int) error          { return g.has("Relisten", gen) }
-func (g *fakeGate) Queue(gen int) (int, int, error) { return 0, 2048, g.has("Queue", gen) }
+func (g *fakeGate) Queue(gen int) (int, int, error) { return 0, 2048, g.had("Queue", gen) }
 func (g *fakeGate) Live() int                       { g.mu.Lock(); defer g.mu.Unlock(); return g.live }
 
 func (g *fakeGate) Connections(gen int, pids []int) (int, error) {
-	if err := g.has("Connections", gen); err != nil {
+	if err := g.had("Connections", gen); err != nil {
 		return 0, err
 	}
-	g.w.mu.Lock()
-	for _, p := range g.w.procs {
-		if slices.Contains(pids, p.pid) && !slices.ContainsFunc(p.spec.Files, func(f worker.File) bool { return f.FD == g.fdOf(gen) }) {
-			g.w.t.Errorf("connections of worker %d are counted at generation %d", p.pid, gen)
+	for _, pid := range pids {
+		if !g.w.accepts(pid, g.fdOf(gen)) {
+			return 0, g.w.wrong("connections of worker %d are counted at generation %d", pid, gen)
 		}
 	}
-	g.w.mu.Unlock()
 	if g.connections == nil {
 		return 2, nil
 	}
 	return g.connections(gen), nil
+}
+
+// accepts reports whether there has been a worker that was given a listener.
+func (w *world) accepts(pid, fd int) bool {
+	return slices.ContainsFunc(w.processes(), func(p *fakeProc) bool {
+		return p.pid == pid && slices.ContainsFunc(p.spec.Files, func(f worker.File) bool { return f.FD == fd })
+	})
 }
 
 func (g *fakeGate) Cutover(gen int) error {
@@ -421,21 +442,27 @@ func (g *fakeGate) Cutover(gen int) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.live, g.reached = gen, gen
+	g.live, g.reached, g.spread = gen, gen, []int{gen}
 	g.turns = append(g.turns, gen)
 	return nil
 }
 
 func (g *fakeGate) Spread(gens []int) error {
+	if len(gens) == 0 || len(gens) > 1 && g.Kind() != "steer" || len(slices.Compact(slices.Sorted(slices.Values(gens)))) < len(gens) {
+		return g.w.wrong("Spread: over generations %v on a gate of the kind %s", gens, g.Kind())
+	}
 	for _, gen := range gens {
 		if err := g.has("Spread", gen); err != nil {
 			return err
 		}
 	}
+	if err := g.Cutover(gens[0]); err != nil {
+		return err
+	}
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.spread = slices.Clone(gens)
-	g.mu.Unlock()
-	return g.Cutover(gens[0])
+	return nil
 }
 
 // part is what a generation was given of the connections.
@@ -446,11 +473,14 @@ type part struct {
 }
 
 func (g *fakeGate) Canary(gen, share int, networks []netip.Prefix) error {
+	if err := g.has("Canary", gen); err != nil {
+		return err
+	}
+	if share < 0 || share > 10_000 || g.isLive(gen) || g.Kind() != "steer" {
+		return g.w.wrong("Canary: %d in 10,000 to generation %d", share, gen)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.staged[gen] || g.live == gen {
-		return fmt.Errorf("generation %d is not staged", gen)
-	}
 	g.parts = append(g.parts, part{gen, share, fmt.Sprint(networks), time.Now()})
 	return nil
 }
@@ -466,27 +496,51 @@ func (g *fakeGate) Members() []Member {
 }
 
 func (g *fakeGate) Adopt(gen, fd int) error {
-	if fd != g.fdOf(gen) {
-		g.w.t.Errorf("descriptor %d is adopted as the listener %q of generation %d", fd, g.name, gen)
+	if fd != g.fdOf(gen) || g.begun() {
+		return g.w.wrong("descriptor %d is adopted as the listener %q of generation %d", fd, g.name, gen)
 	}
 	return g.Stage(gen)
 }
 
-func (g *fakeGate) Locate([]int) error { return nil }
+// begun reports whether connections were directed already: what an earlier daemon has left is adopted before.
+func (g *fakeGate) begun() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.located || g.live != 0
+}
+
+func (g *fakeGate) Locate(sent []int) error {
+	if g.begun() || len(slices.Compact(slices.Sorted(slices.Values(sent)))) < len(sent) || slices.ContainsFunc(sent, func(at int) bool { return at < 0 || at >= mostPlaces }) {
+		return g.w.wrong("Locate: connections were sent to the places %v", sent)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.located = true
+	return nil
+}
+
+// mostPlaces is more listeners than a gate has in any test.
+const mostPlaces = 64
 
 func (g *fakeGate) Settle(_ context.Context, gen int) (Settled, error) {
-	if err := g.has("Settle", gen); err != nil || g.settles == nil {
+	if err := g.had("Settle", gen); err != nil {
 		return Settled{}, err
+	}
+	if g.isLive(gen) {
+		return Settled{}, g.w.wrong("Settle: generation %d is live", gen)
+	}
+	if g.settles == nil {
+		return Settled{}, nil
 	}
 	return g.settles(gen), nil
 }
 
 func (g *fakeGate) Verify(_ context.Context, gen int) error {
+	if err := g.had("Verify", gen); err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.staged[gen] {
-		return fmt.Errorf("generation %d is not staged", gen)
-	}
 	if g.stolen {
 		return errors.New("another listener takes them")
 	}
@@ -539,18 +593,23 @@ func (g *fakeGate) Close(gen int) error {
 	delete(g.staged, gen)
 	delete(g.kernel, gen)
 	if g.live == gen {
-		g.live, g.reached = 0, 0
+		g.live, g.reached, g.spread = 0, 0, nil
 	}
 	return nil
 }
 
 func (g *fakeGate) Private() (Gate, error) {
 	p := &fakeGate{mu: new(sync.Mutex), w: g.w, name: g.name, address: fmt.Sprint("private ", len(g.private)), kind: "private", staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.private = append(g.private, p)
 	return p, nil
 }
 
 func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
+	if err := g.had("Dial", gen); err != nil {
+		return nil, err
+	}
 	g.w.mu.Lock()
 	defer g.w.mu.Unlock()
 	for _, p := range slices.Backward(g.w.procs) {
@@ -665,29 +724,7 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 		w.options(&opt)
 	}
 	s = New(opt)
-	s.os = system{
-		close:  func(int) {},
-		start:  w.start,
-		output: func(path string, _ *worker.Credential) (output, error) { return fakeOutput{path}, nil },
-		run: func(ctx context.Context, c worker.Command, line func(string)) error {
-			if w.says != nil {
-				w.says(c, line)
-			}
-			if w.hooks == nil {
-				return nil
-			}
-			return w.hooks(ctx, c)
-		},
-		adopt:   w.adopt,
-		inode:   func(fd int) (uint64, error) { return uint64(1000 + fd), nil },
-		sweep:   w.sweep,
-		strays:  w.strays,
-		end:     func(workerState) error { return nil },
-		measure: w.measure,
-		write:   writeFile,
-		sync:    syncDir,
-		chance:  rand.Float64,
-	}
+	s.os = newFakeSystem(w, s).system()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

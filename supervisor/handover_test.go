@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -168,34 +167,19 @@ func TestTheOwnerFeedsTheWatchdogAlsoWhileItHandsOver(t *testing.T) {
 	})
 }
 
-// shelf is a Store in memory.
-type shelf map[string]bool
-
-func (s shelf) Put(name string, _ int) error {
-	if s[name] {
-		return fmt.Errorf("%s is there already", name)
-	}
-	s[name] = true
-	return nil
-}
-
-func (s shelf) Remove(name string) error { delete(s, name); return nil }
-func (shelf) Check() error               { return nil }
-
 func TestTheStoreHoldsJustWhatTheNextDaemonNeeds(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
 		dir := t.TempDir()
-		kept := shelf{"worker/g0/web/0": true} // of a daemon before, and of no use any more
-		w.options = func(o *Options) {
-			o.Store, o.Stored = kept, slices.Collect(maps.Keys(kept))
-		}
+		kept := newShelf(w)
+		kept.kept["worker/g0/web/0"] = 0 // of a daemon before, and of no use any more
+		w.options = func(o *Options) { o.Store, o.Stored = kept, kept.list() }
 		s, stop := w.supervisor(dir)
 		switchTo(t, s, "r1")
 		switchTo(t, s, "r2")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := strings.Join(slices.Sorted(maps.Keys(kept)), " "); got != "listener/web/g2 log/g2/web/0 worker/g2/web/0" {
+		if got := kept.names(); got != "listener/web/g2 log/g2/web/0 worker/g2/web/0" {
 			t.Errorf("stored: %s", got)
 		}
 		s.Leave()
@@ -203,8 +187,8 @@ func TestTheStoreHoldsJustWhatTheNextDaemonNeeds(t *testing.T) {
 		next, stop := w.supervisor(dir) // what it adopts is stored already, and not put a second time
 		want(t, next, switchTo(t, next, "r1"), Done, "r1")
 		stop()
-		if len(kept) > 0 {
-			t.Errorf("left in the store: %v", kept)
+		if len(kept.kept) > 0 {
+			t.Errorf("left in the store: %s", kept.names())
 		}
 	})
 }
@@ -214,7 +198,8 @@ func TestEachDaemonStoresItsOwnSocketInThePlaceOfAnOlderOne(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"] = behaviour{}
 		var said []string
-		kept := sayingShelf{shelf{"control": true}, &said}
+		kept := sayingShelf{newShelf(w), &said}
+		kept.kept["control"], kept.extra = 5, map[string]int{"control": 7}
 		w.options = func(o *Options) {
 			o.Store, o.Stored = kept, []string{"control"}
 			o.Extra = []Descriptor{{Name: "control", ID: "/run/shop.sock", Use: func(f func(int) error) error { return f(7) }}}
@@ -230,7 +215,7 @@ func TestEachDaemonStoresItsOwnSocketInThePlaceOfAnOlderOne(t *testing.T) {
 
 // sayingShelf is a shelf that writes down what it is told.
 type sayingShelf struct {
-	shelf
+	*shelf
 	said *[]string
 }
 

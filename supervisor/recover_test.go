@@ -180,9 +180,9 @@ func TestADaemonThatHasHandedOverWritesNothing(t *testing.T) {
 		w.releases["r1"] = behaviour{}
 		dir := t.TempDir()
 		const theirs = "what the next daemon has saved"
-		kept := shelf{}
+		kept := newShelf(w)
 		renewing(w, func([]Descriptor) error {
-			clear(kept)
+			clear(kept.kept)
 			return os.WriteFile(filepath.Join(dir, stateName), []byte(theirs), 0o600)
 		})
 		inner := w.options
@@ -195,8 +195,8 @@ func TestADaemonThatHasHandedOverWritesNothing(t *testing.T) {
 		if data, err := os.ReadFile(filepath.Join(dir, stateName)); err != nil || string(data) != theirs {
 			t.Errorf("the state is %q, %v", data, err)
 		}
-		if len(kept) != 0 {
-			t.Errorf("it has stored %v", kept)
+		if len(kept.kept) != 0 {
+			t.Errorf("it has stored %s", kept.names())
 		}
 	})
 }
@@ -382,7 +382,7 @@ func comesBack(t *testing.T, w *world, random *rand.Rand, at string) {
 		o.Handed = append(slices.DeleteFunc(slices.Clone(names), func(n string) bool { return lost[n] }), extra)
 		o.Inherited = func(name string) (int, bool) {
 			if name == extra {
-				return 1 << 62, true
+				return strangeFD, true
 			}
 			if lost[name] || !strings.HasPrefix(name, listenerPrefix) {
 				return -1, false

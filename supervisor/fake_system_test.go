@@ -1,0 +1,340 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"superctl/supervisor/worker"
+)
+
+// wrong fails the test: what a fake was asked for cannot be. A test of the fakes takes the complaint instead.
+func (w *world) wrong(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if w.complain != nil {
+		w.complain(err.Error())
+		return err
+	}
+	w.t.Helper()
+	w.t.Error(err)
+	return err
+}
+
+// fakeSystem is the operating system as one daemon sees it. It checks what it is asked for before the world does it.
+type fakeSystem struct {
+	w     *world
+	s     *Supervisor
+	gates []*fakeGate // this daemon's
+
+	mu     sync.Mutex
+	opened map[string]*fakeOutput // every pipe that this daemon has ever opened, by its path
+}
+
+// newFakeSystem is what a daemon sees of the world: its own gates, and former ones.
+func newFakeSystem(w *world, s *Supervisor) *fakeSystem {
+	f := &fakeSystem{w: w, s: s, gates: slices.Clone(w.gates), opened: make(map[string]*fakeOutput)}
+	for _, g := range s.opt.Gates {
+		if g, ok := g.(*fakeGate); ok && !slices.Contains(f.gates, g) {
+			f.gates = append(f.gates, g)
+		}
+	}
+	return f
+}
+
+func (f *fakeSystem) system() system {
+	return system{
+		close: f.close, start: f.start, output: f.output, run: f.run, adopt: f.adopt, inode: f.inode,
+		sweep: f.sweep, strays: f.w.strays, end: f.end, measure: f.measure, write: writeFile, sync: syncDir, chance: rand.Float64,
+	}
+}
+
+// start checks that a worker gets what belongs to its place: its own pipe, flag and listeners.
+func (f *fakeSystem) start(spec worker.Spec) (process, error) {
+	who := fmt.Sprintf("%s.%d of generation %d", spec.Process, spec.Instance, spec.Generation)
+	if spec.App != f.s.opt.App || spec.Mark != f.s.mark() || spec.Generation <= 0 || spec.Instance < 0 || spec.Process == "" || spec.Release == "" {
+		return nil, f.w.wrong("%s is started as %+v", who, spec)
+	}
+	if spec.Flag != "" {
+		if dir, name := filepath.Split(spec.Flag); filepath.Clean(dir) != f.s.opt.Hook || name != fmt.Sprintf("g%d.%s.%d", spec.Generation, spec.Process, spec.Instance) {
+			return nil, f.w.wrong("%s is started with the flag %s", who, spec.Flag)
+		}
+	}
+	if err := f.ownsPipe(who, spec); err != nil {
+		return nil, err
+	}
+	for _, file := range spec.Files {
+		if err := f.ownsListener(who, spec, file); err != nil {
+			return nil, err
+		}
+	}
+	return f.w.start(spec)
+}
+
+// ownsPipe fails the test unless the pipe of a worker that starts is open, and its place's own.
+func (f *fakeSystem) ownsPipe(who string, spec worker.Spec) error {
+	f.mu.Lock()
+	out := f.opened[spec.Output]
+	f.mu.Unlock()
+	switch {
+	case out == nil || out.isClosed():
+		return f.w.wrong("%s is started with the pipe %q, which this daemon has not opened", who, spec.Output)
+	case out.place.process != spec.Process || out.place.instance != spec.Instance || out.place.gen > spec.Generation:
+		return f.w.wrong("%s is started with the pipe of %+v", who, out.place)
+	}
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	for _, p := range f.w.procs { // a restart of another process keeps the pipe, and the release
+		if p.spec.Output == spec.Output && (p.spec.Release != spec.Release || p.alive()) {
+			return f.w.wrong("%s is started with the pipe of worker %d of %s", who, p.pid, p.spec.Release)
+		}
+	}
+	return nil
+}
+
+// ownsListener fails the test unless a descriptor is the listener of that name, and the generation's own where it has one.
+func (f *fakeSystem) ownsListener(who string, spec worker.Spec, file worker.File) error {
+	gate, number := listenerOf(f.gates, file.FD)
+	if gate == nil || gate.name != file.Name || gate.Address() != file.Addr {
+		return f.w.wrong("%s is started with the descriptor %d as the listener %q", who, file.FD, file.Name)
+	}
+	gen, own := number, false
+	if g := number >> laneBits; g > 0 {
+		gen, own = g, number == lane(g, spec.Instance)
+		if !own {
+			return f.w.wrong("%s is started with the listener %q of another instance", who, file.Name)
+		}
+	}
+	if gen > spec.Generation || gen < spec.Generation && !own && gate.isStaged(spec.Generation) {
+		return f.w.wrong("%s is started with the listener %q of generation %d", who, file.Name, gen)
+	}
+	return nil
+}
+
+// listenerOf finds the listener behind a descriptor; nil when no gate has it.
+func listenerOf(gates []*fakeGate, fd int) (gate *fakeGate, number int) {
+	all := slices.Clone(gates)
+	for _, g := range gates {
+		all = append(all, g.privates()...)
+	}
+	for _, g := range all {
+		for _, m := range append(g.sockets(), g.Members()...) {
+			if m.FD == fd {
+				return g, m.Gen
+			}
+		}
+	}
+	return nil, 0
+}
+
+// pipePlace is whose output a pipe is for.
+type pipePlace struct {
+	gen      int
+	process  string
+	instance int
+}
+
+// pipeName is the name of a pipe: generation, process, instance, and what makes it unlike all before it.
+var pipeName = regexp.MustCompile(`^g(\d+)\.(.+)\.(\d+)\.[A-Z2-7]{20,}$`)
+
+func placeOf(path string) (at pipePlace, ok bool) {
+	m := pipeName.FindStringSubmatch(filepath.Base(path))
+	if m == nil {
+		return at, false
+	}
+	at.process = m[2]
+	at.gen, _ = strconv.Atoi(m[1]) // digits, by the pattern
+	at.instance, _ = strconv.Atoi(m[3])
+	return at, true
+}
+
+// output opens a pipe. Its path names its place, and is used once: the reader of an earlier one would remove it.
+func (f *fakeSystem) output(path string, _ *worker.Credential) (output, error) {
+	at, ok := placeOf(path)
+	if !ok || filepath.Dir(path) != filepath.Join(f.s.opt.State, "log") && !f.w.piped(path) {
+		return nil, f.w.wrong("the pipe %q is nobody's", path)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.opened[path] != nil {
+		return nil, f.w.wrong("the pipe %q is opened a second time", path)
+	}
+	out := &fakeOutput{w: f.w, path: path, place: at}
+	f.w.set(func() {
+		f.w.outputs = append(f.w.outputs, out)
+		out.fd = 1<<41 + len(f.w.outputs)
+	})
+	f.opened[path] = out
+	return out, nil
+}
+
+// piped reports whether an earlier daemon, perhaps with another state directory, has opened the pipe.
+func (w *world) piped(path string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.outputs, func(o *fakeOutput) bool { return o.path == path })
+}
+
+func (f *fakeSystem) run(ctx context.Context, c worker.Command, line func(string)) error {
+	if c.Mark != f.s.mark() || len(c.Args) == 0 {
+		return f.w.wrong("the command %q is started with the mark %q", c.Args, c.Mark)
+	}
+	if f.w.says != nil {
+		f.w.says(c, line)
+	}
+	if f.w.hooks == nil {
+		return nil
+	}
+	return f.w.hooks(ctx, c)
+}
+
+func (f *fakeSystem) adopt(ws workerState, pidfd int) (process, error) { return f.w.adopt(ws, pidfd) }
+
+// inode is of a listener that is there.
+func (f *fakeSystem) inode(fd int) (uint64, error) {
+	if gate, _ := listenerOf(f.gates, fd); gate == nil && fd != strangeFD {
+		return 0, f.w.wrong("descriptor %d is no listener", fd)
+	}
+	return uint64(1000 + fd), nil
+}
+
+// strangeFD is the descriptor of a listener that no gate knows.
+const strangeFD = 1 << 62
+
+// close closes a descriptor that was handed over and is not wanted: it must not be in use.
+func (f *fakeSystem) close(fd int) {
+	gate, number := listenerOf(f.gates, fd)
+	known := gate != nil || fd == strangeFD || slices.ContainsFunc(f.w.processes(), func(p *fakeProc) bool { return p.pidfd() == fd })
+	if !known || gate != nil && gate.isStaged(number) {
+		_ = f.w.wrong("descriptor %d is closed", fd)
+	}
+}
+
+func (f *fakeSystem) sweep(mark string, knows func(tag string) bool) error {
+	if mark != f.s.mark() {
+		return f.w.wrong("the processes with the mark %q are ended", mark)
+	}
+	return f.w.sweep(mark, knows)
+}
+
+// end ends a worker of an earlier daemon, which must be just that one.
+func (f *fakeSystem) end(ws workerState) error {
+	if ws.PID == 0 {
+		return nil
+	}
+	for _, p := range f.w.processes() {
+		if p.pid == ws.PID {
+			if err := f.w.same(p, ws); err != nil {
+				return err
+			}
+			return p.KillAll()
+		}
+	}
+	return f.w.wrong("worker %d, which has never been, is ended", ws.PID)
+}
+
+func (f *fakeSystem) measure(list []process) []worker.Usage {
+	for _, p := range list {
+		if p, ok := p.(*fakeProc); !ok || p.w != f.w {
+			_ = f.w.wrong("%v is measured", p)
+		}
+	}
+	return f.w.measure(list)
+}
+
+// same fails the test unless the state of a worker is that of the process.
+func (w *world) same(p *fakeProc, ws workerState) error {
+	if ws.Process != p.spec.Process || ws.Instance != p.spec.Instance || ws.Tag != p.Tag() || ws.StartTime != p.StartTime() || ws.Output != p.spec.Output {
+		return w.wrong("worker %d is %s.%d, and is taken for %+v", p.pid, p.spec.Process, p.spec.Instance, ws)
+	}
+	return nil
+}
+
+func (w *world) processes() []*fakeProc {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.procs)
+}
+
+// fakeOutput is a pipe of which every reader reads one line. It cannot be used once it is closed.
+type fakeOutput struct {
+	w     *world
+	path  string
+	fd    int
+	place pipePlace
+
+	mu      sync.Mutex
+	reading bool
+	closed  bool
+}
+
+func (o *fakeOutput) isClosed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closed
+}
+
+// usable fails the test when the pipe is closed.
+func (o *fakeOutput) usable(what string) error {
+	if o.isClosed() {
+		return o.w.wrong("%s: the pipe %s is closed", what, o.path)
+	}
+	return nil
+}
+
+func (o *fakeOutput) Run(ctx context.Context, line func(worker.Line)) error {
+	if err := o.usable("Run"); err != nil {
+		return err
+	}
+	if o.reads(true) {
+		return o.w.wrong("Run: the pipe %s is read already", o.path)
+	}
+	defer o.reads(false)
+	line(worker.Line{Text: []byte("hello from " + o.path)})
+	<-ctx.Done()
+	return nil
+}
+
+// reads notes whether it is read, and returns whether it was.
+func (o *fakeOutput) reads(now bool) (before bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before, o.reading = o.reading, now
+	return before
+}
+
+// Drain may come after Close: the instance lets go of its pipe while its worker's end is looked at.
+func (o *fakeOutput) Drain() error { return nil }
+
+func (o *fakeOutput) Close() error {
+	if err := o.usable("Close"); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.reading {
+		return o.w.wrong("Close: the pipe %s is being read", o.path)
+	}
+	o.closed = true
+	return nil
+}
+
+func (o *fakeOutput) Descriptor(f func(int) error) error {
+	if err := o.usable("Descriptor"); err != nil {
+		return err
+	}
+	return f(o.fd)
+}
+
+// Signal is the stop signal of every process of the tests' plans.
+func (p *fakeProc) Signal(sig syscall.Signal) error {
+	if sig != syscall.SIGTERM {
+		return p.w.wrong("worker %d is sent %v", p.pid, sig)
+	}
+	return p.stop()
+}
