@@ -433,9 +433,8 @@ func TestACanaryThatADaemonLeavesBehindFinishesUnderTheNextOne(t *testing.T) {
 			t.Errorf("status %+v", st)
 		}
 		w.gate.settles, gate.settles = nil, nil
-		close(dead)
 		stop()
-		stopFirst()
+		w.bury(dead, stopFirst)
 	})
 }
 

@@ -355,9 +355,8 @@ func TestTheNextDaemonRunsTheHooksOfAChangeThatItFinishes(t *testing.T) {
 				if c.runs != "" && (h.env["SUPERCTL_CHANGE"] != "switch" || h.env["SUPERCTL_PREVIOUS"] != "r1") {
 					t.Errorf("%q", h.env)
 				}
-				close(dead)
 				stop()
-				stopFirst()
+				w.bury(dead, stopFirst)
 			})
 		})
 	}

@@ -402,6 +402,5 @@ func comesBack(t *testing.T, w *world, random *rand.Rand, at string) {
 	}
 	want(t, next, switchTo(t, next, "r1"), Done, "r1")
 	stop()
-	close(dead)
-	stopFirst()
+	w.bury(dead, stopFirst)
 }
