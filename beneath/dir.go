@@ -53,8 +53,8 @@ func (d *Dir) Flock(how int) error { return unix.Flock(d.fd(), how) }
 
 func (d *Dir) fd() int { return int(d.file.Fd()) }
 
-// pathError wraps an error about a name as an *fs.PathError, so that errors.Is finds fs.ErrNotExist and
-// the like.
+// pathError wraps an error about a name as an *fs.PathError, so that errors.Is finds fs.ErrNotExist
+// and the like.
 func (d *Dir) pathError(op, name string, err error) error {
 	if err == nil {
 		return nil

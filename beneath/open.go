@@ -66,12 +66,12 @@ func OpenFile(path string) (*os.File, error) {
 
 // resolver resolves a path name by name.
 type resolver struct {
-	path   string
-	rest   []string // the names still to resolve
-	links  int      // followed so far
+	path    string
+	rest    []string // the names still to resolve
+	links   int      // followed so far
 	foreign bool     // a link of another user was followed
-	owner  uint32   // of that link
-	link   string   // that link's name
+	owner   uint32   // of that link
+	link    string   // that link's name
 }
 
 func (w *resolver) fail(err error) error { return &fs.PathError{Op: "open", Path: w.path, Err: err} }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenOrMkdir opens the directory name, and creates it if it is missing. A new directory gets the mode and
-// the owner of d, even if root creates it, so that the app's user can use it.
+// OpenOrMkdir opens the directory name, and creates it if it is missing. A new directory gets the
+// mode and the owner of d, even if root creates it, so that the app's user can use it.
 func (d *Dir) OpenOrMkdir(name string) (*Dir, error) {
 	made, err := d.Mkdir(name, 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -57,8 +57,8 @@ func (d *Dir) Mkdir(name string, mode fs.FileMode) (*Dir, error) {
 // Chown changes the owner of the directory itself.
 func (d *Dir) Chown(uid, gid int) error { return d.file.Chown(uid, gid) }
 
-// copyOwner sets the owner of a new file in d to that of d, and its mode to those bits of d's that are
-// in mask.
+// copyOwner sets the owner of a new file in d to that of d, and its mode to those bits of d's that
+// are in mask.
 func (d *Dir) copyOwner(f *os.File, mask uint32) error {
 	st, err := d.Stat()
 	if err != nil {

@@ -49,7 +49,7 @@ func (c *command) asService(cc *cli.Context, conf *config.Config, release string
 		words = []string{"--", release}
 	}
 	switch {
-	case s.unit != nil && (conf.Path == config.PathOf(conf.App) || s.unit.Names(conf.Path)):
+	case s.unit != nil && (conf.Path == config.PathOf(conf.App) || s.unit.HasArgument(conf.Path)):
 		args = append(args, "--"+insideFlag+"="+s.unit.Name)
 		return true, c.inUnit(s, append(args, words...))
 	case s.unit == nil && s.user != nil && conf.User == nil:

@@ -26,7 +26,7 @@ func (l *loader) health(key string, t processTable) *health.Policy {
 	checks := l.checks(key, t.Listen, h)
 	p := &health.Policy{Check: checks[0], More: checks[1:]}
 	interval := defaultInterval
-	if p.Runs() {
+	if p.HasExec() {
 		interval = defaultExecInterval
 	}
 	p.Interval = l.duration(key+".interval", h.Interval, interval, leastCheckTime)
@@ -190,7 +190,7 @@ func (l *loader) headers(key string, headers map[string]string) {
 		switch {
 		case strings.EqualFold(name, "Host"):
 			l.at(at, "the Host header is the key host, beside headers")
-		case health.Reserved(name):
+		case health.IsReservedHeader(name):
 			l.at(at, "header %q: superctl writes it itself", name)
 		case !httpguts.ValidHeaderFieldName(name):
 			l.at(at, "header %q: use letters, digits and -", name)

@@ -112,7 +112,7 @@ func (s credentialSource) forget(c *config.Config, plan supervisor.Plan) {
 			}
 		}
 	}
-	if err := copiesOf(c).Keep(dirs); err != nil {
+	if err := copiesOf(c).RemoveExcept(dirs); err != nil {
 		s.log.Error("remove copies of credentials that are not used any more", zap.Error(err))
 	}
 }

@@ -332,7 +332,7 @@ func (d *daemon) run() error {
 			return errors.Join(err, <-ended)
 		case err := <-ended:
 			if d.s.Left() {
-				d.api.Keep()
+				d.api.LeaveToNext()
 			}
 			stopServing() // to the last, so that status can tell how the end goes
 			err = errors.Join(err, <-served)

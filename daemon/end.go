@@ -59,14 +59,14 @@ func goesOn(ctx context.Context) bool {
 func releaseGroup(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	if systemd.StartsApart(ctx) {
+	if systemd.UsesDelegateSubgroup(ctx) {
 		return nil
 	}
 	tree, err := cgroup.Find()
 	if errors.Is(err, cgroup.ErrNotDelegated) {
 		return nil
 	}
-	return errors.Join(err, tree.Release())
+	return errors.Join(err, tree.DisableControllers())
 }
 
 // endAll adopts everything, as a daemon would, and ends it.

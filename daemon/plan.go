@@ -248,7 +248,7 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env Env
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Health != nil {
-		out.Health = p.Health.Speaking(done.Protocol)
+		out.Health = p.Health.WithProtocol(done.Protocol)
 		if err := mayRunChecks(out); err != nil {
 			return out, fmt.Errorf("%s: process.%s: %w", c.Path, p.Name, err)
 		}
@@ -261,7 +261,7 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env Env
 
 // mayRunChecks refuses to run code of a release as root where the config does not say so.
 func mayRunChecks(p supervisor.Process) error {
-	if os.Geteuid() == 0 && p.User == nil && p.Health.Runs() {
+	if os.Geteuid() == 0 && p.User == nil && p.Health.HasExec() {
 		return errors.New(`its health check runs a command, which would run as root: set user, or user = "root" if it must`)
 	}
 	return nil

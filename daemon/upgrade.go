@@ -54,7 +54,7 @@ func (d *daemon) handOver(all []supervisor.Descriptor) error {
 		return hold(all, fds, func() error { return d.renewal.HandOver(fds) })
 	})
 	if err == nil {
-		d.api.Keep() // before anybody hears of the upgrade: who asks then is to be answered by the new daemon
+		d.api.LeaveToNext() // before anybody hears of the upgrade: who asks then is to be answered by the new daemon
 	}
 	return err
 }

@@ -22,7 +22,7 @@ const (
 	TimedOut                   // the time limit passed, at any stage
 	ServerError                // a complete 5xx answer
 	Wrong                      // a complete but wrong answer, or not HTTP
-	ClientFault                        // the load client ran out of ports or descriptors: proves nothing, must not happen
+	ClientFault                // the load client ran out of ports or descriptors: proves nothing, must not happen
 )
 
 // Failures returns all classes of failure, in the order in which reports list them.

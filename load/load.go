@@ -27,11 +27,11 @@ type Config struct {
 	Address string // host:port or path
 	Host    string // Host header; "" = localhost
 
-	Shapes    []Shape // sent in turn, in proportion to their weights
-	Clients   int     // maximum number of concurrent requests; default 4
-	Rate      float64 // requests per second of all clients together; 0 = each client sends without a pause
-	KeepAlive bool    // each client keeps its connection while the server allows it; else a new one per request
-	FreshClients     int     // how many of the clients open a new connection per request in spite of KeepAlive
+	Shapes       []Shape // sent in turn, in proportion to their weights
+	Clients      int     // maximum number of concurrent requests; default 4
+	Rate         float64 // requests per second of all clients together; 0 = each client sends without a pause
+	KeepAlive    bool    // each client keeps its connection while the server allows it; else a new one per request
+	FreshClients int     // how many of the clients open a new connection per request in spite of KeepAlive
 
 	Timeout     time.Duration // per request, from dial to the last byte of the answer; default 10 s
 	MaxRequests int           // default 500,000
@@ -42,7 +42,7 @@ type Config struct {
 // Run is a load in progress.
 type Run struct {
 	cfg   Config
-	order  []int // indexes into cfg.Shapes
+	order []int // indexes into cfg.Shapes
 	began time.Time
 
 	stop    context.CancelFunc
@@ -50,12 +50,12 @@ type Run struct {
 	clients sync.WaitGroup
 	done    chan struct{} // closed when the last client has returned
 
-	mu      sync.Mutex
-	next    int           // guarded by mu: number of the next request
-	records []Record      // guarded by mu
-	failed  int           // guarded by mu
-	changed chan struct{} // guarded by mu: closed and replaced with each record
-	limitReached   bool          // guarded by mu: MaxRequests or MaxDuration was reached
+	mu           sync.Mutex
+	next         int           // guarded by mu: number of the next request
+	records      []Record      // guarded by mu
+	failed       int           // guarded by mu
+	changed      chan struct{} // guarded by mu: closed and replaced with each record
+	limitReached bool          // guarded by mu: MaxRequests or MaxDuration was reached
 }
 
 // Start starts sending. The load goes on until Stop, or until it reaches one of its limits.
@@ -86,8 +86,8 @@ func Start(cfg Config) (*Run, error) {
 	return r, nil
 }
 
-// sendingOrder returns the order in which shapes are sent: indexes into shapes, each as often as the
-// shape's weight, spread evenly.
+// sendingOrder returns the order in which shapes are sent: indexes into shapes, each as often as
+// the shape's weight, spread evenly.
 func sendingOrder(shapes []Shape) []int {
 	type turn struct {
 		shape int

@@ -40,8 +40,8 @@ func (r *Result) Misrouted(via Via, cutovers ...Cutover) []Record {
 	})
 }
 
-// allowedGenerations returns the generations that a connection may reach if the gate picked one at some time
-// within w.
+// allowedGenerations returns the generations that a connection may reach if the gate picked one at
+// some time within w.
 func allowedGenerations(w Window, cutovers []Cutover) map[int]bool {
 	// JSON has no monotonic clock: compare wall clocks with wall clocks.
 	began, ended := w.Began.Round(0), w.Ended.Round(0)

@@ -12,7 +12,7 @@ type Result struct {
 	Shapes       []Shape
 	Records      []Record
 	Began, Ended time.Time
-	LimitReached    bool // it reached one of its limits, perhaps before the operation under test had ended
+	LimitReached bool // it reached one of its limits, perhaps before the operation under test had ended
 }
 
 // Window is a period of time.
@@ -118,7 +118,8 @@ func (l Latency) String() string {
 // reportLimit is how many failed requests a report lists.
 const reportLimit = 20
 
-// slowRequest is the duration above which a report lists a successful request next to the failed ones.
+// slowRequest is the duration above which a report lists a successful request next to the failed
+// ones.
 const slowRequest = 100 * time.Millisecond
 
 // String returns a report: counts, latencies, the answering releases, and the first failures.

@@ -9,15 +9,15 @@ import (
 
 // Shape is a kind of request, with the answer that it must get.
 type Shape struct {
-	Name    string // for reports
-	Method  string
-	Path    string
-	Body    int           // number of random bytes to send; the answer must contain their SHA-256 in hexadecimal
-	BodyIgnored  bool          // the app may ignore the body: the answer need not contain its SHA-256
-	Length  int64         // required length of the answer's body; 0 = any
-	Timeout time.Duration // 0 = the load's
-	Weight  int           // relative frequency; 0 = 1
-	Check   func(status int, header http.Header, body []byte) error
+	Name        string // for reports
+	Method      string
+	Path        string
+	Body        int           // number of random bytes to send; the answer must contain their SHA-256 in hexadecimal
+	BodyIgnored bool          // the app may ignore the body: the answer need not contain its SHA-256
+	Length      int64         // required length of the answer's body; 0 = any
+	Timeout     time.Duration // 0 = the load's
+	Weight      int           // relative frequency; 0 = 1
+	Check       func(status int, header http.Header, body []byte) error
 }
 
 // Get returns a GET request whose answer must be 200.

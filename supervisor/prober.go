@@ -38,7 +38,7 @@ func (s *Supervisor) proberOf(in *instance) prober {
 			},
 		})
 	}
-	if p.policy.Runs() {
+	if p.policy.HasExec() {
 		p.subject.Command = s.checkCommand(in)
 	}
 	return p
@@ -70,7 +70,7 @@ func (s *Supervisor) checkCommand(in *instance) func(context.Context, []string, 
 // ask runs round after round until ctx ends or answer returns false. pause is how long to wait after each.
 func (p *prober) ask(ctx context.Context, pause func(health.Result) time.Duration, answer func(health.Result) bool) {
 	for {
-		r := p.policy.Ask(ctx, p.subject)
+		r := p.policy.RunAll(ctx, p.subject)
 		if over(ctx) || !answer(r) {
 			return
 		}

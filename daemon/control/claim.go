@@ -11,27 +11,29 @@ import (
 	"unicode"
 )
 
-// What a client says of itself is in headers, which an older daemon passes over.
+// A client sends claims about itself in headers, which an older daemon ignores.
 const (
 	fromHeader = "Superctl-From"
 	sudoHeader = "Superctl-Sudo-User"
 )
 
-// claim adds to a request what only this process can know: from where its person has come, and who that is behind sudo.
-func claim(h http.Header) {
+// addClaims adds to a request what only the client can know: the user's remote address, and the
+// user behind sudo.
+func addClaims(h http.Header) {
 	if host := sshHost(); host != "" {
 		h.Set(fromHeader, host)
 	}
 	name := os.Getenv("SUDO_USER")
 	if uid, ok := loginOf(os.Getpid(), uint32(os.Geteuid())); ok {
-		name = userName(uid) // a daemon whose unit has ProtectProc= may not see it itself
+		name = userName(uid) // a daemon whose unit has ProtectProc= may not be able to read it
 	}
 	if name = claimedUser(name); name != "" {
 		h.Set(sudoHeader, name)
 	}
 }
 
-// claimedHost is a host as a client may claim it: an address, and nothing else gets into the history.
+// claimedHost returns a claimed host if it is an address, and "" otherwise: only addresses get into
+// the history.
 func claimedHost(text string) string {
 	host, err := netip.ParseAddr(text)
 	if err != nil {
@@ -40,30 +42,30 @@ func claimedHost(text string) string {
 	return host.WithZone("").Unmap().String()
 }
 
-// longestName is the longest name of a user (useradd(8)), with room for a domain.
-const longestName = 64
+// maxNameLength limits the length of a user name (useradd(8)), with room for a domain.
+const maxNameLength = 64
 
 func claimedUser(text string) string {
 	odd := func(c rune) bool {
 		return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune(`-_.@$\`, c)
 	}
-	if len(text) > longestName || strings.ContainsFunc(text, odd) {
+	if len(text) > maxNameLength || strings.ContainsFunc(text, odd) {
 		return ""
 	}
 	return text
 }
 
-// generations is how far up the processes are looked at; nobody is nested deeper.
-const generations = 64
+// maxAncestors limits how many ancestors of a process are searched.
+const maxAncestors = 64
 
-// sshHost is where the person who has started this process has come from by ssh, or "". sudo clears the environment, so that those of
-// the processes above count too, up to the server's.
+// sshHost returns the remote address of the user who started this process over ssh, or "". sudo
+// clears the environment, so the ancestors up to the ssh server are searched too.
 func sshHost() string {
 	if host := sshClient(os.Environ()); host != "" {
 		return host
 	}
 	pid := os.Getppid()
-	for range generations {
+	for range maxAncestors {
 		if pid <= 1 || strings.HasPrefix(nameOf(pid), "sshd") {
 			return ""
 		}
@@ -75,7 +77,7 @@ func sshHost() string {
 	return ""
 }
 
-// sshClient is the client's address in an environment that an ssh server has made (ssh(1)).
+// sshClient returns the client's address from an environment that an ssh server created (ssh(1)).
 func sshClient(env []string) string {
 	for _, kv := range env {
 		name, value, _ := strings.Cut(kv, "=")
@@ -92,7 +94,7 @@ func sshClient(env []string) string {
 
 func procDir(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid)) }
 
-// readEnviron is the environment that a process was started with, or nothing when we may not know.
+// readEnviron returns the initial environment of a process, or nil if this process may not read it.
 func readEnviron(pid int) []string {
 	data, err := os.ReadFile(procDir(pid) + "/environ")
 	if err != nil {
@@ -113,7 +115,8 @@ func nameOf(pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
-// parentOf is the parent of a process, or 0 (proc_pid_stat(5), field 4, behind the name in brackets).
+// parentOf returns the parent of a process, or 0 (proc_pid_stat(5), field 4, which follows the name
+// in parentheses).
 func parentOf(pid int) int {
 	stat, err := os.ReadFile(procDir(pid) + "/stat")
 	if err != nil {

@@ -16,26 +16,29 @@ import (
 	"superctl/api"
 )
 
-// UnreachableError says that no daemon answers, why, and what to look at.
+// UnreachableError is the error when no daemon answers. Its text has the reason and the next step.
 type UnreachableError struct {
 	Path string
 	Err  error
 }
 
-// Error is the reason with the next step.
+// Error returns the reason with the next step.
 func (e *UnreachableError) Error() string {
 	switch {
 	case errors.Is(e.Err, fs.ErrNotExist):
-		return fmt.Sprintf("the daemon cannot be reached: there is no socket %s. Is it running? (systemctl status 'superctl@*')", e.Path)
+		return fmt.Sprintf("the daemon cannot be reached: the socket %s does not exist. "+
+			"Is the daemon running? (systemctl status 'superctl@*')", e.Path)
 	case errors.Is(e.Err, fs.ErrPermission):
-		return fmt.Sprintf("the daemon cannot be reached: you may not use %s. Be in the group that ls -l shows, or use sudo", e.Path)
+		return fmt.Sprintf("the daemon cannot be reached: permission denied for %s. "+
+			"Join the group that ls -l shows, or use sudo", e.Path)
 	case errors.Is(e.Err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("the daemon cannot be reached: nobody listens on %s. Has it died? (journalctl -u 'superctl@*')", e.Path)
+		return fmt.Sprintf("the daemon cannot be reached: connection refused on %s. "+
+			"Has the daemon died? (journalctl -u 'superctl@*')", e.Path)
 	}
 	return fmt.Sprintf("the daemon cannot be reached at %s: %v", e.Path, e.Err)
 }
 
-// Unwrap is the reason.
+// Unwrap returns the reason.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // Client talks to one daemon.
@@ -44,7 +47,8 @@ type Client struct {
 	http http.Client
 }
 
-// NewClient makes a client for the daemon at the path of its control socket; nothing is connected yet.
+// NewClient returns a client for the daemon at the path of its control socket, without connecting
+// yet.
 func NewClient(path string) *Client {
 	c := &Client{path: path}
 	c.http.Transport = &http.Transport{
@@ -61,13 +65,13 @@ func NewClient(path string) *Client {
 	return c
 }
 
-// Status asks how the app is.
+// Status returns the state of the app.
 func (c *Client) Status(ctx context.Context) (api.Status, error) {
 	var st api.Status
 	return st, c.get(ctx, pathStatus, &st)
 }
 
-// Environment asks which environment variables the live generation has.
+// Environment returns the names of the environment variables of the live generation.
 func (c *Client) Environment(ctx context.Context) (api.EnvironmentStatus, error) {
 	var st api.EnvironmentStatus
 	return st, c.get(ctx, pathEnvironment, &st)
@@ -85,9 +89,12 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	return nil
 }
 
-// Change has the daemon make a change, and hands on its events. A *api.BusyError or *api.RefusedError says
-// that it was not begun. When ctx ends the daemon takes it as hanging up.
-func (c *Client) Change(ctx context.Context, req api.Request, event func(api.Event)) (*api.Outcome, error) {
+// Change asks the daemon for a change, passes its events to event and returns the outcome. A
+// *api.BusyError or *api.RefusedError means that the change was not begun. If ctx
+// ends, the connection is closed, which tells the daemon that the client hung up.
+func (c *Client) Change(
+	ctx context.Context, req api.Request, event func(api.Event),
+) (*api.Outcome, error) {
 	body, err := c.call(ctx, http.MethodPost, pathChange, req)
 	if err != nil {
 		return nil, err
@@ -100,7 +107,8 @@ func (c *Client) Change(ctx context.Context, req api.Request, event func(api.Eve
 		case err != nil && ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-			return nil, &UnreachableError{c.path, errors.New("it ended before the outcome was known; superctl status shows how things stand")}
+			const lost = "the connection ended before the outcome was known; see superctl status"
+			return nil, &UnreachableError{c.path, errors.New(lost)}
 		case err != nil:
 			return nil, fmt.Errorf("read the daemon's answer: %w", err)
 		case m.Event != nil:
@@ -115,7 +123,8 @@ func (c *Client) Change(ctx context.Context, req api.Request, event func(api.Eve
 	}
 }
 
-// Logs hands on what workers wrote, and with Follow what they write, until ctx or the daemon ends.
+// Logs passes the workers' output to line, with Follow also the future output, until ctx or the
+// daemon ends.
 func (c *Client) Logs(ctx context.Context, q api.LogQuery, line func(api.LogLine)) error {
 	body, err := c.call(ctx, http.MethodPost, pathLogs, q)
 	if err != nil {
@@ -151,7 +160,7 @@ func (c *Client) call(ctx context.Context, method, path string, body any) (io.Re
 	}
 	req.Header.Set(versionHeader, Version)
 	if method != http.MethodGet {
-		claim(req.Header)
+		addClaims(req.Header)
 	}
 	resp, err := c.http.Do(req)
 	var unreachable *UnreachableError

@@ -19,19 +19,25 @@ import (
 	"superctl/api"
 )
 
-// app is a Controller whose answers the test decides.
+// emitter receives the events of a change.
+type emitter = func(api.Event)
+
+// app is a Controller whose answers the test chooses.
 type app struct {
-	change func(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
+	change func(ctx context.Context, req api.Request, emit emitter) (*api.Outcome, error)
 	logs   func(ctx context.Context, emit func(api.LogLine) error) error
 }
 
 func (a *app) Environment() api.EnvironmentStatus {
-	return api.EnvironmentStatus{App: "shop", Processes: []api.ProcessEnvironment{{Process: "web", Variables: []api.Variable{{Name: "LANG", From: "superctl"}}}}}
+	variables := []api.Variable{{Name: "LANG", From: "superctl"}}
+	return api.EnvironmentStatus{
+		App: "shop", Processes: []api.ProcessEnvironment{{Process: "web", Variables: variables}},
+	}
 }
 
 func (a *app) Status() api.Status { return api.Status{App: "shop", Release: "r1"} }
 
-func (a *app) Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error) {
+func (a *app) Change(ctx context.Context, req api.Request, emit emitter) (*api.Outcome, error) {
 	return a.change(ctx, req, emit)
 }
 
@@ -39,7 +45,7 @@ func (a *app) Logs(ctx context.Context, _ api.LogQuery, emit func(api.LogLine) e
 	return a.logs(ctx, emit)
 }
 
-// serve serves c on a socket until the test ends.
+// serve serves c on a socket until the test ends, and returns the path.
 func serve(t *testing.T, c Controller) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "s")
@@ -51,7 +57,7 @@ func serve(t *testing.T, c Controller) (path string) {
 	return path
 }
 
-// run serves until the test ends, and fails the test if that fails.
+// run runs the server until the test ends, and fails the test if the server fails.
 func run(t *testing.T, s *Server) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -65,7 +71,7 @@ func run(t *testing.T, s *Server) {
 	})
 }
 
-// answers fails the test unless the daemon answers an ordinary client.
+// answers checks that the daemon answers an ordinary client.
 func answers(t *testing.T, path string) {
 	t.Helper()
 	st, err := NewClient(path).Status(t.Context())
@@ -84,20 +90,23 @@ func dial(t *testing.T, path string) net.Conn {
 	return c
 }
 
-func TestWhatIsNoRequestIsRefusedAndOthersAreAnswered(t *testing.T) {
+func TestAMalformedRequestIsRefusedAndOthersAreAnswered(t *testing.T) {
+	const change = "POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+	endless := strings.Repeat("x", 1<<20)
 	path := serve(t, &app{})
 	for name, c := range map[string]struct{ sent, says string }{
 		"garbage":            {"\x00\xff\x16\x03\x01 hello\r\n\r\n", "400 Bad Request"},
 		"no such path":       {"GET /v9/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "version " + Version},
-		"wrong method":       {"DELETE /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "knows no DELETE"},
-		"no JSON":            {"POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n{]}", "cannot be read"},
-		"an unknown field":   {"POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 13\r\n\r\n{\"colour\": 1}", "unknown field"},
-		"an endless header":  {"GET /v1/status HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20), "431 Request Header Fields Too Large"},
-		"an endless request": {"POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10000000\r\n\r\n\"" + strings.Repeat("x", 1<<20), "too large"},
+		"wrong method":       {"DELETE /v1/status HTTP/1.0\r\n\r\n", "unknown request DELETE"},
+		"no JSON":            {change + "3\r\n\r\n{]}", "cannot be read"},
+		"an unknown field":   {change + "13\r\n\r\n{\"colour\": 1}", "unknown field"},
+		"an endless header":  {"GET /v1/status HTTP/1.1\r\nX: " + endless, "431 Request Header Fields Too Large"},
+		"an endless request": {change + "10000000\r\n\r\n\"" + endless, "too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := dial(t, path)
-			go func() { _, _ = io.WriteString(conn, c.sent) }() // the daemon hangs up before the end of the endless ones
+			// The daemon hangs up before the end of the endless requests.
+			go func() { _, _ = io.WriteString(conn, c.sent) }()
 			answer, _ := io.ReadAll(io.LimitReader(bufio.NewReader(conn), 4096))
 			if !strings.Contains(string(answer), c.says) {
 				t.Errorf("the answer has no %q:\n%s", c.says, answer)
@@ -114,7 +123,7 @@ func TestTheNamesOfTheEnvironmentAreAnswered(t *testing.T) {
 	}
 }
 
-func TestAThousandIdleConnectionsKeepNobodyOut(t *testing.T) {
+func TestAThousandIdleConnectionsDoNotBlockOthers(t *testing.T) {
 	path := serve(t, &app{})
 	for range 1000 {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -131,7 +140,9 @@ func TestAThousandIdleConnectionsKeepNobodyOut(t *testing.T) {
 
 func TestAClientThatHangsUpEndsTheContextOfItsChange(t *testing.T) {
 	began, ended := make(chan struct{}), make(chan struct{})
-	path := serve(t, &app{change: func(ctx context.Context, _ api.Request, _ func(api.Event)) (*api.Outcome, error) {
+	path := serve(t, &app{change: func(
+		ctx context.Context, _ api.Request, _ emitter,
+	) (*api.Outcome, error) {
 		close(began)
 		<-ctx.Done()
 		close(ended)
@@ -151,14 +162,21 @@ func TestAClientThatHangsUpEndsTheContextOfItsChange(t *testing.T) {
 	}
 }
 
-func TestAChangeIsToldAsItHappensAndWhoAsksIsTheKernelsWord(t *testing.T) {
-	path := serve(t, &app{change: func(_ context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error) {
+func TestEventsArriveAndTheKernelIdentifiesThePeer(t *testing.T) {
+	path := serve(t, &app{change: func(
+		_ context.Context, req api.Request, emit emitter,
+	) (*api.Outcome, error) {
 		emit(api.Event{Type: "begin", Step: "boot"})
 		return &api.Outcome{Result: api.Done, Who: req.Who, Origin: req.Origin}, nil
 	}})
 	var steps []string
-	out, err := NewClient(path).Change(t.Context(), api.Request{Kind: api.Switch, Who: "the king"}, func(ev api.Event) { steps = append(steps, ev.Step) })
-	if err != nil || len(steps) != 1 || out.Who == "the king" || out.Peer == nil || int(out.Peer.UID) != os.Getuid() || int(out.Peer.PID) != os.Getpid() {
+	req := api.Request{Kind: api.Switch, Who: "the king"}
+	event := func(ev api.Event) { steps = append(steps, ev.Step) }
+	out, err := NewClient(path).Change(t.Context(), req, event)
+	if err != nil || len(steps) != 1 || out.Who == "the king" || out.Peer == nil {
+		t.Fatalf("%+v %v %v", out, steps, err)
+	}
+	if int(out.Peer.UID) != os.Getuid() || int(out.Peer.PID) != os.Getpid() {
 		t.Errorf("%+v %v %v", out, steps, err)
 	}
 }
@@ -169,7 +187,7 @@ func TestARefusalKeepsItsKind(t *testing.T) {
 		&api.RefusedError{Usage: true, Err: errors.New("no such process")},
 		&api.RefusedError{Err: errors.New("nothing is live")},
 	} {
-		path := serve(t, &app{change: func(context.Context, api.Request, func(api.Event)) (*api.Outcome, error) {
+		path := serve(t, &app{change: func(context.Context, api.Request, emitter) (*api.Outcome, error) {
 			return nil, sent
 		}})
 		_, err := NewClient(path).Change(t.Context(), api.Request{}, nil)
@@ -185,7 +203,7 @@ func TestARefusalKeepsItsKind(t *testing.T) {
 	}
 }
 
-func TestADaemonThatDiesDuringAChangeIsNoOutcome(t *testing.T) {
+func TestADaemonThatDiesDuringAChangeIsUnreachable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
@@ -198,7 +216,8 @@ func TestADaemonThatDiesDuringAChangeIsNoOutcome(t *testing.T) {
 			return
 		}
 		_, _ = conn.Read(make([]byte, 4096))
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n{\"event\":{\"type\":\"begin\"}}")
+		const answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+		_, _ = io.WriteString(conn, answer+"1f\r\n{\"event\":{\"type\":\"begin\"}}")
 		_ = conn.Close()
 	}()
 	_, err = NewClient(path).Change(t.Context(), api.Request{}, func(api.Event) {})
@@ -208,7 +227,7 @@ func TestADaemonThatDiesDuringAChangeIsNoOutcome(t *testing.T) {
 	}
 }
 
-func TestNobodyToTalkToIsSaidWithWhatToLookAt(t *testing.T) {
+func TestAnUnreachableDaemonIsReportedWithTheNextStep(t *testing.T) {
 	dir := t.TempDir()
 	dead := filepath.Join(dir, "dead")
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", dead)
@@ -219,28 +238,31 @@ func TestNobodyToTalkToIsSaidWithWhatToLookAt(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for path, says := range map[string]string{filepath.Join(dir, "none"): "Is it running?", dead: "Has it died?"} {
+	for path, says := range map[string]string{
+		filepath.Join(dir, "none"): "Is the daemon running?", dead: "Has the daemon died?",
+	} {
 		_, err := NewClient(path).Status(t.Context())
 		var unreachable *UnreachableError
 		if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if text := (&UnreachableError{Path: "/run/x", Err: syscall.EACCES}).Error(); !strings.Contains(text, "you may not use /run/x") {
+	text := (&UnreachableError{Path: "/run/x", Err: syscall.EACCES}).Error()
+	if !strings.Contains(text, "permission denied for /run/x") {
 		t.Error(text)
 	}
 }
 
-func TestASocketIsTakenOverOnlyFromTheDead(t *testing.T) {
+func TestOnlyAStaleSocketIsReplaced(t *testing.T) {
 	path := serve(t, &app{})
 	if _, err := Listen(path, -1, &app{}); err == nil || !strings.Contains(err.Error(), "another daemon answers") {
-		t.Errorf("beside a daemon: %v", err)
+		t.Errorf("while another daemon runs: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "precious")
 	if err := os.WriteFile(file, []byte("data"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(file, -1, &app{}); err == nil || !strings.Contains(err.Error(), "left alone") {
+	if _, err := Listen(file, -1, &app{}); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("on a file: %v", err)
 	}
 	if data, err := os.ReadFile(file); err != nil || string(data) != "data" {
@@ -263,7 +285,7 @@ func TestASocketIsTakenOverOnlyFromTheDead(t *testing.T) {
 	answers(t, stale)
 }
 
-func TestTheNextDaemonAnswersWhoHasConnectedWhileNoneWasThere(t *testing.T) {
+func TestTheNextDaemonAnswersEarlierConnections(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	first, err := Listen(path, -1, &app{})
 	if err != nil {
@@ -276,7 +298,7 @@ func TestTheNextDaemonAnswersWhoHasConnectedWhileNoneWasThere(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	first.Keep()
+	first.LeaveToNext()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := first.Serve(ctx); err != nil {
@@ -297,7 +319,7 @@ func TestTheNextDaemonAnswersWhoHasConnectedWhileNoneWasThere(t *testing.T) {
 	}
 }
 
-func TestASocketThatIsNotAtItsPathAnyMoreIsNotInherited(t *testing.T) {
+func TestASocketThatLostItsPathIsNotInherited(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
@@ -308,7 +330,10 @@ func TestASocketThatIsNotAtItsPathAnyMoreIsNotInherited(t *testing.T) {
 		t.Fatal(err)
 	}
 	fd := -1
-	if err := raw.Control(func(from uintptr) { fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || fd < 0 {
+	err = errors.Join(raw.Control(func(from uintptr) {
+		fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0)
+	}), err)
+	if err != nil || fd < 0 {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil { // removes it
@@ -319,7 +344,7 @@ func TestASocketThatIsNotAtItsPathAnyMoreIsNotInherited(t *testing.T) {
 	}
 }
 
-// FuzzAnswer: whatever a daemon says, a client ends with an answer or an error.
+// FuzzAnswer checks that a client returns an outcome or an error for any answer of a daemon.
 func FuzzAnswer(f *testing.F) {
 	f.Add(`{"event":{"type":"begin","step":"boot"}}` + "\n" + `{"outcome":{"outcome":"done"}}`)
 	f.Add(`{"refused":{"error":"x","changing":{}}}`)
@@ -350,26 +375,30 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-func TestAClientThatDoesNotReadHoldsUpNoChangeAndHasNotHungUp(t *testing.T) {
-	said := make(chan error, 1)
-	path := serve(t, &app{change: func(ctx context.Context, _ api.Request, emit func(api.Event)) (*api.Outcome, error) {
+func TestAClientThatDoesNotReadDoesNotBlockItsChange(t *testing.T) {
+	ended := make(chan error, 1)
+	path := serve(t, &app{change: func(
+		ctx context.Context, _ api.Request, emit emitter,
+	) (*api.Outcome, error) {
 		for range 100_000 {
 			emit(api.Event{Type: "output", Step: "before", Detail: strings.Repeat("x", 1000)})
 		}
 		emit(api.Event{Type: "end", Step: "before"})
-		said <- ctx.Err()
+		ended <- ctx.Err()
 		return &api.Outcome{Result: api.Done}, nil
 	}})
 	conn := dial(t, path)
-	if _, err := io.WriteString(conn, "POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+	const request = "POST /v1/change HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-said; err != nil {
+	if err := <-ended; err != nil {
 		t.Errorf("the change was ended: %v", err)
 	}
-	// Once it reads on, it learns how the change ended, and that something is missing.
+	// When the client reads on, it gets the outcome and a note about the dropped lines.
 	text, err := io.ReadAll(conn)
-	if err != nil || !strings.Contains(string(text), `"outcome":"done"`) || !strings.Contains(string(text), `"type":"end"`) || len(text) > 10<<20 {
+	complete := strings.Contains(string(text), `"outcome":"done"`) && strings.Contains(string(text), `"type":"end"`)
+	if err != nil || !complete || len(text) > 10<<20 {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
 }

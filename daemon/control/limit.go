@@ -9,27 +9,27 @@ import (
 	"sync"
 )
 
-// limited is a listener that has only so many connections open at once; the others wait in the kernel's queue, and take the
-// place of those that ask for nothing. It is not netutil.LimitListener, because that hides the descriptor which SO_PEERCRED
-// needs.
-type limited struct {
+// limitedListener is a listener that bounds the number of open connections. Further ones wait in
+// the kernel's queue, and replace connections that have sent no request. netutil.LimitListener
+// would hide the descriptor that SO_PEERCRED needs.
+type limitedListener struct {
 	*net.UnixListener
-	free   chan struct{}
+	free   chan struct{} // holds one value per open connection
 	closed chan struct{}
 	once   sync.Once
 
 	mu   sync.Mutex
-	idle []*counted // guarded by mu: those that have not asked for anything yet, the oldest first
+	idle []*limitedConn // guarded by mu: connections without a request so far, oldest first
 }
 
-func limit(l *net.UnixListener, most int) *limited {
-	return &limited{UnixListener: l, free: make(chan struct{}, most), closed: make(chan struct{})}
+func limit(l *net.UnixListener, most int) *limitedListener {
+	return &limitedListener{UnixListener: l, free: make(chan struct{}, most), closed: make(chan struct{})}
 }
 
-// Accept waits for a connection, then for room.
-func (l *limited) Accept() (net.Conn, error) {
+// Accept waits for a connection, then for a free place.
+func (l *limitedListener) Accept() (net.Conn, error) {
 	conn, err := l.AcceptUnix()
-	if errors.Is(err, os.ErrDeadlineExceeded) { // Server.Keep
+	if errors.Is(err, os.ErrDeadlineExceeded) { // Server.LeaveToNext
 		<-l.closed
 		return nil, net.ErrClosed
 	}
@@ -43,54 +43,54 @@ func (l *limited) Accept() (net.Conn, error) {
 		select {
 		case l.free <- struct{}{}:
 		case <-l.closed:
-			_ = conn.Close() // nobody has read from it
+			_ = conn.Close() // nothing was read from it
 			return nil, net.ErrClosed
 		}
 	}
-	c := &counted{UnixConn: conn, leave: sync.OnceFunc(func() { <-l.free })}
+	c := &limitedConn{UnixConn: conn, release: sync.OnceFunc(func() { <-l.free })}
 	l.mu.Lock()
 	l.idle = append(l.idle, c)
 	l.mu.Unlock()
 	return c, nil
 }
 
-// evict hangs up on the connection that has been silent for longest.
-func (l *limited) evict() {
+// evict closes the connection that has been idle for longest.
+func (l *limitedListener) evict() {
 	l.mu.Lock()
-	var oldest *counted
+	var oldest *limitedConn
 	if len(l.idle) > 0 {
 		oldest, l.idle = l.idle[0], l.idle[1:]
 	}
 	l.mu.Unlock()
 	if oldest != nil {
-		_ = oldest.Close() // it is in nobody's interest
+		_ = oldest.Close() // its error does not matter
 	}
 }
 
-// follow is the ConnState of the server: a connection that asks for something is not silent.
-func (l *limited) follow(conn net.Conn, state http.ConnState) {
+// connState is the server's ConnState callback: a connection with a request is no longer idle.
+func (l *limitedListener) connState(conn net.Conn, state http.ConnState) {
 	if state == http.StateNew {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.idle = slices.DeleteFunc(l.idle, func(c *counted) bool { return c == conn })
+	l.idle = slices.DeleteFunc(l.idle, func(c *limitedConn) bool { return c == conn })
 }
 
-// Close ends Accept, also one that waits for room.
-func (l *limited) Close() error {
+// Close ends Accept, even while it waits for a free place.
+func (l *limitedListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.UnixListener.Close()
 }
 
-// counted makes room when it is closed.
-type counted struct {
+// limitedConn is a connection that frees its place when it is closed.
+type limitedConn struct {
 	*net.UnixConn
-	leave func()
+	release func()
 }
 
 // Close closes the connection.
-func (c *counted) Close() error {
-	defer c.leave()
+func (c *limitedConn) Close() error {
+	defer c.release()
 	return c.UnixConn.Close()
 }

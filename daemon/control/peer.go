@@ -19,17 +19,18 @@ import (
 
 type peerKey struct{}
 
-// peer is who is at the other end of a connection, by the kernel's word.
+// peer identifies the process at the other end of a connection, as reported by the kernel.
 type peer struct {
 	who string
 	api.Origin
 }
 
-// peerOf looks when somebody connects: later its process may have ended, and its pid be another's.
+// peerOf identifies the peer when it connects: later its process may have ended and its PID been
+// reused.
 func peerOf(conn net.Conn) peer {
 	cred, err := credentials(conn)
 	if err != nil {
-		return peer{who: "somebody unknown"}
+		return peer{who: "unknown user"}
 	}
 	p := peer{who: userName(cred.Uid), Origin: api.Origin{Peer: &api.Peer{UID: cred.Uid, PID: cred.Pid}}}
 	if login, ok := loginOf(int(cred.Pid), cred.Uid); ok {
@@ -45,8 +46,9 @@ func peerOf(conn net.Conn) peer {
 	return p
 }
 
-// runBySystemd reports whether a process is a command of the daemon's own unit, such as ExecReload=: its user is the unit's, and who has
-// typed systemctl is not known. systemd runs the commands of a unit with Delegate= in the group .control of the unit.
+// runBySystemd reports whether a process is a command of the daemon's own unit, such as
+// ExecReload=. It runs as the unit's user, and the user who ran systemctl is unknown. systemd runs
+// the commands of a unit with Delegate= in the unit's group .control.
 func runBySystemd(pid int) bool {
 	group, err := os.ReadFile(procDir(pid) + "/cgroup")
 	return err == nil && strings.HasSuffix(strings.TrimSpace(string(group)), ".service/.control")
@@ -60,8 +62,9 @@ func userName(uid uint32) string {
 	return "uid " + number
 }
 
-// loginOf is who has logged in, whatever they have become since by sudo or su (proc_pid_loginuid(5)); not ok where nobody has,
-// where PAM does not note it, and where the daemon may not see it.
+// loginOf returns the user who logged in, regardless of a later sudo or su (proc_pid_loginuid(5)).
+// It returns false if there is no login session, if PAM does not record it, or if the daemon may
+// not read it.
 func loginOf(pid int, owner uint32) (uid uint32, ok bool) {
 	const unset = 1<<32 - 1
 	proc := procDir(pid)
@@ -73,7 +76,8 @@ func loginOf(pid int, owner uint32) (uid uint32, ok bool) {
 	if err != nil || n == unset {
 		return 0, false
 	}
-	// Somebody who has connected, ended and left the connection to a child must not be taken for who has that pid now.
+	// A peer may have connected, exited and left the connection to a child: do not mistake a
+	// process that reuses the PID for it.
 	var st syscall.Stat_t
 	if syscall.Stat(proc, &st) != nil || st.Uid != owner {
 		return 0, false
@@ -81,7 +85,7 @@ func loginOf(pid int, owner uint32) (uid uint32, ok bool) {
 	return uint32(n), true
 }
 
-// credentials are the kernel's word on who has connected.
+// credentials returns the peer's credentials from the kernel.
 func credentials(conn net.Conn) (*unix.Ucred, error) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
@@ -94,11 +98,14 @@ func credentials(conn net.Conn) (*unix.Ucred, error) {
 	}
 	var cred *unix.Ucred
 	var result error
-	err = raw.Control(func(fd uintptr) { cred, result = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	err = raw.Control(func(fd uintptr) {
+		cred, result = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
 	return cred, errors.Join(err, result)
 }
 
-// identify says in a request who it comes from: the kernel's word, and beside it what the client says of itself.
+// identify sets a request's origin: the peer as reported by the kernel, and the client's own
+// claims.
 func identify(req *api.Request, r *http.Request) {
 	p, _ := r.Context().Value(peerKey{}).(peer)
 	req.Who, req.Origin = p.who, p.Origin

@@ -19,31 +19,33 @@ import (
 	"superctl/beneath"
 )
 
-// What one peer can ask of the daemon at the most.
+// Limits on what one peer can ask of the daemon.
 const (
-	mostConnections = 256
-	requestLimit    = 64 << 10
-	headerTime      = 5 * time.Second
-	bodyTime        = 10 * time.Second
-	idleTime        = 10 * time.Second
-	writeTime       = 10 * time.Second
-	waiting         = 1024 // events of a change that its client has not read yet
+	maxConnections = 256
+	requestLimit   = 64 << 10
+	headerTimeout  = 5 * time.Second
+	bodyTimeout    = 10 * time.Second
+	idleTimeout    = 10 * time.Second
+	writeTimeout   = 10 * time.Second
+	eventBuffer    = 1024 // buffered events of a change that its client has not read
 )
 
 // Server serves a Controller on a unix socket.
 type Server struct {
-	path string
-	file os.FileInfo // of the socket, so that only our own is removed
-	unix *net.UnixListener
-	l    *limited
-	http *http.Server
-	keep atomic.Bool // the next daemon's by now
+	path       string
+	file       os.FileInfo // of the socket, so that only our own is removed
+	unix       *net.UnixListener
+	l          *limitedListener
+	http       *http.Server
+	leftToNext atomic.Bool // the socket now belongs to the next daemon
 }
 
-// Listen opens the control socket, for the daemon's user and for group (-1 = the daemon's own). A socket that nobody
-// answers on is what a killed daemon has left, and is replaced; anything else at that path is left alone.
+// Listen opens the control socket for the daemon's user and for group gid (-1 = the daemon's own).
+// It replaces a socket on which no process listens, as a killed daemon leaves it, and refuses to
+// replace anything else.
 func Listen(path string, gid int, c Controller) (*Server, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the socket has the rights, not its directory
+	err := os.MkdirAll(filepath.Dir(path), 0o755) //nolint:gosec // the socket has the access rights, not its directory
+	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
 	if err := removeStale(path); err != nil {
@@ -56,14 +58,14 @@ func Listen(path string, gid int, c Controller) (*Server, error) {
 	return newServer(path, l, c)
 }
 
-// listen makes the socket. Its mode and its group are those from the start, and nothing else gets them.
+// listen creates the socket with its final mode and group.
 func listen(path string, gid int) (*net.UnixListener, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), path)
-	defer file.Close() //nolint:errcheck // the listener has a duplicate of its own
+	defer file.Close() //nolint:errcheck // the listener holds a duplicate
 	if err := beneath.BindUnix(fd, path, 0o660); err != nil {
 		return nil, err
 	}
@@ -83,11 +85,12 @@ func listen(path string, gid int) (*net.UnixListener, error) {
 	return l.(*net.UnixListener), nil //nolint:forcetypeassert // it is a unix socket
 }
 
-// Inherit goes on with the control socket of an earlier daemon, whose descriptor is the server's from then on: who connects
-// while no daemon is there waits and is answered. The error is ErrElsewhere when it is not the socket at path any more.
+// Inherit takes over the control socket of an earlier daemon and owns its descriptor: clients that
+// connected while no daemon ran have waited and are answered. The error is ErrElsewhere if the
+// socket is no longer the one at path.
 func Inherit(fd int, path string, c Controller) (*Server, error) {
 	file := os.NewFile(uintptr(fd), path)
-	l, err := net.FileListener(file) // has a duplicate of its own
+	l, err := net.FileListener(file) // holds a duplicate
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
@@ -95,15 +98,15 @@ func Inherit(fd int, path string, c Controller) (*Server, error) {
 	if !ok || u.Addr().String() != path {
 		return nil, errors.Join(ErrElsewhere, l.Close())
 	}
-	// Another socket may have been bound at that path since; nobody reaches ours then.
+	// Another socket may have been bound at the path since; clients would not reach ours.
 	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != fs.ModeSocket {
 		return nil, errors.Join(ErrElsewhere, l.Close())
 	}
 	return newServer(path, u, c)
 }
 
-// ErrElsewhere says that an inherited socket is not the one at the path.
-var ErrElsewhere = errors.New("control socket: the one of the earlier daemon is gone")
+// ErrElsewhere is the error when an inherited socket is not the one at the path.
+var ErrElsewhere = errors.New("control socket: the earlier daemon's socket is gone")
 
 func newServer(path string, l *net.UnixListener, c Controller) (*Server, error) {
 	l.SetUnlinkOnClose(false)
@@ -111,18 +114,20 @@ func newServer(path string, l *net.UnixListener, c Controller) (*Server, error) 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
-	s := &Server{path: path, file: st, unix: l, l: limit(l, mostConnections)}
+	s := &Server{path: path, file: st, unix: l, l: limit(l, maxConnections)}
 	s.http = &http.Server{
-		Handler: handler{c}.mux(), ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, IdleTimeout: idleTime, MaxHeaderBytes: 16 << 10,
+		Handler: handler{c}.mux(), MaxHeaderBytes: 16 << 10,
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, peerOf(conn))
 		},
-		ConnState: s.l.follow,
+		ConnState: s.l.connState,
 	}
 	return s, nil
 }
 
-// Remove removes the socket of a daemon that is known to be no more. It may still take connections: systemd has it in its store.
+// Remove removes the socket of a daemon that is known to be dead. The socket may still accept
+// connections, because systemd's store holds it.
 func Remove(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Mode().Type() != fs.ModeSocket {
@@ -134,7 +139,7 @@ func Remove(path string) error {
 	return os.Remove(path)
 }
 
-// removeStale removes the socket of a daemon that is no more.
+// removeStale removes the socket of a dead daemon.
 func removeStale(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -144,7 +149,7 @@ func removeStale(path string) error {
 		return fmt.Errorf("control socket: %w", err)
 	}
 	if st.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("control socket: %s is not a socket; it is left alone: move it away, or set `control` to another path", path)
+		return fmt.Errorf("control socket: %s is not a socket: move it away, or set `control` to another path", path)
 	}
 	dial := net.Dialer{Timeout: time.Second}
 	conn, err := dial.DialContext(context.Background(), "unix", path)
@@ -158,7 +163,7 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// Descriptor hands the socket's descriptor to f, which must not keep it.
+// Descriptor passes the socket's descriptor to f, which must not keep it.
 func (s *Server) Descriptor(f func(fd int) error) error {
 	raw, err := s.unix.SyscallConn()
 	if err != nil {
@@ -171,14 +176,14 @@ func (s *Server) Descriptor(f func(fd int) error) error {
 	return result
 }
 
-// Keep leaves the socket to the next daemon: this one takes no more connections, and the socket stays where it is when Serve
-// ends.
-func (s *Server) Keep() {
-	s.keep.Store(true)
+// LeaveToNext leaves the socket to the next daemon: this one accepts no more connections, and does
+// not remove the socket when Serve returns.
+func (s *Server) LeaveToNext() {
+	s.leftToNext.Store(true)
 	_ = s.unix.SetDeadline(time.Unix(1, 0)) // ends Accept; it fails only when the socket is closed
 }
 
-// Serve answers until ctx ends; then it lets the requests that are in progress end.
+// Serve answers requests until ctx ends, then waits for those in progress.
 func (s *Server) Serve(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.http.Serve(s.l) }()
@@ -187,14 +192,14 @@ func (s *Server) Serve(ctx context.Context) error {
 		return fmt.Errorf("serve the control socket: %w", err)
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.Background(), writeTime)
+	grace, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
 	err := s.http.Shutdown(grace)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.http.Close()
 	}
 	<-ended //nolint:errcheck // it is http.ErrServerClosed
-	if s.keep.Load() {
+	if s.leftToNext.Load() {
 		return err
 	}
 	if st, lost := os.Lstat(s.path); lost == nil && os.SameFile(st, s.file) {
@@ -212,7 +217,8 @@ func (h handler) mux() http.Handler {
 	mux.HandleFunc("POST "+pathChange, h.change)
 	mux.HandleFunc("POST "+pathLogs, h.logs)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		http.Error(w, fmt.Sprintf("this daemon speaks version %s of the control API and knows no %s %s", Version, r.Method, r.URL.Path), http.StatusNotFound)
+		http.Error(w, fmt.Sprintf("unknown request %s %s: this daemon speaks version %s of the control API",
+			r.Method, r.URL.Path, Version), http.StatusNotFound)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(versionHeader, Version)
@@ -231,13 +237,14 @@ func (h handler) environment(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(h.c.Environment()) // the peer is gone
 }
 
-// read reads a request's JSON; what is not understood is an error, not ignored.
-func read(w http.ResponseWriter, r *http.Request, into any) bool {
+// readJSON decodes a request's JSON. An unknown field is an error.
+func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
 	err := dec.Decode(into)
 	if err == nil {
-		// What has been read is all there is, and the connection is watched from here on: its end is the client's hanging up.
+		// Read the request to its end: only then does the server watch the connection and cancel
+		// the context when the client hangs up.
 		_, err = io.Copy(io.Discard, r.Body)
 	}
 	if err != nil {
@@ -247,14 +254,15 @@ func read(w http.ResponseWriter, r *http.Request, into any) bool {
 	return true
 }
 
-// lines writes JSON values line by line, each at once. A peer that does not read is given up after writeTime.
-func lines(w http.ResponseWriter) func(any) error {
+// lineWriter returns a function that writes and flushes one JSON value as a line. A peer that does
+// not readJSON for writeTimeout is given up.
+func lineWriter(w http.ResponseWriter) func(any) error {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{}) // a change may take longer than a request may
+	_ = rc.SetReadDeadline(time.Time{}) // a change may take longer than the limit of a request
 	enc := json.NewEncoder(w)
 	return func(v any) error {
-		_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
+		_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
 		if err := enc.Encode(v); err != nil {
 			return err
 		}

@@ -13,64 +13,67 @@ import (
 
 func (h handler) change(w http.ResponseWriter, r *http.Request) {
 	var req api.Request
-	if !read(w, r, &req) {
+	if !readJSON(w, r, &req) {
 		return
 	}
 	identify(&req, r)
-	write := lines(w)
-	t := tell(w)
-	out, err := h.c.Change(r.Context(), req, t.event)
-	t.end()
+	write := lineWriter(w)
+	t := startEventWriter(w)
+	out, err := h.c.Change(r.Context(), req, t.send)
+	t.finish()
 	if err != nil {
-		_ = write(message{Refused: refuse(err)})
+		_ = write(message{Refused: newRefusal(err)})
 		return
 	}
 	_ = write(message{Outcome: out})
 }
 
-// teller writes the events of a change beside it: a client that stands still, such as one behind a pager, holds up nothing, and is
-// not taken for one that has hung up while the change goes on.
-type teller struct {
+// eventWriter writes the events of a change from its own goroutine: a client that does not read,
+// such as one behind a pager, does not block the change, and is not mistaken for one that hung up.
+type eventWriter struct {
 	events  chan api.Event
 	control *http.ResponseController
 	writing sync.WaitGroup
-	lost    int // events that did not fit since the last one that did
+	lost    int // events dropped since the last one that fitted
 }
 
-func tell(w http.ResponseWriter) *teller {
-	t := &teller{events: make(chan api.Event, waiting), control: http.NewResponseController(w)}
+func startEventWriter(w http.ResponseWriter) *eventWriter {
+	t := &eventWriter{events: make(chan api.Event, eventBuffer), control: http.NewResponseController(w)}
 	enc := json.NewEncoder(w)
 	t.writing.Go(func() {
 		for ev := range t.events {
 			if enc.Encode(message{Event: &ev}) == nil {
-				_ = t.control.Flush() // what is wrong shows at the next one
+				_ = t.control.Flush() // an error shows at the next event
 			}
 		}
 	})
 	return t
 }
 
-// event hands on an event, or leaves it out: output first, so that there is room for steps.
-func (t *teller) event(ev api.Event) {
-	if t.lost > 0 && len(t.events) < waiting/4 {
-		t.events <- api.Event{Type: "output", Step: ev.Step, Detail: fmt.Sprintf("... %d lines are left out here", t.lost)}
+// send queues an event, or drops it if the buffer is full. Output is dropped first, to leave room
+// for steps.
+func (t *eventWriter) send(ev api.Event) {
+	if t.lost > 0 && len(t.events) < eventBuffer/4 {
+		t.events <- api.Event{
+			Type: "output", Step: ev.Step, Detail: fmt.Sprintf("... %d lines are left out here", t.lost),
+		}
 		t.lost = 0
 	}
-	if len(t.events) >= waiting || ev.Type == "output" && (t.lost > 0 || len(t.events) >= waiting/2) {
+	if len(t.events) >= eventBuffer || ev.Type == "output" && (t.lost > 0 || len(t.events) >= eventBuffer/2) {
 		t.lost++
 		return
 	}
-	t.events <- ev // nobody else writes to it, so there is room
+	t.events <- ev // this is the only sender, so there is room
 }
 
-// end waits until all is written, or until the client has not read for writeTime.
-func (t *teller) end() {
+// finish waits until all events are written, or until the client has not read for writeTimeout.
+func (t *eventWriter) finish() {
 	close(t.events)
-	_ = t.control.SetWriteDeadline(time.Now().Add(writeTime))
+	_ = t.control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	t.writing.Wait()
 }
 
-func refuse(err error) *refusal {
+func newRefusal(err error) *refusal {
 	r := &refusal{Error: err.Error()}
 	var busy *api.BusyError
 	if errors.As(err, &busy) {
@@ -85,12 +88,12 @@ func refuse(err error) *refusal {
 
 func (h handler) logs(w http.ResponseWriter, r *http.Request) {
 	var q api.LogQuery
-	if !read(w, r, &q) {
+	if !readJSON(w, r, &q) {
 		return
 	}
-	write := lines(w)
+	write := lineWriter(w)
 	if q.Follow {
-		_ = http.NewResponseController(w).Flush() // so that the client knows that it is heard
+		_ = http.NewResponseController(w).Flush() // so that the client sees that the request was accepted
 	}
 	_ = h.c.Logs(r.Context(), q, func(l api.LogLine) error { return write(l) })
 }

@@ -1,7 +1,9 @@
-// Package control is how commands talk to the daemon: HTTP and JSON over a unix socket, one version in every path.
+// Package control is the protocol between commands and the daemon: HTTP and JSON over a unix
+// socket, with a version in every path.
 //
-// The server knows its peers by the kernel's word (SO_PEERCRED, unix(7)), bounds everything that a peer can ask of it, and
-// takes a closed connection as "I no longer want this". It decides nothing: a Controller does.
+// The server identifies its peers by the kernel's credentials (SO_PEERCRED, unix(7)), bounds what
+// each peer can ask of it, and takes a closed connection as the wish to cancel. It decides nothing
+// itself: a Controller does.
 package control
 
 import (
@@ -10,13 +12,14 @@ import (
 	"superctl/api"
 )
 
-// Version is the version of the wire format. A client and a server of different versions say so to each other.
+// Version is the version of the wire format. A client and a server of different versions report the
+// mismatch.
 const Version = "1"
 
 // versionHeader carries Version in both directions.
 const versionHeader = "Superctl-Api"
 
-// The paths, behind the version.
+// The paths of the API, which begin with the version.
 const (
 	pathStatus      = "/v" + Version + "/status"
 	pathEnvironment = "/v" + Version + "/environment"
@@ -24,7 +27,7 @@ const (
 	pathLogs        = "/v" + Version + "/logs"
 )
 
-// Controller is what the server serves; *supervisor.Supervisor is one.
+// Controller executes the requests; *supervisor.Supervisor is one.
 type Controller interface {
 	Status() api.Status
 	Environment() api.EnvironmentStatus
@@ -32,16 +35,17 @@ type Controller interface {
 	Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error
 }
 
-// message is one line of the answer to a change: events, then one of the others.
+// message is one line of the answer to a change: any number of events, then an outcome or a
+// refusal.
 type message struct {
 	Event   *api.Event   `json:"event,omitempty"`
 	Outcome *api.Outcome `json:"outcome,omitempty"`
 	Refused *refusal     `json:"refused,omitempty"`
 }
 
-// refusal is why a change was not begun.
+// refusal explains why a change was not begun.
 type refusal struct {
 	Error    string            `json:"error"`
-	Usage    bool              `json:"usage,omitempty"`    // the request is wrong, not the state that it met
-	Changing *api.ChangeStatus `json:"changing,omitempty"` // the change that is in progress
+	Usage    bool              `json:"usage,omitempty"`    // the request is invalid, as opposed to the state
+	Changing *api.ChangeStatus `json:"changing,omitempty"` // the change in progress
 }

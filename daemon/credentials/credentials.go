@@ -1,8 +1,10 @@
-// Package credentials keeps copies of a unit's credentials (systemd.exec(5), CREDENTIALS) for the programs of an app.
+// Package credentials keeps copies of a unit's credentials (systemd.exec(5), CREDENTIALS) for the
+// app's workers.
 //
-// systemd's own directory is the unit's user's alone, and it is made anew by each start of the unit: a worker that outlives the daemon
-// would be left with a path that is gone, and a worker of another user can never read it. So each user of the app's has a copy, in
-// memory as the original is, which stays as it is for as long as a generation was started with it.
+// systemd's own directory is readable by the unit's user only, and each start of the unit recreates
+// it: a worker that outlives the daemon would hold a stale path, and a worker with another user
+// could never read it. So each user of the app gets a copy, in memory like the original, which
+// stays unchanged as long as a generation that was started with it runs.
 package credentials
 
 import (
@@ -24,21 +26,23 @@ import (
 // Variable is how a program finds the credentials of its unit (systemd.exec(5)).
 const Variable = "CREDENTIALS_DIRECTORY"
 
-// Store is the copies of one app. Each is a directory UID.N, which that user alone can read; a higher N is newer.
+// Store holds the copies of one app. Each copy is a directory UID.N that only that user can read; a
+// higher N is newer.
 type Store struct {
-	Dir string // in a file system that is in memory
+	Dir string // on an in-memory file system
 }
 
-// sizeLimit bounds a credential; systemd's limit for all of a unit's together is 1 MB.
+// sizeLimit bounds one credential; systemd limits all credentials of a unit to 1 MB together.
 const sizeLimit = 1 << 20
 
-// Copy is a copy of the credentials in source, as they are now, for a user: the newest that there is when it is the same.
+// Copy copies the current credentials in source for a user, and returns the directory. If the
+// newest copy is identical, it returns that one.
 func (s Store) Copy(source string, uid, gid int) (dir string, err error) {
 	wanted, err := read(source)
 	if err != nil {
-		return "", fmt.Errorf("the unit's credentials: %w", err)
+		return "", fmt.Errorf("read the unit's credentials: %w", err)
 	}
-	if err := s.own(); err != nil {
+	if err := s.makeDir(); err != nil {
 		return "", err
 	}
 	newest, n := s.newest(uid)
@@ -49,31 +53,40 @@ func (s Store) Copy(source string, uid, gid int) (dir string, err error) {
 	}
 	dir = filepath.Join(s.Dir, fmt.Sprintf("%d.%d", uid, n+1))
 	if err := write(filepath.Join(s.Dir, "."+filepath.Base(dir)), dir, wanted, uid, gid); err != nil {
-		return "", fmt.Errorf("copy of the unit's credentials: %w", err)
+		return "", fmt.Errorf("copy the unit's credentials: %w", err)
 	}
 	return dir, nil
 }
 
-// own makes the directory of the copies. What somebody else has made there is refused: it is among the sockets of other apps.
-func (s Store) own() error {
-	if err := os.Mkdir(s.Dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // each user finds the own copy in it
-		return fmt.Errorf("copies of the unit's credentials: %w", err)
+// makeDir creates the directory of the copies. It refuses a directory of another user: the parent
+// also holds the sockets of other apps.
+func (s Store) makeDir() error {
+	err := os.Mkdir(s.Dir, 0o755) //nolint:gosec // each user must reach the own copy in it
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("copy the unit's credentials: %w", err)
 	}
-	if !s.belongsTo(os.Geteuid()) {
-		return fmt.Errorf("copies of the unit's credentials: %s belongs to somebody else, or others may write to it: nothing is put there; move it away", s.Dir)
+	if !s.ownedBy(os.Geteuid()) {
+		return fmt.Errorf("copy the unit's credentials: %s belongs to another user or is writable by others: "+
+			"move it away", s.Dir)
 	}
 	return nil
 }
 
-// belongsTo tells whether the directory of the copies is there, is no link, and can be changed by one of the users only.
-func (s Store) belongsTo(users ...int) bool {
+// ownedBy reports whether the store is a directory, not a link, that belongs to one of the users
+// and that only its owner can change.
+func (s Store) ownedBy(users ...int) bool {
 	var st unix.Stat_t
-	return unix.Lstat(s.Dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 == 0 && slices.Contains(users, int(st.Uid))
+	if unix.Lstat(s.Dir, &st) != nil {
+		return false
+	}
+	ownerOnly := st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 == 0
+	return ownerOnly && slices.Contains(users, int(st.Uid))
 }
 
-// Newest is the newest copy of a user, made by a daemon of that user or of root; or "".
+// Newest returns the newest copy for a user, made by a daemon of that user or of root; "" if there
+// is none.
 func (s Store) Newest(uid int) string {
-	if !s.belongsTo(0, uid) {
+	if !s.ownedBy(0, uid) {
 		return ""
 	}
 	dir, _ := s.newest(uid)
@@ -94,10 +107,10 @@ func (s Store) newest(uid int) (dir string, n int) {
 	return dir, n
 }
 
-// Keep removes all copies but these.
-func (s Store) Keep(dirs []string) error {
-	if !s.belongsTo(os.Geteuid()) {
-		return nil // there is none of ours
+// RemoveExcept removes all copies except the given ones.
+func (s Store) RemoveExcept(dirs []string) error {
+	if !s.ownedBy(os.Geteuid()) {
+		return nil // none of the copies is ours
 	}
 	entries, err := os.ReadDir(s.Dir)
 	for _, e := range entries {
@@ -110,13 +123,13 @@ func (s Store) Keep(dirs []string) error {
 
 // Remove removes all copies.
 func (s Store) Remove() error {
-	if !s.belongsTo(os.Geteuid()) {
+	if !s.ownedBy(os.Geteuid()) {
 		return nil
 	}
-	return errors.Join(s.Keep(nil), os.Remove(s.Dir))
+	return errors.Join(s.RemoveExcept(nil), os.Remove(s.Dir))
 }
 
-// InMemory tells whether what is written to the directory of a path stays off the disks.
+// InMemory reports whether a path is on an in-memory file system.
 func InMemory(path string) bool {
 	var st unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(path), &st); err != nil {
@@ -125,7 +138,7 @@ func InMemory(path string) bool {
 	return st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC
 }
 
-// read reads all credentials of a directory.
+// read returns all credentials in a directory.
 func read(dir string) (map[string][]byte, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -142,7 +155,8 @@ func read(dir string) (map[string][]byte, error) {
 	return all, nil
 }
 
-// readOne reads a file and nothing else. A copy is in the hands of its user, who may be another than the daemon's.
+// readOne reads a regular file without following a link. A copy belongs to its user, who may be
+// another than the daemon's.
 func readOne(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -154,7 +168,7 @@ func readOne(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() || st.Size() > sizeLimit {
-		return nil, fmt.Errorf("%s is no file, or larger than %d bytes", path, sizeLimit)
+		return nil, fmt.Errorf("%s is not a regular file, or larger than %d bytes", path, sizeLimit)
 	}
 	return io.ReadAll(io.LimitReader(f, sizeLimit))
 }
@@ -171,9 +185,9 @@ func same(a, b map[string][]byte) bool {
 	return true
 }
 
-// write writes a copy under a name that nobody knows, gives it to its user and renames it.
+// write writes a copy under a temporary name, gives it to its user and renames it.
 func write(partial, dir string, all map[string][]byte, uid, gid int) error {
-	if err := remove(partial); err != nil { // a crash has left it
+	if err := remove(partial); err != nil { // left by a crash
 		return err
 	}
 	if err := os.Mkdir(partial, 0o700); err != nil {
@@ -205,7 +219,7 @@ func fill(dir string, all map[string][]byte, uid, gid int) error {
 	return os.Chown(dir, uid, gid)
 }
 
-// remove removes a copy. Its user may not write to it either, unless that is root.
+// remove removes a copy. Its directory is read-only, even for its user.
 func remove(path string) error {
 	err := os.Chmod(path, 0o700) //nolint:gosec // a directory that is about to be removed
 	if errors.Is(err, fs.ErrNotExist) {

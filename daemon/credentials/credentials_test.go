@@ -16,7 +16,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// unit makes a directory of credentials as systemd would, and a store beside it.
+// unit creates a directory of credentials as systemd would, and a store next to it.
 func unit(t *testing.T, all map[string]string) (source string, s Store) {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func unit(t *testing.T, all map[string]string) (source string, s Store) {
 	return source, s
 }
 
-// copied makes a copy for this user, and returns its name.
+// copied makes a copy for this user and returns its directory.
 func copied(t *testing.T, s Store, source string) string {
 	t.Helper()
 	dir, err := s.Copy(source, os.Getuid(), os.Getgid())
@@ -37,7 +37,7 @@ func copied(t *testing.T, s Store, source string) string {
 	return dir
 }
 
-// change replaces a credential, as only another start of the unit does.
+// change replaces a credential, as a restart of the unit does.
 func change(t *testing.T, source, name, value string) {
 	t.Helper()
 	must(t, os.Remove(filepath.Join(source, name)))
@@ -51,7 +51,7 @@ func holds(t *testing.T, dir, name, want string) {
 	}
 }
 
-func TestACopyIsItsUsersAloneAndStaysAsItWas(t *testing.T) {
+func TestACopyIsPrivateAndNeverChanges(t *testing.T) {
 	source, s := unit(t, map[string]string{"key": "one\n", "empty": ""})
 	first := copied(t, s, source)
 	for path, mode := range map[string]os.FileMode{first: 0o500, filepath.Join(first, "key"): 0o400, s.Dir: 0o755} {
@@ -73,22 +73,22 @@ func TestACopyIsItsUsersAloneAndStaysAsItWas(t *testing.T) {
 	}
 	must(t, os.Remove(filepath.Join(source, "empty")))
 	if third := copied(t, s, source); third == second {
-		t.Error("one that is gone was not noticed")
+		t.Error("a removed credential was not noticed")
 	}
 }
 
-func TestCopiesThatNothingRunsWithAreRemovedAndAtTheEndAllAre(t *testing.T) {
+func TestUnusedCopiesAreRemovedAndRemoveRemovesAll(t *testing.T) {
 	source, s := unit(t, map[string]string{"key": "one"})
 	first := copied(t, s, source)
 	change(t, source, "key", "two")
 	second := copied(t, s, source)
-	must(t, os.Mkdir(filepath.Join(s.Dir, ".0.9"), 0o700)) // a crash has left it
-	must(t, s.Keep([]string{second}))
+	must(t, os.Mkdir(filepath.Join(s.Dir, ".0.9"), 0o700)) // left by a crash
+	must(t, s.RemoveExcept([]string{second}))
 	if left, err := filepath.Glob(filepath.Join(s.Dir, "*")); err != nil || !slices.Equal(left, []string{second}) {
 		t.Errorf("left: %v, %v; the first was %s", left, err, first)
 	}
 	if _, err := os.Stat(filepath.Join(s.Dir, ".0.9")); err == nil {
-		t.Error("what a crash has left is still there")
+		t.Error("the leftover of a crash is still there")
 	}
 	must(t, s.Remove())
 	must(t, s.Remove())
@@ -97,7 +97,7 @@ func TestCopiesThatNothingRunsWithAreRemovedAndAtTheEndAllAre(t *testing.T) {
 	}
 }
 
-func TestACopyThatItsUserHasMadeAnotherIsNotTakenForTheUnits(t *testing.T) {
+func TestACopyThatItsUserChangedIsNotReused(t *testing.T) {
 	source, s := unit(t, map[string]string{"key": "one"})
 	secret := filepath.Join(filepath.Dir(source), "secret")
 	must(t, os.WriteFile(secret, []byte("one"), 0o600))
@@ -110,23 +110,28 @@ func TestACopyThatItsUserHasMadeAnotherIsNotTakenForTheUnits(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatSomebodyElseHasMadeIsLeftAlone(t *testing.T) {
+func TestADirectoryOfAnotherUserIsLeftAlone(t *testing.T) {
+	writable := func(path string) error {
+		must(t, os.Mkdir(path, 0o700))
+		return os.Chmod(path, 0o777)
+	}
 	for name, given := range map[string]func(path string) error{
-		"a link":                          func(path string) error { return os.Symlink("elsewhere", path) },
-		"a file":                          func(path string) error { return os.WriteFile(path, nil, 0o600) },
-		"a directory that all may change": func(path string) error { must(t, os.Mkdir(path, 0o700)); return os.Chmod(path, 0o777) },
+		"a link":                       func(path string) error { return os.Symlink("elsewhere", path) },
+		"a file":                       func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"a directory writable for all": writable,
 	} {
 		t.Run(name, func(t *testing.T) {
 			source, s := unit(t, map[string]string{"key": "one"})
 			must(t, os.Mkdir(filepath.Join(filepath.Dir(source), "elsewhere"), 0o755))
 			must(t, given(s.Dir))
 			_, err := s.Copy(source, os.Getuid(), os.Getgid())
-			if err == nil || !strings.Contains(err.Error(), "belongs to somebody else") || strings.Contains(err.Error(), "one\"") {
+			if err == nil || !strings.Contains(err.Error(), "belongs to another user") ||
+				strings.Contains(err.Error(), "one\"") {
 				t.Errorf("%v", err)
 			}
 			kept := filepath.Join(filepath.Dir(source), "elsewhere")
 			must(t, os.Mkdir(filepath.Join(kept, "1.1"), 0o755))
-			must(t, errors.Join(s.Keep(nil), s.Remove()))
+			must(t, errors.Join(s.RemoveExcept(nil), s.Remove()))
 			if _, err := os.Stat(filepath.Join(kept, "1.1")); err != nil || s.Newest(1) != "" {
 				t.Errorf("it was taken for ours: %v, %s", err, s.Newest(1))
 			}

@@ -18,13 +18,14 @@ const (
 	unitInterface    = bus + ".Unit"
 )
 
-// Service is a service of this machine as systemd has loaded it, whether it runs or not.
+// Service is a unit of this machine as systemd has loaded it, running or not.
 type Service struct {
 	Name       string // such as superctl@shop.service
 	properties map[string]dbus.Variant
 }
 
-// FindService returns the service of a name, or nil if systemd has none or does not run this machine.
+// FindService returns the named service. It returns nil if there is no such unit or this machine
+// does not run systemd.
 func FindService(ctx context.Context, name string) (*Service, error) {
 	if !util.IsRunningSystemd() {
 		return nil, nil
@@ -37,7 +38,7 @@ func FindService(ctx context.Context, name string) (*Service, error) {
 	return load(ctx, conn, name)
 }
 
-// FindServiceOf returns the service that a process belongs to, or nil if it belongs to none.
+// FindServiceOf returns the service of a process, or nil if the process belongs to none.
 func FindServiceOf(ctx context.Context, pid int) (*Service, error) {
 	if !util.IsRunningSystemd() {
 		return nil, nil
@@ -49,12 +50,12 @@ func FindServiceOf(ctx context.Context, pid int) (*Service, error) {
 	defer conn.Close()
 	name, err := conn.GetUnitNameByPID(ctx, uint32(pid)) //nolint:gosec // the kernel's pids are positive
 	if err != nil || !strings.HasSuffix(name, ".service") {
-		return nil, nil // systemd answers, and knows no unit of it
+		return nil, nil // systemd answered that the process has no unit
 	}
 	return FindService(ctx, name)
 }
 
-// connect connects to the system bus, or as root straight to systemd where there is no bus.
+// connect connects to the system bus, or, as root on a machine without a bus, directly to systemd.
 func connect(ctx context.Context) (*dbus.Conn, error) {
 	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx))
 	if err == nil {
@@ -88,11 +89,12 @@ func load(ctx context.Context, conn *dbus.Conn, name string) (*Service, error) {
 	return s, nil
 }
 
-// User returns User= and Group= of the unit; "" for root's.
+// User returns User= and Group= of the unit; "" means root's.
 func (s *Service) User() (user, group string) { return s.text("User"), s.text("Group") }
 
-// Names reports whether the command of the service has a word, such as the path of a config.
-func (s *Service) Names(word string) bool {
+// HasArgument reports whether the service's command has the argument word, such as the path of a
+// config.
+func (s *Service) HasArgument(word string) bool {
 	all, _ := s.properties["ExecStart"].Value().([][]any)
 	for _, command := range all {
 		if args, ok := command[1].([]string); ok && slices.Contains(args, word) {

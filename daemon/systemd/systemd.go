@@ -1,5 +1,5 @@
-// Package systemd is what the daemon says to systemd and asks of it: readiness, the descriptor store, the watchdog, and
-// whether a SIGTERM means a stop or a restart. Without systemd all of it does nothing.
+// Package systemd talks to systemd for the daemon: readiness, the descriptor store, the watchdog,
+// and whether a SIGTERM means a stop or a restart. Without systemd it does nothing.
 package systemd
 
 import (
@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Notify sends lines of sd_notify(3), such as "READY=1".
+// Notify sends state lines of sd_notify(3), such as "READY=1".
 func Notify(lines string) error { return send(lines, nil) }
 
-// Barrier returns when systemd has dealt with everything that was sent before, or when ctx ends (sd_notify_barrier(3)): the
-// pipe's other end is closed by systemd when it gets there.
+// Barrier waits until systemd has processed all earlier notifications, or until ctx ends
+// (sd_notify_barrier(3)): systemd closes its end of a pipe when it reaches the barrier.
 func Barrier(ctx context.Context) error {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return nil
@@ -38,13 +38,13 @@ func Barrier(ctx context.Context) error {
 		}
 	}
 	if _, err := reader.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
-		return errors.New("systemd does not answer")
+		return errors.New("systemd did not answer in time")
 	}
 	return nil
 }
 
-// send sends one datagram to the socket that NOTIFY_SOCKET names, with descriptors. It is not go-systemd's SdNotify, which
-// cannot carry any.
+// send sends one datagram with descriptors to the socket that NOTIFY_SOCKET names. go-systemd's
+// SdNotify cannot send descriptors.
 func send(lines string, fds []int) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
@@ -59,15 +59,16 @@ func send(lines string, fds []int) error {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	// A name that begins with @ is in the abstract namespace; the library of the kernel's calls knows that notation too.
+	// A leading @ denotes the abstract namespace, also for SockaddrUnix.
 	if err := unix.Sendmsg(fd, []byte(lines), rights, &unix.SockaddrUnix{Name: path}, unix.MSG_NOSIGNAL); err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
 	}
 	return nil
 }
 
-// WatchdogInterval is how often systemd wants to hear WATCHDOG=1, 0 for never: half of the time after which it would kill
-// the daemon (sd_watchdog_enabled(3)). WATCHDOG_PID is not looked at, since after an upgrade it is the first daemon's.
+// WatchdogInterval returns how often systemd expects WATCHDOG=1: half of the time after which it
+// kills the daemon (sd_watchdog_enabled(3)), or 0 for never. It ignores WATCHDOG_PID, because after
+// an upgrade that is the PID of the first daemon.
 func WatchdogInterval() time.Duration {
 	us, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
 	if err != nil || us <= 0 || os.Getenv("NOTIFY_SOCKET") == "" {

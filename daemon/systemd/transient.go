@@ -17,46 +17,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stopTime is how long a command has to end after SIGTERM.
-const stopTime = 30 * time.Second
+// stopTimeout is how long a command may take to end after SIGTERM.
+const stopTimeout = 30 * time.Second
 
-// Command is a command to run as a service would.
+// Command is a command to run under the conditions of a service.
 type Command struct {
 	Args           []string
-	Env            []string // beside the service's own
+	Env            []string // in addition to the service's own
 	Stdout, Stderr *os.File
-	Limit          time.Duration // after which systemd ends it
+	Limit          time.Duration // after which systemd stops it
 }
 
-// NotStartedError says that systemd could not run a command as the service would, and so could not start the service either.
+// NotStartedError is the error when systemd could not run a command under the conditions of a
+// service, so that the service itself would not start either.
 type NotStartedError struct {
 	Service string
 	Status  string // of systemd.exec(5), such as 217/USER
 }
 
-// Error is the status with what it means, and where systemd says more.
+// Error returns the meaning of the status, and where to find systemd's reason.
 func (e *NotStartedError) Error() string {
 	_, name, _ := strings.Cut(e.Status, "/")
 	meaning := map[string]string{
-		"CHDIR":       "WorkingDirectory= is not there, or not for its user",
+		"CHDIR":       "WorkingDirectory= does not exist, or its user may not enter it",
 		"EXEC":        "superctl itself cannot be run in its sandbox",
 		"USER":        "its User= does not exist",
 		"GROUP":       "its Group= or one of SupplementaryGroups= does not exist",
-		"NAMESPACE":   "a path of ReadWritePaths=, BindPaths= or the like is not there",
+		"NAMESPACE":   "a path of ReadWritePaths=, BindPaths= or the like does not exist",
 		"CREDENTIALS": "a credential of LoadCredential= or the like cannot be read",
 	}[name]
 	if meaning == "" {
 		meaning = "systemd.exec(5) lists the exit codes"
 	}
-	return fmt.Sprintf("%s cannot start: %s (%s); journalctl -b -n 20 says more", e.Service, meaning, e.Status)
+	return fmt.Sprintf("%s cannot start: %s (%s); see journalctl -b -n 20", e.Service, meaning, e.Status)
 }
 
-// RunAs runs a command as a service would: as its user, in its sandbox, with its environment and credentials. It returns the exit
-// code, and the properties of the unit that systemd does not take for a transient one, so that the command ran without them. When
-// ctx ends, the command gets SIGTERM.
+// RunAs runs a command under the conditions of the service: as its user, in its sandbox, with its
+// environment and credentials. It returns the exit code, and the unit's properties that systemd
+// does not accept for a transient unit, which the command therefore ran without. When ctx ends, the
+// command gets SIGTERM.
 //
-// The directories of the unit (StateDirectory= and the like) are only made writable: systemd would make them, and remove
-// a RuntimeDirectory= at the end.
+// The directories of the unit (StateDirectory= and the like) are only made writable: systemd would
+// otherwise create them, and remove a RuntimeDirectory= at the end.
 func (s *Service) RunAs(ctx context.Context, c Command) (code int, without []string, err error) {
 	conn, err := systemd.NewWithContext(ctx)
 	if err != nil {
@@ -83,53 +85,56 @@ func (s *Service) RunAs(ctx context.Context, c Command) (code int, without []str
 	return code, without, err
 }
 
-// await waits for the end of a transient unit of type oneshot: its start job ends with the command.
+// await waits for the end of a transient oneshot unit, whose start job ends with the command.
 func (s *Service) await(ctx context.Context, conn *systemd.Conn, unit string, ended <-chan string) (int, error) {
 	var result string
 	select {
 	case result = <-ended:
 	case <-ctx.Done():
-		if err := conn.KillUnitWithTarget(context.WithoutCancel(ctx), unit, systemd.Main, int32(unix.SIGTERM)); err != nil {
-			return 0, fmt.Errorf("end a command that runs as %s does: %w", s.Name, err)
+		background := context.WithoutCancel(ctx)
+		if err := conn.KillUnitWithTarget(background, unit, systemd.Main, int32(unix.SIGTERM)); err != nil {
+			return 0, fmt.Errorf("stop the command that runs as %s does: %w", s.Name, err)
 		}
 		select {
 		case result = <-ended:
-		case <-time.After(2 * stopTime): // TimeoutStopSec= has passed
-			return 0, fmt.Errorf("a command that ran as %s does: systemd does not end it: %w", s.Name, context.Cause(ctx))
+		case <-time.After(2 * stopTimeout): // TimeoutStopSec= has passed
+			return 0, fmt.Errorf("run a command as %s does: systemd does not stop it: %w", s.Name, context.Cause(ctx))
 		}
 	}
 	if result == "done" {
 		return 0, nil
 	}
-	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
 	defer cancel()
 	defer conn.ResetFailedUnitContext(asked, unit) //nolint:errcheck // systemd has forgotten it already
 	status, err := conn.GetServicePropertyContext(asked, unit, "ExecMainStatus")
 	if err != nil {
-		return 0, fmt.Errorf("a command that ran as %s does: its result is %s, its exit code is not known: %w", s.Name, result, err)
+		return 0, fmt.Errorf("run a command as %s does: result %s, unknown exit code: %w", s.Name, result, err)
 	}
 	code, _ := status.Value.Value().(int32)
 	if name, ok := statusNames()[code]; ok {
 		return 0, &NotStartedError{s.Name, fmt.Sprintf("%d/%s", code, name)}
 	}
 	if code == 0 {
-		return 0, fmt.Errorf("a command that ran as %s does: systemd ended it: %s", s.Name, result)
+		return 0, fmt.Errorf("run a command as %s does: systemd stopped it: %s", s.Name, result)
 	}
 	return int(code), nil
 }
 
-// statusNames are the exit codes by which systemd says what it could not do before it executes a command.
+// statusNames returns the exit codes by which systemd reports what failed before the command was
+// executed.
 func statusNames() map[int32]string {
 	return map[int32]string{
-		200: "CHDIR", 203: "EXEC", 210: "CHROOT", 214: "SETSCHEDULER", 216: "GROUP", 217: "USER", 218: "CAPABILITIES", 219: "CGROUP", 224: "PAM",
-		225: "NETWORK", 226: "NAMESPACE", 227: "NO_NEW_PRIVILEGES", 228: "SECCOMP", 229: "SELINUX_CONTEXT", 231: "APPARMOR_PROFILE",
+		200: "CHDIR", 203: "EXEC", 210: "CHROOT", 214: "SETSCHEDULER", 216: "GROUP", 217: "USER", 218: "CAPABILITIES",
+		219: "CGROUP", 224: "PAM", 225: "NETWORK", 226: "NAMESPACE", 227: "NO_NEW_PRIVILEGES", 228: "SECCOMP",
+		229: "SELINUX_CONTEXT", 231: "APPARMOR_PROFILE",
 		232: "ADDRESS_FAMILIES", 238: "STATE_DIRECTORY", 242: "NUMA_POLICY", 243: "CREDENTIALS",
 	}
 }
 
 var unknownProperty = regexp.MustCompile(`Cannot set property (\w+), or unknown property`)
 
-// refusedProperty returns the property that systemd does not take for a transient unit.
+// refusedProperty returns the property that systemd does not accept for a transient unit.
 func refusedProperty(err error) string {
 	if err == nil {
 		return ""
@@ -140,7 +145,7 @@ func refusedProperty(err error) string {
 	return ""
 }
 
-// addTo adds the properties of the command itself.
+// addTo adds the properties of the command itself to those of the service.
 func (c *Command) addTo(p map[string]dbus.Variant, s *Service) {
 	type execStart struct {
 		Path          string
@@ -154,7 +159,7 @@ func (c *Command) addTo(p map[string]dbus.Variant, s *Service) {
 	set("StandardOutputFileDescriptor", dbus.UnixFD(c.Stdout.Fd())) //nolint:gosec // a descriptor is an int
 	set("StandardErrorFileDescriptor", dbus.UnixFD(c.Stderr.Fd()))  //nolint:gosec // likewise
 	set("TimeoutStartUSec", uint64(c.Limit.Microseconds()))         //nolint:gosec // it is positive
-	set("TimeoutStopUSec", uint64(stopTime.Microseconds()))
+	set("TimeoutStopUSec", uint64(stopTimeout.Microseconds()))
 	set("KillMode", "mixed")
 	env := s.list("Environment")
 	writable := s.list("ReadWritePaths")
@@ -170,7 +175,8 @@ func (c *Command) addTo(p map[string]dbus.Variant, s *Service) {
 	}
 }
 
-// serviceDirectory is StateDirectory= or one of its kind.
+// serviceDirectory is StateDirectory= or a similar setting, with its environment variable and its
+// paths.
 type serviceDirectory struct {
 	variable string
 	paths    []string
@@ -195,20 +201,20 @@ func (s *Service) directories() (list []serviceDirectory) {
 	return list
 }
 
-// sandbox returns the properties of the unit by which systemd decides what a process of it is and may do (systemd.exec(5),
-// systemd.resource-control(5)).
+// sandbox returns the unit's properties that determine the identity and the permissions of its
+// processes (systemd.exec(5), systemd.resource-control(5)).
 func (s *Service) sandbox() map[string]dbus.Variant {
 	p := make(map[string]dbus.Variant)
-	for _, name := range copied() {
+	for _, name := range copiedProperties() {
 		v, ok := s.properties[name]
 		if !ok {
 			continue
 		}
-		if set, ok := settable(v); ok {
+		if set, ok := typedValue(v); ok {
 			p[name] = set
 		}
 	}
-	// Where a getter and its setter differ.
+	// Properties whose getter and setter differ.
 	if dir, ok := strings.CutPrefix(s.text("WorkingDirectory"), "!"); ok {
 		p["WorkingDirectory"] = dbus.MakeVariant("-" + dir)
 	}
@@ -224,32 +230,38 @@ func (s *Service) sandbox() map[string]dbus.Variant {
 	return p
 }
 
-func copied() []string {
+// copiedProperties returns the names of the properties that sandbox copies.
+func copiedProperties() []string {
 	return []string{
 		"User", "Group", "SupplementaryGroups", "DynamicUser", "SetLoginEnvironment",
 		"WorkingDirectory", "RootDirectory", "UMask",
 		"EnvironmentFiles", "PassEnvironment", "UnsetEnvironment",
 		"LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted", "ImportCredential",
 		"CapabilityBoundingSet", "AmbientCapabilities", "SecureBits", "NoNewPrivileges", "KeyringMode",
-		"ProtectSystem", "ProtectHome", "ProtectProc", "ProcSubset", "ProtectClock", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules",
-		"ProtectKernelTunables", "ProtectControlGroups", "PrivateTmp", "PrivateDevices", "PrivateNetwork", "PrivateUsers", "PrivateMounts", "PrivateIPC",
-		"ReadOnlyPaths", "InaccessiblePaths", "ExecPaths", "NoExecPaths", "BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem", "MountAPIVFS",
+		"ProtectSystem", "ProtectHome", "ProtectProc", "ProcSubset", "ProtectClock", "ProtectHostname",
+		"ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectControlGroups",
+		"PrivateTmp", "PrivateDevices", "PrivateNetwork", "PrivateUsers", "PrivateMounts", "PrivateIPC",
+		"ReadOnlyPaths", "InaccessiblePaths", "ExecPaths", "NoExecPaths", "BindPaths", "BindReadOnlyPaths",
+		"TemporaryFileSystem", "MountAPIVFS",
 		"NetworkNamespacePath", "IPCNamespacePath",
-		"SystemCallFilter", "SystemCallArchitectures", "SystemCallErrorNumber", "RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime",
-		"RestrictSUIDSGID", "LockPersonality", "MemoryDenyWriteExecute", "RestrictFileSystems",
-		"LimitNOFILE", "LimitNOFILESoft", "LimitNPROC", "LimitNPROCSoft", "LimitAS", "LimitASSoft", "LimitFSIZE", "LimitFSIZESoft",
+		"SystemCallFilter", "SystemCallArchitectures", "SystemCallErrorNumber", "RestrictAddressFamilies",
+		"RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "MemoryDenyWriteExecute",
+		"RestrictFileSystems",
+		"LimitNOFILE", "LimitNOFILESoft", "LimitNPROC", "LimitNPROCSoft", "LimitAS", "LimitASSoft",
+		"LimitFSIZE", "LimitFSIZESoft",
 		"LimitMEMLOCK", "LimitMEMLOCKSoft", "LimitDATA", "LimitDATASoft", "LimitSTACK", "LimitSTACKSoft",
-		"DevicePolicy", "DeviceAllow", "IPAddressAllow", "IPAddressDeny", "SocketBindAllow", "SocketBindDeny", "RestrictNetworkInterfaces",
+		"DevicePolicy", "DeviceAllow", "IPAddressAllow", "IPAddressDeny", "SocketBindAllow", "SocketBindDeny",
+		"RestrictNetworkInterfaces",
 	}
 }
 
-// settable returns a property's value with its D-Bus type, which the library keeps for simple values only; not ok for one that is
-// unset.
-func settable(v dbus.Variant) (dbus.Variant, bool) {
+// typedValue returns a property's value in its D-Bus type, which the library keeps for simple
+// values only, and false for a property that is unset.
+func typedValue(v dbus.Variant) (dbus.Variant, bool) {
 	var into any
 	switch v.Signature().String() {
 	case "s", "b", "as":
-		if reflect.ValueOf(v.Value()).IsZero() || reflect.ValueOf(v.Value()).Kind() == reflect.Slice && reflect.ValueOf(v.Value()).Len() == 0 {
+		if value := reflect.ValueOf(v.Value()); value.IsZero() || value.Kind() == reflect.Slice && value.Len() == 0 {
 			return v, false
 		}
 		return v, true

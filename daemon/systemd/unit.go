@@ -10,37 +10,40 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 )
 
-// Intent is what is to become of the unit when the daemon ends.
+// Intent is what happens to the unit after the daemon exits.
 type Intent string
 
 // The intents.
 const (
-	Stop    Intent = "stop"    // it stays down: everything is to end
-	Restart Intent = "restart" // another daemon starts at once: workers are to go on
+	Stop    Intent = "stop"    // the unit stays down: stop all workers
+	Restart Intent = "restart" // systemd starts another daemon at once: keep the workers
 	Unknown Intent = "unknown" // systemd cannot be asked
 )
 
 const (
-	// reexecTime is how long systemd may be away: it takes below a second to execute itself anew (systemctl daemon-reexec, which
-	// every update of libc or systemd does), more on a busy machine.
-	reexecTime = 20 * time.Second
-	// askEvery is how long to wait between two questions to a systemd that is away: nothing tells when it is back.
-	askEvery = 100 * time.Millisecond
-	// oneAsk is how long one question may take.
-	oneAsk = 2 * time.Second
+	// reexecTimeout is how long to wait for a systemd that re-executes itself (systemctl
+	// daemon-reexec, part of every update of libc or systemd). It takes less than a second, more on
+	// a busy machine.
+	reexecTimeout = 20 * time.Second
+	// askInterval is the interval between two questions to a systemd that does not answer: there is
+	// no event for its return.
+	askInterval = 100 * time.Millisecond
+	// askTimeout bounds the wait for one answer.
+	askTimeout = 2 * time.Second
 )
 
-// AwaitIntent is AskIntent for a systemd that may be away for a moment. When it stays away, the intent is Unknown, and it is no
-// reason to end anything. A machine without a bus to ask on has no systemd that starts another daemon: that is a Stop.
+// AwaitIntent is AskIntent for a systemd that may be re-executing itself. If systemd does not come
+// back, the intent is Unknown, which is no reason to stop a worker. On a machine without a system
+// bus no systemd starts another daemon, so the intent is Stop.
 func AwaitIntent(ctx context.Context) Intent {
 	return awaitIntent(ctx, AskIntent, reachable)
 }
 
 func awaitIntent(ctx context.Context, ask func(context.Context) (Intent, error), reachable func() bool) Intent {
-	ctx, cancel := context.WithTimeout(ctx, reexecTime)
+	ctx, cancel := context.WithTimeout(ctx, reexecTimeout)
 	defer cancel()
 	for {
-		one, end := context.WithTimeout(ctx, oneAsk)
+		one, end := context.WithTimeout(ctx, askTimeout)
 		intent, err := ask(one)
 		end()
 		switch {
@@ -50,24 +53,25 @@ func awaitIntent(ctx context.Context, ask func(context.Context) (Intent, error),
 			return Stop
 		}
 		select {
-		case <-time.After(askEvery):
+		case <-time.After(askInterval):
 		case <-ctx.Done():
 			return Unknown
 		}
 	}
 }
 
-// reachable reports whether there is a bus on which systemd answers when it is there.
+// reachable reports whether the machine has a system bus on which systemd can be asked.
 func reachable() bool {
 	_, err := os.Stat("/run/dbus/system_bus_socket")
 	return err == nil
 }
 
-// AskIntent asks systemd why the daemon is to end. A stop and a restart are the same signal; the unit's job tells them
-// apart. Without a job somebody has sent the signal by hand, and the unit's Restart= decides.
+// AskIntent asks systemd why the daemon is being terminated. A stop and a restart send the same
+// signal; the unit's job distinguishes them. Without a job the signal was sent by hand, and the
+// unit's Restart= decides.
 func AskIntent(ctx context.Context) (Intent, error) {
 	if os.Getenv("NOTIFY_SOCKET") == "" && os.Getenv("SERVICE_RESULT") == "" {
-		return Stop, nil // nobody starts another
+		return Stop, nil // the daemon was not started by systemd
 	}
 	u, err := findUnit(ctx)
 	if err != nil {
@@ -89,7 +93,7 @@ func AskIntent(ctx context.Context) (Intent, error) {
 			return Stop, nil
 		}
 	}
-	policy, err := u.service(ctx, "Restart")
+	policy, err := u.serviceProperty(ctx, "Restart")
 	if err != nil {
 		return Unknown, err
 	}
@@ -99,15 +103,15 @@ func AskIntent(ctx context.Context) (Intent, error) {
 	return Stop, nil
 }
 
-// StartsApart tells whether systemd starts the daemon in a control group below the unit's own: systemd 254 with
-// DelegateSubgroup=. Where systemd cannot be asked, it does not.
-func StartsApart(ctx context.Context) bool {
+// UsesDelegateSubgroup reports whether systemd starts the daemon in a control group below the
+// unit's own (systemd 254, DelegateSubgroup=). It returns false if systemd cannot be asked.
+func UsesDelegateSubgroup(ctx context.Context) bool {
 	u, err := findUnit(ctx)
 	if err != nil {
 		return false
 	}
 	defer u.close()
-	group, err := u.service(ctx, "DelegateSubgroup")
+	group, err := u.serviceProperty(ctx, "DelegateSubgroup")
 	return err == nil && group != ""
 }
 
@@ -132,8 +136,8 @@ func findUnit(ctx context.Context) (*unit, error) {
 
 func (u *unit) close() { u.conn.Close() }
 
-// service is a property of the service.
-func (u *unit) service(ctx context.Context, property string) (any, error) {
+// serviceProperty returns a property of the service.
+func (u *unit) serviceProperty(ctx context.Context, property string) (any, error) {
 	p, err := u.conn.GetUnitTypePropertyContext(ctx, u.name, "Service", property)
 	if err != nil {
 		return nil, fmt.Errorf("ask systemd for %s of %s: %w", property, u.name, err)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestASystemdThatIsAwayIsWaitedForAndEndsNothing(t *testing.T) {
+func TestASystemdThatDoesNotAnswerIsWaitedFor(t *testing.T) {
 	for name, c := range map[string]struct {
 		away      time.Duration
 		reachable bool

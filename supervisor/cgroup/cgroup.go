@@ -1,9 +1,11 @@
-// Package cgroup keeps each worker in a control group of its own, below the one that systemd has handed to the service
-// (Delegate=yes): gN/PROCESS.INSTANCE for a worker of generation N, and one group for the daemon itself, because a group
-// with controllers for its children must not have processes of its own (cgroups(7), "no internal processes").
+// Package cgroup keeps each worker in its own control group, below the one that systemd delegated
+// to the service (Delegate=yes): gN/PROCESS.INSTANCE for a worker of generation N, and one group
+// for the daemon itself, because a group whose children have controllers must not contain processes
+// (cgroups(7), "no internal processes").
 //
-// What is in a group cannot leave it by forking, by a session of its own or by changing its environment, so that cgroup.kill
-// ends all of it at once. Where nothing is delegated there is no Tree, and a nil *Tree does nothing.
+// A process cannot leave its group by forking, starting a session or changing its environment, so
+// cgroup.kill ends a whole worker at once. Without delegation there is no Tree, and a nil *Tree
+// does nothing.
 package cgroup
 
 import (
@@ -20,37 +22,38 @@ import (
 )
 
 const (
-	// daemonGroup is where the daemon is; DelegateSubgroup= of systemd 254 starts it there.
+	// daemonGroup is the daemon's group; systemd 254 and later start it there (DelegateSubgroup=).
 	daemonGroup = "supervisor"
-	// controlGroup is where systemd runs ExecReload= and ExecStopPost= of a service that is delegated.
+	// controlGroup is where systemd runs ExecReload= and ExecStopPost= of a delegated service.
 	controlGroup = ".control"
-	// delegated is what systemd marks a group with that it has handed over (systemd.resource-control(5), Delegate=).
-	delegated = "user.delegate"
+	// delegateXattr is the extended attribute by which systemd marks a delegated group
+	// (systemd.resource-control(5), Delegate=).
+	delegateXattr = "user.delegate"
 )
 
-// ErrNotDelegated says that there is no group which this process may divide.
+// ErrNotDelegated is the error when systemd delegated no group to this process.
 var ErrNotDelegated = errors.New("no control group is delegated to the daemon (Delegate=yes in the unit)")
 
-// Tree is the delegated group.
+// Tree is the delegated group and the groups below it.
 type Tree struct {
 	dir  string
-	mu   sync.Mutex      // between the making of a group and the removal of one
-	made map[string]bool // the workers' and commands' groups; guarded by mu
+	mu   sync.Mutex      // serializes creating and removing groups
+	made map[string]bool // guarded by mu: the groups of workers and commands
 }
 
-// Limits are what the kernel holds a worker and all that it starts to. 0 = none.
+// Limits are the resource limits of a worker and its children. 0 = no limit.
 type Limits struct {
 	MemoryMax uint64 // bytes; memory.max
-	CPUWeight uint64 // 1 to 10,000, where 100 is everybody's; cpu.weight
+	CPUWeight uint64 // 1 to 10,000, default 100; cpu.weight
 }
 
-// Find finds the group that is delegated to this process. The error is ErrNotDelegated where there is none.
+// Find returns the group delegated to this process. The error is ErrNotDelegated if there is none.
 func Find() (*Tree, error) {
 	path, err := groupOf("/proc/self/cgroup")
 	if err != nil {
 		return nil, err
 	}
-	mount, root, err := mounted()
+	mount, root, err := findMount()
 	if err != nil {
 		return nil, err
 	}
@@ -62,20 +65,20 @@ func Find() (*Tree, error) {
 	if name := filepath.Base(dir); name == daemonGroup || name == controlGroup {
 		dir = filepath.Dir(dir)
 	}
-	return At(dir)
+	return Open(dir)
 }
 
-// At is the tree below a group, which must be marked as delegated.
-func At(dir string) (*Tree, error) {
+// Open returns the tree below a group, which must be marked as delegated.
+func Open(dir string) (*Tree, error) {
 	var mark [1]byte
-	n, err := unix.Getxattr(dir, delegated, mark[:])
+	n, err := unix.Getxattr(dir, delegateXattr, mark[:])
 	if err != nil || n != 1 || mark[0] != '1' {
 		return nil, ErrNotDelegated
 	}
 	return &Tree{dir: dir, made: make(map[string]bool)}, nil
 }
 
-// groupOf reads the group in the unified hierarchy out of a proc_pid_cgroup file.
+// groupOf returns the group in the unified hierarchy that a proc_pid_cgroup file names.
 func groupOf(file string) (string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -89,8 +92,9 @@ func groupOf(file string) (string, error) {
 	return "", ErrNotDelegated
 }
 
-// mounted is where the unified hierarchy is mounted, and which group is seen there (proc_pid_mountinfo(5)).
-func mounted() (mount, root string, err error) {
+// findMount returns where the unified hierarchy is mounted, and which group is its root there
+// (proc_pid_mountinfo(5)).
+func findMount() (mount, root string, err error) {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return "", "", err
@@ -105,7 +109,7 @@ func mounted() (mount, root string, err error) {
 	return "", "", ErrNotDelegated
 }
 
-// Enter moves this process into the daemon's own group.
+// Enter moves this process into the daemon's group.
 func (t *Tree) Enter() error {
 	if t == nil {
 		return nil
@@ -125,8 +129,9 @@ func Join(dir string) error {
 	return nil
 }
 
-// Make makes the group of a worker, or takes the one that is there, and sets its limits. A limit whose controller is not
-// available is an error, but the group is there all the same. It returns the group's directory.
+// Make creates the group of a worker, or reuses an existing one, sets its limits and returns its
+// directory. If the controller of a limit is not available, it returns the directory together with
+// the error.
 func (t *Tree) Make(gen int, worker string, l Limits) (string, error) {
 	if t == nil {
 		return "", nil
@@ -145,7 +150,8 @@ func (t *Tree) Make(gen int, worker string, l Limits) (string, error) {
 	return dir, t.limit(dir, l)
 }
 
-// Limit sets the limits of a group anew: after a crash of the daemon its controllers were off for a moment (see Release).
+// Limit sets the limits of a group again: after a crash of the daemon its controllers were off for
+// a moment (see DisableControllers).
 func (t *Tree) Limit(dir string, l Limits) error {
 	if t == nil || dir == "" {
 		return nil
@@ -156,15 +162,15 @@ func (t *Tree) Limit(dir string, l Limits) error {
 }
 
 func (t *Tree) limit(dir string, l Limits) error {
-	enable(t.dir)
-	enable(filepath.Dir(dir))
+	enableControllers(t.dir)
+	enableControllers(filepath.Dir(dir))
 	return errors.Join(
-		set(dir, "memory.max", l.MemoryMax),
-		set(dir, "cpu.weight", l.CPUWeight),
+		setLimit(dir, "memory.max", l.MemoryMax),
+		setLimit(dir, "cpu.weight", l.CPUWeight),
 	)
 }
 
-func set(dir, file string, value uint64) error {
+func setLimit(dir, file string, value uint64) error {
 	if value == 0 {
 		return nil
 	}
@@ -176,9 +182,9 @@ func set(dir, file string, value uint64) error {
 	return err
 }
 
-// Of is the group of a worker that an earlier daemon has started, or "" when it is in none of this tree. From then on the group
-// is a worker's (see Worker).
-func (t *Tree) Of(pid int) string {
+// GroupOf returns the group of a worker that an earlier daemon started, or "" if it is not in this
+// tree. From then on the group counts as a worker's (see Worker).
+func (t *Tree) GroupOf(pid int) string {
 	if t == nil {
 		return ""
 	}
@@ -186,7 +192,7 @@ func (t *Tree) Of(pid int) string {
 	if err != nil {
 		return ""
 	}
-	mount, root, err := mounted()
+	mount, root, err := findMount()
 	if err != nil {
 		return ""
 	}
@@ -204,13 +210,13 @@ func (t *Tree) Of(pid int) string {
 	return dir
 }
 
-// isWorker tells whether a path below the tree is that of a worker's group.
+// isWorker reports whether a path below the tree is a worker's group.
 func isWorker(rel string) bool {
 	parent, name, ok := strings.Cut(rel, "/")
 	return ok && strings.HasPrefix(parent, "g") && name != "" && !strings.Contains(name, "/")
 }
 
-// Sweep ends all that is in a worker's group which is not kept, and removes it.
+// Sweep kills the processes in all workers' groups except the kept ones, and removes those groups.
 func (t *Tree) Sweep(kept func(dir string) bool) error {
 	if t == nil {
 		return nil
@@ -229,7 +235,8 @@ func (t *Tree) Sweep(kept func(dir string) bool) error {
 	return errors.Join(errs...)
 }
 
-// Remove removes a worker's group, which must be empty, and that of its generation when it was the last.
+// Remove removes a worker's group, which must be empty, and its generation's group once that is
+// empty.
 func (t *Tree) Remove(dir string) error {
 	if t == nil || dir == "" {
 		return nil
@@ -242,12 +249,12 @@ func (t *Tree) Remove(dir string) error {
 	delete(t.made, dir)
 	err := unix.Rmdir(filepath.Dir(dir))
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
-		return nil // other workers of the generation
+		return nil // the generation has other workers
 	}
 	return err
 }
 
-// removeAll removes a group and those that a worker has made in it.
+// removeAll removes a group and the groups that a worker created in it.
 func removeAll(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -269,9 +276,10 @@ func removeAll(dir string) error {
 	return nil
 }
 
-// Release turns all controllers off, so that systemd can start the daemon in the group itself: with them on, each restart
-// after a crash would fail with status=219/CGROUP (systemd before 254, which has DelegateSubgroup=).
-func (t *Tree) Release() error {
+// DisableControllers turns all controllers off, so that systemd can start the daemon in the
+// delegated group itself: with controllers on, each restart after a crash would fail with
+// status=219/CGROUP (systemd before 254, which has DelegateSubgroup=).
+func (t *Tree) DisableControllers() error {
 	if t == nil {
 		return nil
 	}
@@ -292,9 +300,9 @@ func (t *Tree) Release() error {
 	return errors.Join(errs...)
 }
 
-// enable turns on what there is of controllers for the groups below dir. One that cannot be turned on is missed by who
-// needs it, in set and in Use.
-func enable(dir string) {
+// enableControllers turns on all available controllers for the groups below dir. It ignores errors:
+// setLimit and ReadUsage report a missing controller.
+func enableControllers(dir string) {
 	there, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
 	if err != nil {
 		return
@@ -305,13 +313,14 @@ func enable(dir string) {
 }
 
 func makeGroup(dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as the kernel makes them
-		return fmt.Errorf("make control group: %w", err)
+	err := os.Mkdir(dir, 0o755) //nolint:gosec // the mode that the kernel gives to groups
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("create control group: %w", err)
 	}
 	return nil
 }
 
-// write writes into a file of a group. It never makes one.
+// write writes to an existing file of a group.
 func write(dir, file, text string) error {
 	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
 	if err != nil {

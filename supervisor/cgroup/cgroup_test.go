@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tree is a real group of this machine, marked as systemd marks one that it delegates.
+// tree creates a real group on this machine and marks it as systemd marks a delegated one.
 func tree(t *testing.T) *Tree {
 	t.Helper()
-	mount, _, err := mounted()
+	mount, _, err := findMount()
 	if err != nil {
 		t.Skip("needs a cgroup2 mount: ", err)
 	}
@@ -28,13 +28,13 @@ func tree(t *testing.T) *Tree {
 			t.Error(err)
 		}
 	})
-	if _, err := At(dir); !errors.Is(err, ErrNotDelegated) {
-		t.Fatalf("a group that nobody has delegated is taken: %v", err)
+	if _, err := Open(dir); !errors.Is(err, ErrNotDelegated) {
+		t.Fatalf("a group without the mark is accepted: %v", err)
 	}
-	if err := unix.Setxattr(dir, delegated, []byte("1"), 0); err != nil {
+	if err := unix.Setxattr(dir, delegateXattr, []byte("1"), 0); err != nil {
 		t.Fatal(err)
 	}
-	made, err := At(dir)
+	made, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func tree(t *testing.T) *Tree {
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
-// inside runs a shell script that joins the group first, and returns once that has said "ready".
+// inside runs a shell script inside the group, and returns once the script has printed "ready".
 func inside(t *testing.T, dir, script string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", `echo 0 >"$1/cgroup.procs"; `+script, "sh", dir)
@@ -54,18 +54,19 @@ func inside(t *testing.T, dir, script string) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	said := make([]byte, 6)
-	if _, err := out.Read(said); err != nil || string(said) != "ready\n" {
-		t.Fatalf("%q %v", said, err)
+	line := make([]byte, 6)
+	if _, err := out.Read(line); err != nil || string(line) != "ready\n" {
+		t.Fatalf("%q %v", line, err)
 	}
 	return cmd
 }
 
 func TestAKilledGroupHasNoSurvivor(t *testing.T) {
 	for name, script := range map[string]string{
-		"a process that ignores every signal that can be ignored": `trap "" TERM INT HUP QUIT; echo ready; while :; do sleep 1000; done`,
-		"a process with a session and an environment of its own":  `setsid env -i /bin/sleep 1000 >&- & echo ready; wait`,
-		"a chain of processes that each fork and exit":            `f() { (f &) ; }; for i in 1 2 3 4; do f >&- 2>&- & done; echo ready; sleep 1000`,
+		"a process that ignores signals":    `trap "" TERM INT HUP QUIT; echo ready; while :; do sleep 1000; done`,
+		"a process in a session of its own": `setsid env -i /bin/sleep 1000 >&- & echo ready; wait`,
+		"a chain of forks": "f() { (f &) ; }; for i in 1 2 3 4; do f >&- 2>&- & done; " +
+			"echo ready; sleep 1000",
 	} {
 		t.Run(name, func(t *testing.T) {
 			groups := tree(t)
@@ -100,11 +101,11 @@ func TestAWorkersGroupIsFoundByItsProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := inside(t, dir, "echo ready; exec sleep 1000")
-	if got := groups.Of(cmd.Process.Pid); got != dir {
+	if got := groups.GroupOf(cmd.Process.Pid); got != dir {
 		t.Errorf("%q, want %q", got, dir)
 	}
-	if got := groups.Of(os.Getpid()); got != "" {
-		t.Errorf("this process is said to be in %q", got)
+	if got := groups.GroupOf(os.Getpid()); got != "" {
+		t.Errorf("this process is reported in %q", got)
 	}
 	if err := Kill(dir); err != nil {
 		t.Error(err)
@@ -147,7 +148,7 @@ func TestTheOtherWorkersOfAGenerationKeepItsGroup(t *testing.T) {
 	}
 }
 
-func TestALimitIsSetOrItIsSaidThatItCannotBe(t *testing.T) {
+func TestALimitIsSetOrReportedAsUnavailable(t *testing.T) {
 	groups := tree(t)
 	dir, err := groups.Make(1, "web.0", Limits{MemoryMax: 64 << 20, CPUWeight: 50})
 	for file, want := range map[string]uint64{"memory.max": 64 << 20, "cpu.weight": 50} {
@@ -164,18 +165,20 @@ func TestALimitIsSetOrItIsSaidThatItCannotBe(t *testing.T) {
 	}
 }
 
-// systemd starts a service in its own group, which a group with controllers for its children does not allow.
+// systemd starts a service in its own group, which the kernel refuses for a group whose children
+// have controllers.
 func TestAProcessMayEnterTheGroupItselfAfterARelease(t *testing.T) {
 	groups := tree(t)
 	dir, err := groups.Make(1, "web.0", Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := groups.Release(); err != nil {
+	if err := groups.DisableControllers(); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range []string{groups.dir, filepath.Dir(dir)} {
-		if on, err := os.ReadFile(filepath.Join(d, "cgroup.subtree_control")); err != nil || len(strings.TrimSpace(string(on))) > 0 {
+		on, err := os.ReadFile(filepath.Join(d, "cgroup.subtree_control"))
+		if err != nil || len(strings.TrimSpace(string(on))) > 0 {
 			t.Errorf("%s: %s %v", d, on, err)
 		}
 	}
@@ -194,11 +197,11 @@ func TestUseCountsTheProcessorTimeOfAGroup(t *testing.T) {
 	}
 	cmd := inside(t, dir, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready")
 	_ = cmd.Wait()
-	if u, ok := Use(dir); !ok || u.CPU == 0 {
+	if u, ok := ReadUsage(dir); !ok || u.CPU == 0 {
 		t.Errorf("%+v %v", u, ok)
 	}
-	if _, ok := Use(""); ok {
-		t.Error("a worker without a group is said to use something")
+	if _, ok := ReadUsage(""); ok {
+		t.Error("usage is reported for a worker without a group")
 	}
 }
 
@@ -208,12 +211,14 @@ func TestWithoutATreeNothingIsDone(t *testing.T) {
 	if dir != "" || err != nil {
 		t.Errorf("%q %v", dir, err)
 	}
-	for _, err := range []error{none.Enter(), none.Release(), none.Sweep(nil), none.Remove("x"), none.Limit("x", Limits{})} {
+	for _, err := range []error{
+		none.Enter(), none.DisableControllers(), none.Sweep(nil), none.Remove("x"), none.Limit("x", Limits{}),
+	} {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	if none.Of(os.Getpid()) != "" {
-		t.Error("a process is in a tree that is not there")
+	if none.GroupOf(os.Getpid()) != "" {
+		t.Error("a process is in a tree that does not exist")
 	}
 }

@@ -12,18 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killLimit bounds the wait for processes that were killed: one in the middle of writing to a disk that hangs cannot die.
+// killLimit bounds the wait for killed processes: one that is writing to a hanging disk cannot die.
 const killLimit = 10 * time.Second
 
-// Kill ends every process of a group at once, and returns when the group is empty. What forks meanwhile dies too: the
-// kernel holds the fork until the kill is done (cgroup.kill, Linux 5.14). Before that kernel it does nothing.
+// Kill kills every process of a group at once, and returns when the group is empty. Processes that
+// fork meanwhile die too: the kernel kills their children as well (cgroup.kill, Linux 5.14). On an
+// older kernel it does nothing.
 func Kill(dir string) error {
 	if dir == "" {
 		return nil
 	}
 	err := write(dir, "cgroup.kill", "1")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // no such group any more, or an older kernel
+		return nil // the group is gone, or the kernel is older
 	}
 	if err != nil {
 		return fmt.Errorf("kill control group: %w", err)
@@ -31,7 +32,8 @@ func Kill(dir string) error {
 	return awaitEmpty(dir, time.Now().Add(killLimit))
 }
 
-// awaitEmpty waits until a group has no process: its cgroup.events then changes, which poll tells as POLLPRI.
+// awaitEmpty waits until a group has no processes. The kernel then changes its cgroup.events, which
+// poll reports as POLLPRI.
 func awaitEmpty(dir string, deadline time.Time) error {
 	f, err := os.Open(filepath.Join(dir, "cgroup.events"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,7 +54,7 @@ func awaitEmpty(dir string, deadline time.Time) error {
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
-			return fmt.Errorf("processes in %s do not die", dir)
+			return fmt.Errorf("processes in %s are still alive %s after SIGKILL", dir, killLimit)
 		}
 		fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
 		if _, err := unix.Poll(fds, int(left.Milliseconds())+1); err != nil && !errors.Is(err, unix.EINTR) {

@@ -44,8 +44,8 @@ func (t *Tree) Members() (map[int]string, error) {
 	return members, nil
 }
 
-// Worker returns the group of a worker or of a command, made or adopted and not removed, that a group is or is in; "" when it
-// is in none.
+// Worker returns the group of the worker or command that dir is or lies in: one that this tree has
+// created or adopted and not yet removed. It returns "" if there is none.
 func (t *Tree) Worker(dir string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

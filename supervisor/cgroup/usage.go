@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Usage is what the processes of a group use, those that have ended included.
+// Usage is the resource usage of a group, including processes that have ended.
 type Usage struct {
-	CPU    time.Duration // since the group was made
-	Memory uint64        // bytes, with what the kernel caches for them; 0 where there is no memory controller
+	CPU    time.Duration // since the group was created
+	Memory uint64        // bytes, including page cache; 0 without a memory controller
 }
 
-// Use reads what a group uses; false when that cannot be told.
-func Use(dir string) (Usage, bool) {
+// ReadUsage returns the usage of a group, and false if it is unknown.
+func ReadUsage(dir string) (Usage, bool) {
 	if dir == "" {
 		return Usage{}, false
 	}

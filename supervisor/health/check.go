@@ -1,8 +1,9 @@
-// Package health asks a worker whether it serves: over connections that the caller dials, or by a command that the caller runs.
+// Package health checks whether a worker serves requests, over connections that the caller dials or
+// by a command that the caller runs.
 //
-// It speaks HTTP/1.1 and uWSGI's own protocol. A check always ends, reads a bounded part of any answer, and says what was
-// wrong in one sentence that a person on call understands. It does not know which worker answers, how often to ask, or
-// what follows from the answer.
+// It speaks HTTP/1.1 and the uwsgi protocol. A check always ends, reads a bounded part of any
+// answer, and gives the reason for a failure in one sentence for the person on call. It does not
+// know which worker answers, how often to check, or what follows from the result.
 package health
 
 import (
@@ -11,7 +12,7 @@ import (
 	"time"
 )
 
-// Kind is how a check asks.
+// Kind is the way in which a check contacts a worker.
 type Kind string
 
 // The kinds of check.
@@ -21,36 +22,37 @@ const (
 	Exec Kind = "exec" // a command, which must exit with 0
 )
 
-// Check says what to ask and which answer is healthy.
+// Check describes a request and the answer that counts as healthy.
 type Check struct {
 	Kind      Kind          `json:"kind,omitempty"`      // "" = HTTP
-	Listeners []string      `json:"listeners,omitempty"` // where to ask; none = on each
+	Listeners []string      `json:"listeners,omitempty"` // the listeners to check; none = all
 	Timeout   time.Duration `json:"timeout"`             // of one check
 
 	Protocol   string            `json:"protocol"`              // "http" or "uwsgi"
 	Path       string            `json:"path"`                  // "/" when unset
 	Host       string            `json:"host,omitempty"`        // Host header; "" = localhost
-	Scheme     string            `json:"scheme,omitempty"`      // "https": the request says that it came to the proxy over TLS
-	Headers    map[string]string `json:"headers,omitempty"`     // of the request, beside those that every check sends
+	Scheme     string            `json:"scheme,omitempty"`      // "https": pretend that a proxy terminated TLS
+	Headers    map[string]string `json:"headers,omitempty"`     // in addition to those of every check
 	Status     []int             `json:"status,omitempty"`      // healthy statuses; none = 2xx, or see AnyAnswer
 	AnyAnswer  bool              `json:"any_answer,omitempty"`  // no path was configured: see healthy
-	Contains   string            `json:"contains,omitempty"`    // what the body must contain
-	MaxLatency time.Duration     `json:"max_latency,omitempty"` // a later answer is not healthy; 0 = Timeout alone
+	Contains   string            `json:"contains,omitempty"`    // text that the body must contain
+	MaxLatency time.Duration     `json:"max_latency,omitempty"` // a slower answer is unhealthy; 0 = Timeout alone
 
 	Command []string `json:"command,omitempty"` // of kind Exec
 }
 
-// Policy is how a process is asked for its health: all of its checks must pass.
+// Policy describes how the health of a process is checked: all of its checks must pass.
 type Policy struct {
-	// Check is the first check. It is embedded so that its JSON is what a daemon without More understands.
+	// Check is the first check. It is embedded so that a daemon from before More can read the JSON.
 	Check
 	More []Check `json:"more,omitempty"`
 
 	Interval     time.Duration `json:"interval"`      // from one round of checks to the next
-	HealthyAfter int           `json:"healthy_after"` // rounds in a row that prove a generation
-	// UnhealthyAfter is how long a starting worker may go on failing after its first answer; 0 = until its start timeout.
+	HealthyAfter int           `json:"healthy_after"` // successful rounds in a row that prove a generation
+	// UnhealthyAfter is how long a starting worker may keep failing after its first answer; 0 =
+	// until its start timeout.
 	UnhealthyAfter time.Duration `json:"unhealthy_after,omitempty"`
-	// Always is how a live worker is asked on and on; nil = it is not.
+	// Always configures the continuous check of live workers; nil = none.
 	Always *Always `json:"always,omitempty"`
 }
 
@@ -60,10 +62,10 @@ type Always struct {
 	Failures int           `json:"failures"` // rounds in a row without an answer after which a worker is replaced
 }
 
-// Checks returns all checks, in their order.
+// Checks returns all checks in order.
 func (p *Policy) Checks() []Check { return slices.Insert(slices.Clone(p.More), 0, p.Check) }
 
-// HTTP returns the first check that asks by HTTP; the zero Check when there is none.
+// HTTP returns the first HTTP check, or the zero Check if there is none.
 func (p *Policy) HTTP() Check {
 	for _, c := range p.Checks() {
 		if c.Kind == "" || c.Kind == HTTP {
@@ -73,8 +75,8 @@ func (p *Policy) HTTP() Check {
 	return Check{}
 }
 
-// Speaking returns the policy with the protocol filled in of those checks that name none.
-func (p *Policy) Speaking(protocol string) *Policy {
+// WithProtocol returns a copy of the policy in which checks without a protocol use the given one.
+func (p *Policy) WithProtocol(protocol string) *Policy {
 	spoken := *p
 	spoken.More = slices.Clone(p.More)
 	spoken.Protocol = cmp.Or(p.Protocol, protocol)
@@ -84,12 +86,12 @@ func (p *Policy) Speaking(protocol string) *Policy {
 	return &spoken
 }
 
-// Runs reports whether the policy has a check that runs a command.
-func (p *Policy) Runs() bool {
+// HasExec reports whether the policy has a check that runs a command.
+func (p *Policy) HasExec() bool {
 	return slices.ContainsFunc(p.Checks(), func(c Check) bool { return c.Kind == Exec })
 }
 
-// Asks reports whether the check asks on that listener.
-func (c *Check) Asks(listener string) bool {
+// AppliesTo reports whether the check applies to the listener.
+func (c *Check) AppliesTo(listener string) bool {
 	return c.Kind != Exec && (len(c.Listeners) == 0 || slices.Contains(c.Listeners, listener))
 }

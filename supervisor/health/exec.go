@@ -7,14 +7,14 @@ import (
 	"unicode"
 )
 
-// lastLineLimit is how much of a command's last line is in the reason.
+// lastLineLimit is the maximum length of a command's last line in the reason, in characters.
 const lastLineLimit = 200
 
-// Exec runs the check's command once; exit code 0 is healthy. A command that fails may have met a worker that is still
-// starting, so its end is no answer.
+// Exec runs the check's command once; exit code 0 is healthy. A failure does not count as an
+// answer, because the command may have met a worker that is still starting.
 func (c Check) Exec(ctx context.Context, run func(ctx context.Context, argv []string, line func(string)) error) Result {
 	began := time.Now()
-	ctx, cancel := c.limit(ctx)
+	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	last := ""
 	err := run(ctx, c.Command, func(line string) {
@@ -29,7 +29,7 @@ func (c Check) Exec(ctx context.Context, run func(ctx context.Context, argv []st
 	r.Reason = "health check " + strings.Join(c.Command, " ") + ": "
 	switch {
 	case ctx.Err() != nil:
-		r.Reason += c.unfinished(ctx)
+		r.Reason += c.unfinishedReason(ctx)
 	case last != "":
 		r.Reason += err.Error() + ": " + last
 	default:
@@ -38,7 +38,7 @@ func (c Check) Exec(ctx context.Context, run func(ctx context.Context, argv []st
 	return r
 }
 
-// printable returns a line without what a terminal would obey, and not too long.
+// printable returns a line shortened and without control characters.
 func printable(line string) string {
 	line = strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

@@ -12,30 +12,32 @@ import (
 	"time"
 )
 
-// judge holds an answer against what the check wants.
+// judge compares an answer with what the check requires.
 func (c *Check) judge(resp *http.Response, body []byte, took time.Duration) Result {
 	r := Result{Answered: true, Status: resp.StatusCode}
 	switch {
 	case !c.healthy(resp.StatusCode):
-		r.Reason = c.say("%s%s", status(resp.StatusCode), c.advice(resp))
+		r.Reason = c.reason("%s%s", status(resp.StatusCode), c.advice(resp))
 	case c.Contains != "" && !bytes.Contains(body, []byte(c.Contains)):
-		r.Reason = c.say("%s, but the answer does not contain %q", status(resp.StatusCode), c.Contains)
+		r.Reason = c.reason("%s, but the answer does not contain %q", status(resp.StatusCode), c.Contains)
 	case c.MaxLatency > 0 && took > c.MaxLatency:
-		r.Reason = c.say("%s after %s, and health.max_latency is %s", status(resp.StatusCode), took.Round(time.Millisecond), c.MaxLatency)
+		r.Reason = c.reason("%s after %s, and health.max_latency is %s",
+			status(resp.StatusCode), took.Round(time.Millisecond), c.MaxLatency)
 	default:
 		r.OK = true
 	}
 	return r
 }
 
-// healthy reports whether a status is one that the check wants. Unless they are listed, a redirect is none, and neither is 400
-// where no path is configured: both come from what stands before the app's own code (Django's SecurityMiddleware, APPEND_SLASH,
-// ALLOWED_HOSTS), and a release whose every page is broken gives them too.
+// healthy reports whether a status is healthy. Unless they are listed, a redirect is not, and
+// neither is 400 where no path is configured: both can come from a layer in front of the app's own
+// code (Django's SecurityMiddleware, APPEND_SLASH, ALLOWED_HOSTS), and a release whose every page
+// is broken returns them too.
 func (c *Check) healthy(status int) bool {
 	switch {
 	case len(c.Status) > 0:
 		return slices.Contains(c.Status, status)
-	case redirects(status):
+	case isRedirect(status):
 		return false
 	case c.AnyAnswer:
 		return status < 500 && status != http.StatusBadRequest
@@ -44,42 +46,46 @@ func (c *Check) healthy(status int) bool {
 	}
 }
 
-func redirects(status int) bool { return status >= 300 && status < 400 }
+func isRedirect(status int) bool { return status >= 300 && status < 400 }
 
-// advice is what to change first, by what the answer tells of its cause.
+// advice returns what to change first, judging from the answer.
 func (c *Check) advice(resp *http.Response) string {
 	text := ""
 	if len(c.Status) > 0 {
 		text = fmt.Sprintf(", and health.status wants %s", list(c.Status))
 	}
-	if redirects(resp.StatusCode) {
-		return c.whereTo(resp) + text + ": " + c.redirectAdvice(resp)
+	if isRedirect(resp.StatusCode) {
+		return c.redirectTarget(resp) + text + ": " + c.redirectAdvice(resp)
 	}
-	if why := c.rejected(resp.StatusCode); why != "" {
+	if why := c.rejectionAdvice(resp.StatusCode); why != "" {
 		text += ": " + why
 	}
 	return text
 }
 
-// rejected is the advice for an answer with which a server or a framework rejects the request.
-func (c *Check) rejected(code int) string {
+// rejectionAdvice returns the advice for an answer by which a server or a framework rejects the
+// request.
+func (c *Check) rejectionAdvice(code int) string {
 	switch {
 	case code == http.StatusBadRequest && c.protocol() == "uwsgi":
 		return `does the server speak HTTP rather than uwsgi? set health.protocol = "http"`
 	case code == http.StatusBadRequest && c.Host == "":
-		return `the app may reject the Host "localhost": set health.host to a name that it serves (in Django one of ALLOWED_HOSTS)`
+		return `the app may reject the Host "localhost": set health.host to a name that it serves ` +
+			"(in Django one of ALLOWED_HOSTS)"
 	case code == http.StatusBadRequest:
 		return fmt.Sprintf("the app may reject the Host %q (health.host): in Django add it to ALLOWED_HOSTS", c.Host)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return "the page asks for a login: set health.path to a page that needs none, or health.headers to what it wants"
+		return "the page requires a login: set health.path to a page that does not, " +
+			"or health.headers to the credentials that it accepts"
 	case code == http.StatusNotFound:
-		return "the release has no such page: set health.path to one that it has"
+		return "the release has no such page: set health.path to a page that exists"
 	}
 	return ""
 }
 
-// whereTo names where a redirect leads. A query may hold what is nobody's to read, such as a token.
-func (c *Check) whereTo(resp *http.Response) string {
+// redirectTarget returns the target of a redirect without its query, which may hold a secret such
+// as a token.
+func (c *Check) redirectTarget(resp *http.Response) string {
 	to := location(resp)
 	if to == nil {
 		return ""
@@ -96,9 +102,10 @@ func location(resp *http.Response) *url.URL {
 	return to
 }
 
-// redirectAdvice finds out what the app redirects for, by what differs between the request and where the redirect leads.
+// redirectAdvice infers the cause of a redirect from the difference between the request and the
+// target.
 func (c *Check) redirectAdvice(resp *http.Response) string {
-	const otherwise = "a redirect is no proof that the release works; set health.path to a page that answers by itself"
+	const otherwise = "a redirect proves nothing; set health.path to a page that answers without one"
 	to := location(resp)
 	if to == nil {
 		return otherwise
@@ -119,20 +126,20 @@ func (c *Check) redirectAdvice(resp *http.Response) string {
 	}
 	switch {
 	case len(set) > 0:
-		return "a redirect is no proof; set " + strings.Join(set, " and ")
+		return "a redirect proves nothing; set " + strings.Join(set, " and ")
 	case to.Scheme == "https" && toPath == path:
 		return "the app does not believe that the request came over HTTPS: it must trust X-Forwarded-Proto " +
 			"(Django: SECURE_PROXY_SSL_HEADER), or set health.headers to the header that it trusts"
-	case login(to):
-		return "the page asks for a login, which is no proof; set health.path to a page that needs none"
+	case isLoginPage(to):
+		return "the redirect to a login page proves nothing; set health.path to a page without a login"
 	}
 	return otherwise
 }
 
 func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
-// login reports whether a redirect leads to a login page.
-func login(to *url.URL) bool {
+// isLoginPage reports whether a redirect leads to a login page.
+func isLoginPage(to *url.URL) bool {
 	path := strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(to.Path))
 	for _, word := range []string{"login", "signin", "logon", "auth", "sso", "saml"} {
 		if strings.Contains(path, word) {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-func TestARedirectIsNoProofAndItsCauseIsNamed(t *testing.T) {
+func TestARedirectProvesNothingAndItsCauseIsNamed(t *testing.T) {
+	path := func(p string) func(*Check) { return func(c *Check) { c.Path = p } }
 	for name, tc := range map[string]struct {
 		location string
 		change   func(*Check)
@@ -21,17 +22,29 @@ func TestARedirectIsNoProofAndItsCauseIsNamed(t *testing.T) {
 		"SSL redirect although https": {
 			"https://localhost/healthz/", func(c *Check) { c.Scheme = "https" }, "SECURE_PROXY_SSL_HEADER",
 		},
-		"trailing slash":         {"/healthz/", func(c *Check) { c.Path = "/healthz" }, `; set health.path = "/healthz/"`},
-		"no trailing slash":      {"/healthz", nil, `; set health.path = "/healthz"`},
-		"slash and query":        {"/healthz/?full=1", func(c *Check) { c.Path = "/healthz?full=1" }, `; set health.path = "/healthz/"`},
-		"SSL and slash":          {"https://localhost/healthz/", func(c *Check) { c.Path = "/healthz" }, `health.scheme = "https" and health.path = "/healthz/"`},
-		"another host":           {"http://www.shop.example/healthz/", func(c *Check) { c.Host = "shop.example" }, `; set health.host = "www.shop.example"`},
-		"SSL on another host":    {"https://www.shop.example/healthz/", nil, `health.scheme = "https" and health.host = "www.shop.example"`},
-		"login page":             {"/accounts/login/?next=/healthz/", nil, "asks for a login"},
-		"single sign-on":         {"https://id.example/oauth2/authorize?client_id=1", nil, "asks for a login"},
-		"somewhere":              {"/de/", nil, "set health.path to a page that answers by itself"},
-		"no location":            {"", nil, "set health.path to a page that answers by itself"},
-		"a status that is given": {"/healthz/", func(c *Check) { c.Path, c.Status = "/healthz", []int{200} }, `health.status wants 200: a redirect is no proof; set health.path = "/healthz/"`},
+		"trailing slash":    {"/healthz/", path("/healthz"), `; set health.path = "/healthz/"`},
+		"no trailing slash": {"/healthz", nil, `; set health.path = "/healthz"`},
+		"slash and query":   {"/healthz/?full=1", path("/healthz?full=1"), `; set health.path = "/healthz/"`},
+		"SSL and slash": {
+			"https://localhost/healthz/", path("/healthz"),
+			`health.scheme = "https" and health.path = "/healthz/"`,
+		},
+		"another host": {
+			"http://www.shop.example/healthz/", func(c *Check) { c.Host = "shop.example" },
+			`; set health.host = "www.shop.example"`,
+		},
+		"SSL on another host": {
+			"https://www.shop.example/healthz/", nil,
+			`health.scheme = "https" and health.host = "www.shop.example"`,
+		},
+		"login page":     {"/accounts/login/?next=/healthz/", nil, "a page without a login"},
+		"single sign-on": {"https://id.example/oauth2/authorize?client_id=1", nil, "a page without a login"},
+		"somewhere":      {"/de/", nil, "set health.path to a page that answers without one"},
+		"no location":    {"", nil, "set health.path to a page that answers without one"},
+		"a status that is given": {
+			"/healthz/", func(c *Check) { c.Path, c.Status = "/healthz", []int{200} },
+			`health.status wants 200: a redirect proves nothing; set health.path = "/healthz/"`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := check()
@@ -51,7 +64,8 @@ func TestARedirectIsNoProofAndItsCauseIsNamed(t *testing.T) {
 }
 
 func TestTheQueryOfARedirectIsNotShown(t *testing.T) {
-	r := check().Run(t.Context(), server("HTTP/1.1 302 Found\r\nLocation: /x?token=s3cret\r\nContent-Length: 0\r\n\r\n", nil))
+	answer := "HTTP/1.1 302 Found\r\nLocation: /x?token=s3cret\r\nContent-Length: 0\r\n\r\n"
+	r := check().Run(t.Context(), server(answer, nil))
 	if strings.Contains(r.Reason, "s3cret") || !strings.Contains(r.Reason, "302 Found to /x: ") {
 		t.Error(r.Reason)
 	}
@@ -61,8 +75,8 @@ func TestARejectedRequestNamesTheKey(t *testing.T) {
 	for answer, says := range map[string]string{
 		"400 Bad Request":  "set health.host to a name that it serves (in Django one of ALLOWED_HOSTS)",
 		"401 Unauthorized": "health.headers",
-		"403 Forbidden":    "set health.path to a page that needs none",
-		"404 Not Found":    "set health.path to one that it has",
+		"403 Forbidden":    "set health.path to a page that does not",
+		"404 Not Found":    "set health.path to a page that exists",
 	} {
 		r := check().Run(t.Context(), server("HTTP/1.1 "+answer+"\r\nContent-Length: 0\r\n\r\n", nil))
 		if r.OK || !strings.Contains(r.Reason, answer) || !strings.Contains(r.Reason, says) {

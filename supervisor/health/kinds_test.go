@@ -15,27 +15,31 @@ import (
 	"time"
 )
 
-func TestACheckOverHTTPSIsWhatAProxySends(t *testing.T) {
+func TestACheckWithSchemeHTTPSLooksLikeAProxysRequest(t *testing.T) {
 	c := check()
 	c.Scheme, c.Headers = "https", map[string]string{"x-probe": "1", "user-agent": "mine"}
 	got := make(chan *http.Request, 1)
 	c.Run(t.Context(), server("HTTP/1.1 200 OK\r\n\r\n", got))
 	h := (<-got).Header
-	for name, value := range map[string]string{"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "on", "X-Probe": "1", "User-Agent": "mine"} {
+	for name, value := range map[string]string{
+		"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "on", "X-Probe": "1", "User-Agent": "mine",
+	} {
 		if h.Get(name) != value || len(h.Values(name)) != 1 {
 			t.Errorf("%s: %q", name, h.Values(name))
 		}
 	}
 	c.Protocol = "uwsgi"
 	vars := c.variables()
-	for name, value := range map[string]string{"HTTPS": "on", "HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_PROBE": "1", "SERVER_PORT": "443"} {
+	for name, value := range map[string]string{
+		"HTTPS": "on", "HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_PROBE": "1", "SERVER_PORT": "443",
+	} {
 		if vars[name] != value {
 			t.Errorf("%s: %q", name, vars[name])
 		}
 	}
 }
 
-// listening is a listener whose connections are accepted after so long, and then handled.
+// listening returns a listener that accepts each connection after a delay and passes it to handle.
 func listening(after time.Duration, handle func(net.Conn)) Listener {
 	var queued atomic.Int32
 	return Listener{
@@ -52,15 +56,18 @@ func listening(after time.Duration, handle func(net.Conn)) Listener {
 
 func TestATCPCheckWaitsUntilTheWorkerAccepts(t *testing.T) {
 	stays := func(conn net.Conn) { time.AfterFunc(time.Minute, func() { _ = conn.Close() }) }
+	closes := func(conn net.Conn) { _ = conn.Close() }
+	greets := func(conn net.Conn) { _, _ = io.WriteString(conn, "220 hello") }
+	const notAccepted = "connect: the connection was not accepted within 1s"
 	for name, tc := range map[string]struct {
 		l      Listener
 		reason string
 		took   time.Duration
 	}{
 		"accepted":       {listening(200*time.Millisecond, stays), "", 300 * time.Millisecond},
-		"never accepted": {listening(time.Hour, stays), "connect: the connection was not accepted within 1s", time.Second},
-		"hung up":        {listening(0, func(conn net.Conn) { _ = conn.Close() }), "connect: the connection was closed at once", time.Second},
-		"greeted":        {listening(0, func(conn net.Conn) { _, _ = io.WriteString(conn, "220 hello") }), "", time.Second},
+		"never accepted": {listening(time.Hour, stays), notAccepted, time.Second},
+		"hung up":        {listening(0, closes), "connect: the connection was closed at once", time.Second},
+		"greeted":        {listening(0, greets), "", time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -68,7 +75,7 @@ func TestATCPCheckWaitsUntilTheWorkerAccepts(t *testing.T) {
 				if r.OK != (tc.reason == "") || r.Reason != tc.reason || r.Took > tc.took {
 					t.Errorf("%+v", r)
 				}
-				time.Sleep(2 * time.Hour) // what still waits ends
+				time.Sleep(2 * time.Hour) // lets the pending timers run
 			})
 		})
 	}
@@ -109,7 +116,8 @@ func TestACommandThatHangsEndsAtTheTimeout(t *testing.T) {
 	})
 }
 
-// paths is a listener whose server answers 200 to some paths and 404 to others, and notes what it is asked.
+// paths returns a listener whose server answers 200 to the good paths and 404 to others, and
+// records each request.
 func paths(name string, good []string, asked *[]string) Listener {
 	return Listener{Name: name, Dial: func(context.Context) (net.Conn, error) {
 		client, peer := net.Pipe()
@@ -138,23 +146,36 @@ func TestEveryCheckMustPassOnEachOfItsListeners(t *testing.T) {
 		asked      string
 		says       string
 	}{
-		"all pass":            {[]string{"/a", "/b"}, []string{"/a"}, nil, "web/a admin/a web/b", ""},
-		"the second check":    {[]string{"/a"}, []string{"/a"}, nil, "web/a admin/a web/b", "listener web: GET /b: 404"},
+		"all pass": {[]string{"/a", "/b"}, []string{"/a"}, nil, "web/a admin/a web/b", ""},
+		"the second check": {
+			[]string{"/a"},
+			[]string{"/a"},
+			nil,
+			"web/a admin/a web/b", "listener web: GET /b: 404",
+		},
 		"the second listener": {[]string{"/a", "/b"}, nil, nil, "web/a admin/a", "listener admin: GET /a: 404"},
-		"the command":         {[]string{"/a", "/b"}, []string{"/a"}, errors.New("exit code 1"), "web/a admin/a web/b", "exit code 1"},
+		"the command": {
+			[]string{"/a", "/b"},
+			[]string{"/a"},
+			errors.New("exit code 1"),
+			"web/a admin/a web/b", "exit code 1",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked []string
 			ran = 0
-			p := Policy{Check: Check{Path: "/a"}, More: []Check{{Path: "/b", Listeners: []string{"web"}}, {Kind: Exec, Command: []string{"ok"}}}}
-			r := p.Ask(t.Context(), Subject{
+			p := Policy{Check: Check{Path: "/a"}, More: []Check{
+				{Path: "/b", Listeners: []string{"web"}}, {Kind: Exec, Command: []string{"ok"}},
+			}}
+			r := p.RunAll(t.Context(), Subject{
 				Listeners: []Listener{paths("web", tc.web, &asked), paths("admin", tc.admin, &asked)},
 				Command:   func(context.Context, []string, func(string)) error { ran++; return tc.exit },
 			})
 			if r.OK != (tc.says == "") || !strings.Contains(r.Reason, tc.says) || !r.Answered {
 				t.Errorf("%+v", r)
 			}
-			if got := strings.Join(asked, " "); got != tc.asked || ran != map[bool]int{true: 1}[tc.says == "" || tc.exit != nil] {
+			wantRan := map[bool]int{true: 1}[tc.says == "" || tc.exit != nil]
+			if got := strings.Join(asked, " "); got != tc.asked || ran != wantRan {
 				t.Errorf("asked %s, and ran %d commands", got, ran)
 			}
 		})

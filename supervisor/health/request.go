@@ -11,24 +11,26 @@ import (
 	"strings"
 )
 
-// varsLimit is what fits into the 16-bit length of a packet of uWSGI's protocol.
+// varsLimit is the largest value of the 16-bit length field of a uwsgi packet.
 const varsLimit = 1<<16 - 1
 
-// userAgent names the asker in the app's access log.
+// userAgent identifies health checks in the app's access log.
 const userAgent = "superctl/health"
 
-var errTooLong = errors.New("the path, the host and the headers are too long for uWSGI's protocol")
+var errTooLong = errors.New("path, host and headers are too long for uWSGI's protocol")
 
-// Reserved are the headers that the check writes itself.
-func Reserved(header string) bool {
-	return slices.Contains([]string{"Host", "Connection", "Content-Length", "Transfer-Encoding", "Upgrade", "Te", "Trailer", "Expect"},
-		textproto.CanonicalMIMEHeaderKey(header))
+// IsReservedHeader reports whether the check itself sets the header, so that the config cannot.
+func IsReservedHeader(header string) bool {
+	return slices.Contains([]string{
+		"Host", "Connection", "Content-Length", "Transfer-Encoding", "Upgrade", "Te", "Trailer", "Expect",
+	}, textproto.CanonicalMIMEHeaderKey(header))
 }
 
-// headers returns those of the request besides Host and Connection. With scheme "https" they are what a proxy that ends TLS
-// sends: X-Forwarded-Proto, which Django's SECURE_PROXY_SSL_HEADER names in its documentation and which gunicorn, uvicorn and
-// hypercorn read, and X-Forwarded-Ssl. X-Forwarded-Protocol is not among them: gunicorn wants "ssl" there and answers 400 to
-// anything else that contradicts it.
+// headers returns the headers of the request other than Host and Connection. With scheme "https"
+// they are those of a proxy that terminates TLS: X-Forwarded-Proto, which Django's documentation of
+// SECURE_PROXY_SSL_HEADER names and gunicorn, uvicorn and hypercorn read, and X-Forwarded-Ssl.
+// X-Forwarded-Protocol is not among them: gunicorn expects the value "ssl" there, and answers 400
+// if the headers contradict one another.
 func (c *Check) headers() map[string]string {
 	all := map[string]string{"User-Agent": userAgent, "Accept": "*/*"}
 	if c.Scheme == "https" {
@@ -40,7 +42,7 @@ func (c *Check) headers() map[string]string {
 	return all
 }
 
-// host is the Host header.
+// host returns the value of the Host header.
 func (c *Check) host() string {
 	if c.Host == "" {
 		return "localhost"
@@ -48,7 +50,7 @@ func (c *Check) host() string {
 	return c.Host
 }
 
-// request is what goes over the wire.
+// request returns the bytes to send.
 func (c *Check) request() ([]byte, error) {
 	if c.protocol() == "uwsgi" {
 		return c.uwsgi()
@@ -61,7 +63,7 @@ func (c *Check) request() ([]byte, error) {
 	return append(text, "Connection: close\r\n\r\n"...), nil
 }
 
-// variables are the CGI variables of the request. HTTPS is what makes wsgi.url_scheme "https" in uWSGI.
+// variables returns the CGI variables of the request. uWSGI derives wsgi.url_scheme from HTTPS.
 func (c *Check) variables() map[string]string {
 	path, query, _ := strings.Cut(c.Path, "?")
 	scheme, port := "http", "80"
@@ -96,8 +98,9 @@ func (c *Check) variables() map[string]string {
 	return vars
 }
 
-// uwsgi is the request in uWSGI's own protocol: modifier1 0, the length of the variables, modifier2 0, then each variable's
-// name and value, each behind its length, all little-endian 16 bit (https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html).
+// uwsgi encodes the request in uWSGI's own protocol: modifier1 0, the length of the variables,
+// modifier2 0, then the name and value of each variable, each preceded by its length. All lengths
+// are 16-bit little-endian (https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html).
 func (c *Check) uwsgi() ([]byte, error) {
 	all := c.variables()
 	var vars []byte

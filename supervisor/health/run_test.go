@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// on is a listener that dial connects to.
+// on returns a listener with the dial function.
 func on(dial func(context.Context) (net.Conn, error)) Listener {
 	return Listener{Name: "web", Dial: dial}
 }
 
-// server is a listener of a peer that reads one request and writes answer.
+// server returns a listener whose peer reads one request and writes answer.
 func server(answer string, got chan<- *http.Request) Listener {
 	return on(func(context.Context) (net.Conn, error) {
 		client, peer := net.Pipe()
@@ -43,32 +43,54 @@ func check() Check {
 }
 
 func TestAnswersAreJudged(t *testing.T) {
+	const noBody = "\r\nContent-Length: 0\r\n\r\n"
+	anyAnswer := func(c *Check) { c.AnyAnswer = true }
+	wants := func(codes ...int) func(*Check) { return func(c *Check) { c.Status = codes } }
+	contains := func(text string) func(*Check) { return func(c *Check) { c.Contains = text } }
 	for _, tc := range []struct {
 		name, answer, reason string
 		change               func(*Check)
 	}{
 		{"200", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "", nil},
-		{"a listed redirect", "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "", func(c *Check) { c.Status = []int{302} }},
-		{"400 without a path", "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "set health.host", func(c *Check) { c.AnyAnswer = true }},
-		{"304 is no proof", "HTTP/1.1 304 Not Modified\r\n\r\n", "304 Not Modified", nil},
-		{"500", "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n", "GET /healthz/: 500 Internal Server Error", nil},
-		{"404", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "GET /healthz/: 404 Not Found", nil},
-		{"404 without a path", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "", func(c *Check) { c.AnyAnswer = true }},
-		{"500 without a path", "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", "500 Internal", func(c *Check) { c.AnyAnswer = true }},
-		{"the wrong host", "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "set health.host", nil},
-		{"another status is wanted", "HTTP/1.1 204 No Content\r\n\r\n", "204", func(c *Check) { c.Status = []int{200} }},
-		{"it contains", "HTTP/1.1 200 OK\r\n\r\nall is well", "", func(c *Check) { c.Contains = "well" }},
-		{"it does not contain", "HTTP/1.1 200 OK\r\n\r\nall is well", `does not contain "bad"`, func(c *Check) { c.Contains = "bad" }},
+		{
+			"a listed redirect", "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "",
+			func(c *Check) { c.Status = []int{302} },
+		},
+		{"400 without a path", "HTTP/1.1 400 Bad Request" + noBody, "set health.host", anyAnswer},
+		{"304 proves nothing", "HTTP/1.1 304 Not Modified\r\n\r\n", "304 Not Modified", nil},
+		{"500", "HTTP/1.1 500 X" + noBody, "GET /healthz/: 500 Internal Server Error", nil},
+		{"404", "HTTP/1.1 404 Not Found" + noBody, "GET /healthz/: 404 Not Found", nil},
+		{"404 without a path", "HTTP/1.1 404 Not Found" + noBody, "", anyAnswer},
+		{"500 without a path", "HTTP/1.1 500 X" + noBody, "500 Internal", anyAnswer},
+		{"the wrong host", "HTTP/1.1 400 Bad Request" + noBody, "set health.host", nil},
+		{"another status is wanted", "HTTP/1.1 204 No Content\r\n\r\n", "204", wants(200)},
+		{"it contains", "HTTP/1.1 200 OK\r\n\r\nall is well", "", contains("well")},
+		{"it does not contain", "HTTP/1.1 200 OK\r\n\r\nall is well", `does not contain "bad"`, contains("bad")},
 		{"cut short", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "closed before the answer was complete", nil},
-		{"nothing", "", `closed without an answer (does the server speak another protocol than "http"? set health.protocol)`, nil},
+		{
+			"nothing", "",
+			`closed without an answer (does the server speak another protocol than "http"? set health.protocol)`, nil,
+		},
 		{"headers cut short", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", "closed before the answer was complete", nil},
-		{"no HTTP", "SSH-2.0-OpenSSH\r\n\r\n", "the answer is no HTTP", nil},
-		{"a status without a name", "HTTP/1.1 520 X\r\nContent-Length: 0\r\n\r\n", "GET /healthz/: 520", nil},
-		{"a status that is not wanted", "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "302 Found, and health.status wants 200 or 204", func(c *Check) { c.Status = []int{200, 204} }},
-		{"early hints come first", "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", nil},
+		{"not HTTP", "SSH-2.0-OpenSSH\r\n\r\n", "the answer is not HTTP", nil},
+		{"a status without a name", "HTTP/1.1 520 X" + noBody, "GET /healthz/: 520", nil},
+		{
+			"a status that is not wanted", "HTTP/1.1 302 Found" + noBody,
+			"302 Found, and health.status wants 200 or 204", wants(200, 204),
+		},
+		{
+			"early hints come first",
+			"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK" + noBody, "", nil,
+		},
 		{"only hints", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 20), "more than 10 interim answers", nil},
-		{"chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nwe\r\n2\r\nll\r\n0\r\n\r\n", "", func(c *Check) { c.Contains = "well" }},
-		{"no path and no timeout", "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "GET /: 503 Service Unavailable", func(c *Check) { *c = Check{} }},
+		{
+			"chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nwe\r\n2\r\nll\r\n0\r\n\r\n", "",
+			contains("well"),
+		},
+		{
+			"no path and no timeout", "HTTP/1.1 503 X" + noBody, "GET /: 503 Service Unavailable",
+			func(c *Check) { *c = Check{} },
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := check()
@@ -83,7 +105,7 @@ func TestAnswersAreJudged(t *testing.T) {
 	}
 }
 
-func TestARequestNamesItsHostAndItself(t *testing.T) {
+func TestARequestHasItsHostAndUserAgent(t *testing.T) {
 	got := make(chan *http.Request, 1)
 	c := check()
 	c.Host = "shop.example"
@@ -107,8 +129,9 @@ func TestNoAnswerEndsAtTheTimeout(t *testing.T) {
 	})
 }
 
-func TestARefusedConnectionSaysSo(t *testing.T) {
-	r := check().Run(context.Background(), on(func(context.Context) (net.Conn, error) { return nil, syscall.ECONNREFUSED }))
+func TestARefusedConnectionIsTheReason(t *testing.T) {
+	refuse := func(context.Context) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
+	r := check().Run(context.Background(), on(refuse))
 	if r.OK || r.Answered || r.Reason != "GET /healthz/: connection refused" {
 		t.Errorf("%+v", r)
 	}
@@ -140,15 +163,25 @@ func TestTheUwsgiProtocolIsSpoken(t *testing.T) {
 		}()
 		return client, nil
 	}))
-	if !r.OK || vars["REQUEST_METHOD"] != "GET" || vars["PATH_INFO"] != "/a" || vars["QUERY_STRING"] != "b=c" || vars["HTTP_HOST"] != "shop.example:8000" || vars["SERVER_PORT"] != "8000" {
+	want := map[string]string{
+		"REQUEST_METHOD": "GET", "PATH_INFO": "/a", "QUERY_STRING": "b=c",
+		"HTTP_HOST": "shop.example:8000", "SERVER_PORT": "8000",
+	}
+	for name, value := range want {
+		if vars[name] != value {
+			t.Errorf("%s: %q, want %q", name, vars[name], value)
+		}
+	}
+	if !r.OK {
 		t.Errorf("%+v %v", r, vars)
 	}
 }
 
 func TestAnAnswerWithoutAnEndIsReadOnlyInPart(t *testing.T) {
+	const endless = "GET /healthz/: the answer has more than 1024 KiB of headers"
 	for name, tc := range map[string]struct{ begin, forever, reason string }{
-		"headers": {"HTTP/1.1 200 OK\r\n", "X-Again: and again\r\n", "GET /healthz/: the answer has more than 1024 KiB of headers"},
-		"a line":  {"HTTP/1.1 200 OK\r\nX: ", "again ", "GET /healthz/: the answer has more than 1024 KiB of headers"},
+		"headers": {"HTTP/1.1 200 OK\r\n", "X-Again: and again\r\n", endless},
+		"a line":  {"HTTP/1.1 200 OK\r\nX: ", "again ", endless},
 		"body":    {"HTTP/1.1 200 OK\r\n\r\n", "and on ", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +204,8 @@ func TestABodyThatNeverEndsIsNoAnswer(t *testing.T) {
 			}()
 			return client, nil
 		}))
-		if r.OK || !r.Answered || r.Status != 200 || r.Reason != "GET /healthz/: no answer within 1s (it began with 200 OK)" {
+		const reason = "GET /healthz/: no answer within 1s (it began with 200 OK)"
+		if r.OK || !r.Answered || r.Status != 200 || r.Reason != reason {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -219,7 +253,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-func TestAServerOfHTTPIsNotTakenForOneOfUwsgi(t *testing.T) {
+func TestAnHTTPServerIsNotTakenForAUwsgiServer(t *testing.T) {
 	c := check()
 	c.Protocol = "uwsgi"
 	answer := func(context.Context) (net.Conn, error) {
@@ -236,7 +270,7 @@ func TestAServerOfHTTPIsNotTakenForOneOfUwsgi(t *testing.T) {
 	}
 }
 
-func TestAPathThatUwsgiCannotCarryIsAReasonAndNoPanic(t *testing.T) {
+func TestAPathTooLongForUwsgiIsAFailure(t *testing.T) {
 	for _, n := range []int{40_000, 70_000} {
 		c := check()
 		c.Protocol, c.Path = "uwsgi", "/"+strings.Repeat("x", n)

@@ -38,7 +38,7 @@ func Measure(workers []Measured) []Usage {
 		}
 	}
 	for i, w := range workers {
-		u, ok := cgroup.Use(w.Cgroup())
+		u, ok := cgroup.ReadUsage(w.Cgroup())
 		if !ok {
 			continue
 		}

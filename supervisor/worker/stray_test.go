@@ -159,7 +159,7 @@ func tree(t *testing.T) (*cgroup.Tree, string) {
 	if err := unix.Setxattr(dir, "user.delegate", []byte("1"), 0); err != nil {
 		t.Skip("needs a cgroup2 mount with extended attributes: ", err)
 	}
-	groups, err := cgroup.At(dir)
+	groups, err := cgroup.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func Adopt(pid int, start uint64, tag string, pidfd int, groups *cgroup.Tree) (*
 	if now, err := startTime(pid); err != nil || now != start {
 		return nil, errors.Join(ErrGone, unix.Close(pidfd))
 	}
-	return newWorker(pid, pidfd, tag, groups.Of(pid), false)
+	return newWorker(pid, pidfd, tag, groups.GroupOf(pid), false)
 }
 
 // pidOf is the pid of the process behind a pidfd, -1 when it has been reaped, 0 when it is no pidfd (proc_pid_fdinfo(5)).

@@ -6,24 +6,26 @@ import (
 	"time"
 )
 
-// Subject is who is asked for its health.
+// Subject is the worker, or the workers, under test.
 type Subject struct {
 	Listeners []Listener
-	// Command runs a command in the subject's release, as its user and with its environment; line gets what it writes.
+	// Command runs a command in the subject's release, as its user and with its environment; line
+	// receives its output.
 	Command func(ctx context.Context, argv []string, line func(string)) error
 }
 
-// Listener is one on which the subject accepts connections.
+// Listener is one of the subject's listeners.
 type Listener struct {
 	Name string
 	Dial func(context.Context) (net.Conn, error)
-	// Queued returns how many connections the kernel has completed that no worker has accepted.
+	// Queued returns the length of the accept queue: connections that the kernel completed and no
+	// worker accepted.
 	Queued func() (int, error)
 }
 
-// Ask runs one round: every check, on each listener that it is for. The result is that of the first that fails. A round
-// without an answer is one in which no check got any.
-func (p *Policy) Ask(ctx context.Context, s Subject) Result {
+// RunAll runs one round: every check, on each of its listeners, up to the first failure. The result
+// is that of the last check run. A round counts as unanswered if none of its checks got an answer.
+func (p *Policy) RunAll(ctx context.Context, s Subject) Result {
 	began := time.Now()
 	round := Result{OK: true}
 	add := func(r Result) bool {
@@ -32,7 +34,7 @@ func (p *Policy) Ask(ctx context.Context, s Subject) Result {
 		return r.OK
 	}
 	for _, c := range p.Checks() {
-		if !c.onEach(ctx, s, add) {
+		if !c.runOnEach(ctx, s, add) {
 			break
 		}
 	}
@@ -40,13 +42,14 @@ func (p *Policy) Ask(ctx context.Context, s Subject) Result {
 	return round
 }
 
-// onEach runs one check where it is to be run, until one run fails.
-func (c Check) onEach(ctx context.Context, s Subject, add func(Result) bool) bool {
+// runOnEach runs one check on each of its listeners until one run fails, and reports whether all
+// passed.
+func (c Check) runOnEach(ctx context.Context, s Subject, add func(Result) bool) bool {
 	if c.Kind == Exec {
 		return add(c.Exec(ctx, s.Command))
 	}
 	for _, l := range s.Listeners {
-		if !c.Asks(l.Name) {
+		if !c.AppliesTo(l.Name) {
 			continue
 		}
 		r := c.Run(ctx, l)
