@@ -28,12 +28,27 @@ type Outcome struct {
 	Steps          []Step   `json:"steps"`
 	Seconds        float64  `json:"seconds"`
 	Error          string   `json:"error,omitempty"`
-	Log            []string `json:"log,omitempty"`      // last lines of the worker that failed
+	FailedStep     string   `json:"failed_step,omitempty"` // at which Error arose, such as StepProve
+	Culprit        Culprit  `json:"culprit,omitempty"`     // which program failed; "" = none of the app's
+	ExitCode       *int     `json:"exit_code,omitempty"`   // of the hook or the check that failed; nil = it was not by an exit code
+	Log            []string `json:"log,omitempty"`         // last lines of Culprit
+	// CutoverSeconds is how long the gates took to turn; 0 = no gate was turned, or worker by worker.
+	CutoverSeconds float64  `json:"cutover_seconds,omitempty"`
 	Warnings       []string `json:"warnings,omitempty"` // what went on all the same, such as requests that were cut at the drain limit
 	Who            string   `json:"who"`
 	Origin
 	Started time.Time `json:"started"`
 }
+
+// Culprit is the program of the app that a change has failed by.
+type Culprit string
+
+// The culprits.
+const (
+	Worker Culprit = "worker"
+	Hook   Culprit = "hook"
+	Check  Culprit = "check" // of a canary, or of a bundle that is installed
+)
 
 // Step is one step of a change.
 type Step struct {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -215,18 +214,14 @@ func (c *command) tell(app string, out *api.Outcome) {
 
 // tellFailed shows the last lines of what has failed. Those of a hook were shown as it wrote them.
 func (c *command) tellFailed(out *api.Outcome) {
-	switch {
-	case strings.HasPrefix(out.Error, "before: "):
-	case strings.HasPrefix(out.Error, "canary: ") && strings.Contains(out.Error, `: check "`), strings.HasPrefix(out.Error, "smoke: "):
-		c.tellLog("check", out.Log)
-	default:
-		c.tellLog("worker", out.Log)
+	if out.Culprit != api.Hook {
+		c.tellLog(string(cmp.Or(out.Culprit, api.Worker)), out.Log)
 	}
 }
 
 // untouched says how the live release has come through a change that was refused.
 func untouched(out *api.Outcome) string {
-	if slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "come back" }) {
+	if slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == api.StepComeBack }) {
 		return "is still live, and serves with all its workers again"
 	}
 	return "is still live, untouched"
@@ -240,12 +235,10 @@ func stays(out *api.Outcome, how string) string {
 }
 
 func cutoverText(out *api.Outcome) string {
-	for _, s := range out.Steps {
-		if s.Name == "cutover" && strings.HasSuffix(s.Detail, " ms") {
-			return ", cutover " + s.Detail
-		}
+	if out.CutoverSeconds == 0 {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf(", cutover %.2f ms", out.CutoverSeconds*1000)
 }
 
 func forceFlag() cli.Flag {

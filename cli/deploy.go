@@ -100,6 +100,9 @@ func (c *command) allSteps(ctx context.Context, conf *config.Config, daemonClien
 	out := &deployOutcome{Installed: made.Changed, Bundle: made.Bundle, Pruned: []string{}}
 	if made.Result != api.Done {
 		out.Outcome = api.Outcome{Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log, Started: began}
+		if len(made.Log) > 0 {
+			out.Culprit = api.Check
+		}
 		if st, err := daemonClient.Status(ctx); err == nil {
 			out.Previous, out.Generation = st.Release, st.Generation
 		}

@@ -100,8 +100,9 @@ func viewReleases(conf *config.Config) ([]releaseView, error) {
 		pin, pinned := pins[v.Name]
 		v.Pinned, v.Note = pinned, pin.Note
 		if v.Broken == "" {
-			if err := list[i].Check(counting, releases.CheckOptions{NoVirtualenv: !conf.Virtualenv}); err != nil {
-				v.Broken, v.State = strings.TrimPrefix(err.Error(), "release "+v.Name+" is broken: "), cmp.Or(v.State, "broken")
+			var broken *releases.BrokenError
+			if err := list[i].Check(counting, releases.CheckOptions{NoVirtualenv: !conf.Virtualenv}); errors.As(err, &broken) {
+				v.Broken, v.State = broken.Err.Error(), cmp.Or(v.State, "broken")
 			}
 		}
 		if v.Bytes == 0 {

@@ -254,7 +254,7 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env Env
 		}
 	}
 	if _, err := worker.LookPath(done.Command[0], slices.Concat(out.Env, out.Templates), r.Path); err != nil {
-		return out, fmt.Errorf("release %s is broken: process.%s: %w", r.Name, p.Name, err)
+		return out, &releases.BrokenError{Release: r.Name, Err: fmt.Errorf("process.%s: %w", p.Name, err)}
 	}
 	return out, nil
 }

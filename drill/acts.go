@@ -22,10 +22,8 @@ func (d *drill) ask(ctx context.Context, c *change, req api.Request) (*api.Outco
 	for _, w := range out.Warnings {
 		d.note("%s: %s", c.what, w)
 	}
-	for _, s := range out.Steps {
-		if s.Name == "cutover" && strings.HasSuffix(s.Detail, " ms") {
-			c.detail = "cutover " + s.Detail
-		}
+	if out.CutoverSeconds > 0 {
+		c.detail = fmt.Sprintf("cutover %.2f ms", out.CutoverSeconds*1000)
 	}
 	return out, nil
 }

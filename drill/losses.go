@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/load"
 )
@@ -108,16 +109,16 @@ func (c *change) phase(at time.Time) string {
 	at = at.Round(0) // the steps come from another process, without a monotonic clock
 	for _, s := range c.steps {
 		ended := s.Began.Add(time.Duration(s.Seconds * float64(time.Second)))
-		if !within(at, s.Began.Round(0), ended.Round(0)) || s.Name == "retire" {
+		if !within(at, s.Began.Round(0), ended.Round(0)) || s.Name == api.StepRetire {
 			continue
 		}
-		if slices.Contains([]string{"quiesce", "drain", "roll"}, s.Name) { // strategies that end old workers in a step of their own
+		if slices.Contains([]string{api.StepQuiesce, api.StepDrain, api.StepRoll}, s.Name) { // strategies that end old workers in a step of their own
 			return phaseStop
 		}
 		return s.Name
 	}
 	for _, s := range c.steps {
-		if s.Name == "retire" && !at.Before(s.Began.Round(0)) {
+		if s.Name == api.StepRetire && !at.Before(s.Began.Round(0)) {
 			return phaseStop
 		}
 	}
@@ -171,7 +172,7 @@ func (j *judge) explain(l *Loss, f load.Failure) (cause, advice string) {
 		return cause, advice
 	case brokeOff && l.Phase == phaseKill:
 		return "a worker ended though only the daemon was killed", "does the server end when its parent does? Look: " + j.words()
-	case brokeOff && (l.Phase == "boot" || l.Phase == "prove"):
+	case brokeOff && (l.Phase == api.StepBoot || l.Phase == api.StepProve):
 		return "a worker of the live release ended or hung up while the new one started", "do the two share something, a port, a pid file or a socket? Look: " + j.words()
 	}
 	return "the server ended the connection", j.words()

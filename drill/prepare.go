@@ -81,7 +81,7 @@ func (d *drill) try(ctx context.Context, r Release) error {
 		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %s", d.opt.Config.App, r.Name, out.Error), Log: out.Log}
 	}
 	for _, s := range out.Steps {
-		if s.Name == "boot" || s.Name == "prove" || s.Name == "preflight" {
+		if s.Name == api.StepBoot || s.Name == api.StepProve || s.Name == api.StepPreflight {
 			d.bootTime = max(d.bootTime, time.Duration(s.Seconds*float64(time.Second)))
 		}
 	}

@@ -29,10 +29,21 @@ func (r Release) Virtualenv() string {
 	return ""
 }
 
+// BrokenError says why a release cannot be switched to.
+type BrokenError struct {
+	Release string
+	Err     error
+}
+
+func (e *BrokenError) Error() string { return "release " + e.Release + " is broken: " + e.Err.Error() }
+
+// Unwrap is what is wrong with it.
+func (e *BrokenError) Unwrap() error { return e.Err }
+
 // Check says why the release cannot be switched to, as one sentence, or nil.
 func (r Release) Check(ctx context.Context, opt CheckOptions) error {
 	if err := r.check(ctx, opt); err != nil {
-		return fmt.Errorf("release %s is broken: %w", r.Name, err)
+		return &BrokenError{r.Name, err}
 	}
 	return nil
 }

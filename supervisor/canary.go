@@ -177,7 +177,7 @@ func (c *change) check(ctx context.Context, share int, t *transcript) error {
 	case timed.Err() != nil:
 		err = context.Cause(timed)
 	}
-	return &failure{reason: fmt.Sprintf("check %q: %v", strings.Join(argv, " "), err), log: tail.Lines()}
+	return commandFailed(api.Check, argv, err, tail.Lines())
 }
 
 func (c *change) checkEnv(share int) []string {

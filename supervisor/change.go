@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"superctl/api"
+
 	"go.uber.org/zap"
 )
 
@@ -36,7 +38,8 @@ type change struct {
 	from, to *generation
 
 	// Owned by the goroutine of the change.
-	kind      Kind // what it does: the request's, or that of the change which it finishes for an earlier daemon
+	turned    time.Duration // how long the gates took to turn; 0 = they have not
+	kind      Kind          // what it does: the request's, or that of the change which it finishes for an earlier daemon
 	plan      Plan
 	inherits  bool // to has the listeners of from, whatever the config says now
 	warm      bool // to is an earlier generation that was kept
@@ -285,6 +288,7 @@ func (c *change) conclude(err error) *Outcome {
 	outline := c.outline()
 	out := &outline
 	out.Result, out.Changed, out.Steps, out.Warnings, out.Seconds = Done, c.unchanged == "", c.steps, c.warnings, time.Since(c.began).Seconds()
+	out.CutoverSeconds = c.turned.Seconds()
 	if c.plan.Release.Name != "" {
 		out.Release, out.Commit = c.plan.Release.Name, c.plan.Release.Commit
 	}
@@ -306,12 +310,35 @@ func (c *change) conclude(err error) *Outcome {
 	if errors.As(err, &rev) {
 		out.Result = Reverted
 	}
-	var f *failure
-	if errors.As(err, &f) {
-		out.Log = c.cleanAll(f.log)
-	}
+	c.blame(out, err)
 	return out
 }
+
+// blame says where a change has failed, and by what.
+func (c *change) blame(out *Outcome, err error) {
+	var at *stepError
+	if errors.As(err, &at) {
+		out.FailedStep = at.step
+	}
+	var f *failure
+	if !errors.As(err, &f) {
+		return
+	}
+	out.Log, out.ExitCode, out.Culprit = c.cleanAll(f.log), f.exit, f.culprit
+	if out.Culprit == "" && len(f.log) > 0 {
+		out.Culprit = api.Worker
+	}
+}
+
+// stepError is the error of a step.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+
+func (e *stepError) Unwrap() error { return e.err }
 
 // step runs one step: durable before it begins, told when it begins and ends, with a fault point on either side.
 func (c *change) step(name string, do func(context.Context) (string, error)) error {
@@ -326,7 +353,7 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 		saved = c.untilSaved(saved)
 	}
 	if saved != nil && !goesBack(name) {
-		return fmt.Errorf("%s: %w", name, saved)
+		return &stepError{name, saved}
 	}
 	c.tellBegun()
 	c.fault("before " + name)
@@ -339,7 +366,7 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	if err != nil {
 		c.emit(Event{Type: "fail", Step: name, Detail: err.Error(), Seconds: seconds})
 		c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: c.errorText(err), Output: c.output})
-		return fmt.Errorf("%s: %w", name, err)
+		return &stepError{name, err}
 	}
 	detail = c.clean(detail)
 	c.emit(Event{Type: "end", Step: name, Detail: detail, Seconds: seconds})

@@ -25,6 +25,7 @@ func (c *change) cutover(context.Context) (string, error) {
 		c.warn("%v", err)
 		_ = c.s.do(c.s.checkListeners) // for the status
 	}
+	c.turned = took
 	c.point(c.plan.Release)
 	return fmt.Sprintf("%.2f ms", float64(took.Microseconds())/1000), nil
 }

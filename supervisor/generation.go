@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"superctl/api"
+
 	"go.uber.org/zap"
 )
 
@@ -47,8 +49,10 @@ type generation struct {
 
 // failure says why a generation is refused.
 type failure struct {
-	reason string
-	log    []string // last lines of the worker that failed
+	reason  string
+	log     []string    // last lines of what failed
+	culprit api.Culprit // "" = a worker, if log is not empty
+	exit    *int        // of a hook or a check
 }
 
 func (f *failure) Error() string { return f.reason }

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"superctl/api"
 	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
 )
@@ -123,7 +124,17 @@ func (c *change) hook(ctx context.Context, argv, env []string, t *transcript) er
 	if errors.Is(err, ErrStopping) {
 		return fmt.Errorf("hook %q: %w", strings.Join(argv, " "), err)
 	}
-	return &failure{reason: fmt.Sprintf("hook %q: %v", strings.Join(argv, " "), err), log: tail.Lines()}
+	return commandFailed(api.Hook, argv, err, tail.Lines())
+}
+
+// commandFailed says that a hook or a check has failed.
+func commandFailed(culprit api.Culprit, argv []string, err error, log []string) *failure {
+	f := &failure{reason: fmt.Sprintf("%s %q: %v", culprit, strings.Join(argv, " "), err), culprit: culprit, log: log}
+	var exit *worker.ExitError
+	if errors.As(err, &exit) && exit.Signal == 0 {
+		f.exit = &exit.Code
+	}
+	return f
 }
 
 // command runs a command in the new release. Where there are control groups it has one of its own, which belongs to no

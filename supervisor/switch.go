@@ -4,39 +4,41 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"superctl/api"
 )
 
 // The steps of a change, in order (DESIGN 6).
 const (
 	beforeSteps   = "begin" // the name of what comes before the first one
-	stepAdopt     = "adopt"
-	stepResolve   = "resolve"
-	stepShare     = "share"
-	stepInspect   = "migrations"
-	stepBefore    = "before"
-	stepPreflight = "preflight"
-	stepBoot      = "boot"
-	stepProve     = "prove"
-	stepCanary    = "canary"
-	stepWithdraw  = "withdraw"
-	stepCutover   = "cutover"
-	stepFollow    = "follow"
-	stepSettle    = "settle"
-	stepProbation = "probation"
-	stepRetire    = "retire"
-	stepAfter     = "after"
-	stepOnAbort   = "on_abort"
-	stepOnRevert  = "on_revert"
-	stepRevert    = "revert"
-	stepRestart   = "restart"
-	stepScale     = "scale"
-	stepPause     = "pause"
-	stepResume    = "resume"
-	stepQuiesce   = "quiesce"
-	stepHold      = "hold"
-	stepRoll      = "roll"
-	stepDrain     = "drain"
-	stepComeBack  = "come back"
+	stepAdopt     = api.StepAdopt
+	stepResolve   = api.StepResolve
+	stepShare     = api.StepShare
+	stepInspect   = api.StepInspect
+	stepBefore    = api.StepBefore
+	stepPreflight = api.StepPreflight
+	stepBoot      = api.StepBoot
+	stepProve     = api.StepProve
+	stepCanary    = api.StepCanary
+	stepWithdraw  = api.StepWithdraw
+	stepCutover   = api.StepCutover
+	stepFollow    = api.StepFollow
+	stepSettle    = api.StepSettle
+	stepProbation = api.StepProbation
+	stepRetire    = api.StepRetire
+	stepAfter     = api.StepAfter
+	stepOnAbort   = api.StepOnAbort
+	stepOnRevert  = api.StepOnRevert
+	stepRevert    = api.StepRevert
+	stepRestart   = api.StepRestart
+	stepScale     = api.StepScale
+	stepPause     = api.StepPause
+	stepResume    = api.StepResume
+	stepQuiesce   = api.StepQuiesce
+	stepHold      = api.StepHold
+	stepRoll      = api.StepRoll
+	stepDrain     = api.StepDrain
+	stepComeBack  = api.StepComeBack
 )
 
 // perform is the transaction. Whatever fails before the cutover leaves the live generation as it was; whatever fails

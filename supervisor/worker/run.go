@@ -90,7 +90,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	case killed != nil:
 		return errors.Join(killed, err)
 	case w.exit.Signal != 0 || w.exit.Code != 0:
-		return errors.Join(errors.New(w.exit.String()), err)
+		return errors.Join(&ExitError{w.exit}, err)
 	}
 	return err
 }

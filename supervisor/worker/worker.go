@@ -56,6 +56,11 @@ func (e Exit) String() string {
 	}
 }
 
+// ExitError says that a command has ended otherwise than with exit code 0.
+type ExitError struct{ Exit }
+
+func (e *ExitError) Error() string { return e.String() }
+
 func newWorker(pid, pidfd int, tag, group string, child bool) (*Worker, error) {
 	seen, err := readStat(pid)
 	if err != nil && !child {
