@@ -69,6 +69,10 @@ check-lint:
 format: ## format all Go files
 	$(tool) golangci-lint fmt ./...
 
+.PHONY: figures
+figures: ## how the code is built: the largest type, long functions and lines, comments, tests; DIR=../other for another tree
+	@go run -C tools ./figures $(abspath $(or $(DIR),.))
+
 .PHONY: check-modules
 check-modules:
 	go mod tidy -diff

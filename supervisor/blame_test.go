@@ -10,7 +10,9 @@ import (
 )
 
 func TestAnOutcomeNamesTheStepAndTheCulprit(t *testing.T) {
-	exits := func(context.Context, worker.Command) error { return &worker.ExitError{Exit: worker.Exit{Known: true, Code: 3}} }
+	exits := func(context.Context, worker.Command) error {
+		return &worker.ExitError{Exit: worker.Exit{Known: true, Code: 3}}
+	}
 	for name, tc := range map[string]struct {
 		how     behaviour
 		before  bool
