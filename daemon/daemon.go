@@ -11,20 +11,13 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"os/user"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -181,51 +174,6 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	return opt
 }
 
-// readConfig takes what a change has just read.
-func (d *daemon) readConfig(c *config.Config) {
-	d.team.Configure(c.Notify)
-	text := needsRestart(d.config, c)
-	d.restart.Store(&text)
-}
-
-// needsRestart says what of a config only another daemon takes up; "" for nothing.
-func needsRestart(running, c *config.Config) string {
-	var keys []string
-	for _, k := range []struct{ name, is, now string }{
-		{"log", running.Log, c.Log}, {"control", running.Control, c.Control}, {"state", running.State, c.State}, {"group", running.Group, c.Group},
-	} {
-		if k.is != k.now {
-			keys = append(keys, fmt.Sprintf("%s = %q (it runs with %q)", k.name, k.now, k.is))
-		}
-	}
-	if len(keys) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%s needs a restart of the daemon, which loses no request: systemctl restart superctl@%s", strings.Join(keys, ", "), running.App)
-}
-
-// notInForce says what of the config file is not in force, when the live generation was made from the text with that sum.
-func (d *daemon) notInForce(sum string) string {
-	var texts []string
-	if now, err := config.Sum(d.config.Path); err == nil && sum != "" && now != sum {
-		texts = append(texts, d.config.Path+" is not what the live release runs with: superctl reload takes it up")
-	}
-	if text := d.restart.Load(); text != nil && *text != "" {
-		texts = append(texts, *text)
-	}
-	return strings.Join(texts, "; ")
-}
-
-// unusedListeners names those that no process of the config accepts from.
-func unusedListeners(c *config.Config) (names []string) {
-	for _, l := range c.Listen {
-		if !slices.ContainsFunc(c.Processes, func(p config.Process) bool { return slices.Contains(p.Listen, l.Name) }) {
-			names = append(names, l.Name)
-		}
-	}
-	return names
-}
-
 // listen opens the control socket, or goes on with the one of the daemon before.
 func (d *daemon) listen() (*control.Server, error) {
 	if fd, ok := d.kept.take(controlName); ok {
@@ -244,11 +192,6 @@ func (d *daemon) useControl(f func(fd int) error) error {
 	return d.api.Descriptor(f)
 }
 
-// notifyPath is where the socket is on which workers say READY=1.
-func notifyPath(c *config.Config) string {
-	return filepath.Join(filepath.Dir(c.Control), c.App+".notify")
-}
-
 // controlGroup is the group that may use the control socket: the config's, else that of the app's user.
 func controlGroup(c *config.Config) int {
 	if c.User != nil {
@@ -265,143 +208,4 @@ func controlGroup(c *config.Config) int {
 // EarlierDaemons tells whether a process was started for this app by a daemon before this one.
 func EarlierDaemons(app string) func(pid int) bool {
 	return func(pid int) bool { return worker.BelongsTo(pid, app) }
-}
-
-// tell tells systemd, if it listens.
-func (d *daemon) tell(state string) {
-	if err := systemd.Notify(state); err != nil {
-		d.log.Warn("notify systemd", zap.Error(err))
-	}
-}
-
-// run runs everything until a signal ends it. The first part to end stops all, and all are waited for; but a daemon that
-// leaves its workers to the next one waits for nothing that goes on.
-func (d *daemon) run() error {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	serving, stopServing := context.WithCancel(context.Background())
-	defer stopServing()
-	telling, stopTelling := context.WithCancel(context.Background())
-	var teller sync.WaitGroup
-	teller.Go(func() { d.tellTeam(telling) })
-	defer teller.Wait()
-	defer stopTelling()
-	var parts sync.WaitGroup
-	if os.Getpid() == 1 || d.groups == nil {
-		if err := worker.AdoptOrphans(); err != nil {
-			return err
-		}
-		parts.Go(func() { worker.ReapOrphans(serving) })
-	} else if err := worker.KnowChildren(); err != nil {
-		return err
-	}
-	ended := make(chan error, 1)
-	served := make(chan error, 1)
-	go func() { ended <- d.s.Run(ctx) }()
-	go func() { served <- d.api.Serve(serving) }()
-	adopted, started := d.s.Adopted(), d.s.Started()
-	for stopping := false; ; {
-		select {
-		case <-adopted:
-			adopted = nil
-			if err := d.takeCharge(); err != nil {
-				return err
-			}
-		case <-started:
-			started = nil
-			d.tell("READY=1")
-			d.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", Version()))
-		case sig := <-signals:
-			if sig != syscall.SIGTERM && sig != syscall.SIGINT {
-				parts.Go(func() { d.obey(sig) })
-				continue
-			}
-			if stopping {
-				d.log.Warn("asked to stop a second time: what still runs is killed")
-				parts.Go(d.s.Hurry)
-				continue
-			}
-			stopping = true
-			d.tell("STOPPING=1")
-			parts.Go(func() { d.end(sig, stop) })
-		case err := <-served:
-			stop()
-			return errors.Join(err, <-ended)
-		case err := <-ended:
-			if d.s.Left() {
-				d.api.LeaveToNext()
-			}
-			stopServing() // to the last, so that status can tell how the end goes
-			err = errors.Join(err, <-served)
-			if !d.s.Left() {
-				parts.Wait()
-				err = errors.Join(err, worker.EndOrphans(), copiesOf(d.config).Remove())
-			}
-			return err
-		}
-	}
-}
-
-// takeCharge is the moment from which on the daemon before this one, if it is there, is not needed any more.
-func (d *daemon) takeCharge() error {
-	if d.fault != nil {
-		d.fault("recover: before take charge")
-		defer d.fault("recover: after take charge")
-	}
-	if err := d.kept.close(); err != nil {
-		d.log.Error("close what an earlier daemon has left", zap.Error(err))
-	}
-	if d.renewal.HasParent() {
-		// Before that daemon ends: systemd would take its end for the end of the service (NotifyAccess=all).
-		d.tell("MAINPID=" + strconv.Itoa(os.Getpid()) + "\nREADY=1")
-		ctx, cancel := context.WithTimeout(context.Background(), askTime)
-		defer cancel()
-		if err := systemd.Barrier(ctx); err != nil {
-			d.log.Warn("tell systemd that this is the main process now", zap.Error(err))
-		}
-	}
-	return d.renewal.Ready()
-}
-
-// obey does what a signal asks for, beside the main loop.
-func (d *daemon) obey(sig os.Signal) {
-	req := api.Request{Kind: api.Reload, Who: "SIGHUP"}
-	switch sig {
-	case syscall.SIGUSR1:
-		if err := d.out.Reopen(); err != nil {
-			d.log.Error("reopen the log", zap.Error(err))
-		}
-		return
-	case syscall.SIGUSR2:
-		req = api.Request{Kind: api.Upgrade, Who: "SIGUSR2"}
-	}
-	out, err := d.s.Change(context.Background(), req, func(api.Event) {})
-	switch {
-	case err != nil:
-		d.log.Error(string(req.Kind)+" refused", zap.Error(err))
-	case out.Result != api.Done:
-		d.log.Error(string(req.Kind)+" failed", zap.String("outcome", string(out.Result)), zap.String("error", out.Error), zap.Strings("log", out.Log))
-	}
-}
-
-// end ends everything, or leaves it to the daemon that systemd is about to start.
-func (d *daemon) end(sig os.Signal, stop func()) {
-	intent := systemd.Stop
-	if sig == syscall.SIGTERM {
-		intent = systemd.AwaitIntent(context.Background())
-	}
-	if intent == systemd.Unknown {
-		d.log.Warn("systemd does not say whether this is a stop or a restart: the workers go on; superctl end stops them")
-		intent = systemd.Restart
-	}
-	if intent == systemd.Restart {
-		d.log.Info("leaving: the workers go on, for the next daemon", zap.Stringer("signal", sig))
-		d.s.Leave()
-		return
-	}
-	d.log.Info("stopping: the workers finish what they have", zap.Stringer("signal", sig))
-	stop()
 }

@@ -2,7 +2,7 @@ package supervisor
 
 import "superctl/api"
 
-// The words of the wire, as they are called in this package.
+// Request and the types after it are the words of the wire, under the names that this package uses.
 type (
 	Request            = api.Request
 	Kind               = api.Kind
@@ -34,7 +34,7 @@ type (
 	Strategy           = api.Strategy
 )
 
-// Their values.
+// Switch and the constants after it are their values.
 const (
 	Switch           = api.Switch
 	Rollback         = api.Rollback

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"path/filepath"
 	"time"
 
 	"superctl/config"
@@ -11,9 +10,6 @@ import (
 // hookMargin is what servers take beyond their keep-alive time to end an idle connection: gunicorn looks once a second, and so
 // does who counts them.
 const hookMargin = 2 * time.Second
-
-// hookDir is where the drain hook and the workers' flags are: beside the sockets that all workers can reach.
-func hookDir(c *config.Config) string { return filepath.Join(filepath.Dir(c.Control), c.App+".drain") }
 
 // Hooked tells whether the workers of a process load the drain hook.
 func Hooked(p config.Process, server servers.Applied) bool {
