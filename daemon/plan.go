@@ -37,27 +37,34 @@ type planner struct {
 
 // resolveTime is how long it may take to read the config, find a release and look at it. All of that is local as a rule; on a file
 // server that is gone it would take for ever.
-const resolveTime = interpreterTime + 30*time.Second
+const resolveTime = 30 * time.Second
 
 // resolve is the supervisor's Resolve.
 func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, resolveTime, fmt.Errorf("the config %s and the release cannot be read: no answer within %s; "+
 		"is one of them mounted from a server that is gone?", p.path, resolveTime))
 	defer cancel()
+	return bounded(ctx, func() (supervisor.Plan, error) { return p.resolveNow(ctx, t) })
+}
+
+// bounded returns what f returns, or the cause of the end of ctx. The kernel may hold f in a system call for ever; its goroutine
+// ends with that call, whether anybody waits for it or not.
+func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
-		plan supervisor.Plan
-		err  error
+		value T
+		err   error
 	}
-	got := make(chan result, 1) // the goroutine ends with the system call that it is in, whoever waits for it
+	got := make(chan result, 1)
 	go func() {
-		plan, err := p.resolveNow(ctx, t)
-		got <- result{plan, err}
+		value, err := f()
+		got <- result{value, err}
 	}()
 	select {
 	case r := <-got:
-		return r.plan, r.err
+		return r.value, r.err
 	case <-ctx.Done():
-		return supervisor.Plan{}, context.Cause(ctx)
+		var none T
+		return none, context.Cause(ctx)
 	}
 }
 
@@ -172,18 +179,13 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, interpreterTime, fmt.Errorf("no answer within %s", interpreterTime))
-	defer cancel()
-	opt := releases.CheckOptions{NoVirtualenv: !c.Virtualenv, Run: func(ctx context.Context, args ...string) (string, error) {
-		return runAs(ctx, c.User, merge(common.List(), []string{"PYTHONDONTWRITEBYTECODE=1"}), r.Path, args)
-	}}
-	if err := r.Check(ctx, opt); err != nil {
+	if err := r.Check(ctx, releases.CheckOptions{NoVirtualenv: !c.Virtualenv}); err != nil {
 		return supervisor.Plan{}, err
 	}
 	plan := supervisor.Plan{
 		Release: supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
 		Config:  c.Sum, Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
-		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: c.Ignored,
+		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: c.Ignored, Check: tryInterpreter(c, r, common),
 	}
 	if plan.Inspect, err = projectOf(c, r); err != nil {
 		return supervisor.Plan{}, err
@@ -200,6 +202,22 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 		plan.Processes = append(plan.Processes, process)
 	}
 	return plan, nil
+}
+
+// tryInterpreter returns the check of a plan: the release's interpreter must run. nil for an app without a virtualenv.
+func tryInterpreter(c *config.Config, r releases.Release, env Environ) func(context.Context) error {
+	if !c.Virtualenv {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeoutCause(ctx, interpreterTime, fmt.Errorf("no answer within %s", interpreterTime))
+		defer cancel()
+		return r.Try(ctx, func(ctx context.Context, args ...string) (string, error) {
+			return bounded(ctx, func() (string, error) {
+				return runAs(ctx, c.User, merge(env.List(), []string{"PYTHONDONTWRITEBYTECODE=1"}), r.Path, args)
+			})
+		})
+	}
 }
 
 // environment is that of a program of the app, with a copy of the unit's credentials for its user.

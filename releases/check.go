@@ -14,7 +14,7 @@ import (
 // CheckOptions say what a release must have.
 type CheckOptions struct {
 	NoVirtualenv bool // it needs none: an app that is not Python
-	// Run runs a command as the app's user in the release's directory and returns what it wrote.
+	// Run runs a command as the app's user in the release's directory and returns what it wrote; nil = the interpreter is not tried.
 	Run func(ctx context.Context, args ...string) (string, error)
 }
 
@@ -70,7 +70,24 @@ func (r Release) check(ctx context.Context, opt CheckOptions) error {
 	if opt.Run == nil {
 		return nil
 	}
-	if out, err := opt.Run(ctx, python, "-c", "pass"); err != nil {
+	return tryInterpreter(ctx, python, opt.Run)
+}
+
+// Try starts the interpreter of the release's virtualenv, which takes tens of milliseconds, and returns why it does not
+// run, as one sentence, or nil. A release without a virtualenv has nothing to try. Check does the same where it has Run.
+func (r Release) Try(ctx context.Context, run func(ctx context.Context, args ...string) (string, error)) error {
+	venv := r.Virtualenv()
+	if venv == "" {
+		return nil
+	}
+	if err := tryInterpreter(ctx, filepath.Join(venv, "bin", "python"), run); err != nil {
+		return fmt.Errorf("release %s is broken: %w", r.Name, err)
+	}
+	return nil
+}
+
+func tryInterpreter(ctx context.Context, python string, run func(ctx context.Context, args ...string) (string, error)) error {
+	if out, err := run(ctx, python, "-c", "pass"); err != nil {
 		return fmt.Errorf("its interpreter %s does not run: %w%s", python, err, indented(out))
 	}
 	return nil

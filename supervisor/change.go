@@ -41,8 +41,9 @@ type change struct {
 	turned    time.Duration // how long the gates took to turn; 0 = they have not
 	kind      Kind          // what it does: the request's, or that of the change which it finishes for an earlier daemon
 	plan      Plan
-	inherits  bool // to has the listeners of from, whatever the config says now
-	warm      bool // to is an earlier generation that was kept
+	side      *sideCheck // of the plan; nil = it has none
+	inherits  bool       // to has the listeners of from, whatever the config says now
+	warm      bool       // to is an earlier generation that was kept
 	unchanged string
 	revives   bool // it goes to the live release, which does not serve
 	begun     bool // its `before` hooks, or its workers

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"time"
@@ -32,6 +33,10 @@ type Plan struct {
 	redactor *redactor // of the values; nil: none are known
 
 	Inspect json.RawMessage `json:"inspect,omitempty"` // what Options.Inspect needs to know; none = there is nothing to inspect
+
+	// Check looks at what takes too long to look at before every boot, such as whether the release's interpreter runs. It runs
+	// side by side with the boot, and its error refuses the release. nil = there is nothing to look at.
+	Check func(context.Context) error `json:"-"`
 }
 
 // Release names a directory of application code. The supervisor never looks inside.

@@ -133,6 +133,10 @@ func (c *change) resolveStart(ctx context.Context) (string, error) {
 	}
 	c.keep(&plan)
 	c.plan = plan
+	c.startCheck()
+	if err := c.checked(); err != nil {
+		return "", err
+	}
 	return plan.Release.Name, c.s.do(func() { c.release = plan.Release })
 }
 

@@ -216,14 +216,19 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 	case c.req.Kind == Switch && c.from != nil && c.from.plan.Release.Path == c.plan.Release.Path:
 		if c.revives = c.isDown(); c.revives {
 			c.kind = Restart
-			return detail + " is live and does not serve", nil
+			c.startCheck()
+			return detail + " is live and does not serve", c.checked()
 		}
 		c.unchanged = detail + " is live already"
 		return c.unchanged, nil
 	case c.warm:
-		detail += fmt.Sprintf(", generation %d is still warm", c.to.id)
+		return detail + fmt.Sprintf(", generation %d is still warm", c.to.id), nil
 	}
-	return detail, nil
+	c.startCheck()
+	if c.bootsFirst() {
+		return detail, nil
+	}
+	return detail, c.checked()
 }
 
 // freeze keeps the releases where they are while one of them is chosen.
@@ -289,7 +294,7 @@ func (c *change) prove(ctx context.Context, g *generation) (string, error) {
 		}
 		return g.state == Staged, nil
 	})
-	if err != nil {
+	if err = c.orUnchecked(err); err != nil {
 		return "", err
 	}
 	checks := 0
