@@ -1,6 +1,6 @@
 // Bench measures superctl. `bench` alone takes single figures of it, `bench switch` those of a
 // switch, `bench hook` what the drain hook costs,
-// `bench many` a thousand workers, and `bench compare` sets it
+// `bench many [PROCESSES]` a thousand workers or ten for each process, and `bench compare` sets it
 // beside what people use instead: with the same Django project, the same load and the same number of workers.
 //
 // It judges nothing: times depend on the machine. What must hold is in the tests.
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
@@ -32,7 +33,14 @@ func bench(args []string) error {
 		case "switch":
 			measure = switchBench
 		case "many":
-			measure = manyBench
+			n := manyProcesses
+			if len(args) > 1 {
+				var err error
+				if n, err = strconv.Atoi(args[1]); err != nil || n < manyChain {
+					return fmt.Errorf("bench many %s: the number of processes is at least %d", args[1], manyChain)
+				}
+			}
+			measure = manyBench(n)
 		case "compare":
 			opt, err := compareOptions(args[1:])
 			if err != nil {

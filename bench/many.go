@@ -15,35 +15,39 @@ import (
 
 // What the bench of many workers has: processes with so many instances each, of which the last few wait for one another in a chain.
 const (
-	manyProcesses = 100
+	manyProcesses = 100 // unless the command says otherwise
 	manyInstances = 10
 	manyChain     = 3
 )
 
-// manyBench measures a daemon with a thousand workers, and writes bench/MANY.md.
-func manyBench(run *harness.Run) error {
+// manyBench measures a daemon with ten workers of each of so many processes, and writes bench/MANY.md.
+func manyBench(processes int) func(*harness.Run) error {
+	return func(run *harness.Run) error { return measureMany(run, processes) }
+}
+
+func measureMany(run *harness.Run, processes int) error {
 	s := &scene{run: run}
-	list, err := s.many()
+	list, err := s.many(processes)
 	s.end()
 	if err != nil {
 		return err
 	}
 	var t strings.Builder
-	fmt.Fprintf(&t, "# A thousand workers\n\nMade by `make bench-many` on %s: %s. %d processes of %d `sleep` each, without control groups; the last %d processes start one after the other (`after`).\n\n| | | |\n|---|---|---|\n",
-		time.Now().UTC().Format(time.DateOnly), machine(), manyProcesses, manyInstances, manyChain)
+	fmt.Fprintf(&t, "# Many workers\n\nMade by `make bench-many` on %s: %s. %d processes of %d `sleep` each, without control groups; the last %d processes start one after the other (`after`).\n\n| | | |\n|---|---|---|\n",
+		time.Now().UTC().Format(time.DateOnly), machine(), processes, manyInstances, manyChain)
 	for _, f := range list {
 		fmt.Fprintf(&t, "| %s | %s | %s |\n", f.what, f.value, f.how)
 	}
 	return os.WriteFile(filepath.Join("bench", "MANY.md"), []byte(t.String()), 0o644)
 }
 
-func (s *scene) many() (list []figure, err error) {
+func (s *scene) many(processes int) (list []figure, err error) {
 	defer s.recovered(&err)
 	s.make()
 	for _, name := range names {
 		s.file(filepath.Join("releases", name, "readme"), name)
 	}
-	conf := s.file("many.toml", manyConfig(s.dir))
+	conf := s.file("many.toml", manyConfig(s.dir, processes))
 	daemon := s.spawn(nil, nil, s.run.Binary, "--config", conf, "daemon")
 	if !within(patience, func() bool { return s.command(s.run.Binary, "--config", conf, "status") == nil }) {
 		return nil, errors.New("the daemon does not answer: " + s.log())
@@ -85,13 +89,13 @@ func (s *scene) many() (list []figure, err error) {
 	}, nil
 }
 
-func manyConfig(dir string) string {
+func manyConfig(dir string, processes int) string {
 	var t strings.Builder
 	fmt.Fprintf(&t, "app = \"many\"\nreleases = %q\nstate = %q\ncontrol = %q\nvirtualenv = false\nprobation = \"0s\"\n",
 		filepath.Join(dir, "releases"), filepath.Join(dir, "state"), filepath.Join(dir, "many.sock"))
-	for i := range manyProcesses {
+	for i := range processes {
 		fmt.Fprintf(&t, "[process.p%d]\ncommand = [\"sleep\", \"infinity\"]\ninstances = %d\n", i, manyInstances)
-		if i > manyProcesses-manyChain {
+		if i > processes-manyChain {
 			fmt.Fprintf(&t, "after = [\"p%d\"]\n", i-1)
 		}
 	}

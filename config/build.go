@@ -64,7 +64,7 @@ func parseBuild(path string, data []byte) (*Build, error) {
 	}
 	b.Processes = l.inOrder(slices.Collect(maps.Keys(l.f.Process)))
 	for _, name := range b.Processes {
-		if !itemName.MatchString(name) {
+		if !isItemName(name) {
 			l.at("process."+name, "process %q: use letters, digits, - and _, at most 32", name)
 		}
 	}
@@ -91,7 +91,7 @@ func (l *loader) build() *Build {
 	}
 	for what, names := range map[string][]string{"extras": t.Extras, "groups": t.Groups} {
 		for _, name := range names {
-			if !itemName.MatchString(name) {
+			if !isItemName(name) {
 				l.at("build."+what, "%s: %q is no name of one", what, name)
 			}
 		}

@@ -479,7 +479,7 @@ func FuzzConfig(f *testing.F) {
 			}
 			return
 		}
-		if !appName.MatchString(c.App) || !filepath.IsAbs(c.Releases) || len(c.Processes) == 0 {
+		if !isAppName(c.App) || !filepath.IsAbs(c.Releases) || len(c.Processes) == 0 {
 			t.Fatalf("app %q, releases %q, %d processes", c.App, c.Releases, len(c.Processes))
 		}
 		words := slices.Concat(texts(c.Env), slices.Concat(slices.Concat(c.Hooks.Before, c.Hooks.After, c.Hooks.OnAbort, c.Hooks.OnRevert)...))

@@ -9,7 +9,10 @@ import (
 )
 
 // credentialName is what systemd takes as the name of a credential, and every shell.
-var credentialName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,254}$`)
+var credentialName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*$`)
+
+// longestCredentialName is the longest name of a file, in bytes.
+const longestCredentialName = 255
 
 // credentialUse is where a variable has its value from a credential of the unit.
 type credentialUse struct {
@@ -29,7 +32,7 @@ func (l *loader) credential(key string, table map[string]any) string {
 	switch {
 	case !ok:
 		l.at(key, `%s: a string is expected, in quotes, or { credential = "NAME" }`, key)
-	case !isText || !credentialName.MatchString(name):
+	case !isText || len(name) > longestCredentialName || !credentialName.MatchString(name):
 		l.at(key+".credential", "credential %v: write the name that it has in LoadCredential= of the unit, of letters, digits, -, _, . and @", quoted(v))
 	default:
 		l.c.credentials = append(l.c.credentials, credentialUse{key, name, l.where[key]})

@@ -42,10 +42,19 @@ const (
 )
 
 var (
-	appName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
-	itemName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$`)
+	appName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
+	itemName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
 	envName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
+
+// longestName is the longest name of an app or of anything in its config, in bytes. It is no count in the patterns, because
+// these are compiled at the start of every command and worker, and a count to as many copies.
+const longestName = 32
+
+func isAppName(name string) bool { return len(name) <= longestName && appName.MatchString(name) }
+
+// isItemName reports whether name can be that of a process, a listener or a target.
+func isItemName(name string) bool { return len(name) <= longestName && itemName.MatchString(name) }
 
 // Load reads a config file. Its error is all that is wrong with it, an *Error each.
 func Load(path string) (*Config, error) {
@@ -111,7 +120,7 @@ func (l *loader) top() {
 	switch {
 	case f.App == "":
 		l.at("", `app is missing: write app = "shop" at the top`)
-	case !appName.MatchString(f.App):
+	case !isAppName(f.App):
 		l.at("app", "app %q: use small letters, digits, - and _, at most 32", f.App)
 	case filepath.Dir(c.Path) == etc && f.App != nameOf(c.Path):
 		l.at("app", "%s", otherApp(c.Path, f.App))
@@ -143,7 +152,7 @@ func (l *loader) top() {
 func (l *loader) listeners() {
 	for _, name := range slices.Sorted(maps.Keys(l.f.Listen)) {
 		t, key := l.f.Listen[name], "listen."+name
-		if !itemName.MatchString(name) {
+		if !isItemName(name) {
 			l.at(key, "listener %q: use letters, digits, - and _, at most 32", name)
 		}
 		li := Listen{Name: name, Owner: t.Owner, Group: t.Group, Gate: t.Gate}

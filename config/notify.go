@@ -37,7 +37,7 @@ type notifyTable struct {
 func (l *loader) notify() {
 	for _, name := range slices.Sorted(maps.Keys(l.f.Notify)) {
 		t, key := l.f.Notify[name], "notify."+name
-		if !itemName.MatchString(name) {
+		if !isItemName(name) {
 			l.at(key, "notify.%q: use letters, digits, - and _, at most 32", name)
 		}
 		target := notify.Target{

@@ -62,7 +62,7 @@ func (l *loader) lineOf(table string) int {
 
 func (l *loader) process(name string, t processTable) Process {
 	key := "process." + name
-	if !itemName.MatchString(name) {
+	if !isItemName(name) {
 		l.at(key, "process %q: use letters, digits, - and _, at most 32", name)
 	}
 	p := Process{Name: name, Listen: t.Listen, After: t.After, Notify: t.Notify, Server: t.Server}

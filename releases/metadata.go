@@ -173,9 +173,15 @@ func printable(s string) bool {
 	return len(s) <= textLimit && utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
 }
 
-var commitPattern = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
+// A commit is named by 7 hexadecimal digits at least, as git abbreviates it, and by 64 at most, as of a SHA-256 repository.
+const (
+	shortestCommit = 7
+	longestCommit  = 64
+)
 
-func isCommit(s string) bool { return commitPattern.MatchString(s) }
+func isCommit(s string) bool {
+	return len(s) >= shortestCommit && len(s) <= longestCommit && strings.Trim(s, "0123456789abcdef") == ""
+}
 
 // readSmall reads a regular file of limited size.
 func readSmall(path string) ([]byte, error) {

@@ -90,9 +90,17 @@ type Member struct {
 }
 
 var (
-	namePattern    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`)
-	processPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
-	hashPattern    = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	namePattern    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
+	processPattern = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	hashPattern    = regexp.MustCompile(`^[0-9a-f]+$`)
+)
+
+// The longest names, in bytes, and the length of a SHA-256 sum in hexadecimal. A pattern with a count is compiled to as many
+// copies, at each start of each command and worker.
+const (
+	longestName    = 128
+	longestProcess = 32
+	hashLength     = 64
 )
 
 // reservedVersions are words that mean a release where a release is to be named.
@@ -100,7 +108,7 @@ var reservedVersions = []string{"latest", "live", "current", "previous"} //nolin
 
 // CheckName says what is wrong with the name or the version of a bundle; what is "name" or "version".
 func CheckName(what, text string) error {
-	if !namePattern.MatchString(text) {
+	if len(text) > longestName || !namePattern.MatchString(text) {
 		return fmt.Errorf("%s %q: use letters, digits and . _ + -, at most 128, beginning with a letter or a digit", what, text)
 	}
 	if what == "version" && slices.Contains(reservedVersions, text) {
@@ -132,7 +140,7 @@ func (m *Manifest) Check() error {
 		return err
 	}
 	for _, p := range m.Processes {
-		if !processPattern.MatchString(p) {
+		if len(p) > longestProcess || !processPattern.MatchString(p) {
 			return fmt.Errorf("process %q is no name of one", p)
 		}
 	}
@@ -213,7 +221,7 @@ func (e *Member) check() error {
 		return fmt.Errorf("member %q has the mode %04o: only 0644 and 0755 are known", e.Path, e.Mode)
 	case e.Size < 0 || e.Unpacked < 0:
 		return fmt.Errorf("member %q has the size %d", e.Path, min(e.Size, e.Unpacked))
-	case !hashPattern.MatchString(e.SHA256):
+	case len(e.SHA256) != hashLength || !hashPattern.MatchString(e.SHA256):
 		return fmt.Errorf("member %q has no SHA-256", e.Path)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // placeholder is what a script in a wheel begins with when it wants the virtualenv's interpreter (PEP 427).
@@ -33,7 +34,9 @@ type script struct {
 
 // entryPoint is NAME = MODULE:ATTR [EXTRAS] # comment, as pip's several readers of it take it: all but those of Python 3.11 and newer
 // know a colon for the equals sign.
-var entryPoint = regexp.MustCompile(`^([\pL\d_.+-][\pL\d_. +-]*?)\s*[=:]\s*([\pL_][\pL\d_.]*)\s*(?::\s*([\pL_][\pL\d_.]*))?\s*(?:\[[^\]]*\])?(?:\s+[#;].*)?$`)
+var entryPoint = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // a constant that few commands need and that takes long to compile
+	return regexp.MustCompile(`^([\pL\d_.+-][\pL\d_. +-]*?)\s*[=:]\s*([\pL_][\pL\d_.]*)\s*(?::\s*([\pL_][\pL\d_.]*))?\s*(?:\[[^\]]*\])?(?:\s+[#;].*)?$`)
+})
 
 // entryPoints reads which programs a distribution has (entry_points.txt).
 func entryPoints(text string) ([]script, error) {
@@ -50,7 +53,7 @@ func entryPoints(text string) ([]script, error) {
 		case section != "console_scripts" && section != "gui_scripts":
 			continue
 		}
-		m := entryPoint.FindStringSubmatch(l)
+		m := entryPoint().FindStringSubmatch(l)
 		if m == nil || m[3] == "" {
 			return nil, fmt.Errorf("its entry_points.txt: %q is no entry point", l)
 		}
