@@ -188,7 +188,7 @@ func (s *Supervisor) group(spec worker.Spec, limits cgroup.Limits) string {
 func (s *Supervisor) begun(in *instance, turn int, w process, err error) {
 	in.spawning = false
 	if err != nil {
-		in.reason = "could not be started: " + err.Error()
+		in.reason = in.gen.plan.redactor.Text("could not be started: " + err.Error())
 		s.gone(in)
 		return
 	}
@@ -434,13 +434,14 @@ func (s *Supervisor) read(in *instance) {
 	in.mute, in.read = mute, ended
 	out := in.out
 	from := LogLine{Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: in.proc.Name, Instance: in.index}
-	tail := in.tail
+	tail, secrets := in.tail, in.gen.plan.redactor
 	s.beside(func() {
 		defer close(ended)
 		err := out.Run(ctx, func(l worker.Line) {
-			tail.Add(l.Text)
+			text := secrets.Logged(string(l.Text))
+			tail.Add([]byte(text))
 			line := from
-			line.Time, line.PID, line.Text = time.Now(), int(in.pid.Load()), string(l.Text)
+			line.Time, line.PID, line.Text = time.Now(), int(in.pid.Load()), text
 			s.book.add(line)
 		})
 		if err != nil {

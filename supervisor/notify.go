@@ -86,7 +86,7 @@ func (s *Supervisor) told(m worker.Message) {
 		s.hookLoaded(in)
 	}
 	if text, ok := m.Fields["STATUS"]; ok {
-		in.says = in.gen.plan.redactor.text(text)
+		in.says = in.gen.plan.redactor.Text(text)
 	}
 	if m.Fields["READY"] == "1" {
 		in.notified = true

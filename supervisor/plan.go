@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"superctl/redact"
 	"superctl/supervisor/cgroup"
 	"superctl/supervisor/health"
 	"superctl/supervisor/worker"
@@ -28,9 +29,9 @@ type Plan struct {
 
 	Shared map[string]string `json:"shared,omitempty"` // paths in the release, and the path outside that each is a link to
 
-	Values   string    `json:"values,omitempty"` // path of the file in memory that has the values of the variables
-	Warnings []string  `json:"-"`                // for whoever has asked for the change
-	redactor *redactor // of the values; nil: none are known
+	Values   string           `json:"values,omitempty"` // path of the file in memory that has the values of the variables
+	Warnings []string         `json:"-"`                // for whoever has asked for the change
+	redactor *redact.Redactor // of the values; nil: none are known
 
 	Inspect json.RawMessage `json:"inspect,omitempty"` // what Options.Inspect needs to know; none = there is nothing to inspect
 

@@ -160,7 +160,7 @@ func (s *Supervisor) prove(in *instance) {
 // answers only sometimes would pass sooner or later if it were asked for long enough.
 func (s *Supervisor) checked(of *instance, pr *proof, r health.Result) {
 	g, p := of.gen, of.proc
-	r.Reason = g.plan.redactor.text(r.Reason)
+	r.Reason = g.plan.redactor.Text(r.Reason)
 	pr.newest = r
 	pr.asked++
 	if !r.OK {

@@ -47,7 +47,7 @@ func TestValuesOfVariablesAreTakenOutOfText(t *testing.T) {
 		"Of-Superctl-1 Of-Release-1":            "Of-Superctl-1 Of-Release-1",
 		"\x1b[31mQw3-rTy\x1b[0m":                "***",
 	} {
-		if got := r.text(given); got != want {
+		if got := r.Text(given); got != want {
 			t.Errorf("%q: got %q, want %q", given, got, want)
 		}
 	}

@@ -16,8 +16,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"superctl/redact"
 	"superctl/releases/bundle"
 )
 
@@ -91,6 +93,7 @@ func inputError(format string, args ...any) error { return &InputError{fmt.Sprin
 
 // Build builds a bundle. The result has what was done until an error.
 func Build(ctx context.Context, opt Options) (*Result, error) {
+	opt = discreet(opt)
 	b := &builder{Options: opt, cache: cache{dir: opt.Cache}, result: new(Result), began: opt.Now()}
 	var err error
 	if b.Dir, err = filepath.Abs(opt.Dir); err != nil {
@@ -108,6 +111,28 @@ func Build(ctx context.Context, opt Options) (*Result, error) {
 	b.stage = filepath.Join(b.temp, "project")
 	err = b.build(ctx)
 	return b.result, errors.Join(err, removeAll(b.temp))
+}
+
+// discreet takes secrets out of what the programs of a build write: of the values of variables, where the name says that they
+// are secret, and the passwords of addresses, such as those of an index.
+func discreet(opt Options) Options {
+	var known redact.Secrets
+	for _, kv := range opt.Environ {
+		name, value, _ := strings.Cut(kv, "=")
+		known.Named(name, value)
+	}
+	for name, value := range opt.Env {
+		known.Named(name, value)
+	}
+	secrets, exec, tell := known.Redactor(), opt.Exec, opt.Tell
+	opt.Exec = func(ctx context.Context, c Command, line func(string)) error {
+		return exec(ctx, c, func(l string) { line(secrets.Text(l)) })
+	}
+	opt.Tell = func(ev Event) {
+		ev.Detail = secrets.Text(ev.Detail)
+		tell(ev)
+	}
+	return opt
 }
 
 // builder is one build. Each step fills in what the next ones need.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -67,7 +68,7 @@ func (o *Options) openBucket(u *url.URL) (*bucket, error) {
 	b := &bucket{o: o, name: u.Host, settings: readS3Settings(os.Getenv)}
 	endpoint, err := url.Parse(cmp.Or(b.settings.endpoint, "https://s3.amazonaws.com"))
 	if err != nil || endpoint.Host == "" {
-		return nil, &SourceError{fmt.Errorf("the endpoint %q of AWS_ENDPOINT_URL is no address such as https://s3.example.com", b.settings.endpoint)}
+		return nil, &SourceError{errors.New("the endpoint of AWS_ENDPOINT_URL is not an address such as https://s3.example.com")}
 	}
 	if err := o.mayFetch(endpoint); err != nil {
 		return nil, &SourceError{err}
@@ -94,19 +95,49 @@ func (b *bucket) credentials(getenv func(string) string) (*credentials.Credentia
 	}
 	if getenv("AWS_PROFILE") != "" && getenv("AWS_ACCESS_KEY_ID") == "" {
 		if _, err := file.RetrieveWithCredContext(nil); err != nil { // which the chain would pass over
-			return nil, fmt.Errorf("the credentials of AWS_PROFILE=%s: %w", getenv("AWS_PROFILE"), err)
+			return nil, fmt.Errorf("the credentials of AWS_PROFILE=%s: %w", getenv("AWS_PROFILE"), withoutContent(err))
 		}
 	}
 	return credentials.NewChainCredentials(providers), nil
 }
 
+// withoutContent keeps of an error what the system says: the parser of the credentials file quotes its lines.
+func withoutContent(err error) error {
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file):
+		return file
+	case ini.IsErrDelimiterNotFound(err):
+		return errors.New("the credentials file has a line that is neither [section] nor KEY = VALUE")
+	}
+	return errors.New("~/.aws/credentials and ~/.aws/config have no complete and current credentials for it (aws configure list shows them)")
+}
+
 // transport takes proxies from the environment, as all programs do.
-func (o *Options) transport() *http.Transport {
-	return &http.Transport{
+func (o *Options) transport() http.RoundTripper {
+	return discreet{&http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: o.Idle}).DialContext,
 		TLSHandshakeTimeout: o.Idle, ForceAttemptHTTP2: true, DisableCompression: true, DisableKeepAlives: true,
+	}}
+}
+
+// discreet refuses a redirect to an address that cannot be parsed, before http.Client quotes it whole: the address may be
+// presigned.
+type discreet struct{ http.RoundTripper }
+
+// RoundTrip does one request.
+func (d discreet) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := d.RoundTripper.RoundTrip(req)
+	if err != nil {
+		return nil, err
 	}
+	if to := resp.Header.Get("Location"); to != "" {
+		if _, err := req.URL.Parse(to); err != nil {
+			return nil, errors.Join(&finalError{errors.New("the server redirects to an address that cannot be parsed")}, resp.Body.Close())
+		}
+	}
+	return resp, nil
 }
 
 func (s *object) open(ctx context.Context, from int64, tag string) (*stream, error) {
