@@ -338,8 +338,12 @@ func (o *fakeOutput) Descriptor(f func(int) error) error {
 	return f(o.fd)
 }
 
-// Signal is the stop signal of every process of the tests' plans.
+// Signal takes the signal that the worker handles, and the stop signal of every process of the tests' plans.
 func (p *fakeProc) Signal(sig syscall.Signal) error {
+	if sig == p.how.handles {
+		p.w.set(func() { p.got = append(p.got, sig) })
+		return nil
+	}
 	if sig != syscall.SIGTERM {
 		return p.w.wrong("worker %d is sent %v", p.pid, sig)
 	}

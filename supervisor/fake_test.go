@@ -66,7 +66,8 @@ type behaviour struct {
 	answer      func(nth int) int // the status; 0 = no answer
 	ignoreStop  bool
 	stopTakes   time.Duration
-	leaves      time.Duration // so long it takes to end what a worker that died has left
+	handles     syscall.Signal // that does not end it
+	leaves      time.Duration  // so long it takes to end what a worker that died has left
 	startErr    error
 	startHangs  chan struct{} // the start takes until it is closed; nil = no time
 	only        string        // the process that this is true of; "" = all
@@ -90,6 +91,7 @@ type fakeProc struct {
 	asked    int
 	killed   bool
 	stopped  bool
+	got      []syscall.Signal // that it handles
 	deadline *time.Timer
 }
 
@@ -263,6 +265,8 @@ func (p *fakeProc) KillAll() error {
 	p.die(worker.Exit{Known: true, Signal: syscall.SIGKILL})
 	return nil
 }
+
+func (p *fakeProc) Handles(sig syscall.Signal) (bool, error) { return sig == p.how.handles, nil }
 
 // stop does what a worker does at its stop signal.
 func (p *fakeProc) stop() error {

@@ -212,6 +212,7 @@ type process interface {
 	Done() <-chan struct{}
 	Exit() worker.Exit
 	Signal(sig syscall.Signal) error
+	Handles(sig syscall.Signal) (bool, error)
 	KillAll() error
 	PIDs() []int
 	Family() []int

@@ -123,6 +123,25 @@ func (c *Client) Change(
 	}
 }
 
+// Signal has the daemon signal the workers of a process. A *api.RefusedError says that none was signaled.
+func (c *Client) Signal(ctx context.Context, req api.SignalRequest) (*api.Signaled, error) {
+	body, err := c.call(ctx, http.MethodPost, pathSignal, req)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close() //nolint:errcheck // for reading only
+	var answer signalAnswer
+	switch err := json.NewDecoder(body).Decode(&answer); {
+	case err != nil:
+		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+	case answer.Refused != nil:
+		return nil, &api.RefusedError{Usage: answer.Refused.Usage, Err: errors.New(answer.Refused.Error)}
+	case answer.Signaled == nil:
+		return nil, errors.New("read the daemon's answer: it is empty")
+	}
+	return answer.Signaled, nil
+}
+
 // Logs passes the workers' output to line, with Follow also the future output, until ctx or the
 // daemon ends.
 func (c *Client) Logs(ctx context.Context, q api.LogQuery, line func(api.LogLine)) error {

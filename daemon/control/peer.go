@@ -104,15 +104,15 @@ func credentials(conn net.Conn) (*unix.Ucred, error) {
 	return cred, errors.Join(err, result)
 }
 
-// identify sets a request's origin: the peer as reported by the kernel, and the client's own
-// claims.
-func identify(req *api.Request, r *http.Request) {
+// identify returns who a request comes from: the kernel's word, and with it what the client says of itself.
+func identify(r *http.Request) (who string, origin api.Origin) {
 	p, _ := r.Context().Value(peerKey{}).(peer)
-	req.Who, req.Origin = p.who, p.Origin
-	req.From = cmp.Or(claimedHost(r.Header.Get(fromHeader)), p.From)
+	origin = p.Origin
+	origin.From = cmp.Or(claimedHost(r.Header.Get(fromHeader)), p.From)
 	if p.Peer != nil && p.Peer.Login == nil {
 		if name := claimedUser(r.Header.Get(sudoHeader)); name != p.who {
-			req.SudoUser = name
+			origin.SudoUser = name
 		}
 	}
+	return p.who, origin
 }

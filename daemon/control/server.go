@@ -216,6 +216,7 @@ func (h handler) mux() http.Handler {
 	mux.HandleFunc("GET "+pathEnvironment, h.environment)
 	mux.HandleFunc("POST "+pathChange, h.change)
 	mux.HandleFunc("POST "+pathLogs, h.logs)
+	mux.HandleFunc("POST "+pathSignal, h.signal)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("unknown request %s %s: this daemon speaks version %s of the control API",
 			r.Method, r.URL.Path, Version), http.StatusNotFound)

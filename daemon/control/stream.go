@@ -16,7 +16,7 @@ func (h handler) change(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, &req) {
 		return
 	}
-	identify(&req, r)
+	req.Who, req.Origin = identify(r)
 	write := lineWriter(w)
 	t := startEventWriter(w)
 	out, err := h.c.Change(r.Context(), req, t.send)
@@ -84,6 +84,20 @@ func newRefusal(err error) *refusal {
 		r.Usage = no.Usage
 	}
 	return r
+}
+
+func (h handler) signal(w http.ResponseWriter, r *http.Request) {
+	var req api.SignalRequest
+	if !readJSON(w, r, &req) {
+		return
+	}
+	req.Who, req.Origin = identify(r)
+	out, err := h.c.Signal(req)
+	answer := signalAnswer{Signaled: out}
+	if err != nil {
+		answer = signalAnswer{Refused: newRefusal(err)}
+	}
+	_ = lineWriter(w)(answer)
 }
 
 func (h handler) logs(w http.ResponseWriter, r *http.Request) {

@@ -25,6 +25,7 @@ const (
 	pathEnvironment = "/v" + Version + "/environment"
 	pathChange      = "/v" + Version + "/change"
 	pathLogs        = "/v" + Version + "/logs"
+	pathSignal      = "/v" + Version + "/signal"
 )
 
 // Controller executes the requests; *supervisor.Supervisor is one.
@@ -32,6 +33,7 @@ type Controller interface {
 	Status() api.Status
 	Environment() api.EnvironmentStatus
 	Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
+	Signal(req api.SignalRequest) (*api.Signaled, error)
 	Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error
 }
 
@@ -43,7 +45,13 @@ type message struct {
 	Refused *refusal     `json:"refused,omitempty"`
 }
 
-// refusal explains why a change was not begun.
+// signalAnswer is the answer to a signal: one of the two.
+type signalAnswer struct {
+	Signaled *api.Signaled `json:"signaled,omitempty"`
+	Refused  *refusal      `json:"refused,omitempty"`
+}
+
+// refusal explains why a change was not begun, or a signal not sent.
 type refusal struct {
 	Error    string            `json:"error"`
 	Usage    bool              `json:"usage,omitempty"`    // the request is invalid, as opposed to the state

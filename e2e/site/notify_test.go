@@ -26,6 +26,9 @@ var secrets = map[string]string{
 	"mail":     "mail-password-0123",
 }
 
+// canary is the value of a variable of the app, which a hook prints.
+const canary = "cAnArY-of-app-7f3a"
+
 // toldApp is an app whose changes everybody is told of.
 func toldApp(t *testing.T, m *team) *harness.App {
 	t.Helper()
@@ -68,8 +71,10 @@ func both(a, b []string) []string { return append(a, b...) }
 func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *testing.T) {
 	m := newTeam(t)
 	a := toldApp(t, m)
-	a.Releases("r1", "r2")
-	a.Release("broken", apps.Behaviour{Fault: apps.ImportError})
+	a.Options.Env = fmt.Sprintf("SECRET_KEY = %q\n", canary)
+	a.Options.More += "[hooks]\nbefore = [[\"sh\", \"-c\", \"[ $SUPERCTL_RELEASE != broken ] || ! echo settings: key $SECRET_KEY\"]]\n"
+	a.WriteConfig()
+	a.Releases("r1", "r2", "broken")
 	a.Command("check").Want(0).Says("notify.slack can tell slack: its secret is in "+a.Path("slack.secret"), "notify.mail can tell email")
 	ready := func() {
 		t.Helper()
@@ -96,6 +101,8 @@ func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *tes
 	// A release that is refused. A daemon that is stopped, and one that starts, have nothing more to say.
 	a.Command("switch", "broken").Want(1)
 	m.want(both(everybody("start", "broken"), everybody("abort", "broken"))...)
+	m.wantSaid("settings: key ***", "hooks.slack.com", "contoso.api.powerplatform.com:443", "discord.com", "ops.example.com", "mail")
+	m.wantNowhere(canary)
 	logs += a.Daemon.Output()
 	a.Daemon.Stop()
 	ready()

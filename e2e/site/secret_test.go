@@ -21,7 +21,7 @@ func everythingTold(t *testing.T, a *harness.App) map[string]string {
 	t.Helper()
 	told := map[string]string{"the daemon's log": a.Daemon.Output()}
 	for _, args := range [][]string{
-		{"status"}, {"status", "--json"}, {"status", "--env"}, {"check"}, {"history", "--json", "--output"}, {"history", "show"}, {"history", "--output"}, {"releases"}, {"switch", "nonsense"},
+		{"status"}, {"status", "--json"}, {"status", "--env"}, {"check"}, {"history", "--json", "--output"}, {"history", "show"}, {"history", "--output"}, {"releases"}, {"logs"}, {"logs", "--json"}, {"switch", "nonsense"},
 	} {
 		told["superctl "+strings.Join(args, " ")] = a.Command(args...).Text()
 	}

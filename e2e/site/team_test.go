@@ -260,6 +260,30 @@ func (m *team) listenForMail() {
 	m.t.Cleanup(func() { l.Close(); open.Wait() })
 }
 
+// wantSaid fails the test unless each of the hosts was told a text.
+func (m *team) wantSaid(text string, hosts ...string) {
+	m.t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, host := range hosts {
+		if all := strings.Join(m.asked[host], "\n"); !strings.Contains(all, text) {
+			m.t.Errorf("%s was not told %q:\n%s", host, text, all)
+		}
+	}
+}
+
+// wantNowhere fails the test if anybody was told a text.
+func (m *team) wantNowhere(text string) {
+	m.t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for host, all := range m.asked {
+		if strings.Contains(strings.Join(all, "\n"), text) {
+			m.t.Errorf("%s was told %q", host, text)
+		}
+	}
+}
+
 // smtp is a mail server that wants TLS and a password.
 func (m *team) smtp(conn net.Conn) {
 	conn.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // then it waits longer

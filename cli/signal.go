@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/api"
+)
+
+// signalTime is how long the daemon may take to answer a signal.
+const signalTime = 10 * time.Second
+
+func (c *command) signalCommand() *cli.Command {
+	return &cli.Command{
+		Name: "signal", Usage: "send a signal to the workers of a process", UsageText: "superctl signal PROCESS HUP|USR1|USR2 [--json]",
+		Description: `Sends HUP, USR1 or USR2 to the main process of each worker of PROCESS, also of releases that are still draining
+or kept on standby. What a signal does is the server's affair: USR1 has gunicorn and nginx open their log
+files again, which logrotate needs. A worker that does not handle the signal, and would die of it, does
+not get it, and the command fails.
+
+   superctl signal web USR1`,
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 2, 2); err != nil {
+				return err
+			}
+			daemon, err := client(cc)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), signalTime)
+			defer cancel()
+			out, err := daemon.Signal(ctx, signalRequest(cc.Args().First(), cc.Args().Get(1)))
+			if err != nil {
+				return err
+			}
+			return c.conclude(cc, out, signalResult(out), func() { c.tellSignaled(out) })
+		},
+	}
+}
+
+// signalRequest reads the name of a signal as kill(1) does: with or without SIG, in any case.
+func signalRequest(process, name string) api.SignalRequest {
+	return api.SignalRequest{Process: process, Signal: strings.TrimPrefix(strings.ToUpper(name), "SIG")}
+}
+
+func signalResult(out *api.Signaled) api.Result {
+	if out.Complete() {
+		return api.Done
+	}
+	return api.Aborted
+}
+
+func (c *command) tellSignaled(out *api.Signaled) {
+	p := paletteFor(c.stdout)
+	for _, w := range out.Workers {
+		worker := fmt.Sprintf("%s.%d of %s (generation %d, pid %d)", out.Process, w.Instance, w.Release, w.Generation, w.PID)
+		switch {
+		case w.Sent:
+			fmt.Fprintf(c.stdout, "%s: sent %s to %s\n", out.App, out.Signal, worker)
+		case w.Failed:
+			fmt.Fprintf(c.stdout, "%s: %s %s did not get %s: %s\n", out.App, p.red("FAIL"), worker, out.Signal, w.Reason)
+		default:
+			fmt.Fprintf(c.stdout, "%s: %s was left out: %s\n", out.App, worker, w.Reason)
+		}
+	}
+	if len(out.Workers) == 0 {
+		fmt.Fprintf(c.stdout, "%s: no worker of %s runs; nothing to do\n", out.App, out.Process)
+	}
+}
