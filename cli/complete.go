@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/releases"
 )
@@ -122,6 +123,8 @@ func (t *typed) arguments() []string {
 		return t.pinned()
 	case "restart", "pause", "resume":
 		return t.processes()
+	case "signal":
+		return append(t.processes(), api.Signals...)
 	case "scale":
 		list := t.processes()
 		for i := range list {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,13 +29,17 @@ not get it, and the command fails.
 			if err := arguments(cc, 2, 2); err != nil {
 				return err
 			}
+			req, err := signalRequest(cc.Args().First(), cc.Args().Get(1))
+			if err != nil {
+				return &usageError{err}
+			}
 			daemon, err := client(cc)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), signalTime)
 			defer cancel()
-			out, err := daemon.Signal(ctx, signalRequest(cc.Args().First(), cc.Args().Get(1)))
+			out, err := daemon.Signal(ctx, req)
 			if err != nil {
 				return err
 			}
@@ -44,8 +49,12 @@ not get it, and the command fails.
 }
 
 // signalRequest reads the name of a signal as kill(1) does: with or without SIG, in any case.
-func signalRequest(process, name string) api.SignalRequest {
-	return api.SignalRequest{Process: process, Signal: strings.TrimPrefix(strings.ToUpper(name), "SIG")}
+func signalRequest(process, name string) (api.SignalRequest, error) {
+	req := api.SignalRequest{Process: process, Signal: strings.TrimPrefix(strings.ToUpper(name), "SIG")}
+	if !slices.Contains(api.Signals, req.Signal) {
+		return req, fmt.Errorf("signal: invalid signal %q: use one of %s (superctl restart and scale stop workers)", name, strings.Join(api.Signals, ", "))
+	}
+	return req, nil
 }
 
 func signalResult(out *api.Signaled) api.Result {

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"superctl/e2e/apps"
 	"superctl/e2e/harness"
 )
 
@@ -26,8 +25,8 @@ var secrets = map[string]string{
 	"mail":     "mail-password-0123",
 }
 
-// canary is the value of a variable of the app, which a hook prints.
-const canary = "cAnArY-of-app-7f3a"
+// secretOfApp is the value of a variable of the app, which a hook prints.
+const secretOfApp = "cAnArY-of-app-7f3a"
 
 // toldApp is an app whose changes everybody is told of.
 func toldApp(t *testing.T, m *team) *harness.App {
@@ -71,7 +70,7 @@ func both(a, b []string) []string { return append(a, b...) }
 func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *testing.T) {
 	m := newTeam(t)
 	a := toldApp(t, m)
-	a.Options.Env = fmt.Sprintf("SECRET_KEY = %q\n", canary)
+	a.Options.Env = fmt.Sprintf("SECRET_KEY = %q\n", secretOfApp)
 	a.Options.More += "[hooks]\nbefore = [[\"sh\", \"-c\", \"[ $SUPERCTL_RELEASE != broken ] || ! echo settings: key $SECRET_KEY\"]]\n"
 	a.WriteConfig()
 	a.Releases("r1", "r2", "broken")
@@ -102,7 +101,7 @@ func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *tes
 	a.Command("switch", "broken").Want(1)
 	m.want(both(everybody("start", "broken"), everybody("abort", "broken"))...)
 	m.wantSaid("settings: key ***", "hooks.slack.com", "contoso.api.powerplatform.com:443", "discord.com", "ops.example.com", "mail")
-	m.wantNowhere(canary)
+	m.wantNowhere(secretOfApp)
 	logs += a.Daemon.Output()
 	a.Daemon.Stop()
 	ready()
