@@ -17,7 +17,7 @@ const signalTime = 10 * time.Second
 
 func (c *command) signalCommand() *cli.Command {
 	return &cli.Command{
-		Name: "signal", Usage: "send a signal to the workers of a process", UsageText: "superctl signal PROCESS HUP|USR1|USR2 [--json]",
+		Name: "signal", Usage: "send a signal to the workers of a process", UsageText: "superctl signal PROCESS SIGNAL [--json]",
 		Description: `Sends HUP, USR1 or USR2 to the main process of each worker of PROCESS, also of releases that are still draining
 or kept on standby. What a signal does is the server's affair: USR1 has gunicorn and nginx open their log
 files again, which logrotate needs. A worker that does not handle the signal, and would die of it, does
