@@ -20,7 +20,7 @@ func jsonFlag() cli.Flag {
 
 func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "switch", Usage: "make a release live", UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--force] [--json]",
+		Name: "switch", Usage: "make a release live", UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--force] [--detach] [--json]",
 		Description: `Starts RELEASE beside the live one, checks it on the listener that it will serve from, turns all new
 connections over in one instant, watches it for the probation, and lets the old workers finish.
 A release that fails its check is refused; one that fails its probation is reverted.
@@ -30,12 +30,14 @@ RELEASE is a name, the beginning of one, a commit, "latest" or "previous".
 With --canary or --canary-from it first gets a part of the new connections. A death, a failed health check, a
 failed --check or Ctrl-C sends everybody back to the live release, at once.
 
+Ctrl-C before the cutover, or a connection that breaks, aborts it; with --detach it goes on in the daemon.
+
    superctl switch 2026-11-23-1      by name
    superctl switch 9f3c2ab           by commit
    superctl switch latest --json     for scripts: "changed" says whether anything was to be done
    superctl switch latest --canary 1%,10%,50% --for 5m --check "python manage.py error_rate"
    superctl switch latest --canary-from 203.0.113.0/24 --for 1h    for the office alone, for an hour`,
-		Flags: append(canaryFlags(), forceFlag(), jsonFlag()),
+		Flags: append(canaryFlags(), forceFlag(), detachFlag(), jsonFlag()),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
@@ -52,19 +54,19 @@ failed --check or Ctrl-C sends everybody back to the live release, at once.
 			if err != nil {
 				return err
 			}
-			return c.change(cc, api.Request{Kind: api.Switch, Release: word, Canary: canary, Force: cc.Bool("force")})
+			return c.change(cc, api.Request{Kind: api.Switch, Release: word, Canary: canary, Force: cc.Bool("force"), Detach: cc.Bool("detach")})
 		},
 	}
 }
 
 func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
-		Name: "rollback", Usage: "go back to the release that was live before", UsageText: "superctl rollback [--force] [--json]",
+		Name: "rollback", Usage: "go back to the release that was live before", UsageText: "superctl rollback [--force] [--detach] [--json]",
 		Description: `A switch to the release that was live before. With standby = "5m" in the config its workers are still
 warm for so long, and the rollback takes some milliseconds. During a probation or a canary it ends just that.
 
    superctl rollback`,
-		Flags: []cli.Flag{forceFlag(), jsonFlag()},
+		Flags: []cli.Flag{forceFlag(), detachFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 1 {
 				return &usageError{fmt.Errorf("rollback: unexpected argument %q: superctl switch %s makes that release live", cc.Args().First(), cc.Args().First())}
@@ -72,24 +74,24 @@ warm for so long, and the rollback takes some milliseconds. During a probation o
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, api.Request{Kind: api.Rollback, Force: cc.Bool("force")})
+			return c.change(cc, api.Request{Kind: api.Rollback, Force: cc.Bool("force"), Detach: cc.Bool("detach")})
 		},
 	}
 }
 
 func (c *command) reloadCommand() *cli.Command {
 	return &cli.Command{
-		Name: "reload", Usage: "read the config anew, with the same release", UsageText: "superctl reload [--json]",
+		Name: "reload", Usage: "read the config anew, with the same release", UsageText: "superctl reload [--detach] [--json]",
 		Description: `Starts the live release anew with the config as it is now, checks it, and turns over as a switch does.
 A config with an error is refused, and so is one with which the release does not work.
 
    systemctl reload superctl@shop    does the same, and fails when the reload is refused`,
-		Flags: []cli.Flag{jsonFlag()},
+		Flags: []cli.Flag{detachFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, api.Request{Kind: api.Reload})
+			return c.change(cc, api.Request{Kind: api.Reload, Detach: cc.Bool("detach")})
 		},
 	}
 }
@@ -113,6 +115,9 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	show.end()
 	if err != nil && ctx.Err() != nil {
 		stop() // another Ctrl-C ends this at once
+		if req.Detach {
+			return c.detached(daemonClient)
+		}
 		return c.interrupted(daemonClient, conf.App)
 	}
 	if err != nil {
@@ -149,6 +154,26 @@ func (c *command) interrupted(daemonClient *control.Client, app string) error {
 			return fmt.Errorf("interrupted: the %s of %s is being aborted, in step %s; %s", st.Changing.Kind, app, st.Changing.Step, liveText(&st))
 		}
 	}
+}
+
+// detached says that a change whose client was interrupted goes on.
+func (c *command) detached(daemonClient *control.Client) error {
+	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	defer cancel()
+	st, err := daemonClient.Status(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("detached, and how the change goes on is not known: %w", err)
+	case st.Changing != nil:
+		return fmt.Errorf("detached, and the outcome is open: %w (superctl status --watch follows it)", &api.BusyError{Changing: *st.Changing})
+	case st.Last != nil && st.Last.Result != api.Done:
+		return &outcomeError{st.Last.Result}
+	}
+	return nil
+}
+
+func detachFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "detach", Usage: "let the change go on when this command ends before it, by Ctrl-C or because a connection breaks"}
 }
 
 func liveText(st *api.Status) string {

@@ -69,7 +69,7 @@ type overtakenError struct{ who, step string }
 func (e *overtakenError) Error() string { return "rolled back by " + e.who + " during its " + e.step }
 
 // Change runs one change and returns when its outcome is known; emit gets its events as they happen. When ctx ends before
-// the cutover the change is aborted, after it the change goes on to its end. The error is a *BusyError or a *RefusedError:
+// the cutover the change is aborted, unless the request says Detach; after it the change goes on to its end. The error is a *BusyError or a *RefusedError:
 // nothing was begun.
 func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
 	if req.Kind == Upgrade {
@@ -85,7 +85,7 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 	}
 	unhook := context.AfterFunc(ctx, func() {
 		_ = s.do(func() {
-			if !c.committed {
+			if !c.committed && !req.Detach {
 				c.cancel(errHungUp)
 			}
 		})

@@ -165,12 +165,13 @@ func TestASecondChangeIsRefusedAndNamesTheFirst(t *testing.T) {
 	})
 }
 
-func TestAClientThatHangsUpAbortsItsSwitchBeforeTheCutoverOnly(t *testing.T) {
+func TestAClientThatHangsUpAbortsItsSwitchBeforeTheCutoverUnlessItIsDetached(t *testing.T) {
 	for _, tc := range []struct {
 		after  time.Duration
+		detach bool
 		result Result
 		live   string
-	}{{2 * time.Second, Aborted, "r1"}, {8 * time.Second, Done, "r2"}} {
+	}{{2 * time.Second, false, Aborted, "r1"}, {8 * time.Second, false, Done, "r2"}, {2 * time.Second, true, Done, "r2"}} {
 		virtual(t, func(t *testing.T, w *world) {
 			w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{answerAfter: 5 * time.Second}
 			s, stop := w.supervisor(t.TempDir())
@@ -178,7 +179,7 @@ func TestAClientThatHangsUpAbortsItsSwitchBeforeTheCutoverOnly(t *testing.T) {
 			switchTo(t, s, "r1")
 			ctx, hangUp := context.WithTimeout(context.Background(), tc.after)
 			defer hangUp()
-			out, err := s.Change(ctx, Request{Kind: Switch, Release: "r2"}, func(Event) {})
+			out, err := s.Change(ctx, Request{Kind: Switch, Release: "r2", Detach: tc.detach}, func(Event) {})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -26,5 +26,5 @@ func TestASignalHasGunicornOpenItsLogAgain(t *testing.T) {
 		return err == nil && st.Size() > 0
 	})
 	a.Command("signal", "idle", "SIGUSR1").Want(1).Says("it does not handle SIGUSR1, which would end it")
-	a.Command("signal", "webb", "usr1").Want(2).Says(`there is no process "webb": the live release has idle, web`)
+	a.Command("signal", "webb", "usr1").Want(2).Says(`there is no process "webb": the live release has web, idle`)
 }
