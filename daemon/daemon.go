@@ -177,7 +177,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 // listen opens the control socket, or goes on with the one of the daemon before.
 func (d *daemon) listen() (*control.Server, error) {
 	if fd, ok := d.kept.take(controlName); ok {
-		server, err := control.Inherit(fd, d.config.Control, d.s)
+		server, err := control.Inherit(fd, d.config.Control, controlGroup(d.config), d.s)
 		if !errors.Is(err, control.ErrElsewhere) {
 			return server, err
 		}

@@ -51,6 +51,7 @@ func (d *daemon) run() error {
 	served := make(chan error, 1)
 	go func() { ended <- d.s.Run(ctx) }()
 	go func() { served <- d.api.Serve(serving) }()
+	parts.Go(func() { d.mendSockets(serving) })
 	adopted, started := d.s.Adopted(), d.s.Started()
 	for stopping := false; ; {
 		select {

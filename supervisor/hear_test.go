@@ -5,11 +5,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
 
-func TestWhatAWorkerSaysIsHeardHoweverOftenItSpeaks(t *testing.T) {
+// hearing is a supervisor whose only worker is this process, and the path of its notify socket.
+func hearing(t *testing.T, options func(*Options)) (s *Supervisor, path string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "hear") // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
@@ -19,32 +24,77 @@ func TestWhatAWorkerSaysIsHeardHoweverOftenItSpeaks(t *testing.T) {
 	w.pid = os.Getpid() - 1 // so that the first worker is this process
 	w.releases["r1"] = behaviour{}
 	w.plan = func(p Plan) Plan { p.Probation = 0; return p }
-	path := filepath.Join(dir, "notify")
-	w.options = func(o *Options) { o.Notify = path }
+	path = filepath.Join(dir, "notify")
+	w.options = func(o *Options) { o.Notify = path; options(o) }
 	s, stop := w.supervisor(t.TempDir())
-	defer stop()
+	t.Cleanup(stop)
 	switchTo(t, s, "r1")
+	return s, path
+}
+
+// say connects to the notify socket, and returns what says something there.
+func say(t *testing.T, path string) func(text string) {
+	t.Helper()
 	conn, err := net.Dial("unixgram", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	deadline := time.Now().Add(10 * time.Second)
-	if err := conn.SetDeadline(deadline); err != nil {
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 100 { // far more than the socket holds unread
-		if _, err := fmt.Fprintf(conn, "STATUS=%d", i); err != nil {
-			t.Fatalf("message %d: %v", i, err)
+	return func(text string) {
+		t.Helper()
+		if _, err := fmt.Fprintf(conn, "STATUS=%s", text); err != nil {
+			t.Fatalf("say %s: %v", text, err)
 		}
 	}
-	for {
+}
+
+// awaitStatus waits until the worker's newest status is text.
+func awaitStatus(t *testing.T, s *Supervisor, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
 		says := s.Status().Generations[0].Workers[0].Status
-		if says == "99" {
+		if says == text {
 			return
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the newest that was heard is %q", says)
 		}
 	}
+}
+
+func TestWhatAWorkerSaysIsHeardHoweverOftenItSpeaks(t *testing.T) {
+	s, path := hearing(t, func(*Options) {})
+	speak := say(t, path)
+	for i := range 100 { // far more than the socket holds unread
+		speak(strconv.Itoa(i))
+	}
+	awaitStatus(t, s, "99")
+}
+
+func TestARemovedNotifySocketIsMadeAgainAndStored(t *testing.T) {
+	var told []string
+	s, path := hearing(t, func(o *Options) { o.Store = sayingShelf{shelf{}, &told} })
+	before := say(t, path)
+	if mended, err := s.MendNotify(); mended || err != nil {
+		t.Errorf("one that is there: %t, %v", mended, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	before("the last words to the socket that was removed")
+	if mended, err := s.MendNotify(); !mended || err != nil {
+		t.Errorf("one that was removed: %t, %v", mended, err)
+	}
+	awaitStatus(t, s, "the last words to the socket that was removed")
+	say(t, path)("hello")
+	awaitStatus(t, s, "hello")
+	_ = s.do(func() {
+		told = slices.DeleteFunc(told, func(what string) bool { return !strings.Contains(what, notifyName) })
+		if len(told) != 3 || !strings.HasPrefix(told[0], "put") || !strings.HasPrefix(told[1], "remove") || !strings.HasPrefix(told[2], "put") {
+			t.Errorf("the store is told: %q", told)
+		}
+	})
 }

@@ -64,6 +64,44 @@ func (s *Supervisor) pauseNotify() {
 	}
 }
 
+// MendNotify makes the notify socket again when its path does not lead to it any more, and reports whether it has. Workers that have
+// connected to the one before it are not heard any more; those that speak by the path are.
+func (s *Supervisor) MendNotify() (mended bool, err error) {
+	if stopped := s.do(func() { mended, err = s.mendNotify() }); stopped != nil {
+		return false, nil //nolint:nilerr // a daemon that ends needs no socket
+	}
+	return mended, err
+}
+
+func (s *Supervisor) mendNotify() (mended bool, err error) {
+	if s.notify == nil || s.mute == nil || s.notify.Reachable() {
+		return false, nil
+	}
+	n, err := worker.ListenNotify(s.opt.Notify, -1)
+	if err != nil {
+		return false, err
+	}
+	s.pauseNotify()
+	before := s.notify
+	s.notify = n
+	s.readNotify()
+	s.storeAgain(notifyName)
+	return true, before.Abandon(s.told)
+}
+
+// StoreAgain has the store keep the descriptor of that name in Options.Extra as it is now, in the place of the one
+// before it.
+func (s *Supervisor) StoreAgain(name string) {
+	_ = s.do(func() { s.storeAgain(name) }) // a daemon that ends has left its descriptors already
+}
+
+func (s *Supervisor) storeAgain(name string) {
+	if _, ok := s.stored[name]; ok {
+		s.stored[name] = "" // no identity: the next turn puts the new one in its place
+		s.dirty = true
+	}
+}
+
 // closeNotify ends the reading and removes the socket.
 func (s *Supervisor) closeNotify() {
 	s.pauseNotify()

@@ -232,6 +232,8 @@ type output interface {
 type notifier interface {
 	Run(ctx context.Context, handle func(worker.Message)) error
 	Descriptor(f func(fd int) error) error
+	Reachable() bool
+	Abandon(handle func(worker.Message)) error
 	Close() error
 }
 

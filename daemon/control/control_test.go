@@ -311,7 +311,7 @@ func TestTheNextDaemonAnswersEarlierConnections(t *testing.T) {
 	if _, err := io.WriteString(waiting, "GET /v1/status HTTP/1.0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	next, err := Inherit(fd, path, &app{})
+	next, err := Inherit(fd, path, -1, &app{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,6 +319,49 @@ func TestTheNextDaemonAnswersEarlierConnections(t *testing.T) {
 	answer, err := io.ReadAll(waiting)
 	if err != nil || !strings.Contains(string(answer), `"release":"r1"`) {
 		t.Errorf("%s %v", answer, err)
+	}
+}
+
+func TestARemovedSocketIsMadeAgainAndOpenConnectionsGoOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	s, err := Listen(path, -1, &app{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s)
+	answers(t, path)
+	if mended, err := s.Mend(); mended || err != nil {
+		t.Errorf("one that is there: %t, %v", mended, err)
+	}
+	open := dial(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if mended, err := s.Mend(); !mended || err != nil {
+		t.Errorf("one that was removed: %t, %v", mended, err)
+	}
+	answers(t, path)
+	if _, err := io.WriteString(open, "GET /v1/status HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(open); err != nil || !strings.Contains(string(answer), `"release":"r1"`) {
+		t.Errorf("the connection that was open: %s %v", answer, err)
+	}
+}
+
+func TestASocketThatIsTheNextDaemonsIsNotMadeAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	s, err := Listen(path, -1, &app{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s)
+	s.LeaveToNext()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if mended, err := s.Mend(); mended || err != nil {
+		t.Errorf("%t, %v", mended, err)
 	}
 }
 
@@ -342,7 +385,7 @@ func TestASocketThatLostItsPathIsNotInherited(t *testing.T) {
 	if err := l.Close(); err != nil { // removes it
 		t.Fatal(err)
 	}
-	if _, err := Inherit(fd, path, &app{}); !errors.Is(err, ErrElsewhere) {
+	if _, err := Inherit(fd, path, -1, &app{}); !errors.Is(err, ErrElsewhere) {
 		t.Errorf("%v", err)
 	}
 }

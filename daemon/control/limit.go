@@ -11,24 +11,24 @@ import (
 
 // limitedListener is a listener that bounds the number of open connections. Further ones wait in
 // the kernel's queue, and replace connections that have sent no request. netutil.LimitListener
-// would hide the descriptor that SO_PEERCRED needs.
+// would hide the descriptor that SO_PEERCRED needs. The socket can be replaced while it serves.
 type limitedListener struct {
-	*net.UnixListener
 	free   chan struct{} // holds one value per open connection
 	closed chan struct{}
 	once   sync.Once
 
-	mu   sync.Mutex
-	idle []*limitedConn // guarded by mu: connections without a request so far, oldest first
+	mu     sync.Mutex
+	socket *net.UnixListener // guarded by mu
+	idle   []*limitedConn    // guarded by mu: connections without a request so far, oldest first
 }
 
 func limit(l *net.UnixListener, most int) *limitedListener {
-	return &limitedListener{UnixListener: l, free: make(chan struct{}, most), closed: make(chan struct{})}
+	return &limitedListener{socket: l, free: make(chan struct{}, most), closed: make(chan struct{})}
 }
 
 // Accept waits for a connection, then for a free place.
 func (l *limitedListener) Accept() (net.Conn, error) {
-	conn, err := l.AcceptUnix()
+	conn, err := l.accept()
 	if errors.Is(err, os.ErrDeadlineExceeded) { // Server.LeaveToNext
 		<-l.closed
 		return nil, net.ErrClosed
@@ -53,6 +53,40 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	l.mu.Unlock()
 	return c, nil
 }
+
+// accept waits for a connection to the socket, and to the one that replaces it.
+func (l *limitedListener) accept() (*net.UnixConn, error) {
+	for {
+		socket := l.current()
+		conn, err := socket.AcceptUnix()
+		if err == nil || l.current() == socket {
+			return conn, err
+		}
+	}
+}
+
+func (l *limitedListener) current() *net.UnixListener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.socket
+}
+
+// replace closes the socket and accepts from another one, unless the listener is closed.
+func (l *limitedListener) replace(socket *net.UnixListener) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.closed:
+		return net.ErrClosed
+	default:
+	}
+	before := l.socket
+	l.socket = socket
+	return before.Close()
+}
+
+// Addr returns the address of the socket.
+func (l *limitedListener) Addr() net.Addr { return l.current().Addr() }
 
 // evict closes the connection that has been idle for longest.
 func (l *limitedListener) evict() {
@@ -79,8 +113,10 @@ func (l *limitedListener) connState(conn net.Conn, state http.ConnState) {
 
 // Close ends Accept, even while it waits for a free place.
 func (l *limitedListener) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.once.Do(func() { close(l.closed) })
-	return l.UnixListener.Close()
+	return l.socket.Close()
 }
 
 // limitedConn is a connection that frees its place when it is closed.

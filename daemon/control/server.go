@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,18 +32,29 @@ const (
 
 // Server serves a Controller on a unix socket.
 type Server struct {
-	path       string
-	file       os.FileInfo // of the socket, so that only our own is removed
-	unix       *net.UnixListener
-	l          *limitedListener
-	http       *http.Server
-	leftToNext atomic.Bool // the socket now belongs to the next daemon
+	path string
+	gid  int // of the group that may use the socket; -1 = the daemon's own
+	l    *limitedListener
+	http *http.Server
+
+	mu         sync.Mutex
+	file       os.FileInfo // guarded by mu: of the socket, so that only our own is removed
+	leftToNext bool        // guarded by mu: the socket now belongs to the next daemon
 }
 
 // Listen opens the control socket for the daemon's user and for group gid (-1 = the daemon's own).
 // It replaces a socket on which no process listens, as a killed daemon leaves it, and refuses to
 // replace anything else.
 func Listen(path string, gid int, c Controller) (*Server, error) {
+	l, err := place(path, gid)
+	if err != nil {
+		return nil, err
+	}
+	return newServer(path, gid, l, c)
+}
+
+// place creates the socket and its directory, and replaces the socket of a dead daemon.
+func place(path string, gid int) (*net.UnixListener, error) {
 	err := os.MkdirAll(filepath.Dir(path), 0o755) //nolint:gosec // the socket has the access rights, not its directory
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
@@ -55,7 +66,8 @@ func Listen(path string, gid int, c Controller) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	return newServer(path, l, c)
+	l.SetUnlinkOnClose(false)
+	return l, nil
 }
 
 // listen creates the socket with its final mode and group.
@@ -87,8 +99,8 @@ func listen(path string, gid int) (*net.UnixListener, error) {
 
 // Inherit takes over the control socket of an earlier daemon and owns its descriptor: clients that
 // connected while no daemon ran have waited and are answered. The error is ErrElsewhere if the
-// socket is no longer the one at path.
-func Inherit(fd int, path string, c Controller) (*Server, error) {
+// socket is no longer the one at path. gid is Listen's.
+func Inherit(fd int, path string, gid int, c Controller) (*Server, error) {
 	file := os.NewFile(uintptr(fd), path)
 	l, err := net.FileListener(file) // holds a duplicate
 	if err := errors.Join(err, file.Close()); err != nil {
@@ -102,19 +114,19 @@ func Inherit(fd int, path string, c Controller) (*Server, error) {
 	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != fs.ModeSocket {
 		return nil, errors.Join(ErrElsewhere, l.Close())
 	}
-	return newServer(path, u, c)
+	return newServer(path, gid, u, c)
 }
 
 // ErrElsewhere is the error when an inherited socket is not the one at the path.
 var ErrElsewhere = errors.New("control socket: the earlier daemon's socket is gone")
 
-func newServer(path string, l *net.UnixListener, c Controller) (*Server, error) {
+func newServer(path string, gid int, l *net.UnixListener, c Controller) (*Server, error) {
 	l.SetUnlinkOnClose(false)
 	st, err := os.Lstat(path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
-	s := &Server{path: path, file: st, unix: l, l: limit(l, maxConnections)}
+	s := &Server{path: path, gid: gid, file: st, l: limit(l, maxConnections)}
 	s.http = &http.Server{
 		Handler: handler{c}.mux(), MaxHeaderBytes: 16 << 10,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
@@ -165,7 +177,7 @@ func removeStale(path string) error {
 
 // Descriptor passes the socket's descriptor to f, which must not keep it.
 func (s *Server) Descriptor(f func(fd int) error) error {
-	raw, err := s.unix.SyscallConn()
+	raw, err := s.l.current().SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -179,8 +191,39 @@ func (s *Server) Descriptor(f func(fd int) error) error {
 // LeaveToNext leaves the socket to the next daemon: this one accepts no more connections, and does
 // not remove the socket when Serve returns.
 func (s *Server) LeaveToNext() {
-	s.leftToNext.Store(true)
-	_ = s.unix.SetDeadline(time.Unix(1, 0)) // ends Accept; it fails only when the socket is closed
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leftToNext = true
+	_ = s.l.current().SetDeadline(time.Unix(1, 0)) // ends Accept; it fails only when the socket is closed
+}
+
+// Mend creates the socket again if its path no longer leads to it, because a directory cleaner
+// removed it for instance, and reports whether it did. Open connections are not affected.
+func (s *Server) Mend() (mended bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leftToNext || s.reachable() {
+		return false, nil
+	}
+	l, err := place(s.path, s.gid)
+	if err != nil {
+		return false, err
+	}
+	file, err := os.Lstat(s.path)
+	if err == nil {
+		err = s.l.replace(l)
+	}
+	if err != nil {
+		return false, errors.Join(fmt.Errorf("control socket: %w", err), l.Close(), os.Remove(s.path))
+	}
+	s.file = file
+	return true, nil
+}
+
+// reachable reports whether the path leads to the socket. s.mu is held.
+func (s *Server) reachable() bool {
+	st, err := os.Lstat(s.path)
+	return err == nil && os.SameFile(st, s.file)
 }
 
 // Serve answers requests until ctx ends, then waits for those in progress.
@@ -199,10 +242,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		err = s.http.Close()
 	}
 	<-ended //nolint:errcheck // it is http.ErrServerClosed
-	if s.leftToNext.Load() {
-		return err
-	}
-	if st, lost := os.Lstat(s.path); lost == nil && os.SameFile(st, s.file) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.leftToNext && s.reachable() {
 		err = errors.Join(err, os.Remove(s.path))
 	}
 	return err

@@ -16,8 +16,9 @@ import (
 
 // Notify is the socket on which workers say READY=1 and STATUS= by the protocol of sd_notify(3).
 type Notify struct {
-	path string
-	file *os.File
+	path  string
+	file  *os.File
+	entry fs.FileInfo // of the socket in its directory; nil when it was gone at once
 }
 
 // Message is one datagram of a worker. The kernel vouches for the sender's pid (SCM_CREDENTIALS, unix(7)).
@@ -32,7 +33,7 @@ type Message struct {
 func ListenNotify(path string, inherited int) (*Notify, error) {
 	if inherited >= 0 {
 		if bound(inherited) == path && exists(path) {
-			return &Notify{path: path, file: os.NewFile(uintptr(inherited), path)}, nil
+			return newNotify(path, inherited), nil
 		}
 		if err := unix.Close(inherited); err != nil {
 			return nil, err
@@ -57,7 +58,40 @@ func ListenNotify(path string, inherited int) (*Notify, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("notify socket %s: %w", path, err), unix.Close(fd))
 	}
-	return &Notify{path: path, file: os.NewFile(uintptr(fd), path)}, nil
+	return newNotify(path, fd), nil
+}
+
+func newNotify(path string, fd int) *Notify {
+	entry, err := os.Lstat(path)
+	if err != nil {
+		entry = nil
+	}
+	return &Notify{path: path, file: os.NewFile(uintptr(fd), path), entry: entry}
+}
+
+// Reachable reports whether the path still leads to the socket.
+func (n *Notify) Reachable() bool {
+	st, err := os.Lstat(n.path)
+	return err == nil && n.entry != nil && os.SameFile(st, n.entry)
+}
+
+// Abandon hands on what was said to a socket that another one replaces, and closes it. What is at its path stays. Run must have ended.
+func (n *Notify) Abandon(handle func(Message)) error {
+	err := n.Descriptor(func(fd int) error {
+		for {
+			m, err := receive(fd)
+			switch {
+			case errors.Is(err, unix.EAGAIN):
+				return nil
+			case errors.Is(err, unix.EINTR):
+			case err != nil:
+				return err
+			case m.PID != 0:
+				handle(m)
+			}
+		}
+	})
+	return errors.Join(err, n.file.Close())
 }
 
 // bound is the path that a unix socket is bound to, or "".
