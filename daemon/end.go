@@ -85,7 +85,7 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 		return err
 	}
 	defer out.Close() //nolint:errcheck // what could not be written cannot be said either
-	gates, err := makeGates(conf, nil, EarlierDaemons(conf.App))
+	gates, err := remainingGates(conf)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 
 	"superctl/config"
 	"superctl/socket"
@@ -36,6 +37,14 @@ func (g gate) Private() (supervisor.Gate, error) {
 		return nil, err
 	}
 	return gate{p}, nil
+}
+
+// remainingGates are the gates that workers can be stopped with when no daemon is to start any more: all but those whose socket
+// systemd passes, which it does to a daemon only.
+func remainingGates(c *config.Config) ([]supervisor.Gate, error) {
+	own := *c
+	own.Listen = slices.DeleteFunc(slices.Clone(c.Listen), func(l config.Listen) bool { return l.Address.Network() == "systemd" })
+	return makeGates(&own, nil, EarlierDaemons(c.App))
 }
 
 // makeGates makes the gates of a config; nothing is bound yet.

@@ -37,8 +37,8 @@ func formerKey(was gateState) string { return was.Name + "@" + was.Kind + "@" + 
 // openFormer makes the gates of listeners that the config does not have any more as the earlier daemon had them.
 func (s *Supervisor) openFormer(st *state) {
 	for key := range st.Listeners {
-		if s.gateOf(st, key) != nil {
-			continue
+		if s.gateOf(st, key) != nil || s.opt.End {
+			continue // workers that are stopped need no listener
 		}
 		was := st.wasGate(key)
 		gate, err := s.reopen(was)

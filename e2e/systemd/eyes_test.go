@@ -61,8 +61,8 @@ func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
 	s.Run("rm", "-rf", "/srv/shop/releases/private").Want(0)
 
 	// As uv makes it: an interpreter below a home directory, which the unit hides.
-	s.Run("sh", "-c", "mkdir -p /home/anna/bin && cp $(readlink -f /usr/bin/python3) /home/anna/bin/python3 && chmod -R a+rX /home/anna").Want(0)
 	must(t, s.Release("uv", apps.Behaviour{}))
+	s.Run("sh", "-c", "mkdir -p /home/anna/bin && cp -L /srv/shop/releases/uv/venv/bin/python /home/anna/bin/python3 && chmod -R a+rX /home/anna").Want(0)
 	s.Run("ln", "-sfn", "/home/anna/bin/python3", "/srv/shop/releases/uv/venv/bin/python").Want(0)
 	s.Superctl("check").Want(1).Says("FAIL  release uv is broken: ").Says("/srv/shop/releases/uv/venv/bin/python")
 	s.Superctl("check", "uv").Want(1).Says("/srv/shop/releases/uv/venv/bin/python")

@@ -167,7 +167,7 @@ func (s *Site) Load(t harness.T) *load.Run {
 func (s *Site) loadFor(t harness.T, limit time.Duration) *load.Run {
 	t.Helper()
 	r, err := load.Start(load.Config{
-		Network: "tcp", Address: s.Address, Rate: 100, Clients: 8, MaxDuration: limit,
+		Network: "tcp", Address: s.Address, Rate: 50, Clients: 8, MaxDuration: limit, Timeout: patience,
 		Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)},
 	})
 	must(t, err)

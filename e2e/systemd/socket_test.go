@@ -57,6 +57,21 @@ func TestOnASharedListenerABrokenReleaseIsFoundBeforeItMeetsARequest(t *testing.
 	}
 }
 
+// systemd hands its sockets to the daemon only, and not to what runs after the end of one.
+func TestAStopEndsAServiceWithASocketUnitWhateverHasEndedTheDaemon(t *testing.T) {
+	s := newSocketSite(t, "r1")
+	s.Start(t, "r1")
+	s.Run("systemctl", "stop", unit).Want(0)
+	if state := s.Property("ActiveState") + "/" + s.Property("Result"); state != "inactive/success" {
+		t.Errorf("the service is %s", state)
+	}
+	s.noProcess(t)
+	s.Run("systemctl", "start", unit).Want(0)
+	s.Signal("KILL")
+	s.Run("systemctl", "stop", unit).Want(0)
+	s.noProcess(t)
+}
+
 func TestAConnectionThatArrivesWhileTheServiceIsDownWaitsAndStartsIt(t *testing.T) {
 	s := newSocketSite(t, "r1")
 	s.Start(t, "r1")
