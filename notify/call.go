@@ -16,47 +16,47 @@ import (
 )
 
 const (
-	dialTime    = 10 * time.Second
-	answerLimit = 64 << 10 // of an answer are read
-	answerShown = 200      // and shown, if it says why something was refused
+	dialTimeout   = 10 * time.Second
+	answerLimit   = 64 << 10 // bytes of an answer that are read
+	excerptLength = 200      // characters of an answer that are shown if it explains a refusal
 )
 
-// failure is an answer that is no success. All other errors are worth another attempt.
+// failure is an answer other than success. Every other error is worth another attempt.
 type failure struct {
 	why       string
-	permanent bool          // the same again would be refused again
-	after     time.Duration // that the service asks us to wait
+	permanent bool          // the same request would be refused again
+	after     time.Duration // how long the service asks to wait
 }
 
 func (f *failure) Error() string { return f.why }
 
-// caller makes the calls of all services.
+// caller makes the calls to all services.
 type caller struct {
 	http  *http.Client
 	agent string
 	now   func() time.Time
 
-	credentials string // directory of systemd's
+	credentials string // systemd's credentials directory
 }
 
-// newCaller makes one with proxies as the environment says. An idle daemon keeps no connection, and a redirect of a POST is nothing
-// that can be followed.
+// newCaller returns a caller with the proxies of the environment. An idle daemon keeps no
+// connections, and a redirected POST is not followed.
 func newCaller(version, credentials string) *caller {
-	boundShoutrrr()
+	limitShoutrrr()
 	return &caller{
 		credentials: credentials,
 		agent:       "superctl/" + version, now: time.Now,
 		http: &http.Client{
 			Transport: &http.Transport{
-				Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialTime}).DialContext,
-				TLSHandshakeTimeout: dialTime, DisableKeepAlives: true, MaxResponseHeaderBytes: answerLimit,
+				Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+				TLSHandshakeTimeout: dialTimeout, DisableKeepAlives: true, MaxResponseHeaderBytes: answerLimit,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 }
 
-// deliver sends one message to one target. Its error has no secret in it.
+// deliver sends a message to a target. Its error contains no secret.
 func (c *caller) deliver(ctx context.Context, t *Target, m *Message) error {
 	secret, err := t.read(c.credentials)
 	if err != nil {
@@ -74,23 +74,23 @@ func (c *caller) deliver(ctx context.Context, t *Target, m *Message) error {
 	return errors.New(text)
 }
 
-// answer is what a service has said to a call that went well.
+// answer is the response of a service.
 type answer struct {
 	status int
 	body   string
 }
 
-// post sends JSON. An answer that is no success is a *failure.
+// post sends JSON. An answer other than success is a *failure.
 func (c *caller) post(ctx context.Context, to string, headers map[string]string, body any) (*answer, error) {
 	var data bytes.Buffer
 	enc := json.NewEncoder(&data)
-	enc.SetEscapeHTML(false) // nobody puts it into a page
+	enc.SetEscapeHTML(false) // the text is not put into a web page
 	if err := enc.Encode(body); err != nil {
 		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, &data)
 	if err != nil {
-		return nil, errors.New("the URL cannot be called") // the error has the URL in it
+		return nil, errors.New("the URL cannot be called") // the original error contains the URL
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", c.agent)
@@ -113,7 +113,7 @@ func (c *caller) post(ctx context.Context, to string, headers map[string]string,
 	return a, nil
 }
 
-// withoutURL takes off what net/http puts around an error: the URL, which is a secret.
+// withoutURL unwraps an error of net/http, which contains the URL: a secret.
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -122,21 +122,22 @@ func withoutURL(err error) error {
 	return err
 }
 
-// failure says what became of a call that was refused.
+// failure describes a refused call.
 func (a *answer) failure(h http.Header) *failure {
 	f := &failure{why: fmt.Sprintf("answered %d %s", a.status, http.StatusText(a.status)), permanent: true}
 	switch {
-	case a.status == http.StatusRequestTimeout, a.status == http.StatusTooEarly, a.status == http.StatusTooManyRequests, a.status >= 500:
+	case a.status == http.StatusRequestTimeout, a.status == http.StatusTooEarly, a.status == http.StatusTooManyRequests,
+		a.status >= 500:
 		f.permanent = false
 	}
-	if said := shown(a.body); said != "" {
+	if said := excerpt(a.body); said != "" {
 		f.why += ": " + said
 	}
 	f.after = retryAfter(h.Get("Retry-After"), time.Now())
 	return f
 }
 
-// retryAfter reads the header of that name: seconds (Discord has fractions of them) or a date.
+// retryAfter parses the header of that name: seconds (with fractions for Discord) or a date.
 func retryAfter(text string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 && seconds < 1e6 {
 		return time.Duration(seconds * float64(time.Second))
@@ -147,14 +148,14 @@ func retryAfter(text string, now time.Time) time.Duration {
 	return 0
 }
 
-// shown is the beginning of an answer, if it is text for people: a page of HTML is none.
-func shown(body string) string {
+// excerpt returns the beginning of an answer if it is plain text, and "" for an HTML page.
+func excerpt(body string) string {
 	body = strings.Join(strings.Fields(strings.ToValidUTF8(body, "?")), " ")
 	if strings.HasPrefix(body, "<") {
 		return ""
 	}
-	if runes := []rune(body); len(runes) > answerShown {
-		body = string(runes[:answerShown]) + "..."
+	if runes := []rune(body); len(runes) > excerptLength {
+		body = string(runes[:excerptLength]) + "..."
 	}
 	return body
 }

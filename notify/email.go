@@ -13,7 +13,8 @@ import (
 	"github.com/wneessen/go-mail"
 )
 
-// mailServer is where mail is given to: the port is that of the kind of TLS, unless the config has one.
+// mailServer returns the host and port of the mail server. The default port depends on the kind of
+// TLS.
 func (t *Target) mailServer() (host string, port int, err error) {
 	port = map[string]int{"implicit": 465, "none": 25}[t.TLS]
 	port = cmp.Or(port, 587)
@@ -21,12 +22,13 @@ func (t *Target) mailServer() (host string, port int, err error) {
 	if h, p, err := net.SplitHostPort(t.Host); err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 {
-			return "", 0, errors.New(`its port is no number, such as "smtp.example.com:587"`)
+			return "", 0, errors.New(`invalid port: write a number, such as "smtp.example.com:587"`)
 		}
 		host, port = h, int(n)
 	}
 	if host == "" || strings.ContainsAny(host, "/@ ") {
-		return "", 0, errors.New(`write the name of a mail server, such as "smtp.example.com" or "smtp.example.com:587"`)
+		return "", 0, errors.New(`write the name of a mail server, such as "smtp.example.com" or ` +
+			`"smtp.example.com:587"`)
 	}
 	return host, port, nil
 }
@@ -37,22 +39,22 @@ func (t *Target) mailIsLocal() bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// sendEmail gives one mail to all recipients to the server. The Message-ID is the message's: a mail that goes out twice is one to
-// those who look at that.
+// sendEmail sends one mail to all recipients. The Message-ID contains the message's ID, so that
+// clients can detect a duplicate.
 func sendEmail(ctx context.Context, c *caller, t *Target, secret string, m *Message) error {
-	letter, err := m.letter(t, c.now())
+	letter, err := m.toMail(t, c.now())
 	if err != nil {
 		return err
 	}
-	client, hangUp, err := t.mailClient(ctx, secret)
+	client, closeConns, err := t.mailClient(ctx, secret)
 	if err != nil {
 		return err
 	}
-	defer hangUp()
+	defer closeConns()
 	err = client.DialAndSendWithContext(ctx, letter)
 	var sent *mail.SendError
 	switch {
-	case err == nil || letter.IsDelivered(): // an error at the goodbye is none
+	case err == nil || letter.IsDelivered(): // an error after the delivery does not matter
 		return nil
 	case errors.As(err, &sent) && sent.ErrorCode() >= 500:
 		return &failure{why: err.Error(), permanent: true}
@@ -60,42 +62,46 @@ func sendEmail(ctx context.Context, c *caller, t *Target, secret string, m *Mess
 	return err
 }
 
-// mailClient makes a client for one mail. hangUp, or the end of ctx, closes what the library would leave open.
-func (t *Target) mailClient(ctx context.Context, password string) (client *mail.Client, hangUp context.CancelFunc, err error) {
+// mailClient returns a client for one mail. The library leaves connections open; closeConns, or the
+// end of ctx, closes them.
+func (t *Target) mailClient(
+	ctx context.Context, password string,
+) (client *mail.Client, closeConns context.CancelFunc, err error) {
 	host, port, err := t.mailServer()
 	if err != nil {
 		return nil, func() {}, err
 	}
-	whole, hangUp := context.WithCancel(ctx)
+	whole, closeConns := context.WithCancel(ctx)
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)
 		if err == nil {
-			context.AfterFunc(whole, func() { _ = conn.Close() }) // most often it is closed already
+			context.AfterFunc(whole, func() { _ = conn.Close() }) // it is usually closed already
 		}
 		return conn, err
 	}
-	opts := []mail.Option{mail.WithPort(port), mail.WithTimeout(callTime), mail.WithoutNoop()}
+	opts := []mail.Option{mail.WithPort(port), mail.WithTimeout(callTimeout), mail.WithoutNoop()}
 	switch t.TLS {
 	case "none":
 		opts = append(opts, mail.WithTLSPolicy(mail.NoTLS), mail.WithDialContextFunc(dial))
 	case "implicit":
-		opts = append(opts, mail.WithSSL()) // with a dial of ours it would take the connection for a plain one
+		// with our dialer the library would take the connection for an unencrypted one
+		opts = append(opts, mail.WithSSL())
 	default:
 		opts = append(opts, mail.WithTLSPolicy(mail.TLSMandatory), mail.WithDialContextFunc(dial))
 	}
 	if t.Username != "" {
 		auth := mail.SMTPAuthAutoDiscover
 		if t.TLS == "none" {
-			auth = mail.SMTPAuthPlainNoEnc // to this machine only: the config has seen to that
+			auth = mail.SMTPAuthPlainNoEnc // to this machine only: the config ensures that
 		}
 		opts = append(opts, mail.WithSMTPAuth(auth), mail.WithUsername(t.Username), mail.WithPassword(password))
 	}
 	client, err = mail.NewClient(host, opts...)
-	return client, hangUp, err
+	return client, closeConns, err
 }
 
-// letter is the message as a mail.
-func (m *Message) letter(t *Target, now time.Time) (*mail.Msg, error) {
+// toMail returns the message as a mail.
+func (m *Message) toMail(t *Target, now time.Time) (*mail.Msg, error) {
 	letter := mail.NewMsg(mail.WithNoDefaultUserAgent())
 	if err := errors.Join(letter.From(t.From), letter.To(t.To...)); err != nil {
 		return nil, err
@@ -112,7 +118,7 @@ func (m *Message) letter(t *Target, now time.Time) (*mail.Msg, error) {
 	return letter, nil
 }
 
-// details is the message for those who have more room than a line.
+// details returns the message as text of several lines.
 func (m *Message) details(now time.Time) string {
 	var b strings.Builder
 	o := &m.Outcome

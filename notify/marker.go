@@ -11,28 +11,32 @@ import (
 	"time"
 )
 
-// stale is how old an event may be that Datadog (18 hours) and New Relic (24 hours) still put where it was in time.
-const stale = 17 * time.Hour
+// maxEventAge is the age up to which Datadog (18 hours) and New Relic (24 hours) place an event at
+// its own time.
+const maxEventAge = 17 * time.Hour
 
-// sendNewRelic makes a change tracking event of category Deployment (docs.newrelic.com, "Track changes using NerdGraph").
+// sendNewRelic creates a change tracking event of category Deployment (docs.newrelic.com, "Track
+// changes using NerdGraph").
 func sendNewRelic(ctx context.Context, c *caller, t *Target, secret string, m *Message) error {
 	release, commit := m.live()
 	if release == "" {
-		return nil // nothing is deployed now
+		return nil // no release is live
 	}
-	const mutation = `mutation($event: ChangeTrackingCreateEventInput!) { changeTrackingCreateEvent(changeTrackingEvent: $event) { changeTrackingEvent { changeTrackingId } messages } }`
+	const mutation = `mutation($event: ChangeTrackingCreateEventInput!) { ` +
+		`changeTrackingCreateEvent(changeTrackingEvent: $event) { changeTrackingEvent { changeTrackingId } messages } }`
 	deployment := map[string]any{"version": release}
 	if commit != "" {
 		deployment["commit"] = commit
 	}
 	event := map[string]any{
 		"categoryAndTypeData": map[string]any{
-			"kind": map[string]any{"category": "Deployment", "type": "Basic"}, "categoryFields": map[string]any{"deployment": deployment},
+			"kind":           map[string]any{"category": "Deployment", "type": "Basic"},
+			"categoryFields": map[string]any{"deployment": deployment},
 		},
 		"entitySearch": map[string]any{"query": "id = '" + t.Entity + "'"},
 		"user":         m.who(), "shortDescription": m.title(), "description": m.Text, "groupId": m.ID,
 	}
-	if c.now().Sub(m.Time) < stale {
+	if c.now().Sub(m.Time) < maxEventAge {
 		event["timestamp"] = m.Time.UnixMilli()
 	}
 	host := "api.newrelic.com"
@@ -47,7 +51,7 @@ func sendNewRelic(ctx context.Context, c *caller, t *Target, secret string, m *M
 	return nerdgraphError(a.body)
 }
 
-// nerdgraphError finds the error in an answer whose status is 200 in any case.
+// nerdgraphError returns the error in an answer, whose status is always 200.
 func nerdgraphError(body string) error {
 	var said struct {
 		Errors []struct {
@@ -66,25 +70,29 @@ func nerdgraphError(body string) error {
 		} `json:"data"`
 	}
 	if err := json.Unmarshal([]byte(body), &said); err != nil {
-		return fmt.Errorf("the answer is no JSON: %s", shown(body))
+		return fmt.Errorf("the answer is not JSON: %s", excerpt(body))
 	}
 	if len(said.Errors) > 0 {
 		one := said.Errors[0]
 		transient := []string{"TIMEOUT", "SERVER_ERROR", "INTERNAL_SERVER_ERROR", "TOO_MANY_REQUESTS"}
-		return &failure{why: "answered with an error: " + shown(one.Message), permanent: !slices.Contains(transient, one.Extensions.Class)}
+		return &failure{
+			why:       "answered with an error: " + excerpt(one.Message),
+			permanent: !slices.Contains(transient, one.Extensions.Class),
+		}
 	}
 	if said.Data.Created == nil || said.Data.Created.Event == nil || said.Data.Created.Event.ID == "" {
-		why := "answered, and has made no event"
+		why := "answered, but created no event"
 		if said.Data.Created != nil && len(said.Data.Created.Messages) > 0 {
-			why += ": " + shown(said.Data.Created.Messages[0])
+			why += ": " + excerpt(said.Data.Created.Messages[0])
 		}
 		return &failure{why: why, permanent: true}
 	}
 	return nil
 }
 
-// sendSentry makes a release, which does no harm when it is there, and a deploy of it (docs.sentry.io, "Create a New Release for an
-// Organization" and "Create a Deploy"). After a revert it is one of the release that is live again.
+// sendSentry creates a release, which has no effect if it exists, and a deploy of it
+// (docs.sentry.io, "Create a New Release for an Organization" and "Create a Deploy"). After a
+// revert, the deploy is of the release that is live again.
 func sendSentry(ctx context.Context, c *caller, t *Target, secret string, m *Message) error {
 	release, commit := m.live()
 	if release == "" {
@@ -94,7 +102,8 @@ func sendSentry(ctx context.Context, c *caller, t *Target, secret string, m *Mes
 	if t.Version == "commit" && commit != "" {
 		version = commit
 	}
-	base := strings.TrimSuffix(cmp.Or(t.BaseURL, "https://sentry.io"), "/") + "/api/0/organizations/" + url.PathEscape(t.Organization) + "/releases/"
+	base := strings.TrimSuffix(cmp.Or(t.BaseURL, "https://sentry.io"),
+		"/") + "/api/0/organizations/" + url.PathEscape(t.Organization) + "/releases/"
 	auth := map[string]string{"Authorization": "Bearer " + secret}
 	body := map[string]any{"version": version, "projects": t.Projects}
 	if commit != "" {
@@ -111,7 +120,8 @@ func sendSentry(ctx context.Context, c *caller, t *Target, secret string, m *Mes
 		return fmt.Errorf("create the release: %w", err)
 	}
 	deploy := map[string]any{
-		"environment": cmp.Or(t.Environment, "production"), "name": m.Outcome.Kind + " on " + m.Host, "projects": t.Projects,
+		"environment": cmp.Or(t.Environment, "production"), "name": m.Outcome.Kind + " on " + m.Host,
+		"projects":    t.Projects,
 		"dateStarted": m.Outcome.Started.UTC().Format(time.RFC3339), "dateFinished": m.Time.UTC().Format(time.RFC3339),
 	}
 	if _, err := c.post(ctx, base+url.PathEscape(version)+"/deploys/", auth, deploy); err != nil {
@@ -122,16 +132,21 @@ func sendSentry(ctx context.Context, c *caller, t *Target, secret string, m *Mes
 
 // sendDatadog posts an event (docs.datadoghq.com, Events, "Post an event", v1).
 func sendDatadog(ctx context.Context, c *caller, t *Target, secret string, m *Message) error {
-	kind := map[Event]string{Start: "info", Success: "success", Abort: "warning", Revert: "error", Down: "error", Degraded: "warning", OK: "success", Test: "info"}[m.Event]
-	tags := append([]string{"app:" + m.App, "service:" + m.App, "event:" + string(m.Event), "change:" + m.Outcome.Kind}, t.Tags...)
+	kind := map[Event]string{
+		Start: "info", Success: "success", Abort: "warning", Revert: "error", Down: "error",
+		Degraded: "warning", OK: "success", Test: "info",
+	}[m.Event]
+	tags := append([]string{"app:" + m.App, "service:" + m.App, "event:" + string(m.Event), "change:" + m.Outcome.Kind},
+		t.Tags...)
 	if release, _ := m.live(); release != "" {
 		tags = append(tags, "version:"+release)
 	}
-	key := fmt.Sprintf("superctl:%s:%d", m.App, m.Outcome.Started.UnixNano()) // one change is one story
+	key := fmt.Sprintf("superctl:%s:%d", m.App, m.Outcome.Started.UnixNano()) // groups the events of one change
 	event := map[string]any{
-		"title": m.title(), "text": m.text(c.now()), "alert_type": kind, "aggregation_key": key, "host": m.Host, "tags": tags,
+		"title": m.title(), "text": m.text(c.now()), "alert_type": kind, "aggregation_key": key, "host": m.Host,
+		"tags": tags,
 	}
-	if c.now().Sub(m.Time) < stale {
+	if c.now().Sub(m.Time) < maxEventAge {
 		event["date_happened"] = m.Time.Unix()
 	}
 	site := strings.TrimPrefix(cmp.Or(t.Site, "datadoghq.com"), "app.")

@@ -10,25 +10,25 @@ import (
 	"superctl/api"
 )
 
-// Event is what a message is about.
+// Event is the kind of a message.
 type Event string
 
 // The events.
 const (
-	Start    Event = "start"    // a switch, a rollback or a reload begins its work
-	Success  Event = "success"  // and has ended well
-	Abort    Event = "abort"    // or was refused, or failed: what was live still is
-	Revert   Event = "revert"   // or was live, and was taken back
-	Down     Event = "down"     // nobody answers on a listener, or what should be live is not
-	Degraded Event = "degraded" // it serves, and something does not stay up or needs a hand
-	OK       Event = "ok"       // the trouble that was told is over
-	Test     Event = "test"     // somebody tries whether a message arrives; no change
+	Start    Event = "start"    // a switch, a rollback or a reload begins
+	Success  Event = "success"  // it has succeeded
+	Abort    Event = "abort"    // it was refused or has failed, and the previous release is still live
+	Revert   Event = "revert"   // it was live, and was reverted
+	Down     Event = "down"     // a listener does not answer, or a process that should be live is not
+	Degraded Event = "degraded" // the app serves, but a process does not stay up or needs attention
+	OK       Event = "ok"       // the reported problem is over
+	Test     Event = "test"     // a test message; not a change
 )
 
-// Events is all of those that changes and the health of an app have.
+// Events returns the events of changes and of an app's health.
 func Events() []Event { return []Event{Start, Success, Abort, Revert, Down, Degraded, OK} }
 
-// Message is one event of one change. It is what waits in the outbox, and what a webhook gets.
+// Message is one event of one change. The outbox stores it, and a webhook gets it.
 type Message struct {
 	ID      string      `json:"id"` // the same for the same event of the same change
 	Event   Event       `json:"event"`
@@ -36,16 +36,17 @@ type Message struct {
 	Host    string      `json:"host"`
 	Time    time.Time   `json:"time"`
 	Text    string      `json:"text"`
-	Outcome api.Outcome `json:"outcome"` // at a start: what is known of it
+	Outcome api.Outcome `json:"outcome"` // at a start: what is known so far
 }
 
-// errorLimit is how much of an error a sentence has; some are a whole page.
+// errorLimit is the maximum length of an error in a sentence, in characters; some errors fill a
+// page.
 const errorLimit = 500
 
-// lateAfter is when a message says that it is not news any more.
+// lateAfter is the age from which a message states its time.
 const lateAfter = 10 * time.Minute
 
-// newMessage makes the message for what the supervisor has told of a change.
+// newMessage returns the message for an outcome that the supervisor reported.
 func newMessage(app, host string, out api.Outcome, now time.Time) *Message {
 	m := &Message{App: app, Host: host, Time: now, Outcome: out, Event: Start}
 	phase := "end"
@@ -61,47 +62,51 @@ func newMessage(app, host string, out api.Outcome, now time.Time) *Message {
 	default:
 		phase = "begin"
 	}
-	// Not the event: a daemon that was killed as it told of the end may know less of it than the one before.
+	// The ID does not contain the event. A daemon that was killed while it reported the end may
+	// have known more about it than the next one.
 	m.ID = fmt.Sprintf("%d-%s", out.Started.UnixNano(), phase)
 	m.Outcome.Steps = slices.Clone(out.Steps)
 	for i := range m.Outcome.Steps {
-		m.Outcome.Steps[i].Output = nil // what hooks wrote is in the history
+		m.Outcome.Steps[i].Output = nil // the history has the output of hooks
 	}
 	m.Text = m.sentence()
 	return m
 }
 
-// sentence says all that somebody needs who is woken by it.
+// sentence returns what a person on call needs to know.
 func (m *Message) sentence() string {
 	o := &m.Outcome
 	if o.Kind == api.HealthKind {
-		return m.App + m.ofHealth() + "."
+		return m.App + m.healthSentence() + "."
 	}
 	if o.Kind == string(api.Reload) {
-		return m.App + ": " + m.ofReload() + "."
+		return m.App + ": " + m.reloadSentence() + "."
 	}
 	release, previous := named(o.Release, o.Commit), named(o.Previous, o.PreviousCommit)
 	switch m.Event {
 	case Start:
-		return fmt.Sprintf("%s: going to %s, from %s (%s).", m.App, release, cmp.Or(previous, "nothing"), m.by())
+		return fmt.Sprintf("%s: switching to %s from %s (%s).", m.App, release, cmp.Or(previous, "nothing"), m.by())
 	case Success:
-		return fmt.Sprintf("%s: %s is live, before it was %s (%s, took %s).", m.App, release, cmp.Or(previous, "nothing"), m.by(), took(o.Seconds))
+		return fmt.Sprintf("%s: %s is live, replacing %s (%s, took %s).", m.App, release, cmp.Or(previous, "nothing"),
+			m.by(), took(o.Seconds))
 	case Revert:
-		return fmt.Sprintf("%s: %s was live and was TAKEN BACK, %s: %s (%s, after %s).",
-			m.App, release, isLive(previous, "again"), reason(o.Error), m.by(), took(o.Seconds))
+		return fmt.Sprintf("%s: %s was REVERTED, %s: %s (%s, after %s).",
+			m.App, release, isLive(previous, "live again"), reason(o.Error), m.by(), took(o.Seconds))
 	default:
 		return fmt.Sprintf("%s: %s was REFUSED, %s: %s (%s, after %s).",
-			m.App, cmp.Or(release, "the "+o.Kind), isLive(previous, "still"), reason(o.Error), m.by(), took(o.Seconds))
+			m.App, cmp.Or(release, "the "+o.Kind), isLive(previous,
+				"still live"), reason(o.Error), m.by(), took(o.Seconds))
 	}
 }
 
-// ofHealth is the sentence of what becomes of an app without anybody's doing.
-func (m *Message) ofHealth() string {
+// healthSentence describes a change of the app's health.
+func (m *Message) healthSentence() string {
 	o := &m.Outcome
 	release := named(o.Release, o.Commit)
 	switch m.Event {
 	case OK:
-		return fmt.Sprintf(" is ok again on %s: %s serves (the trouble took %s)", m.Host, cmp.Or(release, "it"), took(o.Seconds))
+		return fmt.Sprintf(" is ok again on %s: %s serves (the problem lasted %s)", m.Host, cmp.Or(release, "it"),
+			took(o.Seconds))
 	case Degraded:
 		return fmt.Sprintf(" is degraded on %s, %s serves: %s", m.Host, cmp.Or(release, "it"), reason(o.Error))
 	default:
@@ -109,28 +114,30 @@ func (m *Message) ofHealth() string {
 	}
 }
 
-// ofReload is the sentence of a change to another config of the same release.
-func (m *Message) ofReload() string {
+// reloadSentence describes a reload: another config for the same release.
+func (m *Message) reloadSentence() string {
 	o := &m.Outcome
 	release := named(cmp.Or(o.Previous, o.Release), cmp.Or(o.PreviousCommit, o.Commit))
 	switch m.Event {
 	case Start:
-		return fmt.Sprintf("reading the config anew with %s (%s)", release, m.by())
+		return fmt.Sprintf("reloading the config with %s (%s)", release, m.by())
 	case Success:
-		return fmt.Sprintf("%s runs with the config as it is now (%s, took %s)", release, m.by(), took(o.Seconds))
+		return fmt.Sprintf("%s runs with the current config (%s, took %s)", release, m.by(), took(o.Seconds))
 	case Revert:
-		return fmt.Sprintf("the config was in use and was TAKEN BACK, %s runs with the one before again: %s (%s, after %s)", release, reason(o.Error), m.by(), took(o.Seconds))
+		return fmt.Sprintf("the new config was REVERTED, %s runs with the previous one again: %s (%s, after %s)",
+			release, reason(o.Error), m.by(), took(o.Seconds))
 	default:
-		return fmt.Sprintf("the config was REFUSED, %s runs with the one before: %s (%s, after %s)", release, reason(o.Error), m.by(), took(o.Seconds))
+		return fmt.Sprintf("the new config was REFUSED, %s runs with the previous one: %s (%s, after %s)", release,
+			reason(o.Error), m.by(), took(o.Seconds))
 	}
 }
 
-// by is who has asked for what, and where.
+// by returns who requested which change, and where.
 func (m *Message) by() string {
-	return fmt.Sprintf("%s by %s, on %s", m.Outcome.Kind, cmp.Or(m.who(), "somebody"), m.Host)
+	return fmt.Sprintf("%s by %s, on %s", m.Outcome.Kind, cmp.Or(m.who(), "an unknown user"), m.Host)
 }
 
-// text is the sentence, and when it was true if that is not just now.
+// text returns the sentence, with its time if that is not recent.
 func (m *Message) text(now time.Time) string {
 	if now.Sub(m.Time) < lateAfter {
 		return m.Text
@@ -138,7 +145,7 @@ func (m *Message) text(now time.Time) string {
 	return m.Text + " This was at " + m.Time.UTC().Format("2006-01-02 15:04:05 MST") + "; it could not be sent before."
 }
 
-// testMessage is one by which a target is tried.
+// testMessage returns a message that tests a target.
 func testMessage(app, host, target string, now time.Time) *Message {
 	return &Message{
 		ID: fmt.Sprintf("%d-test", now.UnixNano()), Event: Test, App: app, Host: host, Time: now,
@@ -147,7 +154,7 @@ func testMessage(app, host, target string, now time.Time) *Message {
 	}
 }
 
-// title is a few words, where there is room for a title.
+// title returns a few words for a subject line.
 func (m *Message) title() string {
 	if m.Event == Test {
 		return m.App + ": a test"
@@ -155,7 +162,9 @@ func (m *Message) title() string {
 	if m.Outcome.Kind == api.HealthKind {
 		return m.App + map[Event]string{Down: " is down", Degraded: " is degraded", OK: " is ok again"}[m.Event]
 	}
-	what := map[Event]string{Start: "begins", Success: "succeeded", Abort: "was refused", Revert: "was taken back"}[m.Event]
+	what := map[Event]string{
+		Start: "begins", Success: "succeeded", Abort: "was refused", Revert: "was reverted",
+	}[m.Event]
 	to := "to"
 	if m.Outcome.Kind == string(api.Reload) {
 		to = "of"
@@ -163,7 +172,7 @@ func (m *Message) title() string {
 	return fmt.Sprintf("%s: %s %s %s %s", m.App, m.Outcome.Kind, to, cmp.Or(m.Outcome.Release, "?"), what)
 }
 
-// live is the release that serves after an event, and "" when there is none.
+// live returns the release that is live after an event, or "".
 func (m *Message) live() (release, commit string) {
 	if m.Event == Success || m.Outcome.Kind == api.HealthKind {
 		return m.Outcome.Release, m.Outcome.Commit
@@ -171,14 +180,14 @@ func (m *Message) live() (release, commit string) {
 	return m.Outcome.Previous, m.Outcome.PreviousCommit
 }
 
-// who has asked for the change, and from where.
+// who returns who requested the change, and from where.
 func (m *Message) who() string { return m.Outcome.By(m.Outcome.Who) }
 
 func isLive(release, how string) string {
 	if release == "" {
 		return "nothing is live"
 	}
-	return release + " is live " + how
+	return release + " is " + how
 }
 
 func named(release, commit string) string {
@@ -188,7 +197,7 @@ func named(release, commit string) string {
 	return release + " (" + commit[:min(len(commit), 10)] + ")"
 }
 
-// reason is an error on one line.
+// reason returns an error on one line.
 func reason(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if runes := []rune(text); len(runes) > errorLimit {

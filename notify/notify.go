@@ -1,12 +1,16 @@
-// Package notify tells the team of changes: messages to chats, mail and webhooks, and markers in monitoring.
+// Package notify notifies the team of changes: messages to chats, mail and webhooks, and markers in
+// monitoring.
 //
-// It owns the outbox, a directory of the app's state. What the supervisor tells is in it before Tell returns; Run delivers it, for
-// each target in order, again and again until the target has answered, and at most for a day. Nobody waits for a delivery, and none
-// can fail a change. A daemon that ends, however it does, leaves to the next one what was not delivered. Each message goes out once,
-// but when the daemon dies between a target's answer and its removal from the outbox: then the target gets it again, with the same
-// ID where it takes one.
+// It owns the outbox, a directory in the app's state. An event is in the outbox before Tell
+// returns. Run delivers it, for each target in order, and retries until the target has answered,
+// for at most a day. Deliveries delay no change and cannot fail one. A daemon that ends, in any
+// way, leaves undelivered messages to the next one.
 //
-// A secret is read when it is used, and is in no log and in no error.
+// Each message is delivered once, with one exception: if the daemon dies between a target's answer
+// and the message's removal from the outbox, the target gets it again, with the same ID if it takes
+// one.
+//
+// Secrets are read when they are used. They appear in no log and in no error.
 package notify
 
 import (
@@ -25,28 +29,28 @@ import (
 )
 
 const (
-	callTime = 20 * time.Second // for one attempt
-	grace    = 3 * time.Second  // for an attempt that is under way when the daemon ends
-	giveUp   = 24 * time.Hour   // after so long nobody wants to hear of it any more
+	callTimeout = 20 * time.Second // for one attempt
+	grace       = 3 * time.Second  // for a running attempt when the daemon ends
+	giveUpAfter = 24 * time.Hour   // from then on a message is outdated
 
-	firstDelay   = 2 * time.Second // after the first failure; twice as long after each further one
-	longestDelay = 5 * time.Minute
-	longestAsked = time.Hour // that a service may have us wait
+	firstDelay    = 2 * time.Second // after the first failure; it doubles with each further one
+	maxDelay      = 5 * time.Minute
+	maxRetryAfter = time.Hour // limit of a Retry-After
 )
 
-// Options are what a Sender is made of.
+// Options are the parameters of a Sender.
 type Options struct {
 	Dir       string // of the outbox
 	App, Host string
 	Version   string // of superctl
 
-	Credentials string // directory of the unit's, $CREDENTIALS_DIRECTORY
+	Credentials string // the unit's $CREDENTIALS_DIRECTORY
 	Log         *zap.Logger
 
-	deliver func(context.Context, *Target, *Message) error // nil: for real
+	deliver func(context.Context, *Target, *Message) error // replaces real calls in tests
 }
 
-// Sender takes what is told, and delivers it.
+// Sender accepts events and delivers them.
 type Sender struct {
 	opt  Options
 	log  *zap.Logger
@@ -58,7 +62,8 @@ type Sender struct {
 	troubles map[string]api.Trouble // guarded by mu: by target
 }
 
-// New makes a Sender for what is in the outbox, and what will be. It delivers nothing before Run.
+// New returns a Sender for the messages in the outbox and for new ones. It delivers nothing before
+// Run.
 func New(opt Options) *Sender {
 	if opt.deliver == nil {
 		opt.deliver = newCaller(opt.Version, opt.Credentials).deliver
@@ -69,18 +74,20 @@ func New(opt Options) *Sender {
 	}
 }
 
-// Try sends a target a test message, past the outbox. A marker would be one of a release that nobody has made: sent tells whether
-// the target is one that can be tried.
+// Try sends a test message to a target, without the outbox. It reports whether the target can be
+// tested: a service for markers cannot, because the marker would be for a release that does not
+// exist.
 func Try(ctx context.Context, opt Options, t Target) (sent bool, err error) {
-	if serviceOf(t.Service).marks {
+	if serviceOf(t.Service).markersOnly {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, callTime, fmt.Errorf("no answer within %s", callTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("no answer within %s", callTimeout))
 	defer cancel()
-	return true, newCaller(opt.Version, opt.Credentials).deliver(ctx, &t, testMessage(opt.App, opt.Host, t.Name, time.Now()))
+	return true, newCaller(opt.Version, opt.Credentials).deliver(ctx, &t,
+		testMessage(opt.App, opt.Host, t.Name, time.Now()))
 }
 
-// Configure says who is to be told from now on.
+// Configure sets the targets of new messages.
 func (s *Sender) Configure(targets []Target) {
 	s.mu.Lock()
 	s.targets = make(map[string]*Target, len(targets))
@@ -89,10 +96,11 @@ func (s *Sender) Configure(targets []Target) {
 	}
 	maps.DeleteFunc(s.troubles, func(name string, _ api.Trouble) bool { return s.targets[name] == nil })
 	s.mu.Unlock()
-	s.stir()
+	s.wakeRun()
 }
 
-// Tell puts an event of a change into the outbox, for all targets that want it. It is the supervisor's Tell.
+// Tell puts an event of a change into the outbox, for all targets that want it. It implements the
+// supervisor's Tell.
 func (s *Sender) Tell(out api.Outcome) {
 	m := newMessage(s.opt.App, s.opt.Host, out, time.Now())
 	var to []string
@@ -107,12 +115,12 @@ func (s *Sender) Tell(out api.Outcome) {
 		return
 	}
 	if err := s.box.put(m, to); err != nil {
-		s.log.Error("tell the team", zap.Error(err))
+		s.log.Error("write to the outbox", zap.Error(err))
 	}
-	s.stir()
+	s.wakeRun()
 }
 
-// Troubles is which targets cannot be reached, since when and why.
+// Troubles returns the targets that cannot be reached, since when and why.
 func (s *Sender) Troubles() []api.Trouble {
 	waiting := s.box.waiting()
 	s.mu.Lock()
@@ -128,33 +136,34 @@ func (s *Sender) Troubles() []api.Trouble {
 	return list
 }
 
-// stir has Run look again.
-func (s *Sender) stir() {
+// wakeRun makes Run look for work.
+func (s *Sender) wakeRun() {
 	select {
 	case s.wake <- struct{}{}:
-	default: // it has been told already
+	default: // it is already awake
 	}
 }
 
-// lane is how things stand with one target. Owned by Run.
-type lane struct {
+// targetState is the state of one target's deliveries. Owned by Run.
+type targetState struct {
 	busy      bool
 	failures  int       // in a row
 	notBefore time.Time // of the next attempt
 }
 
-// attempt is the end of one.
+// attempt is the result of an attempt.
 type attempt struct {
 	target string
 	item   *item
-	body   *Message // nil: it could not be read
+	body   *Message // nil: the message could not be read
 	err    error
 }
 
-// Run delivers until ctx ends. No other daemon of the app must run any more, nor another Run.
+// Run delivers messages until ctx ends. No other daemon of the app, and no other Run, may run at
+// the same time.
 func (s *Sender) Run(ctx context.Context) {
 	s.box.load()
-	lanes := make(map[string]*lane)
+	states := make(map[string]*targetState)
 	ended := make(chan attempt)
 	abandoned := make(chan struct{})
 	defer close(abandoned)
@@ -168,7 +177,7 @@ func (s *Sender) Run(ctx context.Context) {
 		}()
 	}
 	for ctx.Err() == nil {
-		wait, later := s.dispatch(lanes, begin)
+		wait, later := s.dispatch(states, begin)
 		retry := time.NewTimer(wait)
 		if !later {
 			retry.Stop()
@@ -178,19 +187,20 @@ func (s *Sender) Run(ctx context.Context) {
 		case <-s.wake:
 		case <-retry.C:
 		case a := <-ended:
-			s.settle(lanes[a.target], a)
+			s.conclude(states[a.target], a)
 		}
 		retry.Stop()
 	}
-	s.finish(lanes, ended)
+	s.awaitAttempts(states, ended)
 }
 
-// finish waits for the attempts that are under way, but not for long: what a service has got must not be sent again.
-func (s *Sender) finish(lanes map[string]*lane, ended <-chan attempt) {
+// awaitAttempts waits briefly for the running attempts, so that a message that a service received
+// is not sent again.
+func (s *Sender) awaitAttempts(states map[string]*targetState, ended <-chan attempt) {
 	late := time.NewTimer(grace + time.Second)
 	defer late.Stop()
 	busy := 0
-	for _, l := range lanes {
+	for _, l := range states {
 		if l.busy {
 			busy++
 		}
@@ -198,23 +208,24 @@ func (s *Sender) finish(lanes map[string]*lane, ended <-chan attempt) {
 	for range busy {
 		select {
 		case a := <-ended:
-			s.settle(lanes[a.target], a)
+			s.conclude(states[a.target], a)
 		case <-late.C:
 			return
 		}
 	}
 }
 
-// dispatch begins an attempt for each target that has a message and may be tried, and tells how long it is until the next may be.
-func (s *Sender) dispatch(lanes map[string]*lane, begin func(*Target, *item)) (wait time.Duration, later bool) {
+// dispatch begins an attempt for each target that has a message and may be tried. It returns how
+// long to wait for the next retry, if there is one.
+func (s *Sender) dispatch(states map[string]*targetState, begin func(*Target, *item)) (wait time.Duration, later bool) {
 	for name := range s.box.waiting() {
 		s.mu.Lock()
 		t := s.targets[name]
 		s.mu.Unlock()
-		l := lanes[name]
+		l := states[name]
 		if l == nil {
-			l = new(lane)
-			lanes[name] = l
+			l = new(targetState)
+			states[name] = l
 		}
 		if l.busy {
 			continue
@@ -239,14 +250,15 @@ func (s *Sender) dispatch(lanes map[string]*lane, begin func(*Target, *item)) (w
 	return wait, later
 }
 
-// forget gives up what waits for a target that is not in the config any more.
+// forget drops the messages of a target that is no longer in the config.
 func (s *Sender) forget(name string) {
 	n := 0
 	for it := s.box.first(name); it != nil; it = s.box.first(name) {
 		s.box.done(it, name)
 		n++
 	}
-	s.log.Warn("messages are given up: their target is not in the config any more", zap.String("target", name), zap.Int("messages", n))
+	s.log.Warn("messages dropped: their target is no longer in the config", zap.String("target", name),
+		zap.Int("messages", n))
 }
 
 // attempt sends one message to one target.
@@ -258,7 +270,8 @@ func (s *Sender) attempt(ctx context.Context, t *Target, it *item) attempt {
 		return a
 	}
 	a.body = body
-	call, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), callTime, fmt.Errorf("no answer within %s", callTime))
+	call, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), callTimeout,
+		fmt.Errorf("no answer within %s", callTimeout))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
 	a.err = s.opt.deliver(call, t, body)
@@ -269,8 +282,8 @@ func (s *Sender) attempt(ctx context.Context, t *Target, it *item) attempt {
 	return a
 }
 
-// settle draws the consequence of an attempt.
-func (s *Sender) settle(l *lane, a attempt) {
+// conclude handles the result of an attempt.
+func (s *Sender) conclude(l *targetState, a attempt) {
 	l.busy = false
 	name := zap.String("target", a.target)
 	if a.body == nil {
@@ -281,9 +294,9 @@ func (s *Sender) settle(l *lane, a attempt) {
 	if a.err == nil {
 		s.box.done(a.item, a.target)
 		if s.trouble(a.target, "") {
-			s.log.Info("the target gets its messages again", name)
+			s.log.Info("target reachable again", name)
 		}
-		*l = lane{}
+		*l = targetState{}
 		return
 	}
 	var f *failure
@@ -291,24 +304,24 @@ func (s *Sender) settle(l *lane, a attempt) {
 	first := s.trouble(a.target, a.err.Error())
 	switch {
 	case f != nil && f.permanent:
-		s.log.Error("a message was refused and is given up", name, what, zap.Error(a.err))
+		s.log.Error("message dropped: the service refused it", name, what, zap.Error(a.err))
 		s.box.done(a.item, a.target)
 		return
-	case time.Since(a.body.Time) > giveUp:
-		s.log.Error("a message could not be delivered for a day and is given up", name, what, zap.Error(a.err))
+	case time.Since(a.body.Time) > giveUpAfter:
+		s.log.Error("message dropped: not delivered within a day", name, what, zap.Error(a.err))
 		s.box.done(a.item, a.target)
 	case first:
-		s.log.Warn("a message could not be delivered; it is tried again", name, what, zap.Error(a.err))
+		s.log.Warn("message not delivered; retrying", name, what, zap.Error(a.err))
 	}
 	l.failures++
 	delay := backoff(l.failures)
 	if f != nil {
-		delay = max(delay, min(f.after, longestAsked))
+		delay = max(delay, min(f.after, maxRetryAfter))
 	}
 	l.notBefore = time.Now().Add(delay)
 }
 
-// trouble notes why a target fails, or with "" that it does not. It tells whether that is news.
+// trouble records why a target fails, or with "" that it works. It reports whether that is news.
 func (s *Sender) trouble(target, why string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -327,9 +340,9 @@ func (s *Sender) trouble(target, why string) bool {
 	return !failing
 }
 
-// backoff is how long to wait after so many failures in a row: a bit at random, so that the daemons of many hosts do not all come
-// at once.
+// backoff returns the delay after that many consecutive failures. It is partly random, so that the
+// daemons of many hosts do not retry at once.
 func backoff(failures int) time.Duration {
-	d := min(longestDelay, firstDelay<<min(failures-1, 16))
+	d := min(maxDelay, firstDelay<<min(failures-1, 16))
 	return d/2 + rand.N(d/2)
 }

@@ -20,13 +20,13 @@ import (
 	"superctl/api"
 )
 
-// team is the targets of a test, and what they have got.
+// team is the targets of a test and what they received.
 type team struct {
 	mu     sync.Mutex
 	got    []string                                       // TARGET EVENT RELEASE, in order
 	calls  []time.Time                                    // of every attempt
-	answer func(target string, m *Message) error          // nil = yes
-	slow   func(ctx context.Context, target string) error // comes before the answer
+	answer func(target string, m *Message) error          // nil = success
+	slow   func(ctx context.Context, target string) error // runs before the answer
 }
 
 func (t *team) deliver(ctx context.Context, to *Target, m *Message) error {
@@ -56,7 +56,7 @@ func (t *team) answers(f func(target string, m *Message) error) {
 	t.answer = f
 }
 
-// times is when there were attempts.
+// times returns when attempts were made.
 func (t *team) times() []time.Time {
 	synctest.Wait()
 	t.mu.Lock()
@@ -74,7 +74,7 @@ func (t *team) want(tt *testing.T, lines ...string) {
 	}
 }
 
-// sender is one daemon's, and the log is what it has said.
+// sender is the Sender of one daemon, with its log.
 type sender struct {
 	*Sender
 	log  *observer.ObservedLogs
@@ -98,11 +98,14 @@ func chats(names ...string) (list []Target) {
 	return list
 }
 
-var changes atomic.Int64 // two never begin in the same nanosecond
+var changes atomic.Int64 // makes start times unique
 
-// begun and ended are changes to a release.
+// begun and ended return outcomes of a change.
 func begun(release string) api.Outcome {
-	return api.Outcome{Kind: "switch", Release: release, Previous: "r0", Who: "alice", Started: time.Now().Add(time.Duration(changes.Add(1)))}
+	return api.Outcome{
+		Kind: "switch", Release: release, Previous: "r0", Who: "alice",
+		Started: time.Now().Add(time.Duration(changes.Add(1))),
+	}
 }
 
 func ended(of api.Outcome, result api.Result) api.Outcome {
@@ -124,23 +127,25 @@ func TestATargetThatFailsGetsItsMessagesLaterAndInOrder(t *testing.T) {
 		s.Tell(change)
 		s.Tell(ended(change, api.Done))
 		time.Sleep(time.Hour)
-		if tr := s.Troubles(); len(tr) != 1 || tr[0].Of != "notify.chat" || tr[0].Why != "answered 503 Service Unavailable; 2 waiting" || time.Since(tr[0].Since) < 59*time.Minute {
+		if tr := s.Troubles(); len(tr) != 1 || tr[0].Of != "notify.chat" ||
+			tr[0].Why != "answered 503 Service Unavailable; 2 waiting" || time.Since(tr[0].Since) < 59*time.Minute {
 			t.Errorf("%+v", tr)
 		}
-		// 2, 4, 8 ... 256 seconds and then every 300, each at least half of that.
+		// Delays of 2, 4, 8 ... 256 seconds and then 300; each is at least half of that.
 		calls := all.times()
 		if n := len(calls); n < 16 || n > 36 {
 			t.Errorf("%d attempts in an hour", n)
 		}
 		for i := range calls[1:] {
-			if gap := calls[i+1].Sub(calls[i]); gap < time.Second || gap > longestDelay {
+			if gap := calls[i+1].Sub(calls[i]); gap < time.Second || gap > maxDelay {
 				t.Errorf("%s between attempts %d and %d", gap, i, i+1)
 			}
 		}
 		all.answers(nil)
-		time.Sleep(longestDelay)
+		time.Sleep(maxDelay)
 		all.want(t, "chat start r1", "chat success r1")
-		if len(s.Troubles()) != 0 || s.log.FilterLevelExact(zap.WarnLevel).Len() != 1 || s.log.FilterMessageSnippet("again").Len() != 2 {
+		if len(s.Troubles()) != 0 || s.log.FilterLevelExact(zap.WarnLevel).Len() != 1 ||
+			s.log.FilterMessageSnippet("reachable again").Len() != 1 {
 			t.Errorf("%+v\n%v", s.Troubles(), s.log.All())
 		}
 	})
@@ -162,7 +167,7 @@ func TestATargetThatHangsHoldsUpNobodyAndNothingIsSentTwice(t *testing.T) {
 		s.Tell(begun("r1"))
 		s.Tell(begun("r2"))
 		all.want(t, "chat start r1", "chat start r2")
-		time.Sleep(callTime + time.Second)
+		time.Sleep(callTimeout + time.Second)
 		if tr := s.Troubles(); len(tr) != 1 || !strings.HasPrefix(tr[0].Why, "no answer within 20s") {
 			t.Errorf("%+v", tr)
 		}
@@ -229,12 +234,12 @@ func TestAfterADayAMessageIsGivenUp(t *testing.T) {
 		s := all.sender(dir, "chat")
 		defer s.stop()
 		s.Tell(begun("r1"))
-		time.Sleep(giveUp - time.Minute)
+		time.Sleep(giveUpAfter - time.Minute)
 		if n := s.box.waiting()["chat"]; n != 1 {
 			t.Errorf("%d wait", n)
 		}
-		time.Sleep(longestDelay + time.Minute)
-		if n := s.box.waiting()["chat"]; n != 0 || s.log.FilterMessageSnippet("for a day").Len() != 1 {
+		time.Sleep(maxDelay + time.Minute)
+		if n := s.box.waiting()["chat"]; n != 0 || s.log.FilterMessageSnippet("within a day").Len() != 1 {
 			t.Errorf("%d wait\n%v", n, s.log.All())
 		}
 	})
@@ -260,7 +265,9 @@ func TestTheNextDaemonDeliversWhatIsLeftAndNothingTwice(t *testing.T) {
 		all.answers(nil)
 		s = all.sender(dir, "chat", "down")
 		defer s.stop()
-		s.Tell(ended(change, api.Aborted)) // by a daemon that knows less of the end than the one that was killed as it told it
+		// from a daemon that knows less about the end than the one that was killed while it
+		// reported
+		s.Tell(ended(change, api.Aborted))
 		all.want(t, "chat start r1", "chat revert r1", "down start r1", "down revert r1")
 	})
 }
@@ -273,7 +280,8 @@ func TestWhatTheDaemonBeforeHasDeliveredMeanwhileIsNotDeliveredAgain(t *testing.
 		old := all.sender(dir, "chat")
 		old.Tell(begun("r1"))
 		synctest.Wait()
-		next := New(Options{Dir: dir, App: "shop", Log: zap.NewNop(), deliver: all.deliver}) // it waits for the end of the old one
+		// it waits for the end of the old daemon
+		next := New(Options{Dir: dir, App: "shop", Log: zap.NewNop(), deliver: all.deliver})
 		next.Configure(chats("chat"))
 		next.Tell(begun("r2"))
 		all.answers(nil)
@@ -332,20 +340,20 @@ func TestTheOutboxIsBounded(t *testing.T) {
 			return nil
 		})
 		s := all.sender(dir, "down")
-		for i := range mostWaiting + 20 {
+		for i := range maxWaiting + 20 {
 			s.Tell(begun(fmt.Sprint("r", i)))
 			time.Sleep(time.Second)
 		}
-		if n := s.box.waiting()["down"]; n != mostWaiting {
+		if n := s.box.waiting()["down"]; n != maxWaiting {
 			t.Errorf("%d wait", n)
 		}
 		all.answers(nil)
-		time.Sleep(longestDelay)
+		time.Sleep(maxDelay)
 		s.stop()
-		if len(all.got) != mostWaiting || all.got[0] != "down start r20" { // nobody delivers any more
+		if len(all.got) != maxWaiting || all.got[0] != "down start r20" { // nothing is delivered after stop
 			t.Errorf("%d: %s", len(all.got), all.got[0])
 		}
-		if left, _ := os.ReadDir(dir); len(left) != remembered {
+		if left, _ := os.ReadDir(dir); len(left) != keepDelivered {
 			t.Errorf("%d directories are left", len(left))
 		}
 	})
@@ -381,7 +389,7 @@ func TestADamagedMessageIsPutAsideAndHoldsUpNobody(t *testing.T) {
 		all.want(t, "chat start r3")
 		aside, _ := filepath.Glob(filepath.Join(dir, badDir+"*"))
 		hidden, _ := filepath.Glob(filepath.Join(dir, newDir+"*"))
-		if len(aside) != 4 || len(hidden) != 0 || run.log.FilterMessageSnippet("put aside").Len() != 4 {
+		if len(aside) != 4 || len(hidden) != 0 || run.log.FilterMessageSnippet("set aside").Len() != 4 {
 			t.Errorf("%q, %q, %v", aside, hidden, run.log.All())
 		}
 	})
@@ -398,7 +406,7 @@ func TestWithADiskThatCannotBeWrittenMessagesGoOutFromMemory(t *testing.T) {
 		defer s.stop()
 		s.Tell(begun("r1"))
 		all.want(t, "chat start r1")
-		if s.log.FilterMessage("tell the team").Len() != 1 {
+		if s.log.FilterMessage("write to the outbox").Len() != 1 {
 			t.Errorf("%v", s.log.All())
 		}
 	})
@@ -431,18 +439,26 @@ func TestATargetGetsTheEventsThatItWants(t *testing.T) {
 		var all team
 		s := all.sender(dir)
 		defer s.stop()
-		s.Configure([]Target{{Name: "all", Service: "teams"}, {Name: "bad", Service: "email", On: []Event{Abort, Revert}}, {Name: "mark", Service: "sentry"}})
+		s.Configure([]Target{
+			{Name: "all", Service: "teams"},
+			{Name: "bad", Service: "email", On: []Event{Abort, Revert}},
+			{Name: "mark", Service: "sentry"},
+		})
 		reload := api.Outcome{Kind: "reload", Release: "r1", Previous: "r1", Started: time.Now()}
 		down, over := health(api.HealthDown), health(api.HealthOK)
 		down.Started, over.Started = time.Now(), time.Now().Add(time.Minute)
-		for _, out := range []api.Outcome{begun("r1"), ended(begun("r2"), api.Aborted), ended(begun("r3"), api.Reverted), ended(begun("r4"), api.Done), ended(reload, api.Done), down, over} {
+		for _, out := range []api.Outcome{
+			begun("r1"), ended(begun("r2"), api.Aborted),
+			ended(begun("r3"), api.Reverted), ended(begun("r4"), api.Done), ended(reload, api.Done), down, over,
+		} {
 			s.Tell(out)
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
 		all.mu.Lock()
-		slices.Sort(all.got) // which of the targets comes first is nobody's affair
+		slices.Sort(all.got) // the order of the targets does not matter
 		all.mu.Unlock()
-		all.want(t, "all abort r2", "all down r1", "all ok r1", "all revert r3", "all start r1", "all success r1", "all success r4", "bad abort r2", "bad revert r3", "mark revert r3", "mark success r4")
+		all.want(t, "all abort r2", "all down r1", "all ok r1", "all revert r3", "all start r1", "all success r1",
+			"all success r4", "bad abort r2", "bad revert r3", "mark revert r3", "mark success r4")
 	})
 }

@@ -16,7 +16,8 @@ import (
 	"superctl/api"
 )
 
-// mailServer takes one mail, as far as it says nothing else to a command, and returns what it was told.
+// mailServer accepts one mail, unless refuse has another answer to a command, and returns what it
+// received.
 func mailServer(t *testing.T, refuse map[string]string) (address string, heard func() []string) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -74,13 +75,21 @@ func talk(conn net.Conn, refuse map[string]string) (lines []string) {
 
 func TestAMailIsGivenToTheServerOnce(t *testing.T) {
 	_, c := newInternet(t)
-	address, heard := mailServer(t, map[string]string{"QUIT": "hang up"}) // some do not wait for the goodbye
-	to := withSecret(t, Target{Service: "email", Host: address, TLS: "none", From: "Shop <shop@example.com>", To: []string{"a@example.com", "b@example.com"}, Username: "shop"}, "pass-word-0123")
+	// some close the connection instead of answering QUIT
+	address, heard := mailServer(t, map[string]string{"QUIT": "hang up"})
+	to := withSecret(t,
+		Target{
+			Service: "email", Host: address, TLS: "none", From: "Shop <shop@example.com>",
+			To: []string{"a@example.com", "b@example.com"}, Username: "shop",
+		}, "pass-word-0123")
 	if err := c.deliver(t.Context(), to, message(api.Reverted)); err != nil {
 		t.Fatal(err)
 	}
 	all := strings.Join(heard(), "\n")
-	for _, part := range []string{"AUTH PLAIN AHNob3AAcGFzcy13b3JkLTAxMjM=", "MAIL FROM:<shop@example.com>", "RCPT TO:<a@example.com>", "RCPT TO:<b@example.com>"} {
+	for _, part := range []string{
+		"AUTH PLAIN AHNob3AAcGFzcy13b3JkLTAxMjM=", "MAIL FROM:<shop@example.com>",
+		"RCPT TO:<a@example.com>", "RCPT TO:<b@example.com>",
+	} {
 		if !strings.Contains(all, part) {
 			t.Errorf("no %s in\n%s", part, all)
 		}
@@ -91,15 +100,18 @@ func TestAMailIsGivenToTheServerOnce(t *testing.T) {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	for name, want := range map[string]string{
-		"Subject": "shop: switch to 2026-11-23 was taken back", "From": `"Shop" <shop@example.com>`, "To": "<a@example.com>, <b@example.com>",
-		"Message-Id": "<superctl.shop.1795403045000000006-end@example.com>", "Date": "Mon, 23 Nov 2026 03:04:09 +0000", "Auto-Submitted": "auto-generated",
+		"Subject": "shop: switch to 2026-11-23 was reverted", "From": `"Shop" <shop@example.com>`,
+		"To":         "<a@example.com>, <b@example.com>",
+		"Message-Id": "<superctl.shop.1795403045000000006-end@example.com>", "Date": "Mon, 23 Nov 2026 03:04:09 +0000",
+		"Auto-Submitted": "auto-generated",
 	} {
 		if got := letter.Header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 	body, err := io.ReadAll(letter.Body)
-	if err != nil || !strings.Contains(string(body), "is live again") || !strings.Contains(string(body), "ModuleNotFoundError") {
+	if err != nil || !strings.Contains(string(body), "was REVERTED") ||
+		!strings.Contains(string(body), "ModuleNotFoundError") {
 		t.Errorf("%v\n%s", err, body)
 	}
 }
@@ -117,8 +129,13 @@ func TestAMailThatIsRefusedForGoodIsNotSentAgain(t *testing.T) {
 	} {
 		_, c := newInternet(t)
 		address, _ := mailServer(t, test.refuse)
-		to := withSecret(t, Target{Service: "email", Host: address, TLS: "none", From: "shop@example.com", To: []string{"a@example.com"}, Username: "shop"}, "pass-word-0123")
-		if got := verdict(c.deliver(t.Context(), to, message(api.Done))); !strings.HasPrefix(got, test.want) || strings.Contains(got, "pass-word") {
+		to := withSecret(t,
+			Target{
+				Service: "email", Host: address, TLS: "none", From: "shop@example.com",
+				To: []string{"a@example.com"}, Username: "shop",
+			}, "pass-word-0123")
+		if got := verdict(c.deliver(t.Context(), to, message(api.Done))); !strings.HasPrefix(got, test.want) ||
+			strings.Contains(got, "pass-word") {
 			t.Errorf("%v: %s", test.refuse, got)
 		}
 	}
@@ -161,7 +178,8 @@ func TestShoutrrrReachesWhatElseThereIs(t *testing.T) {
 	host := strings.TrimPrefix(server.URL, "http://")
 	to := withSecret(t, Target{Service: "shoutrrr"}, "ntfy://"+host+"/topic?scheme=http")
 	m := message(api.Done)
-	if err := c.deliver(t.Context(), to, m); err != nil || !strings.HasPrefix(asked, "POST /topic shop: switch to 2026-11-23 succeeded") || said != m.Text {
+	if err := c.deliver(t.Context(), to, m); err != nil ||
+		!strings.HasPrefix(asked, "POST /topic shop: switch to 2026-11-23 succeeded") || said != m.Text {
 		t.Errorf("%v\n%s\n%s", err, asked, said)
 	}
 	to = withSecret(t, Target{Service: "shoutrrr"}, "ntfy://"+host+"/refused?scheme=http")

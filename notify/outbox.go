@@ -18,23 +18,25 @@ import (
 )
 
 const (
-	// mostWaiting is how many messages wait at most; the oldest gives way to a newer one.
-	mostWaiting = 200
-	// remembered is how many messages that everybody has are still known by their IDs.
-	remembered = 8
-	// mostNumber is more messages than a daemon ever has; a higher number is none that it has given.
-	mostNumber = 1 << 40
-	// largest is the size of the largest message that is read.
-	largest = 1 << 20
+	// maxWaiting is how many messages wait at most. A newer message replaces the oldest.
+	maxWaiting = 200
+	// keepDelivered is how many delivered messages are remembered by their IDs.
+	keepDelivered = 8
+	// maxNumber is far above the number of messages that a daemon ever has. A higher number is
+	// invalid.
+	maxNumber = 1 << 40
+	// maxMessage is the maximum size of a message that is read, in bytes.
+	maxMessage = 1 << 20
 
 	bodyName = "message.json"
-	toPrefix = "to-"      // one file for each target that has not got the message yet
+	toPrefix = "to-"      // one file for each target that has not received the message
 	newDir   = ".new-"    // a message that is being written
-	badDir   = "damaged-" // one that could not be read
+	badDir   = "damaged-" // a message that could not be read
 )
 
-// outbox is the messages that have not been delivered to everybody: a directory for each, which appears whole or not at all. What is
-// delivered is removed, which also works when the disk is full. Where it cannot be written, a message lives in memory only.
+// outbox stores the messages that are not delivered to all targets: a directory for each, which is
+// created atomically. Delivering only removes files, which works on a full disk. If the outbox is
+// not writable, messages are kept in memory.
 type outbox struct {
 	dir string
 	log *zap.Logger
@@ -48,7 +50,7 @@ type outbox struct {
 type item struct {
 	number uint64
 	id     string
-	to     []string // who has not got it yet; guarded by the outbox's mu
+	to     []string // targets that have not received it; guarded by the outbox's mu
 	body   *Message // nil: on disk
 }
 
@@ -60,7 +62,7 @@ func newOutbox(dir string, log *zap.Logger) *outbox {
 	return b
 }
 
-// load looks at the directory anew: the daemon before this one may have delivered something meanwhile.
+// load reads the directory again: the previous daemon may have delivered messages meanwhile.
 func (b *outbox) load() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,7 +75,7 @@ func (b *outbox) load() {
 	for _, e := range entries {
 		switch {
 		case strings.HasPrefix(e.Name(), newDir):
-			b.remove(e.Name()) // its daemon was killed before it was whole
+			b.remove(e.Name()) // the daemon was killed while it wrote the message
 		case strings.HasPrefix(e.Name(), badDir):
 		default:
 			it, err := b.find(e)
@@ -91,11 +93,11 @@ func (b *outbox) load() {
 	}
 }
 
-// find reads who is to get a message.
+// find returns the message of a directory and its targets.
 func (b *outbox) find(e fs.DirEntry) (*item, error) {
 	number, id, ok := strings.Cut(e.Name(), "-")
 	n, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil || n == 0 || n > mostNumber || !e.IsDir() {
+	if !ok || err != nil || n == 0 || n > maxNumber || !e.IsDir() {
 		return nil, errors.New("it is not the directory of a message")
 	}
 	files, err := os.ReadDir(filepath.Join(b.dir, e.Name()))
@@ -111,7 +113,7 @@ func (b *outbox) find(e fs.DirEntry) (*item, error) {
 	return it, nil
 }
 
-// put has a message delivered to those targets. One that is there already, or was, is not taken again.
+// put stores a message for those targets. It ignores a message that it has or remembers.
 func (b *outbox) put(m *Message, to []string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -126,12 +128,13 @@ func (b *outbox) put(m *Message, to []string) error {
 		err = fmt.Errorf("the message is in memory only, and lost when the daemon ends: %w", err)
 	}
 	b.items = append(b.items, it)
-	b.bound()
+	b.trim()
 	return err
 }
 
-// write makes the directory of a message: hidden first, and renamed when all of it is there. What is told of a beginning is not
-// worth a wait for the disk: nobody misses it after a loss of power, and the change waits for this.
+// write creates the directory of a message under a hidden name, and renames it when it is complete.
+// A Start message is not synced: the change waits for this write, and after a power loss that
+// message is not missed.
 func (b *outbox) write(it *item, m *Message) error {
 	sync := syncDir
 	if m.Event == Start {
@@ -161,7 +164,7 @@ func (b *outbox) write(it *item, m *Message) error {
 		err = os.Rename(hidden, filepath.Join(b.dir, it.name()))
 	}
 	if err != nil {
-		_ = os.RemoveAll(hidden) // the error that matters is the first
+		_ = os.RemoveAll(hidden) // the first error is the one to report
 		return fmt.Errorf("write to the outbox: %w", err)
 	}
 	if err := sync(b.dir); err != nil {
@@ -170,24 +173,25 @@ func (b *outbox) write(it *item, m *Message) error {
 	return nil
 }
 
-// bound forgets what everybody has, but for the newest ones, and gives up what is too much.
-func (b *outbox) bound() {
+// trim forgets delivered messages except for the newest, and drops messages above the limit.
+func (b *outbox) trim() {
 	waiting, done := 0, 0
 	for _, it := range slices.Backward(b.items) {
 		if len(it.to) > 0 {
-			if waiting++; waiting > mostWaiting {
-				b.log.Error("a message is given up: too many wait", zap.String("message", it.id), zap.Strings("for", it.to))
+			if waiting++; waiting > maxWaiting {
+				b.log.Error("message dropped: too many are waiting", zap.String("message", it.id),
+					zap.Strings("for", it.to))
 				it.to = nil
 				b.drop(it)
 			}
-		} else if done++; done > remembered {
+		} else if done++; done > keepDelivered {
 			b.drop(it)
 		}
 	}
 	b.items = slices.DeleteFunc(b.items, func(it *item) bool { return it.number == 0 })
 }
 
-// drop removes a message altogether; its number says so.
+// drop removes a message and marks it with number 0.
 func (b *outbox) drop(it *item) {
 	if it.body == nil {
 		b.remove(it.name())
@@ -201,7 +205,7 @@ func (b *outbox) remove(name string) {
 	}
 }
 
-// first is the oldest message that a target has not got.
+// first returns the oldest message that a target has not received.
 func (b *outbox) first(target string) *item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -213,7 +217,7 @@ func (b *outbox) first(target string) *item {
 	return nil
 }
 
-// waiting is how many messages wait for each target.
+// waiting returns how many messages wait for each target.
 func (b *outbox) waiting() map[string]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -226,7 +230,6 @@ func (b *outbox) waiting() map[string]int {
 	return n
 }
 
-// read reads a message.
 func (b *outbox) read(it *item) (*Message, error) {
 	if it.body != nil {
 		return it.body, nil
@@ -236,8 +239,8 @@ func (b *outbox) read(it *item) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !st.Mode().IsRegular() || st.Size() > largest {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, largest)
+	if !st.Mode().IsRegular() || st.Size() > maxMessage {
+		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", path, maxMessage)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -248,12 +251,12 @@ func (b *outbox) read(it *item) (*Message, error) {
 		return nil, err
 	}
 	if m.ID != it.id || !slices.Contains(Events(), m.Event) {
-		return nil, errors.New("it is not what its name says")
+		return nil, errors.New("its content does not match its name")
 	}
 	return m, nil
 }
 
-// done notes that a target has a message, or is not to get it any more.
+// done records that a target has received a message, or need not receive it.
 func (b *outbox) done(it *item, target string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -265,35 +268,36 @@ func (b *outbox) done(it *item, target string) {
 			err = syncDir(dir)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			b.log.Error("what was delivered may be delivered again by the next daemon", zap.String("target", target), zap.Error(err))
+			b.log.Error("the next daemon may deliver a message again", zap.String("target", target), zap.Error(err))
 		}
 	}
-	b.bound()
+	b.trim()
 }
 
-// damaged puts a message aside that cannot be read.
+// damaged moves a message that cannot be read aside.
 func (b *outbox) damaged(it *item, why error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if it.number == 0 {
-		return // given up meanwhile
+		return // dropped meanwhile
 	}
 	b.setAside(it.name(), why)
 	b.items = slices.DeleteFunc(b.items, func(other *item) bool { return other == it })
 }
 
 func (b *outbox) setAside(name string, why error) {
-	b.log.Error("a message in the outbox cannot be read, and is put aside", zap.String("as", filepath.Join(b.dir, badDir+name)), zap.Error(why))
+	b.log.Error("a message in the outbox cannot be read and is set aside",
+		zap.String("as", filepath.Join(b.dir, badDir+name)), zap.Error(why))
 	b.remove(badDir + name)
-	if bad, err := filepath.Glob(filepath.Join(b.dir, badDir+"*")); err == nil && len(bad) >= remembered {
+	if bad, err := filepath.Glob(filepath.Join(b.dir, badDir+"*")); err == nil && len(bad) >= keepDelivered {
 		b.remove(filepath.Base(slices.Min(bad)))
 	}
 	if err := os.Rename(filepath.Join(b.dir, name), filepath.Join(b.dir, badDir+name)); err != nil {
-		b.log.Error("put a message aside", zap.Error(err))
+		b.log.Error("set a message aside", zap.Error(err))
 	}
 }
 
-// writeFile writes a new file, whose directory has no name yet.
+// writeFile writes a new file in a directory that is still hidden.
 func writeFile(path string, data []byte, durable bool) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"superctl/api"
 )
 
-// FuzzOutbox: whatever is on disk, a message is what its name says or is put aside, and the next one is not held up.
+// FuzzOutbox proves that any content on disk is either a valid message or moved aside, and that the
+// next message is delivered.
 func FuzzOutbox(f *testing.F) {
 	good := message(api.Done)
 	data, err := json.Marshal(good)
@@ -27,15 +28,16 @@ func FuzzOutbox(f *testing.F) {
 	f.Add("damaged-000000000001-x", "to-", []byte("null"))
 	f.Add(".new-000000000001-x", "to-chat", []byte(`{"id":"x","event":"start","outcome":{"steps":[{}]}}`))
 	f.Fuzz(func(t *testing.T, name, to string, body []byte) {
-		if filepath.Base(name) != name || filepath.Base(to) != to || name == "." || name == ".." || to == "." || to == ".." || len(name) > 100 || len(to) > 100 {
-			return // it is no name of a file
+		if filepath.Base(name) != name || filepath.Base(to) != to || name == "." || name == ".." || to == "." ||
+			to == ".." || len(name) > 100 || len(to) > 100 {
+			return // not a file name
 		}
 		dir := t.TempDir()
-		_ = os.Mkdir(filepath.Join(dir, name), 0o700) // the kernel knows which names there cannot be
+		_ = os.Mkdir(filepath.Join(dir, name), 0o700) // the kernel rejects invalid names
 		_ = os.WriteFile(filepath.Join(dir, name, bodyName), body, 0o600)
 		_ = os.WriteFile(filepath.Join(dir, name, to), nil, 0o600)
 		b := newOutbox(dir, zap.NewNop())
-		next := newMessage("shop", "web1", begun("next"), told)
+		next := newMessage("shop", "web1", begun("next"), reported)
 		if err := b.put(next, []string{"chat"}); err != nil {
 			t.Fatal(err)
 		}

@@ -11,32 +11,35 @@ import (
 	"strings"
 )
 
-// secretLimit is the size of the largest secret that is read.
+// secretLimit is the maximum size of a secret in bytes.
 const secretLimit = 16 << 10
 
-// where is the file with the target's secret; "" when it has none. The directory is the daemon's $CREDENTIALS_DIRECTORY.
-func (t *Target) where(credentials string) (string, error) {
+// secretPath returns the file with the target's secret, or "" if it needs none. credentials is the
+// daemon's $CREDENTIALS_DIRECTORY.
+func (t *Target) secretPath(credentials string) (string, error) {
 	if t.Credential == "" {
 		return cmp.Or(t.URLFile, t.TokenFile, t.PasswordFile), nil
 	}
 	if credentials == "" {
-		return "", fmt.Errorf("credential %q: there is no $CREDENTIALS_DIRECTORY; the unit needs LoadCredential=%s:/etc/shop/%s", t.Credential, t.Credential, t.Credential)
+		return "", fmt.Errorf(
+			"credential %q: there is no $CREDENTIALS_DIRECTORY; the unit needs LoadCredential=%s:/etc/shop/%s",
+			t.Credential, t.Credential, t.Credential)
 	}
 	return filepath.Join(credentials, t.Credential), nil
 }
 
-// Check reads the target's secret as the daemon would, and says what is wrong with it, but never what it is. Path is where it was
-// found, or "" for a target that has none.
+// Check reads the target's secret as the daemon does. It reports what is wrong with the secret
+// without showing it. path is the secret's file, or "" for a target without a secret.
 func (t *Target) Check(credentials string) (path string, err error) {
 	if _, err = t.read(credentials); err != nil {
 		return "", err
 	}
-	return t.where(credentials)
+	return t.secretPath(credentials)
 }
 
-// read reads the target's secret; "" when it has none.
+// read returns the target's secret, or "" if it needs none.
 func (t *Target) read(credentials string) (string, error) {
-	path, err := t.where(credentials)
+	path, err := t.secretPath(credentials)
 	if err != nil || path == "" {
 		return "", err
 	}
@@ -62,7 +65,7 @@ func readSecret(path string) (string, error) {
 	case !st.Mode().IsRegular():
 		return "", fmt.Errorf("%s is not a file", path)
 	case st.Size() > secretLimit:
-		return "", fmt.Errorf("%s has %d bytes, which is no secret", path, st.Size())
+		return "", fmt.Errorf("%s has %d bytes, too many for a secret", path, st.Size())
 	default:
 		data, err = os.ReadFile(path)
 	}
@@ -83,36 +86,37 @@ func readSecret(path string) (string, error) {
 	return secret, nil
 }
 
-// checkToken accepts what can be in a header.
+// checkToken accepts a token that is valid in an HTTP header.
 func checkToken(secret string) error {
 	if strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("it is no token: it has blanks, or letters that none has")
+		return errors.New("not a token: it has spaces or characters that are not allowed")
 	}
 	return nil
 }
 
-// checkHTTP accepts a URL that a request can be sent to. What it says does not have the URL in it.
+// checkHTTP accepts an HTTP or HTTPS URL. Its error does not contain the URL.
 func checkHTTP(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Opaque != "" {
-		return errors.New("it is no URL that begins with https://")
+		return errors.New("not a URL that begins with https://")
 	}
 	return nil
 }
 
-// checkHook accepts the https URL of a service's hook.
+// checkHook accepts the https URL of a service's webhook.
 func checkHook(text, example string, right func(u *url.URL) bool) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || !right(u) {
-		return fmt.Errorf("it is not such a URL as the service gives out, %s", example)
+		return fmt.Errorf("not a webhook URL of the service, such as %s", example)
 	}
 	return nil
 }
 
-// leastPiece is the length of the shortest piece of a secret that is hidden by itself.
-const leastPiece = 6
+// minPiece is the length of the shortest piece of a secret that is redacted by itself.
+const minPiece = 6
 
-// redact is a text without a secret, and without the pieces of it: libraries take URLs apart, and put them together in other ways.
+// redact replaces a secret and its pieces in a text: libraries split URLs and put them together in
+// other ways.
 func redact(text, secret string) string {
 	if secret == "" {
 		return text
@@ -122,15 +126,16 @@ func redact(text, secret string) string {
 	if u, err := url.Parse(secret); err == nil && u.Scheme != "" && u.Host != "" {
 		rest = strings.TrimPrefix(secret, u.Scheme+"://")
 		if strings.Contains(u.Hostname(), ".") {
-			rest = strings.Replace(rest, u.Host, "", 1) // it is no secret where a service is
+			rest = strings.Replace(rest, u.Host, "", 1) // a service's host is not secret
 		}
 	}
 	for _, form := range []string{rest, unescaped(rest)} {
 		pieces = append(pieces, form)
-		pieces = append(pieces, strings.FieldsFunc(form, func(r rune) bool { return strings.ContainsRune("/:@?&=,#;%-. ", r) })...)
+		pieces = append(pieces,
+			strings.FieldsFunc(form, func(r rune) bool { return strings.ContainsRune("/:@?&=,#;%-. ", r) })...)
 	}
 	for _, p := range pieces {
-		if len(p) >= leastPiece || p == secret {
+		if len(p) >= minPiece || p == secret {
 			text = strings.ReplaceAll(text, p, "***")
 		}
 	}

@@ -25,12 +25,12 @@ import (
 	"superctl/api"
 )
 
-// told is when the messages of the tests were made.
-var told = time.Date(2026, 11, 23, 3, 4, 9, 0, time.UTC)
+// reported is when the messages of the tests were made.
+var reported = time.Date(2026, 11, 23, 3, 4, 9, 0, time.UTC)
 
 var update = flag.Bool("update", false, "write testdata/requests.txtar anew")
 
-// internet is a server that is every host, and what it was asked.
+// internet is a server that stands in for every host, and the requests that it got.
 type internet struct {
 	*httptest.Server
 	asked  []string
@@ -46,7 +46,7 @@ func newInternet(t *testing.T) (*internet, *caller) {
 	}))
 	t.Cleanup(n.Close)
 	c := newCaller("1.0", "")
-	c.now = func() time.Time { return told.Add(2 * time.Second) }
+	c.now = func() time.Time { return reported.Add(2 * time.Second) }
 	c.http.Transport = &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, n.Listener.Addr().String())
@@ -56,7 +56,7 @@ func newInternet(t *testing.T) (*internet, *caller) {
 	return n, c
 }
 
-// describe is a request as text, with its body indented.
+// describe returns a request as text, with its body indented.
 func (n *internet) describe(t *testing.T, r *http.Request) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s https://%s%s\n", r.Method, r.Host, r.URL.RequestURI())
@@ -81,13 +81,14 @@ func (n *internet) describe(t *testing.T, r *http.Request) string {
 	return b.String()
 }
 
-// ok answers as each service does when all is well.
+// ok answers as each service does on success.
 func ok(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Host == "hooks.slack.com":
 		fmt.Fprint(w, "ok")
 	case strings.HasSuffix(r.Host, "newrelic.com"):
-		fmt.Fprint(w, `{"data":{"changeTrackingCreateEvent":{"changeTrackingEvent":{"changeTrackingId":"1"},"messages":[]}}}`)
+		fmt.Fprint(w,
+			`{"data":{"changeTrackingCreateEvent":{"changeTrackingEvent":{"changeTrackingId":"1"},"messages":[]}}}`)
 	case strings.HasSuffix(r.Host, "datadoghq.eu"), strings.HasSuffix(r.Host, "powerplatform.com"):
 		w.WriteHeader(http.StatusAccepted)
 	}
@@ -100,23 +101,25 @@ const (
 	aToken     = "token-0123456789abcdef"
 )
 
-// withSecret gives a target its secret in a file.
+// withSecret writes a secret to a file, and returns the target with it.
 func withSecret(t *testing.T, to Target, secret string) *Target {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	to.Name, to.URLFile = "x", path // deliver looks for it under any of the keys
+	to.Name, to.URLFile = "x", path // deliver finds it under any of the keys
 	return &to
 }
 
-// past is a change as it was told.
+// past returns the outcome of a finished change.
 func past(result api.Result) api.Outcome {
 	at := time.Date(2026, 11, 23, 3, 4, 5, 6, time.UTC)
 	out := api.Outcome{
-		Kind: "switch", Result: result, Release: "2026-11-23", Commit: "9f3c2ab1de00aa", Previous: "2026-11-20", PreviousCommit: "1111111111ff",
-		Who: "alice", Origin: api.Origin{From: "203.0.113.7"}, Started: at, Seconds: 3.9, Generation: 2, Steps: []api.Step{{Name: "cutover", Began: at, Detail: "0.1 ms", Output: []string{"much"}}},
+		Kind: "switch", Result: result, Release: "2026-11-23", Commit: "9f3c2ab1de00aa", Previous: "2026-11-20",
+		PreviousCommit: "1111111111ff",
+		Who:            "alice", Origin: api.Origin{From: "203.0.113.7"}, Started: at, Seconds: 3.9, Generation: 2,
+		Steps: []api.Step{{Name: "cutover", Began: at, Detail: "0.1 ms", Output: []string{"much"}}},
 	}
 	if result == api.Reverted || result == api.Aborted {
 		out.Error = "probation: web.0 ended after 2s: exit code 3 <traceback> & more\nsecond line"
@@ -126,7 +129,7 @@ func past(result api.Result) api.Outcome {
 }
 
 func message(result api.Result) *Message {
-	return newMessage("shop", "web1", past(result), told)
+	return newMessage("shop", "web1", past(result), reported)
 }
 
 func TestEachServiceGetsTheRequestThatItsDocumentationAsksFor(t *testing.T) {
@@ -148,8 +151,19 @@ func TestEachServiceGetsTheRequestThatItsDocumentationAsksFor(t *testing.T) {
 		{"datadog", Target{Service: "datadog", Site: "datadoghq.eu", Tags: []string{"team:shop"}}, aToken, api.Done},
 		{"newrelic", Target{Service: "newrelic", Entity: "MTIzfEFQTXw=", Region: "eu"}, aToken, api.Done},
 		{"newrelic after a revert", Target{Service: "newrelic", Entity: "MTIzfEFQTXw="}, aToken, api.Reverted},
-		{"sentry", Target{Service: "sentry", Organization: "example", Projects: []string{"shop"}, Repository: "example/shop"}, aToken, api.Done},
-		{"sentry after a revert", Target{Service: "sentry", Organization: "example", Projects: []string{"shop", "api"}, BaseURL: "https://sentry.example.com/", Environment: "staging", Version: "commit"}, aToken, api.Reverted},
+		{
+			"sentry",
+			Target{Service: "sentry", Organization: "example", Projects: []string{"shop"}, Repository: "example/shop"},
+			aToken, api.Done,
+		},
+		{
+			"sentry after a revert",
+			Target{
+				Service: "sentry", Organization: "example", Projects: []string{"shop", "api"},
+				BaseURL: "https://sentry.example.com/", Environment: "staging", Version: "commit",
+			},
+			aToken, api.Reverted,
+		},
 	} {
 		n.asked = nil
 		if err := c.deliver(t.Context(), withSecret(t, test.to, test.secret), message(test.result)); err != nil {
@@ -184,22 +198,77 @@ func TestWhatAServiceAnswersDecidesWhatBecomesOfAMessage(t *testing.T) {
 		want         string // "" = delivered
 	}{
 		{"slack says ok", slackURL, Target{Service: "slack"}, 200, "ok", "", ""},
-		{"slack says something else", slackURL, Target{Service: "slack"}, 200, "<html>log in</html>", "", "again: answered without ok: "},
-		{"slack refuses", slackURL, Target{Service: "slack"}, 404, "no_service", "", "never: answered 404 Not Found: no_service"},
-		{"slack has enough", slackURL, Target{Service: "slack"}, 429, "rate_limited", "30", "again in 30s: answered 429 Too Many Requests: rate_limited"},
+		{
+			"slack says something else", slackURL,
+			Target{Service: "slack"},
+			200, "<html>log in</html>", "",
+			"again: answered without ok: ",
+		},
+		{
+			"slack refuses", slackURL,
+			Target{Service: "slack"},
+			404, "no_service", "",
+			"never: answered 404 Not Found: no_service",
+		},
+		{
+			"slack has enough", slackURL,
+			Target{Service: "slack"},
+			429, "rate_limited", "30",
+			"again in 30s: answered 429 Too Many Requests: rate_limited",
+		},
 		{"slack is broken", slackURL, Target{Service: "slack"}, 503, "", "", "again: answered 503 Service Unavailable"},
 		{"teams takes it", teamsURL, Target{Service: "teams"}, 202, "", "", ""},
-		{"teams has failed and answers 200", teamsURL, Target{Service: "teams"}, 200, "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with ContextId x", "", "again: answered Webhook message"},
-		{"teams has refused and answers 200", teamsURL, Target{Service: "teams"}, 200, "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 400 with ContextId x", "", "never: answered Webhook message"},
-		{"discord has enough", discordURL, Target{Service: "discord"}, 429, `{"message": "You are being rate limited.", "retry_after": 0.5}`, "0.5", "again in 500ms: answered 429"},
-		{"a webhook has moved", "https://ops.example.com/x", Target{Service: "webhook"}, 302, "", "", "never: answered 302 Found"},
-		{"datadog does not know the key", aToken, Target{Service: "datadog"}, 403, `{"errors":["Forbidden"]}`, "", `never: answered 403 Forbidden: {"errors":["Forbidden"]}`},
+		{
+			"teams has failed and answers 200", teamsURL,
+			Target{Service: "teams"},
+			200,
+			"Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with " +
+				"ContextId x", "", "again: answered Webhook message",
+		},
+		{
+			"teams has refused and answers 200", teamsURL,
+			Target{Service: "teams"},
+			200,
+			"Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 400 with " +
+				"ContextId x", "", "never: answered Webhook message",
+		},
+		{
+			"discord has enough", discordURL,
+			Target{Service: "discord"},
+			429,
+			`{"message": "You are being rate limited.", "retry_after": 0.5}`, "0.5", "again in 500ms: answered 429",
+		},
+		{
+			"a webhook has moved", "https://ops.example.com/x",
+			Target{Service: "webhook"},
+			302, "", "",
+			"never: answered 302 Found",
+		},
+		{
+			"datadog does not know the key", aToken,
+			Target{Service: "datadog"},
+			403, `{"errors":["Forbidden"]}`, "",
+			`never: answered 403 Forbidden: {"errors":["Forbidden"]}`,
+		},
 		{"sentry knows the release", aToken, sentry, 208, "{}", "", ""},
 		{"sentry is busy", aToken, sentry, 500, "{}", "", "again: create the release: answered 500"},
-		{"newrelic finds no entity", aToken, relic, 200, `{"data":{"changeTrackingCreateEvent":null},"errors":[{"message":"no entity","extensions":{"errorClass":"INVALID_INPUT"}}]}`, "", "never: answered with an error: no entity"},
-		{"newrelic is late", aToken, relic, 200, `{"errors":[{"message":"too late","extensions":{"errorClass":"TIMEOUT"}}]}`, "", "again: answered with an error: too late"},
-		{"newrelic has made nothing", aToken, relic, 200, `{"data":{"changeTrackingCreateEvent":{"changeTrackingEvent":null,"messages":["it is the wrong kind"]}}}`, "", "never: answered, and has made no event: it is the wrong kind"},
-		{"newrelic answers a page", aToken, relic, 200, `<html>`, "", "again: the answer is no JSON"},
+		{
+			"newrelic finds no entity", aToken, relic, 200,
+			`{"data":{"changeTrackingCreateEvent":null},"errors":[{"message":"no ` +
+				`entity","extensions":{"errorClass":"INVALID_INPUT"}}]}`, "",
+			"never: answered with an error: no entity",
+		},
+		{
+			"newrelic is late", aToken, relic, 200,
+			`{"errors":[{"message":"too late","extensions":{"errorClass":"TIMEOUT"}}]}`, "",
+			"again: answered with an error: too late",
+		},
+		{
+			"newrelic has made nothing", aToken, relic, 200,
+			`{"data":{"changeTrackingCreateEvent":{"changeTrackingEvent":null,"messages":["it is the wrong kind"]}}}`,
+			"", "never: answered, but created no event: it is the wrong kind",
+		},
+		{"newrelic answers a page", aToken, relic, 200, `<html>`, "", "again: the answer is not JSON"},
 	} {
 		n.answer = func(w http.ResponseWriter, _ *http.Request) {
 			if test.after != "" {
@@ -231,28 +300,35 @@ func verdict(err error) string {
 
 func TestNoErrorHasTheSecretInIt(t *testing.T) {
 	n, c := newInternet(t)
-	n.answer = func(w http.ResponseWriter, r *http.Request) { // one that is broken, and talkative
+	n.answer = func(w http.ResponseWriter, r *http.Request) { // a broken server that echoes the request
 		w.WriteHeader(http.StatusInternalServerError)
 		fmt.Fprintf(w, "cannot %s %s with %s", r.Method, r.URL, r.Header)
 	}
 	cases := map[string]Target{
-		slackURL: {Service: "slack"}, teamsURL: {Service: "teams"}, discordURL: {Service: "discord"}, "https://ops.example.com/SECRETPATH": {Service: "webhook"},
-		aToken:                    {Service: "datadog"},
-		"token-for-the-hook-0123": {Service: "webhook", URL: "https://ops.example.com/"},
+		slackURL: {Service: "slack"}, teamsURL: {Service: "teams"}, discordURL: {Service: "discord"},
+		"https://ops.example.com/SECRETPATH": {Service: "webhook"},
+		aToken:                               {Service: "datadog"},
+		"token-for-the-hook-0123":            {Service: "webhook", URL: "https://ops.example.com/"},
 		"slack://hook:TAAAAAAAA-BAAAAAAAA-XXXXXXXXXXXXXXXXXXXXXXXX@webhook": {Service: "slack"},
 		"ntfy://someone:SECRETWORD@127.0.0.1:1/SECRETTOPIC?scheme=http":     {Service: "shoutrrr"},
 	}
-	pieces := []string{"XXXXXXXX", "SIGNATURE", "TOKEN-abc", "SECRETPATH", "0123456789abcdef", "token-for-the-hook", "SECRETWORD", "SECRETTOPIC"}
+	pieces := []string{
+		"XXXXXXXX", "SIGNATURE", "TOKEN-abc", "SECRETPATH", "0123456789abcdef", "token-for-the-hook",
+		"SECRETWORD", "SECRETTOPIC",
+	}
 	for _, broken := range []bool{false, true} {
 		if broken {
-			c.http.Transport = &http.Transport{Proxy: http.ProxyURL(nil), DialContext: func(context.Context, string, string) (net.Conn, error) {
-				return nil, errors.New("dial: no such host")
-			}}
+			c.http.Transport = &http.Transport{
+				Proxy: http.ProxyURL(nil),
+				DialContext: func(context.Context, string, string) (net.Conn, error) {
+					return nil, errors.New("dial: no such host")
+				},
+			}
 		}
 		for secret, to := range cases {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			if strings.HasPrefix(secret, "slack://") {
-				cancel() // it would call the real one
+				cancel() // it would call the real service
 			}
 			err := c.deliver(ctx, withSecret(t, to, secret), message(api.Done))
 			cancel()
@@ -272,26 +348,29 @@ func TestNoErrorHasTheSecretInIt(t *testing.T) {
 func TestASecretThatCannotBeOneIsToldWithoutIt(t *testing.T) {
 	for _, test := range []struct{ service, secret, want string }{
 		{"slack", slackURL, ""},
-		{"slack", "https://example.com/services/A/B/C", "it is not such a URL as the service gives out, https://hooks.slack.com/services/T.../B.../..."},
-		{"slack", "xoxb-token", "it is not such a URL"},
+		{
+			"slack", "https://example.com/services/A/B/C",
+			"not a webhook URL of the service, such as https://hooks.slack.com/services/T.../B.../...",
+		},
+		{"slack", "xoxb-token", "not a webhook URL of the service"},
 		{"slack", slackURL + "\nsecond", "more than one line"},
 		{"slack", "", "is empty"},
 		{"teams", teamsURL, ""},
-		{"teams", "http://example.com/x", "it is not such a URL"},
+		{"teams", "http://example.com/x", "not a webhook URL of the service"},
 		{"discord", discordURL, ""},
 		{"discord", "https://ptb.discord.com/api/v10/webhooks/1/x", ""},
-		{"discord", "https://discord.gg/invite", "it is not such a URL"},
+		{"discord", "https://discord.gg/invite", "not a webhook URL of the service"},
 		{"discord", "discord://token@123", ""},
 		{"webhook", "http://127.0.0.1:9000/x", ""},
-		{"webhook", "ops.example.com/SECRET", "it is no URL that begins with https://"},
+		{"webhook", "ops.example.com/SECRET", "not a URL that begins with https://"},
 		{"sentry", aToken, ""},
-		{"sentry", "Bearer SECRET", "it is no token"},
+		{"sentry", "Bearer SECRET", "not a token"},
 		{"shoutrrr", "ntfy://ntfy.sh/topic", ""},
 		{"shoutrrr", "matrix://user:SECRET@example.com", ""},
-		{"shoutrrr", "ntfy//SECRET", "it is no URL of shoutrrr's"},
+		{"shoutrrr", "ntfy//SECRET", "not a shoutrrr URL"},
 		{"shoutrrr", "carrier://SECRET", `shoutrrr knows no service "carrier"; it has: bark, discord,`},
 		{"shoutrrr", "smtp://user:SECRET@host/", `for mail write service = "email"`},
-		{"shoutrrr", "discord://SECRET", "it is no URL of shoutrrr's for discord"},
+		{"shoutrrr", "discord://SECRET", "not a shoutrrr URL for discord"},
 	} {
 		_, err := withSecret(t, Target{Service: test.service}, test.secret).Check("")
 		text := ""
@@ -302,17 +381,20 @@ func TestASecretThatCannotBeOneIsToldWithoutIt(t *testing.T) {
 			t.Errorf("%s %q: %q, want %q", test.service, test.secret, text, test.want)
 		}
 	}
-	if _, err := (&Target{Service: "slack", Credential: "hook"}).Check(""); err == nil || !strings.Contains(err.Error(), "LoadCredential=hook:/etc/shop/hook") {
+	if _, err := (&Target{Service: "slack", Credential: "hook"}).Check(""); err == nil ||
+		!strings.Contains(err.Error(), "LoadCredential=hook:/etc/shop/hook") {
 		t.Errorf("%v", err)
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "hook"), []byte(slackURL), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := (&Target{Service: "slack", Credential: "hook"}).Check(dir); err != nil || text != filepath.Join(dir, "hook") {
+	if text, err := (&Target{Service: "slack", Credential: "hook"}).Check(dir); err != nil ||
+		text != filepath.Join(dir, "hook") {
 		t.Errorf("%q %v", text, err)
 	}
-	if _, err := (&Target{Service: "slack", URLFile: dir}).Check(""); err == nil || !strings.Contains(err.Error(), "is not a file") {
+	if _, err := (&Target{Service: "slack", URLFile: dir}).Check(""); err == nil ||
+		!strings.Contains(err.Error(), "is not a file") {
 		t.Errorf("%v", err)
 	}
 }
@@ -324,23 +406,61 @@ func TestASentenceSaysWhatHappened(t *testing.T) {
 	refused.Release, refused.Commit = "", ""
 	broken, worse := past(api.Aborted), past(api.Reverted)
 	broken.Kind, broken.Release, broken.Commit, broken.Error = "reload", "", "", "resolve: shop.toml:3:1: it is wrong."
-	worse.Kind, worse.Previous, worse.PreviousCommit, worse.Error = "reload", worse.Release, worse.Commit, "probation: no"
-	at := told
+	worse.Kind, worse.Previous, worse.PreviousCommit, worse.Error = "reload", worse.Release, worse.Commit,
+		"probation: no"
+	at := reported
 	for _, test := range []struct {
 		out  api.Outcome
 		want string
 	}{
-		{past(""), "shop: going to 2026-11-23 (9f3c2ab1de), from 2026-11-20 (1111111111) (switch by alice from 203.0.113.7, on web1)."},
-		{past(api.Done), "shop: 2026-11-23 (9f3c2ab1de) is live, before it was 2026-11-20 (1111111111) (switch by alice from 203.0.113.7, on web1, took 3.9 s)."},
-		{past(api.Aborted), "shop: 2026-11-23 (9f3c2ab1de) was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
-		{first, "shop: 2026-11-23 (9f3c2ab1de) was live and was TAKEN BACK, nothing is live: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
-		{reload, "shop: 2026-11-23 (9f3c2ab1de) runs with the config as it is now (reload by alice from 203.0.113.7, on web1, took 3.9 s)."},
-		{broken, "shop: the config was REFUSED, 2026-11-20 (1111111111) runs with the one before: resolve: shop.toml:3:1: it is wrong (reload by alice from 203.0.113.7, on web1, after 3.9 s)."},
-		{worse, "shop: the config was in use and was TAKEN BACK, 2026-11-23 (9f3c2ab1de) runs with the one before again: probation: no (reload by alice from 203.0.113.7, on web1, after 3.9 s)."},
-		{refused, "shop: the switch was REFUSED, 2026-11-20 (1111111111) is live still: probation: web.0 ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s)."},
+		{
+			past(""),
+			"shop: switching to 2026-11-23 (9f3c2ab1de) from 2026-11-20 (1111111111) (switch by alice from " +
+				"203.0.113.7, on web1).",
+		},
+		{
+			past(api.Done),
+			"shop: 2026-11-23 (9f3c2ab1de) is live, replacing 2026-11-20 (1111111111) (switch by alice from " +
+				"203.0.113.7, on web1, took 3.9 s).",
+		},
+		{
+			past(api.Aborted),
+			"shop: 2026-11-23 (9f3c2ab1de) was REFUSED, 2026-11-20 (1111111111) is still live: probation: web.0 " +
+				"ended after 2s: exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on " +
+				"web1, " +
+				"after 3.9 s).",
+		},
+		{
+			first,
+			"shop: 2026-11-23 (9f3c2ab1de) was REVERTED, nothing is live: probation: web.0 ended after 2s: exit " +
+				"code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s).",
+		},
+		{
+			reload,
+			"shop: 2026-11-23 (9f3c2ab1de) runs with the current config (reload by alice from 203.0.113.7, on web1, " +
+				"took 3.9 s).",
+		},
+		{
+			broken,
+			"shop: the new config was REFUSED, 2026-11-20 (1111111111) runs with the previous one: resolve: " +
+				"shop.toml:3:1: it is wrong (reload by alice from 203.0.113.7, on web1, after 3.9 s).",
+		},
+		{
+			worse,
+			"shop: the new config was REVERTED, 2026-11-23 (9f3c2ab1de) runs with the previous one again: " +
+				"probation: no (reload by alice from 203.0.113.7, on web1, after 3.9 s).",
+		},
+		{
+			refused,
+			"shop: the switch was REFUSED, 2026-11-20 (1111111111) is still live: probation: web.0 ended after 2s: " +
+				"exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s).",
+		},
 		{health(api.HealthDown), "shop is DOWN on web1: web: 0 of 2 ready: web.0 ended after 2s: exit code 3."},
-		{health(api.HealthDegraded), "shop is degraded on web1, r1 serves: web: 0 of 2 ready: web.0 ended after 2s: exit code 3."},
-		{health(api.HealthOK), "shop is ok again on web1: r1 serves (the trouble took 3 min 20 s)."},
+		{
+			health(api.HealthDegraded),
+			"shop is degraded on web1, r1 serves: web: 0 of 2 ready: web.0 ended after 2s: exit code 3.",
+		},
+		{health(api.HealthOK), "shop is ok again on web1: r1 serves (the problem lasted 3 min 20 s)."},
 	} {
 		m := newMessage("shop", "web1", test.out, at)
 		if m.Text != test.want {
@@ -349,7 +469,8 @@ func TestASentenceSaysWhatHappened(t *testing.T) {
 		if got := m.text(at.Add(time.Minute)); got != m.Text {
 			t.Error(got)
 		}
-		if got := m.text(at.Add(time.Hour)); got != m.Text+" This was at 2026-11-23 03:04:09 UTC; it could not be sent before." {
+		if got := m.text(at.Add(time.Hour)); got != m.Text+" This was at 2026-11-23 03:04:09 UTC; it could not be "+
+			"sent before." {
 			t.Error(got)
 		}
 	}
@@ -357,8 +478,9 @@ func TestASentenceSaysWhatHappened(t *testing.T) {
 
 func health(is string) api.Outcome {
 	return api.Outcome{
-		Kind: api.HealthKind, Result: api.Result(is), Release: "r1", Error: "web: 0 of 2 ready: web.0 ended after 2s: exit code 3", Seconds: 200,
-		Started: told,
+		Kind: api.HealthKind, Result: api.Result(is), Release: "r1",
+		Error: "web: 0 of 2 ready: web.0 ended after 2s: exit code 3", Seconds: 200,
+		Started: reported,
 	}
 }
 
@@ -376,8 +498,10 @@ func TestATargetCanBeTried(t *testing.T) {
 		{Target{Service: "datadog", Site: "datadoghq.eu"}, aToken},
 	} {
 		n.asked = nil
-		err := c.deliver(t.Context(), withSecret(t, test.to, test.secret), testMessage("shop", "web1", "chat", told))
-		if all := strings.Join(n.asked, ""); err != nil || !strings.Contains(all, "shop: this is a test of notify.chat on web1. Nothing was changed.") {
+		err := c.deliver(t.Context(), withSecret(t, test.to, test.secret),
+			testMessage("shop", "web1", "chat", reported))
+		if all := strings.Join(n.asked, ""); err != nil ||
+			!strings.Contains(all, "shop: this is a test of notify.chat on web1. Nothing was changed.") {
 			t.Errorf("%s: %v\n%s", test.to.Service, err, all)
 		}
 	}
@@ -385,7 +509,9 @@ func TestATargetCanBeTried(t *testing.T) {
 	if sent || err != nil {
 		t.Errorf("a marker was made: %v", err)
 	}
-	if _, err := Try(t.Context(), Options{App: "shop"}, Target{Service: "webhook", URL: "http://127.0.0.1:1/"}); err == nil || !strings.Contains(err.Error(), "connection refused") {
+	if _, err := Try(t.Context(), Options{App: "shop"},
+		Target{Service: "webhook", URL: "http://127.0.0.1:1/"}); err == nil ||
+		!strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("%v", err)
 	}
 }

@@ -13,15 +13,15 @@ import (
 	"github.com/nicholas-fedor/shoutrrr/pkg/util/jsonclient"
 )
 
-// boundShoutrrr gives the library a time limit. It has none of its own, and no way to set one but the client that it shares with
-// nobody else here.
-func boundShoutrrr() { http.DefaultClient.Timeout = callTime }
+// limitShoutrrr sets a time limit for the library. It has none of its own, and no option for one
+// except the default client, which nothing else here uses.
+func limitShoutrrr() { http.DefaultClient.Timeout = callTimeout }
 
 func checkShoutrrr(secret string) error {
 	var r router.ServiceRouter
 	scheme, _, err := r.ExtractServiceName(secret)
 	if err != nil || scheme == "" {
-		return errors.New("it is no URL of shoutrrr's, such as ntfy://ntfy.sh/topic")
+		return errors.New("not a shoutrrr URL, such as ntfy://ntfy.sh/topic")
 	}
 	known := slices.DeleteFunc(r.ListServices(), func(s string) bool { return s == "logger" })
 	slices.Sort(known)
@@ -33,20 +33,20 @@ func checkShoutrrr(secret string) error {
 	case !slices.Contains(known, scheme):
 		return fmt.Errorf("shoutrrr knows no service %q; it has: %s", scheme, strings.Join(known, ", "))
 	case scheme == "matrix":
-		return nil // to look at it the library would log in
+		return nil // to check it, the library would log in
 	}
 	if _, err := r.Locate(secret); err != nil {
-		return fmt.Errorf("it is no URL of shoutrrr's for %s", scheme)
+		return fmt.Errorf("not a shoutrrr URL for %s", scheme)
 	}
 	return nil
 }
 
-// sendShoutrrr leaves a message to the library, for the many services that have nothing of their own here. It takes no context: when
-// that ends, the library's own limits end what it does.
+// sendShoutrrr sends a message with the library, which supports many more services. The library
+// takes no context: after ctx has ended, its own limits end its work.
 func sendShoutrrr(ctx context.Context, c *caller, _ *Target, secret string, m *Message) error {
 	sent := make(chan error, 1)
 	go func() {
-		var r router.ServiceRouter // its own Send leaves a goroutine behind when it is late
+		var r router.ServiceRouter // ServiceRouter.Send would leak a goroutine on a timeout
 		service, err := r.Locate(secret)
 		if err == nil {
 			params := types.Params{}

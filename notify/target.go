@@ -11,17 +11,18 @@ import (
 	"superctl/api"
 )
 
-// Target is somebody who is told, as the config has it. Its keys are the config's, and which of them there are is the service's
-// affair.
+// Target is a recipient of messages, as configured. Which of its keys are allowed depends on the
+// service.
 type Target struct {
 	Name    string
 	Service string
-	On      []Event // none: the service's own choice
+	On      []Event // none: the service's default
 
-	// Where its secret is: the URL, the token or the password. It is never in the config itself.
+	// The file with its secret: the URL, the token or the password. The config itself never
+	// contains the secret.
 	URLFile, TokenFile, PasswordFile string
 	Credential                       string // a name in $CREDENTIALS_DIRECTORY, systemd's LoadCredential=
-	URL                              string // of a webhook, where that is no secret
+	URL                              string // of a webhook, if it is not secret
 
 	Host, TLS, From, Username string   // email
 	To                        []string // email
@@ -33,22 +34,22 @@ type Target struct {
 	Tags                                                    []string // datadog
 }
 
-// Problem is what is wrong with a target; Key is the one of the config where that stands, or "".
+// Problem is an error in the config of a target. Key is the config's key, or "".
 type Problem struct{ Key, Text string }
 
-// service is one kind of target.
+// service is a kind of target.
 type service struct {
-	secret string            // the key of its secret, without _file; "" for none
-	needs  map[string]string // keys that it cannot do without, with an example
-	takes  []string          // and those that it takes besides
-	on     []Event           // unless the config says otherwise
-	can    []Event
-	marks  bool                      // it knows of releases only: a reload is nothing to it
-	check  func(secret string) error // whether a secret is well-formed
-	send   func(context.Context, *caller, *Target, string, *Message) error
+	secret      string            // key of its secret, without _file; "" for none
+	needs       map[string]string // required keys, with an example
+	takes       []string          // optional keys
+	on          []Event           // default events
+	can         []Event
+	markersOnly bool                      // it takes markers of releases only, so a reload is skipped
+	check       func(secret string) error // checks the form of a secret
+	send        func(context.Context, *caller, *Target, string, *Message) error
 }
 
-// serviceOf is the service of that name, or nil.
+// serviceOf returns the service of that name, or nil.
 func serviceOf(name string) *service {
 	all := Events()
 	ends := []Event{Success, Revert}
@@ -60,39 +61,51 @@ func serviceOf(name string) *service {
 	case "discord":
 		return &service{secret: "url", on: all, can: all, check: checkDiscord, send: sendDiscord}
 	case "webhook":
-		return &service{secret: "url", takes: []string{"url", "token_file"}, on: all, can: all, check: checkWebhook, send: sendWebhook}
+		return &service{
+			secret: "url", takes: []string{"url", "token_file"}, on: all, can: all,
+			check: checkWebhook, send: sendWebhook,
+		}
 	case "shoutrrr":
 		return &service{secret: "url", on: all, can: all, check: checkShoutrrr, send: sendShoutrrr}
 	case "email":
 		return &service{
-			secret: "password", on: all, can: all, takes: []string{"username", "tls"}, check: checkToken, send: sendEmail,
-			needs: map[string]string{"host": `"smtp.example.com"`, "from": `"shop@example.com"`, "to": `["team@example.com"]`},
+			secret: "password", on: all, can: all, takes: []string{"username", "tls"}, check: checkToken,
+			send: sendEmail,
+			needs: map[string]string{
+				"host": `"smtp.example.com"`, "from": `"shop@example.com"`,
+				"to": `["team@example.com"]`,
+			},
 		}
 	case "newrelic":
 		return &service{
-			secret: "token", on: ends, can: ends, marks: true, takes: []string{"region"}, check: checkToken, send: sendNewRelic,
+			secret: "token", on: ends, can: ends, markersOnly: true, takes: []string{"region"}, check: checkToken,
+			send:  sendNewRelic,
 			needs: map[string]string{"entity": `"MTIzNDU2fEFQTXxBUFBMSUNBVElPTnw3ODkw", the entity's GUID`},
 		}
 	case "sentry":
 		return &service{
-			secret: "token", on: ends, can: ends, marks: true, takes: []string{"environment", "base_url", "version", "repository"}, check: checkToken, send: sendSentry,
+			secret: "token", on: ends, can: ends, markersOnly: true,
+			takes: []string{"environment", "base_url", "version", "repository"}, check: checkToken, send: sendSentry,
 			needs: map[string]string{"organization": `"example"`, "projects": `["shop"]`},
 		}
 	case "datadog":
-		return &service{secret: "token", on: all, can: all, takes: []string{"site", "tags"}, check: checkToken, send: sendDatadog}
+		return &service{
+			secret: "token", on: all, can: all, takes: []string{"site", "tags"}, check: checkToken,
+			send: sendDatadog,
+		}
 	}
 	return nil
 }
 
-// Services names all services.
+// Services returns the names of all services.
 func Services() []string {
 	return []string{"slack", "teams", "discord", "email", "webhook", "newrelic", "sentry", "datadog", "shoutrrr"}
 }
 
-// wants tells whether a message is for this target.
+// wants reports whether a message is for this target.
 func (t *Target) wants(m *Message) bool {
 	s := serviceOf(t.Service)
-	if s == nil || s.marks && m.Outcome.Kind == string(api.Reload) {
+	if s == nil || s.markersOnly && m.Outcome.Kind == string(api.Reload) {
 		return false
 	}
 	on := t.On
@@ -102,7 +115,8 @@ func (t *Target) wants(m *Message) bool {
 	return slices.Contains(on, m.Event)
 }
 
-// Problems is what is wrong with a target whose config has those keys. It reads no secret.
+// Problems returns the errors in the config of a target; keys are the keys that the config has. It
+// reads no secret.
 func (t *Target) Problems(keys []string) (list []Problem) {
 	add := func(key, format string, args ...any) { list = append(list, Problem{key, fmt.Sprintf(format, args...)}) }
 	s := serviceOf(t.Service)
@@ -110,7 +124,8 @@ func (t *Target) Problems(keys []string) (list []Problem) {
 		if t.Service == "" {
 			add("", `it has no service: write service = "slack", or another of %s`, strings.Join(Services(), ", "))
 		} else {
-			add("service", "service %q is not known: %s; what else shoutrrr can reach is service = \"shoutrrr\"", t.Service, strings.Join(Services(), ", "))
+			add("service", "service %q is not known: %s; what else shoutrrr can reach is service = \"shoutrrr\"",
+				t.Service, strings.Join(Services(), ", "))
 		}
 		return list
 	}
@@ -122,7 +137,9 @@ func (t *Target) Problems(keys []string) (list []Problem) {
 		switch {
 		case slices.Contains(allowed, k):
 		case k == "url":
-			add(k, "the URL of %s is a secret: put it into a file of its own, and write url_file = \"/etc/shop/%s-url\"", t.Service, t.Name)
+			add(k,
+				"the URL of %s is a secret: put it into a file of its own, and write url_file = \"/etc/shop/%s-url\"",
+				t.Service, t.Name)
 		default:
 			slices.Sort(allowed)
 			add(k, "%s is not for service %q, which has: %s", k, t.Service, strings.Join(allowed, ", "))
@@ -138,19 +155,19 @@ func (t *Target) Problems(keys []string) (list []Problem) {
 	}
 	for _, e := range t.On {
 		if !slices.Contains(s.can, e) {
-			add("on", "on: %q is nothing that %s can be told of; there are: %s", e, t.Service, eventNames(s.can))
+			add("on", "on: %q is not an event for %s; there are: %s", e, t.Service, eventNames(s.can))
 		}
 	}
 	t.secretProblems(s, keys, add)
 	t.valueProblems(keys, func(key, format string, args ...any) {
-		if slices.Contains(allowed, key) { // else it is told already that it has no place here
+		if slices.Contains(allowed, key) { // otherwise the key itself is reported already
 			add(key, format, args...)
 		}
 	})
 	return list
 }
 
-// secretProblems is whether the config says in one place where the secret is.
+// secretProblems reports a secret that is configured nowhere or twice.
 func (t *Target) secretProblems(s *service, keys []string, add func(key, format string, args ...any)) {
 	has := func(k string) bool { return slices.Contains(keys, k) }
 	file := s.secret + "_file"
@@ -166,18 +183,22 @@ func (t *Target) secretProblems(s *service, keys []string, add func(key, format 
 		add("credential", "%s and credential are both for the %s: write one of them", file, s.secret)
 	case t.Service == "email":
 		if has("username") != (has(file) || has("credential")) {
-			add("username", "a username and a password (password_file, or credential) belong together: write both, or none for a server that asks for none")
+			add("username",
+				"a username and a password (password_file, or credential) belong together: write both, or none for "+
+					"a server that asks for none")
 		}
-	case has("url"): // that is told already
+	case has("url"): // reported already
 	case !has(file) && !has("credential"):
-		add("", `it has no %s: write %s = "/etc/shop/%s-%s", or credential = "%s-%s" for one that systemd's LoadCredential= has`, s.secret, file, t.Name, s.secret, t.Name, s.secret)
+		add("",
+			`it has no %s: write %s = "/etc/shop/%s-%s", or credential = "%s-%s" for one that systemd's `+
+				`LoadCredential= has`, s.secret, file, t.Name, s.secret, t.Name, s.secret)
 	}
 	if strings.ContainsAny(t.Credential, "/\x00") || t.Credential == ".." {
 		add("credential", "credential %q: write its name only, as in LoadCredential=", t.Credential)
 	}
 }
 
-// valueProblems is about the values of single keys.
+// valueProblems reports invalid values of single keys.
 func (t *Target) valueProblems(keys []string, add func(key, format string, args ...any)) {
 	oneOf := func(key, value string, values ...string) {
 		if slices.Contains(keys, key) && !slices.Contains(values, value) {
@@ -193,12 +214,14 @@ func (t *Target) valueProblems(keys []string, add func(key, format string, args 
 		}
 	}
 	if t.TLS == "none" && t.Username != "" && !t.mailIsLocal() {
-		add("tls", `tls = "none" would send the password over the network for everybody to read: write tls = "starttls", or leave username and password out`)
+		add("tls",
+			`tls = "none" would send the password over the network in the clear: write tls = "starttls", or leave `+
+				`username and password out`)
 	}
 	for key, list := range map[string][]string{"from": {t.From}, "to": t.To} {
 		for _, address := range list {
 			if _, err := mail.ParseAddress(address); err != nil && slices.Contains(keys, key) {
-				add(key, `%s: %q is no mail address, such as "team@example.com"`, key, address)
+				add(key, `%s: %q is not a mail address, such as "team@example.com"`, key, address)
 			}
 		}
 	}
@@ -208,7 +231,8 @@ func (t *Target) valueProblems(keys []string, add func(key, format string, args 
 		}
 	}
 	if t.Entity != "" && !isToken(t.Entity, "=|") {
-		add("entity", "entity %q is no GUID of an entity: New Relic shows it under See metadata and manage tags", t.Entity)
+		add("entity", "entity %q is not the GUID of an entity: New Relic shows it under See metadata and manage tags",
+			t.Entity)
 	}
 	if t.Organization != "" && !isToken(t.Organization, ".") {
 		add("organization", "organization %q: write its slug, as in the address of its pages", t.Organization)
@@ -232,9 +256,10 @@ func eventNames(list []Event) string {
 	return strings.Join(names, ", ")
 }
 
-// isToken tells whether a text is made of letters, digits, - and _ only, and of those besides.
+// isToken reports whether a text consists of letters, digits, -, _ and the additional characters.
 func isToken(text, besides string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_"+besides, r)
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') &&
+			!strings.ContainsRune("-_"+besides, r)
 	})
 }
