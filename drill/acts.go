@@ -11,7 +11,7 @@ import (
 	"superctl/api"
 )
 
-// ask has the daemon make a change.
+// ask requests a change from the daemon.
 func (d *drill) ask(ctx context.Context, c *change, req api.Request) (*api.Outcome, error) {
 	out, err := d.site.Change(ctx, req, func(Event) {})
 	c.told = time.Now()
@@ -28,7 +28,7 @@ func (d *drill) ask(ctx context.Context, c *change, req api.Request) (*api.Outco
 	return out, nil
 }
 
-// good has the daemon make a change that must succeed.
+// good returns an act that requests a change which must succeed.
 func (d *drill) good(req api.Request) func(ctx context.Context, c *change) error {
 	return func(ctx context.Context, c *change) error {
 		out, err := d.ask(ctx, c, req)
@@ -36,7 +36,7 @@ func (d *drill) good(req api.Request) func(ctx context.Context, c *change) error
 		case err != nil:
 			return err
 		case out.Result == api.Reverted:
-			return fmt.Errorf("it was taken back: %s", out.Error)
+			return fmt.Errorf("it was reverted: %s", out.Error)
 		case out.Result != api.Done:
 			return fmt.Errorf("it was refused: %s", out.Error)
 		}
@@ -76,7 +76,7 @@ func (d *drill) upgrade(ctx context.Context) (bool, error) {
 	})
 }
 
-// untouched does what workers must not notice.
+// untouched runs do, and checks that the workers are still the same.
 func (d *drill) untouched(ctx context.Context, do func() error) error {
 	before, err := d.site.Status(ctx)
 	if err != nil {
@@ -85,12 +85,13 @@ func (d *drill) untouched(ctx context.Context, do func() error) error {
 	if err := do(); err != nil {
 		return err
 	}
-	after, err := eventually(ctx, d.site, func(st *api.Status) bool { return st.Changing == nil && st.PID != before.PID })
+	after, err := eventually(ctx, d.site,
+		func(st *api.Status) bool { return st.Changing == nil && st.PID != before.PID })
 	if err != nil {
-		return fmt.Errorf("another daemon is to be in charge: %w", err)
+		return fmt.Errorf("wait for the next daemon: %w", err)
 	}
 	if was, is := workersOf(&before), workersOf(&after); !slices.Equal(was, is) || after.Release != before.Release {
-		return fmt.Errorf("the workers are others now: %v were, %v are", was, is)
+		return fmt.Errorf("the workers' PIDs changed: %v before, %v after", was, is)
 	}
 	return nil
 }
@@ -131,7 +132,7 @@ func (d *drill) killWorker(ctx context.Context) (bool, error) {
 			w, ok := d.worker(st)
 			return ok && w.PID != 0 && w.PID != pid
 		}); err != nil {
-			return fmt.Errorf("another one is to be started: %w", err)
+			return fmt.Errorf("wait for a new worker: %w", err)
 		}
 		c.replaced = time.Now()
 		_, err = eventually(ctx, d.site, func(st *api.Status) bool {
@@ -139,16 +140,16 @@ func (d *drill) killWorker(ctx context.Context) (bool, error) {
 			return ok && w.PID != pid && w.State == string(api.InstanceReady)
 		})
 		if err != nil {
-			return fmt.Errorf("the new one is to be ready: %w", err)
+			return fmt.Errorf("wait until the new worker is ready: %w", err)
 		}
-		c.detail = "another one was ready after " + round(time.Since(at))
+		c.detail = "a new worker was ready after " + round(time.Since(at))
 		return nil
 	})
 }
 
 func round(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-// worker is the first worker of the process that answers the load.
+// worker returns the first worker of the process that answers the load.
 func (d *drill) worker(st *api.Status) (api.WorkerStatus, bool) {
 	for _, g := range st.Generations {
 		for _, w := range g.Workers {
@@ -160,41 +161,43 @@ func (d *drill) worker(st *api.Status) (api.WorkerStatus, bool) {
 	return api.WorkerStatus{}, false
 }
 
-// leastStart is what a broken release is given to prove itself at least: some servers go on when the app cannot be imported, and it is
-// their start_timeout that refuses it.
-const leastStart = 5 * time.Second
+// minStart is the least time that a broken release gets to prove itself. Some servers keep running
+// if the app cannot be imported, and are refused by their start_timeout only.
+const minStart = 5 * time.Second
 
-// breakIn tries a release that does not work, which must be refused.
+// breakIn switches to a broken release, which must be refused.
 func (d *drill) breakIn(ctx context.Context) (bool, error) {
 	s := d.site.(*copied) //nolint:forcetypeassert // scenario has looked
-	limit := max(leastStart, 4*d.bootTime)
+	limit := max(minStart, 4*d.bootTime)
 	if configured := d.opt.Process.StartTimeout; configured <= limit {
 		limit = 0
 	}
-	if err := s.startTime(limit); err != nil {
+	if err := s.limitStart(limit); err != nil {
 		return false, err
 	}
-	for _, evenIts := range []bool{false, true} {
-		if err := s.breakRelease(d.a, evenIts); err != nil {
+	for _, evenInterpreter := range []bool{false, true} {
+		if err := s.breakRelease(d.a, evenInterpreter); err != nil {
 			return false, err
 		}
 		works := false
-		goOn, err := d.do(ctx, aBrokenOne, "a broken release", func(ctx context.Context, c *change) (err error) {
-			works, err = d.tryBroken(ctx, c, evenIts)
+		proceed, err := d.do(ctx, aBrokenOne, "a broken release", func(ctx context.Context, c *change) (err error) {
+			works, err = d.tryBroken(ctx, c, evenInterpreter)
 			return err
 		})
-		if err != nil || !goOn || !works {
-			return goOn, err
+		if err != nil || !proceed || !works {
+			return proceed, err
 		}
-		if goOn, err := d.do(ctx, aSwitch, "switch to "+d.a.Name, d.good(api.Request{Kind: api.Switch, Release: d.a.Name})); err != nil || !goOn {
-			return goOn, err
+		if proceed, err := d.do(ctx, aSwitch, "switch to "+d.a.Name,
+			d.good(api.Request{Kind: api.Switch, Release: d.a.Name})); err != nil || !proceed {
+			return proceed, err
 		}
 	}
 	return true, nil
 }
 
-// tryBroken has the daemon switch to the broken release. It may be not broken at all, unless even its interpreter is; then it works.
-func (d *drill) tryBroken(ctx context.Context, c *change, evenIts bool) (works bool, err error) {
+// tryBroken switches to the broken release. The release may work after all, unless its interpreter
+// is broken too.
+func (d *drill) tryBroken(ctx context.Context, c *change, evenInterpreter bool) (works bool, err error) {
 	_, failed := d.run.Counts()
 	out, err := d.ask(ctx, c, api.Request{Kind: api.Switch, Release: brokenName})
 	var refused *api.RefusedError
@@ -208,14 +211,15 @@ func (d *drill) tryBroken(ctx context.Context, c *change, evenIts bool) (works b
 		c.detail = "refused: " + first(out.Error) + lastError(out.Log)
 		return false, nil
 	}
-	if _, now := d.run.Counts(); now == failed && out.Result == api.Done && !evenIts {
-		c.what, c.detail = "a release without code", "it works all the same, so its code is in the virtualenv"
+	if _, now := d.run.Counts(); now == failed && out.Result == api.Done && !evenInterpreter {
+		c.what, c.detail = "a release without code", "it works anyway, so its code is in the virtualenv"
 		return true, nil
 	}
-	return false, fmt.Errorf("it went live (%s): give [process.%s.health] a path that answers only when the app works", out.Result, d.opt.Process.Name)
+	return false, fmt.Errorf("it went live (%s): give [process.%s.health] a path that answers only when the app works",
+		out.Result, d.opt.Process.Name)
 }
 
-// lastError is the last line of a log that names an error of Python's.
+// lastError returns the last Python import error in a log.
 func lastError(log []string) string {
 	for _, line := range slices.Backward(log) {
 		if _, text, ok := strings.Cut(" "+line, " ModuleNotFoundError: "); ok {
@@ -225,7 +229,7 @@ func lastError(log []string) string {
 	return ""
 }
 
-// first is the first line of a text, short enough for a table.
+// first returns the first line of a text, shortened for a table.
 func first(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
 	if len(text) > 100 {

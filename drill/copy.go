@@ -18,7 +18,7 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// copied is a copy of the app, in a directory of its own, with a daemon that this starts and ends.
+// copied is a copy of the app in its own directory, with a daemon that the drill starts and stops.
 type copied struct {
 	*control.Client
 	dir    string
@@ -26,20 +26,20 @@ type copied struct {
 	own    config.Copy
 	to     Target
 	output *os.File
-	daemon *worker.Worker // the last that this has started; after an upgrade another one runs
+	daemon *worker.Worker // the last one started; after an upgrade another one runs
 
 	reaping sync.WaitGroup
 	stop    context.CancelFunc
 }
 
-// brokenName is the release that does not work.
+// brokenName is the name of the broken release.
 const brokenName = "broken-on-purpose"
 
-// openCopy makes the copy and starts its daemon; no release is live yet.
+// openCopy makes the copy and starts its daemon. No release is live yet.
 func openCopy(ctx context.Context, opt Options) (s *copied, err error) {
 	parent := opt.Temporary
 	if opt.Credentials != "" && os.Geteuid() == 0 {
-		parent = "/run" // in memory, as it must be where a daemon is to copy them to
+		parent = "/run" // in memory: the daemon copies credentials to memory only
 	}
 	dir, err := os.MkdirTemp(parent, "superctl-drill-")
 	if err != nil {
@@ -52,7 +52,8 @@ func openCopy(ctx context.Context, opt Options) (s *copied, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // workers of another user go through it; what is secret in it is 0600
+	//nolint:gosec // workers of another user must enter it; secret files in it have mode 0600
+	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, err
 	}
 	if s.output, err = s.openLog(); err != nil {
@@ -83,13 +84,14 @@ func (s *copied) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
-// makeConfig chooses the addresses, and writes the config.
+// makeConfig chooses the addresses and writes the config.
 func (s *copied) makeConfig(ctx context.Context) error {
 	c := s.opt.Config
 	name := c.App[:min(len(c.App), 26)] + "-drill"
 	s.own = config.Copy{
-		App: name, Releases: s.path("releases"), State: s.path("state"), Control: s.path("control.sock"), Listen: make(map[string]string),
-		User: s.opt.User,
+		App: name, Releases: s.path("releases"), State: s.path("state"), Control: s.path("control.sock"),
+		Listen: make(map[string]string),
+		User:   s.opt.User,
 	}
 	for _, p := range c.Processes {
 		for _, listener := range p.Listen {
@@ -107,7 +109,8 @@ func (s *copied) makeConfig(ctx context.Context) error {
 	return s.writeConfig()
 }
 
-// address finds a free one. Between this look and the daemon's bind somebody else might take the port; then the start says so.
+// address chooses a free address. Another process may take the port before the daemon binds it;
+// then the start reports that.
 func (s *copied) address(ctx context.Context, name string, isUnix bool) error {
 	if isUnix {
 		s.own.Listen[name] = "unix:" + s.path(name+".sock")
@@ -130,13 +133,13 @@ func (s *copied) writeConfig() error {
 	return os.WriteFile(s.path("superctl.toml"), text, 0o600)
 }
 
-// startTime has new workers prove themselves within that time; 0 is what the app's config says.
-func (s *copied) startTime(limit time.Duration) error {
+// limitStart sets the start timeout of new workers; 0 means that of the app's config.
+func (s *copied) limitStart(limit time.Duration) error {
 	s.own.StartTimeout = limit
 	return s.writeConfig()
 }
 
-// makeReleases links to the good releases.
+// makeReleases links to the working releases.
 func (s *copied) makeReleases() error {
 	if err := os.Mkdir(s.own.Releases, 0o755); err != nil { //nolint:gosec // workers of another user run from it
 		return err
@@ -149,9 +152,9 @@ func (s *copied) makeReleases() error {
 	return nil
 }
 
-// breakRelease makes a release that has the programs of a good one, and neither its code nor its packages. Where that is not enough
-// to break it, its workers' interpreter ends by itself, too.
-func (s *copied) breakRelease(good Release, evenIts bool) error {
+// breakRelease makes a release that has the programs of a working one, but neither its code nor its
+// packages. With evenInterpreter, the interpreter of its workers exits at once, too.
+func (s *copied) breakRelease(good Release, evenInterpreter bool) error {
 	dir := s.path("releases", brokenName)
 	if err := os.RemoveAll(dir); err != nil {
 		return err
@@ -166,14 +169,15 @@ func (s *copied) breakRelease(good Release, evenIts bool) error {
 		}
 	}
 	text := fmt.Sprintf("name = %q\nversion = \"0\"\n", s.opt.Config.App)
-	if evenIts {
+	if evenInterpreter {
 		text += fmt.Sprintf("[env]\nPYTHONPATH = %q\n", poison)
 	}
-	return errors.Join(os.WriteFile(filepath.Join(poison, "sitecustomize.py"), []byte(poisonCode), 0o644), //nolint:gosec // likewise
-		os.WriteFile(filepath.Join(dir, "release.toml"), []byte(text), 0o644)) //nolint:gosec // likewise
+	return errors.Join(
+		os.WriteFile(filepath.Join(poison, "sitecustomize.py"), []byte(poisonCode), 0o644), //nolint:gosec // likewise
+		os.WriteFile(filepath.Join(dir, "release.toml"), []byte(text), 0o644))              //nolint:gosec // likewise
 }
 
-// poisonCode ends a worker, and leaves alone the look at whether the interpreter runs.
+// poisonCode ends a worker, but not the check that the interpreter runs.
 const poisonCode = `import os, sys
 if "SUPERCTL_GENERATION" in os.environ:
     sys.stderr.write("superctl drill has broken this release on purpose\n")
@@ -181,18 +185,22 @@ if "SUPERCTL_GENERATION" in os.environ:
     os._exit(3)
 `
 
-// restart starts a daemon, as a service manager would, and waits until it is in charge.
+// restart starts a daemon as a service manager does, and waits until it is ready.
 func (s *copied) restart(ctx context.Context) error {
 	env := daemonEnv(os.Environ())
 	if s.opt.Credentials != "" {
 		env = append(env, "CREDENTIALS_DIRECTORY="+s.opt.Credentials)
 	}
-	w, err := worker.StartDaemon(worker.Command{Args: []string{s.opt.Binary, "--config", s.path("superctl.toml"), "daemon"}, Env: env, Dir: s.dir}, s.output)
+	w, err := worker.StartDaemon(
+		worker.Command{
+			Args: []string{s.opt.Binary, "--config", s.path("superctl.toml"), "daemon"}, Env: env,
+			Dir: s.dir,
+		}, s.output)
 	if err != nil {
 		return fmt.Errorf("start the copy's daemon: %w", err)
 	}
 	s.daemon = w
-	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("it was not in charge within %s", startTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("it was not ready within %s", startTime))
 	defer cancel()
 	ctx, ended := context.WithCancelCause(ctx)
 	defer ended(nil)
@@ -203,27 +211,32 @@ func (s *copied) restart(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	if _, err := eventually(ctx, s, func(st *api.Status) bool { return st.PID == w.PID() && st.Changing == nil }); err != nil {
+	if _, err := eventually(ctx, s,
+		func(st *api.Status) bool { return st.PID == w.PID() && st.Changing == nil }); err != nil {
 		return &NotBegunError{Err: fmt.Errorf("start the copy's daemon: %w", err), Log: s.lastWords()}
 	}
 	return nil
 }
 
-// startTime is how long a daemon may take until it is in charge, which includes a look at what runs.
+// startTime is how long a daemon may take until it is ready, including the survey of running
+// processes.
 const startTime = time.Minute
 
-// daemonEnv is what a daemon needs of this environment: nothing that would make it take itself for a service, or for another app's.
+// daemonEnv returns the environment of the copy's daemon, without variables that would make it act
+// as a service or as another app's daemon.
 func daemonEnv(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name, _, _ := strings.Cut(kv, "=")
-		return strings.HasPrefix(name, "SUPERCTL_") || strings.HasPrefix(name, "LISTEN_") || strings.HasPrefix(name, "WATCHDOG_") ||
+		return strings.HasPrefix(name, "SUPERCTL_") || strings.HasPrefix(name, "LISTEN_") ||
+			strings.HasPrefix(name, "WATCHDOG_") ||
 			strings.HasPrefix(name, "TABLEFLIP_") || strings.HasPrefix(name, "FDSTORE") || slices.Contains([]string{
-			"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "SERVICE_RESULT", "MAINPID", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY",
+			"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "SERVICE_RESULT", "MAINPID", "STATE_DIRECTORY",
+			"RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY",
 		}, name)
 	})
 }
 
-// lastWords are the last lines of what the copy has said.
+// lastWords returns the last lines of the copy's output.
 func (s *copied) lastWords() []string {
 	text, err := os.ReadFile(s.output.Name())
 	if err != nil {
@@ -235,10 +248,10 @@ func (s *copied) lastWords() []string {
 
 func (s *copied) target() Target { return s.to }
 
-// endTime is how long the copy's workers may take to end, first asked and then asked to hurry.
+// endTime is how long the copy's workers may take to end, after each signal.
 const endTime = 10 * time.Second
 
-// close ends the copy: its daemon, whatever that has left, and its directory.
+// close stops the copy's daemon and all processes that it left, and removes its directory.
 func (s *copied) close() error {
 	var errs []error
 	if s.Client != nil {
@@ -252,7 +265,8 @@ func (s *copied) close() error {
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
-// endDaemon ends the daemon that runs now, which after an upgrade is not the one that was started. What it leaves is ended as an orphan.
+// endDaemon stops the daemon that runs now, which after an upgrade is not the one that was started.
+// Its remaining processes are stopped as orphans.
 func (s *copied) endDaemon() error {
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)
 	defer cancel()

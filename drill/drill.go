@@ -1,9 +1,12 @@
-// Package drill proves the promises of superctl on the user's own app and machine: it sends a steady load to the app while it is
-// switched, rolled back, reloaded, killed and upgraded, and counts what becomes of every request.
+// Package drill proves superctl's promises with the user's own app and machine. It sends a steady
+// load to the app while it switches, rolls back, reloads, kills and upgrades it, and counts the
+// outcome of every request.
 //
-// It drills a copy of the app on a private address, or the one that runs. It sends load to one address of this machine and to nowhere
-// else, bounded in requests and in time, and leaves nothing behind: no process, no file, and the release live that was live before.
-// A request that was lost is told with its moment, the change that it fell into and the likely cause. It judges no latency.
+// It drills a copy of the app on a private address, or the running app. It sends load to one
+// address of this machine only, with limits on requests and time. It leaves nothing behind: no
+// process, no file, and the release that was live before is live again. It reports each lost
+// request with its time, the change that it fell into and the likely cause. It does not judge
+// latency.
 package drill
 
 import (
@@ -17,90 +20,94 @@ import (
 	"superctl/load"
 )
 
-// Options say what to drill and how.
+// Options describe what to drill, and how.
 type Options struct {
 	Config  *config.Config
-	Process config.Process // that answers the load
-	Server  Server         // that runs it
+	Process config.Process // the process that answers the load
+	Server  Server         // the server that runs it
 	Version string         // of superctl
 
-	// Releases to switch between, the best first: what is live, what was before it, then the newest. Two of them are used. Of a Live
-	// drill they are the live one and the one before it.
+	// Releases to switch between, the preferred first: the live one, the previous one, then the
+	// newest. Two of them are used. For a Live drill they are the live one and the previous one.
 	Releases []Release
 	Switches int
 
-	Temporary string // directory for what a copy needs; its path must leave room for the paths of sockets
+	Temporary string // directory for the files of a copy; its path must be short, because socket paths are limited
 
-	Live   bool   // drill the app that runs
-	Kills  bool   // of a Live drill: SIGKILL too
-	Binary string // superctl, to run a copy with
-	User   string // of the copy's workers; "" = the config's
-	// Credentials is the directory with the app's; "" = it has none.
+	Live   bool   // drill the running app
+	Kills  bool   // for a Live drill: send SIGKILL too
+	Binary string // superctl's path, to run a copy
+	User   string // of the copy's workers; "" = as configured
+	// Credentials is the directory of the app's credentials; "" = none.
 	Credentials string
-	Log         string // a file that gets what the copy says; "" = none does
+	Log         string // file for the copy's output; "" = none
 
-	Target Target // of a Live drill; a copy has its own
+	Target Target // for a Live drill; a copy has its own
 	Load   Load
 
 	Show func(Event)
 }
 
-// Server is what is known of the program that answers.
+// Server describes the server that answers.
 type Server struct {
 	Name       string // of its preset
 	StopSignal string // such as SIGTERM
-	HookOff    bool   // it could have the drain hook, and the config says no
+	HookOff    bool   // the config disables the drain hook, which the server supports
 }
 
-// Release is one that can be switched to.
+// Release is a release to switch to.
 type Release struct{ Name, Path, Virtualenv string }
 
-// Load is what is sent.
+// Load describes the requests to send.
 type Load struct {
 	Paths     []string // GET
 	Posts     []string // POST
 	Host      string   // header; "" = the target's
-	Rate      float64  // a second, at most
-	FixedRate bool     // exactly Rate, whatever the site can serve
+	Rate      float64  // maximum per second
+	FixedRate bool     // exactly Rate, even if the site cannot keep up
 	Clients   int
 	KeepAlive bool
 	Timeout   time.Duration
 }
 
-// Event is what a drill says while it runs. Those of type "progress" come several times a second, for a line that lives.
+// Event reports the drill's progress. Events of type "progress" come several times a second, for a
+// status line.
 type Event = api.Event
 
-// The bounds of a drill. Whatever happens it ends, and before that it has not sent more than this.
+// The limits of a drill in requests and time.
 const (
-	mostRequests = 500_000
-	longest      = time.Hour
+	maxRequests = 500_000
+	maxDuration = time.Hour
 )
 
-// NotBegunError says why a drill could not begin; no load was sent but a look at each page.
+// NotBegunError reports why a drill could not begin. No load was sent, except for one request to
+// each page.
 type NotBegunError struct {
 	Err error
-	Log []string // the last lines of what failed
+	Log []string // the last lines of the failed process
 }
 
-// Error is the reason.
+// Error returns the reason.
 func (e *NotBegunError) Error() string { return e.Err.Error() }
 
-// Unwrap is the reason as an error.
+// Unwrap returns the reason as an error.
 func (e *NotBegunError) Unwrap() error { return e.Err }
 
-// site is the app that is drilled.
+// site is the app under test.
 type site interface {
 	Change(ctx context.Context, req api.Request, event func(Event)) (*api.Outcome, error)
 	Status(ctx context.Context) (api.Status, error)
 	target() Target
-	restart(ctx context.Context) error // starts a daemon after the last was killed, or has it started
+	// starts a daemon after the previous one was killed, or waits for the service manager to do so
+	restart(ctx context.Context) error
 	lastWords() []string
 	close() error
 }
 
-// Run drills, and reports also when requests were lost. An error means that there is nothing to report.
+// Run runs a drill. It returns a report even if requests were lost. An error means that there is no
+// report.
 func Run(ctx context.Context, opt Options) (rep *Report, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("the drill took longer than %s", longest))
+	ctx, cancel := context.WithTimeoutCause(ctx, maxDuration, fmt.Errorf("the drill took longer than %s", maxDuration))
 	defer cancel()
 	d := &drill{opt: opt}
 	if opt.Live {
@@ -126,20 +133,20 @@ func Run(ctx context.Context, opt Options) (rep *Report, err error) {
 	return d.judge(res), nil
 }
 
-// drill is one that goes on.
+// drill is a running drill.
 type drill struct {
 	opt      Options
 	site     site
-	a, b     Release // a is live before and after; b is "" when there is one release only
+	a, b     Release // a is live before and after; b is empty if there is one release only
 	shapes   []load.Shape
 	run      *load.Run
-	bootTime time.Duration // of a release, the longest seen
+	bootTime time.Duration // the longest boot of a release
 	began    time.Time
 
-	position string // of the scenario, for people who wait
+	position string // position in the scenario, for the status line
 
 	changes []change
-	broken  []string // promises, each with how
+	broken  []string // broken promises, with details
 	notes   []string
 }
 
@@ -151,7 +158,7 @@ func (d *drill) promiseBroken(format string, args ...any) {
 	d.broken = append(d.broken, fmt.Sprintf(format, args...))
 }
 
-// end puts everything back. It is not for the context that ended the drill to keep it from doing so.
+// end cleans up, even if the context of the drill has ended.
 func (d *drill) end() error {
 	began := time.Now()
 	d.opt.Show(Event{Type: "begin", Step: "end"})

@@ -12,7 +12,7 @@ import (
 	"superctl/daemon/control"
 )
 
-// live is the app that runs.
+// live is the running app.
 type live struct {
 	*control.Client
 	to   Target
@@ -25,13 +25,13 @@ func openLive(opt Options) *live {
 
 func (l *live) target() Target { return l.to }
 
-// lastWords are in the journal.
+// lastWords returns nothing: the output is in the journal.
 func (l *live) lastWords() []string { return nil }
 
 // restart leaves it to the service manager.
 func (l *live) restart(context.Context) error { return nil }
 
-// backTime is how long it may take to make the release live again that was live before.
+// backTime is how long the switch back to the previous release may take.
 const backTime = 5 * time.Minute
 
 // close makes the release live again that was live before.
@@ -50,13 +50,14 @@ func (l *live) close() error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%s is not live again, as it was before the drill: %w; superctl status shows what is, superctl switch %s goes back", l.home, err, l.home)
+		return fmt.Errorf("%s is not live again, as before the drill: %w; superctl status shows the live release, "+
+			"superctl switch %s goes back", l.home, err, l.home)
 	}
 	return nil
 }
 
-// Restarted tells whether the service manager is going to start another daemon when this one is killed: whether it is in a unit of its
-// own (proc_pid_cgroup(5)).
+// Restarted reports whether a service manager restarts the daemon after a kill: whether the daemon
+// is in a unit of its own (proc_pid_cgroup(5)).
 func Restarted(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"superctl/load"
 )
 
-// judge finds out of each request that failed when it was, and why.
+// judge finds out when and why each failed request was lost.
 type judge struct {
 	changes []change
 	server  Server
@@ -23,23 +23,25 @@ type judge struct {
 	rep     *Report
 }
 
-// The points of a change at which requests get lost, beside the names of the daemon's steps.
+// The points of a change at which requests are lost, in addition to the names of the daemon's
+// steps.
 const (
 	phaseStop   = "when the old workers ended"
 	phaseKill   = "at the kill"
 	phaseAround = "around its end"
 )
 
-// clockSlack is how much later than a moment of the load's clock a moment of the daemon's may be, for the same thing.
+// clockSlack is the tolerance between the clocks of the load and of the daemon.
 const clockSlack = 5 * time.Millisecond
 
-// midway is after how long a request was surely being worked on; what fails sooner may have met a connection that was being closed.
+// midway is the duration from which a request was certainly being worked on. One that fails sooner
+// may have met a connection that was being closed.
 const midway = 20 * time.Millisecond
 
-// afterglow is how long after a change a loss still is laid to it.
+// afterglow is how long after a change a loss is attributed to it.
 const afterglow = 300 * time.Millisecond
 
-// losses sorts the failed requests, and counts them.
+// losses groups and counts the failed requests.
 func (j *judge) losses(res *load.Result) {
 	for i := range j.changes {
 		c := &j.changes[i]
@@ -79,15 +81,18 @@ func (j *judge) losses(res *load.Result) {
 	slices.SortStableFunc(j.rep.Losses, func(a, b Loss) int { return cmp.Compare(a.First, b.First) })
 }
 
-// place says in which change a request was lost, and at which point of it. i is the change's index, or -1.
+// place returns the change and the point of it at which a request was lost. i is the change's
+// index, or -1.
 func (j *judge) place(rec *load.Record) (key Loss, i int) {
 	key = Loss{Kind: rec.Failure.String(), Connection: "new"}
 	if rec.Reused {
 		key.Connection = "kept"
 	}
-	i = slices.IndexFunc(j.changes, func(c change) bool { return within(rec.Ended, c.window.Began, c.window.Ended.Add(afterglow)) })
-	if i < 0 { // its end is in none, but it may have been under way in one
-		i = slices.IndexFunc(j.changes, func(c change) bool { return rec.Begun.Before(c.window.Ended) && rec.Ended.After(c.window.Began) })
+	i = slices.IndexFunc(j.changes,
+		func(c change) bool { return within(rec.Ended, c.window.Began, c.window.Ended.Add(afterglow)) })
+	if i < 0 { // it ended outside of all changes, but may have run during one
+		i = slices.IndexFunc(j.changes,
+			func(c change) bool { return rec.Begun.Before(c.window.Ended) && rec.Ended.After(c.window.Began) })
 	}
 	if i < 0 {
 		return key, i
@@ -101,7 +106,7 @@ func (j *judge) place(rec *load.Record) (key Loss, i int) {
 
 func within(t, began, ended time.Time) bool { return !t.Before(began) && !t.After(ended) }
 
-// phase is what went on at a moment of a change.
+// phase returns the point of a change at a moment.
 func (c *change) phase(at time.Time) string {
 	if c.kind == aWorkerKill || c.kind == aDaemonKill {
 		return phaseKill
@@ -112,7 +117,8 @@ func (c *change) phase(at time.Time) string {
 		if !within(at, s.Began.Round(0), ended.Round(0)) || s.Name == api.StepRetire {
 			continue
 		}
-		if slices.Contains([]string{api.StepQuiesce, api.StepDrain, api.StepRoll}, s.Name) { // strategies that end old workers in a step of their own
+		// strategies that stop old workers in a step of their own
+		if slices.Contains([]string{api.StepQuiesce, api.StepDrain, api.StepRoll}, s.Name) {
 			return phaseStop
 		}
 		return s.Name
@@ -125,9 +131,10 @@ func (c *change) phase(at time.Time) string {
 	return phaseAround
 }
 
-// inKilled tells whether a request was in the worker that was killed: it was under way at the kill, or began while the last processes
-// of that worker were ending, and its connection ended without a whole answer. Such a request cannot be saved by anybody but its
-// client. One that was refused, that timed out or that the app answered badly was not lost in this way.
+// inKilled reports whether a request was in the worker that was killed: it ran at the kill, or
+// began while the last processes of that worker were ending, and its connection ended without a
+// complete response. Only the client can save such a request. A request that was refused, timed out
+// or got a wrong response was not lost in this way.
 func (j *judge) inKilled(c *change, rec *load.Record) bool {
 	if c.kind != aWorkerKill || rec.Begun.After(c.replaced) || rec.Ended.Add(clockSlack).Before(c.window.Began) {
 		return false
@@ -142,43 +149,61 @@ func (j *judge) inKilled(c *change, rec *load.Record) bool {
 	}
 }
 
-// explain says why a request was probably lost, and what to do.
+// explain returns why a request was probably lost, and what to do.
 func (j *judge) explain(l *Loss, f load.Failure) (cause, advice string) {
 	brokeOff := f == load.Reset || f == load.Closed || f == load.Cut
 	switch {
 	case f == load.ClientFault:
-		return "the client that sends the load ran out of ports or descriptors", "this proves nothing about the app: lower --rate and --clients, or raise ulimit -n"
+		return "the client that sends the load ran out of ports or descriptors",
+			"this proves nothing about the app: lower --rate and --clients, or raise ulimit -n"
 	case l.InKilledWorker:
-		return "the worker had it when it got SIGKILL", "nobody but the client can save it, by sending it again; more and smaller workers have fewer requests in each"
+		return "the worker had it when it got SIGKILL",
+			"only the client can save it, by sending it again; more and smaller workers have fewer requests in each"
 	case l.Change == "":
-		return "it was lost while nothing was done to the app", "the app loses requests of its own accord: " + j.words()
+		return "it was lost while the app was not changed",
+			"the app loses requests without a change: " + j.words()
 	case f == load.Wrong:
-		return "the app answered otherwise than before the drill", "see what it answers: when the releases differ in this page, choose another one (--path, --post)"
+		return "the app's answer differs from before the drill",
+			"see what it answers: when the releases differ in this page, choose another one (--path, --post)"
 	case f == load.ServerError && j.proxy:
-		return "the server in front got no whole answer from the app, or found nobody", "docs/nginx.md says how nginx is told to make a connection for each request, or to try again"
+		return "the server in front got no whole answer from the app, or could not reach it",
+			"docs/nginx.md says how nginx is told to make a connection for each request, or to try again"
 	case f == load.ServerError:
-		return "the app itself answered 5xx", j.words() + "; does a release need something that the other one takes away (a migration, a cache, a file)?"
+		return "the app itself answered 5xx", j.words() +
+			"; does a release need something that the other one takes away (a migration, a cache, a file)?"
 	case f == load.Refused:
-		return "nobody listened at that moment", "this must not happen, whatever the app does: please report it, with the output of --json"
+		return "no process listened at that moment",
+			"this must not happen, whatever the app does: please report it, with the output of --json"
 	case f == load.TimedOut && l.Phase == phaseKill:
-		return "it waited for the worker that takes the killed one's place", fmt.Sprintf("instances = 2 in [process.%s] lets another one answer meanwhile", j.process.Name)
+		return "it waited for the worker that replaces the killed one",
+			fmt.Sprintf("instances = 2 in [process.%s] lets another one answer meanwhile", j.process.Name)
 	case f == load.TimedOut:
-		return "there was no whole answer within --timeout", fmt.Sprintf("is the app overloaded, by this load or while it starts? --rate lowers the load, --timeout is the patience; requests that take longer than drain (%s) are cut", j.process.Drain)
+		return "there was no whole answer within --timeout", fmt.Sprintf(
+			"is the app overloaded, by this load or while it starts? --rate lowers the load, --timeout is the "+
+				"patience; requests that take longer than drain (%s) are cut", j.process.Drain)
 	case brokeOff && l.Phase == phaseStop:
-		cause, advice := j.explainStop(l, f)
-		if !j.live && j.patient > 0 && (l.Midway || l.Connection == "new") {
-			advice += fmt.Sprintf(". A copy has no probation: the app's own, %s, saves the requests that end within it, but no longer ones, and none at a restart or a scale", j.patient)
-		}
-		return cause, advice
+		return j.explainStopped(l, f)
 	case brokeOff && l.Phase == phaseKill:
-		return "a worker ended though only the daemon was killed", "does the server end when its parent does? Look: " + j.words()
+		return "a worker ended though only the daemon was killed",
+			"does the server end when its parent does? Look: " + j.words()
 	case brokeOff && (l.Phase == api.StepBoot || l.Phase == api.StepProve):
-		return "a worker of the live release ended or hung up while the new one started", "do the two share something, a port, a pid file or a socket? Look: " + j.words()
+		return "a worker of the live release ended or closed its connections while the new one started",
+			"do the two share something, a port, a pid file or a socket? Look: " + j.words()
 	}
 	return "the server ended the connection", j.words()
 }
 
-// words is where to read what the app said at that moment.
+// explainStopped is explainStop, with advice about the probation that a copy does not have.
+func (j *judge) explainStopped(l *Loss, f load.Failure) (cause, advice string) {
+	cause, advice = j.explainStop(l, f)
+	if !j.live && j.patient > 0 && (l.Midway || l.Connection == "new") {
+		advice += fmt.Sprintf(". A copy has no probation: the app's own, %s, saves the requests that end within it, "+
+			"but no longer ones, and none at a restart or a scale", j.patient)
+	}
+	return cause, advice
+}
+
+// words says where to find the app's output of that moment.
 func (j *judge) words() string {
 	if j.live {
 		return "superctl logs has what it said at that moment"
@@ -186,28 +211,35 @@ func (j *judge) words() string {
 	return "with --log FILE the copy writes down what it says at that moment"
 }
 
-// explainStop is explain for what is lost when the old workers are told to stop.
+// explainStop is explain for a request that was lost when the old workers were stopped.
 func (j *judge) explainStop(l *Loss, f load.Failure) (cause, advice string) {
 	signal := cmp.Or(j.server.StopSignal, "its stop signal")
+	closed := fmt.Sprintf("the server (%s) closed its kept connections at %s, just when the client sent its next "+
+		"request on one", j.server.Name, signal)
 	switch {
 	case l.Connection == "kept" && !l.Midway && j.server.HookOff:
-		return fmt.Sprintf("the server (%s) closed its kept connections at %s, just when the client sent its next request on one", j.server.Name, signal),
-			fmt.Sprintf("take drain_hook = false out of [process.%s]: with the hook the server tells its clients before", j.process.Name)
+		return closed, fmt.Sprintf("take drain_hook = false out of [process.%s]: with the hook the server tells its "+
+			"clients before", j.process.Name)
 	case l.Connection == "kept" && !l.Midway:
-		return fmt.Sprintf("the server (%s) closed its kept connections at %s, just when the client sent its next request on one", j.server.Name, signal),
-			"a client, or a proxy, has to send such a request again: docs/nginx.md has it for nginx; drain_connections gives clients time to end their connections first (docs/long-lived-connections.md)"
+		return closed, "a client, or a proxy, has to send such a request again: docs/nginx.md has it for nginx; " +
+			"drain_connections gives clients time to end their connections first (docs/long-lived-connections.md)"
 	case f == load.Cut:
 		return fmt.Sprintf("the server (%s) broke off its answer when it got %s", j.server.Name, signal),
-			fmt.Sprintf("it has to finish what it has begun, within drain (%s): is there an option of the server that ends it sooner? Else %s", j.process.Drain, j.elsewhere())
+			fmt.Sprintf("it has to finish what it has begun, within drain (%s): is there an option of the server that "+
+				"ends it sooner? Else %s", j.process.Drain, j.elsewhere())
 	}
-	return fmt.Sprintf("the server (%s) ended at %s without finishing the requests that it had begun", j.server.Name, signal),
+	return fmt.Sprintf("the server (%s) ended at %s without finishing the requests that it had begun",
+			j.server.Name, signal),
 		"at that signal it has to take no new connection, answer what it has, and only then exit: " + j.elsewhere()
 }
 
-// elsewhere is where to look when a server does not drain.
+// elsewhere says where to look if a server does not drain.
 func (j *judge) elsewhere() string {
 	if j.server.Name == "generic" {
-		return fmt.Sprintf("superctl does not know this server; if another signal drains it, name that as stop_signal in [process.%s], and if there is a wrapper around it, see that it passes the signal on", j.process.Name)
+		return fmt.Sprintf("superctl does not know this server; if another signal drains it, name that as "+
+			"stop_signal in [process.%s], and if there is a wrapper around it, see that it passes the signal on",
+			j.process.Name)
 	}
-	return "superctl check says which options of the command would keep it from that; docs/config.md has stop_signal and drain"
+	return "superctl check says which options of the command would keep it from that; docs/config.md has " +
+		"stop_signal and drain"
 }

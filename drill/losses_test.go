@@ -13,12 +13,12 @@ import (
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// at is so many milliseconds after the load has begun.
+// at returns a time in milliseconds since the load began.
 func at(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 
 func window(began, ended int) load.Window { return load.Window{Began: at(began), Ended: at(ended)} }
 
-// request is one that began and ended at those moments.
+// request returns a request that began and ended at those times.
 func request(began, ended int, f load.Failure) load.Record {
 	rec := load.Record{Due: at(began), Begun: at(began), Ended: at(ended), Failure: f}
 	if f != load.None {
@@ -31,14 +31,18 @@ func kept(rec load.Record) load.Record { rec.Reused = true; return rec }
 
 func answered(rec load.Record, status int) load.Record { rec.Status = status; return rec }
 
-// aSwitchAt is a switch of a second: the cutover after half of it, then the old workers end.
+// aSwitchAt returns a switch of one second: the cutover after half a second, then the old workers
+// end.
 func aSwitchAt(began int) change {
 	step := func(name string, from, to int) api.Step {
 		return api.Step{Name: name, Began: at(began + from), Seconds: float64(to-from) / 1000}
 	}
 	return change{
 		kind: aSwitch, what: "switch to r2", window: window(began, began+1000), told: at(began + 602),
-		steps: []api.Step{step("boot", 0, 100), step("prove", 100, 500), step("cutover", 500, 501), step("settle", 501, 600), step("retire", 600, 601)},
+		steps: []api.Step{
+			step("boot", 0, 100), step("prove", 100, 500), step("cutover", 500, 501),
+			step("settle", 501, 600), step("retire", 600, 601),
+		},
 	}
 }
 
@@ -49,7 +53,7 @@ type fakeSite struct {
 
 func (f fakeSite) target() Target { return f.to }
 
-// judged is the report of a drill with those changes and requests.
+// judged returns the report of a drill with those changes and requests.
 func judged(opt Options, to Target, changes []change, records ...load.Record) *Report {
 	opt.Config = &config.Config{App: "shop", Probation: 10 * time.Second}
 	opt.Process = config.Process{Name: "web", Drain: 30 * time.Second}
@@ -77,38 +81,106 @@ func TestALossIsToldWithItsChangeItsMomentAndItsCause(t *testing.T) {
 		cause   string
 		advice  string
 	}{
-		"hasty server":           {change: aSwitchAt(1000), rec: request(1500, 1700, load.Closed), where: "switch to r2, when the old workers ended", cause: "(gunicorn) ended at SIGTERM without finishing", advice: "A copy has no probation: the app's own, 10s"},
-		"unknown server":         {change: aSwitchAt(1000), rec: request(1500, 1700, load.Reset), server: "generic", where: "when the old workers ended", cause: "(generic) ended at SIGTERM", advice: "name that as stop_signal in [process.web]"},
-		"cut at the stop":        {change: aSwitchAt(1000), rec: request(1500, 1700, load.Cut), where: "when the old workers ended", cause: "broke off its answer when it got SIGTERM", advice: "within drain (30s)"},
-		"kept and closed":        {change: aSwitchAt(1000), rec: kept(request(1700, 1701, load.Closed)), where: "when the old workers ended", cause: "closed its kept connections at SIGTERM", advice: "docs/nginx.md"},
-		"kept, without the hook": {change: aSwitchAt(1000), rec: kept(request(1700, 1701, load.Closed)), hookOff: true, where: "when the old workers ended", cause: "closed its kept connections", advice: "take drain_hook = false out of [process.web]"},
-		"kept, but in work":      {change: aSwitchAt(1000), rec: kept(request(1500, 1700, load.Closed)), where: "when the old workers ended", cause: "ended at SIGTERM without finishing"},
-		"shortly after":          {change: aSwitchAt(1000), rec: request(1500, 2100, load.Closed), where: "when the old workers ended", cause: "ended at SIGTERM without finishing"},
-		"before the cutover":     {change: aSwitchAt(1000), rec: request(1100, 1200, load.Closed), where: "switch to r2, step prove", cause: "while the new one started", advice: "a port, a pid file"},
-		"5xx":                    {change: aSwitchAt(1000), rec: answered(request(1500, 1520, load.ServerError), 500), where: "step settle", cause: "the app itself answered 5xx", advice: "--log FILE"},
-		"502 of a proxy":         {change: aSwitchAt(1000), rec: answered(request(1500, 1520, load.ServerError), 502), to: proxy, cause: "the server in front got no whole answer", advice: "docs/nginx.md"},
-		"refused":                {change: aSwitchAt(1000), rec: request(1500, 1520, load.Refused), cause: "nobody listened", advice: "please report it"},
-		"another answer":         {change: aSwitchAt(1000), rec: answered(request(1700, 1720, load.Wrong), 404), cause: "answered otherwise than before the drill", advice: "choose another one"},
-		"too slow":               {change: aSwitchAt(1000), rec: request(1100, 1900, load.TimedOut), cause: "no whole answer within --timeout", advice: "--rate lowers the load"},
-		"no ports":               {change: aSwitchAt(1000), rec: request(1100, 1101, load.ClientFault), cause: "ran out of ports", advice: "proves nothing"},
-		"waited for a new one":   {change: workerKill, rec: request(3050, 3950, load.TimedOut), where: "kill -9 of a worker", cause: "waited for the worker", advice: "instances = 2 in [process.web]"},
-		"refused after a kill":   {change: workerKill, rec: request(3050, 3051, load.Refused), cause: "nobody listened"},
-		"5xx after a kill":       {change: workerKill, rec: answered(request(3050, 3060, load.ServerError), 502), cause: "the app itself answered 5xx"},
-		"closed by the next one": {change: workerKill, rec: request(3200, 3300, load.Closed), where: "kill -9 of a worker", cause: "a worker ended"},
-		"died with the daemon":   {change: daemonKill, rec: request(2900, 3010, load.Reset), where: "kill -9 of the daemon", cause: "a worker ended though only the daemon was killed", advice: "when its parent does"},
-		"without any change":     {change: aSwitchAt(5000), rec: request(3050, 3060, load.Reset), where: "between the changes", cause: "while nothing was done", advice: "of its own accord"},
+		"hasty server": {
+			change: aSwitchAt(1000), rec: request(1500, 1700, load.Closed),
+			where: "switch to r2, when the old workers ended", cause: "(gunicorn) ended at SIGTERM without finishing",
+			advice: "A copy has no probation: the app's own, 10s",
+		},
+		"unknown server": {
+			change: aSwitchAt(1000), rec: request(1500, 1700, load.Reset), server: "generic",
+			where: "when the old workers ended", cause: "(generic) ended at SIGTERM",
+			advice: "name that as stop_signal in [process.web]",
+		},
+		"cut at the stop": {
+			change: aSwitchAt(1000), rec: request(1500, 1700, load.Cut),
+			where: "when the old workers ended", cause: "broke off its answer when it got SIGTERM",
+			advice: "within drain (30s)",
+		},
+		"kept and closed": {
+			change: aSwitchAt(1000), rec: kept(request(1700, 1701, load.Closed)),
+			where: "when the old workers ended", cause: "closed its kept connections at SIGTERM",
+			advice: "docs/nginx.md",
+		},
+		"kept, without the hook": {
+			change: aSwitchAt(1000), rec: kept(request(1700, 1701, load.Closed)), hookOff: true,
+			where: "when the old workers ended", cause: "closed its kept connections",
+			advice: "take drain_hook = false out of [process.web]",
+		},
+		"kept, but in work": {
+			change: aSwitchAt(1000), rec: kept(request(1500, 1700, load.Closed)),
+			where: "when the old workers ended", cause: "ended at SIGTERM without finishing",
+		},
+		"shortly after": {
+			change: aSwitchAt(1000), rec: request(1500, 2100, load.Closed),
+			where: "when the old workers ended", cause: "ended at SIGTERM without finishing",
+		},
+		"before the cutover": {
+			change: aSwitchAt(1000), rec: request(1100, 1200, load.Closed),
+			where: "switch to r2, step prove", cause: "while the new one started", advice: "a port, a pid file",
+		},
+		"5xx": {
+			change: aSwitchAt(1000), rec: answered(request(1500, 1520, load.ServerError), 500),
+			where: "step settle", cause: "the app itself answered 5xx", advice: "--log FILE",
+		},
+		"502 of a proxy": {
+			change: aSwitchAt(1000), rec: answered(request(1500, 1520, load.ServerError), 502),
+			to: proxy, cause: "the server in front got no whole answer", advice: "docs/nginx.md",
+		},
+		"refused": {
+			change: aSwitchAt(1000), rec: request(1500, 1520, load.Refused),
+			cause: "no process listened", advice: "please report it",
+		},
+		"another answer": {
+			change: aSwitchAt(1000), rec: answered(request(1700, 1720, load.Wrong), 404),
+			cause: "differs from before the drill", advice: "choose another one",
+		},
+		"too slow": {
+			change: aSwitchAt(1000), rec: request(1100, 1900, load.TimedOut),
+			cause: "no whole answer within --timeout", advice: "--rate lowers the load",
+		},
+		"no ports": {
+			change: aSwitchAt(1000), rec: request(1100, 1101, load.ClientFault),
+			cause: "ran out of ports", advice: "proves nothing",
+		},
+		"waited for a new one": {
+			change: workerKill, rec: request(3050, 3950, load.TimedOut),
+			where: "kill -9 of a worker", cause: "waited for the worker", advice: "instances = 2 in [process.web]",
+		},
+		"refused after a kill": {
+			change: workerKill, rec: request(3050, 3051, load.Refused),
+			cause: "no process listened",
+		},
+		"5xx after a kill": {
+			change: workerKill, rec: answered(request(3050, 3060, load.ServerError), 502),
+			cause: "the app itself answered 5xx",
+		},
+		"closed by the next one": {
+			change: workerKill, rec: request(3200, 3300, load.Closed),
+			where: "kill -9 of a worker", cause: "a worker ended",
+		},
+		"died with the daemon": {
+			change: daemonKill, rec: request(2900, 3010, load.Reset),
+			where: "kill -9 of the daemon", cause: "a worker ended though only the daemon was killed",
+			advice: "when its parent does",
+		},
+		"without any change": {
+			change: aSwitchAt(5000), rec: request(3050, 3060, load.Reset),
+			where: "between the changes", cause: "while the app was not changed", advice: "without a change",
+		},
 	} {
 		to := test.to
 		if to == (Target{}) {
 			to = direct
 		}
-		rep := judged(Options{Server: Server{Name: test.server, StopSignal: "SIGTERM", HookOff: test.hookOff}}, to, []change{test.change}, request(0, 10, load.None), test.rec)
+		rep := judged(Options{Server: Server{Name: test.server, StopSignal: "SIGTERM", HookOff: test.hookOff}}, to,
+			[]change{test.change}, request(0, 10, load.None), test.rec)
 		if rep.OK || rep.Lost != 1 || rep.InKilledWorker != 0 || len(rep.Losses) != 1 {
 			t.Errorf("%s: %+v", name, rep)
 			continue
 		}
 		l := rep.Losses[0]
-		if !strings.Contains(l.Where(), test.where) || !strings.Contains(l.Cause, test.cause) || !strings.Contains(l.Advice, test.advice) {
+		if !strings.Contains(l.Where(), test.where) || !strings.Contains(l.Cause, test.cause) ||
+			!strings.Contains(l.Advice, test.advice) {
 			t.Errorf("%s: %s: %s: %s", name, l.Where(), l.Cause, l.Advice)
 		}
 		if !strings.HasPrefix(rep.Verdict, "1 request of 2 was lost, in 1 change") {
@@ -121,10 +193,12 @@ func TestWhatWasInAKilledWorkerIsCountedApartAndSaid(t *testing.T) {
 	kill := change{kind: aWorkerKill, what: "kill -9 of a worker", window: window(3000, 4000), replaced: at(3100)}
 	rep := judged(Options{}, direct, []change{kill}, request(0, 10, load.None),
 		request(2800, 3001, load.Reset), request(2900, 3002, load.Cut), kept(request(3040, 3050, load.Closed)))
-	if !rep.OK || rep.Lost != 0 || rep.InKilledWorker != 3 || rep.Changes[0].InKilledWorker != 3 || rep.Changes[0].Lost != 0 {
+	if !rep.OK || rep.Lost != 0 || rep.InKilledWorker != 3 || rep.Changes[0].InKilledWorker != 3 ||
+		rep.Changes[0].Lost != 0 {
 		t.Errorf("%+v", rep)
 	}
-	if rep.Verdict != "no request of 4 was lost, in 1 change; 3 more were in the worker that was killed, which nobody can save" {
+	if rep.Verdict != "no request of 4 was lost, in 1 change; 3 more were in the worker that was killed, which only "+
+		"the client could save" {
 		t.Error(rep.Verdict)
 	}
 	if rep.Failed["reset"] != 1 || rep.Failed["cut short"] != 1 || rep.Failed["closed without an answer"] != 1 {
@@ -133,7 +207,8 @@ func TestWhatWasInAKilledWorkerIsCountedApartAndSaid(t *testing.T) {
 	if !rep.apart[0] || !rep.apart[2] {
 		t.Error("the plot shows them as lost")
 	}
-	proxied := judged(Options{}, Target{Address: "127.0.0.1:80", Proxy: true}, []change{kill}, answered(request(2900, 3005, load.ServerError), 502))
+	proxied := judged(Options{}, Target{Address: "127.0.0.1:80", Proxy: true}, []change{kill},
+		answered(request(2900, 3005, load.ServerError), 502))
 	if proxied.InKilledWorker != 1 {
 		t.Errorf("through a proxy: %+v", proxied)
 	}
@@ -141,12 +216,14 @@ func TestWhatWasInAKilledWorkerIsCountedApartAndSaid(t *testing.T) {
 
 func TestLossesAreSortedByChangeAndGroupedByCause(t *testing.T) {
 	rep := judged(Options{}, direct, []change{aSwitchAt(1000), aSwitchAt(4000)}, request(0, 10, load.None),
-		request(4500, 4700, load.Closed), request(1500, 1700, load.Closed), request(1510, 1710, load.Closed), request(4500, 4701, load.Reset))
+		request(4500, 4700, load.Closed), request(1500, 1700, load.Closed),
+		request(1510, 1710, load.Closed), request(4500, 4701, load.Reset))
 	var told []string
 	for _, l := range rep.Losses {
 		told = append(told, l.Where())
 	}
-	want := "+1.70 s to +1.71 s, switch to r2, when the old workers ended; +4.70 s, switch to r2, when the old workers ended; +4.70 s, switch to r2, when the old workers ended"
+	want := "+1.70 s to +1.71 s, switch to r2, when the old workers ended; +4.70 s, switch to r2, when the old " +
+		"workers ended; +4.70 s, switch to r2, when the old workers ended"
 	if got := strings.Join(told, "; "); got != want {
 		t.Errorf("%s", got)
 	}
@@ -162,7 +239,10 @@ func TestLossesAreSortedByChangeAndGroupedByCause(t *testing.T) {
 func TestABrokenPromiseFailsADrillThatLostNothing(t *testing.T) {
 	d := &drill{opt: Options{Config: &config.Config{App: "shop"}}, site: fakeSite{to: direct}}
 	d.promiseBroken("a broken release: it went live")
-	rep := d.judge(&load.Result{Shapes: []load.Shape{load.Get("/")}, Records: []load.Record{request(0, 10, load.None)}, Began: start, Ended: at(100)})
+	rep := d.judge(&load.Result{
+		Shapes: []load.Shape{load.Get("/")}, Records: []load.Record{request(0, 10, load.None)},
+		Began: start, Ended: at(100),
+	})
 	if rep.OK || rep.Verdict != "no request of 1 was lost in 0 changes, but a promise was broken" {
 		t.Errorf("%+v", rep)
 	}
@@ -173,7 +253,8 @@ func TestABrokenPromiseFailsADrillThatLostNothing(t *testing.T) {
 }
 
 func TestLatenciesTellChangesFromTheSteadyState(t *testing.T) {
-	rep := judged(Options{}, direct, []change{aSwitchAt(1000)}, request(0, 10, load.None), request(990, 1200, load.None), request(1500, 1540, load.None), request(3000, 3020, load.None))
+	rep := judged(Options{}, direct, []change{aSwitchAt(1000)}, request(0, 10, load.None),
+		request(990, 1200, load.None), request(1500, 1540, load.None), request(3000, 3020, load.None))
 	if rep.Steady != (Latency{2, 10, 20, 20, 20}) || rep.During != (Latency{2, 40, 210, 210, 210}) {
 		t.Errorf("steady %+v, during changes %+v", rep.Steady, rep.During)
 	}
@@ -186,13 +267,15 @@ func TestALoadThatTheAppCannotBearIsSaid(t *testing.T) {
 	late := request(0, 500, load.None)
 	late.Begun = at(400)
 	rep := judged(Options{}, direct, nil, late, late, request(0, 10, load.None))
-	if len(rep.Notes) != 1 || !strings.Contains(rep.Notes[0], "did not keep up with 50 requests a second over 8 connections") || !rep.OK {
+	if len(rep.Notes) != 1 ||
+		!strings.Contains(rep.Notes[0], "did not keep up with 50 requests a second over 8 connections") || !rep.OK {
 		t.Errorf("%v", rep.Notes)
 	}
 }
 
 func TestTheReportIsAContractInJSON(t *testing.T) {
-	rep := judged(Options{Version: "1.0"}, direct, []change{aSwitchAt(1000)}, request(0, 10, load.None), request(1500, 1700, load.Closed))
+	rep := judged(Options{Version: "1.0"}, direct, []change{aSwitchAt(1000)}, request(0, 10, load.None),
+		request(1500, 1700, load.Closed))
 	data, err := json.Marshal(rep)
 	if err != nil {
 		t.Fatal(err)
@@ -202,8 +285,10 @@ func TestTheReportIsAContractInJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]string{
-		"app": `"shop"`, "mode": `"copy"`, "address": `"127.0.0.1:4711"`, "ok": "false", "sent": "2", "lost": "1", "in_killed_worker": "0", "seconds": "10",
-		"failed": `{"closed without an answer":1}`, "broken_promises": "[]", "notes": "[]", "verdict": `"1 request of 2 was lost, in 1 change"`,
+		"app": `"shop"`, "mode": `"copy"`, "address": `"127.0.0.1:4711"`, "ok": "false", "sent": "2", "lost": "1",
+		"in_killed_worker": "0", "seconds": "10",
+		"failed": `{"closed without an answer":1}`, "broken_promises": "[]", "notes": "[]",
+		"verdict": `"1 request of 2 was lost, in 1 change"`,
 		"load":    `{"requests":["GET /"],"rate":50,"sent":0.2,"clients":8,"keep_alive":false,"timeout_seconds":30}`,
 		"steady":  `{"requests":1,"p50_ms":10,"p99_ms":10,"p999_ms":10,"slowest_ms":10}`,
 		"changes": `[{"kind":"switch","what":"switch to r2","began":"2026-01-02T03:04:06Z","at_seconds":1,"seconds":1,"ok":true,"requests":1,"lost":1,"slowest_ms":200}]`,

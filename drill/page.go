@@ -11,10 +11,11 @@ import (
 //go:embed page.html
 var page string
 
-// WritePage writes the report as one HTML file, which needs nothing beside itself.
+// WritePage writes the report as one self-contained HTML file.
 func (r *Report) WritePage(w io.Writer) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"ms": Milliseconds, "s": func(s float64) string { return fmt.Sprintf("%.1f s", s) }, "moment": Moment, "inc": func(i int) int { return i + 1 },
+		"ms": Milliseconds, "s": func(s float64) string { return fmt.Sprintf("%.1f s", s) }, "moment": Moment,
+		"inc": func(i int) int { return i + 1 },
 	}).Parse(page)
 	if err != nil {
 		return err
@@ -30,7 +31,7 @@ func (r *Report) WritePage(w io.Writer) error {
 	}{r, template.HTML(r.plot()), string(data)}) //nolint:gosec // plot escapes what is not its own
 }
 
-// Milliseconds is a length of time as it is shown.
+// Milliseconds formats a duration.
 func Milliseconds(ms float64) string {
 	switch {
 	case ms >= 10_000:
@@ -43,10 +44,10 @@ func Milliseconds(ms float64) string {
 	return fmt.Sprintf("%.1f ms", ms)
 }
 
-// Moment is a time since the load began, as it is shown.
+// Moment formats a time since the load began.
 func Moment(seconds float64) string { return fmt.Sprintf("+%.2f s", seconds) }
 
-// Where says of a loss when it was, in words.
+// Where describes when a loss happened.
 func (l Loss) Where() string {
 	when := Moment(l.First)
 	if l.Count > 1 && Moment(l.Last) != when {

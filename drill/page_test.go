@@ -15,15 +15,19 @@ import (
 
 var update = flag.Bool("update", false, "write what is made now into testdata")
 
-// reported is a report with something in each of its parts.
+// reported returns a report with content in each of its parts.
 func reported() *Report {
-	kill := change{kind: aWorkerKill, what: "kill -9 of a worker", window: window(6000, 7000), replaced: at(6100), detail: "another one was ready after 1.0 s"}
+	kill := change{
+		kind: aWorkerKill, what: "kill -9 of a worker", window: window(6000, 7000),
+		replaced: at(6100), detail: "a new worker was ready after 1.0 s",
+	}
 	refused := change{kind: aReload, what: "reload of <r2>", window: window(8000, 8500), err: "it was refused: no"}
 	rep := judged(Options{Version: "1.0"}, direct, []change{aSwitchAt(1000), kill, refused},
-		request(0, 10, load.None), request(500, 503, load.None), request(1500, 1700, load.Closed), request(3000, 3020, load.None),
+		request(0, 10, load.None), request(500, 503, load.None), request(1500, 1700, load.Closed),
+		request(3000, 3020, load.None),
 		request(5900, 6001, load.Reset), request(6200, 6950, load.None), request(9000, 9002, load.None))
 	rep.BrokenPromises = []string{"reload of <r2>: it was refused: no"}
-	rep.Notes = []string{"GET / answers 302, which therefore is taken for right"}
+	rep.Notes = []string{"GET / answers 302, which the drill therefore accepts"}
 	rep.conclude()
 	return rep
 }
@@ -62,7 +66,10 @@ func TestThePageNeedsNothingBesideItself(t *testing.T) {
 	if strings.Contains(text, "<r2>") {
 		t.Error("the name of a release is markup")
 	}
-	for _, word := range []string{"<b>Failed:</b>", "1 request of 7 was lost", "Promises that were broken", "counted apart", "prefers-color-scheme: dark"} {
+	for _, word := range []string{
+		"<b>Failed:</b>", "1 request of 7 was lost", "Promises that were broken",
+		"counted apart", "prefers-color-scheme: dark",
+	} {
 		if !strings.Contains(text, word) {
 			t.Errorf("it does not have %q", word)
 		}
@@ -91,7 +98,8 @@ func TestThePlotIsXMLWithAPointForEachRequest(t *testing.T) {
 	if strings.Count(plot, `class="band`) != 3 || strings.Count(plot, `class="band bad"`) != 2 {
 		t.Errorf("the bands: %s", plot)
 	}
-	if empty := judged(Options{}, direct, nil).plot(); !strings.Contains(empty, "</svg>") || strings.Contains(empty, "NaN") {
+	if empty := judged(Options{}, direct, nil).plot(); !strings.Contains(empty, "</svg>") ||
+		strings.Contains(empty, "NaN") {
 		t.Errorf("of nothing: %s", empty)
 	}
 }

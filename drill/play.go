@@ -13,19 +13,19 @@ import (
 	"superctl/load"
 )
 
-// For how long the load goes on alone: at first, which is what all else is compared with, and between two changes.
+// How long the load runs without changes: at first, as the baseline, and between two changes.
 const (
 	steadyTime = 3 * time.Second
 	calmTime   = time.Second
 )
 
-// patience is how long a step may take beyond what the config allows for.
+// patience is how long a step may take beyond the limits of the config.
 const patience = 30 * time.Second
 
-// longestDrain bounds the wait for the old workers: there may be connections that last for hours.
+// longestDrain limits the wait for the old workers, whose connections may last for hours.
 const longestDrain = time.Minute
 
-// The kinds of change.
+// The kinds of changes.
 const (
 	aSwitch      = "switch"
 	aRollback    = "rollback"
@@ -38,18 +38,18 @@ const (
 	stepOfCalm   = "calm"
 )
 
-// change is one thing that was done to the app, and when.
+// change is a change of the app by the drill.
 type change struct {
 	kind, what string
-	window     load.Window // from the moment when it was asked for until nothing of it goes on
+	window     load.Window // from the request until all its effects have ended
 	steps      []api.Step
-	told       time.Time // the daemon said that it was done; from then on old workers end
-	replaced   time.Time // of a worker kill: until then requests may have been in the killed worker
+	told       time.Time // when the daemon reported success; from then on old workers end
+	replaced   time.Time // for a killed worker: until then requests may have been in it
 	detail     string
-	err        string // why it was not as it must be; "" = it was
+	err        string // why it failed; "" = it succeeded
 }
 
-// play does everything that is to be done. The error is an interruption.
+// play runs the scenario. Its error is an interruption.
 func (d *drill) play(ctx context.Context) error {
 	if err := d.calm(ctx, stepOfSteady, steadyTime); err != nil {
 		return err
@@ -57,8 +57,8 @@ func (d *drill) play(ctx context.Context) error {
 	acts := d.scenario()
 	for i, do := range acts {
 		d.position = fmt.Sprintf("%d of %d, ", i+1, len(acts))
-		goOn, err := do(ctx)
-		if err != nil || !goOn {
+		proceed, err := do(ctx)
+		if err != nil || !proceed {
 			return err
 		}
 		if err := d.calm(ctx, stepOfCalm, calmTime); err != nil {
@@ -68,8 +68,8 @@ func (d *drill) play(ctx context.Context) error {
 	return nil
 }
 
-// act does one thing; it says whether the next one can be done.
-type act func(ctx context.Context) (goOn bool, err error)
+// act is one step of the scenario. It reports whether the next one can run.
+type act func(ctx context.Context) (proceed bool, err error)
 
 func (d *drill) scenario() (acts []act) {
 	for range d.opt.Switches {
@@ -89,7 +89,7 @@ func (d *drill) scenario() (acts []act) {
 	return acts
 }
 
-// calm lets the load go on alone.
+// calm runs the load without changes.
 func (d *drill) calm(ctx context.Context, step string, long time.Duration) error {
 	done := d.watch(step)
 	defer done("")
@@ -99,7 +99,7 @@ func (d *drill) calm(ctx context.Context, step string, long time.Duration) error
 	case <-t.C:
 		if step == stepOfSteady {
 			sent, failed := d.run.Counts()
-			done(fmt.Sprintf("%d requests, %d failed, before anything is done", sent, failed))
+			done(fmt.Sprintf("%d requests, %d failed, before any change", sent, failed))
 		}
 		return nil
 	case <-ctx.Done():
@@ -107,7 +107,7 @@ func (d *drill) calm(ctx context.Context, step string, long time.Duration) error
 	}
 }
 
-// watch shows how a step goes until it is over.
+// watch shows the progress of a step until over is called.
 func (d *drill) watch(step string) (over func(detail string)) {
 	began := time.Now()
 	d.opt.Show(Event{Type: "begin", Step: step})
@@ -120,7 +120,10 @@ func (d *drill) watch(step string) (over func(detail string)) {
 			select {
 			case <-t.C:
 				sent, failed := d.run.Counts()
-				d.opt.Show(Event{Type: "progress", Step: step, Detail: fmt.Sprintf("%s%d requests, %d failed", d.position, sent, failed)})
+				d.opt.Show(Event{
+					Type: "progress", Step: step,
+					Detail: fmt.Sprintf("%s%d requests, %d failed", d.position, sent, failed),
+				})
 			case <-stop:
 				return
 			}
@@ -142,11 +145,13 @@ func (d *drill) watch(step string) (over func(detail string)) {
 	}
 }
 
-// failedMark begins the detail of a step that was not as it must be.
+// failedMark begins the detail of a failed step.
 const failedMark = "\x00"
 
-// do does one change, and notes it.
-func (d *drill) do(ctx context.Context, kind, what string, do func(ctx context.Context, c *change) error) (goOn bool, err error) {
+// do performs a change, and records it.
+func (d *drill) do(
+	ctx context.Context, kind, what string, do func(ctx context.Context, c *change) error,
+) (proceed bool, err error) {
 	limit := d.limit()
 	bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was not done within %s", limit))
 	defer cancel()
@@ -176,7 +181,7 @@ func (d *drill) do(ctx context.Context, kind, what string, do func(ctx context.C
 	over(detail)
 	d.changes = append(d.changes, c)
 	if _, err := d.site.Status(ctx); err != nil {
-		return false, ctx.Err() // nobody is there any more who could do the rest
+		return false, ctx.Err() // without a daemon the rest is impossible
 	}
 	return true, nil
 }
@@ -188,7 +193,7 @@ func comma(text string) string {
 	return ": " + text
 }
 
-// limit is how long a change may take at most.
+// limit returns how long a change may take.
 func (d *drill) limit() time.Duration {
 	limit := patience + d.opt.Config.Settle + d.opt.Config.Probation + d.opt.Config.Hooks.Timeout
 	for _, p := range d.opt.Config.Processes {
@@ -197,7 +202,7 @@ func (d *drill) limit() time.Duration {
 	return limit
 }
 
-// drained waits until the old workers are gone.
+// drained waits until the old workers have ended.
 func (d *drill) drained(ctx context.Context) error {
 	limit := time.Duration(0)
 	for _, p := range d.opt.Config.Processes {
@@ -206,10 +211,11 @@ func (d *drill) drained(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, min(limit+patience, longestDrain))
 	defer cancel()
 	_, err := eventually(ctx, d.site, func(st *api.Status) bool {
-		return st.Changing == nil && !slices.ContainsFunc(st.Generations, func(g api.GenerationStatus) bool { return g.State == "draining" })
+		return st.Changing == nil &&
+			!slices.ContainsFunc(st.Generations, func(g api.GenerationStatus) bool { return g.State == "draining" })
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil // they have longer than this; what they lose later is between the changes
+		return nil // they may take longer; later losses count as between the changes
 	}
 	return err
 }

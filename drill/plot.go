@@ -10,17 +10,18 @@ import (
 	"superctl/load"
 )
 
-// The plot's measures, in pixels.
+// The plot's dimensions in pixels.
 const (
-	plotWidth, plotHeight = 900.0, 240.0 // of the field
+	plotWidth, plotHeight = 900.0, 240.0 // of the plot area
 	plotLeft, plotTop     = 60.0, 24.0
-	leastMS               = 0.5 // on a logarithmic scale
+	minMS                 = 0.5 // lower end of the logarithmic scale
 )
 
-// mostTitles is how many of the lost requests tell about themselves when they are pointed at.
-const mostTitles = 300
+// maxTitles limits how many lost requests have a tooltip.
+const maxTitles = 300
 
-// plot draws the latency of every request over the time at which it was sent, with a band for each change.
+// plot draws the latency of every request over the time at which it was due, with a band for each
+// change.
 func (r *Report) plot() string {
 	var t strings.Builder
 	most := 100.0
@@ -30,25 +31,30 @@ func (r *Report) plot() string {
 	span := max(r.result.Ended.Sub(r.result.Began).Seconds(), 0.001)
 	x := func(seconds float64) float64 { return plotLeft + plotWidth*min(max(seconds/span, 0), 1) }
 	y := func(millis float64) float64 {
-		return plotTop + plotHeight*(1-math.Log(max(millis, leastMS)/leastMS)/math.Log(most/leastMS))
+		return plotTop + plotHeight*(1-math.Log(max(millis, minMS)/minMS)/math.Log(most/minMS))
 	}
-	fmt.Fprintf(&t, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" role="img" aria-label="latency of every request over time">`+"\n",
+	fmt.Fprintf(&t,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" role="img" aria-label="latency of every `+
+			`request over time">`+"\n",
 		plotLeft+plotWidth+24, plotTop+plotHeight+30)
 	r.bands(&t, x)
 	for line := 1.0; line < most; line *= 10 {
-		fmt.Fprintf(&t, `<line class="grid" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/><text x="%.0f" y="%.1f" text-anchor="end">%s</text>`+"\n",
+		fmt.Fprintf(&t,
+			`<line class="grid" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/><text x="%.0f" y="%.1f" `+
+				`text-anchor="end">%s</text>`+"\n",
 			plotLeft, plotLeft+plotWidth, y(line), y(line), plotLeft-8, y(line)+4, tick(line))
 	}
 	step := seconds(span)
 	for at := 0.0; at <= span; at += step {
-		fmt.Fprintf(&t, `<text x="%.1f" y="%.0f" text-anchor="middle">%g s</text>`+"\n", x(at), plotTop+plotHeight+18, at)
+		fmt.Fprintf(&t, `<text x="%.1f" y="%.0f" text-anchor="middle">%g s</text>`+"\n", x(at), plotTop+plotHeight+18,
+			at)
 	}
 	r.points(&t, x, y)
 	t.WriteString("</svg>\n")
 	return t.String()
 }
 
-// tick is a round latency.
+// tick formats a latency of the axis.
 func tick(millis float64) string {
 	if millis >= 1000 {
 		return fmt.Sprintf("%g s", millis/1000)
@@ -56,7 +62,7 @@ func tick(millis float64) string {
 	return fmt.Sprintf("%g ms", millis)
 }
 
-// seconds is a round distance between the marks on the axis of time, for about ten of them.
+// seconds returns the distance between the marks on the time axis, for about ten of them.
 func seconds(span float64) float64 {
 	for _, s := range []float64{1, 2, 5, 10, 20, 30, 60, 120, 300} {
 		if span/s <= 12 {
@@ -66,7 +72,7 @@ func seconds(span float64) float64 {
 	return 600
 }
 
-// bands draws when something was done to the app.
+// bands draws the changes.
 func (r *Report) bands(t *strings.Builder, x func(seconds float64) float64) {
 	for i, c := range r.Changes {
 		class := "band"
@@ -74,13 +80,16 @@ func (r *Report) bands(t *strings.Builder, x func(seconds float64) float64) {
 			class = "band bad"
 		}
 		from, to := x(c.At), x(c.At+c.Seconds)
-		fmt.Fprintf(t, `<g><title>%d: %s, %.1f s</title><rect class="%s" x="%.1f" y="%.0f" width="%.1f" height="%.0f"/><text class="number" x="%.1f" y="%.0f" text-anchor="middle">%d</text></g>`+"\n",
-			i+1, html.EscapeString(c.What), c.Seconds, class, from, plotTop, max(to-from, 2), plotHeight, (from+to)/2, plotTop-8, i+1)
+		fmt.Fprintf(t,
+			`<g><title>%d: %s, %.1f s</title><rect class="%s" x="%.1f" y="%.0f" width="%.1f" height="%.0f"/><text `+
+				`class="number" x="%.1f" y="%.0f" text-anchor="middle">%d</text></g>`+"\n",
+			i+1, html.EscapeString(c.What), c.Seconds, class, from, plotTop,
+			max(to-from, 2), plotHeight, (from+to)/2, plotTop-8, i+1)
 	}
 }
 
-// points draws the requests. A point is a stroke of no length with a round cap: one path for all is a tenth of the bytes of a circle for
-// each; those which fall onto the same spot are drawn once.
+// points draws the requests. A point is a zero-length stroke with a round cap: one path for all
+// takes a tenth of the bytes of a circle for each. Points at the same spot are drawn once.
 func (r *Report) points(t *strings.Builder, x, y func(float64) float64) {
 	drawn := make(map[string]bool)
 	t.WriteString(`<path class="good" d="`)
@@ -103,8 +112,9 @@ func (r *Report) points(t *strings.Builder, x, y func(float64) float64) {
 			class = "apart"
 		}
 		fmt.Fprintf(t, `<circle class="%s" cx="%.1f" cy="%.1f" r="3.5">`, class, x(when.Seconds()), y(ms(rec.Took())))
-		if i < mostTitles {
-			fmt.Fprintf(t, "<title>%s at %s: %s after %s</title>", html.EscapeString(r.result.Shapes[rec.Shape].Name), Moment(when.Seconds()),
+		if i < maxTitles {
+			fmt.Fprintf(t, "<title>%s at %s: %s after %s</title>", html.EscapeString(r.result.Shapes[rec.Shape].Name),
+				Moment(when.Seconds()),
 				html.EscapeString(rec.Failure.String()), rec.Took().Round(100*time.Microsecond))
 		}
 		t.WriteString("</circle>\n")

@@ -11,13 +11,14 @@ import (
 	"superctl/load"
 )
 
-// tries is how many releases are tried until two are found that work.
+// tries is how many releases are tried until two of them work.
 const tries = 4
 
-// body is how much a POST sends.
+// body is the size of a POST body in bytes.
 const body = 4 << 10
 
-// prepare finds two releases that work, and the answers that are right: those that the pages give before anything is done to the app.
+// prepare finds two working releases, and learns the right answers: those of the pages before any
+// change.
 func (d *drill) prepare(ctx context.Context) error {
 	began := time.Now()
 	d.opt.Show(Event{Type: "begin", Step: "prepare"})
@@ -41,7 +42,7 @@ func (d *drill) findReleases(ctx context.Context) error {
 		if len(d.opt.Releases) > 1 {
 			d.b = d.opt.Releases[1]
 		} else {
-			d.note("there is no release to go back to, so reloads stand for switches and rollbacks")
+			d.note("there is no previous release, so reloads replace switches and rollbacks")
 		}
 		return d.learn(ctx)
 	}
@@ -56,7 +57,7 @@ func (d *drill) findReleases(ctx context.Context) error {
 			d.note("%v", err)
 			continue
 		}
-		d.a, d.b = r, d.a // a is what is live
+		d.a, d.b = r, d.a // a is the live one
 		if err := d.learn(ctx); err != nil {
 			return err
 		}
@@ -67,18 +68,20 @@ func (d *drill) findReleases(ctx context.Context) error {
 	if d.a.Name == "" {
 		return failed[0]
 	}
-	d.note("there is no second release that works, so reloads stand for switches and rollbacks")
+	d.note("there is no second working release, so reloads replace switches and rollbacks")
 	return nil
 }
 
-// try makes a release of the copy live.
+// try makes a release live in the copy.
 func (d *drill) try(ctx context.Context, r Release) error {
 	out, err := d.site.Change(ctx, api.Request{Kind: api.Switch, Release: r.Name}, d.progress("prepare"))
 	switch {
 	case err != nil:
-		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %w", d.opt.Config.App, r.Name, err)}
+		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %w",
+			d.opt.Config.App, r.Name, err)}
 	case out.Result != api.Done:
-		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %s", d.opt.Config.App, r.Name, out.Error), Log: out.Log}
+		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %s",
+			d.opt.Config.App, r.Name, out.Error), Log: out.Log}
 	}
 	for _, s := range out.Steps {
 		if s.Name == api.StepBoot || s.Name == api.StepProve || s.Name == api.StepPreflight {
@@ -88,7 +91,7 @@ func (d *drill) try(ctx context.Context, r Release) error {
 	return nil
 }
 
-// progress passes on what a step of the daemon's says.
+// progress returns a function that shows the daemon's steps.
 func (d *drill) progress(step string) func(Event) {
 	return func(ev Event) {
 		if ev.Type == "begin" {
@@ -97,7 +100,8 @@ func (d *drill) progress(step string) func(Event) {
 	}
 }
 
-// learn asks for each page once, and remembers the status of its answer. A page of which two releases think differently is no good.
+// learn requests each page once, and remembers the status of its answer. A page with different
+// answers in the two releases is an error.
 func (d *drill) learn(ctx context.Context) error {
 	statuses, err := d.look(ctx)
 	if err != nil {
@@ -106,7 +110,9 @@ func (d *drill) learn(ctx context.Context) error {
 	if d.shapes != nil {
 		for i, s := range d.shapes {
 			if now := statuses[i]; s.Check(now, nil, nil) != nil {
-				return &NotBegunError{Err: fmt.Errorf("%s answers %d from %s and not from %s: choose pages that both have (--path, --post)", s.Name, now, d.a.Name, d.b.Name)}
+				return &NotBegunError{Err: fmt.Errorf(
+					"%s answers %d from %s and not from %s: choose pages that both have (--path, --post)", s.Name, now,
+					d.a.Name, d.b.Name)}
 			}
 		}
 		return nil
@@ -121,13 +127,13 @@ func (d *drill) learn(ctx context.Context) error {
 			return nil
 		}
 		if status != http.StatusOK {
-			d.note("%s answers %d, which therefore is taken for right", d.shapes[i].Name, status)
+			d.note("%s answers %d, which the drill therefore accepts", d.shapes[i].Name, status)
 		}
 	}
 	return nil
 }
 
-// shapes are the requests of a load, without what must be answered.
+// shapes returns the requests of a load, without checks of the answers.
 func (l *Load) shapes() []load.Shape {
 	var list []load.Shape
 	for _, path := range l.Paths {
@@ -149,7 +155,8 @@ func (d *drill) look(ctx context.Context) ([]int, error) {
 	}
 	t := d.site.target()
 	run, err := load.Start(load.Config{
-		Network: t.Network, Address: t.Address, Host: hostOf(&d.opt.Load, t), Shapes: shapes, Clients: 1, Timeout: d.opt.Load.Timeout, MaxRequests: len(shapes),
+		Network: t.Network, Address: t.Address, Host: hostOf(&d.opt.Load, t), Shapes: shapes, Clients: 1,
+		Timeout: d.opt.Load.Timeout, MaxRequests: len(shapes),
 	})
 	if err != nil {
 		return nil, err
@@ -168,7 +175,9 @@ func (d *drill) look(ctx context.Context) ([]int, error) {
 		}
 	}
 	if len(bad) > 0 {
-		return nil, &NotBegunError{Err: fmt.Errorf("a drill needs pages that work before it begins: %s; --path and --post name others", strings.Join(bad, "; ")), Log: d.site.lastWords()}
+		return nil, &NotBegunError{Err: fmt.Errorf(
+			"a drill needs pages that work before it begins: %s; --path and --post name others",
+			strings.Join(bad, "; ")), Log: d.site.lastWords()}
 	}
 	return statuses, nil
 }

@@ -7,14 +7,15 @@ import (
 	"superctl/load"
 )
 
-// adaptTime is how long one client asks, one request after another, to find out how fast the site answers.
+// adaptTime is how long a single client sends requests to measure how fast the site answers.
 const adaptTime = 2 * time.Second
 
-// steadyShare is how much of what one client gets is asked for: the site, which serves others too, must keep up with it, and so must the
-// releases that boot beside it.
+// steadyShare is the share of a single client's rate that the drill uses: the site must keep up
+// with it while it serves other clients and boots releases.
 const steadyShare = 0.7
 
-// adapt lowers the rate to what the site serves steadily. A drill that asks for more measures a queue, and disturbs a live site.
+// adapt lowers the rate to one that the site can serve steadily. A higher rate would measure a
+// queue, and disturb a live site.
 func (d *drill) adapt(ctx context.Context) error {
 	if d.opt.Load.FixedRate {
 		return nil
@@ -36,14 +37,16 @@ func (d *drill) adapt(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if rate < d.opt.Load.Rate {
-		d.note("the load is %.3g requests a second, and not %g: the site takes %s for one; --rate sets another", rate, d.opt.Load.Rate, each.Round(time.Millisecond/10))
+		d.note("the load is %.3g requests a second, and not %g: the site takes %s for each; --rate sets another", rate,
+			d.opt.Load.Rate, each.Round(time.Millisecond/10))
 		d.opt.Load.Rate = rate
 	}
 	return nil
 }
 
-// steadyRate returns the requests a second, at most so many, that a site serves steadily which has answered one client so, and how long
-// it took for each. A failed request says nothing of that.
+// steadyRate returns the rate in requests per second, at most `most`, that a site can serve
+// steadily, from the answers that a single client got, and the time for each answer. Failed
+// requests are ignored.
 func steadyRate(most float64, res *load.Result) (rate float64, each time.Duration) {
 	var took time.Duration
 	n := 0
@@ -60,11 +63,12 @@ func steadyRate(most float64, res *load.Result) (rate float64, each time.Duratio
 	return min(most, steadyShare/each.Seconds()), each
 }
 
-// loadConfig is the load as it is asked for.
+// loadConfig returns the load of the options.
 func (d *drill) loadConfig() load.Config {
 	t, l := d.site.target(), &d.opt.Load
 	return load.Config{
-		Network: t.Network, Address: t.Address, Host: hostOf(l, t), Shapes: d.shapes, Clients: l.Clients, Rate: l.Rate, KeepAlive: l.KeepAlive,
-		Timeout: l.Timeout, MaxRequests: mostRequests, MaxDuration: longest,
+		Network: t.Network, Address: t.Address, Host: hostOf(l, t), Shapes: d.shapes, Clients: l.Clients, Rate: l.Rate,
+		KeepAlive: l.KeepAlive,
+		Timeout:   l.Timeout, MaxRequests: maxRequests, MaxDuration: maxDuration,
 	}
 }

@@ -16,12 +16,24 @@ func TestTheLoadIsWhatTheSiteServesSteadily(t *testing.T) {
 		want    float64
 		each    time.Duration
 	}{
-		"fast":              {[]load.Record{request(0, 2, load.None), request(2, 4, load.None)}, 50, 2 * time.Millisecond},
-		"slow":              {[]load.Record{request(0, 30, load.None), request(30, 80, load.None)}, 0.7 / 0.04, 40 * time.Millisecond},
-		"very slow":         {[]load.Record{request(0, 7000, load.None)}, 0.1, 7 * time.Second},
-		"failures say less": {[]load.Record{request(0, 10, load.Closed), request(10, 110, load.None)}, 7, 100 * time.Millisecond},
-		"nothing answered":  {[]load.Record{request(0, 10, load.Closed)}, 50, 0},
-		"nothing asked":     {nil, 50, 0},
+		"fast": {
+			[]load.Record{request(0, 2, load.None), request(2, 4, load.None)},
+			50,
+			2 * time.Millisecond,
+		},
+		"slow": {
+			[]load.Record{request(0, 30, load.None), request(30, 80, load.None)},
+			0.7 / 0.04,
+			40 * time.Millisecond,
+		},
+		"very slow": {[]load.Record{request(0, 7000, load.None)}, 0.1, 7 * time.Second},
+		"failures say less": {
+			[]load.Record{request(0, 10, load.Closed), request(10, 110, load.None)},
+			7,
+			100 * time.Millisecond,
+		},
+		"nothing answered": {[]load.Record{request(0, 10, load.Closed)}, 50, 0},
+		"nothing asked":    {nil, 50, 0},
 	} {
 		rate, each := steadyRate(50, &load.Result{Records: c.records})
 		if math.Abs(rate-c.want) > 1e-9 || each != c.each {
@@ -31,7 +43,7 @@ func TestTheLoadIsWhatTheSiteServesSteadily(t *testing.T) {
 }
 
 func TestThePlotCoversTheWholeTimeOfASlowSite(t *testing.T) {
-	// Requests that were due every 10 ms, and could be sent every 100 ms only.
+	// Requests were due every 10 ms, but could be sent every 100 ms only.
 	var records []load.Record
 	for i := range 100 {
 		r := request(100*i, 100*i+100, load.None)

@@ -8,24 +8,24 @@ import (
 	"superctl/load"
 )
 
-// Report is what a drill has found; its JSON is the contract of `drill --json`.
+// Report is the result of a drill; its JSON is the contract of `drill --json`.
 type Report struct {
 	App     string    `json:"app"`
 	Version string    `json:"version"` // of superctl
 	Mode    string    `json:"mode"`    // "copy" or "live"
-	Address string    `json:"address"` // that the load was sent to
+	Address string    `json:"address"` // where the load was sent
 	Server  string    `json:"server"`
 	Began   time.Time `json:"began"`
-	Seconds float64   `json:"seconds"` // of load
+	Seconds float64   `json:"seconds"` // duration of the load
 
-	OK      bool   `json:"ok"` // nothing was lost, and every promise was kept
+	OK      bool   `json:"ok"` // no request was lost, and no promise was broken
 	Verdict string `json:"verdict"`
 
 	Load           LoadReport     `json:"load"`
 	Sent           int            `json:"sent"`
 	Lost           int            `json:"lost"`             // without those in the killed worker
-	InKilledWorker int            `json:"in_killed_worker"` // lost with a worker that got SIGKILL while it had them
-	Failed         map[string]int `json:"failed"`           // all that failed, by kind
+	InKilledWorker int            `json:"in_killed_worker"` // lost with a worker that got SIGKILL
+	Failed         map[string]int `json:"failed"`           // all failed requests, by kind
 	Steady         Latency        `json:"steady"`
 	During         Latency        `json:"during_changes"`
 
@@ -35,20 +35,20 @@ type Report struct {
 	Notes          []string       `json:"notes"`
 
 	result *load.Result
-	apart  map[int]bool // which of the failed requests, in their order, were in the killed worker
+	apart  map[int]bool // failed requests, by their index, that were in the killed worker
 }
 
-// LoadReport is what was sent.
+// LoadReport describes the load.
 type LoadReport struct {
 	Requests       []string `json:"requests"` // such as "GET /"
-	Rate           float64  `json:"rate"`     // a second, as it was wanted
-	Sent           float64  `json:"sent"`     // a second, as it was
+	Rate           float64  `json:"rate"`     // requested rate per second
+	Sent           float64  `json:"sent"`     // actual rate per second
 	Clients        int      `json:"clients"`
 	KeepAlive      bool     `json:"keep_alive"`
 	TimeoutSeconds float64  `json:"timeout_seconds"`
 }
 
-// Latency is how long requests took, from the moment when each was due.
+// Latency is the distribution of latencies, from the moment at which a request was due.
 type Latency struct {
 	Requests int     `json:"requests"`
 	P50      float64 `json:"p50_ms"`
@@ -57,30 +57,31 @@ type Latency struct {
 	Slowest  float64 `json:"slowest_ms"`
 }
 
-// ChangeReport is one thing that was done to the app, and what its users noticed of it.
+// ChangeReport is a change of the app, and its effect on requests.
 type ChangeReport struct {
 	Kind           string    `json:"kind"`
 	What           string    `json:"what"`
 	Began          time.Time `json:"began"`
 	At             float64   `json:"at_seconds"` // since the load began
-	Seconds        float64   `json:"seconds"`    // until nothing of it went on
+	Seconds        float64   `json:"seconds"`    // until all its effects had ended
 	Detail         string    `json:"detail,omitempty"`
-	OK             bool      `json:"ok"` // it went as it must
+	OK             bool      `json:"ok"` // it succeeded
 	Error          string    `json:"error,omitempty"`
-	Requests       int       `json:"requests"` // under way meanwhile
+	Requests       int       `json:"requests"` // that ran meanwhile
 	Lost           int       `json:"lost"`
 	InKilledWorker int       `json:"in_killed_worker,omitempty"`
 	Slowest        float64   `json:"slowest_ms"`
 }
 
-// Loss is requests that were lost alike: in the same change, at the same point of it, in the same way.
+// Loss is a group of requests that were lost in the same change, at the same point and in the same
+// way.
 type Loss struct {
-	Change     string  `json:"change"` // "" = in none
-	Number     int     `json:"number"` // of the change, from 1; 0 = in none
+	Change     string  `json:"change"` // "" = between the changes
+	Number     int     `json:"number"` // of the change, from 1; 0 = between the changes
 	Phase      string  `json:"phase"`  // of the change
 	Kind       string  `json:"kind"`
 	Connection string  `json:"connection"` // "new" or "kept"
-	Midway     bool    `json:"midway"`     // the server had it for a while
+	Midway     bool    `json:"midway"`     // the server had been working on it
 	Count      int     `json:"count"`
 	First      float64 `json:"first_seconds"` // since the load began
 	Last       float64 `json:"last_seconds"`
@@ -88,16 +89,16 @@ type Loss struct {
 	Cause      string  `json:"cause"`
 	Advice     string  `json:"advice"`
 
-	InKilledWorker bool `json:"in_killed_worker,omitempty"` // counted apart
+	InKilledWorker bool `json:"in_killed_worker,omitempty"` // counted separately
 }
 
-// Group is losses of the same kind and cause.
+// Group is the losses with the same kind and cause.
 type Group struct {
-	Loss // the first of them; Count is of all
+	Loss // the first one; Count is the sum
 	Each []Loss
 }
 
-// What says of a group how its requests ended.
+// What describes how the requests of a group ended.
 func (g *Group) What() string {
 	if g.InKilledWorker {
 		return "their connections ended with it"
@@ -105,7 +106,7 @@ func (g *Group) What() string {
 	return fmt.Sprintf("%s, on %s connections", g.Kind, g.Connection)
 }
 
-// Groups are the losses, those of the same kind and cause together.
+// Groups returns the losses, grouped by kind and cause.
 func (r *Report) Groups() (groups []*Group) {
 	for _, l := range r.Losses {
 		i := slices.IndexFunc(groups, func(g *Group) bool {
@@ -122,22 +123,27 @@ func (r *Report) Groups() (groups []*Group) {
 	return groups
 }
 
-// lag is how much later than due half of the requests may begin before the load is more than the app can bear.
+// lag is the median delay of requests from which on the load exceeds what the app can serve.
 const lag = 100 * time.Millisecond
 
-// judge makes the report.
+// judge returns the report.
 func (d *drill) judge(res *load.Result) *Report {
 	o := &d.opt
 	t := d.site.target()
 	rep := &Report{
-		App: o.Config.App, Version: o.Version, Mode: "copy", Address: t.String(), Server: o.Server.Name, Began: res.Began,
+		App: o.Config.App, Version: o.Version, Mode: "copy", Address: t.String(), Server: o.Server.Name,
+		Began:   res.Began,
 		Seconds: res.Ended.Sub(res.Began).Seconds(), Sent: len(res.Records), Failed: make(map[string]int),
-		Changes: []ChangeReport{}, Losses: []Loss{}, BrokenPromises: append([]string{}, d.broken...), Notes: append([]string{}, d.notes...), result: res, apart: make(map[int]bool),
+		Changes: []ChangeReport{}, Losses: []Loss{}, BrokenPromises: append([]string{}, d.broken...),
+		Notes: append([]string{}, d.notes...), result: res, apart: make(map[int]bool),
 	}
 	if o.Live {
 		rep.Mode = "live"
 	}
-	rep.Load = LoadReport{Rate: o.Load.Rate, Sent: float64(rep.Sent) / rep.Seconds, Clients: o.Load.Clients, KeepAlive: o.Load.KeepAlive, TimeoutSeconds: o.Load.Timeout.Seconds()}
+	rep.Load = LoadReport{
+		Rate: o.Load.Rate, Sent: float64(rep.Sent) / rep.Seconds, Clients: o.Load.Clients,
+		KeepAlive: o.Load.KeepAlive, TimeoutSeconds: o.Load.Timeout.Seconds(),
+	}
 	for _, s := range res.Shapes {
 		rep.Load.Requests = append(rep.Load.Requests, s.Name)
 	}
@@ -146,21 +152,28 @@ func (d *drill) judge(res *load.Result) *Report {
 			rep.Failed[kind.String()] = n
 		}
 	}
-	j := &judge{changes: d.changes, server: o.Server, process: o.Process, proxy: t.Proxy, live: o.Live, patient: o.Config.Probation, rep: rep}
+	j := &judge{
+		changes: d.changes, server: o.Server, process: o.Process, proxy: t.Proxy, live: o.Live,
+		patient: o.Config.Probation, rep: rep,
+	}
 	j.losses(res)
 	j.figures(res)
 	if delay := res.Lag(); delay > lag {
-		rep.Notes = append(rep.Notes, fmt.Sprintf("the app did not keep up with %g requests a second over %d connections: half of them had to wait for %s until they were sent, and their latencies tell of that; lower --rate, or raise --clients",
-			o.Load.Rate, o.Load.Clients, delay.Round(time.Millisecond)))
+		rep.Notes = append(rep.Notes,
+			fmt.Sprintf("the app did not keep up with %g requests a second over %d connections: half of them had to "+
+				"wait for %s until they were sent, and their latencies tell of that; lower --rate, or raise --clients",
+				o.Load.Rate, o.Load.Clients, delay.Round(time.Millisecond)))
 	}
 	if res.LimitReached {
-		rep.BrokenPromises = append(rep.BrokenPromises, fmt.Sprintf("the load ended by itself after %d requests, before the drill did: lower --rate or --switches", rep.Sent))
+		rep.BrokenPromises = append(rep.BrokenPromises,
+			fmt.Sprintf("the load ended by itself after %d requests, before the drill did: lower --rate or --switches",
+				rep.Sent))
 	}
 	rep.conclude()
 	return rep
 }
 
-// figures fills in the latencies, and what was noticed of each change.
+// figures fills in the latencies and the effect of each change.
 func (j *judge) figures(res *load.Result) {
 	var windows []load.Window
 	for i := range j.changes {
@@ -180,7 +193,7 @@ func latency(res *load.Result) Latency {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// conclude says what all of it comes to, in one sentence.
+// conclude sets the verdict, in one sentence.
 func (r *Report) conclude() {
 	r.OK = r.Lost == 0 && len(r.BrokenPromises) == 0 && r.Sent > 0
 	changes := fmt.Sprintf("%d changes", len(r.Changes))
@@ -193,12 +206,14 @@ func (r *Report) conclude() {
 	case r.Lost > 0:
 		r.Verdict = fmt.Sprintf("%s of %d %s lost, in %s", requests(r.Lost), r.Sent, were(r.Lost), changes)
 	case len(r.BrokenPromises) > 0:
-		r.Verdict = fmt.Sprintf("no request of %d was lost in %s, but %s", r.Sent, changes, promises(len(r.BrokenPromises)))
+		r.Verdict = fmt.Sprintf("no request of %d was lost in %s, but %s", r.Sent, changes,
+			promises(len(r.BrokenPromises)))
 	default:
 		r.Verdict = fmt.Sprintf("no request of %d was lost, in %s", r.Sent, changes)
 	}
 	if r.InKilledWorker > 0 {
-		r.Verdict += fmt.Sprintf("; %d more %s in the worker that was killed, which nobody can save", r.InKilledWorker, were(r.InKilledWorker))
+		r.Verdict += fmt.Sprintf("; %d more %s in the worker that was killed, which only the client could save",
+			r.InKilledWorker, were(r.InKilledWorker))
 	}
 }
 

@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Target is the one address that load is sent to.
+// Target is the address that load is sent to.
 type Target struct {
 	Network string // "tcp" or "unix"
-	Address string // an IP address and a port, or a path
+	Address string // an IP address and port, or a path
 	Host    string // header
 	Proxy   bool   // another server is in front of the app
 }
 
-// String is the address as people write it.
+// String returns the address as written by people.
 func (t Target) String() string {
 	if t.Network == "unix" {
 		return "unix:" + t.Address
@@ -27,13 +27,13 @@ func (t Target) String() string {
 	return t.Address
 }
 
-// Machine is what has to be known of this machine to keep load on it.
+// Machine provides what is needed to keep the load on this machine.
 type Machine struct {
 	Own    func() ([]net.Addr, error)                                   // its addresses
-	Lookup func(ctx context.Context, host string) ([]netip.Addr, error) // of a name
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error) // resolves a name
 }
 
-// ThisMachine is the one that this runs on.
+// ThisMachine returns the machine that the drill runs on.
 func ThisMachine() Machine {
 	return Machine{Own: net.InterfaceAddrs, Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -42,18 +42,21 @@ func ThisMachine() Machine {
 	}}
 }
 
-// Via reads the URL of a server in front of the app.
+// Via parses the URL of a server in front of the app.
 func (m Machine) Via(ctx context.Context, text string) (Target, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "":
-		return Target{}, fmt.Errorf("--via %s: write the URL of the server in front of the app, such as http://127.0.0.1", text)
+		return Target{}, fmt.Errorf(
+			"--via %s: write the URL of the server in front of the app, such as http://127.0.0.1", text)
 	case u.Scheme == "https":
-		return Target{}, fmt.Errorf("--via %s: a drill speaks no TLS; let that server listen on a port of 127.0.0.1 without it, and name that", text)
+		return Target{}, fmt.Errorf("--via %s: a drill does not support TLS: let that server listen on a port of "+
+			"127.0.0.1 without TLS, and name that", text)
 	case u.Scheme != "http":
-		return Target{}, fmt.Errorf("--via %s: %q is not spoken here; write http://", text, u.Scheme)
+		return Target{}, fmt.Errorf("--via %s: unsupported scheme %q: write http://", text, u.Scheme)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil:
-		return Target{}, fmt.Errorf("--via %s: only scheme, host and port belong here; --path names what is asked for", text)
+		return Target{}, fmt.Errorf("--via %s: only scheme, host and port belong here; --path names what is asked for",
+			text)
 	}
 	port := u.Port()
 	if port == "" {
@@ -66,13 +69,14 @@ func (m Machine) Via(ctx context.Context, text string) (Target, error) {
 	return Target{Network: "tcp", Address: address, Host: u.Host, Proxy: true}, nil
 }
 
-// Listener is the address of a listener of the config, as a client of this machine reaches it.
+// Listener returns the target for a listener's address in the config.
 func (m Machine) Listener(ctx context.Context, name, address string) (Target, error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		return Target{Network: "unix", Address: path, Host: "localhost"}, nil
 	}
 	if strings.HasPrefix(address, "systemd:") {
-		return Target{}, fmt.Errorf("listen.%s is handed in by systemd, and its address is not in the config: name it with --via, such as --via http://127.0.0.1:8000", name)
+		return Target{}, fmt.Errorf("listen.%s is passed by systemd, and its address is not in the config: name it "+
+			"with --via, such as --via http://127.0.0.1:8000", name)
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -91,13 +95,14 @@ func (m Machine) Listener(ctx context.Context, name, address string) (Target, er
 	return Target{Network: "tcp", Address: own, Host: "localhost"}, nil
 }
 
-// ownAddress resolves a host once, to an address of this machine: load is never sent to another one.
+// ownAddress resolves a host once, to an address of this machine: load is never sent to another
+// one.
 func (m Machine) ownAddress(ctx context.Context, host, port string) (string, error) {
 	var found []netip.Addr
 	if ip, err := netip.ParseAddr(host); err == nil {
 		found = []netip.Addr{ip}
 	} else if found, err = m.Lookup(ctx, host); err != nil {
-		return "", fmt.Errorf("who %s is cannot be found out: %w", host, err)
+		return "", fmt.Errorf("look up %s: %w", host, err)
 	}
 	own, err := m.Own()
 	if err != nil {

@@ -9,12 +9,13 @@ import (
 	"testing"
 )
 
-// machine is one with an address in 192.0.2.0/24 and one in 2001:db8::/32.
+// machine returns a machine with an address in 192.0.2.0/24 and one in 2001:db8::/32.
 func machine() Machine {
 	return Machine{
 		Own: func() ([]net.Addr, error) {
 			return []net.Addr{
-				&net.IPNet{IP: net.ParseIP("127.0.0.1"), Mask: net.CIDRMask(8, 32)}, &net.IPNet{IP: net.ParseIP("192.0.2.7"), Mask: net.CIDRMask(24, 32)},
+				&net.IPNet{IP: net.ParseIP("127.0.0.1"), Mask: net.CIDRMask(8, 32)},
+				&net.IPNet{IP: net.ParseIP("192.0.2.7"), Mask: net.CIDRMask(24, 32)},
 				&net.IPNet{IP: net.ParseIP("2001:db8::7"), Mask: net.CIDRMask(64, 128)},
 			}, nil
 		},
@@ -44,13 +45,16 @@ func TestLoadGoesToThisMachineAlone(t *testing.T) {
 		{via: "http://both.example.com", address: "192.0.2.7:80", host: "both.example.com"},
 		{via: "http://localhost:81", address: "[::1]:81", host: "localhost:81"},
 
-		{via: "http://192.0.2.8", refused: "192.0.2.8 is not this machine"}, // of the same network
+		{via: "http://192.0.2.8", refused: "192.0.2.8 is not this machine"}, // in the same network
 		{via: "http://8.8.8.8", refused: "8.8.8.8 is not this machine"},
 		{via: "http://0.0.0.0", refused: "0.0.0.0 is not this machine"},
 		{via: "http://[2001:db8::8]", refused: "2001:db8::8 is not this machine"},
-		{via: "http://other.example.com", refused: "other.example.com is not this machine, and a drill sends load to no other"},
-		{via: "http://nowhere.example.com", refused: "who nowhere.example.com is cannot be found out"},
-		{via: "https://127.0.0.1", refused: "speaks no TLS"},
+		{
+			via:     "http://other.example.com",
+			refused: "other.example.com is not this machine, and a drill sends load to no other",
+		},
+		{via: "http://nowhere.example.com", refused: "look up nowhere.example.com"},
+		{via: "https://127.0.0.1", refused: "does not support TLS"},
 		{via: "ftp://127.0.0.1", refused: "write http://"},
 		{via: "127.0.0.1", refused: "write the URL"},
 		{via: "http://127.0.0.1/shop", refused: "--path names what is asked for"},
@@ -58,7 +62,8 @@ func TestLoadGoesToThisMachineAlone(t *testing.T) {
 	} {
 		got, err := machine().Via(t.Context(), test.via)
 		switch {
-		case test.refused == "" && (err != nil || got != Target{Network: "tcp", Address: test.address, Host: test.host, Proxy: true}):
+		case test.refused == "" &&
+			(err != nil || got != Target{Network: "tcp", Address: test.address, Host: test.host, Proxy: true}):
 			t.Errorf("%s: %+v, %v", test.via, got, err)
 		case test.refused != "" && (err == nil || !strings.Contains(err.Error(), test.refused)):
 			t.Errorf("%s: %+v, %v; want %q", test.via, got, err, test.refused)
@@ -74,8 +79,10 @@ func TestAListenerIsReachedFromItsOwnMachine(t *testing.T) {
 		"[::]:8000":               "tcp [::1]:8000",
 		"192.0.2.7:8000":          "tcp 192.0.2.7:8000",
 		"unix:/run/shop/web.sock": "unix /run/shop/web.sock",
-		"198.51.100.1:80":         "listen.web: 198.51.100.1 is not this machine, and a drill sends load to no other; run it there",
-		"systemd:web":             "listen.web is handed in by systemd, and its address is not in the config: name it with --via, such as --via http://127.0.0.1:8000",
+		"198.51.100.1:80": "listen.web: 198.51.100.1 is not this machine, and a drill sends load to no " +
+			"other; run it there",
+		"systemd:web": "listen.web is passed by systemd, and its address is not in the config: name it " +
+			"with --via, such as --via http://127.0.0.1:8000",
 	} {
 		got, err := machine().Listener(t.Context(), "web", address)
 		text := got.Network + " " + got.Address

@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 )
 
-// emptyVirtualenv makes a virtualenv with the programs of another one and none of its packages. Nothing of it leads to the other.
+// emptyVirtualenv makes a virtualenv with the programs of another one but none of its packages. It
+// does not refer to the other one.
 func emptyVirtualenv(from, to string) error {
 	bin := filepath.Join(to, "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil { //nolint:gosec // workers of another user run from it
@@ -18,7 +19,8 @@ func emptyVirtualenv(from, to string) error {
 		return err
 	}
 	for _, dir := range packages {
-		if err := os.MkdirAll(filepath.Join(to, "lib", filepath.Base(dir), "site-packages"), 0o755); err != nil { //nolint:gosec // likewise
+		site := filepath.Join(to, "lib", filepath.Base(dir), "site-packages")
+		if err := os.MkdirAll(site, 0o755); err != nil { //nolint:gosec // likewise
 			return err
 		}
 	}
@@ -51,7 +53,7 @@ func emptyVirtualenv(from, to string) error {
 	return nil
 }
 
-// copyProgram copies a file with its mode. The text of a script names the virtualenv that it is in.
+// copyProgram copies a file with its mode. It replaces the path of the virtualenv in a script.
 func copyProgram(program, copied, from, to string) error {
 	data, err := os.ReadFile(program)
 	if err != nil {

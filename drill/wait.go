@@ -13,12 +13,13 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// lookEvery is how often the daemon is asked: it has no word for what workers of an earlier change do.
-const lookEvery = 20 * time.Millisecond
+// pollInterval is how often the status is requested: the daemon has no event for what workers of an
+// earlier change do.
+const pollInterval = 20 * time.Millisecond
 
-// eventually asks for the status until it is as it should be. A daemon that does not answer may be about to.
+// eventually polls the status until it is ok. A daemon that does not answer may be about to start.
 func eventually(ctx context.Context, s site, ok func(*api.Status) bool) (api.Status, error) {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
 		st, err := s.Status(ctx)
@@ -39,11 +40,11 @@ func eventually(ctx context.Context, s site, ok func(*api.Status) bool) (api.Sta
 	}
 }
 
-// endSignals ask, hurry, and do not ask any more.
+// endSignals returns the signals that stop a daemon: stop, stop at once, kill.
 func endSignals() []unix.Signal { return []unix.Signal{unix.SIGTERM, unix.SIGTERM, unix.SIGKILL} }
 
-// kill sends SIGKILL to a process that the status names, once the status has named it again after it was taken hold of: its pid cannot
-// have become somebody else's.
+// kill sends SIGKILL to a process that the status names. It opens a pidfd and checks the status
+// again first, so that the pid cannot belong to another process.
 func kill(ctx context.Context, s site, pidIn func(*api.Status) int) (pid int, at time.Time, err error) {
 	st, err := s.Status(ctx)
 	if err != nil {
