@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// ordered puts the processes into the order in which they start: that of the file, but one without listeners comes after those that its
-// `after` names. Those with listeners come before all others anyway.
+// ordered sorts the processes by start order: that of the file, except that a process without
+// listeners comes after those that its `after` names. Processes with listeners start before all
+// others anyway.
 func (l *loader) ordered(list []Process) []Process {
 	byName := func(name string) int { return slices.IndexFunc(list, func(p Process) bool { return p.Name == name }) }
 	for i := range list {
@@ -30,7 +31,8 @@ func (l *loader) ordered(list []Process) []Process {
 	}
 	var done []Process
 	placed := func(name string) bool {
-		return len(list[byName(name)].Listen) > 0 || slices.ContainsFunc(done, func(p Process) bool { return p.Name == name })
+		return len(list[byName(name)].Listen) > 0 ||
+			slices.ContainsFunc(done, func(p Process) bool { return p.Name == name })
 	}
 	left := slices.Clone(list)
 	for len(left) > 0 {
@@ -38,8 +40,9 @@ func (l *loader) ordered(list []Process) []Process {
 			return !slices.ContainsFunc(p.After, func(name string) bool { return !placed(name) })
 		})
 		if next < 0 {
-			circle := waiting(left)
-			l.at("process."+circle[0].Name+".after", "%s wait for each other: take one of their after out", others(circle, ""))
+			cycle := cycle(left)
+			l.at("process."+cycle[0].Name+".after", "%s wait for each other: take one of their after out",
+				others(cycle, ""))
 			return list
 		}
 		done = append(done, left[next])
@@ -48,9 +51,10 @@ func (l *loader) ordered(list []Process) []Process {
 	return done
 }
 
-// waiting is a circle of processes, in the order of the list. Each of the list waits for another one of it, so that who follows that
-// comes back to where he was; not all are in a circle, some only wait for one that is.
-func waiting(list []Process) (circle []Process) {
+// cycle returns a cycle of processes, in the order of the list. Each process of the list waits for
+// another one, so that following `after` comes back to an earlier process. Not all need be in a
+// cycle: some only wait for one that is.
+func cycle(list []Process) (cycle []Process) {
 	byName := func(name string) int { return slices.IndexFunc(list, func(p Process) bool { return p.Name == name }) }
 	var path []int
 	at := 0
@@ -62,12 +66,12 @@ func waiting(list []Process) (circle []Process) {
 	path = path[slices.Index(path, at):]
 	slices.Sort(path)
 	for _, i := range path {
-		circle = append(circle, list[i])
+		cycle = append(cycle, list[i])
 	}
-	return circle
+	return cycle
 }
 
-// others names processes, but for one.
+// others lists the names of processes, except for one.
 func others(list []Process, but string) string {
 	var names []string
 	for _, p := range list {

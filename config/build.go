@@ -25,9 +25,9 @@ type buildTable struct {
 	Env     map[string]string `toml:"env"`
 }
 
-// Build is [build]: how a bundle is made of the project in whose directory the file is.
+// Build is [build]: how a bundle is built from the project in the file's directory.
 type Build struct {
-	Name, Version string // "" = found
+	Name, Version string // "" = detected
 	Files         []string
 	Lock          string
 	Extras        []string
@@ -41,8 +41,8 @@ type Build struct {
 	Processes     []string // names of [process.NAME], in the order of the file
 }
 
-// LoadBuild reads what a build needs of a config. The rest of the file may be missing, such as where releases are: what is written of it
-// says what runs on a server.
+// LoadBuild reads the parts of a config that a build needs. The other parts may be missing: they
+// describe a server.
 func LoadBuild(path string) (*Build, error) {
 	_, data, err := readFile(path)
 	if err != nil {
@@ -74,10 +74,13 @@ func parseBuild(path string, data []byte) (*Build, error) {
 	return b, nil
 }
 
-// build reads [build].
+// build parses [build].
 func (l *loader) build() *Build {
 	t := &l.f.Build
-	b := &Build{Name: t.Name, Version: t.Version, Lock: t.Lock, Extras: t.Extras, Groups: t.Groups, Python: t.Python, Package: t.Package, Env: t.Env}
+	b := &Build{
+		Name: t.Name, Version: t.Version, Lock: t.Lock, Extras: t.Extras, Groups: t.Groups,
+		Python: t.Python, Package: t.Package, Env: t.Env,
+	}
 	for what, text := range map[string]string{"name": t.Name, "version": t.Version} {
 		if text == "" {
 			continue
@@ -92,7 +95,7 @@ func (l *loader) build() *Build {
 	for what, names := range map[string][]string{"extras": t.Extras, "groups": t.Groups} {
 		for _, name := range names {
 			if !isItemName(name) {
-				l.at("build."+what, "%s: %q is no name of one", what, name)
+				l.at("build."+what, "%s: %q is not a valid name", what, name)
 			}
 		}
 	}
@@ -101,7 +104,9 @@ func (l *loader) build() *Build {
 	b.Run = l.commands("build.run", t.Run)
 	b.Smoke = l.commands("build.smoke", t.Smoke)
 	if len(b.Output) > 0 && len(b.Run) == 0 {
-		l.at("build.output", "output: there is no command that would make it: write run = [\"python manage.py collectstatic --noinput\"]")
+		l.at("build.output",
+			"output: there is no command that would make it: write run = [\"python manage.py collectstatic "+
+				"--noinput\"]")
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
 		if why := releases.Reserved(name); why != "" {
@@ -113,7 +118,7 @@ func (l *loader) build() *Build {
 	return b
 }
 
-// insides reads a list of paths in the project.
+// insides parses a list of paths in the project.
 func (l *loader) insides(key string, list []string) []string {
 	for i, p := range list {
 		switch {

@@ -1,8 +1,8 @@
 // Package config reads the config file of an app.
 //
-// It is strict: a key that it does not know, a value of the wrong type and a value that cannot be are errors with file,
-// line and column, all of them at once. It looks up users and the env_file, and nothing else outside the file: whether
-// directories exist and ports are free is for those who use them.
+// It is strict: an unknown key, a value of the wrong type and an impossible value are errors with
+// file, line and column, all reported at once. It looks up users and reads the env_file, but
+// nothing else outside the file: it does not check that directories exist or ports are free.
 package config
 
 import (
@@ -19,10 +19,10 @@ import (
 // Config is a config file with its defaults filled in.
 type Config struct {
 	Path       string // of the file, absolute
-	Sum        string // identifies its text
+	Sum        string // hash of its text
 	App        string
 	Releases   string
-	Current    string // "" = no link is kept
+	Current    string // "" = no link
 	State      string // directory
 	Control    string // path of the control socket
 	Log        string // file; "" = the daemon's output
@@ -37,14 +37,14 @@ type Config struct {
 	Listen    []Listen
 	Processes []Process
 	Hooks     Hooks
-	Notify    []notify.Target // in the order of their names
+	Notify    []notify.Target // sorted by name
 	Django    Django
-	Env       []Variable        // of all processes and hooks: env_file, then [env]; a later one of a name wins
-	Inherit   []string          // names of the daemon's own variables, of which an ending * stands for any
-	Shared    map[string]string // paths inside a release, and the path outside that each is a link to
+	Env       []Variable        // of all processes and hooks: env_file, then [env]; the last value of a name wins
+	Inherit   []string          // names of the daemon's variables to pass on; a trailing * matches any ending
+	Shared    map[string]string // paths inside a release, and the path outside that each links to
 	Install   Install
 	Warnings  []string
-	Ignored   []string // what of env_file sets no variable, with its line
+	Ignored   []string // lines of env_file that set no variable
 
 	credentials []credentialUse
 }
@@ -53,18 +53,18 @@ type Config struct {
 type Hooks struct {
 	Before, After, OnAbort, OnRevert [][]string
 
-	BeforeRollback bool // Before is for rollbacks too
+	BeforeRollback bool // run Before for rollbacks too
 	Timeout        time.Duration
 }
 
 // Django is [django].
 type Django struct {
-	Check     bool // of the migrations, before a switch and a rollback
+	Check     bool // check the migrations before a switch and a rollback
 	Manage    string
 	Databases []string
 }
 
-// User is who workers run as.
+// User is the user that runs workers.
 type User struct {
 	Name, Home string
 	Credential worker.Credential
@@ -86,12 +86,12 @@ type Process struct {
 	Name         string
 	Command      []string
 	Listen       []string
-	ExtraListen  []string // other addresses on which its workers may listen: patterns of package socket
-	After        []string // of a process without listeners: those that are ready before it starts
+	ExtraListen  []string // additional addresses on which its workers may listen: patterns of package socket
+	After        []string // for a process without listeners: those that must be ready before it starts
 	Instances    int
 	Strategy     api.Strategy
-	Hold         time.Duration // of strategy hold
-	Surge        int           // of strategy rolling
+	Hold         time.Duration // for strategy hold
+	Surge        int           // for strategy rolling
 	Drain        time.Duration
 	StopSignal   int // 0 = the server's preset
 	Notify       bool
@@ -102,10 +102,10 @@ type Process struct {
 	Env          []Variable
 	NoFile       uint64
 	MemoryMax    uint64         // bytes; 0 = no limit
-	CPUWeight    uint64         // 0 = everybody's, 100
-	Health       *health.Policy // nil = it is not asked; Protocol "" = the preset's
+	CPUWeight    uint64         // 0 = the default, 100
+	Health       *health.Policy // nil = no check; Protocol "" = the preset's
 
 	DrainConnections time.Duration // before the stop signal
-	StopsAtOnce      bool          // the config says that DrainConnections is 0
+	StopsAtOnce      bool          // the config sets DrainConnections to 0
 	DrainHook        bool          // its workers may load it
 }

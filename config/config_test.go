@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is said now into testdata")
 
-// read reads a config as a daemon of root would.
+// read parses a config as a daemon of root does.
 func read(text string) (*Config, error) {
 	return parse("shop.toml", "/etc/superctl/shop.toml", []byte(text), 0)
 }
@@ -40,7 +40,8 @@ releases = "/srv/shop/releases"
 command = "gunicorn shop.wsgi"
 `
 
-// TestEveryConfigErrorSaysWhereItIsAndWhatToDo has a file that is a table: a config, then the whole of what is said of it.
+// TestEveryConfigErrorSaysWhereItIsAndWhatToDo reads a table from a file: a config, then the
+// complete error.
 func TestEveryConfigErrorSaysWhereItIsAndWhatToDo(t *testing.T) {
 	const table = "testdata/errors.txtar"
 	rows, err := txtar.ParseFile(table)
@@ -82,7 +83,7 @@ user = "root"
 [process.web]
 command = "gunicorn shop.wsgi"
 `), 1000)
-	const want = `shop.toml:3:1: user = "root": only a daemon that runs as root can start workers as somebody else; ` +
+	const want = `shop.toml:3:1: user = "root": only a daemon that runs as root can start workers as another user; ` +
 		`leave it out, and run the daemon as root (User= of the unit)`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
@@ -111,7 +112,7 @@ func TestAConfigThatIsNoReadableFileIsRefused(t *testing.T) {
 	large := write(t, "large", strings.Repeat("#", fileLimit+1))
 	for _, tt := range []struct{ name, path, want string }{
 		{"missing", dir + "/shop.toml", "there is no such config file"},
-		{"a directory", dir, "it is a directory, not a file"},
+		{"a directory", dir, "it is a directory"},
 		{"a pipe that would wait for ever", fifo, "it is not a regular file"},
 		{"a link to itself", loop, "too many levels of symbolic links"},
 		{"too large", large, "it has more than 1048576 bytes, the limit"},
@@ -128,8 +129,10 @@ func TestAConfigThatIsNoReadableFileIsRefused(t *testing.T) {
 func TestAnErrorNeverHasTheValueOfAKey(t *testing.T) {
 	const secret = "canary7f3a"
 	for _, value := range []string{
-		secret, "\"" + secret, "'" + secret, "\"" + secret + "\\q\"", "\"x\"" + secret, "[" + secret, "{" + secret, "\"\"\"" + secret, "3" + secret, "“" + secret + "”",
-		"\"a\" = " + secret, "[\"" + secret + "\", 3]", "{ credential = " + secret + " }", "{ name = \"" + secret + "\" }", "\"" + secret + "\x00\"",
+		secret, "\"" + secret, "'" + secret, "\"" + secret + "\\q\"", "\"x\"" + secret, "[" + secret, "{" + secret,
+		"\"\"\"" + secret, "3" + secret, "“" + secret + "”",
+		"\"a\" = " + secret, "[\"" + secret + "\", 3]", "{ credential = " + secret + " }",
+		"{ name = \"" + secret + "\" }", "\"" + secret + "\x00\"",
 	} {
 		for _, key := range []string{"[env]\nSECRET_KEY", "[env]\nSECRET-KEY", "app", "keep", "[notify.chat]\nurl"} {
 			if _, err := read(key + " = " + value + "\n"); err == nil || strings.Contains(err.Error(), secret) {
@@ -379,7 +382,8 @@ command = "zebra"
 
 func TestAListenerThatNobodyUsesIsWarnedOf(t *testing.T) {
 	c := mustRead(t, minimal+"[listen.web]\naddress = \"127.0.0.1:8000\"\n")
-	if want := []string{`listener "web" is not used: no process has it in its listen`}; !slices.Equal(c.Warnings, want) {
+	if want := []string{`listener "web" is not used: no process has it in its listen`}; !slices.Equal(c.Warnings,
+		want) {
 		t.Errorf("warnings %q, not %q", c.Warnings, want)
 	}
 }
@@ -407,9 +411,11 @@ env = { A = "1" }
 		t.Fatal(err)
 	}
 	want := &Build{
-		Name: "shop", Version: "4.2", Files: []string{"manage.py", "shop"}, Lock: "requirements/production.txt", Extras: []string{"postgres"}, Groups: []string{"prod"}, Python: "3.12", Package: &yes,
+		Name: "shop", Version: "4.2", Files: []string{"manage.py", "shop"}, Lock: "requirements/production.txt",
+		Extras: []string{"postgres"}, Groups: []string{"prod"}, Python: "3.12", Package: &yes,
 		Run: [][]string{{"npm", "run", "build"}, {"python", "manage.py", "collectstatic"}}, Output: []string{"static"},
-		Smoke: [][]string{{"python", "manage.py", "check"}}, Env: map[string]string{"A": "1"}, Processes: []string{"worker", "beat"},
+		Smoke: [][]string{{"python", "manage.py", "check"}}, Env: map[string]string{"A": "1"},
+		Processes: []string{"worker", "beat"},
 	}
 	if !reflect.DeepEqual(b, want) {
 		t.Errorf("got  %+v\nwant %+v", b, want)
@@ -439,7 +445,7 @@ superctl.toml:4:1: version "latest": the word stands for a release already; choo
 superctl.toml:5:1: files: "../shop": write a path in the project, without / at its beginning
 superctl.toml:5:1: files: "a" is in the list twice
 superctl.toml:6:1: lock "/etc/lock": it is a file of the project, such as "requirements/production.txt"
-superctl.toml:7:1: extras: "--all" is no name of one
+superctl.toml:7:1: extras: "--all" is not a valid name
 superctl.toml:8:1: output: there is no command that would make it: write run = ["python manage.py collectstatic --noinput"]
 superctl.toml:9:9: SUPERCTL_APP: superctl sets it itself`
 	if err == nil || err.Error() != want {
@@ -452,16 +458,28 @@ func TestTheReferenceNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range []any{file{}, listenTable{}, processTable{}, healthTable{}, checkTable{}, hooksTable{}, djangoTable{}, buildTable{}, notifyTable{}} {
+	for _, table := range []any{
+		file{},
+		listenTable{},
+		processTable{},
+		healthTable{},
+		checkTable{},
+		hooksTable{},
+		djangoTable{},
+		buildTable{},
+		notifyTable{},
+	} {
 		for _, key := range tags(reflect.TypeOf(table)) {
-			if s := string(reference); !strings.Contains(s, "`"+key+"`") && !strings.Contains(s, "["+key) && !strings.Contains(s, "."+key+"]") {
+			if s := string(reference); !strings.Contains(s, "`"+key+"`") && !strings.Contains(s, "["+key) &&
+				!strings.Contains(s, "."+key+"]") {
 				t.Errorf("docs/config.md does not have the key %s of %T", key, table)
 			}
 		}
 	}
 }
 
-// FuzzConfig: no text brings the reader down, whatever is accepted can be run, and whatever is refused names the file.
+// FuzzConfig proves that no text crashes the parser, that an accepted config can run, and that an
+// error names the file.
 func FuzzConfig(f *testing.F) {
 	rows, err := txtar.ParseFile("testdata/errors.txtar")
 	if err != nil {
@@ -482,9 +500,11 @@ func FuzzConfig(f *testing.F) {
 		if !isAppName(c.App) || !filepath.IsAbs(c.Releases) || len(c.Processes) == 0 {
 			t.Fatalf("app %q, releases %q, %d processes", c.App, c.Releases, len(c.Processes))
 		}
-		words := slices.Concat(texts(c.Env), slices.Concat(slices.Concat(c.Hooks.Before, c.Hooks.After, c.Hooks.OnAbort, c.Hooks.OnRevert)...))
+		words := slices.Concat(texts(c.Env),
+			slices.Concat(slices.Concat(c.Hooks.Before, c.Hooks.After, c.Hooks.OnAbort, c.Hooks.OnRevert)...))
 		for _, p := range c.Processes {
-			if len(p.Command) == 0 || p.Command[0] == "" || p.Instances < 1 || p.Drain < time.Second || p.Drain > longest {
+			if len(p.Command) == 0 || p.Command[0] == "" || p.Instances < 1 || p.Drain < time.Second ||
+				p.Drain > maxDuration {
 				t.Fatalf("it cannot be run: %+v", p)
 			}
 			if (p.Health != nil) != (len(p.Listen) > 0) {
@@ -500,7 +520,7 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// write makes a file of a test.
+// write writes a file of a test.
 func write(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -512,12 +532,16 @@ func write(t *testing.T, name, text string) string {
 
 func TestHooksAreWrittenAsCommandsAre(t *testing.T) {
 	for text, want := range map[string][][]string{
-		`"python manage.py migrate"`:                           {{"python", "manage.py", "migrate"}},
-		`["python manage.py migrate", ["notify", "it is on"]]`: {{"python", "manage.py", "migrate"}, {"notify", "it is on"}},
-		`["notify 'it is on'"]`:                                {{"notify", "it is on"}},
+		`"python manage.py migrate"`: {{"python", "manage.py", "migrate"}},
+		`["python manage.py migrate", ["notify", "it is on"]]`: {
+			{"python", "manage.py", "migrate"},
+			{"notify", "it is on"},
+		},
+		`["notify 'it is on'"]`: {{"notify", "it is on"}},
 	} {
-		c, err := parse("shop.toml", "/etc/superctl/shop.toml", []byte("app = \"shop\"\nreleases = \"/srv/shop/releases\"\n"+
-			"[process.web]\ncommand = \"gunicorn shop.wsgi\"\n[hooks]\nbefore = "+text+"\n"), 0)
+		c, err := parse("shop.toml", "/etc/superctl/shop.toml",
+			[]byte("app = \"shop\"\nreleases = \"/srv/shop/releases\"\n"+
+				"[process.web]\ncommand = \"gunicorn shop.wsgi\"\n[hooks]\nbefore = "+text+"\n"), 0)
 		if err != nil || !reflect.DeepEqual(c.Hooks.Before, want) {
 			t.Errorf("%s: %+v, %v", text, c, err)
 		}
@@ -592,10 +616,12 @@ command = "celery -A shop inspect ping"
 		t.Fatalf("%d checks: %+v", len(all), all)
 	}
 	first, second, third := all[0], all[1], all[2]
-	if first.Path != "/healthz/" || first.Host != "shop.example" || first.Scheme != "https" || first.Timeout != 2*time.Second || first.Headers["X-B"] != "1" || first.AnyAnswer {
+	if first.Path != "/healthz/" || first.Host != "shop.example" || first.Scheme != "https" ||
+		first.Timeout != 2*time.Second || first.Headers["X-B"] != "1" || first.AnyAnswer {
 		t.Errorf("%+v", first)
 	}
-	if second.Host != "www.shop.example" || second.Headers["X-A"] != "1" || second.Headers["X-B"] != "2" || second.MaxLatency != time.Second {
+	if second.Host != "www.shop.example" || second.Headers["X-A"] != "1" || second.Headers["X-B"] != "2" ||
+		second.MaxLatency != time.Second {
 		t.Errorf("%+v", second)
 	}
 	if third.Kind != health.TCP || third.Host != "" || third.Timeout != 2*time.Second {

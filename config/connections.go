@@ -6,7 +6,8 @@ import (
 	"superctl/api"
 )
 
-// drainHook reads whether the workers may load the drain hook. It is of no use to those who accept no connections.
+// drainHook parses whether the workers may load the drain hook. It is of no use to a process
+// without listeners.
 func (l *loader) drainHook(key string, t processTable, p *Process) {
 	p.DrainHook = t.DrainHook == nil || *t.DrainHook
 	if t.DrainHook != nil && len(t.Listen) == 0 {
@@ -14,8 +15,8 @@ func (l *loader) drainHook(key string, t processTable, p *Process) {
 	}
 }
 
-// drainConnections reads for how long workers may keep their connections before they are told to stop. They must get no new ones
-// meanwhile, and nobody must wait for them.
+// drainConnections parses how long workers may keep their connections before the stop signal. They
+// must get no new connections meanwhile, and no other step may wait for them.
 func (l *loader) drainConnections(key string, t processTable, p *Process) {
 	if t.DrainConnections == nil {
 		return
@@ -24,14 +25,18 @@ func (l *loader) drainConnections(key string, t processTable, p *Process) {
 	p.DrainConnections = l.duration(key, t.DrainConnections, 0, 0)
 	p.StopsAtOnce = p.DrainConnections == 0
 	if len(t.Listen) == 0 {
-		l.at(key, "drain_connections is for a process with listeners: leave it out; drain is how long this one may take to finish")
+		l.at(key,
+			"drain_connections is for a process with listeners: leave it out; drain is how long this one may take "+
+				"to finish")
 	}
 	if p.Strategy == api.Hold {
 		l.at(key, `drain_connections has new connections of strategy "hold" wait for the old ones to end: leave it out`)
 	}
 	for _, name := range t.Listen {
 		if li, ok := l.f.Listen[name]; ok && (li.Gate == "shared" || strings.HasPrefix(li.Address, "systemd:")) {
-			l.at(key, "old and new workers accept from listener %q together, so the old ones have to stop at once: leave drain_connections out, or give the listener an address of its own", name)
+			l.at(key,
+				"old and new workers accept from listener %q together, so the old ones have to stop at once: leave "+
+					"drain_connections out, or give the listener an address of its own", name)
 		}
 	}
 }

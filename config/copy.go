@@ -9,24 +9,26 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// Copy says what a copy of an app has of its own; all else is as the config has it.
+// Copy has the settings of an app's copy that differ from the config.
 type Copy struct {
 	App, Releases, State, Control string
 
-	Listen       map[string]string // the address of each listener; those that are not here are left out, with the processes that need them
-	User         string            // of its workers; "" = the config's
-	StartTimeout time.Duration     // of its processes; 0 = the config's
+	// the address of each listener; other listeners are left out, with the processes that need them
+	Listen       map[string]string
+	User         string        // of its workers; "" = as configured
+	StartTimeout time.Duration // of its processes; 0 = as configured
 }
 
-// notCopied is what is not for a copy: what would change the `current` link or a file that is the app's, or tell anybody outside, and what is
-// for making releases.
+// notCopied returns the keys that a copy must not have: those that would change the `current` link
+// or a file of the app, or notify others, and those for making releases.
 func notCopied() []string {
 	return []string{"current", "log", "standby", "hooks", "django", "build", "install", "trust", "notify"}
 }
 
-// WriteCopy is the config at path as a copy of its app needs it, with the listeners and their processes alone. It begins from the text
-// of the file, so that it says what the file says of every key that it need not know. It has no probation: old workers are told to stop
-// while they are still at work, which shows what becomes of that.
+// WriteCopy returns the config at path for a copy of its app, with only the listeners and their
+// processes. It starts from the text of the file, so that it keeps every key that it need not know.
+// The copy has no probation: old workers are stopped while they still work, which shows what
+// happens to their requests.
 func WriteCopy(path string, own Copy) ([]byte, error) {
 	_, data, err := readFile(path)
 	if err != nil {
@@ -59,10 +61,10 @@ func copyListeners(doc map[string]any, addresses map[string]string) {
 		}
 		l := table(one)
 		if was, _ := l["address"].(string); strings.HasPrefix(was, "systemd:") {
-			l["gate"] = "shared" // as sockets of systemd are, so that the copy loses what the app would
+			l["gate"] = "shared" // as for sockets of systemd, so that the copy loses the same requests as the app
 		}
 		l["address"] = address
-		for _, key := range []string{"mode", "owner", "group"} { // of a path that others connect to
+		for _, key := range []string{"mode", "owner", "group"} { // for a path that other programs connect to
 			delete(l, key)
 		}
 	}
@@ -84,7 +86,7 @@ func copyProcesses(doc map[string]any, own Copy) {
 	}
 }
 
-// table is a table of a TOML document; a nil one is empty.
+// table returns a value as a TOML table; nil is empty.
 func table(v any) map[string]any {
 	t, _ := v.(map[string]any)
 	return t

@@ -63,7 +63,8 @@ func TestACopyHasItsOwnPlacesAndDoesNothingThatOthersNotice(t *testing.T) {
 	}
 	text, err := WriteCopy(path, Copy{
 		App: "shop-drill", Releases: "/tmp/d/releases", State: "/tmp/d/state", Control: "/tmp/d/control.sock",
-		Listen: map[string]string{"web": "unix:/tmp/d/web.sock", "api": "127.0.0.1:4711"}, StartTimeout: 9 * time.Second,
+		Listen:       map[string]string{"web": "unix:/tmp/d/web.sock", "api": "127.0.0.1:4711"},
+		StartTimeout: 9 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -77,10 +78,12 @@ func TestACopyHasItsOwnPlacesAndDoesNothingThatOthersNotice(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if c.App != "shop-drill" || c.Releases != "/tmp/d/releases" || c.State != "/tmp/d/state" || c.Control != "/tmp/d/control.sock" {
+	if c.App != "shop-drill" || c.Releases != "/tmp/d/releases" || c.State != "/tmp/d/state" ||
+		c.Control != "/tmp/d/control.sock" {
 		t.Errorf("its places: %+v", c)
 	}
-	if c.Current != "" || c.Log != "" || c.Standby != 0 || c.Probation != 0 || len(c.Hooks.Before)+len(c.Hooks.After) > 0 || c.Django.Check {
+	if c.Current != "" || c.Log != "" || c.Standby != 0 || c.Probation != 0 ||
+		len(c.Hooks.Before)+len(c.Hooks.After) > 0 || c.Django.Check {
 		t.Errorf("it does what others notice: %+v", c)
 	}
 	var listeners, processes []string
@@ -106,19 +109,21 @@ func TestACopyHasItsOwnPlacesAndDoesNothingThatOthersNotice(t *testing.T) {
 	if got := strings.Join(processes, ", "); got != "api, web" {
 		t.Errorf("its processes: %q", got)
 	}
-	if diff := cmp.Diff(original.Env, c.Env) + cmp.Diff(original.Shared, c.Shared); diff != "" || c.Settle != 3*time.Second {
+	if diff := cmp.Diff(original.Env, c.Env) + cmp.Diff(original.Shared, c.Shared); diff != "" ||
+		c.Settle != 3*time.Second {
 		t.Errorf("what is not its own differs: %s", diff)
 	}
 }
 
 func TestItIsDecidedOfEachKeyWhetherACopyHasIt(t *testing.T) {
 	decided := append(notCopied(),
-		"app", "releases", "state", "control", "probation", "user", "listen", "process", // a value of its own
-		"keep", "settle", "virtualenv", "group", "env_file", "inherit", "env", "shared", // the app's
+		"app", "releases", "state", "control", "probation", "user", "listen", "process", // its own values
+		"keep", "settle", "virtualenv", "group", "env_file", "inherit", "env", "shared", // the app's values
 	)
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[file]()) {
 		if key := f.Tag.Get("toml"); !slices.Contains(decided, key) {
-			t.Errorf("the config has a key %q: a copy of an app must leave it out (notCopied) or may have it (the list here)", key)
+			t.Errorf("the config has a key %q: a copy of an app must leave it out (notCopied) or may have it (the "+
+				"list here)", key)
 		}
 	}
 }

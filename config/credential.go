@@ -8,19 +8,19 @@ import (
 	"slices"
 )
 
-// credentialName is what systemd takes as the name of a credential, and every shell.
+// credentialName matches names that systemd and every shell accept.
 var credentialName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]*$`)
 
-// longestCredentialName is the longest name of a file, in bytes.
-const longestCredentialName = 255
+// maxCredentialName is the maximum length of a file name in bytes.
+const maxCredentialName = 255
 
-// credentialUse is where a variable has its value from a credential of the unit.
+// credentialUse is a variable whose value is a credential of the unit.
 type credentialUse struct {
 	key, name string
 	position
 }
 
-// credential reads { credential = "NAME" }.
+// credential parses { credential = "NAME" }.
 func (l *loader) credential(key string, table map[string]any) string {
 	for _, k := range slices.Sorted(maps.Keys(table)) {
 		if k != "credential" {
@@ -32,8 +32,10 @@ func (l *loader) credential(key string, table map[string]any) string {
 	switch {
 	case !ok:
 		l.at(key, `%s: a string is expected, in quotes, or { credential = "NAME" }`, key)
-	case !isText || len(name) > longestCredentialName || !credentialName.MatchString(name):
-		l.at(key+".credential", "credential %v: write the name that it has in LoadCredential= of the unit, of letters, digits, -, _, . and @", quoted(v))
+	case !isText || len(name) > maxCredentialName || !credentialName.MatchString(name):
+		l.at(key+".credential",
+			"credential %v: write the name that it has in LoadCredential= of the unit, of letters, digits, -, _, "+
+				". and @", quoted(v))
 	default:
 		l.c.credentials = append(l.c.credentials, credentialUse{key, name, l.where[key]})
 	}
@@ -47,7 +49,7 @@ func quoted(v any) string {
 	return fmt.Sprint(v)
 }
 
-// Credentials is the names of the unit's credentials that variables have their values from.
+// Credentials returns the names of the unit's credentials that variables use.
 func (c *Config) Credentials() []string {
 	var names []string
 	for _, u := range c.credentials {
@@ -57,7 +59,8 @@ func (c *Config) Credentials() []string {
 	return slices.Compact(names)
 }
 
-// CheckCredentials says, at the place of each variable, why its credential cannot be used; why is nil for one that can be.
+// CheckCredentials returns an error at the place of each variable whose credential cannot be used.
+// why returns the reason, or nil.
 func (c *Config) CheckCredentials(why func(name string) error) error {
 	var errs []error
 	for _, u := range c.credentials {

@@ -6,30 +6,30 @@ import (
 	"strings"
 )
 
-// Variable is one environment variable.
+// Variable is an environment variable.
 type Variable struct {
 	Name, Value string
-	From        string // where it is written
-	Credential  string // of the unit, which has the value; "" = Value is it
+	From        string // where it is defined
+	Credential  string // the unit's credential with its value; "" = Value
 	Template    bool   // Value may have placeholders (worker.Expand)
 }
 
-// Where a variable is written.
+// Where a variable is defined.
 const (
 	FromFile    = "env_file"
 	FromConfig  = "config"
-	FromProcess = "process" // the [process.NAME.env] of the config
+	FromProcess = "process" // [process.NAME.env] of the config
 	FromDaemon  = "inherit" // the daemon's own environment
 
-	FromCredential = "credential" // whichever of the tables names it
+	FromCredential = "credential" // in any of the tables
 )
 
-// environment is env_file, and [env], which wins.
+// environment returns env_file and [env], which has precedence.
 func (l *loader) environment() []Variable {
 	return append(sorted(l.envFile(), FromFile), l.variables("env", l.f.Env, FromConfig, nil)...)
 }
 
-// envFile is the variables of env_file.
+// envFile returns the variables of env_file.
 func (l *loader) envFile() map[string]string {
 	path := l.path("env_file", l.f.EnvFile)
 	if path == "" {
@@ -69,18 +69,19 @@ func (l *loader) variables(table string, env map[string]any, from string, listen
 	return list
 }
 
-// variable looks at the name of one.
+// variable checks the name of a variable.
 func (l *loader) variable(key, name string) {
 	switch {
 	case !envName.MatchString(name):
-		l.at(key, "%q is no name of an environment variable", name)
+		l.at(key, "%q is not a valid name of an environment variable", name)
 	case reserved(name):
 		l.at(key, "%s is set by superctl itself", name)
 	}
 }
 
 func reserved(name string) bool {
-	return strings.HasPrefix(name, "SUPERCTL_") || strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET" || name == "CREDENTIALS_DIRECTORY"
+	return strings.HasPrefix(name, "SUPERCTL_") || strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET" ||
+		name == "CREDENTIALS_DIRECTORY"
 }
 
 func sorted(env map[string]string, from string) []Variable {

@@ -11,17 +11,17 @@ const (
 	envNewline   = "\n\r"
 	envBlank     = " \t\n\r"
 	envComment   = "#;"
-	envUnquoted  = "\"\\`$" // what a backslash takes its meaning from inside double quotes
+	envUnquoted  = "\"\\`$" // the characters that a backslash escapes inside double quotes
 	exportPrefix = "export "
 )
 
-// envState is where in an env_file its parser is.
+// envState is the state of the parser.
 type envState int
 
 const (
 	beforeName envState = iota
 	inName
-	beforeEnvValue // also behind a closed quote: what follows belongs to the same value
+	beforeEnvValue // also after a closing quote: what follows belongs to the same value
 	inValue
 	valueEscape
 	singleQuote
@@ -31,30 +31,32 @@ const (
 	commentEscape
 )
 
-// envParser reads an env_file by the rules of systemd's EnvironmentFile= (systemd.exec(5)), byte by byte and state by state as
-// systemd 254 does. Its messages name a file and a line, and never have anything of the content.
+// envParser parses an env_file by the rules of systemd's EnvironmentFile= (systemd.exec(5)), byte
+// by byte and state by state as systemd 254 does. Its messages name a file and a line, but never
+// contain any content.
 type envParser struct {
 	path  string
 	state envState
-	line  int // of the byte that is read
+	line  int // of the current byte
 
 	name, value []byte
-	valueEnd    int // length of value without the blanks at its end
+	valueEnd    int // length of value without trailing blanks
 	began       int // line of the name
-	quoted      int // line of the newest quote
+	quoted      int // line of the last quote
 
 	vars    map[string]string
 	ignored []*Error
 }
 
-// parseEnvFile returns the variables of an env_file, and what of it is ignored: systemd ignores the same, so that a file means the same
-// to both. It is an error when the file cannot have been meant as one: a NUL byte, on which systemd refuses it too.
+// parseEnvFile returns the variables of an env_file, and what it ignored. systemd ignores the same,
+// so that a file means the same to both. A NUL byte is an error, as in systemd.
 func parseEnvFile(path string, data []byte) (vars map[string]string, ignored []*Error, bad *Error) {
 	if at := bytes.IndexByte(data, 0); at >= 0 {
-		return nil, nil, &Error{path, 1 + bytes.Count(data[:at], []byte("\n")), 1, "there is a NUL byte, which no variable can have"}
+		line := 1 + bytes.Count(data[:at], []byte("\n"))
+		return nil, nil, &Error{path, line, 1, "there is a NUL byte, which no variable can have"}
 	}
 	p := envParser{path: path, line: 1, vars: make(map[string]string)}
-	// A byte order mark, as editors on Windows write it, is no part of the first name.
+	// Skip a byte order mark, which editors on Windows write; it is not part of the first name.
 	for _, c := range bytes.TrimPrefix(data, []byte("\ufeff")) {
 		p.next(c)
 		if c == '\n' {
@@ -65,7 +67,7 @@ func parseEnvFile(path string, data []byte) (vars map[string]string, ignored []*
 	return p.vars, p.ignored, nil
 }
 
-// next takes one byte.
+// next processes one byte.
 func (p *envParser) next(c byte) {
 	switch p.state {
 	case beforeName, inName:
@@ -121,7 +123,7 @@ func (p *envParser) valueByte(c byte) {
 		p.state = map[byte]envState{'\'': singleQuote, '"': doubleQuote}[c]
 	case p.state == beforeEnvValue && is(c, envBlank):
 	case is(c, envBlank):
-		p.value = append(p.value, c) // and valueEnd stays: it is dropped at the end of a line
+		p.value = append(p.value, c) // valueEnd stays: blanks at the end of a line are dropped
 	default:
 		p.state = inValue
 		p.keep(c)
@@ -159,13 +161,13 @@ func (p *envParser) commentByte(c byte) {
 	}
 }
 
-// keep adds a byte to the value, and with it the blanks before it.
+// keep appends a byte to the value, and with it the blanks before it.
 func (p *envParser) keep(c byte) {
 	p.value = append(p.value, c)
 	p.valueEnd = len(p.value)
 }
 
-// end takes the end of the file, which ends a value too, and a quote that is open.
+// end processes the end of the file, which also ends a value or an open quote.
 func (p *envParser) end() {
 	switch p.state {
 	case beforeName, inComment, commentEscape:
@@ -173,19 +175,21 @@ func (p *envParser) end() {
 		p.ignore("there is no = in the line")
 	case singleQuote, doubleQuote, doubleQuoteEscape:
 		p.push()
-		p.ignored = append(p.ignored, &Error{p.path, p.quoted, 1, "the quote is not closed: the rest of the file is in the value"})
+		p.ignored = append(p.ignored,
+			&Error{p.path, p.quoted, 1, "the quote is not closed: the rest of the file is in the value"})
 	case beforeEnvValue, inValue, valueEscape:
 		p.push()
 	}
 }
 
-// push takes a name and its value.
+// push stores a name and its value.
 func (p *envParser) push() {
 	name := strings.TrimRight(string(p.name), envBlank)
-	name = strings.TrimLeft(strings.TrimPrefix(name, exportPrefix), " \t") // beyond systemd: files that are made for a shell
+	// unlike systemd, to accept files made for a shell
+	name = strings.TrimLeft(strings.TrimPrefix(name, exportPrefix), " \t")
 	switch {
 	case !envName.MatchString(name):
-		p.ignore("the name before = is not that of an environment variable: use letters, digits and _, and no digit first")
+		p.ignore("the name before = is not valid: use letters, digits and _, and no digit first")
 	case reserved(name):
 		p.ignore("the name is one that superctl sets itself, such as SUPERCTL_APP, LISTEN_FDS and NOTIFY_SOCKET")
 	default:
@@ -193,7 +197,8 @@ func (p *envParser) push() {
 	}
 }
 
-// ignore notes why a variable is not set. Not even the name is quoted: it may be a line of a value that lacks its quotes.
+// ignore records why a variable is not set. It does not even quote the name, which may be a line of
+// a value without quotes.
 func (p *envParser) ignore(why string) {
 	p.ignored = append(p.ignored, &Error{p.path, p.began, 1, fmt.Sprintf("ignored: %s", why)})
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The same table is compared with systemd itself in e2e/systemd.
+// e2e/systemd compares the same table with systemd itself.
 func TestAnEnvFileMeansWhatSystemdSays(t *testing.T) {
 	for text, want := range map[string]map[string]string{
 		"A=1\nB=2":                           {"A": "1", "B": "2"},
@@ -47,7 +47,7 @@ func TestAnEnvFileMeansWhatSystemdSays(t *testing.T) {
 func TestWhatAnEnvFileCannotMeanIsIgnoredWithItsLine(t *testing.T) {
 	const (
 		own  = "ignored: the name is one that superctl sets itself, such as SUPERCTL_APP, LISTEN_FDS and NOTIFY_SOCKET"
-		name = "ignored: the name before = is not that of an environment variable: use letters, digits and _, and no digit first"
+		name = "ignored: the name before = is not valid: use letters, digits and _, and no digit first"
 	)
 	for _, tt := range []struct{ text, want string }{
 		{"A=1\nCANARY\n", "2:1: ignored: there is no = in the line"},
@@ -79,9 +79,13 @@ func TestAnEnvFileWithANULByteIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzEnvFile: whatever is in the file, no message has anything of it, and every variable can be one.
+// FuzzEnvFile proves that no message contains content of the file, and that every variable is
+// valid.
 func FuzzEnvFile(f *testing.F) {
-	for _, seed := range []string{"A=%s\n", "%s\n", "SECRET-KEY=%s", "A=\"%s", "A='x\n%s\n", "%s=1", "LISTEN_%s=1", "export %s\n", "# %s\\\nB=%s\x00"} {
+	for _, seed := range []string{
+		"A=%s\n", "%s\n", "SECRET-KEY=%s", "A=\"%s", "A='x\n%s\n", "%s=1", "LISTEN_%s=1",
+		"export %s\n", "# %s\\\nB=%s\x00",
+	} {
 		f.Add(seed)
 	}
 	const canary = "cAnArY0x7f"

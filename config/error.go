@@ -14,14 +14,14 @@ import (
 	"github.com/xrash/smetrics"
 )
 
-// Error is one thing that is wrong in a config file.
+// Error is an error in a config file.
 type Error struct {
 	File         string
-	Line, Column int // 0 = nowhere in particular
+	Line, Column int // 0 = the whole file
 	Msg          string
 }
 
-// Error is FILE:LINE:COLUMN: what is wrong and what to do.
+// Error returns FILE:LINE:COLUMN: what is wrong and what to do.
 func (e *Error) Error() string {
 	if e.Line == 0 {
 		return fmt.Sprintf("%s: %s", e.File, e.Msg)
@@ -29,22 +29,22 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
 }
 
-// mostErrors is how many are told at once.
+// mostErrors is how many errors are reported at once.
 const mostErrors = 20
 
-// problems collects what is wrong with a file.
+// problems collects the errors in a file.
 type problems struct {
 	file  string
 	where map[string]position
 	list  []*Error
 
-	// elements counts the tables of each array of tables that have been read.
+	// elements counts the tables read so far of each array of tables.
 	elements map[string]int
 }
 
 type position struct{ line, column int }
 
-// at notes a problem at the place of a key, or at that of the table that should have it.
+// at records an error at the place of a key, or of the table that should have it.
 func (p *problems) at(key, format string, args ...any) {
 	e := &Error{File: p.file, Msg: fmt.Sprintf(format, args...)}
 	for k := key; k != ""; {
@@ -58,7 +58,7 @@ func (p *problems) at(key, format string, args ...any) {
 	p.list = append(p.list, e)
 }
 
-// err is all that is wrong, in the order of the file.
+// err returns all errors, in the order of the file.
 func (p *problems) err() error {
 	slices.SortStableFunc(p.list, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -74,7 +74,7 @@ func (p *problems) err() error {
 	return errors.Join(errs...)
 }
 
-// decode reads the TOML into f and notes what is wrong with its form.
+// decode parses the TOML into f and records syntax and type errors.
 func (p *problems) decode(data []byte, f *file) {
 	if utf16(data) {
 		p.list = []*Error{{File: p.file, Msg: "it is UTF-16: save it as UTF-8"}}
@@ -91,7 +91,7 @@ func (p *problems) decode(data []byte, f *file) {
 	}
 }
 
-// plain is the decoder's message without Go's names of types.
+// plain returns the decoder's message without names of Go types.
 func plain(e *toml.DecodeError) string {
 	msg := strings.TrimPrefix(e.Error(), "toml: ")
 	if i := strings.Index(msg, "cannot decode TOML"); i >= 0 {
@@ -110,7 +110,7 @@ func plain(e *toml.DecodeError) string {
 	return msg
 }
 
-// expected says what a key takes, from the type of its field.
+// expected returns what a key takes, from the type of its field.
 func expected(key []string, msg string) string {
 	t := field(reflect.TypeFor[file](), key)
 	if t == nil {
@@ -142,7 +142,7 @@ func expected(key []string, msg string) string {
 	}
 }
 
-// unknownKey suggests the key that was meant.
+// unknownKey returns the message for an unknown key, with a suggestion.
 func unknownKey(path, known []string) string {
 	name, wrong := strings.Join(path, "."), strings.ToLower(path[len(path)-1])
 	best, score := "", 0.0
@@ -157,7 +157,7 @@ func unknownKey(path, known []string) string {
 	return fmt.Sprintf("unknown key %q; did you mean %q?", name, best)
 }
 
-// field is the type that a key path leads to, or nil.
+// field returns the type of a key, or nil.
 func field(t reflect.Type, key []string) reflect.Type {
 	for _, k := range key {
 		t = element(t)
@@ -177,7 +177,7 @@ func field(t reflect.Type, key []string) reflect.Type {
 	return t
 }
 
-// element is what a pointer leads to, or what a list consists of.
+// element returns the type that a pointer or list refers to.
 func element(t reflect.Type) reflect.Type {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
@@ -185,7 +185,7 @@ func element(t reflect.Type) reflect.Type {
 	return t
 }
 
-// tags are the keys of a table, in the order of its fields.
+// tags returns the keys of a table, in the order of its fields.
 func tags(t reflect.Type) []string {
 	if t == nil {
 		return nil
@@ -200,8 +200,8 @@ func tags(t reflect.Type) []string {
 	return list
 }
 
-// read finds where each key and table of a file stands, and notes which are unknown (the decoder would take capitals for
-// small letters) and where there is a NUL byte, which ends a string for the kernel.
+// read finds the place of each key and table. It records unknown keys, because the decoder ignores
+// case, and NUL bytes, which end a string for the kernel.
 func (p *problems) read(data []byte) {
 	p.where, p.elements = make(map[string]position), make(map[string]int)
 	var parser unstable.Parser
@@ -218,7 +218,7 @@ func (p *problems) read(data []byte) {
 	}
 }
 
-// key notes where a key stands, and returns the whole path to it.
+// key records the place of a key, and returns its full path.
 func (p *problems) key(parser *unstable.Parser, table []string, e *unstable.Node) []string {
 	path := slices.Clone(table)
 	var pos position
@@ -241,7 +241,8 @@ func (p *problems) key(parser *unstable.Parser, table []string, e *unstable.Node
 	return path
 }
 
-// place is the name of a key in where: in an array of tables with the number of its table, such as process.web.health.check[0].path.
+// place returns the name of a key in where. In an array of tables it contains the table's index,
+// such as process.web.health.check[0].path.
 func (p *problems) place(path []string) string {
 	var name, plain string
 	for i, k := range path {

@@ -1,6 +1,6 @@
 package config
 
-// file is the TOML as it is written. Pointers tell what is absent from what is zero.
+// file is the TOML as written. Pointers distinguish absent from zero.
 type file struct {
 	App        string    `toml:"app"`
 	Releases   string    `toml:"releases"`
@@ -30,7 +30,7 @@ type file struct {
 	Trust   trustTable              `toml:"trust"`
 }
 
-// duration is a length of time as it is written, such as "10s".
+// duration is a duration as written, such as "10s".
 type duration string
 
 type listenTable struct {
@@ -69,7 +69,8 @@ type processTable struct {
 	DrainHook        *bool     `toml:"drain_hook"`
 }
 
-// healthTable is [process.NAME.health]: what is true of all checks, and the keys of one, which it may be itself.
+// healthTable is [process.NAME.health]: the settings of all checks, and the keys of one check, if
+// the table is one.
 type healthTable struct {
 	Interval       *duration    `toml:"interval"`
 	HealthyAfter   *int64       `toml:"healthy_after"`

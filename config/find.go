@@ -12,11 +12,11 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// etc is where the configs of a machine are.
+// etc is the directory of a machine's configs.
 const etc = "/etc/superctl"
 
-// Find finds the config file: --config or SUPERCTL_CONFIG, else --app or SUPERCTL_APP in /etc/superctl, else
-// ./superctl.toml, else the only file in /etc/superctl (DESIGN 8).
+// Find finds the config file: --config or SUPERCTL_CONFIG, else --app or SUPERCTL_APP in
+// /etc/superctl, else ./superctl.toml, else the only file in /etc/superctl (DESIGN 8).
 func Find(file, app string, getenv func(string) string) (string, error) {
 	return find(file, app, getenv, etc)
 }
@@ -47,11 +47,12 @@ func find(file, app string, getenv func(string) string, etc string) (string, err
 	return "", fmt.Errorf("which app? %s has %s: say --app NAME", etc, strings.Join(appsOf(found), ", "))
 }
 
-// PathOf returns where the config of an app is.
+// PathOf returns the path of an app's config in /etc/superctl.
 func PathOf(app string) string { return filepath.Join(etc, app+".toml") }
 
-// CheckName refuses a config of an app that this machine does not have, and one in /etc/superctl that says it is of another app.
-// It looks at no more than that: a broken config must keep nobody from asking the daemon that runs.
+// CheckName refuses a missing config in /etc/superctl of an app without a daemon, and a config
+// there whose name is not its app's. It checks nothing else, so that a broken config does not
+// prevent requests to the running daemon.
 func CheckName(path string) error { return checkName(path, etc) }
 
 func checkName(path, etc string) error {
@@ -76,13 +77,14 @@ func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 func nameOf(path string) string { return strings.TrimSuffix(filepath.Base(path), ".toml") }
 
-// otherApp says that a config is of another app than its name.
+// otherApp returns the message for a config whose name is not its app's.
 func otherApp(path, app string) string {
-	return fmt.Sprintf("%s says app = %q: write app = %q, or rename the file to %s.toml", filepath.Base(path), app, nameOf(path), app)
+	return fmt.Sprintf("%s says app = %q: write app = %q, or rename the file to %s.toml", filepath.Base(path), app,
+		nameOf(path), app)
 }
 
 func noSuchApp(app, etc string) error {
-	found, _ := filepath.Glob(filepath.Join(etc, "*.toml")) // the pattern is right
+	found, _ := filepath.Glob(filepath.Join(etc, "*.toml")) // the pattern is valid
 	switch apps := appsOf(found); len(apps) {
 	case 0:
 		return fmt.Errorf("there is no app %q: there is no config in %s", app, etc)
@@ -93,9 +95,9 @@ func noSuchApp(app, etc string) error {
 	}
 }
 
-// Apps are the names of the apps that have a config in /etc/superctl.
+// Apps returns the names of the apps with a config in /etc/superctl.
 func Apps() []string {
-	found, _ := filepath.Glob(filepath.Join(etc, "*.toml")) // the pattern is right
+	found, _ := filepath.Glob(filepath.Join(etc, "*.toml")) // the pattern is valid
 	return appsOf(found)
 }
 
@@ -118,20 +120,21 @@ A config to begin with:
     command  = "gunicorn shop.wsgi"
     listen   = ["web"]`
 
-// Control is where the daemon that was started with the config at path listens, as far as can be told: a config that is
-// broken since must keep nobody from asking the daemon that runs.
+// Control returns the control socket of the daemon that was started with the config at path. It
+// works for a config that has been broken since, so that the running daemon can be reached.
 func Control(path string) string {
 	f := glimpse(path)
 	return cmp.Or(f.Control, defaultControl(f.App, os.Getenv))
 }
 
-// State is the app of a config and where its state is kept, as far as can be told of a config that is broken.
+// State returns the app of a config and its state directory, as far as possible for a broken
+// config.
 func State(path string) (app, state string) {
 	f := glimpse(path)
 	return f.App, cmp.Or(f.State, defaultState(f.App, os.Getenv))
 }
 
-// places is what even a broken config may still say.
+// places is what can be read even from a broken config.
 type places struct{ App, Control, State string }
 
 func glimpse(path string) places {
@@ -143,7 +146,7 @@ func glimpse(path string) places {
 	return f
 }
 
-// defaultState is where the state of an app is kept.
+// defaultState returns the default state directory of an app.
 func defaultState(app string, getenv func(string) string) string {
 	if dir := getenv("STATE_DIRECTORY"); dir != "" {
 		return first(dir)
@@ -158,7 +161,7 @@ func defaultState(app string, getenv func(string) string) string {
 	return filepath.Join(base, "superctl", app)
 }
 
-// defaultControl is where the control socket of an app is.
+// defaultControl returns the default path of an app's control socket.
 func defaultControl(app string, getenv func(string) string) string {
 	name := app + ".sock"
 	if dir := getenv("RUNTIME_DIRECTORY"); dir != "" {
@@ -167,7 +170,7 @@ func defaultControl(app string, getenv func(string) string) string {
 	if os.Geteuid() == 0 {
 		return filepath.Join("/run/superctl", name)
 	}
-	// A command that an operator types has none of the unit's variables, but finds the unit's directory.
+	// A command in a shell has none of the unit's variables, but can find the unit's directory.
 	if st, err := os.Stat(filepath.Join("/run/superctl", name)); err == nil && st.Mode().Type() == os.ModeSocket {
 		return filepath.Join("/run/superctl", name)
 	}
@@ -178,7 +181,8 @@ func defaultControl(app string, getenv func(string) string) string {
 	return filepath.Join(base, "superctl", name)
 }
 
-// first is the first of the directories that systemd names, separated by colons (systemd.exec(5)).
+// first returns the first of the directories that systemd passes, separated by colons
+// (systemd.exec(5)).
 func first(dirs string) string {
 	dir, _, _ := strings.Cut(dirs, ":")
 	return dir

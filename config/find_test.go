@@ -18,10 +18,22 @@ func TestTheConfigIsFoundInTheOrderThatTheReadmePromises(t *testing.T) {
 		env                       map[string]string
 		want, err                 string
 	}{
-		{name: "--config", dir: here, etc: two, file: "x.toml", app: "blog", env: map[string]string{"SUPERCTL_CONFIG": "y.toml"}, want: "x.toml"},
-		{name: "--app", dir: here, etc: two, app: "blog", env: map[string]string{"SUPERCTL_CONFIG": "y.toml"}, want: two + "/blog.toml"},
-		{name: "SUPERCTL_CONFIG", dir: here, etc: two, env: map[string]string{"SUPERCTL_CONFIG": "y.toml", "SUPERCTL_APP": "blog"}, want: "y.toml"},
-		{name: "SUPERCTL_APP", dir: here, etc: two, env: map[string]string{"SUPERCTL_APP": "blog"}, want: two + "/blog.toml"},
+		{
+			name: "--config", dir: here, etc: two, file: "x.toml", app: "blog",
+			env: map[string]string{"SUPERCTL_CONFIG": "y.toml"}, want: "x.toml",
+		},
+		{
+			name: "--app", dir: here, etc: two, app: "blog", env: map[string]string{"SUPERCTL_CONFIG": "y.toml"},
+			want: two + "/blog.toml",
+		},
+		{
+			name: "SUPERCTL_CONFIG", dir: here, etc: two,
+			env: map[string]string{"SUPERCTL_CONFIG": "y.toml", "SUPERCTL_APP": "blog"}, want: "y.toml",
+		},
+		{
+			name: "SUPERCTL_APP", dir: here, etc: two, env: map[string]string{"SUPERCTL_APP": "blog"},
+			want: two + "/blog.toml",
+		},
 		{name: "./superctl.toml", dir: here, etc: two, want: "superctl.toml"},
 		{name: "the only one", dir: none, etc: one, want: one + "/shop.toml"},
 		{name: "one of two", dir: none, etc: two, err: "which app? " + two + " has blog, shop: say --app NAME"},
@@ -44,7 +56,8 @@ func TestAConfigOfTheMachineIsNamedAsItsApp(t *testing.T) {
 	t.Setenv("STATE_DIRECTORY", run+"/none")
 	etc, elsewhere := t.TempDir(), t.TempDir()
 	for path, text := range map[string]string{
-		etc + "/shop.toml": "app = \"shop\"\n", etc + "/blog.toml": "app = \"shop\"\n", etc + "/broken.toml": "app = \"shop\"\n[", elsewhere + "/superctl.toml": "app = \"shop\"\n",
+		etc + "/shop.toml": "app = \"shop\"\n", etc + "/blog.toml": "app = \"shop\"\n",
+		etc + "/broken.toml": "app = \"shop\"\n[", elsewhere + "/superctl.toml": "app = \"shop\"\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -53,12 +66,13 @@ func TestAConfigOfTheMachineIsNamedAsItsApp(t *testing.T) {
 	touch(t, run+"/gone.sock")
 	for path, want := range map[string]string{
 		etc + "/shop.toml":           "",
-		etc + "/broken.toml":         "", // its daemon can be asked
+		etc + "/broken.toml":         "", // its daemon can be reached
 		etc + "/gone.toml":           "", // likewise
 		elsewhere + "/superctl.toml": "",
 		elsewhere + "/none.toml":     "",
-		etc + "/blog.toml":           etc + "/blog.toml: blog.toml says app = \"shop\": write app = \"blog\", or rename the file to shop.toml",
-		etc + "/shp.toml":            "there is no app \"shp\"; blog, broken, shop exist",
+		etc + "/blog.toml": etc +
+			"/blog.toml: blog.toml says app = \"shop\": write app = \"blog\", or rename the file to shop.toml",
+		etc + "/shp.toml": "there is no app \"shp\"; blog, broken, shop exist",
 	} {
 		err := checkName(path, etc)
 		if err == nil && want != "" || err != nil && err.Error() != want {

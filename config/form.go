@@ -13,10 +13,12 @@ var (
 	character   = regexp.MustCompile(` U\+[0-9A-F]{4,6}( '.*')?`)
 )
 
-// form says what is wrong with the form of a line, from the decoder's message. It has nothing of a value, which may be a secret.
+// form returns what is wrong with a line, from the decoder's message. It contains no part of a
+// value, which may be a secret.
 func form(data []byte, line int, msg string) string {
 	switch {
-	case strings.Contains(msg, "start of value"), strings.Contains(msg, "must be quoted"), strings.HasPrefix(msg, "incomplete"):
+	case strings.Contains(msg, "start of value"), strings.Contains(msg, "must be quoted"),
+		strings.HasPrefix(msg, "incomplete"):
 		return badValue(data, line)
 	case strings.HasPrefix(msg, "expected '=' after key"), strings.HasPrefix(msg, "invalid character at start of key"):
 		return `a line is KEY = VALUE, [TABLE], or a comment that begins with #`
@@ -30,7 +32,8 @@ func form(data []byte, line int, msg string) string {
 	return character.ReplaceAllString(msg, "")
 }
 
-// badValue says what a key takes whose value is no value of TOML: most often a string without quotes.
+// badValue returns what a key takes if its value is not valid TOML: most often a string without
+// quotes.
 func badValue(data []byte, line int) string {
 	lines := bytes.Split(data, []byte("\n"))
 	text := string(lines[min(max(line-1, 0), len(lines)-1)])
@@ -60,7 +63,7 @@ func badValue(data []byte, line int) string {
 	return name + ": " + expected(path, "")
 }
 
-// utf16 reports whether a text is in an encoding that some editors write, and TOML does not know.
+// utf16 reports whether a text is in UTF-16, which some editors write but TOML does not allow.
 func utf16(data []byte) bool {
 	return bytes.HasPrefix(data, []byte{0xFF, 0xFE}) || bytes.HasPrefix(data, []byte{0xFE, 0xFF})
 }

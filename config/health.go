@@ -13,10 +13,11 @@ import (
 	"superctl/supervisor/health"
 )
 
-// leastCheckTime is the shortest time that a key of a check may have.
-const leastCheckTime = 10 * time.Millisecond
+// minCheckTime is the shortest duration in a check.
+const minCheckTime = 10 * time.Millisecond
 
-// health reads how a process is asked for its health. One with listeners always is; one without only by commands.
+// health parses the health checks of a process. A process with listeners always has one; one
+// without can only have commands.
 func (l *loader) health(key string, t processTable) *health.Policy {
 	key += ".health"
 	if t.Health == nil && len(t.Listen) == 0 {
@@ -29,22 +30,25 @@ func (l *loader) health(key string, t processTable) *health.Policy {
 	if p.HasExec() {
 		interval = defaultExecInterval
 	}
-	p.Interval = l.duration(key+".interval", h.Interval, interval, leastCheckTime)
+	p.Interval = l.duration(key+".interval", h.Interval, interval, minCheckTime)
 	p.HealthyAfter = int(l.number(key+".healthy_after", h.HealthyAfter, defaultHealthyAfter, 1, 1000))
-	p.UnhealthyAfter = l.duration(key+".unhealthy_after", h.UnhealthyAfter, defaultUnhealthy, leastCheckTime)
+	p.UnhealthyAfter = l.duration(key+".unhealthy_after", h.UnhealthyAfter, defaultUnhealthy, minCheckTime)
 	p.Always = l.always(key, h)
 	return p
 }
 
 func (l *loader) always(key string, h *healthTable) *health.Always {
 	a := &health.Always{
-		Interval: l.duration(key+".always_interval", h.AlwaysInterval, defaultAlwaysEvery, time.Second),
+		Interval: l.duration(key+".always_interval", h.AlwaysInterval, defaultAlwaysInterval, time.Second),
 		Failures: int(l.number(key+".always_failures", h.AlwaysFailures, defaultFailures, 1, 1000)),
 	}
 	if h.Always {
 		return a
 	}
-	for name, given := range map[string]bool{"always_interval": h.AlwaysInterval != nil, "always_failures": h.AlwaysFailures != nil} {
+	for name, given := range map[string]bool{
+		"always_interval": h.AlwaysInterval != nil,
+		"always_failures": h.AlwaysFailures != nil,
+	} {
 		if given {
 			l.at(key+"."+name, "%s needs always = true beside it", name)
 		}
@@ -52,14 +56,16 @@ func (l *loader) always(key string, h *healthTable) *health.Always {
 	return nil
 }
 
-// checks are that which the table is itself, and those of its list. With a list the table is one only if it has a key that a
-// list's check would have too; its other keys are the defaults of those in the list.
+// checks returns the check in the table itself and those of its list. With a list, the table is a
+// check only if it has a key that is specific to one; its other keys are defaults for the list.
 func (l *loader) checks(key string, listen []string, h *healthTable) (list []health.Check) {
 	own := checkTable{
-		Kind: h.Kind, Listen: h.Listen, Timeout: h.Timeout, Path: h.Path, Host: h.Host, Scheme: h.Scheme, Headers: h.Headers, Status: h.Status,
+		Kind: h.Kind, Listen: h.Listen, Timeout: h.Timeout, Path: h.Path, Host: h.Host, Scheme: h.Scheme,
+		Headers: h.Headers, Status: h.Status,
 		Contains: h.Contains, MaxLatency: h.MaxLatency, Protocol: h.Protocol, Command: h.Command,
 	}
-	itself := h.Kind != "" || h.Listen != nil || h.Path != nil || h.Status != nil || h.Contains != "" || h.MaxLatency != nil || h.Command != nil
+	itself := h.Kind != "" || h.Listen != nil || h.Path != nil || h.Status != nil || h.Contains != "" ||
+		h.MaxLatency != nil || h.Command != nil
 	if itself || len(h.Check) == 0 {
 		list = append(list, l.check(key, listen, own))
 	}
@@ -69,7 +75,8 @@ func (l *loader) checks(key string, listen []string, h *healthTable) (list []hea
 			if c.Path == nil {
 				l.at(at, `the check has no path: write path = "/healthz/"`)
 			}
-			c.Host, c.Scheme, c.Protocol = cmp.Or(c.Host, h.Host), cmp.Or(c.Scheme, h.Scheme), cmp.Or(c.Protocol, h.Protocol)
+			c.Host, c.Scheme = cmp.Or(c.Host, h.Host), cmp.Or(c.Scheme, h.Scheme)
+			c.Protocol = cmp.Or(c.Protocol, h.Protocol)
 			headers := maps.Clone(h.Headers)
 			for name, value := range c.Headers {
 				if headers == nil {
@@ -85,7 +92,7 @@ func (l *loader) checks(key string, listen []string, h *healthTable) (list []hea
 	return list
 }
 
-// kind is the kind of a check: one with a command need not say it.
+// kind returns the kind of a check, which is optional for a command.
 func (c *checkTable) kind() health.Kind {
 	switch {
 	case c.Kind == "" && c.Command != nil:
@@ -96,16 +103,18 @@ func (c *checkTable) kind() health.Kind {
 	return health.Kind(c.Kind)
 }
 
-// check reads one check of a process with those listeners.
+// check parses one check of a process with those listeners.
 func (l *loader) check(key string, listen []string, t checkTable) health.Check {
 	c := health.Check{Kind: t.kind(), Listeners: t.Listen}
-	c.Timeout = l.duration(key+".timeout", t.Timeout, defaultTimeout, leastCheckTime)
+	c.Timeout = l.duration(key+".timeout", t.Timeout, defaultTimeout, minCheckTime)
 	switch {
 	case !slices.Contains([]health.Kind{health.HTTP, health.TCP, health.Exec}, c.Kind):
 		l.at(key+".kind", `kind %q: write "http", "tcp" or "exec"`, t.Kind)
 		return c
 	case c.Kind != health.Exec && len(listen) == 0:
-		l.at(key, `a process without listeners can be asked by a command alone: write kind = "exec" and command, or take the table out`)
+		l.at(key,
+			`a process without listeners can be asked by a command alone: write kind = "exec" and command, or take `+
+				`the table out`)
 	}
 	if c.Kind != health.HTTP {
 		l.onlyHTTP(key, t, c.Kind)
@@ -113,7 +122,7 @@ func (l *loader) check(key string, listen []string, t checkTable) health.Check {
 	l.checkListeners(key, listen, t, c.Kind)
 	switch c.Kind {
 	case health.HTTP:
-		c.Kind = "" // as daemons before this key wrote it
+		c.Kind = "" // compatible with daemons from before this key
 		l.httpCheck(key, t, &c)
 	case health.Exec:
 		if t.Command == nil {
@@ -129,10 +138,11 @@ func (l *loader) check(key string, listen []string, t checkTable) health.Check {
 	return c
 }
 
-// onlyHTTP notes the keys that a check of another kind cannot have.
+// onlyHTTP records the keys that are for HTTP checks only.
 func (l *loader) onlyHTTP(key string, t checkTable, kind health.Kind) {
 	given := map[string]bool{
-		"path": t.Path != nil, "host": t.Host != "", "scheme": t.Scheme != "", "headers": t.Headers != nil, "status": t.Status != nil,
+		"path": t.Path != nil, "host": t.Host != "", "scheme": t.Scheme != "", "headers": t.Headers != nil,
+		"status":   t.Status != nil,
 		"contains": t.Contains != "", "max_latency": t.MaxLatency != nil, "protocol": t.Protocol != "",
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
@@ -179,11 +189,12 @@ func (l *loader) httpCheck(key string, t checkTable, c *health.Check) {
 	c.Status = l.statuses(key+".status", t.Status)
 	c.MaxLatency = l.duration(key+".max_latency", t.MaxLatency, 0, time.Millisecond)
 	if c.MaxLatency > c.Timeout {
-		l.at(key+".max_latency", "max_latency = %q is longer than timeout = %q, so it is never reached", c.MaxLatency, c.Timeout)
+		l.at(key+".max_latency", "max_latency = %q is longer than timeout = %q, so it is never reached", c.MaxLatency,
+			c.Timeout)
 	}
 }
 
-// headers looks whether a request can have them. A value may be secret, so it is never shown.
+// headers checks that a request can have the headers. A value may be secret, so it is never shown.
 func (l *loader) headers(key string, headers map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		at := key + "." + name

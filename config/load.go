@@ -19,26 +19,26 @@ import (
 	"superctl/socket"
 )
 
-// Defaults of DESIGN 8, in the units of the file.
+// The defaults of DESIGN 8.
 const (
-	defaultKeep         = 5
-	defaultProbation    = 10 * time.Second
-	defaultSettle       = 5 * time.Second
-	defaultDrain        = 30 * time.Second
-	defaultStartTimeout = 60 * time.Second
-	defaultReadyAfter   = time.Second
-	defaultHookTime     = 10 * time.Minute
-	defaultHold         = 10 * time.Second
-	defaultBacklog      = 2048
-	defaultTimeout      = 5 * time.Second
-	defaultInterval     = 250 * time.Millisecond
-	defaultHealthyAfter = 3
-	defaultAlwaysEvery  = 10 * time.Second
-	defaultFailures     = 3
-	defaultUnhealthy    = 10 * time.Second
-	defaultExecInterval = 2 * time.Second // a command starts an interpreter
-	mostInstances       = 1000
-	longest             = 30 * 24 * time.Hour
+	defaultKeep           = 5
+	defaultProbation      = 10 * time.Second
+	defaultSettle         = 5 * time.Second
+	defaultDrain          = 30 * time.Second
+	defaultStartTimeout   = 60 * time.Second
+	defaultReadyAfter     = time.Second
+	defaultHookTime       = 10 * time.Minute
+	defaultHold           = 10 * time.Second
+	defaultBacklog        = 2048
+	defaultTimeout        = 5 * time.Second
+	defaultInterval       = 250 * time.Millisecond
+	defaultHealthyAfter   = 3
+	defaultAlwaysInterval = 10 * time.Second
+	defaultFailures       = 3
+	defaultUnhealthy      = 10 * time.Second
+	defaultExecInterval   = 2 * time.Second // a command starts an interpreter
+	maxInstances          = 1000
+	maxDuration           = 30 * 24 * time.Hour
 )
 
 var (
@@ -47,16 +47,17 @@ var (
 	envName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
-// longestName is the longest name of an app or of anything in its config, in bytes. It is no count in the patterns, because
-// these are compiled at the start of every command and worker, and a count to as many copies.
-const longestName = 32
+// maxName is the maximum length in bytes of an app's name and of other names in a config. It is not
+// part of the patterns, because they are compiled at the start of every command and worker, and a
+// repetition count is compiled to as many copies.
+const maxName = 32
 
-func isAppName(name string) bool { return len(name) <= longestName && appName.MatchString(name) }
+func isAppName(name string) bool { return len(name) <= maxName && appName.MatchString(name) }
 
-// isItemName reports whether name can be that of a process, a listener or a target.
-func isItemName(name string) bool { return len(name) <= longestName && itemName.MatchString(name) }
+// isItemName reports whether name is a valid name of a process, listener or target.
+func isItemName(name string) bool { return len(name) <= maxName && itemName.MatchString(name) }
 
-// Load reads a config file. Its error is all that is wrong with it, an *Error each.
+// Load reads a config file. Its error has all problems of the file, an *Error each.
 func Load(path string) (*Config, error) {
 	abs, data, err := readFile(path)
 	if err != nil {
@@ -65,7 +66,7 @@ func Load(path string) (*Config, error) {
 	return parse(path, abs, data, os.Geteuid())
 }
 
-// readFile reads a config file, whose whole path is abs.
+// readFile reads a config file; abs is its absolute path.
 func readFile(path string) (abs string, data []byte, err error) {
 	if abs, err = filepath.Abs(path); err != nil {
 		return "", nil, err
@@ -93,7 +94,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.processes()
 	l.hooks()
 	l.django()
-	l.build() // for superctl build; a daemon only looks whether it is right
+	l.build() // for superctl build; a daemon only checks it
 	l.notify()
 	l.c.Env = l.environment()
 	l.c.Inherit = l.inherit()
@@ -106,7 +107,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	return l.c, nil
 }
 
-// loader turns a file into a Config and notes what cannot be.
+// loader converts a file to a Config and records the errors.
 type loader struct {
 	problems
 	f    file
@@ -121,21 +122,27 @@ func (l *loader) top() {
 	case f.App == "":
 		l.at("", `app is missing: write app = "shop" at the top`)
 	case !isAppName(f.App):
-		l.at("app", "app %q: use small letters, digits, - and _, at most 32", f.App)
+		l.at("app", "app %q: use lowercase letters, digits, - and _, at most 32", f.App)
 	case filepath.Dir(c.Path) == etc && f.App != nameOf(c.Path):
 		l.at("app", "%s", otherApp(c.Path, f.App))
 	}
 	if f.Releases == "" {
-		l.at("", `releases is missing: write releases = "/srv/%s/releases", the directory that has a directory for each release`, cmp.Or(f.App, "shop"))
+		l.at("",
+			`releases is missing: write releases = "/srv/%s/releases", the directory that has a directory for each `+
+				`release`, cmp.Or(f.App, "shop"))
 	}
 	c.Releases = l.path("releases", f.Releases)
 	c.Current = l.path("current", f.Current)
 	c.Log = l.path("log", f.Log)
 	c.State = cmp.Or(l.path("state", f.State), defaultState(f.App, os.Getenv))
 	c.Control = cmp.Or(l.path("control", f.Control), defaultControl(f.App, os.Getenv))
-	// The socket on which workers say READY=1 is beside it.
-	if limit, n := len(unix.RawSockaddrUnix{}.Path)-1, max(len(c.Control), len(filepath.Join(filepath.Dir(c.Control), c.App+".notify"))); n > limit {
-		l.at("control", "control %q is too long: the sockets in its directory have paths of %d bytes, and the kernel's limit is %d", c.Control, n, limit)
+	// The socket for READY=1 of workers is in the same directory.
+	notify := filepath.Join(filepath.Dir(c.Control), c.App+".notify")
+	limit := len(unix.RawSockaddrUnix{}.Path) - 1
+	if n := max(len(c.Control), len(notify)); n > limit {
+		l.at("control",
+			"control %q is too long: the sockets in its directory have paths of %d bytes, and the kernel's limit is %d",
+			c.Control, n, limit)
 	}
 	c.Keep = int(l.number("keep", f.Keep, defaultKeep, 1, 10_000))
 	c.Probation = l.duration("probation", f.Probation, defaultProbation, 0)
@@ -145,7 +152,7 @@ func (l *loader) top() {
 	c.User = l.user("user", f.User, f.Group)
 	c.Group = f.Group
 	if f.User == "" && f.Group != "" {
-		l.group("group", f.Group) // of the control socket alone
+		l.group("group", f.Group) // for the control socket only
 	}
 }
 
@@ -180,7 +187,8 @@ func (l *loader) listeners() {
 	for i, a := range l.c.Listen {
 		for _, b := range l.c.Listen[:i] {
 			if l.f.Listen[a.Name].Address == l.f.Listen[b.Name].Address && l.f.Listen[a.Name].Address != "" {
-				l.at("listen."+a.Name+".address", "listen.%s has the same address: one listener is enough for both names", b.Name)
+				l.at("listen."+a.Name+".address",
+					"listen.%s has the same address: one listener is enough for both names", b.Name)
 			}
 		}
 	}
@@ -197,11 +205,12 @@ func (l *loader) hooks() {
 		Timeout:        l.duration("hooks.timeout", f.Timeout, defaultHookTime, time.Second),
 	}
 	if f.BeforeRollback && len(l.c.Hooks.Before) == 0 {
-		l.at("hooks.before_rollback", "before_rollback = true: there is no before hook that could run; write before, or leave it out")
+		l.at("hooks.before_rollback",
+			"before_rollback = true: there is no before hook that could run; write before, or leave it out")
 	}
 }
 
-// Sum identifies the text of a config file as it is now, like Config.Sum.
+// Sum returns the hash of a config file's current text, like Config.Sum.
 func Sum(path string) (string, error) {
 	_, data, err := readFile(path)
 	return sum(data), err
@@ -209,7 +218,7 @@ func Sum(path string) (string, error) {
 
 func sum(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 
-// Parse reads the text of a config whose file is, or was, at path.
+// Parse parses the text of a config; path is, or was, its file.
 func Parse(path string, data []byte) (*Config, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {

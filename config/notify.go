@@ -8,7 +8,7 @@ import (
 	"superctl/notify"
 )
 
-// notifyTable is [notify.NAME]. Which keys there are depends on the service.
+// notifyTable is [notify.NAME]. Which keys are allowed depends on the service.
 type notifyTable struct {
 	Service      string         `toml:"service"`
 	On           []notify.Event `toml:"on"`
@@ -42,9 +42,11 @@ func (l *loader) notify() {
 		}
 		target := notify.Target{
 			Name: name, Service: t.Service, On: t.On, URL: t.URL, Credential: t.Credential,
-			URLFile: l.path(key+".url_file", t.URLFile), TokenFile: l.path(key+".token_file", t.TokenFile), PasswordFile: l.path(key+".password_file", t.PasswordFile),
-			Host: t.Host, TLS: t.TLS, From: t.From, Username: t.Username, To: t.To,
-			Organization: t.Organization, Environment: t.Environment, BaseURL: t.BaseURL, Version: t.Version, Repository: t.Repository, Projects: t.Projects,
+			URLFile: l.path(key+".url_file", t.URLFile), TokenFile: l.path(key+".token_file", t.TokenFile),
+			PasswordFile: l.path(key+".password_file", t.PasswordFile),
+			Host:         t.Host, TLS: t.TLS, From: t.From, Username: t.Username, To: t.To,
+			Organization: t.Organization, Environment: t.Environment, BaseURL: t.BaseURL, Version: t.Version,
+			Repository: t.Repository, Projects: t.Projects,
 			Entity: t.Entity, Region: t.Region, Site: t.Site, Tags: t.Tags,
 		}
 		for _, p := range target.Problems(t.keys()) {
@@ -58,7 +60,7 @@ func (l *loader) notify() {
 	}
 }
 
-// keys is which keys a table has.
+// keys returns the keys that a table has.
 func (t *notifyTable) keys() (list []string) {
 	v := reflect.ValueOf(*t)
 	for i, key := range tags(v.Type()) {

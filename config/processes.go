@@ -27,7 +27,8 @@ func (l *loader) processes() {
 			case other == name:
 				l.at("process."+name+".listen", "listener %q is in the list twice", li)
 			case ok:
-				l.at("process."+name+".listen", "listener %q belongs to process.%s already: each process needs a listener of its own", li, other)
+				l.at("process."+name+".listen",
+					"listener %q belongs to process.%s already: each process needs a listener of its own", li, other)
 			}
 			taken[li] = name
 		}
@@ -37,12 +38,13 @@ func (l *loader) processes() {
 	l.c.Processes = l.ordered(l.c.Processes)
 	for _, li := range l.c.Listen {
 		if taken[li.Name] == "" {
-			l.c.Warnings = append(l.c.Warnings, fmt.Sprintf("listener %q is not used: no process has it in its listen", li.Name))
+			l.c.Warnings = append(l.c.Warnings,
+				fmt.Sprintf("listener %q is not used: no process has it in its listen", li.Name))
 		}
 	}
 }
 
-// inOrder sorts the names of processes as they stand in the file: that is the order in which they start.
+// inOrder sorts the names of processes by their order in the file, which is the start order.
 func (l *loader) inOrder(names []string) []string {
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(l.lineOf("process."+a), l.lineOf("process."+b)), cmp.Compare(a, b))
@@ -76,7 +78,7 @@ func (l *loader) process(name string, t processTable) Process {
 			l.at(key+".listen", "there is no listener %q: write a table [listen.%s] with an address", li, li)
 		}
 	}
-	p.Instances = int(l.number(key+".instances", t.Instances, 1, 1, mostInstances))
+	p.Instances = int(l.number(key+".instances", t.Instances, 1, 1, maxInstances))
 	l.strategy(key, t, &p)
 	p.Drain = l.duration(key+".drain", t.Drain, defaultDrain, time.Second)
 	l.drainConnections(key, t, &p)
@@ -86,12 +88,15 @@ func (l *loader) process(name string, t processTable) Process {
 	if t.StopSignal != "" {
 		sig := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(t.StopSignal), "SIG"))
 		if sig == 0 || sig == unix.SIGKILL || sig == unix.SIGSTOP {
-			l.at(key+".stop_signal", `stop_signal %q: write the name of a signal that a program can heed, such as "TERM" or "QUIT"`, t.StopSignal)
+			l.at(key+".stop_signal",
+				`stop_signal %q: write the name of a signal that a program can handle, such as "TERM" or "QUIT"`,
+				t.StopSignal)
 		}
 		p.StopSignal = int(sig)
 	}
 	if t.Server != "" && !slices.Contains(servers.Servers(), t.Server) {
-		l.at(key+".server", "server %q is not known: %s, or leave it out", t.Server, strings.Join(servers.Servers(), ", "))
+		l.at(key+".server", "server %q is not known: %s, or leave it out", t.Server,
+			strings.Join(servers.Servers(), ", "))
 	}
 	switch {
 	case t.User == "" && t.Group != "" && l.f.User == "":
@@ -109,7 +114,7 @@ func (l *loader) process(name string, t processTable) Process {
 	return p
 }
 
-// extraListen reads the addresses beside its listeners on which a process may listen.
+// extraListen parses the additional addresses on which a process may listen.
 func (l *loader) extraListen(key string, patterns []string) []string {
 	for _, text := range patterns {
 		if _, err := socket.ParsePattern(text); err != nil {

@@ -12,20 +12,22 @@ import (
 	"superctl/beneath"
 )
 
-// fileLimit is the largest config or env_file that is read.
+// fileLimit is the maximum size in bytes of a config or env_file.
 const fileLimit = 1 << 20
 
-// readTime is how long a file may take to be read. A local one takes microseconds; one on a file server that is gone takes for ever.
+// readTime is how long reading a file may take. A local file takes microseconds; one on an
+// unreachable file server takes forever.
 const readTime = 10 * time.Second
 
-// readRegular reads a regular file and nothing else: a pipe or a device might never end, and neither may a file on a file server
-// that is gone. The error does not have the path, which the message has already.
+// readRegular reads a regular file with a time limit: reading a pipe, a device or a file on an
+// unreachable file server might never end. The error does not contain the path, which the message
+// has already.
 func readRegular(path string) ([]byte, error) {
 	type result struct {
 		data []byte
 		err  error
 	}
-	got := make(chan result, 1) // the goroutine ends with the read, whoever waits for it
+	got := make(chan result, 1) // buffered, so that the goroutine ends after a timeout
 	go func() {
 		data, err := readNow(path)
 		got <- result{data, err}
@@ -36,16 +38,17 @@ func readRegular(path string) ([]byte, error) {
 	case r := <-got:
 		return r.data, reason(r.err)
 	case <-late.C:
-		return nil, fmt.Errorf("it cannot be read: no answer within %s; is its file system mounted from a server that is gone?", readTime)
+		return nil, fmt.Errorf("it cannot be read: no answer within %s; is its file server unreachable?", readTime)
 	}
 }
 
-// readNow reads a regular file, and for root none that a link of the app's user leads to unless it is that user's own.
+// readNow reads a regular file. For root it refuses a link of the app's user to a file that is not
+// that user's own.
 func readNow(path string) ([]byte, error) {
 	f, err := beneath.OpenFile(path)
 	if errors.Is(err, fs.ErrInvalid) {
 		if st, bad := os.Stat(path); bad == nil && st.IsDir() {
-			return nil, errors.New("it is a directory, not a file")
+			return nil, errors.New("it is a directory")
 		}
 		return nil, errors.New("it is not a regular file")
 	}
@@ -60,7 +63,7 @@ func readNow(path string) ([]byte, error) {
 	return data, err
 }
 
-// reason is an error without the path.
+// reason returns an error without the path.
 func reason(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
@@ -69,5 +72,5 @@ func reason(err error) error {
 	return err
 }
 
-// withoutBOM returns a text without the byte order mark that some editors put before it.
+// withoutBOM removes the byte order mark that some editors write.
 func withoutBOM(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\xEF\xBB\xBF")) }

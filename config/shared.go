@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// shared reads [shared]: paths inside a release, each with the path outside that it is a link to.
+// shared parses [shared]: paths inside a release, each with the path outside that it links to.
 func (l *loader) shared() map[string]string {
 	names := slices.Sorted(maps.Keys(l.f.Shared))
 	clean := make(map[string]string, len(names))
-	for _, name := range names { // sorted, so that a directory comes before what is in it
+	for _, name := range names { // sorted, so that a directory comes before its content
 		key := "shared." + name
 		if why := noSharedPath(name); why != "" {
 			l.at(key, "shared path %q: %s", name, why)
@@ -27,16 +27,18 @@ func (l *loader) shared() map[string]string {
 		clean[path.Clean(name)] = filepath.Clean(l.f.Shared[name])
 		switch target := l.f.Shared[name]; {
 		case target == "":
-			l.at(key, "shared path %q leads nowhere: write the directory that it is to be a link to, from /", name)
+			l.at(key, "shared path %q has no target: write the directory that it links to, from /", name)
 		case l.path(key, target) == "":
 		case below(l.c.Releases, filepath.Clean(target)):
-			l.at(key, "shared path %q leads into the releases: what it is a link to must be outside %s, to outlive them", name, l.c.Releases)
+			l.at(key,
+				"shared path %q leads into the releases: what it is a link to must be outside %s, to outlive them",
+				name, l.c.Releases)
 		}
 	}
 	return clean
 }
 
-// noSharedPath is why a path inside a release can be no link to something shared, or "".
+// noSharedPath returns why a path inside a release cannot be a shared link, or "".
 func noSharedPath(name string) string {
 	clean := path.Clean(name)
 	first, _, _ := strings.Cut(clean, "/")
@@ -59,7 +61,7 @@ func noSharedPath(name string) string {
 	return ""
 }
 
-// below tells whether a cleaned path is dir or in it.
+// below reports whether a cleaned path is dir or inside it.
 func below(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)

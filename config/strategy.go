@@ -9,10 +9,10 @@ import (
 	"superctl/api"
 )
 
-// strategies is how the kinds of them are called in messages.
+// strategies lists the strategies in messages.
 const strategies = `"overlap" (the default), "rolling", "single" or "hold"`
 
-// strategy reads how the workers of a new generation replace the old ones, and what belongs to it.
+// strategy parses how the workers of a new generation replace the old ones, and the related keys.
 func (l *loader) strategy(key string, t processTable, p *Process) {
 	p.Strategy = api.Strategy(cmp.Or(t.Strategy, string(api.Overlap)))
 	listens := len(t.Listen) > 0
@@ -20,15 +20,17 @@ func (l *loader) strategy(key string, t processTable, p *Process) {
 	case api.Overlap, api.Rolling:
 	case api.Single:
 		if listens {
-			l.at(key+".strategy", `strategy "single" stops the old before the new is proved, which a process with listeners must not do: `+
-				`leave it out, or write "hold" to let connections wait meanwhile`)
+			l.at(key+".strategy",
+				`strategy "single" stops the old before the new is proved, which a process with listeners must `+
+					`not do: leave it out, or write "hold" to let connections wait meanwhile`)
 		}
 		if t.Instances != nil && *t.Instances > 1 {
 			l.at(key+".instances", `strategy "single" means one: leave instances out`)
 		}
 	case api.Hold:
 		if !listens {
-			l.at(key+".strategy", `strategy "hold" lets connections wait, and this process has no listener: write "single"`)
+			l.at(key+".strategy",
+				`strategy "hold" lets connections wait, and this process has no listener: write "single"`)
 		}
 	default:
 		l.at(key+".strategy", "strategy %q is not known: "+strategies, t.Strategy)
@@ -45,15 +47,18 @@ func (l *loader) strategy(key string, t processTable, p *Process) {
 	}
 }
 
-// together refuses a config in which only some of the processes with listeners are held, or replaced a few at a time: all of them
-// are turned over together.
+// together refuses a config in which only some of the processes with listeners have strategy hold
+// or rolling: all of them are cut over together.
 func (l *loader) together() {
 	for _, c := range []struct {
 		strategy api.Strategy
 		means    string
 		standby  string
 	}{
-		{api.Hold, "stops all of the old code before the new one starts", "the old code is gone before the new one starts"},
+		{
+			api.Hold, "stops all of the old code before the new one starts",
+			"the old code is gone before the new one starts",
+		},
 		{api.Rolling, "turns connections over bit by bit", "the old workers are gone when the last new one serves"},
 	} {
 		var these, others []string
@@ -70,10 +75,12 @@ func (l *loader) together() {
 			continue
 		}
 		if len(others) > 0 {
-			l.at("process."+these[0]+".strategy", "strategy %q %s: write it for %s too", c.strategy, c.means, strings.Join(others, ", "))
+			l.at("process."+these[0]+".strategy", "strategy %q %s: write it for %s too", c.strategy, c.means,
+				strings.Join(others, ", "))
 		}
 		if l.c.Standby > 0 {
-			l.c.Warnings = append(l.c.Warnings, fmt.Sprintf("standby has no effect with strategy %q: %s", c.strategy, c.standby))
+			l.c.Warnings = append(l.c.Warnings,
+				fmt.Sprintf("standby has no effect with strategy %q: %s", c.strategy, c.standby))
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// user finds a user of this machine, with all groups, or with another main group.
+// user looks up a user of this machine with its groups, or with another primary group.
 func (l *loader) user(key, name, group string) *User {
 	if name == "" {
 		return nil
@@ -25,7 +25,9 @@ func (l *loader) user(key, name, group string) *User {
 		}
 	}
 	if l.euid != 0 && uid != l.euid {
-		l.at(key, "user = %q: only a daemon that runs as root can start workers as somebody else; leave it out, and run the daemon as %s (User= of the unit)", name, name)
+		l.at(key,
+			"user = %q: only a daemon that runs as root can start workers as another user; leave it out, and run "+
+				"the daemon as %s (User= of the unit)", name, name)
 	}
 	found, err := withGroups(u, gid)
 	if err != nil {
@@ -35,7 +37,8 @@ func (l *loader) user(key, name, group string) *User {
 	return found
 }
 
-// UserNamed returns the user of this machine with a name or, as in User= of a unit, a number; with all groups.
+// UserNamed returns the user of this machine with that name or, as in User= of a unit, that number,
+// with its groups.
 func UserNamed(name string) (*User, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
@@ -49,7 +52,7 @@ func UserNamed(name string) (*User, error) {
 	return withGroups(u, number(u.Gid))
 }
 
-// UserOf is the user of this machine with a number, with all groups.
+// UserOf returns the user of this machine with that number, with its groups.
 func UserOf(uid uint32) (*User, error) {
 	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
 	if err != nil {
@@ -76,7 +79,7 @@ func (l *loader) group(key, name string) int {
 	return number(g.Gid)
 }
 
-// owner looks for the owner and group of a unix socket.
+// owner checks the owner and group of a unix socket.
 func (l *loader) owner(key, name, group string) {
 	if _, err := user.Lookup(name); name != "" && err != nil {
 		l.at(key+".owner", "there is no user %q on this machine", name)
@@ -89,13 +92,13 @@ func (l *loader) owner(key, name, group string) {
 func number(id string) int {
 	n, err := strconv.Atoi(id)
 	if err != nil {
-		return -1 // only on systems whose ids are no numbers
+		return -1 // only on systems with ids that are not numbers
 	}
 	return n
 }
 
-// Become returns the user as a program is started as; nil if this process cannot become another user, or the program runs
-// as this process does (a nil User).
+// Become returns the user as a program is started as; nil if this process cannot become another
+// user, or the program runs as this process does (a nil User).
 func (u *User) Become() *worker.Credential {
 	if u == nil || os.Geteuid() != 0 {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/kballard/go-shellquote"
 )
 
-// path accepts an absolute path.
+// path parses an absolute path.
 func (l *loader) path(key, path string) string {
 	if path == "" {
 		return ""
@@ -33,10 +33,11 @@ func (l *loader) number(key string, v *int64, otherwise, least, most int64) int6
 	return *v
 }
 
-// leastMemory is what a Python interpreter needs to start at all.
-const leastMemory = 16 << 20
+// minMemory is what a Python interpreter needs to start.
+const minMemory = 16 << 20
 
-// size reads an amount of memory, with the suffixes of systemd's MemoryMax=: K, M and G to the base of 1024.
+// size parses an amount of memory, with the suffixes of systemd's MemoryMax=: K, M and G to the
+// base of 1024.
 func (l *loader) size(key string, v any) uint64 {
 	var n uint64
 	switch v := v.(type) {
@@ -61,8 +62,8 @@ func (l *loader) size(key string, v any) uint64 {
 		l.at(key, `%s: write an amount of memory such as "512M" or "2G"`, last(key))
 		return 0
 	}
-	if n < leastMemory {
-		l.at(key, "%s = %v: it must be at least %dM", last(key), v, leastMemory>>20)
+	if n < minMemory {
+		l.at(key, "%s = %v: it must be at least %dM", last(key), v, minMemory>>20)
 	}
 	return n
 }
@@ -76,12 +77,12 @@ func (l *loader) duration(key string, v *duration, otherwise, least time.Duratio
 	case err != nil && isNumber(string(*v)):
 		l.at(key, "%s = %q: it needs a unit, such as %q", last(key), *v, *v+"s")
 	case err != nil:
-		l.at(key, `%s = %q is no duration: write "10s", "5m" or "1m30s"`, last(key), *v)
+		l.at(key, `%s: invalid duration %q: write "10s", "5m" or "1m30s"`, last(key), *v)
 	case d < least && least > 0:
 		l.at(key, "%s = %q is too short: it must be at least %s", last(key), *v, least)
 	case d < 0:
 		l.at(key, "%s = %q: it cannot be negative", last(key), *v)
-	case d > longest:
+	case d > maxDuration:
 		l.at(key, "%s = %q: it cannot be longer than 720h (30 days)", last(key), *v)
 	}
 	return d
@@ -110,7 +111,8 @@ func (l *loader) command(key string, v any) []string {
 	return l.words(key+".command", "command", v)
 }
 
-// words reads a command: a string that is split as a shell would, or a list of words. what is its name in messages.
+// words parses a command: a string that is split as by a shell, or a list of words. what is its
+// name in messages.
 func (l *loader) words(key, what string, v any) []string {
 	switch v := v.(type) {
 	case string:
@@ -123,7 +125,8 @@ func (l *loader) words(key, what string, v any) []string {
 		case len(words) == 0 || words[0] == "":
 			l.at(key, "%s: it is empty", what)
 		case ShellSyntax(words) != "":
-			l.at(key, "%s: %s is for a shell, and none runs it: write [\"sh\", \"-c\", \"...\"] (or two commands)", what, ShellSyntax(words))
+			l.at(key, "%s: %s is for a shell, and none runs it: write [\"sh\", \"-c\", \"...\"] (or two commands)",
+				what, ShellSyntax(words))
 		}
 		return words
 	case []any:
@@ -161,7 +164,7 @@ func (l *loader) statuses(key string, v any) []int {
 	return out
 }
 
-// commands reads one command or a list of them.
+// commands parses a command or a list of commands.
 func (l *loader) commands(key string, v any) [][]string {
 	switch v := v.(type) {
 	case nil:

@@ -224,30 +224,30 @@ func TestALockThatDoesNotFitIsRefused(t *testing.T) {
 	project, err := os.ReadFile(filepath.Join(dir, "pyproject.toml"))
 	must(t, err)
 	write(t, dir, "pyproject.toml", strings.Replace(string(project), `"gunicorn"`, `"gunicorn", "six"`, 1))
-	if b := build(t, 2, cache(), dir); !strings.Contains(b.Error,
-		"uv.lock does not fit pyproject.toml: run uv lock, look at what it changes, and commit it") {
+	if b := build(t, 2, cache(), dir); !strings.Contains(
+		b.Error, "uv.lock does not fit pyproject.toml: run uv lock, look at what it changes, and commit it") {
 		t.Errorf("it says %s", b.Error)
 	}
 	cmd := command(t, cache(), "build", dir, "--json", "--python", python(t))
 	cmd.Env = append(cmd.Env, "PATH=/usr/bin:/bin")
-	if b := outcome(t, 2, cmd); !strings.Contains(b.Error,
-		"uv.lock is uv's, and uv is not installed: https://docs.astral.sh/uv") {
+	if b := outcome(t, 2, cmd); !strings.Contains(
+		b.Error, "uv.lock is uv's, and uv is not installed: https://docs.astral.sh/uv") {
 		t.Errorf("it says %s", b.Error)
 	}
 	write(t, dir, "requirements.txt", "itsdangerous==2.2.0 --hash=sha256:"+strings.Repeat("0", 64)+"\n")
-	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(b.Error,
-		"the index has something else than requirements.txt was made with") {
+	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(
+		b.Error, "the index has something else than requirements.txt was made with") {
 		t.Errorf("it says %s", b.Error)
 	}
 	write(t, dir, "requirements.txt",
 		"Flask==3.1.3 --hash=sha256:f4bcbefc124291925f1a26446da31a5178f9483862233b23c0c96a20701f670c\n")
-	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(b.Error,
-		"requirements.txt has hashes, but not of all that is needed") {
+	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(
+		b.Error, "requirements.txt has hashes, but not of all that is needed") {
 		t.Errorf("it says %s", b.Error)
 	}
 	write(t, dir, "requirements.txt", "itsdangerous==2.2.0\n")
-	if b := build(t, 2, cache(), dir, "--lock", "requirements.txt", "--require-pinned"); !strings.Contains(b.Error,
-		"1 dependency is without a hash, and --require-pinned: itsdangerous==2.2.0") {
+	if b := build(t, 2, cache(), dir, "--lock", "requirements.txt", "--require-pinned"); !strings.Contains(
+		b.Error, "1 dependency is without a hash, and --require-pinned: itsdangerous==2.2.0") {
 		t.Errorf("it says %s", b.Error)
 	}
 }
