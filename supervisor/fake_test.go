@@ -70,6 +70,7 @@ type behaviour struct {
 	leaves      time.Duration  // so long it takes to end what a worker that died has left
 	startErr    error
 	startHangs  chan struct{} // the start takes until it is closed; nil = no time
+	cgroup      string        // directory of its control group
 	only        string        // the process that this is true of; "" = all
 }
 
@@ -239,7 +240,7 @@ func (p *fakeProc) alive() bool {
 func (p *fakeProc) PID() int              { return p.pid }
 func (p *fakeProc) StartTime() uint64     { return uint64(p.pid) }
 func (p *fakeProc) Tag() string           { return fmt.Sprintf("tag-%d", p.pid) }
-func (p *fakeProc) Cgroup() string        { return "" }
+func (p *fakeProc) Cgroup() string        { return p.how.cgroup }
 func (p *fakeProc) Done() <-chan struct{} { return p.done }
 func (p *fakeProc) Exit() worker.Exit     { return p.exit }
 func (p *fakeProc) PIDs() []int           { return []int{p.pid} }

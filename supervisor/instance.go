@@ -232,6 +232,7 @@ func (s *Supervisor) watch(in *instance, turn int, w process) {
 	s.beside(func() {
 		<-w.Done()
 		s.post(func() { s.endCanary(in.gen) }) // before all else, which takes its time
+		oom := cgroup.OutOfMemory(w.Cgroup())
 		err := errors.Join(w.KillAll(), s.opt.Cgroups.Remove(w.Cgroup()))
 		if out != nil {
 			err = errors.Join(err, out.Drain()) // its last words are in the report of its end
@@ -243,14 +244,14 @@ func (s *Supervisor) watch(in *instance, turn int, w process) {
 			if err != nil {
 				s.log.Error("what a worker left behind", append(s.fields(in), zap.Error(err))...)
 			}
-			s.exited(in, w.Exit())
+			s.exited(in, w.Exit(), oom)
 			s.endStrays()
 		})
 	})
 }
 
 // exited takes the end of a worker.
-func (s *Supervisor) exited(in *instance, exit worker.Exit) {
+func (s *Supervisor) exited(in *instance, exit worker.Exit, oom cgroup.OOM) {
 	lived := time.Since(in.born).Round(time.Millisecond)
 	level := zap.InfoLevel
 	switch {
@@ -260,7 +261,7 @@ func (s *Supervisor) exited(in *instance, exit worker.Exit) {
 		in.reason = "stopped: " + exit.String()
 	default:
 		level = zap.WarnLevel
-		in.reason = fmt.Sprintf("ended after %s: %s", lived, exit)
+		in.reason = fmt.Sprintf("ended after %s: %s", lived, ending(exit, oom))
 		if in.gen.respawns() {
 			in.gen.deaths++
 			in.gen.lastDeath = in.String() + " " + in.reason

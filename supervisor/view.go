@@ -27,6 +27,7 @@ func (s *Supervisor) Status() Status {
 		}
 	}
 	s.fill(&st, figures)
+	st.Troubles = append(st.Troubles, s.shortages(&st, figures)...)
 	st.Troubles = append(st.Troubles, s.strangers()...)
 	if s.opt.Troubles != nil {
 		st.Troubles = append(st.Troubles, s.opt.Troubles()...)

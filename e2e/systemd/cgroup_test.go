@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,8 +26,8 @@ func TestEachWorkerHasAControlGroupThatGoesWithIt(t *testing.T) {
 	if g := st.Generations[0]; st.Containment != "control groups" || g.CPUSeconds == 0 || g.MemoryBytes == 0 {
 		t.Errorf("%+v", st)
 	}
-	first, _, _ := strings.Cut(s.groups()[0], "/")
-	if got, want := s.groups(), []string{first, first + "/web.0", "supervisor"}; !slices.Equal(got, want) {
+	first := path.Dir(slices.Max(s.groups()))
+	if got, want := s.groups(), []string{"supervisor", "workers", first, first + "/web.0"}; !slices.Equal(got, want) {
 		t.Fatalf("control groups %q, want %q", got, want)
 	}
 	s.Superctl("switch", "r2").Want(0)
@@ -35,7 +36,7 @@ func TestEachWorkerHasAControlGroupThatGoesWithIt(t *testing.T) {
 	daemon, workers := s.MainPID(t), s.workers(t)
 	s.Signal("KILL")
 	s.another(t, daemon)
-	if got := s.groups(); len(got) != 3 || !slices.Equal(s.workers(t), workers) {
+	if got := s.groups(); len(got) != 4 || !slices.Equal(s.workers(t), workers) {
 		t.Errorf("after a crash: control groups %q, workers %v became %v", got, workers, s.workers(t))
 	}
 	s.Run("systemctl", "stop", unit).Want(0)
@@ -62,7 +63,7 @@ if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         own = open("/proc/self/cgroup").read().split("0::")[1].strip()
-        open("/sys/fs/cgroup" + own.rsplit("/", 2)[0] + "/supervisor/cgroup.procs", "w").write("0")
+        open("/sys/fs/cgroup" + own.rsplit("/", 3)[0] + "/supervisor/cgroup.procs", "w").write("0")
         os.execve("/bin/sleep", ["sleep", "1000"], {})
     os._exit(0)
 while True: time.sleep(1000)`,
@@ -98,7 +99,7 @@ func TestNothingThatAHookHasStartedOutlivesIt(t *testing.T) {
 	if left := s.escaped(); left != "" {
 		t.Errorf("left over:\n%s", left)
 	}
-	if groups := s.groups(); slices.Contains(groups, "g0") {
+	if groups := s.groups(); slices.Contains(groups, "workers/g0") {
 		t.Errorf("control groups %q", groups)
 	}
 	s.Run("systemctl", "stop", unit).Want(0)

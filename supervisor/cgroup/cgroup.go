@@ -1,7 +1,8 @@
 // Package cgroup keeps each worker in its own control group, below the one that systemd delegated
-// to the service (Delegate=yes): gN/PROCESS.INSTANCE for a worker of generation N, and one group
-// for the daemon itself, because a group whose children have controllers must not contain processes
-// (cgroups(7), "no internal processes").
+// to the service (Delegate=yes): workers/gN/PROCESS.INSTANCE for a worker of generation N, and one
+// group for the daemon itself, because a group whose children have controllers must not contain
+// processes (cgroups(7), "no internal processes"). What limits all workers together is set on the
+// group of the workers, so that some of the unit's limits is left for the daemon.
 //
 // A process cannot leave its group by forking, starting a session or changing its environment, so
 // cgroup.kill ends a whole worker at once. Without delegation there is no Tree, and a nil *Tree
@@ -24,6 +25,8 @@ import (
 const (
 	// daemonGroup is the daemon's group; systemd 254 and later start it there (DelegateSubgroup=).
 	daemonGroup = "supervisor"
+	// workersGroup holds the groups of all generations. Earlier daemons had them in the tree itself.
+	workersGroup = "workers"
 	// controlGroup is where systemd runs ExecReload= and ExecStopPost= of a delegated service.
 	controlGroup = ".control"
 	// delegateXattr is the extended attribute by which systemd marks a delegated group
@@ -138,13 +141,12 @@ func (t *Tree) Make(gen int, worker string, l Limits) (string, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	parent := filepath.Join(t.dir, "g"+strconv.Itoa(gen))
-	dir := filepath.Join(parent, worker)
-	if err := makeGroup(parent); err != nil {
-		return "", err
-	}
-	if err := makeGroup(dir); err != nil {
-		return "", err
+	dir := t.dir
+	for _, name := range []string{workersGroup, "g" + strconv.Itoa(gen), worker} {
+		dir = filepath.Join(dir, name)
+		if err := makeGroup(dir); err != nil {
+			return "", err
+		}
 	}
 	t.made[dir] = true
 	return dir, t.limit(dir, l)
@@ -163,8 +165,10 @@ func (t *Tree) Limit(dir string, l Limits) error {
 
 func (t *Tree) limit(dir string, l Limits) error {
 	enableControllers(t.dir)
+	enableControllers(filepath.Join(t.dir, workersGroup))
 	enableControllers(filepath.Dir(dir))
 	return errors.Join(
+		t.limitTasks(),
 		setLimit(dir, "memory.max", l.MemoryMax),
 		setLimit(dir, "cpu.weight", l.CPUWeight),
 	)
@@ -212,6 +216,7 @@ func (t *Tree) GroupOf(pid int) string {
 
 // isWorker reports whether a path below the tree is a worker's group.
 func isWorker(rel string) bool {
+	rel = strings.TrimPrefix(rel, workersGroup+"/")
 	parent, name, ok := strings.Cut(rel, "/")
 	return ok && strings.HasPrefix(parent, "g") && name != "" && !strings.Contains(name, "/")
 }
@@ -221,12 +226,8 @@ func (t *Tree) Sweep(kept func(dir string) bool) error {
 	if t == nil {
 		return nil
 	}
-	all, err := filepath.Glob(filepath.Join(t.dir, "g*", "*.*"))
-	if err != nil {
-		return err
-	}
 	var errs []error
-	for _, dir := range all {
+	for _, dir := range t.find("g*", "*.*") {
 		if st, err := os.Stat(dir); err != nil || !st.IsDir() || kept(dir) {
 			continue
 		}
@@ -235,8 +236,15 @@ func (t *Tree) Sweep(kept func(dir string) bool) error {
 	return errors.Join(errs...)
 }
 
-// Remove removes a worker's group, which must be empty, and its generation's group once that is
-// empty.
+// find returns the groups below the workers' group, and below the tree itself, whose names match.
+func (t *Tree) find(names ...string) []string {
+	pattern := filepath.Join(names...)
+	now, _ := filepath.Glob(filepath.Join(t.dir, workersGroup, pattern)) // fails for a bad pattern only
+	earlier, _ := filepath.Glob(filepath.Join(t.dir, pattern))
+	return append(now, earlier...)
+}
+
+// Remove removes a worker's group, which must be empty, and the groups above it that are empty then.
 func (t *Tree) Remove(dir string) error {
 	if t == nil || dir == "" {
 		return nil
@@ -247,11 +255,16 @@ func (t *Tree) Remove(dir string) error {
 		return fmt.Errorf("remove control group: %w", err)
 	}
 	delete(t.made, dir)
-	err := unix.Rmdir(filepath.Dir(dir))
-	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
-		return nil // the generation has other workers
+	for dir = filepath.Dir(dir); len(dir) > len(t.dir); dir = filepath.Dir(dir) {
+		err := unix.Rmdir(dir)
+		if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
+			return nil // other workers
+		}
+		if err != nil {
+			return &fs.PathError{Op: "rmdir", Path: dir, Err: err}
+		}
 	}
-	return err
+	return nil
 }
 
 // removeAll removes a group and the groups that a worker created in it.
@@ -283,12 +296,8 @@ func (t *Tree) DisableControllers() error {
 	if t == nil {
 		return nil
 	}
-	generations, err := filepath.Glob(filepath.Join(t.dir, "g*"))
-	if err != nil {
-		return err
-	}
 	var errs []error
-	for _, dir := range append(generations, t.dir) {
+	for _, dir := range append(t.find("g*"), filepath.Join(t.dir, workersGroup), t.dir) {
 		on, err := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
 		if err != nil {
 			continue

@@ -176,7 +176,7 @@ func TestAProcessMayEnterTheGroupItselfAfterARelease(t *testing.T) {
 	if err := groups.DisableControllers(); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []string{groups.dir, filepath.Dir(dir)} {
+	for _, d := range []string{groups.dir, filepath.Join(groups.dir, workersGroup), filepath.Dir(dir)} {
 		on, err := os.ReadFile(filepath.Join(d, "cgroup.subtree_control"))
 		if err != nil || len(strings.TrimSpace(string(on))) > 0 {
 			t.Errorf("%s: %s %v", d, on, err)

@@ -33,10 +33,37 @@ func ReadUsage(dir string) (Usage, bool) {
 			u.CPU = time.Duration(n) * time.Microsecond
 		}
 	}
-	if text, err := os.ReadFile(filepath.Join(dir, "memory.current")); err == nil {
-		if n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil {
-			u.Memory = n
+	u.Memory, _ = number(dir, "memory.current")
+	return u, true
+}
+
+// OOM is how often the kernel has ended a process of a group for want of memory.
+type OOM struct {
+	Kills uint64
+	Limit bool // the group was at its own limit, memory.max; else the machine, or a group above, had no memory left
+}
+
+// OutOfMemory reads the kills of a group (memory.events); none where there is no memory controller.
+func OutOfMemory(dir string) (o OOM) {
+	if dir == "" {
+		return o
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "memory.events"))
+	if err != nil {
+		return o
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		n, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			continue
+		}
+		switch name {
+		case "oom_kill":
+			o.Kills = n
+		case "oom":
+			o.Limit = n > 0
 		}
 	}
-	return u, true
+	return o
 }
