@@ -42,10 +42,22 @@ func (s *Supervisor) openFlag(in *instance) {
 		in.flag.path = filepath.Join(s.opt.Hook, "g"+strconv.Itoa(in.gen.id)+"."+in.String())
 	}
 	in.flag.drain, in.flag.known = s.turnedAway(in), true
-	if err := drainhook.Make(in.flag.path, in.flag.drain); err != nil {
+	if err := s.setFlag(in.flag.path, in.flag.drain); err != nil {
 		s.log.Error("drain flag", append(s.fields(in), zap.Error(err))...)
 		in.flag = flag{}
 	}
+}
+
+// setFlag sets a flag. When its directory is gone, as by a clean-up of temporary files, that is made again: workers look by name.
+func (s *Supervisor) setFlag(path string, drain bool) error {
+	err := drainhook.Set(path, drain)
+	if err == nil {
+		return nil
+	}
+	if err := drainhook.Install(s.opt.Hook); err != nil {
+		return err
+	}
+	return drainhook.Set(path, drain)
 }
 
 // turnedAway tells whether an instance gets no new connections any more: its answers say so to the clients that it has.
@@ -64,7 +76,7 @@ func (s *Supervisor) tell(in *instance) {
 	if in.flag.path == "" || in.flag.known && in.flag.drain == drain {
 		return
 	}
-	if err := drainhook.Set(in.flag.path, drain); err != nil {
+	if err := s.setFlag(in.flag.path, drain); err != nil {
 		s.log.Error("drain flag", append(s.fields(in), zap.Error(err))...)
 		in.flag, in.hooked = flag{}, false
 		s.dirty = true
@@ -87,7 +99,7 @@ func (s *Supervisor) dropFlag(in *instance) {
 	if in.flag.path == "" {
 		return
 	}
-	if err := os.Remove(in.flag.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := drainhook.Remove(in.flag.path); err != nil {
 		s.log.Error("remove drain flag", append(s.fields(in), zap.Error(err))...)
 	}
 	in.flag = flag{}
@@ -106,8 +118,8 @@ func (s *Supervisor) clearFlags() {
 	}
 	left, err := filepath.Glob(filepath.Join(s.opt.Hook, "g*"))
 	for _, path := range left {
-		if !used[path] {
-			err = errors.Join(err, os.Remove(path))
+		if !used[drainhook.Flag(path)] {
+			err = errors.Join(err, drainhook.Remove(path))
 		}
 	}
 	if err != nil {

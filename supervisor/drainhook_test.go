@@ -1,10 +1,12 @@
 package supervisor
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +45,9 @@ func says(t *testing.T, w *world, nth int) string {
 	path := w.procs[nth].spec.Flag
 	w.mu.Unlock()
 	data, err := os.ReadFile(path)
+	if _, none := os.Lstat(path + ".raised"); (none == nil) != (string(data) == "\x01") {
+		t.Fatalf("%s says %q to programs, and the module is told by its other file: %v", path, data, none == nil)
+	}
 	if os.IsNotExist(err) {
 		return "gone"
 	}
@@ -276,7 +281,7 @@ func TestAFlagThatIsLostKeepsNobodyFromStopping(t *testing.T) {
 		defer stop()
 		switchTo(t, s, "r1")
 		load(s)
-		if err := os.RemoveAll(dir); err != nil {
+		if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		want(t, s, switchTo(t, s, "r2"), Done, "r2") // it runs without a flag
@@ -284,6 +289,45 @@ func TestAFlagThatIsLostKeepsNobodyFromStopping(t *testing.T) {
 			t.Error("it is waited for, although nothing tells it to let go of its connections")
 		}
 	})
+}
+
+func TestAFlagThatWasTouchedTellsAllTheSame(t *testing.T) {
+	for name, touch := range map[string]func(dir, flag string) error{
+		"cut short":               func(_, flag string) error { return os.Truncate(flag, 0) },
+		"removed":                 func(_, flag string) error { return os.Remove(flag) },
+		"removed with all others": func(dir, _ string) error { return os.RemoveAll(dir) },
+		"a directory":             func(_, flag string) error { return errors.Join(os.Remove(flag), os.MkdirAll(flag+"/x", 0o700)) },
+		"a link":                  func(_, flag string) error { return errors.Join(os.Remove(flag), os.Symlink("/dev/null", flag)) },
+		"a pipe":                  func(_, flag string) error { return errors.Join(os.Remove(flag), syscall.Mkfifo(flag, 0o600)) },
+		"raised by a directory":   func(_, flag string) error { return os.MkdirAll(flag+".raised/x", 0o700) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				dir := withDrainHook(t, w)
+				base := w.plan
+				w.plan = func(p Plan) Plan {
+					p = base(p)
+					p.Standby = time.Hour
+					return p
+				}
+				s, stop := w.supervisor(t.TempDir())
+				defer stop()
+				switchTo(t, s, "r1")
+				load(s)
+				if err := touch(dir, w.procs[0].spec.Flag); err != nil {
+					t.Fatal(err)
+				}
+				want(t, s, switchTo(t, s, "r2"), Done, "r2")
+				if got := says(t, w, 0); got != "1" {
+					t.Errorf("after the cutover the flag is %s", got)
+				}
+				want(t, s, change1(t, s, Request{Kind: Rollback}), Done, "r1")
+				if got := says(t, w, 0); got != "0" {
+					t.Errorf("after the rollback the flag is %s", got)
+				}
+			})
+		})
+	}
 }
 
 func TestAProgramIsOnlyGivenTheFlag(t *testing.T) {

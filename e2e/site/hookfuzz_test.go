@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"superctl/e2e/harness"
+	"superctl/supervisor/drainhook"
 )
 
 //go:embed hookfuzz.py
@@ -107,7 +108,7 @@ func TestTheDrainHookChangesNothingButTheHeaderWhateverTheApp(t *testing.T) {
 			if err != nil || len(flags) != 1 {
 				t.Fatalf("flags %v, %v", flags, err)
 			}
-			if err := os.WriteFile(flags[0], []byte{1}, 0o600); err != nil { // as if it drained; the daemon writes only changes
+			if err := drainhook.Set(flags[0], true); err != nil { // as if it drained; the daemon writes only changes
 				t.Fatal(err)
 			}
 			var asking sync.WaitGroup

@@ -2,8 +2,10 @@
 // persistent connections without closing one under a client: a module that Python loads when it starts, and for each worker a
 // flag, one byte in a file, by which the module knows that the worker gets no new connections any more.
 //
-// A flag is a file, and not a pipe or a signal, because it must reach all processes, threads and interpreters of a worker that
-// there are or will be, cost nothing where it is looked at, and be there for the next daemon: whoever knows its path can set it.
+// A flag is in the file system, and not a pipe or a signal, because it must reach all processes, threads and interpreters of a worker
+// that there are or will be, cost little where it is looked at, and be there for the next daemon: whoever knows its path can set it.
+// The module asks by name whether a second file is there, one system call for an answer. It maps nothing, since a mapping of a file
+// that somebody cuts short ends the process by SIGBUS, and holds no descriptor, which the app may close or the file's removal make stale.
 package drainhook
 
 import (
@@ -54,31 +56,51 @@ func Install(dir string) error {
 	return nil
 }
 
-// Make makes a flag, or sets one that is there. It is never cut short meanwhile: whoever has mapped it would get SIGBUS.
-func Make(path string, drains bool) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644) //nolint:gosec // a worker of another user reads it
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Chmod(0o644), write(f, drains))
-}
+// raised is added to the path of a flag for the name of the file that is there while the worker drains.
+const raised = ".raised"
 
-// Set sets a flag. One that is not there is an error: those who have mapped it would not see another.
+// Set sets a flag, which it makes when it is not there or is no file any more. A file that is there is written in place and never
+// cut short: programs have it open, and modules of earlier daemons have mapped it.
 func Set(path string, drains bool) error {
-	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	err := write(path, drains)
+	if err != nil { // something else has its name
+		err = errors.Join(os.RemoveAll(path), write(path, drains))
+	}
 	if err != nil {
 		return err
 	}
-	return write(f, drains)
+	if !drains {
+		return os.RemoveAll(path + raised)
+	}
+	if _, err := os.Lstat(path + raised); err == nil {
+		return nil
+	}
+	f, err := os.OpenFile(path+raised, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644) //nolint:gosec // its name is all
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
-func write(f *os.File, drains bool) error {
+// Flag returns the path of the flag that a file in the directory of the hook belongs to.
+func Flag(file string) string { return strings.TrimSuffix(file, raised) }
+
+// Remove removes a flag.
+func Remove(path string) error {
+	return errors.Join(os.RemoveAll(path), os.RemoveAll(path+raised))
+}
+
+func write(path string, drains bool) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644) //nolint:gosec // workers of another user read it
+	if err != nil {
+		return err
+	}
 	b := []byte{0}
 	if drains {
 		b[0] = 1
 	}
-	_, err := f.WriteAt(b, 0)
-	return errors.Join(err, f.Close())
+	_, err = f.WriteAt(b, 0)
+	return errors.Join(f.Chmod(0o644), err, f.Close())
 }
 
 // Environment is env with the module and the flag at path.

@@ -40,7 +40,7 @@ func (p python) run(t *testing.T, hook bool) (stdout, stderr string, code int) {
 		}
 		flag := filepath.Join(dir, "hook", "g1.web.0")
 		if !p.noFlag {
-			if err := Make(flag, p.flag); err != nil {
+			if err := Set(flag, p.flag); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -117,9 +117,9 @@ def ask(app=None):
         return [m.get("headers") for m in got]
     return asyncio.run(main())
 def drain(value):
-    fd = os.open(os.environ["SUPERCTL_DRAIN"], os.O_RDWR)
-    os.pwrite(fd, bytes([value]), 0)
-    os.close(fd)
+    flag = os.environ["SUPERCTL_DRAIN"] + ".raised"
+    if value: open(flag, "w").close()
+    elif os.path.exists(flag): os.remove(flag)
 `,
 }
 
@@ -339,21 +339,59 @@ func TestADirectoryOfSomebodyElseIsRefused(t *testing.T) {
 	}
 }
 
-func TestAFlagThatIsNotThereIsNotMadeByASet(t *testing.T) {
+func TestAFlagTellsProgramsAndTheModule(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "flag")
-	if err := Set(path, true); err == nil {
-		t.Error("it was set")
+	var open *os.File
+	for _, drains := range []bool{false, true, true, false, false, true} {
+		if err := Set(path, drains); err != nil {
+			t.Fatal(err)
+		}
+		if open == nil {
+			var err error
+			if open, err = os.Open(path); err != nil {
+				t.Fatal(err)
+			}
+			defer open.Close()
+		}
+		b := make([]byte, 2)
+		if n, _ := open.ReadAt(b, 0); n != 1 || (b[0] == 1) != drains {
+			t.Errorf("a program that has it open reads %q", b[:n])
+		}
+		if _, err := os.Lstat(path + ".raised"); (err == nil) != drains {
+			t.Errorf("it drains: %v, and the module's file: %v", drains, err)
+		}
 	}
-	for _, drains := range []bool{false, true, false} {
-		if err := Make(path, drains); err != nil {
-			t.Fatal(err)
-		}
-		if err := Set(path, !drains); err != nil {
-			t.Fatal(err)
-		}
-		data, err := os.ReadFile(path)
-		if err != nil || len(data) != 1 || (data[0] == 1) == drains {
-			t.Errorf("%q, %v", data, err)
-		}
+	if Flag(path+".raised") != path || Flag(path) != path {
+		t.Error(Flag(path + ".raised"))
+	}
+	if err := Remove(path); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
+// A mapping of a file that is cut short is SIGBUS.
+func TestNothingThatHappensToItsFlagBreaksAWorker(t *testing.T) {
+	t.Parallel()
+	const keeps, closes = "[[(b'a', b'b')]]", "[[(b'a', b'b'), (b'connection', b'close')]]"
+	for name, touch := range map[string]string{
+		"cut short":           "open(flag, 'w').close()",
+		"removed":             "os.remove(flag)",
+		"unreadable":          "os.chmod(flag, 0)",
+		"a directory":         "os.remove(flag); os.mkdir(flag)",
+		"a pipe":              "os.remove(flag); os.mkfifo(flag)",
+		"a link to itself":    "os.remove(flag); os.symlink(flag, flag)",
+		"without descriptors": "os.closerange(3, 256)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			program := "import ask, os\nflag = os.environ['SUPERCTL_DRAIN']\nask.ask()\n" + touch + "\nprint(ask.ask())\nask.drain(1)\nprint(ask.ask())"
+			out, said, code := python{program: program, files: fakeServer}.run(t, true)
+			if out != keeps+"\n"+closes+"\n" || said != "" || code != 0 {
+				t.Errorf("exit code %d\n%s\n%s", code, out, said)
+			}
+		})
 	}
 }

@@ -2,8 +2,8 @@
 
 A server that is told to stop closes its idle connections, and a client that is just sending its next request on one loses it.
 Here the answers of a worker that gets no new connections any more say "Connection: close" (RFC 9112, section 9.6), so that each
-client leaves by itself, and superctl sends the stop signal when no connection is left. Whether the worker drains is one byte of
-a file that superctl writes and this module has mapped.
+client leaves by itself, and superctl sends the stop signal when no connection is left. The worker drains while a file that
+superctl makes and removes is there.
 
 Python imports a module of this name when it starts, and superctl puts its directory first on PYTHONPATH. It patches a server
 when that is imported, steps out of sys.path, and imports the sitecustomize that it has hidden. Whatever fails in it is said once
@@ -27,15 +27,14 @@ def _complain(what):
 _complain.silent = False
 
 
-def _map(path):
-    """The byte by which this worker knows that it drains. The mapping outlives forks and needs no descriptor."""
-    import mmap
+def _flag(path):
+    """Returns what reports whether this worker drains: it asks by name for a file, which nothing that happens to the file can break."""
+    os.stat(path)  # the flag itself, which is there from the start: without it nobody tells this worker anything
 
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        return mmap.mmap(fd, 1, mmap.MAP_SHARED, mmap.PROT_READ)
-    finally:
-        os.close(fd)
+    def drains(access=os.access, raised=path + ".raised", exists=os.F_OK):
+        return access(raised, exists)
+
+    return drains
 
 
 def _hello(server, address):
@@ -119,7 +118,7 @@ def _install(drains, hello):
 
         def closing(self):
             try:
-                if drains[0] and self.status and not self.upgrade:  # without a status it raises, and is to
+                if drains() and self.status and not self.upgrade:  # without a status it raises, and is to
                     self.must_close = True  # as force_close does
             except Exception:
                 _complain("gunicorn")
@@ -134,7 +133,7 @@ def _install(drains, hello):
 
         def closing(self, request, *args):
             try:
-                if drains[0]:
+                if drains():
                     request.must_close = True
             except Exception:
                 _complain("gunicorn")
@@ -142,7 +141,7 @@ def _install(drains, hello):
 
         def closing_start(self, status, headers, request, *args, **kwargs):
             try:
-                if drains[0]:
+                if drains():
                     request.must_close = True
                     headers = closing_headers(list(headers))  # what the application says of the connection would be sent as it is
             except Exception:
@@ -165,7 +164,7 @@ def _install(drains, hello):
 
         def closing(send):
             async def send_closing(message):
-                if drains[0]:
+                if drains():
                     try:
                         if message["type"] == "http.response.start":
                             message = closing_start(message)
@@ -205,7 +204,7 @@ def _install(drains, hello):
         stream_send = module.H11Protocol.stream_send
 
         async def closing(self, event):
-            if drains[0]:
+            if drains():
                 try:
                     if type(event) is module.Response and event.status_code >= 200:
                         event = dataclasses.replace(event, headers=closing_headers(list(event.headers)))
@@ -220,7 +219,7 @@ def _install(drains, hello):
 
         def closing(self):
             try:
-                if drains[0]:
+                if drains():
                     self.set_close_on_finish()
             except Exception:
                 _complain("waitress")
@@ -236,7 +235,7 @@ def _install(drains, hello):
         def closing(self):
             closes = False
             try:
-                if drains[0]:
+                if drains():
                     self.outheaders = closing_headers(self.outheaders)
                     closes = True
             except Exception:
@@ -254,7 +253,7 @@ def _install(drains, hello):
 
         def closing(self, message):
             try:
-                if drains[0] and message["type"] == "http.response.start" and not self._response_started and self.clientproto.startswith(b"HTTP/1"):
+                if drains() and message["type"] == "http.response.start" and not self._response_started and self.clientproto.startswith(b"HTTP/1"):
                     message = closing_start(message)
                     self.channel.persistent = False
             except Exception:
@@ -276,7 +275,7 @@ def _install(drains, hello):
 
             def __call__(self, *args, **kwargs):
                 super().__call__(*args, **kwargs)
-                if drains[0]:
+                if drains():
                     try:
                         self.headers = closing_headers(self.headers, TEXT)
                     except Exception:
@@ -314,7 +313,7 @@ def _install(drains, hello):
 
         def around_rsgi(app):
             def application(scope, protocol):
-                if drains[0] and scope.proto == "http":
+                if drains() and scope.proto == "http":
                     protocol = Protocol(protocol)
                 return app(scope, protocol)
 
@@ -348,7 +347,7 @@ def _start():
         return
     address = os.environ.get("NOTIFY_SOCKET")
     try:
-        _install(_map(path), lambda server: address and _hello(server, address))
+        _install(_flag(path), lambda server: address and _hello(server, address))
     except Exception:
         _complain("start")
 
