@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Access says why this process cannot write to a file, or make files in a directory; nil if it can.
+// Access returns why this process cannot write to a file or create files in a directory, and nil if
+// it can.
 func Access(path string) error {
 	mode := uint32(unix.W_OK)
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
@@ -27,14 +28,14 @@ func Access(path string) error {
 	return fmt.Errorf("user %s cannot write to %s: %w", effectiveUser(), path, err)
 }
 
-// Linkable says why this process cannot make the `current` link follow the live release; nil if it can.
+// Linkable returns why this process cannot update the `current` link, and nil if it can.
 func (s *Store) Linkable() error {
 	if err := s.Pointable(); err != nil {
 		return err
 	}
 	dir := filepath.Dir(s.Current)
 	if err := Access(dir); err != nil {
-		return fmt.Errorf("the current link %s cannot be made: %w", s.Current, err)
+		return fmt.Errorf("the current link %s cannot be created: %w", s.Current, err)
 	}
 	in, err := os.Stat(dir)
 	if err != nil {
@@ -42,11 +43,11 @@ func (s *Store) Linkable() error {
 	}
 	link, err := os.Lstat(s.Current)
 	if err != nil || in.Mode()&os.ModeSticky == 0 {
-		return nil //nolint:nilerr // there is none yet
+		return nil //nolint:nilerr // the link does not exist yet, or the directory is not sticky
 	}
 	if me := os.Geteuid(); me != 0 && ownedBy(link) != me && ownedBy(in) != me {
-		return fmt.Errorf("the current link %s cannot be replaced by user %s, who owns neither it nor %s, which is sticky: %w",
-			s.Current, effectiveUser(), dir, unix.EPERM)
+		return fmt.Errorf("the current link %s cannot be replaced by user %s, "+
+			"who owns neither it nor %s, which is sticky: %w", s.Current, effectiveUser(), dir, unix.EPERM)
 	}
 	return nil
 }

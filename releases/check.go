@@ -11,14 +11,15 @@ import (
 	"strings"
 )
 
-// CheckOptions say what a release must have.
+// CheckOptions are the requirements on a release.
 type CheckOptions struct {
-	NoVirtualenv bool // it needs none: an app that is not Python
-	// Run runs a command as the app's user in the release's directory and returns what it wrote; nil = the interpreter is not tried.
+	NoVirtualenv bool // the release needs no virtualenv: not a Python app
+	// Run runs a command as the app's user in the release's directory and returns its output; nil = the
+	// interpreter is not tested.
 	Run func(ctx context.Context, args ...string) (string, error)
 }
 
-// Virtualenv is the directory of the release's virtualenv: venv, else .venv; "" when it has neither.
+// Virtualenv returns the release's virtualenv, venv or else .venv, and "" if it has neither.
 func (r Release) Virtualenv() string {
 	for _, name := range []string{"venv", ".venv"} {
 		dir := filepath.Join(r.Path, name)
@@ -29,7 +30,7 @@ func (r Release) Virtualenv() string {
 	return ""
 }
 
-// BrokenError says why a release cannot be switched to.
+// BrokenError is the error when a release cannot be switched to.
 type BrokenError struct {
 	Release string
 	Err     error
@@ -37,10 +38,10 @@ type BrokenError struct {
 
 func (e *BrokenError) Error() string { return "release " + e.Release + " is broken: " + e.Err.Error() }
 
-// Unwrap is what is wrong with it.
+// Unwrap returns the reason.
 func (e *BrokenError) Unwrap() error { return e.Err }
 
-// Check says why the release cannot be switched to, as one sentence, or nil.
+// Check returns why the release cannot be switched to, as one sentence, or nil.
 func (r Release) Check(ctx context.Context, opt CheckOptions) error {
 	if err := r.check(ctx, opt); err != nil {
 		return &BrokenError{r.Name, err}
@@ -57,7 +58,8 @@ func (r Release) check(ctx context.Context, opt CheckOptions) error {
 	}
 	venv := r.Virtualenv()
 	if venv == "" {
-		return fmt.Errorf("it has no virtualenv: neither %s nor %s is there (set virtualenv = false for an app without one)",
+		return fmt.Errorf("it has no virtualenv: neither %s nor %s exists "+
+			"(set virtualenv = false for an app without one)",
 			filepath.Join(r.Path, "venv"), filepath.Join(r.Path, ".venv"))
 	}
 	python := filepath.Join(venv, "bin", "python")
@@ -93,22 +95,23 @@ func tryInterpreter(ctx context.Context, python string, run func(ctx context.Con
 	return nil
 }
 
-// interpreter looks whether the virtualenv's python is there and leads somewhere.
+// interpreter checks that the virtualenv's Python exists and is not a dangling link.
 func interpreter(python string) error {
 	if _, err := os.Lstat(python); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("its virtualenv has no interpreter: %s is missing", python)
 	}
 	if _, err := os.Stat(python); errors.Is(err, fs.ErrNotExist) {
 		target, _ := os.Readlink(python)
-		return fmt.Errorf("its interpreter %s leads to %s, which is not there: was that Python removed? Make the virtualenv anew", python, target)
+		return fmt.Errorf("its interpreter %s leads to %s, which does not exist: "+
+			"was that Python removed? Recreate the virtualenv", python, target)
 	} else if err != nil {
 		return fmt.Errorf("its interpreter: %w", err)
 	}
 	return nil
 }
 
-// notMoved finds a virtualenv that was made at another path and copied: its scripts start with the interpreter of the old
-// place, and so would run another release's packages.
+// notMoved refuses a virtualenv that was created at another path and copied: its scripts start the
+// interpreter of the original virtualenv, and so would run another release's packages.
 func notMoved(venv string) error {
 	scripts, err := filepath.Glob(filepath.Join(venv, "bin", "*"))
 	if err != nil {
@@ -126,7 +129,8 @@ func notMoved(venv string) error {
 			}
 		}
 		if !sameFile(home, venv) {
-			return fmt.Errorf("its virtualenv was made elsewhere: %s starts with %s (a virtualenv cannot be moved; make it in place)", path, line)
+			return fmt.Errorf("its virtualenv was made elsewhere: %s starts with %s "+
+				"(a virtualenv cannot be moved; create it in place)", path, line)
 		}
 	}
 	return nil
@@ -138,7 +142,7 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(sa, sb)
 }
 
-// shebang is the interpreter in a script's first line.
+// shebang returns the interpreter in a script's first line.
 func shebang(path string) string {
 	f, err := openRegular(path)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"superctl/beneath"
 )
 
-// Point makes the `current` link lead to the release at path, in one step; pointing it where it points changes nothing.
+// Point makes the `current` link lead to the release at path, atomically. If it already does,
+// nothing changes.
 func (s *Store) Point(path string) error {
 	if s.Current == "" {
 		return nil
@@ -31,7 +32,8 @@ func (s *Store) Point(path string) error {
 	return nil
 }
 
-// Pointable tells whether the `current` link may be replaced: a directory or a file in its place is somebody's own.
+// Pointable returns why the `current` link must not be replaced: a file or a directory in its place
+// belongs to the operator.
 func (s *Store) Pointable() error {
 	if s.Current == "" {
 		return nil
@@ -41,7 +43,7 @@ func (s *Store) Pointable() error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("look at the current link: %w", err)
+		return fmt.Errorf("check the current link: %w", err)
 	case st.Mode().Type() != fs.ModeSymlink:
 		return notALink(s.Current)
 	}

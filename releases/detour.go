@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// Detour is how a path that is meant for one release leaves it.
+// Detour describes how a path that is meant to stay inside one release leaves it.
 type Detour struct {
-	Path    string // as it was given
-	Current string // the `current` link, when the path leads through that
-	Release string // the name of the other release that it leads into; "" when it leads nowhere
-	Rest    string // what follows inside the release; "" = the release's directory itself
+	Path    string // as given
+	Current string // the `current` link, if the path leads through it
+	Release string // the other release that the path leads into; "" if none
+	Rest    string // the path inside that release; "" = the release's directory itself
 }
 
-// Paths finds the paths that leave a release: through the `current` link, which is another release's until the
-// cutover, or into another release. It looks at the file system as it is when it is asked, and follows every link
-// as the kernel would.
+// Paths finds paths that leave a release: through the `current` link, which belongs to another
+// release until the cutover, or into another release directly. It reads the file system at each
+// call and resolves links as the kernel does.
 type Paths struct {
 	own     []string          // real paths of the release
-	others  map[string]string // real path -> name
-	dir     string            // of the releases, resolved
-	current string            // the link, with the links before it resolved; "" = none
-	link    string            // as the config has it
+	others  map[string]string // real path -> name of the other releases
+	dir     string            // real path of the directory of releases
+	current string            // path of the link, with the links before it resolved; "" = none
+	link    string            // path of the link as configured
 }
 
-// Paths returns what finds the paths that leave the release at path.
+// Paths returns the finder of paths that leave the release at path.
 func (s *Store) Paths(path string) (*Paths, error) {
 	p := &Paths{own: []string{filepath.Clean(path)}, others: make(map[string]string), link: s.Current}
 	if target, err := filepath.EvalSymlinks(path); err == nil && target != p.own[0] {
@@ -67,10 +67,10 @@ func (s *Store) Paths(path string) (*Paths, error) {
 	return p, nil
 }
 
-// mostLinks is how many links the kernel follows in one path (path_resolution(7)).
+// mostLinks is the number of links that the kernel follows in one path (path_resolution(7)).
 const mostLinks = 40
 
-// Find reports whether a path leaves the release, and how. A relative path begins at dir.
+// Find reports whether a path leaves the release, and how. A relative path starts at dir.
 func (p *Paths) Find(path, dir string) (Detour, bool) {
 	d := Detour{Path: path}
 	if path == "" || strings.ContainsRune(path, 0) {
@@ -78,7 +78,7 @@ func (p *Paths) Find(path, dir string) (Detour, bool) {
 	}
 	full := path
 	if !filepath.IsAbs(path) {
-		full = dir + "/" + path // not joined: `..` behind a link is the link's target's parent
+		full = dir + "/" + path // not filepath.Join: `..` after a link means the parent of its target
 	}
 	at := "/"
 	rest := strings.Split(full, "/")
@@ -99,7 +99,7 @@ func (p *Paths) Find(path, dir string) (Detour, bool) {
 		}
 		to, err := os.Readlink(next)
 		if err != nil {
-			at = next // no link, or nothing at all: what follows is taken as it is written
+			at = next // not a link, or missing: take the rest literally
 			continue
 		}
 		if links++; links > mostLinks {
@@ -120,7 +120,7 @@ func (p *Paths) Find(path, dir string) (Detour, bool) {
 	return d, d.Current != ""
 }
 
-// other finds which other release a resolved path is in.
+// other returns the other release that contains a resolved path.
 func (p *Paths) other(at string) (name, inside string, ok bool) {
 	for _, own := range p.own {
 		if within(own, at) {
@@ -134,18 +134,18 @@ func (p *Paths) other(at string) (name, inside string, ok bool) {
 		}
 	}
 	if below, err := filepath.Rel(p.dir, at); err == nil && filepath.IsLocal(below) && below != "." {
-		name, inside, _ = strings.Cut(below, "/") // of a release that was removed
+		name, inside, _ = strings.Cut(below, "/") // a release that was removed
 		return name, inside, !strings.HasPrefix(name, ".")
 	}
 	return "", "", false
 }
 
-// written is a path in a text: one that begins with a slash, or leads upwards.
+// written matches a path in a text: it starts with a slash, or leads upwards.
 var written = regexp.MustCompile(`(?:^|[\s"'=:,;()\[\]{}<>|&!@` + "`" + `])(?:-[A-Za-z])?(?:file://)?` +
 	`((?:\.\.?/)*(?:/|\.\./)[^\s"'=:,;()\[\]{}<>|&` + "`" + `$*?\\]*)`)
 
-// InText returns the first path in a text that leaves the release: a command, a value, a line of a config.
-// Relative paths begin at dir.
+// InText returns the first path that leaves the release in a text such as a command, a value or a
+// line of a config. Relative paths start at dir.
 func (p *Paths) InText(text, dir string) (Detour, bool) {
 	for at := 0; at < len(text); {
 		m := written.FindStringSubmatchIndex(text[at:])
@@ -155,7 +155,7 @@ func (p *Paths) InText(text, dir string) (Detour, bool) {
 		if d, ok := p.Find(text[at+m[2]:at+m[3]], dir); ok {
 			return d, true
 		}
-		at += max(m[3], 1) // the character that ends one path may begin the next
+		at += max(m[3], 1) // the character after one path may begin the next
 	}
 	return Detour{}, false
 }

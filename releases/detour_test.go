@@ -6,18 +6,21 @@ import (
 	"testing"
 )
 
-// twoReleases is a store with r1, to which current leads, and r2, of which the Paths are.
+// twoReleases returns a store with r1, the target of current, and r2, and the Paths of r2.
 func twoReleases(t *testing.T) (root string, p *Paths) {
 	t.Helper()
 	root = t.TempDir()
-	for _, dir := range []string{"releases/r1/venv/bin", "releases/r2/venv/bin", "releases/.superctl", "shared", "elsewhere/r3"} {
+	for _, dir := range []string{
+		"releases/r1/venv/bin", "releases/r2/venv/bin", "releases/.superctl", "shared", "elsewhere/r3",
+	} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for link, to := range map[string]string{
-		"current": "releases/r1", "www": "current", "releases/r3": "../elsewhere/r3", "releases/r2/data": "../../shared",
-		"releases/r2/old": "../r1/venv", "alias": "releases/r2", "loop": "loop",
+		"current": "releases/r1", "www": "current", "releases/r3": "../elsewhere/r3",
+		"releases/r2/data": "../../shared",
+		"releases/r2/old":  "../r1/venv", "alias": "releases/r2", "loop": "loop",
 	} {
 		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
 			t.Fatal(err)
@@ -61,8 +64,9 @@ func TestAPathThatLeavesItsReleaseIsFound(t *testing.T) {
 func TestAPathThatStaysInItsReleaseIsNoDetour(t *testing.T) {
 	root, p := twoReleases(t)
 	for _, path := range []string{
-		"", ".", "app.py", "venv/bin/python", "..", "../..", "data/x", root + "/releases/r2", root + "/releases/r2/app", root + "/alias/app", root + "/releases",
-		root + "/releases/.superctl/x", root + "/shared", root + "/currently", "/usr/bin/python3", root + "/loop/x", "\x00",
+		"", ".", "app.py", "venv/bin/python", "..", "../..", "data/x", root + "/releases/r2",
+		root + "/releases/r2/app", root + "/alias/app", root + "/releases", root + "/releases/.superctl/x",
+		root + "/shared", root + "/currently", "/usr/bin/python3", root + "/loop/x", "\x00",
 	} {
 		if d, found := p.Find(path, filepath.Join(root, "releases/r2")); found {
 			t.Errorf("%q: %+v", path, d)
@@ -70,10 +74,11 @@ func TestAPathThatStaysInItsReleaseIsNoDetour(t *testing.T) {
 	}
 }
 
-func TestAPathIsFoundInWhateverTextItIs(t *testing.T) {
+func TestAPathIsFoundInAnyText(t *testing.T) {
 	root, p := twoReleases(t)
 	for _, text := range []string{
-		"%s", "--chdir=%s", "-C%s", "cd %s && exec gunicorn app", "sys.path.insert(0, '%s')", `chdir = "%s/app"`, "/usr/bin:%s/venv/bin:/bin", "a,%s", "file://%s/x", "[%s]",
+		"%s", "--chdir=%s", "-C%s", "cd %s && exec gunicorn app", "sys.path.insert(0, '%s')", `chdir = "%s/app"`,
+		"/usr/bin:%s/venv/bin:/bin", "a,%s", "file://%s/x", "[%s]",
 		"PYTHONPATH=/lib:%s", "$(cat %s/file)", "@%s/file", "/usr/bin %s", "key: %s", "<chdir>%s</chdir>", "`%s/x`",
 	} {
 		line := text
@@ -86,7 +91,10 @@ func TestAPathIsFoundInWhateverTextItIs(t *testing.T) {
 			t.Errorf("%s: %+v, %v", line, d, found)
 		}
 	}
-	for _, text := range []string{"", "gunicorn shop.wsgi", "https://example.org/current", root + "/releases/r2/app", "%d", "a/b", root + "/shared:" + root + "/currents"} {
+	for _, text := range []string{
+		"", "gunicorn shop.wsgi", "https://example.org/current", root + "/releases/r2/app", "%d", "a/b",
+		root + "/shared:" + root + "/currents",
+	} {
 		if d, found := p.InText(text, filepath.Join(root, "releases/r2")); found {
 			t.Errorf("%s: %+v", text, d)
 		}
@@ -97,7 +105,10 @@ func FuzzPathsInText(f *testing.F) {
 	f.Add("--chdir=/srv/shop/current")
 	f.Add("../../x:`/a/b`")
 	f.Fuzz(func(t *testing.T, text string) {
-		p := &Paths{own: []string{"/srv/r2"}, others: map[string]string{"/srv/r1": "r1"}, dir: "/srv", current: "/current", link: "/current"}
+		p := &Paths{
+			own: []string{"/srv/r2"}, others: map[string]string{"/srv/r1": "r1"},
+			dir: "/srv", current: "/current", link: "/current",
+		}
 		if d, found := p.InText(text, "/srv/r2"); found && d.Current == "" && d.Release == "" {
 			t.Errorf("%q: %+v", text, d)
 		}

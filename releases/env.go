@@ -2,7 +2,7 @@ package releases
 
 import "strings"
 
-// Reserved is why a release has no say in a variable, or "".
+// Reserved returns why a release cannot set a variable, and "" if it can.
 func Reserved(name string) string {
 	switch name {
 	case "PATH", "VIRTUAL_ENV":

@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// packedLimit bounds what is read of git's list of packed references.
+// packedLimit bounds how much of git's list of packed references is read.
 const packedLimit = 8 << 20
 
-// fromGit reads the commit of a checkout without running git, which might run what the checkout configures.
+// fromGit reads the commit of a checkout without running git, which might execute the checkout's
+// configuration.
 func (r *Release) fromGit() {
 	dir, common := gitDirs(r.Path)
 	head, err := readSmall(filepath.Join(dir, "HEAD"))
@@ -37,10 +38,11 @@ func (r *Release) fromGit() {
 	}
 }
 
-// gitDirs is where a checkout's HEAD is, and where what it shares with other worktrees is (gitrepository-layout(5)).
+// gitDirs returns the directory with a checkout's HEAD, and the one that it shares with other
+// worktrees (gitrepository-layout(5)).
 func gitDirs(checkout string) (dir, common string) {
 	dir = filepath.Join(checkout, ".git")
-	if data, err := readSmall(dir); err == nil { // a worktree's or a submodule's
+	if data, err := readSmall(dir); err == nil { // a worktree or a submodule
 		to, ok := strings.CutPrefix(strings.TrimSpace(string(data)), "gitdir: ")
 		if !ok {
 			return dir, dir
@@ -59,7 +61,7 @@ func gitDirs(checkout string) (dir, common string) {
 	return dir, common
 }
 
-// reference is the commit that a reference stands for, or "".
+// reference returns the commit that a reference names, or "".
 func reference(dir, common, ref string) string {
 	for _, place := range []string{dir, common} {
 		if data, err := readSmall(filepath.Join(place, ref)); err == nil {
@@ -79,7 +81,7 @@ func reference(dir, common, ref string) string {
 	return ""
 }
 
-// commitTime is when a commit was made, if its object lies loose: to look into packs is git's.
+// commitTime returns the time of a commit if its object is loose: reading packs would need git.
 func commitTime(common, commit string) time.Time {
 	if len(commit) < 40 {
 		return time.Time{}
@@ -106,7 +108,7 @@ func commitTime(common, commit string) time.Time {
 	return time.Time{}
 }
 
-// unixTime reads seconds since 1970; what is none is no time.
+// unixTime parses seconds since 1970, and returns the zero time for anything else.
 func unixTime(text string) time.Time {
 	at, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || at <= 0 || at > 1<<40 {

@@ -12,13 +12,14 @@ import (
 	"slices"
 )
 
-// History is the record of every change: a file of JSON lines that only grows.
+// History is the log of all changes: an append-only file of JSON lines.
 type History struct{ Path string }
 
-// recordLimit is the longest line that is read; a longer one is damaged.
+// recordLimit is the length above which a line counts as damaged.
 const recordLimit = 4 << 20
 
-// Append adds a record in one durable write. A tail that a crash has cut off stays where it is and gets a line of its own.
+// Append adds a record in one durable write. If a crash has truncated the last line, the record
+// starts on a new one.
 func (h History) Append(record any) error {
 	line, err := json.Marshal(record)
 	if err != nil {
@@ -42,6 +43,7 @@ func (h History) Append(record any) error {
 	return nil
 }
 
+// cutOff reports whether the last line is incomplete.
 func cutOff(f *os.File) bool {
 	st, err := f.Stat()
 	if err != nil || st.Size() == 0 {
@@ -52,13 +54,14 @@ func cutOff(f *os.File) bool {
 	return err == nil && last[0] != '\n'
 }
 
-// Record is one record, with its number: which one it is, from 1, of those that can be read. A file that only grows keeps it.
+// Record is one record with its number, counted from 1 over the readable records. It never changes,
+// because the file only grows.
 type Record struct {
 	Number int
 	Data   json.RawMessage // an object
 }
 
-// MarshalJSON is the record with its number as the first key.
+// MarshalJSON returns the record with its number as the first key.
 func (r Record) MarshalJSON() ([]byte, error) {
 	rest := bytes.TrimSpace(r.Data[1:])
 	comma := ","
@@ -68,10 +71,11 @@ func (r Record) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, `{"number":%d%s%s`, r.Number, comma, rest), nil
 }
 
-// ErrNoRecord says that there is no record of that number.
+// ErrNoRecord is the error when no record has the number.
 var ErrNoRecord = errors.New("there is no such record")
 
-// Read is the newest records, at most so many (0 = all), the newest first. Lines that a crash has damaged are left out.
+// Read returns the newest records, at most most of them (0 = all), newest first. It skips lines
+// that a crash has damaged.
 func (h History) Read(most int) ([]Record, error) {
 	var records []Record
 	_, err := h.each(func(r Record) {
@@ -85,7 +89,7 @@ func (h History) Read(most int) ([]Record, error) {
 	return records, err
 }
 
-// Find is the record with a number, or ErrNoRecord with the number of the newest.
+// Find returns the record with a number, or ErrNoRecord and the number of the newest.
 func (h History) Find(number int) (found Record, newest int, err error) {
 	newest, err = h.each(func(r Record) {
 		if r.Number == number {
@@ -98,7 +102,8 @@ func (h History) Find(number int) (found Record, newest int, err error) {
 	return found, newest, err
 }
 
-// each hands on all records, the oldest first, and returns how many there are. Their data is valid until the next.
+// each calls f for all records, oldest first, and returns how many there are. A record's data is
+// valid only during the call.
 func (h History) each(f func(Record)) (number int, err error) {
 	file, err := os.Open(h.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -120,7 +125,8 @@ func (h History) each(f func(Record)) (number int, err error) {
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
-		if record := bytes.TrimSpace(line); length <= recordLimit && len(record) > 0 && record[0] == '{' && json.Valid(record) {
+		record := bytes.TrimSpace(line)
+		if length <= recordLimit && len(record) > 0 && record[0] == '{' && json.Valid(record) {
 			number++
 			f(Record{number, record})
 		}

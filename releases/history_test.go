@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestTheHistoryKeepsEveryRecordAndACrashCostsAtMostTheOneItCut(t *testing.T) {
+func TestACrashLosesAtMostTheRecordThatItCut(t *testing.T) {
 	h := History{filepath.Join(t.TempDir(), "history.jsonl")}
 	if list, err := h.Read(0); err != nil || len(list) != 0 {
 		t.Errorf("without a file: %v, %v", list, err)
@@ -52,9 +52,10 @@ func numbers(t *testing.T, list []Record) string {
 	return strings.Join(out, " ")
 }
 
-func TestARecordThatIsTooLongOrNoneIsLeftOutAndHidesNoOther(t *testing.T) {
+func TestAnUnreadableLineIsSkipped(t *testing.T) {
 	h := History{filepath.Join(t.TempDir(), "history.jsonl")}
-	must(t, os.WriteFile(h.Path, []byte(`{"n":1}`+"\n"+`{"x":"`+strings.Repeat("x", recordLimit)+`"}`+"\n7\nnull\n[]\n\n"+`{"n":2}`), 0o600))
+	long := `{"x":"` + strings.Repeat("x", recordLimit) + `"}`
+	must(t, os.WriteFile(h.Path, []byte(`{"n":1}`+"\n"+long+"\n7\nnull\n[]\n\n"+`{"n":2}`), 0o600))
 	list, err := h.Read(0)
 	must(t, err)
 	if got := numbers(t, list); got != "2:2 1:1" {
@@ -63,7 +64,9 @@ func TestARecordThatIsTooLongOrNoneIsLeftOutAndHidesNoOther(t *testing.T) {
 }
 
 func TestARecordInJSONHasItsNumber(t *testing.T) {
-	for data, want := range map[string]string{`{}`: `{"number":7}`, `{ }`: `{"number":7}`, `{"kind": "switch"}`: `{"number":7,"kind":"switch"}`} {
+	for data, want := range map[string]string{
+		`{}`: `{"number":7}`, `{ }`: `{"number":7}`, `{"kind": "switch"}`: `{"number":7,"kind":"switch"}`,
+	} {
 		got, err := json.Marshal(Record{7, json.RawMessage(data)})
 		if err != nil || string(got) != want {
 			t.Errorf("%s: %s, %v", data, got, err)
@@ -71,7 +74,8 @@ func TestARecordInJSONHasItsNumber(t *testing.T) {
 	}
 }
 
-// FuzzHistory: whatever is in the file, a record that is added is the newest, what was there keeps its number, and all are JSON.
+// FuzzHistory checks that for any content of the file, an appended record is the newest, earlier
+// records keep their numbers, and all are valid JSON.
 func FuzzHistory(f *testing.F) {
 	f.Add("{\"n\":1}\n{\"n\":")
 	f.Add("{}\n\x00{\"n\":3}\n[]")

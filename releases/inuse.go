@@ -14,27 +14,27 @@ import (
 	"syscall"
 )
 
-// uses is which processes use directories.
+// uses records which processes use which directories.
 type uses struct {
-	by     map[string]string // directory -> who uses it, and how
-	unseen []string          // processes that could not be looked at
+	by     map[string]string // directory -> the process that uses it, and how
+	unseen []string          // processes that could not be inspected
 }
 
-// procDir is where the kernel shows the processes.
+// procDir is the mount point of procfs.
 const procDir = "/proc"
 
-// findUses looks at every process of the machine: what it runs, where it is, what it has opened and mapped. A file that was removed
-// or renamed meanwhile is found too.
+// findUses inspects every process of the machine: its program, working directory, open and mapped
+// files. It also finds files that have since been removed or renamed.
 func findUses(dirs []string) (uses, error) {
 	u := uses{by: make(map[string]string)}
 	entries, err := os.ReadDir(procDir)
 	if err != nil {
-		return u, fmt.Errorf("look at the processes: %w", err)
+		return u, fmt.Errorf("inspect the processes: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(procDir, "1")); err != nil {
-		u.unseen = append(u.unseen, "other users") // mounted with hidepid
+		u.unseen = append(u.unseen, "other users") // /proc is mounted with hidepid
 	}
-	at := make(map[inode]string) // a process in a container knows the directory by another path
+	at := make(map[inode]string) // a process in a container sees the directory at another path
 	for _, dir := range dirs {
 		if st, err := os.Stat(dir); err == nil {
 			at[inodeOf(st)] = dir
@@ -59,7 +59,7 @@ func inodeOf(st fs.FileInfo) inode {
 	return inode{}
 }
 
-// look looks at one process; false: that is not allowed.
+// look inspects one process, and returns false if that is not permitted.
 func (u *uses) look(pid int, dirs []string, at map[inode]string) bool {
 	proc := filepath.Join(procDir, strconv.Itoa(pid))
 	note := func(path, how string) {
@@ -74,8 +74,8 @@ func (u *uses) look(pid int, dirs []string, at map[inode]string) bool {
 	if errors.Is(err, fs.ErrPermission) {
 		return false
 	}
-	note(exe, "runs a program of it")
-	for link, how := range map[string]string{"cwd": "is in it", "root": "has it as its root"} {
+	note(exe, "runs a program from it")
+	for link, how := range map[string]string{"cwd": "has its working directory in it", "root": "has it as its root"} {
 		path, err := os.Readlink(filepath.Join(proc, link))
 		if err == nil {
 			note(path, how)
@@ -85,14 +85,14 @@ func (u *uses) look(pid int, dirs []string, at map[inode]string) bool {
 		}
 	}
 	for _, path := range opened(proc) {
-		note(path, "has opened a file of it")
+		note(path, "has a file in it open")
 	}
-	return mapped(proc, func(path string) { note(path, "has mapped a file of it") })
+	return mapped(proc, func(path string) { note(path, "has a file in it mapped") })
 }
 
-// opened is what a process's descriptors lead to.
+// opened returns the targets of a process's descriptors.
 func opened(proc string) (paths []string) {
-	fds, _ := os.ReadDir(filepath.Join(proc, "fd")) // it has ended
+	fds, _ := os.ReadDir(filepath.Join(proc, "fd")) // fails if the process has ended
 	for _, fd := range fds {
 		if path, err := os.Readlink(filepath.Join(proc, "fd", fd.Name())); err == nil {
 			paths = append(paths, path)
@@ -101,7 +101,8 @@ func opened(proc string) (paths []string) {
 	return paths
 }
 
-// mapped hands on the files that a process has mapped (proc_pid_maps(5)); false: that is not allowed.
+// mapped calls note for each file that a process has mapped (proc_pid_maps(5)), and returns false
+// if that is not permitted.
 func mapped(proc string, note func(path string)) bool {
 	f, err := os.Open(filepath.Join(proc, "maps"))
 	if err != nil {
@@ -119,11 +120,11 @@ func mapped(proc string, note func(path string)) bool {
 func owner(pid int) string {
 	st, err := os.Stat(filepath.Join(procDir, strconv.Itoa(pid)))
 	if err != nil {
-		return "somebody"
+		return "an unknown user"
 	}
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	if !ok {
-		return "somebody"
+		return "an unknown user"
 	}
 	name := strconv.Itoa(int(sys.Uid))
 	if u, err := user.LookupId(name); err == nil {
@@ -140,14 +141,15 @@ func command(pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
-// kernelThread tells whether a process has no program at all (PF_KTHREAD in proc_pid_stat(5)).
+// kernelThread reports whether a process is a kernel thread (PF_KTHREAD in proc_pid_stat(5)).
 func kernelThread(pid int) bool {
 	const flag = 0x00200000
 	stat, err := os.ReadFile(filepath.Join(procDir, strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return true // it has ended
 	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])) // state, ppid, pgrp, session, tty, tpgid, flags
+	// state, ppid, pgrp, session, tty, tpgid, flags
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	if len(fields) < 7 {
 		return false
 	}
@@ -155,7 +157,8 @@ func kernelThread(pid int) bool {
 	return err == nil && flags&flag != 0
 }
 
-// mountedIn is a mount point below a directory, or "": what is mounted there is somebody else's.
+// mountedIn returns a mount point at or below a directory, or "": a prune must not remove another
+// file system's files.
 func mountedIn(dir string) string {
 	f, err := os.Open(filepath.Join(procDir, "self", "mountinfo"))
 	if err != nil {
@@ -174,7 +177,7 @@ func mountedIn(dir string) string {
 	return ""
 }
 
-// unescape turns \040 and the like back (proc_pid_mountinfo(5)).
+// unescape decodes \040 and the like (proc_pid_mountinfo(5)).
 func unescape(s string) string {
 	for from := 0; ; {
 		i := strings.IndexByte(s[from:], '\\')

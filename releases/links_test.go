@@ -7,8 +7,10 @@ import (
 	"testing"
 )
 
-func TestNothingOfSuperctlsOwnIsReachedByALink(t *testing.T) {
-	for name, target := range map[string]string{".superctl": "dir", ".superctl/lock": "dir/r1", ".superctl/pins": "dir"} {
+func TestSuperctlsOwnFilesAreNotReachedThroughALink(t *testing.T) {
+	for name, target := range map[string]string{
+		".superctl": "dir", ".superctl/lock": "dir/r1", ".superctl/pins": "dir",
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := whole(t, "r1", "r2")
 			outside := t.TempDir()
@@ -19,7 +21,11 @@ func TestNothingOfSuperctlsOwnIsReachedByALink(t *testing.T) {
 			_, pinned := s.Pin("r2", Pin{Note: "why"})
 			_, unpinned := s.Unpin("r1")
 			for _, err := range []error{pruned, pinned, unpinned} {
-				if err != nil && (!strings.Contains(err.Error(), "symbolic link") || !strings.Contains(err.Error(), filepath.Join(s.Dir, name))) {
+				path := filepath.Join(s.Dir, name)
+				if err == nil {
+					continue
+				}
+				if !strings.Contains(err.Error(), "symbolic link") || !strings.Contains(err.Error(), path) {
 					t.Error(err)
 				}
 			}
@@ -28,7 +34,8 @@ func TestNothingOfSuperctlsOwnIsReachedByALink(t *testing.T) {
 			}
 			entries, err := os.ReadDir(filepath.Join(outside, "dir"))
 			must(t, err)
-			if text, err := os.ReadFile(filepath.Join(outside, "dir", "r1")); err != nil || string(text) != "root's" || len(entries) != 1 {
+			text, err := os.ReadFile(filepath.Join(outside, "dir", "r1"))
+			if err != nil || string(text) != "root's" || len(entries) != 1 {
 				t.Errorf("%q, %v, %v", text, err, entries)
 			}
 		})
@@ -40,22 +47,24 @@ func TestAReleaseThatBecomesALinkIsNotFollowedByAPrune(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "dir")
 	write(t, filepath.Join(outside, "precious"), "x")
 	opt := options(1)
-	said := false
-	opt.Say = func(string) { // what is being removed is renamed already: this is the last moment at which a link can come in between
-		said = true
+	called := false
+	// The release has been renamed already: this is the last moment at which a link can be
+	// inserted.
+	opt.Say = func(string) {
+		called = true
 		must(t, os.Rename(filepath.Join(s.Dir, ".r1.removed"), filepath.Join(s.Dir, "old")))
 		must(t, os.Symlink(outside, filepath.Join(s.Dir, ".r1.removed")))
 	}
 	_, err := s.Prune(t.Context(), opt)
 	must(t, err)
-	if _, err := os.Stat(filepath.Join(outside, "precious")); err != nil || !said {
-		t.Errorf("%v, %v", err, said)
+	if _, err := os.Stat(filepath.Join(outside, "precious")); err != nil || !called {
+		t.Errorf("%v, %v", err, called)
 	}
 }
 
 func TestRootReadsNoSecretOfAnotherUserThroughALink(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("the rule is root's")
+		t.Skip("the rule only applies to root")
 	}
 	const shop, blog = 33, 34
 	own := func(path string, uid int) string {
@@ -76,7 +85,7 @@ func TestRootReadsNoSecretOfAnotherUserThroughALink(t *testing.T) {
 	own(filepath.Join(s.Dir, "r3"), shop)
 	must(t, os.Symlink("r2", filepath.Join(s.Dir, "stable")))
 	own(filepath.Join(s.Dir, "stable"), shop)
-	own(filepath.Join(s.Dir, "r2"), 0) // as root has installed it
+	own(filepath.Join(s.Dir, "r2"), 0) // as if installed by root
 	list, err := s.List()
 	must(t, err)
 	for _, r := range list {

@@ -14,34 +14,36 @@ import (
 	"superctl/beneath"
 )
 
-// ownName is the directory among the releases in which superctl keeps what is its own.
+// ownName is superctl's own directory among the releases.
 const ownName = ".superctl"
 
-// lockName is the file in it that is locked, and holderLimit how much of it is shown.
+// lockName is the lock file in it, and holderLimit how much of its content a message shows.
 const (
 	lockName    = "lock"
 	holderLimit = 256
 )
 
-// LockedError says that somebody else installs or removes releases.
+// LockedError is the error when another process installs or removes releases.
 type LockedError struct {
 	Path   string
-	Holder string // what it does, its pid and since when; "" when that is not known
+	Holder string // its operation, PID and start time; "" if unknown
 }
 
-// Error names who has the lock.
+// Error names the holder of the lock.
 func (e *LockedError) Error() string {
 	holder := e.Holder
 	if holder == "" {
-		holder = "somebody"
+		holder = "an unknown process"
 	}
-	return fmt.Sprintf("releases are being installed or removed already: by %s (%s is locked); try again when that has ended", holder, e.Path)
+	return fmt.Sprintf("another install or prune is in progress: %s (%s is locked); try again when it has ended",
+		holder, e.Path)
 }
 
-// Lock keeps everybody else from installing and removing releases. The kernel gives it up when its holder ends, however it ends.
+// Lock excludes other installs and prunes. The kernel releases it when its holder exits, for
+// whatever reason.
 type Lock struct{ file *os.File }
 
-// Lock takes the lock, for something such as "prune", or returns a *LockedError at once.
+// Lock takes the lock for an operation such as "prune", or fails at once with a *LockedError.
 func (s *Store) Lock(what string) (*Lock, error) {
 	own, err := s.own()
 	if err != nil {
@@ -50,7 +52,7 @@ func (s *Store) Lock(what string) (*Lock, error) {
 	defer own.Close() //nolint:errcheck // the lock is a file in it
 	f, err := own.OpenWritable(lockName, 0o644)
 	if errors.Is(err, fs.ErrPermission) {
-		f, err = own.Open(lockName) // another user's: it can be locked all the same
+		f, err = own.Open(lockName) // owned by another user, but flock needs read access only
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the releases: %w", err)
@@ -60,17 +62,18 @@ func (s *Store) Lock(what string) (*Lock, error) {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
 		}
 		holder := make([]byte, holderLimit)
-		n, _ := f.ReadAt(holder, 0) // without it the path must do
+		n, _ := f.ReadAt(holder, 0) // if it cannot be read, the message has the path only
 		return nil, errors.Join(&LockedError{Path: f.Name(), Holder: oneLine(holder[:n])}, f.Close())
 	}
-	// For people only; what is not written for want of room or rights is not missed.
+	// The text is for messages only: a write error, such as a full disk, does not matter.
 	if f.Truncate(0) == nil {
-		_, _ = f.WriteAt(fmt.Appendf(nil, "%s, pid %d, since %s\n", what, os.Getpid(), time.Now().Format(time.TimeOnly)), 0)
+		text := fmt.Appendf(nil, "%s, pid %d, since %s\n", what, os.Getpid(), time.Now().Format(time.TimeOnly))
+		_, _ = f.WriteAt(text, 0)
 	}
 	return &Lock{f}, nil
 }
 
-// oneLine is text that the app's user may have written, as one line for a message.
+// oneLine returns text that the app's user may have written as one printable line, or "".
 func oneLine(text []byte) string {
 	if line := strings.TrimSpace(string(text)); printable(line) {
 		return line
@@ -78,7 +81,7 @@ func oneLine(text []byte) string {
 	return ""
 }
 
-// Unlock gives the lock up.
+// Unlock releases the lock.
 func (l *Lock) Unlock() error {
 	if l == nil {
 		return nil
@@ -86,7 +89,7 @@ func (l *Lock) Unlock() error {
 	return l.file.Close()
 }
 
-// locked reports whether releases are being installed or removed at this moment.
+// locked reports whether releases are being installed or removed.
 func (s *Store) locked() bool {
 	dir, err := beneath.Open(s.Dir)
 	if err != nil {
@@ -97,12 +100,12 @@ func (s *Store) locked() bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close() //nolint:errcheck // its end is the lock's
+	defer f.Close() //nolint:errcheck // releases the lock
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// own opens superctl's own directory among the releases. It is made when it is missing, for the owner of the directory of
-// releases.
+// own opens superctl's own directory among the releases. If it is missing, it is created for the
+// owner of the directory of releases.
 func (s *Store) own() (*beneath.Dir, error) {
 	dir, err := beneath.Open(s.Dir)
 	if err != nil {
@@ -116,42 +119,44 @@ func (s *Store) own() (*beneath.Dir, error) {
 	return own, nil
 }
 
-// mayNot says who may change the directory of releases.
+// mayNot adds to a permission error who may change the directory of releases.
 func (s *Store) mayNot(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: only who may write to %s can do this, so run it as its owner, or with sudo", err, s.Dir)
+		return fmt.Errorf("%w: this needs write access to %s: run it as its owner, or with sudo", err, s.Dir)
 	}
 	return err
 }
 
-// frozenTime bounds the wait for who looks at releases, or removes some, in this moment.
+// frozenTime bounds the wait for the lock of the directory of releases.
 const frozenTime = 30 * time.Second
 
-// lookEvery is how often a lock that cannot be had is asked for again: flock(2) has no time limit.
+// lookEvery is the interval between two attempts to take the lock: flock(2) has no timeout.
 const lookEvery = 10 * time.Millisecond
 
-// Freeze keeps every release where it is until thaw is called: between the moment when one is chosen and the moment when everybody
-// can see that it is. It does not wait for installs.
+// Freeze keeps every release in place until thaw is called. A caller holds it from choosing a
+// release until the choice is visible to a prune. It does not wait for installs.
 func (s *Store) Freeze(ctx context.Context) (thaw func(), err error) {
 	if _, err := Open(s.Dir, s.Current); err != nil {
-		return nil, err // says what to do
+		return nil, err // contains the next step
 	}
 	return s.freeze(ctx, unix.LOCK_SH)
 }
 
-// freeze locks the directory of releases itself, so that neither rights nor room for a file are needed.
+// freeze locks the directory of releases itself, which needs neither write access nor disk space.
 func (s *Store) freeze(ctx context.Context, how int) (thaw func(), err error) {
 	dir, err := beneath.Open(s.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock the directory of releases: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, frozenTime, fmt.Errorf("releases are being removed for longer than %s", frozenTime))
+	tooLong := fmt.Errorf("releases are being removed for longer than %s", frozenTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, frozenTime, tooLong)
 	defer cancel()
 	for {
 		err := dir.Flock(how | unix.LOCK_NB)
 		switch {
 		case err == nil, errors.Is(err, unix.EBADF), errors.Is(err, unix.ENOLCK), errors.Is(err, unix.EOPNOTSUPP):
-			// Some network file systems cannot; then the second look of a prune must do.
+			// Some network file systems have no locks; there the second check of a prune must
+			// suffice.
 			return func() { _ = dir.Close() }, nil
 		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
 			return nil, errors.Join(fmt.Errorf("lock the directory of releases: %w", err), dir.Close())

@@ -20,32 +20,33 @@ import (
 	"superctl/beneath"
 )
 
-// MetadataName is the file in which a release says what it is.
+// MetadataName is the file in which a release describes itself.
 const MetadataName = "release.toml"
 
-// metadataLimit bounds what is read of a file that a release brings.
+// metadataLimit bounds how much of a release's own files is read.
 const metadataLimit = 64 << 10
 
-// Metadata is what a release says of itself: in release.toml, where each key may be absent, else in REVISION or by git.
-// Times are RFC 3339.
+// Metadata is a release's description of itself, from release.toml, where each key is optional, or
+// else from REVISION or git. Times are RFC 3339.
 type Metadata struct {
-	Project   string            `toml:"name,omitempty"` // the release itself is called as its directory is
+	Project   string            `toml:"name,omitempty"` // the project; the release has the name of its directory
 	Version   string            `toml:"version,omitempty"`
-	Commit    string            `toml:"commit,omitempty"` // in small letters; "" when the release does not say
+	Commit    string            `toml:"commit,omitempty"` // in lower case; "" if unknown
 	Branch    string            `toml:"branch,omitempty"`
-	Dirty     bool              `toml:"dirty,omitempty"` // built with changes that are not in the commit
+	Dirty     bool              `toml:"dirty,omitempty"` // built with uncommitted changes
 	Committed time.Time         `toml:"committed,omitempty"`
 	Built     time.Time         `toml:"built,omitempty"`
 	Builder   string            `toml:"builder,omitempty"`
-	Installed time.Time         `toml:"installed,omitempty"` // else when the directory was changed last
-	Bundle    string            `toml:"bundle,omitempty"`    // sha256 of the bundle's file
-	Tree      string            `toml:"tree,omitempty"`      // hash of all its files
-	Size      int64             `toml:"size,omitempty"`      // what it takes on disk, as it was installed; 0 = not counted
-	Processes []string          `toml:"processes,omitempty"` // that the config is expected to have
+	Installed time.Time         `toml:"installed,omitempty"` // default: when the directory was first seen
+	Bundle    string            `toml:"bundle,omitempty"`    // sha256 of the bundle file
+	Tree      string            `toml:"tree,omitempty"`      // hash of the list of its files
+	Size      int64             `toml:"size,omitempty"`      // bytes on disk after the installation; 0 = unknown
+	Processes []string          `toml:"processes,omitempty"` // processes that the config must define
 	Env       map[string]string `toml:"env,omitempty"`       // of its workers
 }
 
-// describe reads what the release says of itself, from the first that is there: release.toml, Capistrano's REVISION, git.
+// describe reads the release's metadata from the first of these files that exists: release.toml,
+// Capistrano's REVISION, git.
 func (r *Release) describe() error {
 	data, err := readSmall(filepath.Join(r.Path, MetadataName))
 	switch {
@@ -58,7 +59,7 @@ func (r *Release) describe() error {
 		if commit := strings.ToLower(strings.TrimSpace(string(data))); isCommit(commit) {
 			r.Commit = commit
 		}
-		if data, err = readSmall(filepath.Join(r.Path, "REVISION_TIME")); err == nil { // Capistrano's too, from 3.17 on
+		if data, err = readSmall(filepath.Join(r.Path, "REVISION_TIME")); err == nil { // since Capistrano 3.17
 			r.Committed = unixTime(strings.TrimSpace(string(data)))
 		}
 		return nil
@@ -67,7 +68,7 @@ func (r *Release) describe() error {
 	return nil
 }
 
-// fromTOML takes over what release.toml says, or nothing of it.
+// fromTOML takes the metadata from the text of release.toml; after an error nothing has changed.
 func (r *Release) fromTOML(data []byte) error {
 	m, err := ParseMetadata(data)
 	if err != nil {
@@ -80,8 +81,8 @@ func (r *Release) fromTOML(data []byte) error {
 	return nil
 }
 
-// ParseMetadata reads the text of a release.toml. Keys that it does not know are somebody else's. Its error begins with the
-// name of the file.
+// ParseMetadata parses a release.toml. It ignores unknown keys. The error begins with the file's
+// name.
 func ParseMetadata(data []byte) (Metadata, error) {
 	var m Metadata
 	if len(data) >= metadataLimit {
@@ -92,7 +93,8 @@ func ParseMetadata(data []byte) (Metadata, error) {
 	switch {
 	case errors.As(err, &wrong):
 		line, column := wrong.Position()
-		return Metadata{}, fmt.Errorf("%s cannot be read: line %d, column %d: %s", MetadataName, line, column, wrongValue(wrong))
+		return Metadata{}, fmt.Errorf("%s cannot be read: line %d, column %d: %s",
+			MetadataName, line, column, wrongValue(wrong))
 	case err != nil:
 		return Metadata{}, fmt.Errorf("%s cannot be read: %w", MetadataName, err)
 	}
@@ -103,7 +105,7 @@ func ParseMetadata(data []byte) (Metadata, error) {
 	return m, nil
 }
 
-// wrongValue says what a key takes.
+// wrongValue returns which value a key expects.
 func wrongValue(e *toml.DecodeError) string {
 	msg := strings.TrimPrefix(e.Error(), "toml: ")
 	key := strings.Join(e.Key(), ".")
@@ -126,7 +128,7 @@ func wrongValue(e *toml.DecodeError) string {
 	return key + ": " + expected
 }
 
-// Limits of what release.toml may say: it is shown on terminals, and its env is given to workers.
+// Limits of release.toml: its text is shown on terminals, and its env is passed to workers.
 const (
 	textLimit  = 1024
 	valueLimit = 32 << 10
@@ -134,7 +136,7 @@ const (
 
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// check finds what must not get to a terminal or a worker.
+// check refuses values that must not reach a terminal or a worker.
 func (m *Metadata) check() error {
 	for _, one := range []struct{ key, text string }{
 		{"name", m.Project},
@@ -151,17 +153,18 @@ func (m *Metadata) check() error {
 		}
 	}
 	if strings.ContainsFunc(m.Commit, unicode.IsSpace) {
-		return fmt.Errorf("commit: %q has a space in it", m.Commit)
+		return fmt.Errorf("commit: %q contains a space", m.Commit)
 	}
 	if m.Size < 0 {
-		return fmt.Errorf("size: %d is below zero", m.Size)
+		return fmt.Errorf("size: %d is negative", m.Size)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Env)) {
 		switch value := m.Env[name]; {
 		case !envName.MatchString(name):
-			return fmt.Errorf("env: %q is no name of a variable: letters, digits and _ are, not beginning with a digit", name)
+			return fmt.Errorf("env: %q is not a variable name: "+
+				"use letters, digits and _, and do not begin with a digit", name)
 		case strings.ContainsRune(value, 0) || len(value) > valueLimit:
-			return fmt.Errorf("env.%s: its value is longer than %d KB or has a NUL in it", name, valueLimit>>10)
+			return fmt.Errorf("env.%s: its value is longer than %d KB or contains a NUL", name, valueLimit>>10)
 		case Reserved(name) != "":
 			return fmt.Errorf("env.%s: %s", name, Reserved(name))
 		}
@@ -170,7 +173,8 @@ func (m *Metadata) check() error {
 }
 
 func printable(s string) bool {
-	return len(s) <= textLimit && utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
+	unprintable := func(c rune) bool { return !unicode.IsPrint(c) }
+	return len(s) <= textLimit && utf8.ValidString(s) && !strings.ContainsFunc(s, unprintable)
 }
 
 // A commit is named by 7 hexadecimal digits at least, as git abbreviates it, and by 64 at most, as of a SHA-256 repository.
@@ -193,6 +197,6 @@ func readSmall(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, metadataLimit))
 }
 
-// openRegular opens a file that a release brings. A FIFO of that name must not hold anybody up, and a link of the app's user must not
-// lead a root daemon to the secrets of others.
+// openRegular opens a file of a release. It does not block on a FIFO, and does not follow a link of
+// the app's user to another user's files.
 func openRegular(path string) (*os.File, error) { return beneath.OpenFile(path) }

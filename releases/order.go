@@ -15,25 +15,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// order is the record of when each release was first seen. The times of a directory cannot say that: a shared
-// link, a `touch` or a file that lands at its top moves them. Only the daemon writes the record, in its own state
-// directory; where it cannot be read, or there is none yet, a release came when its directory was made.
+// order records when each release was first seen. A directory's own times do not tell: a shared
+// link, a `touch` or a file created at its top changes them. Only the daemon writes the record, in
+// its state directory. Without a readable record, a release's age is that of its directory.
 type order struct {
-	Looked   time.Time           `json:"looked"` // when the releases were last recorded
+	Looked   time.Time           `json:"looked"` // when the record was last updated
 	Releases map[string]firstSee `json:"releases"`
 }
 
-// firstSee is when a directory was first seen. One of the same name that is another directory is another release.
+// firstSee is when a directory was first seen. A different directory with the same name is another
+// release.
 type firstSee struct {
 	Directory string    `json:"directory"`
 	At        time.Time `json:"at"`
 }
 
-// orderLimit bounds what is read of a record.
+// orderLimit bounds the size of the record.
 const orderLimit = 16 << 20
 
-// readOrder reads the record; one that is not there, or cannot be read, is empty: the order of the releases must
-// not keep a site down.
+// readOrder returns the record, or an empty one if it is missing or cannot be read: a failure here
+// must not take the site down.
 func (s *Store) readOrder() order {
 	var o order
 	if s.Order == "" {
@@ -51,8 +52,8 @@ func (s *Store) readOrder() order {
 	return o
 }
 
-// Record notes the releases that are seen for the first time. What came since the last look is newer than all that
-// was there then.
+// Record adds the releases that are new since the last call. They count as newer than all earlier
+// ones.
 func (s *Store) Record() error {
 	if s.Order == "" {
 		return nil
@@ -79,7 +80,8 @@ func (s *Store) Record() error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(s.Order, text, 0o644); err != nil { //nolint:gosec // it says when directories came, which everybody can see
+	//nolint:gosec // it contains only names and times of directories that every user can see
+	if err := renameio.WriteFile(s.Order, text, 0o644); err != nil {
 		return fmt.Errorf("record the order of the releases: %w", err)
 	}
 	return nil
@@ -94,20 +96,21 @@ func newest(releases map[string]firstSee) (at time.Time) {
 	return at
 }
 
-// see is when a directory was first seen.
+// see returns when a directory was first seen.
 func (o order) see(name, path string) firstSee {
 	directory, at := born(path)
 	if known, ok := o.Releases[name]; ok && known.Directory == directory {
 		return known
 	}
 	if at.Before(o.Looked) {
-		at = o.Looked // it was moved or copied here with its old times
+		at = o.Looked // it was moved or copied with its old times
 	}
 	return firstSee{directory, at}
 }
 
-// born is what identifies a directory, and when it was made: the earlier of its birth and its last change, because
-// a copy may keep the times of its original. Not every file system tells the birth (statx(2)).
+// born returns what identifies a directory, and its age: the earlier of its birth and its last
+// change, because a copy may keep the times of its original. Not every file system records the
+// birth (statx(2)).
 func born(path string) (directory string, at time.Time) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME|unix.STATX_MTIME|unix.STATX_INO, &st); err != nil {
@@ -124,8 +127,8 @@ func born(path string) (directory string, at time.Time) {
 	return fmt.Sprintf("%d:%d:%d:%d", st.Dev_major, st.Dev_minor, st.Ino, birth.UnixNano()), at
 }
 
-// Moved returns where the `current` link leads, when that is not the release at path; "" when all is well or no
-// link is kept.
+// Moved returns the target of the `current` link if it is not the release at path. It returns "" if
+// it is, or if no link is configured.
 func (s *Store) Moved(path string) string {
 	if s.Current == "" || path == "" {
 		return ""
@@ -133,9 +136,9 @@ func (s *Store) Moved(path string) string {
 	to, err := os.Readlink(s.Current)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "nothing: it is not there"
+		return "nothing: it does not exist"
 	case err != nil:
-		return "" // no link, which is told elsewhere
+		return "" // not a link, which is reported elsewhere
 	}
 	if at, err := filepath.EvalSymlinks(s.Current); err == nil && (at == path || sameFile(at, path)) {
 		return ""

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// ordered is a store with these releases, of which the first is the oldest, and its record of their order.
+// ordered returns a store with the releases, oldest first, and a path for the record of their
+// order.
 func ordered(t *testing.T, names ...string) *Store {
 	t.Helper()
 	dir := t.TempDir()
@@ -50,7 +51,7 @@ func TestAReleaseThatWasMadeAfterAnotherIsNewerWithoutARecord(t *testing.T) {
 	s := ordered(t)
 	s.Order = ""
 	add(t, s, "b")
-	for { // until the file system's clock has moved on
+	for { // until the file system's clock has advanced
 		add(t, s, "a")
 		_, older := born(filepath.Join(s.Dir, "b"))
 		if _, newer := born(filepath.Join(s.Dir, "a")); newer.After(older) {
@@ -58,7 +59,7 @@ func TestAReleaseThatWasMadeAfterAnotherIsNewerWithoutARecord(t *testing.T) {
 		}
 		must(t, os.RemoveAll(filepath.Join(s.Dir, "a")))
 	}
-	must(t, os.WriteFile(filepath.Join(s.Dir, "b", "new"), nil, 0o600)) // its directory changes
+	must(t, os.WriteFile(filepath.Join(s.Dir, "b", "new"), nil, 0o600)) // changes its directory
 	if got := latestOf(t, s); got != "a" {
 		t.Errorf("latest is %s", got)
 	}
@@ -79,17 +80,18 @@ func TestAReleaseThatArrivesWithOldTimesIsTheLatest(t *testing.T) {
 	}
 }
 
-func TestADirectoryMadeAnewIsAnotherRelease(t *testing.T) {
+func TestARecreatedDirectoryIsAnotherRelease(t *testing.T) {
 	s := ordered(t, "r1", "r2")
 	must(t, s.Record())
-	must(t, os.Rename(filepath.Join(s.Dir, "r1"), filepath.Join(filepath.Dir(s.Dir), "gone"))) // so that its inode is not used again
+	gone := filepath.Join(filepath.Dir(s.Dir), "gone") // keeps the inode from being reused
+	must(t, os.Rename(filepath.Join(s.Dir, "r1"), gone))
 	add(t, s, "r1")
 	if got := latestOf(t, s); got != "r1" {
 		t.Errorf("latest is %s", got)
 	}
 }
 
-func TestADamagedRecordKeepsNothingFromWorking(t *testing.T) {
+func TestADamagedRecordIsReplaced(t *testing.T) {
 	s := ordered(t, "r1", "r2")
 	for _, text := range []string{"", "{", `{"looked": 3}`, `{"releases": null}`} {
 		must(t, os.WriteFile(s.Order, []byte(text), 0o600))
@@ -133,12 +135,12 @@ func TestAReleaseThatIsBeingCopiedIsNotTheLatest(t *testing.T) {
 		copied++
 		must(t, os.WriteFile(filepath.Join(s.Dir, "r2", "more"), make([]byte, copied), 0o600))
 	}
-	// r1 has changed a moment ago too, but not since.
+	// r1 was also modified a moment ago, but not since.
 	if got := latestOf(t, s); got != "r1" || copied == 0 {
 		t.Errorf("latest is %s after %d looks", got, copied)
 	}
 	if r, err := s.Resolve("latest", Refs{Live: "r2"}); err != nil || r.Name != "r2" {
-		t.Errorf("the live one writes into its directory: %s, %v", r.Name, err)
+		t.Errorf("the live release, which writes into its directory: %s, %v", r.Name, err)
 	}
 }
 
@@ -154,7 +156,10 @@ func TestALinkThatWasMovedIsFound(t *testing.T) {
 	s := ordered(t, "r1", "r2")
 	s.Current = filepath.Join(filepath.Dir(s.Dir), "current")
 	live := filepath.Join(s.Dir, "r1")
-	for to, want := range map[string]string{"": "nothing: it is not there", "releases/r1": "", live: "", "releases/r2": "releases/r2", "releases/gone": "releases/gone"} {
+	for to, want := range map[string]string{
+		"": "nothing: it does not exist", "releases/r1": "", live: "",
+		"releases/r2": "releases/r2", "releases/gone": "releases/gone",
+	} {
 		_ = os.Remove(s.Current)
 		if to != "" {
 			must(t, os.Symlink(to, s.Current))

@@ -12,14 +12,15 @@ import (
 	"superctl/beneath"
 )
 
-// Pin says that a release is never removed. It is a file beside the releases, never in one.
+// Pin protects a release from every prune. It is a file in superctl's own directory, not in the
+// release.
 type Pin struct {
 	Note string    `toml:"note,omitempty"`
 	By   string    `toml:"by,omitempty"`
 	At   time.Time `toml:"at"`
 }
 
-// String says by whom and why.
+// String returns who pinned the release, and why.
 func (p Pin) String() string {
 	text := "pinned"
 	if p.By != "" {
@@ -31,7 +32,7 @@ func (p Pin) String() string {
 	return text
 }
 
-// CheckNote says what is wrong with a note, or nil.
+// CheckNote returns what is wrong with a note, or nil.
 func CheckNote(note string) error {
 	if !printable(note) {
 		return fmt.Errorf("one line of at most %d bytes is expected", textLimit)
@@ -39,10 +40,10 @@ func CheckNote(note string) error {
 	return nil
 }
 
-// pinsName is the directory of the pins in superctl's own.
+// pinsName is the directory of the pins within superctl's own.
 const pinsName = "pins"
 
-// Pins returns the pins by the name of the release. A file that cannot be read pins all the same.
+// Pins returns the pins by release name. A file that cannot be read counts as a pin.
 func (s *Store) Pins() (map[string]Pin, error) {
 	dir, err := beneath.Open(s.Dir)
 	if err != nil {
@@ -63,7 +64,7 @@ func (s *Store) Pins() (map[string]Pin, error) {
 	}
 	pins := make(map[string]Pin, len(entries))
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") { // one that is being written
+		if !strings.HasPrefix(e.Name(), ".") { // a temporary file
 			pins[e.Name()] = readPin(at, e.Name())
 		}
 	}
@@ -79,7 +80,7 @@ func readPin(at *beneath.Dir, name string) Pin {
 	return p
 }
 
-// Pin pins a release; false: it was, with the same note.
+// Pin pins a release. It returns false if it already was, with the same note.
 func (s *Store) Pin(name string, p Pin) (changed bool, err error) {
 	pins, err := s.Pins()
 	if err != nil {
@@ -92,7 +93,7 @@ func (s *Store) Pin(name string, p Pin) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer at.Close() //nolint:errcheck // what is written is on the disk
+	defer at.Close() //nolint:errcheck // Replace has synced it
 	data, err := toml.Marshal(p)
 	if err != nil {
 		return false, err
@@ -103,7 +104,7 @@ func (s *Store) Pin(name string, p Pin) (changed bool, err error) {
 	return true, nil
 }
 
-// openPins opens the directory of the pins, and makes it if it is missing.
+// openPins opens the directory of the pins, and creates it if it is missing.
 func (s *Store) openPins() (*beneath.Dir, error) {
 	own, err := s.own()
 	if err != nil {
@@ -117,7 +118,7 @@ func (s *Store) openPins() (*beneath.Dir, error) {
 	return at, nil
 }
 
-// Unpin takes a pin away; false: there was none.
+// Unpin removes a pin. It returns false if there was none.
 func (s *Store) Unpin(name string) (changed bool, err error) {
 	pins, err := s.Pins()
 	if _, ok := pins[name]; err != nil || !ok {

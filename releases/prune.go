@@ -17,53 +17,56 @@ import (
 	"superctl/beneath"
 )
 
-// The hidden names of what is no release yet, and of what is none any more.
+// Suffixes of hidden directories that are not releases: not yet, or no longer.
 const (
 	partialEnd = ".partial" // .NAME.partial: an install in progress, as long as its lock is held
-	removedEnd = ".removed" // .NAME.removed: nobody can switch to it, and its files go
+	removedEnd = ".removed" // .NAME.removed: being deleted; it can no longer be switched to
 )
 
-// copyTime is for how long a release with the marker Incomplete is taken for one that is being copied.
+// copyTime is how long a release with the marker Incomplete counts as being copied.
 const copyTime = 24 * time.Hour
 
-// PruneOptions say what a prune may remove.
+// PruneOptions control what a prune removes.
 type PruneOptions struct {
-	Keep   int  // so many of the newest stay
-	DryRun bool // only tell
-	// Protected says which releases must stay, by name, and why. It is asked again when nobody can choose one any more.
+	Keep   int  // keep the newest Keep releases
+	DryRun bool // report only
+	// Protected returns the releases that must stay, by name, with the reason. It is called again
+	// once no release can be chosen any more.
 	Protected func(context.Context) (map[string]string, error)
-	// Check says why a release cannot be switched to.
+	// Check returns why a release cannot be switched to.
 	Check func(Release) error
-	// Virtualenv: what has neither one nor metadata is no release, but somebody's directory.
+	// Virtualenv means that a directory with neither a virtualenv nor metadata is not a release,
+	// but the operator's own.
 	Virtualenv bool
-	// Say is told what is being removed; nil for nobody.
+	// Say reports what is being removed; nil for no reports.
 	Say func(text string)
 	Now time.Time
 }
 
-// Pruned is what a prune has done, or with DryRun would do.
+// Pruned is what a prune has removed and kept, or with DryRun would.
 type Pruned struct {
 	Removed   []Removal
 	Kept      []Kept
-	Leftovers []string // of interrupted installs and prunes
+	Leftovers []string // names left by interrupted installs and prunes
 	Freed     int64    // bytes
-	Unseen    []string // processes that could not be looked at
+	Unseen    []string // processes that could not be inspected
 }
 
 // Removal is a release that was removed.
 type Removal struct {
 	Release
-	Freed int64 // bytes; what several releases share is counted with the last of them
+	Freed int64 // bytes; what several releases share counts for the last of them
 }
 
-// Kept is a release that stays, and why.
+// Kept is a release that stays, with the reason.
 type Kept struct {
 	Release
 	Why string
 }
 
-// Prune removes what is old and not wanted. Each release first gets a name that nobody can switch to; then its files go. What cannot
-// be removed is in the error, and the others are removed all the same.
+// Prune removes old releases. Each is first renamed so that it can no longer be switched to; then
+// its files are deleted. The error lists the releases that could not be removed; the others are
+// removed anyway.
 func (s *Store) Prune(ctx context.Context, opt PruneOptions) (Pruned, error) {
 	p := &prune{s: s, opt: opt}
 	var err error
@@ -76,10 +79,10 @@ func (s *Store) Prune(ctx context.Context, opt PruneOptions) (Pruned, error) {
 	}
 	if !opt.DryRun {
 		lock, err := s.Lock("prune")
-		if err != nil && !noRoom(err) { // where there is no room for a lock nobody has ever installed anything
+		if err != nil && !noRoom(err) { // on a full disk, prune without the lock
 			return Pruned{}, err
 		}
-		defer lock.Unlock() //nolint:errcheck // its end is the lock's
+		defer lock.Unlock() //nolint:errcheck // releases the lock
 	}
 	if err := p.decide(ctx); err != nil {
 		return Pruned{}, err
@@ -101,17 +104,17 @@ func noRoom(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
-// prune is one prune.
+// prune is one run of Prune.
 type prune struct {
 	s    *Store
 	opt  PruneOptions
-	root *beneath.Dir // of the releases: all that is changed is changed in it
-	dir  string       // its path without links on the way, as processes have it
+	root *beneath.Dir // the directory of releases; all changes happen in it
+	dir  string       // its real path, as processes use it
 	done Pruned
 	errs []error
 }
 
-// decide finds out what goes and what stays.
+// decide chooses the releases to remove.
 func (p *prune) decide(ctx context.Context) error {
 	list, err := p.s.List()
 	if err != nil {
@@ -138,7 +141,7 @@ func (p *prune) decide(ctx context.Context) error {
 			if why == "" && whole <= p.opt.Keep {
 				why = fmt.Sprintf("one of the %d newest", p.opt.Keep)
 			}
-		} else if why == "" && i < p.opt.Keep { // it takes no whole one's place
+		} else if why == "" && i < p.opt.Keep { // it does not take the place of an intact one
 			why = fmt.Sprintf("one of the %d newest, though broken", p.opt.Keep)
 		}
 		if why != "" {
@@ -158,7 +161,7 @@ func paths(list []Release) []string {
 	return all
 }
 
-// reasons returns what says why a release must stay, however old it is; "" when nothing does.
+// reasons returns a function that returns why a release must stay regardless of its age, or "".
 func (p *prune) reasons(list []Release, protected map[string]string, used uses) (func(Release) string, error) {
 	pins, err := p.s.Pins()
 	if err != nil {
@@ -172,7 +175,7 @@ func (p *prune) reasons(list []Release, protected map[string]string, used uses) 
 	}
 	current, err := p.s.CurrentTarget()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		current = Release{} // whatever is there leads to no release
+		current = Release{} // the link leads to no release
 	}
 	return func(r Release) string {
 		pin, pinned := pins[r.Name]
@@ -184,7 +187,7 @@ func (p *prune) reasons(list []Release, protected map[string]string, used uses) 
 		case strings.HasPrefix(current.Path+"/", r.Path+"/"):
 			return fmt.Sprintf("%s leads to it", p.s.Current)
 		case p.isLink(r):
-			return fmt.Sprintf("it is a link to %s, and no directory", r.Path)
+			return fmt.Sprintf("it is a link to %s, not a directory", r.Path)
 		case linked[r.Path] != "":
 			return fmt.Sprintf("the link %s leads to it", linked[r.Path])
 		case used.by[r.Path] != "":
@@ -199,7 +202,7 @@ func (p *prune) isLink(r Release) bool {
 	return err == nil && st.Mode().Type() == fs.ModeSymlink
 }
 
-// unsure says why something may not be what it looks like.
+// unsure returns why a directory may not be a release that can be removed.
 func (p *prune) unsure(r Release) string {
 	if st, err := os.Lstat(filepath.Join(r.Path, Incomplete)); err == nil {
 		changed := st.ModTime()
@@ -221,12 +224,12 @@ func (p *prune) unsure(r Release) string {
 		return "it does not look like a release: it has no virtualenv, no " + MetadataName + ", no REVISION and no .git"
 	}
 	if inside, err := os.ReadDir(r.Path); err != nil || len(inside) == 0 {
-		return "it does not look like a release: nothing is seen in it"
+		return "it does not look like a release: it appears to be empty"
 	}
 	return ""
 }
 
-// describes tells whether the release has anything that says what it is.
+// describes reports whether the release has metadata.
 func (r Release) describes() bool {
 	for _, name := range []string{MetadataName, "REVISION", ".git"} {
 		if _, err := os.Lstat(filepath.Join(r.Path, name)); err == nil {
@@ -236,7 +239,7 @@ func (r Release) describes() bool {
 	return false
 }
 
-// count finds out how much space is won.
+// count computes the space that each removal frees.
 func (p *prune) count(ctx context.Context) {
 	c := newCounter(ctx)
 	for i := range p.done.Removed {
@@ -251,8 +254,8 @@ func hiddenName(name string) string { return "." + name + removedEnd }
 
 func (p *prune) hidden(name string) string { return filepath.Join(p.dir, hiddenName(name)) }
 
-// hide gives what is to go names that nobody can switch to. Nobody can choose a release meanwhile; and who uses one without asking
-// gets it back.
+// hide renames the releases to remove, so that they can no longer be switched to. Nothing can
+// choose a release meanwhile. A release that a process uses regardless is renamed back.
 func (p *prune) hide(ctx context.Context) {
 	if len(p.done.Removed) == 0 {
 		return
@@ -264,7 +267,7 @@ func (p *prune) hide(ctx context.Context) {
 	protected, unknown := p.opt.Protected(ctx)
 	if err := errors.Join(err, unknown); err != nil {
 		p.errs = append(p.errs, err)
-		p.filter(func(Removal) string { return "whether it is in use is not known any more" })
+		p.filter(func(Removal) string { return "it could not be checked whether it is still in use" })
 		return
 	}
 	p.filter(func(r Removal) string {
@@ -280,7 +283,7 @@ func (p *prune) hide(ctx context.Context) {
 	p.lookAgain(ctx)
 }
 
-// lookAgain takes back what has come into use since it was decided.
+// lookAgain renames back what has come into use since the decision.
 func (p *prune) lookAgain(ctx context.Context) {
 	var dirs []string
 	for _, r := range p.done.Removed {
@@ -294,19 +297,19 @@ func (p *prune) lookAgain(ctx context.Context) {
 	p.filter(func(r Removal) string {
 		why := cmp.Or(protected[r.Name], used.by[r.Path], used.by[p.hidden(r.Name)])
 		if err != nil {
-			why = "whether it is in use is not known any more"
+			why = "it could not be checked whether it is still in use"
 		}
 		if why == "" {
 			return ""
 		}
 		if err := p.root.RenameNew(hiddenName(r.Name), r.Name); err != nil {
-			p.errs = append(p.errs, fmt.Errorf("give %s its name back (%s): %w", r.Name, why, err))
+			p.errs = append(p.errs, fmt.Errorf("rename %s back (%s): %w", r.Name, why, err))
 		}
 		return why
 	})
 }
 
-// filter keeps what there is a reason for.
+// filter moves the removals with a reason to stay to the kept ones.
 func (p *prune) filter(why func(Removal) string) {
 	var gone []Removal
 	for _, r := range p.done.Removed {
@@ -320,20 +323,21 @@ func (p *prune) filter(why func(Removal) string) {
 	p.done.Removed = gone
 }
 
-// remove removes what is hidden.
+// remove deletes the renamed releases.
 func (p *prune) remove(ctx context.Context) {
 	for i, r := range p.done.Removed {
 		p.say("removing %s (%d of %d)", r.Name, i+1, len(p.done.Removed))
 		if err := p.removeDir(ctx, hiddenName(r.Name)); err != nil {
 			p.done.Freed -= r.Freed
-			p.errs = append(p.errs, p.s.mayNot(fmt.Errorf("remove %s: %w; the next prune goes on with it", r.Name, err)))
+			err = fmt.Errorf("remove %s: %w; the next prune continues the removal", r.Name, err)
+			p.errs = append(p.errs, p.s.mayNot(err))
 		}
 	}
 }
 
 func (p *prune) removeLeftovers(ctx context.Context) {
 	for _, name := range p.done.Leftovers {
-		p.say("removing %s, which was left over", name)
+		p.say("removing the leftover %s", name)
 		if err := p.removeDir(ctx, name); err != nil {
 			p.errs = append(p.errs, p.s.mayNot(fmt.Errorf("remove %s: %w", name, err)))
 		}
@@ -346,7 +350,8 @@ func (p *prune) say(format string, args ...any) {
 	}
 }
 
-// findLeftovers finds what interrupted installs and prunes have left. Who has the lock of installs is no longer one of them.
+// findLeftovers finds what interrupted installs and prunes left behind. An install in progress
+// holds the lock, so it is not among them.
 func (p *prune) findLeftovers() error {
 	if p.opt.DryRun && p.s.locked() {
 		return nil
@@ -358,7 +363,8 @@ func (p *prune) findLeftovers() error {
 	var found []string
 	for _, e := range entries {
 		name := e.Name()
-		if e.IsDir() && strings.HasPrefix(name, ".") && (strings.HasSuffix(name, partialEnd) || strings.HasSuffix(name, removedEnd)) {
+		leftover := strings.HasSuffix(name, partialEnd) || strings.HasSuffix(name, removedEnd)
+		if e.IsDir() && strings.HasPrefix(name, ".") && leftover {
 			found = append(found, name)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	"superctl/beneath"
 )
 
-// whole makes releases that a switch would take.
+// whole returns a store of releases that can be switched to.
 func whole(t *testing.T, names ...string) *Store {
 	t.Helper()
 	s := store(t, names...)
@@ -30,7 +30,7 @@ func whole(t *testing.T, names ...string) *Store {
 	return s
 }
 
-// options are those of a prune that nothing is in the way of.
+// options returns those of a prune with nothing to protect.
 func options(keep int) PruneOptions {
 	return PruneOptions{
 		Keep: keep, Now: time.Unix(1_700_100_000, 0),
@@ -39,7 +39,7 @@ func options(keep int) PruneOptions {
 	}
 }
 
-// left is what is in the directory of releases, superctl's own left out.
+// left returns the names in the directory of releases, without superctl's own.
 func left(t *testing.T, s *Store) string {
 	t.Helper()
 	entries, err := os.ReadDir(s.Dir)
@@ -81,8 +81,9 @@ func TestAPruneKeepsTheNewestAndWhatIsNeeded(t *testing.T) {
 	done, err := s.Prune(t.Context(), opt)
 	must(t, err)
 	want := map[string]string{
-		"r1": "live", "r3": s.Current + " leads to it", "r4": "pinned by anna: before the move", "r5": "the link stable leads to it",
-		"r8": "one of the 2 newest", "r9": "one of the 2 newest", "stable": "it is a link to " + filepath.Join(s.Dir, "r5") + ", and no directory",
+		"r1": "live", "r3": s.Current + " leads to it", "r4": "pinned by anna: before the move",
+		"r5": "the link stable leads to it", "r8": "one of the 2 newest", "r9": "one of the 2 newest",
+		"stable": "it is a link to " + filepath.Join(s.Dir, "r5") + ", not a directory",
 	}
 	if got := whys(done); !maps.Equal(got, want) || !maps.Equal(whys(tried), want) {
 		t.Errorf("%v, tried %v", got, whys(tried))
@@ -99,13 +100,15 @@ func TestAPruneKeepsTheNewestAndWhatIsNeeded(t *testing.T) {
 	}
 }
 
-func TestABrokenReleaseTakesNoWholeOnesPlaceAndACopyIsWaitedFor(t *testing.T) {
-	hours := map[string]int{"other": 0, "copying": 1, "broken": 2, "stuck": 25, "good": 30, "old": 40, "older": 50, "oldest": 60}
+func TestABrokenReleaseDoesNotTakeAnIntactOnesPlace(t *testing.T) {
+	hours := map[string]int{
+		"other": 0, "copying": 1, "broken": 2, "stuck": 25, "good": 30, "old": 40, "older": 50, "oldest": 60,
+	}
 	s := whole(t, slices.Sorted(maps.Keys(hours))...)
 	write(t, filepath.Join(s.Dir, "broken", MetadataName), "commit = 1")
 	write(t, filepath.Join(s.Dir, "stuck", Incomplete), "")
 	write(t, filepath.Join(s.Dir, "copying", Incomplete), "")
-	must(t, os.Remove(filepath.Join(s.Dir, "other", "REVISION"))) // somebody's directory
+	must(t, os.Remove(filepath.Join(s.Dir, "other", "REVISION"))) // not a release
 	opt := options(3)
 	opt.Virtualenv = true
 	check := opt.Check
@@ -128,7 +131,8 @@ func TestABrokenReleaseTakesNoWholeOnesPlaceAndACopyIsWaitedFor(t *testing.T) {
 		t.Errorf("left: %s, %v", got, whys(done))
 	}
 	for name, says := range map[string]string{
-		"other": "does not look like a release", "copying": "being copied", "broken": "3 newest, though broken", "older": "one of the 3 newest",
+		"other": "does not look like a release", "copying": "being copied",
+		"broken": "3 newest, though broken", "older": "one of the 3 newest",
 	} {
 		if !strings.Contains(whys(done)[name], says) {
 			t.Errorf("%s: %q", name, whys(done)[name])
@@ -136,7 +140,7 @@ func TestABrokenReleaseTakesNoWholeOnesPlaceAndACopyIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestWhatAProcessUsesStaysEvenWhenThatBeginsInTheLastMoment(t *testing.T) {
+func TestAReleaseInUseStaysEvenIfTheUseBeginsLate(t *testing.T) {
 	s := whole(t, "inside", "program", "late", "chosen", "old", "new")
 	sleep, err := exec.LookPath("sleep")
 	must(t, err)
@@ -158,9 +162,9 @@ func TestWhatAProcessUsesStaysEvenWhenThatBeginsInTheLastMoment(t *testing.T) {
 	asked := 0
 	opt.Protected = func(context.Context) (map[string]string, error) {
 		switch asked++; asked {
-		case 2: // all is decided
+		case 2: // everything is decided
 			run(sleep, filepath.Join(s.Dir, "late"))
-		case 3: // all is hidden
+		case 3: // everything is renamed
 			return map[string]string{"chosen": "a switch to it is in progress"}, nil
 		}
 		return nil, nil
@@ -170,14 +174,17 @@ func TestWhatAProcessUsesStaysEvenWhenThatBeginsInTheLastMoment(t *testing.T) {
 	if got := left(t, s); got != "chosen inside late new program" || asked != 3 {
 		t.Errorf("left: %s; asked %d times", got, asked)
 	}
-	for name, says := range map[string]string{"inside": "sleep (pid ", "program": "runs a program of it", "late": "is in it", "chosen": "a switch to it"} {
+	for name, says := range map[string]string{
+		"inside": "sleep (pid ", "program": "runs a program from it", "late": "working directory in it",
+		"chosen": "a switch to it",
+	} {
 		if !strings.Contains(whys(done)[name], says) {
 			t.Errorf("%s: %q", name, whys(done)[name])
 		}
 	}
 }
 
-func TestAPruneThatCannotAskAnyMoreRemovesNothing(t *testing.T) {
+func TestAPruneRemovesNothingOnceTheDaemonIsGone(t *testing.T) {
 	for when := 1; when <= 3; when++ {
 		s := whole(t, "r1", "r2", "r3")
 		opt := options(1)
@@ -188,13 +195,14 @@ func TestAPruneThatCannotAskAnyMoreRemovesNothing(t *testing.T) {
 			}
 			return nil, nil
 		}
-		if _, err := s.Prune(t.Context(), opt); err == nil || !strings.Contains(err.Error(), "the daemon is gone") || left(t, s) != "r1 r2 r3" {
+		_, err := s.Prune(t.Context(), opt)
+		if err == nil || !strings.Contains(err.Error(), "the daemon is gone") || left(t, s) != "r1 r2 r3" {
 			t.Errorf("at the question %d: %v, left %s", when, err, left(t, s))
 		}
 	}
 }
 
-func TestAPruneFinishesWhatOthersHaveLeftAndWaitsForNobody(t *testing.T) {
+func TestAPruneRemovesLeftoversAndDoesNotWait(t *testing.T) {
 	s := whole(t, "r1")
 	for _, name := range []string{".r2.partial", ".r0.removed"} {
 		write(t, filepath.Join(s.Dir, name, "a", "b"), "x")
@@ -203,20 +211,22 @@ func TestAPruneFinishesWhatOthersHaveLeftAndWaitsForNobody(t *testing.T) {
 	lock, err := s.Lock("install of r2")
 	must(t, err)
 	var locked *LockedError
-	if _, err := s.Prune(t.Context(), options(1)); !errors.As(err, &locked) || !strings.Contains(err.Error(), "install of r2, pid") {
+	_, err = s.Prune(t.Context(), options(1))
+	if !errors.As(err, &locked) || !strings.Contains(err.Error(), "install of r2, pid") {
 		t.Errorf("%v", err)
 	}
 	opt := options(1)
 	opt.DryRun = true
 	if done, err := s.Prune(t.Context(), opt); err != nil || len(done.Leftovers) != 0 {
-		t.Errorf("beside an install: %v, %v", done.Leftovers, err)
+		t.Errorf("during an install: %v, %v", done.Leftovers, err)
 	}
 	must(t, lock.Unlock())
 	done, err := s.Prune(t.Context(), options(1))
-	if err != nil || !slices.Equal(done.Leftovers, []string{".r0.removed", ".r2.partial"}) || left(t, s) != ".cache r1" {
+	leftovers := slices.Equal(done.Leftovers, []string{".r0.removed", ".r2.partial"})
+	if err != nil || !leftovers || left(t, s) != ".cache r1" {
 		t.Errorf("%v, %v, left %s", done.Leftovers, err, left(t, s))
 	}
-	// Nothing that is half removed can be switched to.
+	// A half-removed release cannot be switched to.
 	write(t, filepath.Join(s.Dir, ".r0.removed", "manage.py"), "")
 	for _, word := range []string{".r0.removed", "r0", ".r0"} {
 		if r, err := s.Resolve(word, Refs{}); err == nil {
@@ -238,7 +248,8 @@ func TestAReleaseIsNotRemovedWhileOneIsChosen(t *testing.T) {
 	if _, err := s.Prune(ctx, options(1)); !errors.Is(err, tired) || left(t, s) != "r1 r2" {
 		t.Errorf("%v, left %s", err, left(t, s))
 	}
-	if _, err := (&Store{Dir: s.Dir + "/none"}).Freeze(t.Context()); err == nil || !strings.Contains(err.Error(), "does not exist: make it") {
+	_, err = (&Store{Dir: s.Dir + "/none"}).Freeze(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "does not exist: make it") {
 		t.Errorf("%v", err)
 	}
 	thaw()
@@ -247,7 +258,7 @@ func TestAReleaseIsNotRemovedWhileOneIsChosen(t *testing.T) {
 	}
 }
 
-func TestAReadOnlyReleaseIsRemovedByItsOwnerAndNothingElseIsTouched(t *testing.T) {
+func TestAReadOnlyReleaseIsRemovedByItsOwner(t *testing.T) {
 	top := t.TempDir()
 	must(t, os.Chmod(top, 0o777)) //nolint:gosec // another user works in it
 	for dir := filepath.Dir(top); dir != "/" && strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
@@ -259,12 +270,13 @@ func TestAReadOnlyReleaseIsRemovedByItsOwnerAndNothingElseIsTouched(t *testing.T
 	ended := make(chan error, 1)
 	go func() {
 		if os.Geteuid() == 0 {
-			runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+			runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
 			for _, id := range []int{1, 65534} {
 				_, _ = unix.SetfsuidRetUid(id)
 			}
 		}
-		err := errors.Join(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755), os.WriteFile(filepath.Join(dir, "a", "b", "c"), nil, 0o444),
+		err := errors.Join(os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755),
+			os.WriteFile(filepath.Join(dir, "a", "b", "c"), nil, 0o444),
 			os.Symlink(outside, filepath.Join(dir, "a", "link")))
 		for _, path := range []string{filepath.Join(dir, "a", "b"), filepath.Join(dir, "a"), dir} {
 			err = errors.Join(err, os.Chmod(path, 0o555)) //nolint:gosec // as an install leaves it
@@ -299,7 +311,7 @@ func TestAMountPointInAReleaseIsFound(t *testing.T) {
 	}
 }
 
-func TestAPinIsKeptBesideTheReleasesAndMadeTwiceIsOne(t *testing.T) {
+func TestAPinIsIdempotentAndOutsideTheRelease(t *testing.T) {
 	s := whole(t, "r1")
 	for i, want := range []bool{true, false} {
 		if changed, err := s.Pin("r1", Pin{Note: "why"}); err != nil || changed != want {
@@ -345,6 +357,6 @@ func TestTheSpaceOfAFileWithSeveralNamesCountsOnce(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if !DiskUse(ctx, a).Partial || !DiskUse(t.Context(), filepath.Join(top, "none")).Partial {
-		t.Error("what could not be counted is not missed")
+		t.Error("an incomplete count is not reported as partial")
 	}
 }

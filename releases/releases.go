@@ -1,8 +1,8 @@
-// Package releases owns the release directories: it finds them, reads what they say of themselves, tells which can be
-// switched to, and keeps the `current` link and the history.
+// Package releases owns the release directories: it finds them, reads their metadata, checks
+// whether they can be switched to, and maintains the `current` link and the history.
 //
-// It guarantees that a release is never changed, but for the links of Share: it only reads inside one. It starts no process; whoever needs an
-// interpreter to be tried hands in what runs it.
+// It never changes a release, except for the links of Share. It starts no process: a caller that
+// wants the interpreter to be tested passes a function that runs it.
 package releases
 
 import (
@@ -25,9 +25,9 @@ import (
 type Store struct {
 	Dir     string
 	Current string // path of the `current` link; "" = none is kept
-	Order   string // path of the record of when releases were first seen; "" = none
+	Order   string // path of the record of the order of releases; "" = none
 
-	pause func(time.Duration) // between two looks at a copy in progress; nil = it is waited for
+	pause func(time.Duration) // pause between two checks for a copy in progress; nil = sleep
 }
 
 // Release is one release directory.
@@ -35,17 +35,18 @@ type Release struct {
 	Name string
 	Path string // real path, symlinks resolved
 	Metadata
-	Broken     error // why it cannot be switched to; nil = no reason is known
-	Unfinished error // why it seems not to be complete yet
+	Broken     error // why it cannot be switched to; nil = no known reason
+	Unfinished error // why it seems to be incomplete
 }
 
-// Open looks at the directory of releases.
+// Open opens the directory of releases.
 func Open(dir, current string) (*Store, error) {
 	s := &Store{Dir: dir, Current: current}
 	st, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("the directory of releases %s does not exist: make it, and put each release into a directory of its own in it", dir)
+		return nil, fmt.Errorf("the directory of releases %s does not exist: "+
+			"make it, and put each release into its own directory there", dir)
 	case err != nil:
 		return nil, fmt.Errorf("the directory of releases: %w", err)
 	case !st.IsDir():
@@ -60,7 +61,8 @@ func Open(dir, current string) (*Store, error) {
 func (s *Store) entries() ([]os.DirEntry, error) {
 	all, err := os.ReadDir(s.Dir)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("the directory of releases %s cannot be read: the daemon's user needs r and x on it", s.Dir)
+		return nil, fmt.Errorf("the directory of releases %s cannot be read: "+
+			"the daemon's user needs r and x on it", s.Dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the directory of releases: %w", err)
@@ -70,7 +72,7 @@ func (s *Store) entries() ([]os.DirEntry, error) {
 	}), nil
 }
 
-// List is every release, the newest first, the broken ones with why.
+// List returns all releases, newest first, including the broken ones with the reason.
 func (s *Store) List() ([]Release, error) {
 	entries, err := s.entries()
 	if err != nil {
@@ -84,7 +86,7 @@ func (s *Store) List() ([]Release, error) {
 			continue // a link to a file
 		}
 		if s.isCurrent(path) {
-			continue // many keep the link among the releases
+			continue // some sites keep the link among the releases
 		}
 		list = append(list, s.read(path, seen))
 	}
@@ -98,8 +100,9 @@ func (s *Store) isCurrent(path string) bool {
 	return s.Current != "" && filepath.Clean(s.Current) == path
 }
 
-// open opens the directory of a release. A link of the app's user may lead to any release of the store, and else only to what
-// is that user's own: root must not take another app's directory for a release of this one.
+// open opens the directory of a release. A link of the app's user may lead to any release of the
+// store, and otherwise only to the same user's files: root must not take another app's directory
+// for a release of this one.
 func (s *Store) open(path string) (*beneath.Dir, error) {
 	dir, err := beneath.Open(path)
 	if !errors.Is(err, beneath.ErrForeign) {
@@ -149,18 +152,18 @@ func (s *Store) read(path string, seen order) Release {
 	return r
 }
 
-// Refs are the releases that words stand for.
+// Refs are the releases that the words live and previous stand for.
 type Refs struct{ Live, Previous string }
 
-// Resolve finds the release that a word means: an exact name, "latest", "live", "previous", a prefix of one name, or a
-// commit of at least four digits.
+// Resolve returns the release that a word means: an exact name, "latest", "live", "previous", a
+// unique prefix of a name, or at least four digits of a commit.
 func (s *Store) Resolve(word string, refs Refs) (Release, error) {
 	list, err := s.List()
 	if err != nil {
 		return Release{}, err
 	}
 	if len(list) == 0 {
-		return Release{}, fmt.Errorf("there is no release in %s yet: put one into a directory of its own there", s.Dir)
+		return Release{}, fmt.Errorf("there is no release in %s yet: put one into its own directory there", s.Dir)
 	}
 	byName := func(name string) (Release, bool) {
 		i := slices.IndexFunc(list, func(r Release) bool { return r.Name == name })
@@ -188,7 +191,8 @@ func (s *Store) Resolve(word string, refs Refs) (Release, error) {
 	}
 	var hits []Release
 	for _, r := range list {
-		if strings.HasPrefix(r.Name, word) || (len(word) >= 4 && r.Commit != "" && strings.HasPrefix(r.Commit, strings.ToLower(word))) {
+		byCommit := len(word) >= 4 && r.Commit != "" && strings.HasPrefix(r.Commit, strings.ToLower(word))
+		if byCommit || strings.HasPrefix(r.Name, word) {
 			hits = append(hits, r)
 		}
 	}
@@ -196,7 +200,8 @@ func (s *Store) Resolve(word string, refs Refs) (Release, error) {
 	case 1:
 		return hits[0], nil
 	case 0:
-		return Release{}, fmt.Errorf("no release matches %q: the nearest are %s (superctl releases lists all)", word, nearest(word, list))
+		return Release{}, fmt.Errorf("no release matches %q: the nearest are %s (superctl releases lists all)",
+			word, nearest(word, list))
 	default:
 		return Release{}, fmt.Errorf("%q is ambiguous: it could be %s", word, names(hits, 5))
 	}
@@ -214,7 +219,8 @@ func names(list []Release, most int) string {
 	return text
 }
 
-// nearest names the three releases whose names are most alike (Jaro-Winkler distance, which favours a common beginning).
+// nearest returns the three most similar names (Jaro-Winkler distance, which favours a common
+// beginning).
 func nearest(word string, list []Release) string {
 	list = slices.Clone(list)
 	alike := func(r Release) float64 { return smetrics.JaroWinkler(word, r.Name, 0.7, 4) }
@@ -222,7 +228,7 @@ func nearest(word string, list []Release) string {
 	return names(list[:min(3, len(list))], 3)
 }
 
-// Get reads the release of exactly that path.
+// Get reads the release at exactly that path.
 func (s *Store) Get(path string) (Release, error) {
 	if err := Gone(path); err != nil {
 		return Release{}, err
@@ -233,16 +239,17 @@ func (s *Store) Get(path string) (Release, error) {
 	return s.read(path, s.readOrder()), nil
 }
 
-// Gone says that the directory of a release was removed, or nil.
+// Gone returns an error if the directory of a release was removed.
 func Gone(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("release %s is not there any more: %s was removed; install it again, or switch to another one (superctl releases lists them)",
-			filepath.Base(path), path)
+		return fmt.Errorf("release %s no longer exists: %s was removed; "+
+			"install it again, or switch to another one (superctl releases lists them)", filepath.Base(path), path)
 	}
 	return nil
 }
 
-// CurrentTarget is the release that the `current` link points to, or an error that is fs.ErrNotExist without a link.
+// CurrentTarget returns the release that the `current` link points to. Without a link the error is
+// fs.ErrNotExist.
 func (s *Store) CurrentTarget() (Release, error) {
 	if s.Current == "" {
 		return Release{}, fs.ErrNotExist
@@ -262,5 +269,5 @@ func (s *Store) CurrentTarget() (Release, error) {
 }
 
 func notALink(path string) error {
-	return fmt.Errorf("%s is no symbolic link, so it is left alone: move it away, or set `current` to another path", path)
+	return fmt.Errorf("%s is not a symbolic link: move it away, or set `current` to another path", path)
 }

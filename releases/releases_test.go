@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// store makes a directory of releases. Each was installed a minute after the one before.
+// store returns a store of releases. Each was installed a minute after the one before.
 func store(t *testing.T, names ...string) *Store {
 	t.Helper()
 	top := t.TempDir()
@@ -38,7 +38,7 @@ func write(t *testing.T, path, text string) {
 	must(t, os.WriteFile(path, []byte(text), 0o755))
 }
 
-func TestAWordMeansOneReleaseOrIsRefusedWithWhatWasNear(t *testing.T) {
+func TestAWordMeansOneReleaseOrTheNearestAreNamed(t *testing.T) {
 	s := store(t, "2026-11-01-a", "2026-11-02-b", "2026-11-02-c", "live")
 	write(t, filepath.Join(s.Dir, "2026-11-01-a", "REVISION"), "4be9f00d4be9f00d4be9f00d4be9f00d4be9f00d\n")
 	must(t, os.Chtimes(filepath.Join(s.Dir, "2026-11-01-a"), time.Unix(1, 0), time.Unix(1, 0)))
@@ -46,7 +46,7 @@ func TestAWordMeansOneReleaseOrIsRefusedWithWhatWasNear(t *testing.T) {
 	for word, want := range map[string]string{
 		"2026-11-02-b": "2026-11-02-b", "2026-11-01": "2026-11-01-a", "4be9": "2026-11-01-a", "4BE9F0": "2026-11-01-a",
 		"latest": "live", "previous": "2026-11-01-a", "current": "2026-11-02-b",
-		"live": "live", // a name goes before a word
+		"live": "live", // a name takes precedence over a word
 	} {
 		if r, err := s.Resolve(word, refs); err != nil || r.Name != want {
 			t.Errorf("%s: %s, %v; want %s", word, r.Name, err, want)
@@ -70,10 +70,12 @@ func TestAWordMeansOneReleaseOrIsRefusedWithWhatWasNear(t *testing.T) {
 	}
 }
 
-func TestADirectoryOfReleasesThatIsNoneIsRefusedWithWhatToDo(t *testing.T) {
+func TestAnInvalidDirectoryOfReleasesIsRefused(t *testing.T) {
 	top := t.TempDir()
 	write(t, filepath.Join(top, "file"), "")
-	for path, says := range map[string]string{filepath.Join(top, "none"): "does not exist: make it", filepath.Join(top, "file"): "is a file"} {
+	for path, says := range map[string]string{
+		filepath.Join(top, "none"): "does not exist: make it", filepath.Join(top, "file"): "is a file",
+	} {
 		if _, err := Open(path, ""); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -83,7 +85,7 @@ func TestADirectoryOfReleasesThatIsNoneIsRefusedWithWhatToDo(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoReleaseIsNotListedAndABrokenOneIsWithItsReason(t *testing.T) {
+func TestOnlyReleasesAreListedBrokenOnesWithAReason(t *testing.T) {
 	s := store(t, "good", "copying", "odd")
 	write(t, filepath.Join(s.Dir, "copying", Incomplete), "")
 	write(t, filepath.Join(s.Dir, "odd", "release.toml"), "commit = [")
@@ -91,11 +93,14 @@ func TestWhatIsNoReleaseIsNotListedAndABrokenOneIsWithItsReason(t *testing.T) {
 	write(t, filepath.Join(s.Dir, ".cache", "x"), "")
 	must(t, os.Mkdir(filepath.Join(s.Dir, "empty"), 0o755))
 	must(t, os.Symlink("gone", filepath.Join(s.Dir, "dangling")))
-	s.Current = filepath.Join(s.Dir, "current") // as many keep it
+	s.Current = filepath.Join(s.Dir, "current") // as on some sites
 	must(t, os.Symlink("good", s.Current))
 	list, err := s.List()
 	must(t, err)
-	want := map[string]string{"good": "", "copying": Incomplete, "odd": "release.toml cannot be read", "empty": "is empty", "dangling": "cannot be reached"}
+	want := map[string]string{
+		"good": "", "copying": Incomplete, "odd": "release.toml cannot be read",
+		"empty": "is empty", "dangling": "cannot be reached",
+	}
 	for _, r := range list {
 		says, ok := want[r.Name]
 		if !ok || (r.Broken == nil) != (says == "") || r.Broken != nil && !strings.Contains(r.Broken.Error(), says) {
@@ -108,7 +113,7 @@ func TestWhatIsNoReleaseIsNotListedAndABrokenOneIsWithItsReason(t *testing.T) {
 	}
 }
 
-func TestAFIFOInTheReleaseHoldsNobodyUp(t *testing.T) {
+func TestAFIFOInTheReleaseDoesNotBlock(t *testing.T) {
 	s := store(t, "r")
 	must(t, syscall.Mkfifo(filepath.Join(s.Dir, "r", "release.toml"), 0o644))
 	if _, err := s.Get(filepath.Join(s.Dir, "r")); err != nil {
@@ -122,13 +127,15 @@ func TestABrokenVirtualenvIsFoundBeforeAnythingStarts(t *testing.T) {
 		opt  CheckOptions
 		says string
 	}{
-		"none":                {func(*testing.T, string) {}, CheckOptions{}, "it has no virtualenv"},
-		"none is needed":      {func(*testing.T, string) {}, CheckOptions{NoVirtualenv: true}, ""},
-		"without interpreter": {func(t *testing.T, dir string) { write(t, dir+"/venv/pyvenv.cfg", "") }, CheckOptions{}, "is missing"},
+		"none":           {func(*testing.T, string) {}, CheckOptions{}, "it has no virtualenv"},
+		"none is needed": {func(*testing.T, string) {}, CheckOptions{NoVirtualenv: true}, ""},
+		"without interpreter": {
+			func(t *testing.T, dir string) { write(t, dir+"/venv/pyvenv.cfg", "") }, CheckOptions{}, "is missing",
+		},
 		"a Python that is gone": {func(t *testing.T, dir string) {
 			must(t, os.MkdirAll(dir+"/venv/bin", 0o755))
 			must(t, os.Symlink("/opt/python3.9/bin/python3", dir+"/venv/bin/python"))
-		}, CheckOptions{}, "leads to /opt/python3.9/bin/python3, which is not there"},
+		}, CheckOptions{}, "leads to /opt/python3.9/bin/python3, which does not exist"},
 		"copied from elsewhere": {func(t *testing.T, dir string) {
 			write(t, dir+"/venv/bin/python", "")
 			write(t, dir+"/venv/bin/gunicorn", "#!/home/me/build/venv/bin/python\n")
@@ -159,7 +166,7 @@ func TestABrokenVirtualenvIsFoundBeforeAnythingStarts(t *testing.T) {
 	}
 }
 
-func TestTheCurrentLinkFollowsAndWhatIsNoLinkIsLeftAlone(t *testing.T) {
+func TestTheCurrentLinkFollowsAndOtherFilesAreLeftAlone(t *testing.T) {
 	s := store(t, "a", "b")
 	for _, name := range []string{"a", "b", "b"} {
 		must(t, s.Point(filepath.Join(s.Dir, name)))
@@ -169,7 +176,8 @@ func TestTheCurrentLinkFollowsAndWhatIsNoLinkIsLeftAlone(t *testing.T) {
 	}
 	must(t, os.Remove(s.Current))
 	must(t, os.Mkdir(s.Current, 0o755))
-	if err := s.Point(filepath.Join(s.Dir, "a")); err == nil || !strings.Contains(err.Error(), "left alone") {
+	err := s.Point(filepath.Join(s.Dir, "a"))
+	if err == nil || !strings.Contains(err.Error(), "is not a symbolic link") {
 		t.Errorf("%v", err)
 	}
 	if _, err := s.CurrentTarget(); err == nil {

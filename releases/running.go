@@ -11,31 +11,32 @@ import (
 	"strings"
 )
 
-// Stray is what shows that a process runs from another release than its own.
+// Stray is the evidence that a process runs from another release than its own.
 type Stray struct {
 	Detour
 
 	PID      int
 	By       string // "working directory", "program", "argument", "variable" or "mapped file"
-	Variable string // the name of it
+	Variable string // its name
 }
 
-// codeVariables are those by which a program finds its code. What others lead to is data, and is looked at before
-// the start.
+// codeVariables are the variables by which a program finds its code. The others lead to data, and
+// are checked before the start.
 var codeVariables = map[string]bool{ //nolint:gochecknoglobals // a table
-	"PATH": true, "PYTHONPATH": true, "PYTHONHOME": true, "VIRTUAL_ENV": true, "LD_LIBRARY_PATH": true, "LD_PRELOAD": true,
+	"PATH": true, "PYTHONPATH": true, "PYTHONHOME": true, "VIRTUAL_ENV": true,
+	"LD_LIBRARY_PATH": true, "LD_PRELOAD": true,
 	"NODE_PATH": true, "GEM_HOME": true, "GEM_PATH": true, "BUNDLE_GEMFILE": true, "RUBYLIB": true, "PERL5LIB": true,
 	"GUNICORN_CMD_ARGS": true, "FLASK_APP": true,
 }
 
-// OfProcess looks at where a process is, what it runs, what it was told and what it has mapped, and returns the
-// first that is outside its release; nil when nothing is, or the process has ended. A file that it has only read,
-// such as a module in Python, leaves no trace.
+// OfProcess checks the working directory, program, arguments, variables and mapped files of a
+// process, and returns the first that is outside its release. It returns nil if none is, or if the
+// process has ended. A file that was only read, such as a Python module, leaves no trace.
 func (p *Paths) OfProcess(pid int) (*Stray, error) {
 	proc := filepath.Join(procDir, strconv.Itoa(pid))
 	cwd, err := os.Readlink(filepath.Join(proc, "cwd"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // it has ended, and shows nothing
+		return nil, nil //nolint:nilnil // the process has ended
 	}
 	if err != nil {
 		return nil, err
@@ -72,9 +73,9 @@ func (p *Paths) OfProcess(pid int) (*Stray, error) {
 	return stray, nil
 }
 
-// told looks at the arguments and variables of a process.
+// told checks the arguments and variables of a process.
 func (p *Paths) told(proc, cwd string) *Stray {
-	args, _ := os.ReadFile(filepath.Join(proc, "cmdline")) // it has ended
+	args, _ := os.ReadFile(filepath.Join(proc, "cmdline")) // fails if the process has ended
 	for word := range bytes.SplitSeq(args, []byte{0}) {
 		if d, ok := p.InText(string(word), cwd); ok {
 			return &Stray{Detour: d, By: "argument"}

@@ -14,22 +14,24 @@ import (
 	"superctl/beneath"
 )
 
-// Sharing is how the shared paths of an app are linked into a release.
+// Sharing describes how the shared paths of an app are linked into a release.
 type Sharing struct {
-	// Paths are paths inside the release, each with the path outside that it leads to.
+	// Paths maps paths inside the release to their targets outside.
 	Paths map[string]string
-	// InUse says that workers run from the release: what is missing is made, and nothing is taken away from them.
+	// InUse means that workers run from the release: missing links are created, but nothing is
+	// removed.
 	InUse bool
-	// Replace says that the release is a copy which is being made: whatever it brings in the place of a shared path is removed.
+	// Replace means that the release is a copy in progress: content in the place of a shared path
+	// is removed.
 	Replace bool
-	// Owner is "USER" or "USER:GROUP" of the app, for the messages that say what to do.
+	// Owner is "USER" or "USER:GROUP" of the app, for the commands in messages.
 	Owner string
 }
 
-// Share links what outlives a release into it. It says what it has made, one line each. What is there already and right is left as it is;
-// when any of the paths cannot be linked, the error says why and none has been.
+// Share links the shared paths into a release. It returns one line for each link made. Correct
+// links stay untouched; if any path cannot be linked, the error has the reason and no link is made.
 //
-// It never leaves the release's directory, whatever links there are inside.
+// It never leaves the release's directory, even if there are links inside.
 func (r Release) Share(s Sharing) (made []string, err error) {
 	root, err := openRoot(r.Path)
 	if err != nil {
@@ -49,7 +51,8 @@ func (r Release) Share(s Sharing) (made []string, err error) {
 	return made, nil
 }
 
-// Unshared returns the shared paths that Share would link, and changes nothing. The error is what Share would refuse.
+// Unshared returns the shared paths that Share would link, without changing anything. The error is
+// the one that Share would return.
 func (r Release) Unshared(s Sharing) (names []string, err error) {
 	root, err := os.OpenRoot(r.Path)
 	if err != nil {
@@ -63,7 +66,7 @@ func (r Release) Unshared(s Sharing) (names []string, err error) {
 	return names, err
 }
 
-// missingLinks looks which links are to be made, and refuses what must not be done.
+// missingLinks returns the links to make, and refuses those that must not be made.
 func (r Release) missingLinks(root *os.Root, s Sharing) ([]sharedLink, error) {
 	links := make([]sharedLink, 0, len(s.Paths))
 	for _, name := range slices.Sorted(maps.Keys(s.Paths)) {
@@ -81,35 +84,36 @@ func (r Release) missingLinks(root *os.Root, s Sharing) ([]sharedLink, error) {
 	return links, nil
 }
 
-// openRoot opens the directory of a release; a link of the app's user in its place leads root to nothing of others.
+// openRoot opens the directory of a release. It does not let a link of the app's user lead root to
+// other users' files.
 func openRoot(path string) (*os.Root, error) {
 	dir, err := beneath.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close() //nolint:errcheck // the root has a descriptor of its own
+	defer dir.Close() //nolint:errcheck // the root has its own descriptor
 	return dir.Root()
 }
 
-// sharedLink is one path of a release that is to be a link to what outlives it.
+// sharedLink is a path of a release that must become a link to its shared target.
 type sharedLink struct {
 	root    *os.Root
 	release Release
 	name    string // inside the release, with slashes
 	target  string
 	how     Sharing
-	found   found
+	found   found // what is at the path now
 }
 
-// found is what is in the place of a link.
+// found is the kind of what exists at the path of a link.
 type found int
 
 const (
 	foundNothing found = iota
 	foundRight         // a link to the target
-	foundOther         // a link that leads out of the release, elsewhere
-	foundEmpty         // an empty directory, or one that only keeps its place in git
-	foundContent
+	foundOther         // a link to a place outside the release other than the target
+	foundEmpty         // a directory that is empty, or contains only a placeholder for git
+	foundContent       // the release's own content
 )
 
 func (f found) text() string {
@@ -123,7 +127,7 @@ func (f found) text() string {
 	return ""
 }
 
-// look finds out what is there, and refuses what must not be done.
+// look finds out what exists at the path, and refuses what must not be done.
 func (l *sharedLink) look() error {
 	what, err := l.lookInside()
 	if err != nil {
@@ -134,15 +138,17 @@ func (l *sharedLink) look() error {
 	case l.found == foundNothing || l.found == foundRight || l.how.Replace:
 		return nil
 	case l.how.InUse:
-		return fmt.Errorf("shared.%s: %s is %s, and workers run from %s: it becomes a link in the next release that is switched to", l.name, full, what, l.release.Name)
+		return fmt.Errorf("shared.%s: %s is %s, and workers run from %s: "+
+			"it becomes a link in the next release that is switched to", l.name, full, what, l.release.Name)
 	case l.found == foundContent:
-		return fmt.Errorf("shared.%s: release %s brings %s at %s, which the link to %s would hide: take it out of the release "+
-			"(move what is to be kept to %s, then rm -r %s), or take %s out of [shared]", l.name, l.release.Name, what, full, l.target, l.target, full, l.name)
+		return fmt.Errorf("shared.%s: release %s brings %s at %s, which the link to %s would hide: "+
+			"remove it from the release (move what you need to %s, then rm -r %s), or remove %s from [shared]",
+			l.name, l.release.Name, what, full, l.target, l.target, full, l.name)
 	}
 	return nil
 }
 
-// lookInside sets found, and says it in words.
+// lookInside sets found, and returns a description of it.
 func (l *sharedLink) lookInside() (what string, err error) {
 	st, err := l.root.Lstat(l.name)
 	switch {
@@ -168,7 +174,9 @@ func (l *sharedLink) lookInside() (what string, err error) {
 		if err != nil {
 			return "", l.failed(err)
 		}
-		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return keepsPlace(e.Name()) && e.Type().IsRegular() })
+		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+			return keepsPlace(e.Name()) && e.Type().IsRegular()
+		})
 		if len(entries) == 0 {
 			l.found = foundEmpty
 			return "an empty directory", nil
@@ -180,7 +188,7 @@ func (l *sharedLink) lookInside() (what string, err error) {
 	return "a file", nil
 }
 
-// keepsPlace tells whether a file is there only so that git keeps its directory.
+// keepsPlace reports whether a file exists only to make git keep its directory.
 func keepsPlace(name string) bool { return name == ".gitkeep" || name == ".keep" }
 
 func entryNames(entries []fs.DirEntry) string {
@@ -195,13 +203,13 @@ func entryNames(entries []fs.DirEntry) string {
 	return strings.Join(names, ", ")
 }
 
-// within tells whether a cleaned path is dir or below it.
+// within reports whether a cleaned path is dir or below it.
 func within(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// CheckTarget says why nothing can be linked to what a path inside a release is to lead to.
+// CheckTarget returns why the target of a shared path cannot be linked to.
 func (s Sharing) CheckTarget(name string) error {
 	target := s.Paths[name]
 	_, err := os.Stat(target)
@@ -226,7 +234,8 @@ func ownerFlags(owner string) string {
 	return flags
 }
 
-// parentIsInside looks whether the directory of the link, as far as it is there, is a directory of the release.
+// parentIsInside checks that the parent directory of the link, as far as it exists, is inside the
+// release.
 func (l *sharedLink) parentIsInside() error {
 	for dir := path.Dir(l.name); dir != "."; dir = path.Dir(dir) {
 		st, err := l.root.Stat(dir)
@@ -236,14 +245,14 @@ func (l *sharedLink) parentIsInside() error {
 		case err != nil:
 			return l.failed(err)
 		case !st.IsDir():
-			return fmt.Errorf("shared.%s: %s is a file, so that nothing can be below it", l.name, filepath.Join(l.release.Path, dir))
+			return fmt.Errorf("shared.%s: %s is a file, not a directory", l.name, filepath.Join(l.release.Path, dir))
 		}
 		return nil
 	}
 	return nil
 }
 
-// failed says why a path cannot be looked at or made.
+// failed returns the error of a path, for a permission error with the command to run.
 func (l *sharedLink) failed(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		full, command := filepath.Join(l.release.Path, l.name), "ln -sfn"
@@ -254,12 +263,13 @@ func (l *sharedLink) failed(err error) error {
 			l.name, l.release.Name, err, command, l.target, full)
 	}
 	if pathErr := new(fs.PathError); errors.As(err, &pathErr) && strings.Contains(pathErr.Err.Error(), "escapes") {
-		return fmt.Errorf("shared.%s: a link in release %s leads %s out of it; only directories of the release itself can have shared paths", l.name, l.release.Name, l.name)
+		return fmt.Errorf("shared.%s: a link in release %s leads %s out of it; "+
+			"shared paths must be in directories of the release itself", l.name, l.release.Name, l.name)
 	}
 	return fmt.Errorf("shared.%s: %w", l.name, err)
 }
 
-// make puts the link into its place: at once where nothing is there, or another link.
+// make puts the link in place, atomically where the path is free or another link.
 func (l *sharedLink) make() error {
 	dir := path.Dir(l.name)
 	undo, err := l.writable(dir)
@@ -279,9 +289,9 @@ func (l *sharedLink) make() error {
 	return nil
 }
 
-// link makes the link under another name and renames it.
+// link creates the link under a temporary name and renames it.
 func (l *sharedLink) link(temporary string) error {
-	if err := l.root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) { // a crash has left it
+	if err := l.root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by a crash
 		return err
 	}
 	if err := l.root.Symlink(l.target, temporary); err != nil {
@@ -293,7 +303,7 @@ func (l *sharedLink) link(temporary string) error {
 	return nil
 }
 
-// clear removes what the link is to take the place of, where a rename would not.
+// clear removes what the link replaces, where a rename would fail.
 func (l *sharedLink) clear() error {
 	switch l.found {
 	case foundEmpty:
@@ -306,7 +316,7 @@ func (l *sharedLink) clear() error {
 				return errors.Join(err, undo())
 			}
 		}
-		return l.root.Remove(l.name) // not with all that is in it: somebody may just have put something there
+		return l.root.Remove(l.name) // not RemoveAll: a process may just have created a file in it
 	case foundContent:
 		return l.root.RemoveAll(l.name)
 	case foundNothing, foundRight, foundOther:
@@ -314,7 +324,8 @@ func (l *sharedLink) clear() error {
 	return nil
 }
 
-// writable lets the owner of an installed release, whose directories are read-only, write into one for a moment.
+// writable makes a directory of an installed release, which is read-only, writable for its owner
+// until undo is called.
 func (l *sharedLink) writable(dir string) (undo func() error, err error) {
 	for dir != "." {
 		if _, err := l.root.Stat(dir); !errors.Is(err, fs.ErrNotExist) {

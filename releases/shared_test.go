@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// shared makes a release and what is shared, beside each other.
+// shared makes a release and a shared directory.
 func shared(t *testing.T) (r Release, media string) {
 	t.Helper()
 	s := store(t, "r1")
@@ -20,7 +20,7 @@ func shared(t *testing.T) (r Release, media string) {
 	return r, media
 }
 
-// leads fails the test unless a path is a link to the target.
+// leads checks that a path is a link to the target.
 func leads(t *testing.T, path, target string) {
 	t.Helper()
 	if to, err := os.Readlink(path); err != nil || to != target {
@@ -28,7 +28,7 @@ func leads(t *testing.T, path, target string) {
 	}
 }
 
-// tree is every path below dir with what it is.
+// tree returns every path below dir with its mode.
 func tree(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -44,20 +44,25 @@ func tree(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-func TestASharedPathBecomesALinkWhereNothingIsThatCouldBeLost(t *testing.T) {
-	for name, given := range map[string]func(dir, media string) error{
+func TestASharedPathBecomesALinkIfNothingIsLost(t *testing.T) {
+	const mode = 0o755
+	media := func(dir string) string { return filepath.Join(dir, "media") }
+	for name, given := range map[string]func(dir, target string) error{
 		"nothing":               func(string, string) error { return nil },
-		"an empty directory":    func(dir, _ string) error { return os.Mkdir(filepath.Join(dir, "media"), 0o755) },
-		"a link elsewhere":      func(dir, _ string) error { return os.Symlink("/srv/old/media", filepath.Join(dir, "media")) },
-		"a link that leads out": func(dir, _ string) error { return os.Symlink("../../old", filepath.Join(dir, "media")) },
-		"the link":              func(dir, media string) error { return os.Symlink(media, filepath.Join(dir, "media")) },
-		"what a crash has left": func(dir, media string) error { return os.Symlink(media, filepath.Join(dir, ".media.superctl")) },
+		"an empty directory":    func(dir, _ string) error { return os.Mkdir(media(dir), mode) },
+		"a link elsewhere":      func(dir, _ string) error { return os.Symlink("/srv/old/media", media(dir)) },
+		"a link that leads out": func(dir, _ string) error { return os.Symlink("../../old", media(dir)) },
+		"the link":              func(dir, target string) error { return os.Symlink(target, media(dir)) },
+		"a leftover of a crash": func(dir, target string) error {
+			return os.Symlink(target, filepath.Join(dir, ".media.superctl"))
+		},
 		"a directory that git keeps": func(dir, _ string) error {
-			return errors.Join(os.Mkdir(filepath.Join(dir, "media"), 0o755), os.WriteFile(filepath.Join(dir, "media", ".gitkeep"), nil, 0o600))
+			return errors.Join(os.Mkdir(media(dir), mode),
+				os.WriteFile(filepath.Join(media(dir), ".gitkeep"), nil, 0o600))
 		},
 		"directories that cannot be written to": func(dir, _ string) error {
-			return errors.Join(os.Mkdir(filepath.Join(dir, "media"), 0o755), os.WriteFile(filepath.Join(dir, "media", ".keep"), nil, 0o600),
-				os.Chmod(filepath.Join(dir, "media"), 0o555), os.Chmod(dir, 0o555))
+			return errors.Join(os.Mkdir(media(dir), mode), os.WriteFile(filepath.Join(media(dir), ".keep"), nil, 0o600),
+				os.Chmod(media(dir), 0o555), os.Chmod(dir, 0o555))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +75,7 @@ func TestASharedPathBecomesALinkWhereNothingIsThatCouldBeLost(t *testing.T) {
 			must(t, err)
 			leads(t, filepath.Join(r.Path, "media"), media)
 			if (len(made) == 0) != (name == "the link") {
-				t.Errorf("it says %q", made)
+				t.Errorf("it made %q", made)
 			}
 			after, err := os.Stat(r.Path)
 			must(t, err)
@@ -81,11 +86,13 @@ func TestASharedPathBecomesALinkWhereNothingIsThatCouldBeLost(t *testing.T) {
 				t.Errorf("again: %q, %v", made, err)
 			}
 			for _, in := range []bool{true, false} {
-				if made, err := r.Share(Sharing{Paths: how.Paths, InUse: in, Replace: !in}); err != nil || len(made) > 0 {
+				how := Sharing{Paths: how.Paths, InUse: in, Replace: !in}
+				if made, err := r.Share(how); err != nil || len(made) > 0 {
 					t.Errorf("again, in use %v: %q, %v", in, made, err)
 				}
 			}
-			if left := tree(t, r.Path); slices.ContainsFunc(left, func(p string) bool { return strings.Contains(p, ".superctl") && name != "the link" }) {
+			leftover := func(p string) bool { return strings.Contains(p, ".superctl") && name != "the link" }
+			if left := tree(t, r.Path); slices.ContainsFunc(left, leftover) {
 				t.Errorf("left over: %q", left)
 			}
 			must(t, os.Chmod(r.Path, 0o755)) // so that it can be removed
@@ -105,7 +112,7 @@ func TestASharedPathDeepInsideGetsItsDirectories(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(r.Path, "var"), 0o755)) // so that it can be removed
 }
 
-func TestWhatCannotBeASharedPathIsRefusedAndNothingHasChanged(t *testing.T) {
+func TestAnImpossibleSharedPathChangesNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		given  func(dir, media string) error
 		how    Sharing
@@ -114,9 +121,12 @@ func TestWhatCannotBeASharedPathIsRefusedAndNothingHasChanged(t *testing.T) {
 	}{
 		"content": {
 			given: func(dir, _ string) error {
-				return errors.Join(os.Mkdir(filepath.Join(dir, "media"), 0o755), os.WriteFile(filepath.Join(dir, "media", "logo.png"), nil, 0o600))
+				return errors.Join(os.Mkdir(filepath.Join(dir, "media"), 0o755),
+					os.WriteFile(filepath.Join(dir, "media", "logo.png"), nil, 0o600))
 			},
-			says: `shared.media: release r1 brings a directory with logo.png at R/media, which the link to M would hide: take it out of the release (move what is to be kept to M, then rm -r R/media), or take media out of [shared]`,
+			says: `shared.media: release r1 brings a directory with logo.png at R/media, ` +
+				`which the link to M would hide: remove it from the release (move what you need to M, ` +
+				`then rm -r R/media), or remove media from [shared]`,
 		},
 		"a file": {
 			given: func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, "media"), nil, 0o600) },
@@ -133,7 +143,8 @@ func TestWhatCannotBeASharedPathIsRefusedAndNothingHasChanged(t *testing.T) {
 		"a parent that leads out": {
 			given: func(dir, media string) error { return os.Symlink(media, filepath.Join(dir, "var")) },
 			how:   Sharing{Paths: map[string]string{"var/media": ""}},
-			says:  `shared.var/media: a link in release r1 leads var/media out of it; only directories of the release itself can have shared paths`,
+			says: `shared.var/media: a link in release r1 leads var/media out of it; ` +
+				`shared paths must be in directories of the release itself`,
 		},
 		"a parent that is a file": {
 			given: func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, "var"), nil, 0o600) },
@@ -151,7 +162,8 @@ func TestWhatCannotBeASharedPathIsRefusedAndNothingHasChanged(t *testing.T) {
 		"an empty directory that workers see": {
 			given: func(dir, _ string) error { return os.Mkdir(filepath.Join(dir, "media"), 0o755) },
 			how:   Sharing{InUse: true},
-			says:  `shared.media: R/media is an empty directory, and workers run from r1: it becomes a link in the next release that is switched to`,
+			says: `shared.media: R/media is an empty directory, and workers run from r1: ` +
+				`it becomes a link in the next release that is switched to`,
 		},
 		"another link that workers see": {
 			given: func(dir, _ string) error { return os.Symlink("/srv/old", filepath.Join(dir, "media")) },
@@ -164,7 +176,7 @@ func TestWhatCannotBeASharedPathIsRefusedAndNothingHasChanged(t *testing.T) {
 			if c.given != nil {
 				must(t, c.given(r.Path, media))
 			}
-			paths := map[string]string{"assets": media} // which could be
+			paths := map[string]string{"assets": media} // which would be possible
 			for name := range c.how.Paths {
 				paths[name] = media
 			}
@@ -179,7 +191,7 @@ func TestWhatCannotBeASharedPathIsRefusedAndNothingHasChanged(t *testing.T) {
 			made, err := r.Share(c.how)
 			says := strings.NewReplacer("R/", r.Path+"/", "M", media).Replace(c.says)
 			if err == nil || !strings.Contains(err.Error(), says) || len(made) > 0 {
-				t.Errorf("it made %q and says\n%v\nwant\n%s", made, err, says)
+				t.Errorf("it made %q, and the error is\n%v\nwant\n%s", made, err, says)
 			}
 			if after := tree(t, filepath.Dir(r.Path)); !slices.Equal(before, after) {
 				t.Errorf("changed:\n%q\n%q", before, after)
@@ -188,7 +200,7 @@ func TestWhatCannotBeASharedPathIsRefusedAndNothingHasChanged(t *testing.T) {
 	}
 }
 
-func TestInACopyThatIsBeingMadeTheLinkReplacesWhatTheReleaseBrings(t *testing.T) {
+func TestInACopyTheLinkReplacesTheReleasesContent(t *testing.T) {
 	r, media := shared(t)
 	write(t, filepath.Join(media, "kept"), "")
 	write(t, filepath.Join(r.Path, "media", "deep", "logo.png"), "")
@@ -199,6 +211,6 @@ func TestInACopyThatIsBeingMadeTheLinkReplacesWhatTheReleaseBrings(t *testing.T)
 	}
 	leads(t, filepath.Join(r.Path, "media"), media)
 	if _, err := os.Stat(filepath.Join(media, "kept")); err != nil {
-		t.Errorf("what is shared was removed: %v", err)
+		t.Errorf("the shared file was removed: %v", err)
 	}
 }

@@ -10,17 +10,18 @@ import (
 	"syscall"
 )
 
-// Size is what directories take on disk, by allocated blocks.
+// Size is the disk usage of directories in allocated blocks.
 type Size struct {
-	Bytes   int64 // every file once, however many names it has
-	Own     int64 // without files that have another name elsewhere: what a removal gives back
-	Partial bool  // not all was counted: it is at least so much
+	Bytes   int64 // every file counted once, however many names it has
+	Own     int64 // without files that have further names elsewhere: what a removal frees
+	Partial bool  // the count is incomplete, a lower bound
 }
 
 // blockSize is the unit of st_blocks (stat(2)).
 const blockSize = 512
 
-// DiskUse counts what directories take together, until ctx ends. It stays on their file systems.
+// DiskUse returns the disk usage of directories together, counted until ctx ends. It does not cross
+// file systems.
 func DiskUse(ctx context.Context, dirs ...string) Size {
 	c := newCounter(ctx)
 	for _, dir := range dirs {
@@ -31,13 +32,13 @@ func DiskUse(ctx context.Context, dirs ...string) Size {
 
 type inode struct{ dev, ino uint64 }
 
-// linked is a file with several names.
+// linked is a file with several hard links.
 type linked struct {
 	bytes       int64
 	seen, names uint64
 }
 
-// counter walks directories, each beside the others as long as there is room.
+// counter walks directories concurrently, with a bounded number of goroutines.
 type counter struct {
 	ctx     context.Context //nolint:containedctx // it lives for one count
 	free    chan struct{}
@@ -53,7 +54,7 @@ func newCounter(ctx context.Context) *counter {
 	return &counter{ctx: ctx, free: make(chan struct{}, 4*runtime.GOMAXPROCS(0)), links: make(map[inode]linked)}
 }
 
-// count adds a directory with all that is in it.
+// count adds a directory with everything below it.
 func (c *counter) count(dir string) {
 	st, err := os.Lstat(dir)
 	if err != nil {
@@ -67,7 +68,7 @@ func (c *counter) count(dir string) {
 	c.running.Wait()
 }
 
-// beside walks a directory in a goroutine of its own, or here when there are enough.
+// beside walks a directory in its own goroutine, or in this one when the limit is reached.
 func (c *counter) beside(dir string, dev uint64) {
 	select {
 	case c.free <- struct{}{}:
@@ -87,12 +88,12 @@ func (c *counter) walk(dir string, dev uint64) {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		c.partial.Store(true) // what could be read counts
+		c.partial.Store(true) // the entries that could be read still count
 	}
 	for _, e := range entries {
 		st, err := e.Info()
 		if err != nil {
-			continue // it is gone
+			continue // it was removed meanwhile
 		}
 		sys, ok := st.Sys().(*syscall.Stat_t)
 		if !ok || sys.Dev != dev {
@@ -105,7 +106,7 @@ func (c *counter) walk(dir string, dev uint64) {
 	}
 }
 
-// add counts one file, or one of the names of a file that has several.
+// add counts one file, or one link of a file that has several.
 func (c *counter) add(st *syscall.Stat_t) {
 	bytes := st.Blocks * blockSize
 	if st.Mode&syscall.S_IFMT == syscall.S_IFDIR || st.Nlink == 1 {
@@ -115,7 +116,8 @@ func (c *counter) add(st *syscall.Stat_t) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := inode{st.Dev, st.Ino}
-	c.links[id] = linked{bytes: bytes, seen: c.links[id].seen + 1, names: uint64(st.Nlink)} //nolint:unconvert // its type is the machine's
+	//nolint:unconvert // Nlink has another type on other architectures
+	c.links[id] = linked{bytes: bytes, seen: c.links[id].seen + 1, names: uint64(st.Nlink)}
 }
 
 func (c *counter) sum() Size {

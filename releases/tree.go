@@ -20,25 +20,27 @@ import (
 	"superctl/beneath"
 )
 
-// Own is the name of superctl's own directory: among the releases, and in an installed release.
+// Own is the name of superctl's own directory, both among the releases and in an installed release.
 const Own = ownName
 
-// treeFile is the list of a release's files, and treeLimit what is read of one.
+// treeFile is the list of a release's files, and treeLimit bounds its size.
 const (
 	treeFile  = ownName + "/tree"
 	treeLimit = 256 << 20
 )
 
-// ErrNoTree says that a release was not installed from a bundle, so that nobody has written down what was in it.
+// ErrNoTree is the error for a release without a list of its files: it was not installed from a
+// bundle.
 var ErrNoTree = errors.New("it has no list of its files: it was not installed from a bundle")
 
-// Tree is what is in a release: every file with its mode, size and hash, every link with its target, every directory. It is
-// the same for the same bundle in the same place, whenever it was installed.
+// Tree lists the contents of a release: every file with its mode, size and hash, every link with
+// its target, every directory. The same bundle at the same path has the same tree, whenever it was
+// installed.
 type Tree []Entry
 
 // Entry is one file, directory or symbolic link of a tree.
 type Entry struct {
-	Kind   byte // 'f', 'd', 'l', or 'o' for what a release does not have, such as a FIFO
+	Kind   byte // 'f', 'd', 'l', or 'o' for other types, such as a FIFO
 	Mode   uint32
 	Size   int64  // of a file
 	SHA256 string // of a file
@@ -46,7 +48,8 @@ type Entry struct {
 	Path   string
 }
 
-// ReadTree lists what is in dir. What lies at or under one of the paths in without is passed over. No link in it is followed.
+// ReadTree lists the contents of dir except the paths in without and everything below them. It
+// follows no link.
 func ReadTree(ctx context.Context, dir string, without []string) (Tree, error) {
 	d, err := beneath.Open(dir)
 	if err != nil {
@@ -67,7 +70,7 @@ type treeReader struct {
 	tree    Tree
 }
 
-// read adds what is in a directory, whose path in the release is at.
+// read adds the contents of a directory, whose path in the release is at.
 func (w *treeReader) read(d *beneath.Dir, at string) error {
 	entries, err := d.ReadDir()
 	if err != nil {
@@ -123,8 +126,8 @@ func readEntry(d *beneath.Dir, name, rel string) (Entry, error) {
 	return e, err
 }
 
-// hashFile reads a regular file. Of release.toml it passes over the lines that are not the bundle's, which stand at its top:
-// the hash of the tree itself and the time.
+// hashFile reads a regular file. Of release.toml it omits the lines that do not come from the
+// bundle: the hash of the tree itself, and the installation time.
 func hashFile(d *beneath.Dir, name string, metadata bool) (int64, string, error) {
 	f, err := d.Open(name)
 	if err != nil {
@@ -143,7 +146,7 @@ func hashFile(d *beneath.Dir, name string, metadata bool) (int64, string, error)
 	return n, hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// constant is a release.toml without what is of one installation alone.
+// constant returns a release.toml without the lines that differ between installations.
 func constant(text []byte) []byte {
 	var out []byte
 	top := true
@@ -174,7 +177,7 @@ func (t Tree) Write(root *os.Root) (hash string, err error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// write writes one line. The writer keeps its error.
+// write writes one line. The writer keeps the error.
 func (e *Entry) write(w *bufio.Writer) {
 	what := "-"
 	switch e.Kind {
@@ -186,7 +189,7 @@ func (e *Entry) write(w *bufio.Writer) {
 	fmt.Fprintf(w, "%c %04o %d %s %s\n", e.Kind, e.Mode, e.Size, what, strconv.Quote(e.Path))
 }
 
-// parseTree reads a list.
+// parseTree parses a list.
 func parseTree(text []byte) (Tree, error) {
 	var t Tree
 	for line := range strings.Lines(string(text)) {

@@ -9,16 +9,17 @@ import (
 	"testing"
 )
 
-// listed makes a release and writes its list, as an install does.
+// listed makes a release with a list of its files, as an install does.
 func listed(t *testing.T) Release {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "1.2")
 	write(t, filepath.Join(dir, "manage.py"), "print()")
-	write(t, filepath.Join(dir, "static", "a b\n\xff.css"), "") // a name that no line of text has
+	write(t, filepath.Join(dir, "static", "a b\n\xff.css"), "") // not valid in a line of text
 	write(t, filepath.Join(dir, "static", "logo.svg"), "<svg/>")
 	must(t, os.Symlink("logo.svg", filepath.Join(dir, "static", "new \"line")))
 	must(t, os.Mkdir(filepath.Join(dir, Own), 0o755))
-	write(t, filepath.Join(dir, MetadataName), "installed = 2026-11-25T10:00:00Z\nversion = \"1.2\"\n\n[env]\nA = \"1\"\n")
+	metadata := "installed = 2026-11-25T10:00:00Z\nversion = \"1.2\"\n\n[env]\nA = \"1\"\n"
+	write(t, filepath.Join(dir, MetadataName), metadata)
 	tree, err := ReadTree(t.Context(), dir, nil)
 	must(t, err)
 	root, err := os.OpenRoot(dir)
@@ -32,21 +33,48 @@ func listed(t *testing.T) Release {
 	return new(Store).read(dir, order{})
 }
 
-func TestVerifySaysWhatIsNotAsItWasInstalled(t *testing.T) {
+func TestVerifyReportsChangesSinceTheInstallation(t *testing.T) {
+	python := func(dir string) string { return filepath.Join(dir, "manage.py") }
 	for name, c := range map[string]struct {
 		do   func(dir string) error
 		want Difference
 	}{
-		"nothing":   {func(string) error { return nil }, Difference{}},
-		"a file":    {func(dir string) error { return os.WriteFile(filepath.Join(dir, "manage.py"), []byte("print(1"), 0) }, Difference{Changed: []string{"manage.py (content)"}}},
-		"a mode":    {func(dir string) error { return os.Chmod(filepath.Join(dir, "manage.py"), 0o4711) }, Difference{Changed: []string{"manage.py (mode 0711 instead of 0755)"}}},
-		"a link":    {func(dir string) error { return relink(filepath.Join(dir, "static", "new \"line"), "/etc/passwd") }, Difference{Changed: []string{`static/new "line (leads to "/etc/passwd" instead of "logo.svg")`}}},
-		"a kind":    {func(dir string) error { return relink(filepath.Join(dir, "manage.py"), "x") }, Difference{Changed: []string{"manage.py (was a file, is a link)"}}},
-		"more":      {func(dir string) error { return os.MkdirAll(filepath.Join(dir, "x", "y"), 0o755) }, Difference{Added: []string{"x", "x/y"}}},
-		"less":      {func(dir string) error { return os.RemoveAll(filepath.Join(dir, "static")) }, Difference{Removed: []string{"static", "static/a b\n\xff.css", "static/logo.svg", "static/new \"line"}}},
-		"the env":   {func(dir string) error { return edit(filepath.Join(dir, MetadataName), `A = "1"`, `A = "2"`) }, Difference{Changed: []string{MetadataName + " (content)"}}},
-		"the time":  {func(dir string) error { return edit(filepath.Join(dir, MetadataName), "T10", "T11") }, Difference{}},
-		"a program": {func(dir string) error { return os.Mkdir(filepath.Join(dir, Own, "bin"), 0o755) }, Difference{Added: []string{Own + "/bin"}}},
+		"nothing": {func(string) error { return nil }, Difference{}},
+		"a file": {
+			func(dir string) error { return os.WriteFile(python(dir), []byte("print(1"), 0) },
+			Difference{Changed: []string{"manage.py (content)"}},
+		},
+		"a mode": {
+			func(dir string) error { return os.Chmod(python(dir), 0o4711) },
+			Difference{Changed: []string{"manage.py (mode 0711 instead of 0755)"}},
+		},
+		"a link": {
+			func(dir string) error { return relink(filepath.Join(dir, "static", "new \"line"), "/etc/passwd") },
+			Difference{Changed: []string{`static/new "line (leads to "/etc/passwd" instead of "logo.svg")`}},
+		},
+		"a kind": {
+			func(dir string) error { return relink(python(dir), "x") },
+			Difference{Changed: []string{"manage.py (was a file, is a link)"}},
+		},
+		"more": {
+			func(dir string) error { return os.MkdirAll(filepath.Join(dir, "x", "y"), 0o755) },
+			Difference{Added: []string{"x", "x/y"}},
+		},
+		"less": {
+			func(dir string) error { return os.RemoveAll(filepath.Join(dir, "static")) },
+			Difference{Removed: []string{"static", "static/a b\n\xff.css", "static/logo.svg", "static/new \"line"}},
+		},
+		"the env": {
+			func(dir string) error { return edit(filepath.Join(dir, MetadataName), `A = "1"`, `A = "2"`) },
+			Difference{Changed: []string{MetadataName + " (content)"}},
+		},
+		"the time": {
+			func(dir string) error { return edit(filepath.Join(dir, MetadataName), "T10", "T11") }, Difference{},
+		},
+		"a program": {
+			func(dir string) error { return os.Mkdir(filepath.Join(dir, Own, "bin"), 0o755) },
+			Difference{Added: []string{Own + "/bin"}},
+		},
 	} {
 		r := listed(t)
 		must(t, c.do(r.Path))
@@ -64,7 +92,7 @@ func edit(path, what, by string) error {
 	return errors.Join(err, os.WriteFile(path, []byte(strings.Replace(string(text), what, by, 1)), 0o644))
 }
 
-func TestVerifyPassesOverWhatIsSharedBetweenReleases(t *testing.T) {
+func TestVerifyIgnoresSharedPaths(t *testing.T) {
 	r := listed(t)
 	must(t, os.RemoveAll(filepath.Join(r.Path, "static")))
 	must(t, os.Symlink("/srv/shared/static", filepath.Join(r.Path, "static")))
@@ -76,20 +104,30 @@ func TestVerifyPassesOverWhatIsSharedBetweenReleases(t *testing.T) {
 	}
 }
 
-func TestAListThatIsMissingOrForgedIsNotBelieved(t *testing.T) {
+func TestAMissingOrForgedListIsAnError(t *testing.T) {
 	plain := store(t, "r1")
-	if _, err := new(Store).read(filepath.Join(plain.Dir, "r1"), order{}).Verify(t.Context(), nil); !errors.Is(err, ErrNoTree) {
+	r1 := new(Store).read(filepath.Join(plain.Dir, "r1"), order{})
+	if _, err := r1.Verify(t.Context(), nil); !errors.Is(err, ErrNoTree) {
 		t.Errorf("a plain directory: %v", err)
+	}
+	editMetadata := func(what, by string) func(string) error {
+		return func(dir string) error { return edit(filepath.Join(dir, MetadataName), what, by) }
+	}
+	remove := func(name string) func(string) error {
+		return func(dir string) error { return os.Remove(filepath.Join(dir, name)) }
 	}
 	for name, c := range map[string]struct {
 		do   func(dir string) error
 		says string
 	}{
-		"forged":          {func(dir string) error { return edit(filepath.Join(dir, treeFile), "manage.py", "manage.pz") }, "is not the one that was written"},
-		"without list":    {func(dir string) error { return os.Remove(filepath.Join(dir, treeFile)) }, "no such file"},
-		"without hash":    {func(dir string) error { return edit(filepath.Join(dir, MetadataName), "tree =", "wood =") }, "does not say any more"},
-		"without both":    {func(dir string) error { return os.Remove(filepath.Join(dir, MetadataName)) }, "does not say any more"},
-		"not TOML at all": {func(dir string) error { return edit(filepath.Join(dir, MetadataName), "[env]", "[env") }, "does not say any more"},
+		"forged": {
+			func(dir string) error { return edit(filepath.Join(dir, treeFile), "manage.py", "manage.pz") },
+			"was changed after the installation",
+		},
+		"without list":    {remove(treeFile), "no such file"},
+		"without hash":    {editMetadata("tree =", "wood ="), "no longer has the hash"},
+		"without both":    {remove(MetadataName), "no longer has the hash"},
+		"not TOML at all": {editMetadata("[env]", "[env"), "no longer has the hash"},
 	} {
 		r := listed(t)
 		must(t, c.do(r.Path))

@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Incomplete is the marker that keeps a release which is still being copied out of every switch.
+// Incomplete is the marker of a release that is still being copied, and therefore cannot be
+// switched to.
 const Incomplete = ".incomplete"
 
-// markers are files and directories at the top of a release that a tool leaves there while it works on it. One
-// that is sure is never in a complete release; the others may be left over, and only keep the release from being
-// the latest.
+// markers are files and directories that a tool keeps at the top of a release while it works on it.
+// A sure one never exists in a complete release; the others may be leftovers, and only keep the
+// release from being the latest.
 var markers = []struct { //nolint:gochecknoglobals // a table
 	name, tool string
 	sure       bool
@@ -33,15 +34,17 @@ var markers = []struct { //nolint:gochecknoglobals // a table
 	{".deploying", "of a deployment script", false},
 }
 
-// unfinished says by which marker a release is not complete yet, or nil.
+// unfinished returns the marker by which a release is incomplete, or nil.
 func (s *Store) unfinished(path string) (sure bool, why error) {
 	for _, m := range markers {
 		at := filepath.Join(path, m.name)
 		if _, err := os.Lstat(at); err == nil {
-			return m.sure, fmt.Errorf("it is not complete: the marker %s is there (%s); remove it when the release is complete", at, m.tool)
+			return m.sure, fmt.Errorf("it is not complete: the marker %s is there (%s); "+
+				"remove it when the release is complete", at, m.tool)
 		}
 	}
-	// Deployer leads this link to the release that it is making, and removes it when that is live.
+	// Deployer points this link to the release in progress, and removes it when the release is
+	// live.
 	link := filepath.Join(filepath.Dir(s.Dir), "release")
 	if st, err := os.Lstat(link); err == nil && st.Mode().Type() == fs.ModeSymlink && sameFile(link, path) {
 		return false, fmt.Errorf("it is not complete: the link %s of Deployer leads to it", link)
@@ -50,20 +53,20 @@ func (s *Store) unfinished(path string) (sure bool, why error) {
 }
 
 const (
-	quietTime = 10 * time.Second       // in which nothing of a release has changed that counts as complete at once
-	copyPause = 500 * time.Millisecond // between two looks at one that has; a copy makes a file every few milliseconds
-	mostFiles = 200_000                // that are looked at
+	quietTime = 10 * time.Second       // a release unchanged for so long counts as complete at once
+	copyPause = 500 * time.Millisecond // between two checks of another; a copy creates a file every few milliseconds
+	mostFiles = 200_000                // checked per release
 )
 
-// shape is what a copy in progress changes.
+// shape is the state of a directory that a copy in progress changes.
 type shape struct {
 	files  int
 	bytes  int64
-	newest time.Time // of the changes of all inodes, which no copy can preserve (ctime)
+	newest time.Time // newest ctime of all inodes, which no copy can preserve
 }
 
-// beingCopied reports whether a release changes right now. The kernel has no event for the end of a copy, so that
-// one which has changed a moment ago is looked at twice.
+// beingCopied reports whether a release is changing. The kernel has no event for the end of a copy,
+// so a release that changed a moment ago is checked twice.
 func (s *Store) beingCopied(path string) bool {
 	before := shapeOf(path)
 	if time.Since(before.newest) > quietTime {
@@ -80,7 +83,7 @@ func (s *Store) beingCopied(path string) bool {
 func shapeOf(path string) (s shape) {
 	_ = filepath.WalkDir(path, func(at string, _ fs.DirEntry, err error) error {
 		if err != nil {
-			return nil //nolint:nilerr // what cannot be seen does not count
+			return nil //nolint:nilerr // unreadable files do not count
 		}
 		if s.files++; s.files > mostFiles {
 			return fs.SkipAll
@@ -98,8 +101,8 @@ func shapeOf(path string) (s shape) {
 	return s
 }
 
-// latest is the newest release of a list that is complete. One that is or was live is, whatever it writes into its
-// directory.
+// latest returns the newest complete release of a list. A release that is or was live counts as
+// complete, even if it writes into its directory.
 func (s *Store) latest(list []Release, refs Refs) (Release, error) {
 	var skipped error
 	for _, r := range list {

@@ -13,18 +13,18 @@ import (
 	"strings"
 )
 
-// Difference is what is not in a release as it was when it was installed, as paths in it.
+// Difference lists the paths in a release that differ from its installed state.
 type Difference struct {
-	Changed []string `json:"changed,omitempty"` // each with what is other: its content, its mode, its target
+	Changed []string `json:"changed,omitempty"` // each with what changed: content, mode or target
 	Added   []string `json:"added,omitempty"`
 	Removed []string `json:"removed,omitempty"`
 }
 
-// Empty tells whether all is as it was.
+// Empty reports whether nothing differs.
 func (d *Difference) Empty() bool { return len(d.Changed)+len(d.Added)+len(d.Removed) == 0 }
 
-// Verify compares a release with the list of its files, without the paths that are shared between releases. A release that has
-// no list is ErrNoTree.
+// Verify compares a release with the list of its files, ignoring the paths shared between releases.
+// Without a list the error is ErrNoTree.
 func (r Release) Verify(ctx context.Context, shared []string) (Difference, error) {
 	then, err := r.tree()
 	if err != nil {
@@ -37,7 +37,7 @@ func (r Release) Verify(ctx context.Context, shared []string) (Difference, error
 	return then.compare(now, shared), nil
 }
 
-// tree reads the list, which release.toml has the hash of.
+// tree reads the list, and checks it against the hash in release.toml.
 func (r Release) tree() (Tree, error) {
 	path := filepath.Join(r.Path, treeFile)
 	meta, err := readSmall(filepath.Join(r.Path, MetadataName))
@@ -55,14 +55,16 @@ func (r Release) tree() (Tree, error) {
 		return nil, fmt.Errorf("the list of its files: %w", openErr)
 	}
 	if err != nil || m.Tree == "" {
-		return nil, fmt.Errorf("its %s does not say any more which list of files is the right one: install the bundle again, under another version", MetadataName)
+		return nil, fmt.Errorf("its %s no longer has the hash of its list of files: "+
+			"install the bundle again, under another version", MetadataName)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, treeLimit))
 	if err != nil {
 		return nil, fmt.Errorf("the list of its files: %w", err)
 	}
 	if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != m.Tree {
-		return nil, fmt.Errorf("the list of its files, %s, is not the one that was written when it was installed: install the bundle again, under another version", path)
+		return nil, fmt.Errorf("the list of its files, %s, was changed after the installation: "+
+			"install the bundle again, under another version", path)
 	}
 	list, err := parseTree(text)
 	if err != nil {
@@ -71,10 +73,10 @@ func (r Release) tree() (Tree, error) {
 	return list, nil
 }
 
-// Compare says how a later list differs.
+// Compare returns how a later list differs.
 func (t Tree) Compare(now Tree) Difference { return t.compare(now, nil) }
 
-// compare walks through both lists, which are in order.
+// compare merges the two lists, which are sorted.
 func (t Tree) compare(now Tree, shared []string) (d Difference) {
 	i, j := 0, 0
 	for i < len(t) || j < len(now) {
@@ -103,12 +105,12 @@ func isShared(path string, shared []string) bool {
 	return slices.ContainsFunc(shared, func(s string) bool { return path == s || strings.HasPrefix(path, s+"/") })
 }
 
-// leadsToShared tells whether a directory was made for a shared path in it.
+// leadsToShared reports whether a directory was created for a shared path in it.
 func leadsToShared(dir string, shared []string) bool {
 	return slices.ContainsFunc(shared, func(s string) bool { return strings.HasPrefix(s, dir+"/") })
 }
 
-// differs says in what an entry is other than it was.
+// differs returns how an entry has changed, or "".
 func (e *Entry) differs(now *Entry) string {
 	var what []string
 	switch {

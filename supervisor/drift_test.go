@@ -74,7 +74,7 @@ func TestStatusSaysThatALiveReleaseIsGone(t *testing.T) {
 					t.Errorf("%+v was looked at", r)
 				}
 				if gone[r.Name] {
-					return errors.New("release " + r.Name + " is not there any more")
+					return errors.New("release " + r.Name + " no longer exists")
 				}
 				return nil
 			}

@@ -42,7 +42,7 @@ func TestARollbackIsRightOrRefusedWhateverBecameOfTheReleases(t *testing.T) {
 	a.WriteFile("releases/r2/.incomplete", "")
 	a.Command("rollback").Want(1).Says("the marker "+marker+" is there", "r3 is still live, untouched")
 	remove(t, a.Path("releases", "r2"))
-	a.Command("rollback").Want(1).Says("release r2 is not there any more", "r3 is still live, untouched")
+	a.Command("rollback").Want(1).Says("release r2 no longer exists", "r3 is still live, untouched")
 	a.Command("switch", "r2").Want(1).Says(`no release matches "r2"`)
 
 	// While it is still warm its workers run, and nothing of it is needed.
@@ -50,7 +50,7 @@ func TestARollbackIsRightOrRefusedWhateverBecameOfTheReleases(t *testing.T) {
 	a.WriteConfig()
 	a.Command("switch", "r4").Want(0)
 	remove(t, a.Path("releases", "r3"))
-	a.Command("rollback").Want(0).Says("still warm", "warning: release r3 is not there any more")
+	a.Command("rollback").Want(0).Says("still warm", "warning: release r3 no longer exists")
 	if st := a.Status(); st.Release != "r3" {
 		t.Errorf("%+v", st)
 	}

@@ -192,6 +192,6 @@ func TestALiveReleaseThatIsGoneIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a.Command("status").Says("degraded", "r2 is not there any more", "r1 is not there any more")
-	a.Command("check").Want(1).Says("r2 is not there any more", "r1 is not there any more")
+	a.Command("status").Says("degraded", "r2 no longer exists", "r1 no longer exists")
+	a.Command("check").Want(1).Says("r2 no longer exists", "r1 no longer exists")
 }

@@ -47,7 +47,7 @@ func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
 	s.Run("superctl", "--config", "/root/new.toml", "check", "r2").Want(0)
 
 	s.Run("chown", "root:", "/srv/shop").Want(0)
-	s.Superctl("check").Want(1).Says("FAIL  the current link /srv/shop/current cannot be made: user shop cannot write to /srv/shop")
+	s.Superctl("check").Want(1).Says("FAIL  the current link /srv/shop/current cannot be created: user shop cannot write to /srv/shop")
 	s.Run("chown", "shop:", "/srv/shop").Want(0)
 
 	s.Edit(t, "[process.web]", "[listen.low]\naddress = \"127.0.0.1:81\"\n\n[process.web]")
