@@ -45,7 +45,7 @@ func TestASignedFlaskSiteIsDeployedAndNothingElse(t *testing.T) {
 		t.Errorf("not signed: %+v", d)
 	}
 	must(t, os.WriteFile(forged+".minisig", signature, 0o600))
-	if d := offline(t, a, 1, "deploy", forged); !strings.Contains(d.Error, "its signature is wrong") || d.Changed {
+	if d := offline(t, a, 1, "deploy", forged); !strings.Contains(d.Error, "its signature is invalid") || d.Changed {
 		t.Errorf("changed: %+v", d)
 	}
 	if got := listed(t, a); got != ".superctl 1.0" {

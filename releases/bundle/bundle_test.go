@@ -17,10 +17,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// contents are the files of a bundle by path.
+// contents maps the paths of a bundle to file contents.
 type contents map[string]string
 
-// sample is a small bundle that is right.
+// sample returns a small valid bundle.
 func sample() (*Manifest, contents) {
 	files := contents{
 		"project/manage.py":              "#!/usr/bin/env python\n",
@@ -30,10 +30,13 @@ func sample() (*Manifest, contents) {
 	}
 	m := &Manifest{
 		Name: "shop", Version: "20261125-081655-9f3c2ab", Commit: strings.Repeat("9f3c2ab0", 5), Branch: "main",
-		Built:     time.Date(2026, 11, 25, 8, 16, 55, 0, time.UTC),
-		Python:    Python{Implementation: "cpython", Version: "3.11.2", ABI: "cp311", Platform: "linux-x86_64", Libc: "glibc 2.36"},
+		Built: time.Date(2026, 11, 25, 8, 16, 55, 0, time.UTC),
+		Python: Python{
+			Implementation: "cpython", Version: "3.11.2", ABI: "cp311", Platform: "linux-x86_64", Libc: "glibc 2.36",
+		},
 		Lock:      Lock{Name: "uv.lock", SHA256: hash("lock")},
-		Processes: []string{"web"}, Smoke: [][]string{{"python", "manage.py", "check"}}, Env: map[string]string{"DJANGO_SETTINGS_MODULE": "shop.settings"},
+		Processes: []string{"web"}, Smoke: [][]string{{"python", "manage.py", "check"}},
+		Env: map[string]string{"DJANGO_SETTINGS_MODULE": "shop.settings"},
 	}
 	for p, text := range files {
 		m.Members = append(m.Members, member(p, text))
@@ -106,15 +109,16 @@ func TestTheSameFilesMakeTheSameBytes(t *testing.T) {
 	other, _ := sample()
 	slices.Reverse(other.Members)
 	if !bytes.Equal(data, written(t, other, files)) {
-		t.Error("the order in which the files were found has changed the bundle")
+		t.Error("the order of the members changed the bundle")
 	}
 }
 
-func TestAFileThatChangesWhileItIsWrittenEndsTheWriting(t *testing.T) {
+func TestAFileThatChangesDuringTheBuildIsAnError(t *testing.T) {
 	m, files := sample()
 	for _, text := range []string{"", "other wheel", "B wheel"} {
 		files["wheels/Django-5.2-py3-none.whl"] = text
-		if err := Write(io.Discard, m, files.open); err == nil || !strings.Contains(err.Error(), "it has changed while the bundle was made") {
+		err := Write(io.Discard, m, files.open)
+		if err == nil || !strings.Contains(err.Error(), "it changed while the bundle was built") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -157,7 +161,7 @@ func TestUnpackMakesTheFilesWithFixedTimesAndModes(t *testing.T) {
 		total += len(text)
 	}
 	if done != int64(total) {
-		t.Errorf("%d bytes were told, of %d", done, total)
+		t.Errorf("%d bytes were reported, of %d", done, total)
 	}
 }
 
@@ -169,13 +173,13 @@ func TestAVisitorsErrorComesBackAsItIs(t *testing.T) {
 		"manifest": {Manifest: func(*Manifest) error { return mine }},
 		"member":   {Member: func(Member, io.Reader) error { return mine }},
 	} {
-		if _, err := Read(bytes.NewReader(data), v); err != mine { //nolint:errorlint // as it is, not wrapped
+		if _, err := Read(bytes.NewReader(data), v); err != mine { //nolint:errorlint // unwrapped
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func TestAManifestOfANewerFormatIsRefusedWithWhatToDo(t *testing.T) {
+func TestAManifestOfANewerFormatIsRefused(t *testing.T) {
 	m, _ := sample()
 	m.Format = Format + 1
 	if err := m.Check(); err == nil || !strings.Contains(err.Error(), "install a newer superctl") {
@@ -184,7 +188,9 @@ func TestAManifestOfANewerFormatIsRefusedWithWhatToDo(t *testing.T) {
 }
 
 func TestANameThatCannotBeADirectoryIsRefused(t *testing.T) {
-	for _, bad := range []string{"", ".", "..", "a/b", "-x", ".hidden", "a b", "ä", "latest", "previous", strings.Repeat("x", 129)} {
+	for _, bad := range []string{
+		"", ".", "..", "a/b", "-x", ".hidden", "a b", "ä", "latest", "previous", strings.Repeat("x", 129),
+	} {
 		if CheckName("version", bad) == nil {
 			t.Errorf("%q is accepted", bad)
 		}

@@ -7,16 +7,16 @@ import (
 	"io"
 )
 
-// The limits of a manifest, which is read before anybody has vouched for it. They hold while it is read: 60 MB of `{},` would
-// be gigabytes once decoded.
+// Limits of a manifest, which is read before its signature is verified. They apply while it is
+// parsed: 60 MB of `{},` would decode to gigabytes.
 const (
-	depthLimit  = 8        // of arrays and objects in one another
-	headLimit   = 1 << 20  // bytes of all that is not the list of members
+	depthLimit  = 8        // nesting of arrays and objects
+	headLimit   = 1 << 20  // bytes outside the list of members
 	memberLimit = 64 << 10 // bytes of one member
 )
 
-// decode reads and checks a manifest. Fields that it does not know are passed over: a newer superctl that has more to say
-// without changing what the rest means keeps the format's number.
+// decode parses and checks a manifest. It ignores unknown fields: a newer superctl may add fields
+// without increasing the format number, as long as the others keep their meaning.
 func decode(r io.Reader) (*Manifest, error) {
 	m := new(Manifest)
 	g := &guard{r: r}
@@ -25,22 +25,23 @@ func decode(r io.Reader) (*Manifest, error) {
 		switch {
 		case errors.As(err, &broken):
 			return nil, fmt.Errorf("its manifest cannot be read: %w", broken.error)
-		case g.ended: // by itself, not because the bundle is cut short
-			return nil, errors.New("its manifest cannot be read: it ends in the middle")
+		case g.ended: // the manifest ends, not the bundle
+			return nil, errors.New("its manifest cannot be read: it is truncated")
 		}
-		return nil, err // of the layers below
+		return nil, err // an error of the archive or of the compression
 	}
 	if err := m.Check(); err != nil {
-		return nil, fmt.Errorf("its manifest is wrong: %w", err)
+		return nil, fmt.Errorf("its manifest is invalid: %w", err)
 	}
 	return m, nil
 }
 
-// syntaxError is one of the manifest itself.
+// syntaxError is an error in the manifest itself, as opposed to its transport.
 type syntaxError struct{ error }
 
 func (e *syntaxError) Unwrap() error { return e.error }
 
+// syntax wraps a JSON error as a *syntaxError.
 func syntax(err error) error {
 	var value *json.UnmarshalTypeError
 	var text *json.SyntaxError
@@ -50,7 +51,7 @@ func syntax(err error) error {
 	return err
 }
 
-// decodeManifest reads the object key by key, and the members one by one.
+// decodeManifest parses the object key by key, and the members one by one.
 func decodeManifest(in *json.Decoder, m *Manifest) error {
 	if err := expect(in, '{', "an object"); err != nil {
 		return err
@@ -63,9 +64,9 @@ func decodeManifest(in *json.Decoder, m *Manifest) error {
 		if err != nil {
 			return syntax(err)
 		}
-		key, _ := t.(string) // as the grammar has it
+		key, _ := t.(string) // JSON keys are strings
 		if _, twice := head[key]; twice || seen && key == "members" {
-			return &syntaxError{fmt.Errorf("%q is in it twice", key)}
+			return &syntaxError{fmt.Errorf("%q occurs twice", key)}
 		}
 		if key == "members" {
 			seen = true
@@ -91,7 +92,7 @@ func decodeManifest(in *json.Decoder, m *Manifest) error {
 	return syntax(err)
 }
 
-// end reads the end of the manifest, after which nothing may follow.
+// end reads the end of the manifest. Nothing may follow.
 func end(in *json.Decoder) error {
 	if err := expect(in, '}', "the end of the object"); err != nil {
 		return err
@@ -102,7 +103,7 @@ func end(in *json.Decoder) error {
 	case err != nil:
 		return syntax(err)
 	default:
-		return &syntaxError{fmt.Errorf("%v comes after its end", t)}
+		return &syntaxError{fmt.Errorf("%v follows its end", t)}
 	}
 }
 
@@ -110,7 +111,7 @@ func decodeMembers(in *json.Decoder) ([]Member, error) {
 	switch t, err := in.Token(); {
 	case err != nil:
 		return nil, syntax(err)
-	case t == nil: // null, as an empty list is written
+	case t == nil: // null: the encoding of an empty list
 		return nil, nil
 	case t != json.Delim('['):
 		return nil, &syntaxError{errors.New("its members are not a list")}
@@ -140,18 +141,18 @@ func expect(in *json.Decoder, want json.Delim, what string) error {
 	return nil
 }
 
-// guard hands on JSON as long as it stays within the limits. It knows strings and brackets, and leaves the rest of the grammar to
-// the decoder.
+// guard passes JSON through as long as it stays within the limits. It only tracks strings and
+// brackets; the decoder checks the rest of the grammar.
 type guard struct {
 	r       io.Reader
-	ended   bool // all was read
+	ended   bool // the input has ended
 	depth   int
-	text    bool // in a string
-	escaped bool // the next character of the string is taken as it is
+	text    bool // inside a string
+	escaped bool // the next character of the string is escaped
 	head    int  // bytes outside members
-	member  int  // bytes of a member, or between two
+	member  int  // bytes of the current member, or since the last one
 	key     []byte
-	members bool // the value at depth 1 is that of "members"
+	members bool // the current value at depth 1 is that of "members"
 }
 
 func (g *guard) Read(p []byte) (int, error) {
@@ -182,7 +183,7 @@ func (g *guard) see(c byte) error {
 		g.text, g.key = true, g.key[:0]
 	case '{', '[':
 		if g.depth++; g.depth > depthLimit {
-			return fmt.Errorf("it has more than %d lists and objects in one another", depthLimit)
+			return fmt.Errorf("its lists and objects are nested more than %d deep", depthLimit)
 		}
 	case '}', ']':
 		g.depth--

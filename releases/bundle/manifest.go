@@ -1,14 +1,17 @@
-// Package bundle is the file in which a release travels: NAME-VERSION.tar.zst, made once and installed everywhere.
+// Package bundle reads and writes the file format in which a release is shipped:
+// NAME-VERSION.tar.zst, built once and installed everywhere.
 //
-// A bundle is a tar archive, compressed with zstd. Its first member is manifest.json, which says what the release is, what it
-// needs, and of every other member its path, mode, size and hash. The others follow in the order of their paths:
+// A bundle is a tar archive compressed with zstd. Its first member is manifest.json: what the
+// release is, what it requires, and the path, mode, size and hash of every other member. The
+// members follow in the order of their paths:
 //
 //	project/...            the project's files
 //	wheels/NAME.whl        every dependency
 //
-// The same manifest and members make the same bytes. A reader believes nothing: what the manifest does not name, or names
-// otherwise, ends the reading with the reason, and no path can lead outside (see checkPath and checkLink). Whether the
-// bundle is the one that somebody has made is what its signature tells, in a file of its own beside it.
+// The same manifest and members produce the same bytes. A reader trusts nothing: a member that the
+// manifest does not list, or lists differently, ends the reading with the reason, and no path can
+// lead outside (see checkPath and checkLink). The origin of a bundle is proved by its signature, a
+// separate file next to it.
 package bundle
 
 import (
@@ -23,23 +26,23 @@ import (
 	"superctl/plain"
 )
 
-// Format is the version of the format that this package writes, and the newest that it reads.
+// Format is the version of the format that this package writes, and the newest one that it reads.
 const Format = 1
 
-// The limits of what is read. A manifest has about 150 bytes for each member.
+// Limits of what is read. A manifest has about 150 bytes per member.
 const (
 	manifestName  = "manifest.json"
 	manifestLimit = 64 << 20
 	membersLimit  = 400_000
 )
 
-// The directories of the archive.
+// The top directories of the archive.
 const (
 	Project = "project"
 	Wheels  = "wheels"
 )
 
-// Manifest says what a bundle is.
+// Manifest describes a bundle.
 type Manifest struct {
 	Format  int    `json:"format"`
 	Name    string `json:"name"`
@@ -47,45 +50,47 @@ type Manifest struct {
 
 	Commit    string    `json:"commit,omitempty"`
 	Branch    string    `json:"branch,omitempty"`
-	Dirty     bool      `json:"dirty,omitempty"` // the tree was not as the commit has it
+	Dirty     bool      `json:"dirty,omitempty"` // built with uncommitted changes
 	Committed time.Time `json:"committed,omitzero"`
 	Built     time.Time `json:"built,omitzero"`
 	Builder   string    `json:"builder,omitempty"`
-	Superctl  string    `json:"superctl,omitempty"` // version of superctl that has built it
+	Superctl  string    `json:"superctl,omitempty"` // version of the superctl that built it
 
 	Python    Python     `json:"python"`
 	Lock      Lock       `json:"lock,omitzero"`
-	Processes []string   `json:"processes,omitempty"` // that the app's config is expected to have
-	Smoke     [][]string `json:"smoke,omitempty"`     // commands that must succeed before the release is there
-	// Env is written no more: it has the variables of the build, which are not for workers. Bundles that have it are still read.
+	Processes []string   `json:"processes,omitempty"` // processes that the app's config must define
+	Smoke     [][]string `json:"smoke,omitempty"`     // commands that must succeed before the release is installed
+	// Env is no longer written: it has the variables of the build, which are not meant for workers.
+	// Older bundles that have it are still read.
 	Env map[string]string `json:"env,omitempty"`
 
 	Members []Member `json:"members"`
 }
 
-// Python is the interpreter that the wheels are for, in the words of PEP 425 and of Python's own platform module.
+// Python is the interpreter that the wheels require, in the terms of PEP 425 and of Python's
+// platform module.
 type Python struct {
 	Implementation string `json:"implementation"` // "cpython"
 	Version        string `json:"version"`        // "3.11.2"
 	ABI            string `json:"abi"`            // "cp311"
 	Platform       string `json:"platform"`       // "linux-x86_64"
-	Libc           string `json:"libc,omitempty"` // "glibc 2.36": the oldest that the wheels run with; "" = they do not mind
+	Libc           string `json:"libc,omitempty"` // "glibc 2.36": the oldest that the wheels support; "" = any
 }
 
-// Lock is the file from which the dependencies were taken.
+// Lock is the lock file of the dependencies.
 type Lock struct {
 	Name   string `json:"name"` // "uv.lock"
 	SHA256 string `json:"sha256"`
 }
 
-// Member is one file of the bundle, or a symbolic link of the project.
+// Member is a file of the bundle, or a symbolic link of the project.
 type Member struct {
 	Path   string `json:"path"`
-	Mode   uint32 `json:"mode,omitempty"` // 0644 or 0755, as git knows no other; 0 of a link
+	Mode   uint32 `json:"mode,omitempty"` // 0644 or 0755, the modes that git records; 0 for a link
 	Size   int64  `json:"size,omitempty"` // bytes
 	SHA256 string `json:"sha256,omitempty"`
-	Link   string `json:"link,omitempty"` // where a symbolic link leads
-	// Unpacked is the size of a wheel's content, for those who look whether there is room; 0 = not known.
+	Link   string `json:"link,omitempty"` // target of a symbolic link
+	// Unpacked is the size of a wheel's content, for the check of the disk space; 0 = unknown.
 	Unpacked int64 `json:"unpacked,omitempty"`
 }
 
@@ -95,32 +100,38 @@ var (
 	hashPattern    = regexp.MustCompile(`^[0-9a-f]+$`)
 )
 
-// The longest names, in bytes, and the length of a SHA-256 sum in hexadecimal. A pattern with a count is compiled to as many
-// copies, at each start of each command and worker.
+// The longest names, in bytes, and the length of a SHA-256 sum in hexadecimal. They are not in the
+// patterns: a repetition count is compiled to as many copies, at every start of every command and
+// worker.
 const (
 	longestName    = 128
 	longestProcess = 32
 	hashLength     = 64
 )
 
-// reservedVersions are words that mean a release where a release is to be named.
-var reservedVersions = []string{"latest", "live", "current", "previous"} //nolint:gochecknoglobals // a constant that Go cannot say
+// reservedVersions are words that stand for a release on the command line.
+//
+//nolint:gochecknoglobals // a constant, which Go has no syntax for
+var reservedVersions = []string{"latest", "live", "current", "previous"}
 
-// CheckName says what is wrong with the name or the version of a bundle; what is "name" or "version".
+// CheckName returns what is wrong with the name or the version of a bundle; what is "name" or
+// "version".
 func CheckName(what, text string) error {
 	if len(text) > longestName || !namePattern.MatchString(text) {
-		return fmt.Errorf("%s %q: use letters, digits and . _ + -, at most 128, beginning with a letter or a digit", what, text)
+		return fmt.Errorf("%s %q: use letters, digits and . _ + -, at most 128, beginning with a letter or a digit",
+			what, text)
 	}
 	if what == "version" && slices.Contains(reservedVersions, text) {
-		return fmt.Errorf("version %q: the word stands for a release already; choose another", text)
+		return fmt.Errorf("version %q: the word is reserved: choose another version", text)
 	}
 	return nil
 }
 
-// File is the bundle's file name.
+// File returns the bundle's file name.
 func (m *Manifest) File() string { return m.Name + "-" + m.Version + ".tar.zst" }
 
-// Bytes is the size of all members that need room when they are unpacked: the files themselves, and what is in the wheels.
+// Bytes returns the disk space that an installation needs: the size of all files and of the wheels'
+// content.
 func (m *Manifest) Bytes() (n int64) {
 	for i := range m.Members {
 		n += m.Members[i].Size + m.Members[i].Unpacked
@@ -128,7 +139,7 @@ func (m *Manifest) Bytes() (n int64) {
 	return n
 }
 
-// Check says what is wrong with a manifest; the members must be in the order of their paths, each once.
+// Check returns what is wrong with a manifest. The members must be sorted by path and unique.
 func (m *Manifest) Check() error {
 	if m.Format != Format {
 		return fmt.Errorf("its format is %d, and this superctl reads %d: install a newer superctl", m.Format, Format)
@@ -141,7 +152,7 @@ func (m *Manifest) Check() error {
 	}
 	for _, p := range m.Processes {
 		if len(p) > longestProcess || !processPattern.MatchString(p) {
-			return fmt.Errorf("process %q is no name of one", p)
+			return fmt.Errorf("invalid process name %q: use letters, digits, _ and -, at most 32", p)
 		}
 	}
 	for _, argv := range m.Smoke {
@@ -155,10 +166,11 @@ func (m *Manifest) Check() error {
 	return m.checkMembers()
 }
 
-// textLimit is the longest text of a manifest that people read.
+// textLimit limits the length of a text in a manifest, in bytes.
 const textLimit = 1024
 
-// checkText refuses what people must not get to see: it is shown before anybody has vouched for the bundle.
+// checkText refuses control characters in texts: they are shown before the bundle's signature is
+// verified.
 func (m *Manifest) checkText() error {
 	for _, one := range []struct{ key, text string }{
 		{"commit", m.Commit},
@@ -192,14 +204,14 @@ func (m *Manifest) checkMembers() error {
 			return fmt.Errorf("member %q comes after %q: they must be in order, each once", e.Path, before)
 		}
 		if total += e.Size + e.Unpacked; total < 0 {
-			return errors.New("the sizes of its members are more than any disk has")
+			return errors.New("the total size of its members is too large")
 		}
 		before, paths[e.Path] = e.Path, true
 	}
 	for i := range m.Members {
 		for dir := range parents(m.Members[i].Path) {
 			if paths[dir] {
-				return fmt.Errorf("member %q lies under %q, which is no directory", m.Members[i].Path, dir)
+				return fmt.Errorf("member %q lies under %q, which is not a directory", m.Members[i].Path, dir)
 			}
 		}
 	}
@@ -212,7 +224,7 @@ func (e *Member) check() error {
 	}
 	if e.Link != "" {
 		if e.Size != 0 || e.SHA256 != "" || e.Mode != 0 || e.Unpacked != 0 {
-			return fmt.Errorf("member %q is a link and a file at once", e.Path)
+			return fmt.Errorf("member %q is both a link and a file", e.Path)
 		}
 		return checkLink(e.Path, e.Link)
 	}
@@ -227,7 +239,7 @@ func (e *Member) check() error {
 	return nil
 }
 
-// encode is the manifest as it stands in the bundle.
+// encode returns the manifest as stored in the bundle.
 func (m *Manifest) encode() ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

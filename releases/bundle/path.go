@@ -10,26 +10,31 @@ import (
 	"superctl/plain"
 )
 
-// The longest path and the longest name in it that Linux takes (limits.h: PATH_MAX, NAME_MAX), with room for the directory of
-// the release.
+// Limits of a path and of one name in it: those of Linux (limits.h: PATH_MAX, NAME_MAX), less room
+// for the directory of the release.
 const (
 	pathLimit = 3000
 	nameLimit = 255
-	// dirsLimit is how many directories a path may have: Python's byte-compiler goes no deeper than its recursion limit.
+	// dirsLimit is the maximum depth of a path: Python's byte-compiler fails beyond its recursion
+	// limit.
 	dirsLimit = 200
 )
 
-// ours are the names at the top of a release that superctl makes there itself.
-var ours = []string{"venv", ".venv", ".superctl", ".incomplete", "release.toml"} //nolint:gochecknoglobals // a constant that Go cannot say
+// ours are the names at the top of a release that superctl creates itself.
+//
+//nolint:gochecknoglobals // a constant, which Go has no syntax for
+var ours = []string{"venv", ".venv", ".superctl", ".incomplete", "release.toml"}
 
-// Reserved tells whether a project may not have that name at its top, because superctl makes it when it installs.
+// Reserved reports whether a project may not use a name at its top, because an installation creates
+// it.
 func Reserved(name string) bool { return slices.Contains(ours, name) }
 
-// checkPath accepts the path of a member: relative, clean, printable, and in one of the archive's directories.
+// checkPath refuses the path of a member unless it is relative, clean, printable and in one of the
+// archive's directories.
 func checkPath(p string) error {
 	switch {
 	case p == "" || !plain.IsLine(p) || strings.Contains(p, "\t"):
-		return fmt.Errorf("member %q: its name cannot be written", p)
+		return fmt.Errorf("member %q: its name is not printable", p)
 	case path.IsAbs(p) || path.Clean(p) != p || p == ".." || strings.HasPrefix(p, "../"):
 		return fmt.Errorf("member %q leads outside", p)
 	case len(p) > pathLimit:
@@ -56,15 +61,16 @@ func checkPath(p string) error {
 	return fmt.Errorf("member %q is neither of the project nor a wheel", p)
 }
 
-// checkLink accepts a symbolic link of the project that stays in it. All that is `..` must come first: it then goes up through
-// real directories, because no member lies under a link, while behind a name it would go up from wherever that name leads.
+// checkLink refuses a symbolic link unless it is the project's and stays inside. Every `..` must
+// come first: there it goes up through real directories, because no member lies below a link. After
+// a name it would go up from the target of that name.
 func checkLink(p, target string) error {
 	outside := fmt.Errorf("member %q is a link to %q, which leads outside the project", p, target)
 	if !strings.HasPrefix(p, Project+"/") {
 		return fmt.Errorf("member %q is a link, which only the project may have", p)
 	}
 	if !plain.IsLine(target) || len(target) > pathLimit {
-		return fmt.Errorf("member %q is a link whose target cannot be written", p)
+		return fmt.Errorf("member %q is a link whose target is not printable or too long", p)
 	}
 	if path.IsAbs(target) {
 		return outside
@@ -88,7 +94,7 @@ func checkLink(p, target string) error {
 	return nil
 }
 
-// parents are the directories above a path, the nearest first.
+// parents returns the directories above a path, nearest first.
 func parents(p string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for d := path.Dir(p); d != "." && d != "/"; d = path.Dir(d) {

@@ -12,20 +12,22 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Visitor gets what is in a bundle, in its order. An error from it ends the reading and is returned as it is.
+// Visitor receives the contents of a bundle in order. An error from it ends the reading and is
+// returned unwrapped.
 type Visitor struct {
-	// Manifest is called first, with a manifest that is right in itself.
+	// Manifest is called first, with a manifest that is valid in itself.
 	Manifest func(*Manifest) error
-	// Member is called for each member, with the content of a file. What it gets is not proved until the reading ends without
-	// an error: the hash is known at the end of a member.
+	// Member is called for each member, with the content of a file. The content is verified only
+	// once the reading has ended without an error: a member's hash is known at its end.
 	Member func(m Member, content io.Reader) error
 }
 
-// Read reads a bundle from its beginning to its end, with memory for a window and a manifest. Whatever is not as the manifest
-// says ends it.
+// Read reads a whole bundle, with memory for a window and a manifest. Any contradiction to the
+// manifest is an error.
 func Read(r io.Reader, v Visitor) (*Manifest, error) {
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window),
-		zstd.WithDecoderMaxMemory(math.MaxInt64)) // of a whole stream; the window is the limit
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(window),
+		zstd.WithDecoderMaxMemory(math.MaxInt64)) // limits the whole stream; the window is the limit that matters
 	if err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
@@ -37,12 +39,12 @@ func Read(r io.Reader, v Visitor) (*Manifest, error) {
 	}
 	if n, err := z.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
 		in.at = "its last member"
-		return nil, in.explain(errors.Join(errors.New("there is more behind its end"), ignoreEOF(err)))
+		return nil, in.explain(errors.Join(errors.New("there is data after its end"), ignoreEOF(err)))
 	}
 	return m, nil
 }
 
-// ReadManifest reads only what a bundle says of itself.
+// ReadManifest reads only the manifest of a bundle.
 func ReadManifest(r io.Reader) (*Manifest, error) {
 	var m *Manifest
 	_, err := Read(r, Visitor{Manifest: func(first *Manifest) error { m = first; return errEnough }})
@@ -57,15 +59,15 @@ var errEnough = errors.New("enough was read")
 type reader struct {
 	tar *tar.Reader
 	v   Visitor
-	at  string // the member that is read, for what is said of a damage
+	at  string // the current member, for error messages
 }
 
-// visitorError is one that a visitor has returned.
+// visitorError is an error that a visitor returned.
 type visitorError struct{ error }
 
 func (e *visitorError) Unwrap() error { return e.error }
 
-// explain says what an error of the layers below means.
+// explain translates an error of the archive or of the compression.
 func (in *reader) explain(err error) error {
 	var theirs *visitorError
 	switch {
@@ -74,13 +76,13 @@ func (in *reader) explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return fmt.Errorf("the bundle is cut short, at %s: fetch it again", in.at)
 	case errors.Is(err, zstd.ErrMagicMismatch):
-		return errors.New("this is no bundle: it is not compressed with zstd")
+		return errors.New("not a bundle: it is not compressed with zstd")
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return fmt.Errorf("the bundle wants more than %d MB of memory to be read", window>>20)
+		return fmt.Errorf("the bundle needs more than %d MB of memory to read", window>>20)
 	case errors.Is(err, zstd.ErrCRCMismatch):
 		return fmt.Errorf("the bundle is damaged, at %s: fetch it again", in.at)
 	case errors.Is(err, tar.ErrHeader) && in.at == "its beginning":
-		return errors.New("this is no bundle: there is no tar archive in it")
+		return errors.New("not a bundle: it contains no tar archive")
 	}
 	return fmt.Errorf("the bundle is refused: %w", err)
 }
@@ -131,11 +133,11 @@ func (in *reader) member(e *Member) error {
 	}
 	switch {
 	case h.Name != e.Path:
-		return fmt.Errorf("member %q is where its manifest has %q", h.Name, e.Path)
+		return fmt.Errorf("member %q is in the place of %q", h.Name, e.Path)
 	case e.Link != "" && (h.Typeflag != tar.TypeSymlink || h.Linkname != e.Link):
-		return fmt.Errorf("member %q is not the link to %q that its manifest says", e.Path, e.Link)
+		return fmt.Errorf("member %q is not the link to %q that its manifest lists", e.Path, e.Link)
 	case e.Link == "" && h.Typeflag != tar.TypeReg:
-		return fmt.Errorf("member %q is no regular file", e.Path)
+		return fmt.Errorf("member %q is not a regular file", e.Path)
 	case h.Size != e.Size:
 		return fmt.Errorf("member %q has %d bytes, and its manifest says %d", e.Path, h.Size, e.Size)
 	}
@@ -146,7 +148,7 @@ func (in *reader) member(e *Member) error {
 	content := io.TeeReader(in.tar, sum)
 	damaged := &damage{r: content}
 	if err := in.visit(e, damaged); err != nil {
-		if damaged.err != nil { // what the visitor met is the bundle's fault, not its own
+		if damaged.err != nil { // the visitor failed because the bundle is damaged
 			return damaged.err
 		}
 		return err
@@ -155,7 +157,7 @@ func (in *reader) member(e *Member) error {
 		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != e.SHA256 {
-		return fmt.Errorf("member %q is not what its manifest says: its SHA-256 is %s, not %s", e.Path, got, e.SHA256)
+		return fmt.Errorf("member %q does not match its manifest: its SHA-256 is %s, not %s", e.Path, got, e.SHA256)
 	}
 	return nil
 }
@@ -170,7 +172,7 @@ func (in *reader) visit(e *Member, content io.Reader) error {
 	return nil
 }
 
-// damage remembers an error of the bundle's that a visitor passes on.
+// damage records an error of the bundle that reaches the visitor through its reader.
 type damage struct {
 	r   io.Reader
 	err error

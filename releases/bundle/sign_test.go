@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// No key here has a password: to make one of it takes minisign's scrypt a gigabyte and seconds.
+// signed returns a signed file and its key. The key has no password: encrypting it with minisign's
+// scrypt would take a gigabyte and seconds.
 func signed(t *testing.T) (path string, key Key) {
 	t.Helper()
 	public, private, err := GenerateKey("")
@@ -25,7 +26,8 @@ func signed(t *testing.T) (path string, key Key) {
 	if err := os.WriteFile(path, []byte("a bundle"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Sign(path, hash("another"), priv, ""); err == nil || !strings.Contains(err.Error(), "is not the file that was built") {
+	err = Sign(path, hash("another"), priv, "")
+	if err == nil || !strings.Contains(err.Error(), "is not the file that was built") {
 		t.Error(err)
 	}
 	if err := Sign(path, hash("a bundle"), priv, "built by anna\nat noon"); err != nil {
@@ -52,7 +54,7 @@ func TestASignatureIsVerifiedWithItsComment(t *testing.T) {
 	}
 }
 
-func TestASignatureThatIsNotRightIsRefusedWithTheReason(t *testing.T) {
+func TestAnInvalidSignatureIsRefused(t *testing.T) {
 	path, key := signed(t)
 	sig, err := os.ReadFile(path + SignatureSuffix)
 	if err != nil {
@@ -64,25 +66,32 @@ func TestASignatureThatIsNotRightIsRefusedWithTheReason(t *testing.T) {
 		keys      []Key
 		says      string
 	}{
-		"another file":      {"a bundlf", string(sig), []Key{key}, "its signature is wrong"},
-		"another key":       {"a bundle", string(sig), []Key{other}, "trusted is " + KeyID(other.ID())},
-		"no key":            {"a bundle", string(sig), nil, "trusted is none"},
-		"another comment":   {"a bundle", strings.Replace(string(sig), "anna", "eve", 1), []Key{key}, "its signature is wrong"},
-		"nothing":           {"a bundle", "", []Key{key}, "none of minisign's"},
-		"cut short":         {"a bundle", string(sig[:len(sig)/2]), []Key{key}, "none of minisign's"},
-		"something endless": {"a bundle", string(sig) + strings.Repeat("x", signatureLimit), []Key{key}, "none of minisign's"},
+		"another file": {"a bundlf", string(sig), []Key{key}, "its signature is invalid"},
+		"another key":  {"a bundle", string(sig), []Key{other}, "(trusted: " + KeyID(other.ID())},
+		"no key":       {"a bundle", string(sig), nil, "(trusted: none)"},
+		"another comment": {
+			"a bundle", strings.Replace(string(sig), "anna", "eve", 1), []Key{key}, "its signature is invalid",
+		},
+		"nothing":   {"a bundle", "", []Key{key}, "not a minisign signature"},
+		"cut short": {"a bundle", string(sig[:len(sig)/2]), []Key{key}, "not a minisign signature"},
+		"something endless": {
+			"a bundle", string(sig) + strings.Repeat("x", signatureLimit), []Key{key}, "not a minisign signature",
+		},
 	} {
-		if _, err := verify(t, bad.text, []byte(bad.sig), bad.keys...); err == nil || !strings.Contains(err.Error(), bad.says) {
+		_, err := verify(t, bad.text, []byte(bad.sig), bad.keys...)
+		if err == nil || !strings.Contains(err.Error(), bad.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func TestWhatIsNoKeyIsSaid(t *testing.T) {
-	if _, err := PrivateKey([]byte("ssh-ed25519 AAAA"), nil); err == nil || !strings.Contains(err.Error(), "no private key of minisign's") {
-		t.Errorf("a key of ssh's: %v", err)
+func TestAnInvalidKeyIsReported(t *testing.T) {
+	_, err := PrivateKey([]byte("ssh-ed25519 AAAA"), nil)
+	if err == nil || !strings.Contains(err.Error(), "not a minisign private key") {
+		t.Errorf("an SSH key: %v", err)
 	}
-	if _, err := ParseKey([]byte("RWnonsense")); err == nil || !strings.Contains(err.Error(), "no public key of minisign's") {
+	_, err = ParseKey([]byte("RWnonsense"))
+	if err == nil || !strings.Contains(err.Error(), "not a minisign public key") {
 		t.Errorf("nonsense: %v", err)
 	}
 }

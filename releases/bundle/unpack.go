@@ -9,10 +9,13 @@ import (
 	"strings"
 )
 
-// Unpack reads a bundle and writes its project to root and its wheels to the directory wheels in it; where they lie nothing may be
-// yet. Nothing outside root is ever written. manifest may be nil, or refuse the bundle before anything is written; so may done,
-// which gets the bytes of every member that was written. After an error, what is there is not to be used.
-func Unpack(r io.Reader, root *os.Root, wheels string, manifest func(*Manifest) error, done func(bytes int64)) (*Manifest, error) {
+// Unpack reads a bundle, and writes its project to root and its wheels to the directory wheels in
+// root. Neither may exist yet; nothing outside root is ever written. manifest, if not nil, may
+// refuse the bundle before anything is written. done, if not nil, gets the size of each member
+// written. After an error the files must not be used.
+func Unpack(
+	r io.Reader, root *os.Root, wheels string, manifest func(*Manifest) error, done func(bytes int64),
+) (*Manifest, error) {
 	u := &unpacker{root: root, wheels: wheels, made: map[string]bool{".": true}}
 	return Read(r, Visitor{
 		Manifest: func(m *Manifest) error {
@@ -55,7 +58,7 @@ func (u *unpacker) member(e Member, content io.Reader) error {
 	}
 	_, err = io.Copy(f, content)
 	if err == nil {
-		err = f.Chmod(fs.FileMode(e.Mode)) // whatever the umask is
+		err = f.Chmod(fs.FileMode(e.Mode)) // independent of the umask
 	}
 	if closed := f.Close(); err == nil {
 		err = closed

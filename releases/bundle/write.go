@@ -16,20 +16,22 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// window is how far back the compression looks, and so what a reader needs in memory: RFC 8878 recommends that every decoder
-// takes 8 MB.
+// window is the window size of the compression, and so the memory that a reader needs: RFC 8878
+// recommends that every decoder support 8 MB.
 const window = 8 << 20
 
-// Write writes a bundle. It puts the members in order; open gives the content of each that is no link, which must be what the
-// manifest says of it. The same manifest makes the same bytes, whoever writes it and when.
+// Write writes a bundle. It sorts the members; open returns the content of each member that is not
+// a link, which must match the manifest. The same manifest produces the same bytes, on any machine
+// and at any time.
 func Write(w io.Writer, m *Manifest, open func(Member) (io.ReadCloser, error)) error {
 	m.Format = Format
 	slices.SortFunc(m.Members, func(a, b Member) int { return strings.Compare(a.Path, b.Path) })
 	if err := m.Check(); err != nil {
 		return fmt.Errorf("bundle: %w", err)
 	}
-	// One thread: the blocks of several would be cut differently.
-	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
+	// One thread: several would cut the blocks differently.
+	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window),
+		zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
 	if err != nil {
 		return fmt.Errorf("bundle: %w", err)
 	}
@@ -45,7 +47,7 @@ func write(w io.Writer, m *Manifest, open func(Member) (io.ReadCloser, error)) e
 		return fmt.Errorf("bundle: manifest: %w", err)
 	}
 	if len(text) > manifestLimit {
-		return fmt.Errorf("bundle: the manifest has %d bytes, more than the %d that are read", len(text), manifestLimit)
+		return fmt.Errorf("bundle: the manifest has %d bytes, more than the limit of %d", len(text), manifestLimit)
 	}
 	t := tar.NewWriter(w)
 	if err := t.WriteHeader(header(m, &Member{Path: manifestName, Mode: 0o644, Size: int64(len(text))})); err != nil {
@@ -62,7 +64,7 @@ func write(w io.Writer, m *Manifest, open func(Member) (io.ReadCloser, error)) e
 	return t.Close()
 }
 
-// header says nothing that differs from machine to machine.
+// header returns a member's header, with nothing that depends on the machine.
 func header(m *Manifest, e *Member) *tar.Header {
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: e.Path, Mode: int64(e.Mode), Size: e.Size, ModTime: m.Time()}
 	if e.Link != "" {
@@ -71,7 +73,8 @@ func header(m *Manifest, e *Member) *tar.Header {
 	return h
 }
 
-// Time is what every file of the release has for its time of change, on every machine: web servers make their ETag of it.
+// Time is the modification time of every file of the release, the same on every machine: web
+// servers derive the ETag from it.
 func (m *Manifest) Time() time.Time {
 	for _, t := range []time.Time{m.Built, m.Committed} {
 		if !t.IsZero() {
@@ -95,12 +98,12 @@ func writeMember(t *tar.Writer, m *Manifest, e *Member, open func(Member) (io.Re
 		return err
 	}
 	if n != e.Size || hex.EncodeToString(sum.Sum(nil)) != e.SHA256 {
-		return errors.New("it has changed while the bundle was made")
+		return errors.New("it changed while the bundle was built")
 	}
 	return nil
 }
 
-// Sum reads a file for its size and its SHA-256.
+// Sum returns the size and the SHA-256 of a file.
 func Sum(path string) (size int64, sum string, err error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -281,8 +281,8 @@ func TestABundleThatDoesNotFitIsRefusedAndNothingIsLeft(t *testing.T) {
 			func(p project) { p["wheels/Tool-2.0-py3-none-any.whl"] = wheelOf(t, "tool") }, nil,
 			[]string{"there are two wheels of tool, Tool-2.0-py3-none-any.whl and tool-1.0-py3-none-any.whl"},
 		},
-		"a wheel without a name": {func(p project) { p["wheels/x.whl"] = "" }, nil, []string{"x.whl is no name of a wheel"}},
-		"a wheel that is none":   {func(p project) { p["wheels/x-1.0-py3-none-any.whl"] = "PK" }, nil, []string{"x-1.0-py3-none-any.whl: it is no zip archive"}},
+		"a wheel without a name": {func(p project) { p["wheels/x.whl"] = "" }, nil, []string{"invalid wheel name x.whl"}},
+		"a wheel that is none":   {func(p project) { p["wheels/x-1.0-py3-none-any.whl"] = "PK" }, nil, []string{"x-1.0-py3-none-any.whl: it is not a zip archive"}},
 		"no room": {
 			nil, func(m *bundle.Manifest) {
 				at := slices.IndexFunc(m.Members, func(e bundle.Member) bool { return e.Path == "wheels/tool-1.0-py3-none-any.whl" })

@@ -20,25 +20,31 @@ import (
 	"sync"
 )
 
-// placeholder is what a script in a wheel begins with when it wants the virtualenv's interpreter (PEP 427).
+// placeholder is the first line of a script in a wheel that must run with the virtualenv's
+// interpreter (PEP 427).
 const placeholder = "#!python"
 
-// script is a program in the virtualenv's bin.
+// script is a program in the virtualenv's bin directory.
 type script struct {
 	name         string
 	module, attr string // of an entry point
-	file         string // in the virtualenv
-	own          bool   // the wheel brings its text
-	head         string // what was written in place of the placeholder
+	file         string // path in the virtualenv
+	own          bool   // the text comes from the wheel
+	head         string // what replaced the placeholder
 }
 
-// entryPoint is NAME = MODULE:ATTR [EXTRAS] # comment, as pip's several readers of it take it: all but those of Python 3.11 and newer
-// know a colon for the equals sign.
-var entryPoint = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // a constant that few commands need and that takes long to compile
-	return regexp.MustCompile(`^([\pL\d_.+-][\pL\d_. +-]*?)\s*[=:]\s*([\pL_][\pL\d_.]*)\s*(?::\s*([\pL_][\pL\d_.]*))?\s*(?:\[[^\]]*\])?(?:\s+[#;].*)?$`)
+// entryPoint returns the pattern of NAME = MODULE:ATTR [EXTRAS] # comment, as pip's various parsers
+// accept it: all except those of Python 3.11 and newer accept a colon for the equals sign. It is
+// compiled on first use, because that takes long and few commands need it.
+//
+//nolint:gochecknoglobals // a constant
+var entryPoint = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([\pL\d_.+-][\pL\d_. +-]*?)\s*[=:]\s*` + // name
+		`([\pL_][\pL\d_.]*)\s*(?::\s*([\pL_][\pL\d_.]*))?\s*` + // module:attr
+		`(?:\[[^\]]*\])?(?:\s+[#;].*)?$`)
 })
 
-// entryPoints reads which programs a distribution has (entry_points.txt).
+// entryPoints parses the programs of a distribution from its entry_points.txt.
 func entryPoints(text string) ([]script, error) {
 	var list []script
 	var section string
@@ -55,7 +61,7 @@ func entryPoints(text string) ([]script, error) {
 		}
 		m := entryPoint().FindStringSubmatch(l)
 		if m == nil || m[3] == "" {
-			return nil, fmt.Errorf("its entry_points.txt: %q is no entry point", l)
+			return nil, fmt.Errorf("its entry_points.txt: %q is not an entry point", l)
 		}
 		one := script{name: m[1], module: m[2], attr: m[3]}
 		if at := slices.IndexFunc(list, func(s script) bool { return s.name == one.name }); at >= 0 {
@@ -67,8 +73,8 @@ func entryPoints(text string) ([]script, error) {
 	return list, nil
 }
 
-// Finish writes the scripts, which start with that interpreter, and what is installed. It may be called again with another one,
-// also when all files have been made read-only.
+// Finish writes the scripts, which start with the interpreter python, and the records of what is
+// installed. It may be called again with another interpreter, even once all files are read-only.
 func (v *Virtualenv) Finish(python string) error {
 	for _, d := range v.dists {
 		if err := v.finish(d, python); err != nil {
@@ -83,7 +89,7 @@ func (v *Virtualenv) finish(d *dist, python string) error {
 	for i := range d.scripts {
 		s := &d.scripts[i]
 		if v.owners[s.file] != d.name {
-			continue // another wheel's has won
+			continue // another wheel has the same script, and won
 		}
 		text, err := v.text(s, head)
 		if err == nil {
@@ -103,7 +109,8 @@ func (v *Virtualenv) finish(d *dist, python string) error {
 	return v.writeRecord(d)
 }
 
-// claim makes the files of the entry points, still empty, so that two wheels which have the same are found out.
+// claim creates the files of the entry points, still empty, so that a conflict between two wheels
+// is detected.
 func (v *Virtualenv) claim(d *dist) error {
 	for i := range d.scripts {
 		s := &d.scripts[i]
@@ -112,7 +119,7 @@ func (v *Virtualenv) claim(d *dist) error {
 		}
 		s.file = path.Join(v.scheme.Scripts, s.name)
 		if v.owners[s.file] == d.name {
-			s.file = "" // the wheel brings a text of its own
+			s.file = "" // the text comes from the wheel
 			continue
 		}
 		if _, err := v.write(d, s.file, 0o755, strings.NewReader(""), 0); err != nil {
@@ -122,7 +129,7 @@ func (v *Virtualenv) claim(d *dist) error {
 	return nil
 }
 
-// text is what a script has to say.
+// text returns the text of a script.
 func (v *Virtualenv) text(s *script, head string) ([]byte, error) {
 	if !s.own {
 		top, _, _ := strings.Cut(s.attr, ".")
@@ -151,11 +158,11 @@ if __name__ == '__main__':
 	return append([]byte(head), body...), nil
 }
 
-// shebangLimit is the longest first line that kernels before 5.1 understand (BINPRM_BUF_SIZE).
+// shebangLimit is the longest first line that kernels before 5.1 accept (BINPRM_BUF_SIZE).
 const shebangLimit = 127
 
-// shebang is the first line of a Python script, or, where the kernel would not understand that, lines that are shell and Python at
-// once.
+// shebang returns the first line of a Python script, or, if the kernel would not accept it, lines
+// that are valid in both shell and Python.
 func shebang(python string) string {
 	if len(python)+3 <= shebangLimit && !strings.ContainsAny(python, " \t") {
 		return "#!" + python + "\n"
@@ -163,7 +170,7 @@ func shebang(python string) string {
 	return "#!/bin/sh\n'''exec' " + strconv.Quote(python) + " \"$0\" \"$@\"\n' '''\n"
 }
 
-// replace writes a small file anew, and leaves its mode as it is.
+// replace rewrites a small file and keeps its mode.
 func (v *Virtualenv) replace(name string, text []byte) (line, error) {
 	mode := fs.FileMode(0o644)
 	st, err := v.root.Lstat(name)
@@ -182,10 +189,11 @@ func (v *Virtualenv) replace(name string, text []byte) (line, error) {
 	}
 	_, err = f.Write(text)
 	sum := sha256.Sum256(text)
-	return line{"sha256=" + base64.RawURLEncoding.EncodeToString(sum[:]), int64(len(text))}, errors.Join(err, f.Chmod(mode), f.Close())
+	l := line{"sha256=" + base64.RawURLEncoding.EncodeToString(sum[:]), int64(len(text))}
+	return l, errors.Join(err, f.Chmod(mode), f.Close())
 }
 
-// writeRecord writes the list of what was installed, with paths from where the packages are.
+// writeRecord writes RECORD, the list of installed files, with paths relative to the packages.
 func (v *Virtualenv) writeRecord(d *dist) error {
 	own := path.Join(d.lib, d.info, "RECORD")
 	var b bytes.Buffer

@@ -8,27 +8,27 @@ import (
 	"strings"
 )
 
-// Name is what a wheel's file name says (PEP 427).
+// Name is the parsed file name of a wheel (PEP 427).
 type Name struct {
 	Distribution, Version string
-	Tags                  []Tag // any one of them is enough
+	Tags                  []Tag // the wheel supports each of them
 }
 
 // Normal returns the normalized name of the distribution (PEP 503).
 func (n Name) Normal() string { return normal(n.Distribution) }
 
-// Tag is one of the interpreters that a wheel is for (PEP 425), such as cp311-cp311-manylinux_2_17_x86_64.
+// Tag is a platform that a wheel supports (PEP 425), such as cp311-cp311-manylinux_2_17_x86_64.
 type Tag struct{ Python, ABI, Platform string }
 
-// String is the tag as it is written.
+// String returns the tag in its usual form.
 func (t Tag) String() string { return t.Python + "-" + t.ABI + "-" + t.Platform }
 
-// ParseName reads the file name of a wheel.
+// ParseName parses the file name of a wheel.
 func ParseName(file string) (Name, error) {
 	base, ok := strings.CutSuffix(path.Base(file), ".whl")
 	parts := strings.Split(base, "-")
 	if !ok || len(parts) != 5 && len(parts) != 6 || slices.Contains(parts, "") {
-		return Name{}, fmt.Errorf("%s is no name of a wheel: it has the form NAME-VERSION-PYTHON-ABI-PLATFORM.whl", path.Base(file))
+		return Name{}, fmt.Errorf("invalid wheel name %s: use NAME-VERSION-PYTHON-ABI-PLATFORM.whl", path.Base(file))
 	}
 	n := Name{Distribution: parts[0], Version: parts[1]}
 	three := parts[len(parts)-3:]
@@ -42,16 +42,17 @@ func ParseName(file string) (Name, error) {
 	return n, nil
 }
 
-// Interpreter is what wheels are installed for, as the interpreter itself says.
+// Interpreter is the interpreter that wheels are installed for, as it describes itself.
 type Interpreter struct {
 	Implementation string `json:"implementation"` // cpython
 	Version        string `json:"version"`        // 3.11.2
 	ABI            string `json:"abi"`            // cp311
 	Platform       string `json:"platform"`       // linux-x86_64
-	Libc           string `json:"libc"`           // glibc 2.36; "" = not known
+	Libc           string `json:"libc"`           // glibc 2.36; "" = unknown
 }
 
-// Supports tells whether the interpreter can use a wheel with that tag: those that `pip debug --verbose` lists.
+// Supports reports whether the interpreter supports wheels with the tag, as `pip debug --verbose`
+// lists them.
 func (in *Interpreter) Supports(t Tag) bool {
 	return in.supportsPython(t) && in.supportsPlatform(t.Platform)
 }
@@ -68,16 +69,19 @@ func (in *Interpreter) supportsPython(t Tag) bool {
 		}
 		return own
 	case "abi3":
-		return kind == "cp" && in.prefix() == "cp" && !in.freeThreaded() && wantMajor == major && exact && wantMinor >= 2 && wantMinor <= minor && t.Platform != anyPlatform
+		stable := kind == "cp" && in.prefix() == "cp" && !in.freeThreaded() && t.Platform != anyPlatform
+		return stable && wantMajor == major && exact && wantMinor >= 2 && wantMinor <= minor
 	}
 	return own && t.ABI == in.ABI && t.Platform != anyPlatform
 }
 
 const anyPlatform = "any"
 
-// Legacy names of glibc's versions (PEP 513, 571, 599).
+// legacy translates the old names of glibc versions (PEP 513, 571, 599).
 func legacy(platform string) string {
-	for old, now := range map[string]string{"manylinux1_": "manylinux_2_5_", "manylinux2010_": "manylinux_2_12_", "manylinux2014_": "manylinux_2_17_"} {
+	for old, now := range map[string]string{
+		"manylinux1_": "manylinux_2_5_", "manylinux2010_": "manylinux_2_12_", "manylinux2014_": "manylinux_2_17_",
+	} {
 		if arch, ok := strings.CutPrefix(platform, old); ok {
 			return now + arch
 		}
@@ -100,7 +104,7 @@ func (in *Interpreter) supportsPlatform(platform string) bool {
 	return have == family && (least == [2]int{} || version != [2]int{}) && !older(version, least)
 }
 
-// splitPlatform takes apart linux_x86_64, manylinux_2_17_x86_64 and musllinux_1_2_x86_64.
+// splitPlatform splits linux_x86_64, manylinux_2_17_x86_64 and musllinux_1_2_x86_64.
 func splitPlatform(platform string) (family, arch string, least [2]int, ok bool) {
 	if arch, ok := strings.CutPrefix(platform, "linux_"); ok {
 		return "linux", arch, least, true
@@ -122,7 +126,7 @@ func splitPlatform(platform string) (family, arch string, least [2]int, ok bool)
 	return "", "", least, false
 }
 
-// Needs is what the tags ask of the machine, for people.
+// Needs describes what the tags require of the machine, for messages.
 func Needs(tags []Tag) string {
 	var list []string
 	for _, t := range tags {
@@ -135,13 +139,14 @@ func Needs(tags []Tag) string {
 	return strings.Join(list, " or ")
 }
 
-// BuiltHere tells whether a wheel was built on the machine that made the bundle, so that it needs a C library like its.
+// BuiltHere reports whether a wheel was built on the machine that built the bundle, so that it
+// needs a similar C library.
 func (n *Name) BuiltHere() bool {
 	return slices.ContainsFunc(n.Tags, func(t Tag) bool { return strings.HasPrefix(t.Platform, "linux_") })
 }
 
-// LibcOf is the C library that wheels need, by their file names: the oldest that is new enough for all of them, or here, that of the
-// machine where one was built; "" when all are pure Python.
+// LibcOf returns the oldest C library that supports all the wheels, by their file names. If one was
+// built locally it is here, the library of that machine; if all are pure Python, "".
 func LibcOf(files []string, here string) string {
 	family, needs := "", [2]int{}
 	for _, file := range files {
@@ -152,7 +157,7 @@ func LibcOf(files []string, here string) string {
 		if name.BuiltHere() {
 			return here
 		}
-		libc, least := "", [2]int{} // any of its tags is enough
+		libc, least := "", [2]int{} // the least demanding of its tags counts
 		for _, t := range name.Tags {
 			if kind, _, version, ok := splitPlatform(t.Platform); ok && (libc == "" || older(version, least)) {
 				libc, least = kind, version
@@ -168,7 +173,8 @@ func LibcOf(files []string, here string) string {
 	return fmt.Sprintf("%s %d.%d", family, needs[0], needs[1])
 }
 
-// OlderLibc tells whether this interpreter's C library is older than, or another one as, that of another.
+// OlderLibc reports whether this interpreter's C library is older than the other, or of another
+// family.
 func (in *Interpreter) OlderLibc(than string) bool {
 	other := Interpreter{Libc: than}
 	family, version := other.libc()
@@ -187,7 +193,7 @@ func (in *Interpreter) libc() (family string, version [2]int) {
 	return family, version
 }
 
-// machine is x86_64 of linux-x86_64.
+// machine returns x86_64 for linux-x86_64.
 func (in *Interpreter) machine() string {
 	_, machine, _ := strings.Cut(in.Platform, "-")
 	return strings.ReplaceAll(machine, "-", "_")
@@ -214,7 +220,7 @@ func (in *Interpreter) prefix() string {
 
 func (in *Interpreter) freeThreaded() bool { return strings.HasSuffix(in.ABI, "t") }
 
-// splitTag takes apart cp311.
+// splitTag splits cp311 into cp and 311.
 func splitTag(tag string) (kind, number string) {
 	at := strings.IndexAny(tag, "0123456789")
 	if at < 0 {
@@ -223,7 +229,7 @@ func splitTag(tag string) (kind, number string) {
 	return tag[:at], tag[at:]
 }
 
-// tagNumbers reads 311 as 3.11, and 3 as any 3.
+// tagNumbers parses 311 as 3.11, and 3 as any 3.
 func tagNumbers(digits string) (major, minor int, exact bool) {
 	if digits == "" {
 		return -1, -1, false

@@ -1,8 +1,8 @@
-// Package wheel puts wheels into a virtualenv, as PEP 427 says.
+// Package wheel installs wheels into a virtualenv, as specified by PEP 427.
 //
-// It does what pip does with a wheel, but runs nothing: neither the code of what it installs nor that of an installer which came
-// with it. So root can install what only a less mighty user may run. It writes nothing outside the virtualenv, and its memory does
-// not depend on how much is in a wheel.
+// It does what pip does with a wheel, but executes nothing: neither the installed code nor an
+// installer's. So root can install software that only a less privileged user may run. It writes
+// nothing outside the virtualenv, and its memory use does not depend on a wheel's size.
 package wheel
 
 import (
@@ -24,35 +24,36 @@ import (
 	"superctl/plain"
 )
 
-// The limits of what is read of a wheel.
+// Limits of what is read of a wheel.
 const (
 	directoryLimit = 64 << 20 // its list of files
-	textLimit      = 8 << 20  // one that must be in memory: of its metadata, or a script
-	filesLimit     = 500_000  // of all wheels together
-	dirsLimit      = 200      // of a path: Python's byte-compiler goes no deeper than its recursion limit
+	textLimit      = 8 << 20  // a file that is read into memory: metadata, or a script
+	filesLimit     = 500_000  // all wheels together
+	dirsLimit      = 200      // depth of a path: Python's byte-compiler fails beyond its recursion limit
 )
 
-// Scheme says where in a virtualenv what is, as paths in it.
+// Scheme has the destination directories, as paths in the virtualenv.
 type Scheme struct{ Purelib, Platlib, Headers, Scripts string }
 
-// Virtualenv is one that wheels are put into.
+// Virtualenv is a virtualenv into which wheels are installed.
 type Virtualenv struct {
 	root      *os.Root
 	scheme    Scheme
-	owners    map[string]string // which wheel a file is of; "" = the virtualenv's own
+	owners    map[string]string // file -> the wheel that it comes from; "" = the virtualenv's own
 	dists     []*dist
-	Conflicts []string // files that two wheels have, with which of them won
+	Conflicts []string // files that two wheels contain, with the one that won
 
-	// The directory that the last file went to. A path is walked from the root on at each use, name by name.
+	// The directory of the last file. Opening each file by its whole path would walk it from the
+	// root, name by name.
 	dir     *os.Root
 	dirName string
 }
 
 // dist is an installed wheel.
 type dist struct {
-	name    string // of the wheel
-	lib     string // where its packages are
-	info    string // its directory of metadata
+	name    string // file name of the wheel
+	lib     string // directory of its packages
+	info    string // directory of its metadata
 	record  map[string]line
 	scripts []script
 }
@@ -63,7 +64,7 @@ type line struct {
 	size int64
 }
 
-// Open looks at a new virtualenv.
+// Open opens a new virtualenv.
 func Open(root *os.Root, scheme Scheme) (*Virtualenv, error) {
 	v := &Virtualenv{root: root, scheme: scheme, owners: make(map[string]string)}
 	err := fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
@@ -73,7 +74,7 @@ func Open(root *os.Root, scheme Scheme) (*Virtualenv, error) {
 	return v, err
 }
 
-// Measure is how much is in a wheel: bytes and files.
+// Measure returns the unpacked size of a wheel in bytes and its number of files.
 func Measure(r io.ReaderAt, size int64) (bytes int64, files int, err error) {
 	z, err := open(r, size)
 	if err != nil {
@@ -81,22 +82,23 @@ func Measure(r io.ReaderAt, size int64) (bytes int64, files int, err error) {
 	}
 	for _, f := range z.File {
 		if bytes += int64(f.UncompressedSize64 & (1<<62 - 1)); bytes < 0 {
-			return 0, 0, errors.New("what is in it is more than any disk has")
+			return 0, 0, errors.New("the total size of its files is too large")
 		}
 	}
 	return bytes, len(z.File), nil
 }
 
-// open opens the archive, whose list of files it bounds: that is read into memory as a whole.
+// open opens the archive. It bounds the list of files, which zip.NewReader reads into memory as a
+// whole.
 func open(r io.ReaderAt, size int64) (*zip.Reader, error) {
-	const end, longest = 22, 22 + 1<<16 // of the end record, without and with the longest comment
+	const end, longest = 22, 22 + 1<<16 // size of the end record, without and with the longest comment
 	tail := make([]byte, min(size, longest))
 	if _, err := r.ReadAt(tail, size-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	at := bytes.LastIndex(tail, []byte("PK\x05\x06"))
 	if at < 0 || len(tail)-at < end {
-		return nil, errors.New("it is no zip archive, or it is cut short")
+		return nil, errors.New("it is not a zip archive, or it is cut short")
 	}
 	if at >= 20 && bytes.HasPrefix(tail[at-20:], []byte("PK\x06\x07")) {
 		return nil, errors.New("it has more than 65,534 files or 4 GB, which is not supported")
@@ -106,13 +108,13 @@ func open(r io.ReaderAt, size int64) (*zip.Reader, error) {
 		return nil, fmt.Errorf("its list of files is longer than %d MB", directoryLimit>>20)
 	}
 	z, err := zip.NewReader(r, size)
-	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // which Add looks for itself
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // Add checks the paths itself
 		return nil, err
 	}
 	return z, nil
 }
 
-// Add unpacks a wheel. Its scripts are written by Finish. file is its name.
+// Add unpacks a wheel with the file name file. Finish writes its scripts.
 func (v *Virtualenv) Add(file string, r io.ReaderAt, size int64) error {
 	if err := v.add(file, r, size); err != nil {
 		return fmt.Errorf("wheel %s: %w", path.Base(file), err)
@@ -150,7 +152,8 @@ func (v *Virtualenv) add(file string, r io.ReaderAt, size int64) error {
 	return nil
 }
 
-// describe reads what the wheel says of itself. data is its directory of what belongs elsewhere than to the packages.
+// describe reads the wheel's metadata. data is the directory of the files that belong outside the
+// packages.
 func (v *Virtualenv) describe(d *dist, z *zip.Reader, name Name) (data string, err error) {
 	for _, f := range z.File {
 		top, rest, _ := strings.Cut(f.Name, "/")
@@ -162,7 +165,7 @@ func (v *Virtualenv) describe(d *dist, z *zip.Reader, name Name) (data string, e
 		}
 	}
 	if d.info == "" {
-		return "", errors.New("it has no file WHEEL: it is no wheel")
+		return "", errors.New("it is not a wheel: it has no file WHEEL")
 	}
 	data = strings.TrimSuffix(d.info, ".dist-info") + ".data"
 	if distribution, _, _ := strings.Cut(data, "-"); normal(distribution) != normal(name.Distribution) {
@@ -178,7 +181,7 @@ func (v *Virtualenv) describe(d *dist, z *zip.Reader, name Name) (data string, e
 		switch value = strings.TrimSpace(value); strings.ToLower(key) {
 		case "wheel-version":
 			if major, _, _ := strings.Cut(value, "."); major != "1" {
-				return "", fmt.Errorf("it is of version %s of the format, and 1 is known", value)
+				return "", fmt.Errorf("its format has version %s, and only 1 is supported", value)
 			}
 		case "root-is-purelib":
 			if strings.EqualFold(value, "true") {
@@ -194,9 +197,10 @@ func (v *Virtualenv) describe(d *dist, z *zip.Reader, name Name) (data string, e
 	return data, err
 }
 
-// normal is the normalized name of a distribution (PEP 503).
+// normal returns the normalized name of a distribution (PEP 503).
 func normal(name string) string {
-	return strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-"))
+	separator := func(r rune) bool { return r == '-' || r == '_' || r == '.' }
+	return strings.ToLower(strings.Join(strings.FieldsFunc(name, separator), "-"))
 }
 
 func readText(z *zip.Reader, name string) (string, error) {
@@ -216,17 +220,17 @@ func readText(z *zip.Reader, name string) (string, error) {
 	return string(text), err
 }
 
-// unpack writes one file.
+// unpack writes one file of the wheel.
 func (v *Virtualenv) unpack(d *dist, f *zip.File, data string) error {
 	if !fs.ValidPath(f.Name) || strings.Contains(f.Name, `\`) || !plain.IsLine(f.Name) {
-		return errors.New("its path leads outside, or cannot be written")
+		return errors.New("its path leads outside, or is not printable")
 	}
 	if strings.Count(f.Name, "/") > dirsLimit {
 		return fmt.Errorf("it is more than %d directories deep", dirsLimit)
 	}
 	rel := strings.TrimPrefix(f.Name, d.info+"/")
 	if rel != f.Name && (rel == "RECORD" || strings.HasPrefix(rel, "RECORD.") || rel == "INSTALLER") {
-		return nil // they are ours
+		return nil // Finish writes them
 	}
 	name, isScript, err := v.place(d, f.Name, data)
 	if err != nil {
@@ -252,7 +256,7 @@ func (v *Virtualenv) unpack(d *dist, f *zip.File, data string) error {
 	return err
 }
 
-// place is where a file of the wheel belongs.
+// place returns the path at which a file of the wheel is installed, and whether it is a script.
 func (v *Virtualenv) place(d *dist, name, data string) (string, bool, error) {
 	rest, ok := strings.CutPrefix(name, data+"/")
 	if !ok {
@@ -260,7 +264,7 @@ func (v *Virtualenv) place(d *dist, name, data string) (string, bool, error) {
 	}
 	kind, rest, ok := strings.Cut(rest, "/")
 	if !ok {
-		return "", false, errors.New("nobody knows where it belongs")
+		return "", false, errors.New("it has no destination")
 	}
 	switch kind {
 	case "purelib":
@@ -275,10 +279,10 @@ func (v *Virtualenv) place(d *dist, name, data string) (string, bool, error) {
 		distribution, _, _ := strings.Cut(data, "-")
 		return path.Join(v.scheme.Headers, distribution, rest), false, nil
 	}
-	return "", false, fmt.Errorf("nobody knows where %q belongs", kind)
+	return "", false, fmt.Errorf("unknown destination %q", kind)
 }
 
-// write writes a file of a wheel and returns what RECORD says of it. It has no more than size bytes.
+// write writes a file of a wheel and returns its line of RECORD. The file must have size bytes.
 func (v *Virtualenv) write(d *dist, name string, mode fs.FileMode, r io.Reader, size int64) (line, error) {
 	f, err := v.create(d, name, mode)
 	if err != nil {
@@ -287,20 +291,20 @@ func (v *Virtualenv) write(d *dist, name string, mode fs.FileMode, r io.Reader, 
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(r, size+1))
 	if err == nil && n != size {
-		err = fmt.Errorf("it has not the %d bytes that the archive's list says", size)
+		err = fmt.Errorf("it does not have the %d bytes that the archive lists", size)
 	}
-	err = errors.Join(err, f.Chmod(mode), f.Close()) // whatever the umask is
+	err = errors.Join(err, f.Chmod(mode), f.Close()) // independent of the umask
 	return line{"sha256=" + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)), n}, err
 }
 
-// create makes a new file. Of two wheels that have it the later one wins, as with pip.
+// create creates a new file. If two wheels contain it, the later one wins, as with pip.
 func (v *Virtualenv) create(d *dist, name string, mode fs.FileMode) (*os.File, error) {
 	owner, taken := v.owners[name]
 	switch {
 	case taken && owner == "":
 		return nil, fmt.Errorf("it would replace %s, which is the virtualenv's own", name)
 	case taken && owner == d.name:
-		return nil, fmt.Errorf("%s is in it twice", name)
+		return nil, fmt.Errorf("%s occurs twice", name)
 	case taken:
 		if err := v.root.Remove(name); err != nil {
 			return nil, err
@@ -320,7 +324,7 @@ func (v *Virtualenv) create(d *dist, name string, mode fs.FileMode) (*os.File, e
 	return v.dir.OpenFile(path.Base(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 }
 
-// enter makes a directory the one that files are made in.
+// enter opens the directory in which the next files are created.
 func (v *Virtualenv) enter(name string) error {
 	if v.dir != nil && v.dirName == name {
 		return nil
@@ -337,6 +341,7 @@ func (v *Virtualenv) enter(name string) error {
 	return err
 }
 
+// leave closes that directory.
 func (v *Virtualenv) leave() error {
 	if v.dir == nil {
 		return nil

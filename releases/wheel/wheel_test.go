@@ -20,11 +20,12 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// virtualenv makes one as an install does, at a path that is not the one where it will be used.
+// virtualenv creates a virtualenv as an install does, at a path other than its final one.
 func virtualenv(t *testing.T) (*Virtualenv, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "venv")
-	if out, err := exec.Command("/usr/bin/python3", "-I", "-m", "venv", "--without-pip", dir).CombinedOutput(); err != nil {
+	cmd := exec.Command("/usr/bin/python3", "-I", "-m", "venv", "--without-pip", dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	libs, err := filepath.Glob(filepath.Join(dir, "lib", "python3*", "site-packages"))
@@ -34,12 +35,13 @@ func virtualenv(t *testing.T) (*Virtualenv, string) {
 	root, err := os.OpenRoot(dir)
 	must(t, err)
 	t.Cleanup(func() { root.Close() })
-	v, err := Open(root, Scheme{Purelib: lib, Platlib: lib, Headers: "include/site/" + filepath.Base(filepath.Dir(lib)), Scripts: "bin"})
+	headers := "include/site/" + filepath.Base(filepath.Dir(lib))
+	v, err := Open(root, Scheme{Purelib: lib, Platlib: lib, Headers: headers, Scripts: "bin"})
 	must(t, err)
 	return v, dir
 }
 
-// likeOne is a directory with what a virtualenv has of its own, for what need not run.
+// likeOne creates a directory that resembles a virtualenv, for tests that run nothing in it.
 func likeOne(t *testing.T) (*Virtualenv, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "venv")
@@ -55,7 +57,7 @@ func likeOne(t *testing.T) (*Virtualenv, string) {
 	return v, dir
 }
 
-// archive makes a zip of names and contents; a name that ends with * can be executed.
+// archive creates a zip of names and contents; a name that ends with * is executable.
 func archive(t *testing.T, files ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -78,12 +80,13 @@ func archive(t *testing.T, files ...string) []byte {
 
 const about = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
-// wheelOf makes a wheel of these files.
+// wheelOf creates a wheel of the files.
 func wheelOf(t *testing.T, name string, files ...string) []byte {
 	t.Helper()
 	distribution, _, _ := strings.Cut(name, "-")
 	info := distribution + "-1.0.dist-info/"
-	return archive(t, append([]string{info + "WHEEL", about, info + "METADATA", "Metadata-Version: 2.1\nName: " + distribution + "\nVersion: 1.0\n"}, files...)...)
+	metadata := "Metadata-Version: 2.1\nName: " + distribution + "\nVersion: 1.0\n"
+	return archive(t, append([]string{info + "WHEEL", about, info + "METADATA", metadata}, files...)...)
 }
 
 func add(v *Virtualenv, name string, data []byte) error {
@@ -92,13 +95,16 @@ func add(v *Virtualenv, name string, data []byte) error {
 
 const toolName = "tool-1.0-py3-none-any.whl"
 
-// toolWheel has everything that a wheel may have.
+// toolWheel returns a wheel with everything that a wheel may contain.
 func toolWheel(t *testing.T) []byte {
 	return wheelOf(t, toolName,
-		"tool/__init__.py", "import sys\ndef main():\n    print('tool', sys.prefix, sys.argv[1:])\n    return 3\nclass A:\n    run = staticmethod(main)\n",
+		"tool/__init__.py", "import sys\ndef main():\n    print('tool', sys.prefix, sys.argv[1:])\n"+
+			"    return 3\nclass A:\n    run = staticmethod(main)\n",
 		"tool/helper*", "#!/bin/sh\n",
-		"tool-1.0.dist-info/entry_points.txt", "; a comment\n[console_scripts]\ntool = tool:main\ntool-class=tool:A.run [extra]\n\n[gunicorn.loggers]\nx = y\n",
-		"tool-1.0.dist-info/RECORD", "tool/__init__.py,,\ntool/helper,,\ntool-1.0.dist-info/WHEEL,,\ntool-1.0.dist-info/METADATA,,\ntool-1.0.dist-info/entry_points.txt,,\n",
+		"tool-1.0.dist-info/entry_points.txt", "; a comment\n[console_scripts]\ntool = tool:main\n"+
+			"tool-class=tool:A.run [extra]\n\n[gunicorn.loggers]\nx = y\n",
+		"tool-1.0.dist-info/RECORD", "tool/__init__.py,,\ntool/helper,,\ntool-1.0.dist-info/WHEEL,,\n"+
+			"tool-1.0.dist-info/METADATA,,\ntool-1.0.dist-info/entry_points.txt,,\n",
 		"tool-1.0.data/scripts/own*", "#!python\nimport tool\ntool.main()\n",
 		"tool-1.0.data/scripts/shell*", "#!/bin/sh\necho shell\n",
 		"tool-1.0.data/data/share/man/tool.1", ".TH",
@@ -106,13 +112,14 @@ func toolWheel(t *testing.T) []byte {
 		"tool-1.0.data/purelib/more.py", "x = 1\n")
 }
 
-// content lists the files of a virtualenv with what is in them, but those that are not of wheels.
+// content lists the files of a virtualenv that come from wheels, with mode and text.
 func content(t *testing.T, dir string) []string {
 	t.Helper()
 	var files []string
 	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		others := []string{"pyvenv.cfg", "REQUESTED", "direct_url.json", "INSTALLER", "RECORD"}
-		if err != nil || !d.Type().IsRegular() || strings.Contains(strings.ToLower(d.Name()), "activate") || slices.Contains(others, d.Name()) {
+		activate := strings.Contains(strings.ToLower(d.Name()), "activate")
+		if err != nil || !d.Type().IsRegular() || activate || slices.Contains(others, d.Name()) {
 			return err
 		}
 		st, err := d.Info()
@@ -120,7 +127,8 @@ func content(t *testing.T, dir string) []string {
 		text, err := os.ReadFile(path)
 		must(t, err)
 		rel, err := filepath.Rel(dir, path)
-		files = append(files, fmt.Sprintf("%s %v %q", rel, st.Mode()&0o111, strings.ReplaceAll(string(text), dir, "DIR")))
+		relocated := strings.ReplaceAll(string(text), dir, "DIR")
+		files = append(files, fmt.Sprintf("%s %v %q", rel, st.Mode()&0o111, relocated))
 		return err
 	}))
 	return files
@@ -134,7 +142,8 @@ func TestAWheelIsInstalledAsPipDoesIt(t *testing.T) {
 	_, theirs := virtualenv(t)
 	path := filepath.Join(t.TempDir(), toolName)
 	must(t, os.WriteFile(path, toolWheel(t), 0o644))
-	cmd := exec.Command(filepath.Join(theirs, "bin", "python"), pipWheel(t)+"/pip", "install", "--no-index", "--no-deps", "--no-compile", "--quiet", path)
+	cmd := exec.Command(filepath.Join(theirs, "bin", "python"), pipWheel(t)+"/pip", "install",
+		"--no-index", "--no-deps", "--no-compile", "--quiet", path)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -143,19 +152,20 @@ func TestAWheelIsInstalledAsPipDoesIt(t *testing.T) {
 	}
 }
 
-// pipWheel is the pip that comes with Python.
+// pipWheel returns the path of the pip that comes with Python.
 func pipWheel(t *testing.T) string {
 	t.Helper()
 	out, err := exec.Command("/usr/bin/python3", "-I", "-c", `import glob, sysconfig
-print((glob.glob("/usr/share/python-wheels/pip-*.whl") + glob.glob(sysconfig.get_path("stdlib") + "/ensurepip/_bundled/pip-*.whl"))[0])`).CombinedOutput()
+print((glob.glob("/usr/share/python-wheels/pip-*.whl") +
+       glob.glob(sysconfig.get_path("stdlib") + "/ensurepip/_bundled/pip-*.whl"))[0])`).CombinedOutput()
 	if err != nil {
 		t.Fatalf("there is no pip to compare with: %v\n%s", err, out)
 	}
 	return strings.TrimSpace(string(out))
 }
 
-// TestWhatIsInstalledIsWrittenDown asks Python's own reader of RECORD.
-func TestWhatIsInstalledIsWrittenDown(t *testing.T) {
+// TestRECORDIsCorrect reads RECORD with Python's own parser.
+func TestRECORDIsCorrect(t *testing.T) {
 	v, dir := virtualenv(t)
 	must(t, add(v, toolName, toolWheel(t)))
 	must(t, v.Finish(filepath.Join(dir, "bin", "python")))
@@ -200,7 +210,9 @@ func TestScriptsMoveWithTheVirtualenv(t *testing.T) {
 	}
 }
 
-func TestAWheelThatIsWrongIsRefused(t *testing.T) {
+func TestAnInvalidWheelIsRefused(t *testing.T) {
+	const entryPointsFile = "a-1.0.dist-info/entry_points.txt"
+	program := func(line string) []byte { return wheelOf(t, "a-1", entryPointsFile, "[console_scripts]\n"+line+"\n") }
 	ok := wheelOf(t, "a-1.0-py3-none-any.whl", "a.py", "x = 1")
 	lying := bytes.ReplaceAll(ok, []byte{5, 0, 0, 0}, []byte{4, 0, 0, 0}) // the sizes of a.py
 	for name, c := range map[string]struct {
@@ -212,17 +224,17 @@ func TestAWheelThatIsWrongIsRefused(t *testing.T) {
 		"data outside":         {wheelOf(t, "a-1", "a-1.0.data/data/../../evil", ""), "leads outside"},
 		"the interpreter":      {wheelOf(t, "a-1", "a-1.0.data/scripts/python", ""), "would replace bin/python"},
 		"the config":           {wheelOf(t, "a-1", "a-1.0.data/data/pyvenv.cfg", ""), "would replace pyvenv.cfg"},
-		"a program outside":    {wheelOf(t, "a-1", "a-1.0.dist-info/entry_points.txt", "[console_scripts]\n../../x = a:b\n"), "is no entry point"},
-		"code in a program":    {wheelOf(t, "a-1", "a-1.0.dist-info/entry_points.txt", "[console_scripts]\nx = a:b;c\n"), "is no entry point"},
-		"a program for python": {wheelOf(t, "a-1", "a-1.0.dist-info/entry_points.txt", "[console_scripts]\npython = a:b\n"), "would replace bin/python"},
-		"the same file twice":  {wheelOf(t, "a-1", "a.py", "", "a.py", ""), "is in it twice"},
-		"nowhere":              {wheelOf(t, "a-1", "a-1.0.data/etc/x", ""), "nobody knows"},
+		"a program outside":    {program("../../x = a:b"), "is not an entry point"},
+		"code in a program":    {program("x = a:b;c"), "is not an entry point"},
+		"a program for python": {program("python = a:b"), "would replace bin/python"},
+		"the same file twice":  {wheelOf(t, "a-1", "a.py", "", "a.py", ""), "occurs twice"},
+		"nowhere":              {wheelOf(t, "a-1", "a-1.0.data/etc/x", ""), "unknown destination"},
 		"another's metadata":   {wheelOf(t, "b-1"), "is not what its name says"},
 		"two metadata":         {wheelOf(t, "a-1", "b-1.0.dist-info/WHEEL", about), "two directories of metadata"},
-		"no metadata":          {archive(t, "a.py", ""), "it is no wheel"},
-		"a later format":       {archive(t, "a-1.0.dist-info/WHEEL", "Wheel-Version: 2.0\n"), "is of version 2.0"},
-		"no archive":           {[]byte("PK"), "no zip archive"},
-		"a cut archive":        {ok[:len(ok)-30], "no zip archive"},
+		"no metadata":          {archive(t, "a.py", ""), "it is not a wheel"},
+		"a later format":       {archive(t, "a-1.0.dist-info/WHEEL", "Wheel-Version: 2.0\n"), "has version 2.0"},
+		"no archive":           {[]byte("PK"), "not a zip archive"},
+		"a cut archive":        {ok[:len(ok)-30], "not a zip archive"},
 		"a size that is wrong": {lying, ""},
 		"a damaged archive":    {bytes.Replace(ok, []byte("a.py"), []byte("b.py"), 1), ""},
 	} {
@@ -231,7 +243,8 @@ func TestAWheelThatIsWrongIsRefused(t *testing.T) {
 		if name == "a damaged archive" && err == nil {
 			continue // the name in front of a file is not used
 		}
-		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), "wheel a-1.0-py3-none-any.whl: ") {
+		const prefix = "wheel a-1.0-py3-none-any.whl: "
+		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), prefix) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if found, _ := filepath.Glob(filepath.Join(dir, "..", "evil*")); len(found) > 0 {
@@ -240,17 +253,22 @@ func TestAWheelThatIsWrongIsRefused(t *testing.T) {
 	}
 }
 
-func TestOfTwoWheelsWithTheSameFileTheLaterOneWinsAndItIsTold(t *testing.T) {
+func TestOfTwoWheelsWithTheSameFileTheLaterOneWins(t *testing.T) {
 	v, dir := likeOne(t)
 	for _, name := range []string{"a", "b"} {
-		must(t, add(v, name+"-1.0-py3-none-any.whl", wheelOf(t, name+"-1", "shared/__init__.py", name, name+"-1.0.dist-info/entry_points.txt", "[console_scripts]\nx = "+name+":main\n")))
+		data := wheelOf(t, name+"-1", "shared/__init__.py", name,
+			name+"-1.0.dist-info/entry_points.txt", "[console_scripts]\nx = "+name+":main\n")
+		must(t, add(v, name+"-1.0-py3-none-any.whl", data))
 	}
 	must(t, v.Finish(filepath.Join(dir, "bin", "python")))
-	if len(v.Conflicts) != 2 || !strings.Contains(v.Conflicts[0], "is in a-1.0-py3-none-any.whl and in b-1.0-py3-none-any.whl, which wins") {
+	const conflict = "is in a-1.0-py3-none-any.whl and in b-1.0-py3-none-any.whl, which wins"
+	if len(v.Conflicts) != 2 || !strings.Contains(v.Conflicts[0], conflict) {
 		t.Error(v.Conflicts)
 	}
 	text := strings.Join(content(t, dir), "\n")
-	if !strings.Contains(text, `shared/__init__.py 0 "b"`) && !strings.Contains(text, `shared/__init__.py ---------- "b"`) || !strings.Contains(text, "from b import main") {
+	won := strings.Contains(text, `shared/__init__.py 0 "b"`) ||
+		strings.Contains(text, `shared/__init__.py ---------- "b"`)
+	if !won || !strings.Contains(text, "from b import main") {
 		t.Error(text)
 	}
 }
