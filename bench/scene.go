@@ -104,7 +104,7 @@ func (s *scene) spawn(files []*os.File, env []string, name string, args ...strin
 	p.Dir, p.Env = s.dir, append(s.env(), env...)
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	s.must(err)
-	defer log.Close() //nolint:errcheck // the server has its own
+	defer log.Close()
 	p.Stdout, p.Stderr, p.ExtraFiles = log, log, files
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.must(p.Start())
@@ -132,7 +132,7 @@ func (s *scene) command(name string, args ...string) error {
 	cmd.Dir, cmd.Env = s.dir, s.env()
 	out, err := os.CreateTemp(s.dir, "out") // not a pipe, which a server that the command starts would keep open
 	s.must(err)
-	defer out.Close() //nolint:errcheck // nothing depends on it
+	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
 	if err = cmd.Run(); err == nil {
 		return nil
@@ -154,7 +154,7 @@ func (s *scene) signal(pid int, sig syscall.Signal) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	defer unix.Close(fd)
 	return unix.PidfdSendSignal(fd, sig, nil, 0)
 }
 
@@ -193,7 +193,7 @@ func answers(address string) bool {
 func (s *scene) freePort() string {
 	l, err := net.Listen("tcp4", "127.0.0.9:0")
 	s.must(err)
-	defer l.Close() //nolint:errcheck // nothing was written
+	defer l.Close()
 	return l.Addr().String()
 }
 

@@ -46,7 +46,7 @@ func (c *uwsgi) turn(release string) error {
 	if err != nil {
 		return err
 	}
-	defer fifo.Close() //nolint:errcheck // the write tells
+	defer fifo.Close()
 	_, err = fifo.WriteString("c")
 	return err
 }

@@ -37,7 +37,7 @@ func ChownSocket(path string, uid, gid int, same func(*unix.Stat_t) bool) error 
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer unix.Close(file) //nolint:errcheck // nothing was written
+	defer unix.Close(file)
 	var st unix.Stat_t
 	if err := unix.Fstat(file, &st); err != nil {
 		return &fs.PathError{Op: "stat", Path: path, Err: err}

@@ -156,7 +156,7 @@ func (d *Dir) OpenPath(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer at.Close() //nolint:errcheck // it was only read
+	defer at.Close()
 	return at.Open(name)
 }
 
@@ -178,7 +178,7 @@ func (d *Dir) ReadFile(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		err = fmt.Errorf("longer than %d bytes", limit)
@@ -217,7 +217,7 @@ func (d *Dir) ReadDir() ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer again.Close() //nolint:errcheck // for reading only
+	defer again.Close()
 	return fs.ReadDir(dirFS{again.file}, ".")
 }
 

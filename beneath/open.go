@@ -46,7 +46,7 @@ func OpenFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(at) //nolint:errcheck // opened with O_PATH
+	defer unix.Close(at)
 	var st unix.Stat_t
 	if err := unix.Fstat(at, &st); err != nil {
 		return nil, w.fail(err)
@@ -82,7 +82,7 @@ func (w *resolver) resolveDirectory() (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer unix.Close(at) //nolint:errcheck // opened with O_PATH
+	defer unix.Close(at)
 	fd, err := retry(func() (int, error) {
 		return unix.Openat(at, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	})
@@ -132,7 +132,7 @@ func (w *resolver) step(at int, name string) (int, error) {
 		_ = unix.Close(at)
 		return next, err
 	}
-	defer unix.Close(next) //nolint:errcheck // opened with O_PATH
+	defer unix.Close(next)
 	if w.links++; w.links > linksLimit {
 		return at, unix.ELOOP
 	}

@@ -42,7 +42,7 @@ func parseCanary(shares, networks, duration, check string, given func(flag strin
 				return nil, fmt.Errorf("--%s is for a canary: add --canary 5%% or --canary-from NETWORK, or leave it out", flag)
 			}
 		}
-		return nil, nil //nolint:nilnil // none was asked for
+		return nil, nil // none was asked for
 	}
 	c = &api.Canary{For: canaryFor}
 	if given("canary") {

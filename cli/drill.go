@@ -72,7 +72,7 @@ func (c *command) drill(cc *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer page.Cleanup() //nolint:errcheck // a file that was finished is not there any more
+	defer page.Cleanup()
 	if opt.Live && !cc.Bool("yes") {
 		if err := c.askFirst(cc.App.Reader, opt); err != nil {
 			return err

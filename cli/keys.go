@@ -121,7 +121,7 @@ func askPassword(file, prompt string) (string, error) {
 	if err != nil {
 		return "", errors.New("a password is needed, and there is no terminal to ask for it: --password-file names a file that has it")
 	}
-	defer tty.Close() //nolint:errcheck // nothing is lost
+	defer tty.Close()
 	fmt.Fprint(tty, prompt)
 	word, err := term.ReadPassword(int(tty.Fd()))
 	fmt.Fprintln(tty)

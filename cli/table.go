@@ -36,7 +36,7 @@ func columnsOf(w io.Writer) int {
 		return w.columns
 	case *os.File:
 		if isTerminal(w) {
-			if width, _, err := term.GetSize(int(w.Fd())); err == nil { //nolint:gosec // a descriptor is an int
+			if width, _, err := term.GetSize(int(w.Fd())); err == nil { // a descriptor is an int
 				return width
 			}
 		}

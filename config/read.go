@@ -55,7 +55,7 @@ func readNow(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, fileLimit+1))
 	if err == nil && len(data) > fileLimit {
 		return nil, fmt.Errorf("it has more than %d bytes, the limit", fileLimit)

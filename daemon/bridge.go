@@ -16,7 +16,7 @@ func putBridge(path string) error {
 	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, servers.Bridge()) {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as for the control socket
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { // as for the control socket
 		return err
 	}
 	if err := renameio.WriteFile(path, servers.Bridge(), 0o644, renameio.WithStaticPermissions(0o644), renameio.WithTempDir(filepath.Dir(path))); err != nil {

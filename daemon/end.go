@@ -79,12 +79,12 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close() //nolint:errcheck // its end is the lock's
+	defer lock.Close()
 	out, err := openLogs(conf.App, conf.Log, stderr)
 	if err != nil {
 		return err
 	}
-	defer out.Close() //nolint:errcheck // what could not be written cannot be said either
+	defer out.Close()
 	gates, err := remainingGates(conf)
 	if err != nil {
 		return err

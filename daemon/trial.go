@@ -27,7 +27,7 @@ func Try(ctx context.Context, conf *config.Config, u *config.User, word string, 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // workers of another user go through it, to the socket and the hook
+	if err := os.Chmod(dir, 0o711); err != nil { // workers of another user go through it, to the socket and the hook
 		return nil, err
 	}
 	opt, err := trialOptions(conf, u, dir)

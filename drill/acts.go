@@ -167,7 +167,7 @@ const minStart = 5 * time.Second
 
 // breakIn switches to a broken release, which must be refused.
 func (d *drill) breakIn(ctx context.Context) (bool, error) {
-	s := d.site.(*copied) //nolint:forcetypeassert // scenario has looked
+	s := d.site.(*copied) // scenario has looked
 	limit := max(minStart, 4*d.bootTime)
 	if configured := d.opt.Process.StartTimeout; configured <= limit {
 		limit = 0

@@ -52,7 +52,7 @@ func openCopy(ctx context.Context, opt Options) (s *copied, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	//nolint:gosec // workers of another user must enter it; secret files in it have mode 0600
+	// workers of another user must enter it; secret files in it have mode 0600
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (s *copied) limitStart(limit time.Duration) error {
 
 // makeReleases links to the working releases.
 func (s *copied) makeReleases() error {
-	if err := os.Mkdir(s.own.Releases, 0o755); err != nil { //nolint:gosec // workers of another user run from it
+	if err := os.Mkdir(s.own.Releases, 0o755); err != nil { // workers of another user run from it
 		return err
 	}
 	for _, r := range s.opt.Releases {
@@ -160,7 +160,7 @@ func (s *copied) breakRelease(good Release, evenInterpreter bool) error {
 		return err
 	}
 	poison := filepath.Join(dir, "poison")
-	if err := os.MkdirAll(poison, 0o755); err != nil { //nolint:gosec // workers of another user read it
+	if err := os.MkdirAll(poison, 0o755); err != nil { // workers of another user read it
 		return err
 	}
 	if good.Virtualenv != "" {
@@ -173,8 +173,8 @@ func (s *copied) breakRelease(good Release, evenInterpreter bool) error {
 		text += fmt.Sprintf("[env]\nPYTHONPATH = %q\n", poison)
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(poison, "sitecustomize.py"), []byte(poisonCode), 0o644), //nolint:gosec // likewise
-		os.WriteFile(filepath.Join(dir, "release.toml"), []byte(text), 0o644))              //nolint:gosec // likewise
+		os.WriteFile(filepath.Join(poison, "sitecustomize.py"), []byte(poisonCode), 0o644), // likewise
+		os.WriteFile(filepath.Join(dir, "release.toml"), []byte(text), 0o644))              // likewise
 }
 
 // poisonCode ends a worker, but not the check that the interpreter runs.

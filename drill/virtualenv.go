@@ -11,7 +11,7 @@ import (
 // does not refer to the other one.
 func emptyVirtualenv(from, to string) error {
 	bin := filepath.Join(to, "bin")
-	if err := os.MkdirAll(bin, 0o755); err != nil { //nolint:gosec // workers of another user run from it
+	if err := os.MkdirAll(bin, 0o755); err != nil { // workers of another user run from it
 		return err
 	}
 	packages, err := filepath.Glob(filepath.Join(from, "lib", "python3*"))
@@ -20,7 +20,7 @@ func emptyVirtualenv(from, to string) error {
 	}
 	for _, dir := range packages {
 		site := filepath.Join(to, "lib", filepath.Base(dir), "site-packages")
-		if err := os.MkdirAll(site, 0o755); err != nil { //nolint:gosec // likewise
+		if err := os.MkdirAll(site, 0o755); err != nil { // likewise
 			return err
 		}
 	}
@@ -66,5 +66,5 @@ func copyProgram(program, copied, from, to string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(copied, data, st.Mode().Perm()) //nolint:gosec // as it is in the release
+	return os.WriteFile(copied, data, st.Mode().Perm()) // as it is in the release
 }

@@ -169,7 +169,7 @@ func (r *Run) Counts() (sent, failed int) {
 func (r *Run) client(id int) {
 	c := connection{
 		cfg: &r.cfg, keep: r.cfg.KeepAlive && id >= r.cfg.FreshClients,
-		rng: rand.New(rand.NewPCG(r.cfg.Seed, uint64(id))), //nolint:gosec // bodies, not secrets
+		rng: rand.New(rand.NewPCG(r.cfg.Seed, uint64(id))), // bodies, not secrets
 	}
 	defer c.close()
 	for {

@@ -101,7 +101,7 @@ func (c *caller) post(ctx context.Context, to string, headers map[string]string,
 	if err != nil {
 		return nil, withoutURL(err)
 	}
-	defer res.Body.Close() //nolint:errcheck // it was for reading only
+	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, answerLimit))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", withoutURL(err))

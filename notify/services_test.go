@@ -51,7 +51,7 @@ func newInternet(t *testing.T) (*internet, *caller) {
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, n.Listener.Addr().String())
 		},
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, //nolint:gosec // it has a certificate for example.com only
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, // it has a certificate for example.com only
 	}
 	return n, c
 }

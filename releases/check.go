@@ -148,7 +148,7 @@ func shebang(path string) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	line, err := bufio.NewReaderSize(f, 512).ReadSlice('\n')
 	if err != nil {
 		return ""

@@ -72,7 +72,7 @@ func reference(dir, common, ref string) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	for lines := bufio.NewScanner(io.LimitReader(f, packedLimit)); lines.Scan(); {
 		if commit, name, ok := strings.Cut(lines.Text(), " "); ok && name == ref {
 			return commit
@@ -94,7 +94,7 @@ func commitTime(common, commit string) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	defer plain.Close() //nolint:errcheck // for reading only
+	defer plain.Close()
 	for lines := bufio.NewScanner(io.LimitReader(plain, metadataLimit)); lines.Scan(); {
 		who, ok := strings.CutPrefix(lines.Text(), "committer ")
 		if !ok {

@@ -115,7 +115,7 @@ func (h History) each(f func(Record)) (number int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("open history: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // for reading only
+	defer file.Close()
 	var line []byte
 	for in, length := bufio.NewReaderSize(file, 64<<10), 0; ; {
 		part, err := in.ReadSlice('\n')

@@ -108,7 +108,7 @@ func mapped(proc string, note func(path string)) bool {
 	if err != nil {
 		return !errors.Is(err, fs.ErrPermission)
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if i := strings.IndexByte(lines.Text(), '/'); i >= 0 {
 			note(lines.Text()[i:])
@@ -164,7 +164,7 @@ func mountedIn(dir string) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 5 {

@@ -49,7 +49,7 @@ func (s *Store) Lock(what string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer own.Close() //nolint:errcheck // the lock is a file in it
+	defer own.Close()
 	f, err := own.OpenWritable(lockName, 0o644)
 	if errors.Is(err, fs.ErrPermission) {
 		f, err = own.Open(lockName) // owned by another user, but flock needs read access only
@@ -95,12 +95,12 @@ func (s *Store) locked() bool {
 	if err != nil {
 		return false
 	}
-	defer dir.Close() //nolint:errcheck // for reading only
+	defer dir.Close()
 	f, err := dir.OpenPath(ownName + "/" + lockName)
 	if err != nil {
 		return false
 	}
-	defer f.Close() //nolint:errcheck // releases the lock
+	defer f.Close()
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
@@ -111,7 +111,7 @@ func (s *Store) own() (*beneath.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close() //nolint:errcheck // for reading only
+	defer dir.Close()
 	own, err := dir.OpenOrMkdir(ownName)
 	if err != nil {
 		return nil, s.mayNot(err)

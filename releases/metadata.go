@@ -193,7 +193,7 @@ func readSmall(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, metadataLimit))
 }
 

@@ -44,7 +44,7 @@ func (s *Store) readOrder() order {
 	if err != nil {
 		return o
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, orderLimit+1))
 	if err != nil || len(text) > orderLimit || json.Unmarshal(text, &o) != nil {
 		return order{}
@@ -80,7 +80,7 @@ func (s *Store) Record() error {
 	if err != nil {
 		return err
 	}
-	//nolint:gosec // it contains only names and times of directories that every user can see
+	// it contains only names and times of directories that every user can see
 	if err := renameio.WriteFile(s.Order, text, 0o644); err != nil {
 		return fmt.Errorf("record the order of the releases: %w", err)
 	}

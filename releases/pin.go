@@ -49,7 +49,7 @@ func (s *Store) Pins() (map[string]Pin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the pins: %w", err)
 	}
-	defer dir.Close() //nolint:errcheck // for reading only
+	defer dir.Close()
 	at, err := dir.SubPath(ownName + "/" + pinsName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -57,7 +57,7 @@ func (s *Store) Pins() (map[string]Pin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the pins: %w", err)
 	}
-	defer at.Close() //nolint:errcheck // for reading only
+	defer at.Close()
 	entries, err := at.ReadDir()
 	if err != nil {
 		return nil, fmt.Errorf("read the pins: %w", err)
@@ -93,7 +93,7 @@ func (s *Store) Pin(name string, p Pin) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer at.Close() //nolint:errcheck // Replace has synced it
+	defer at.Close()
 	data, err := toml.Marshal(p)
 	if err != nil {
 		return false, err
@@ -110,7 +110,7 @@ func (s *Store) openPins() (*beneath.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer own.Close() //nolint:errcheck // for reading only
+	defer own.Close()
 	at, err := own.OpenOrMkdir(pinsName)
 	if err != nil {
 		return nil, s.mayNot(err)
@@ -128,7 +128,7 @@ func (s *Store) Unpin(name string) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer at.Close() //nolint:errcheck // nothing was written to it
+	defer at.Close()
 	err = at.Remove(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

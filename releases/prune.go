@@ -73,7 +73,7 @@ func (s *Store) Prune(ctx context.Context, opt PruneOptions) (Pruned, error) {
 	if p.root, err = beneath.Open(s.Dir); err != nil {
 		return Pruned{}, fmt.Errorf("the directory of releases: %w", err)
 	}
-	defer p.root.Close() //nolint:errcheck // nothing is written to it
+	defer p.root.Close()
 	if p.dir, err = filepath.EvalSymlinks(s.Dir); err != nil {
 		return Pruned{}, fmt.Errorf("the directory of releases: %w", err)
 	}

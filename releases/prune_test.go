@@ -260,13 +260,13 @@ func TestAReleaseIsNotRemovedWhileOneIsChosen(t *testing.T) {
 
 func TestAReadOnlyReleaseIsRemovedByItsOwner(t *testing.T) {
 	top := t.TempDir()
-	must(t, os.Chmod(top, 0o777)) //nolint:gosec // another user works in it
+	must(t, os.Chmod(top, 0o777)) // another user works in it
 	for dir := filepath.Dir(top); dir != "/" && strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
-		must(t, os.Chmod(dir, 0o755)) //nolint:gosec // likewise
+		must(t, os.Chmod(dir, 0o755)) // likewise
 	}
 	outside, dir := filepath.Join(top, "outside"), filepath.Join(top, ".r1.removed")
 	write(t, filepath.Join(outside, "precious"), "x")
-	must(t, os.Chmod(outside, 0o555)) //nolint:gosec // likewise
+	must(t, os.Chmod(outside, 0o555)) // likewise
 	ended := make(chan error, 1)
 	go func() {
 		if os.Geteuid() == 0 {
@@ -279,7 +279,7 @@ func TestAReadOnlyReleaseIsRemovedByItsOwner(t *testing.T) {
 			os.WriteFile(filepath.Join(dir, "a", "b", "c"), nil, 0o444),
 			os.Symlink(outside, filepath.Join(dir, "a", "link")))
 		for _, path := range []string{filepath.Join(dir, "a", "b"), filepath.Join(dir, "a"), dir} {
-			err = errors.Join(err, os.Chmod(path, 0o555)) //nolint:gosec // as an install leaves it
+			err = errors.Join(err, os.Chmod(path, 0o555)) // as an install leaves it
 		}
 		root, bad := beneath.Open(top)
 		if err = errors.Join(err, bad); err == nil {
@@ -296,7 +296,7 @@ func TestAReadOnlyReleaseIsRemovedByItsOwner(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(outside, "precious")); err != nil || st.Mode().Perm() != 0o555 {
 		t.Errorf("outside: %v, %s", err, st.Mode())
 	}
-	must(t, os.Chmod(outside, 0o755)) //nolint:gosec // so that it can be removed
+	must(t, os.Chmod(outside, 0o755)) // so that it can be removed
 }
 
 func TestAMountPointInAReleaseIsFound(t *testing.T) {

@@ -121,7 +121,7 @@ func (s *Store) read(path string, seen order) Release {
 	r := Release{Name: filepath.Base(path), Path: path}
 	dir, err := s.open(path)
 	if err == nil {
-		defer dir.Close() //nolint:errcheck // for reading only
+		defer dir.Close()
 		r.Path, err = dir.RealPath()
 	}
 	switch {

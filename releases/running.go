@@ -36,7 +36,7 @@ func (p *Paths) OfProcess(pid int) (*Stray, error) {
 	proc := filepath.Join(procDir, strconv.Itoa(pid))
 	cwd, err := os.Readlink(filepath.Join(proc, "cwd"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // the process has ended
+		return nil, nil // the process has ended
 	}
 	if err != nil {
 		return nil, err

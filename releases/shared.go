@@ -37,7 +37,7 @@ func (r Release) Share(s Sharing) (made []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("shared paths: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // nothing is written to it
+	defer root.Close()
 	links, err := r.missingLinks(root, s)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (r Release) Unshared(s Sharing) (names []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("shared paths: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // nothing is written to it
+	defer root.Close()
 	links, err := r.missingLinks(root, s)
 	for i := range links {
 		names = append(names, links[i].name)
@@ -91,7 +91,7 @@ func openRoot(path string) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close() //nolint:errcheck // the root has its own descriptor
+	defer dir.Close()
 	return dir.Root()
 }
 

@@ -55,7 +55,7 @@ func ReadTree(ctx context.Context, dir string, without []string) (Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close() //nolint:errcheck // for reading only
+	defer d.Close()
 	w := &treeReader{ctx: ctx, without: without}
 	if err := w.read(d, ""); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (w *treeReader) below(d *beneath.Dir, name, rel string) error {
 	if err != nil {
 		return err
 	}
-	defer sub.Close() //nolint:errcheck // for reading only
+	defer sub.Close()
 	return w.read(sub, rel)
 }
 
@@ -133,7 +133,7 @@ func hashFile(d *beneath.Dir, name string, metadata bool) (int64, string, error)
 	if err != nil {
 		return 0, "", err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	sum := sha256.New()
 	var n int64
 	if metadata {

@@ -48,7 +48,7 @@ func (r Release) tree() (Tree, error) {
 	f, openErr := openRegular(path)
 	switch {
 	case openErr == nil:
-		defer f.Close() //nolint:errcheck // for reading only
+		defer f.Close()
 	case errors.Is(openErr, fs.ErrNotExist) && m.Tree == "" && (err == nil || errors.Is(err, fs.ErrNotExist)):
 		return nil, ErrNoTree
 	default:

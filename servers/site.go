@@ -87,7 +87,7 @@ func pthDirectories(file string) []string {
 	if err != nil {
 		return nil
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	var dirs []string
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if line := strings.TrimSpace(lines.Text()); filepath.IsAbs(line) {

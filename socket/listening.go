@@ -173,7 +173,7 @@ func eachLine(path string, line func(fields []string)) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		line(strings.Fields(lines.Text()))

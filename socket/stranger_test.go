@@ -167,7 +167,7 @@ func visitAllTheTime(t *testing.T, g *Gate) (stop func()) {
 func TestWhateverStrangersDoClientsReachTheLiveGeneration(t *testing.T) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
+			r := rand.New(rand.NewPCG(seed, 0)) // to be repeated
 			g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
 			switchOver(t, g, 0, 1)
 			live, next, staged := 1, 2, []int{1}

@@ -40,7 +40,7 @@ func (s *Supervisor) recover() error {
 
 // recall reads what the earlier daemon knew.
 func (s *Supervisor) recall(st *state) (err error) {
-	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o711); err != nil { //nolint:gosec // a worker's user opens its own pipe in it
+	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o711); err != nil { // a worker's user opens its own pipe in it
 		return fmt.Errorf("make state directory: %w", err)
 	}
 	*st, err = s.load()

@@ -45,7 +45,7 @@ func readCredential(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	return worker.SecretFrom(f)
 }
 

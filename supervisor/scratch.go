@@ -45,7 +45,7 @@ func (s *Supervisor) scratch(generation int, user *worker.Credential) string {
 // else could put one there.
 func makeScratch(dir, name string, user *worker.Credential) error {
 	uid, gid := os.Geteuid(), os.Getegid()
-	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // workers of other users go through it
+	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, fs.ErrExist) { // workers of other users go through it
 		return err
 	}
 	if st, err := os.Lstat(dir); err != nil || !ownedBy(st, uid) || st.Mode().Perm()&0o022 != 0 {
@@ -55,7 +55,7 @@ func makeScratch(dir, name string, user *worker.Credential) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // nothing was written
+	defer root.Close()
 	if user != nil {
 		uid, gid = int(user.UID), int(user.GID)
 	}
@@ -104,7 +104,7 @@ func removeScratch(dir string, used func(generation int) bool) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // nothing was written
+	defer root.Close()
 	entries, err := fs.ReadDir(root.FS(), ".")
 	for _, e := range entries {
 		number, _, _ := strings.Cut(strings.TrimPrefix(e.Name(), "g"), "-")

@@ -82,7 +82,7 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
-	defer body.Close() //nolint:errcheck // for reading only
+	defer body.Close()
 	if err := json.NewDecoder(body).Decode(into); err != nil {
 		return fmt.Errorf("read the daemon's answer: %w", err)
 	}
@@ -99,7 +99,7 @@ func (c *Client) Change(
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close() //nolint:errcheck // for reading only
+	defer body.Close()
 	for dec := json.NewDecoder(body); ; {
 		var m message
 		err := dec.Decode(&m)
@@ -129,7 +129,7 @@ func (c *Client) Signal(ctx context.Context, req api.SignalRequest) (*api.Signal
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close() //nolint:errcheck // for reading only
+	defer body.Close()
 	var answer signalAnswer
 	switch err := json.NewDecoder(body).Decode(&answer); {
 	case err != nil:
@@ -149,7 +149,7 @@ func (c *Client) Logs(ctx context.Context, q api.LogQuery, line func(api.LogLine
 	if err != nil {
 		return err
 	}
-	defer body.Close() //nolint:errcheck // for reading only
+	defer body.Close()
 	for dec := json.NewDecoder(body); ; {
 		var l api.LogLine
 		err := dec.Decode(&l)

@@ -55,7 +55,7 @@ func Listen(path string, gid int, c Controller) (*Server, error) {
 
 // place creates the socket and its directory, and replaces the socket of a dead daemon.
 func place(path string, gid int) (*net.UnixListener, error) {
-	err := os.MkdirAll(filepath.Dir(path), 0o755) //nolint:gosec // the socket has the access rights, not its directory
+	err := os.MkdirAll(filepath.Dir(path), 0o755) // the socket has the access rights, not its directory
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
@@ -77,7 +77,7 @@ func listen(path string, gid int) (*net.UnixListener, error) {
 		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), path)
-	defer file.Close() //nolint:errcheck // the listener holds a duplicate
+	defer file.Close()
 	if err := beneath.BindUnix(fd, path, 0o660); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func listen(path string, gid int) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.(*net.UnixListener), nil //nolint:forcetypeassert // it is a unix socket
+	return l.(*net.UnixListener), nil // it is a unix socket
 }
 
 // Inherit takes over the control socket of an earlier daemon and owns its descriptor: clients that

@@ -61,7 +61,7 @@ func (s Store) Copy(source string, uid, gid int) (dir string, err error) {
 // makeDir creates the directory of the copies. It refuses a directory of another user: the parent
 // also holds the sockets of other apps.
 func (s Store) makeDir() error {
-	err := os.Mkdir(s.Dir, 0o755) //nolint:gosec // each user must reach the own copy in it
+	err := os.Mkdir(s.Dir, 0o755) // each user must reach the own copy in it
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("copy the unit's credentials: %w", err)
 	}
@@ -162,7 +162,7 @@ func readOne(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -213,7 +213,7 @@ func fill(dir string, all map[string][]byte, uid, gid int) error {
 			return err
 		}
 	}
-	if err := os.Chmod(dir, 0o500); err != nil { //nolint:gosec // a directory that is searched
+	if err := os.Chmod(dir, 0o500); err != nil { // a directory that is searched
 		return err
 	}
 	return os.Chown(dir, uid, gid)
@@ -221,7 +221,7 @@ func fill(dir string, all map[string][]byte, uid, gid int) error {
 
 // remove removes a copy. Its directory is read-only, even for its user.
 func remove(path string) error {
-	err := os.Chmod(path, 0o700) //nolint:gosec // a directory that is about to be removed
+	err := os.Chmod(path, 0o700) // a directory that is about to be removed
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -63,7 +63,7 @@ func New() (*Upgrader, error) {
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
 	file := os.NewFile(uintptr(dup), socketName)
-	defer file.Close() //nolint:errcheck // tableflip has its own
+	defer file.Close()
 	if err := flip.AddFile(socketName, file); err != nil {
 		return nil, fmt.Errorf("upgrade: %w", err)
 	}
@@ -148,7 +148,7 @@ func (u *Upgrader) receive() error {
 	if err != nil || file == nil {
 		return errors.Join(errors.New("it has handed nothing over"), err)
 	}
-	defer file.Close() //nolint:errcheck // it has been read to its end
+	defer file.Close()
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return err

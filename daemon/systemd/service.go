@@ -34,7 +34,7 @@ func FindService(ctx context.Context, name string) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask systemd for %s: %w", name, err)
 	}
-	defer conn.Close() //nolint:errcheck // nothing was written
+	defer conn.Close()
 	return load(ctx, conn, name)
 }
 
@@ -48,7 +48,7 @@ func FindServiceOf(ctx context.Context, pid int) (*Service, error) {
 		return nil, fmt.Errorf("ask systemd for the unit of process %d: %w", pid, err)
 	}
 	defer conn.Close()
-	name, err := conn.GetUnitNameByPID(ctx, uint32(pid)) //nolint:gosec // the kernel's pids are positive
+	name, err := conn.GetUnitNameByPID(ctx, uint32(pid)) // the kernel's pids are positive
 	if err != nil || !strings.HasSuffix(name, ".service") {
 		return nil, nil // systemd answered that the process has no unit
 	}

@@ -27,7 +27,7 @@ func Barrier(ctx context.Context) error {
 		return fmt.Errorf("notify systemd: %w", err)
 	}
 	reader := os.NewFile(uintptr(pipe[0]), "barrier")
-	defer reader.Close() //nolint:errcheck // for reading only
+	defer reader.Close()
 	err := send("BARRIER=1", []int{pipe[1]})
 	if err := errors.Join(err, unix.Close(pipe[1])); err != nil {
 		return err
@@ -54,7 +54,7 @@ func send(lines string, fds []int) error {
 	if err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing is left to write
+	defer unix.Close(fd)
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)

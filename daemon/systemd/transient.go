@@ -156,9 +156,9 @@ func (c *Command) addTo(p map[string]dbus.Variant, s *Service) {
 	set("Description", "superctl check, as "+s.Name)
 	set("Type", "oneshot")
 	set("ExecStart", []execStart{{c.Args[0], c.Args, false}})
-	set("StandardOutputFileDescriptor", dbus.UnixFD(c.Stdout.Fd())) //nolint:gosec // a descriptor is an int
-	set("StandardErrorFileDescriptor", dbus.UnixFD(c.Stderr.Fd()))  //nolint:gosec // likewise
-	set("TimeoutStartUSec", uint64(c.Limit.Microseconds()))         //nolint:gosec // it is positive
+	set("StandardOutputFileDescriptor", dbus.UnixFD(c.Stdout.Fd())) // a descriptor is an int
+	set("StandardErrorFileDescriptor", dbus.UnixFD(c.Stderr.Fd()))  // likewise
+	set("TimeoutStartUSec", uint64(c.Limit.Microseconds()))         // it is positive
 	set("TimeoutStopUSec", uint64(stopTimeout.Microseconds()))
 	set("KillMode", "mixed")
 	env := s.list("Environment")

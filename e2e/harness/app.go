@@ -99,7 +99,7 @@ func (a *App) freeAddress(n int) string {
 	pid := os.Getpid()
 	l, err := net.Listen("tcp4", fmt.Sprintf("127.%d.%d.%d:0", 1+pid%254, 1+pid/254%254, 1+n%254))
 	a.must(err)
-	defer l.Close() //nolint:errcheck // nothing was written
+	defer l.Close()
 	return l.Addr().String()
 }
 
@@ -145,7 +145,7 @@ func (a *App) Control() string { return a.Path("run", "control.sock") }
 // WriteFile writes a file in the app's directory.
 func (a *App) WriteFile(name, content string) {
 	a.T.Helper()
-	a.must(os.WriteFile(a.Path(name), []byte(content), 0o644)) //nolint:gosec // workers of another user read it
+	a.must(os.WriteFile(a.Path(name), []byte(content), 0o644)) // workers of another user read it
 }
 
 // Release makes a release.
@@ -253,7 +253,7 @@ func (a *App) end() {
 	a.NothingLeft()
 	_ = filepath.WalkDir(a.Path("releases"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil && d != nil && d.IsDir() {
-			_ = os.Chmod(path, 0o755) //nolint:gosec // so that it can be removed
+			_ = os.Chmod(path, 0o755) // so that it can be removed
 		}
 		return nil
 	})

@@ -85,7 +85,7 @@ func NewRun(deps ...string) (*Run, error) {
 	r := &Run{Dir: dir, Binary: filepath.Join(dir, "superctl"), repo: repo}
 	r.goshop = sync.OnceValues(func() (string, error) { return buildSite(repo, filepath.Join(dir, "goshop")) })
 	// Workers of another user must be able to reach their release.
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o755); err != nil { // see above
 		return nil, err
 	}
 	if err := r.startGuardian(); err != nil {

@@ -25,7 +25,7 @@ func TestSoak(t *testing.T) {
 	seed, err := strconv.ParseUint(orElse(os.Getenv("SUPERCTL_SOAK_SEED"), strconv.FormatInt(time.Now().UnixNano(), 10)), 10, 64)
 	must(t, err)
 	t.Logf("seed %d, %s", seed, lasts)
-	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // it must be repeatable, not secret
+	random := rand.New(rand.NewPCG(seed, seed)) // it must be repeatable, not secret
 
 	s, _ := installed(t, "r1", "r2", "r3")
 	s.Edit(t, `probation = "0s"`, `probation = "1s"`)

@@ -204,7 +204,7 @@ func removeAll(dir string) error {
 	}
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, _ error) error {
 		if d != nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700) //nolint:gosec // a directory that is removed next
+			_ = os.Chmod(path, 0o700) // a directory that is removed next
 		}
 		return nil
 	})

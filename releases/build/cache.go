@@ -62,19 +62,19 @@ func (c *cache) add(from, sum string) (string, error) {
 		return "", fmt.Errorf("%s has the SHA-256 %s instead of %s", filepath.Base(from), got, sum)
 	}
 	to := c.place(filepath.Base(from), got)
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // wheels are no secret
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { // wheels are no secret
 		return "", cacheError(err)
 	}
 	in, err := os.Open(from)
 	if err != nil {
 		return "", err
 	}
-	defer in.Close() //nolint:errcheck // for reading only
+	defer in.Close()
 	out, err := renameio.TempFile(filepath.Dir(to), to)
 	if err != nil {
 		return "", cacheError(err)
 	}
-	defer out.Cleanup() //nolint:errcheck // of what was not renamed
+	defer out.Cleanup()
 	if _, err := io.Copy(out, in); err != nil {
 		return "", cacheError(err)
 	}
@@ -108,7 +108,7 @@ func (c *cache) remember(key string, wheels []wheel) error {
 		return err
 	}
 	path := c.note(key)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // hashes are no secret
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { // hashes are no secret
 		return cacheError(err)
 	}
 	if err := renameio.WriteFile(path, data, 0o644); err != nil {

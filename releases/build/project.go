@@ -171,7 +171,7 @@ func (b *builder) copyProject(ctx context.Context, list []file) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // for reading only
+	defer root.Close()
 	var pointers []string
 	for _, f := range list {
 		if ctx.Err() != nil {
@@ -223,7 +223,7 @@ func copyFile(root *os.Root, f *file) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(f.from), 0o755); err != nil { //nolint:gosec // as git makes it
+	if err := os.MkdirAll(filepath.Dir(f.from), 0o755); err != nil { // as git makes it
 		return err
 	}
 	f.mode = 0o644
@@ -246,7 +246,7 @@ func copyFile(root *os.Root, f *file) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // for reading only
+	defer in.Close()
 	return f.write(in)
 }
 

@@ -213,7 +213,7 @@ func unpack(wheel, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer z.Close() //nolint:errcheck // for reading only
+	defer z.Close()
 	return os.CopyFS(dir, z)
 }
 

@@ -67,7 +67,7 @@ func (b *builder) virtualenv(ctx context.Context, venv string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // nothing is written through it any more
+	defer root.Close()
 	v, err := wheelfile.Open(root, b.python.facts.Scheme)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func addWheel(v *wheelfile.Virtualenv, w wheel) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	return v.Add(w.File, f, w.Size)
 }
 
@@ -95,8 +95,8 @@ func (b *builder) copyStage(to string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()                             //nolint:errcheck // for reading only
-	if err := os.MkdirAll(to, 0o755); err != nil { //nolint:gosec // as git makes it
+	defer root.Close()
+	if err := os.MkdirAll(to, 0o755); err != nil { // as git makes it
 		return err
 	}
 	for _, f := range b.files {
@@ -114,7 +114,7 @@ func (b *builder) collect(work string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // for reading only
+	defer root.Close()
 	for _, out := range b.Outputs {
 		if !exists(filepath.Join(work, out)) {
 			return inputError("the commands have made no %s, which [build] output names", out)

@@ -242,7 +242,7 @@ func contents(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer z.Close() //nolint:errcheck // for reading only
+	defer z.Close()
 	sums := make(map[string]string)
 	for _, f := range z.File {
 		in, err := f.Open()

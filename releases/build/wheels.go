@@ -207,7 +207,7 @@ func unpacked(path string) (n int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s is no wheel: %w", filepath.Base(path), err)
 	}
-	defer z.Close() //nolint:errcheck // for reading only
+	defer z.Close()
 	for _, f := range z.File {
 		n += int64(f.UncompressedSize64)
 	}

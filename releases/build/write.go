@@ -28,7 +28,7 @@ func (b *builder) writeBundle(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write %s: %w", target, err)
 	}
-	defer out.Cleanup() //nolint:errcheck // of what was not renamed
+	defer out.Cleanup()
 	total, done := m.Bytes(), int64(0)
 	for _, e := range m.Members {
 		total -= e.Unpacked
@@ -67,7 +67,7 @@ func (b *builder) writeBundle(ctx context.Context) (string, error) {
 // checkOutput looks for the directory of the bundle before all the work is done; one that is named as such is made.
 func (b *builder) checkOutput() error {
 	if strings.HasSuffix(b.Output, "/") {
-		if err := os.MkdirAll(b.Output, 0o755); err != nil { //nolint:gosec // bundles are no secret
+		if err := os.MkdirAll(b.Output, 0o755); err != nil { // bundles are no secret
 			return inputError("the directory for the bundle: %v", err)
 		}
 		return nil

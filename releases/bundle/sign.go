@@ -84,7 +84,7 @@ func Sign(path, sha string, key minisign.PrivateKey, comment string) error {
 	if err != nil {
 		return fmt.Errorf("sign: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	sum := sha256.New()
 	r := minisign.NewReader(io.TeeReader(f, sum))
 	if _, err := io.Copy(io.Discard, r); err != nil {

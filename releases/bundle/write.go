@@ -109,7 +109,7 @@ func Sum(path string) (size int64, sum string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	h := sha256.New()
 	size, err = io.Copy(h, f)
 	return size, hex.EncodeToString(h.Sum(nil)), err

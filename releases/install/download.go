@@ -52,7 +52,7 @@ func (d *transfer) try(ctx context.Context, s source) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // for reading only
+	defer in.Close()
 	d.tag, d.all = in.tag, in.size
 	if in.from != d.done {
 		d.done = 0 // it has changed, or the server cannot go on in the middle

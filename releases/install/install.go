@@ -156,14 +156,14 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 	if in.root, err = beneath.Open(in.Store.Dir); err != nil {
 		return fmt.Errorf("the directory of releases: %w", err)
 	}
-	defer in.root.Close() //nolint:errcheck // nothing is written through it any more
+	defer in.root.Close()
 	if err := in.sweep(ctx); err != nil {
 		return fmt.Errorf("remove what an earlier install has left: %w", err)
 	}
 	if in.file, err = in.root.CreateTemp(); err != nil {
 		return fmt.Errorf("make a copy of the bundle: %w", err)
 	}
-	defer in.file.Close() //nolint:errcheck // nothing is left of it
+	defer in.file.Close()
 	if err := in.fetch(ctx, file); err != nil {
 		return err
 	}

@@ -321,7 +321,7 @@ func (in *install) sealBelow(dir *os.Root, base, name string) error {
 	if err != nil {
 		return err
 	}
-	defer below.Close() //nolint:errcheck // nothing is written through it
+	defer below.Close()
 	return in.seal(below, name)
 }
 

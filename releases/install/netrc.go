@@ -47,7 +47,7 @@ func readNetrc(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, netrcLimit+1))
 	if len(text) > netrcLimit {
 		err = fmt.Errorf("longer than %d bytes", netrcLimit)

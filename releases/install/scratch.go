@@ -36,12 +36,12 @@ func (in *install) scratch(ctx context.Context, do func(dir *beneath.Dir, path s
 	if err != nil {
 		return err
 	}
-	defer own.Close() //nolint:errcheck // it is only gone through
+	defer own.Close()
 	dir, err := own.Mkdir(scratchName, 0o700)
 	if err != nil {
 		return err
 	}
-	defer dir.Close() //nolint:errcheck // nothing in it is kept
+	defer dir.Close()
 	if in.UserID != nil && os.Geteuid() == 0 {
 		if err := dir.Chown(in.UserID.UID, in.UserID.GID); err != nil {
 			return err
@@ -117,7 +117,7 @@ func (in *install) copyFile(d *beneath.Dir, name, to string, mode fs.FileMode, l
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // for reading only
+	defer r.Close()
 	w, err := in.work.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func walkBelow(d *beneath.Dir, name, rel string, do func(d *beneath.Dir, name, r
 	if err != nil {
 		return err
 	}
-	defer sub.Close() //nolint:errcheck // for reading only
+	defer sub.Close()
 	return walk(sub, rel, do)
 }
 

@@ -139,7 +139,7 @@ func (o *Options) readSignature(ctx context.Context, s source) ([]byte, error) {
 		if err != nil {
 			return false, err
 		}
-		defer in.Close() //nolint:errcheck // for reading only
+		defer in.Close()
 		text, err = io.ReadAll(io.LimitReader(in, signatureLimit+1))
 		return false, err
 	})

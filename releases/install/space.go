@@ -122,7 +122,7 @@ func (in *install) withWheel(name string, do func(f *os.File, size int64) error)
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return err

@@ -146,7 +146,7 @@ if __name__ == '__main__':
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, textLimit+1))
 	if err != nil || len(text) > textLimit {
 		return nil, errors.Join(err, fmt.Errorf("it is longer than %d MB", textLimit>>20))

@@ -212,7 +212,7 @@ func readText(z *zip.Reader, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer r.Close() //nolint:errcheck // for reading only
+	defer r.Close()
 	text, err := io.ReadAll(io.LimitReader(r, textLimit+1))
 	if len(text) > textLimit {
 		err = errors.New("it is too long")
@@ -244,7 +244,7 @@ func (v *Virtualenv) unpack(d *dist, f *zip.File, data string) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // for reading only
+	defer r.Close()
 	content := bufio.NewReader(r)
 	if isScript {
 		if head, _ := content.Peek(len(placeholder)); string(head) == placeholder {

@@ -322,7 +322,7 @@ func enableControllers(dir string) {
 }
 
 func makeGroup(dir string) error {
-	err := os.Mkdir(dir, 0o755) //nolint:gosec // the mode that the kernel gives to groups
+	err := os.Mkdir(dir, 0o755) // the mode that the kernel gives to groups
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("create control group: %w", err)
 	}

@@ -42,7 +42,7 @@ func awaitEmpty(dir string, deadline time.Time) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	buf := make([]byte, 256)
 	for {
 		n, err := f.ReadAt(buf, 0)

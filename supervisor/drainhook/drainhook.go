@@ -37,7 +37,7 @@ func Install(dir string) error {
 	if strings.ContainsRune(dir, os.PathListSeparator) {
 		return fmt.Errorf("drain hook: %s cannot be in PYTHONPATH, whose parts are separated by %q", dir, os.PathListSeparator)
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // workers of other users read it
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // workers of other users read it
 		return fmt.Errorf("drain hook: %w", err)
 	}
 	st, err := os.Lstat(dir)
@@ -47,7 +47,7 @@ func Install(dir string) error {
 	if sys, ok := st.Sys().(*syscall.Stat_t); !ok || !st.IsDir() || int(sys.Uid) != os.Geteuid() {
 		return fmt.Errorf("drain hook: %s is not a directory of ours: move it away", dir)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // whatever the umask and an earlier owner of the name made of it
+	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask and an earlier owner of the name made of it
 		return fmt.Errorf("drain hook: %w", err)
 	}
 	if err := renameio.WriteFile(filepath.Join(dir, "sitecustomize.py"), module, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask()); err != nil {
@@ -75,7 +75,7 @@ func Set(path string, drains bool) error {
 	if _, err := os.Lstat(path + raised); err == nil {
 		return nil
 	}
-	f, err := os.OpenFile(path+raised, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644) //nolint:gosec // its name is all
+	f, err := os.OpenFile(path+raised, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644) // its name is all
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func Remove(path string) error {
 }
 
 func write(path string, drains bool) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644) //nolint:gosec // workers of another user read it
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644) // workers of another user read it
 	if err != nil {
 		return err
 	}

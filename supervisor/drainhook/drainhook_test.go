@@ -46,7 +46,7 @@ func (p python) run(t *testing.T, hook bool) (stdout, stderr string, code int) {
 		}
 		env = Environment(env, filepath.Join(dir, "hook"), flag)
 	}
-	cmd := exec.CommandContext(t.Context(), "python3", "-c", p.program) //nolint:gosec // our own program
+	cmd := exec.CommandContext(t.Context(), "python3", "-c", p.program) // our own program
 	var out, err bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, own, &out, &err
 	_ = cmd.Run() // the exit code is looked at

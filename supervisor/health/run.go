@@ -73,7 +73,7 @@ func (c Check) get(ctx context.Context, dial func(context.Context) (net.Conn, er
 	if err != nil {
 		return Result{Reason: c.errorReason(ctx, "connect", err)}
 	}
-	defer conn.Close() //nolint:errcheck // the answer is read, or there is none
+	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 	defer stop()
 	if _, err := conn.Write(request); err != nil {
@@ -85,7 +85,7 @@ func (c Check) get(ctx context.Context, dial func(context.Context) (net.Conn, er
 		answered := wire.N < wireLimit || ctx.Err() == nil && closedByWorker(err)
 		return Result{Answered: answered, Reason: c.noHeadReason(ctx, err, wireLimit-wire.N)}
 	}
-	defer resp.Body.Close() //nolint:errcheck // for reading only
+	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, bodyLimit))
 	if err != nil {
 		reason := c.errorReason(ctx, "read the answer", err) + " (it began with " + status(resp.StatusCode) + ")"

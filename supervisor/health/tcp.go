@@ -25,7 +25,7 @@ func (c Check) connect(ctx context.Context, l Listener) Result {
 	if err != nil {
 		return Result{Reason: c.errorReason(ctx, "connect", err)}
 	}
-	defer conn.Close() //nolint:errcheck // nothing is written to it
+	defer conn.Close()
 	for wait := firstPoll; ; wait = min(2*wait, maxPoll) {
 		queued, err := l.Queued()
 		if err != nil {

@@ -68,13 +68,13 @@ func StartKeeper(dir, mark string) (*Keeper, error) {
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("pipe: %w", err)
 	}
-	defer unix.Close(pipe[0]) //nolint:errcheck // the keeper has its own
+	defer unix.Close(pipe[0])
 	hold := os.NewFile(uintptr(pipe[1]), "keeper")
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", os.DevNull, err), hold.Close())
 	}
-	defer unix.Close(null) //nolint:errcheck // likewise
+	defer unix.Close(null)
 	pidfd := -1
 	attr := &syscall.ProcAttr{
 		Dir: "/", Env: []string{tagVar + "=" + tag, "GOMAXPROCS=1", "GOGC=20"},
@@ -122,7 +122,7 @@ func keepRoom(dir string) error {
 	if err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
-	defer unix.Close(poll) //nolint:errcheck // the end
+	defer unix.Close(poll)
 	pipes := make(map[int32]*keptPipe)
 	for _, path := range paths {
 		// For reading only: the end of the last writer is told then.
@@ -201,7 +201,7 @@ func (p *keptPipe) blocked() bool {
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	defer unix.Close(fd)
 	room := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(room, 0)
 	return err == nil && n == 0
@@ -213,7 +213,7 @@ func (p *keptPipe) note() {
 	if err != nil {
 		return
 	}
-	defer unix.Close(fd) //nolint:errcheck // it is a note only
+	defer unix.Close(fd)
 	text := fmt.Sprintf("superctl: %d lines were dropped while no daemon read them\n", p.lost)
 	if _, err := unix.Write(fd, []byte(text)); err == nil {
 		p.noted = p.lost

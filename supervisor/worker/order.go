@@ -68,7 +68,7 @@ func unseal(fd int) (*order, error) {
 	if f == nil {
 		return nil, os.ErrInvalid
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	data, err := io.ReadAll(f)
 	if err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ func (o *Output) Drain() error {
 func (o *Output) read(fd int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	buf := buffers.Get().(*[lineSize]byte) //nolint:forcetypeassert // by its New
+	buf := buffers.Get().(*[lineSize]byte) // by its New
 	defer buffers.Put(buf)
 	for {
 		n, err := unix.Read(fd, buf[:])

@@ -56,7 +56,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	if err != nil {
 		return errors.Join(err, unix.Close(pipe[0]), unix.Close(pipe[1]))
 	}
-	defer reader.Close() //nolint:errcheck // for reading only
+	defer reader.Close()
 	o := order{Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Secrets: c.Secrets, Dir: c.Dir, User: c.User, Cgroup: c.Cgroup}
 	w, err := o.startTo(c.Stdout, pipe[1], tag)
 	_ = unix.Close(pipe[1])

@@ -42,7 +42,7 @@ func ReadSecret(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // for reading only
+	defer f.Close()
 	return SecretFrom(f)
 }
 

@@ -35,7 +35,7 @@ func copyDescriptor(pid, fd int) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open process %d: %w", pid, err)
 	}
-	defer unix.Close(pidfd) //nolint:errcheck // it was only to copy from
+	defer unix.Close(pidfd)
 	copied, err := unix.PidfdGetfd(pidfd, fd, 0)
 	if err != nil {
 		return -1, fmt.Errorf("copy descriptor %d of process %d: %w", fd, pid, err)

@@ -79,7 +79,7 @@ func Start(spec Spec) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open output %s: %w", output, err)
 	}
-	defer unix.Close(out) //nolint:errcheck // the worker has its own
+	defer unix.Close(out)
 	return o.start(out, out, spec.Files, tag)
 }
 
@@ -99,12 +99,12 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(orders) //nolint:errcheck // the shim has its own
+	defer unix.Close(orders)
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
-	defer unix.Close(null) //nolint:errcheck // the worker has its own
+	defer unix.Close(null)
 	var status [2]int
 	if err := unix.Pipe2(status[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("pipe: %w", err)
@@ -114,7 +114,7 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(status[0]), unix.Close(status[1]))
 	}
-	defer reader.Close() //nolint:errcheck // for reading only
+	defer reader.Close()
 	fds := []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr)}
 	for _, f := range files {
 		fds = append(fds, uintptr(f.FD))
@@ -227,7 +227,7 @@ func LookPath(name string, env []string, dir string) (string, error) {
 
 // execute replaces this process by a program; it returns the reason when that fails.
 func execute(path string, args, env []string) error {
-	err := syscall.Exec(path, args, env) //nolint:gosec // to run what the config names is what it is for
+	err := syscall.Exec(path, args, env) // to run what the config names is what it is for
 	if errors.Is(err, unix.E2BIG) {
 		return fmt.Errorf("exec %s: %w", path, tooBig(args, env))
 	}
@@ -238,7 +238,7 @@ func execute(path string, args, env []string) error {
 func explainExec(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		if f, open := os.Open(path); open == nil {
-			defer f.Close() //nolint:errcheck // for reading only
+			defer f.Close()
 			head := make([]byte, 256)
 			n, _ := f.Read(head)
 			if line, ok := bytes.CutPrefix(head[:n], []byte("#!")); ok {
