@@ -145,7 +145,11 @@ func checkCredentials(conf *config.Config, f *findings) {
 
 // checkDirectories looks whether the daemon can write where it has to.
 func checkDirectories(conf *config.Config, f *findings) {
-	f.report(f.writable(conf.State), "state in "+conf.State)
+	err := f.writable(conf.State)
+	if err == nil && exists(conf.State) {
+		err = releases.Room(conf.State, daemon.StateRoom)
+	}
+	f.report(err, "state in "+conf.State)
 	f.report(f.writable(filepath.Dir(conf.Control)), "control socket "+conf.Control)
 	switch {
 	case conf.Log == "":

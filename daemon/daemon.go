@@ -11,6 +11,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -138,6 +139,10 @@ func enterGroup() (*cgroup.Tree, error) {
 	return tree, tree.Enter()
 }
 
+// StateRoom is how many bytes must be free where the state is kept: for the next state file, which is written beside
+// the one before, and for the history.
+const StateRoom = 64 << 10
+
 // options joins the packages.
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
@@ -156,6 +161,10 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
 		Moved:  func(r supervisor.Release) string { return store.Moved(r.Path) },
 		Broken: func(r supervisor.Release) error { return broken(c, store, r.Path) },
+		Watch: func(ctx context.Context, r supervisor.Release, changed func()) error {
+			return store.Watch(ctx, r.Path, changed)
+		},
+		Room:   func() error { return releases.Room(c.State, StateRoom) },
 		Record: func(o api.Outcome) error { return history.Append(o) },
 		Tell:   d.team.Tell, Troubles: d.team.Troubles, NotInForce: d.notInForce,
 		Say:  func(text string) { d.tell("STATUS=" + text) },

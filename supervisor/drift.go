@@ -1,6 +1,11 @@
 package supervisor
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+
+	"go.uber.org/zap"
+)
 
 // putBack has the `current` link lead to the live release again, when something else has moved it: before a switch
 // that is refused, whoever deploys may have done so, and what follows the link would run a release that is not
@@ -45,10 +50,38 @@ func (s *Supervisor) examine() {
 		{Of: "current link", Why: s.movedLink(live)},
 		{Of: "live release", Why: s.lost(live), Health: HealthDegraded},
 		{Of: "release to go back to", Why: s.lostWayBack(live, previous, warm)},
+		{Of: "state directory", Why: s.noRoom(), Health: HealthDegraded},
 	}
 	_ = s.do(func() {
 		for _, t := range troubles {
 			s.report(t)
+		}
+	})
+}
+
+// watchLive has the live release watched, so that its loss is reported when it happens, and not with the next worker that
+// cannot be replaced.
+func (s *Supervisor) watchLive() {
+	live := ""
+	if s.live != nil && !s.stopping && !s.leaving && s.opt.Watch != nil {
+		live = s.live.plan.Release.Path
+	}
+	if live == s.watched {
+		return
+	}
+	if s.unwatch != nil {
+		s.unwatch()
+	}
+	s.watched, s.unwatch = live, nil
+	if live == "" {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.unwatch = cancel
+	r := s.live.plan.Release
+	s.beside(func() {
+		if err := s.opt.Watch(ctx, r, s.examine); err != nil {
+			s.log.Warn("the loss of the live release would be noticed only with a worker's", zap.Error(err))
 		}
 	})
 }
@@ -70,6 +103,16 @@ func (s *Supervisor) lost(live *Release) string {
 	}
 	if err := s.opt.Broken(*live); err != nil {
 		return fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
+	}
+	return ""
+}
+
+func (s *Supervisor) noRoom() string {
+	if s.opt.Room == nil {
+		return ""
+	}
+	if err := s.opt.Room(); err != nil {
+		return fmt.Sprintf("changes are refused: %v", err)
 	}
 	return ""
 }

@@ -1,9 +1,13 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // moved lets the `current` link of the world be moved by something else, and put back.
@@ -93,6 +97,56 @@ func TestStatusSaysThatALiveReleaseIsGone(t *testing.T) {
 		gone["r2"] = true
 		if st := s.Status(); st.Health != HealthDegraded || !strings.Contains(st.Reason, "r2 is not there") || len(st.Troubles) != 2 {
 			t.Errorf("the live one: %s, %+v", st.Health, st.Troubles)
+		}
+	})
+}
+
+func TestTheLossOfTheLiveReleaseIsToldWithoutBeingAsked(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		told := healthTold(w)
+		lost := make(map[string]func()) // by release: what a watcher calls
+		var gone error
+		tell := w.options
+		w.options = func(o *Options) {
+			tell(o)
+			o.Broken = func(r Release) (err error) {
+				w.set(func() {
+					if r.Name == "r2" {
+						err = gone
+					}
+				})
+				return err
+			}
+			o.Watch = func(ctx context.Context, r Release, changed func()) error {
+				w.set(func() { lost[r.Name] = changed })
+				<-ctx.Done()
+				w.set(func() { delete(lost, r.Name) })
+				return nil
+			}
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		switchTo(t, s, "r2")
+		synctest.Wait()
+		var notice func()
+		w.set(func() {
+			if notice = lost["r2"]; len(lost) != 1 {
+				t.Errorf("%d releases are watched", len(lost))
+			}
+			gone = errors.New("release r2 is gone")
+		})
+		notice()
+		time.Sleep(time.Minute)
+		if got := told(); !slices.Equal(got, []string{"degraded r2"}) {
+			t.Errorf("told %q", got)
+		}
+		w.set(func() { gone = nil })
+		notice()
+		time.Sleep(time.Hour)
+		if got := told(); !slices.Equal(got, []string{"degraded r2", "ok r2"}) {
+			t.Errorf("told %q", got)
 		}
 	})
 }

@@ -56,6 +56,10 @@ type Options struct {
 	// Broken says why no worker can be started from a release any more: it was removed, or its interpreter was; nil for never. It is
 	// called for status, and only looks at the release's directory.
 	Broken func(Release) error
+	// Watch calls changed whenever a release may have been lost, until ctx ends; nil for never.
+	Watch func(ctx context.Context, r Release, changed func()) error
+	// Room says why the state directory takes no more files, such as a full disk; nil for never. It is called for status.
+	Room func() error
 	// Record keeps an outcome in the history; nil for none.
 	Record func(Outcome) error
 	// Tell is told when a change of the release or the config begins its work (its outcome is "" yet), and once how it has ended,
@@ -173,6 +177,8 @@ type Supervisor struct {
 	startTries               int                // how many have in a row
 	startTimer               *time.Timer        // of the next one
 	troubles                 map[string]Trouble // reported and not over, by what they are of
+	watched                  string             // path of the release whose loss is watched for; "" = of none
+	unwatch                  context.CancelFunc // ends that
 	pulses                   map[string]*pulse  // by instance.lane, of the live generation (see liveness.go)
 	replacing                map[string]*replacements
 	straying, strayed        bool   // strays are looked for, and are to be once more (see stray.go)
@@ -382,6 +388,7 @@ func (s *Supervisor) turn() {
 	s.feelPulses()
 	s.tellAll()
 	s.wake()
+	s.watchLive()
 	s.followHealth()
 	if s.dirty && !time.Now().Before(s.saveAt) {
 		s.store()

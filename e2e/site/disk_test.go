@@ -39,6 +39,10 @@ func TestAFullDiskRefusesASwitchAndNoUserNotices(t *testing.T) {
 	requests := a.Load(requestsOfAFewUsers())
 	ballast := a.Path("state", "ballast")
 	fill(t, ballast)
+	a.Command("check").Want(1).Says("FAIL", "the file system of "+a.Path("state")+" is full")
+	if st := a.Status(); st.Health != "degraded" || !strings.Contains(st.Reason, "is full") {
+		t.Errorf("with a full disk the status is %+v", st)
+	}
 	a.Command("switch", "r2").Want(1).Says("no space left on device")
 	// A daemon that crashes now is followed by one that adopts all the same.
 	a.Daemon.Kill()
@@ -70,6 +74,7 @@ func TestAReadOnlyDiskRefusesADaemonAndTheWorkersServeOn(t *testing.T) {
 	requests := a.Load(requestsOfAFewUsers())
 	a.Daemon.Kill()
 	mount(t, a.Path("state"), syscall.MS_REMOUNT|syscall.MS_RDONLY, "")
+	a.Command("check").Want(1).Says("FAIL", a.Path("state")+" is read-only for the service")
 	a.Command("daemon").Want(1).Says(a.Path("state"), "read-only file system")
 	a.More(requests, 10)
 	mount(t, a.Path("state"), syscall.MS_REMOUNT, "")
