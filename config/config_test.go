@@ -76,7 +76,7 @@ func TestEveryConfigErrorSaysWhereItIsAndWhatToDo(t *testing.T) {
 	}
 }
 
-func TestOnlyADaemonOfRootMayHaveAnotherUser(t *testing.T) {
+func TestOnlyARootDaemonMayHaveAnotherUser(t *testing.T) {
 	_, err := parse("shop.toml", "/etc/superctl/shop.toml", []byte(`app = "shop"
 releases = "/srv/shop/releases"
 user = "root"
@@ -90,7 +90,7 @@ command = "gunicorn shop.wsgi"
 	}
 }
 
-func TestAnEnvFileThatIsTooLargeIsNotRead(t *testing.T) {
+func TestATooLargeEnvFileIsNotRead(t *testing.T) {
 	path := write(t, "env", strings.Repeat("#", fileLimit+1))
 	_, err := read("env_file = \"" + path + "\"\n" + minimal)
 	want := fmt.Sprintf("shop.toml:1:1: env_file %s: it has more than 1048576 bytes, the limit", path)
@@ -99,7 +99,7 @@ func TestAnEnvFileThatIsTooLargeIsNotRead(t *testing.T) {
 	}
 }
 
-func TestAConfigThatIsNoReadableFileIsRefused(t *testing.T) {
+func TestAnUnreadableConfigIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	loop := filepath.Join(dir, "loop")
 	if err := os.Symlink("loop", loop); err != nil {
@@ -142,7 +142,7 @@ func TestAnErrorNeverHasTheValueOfAKey(t *testing.T) {
 	}
 }
 
-func TestAByteOrderMarkIsNoPartOfAConfig(t *testing.T) {
+func TestAByteOrderMarkIsSkipped(t *testing.T) {
 	if _, err := read("\ufeff" + minimal); err != nil {
 		t.Error(err)
 	}
@@ -151,7 +151,7 @@ func TestAByteOrderMarkIsNoPartOfAConfig(t *testing.T) {
 	}
 }
 
-func TestTwentyErrorsAreToldAndTheOthersCounted(t *testing.T) {
+func TestTwentyErrorsAreReportedAndTheOthersCounted(t *testing.T) {
 	var text strings.Builder
 	for i := range 25 {
 		fmt.Fprintf(&text, "zzz%d = 1\n", i)
@@ -214,7 +214,7 @@ func TestAMinimalConfigHasTheDefaultsOfTheReference(t *testing.T) {
 	}
 }
 
-func TestEveryKeyArrives(t *testing.T) {
+func TestEveryKeyIsParsed(t *testing.T) {
 	env := write(t, "env", "# a comment\n\nFROM_FILE='a b'\nexport EXPORTED=1\nBOTH=file\nEMPTY=\nHASH=a#b\n")
 	c := mustRead(t, `
 app = "shop"
@@ -351,7 +351,7 @@ BOTH = "config"
 	}
 }
 
-func TestAProcessGroupIsThatOfTheAppsUserInThisProcess(t *testing.T) {
+func TestAProcessCanHaveAnotherGroup(t *testing.T) {
 	c := mustRead(t, "user = \"root\"\n"+minimal+"group = \"daemon\"\n")
 	u := c.Processes[0].User
 	if u == nil || u.Name != "root" || u.Credential.GID == c.User.Credential.GID {
@@ -380,7 +380,7 @@ command = "zebra"
 	}
 }
 
-func TestAListenerThatNobodyUsesIsWarnedOf(t *testing.T) {
+func TestAnUnusedListenerIsAWarning(t *testing.T) {
 	c := mustRead(t, minimal+"[listen.web]\naddress = \"127.0.0.1:8000\"\n")
 	if want := []string{`listener "web" is not used: no process has it in its listen`}; !slices.Equal(c.Warnings,
 		want) {
@@ -388,7 +388,7 @@ func TestAListenerThatNobodyUsesIsWarnedOf(t *testing.T) {
 	}
 }
 
-func TestEveryKeyOfABuildArrives(t *testing.T) {
+func TestEveryKeyOfABuildIsParsed(t *testing.T) {
 	yes := true
 	b, err := parseBuild("superctl.toml", []byte(`
 app = "shop"
@@ -422,7 +422,7 @@ env = { A = "1" }
 	}
 }
 
-func TestABuildIsToldOfEveryErrorInItsConfig(t *testing.T) {
+func TestABuildReportsEveryErrorInItsConfig(t *testing.T) {
 	_, err := parseBuild("superctl.toml", []byte(`
 [build]
 nam = "shop"
@@ -441,7 +441,7 @@ output = ["static"]
 env = { SUPERCTL_APP = "1" }
 `))
 	const want = `superctl.toml:3:1: name "my shop": use letters, digits and . _ + -, at most 128, beginning with a letter or a digit
-superctl.toml:4:1: version "latest": the word stands for a release already; choose another
+superctl.toml:4:1: version "latest": the word is reserved: choose another version
 superctl.toml:5:1: files: "../shop": write a path in the project, without / at its beginning
 superctl.toml:5:1: files: "a" is in the list twice
 superctl.toml:6:1: lock "/etc/lock": it is a file of the project, such as "requirements/production.txt"
@@ -453,7 +453,7 @@ superctl.toml:9:9: SUPERCTL_APP: superctl sets it itself`
 	}
 }
 
-func TestTheReferenceNamesEveryKey(t *testing.T) {
+func TestTheReferenceDocumentsEveryKey(t *testing.T) {
 	reference, err := os.ReadFile("../docs/config.md")
 	if err != nil {
 		t.Fatal(err)
@@ -530,7 +530,7 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-func TestHooksAreWrittenAsCommandsAre(t *testing.T) {
+func TestHooksAreParsedAsCommands(t *testing.T) {
 	for text, want := range map[string][][]string{
 		`"python manage.py migrate"`: {{"python", "manage.py", "migrate"}},
 		`["python manage.py migrate", ["notify", "it is on"]]`: {
@@ -548,7 +548,7 @@ func TestHooksAreWrittenAsCommandsAre(t *testing.T) {
 	}
 }
 
-func TestProcessesStartInTheOrderOfTheFileUnlessAfterSaysOtherwise(t *testing.T) {
+func TestAfterChangesTheStartOrder(t *testing.T) {
 	c, err := Parse("shop.toml", []byte(`
 app = "shop"
 releases = "/srv/shop/releases"
@@ -584,7 +584,7 @@ func texts(vars []Variable) (list []string) {
 	return list
 }
 
-func TestChecksShareWhatTheirTableSays(t *testing.T) {
+func TestChecksShareTheKeysOfTheirTable(t *testing.T) {
 	c := mustRead(t, `app = "shop"
 releases = "/srv/shop/releases"
 [listen.web]

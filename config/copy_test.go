@@ -56,7 +56,7 @@ SECRET = "x"
 media = "/srv/shop/media"
 `
 
-func TestACopyHasItsOwnPlacesAndDoesNothingThatOthersNotice(t *testing.T) {
+func TestACopyHasItsOwnPathsAndNoEffectOnOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "shop.toml")
 	if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestACopyHasItsOwnPlacesAndDoesNothingThatOthersNotice(t *testing.T) {
 	}
 }
 
-func TestItIsDecidedOfEachKeyWhetherACopyHasIt(t *testing.T) {
+func TestEachKeyIsEitherCopiedOrNot(t *testing.T) {
 	decided := append(notCopied(),
 		"app", "releases", "state", "control", "probation", "user", "listen", "process", // its own values
 		"keep", "settle", "virtualenv", "group", "env_file", "inherit", "env", "shared", // the app's values

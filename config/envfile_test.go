@@ -8,7 +8,7 @@ import (
 )
 
 // e2e/systemd compares the same table with systemd itself.
-func TestAnEnvFileMeansWhatSystemdSays(t *testing.T) {
+func TestAnEnvFileIsParsedAsBySystemd(t *testing.T) {
 	for text, want := range map[string]map[string]string{
 		"A=1\nB=2":                           {"A": "1", "B": "2"},
 		"  A  =  1 2  \n":                    {"A": "1 2"},
@@ -44,7 +44,7 @@ func TestAnEnvFileMeansWhatSystemdSays(t *testing.T) {
 	}
 }
 
-func TestWhatAnEnvFileCannotMeanIsIgnoredWithItsLine(t *testing.T) {
+func TestInvalidLinesOfAnEnvFileAreIgnoredAndReported(t *testing.T) {
 	const (
 		own  = "ignored: the name is one that superctl sets itself, such as SUPERCTL_APP, LISTEN_FDS and NOTIFY_SOCKET"
 		name = "ignored: the name before = is not valid: use letters, digits and _, and no digit first"

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestTheConfigIsFoundInTheOrderThatTheReadmePromises(t *testing.T) {
+func TestTheConfigIsFoundInTheDocumentedOrder(t *testing.T) {
 	one, two, none := t.TempDir(), t.TempDir(), t.TempDir()
 	for _, path := range []string{one + "/shop.toml", two + "/blog.toml", two + "/shop.toml"} {
 		touch(t, path)
@@ -50,7 +50,7 @@ func TestTheConfigIsFoundInTheOrderThatTheReadmePromises(t *testing.T) {
 	}
 }
 
-func TestAConfigOfTheMachineIsNamedAsItsApp(t *testing.T) {
+func TestAConfigInEtcIsNamedAfterItsApp(t *testing.T) {
 	run := t.TempDir()
 	t.Setenv("RUNTIME_DIRECTORY", run)
 	t.Setenv("STATE_DIRECTORY", run+"/none")
@@ -92,7 +92,7 @@ func TestAConfigOfAnotherAppIsRefusedWithItsPlace(t *testing.T) {
 	}
 }
 
-func TestTheRunningDaemonIsFoundWhateverHasBecomeOfItsConfig(t *testing.T) {
+func TestTheRunningDaemonIsFoundWithABrokenConfig(t *testing.T) {
 	t.Setenv("RUNTIME_DIRECTORY", "/run/test:/run/other")
 	dir := t.TempDir()
 	for _, tt := range []struct{ name, text, want string }{
@@ -118,7 +118,7 @@ func TestTheRunningDaemonIsFoundWhateverHasBecomeOfItsConfig(t *testing.T) {
 	}
 }
 
-func TestSystemdsDirectoriesComeBeforeAllDefaults(t *testing.T) {
+func TestSystemdsDirectoriesPrecedeTheDefaults(t *testing.T) {
 	env := func(name string) string {
 		return map[string]string{"STATE_DIRECTORY": "/var/lib/a:/var/lib/b", "RUNTIME_DIRECTORY": "/run/a:/run/b"}[name]
 	}

@@ -67,7 +67,7 @@ func judged(opt Options, to Target, changes []change, records ...load.Record) *R
 
 var direct = Target{Network: "tcp", Address: "127.0.0.1:4711"}
 
-func TestALossIsToldWithItsChangeItsMomentAndItsCause(t *testing.T) {
+func TestALossIsReportedWithChangeTimeAndCause(t *testing.T) {
 	workerKill := change{kind: aWorkerKill, what: "kill -9 of a worker", window: window(3000, 4000), replaced: at(3100)}
 	daemonKill := change{kind: aDaemonKill, what: "kill -9 of the daemon", window: window(3000, 4000)}
 	proxy := Target{Network: "tcp", Address: "127.0.0.1:80", Proxy: true}
@@ -189,7 +189,7 @@ func TestALossIsToldWithItsChangeItsMomentAndItsCause(t *testing.T) {
 	}
 }
 
-func TestWhatWasInAKilledWorkerIsCountedApartAndSaid(t *testing.T) {
+func TestLossesInAKilledWorkerAreCountedSeparately(t *testing.T) {
 	kill := change{kind: aWorkerKill, what: "kill -9 of a worker", window: window(3000, 4000), replaced: at(3100)}
 	rep := judged(Options{}, direct, []change{kill}, request(0, 10, load.None),
 		request(2800, 3001, load.Reset), request(2900, 3002, load.Cut), kept(request(3040, 3050, load.Closed)))
@@ -252,7 +252,7 @@ func TestABrokenPromiseFailsADrillThatLostNothing(t *testing.T) {
 	}
 }
 
-func TestLatenciesTellChangesFromTheSteadyState(t *testing.T) {
+func TestLatenciesSeparateChangesFromTheSteadyState(t *testing.T) {
 	rep := judged(Options{}, direct, []change{aSwitchAt(1000)}, request(0, 10, load.None),
 		request(990, 1200, load.None), request(1500, 1540, load.None), request(3000, 3020, load.None))
 	if rep.Steady != (Latency{2, 10, 20, 20, 20}) || rep.During != (Latency{2, 40, 210, 210, 210}) {
@@ -263,7 +263,7 @@ func TestLatenciesTellChangesFromTheSteadyState(t *testing.T) {
 	}
 }
 
-func TestALoadThatTheAppCannotBearIsSaid(t *testing.T) {
+func TestAnOverloadedAppIsReported(t *testing.T) {
 	late := request(0, 500, load.None)
 	late.Begun = at(400)
 	rep := judged(Options{}, direct, nil, late, late, request(0, 10, load.None))

@@ -32,7 +32,7 @@ func reported() *Report {
 	return rep
 }
 
-func TestThePageIsWhatItWas(t *testing.T) {
+func TestThePageMatchesItsGolden(t *testing.T) {
 	var b strings.Builder
 	if err := reported().WritePage(&b); err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestThePageIsWhatItWas(t *testing.T) {
 	}
 }
 
-func TestThePageNeedsNothingBesideItself(t *testing.T) {
+func TestThePageIsSelfContained(t *testing.T) {
 	var b strings.Builder
 	if err := reported().WritePage(&b); err != nil {
 		t.Fatal(err)

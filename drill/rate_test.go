@@ -10,7 +10,7 @@ import (
 	"superctl/load"
 )
 
-func TestTheLoadIsWhatTheSiteServesSteadily(t *testing.T) {
+func TestTheLoadIsWhatTheSiteCanServe(t *testing.T) {
 	for name, c := range map[string]struct {
 		records []load.Record
 		want    float64

@@ -34,7 +34,7 @@ func machine() Machine {
 	}
 }
 
-func TestLoadGoesToThisMachineAlone(t *testing.T) {
+func TestLoadGoesToThisMachineOnly(t *testing.T) {
 	for _, test := range []struct{ via, address, host, refused string }{
 		{via: "http://127.0.0.1", address: "127.0.0.1:80", host: "127.0.0.1"},
 		{via: "http://127.9.9.9:8080/", address: "127.9.9.9:8080", host: "127.9.9.9:8080"},

@@ -116,7 +116,7 @@ func ended(of api.Outcome, result api.Result) api.Outcome {
 	return of
 }
 
-func TestATargetThatFailsGetsItsMessagesLaterAndInOrder(t *testing.T) {
+func TestAFailingTargetGetsItsMessagesLaterInOrder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "outbox")
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -151,7 +151,7 @@ func TestATargetThatFailsGetsItsMessagesLaterAndInOrder(t *testing.T) {
 	})
 }
 
-func TestATargetThatHangsHoldsUpNobodyAndNothingIsSentTwice(t *testing.T) {
+func TestAHangingTargetDelaysNoOtherAndNothingIsSentTwice(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -174,7 +174,7 @@ func TestATargetThatHangsHoldsUpNobodyAndNothingIsSentTwice(t *testing.T) {
 	})
 }
 
-func TestWhatIsRefusedForGoodIsGivenUpAndTheNextMessageGoesOut(t *testing.T) {
+func TestARefusedMessageIsDroppedAndTheNextIsSent(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -199,7 +199,7 @@ func TestWhatIsRefusedForGoodIsGivenUpAndTheNextMessageGoesOut(t *testing.T) {
 	})
 }
 
-func TestAServiceThatAsksForTimeGetsIt(t *testing.T) {
+func TestRetryAfterIsHonoured(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -226,7 +226,7 @@ func TestAServiceThatAsksForTimeGetsIt(t *testing.T) {
 	})
 }
 
-func TestAfterADayAMessageIsGivenUp(t *testing.T) {
+func TestAMessageIsDroppedAfterADay(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -245,7 +245,7 @@ func TestAfterADayAMessageIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestTheNextDaemonDeliversWhatIsLeftAndNothingTwice(t *testing.T) {
+func TestTheNextDaemonDeliversTheRestAndNothingTwice(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -272,7 +272,7 @@ func TestTheNextDaemonDeliversWhatIsLeftAndNothingTwice(t *testing.T) {
 	})
 }
 
-func TestWhatTheDaemonBeforeHasDeliveredMeanwhileIsNotDeliveredAgain(t *testing.T) {
+func TestADeliveryByThePreviousDaemonIsNotRepeated(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -296,7 +296,7 @@ func TestWhatTheDaemonBeforeHasDeliveredMeanwhileIsNotDeliveredAgain(t *testing.
 	})
 }
 
-func TestADaemonThatEndsWaitsForACallButNotForLong(t *testing.T) {
+func TestAnEndingDaemonWaitsBrieflyForACall(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -359,7 +359,7 @@ func TestTheOutboxIsBounded(t *testing.T) {
 	})
 }
 
-func TestADamagedMessageIsPutAsideAndHoldsUpNobody(t *testing.T) {
+func TestADamagedMessageIsSetAsideAndDelaysNoOther(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -395,7 +395,7 @@ func TestADamagedMessageIsPutAsideAndHoldsUpNobody(t *testing.T) {
 	})
 }
 
-func TestWithADiskThatCannotBeWrittenMessagesGoOutFromMemory(t *testing.T) {
+func TestWithAnUnwritableDiskMessagesAreSentFromMemory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -412,7 +412,7 @@ func TestWithADiskThatCannotBeWrittenMessagesGoOutFromMemory(t *testing.T) {
 	})
 }
 
-func TestWhatWaitsForATargetThatIsTakenOutOfTheConfigIsGivenUp(t *testing.T) {
+func TestMessagesForARemovedTargetAreDropped(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team
@@ -433,7 +433,7 @@ func TestWhatWaitsForATargetThatIsTakenOutOfTheConfigIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestATargetGetsTheEventsThatItWants(t *testing.T) {
+func TestATargetGetsItsEvents(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var all team

@@ -73,7 +73,7 @@ func talk(conn net.Conn, refuse map[string]string) (lines []string) {
 	return lines
 }
 
-func TestAMailIsGivenToTheServerOnce(t *testing.T) {
+func TestAMailIsSentOnce(t *testing.T) {
 	_, c := newInternet(t)
 	// some close the connection instead of answering QUIT
 	address, heard := mailServer(t, map[string]string{"QUIT": "hang up"})
@@ -116,7 +116,7 @@ func TestAMailIsGivenToTheServerOnce(t *testing.T) {
 	}
 }
 
-func TestAMailThatIsRefusedForGoodIsNotSentAgain(t *testing.T) {
+func TestAPermanentlyRefusedMailIsNotRetried(t *testing.T) {
 	for _, test := range []struct {
 		refuse map[string]string
 		want   string
@@ -158,7 +158,7 @@ func TestAMailServerWithoutTLSGetsNothing(t *testing.T) {
 	}
 }
 
-func TestShoutrrrReachesWhatElseThereIs(t *testing.T) {
+func TestShoutrrrReachesOtherServices(t *testing.T) {
 	var asked, said string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data, err := io.ReadAll(r.Body)

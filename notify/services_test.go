@@ -28,7 +28,7 @@ import (
 // reported is when the messages of the tests were made.
 var reported = time.Date(2026, 11, 23, 3, 4, 9, 0, time.UTC)
 
-var update = flag.Bool("update", false, "write testdata/requests.txtar anew")
+var update = flag.Bool("update", false, "write testdata/requests.txtar")
 
 // internet is a server that stands in for every host, and the requests that it got.
 type internet struct {
@@ -75,7 +75,7 @@ func (n *internet) describe(t *testing.T, r *http.Request) string {
 	}
 	var body bytes.Buffer
 	if err := json.Indent(&body, data, "", "  "); err != nil {
-		t.Errorf("the body is no JSON: %v\n%s", err, data)
+		t.Errorf("the body is not JSON: %v\n%s", err, data)
 	}
 	fmt.Fprintf(&b, "\n%s\n", &body)
 	return b.String()
@@ -132,7 +132,7 @@ func message(result api.Result) *Message {
 	return newMessage("shop", "web1", past(result), reported)
 }
 
-func TestEachServiceGetsTheRequestThatItsDocumentationAsksFor(t *testing.T) {
+func TestEachServiceGetsTheDocumentedRequest(t *testing.T) {
 	n, c := newInternet(t)
 	n.answer = ok
 	const golden = "testdata/requests.txtar"
@@ -185,7 +185,7 @@ func TestEachServiceGetsTheRequestThatItsDocumentationAsksFor(t *testing.T) {
 	}
 }
 
-func TestWhatAServiceAnswersDecidesWhatBecomesOfAMessage(t *testing.T) {
+func TestTheAnswerDecidesAboutARetry(t *testing.T) {
 	n, c := newInternet(t)
 	sentry := Target{Service: "sentry", Organization: "example", Projects: []string{"shop"}}
 	relic := Target{Service: "newrelic", Entity: "MTIz"}
@@ -298,7 +298,7 @@ func verdict(err error) string {
 	return "again: " + err.Error()
 }
 
-func TestNoErrorHasTheSecretInIt(t *testing.T) {
+func TestNoErrorContainsTheSecret(t *testing.T) {
 	n, c := newInternet(t)
 	n.answer = func(w http.ResponseWriter, r *http.Request) { // a broken server that echoes the request
 		w.WriteHeader(http.StatusInternalServerError)
@@ -345,7 +345,7 @@ func TestNoErrorHasTheSecretInIt(t *testing.T) {
 	}
 }
 
-func TestASecretThatCannotBeOneIsToldWithoutIt(t *testing.T) {
+func TestAnInvalidSecretIsReportedWithoutIt(t *testing.T) {
 	for _, test := range []struct{ service, secret, want string }{
 		{"slack", slackURL, ""},
 		{
@@ -399,7 +399,7 @@ func TestASecretThatCannotBeOneIsToldWithoutIt(t *testing.T) {
 	}
 }
 
-func TestASentenceSaysWhatHappened(t *testing.T) {
+func TestTheSentenceOfEachEvent(t *testing.T) {
 	first, reload, refused := past(api.Reverted), past(api.Done), past(api.Aborted)
 	first.Previous, first.PreviousCommit = "", ""
 	reload.Kind, reload.Previous, reload.PreviousCommit = "reload", reload.Release, reload.Commit
@@ -484,7 +484,7 @@ func health(is string) api.Outcome {
 	}
 }
 
-func TestATargetCanBeTried(t *testing.T) {
+func TestATargetCanBeTested(t *testing.T) {
 	n, c := newInternet(t)
 	n.answer = ok
 	for _, test := range []struct {

@@ -51,7 +51,7 @@ func TestACommandIsCompleted(t *testing.T) {
 	}
 }
 
-func TestAnOptionThatUndoesTheGateIsFound(t *testing.T) {
+func TestAnOptionThatDefeatsTheGateIsAProblem(t *testing.T) {
 	for command, says := range map[string]string{
 		"gunicorn -b 0.0.0.0:80 a":                            "take out ",
 		"gunicorn -b0.0.0.0:80 a":                             "take out ",
@@ -71,7 +71,7 @@ func TestAnOptionThatUndoesTheGateIsFound(t *testing.T) {
 	}
 }
 
-func TestAControlSocketIsSwitchedOffWhereGunicornHasOne(t *testing.T) {
+func TestGunicornsControlSocketIsSwitchedOff(t *testing.T) {
 	for version, want := range map[string]bool{"20.1.0": false, "25.0.3": false, "25.1.0": true, "27.0.1": true} {
 		release := t.TempDir()
 		info := filepath.Join(release, "venv/lib/python3.11/site-packages", "gunicorn-"+version+".dist-info")
@@ -85,7 +85,7 @@ func TestAControlSocketIsSwitchedOffWhereGunicornHasOne(t *testing.T) {
 	}
 }
 
-func TestWhatCeleryWouldDoTwiceOrForgetIsFound(t *testing.T) {
+func TestCeleryMistakesAreWarnings(t *testing.T) {
 	const kept = " --schedule /var/lib/shop/schedule"
 	for _, tc := range []struct {
 		command string
@@ -115,7 +115,7 @@ func TestWhatCeleryWouldDoTwiceOrForgetIsFound(t *testing.T) {
 	}
 }
 
-func TestHowLongAServerKeepsAnIdleConnectionIsKnownWhereTheDrainHookIs(t *testing.T) {
+func TestTheKeepAliveOfServersWithTheDrainHookIsKnown(t *testing.T) {
 	release := t.TempDir()
 	if err := os.WriteFile(filepath.Join(release, "gunicorn.conf.py"), []byte("keepalive = 65\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestHowLongAServerKeepsAnIdleConnectionIsKnownWhereTheDrainHookIs(t *testin
 	}
 }
 
-func TestUWSGIIsToldToStopWhenItsAnswersAreThroughUnlessClientsKeepConnections(t *testing.T) {
+func TestUWSGICutsResponsesUnlessConnectionsAreKept(t *testing.T) {
 	for command, cuts := range map[string]bool{
 		"uwsgi --module shop.wsgi":          true,
 		"uwsgi --socket fd://3":             true,

@@ -56,7 +56,7 @@ func TestACommandThatDetachesIsRefused(t *testing.T) {
 	}
 }
 
-func TestACommandThatStaysIsNotTakenForADetachingOne(t *testing.T) {
+func TestACommandInTheForegroundIsAccepted(t *testing.T) {
 	for _, line := range []string{
 		"python work.py", "celery -A shop worker", "celery -A shop worker --pidfile=",
 		"sh -c 'python a.py && exec python b.py'", "sh -c 'a & exec b'", "sh -c 'a & b & wait'",

@@ -47,7 +47,7 @@ func TestTheOptionThatBindsAnAddressIsNamed(t *testing.T) {
 	}
 }
 
-func TestACommandThatTakesNoListenerIsKnown(t *testing.T) {
+func TestACommandWithoutListenerSupportIsKnown(t *testing.T) {
 	for command, says := range map[string]string{
 		"flask --app shop run":                 "gunicorn",
 		"/venv/bin/python /venv/bin/flask run": "gunicorn",

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestEachServerIsHandedItsListenersAndToldItsLimit(t *testing.T) {
+func TestEachServerGetsItsListenersAndDrainLimit(t *testing.T) {
 	for _, tc := range []struct{ command, want string }{
 		{"gunicorn -k gevent shop.wsgi", "gunicorn -k gevent shop.wsgi --graceful-timeout 40"},
 		{
@@ -43,7 +43,7 @@ func TestEachServerIsHandedItsListenersAndToldItsLimit(t *testing.T) {
 	}
 }
 
-func TestAServerThatTakesOneListenerIsHandedThat(t *testing.T) {
+func TestAServerWithOneListenerGetsIt(t *testing.T) {
 	for command, want := range map[string]string{
 		"granian --interface wsgi a:b":   "python3 /run/b.py granian --interface wsgi a:b",
 		"python -m granian a:b":          "python /run/b.py granian a:b",
@@ -72,7 +72,7 @@ func TestAServerThatTakesOneListenerIsHandedThat(t *testing.T) {
 	}
 }
 
-func TestCherootIsToldOfAUnixSocketAndEndsOnInterrupt(t *testing.T) {
+func TestCherootGetsAUnixSocketAndStopsOnInterrupt(t *testing.T) {
 	a := Apply(Input{
 		Command: []string{"cheroot", "a"}, Listen: []string{"web"}, Unix: []string{"/run/web.sock"},
 		Drain: 30 * time.Second,
@@ -83,7 +83,7 @@ func TestCherootIsToldOfAUnixSocketAndEndsOnInterrupt(t *testing.T) {
 	}
 }
 
-func TestAnOptionThatWouldBreakASwitchIsFoundForEachServer(t *testing.T) {
+func TestAnOptionThatBreaksASwitchIsAProblem(t *testing.T) {
 	for _, tc := range []struct{ command, says string }{
 		{"gunicorn --pid /run/g.pid a", "take out --pid: two generations"},
 		{"gunicorn -p/run/g.pid a", "take out -p/run/g.pid: two generations"},
@@ -145,7 +145,7 @@ func TestAnOptionThatWouldBreakASwitchIsFoundForEachServer(t *testing.T) {
 	}
 }
 
-func TestAServerWithoutAListenerIsRefusedUnlessItMayBeNone(t *testing.T) {
+func TestAServerWithoutAListenerIsRefused(t *testing.T) {
 	for _, server := range Servers() {
 		a := Apply(Input{Command: []string{server, "a"}, Drain: time.Minute})
 		refused := len(a.Problems) > 0 && strings.Contains(a.Problems[0], "has no listener")
@@ -155,7 +155,7 @@ func TestAServerWithoutAListenerIsRefusedUnlessItMayBeNone(t *testing.T) {
 	}
 }
 
-func TestOptionsInVariablesCount(t *testing.T) {
+func TestOptionsInVariablesAreRead(t *testing.T) {
 	for variable, says := range map[string]string{
 		"UVICORN_PORT=80": "UVICORN_PORT: take out", "UVICORN_RELOAD=true": "UVICORN_RELOAD: take out",
 		"UVICORN_RELOAD=false": "",
@@ -173,7 +173,7 @@ func TestOptionsInVariablesCount(t *testing.T) {
 	}
 }
 
-func TestAServersOwnConfigInTheReleaseCounts(t *testing.T) {
+func TestAServersConfigInTheReleaseIsRead(t *testing.T) {
 	for _, tc := range []struct{ command, file, content, says string }{
 		{
 			"gunicorn a", "gunicorn.conf.py", "workers = 2\npidfile = '/run/g.pid'\n",
@@ -204,7 +204,7 @@ func TestAServersOwnConfigInTheReleaseCounts(t *testing.T) {
 	}
 }
 
-func TestWhatWorksOtherwiseThanItIsMeantIsSaid(t *testing.T) {
+func TestSurprisingOptionsAreWarnings(t *testing.T) {
 	for command, says := range map[string]string{
 		"uvicorn a --limit-max-requests 1000": "add --workers",
 		"uwsgi --lazy-apps":                   "does not hear the stop signal",

@@ -108,7 +108,7 @@ func TestASocketInANestedConfigIsFound(t *testing.T) {
 	}
 }
 
-func TestGoodNestedConfigsAreReadOnce(t *testing.T) {
+func TestNestedConfigsAreReadOnce(t *testing.T) {
 	a := withFiles(t, map[string]string{
 		"a.ini": "[uwsgi]\nini = b.ini\nhttp-socket = fd://3\nstats = /run/shop/stats.sock",
 		"b.ini": "[uwsgi]\nini = a.ini\nmaster = true\nlisten-on = false\nreuse-port = false",
@@ -122,7 +122,7 @@ func TestGoodNestedConfigsAreReadOnce(t *testing.T) {
 	}
 }
 
-func TestAnOptionOfUWSGIsEnvironmentCounts(t *testing.T) {
+func TestOptionsInUWSGIsEnvironmentAreRead(t *testing.T) {
 	a := Apply(Input{
 		Command: []string{"uwsgi"}, Listen: []string{"web"},
 		Env: []string{"UWSGI_HTTP_SOCKET=:8000"}, Drain: time.Minute,
@@ -133,7 +133,7 @@ func TestAnOptionOfUWSGIsEnvironmentCounts(t *testing.T) {
 	}
 }
 
-func FuzzReadingAConfigOfUWSGI(f *testing.F) {
+func FuzzUWSGIConfig(f *testing.F) {
 	f.Add("[uwsgi]\nini = a.ini\n", ".ini")
 	f.Add("uwsgi:\n  a: [b, *c]\n", ".yaml")
 	f.Add(`{"uwsgi": {"a": {"b": 1}}}`, ".json")

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestAnAddressIsReadAsTheConfigWritesIt(t *testing.T) {
+func TestAddressesAreParsed(t *testing.T) {
 	for _, tt := range []struct {
 		text, network, means string
 	}{
@@ -41,7 +41,7 @@ func TestAnAddressIsReadAsTheConfigWritesIt(t *testing.T) {
 	}
 }
 
-func TestAWrongAddressIsRefusedWithWhatToWriteInstead(t *testing.T) {
+func TestAnInvalidAddressSaysWhatToWriteInstead(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                     "it is empty: write IP:PORT",
 		"8000":                                 "write 127.0.0.1:8000 for this machine only, or :8000",

@@ -147,7 +147,7 @@ func TestOptionsInTheIPHeaderDoNotMakeAConnectionAProbe(t *testing.T) {
 	}
 }
 
-func TestTheShareIsInTenThousands(t *testing.T) {
+func TestTheCanaryShareIsInTenThousands(t *testing.T) {
 	for _, tt := range []struct {
 		share  int
 		random uint32
@@ -170,7 +170,7 @@ func TestTheShareIsInTenThousands(t *testing.T) {
 	}
 }
 
-func TestListenersOfAnEarlierDaemonShareWhatComes(t *testing.T) {
+func TestListenersOfAnEarlierDaemonShareConnections(t *testing.T) {
 	f := filter{live: 2, liveCount: 3}
 	for random, want := range map[uint32]int{0: 2, 1: 3, 2: 4, 3: 2} {
 		if got := decide(t, f, syn("127.0.0.1:1", false), random); got != want {
@@ -179,7 +179,7 @@ func TestListenersOfAnEarlierDaemonShareWhatComes(t *testing.T) {
 	}
 }
 
-func TestASpreadIsEvenAndOverNobodyElse(t *testing.T) {
+func TestASpreadIsEvenOverItsGenerationsOnly(t *testing.T) {
 	f := filter{live: 0, spread: []int{4, 1, 3}, canary: 2, share: 1}
 	for random, want := range map[uint32]int{0: 2, 3: 4, 1: 1, 2: 3, 6: 4, 7: 1} {
 		if got := decide(t, f, syn("127.0.0.1:1", false), random); got != want {
@@ -188,9 +188,9 @@ func TestASpreadIsEvenAndOverNobodyElse(t *testing.T) {
 	}
 }
 
-// TestManyRulesAreOneProgram also proves that no conditional jump exceeds its 8 bits: the far rules
+// TestManyRulesFitOneProgram also proves that no conditional jump exceeds its 8 bits: the far rules
 // are still found.
-func TestManyRulesAreOneProgram(t *testing.T) {
+func TestManyRulesFitOneProgram(t *testing.T) {
 	f := filter{live: 1, canary: 2}
 	for i := range 64 {
 		f.probes = append(f.probes, probeRule{netip.AddrPortFrom(netip.IPv6Loopback(), uint16(1000+i)), 10 + i})
@@ -208,7 +208,7 @@ func TestManyRulesAreOneProgram(t *testing.T) {
 	}
 }
 
-func TestAFilterThatCannotBeIsAnError(t *testing.T) {
+func TestAnImpossibleFilterIsAnError(t *testing.T) {
 	long := filter{networks: make([]netip.Prefix, 2000)}
 	for i := range long.networks {
 		long.networks[i] = netip.MustParsePrefix("10.0.0.0/8")

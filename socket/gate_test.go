@@ -231,7 +231,7 @@ func gates(t *testing.T, test func(t *testing.T, g *Gate)) {
 	})
 }
 
-func TestAStagedGenerationGetsNobodyButItsProbes(t *testing.T) {
+func TestAStagedGenerationGetsOnlyItsProbes(t *testing.T) {
 	gates(t, func(t *testing.T, g *Gate) {
 		switchOver(t, g, 0, 1)
 		must(t, g.Stage(2))
@@ -244,7 +244,7 @@ func TestAStagedGenerationGetsNobodyButItsProbes(t *testing.T) {
 	})
 }
 
-func TestTheCutoverTurnsEveryNewConnectionAndBack(t *testing.T) {
+func TestTheCutoverTurnsEveryNewConnection(t *testing.T) {
 	gates(t, func(t *testing.T, g *Gate) {
 		switchOver(t, g, 0, 1)
 		must(t, g.Stage(2))
@@ -283,7 +283,7 @@ func TestManyProbesAtOnceReachTheirGenerations(t *testing.T) {
 	})
 }
 
-func TestClosingOneOfManyMovesNobody(t *testing.T) {
+func TestClosingOneOfManyMovesNoOther(t *testing.T) {
 	for _, order := range [][]int{{1, 2, 3, 4}, {2, 3, 1, 4}, {3, 1, 4, 2}, {4, 3, 2, 1}, {1, 3, 4, 2}} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
 			g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
@@ -308,7 +308,7 @@ func TestClosingOneOfManyMovesNobody(t *testing.T) {
 	}
 }
 
-func TestABusyGateSwitchesOverAndOver(t *testing.T) {
+func TestABusyGateSwitchesRepeatedly(t *testing.T) {
 	gates(t, func(t *testing.T, g *Gate) {
 		switchOver(t, g, 0, 1)
 		for gen := 2; gen < 12; gen++ {
@@ -321,7 +321,7 @@ func TestABusyGateSwitchesOverAndOver(t *testing.T) {
 	})
 }
 
-func TestAShutGateRefusesConnections(t *testing.T) {
+func TestAClosedGateRefusesConnections(t *testing.T) {
 	gates(t, func(t *testing.T, g *Gate) {
 		switchOver(t, g, 0, 1)
 		must(t, g.Close(1))
@@ -346,7 +346,7 @@ func TestTheFirstGenerationTakesConnectionsAsSoonAsItListens(t *testing.T) {
 	}
 }
 
-func TestConnectionsWaitForTheNextGenerationWhenTheLiveOneHasToGoFirst(t *testing.T) {
+func TestConnectionsWaitWhileTheLiveGenerationMustGoFirst(t *testing.T) {
 	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
 	switchOver(t, g, 0, 1)
 	must(t, g.Stage(2))
@@ -359,7 +359,7 @@ func TestConnectionsWaitForTheNextGenerationWhenTheLiveOneHasToGoFirst(t *testin
 	}
 }
 
-func TestWhatAGateIsAskedOfAGenerationThatItDoesNotHave(t *testing.T) {
+func TestAnUnknownGenerationIsAnError(t *testing.T) {
 	gates(t, func(t *testing.T, g *Gate) {
 		_, err := g.FD(7)
 		fails(t, err, "generation 7 has no listener on")
@@ -409,7 +409,7 @@ func TestTheQueueIsCountedAndClosingReportsWhatIsLost(t *testing.T) {
 	})
 }
 
-func TestConnectionsAreCountedByWhoHoldsThem(t *testing.T) {
+func TestConnectionsAreCountedByTheirHolders(t *testing.T) {
 	gates(t, func(t *testing.T, g *Gate) {
 		must(t, g.Stage(1))
 		must(t, g.Cutover(1))
@@ -441,7 +441,7 @@ func TestConnectionsAreCountedByWhoHoldsThem(t *testing.T) {
 	})
 }
 
-func TestRelistenSetsBacklogAndNonblockAgain(t *testing.T) {
+func TestRelistenRestoresBacklogAndNonblock(t *testing.T) {
 	gates(t, func(t *testing.T, g *Gate) {
 		must(t, g.Stage(1))
 		fd, err := g.FD(1)
@@ -478,7 +478,7 @@ func TestAListenerThatAWorkerShutDownComesBack(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatShutsDownItsListenerAtItsEndMisleadsNobody(t *testing.T) {
+func TestAWorkersShutdownAtItsEndDoesNotDivertConnections(t *testing.T) {
 	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
 	for gen := 1; gen <= 4; gen++ {
 		must(t, g.Stage(gen))
@@ -608,7 +608,7 @@ func BenchmarkDial(b *testing.B) {
 	}
 }
 
-func TestConnectionsAreSpreadOverSeveralGenerationsAndReachNoOther(t *testing.T) {
+func TestConnectionsAreSpreadOverTheLiveGenerationsOnly(t *testing.T) {
 	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
 	for gen := 1; gen <= 4; gen++ {
 		must(t, g.Stage(gen))

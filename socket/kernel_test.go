@@ -94,7 +94,7 @@ func TestKernelOrdersAGroupByListening(t *testing.T) {
 	}
 }
 
-func TestKernelMovesTheLastListenerIntoThePlaceOfOneThatLeaves(t *testing.T) {
+func TestKernelMovesTheLastListenerToTheIndexOfOneThatLeaves(t *testing.T) {
 	g := newRawGroup(t, 4)
 	g.filter(t, 3)
 	if got := g.reached(t); got != 3 {
@@ -181,7 +181,7 @@ func TestKernelRefusesTheFilterOnMPTCPSockets(t *testing.T) {
 	must(t, checkSteerable())
 }
 
-func TestKernelHandsNoDelayOnToAcceptedConnections(t *testing.T) {
+func TestKernelPassesNoDelayToAcceptedConnections(t *testing.T) {
 	g := newRawGroup(t, 1)
 	conn, err := net.Dial("tcp", g.at.String())
 	must(t, err)
@@ -198,7 +198,7 @@ func TestKernelHandsNoDelayOnToAcceptedConnections(t *testing.T) {
 
 func TestKernelLetsOnlyTheSameUserIntoAGroup(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can be somebody else")
+		t.Skip("only root can change the user")
 	}
 	g := newRawGroup(t, 1)
 	runtime.LockOSThread() // the fsuid belongs to this thread, which ends with the test
@@ -224,7 +224,7 @@ func TestKernelSharesNonblockAmongDescriptors(t *testing.T) {
 	}
 }
 
-func TestNonblockSurvivesAllThatAGateDoes(t *testing.T) {
+func TestNonblockSurvivesEveryGateOperation(t *testing.T) {
 	gates(t, func(t *testing.T, g *Gate) {
 		must(t, g.Stage(1))
 		fd, err := g.FD(1)
@@ -291,7 +291,7 @@ func TestTheShareOfACanaryIsOfNewConnections(t *testing.T) {
 	}
 	must(t, g.Canary(2, 0, nil))
 	if n := count(100); n != 0 {
-		t.Errorf("%d of 100 went to a canary of nobody", n)
+		t.Errorf("%d of 100 went to a canary with a share of 0", n)
 	}
 	fails(t, g.Canary(1, 1, nil), "generation 1 is live")
 	fails(t, g.Canary(2, wholeShare+1, nil), "canary share of 10001")

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestWhatAProcessListensOnIsFoundBothWays(t *testing.T) {
+func TestTheListenersOfAProcessAreFoundBothWays(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.sock")
 	var want []string
 	for _, at := range [][2]string{
@@ -63,7 +63,7 @@ func TestWhatAProcessListensOnIsFoundBothWays(t *testing.T) {
 	}
 }
 
-func TestASocketThatTakesAListenersConnectionsOverlapsIt(t *testing.T) {
+func TestASocketThatGetsAListenersConnectionsOverlapsIt(t *testing.T) {
 	for _, c := range []struct {
 		bound, address string
 		want           bool

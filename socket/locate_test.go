@@ -82,7 +82,7 @@ func TestTheOrderOfAnAdoptedGroupIsMeasured(t *testing.T) {
 	}
 }
 
-func TestAMeasurementDisturbsNobody(t *testing.T) {
+func TestAMeasurementDisturbsNoConnection(t *testing.T) {
 	a := freePort(t, "127.0.0.1")
 	old := newGate(t, Options{Address: a})
 	for gen := 1; gen <= 3; gen++ {
@@ -120,7 +120,7 @@ func TestAMeasurementDisturbsNobody(t *testing.T) {
 	}
 }
 
-func TestAStrangerInAGroupIsNamedAndKeepsNobodyFromServing(t *testing.T) {
+func TestAStrangerInAGroupIsNamedAndTheAppServes(t *testing.T) {
 	a := freePort(t, "127.0.0.1")
 	old := newGate(t, Options{Address: a})
 	must(t, old.Stage(1))

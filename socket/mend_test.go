@@ -26,7 +26,7 @@ func servingUnix(t *testing.T) (g *Gate, path string) {
 	return g, path
 }
 
-func TestAPathThatIsRemovedIsPutBack(t *testing.T) {
+func TestARemovedPathIsRestored(t *testing.T) {
 	for what, remove := range map[string]func(t *testing.T, path string){
 		"the public one":                  func(t *testing.T, path string) { must(t, os.Remove(path)) },
 		"a generation's own":              func(t *testing.T, path string) { must(t, os.Remove(path+".g1")) },
@@ -64,13 +64,13 @@ func replaceBySocket(t *testing.T, path string) {
 	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
 }
 
-func TestWhatNobodyCanReachAnyMoreIsLost(t *testing.T) {
+func TestAnUnreachableListenerIsLost(t *testing.T) {
 	for what, lose := range map[string]func(t *testing.T, g *Gate, path string){
 		"both paths removed": func(t *testing.T, _ *Gate, path string) {
 			must(t, os.Remove(path))
 			must(t, os.Remove(path+".g1"))
 		},
-		"the directory made anew": func(t *testing.T, _ *Gate, path string) {
+		"the directory recreated": func(t *testing.T, _ *Gate, path string) {
 			must(t, os.RemoveAll(filepath.Dir(path)))
 			must(t, os.Mkdir(filepath.Dir(path), 0o755))
 		},
@@ -95,7 +95,7 @@ func TestWhatNobodyCanReachAnyMoreIsLost(t *testing.T) {
 	}
 }
 
-func TestASocketTakenAwayByAnotherProgramIsTakenBack(t *testing.T) {
+func TestAPathTakenByAnotherProgramIsRestored(t *testing.T) {
 	g, path := servingUnix(t)
 	must(t, os.Remove(path))
 	pid, _ := startChild(t, nil, nil, "listen", "unix:"+path, "0")
@@ -148,7 +148,7 @@ func wantTold(t *testing.T, told <-chan Mended, want string) {
 	}
 }
 
-func TestWhatHappensToAListenerIsToldAtOnce(t *testing.T) {
+func TestAChangeOfAListenerIsReportedAtOnce(t *testing.T) {
 	t.Run("the public path is removed", func(t *testing.T) {
 		g, path := servingUnix(t)
 		told := watched(t, g)
@@ -156,7 +156,7 @@ func TestWhatHappensToAListenerIsToldAtOnce(t *testing.T) {
 		wantTold(t, told, "was removed; it leads to generation 1 again")
 		wantVisit(t, g, 1)
 	})
-	t.Run("the directory is removed and made anew", func(t *testing.T) {
+	t.Run("the directory is removed and recreated", func(t *testing.T) {
 		g, path := servingUnix(t)
 		told := watched(t, g)
 		must(t, os.RemoveAll(filepath.Dir(path)))
@@ -201,7 +201,7 @@ func wantProbeSoon(t *testing.T, g *Gate, gen int) {
 	must(t, g.Verify(t.Context(), gen))
 }
 
-func TestAWatchThatIsIdleIsNotWoken(t *testing.T) {
+func TestAnIdleWatchIsNotWoken(t *testing.T) {
 	for _, a := range []Address{freePort(t, "127.0.0.1"), address(t, "unix:"+t.TempDir()+"/s")} {
 		g := newGate(t, Options{Address: a})
 		must(t, g.Stage(1))
@@ -229,7 +229,7 @@ func TestAWatchThatIsIdleIsNotWoken(t *testing.T) {
 	}
 }
 
-func TestTheOwnerIsNotChangedOfWhatTookTheSocketsPlace(t *testing.T) {
+func TestAFileThatReplacedTheSocketKeepsItsOwner(t *testing.T) {
 	dir := t.TempDir()
 	victim, path := filepath.Join(dir, "victim"), filepath.Join(dir, "s")
 	must(t, os.WriteFile(victim, nil, 0o600))

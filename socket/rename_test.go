@@ -79,7 +79,7 @@ func TestModeOwnerAndGroupAreSetBeforeTheSocketIsPublic(t *testing.T) {
 	}
 }
 
-func TestAUserOrGroupThatDoesNotExistIsSaid(t *testing.T) {
+func TestAMissingUserOrGroupIsAnError(t *testing.T) {
 	a := address(t, "unix:"+t.TempDir()+"/s")
 	_, err := New(Options{Name: "web", Address: a, Owner: "nosuchuser"})
 	fails(t, err, `listener web: owner "nosuchuser": no such user`)
@@ -87,7 +87,7 @@ func TestAUserOrGroupThatDoesNotExistIsSaid(t *testing.T) {
 	fails(t, err, `group "nosuchgroup": no such group`)
 }
 
-func TestWhatIsNotASocketIsNeverReplaced(t *testing.T) {
+func TestAFileThatIsNotASocketIsNeverReplaced(t *testing.T) {
 	for _, put := range []func(path string) error{
 		func(path string) error { return os.WriteFile(path, []byte("keep"), 0o600) },
 		func(path string) error { return os.Mkdir(path, 0o700) },
@@ -163,7 +163,7 @@ func TestAStrangerBehindThePathIsNamed(t *testing.T) {
 	}
 }
 
-func TestClosingLeavesAPathThatIsSomebodyElses(t *testing.T) {
+func TestClosingKeepsAPathOfAnotherProgram(t *testing.T) {
 	g, path := unixGate(t, Options{})
 	must(t, g.Stage(1))
 	must(t, g.Cutover(1))
@@ -175,7 +175,7 @@ func TestClosingLeavesAPathThatIsSomebodyElses(t *testing.T) {
 	}
 }
 
-func TestConnectionsNeverMissAUnixSocketThatIsSwitched(t *testing.T) {
+func TestConnectsNeverFailWhileAUnixSocketIsSwitched(t *testing.T) {
 	g, _ := unixGate(t, Options{})
 	for gen := 1; gen <= 2; gen++ {
 		must(t, g.Stage(gen))
@@ -219,7 +219,7 @@ func TestANewDaemonAdoptsUnixSockets(t *testing.T) {
 	wantVisit(t, next, 2)
 }
 
-func TestAMissingDirectoryIsSaid(t *testing.T) {
+func TestAMissingDirectoryIsAnError(t *testing.T) {
 	g := newGate(t, Options{Address: address(t, "unix:"+t.TempDir()+"/missing/s")})
 	fails(t, g.Stage(1), "missing does not exist: make it, or name it in RuntimeDirectory=")
 	if _, err := os.Lstat(filepath.Dir(g.options.Address.path)); !errors.Is(err, fs.ErrNotExist) {
@@ -227,7 +227,7 @@ func TestAMissingDirectoryIsSaid(t *testing.T) {
 	}
 }
 
-func TestACanaryIsRefusedWhereItCannotBe(t *testing.T) {
+func TestACanaryIsRefusedOnUnsteeredGates(t *testing.T) {
 	g, _ := unixGate(t, Options{})
 	must(t, g.Stage(1))
 	fails(t, g.Canary(1, 500, nil), "only TCP listeners")

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestSettleGoesOnWhenNothingIsLeftForSomeLooks(t *testing.T) {
+func TestSettleEndsAfterSomeEmptyChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks := []int{2, 0, 0, 1, 0, 0, 0, 9}
 		s, err := settle(t.Context(), time.Now(), 3, func() (int, error) {
@@ -27,7 +27,7 @@ func TestSettleGoesOnWhenNothingIsLeftForSomeLooks(t *testing.T) {
 	})
 }
 
-func TestSettleEndsWithItsContextAndSaysWhatIsLeft(t *testing.T) {
+func TestSettleEndsWithItsContextAndReportsWhatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -38,7 +38,7 @@ func TestSettleEndsWithItsContextAndSaysWhatIsLeft(t *testing.T) {
 	})
 }
 
-func TestSettleEndsWithAnErrorOfALook(t *testing.T) {
+func TestSettleEndsWithAnErrorOfACheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, err := settle(t.Context(), time.Now(), 3, func() (int, error) { return 0, errors.New("gone") })
 		fails(t, err, "gone")
@@ -105,7 +105,7 @@ func TestKernelResetsAHandshakeWhoseListenerCloses(t *testing.T) {
 	}
 }
 
-func TestAHandshakeThatNobodyAnswersDoesNotHoldUpASettleForEver(t *testing.T) {
+func TestAnAbandonedHandshakeDoesNotBlockASettle(t *testing.T) {
 	l := newLink(t, 0)
 	g := steerAt(t, serverIP+":8000")
 	for gen := 1; gen <= 2; gen++ {

@@ -112,7 +112,7 @@ func TestGenerationsOnASharedListenerHaveOneQueue(t *testing.T) {
 	})
 }
 
-func TestASharedListenerIsNonblockingWhateverSystemdSet(t *testing.T) {
+func TestASharedListenerIsAlwaysNonblocking(t *testing.T) {
 	sharedGates(t, func(t *testing.T, g *Gate) {
 		must(t, g.Stage(1))
 		fd, err := g.FD(1)
@@ -127,7 +127,7 @@ func TestASharedListenerIsNonblockingWhateverSystemdSet(t *testing.T) {
 	})
 }
 
-func TestASharedGateThatWasShutCanBeStagedAgain(t *testing.T) {
+func TestAClosedSharedGateCanBeStagedAgain(t *testing.T) {
 	sharedGates(t, func(t *testing.T, g *Gate) {
 		for range 3 {
 			must(t, g.Stage(1))
@@ -179,7 +179,7 @@ func TestASharedGateIsAdopted(t *testing.T) {
 	})
 }
 
-func TestAPrivateGateIsOfTheSameFamilyAndLeavesNothing(t *testing.T) {
+func TestAPrivateGateHasTheSameFamilyAndLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	in := passedIn(t, nil, "six", freePort(t, "::1").String())
 	passedIn(t, in, "path", "unix:"+t.TempDir()+"/s")
@@ -207,7 +207,7 @@ func TestAPrivateGateIsOfTheSameFamilyAndLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestTwoPrivateGatesAreTwo(t *testing.T) {
+func TestTwoPrivateGatesHaveTwoAddresses(t *testing.T) {
 	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
 	one, two := private(t, g), private(t, g)
 	must(t, one.Stage(1))
@@ -217,7 +217,7 @@ func TestTwoPrivateGatesAreTwo(t *testing.T) {
 	}
 }
 
-func TestDescriptorsOfOneNameAreToldApartByAddress(t *testing.T) {
+func TestDescriptorsOfOneNameDifferByAddress(t *testing.T) {
 	four, six, path := freePort(t, "127.0.0.1"), freePort(t, "::1"), "unix:"+t.TempDir()+"/s"
 	in := passedIn(t, nil, "web", four.String())
 	passedIn(t, in, "web", six.String())
@@ -255,7 +255,7 @@ func TestADescriptorThatDoesNotListenIsRefused(t *testing.T) {
 	fails(t, err, "the unit needs ListenStream= and Accept=no")
 }
 
-func TestADaemonThatSystemdStartsFindsItsSocketByName(t *testing.T) {
+func TestADaemonStartedBySystemdFindsItsSocketByName(t *testing.T) {
 	a := freePort(t, "127.0.0.1")
 	in := passedIn(t, nil, "web", a.String())
 	passedIn(t, in, "store", "unix:"+t.TempDir()+"/s")

@@ -62,7 +62,7 @@ func wantClient(t *testing.T, g *Gate, want int) {
 	}
 }
 
-func TestAStrangerInTheGroupGetsNobody(t *testing.T) {
+func TestAStrangerInTheGroupGetsNoConnections(t *testing.T) {
 	for _, joins := range []string{"before the stage", "after the stage", "after the cutover"} {
 		t.Run(joins, func(t *testing.T) {
 			g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
@@ -116,7 +116,7 @@ func TestAListenerThatTakesConnectionsIsNamed(t *testing.T) {
 	}
 }
 
-func TestAWrongPlaceIsFoundAndSetRight(t *testing.T) {
+func TestAWrongIndexIsFoundAndCorrected(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1", "::"} {
 		t.Run(host, func(t *testing.T) {
 			g := newGate(t, Options{Address: freePort(t, host)})
@@ -162,9 +162,9 @@ func visitAllTheTime(t *testing.T, g *Gate) (stop func()) {
 	return func() { close(over); <-done }
 }
 
-// TestWhateverStrangersDoClientsReachTheLiveGeneration performs a few hundred random steps and
+// TestStrangersNeverDivertClientsFromTheLiveGeneration performs a few hundred random steps and
 // checks after each one.
-func TestWhateverStrangersDoClientsReachTheLiveGeneration(t *testing.T) {
+func TestStrangersNeverDivertClientsFromTheLiveGeneration(t *testing.T) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0)) // to be repeated

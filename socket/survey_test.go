@@ -46,7 +46,7 @@ func TestAStrangerOnTheAddressIsNamed(t *testing.T) {
 	}
 }
 
-func TestAnotherPortOrAnotherAddressIsNoStranger(t *testing.T) {
+func TestAnotherPortOrAddressIsNotAStranger(t *testing.T) {
 	theirs := freePort(t, "127.0.0.1")
 	startChild(t, nil, nil, "listen", theirs.String(), "0")
 	a := address(t, fmt.Sprintf("127.0.0.2:%d", theirs.tcp.Port()))
@@ -70,7 +70,7 @@ func TestProbeLeavesARunningDaemonAlone(t *testing.T) {
 	}
 }
 
-func TestProbeSaysWhatStartUpWouldMeet(t *testing.T) {
+func TestProbeReportsWhatWouldFailAtStartUp(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	must(t, os.WriteFile(file, nil, 0o600))
@@ -110,7 +110,7 @@ func earlier(t *testing.T, a Address, numbers ...int) (is func(int) bool, stop m
 	return func(pid int) bool { return slices.Contains(pids, pid) }, stop
 }
 
-func TestListenersOfAnEarlierDaemonKeepTheirConnectionsUntilTheCutover(t *testing.T) {
+func TestEarlierListenersKeepTheirConnectionsUntilTheCutover(t *testing.T) {
 	for _, numbers := range [][]int{{101}, {101, 102, 103}} {
 		t.Run(fmt.Sprint(len(numbers)), func(t *testing.T) {
 			a := freePort(t, "127.0.0.1")
@@ -164,7 +164,7 @@ func TestAProbeFindsAStagedGenerationWhenTheEarlierListenerEnds(t *testing.T) {
 	}
 }
 
-func TestAPlaceThatIsNotKnownAnyMoreIsFound(t *testing.T) {
+func TestAnUnknownIndexIsFound(t *testing.T) {
 	a := freePort(t, "127.0.0.1")
 	is, stop := earlier(t, a, 101, 102)
 	g := newGate(t, Options{Address: a, Earlier: is})
@@ -207,7 +207,7 @@ func TestANewDaemonAdoptsAGroupInItsOrder(t *testing.T) {
 	wantProbe(t, next, 5)
 }
 
-func TestAGroupThatIsAdoptedInPartIsPlacedByTrial(t *testing.T) {
+func TestAPartlyAdoptedGroupIsMeasured(t *testing.T) {
 	for _, kept := range [][]int{{2}, {3, 1}, {3, 2, 1}} {
 		t.Run(fmt.Sprint(kept), func(t *testing.T) {
 			a := freePort(t, "127.0.0.1")
@@ -234,7 +234,7 @@ func TestAGroupThatIsAdoptedInPartIsPlacedByTrial(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotOurListenerIsNotAdopted(t *testing.T) {
+func TestOnlyOurListenersAreAdopted(t *testing.T) {
 	g := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
 	other := newGate(t, Options{Address: freePort(t, "127.0.0.1")})
 	must(t, other.Stage(1))

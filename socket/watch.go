@@ -28,8 +28,8 @@ type watch struct {
 	watchesParent bool // the directory is missing, and one of its parents is watched
 }
 
-// WatchPath calls changed when something may have happened to the unix socket at path, and once at the start, until ctx ends. It is for
-// sockets that have no gate.
+// WatchPath calls changed when something may have happened to the unix socket at path, and once at
+// the start, until ctx ends. It is for sockets that have no gate.
 func WatchPath(ctx context.Context, path string, changed func()) error {
 	return newWatch(path).run(ctx, changed)
 }

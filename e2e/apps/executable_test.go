@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestWhatWasWrittenCanBeStartedWhileOthersAreStarted(t *testing.T) {
+func TestAWrittenExecutableCanRunWhileOthersStart(t *testing.T) {
 	dir := t.TempDir()
 	errs := make(chan error)
 	for n := range 8 {

@@ -62,7 +62,7 @@ func TestTwoBuildsOfACommitAreTheSameFile(t *testing.T) {
 	})
 }
 
-func TestEachKindOfLockLeadsToTheSameWheels(t *testing.T) {
+func TestEachKindOfLockFileGivesTheSameWheels(t *testing.T) {
 	t.Parallel()
 	dir, out := t.TempDir(), t.TempDir()
 	flaskProject(t, dir)
@@ -145,7 +145,7 @@ func TestAPackageWhoseBuildIsNotDeterministicIsNamed(t *testing.T) {
 	}
 }
 
-func TestCommandsOfABuildSeeTheProjectAndItsDependencies(t *testing.T) {
+func TestBuildCommandsSeeTheProjectAndItsDependencies(t *testing.T) {
 	t.Parallel()
 	dir, out := t.TempDir(), t.TempDir()
 	write(t, dir, "requirements.txt", "", "pyproject.toml", ownProject, "backend.py",
@@ -189,7 +189,7 @@ pathlib.Path("make.py").write_text("this change is left behind")
 	}
 }
 
-func TestABuildThatIsInterruptedLeavesNothing(t *testing.T) {
+func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir, out := t.TempDir(), t.TempDir()
 	write(t, dir, "requirements.txt", "")
@@ -217,7 +217,7 @@ func TestABuildThatIsInterruptedLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestALockThatDoesNotFitIsRefused(t *testing.T) {
+func TestAnOutdatedLockFileIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	flaskProject(t, dir)

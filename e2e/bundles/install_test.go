@@ -62,9 +62,9 @@ func listed(t *testing.T, a *harness.App) string {
 	return strings.Join(names, " ")
 }
 
-// TestAnInstallThatIsKilledAtAnyMomentLeavesNothingHalfMade kills 50 installs. Each finds what the
+// TestAnInstallKilledAtAnyMomentLeavesNoPartialRelease kills 50 installs. Each finds what the
 // previous one left.
-func TestAnInstallThatIsKilledAtAnyMomentLeavesNothingHalfMade(t *testing.T) {
+func TestAnInstallKilledAtAnyMomentLeavesNoPartialRelease(t *testing.T) {
 	t.Parallel()
 	file := small(t, "1.0")
 	a := site(t, "small", harness.Options{})
@@ -132,7 +132,7 @@ func TestNothingOfABundleRunsAsRoot(t *testing.T) {
 	must(t, err)
 	uids := strings.Fields(string(text))
 	if len(uids) < 2 {
-		t.Errorf("the .pth file ran %d times: that is no test", len(uids))
+		t.Errorf("the .pth file ran %d times, so the test proves nothing", len(uids))
 	}
 	for _, uid := range uids {
 		if uid == "0" {
@@ -141,8 +141,8 @@ func TestNothingOfABundleRunsAsRoot(t *testing.T) {
 	}
 }
 
-// TestAUserInstallsForHimself runs as a user who owns only his directory, without a network.
-func TestAUserInstallsForHimself(t *testing.T) {
+// TestAnUnprivilegedUserCanInstall runs as a user who owns only his directory, without a network.
+func TestAnUnprivilegedUserCanInstall(t *testing.T) {
 	t.Parallel()
 	file := small(t, "1.0", "data/x", "1")
 	must(t, errors.Join(os.Chmod(filepath.Dir(file), 0o755), os.Chmod(filepath.Dir(filepath.Dir(file)), 0o755)))
@@ -182,9 +182,9 @@ func TestAUserInstallsForHimself(t *testing.T) {
 	}
 }
 
-// TestADiskThatIsFullLeavesNothing has a smoke test that fills the disk, so that it is full at an
+// TestAFullDiskLeavesNothing has a smoke test that fills the disk, so that it is full at an
 // unexpected point.
-func TestADiskThatIsFullLeavesNothing(t *testing.T) {
+func TestAFullDiskLeavesNothing(t *testing.T) {
 	t.Parallel()
 	a := site(t, "small", harness.Options{})
 	dir, ballast := a.Path("releases"), a.Path("releases", "ballast")
@@ -208,7 +208,7 @@ func TestADiskThatIsFullLeavesNothing(t *testing.T) {
 	a.Command("verify").Want(0)
 }
 
-func TestTwoInstallsDoNotMeet(t *testing.T) {
+func TestTwoInstallsExcludeEachOther(t *testing.T) {
 	t.Parallel()
 	a := site(t, "small", harness.Options{})
 	fifo := a.Path("fifo")

@@ -11,9 +11,9 @@ import (
 	"superctl/load"
 )
 
-// TestASignedFlaskSiteIsDeployedAndNothingElse deploys a Flask site with a uv.lock to a server that
+// TestOnlyASignedFlaskSiteIsDeployed deploys a Flask site with a uv.lock to a server that
 // trusts one key. Keys and signatures are compatible with minisign in both directions.
-func TestASignedFlaskSiteIsDeployedAndNothingElse(t *testing.T) {
+func TestOnlyASignedFlaskSiteIsDeployed(t *testing.T) {
 	t.Parallel()
 	dir, out := t.TempDir(), t.TempDir()
 	flaskProject(t, dir)

@@ -45,7 +45,7 @@ func bareRun(t *testing.T) *Run {
 	return r
 }
 
-func TestAProcessThatIsLeftOverFailsTheTest(t *testing.T) {
+func TestALeftoverProcessFailsTheTest(t *testing.T) {
 	run := bareRun(t)
 	f := &fakeT{T: t}
 	a := &App{T: f, Run: run, Name: "shop", Dir: run.Dir}
@@ -71,7 +71,7 @@ func TestAProcessThatIsLeftOverFailsTheTest(t *testing.T) {
 	}
 }
 
-func TestFilesThatAreLeftOverFailTheTest(t *testing.T) {
+func TestLeftoverFilesFailTheTest(t *testing.T) {
 	run := bareRun(t)
 	f := &fakeT{T: t}
 	a := &App{T: f, Run: run, Name: "shop", Dir: run.Dir}
@@ -92,7 +92,7 @@ func TestFilesThatAreLeftOverFailTheTest(t *testing.T) {
 	}
 }
 
-func TestTheGuardianEndsWhatARunThatDiedHasLeft(t *testing.T) {
+func TestTheGuardianCleansUpAfterADeadRun(t *testing.T) {
 	run := bareRun(t)
 	cmd := exec.Command("sleep", "1000")
 	cmd.Dir = run.Dir
@@ -111,7 +111,7 @@ func TestTheGuardianEndsWhatARunThatDiedHasLeft(t *testing.T) {
 	}
 }
 
-func TestOwnSettingsTakeThePlaceOfDefaults(t *testing.T) {
+func TestOwnSettingsReplaceDefaults(t *testing.T) {
 	got := merged("a = 1\nb = 2", "b = 3\nc = 4")
 	if want := "a = 1\nb = 3\nc = 4\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -199,8 +199,8 @@ func TestEachServerServesTheProject(t *testing.T) {
 	}
 }
 
-// TestEachFaultMisbehavesAsItSays proves that the faulty releases of other tests are faulty.
-func TestEachFaultMisbehavesAsItSays(t *testing.T) {
+// TestEachFaultMisbehaves proves that the faulty releases of other tests are faulty.
+func TestEachFaultMisbehaves(t *testing.T) {
 	for fault, want := range map[apps.Fault]string{
 		apps.ImportError: "No module named 'shop_payments'",
 		apps.ExitsAtOnce: "fatal: the licence has run out",

@@ -20,7 +20,7 @@ func programs(t *testing.T, what string) string {
 	return strings.TrimSpace(string(out))
 }
 
-func TestTheAnsiblePlaybooksDeployAndChangeNothingTheSecondTime(t *testing.T) {
+func TestTheAnsiblePlaybooksDeployAndAreIdempotent(t *testing.T) {
 	ansible := programs(t, "--ansible")
 	packaging := filepath.Join(top(t), "packaging")
 	s := bareMachine(t, []string{"1", "2", "broken"}, systemd.Bind{From: ansible, To: ansible},
@@ -46,7 +46,7 @@ func TestTheAnsiblePlaybooksDeployAndChangeNothingTheSecondTime(t *testing.T) {
 	s.Run("sed", "-i", `s/^probation = .*/probation = "1s"/`, "/root/deploy/shop.toml").Want(0)
 	all("2").Want(0).Says("changed=4") // the config and its reload, the bundle and its release
 	if r := play(bundle("broken"), "deploy.yml").Says("No module named 'nothing_that_is_there'"); r.Code == 0 {
-		t.Errorf("a broken release is no failure:\n%s", r.Text())
+		t.Errorf("a broken release did not fail:\n%s", r.Text())
 	}
 	s.Run("superctl", "status").Want(0).Says("shop: 2, ok")
 	play("release=1", "deploy.yml").Want(0).Says("changed=1")

@@ -67,7 +67,7 @@ func matches(shown, printed string) bool {
 	return regexp.MustCompile(`^` + pattern + `$`).MatchString(number.ReplaceAllString(strings.TrimSpace(printed), "0"))
 }
 
-func TestADocumentsOutputIsComparedWithWhatIsPrinted(t *testing.T) {
+func TestADocumentsOutputIsCompared(t *testing.T) {
 	for _, c := range []struct {
 		shown, printed string
 		want           bool

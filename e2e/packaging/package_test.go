@@ -24,7 +24,7 @@ func debs(t *testing.T, versions ...string) string {
 	return dir
 }
 
-func TestAnUpgradeOfThePackageReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
+func TestAPackageUpgradeReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
 	m := bareMachine(t, []string{"1"}, systemd.Bind{From: debs(t, "0.1", "0.2"), To: "/root/packages"})
 	install := func(version string) systemd.Result {
 		return m.Run("sh", "-c", "dpkg --install --force-depends /root/packages/"+version+"/superctl_*.deb").Want(0)

@@ -46,7 +46,7 @@ PYTHON
 git init --quiet && git add . && git -c user.name=Shop -c user.email=shop@example.com commit --quiet -m 'A shop'`
 }
 
-func TestAStrangerWhoFollowsADocumentHasASite(t *testing.T) {
+func TestFollowingADocumentGivesASite(t *testing.T) {
 	if why := systemd.Unavailable(); why != "" {
 		t.Skip(why)
 	}
