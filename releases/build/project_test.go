@@ -310,7 +310,7 @@ func TestAProjectThatCannotBeReadSaysWhy(t *testing.T) {
 	refused(t, b, `name "my shop": use letters, digits and . _ + -`)
 	b = newBuilder(t, empty)
 	b.Version = "latest"
-	refused(t, b, `version "latest": the word stands for a release already`)
+	refused(t, b, `version "latest": the word is reserved`)
 	b = newBuilder(t, empty)
 	b.Environ = []string{"PATH=/nowhere"}
 	refused(t, b, empty+" is a git checkout, and git is not installed: apt install git")
