@@ -175,7 +175,7 @@ func findOccupant(path string) (*occupant, error) {
 	if answers(path) {
 		return who, nil
 	}
-	return nil, nil // nobody, and no error
+	return nil, nil // no listener, and no error
 }
 
 // answers reports whether a process listens at path.
