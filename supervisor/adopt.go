@@ -141,6 +141,7 @@ func (s *Supervisor) finishDraining(*state) error {
 				continue
 			}
 			since := time.Since(in.since)
+			s.findHook(in)
 			if left := in.patience() - since; left > 0 && g.state == Draining {
 				s.linger(in, left, lookEvery)
 				continue

@@ -137,6 +137,21 @@ func (s *Supervisor) removeHook() {
 	}
 }
 
+// findHook notes that an instance has the hook when its worker has the flag open. It is asked for when that is to be known, and
+// until it is true: the hook is there before the server is ready, and stays for as long as the worker lives.
+func (s *Supervisor) findHook(in *instance) {
+	if in.flag.path == "" || in.hooked || in.w == nil {
+		return
+	}
+	held, err := drainhook.Held(in.flag.path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.log.Error("find out whether the drain hook is loaded", append(s.fields(in), zap.Error(err))...)
+	}
+	if held {
+		s.hookLoaded(in)
+	}
+}
+
 // hookLoaded notes that a server of the worker has the hook, or that its program looks at the flag by itself.
 func (s *Supervisor) hookLoaded(in *instance) {
 	if in.flag.path != "" && !in.hooked {
@@ -153,6 +168,7 @@ func (in *instance) lacksHook() bool { return in.proc.Hook && in.flag.path != ""
 
 // missesHook writes into the log that a worker serves without the hook.
 func (s *Supervisor) missesHook(in *instance) {
+	s.findHook(in)
 	if in.lacksHook() {
 		s.log.Warn(withoutHook, s.fields(in)...)
 	}
@@ -165,6 +181,7 @@ func (s *Supervisor) hookless() (list []Trouble) {
 	}
 	for _, in := range s.live.instances {
 		of := "process " + in.proc.Name
+		s.findHook(in)
 		if in.state == InstanceReady && in.lacksHook() && !slices.ContainsFunc(list, func(t Trouble) bool { return t.Of == of }) {
 			list = append(list, Trouble{Of: of, Since: in.since, Why: withoutHook})
 		}

@@ -320,6 +320,7 @@ func (s *Supervisor) signalStop(in *instance) {
 		return // begun comes back to it
 	}
 	s.tell(in)
+	s.findHook(in)
 	if limit := s.lingers(in); limit > 0 {
 		s.linger(in, limit, 0)
 		return

@@ -4,8 +4,9 @@
 //
 // A flag is in the file system, and not a pipe or a signal, because it must reach all processes, threads and interpreters of a worker
 // that there are or will be, cost little where it is looked at, and be there for the next daemon: whoever knows its path can set it.
-// The module asks by name whether a second file is there, one system call for an answer. It maps nothing, since a mapping of a file
-// that somebody cuts short ends the process by SIGBUS, and holds no descriptor, which the app may close or the file's removal make stale.
+// The module asks by name whether a second file is there, one system call for an answer. It reads no mapping, since a mapping of a file
+// that somebody cuts short ends the process by SIGBUS when it is read, and holds no descriptor, which the app may close or the file's
+// removal make stale. The one mapping that it makes is never read: it tells this side that a server has the module (Held).
 package drainhook
 
 import (
@@ -19,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 )
 
 //go:embed sitecustomize.py
@@ -28,7 +30,7 @@ var module []byte
 // worker gets no new connections any more (docs/long-lived-connections.md).
 const Variable = "SUPERCTL_DRAIN"
 
-// Field is what a worker says on its notify socket when a server of its has the hook.
+// Field is what a program that does not keep its flag open may say on its notify socket: that it looks at the flag all the same.
 const Field = "X_SUPERCTL_DRAIN_HOOK"
 
 // Install makes dir, for workers of any user to read, and writes the module into it. What others could write to is refused:
@@ -88,6 +90,22 @@ func Flag(file string) string { return strings.TrimSuffix(file, raised) }
 // Remove removes a flag.
 func Remove(path string) error {
 	return errors.Join(os.RemoveAll(path), os.RemoveAll(path+raised))
+}
+
+// Held reports whether a process has the flag open or mapped: the module maps it when it has patched a server, and a program
+// of another kind opens it once. The kernel tells it, so that no message of the worker's can be lost: it grants a write lease on a
+// file only while no other open file description of it exists (fcntl(2), F_SETLEASE). The lease is given back at once.
+func Held(path string) (bool, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return false, err
+	}
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+	held := errors.Is(err, unix.EAGAIN)
+	if held {
+		err = nil
+	}
+	return held, errors.Join(err, f.Close()) // which ends the lease
 }
 
 func write(path string, drains bool) error {

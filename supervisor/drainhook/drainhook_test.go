@@ -1,7 +1,10 @@
 package drainhook
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +26,16 @@ type python struct {
 // run runs it, with the hook or without, and returns what it writes and its exit code.
 func (p python) run(t *testing.T, hook bool) (stdout, stderr string, code int) {
 	t.Helper()
+	cmd, _ := p.command(t, hook)
+	var out, err bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &err
+	_ = cmd.Run() // the exit code is looked at
+	return strings.ReplaceAll(out.String(), cmd.Dir, "OWN"), strings.ReplaceAll(err.String(), cmd.Dir, "OWN"), cmd.ProcessState.ExitCode()
+}
+
+// command makes the command that runs it, and with the hook its flag.
+func (p python) command(t *testing.T, hook bool) (cmd *exec.Cmd, flag string) {
+	t.Helper()
 	dir, own := t.TempDir(), t.TempDir()
 	for name, text := range p.files {
 		path := filepath.Join(own, name)
@@ -38,7 +51,7 @@ func (p python) run(t *testing.T, hook bool) (stdout, stderr string, code int) {
 		if err := Install(filepath.Join(dir, "hook")); err != nil {
 			t.Fatal(err)
 		}
-		flag := filepath.Join(dir, "hook", "g1.web.0")
+		flag = filepath.Join(dir, "hook", "g1.web.0")
 		if !p.noFlag {
 			if err := Set(flag, p.flag); err != nil {
 				t.Fatal(err)
@@ -46,11 +59,9 @@ func (p python) run(t *testing.T, hook bool) (stdout, stderr string, code int) {
 		}
 		env = Environment(env, filepath.Join(dir, "hook"), flag)
 	}
-	cmd := exec.CommandContext(t.Context(), "python3", "-c", p.program) // our own program
-	var out, err bytes.Buffer
-	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, own, &out, &err
-	_ = cmd.Run() // the exit code is looked at
-	return strings.ReplaceAll(out.String(), own, "OWN"), strings.ReplaceAll(err.String(), own, "OWN"), cmd.ProcessState.ExitCode()
+	cmd = exec.CommandContext(t.Context(), "python3", "-c", p.program)
+	cmd.Env, cmd.Dir = env, own
+	return cmd, flag
 }
 
 func TestAnInterpreterWithTheHookIsAsWithoutIt(t *testing.T) {
@@ -279,26 +290,89 @@ func TestAFailureInTheHookIsSaidOnceAndTheProgramRuns(t *testing.T) {
 	}
 }
 
-func TestTheHookSaysWhichServerHasIt(t *testing.T) {
+// The queue of the notify socket is full, as when many workers speak at once: nothing of the hook goes through it.
+func TestTheKernelTellsThatAServerHasTheHook(t *testing.T) {
 	t.Parallel()
+	for name, c := range map[string]struct {
+		files map[string]string
+		held  bool
+	}{
+		"a server":           {fakeServer, true},
+		"one that is broken": {map[string]string{"ask.py": "def ask(): import uvicorn.config", "uvicorn/__init__.py": "", "uvicorn/config.py": "x = 1"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := python{files: c.files, env: []string{"NOTIFY_SOCKET=" + fullSocket(t)}, program: `
+import ask, sys
+print("imported", flush=True)
+sys.stdin.readline()
+ask.ask()
+print("asked", flush=True)
+sys.stdin.readline()`}
+			cmd, flag := p.command(t, true)
+			var said bytes.Buffer
+			cmd.Stderr = &said
+			stdin, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(stdout)
+			holds := func(when string, want bool) {
+				t.Helper()
+				if held, err := Held(flag); err != nil || held != want {
+					t.Errorf("%s: held %v, %v\n%s", when, held, err, said.String())
+				}
+			}
+			holds("at its start", false)
+			for _, when := range []string{"imported", "asked"} {
+				if !lines.Scan() || lines.Text() != when {
+					t.Fatalf("%q, want %q", lines.Text(), when)
+				}
+				holds(when, c.held && when == "asked")
+				if _, err := io.WriteString(stdin, "\n"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			holds("at its end", false)
+		})
+	}
+}
+
+// fullSocket is the path of a datagram socket that nobody reads, and that takes no more.
+func fullSocket(t *testing.T) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
+	at := &syscall.SockaddrUnix{Name: path}
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
 	if err == nil {
-		err = syscall.Bind(fd, &syscall.SockaddrUnix{Name: path})
+		err = syscall.Bind(fd, at)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Close(fd)
-	p := python{program: "import ask; ask.ask()", files: fakeServer, env: []string{"NOTIFY_SOCKET=" + path}}
-	if _, said, code := p.run(t, true); code != 0 {
-		t.Fatalf("exit code %d\n%s", code, said)
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	speaker, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	text := make([]byte, 100)
-	n, _, err := syscall.Recvfrom(fd, text, syscall.MSG_DONTWAIT)
-	if err != nil || string(text[:n]) != Field+"=uvicorn" {
-		t.Errorf("it says %q, %v", text[:n], err)
+	defer syscall.Close(speaker)
+	for err == nil {
+		err = syscall.Sendto(speaker, []byte("STATUS=many"), 0, at)
 	}
+	if !errors.Is(err, syscall.EAGAIN) {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestTheEnvironmentKeepsThePathThatItHad(t *testing.T) {

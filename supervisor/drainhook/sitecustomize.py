@@ -37,16 +37,19 @@ def _flag(path):
     return drains
 
 
-def _hello(server, address):
-    """Tells superctl that the server says close when it drains, so that it is worth waiting for its connections."""
-    import socket
+def _hold(path):
+    """Returns a mapping of the flag, which nobody reads, so that nothing that happens to the file can break it.
 
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    It is how superctl knows that a server has the hook: the kernel tells it that the file is open. It outlives forks, and needs no
+    descriptor, which an application may close.
+    """
+    import mmap
+
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
-        s.setblocking(False)
-        s.sendto(("X_SUPERCTL_DRAIN_HOOK=" + server).encode("ascii"), address)
+        return mmap.mmap(fd, 1, mmap.MAP_SHARED, mmap.PROT_READ)
     finally:
-        s.close()
+        os.close(fd)
 
 
 class _Finder(object):
@@ -81,17 +84,17 @@ class _Finder(object):
         loader.exec_module = exec_module  # of this one instance, so that the module's loader is what it would be
 
 
-def _install(drains, hello):
-    def patched(server, patch):
+def _install(drains, hold):
+    held = []
+
+    def patched(patch):
         def apply(module):
             try:
                 patch(module)
+                if not held:
+                    held.append(hold())
             except Exception:
-                return _complain("patch " + module.__name__)
-            try:
-                hello(server)
-            except Exception:
-                pass  # nobody listens: then nobody waits for the connections either
+                _complain("patch " + module.__name__)
 
         return apply
 
@@ -323,16 +326,16 @@ def _install(drains, hello):
 
     finder = _Finder(
         {
-            "gunicorn.http.wsgi": patched("gunicorn", gunicorn_wsgi),
-            "gunicorn.asgi.protocol": patched("gunicorn", gunicorn_asgi),
-            "uvicorn.config": patched("uvicorn", uvicorn),
-            "hypercorn.protocol.h11": patched("hypercorn", hypercorn),
-            "waitress.task": patched("waitress", waitress),
-            "cheroot.server": patched("cheroot", cheroot),
-            "daphne.http_protocol": patched("daphne", daphne),
-            "granian.asgi": patched("granian", granian_asgi),
-            "granian.rsgi": patched("granian", granian_rsgi),
-            "granian.wsgi": patched("granian", granian_wsgi),
+            "gunicorn.http.wsgi": patched(gunicorn_wsgi),
+            "gunicorn.asgi.protocol": patched(gunicorn_asgi),
+            "uvicorn.config": patched(uvicorn),
+            "hypercorn.protocol.h11": patched(hypercorn),
+            "waitress.task": patched(waitress),
+            "cheroot.server": patched(cheroot),
+            "daphne.http_protocol": patched(daphne),
+            "granian.asgi": patched(granian_asgi),
+            "granian.rsgi": patched(granian_rsgi),
+            "granian.wsgi": patched(granian_wsgi),
         }
     )
     sys.meta_path.insert(0, finder)
@@ -345,9 +348,8 @@ def _start():
     path = os.environ.get("SUPERCTL_DRAIN")
     if not path:
         return
-    address = os.environ.get("NOTIFY_SOCKET")
     try:
-        _install(_flag(path), lambda server: address and _hello(server, address))
+        _install(_flag(path), lambda: _hold(path))
     except Exception:
         _complain("start")
 
