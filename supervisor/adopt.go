@@ -128,7 +128,7 @@ func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w
 	case ws.State == InstanceReady:
 		in.state, in.wanted, in.notified, in.healthy = InstanceReady, true, true, true
 	default:
-		in.state, in.wanted = InstanceStarting, true
+		in.state, in.wanted, in.notified = InstanceStarting, true, ws.Notified
 	}
 }
 

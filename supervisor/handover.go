@@ -126,14 +126,15 @@ func (s *Supervisor) starting() bool {
 
 // handOver stands still, so that what is handed over stays true, until the new daemon has taken it all or has failed.
 func (s *Supervisor) handOver(who string) error {
+	s.pauseNotify() // what a worker says from here on is the next daemon's to hear, and what it has said is in the state
 	if err := s.save(); err != nil {
+		s.readNotify()
 		return fmt.Errorf("nothing was handed over: %w", err)
 	}
 	s.log.Info("handing over to a new daemon", zap.String("who", who))
 	for _, in := range s.reading() {
 		in.pause() // two daemons that read one pipe would tear lines apart
 	}
-	s.pauseNotify() // what a worker says from here on is the next daemon's to hear
 	all := make([]Descriptor, 0)
 	for _, d := range ordered(s.descriptors()) {
 		all = append(all, d)

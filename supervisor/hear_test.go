@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -9,18 +10,29 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"superctl/supervisor/worker"
 )
 
 // hearing is a supervisor whose only worker is this process, and the path of its notify socket.
 func hearing(t *testing.T, options func(*Options)) (s *Supervisor, path string) {
+	t.Helper()
+	_, s, path = unstarted(t, options)
+	switchTo(t, s, "r1")
+	return s, path
+}
+
+// unstarted is hearing before its worker is started.
+func unstarted(t *testing.T, options func(*Options)) (w *world, s *Supervisor, path string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hear") // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	w := newWorld(t)
+	w = newWorld(t)
 	w.pid = os.Getpid() - 1 // so that the first worker is this process
 	w.releases["r1"] = behaviour{}
 	w.plan = func(p Plan) Plan { p.Probation = 0; return p }
@@ -28,8 +40,7 @@ func hearing(t *testing.T, options func(*Options)) (s *Supervisor, path string) 
 	w.options = func(o *Options) { o.Notify = path; options(o) }
 	s, stop := w.supervisor(t.TempDir())
 	t.Cleanup(stop)
-	switchTo(t, s, "r1")
-	return s, path
+	return w, s, path
 }
 
 // say connects to the notify socket, and returns what says something there.
@@ -65,13 +76,78 @@ func awaitStatus(t *testing.T, s *Supervisor, text string) {
 	}
 }
 
-func TestWhatAWorkerSaysIsHeardHoweverOftenItSpeaks(t *testing.T) {
+func TestWhatAWorkerSaysIsHeardHoweverBusyTheOwnerIs(t *testing.T) {
 	s, path := hearing(t, func(*Options) {})
 	speak := say(t, path)
-	for i := range 100 { // far more than the socket holds unread
-		speak(strconv.Itoa(i))
+	if err := s.do(func() {
+		for i := range 100 { // far more than the socket holds unread
+			speak(strconv.Itoa(i))
+		}
+	}); err != nil {
+		t.Fatal(err)
 	}
 	awaitStatus(t, s, "99")
+}
+
+func TestAWorkerMaySayThatItIsReadyBeforeItIsKnown(t *testing.T) {
+	w, s, path := unstarted(t, func(*Options) {})
+	speak := say(t, path)
+	w.plan = func(p Plan) Plan { p.Probation, p.Processes[0].Notify = 0, true; return p }
+	started := make(chan struct{})
+	w.releases["r1"] = behaviour{startHangs: started}
+	go func() {
+		defer close(started)
+		until(s, s.starting)
+		speak("up\nREADY=1")
+		until(s, func() bool { return len(s.unclaimed) > 0 })
+	}()
+	want(t, s, switchTo(t, s, "r1"), Done, "r1")
+}
+
+// until waits until the owner says that it is so.
+func until(s *Supervisor, is func() bool) {
+	for so := false; !so; {
+		if s.do(func() { so = is() }) != nil {
+			return
+		}
+	}
+}
+
+func TestAWorkerSaysOnceThatItIsReady(t *testing.T) {
+	for name, leave := range map[string]func(s *Supervisor){
+		"restart": leaveNow,
+		"upgrade": func(s *Supervisor) { _, _ = s.Change(context.Background(), Request{Kind: Upgrade}, func(Event) {}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				w.releases["r1"] = behaviour{}
+				w.plan = func(p Plan) Plan { p.Processes[0].Notify = true; return p }
+				var first *Supervisor
+				renewing(w, func([]Descriptor) error { first.endProofs(); return nil })
+				dir := t.TempDir()
+				s, stop := w.supervisor(dir)
+				first = s
+				says := func(p *fakeProc) {
+					_ = s.do(func() { s.told(worker.Message{Lineage: []int{p.pid}, Fields: map[string]string{"READY": "1"}}) })
+				}
+				go func() { time.Sleep(5 * time.Second); says(w.newest("r1")) }()
+				want(t, s, switchTo(t, s, "r1"), Done, "r1")
+				w.releases["r1"] = behaviour{answerAfter: 20 * time.Second}
+				w.newest("r1").die(worker.Exit{})
+				time.Sleep(10 * time.Second)
+				says(w.newest("r1")) // it has not passed its health check
+				leave(s)
+				stop()
+				s, stop = w.supervisor(dir)
+				defer stop()
+				time.Sleep(30 * time.Second)
+				synctest.Wait()
+				if st := s.Status(); st.Health != HealthOK || len(w.procs) != 2 {
+					t.Errorf("%d workers were started: %+v", len(w.procs), st)
+				}
+			})
+		})
+	}
 }
 
 func TestARemovedNotifySocketIsMadeAgainAndStored(t *testing.T) {

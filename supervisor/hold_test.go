@@ -229,14 +229,16 @@ func leavesAt(t *testing.T, w *world, point string) (dir string) {
 
 // leaveNow ends a daemon on the spot.
 func leaveNow(s *Supervisor) {
-	_ = s.do(func() {
-		for _, g := range s.generations {
-			for _, p := range g.proofs {
-				p.end()
-			}
+	_ = s.do(func() { s.endProofs(); s.leave() })
+}
+
+// endProofs ends the goroutines that a daemon which leaves takes along when its process ends.
+func (s *Supervisor) endProofs() {
+	for _, g := range s.generations {
+		for _, p := range g.proofs {
+			p.end()
 		}
-		s.leave()
-	})
+	}
 }
 
 // serves starts the next daemon and fails the test unless that release serves in the end.

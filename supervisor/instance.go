@@ -204,6 +204,7 @@ func (s *Supervisor) begun(in *instance, turn int, w process, err error) {
 		s.kill(in)
 	case InstanceStarting:
 		s.becomeReady(in)
+		s.claim()
 	case InstanceIdle, InstanceReady, InstanceBackoff, InstanceExited, InstanceFailed:
 		panic("supervisor: a worker began in an instance that is " + string(in.state))
 	}

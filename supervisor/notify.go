@@ -34,18 +34,10 @@ func (s *Supervisor) readNotify() {
 	n := s.notify
 	s.beside(func() {
 		defer close(ended)
-		if err := n.Run(ctx, s.hear); err != nil {
+		if err := n.Run(ctx, func(m worker.Message) { s.heard.add(m, s.done) }); err != nil {
 			s.log.Error("read notifications", zap.Error(err))
 		}
 	})
-}
-
-// hear hands a message to the owner, who takes it even while it pauses the reading: what has been read is read by nobody else.
-func (s *Supervisor) hear(m worker.Message) {
-	select {
-	case s.heard <- m:
-	case <-s.done:
-	}
 }
 
 // pauseNotify ends the reading, and takes what has been read.
@@ -55,10 +47,11 @@ func (s *Supervisor) pauseNotify() {
 	}
 	for ended := s.mute(); ; {
 		select {
-		case m := <-s.heard:
-			s.told(m)
+		case <-s.heard.news:
+			s.listen()
 		case <-ended:
 			s.mute = nil
+			s.listen()
 			return
 		}
 	}
@@ -113,11 +106,22 @@ func (s *Supervisor) closeNotify() {
 	}
 }
 
-// told takes what a worker says of itself. The sender may be a child of the worker, and may be gone by now.
+// listen takes what workers have said.
+func (s *Supervisor) listen() {
+	for _, m := range s.heard.take() {
+		s.told(m)
+	}
+}
+
+// told takes what a worker says of itself. The sender may be a child of the worker, and may be gone by now. A worker may speak before
+// the owner knows that it runs: what nobody is known to have said is kept while a worker is being started.
 func (s *Supervisor) told(m worker.Message) {
-	in := s.instanceOf(m.PID)
+	in := s.instanceOf(m.Lineage)
 	if in == nil {
-		s.log.Debug("a notification from nobody that we know", zap.Int("pid", m.PID))
+		s.log.Debug("a notification from no known worker", zap.Int("pid", m.PID))
+		if s.starting() && len(s.unclaimed) < mostUnheard {
+			s.unclaimed = append(s.unclaimed, m)
+		}
 		return
 	}
 	if m.Fields[drainhook.Field] != "" {
@@ -127,6 +131,7 @@ func (s *Supervisor) told(m worker.Message) {
 		in.says = in.gen.plan.redactor.Text(text)
 	}
 	if m.Fields["READY"] == "1" {
+		s.dirty = s.dirty || !in.notified
 		in.notified = true
 		if in.state == InstanceStarting && in.proc.Notify {
 			s.maybeReady(in)
@@ -134,14 +139,24 @@ func (s *Supervisor) told(m worker.Message) {
 	}
 }
 
-func (s *Supervisor) instanceOf(pid int) *instance {
-	main := make(map[int]*instance)
-	for _, g := range s.generations {
-		for _, in := range g.instances {
-			if in.w != nil {
-				main[in.w.PID()] = in
+// claim takes what a worker that is known now has said before.
+func (s *Supervisor) claim() {
+	said := s.unclaimed
+	s.unclaimed = nil
+	for _, m := range said {
+		s.told(m) // which keeps what still is nobody's
+	}
+}
+
+func (s *Supervisor) instanceOf(lineage []int) *instance {
+	for _, pid := range lineage {
+		for _, g := range s.generations {
+			for _, in := range g.instances {
+				if in.w != nil && in.w.PID() == pid {
+					return in
+				}
 			}
 		}
 	}
-	return main[worker.Owner(pid, func(pid int) bool { return main[pid] != nil })]
+	return nil
 }

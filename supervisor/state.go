@@ -95,6 +95,8 @@ type workerState struct {
 	// Flag is the path of what tells it that it drains; Hooked says that it looks at it.
 	Flag   string `json:"flag,omitempty"`
 	Hooked bool   `json:"hooked,omitempty"`
+	// Notified says that it has said READY=1, which it says once.
+	Notified bool `json:"notified,omitempty"`
 }
 
 // mark is what everything that a supervisor of this state directory starts carries in its environment.
@@ -211,7 +213,7 @@ func (s *Supervisor) unfinished() (change *ChangeStatus, to, from int) {
 func (in *instance) saved() workerState {
 	ws := workerState{
 		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts, Reason: in.reason, Output: in.outPath,
-		Own: in.own, Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch,
+		Own: in.own, Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch, Notified: in.notified,
 	}
 	if in.w != nil {
 		ws.PID, ws.StartTime, ws.Tag = in.w.PID(), in.w.StartTime(), in.w.Tag()

@@ -136,7 +136,7 @@ type Supervisor struct {
 	since time.Time
 
 	inbox   chan func()
-	heard   chan worker.Message // what workers say
+	heard   *unheard // what workers say
 	beat    <-chan time.Time
 	meter   meter
 	done    chan struct{}  // closed when Run has returned
@@ -166,6 +166,7 @@ type Supervisor struct {
 	stored                   map[string]string      // what Store keeps: Descriptor.ID by name
 	notify                   notifier               // nil without Options.Notify
 	mute                     func() <-chan struct{} // ends the reading of notify; nil = nobody reads
+	unclaimed                []worker.Message       // said by nobody that is known, while a worker is being started
 	unsaved                  int                    // saves that have failed in a row
 	saveAt                   time.Time              // when a failed save is tried again
 	waiters                  []*waiter
@@ -254,7 +255,7 @@ func New(opt Options) *Supervisor {
 		log:         opt.Log,
 		book:        newLogbook(opt.Sink),
 		inbox:       make(chan func()),
-		heard:       make(chan worker.Message),
+		heard:       newUnheard(),
 		done:        make(chan struct{}),
 		started:     make(chan struct{}),
 		adopted:     make(chan struct{}),
@@ -320,8 +321,8 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		case f := <-s.inbox:
 			f()
 			s.runWaiting()
-		case m := <-s.heard:
-			s.told(m)
+		case <-s.heard.news:
+			s.listen()
 		case <-s.beat:
 			s.opt.Beat()
 			continue

@@ -23,8 +23,9 @@ type Notify struct {
 
 // Message is one datagram of a worker. The kernel vouches for the sender's pid (SCM_CREDENTIALS, unix(7)).
 type Message struct {
-	PID    int
-	Fields map[string]string // READY, STATUS, ...
+	PID     int
+	Lineage []int             // see Lineage; taken at once, because the sender may end as soon as it has spoken
+	Fields  map[string]string // READY, STATUS, ...
 }
 
 // ListenNotify opens the socket, in the place of one that an earlier daemon has left. Any user may write to it: who is
@@ -139,6 +140,7 @@ func (n *Notify) Run(ctx context.Context, handle func(Message)) error {
 			case errors.Is(err, unix.EAGAIN):
 				return false
 			case err == nil && m.PID != 0:
+				m.Lineage = Lineage(m.PID)
 				handle(m)
 			}
 		}

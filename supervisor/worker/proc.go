@@ -255,23 +255,25 @@ func withDescendants(all []stat, own map[int]bool) (list []stat) {
 	return list
 }
 
-// Owner finds which of the known processes pid belongs to: itself, the leader of its process group, or an ancestor. It is
-// 0 when there is none.
-func Owner(pid int, known func(pid int) bool) int {
-	for p := pid; p > 1; {
-		if known(p) {
-			return p
-		}
+// lineageLimit bounds how far up a process is traced; no worker nests deeper.
+const lineageLimit = 64
+
+// Lineage returns the processes that pid can belong to, the nearest first: itself, the leader of its process group, and those
+// of its ancestors. What has ended cannot be traced, and is its own lineage.
+func Lineage(pid int) []int {
+	var line []int
+	for p := pid; p > 1 && len(line) < lineageLimit; {
+		line = append(line, p)
 		s, err := readStat(p)
 		if err != nil {
-			return 0
+			break
 		}
-		if known(s.group) {
-			return s.group
+		if s.group > 1 && s.group != p {
+			line = append(line, s.group)
 		}
 		p = s.parent
 	}
-	return 0
+	return line
 }
 
 // PIDs are the processes of the worker: itself, its group and its descendants.

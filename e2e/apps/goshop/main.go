@@ -56,10 +56,6 @@ func sayClose(next http.Handler) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET")); err == nil {
-		fmt.Fprint(s, "X_SUPERCTL_DRAIN_HOOK=goshop")
-		_ = s.Close()
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b := make([]byte, 1)
 		if n, _ := flag.ReadAt(b, 0); n == 1 && b[0] == 1 {
