@@ -14,8 +14,9 @@ import (
 )
 
 func (s *Supervisor) adoptGenerations(st *state) error {
+	found := s.findWorkers(st)
 	for i := range st.Generations {
-		if err := s.adoptGeneration(st, &st.Generations[i]); err != nil {
+		if err := s.adoptGeneration(st, &st.Generations[i], found); err != nil {
 			return err
 		}
 	}
@@ -23,13 +24,14 @@ func (s *Supervisor) adoptGenerations(st *state) error {
 }
 
 // adoptGeneration rebuilds a generation around those of its workers that still run.
-func (s *Supervisor) adoptGeneration(st *state, gs *generationState) error {
+func (s *Supervisor) adoptGeneration(st *state, gs *generationState, found []worker.Found) error {
 	s.next = max(s.next, gs.ID+1)
 	s.adoptValues(gs.ID, &gs.Plan)
 	g := &generation{
 		id: gs.ID, plan: gs.Plan, gates: s.gatesOf(st, gs), state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, tried: gs.Tried,
 		staged: make(map[string]int), proofs: make(map[string]*proof), done: make(chan struct{}),
 	}
+	gs.Workers = append(gs.Workers, gs.unrecorded(found)...)
 	for i := range gs.Workers {
 		ws := &gs.Workers[i]
 		w, err := s.adoptWorker(g.id, ws)
@@ -43,6 +45,9 @@ func (s *Supervisor) adoptGeneration(st *state, gs *generationState) error {
 					zap.Int("pid", ws.PID), zap.Error(err))
 			}
 			w = nil
+		}
+		if w == nil && !gs.Private {
+			w = s.adoptFound(g, ws, found)
 		}
 		if p != nil && !gs.Private {
 			s.adoptInstance(g, p, ws, w)

@@ -2,10 +2,10 @@ package supervisor
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,7 +39,7 @@ func (s *Supervisor) openFlag(in *instance) {
 		return
 	}
 	if in.flag.path == "" {
-		in.flag.path = filepath.Join(s.opt.Hook, "g"+strconv.Itoa(in.gen.id)+"."+in.String())
+		in.flag.path = s.flagPath(in.gen.id, in.proc.Name, in.index)
 	}
 	in.flag.drain, in.flag.known = s.turnedAway(in), true
 	if err := s.setFlag(in.flag.path, in.flag.drain); err != nil {
@@ -58,6 +58,11 @@ func (s *Supervisor) setFlag(path string, drain bool) error {
 		return err
 	}
 	return drainhook.Set(path, drain)
+}
+
+// flagPath is where the flag of a place is.
+func (s *Supervisor) flagPath(gen int, process string, index int) string {
+	return filepath.Join(s.opt.Hook, fmt.Sprintf("g%d.%s.%d", gen, process, index))
 }
 
 // turnedAway tells whether an instance gets no new connections any more: its answers say so to the clients that it has.

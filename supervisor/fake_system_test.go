@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -57,7 +58,7 @@ func newFakeSystem(w *world, s *Supervisor) *fakeSystem {
 func (f *fakeSystem) system() system {
 	return system{
 		close: f.close, start: f.start, output: f.output, run: f.run, adopt: f.adopt, inode: f.inode,
-		sweep: f.sweep, strays: f.w.strays, end: f.end, measure: f.measure, write: writeFile, sync: syncDir, chance: rand.Float64,
+		find: f.find, sweep: f.sweep, strays: f.w.strays, end: f.end, measure: f.measure, write: writeFile, sync: syncDir, chance: rand.Float64,
 	}
 }
 
@@ -220,6 +221,25 @@ func (f *fakeSystem) close(fd int) {
 	if !known || gate != nil && gate.isStaged(number) {
 		_ = f.w.wrong("descriptor %d is closed", fd)
 	}
+}
+
+func (f *fakeSystem) find(mark string) (list []worker.Found, err error) {
+	if mark != f.s.mark() {
+		return nil, f.w.wrong("workers with the mark %q are looked for", mark)
+	}
+	for _, p := range f.w.processes() {
+		if p.alive() {
+			found := worker.Found{
+				PID: p.pid, Start: p.StartTime(), UID: uint32(os.Geteuid()), Tag: p.Tag(), Generation: p.spec.Generation, Process: p.spec.Process,
+				Instance: p.spec.Instance, Output: p.spec.Output, Flag: p.spec.Flag,
+			}
+			if f.w.found != nil {
+				found = f.w.found(found)
+			}
+			list = append(list, found)
+		}
+	}
+	return list, nil
 }
 
 func (f *fakeSystem) sweep(mark string, knows func(tag string) bool) error {

@@ -46,10 +46,11 @@ type world struct {
 	refused  int                                       // how often a gate could not be opened for that
 	records  []Outcome
 	pointed  string
-	plan     func(Plan) Plan // last touch on every plan
-	options  func(*Options)  // last touch on the options of every supervisor
-	outputs  []*fakeOutput   // all that a daemon has opened
-	complain func(string)    // takes what a fake finds wrong, instead of the test
+	plan     func(Plan) Plan                 // last touch on every plan
+	options  func(*Options)                  // last touch on the options of every supervisor
+	outputs  []*fakeOutput                   // all that a daemon has opened
+	found    func(worker.Found) worker.Found // last touch on what is said of a running worker
+	complain func(string)                    // takes what a fake finds wrong, instead of the test
 }
 
 // set runs f, which reads or changes the world, while nobody else does.

@@ -194,8 +194,9 @@ type system struct {
 	output func(path string, user *worker.Credential) (output, error)
 	run    func(ctx context.Context, c worker.Command, line func(string)) error
 	adopt  func(ws workerState, pidfd int) (process, error)
-	inode  func(fd int) (uint64, error) // of a socket
-	end    func(workerState) error      // of an earlier daemon, and all that it left
+	inode  func(fd int) (uint64, error)              // of a socket
+	end    func(workerState) error                   // of an earlier daemon, and all that it left
+	find   func(mark string) ([]worker.Found, error) // the workers that run
 	sweep  func(mark string, kept func(tag string) bool) error
 	strays func(running []worker.Running) error   // of no worker that runs
 	keep   func(dir, mark string) (keeper, error) // nil for no keeper

@@ -36,6 +36,7 @@ func realSystem(groups *cgroup.Tree) system {
 		},
 		inode: worker.Inode,
 		end:   func(ws workerState) error { return endEarlier(ws, groups) },
+		find:  worker.Find,
 		sweep: worker.EndMarked,
 		strays: func(running []worker.Running) error {
 			return worker.EndStrays(groups, running)

@@ -68,6 +68,36 @@ func TestAFullDiskRefusesASwitchAndNoUserNotices(t *testing.T) {
 	a.Lossless(requests)
 }
 
+func TestAWorkerThatCouldNotBeWrittenDownIsAdopted(t *testing.T) {
+	a := onDisk(t)
+	web := func() harness.Worker { return a.Live(a.Status()).Workers[0] }
+	first := web()
+	ballast := a.Path("state", "ballast")
+	fill(t, ballast)
+	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	var respawned harness.Worker
+	eventually(t, "it is started again", func() bool {
+		respawned = web()
+		return respawned.PID != 0 && respawned.PID != first.PID && respawned.State == "ready"
+	})
+	requests := a.Load(requestsOfAFewUsers())
+	a.Daemon.Kill()
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Launch().Ready(); err != nil {
+		t.Fatalf("%v\n%s", err, a.Daemon.Output())
+	}
+	eventually(t, "it is adopted", func() bool { return web().State == "ready" })
+	if now := web(); now.PID != respawned.PID {
+		t.Errorf("worker %d became %d\n%s", respawned.PID, now.PID, a.Daemon.Output())
+	}
+	a.Command("switch", "r2").Want(0)
+	a.Lossless(requests)
+}
+
 func TestAReadOnlyDiskRefusesADaemonAndTheWorkersServeOn(t *testing.T) {
 	a := onDisk(t)
 	worker := a.Live(a.Status()).Workers[0].PID

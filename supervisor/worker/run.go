@@ -44,7 +44,7 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	if err != nil {
 		return err
 	}
-	tag, err := newTag(c.Mark)
+	tag, err := newTag(c.Mark + commandTag)
 	if err != nil {
 		return err
 	}

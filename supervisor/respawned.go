@@ -1,0 +1,99 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"superctl/supervisor/worker"
+)
+
+// A daemon that is killed while its state file is behind, as after a save that a full disk has refused, leaves workers that the
+// file does not know. They serve, so the next daemon adopts them: their environment says whose place they have.
+
+// findWorkers returns the workers that run and that the state file does not know.
+func (s *Supervisor) findWorkers(st *state) []worker.Found {
+	found, err := s.os.find(s.mark())
+	if err != nil {
+		s.log.Error("find workers that the state file does not know", zap.Error(err))
+	}
+	return slices.DeleteFunc(found, func(f worker.Found) bool {
+		return slices.ContainsFunc(st.Generations, func(gs generationState) bool {
+			return slices.ContainsFunc(gs.Workers, func(ws workerState) bool { return ws.PID == f.PID && ws.StartTime == f.Start })
+		})
+	})
+}
+
+// adoptFound takes over a worker that the state file does not know. ws is what the file says of its place, and w its worker; nil
+// when that is gone.
+func (s *Supervisor) adoptFound(g *generation, ws *workerState, found []worker.Found) process {
+	p := g.process(ws.Process)
+	if p == nil {
+		return nil
+	}
+	for _, f := range found {
+		if f.Generation != g.id || f.Process != ws.Process || f.Instance != ws.Instance || !p.runsAs(f.UID) {
+			continue
+		}
+		now := workerState{
+			Process: f.Process, Instance: f.Instance, State: InstanceStarting, Since: time.Now(), Restarts: ws.Restarts + 1,
+			PID: f.PID, StartTime: f.Start, Tag: f.Tag, Output: s.outputOf(f, ws.Output), Own: ws.Own, Flag: s.flagOf(f), Scratch: ws.Scratch,
+			Notified: true, // it may have said so to the daemon that has started it, and says it once
+		}
+		w, err := s.os.adopt(now, -1)
+		if err != nil {
+			if !errors.Is(err, worker.ErrGone) {
+				s.log.Error("adopt a worker that the state file does not know", zap.String("process", f.Process), zap.Int("instance", f.Instance),
+					zap.Int("pid", f.PID), zap.Error(err))
+			}
+			continue
+		}
+		s.log.Warn("the state file does not know a worker that runs; it is adopted", zap.String("process", f.Process),
+			zap.Int("instance", f.Instance), zap.Int("generation", f.Generation), zap.Int("pid", f.PID))
+		*ws = now
+		return w
+	}
+	return nil
+}
+
+// outputOf is the path of the pipe that a worker writes to: its own, if it is one of its place's, else what the file says.
+func (s *Supervisor) outputOf(f worker.Found, recorded string) string {
+	_, place, _ := strings.Cut(filepath.Base(f.Output), ".") // behind the generation that it was made for
+	if filepath.Dir(f.Output) == filepath.Join(s.opt.State, "log") && strings.HasPrefix(place, fmt.Sprintf("%s.%d.", f.Process, f.Instance)) {
+		return f.Output
+	}
+	return recorded
+}
+
+// flagOf is the path of a worker's drain flag; "" when what it says is not where the flags of its place are.
+func (s *Supervisor) flagOf(f worker.Found) string {
+	if f.Flag == "" || f.Flag != s.flagPath(f.Generation, f.Process, f.Instance) {
+		return ""
+	}
+	return f.Flag
+}
+
+// runsAs reports whether the process's workers run as that user: what another user has started is not ours, whatever it says.
+func (p *Process) runsAs(uid uint32) bool {
+	if p.User != nil {
+		return p.User.UID == uid
+	}
+	return uint32(os.Geteuid()) == uid //nolint:gosec // user ids are not negative
+}
+
+// unrecorded returns the places of a generation that have a found worker, and that the state file does not have.
+func (gs *generationState) unrecorded(found []worker.Found) (list []workerState) {
+	for _, f := range found {
+		at := func(ws workerState) bool { return ws.Process == f.Process && ws.Instance == f.Instance }
+		if f.Generation == gs.ID && !slices.ContainsFunc(gs.Workers, at) && !slices.ContainsFunc(list, at) {
+			list = append(list, workerState{Process: f.Process, Instance: f.Instance, State: InstanceExited, Since: time.Now()})
+		}
+	}
+	return list
+}
