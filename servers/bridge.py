@@ -1,8 +1,9 @@
 """Runs a server whose command line takes no listening socket: python3 bridge.py SERVER ARGUMENTS...
 
-superctl runs granian, waitress-serve and daphne with this program. The server parses its own arguments as usual. The bridge
-gives it the sockets of LISTEN_FDS instead of its own address and, if it has none, a graceful shutdown: on SIGTERM it stops
-accepting, answers its requests with "Connection: close", and exits. The bridge imports only the standard library and the server.
+superctl runs granian, waitress-serve and daphne with this program. The server parses its own
+arguments as usual. The bridge gives it the sockets of LISTEN_FDS instead of its own address and, if
+it has none, a graceful shutdown: on SIGTERM it stops accepting, answers its requests with
+"Connection: close", and exits. The bridge imports only the standard library and the server.
 """
 
 import os
@@ -20,7 +21,7 @@ def listeners():
 
 
 def granian():
-    """Granian binds in each worker. Its own socket class that takes a descriptor exists for Windows and unix sockets."""
+    """Granian binds in each worker. Its socket class takes a descriptor on Windows, or of a unix socket."""
     from granian import cli
     from granian.net import SocketHolder
 
@@ -60,7 +61,8 @@ def waitress():
             super().handle_read()
 
         def pending(self):
-            return bool(self.requests or self.request or self.total_outbufs_len or self.close_when_flushed or self.will_close)
+            closing = self.close_when_flushed or self.will_close
+            return bool(self.requests or self.request or self.total_outbufs_len or closing)
 
     server.BaseWSGIServer.channel_class = Channel
 
@@ -96,7 +98,8 @@ def daphne():
     from twisted.internet import defer, reactor, unix
 
     terminated = []
-    unix._inFilesystemNamespace = lambda path: False  # otherwise Twisted changes the mode of a socket's path, and unlinks it at the end
+    # Otherwise Twisted changes the mode of a socket's path, and unlinks it at the end.
+    unix._inFilesystemNamespace = lambda path: False
 
     class Factory(server.HTTPFactory):
         def __init__(self, server):

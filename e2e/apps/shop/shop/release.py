@@ -7,8 +7,8 @@ All releases of the tests have the same code. They differ in release.json, next 
   fault               one of FAULTS
   instance            only this instance of a process has the fault
   seconds             the duration of a fault that takes time
-  marker              a file outside the release that fault "dies-after-cutover" leaves behind. Once it exists, the release
-                      exits at its start, as a program does whose data is damaged
+  marker              a file outside the release that fault "dies-after-cutover" leaves behind. Once it
+                      exists, the release exits at its start, as a program with damaged data does
 """
 
 import json

@@ -1,7 +1,8 @@
 """The Celery app: celery -A shop.tasks worker, celery -A shop.tasks beat.
 
-Each event is a line in the file $SHOP_JOURNAL: EVENT RELEASE PID WHAT. The broker is $SHOP_BROKER. `python -m shop.tasks`
-sends a task for each line NAME SECONDS of its standard input; a task of -1 s waits for the file $SHOP_JOURNAL.go-on.
+Each event is a line in the file $SHOP_JOURNAL: EVENT RELEASE PID WHAT. The broker is $SHOP_BROKER.
+`python -m shop.tasks` sends a task for each line NAME SECONDS of its standard input; a task of -1 s
+waits for the file $SHOP_JOURNAL.go-on.
 """
 
 import atexit

@@ -1,7 +1,7 @@
 """A process without a listener, such as a Celery worker or beat: python -m shop.worker [NAME].
 
-It writes a line to the file $SHOP_JOURNAL when it starts and when it ends, and sends READY=1 if configured to. On SIGTERM
-it finishes its task (SHOP_TASK_SECONDS) before it exits.
+It writes a line to the file $SHOP_JOURNAL when it starts and when it ends, and sends READY=1 if
+configured to. On SIGTERM it finishes its task (SHOP_TASK_SECONDS) before it exits.
 """
 
 import os
