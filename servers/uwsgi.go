@@ -41,6 +41,12 @@ func (c *command) uwsgi() {
 			"superctl can check http and uwsgi sockets only",
 		},
 	})
+	if !c.in.Single {
+		for _, g := range c.all("--cron", "--cron2", "--timer", "--rb-timer") {
+			c.warn(`uwsgi: %s runs in each release: its jobs start twice for as long as the old release drains or is on standby; `+
+				`give them a process of their own, with strategy = "single"`, g.text)
+		}
+	}
 	for _, g := range c.all("--stats", "--stats-server") {
 		// 2.0.31, measured: "bind(): Address already in use", exit code 1.
 		if _, err := strconv.Atoi(g.value[strings.LastIndexByte(g.value, ':')+1:]); err == nil {

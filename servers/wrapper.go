@@ -66,6 +66,7 @@ func (c *command) generic() {
 	}
 	c.taskQueue()
 	c.celery()
+	c.scheduler()
 	if len(c.in.Listen) == 0 || c.in.Server == generic {
 		return
 	}
