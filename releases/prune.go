@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,7 +24,7 @@ const (
 	removedEnd = ".removed" // .NAME.removed: being deleted; it can no longer be switched to
 )
 
-// copyTime is how long a release with the marker Incomplete counts as being copied.
+// copyTime is how long a release with the marker of a tool counts as being copied.
 const copyTime = 24 * time.Hour
 
 // PruneOptions control what a prune removes.
@@ -150,7 +151,23 @@ func (p *prune) decide(ctx context.Context) error {
 		}
 		p.done.Removed = append(p.done.Removed, Removal{Release: r})
 	}
+	p.keepChanging()
 	return nil
+}
+
+// keepChanging keeps the releases that a tool without a marker is copying.
+func (p *prune) keepChanging() {
+	var candidates []string
+	for _, r := range p.done.Removed {
+		candidates = append(candidates, r.Path)
+	}
+	changing := p.s.changing(candidates)
+	p.filter(func(r Removal) string {
+		if slices.Contains(changing, r.Path) {
+			return "it is being copied: its files are changing"
+		}
+		return ""
+	})
 }
 
 func paths(list []Release) []string {
@@ -204,14 +221,11 @@ func (p *prune) isLink(r Release) bool {
 
 // unsure returns why a directory may not be a release that can be removed.
 func (p *prune) unsure(r Release) string {
-	if st, err := os.Lstat(filepath.Join(r.Path, Incomplete)); err == nil {
-		changed := st.ModTime()
-		if dir, err := os.Stat(r.Path); err == nil && dir.ModTime().After(changed) {
-			changed = dir.ModTime()
-		}
-		if p.opt.Now.Sub(changed) < copyTime {
-			return "it is being copied: the marker " + Incomplete + " is there"
-		}
+	at, sure, _ := p.s.marker(r.Path)
+	if at != "" && p.opt.Now.Sub(lastChange(at, r.Path)) < copyTime {
+		return fmt.Sprintf("it is being copied: the marker %s is there", filepath.Base(at))
+	}
+	if sure {
 		return ""
 	}
 	if at := mountedIn(r.Path); at != "" {
@@ -227,6 +241,16 @@ func (p *prune) unsure(r Release) string {
 		return "it does not look like a release: it appears to be empty"
 	}
 	return ""
+}
+
+// lastChange returns the newest time at which one of the files was changed. One that is gone does not count.
+func lastChange(paths ...string) (newest time.Time) {
+	for _, path := range paths {
+		if st, err := os.Lstat(path); err == nil && st.ModTime().After(newest) {
+			newest = st.ModTime()
+		}
+	}
+	return newest
 }
 
 // describes reports whether the release has metadata.

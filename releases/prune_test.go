@@ -22,6 +22,7 @@ import (
 func whole(t *testing.T, names ...string) *Store {
 	t.Helper()
 	s := store(t, names...)
+	s.pause = func(time.Duration) {}
 	for i, name := range names {
 		write(t, filepath.Join(s.Dir, name, "REVISION"), commit)
 		at := time.Unix(1_700_000_000, 0).Add(time.Duration(i) * time.Minute)
@@ -358,5 +359,56 @@ func TestTheSpaceOfAFileWithSeveralNamesCountsOnce(t *testing.T) {
 	cancel()
 	if !DiskUse(ctx, a).Partial || !DiskUse(t.Context(), filepath.Join(top, "none")).Partial {
 		t.Error("an incomplete count is not reported as partial")
+	}
+}
+
+func TestAReleaseThatAnotherToolIsCopyingIsNotPruned(t *testing.T) {
+	now := options(1).Now
+	for name, c := range map[string]struct {
+		marker string // in the release, or beside the releases for a link to it
+		age    time.Duration
+		copied bool // a file is written while prune looks
+		why    string
+	}{
+		"rsync --delay-updates":        {marker: ".~tmp~/app.py", age: time.Hour, why: "the marker .~tmp~ is there"},
+		"rsync --partial-dir":          {marker: ".rsync-partial/app.py", age: time.Hour, why: "the marker .rsync-partial is there"},
+		"what rsync left last week":    {marker: ".rsync-partial/app.py", age: 7 * 24 * time.Hour},
+		"deploy_helper of Ansible":     {marker: "DEPLOY_UNFINISHED", age: time.Hour, why: "the marker DEPLOY_UNFINISHED is there"},
+		"deploy_helper last week":      {marker: "DEPLOY_UNFINISHED", age: 7 * 24 * time.Hour},
+		"a script of somebody's":       {marker: ".deploying", age: time.Hour, why: "the marker .deploying is there"},
+		"Deployer":                     {marker: "../../release", age: time.Hour, why: "the marker release is there"},
+		"a copy that leaves no marker": {copied: true, why: "its files are changing"},
+		"nobody":                       {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := whole(t, "old", "new")
+			old := filepath.Join(s.Dir, "old")
+			if c.marker != "" {
+				at := filepath.Join(old, c.marker)
+				if strings.HasPrefix(c.marker, "..") {
+					must(t, os.Symlink(old, at))
+				} else {
+					write(t, at, "")
+				}
+				then := now.Add(-c.age)
+				for path := at; path != s.Dir && strings.HasPrefix(path, s.Dir); path = filepath.Dir(path) {
+					must(t, os.Chtimes(path, then, then))
+				}
+			}
+			s.pause = func(time.Duration) {
+				if c.copied {
+					write(t, filepath.Join(old, "more"), "copied")
+				}
+			}
+			done, err := s.Prune(t.Context(), options(1))
+			must(t, err)
+			why := whys(done)["old"]
+			if (why == "") != (c.why == "") || !strings.Contains(why, c.why) {
+				t.Errorf("kept because %q, want %q", why, c.why)
+			}
+			if _, err := os.Stat(old); (err == nil) != (c.why != "") {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
 	}
 }

@@ -36,10 +36,16 @@ var markers = []struct { //nolint:gochecknoglobals // a table
 
 // unfinished returns the marker by which a release is incomplete, or nil.
 func (s *Store) unfinished(path string) (sure bool, why error) {
+	_, sure, why = s.marker(path)
+	return sure, why
+}
+
+// marker returns the path of what says that a release is incomplete, and what it says; "" for none.
+func (s *Store) marker(path string) (at string, sure bool, why error) {
 	for _, m := range markers {
 		at := filepath.Join(path, m.name)
 		if _, err := os.Lstat(at); err == nil {
-			return m.sure, fmt.Errorf("it is not complete: the marker %s is there (%s); "+
+			return at, m.sure, fmt.Errorf("it is not complete: the marker %s is there (%s); "+
 				"remove it when the release is complete", at, m.tool)
 		}
 	}
@@ -47,9 +53,9 @@ func (s *Store) unfinished(path string) (sure bool, why error) {
 	// live.
 	link := filepath.Join(filepath.Dir(s.Dir), "release")
 	if st, err := os.Lstat(link); err == nil && st.Mode().Type() == fs.ModeSymlink && sameFile(link, path) {
-		return false, fmt.Errorf("it is not complete: the link %s of Deployer leads to it", link)
+		return link, false, fmt.Errorf("it is not complete: the link %s of Deployer leads to it", link)
 	}
-	return false, nil
+	return "", false, nil
 }
 
 const (
@@ -65,19 +71,32 @@ type shape struct {
 	newest time.Time // newest ctime of all inodes, which no copy can preserve
 }
 
-// beingCopied reports whether a release is changing. The kernel has no event for the end of a copy,
-// so a release that changed a moment ago is checked twice.
-func (s *Store) beingCopied(path string) bool {
-	before := shapeOf(path)
-	if time.Since(before.newest) > quietTime {
-		return false
+// beingCopied reports whether a release is changing.
+func (s *Store) beingCopied(path string) bool { return len(s.changing([]string{path})) > 0 }
+
+// changing returns those of the releases that are changing. The kernel has no event for the end of a
+// copy, so releases that changed a moment ago are checked twice, all with one pause.
+func (s *Store) changing(paths []string) (list []string) {
+	before := make(map[string]shape)
+	for _, path := range paths {
+		if at := shapeOf(path); time.Since(at.newest) <= quietTime {
+			before[path] = at
+		}
+	}
+	if len(before) == 0 {
+		return nil
 	}
 	pause := s.pause
 	if pause == nil {
 		pause = func(d time.Duration) { <-time.After(d) }
 	}
 	pause(copyPause)
-	return shapeOf(path) != before
+	for _, path := range paths {
+		if at, recent := before[path]; recent && shapeOf(path) != at {
+			list = append(list, path)
+		}
+	}
+	return list
 }
 
 func shapeOf(path string) (s shape) {
