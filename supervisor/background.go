@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -62,20 +63,22 @@ func (c *change) serveBackground(ctx context.Context, g *generation) (string, er
 // returns the error of each. The config has put them in order.
 func inOrder(list []*Process, start func(*Process) error) []error {
 	over := make(map[string]chan struct{}, len(list))
-	failed := make([]error, len(list))
-	var all sync.WaitGroup
+	before := make([][]chan struct{}, len(list))
 	for i, p := range list {
-		var before []chan struct{}
 		for _, name := range p.After {
 			if done, ok := over[name]; ok {
-				before = append(before, done)
+				before[i] = append(before[i], done)
 			}
 		}
-		done := make(chan struct{})
-		over[p.Name] = done
+		over[p.Name] = make(chan struct{})
+	}
+	failed := make([]error, len(list))
+	var all sync.WaitGroup
+	for _, i := range longestChainFirst(list) {
+		p := list[i]
 		all.Go(func() {
-			defer close(done)
-			for _, earlier := range before {
+			defer close(over[p.Name])
+			for _, earlier := range before[i] {
 				<-earlier
 			}
 			failed[i] = start(p)
@@ -83,6 +86,21 @@ func inOrder(list []*Process, start func(*Process) error) []error {
 	}
 	all.Wait()
 	return failed
+}
+
+// longestChainFirst returns the indexes of processes, those first for which most others wait one after the other. When a
+// thousand workers start at once, the start of each takes CPU, and the last in a chain is ready that much later.
+func longestChainFirst(list []*Process) []int {
+	behind := make(map[string]int, len(list)) // the longest chain that waits for each
+	order := make([]int, len(list))
+	for i, p := range slices.Backward(list) { // each comes after those that it names
+		order[i] = i
+		for _, name := range p.After {
+			behind[name] = max(behind[name], behind[p.Name]+1)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(behind[list[b].Name], behind[list[a].Name]) })
+	return order
 }
 
 // namesOf names the processes that have not failed.

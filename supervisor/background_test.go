@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -259,4 +260,16 @@ func TestAfterACrashWhatFailsKeepsNothingAfterItFromStarting(t *testing.T) {
 			t.Errorf("started at %v", at)
 		}
 	})
+}
+
+func TestTheStartOfTheLongestChainComesFirst(t *testing.T) {
+	var list []*Process
+	for _, p := range []Process{
+		{Name: "a"}, {Name: "b"}, {Name: "c", After: []string{"b"}}, {Name: "d", After: []string{"web", "b", "c"}}, {Name: "e"},
+	} {
+		list = append(list, &p)
+	}
+	if got, want := longestChainFirst(list), []int{1, 2, 0, 3, 4}; !slices.Equal(got, want) {
+		t.Errorf("order %v, want %v", got, want)
+	}
 }
