@@ -61,7 +61,7 @@ func (s *Supervisor) pauseNotify() {
 // connected to the one before it are not heard any more; those that speak by the path are.
 func (s *Supervisor) MendNotify() (mended bool, err error) {
 	if stopped := s.do(func() { mended, err = s.mendNotify() }); stopped != nil {
-		return false, nil //nolint:nilerr // a daemon that ends needs no socket
+		return false, nil // a daemon that ends needs no socket
 	}
 	return mended, err
 }

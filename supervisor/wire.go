@@ -1,4 +1,4 @@
-package supervisor
+package supervisor //nolint:revive // the names are documented in api
 
 import "superctl/api"
 

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"superctl/e2e/harness"
-	"superctl/supervisor/drainhook"
+	"superctl/supervisor/drainhook" //nolint:depguard // a worker's flag is set as the daemon sets it, without one
 )
 
 //go:embed hookfuzz.py

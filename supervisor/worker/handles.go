@@ -13,7 +13,7 @@ import (
 func (w *Worker) Handles(sig syscall.Signal) (bool, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.pid))
 	if err != nil || !w.alive() { // a PID that was reused in between says nothing
-		return true, nil //nolint:nilerr // it is gone
+		return true, nil // it is gone
 	}
 	var handled uint64
 	for line := range bytes.Lines(text) {

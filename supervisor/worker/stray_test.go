@@ -187,7 +187,7 @@ func TestAProcessThatLeavesItsControlGroupEndsWithItsWorker(t *testing.T) {
 	for _, where := range []string{"supervisor", "g1/other", "", "g2/web.0"} {
 		t.Run("to the group "+where, func(t *testing.T) {
 			groups, dir := tree(t)
-			make := func(gen int) string {
+			makeGroup := func(gen int) string {
 				group, err := groups.Make(gen, "web.0", cgroup.Limits{})
 				if err != nil {
 					t.Fatal(err)
@@ -198,13 +198,13 @@ func TestAProcessThatLeavesItsControlGroupEndsWithItsWorker(t *testing.T) {
 				t.Fatal(err)
 			}
 			moves := fmt.Sprintf(`mkdir -p "$TREE/%[1]s"; (setsid sh -c 'echo 0 > "$TREE/%[1]s/cgroup.procs"; echo $$ >> "$0"; exec env -i /bin/sleep 1000' "$0" &); read _ < "$0.hold"`, where)
-			home := make(1)
+			home := makeGroup(1)
 			first, left := straying(t, moves, home)
 			old, err := startTime(left)
 			if err != nil {
 				t.Fatal(err)
 			}
-			group := make(2)
+			group := makeGroup(2)
 			next, kept := straying(t, stray, group)
 			for next.StartTime() <= old { // in the same tick of the clock
 				end(t, next)
