@@ -126,6 +126,7 @@ func (c *change) unpaused(g *generation) (list []*Process) {
 
 // moveProcess starts one process of to that has no listeners, as its strategy says.
 func (c *change) moveProcess(ctx context.Context, p *Process, from, to *generation) error {
+	c.s.enter(p.Name)
 	if from != nil && p.Strategy == Rolling {
 		return c.rollProcess(ctx, p, from, to)
 	}

@@ -95,13 +95,15 @@ func (s *Supervisor) stage(g *generation) error {
 	return nil
 }
 
-// openListeners gives the generation its own listeners, but for those that it has taken over.
+// openListeners gives the generation its own listeners, but for those that it has taken over. They are in the store before a
+// gate can turn to them: else connections would reach a listener that ends with this daemon.
 func (s *Supervisor) openListeners(g *generation) error {
 	for _, in := range g.instances {
 		if err := s.open(in); err != nil {
 			return err
 		}
 	}
+	s.store()
 	return nil
 }
 

@@ -340,7 +340,6 @@ func (c *change) turnBackHeld() (string, error) {
 // holdAgain is turnBackHeld as the owner does it; dead tells that the failed generation serves no more.
 func (s *Supervisor) holdAgain(c *change) (dead bool, err error) {
 	way := c.from
-	s.takeBack(c)
 	dead = !slices.ContainsFunc(c.to.instances, func(in *instance) bool { return len(in.proc.Listen) > 0 && in.state == InstanceReady })
 	back := s.newGeneration(way.plan, way.gates, "")
 	back.held = true
@@ -360,9 +359,11 @@ func (s *Supervisor) holdAgain(c *change) (dead bool, err error) {
 	if dead {
 		clear(c.to.staged)
 	}
+	s.takeBack(c)
 	s.transit(c.to, superseded)
 	s.transit(back, cutOver)
 	s.live, c.from = back, back
 	s.retire(way)
-	return dead, s.save()
+	_ = s.save() // it says so itself, and the site must not stay down for it
+	return dead, nil
 }

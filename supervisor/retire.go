@@ -15,11 +15,7 @@ func (c *change) retire(context.Context) (string, error) {
 		if errors.As(context.Cause(c.ctx), &overtaken) {
 			return // after the end of the probation, but before this
 		}
-		for _, g := range ordered(c.s.generations) {
-			if g.state == Standby && g != c.from {
-				c.s.retire(g)
-			}
-		}
+		c.s.retireWarm(c.from)
 		if c.from == nil {
 			return
 		}
@@ -41,6 +37,15 @@ func (c *change) retire(context.Context) (string, error) {
 	return detail, err
 }
 
+// retireWarm retires all generations on standby but one.
+func (s *Supervisor) retireWarm(kept *generation) {
+	for _, g := range ordered(s.generations) {
+		if g.state == Standby && g != kept {
+			s.retire(g)
+		}
+	}
+}
+
 // letGo is the step at which the old generation goes, or stays warm. A rollback that has come until then still goes back to it, and a
 // state file that cannot be written keeps it.
 func (c *change) letGo() error {
@@ -50,10 +55,22 @@ func (c *change) letGo() error {
 	case errors.As(err, &overtaken):
 		return c.revert(overtaken)
 	case err != nil && !errors.Is(err, ErrStopping):
-		c.warn("the generation before is kept: %v", err)
-		return nil
+		c.warn("the generation before is kept until that has ended: %v", err)
+		return c.s.do(c.keepUntilSaved)
 	}
 	return err
+}
+
+// keepUntilSaved keeps the old generation until the state file says that it is not needed any more.
+func (c *change) keepUntilSaved() {
+	if c.from == nil || c.from.state != Standby {
+		return
+	}
+	warm := time.Duration(0)
+	if c.staysWarm() {
+		warm = c.plan.Standby
+	}
+	c.s.keepWarm(c.from, warm)
 }
 
 // staysWarm tells whether the old generation is kept for a rollback. Its listener stays open then, so that nothing that is
@@ -82,14 +99,14 @@ func (s *Supervisor) keepWarm(g *generation, d time.Duration) {
 	})
 }
 
-// retireAtRest retires a generation that has been on standby since then, when no change is in progress: one may be about to go
-// back to it.
+// retireAtRest retires a generation that has been on standby since then, when no change is in progress, which may be about to go
+// back to it, and the state file is not behind: the next daemon would look for it.
 func (s *Supervisor) retireAtRest(g *generation, since time.Time) {
 	_ = s.await(context.Background(), func() (bool, error) { // it ends with the daemon at the latest
 		switch {
 		case g.state != Standby || !g.since.Equal(since):
 			return true, nil
-		case s.change != nil:
+		case s.change != nil || s.unsaved > 0:
 			return false, nil
 		}
 		s.retire(g)

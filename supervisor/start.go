@@ -62,6 +62,9 @@ func (c *change) performStart() error {
 	if proof != nil && errors.Is(proof, ErrStopping) {
 		return proof
 	}
+	if proof == nil {
+		_ = c.s.do(func() { c.s.retireWarm(nil) }) // what an earlier daemon kept as the way back from a generation that is lost
+	}
 	if c.background(c.to) {
 		return errors.Join(proof, c.step(stepFollow, c.startBackground))
 	}

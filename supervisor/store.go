@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -98,6 +99,7 @@ func (s *Supervisor) store() {
 	if s.opt.Store == nil {
 		return
 	}
+	failed := false
 	wanted := s.descriptors()
 	for name, id := range ordered(s.stored) {
 		if d, ok := wanted[name]; ok && (d.ID == id || id == inherited) {
@@ -106,6 +108,7 @@ func (s *Supervisor) store() {
 		}
 		if err := s.opt.Store.Remove(name); err != nil {
 			s.log.Error("take a descriptor out of the store", zap.String("name", name), zap.Error(err))
+			failed = true
 			continue
 		}
 		delete(s.stored, name)
@@ -116,10 +119,27 @@ func (s *Supervisor) store() {
 		}
 		if err := d.Use(func(fd int) error { return s.opt.Store.Put(name, fd) }); err != nil {
 			s.log.Error("put a descriptor into the store", zap.String("name", name), zap.Error(err))
+			failed = true
 			continue
 		}
 		s.stored[name] = d.ID
 	}
+	if !failed {
+		s.unstored = 0
+		return
+	}
+	s.unstored++
+	s.retryStore()
+}
+
+// retryStore has a turn, with back-off, in which the store is compared once more.
+func (s *Supervisor) retryStore() {
+	if s.storeTimer != nil {
+		return
+	}
+	s.storeTimer = time.AfterFunc(s.backoff(s.unstored), func() {
+		s.post(func() { s.storeTimer, s.dirty = nil, true })
+	})
 }
 
 // checkStore has the store looked at beside the owner, after a change.

@@ -168,6 +168,8 @@ type Supervisor struct {
 	mute                     func() <-chan struct{} // ends the reading of notify; nil = nobody reads
 	unclaimed                []worker.Message       // said by nobody that is known, while a worker is being started
 	unsaved                  int                    // saves that have failed in a row
+	unstored                 int                    // comparisons with the store that have failed in a row
+	storeTimer               *time.Timer            // of the next one
 	saveAt                   time.Time              // when a failed save is tried again
 	waiters                  []*waiter
 	stopping                 bool
@@ -207,8 +209,8 @@ type system struct {
 	sync    func(dir string) error               // makes what was renamed in a directory durable
 	chance  func() float64                       // in [0, 1)
 	// enter is called by a goroutine before it hands something to the owner. Tests in virtual time give what would come at the
-	// same instant an order; nil = as it comes.
-	enter func()
+	// same instant an order; who tells apart what comes from the same place in the code; nil = as it comes.
+	enter func(who string)
 }
 
 // process is a running worker; *worker.Worker is the real one.
@@ -393,8 +395,11 @@ func (s *Supervisor) turn() {
 	s.watchLive()
 	s.followHealth()
 	if s.dirty && !time.Now().Before(s.saveAt) {
+		behind := s.unsaved > 0
 		s.store()
-		_ = s.save() // it says so itself; the next step of a change refuses to go on
+		if err := s.save(); err == nil && behind { // a failure says so itself; the next step of a change refuses to go on
+			s.wake() // a change may wait for it, and no other event need come
+		}
 	}
 	s.say()
 }
@@ -457,7 +462,7 @@ func (s *Supervisor) beside(f func()) {
 
 // post hands f to the owner and does not wait for it.
 func (s *Supervisor) post(f func()) {
-	s.enter()
+	s.enter("")
 	select {
 	case s.inbox <- f:
 	case <-s.done:
@@ -466,7 +471,7 @@ func (s *Supervisor) post(f func()) {
 
 // do has the owner run f and waits until it has.
 func (s *Supervisor) do(f func()) error {
-	s.enter()
+	s.enter("")
 	ran := make(chan struct{})
 	select {
 	case s.inbox <- func() { f(); close(ran) }:
@@ -477,9 +482,9 @@ func (s *Supervisor) do(f func()) error {
 	}
 }
 
-func (s *Supervisor) enter() {
+func (s *Supervisor) enter(who string) {
 	if s.os.enter != nil {
-		s.os.enter()
+		s.os.enter(who)
 	}
 }
 

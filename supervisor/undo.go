@@ -123,14 +123,15 @@ func (c *change) backgroundAgain(ctx context.Context, back *generation) error {
 
 // turnBack is the gates' and the durable part of a revert, as the owner does it.
 func (s *Supervisor) turnBack(c *change) error {
-	s.takeBack(c)
 	if c.from == nil {
+		s.takeBack(c)
 		s.retire(c.to)
 		return s.save()
 	}
 	if err := s.turnGates(c.from, c.to); err != nil {
 		return err
 	}
+	s.takeBack(c)
 	c.carry(c.to, c.from)
 	s.transit(c.to, superseded)
 	s.transit(c.from, cutOver)
@@ -141,7 +142,8 @@ func (s *Supervisor) turnBack(c *change) error {
 			s.want(in) // a shared gate's had to stop at the cutover
 		}
 	}
-	return s.save()
+	_ = s.save() // it says so itself, and is tried again: what is left to do does not wait for it
+	return nil
 }
 
 // undoLimit bounds the wait for processes in a revert: all drains and starts that it may meet.
