@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -19,6 +20,9 @@ func (c *change) performAdoption() error {
 	_ = c.s.do(func() { c.takeUp(was, half) })
 	if err := c.step(stepAdopt, c.adopted); err != nil {
 		return err
+	}
+	if was != nil {
+		c.point(c.plan.Release) // the last daemon may have ended before it did
 	}
 	if half != nil {
 		if err := c.finishHalf(half); err != nil {
@@ -57,6 +61,9 @@ func (c *change) takeUp(was *ChangeStatus, half *generation) {
 	c.from = c.s.cameFrom()
 	for _, g := range ordered(c.s.generations) {
 		c.s.awaitReady(g)
+		if g.state == Standby && g != c.from { // the timer of the last daemon has ended with it
+			c.s.keepWarm(g, max(0, c.plan.Standby-time.Since(g.since)))
+		}
 	}
 	c.kind = Switch // how a generation that is still warm came about
 	if c.from != nil {

@@ -105,7 +105,7 @@ func (c *change) batches(from, to *generation) (list []batch) {
 	_ = c.s.do(func() {
 		for i := range c.plan.Processes {
 			p := &c.plan.Processes[i]
-			if len(p.Listen) > 0 && (c.kind != Restart || p.Name == c.req.Process) {
+			if len(p.Listen) > 0 && (c.kind != Restart || len(to.of(p.Name)) > 0) { // a restart has the others carried over
 				list = append(list, pair(from.of(p.Name), to.of(p.Name), p.Surge)...)
 			}
 		}
