@@ -42,6 +42,17 @@ demo: ## build superctl and show it on a small Django site, under load; installs
 test: deps ## all tests, with the race detector; installs what they need
 	@tools/test $(ARGS) $(PKG)
 
+# How many seeds the simulator plays, and from which one on: make simulate SEEDS=1000 FIRST=5001
+SEEDS ?= 10000
+FIRST ?= 1
+.PHONY: simulate
+simulate: ## the whole supervisor in virtual time under faults and deaths, SEEDS=10000 runs; SEED=17 shows one
+	SEEDS=$(SEEDS) FIRST=$(FIRST) go test -count=1 -timeout 120m -run 'TestSimulation$$' -v ./supervisor
+
+.PHONY: mutants
+mutants: ## break the supervisor on purpose, and see whether the simulator finds it; writes supervisor/testdata/mutants.md
+	go run ./supervisor/mutants
+
 # trixie: systemd 257, bookworm-backports: 254, bookworm: 252.
 SUITE ?= trixie
 .PHONY: test-systemd

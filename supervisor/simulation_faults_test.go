@@ -1,0 +1,174 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"superctl/supervisor/worker"
+)
+
+// act does one thing.
+func (m *sim) act(a simAction) {
+	var d *simDaemon
+	m.locked(func() {
+		m.logf("* %s", strings.TrimSpace(a.String()[8:]))
+		d = m.now
+	})
+	last := time.Duration(a.For) * time.Millisecond
+	none := a.N
+	switch a.Do {
+	case "switch":
+		m.request(d, Request{Kind: Switch, Release: a.Release})
+	case "canary":
+		m.request(d, Request{Kind: Switch, Release: a.Release, Canary: &Canary{Steps: []int{500, 5000}, For: 2 * time.Second}})
+	case "rollback", "reload":
+		m.request(d, Request{Kind: Kind(a.Do)})
+	case "restart", "pause", "resume":
+		m.request(d, Request{Kind: Kind(a.Do), Process: a.Process})
+	case "restart one":
+		m.request(d, Request{Kind: Restart, Process: a.Process, Instance: &none})
+	case "scale":
+		m.request(d, Request{Kind: Scale, Instances: map[string]int{a.Process: a.N}})
+	case "upgrade":
+		m.locked(func() { m.upgrade = a.N })
+		m.request(d, Request{Kind: Upgrade})
+	case "hang up":
+		if n := len(m.clients); n > 0 {
+			m.clients[n-1]()
+		}
+	case "leave":
+		m.locked(func() { m.restartAfter = 0 })
+		go d.s.Leave()
+	default:
+		m.locked(func() { m.fault(a, d, last) })
+	}
+}
+
+// fault is an action that is none of superctl's doing; the lock is held.
+func (m *sim) fault(a simAction, d *simDaemon, last time.Duration) {
+	m.faultAt = time.Now()
+	after := func(f func()) { time.AfterFunc(last, func() { m.locked(f) }) }
+	switch a.Do {
+	case "kill daemon":
+		m.restartAfter = last
+		d.die("killed")
+	case "kill at event":
+		d.dieAt, m.restartAfter = a.N, last
+	case "kill at point":
+		d.dieFrom, m.restartAfter = a.N, last
+	case "power":
+		m.power(d, last)
+	case "crash", "crash all", "wedge":
+		m.crash(a)
+	case "disk":
+		m.disk.fails = errSimDisk[a.N]
+		after(func() { m.disk.fails = nil })
+	case "history":
+		m.historyFails = true
+		after(func() { m.historyFails = false })
+	case "port":
+		m.portTaken = true
+		after(func() { m.portTaken = false })
+	case "store":
+		m.storeFails = true
+		after(func() { m.storeFails = false })
+	case "gate":
+		m.gatesFail = 1
+	case "lose listener":
+		if g := d.gates[0]; len(g.a.target) > 0 && g.a.kind == kindSteer {
+			s := g.a.target[0]
+			for number, fd := range g.mine {
+				if d.fds[fd] == s {
+					s.shut = true
+					g.damage = Mended{Said: []string{"it was shut down"}, Lost: []int{number}}
+					g.touched <- struct{}{}
+				}
+			}
+		}
+	}
+}
+
+func (m *sim) power(d *simDaemon, last time.Duration) {
+	m.restartAfter, m.powerOff = last, true
+	d.die("power")
+	for _, other := range m.daemons {
+		other.die("power")
+	}
+	for _, p := range slices.Clone(m.procs) {
+		p.kill("power")
+	}
+	for name := range ordered(m.stored) {
+		m.unstore(name)
+	}
+	for _, s := range slices.Clone(m.sockets) {
+		if s.address.kind != kindShared {
+			m.violate("after a loss of power somebody has a socket of %s", s.address.address)
+		}
+	}
+	m.disk.lose(m.hash("power", uint64(m.events)))
+	m.pids = 100
+	m.portTaken = false
+}
+
+// crash ends workers, or has them hang.
+func (m *sim) crash(a simAction) {
+	var list []*simProc
+	for _, p := range m.procs {
+		if p.spec.Process == a.Process && !p.ended && p.told.IsZero() {
+			list = append(list, p)
+		}
+	}
+	if a.Do != "crash all" && len(list) > 0 {
+		list = list[a.N%len(list):][:1]
+	}
+	for i, p := range list {
+		if a.Do == "wedge" {
+			p.wedged = true
+			for _, s := range p.sockets {
+				s.hung = true
+			}
+			continue
+		}
+		time.AfterFunc(time.Duration(i*1777)*time.Microsecond+time.Duration(p.pid), func() {
+			m.locked(func() { p.die(worker.Exit{Known: true, Signal: syscall.SIGSEGV}, "crash") })
+		})
+	}
+}
+
+// request is a client of the control API.
+func (m *sim) request(d *simDaemon, req Request) {
+	ctx, cancel := context.WithCancel(context.Background())
+	m.clients = append(m.clients, cancel)
+	req.Who = "anna"
+	began := time.Now()
+	m.locked(func() { m.open++ })
+	mine := d.moment(fmt.Sprint("client ", len(m.clients)))
+	go func() {
+		defer cancel()
+		out, err := d.s.Change(ctx, req, func(Event) {})
+		time.Sleep(mine) // two may have their answer at the same instant
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.open--
+		if d.dead && !d.leaving {
+			return // its connection broke
+		}
+		if err != nil {
+			m.logf("%s is refused: %v", req.Kind, err)
+			if busy := new(BusyError); !errors.As(err, &busy) && !errors.As(err, new(*RefusedError)) {
+				m.violate("%s: %v", req.Kind, err)
+			}
+			return
+		}
+		m.logf("%s %s: %s, changed %t, %s", out.Kind, out.Release, out.Result, out.Changed, strings.TrimSpace(out.Error+" "+strings.Join(out.Warnings, "; ")))
+		if took := time.Since(began); took > simLimit {
+			m.violate("%s took %s", req.Kind, took)
+		}
+		m.checkOutcome(d, req, out)
+	}()
+}

@@ -1,0 +1,244 @@
+package supervisor
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// The invariants. Each is checked where the world changes, or after each turn of the owner.
+
+// simLimit is longer than any change can take: its own limits are far below.
+const simLimit = 6 * time.Minute
+
+// checkStart is called when a worker starts.
+func (m *sim) checkStart(p *simProc) {
+	for _, other := range m.procs {
+		if other == p || other.spec.Process != p.spec.Process {
+			continue
+		}
+		switch {
+		case p.spec.Process == "beat":
+			m.violate("two single processes run: %s beside %s", p, other)
+		case other.spec.Generation == p.spec.Generation && other.spec.Instance == p.spec.Instance && (!other.ended || other.left):
+			m.violate("%s runs twice: also as pid %d", p, other.pid)
+		}
+	}
+	if was := m.genPlans[p.spec.Generation]; was != "" && was != p.plan() {
+		m.violate("%s is started from the plan %s; its generation is of the plan %s", p, p.plan(), was)
+	}
+	m.genPlans[p.spec.Generation] = p.plan()
+}
+
+// checkStop is called when a worker gets its stop signal.
+func (m *sim) checkStop(p *simProc) {
+	if p.signals > 1 {
+		m.violate("%s is told to stop twice", p)
+	}
+	if m.off {
+		return
+	}
+	for _, s := range p.sockets {
+		a := s.address
+		if a.private || a.kind == kindShared || !slices.Contains(a.target, s) || p.wedged || s.shut {
+			continue
+		}
+		if !slices.ContainsFunc(s.holders, func(o *simProc) bool { return o != p && o.accepts() }) && m.proves(a, p) != nil {
+			m.violate("%s is told to stop while connections are sent to it", p)
+		}
+	}
+}
+
+// proves is a proved worker that accepts on an address, other than one.
+func (m *sim) proves(a *simAddress, other *simProc) *simProc {
+	for _, p := range m.procs {
+		if p == other || !p.accepts() {
+			continue
+		}
+		for _, s := range p.sockets {
+			if s.address == a && !s.shut && (p.proved || s.number>>laneBits == 0 && (s.proved || m.provedPlans[p.plan()])) {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+// settled reports whether a worker was proved long enough ago for the daemon to have acted on it.
+func (m *sim) settled(p *simProc) bool {
+	return p != nil && (p.provedAt.IsZero() || time.Since(p.provedAt) > time.Second)
+}
+
+// checkRoute is called when a connection is on its way to a socket.
+func (m *sim) checkRoute(c *simConn) {
+	s := c.socket
+	a := s.address
+	if a.kind == kindShared || a.canary == s || s.proved && s.number>>laneBits == 0 {
+		return
+	}
+	for _, p := range s.holders {
+		switch {
+		case p.proved || s.number>>laneBits == 0 && m.provedPlans[p.plan()]:
+			return
+		case !p.ended && m.settled(m.proves(a, p)):
+			m.violate("a connection reaches %s, which is not proved, and %s serves", p, m.proves(a, p))
+			return
+		}
+	}
+}
+
+// lost is called when a connection comes to nothing before a worker has accepted it.
+func (m *sim) lost(c *simConn, why string) {
+	a := m.public()[0]
+	if c.socket != nil {
+		a = c.socket.address
+	}
+	if m.off || m.powerOff || c.socket != nil && (c.socket.shut || c.socket.hung) || a.private {
+		return
+	}
+	if p := m.proves(a, nil); p != nil {
+		m.violate("connection %d to %s is lost: %s; and %s serves", c.id, a.address, why, p)
+	}
+}
+
+// cut is called when a worker ends with a connection.
+func (m *sim) cut(c *simConn, p *simProc, why string) {
+	if m.off || m.powerOff || p.wedged || !strings.Contains(why, "superctl") && !strings.Contains(why, "daemon") {
+		return
+	}
+	if strings.Contains(why, "swept") && !m.saved(p) {
+		return // the daemon has ended before it could write down that it had started it
+	}
+	if !p.told.IsZero() && time.Since(p.told) >= min(simDrain, deathBed)-time.Millisecond || p.how.Health != "" {
+		return
+	}
+	m.violate("connection %d is cut: %s was %s, and its time to drain was not over", c.id, p, why)
+}
+
+// saved reports whether the state file names a worker.
+func (m *sim) saved(p *simProc) bool {
+	st, _ := m.savedState()
+	return slices.ContainsFunc(st.Generations, func(g generationState) bool {
+		return slices.ContainsFunc(g.Workers, func(ws workerState) bool { return ws.PID == p.pid })
+	})
+}
+
+// noteDeath is called when a daemon dies.
+func (m *sim) noteDeath(*simDaemon) {}
+
+// expect notes, when a daemon starts, what may be live when it has recovered.
+func (m *sim) expect(*simDaemon) {
+	st, ok := m.savedState()
+	if !ok || st.Release == nil {
+		return
+	}
+	m.ledger.before = []string{st.Release.Name}
+	if st.Change != nil && st.Previous != nil {
+		m.ledger.before = append(m.ledger.before, st.Previous.Name)
+	}
+	for _, g := range st.Generations {
+		if g.ID == st.From {
+			m.ledger.before = append(m.ledger.before, g.Plan.Release.Name)
+		}
+	}
+}
+
+// checkTurn is called by the owner at the end of each turn.
+func (m *sim) checkTurn(d *simDaemon) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := d.s
+	if d.dead || len(m.wrong) > 0 || m.off {
+		return
+	}
+	if s.live != nil && !s.live.astray && !s.handedOver {
+		for _, g := range d.gates {
+			m.checkGate(d, g)
+		}
+	}
+	m.checkWayBack(s)
+	if s.live != nil && s.change == nil && m.ledger.before != nil && m.now == d {
+		if name := s.live.plan.Release.Name; !slices.Contains(m.ledger.before, name) {
+			m.violate("%s is live after the daemon was started again, and not one of %v", name, m.ledger.before)
+		}
+		m.ledger.before = nil
+	}
+}
+
+// checkGate holds where connections go against what is live.
+func (m *sim) checkGate(d *simDaemon, g *simGate) {
+	a, s := g.a, d.s
+	if a.kind == kindShared || s.live.gates[a.name] != Gate(g) {
+		return
+	}
+	allowed := slices.Clone(s.live.numbers()[a.name])
+	if s.rolling != nil {
+		allowed = append(allowed, s.rolling.numbers()[a.name]...)
+	}
+	var to []int
+	for number, fd := range ordered(g.mine) {
+		if socket, ok := d.fds[fd].(*simSocket); ok && slices.Contains(a.target, socket) {
+			to = append(to, number)
+			if !slices.Contains(allowed, number) {
+				m.violate("connections to %s reach %d, and generation %d is live with %v", a.address, number, s.live.id, allowed)
+			}
+		}
+	}
+	if len(to) == 0 && s.rolling == nil && len(s.live.numbers()[a.name]) > 0 {
+		m.violate("connections to %s reach nobody, and generation %d is live", a.address, s.live.id)
+	}
+	if a.canary != nil && !slices.ContainsFunc(allGenerations(s), func(g *generation) bool { return g.canary != nil }) {
+		m.violate("%s has a canary, and no generation is one", a.address)
+	}
+}
+
+func allGenerations(s *Supervisor) (list []*generation) {
+	for _, g := range ordered(s.generations) {
+		list = append(list, g)
+	}
+	return list
+}
+
+// checkWayBack holds that until the retirement there is a generation to go back to, and that it can serve.
+func (m *sim) checkWayBack(s *Supervisor) {
+	c := s.change
+	if c == nil || !c.committed || c.from == nil || c.from.held || s.stopping || c.from.takenBack || c.to != nil && c.to.takenBack {
+		return
+	}
+	if !slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, c.stepName) || c.req.Kind == start || m.sc.Site.Gate == kindShared {
+		return
+	}
+	if s.generations[c.from.id] == nil {
+		m.violate("generation %d is gone, and %s may still go back to it", c.from.id, c.stepName)
+	}
+	for _, in := range c.from.instances {
+		if len(in.proc.Listen) > 0 && slices.Contains([]InstanceState{InstanceStopping, InstanceKilling, InstanceExited, InstanceFailed}, in.state) {
+			m.violate("%s of generation %d is %s during %s: there is no way back", in, c.from.id, in.state, c.stepName)
+		}
+	}
+}
+
+// checkStatus holds what status says against what users get.
+func (m *sim) checkStatus(d *simDaemon, st Status) {
+	if d.dead || d != m.now || m.off {
+		m.downSince = time.Time{}
+		return
+	}
+	down := ""
+	for _, a := range m.public() {
+		serves := slices.ContainsFunc(m.procs, func(p *simProc) bool {
+			return !p.ended && p.up && slices.ContainsFunc(p.sockets, func(s *simSocket) bool { return slices.Contains(a.target, s) || s == a.shared })
+		})
+		if !serves {
+			down = a.address
+		}
+	}
+	switch {
+	case down == "":
+		m.downSince = time.Time{}
+	case m.downSince.IsZero():
+		m.downSince = time.Now()
+	case time.Since(m.downSince) > 3*time.Second && st.Health == HealthOK:
+		m.violate("status says ok, and nothing has served %s for %s", down, time.Since(m.downSince))
+	}
+}

@@ -1,0 +1,91 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"superctl/supervisor/health"
+)
+
+// The times of a plan are short, so that a run has many changes.
+const (
+	simDrain        = 6 * time.Second
+	simStart        = 15 * time.Second
+	simHealthyAfter = 2
+)
+
+func (d *simDaemon) resolve(_ context.Context, t Target) (Plan, error) {
+	if !d.edge("resolve") {
+		return Plan{}, errSimDead
+	}
+	name := t.Word
+	switch t.Kind {
+	case start:
+		name = d.m.pointed()
+		if t.Live != nil {
+			name = t.Live.Name
+		}
+		if name == "" {
+			return Plan{}, &NoReleaseError{"no release was live"}
+		}
+	case Reload:
+		name = t.Live.Name
+	case Rollback:
+		name = t.Previous.Name
+	}
+	return d.m.plan(name), nil
+}
+
+// plan is a reading of the config: each is another one.
+func (m *sim) plan(release string) Plan {
+	m.mu.Lock()
+	m.readings++
+	config := fmt.Sprint("reading-", m.readings)
+	m.mu.Unlock()
+	site := m.sc.Site
+	listen := []string{"web", "api"}[:site.Listeners]
+	common := Process{
+		Instances: 1, StopSignal: int(syscall.SIGTERM), Drain: simDrain, StartTimeout: simStart, ReadyAfter: 500 * time.Millisecond,
+	}
+	web := common
+	web.Name, web.Command, web.Listen, web.Instances, web.Strategy, web.Surge = "web", []string{"serve", config}, listen, site.Instances, site.Web, 1
+	web.Health = &health.Policy{
+		Check:    health.Check{Protocol: "http", Path: "/", Status: []int{200}, Timeout: 2 * time.Second},
+		Interval: 250 * time.Millisecond, HealthyAfter: simHealthyAfter, UnhealthyAfter: 5 * time.Second,
+	}
+	if site.Always {
+		web.Health.Always = &health.Always{Interval: 5 * time.Second, Failures: 3}
+	}
+	if site.Web == Hold {
+		web.Hold = 20 * time.Second
+	}
+	if site.Linger {
+		web.DrainConnections = 3 * time.Second
+	}
+	p := Plan{
+		Release: Release{Name: release, Path: "/r/" + release, Commit: "c-" + release}, Config: config, Processes: []Process{web},
+		Probation: 6 * time.Second, Settle: 4 * time.Second,
+		Hooks: Hooks{
+			Before: [][]string{{"before"}}, After: [][]string{{"after"}}, OnAbort: [][]string{{"on_abort"}}, OnRevert: [][]string{{"on_revert"}}, Timeout: 5 * time.Second,
+		},
+	}
+	if site.Standby {
+		p.Standby = 25 * time.Second
+	}
+	if site.Worker != "" {
+		w := common
+		w.Name, w.Command, w.Strategy, w.Instances, w.Surge = "worker", []string{"work", config}, site.Worker, 2, 1
+		p.Processes = append(p.Processes, w)
+	}
+	if site.Single {
+		b := common
+		b.Name, b.Command, b.Strategy = "beat", []string{"beat", config}, Single
+		if site.After {
+			b.After = []string{"worker"}
+		}
+		p.Processes = append(p.Processes, b)
+	}
+	return p
+}

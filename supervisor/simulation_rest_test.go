@@ -1,0 +1,94 @@
+package supervisor
+
+import (
+	"slices"
+	"strings"
+)
+
+// checkRest is called when all has come to rest, with all troubles over.
+func (m *sim) checkRest() {
+	d := m.now
+	st := d.s.Status()
+	var known []string
+	var wanted map[string]Descriptor
+	if d.s.do(func() {
+		wanted = d.s.descriptors()
+		for _, g := range ordered(d.s.generations) {
+			for _, in := range g.instances {
+				if in.w != nil {
+					known = append(known, in.w.Tag())
+				}
+			}
+		}
+	}) != nil {
+		m.locked(func() { m.violate("the daemon is gone at rest") })
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case st.Changing != nil:
+		m.violate("a change never ends: %+v", *st.Changing)
+	case st.Release == "":
+		m.violate("nothing is live at rest: %s", st.Reason)
+	case st.Health != HealthOK && !strings.Contains(st.Reason, "history") && (st.Health != HealthDegraded || m.release(st.Release).Worker == ""):
+		m.violate("at rest the app is %s: %s", st.Health, st.Reason)
+	case len(st.Generations) != 1:
+		m.violate("at rest there are %d generations", len(st.Generations))
+	case m.link != st.Release && m.link != "":
+		m.violate("current leads to %s, and %s is live", m.link, st.Release)
+	case m.open > 0:
+		m.violate("%d requests never had an answer", m.open)
+	}
+	for _, p := range m.procs {
+		if !slices.Contains(known, p.tag()) {
+			m.violate("%s runs, and the daemon does not know it", p)
+		}
+	}
+	m.checkSockets(d)
+	if m.sc.Site.Store {
+		for name := range ordered(wanted) {
+			if _, ok := m.stored[name]; !ok {
+				m.violate("%s is not in the store", name)
+			}
+		}
+		for name := range ordered(m.stored) {
+			if _, ok := wanted[name]; !ok {
+				m.violate("%s is in the store still", name)
+			}
+		}
+	}
+	if saved, ok := m.savedState(); !ok || saved.Live != st.Generation || saved.Change != nil || saved.Untold != nil || len(saved.Generations) != 1 {
+		m.violate("the state file is behind at rest: live %d of %d, change %v, untold %v", saved.Live, st.Generation, saved.Change, saved.Untold)
+	}
+	m.ledger.check(m)
+}
+
+// checkSockets holds that only what is live has listeners, and that no connection is stuck.
+func (m *sim) checkSockets(d *simDaemon) {
+	live := d.s.live
+	for _, s := range m.sockets {
+		if len(s.queue) > 0 || s.coming > 0 {
+			m.violate("%d connections to %s are stuck", len(s.queue)+s.coming, s.address.address)
+		}
+		if s == s.address.shared {
+			continue
+		}
+		held := false
+		for _, g := range d.gates {
+			for _, number := range live.numbers()[g.a.name] {
+				held = held || g.socket(number) == s
+			}
+		}
+		if !held {
+			m.violate("the listener %d of %s is still open", s.number, s.address.address)
+		}
+	}
+}
+
+// checkEnd is called when the daemon was told to end, and has.
+func (m *sim) checkEnd() {
+	for _, p := range m.procs {
+		m.violate("%s outlives the daemon that was told to end", p)
+	}
+}

@@ -1,0 +1,237 @@
+package supervisor
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// scenario is all that decides a run: what the site is like, and what happens to it. Everything else follows from the seed.
+type scenario struct {
+	Found   string       `json:"found,omitempty"` // of a past failure: what it showed
+	Seed    uint64       `json:"seed"`
+	Site    simSite      `json:"site"`
+	Actions []simAction  `json:"actions"`
+	Bad     []simRelease `json:"releases"`
+}
+
+// simSite is the app: its config, and the machine.
+type simSite struct {
+	Gate      string   `json:"gate"` // steer, rename, shared
+	Listeners int      `json:"listeners"`
+	Web       Strategy `json:"web"`
+	Instances int      `json:"instances"`
+	Worker    Strategy `json:"worker,omitempty"` // of a background process; "" = there is none
+	Single    bool     `json:"single,omitempty"` // there is a process of which two must never run
+	After     bool     `json:"after,omitempty"`  // it starts after the other background process
+	Standby   bool     `json:"standby,omitempty"`
+	Linger    bool     `json:"linger,omitempty"` // drain_connections
+	Always    bool     `json:"always,omitempty"` // continuous health checks
+	Store     bool     `json:"store,omitempty"`  // systemd's descriptor store
+	Look      bool     `json:"look,omitempty"`
+}
+
+// simRelease is how the workers and hooks of a release act. The zero value is a good release.
+type simRelease struct {
+	Name   string `json:"name"`
+	Boot   int    `json:"boot_ms,omitempty"`
+	Health string `json:"health,omitempty"` // bad, silent, flaky, late (healthy at first)
+	Start  string `json:"start,omitempty"`  // fails, hangs, dies (at once), dies late
+	Stop   string `json:"stop,omitempty"`   // slow, never
+	Worker string `json:"worker,omitempty"` // dies: its background processes do
+	Hook   string `json:"hook,omitempty"`   // before fails, before hangs, after fails, slow
+	Leaves bool   `json:"leaves,omitempty"` // children outlive a worker that is killed, until they are
+}
+
+// simAction is one thing that happens, at a time since the beginning.
+type simAction struct {
+	At      int    `json:"at_ms"`
+	Do      string `json:"do"`
+	Release string `json:"release,omitempty"`
+	Process string `json:"process,omitempty"`
+	N       int    `json:"n,omitempty"`
+	For     int    `json:"for_ms,omitempty"`
+}
+
+func (a simAction) String() string {
+	text := fmt.Sprintf("%7.3f %s", float64(a.At)/1000, a.Do)
+	for _, part := range []string{a.Release, a.Process} {
+		if part != "" {
+			text += " " + part
+		}
+	}
+	if a.N != 0 {
+		text += fmt.Sprintf(" n=%d", a.N)
+	}
+	if a.For != 0 {
+		text += fmt.Sprintf(" for %s", time.Duration(a.For)*time.Millisecond)
+	}
+	return text
+}
+
+// String is the scenario as a person reads it.
+func (sc scenario) String() string {
+	var b strings.Builder
+	s := sc.Site
+	fmt.Fprintf(&b, "seed %d: %d %s listener(s), web %s x%d", sc.Seed, s.Listeners, s.Gate, s.Web, s.Instances)
+	for _, part := range []struct {
+		has  bool
+		text string
+	}{
+		{s.Worker != "", "worker " + string(s.Worker)},
+		{s.Single, "beat single"},
+		{s.After, "after worker"},
+		{s.Standby, "standby"},
+		{s.Linger, "drain_connections"},
+		{s.Always, "health always"},
+		{s.Store, "descriptor store"},
+		{s.Look, "look"},
+	} {
+		if part.has {
+			b.WriteString(", " + part.text)
+		}
+	}
+	b.WriteString("\n")
+	for _, r := range sc.Bad {
+		fmt.Fprintf(&b, "  %+v\n", r)
+	}
+	for _, a := range sc.Actions {
+		fmt.Fprintf(&b, "  %s\n", a)
+	}
+	return b.String()
+}
+
+// simActions are the things that happen, with how often each does.
+var simActions = []struct {
+	do     string
+	weight int
+}{
+	{"switch", 22},
+	{"canary", 5},
+	{"rollback", 9},
+	{"reload", 5},
+	{"restart", 6},
+	{"restart one", 3},
+	{"scale", 6},
+	{"pause", 2},
+	{"resume", 2},
+	{"upgrade", 5},
+	{"hang up", 5}, // the newest client does
+
+	{"kill daemon", 6},
+	{"kill at event", 9},
+	{"kill at point", 9},
+	{"leave", 4}, // systemctl restart
+	{"power", 2},
+
+	{"crash", 6},
+	{"crash all", 2},
+	{"wedge", 2}, // workers do not answer any more
+	{"disk", 5},
+	{"history", 2},
+	{"port", 2},
+	{"gate", 2}, // the next turns of a gate fail
+	{"lose listener", 2},
+	{"store", 2}, // the store takes nothing
+}
+
+// simScenario is what a seed decides.
+func simScenario(seed uint64) scenario {
+	r := rand.New(rand.NewPCG(seed, 0x5eed)) //nolint:gosec // it must be the same for the same seed
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
+	chance := func(percent int) bool { return r.IntN(100) < percent }
+	sc := scenario{Seed: seed, Site: simSite{
+		Gate: pick("steer", "steer", "steer", "rename", "shared"), Listeners: 1,
+		Web:       Strategy(pick("overlap", "overlap", "overlap", "rolling", "rolling", "hold")),
+		Instances: 1 + r.IntN(3), Standby: chance(50), Linger: chance(30), Always: chance(30), Store: chance(75), Look: chance(40), Single: chance(60),
+	}}
+	if chance(30) {
+		sc.Site.Listeners = 2
+	}
+	if chance(60) {
+		sc.Site.Worker = Strategy(pick("overlap", "rolling"))
+		sc.Site.After = sc.Site.Single && chance(50)
+	}
+	sc.Bad = []simRelease{{Name: "r1"}, {Name: "r2", Boot: 300, Stop: pick("", "slow")}}
+	for i := 3; i <= 6; i++ {
+		b := simRelease{Name: fmt.Sprint("r", i), Boot: 20 + r.IntN(900), Leaves: chance(15)}
+		if chance(25) {
+			b.Stop = pick("slow", "never")
+		}
+		switch r.IntN(7) {
+		case 0:
+			b.Health = pick("bad", "silent", "flaky", "late", "late")
+		case 1:
+			b.Start = pick("fails", "hangs", "dies", "dies late")
+		case 2:
+			b.Worker = "dies"
+		case 3:
+			b.Hook = pick("before fails", "before hangs", "after fails", "slow")
+		}
+		sc.Bad = append(sc.Bad, b)
+	}
+	total := 0
+	for _, a := range simActions {
+		total += a.weight
+	}
+	at := 3000
+	for range 4 + r.IntN(12) {
+		at += gap(r)
+		n := r.IntN(total)
+		for _, a := range simActions {
+			if n -= a.weight; n < 0 {
+				sc.Actions = append(sc.Actions, simAction{
+					At: at, Do: a.do, Release: fmt.Sprint("r", 1+r.IntN(6)), Process: pick("web", "web", "worker", "beat"), N: 1 + r.IntN(120), For: 200 + r.IntN(12_000),
+				}.tidied())
+				break
+			}
+		}
+	}
+	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
+	return sc
+}
+
+// gap is the time between two actions: a moment, or long enough for a change to end.
+func gap(r *rand.Rand) int {
+	switch r.IntN(4) {
+	case 0:
+		return 1 + r.IntN(500)
+	case 1:
+		return 500 + r.IntN(3000)
+	default:
+		return 3000 + r.IntN(30_000)
+	}
+}
+
+// tidied leaves out what an action has no use for.
+func (a simAction) tidied() simAction {
+	switch a.Do {
+	case "switch", "canary":
+		a.Process, a.N, a.For = "", 0, 0
+	case "scale":
+		a.Release, a.For, a.N = "", 0, 1+a.N%4
+	case "restart", "pause", "resume":
+		a.Release, a.N, a.For = "", 0, 0
+	case "restart one":
+		a.Release, a.For, a.N = "", 0, a.N%4
+	case "crash", "crash all", "wedge":
+		a.Release, a.For = "", 0
+	case "kill at event", "kill at point":
+		a.Release, a.Process = "", ""
+		if a.Do == "kill at point" {
+			a.N = 1 + a.N%24
+		}
+	case "rollback", "reload", "hang up":
+		a.Release, a.Process, a.N, a.For = "", "", 0, 0
+	case "disk":
+		a.Release, a.Process, a.N = "", "", a.N%2
+	case "upgrade":
+		a.Release, a.Process, a.N, a.For = "", "", a.N%3, 0
+	default:
+		a.Release, a.Process, a.N = "", "", 0
+	}
+	return a
+}
