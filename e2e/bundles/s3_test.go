@@ -105,7 +105,7 @@ func TestABundleComesFromS3(t *testing.T) {
 		env        []string
 	}{
 		{
-			"s3://releases/unsigned.tar.zst", "it is not signed, and [trust] wants a signature of",
+			"s3://releases/unsigned.tar.zst", "it is not signed, and [trust] requires a signature of",
 			[]string{"AWS_PROFILE=ci"},
 		},
 		{"s3://releases/none.tar.zst", "The specified key does not exist", []string{"AWS_PROFILE=ci"}},

@@ -50,7 +50,8 @@ func TestAnOlderSignedBundleMustBeAskedFor(t *testing.T) {
 	made := make(map[string]string)
 	for version, at := range map[string]int64{"1": 1_700_000_000, "2": 1_700_000_100, "2-again": 1_700_000_100} {
 		made[version] = filepath.Join(dir, "shop-"+version+".tar.zst")
-		project{"project/app.py": ""}.write(t, made[version], func(m *bundle.Manifest) { m.Version, m.Built = version, time.Unix(at, 0) })
+		change := func(m *bundle.Manifest) { m.Version, m.Built = version, time.Unix(at, 0) }
+		project{"project/app.py": ""}.write(t, made[version], change)
 		sign(t, made[version], secret)
 	}
 	for _, step := range []struct {
@@ -59,10 +60,11 @@ func TestAnOlderSignedBundleMustBeAskedFor(t *testing.T) {
 		says    string
 	}{
 		{"2", false, ""},
-		{"1", false, "it is of 2023-11-14 22:13 UTC, and 2, which is installed, of 2023-11-14 22:15 UTC: --older installs an older one"},
+		{"1", false, "it is from 2023-11-14 22:13 UTC, and the installed 2 is from 2023-11-14 22:15 UTC: " +
+			"--older installs an older one"},
 		{"2-again", false, ""},
 		{"1", true, ""},
-		{"1", false, ""}, // it is there
+		{"1", false, ""}, // already installed
 	} {
 		o.Older = step.older
 		_, err := Install(t.Context(), made[step.version], o)

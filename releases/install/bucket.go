@@ -19,7 +19,8 @@ import (
 	"gopkg.in/ini.v1"
 )
 
-// bucket is one of S3 or of what speaks like it, reached as the AWS tools are told to by the environment and their files.
+// bucket is an S3 bucket, or one of a compatible server, configured like the AWS tools by the
+// environment and their files.
 type bucket struct {
 	o        *Options
 	core     minio.Core
@@ -27,7 +28,7 @@ type bucket struct {
 	settings s3Settings
 }
 
-// object is a file behind s3://.
+// object is a file at s3://.
 type object struct {
 	*bucket
 	key string
@@ -37,10 +38,11 @@ func (b *bucket) object(u *url.URL) *object { return &object{b, strings.TrimPref
 
 func (s *object) String() string { return "s3://" + s.name + "/" + s.key }
 
-// metadataTime is how long an instance's own service may take to answer, which is not there on most machines.
+// metadataTime bounds the wait for the instance metadata service, which most machines do not have.
 const metadataTime = 5 * time.Second
 
-// s3Settings are what the AWS tools read of their environment and files, besides credentials.
+// s3Settings are the settings other than credentials that the AWS tools read from the environment
+// and their files.
 type s3Settings struct{ profile, region, endpoint string }
 
 func readS3Settings(getenv func(string) string) s3Settings {
@@ -50,7 +52,7 @@ func readS3Settings(getenv func(string) string) s3Settings {
 	s.endpoint = cmp.Or(getenv("AWS_ENDPOINT_URL_S3"), getenv("AWS_ENDPOINT_URL"))
 	file, err := ini.LooseLoad(path)
 	if err != nil {
-		return s // the credentials are looked for there too, and that says so
+		return s // reading the credentials reports the error
 	}
 	section := file.Section("profile " + s.profile)
 	if s.profile == "default" && file.HasSection("default") {
@@ -63,12 +65,14 @@ func readS3Settings(getenv func(string) string) s3Settings {
 
 func (o *Options) openBucket(u *url.URL) (*bucket, error) {
 	if u.Host == "" || strings.Trim(u.Path, "/") == "" || u.User != nil || u.RawQuery != "" {
-		return nil, &SourceError{errors.New("write s3://BUCKET/KEY; credentials are taken from AWS_PROFILE, ~/.aws or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")}
+		return nil, &SourceError{errors.New("write s3://BUCKET/KEY; " +
+			"credentials come from AWS_PROFILE, ~/.aws or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")}
 	}
 	b := &bucket{o: o, name: u.Host, settings: readS3Settings(os.Getenv)}
 	endpoint, err := url.Parse(cmp.Or(b.settings.endpoint, "https://s3.amazonaws.com"))
 	if err != nil || endpoint.Host == "" {
-		return nil, &SourceError{errors.New("the endpoint of AWS_ENDPOINT_URL is not an address such as https://s3.example.com")}
+		return nil, &SourceError{errors.New("the endpoint of AWS_ENDPOINT_URL is not an address such as " +
+			"https://s3.example.com")}
 	}
 	if err := o.mayFetch(endpoint); err != nil {
 		return nil, &SourceError{err}
@@ -85,13 +89,15 @@ func (o *Options) openBucket(u *url.URL) (*bucket, error) {
 	return b, err
 }
 
-// credentials looks where the AWS tools look: the environment, the profile's files, the role of the container or the instance.
-// Where there are none, the bucket must be public.
+// credentials returns the credentials that the AWS tools would use: from the environment, the
+// profile's files, or the role of the container or the instance. Without any, the bucket must be
+// public.
 func (b *bucket) credentials(getenv func(string) string) (*credentials.Credentials, error) {
 	file := &credentials.FileAWSCredentials{}
 	providers := []credentials.Provider{&credentials.EnvAWS{}, file}
 	if !strings.EqualFold(getenv("AWS_EC2_METADATA_DISABLED"), "true") {
-		providers = append(providers, &credentials.IAM{Client: &http.Client{Timeout: metadataTime}, Region: b.settings.region})
+		client := &http.Client{Timeout: metadataTime}
+		providers = append(providers, &credentials.IAM{Client: client, Region: b.settings.region})
 	}
 	if getenv("AWS_PROFILE") != "" && getenv("AWS_ACCESS_KEY_ID") == "" {
 		if _, err := file.RetrieveWithCredContext(nil); err != nil { // which the chain would pass over
@@ -101,7 +107,8 @@ func (b *bucket) credentials(getenv func(string) string) (*credentials.Credentia
 	return credentials.NewChainCredentials(providers), nil
 }
 
-// withoutContent keeps of an error what the system says: the parser of the credentials file quotes its lines.
+// withoutContent reduces an error to the system's: the parser of the credentials file quotes its
+// lines.
 func withoutContent(err error) error {
 	var file *fs.PathError
 	switch {
@@ -110,10 +117,11 @@ func withoutContent(err error) error {
 	case ini.IsErrDelimiterNotFound(err):
 		return errors.New("the credentials file has a line that is neither [section] nor KEY = VALUE")
 	}
-	return errors.New("~/.aws/credentials and ~/.aws/config have no complete and current credentials for it (aws configure list shows them)")
+	return errors.New("~/.aws/credentials and ~/.aws/config have no complete and current credentials for it (aws " +
+		"configure list shows them)")
 }
 
-// transport takes proxies from the environment, as all programs do.
+// transport returns a transport that uses proxies from the environment.
 func (o *Options) transport() http.RoundTripper {
 	return discreet{&http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -122,8 +130,8 @@ func (o *Options) transport() http.RoundTripper {
 	}}
 }
 
-// discreet refuses a redirect to an address that cannot be parsed, before http.Client quotes it whole: the address may be
-// presigned.
+// discreet refuses a redirect to an address that cannot be parsed, before http.Client quotes it
+// whole: the address may be presigned.
 type discreet struct{ http.RoundTripper }
 
 // RoundTrip does one request.
@@ -134,7 +142,8 @@ func (d discreet) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if to := resp.Header.Get("Location"); to != "" {
 		if _, err := req.URL.Parse(to); err != nil {
-			return nil, errors.Join(&finalError{errors.New("the server redirects to an address that cannot be parsed")}, resp.Body.Close())
+			unusable := errors.New("the server redirects to an address that cannot be parsed")
+			return nil, errors.Join(&finalError{unusable}, resp.Body.Close())
 		}
 	}
 	return resp, nil
@@ -161,14 +170,15 @@ func (s *object) open(ctx context.Context, from int64, tag string) (*stream, err
 	out := &stream{ReadCloser: w.body(body), size: info.Size, tag: info.ETag}
 	if part := header.Get("Content-Range"); part != "" {
 		if _, err := fmt.Sscanf(part, "bytes %d-", &out.from); err != nil || out.from != from {
-			return nil, errors.Join(&finalError{fmt.Errorf("%s: the server answers with another part than was asked for", s)}, out.Close())
+			wrong := fmt.Errorf("%s: the server sent another part than requested", s)
+			return nil, errors.Join(&finalError{wrong}, out.Close())
 		}
 		out.size += from
 	}
 	return out, nil
 }
 
-// refused says what an answer means that is no object.
+// refused translates an answer that is not the object.
 func (s *object) refused(err error) error {
 	answer := minio.ToErrorResponse(err)
 	said := fmt.Errorf("%s: %w", s, withoutAddress(err))
@@ -176,8 +186,10 @@ func (s *object) refused(err error) error {
 	case answer.StatusCode == http.StatusNotFound:
 		return missing(said)
 	case answer.StatusCode == http.StatusForbidden, answer.StatusCode == http.StatusUnauthorized:
-		return &finalError{fmt.Errorf("%w (credentials are taken from AWS_ACCESS_KEY_ID, else from the profile %s in ~/.aws, else from the role of this machine)", said, s.settings.profile)}
-	case answer.StatusCode >= http.StatusInternalServerError, answer.StatusCode == 0, answer.StatusCode == http.StatusTooManyRequests:
+		return &finalError{fmt.Errorf("%w (credentials come from AWS_ACCESS_KEY_ID, "+
+			"else from the profile %s in ~/.aws, else from the role of this machine)", said, s.settings.profile)}
+	case answer.StatusCode >= http.StatusInternalServerError, answer.StatusCode == 0,
+		answer.StatusCode == http.StatusTooManyRequests:
 		return said
 	}
 	return &finalError{said}

@@ -21,7 +21,8 @@ func TestNoErrorOfADownloadShowsASecret(t *testing.T) {
 			answer: func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }, want: "403",
 		},
 		"a password in an address that cannot be parsed": {
-			word: func(address string) string { return strings.Replace(address, "://", "://shop:"+canary+"%zz@", 1) }, want: "cannot be read",
+			word: func(address string) string { return strings.Replace(address, "://", "://shop:"+canary+"%zz@", 1) },
+			want: "cannot be read",
 		},
 		"a presigned address": {
 			word:   func(address string) string { return address + "?X-Amz-Signature=" + canary },
@@ -46,7 +47,10 @@ func TestNoErrorOfADownloadShowsASecret(t *testing.T) {
 			answer: func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }, want: "403",
 		},
 		"a netrc that cannot be read": {
-			prepare: func(t *testing.T, home string) { put(t, home, ".netrc", "machine 127.0.0.1 passwort "+canary+"\n") }, want: "line 1",
+			prepare: func(t *testing.T, home string) {
+				put(t, home, ".netrc",
+					"machine 127.0.0.1 passwort "+canary+"\n")
+			}, want: "line 1",
 		},
 		"an S3 endpoint that cannot be parsed": {
 			prepare: func(t *testing.T, _ string) { t.Setenv("AWS_ENDPOINT_URL", "https://shop:"+canary+"@%zz") },

@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// How patient a download is.
+// Limits and intervals of a download.
 const (
-	idleTime  = 30 * time.Second // without a byte
-	fetchTime = time.Hour        // for all of it
-	tries     = 6                // in a row without progress; each waits twice as long as the one before
+	idleTime  = 30 * time.Second // longest time without a byte
+	fetchTime = time.Hour        // limit for the whole download
+	tries     = 6                // in a row without progress, each after twice the wait of the one before
 	firstWait = 500 * time.Millisecond
-	// progressBytes is how much a try must add to what any earlier one had, to be progress: a server that sends one byte an answer
-	// makes none.
+	// progressBytes is how much a try must add to the largest earlier one to count as progress, so
+	// that a server that sends one byte per answer does not.
 	progressBytes = 64 << 10
 )
 
-// download writes a source into a file. After an error of the network it goes on where it was.
+// download writes a source into a file. After a network error it resumes where it stopped.
 func (o *Options) download(ctx context.Context, s source, to *os.File, note func(done, all int64)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.FetchTime, fmt.Errorf("not fetched within %s", o.FetchTime))
 	defer cancel()
@@ -29,7 +29,7 @@ func (o *Options) download(ctx context.Context, s source, to *os.File, note func
 		err := d.try(ctx, s)
 		progress := d.done >= d.most+progressBytes
 		if d.most = max(d.most, d.done); d.tag == "" {
-			d.done = 0 // the source cannot go on in the middle
+			d.done = 0 // the source cannot be resumed
 		}
 		return progress, err
 	})
@@ -41,12 +41,12 @@ type transfer struct {
 	to   *os.File
 	note func(done, all int64)
 	done int64  // bytes in the file
-	most int64  // the most that any try had
-	tag  string // of what is in the file
-	all  int64  // size of the whole; -1 = not known
+	most int64  // the most bytes that any try had
+	tag  string // version of the file's content
+	all  int64  // total size; -1 = unknown
 }
 
-// try fetches what is missing.
+// try fetches the missing part.
 func (d *transfer) try(ctx context.Context, s source) error {
 	in, err := s.open(ctx, d.done, d.tag)
 	if err != nil {
@@ -55,7 +55,7 @@ func (d *transfer) try(ctx context.Context, s source) error {
 	defer in.Close()
 	d.tag, d.all = in.tag, in.size
 	if in.from != d.done {
-		d.done = 0 // it has changed, or the server cannot go on in the middle
+		d.done = 0 // the file changed, or the server cannot resume
 	}
 	if err := errors.Join(d.to.Truncate(d.done), seek(d.to, d.done)); err != nil {
 		return &finalError{err}
@@ -75,10 +75,11 @@ func (d *transfer) try(ctx context.Context, s source) error {
 
 func seek(f *os.File, to int64) error { _, err := f.Seek(to, io.SeekStart); return err }
 
-// Write adds to the file, as long as the reserve of the disk is kept: a server need not say how much it is going to send.
+// Write writes to the file, as long as enough of the disk stays free: a server need not announce
+// the size.
 func (d *transfer) Write(p []byte) (int, error) {
 	if d.all >= 0 && d.done+int64(len(p)) > d.all {
-		return 0, &finalError{fmt.Errorf("the server sends more than the %d bytes that it has named", d.all)}
+		return 0, &finalError{fmt.Errorf("the server sent more than the %d bytes that it announced", d.all)}
 	}
 	if err := d.o.reserve(d.to, int64(len(p))); err != nil {
 		return 0, &finalError{err}
@@ -92,8 +93,7 @@ func (d *transfer) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// retry tries again after errors of the network. once gets a context that ends when nothing comes any more: everything that it
-// opens must use it.
+// retry repeats once after network errors, with increasing waits.
 func (o *Options) retry(ctx context.Context, once func(context.Context) (progress bool, err error)) error {
 	wait := o.FirstWait
 	for n := 1; ; n++ {
@@ -123,7 +123,7 @@ func (o *Options) retry(ctx context.Context, once func(context.Context) (progres
 	}
 }
 
-// watched ends its context when nothing was read for a while.
+// watched is a response body whose context ends when nothing was read for a while.
 type watched struct {
 	io.ReadCloser
 	timer *time.Timer
@@ -132,17 +132,18 @@ type watched struct {
 	end   context.CancelCauseFunc
 }
 
-// watch makes the context for a request; body makes its body one that is watched, and end must be called when there is none.
+// watch creates the context of a request. body turns the response body into a watched one; without
+// a body, stop must be called.
 func (o *Options) watch(ctx context.Context) (w *watched) {
 	w = &watched{idle: o.Idle}
 	w.ctx, w.end = context.WithCancelCause(ctx)
-	w.timer = time.AfterFunc(w.idle, func() { w.end(fmt.Errorf("nothing came for %s", w.idle)) })
+	w.timer = time.AfterFunc(w.idle, func() { w.end(fmt.Errorf("no data for %s", w.idle)) })
 	return w
 }
 
 func (w *watched) body(r io.ReadCloser) io.ReadCloser { w.ReadCloser = r; return w }
 
-// Read reads, and says why when the time is over.
+// Read reads, and returns the cause if the time limit has passed.
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
 	if n > 0 {

@@ -22,12 +22,13 @@ import (
 	"superctl/releases"
 )
 
-// server serves one file, as badly as a test wants. Each request gets the next of its behaviours; after these it is well.
+// server serves one file with faults. Each request gets the next of its behaviours; after them it
+// works properly.
 type server struct {
 	*httptest.Server
 	mu      sync.Mutex
 	content []byte
-	tag     string // "" = it knows neither ETag nor ranges
+	tag     string // "" = without ETag and ranges
 	next    []func(w http.ResponseWriter, r *http.Request, s *server)
 	ranges  []string // of each request
 }
@@ -65,7 +66,7 @@ func well(w http.ResponseWriter, r *http.Request, s *server) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.content))
 }
 
-// cut ends the connection after so many bytes.
+// cut closes the connection after some bytes.
 func cut(after int) func(http.ResponseWriter, *http.Request, *server) {
 	return func(w http.ResponseWriter, r *http.Request, s *server) {
 		well(&short{ResponseWriter: w, left: after}, r, s)
@@ -73,7 +74,7 @@ func cut(after int) func(http.ResponseWriter, *http.Request, *server) {
 	}
 }
 
-// short is a connection over which only so much goes.
+// short is a response of limited length.
 type short struct {
 	http.ResponseWriter
 	left int
@@ -100,7 +101,7 @@ func status(code int) func(http.ResponseWriter, *http.Request, *server) {
 
 func silence(_ http.ResponseWriter, r *http.Request, _ *server) { <-r.Context().Done() }
 
-// get downloads what the server has.
+// get downloads the file at address.
 func get(t *testing.T, o *Options, address string) ([]byte, error) {
 	t.Helper()
 	defaults(o)
@@ -118,18 +119,20 @@ func get(t *testing.T, o *Options, address string) ([]byte, error) {
 }
 
 func TestADownloadThatIsCutGoesOnWhereItWas(t *testing.T) {
-	s := serve(t, cut(300_000), status(http.StatusServiceUnavailable), cut(1), cut(400_000), cut(0), status(http.StatusTooManyRequests))
+	s := serve(t, cut(300_000), status(http.StatusServiceUnavailable), cut(1), cut(400_000), cut(0),
+		status(http.StatusTooManyRequests))
 	o := options(t)
 	got, err := get(t, &o, s.URL+"/shop.tar.zst")
 	if err != nil || !bytes.Equal(got, s.content) {
 		t.Fatalf("%d bytes, %v", len(got), err)
 	}
-	if want := "|bytes=300000-|bytes=300000-|bytes=300001-|bytes=700001-|bytes=700001-|bytes=700001-"; strings.Join(s.ranges, "|") != want {
+	const want = "|bytes=300000-|bytes=300000-|bytes=300001-|bytes=700001-|bytes=700001-|bytes=700001-"
+	if strings.Join(s.ranges, "|") != want {
 		t.Errorf("asked for %q", s.ranges)
 	}
 }
 
-func TestAFileThatHasChangedMeanwhileIsFetchedAnew(t *testing.T) {
+func TestAFileThatHasChangedIsFetchedAgain(t *testing.T) {
 	change := func(w http.ResponseWriter, r *http.Request, s *server) {
 		s.content, s.tag = s.content[:200_000], `"two"`
 		fill(s.content, 2)
@@ -142,7 +145,7 @@ func TestAFileThatHasChangedMeanwhileIsFetchedAnew(t *testing.T) {
 	}
 }
 
-func TestAServerWithoutRangesIsAskedForAllAgain(t *testing.T) {
+func TestAServerWithoutRangesIsAskedForTheWholeFile(t *testing.T) {
 	s := serve(t, cut(300_000), cut(500_000))
 	s.tag = ""
 	o := options(t)
@@ -176,20 +179,24 @@ func TestADownloadGivesUpWithTheReason(t *testing.T) {
 		says  string
 		tries int
 	}{
-		"not there":         {all(status(404)), "the server says 404 Not Found", 1},
-		"forbidden":         {all(status(403)), "the server says 403 Forbidden", 1},
-		"out of order":      {all(status(502)), "the server says 502 Bad Gateway (given up after 6 tries)", 6},
+		"not there":         {all(status(404)), "the server answered 404 Not Found", 1},
+		"forbidden":         {all(status(403)), "the server answered 403 Forbidden", 1},
+		"out of order":      {all(status(502)), "the server answered 502 Bad Gateway (given up after 6 tries)", 6},
 		"cut at each byte":  {all(cut(0)), "EOF (given up after 6 tries)", 6},
 		"cut without a tag": {all(untagged(cut(300_000))), "EOF (given up after 6 tries)", 6},
 		"a byte an answer":  {all(cut(1)), "EOF (given up after 6 tries)", 6},
 		"416 after a cut":   {alternating(cut(300_000), status(416)), "EOF (given up after 6 tries)", 11},
-		"silent":            {all(silence), "nothing came for 200ms (given up after 6 tries)", 6},
-		"sent around":       {all(to("SELF/again")), "it is sent elsewhere more than 5 times", 6},
-		"sent to plain":     {all(to("http://192.0.2.1/x?token=secret")), "it is sent elsewhere: http://192.0.2.1/x: anybody on the way could change", 1},
-		"sent to a file":    {all(to("file:///etc/passwd")), "is neither https:// nor http://", 1},
-		"more than fits":    {all(huge), "there is no room for the bundle in", 1},
-		"another part":      {append([]behaviour{cut(10)}, all(part)...), "the server answers with another part than was asked for", 2},
-		"a part at a whole": {all(part), "the server answers with another part", 1},
+		"silent":            {all(silence), "no data for 200ms (given up after 6 tries)", 6},
+		"sent around":       {all(to("SELF/again")), "more than 5 redirects", 6},
+		"sent to plain": {
+			all(to("http://192.0.2.1/x?token=secret")), "redirect: http://192.0.2.1/x: http:// can be tampered with", 1,
+		},
+		"sent to a file": {all(to("file:///etc/passwd")), "is neither https:// nor http://", 1},
+		"more than fits": {all(huge), "not enough space for the bundle in", 1},
+		"another part": {
+			append([]behaviour{cut(10)}, all(part)...), "the server sent another part than requested", 2,
+		},
+		"a part at a whole": {all(part), "the server sent another part", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, c.next...)
@@ -197,7 +204,8 @@ func TestADownloadGivesUpWithTheReason(t *testing.T) {
 			if name == "silent" {
 				o.Idle = 200 * time.Millisecond
 			}
-			_, err := get(t, &o, strings.Replace(s.URL, "http://", "http://user:secret@", 1)+"/shop.tar.zst?X-Amz-Signature=secret")
+			address := strings.Replace(s.URL, "http://", "http://user:secret@", 1)
+			_, err := get(t, &o, address+"/shop.tar.zst?X-Amz-Signature=secret")
 			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("%v", err)
 			}
@@ -234,7 +242,7 @@ func TestAnEndlessAnswerLeavesTheReserveOfTheDisk(t *testing.T) {
 	_, err := Install(t.Context(), s.URL+"/shop-1.0.tar.zst", o)
 	s.mu.Lock() // the server has ended its answer
 	defer s.mu.Unlock()
-	if err == nil || !strings.Contains(err.Error(), "there is no room for the bundle in "+dir) || least < spareBytes {
+	if err == nil || !strings.Contains(err.Error(), "not enough space for the bundle in "+dir) || least < spareBytes {
 		t.Errorf("%v, and %d bytes were free", err, least)
 	}
 }
@@ -248,7 +256,7 @@ func TestADownloadThatTakesTooLongIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestARedirectTellsTheOtherServerNothing(t *testing.T) {
+func TestARedirectLeaksNothing(t *testing.T) {
 	var seen []http.Header
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen = append(seen, r.Header, http.Header{"Address": {r.RequestURI}})
@@ -259,15 +267,19 @@ func TestARedirectTellsTheOtherServerNothing(t *testing.T) {
 		http.Redirect(w, r, strings.Replace(other.URL, "127.0.0.1", "localhost", 1)+"/x", http.StatusFound)
 	})
 	o := options(t)
-	if got, err := get(t, &o, strings.Replace(s.URL, "http://", "http://user:secret@", 1)+"/b?X-Amz-Signature=secret"); err != nil || string(got) != "bundle" {
+	address := strings.Replace(s.URL, "http://", "http://user:secret@", 1) + "/b?X-Amz-Signature=secret"
+	if got, err := get(t, &o, address); err != nil || string(got) != "bundle" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if text := fmt.Sprint(seen); len(seen) != 2 || strings.Contains(text, "secret") || strings.Contains(text, "Referer") || strings.Contains(text, "Authorization") {
+	text := fmt.Sprint(seen)
+	leaked := strings.Contains(text, "secret") || strings.Contains(text, "Referer") ||
+		strings.Contains(text, "Authorization")
+	if len(seen) != 2 || leaked {
 		t.Errorf("it was told %s", text)
 	}
 }
 
-func TestASignatureIsLookedForBesideTheBundle(t *testing.T) {
+func TestASignatureIsFetchedFromNextToTheBundle(t *testing.T) {
 	var asked []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.URL.RequestURI())
@@ -292,15 +304,17 @@ func TestASignatureIsLookedForBesideTheBundle(t *testing.T) {
 	}
 	_, signature, err := o.sources("shop.tar.zst")
 	must(t, err)
-	if _, err := o.readSignature(t.Context(), signature); !errors.Is(err, fs.ErrNotExist) || !strings.HasSuffix(signature.String(), "/shop.tar.zst.minisig") {
+	_, err = o.readSignature(t.Context(), signature)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.HasSuffix(signature.String(), "/shop.tar.zst.minisig") {
 		t.Errorf("%s: %v", signature, err)
 	}
 }
 
-func TestPlainHTTPIsForLoopbackOrForWhatIsSigned(t *testing.T) {
+func TestPlainHTTPIsForLoopbackOrSignedBundles(t *testing.T) {
 	for address, want := range map[string]bool{
-		"https://ci.example.com/x": true, "HTTPS://ci.example.com/x": true, "http://127.0.0.1:8000/x": true, "http://[::1]/x": true, "http://localhost/x": true,
-		"http://ci.example.com/x": false, "http://127.0.0.1.example.com/x": false, "http://10.0.0.1/x": false, "HTTP://10.0.0.1/x": false,
+		"https://ci.example.com/x": true, "HTTPS://ci.example.com/x": true, "http://127.0.0.1:8000/x": true,
+		"http://[::1]/x": true, "http://localhost/x": true, "http://ci.example.com/x": false,
+		"http://127.0.0.1.example.com/x": false, "http://10.0.0.1/x": false, "HTTP://10.0.0.1/x": false,
 	} {
 		u, err := url.Parse(address)
 		must(t, err)
@@ -314,7 +328,9 @@ func TestPlainHTTPIsForLoopbackOrForWhatIsSigned(t *testing.T) {
 func TestS3IsReachedAsTheAWSToolsReachIt(t *testing.T) {
 	home := t.TempDir()
 	must(t, os.Mkdir(filepath.Join(home, ".aws"), 0o755))
-	must(t, os.WriteFile(filepath.Join(home, ".aws", "config"), []byte("[default]\nregion = eu-west-1\n[profile ci]\nregion = eu-central-1\nendpoint_url = https://s3.example.com\n"), 0o644))
+	config := "[default]\nregion = eu-west-1\n[profile ci]\nregion = eu-central-1\n" +
+		"endpoint_url = https://s3.example.com\n"
+	must(t, os.WriteFile(filepath.Join(home, ".aws", "config"), []byte(config), 0o644))
 	for _, c := range []struct {
 		env  map[string]string
 		want s3Settings
@@ -322,8 +338,12 @@ func TestS3IsReachedAsTheAWSToolsReachIt(t *testing.T) {
 		{nil, s3Settings{"default", "eu-west-1", ""}},
 		{map[string]string{"AWS_PROFILE": "ci"}, s3Settings{"ci", "eu-central-1", "https://s3.example.com"}},
 		{map[string]string{"AWS_PROFILE": "none"}, s3Settings{"none", "", ""}},
-		{map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://[::1]:9000", "AWS_PROFILE": "ci"}, s3Settings{"ci", "us-east-1", "http://[::1]:9000"}},
-		{map[string]string{"AWS_DEFAULT_REGION": "a", "AWS_ENDPOINT_URL_S3": "b", "AWS_ENDPOINT_URL": "c"}, s3Settings{"default", "a", "b"}},
+		{map[string]string{
+			"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://[::1]:9000", "AWS_PROFILE": "ci",
+		}, s3Settings{"ci", "us-east-1", "http://[::1]:9000"}},
+		{map[string]string{
+			"AWS_DEFAULT_REGION": "a", "AWS_ENDPOINT_URL_S3": "b", "AWS_ENDPOINT_URL": "c",
+		}, s3Settings{"default", "a", "b"}},
 	} {
 		got := readS3Settings(func(name string) string {
 			if name == "HOME" {

@@ -1,10 +1,12 @@
-// Package install makes a release of a bundle.
+// Package install turns a bundle into a release.
 //
-// The release is made in a hidden directory beside the others and renamed into its place as the last step, so that it is there as a
-// whole or not at all, whenever the install is killed. Nothing of a bundle is run but its smoke check, and no command runs
-// as another user than the app's: the wheels are unpacked by package wheel. Nothing is written outside the directory of releases.
+// It builds the release in a hidden directory next to the others and renames it into place as the
+// last step, so that the release exists completely or not at all, even if the install is killed. Of
+// a bundle it executes only the smoke check, and every command runs as the app's user: package
+// wheel unpacks the wheels without executing them. It writes nothing outside the directory of
+// releases.
 //
-// It starts no process itself: whoever needs an install hands in what runs a command.
+// It starts no process itself: the caller passes a function that runs a command.
 package install
 
 import (
@@ -29,42 +31,42 @@ import (
 	"superctl/releases/wheel"
 )
 
-// Options say where a bundle is installed and what it must be.
+// Options describe where a bundle is installed and what it must be.
 type Options struct {
 	Store  *releases.Store
-	Keys   []bundle.Key // of which one must have signed; none = signatures are not asked for
-	Name   string       // of the app's bundles; "" = any
-	Older  bool         // a signed bundle may be older than one that is installed
+	Keys   []bundle.Key // one of them must have signed the bundle; none = signatures are not required
+	Name   string       // required name of the bundle; "" = any
+	Older  bool         // allow a signed bundle that is older than an installed one
 	Python string       // path of the interpreter; "" = the first in Search that fits
-	Search string       // where interpreters are looked for, as PATH has it
-	UserID *UserID      // of the app; nil = who runs this
-	User   string       // name of the app's user, for messages; "" = who runs this
+	Search string       // directories of interpreters, like PATH
+	UserID *UserID      // of the app; nil = the user of this process
+	User   string       // name of the app's user, for messages; "" = the user of this process
 
-	Shared map[string]string // as releases.Sharing has it
-	Owner  string            // likewise
+	Shared map[string]string // see releases.Sharing
+	Owner  string            // see releases.Sharing
 
-	// Run runs a command to its end and hands on each line that it writes.
+	// Run runs a command to its end and passes each line of its output to line.
 	Run func(ctx context.Context, c Command, line func(string)) error
-	// EndLeft ends the commands of an install that was killed.
+	// EndLeft stops the commands of an install that was killed.
 	EndLeft func() error
 	Event   func(Event)
 
-	// How patient it is; 0 = the defaults.
+	// Time limits; 0 = the defaults.
 	Idle, FirstWait, FetchTime, CompileTime, SmokeTime time.Duration
 }
 
-// UserID is a user by its numbers.
+// UserID is a user by UID and GID.
 type UserID struct{ UID, GID int }
 
-// Command is one that an install runs, as the app's user.
+// Command is a command that an install runs as the app's user.
 type Command struct {
 	Args []string
 	Dir  string
-	// InRelease: in the environment of a process of the release in Dir, if there is one.
+	// InRelease runs it in the environment of a process of the release in Dir, if there is one.
 	InRelease bool
 }
 
-// Event is something that happens during an install.
+// Event reports the progress of an install.
 type Event struct {
 	Type    string // "begin", "progress", "output", "end", "fail"
 	Step    string
@@ -72,7 +74,7 @@ type Event struct {
 	Seconds float64
 }
 
-// Step is one step of an install that has ended.
+// Step is a finished step of an install.
 type Step struct {
 	Name    string    `json:"name"`
 	Began   time.Time `json:"began"`
@@ -80,7 +82,7 @@ type Step struct {
 	Detail  string    `json:"detail,omitempty"`
 }
 
-// Result is what an install has come to.
+// Result is the result of an install.
 type Result struct {
 	Changed  bool
 	Manifest *bundle.Manifest // nil when it was not read
@@ -92,37 +94,38 @@ type Result struct {
 	Warnings []string
 }
 
-// CommandError is a command of the bundle's that has failed.
+// CommandError is the error when a command of the bundle fails.
 type CommandError struct {
 	Args   []string
 	Err    error
-	Output []string // its last lines
+	Output []string // the last lines
 }
 
-// Error says which, and how it ended.
+// Error returns the command and how it ended.
 func (e *CommandError) Error() string { return fmt.Sprintf("%q: %v", strings.Join(e.Args, " "), e.Err) }
 
-// Unwrap is how it ended.
+// Unwrap returns how the command ended.
 func (e *CommandError) Unwrap() error { return e.Err }
 
-// install is one install.
+// install is one run of Install.
 type install struct {
 	*Options
 	Result
 	root   *beneath.Dir // the directory of releases
-	file   *os.File     // the private copy of the bundle: what is verified is what is used
+	file   *os.File     // private copy of the bundle: the file that is verified is the one that is used
 	size   int64
 	python *python
-	hidden string       // name of the directory in root in which the release is made
+	hidden string       // name of the directory in root in which the release is built
 	made   *beneath.Dir // that directory
-	work   *os.Root     // likewise
-	bytes  int64        // that it takes on disk
+	work   *os.Root     // the same directory
+	bytes  int64        // its size on disk
 	venv   *wheel.Virtualenv
 
 	venvRoot *os.Root
 }
 
-// Install installs the bundle that word names: a file, https:// or s3://. The result is never nil, and says how far it came.
+// Install installs the bundle that word names: a file, https:// or s3://. The result is never nil,
+// and records how far the install got.
 func Install(ctx context.Context, word string, o Options) (*Result, error) {
 	defaults(&o)
 	in := &install{Options: &o}
@@ -142,7 +145,13 @@ func defaults(o *Options) {
 	for _, d := range []struct {
 		value     *time.Duration
 		otherwise time.Duration
-	}{{&o.Idle, idleTime}, {&o.FirstWait, firstWait}, {&o.FetchTime, fetchTime}, {&o.CompileTime, compileTime}, {&o.SmokeTime, smokeTime}} {
+	}{
+		{&o.Idle, idleTime},
+		{&o.FirstWait, firstWait},
+		{&o.FetchTime, fetchTime},
+		{&o.CompileTime, compileTime},
+		{&o.SmokeTime, smokeTime},
+	} {
 		if *d.value == 0 {
 			*d.value = d.otherwise
 		}
@@ -158,7 +167,7 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 	}
 	defer in.root.Close()
 	if err := in.sweep(ctx); err != nil {
-		return fmt.Errorf("remove what an earlier install has left: %w", err)
+		return fmt.Errorf("remove the leftovers of an earlier install: %w", err)
 	}
 	if in.file, err = in.root.CreateTemp(); err != nil {
 		return fmt.Errorf("make a copy of the bundle: %w", err)
@@ -177,7 +186,9 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 		return err
 	}
 	if names := slices.Sorted(maps.Keys(in.Manifest.Env)); len(names) > 0 {
-		in.Warnings = append(in.Warnings, fmt.Sprintf("the bundle has variables of its build (%s), which are not for workers: write those that they need into [env]", strings.Join(few(names), ", ")))
+		in.Warnings = append(in.Warnings, fmt.Sprintf("the bundle has variables of its build (%s), "+
+			"which are not for workers: "+
+			"write those that they need into [env]", strings.Join(few(names), ", ")))
 	}
 	if text := othersMayWrite(in.Store.Dir); text != "" {
 		in.Warnings = append(in.Warnings, text)
@@ -190,7 +201,7 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 	return err
 }
 
-// close closes the directories in which the release was made. Nothing is written through them any more.
+// close closes the directories in which the release was built.
 func (in *install) close() {
 	for _, root := range []*os.Root{in.work, in.venvRoot} {
 		if root != nil {
@@ -202,7 +213,8 @@ func (in *install) close() {
 	}
 }
 
-// othersMayWrite warns root of those who can put links in the way of the commands that make a virtualenv; superctl itself follows none.
+// othersMayWrite returns a warning for root if other users can place links in the way of the
+// commands that create a virtualenv. superctl itself follows no link.
 func othersMayWrite(dir string) string {
 	var st unix.Stat_t
 	if os.Geteuid() != 0 || unix.Stat(dir, &st) != nil {
@@ -213,14 +225,18 @@ func othersMayWrite(dir string) string {
 		if u, err := user.LookupId(who); err == nil {
 			who = u.Username
 		}
-		return fmt.Sprintf("%s belongs to %s, who could change a release while root makes it: install as %s, or chown root %s", dir, who, who, dir)
+		return fmt.Sprintf("%s belongs to %s, who could change a release while root builds it: install as %s, "+
+			"or chown root %s",
+			dir, who, who, dir)
 	case st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0:
-		return fmt.Sprintf("others than root may write to %s, and could change a release while root makes it: chmod go-w %s", dir, dir)
+		return fmt.Sprintf("users other than root may write to %s, and could change a release while root builds it: "+
+			"chmod go-w %s",
+			dir, dir)
 	}
 	return ""
 }
 
-// make makes the release. in.hidden is set as soon as there is something to remove.
+// make builds the release. in.hidden is set as soon as there is a directory to remove.
 func (in *install) make(ctx context.Context) error {
 	for _, s := range []struct {
 		name string
@@ -241,7 +257,7 @@ func (in *install) make(ctx context.Context) error {
 	return nil
 }
 
-// step runs one step and tells of it.
+// step runs one step and reports it.
 func (in *install) step(ctx context.Context, name string, do func(context.Context) (string, error)) error {
 	began := time.Now()
 	in.Event(Event{Type: "begin", Step: name})
@@ -259,10 +275,10 @@ func (in *install) step(ctx context.Context, name string, do func(context.Contex
 	return nil
 }
 
-// noteEvery is how often a step tells how far it is.
+// noteEvery is the minimum interval between two progress events.
 const noteEvery = 100 * time.Millisecond
 
-// progress makes a function that tells how many bytes are done, not too often.
+// progress returns a function that reports the bytes done, at most once per noteEvery.
 func (in *install) progress(step string) func(done, all int64) {
 	var last time.Time
 	return func(done, all int64) {
@@ -277,7 +293,7 @@ func (in *install) progress(step string) func(done, all int64) {
 	}
 }
 
-// Megabytes is an amount of bytes for people.
+// Megabytes formats a number of bytes for people.
 func Megabytes(n int64) string {
 	if n < 10<<20 {
 		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
@@ -285,7 +301,8 @@ func Megabytes(n int64) string {
 	return fmt.Sprintf("%d MB", n>>20)
 }
 
-// fetch copies the bundle into a file that has no name, wherever it comes from, so that nobody can change it any more.
+// fetch copies the bundle, from any source, into a file without a name, so that no other process
+// can change it.
 func (in *install) fetch(ctx context.Context, file source) error {
 	return in.step(ctx, "fetch", func(ctx context.Context) (string, error) {
 		if err := in.download(ctx, file, in.file, in.progress("fetch")); err != nil {
@@ -300,7 +317,8 @@ func (in *install) fetch(ctx context.Context, file source) error {
 	})
 }
 
-// isThere looks whether this very bundle is installed already, and refuses another one under its name.
+// isThere reports whether the same bundle is already installed, and refuses another one with its
+// version.
 func (in *install) isThere(ctx context.Context) (bool, error) {
 	in.Release = in.Manifest.Version
 	in.Path = filepath.Join(in.Store.Dir, in.Release)
@@ -318,11 +336,13 @@ func (in *install) isThere(ctx context.Context) (bool, error) {
 		in.Tree = r.Tree
 		d, err := r.Verify(ctx, in.sharedPaths())
 		if err != nil || !d.Empty() {
-			in.Warnings = append(in.Warnings, fmt.Sprintf("%s is not as it was installed: superctl verify %s says what has changed", r.Name, r.Name))
+			in.Warnings = append(in.Warnings, fmt.Sprintf("%s was changed since its installation: "+
+				"see superctl verify %s", r.Name, r.Name))
 		}
 		return true, ctx.Err()
 	case r.Bundle == "":
-		return false, fmt.Errorf("there is a release %s already, which was not installed from a bundle: give the bundle another version, or move %s away", in.Release, in.Path)
+		return false, fmt.Errorf("there is a release %s already, which was not installed from a bundle: "+
+			"give the bundle another version, or move %s away", in.Release, in.Path)
 	case r.Broken != nil:
 		return false, fmt.Errorf("there is a release %s already, and it is broken: %w", in.Release, r.Broken)
 	}
@@ -330,5 +350,8 @@ func (in *install) isThere(ctx context.Context) (bool, error) {
 	if r.Commit != "" {
 		other = " of commit " + r.Commit[:min(10, len(r.Commit))]
 	}
-	return false, fmt.Errorf("there is a release %s already, from another bundle%s (SHA-256 %.12s..., this one's is %.12s...): a version that is out is never changed, so build this one with another", in.Release, other, r.Bundle, in.Bundle)
+	return false, fmt.Errorf("there is a release %s already, from another bundle%s (SHA-256 %.12s..., "+
+		"this one's is %.12s...): "+
+		"a published version never changes, so build this one with another version", in.Release, other, r.Bundle,
+		in.Bundle)
 }

@@ -33,10 +33,11 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// project is what a bundle is made of in these tests: paths in it with their contents. A content that begins with -> is a link.
+// project is what a bundle is made of in these tests: paths in it with their contents. A content
+// that begins with -> is a link.
 type project map[string]string
 
-// wheelOf makes a wheel with a module and a program of its name.
+// wheelOf creates a wheel with a module and a program of the same name.
 func wheelOf(t *testing.T, name string) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -59,12 +60,13 @@ func wheelOf(t *testing.T, name string) string {
 // shop is a project with a dependency.
 func shop(t *testing.T) project {
 	return project{
-		"project/app.py": "import tool\n", "project/static/logo.svg": "<svg/>", "project/logo": "->static/logo.svg", "project/template.py": "{{ name }} =",
+		"project/app.py": "import tool\n", "project/static/logo.svg": "<svg/>", "project/logo": "->static/logo.svg",
+		"project/template.py":              "{{ name }} =",
 		"wheels/tool-1.0-py3-none-any.whl": wheelOf(t, "tool"),
 	}
 }
 
-// write makes a bundle of it.
+// write writes a bundle of the project.
 func (p project) write(t *testing.T, path string, change func(*bundle.Manifest)) {
 	t.Helper()
 	m := here(t)
@@ -84,25 +86,36 @@ func (p project) write(t *testing.T, path string, change func(*bundle.Manifest))
 	f, err := os.Create(path)
 	must(t, err)
 	defer f.Close()
-	must(t, bundle.Write(f, m, func(e bundle.Member) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(p[e.Path])), nil }))
+	must(t, bundle.Write(f, m, func(e bundle.Member) (io.ReadCloser,
+		error,
+	) {
+		return io.NopCloser(strings.NewReader(p[e.Path])), nil
+	}))
 }
 
-// here is a manifest for the interpreter of this machine.
+// here returns a manifest for the interpreter of this machine.
 func here(t *testing.T) *bundle.Manifest {
 	t.Helper()
 	o := Options{Run: run}
 	p, err := o.probe(t.Context(), "/usr/bin/python3")
 	must(t, err)
 	return &bundle.Manifest{
-		Name: "shop", Version: "1.0", Commit: "4be9f00d4be9f00d4be9f00d4be9f00d4be9f00d", Built: time.Unix(1_700_000_000, 0),
-		Python: bundle.Python{Implementation: p.Implementation, Version: p.Version, ABI: p.ABI, Platform: p.Platform, Libc: p.Libc},
+		Name: "shop", Version: "1.0", Commit: "4be9f00d4be9f00d4be9f00d4be9f00d4be9f00d",
+		Built: time.Unix(1_700_000_000, 0),
+		Python: bundle.Python{
+			Implementation: p.Implementation, Version: p.Version, ABI: p.ABI, Platform: p.Platform,
+			Libc: p.Libc,
+		},
 	}
 }
 
 // run runs a command as this user.
 func run(ctx context.Context, c Command, line func(string)) error {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
-	cmd.Dir, cmd.Env = c.Dir, []string{"PATH=" + filepath.Join(c.Dir, "venv", "bin") + ":/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1"}
+	cmd.Dir, cmd.Env = c.Dir, []string{
+		"PATH=" + filepath.Join(c.Dir, "venv", "bin") + ":/usr/bin:/bin",
+		"PYTHONDONTWRITEBYTECODE=1",
+	}
 	if path, err := exec.LookPath(filepath.Join(c.Dir, "venv", "bin", c.Args[0])); err == nil {
 		cmd.Path, cmd.Err = path, nil
 	}
@@ -113,7 +126,7 @@ func run(ctx context.Context, c Command, line func(string)) error {
 	return err
 }
 
-// options are for a new directory of releases.
+// options returns options for a new directory of releases.
 func options(t *testing.T) Options {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -122,7 +135,10 @@ func options(t *testing.T) Options {
 		remove(t, dir, "releases")
 	})
 	must(t, os.Mkdir(filepath.Join(dir, "releases"), 0o755))
-	return Options{Store: &releases.Store{Dir: filepath.Join(dir, "releases")}, Search: "/usr/bin", Run: run, FirstWait: time.Millisecond}
+	return Options{
+		Store: &releases.Store{Dir: filepath.Join(dir, "releases")}, Search: "/usr/bin", Run: run,
+		FirstWait: time.Millisecond,
+	}
 }
 
 func sign(t *testing.T, path string, key minisign.PrivateKey) {
@@ -140,7 +156,7 @@ func remove(t *testing.T, dir, name string) {
 	must(t, root.RemoveAll(context.Background(), name)) // t.Context() has ended when a test is cleaned up
 }
 
-// names are what is in the directory of releases.
+// names returns the names in the directory of releases.
 func names(t *testing.T, o Options) string {
 	t.Helper()
 	entries, err := os.ReadDir(o.Store.Dir)
@@ -152,8 +168,8 @@ func names(t *testing.T, o Options) string {
 	return strings.Join(list, " ")
 }
 
-func TestABundleBecomesAReleaseThatIsReadOnlyAndKnowsItsFinalPath(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0o077)) // whoever installs it
+func TestAReleaseIsReadOnlyAndHasItsFinalPath(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077)) // independent of the umask
 	o := options(t)
 	path := filepath.Join(t.TempDir(), "shop-1.0.tar.zst")
 	shop(t).write(t, path, func(m *bundle.Manifest) { m.Smoke = [][]string{{"tool"}, {"python", "-c", "import app"}} })
@@ -167,26 +183,32 @@ func TestABundleBecomesAReleaseThatIsReadOnlyAndKnowsItsFinalPath(t *testing.T) 
 	if err != nil || !r.Changed || r.Release != "1.0" || len(r.Steps) != 9 || len(r.Warnings) != 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if got := strings.Join(events, ", "); got != "end fetch, end verify, end platform, end space, end unpack, end virtualenv, end compile, output smoke, end smoke, end finish" {
+	if got := strings.Join(events, ", "); got != "end fetch, end verify, end platform, end space, end unpack, "+
+		"end virtualenv, end compile, output smoke, end smoke, end finish" {
 		t.Error(got)
 	}
 	made, err := o.Store.Get(r.Path)
 	must(t, err)
-	if made.Broken != nil || made.Commit[:4] != "4be9" || made.Bundle != r.Bundle || made.Tree != r.Tree || len(made.Env) != 0 || made.Size == 0 || time.Since(made.Installed) > time.Hour {
+	if made.Broken != nil || made.Commit[:4] != "4be9" || made.Bundle != r.Bundle || made.Tree != r.Tree ||
+		len(made.Env) != 0 || made.Size == 0 || time.Since(made.Installed) > time.Hour {
 		t.Errorf("%+v", made)
 	}
-	must(t, made.Check(t.Context(), releases.CheckOptions{Run: func(ctx context.Context, args ...string) (string, error) {
+	must(t, made.Check(t.Context(), releases.CheckOptions{Run: func(ctx context.Context, args ...string) (string,
+		error,
+	) {
 		out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
 		return string(out), err
 	}}))
-	if out, err := exec.Command(filepath.Join(r.Path, "venv", "bin", "tool")).CombinedOutput(); err != nil || string(out) != "tool runs\n" {
+	if out, err := exec.Command(filepath.Join(r.Path, "venv", "bin", "tool")).CombinedOutput(); err != nil ||
+		string(out) != "tool runs\n" {
 		t.Errorf("%v: %s", err, out)
 	}
 	must(t, filepath.WalkDir(r.Path, func(path string, d fs.DirEntry, err error) error {
 		must(t, err)
 		st, err := d.Info()
 		must(t, err)
-		if st.Mode().Type() != fs.ModeSymlink && st.Mode()&0o222 != 0 || st.Mode().Type() != fs.ModeSymlink && st.Mode()&0o444 != 0o444 {
+		if st.Mode().Type() != fs.ModeSymlink && st.Mode()&0o222 != 0 || st.Mode().Type() != fs.ModeSymlink &&
+			st.Mode()&0o444 != 0o444 {
 			t.Errorf("%s is %v", path, st.Mode())
 		}
 		if st.Mode().IsRegular() {
@@ -207,7 +229,7 @@ func TestABundleBecomesAReleaseThatIsReadOnlyAndKnowsItsFinalPath(t *testing.T) 
 	}
 }
 
-func TestWhatIsInstalledAlreadyIsLeftAloneAndAnotherUnderItsNameIsRefused(t *testing.T) {
+func TestAnInstalledBundleIsLeftAloneAndAnotherIsRefused(t *testing.T) {
 	o := options(t)
 	dir := t.TempDir()
 	same, other := filepath.Join(dir, "a"), filepath.Join(dir, "b")
@@ -221,11 +243,13 @@ func TestWhatIsInstalledAlreadyIsLeftAloneAndAnotherUnderItsNameIsRefused(t *tes
 		if warnings > 0 {
 			must(t, os.Chmod(filepath.Join(first.Path, "app.py"), 0o644))
 		}
-		if r, err := Install(t.Context(), same, o); err != nil || r.Changed || r.Release != "1.0" || r.Tree != first.Tree || len(r.Warnings) != warnings {
+		if r, err := Install(t.Context(), same, o); err != nil || r.Changed || r.Release != "1.0" ||
+			r.Tree != first.Tree || len(r.Warnings) != warnings {
 			t.Errorf("%+v, %v", r, err)
 		}
 	}
-	if r, err := Install(t.Context(), other, o); err == nil || r.Changed || !strings.Contains(err.Error(), "from another bundle of commit 4be9f00d4b") {
+	if r, err := Install(t.Context(), other, o); err == nil || r.Changed ||
+		!strings.Contains(err.Error(), "from another bundle of commit 4be9f00d4b") {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if after, err := os.Stat(first.Path); err != nil || !os.SameFile(before, after) {
@@ -233,7 +257,8 @@ func TestWhatIsInstalledAlreadyIsLeftAloneAndAnotherUnderItsNameIsRefused(t *tes
 	}
 	must(t, os.Mkdir(filepath.Join(o.Store.Dir, "2.0"), 0o755))
 	shop(t).write(t, other, func(m *bundle.Manifest) { m.Version = "2.0" })
-	if _, err := Install(t.Context(), other, o); err == nil || !strings.Contains(err.Error(), "which was not installed from a bundle") {
+	if _, err := Install(t.Context(), other, o); err == nil ||
+		!strings.Contains(err.Error(), "which was not installed from a bundle") {
 		t.Error(err)
 	}
 	if got := names(t, o); got != ".superctl 1.0 2.0" {
@@ -241,7 +266,7 @@ func TestWhatIsInstalledAlreadyIsLeftAloneAndAnotherUnderItsNameIsRefused(t *tes
 	}
 }
 
-// TestTheSameBundleMakesTheSameTree is what makes a tree's hash worth comparing between machines.
+// TestTheSameBundleMakesTheSameTree checks that hashes of trees can be compared between machines.
 func TestTheSameBundleMakesTheSameTree(t *testing.T) {
 	o := options(t)
 	path := filepath.Join(t.TempDir(), "b")
@@ -254,7 +279,7 @@ func TestTheSameBundleMakesTheSameTree(t *testing.T) {
 	}
 }
 
-func TestABundleThatDoesNotFitIsRefusedAndNothingIsLeft(t *testing.T) {
+func TestABundleThatDoesNotFitIsRefused(t *testing.T) {
 	native := func(tag string) func(project) {
 		return func(p project) { p["wheels/native-1.0-"+tag+".whl"] = "" }
 	}
@@ -265,38 +290,75 @@ func TestABundleThatDoesNotFitIsRefusedAndNothingIsLeft(t *testing.T) {
 	}{
 		"another Python": {
 			nil, func(m *bundle.Manifest) { m.Python.Version, m.Python.ABI = "3.7.1", "cp37" },
-			[]string{"the bundle needs cpython 3.7 (cp37) on linux-x86_64", "/usr/bin/python3", "is cpython 3.1", "python in [install]"},
+			[]string{
+				"the bundle needs cpython 3.7 (cp37) on linux-x86_64", "/usr/bin/python3", "is cpython 3.1",
+				"python in [install]",
+			},
 		},
-		"another implementation": {nil, func(m *bundle.Manifest) { m.Python.Implementation = "pypy" }, []string{"needs pypy"}},
-		"another machine":        {nil, func(m *bundle.Manifest) { m.Python.Platform = "linux-s390x" }, []string{"on linux-s390x"}},
-		"a newer C library":      {nil, func(m *bundle.Manifest) { m.Python.Libc = "glibc 2.99" }, []string{"with glibc 2.99 or newer", "with glibc 2."}},
-		"another C library":      {nil, func(m *bundle.Manifest) { m.Python.Libc = "musl 1.2" }, []string{"with musl 1.2 or newer"}},
+		"another implementation": {
+			nil, func(m *bundle.Manifest) { m.Python.Implementation = "pypy" }, []string{"needs pypy"},
+		},
+		"another machine": {
+			nil, func(m *bundle.Manifest) { m.Python.Platform = "linux-s390x" }, []string{"on linux-s390x"},
+		},
+		"a newer C library": {
+			nil, func(m *bundle.Manifest) { m.Python.Libc = "glibc 2.99" }, []string{
+				"with glibc 2.99 or newer",
+				"with glibc 2.",
+			},
+		},
+		"another C library": {
+			nil, func(m *bundle.Manifest) { m.Python.Libc = "musl 1.2" }, []string{"with musl 1.2 or newer"},
+		},
 		"a wheel for another machine": {
 			native("cp311-cp311-manylinux_2_17_s390x"), nil,
-			[]string{"the wheel native-1.0-cp311-cp311-manylinux_2_17_s390x.whl is for", "glibc 2.17 or newer on s390x", "and /usr/bin/python3"},
+			[]string{
+				"the wheel native-1.0-cp311-cp311-manylinux_2_17_s390x.whl is for",
+				"glibc 2.17 or newer on s390x", "and /usr/bin/python3",
+			},
 		},
-		"a wheel for a newer C library": {native("py3-none-manylinux_2_99_x86_64"), nil, []string{"glibc 2.99 or newer"}},
-		"a wheel for another Python":    {native("cp37-cp37m-linux_x86_64"), nil, []string{"cp37-cp37m"}},
+		"a wheel for a newer C library": {
+			native("py3-none-manylinux_2_99_x86_64"), nil, []string{"glibc 2.99 or newer"},
+		},
+		"a wheel for another Python": {native("cp37-cp37m-linux_x86_64"), nil, []string{"cp37-cp37m"}},
 		"two versions of a distribution": {
 			func(p project) { p["wheels/Tool-2.0-py3-none-any.whl"] = wheelOf(t, "tool") }, nil,
 			[]string{"there are two wheels of tool, Tool-2.0-py3-none-any.whl and tool-1.0-py3-none-any.whl"},
 		},
-		"a wheel without a name": {func(p project) { p["wheels/x.whl"] = "" }, nil, []string{"invalid wheel name x.whl"}},
-		"a wheel that is none":   {func(p project) { p["wheels/x-1.0-py3-none-any.whl"] = "PK" }, nil, []string{"x-1.0-py3-none-any.whl: it is not a zip archive"}},
+		"a wheel without a name": {
+			func(p project) { p["wheels/x.whl"] = "" }, nil, []string{"invalid wheel name x.whl"},
+		},
+		"a wheel that is none": {
+			func(p project) { p["wheels/x-1.0-py3-none-any.whl"] = "PK" }, nil,
+			[]string{"x-1.0-py3-none-any.whl: it is not a zip archive"},
+		},
 		"no room": {
 			nil, func(m *bundle.Manifest) {
-				at := slices.IndexFunc(m.Members, func(e bundle.Member) bool { return e.Path == "wheels/tool-1.0-py3-none-any.whl" })
+				at := slices.IndexFunc(m.Members,
+					func(e bundle.Member) bool { return e.Path == "wheels/tool-1.0-py3-none-any.whl" })
 				m.Members[at].Unpacked = 1 << 50
 			},
-			[]string{"space: there is no room for the release in", "MB are needed", "superctl prune removes old releases"},
+			[]string{
+				"space: not enough space for the release in", "MB are needed",
+				"superctl prune removes old releases",
+			},
 		},
 		"a wheel that has more than its manifest says": {nil, func(m *bundle.Manifest) {
-			at := slices.IndexFunc(m.Members, func(e bundle.Member) bool { return e.Path == "wheels/tool-1.0-py3-none-any.whl" })
+			at := slices.IndexFunc(m.Members,
+				func(e bundle.Member) bool { return e.Path == "wheels/tool-1.0-py3-none-any.whl" })
 			m.Members[at].Unpacked = 10
-		}, []string{"virtualenv: wheel tool-1.0-py3-none-any.whl: there are ", "and the manifest says 10"}},
-		"its own check fails":        {nil, func(m *bundle.Manifest) { m.Smoke = [][]string{{"python", "-c", "print('no database'); exit(3)"}} }, []string{`smoke: "python -c`, "exit status 3"}},
-		"its own check is missing":   {nil, func(m *bundle.Manifest) { m.Smoke = [][]string{{"nobody"}} }, []string{`smoke: "nobody"`}},
-		"its own check does not end": {nil, func(m *bundle.Manifest) { m.Smoke = [][]string{{"python", "-c", "while True: pass"}} }, []string{"smoke: "}},
+		}, []string{"virtualenv: wheel tool-1.0-py3-none-any.whl: it contains ", "and the manifest says 10"}},
+		"its own check fails": {
+			nil, func(m *bundle.Manifest) { m.Smoke = [][]string{{"python", "-c", "print('no database'); exit(3)"}} },
+			[]string{`smoke: "python -c`, "exit status 3"},
+		},
+		"its own check is missing": {
+			nil, func(m *bundle.Manifest) { m.Smoke = [][]string{{"nobody"}} }, []string{`smoke: "nobody"`},
+		},
+		"its own check does not end": {
+			nil, func(m *bundle.Manifest) { m.Smoke = [][]string{{"python", "-c", "while True: pass"}} },
+			[]string{"smoke: "},
+		},
 		"its own check makes a change": {nil, func(m *bundle.Manifest) {
 			m.Smoke = [][]string{{"sh", "-c", "chmod 755 .; echo > new; chmod 755 app.py"}}
 		}, []string{"the bundle's check has changed the release: new, app.py (mode 0755 instead of 0444)"}},
@@ -329,7 +391,7 @@ func TestABundleThatDoesNotFitIsRefusedAndNothingIsLeft(t *testing.T) {
 	}
 }
 
-func TestWhatAKilledInstallHasLeftIsRemovedByTheNextOne(t *testing.T) {
+func TestLeftoversOfAKilledInstallAreRemoved(t *testing.T) {
 	o := options(t)
 	ended := false
 	o.EndLeft = func() error { ended = true; return nil }
@@ -345,7 +407,7 @@ func TestWhatAKilledInstallHasLeftIsRemovedByTheNextOne(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatATrustedKeyHasSignedIsInstalled(t *testing.T) {
+func TestOnlyBundlesSignedByATrustedKeyAreInstalled(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "b")
 	shop(t).write(t, path, nil)
@@ -363,7 +425,9 @@ func TestOnlyWhatATrustedKeyHasSignedIsInstalled(t *testing.T) {
 	}
 	o := options(t)
 	o.Keys = keys[:1]
-	for file, says := range map[string]string{path: "it is not signed, and [trust] wants a signature of " + bundle.KeyID(keys[0].ID()), path + "1": "it is signed with the key " + bundle.KeyID(keys[1].ID())} {
+	unsigned := "it is not signed, and [trust] requires a signature of " + bundle.KeyID(keys[0].ID())
+	untrusted := "it is signed with key " + bundle.KeyID(keys[1].ID())
+	for file, says := range map[string]string{path: unsigned, path + "1": untrusted} {
 		if _, err := Install(t.Context(), file, o); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -379,7 +443,12 @@ func TestSharedPathsAreLinkedInBeforeTheCheck(t *testing.T) {
 	media := t.TempDir()
 	o.Shared = map[string]string{"static": media}
 	path := filepath.Join(t.TempDir(), "b")
-	shop(t).write(t, path, func(m *bundle.Manifest) { m.Smoke = [][]string{{"python", "-c", "open('static/made', 'w')"}} })
+	shop(t).write(t, path, func(m *bundle.Manifest) {
+		m.Smoke = [][]string{{
+			"python", "-c",
+			"open('static/made', 'w')",
+		}}
+	})
 	r, err := Install(t.Context(), path, o)
 	must(t, err)
 	if to, err := os.Readlink(filepath.Join(r.Path, "static")); err != nil || to != media {
@@ -392,7 +461,7 @@ func TestSharedPathsAreLinkedInBeforeTheCheck(t *testing.T) {
 	}
 }
 
-func TestRootIsWarnedOfWhoCouldChangeTheReleases(t *testing.T) {
+func TestRootIsWarnedIfOthersCanChangeReleases(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Log("of root alone")
 	}
@@ -402,7 +471,12 @@ func TestRootIsWarnedOfWhoCouldChangeTheReleases(t *testing.T) {
 		mode  fs.FileMode
 		says  string
 	}{
-		{0, 0o755, ""}, {65534, 0o755, "belongs to nobody, who could change"}, {0, 0o775, "others than root may write"}, {0, 0o777 | fs.ModeSticky, ""},
+		{
+			0, 0o755, "",
+		}, {65534, 0o755, "belongs to nobody, who could change"}, {
+			0, 0o775,
+			"users other than root may write",
+		}, {0, 0o777 | fs.ModeSticky, ""},
 	} {
 		if os.Geteuid() == 0 {
 			must(t, os.Chown(dir, c.owner, c.owner))
@@ -441,11 +515,15 @@ func TestAnInstallThatIsInterruptedLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestWhatIsVerifiedIsWhatIsInstalled(t *testing.T) {
+func TestTheVerifiedFileIsTheOneInstalled(t *testing.T) {
 	dir := t.TempDir()
 	path, other := filepath.Join(dir, "shop-1.0.tar.zst"), filepath.Join(dir, "other")
 	shop(t).write(t, path, func(m *bundle.Manifest) { m.Smoke = [][]string{{"true"}} })
-	shop(t).write(t, other, func(m *bundle.Manifest) { m.Commit = strings.Repeat("e", 40); m.Smoke = [][]string{{"false"}} })
+	shop(t).write(t, other, func(m *bundle.Manifest) {
+		m.Commit = strings.Repeat("e",
+			40)
+		m.Smoke = [][]string{{"false"}}
+	})
 	evil, err := os.ReadFile(other)
 	must(t, err)
 	public, private, err := bundle.GenerateKey("")
@@ -481,7 +559,8 @@ func TestVariablesOfTheBuildDoNotReachWorkers(t *testing.T) {
 	if made, err := o.Store.Get(r.Path); err != nil || len(made.Env) != 0 {
 		t.Errorf("%v, %v", made.Env, err)
 	}
-	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "variables of its build (A, SECRET_KEY), which are not for workers") || strings.Contains(r.Warnings[0], "dummy") {
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "variables of its build (A, SECRET_KEY), "+
+		"which are not for workers") || strings.Contains(r.Warnings[0], "dummy") {
 		t.Error(r.Warnings)
 	}
 }

@@ -29,10 +29,11 @@ const (
 	venvDir     = "venv"
 )
 
-// partial is the name of the hidden directory in which a release is made.
+// partial returns the name of the hidden directory in which a release is built.
 func partial(version string) string { return "." + version + ".partial" }
 
-// sweep ends and removes what an install that was killed has left. The lock says that none is at work.
+// sweep stops and removes the leftovers of killed installs. The caller holds the lock, so no
+// install is in progress.
 func (in *install) sweep(ctx context.Context) error {
 	if in.EndLeft != nil {
 		if err := in.EndLeft(); err != nil {
@@ -82,7 +83,7 @@ func (in *install) unpack(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d files", len(in.Manifest.Members)), nil
 }
 
-// virtualenv makes the release's virtualenv, of the bundle's wheels alone.
+// virtualenv creates the release's virtualenv, with only the bundle's wheels.
 func (in *install) virtualenv(ctx context.Context) (string, error) {
 	names, err := in.wheels()
 	if err != nil {
@@ -101,8 +102,10 @@ func (in *install) virtualenv(ctx context.Context) (string, error) {
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
-		in.Event(Event{Type: "progress", Step: "virtualenv", Detail: fmt.Sprintf("%d of %d wheels: %s", i+1, len(names), name)})
-		if err := in.withWheel(name, func(f *os.File, size int64) error { return in.venv.Add(name, f, size) }); err != nil {
+		progress := fmt.Sprintf("%d of %d wheels: %s", i+1, len(names), name)
+		in.Event(Event{Type: "progress", Step: "virtualenv", Detail: progress})
+		add := func(f *os.File, size int64) error { return in.venv.Add(name, f, size) }
+		if err := in.withWheel(name, add); err != nil {
 			return "", err
 		}
 	}
@@ -113,7 +116,7 @@ func (in *install) virtualenv(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d wheels", len(names)), in.work.RemoveAll(wheelsDir)
 }
 
-// emptyVirtualenv has the app's user make a virtualenv, and copies it into the release.
+// emptyVirtualenv creates a virtualenv as the app's user, and copies it into the release.
 func (in *install) emptyVirtualenv(ctx context.Context) error {
 	return in.scratch(ctx, func(dir *beneath.Dir, scratch string) error {
 		made := filepath.Join(scratch, venvDir)
@@ -134,7 +137,7 @@ func (in *install) emptyVirtualenv(ctx context.Context) error {
 	})
 }
 
-// few is a list that people can read.
+// few shortens a list for a message.
 func few(list []string) []string {
 	const most = 5
 	if len(list) <= most {
@@ -143,12 +146,12 @@ func few(list []string) []string {
 	return append(slices.Clone(list[:most]), fmt.Sprintf("and %d more", len(list)-most))
 }
 
-// workPath is a path in the release as long as it is being made.
+// workPath returns a path in the hidden directory of the release.
 func (in *install) workPath(elem ...string) string {
 	return filepath.Join(append([]string{in.Store.Dir, in.hidden}, elem...)...)
 }
 
-// command runs one that makes the release.
+// command runs a command that builds the release.
 func (in *install) command(ctx context.Context, args ...string) error {
 	var last lines
 	if err := in.Run(ctx, Command{Args: args, Dir: in.workPath()}, last.add); err != nil {
@@ -157,7 +160,7 @@ func (in *install) command(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// lines are the last ones that a command has written.
+// lines are the last lines of a command's output.
 type lines []string
 
 func (l *lines) add(line string) {
@@ -166,8 +169,9 @@ func (l *lines) add(line string) {
 	}
 }
 
-// settle writes into the new virtualenv where it will be, in the place of where it was made: a virtualenv cannot be moved, but for what its interpreter finds beside
-// itself. The scripts of the wheels follow when the release is finished.
+// settle replaces the path at which the virtualenv was created by its final path: a virtualenv
+// cannot be moved, except for what its interpreter finds relative to itself. Finish does the same
+// for the scripts of the wheels.
 func (in *install) settle(venv *os.Root, made string) error {
 	files, err := fs.Glob(venv.FS(), "bin/*")
 	if err != nil {
@@ -193,8 +197,8 @@ func (in *install) settle(venv *os.Root, made string) error {
 	return nil
 }
 
-// smoke closes the release, and tries it before anybody can switch to it: its interpreter, and the bundle's own check. Nothing that
-// these do stays in the release.
+// smoke seals the release and tests it before it can be switched to: its interpreter, and the
+// bundle's own check. Nothing that they write stays in the release.
 func (in *install) smoke(ctx context.Context) (string, error) {
 	if err := in.share(); err != nil {
 		return "", err
@@ -215,10 +219,10 @@ func (in *install) smoke(ctx context.Context) (string, error) {
 		return strings.Join(last, "\n"), err
 	}})
 	if err != nil {
-		return "", fmt.Errorf("it cannot be used%s: %w", in.asUser(), errors.Unwrap(err)) // without its hidden name
+		return "", fmt.Errorf("it cannot be used%s: %w", in.asUser(), errors.Unwrap(err)) // without the hidden name
 	}
 	if len(in.Manifest.Smoke) == 0 {
-		return "the interpreter runs; the bundle brings no check of its own", nil
+		return "the interpreter runs; the bundle has no check of its own", nil
 	}
 	before, err := in.tree(ctx)
 	if err != nil {
@@ -234,7 +238,8 @@ func (in *install) smoke(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if d := before.Compare(after); !d.Empty() {
-		return "", fmt.Errorf("the bundle's check has changed the release: %s", strings.Join(few(slices.Concat(d.Added, d.Changed, d.Removed)), ", "))
+		changed := few(slices.Concat(d.Added, d.Changed, d.Removed))
+		return "", fmt.Errorf("the bundle's check has changed the release: %s", strings.Join(changed, ", "))
 	}
 	return fmt.Sprintf("%d commands", len(in.Manifest.Smoke)), nil
 }
@@ -262,19 +267,21 @@ func (in *install) share() error {
 	return err
 }
 
-// tree lists the release without what is shared.
+// tree lists the release without the shared paths.
 func (in *install) tree(ctx context.Context) (releases.Tree, error) {
 	return releases.ReadTree(ctx, in.workPath(), in.sharedPaths())
 }
 
 func (in *install) sharedPaths() []string { return slices.Collect(maps.Keys(in.Shared)) }
 
-// writeMetadata writes release.toml: at first without, then with what is known when all is there.
+// writeMetadata writes release.toml, again each time more of it is known.
 func (in *install) writeMetadata() error {
 	m := in.Manifest
 	text, err := toml.Marshal(releases.Metadata{
-		Project: m.Name, Version: m.Version, Commit: m.Commit, Branch: m.Branch, Dirty: m.Dirty, Committed: m.Committed, Built: m.Built,
-		Builder: m.Builder, Installed: time.Now().UTC().Truncate(time.Second), Bundle: in.Bundle, Tree: in.Tree, Size: in.bytes, Processes: m.Processes,
+		Project: m.Name, Version: m.Version, Commit: m.Commit, Branch: m.Branch, Dirty: m.Dirty,
+		Committed: m.Committed, Built: m.Built, Builder: m.Builder,
+		Installed: time.Now().UTC().Truncate(time.Second), Bundle: in.Bundle, Tree: in.Tree, Size: in.bytes,
+		Processes: m.Processes,
 	})
 	if err == nil {
 		_, err = releases.ParseMetadata(text)
@@ -293,7 +300,8 @@ func (in *install) rewrite(name string, text []byte) error {
 	return errors.Join(in.work.WriteFile(name, text, 0o444), in.work.Chmod(name, 0o444))
 }
 
-// seal makes everything in a directory read-only, but the directories of the release itself and of superctl.
+// seal makes everything in a directory read-only, except the top directories of the release and of
+// superctl, which finish seals.
 func (in *install) seal(dir *os.Root, name string) error {
 	entries, err := fs.ReadDir(dir.FS(), ".")
 	if err != nil {
@@ -337,7 +345,7 @@ func (in *install) sealFile(dir *os.Root, e fs.DirEntry) error {
 	return dir.Chmod(e.Name(), mode)
 }
 
-// finish gives everything its final path, writes down what is there, and puts the release in its place.
+// finish writes the final paths and the list of files, and publishes the release.
 func (in *install) finish(ctx context.Context) (string, error) {
 	if err := in.venv.Finish(filepath.Join(in.Path, venvDir, "bin", "python")); err != nil {
 		return "", err
@@ -356,7 +364,7 @@ func (in *install) finish(ctx context.Context) (string, error) {
 }
 
 func (in *install) writeTree(ctx context.Context) error {
-	if err := in.work.Chmod(releases.Own, 0o555); err != nil { // as it is listed
+	if err := in.work.Chmod(releases.Own, 0o555); err != nil { // the mode that the list records
 		return err
 	}
 	tree, err := in.tree(ctx)
@@ -372,16 +380,17 @@ func (in *install) writeTree(ctx context.Context) error {
 	return in.writeMetadata()
 }
 
-// publish puts the release in its place, in one step, when all of it is on the disk.
+// publish renames the release into place, once all of it is on the disk.
 func (in *install) publish() error {
 	if err := in.root.SyncFS(); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
 	if err := in.root.RenameNew(in.hidden, in.Release); err != nil {
-		return fmt.Errorf("put the release in its place, %s: %w", in.Path, err)
+		return fmt.Errorf("rename the release to %s: %w", in.Path, err)
 	}
 	if !in.root.Same(in.Release, in.made) {
-		return fmt.Errorf("%s is not the release that was made: somebody has renamed directories in %s meanwhile", in.Path, in.Store.Dir)
+		return fmt.Errorf("%s is not the release that was built: another process renamed directories in %s meanwhile",
+			in.Path, in.Store.Dir)
 	}
 	in.Changed = true
 	return in.root.Sync()

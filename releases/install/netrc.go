@@ -13,10 +13,10 @@ import (
 	"syscall"
 )
 
-// netrcLimit bounds what is read of a netrc file.
+// netrcLimit bounds the size of a netrc file.
 const netrcLimit = 1 << 20
 
-// login adds to an address what ~/.netrc has for its host, as curl, git and pip do.
+// login adds to a URL the credentials that ~/.netrc has for its host, as curl, git and pip do.
 func login(u *url.URL, getenv func(string) string) (*url.URL, error) {
 	path := cmp.Or(getenv("NETRC"), filepath.Join(getenv("HOME"), ".netrc"))
 	if u.User != nil || !filepath.IsAbs(path) {
@@ -43,7 +43,7 @@ func login(u *url.URL, getenv func(string) string) (*url.URL, error) {
 }
 
 func readNetrc(path string) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold anybody up
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // do not block on a FIFO
 	if err != nil {
 		return "", err
 	}
@@ -65,9 +65,10 @@ func withoutPath(err error) error {
 
 type netrcEntry struct{ login, password string }
 
-// findNetrc finds the first entry of a host, else the default entry. The rules are those of Python's netrc module: a token in
-// quotes may have blanks, a backslash takes the next character as it is, a keyword is one only where a keyword can be, # begins a
-// comment there, and a macro ends at an empty line. Errors name a line, never a token, which may be a password.
+// findNetrc returns the first entry for a host, or else the default entry. It follows Python's
+// netrc module: a quoted token may contain blanks, a backslash escapes the next character, a
+// keyword counts only where one is allowed, # starts a comment there, and a macro ends at an empty
+// line. Errors name a line, never a token, which may be a password.
 func findNetrc(text, host string) (entry netrcEntry, found bool, err error) {
 	in := &netrcLexer{rest: text, line: 1}
 	for {
@@ -101,7 +102,7 @@ func findNetrc(text, host string) (entry netrcEntry, found bool, err error) {
 	}
 }
 
-// netrcLexer takes a netrc file apart.
+// netrcLexer splits a netrc file into tokens.
 type netrcLexer struct {
 	rest string
 	line int
@@ -109,7 +110,7 @@ type netrcLexer struct {
 
 func (in *netrcLexer) fail(what string) error { return fmt.Errorf("line %d: %s", in.line, what) }
 
-// entry reads what belongs to a machine, until the next keyword of the top level.
+// entry reads the tokens of a machine, up to the next top-level keyword.
 func (in *netrcLexer) entry() (e netrcEntry, err error) {
 	for {
 		before := *in
@@ -136,7 +137,7 @@ func (in *netrcLexer) entry() (e netrcEntry, err error) {
 	}
 }
 
-// keyword returns the next token that is not in a comment; false at the end.
+// keyword returns the next token outside comments, and false at the end.
 func (in *netrcLexer) keyword() (string, bool, error) {
 	for {
 		in.blanks()
@@ -172,13 +173,13 @@ func (in *netrcLexer) skipLine() {
 	}
 }
 
-// macro passes over a macro, which ends at an empty line.
+// macro skips a macro, which ends at an empty line.
 func (in *netrcLexer) macro() {
 	for in.skipLine(); in.rest != "" && in.rest[0] != '\n'; in.skipLine() {
 	}
 }
 
-// token reads a word, or one in quotes.
+// token reads a word, which may be quoted.
 func (in *netrcLexer) token() (string, error) {
 	var word strings.Builder
 	quoted := in.rest[0] == '"'

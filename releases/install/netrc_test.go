@@ -12,9 +12,13 @@ import (
 
 func TestCredentialsForAServerAreThoseOfNetrc(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "netrc")
-	must(t, os.WriteFile(path, []byte("machine ci.example.com login deploy password p@ss\nmachine other\n  password x\n  account a\n  login y\nmachine half login only\ndefault login anonymous password me\nmacdef init\ncd /\n"), 0o600))
+	const text = "machine ci.example.com login deploy password p@ss\nmachine other\n  password x\n  account a\n  " +
+		"login y\n" +
+		"machine half login only\ndefault login anonymous password me\nmacdef init\ncd /\n"
+	must(t, os.WriteFile(path, []byte(text), 0o600))
 	for address, want := range map[string]string{
-		"https://ci.example.com:8443/x": "deploy:p%40ss", "https://other/x": "y:x", "https://third/x": "anonymous:me", "https://me:own@ci.example.com/x": "me:own", "https://half/": "only:",
+		"https://ci.example.com:8443/x": "deploy:p%40ss", "https://other/x": "y:x", "https://third/x": "anonymous:me",
+		"https://me:own@ci.example.com/x": "me:own", "https://half/": "only:",
 	} {
 		u, err := url.Parse(address)
 		must(t, err)
@@ -32,8 +36,8 @@ func TestCredentialsForAServerAreThoseOfNetrc(t *testing.T) {
 	}
 }
 
-// TestANetrcFileIsReadAsPythonReadsIt compares both, file by file. Python refuses some comments that curl knows, and takes the last
-// entry of a host instead of the first: no file here has either.
+// TestANetrcFileIsReadAsPythonReadsIt compares the two parsers. Python refuses some comments that
+// curl accepts, and takes the last entry of a host instead of the first: no file here has either.
 func TestANetrcFileIsReadAsPythonReadsIt(t *testing.T) {
 	const program = `import json, netrc, sys
 try:

@@ -18,15 +18,16 @@ import (
 //go:embed probe.py
 var probeProgram string
 
-// python is an interpreter that a virtualenv can be made of.
+// python is an interpreter from which a virtualenv can be created.
 type python struct {
 	wheel.Interpreter
-	Path   string       `json:"path"` // of the interpreter itself, not of a virtualenv or a shim
+	Path   string       `json:"path"` // the interpreter itself, not a virtualenv's or a shim
 	Scheme wheel.Scheme `json:"scheme"`
 }
 
 func (p *python) String() string {
-	return fmt.Sprintf("%s is %s %s (%s) on %s with %s", p.Path, p.Implementation, p.Version, p.ABI, p.Platform, libcText(p.Libc))
+	return fmt.Sprintf("%s is %s %s (%s) on %s with %s",
+		p.Path, p.Implementation, p.Version, p.ABI, p.Platform, libcText(p.Libc))
 }
 
 func libcText(libc string) string {
@@ -36,7 +37,8 @@ func libcText(libc string) string {
 	return libc
 }
 
-// findPython finds the interpreter for a bundle: the one that the config names, else the first in PATH that fits.
+// findPython finds the interpreter for a bundle: the configured one, or else the first in PATH that
+// fits.
 func (o *Options) findPython(ctx context.Context, m *bundle.Manifest) (*python, error) {
 	candidates := []string{o.Python}
 	if o.Python == "" {
@@ -59,28 +61,33 @@ func (o *Options) findPython(ctx context.Context, m *bundle.Manifest) (*python, 
 			found = append(found, text)
 		}
 	}
-	needs := fmt.Sprintf("the bundle needs %s %s (%s) on %s", m.Python.Implementation, minor(m.Python.Version), m.Python.ABI, m.Python.Platform)
+	needs := fmt.Sprintf("the bundle needs %s %s (%s) on %s",
+		m.Python.Implementation, minor(m.Python.Version), m.Python.ABI, m.Python.Platform)
 	if m.Python.Libc != "" {
 		needs += " with " + m.Python.Libc + " or newer"
 	}
 	switch {
 	case len(found) > 0:
-		return nil, fmt.Errorf("%s; %s. Install such a Python, name one with python in [install], or build a bundle for this machine", needs, strings.Join(found, ", "))
+		return nil, fmt.Errorf("%s; %s. Install such a Python, name one with python in [install], "+
+			"or build a bundle for this machine",
+			needs, strings.Join(found, ", "))
 	case broken != nil:
 		return nil, fmt.Errorf("%s, and none can be used here: %w", needs, broken)
 	}
 	return nil, fmt.Errorf("%s, and there is none here: install it, or name one with python in [install]", needs)
 }
 
-// candidates are the interpreters of a version, and what python3 is, in the order of PATH. The first may be one that the app's
-// user cannot reach, such as a version manager's in the home of root.
+// candidates returns the interpreters named for a version and those named python3, in the order of
+// PATH. The first may be unreachable for the app's user, such as a version manager's in root's
+// home.
 func (o *Options) candidates(version string) (list []string) {
 	dirs := append(filepath.SplitList(o.Search), "/usr/local/bin", "/usr/bin")
 	for _, name := range []string{"python" + minor(version), "python3"} {
 		for _, dir := range dirs {
 			path := filepath.Join(dir, name)
 			st, err := os.Stat(path)
-			if filepath.IsAbs(dir) && err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 && !slices.Contains(list, path) {
+			executable := err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0
+			if filepath.IsAbs(dir) && executable && !slices.Contains(list, path) {
 				list = append(list, path)
 			}
 		}
@@ -88,17 +95,18 @@ func (o *Options) candidates(version string) (list []string) {
 	return list
 }
 
-// minor is 3.11 of 3.11.2.
+// minor returns 3.11 for 3.11.2.
 func minor(version string) string {
 	parts := strings.SplitN(version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// probe asks an interpreter what it is, as the app's user, who is to run it.
+// probe asks an interpreter to describe itself, as the app's user, who will run it.
 func (o *Options) probe(ctx context.Context, path string) (*python, error) {
 	var said lines
 	var facts string
-	err := o.Run(ctx, Command{Args: []string{path, "-I", "-c", probeProgram}, Dir: "/", InRelease: true}, func(line string) {
+	c := Command{Args: []string{path, "-I", "-c", probeProgram}, Dir: "/", InRelease: true}
+	err := o.Run(ctx, c, func(line string) {
 		said.add(line)
 		if text, ok := strings.CutPrefix(line, "superctl: "); ok {
 			facts = text
@@ -109,12 +117,12 @@ func (o *Options) probe(ctx context.Context, path string) (*python, error) {
 	}
 	p := new(python)
 	if err := json.Unmarshal([]byte(facts), p); err != nil {
-		return nil, fmt.Errorf("%s is no Python: it answers %.80q", path, strings.Join(said, "\n"))
+		return nil, fmt.Errorf("%s is not Python: it answered %.80q", path, strings.Join(said, "\n"))
 	}
 	return p, nil
 }
 
-// asUser names the app's user in messages.
+// asUser returns the app's user, for messages.
 func (o *Options) asUser() string {
 	if o.User == "" {
 		return ""
@@ -122,16 +130,20 @@ func (o *Options) asUser() string {
 	return " as " + o.User
 }
 
-// fits tells whether an interpreter is one that the bundle was built for, and can use all of its wheels.
+// fits returns an error unless the interpreter is one that the bundle was built for and supports
+// all of its wheels.
 func fits(p *python, m *bundle.Manifest) error {
 	want := &m.Python
-	if p.Implementation != want.Implementation || minor(p.Version) != minor(want.Version) || p.ABI != want.ABI || p.Platform != want.Platform || p.OlderLibc(want.Libc) {
+	same := p.Implementation == want.Implementation && minor(p.Version) == minor(want.Version) &&
+		p.ABI == want.ABI && p.Platform == want.Platform
+	if !same || p.OlderLibc(want.Libc) {
 		return errors.New("another interpreter")
 	}
 	return nil
 }
 
-// checkWheels refuses a bundle with a wheel that the interpreter cannot use, whatever the manifest says that it needs.
+// checkWheels refuses a bundle with a wheel that the interpreter does not support, regardless of
+// the manifest.
 func checkWheels(p *python, m *bundle.Manifest) error {
 	versions := make(map[string]string) // by distribution
 	for i := range m.Members {
@@ -144,7 +156,9 @@ func checkWheels(p *python, m *bundle.Manifest) error {
 			return err
 		}
 		if other, twice := versions[name.Normal()]; twice {
-			return fmt.Errorf("there are two wheels of %s, %s and %s: which one counts is not known, so build the bundle again", name.Normal(), other, file)
+			return fmt.Errorf("there are two wheels of %s, %s and %s: which one applies is unknown, "+
+				"so build the bundle again",
+				name.Normal(), other, file)
 		}
 		versions[name.Normal()] = file
 		if !slices.ContainsFunc(name.Tags, p.Supports) {

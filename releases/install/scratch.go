@@ -17,20 +17,21 @@ import (
 	"superctl/releases"
 )
 
-// The interpreter is chosen by the config or PATH, and may be the app's user's own. So it runs as that user, also to make the
-// virtualenv and to byte-compile, and writes into a directory of that user's. What it has made is then copied into the release,
-// which nobody but the installer can write to.
+// The interpreter comes from the config or PATH, and may belong to the app's user. So it always
+// runs as that user, even to create the virtualenv and to byte-compile, and writes into a directory
+// of that user. The results are then copied into the release, which only the installer can write
+// to.
 
-// scratchName is that directory, in superctl's own directory of the release.
+// scratchName is that directory, within superctl's own directory of the release.
 const scratchName = "scratch"
 
-// The limits of what is copied of a virtualenv without packages, which has some 20 small files.
+// Limits of copying a virtualenv without packages, which has some 20 small files.
 const (
 	venvFiles = 1000
 	venvFile  = 16 << 20
 )
 
-// scratch makes the directory, and hands it to do with its path.
+// scratch creates the directory, passes it to do with its path, and removes it.
 func (in *install) scratch(ctx context.Context, do func(dir *beneath.Dir, path string) error) error {
 	own, err := in.made.Sub(releases.Own)
 	if err != nil {
@@ -51,7 +52,7 @@ func (in *install) scratch(ctx context.Context, do func(dir *beneath.Dir, path s
 	return errors.Join(err, own.RemoveAll(context.WithoutCancel(ctx), scratchName))
 }
 
-// copyVirtualenv copies a virtualenv to where in.work has none yet.
+// copyVirtualenv copies a virtualenv into in.work.
 func (in *install) copyVirtualenv(from *beneath.Dir) error {
 	if err := in.work.Mkdir(venvDir, 0o755); err != nil {
 		return err
@@ -64,7 +65,7 @@ func (in *install) copyVirtualenv(from *beneath.Dir) error {
 		to := path.Join(venvDir, rel)
 		switch mode & unix.S_IFMT {
 		case unix.S_IFDIR:
-			return errors.Join(in.work.Mkdir(to, 0o755), in.work.Chmod(to, 0o755)) // whatever the umask is
+			return errors.Join(in.work.Mkdir(to, 0o755), in.work.Chmod(to, 0o755)) // independent of the umask
 		case unix.S_IFLNK:
 			target, err := d.Readlink(name)
 			if err != nil {
@@ -82,7 +83,8 @@ func (in *install) copyVirtualenv(from *beneath.Dir) error {
 	})
 }
 
-// copyCompiled copies byte-code from a tree that is as the release's into the __pycache__ beside each source.
+// copyCompiled copies byte-code from a tree that mirrors the release into the __pycache__ next to
+// each source.
 func (in *install) copyCompiled(from *beneath.Dir) error {
 	return walk(from, "", func(d *beneath.Dir, name, rel string, mode uint32) error {
 		dir := path.Dir(rel)
@@ -91,13 +93,13 @@ func (in *install) copyCompiled(from *beneath.Dir) error {
 		}
 		switch st, err := in.work.Lstat(dir); {
 		case errors.Is(err, fs.ErrNotExist), err == nil && !st.IsDir():
-			return nil // nothing of the release is there
+			return nil // not a directory of the release
 		case err != nil:
 			return err
 		}
 		cache := path.Join(dir, "__pycache__")
 		if err := in.work.Mkdir(cache, 0o755); err == nil {
-			err = in.work.Chmod(cache, 0o755) // whatever the umask is
+			err = in.work.Chmod(cache, 0o755) // independent of the umask
 			if err != nil {
 				return err
 			}
@@ -105,7 +107,7 @@ func (in *install) copyCompiled(from *beneath.Dir) error {
 			return err
 		}
 		to := path.Join(cache, name)
-		if err := in.work.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) { // of the bundle
+		if err := in.work.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) { // the bundle may contain one
 			return err
 		}
 		return in.copyFile(d, name, to, 0o644, compiledFile)
@@ -126,10 +128,10 @@ func (in *install) copyFile(d *beneath.Dir, name, to string, mode fs.FileMode, l
 	if err == nil && n > limit {
 		err = fmt.Errorf("%s has more than %s", to, Megabytes(limit))
 	}
-	return errors.Join(err, w.Chmod(mode), w.Close()) // whatever the umask is
+	return errors.Join(err, w.Chmod(mode), w.Close()) // independent of the umask
 }
 
-// walk calls do for all that is below a directory, a directory before what is in it. It follows no link.
+// walk calls do for everything below a directory, parents first. It follows no link.
 func walk(d *beneath.Dir, at string, do func(d *beneath.Dir, name, rel string, mode uint32) error) error {
 	entries, err := d.ReadDir()
 	if err != nil {
@@ -163,21 +165,23 @@ func walkBelow(d *beneath.Dir, name, rel string, do func(d *beneath.Dir, name, r
 	return walk(sub, rel, do)
 }
 
-// compiledFile is the largest byte-code that is copied, and compileMemory what the compiler of one file may take.
+// compiledFile is the largest byte-code file that is copied, and compileMemory bounds the memory
+// for compiling one file.
 const (
 	compiledFile  = 256 << 20
 	compileMemory = 1 << 30
 )
 
-// compileProgram is compileall with a limit of memory for each of its processes: the compiler takes some 200 times the size of an
-// expression.
+// compileProgram runs compileall with a memory limit for each of its processes: the compiler needs
+// some 200 times the size of an expression.
 const compileProgram = `import compileall, resource, sys
 limit = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 sys.exit(not compileall.main())`
 
-// compile byte-compiles all Python files, as the app's user. What Python compares is what is in a file, not its time, and its path is
-// the one that it will have. A file that cannot be compiled is none that anybody imports, such as a template.
+// compile byte-compiles all Python files as the app's user. Python will compare content hashes, not
+// times, and the byte-code has the final path. A file that does not compile, such as a template, is
+// not meant to be imported.
 func (in *install) compile(ctx context.Context) (detail string, err error) {
 	err = in.scratch(ctx, func(dir *beneath.Dir, scratch string) error {
 		bad, err := in.runCompiler(ctx, scratch)
@@ -187,7 +191,7 @@ func (in *install) compile(ctx context.Context) (detail string, err error) {
 		if bad > 0 {
 			detail = fmt.Sprintf("all but %d files that are not valid Python, or too large", bad)
 		}
-		work, err := filepath.EvalSymlinks(in.workPath()) // as Python has it
+		work, err := filepath.EvalSymlinks(in.workPath()) // the path that Python uses
 		if err != nil {
 			return err
 		}
@@ -195,7 +199,7 @@ func (in *install) compile(ctx context.Context) (detail string, err error) {
 			made, err := dir.SubPath("pyc" + at)
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
-				continue // there is nothing to compile, or it is at the other path
+				continue // nothing was compiled, or it is at the other path
 			case err != nil:
 				return err
 			}
@@ -206,13 +210,14 @@ func (in *install) compile(ctx context.Context) (detail string, err error) {
 	return detail, err
 }
 
-// runCompiler returns how many files could not be compiled.
+// runCompiler compiles, and returns how many files could not be compiled.
 func (in *install) runCompiler(ctx context.Context, scratch string) (bad int, err error) {
 	limited, cancel := context.WithTimeoutCause(ctx, in.CompileTime, fmt.Errorf("no end within %s", in.CompileTime))
 	defer cancel()
 	var last lines
 	err = in.Run(limited, Command{Dir: in.workPath(), Args: []string{
-		in.python.Path, "-I", "-X", "pycache_prefix=" + filepath.Join(scratch, "pyc"), "-c", compileProgram, fmt.Sprint(compileMemory),
+		in.python.Path, "-I", "-X", "pycache_prefix=" + filepath.Join(scratch, "pyc"),
+		"-c", compileProgram, fmt.Sprint(compileMemory),
 		"-q", "-j", "0", "--invalidation-mode", "checked-hash", "-s", in.workPath(), "-p", in.Path, in.workPath(),
 	}}, func(line string) {
 		if strings.HasPrefix(line, "***") {

@@ -15,7 +15,8 @@ import (
 
 func TestTheCompilerIsBoundedInMemory(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "huge.py"), []byte("x = "+strings.Repeat("f(1, [2, {3: 4}]) + ", 30_000)+"1\n"), 0o644))
+	huge := "x = " + strings.Repeat("f(1, [2, {3: 4}]) + ", 30_000) + "1\n"
+	must(t, os.WriteFile(filepath.Join(dir, "huge.py"), []byte(huge), 0o644))
 	must(t, os.WriteFile(filepath.Join(dir, "small.py"), []byte("x = 1\n"), 0o644))
 	out, err := exec.Command("python3", "-I", "-c", compileProgram, "60000000", "-q", dir).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "*** ") || !strings.Contains(string(out), "huge.py") {
@@ -28,7 +29,7 @@ func TestTheCompilerIsBoundedInMemory(t *testing.T) {
 }
 
 func TestWhatTheAppsUserMakesIsCopiedAndNothingElse(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0o077)) // whoever installs it
+	defer syscall.Umask(syscall.Umask(0o077)) // independent of the umask
 	made, release := t.TempDir(), t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(made, "bin"), 0o777))
 	must(t, os.WriteFile(filepath.Join(made, "bin", "activate"), []byte("x"), 0o666))
@@ -47,7 +48,8 @@ func TestWhatTheAppsUserMakesIsCopiedAndNothingElse(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, st, err)
 		}
 	}
-	if to, err := os.Readlink(filepath.Join(release, venvDir, "bin", "python")); err != nil || to != "/usr/bin/python3" {
+	to, err := os.Readlink(filepath.Join(release, venvDir, "bin", "python"))
+	if err != nil || to != "/usr/bin/python3" {
 		t.Errorf("%s, %v", to, err)
 	}
 	must(t, os.RemoveAll(filepath.Join(release, venvDir)))
@@ -57,15 +59,18 @@ func TestWhatTheAppsUserMakesIsCopiedAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestCompiledFilesGoBesideTheirSources(t *testing.T) {
+func TestCompiledFilesGoNextToTheirSources(t *testing.T) {
 	made, release := t.TempDir(), t.TempDir()
-	for _, name := range []string{"app.cpython-311.pyc", "pkg/x.cpython-311.pyc", "link/x.cpython-311.pyc", "none/x.cpython-311.pyc", "app.txt"} {
+	for _, name := range []string{
+		"app.cpython-311.pyc", "pkg/x.cpython-311.pyc", "link/x.cpython-311.pyc", "none/x.cpython-311.pyc", "app.txt",
+	} {
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(made, name)), 0o755))
 		must(t, os.WriteFile(filepath.Join(made, name), []byte("new"), 0o644))
 	}
 	outside := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(release, "pkg", "__pycache__"), 0o755))
-	must(t, os.WriteFile(filepath.Join(release, "pkg", "__pycache__", "x.cpython-311.pyc"), []byte("of the bundle"), 0o644))
+	old := filepath.Join(release, "pkg", "__pycache__", "x.cpython-311.pyc")
+	must(t, os.WriteFile(old, []byte("of the bundle"), 0o644))
 	must(t, os.Symlink(outside, filepath.Join(release, "link")))
 	from, err := beneath.Open(made)
 	must(t, err)

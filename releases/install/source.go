@@ -15,43 +15,43 @@ import (
 	"superctl/releases/bundle"
 )
 
-// source is a file that can be read from any point on.
+// source is a file that can be read from any offset.
 type source interface {
-	// open opens it at an offset. tag is that of an earlier stream, whose rest is wanted; "" = none. When the file has changed
-	// since, the stream begins at 0.
+	// open opens the file at an offset. tag is that of an earlier stream to be continued; "" =
+	// none. If the file has changed since, the stream starts at 0.
 	open(ctx context.Context, from int64, tag string) (*stream, error)
-	String() string // for people, without secrets
+	String() string // for messages, without secrets
 }
 
-// stream is what a source has from an offset on.
+// stream is the content of a source from an offset.
 type stream struct {
 	io.ReadCloser
 	from int64
-	size int64  // of the whole file; -1 = not known
-	tag  string // changes with the file; "" = the source cannot tell, so that it must be read from the beginning
-	once bool   // an error would be the same a second time
+	size int64  // of the whole file; -1 = unknown
+	tag  string // changes with the file; "" = unknown, so that it must be read from the beginning
+	once bool   // an error would occur again, so there is no retry
 }
 
-// finalError is one after which it makes no sense to try again.
+// finalError is an error after which a retry makes no sense.
 type finalError struct{ error }
 
 func (e *finalError) Unwrap() error { return e.error }
 
-// missing says that there is no such file.
+// missing wraps an error as fs.ErrNotExist.
 func missing(err error) error { return &finalError{fmt.Errorf("%w%w", err, silent{fs.ErrNotExist})} }
 
-// silent wraps an error that is for errors.Is, not for people.
+// silent wraps an error for errors.Is without adding text.
 type silent struct{ error }
 
 func (silent) Error() string   { return "" }
 func (s silent) Unwrap() error { return s.error }
 
-// SourceError says that a word names nothing that a bundle could be fetched from.
+// SourceError is the error when a word is not a valid source of a bundle.
 type SourceError struct{ error }
 
 func (e *SourceError) Unwrap() error { return e.error }
 
-// sources are the bundle and its signature.
+// sources returns the bundle and its signature.
 func (o *Options) sources(word string) (file, signature source, err error) {
 	scheme, _, isURL := strings.Cut(word, "://")
 	if !isURL {
@@ -60,8 +60,9 @@ func (o *Options) sources(word string) (file, signature source, err error) {
 	}
 	u, err := url.Parse(word)
 	if err != nil {
-		// The parser's own words would show a password.
-		return nil, nil, &SourceError{fmt.Errorf("this %s:// address cannot be read; blanks and %% must be written as %%20 and %%25", scheme)}
+		// The parser's own error would contain a password.
+		return nil, nil, &SourceError{fmt.Errorf("this %s:// address cannot be read; "+
+			"write blanks and %% as %%20 and %%25", scheme)}
 	}
 	sig := *u
 	sig.Path, sig.RawPath = u.Path+bundle.SignatureSuffix, ""
@@ -89,22 +90,24 @@ func (o *Options) sources(word string) (file, signature source, err error) {
 	case "file":
 		return localFile(u.Path), localFile(sig.Path), nil
 	}
-	return nil, nil, &SourceError{fmt.Errorf("%s:// is not known: a bundle is a file, or comes from https:// or s3://BUCKET/KEY", scheme)}
+	return nil, nil, &SourceError{fmt.Errorf("unknown scheme %s://: a bundle is a file, "+
+		"or comes from https:// or s3://BUCKET/KEY",
+		scheme)}
 }
 
-// localFile is a file of this machine.
+// localFile is a file on this machine.
 type localFile string
 
 func (f localFile) String() string { return string(f) }
 
 func (f localFile) open(ctx context.Context, from int64, _ string) (*stream, error) {
-	r, err := os.OpenFile(string(f), os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold anybody up
+	r, err := os.OpenFile(string(f), os.O_RDONLY|syscall.O_NONBLOCK, 0) // do not block on a FIFO
 	if err != nil {
 		return nil, &finalError{err}
 	}
 	st, err := r.Stat()
 	if err == nil && !st.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", f)
+		err = fmt.Errorf("%s is not a regular file", f)
 	}
 	if err == nil {
 		_, err = r.Seek(from, io.SeekStart)
@@ -115,9 +118,9 @@ func (f localFile) open(ctx context.Context, from int64, _ string) (*stream, err
 	return &stream{ReadCloser: untilEnd{ctx, r}, from: from, size: st.Size(), once: true}, nil
 }
 
-// untilEnd reads until ctx ends.
+// untilEnd is a reader that fails once ctx has ended.
 type untilEnd struct {
-	ctx context.Context //nolint:containedctx // an io.Reader has no other way to be ended
+	ctx context.Context //nolint:containedctx // an io.Reader cannot be cancelled otherwise
 	io.ReadCloser
 }
 
@@ -128,10 +131,10 @@ func (r untilEnd) Read(p []byte) (int, error) {
 	return r.ReadCloser.Read(p)
 }
 
-// signatureLimit bounds what is read of a signature.
+// signatureLimit bounds the size of a signature.
 const signatureLimit = 8 << 10
 
-// readSignature reads a signature; one that is missing is an error that is fs.ErrNotExist.
+// readSignature reads a signature. If it is missing the error is fs.ErrNotExist.
 func (o *Options) readSignature(ctx context.Context, s source) ([]byte, error) {
 	var text []byte
 	err := o.retry(ctx, func(ctx context.Context) (bool, error) {

@@ -12,8 +12,8 @@ import (
 	"superctl/releases/bundle"
 )
 
-// verify verifies the signature of the private copy, and then reads its manifest. The members are compared with the manifest when
-// they are unpacked.
+// verify verifies the signature of the private copy and then reads its manifest. The members are
+// checked against the manifest when they are unpacked.
 func (in *install) verify(ctx context.Context, word string, signature source) error {
 	return in.step(ctx, "verify", func(ctx context.Context) (string, error) {
 		detail, err := in.signed(ctx, signature)
@@ -34,11 +34,12 @@ func (in *install) signed(ctx context.Context, signature source) (string, error)
 	if len(in.Keys) == 0 {
 		_, err := io.Copy(io.Discard, all)
 		in.Bundle = hex.EncodeToString(sum.Sum(nil))
-		return "no signature was asked for: [trust] names no keys", err
+		return "no signature is required: [trust] names no keys", err
 	}
 	text, err := in.readSignature(ctx, signature)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("it is not signed, and [trust] wants a signature of %s: there is no %s. Sign it where it is built: superctl build --sign KEY", in.trusted(), signature)
+		return "", fmt.Errorf("it is not signed, and [trust] requires a signature of %s: %s does not exist. "+
+			"Sign it where it is built: superctl build --sign KEY", in.trusted(), signature)
 	}
 	if err != nil {
 		return "", fmt.Errorf("its signature: %w", err)
@@ -51,7 +52,7 @@ func (in *install) signed(ctx context.Context, signature source) (string, error)
 	return "signed with the key " + found.Key, nil
 }
 
-// trusted names the keys of [trust].
+// trusted returns the IDs of the keys of [trust].
 func (in *install) trusted() string {
 	text := ""
 	for i := range in.Keys {
@@ -69,7 +70,7 @@ func (in *install) reader(ctx context.Context, note func(done, all int64)) *read
 }
 
 type reader struct {
-	ctx       context.Context //nolint:containedctx // an io.Reader has no other way to be ended
+	ctx       context.Context //nolint:containedctx // an io.Reader cannot be cancelled otherwise
 	r         io.Reader
 	done, all int64
 	note      func(done, all int64)

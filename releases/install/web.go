@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// redirects is how often a download may be sent elsewhere.
+// redirects is the maximum number of redirects of a download.
 const redirects = 5
 
-// web is a file behind https://.
+// web is a file at https:// or http://.
 type web struct {
 	o      *Options
 	client *http.Client
@@ -22,18 +22,18 @@ type web struct {
 
 func (s *web) String() string { return shown(s.url) }
 
-// shown is an address without what may be a secret: the password, and what stands behind the question mark, where presigned
-// addresses have their signature.
+// shown returns a URL without secrets: without the password, and without the query, which has the
+// signature of a presigned URL.
 func shown(u *url.URL) string {
 	short := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
 	return short.String()
 }
 
-// webClient makes a client that takes proxies from the environment, as all programs do. Without a signature nothing but TLS says
-// that the bundle is what the server has, so plain http is for this machine alone.
+// webClient returns a client that uses proxies from the environment. Without a signature only TLS
+// proves a bundle's origin, so plain HTTP is for this machine only.
 func (o *Options) webClient(u *url.URL) (*http.Client, error) {
 	if u.Hostname() == "" {
-		return nil, &SourceError{fmt.Errorf("%s names no server", shown(u))}
+		return nil, &SourceError{fmt.Errorf("%s has no host", shown(u))}
 	}
 	if err := o.mayFetch(u); err != nil {
 		return nil, &SourceError{err}
@@ -41,27 +41,30 @@ func (o *Options) webClient(u *url.URL) (*http.Client, error) {
 	return &http.Client{
 		Transport: o.transport(),
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			req.Header.Del("Referer") // it would show another server what stands behind the question mark here
+			req.Header.Del("Referer") // it would leak the query to another server
 			if len(via) > redirects {
-				return &finalError{fmt.Errorf("it is sent elsewhere more than %d times", redirects)}
+				return &finalError{fmt.Errorf("more than %d redirects", redirects)}
 			}
 			if err := o.mayFetch(req.URL); err != nil {
-				return &finalError{fmt.Errorf("it is sent elsewhere: %w", err)}
+				return &finalError{fmt.Errorf("redirect: %w", err)}
 			}
 			return nil
 		},
 	}, nil
 }
 
-// mayFetch refuses what anybody on the way could change.
+// mayFetch refuses a URL whose content could be tampered with in transit.
 func (o *Options) mayFetch(u *url.URL) error {
 	switch {
-	case strings.EqualFold(u.Scheme, "https"), len(o.Keys) > 0 && strings.EqualFold(u.Scheme, "http"), u.Scheme == "http" && isLoopback(u.Hostname()):
+	case strings.EqualFold(u.Scheme, "https"), len(o.Keys) > 0 && strings.EqualFold(u.Scheme, "http"),
+		u.Scheme == "http" && isLoopback(u.Hostname()):
 		return nil
 	case !strings.EqualFold(u.Scheme, "http"):
 		return fmt.Errorf("%s is neither https:// nor http://", shown(u))
 	}
-	return fmt.Errorf("%s: anybody on the way could change what comes over http://: use https://, or have bundles signed and name the key in [trust]", shown(u))
+	return fmt.Errorf("%s: http:// can be tampered with in transit: use https://, "+
+		"or have bundles signed and name the key in [trust]",
+		shown(u))
 }
 
 func isLoopback(host string) bool {
@@ -84,7 +87,7 @@ func (s *web) open(ctx context.Context, from int64, tag string) (*stream, error)
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 		req.Header.Set("If-Range", tag)
 	}
-	resp, err := s.client.Do(req) //nolint:bodyclose // its stream is
+	resp, err := s.client.Do(req) //nolint:bodyclose // the stream closes it
 	if err != nil {
 		err = w.explain(withoutAddress(err))
 		w.stop()
@@ -92,8 +95,10 @@ func (s *web) open(ctx context.Context, from int64, tag string) (*stream, error)
 	}
 	out := &stream{ReadCloser: w.body(resp.Body), size: resp.ContentLength, tag: validator(resp.Header)}
 	if resp.StatusCode == http.StatusPartialContent {
-		if _, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &out.from); err != nil || out.from != from {
-			return nil, errors.Join(&finalError{fmt.Errorf("%s: the server answers with another part than was asked for", s)}, out.Close())
+		_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &out.from)
+		if err != nil || out.from != from {
+			wrong := fmt.Errorf("%s: the server sent another part than requested", s)
+			return nil, errors.Join(&finalError{wrong}, out.Close())
 		}
 		if out.size >= 0 {
 			out.size += from
@@ -112,9 +117,9 @@ func (s *web) open(ctx context.Context, from int64, tag string) (*stream, error)
 	return nil, errors.Join(s.refused(resp), out.Close())
 }
 
-// refused says what an answer means that is no file.
+// refused translates an answer that is not the file.
 func (s *web) refused(resp *http.Response) error {
-	err := fmt.Errorf("%s: the server says %s", s, resp.Status)
+	err := fmt.Errorf("%s: the server answered %s", s, resp.Status)
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound, code == http.StatusGone:
 		return missing(err)
@@ -124,7 +129,8 @@ func (s *web) refused(resp *http.Response) error {
 	return &finalError{err}
 }
 
-// validator is what tells one version of a file from the next (RFC 9110, 13.1.5): a strong ETag, or the time of the last change.
+// validator returns what distinguishes versions of a file (RFC 9110, 13.1.5): a strong ETag, or the
+// time of the last change.
 func validator(h http.Header) string {
 	if tag := h.Get("ETag"); strings.HasPrefix(tag, `"`) {
 		return tag
@@ -132,7 +138,8 @@ func validator(h http.Header) string {
 	return h.Get("Last-Modified")
 }
 
-// withoutAddress takes away the address, which the client puts before its errors, with all that may be secret in it.
+// withoutAddress removes the URL that the HTTP client puts into its errors, because it may contain
+// secrets.
 func withoutAddress(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
