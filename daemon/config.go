@@ -6,9 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
 	"superctl/config"
+	"superctl/supervisor"
 )
 
 // keptName is the file of the state directory that holds the config which was read last.
@@ -19,7 +18,7 @@ const keptName = "config.toml"
 func keep(c *config.Config) error {
 	data, err := os.ReadFile(c.Path)
 	if err == nil {
-		err = renameio.WriteFile(filepath.Join(c.State, keptName), data, 0o600, renameio.WithTempDir(c.State))
+		err = supervisor.ReplaceFile(filepath.Join(c.State, keptName), data)
 	}
 	if err != nil {
 		return fmt.Errorf("keep a copy of the config: %w", err)

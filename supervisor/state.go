@@ -132,10 +132,7 @@ func (s *Supervisor) save() error {
 	slices.SortFunc(st.Generations, func(a, b generationState) int { return a.ID - b.ID })
 	data, err := json.MarshalIndent(st, "", "  ")
 	if err == nil {
-		err = s.os.write(s.statePath(), data)
-	}
-	if err == nil {
-		err = s.os.sync(s.opt.State)
+		err = s.os.replace(s.statePath(), data)
 	}
 	if err != nil {
 		err = fmt.Errorf("save state: %w", err)
@@ -173,6 +170,21 @@ func (s *Supervisor) saveAgain() {
 	s.unsaved++
 	s.saveAt = time.Now().Add(wait)
 	time.AfterFunc(wait, func() { s.post(func() {}) })
+}
+
+// ReplaceFile writes a file of the state directory: after a crash it is there complete, as it was or as it is now, and when
+// ReplaceFile has returned without an error, as it is now.
+func ReplaceFile(path string, data []byte) error {
+	disk := system{write: writeFile, sync: syncDir}
+	return disk.replace(path, data)
+}
+
+// replace is how every file of the state directory is written.
+func (o *system) replace(path string, data []byte) error {
+	if err := o.write(path, data); err != nil {
+		return err
+	}
+	return o.sync(filepath.Dir(path))
 }
 
 // writeFile replaces a file, complete or not at all.

@@ -1,0 +1,92 @@
+package supervisor
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// disk is the state directory's file system. It notes what is done to it, and fails at will.
+type disk struct {
+	mu     sync.Mutex
+	log    []string
+	failed error // of a sync; nil = it works
+}
+
+func (d *disk) note(what, path string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.log = append(d.log, what+" "+filepath.Base(path))
+	if what == "sync" {
+		return d.failed
+	}
+	return nil
+}
+
+// under has a supervisor's files written through the disk.
+func (d *disk) under(s *Supervisor) {
+	_ = s.do(func() {
+		s.os.write = func(path string, data []byte) error { return errors.Join(writeFile(path, data), d.note("write", path)) }
+		s.os.sync = func(dir string) error { return errors.Join(syncDir(dir), d.note("sync", dir)) }
+	})
+}
+
+func (d *disk) fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failed = err
+}
+
+func TestTheStateDirectoryIsSyncedAfterEachRename(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		defer stop()
+		d := new(disk)
+		d.under(s)
+		switchTo(t, s, "r1")
+		switchTo(t, s, "r2")
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if len(d.log) < 10 || len(d.log)%2 != 0 {
+			t.Fatalf("%q", d.log)
+		}
+		for i := 0; i < len(d.log); i += 2 {
+			if d.log[i] != "write "+stateName || d.log[i+1] != "sync "+filepath.Base(dir) {
+				t.Fatalf("%q", d.log[i:i+2])
+			}
+		}
+	})
+}
+
+func TestASyncThatFailsIsASaveThatHasFailed(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		d := new(disk)
+		d.under(s)
+		switchTo(t, s, "r1")
+		d.fail(unix.EIO)
+		out := switchTo(t, s, "r2")
+		want(t, s, out, Aborted, "r1")
+		if !strings.Contains(out.Error, unix.EIO.Error()) {
+			t.Errorf("%s", out.Error)
+		}
+		if st := s.Status(); st.Health != HealthDegraded || !strings.Contains(st.Reason, "the state cannot be written") {
+			t.Errorf("%s: %s", st.Health, st.Reason)
+		}
+		d.fail(nil)
+		time.Sleep(2 * lastBackoff)
+		if st := s.Status(); st.Health != HealthOK {
+			t.Errorf("%s: %s", st.Health, st.Reason)
+		}
+		want(t, s, switchTo(t, s, "r2"), Done, "r2")
+	})
+}
