@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -78,6 +79,11 @@ func (f *fakeSystem) start(spec worker.Spec) (process, error) {
 	}
 	for _, file := range spec.Files {
 		if err := f.ownsListener(who, spec, file); err != nil {
+			return nil, err
+		}
+	}
+	if f.w.begins != nil {
+		if err := f.w.begins(spec); err != nil {
 			return nil, err
 		}
 	}
@@ -178,8 +184,24 @@ func (f *fakeSystem) output(path string, _ *worker.Credential) (output, error) {
 		out.fd = 1<<41 + len(f.w.outputs)
 	})
 	f.opened[path] = out
-	return out, nil
+	if !f.w.pipes {
+		return out, nil
+	}
+	pipe, err := worker.OpenOutput(path, nil)
+	return realOutput{pipe, out}, err
 }
+
+// realOutput is a pipe of the kernel's, which is used as the fake says.
+type realOutput struct {
+	*worker.Output
+	fake *fakeOutput
+}
+
+func (o realOutput) Run(ctx context.Context, line func(worker.Line)) error {
+	return errors.Join(o.fake.Run(ctx, func(worker.Line) {}), o.Output.Run(ctx, line))
+}
+
+func (o realOutput) Close() error { return errors.Join(o.fake.Close(), o.Output.Close()) }
 
 // piped reports whether an earlier daemon, perhaps with another state directory, has opened the pipe.
 func (w *world) piped(path string) bool {

@@ -50,6 +50,8 @@ type world struct {
 	options  func(*Options)                  // last touch on the options of every supervisor
 	outputs  []*fakeOutput                   // all that a daemon has opened
 	found    func(worker.Found) worker.Found // last touch on what is said of a running worker
+	pipes    bool                            // outputs are real pipes: for tests in real time
+	begins   func(worker.Spec) error         // is asked before each start
 	complain func(string)                    // takes what a fake finds wrong, instead of the test
 }
 

@@ -1,14 +1,19 @@
 package supervisor
 
 import (
+	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"superctl/supervisor/worker"
 )
@@ -42,6 +47,81 @@ func TestANewPipeNeverHasThePathOfAnEarlierOne(t *testing.T) {
 			t.Errorf("health %s: %s", st.Health, st.Reason)
 		}
 	})
+}
+
+// TestAWorkerStartsWithItsPipeAfterAnAdoption has a worker die while no daemon is there. Its pipe, of the kernel's here, has more or
+// less in it, and is removed by its reader before, or whenever, the next worker starts.
+func TestAWorkerStartsWithItsPipeAfterAnAdoption(t *testing.T) {
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 8))
+		w := newWorld(t)
+		w.pipes = true
+		w.releases["r1"] = behaviour{}
+		w.plan = func(p Plan) Plan {
+			p.Probation, p.Processes[0].Health, p.Processes[0].ReadyAfter = 0, nil, time.Millisecond
+			return p
+		}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r1")
+		leaveNow(s)
+		stop()
+		first := w.newest("r1")
+		write(t, first.spec.Output, random.IntN(3)*random.IntN(1<<16))
+		first.die(worker.Exit{Known: true, Code: 1})
+		removedFirst := random.IntN(2) == 0
+		w.begins = func(spec worker.Spec) error {
+			if removedFirst {
+				awaitRemoval(t, first.spec.Output)
+			}
+			_, err := os.Stat(spec.Output)
+			return err
+		}
+		s, stop = w.supervisor(dir)
+		for deadline := time.Now().Add(time.Minute); s.Status().Health != HealthOK; {
+			if time.Now().After(deadline) {
+				t.Fatalf("seed %d: %+v", seed, s.Status())
+			}
+		}
+		if n := len(w.processes()); n != 2 {
+			t.Errorf("seed %d: %d workers were started", seed, n)
+		}
+		awaitRemoval(t, first.spec.Output)
+		if _, err := os.Stat(w.newest("r1").spec.Output); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+		stop()
+	}
+}
+
+// write puts some lines into a pipe that nobody reads, as many as fit.
+func write(t *testing.T, pipe string, bytes int) {
+	t.Helper()
+	fd, err := unix.Open(pipe, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for line := []byte("a line\n"); bytes > 0 && err == nil; bytes -= len(line) {
+		_, err = unix.Write(fd, line)
+	}
+	if err != nil && !errors.Is(err, unix.EAGAIN) {
+		t.Fatal(err)
+	}
+}
+
+// awaitRemoval waits until the reader of a pipe has removed it.
+func awaitRemoval(t *testing.T, pipe string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		if _, err := os.Stat(pipe); errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s is not removed", pipe)
+			return
+		}
+	}
 }
 
 func TestAPipeThatIsGoneAlreadyIsNoFailure(t *testing.T) {

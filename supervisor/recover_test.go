@@ -88,29 +88,43 @@ func renamed(w *world, name, address string) *fakeGate {
 }
 
 func TestARevertAfterARestartGoesBackToWhereTheChangeCameFrom(t *testing.T) {
-	for range 12 {
-		virtual(t, func(t *testing.T, w *world) {
-			w.releases["r1"], w.releases["r2"], w.releases["r3"] = behaviour{}, behaviour{}, behaviour{}
-			w.plan = func(p Plan) Plan { p.Standby = time.Hour; return p }
-			dir := t.TempDir()
-			s, stop := w.supervisor(dir)
-			switchTo(t, s, "r1")
-			switchTo(t, s, "r2")
-			go func() { _, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "r3"}, func(Event) {}) }()
-			time.Sleep(5 * time.Second)
-			synctest.Wait()
-			leaveNow(s)
-			stop()
-			s, stop = w.supervisor(dir)
-			defer stop()
-			time.Sleep(time.Second)
-			w.newest("r3").die(worker.Exit{Known: true, Code: 3})
-			time.Sleep(30 * time.Second)
-			synctest.Wait()
-			if got := s.Status().Release; got != "r2" {
-				t.Errorf("%s is live, want r2", got)
-			}
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) { revertsAfterARestart(t, w, rand.New(rand.NewPCG(seed, 8))) })
 		})
+	}
+}
+
+// revertsAfterARestart has a release fail under the next daemon, in its probation, while several others are warm.
+func revertsAfterARestart(t *testing.T, w *world, random *rand.Rand) {
+	t.Helper()
+	w.plan = func(p Plan) Plan { p.Standby = time.Hour; return p }
+	dir := t.TempDir()
+	s, stop := w.supervisor(dir)
+	names := []string{"r1", "r2", "r3", "r4"}
+	random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	names = names[:2+random.IntN(3)]
+	for _, name := range names {
+		w.set(func() { w.releases[name] = behaviour{} })
+		switchTo(t, s, name)
+	}
+	w.set(func() { w.releases["new"] = behaviour{} })
+	go func() { _, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "new"}, func(Event) {}) }()
+	time.Sleep(2*time.Second + time.Duration(random.IntN(6000))*time.Millisecond)
+	synctest.Wait()
+	if s.Status().Release != "new" {
+		t.Fatal("it is not on probation")
+	}
+	leaveNow(s)
+	stop()
+	s, stop = w.supervisor(dir)
+	defer stop()
+	time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
+	w.newest("new").die(worker.Exit{Known: true, Code: 3})
+	time.Sleep(30 * time.Second)
+	synctest.Wait()
+	if got, from := s.Status().Release, names[len(names)-1]; got != from {
+		t.Errorf("%s is live, want %s of %v", got, from, names)
 	}
 }
 
