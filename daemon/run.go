@@ -38,6 +38,9 @@ func (d *daemon) run() error {
 	teller.Go(func() { d.tellTeam(telling) })
 	defer teller.Wait()
 	defer stopTelling()
+	if err := worker.ReserveDescriptors(); err != nil {
+		d.log.Warn("workers may be left over when no file can be opened", zap.Error(err))
+	}
 	var parts sync.WaitGroup
 	if os.Getpid() == 1 || d.groups == nil {
 		if err := worker.AdoptOrphans(); err != nil {

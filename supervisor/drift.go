@@ -101,7 +101,7 @@ func (s *Supervisor) lost(live *Release) string {
 	if s.opt.Broken == nil || live == nil {
 		return ""
 	}
-	if err := s.opt.Broken(*live); err != nil {
+	if err := s.opt.Broken(*live); err != nil && !noDescriptors(err) {
 		return fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
 	}
 	return ""
@@ -125,7 +125,7 @@ func (s *Supervisor) lostWayBack(live, previous *Release, warm []Release) string
 		if s.opt.Broken == nil || live != nil && r.Path == live.Path {
 			continue
 		}
-		if err := s.opt.Broken(r); err != nil {
+		if err := s.opt.Broken(r); err != nil && !noDescriptors(err) {
 			return err.Error()
 		}
 	}

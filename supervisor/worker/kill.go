@@ -31,14 +31,14 @@ func KillTagged(tag string) error { return killFamily(root{pid: -1, tag: tag}) }
 // EndMarked ends every process that carries the mark and does not belong to a worker that is kept: what a daemon had
 // started, and was killed before it could write it down.
 func EndMarked(mark string, kept func(tag string) bool) error {
-	all, err := processes()
+	seen, err := lookAround()
 	if err != nil {
 		return fmt.Errorf("look for processes of an earlier daemon: %w", err)
 	}
 	ended := make(map[string]bool)
 	var errs []error
-	for _, s := range all {
-		tag, ok := tagOf(s.pid)
+	for _, s := range seen.all {
+		tag, ok := seen.tags[s.pid]
 		if !ok || !strings.HasPrefix(tag, mark+"-") || kept(tag) || ended[tag] || s.pid == os.Getpid() {
 			continue
 		}
@@ -96,12 +96,25 @@ func signalFamily(of root, sig syscall.Signal) (fds []unix.PollFd) {
 // signalOne signals a process that was seen a moment ago, through a pidfd that is known to be that process's: between the look
 // and the signal its pid may have been given to a stranger.
 func signalOne(s stat, sig syscall.Signal) (pidfd int, err error) {
-	fd, err := unix.PidfdOpen(s.pid, 0)
+	fd := -1
+	err = withSpare(func() (err error) {
+		if fd < 0 {
+			fd, err = unix.PidfdOpen(s.pid, 0)
+		}
+		if err != nil {
+			return err
+		}
+		start, err := startTime(s.pid)
+		if err == nil && start != s.start {
+			return ErrGone
+		}
+		return err
+	})
+	if err != nil && fd >= 0 {
+		err = errors.Join(err, unix.Close(fd))
+	}
 	if err != nil {
 		return -1, err
-	}
-	if start, err := startTime(s.pid); err != nil || start != s.start {
-		return -1, errors.Join(ErrGone, unix.Close(fd))
 	}
 	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil {
 		return -1, errors.Join(err, unix.Close(fd))

@@ -76,7 +76,7 @@ func families(all []stat, workers []Measured) [][]stat {
 			ok = found != nobody
 		}
 		if !ok && s.pid != os.Getpid() {
-			if tag, tagged := tagOf(s.pid); tagged {
+			if tag, tagged, err := tagOf(s.pid); err == nil && tagged {
 				found, ok = byTag[tag]
 			}
 		}

@@ -102,25 +102,30 @@ func processes() ([]stat, error) {
 		if err != nil {
 			continue
 		}
-		if s, err := readStat(pid); err == nil {
+		s, err := readStat(pid)
+		if noDescriptors(err) {
+			return nil, err
+		}
+		if err == nil {
 			all = append(all, s)
 		}
 	}
 	return all, nil
 }
 
-// tagOf is the tag in the environment that a process was started with.
-func tagOf(pid int) (string, bool) {
+// tagOf is the tag in the environment that a process was started with. One whose environment cannot be read has none; the error is
+// that no file at all can be read.
+func tagOf(pid int) (tag string, ok bool, err error) {
 	env, err := environ(pid)
-	if err != nil {
-		return "", false
+	if noDescriptors(err) {
+		return "", false, err
 	}
 	for e := range bytes.SplitSeq(env, []byte{0}) {
 		if tag, ok := bytes.CutPrefix(e, []byte(tagVar+"=")); ok {
-			return string(tag), true
+			return string(tag), true, nil
 		}
 	}
-	return "", false
+	return "", false, nil
 }
 
 // execTime bounds the wait for a process that is just executing a program, in milliseconds.

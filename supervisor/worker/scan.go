@@ -36,7 +36,10 @@ func lookAround() (scan, error) {
 		scans.mu.Lock()
 		scans.next = nil // who comes from here on needs a later look
 		scans.mu.Unlock()
-		shared.scan, shared.err = newScan()
+		shared.err = withSpare(func() (err error) {
+			shared.scan, err = newScan()
+			return err
+		})
 	})
 	return shared.scan, shared.err
 }
@@ -48,7 +51,11 @@ func newScan() (scan, error) {
 	}
 	s := scan{all: all, tags: make(map[int]string)}
 	for _, p := range all {
-		if tag, ok := tagOf(p.pid); ok {
+		tag, ok, err := tagOf(p.pid)
+		if err != nil {
+			return scan{}, err
+		}
+		if ok {
 			s.tags[p.pid] = tag
 		}
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"os"
@@ -42,7 +43,8 @@ func EndStrays(groups *cgroup.Tree, running []Running) error {
 			return nil
 		}
 		return seen.strays(members, groups.Worker, born, func(s stat) bool {
-			return ownedByUs(s.pid) && !inEnvironment(s.pid, invocationVar+"="+invocation)
+			env, err := environ(s.pid)
+			return err == nil && ownedByUs(s.pid) && !bytes.Contains(append([]byte{0}, env...), []byte("\x00"+invocationVar+"="+invocation+"\x00"))
 		})
 	})
 	if errs != nil {
