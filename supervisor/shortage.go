@@ -69,7 +69,9 @@ func outOfDescriptors(open, limit uint64) string {
 
 // noDescriptors reports whether an error says that this process, or the machine, can open no more files: then it says nothing about what
 // was to be opened.
-func noDescriptors(err error) bool { return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) }
+func noDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
 
 func shortOfMemory(o cgroup.OOM) string {
 	if o.Limit {
