@@ -1,12 +1,13 @@
-// Package build makes a bundle of a project: its files as git tracks them, each dependency of its lock as a wheel for one
-// interpreter, and a manifest.
+// Package build builds a bundle of a project: the files that git tracks, each locked dependency as
+// a wheel for one interpreter, and a manifest.
 //
-// The same commit and the same lock make the same bytes on the same kind of machine. What cannot be made so, because a
-// dependency's own build is different each time, is said by name. Whatever it needs of the network it keeps in a cache by
-// hash, so that building an unchanged lock again needs none.
+// The same commit and the same lock produce the same bytes on the same kind of machine. A
+// dependency whose own build is not deterministic is reported by name. Everything from the network
+// is cached by hash, so that building an unchanged lock again needs no network.
 //
-// It starts nothing itself: git, pip, uv and the project's own commands run through a function that it is given. It writes to
-// the cache, to a temporary directory that it removes, and the bundle; never into the project.
+// It starts no process itself: git, pip, uv and the project's own commands run through a function
+// passed by the caller. It writes to the cache, to a temporary directory that it removes, and the
+// bundle, never into the project.
 package build
 
 import (
@@ -84,7 +85,8 @@ type Event struct {
 	Total   int64 // of so much; 0 = not known
 }
 
-// InputError is a build that cannot be because of what it was asked: the command line, the config, or the project.
+// InputError is a build that cannot be because of what it was asked: the command line, the config,
+// or the project.
 type InputError struct{ Reason string }
 
 func (e *InputError) Error() string { return e.Reason }
@@ -113,8 +115,9 @@ func Build(ctx context.Context, opt Options) (*Result, error) {
 	return b.result, errors.Join(err, removeAll(b.temp))
 }
 
-// discreet takes secrets out of what the programs of a build write: of the values of variables, where the name says that they
-// are secret, and the passwords of addresses, such as those of an index.
+// discreet takes secrets out of what the programs of a build write: of the values of variables,
+// where the name says that they are secret, and the passwords of addresses, such as those of an
+// index.
 func discreet(opt Options) Options {
 	var known redact.Secrets
 	for _, kv := range opt.Environ {
@@ -196,7 +199,8 @@ func (b *builder) warn(format string, args ...any) {
 	b.result.Warnings = append(b.result.Warnings, fmt.Sprintf(format, args...))
 }
 
-// removeAll removes a directory of this build, in which a command may have made directories that cannot be written to.
+// removeAll removes a directory of this build, in which a command may have made directories that
+// cannot be written to.
 func removeAll(dir string) error {
 	err := os.RemoveAll(dir)
 	if err == nil {

@@ -15,9 +15,9 @@ import (
 	"superctl/releases/bundle"
 )
 
-// cache keeps wheels by the hash of their content, and, by the hash of what they came from, which wheels a source has made. An entry
-// is written beside its place and renamed, so that builds side by side do no harm, and is never changed. What is not what its
-// name says is removed and made anew.
+// cache keeps wheels by the hash of their content, and, by the hash of a source, the list of wheels
+// built from it. An entry is written under a temporary name and renamed, so that concurrent builds
+// are safe, and never changes. An entry that does not match its hash is removed and recreated.
 type cache struct{ dir string }
 
 // wheel is a wheel that goes into the bundle.
@@ -36,7 +36,7 @@ func (c *cache) place(file, sum string) string {
 	return filepath.Join(c.dir, "wheels", sum[:2], sum, file)
 }
 
-// wheel is the path of a wheel in the cache, after its content has been looked at.
+// wheel returns the path of a cached wheel, after verifying its content.
 func (c *cache) wheel(file, sum string) (string, error) {
 	path := c.place(file, sum)
 	_, got, err := bundle.Sum(path)
@@ -52,7 +52,7 @@ func (c *cache) wheel(file, sum string) (string, error) {
 	return path, nil
 }
 
-// add takes a wheel in; sum is its hash when that is known already.
+// add copies a wheel into the cache; sum is its expected hash, if known.
 func (c *cache) add(from, sum string) (string, error) {
 	_, got, err := bundle.Sum(from)
 	if err != nil {
@@ -91,7 +91,7 @@ func cacheError(err error) error {
 	return fmt.Errorf("the cache: %w (SUPERCTL_CACHE names another directory)", err)
 }
 
-// keep takes in a wheel that was just made, and says what it is.
+// keep adds a wheel that was just built, and describes it.
 func (c *cache) keep(from string, differs []string) (wheel, error) {
 	path, err := c.add(from, "")
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *cache) keep(from string, differs []string) (wheel, error) {
 	return wheel{File: filepath.Base(path), SHA256: sum, Size: size, Differs: differs, path: path}, err
 }
 
-// remember notes which wheels something has made. key is a hash.
+// remember records the wheels built from something. key is a hash.
 func (c *cache) remember(key string, wheels []wheel) error {
 	data, err := json.Marshal(wheels)
 	if err != nil {
@@ -119,7 +119,7 @@ func (c *cache) remember(key string, wheels []wheel) error {
 
 func (c *cache) note(key string) string { return filepath.Join(c.dir, "made", key[:2], key+".json") }
 
-// recall is which wheels something has made, when all of them are still there and whole.
+// recall returns the wheels that remember recorded, if all of them are still cached and intact.
 func (c *cache) recall(key string) ([]wheel, bool) {
 	data, err := os.ReadFile(c.note(key))
 	if err != nil {

@@ -28,7 +28,10 @@ func TestWhatTheProgramsOfABuildWriteHasNoSecrets(t *testing.T) {
 	if strings.Contains(told.String(), canary) {
 		t.Errorf("it is told:\n%s", told.String())
 	}
-	for _, want := range []string{"GITHUB_TOKEN is *** on xterm-256color", "https://***@pypi.example/simple/: 401", "SECRET_KEY is ***"} {
+	for _, want := range []string{
+		"GITHUB_TOKEN is *** on xterm-256color", "https://***@pypi.example/simple/: 401",
+		"SECRET_KEY is ***",
+	} {
 		if strings.Count(told.String(), want) != 2 {
 			t.Errorf("%q is not told twice:\n%s", want, told.String())
 		}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// source is where the project comes from, as git knows it; the zero source is a directory that git does not know.
+// source is the project's state in git; the zero source is a directory outside git.
 type source struct {
 	git       bool
 	commit    string
@@ -24,12 +24,15 @@ type source struct {
 	untracked []string
 }
 
-// git runs git in the project. A monitor of the file system is a program that the checkout may name; we need none.
+// git runs git in the project. It disables fsmonitor, a program that the checkout can configure.
 func (b *builder) git(ctx context.Context, args ...string) ([]byte, error) {
-	return b.data(ctx, "git "+args[0], Command{Args: append([]string{"git", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false"}, args...), Dir: b.Dir})
+	return b.data(ctx, "git "+args[0], Command{Args: append([]string{
+		"git", "-c", "core.fsmonitor=false", "-c",
+		"log.showSignature=false",
+	}, args...), Dir: b.Dir})
 }
 
-// readSource asks git about the project.
+// readSource reads the state of the project from git.
 func (b *builder) readSource(ctx context.Context) (source, error) {
 	if b.look("git") == "" {
 		if inCheckout(b.Dir) {
@@ -43,7 +46,8 @@ func (b *builder) readSource(ctx context.Context) (source, error) {
 		case t == nil:
 			return source{}, err
 		case t.says("dubious ownership"):
-			return source{}, inputError("%s belongs to another user, and git refuses to read it. If you trust it: git config --global --add safe.directory %s", b.Dir, b.Dir)
+			return source{}, inputError("%s belongs to another user, and git refuses to read it. If you trust it: "+
+				"git config --global --add safe.directory %s", b.Dir, b.Dir)
 		case t.says("not a git repository"):
 			return source{}, nil
 		}
@@ -60,7 +64,8 @@ func (b *builder) readSource(ctx context.Context) (source, error) {
 	if s.tracked, err = b.paths(ctx, "ls-files", "-z", "--cached", "--recurse-submodules"); err != nil {
 		return s, err
 	}
-	if s.changed, err = b.paths(ctx, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no", "--ignore-submodules=none", "--", "."); err != nil {
+	if s.changed, err = b.paths(ctx, "status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no",
+		"--ignore-submodules=none", "--", "."); err != nil {
 		return s, err
 	}
 	s.dirty = len(s.changed) > 0
@@ -79,7 +84,7 @@ func inCheckout(dir string) bool {
 	}
 }
 
-// head is the commit that is checked out, and its time.
+// head returns the commit that is checked out, and its time.
 func (b *builder) head(ctx context.Context) (commit string, at time.Time, err error) {
 	out, err := b.git(ctx, "log", "-1", "--format=%H %ct", "HEAD")
 	if t := asTool(err); t != nil && t.says("unknown revision", "bad revision", "does not have any commits") {
@@ -96,7 +101,7 @@ func (b *builder) head(ctx context.Context) (commit string, at time.Time, err er
 	return commit, time.Unix(seconds, 0).UTC(), nil
 }
 
-// paths are the parts of git's answer, which end with a NUL each.
+// paths returns git's NUL-separated output.
 func (b *builder) paths(ctx context.Context, args ...string) ([]string, error) {
 	out, err := b.git(ctx, args...)
 	if err != nil {
@@ -111,11 +116,13 @@ func (b *builder) paths(ctx context.Context, args ...string) ([]string, error) {
 	return list, nil
 }
 
-// attributeBatch is how many bytes of paths are handed to git at a time, far below what the kernel allows for arguments.
+// attributeBatch is how many bytes of paths are passed to git at a time, far below the kernel's
+// limit for arguments.
 const attributeBatch = 32 << 10
 
-// ignored are the paths that .gitattributes mark with export-ignore, each by itself or by a directory above it, as git archive
-// has it. A pattern with a slash at its end is for directories, and git knows one by the slash at its end.
+// ignored returns the paths that .gitattributes marks with export-ignore, directly or through a
+// parent directory, like git archive. A pattern that ends with a slash matches directories, which
+// git recognizes by a trailing slash.
 func (b *builder) ignored(ctx context.Context, files []string) (map[string]bool, error) {
 	marked := make(map[string]bool)
 	asked := make(map[string]bool)
@@ -163,7 +170,7 @@ func (b *builder) ignored(ctx context.Context, files []string) (map[string]bool,
 	return out, nil
 }
 
-// above is a file and the directories in which it is, those with a slash at their end.
+// above yields a file and its parent directories, the latter with a trailing slash.
 func above(file string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		if !yield(file) {

@@ -18,14 +18,14 @@ import (
 	"superctl/releases/bundle"
 )
 
-// The kinds of locks, and the order in which they are looked for.
+// The kinds of locks, in the order in which they are looked for.
 const (
 	uvLock      = "uv.lock"
 	pylockTOML  = "pylock.toml"
 	requireText = "requirements.txt"
 )
 
-// lock is the file that says which dependencies the project has, and what it says for this interpreter.
+// lock is the lock file of the project, and its requirements for this interpreter.
 type lock struct {
 	name, kind   string
 	sum          string
@@ -34,7 +34,7 @@ type lock struct {
 	index        []string // where uv has found them, beside PyPI
 }
 
-// requirement is one dependency of a lock, in the words of a requirements file.
+// requirement is one dependency of a lock, in the form of a requirements file.
 type requirement struct {
 	Line    string   `json:"line"`
 	Hashes  []string `json:"hashes"`
@@ -44,12 +44,16 @@ type requirement struct {
 	Applies bool     `json:"applies"`
 }
 
-// complete tells whether the lock names all that is needed, so that the same lock always means the same wheels.
+// complete reports whether the lock names every dependency with a hash, so that the same lock
+// always means the same wheels.
 func (l *lock) complete() bool {
-	return l.kind != requireText || !slices.ContainsFunc(l.list, func(r requirement) bool { return r.Applies && r.Path == "" && !r.Hashed })
+	return l.kind != requireText || !slices.ContainsFunc(l.list, func(r requirement) bool {
+		return r.Applies &&
+			r.Path == "" && !r.Hashed
+	})
 }
 
-// readLock finds the lock and what it asks for.
+// readLock finds and reads the lock.
 func (b *builder) readLock(ctx context.Context) (string, error) {
 	if err := b.findLock(); err != nil {
 		return "", err
@@ -69,7 +73,8 @@ func (b *builder) readLock(ctx context.Context) (string, error) {
 		q.Extras, q.Groups = b.Extras, b.Groups
 	default:
 		if len(b.Extras)+len(b.Groups) > 0 {
-			err = inputError("%s has neither extras nor groups, which [build] names: lock names another file for them", l.name)
+			err = inputError("%s has neither extras nor groups, which [build] names: lock names another file for them",
+				l.name)
 		}
 	}
 	if err != nil {
@@ -89,7 +94,8 @@ func (b *builder) readLock(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s, %s", l.name, counted(b.expected(), "dependency", "dependencies")), nil
 }
 
-// expected is how many wheels the lock names; a requirements file without hashes may lead to more.
+// expected returns the number of wheels that the lock names; a requirements file without hashes may
+// lead to more.
 func (b *builder) expected() (n int) {
 	for _, r := range b.lock.list {
 		if r.Applies {
@@ -113,14 +119,17 @@ func (b *builder) findLock() error {
 	}
 	for _, name := range names {
 		if _, err := os.Stat(filepath.Join(b.Dir, name)); err == nil {
-			return inputError("%s is there, but not among the project's files: git add %s (or name it in [build] files)", name, name)
+			return inputError("%s is there, but not among the project's files: "+
+				"git add %s (or name it in [build] files)", name, name)
 		}
 	}
 	if b.Lock != "" {
 		return inputError("there is no lock %s in %s", b.Lock, b.Dir)
 	}
-	return inputError("%s has no lock that says what the project needs: uv.lock (uv lock), pylock.toml (pip lock, uv export), or requirements.txt "+
-		"(pip-compile --generate-hashes). [build] lock names another; an empty requirements.txt is for a project that needs nothing", b.Dir)
+	return inputError("%s has no lock that says what the project needs: uv.lock (uv lock), pylock.toml (pip lock, "+
+		"uv export), or requirements.txt "+
+		"(pip-compile --generate-hashes). [build] lock names another; an empty requirements.txt is for a project "+
+		"that needs nothing", b.Dir)
 }
 
 var pylockName = regexp.MustCompile(`^pylock\.([^.]+\.)?toml$`) // PEP 751
@@ -135,7 +144,7 @@ func kindOf(name string) string {
 	return requireText
 }
 
-// checkPins tells of what a requirements file leaves open.
+// checkPins reports the dependencies that a requirements file does not pin.
 func (b *builder) checkPins() error {
 	if b.lock.complete() {
 		return nil
@@ -148,13 +157,15 @@ func (b *builder) checkPins() error {
 	}
 	const how = "pip-compile --generate-hashes, or uv pip compile --generate-hashes, makes a file that has them"
 	if b.RequirePinned {
-		return inputError("%s without a hash, and --require-pinned: %s.\n%s", counted(len(open), "dependency is", "dependencies are"), few(open), how)
+		return inputError("%s without a hash, and --require-pinned: %s.\n%s",
+			counted(len(open), "dependency is", "dependencies are"), few(open), how)
 	}
-	b.warn("%s without a hash, so that the next build may get others: %s. %s", counted(len(open), "dependency is", "dependencies are"), few(open), how)
+	b.warn("%s without a hash, so that the next build may get others: %s. %s",
+		counted(len(open), "dependency is", "dependencies are"), few(open), how)
 	return nil
 }
 
-// exportUV has uv write its lock as a requirements file, after it has said that the lock fits the project.
+// exportUV exports uv's lock as a requirements file, after checking that it matches the project.
 func (b *builder) exportUV(ctx context.Context, to string) error {
 	uv := b.uv()
 	if uv == "" {
@@ -165,7 +176,10 @@ func (b *builder) exportUV(ctx context.Context, to string) error {
 	if err := b.checkUV(ctx, uv, dir); err != nil {
 		return err
 	}
-	args := []string{uv, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-editable", "--no-header", "--no-annotate", "--python", b.python.path}
+	args := []string{
+		uv, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-editable", "--no-header",
+		"--no-annotate", "--python", b.python.path,
+	}
 	for _, name := range b.Extras {
 		args = append(args, "--extra", name)
 	}
@@ -182,7 +196,7 @@ func (b *builder) exportUV(ctx context.Context, to string) error {
 	return os.WriteFile(to, out, 0o600)
 }
 
-// checkUV asks uv whether its lock fits pyproject.toml: what it knows without a network first.
+// checkUV asks uv whether its lock matches pyproject.toml, first without the network.
 func (b *builder) checkUV(ctx context.Context, uv, dir string) error {
 	var err error
 	for _, more := range [][]string{{"--offline"}, nil} {
@@ -198,7 +212,8 @@ func (b *builder) checkUV(ctx context.Context, uv, dir string) error {
 	case t == nil:
 		return err
 	case t.says("needs to be updated"):
-		return inputError("%s does not fit pyproject.toml: run uv lock, look at what it changes, and commit it", b.lock.name)
+		return inputError("%s does not fit pyproject.toml: run uv lock, look at what it changes, and commit it",
+			b.lock.name)
 	case errors.Is(offline(err), err) && offline(err) != err: //nolint:errorlint // whether it has become another
 		b.warn("whether %s fits pyproject.toml could not be asked without a network", b.lock.name)
 		return nil
@@ -206,7 +221,8 @@ func (b *builder) checkUV(ctx context.Context, uv, dir string) error {
 	return err
 }
 
-// registries are the indexes that a uv.lock names, beside PyPI: what a project says in [tool.uv] pip does not read.
+// registries returns the indexes that a uv.lock names in addition to PyPI, because pip does not
+// read [tool.uv].
 func registries(path string) ([]string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -232,9 +248,9 @@ func registries(path string) ([]string, error) {
 	return list, nil
 }
 
-// remote writes what the lock asks of the index as requirements files for pip: those with hashes and those that cannot have one,
-// because they come from a repository, apart, because pip wants all of a file or none to have them. The user's own file is used as
-// it is, with the options that it may have.
+// remote writes the lock's requirements for the index as files for pip. Requirements that cannot
+// have a hash, because they come from a repository, are in a separate file: pip requires hashes for
+// all of a file or for none. The user's own file is used unchanged, with its options.
 func (b *builder) remote() (files []string, hashed []bool, err error) {
 	if b.lock.kind == requireText {
 		if b.expected() == 0 {
@@ -256,7 +272,7 @@ func (b *builder) remote() (files []string, hashed []bool, err error) {
 	return files, hashed, nil
 }
 
-// normal are the dependencies of the index that apply here, a line each.
+// normal returns the dependencies from the index that apply here, one per line.
 func (l *lock) normal(which func(requirement) bool) []byte {
 	var text bytes.Buffer
 	for _, r := range l.list {
@@ -272,7 +288,8 @@ func (l *lock) normal(which func(requirement) bool) []byte {
 	return text.Bytes()
 }
 
-// locals are the directories of the project that its lock has as dependencies, relative to it.
+// locals returns the directories of the project that its lock lists as dependencies, relative to
+// the project.
 func (b *builder) locals() ([]string, error) {
 	var list []string
 	stage, err := filepath.EvalSymlinks(b.stage)
@@ -289,7 +306,8 @@ func (b *builder) locals() ([]string, error) {
 		}
 		rel, err := filepath.Rel(stage, at)
 		if err != nil || !filepath.IsLocal(rel) {
-			return nil, inputError("%s: %s is a directory outside the project, which a bundle cannot have", b.lock.name, r.Line)
+			return nil, inputError("%s: %s is a directory outside the project, which a bundle cannot have",
+				b.lock.name, r.Line)
 		}
 		if rel != "." { // the project itself; see isPackage
 			list = append(list, rel)
@@ -298,7 +316,7 @@ func (b *builder) locals() ([]string, error) {
 	return list, nil
 }
 
-// exists tells whether a path is there.
+// exists reports whether a path exists.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)

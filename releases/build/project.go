@@ -18,7 +18,7 @@ import (
 	"superctl/releases/bundle"
 )
 
-// file is a file or a symbolic link of the project, or of what its commands have made.
+// file is a file or a symbolic link of the project, or an output of its commands.
 type file struct {
 	path string // relative, with slashes
 	mode uint32
@@ -29,7 +29,7 @@ type file struct {
 	ship bool   // goes into the bundle
 }
 
-// pyproject is what a build reads of pyproject.toml.
+// pyproject is the part of pyproject.toml that a build uses.
 type pyproject struct {
 	Project struct {
 		Name     string `toml:"name"`
@@ -43,7 +43,8 @@ type pyproject struct {
 	} `toml:"tool"`
 }
 
-// readProject copies the project, so that nobody changes it under the build, and says what it is.
+// readProject copies the project, so that it cannot change during the build, and determines its
+// name and version.
 func (b *builder) readProject(ctx context.Context) (string, error) {
 	var err error
 	if b.source, err = b.readSource(ctx); err != nil {
@@ -72,8 +73,8 @@ func (b *builder) readProject(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s %s, %s, %s", b.Name, b.Version, counted(shipped, "file", "files"), Size(bytes)), nil
 }
 
-// list is which files are copied: all that git tracks, because the build may need what does not go into the bundle, and those
-// that the config names.
+// list returns the files to copy: everything that git tracks, because the build may need files that
+// are not shipped, and the files that the config names.
 func (b *builder) list(ctx context.Context) ([]file, error) {
 	if !b.source.git && len(b.Files) == 0 {
 		return nil, inputError("%s is not a git checkout, so that it is not known which files are the project's.\n"+
@@ -109,7 +110,7 @@ func (b *builder) list(ctx context.Context) ([]file, error) {
 	return list, nil
 }
 
-// exported are the files that git archive would leave out.
+// exported returns the files that git archive would omit.
 func (b *builder) exported(ctx context.Context) (map[string]bool, error) {
 	if !b.source.git || len(b.Files) > 0 {
 		return nil, nil
@@ -117,7 +118,8 @@ func (b *builder) exported(ctx context.Context) (map[string]bool, error) {
 	return b.ignored(ctx, b.source.tracked)
 }
 
-// named are the files of the config's list: files, directories with all that is in them, and patterns.
+// named returns the files of the config's list: files, directories with their content, and
+// patterns.
 func (b *builder) named() ([]string, error) {
 	var list []string
 	for _, pattern := range b.Files {
@@ -139,7 +141,7 @@ func (b *builder) named() ([]string, error) {
 	return list, nil
 }
 
-// walk lists the files under a path, without what no release wants of a working directory.
+// walk lists the files below a path, except files that no release needs.
 func walk(root, p string) ([]string, error) {
 	var list []string
 	err := filepath.WalkDir(filepath.Join(root, p), func(at string, d fs.DirEntry, err error) error {
@@ -165,7 +167,7 @@ func walk(root, p string) ([]string, error) {
 	return list, err
 }
 
-// copyProject copies the files into this build's directory. All is read through a root that no link leads out of.
+// copyProject copies the files into the build's directory, through a root that no link can leave.
 func (b *builder) copyProject(ctx context.Context, list []file) error {
 	root, err := os.OpenRoot(b.Dir)
 	if err != nil {
@@ -191,12 +193,14 @@ func (b *builder) copyProject(ctx context.Context, list []file) error {
 		b.files = append(b.files, f)
 	}
 	if len(pointers) > 0 {
-		b.warn("%s of Git LFS instead of what belongs there: git lfs pull (%s)", counted(len(pointers), "file is a pointer", "files are pointers"), few(pointers))
+		b.warn("%s of Git LFS instead of what belongs there: git lfs pull (%s)",
+			counted(len(pointers), "file is a pointer", "files are pointers"), few(pointers))
 	}
 	return b.checkFiles()
 }
 
-// checkFiles finds early what the bundle would refuse at the end: links that lead outside, and names that superctl needs itself.
+// checkFiles reports early what the bundle would refuse at the end: links that lead outside, and
+// reserved names.
 func (b *builder) checkFiles() error {
 	m := bundle.Manifest{Format: bundle.Format, Name: "x", Version: "x", Members: members(b.files)}
 	if err := m.Check(); err != nil {
@@ -205,19 +209,22 @@ func (b *builder) checkFiles() error {
 	return nil
 }
 
-// members are the files as they stand in a bundle, in order.
+// members returns the files as members of a bundle, in order.
 func members(files []file) []bundle.Member {
 	var list []bundle.Member
 	for _, f := range files {
 		if f.ship {
-			list = append(list, bundle.Member{Path: bundle.Project + "/" + f.path, Mode: f.mode, Size: f.size, SHA256: f.sum, Link: f.link})
+			list = append(list, bundle.Member{
+				Path: bundle.Project + "/" + f.path, Mode: f.mode, Size: f.size,
+				SHA256: f.sum, Link: f.link,
+			})
 		}
 	}
 	slices.SortFunc(list, func(a, b bundle.Member) int { return strings.Compare(a.Path, b.Path) })
 	return list
 }
 
-// copyFile copies one file of root to f.from and fills in what it is.
+// copyFile copies one file of root to f.from and fills in its metadata.
 func copyFile(root *os.Root, f *file) error {
 	st, err := root.Lstat(f.path)
 	if err != nil {
@@ -261,7 +268,7 @@ func (f *file) write(in io.Reader) error {
 	return errors.Join(err, out.Close())
 }
 
-// isPointer tells whether a file is what Git LFS leaves in the place of one that it has not fetched.
+// isPointer reports whether a file is a Git LFS pointer whose content was not fetched.
 func isPointer(f file) bool {
 	const first = "version https://git-lfs.github.com/spec/"
 	if f.link != "" || f.size > 1024 || f.size < int64(len(first)) {
@@ -285,7 +292,8 @@ func (b *builder) readPyproject() error {
 	return nil
 }
 
-// isPackage tells whether the project itself is installed as a wheel: as the config says, else as uv decides it.
+// isPackage reports whether the project itself is installed as a wheel: as configured, or else by
+// uv's rules.
 func (b *builder) isPackage() bool {
 	switch {
 	case b.Package != nil:
@@ -296,7 +304,7 @@ func (b *builder) isPackage() bool {
 	return b.project.BuildSystem != nil
 }
 
-// tellOfTree warns of what a bundle of a working directory has, or has not, that its commit does not say.
+// tellOfTree warns of differences between the working tree and the commit.
 func (b *builder) tellOfTree() {
 	if n := len(b.source.changed); n > 0 {
 		b.warn("the tree is not as its commit: %s (%s)", counted(n, "change", "changes"), few(b.source.changed))
@@ -305,11 +313,12 @@ func (b *builder) tellOfTree() {
 		return strings.HasSuffix(p, ".tar.zst") || strings.HasSuffix(p, bundle.SignatureSuffix) // of an earlier build
 	})
 	if len(left) > 0 && len(b.Files) == 0 {
-		b.warn("%s: %s", counted(len(left), "file is left out, because git does not track it", "files are left out, because git does not track them"), few(left))
+		b.warn("%s: %s", counted(len(left), "file is left out, because git does not track it", "files are left out, "+
+			"because git does not track them"), few(left))
 	}
 }
 
-// few is the beginning of a list.
+// few returns the beginning of a list.
 func few(list []string) string {
 	const most = 3
 	trimmed := make([]string, 0, most)
@@ -330,7 +339,7 @@ func counted(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// Size is a number of bytes as people say it.
+// Size formats a number of bytes for people.
 func Size(n int64) string {
 	switch {
 	case n < 1000:

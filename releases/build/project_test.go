@@ -47,7 +47,8 @@ func newBuilder(t *testing.T, dir string) *builder {
 			Dir: dir, Exec: run, Now: func() time.Time { return now }, Tell: func(Event) {},
 			Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + temp, "GIT_CONFIG_NOSYSTEM=1"},
 		},
-		temp: temp, stage: filepath.Join(temp, "project"), result: new(Result), began: now, cache: cache{dir: filepath.Join(temp, "cache")},
+		temp: temp, stage: filepath.Join(temp, "project"), result: new(Result), began: now,
+		cache: cache{dir: filepath.Join(temp, "cache")},
 	}
 }
 
@@ -56,7 +57,8 @@ func write(t *testing.T, dir string, files ...string) {
 	t.Helper()
 	for i := 0; i < len(files); i += 2 {
 		path := filepath.Join(dir, files[i])
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(files[i+1]), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(files[i+1]),
+			0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,12 +69,15 @@ const commitTime = 1764058615 // 2025-11-25 08:16:55 UTC
 // git runs git in dir, and tells the time of a commit.
 func git(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("git", append([]string{"-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main"}, args...)...)
+	cmd := exec.Command("git", append([]string{"-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main"},
+		args...)...)
 	cmd.Dir = dir
 	date := fmt.Sprintf("%d +0100", commitTime)
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GIT_AUTHOR_DATE=" + date, "GIT_COMMITTER_DATE=" + date, "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GIT_AUTHOR_DATE=" + date, "GIT_COMMITTER_DATE=" + date,
+		"GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a",
+		"GIT_COMMITTER_EMAIL=a@example.com",
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -120,7 +125,8 @@ func refused(t *testing.T, b *builder, want string) {
 
 func TestAProjectIsWhatGitTracks(t *testing.T) {
 	dir := t.TempDir()
-	commit(t, dir, "manage.py", "x", "shop/a 'b' ü.py", "y", ".gitignore", "*.log\n", ".gitattributes", "/tests export-ignore\ndocs/ export-ignore\n*.md export-ignore\n",
+	commit(t, dir, "manage.py", "x", "shop/a 'b' ü.py", "y", ".gitignore", "*.log\n", ".gitattributes",
+		"/tests export-ignore\ndocs/ export-ignore\n*.md export-ignore\n",
 		"tests/deep/test.py", "t", "docs/a.txt", "d", "shop/docs", "no directory", "shop/README.md", "r")
 	write(t, dir, "left.txt", "nobody has added it", "a.log", "ignored")
 	if err := os.Chmod(filepath.Join(dir, "manage.py"), 0o700); err != nil {
@@ -139,7 +145,8 @@ func TestAProjectIsWhatGitTracks(t *testing.T) {
 	}
 	for _, f := range b.files {
 		switch {
-		case f.path == "link" && (f.link != "manage.py" || f.mode != 0), f.path == "manage.py" && f.mode != 0o755, f.path == ".gitignore" && f.mode != 0o644:
+		case f.path == "link" && (f.link != "manage.py" || f.mode != 0), f.path == "manage.py" &&
+			f.mode != 0o755, f.path == ".gitignore" && f.mode != 0o644:
 			t.Errorf("%s has the mode %o and leads to %q", f.path, f.mode, f.link)
 		}
 	}
@@ -175,7 +182,8 @@ func TestAVersionSaysWhenAndWhat(t *testing.T) {
 	head := git(t, dir, "rev-parse", "HEAD")
 	b := newBuilder(t, dir)
 	mustRead(t, b)
-	if want := "20251125-081655-" + head[:7]; b.Version != want || b.source.dirty || b.source.branch != "main" || b.source.commit != head {
+	if want := "20251125-081655-" + head[:7]; b.Version != want || b.source.dirty || b.source.branch != "main" ||
+		b.source.commit != head {
 		t.Errorf("version %s, not %s; %+v", b.Version, want, b.source)
 	}
 	if epoch, built, err := b.times(); err != nil || epoch.Unix() != commitTime || built.Unix() != commitTime {
@@ -221,15 +229,18 @@ func TestSourceDateEpochIsTheTimeOfABuild(t *testing.T) {
 		t.Errorf("built %s of %s (%v)", built, epoch, err)
 	}
 	b.Environ = append(b.Environ, epochVar+"=yesterday")
-	if _, _, err := b.times(); err == nil || err.Error() != `SOURCE_DATE_EPOCH="yesterday": it is a number of seconds since 1970` {
+	if _, _, err := b.times(); err == nil ||
+		err.Error() != `SOURCE_DATE_EPOCH="yesterday": it is a number of seconds since 1970` {
 		t.Errorf("it says %v", err)
 	}
 }
 
 func TestWithoutGitTheFilesAreNamed(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, "manage.py", "", "shop/urls.py", "", "shop/__pycache__/urls.pyc", "", "static/a.css", "", "static/a.map", "", "secret", "")
-	refused(t, newBuilder(t, dir), dir+" is not a git checkout, so that it is not known which files are the project's.\nName them in its superctl.toml, [build] files = ")
+	write(t, dir, "manage.py", "", "shop/urls.py", "", "shop/__pycache__/urls.pyc", "", "static/a.css", "",
+		"static/a.map", "", "secret", "")
+	refused(t, newBuilder(t, dir),
+		dir+" is not a git checkout, so that it is not known which files are the project's.\nName them in its superctl.toml, [build] files = ")
 	b := newBuilder(t, dir)
 	b.Files = []string{"manage.py", "shop", "static/*.css"}
 	mustRead(t, b)
@@ -250,7 +261,8 @@ func TestNamedFilesThatGitDoesNotTrackMakeATreeDirty(t *testing.T) {
 	write(t, dir, "built/app.js", "")
 	b := newBuilder(t, dir)
 	b.Files = []string{"a.py"}
-	if mustRead(t, b); b.source.dirty || !slices.Equal(shipped(b), []string{"a.py"}) || !exists(filepath.Join(b.stage, "b.py")) {
+	if mustRead(t, b); b.source.dirty || !slices.Equal(shipped(b), []string{"a.py"}) ||
+		!exists(filepath.Join(b.stage, "b.py")) {
 		t.Errorf("dirty %t, it has %q", b.source.dirty, shipped(b))
 	}
 	b = newBuilder(t, dir)
@@ -272,12 +284,14 @@ func TestSubmodulesAreFilesOfTheProject(t *testing.T) {
 	}
 	clone := filepath.Join(t.TempDir(), "clone")
 	git(t, dir, "clone", "-q", dir, clone)
-	refused(t, newBuilder(t, clone), "vendor/lib is a submodule that is not there: git submodule update --init --recursive")
+	refused(t, newBuilder(t, clone),
+		"vendor/lib is a submodule that is not there: git submodule update --init --recursive")
 }
 
 func TestAProjectMayBeADirectoryOfItsRepository(t *testing.T) {
 	dir := t.TempDir()
-	commit(t, dir, "other/b.py", "", "site/a.py", "", "site/tests/t.py", "", ".gitattributes", "site/tests export-ignore\n")
+	commit(t, dir, "other/b.py", "", "site/a.py", "", "site/tests/t.py", "", ".gitattributes",
+		"site/tests export-ignore\n")
 	write(t, dir, "other/b.py", "changed, which is no matter of the site")
 	b := newBuilder(t, filepath.Join(dir, "site"))
 	if mustRead(t, b); b.source.dirty || !slices.Equal(shipped(b), []string{"a.py"}) || b.Name != "site" {
@@ -290,7 +304,8 @@ func TestAHookOfGitsMayBuild(t *testing.T) {
 	commit(t, dir, "a.py", "")
 	commit(t, other, "b.py", "")
 	b := newBuilder(t, dir)
-	b.Environ = append(b.Environ, "GIT_DIR="+filepath.Join(other, ".git"), "GIT_WORK_TREE="+other, "GIT_INDEX_FILE="+filepath.Join(other, ".git/index"))
+	b.Environ = append(b.Environ, "GIT_DIR="+filepath.Join(other, ".git"), "GIT_WORK_TREE="+other,
+		"GIT_INDEX_FILE="+filepath.Join(other, ".git/index"))
 	if mustRead(t, b); !slices.Equal(shipped(b), []string{"a.py"}) {
 		t.Errorf("it has %q", shipped(b))
 	}
@@ -304,7 +319,8 @@ func TestAProjectThatCannotBeReadSaysWhy(t *testing.T) {
 	git(t, empty, "add", "-A")
 	git(t, empty, "commit", "-q", "-m", "one")
 	write(t, empty, "new/b.py", "")
-	refused(t, newBuilder(t, filepath.Join(empty, "new")), "git tracks no file in "+empty+"/new: git add and git commit first")
+	refused(t, newBuilder(t, filepath.Join(empty, "new")),
+		"git tracks no file in "+empty+"/new: git add and git commit first")
 	b := newBuilder(t, empty)
 	b.Name = "my shop"
 	refused(t, b, `name "my shop": use letters, digits and . _ + -`)
@@ -396,7 +412,8 @@ func TestWhatTheCommandsMakeIsCollected(t *testing.T) {
 		}
 	}
 	must(os.Symlink("/etc/passwd", filepath.Join(work, "static", "away")))
-	if _, err := collect("static"); err == nil || err.Error() != `"static/away" is a link to "/etc/passwd", which leads outside the project` {
+	if _, err := collect("static"); err == nil ||
+		err.Error() != `"static/away" is a link to "/etc/passwd", which leads outside the project` {
 		t.Errorf("it says %v", err)
 	}
 }

@@ -20,7 +20,8 @@ import (
 //go:embed inspect.py
 var inspectProgram string
 
-// The one version of pip that builds and reads locks: every machine then does it in the same way, whatever pip it has of its own.
+// The pinned version of pip that builds wheels and reads locks, so that every machine does it in
+// the same way, whatever pip it has.
 const (
 	pipVersion = "26.3"
 	pipFile    = "pip-" + pipVersion + "-py3-none-any.whl"
@@ -28,14 +29,14 @@ const (
 	oldest     = "3.10" // Python that this pip runs on
 )
 
-// python is the interpreter that the bundle is for.
+// python is the interpreter that the bundle is built for.
 type python struct {
 	path  string
 	pip   string // the directory in which ours is unpacked, where Python keeps what it has compiled of it
 	facts facts
 }
 
-// facts are what the interpreter says of itself, and what a lock asks of it.
+// facts are what the interpreter reports about itself.
 type facts struct {
 	Implementation string   `json:"implementation"`
 	Version        string   `json:"version"`
@@ -48,12 +49,15 @@ type facts struct {
 	Scheme wheelfile.Scheme `json:"scheme"` // where in a virtualenv of it the parts of a wheel belong
 }
 
-// manifest is the interpreter in a bundle's words.
+// manifest returns the interpreter as recorded in a bundle.
 func (f *facts) manifest() bundle.Python {
-	return bundle.Python{Implementation: f.Implementation, Version: f.Version, ABI: f.ABI, Platform: f.Platform, Libc: f.Libc}
+	return bundle.Python{
+		Implementation: f.Implementation, Version: f.Version, ABI: f.ABI, Platform: f.Platform,
+		Libc: f.Libc,
+	}
 }
 
-// identity names what a wheel that is built here depends on beside its source.
+// identity returns what a wheel that is built here depends on in addition to its source.
 func (f *facts) identity() string {
 	return strings.Join([]string{f.Implementation, f.Build, f.ABI, f.Platform, f.Libc}, "\n")
 }
@@ -88,10 +92,12 @@ func (b *builder) findPython(ctx context.Context) (string, error) {
 		}
 	}
 	b.python.facts = said.Facts
-	return fmt.Sprintf("%s %s, %s, %s (%s)", said.Facts.Implementation, said.Facts.Version, said.Facts.Platform, said.Facts.Libc, b.python.path), nil
+	return fmt.Sprintf("%s %s, %s, %s (%s)", said.Facts.Implementation, said.Facts.Version, said.Facts.Platform,
+		said.Facts.Libc, b.python.path), nil
 }
 
-// wantedPython is what the config, or .python-version as pyenv and uv read it, says; "" is any python3.
+// wantedPython returns the configured interpreter, or else that of .python-version, as pyenv and uv
+// read it; "" means any python3.
 func (b *builder) wantedPython() (wanted, why string, err error) {
 	if b.Python != "" {
 		return b.Python, "", nil
@@ -113,7 +119,7 @@ func (b *builder) wantedPython() (wanted, why string, err error) {
 
 var versionPattern = regexp.MustCompile(`^(?:python|cpython[@-]?)?(3\.[0-9]+)(\.[0-9]+)?$`)
 
-// interpreter finds an interpreter by a path, a name or a version: in PATH first, then where uv has some.
+// interpreter finds an interpreter by path, name or version: in PATH first, then among uv's.
 func (b *builder) interpreter(ctx context.Context, wanted, why string) (string, error) {
 	names := []string{"python3", "python"}
 	version := versionPattern.FindStringSubmatch(wanted)
@@ -144,11 +150,12 @@ func (b *builder) interpreter(ctx context.Context, wanted, why string) (string, 
 	if wanted == "" {
 		return "", inputError("there is no python3: apt install python3, or name another with --python")
 	}
-	return "", inputError("there is no Python %s%s: install it (with uv: uv python install %s), or name another with --python", wanted, why, wanted)
+	return "", inputError("there is no Python %s%s: install it (with uv: uv python install %s), "+
+		"or name another with --python", wanted, why, wanted)
 }
 
-// tryPython runs an interpreter and returns where it really is, and its version; "" when it is not there or does not run, as a shim of
-// pyenv for a version that is not installed.
+// tryPython runs an interpreter and returns its real path and its version. It returns "" if the
+// interpreter is missing or does not run, such as a pyenv shim for a version that is not installed.
 func (b *builder) tryPython(ctx context.Context, name string) (path, version string) {
 	if !strings.Contains(name, "/") && b.look(name) == "" {
 		return "", ""
@@ -171,7 +178,7 @@ func (b *builder) uvPython(ctx context.Context, wanted string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// otherPython looks for an interpreter that the project's requires-python takes, when nobody has named one.
+// otherPython looks for an interpreter that matches requires-python, unless one was configured.
 func (b *builder) otherPython(ctx context.Context, wanted, have string) error {
 	requires := b.project.Project.Requires
 	if wanted == "" && b.uv() != "" {
@@ -180,10 +187,11 @@ func (b *builder) otherPython(ctx context.Context, wanted, have string) error {
 			return nil
 		}
 	}
-	return inputError("the project needs Python %s (requires-python), and %s is %s: name another with --python, or [build] python", requires, b.python.path, have)
+	return inputError("the project needs Python %s (requires-python), and %s is %s: name another with --python, "+
+		"or [build] python", requires, b.python.path, have)
 }
 
-// fetchPip has the pinned pip in the cache.
+// fetchPip puts the pinned pip into the cache, and returns its path.
 func (b *builder) fetchPip(ctx context.Context) (string, error) {
 	if path, err := b.cache.wheel(pipFile, pipSHA256); err == nil {
 		return path, nil
@@ -199,7 +207,8 @@ func (b *builder) fetchPip(ctx context.Context) (string, error) {
 	}
 	args := append(some, "download", "--quiet", "--no-deps", "--require-hashes", "--dest", dir, "-r", lock)
 	if err := b.tool(ctx, "fetch pip "+pipVersion, Command{Args: args, Dir: b.temp}, nil); err != nil {
-		if t := asTool(err); t != nil && t.says("No matching distribution") && !t.says("NewConnectionError", "Temporary failure") {
+		if t := asTool(err); t != nil && t.says("No matching distribution") &&
+			!t.says("NewConnectionError", "Temporary failure") {
 			return "", fmt.Errorf("%w\npip %s needs Python %s or newer", err, pipVersion, oldest)
 		}
 		return "", offline(err)
@@ -207,7 +216,7 @@ func (b *builder) fetchPip(ctx context.Context) (string, error) {
 	return b.cache.add(filepath.Join(dir, pipFile), pipSHA256)
 }
 
-// unpack unpacks a wheel whose hash is known.
+// unpack unpacks a wheel whose hash was verified.
 func unpack(wheel, dir string) error {
 	z, err := zip.OpenReader(wheel)
 	if err != nil {
@@ -217,7 +226,8 @@ func unpack(wheel, dir string) error {
 	return os.CopyFS(dir, z)
 }
 
-// anyPip is a pip that can fetch ours: the interpreter's own, that of a virtualenv, or uv's.
+// anyPip returns a pip that can fetch the pinned one: the interpreter's own, that of a virtualenv,
+// or uv's.
 func (b *builder) anyPip(ctx context.Context) ([]string, error) {
 	py := b.python.path
 	if b.tool(ctx, "pip", Command{Args: []string{py, "-m", "pip", "--version"}, Dir: "/"}, nil) == nil {
@@ -229,15 +239,19 @@ func (b *builder) anyPip(ctx context.Context) ([]string, error) {
 		return inVenv, nil
 	}
 	if uv := b.uv(); uv != "" {
-		if err := b.tool(ctx, "uv venv", Command{Args: []string{uv, "venv", "--seed", "--clear", "--no-project", "--python", py, venv}, Dir: "/"}, nil); err != nil {
+		if err := b.tool(ctx, "uv venv", Command{Args: []string{
+			uv, "venv", "--seed", "--clear", "--no-project",
+			"--python", py, venv,
+		}, Dir: "/"}, nil); err != nil {
 			return nil, offline(err)
 		}
 		return inVenv, nil
 	}
-	return nil, inputError("%s has no pip, and cannot make a virtualenv that has one: apt install python3-venv (Debian, Ubuntu), or install uv", py)
+	return nil, inputError("%s has no pip, and cannot make a virtualenv that has one: "+
+		"apt install python3-venv (Debian, Ubuntu), or install uv", py)
 }
 
-// question is what inspect.py is asked.
+// question is the input of inspect.py.
 type question struct {
 	Requires     string `json:"requires,omitempty"`
 	Pylock       string `json:"pylock,omitempty"`
@@ -247,7 +261,7 @@ type question struct {
 	Groups []string `json:"groups,omitempty"`
 }
 
-// reply is what it answers.
+// reply is the output of inspect.py.
 type reply struct {
 	Error        string        `json:"error"`
 	Facts        facts         `json:"facts"`
@@ -260,7 +274,8 @@ func (b *builder) inspect(ctx context.Context, q question) (said reply, err erro
 	if err != nil {
 		return said, err
 	}
-	program, asked, answered := filepath.Join(b.temp, "inspect.py"), filepath.Join(b.temp, "question"), filepath.Join(b.temp, "answer")
+	program, asked, answered := filepath.Join(b.temp, "inspect.py"), filepath.Join(b.temp, "question"),
+		filepath.Join(b.temp, "answer")
 	for path, data := range map[string][]byte{program: []byte(inspectProgram), asked: text} {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			return said, err
@@ -283,16 +298,20 @@ func (b *builder) inspect(ctx context.Context, q question) (said reply, err erro
 	return said, err
 }
 
-// plain is a text without the directories of this build, which mean nothing to its reader.
+// plain removes the directories of this build from a text, because they mean nothing to its reader.
 func (b *builder) plain(text string) string {
 	return strings.NewReplacer(b.stage+"/", "", b.temp+"/", "").Replace(text)
 }
 
-// offline adds to the failure of a program that the network is the reason, when it says so.
+// offline adds to a program's failure that the network is the cause, if its output indicates that.
 func offline(err error) error {
-	if t := asTool(err); t != nil && t.says("NewConnectionError", "Temporary failure in name resolution", "Network is unreachable", "Could not connect",
-		"dns error", "Failed to fetch", "Connection refused", "ConnectTimeoutError", "NameResolutionError", "No route to host") {
-		return fmt.Errorf("%w\nthe package index cannot be reached: is there a network, a proxy (https_proxy), another index (pip config list)?", err)
+	if t := asTool(err); t != nil &&
+		t.says("NewConnectionError", "Temporary failure in name resolution", "Network is unreachable",
+			"Could not connect",
+			"dns error", "Failed to fetch", "Connection refused", "ConnectTimeoutError", "NameResolutionError",
+			"No route to host") {
+		return fmt.Errorf("%w\nthe package index cannot be reached: is there a network, a proxy (https_proxy), "+
+			"another index (pip config list)?", err)
 	}
 	return err
 }

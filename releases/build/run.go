@@ -16,7 +16,8 @@ import (
 	wheelfile "superctl/releases/wheel"
 )
 
-// runCommands runs the project's own commands in a copy of it, with a virtualenv of its wheels, and collects what they have made.
+// runCommands runs the project's own commands in a copy of it, with a virtualenv of its wheels, and
+// collects their outputs.
 func (b *builder) runCommands(ctx context.Context) (string, error) {
 	work := filepath.Join(b.temp, "work")
 	if err := b.copyStage(work); err != nil {
@@ -31,7 +32,10 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 		return "", err
 	}
 	path, _ := lookup(b.Environ, "PATH")
-	env := []string{"VIRTUAL_ENV=" + venv, "PATH=" + filepath.Join(venv, "bin") + ":" + path, epochVar + "=" + strconv.FormatInt(epoch.Unix(), 10), "PYTHONDONTWRITEBYTECODE=1"}
+	env := []string{
+		"VIRTUAL_ENV=" + venv, "PATH=" + filepath.Join(venv, "bin") + ":" + path,
+		epochVar + "=" + strconv.FormatInt(epoch.Unix(), 10), "PYTHONDONTWRITEBYTECODE=1",
+	}
 	for name, value := range b.Env {
 		env = append(env, name+"="+value)
 	}
@@ -57,7 +61,7 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 	return done, nil
 }
 
-// virtualenv makes one of the bundle's wheels and nothing else, as an install does.
+// virtualenv creates a virtualenv with only the bundle's wheels, as an install does.
 func (b *builder) virtualenv(ctx context.Context, venv string) error {
 	args := []string{b.python.path, "-m", "venv", "--without-pip", venv}
 	if err := b.tool(ctx, "make a virtualenv", Command{Args: args, Dir: b.temp}, nil); err != nil {
@@ -89,7 +93,7 @@ func addWheel(v *wheelfile.Virtualenv, w wheel) error {
 	return v.Add(w.File, f, w.Size)
 }
 
-// copyStage copies the project's files once more, for commands that change what they find.
+// copyStage copies the project's files again, for commands that change them.
 func (b *builder) copyStage(to string) error {
 	root, err := os.OpenRoot(b.stage)
 	if err != nil {
@@ -108,7 +112,7 @@ func (b *builder) copyStage(to string) error {
 	return nil
 }
 
-// collect takes what the config says that the commands make.
+// collect takes the outputs that the config names.
 func (b *builder) collect(work string) error {
 	root, err := os.OpenRoot(work)
 	if err != nil {
@@ -142,7 +146,10 @@ func (b *builder) collect(work string) error {
 	}
 	// What was tracked below an output and is no longer there has been replaced with it.
 	b.files = slices.DeleteFunc(b.files, func(f file) bool {
-		return made[f.path] || slices.ContainsFunc(b.Outputs, func(out string) bool { return strings.HasPrefix(f.path, filepath.Clean(out)+"/") })
+		return made[f.path] || slices.ContainsFunc(b.Outputs, func(out string) bool {
+			return strings.HasPrefix(f.path,
+				filepath.Clean(out)+"/")
+		})
 	})
 	b.files = append(b.files, b.outputs...)
 	return b.checkFiles()

@@ -21,11 +21,11 @@ import (
 	"superctl/releases/bundle"
 )
 
-// sourceEpoch is the time that a dependency is built at, when it must be built from source: the first that a zip file can hold. It is not
-// the commit's, because then each commit would have other bytes for the same dependency.
+// sourceEpoch is the build time of a dependency that is built from source: the earliest that a zip
+// file can hold. The commit's time would give the same dependency different bytes in each commit.
 var sourceEpoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant that Go cannot say
 
-// recipe is how a wheel is built from source.
+// recipe describes how a wheel is built from source.
 type recipe struct {
 	what   string // in messages
 	key    string // a hash of all that the wheel is made of
@@ -34,7 +34,8 @@ type recipe struct {
 	tools  string                      // directory of wheels for its build system; "" = from the index
 }
 
-// ownPackages are the project itself, when it is a package, and the packages beside it that its lock has.
+// ownPackages returns the wheels of the project itself, if it is a package, and of other packages
+// of the project that its lock names.
 func (b *builder) ownPackages(ctx context.Context) ([]wheel, error) {
 	dirs, err := b.locals()
 	if err != nil {
@@ -74,8 +75,9 @@ func (b *builder) ownPackages(ctx context.Context) ([]wheel, error) {
 	return list, nil
 }
 
-// buildTools has the build system that a package asks for, from the cache when it is there: the next commit is then built without a
-// network, and by the same one. "" when it cannot be had like this; pip then does it in its own way, and says what is wrong.
+// buildTools returns a directory of wheels with the build system of a package, from the cache if
+// possible: the next commit is then built without the network, and by the same version. It returns
+// "" on failure; pip then fetches the build system itself and reports the error.
 func (b *builder) buildTools(ctx context.Context, dir string) string {
 	var f struct {
 		BuildSystem struct {
@@ -130,7 +132,7 @@ func (b *builder) fetchTools(ctx context.Context, key string, requires []string)
 	return list, b.cache.remember(key, list)
 }
 
-// made is the wheel of a recipe, when it was built before.
+// made returns the wheel of a recipe if it was built before.
 func (b *builder) made(r recipe) (wheel, bool) {
 	list, ok := b.cache.recall(r.key)
 	if !ok || len(list) != 1 {
@@ -139,7 +141,7 @@ func (b *builder) made(r recipe) (wheel, bool) {
 	return list[0], true
 }
 
-// fromSource builds a wheel, twice, side by side, to know whether its build is deterministic.
+// fromSource builds a wheel twice, concurrently, to check whether its build is deterministic.
 func (b *builder) fromSource(ctx context.Context, r recipe) (wheel, error) {
 	if w, ok := b.made(r); ok {
 		return w, nil
@@ -178,7 +180,10 @@ func (b *builder) buildOnce(ctx context.Context, r recipe, n int) (string, error
 		have, _ := lookup(b.Environ, name)
 		return name + "=" + strings.TrimSpace(have+" -g0")
 	}
-	env := []string{epochVar + "=" + strconv.FormatInt(r.epoch.Unix(), 10), "TZ=UTC", "PYTHONDONTWRITEBYTECODE=1", flags("CFLAGS"), flags("CXXFLAGS")}
+	env := []string{
+		epochVar + "=" + strconv.FormatInt(r.epoch.Unix(), 10), "TZ=UTC", "PYTHONDONTWRITEBYTECODE=1",
+		flags("CFLAGS"), flags("CXXFLAGS"),
+	}
 	args := append(b.pip(), "wheel", "--no-deps", "--progress-bar", "off", "--wheel-dir", dir, source)
 	here := env
 	if r.tools != "" {
@@ -236,7 +241,7 @@ func difference(a, b string) ([]string, error) {
 	return list, nil
 }
 
-// contents are the hashes of the files in a wheel.
+// contents returns the hashes of the files in a wheel.
 func contents(path string) (map[string]string, error) {
 	z, err := zip.OpenReader(path)
 	if err != nil {

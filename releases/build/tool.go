@@ -17,16 +17,18 @@ type Command struct {
 	Stdout    *os.File // gets its stdout; nil = handed on line by line, as its stderr always is
 }
 
-// Runner runs a command to its end, which is nil only after exit code 0, and ends it with all that it has started when ctx ends.
+// Runner runs a command to its end and returns nil only for exit code 0. When ctx ends, it stops
+// the command with all of its children.
 type Runner func(ctx context.Context, c Command, line func(string)) error
 
-// lastLines is how much is shown of what a program said that has failed, and keptLines how much is looked at for what it means.
+// lastLines is how many lines of a failed program's output are shown, and keptLines how many are
+// searched for the cause.
 const (
 	lastLines = 12
 	keptLines = 500
 )
 
-// toolError is a program that has failed, with what it said.
+// toolError is the failure of a program, with its output.
 type toolError struct {
 	what string
 	err  error
@@ -43,13 +45,13 @@ func (e *toolError) Error() string {
 
 func (e *toolError) Unwrap() error { return e.err }
 
-// says tells whether the program said one of the words.
+// says reports whether the program's output contains one of the words.
 func (e *toolError) says(words ...string) bool {
 	all := strings.Join(e.said, "\n")
 	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(all, w) })
 }
 
-// tool runs a program whose words are of interest only when it fails; line gets them too.
+// tool runs a program whose output matters only if it fails; line gets the output too.
 func (b *builder) tool(ctx context.Context, what string, c Command, line func(string)) error {
 	if c.Env == nil {
 		c.Env = b.environment()
@@ -62,7 +64,8 @@ func (b *builder) tool(ctx context.Context, what string, c Command, line func(st
 		const again = "WARNING: Retrying"
 		switch l = strings.TrimRight(l, " \t"); {
 		case l == "", strings.HasPrefix(l, "Progress "):
-		case strings.Contains(l, again) && slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, again) }):
+		case strings.Contains(l, again) &&
+			slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, again) }):
 		default:
 			said = append(said, l)
 			said = said[max(len(said)-keptLines, 0):]
@@ -92,7 +95,7 @@ func (b *builder) data(ctx context.Context, what string, c Command) ([]byte, err
 	return os.ReadFile(out.Name())
 }
 
-// uv is the path of uv, "" when it is not there.
+// uv returns the path of uv, or "" if it is not installed.
 func (b *builder) uv() string { return b.look("uv") }
 
 // look finds a program in PATH, as a shell does.
@@ -107,25 +110,31 @@ func (b *builder) look(name string) string {
 	return ""
 }
 
-// gone are the variables by which the caller's shell, or a hook of git's in which it runs, would lead the tools elsewhere
-// (git rev-parse --local-env-vars; python --help-env).
+// gone are the variables by which the caller's shell, or a git hook around it, would mislead the
+// tools (git rev-parse --local-env-vars; python --help-env).
 var gone = []string{ //nolint:gochecknoglobals // a constant that Go cannot say
-	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_OBJECT_DIRECTORY", "GIT_DIR",
-	"GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
+	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT",
+	"GIT_OBJECT_DIRECTORY", "GIT_DIR",
+	"GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS",
+	"GIT_REPLACE_REF_BASE",
 	"GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS",
-	"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "UV_PROJECT_ENVIRONMENT",
+	"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT",
+	"UV_PROJECT_ENVIRONMENT",
 }
 
-// environment is the caller's, with his settings of pip, uv and proxies, but without what would make a build differ from
-// another, and with more.
+// environment returns the caller's environment, with its settings of pip, uv and proxies, without
+// variables that would make builds differ, and with more added.
 func (b *builder) environment(more ...string) []string {
 	env := slices.DeleteFunc(slices.Clone(b.Environ), func(e string) bool {
 		name, _, _ := strings.Cut(e, "=")
 		return slices.Contains(gone, name)
 	})
-	env = append(env, "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", "PYTHONNOUSERSITE=1", "PYTHONUNBUFFERED=1", "GIT_OPTIONAL_LOCKS=0",
-		"PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_REQUIRE_VIRTUALENV=0", "UV_NO_PROGRESS=1", "UV_PYTHON_DOWNLOADS=never")
-	// Nobody can answer: what is run is no foreground process of a terminal, and would be stopped when it reads from one.
+	env = append(env, "LC_ALL=C.UTF-8", "PYTHONHASHSEED=0", "PYTHONNOUSERSITE=1", "PYTHONUNBUFFERED=1",
+		"GIT_OPTIONAL_LOCKS=0",
+		"PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_REQUIRE_VIRTUALENV=0", "UV_NO_PROGRESS=1",
+		"UV_PYTHON_DOWNLOADS=never")
+	// Never prompt: the programs do not run in the foreground of a terminal, and would be stopped
+	// when reading from one.
 	env = append(env, "GIT_TERMINAL_PROMPT=0")
 	if _, ok := lookup(env, "GIT_SSH_COMMAND"); !ok {
 		env = append(env, "GIT_SSH_COMMAND=ssh -o BatchMode=yes")
@@ -133,7 +142,7 @@ func (b *builder) environment(more ...string) []string {
 	return unique(append(env, more...))
 }
 
-// unique keeps the last of each variable: what a program makes of two is its own affair.
+// unique keeps the last value of each variable: programs differ in how they treat duplicates.
 func unique(env []string) []string {
 	var list []string
 	for i, e := range env {
@@ -154,7 +163,7 @@ func lookup(env []string, name string) (value string, ok bool) {
 	return value, ok
 }
 
-// asTool is the failure of a program in err, or nil.
+// asTool returns the failure of a program in err, or nil.
 func asTool(err error) *toolError {
 	var t *toolError
 	if errors.As(err, &t) {

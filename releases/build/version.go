@@ -11,10 +11,10 @@ import (
 	"superctl/releases/bundle"
 )
 
-// stampLayout makes names that sort by time.
+// stampLayout formats times so that names sort by time.
 const stampLayout = "20060102-150405"
 
-// name gives the bundle its name and its version.
+// name sets the bundle's name and version.
 func (b *builder) name() error {
 	if b.Name == "" {
 		b.Name = b.project.Project.Name
@@ -34,7 +34,8 @@ func (b *builder) name() error {
 	return nil
 }
 
-// defaultVersion says when and what: 20261125-081655-9f3c2ab; with what differs from the commit 20261125-081655-9f3c2ab-dirty-1a2b3c4.
+// defaultVersion returns the commit's time and hash, 20261125-081655-9f3c2ab; for a modified tree
+// 20261125-081655-9f3c2ab-dirty-1a2b3c4.
 func (b *builder) defaultVersion() string {
 	if !b.source.git {
 		return b.Now().UTC().Format(stampLayout) + "-" + b.treeSum()[:7]
@@ -46,7 +47,7 @@ func (b *builder) defaultVersion() string {
 	return v
 }
 
-// treeSum is a hash of all files of the copy.
+// treeSum returns a hash of all files of the copy.
 func (b *builder) treeSum() string {
 	h := sha256.New()
 	for _, f := range b.files {
@@ -55,11 +56,13 @@ func (b *builder) treeSum() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// epochVar is the variable by which a build is told what time it is to take for now (https://reproducible-builds.org/specs/source-date-epoch).
+// epochVar is the variable that sets the current time of a build
+// (https://reproducible-builds.org/specs/source-date-epoch).
 const epochVar = "SOURCE_DATE_EPOCH"
 
-// times are what the project's own build is told of the time, and what the manifest says of it: the commit's, so that the same
-// commit makes the same bytes. What differs from its commit, or has none, was built now.
+// times returns the time for the project's own build, and the build time in the manifest: the
+// commit's, so that the same commit produces the same bytes. A modified tree, or one without a
+// commit, has the current time.
 func (b *builder) times() (epoch, built time.Time, err error) {
 	if text, ok := lookup(b.Environ, epochVar); ok && text != "" {
 		seconds, err := strconv.ParseInt(text, 10, 64)

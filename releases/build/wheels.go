@@ -17,10 +17,11 @@ import (
 	wheelfile "superctl/releases/wheel"
 )
 
-// cacheFormat is part of every key of the cache: a change of how wheels are made raises it.
+// cacheFormat is part of every cache key. Increase it when the way in which wheels are built
+// changes.
 const cacheFormat = "1"
 
-// makeWheels has a wheel for each dependency, and for the project itself when it is a package.
+// makeWheels collects a wheel for each dependency, and for the project itself if it is a package.
 func (b *builder) makeWheels(ctx context.Context) (string, error) {
 	wheels, cached, err := b.dependencies(ctx)
 	if err != nil {
@@ -41,7 +42,8 @@ func (b *builder) makeWheels(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("%s is not for %s", w.File, b.python.path)
 		}
 		if len(w.Differs) > 0 {
-			b.warn("%s was built here from source, and its build is not deterministic: a second one differs in %s", w.File, few(w.Differs))
+			b.warn("%s was built here from source, and its build is not deterministic: a second one differs in %s",
+				w.File, few(w.Differs))
 		}
 		bytes += w.Size
 	}
@@ -53,7 +55,7 @@ func (b *builder) makeWheels(ctx context.Context) (string, error) {
 	return detail, nil
 }
 
-// dependencies are the wheels of the lock.
+// dependencies returns the wheels of the lock.
 func (b *builder) dependencies(ctx context.Context) (list []wheel, cached bool, err error) {
 	key := b.lockKey()
 	if b.lock.complete() {
@@ -82,9 +84,12 @@ func (b *builder) dependencies(ctx context.Context) (list []wheel, cached bool, 
 	return list, false, b.cache.remember(key, list)
 }
 
-// lockKey names all that decides which wheels a lock means here.
+// lockKey returns the cache key of everything that determines the wheels of a lock here.
 func (b *builder) lockKey() string {
-	parts := []string{"lock", b.python.facts.identity(), strings.Join(b.python.facts.Tags, " "), string(b.lock.normal(func(requirement) bool { return true }))}
+	parts := []string{
+		"lock", b.python.facts.identity(), strings.Join(b.python.facts.Tags, " "),
+		string(b.lock.normal(func(requirement) bool { return true })),
+	}
 	if b.lock.kind == requireText {
 		parts = append(parts, b.lock.sum) // it may have options such as --no-binary
 	}
@@ -95,7 +100,7 @@ func (b *builder) lockKey() string {
 	return b.hash(parts...)
 }
 
-// dependency takes in what pip has fetched, a wheel or a source.
+// dependency adds a file that pip has fetched, a wheel or a source distribution.
 func (b *builder) dependency(ctx context.Context, path string) (wheel, error) {
 	if strings.HasSuffix(path, ".whl") {
 		return b.cache.keep(path, nil)
@@ -110,7 +115,7 @@ func (b *builder) dependency(ctx context.Context, path string) (wheel, error) {
 	})
 }
 
-// download fetches what the lock asks of the index.
+// download fetches the lock's requirements from the index.
 func (b *builder) download(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -131,7 +136,8 @@ func (b *builder) download(ctx context.Context, dir string) error {
 		for _, url := range b.lock.index {
 			args = append(args, "--extra-index-url", url)
 		}
-		if err := b.tool(ctx, "pip download", Command{Args: args, Dir: b.stage, Env: b.environment(b.indexOfUV()...)}, meter.line); err != nil {
+		if err := b.tool(ctx, "pip download", Command{Args: args, Dir: b.stage, Env: b.environment(b.indexOfUV()...)},
+			meter.line); err != nil {
 			return b.explain(err)
 		}
 	}
@@ -140,7 +146,7 @@ func (b *builder) download(ctx context.Context, dir string) error {
 
 func (b *builder) pip() []string { return []string{b.python.path, filepath.Join(b.python.pip, "pip")} }
 
-// indexOfUV tells pip of the index that uv was told of, when pip itself was told of none.
+// indexOfUV passes the index configured for uv to pip, unless pip has its own.
 func (b *builder) indexOfUV() []string {
 	if _, ok := lookup(b.Environ, "PIP_INDEX_URL"); ok {
 		return nil
@@ -153,20 +159,24 @@ func (b *builder) indexOfUV() []string {
 	return nil
 }
 
-// explain says what to do about a failure of pip's.
+// explain adds the next step to a failure of pip.
 func (b *builder) explain(err error) error {
 	t := asTool(err)
 	switch {
 	case t == nil:
 		return err
 	case t.says("In --require-hashes mode, all requirements must"):
-		return fmt.Errorf("%w\n%s has hashes, but not of all that is needed: make it anew with pip-compile --generate-hashes, which lists dependencies of dependencies too", err, b.lock.name)
+		return fmt.Errorf("%w\n%s has hashes, but not of all that is needed: "+
+			"make it anew with pip-compile --generate-hashes, which lists dependencies of dependencies too", err,
+			b.lock.name)
 	case t.says("THESE PACKAGES DO NOT MATCH THE HASHES"):
 		return fmt.Errorf("%w\nthe index has something else than %s was made with", err, b.lock.name)
 	case t.says("Python.h", "gcc", "g++", "cargo", "compiler"):
-		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and compiling it failed: is a compiler there (apt install gcc python3-dev), and what else it needs?", err)
+		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and compiling it failed: "+
+			"is a compiler there (apt install gcc python3-dev), and what else it needs?", err)
 	case t.says("Failed to build", "Failed building wheel", "subprocess-exited-with-error"):
-		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and building it from source failed", offline(err))
+		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and building it from source failed",
+			offline(err))
 	}
 	return offline(err)
 }
@@ -176,7 +186,7 @@ var (
 	fetchedLine  = regexp.MustCompile(`^\s*(?:Downloading|Using cached|Processing) \S+\.(?:whl|tar\.gz|zip|tar\.bz2)(?: |$)`)
 )
 
-// meter counts what pip fetches, from what it says.
+// meter counts what pip fetches, from its output.
 type meter struct {
 	total   int
 	tell    func(Event)
@@ -198,10 +208,13 @@ func (m *meter) line(l string) {
 		return
 	}
 	total := max(m.total, m.files)
-	m.tell(Event{Type: "progress", Step: "wheels", Done: int64(m.files), Total: int64(total), Detail: fmt.Sprintf("%d of %d, %s", m.files, total, Size(m.bytes+m.current))})
+	m.tell(Event{
+		Type: "progress", Step: "wheels", Done: int64(m.files), Total: int64(total),
+		Detail: fmt.Sprintf("%d of %d, %s", m.files, total, Size(m.bytes+m.current)),
+	})
 }
 
-// unpacked is the size of what is in a wheel.
+// unpacked returns the size of a wheel's content.
 func unpacked(path string) (n int64, err error) {
 	z, err := zip.OpenReader(path)
 	if err != nil {
@@ -214,10 +227,13 @@ func unpacked(path string) (n int64, err error) {
 	return n, nil
 }
 
-// fits tells whether a wheel is for an interpreter that takes those tags.
+// fits reports whether an interpreter with the tags supports a wheel.
 func fits(file string, tags []string) bool {
 	name, err := wheelfile.ParseName(file)
-	return err == nil && slices.ContainsFunc(name.Tags, func(t wheelfile.Tag) bool { return slices.Contains(tags, t.String()) })
+	return err == nil && slices.ContainsFunc(name.Tags, func(t wheelfile.Tag) bool {
+		return slices.Contains(tags,
+			t.String())
+	})
 }
 
 func (b *builder) hash(parts ...string) string {

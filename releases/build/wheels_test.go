@@ -65,9 +65,24 @@ func TestTwoBuildsOfAWheelAreComparedFileByFile(t *testing.T) {
 		want        []string
 	}{
 		{"the same", []string{"x.py", "1"}, []string{"x.py", "1"}, nil},
-		{"another content", []string{"x.so", "1", "y.py", "2", "x-1.dist-info/RECORD", "3"}, []string{"x.so", "one", "y.py", "2", "x-1.dist-info/RECORD", "4"}, []string{"x.so"}},
-		{"more and fewer", []string{"x.py", "1", "y.py", ""}, []string{"x.py", "1", "z.py", ""}, []string{"y.py", "z.py"}},
-		{"another order", []string{"x.py", "1", "y.py", ""}, []string{"y.py", "", "x.py", "1"}, []string{"the times or the order of its files"}},
+		{
+			"another content", []string{"x.so", "1", "y.py", "2", "x-1.dist-info/RECORD", "3"}, []string{
+				"x.so",
+				"one", "y.py", "2", "x-1.dist-info/RECORD", "4",
+			}, []string{"x.so"},
+		},
+		{
+			"more and fewer", []string{"x.py", "1", "y.py", ""}, []string{"x.py", "1", "z.py", ""}, []string{
+				"y.py",
+				"z.py",
+			},
+		},
+		{
+			"another order",
+			[]string{"x.py", "1", "y.py", ""},
+			[]string{"y.py", "", "x.py", "1"},
+			[]string{"the times or the order of its files"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			makeWheel(t, a, tt.one...)
@@ -102,7 +117,8 @@ func TestWhatTheCacheHasIsLookedAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, ok := c.recall(key)
-	if !ok || len(list) != 2 || list[0].path != w.path || list[0].SHA256 != w.SHA256 || !slices.Equal(list[0].Differs, []string{"x.py"}) {
+	if !ok || len(list) != 2 || list[0].path != w.path || list[0].SHA256 != w.SHA256 ||
+		!slices.Equal(list[0].Differs, []string{"x.py"}) {
 		t.Fatalf("it recalls %t %+v", ok, list)
 	}
 	for name, damage := range map[string]func() error{
@@ -142,7 +158,8 @@ func TestProgressIsReadFromWhatPipSays(t *testing.T) {
 	for _, l := range []string{
 		"Collecting django==5.2", "  Downloading django-5.2-py3-none-any.whl.metadata (4.1 kB)",
 		"  Downloading django-5.2-py3-none-any.whl (8.3 MB)", "Progress 0 of 8300000", "Progress 8300000 of 8300000",
-		"Collecting psutil", "  Using cached psutil-7.0.0.tar.gz (497 kB)", "Progress 1000 of 497000", "Progress 497000 of 497000",
+		"Collecting psutil", "  Using cached psutil-7.0.0.tar.gz (497 kB)", "Progress 1000 of 497000",
+		"Progress 497000 of 497000",
 		"Saved ./django-5.2-py3-none-any.whl",
 	} {
 		m.line(l)
@@ -171,7 +188,8 @@ func TestAFailureOfAToolSaysWhatToDo(t *testing.T) {
 			return errors.New("exit code 1")
 		}
 		err := b.explain(b.tool(t.Context(), "pip download", Command{}, nil))
-		if text := err.Error(); !strings.Contains(text, want) || !strings.HasPrefix(text, "pip download: exit code 1\n  | ") {
+		if text := err.Error(); !strings.Contains(text, want) ||
+			!strings.HasPrefix(text, "pip download: exit code 1\n  | ") {
 			t.Errorf("of %q it says\n%s", said, text)
 		}
 	}
@@ -189,16 +207,25 @@ func TestOnlyTheLastLinesOfAToolAreShown(t *testing.T) {
 		return errors.New("exit code 1")
 	}
 	err := b.tool(t.Context(), "pip", Command{}, nil)
-	if n := strings.Count(err.Error(), "\n"); n != lastLines || strings.Contains(err.Error(), "Progress") || !asTool(err).says("DO NOT MATCH") {
+	if n := strings.Count(err.Error(), "\n"); n != lastLines || strings.Contains(err.Error(), "Progress") ||
+		!asTool(err).says("DO NOT MATCH") {
 		t.Errorf("%d lines: %v", n, err)
 	}
 }
 
 func TestABuildHasTheCallersSettingsAndNotTheirTraps(t *testing.T) {
 	b := newBuilder(t, t.TempDir())
-	b.Environ = []string{"PIP_INDEX_URL=https://pypi.example.com", "https_proxy=http://proxy", "PYTHONPATH=/evil", "GIT_DIR=/other", "VIRTUAL_ENV=/venv", "LC_ALL=de_DE", "PYTHONHASHSEED=7", "PATH=/a", "GIT_SSH_COMMAND=ssh -i key"}
+	b.Environ = []string{
+		"PIP_INDEX_URL=https://pypi.example.com", "https_proxy=http://proxy", "PYTHONPATH=/evil",
+		"GIT_DIR=/other", "VIRTUAL_ENV=/venv", "LC_ALL=de_DE", "PYTHONHASHSEED=7", "PATH=/a",
+		"GIT_SSH_COMMAND=ssh -i key",
+	}
 	env := b.environment("PATH=/b")
-	for name, want := range map[string]string{"PIP_INDEX_URL": "https://pypi.example.com", "https_proxy": "http://proxy", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PATH": "/b", "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -i key"} {
+	for name, want := range map[string]string{
+		"PIP_INDEX_URL": "https://pypi.example.com",
+		"https_proxy":   "http://proxy", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "PATH": "/b",
+		"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -i key",
+	} {
 		if got, _ := lookup(env, name); got != want {
 			t.Errorf("%s is %q, not %q", name, got, want)
 		}
@@ -229,7 +256,8 @@ source = { registry = "https://pypi.example.com/simple" }
 name = "d"
 source = { virtual = "." }
 `)
-	if got, err := registries(filepath.Join(dir, "uv.lock")); err != nil || !slices.Equal(got, []string{"https://pypi.example.com/simple"}) {
+	if got, err := registries(filepath.Join(dir, "uv.lock")); err != nil ||
+		!slices.Equal(got, []string{"https://pypi.example.com/simple"}) {
 		t.Errorf("they are %q (%v)", got, err)
 	}
 }
@@ -264,7 +292,9 @@ func TestALockIsFoundInTheOrderInWhichPeopleUseThem(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 	git(t, dir, "rm", "-q", "-f", "uv.lock", "pylock.toml", "requirements.txt")
-	if _, err := find(""); err == nil || !strings.HasPrefix(err.Error(), dir+" has no lock that says what the project needs: uv.lock (uv lock), pylock.toml") {
+	if _, err := find(""); err == nil ||
+		!strings.HasPrefix(err.Error(),
+			dir+" has no lock that says what the project needs: uv.lock (uv lock), pylock.toml") {
 		t.Errorf("it says %v", err)
 	}
 }
@@ -278,11 +308,14 @@ func TestDependenciesWithoutAHashAreNamed(t *testing.T) {
 		{Line: "./lib", Where: "requirements.txt (line 4)", Applies: true, Path: "/x/lib"},
 	}}
 	if err := b.checkPins(); err != nil || len(b.result.Warnings) != 1 ||
-		!strings.HasPrefix(b.result.Warnings[0], "1 dependency is without a hash, so that the next build may get others: flask==3.1 (requirements.txt (line 1)). ") {
+		!strings.HasPrefix(b.result.Warnings[0],
+			"1 dependency is without a hash, so that the next build may get others: flask==3.1 (requirements.txt (line 1)). ") {
 		t.Errorf("it warns %q (%v)", b.result.Warnings, err)
 	}
 	b.RequirePinned = true
-	if err := b.checkPins(); err == nil || !strings.HasPrefix(err.Error(), "1 dependency is without a hash, and --require-pinned: flask==3.1 (requirements.txt (line 1)).\npip-compile") {
+	if err := b.checkPins(); err == nil ||
+		!strings.HasPrefix(err.Error(),
+			"1 dependency is without a hash, and --require-pinned: flask==3.1 (requirements.txt (line 1)).\npip-compile") {
 		t.Errorf("it says %v", err)
 	}
 	b.lock.kind = uvLock // which says all there is
@@ -331,8 +364,10 @@ func TestABundleOfACommitIsNotReplacedByAnotherOfItsName(t *testing.T) {
 
 func TestWhatDiffersInTwoBundlesIsNamed(t *testing.T) {
 	one := func(path, sum string) bundle.Member { return bundle.Member{Path: path, SHA256: sum} }
-	old := &bundle.Manifest{Members: []bundle.Member{one("project/a", "1"), one("project/b", "1"), one("project/c", "1")}}
-	now := &bundle.Manifest{Members: []bundle.Member{one("project/a", "1"), one("project/b", "2"), one("project/d", "1")}}
+	old := &bundle.Manifest{Members: []bundle.Member{one("project/a", "1"), one("project/b", "1"), one("project/c",
+		"1")}}
+	now := &bundle.Manifest{Members: []bundle.Member{one("project/a", "1"), one("project/b", "2"), one("project/d",
+		"1")}}
 	if got := otherwise(old, now); got != " (in project/b, project/c, project/d)" {
 		t.Errorf("it says%s", got)
 	}

@@ -17,7 +17,7 @@ import (
 	wheelfile "superctl/releases/wheel"
 )
 
-// writeBundle writes the file in one step: it is there whole, or not at all.
+// writeBundle writes the file atomically.
 func (b *builder) writeBundle(ctx context.Context) (string, error) {
 	m, from, err := b.manifest()
 	if err != nil {
@@ -38,7 +38,8 @@ func (b *builder) writeBundle(ctx context.Context) (string, error) {
 			return nil, context.Cause(ctx)
 		}
 		done += e.Size
-		b.Tell(Event{Type: "progress", Step: "bundle", Done: done, Total: total, Detail: fmt.Sprintf("%s of %s", Size(done), Size(total))})
+		b.Tell(Event{Type: "progress", Step: "bundle", Done: done, Total: total, Detail: fmt.Sprintf("%s of %s",
+			Size(done), Size(total))})
 		return os.Open(from[e.Path])
 	})
 	if err != nil {
@@ -64,7 +65,8 @@ func (b *builder) writeBundle(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%s, %s", filepath.Base(target), Size(r.Bytes)), nil
 }
 
-// checkOutput looks for the directory of the bundle before all the work is done; one that is named as such is made.
+// checkOutput checks the directory of the bundle before the build; a path that ends with a slash is
+// created.
 func (b *builder) checkOutput() error {
 	if strings.HasSuffix(b.Output, "/") {
 		if err := os.MkdirAll(b.Output, 0o755); err != nil { // bundles are no secret
@@ -79,7 +81,8 @@ func (b *builder) checkOutput() error {
 	return nil
 }
 
-// target is where the bundle goes: the file that is asked for, or its own name in a directory.
+// target returns the path of the bundle: the requested file, or the bundle's name in the requested
+// directory.
 func (b *builder) target(m *bundle.Manifest) string {
 	to := b.Output
 	if st, err := os.Stat(to); to == "" || strings.HasSuffix(to, "/") || err == nil && st.IsDir() {
@@ -88,8 +91,9 @@ func (b *builder) target(m *bundle.Manifest) string {
 	return to
 }
 
-// replaces tells whether the bundle is other than what is there. One of a commit is not replaced by another that calls itself the
-// same, unless asked: somebody may have installed it. That of a working tree was made now, and so differs each time.
+// replaces reports whether the bundle differs from an existing file. A bundle of a commit is not
+// replaced by a different one of the same name without Force, because it may have been installed.
+// That of a working tree is built at the current time, and so always differs.
 func (b *builder) replaces(target, sum string) (bool, error) {
 	_, have, err := bundle.Sum(target)
 	switch {
@@ -109,10 +113,11 @@ func (b *builder) replaces(target, sum string) (bool, error) {
 			why = otherwise(old, b.result.Manifest)
 		}
 	}
-	return false, fmt.Errorf("%s is there already, and is another%s: --force replaces it, --version names this one otherwise", target, why)
+	return false, fmt.Errorf("%s is there already, and is another%s: --force replaces it, "+
+		"--version names this one otherwise", target, why)
 }
 
-// otherwise says in what a bundle differs from another of its name.
+// otherwise describes how a bundle differs from another one of the same name.
 func otherwise(old, now *bundle.Manifest) string {
 	for _, one := range []struct{ what, old, now string }{
 		{"Python", old.Python.Version, now.Python.Version},
@@ -150,7 +155,7 @@ func otherwise(old, now *bundle.Manifest) string {
 	return " (in " + few(differ) + ")"
 }
 
-// manifest is that of the bundle, with where the content of each member is.
+// manifest returns the manifest of the bundle, and the source of each member's content.
 func (b *builder) manifest() (*bundle.Manifest, map[string]string, error) {
 	_, built, err := b.times()
 	if err != nil {
@@ -176,7 +181,10 @@ func (b *builder) manifest() (*bundle.Manifest, map[string]string, error) {
 			return nil, nil, err
 		}
 		path := bundle.Wheels + "/" + w.File
-		m.Members = append(m.Members, bundle.Member{Path: path, Mode: 0o644, Size: w.Size, SHA256: w.SHA256, Unpacked: n})
+		m.Members = append(m.Members, bundle.Member{
+			Path: path, Mode: 0o644, Size: w.Size, SHA256: w.SHA256,
+			Unpacked: n,
+		})
 		from[path] = w.path
 		files = append(files, w.File)
 	}
