@@ -46,6 +46,7 @@ type daemon struct {
 	log       *zap.Logger
 	out       *logs
 	lock      *stateLock
+	keptKinds string                 // of gates that the config has changed, for status
 	complaint string                 // about the config, for status
 	restart   atomic.Pointer[string] // what of the config that was read last only another daemon takes up
 	kept      *descriptors
@@ -122,6 +123,12 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 	gates, err := makeGates(c, sockets, EarlierDaemons(c.App))
 	if err != nil {
 		return err
+	}
+	if d.keptKinds, err = keepKinds(gates, c, sockets); err != nil {
+		return err
+	}
+	if d.keptKinds != "" {
+		d.log.Warn(d.keptKinds)
 	}
 	d.s = supervisor.New(d.options(path, gates))
 	return nil

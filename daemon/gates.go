@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"superctl/config"
 	"superctl/socket"
@@ -44,7 +46,35 @@ func (g gate) Private() (supervisor.Gate, error) {
 func remainingGates(c *config.Config) ([]supervisor.Gate, error) {
 	own := *c
 	own.Listen = slices.DeleteFunc(slices.Clone(c.Listen), func(l config.Listen) bool { return l.Address.Network() == "systemd" })
-	return makeGates(&own, nil, EarlierDaemons(c.App))
+	gates, err := makeGates(&own, nil, EarlierDaemons(c.App))
+	if err != nil {
+		return nil, err
+	}
+	_, err = keepKinds(gates, &own, nil)
+	return gates, err
+}
+
+// keepKinds replaces the gates of addresses whose kind the config has changed since the workers that run were started, by gates of the
+// kind that their listeners have: with another one no release could be started at these addresses. It returns what is to be said of it.
+func keepKinds(gates []supervisor.Gate, c *config.Config, inherited *socket.Inherited) (kept string, err error) {
+	kinds := supervisor.GateKinds(c.State, c.App)
+	var texts []string
+	for i, l := range c.Listen {
+		wanted, was := gates[i].Kind(), kinds(l.Name, l.Address.String())
+		if was == "" || was == wanted {
+			continue
+		}
+		l.Gate = was
+		one := *c
+		one.Listen = []config.Listen{l}
+		former, err := makeGates(&one, inherited, EarlierDaemons(c.App))
+		if err != nil {
+			return "", err
+		}
+		gates[i] = former[0]
+		texts = append(texts, fmt.Sprintf("listener %q keeps its gate %q: its kind changes to %q when the service is stopped and started again", l.Name, was, wanted))
+	}
+	return strings.Join(texts, "; "), nil
 }
 
 // makeGates makes the gates of a config; nothing is bound yet.

@@ -40,6 +40,9 @@ func (d *daemon) notInForce(sum string) string {
 	if text := d.restart.Load(); text != nil && *text != "" {
 		texts = append(texts, *text)
 	}
+	if d.keptKinds != "" {
+		texts = append(texts, d.keptKinds)
+	}
 	return strings.Join(texts, "; ")
 }
 

@@ -53,6 +53,20 @@ func (s *Supervisor) openFormer(st *state) {
 	}
 }
 
+// GateKinds returns the kinds of the gates whose listeners an earlier daemon's workers have, by name and address. One address has one
+// kind of gate at a time: listeners of two kinds cannot share a port or a path. A state that cannot be read has none.
+func GateKinds(stateDir, app string) func(name, address string) string {
+	st, err := New(Options{State: stateDir, App: app}).load()
+	return func(name, address string) string {
+		for key, members := range st.Listeners {
+			if was := st.wasGate(key); err == nil && len(members) > 0 && was.Name == name && was.Address == address {
+				return was.Kind
+			}
+		}
+		return ""
+	}
+}
+
 func (s *Supervisor) reopen(was gateState) (Gate, error) {
 	if s.opt.Former == nil || was.Address == "" {
 		return nil, fmt.Errorf("listener %q: its address is not known", was.Name)

@@ -250,7 +250,7 @@ func (s *shopWithTasks) eachOnce(n int) {
 	begun, ended := times(s.happened("begin")), times(s.happened("end"))
 	for i := range n {
 		if name := "t" + strconv.Itoa(i); begun[name] != 1 || ended[name] != 1 {
-			s.t.Errorf("task %s has begun %d times and ended %d times", name, begun[name], ended[name])
+			s.t.Errorf("task %s has begun %d times and ended %d times\n%s", name, begun[name], ended[name], s.about(name))
 		}
 	}
 	by := make(map[string]int)
@@ -262,10 +262,27 @@ func (s *shopWithTasks) eachOnce(n int) {
 	}
 	for id, n := range times(s.happened("ticked")) {
 		if n != 1 {
-			s.t.Errorf("the tick %s has run %d times", id, n)
+			s.t.Errorf("the tick %s has run %d times\n%s", id, n, s.about(id))
 		}
 	}
 	s.t.Logf("%d tasks, %v; %d ticks", n, by, len(s.happened("tick")))
+}
+
+// about returns the lines of the journal that have the word, each with the lines before and after it.
+func (s *shopWithTasks) about(word string) string {
+	const around = 8
+	text, err := os.ReadFile(s.journal)
+	if err != nil {
+		return err.Error()
+	}
+	lines := slices.Collect(strings.Lines(string(text)))
+	var b strings.Builder
+	for i, line := range lines {
+		if strings.Contains(line, " "+word+"\n") {
+			fmt.Fprintf(&b, "line %d:\n%s", i+1, strings.Join(lines[max(0, i-around):min(len(lines), i+around)], ""))
+		}
+	}
+	return b.String()
 }
 
 // oneBeat fails the test when two beats ran at once, or when one did not know of a tick of the one before it.
