@@ -141,7 +141,7 @@ func (c *command) pruneStep(ctx context.Context, conf *config.Config, out *deplo
 		for _, r := range view.Removed {
 			out.Pruned = append(out.Pruned, r.Name)
 		}
-		step.Detail = fmt.Sprintf("removed %s (%s)", first(out.Pruned, 3), sizeText(view.Freed))
+		step.Detail = fmt.Sprintf("removed %s (%s)", first(out.Pruned, 3), sizeOf(view.Freed))
 	}
 	if err != nil {
 		if ctx.Err() != nil {

@@ -186,7 +186,7 @@ func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 // tellPrune says what was removed, and what stays and why.
 func (c *command) tellPrune(app string, view *pruneView) {
 	p := paletteFor(c.stdout)
-	what := fmt.Sprintf("%s and %s", count(len(view.Removed), "release", "releases"), sizeText(view.Freed))
+	what := fmt.Sprintf("%s and %s", count(len(view.Removed), "release", "releases"), sizeOf(view.Freed))
 	switch n := len(view.Removed); {
 	case view.DryRun && n > 0:
 		fmt.Fprintf(c.stdout, "%s: a prune would remove %s\n", app, what)
@@ -223,7 +223,7 @@ func (c *command) writeFates(view *pruneView, p palette) {
 		goes = "would go"
 	}
 	for _, r := range view.Removed {
-		fates = append(fates, fate{r.Installed, []string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), sizeText(r.Freed), p.yellow(goes)}})
+		fates = append(fates, fate{r.Installed, []string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), sizeOf(r.Freed), p.yellow(goes)}})
 	}
 	slices.SortStableFunc(fates, func(a, b fate) int { return b.installed.Compare(a.installed) })
 	var t table
@@ -247,16 +247,4 @@ func count(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
-}
-
-// sizeText is a number of bytes as people say it.
-func sizeText(bytes int64) string {
-	switch {
-	case bytes < 1<<20:
-		return fmt.Sprintf("%d KB", (bytes+1<<9)>>10)
-	case bytes < 10<<30:
-		return fmt.Sprintf("%d MB", (bytes+1<<19)>>20)
-	default:
-		return fmt.Sprintf("%.1f GB", float64(bytes)/(1<<30))
-	}
 }

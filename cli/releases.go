@@ -160,7 +160,7 @@ func (c *command) writeReleases(cc *cli.Context, conf *config.Config, views []re
 		if v.Dirty {
 			commit += "+"
 		}
-		size := sizeText(v.Bytes)
+		size := sizeOf(v.Bytes)
 		if v.Partial {
 			size = "> " + size
 		}

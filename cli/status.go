@@ -164,7 +164,7 @@ func workerTable(st *api.Status, p palette, now time.Time) *table {
 			if wk.PID != 0 {
 				pid = fmt.Sprint(wk.PID)
 			}
-			t.row(id, release, state, fmt.Sprintf("%s.%d", wk.Process, wk.Instance), pid, wk.State, age(now, wk.Since), fmt.Sprint(wk.Restarts), megabytes(wk.MemoryBytes), open)
+			t.row(id, release, state, fmt.Sprintf("%s.%d", wk.Process, wk.Instance), pid, wk.State, age(now, wk.Since), fmt.Sprint(wk.Restarts), memory(wk.MemoryBytes), open)
 			id, release, state, open = "", "", "", ""
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/dustin/go-humanize"
 	"github.com/mattn/go-isatty"
 
 	"superctl/plain"
@@ -68,11 +69,15 @@ func age(now, then time.Time) string {
 	}
 }
 
-func megabytes(n uint64) string {
+// sizeOf is a number of bytes for people, such as 148 MB.
+func sizeOf[T int64 | uint64](n T) string { return humanize.Bytes(uint64(max(n, 0))) }
+
+// memory is what a worker uses; - if that is not known.
+func memory(n uint64) string {
 	if n == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d MB", (n+1<<19)>>20)
+	return sizeOf(n)
 }
 
 func short(commit string) string { return commit[:min(len(commit), 10)] }

@@ -23,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
 	"superctl/beneath"
@@ -284,22 +285,17 @@ func (in *install) progress(step string) func(done, all int64) {
 	return func(done, all int64) {
 		if now := time.Now(); now.Sub(last) >= noteEvery {
 			last = now
-			text := Megabytes(done)
+			text := sizeText(done)
 			if all > 0 {
-				text = fmt.Sprintf("%s of %s, %d %%", text, Megabytes(all), done*100/all)
+				text = fmt.Sprintf("%s of %s, %d %%", text, sizeText(all), done*100/all)
 			}
 			in.Event(Event{Type: "progress", Step: step, Detail: text})
 		}
 	}
 }
 
-// Megabytes formats a number of bytes for people.
-func Megabytes(n int64) string {
-	if n < 10<<20 {
-		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%d MB", n>>20)
-}
+// sizeText formats a number of bytes for people, such as 148 MB.
+func sizeText(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
 
 // fetch copies the bundle, from any source, into a file without a name, so that no other process
 // can change it.
@@ -313,7 +309,7 @@ func (in *install) fetch(ctx context.Context, file source) error {
 			return "", err
 		}
 		in.size = st.Size()
-		return fmt.Sprintf("%s from %s", Megabytes(in.size), file), nil
+		return fmt.Sprintf("%s from %s", sizeText(in.size), file), nil
 	})
 }
 

@@ -126,7 +126,7 @@ func (in *install) copyFile(d *beneath.Dir, name, to string, mode fs.FileMode, l
 	}
 	n, err := io.Copy(w, io.LimitReader(r, limit+1))
 	if err == nil && n > limit {
-		err = fmt.Errorf("%s has more than %s", to, Megabytes(limit))
+		err = fmt.Errorf("%s has more than %s", to, sizeText(limit))
 	}
 	return errors.Join(err, w.Chmod(mode), w.Close()) // independent of the umask
 }

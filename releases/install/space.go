@@ -32,7 +32,7 @@ func (o *Options) room(bytes, files int64, what string) error {
 	if needed := bytes + spareBytes; bytes > 0 && needed > free {
 		return fmt.Errorf("not enough space for %s in %s: %s are needed, %s are free; "+
 			"superctl prune removes old releases",
-			what, o.Store.Dir, Megabytes(needed), Megabytes(free))
+			what, o.Store.Dir, sizeText(needed), sizeText(free))
 	}
 	needed := files + spareFiles
 	if files > 0 && st.Files > 0 && needed > int64(st.Ffree) { // some file systems do not count inodes
@@ -51,7 +51,7 @@ func (o *Options) reserve(to *os.File, bytes int64) error {
 	}
 	if free := int64(st.Bavail) * st.Bsize; bytes+spareBytes > free {
 		return fmt.Errorf("not enough space for the bundle in %s: %s stay free for other programs, and %s are free; "+
-			"superctl prune removes old releases", o.Store.Dir, Megabytes(spareBytes), Megabytes(free))
+			"superctl prune removes old releases", o.Store.Dir, sizeText(spareBytes), sizeText(free))
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func (in *install) space(context.Context) (string, error) {
 	if err := in.room(bytes, files, "the release"); err != nil {
 		return "", err
 	}
-	return "room for " + Megabytes(bytes), nil
+	return "room for " + sizeText(bytes), nil
 }
 
 // measure inspects the unpacked wheels and checks the space again: a manifest may be wrong.
