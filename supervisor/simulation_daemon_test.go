@@ -217,6 +217,7 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 	d.s = New(opt)
 	d.s.os = system{
 		start: d.startWorker, output: d.openOutput, run: d.runHook, adopt: d.adoptWorker, inode: d.inode, end: d.endWorker, sweep: d.sweepWorkers,
+		find:    d.findWorkers,
 		strays:  func([]worker.Running) error { return nil },
 		measure: func(list []process) []worker.Usage { return make([]worker.Usage, len(list)) },
 		close:   func(fd int) { m.locked(func() { d.drop(fd) }) },
@@ -236,7 +237,10 @@ func (d *simDaemon) run() {
 		defer close(d.ended)
 		defer func() {
 			if r := recover(); r != nil {
-				d.m.locked(func() { d.m.violate("the owner panics: %v", r) })
+				d.m.locked(func() {
+					d.m.violate("the owner panics: %v", r)
+					d.die("it panics")
+				})
 			}
 		}()
 		d.err = d.s.Run(ctx)

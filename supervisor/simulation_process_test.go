@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -289,6 +290,24 @@ func (d *simDaemon) adoptWorker(ws workerState, _ int) (process, error) {
 		return nil, worker.ErrGone
 	}
 	return h, nil
+}
+
+// findWorkers is system.find.
+func (d *simDaemon) findWorkers(string) (list []worker.Found, err error) {
+	if !d.edge("find") {
+		return nil, errSimDead
+	}
+	d.m.locked(func() {
+		for _, p := range d.m.procs {
+			if !p.ended {
+				list = append(list, worker.Found{
+					PID: p.pid, Start: p.started, UID: uint32(os.Geteuid()), Tag: p.tag(), //nolint:gosec // a user id
+					Generation: p.spec.Generation, Process: p.spec.Process, Instance: p.spec.Instance, Output: p.spec.Output,
+				})
+			}
+		}
+	})
+	return list, nil
 }
 
 // endWorker is system.end.

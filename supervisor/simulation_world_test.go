@@ -160,7 +160,10 @@ func (m *sim) play() {
 	var systemd, users sync.WaitGroup
 	m.boot()
 	systemd.Go(m.systemd)
-	<-m.now.s.Started()
+	select {
+	case <-m.now.s.Started():
+	case <-m.now.ended:
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	for _, a := range m.public() {
 		users.Go(func() { m.users(ctx, a) })
