@@ -25,7 +25,7 @@ func (s *Store) Watch(ctx context.Context, path string, changed func()) error {
 		return fmt.Errorf("watch release %s: %w", filepath.Base(path), err)
 	}
 	file := os.NewFile(uintptr(fd), "inotify")
-	defer file.Close() //nolint:errcheck // nothing was written
+	defer file.Close()
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("watch release %s: %w", filepath.Base(path), err)
@@ -76,8 +76,8 @@ func (w *releaseWatch) arm() {
 	}
 	python := filepath.Join(venv, "bin", "python")
 	add(venv, 0, "")
-	if real, err := filepath.EvalSymlinks(python); err == nil {
-		add(filepath.Dir(real), ofEntries, filepath.Base(real))
+	if program, err := filepath.EvalSymlinks(python); err == nil {
+		add(filepath.Dir(program), ofEntries, filepath.Base(program))
 	}
 	add(filepath.Join(venv, "bin"), ofEntries, "") // last: the interpreter may be here
 }
