@@ -275,7 +275,7 @@ func (a *App) outputs() string {
 	return strings.Join(lines, "")
 }
 
-// NothingLeft fails the test if the app has left a process, a socket, a FIFO or a temporary file.
+// NothingLeft fails the test if the app has left a process, a socket, a FIFO, a temporary file or values in memory.
 // Call it when nothing of the app should run.
 func (a *App) NothingLeft() {
 	a.T.Helper()
@@ -286,6 +286,10 @@ func (a *App) NothingLeft() {
 	if left := processes(a.Dir, os.Getpid()); len(left) > 0 {
 		a.T.Errorf("processes of %s are left over:\n%s", a.Name, describe(left))
 		endAll(a.Dir)
+	}
+	for _, dir := range a.inMemory() {
+		a.T.Errorf("%s is left over", dir)
+		_ = os.RemoveAll(dir)
 	}
 	err := filepath.WalkDir(a.Dir, func(path string, d fs.DirEntry, err error) error {
 		switch {

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -219,11 +220,18 @@ func (d *Daemon) stopQuietly() {
 	}
 }
 
-// removeSockets removes the sockets and FIFOs that a killed daemon could not.
+// removeSockets removes the sockets, FIFOs and values in memory that a killed daemon could not.
 func (a *App) removeSockets() {
-	for _, dir := range []string{"run", "state"} {
-		_ = os.RemoveAll(filepath.Join(a.Dir, dir))
+	for _, dir := range append(a.inMemory(), a.Path("run"), a.Path("state")) {
+		_ = os.RemoveAll(dir)
 	}
+}
+
+// inMemory returns the directories in which daemons of the app keep the values of variables.
+func (a *App) inMemory() []string {
+	sum := sha256.Sum256([]byte(a.Path("state")))
+	dirs, _ := filepath.Glob(fmt.Sprintf("/dev/shm/superctl-*-%s-%x", a.Name, sum[:4])) // the pattern is valid
+	return dirs
 }
 
 // Descriptors returns the targets of the daemon's open descriptors.

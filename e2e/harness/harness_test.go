@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"os"
@@ -83,9 +84,15 @@ func TestLeftoverFilesFailTheTest(t *testing.T) {
 	a.WriteFile("tmp/x", "")
 	a.WriteFile("state/.state.json123", "")
 	a.WriteFile("state/state.json", "")
+	sum := sha256.Sum256([]byte(a.Path("state")))
+	values := fmt.Sprintf("/dev/shm/superctl-0-shop-%x", sum[:4])
+	a.must(os.Mkdir(values, 0o700))
 	a.NothingLeft()
-	if len(f.errors) != 3 {
+	if len(f.errors) != 4 || !strings.Contains(strings.Join(f.errors, "\n"), values) {
 		t.Errorf("said %q", f.errors)
+	}
+	if _, err := os.Stat(values); err == nil {
+		t.Errorf("%s is still there", values)
 	}
 	if err := run.Close(); err != nil {
 		t.Error(err)

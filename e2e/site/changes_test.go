@@ -206,16 +206,23 @@ func TestAfterAStopThereIsNothingLeftButTheState(t *testing.T) {
 	}
 }
 
-func TestADamagedStateFileIsMovedAsideAndTheSiteComesUp(t *testing.T) {
-	a := harness.New(t, run, harness.Options{})
+// stopped is an app whose daemon was stopped, and its state file.
+func stopped(t *testing.T) (a *harness.App, path string, state []byte) {
+	t.Helper()
+	a = harness.New(t, run, harness.Options{})
 	a.Releases("r1")
 	a.Start("r1")
 	a.Daemon.Stop()
-	path := a.Path("state", "state.json")
-	good, err := os.ReadFile(path)
+	path = a.Path("state", "state.json")
+	state, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a, path, state
+}
+
+func TestADamagedStateFileIsMovedAsideAndTheSiteComesUp(t *testing.T) {
+	a, path, good := stopped(t)
 	damaged := good[:len(good)/2]
 	if err := os.WriteFile(path, damaged, 0o600); err != nil {
 		t.Fatal(err)
@@ -231,15 +238,7 @@ func TestADamagedStateFileIsMovedAsideAndTheSiteComesUp(t *testing.T) {
 }
 
 func TestAStateFileOfAnotherDaemonIsRefusedAndLeftAsItIs(t *testing.T) {
-	a := harness.New(t, run, harness.Options{})
-	a.Releases("r1")
-	a.Start("r1")
-	a.Daemon.Stop()
-	path := a.Path("state", "state.json")
-	good, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, path, good := stopped(t)
 	var newer map[string]any
 	if err := json.Unmarshal(good, &newer); err != nil {
 		t.Fatal(err)
