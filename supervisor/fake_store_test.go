@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// shelf is a Store in memory: descriptors by name. It keeps under a name what that name says, and nothing else.
+// shelf is a Store in memory: descriptors by name. It keeps under a name what that name says, and
+// nothing else.
 type shelf struct {
 	w     *world
 	kept  map[string]int
@@ -73,7 +74,8 @@ func (w *world) named(name string, fd int) bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return slices.ContainsFunc(w.outputs, func(o *fakeOutput) bool {
-			return o.fd == fd && !o.isClosed() && o.place.process == process && o.place.instance == instance && o.place.gen <= gen
+			own := o.place.process == process && o.place.instance == instance && o.place.gen <= gen
+			return own && o.fd == fd && !o.isClosed()
 		})
 	}
 	return slices.ContainsFunc(w.processes(), func(p *fakeProc) bool {
@@ -81,10 +83,15 @@ func (w *world) named(name string, fd int) bool {
 	})
 }
 
-// inGeneration reports whether a worker can be in a generation: its own, or one that a restart of another process has made of it.
+// inGeneration reports whether a worker can be in a generation: its own, or one that a restart of
+// another process has made of it.
 func (w *world) inGeneration(p *fakeProc, gen int) bool {
-	return p.spec.Generation == gen || p.spec.Generation < gen && !slices.ContainsFunc(w.processes(), func(o *fakeProc) bool {
-		return o.spec.Generation == gen && (o.spec.Release != p.spec.Release || o.spec.Process == p.spec.Process && o.spec.Instance == p.spec.Instance)
+	if p.spec.Generation >= gen {
+		return p.spec.Generation == gen
+	}
+	return !slices.ContainsFunc(w.processes(), func(o *fakeProc) bool {
+		same := o.spec.Process == p.spec.Process && o.spec.Instance == p.spec.Instance
+		return o.spec.Generation == gen && (same || o.spec.Release != p.spec.Release)
 	})
 }
 

@@ -16,7 +16,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// wrong fails the test: what a fake was asked for cannot be. A test of the fakes takes the complaint instead.
+// wrong fails the test: what a fake was asked for cannot be. A test of the fakes takes the
+// complaint instead.
 func (w *world) wrong(format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
 	if w.complain != nil {
@@ -28,14 +29,16 @@ func (w *world) wrong(format string, args ...any) error {
 	return err
 }
 
-// bury lets go of a daemon that has stood still since its death, to end the test. What it asks for now it would not have lived to ask.
+// bury lets go of a daemon that has stood still since its death, to end the test. What it asks for
+// now it would not have lived to ask.
 func (w *world) bury(dead chan struct{}, stop func()) {
 	w.complain = func(string) {}
 	close(dead)
 	stop()
 }
 
-// fakeSystem is the operating system as one daemon sees it. It checks what it is asked for before the world does it.
+// fakeSystem is the operating system as one daemon sees it. It checks what it is asked for before
+// the world does it.
 type fakeSystem struct {
 	w     *world
 	s     *Supervisor
@@ -59,18 +62,21 @@ func newFakeSystem(w *world, s *Supervisor) *fakeSystem {
 func (f *fakeSystem) system() system {
 	return system{
 		close: f.close, start: f.start, output: f.output, run: f.run, adopt: f.adopt, inode: f.inode,
-		find: f.find, sweep: f.sweep, strays: f.w.strays, end: f.end, measure: f.measure, write: writeFile, sync: syncDir, chance: rand.Float64,
+		find: f.find, sweep: f.sweep, strays: f.w.strays, end: f.end, measure: f.measure,
+		write: writeFile, sync: syncDir, chance: rand.Float64,
 	}
 }
 
 // start checks that a worker gets what belongs to its place: its own pipe, flag and listeners.
 func (f *fakeSystem) start(spec worker.Spec) (process, error) {
 	who := fmt.Sprintf("%s.%d of generation %d", spec.Process, spec.Instance, spec.Generation)
-	if spec.App != f.s.opt.App || spec.Mark != f.s.mark() || spec.Generation <= 0 || spec.Instance < 0 || spec.Process == "" || spec.Release == "" {
+	named := spec.Process != "" && spec.Release != "" && spec.Generation > 0 && spec.Instance >= 0
+	if !named || spec.App != f.s.opt.App || spec.Mark != f.s.mark() {
 		return nil, f.w.wrong("%s is started as %+v", who, spec)
 	}
 	if spec.Flag != "" {
-		if dir, name := filepath.Split(spec.Flag); filepath.Clean(dir) != f.s.opt.Hook || name != fmt.Sprintf("g%d.%s.%d", spec.Generation, spec.Process, spec.Instance) {
+		own := fmt.Sprintf("g%d.%s.%d", spec.Generation, spec.Process, spec.Instance)
+		if spec.Flag != filepath.Join(f.s.opt.Hook, own) {
 			return nil, f.w.wrong("%s is started with the flag %s", who, spec.Flag)
 		}
 	}
@@ -111,7 +117,8 @@ func (f *fakeSystem) ownsPipe(who string, spec worker.Spec) error {
 	return nil
 }
 
-// ownsListener fails the test unless a descriptor is the listener of that name, and the generation's own where it has one.
+// ownsListener fails the test unless a descriptor is the listener of that name, and the
+// generation's own where it has one.
 func (f *fakeSystem) ownsListener(who string, spec worker.Spec, file worker.File) error {
 	gate, number := listenerOf(f.gates, file.FD)
 	if gate == nil || gate.name != file.Name || gate.Address() != file.Addr {
@@ -153,7 +160,8 @@ type pipePlace struct {
 	instance int
 }
 
-// pipeName is the name of a pipe: generation, process, instance, and what makes it unlike all before it.
+// pipeName is the name of a pipe: generation, process, instance, and what makes it unlike all
+// before it.
 var pipeName = regexp.MustCompile(`^g(\d+)\.(.+)\.(\d+)\.[A-Z2-7]{20,}$`)
 
 func placeOf(path string) (at pipePlace, ok bool) {
@@ -167,7 +175,8 @@ func placeOf(path string) (at pipePlace, ok bool) {
 	return at, true
 }
 
-// output opens a pipe. Its path names its place, and is used once: the reader of an earlier one would remove it.
+// output opens a pipe. Its path names its place, and is used once: the reader of an earlier one
+// would remove it.
 func (f *fakeSystem) output(path string, _ *worker.Credential) (output, error) {
 	at, ok := placeOf(path)
 	if !ok || filepath.Dir(path) != filepath.Join(f.s.opt.State, "log") && !f.w.piped(path) {
@@ -203,7 +212,8 @@ func (o realOutput) Run(ctx context.Context, line func(worker.Line)) error {
 
 func (o realOutput) Close() error { return errors.Join(o.fake.Close(), o.Output.Close()) }
 
-// piped reports whether an earlier daemon, perhaps with another state directory, has opened the pipe.
+// piped reports whether an earlier daemon, perhaps with another state directory, has opened the
+// pipe.
 func (w *world) piped(path string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -239,7 +249,9 @@ const strangeFD = 1 << 62
 // close closes a descriptor that was handed over and is not wanted: it must not be in use.
 func (f *fakeSystem) close(fd int) {
 	gate, number := listenerOf(f.gates, fd)
-	known := gate != nil || fd == strangeFD || slices.ContainsFunc(f.w.processes(), func(p *fakeProc) bool { return p.pidfd() == fd })
+	known := gate != nil || fd == strangeFD || slices.ContainsFunc(f.w.processes(), func(p *fakeProc) bool {
+		return p.pidfd() == fd
+	})
 	if !known || gate != nil && gate.isStaged(number) {
 		_ = f.w.wrong("descriptor %d is closed", fd)
 	}
@@ -252,7 +264,8 @@ func (f *fakeSystem) find(mark string) (list []worker.Found, err error) {
 	for _, p := range f.w.processes() {
 		if p.alive() {
 			found := worker.Found{
-				PID: p.pid, Start: p.StartTime(), UID: uint32(os.Geteuid()), Tag: p.Tag(), Generation: p.spec.Generation, Process: p.spec.Process,
+				PID: p.pid, Start: p.StartTime(), UID: uint32(os.Geteuid()), Tag: p.Tag(),
+				Generation: p.spec.Generation, Process: p.spec.Process,
 				Instance: p.spec.Instance, Output: p.spec.Output, Flag: p.spec.Flag,
 			}
 			if f.w.found != nil {
@@ -298,7 +311,8 @@ func (f *fakeSystem) measure(list []process) []worker.Usage {
 
 // same fails the test unless the state of a worker is that of the process.
 func (w *world) same(p *fakeProc, ws workerState) error {
-	if ws.Process != p.spec.Process || ws.Instance != p.spec.Instance || ws.Tag != p.Tag() || ws.StartTime != p.StartTime() || ws.Output != p.spec.Output {
+	placed := ws.Process == p.spec.Process && ws.Instance == p.spec.Instance && ws.Output == p.spec.Output
+	if !placed || ws.Tag != p.Tag() || ws.StartTime != p.StartTime() {
 		return w.wrong("worker %d is %s.%d, and is taken for %+v", p.pid, p.spec.Process, p.spec.Instance, ws)
 	}
 	return nil
@@ -380,7 +394,8 @@ func (o *fakeOutput) Descriptor(f func(int) error) error {
 	return f(o.fd)
 }
 
-// Signal takes the signal that the worker handles, and the stop signal of every process of the tests' plans.
+// Signal takes the signal that the worker handles, and the stop signal of every process of the
+// tests' plans.
 func (p *fakeProc) Signal(sig syscall.Signal) error {
 	if sig == p.how.handles {
 		p.w.set(func() { p.got = append(p.got, sig) })

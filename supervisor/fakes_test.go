@@ -13,7 +13,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// TestFakesRefuseWhatCannotBe asks each fake for something with a wrong generation, name or descriptor.
+// TestFakesRefuseWhatCannotBe asks each fake for something with a wrong generation, name or
+// descriptor.
 func TestFakesRefuseWhatCannotBe(t *testing.T) {
 	type scene struct {
 		w    *world

@@ -11,9 +11,10 @@ import (
 // mostUnheard is how many senders may have spoken before the owner listens: a bound for memory.
 const mostUnheard = 4096
 
-// unheard is what workers have said and the owner has not heard yet. It takes every message at once, so that the socket's short
-// queue (net.unix.max_dgram_qlen, 10 by default) is empty however busy the owner is: a sender that does not wait would lose its
-// READY=1 because others speak. Of what one process says of the same thing the newest counts.
+// unheard is what workers have said and the owner has not heard yet. It takes every message at
+// once, so that the socket's short queue (net.unix.max_dgram_qlen, 10 by default) is empty however
+// busy the owner is: a sender that does not wait would lose its READY=1 because others speak. Of
+// what one process says of the same thing the newest counts.
 type unheard struct {
 	mu    sync.Mutex
 	said  []worker.Message // one of each sender
@@ -40,7 +41,9 @@ func (h *unheard) add(m worker.Message, done <-chan struct{}) {
 func (h *unheard) keep(m worker.Message) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	i := slices.IndexFunc(h.said, func(o worker.Message) bool { return o.PID == m.PID && slices.Equal(o.Lineage, m.Lineage) })
+	i := slices.IndexFunc(h.said, func(o worker.Message) bool {
+		return o.PID == m.PID && slices.Equal(o.Lineage, m.Lineage)
+	})
 	switch {
 	case i >= 0:
 		maps.Copy(h.said[i].Fields, m.Fields)

@@ -14,8 +14,9 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// A daemon that is killed while its state file is behind, as after a save that a full disk has refused, leaves workers that the
-// file does not know. They serve, so the next daemon adopts them: their environment says whose place they have.
+// A daemon that is killed while its state file is behind, as after a save that a full disk has
+// refused, leaves workers that the file does not know. They serve, so the next daemon adopts them:
+// their environment says whose place they have.
 
 // findWorkers returns the workers that run and that the state file does not know.
 func (s *Supervisor) findWorkers(st *state) []worker.Found {
@@ -25,13 +26,15 @@ func (s *Supervisor) findWorkers(st *state) []worker.Found {
 	}
 	return slices.DeleteFunc(found, func(f worker.Found) bool {
 		return slices.ContainsFunc(st.Generations, func(gs generationState) bool {
-			return slices.ContainsFunc(gs.Workers, func(ws workerState) bool { return ws.PID == f.PID && ws.StartTime == f.Start })
+			return slices.ContainsFunc(gs.Workers, func(ws workerState) bool {
+				return ws.PID == f.PID && ws.StartTime == f.Start
+			})
 		})
 	})
 }
 
-// adoptFound takes over a worker that the state file does not know. ws is what the file says of its place, and w its worker; nil
-// when that is gone.
+// adoptFound takes over a worker that the state file does not know. ws is what the file says of its
+// place, and w its worker; nil when that is gone.
 func (s *Supervisor) adoptFound(g *generation, ws *workerState, found []worker.Found) process {
 	p := g.process(ws.Process)
 	if p == nil {
@@ -43,14 +46,15 @@ func (s *Supervisor) adoptFound(g *generation, ws *workerState, found []worker.F
 		}
 		now := workerState{
 			Process: f.Process, Instance: f.Instance, State: InstanceStarting, Since: time.Now(), Restarts: ws.Restarts + 1,
-			PID: f.PID, StartTime: f.Start, Tag: f.Tag, Output: s.outputOf(f, ws.Output), Own: ws.Own, Flag: s.flagOf(f), Scratch: ws.Scratch,
+			PID: f.PID, StartTime: f.Start, Tag: f.Tag,
+			Output: s.outputOf(f, ws.Output), Own: ws.Own, Flag: s.flagOf(f), Scratch: ws.Scratch,
 			Notified: true, // it may have said so to the daemon that has started it, and says it once
 		}
 		w, err := s.os.adopt(now, -1)
 		if err != nil {
 			if !errors.Is(err, worker.ErrGone) {
-				s.log.Error("adopt a worker that the state file does not know", zap.String("process", f.Process), zap.Int("instance", f.Instance),
-					zap.Int("pid", f.PID), zap.Error(err))
+				s.log.Error("adopt a worker that the state file does not know", zap.String("process", f.Process),
+					zap.Int("instance", f.Instance), zap.Int("pid", f.PID), zap.Error(err))
 			}
 			continue
 		}
@@ -62,16 +66,19 @@ func (s *Supervisor) adoptFound(g *generation, ws *workerState, found []worker.F
 	return nil
 }
 
-// outputOf is the path of the pipe that a worker writes to: its own, if it is one of its place's, else what the file says.
+// outputOf is the path of the pipe that a worker writes to: its own, if it is one of its place's,
+// else what the file says.
 func (s *Supervisor) outputOf(f worker.Found, recorded string) string {
 	_, place, _ := strings.Cut(filepath.Base(f.Output), ".") // behind the generation that it was made for
-	if filepath.Dir(f.Output) == filepath.Join(s.opt.State, "log") && strings.HasPrefix(place, fmt.Sprintf("%s.%d.", f.Process, f.Instance)) {
+	own := strings.HasPrefix(place, fmt.Sprintf("%s.%d.", f.Process, f.Instance))
+	if own && filepath.Dir(f.Output) == filepath.Join(s.opt.State, "log") {
 		return f.Output
 	}
 	return recorded
 }
 
-// flagOf is the path of a worker's drain flag; "" when what it says is not where the flags of its place are.
+// flagOf is the path of a worker's drain flag; "" when what it says is not where the flags of its
+// place are.
 func (s *Supervisor) flagOf(f worker.Found) string {
 	if f.Flag == "" || f.Flag != s.flagPath(f.Generation, f.Process, f.Instance) {
 		return ""
@@ -79,7 +86,8 @@ func (s *Supervisor) flagOf(f worker.Found) string {
 	return f.Flag
 }
 
-// runsAs reports whether the process's workers run as that user: what another user has started is not ours, whatever it says.
+// runsAs reports whether the process's workers run as that user: what another user has started is
+// not ours, whatever it says.
 func (p *Process) runsAs(uid uint32) bool {
 	if p.User != nil {
 		return p.User.UID == uid
@@ -87,7 +95,8 @@ func (p *Process) runsAs(uid uint32) bool {
 	return uint32(os.Geteuid()) == uid //nolint:gosec // user ids are not negative
 }
 
-// unrecorded returns the places of a generation that have a found worker, and that the state file does not have.
+// unrecorded returns the places of a generation that have a found worker, and that the state file
+// does not have.
 func (gs *generationState) unrecorded(found []worker.Found) (list []workerState) {
 	for _, f := range found {
 		at := func(ws workerState) bool { return ws.Process == f.Process && ws.Instance == f.Instance }

@@ -13,7 +13,8 @@ import (
 
 func TestAWorkerThatTheStateFileDoesNotKnowIsAdopted(t *testing.T) {
 	for _, at := range []string{
-		"", "before boot", "after boot", "after prove", "before cutover", "after cutover", "after settle", "after probation", "after retire",
+		"", "before boot", "after boot", "after prove", "before cutover", "after cutover", "after settle",
+		"after probation", "after retire",
 	} {
 		t.Run(cmp.Or(at, "at rest"), func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
@@ -52,7 +53,8 @@ func TestAWorkerThatTheStateFileDoesNotKnowIsAdopted(t *testing.T) {
 				}
 				for _, p := range respawned {
 					if p.spec.Release == st.Release && (!p.alive() || p.killed) {
-						t.Errorf("%s.%d of generation %d, which serves, was not adopted", p.spec.Process, p.spec.Instance, p.spec.Generation)
+						t.Errorf("%s.%d of generation %d, which serves, was not adopted",
+							p.spec.Process, p.spec.Instance, p.spec.Generation)
 					}
 				}
 				stop()
@@ -62,8 +64,8 @@ func TestAWorkerThatTheStateFileDoesNotKnowIsAdopted(t *testing.T) {
 	}
 }
 
-// respawnUnsaved ends every worker of the generation that connections reach, and returns those that take their places. From here on the
-// daemon saves nothing.
+// respawnUnsaved ends every worker of the generation that connections reach, and returns those that
+// take their places. From here on the daemon saves nothing.
 func (w *world) respawnUnsaved(s *Supervisor) (respawned []*fakeProc) {
 	w.t.Helper()
 	_ = s.do(func() { s.os.write = func(string, []byte) error { return nil } })
@@ -129,7 +131,8 @@ func TestAFoundWorkerNamesNoFileButItsOwn(t *testing.T) {
 		}
 	}
 	for path, own := range map[string]bool{
-		"/state/log/g3.web.1.X": true, "/state/log/g2.web.1.X": true, "/state/log/g3.web.10.X": false, "/state/log/g3.beat.1.X": false,
+		"/state/log/g3.web.1.X": true, "/state/log/g2.web.1.X": true,
+		"/state/log/g3.web.10.X": false, "/state/log/g3.beat.1.X": false,
 		"/etc/g3.web.1.X": false, "/state/state.json": false, "": false,
 	} {
 		place.Output = path

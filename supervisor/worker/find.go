@@ -21,11 +21,12 @@ type Found struct {
 	Flag                 string // path of its drain flag; "" = none
 }
 
-// commandTag follows the mark in the tag of a command that is run to its end: it is no worker.
+// commandTag follows the mark in the tag of a command that is run to its end: it is not a worker.
 const commandTag = "-command"
 
-// Find returns the workers with that mark that run, without what they have started: a daemon that was killed may have started
-// one that its state file does not know. LISTEN_PID, which names the process itself, tells a worker from its children.
+// Find returns the workers with that mark that run, without what they have started: a daemon that
+// was killed may have started one that its state file does not know. LISTEN_PID, which names the
+// process itself, tells a worker from its children.
 func Find(mark string) ([]Found, error) {
 	all, err := processes()
 	if err != nil {
@@ -51,8 +52,11 @@ func describe(s stat, mark string) (f Found, ok bool) {
 			env[name] = value
 		}
 	}
-	f = Found{PID: s.pid, Start: s.start, Tag: env[tagVar], Process: env["SUPERCTL_PROCESS"], Flag: env["SUPERCTL_DRAIN"]}
-	if env["LISTEN_PID"] != strconv.Itoa(s.pid) || !strings.HasPrefix(f.Tag, mark+"-") || strings.HasPrefix(f.Tag, mark+commandTag) || f.Process == "" {
+	f = Found{
+		PID: s.pid, Start: s.start, Tag: env[tagVar], Process: env["SUPERCTL_PROCESS"], Flag: env["SUPERCTL_DRAIN"],
+	}
+	marked := strings.HasPrefix(f.Tag, mark+"-") && !strings.HasPrefix(f.Tag, mark+commandTag)
+	if env["LISTEN_PID"] != strconv.Itoa(s.pid) || !marked || f.Process == "" {
 		return f, false
 	}
 	var errs [2]error
@@ -64,7 +68,8 @@ func describe(s stat, mark string) (f Found, ok bool) {
 		return f, false
 	}
 	f.UID = st.Uid
-	if f.Output, err = os.Readlink(dir + "/fd/1"); err != nil || !strings.HasPrefix(f.Output, "/") || f.Output == os.DevNull {
+	f.Output, err = os.Readlink(dir + "/fd/1")
+	if err != nil || !strings.HasPrefix(f.Output, "/") || f.Output == os.DevNull {
 		f.Output = ""
 	}
 	return f, true

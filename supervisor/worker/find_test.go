@@ -16,8 +16,9 @@ func TestAWorkerIsFoundAndNoneOfItsChildren(t *testing.T) {
 	t.Cleanup(func() { _ = o.Close() })
 	mark := "find-" + filepath.Base(t.TempDir())
 	spec := Spec{
-		App: "shop", Process: "web", Release: "r1", Generation: 3, Instance: 1, Command: []string{"sh", "-c", "setsid sleep 1000 & echo up; wait"},
-		Env: []string{"PATH=" + os.Getenv("PATH")}, Dir: "/", Output: out, Mark: mark, Flag: "/run/drain/g3.web.1",
+		App: "shop", Process: "web", Release: "r1", Generation: 3, Instance: 1,
+		Command: []string{"sh", "-c", "setsid sleep 1000 & echo up; wait"},
+		Env:     []string{"PATH=" + os.Getenv("PATH")}, Dir: "/", Output: out, Mark: mark, Flag: "/run/drain/g3.web.1",
 	}
 	w, err := Start(spec)
 	if err != nil {
@@ -28,20 +29,22 @@ func TestAWorkerIsFoundAndNoneOfItsChildren(t *testing.T) {
 	command := make(chan error, 1)
 	up := make(chan struct{})
 	go func() { // as a check of the worker's runs
-		c, err := Spec{App: "shop", Process: "web", Generation: 3, Instance: 1, Env: spec.Env, Dir: "/", Mark: mark}.Beside([]string{"sh", "-c", "echo up; exec sleep 1000"})
+		beside := Spec{App: "shop", Process: "web", Generation: 3, Instance: 1, Env: spec.Env, Dir: "/", Mark: mark}
+		c, err := beside.Beside([]string{"sh", "-c", "echo up; exec sleep 1000"})
 		if err == nil {
 			err = Run(ctx, c, func(string) { close(up) })
 		}
 		command <- err
 	}()
 	<-up
-	defer func() { end(); <-command }()
+	defer func() { end(); _ = <-command }()
 	found, err := Find(mark)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Found{
-		PID: w.PID(), Start: w.StartTime(), UID: uint32(os.Geteuid()), Tag: w.Tag(), Generation: 3, Instance: 1, Process: "web", Output: out, Flag: spec.Flag,
+		PID: w.PID(), Start: w.StartTime(), UID: uint32(os.Geteuid()), Tag: w.Tag(), Generation: 3, Instance: 1,
+		Process: "web", Output: out, Flag: spec.Flag,
 	}
 	if len(found) != 1 || found[0] != want {
 		t.Errorf("found %+v, want %+v", found, want)
