@@ -91,11 +91,11 @@ func TestStatusSaysThatALiveReleaseIsGone(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		gone["r1"] = true
-		if st := s.Status(); st.Health != HealthOK || len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "r1 is not there") {
+		if st := s.Status(); st.Health != HealthOK || len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "r1 no longer exists") {
 			t.Errorf("the previous one: %s, %+v", st.Health, st.Troubles)
 		}
 		gone["r2"] = true
-		if st := s.Status(); st.Health != HealthDegraded || !strings.Contains(st.Reason, "r2 is not there") || len(st.Troubles) != 2 {
+		if st := s.Status(); st.Health != HealthDegraded || !strings.Contains(st.Reason, "r2 no longer exists") || len(st.Troubles) != 2 {
 			t.Errorf("the live one: %s, %+v", st.Health, st.Troubles)
 		}
 	})
