@@ -37,7 +37,12 @@ func TestAWorkerIsFoundAndNoneOfItsChildren(t *testing.T) {
 		command <- err
 	}()
 	<-up
-	defer func() { end(); _ = <-command }()
+	defer func() {
+		end()
+		if err := <-command; err == nil {
+			t.Error("the command ended by itself")
+		}
+	}()
 	found, err := Find(mark)
 	if err != nil {
 		t.Fatal(err)
