@@ -73,7 +73,7 @@ func straying(t *testing.T, script, group string) (*Worker, int) {
 	}
 	w, err := Start(Spec{
 		App: "shop", Process: "web", Command: []string{"/bin/sh", "-c", script, path}, Dir: "/", Cgroup: group,
-		Env: []string{"PATH=/usr/bin:/bin", "TREE=" + filepath.Dir(filepath.Dir(group))},
+		Env: []string{"PATH=/usr/bin:/bin", "TREE=" + filepath.Dir(filepath.Dir(filepath.Dir(group)))},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +184,7 @@ func removeGroups(t *testing.T, dir string) {
 
 func TestAProcessThatLeavesItsControlGroupEndsWithItsWorker(t *testing.T) {
 	t.Setenv(invocationVar, "1b4e28ba2fa111d2883f0016d3cca427")
-	for _, where := range []string{"supervisor", "g1/other", "", "g2/web.0"} {
+	for _, where := range []string{"supervisor", "workers/g1/other", "", "workers/g2/web.0"} {
 		t.Run("to the group "+where, func(t *testing.T) {
 			groups, dir := tree(t)
 			makeGroup := func(gen int) string {
@@ -237,7 +237,7 @@ func TestAWorkerOfAnotherUserCannotLeaveItsControlGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := `{ echo 0 > "$TREE/supervisor/cgroup.procs" || mkdir "$TREE/g1/web.0/mine" "$TREE/mine"; } 2>/dev/null && echo moved || echo stayed`
+	script := `{ echo 0 > "$TREE/supervisor/cgroup.procs" || mkdir "$TREE/workers/g1/web.0/mine" || mkdir "$TREE/mine"; } 2>/dev/null && echo moved || echo stayed`
 	w, lines := runScript(t, Spec{Cgroup: home, Env: []string{"PATH=/bin", "TREE=" + dir}, Dir: "/", User: &Credential{UID: 65534, GID: 65534}}, script)
 	if !slices.Equal(lines, []string{"stayed"}) {
 		t.Errorf("%q (%s)", lines, w.Exit())
