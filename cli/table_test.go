@@ -36,7 +36,7 @@ func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 		}
 		whole := &fitted{}
 		workerTable(st, p, now).write(whole, "  ")
-		for _, text := range []string{"2026-11-27-11-hotfix", "1234567", "worker.11", "456 MB"} {
+		for _, text := range []string{"2026-11-27-11-hotfix", "1234567", "worker.11", "478 MB"} {
 			if !strings.Contains(whole.String(), text) {
 				t.Errorf("without a terminal %q is missing:\n%s", text, whole.String())
 			}

@@ -339,7 +339,7 @@ func TestABundleThatDoesNotFitIsRefused(t *testing.T) {
 				m.Members[at].Unpacked = 1 << 50
 			},
 			[]string{
-				"space: not enough space for the release in", "MB are needed",
+				"space: not enough space for the release in", "B are needed",
 				"superctl prune removes old releases",
 			},
 		},
