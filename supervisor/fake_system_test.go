@@ -311,7 +311,8 @@ func (f *fakeSystem) measure(list []process) []worker.Usage {
 
 // same fails the test unless the state of a worker is that of the process.
 func (w *world) same(p *fakeProc, ws workerState) error {
-	placed := ws.Process == p.spec.Process && ws.Instance == p.spec.Instance && ws.Output == p.spec.Output
+	placed := ws.Process == p.spec.Process && ws.Instance == p.spec.Instance &&
+		(ws.Output == p.spec.Output || ws.Output == "")
 	if !placed || ws.Tag != p.Tag() || ws.StartTime != p.StartTime() {
 		return w.wrong("worker %d is %s.%d, and is taken for %+v", p.pid, p.spec.Process, p.spec.Instance, ws)
 	}

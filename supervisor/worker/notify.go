@@ -140,7 +140,6 @@ func (n *Notify) Run(ctx context.Context, handle func(Message)) error {
 			case errors.Is(err, unix.EAGAIN):
 				return false
 			case err == nil && m.PID != 0:
-				m.Lineage = Lineage(m.PID)
 				handle(m)
 			}
 		}
@@ -168,6 +167,7 @@ func receive(fd int) (Message, error) {
 	for i := range messages {
 		if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil {
 			m.PID = int(cred.Pid)
+			m.Lineage = Lineage(m.PID)
 		}
 		// BARRIER=1 and FDSTORE=1 bring descriptors: closing one is what a barrier waits for.
 		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil {
