@@ -127,7 +127,6 @@ func (d *simDaemon) die(why string) {
 	}
 	d.dead = true
 	d.m.logf("daemon %d dies: %s", d.n, why)
-	d.m.noteDeath(d)
 	close(d.died)
 	for _, fd := range slices.Sorted(maps.Keys(d.fds)) {
 		d.drop(fd)

@@ -106,25 +106,11 @@ func (m *sim) cut(c *simConn, p *simProc, why string) {
 	if m.off || m.powerOff || p.wedged || !strings.Contains(why, "superctl") && !strings.Contains(why, "daemon") {
 		return
 	}
-	if strings.Contains(why, "swept") && !m.saved(p) {
-		return // the daemon has ended before it could write down that it had started it
-	}
 	if !p.told.IsZero() && time.Since(p.told) >= min(simDrain, deathBed)-time.Millisecond || p.how.Health != "" {
 		return
 	}
 	m.violate("connection %d is cut: %s was %s, and its time to drain was not over", c.id, p, why)
 }
-
-// saved reports whether the state file names a worker.
-func (m *sim) saved(p *simProc) bool {
-	st, _ := m.savedState()
-	return slices.ContainsFunc(st.Generations, func(g generationState) bool {
-		return slices.ContainsFunc(g.Workers, func(ws workerState) bool { return ws.PID == p.pid })
-	})
-}
-
-// noteDeath is called when a daemon dies.
-func (m *sim) noteDeath(*simDaemon) {}
 
 // expect notes, when a daemon starts, what may be live when it has recovered.
 func (m *sim) expect(*simDaemon) {
