@@ -50,8 +50,8 @@ simulate: ## the whole supervisor in virtual time under faults and deaths, SEEDS
 	SEEDS=$(SEEDS) FIRST=$(FIRST) go test -count=1 -timeout 120m -run 'TestSimulation$$' -v ./supervisor
 
 .PHONY: mutants
-mutants: ## break the supervisor on purpose, and see whether the simulator finds it; writes supervisor/mutants/RESULT.md
-	go run ./supervisor/mutants
+mutants: ## break the supervisor on purpose, and see whether the simulator finds it; writes tools/mutants/RESULT.md
+	go -C tools run ./mutants
 
 # trixie: systemd 257, bookworm-backports: 254, bookworm: 252.
 SUITE ?= trixie

@@ -1,4 +1,5 @@
-// Superctl is a zero-downtime process supervisor and reload daemon for Python (WSGI and ASGI) applications on Linux.
+// Superctl is a zero-downtime process supervisor and reload daemon for Python (WSGI and ASGI)
+// applications on Linux.
 package main
 
 import (

@@ -9,12 +9,16 @@ import (
 	"time"
 )
 
-// Canary is how a switch tries a release on a part of the new connections before its cutover (DESIGN 6, step 5).
+// Canary is how a switch tries a release on a part of the new connections before its cutover
+// (DESIGN 6, step 5).
 type Canary struct {
-	Steps    []int          `json:"steps,omitempty"`    // shares of the connections in 10,000, each above the one before; none = the networks only
-	Networks []netip.Prefix `json:"networks,omitempty"` // all connections from these go to the new release, in every step
-	For      time.Duration  `json:"for"`                // how long each step lasts
-	Check    []string       `json:"check,omitempty"`    // the command that decides at the end of each step; none = the health checks alone
+	// shares of the connections in 10,000, each above the one before; none = the networks only
+	Steps []int `json:"steps,omitempty"`
+	// all connections from these go to the new release, in every step
+	Networks []netip.Prefix `json:"networks,omitempty"`
+	For      time.Duration  `json:"for"` // how long each step lasts
+	// the command that decides at the end of each step; none = the health checks alone
+	Check []string `json:"check,omitempty"`
 }
 
 // CanaryStatus is what a generation gets of the new connections before its cutover.
@@ -46,7 +50,10 @@ func (c *Canary) Validate() error {
 		case share <= 0 || share > wholeShare:
 			return fmt.Errorf("a canary of %s: write a share from 0.01%% to 100%%", percent(share))
 		case i > 0 && share <= c.Steps[i-1]:
-			return fmt.Errorf("a canary of %s after %s: each step must be larger than the one before", percent(share), percent(c.Steps[i-1]))
+			return fmt.Errorf(
+				"a canary of %s after %s: each step must be larger than the one before", percent(share),
+				percent(c.Steps[i-1]),
+			)
 		}
 	}
 	for _, n := range c.Networks {

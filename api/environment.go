@@ -1,6 +1,7 @@
 package api
 
-// EnvironmentStatus is what the environments of the live generation consist of: names, and never a value.
+// EnvironmentStatus is what the environments of the live generation consist of: names, and never a
+// value.
 type EnvironmentStatus struct {
 	App        string               `json:"app"`
 	Release    string               `json:"release"`

@@ -7,6 +7,7 @@ const (
 	HealthDown     = "down"     // a listener on which nobody answers, or no release at all
 )
 
-// HealthKind is the Outcome.Kind with which Options.Tell is told of the health of the app; Result is then HealthOK, HealthDegraded or
-// HealthDown, Error the reason, and Seconds how long it lasted when it is over.
+// HealthKind is the Outcome.Kind with which Options.Tell is told of the health of the app; Result
+// is then HealthOK, HealthDegraded or HealthDown, Error the reason, and Seconds how long it lasted
+// when it is over.
 const HealthKind = "health"

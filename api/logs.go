@@ -10,7 +10,8 @@ type LogLine struct {
 	Process    string    `json:"process"`
 	Instance   int       `json:"instance"`
 	PID        int       `json:"pid"`
-	Text       string    `json:"text"` // as written, without the newline; bytes that are not UTF-8 become U+FFFD in JSON
+	// as written, without the newline; bytes that are not UTF-8 become U+FFFD in JSON
+	Text string `json:"text"`
 }
 
 // LogQuery chooses log lines. Empty fields choose all.

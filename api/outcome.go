@@ -17,25 +17,28 @@ const (
 
 // Outcome is the end of a change; its JSON is the contract of `switch --json`.
 type Outcome struct {
-	Kind           string   `json:"kind"` // switch, rollback, reload, restart
-	Changed        bool     `json:"changed"`
-	Result         Result   `json:"outcome"`
-	Release        string   `json:"release"` // that was asked for
-	Commit         string   `json:"commit,omitempty"`
-	Previous       string   `json:"previous"` // that was live when it began
-	PreviousCommit string   `json:"previous_commit,omitempty"`
-	Generation     int      `json:"generation"`
-	Steps          []Step   `json:"steps"`
-	Seconds        float64  `json:"seconds"`
-	Error          string   `json:"error,omitempty"`
-	FailedStep     string   `json:"failed_step,omitempty"` // at which Error arose, such as StepProve
-	Culprit        Culprit  `json:"culprit,omitempty"`     // which program failed; "" = none of the app's
-	ExitCode       *int     `json:"exit_code,omitempty"`   // of the hook or the check that failed; nil = it was not by an exit code
-	Log            []string `json:"log,omitempty"`         // last lines of Culprit
-	// CutoverSeconds is how long the gates took to turn; 0 = no gate was turned, or worker by worker.
-	CutoverSeconds float64  `json:"cutover_seconds,omitempty"`
-	Warnings       []string `json:"warnings,omitempty"` // what went on all the same, such as requests that were cut at the drain limit
-	Who            string   `json:"who"`
+	Kind           string  `json:"kind"` // switch, rollback, reload, restart
+	Changed        bool    `json:"changed"`
+	Result         Result  `json:"outcome"`
+	Release        string  `json:"release"` // that was asked for
+	Commit         string  `json:"commit,omitempty"`
+	Previous       string  `json:"previous"` // that was live when it began
+	PreviousCommit string  `json:"previous_commit,omitempty"`
+	Generation     int     `json:"generation"`
+	Steps          []Step  `json:"steps"`
+	Seconds        float64 `json:"seconds"`
+	Error          string  `json:"error,omitempty"`
+	FailedStep     string  `json:"failed_step,omitempty"` // at which Error arose, such as StepProve
+	Culprit        Culprit `json:"culprit,omitempty"`     // which program failed; "" = none of the app's
+	// of the hook or the check that failed; nil = it was not by an exit code
+	ExitCode *int     `json:"exit_code,omitempty"`
+	Log      []string `json:"log,omitempty"` // last lines of Culprit
+	// CutoverSeconds is how long the gates took to turn; 0 = no gate was turned, or worker by
+	// worker.
+	CutoverSeconds float64 `json:"cutover_seconds,omitempty"`
+	// what went on all the same, such as requests that were cut at the drain limit
+	Warnings []string `json:"warnings,omitempty"`
+	Who      string   `json:"who"`
 	Origin
 	Started time.Time `json:"started"`
 }
@@ -69,11 +72,13 @@ func (o *Outcome) WithoutOutput() *Outcome {
 	return &short
 }
 
-// Event is what a change says while it runs: a step that begins, a line of progress inside it, or a step that ended.
+// Event is what a change says while it runs: a step that begins, a line of progress inside it, or a
+// step that ended.
 type Event struct {
-	Type    string  `json:"type"` // "begin", "progress", "output", "end"
-	Step    string  `json:"step"`
-	Detail  string  `json:"detail,omitempty"`  // progress: what it waits for; output: one line of a hook; end: what it did
+	Type string `json:"type"` // "begin", "progress", "output", "end"
+	Step string `json:"step"`
+	// progress: what it waits for; output: one line of a hook; end: what it did
+	Detail  string  `json:"detail,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"` // end: how long it took
 	Limit   float64 `json:"limit,omitempty"`   // begin: the most seconds that it takes; 0 = not known
 }

@@ -33,7 +33,8 @@ type Request struct {
 	Canary *Canary `json:"canary,omitempty"`
 	// Force goes on although Options.Inspect has an objection.
 	Force bool `json:"force,omitempty"`
-	// Detach has the change go on when its client hangs up before the cutover, instead of being aborted.
+	// Detach has the change go on when its client hangs up before the cutover, instead of being
+	// aborted.
 	Detach bool   `json:"detach,omitempty"`
 	Cause  string `json:"-"`   // why the daemon itself asks for it
 	Who    string `json:"who"` // set by the control server from the peer's credentials, never by the client

@@ -1,6 +1,7 @@
 package api
 
-// SignalRequest asks for a signal to the main process of each worker of a process, in all generations that have some.
+// SignalRequest asks for a signal to the main process of each worker of a process, in all
+// generations that have some.
 type SignalRequest struct {
 	Process string `json:"process"`
 	Signal  string `json:"signal"` // one of Signals
@@ -8,7 +9,8 @@ type SignalRequest struct {
 	Origin         // likewise
 }
 
-// Signals are the signals that can be sent. The others stop a program, pause it, or are the supervisor's own.
+// Signals are the signals that can be sent. The others stop a program, pause it, or are the
+// supervisor's own.
 var Signals = []string{"HUP", "USR1", "USR2"} //nolint:gochecknoglobals // a constant that Go cannot say
 
 // Signaled says to which workers a signal was sent.

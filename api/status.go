@@ -4,15 +4,17 @@ import "time"
 
 // Status is the app as it is now; its JSON is the contract of `status --json` (DESIGN 9).
 type Status struct {
-	App         string             `json:"app"`
-	Version     string             `json:"version"`
-	PID         int                `json:"pid"`
-	Since       time.Time          `json:"since"`              // when this daemon started
-	Release     string             `json:"release"`            // live; "" when none is
-	Expected    string             `json:"expected,omitempty"` // the release that should be live while none is; Reason says why it is not
-	Commit      string             `json:"commit,omitempty"`
-	LiveSince   time.Time          `json:"live_since,omitzero"` // of the change that has made it live, and not of what has become of its workers since
-	LiveBy      string             `json:"live_by,omitempty"`   // who has asked for that change
+	App     string    `json:"app"`
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`   // when this daemon started
+	Release string    `json:"release"` // live; "" when none is
+	// the release that should be live while none is; Reason says why it is not
+	Expected string `json:"expected,omitempty"`
+	Commit   string `json:"commit,omitempty"`
+	// of the change that has made it live, and not of what has become of its workers since
+	LiveSince   time.Time          `json:"live_since,omitzero"`
+	LiveBy      string             `json:"live_by,omitempty"` // who has asked for that change
 	LiveOrigin  *Origin            `json:"live_origin,omitempty"`
 	Previous    string             `json:"previous"` // where rollback goes; "" when nowhere
 	Generation  int                `json:"generation"`
@@ -27,13 +29,14 @@ type Status struct {
 	Troubles    []Trouble          `json:"troubles,omitempty"` // around the app
 }
 
-// Trouble is something around the app that does not work: a notify target that cannot be reached, a full state disk, a socket that
-// was removed.
+// Trouble is something around the app that does not work: a notify target that cannot be reached, a
+// full state disk, a socket that was removed.
 type Trouble struct {
 	Of    string    `json:"of"` // what does not work, as a noun: "state", "current", "listener web", "notify.team"
 	Since time.Time `json:"since"`
 	Why   string    `json:"why"`
-	// Health is what it makes of the health of the app: HealthDegraded, HealthDown, or "" for nothing.
+	// Health is what it makes of the health of the app: HealthDegraded, HealthDown, or "" for
+	// nothing.
 	Health string `json:"health,omitempty"`
 }
 
@@ -62,15 +65,16 @@ type ChangeStatus struct {
 
 // GenerationStatus is one generation that still has workers or a listener.
 type GenerationStatus struct {
-	ID          int            `json:"id"`
-	Release     string         `json:"release"`
-	Commit      string         `json:"commit,omitempty"`
-	State       string         `json:"state"` // booting, staged, live, standby, draining
-	Since       time.Time      `json:"since"` // of this state
-	Connections int            `json:"connections"`
-	MemoryBytes uint64         `json:"memory_bytes"`          // of all its workers
-	CPUSeconds  *float64       `json:"cpu_seconds,omitempty"` // of its present workers, since each was started; only with control groups
-	Workers     []WorkerStatus `json:"workers"`
+	ID          int       `json:"id"`
+	Release     string    `json:"release"`
+	Commit      string    `json:"commit,omitempty"`
+	State       string    `json:"state"` // booting, staged, live, standby, draining
+	Since       time.Time `json:"since"` // of this state
+	Connections int       `json:"connections"`
+	MemoryBytes uint64    `json:"memory_bytes"` // of all its workers
+	// of its present workers, since each was started; only with control groups
+	CPUSeconds *float64       `json:"cpu_seconds,omitempty"`
+	Workers    []WorkerStatus `json:"workers"`
 }
 
 // ProcessStatus is one process of the live generation.
@@ -84,16 +88,18 @@ type ProcessStatus struct {
 
 // WorkerStatus is one worker.
 type WorkerStatus struct {
-	Process     string    `json:"process"`
-	Instance    int       `json:"instance"`
-	PID         int       `json:"pid"`
-	State       string    `json:"state"`            // starting, ready, backoff, stopping, killing, exited, failed
-	Status      string    `json:"status,omitempty"` // what the worker last said of itself with STATUS=
-	Restarts    int       `json:"restarts"`
-	Since       time.Time `json:"since"`
-	MemoryBytes uint64    `json:"memory_bytes"`         // resident, of the worker and its children; with a memory controller, what that counts
-	Reason      string    `json:"reason,omitempty"`     // how it last ended
-	DrainHook   bool      `json:"drain_hook,omitempty"` // its answers say `Connection: close` when it gets no new connections any more
+	Process  string    `json:"process"`
+	Instance int       `json:"instance"`
+	PID      int       `json:"pid"`
+	State    string    `json:"state"`            // starting, ready, backoff, stopping, killing, exited, failed
+	Status   string    `json:"status,omitempty"` // what the worker last said of itself with STATUS=
+	Restarts int       `json:"restarts"`
+	Since    time.Time `json:"since"`
+	// resident, of the worker and its children; with a memory controller, what that counts
+	MemoryBytes uint64 `json:"memory_bytes"`
+	Reason      string `json:"reason,omitempty"` // how it last ended
+	// its answers say `Connection: close` when it gets no new connections any more
+	DrainHook bool `json:"drain_hook,omitempty"`
 }
 
 // ListenerStatus is one listener of the app.

@@ -1,6 +1,7 @@
 package api
 
-// The steps of a change, in the order in which a switch takes them (DESIGN 6): Step.Name, Event.Step and ChangeStatus.Step.
+// The steps of a change, in the order in which a switch takes them (DESIGN 6): Step.Name,
+// Event.Step and ChangeStatus.Step.
 const (
 	StepAdopt     = "adopt"      // find what an earlier daemon has left running
 	StepResolve   = "resolve"    // read the config and find the release

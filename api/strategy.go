@@ -8,5 +8,6 @@ const (
 	Overlap Strategy = "overlap" // all new staged and proved, cutover, old drained
 	Rolling Strategy = "rolling" // a few instances at a time
 	Single  Strategy = "single"  // old stopped and gone, then new started; two never run at once
-	Hold    Strategy = "hold"    // like single, for processes with listeners: connections wait in the kernel's queue meanwhile
+	// like single, for processes with listeners: connections wait in the kernel's queue meanwhile
+	Hold Strategy = "hold"
 )

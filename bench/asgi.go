@@ -7,7 +7,8 @@ import (
 	"superctl/e2e/apps"
 )
 
-// reloading is a server that starts its workers anew on SIGHUP, with an interpreter that reads PYTHONPATH again.
+// reloading is a server that starts its workers anew on SIGHUP, with an interpreter that reads
+// PYTHONPATH again.
 type reloading struct {
 	site
 	title  string
@@ -23,7 +24,10 @@ func uvicornHUP() *reloading {
 
 func granianHUP() *reloading {
 	return &reloading{title: "granian, SIGHUP", args: func(host, port string) []string {
-		return []string{"granian", "--interface", "wsgi", "--host", host, "--port", port, "--workers", "2", "--blocking-threads", "4", "--respawn-failed-workers", "shop.wsgi:application"}
+		return []string{
+			"granian", "--interface", "wsgi", "--host", host, "--port", port, "--workers", "2", "--blocking-threads",
+			"4", "--respawn-failed-workers", "shop.wsgi:application",
+		}
 	}}
 }
 

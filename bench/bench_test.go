@@ -28,7 +28,10 @@ func TestATurnIsOverWhenTheOldReleaseAnswersNobodyAnyMore(t *testing.T) {
 		mixed time.Duration
 	}{{at(6), 1900 * time.Millisecond}, {at(12).Add(100 * time.Millisecond), 0}} {
 		if got := s.turns[i]; !got.over().Equal(want.over) || got.mixed() != want.mixed {
-			t.Errorf("turn %d was over at %v and mixed for %v, want %v and %v", i, got.over().Sub(at(0)), got.mixed(), want.over.Sub(at(0)), want.mixed)
+			t.Errorf(
+				"turn %d was over at %v and mixed for %v, want %v and %v", i, got.over().Sub(at(0)), got.mixed(),
+				want.over.Sub(at(0)), want.mixed,
+			)
 		}
 	}
 	if n := len(s.before().Records); n != 1 {

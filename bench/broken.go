@@ -37,7 +37,8 @@ type outcome struct {
 	back   string // what brought it back
 }
 
-// breaks deploys broken releases. Nothing is timed here, and most of it is waiting, so several peers are at work at once.
+// breaks deploys broken releases. Nothing is timed here, and most of it is waiting, so several
+// peers are at work at once.
 func (c *comparison) breaks(run *harness.Run) {
 	c.broken = besides(c.chosenOnce(), func(p peer) (d deployed) {
 		d.name = p.name()
@@ -49,7 +50,10 @@ func (c *comparison) breaks(run *harness.Run) {
 			if d.err != nil {
 				return d
 			}
-			fmt.Printf("broken (%s): %-32s %d failed, %s, %s\n", f, d.name, len(d.errs[i].failed), d.errs[i].after, d.errs[i].back)
+			fmt.Printf(
+				"broken (%s): %-32s %d failed, %s, %s\n", f, d.name, len(d.errs[i].failed), d.errs[i].after,
+				d.errs[i].back,
+			)
 		}
 		return d
 	})
@@ -89,8 +93,8 @@ func besides[T any](peers []peer, do func(peer) T) []T {
 	return list
 }
 
-// visit is a light load, each request over a new connection. It has so many clients that all may hang and each request is still sent when
-// it is due.
+// visit is a light load, each request over a new connection. It has so many clients that all may
+// hang and each request is still sent when it is due.
 func (s *scene) visit(address string) *load.Run {
 	r, err := load.Start(load.Config{
 		Network: "tcp", Address: address, Rate: visits, Clients: 6 * visits, Timeout: 5 * time.Second,
@@ -101,7 +105,8 @@ func (s *scene) visit(address string) *load.Run {
 	return r
 }
 
-// deploy brings a broken release in and then, as whoever is on call would, the old one back by the same command.
+// deploy brings a broken release in and then, as whoever is on call would, the old one back by the
+// same command.
 func (s *scene) deploy(p peer, fault apps.Fault) (out outcome, err error) {
 	defer s.recovered(&err)
 	be := behaviour()
@@ -130,9 +135,12 @@ func (s *scene) deploy(p peer, fault apps.Fault) (out outcome, err error) {
 	return out, nil
 }
 
-// failedBetween are those of the requests that were due between two moments which have failed, whenever that was.
+// failedBetween are those of the requests that were due between two moments which have failed,
+// whenever that was.
 func failedBetween(r *load.Result, from, to time.Time) []load.Record {
-	return slices.DeleteFunc(r.Failed(), func(rec load.Record) bool { return rec.Due.Before(from) || !rec.Due.Before(to) })
+	return slices.DeleteFunc(r.Failed(), func(rec load.Record) bool {
+		return rec.Due.Before(from) || !rec.Due.Before(to)
+	})
 }
 
 // What a site can be.
@@ -166,7 +174,8 @@ func state(r *load.Run, good string) (what string) {
 	return what
 }
 
-// bereft is what becomes of a site whose workers are killed while the next release, which is broken, lies on disk.
+// bereft is what becomes of a site whose workers are killed while the next release, which is
+// broken, lies on disk.
 type bereft struct {
 	name  string
 	first outcome // one worker was killed
@@ -180,7 +189,10 @@ func (c *comparison) bereaves(run *harness.Run) {
 		defer s.end()
 		b.name = p.name()
 		b.first, b.rest, b.err = s.bereave(c.fresh(p.name()))
-		fmt.Printf("worker killed: %-32s %d failed, %s; then all: %d failed, %s %v\n", b.name, len(b.first.failed), b.first.after, len(b.rest.failed), b.rest.after, orNothing(b.err))
+		fmt.Printf(
+			"worker killed: %-32s %d failed, %s; then all: %d failed, %s %v\n", b.name, len(b.first.failed),
+			b.first.after, len(b.rest.failed), b.rest.after, orNothing(b.err),
+		)
 		return b
 	})
 }

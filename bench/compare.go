@@ -36,7 +36,9 @@ func compareOptions(args []string) (*options, error) {
 	run := f.String("run", "", "only the rows whose name matches this `REGEXP`")
 	parts := f.String("parts", "", "only the parts whose name matches this `REGEXP`: switches, broken, worker, kill")
 	f.IntVar(&o.switches, "switches", published, "switches of each peer")
-	f.StringVar(&o.out, "out", "", "the `DIRECTORY` for the results; default: bench for a whole comparison, else a new one")
+	f.StringVar(
+		&o.out, "out", "", "the `DIRECTORY` for the results; default: bench for a whole comparison, else a new one",
+	)
 	if err := f.Parse(args); err != nil {
 		var usage strings.Builder
 		f.SetOutput(&usage)
@@ -73,7 +75,8 @@ type comparison struct {
 	killed []crash
 }
 
-// compare measures all peers and writes the results. A peer that cannot be had has its reason in its row, and is an error at the end.
+// compare measures all peers and writes the results. A peer that cannot be had has its reason in
+// its row, and is an error at the end.
 func (o *options) compare(run *harness.Run) error {
 	var err error
 	if o.tools, err = deps("--peers"); err != nil {

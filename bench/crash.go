@@ -22,7 +22,8 @@ const kills = 3
 // crashRate is how many requests a second the load has meanwhile.
 const crashRate = 100
 
-// crash is what it costs a site when the process that is in charge of its workers is killed with SIGKILL.
+// crash is what it costs a site when the process that is in charge of its workers is killed with
+// SIGKILL.
 type crash struct {
 	name    string
 	result  *load.Result
@@ -41,9 +42,11 @@ type service struct {
 
 type file struct{ path, text string }
 
-// unit is the same for all, but for how each is started: what their manuals show, with Restart=always.
+// unit is the same for all, but for how each is started: what their manuals show, with
+// Restart=always.
 func unit(more string) string {
-	return "[Service]\nUser=shop\nWorkingDirectory=/srv/shop/current\nRuntimeDirectory=shop\nRestart=always\nEnvironment=PYTHONUNBUFFERED=1\n" + more
+	return "[Service]\nUser=shop\nWorkingDirectory=/srv/shop/current\nRuntimeDirectory=shop\nRestart=always\nEnvironment=PYTHONUNBUFFERED=1\n" +
+		more
 }
 
 func services() []service {
@@ -56,14 +59,20 @@ func services() []service {
 			files: func(address, _ string) []file {
 				return []file{
 					{units + "shop.socket", "[Socket]\nListenStream=" + address + "\n"},
-					{units + "shop.service", unit("Type=notify\nKillMode=mixed\nExecStart=" + gunicorn + " shop.wsgi\n")},
+					{
+						units + "shop.service",
+						unit("Type=notify\nKillMode=mixed\nExecStart=" + gunicorn + " shop.wsgi\n"),
+					},
 				}
 			},
 		},
 		{
 			name: "gunicorn, its own socket", unit: "shop.service",
 			files: func(address, _ string) []file {
-				return []file{{units + "shop.service", unit("Type=notify\nKillMode=mixed\nExecStart=" + gunicorn + " --bind " + address + " shop.wsgi\n")}}
+				return []file{{
+					units + "shop.service",
+					unit("Type=notify\nKillMode=mixed\nExecStart=" + gunicorn + " --bind " + address + " shop.wsgi\n"),
+				}}
 			},
 		},
 		{
@@ -77,7 +86,10 @@ func services() []service {
 			name: "supervisord, gunicorn", unit: "shop.service",
 			files: func(address, peers string) []file {
 				return []file{
-					{units + "shop.service", unit("ExecStart=" + peers + "/bin/supervisord --nodaemon --configuration /etc/supervisord.conf\n")},
+					{
+						units + "shop.service",
+						unit("ExecStart=" + peers + "/bin/supervisord --nodaemon --configuration /etc/supervisord.conf\n"),
+					},
 					{"/etc/supervisord.conf", "[supervisord]\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=/run/shop/pid\n" +
 						"[program:shop]\ncommand=" + gunicorn + " --bind " + address + " shop.wsgi\ndirectory=/srv/shop/current\nautorestart=true\n"},
 				}
@@ -90,7 +102,8 @@ func services() []service {
 				return []file{
 					{units + "shop.service", unit("ExecStart=" + peers + "/bin/circusd /etc/circus.ini\n")},
 					{"/etc/circus.ini", "[circus]\nendpoint = ipc:///run/shop/endpoint\npubsub_endpoint = ipc:///run/shop/pubsub\n" +
-						"[watcher:shop]\ncmd = " + gunicorn + " --bind fd://$(circus.sockets.web) shop.wsgi\nworking_dir = /srv/shop/current\nuse_sockets = True\ncopy_env = True\n" +
+						"[watcher:shop]\ncmd = " + gunicorn +
+						" --bind fd://$(circus.sockets.web) shop.wsgi\nworking_dir = /srv/shop/current\nuse_sockets = True\ncopy_env = True\n" +
 						"[socket:web]\nhost = " + host + "\nport = " + port + "\n"},
 				}
 			},
@@ -159,7 +172,10 @@ func (s *scene) crash(sv service, peers string) (c crash, err error) {
 		began := time.Now()
 		site.Run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", sv.unit).Want(0)
 		if sv.files == nil {
-			systemd.Eventually(s, "another daemon answers", func() bool { pid := daemon(site); return pid != 0 && pid != was })
+			systemd.Eventually(s, "another daemon answers", func() bool {
+				pid := daemon(site)
+				return pid != 0 && pid != was
+			})
 			c.charged = append(c.charged, time.Since(began))
 		}
 		s.must(r.Wait(limit(), func(records []load.Record) bool { return wellAgain(records, began) }))
@@ -179,7 +195,8 @@ func daemon(site *systemd.Site) int {
 	return st.PID
 }
 
-// wellAgain tells whether a second of requests in a row, all begun after that moment, were answered well.
+// wellAgain tells whether a second of requests in a row, all begun after that moment, were answered
+// well.
 func wellAgain(records []load.Record, since time.Time) bool {
 	n := 0
 	for i := len(records) - 1; i >= 0 && records[i].Failure == load.None && records[i].Begun.After(since); i-- {

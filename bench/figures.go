@@ -67,7 +67,10 @@ func (s *scene) figures() (list []figure, err error) {
 	add := func(what, value, how string) { list = append(list, figure{what, value, how}) }
 	add("`superctl status`, start to exit", timed(21, func() { a.Command("status").Want(0) }), "median of 21")
 	a.Command("switch", "r2").Want(0)
-	add("rollback to a warm release, start to exit", timed(11, func() { a.Command("rollback").Want(0) }), "median of 11")
+	add(
+		"rollback to a warm release, start to exit", timed(11, func() { a.Command("rollback").Want(0) }),
+		"median of 11",
+	)
 	a.Command("switch", "r1")
 	add("kill -9 of the daemon until another is in charge, without systemd", timed(100, func() {
 		a.Daemon.Kill()
@@ -78,7 +81,10 @@ func (s *scene) figures() (list []figure, err error) {
 	add("the daemon's resident memory", resident(pid), "after the above")
 	before := switched(pid)
 	<-time.After(idle)
-	add("the daemon's context switches, idle", fmt.Sprintf("%.1f/s", float64(switched(pid)-before)/idle.Seconds()), idle.String()+", after the above")
+	add(
+		"the daemon's context switches, idle", fmt.Sprintf("%.1f/s", float64(switched(pid)-before)/idle.Seconds()),
+		idle.String()+", after the above",
+	)
 
 	bare, under := s.throughput(a)
 	add("throughput, bare gunicorn", fmt.Sprintf("%.0f requests/s", bare), "5 s, 8 clients without a pause")
@@ -110,7 +116,10 @@ func (s *scene) throughput(a *harness.App) (bare, under float64) {
 	s.answering(address)
 	network, of := a.Target()
 	one := func(network, address string) float64 {
-		r, err := load.Start(load.Config{Network: network, Address: address, Clients: 8, MaxDuration: 5 * time.Second, Shapes: []load.Shape{load.Get("/")}})
+		r, err := load.Start(load.Config{
+			Network: network, Address: address, Clients: 8, MaxDuration: 5 * time.Second,
+			Shapes: []load.Shape{load.Get("/")},
+		})
 		s.must(err)
 		<-time.After(5 * time.Second)
 		res := r.Stop()

@@ -10,8 +10,9 @@ import (
 	"superctl/e2e/harness"
 )
 
-// front is one nginx before a server, the same for all: with a new connection to the server for each request, as docs/nginx.md
-// recommends, and on another port with kept ones. Nothing in it hides a failure: it tries once.
+// front is one nginx before a server, the same for all: with a new connection to the server for
+// each request, as docs/nginx.md recommends, and on another port with kept ones. Nothing in it
+// hides a failure: it tries once.
 func (s *scene) front(server string) (fresh, kept string) {
 	dir, err := os.MkdirTemp(s.run.Dir, "n") // not the server's: its memory is none of the server's
 	s.must(err)
@@ -24,7 +25,8 @@ func (s *scene) front(server string) (fresh, kept string) {
 		user = "user root;"
 	}
 	fresh, kept = s.freePort(), s.freePort()
-	// Every server here keeps an idle connection for longer than a second, so that it is always nginx which closes one.
+	// Every server here keeps an idle connection for longer than a second, so that it is always
+	// nginx which closes one.
 	conf := fmt.Sprintf(`daemon off;
 %s
 worker_processes 1;
@@ -60,7 +62,8 @@ http {
 	return fresh, kept
 }
 
-// nginxBinary is nginx's path: Debian has it where the PATH of a user who is not root does not lead.
+// nginxBinary is nginx's path: Debian has it where the PATH of a user who is not root does not
+// lead.
 func nginxBinary() string {
 	if path, err := exec.LookPath("nginx"); err == nil {
 		return path

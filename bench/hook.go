@@ -17,8 +17,8 @@ import (
 	"superctl/load"
 )
 
-// hook.py has the smallest applications that there are, so that what the drain hook costs is not hidden behind them, and times the hook
-// alone.
+// hook.py has the smallest applications that there are, so that what the drain hook costs is not
+// hidden behind them, and times the hook alone.
 //
 //go:embed hook.py
 var hookPy []byte
@@ -26,7 +26,10 @@ var hookPy []byte
 // hookBench measures what the drain hook costs, and writes bench/HOOK.md.
 func hookBench(run *harness.Run) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What the drain hook costs\n\nMade by `make bench ARGS=hook` on %s: %s.\n\n", time.Now().Format(time.DateOnly), machine())
+	fmt.Fprintf(
+		&b, "# What the drain hook costs\n\nMade by `make bench ARGS=hook` on %s: %s.\n\n",
+		time.Now().Format(time.DateOnly), machine(),
+	)
 	b.WriteString(`An application that answers "ok", one worker process, 8 clients without a pause, each on one connection; with the hook and without it
 in turns of half a second. Both are started anew three times, 12 turns each, in
 case two processes of one program differ. For the ratio of two neighbouring turns: the median and the quartiles. How many requests there are in a second, and the slowest of
@@ -70,7 +73,9 @@ func (s *scene) hookCost(name, command string) (row string, err error) {
 	defer s.recovered(&err)
 	apps := [2]*harness.App{}
 	for i, web := range []string{"drain_hook = false", ""} {
-		apps[i] = harness.New(s, s.run, harness.Options{Server: harness.Server{Name: name, Command: command}, Web: web, Env: `PYTHONHASHSEED = "0"`})
+		apps[i] = harness.New(s, s.run, harness.Options{
+			Server: harness.Server{Name: name, Command: command}, Web: web, Env: `PYTHONHASHSEED = "0"`,
+		})
 		apps[i].Releases("r1")
 		s.must(os.WriteFile(apps[i].Path("releases", "r1", "hook.py"), hookPy, 0o644))
 		apps[i].Start("r1")
@@ -90,7 +95,10 @@ func (s *scene) hookCost(name, command string) (row string, err error) {
 	}
 	alone, err := hookAlone(apps[0].Path("releases", "r1"), name)
 	rate, busy := func(t spell) float64 { return t.rate }, func(t spell) float64 { return t.busy * 1e6 }
-	return fmt.Sprintf("| %s | %s | %.1f ms | %.1f ms | %s | %s |\n", name, compared("%.0f", turns, rate), p99(turns[0]), p99(turns[1]), compared("%.0f µs", turns, busy), alone), err
+	return fmt.Sprintf(
+		"| %s | %s | %.1f ms | %.1f ms | %s | %s |\n", name, compared("%.0f", turns, rate), p99(turns[0]),
+		p99(turns[1]), compared("%.0f µs", turns, busy), alone,
+	), err
 }
 
 // turn has clients ask for half a second.
@@ -98,7 +106,9 @@ func (s *scene) turn(a *harness.App) spell {
 	network, address := a.Target()
 	pid := a.Status().Generations[0].Workers[0].PID
 	before := processorTime(pid)
-	r, err := load.Start(load.Config{Network: network, Address: address, Clients: 8, KeepAlive: true, Shapes: []load.Shape{load.Get("/")}})
+	r, err := load.Start(load.Config{
+		Network: network, Address: address, Clients: 8, KeepAlive: true, Shapes: []load.Shape{load.Get("/")},
+	})
 	s.must(err)
 	<-time.After(500 * time.Millisecond)
 	res := r.Stop()
@@ -113,7 +123,8 @@ func (s *scene) turn(a *harness.App) spell {
 	return t
 }
 
-// compared is three columns: the median without the hook, with it, and of the ratios of neighbouring turns, with their quartiles.
+// compared is three columns: the median without the hook, with it, and of the ratios of
+// neighbouring turns, with their quartiles.
 func compared(format string, turns [2][]spell, of func(spell) float64) string {
 	var values [2][]float64
 	ratios := make([]float64, len(turns[0]))
@@ -121,7 +132,10 @@ func compared(format string, turns [2][]spell, of func(spell) float64) string {
 		without, with := of(turns[0][i]), of(turns[1][i])
 		values[0], values[1], ratios[i] = append(values[0], without), append(values[1], with), with/without
 	}
-	return fmt.Sprintf(format+" | "+format+" | **%.2f** (%.2f to %.2f)", part(values[0], 50), part(values[1], 50), part(ratios, 50), part(ratios, 25), part(ratios, 75))
+	return fmt.Sprintf(
+		format+" | "+format+" | **%.2f** (%.2f to %.2f)", part(values[0], 50), part(values[1], 50), part(ratios, 50),
+		part(ratios, 25), part(ratios, 75),
+	)
 }
 
 // p99 is that of all turns, in milliseconds.
@@ -169,7 +183,9 @@ func hookAlone(release, name string) (string, error) {
 		return "", err
 	}
 	cmd := exec.Command(filepath.Join(release, "venv", "bin", "python"), "hook.py", name)
-	cmd.Dir, cmd.Env = release, append(os.Environ(), "PYTHONPATH="+hook, "SUPERCTL_DRAIN="+flag, "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Dir, cmd.Env = release, append(
+		os.Environ(), "PYTHONPATH="+hook, "SUPERCTL_DRAIN="+flag, "PYTHONDONTWRITEBYTECODE=1",
+	)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

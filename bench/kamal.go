@@ -6,8 +6,8 @@ import (
 	"superctl/e2e/apps"
 )
 
-// kamalProxy is what Kamal deploys with: a proxy, and behind it a server for each release. Kamal runs those in containers; here each is a
-// gunicorn with a port of its own.
+// kamalProxy is what Kamal deploys with: a proxy, and behind it a server for each release. Kamal
+// runs those in containers; here each is a gunicorn with a port of its own.
 type kamalProxy struct {
 	site
 	binary  string
@@ -39,9 +39,13 @@ func (c *kamalProxy) turn(release string) error {
 		return nil // it is live
 	}
 	target := c.s.freePort()
-	next := c.s.spawn(nil, nil, c.s.path(release, "venv", "bin", "gunicorn"), "--worker-class", "gthread", "--workers", "2", "--threads", "4",
+	next := c.s.spawn(nil, nil, c.s.path(
+		release, "venv", "bin", "gunicorn",
+	), "--worker-class", "gthread", "--workers", "2", "--threads", "4",
 		"--chdir", c.s.path(release), "--no-control-socket", "--bind", target, "shop.wsgi")
-	if err := c.s.command(c.binary, "deploy", "shop", "--target", target, "--health-check-path", "/healthz/", "--deploy-timeout", "10s"); err != nil {
+	if err := c.s.command(
+		c.binary, "deploy", "shop", "--target", target, "--health-check-path", "/healthz/", "--deploy-timeout", "10s",
+	); err != nil {
 		_ = next.signal(syscall.SIGTERM)
 		return err
 	}

@@ -1,7 +1,7 @@
 // Bench measures superctl. `bench` alone takes single figures of it, `bench switch` those of a
-// switch, `bench hook` what the drain hook costs,
-// `bench many [PROCESSES]` a thousand workers or ten for each process, and `bench compare` sets it
-// beside what people use instead: with the same Django project, the same load and the same number of workers.
+// switch, `bench hook` what the drain hook costs, `bench many [PROCESSES]` a thousand workers or
+// ten for each process, and `bench compare` sets it beside what people use instead: with the same
+// Django project, the same load and the same number of workers.
 //
 // It judges nothing: times depend on the machine. What must hold is in the tests.
 package main
@@ -48,7 +48,9 @@ func bench(args []string) error {
 			}
 			measure = opt.compare
 		default:
-			return fmt.Errorf("%q: what is measured is compare, hook, many or switch, or nothing for single figures", args[0])
+			return fmt.Errorf(
+				"%q: what is measured is compare, hook, many or switch, or nothing for single figures", args[0],
+			)
 		}
 	}
 	run, err := harness.NewRun()

@@ -13,14 +13,16 @@ import (
 	"superctl/e2e/harness"
 )
 
-// What the bench of many workers has: processes with so many instances each, of which the last few wait for one another in a chain.
+// What the bench of many workers has: processes with so many instances each, of which the last few
+// wait for one another in a chain.
 const (
 	manyProcesses = 100 // unless the command says otherwise
 	manyInstances = 10
 	manyChain     = 3
 )
 
-// manyBench measures a daemon with ten workers of each of so many processes, and writes bench/MANY.md.
+// manyBench measures a daemon with ten workers of each of so many processes, and writes
+// bench/MANY.md.
 func manyBench(processes int) func(*harness.Run) error {
 	return func(run *harness.Run) error { return measureMany(run, processes) }
 }
@@ -82,10 +84,19 @@ func (s *scene) many(processes int) (list []figure, err error) {
 	before := switched(pid)
 	<-time.After(idle)
 	return []figure{
-		{"`superctl status`, start to exit", median(took), "median of 21, each more than a second after the one before"},
-		{"`follow` of a switch", fmt.Sprintf("%.1f s", follow), fmt.Sprintf("the longer of 2; the chain of %d takes %d s by itself", manyChain, manyChain)},
+		{
+			"`superctl status`, start to exit", median(took),
+			"median of 21, each more than a second after the one before",
+		},
+		{
+			"`follow` of a switch", fmt.Sprintf("%.1f s", follow),
+			fmt.Sprintf("the longer of 2; the chain of %d takes %d s by itself", manyChain, manyChain),
+		},
 		{"the daemon's resident memory", memory, "after 2 switches and the above"},
-		{"the daemon's context switches, idle", fmt.Sprintf("%.1f/s", float64(switched(pid)-before)/idle.Seconds()), idle.String()},
+		{
+			"the daemon's context switches, idle", fmt.Sprintf("%.1f/s", float64(switched(pid)-before)/idle.Seconds()),
+			idle.String(),
+		},
 	}, nil
 }
 

@@ -12,14 +12,15 @@ import (
 	"superctl/e2e/harness"
 )
 
-// memory is what all processes of a server have together: the sum of their proportional set sizes, in which a page that n processes
-// share counts as a n-th in each.
+// memory is what all processes of a server have together: the sum of their proportional set sizes,
+// in which a page that n processes share counts as a n-th in each.
 type memory struct {
 	at   time.Time
 	size int // kB
 }
 
-// watch takes the memory of the scene's processes again and again, until the function that it returns is called, or the scene ends.
+// watch takes the memory of the scene's processes again and again, until the function that it
+// returns is called, or the scene ends.
 func (s *scene) watch() (taken func() []memory) {
 	ctx, quit := context.WithCancel(context.Background())
 	var list []memory

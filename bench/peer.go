@@ -17,19 +17,31 @@ import (
 type peer interface {
 	name() string
 	start(s *scene, next apps.Behaviour) (at string) // makes r1, which is good, and r2; runs r1
-	turn(release string) error                       // returns when the command that a person would type has returned, with what it said
-	lie(release string)                              // the release is on disk where the next one has to be, and nobody was told
+	// returns when the command that a person would type has returned, with what it said
+	turn(release string) error
+	// the release is on disk where the next one has to be, and nobody was told
+	lie(release string)
 }
 
-// peers are all, superctl first. Each is set up as its own manual shows, with two workers of four threads where it has threads. One that
-// knows no other sign of readiness than time is given a second more than the import takes.
+// peers are all, superctl first. Each is set up as its own manual shows, with two workers of four
+// threads where it has threads. One that knows no other sign of readiness than time is given a
+// second more than the import takes.
 func (o *options) peers() []peer {
 	return []peer{
 		&superctl{server: harness.GunicornThreads(), with: "gunicorn"},
-		&superctl{server: harness.Server{Command: "uwsgi --master --need-app --workers 2 --threads 4 --enable-threads --http-socket fd://{fd.web} --module shop.wsgi"}, with: "uWSGI"},
+		&superctl{
+			server: harness.Server{Command: "uwsgi --master --need-app --workers 2 --threads 4 --enable-threads --http-socket fd://{fd.web} --module shop.wsgi"},
+			with:   "uWSGI",
+		},
 		&superctl{server: harness.UvicornWorkers(), with: "uvicorn"},
-		&superctl{server: harness.Server{Command: "granian --interface wsgi --workers 2 --blocking-threads 4 --respawn-failed-workers shop.wsgi:application"}, with: "granian"},
-		&superctl{server: harness.Server{Command: "gunicorn --worker-class gthread --workers 1 --threads 4 shop.wsgi"}, web: "strategy = \"rolling\"\ninstances = 2", with: "gunicorn, rolling"},
+		&superctl{
+			server: harness.Server{Command: "granian --interface wsgi --workers 2 --blocking-threads 4 --respawn-failed-workers shop.wsgi:application"},
+			with:   "granian",
+		},
+		&superctl{
+			server: harness.Server{Command: "gunicorn --worker-class gthread --workers 1 --threads 4 shop.wsgi"},
+			web:    "strategy = \"rolling\"\ninstances = 2", with: "gunicorn, rolling",
+		},
 		&gunicornHUP{},
 		&gunicornUSR2{},
 		&uwsgi{title: "uWSGI, SIGHUP"},
@@ -49,7 +61,8 @@ func (o *options) peers() []peer {
 // delay is for whoever needs to be told how long a start takes.
 const delay = importing + 1
 
-// site is a directory with releases and the link `current`, as Capistrano, Deployer and Ansible leave it.
+// site is a directory with releases and the link `current`, as Capistrano, Deployer and Ansible
+// leave it.
 type site struct{ s *scene }
 
 func (c *site) prepare(s *scene, next apps.Behaviour) {
@@ -62,7 +75,8 @@ func (c *site) prepare(s *scene, next apps.Behaviour) {
 
 func (c *site) lie(release string) { c.s.point(release) }
 
-// venv is a program of the release that is started first: where a server replaces itself, it stays with its interpreter.
+// venv is a program of the release that is started first: where a server replaces itself, it stays
+// with its interpreter.
 func (c *site) venv(program string) string { return c.s.path(names[0], "venv", "bin", program) }
 
 // currents is a program of the release that is on disk.
@@ -96,7 +110,9 @@ func (c *superctl) turn(release string) error {
 	}
 	for line := range strings.Lines(cmd.Text()) {
 		if strings.HasPrefix(line, c.app.Name+": ") {
-			return fmt.Errorf("exit code %d: %s", cmd.Code, strings.TrimSpace(strings.ReplaceAll(line, c.app.Name+": ", "")))
+			return fmt.Errorf(
+				"exit code %d: %s", cmd.Code, strings.TrimSpace(strings.ReplaceAll(line, c.app.Name+": ", "")),
+			)
 		}
 	}
 	return fmt.Errorf("exit code %d", cmd.Code)
@@ -108,7 +124,13 @@ func (c *superctl) lie(release string) {
 
 // gunicornArgs are the same for every bare gunicorn.
 func gunicornArgs(s *scene, more ...string) []string {
-	return append([]string{"--worker-class", "gthread", "--workers", "2", "--threads", "4", "--chdir", s.path("current"), "--no-control-socket", "--pid", s.path("pid"), "shop.wsgi"}, more...)
+	return append(
+		[]string{
+			"--worker-class", "gthread", "--workers", "2", "--threads", "4", "--chdir", s.path("current"),
+			"--no-control-socket", "--pid", s.path("pid"), "shop.wsgi",
+		},
+		more...,
+	)
 }
 
 // gunicornHUP is gunicorn's own reload: the workers are replaced while it serves.
@@ -131,7 +153,8 @@ func (c *gunicornHUP) turn(release string) error {
 	return c.server.signal(syscall.SIGHUP)
 }
 
-// gunicornUSR2 is the upgrade that gunicorn's manual describes: a second master beside the first, which is then told to go.
+// gunicornUSR2 is the upgrade that gunicorn's manual describes: a second master beside the first,
+// which is then told to go.
 type gunicornUSR2 struct{ site }
 
 func (c *gunicornUSR2) name() string { return "gunicorn, SIGUSR2 then SIGTERM" }
@@ -162,8 +185,8 @@ func (c *gunicornUSR2) turn(release string) error {
 	return nil
 }
 
-// socketUnit is a gunicorn behind a socket unit of systemd that is restarted: the listener stays open and connections wait in its queue.
-// The bench holds the socket as systemd does.
+// socketUnit is a gunicorn behind a socket unit of systemd that is restarted: the listener stays
+// open and connections wait in its queue. The bench holds the socket as systemd does.
 type socketUnit struct {
 	site
 	file   *os.File
@@ -184,7 +207,10 @@ func (c *socketUnit) start(s *scene, next apps.Behaviour) string {
 }
 
 func (c *socketUnit) launch() {
-	args := append([]string{"-c", `export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@"`, c.currents("gunicorn")}, gunicornArgs(c.s)...)
+	args := append(
+		[]string{"-c", `export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@"`, c.currents("gunicorn")},
+		gunicornArgs(c.s)...,
+	)
 	c.server = c.s.spawn([]*os.File{c.file}, nil, "sh", args...)
 }
 

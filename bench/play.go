@@ -98,12 +98,14 @@ func newStrip(way string, result *load.Result, asked []time.Time) strip {
 	return s
 }
 
-// before is the part of the result from before the first turn: after one, who has been waiting still comes in a crowd.
+// before is the part of the result from before the first turn: after one, who has been waiting
+// still comes in a crowd.
 func (s *strip) before() *load.Result {
 	return s.result.During(load.Window{Began: s.result.Began, Ended: s.turns[0].asked.Add(-time.Millisecond)})
 }
 
-// windows are the stretches that belong to a turn: from the moment when it is asked for until a second after it is over.
+// windows are the stretches that belong to a turn: from the moment when it is asked for until a
+// second after it is over.
 func (s *strip) windows() (list []load.Window) {
 	for _, t := range s.turns {
 		list = append(list, load.Window{Began: t.asked, Ended: t.over().Add(time.Second)})

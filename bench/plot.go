@@ -43,16 +43,24 @@ func (s *strip) draw(t *bytes.Buffer, name string, top float64) {
 		v := min(max(float64(d.Microseconds())/1000, least), most)
 		return top + height*(1-math.Log(v/least)/math.Log(most/least))
 	}
-	fmt.Fprintf(t, `<text class="t" x="%.0f" y="%.0f" font-weight="bold">%s: %d failed</text>`+"\n", left, top-6, html.EscapeString(name), len(s.result.Failed()))
-	for _, line := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second, 10 * time.Second} {
+	fmt.Fprintf(
+		t, `<text class="t" x="%.0f" y="%.0f" font-weight="bold">%s: %d failed</text>`+"\n", left, top-6,
+		html.EscapeString(name), len(s.result.Failed()),
+	)
+	for _, line := range []time.Duration{
+		time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second, 10 * time.Second,
+	} {
 		fmt.Fprintf(t, `<line class="g" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/><text class="t" x="%.0f" y="%.1f" text-anchor="end">%s</text>`+"\n",
 			left, left+width, y(line), y(line), left-6, y(line)+4, ms(line))
 	}
 	for _, turn := range s.turns {
-		fmt.Fprintf(t, `<line class="m" x1="%.1f" x2="%.1f" y1="%.0f" y2="%.0f"/>`+"\n", x(turn.asked), x(turn.asked), top, top+height)
+		fmt.Fprintf(
+			t, `<line class="m" x1="%.1f" x2="%.1f" y1="%.0f" y2="%.0f"/>`+"\n", x(turn.asked), x(turn.asked), top,
+			top+height,
+		)
 	}
-	// A point is a stroke of no length with a round cap: one path a class is a tenth of the bytes of a circle a request. Of points
-	// that fall together one is enough.
+	// A point is a stroke of no length with a round cap: one path a class is a tenth of the bytes
+	// of a circle a request. Of points that fall together one is enough.
 	for _, failed := range []bool{false, true} {
 		class, drawn := "o", make(map[[2]int]bool)
 		if failed {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// raw is every request that was sent, and every switch, as compressed CSV. A line's moment is counted from the line before it of the same
-// client, the first one's from the begin of the load: that is a third of the bytes.
+// raw is every request that was sent, and every switch, as compressed CSV. A line's moment is
+// counted from the line before it of the same client, the first one's from the begin of the load:
+// that is a third of the bytes.
 func raw(list []played) ([]byte, error) {
 	var b bytes.Buffer
 	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
@@ -17,7 +18,8 @@ func raw(list []played) ([]byte, error) {
 		return nil, err
 	}
 	w := csv.NewWriter(z)
-	_ = w.Write([]string{"peer", "way", "client", "request", "due_ms_after", "took_ms", "outcome", "release"}) // Error tells
+	// Error tells
+	_ = w.Write([]string{"peer", "way", "client", "request", "due_ms_after", "took_ms", "outcome", "release"})
 	for _, p := range list {
 		for _, s := range p.strips {
 			var before int64
@@ -33,7 +35,10 @@ func raw(list []played) ([]byte, error) {
 				before = 0
 				for _, r := range s.result.Records {
 					if kindOf(&r) == kind {
-						line(client, s.result.Shapes[r.Shape].Name, r.Due, strconv.FormatInt(r.Took().Milliseconds(), 10), r.Failure.String(), r.Release)
+						line(
+							client, s.result.Shapes[r.Shape].Name, r.Due,
+							strconv.FormatInt(r.Took().Milliseconds(), 10), r.Failure.String(), r.Release,
+						)
 					}
 				}
 			}

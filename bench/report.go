@@ -68,7 +68,11 @@ first switch, "during" from the moment when a switch is asked for until one seco
 others the new one, at the worst.
 `, c.o.switches)
 	for _, w := range ways() {
-		fmt.Fprintf(t, "\n### %s\n\n| | requests | **failed** | on new, kept connections, slow and large | p99 steady | p99 during | slowest during | until only the new one answers | mixed |\n|---|---|---|---|---|---|---|---|---|\n", w.title)
+		fmt.Fprintf(
+			t,
+			"\n### %s\n\n| | requests | **failed** | on new, kept connections, slow and large | p99 steady | p99 during | slowest during | until only the new one answers | mixed |\n|---|---|---|---|---|---|---|---|---|\n",
+			w.title,
+		)
 		for _, p := range c.played {
 			if p.err != nil {
 				fmt.Fprintf(t, "| %s | not measured: %s |||||||\n", p.name, oneLine(p.err))
@@ -88,7 +92,10 @@ others the new one, at the worst.
 				}
 			}
 		}
-		fmt.Fprintf(t, "\n![%s: latency of every quick request over time, and what failed, with a mark at each switch](%s)\n", w.name, w.file)
+		fmt.Fprintf(
+			t, "\n![%s: latency of every quick request over time, and what failed, with a mark at each switch](%s)\n",
+			w.name, w.file,
+		)
 	}
 	t.WriteString("\nEvery request, with its moment (counted from the one before it of the same client), its outcome and who answered: [comparison.csv.gz](comparison.csv.gz).\n")
 }
@@ -169,7 +176,10 @@ what failed of the %[2]d requests that were due in the %[1]d s after each.
 			fmt.Fprintf(t, "| %s | not measured: %s ||||\n", b.name, oneLine(b.err))
 			continue
 		}
-		fmt.Fprintf(t, "| %s | **%d** | %s | **%d** | %s |\n", b.name, len(b.first.failed), b.first.after, len(b.rest.failed), b.rest.after)
+		fmt.Fprintf(
+			t, "| %s | **%d** | %s | **%d** | %s |\n", b.name, len(b.first.failed), b.first.after, len(b.rest.failed),
+			b.rest.after,
+		)
 	}
 }
 
@@ -188,7 +198,10 @@ process (superctl's daemon, gunicorn's and uWSGI's master, supervisord, circusd)
 			fmt.Fprintf(t, "| %s | not measured: %s |||||\n", k.name, oneLine(k.err))
 			continue
 		}
-		fmt.Fprintf(t, "| %s | %d | **%d** | %s | %s | %s |\n", k.name, len(k.result.Records), len(k.result.Failed()), ms(k.result.Latency().Max), ms(k.silent), median(k.charged))
+		fmt.Fprintf(
+			t, "| %s | %d | **%d** | %s | %s | %s |\n", k.name, len(k.result.Records), len(k.result.Failed()),
+			ms(k.result.Latency().Max), ms(k.silent), median(k.charged),
+		)
 	}
 }
 
@@ -244,7 +257,10 @@ func machine() string {
 		return err.Error()
 	}
 	pins := pinned(filepath.Join("e2e", "requirements.txt"), "django", "gunicorn", "uwsgi", "uvicorn")
-	return fmt.Sprintf("Linux %s, %d cores, %s; %s", unix.ByteSliceToString(u.Release[:]), runtime.NumCPU(), runtime.Version(), strings.Join(pins, ", "))
+	return fmt.Sprintf(
+		"Linux %s, %d cores, %s; %s", unix.ByteSliceToString(u.Release[:]), runtime.NumCPU(), runtime.Version(),
+		strings.Join(pins, ", "),
+	)
 }
 
 // pinned are the versions that a lock names.
@@ -276,7 +292,10 @@ func (c *comparison) versions() []string {
 		out, err := exec.Command(p[1], p[2]).CombinedOutput()
 		if err == nil {
 			_, text, _ := strings.Cut("/"+strings.TrimSpace(string(out)), "/")
-			list = append(list, strings.TrimSpace(p[0]+" "+strings.ReplaceAll(strings.TrimPrefix(text, "nginx version: "), "/", " ")))
+			list = append(
+				list,
+				strings.TrimSpace(p[0]+" "+strings.ReplaceAll(strings.TrimPrefix(text, "nginx version: "), "/", " ")),
+			)
 		}
 	}
 	return append(list, systemdVersion())

@@ -178,7 +178,9 @@ func (s *scene) answering(address string) {
 
 // answers asks once.
 func answers(address string) bool {
-	r, err := load.Start(load.Config{Network: "tcp", Address: address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/healthz/")}})
+	r, err := load.Start(load.Config{
+		Network: "tcp", Address: address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/healthz/")},
+	})
 	if err != nil {
 		return false
 	}

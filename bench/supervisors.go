@@ -42,11 +42,15 @@ port = %[5]s
 	return address
 }
 
-// turn tries again while circus is still starting what it was told before, which it answers with an error.
+// turn tries again while circus is still starting what it was told before, which it answers with an
+// error.
 func (c *circus) turn(release string) (err error) {
 	c.s.point(release)
 	within(patience/4, func() bool {
-		err = c.s.command(filepath.Join(c.tools, "bin", "circusctl"), "--endpoint", "ipc://"+c.s.path("endpoint"), "--timeout", "20", "reload", "shop", "--sequential")
+		err = c.s.command(
+			filepath.Join(c.tools, "bin", "circusctl"), "--endpoint", "ipc://"+c.s.path("endpoint"), "--timeout", "20",
+			"reload", "shop", "--sequential",
+		)
 		return err == nil || !strings.Contains(err.Error(), "already running")
 	})
 	return err
@@ -88,7 +92,10 @@ redirect_stderr = true
 
 func (c *supervisord) turn(release string) error {
 	c.s.point(release)
-	return c.s.command(filepath.Join(c.tools, "bin", "supervisorctl"), "--configuration", c.s.path("supervisord.conf"), "restart", "shop")
+	return c.s.command(
+		filepath.Join(c.tools, "bin", "supervisorctl"), "--configuration", c.s.path("supervisord.conf"), "restart",
+		"shop",
+	)
 }
 
 // serverStarter owns the socket and starts the next server beside the one that it then stops.
@@ -98,7 +105,10 @@ func (c *serverStarter) name() string { return "Server::Starter, gunicorn" }
 func (c *serverStarter) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)
 	address := s.freePort()
-	args := []string{"--port=" + address, fmt.Sprintf("--kill-old-delay=%.0f", delay), "--pid-file=" + s.path("starter.pid"), "--status-file=" + s.path("starter.status"), "--"}
+	args := []string{
+		"--port=" + address, fmt.Sprintf("--kill-old-delay=%.0f", delay), "--pid-file=" + s.path("starter.pid"),
+		"--status-file=" + s.path("starter.status"), "--",
+	}
 	args = append(args, "sh", "-c", `exec "$0" --bind "fd://${SERVER_STARTER_PORT##*=}" "$@"`, c.currents("gunicorn"), "--worker-class", "gthread", "--workers", "2", "--threads", "4",
 		"--chdir", s.path("current"), "--no-control-socket", "shop.wsgi")
 	s.spawn(nil, nil, "start_server", args...)
@@ -107,5 +117,7 @@ func (c *serverStarter) start(s *scene, next apps.Behaviour) string {
 
 func (c *serverStarter) turn(release string) error {
 	c.s.point(release)
-	return c.s.command("start_server", "--restart", "--pid-file="+c.s.path("starter.pid"), "--status-file="+c.s.path("starter.status"))
+	return c.s.command(
+		"start_server", "--restart", "--pid-file="+c.s.path("starter.pid"), "--status-file="+c.s.path("starter.status"),
+	)
 }

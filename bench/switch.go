@@ -17,8 +17,8 @@ import (
 // boots is how often a release is started each way.
 const boots = 9
 
-// switchBench measures how long a switch takes until the first answer of the new release, beside the same gunicorn started by
-// hand, and writes its lines of bench/RESULTS.md.
+// switchBench measures how long a switch takes until the first answer of the new release, beside
+// the same gunicorn started by hand, and writes its lines of bench/RESULTS.md.
 func switchBench(run *harness.Run) error {
 	s := &scene{run: run}
 	list, err := s.switchFigures()
@@ -29,7 +29,8 @@ func switchBench(run *harness.Run) error {
 	return renew(filepath.Join("bench", "RESULTS.md"), list)
 }
 
-// switchFigures starts releases in turns, by hand and by a switch, since the machine is not the same from second to second.
+// switchFigures starts releases in turns, by hand and by a switch, since the machine is not the
+// same from second to second.
 func (s *scene) switchFigures() (list []figure, err error) {
 	defer s.recovered(&err)
 	a := harness.New(s, s.run, harness.Options{Top: `probation = "0s"`})
@@ -56,7 +57,13 @@ func (s *scene) switchFigures() (list []figure, err error) {
 	list = []figure{
 		{"gunicorn started by hand until its first answer", median(byHand), how},
 		{"`superctl switch` until the first answer of the new release", median(bySwitch), how},
-		{"how much longer the switch takes", median(more), fmt.Sprintf("median of %d pairs, from %s to %s", boots, slices.Min(more).Round(time.Millisecond), slices.Max(more).Round(time.Millisecond))},
+		{
+			"how much longer the switch takes", median(more),
+			fmt.Sprintf(
+				"median of %d pairs, from %s to %s", boots, slices.Min(more).Round(time.Millisecond),
+				slices.Max(more).Round(time.Millisecond),
+			),
+		},
 	}
 	return list, nil
 }
@@ -73,7 +80,8 @@ func (s *scene) bootByHand(release string) time.Duration {
 	return took
 }
 
-// bootBySwitch is how long a switch takes from its start to the first answer of the release that it goes to.
+// bootBySwitch is how long a switch takes from its start to the first answer of the release that it
+// goes to.
 func (s *scene) bootBySwitch(a *harness.App, address, release string) time.Duration {
 	began := time.Now()
 	c := a.Begin("switch", release)

@@ -9,7 +9,8 @@ import (
 	"superctl/e2e/apps"
 )
 
-// uwsgi reloads gracefully: all at once, or worker by worker. Without the header it closes connections that it has promised to keep.
+// uwsgi reloads gracefully: all at once, or worker by worker. Without the header it closes
+// connections that it has promised to keep.
 type uwsgi struct {
 	site
 	title   string
@@ -24,7 +25,8 @@ func (c *uwsgi) start(s *scene, next apps.Behaviour) string {
 	c.prepare(s, next)
 	address := s.freePort()
 	args := []string{
-		"--master", "--need-app", "--workers", "2", "--threads", "4", "--enable-threads", "--http-socket", address, "--pythonpath", s.path("current"),
+		"--master", "--need-app", "--workers", "2", "--threads", "4", "--enable-threads", "--http-socket", address,
+		"--pythonpath", s.path("current"),
 		"--module", "shop.wsgi", "--add-header", "Connection: close",
 	}
 	if c.chain {
@@ -39,7 +41,8 @@ func (c *uwsgi) turn(release string) error {
 	if !c.chain {
 		return c.server.signal(syscall.SIGHUP)
 	}
-	// One that runs already is not begun anew, and it runs on for a while after its last worker answers.
+	// One that runs already is not begun anew, and it runs on for a while after its last worker
+	// answers.
 	within(10*time.Second, func() bool { return strings.Count(c.s.log(), "chain reloading complete") >= c.chained })
 	c.chained++
 	fifo, err := os.OpenFile(c.s.path("fifo"), os.O_WRONLY|syscall.O_NONBLOCK, 0) // without a reader it does not block
@@ -51,7 +54,8 @@ func (c *uwsgi) turn(release string) error {
 	return err
 }
 
-// emperor is uWSGI's own supervisor: it looks at the files of its vassals, and reloads the one whose file was touched.
+// emperor is uWSGI's own supervisor: it looks at the files of its vassals, and reloads the one
+// whose file was touched.
 type emperor struct{ site }
 
 func (c *emperor) name() string { return "uWSGI, Emperor" }

@@ -10,8 +10,8 @@ import (
 	"superctl/load"
 )
 
-// way is how clients get to the site, and the load that takes it: clients with a new connection for each request, clients that keep
-// theirs, and now and then a slow view and a large download.
+// way is how clients get to the site, and the load that takes it: clients with a new connection for
+// each request, clients that keep theirs, and now and then a slow view and a large download.
 type way struct {
 	place
 	runs []*load.Run
@@ -68,7 +68,8 @@ func stopped(ways []*way) []*load.Result {
 	return list
 }
 
-// stop ends the load, and is one result of all of it. A client's number tells its kind: kinds[Client/100].
+// stop ends the load, and is one result of all of it. A client's number tells its kind:
+// kinds[Client/100].
 func (w *way) stop() *load.Result {
 	var results [len(kinds)]*load.Result
 	var runs sync.WaitGroup
@@ -92,8 +93,8 @@ func (w *way) stop() *load.Result {
 	return all
 }
 
-// settled waits until each kind of client but the seldom one has been answered by that release alone for a while, and says whether it
-// came to that.
+// settled waits until each kind of client but the seldom one has been answered by that release
+// alone for a while, and says whether it came to that.
 func (w *way) settled(release string, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not within %s", limit))
 	defer cancel()

@@ -106,7 +106,9 @@ func (d *Dir) writable(f *os.File, name string) error {
 	}
 	switch {
 	case st.Nlink > 1:
-		return d.pathError("open", name, errors.New("it is a hard link, and writing to it would change another file: remove it"))
+		return d.pathError(
+			"open", name, errors.New("it is a hard link, and writing to it would change another file: remove it"),
+		)
 	case st.Uid != dir.Uid && int(st.Uid) != os.Geteuid():
 		return d.pathError("open", name, fmt.Errorf(
 			"it belongs to user %d, and its directory to user %d: remove it", st.Uid, dir.Uid))

@@ -44,7 +44,8 @@ type buildOutcome struct {
 
 func (c *command) buildCommand() *cli.Command {
 	return &cli.Command{
-		Name: "build", Usage: "make one file of a project and all that it needs", UsageText: "superctl build [DIR] [-o FILE-or-DIR] [--sign KEYFILE] [--run COMMAND]... [--json]",
+		Name: "build", Usage: "make one file of a project and all that it needs",
+		UsageText: "superctl build [DIR] [-o FILE-or-DIR] [--sign KEYFILE] [--run COMMAND]... [--json]",
 		Description: `Makes NAME-VERSION.tar.zst of the project in DIR (default: here): its files as git tracks them, and every dependency
 of its lock as a wheel for this machine's Python. superctl deploy installs it on a server, without a network.
 The lock is uv.lock, pylock.toml or requirements.txt. The same commit makes the same bytes. What the network has
@@ -55,16 +56,34 @@ given once comes from the cache ($SUPERCTL_CACHE). [build] in DIR/superctl.toml 
    superctl build --run "npm run build" --run "python manage.py collectstatic --noinput"
    superctl build --version 4.2 --json        for scripts: "file" and "sha256" say what was made`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, or the directory for it"},
-			&cli.StringFlag{Name: "name", Usage: "the `NAME` of the bundle (default: app of superctl.toml, the project's of pyproject.toml, the directory's)"},
-			&cli.StringFlag{Name: "version", Usage: "the `VERSION`, also the name of the release (default: the commit's time and its beginning)"},
-			&cli.StringFlag{Name: "python", Usage: "the `PYTHON` that will run it: a version, a name or a path (default: .python-version, else python3)"},
+			&cli.StringFlag{
+				Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, or the directory for it",
+			},
+			&cli.StringFlag{
+				Name:  "name",
+				Usage: "the `NAME` of the bundle (default: app of superctl.toml, the project's of pyproject.toml, the directory's)",
+			},
+			&cli.StringFlag{
+				Name:  "version",
+				Usage: "the `VERSION`, also the name of the release (default: the commit's time and its beginning)",
+			},
+			&cli.StringFlag{
+				Name:  "python",
+				Usage: "the `PYTHON` that will run it: a version, a name or a path (default: .python-version, else python3)",
+			},
 			&cli.StringFlag{Name: "lock", Usage: "another lock `FILE`"},
 			&cli.BoolFlag{Name: "require-pinned", Usage: "refuse a lock in which anything has no hash"},
-			&cli.StringSliceFlag{Name: "run", Usage: "a `COMMAND` to run in a copy of the project, after those of the config; [build] output names what it makes"},
+			&cli.StringSliceFlag{
+				Name:  "run",
+				Usage: "a `COMMAND` to run in a copy of the project, after those of the config; [build] output names what it makes",
+			},
 			&cli.StringFlag{Name: "builder", Usage: "who builds, for the manifest (SUPERCTL_BUILDER)"},
-			&cli.StringFlag{Name: "sign", Usage: "sign it with the private key in `KEYFILE` (superctl keygen makes one)"},
-			&cli.StringFlag{Name: "password-file", Usage: "take the password of that key from the first line of `FILE`"},
+			&cli.StringFlag{
+				Name: "sign", Usage: "sign it with the private key in `KEYFILE` (superctl keygen makes one)",
+			},
+			&cli.StringFlag{
+				Name: "password-file", Usage: "take the password of that key from the first line of `FILE`",
+			},
 			&cli.BoolFlag{Name: "force", Usage: "replace another bundle that has the same name"},
 			jsonFlag(),
 		},
@@ -101,7 +120,8 @@ func (c *command) build(cc *cli.Context) error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	// Of whatever is made for the bundle, here and by what is run: the same for everybody who builds it.
+	// Of whatever is made for the bundle, here and by what is run: the same for everybody who
+	// builds it.
 	syscall.Umask(0o022)
 	show := c.progress(cc)
 	opt.Tell = show.build
@@ -113,7 +133,13 @@ func (c *command) build(cc *cli.Context) error {
 	out := outcomeOf(r)
 	if err == nil && sign != nil {
 		out.Signed = r.File + bundle.SignatureSuffix
-		err = sign(r.File, r.SHA256, fmt.Sprintf("%s built by %s at %s", r.Manifest.File(), cmp.Or(opt.Builder, builder()), c.now().UTC().Format(time.RFC3339)))
+		err = sign(
+			r.File, r.SHA256,
+			fmt.Sprintf(
+				"%s built by %s at %s", r.Manifest.File(), cmp.Or(opt.Builder, builder()),
+				c.now().UTC().Format(time.RFC3339),
+			),
+		)
 	}
 	out.Seconds = c.now().Sub(began).Seconds()
 	if cc.Bool("json") {
@@ -145,7 +171,9 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 	}
 	opt = build.Options{
 		Dir: dir, Name: cmp.Or(cc.String("name"), conf.Name), Version: cmp.Or(cc.String("version"), conf.Version),
-		Files: conf.Files, Lock: cmp.Or(cc.String("lock"), conf.Lock), Python: cmp.Or(cc.String("python"), conf.Python), Package: conf.Package,
+		Files: conf.Files, Lock: cmp.Or(cc.String("lock"), conf.Lock), Python: cmp.Or(
+			cc.String("python"), conf.Python,
+		), Package: conf.Package,
 		Extras: conf.Extras, Groups: conf.Groups,
 		RequirePinned: cc.Bool("require-pinned"),
 		Run:           conf.Run, Outputs: conf.Output, Smoke: conf.Smoke, Env: conf.Env, Processes: conf.Processes,
@@ -162,7 +190,10 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 			return opt, &usageError{fmt.Errorf("build: --run %q is no command", text)}
 		}
 		if w := config.ShellSyntax(words); w != "" {
-			return opt, &usageError{fmt.Errorf("build: --run %q: %s is for a shell, and none runs it: write --run 'sh -c \"...\"', or two times --run", text, w)}
+			return opt, &usageError{fmt.Errorf(
+				"build: --run %q: %s is for a shell, and none runs it: write --run 'sh -c \"...\"', or two times --run",
+				text, w,
+			)}
 		}
 		opt.Run = append(opt.Run, words)
 	}
@@ -216,14 +247,18 @@ func builder() string {
 }
 
 func outcomeOf(r *build.Result) *buildOutcome {
-	out := &buildOutcome{Result: "done", Changed: r.Changed, File: r.File, Bytes: r.Bytes, SHA256: r.SHA256, Wheels: r.Wheels, Steps: r.Steps, Warnings: slices.Concat([]string{}, r.Warnings)}
+	out := &buildOutcome{
+		Result: "done", Changed: r.Changed, File: r.File, Bytes: r.Bytes, SHA256: r.SHA256, Wheels: r.Wheels,
+		Steps: r.Steps, Warnings: slices.Concat([]string{}, r.Warnings),
+	}
 	if m := r.Manifest; m != nil {
 		out.Name, out.Version, out.Commit, out.Dirty = m.Name, m.Version, m.Commit, m.Dirty
 	}
 	return out
 }
 
-// afterBuild is the command that deploys the bundle: here, if an app of this machine takes it, else on a server.
+// afterBuild is the command that deploys the bundle: here, if an app of this machine takes it, else
+// on a server.
 func afterBuild(cc *cli.Context, out *buildOutcome) string {
 	words := []string{"superctl"}
 	conf, err := load(cc)
@@ -243,7 +278,9 @@ func afterBuild(cc *cli.Context, out *buildOutcome) string {
 	if out.Signed != "" {
 		what = "it and its signature"
 	}
-	return fmt.Sprintf("copy %s to a server, then there: %s", what, shellquote.Join(append(words, filepath.Base(out.File))...))
+	return fmt.Sprintf(
+		"copy %s to a server, then there: %s", what, shellquote.Join(append(words, filepath.Base(out.File))...),
+	)
 }
 
 // tellBuild says what was built, and what comes next.
@@ -257,7 +294,10 @@ func (c *command) tellBuild(out *buildOutcome, next string) {
 		how = "is there already, the very same"
 	}
 	fmt.Fprintf(c.stdout, "%s %s: %s\n", p.bold(out.Name), p.bold(out.Version), how)
-	fmt.Fprintf(c.stdout, "  file    %s (%s, %d wheels)\n  sha256  %s\n", out.File, build.Size(out.Bytes), out.Wheels, out.SHA256)
+	fmt.Fprintf(
+		c.stdout, "  file    %s (%s, %d wheels)\n  sha256  %s\n", out.File, build.Size(out.Bytes), out.Wheels,
+		out.SHA256,
+	)
 	if out.Signed != "" {
 		fmt.Fprintf(c.stdout, "  signed  %s\n", out.Signed)
 	}

@@ -15,7 +15,10 @@ import (
 type options map[string]string
 
 func (o options) parse() (*api.Canary, error) {
-	return parseCanary(o["canary"], o["canary-from"], o["for"], o["check"], func(flag string) bool { _, ok := o[flag]; return ok })
+	return parseCanary(o["canary"], o["canary-from"], o["for"], o["check"], func(flag string) bool {
+		_, ok := o[flag]
+		return ok
+	})
 }
 
 func TestACanaryIsReadFromItsFlags(t *testing.T) {
@@ -29,15 +32,27 @@ func TestACanaryIsReadFromItsFlags(t *testing.T) {
 		given options
 		want  *api.Canary
 	}{
-		"none":          {options{}, nil},
-		"a share":       {options{"canary": "5%"}, &api.Canary{Steps: []int{500}, For: time.Minute}},
-		"steps":         {options{"canary": "0.01%, 1 %,12.5%,100%", "for": "90s"}, &api.Canary{Steps: []int{1, 100, 1250, 10000}, For: 90 * time.Second}},
-		"a fine one":    {options{"canary": "0.29%"}, &api.Canary{Steps: []int{29}, For: time.Minute}},
-		"a check":       {options{"canary": "5%", "check": `sh -c "exit 0"`}, &api.Canary{Steps: []int{500}, For: time.Minute, Check: []string{"sh", "-c", "exit 0"}}},
-		"networks":      {options{"canary-from": "10.0.0.0/8, 2001:db8::/32,203.0.113.9/32"}, &api.Canary{Networks: networks("10.0.0.0/8", "2001:db8::/32", "203.0.113.9/32"), For: time.Minute}},
-		"both":          {options{"canary": "1%", "canary-from": "::1/128"}, &api.Canary{Steps: []int{100}, Networks: networks("::1/128"), For: time.Minute}},
-		"everybody":     {options{"canary-from": "0.0.0.0/0,::/0"}, &api.Canary{Networks: networks("0.0.0.0/0", "::/0"), For: time.Minute}},
-		"a mapped one":  {options{"canary-from": "::ffff:10.0.0.0/104"}, &api.Canary{Networks: networks("::ffff:10.0.0.0/104"), For: time.Minute}},
+		"none":    {options{}, nil},
+		"a share": {options{"canary": "5%"}, &api.Canary{Steps: []int{500}, For: time.Minute}},
+		"steps": {options{"canary": "0.01%, 1 %,12.5%,100%", "for": "90s"}, &api.Canary{
+			Steps: []int{1, 100, 1250, 10000}, For: 90 * time.Second,
+		}},
+		"a fine one": {options{"canary": "0.29%"}, &api.Canary{Steps: []int{29}, For: time.Minute}},
+		"a check": {options{"canary": "5%", "check": `sh -c "exit 0"`}, &api.Canary{
+			Steps: []int{500}, For: time.Minute, Check: []string{"sh", "-c", "exit 0"},
+		}},
+		"networks": {options{"canary-from": "10.0.0.0/8, 2001:db8::/32,203.0.113.9/32"}, &api.Canary{
+			Networks: networks("10.0.0.0/8", "2001:db8::/32", "203.0.113.9/32"), For: time.Minute,
+		}},
+		"both": {options{"canary": "1%", "canary-from": "::1/128"}, &api.Canary{
+			Steps: []int{100}, Networks: networks("::1/128"), For: time.Minute,
+		}},
+		"everybody": {options{"canary-from": "0.0.0.0/0,::/0"}, &api.Canary{
+			Networks: networks("0.0.0.0/0", "::/0"), For: time.Minute,
+		}},
+		"a mapped one": {options{"canary-from": "::ffff:10.0.0.0/104"}, &api.Canary{
+			Networks: networks("::ffff:10.0.0.0/104"), For: time.Minute,
+		}},
 		"a day of them": {options{"canary": "5%", "for": "24h"}, &api.Canary{Steps: []int{500}, For: 24 * time.Hour}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +100,10 @@ func TestACanaryThatMakesNoSenseIsRefusedWithWhatToWrite(t *testing.T) {
 		{options{"canary-from": "2001:db8::5"}, "is an address: write 2001:db8::5/128 for it alone"},
 		{options{"canary-from": "fe80::1%eth0"}, "is no network"},
 		{options{"canary-from": "10.1.2.3/8"}, "write 10.0.0.0/8 for the network or 10.1.2.3/32 for it alone"},
-		{options{"canary-from": "2001:db8::5/32"}, "write 2001:db8::/32 for the network or 2001:db8::5/128 for it alone"},
+		{
+			options{"canary-from": "2001:db8::5/32"},
+			"write 2001:db8::/32 for the network or 2001:db8::5/128 for it alone",
+		},
 		{options{"canary-from": strings.Join(slices.Repeat([]string{"10.0.0.0/8"}, 201), ",")}, "at most 200"},
 	} {
 		t.Run(tc.says, func(t *testing.T) {

@@ -20,7 +20,8 @@ func jsonFlag() cli.Flag {
 
 func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "switch", Usage: "make a release live", UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--force] [--detach] [--json]",
+		Name: "switch", Usage: "make a release live",
+		UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--force] [--detach] [--json]",
 		Description: `Starts RELEASE beside the live one, checks it on the listener that it will serve from, turns all new
 connections over in one instant, watches it for the probation, and lets the old workers finish.
 A release that fails its check is refused; one that fails its probation is reverted.
@@ -54,14 +55,17 @@ Ctrl-C before the cutover, or a connection that breaks, aborts it; with --detach
 			if err != nil {
 				return err
 			}
-			return c.change(cc, api.Request{Kind: api.Switch, Release: word, Canary: canary, Force: cc.Bool("force"), Detach: cc.Bool("detach")})
+			return c.change(cc, api.Request{
+				Kind: api.Switch, Release: word, Canary: canary, Force: cc.Bool("force"), Detach: cc.Bool("detach"),
+			})
 		},
 	}
 }
 
 func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
-		Name: "rollback", Usage: "go back to the release that was live before", UsageText: "superctl rollback [--force] [--detach] [--json]",
+		Name: "rollback", Usage: "go back to the release that was live before",
+		UsageText: "superctl rollback [--force] [--detach] [--json]",
 		Description: `A switch to the release that was live before. With standby = "5m" in the config its workers are still
 warm for so long, and the rollback takes some milliseconds. During a probation or a canary it ends just that.
 
@@ -69,7 +73,10 @@ warm for so long, and the rollback takes some milliseconds. During a probation o
 		Flags: []cli.Flag{forceFlag(), detachFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 1 {
-				return &usageError{fmt.Errorf("rollback: unexpected argument %q: superctl switch %s makes that release live", cc.Args().First(), cc.Args().First())}
+				return &usageError{fmt.Errorf(
+					"rollback: unexpected argument %q: superctl switch %s makes that release live", cc.Args().First(),
+					cc.Args().First(),
+				)}
 			}
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
@@ -81,7 +88,8 @@ warm for so long, and the rollback takes some milliseconds. During a probation o
 
 func (c *command) reloadCommand() *cli.Command {
 	return &cli.Command{
-		Name: "reload", Usage: "read the config anew, with the same release", UsageText: "superctl reload [--detach] [--json]",
+		Name: "reload", Usage: "read the config anew, with the same release",
+		UsageText: "superctl reload [--detach] [--json]",
 		Description: `Starts the live release anew with the config as it is now, checks it, and turns over as a switch does.
 A config with an error is refused, and so is one with which the release does not work.
 
@@ -96,7 +104,8 @@ A config with an error is refused, and so is one with which the release does not
 	}
 }
 
-// change has the daemon make a change and shows it: as it happens for people, the outcome alone for scripts.
+// change has the daemon make a change and shows it: as it happens for people, the outcome alone for
+// scripts.
 func (c *command) change(cc *cli.Context, req api.Request) error {
 	conf, err := load(cc)
 	if err != nil {
@@ -126,10 +135,12 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	return c.conclude(cc, out, out.Result, func() { c.tell(conf.App, out) })
 }
 
-// abortTime is how long a change that is given up may take until the daemon says so: until its workers are gone.
+// abortTime is how long a change that is given up may take until the daemon says so: until its
+// workers are gone.
 const abortTime = 30 * time.Second
 
-// interrupted says what has become of a change whose client was interrupted: before the cutover it is aborted, after it it goes on.
+// interrupted says what has become of a change whose client was interrupted: before the cutover it
+// is aborted, after it it goes on.
 func (c *command) interrupted(daemonClient *control.Client, app string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), abortTime)
 	defer cancel()
@@ -151,7 +162,10 @@ func (c *command) interrupted(daemonClient *control.Client, app string) error {
 		select {
 		case <-again.C: // the daemon notices within a moment that nobody listens
 		case <-ctx.Done():
-			return fmt.Errorf("interrupted: the %s of %s is being aborted, in step %s; %s", st.Changing.Kind, app, st.Changing.Step, liveText(&st))
+			return fmt.Errorf(
+				"interrupted: the %s of %s is being aborted, in step %s; %s", st.Changing.Kind, app, st.Changing.Step,
+				liveText(&st),
+			)
 		}
 	}
 }
@@ -165,7 +179,10 @@ func (c *command) detached(daemonClient *control.Client) error {
 	case err != nil:
 		return fmt.Errorf("detached, and how the change goes on is not known: %w", err)
 	case st.Changing != nil:
-		return fmt.Errorf("detached, and the outcome is open: %w (superctl status --watch follows it)", &api.BusyError{Changing: *st.Changing})
+		return fmt.Errorf(
+			"detached, and the outcome is open: %w (superctl status --watch follows it)",
+			&api.BusyError{Changing: *st.Changing},
+		)
 	case st.Last != nil && st.Last.Result != api.Done:
 		return &outcomeError{st.Last.Result}
 	}
@@ -173,7 +190,10 @@ func (c *command) detached(daemonClient *control.Client) error {
 }
 
 func detachFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "detach", Usage: "let the change go on when this command ends before it, by Ctrl-C or because a connection breaks"}
+	return &cli.BoolFlag{
+		Name:  "detach",
+		Usage: "let the change go on when this command ends before it, by Ctrl-C or because a connection breaks",
+	}
 }
 
 func liveText(st *api.Status) string {
@@ -221,19 +241,34 @@ func (c *command) tell(app string, out *api.Outcome) {
 	case out.Result == api.Done && !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s is live already; nothing to do\n", app, name)
 	case out.Kind == string(api.Upgrade) && out.Result == api.Done:
-		fmt.Fprintf(c.stdout, "%s: superctl %s %s in %s; the workers were not touched\n", app, p.bold(out.Release), p.green("is in charge"), seconds(out.Seconds))
+		fmt.Fprintf(
+			c.stdout, "%s: superctl %s %s in %s; the workers were not touched\n", app, p.bold(out.Release),
+			p.green("is in charge"), seconds(out.Seconds),
+		)
 	case out.Kind == string(api.Upgrade):
-		fmt.Fprintf(c.stdout, "%s: the upgrade %s: %s\nsuperctl %s is still in charge, untouched\n", app, p.red("was refused"), out.Error, out.Previous)
+		fmt.Fprintf(
+			c.stdout, "%s: the upgrade %s: %s\nsuperctl %s is still in charge, untouched\n", app, p.red("was refused"),
+			out.Error, out.Previous,
+		)
 	case out.Result == api.Done:
 		was := ""
 		if out.Previous != "" && out.Previous != out.Release {
 			was = " (was " + out.Previous + ")"
 		}
-		fmt.Fprintf(c.stdout, "%s: %s %s%s in %s%s\n", app, p.bold(name), p.green("is live"), was, seconds(out.Seconds), cutoverText(out))
+		fmt.Fprintf(
+			c.stdout, "%s: %s %s%s in %s%s\n", app, p.bold(name), p.green("is live"), was, seconds(out.Seconds),
+			cutoverText(out),
+		)
 	case out.Result == api.Reverted:
-		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was reverted"), out.Error, stays(out, "is live again"))
+		fmt.Fprintf(
+			c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was reverted"), out.Error,
+			stays(out, "is live again"),
+		)
 	default:
-		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error, stays(out, untouched(out)))
+		fmt.Fprintf(
+			c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error,
+			stays(out, untouched(out)),
+		)
 	}
 }
 
@@ -267,5 +302,8 @@ func cutoverText(out *api.Outcome) string {
 }
 
 func forceFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "force", Usage: "go even if the release does not know migrations that have been applied, or that cannot be found out ([django]); nothing else is overruled"}
+	return &cli.BoolFlag{
+		Name:  "force",
+		Usage: "go even if the release does not know migrations that have been applied, or that cannot be found out ([django]); nothing else is overruled",
+	}
 }

@@ -27,7 +27,9 @@ last, else the one that the current link points to; without either it waits for 
 
 SIGTERM lets the workers finish and ends (a second one hurries), SIGHUP reloads, SIGUSR1 reopens the log file,
 SIGUSR2 upgrades. When systemd restarts the service, the workers go on and the next daemon adopts them.`,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "dry-run", Usage: "read the config and the state as a start would, and start nothing"}},
+		Flags: []cli.Flag{&cli.BoolFlag{
+			Name: "dry-run", Usage: "read the config and the state as a start would, and start nothing",
+		}},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
@@ -50,7 +52,8 @@ SIGUSR2 upgrades. When systemd restarts the service, the workers go on and the n
 
 func (c *command) checkCommand() *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "look for errors in the config, the releases and the sockets, or try a release", UsageText: "superctl check [RELEASE | --notify] [--json]",
+		Name: "check", Usage: "look for errors in the config, the releases and the sockets, or try a release",
+		UsageText: "superctl check [RELEASE | --notify] [--json]",
 		Description: `Without RELEASE: reads the config and looks at the releases and the addresses as a daemon would at its
 start. With RELEASE: boots it on a private socket, asks for its health, and stops it again; with [django] its
 migrations are compared with the database's first. Nothing that runs is touched, and superctl writes nothing.
@@ -61,7 +64,9 @@ Root looks with the service's eyes: as its user, in the sandbox of its unit.
    superctl check 2026-11-23-1
    superctl check --notify           a test message to everybody who is told of changes`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "notify", Usage: "send a test message to each [notify] of the config, and look at nothing else"},
+			&cli.BoolFlag{
+				Name: "notify", Usage: "send a test message to each [notify] of the config, and look at nothing else",
+			},
 			jsonFlag(), &cli.StringFlag{Name: insideFlag, Hidden: true},
 		},
 		Action: func(cc *cli.Context) error {
@@ -160,8 +165,9 @@ func checkDirectories(conf *config.Config, f *findings) {
 	}
 }
 
-// writable returns why files cannot be made in a directory, or, if it does not exist, why it cannot be made. What the unit names in
-// StateDirectory= and LogsDirectory= systemd makes when it starts the service.
+// writable returns why files cannot be made in a directory, or, if it does not exist, why it cannot
+// be made. What the unit names in StateDirectory= and LogsDirectory= systemd makes when it starts
+// the service.
 func (f *findings) writable(dir string) error {
 	if !exists(dir) && f.Unit != "" && slices.Contains(unitDirectories(), dir) {
 		return nil
@@ -174,10 +180,13 @@ func (f *findings) writable(dir string) error {
 
 // unitDirectories are those that systemd makes for a service before it starts it (systemd.exec(5)).
 func unitDirectories() []string {
-	return slices.Concat(filepath.SplitList(os.Getenv("STATE_DIRECTORY")), filepath.SplitList(os.Getenv("LOGS_DIRECTORY")))
+	return slices.Concat(
+		filepath.SplitList(os.Getenv("STATE_DIRECTORY")), filepath.SplitList(os.Getenv("LOGS_DIRECTORY")),
+	)
 }
 
-// checkProcesses looks at the commands, as they would run in the newest release: it may have a config of the server's own.
+// checkProcesses looks at the commands, as they would run in the newest release: it may have a
+// config of the server's own.
 func checkProcesses(conf *config.Config, f *findings) {
 	var newest releases.Release
 	if store, err := conf.OpenStore(); err == nil {
@@ -210,8 +219,8 @@ func checkProcesses(conf *config.Config, f *findings) {
 	}
 }
 
-// checkAddresses looks whether the listeners can be bound. One that the app's daemon has is not looked at: who else holds it, such as
-// systemd's store, has it from there.
+// checkAddresses looks whether the listeners can be bound. One that the app's daemon has is not
+// looked at: who else holds it, such as systemd's store, has it from there.
 func checkAddresses(conf *config.Config, f *findings) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
@@ -231,7 +240,8 @@ func checkAddresses(conf *config.Config, f *findings) {
 	}
 }
 
-// checkReleases looks at every release. One that cannot be switched to is a failure if it is live, or would be live next.
+// checkReleases looks at every release. One that cannot be switched to is a failure if it is live,
+// or would be live next.
 func checkReleases(conf *config.Config, f *findings) error {
 	views, err := viewReleases(conf)
 	if err != nil {
@@ -270,7 +280,8 @@ func checkDetours(c *config.Config, r releases.Release, f *findings) {
 	}
 }
 
-// checkRunning looks whether what a running daemon has live, and would go back to, is still there, and whether the link leads there.
+// checkRunning looks whether what a running daemon has live, and would go back to, is still there,
+// and whether the link leads there.
 func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
@@ -288,7 +299,13 @@ func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
 		}
 	}
 	if to := store.Moved(filepath.Join(store.Dir, st.Release)); st.Release != "" && st.Changing == nil && to != "" {
-		f.report(fmt.Errorf("the current link was moved to %s, and %s is live: superctl switch %s puts it back", to, st.Release, st.Release), "")
+		f.report(
+			fmt.Errorf(
+				"the current link was moved to %s, and %s is live: superctl switch %s puts it back", to, st.Release,
+				st.Release,
+			),
+			"",
+		)
 	}
 }
 

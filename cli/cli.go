@@ -1,5 +1,6 @@
-// Package cli is the command line: one file a command, and what it prints. It starts nothing of its own: the daemon is in
-// package daemon, and commands reach one that runs by daemon/control. Exit codes are those of DESIGN 9.
+// Package cli is the command line: one file a command, and what it prints. It starts nothing of its
+// own: the daemon is in package daemon, and commands reach one that runs by daemon/control. Exit
+// codes are those of DESIGN 9.
 package cli
 
 import (
@@ -100,7 +101,8 @@ func exitCode(err error) int {
 		return exitUnreachable
 	case errors.As(err, &busy), errors.As(err, &locked):
 		return exitBusy
-	case errors.As(err, &refused) && refused.Usage, errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &unusable):
+	case errors.As(err, &refused) &&
+		refused.Usage, errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &unusable):
 		return exitUsage
 	}
 	return exitAborted
@@ -128,7 +130,8 @@ func (c *command) app() *cli.App {
 		c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
 		c.scaleCommand(), c.pauseCommand(), c.resumeCommand(), c.signalCommand(),
 		c.buildCommand(), c.installCommand(), c.verifyCommand(), c.deployCommand(),
-		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.execCommand(), c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
+		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.execCommand(),
+		c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
 		c.pruneCommand(), c.pinCommand(), c.unpinCommand(),
 		c.keygenCommand(),
 		c.drillCommand(),
@@ -189,8 +192,9 @@ func unknownCommand(word string, cc *cli.Context) error {
 	return fmt.Errorf("there is no command %q; superctl --help lists them", word)
 }
 
-// reorder moves options that stand behind the first argument of a command before it, because people write them there:
-// superctl switch r42 --json. What stands behind `--` is left alone. --app and --config may stand anywhere.
+// reorder moves options that stand behind the first argument of a command before it, because people
+// write them there: superctl switch r42 --json. What stands behind `--` is left alone. --app and
+// --config may stand anywhere.
 func reorder(args []string, app *cli.App) []string {
 	out := []string{args[0]}
 	var global, options, words []string
@@ -287,13 +291,17 @@ func arguments(cc *cli.Context, least, most int) error {
 	case n < least:
 		return missing(cc)
 	case n > most:
-		return &usageError{fmt.Errorf("%s: unexpected argument %q: %s", cc.Command.Name, cc.Args().Get(most), cc.Command.UsageText)}
+		return &usageError{fmt.Errorf(
+			"%s: unexpected argument %q: %s", cc.Command.Name, cc.Args().Get(most), cc.Command.UsageText,
+		)}
 	}
 	return nil
 }
 
 func missing(cc *cli.Context) error {
-	return &usageError{fmt.Errorf("%s: missing argument %s: %s", cc.Command.Name, missingArgument(cc.Command, cc.NArg()), cc.Command.UsageText)}
+	return &usageError{fmt.Errorf(
+		"%s: missing argument %s: %s", cc.Command.Name, missingArgument(cc.Command, cc.NArg()), cc.Command.UsageText,
+	)}
 }
 
 // interruptible ends with Ctrl-C.

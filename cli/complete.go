@@ -14,11 +14,13 @@ import (
 	"superctl/releases"
 )
 
-// completeArg asks what may stand where the cursor is: superctl __complete WORD..., with the words of a command line after superctl,
-// the last of which is not finished. The scripts in packaging/completions do.
+// completeArg asks what may stand where the cursor is: superctl __complete WORD..., with the words
+// of a command line after superctl, the last of which is not finished. The scripts in
+// packaging/completions do.
 const completeArg = "__complete"
 
-// complete prints what the last word may become, one a line; nothing where it is a file or anybody's guess.
+// complete prints what the last word may become, one a line; nothing where it is a file or
+// anybody's guess.
 func (c *command) complete(words []string) {
 	if len(words) == 0 {
 		return
@@ -137,7 +139,8 @@ func (t *typed) arguments() []string {
 	return nil
 }
 
-// config of the app that is meant; nil when it cannot be read, because nobody wants to hear of that while he types.
+// config of the app that is meant; nil when it cannot be read, because nobody wants to hear of that
+// while he types.
 func (t *typed) config() *config.Config {
 	path, err := config.Find(t.configFile, t.appName, os.Getenv)
 	if err != nil {

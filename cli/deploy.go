@@ -13,7 +13,8 @@ import (
 	"superctl/daemon/control"
 )
 
-// deployOutcome is what `deploy --json` prints: the outcome of the switch, with the steps before and after it.
+// deployOutcome is what `deploy --json` prints: the outcome of the switch, with the steps before
+// and after it.
 type deployOutcome struct {
 	api.Outcome
 	Installed bool     `json:"installed"` // a release was made
@@ -23,7 +24,8 @@ type deployOutcome struct {
 
 func (c *command) deployCommand() *cli.Command {
 	return &cli.Command{
-		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases", UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--older] [--force] [--json]",
+		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
+		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--older] [--force] [--json]",
 		Description: `Does what superctl install, switch and prune do, one after the other, with one outcome. Nothing is installed when
 the daemon does not answer or is at another change. A release that the switch refuses stays installed.
 
@@ -87,7 +89,10 @@ type bundleWanted struct {
 }
 
 // allSteps installs, switches and prunes. An error says that an outcome was not reached.
-func (c *command) allSteps(ctx context.Context, conf *config.Config, daemonClient *control.Client, wanted bundleWanted, req api.Request, show *progress) (*deployOutcome, error) {
+func (c *command) allSteps(
+	ctx context.Context, conf *config.Config, daemonClient *control.Client, wanted bundleWanted, req api.Request,
+	show *progress,
+) (*deployOutcome, error) {
 	began := c.now()
 	made, err := c.install(ctx, conf, wanted.word, wanted.older, show)
 	if err != nil {
@@ -99,7 +104,10 @@ func (c *command) allSteps(ctx context.Context, conf *config.Config, daemonClien
 	}
 	out := &deployOutcome{Installed: made.Changed, Bundle: made.Bundle, Pruned: []string{}}
 	if made.Result != api.Done {
-		out.Outcome = api.Outcome{Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log, Started: began}
+		out.Outcome = api.Outcome{
+			Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log,
+			Started: began,
+		}
 		if len(made.Log) > 0 {
 			out.Culprit = api.Check
 		}
@@ -126,7 +134,10 @@ func (c *command) allSteps(ctx context.Context, conf *config.Config, daemonClien
 // switchError says how things stand when the switch did not come to an outcome.
 func switchError(ctx context.Context, release string, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted: %s is installed; before the cutover that aborts the switch, after it the switch goes on; superctl status shows which", release)
+		return fmt.Errorf(
+			"interrupted: %s is installed; before the cutover that aborts the switch, after it the switch goes on; superctl status shows which",
+			release,
+		)
 	}
 	return fmt.Errorf("%w; %s is installed, and superctl switch %s makes it live", err, release, release)
 }
@@ -158,7 +169,9 @@ func (c *command) pruneStep(ctx context.Context, conf *config.Config, out *deplo
 func (c *command) tellDeploy(app string, out *deployOutcome) {
 	c.tell(app, &out.Outcome)
 	switch {
-	case out.Result != api.Done && slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "finish" }) || out.Result == api.Reverted:
+	case out.Result != api.Done && slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "finish" }) ||
+
+		out.Result == api.Reverted:
 		fmt.Fprintf(c.stdout, "%s stays installed: superctl switch %s tries it again\n", out.Release, out.Release)
 	case out.Result == api.Done && len(out.Pruned) > 0:
 		fmt.Fprintf(c.stdout, "removed: %s\n", first(out.Pruned, 5))

@@ -22,7 +22,8 @@ import (
 
 func (c *command) drillCommand() *cli.Command {
 	return &cli.Command{
-		Name: "drill", Usage: "prove on this app and machine that no request is lost", UsageText: "superctl drill [--path PATH]... [--switches N] [--keep-alive] [--live] [--json] [--report FILE]",
+		Name: "drill", Usage: "prove on this app and machine that no request is lost",
+		UsageText: "superctl drill [--path PATH]... [--switches N] [--keep-alive] [--live] [--json] [--report FILE]",
 		Description: `Sends a steady load to a copy of the app on a private address, and meanwhile switches, rolls back and reloads it, kills a
 worker and the daemon, upgrades the daemon and tries a broken release. Then it says what became of every request.
 The copy has the config's web processes and releases, but runs no hooks and nothing in the background; it needs the memory and the
@@ -40,7 +41,10 @@ killed without --kills, and the release that is live now is live in the end.
 			&cli.StringFlag{Name: "host", Usage: "the Host `HEADER` (default: the health check's)"},
 			&cli.StringFlag{Name: "process", Usage: "the `PROCESS` that answers (default: the first with a listener)"},
 			&cli.IntFlag{Name: "switches", Value: 3, Usage: "how many switches, `N`"},
-			&cli.Float64Flag{Name: "rate", Value: 50, Usage: "exactly `N` requests a second; by default at most so many, as the site serves steadily"},
+			&cli.Float64Flag{
+				Name: "rate", Value: 50,
+				Usage: "exactly `N` requests a second; by default at most so many, as the site serves steadily",
+			},
 			&cli.IntFlag{Name: "clients", Value: 8, Usage: "at most `N` requests at once"},
 			&cli.BoolFlag{Name: "keep-alive", Usage: "clients keep their connections, as browsers and some proxies do"},
 			&cli.DurationFlag{Name: "timeout", Value: 30 * time.Second, Usage: "how `LONG` a request may take"},
@@ -123,7 +127,8 @@ func (p pendingPage) Cleanup() error {
 	return p.PendingFile.Cleanup()
 }
 
-// pageFile makes the file of the page before the drill, so that a wrong path is not found out after it.
+// pageFile makes the file of the page before the drill, so that a wrong path is not found out after
+// it.
 func pageFile(path string) (pendingPage, error) {
 	if path == "" {
 		return pendingPage{}, nil
@@ -142,7 +147,10 @@ func (c *command) askFirst(stdin io.Reader, opt drill.Options) error {
 	}
 	what := fmt.Sprintf("%d reloads", opt.Switches+1)
 	if len(opt.Releases) > 1 {
-		what = fmt.Sprintf("%d switches between %s and %s, a rollback, a reload", opt.Switches, opt.Releases[0].Name, opt.Releases[1].Name)
+		what = fmt.Sprintf(
+			"%d switches between %s and %s, a rollback, a reload", opt.Switches, opt.Releases[0].Name,
+			opt.Releases[1].Name,
+		)
 	}
 	if opt.Kills {
 		what += ", kill -9 of a worker and of the daemon"

@@ -44,9 +44,12 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	}
 	check := p.Health.HTTP()
 	opt = drill.Options{
-		Config: conf, Process: p, Version: daemon.Version(), Temporary: daemon.TemporaryParent(), Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"), Log: cc.String("log"),
+		Config: conf, Process: p, Version: daemon.Version(), Temporary: daemon.TemporaryParent(),
+		Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"), Log: cc.String("log"),
 		Load: drill.Load{
-			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(cc.String("host"), check.Host), Rate: cc.Float64("rate"), FixedRate: cc.IsSet("rate"), Clients: cc.Int("clients"),
+			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(
+				cc.String("host"), check.Host,
+			), Rate: cc.Float64("rate"), FixedRate: cc.IsSet("rate"), Clients: cc.Int("clients"),
 			KeepAlive: cc.Bool("keep-alive"), Timeout: cc.Duration("timeout"),
 		},
 	}
@@ -54,9 +57,15 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 		opt.Load.Paths = []string{cmp.Or(check.Path, "/")}
 	}
 	done := servers.Apply(servers.Input{Command: p.Command, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
-	opt.Server = drill.Server{Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))), HookOff: done.Hook && !daemon.Hooked(p, done)}
+	opt.Server = drill.Server{
+		Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))),
+		HookOff: done.Hook && !daemon.Hooked(p, done),
+	}
 	if cmp.Or(check.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
-		return opt, &usageError{fmt.Errorf("drill: process.%s speaks uwsgi, and a drill HTTP: send it through the server in front, with --live --via http://127.0.0.1", p.Name)}
+		return opt, &usageError{fmt.Errorf(
+			"drill: process.%s speaks uwsgi, and a drill HTTP: send it through the server in front, with --live --via http://127.0.0.1",
+			p.Name,
+		)}
 	}
 	if opt.Live {
 		return opt, liveOptions(ctx, cc, &opt)
@@ -106,9 +115,13 @@ func drilledProcess(conf *config.Config, name string) (config.Process, error) {
 		}
 	}
 	if len(names) == 0 {
-		return config.Process{}, fmt.Errorf("%s has no process with a listener, so there is nothing to send requests to", conf.Path)
+		return config.Process{}, fmt.Errorf(
+			"%s has no process with a listener, so there is nothing to send requests to", conf.Path,
+		)
 	}
-	return config.Process{}, fmt.Errorf("--process %s: the processes with listeners are %s", name, strings.Join(names, ", "))
+	return config.Process{}, fmt.Errorf(
+		"--process %s: the processes with listeners are %s", name, strings.Join(names, ", "),
+	)
 }
 
 // copyOptions is what a copy needs.
@@ -133,7 +146,8 @@ func copyOptions(ctx context.Context, opt *drill.Options) (err error) {
 	return nil
 }
 
-// releasesToDrill are those that could be started: the live one, the one before it, then the newest.
+// releasesToDrill are those that could be started: the live one, the one before it, then the
+// newest.
 func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Release, err error) {
 	store, err := conf.OpenStore()
 	if err != nil {
@@ -163,7 +177,9 @@ func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Rel
 		list = append(list, drilled(r, conf.Virtualenv))
 	}
 	if len(list) == 0 {
-		return nil, errors.Join(fmt.Errorf("drill: there is no release in %s that could be started", conf.Releases), why)
+		return nil, errors.Join(
+			fmt.Errorf("drill: there is no release in %s that could be started", conf.Releases), why,
+		)
 	}
 	return list, nil
 }
@@ -185,7 +201,10 @@ func liveOptions(ctx context.Context, cc *cli.Context, opt *drill.Options) error
 	case st.Release == "":
 		return errors.New("drill: no release is live")
 	case opt.Kills && !drill.Restarted(st.PID):
-		return &usageError{fmt.Errorf("drill: --kills: the daemon (pid %d) does not run in a unit superctl@.service, so nobody would start it again", st.PID)}
+		return &usageError{fmt.Errorf(
+			"drill: --kills: the daemon (pid %d) does not run in a unit superctl@.service, so nobody would start it again",
+			st.PID,
+		)}
 	}
 	opt.Releases = []drill.Release{{Name: st.Release}}
 	if st.Previous != "" && st.Previous != st.Release {

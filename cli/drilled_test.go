@@ -12,7 +12,10 @@ import (
 
 func TestADrillSwitchesBetweenTheReleasesThatAreProved(t *testing.T) {
 	dir := t.TempDir()
-	conf := &config.Config{App: "shop", Releases: filepath.Join(dir, "releases"), State: filepath.Join(dir, "state"), Control: filepath.Join(dir, "none.sock")}
+	conf := &config.Config{
+		App: "shop", Releases: filepath.Join(dir, "releases"), State: filepath.Join(dir, "state"),
+		Control: filepath.Join(dir, "none.sock"),
+	}
 	for i, name := range []string{"r1", "r2", "r3", "r4", "empty"} {
 		path := filepath.Join(conf.Releases, name)
 		if err := os.MkdirAll(path, 0o755); err != nil {

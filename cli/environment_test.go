@@ -10,7 +10,9 @@ import (
 func TestStatusShowsNamesAndOrigins(t *testing.T) {
 	var out bytes.Buffer
 	writeEnvironment(&out, &api.EnvironmentStatus{App: "shop", Release: "r1", Generation: 3, Processes: []api.ProcessEnvironment{
-		{Process: "web", Variables: []api.Variable{{Name: "DJANGO_SETTINGS_MODULE", From: "config"}, {Name: "LANG", From: "superctl"}}},
+		{Process: "web", Variables: []api.Variable{
+			{Name: "DJANGO_SETTINGS_MODULE", From: "config"}, {Name: "LANG", From: "superctl"},
+		}},
 	}}, false)
 	const want = `shop: r1, generation 3
 

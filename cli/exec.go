@@ -16,13 +16,17 @@ import (
 
 func (c *command) execCommand() *cli.Command {
 	return &cli.Command{
-		Name: "exec", Usage: "run a command in the live release", UsageText: "superctl exec [--release RELEASE] [--] COMMAND [ARGUMENTS]",
+		Name: "exec", Usage: "run a command in the live release",
+		UsageText: "superctl exec [--release RELEASE] [--] COMMAND [ARGUMENTS]",
 		Description: `Runs COMMAND in the directory of the live release, with the environment and as the user of its workers (if you
 are root). Its input, output and exit code are the command's own. Without a daemon, it is the release that was live last.
 
    superctl exec python manage.py shell
    superctl exec --release previous -- python manage.py showmigrations`,
-		Flags: []cli.Flag{&cli.StringFlag{Name: "release", Usage: "another `RELEASE`: a name, the beginning of one, a commit, \"latest\" or \"previous\""}},
+		Flags: []cli.Flag{&cli.StringFlag{
+			Name:  "release",
+			Usage: "another `RELEASE`: a name, the beginning of one, a commit, \"latest\" or \"previous\"",
+		}},
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 0 {
 				return missing(cc)
@@ -50,8 +54,12 @@ are root). Its input, output and exit code are the command's own. Without a daem
 			if err != nil {
 				return err
 			}
-			vars := append(env.List(), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit)
-			err = worker.Exec(worker.Command{Args: cc.Args().Slice(), Env: vars, Secrets: env.Secrets(), Dir: r.Path, User: u.Become()})
+			vars := append(
+				env.List(), "SUPERCTL_APP="+conf.App, "SUPERCTL_RELEASE="+r.Name, "SUPERCTL_COMMIT="+r.Commit,
+			)
+			err = worker.Exec(worker.Command{
+				Args: cc.Args().Slice(), Env: vars, Secrets: env.Secrets(), Dir: r.Path, User: u.Become(),
+			})
 			return fmt.Errorf("exec in %s: %w", r.Name, err)
 		},
 	}
@@ -80,8 +88,9 @@ func execRelease(conf *config.Config, word string) (releases.Release, error) {
 	return store.Resolve(st.Release, releases.Refs{})
 }
 
-// lastRelease finds a release as the next daemon would: live is what was live last, else what `current` points to. The state cannot be
-// read by everybody, so that one which cannot be is as good as none.
+// lastRelease finds a release as the next daemon would: live is what was live last, else what
+// `current` points to. The state cannot be read by everybody, so that one which cannot be is as
+// good as none.
 func lastRelease(conf *config.Config, store *releases.Store, word string, unreachable error) (releases.Release, error) {
 	last, unread := daemon.ReadLast(conf)
 	if word != "" {
@@ -97,7 +106,9 @@ func lastRelease(conf *config.Config, store *releases.Store, word string, unreac
 	case conf.Current == "":
 		return r, fmt.Errorf("which release is live is not known: %w, and %w; --release names one", unread, unreachable)
 	case missing != nil:
-		return r, fmt.Errorf("which release is live is not known: %w, and %w; --release names one", missing, unreachable)
+		return r, fmt.Errorf(
+			"which release is live is not known: %w, and %w; --release names one", missing, unreachable,
+		)
 	}
 	return r, nil
 }

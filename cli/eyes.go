@@ -23,9 +23,9 @@ const insideFlag = "inside"
 // longestCheck is when systemd ends a check that does not end itself.
 const longestCheck = time.Hour
 
-// asService has the check of a root user done as the service: by the same command, run by systemd with the user and the sandbox of the
-// unit, or where systemd does not run the app, as the daemon's user. It reports whether that was done; if not, this process is to look
-// itself.
+// asService has the check of a root user done as the service: by the same command, run by systemd
+// with the user and the sandbox of the unit, or where systemd does not run the app, as the daemon's
+// user. It reports whether that was done; if not, this process is to look itself.
 func (c *command) asService(cc *cli.Context, conf *config.Config, release string) (done bool, err error) {
 	if cc.IsSet(insideFlag) || os.Geteuid() != 0 {
 		return false, nil
@@ -54,7 +54,9 @@ func (c *command) asService(cc *cli.Context, conf *config.Config, release string
 		return true, c.inUnit(s, append(args, words...))
 	case s.unit == nil && s.user != nil && conf.User == nil:
 		args = append(append(args, "--"+insideFlag+"="), words...)
-		return true, worker.Exec(worker.Command{Args: args, Env: s.environment(conf), Dir: "/", User: &s.user.Credential})
+		return true, worker.Exec(worker.Command{
+			Args: args, Env: s.environment(conf), Dir: "/", User: &s.user.Credential,
+		})
 	}
 	return false, nil
 }
@@ -74,9 +76,14 @@ func (c *command) inUnit(s service, args []string) error {
 			env = append(env, name+"="+value)
 		}
 	}
-	code, without, err := s.unit.RunAs(ctx, systemd.Command{Args: args, Env: env, Stdout: stdout, Stderr: stderr, Limit: longestCheck})
+	code, without, err := s.unit.RunAs(ctx, systemd.Command{
+		Args: args, Env: env, Stdout: stdout, Stderr: stderr, Limit: longestCheck,
+	})
 	if len(without) > 0 {
-		fmt.Fprintf(c.stderr, "superctl: check: it ran without %s of %s, which systemd takes for no transient unit\n", strings.Join(without, ", "), s.unit.Name)
+		fmt.Fprintf(
+			c.stderr, "superctl: check: it ran without %s of %s, which systemd takes for no transient unit\n",
+			strings.Join(without, ", "), s.unit.Name,
+		)
 	}
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
@@ -94,7 +101,10 @@ func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) 
 
 // lookingAs returns empty findings that know with whose eyes they are found.
 func (c *command) lookingAs(ctx context.Context, cc *cli.Context, conf *config.Config) *findings {
-	f := &findings{App: conf.App, User: whoAmI(), Unit: cc.String(insideFlag), List: []finding{}, out: c.stdout, paint: paletteFor(c.stdout)}
+	f := &findings{
+		App: conf.App, User: whoAmI(), Unit: cc.String(insideFlag), List: []finding{}, out: c.stdout,
+		paint: paletteFor(c.stdout),
+	}
 	if cc.Bool("json") {
 		f.out, f.paint = io.Discard, false
 	}
@@ -106,7 +116,10 @@ func (c *command) lookingAs(ctx context.Context, cc *cli.Context, conf *config.C
 	default:
 		f.foreign = foreign(ctx, conf)
 		if f.foreign {
-			f.warn("looks as user %s, and not as the service does: what is forbidden is a warning only (root's check of the service's own config looks as the service)", f.User)
+			f.warn(
+				"looks as user %s, and not as the service does: what is forbidden is a warning only (root's check of the service's own config looks as the service)",
+				f.User,
+			)
 		}
 	}
 	return f

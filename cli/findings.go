@@ -28,7 +28,8 @@ type findings struct {
 
 	out   io.Writer
 	paint palette
-	// foreign says that the service runs as another user, or in a sandbox: what is forbidden here may be allowed there.
+	// foreign says that the service runs as another user, or in a sandbox: what is forbidden here
+	// may be allowed there.
 	foreign bool
 }
 

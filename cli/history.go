@@ -14,7 +14,8 @@ import (
 
 func (c *command) historyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "history", Usage: "what was changed, by whom, and how it ended", UsageText: "superctl history [-n COUNT] [--output] [--wide] [--json] | superctl history show [NUMBER] [--json]",
+		Name: "history", Usage: "what was changed, by whom, and how it ended",
+		UsageText: "superctl history [-n COUNT] [--output] [--wide] [--json] | superctl history show [NUMBER] [--json]",
 		Description: `Shows the newest changes first, and what the end of an old generation has cost, if it cost anything.
 Each has a number, which it keeps; "show" has all of one, or of the newest. Who has asked is the kernel's word: the
 user, and behind sudo the person who has logged in. From where, and "sudo by" where the daemon may not see who has
@@ -64,7 +65,9 @@ func recordWanted(words []string) (number int, one bool, err error) {
 		return 0, false, nil
 	}
 	if words[0] != "show" {
-		return 0, false, fmt.Errorf("history: unexpected argument %q: superctl history show NUMBER shows one change", words[0])
+		return 0, false, fmt.Errorf(
+			"history: unexpected argument %q: superctl history show NUMBER shows one change", words[0],
+		)
 	}
 	if len(words) == 1 {
 		return 0, true, nil
@@ -85,7 +88,10 @@ func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error
 	}
 	p := paletteFor(c.stdout)
 	var t table
-	t.row(p.dim("NUMBER"), p.dim("WHEN"), p.dim("WHAT"), p.dim("FROM"), p.dim("TO"), p.dim("COMMITS"), p.dim("OUTCOME"), p.dim("TOOK"), p.dim("WHO"))
+	t.row(
+		p.dim("NUMBER"), p.dim("WHEN"), p.dim("WHAT"), p.dim("FROM"), p.dim("TO"), p.dim("COMMITS"), p.dim("OUTCOME"),
+		p.dim("TOOK"), p.dim("WHO"),
+	)
 	for _, r := range records {
 		number := strconv.Itoa(r.Number)
 		var o api.Outcome
@@ -93,7 +99,10 @@ func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error
 			t.row(number, p.red("it cannot be read: "+err.Error()))
 			continue
 		}
-		t.row(number, age(c.now(), o.Started), o.Kind, dash(o.Previous), dash(o.Release), dash(commits(&o)), resultText(p, o.Result), seconds(o.Seconds), o.By(o.Who))
+		t.row(
+			number, age(c.now(), o.Started), o.Kind, dash(o.Previous), dash(o.Release), dash(commits(&o)),
+			resultText(p, o.Result), seconds(o.Seconds), o.By(o.Who),
+		)
 		if o.Error != "" {
 			t.row("", "  "+p.red(o.Error))
 		}
@@ -122,7 +131,8 @@ func resultText(p palette, r api.Result) string {
 	return string(r)
 }
 
-// commits is the range of commits that a change went over, as git log takes it; one commit when it went over none.
+// commits is the range of commits that a change went over, as git log takes it; one commit when it
+// went over none.
 func commits(o *api.Outcome) string {
 	const digits = 8
 	from, to := o.PreviousCommit[:min(digits, len(o.PreviousCommit))], o.Commit[:min(digits, len(o.Commit))]
@@ -179,7 +189,13 @@ func (c *command) writeRecord(number int, o *api.Outcome) {
 	line("to", withCommit(o.Release, o.Commit))
 	line("commits", fullRange(o))
 	line("who", o.By(o.Who)+peerText(o.Peer))
-	line("when", fmt.Sprintf("%s (%s), %s long", o.Started.Local().Format("2006-01-02 15:04:05 -0700"), age(c.now(), o.Started), seconds(o.Seconds)))
+	line(
+		"when",
+		fmt.Sprintf(
+			"%s (%s), %s long", o.Started.Local().Format("2006-01-02 15:04:05 -0700"), age(c.now(), o.Started),
+			seconds(o.Seconds),
+		),
+	)
 	if o.Generation != 0 {
 		line("generation", strconv.Itoa(o.Generation))
 	}

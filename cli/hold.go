@@ -14,7 +14,8 @@ import (
 // fewConnections is a number of new connections a second below which a queue is called short.
 const fewConnections = 50
 
-// holdNote says for how many connections a listener has room while they wait; short tells that this is little.
+// holdNote says for how many connections a listener has room while they wait; short tells that this
+// is little.
 func holdNote(conf *config.Config, pr config.Process, listener string) (text string, short bool) {
 	i := slices.IndexFunc(conf.Listen, func(l config.Listen) bool { return l.Name == listener })
 	room, most := conf.Listen[i].Backlog, somaxconn()
@@ -23,7 +24,10 @@ func holdNote(conf *config.Config, pr config.Process, listener string) (text str
 		room, where = most, fmt.Sprintf("net.core.somaxconn = %d, which is less than its backlog", most)
 	}
 	rate := int(float64(room) / pr.Hold.Seconds())
-	text = fmt.Sprintf("process.%s: for hold = %s listen.%s has room for %d new connections a second (%s)", pr.Name, pr.Hold, listener, rate, where)
+	text = fmt.Sprintf(
+		"process.%s: for hold = %s listen.%s has room for %d new connections a second (%s)", pr.Name, pr.Hold, listener,
+		rate, where,
+	)
 	if rate < fewConnections {
 		return text + ": raise both if there are more", true
 	}

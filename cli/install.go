@@ -79,7 +79,9 @@ func olderFlag() cli.Flag {
 }
 
 // install installs a bundle. The error is what kept it from being begun.
-func (c *command) install(ctx context.Context, conf *config.Config, word string, older bool, show *progress) (*installOutcome, error) {
+func (c *command) install(
+	ctx context.Context, conf *config.Config, word string, older bool, show *progress,
+) (*installOutcome, error) {
 	began := c.now()
 	opt, err := installOptions(conf)
 	if err != nil {
@@ -88,7 +90,8 @@ func (c *command) install(ctx context.Context, conf *config.Config, word string,
 	opt.Event, opt.Older = show.install, older
 	r, err := install.Install(ctx, word, opt)
 	out := &installOutcome{
-		Kind: "install", Changed: r.Changed, Result: api.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle, Tree: r.Tree,
+		Kind: "install", Changed: r.Changed, Result: api.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle,
+		Tree:  r.Tree,
 		Steps: slices.Concat([]install.Step{}, r.Steps), Seconds: c.now().Sub(began).Seconds(), Warnings: r.Warnings,
 	}
 	if m := r.Manifest; m != nil {
@@ -123,7 +126,10 @@ func unexpected(conf *config.Config, processes []string) []string {
 	if len(missing) == 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("the bundle is made for the processes %s, and %s has no %s", strings.Join(processes, ", "), conf.Path, strings.Join(missing, ", "))}
+	return []string{fmt.Sprintf(
+		"the bundle is made for the processes %s, and %s has no %s", strings.Join(processes, ", "), conf.Path,
+		strings.Join(missing, ", "),
+	)}
 }
 
 // installOptions join the packages.
@@ -143,9 +149,12 @@ func installOptions(conf *config.Config) (install.Options, error) {
 	sum := sha256.Sum256([]byte(conf.Releases))
 	mark := "install-" + hex.EncodeToString(sum[:8])
 	opt := install.Options{
-		Store: store, Name: conf.Install.Name, Keys: keys, Python: conf.Install.Python, Search: os.Getenv("PATH"), Shared: conf.Shared, Owner: daemon.OwnerOf(conf),
+		Store: store, Name: conf.Install.Name, Keys: keys, Python: conf.Install.Python, Search: os.Getenv("PATH"),
+		Shared: conf.Shared, Owner: daemon.OwnerOf(conf),
 		Run: func(ctx context.Context, cmd install.Command, line func(string)) error {
-			run := worker.Command{Args: cmd.Args, Dir: cmd.Dir, Mark: mark, User: app.Become(), Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"}}
+			run := worker.Command{Args: cmd.Args, Dir: cmd.Dir, Mark: mark, User: app.Become(), Env: []string{
+				"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8",
+			}}
 			if cmd.InRelease {
 				env := appEnvironment(conf, store, app, cmd.Dir)
 				run.Env, run.Secrets = append(env.List(), "PYTHONDONTWRITEBYTECODE=1"), env.Secrets()
@@ -179,7 +188,8 @@ func appEnvironment(conf *config.Config, store *releases.Store, app *config.User
 	return env
 }
 
-// install shows an event of an install. How far a step is, is for a terminal alone: elsewhere each of these would stay.
+// install shows an event of an install. How far a step is, is for a terminal alone: elsewhere each
+// of these would stay.
 func (p *progress) install(ev install.Event) {
 	if ev.Type == "progress" {
 		p.mu.Lock()
@@ -201,12 +211,18 @@ func (c *command) tellInstall(app, word string, out *installOutcome) {
 	}
 	switch {
 	case out.Result != api.Done:
-		fmt.Fprintf(c.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)), p.red("was refused"), out.Error)
+		fmt.Fprintf(
+			c.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)),
+			p.red("was refused"), out.Error,
+		)
 		c.tellLog("check", out.Log)
 	case !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s is installed already, from this very bundle; nothing to do\n", app, name)
 	default:
-		fmt.Fprintf(c.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s\n", app, p.bold(name), p.green("is installed"), seconds(out.Seconds), out.Path, out.Release)
+		fmt.Fprintf(
+			c.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s\n", app, p.bold(name),
+			p.green("is installed"), seconds(out.Seconds), out.Path, out.Release,
+		)
 	}
 }
 

@@ -19,7 +19,8 @@ import (
 
 func (c *command) keygenCommand() *cli.Command {
 	return &cli.Command{
-		Name: "keygen", Usage: "make a pair of keys to sign bundles with", UsageText: "superctl keygen [NAME] [--password | --password-file FILE]",
+		Name: "keygen", Usage: "make a pair of keys to sign bundles with",
+		UsageText: "superctl keygen [NAME] [--password | --password-file FILE]",
 		Description: `Makes NAME.key, with which superctl build --sign signs, and NAME.pub, which the servers' config trusts. Both are
 in minisign's format, so that minisign itself signs and verifies with them, too. The private key stays where bundles are
 built; with a password it is encrypted.
@@ -51,7 +52,8 @@ built; with a password it is encrypted.
 	}
 }
 
-// keygen writes the two files; it never writes over one, because a lost private key cannot be had again.
+// keygen writes the two files; it never writes over one, because a lost private key cannot be had
+// again.
 func (c *command) keygen(name, password string) error {
 	secret, open := name+".key", name+".pub"
 	for _, path := range []string{secret, open} {
@@ -76,13 +78,16 @@ func (c *command) keygen(name, password string) error {
 	return nil
 }
 
-// readPrivateKey reads the key that signs; for a password it asks passwordFile, or the person at the terminal.
+// readPrivateKey reads the key that signs; for a password it asks passwordFile, or the person at
+// the terminal.
 func readPrivateKey(path, passwordFile string) (minisign.PrivateKey, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return minisign.PrivateKey{}, fmt.Errorf("the key that signs: %w", err)
 	}
-	key, err := bundle.PrivateKey(text, func() (string, error) { return askPassword(passwordFile, "password of "+filepath.Base(path)+": ") })
+	key, err := bundle.PrivateKey(text, func() (string, error) {
+		return askPassword(passwordFile, "password of "+filepath.Base(path)+": ")
+	})
 	if err != nil {
 		return key, fmt.Errorf("the key that signs, %s: %w", path, err)
 	}

@@ -11,7 +11,8 @@ import (
 
 func (c *command) logsCommand() *cli.Command {
 	return &cli.Command{
-		Name: "logs", Usage: "what the workers wrote", UsageText: "superctl logs [-f] [-n COUNT] [--process NAME] [--release NAME]",
+		Name: "logs", Usage: "what the workers wrote",
+		UsageText: "superctl logs [-f] [-n COUNT] [--process NAME] [--release NAME]",
 		Description: `Shows the newest lines of the workers' stdout and stderr that the daemon keeps; all of them are in the
 journal, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION and SUPERCTL_INSTANCE.
 
@@ -19,7 +20,9 @@ journal, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION
    journalctl SUPERCTL_APP=shop SUPERCTL_RELEASE=2026-11-23-1`,
 		Flags: []cli.Flag{
 			jsonFlag(),
-			&cli.BoolFlag{Name: "f", Aliases: []string{"follow"}, Usage: "go on with what they write now, until Ctrl-C"},
+			&cli.BoolFlag{
+				Name: "f", Aliases: []string{"follow"}, Usage: "go on with what they write now, until Ctrl-C",
+			},
 			&cli.IntFlag{Name: "n", Aliases: []string{"lines"}, Value: 50, Usage: "the newest `COUNT` lines"},
 			&cli.StringFlag{Name: "process", Usage: "only of the process `NAME`"},
 			&cli.StringFlag{Name: "release", Usage: "only of the release `NAME`"},
@@ -38,7 +41,9 @@ journal, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION
 			ctx, stop := interruptible()
 			defer stop()
 			p := paletteFor(c.stdout)
-			q := api.LogQuery{Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f")}
+			q := api.LogQuery{
+				Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
+			}
 			return daemonClient.Logs(ctx, q, func(l api.LogLine) {
 				if cc.Bool("json") {
 					_ = c.json(l)
@@ -48,7 +53,13 @@ journal, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION
 				if isTerminal(out) {
 					out = c.stdout
 				}
-				fmt.Fprintf(out, "%s %s\n", p.dim(fmt.Sprintf("%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release)), l.Text)
+				fmt.Fprintf(
+					out, "%s %s\n",
+					p.dim(fmt.Sprintf(
+						"%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release,
+					)),
+					l.Text,
+				)
 			})
 		},
 	}

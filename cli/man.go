@@ -63,7 +63,10 @@ const manEnd = `
 // man is the manual page, made of the help texts.
 func man(app *cli.App) []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, "superctl 8 \"\" %q\n==\n\n# NAME\n\nsuperctl - %s\n\n# SYNOPSIS\n\n    %s\n\n# DESCRIPTION\n\n%s\n", "superctl "+app.Version, app.Usage, app.UsageText, paragraphs(app.Description))
+	fmt.Fprintf(
+		&b, "superctl 8 \"\" %q\n==\n\n# NAME\n\nsuperctl - %s\n\n# SYNOPSIS\n\n    %s\n\n# DESCRIPTION\n\n%s\n",
+		"superctl "+app.Version, app.Usage, app.UsageText, paragraphs(app.Description),
+	)
 	b.WriteString("\n# OPTIONS\n\n")
 	optionsOf(&b, app.Flags)
 	b.WriteString("\n# COMMANDS\n")
@@ -75,7 +78,8 @@ func man(app *cli.App) []byte {
 	return md2man.Render([]byte(b.String()))
 }
 
-// paragraphs makes Markdown of a help text: what is indented in it is code, and what looks like markup is not.
+// paragraphs makes Markdown of a help text: what is indented in it is code, and what looks like
+// markup is not.
 func paragraphs(text string) string {
 	var b strings.Builder
 	code := false

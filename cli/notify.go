@@ -18,7 +18,8 @@ import (
 	"superctl/notify"
 )
 
-// credentialsOfUnit is where the daemon's credentials are, as far as a command can see: "" when they are not to be seen.
+// credentialsOfUnit is where the daemon's credentials are, as far as a command can see: "" when
+// they are not to be seen.
 func credentialsOfUnit(app string) string {
 	if dir := os.Getenv(credentials.Variable); dir != "" {
 		return dir
@@ -50,7 +51,8 @@ func checkNotify(conf *config.Config, f *findings) {
 	}
 }
 
-// readable tells whether the daemon can read a secret, where it runs as somebody else than this command, and notes who else can.
+// readable tells whether the daemon can read a secret, where it runs as somebody else than this
+// command, and notes who else can.
 func readable(conf *config.Config, t *notify.Target, path string, f *findings) error {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -82,7 +84,9 @@ func isMember(uid, gid uint32) bool {
 // tryNotify sends a test message to each target.
 func tryNotify(ctx context.Context, conf *config.Config, f *findings) error {
 	if len(conf.Notify) == 0 {
-		return &usageError{fmt.Errorf("%s has no notification target: write a table [notify.NAME] with a service", conf.Path)}
+		return &usageError{fmt.Errorf(
+			"%s has no notification target: write a table [notify.NAME] with a service", conf.Path,
+		)}
 	}
 	opt := daemon.NotifyOptions(conf, credentialsOfUnit(conf.App))
 	for i := range conf.Notify {

@@ -10,12 +10,14 @@ import (
 	"time"
 )
 
-// readerTime is how long a change waits for the reader of its output. It goes on without one: what is missing is in the history.
+// readerTime is how long a change waits for the reader of its output. It goes on without one: what
+// is missing is in the history.
 const readerTime = time.Minute
 
 var errNobodyReads = errors.New("nobody reads the output")
 
-// patientWriter writes to a pipe that its reader may have forgotten: after limit it gives up for good.
+// patientWriter writes to a pipe that its reader may have forgotten: after limit it gives up for
+// good.
 type patientWriter struct {
 	w     io.Writer
 	limit time.Duration
@@ -57,8 +59,8 @@ func (p *patientWriter) gaveUp() bool {
 	return p.stuck
 }
 
-// patient returns the command with outputs that nothing can hold up for good, and what is to be called at its end: it says so if an
-// output was given up, on the other one.
+// patient returns the command with outputs that nothing can hold up for good, and what is to be
+// called at its end: it says so if an output was given up, on the other one.
 func (c *command) patient() (*command, func()) {
 	stdout, out := patiently(c.stdout)
 	stderr, errs := patiently(c.stderr)

@@ -46,7 +46,8 @@ func (c *command) pinCommand() *cli.Command {
 
 func (c *command) unpinCommand() *cli.Command {
 	return &cli.Command{
-		Name: "unpin", Usage: "let prune remove a release that was pinned", UsageText: "superctl unpin RELEASE [--json]",
+		Name: "unpin", Usage: "let prune remove a release that was pinned",
+		UsageText: "superctl unpin RELEASE [--json]",
 		Description: `Takes back what superctl pin has done.
 
    superctl unpin 2026-11-23`,
@@ -65,7 +66,8 @@ func (c *command) unpinCommand() *cli.Command {
 	}
 }
 
-// pinned finds the release that is meant: one that is pinned already, though it may be gone, or any that is there.
+// pinned finds the release that is meant: one that is pinned already, though it may be gone, or any
+// that is there.
 func pinned(cc *cli.Context) (*releases.Store, string, error) {
 	conf, err := load(cc)
 	if err != nil {

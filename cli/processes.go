@@ -14,13 +14,17 @@ import (
 
 func (c *command) restartCommand() *cli.Command {
 	return &cli.Command{
-		Name: "restart", Usage: "start the workers of one process anew", UsageText: "superctl restart PROCESS [--instance N] [--json]",
+		Name: "restart", Usage: "start the workers of one process anew",
+		UsageText: "superctl restart PROCESS [--instance N] [--json]",
 		Description: `Starts the workers of PROCESS anew, from the live release and the config that it was started with.
 A process with listeners is proved and turned over as in a switch, so no request is lost.
 
    superctl restart worker
    superctl restart worker --instance 1     only worker.1`,
-		Flags: []cli.Flag{jsonFlag(), &cli.IntFlag{Name: "instance", Value: -1, Usage: "only the instance `N`, from 0; of a process with listeners it must have one of its own (strategy \"rolling\")"}},
+		Flags: []cli.Flag{jsonFlag(), &cli.IntFlag{
+			Name: "instance", Value: -1,
+			Usage: "only the instance `N`, from 0; of a process with listeners it must have one of its own (strategy \"rolling\")",
+		}},
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 0 {
 				return &usageError{fmt.Errorf("restart: missing argument PROCESS: superctl restart PROCESS restarts the workers of one process; "+
@@ -41,7 +45,8 @@ A process with listeners is proved and turned over as in a switch, so no request
 
 func (c *command) scaleCommand() *cli.Command {
 	return &cli.Command{
-		Name: "scale", Usage: "have more or fewer instances of a process", UsageText: "superctl scale PROCESS=N [PROCESS=N ...] | --reset [--json]",
+		Name: "scale", Usage: "have more or fewer instances of a process",
+		UsageText: "superctl scale PROCESS=N [PROCESS=N ...] | --reset [--json]",
 		Description: `Has N instances of a process run, instead of the number in the config, until it is asked for another one or
 for those of the config again: over switches, reloads and restarts of the daemon. New ones prove themselves
 where no request can reach them, and
@@ -92,7 +97,8 @@ func parseInstances(words []string) (map[string]int, error) {
 
 func (c *command) pauseCommand() *cli.Command {
 	return &cli.Command{
-		Name: "pause", Usage: "have a background process finish, and stay away", UsageText: "superctl pause PROCESS [--json]",
+		Name: "pause", Usage: "have a background process finish, and stay away",
+		UsageText: "superctl pause PROCESS [--json]",
 		Description: `Has the workers of a background process finish what they have, and starts none until superctl resume: over
 switches and restarts of the daemon. A process with listeners cannot be paused.
 
@@ -139,7 +145,10 @@ func (c *command) tellInPlace(app string, out *api.Outcome) {
 	}
 	switch {
 	case out.Result != api.Done:
-		fmt.Fprintf(c.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.red("was refused"), out.Error, stays(out, "is live as it was"))
+		fmt.Fprintf(
+			c.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.red("was refused"), out.Error,
+			stays(out, "is live as it was"),
+		)
 	case !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s; nothing to do\n", app, detail)
 	case detail == "":

@@ -12,8 +12,8 @@ import (
 	"superctl/plain"
 )
 
-// progress shows a change as it happens: on a terminal one line that lives while a step runs, elsewhere a plain line for
-// each step.
+// progress shows a change as it happens: on a terminal one line that lives while a step runs,
+// elsewhere a plain line for each step.
 type progress struct {
 	out   io.Writer
 	now   func() time.Time
@@ -65,7 +65,8 @@ func (p *progress) tick() {
 	}
 }
 
-// width is what a line on a terminal has room for; a longer one would wrap and could not be drawn over.
+// width is what a line on a terminal has room for; a longer one would wrap and could not be drawn
+// over.
 const width = 78
 
 func (p *progress) draw() {

@@ -91,8 +91,8 @@ what is still being copied, and what does not look like a release. What an inter
 	}
 }
 
-// prune removes the releases that are old and that nobody needs. With an error the view says what was done all the same; it is nil
-// when that is nothing.
+// prune removes the releases that are old and that nobody needs. With an error the view says what
+// was done all the same; it is nil when that is nothing.
 func prune(ctx context.Context, conf *config.Config, opt pruneOptions, now time.Time) (*pruneView, error) {
 	store, err := conf.OpenStore()
 	if err != nil {
@@ -122,7 +122,8 @@ func prune(ctx context.Context, conf *config.Config, opt pruneOptions, now time.
 
 func viewPruned(done *releases.Pruned) *pruneView {
 	view := &pruneView{
-		Changed: len(done.Removed)+len(done.Leftovers) > 0, Leftovers: done.Leftovers, Freed: done.Freed, Unseen: done.Unseen,
+		Changed: len(done.Removed)+len(done.Leftovers) > 0, Leftovers: done.Leftovers, Freed: done.Freed,
+		Unseen:  done.Unseen,
 		Removed: []removedView{}, Kept: []keptView{},
 	}
 	for i := range done.Removed {
@@ -136,7 +137,8 @@ func viewPruned(done *releases.Pruned) *pruneView {
 	return view
 }
 
-// protected is the releases that the daemon needs, and why: what it says, and what its state file says for when it ends.
+// protected is the releases that the daemon needs, and why: what it says, and what its state file
+// says for when it ends.
 func protected(ctx context.Context, conf *config.Config, store *releases.Store) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -160,7 +162,10 @@ func protected(ctx context.Context, conf *config.Config, store *releases.Store) 
 	case unread != nil:
 		return nil, fmt.Errorf("which releases are needed is not known: %w, and %w", unread, unreachable)
 	case last.Release.Path == "" && missing != nil:
-		return nil, fmt.Errorf("which release is live is not known, so nothing was removed: no state in %s says so, and %w", conf.State, unreachable)
+		return nil, fmt.Errorf(
+			"which release is live is not known, so nothing was removed: no state in %s says so, and %w", conf.State,
+			unreachable,
+		)
 	}
 	return all, nil
 }
@@ -197,14 +202,19 @@ func (c *command) tellPrune(app string, view *pruneView) {
 	}
 	c.writeFates(view, p)
 	if len(view.Leftovers) > 0 {
-		fmt.Fprintf(c.stdout, "  what interrupted installs and prunes have left: %s\n", strings.Join(view.Leftovers, ", "))
+		fmt.Fprintf(
+			c.stdout, "  what interrupted installs and prunes have left: %s\n", strings.Join(view.Leftovers, ", "),
+		)
 	}
 	if n := len(view.Unseen); n > 0 {
 		how := "; run it as root to be sure that none uses what goes"
 		if os.Geteuid() == 0 {
 			how = ", not even by root"
 		}
-		fmt.Fprintf(c.stdout, "%s %s could not be looked at%s: %s\n", p.yellow("warning:"), count(n, "process", "processes"), how, first(view.Unseen, 3))
+		fmt.Fprintf(
+			c.stdout, "%s %s could not be looked at%s: %s\n", p.yellow("warning:"), count(n, "process", "processes"),
+			how, first(view.Unseen, 3),
+		)
 	}
 }
 
@@ -216,14 +226,19 @@ func (c *command) writeFates(view *pruneView, p palette) {
 	}
 	fates := make([]fate, 0, len(view.Kept)+len(view.Removed))
 	for _, r := range view.Kept {
-		fates = append(fates, fate{r.Installed, []string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), "", "stays: " + r.Why}})
+		fates = append(fates, fate{
+			r.Installed, []string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), "", "stays: " + r.Why},
+		})
 	}
 	goes := "removed"
 	if view.DryRun {
 		goes = "would go"
 	}
 	for _, r := range view.Removed {
-		fates = append(fates, fate{r.Installed, []string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), sizeOf(r.Freed), p.yellow(goes)}})
+		fates = append(fates, fate{
+			r.Installed,
+			[]string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), sizeOf(r.Freed), p.yellow(goes)},
+		})
 	}
 	slices.SortStableFunc(fates, func(a, b fate) int { return b.installed.Compare(a.installed) })
 	var t table

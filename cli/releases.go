@@ -45,7 +45,8 @@ const sizeTime = 2 * time.Second
 
 func (c *command) releasesCommand() *cli.Command {
 	return &cli.Command{
-		Name: "releases", Usage: "the releases that are there, the newest first", UsageText: "superctl releases [--wide] [--json]",
+		Name: "releases", Usage: "the releases that are there, the newest first",
+		UsageText: "superctl releases [--wide] [--json]",
 		Description: `Lists the directories of releases, with the commit that each records (release.toml, REVISION or git; + is one with
 changes that are not committed), when it was built and installed, what it takes on disk, and what it is now. A release
 that cannot be switched to says why.
@@ -101,7 +102,9 @@ func viewReleases(conf *config.Config) ([]releaseView, error) {
 		v.Pinned, v.Note = pinned, pin.Note
 		if v.Broken == "" {
 			var broken *releases.BrokenError
-			if err := list[i].Check(counting, releases.CheckOptions{NoVirtualenv: !conf.Virtualenv}); errors.As(err, &broken) {
+			if err := list[i].Check(
+				counting, releases.CheckOptions{NoVirtualenv: !conf.Virtualenv},
+			); errors.As(err, &broken) {
 				v.Broken, v.State = broken.Err.Error(), cmp.Or(v.State, "broken")
 			}
 		}
@@ -116,8 +119,10 @@ func viewReleases(conf *config.Config) ([]releaseView, error) {
 
 func viewRelease(r *releases.Release, state string) releaseView {
 	v := releaseView{
-		Name: r.Name, Path: r.Path, Project: r.Project, Commit: r.Commit, Dirty: r.Dirty, Branch: r.Branch, Version: r.Version,
-		Committed: r.Committed, Built: r.Built, Builder: r.Builder, Installed: r.Installed, Bundle: r.Bundle, State: state,
+		Name: r.Name, Path: r.Path, Project: r.Project, Commit: r.Commit, Dirty: r.Dirty, Branch: r.Branch,
+		Version:   r.Version,
+		Committed: r.Committed, Built: r.Built, Builder: r.Builder, Installed: r.Installed, Bundle: r.Bundle,
+		State: state,
 	}
 	if r.Tree != "" {
 		v.Bytes = r.Size // its files do not change any more
@@ -148,7 +153,9 @@ func stateOf(st *api.Status, name string) string {
 
 func (c *command) writeReleases(cc *cli.Context, conf *config.Config, views []releaseView) error {
 	if len(views) == 0 {
-		fmt.Fprintf(c.stdout, "there is no release in %s yet: put one into a directory of its own there\n", conf.Releases)
+		fmt.Fprintf(
+			c.stdout, "there is no release in %s yet: put one into a directory of its own there\n", conf.Releases,
+		)
 		return nil
 	}
 	p := paletteFor(c.stdout)

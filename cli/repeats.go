@@ -10,8 +10,8 @@ const leastRepeated = 4
 
 var numbers = regexp.MustCompile(`[0-9]+`)
 
-// withoutRepeats replaces lines that have come before, but for their numbers, by their count: each worker of a server writes the
-// traceback of the same error.
+// withoutRepeats replaces lines that have come before, but for their numbers, by their count: each
+// worker of a server writes the traceback of the same error.
 func withoutRepeats(lines []string) []string {
 	plain := make([]string, len(lines))
 	for i, l := range lines {

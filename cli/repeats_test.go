@@ -6,9 +6,17 @@ import (
 )
 
 func TestATracebackOfSeveralWorkersIsShownOnce(t *testing.T) {
-	trace := []string{"Traceback (most recent call last):", `  File "shop/wsgi.py", line 3, in <module>`, "    import payments", "ModuleNotFoundError: payments"}
-	in := slices.Concat([]string{"[812] Booting worker"}, trace, []string{"[813] Booting worker"}, trace, []string{"[814] Booting worker"}, trace, []string{"Shutting down"})
-	want := slices.Concat([]string{"[812] Booting worker"}, trace, []string{"... 5 lines as above", "... 5 lines as above", "Shutting down"})
+	trace := []string{
+		"Traceback (most recent call last):", `  File "shop/wsgi.py", line 3, in <module>`, "    import payments",
+		"ModuleNotFoundError: payments",
+	}
+	in := slices.Concat(
+		[]string{"[812] Booting worker"}, trace, []string{"[813] Booting worker"}, trace,
+		[]string{"[814] Booting worker"}, trace, []string{"Shutting down"},
+	)
+	want := slices.Concat([]string{"[812] Booting worker"}, trace, []string{
+		"... 5 lines as above", "... 5 lines as above", "Shutting down",
+	})
 	if got := withoutRepeats(in); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

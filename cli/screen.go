@@ -8,12 +8,14 @@ import (
 	"superctl/plain"
 )
 
-// screen is what people read: the output of a command. All that is written to it is text of whoever, from applications, releases and
-// daemons, so it lets text through and nothing else (package plain), whether it is a terminal or not. superctl's own colours are marked by
-// a byte that no text has.
+// screen is what people read: the output of a command. All that is written to it is text of
+// whoever, from applications, releases and daemons, so it lets text through and nothing else
+// (package plain), whether it is a terminal or not. superctl's own colours are marked by a byte
+// that no text has.
 type screen struct{ out io.Writer }
 
-// mark begins a control of superctl's own: a byte that is never in UTF-8, which all text from JSON and TOML is. An m ends it.
+// mark begins a control of superctl's own: a byte that is never in UTF-8, which all text from JSON
+// and TOML is. An m ends it.
 const mark = "\xfe"
 
 // The controls beside colours.
@@ -64,7 +66,8 @@ func raw(w io.Writer) io.Writer {
 	return w
 }
 
-// harmless writes JSON so that a terminal can show it: what JSON does not have to escape, but a terminal might obey, is escaped too.
+// harmless writes JSON so that a terminal can show it: what JSON does not have to escape, but a
+// terminal might obey, is escaped too.
 type harmless struct{ out io.Writer }
 
 func (h harmless) Write(p []byte) (int, error) {

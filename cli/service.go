@@ -21,8 +21,8 @@ type service struct {
 	known bool             // the user is
 }
 
-// serviceOf finds out for root how the daemon of an app runs. Only what root alone can change counts: the unit, else the owner of the
-// state directory.
+// serviceOf finds out for root how the daemon of an app runs. Only what root alone can change
+// counts: the unit, else the owner of the state directory.
 func serviceOf(ctx context.Context, conf *config.Config) (service, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -51,8 +51,9 @@ func serviceOf(ctx context.Context, conf *config.Config) (service, error) {
 	return service{user: u, known: true}, nil
 }
 
-// unitOf returns the unit that runs the daemon: the packaged one for a config in /etc/superctl, else that of the daemon which
-// answers. The word of the daemon counts only if its unit is not root's, since anybody could answer.
+// unitOf returns the unit that runs the daemon: the packaged one for a config in /etc/superctl,
+// else that of the daemon which answers. The word of the daemon counts only if its unit is not
+// root's, since anybody could answer.
 func unitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) {
 	if conf.Path == config.PathOf(conf.App) {
 		unit, err := systemd.FindService(ctx, "superctl@"+conf.App+".service")
@@ -74,8 +75,9 @@ func unitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) 
 	return unit, nil
 }
 
-// workersUser returns the user of the workers for a command that root has typed: the config's, else the daemon's. Root never runs
-// the app's code as root because the config is silent: it must be known that the daemon is root's own.
+// workersUser returns the user of the workers for a command that root has typed: the config's, else
+// the daemon's. Root never runs the app's code as root because the config is silent: it must be
+// known that the daemon is root's own.
 func workersUser(conf *config.Config) (*config.User, error) {
 	if conf.User != nil || os.Geteuid() != 0 {
 		return conf.User, nil
@@ -91,7 +93,8 @@ func workersUser(conf *config.Config) (*config.User, error) {
 	return s.user, nil
 }
 
-// environment returns that of a command which runs as the service's user where no unit gives it one.
+// environment returns that of a command which runs as the service's user where no unit gives it
+// one.
 func (s service) environment(conf *config.Config) []string {
 	env := []string{"STATE_DIRECTORY=" + conf.State, "RUNTIME_DIRECTORY=" + filepath.Dir(conf.Control)}
 	for _, name := range []string{"PATH", "LANG", "TZ", "TERM", "NO_COLOR", "COLUMNS"} {

@@ -17,7 +17,8 @@ const signalTime = 10 * time.Second
 
 func (c *command) signalCommand() *cli.Command {
 	return &cli.Command{
-		Name: "signal", Usage: "send a signal to the workers of a process", UsageText: "superctl signal PROCESS SIGNAL [--json]",
+		Name: "signal", Usage: "send a signal to the workers of a process",
+		UsageText: "superctl signal PROCESS SIGNAL [--json]",
 		Description: `Sends HUP, USR1 or USR2 to the main process of each worker of PROCESS, also of releases that are still draining
 or kept on standby. What a signal does is the server's affair: USR1 has gunicorn and nginx open their log
 files again, which logrotate needs. A worker that does not handle the signal, and would die of it, does
@@ -52,7 +53,10 @@ not get it, and the command fails.
 func signalRequest(process, name string) (api.SignalRequest, error) {
 	req := api.SignalRequest{Process: process, Signal: strings.TrimPrefix(strings.ToUpper(name), "SIG")}
 	if !slices.Contains(api.Signals, req.Signal) {
-		return req, fmt.Errorf("signal: invalid signal %q: use one of %s (superctl restart and scale stop workers)", name, strings.Join(api.Signals, ", "))
+		return req, fmt.Errorf(
+			"signal: invalid signal %q: use one of %s (superctl restart and scale stop workers)", name,
+			strings.Join(api.Signals, ", "),
+		)
 	}
 	return req, nil
 }
@@ -67,12 +71,16 @@ func signalResult(out *api.Signaled) api.Result {
 func (c *command) tellSignaled(out *api.Signaled) {
 	p := paletteFor(c.stdout)
 	for _, w := range out.Workers {
-		worker := fmt.Sprintf("%s.%d of %s (generation %d, pid %d)", out.Process, w.Instance, w.Release, w.Generation, w.PID)
+		worker := fmt.Sprintf(
+			"%s.%d of %s (generation %d, pid %d)", out.Process, w.Instance, w.Release, w.Generation, w.PID,
+		)
 		switch {
 		case w.Sent:
 			fmt.Fprintf(c.stdout, "%s: sent %s to %s\n", out.App, out.Signal, worker)
 		case w.Failed:
-			fmt.Fprintf(c.stdout, "%s: %s %s did not get %s: %s\n", out.App, p.red("FAIL"), worker, out.Signal, w.Reason)
+			fmt.Fprintf(
+				c.stdout, "%s: %s %s did not get %s: %s\n", out.App, p.red("FAIL"), worker, out.Signal, w.Reason,
+			)
 		default:
 			fmt.Fprintf(c.stdout, "%s: %s was left out: %s\n", out.App, worker, w.Reason)
 		}

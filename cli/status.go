@@ -16,7 +16,8 @@ const watchEvery = time.Second
 
 func (c *command) statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "what runs now", UsageText: "superctl status [--json] [--wide] [--watch | --env] [--exit-code]",
+		Name: "status", Usage: "what runs now",
+		UsageText: "superctl status [--json] [--wide] [--watch | --env] [--exit-code]",
 		Description: `Shows the live release, the generations with their workers, the listeners, and a change in progress.
 
    superctl status --watch           until Ctrl-C
@@ -24,9 +25,14 @@ func (c *command) statusCommand() *cli.Command {
    superctl status --json            for scripts
    superctl status --exit-code       for monitoring: 0 ok, 1 degraded, 2 down, 3 the daemon cannot be reached`,
 		Flags: []cli.Flag{
-			jsonFlag(), wideFlag(), &cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second, until Ctrl-C"},
+			jsonFlag(), wideFlag(), &cli.BoolFlag{
+				Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second, until Ctrl-C",
+			},
 			&cli.BoolFlag{Name: "exit-code", Usage: "exit with the health: 0 ok, 1 degraded, 2 down"},
-			&cli.BoolFlag{Name: "env", Usage: "which environment variables each process of the live release has, and where each is from"},
+			&cli.BoolFlag{
+				Name:  "env",
+				Usage: "which environment variables each process of the live release has, and where each is from",
+			},
 		},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
@@ -72,8 +78,8 @@ func (c *command) statusCommand() *cli.Command {
 	}
 }
 
-// healthCode ends `status --exit-code`. Its codes are those of monitoring plugins (Nagios, Icinga): 1 is a warning, 2 is critical, and 3,
-// a daemon that cannot be reached, is unknown.
+// healthCode ends `status --exit-code`. Its codes are those of monitoring plugins (Nagios, Icinga):
+// 1 is a warning, 2 is critical, and 3, a daemon that cannot be reached, is unknown.
 func healthCode(cc *cli.Context, st *api.Status) error {
 	switch {
 	case !cc.Bool("exit-code") || st.Health == api.HealthOK:
@@ -93,15 +99,23 @@ func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
 	}
 	switch {
 	case st.Expected != "" && st.Changing == nil:
-		fmt.Fprintf(w, "%s: %s\n  %s\n  It is tried again by itself; superctl switch RELEASE starts another one\n", p.bold(st.App), health("nothing is live"), health(st.Reason))
+		fmt.Fprintf(
+			w, "%s: %s\n  %s\n  It is tried again by itself; superctl switch RELEASE starts another one\n",
+			p.bold(st.App), health("nothing is live"), health(st.Reason),
+		)
 	case st.Release == "" && st.Changing == nil:
-		fmt.Fprintf(w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)\n", p.bold(st.App), health("no release is live"))
+		fmt.Fprintf(
+			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)\n", p.bold(st.App),
+			health("no release is live"),
+		)
 	default:
 		live := st.Release
 		if st.Commit != "" {
 			live += " (" + short(st.Commit) + ")"
 		}
-		fmt.Fprintf(w, "%s: %s, %s, live since %s", p.bold(st.App), p.bold(live), health(st.Health), age(now, liveSince(st)))
+		fmt.Fprintf(
+			w, "%s: %s, %s, live since %s", p.bold(st.App), p.bold(live), health(st.Health), age(now, liveSince(st)),
+		)
 		if st.LiveOrigin != nil {
 			fmt.Fprintf(w, " by %s", st.LiveOrigin.By(st.LiveBy))
 		}
@@ -124,7 +138,10 @@ func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
 		if ch.Canary != nil {
 			step = fmt.Sprintf("%s (%s)", step, partText(ch.Canary))
 		}
-		fmt.Fprintf(w, "  %s: %s to %s by %s, %s, begun %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who), step, age(now, ch.Since))
+		fmt.Fprintf(
+			w, "  %s: %s to %s by %s, %s, begun %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who), step,
+			age(now, ch.Since),
+		)
 	}
 	writeProcesses(w, st, p)
 	if len(st.Generations) > 0 {
@@ -135,10 +152,13 @@ func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
 		fmt.Fprintln(w)
 		listenerTable(st).write(w, "  ")
 	}
-	fmt.Fprintf(w, "\n  daemon %s, pid %d, started %s; workers in %s\n", st.Version, st.PID, age(now, st.Since), st.Containment)
+	fmt.Fprintf(
+		w, "\n  daemon %s, pid %d, started %s; workers in %s\n", st.Version, st.PID, age(now, st.Since), st.Containment,
+	)
 }
 
-// liveSince is when the live release became that; a state of an earlier version only knows since when its workers are.
+// liveSince is when the live release became that; a state of an earlier version only knows since
+// when its workers are.
 func liveSince(st *api.Status) time.Time {
 	if !st.LiveSince.IsZero() {
 		return st.LiveSince
@@ -153,7 +173,10 @@ func liveSince(st *api.Status) time.Time {
 
 func workerTable(st *api.Status, p palette, now time.Time) *table {
 	var t table
-	t.row(p.dim("GEN"), p.dim("RELEASE"), p.dim("STATE"), p.dim("WORKER"), p.dim("PID"), p.dim("STATUS"), p.dim("SINCE"), p.dim("RESTARTS"), p.dim("MEMORY"), p.dim("CONNS"))
+	t.row(
+		p.dim("GEN"), p.dim("RELEASE"), p.dim("STATE"), p.dim("WORKER"), p.dim("PID"), p.dim("STATUS"), p.dim("SINCE"),
+		p.dim("RESTARTS"), p.dim("MEMORY"), p.dim("CONNS"),
+	)
 	for _, g := range st.Generations {
 		id, release, state, open := fmt.Sprint(g.ID), g.Release, g.State, fmt.Sprint(g.Connections)
 		if g.ID == st.Generation {
@@ -164,7 +187,10 @@ func workerTable(st *api.Status, p palette, now time.Time) *table {
 			if wk.PID != 0 {
 				pid = fmt.Sprint(wk.PID)
 			}
-			t.row(id, release, state, fmt.Sprintf("%s.%d", wk.Process, wk.Instance), pid, wk.State, age(now, wk.Since), fmt.Sprint(wk.Restarts), memory(wk.MemoryBytes), open)
+			t.row(
+				id, release, state, fmt.Sprintf("%s.%d", wk.Process, wk.Instance), pid, wk.State, age(now, wk.Since),
+				fmt.Sprint(wk.Restarts), memory(wk.MemoryBytes), open,
+			)
 			id, release, state, open = "", "", "", ""
 		}
 	}

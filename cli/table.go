@@ -13,7 +13,8 @@ import (
 	"superctl/plain"
 )
 
-// leastColumn is how narrow a column may become on a terminal, and leastRest how narrow the last one.
+// leastColumn is how narrow a column may become on a terminal, and leastRest how narrow the last
+// one.
 const (
 	leastColumn = 6
 	leastRest   = 24
@@ -29,7 +30,8 @@ type fitted struct {
 	columns int
 }
 
-// columnsOf returns how many columns there are to write to; 0 = any number, since it is no terminal.
+// columnsOf returns how many columns there are to write to; 0 = any number, since it is no
+// terminal.
 func columnsOf(w io.Writer) int {
 	switch w := raw(w).(type) {
 	case *fitted:
@@ -52,13 +54,14 @@ func (c *command) fit(cc *cli.Context) *fitted {
 	return &fitted{columns: columnsOf(c.stdout)}
 }
 
-// table is rows of cells, aligned. Colours have no width. The last cell of a row may be as long as it likes.
+// table is rows of cells, aligned. Colours have no width. The last cell of a row may be as long as
+// it likes.
 type table struct{ rows [][]string }
 
 func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
 
-// write writes the rows. On a terminal they fit its width: the gaps become narrower, then the widest columns, and a last cell goes on
-// below itself.
+// write writes the rows. On a terminal they fit its width: the gaps become narrower, then the
+// widest columns, and a last cell goes on below itself.
 func (t *table) write(w io.Writer, indent string) {
 	widths, gap, room := t.widths(), 2, columnsOf(w)
 	if room > 0 {
@@ -156,7 +159,8 @@ func uncoloured(cell string) (before, text, after string) {
 	return mark + code + "m", plain.Line(text), end
 }
 
-// wrapped breaks a text into lines that begin at a column; far to the right, where there is no room for that, at the fourth.
+// wrapped breaks a text into lines that begin at a column; far to the right, where there is no room
+// for that, at the fourth.
 func wrapped(text string, at, room int) string {
 	var b strings.Builder
 	indent := at

@@ -21,8 +21,14 @@ func longLines(text string, width int) (long []string) {
 func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	workers := []api.WorkerStatus{
-		{Process: "web", Instance: 0, PID: 1234567, State: string(api.InstanceReady), Since: now.Add(-50 * time.Minute), MemoryBytes: 456 << 20},
-		{Process: "worker", Instance: 11, PID: 1234568, State: string(api.InstanceBackoff), Since: now.Add(-50 * 24 * time.Hour), Restarts: 1234},
+		{
+			Process: "web", Instance: 0, PID: 1234567, State: string(api.InstanceReady),
+			Since: now.Add(-50 * time.Minute), MemoryBytes: 456 << 20,
+		},
+		{
+			Process: "worker", Instance: 11, PID: 1234568, State: string(api.InstanceBackoff),
+			Since: now.Add(-50 * 24 * time.Hour), Restarts: 1234,
+		},
 	}
 	st := &api.Status{App: "shop", Release: "2026-11-28-12", Generation: 1234, Health: "ok", Generations: []api.GenerationStatus{
 		{ID: 1233, Release: "2026-11-27-11-hotfix", State: string(api.Draining), Connections: 1234, Workers: workers},

@@ -31,7 +31,10 @@ func (c *command) tellTrial(app string, out *api.Outcome) {
 	}
 	c.tellLog("worker", out.Log)
 	if out.Result == api.Done {
-		fmt.Fprintf(c.stdout, "%s: %s %s: it was started on a private socket and is healthy\n", app, p.bold(out.Release), p.green("works"))
+		fmt.Fprintf(
+			c.stdout, "%s: %s %s: it was started on a private socket and is healthy\n", app, p.bold(out.Release),
+			p.green("works"),
+		)
 		return
 	}
 	fmt.Fprintf(c.stdout, "%s: %s %s: %s\n", app, p.bold(out.Release), p.red("does not work"), out.Error)

@@ -19,7 +19,8 @@ func (p *progress) drill(ev drill.Event) {
 	p.note = ev.Detail
 }
 
-// tellDrill says what a drill has found: the verdict first, then what a failed one needs to be mended, then the figures.
+// tellDrill says what a drill has found: the verdict first, then what a failed one needs to be
+// mended, then the figures.
 func (c *command) tellDrill(rep *drill.Report) {
 	p := paletteFor(c.stdout)
 	word := p.green("passed")
@@ -43,7 +44,13 @@ func (c *command) tellDrill(rep *drill.Report) {
 	if rep.Load.KeepAlive {
 		connections = "over kept connections"
 	}
-	writeWrapped(c.stdout, "  ", fmt.Sprintf("%s at %s: %.0f a second, %s, for %.0f s", strings.Join(rep.Load.Requests, ", "), rep.Address, rep.Load.Sent, connections, rep.Seconds))
+	writeWrapped(
+		c.stdout, "  ",
+		fmt.Sprintf(
+			"%s at %s: %.0f a second, %s, for %.0f s", strings.Join(rep.Load.Requests, ", "), rep.Address,
+			rep.Load.Sent, connections, rep.Seconds,
+		),
+	)
 	for _, text := range rep.Notes {
 		writeWrapped(c.stdout, "  "+p.yellow("note")+" ", text)
 	}
@@ -87,7 +94,10 @@ func changesTable(rep *drill.Report, p palette) *table {
 		case ch.Detail != "":
 			what += ": " + ch.Detail
 		}
-		t.row(drill.Moment(ch.At), seconds(ch.Seconds), fmt.Sprint(ch.Requests), lost, drill.Milliseconds(ch.Slowest), what)
+		t.row(
+			drill.Moment(ch.At), seconds(ch.Seconds), fmt.Sprint(ch.Requests), lost, drill.Milliseconds(ch.Slowest),
+			what,
+		)
 	}
 	return &t
 }
@@ -99,7 +109,10 @@ func latencyTable(rep *drill.Report, p palette) *table {
 		name string
 		drill.Latency
 	}{{"steady", rep.Steady}, {"during changes", rep.During}} {
-		t.row(one.name, fmt.Sprint(one.Requests), drill.Milliseconds(one.P50), drill.Milliseconds(one.P99), drill.Milliseconds(one.P999), drill.Milliseconds(one.Slowest))
+		t.row(
+			one.name, fmt.Sprint(one.Requests), drill.Milliseconds(one.P50), drill.Milliseconds(one.P99),
+			drill.Milliseconds(one.P999), drill.Milliseconds(one.Slowest),
+		)
 	}
 	return &t
 }

@@ -11,18 +11,33 @@ func TestAFailedDrillIsToldWithWhatToDo(t *testing.T) {
 	var out strings.Builder
 	c := &command{stdout: &out}
 	c.tellDrill(&drill.Report{
-		App: "shop", Address: "127.0.0.1:4711", Seconds: 31, Verdict: "7 requests of 1000 were lost, in 2 changes; 1 more was in the worker that was killed, which nobody can save",
-		Load:   drill.LoadReport{Requests: []string{"GET /", "POST /echo"}, Sent: 49.7},
-		Steady: drill.Latency{Requests: 600, P50: 2.1, P99: 20, P999: 1500, Slowest: 12_000},
-		During: drill.Latency{Requests: 400, P50: 2.2, P99: 21, P999: 22, Slowest: 23},
+		App: "shop", Address: "127.0.0.1:4711", Seconds: 31,
+		Verdict: "7 requests of 1000 were lost, in 2 changes; 1 more was in the worker that was killed, which nobody can save",
+		Load:    drill.LoadReport{Requests: []string{"GET /", "POST /echo"}, Sent: 49.7},
+		Steady:  drill.Latency{Requests: 600, P50: 2.1, P99: 20, P999: 1500, Slowest: 12_000},
+		During:  drill.Latency{Requests: 400, P50: 2.2, P99: 21, P999: 22, Slowest: 23},
 		Changes: []drill.ChangeReport{
-			{What: "switch to r2", At: 3, Seconds: 2.5, Detail: "cutover 0.11 ms", OK: true, Requests: 100, Lost: 7, Slowest: 23},
+			{
+				What: "switch to r2", At: 3, Seconds: 2.5, Detail: "cutover 0.11 ms", OK: true, Requests: 100, Lost: 7,
+				Slowest: 23,
+			},
 			{What: "reload of r2", At: 7.25, Seconds: 0.5, Error: "it was refused: no", Requests: 25, Slowest: 4},
 		},
 		Losses: []drill.Loss{
-			{Change: "switch to r2", Number: 1, Phase: "settle", Kind: "reset", Connection: "new", Count: 4, First: 5, Last: 5.02, Example: "GET /: reset", Cause: "a cause", Advice: "an advice that is so long that it does not fit on the one line which it would have for itself, and goes on"},
-			{Change: "switch to r2", Number: 1, Phase: "prove", Kind: "reset", Connection: "new", Count: 3, First: 4, Last: 4, Cause: "a cause", Advice: "an advice that is so long that it does not fit on the one line which it would have for itself, and goes on"},
-			{Kind: "closed", Connection: "kept", Count: 1, First: 9, Last: 9, Example: "GET /: closed", Cause: "another", Advice: "nothing", InKilledWorker: true},
+			{
+				Change: "switch to r2", Number: 1, Phase: "settle", Kind: "reset", Connection: "new", Count: 4,
+				First: 5, Last: 5.02, Example: "GET /: reset", Cause: "a cause",
+				Advice: "an advice that is so long that it does not fit on the one line which it would have for itself, and goes on",
+			},
+			{
+				Change: "switch to r2", Number: 1, Phase: "prove", Kind: "reset", Connection: "new", Count: 3, First: 4,
+				Last: 4, Cause: "a cause",
+				Advice: "an advice that is so long that it does not fit on the one line which it would have for itself, and goes on",
+			},
+			{
+				Kind: "closed", Connection: "kept", Count: 1, First: 9, Last: 9, Example: "GET /: closed",
+				Cause: "another", Advice: "nothing", InKilledWorker: true,
+			},
 		},
 		BrokenPromises: []string{"reload of r2: it was refused: no"},
 		Notes:          []string{"GET / answers 302, which therefore is taken for right"},

@@ -20,14 +20,16 @@ import (
 type verifyView struct {
 	Release string `json:"release"`
 	Path    string `json:"path"`
-	State   string `json:"state"` // "unchanged", "changed", "unknown" (nobody has written down what was in it), "unreadable"
+	// "unchanged", "changed", "unknown" (nobody has written down what was in it), "unreadable"
+	State string `json:"state"`
 	releases.Difference
 	Error string `json:"error,omitempty"`
 }
 
 func (c *command) verifyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "verify", Usage: "say what has changed in releases since they were installed", UsageText: "superctl verify [RELEASE...] [--json]",
+		Name: "verify", Usage: "say what has changed in releases since they were installed",
+		UsageText: "superctl verify [RELEASE...] [--json]",
 		Description: `Compares each file of the releases (default: of all that were installed from a bundle) with what was written down
 when they were installed: content, mode, where links lead. What is in [shared] is passed over. Exit code 1 when anything
 has changed.
@@ -51,7 +53,9 @@ has changed.
 				return err
 			}
 			result := api.Done
-			if slices.ContainsFunc(views, func(v verifyView) bool { return v.State != "unchanged" && (v.State != "unknown" || cc.NArg() > 0) }) {
+			if slices.ContainsFunc(views, func(v verifyView) bool {
+				return v.State != "unchanged" && (v.State != "unknown" || cc.NArg() > 0)
+			}) {
 				result = api.Aborted
 			}
 			return c.conclude(cc, views, result, func() { c.tellVerify(conf.App, views) })
@@ -94,8 +98,11 @@ func verify(ctx context.Context, conf *config.Config, words []string) ([]verifyV
 	return views, nil
 }
 
-// resolveAll finds the releases that words mean; live and previous are known when the daemon answers.
-func resolveAll(ctx context.Context, conf *config.Config, store *releases.Store, words []string) ([]releases.Release, error) {
+// resolveAll finds the releases that words mean; live and previous are known when the daemon
+// answers.
+func resolveAll(
+	ctx context.Context, conf *config.Config, store *releases.Store, words []string,
+) ([]releases.Release, error) {
 	ask, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	var refs releases.Refs

@@ -12,7 +12,8 @@ import (
 	"superctl/config"
 )
 
-// releaseWord returns what is meant by the name of a release: shells complete it with a slash, and it may be the path of its directory.
+// releaseWord returns what is meant by the name of a release: shells complete it with a slash, and
+// it may be the path of its directory.
 func releaseWord(conf *config.Config, word string) (string, error) {
 	if !strings.Contains(word, "/") {
 		return word, nil
@@ -32,7 +33,10 @@ func releaseWord(conf *config.Config, word string) (string, error) {
 			return filepath.Base(target), nil
 		}
 	}
-	return "", &usageError{fmt.Errorf("%s is not a release: the releases of %s are in %s (superctl releases lists them)", word, conf.App, conf.Releases)}
+	return "", &usageError{fmt.Errorf(
+		"%s is not a release: the releases of %s are in %s (superctl releases lists them)", word, conf.App,
+		conf.Releases,
+	)}
 }
 
 // releaseWords is releaseWord of each.
@@ -56,15 +60,24 @@ func otherCommand(word, app string) string {
 	case "daemon-reload", "daemon-reexec":
 		return fmt.Sprintf("%q is a command of systemd: systemctl %s", word, word)
 	case "journal", "journalctl", "log", "tail":
-		return fmt.Sprintf("there is no command %q: superctl logs shows what the workers wrote, journalctl -u %s all of it", word, unit)
+		return fmt.Sprintf(
+			"there is no command %q: superctl logs shows what the workers wrote, journalctl -u %s all of it", word,
+			unit,
+		)
 	case "promote", "activate", "release", "use":
 		return fmt.Sprintf("there is no command %q: superctl switch RELEASE makes a release live", word)
 	case "revert", "undo":
-		return fmt.Sprintf("there is no command %q: superctl rollback goes back to the release that was live before", word)
+		return fmt.Sprintf(
+			"there is no command %q: superctl rollback goes back to the release that was live before", word,
+		)
 	case "list", "ls":
-		return fmt.Sprintf("there is no command %q: superctl releases lists the releases, superctl status shows what runs", word)
+		return fmt.Sprintf(
+			"there is no command %q: superctl releases lists the releases, superctl status shows what runs", word,
+		)
 	case "validate", "test", "configtest", "verify-config":
-		return fmt.Sprintf("there is no command %q: superctl check looks for errors in the config, the releases and the sockets", word)
+		return fmt.Sprintf(
+			"there is no command %q: superctl check looks for errors in the config, the releases and the sockets", word,
+		)
 	}
 	return ""
 }

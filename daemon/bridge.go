@@ -19,7 +19,9 @@ func putBridge(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { // as for the control socket
 		return err
 	}
-	if err := renameio.WriteFile(path, servers.Bridge(), 0o644, renameio.WithStaticPermissions(0o644), renameio.WithTempDir(filepath.Dir(path))); err != nil {
+	if err := renameio.WriteFile(
+		path, servers.Bridge(), 0o644, renameio.WithStaticPermissions(0o644), renameio.WithTempDir(filepath.Dir(path)),
+	); err != nil {
 		return fmt.Errorf("write the program that hands over its listener: %w", err)
 	}
 	return nil

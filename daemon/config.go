@@ -13,8 +13,8 @@ import (
 // keptName is the file of the state directory that holds the config which was read last.
 const keptName = "config.toml"
 
-// keep keeps a copy of a config that could be read: a daemon that starts after a crash must not fail because somebody is
-// editing it.
+// keep keeps a copy of a config that could be read: a daemon that starts after a crash must not
+// fail because somebody is editing it.
 func keep(c *config.Config) error {
 	data, err := os.ReadFile(c.Path)
 	if err == nil {
@@ -34,8 +34,8 @@ func (e *ConfigError) Error() string { return e.Err.Error() }
 // Unwrap is what is wrong with it.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// loadOrKept reads a config, or the copy of it that was kept: then broken says what is wrong with it now. A config that
-// was never read before has no copy.
+// loadOrKept reads a config, or the copy of it that was kept: then broken says what is wrong with
+// it now. A config that was never read before has no copy.
 func loadOrKept(path string) (c *config.Config, broken error) {
 	c, err := config.Load(path)
 	if err == nil {

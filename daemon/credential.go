@@ -47,8 +47,8 @@ func (s credentialSource) directory(c *config.Config, u *config.User) (string, e
 		"set control to a path below /run", u.Name, copies.Dir)
 }
 
-// outside is the credentials of this command itself if it is of the user, else the newest copy that a daemon has made for them. Root
-// takes that of the daemon's user.
+// outside is the credentials of this command itself if it is of the user, else the newest copy that
+// a daemon has made for them. Root takes that of the daemon's user.
 func outside(c *config.Config, copies credentials.Store, uid int) string {
 	own := os.Getenv(credentials.Variable)
 	if own != "" && uid == os.Geteuid() {
@@ -65,7 +65,8 @@ func outside(c *config.Config, copies credentials.Store, uid int) string {
 	return own
 }
 
-// check looks whether the credentials are there that the config has variables from, as programs of u would find them.
+// check looks whether the credentials are there that the config has variables from, as programs of
+// u would find them.
 func (s credentialSource) check(c *config.Config, u *config.User) error {
 	dir := s.dir
 	if s.used == nil {
@@ -91,7 +92,8 @@ func (s credentialSource) check(c *config.Config, u *config.User) error {
 	})
 }
 
-// forget removes the copies that nothing runs with: neither a generation nor the plan that has just been made.
+// forget removes the copies that nothing runs with: neither a generation nor the plan that has just
+// been made.
 func (s credentialSource) forget(c *config.Config, plan supervisor.Plan) {
 	if s.used == nil {
 		return
@@ -117,17 +119,19 @@ func (s credentialSource) forget(c *config.Config, plan supervisor.Plan) {
 	}
 }
 
-// CheckCredentials reports for a command that is not the daemon which credentials of the config a program of u would not find.
+// CheckCredentials reports for a command that is not the daemon which credentials of the config a
+// program of u would not find.
 func CheckCredentials(c *config.Config, u *config.User) error { return credentialSource{}.check(c, u) }
 
-// Credentials returns the directory where a command that is not the daemon finds the unit's credentials for programs of u;
-// "" if there is none.
+// Credentials returns the directory where a command that is not the daemon finds the unit's
+// credentials for programs of u; "" if there is none.
 func Credentials(c *config.Config, u *config.User) string {
 	uid, _ := u.IDs()
 	return outside(c, copiesOf(c), uid)
 }
 
-// EnvironmentOf returns the environment of a program of the release, for a command that is not the daemon.
+// EnvironmentOf returns the environment of a program of the release, for a command that is not the
+// daemon.
 func EnvironmentOf(c *config.Config, r releases.Release, u *config.User) (Environ, error) {
 	var source credentialSource
 	if err := source.check(c, u); err != nil {

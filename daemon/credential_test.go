@@ -60,8 +60,11 @@ func TestACredentialThatCannotBeUsedIsNamedAtItsPlace(t *testing.T) {
 	}
 	const at = "/etc/superctl/shop.toml:8:1: process.web.env.TOKEN: "
 	for says, source := range map[string]credentialSource{
-		at + `there is no credential "token": add LoadCredential=token:/etc/shop/token to the unit (systemctl edit superctl@shop), then systemctl restart superctl@shop`: {used: none},
-		at + `there is no credential "token": add LoadCredential=token:`:                                {dir: t.TempDir(), used: none},
+		at +
+			`there is no credential "token": add LoadCredential=token:/etc/shop/token to the unit (systemctl edit superctl@shop), then systemctl restart superctl@shop`: {used: none},
+		at + `there is no credential "token": add LoadCredential=token:`: {
+			dir: t.TempDir(), used: none,
+		},
 		at + `credential "token" is not at hand: a daemon that runs keeps it in /proc/shop.credentials`: {},
 	} {
 		if err := source.check(c, nil); err == nil || !strings.HasPrefix(err.Error(), says) {

@@ -1,13 +1,16 @@
-// Package daemon is one running app: it joins the packages that do not know each other. It reads the config, turns a
-// request into a plan (a release with its commands, environment and credentials), gives the supervisor its gates, hands
-// everything to the next daemon in an upgrade, and talks to systemd.
+// Package daemon is one running app: it joins the packages that do not know each other. It reads
+// the config, turns a request into a plan (a release with its commands, environment and
+// credentials), gives the supervisor its gates, hands everything to the next daemon in an upgrade,
+// and talks to systemd.
 //
-// Run returns only when everything that it has started has ended, or another daemon has it. Only one daemon of an app runs
-// at a time: it holds the lock of the state directory. What the supervisor, the listeners and the releases do by themselves
-// is decided there and not here; commands and what they print are in cli.
+// Run returns only when everything that it has started has ended, or another daemon has it. Only
+// one daemon of an app runs at a time: it holds the lock of the state directory. What the
+// supervisor, the listeners and the releases do by themselves is decided there and not here;
+// commands and what they print are in cli.
 //
-// Beside Run, cli uses what a command must see as the daemon would: CommandOf, EnvironmentOf, FindDetours and
-// CheckCredentials for check and exec, Try for `check RELEASE`, End and DryRun for the commands of those names.
+// Beside Run, cli uses what a command must see as the daemon would: CommandOf, EnvironmentOf,
+// FindDetours and CheckCredentials for check and exec, Try for `check RELEASE`, End and DryRun for
+// the commands of those names.
 package daemon
 
 import (
@@ -58,7 +61,8 @@ type daemon struct {
 	api       *control.Server
 }
 
-// Run is the daemon of the app with the config at path. It returns when everything that it started has ended, or when another daemon has it.
+// Run is the daemon of the app with the config at path. It returns when everything that it started
+// has ended, or when another daemon has it.
 func Run(path string, stderr io.Writer) error {
 	renewal, err := handover.New()
 	if err != nil {
@@ -134,7 +138,8 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 	return nil
 }
 
-// enterGroup finds the control group that systemd has delegated, and leaves it to the workers' groups. nil: there is none.
+// enterGroup finds the control group that systemd has delegated, and leaves it to the workers'
+// groups. nil: there is none.
 func enterGroup() (*cgroup.Tree, error) {
 	tree, err := cgroup.Find()
 	if errors.Is(err, cgroup.ErrNotDelegated) {
@@ -146,28 +151,34 @@ func enterGroup() (*cgroup.Tree, error) {
 	return tree, tree.Enter()
 }
 
-// StateRoom is how many bytes must be free where the state is kept: for the next state file, which is written beside
-// the one before, and for the history.
+// StateRoom is how many bytes must be free where the state is kept: for the next state file, which
+// is written beside the one before, and for the history.
 const StateRoom = 64 << 10
 
 // options joins the packages.
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
 	plans := &planner{path: path, running: c, read: d.readConfig, credentials: credentialSource{
-		dir: os.Getenv(credentials.Variable), log: d.log, used: func() ([]supervisor.Plan, error) { return d.s.Plans() },
+		dir: os.Getenv(credentials.Variable), log: d.log, used: func() (
+			[]supervisor.Plan, error,
+		) {
+			return d.s.Plans()
+		},
 	}}
 	store := c.Store()
 	history := releases.History{Path: c.HistoryPath()}
 	opt := supervisor.Options{
 		Complaint: d.complaint,
-		App:       c.App, Version: Version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c), Scratch: scratchDir(c),
-		Values: supervisor.Values{Dir: valuesDir(c), Read: plans.readValues},
-		Gates:  gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze, Inspect: inspectMigrations,
-		Share:  func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
-		Look:   newLooker(c).look,
-		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
-		Moved:  func(r supervisor.Release) string { return store.Moved(r.Path) },
-		Broken: func(r supervisor.Release) error { return broken(c, store, r.Path) },
+		App:       c.App, Version: Version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
+		Scratch: scratchDir(c),
+		Values:  supervisor.Values{Dir: valuesDir(c), Read: plans.readValues},
+		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze,
+		Inspect: inspectMigrations,
+		Share:   func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
+		Look:    newLooker(c).look,
+		Point:   func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
+		Moved:   func(r supervisor.Release) string { return store.Moved(r.Path) },
+		Broken:  func(r supervisor.Release) error { return broken(c, store, r.Path) },
 		Watch: func(ctx context.Context, r supervisor.Release, changed func()) error {
 			return store.Watch(ctx, r.Path, changed)
 		},
@@ -176,7 +187,8 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Tell:   d.team.Tell, Troubles: d.team.Troubles, NotInForce: d.notInForce,
 		Say:  func(text string) { d.tell("STATUS=" + text) },
 		Sink: d.out.sink(), Fault: d.fault, Log: d.log,
-		Cgroups: d.groups, Inherited: d.kept.take, Handed: d.kept.names(), Former: formerGate(c, d.kept), Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
+		Cgroups: d.groups, Inherited: d.kept.take, Handed: d.kept.names(), Former: formerGate(c, d.kept),
+		Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
 	}
 	if store := systemd.OpenStore(); store != nil {
 		opt.Store, opt.Stored = store, d.kept.names()
@@ -208,7 +220,8 @@ func (d *daemon) useControl(f func(fd int) error) error {
 	return d.api.Descriptor(f)
 }
 
-// controlGroup is the group that may use the control socket: the config's, else that of the app's user.
+// controlGroup is the group that may use the control socket: the config's, else that of the app's
+// user.
 func controlGroup(c *config.Config) int {
 	if c.User != nil {
 		return int(c.User.Credential.GID)

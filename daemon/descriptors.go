@@ -18,8 +18,8 @@ const (
 	socketName  = "socket/"        // and what a socket unit has handed in; in an upgrade only
 )
 
-// descriptors is what an earlier daemon has left for this one: in an upgrade it hands it over, after a crash or a restart
-// systemd had it in its store.
+// descriptors is what an earlier daemon has left for this one: in an upgrade it hands it over,
+// after a crash or a restart systemd had it in its store.
 type descriptors struct {
 	handed *handover.Upgrader
 	stored *socket.Inherited

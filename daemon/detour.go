@@ -12,9 +12,9 @@ import (
 	"superctl/releases"
 )
 
-// detours finds the paths by which a release would run another one's code: in commands, options, the files that
-// these name, variables, hooks and the virtualenv. The `current` link is another release's until the cutover, so
-// that nothing may lead through it.
+// detours finds the paths by which a release would run another one's code: in commands, options,
+// the files that these name, variables, hooks and the virtualenv. The `current` link is another
+// release's until the cutover, so that nothing may lead through it.
 type detours struct {
 	paths *releases.Paths
 	dir   string // the release's
@@ -22,7 +22,8 @@ type detours struct {
 	found []string
 }
 
-// FindDetours returns what must be changed before r can run; r may be the zero value, when there is no release yet.
+// FindDetours returns what must be changed before r can run; r may be the zero value, when there is
+// no release yet.
 func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 	dir := cmp.Or(r.Path, filepath.Join(c.Releases, "RELEASE"))
 	store := c.Store()
@@ -46,7 +47,9 @@ func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 		name     string
 		commands [][]string
 	}{
-		{"before", c.Hooks.Before}, {"after", c.Hooks.After}, {"on_abort", c.Hooks.OnAbort}, {"on_revert", c.Hooks.OnRevert},
+		{"before", c.Hooks.Before}, {"after", c.Hooks.After}, {"on_abort", c.Hooks.OnAbort}, {
+			"on_revert", c.Hooks.OnRevert,
+		},
 	} {
 		for _, command := range h.commands {
 			d.command("hooks."+h.name, command)
@@ -100,8 +103,8 @@ func (d *detours) command(where string, words []string) {
 	}
 }
 
-// word finds a path in a word, be it one that begins with a slash, leads upwards, or leaves the release by a link
-// in it.
+// word finds a path in a word, be it one that begins with a slash, leads upwards, or leaves the
+// release by a link in it.
 func (d *detours) word(word string) (releases.Detour, bool) {
 	if t, ok := d.paths.InText(word, d.dir); ok {
 		return t, true
@@ -162,15 +165,15 @@ func (d *detours) variables(where string, env Environ) {
 	}
 }
 
-// configEndings are those of files that say how a program runs. A module of the app is not among them: what stands
-// in it may be data.
+// configEndings are those of files that say how a program runs. A module of the app is not among
+// them: what stands in it may be data.
 var configEndings = []string{ //nolint:gochecknoglobals // a table
 	".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json", ".xml", ".env", ".sh", ".bash", ".rb",
 	"conf.py", "config.py",
 }
 
-// readsAsConfig reports whether a file that a command names says how a program runs: by its name, or because a
-// shell runs it.
+// readsAsConfig reports whether a file that a command names says how a program runs: by its name,
+// or because a shell runs it.
 func readsAsConfig(path string) bool {
 	if path == "" {
 		return false
@@ -231,8 +234,8 @@ func (d *detours) short(path string) string {
 	return path
 }
 
-// virtualenv looks at what has a virtualenv's interpreter import from elsewhere: an editable install of another
-// release.
+// virtualenv looks at what has a virtualenv's interpreter import from elsewhere: an editable
+// install of another release.
 func (d *detours) virtualenv(r releases.Release) {
 	venv := r.Virtualenv()
 	if venv == "" {
@@ -242,7 +245,8 @@ func (d *detours) virtualenv(r releases.Release) {
 		d.lines("release "+r.Name, filepath.Join(venv, "pyvenv.cfg"), text, venv)
 	}
 	for _, pattern := range []string{"*.pth", "*.egg-link", "__editable__*.py"} {
-		files, _ := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", pattern)) // the pattern is right
+		// the pattern is right
+		files, _ := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", pattern))
 		for _, file := range files {
 			text, err := readConfig(file)
 			if err != nil {

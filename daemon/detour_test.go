@@ -14,7 +14,9 @@ import (
 func site(t *testing.T, files map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	for _, sub := range []string{"releases/r1/venv/bin", "releases/r2/venv/bin", "releases/r2/venv/lib/python3.11/site-packages"} {
+	for _, sub := range []string{
+		"releases/r1/venv/bin", "releases/r2/venv/bin", "releases/r2/venv/lib/python3.11/site-packages",
+	} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -57,23 +59,71 @@ func TestAPathToAnotherReleaseIsRefusedWhereverItIs(t *testing.T) {
 		tables string
 		says   []string
 	}{
-		"the program":        {nil, web("DIR/current/venv/bin/gunicorn shop"), []string{"process.web.command", through, "write gunicorn:"}},
-		"an interpreter":     {nil, web("DIR/current/venv/bin/python -m gunicorn shop"), []string{through, "write python:"}},
-		"a relative program": {nil, web("../r1/venv/bin/gunicorn shop"), []string{"leads into release r1", "write gunicorn:"}},
-		"chdir":              {nil, web("gunicorn --chdir DIR/current shop"), []string{"--chdir DIR/current " + through, "take out --chdir"}},
-		"pythonpath":         {nil, web("gunicorn --pythonpath=DIR/current shop"), []string{through, "take out --pythonpath"}},
-		"a virtualenv":       {nil, web("uwsgi --home DIR/current/venv"), []string{through, "write venv:"}},
-		"a shell":            {nil, "[process.web]\nlisten = [\"web\"]\ncommand = [\"sh\", \"-c\", \"cd DIR/current && exec gunicorn shop\"]\n", []string{through}},
-		"gunicorn.conf.py":   {map[string]string{"gunicorn.conf.py": "workers = 2\nchdir = 'DIR/current'\n"}, web("gunicorn shop"), []string{"gunicorn.conf.py:2 " + through}},
-		"a named config":     {map[string]string{"conf.py": "import sys\nsys.path.insert(0, \"DIR/current\")"}, web("gunicorn -c conf.py shop"), []string{"conf.py:2"}},
-		"a nested config":    {map[string]string{"a.ini": "[uwsgi]\nini = b.ini", "b.ini": "[uwsgi]\n# DIR/current\nchdir = DIR/current"}, web("uwsgi --ini a.ini"), []string{"b.ini:3"}},
-		"a script":           {map[string]string{"run": "#!/bin/sh\nexec DIR/current/venv/bin/gunicorn"}, web("./run"), []string{"run:2"}},
-		"[env]":              {nil, web("gunicorn shop") + "[env]\nPYTHONPATH = \"/lib:DIR/current\"\n", []string{"the variable PYTHONPATH (config) " + through}},
-		"its own variables":  {nil, web("gunicorn shop") + "[process.web.env]\nROOT = \"DIR/releases/r1/data\"\n", []string{"the variable ROOT (process) leads into release r1"}},
-		"a hook":             {nil, web("gunicorn shop") + "[hooks]\nbefore = \"DIR/current/venv/bin/python manage.py migrate\"\n", []string{"hooks.before", through}},
-		"an editable":        {map[string]string{"venv/lib/python3.11/site-packages/shop.pth": "DIR/releases/r1\n"}, web("gunicorn shop"), []string{"release r2: venv/lib/python3.11/site-packages/shop.pth leads into release r1", "without -e"}},
-		"its interpreter":    {map[string]string{"venv/pyvenv.cfg": "home = DIR/current/python/bin\n"}, web("gunicorn shop"), []string{"pyvenv.cfg:1"}},
-		"a worker":           {nil, web("gunicorn shop") + "[process.worker]\ncommand = \"celery --workdir DIR/current -A shop worker\"\n", []string{"process.worker.command", "take out --workdir"}},
+		"the program": {nil, web("DIR/current/venv/bin/gunicorn shop"), []string{
+			"process.web.command", through, "write gunicorn:",
+		}},
+		"an interpreter": {nil, web("DIR/current/venv/bin/python -m gunicorn shop"), []string{
+			through, "write python:",
+		}},
+		"a relative program": {nil, web("../r1/venv/bin/gunicorn shop"), []string{
+			"leads into release r1", "write gunicorn:",
+		}},
+		"chdir": {nil, web("gunicorn --chdir DIR/current shop"), []string{
+			"--chdir DIR/current " + through, "take out --chdir",
+		}},
+		"pythonpath": {nil, web("gunicorn --pythonpath=DIR/current shop"), []string{
+			through, "take out --pythonpath",
+		}},
+		"a virtualenv": {nil, web("uwsgi --home DIR/current/venv"), []string{through, "write venv:"}},
+		"a shell": {
+			nil,
+			"[process.web]\nlisten = [\"web\"]\ncommand = [\"sh\", \"-c\", \"cd DIR/current && exec gunicorn shop\"]\n",
+			[]string{through},
+		},
+		"gunicorn.conf.py": {
+			map[string]string{"gunicorn.conf.py": "workers = 2\nchdir = 'DIR/current'\n"},
+			web("gunicorn shop"),
+			[]string{"gunicorn.conf.py:2 " + through},
+		},
+		"a named config": {
+			map[string]string{"conf.py": "import sys\nsys.path.insert(0, \"DIR/current\")"},
+			web("gunicorn -c conf.py shop"),
+			[]string{"conf.py:2"},
+		},
+		"a nested config": {
+			map[string]string{"a.ini": "[uwsgi]\nini = b.ini", "b.ini": "[uwsgi]\n# DIR/current\nchdir = DIR/current"},
+			web("uwsgi --ini a.ini"),
+			[]string{"b.ini:3"},
+		},
+		"a script": {
+			map[string]string{"run": "#!/bin/sh\nexec DIR/current/venv/bin/gunicorn"}, web("./run"), []string{"run:2"},
+		},
+		"[env]": {
+			nil, web("gunicorn shop") + "[env]\nPYTHONPATH = \"/lib:DIR/current\"\n",
+			[]string{"the variable PYTHONPATH (config) " + through},
+		},
+		"its own variables": {
+			nil, web("gunicorn shop") + "[process.web.env]\nROOT = \"DIR/releases/r1/data\"\n",
+			[]string{"the variable ROOT (process) leads into release r1"},
+		},
+		"a hook": {
+			nil, web("gunicorn shop") + "[hooks]\nbefore = \"DIR/current/venv/bin/python manage.py migrate\"\n",
+			[]string{"hooks.before", through},
+		},
+		"an editable": {
+			map[string]string{"venv/lib/python3.11/site-packages/shop.pth": "DIR/releases/r1\n"},
+			web("gunicorn shop"),
+			[]string{"release r2: venv/lib/python3.11/site-packages/shop.pth leads into release r1", "without -e"},
+		},
+		"its interpreter": {
+			map[string]string{"venv/pyvenv.cfg": "home = DIR/current/python/bin\n"},
+			web("gunicorn shop"),
+			[]string{"pyvenv.cfg:1"},
+		},
+		"a worker": {
+			nil, web("gunicorn shop") + "[process.worker]\ncommand = \"celery --workdir DIR/current -A shop worker\"\n",
+			[]string{"process.worker.command", "take out --workdir"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := site(t, c.files)
@@ -95,15 +145,19 @@ func TestAVirtualenvOfAnotherReleaseIsRefused(t *testing.T) {
 	if err := os.Symlink("../r1/venv", filepath.Join(dir, "releases/r2/venv")); err != nil {
 		t.Fatal(err)
 	}
-	if said := strings.Join(detoursOf(t, dir, web("gunicorn shop")), "\n"); !strings.Contains(said, "releases/r2/venv leads into release r1") {
+	if said := strings.Join(detoursOf(t, dir, web("gunicorn shop")), "\n"); !strings.Contains(
+		said, "releases/r2/venv leads into release r1",
+	) {
 		t.Errorf("%q", said)
 	}
 }
 
 func TestPathsOfTheReleaseItselfAreNotRefused(t *testing.T) {
 	dir := site(t, map[string]string{
-		"gunicorn.conf.py": "# DIR/current is not looked at\nchdir = 'DIR/releases/r2'\n", "app.py": "DOC = 'DIR/current'\n",
-		"venv/pyvenv.cfg": "home = /usr/bin\ncommand = /usr/bin/python3 -m venv DIR/releases/build/venv\n", "venv/lib/python3.11/site-packages/a.pth": "/usr/lib/python3\nimport x\n",
+		"gunicorn.conf.py": "# DIR/current is not looked at\nchdir = 'DIR/releases/r2'\n",
+		"app.py":           "DOC = 'DIR/current'\n",
+		"venv/pyvenv.cfg":  "home = /usr/bin\ncommand = /usr/bin/python3 -m venv DIR/releases/build/venv\n",
+		"venv/lib/python3.11/site-packages/a.pth": "/usr/lib/python3\nimport x\n",
 	})
 	found := detoursOf(t, dir, web("DIR/releases/r2/venv/bin/gunicorn --chdir . --log-file DIR/log/web.log app:app")+
 		"[env]\nDATA = \"DIR/shared\"\nURL = \"https://example.org/releases/r1\"\n[hooks]\nafter = \"./bin/after\"\n")

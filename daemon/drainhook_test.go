@@ -23,13 +23,17 @@ func TestAWorkerWithTheHookIsWaitedForAsLongAsItsServerKeepsIdleConnections(t *t
 			t.Errorf("%+v: %s", tt, got)
 		}
 	}
-	if got := hookWait(config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, servers.Applied{}); got != time.Minute {
+	if got := hookWait(
+		config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, servers.Applied{},
+	); got != time.Minute {
 		t.Errorf("a program that looks at its flag is waited for %s", got)
 	}
 }
 
 func TestAServerThatTheStopSignalHasCutAnswersIsNotToldBeforeTheyAreThrough(t *testing.T) {
-	web, uwsgi := config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, servers.Applied{Cuts: true}
+	web, uwsgi := config.Process{
+		Listen: []string{"web"}, DrainHook: true, Drain: time.Minute,
+	}, servers.Applied{Cuts: true}
 	if got := hookWait(web, uwsgi); got != time.Minute {
 		t.Errorf("it waits for %s", got)
 	}
@@ -53,7 +57,8 @@ func TestOnlyAProcessWithListenersHasTheHook(t *testing.T) {
 	if Hooked(without, known) {
 		t.Error("drain_hook = false does not leave it out")
 	}
-	if !flagged(web, servers.Applied{}) || flagged(web, known) || flagged(web, servers.Applied{Cuts: true}) || flagged(without, servers.Applied{}) || flagged(config.Process{DrainHook: true}, servers.Applied{}) {
+	if !flagged(web, servers.Applied{}) || flagged(web, known) || flagged(web, servers.Applied{Cuts: true}) ||
+		flagged(without, servers.Applied{}) || flagged(config.Process{DrainHook: true}, servers.Applied{}) {
 		t.Error("the wrong programs are told that they drain")
 	}
 }

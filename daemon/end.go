@@ -13,16 +13,16 @@ import (
 	"superctl/supervisor/cgroup"
 )
 
-// After the end of the daemon systemd runs `superctl end` (ExecStopPost=), which takes this long before it lets systemd
-// start the next one: a pause in which a `systemctl stop` is noticed. With RestartSec= it would not be, and the workers
-// would be left over.
+// After the end of the daemon systemd runs `superctl end` (ExecStopPost=), which takes this long
+// before it lets systemd start the next one: a pause in which a `systemctl stop` is noticed. With
+// RestartSec= it would not be, and the workers would be left over.
 const (
 	crashPause  = 100 * time.Millisecond // the daemon was killed, or crashed
 	refusePause = 2 * time.Second        // it would not start, and will not in the next moment
 )
 
-// End stops the workers that a daemon which died has left running; it does nothing when systemd is about to start the next
-// daemon, which adopts them. They may finish what they have until ctx ends.
+// End stops the workers that a daemon which died has left running; it does nothing when systemd is
+// about to start the next daemon, which adopts them. They may finish what they have until ctx ends.
 func End(ctx context.Context, path string, stderr io.Writer) error {
 	if goesOn(ctx) {
 		return releaseGroup(ctx)
@@ -30,13 +30,15 @@ func End(ctx context.Context, path string, stderr io.Writer) error {
 	return endAll(ctx, path, stderr)
 }
 
-// goesOn tells, behind the end of a daemon under systemd, whether another one is going to be started.
+// goesOn tells, behind the end of a daemon under systemd, whether another one is going to be
+// started.
 func goesOn(ctx context.Context) bool {
 	result := os.Getenv("SERVICE_RESULT")
 	if result == "" {
 		return false // a person has typed it
 	}
-	// In doubt the workers go on: after a crash it is what will happen, and after a stop systemd ends what is left of the unit.
+	// In doubt the workers go on: after a crash it is what will happen, and after a stop systemd
+	// ends what is left of the unit.
 	ask := func() bool { return systemd.AwaitIntent(ctx) != systemd.Stop }
 	if !ask() {
 		return false
@@ -98,7 +100,8 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 	}
 	s := supervisor.New(supervisor.Options{
 		Cgroups: groups,
-		App:     conf.App, Version: Version(), State: conf.State, Notify: notifyPath(conf), Gates: gates, Sink: out.sink(), Log: out.logger(), End: true,
+		App:     conf.App, Version: Version(), State: conf.State, Notify: notifyPath(conf), Gates: gates,
+		Sink: out.sink(), Log: out.logger(), End: true,
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()

@@ -25,8 +25,9 @@ const (
 // Environ is the environment of a program of a release, with where each variable is from.
 type Environ []config.Variable
 
-// environment builds it (DESIGN 5): nothing is inherited but the time zone and the language. The release has the least to say, and the
-// process (own) the most. dir is the directory with the unit's credentials that the program's user can read; "" for none.
+// environment builds it (DESIGN 5): nothing is inherited but the time zone and the language. The
+// release has the least to say, and the process (own) the most. dir is the directory with the
+// unit's credentials that the program's user can read; "" for none.
 func environment(c *config.Config, r releases.Release, u *config.User, dir string, own []config.Variable) Environ {
 	name, home := "root", "/root"
 	if u != nil {
@@ -68,7 +69,8 @@ func environment(c *config.Config, r releases.Release, u *config.User, dir strin
 	return env
 }
 
-// ofRelease is a variable of the config for a release. It is a template no more when all its placeholders are the release's.
+// ofRelease is a variable of the config for a release. It is a template no more when all its
+// placeholders are the release's.
 func ofRelease(v config.Variable, r releases.Release) config.Variable {
 	expanded, unknown := worker.Expand(v.Value, func(name string) (string, bool) {
 		value, known := map[string]string{"release": r.Name, "commit": r.Commit}[name]
@@ -93,8 +95,9 @@ func (e *Environ) put(v config.Variable) {
 	*e = append(*e, v)
 }
 
-// List is NAME=VALUE of each that is no credential, and the same for every program of the release. Hooks and commands have these: a
-// variable with a placeholder that stands for something in a worker only, such as {generation}, is not set for them.
+// List is NAME=VALUE of each that is no credential, and the same for every program of the release.
+// Hooks and commands have these: a variable with a placeholder that stands for something in a
+// worker only, such as {generation}, is not set for them.
 func (e Environ) List() []string {
 	return e.having(func(v config.Variable) bool { return v.Credential == "" && !v.Template })
 }
@@ -114,7 +117,8 @@ func (e Environ) having(match func(config.Variable) bool) []string {
 	return list
 }
 
-// Secrets is the files that have the values of the others; without the unit's credentials, a program has to do without those variables.
+// Secrets is the files that have the values of the others; without the unit's credentials, a
+// program has to do without those variables.
 func (e Environ) Secrets() worker.Secrets {
 	dir := e.credentials()
 	if dir == "" {
@@ -166,8 +170,8 @@ func merge(lists ...[]string) []string {
 	return out
 }
 
-// BareEnvironment returns the environment of a program of the release without the unit's credentials, which are there only
-// while the unit runs.
+// BareEnvironment returns the environment of a program of the release without the unit's
+// credentials, which are there only while the unit runs.
 func BareEnvironment(c *config.Config, r releases.Release, u *config.User) Environ {
 	return environment(c, r, u, "", nil)
 }

@@ -12,7 +12,12 @@ import (
 )
 
 func TestTheReleaseHasTheLeastToSayOfAVariableAndTheProcessTheMost(t *testing.T) {
-	r := releases.Release{Path: t.TempDir(), Metadata: releases.Metadata{Env: map[string]string{"ALL": "release", "FILE": "release", "CONFIG": "release", "RELEASE": "release", "LANG": "release"}}}
+	r := releases.Release{
+		Path: t.TempDir(),
+		Metadata: releases.Metadata{Env: map[string]string{
+			"ALL": "release", "FILE": "release", "CONFIG": "release", "RELEASE": "release", "LANG": "release",
+		}},
+	}
 	c := &config.Config{Env: []config.Variable{
 		{Name: "ALL", Value: "file", From: config.FromFile},
 		{Name: "FILE", Value: "file", From: config.FromFile},
@@ -20,9 +25,15 @@ func TestTheReleaseHasTheLeastToSayOfAVariableAndTheProcessTheMost(t *testing.T)
 		{Name: "ALL", Value: "config", From: config.FromConfig},
 		{Name: "CONFIG", Value: "config", From: config.FromConfig},
 	}}
-	env := environment(c, r, &config.User{Name: "shop", Home: "/srv/shop"}, "", []config.Variable{{Name: "ALL", Value: "process", From: config.FromProcess}})
+	env := environment(
+		c, r, &config.User{Name: "shop", Home: "/srv/shop"}, "",
+		[]config.Variable{{Name: "ALL", Value: "process", From: config.FromProcess}},
+	)
 	list, from := env.List(), env.origins()
-	for name, origin := range map[string]string{"ALL": "process", "CONFIG": "config", "FILE": "env_file", "RELEASE": "release", "LANG": "release", "HOME": "superctl"} {
+	for name, origin := range map[string]string{
+		"ALL": "process", "CONFIG": "config", "FILE": "env_file", "RELEASE": "release", "LANG": "release",
+		"HOME": "superctl",
+	} {
 		value := map[string]string{"env_file": "file", "superctl": "/srv/shop"}[origin]
 		if value == "" {
 			value = origin
@@ -38,10 +49,14 @@ func TestTheReleaseHasTheLeastToSayOfAVariableAndTheProcessTheMost(t *testing.T)
 
 func TestASecretIsInAFileOfTheCredentialsOrThereIsNone(t *testing.T) {
 	c := &config.Config{Env: []config.Variable{
-		{Name: "KEY", Credential: "key", From: config.FromCredential}, {Name: "PLAIN", Value: "x", From: config.FromConfig},
+		{
+			Name: "KEY", Credential: "key", From: config.FromCredential,
+		}, {Name: "PLAIN", Value: "x", From: config.FromConfig},
 	}}
 	own := []config.Variable{{Name: "PLAIN", Credential: "other", From: config.FromCredential}}
-	for dir, want := range map[string]worker.Secrets{"/run/copy": {"KEY": "/run/copy/key", "PLAIN": "/run/copy/other"}, "": nil} {
+	for dir, want := range map[string]worker.Secrets{
+		"/run/copy": {"KEY": "/run/copy/key", "PLAIN": "/run/copy/other"}, "": nil,
+	} {
 		env := environment(c, releases.Release{Path: t.TempDir()}, nil, dir, own)
 		if got := env.Secrets(); !maps.Equal(got, want) {
 			t.Errorf("with %q: %v, want %v", dir, got, want)
@@ -56,11 +71,15 @@ func TestASecretIsInAFileOfTheCredentialsOrThereIsNone(t *testing.T) {
 
 func TestOnlyWhatIsNamedIsInheritedFromTheDaemon(t *testing.T) {
 	for name, value := range map[string]string{
-		"SECRET_KEY": "of the daemon", "AWS_REGION": "x", "AWSX": "x", "OTHER": "x", "LISTEN_FDS": "1", "NOTIFY_SOCKET": "/x", "SUPERCTL_X": "1", "OWN": "of the daemon",
+		"SECRET_KEY": "of the daemon", "AWS_REGION": "x", "AWSX": "x", "OTHER": "x", "LISTEN_FDS": "1",
+		"NOTIFY_SOCKET": "/x", "SUPERCTL_X": "1", "OWN": "of the daemon",
 	} {
 		t.Setenv(name, value)
 	}
-	c := &config.Config{Inherit: []string{"SECRET_KEY", "AWS_*", "OWN", "L*", "N*", "S*", "TABLEFLIP_HAS_PARENT_7DIU3"}, Env: []config.Variable{{Name: "OWN", Value: "own", From: config.FromFile}}}
+	c := &config.Config{
+		Inherit: []string{"SECRET_KEY", "AWS_*", "OWN", "L*", "N*", "S*", "TABLEFLIP_HAS_PARENT_7DIU3"},
+		Env:     []config.Variable{{Name: "OWN", Value: "own", From: config.FromFile}},
+	}
 	t.Setenv("TABLEFLIP_HAS_PARENT_7DIU3", "yes")
 	env := environment(c, releases.Release{Path: t.TempDir()}, nil, "", nil)
 	list, from := env.List(), env.origins()
@@ -69,7 +88,9 @@ func TestOnlyWhatIsNamedIsInheritedFromTheDaemon(t *testing.T) {
 			t.Errorf("there is no %s", kv)
 		}
 	}
-	for _, name := range []string{"AWSX", "OTHER", "LISTEN_FDS", "NOTIFY_SOCKET", "SUPERCTL_X", "TABLEFLIP_HAS_PARENT_7DIU3"} {
+	for _, name := range []string{
+		"AWSX", "OTHER", "LISTEN_FDS", "NOTIFY_SOCKET", "SUPERCTL_X", "TABLEFLIP_HAS_PARENT_7DIU3",
+	} {
 		if from[name] != "" {
 			t.Errorf("%s is inherited", name)
 		}
@@ -85,14 +106,17 @@ func TestAVariableOfOneGenerationIsNotSetForHooks(t *testing.T) {
 		{Name: "METRICS", Value: "{scratch}/{release}", From: config.FromConfig, Template: true},
 		{Name: "FILE", Value: "{release}", From: config.FromFile},
 	}}
-	env := environment(c, releases.Release{Name: "r1", Path: t.TempDir(), Metadata: releases.Metadata{Commit: "abc"}}, nil, "", nil)
+	env := environment(
+		c, releases.Release{Name: "r1", Path: t.TempDir(), Metadata: releases.Metadata{Commit: "abc"}}, nil, "", nil,
+	)
 	list := env.List()
 	for _, kv := range []string{"VERSION=r1@abc", "FILE={release}"} {
 		if !slices.Contains(list, kv) {
 			t.Errorf("there is no %s in %q", kv, list)
 		}
 	}
-	if templates := env.templates(); !slices.Equal(templates, []string{"METRICS={scratch}/{release}"}) || strings.Contains(strings.Join(list, " "), "METRICS") {
+	if templates := env.templates(); !slices.Equal(templates, []string{"METRICS={scratch}/{release}"}) ||
+		strings.Contains(strings.Join(list, " "), "METRICS") {
 		t.Errorf("templates %q beside %q", templates, list)
 	}
 }

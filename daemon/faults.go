@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// faults has the daemon pass points at which a test may end it, as a crash would. SUPERCTL_FAULT is a directory: every point
-// that is passed is a line of `points` in it, and the daemon kills itself at the one that `kill` names, once.
+// faults has the daemon pass points at which a test may end it, as a crash would. SUPERCTL_FAULT is
+// a directory: every point that is passed is a line of `points` in it, and the daemon kills itself
+// at the one that `kill` names, once.
 func faults() func(point string) {
 	dir := os.Getenv("SUPERCTL_FAULT")
 	if dir == "" {

@@ -41,11 +41,13 @@ func (g gate) Private() (supervisor.Gate, error) {
 	return gate{p}, nil
 }
 
-// remainingGates are the gates that workers can be stopped with when no daemon is to start any more: all but those whose socket
-// systemd passes, which it does to a daemon only.
+// remainingGates are the gates that workers can be stopped with when no daemon is to start any
+// more: all but those whose socket systemd passes, which it does to a daemon only.
 func remainingGates(c *config.Config) ([]supervisor.Gate, error) {
 	own := *c
-	own.Listen = slices.DeleteFunc(slices.Clone(c.Listen), func(l config.Listen) bool { return l.Address.Network() == "systemd" })
+	own.Listen = slices.DeleteFunc(slices.Clone(c.Listen), func(l config.Listen) bool {
+		return l.Address.Network() == "systemd"
+	})
 	gates, err := makeGates(&own, nil, EarlierDaemons(c.App))
 	if err != nil {
 		return nil, err
@@ -54,8 +56,9 @@ func remainingGates(c *config.Config) ([]supervisor.Gate, error) {
 	return gates, err
 }
 
-// keepKinds replaces the gates of addresses whose kind the config has changed since the workers that run were started, by gates of the
-// kind that their listeners have: with another one no release could be started at these addresses. It returns what is to be said of it.
+// keepKinds replaces the gates of addresses whose kind the config has changed since the workers
+// that run were started, by gates of the kind that their listeners have: with another one no
+// release could be started at these addresses. It returns what is to be said of it.
 func keepKinds(gates []supervisor.Gate, c *config.Config, inherited *socket.Inherited) (kept string, err error) {
 	kinds := supervisor.GateKinds(c.State, c.App)
 	var texts []string
@@ -72,7 +75,13 @@ func keepKinds(gates []supervisor.Gate, c *config.Config, inherited *socket.Inhe
 			return "", err
 		}
 		gates[i] = former[0]
-		texts = append(texts, fmt.Sprintf("listener %q keeps its gate %q: its kind changes to %q when the service is stopped and started again", l.Name, was, wanted))
+		texts = append(
+			texts,
+			fmt.Sprintf(
+				"listener %q keeps its gate %q: its kind changes to %q when the service is stopped and started again",
+				l.Name, was, wanted,
+			),
+		)
 	}
 	return strings.Join(texts, "; "), nil
 }
@@ -100,7 +109,9 @@ func formerGate(c *config.Config, kept *descriptors) func(name, address, kind st
 		if err != nil {
 			return nil, err
 		}
-		g, err := socket.New(socket.Options{Name: name, Address: at, Gate: kind, Inherited: kept.stored, Earlier: EarlierDaemons(c.App)})
+		g, err := socket.New(socket.Options{
+			Name: name, Address: at, Gate: kind, Inherited: kept.stored, Earlier: EarlierDaemons(c.App),
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -19,7 +19,9 @@ func (d *daemon) readConfig(c *config.Config) {
 func needsRestart(running, c *config.Config) string {
 	var keys []string
 	for _, k := range []struct{ name, is, now string }{
-		{"log", running.Log, c.Log}, {"control", running.Control, c.Control}, {"state", running.State, c.State}, {"group", running.Group, c.Group},
+		{"log", running.Log, c.Log}, {
+			"control", running.Control, c.Control,
+		}, {"state", running.State, c.State}, {"group", running.Group, c.Group},
 	} {
 		if k.is != k.now {
 			keys = append(keys, fmt.Sprintf("%s = %q (it runs with %q)", k.name, k.now, k.is))
@@ -28,10 +30,14 @@ func needsRestart(running, c *config.Config) string {
 	if len(keys) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s needs a restart of the daemon, which loses no request: systemctl restart superctl@%s", strings.Join(keys, ", "), running.App)
+	return fmt.Sprintf(
+		"%s needs a restart of the daemon, which loses no request: systemctl restart superctl@%s",
+		strings.Join(keys, ", "), running.App,
+	)
 }
 
-// notInForce says what of the config file is not in force, when the live generation was made from the text with that sum.
+// notInForce says what of the config file is not in force, when the live generation was made from
+// the text with that sum.
 func (d *daemon) notInForce(sum string) string {
 	var texts []string
 	if now, err := config.Sum(d.config.Path); err == nil && sum != "" && now != sum {

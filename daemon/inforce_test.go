@@ -13,7 +13,8 @@ func TestStatusSaysWhatOfTheConfigIsNotInForce(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "shop.toml")
 	write := func(more string) *config.Config {
-		text := "app = \"shop\"\nreleases = \"" + dir + "\"\nstate = \"" + dir + "\"\n" + more + "\n[process.web]\ncommand = [\"sleep\", \"9\"]\n"
+		text := "app = \"shop\"\nreleases = \"" + dir + "\"\nstate = \"" + dir + "\"\n" + more +
+			"\n[process.web]\ncommand = [\"sleep\", \"9\"]\n"
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

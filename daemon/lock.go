@@ -13,11 +13,12 @@ import (
 	"superctl/supervisor"
 )
 
-// stateLock makes a daemon the only one of its app. SO_REUSEPORT lets a second one bind the same address, so "address in use"
-// cannot do it (DESIGN 4). The kernel gives a lock up when the daemon ends, however it ends.
+// stateLock makes a daemon the only one of its app. SO_REUSEPORT lets a second one bind the same
+// address, so "address in use" cannot do it (DESIGN 4). The kernel gives a lock up when the daemon
+// ends, however it ends.
 //
-// The file says whose the lock is, and is what daemons before this one locked. It can be removed while it is locked; the
-// directory cannot, without the state that is in it. So both are locked.
+// The file says whose the lock is, and is what daemons before this one locked. It can be removed
+// while it is locked; the directory cannot, without the state that is in it. So both are locked.
 type stateLock struct{ file, dir *os.File }
 
 // lockState locks a state directory, and makes it if it is missing.
@@ -37,8 +38,8 @@ func lockState(dir string) (*stateLock, error) {
 	return l, l.complete(dir)
 }
 
-// takeLock locks the state directory, or goes on with the locks of the daemon that hands over: they belong to the open
-// files, which both have (flock(2)).
+// takeLock locks the state directory, or goes on with the locks of the daemon that hands over: they
+// belong to the open files, which both have (flock(2)).
 func (d *daemon) takeLock() (*stateLock, error) {
 	dir := d.config.State
 	fd, ok := d.kept.take(lockName)
@@ -52,7 +53,8 @@ func (d *daemon) takeLock() (*stateLock, error) {
 	return l, l.complete(dir)
 }
 
-// complete locks the directory, unless that was handed over, and writes into the file whose the lock is.
+// complete locks the directory, unless that was handed over, and writes into the file whose the
+// lock is.
 func (l *stateLock) complete(dir string) (err error) {
 	if l.dir == nil {
 		if l.dir, err = os.Open(dir); err != nil {
@@ -73,7 +75,10 @@ func (l *stateLock) lock(f *os.File) error {
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		holder, _ := io.ReadAll(io.NewSectionReader(l.file, 0, 20))
-		return fmt.Errorf("a daemon for this app runs already%s; it goes on untouched (superctl status shows it)", pidText(string(holder)))
+		return fmt.Errorf(
+			"a daemon for this app runs already%s; it goes on untouched (superctl status shows it)",
+			pidText(string(holder)),
+		)
 	case err != nil:
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
 	}

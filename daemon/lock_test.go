@@ -19,7 +19,8 @@ func TestARemovedLockFileLetsNoSecondDaemonIn(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := lockState(dir); err == nil || !strings.Contains(err.Error(), "a daemon for this app runs already") {
+		if _, err := lockState(dir); err == nil ||
+			!strings.Contains(err.Error(), "a daemon for this app runs already") {
 			t.Errorf("lock file removed: %v; a second daemon gets %v", removed, err)
 		}
 	}

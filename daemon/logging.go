@@ -20,8 +20,9 @@ import (
 	"superctl/plain"
 )
 
-// logs is where the daemon's own log and the workers' lines go: to the journal with fields when the daemon's output is
-// the journal, else to a file when the config names one, else to the daemon's own output.
+// logs is where the daemon's own log and the workers' lines go: to the journal with fields when the
+// daemon's output is the journal, else to a file when the config names one, else to the daemon's
+// own output.
 type logs struct {
 	app  string
 	path string // of the file, "" for none
@@ -43,7 +44,10 @@ const (
 
 // openLogs opens the log file, if there is one. Close ends what it begins.
 func openLogs(app, path string, out io.Writer) (*logs, error) {
-	l := &logs{app: app, path: path, out: out, queue: make(chan []byte, logQueue), closing: make(chan struct{}), written: make(chan struct{})}
+	l := &logs{
+		app: app, path: path, out: out, queue: make(chan []byte, logQueue), closing: make(chan struct{}),
+		written: make(chan struct{}),
+	}
 	if err := l.Reopen(); err != nil {
 		return nil, err
 	}
@@ -51,8 +55,8 @@ func openLogs(app, path string, out io.Writer) (*logs, error) {
 	return l, nil
 }
 
-// pass writes line after line. Nobody else waits for the output: it may be a terminal that is stopped, or a pipe that nobody
-// reads.
+// pass writes line after line. Nobody else waits for the output: it may be a terminal that is
+// stopped, or a pipe that nobody reads.
 func (l *logs) pass() {
 	defer close(l.written)
 	for {
@@ -81,7 +85,8 @@ func (l *logs) write(line []byte) {
 	}
 }
 
-// Close waits, not for long, until what was written is passed on. What is written afterwards is not.
+// Close waits, not for long, until what was written is passed on. What is written afterwards is
+// not.
 func (l *logs) Close() error {
 	close(l.closing)
 	select {
@@ -116,7 +121,8 @@ func (l *logs) Reopen() error {
 	return nil
 }
 
-// Write hands a line to the file or the output, and never waits for it; it makes logs a zapcore.WriteSyncer.
+// Write hands a line to the file or the output, and never waits for it; it makes logs a
+// zapcore.WriteSyncer.
 func (l *logs) Write(p []byte) (int, error) {
 	select {
 	case l.queue <- bytes.Clone(p):
@@ -138,8 +144,8 @@ func (l *logs) underJournal() bool {
 	return err == nil && is
 }
 
-// logger is the daemon's own log. Under the journal the level is the prefix of sd-daemon(3) and the time is left out,
-// since the journal has both.
+// logger is the daemon's own log. Under the journal the level is the prefix of sd-daemon(3) and the
+// time is left out, since the journal has both.
 func (l *logs) logger() *zap.Logger {
 	enc := zap.NewProductionEncoderConfig()
 	enc.ConsoleSeparator = " "
@@ -176,7 +182,10 @@ func (l *logs) sink() func(api.LogLine) {
 			line.Text = plain.Line(line.Text)
 		}
 		w := bufio.NewWriterSize(l, 256+len(line.Text))
-		fmt.Fprintf(w, "%s %s.%d %s | %s\n", line.Time.Format(time.RFC3339), line.Process, line.Instance, line.Release, line.Text)
+		fmt.Fprintf(
+			w, "%s %s.%d %s | %s\n", line.Time.Format(time.RFC3339), line.Process, line.Instance, line.Release,
+			line.Text,
+		)
 		_ = w.Flush() // there is nowhere left to say that the log cannot be written
 	}
 }

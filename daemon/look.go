@@ -17,16 +17,17 @@ import (
 	"superctl/supervisor"
 )
 
-// looker looks at starting workers: they must listen on their listeners and run from their release. Few looks are
-// taken at a time, so that the start of many workers does not become as many scans of /proc at once.
+// looker looks at starting workers: they must listen on their listeners and run from their release.
+// Few looks are taken at a time, so that the start of many workers does not become as many scans of
+// /proc at once.
 type looker struct {
 	listen []config.Listen
 	store  *releases.Store
 	turns  chan struct{} // holds a token for each look in progress
 }
 
-// looksAtOnce is more than one, so that a process whose files in /proc do not answer keeps no other from being
-// looked at.
+// looksAtOnce is more than one, so that a process whose files in /proc do not answer keeps no other
+// from being looked at.
 const looksAtOnce = 4
 
 func newLooker(c *config.Config) *looker {
@@ -85,7 +86,8 @@ func (l *looker) strays(s supervisor.Look, sockets []socket.Listening) (strays [
 			continue
 		}
 		seen[at.Inode] = true
-		if l.ownAddress(at) != nil || len(s.Process.Listen) > 0 && !at.Private() && !allowed(s.Process.ExtraListen, at) {
+		if l.ownAddress(at) != nil ||
+			len(s.Process.Listen) > 0 && !at.Private() && !allowed(s.Process.ExtraListen, at) {
 			strays = append(strays, at)
 		}
 	}
@@ -167,7 +169,9 @@ func advice(s supervisor.Look, at socket.Listening, allow bool) string {
 	case !allow:
 		return "take out what binds that address"
 	}
-	return fmt.Sprintf("take out what listens there, or allow it in [process.%s]: extra_listen = [%q]", p.Name, at.String())
+	return fmt.Sprintf(
+		"take out what listens there, or allow it in [process.%s]: extra_listen = [%q]", p.Name, at.String(),
+	)
 }
 
 // commandLine is the words of a process's command; none when it has ended.

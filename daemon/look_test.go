@@ -15,7 +15,8 @@ import (
 	"superctl/supervisor"
 )
 
-// lookingAt is a looker of an app whose listener is at the address, and its release, which this process runs from.
+// lookingAt is a looker of an app whose listener is at the address, and its release, which this
+// process runs from.
 func lookingAt(t *testing.T, address string) (*looker, supervisor.Look) {
 	t.Helper()
 	dir := t.TempDir()
@@ -27,7 +28,10 @@ func lookingAt(t *testing.T, address string) (*looker, supervisor.Look) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &looker{listen: []config.Listen{{Name: "web", Address: at}}, store: &releases.Store{Dir: dir}, turns: make(chan struct{}, 1)}
+	l := &looker{
+		listen: []config.Listen{{Name: "web", Address: at}}, store: &releases.Store{Dir: dir},
+		turns: make(chan struct{}, 1),
+	}
 	return l, supervisor.Look{
 		Process: supervisor.Process{Name: "web", Listen: []string{"web"}, Command: []string{"serve"}, Dir: release},
 		Release: supervisor.Release{Name: "r2", Path: release}, PIDs: []int{os.Getpid()},
@@ -108,7 +112,8 @@ func TestAWorkerIsLookedAtForItsRelease(t *testing.T) {
 	}
 	l.store.Dir = filepath.Dir(here) // in which this process's directory is a release
 	err = l.look(context.Background(), look)
-	if err == nil || !strings.Contains(err.Error(), "runs from release "+filepath.Base(here)) || !strings.Contains(err.Error(), "working directory") {
+	if err == nil || !strings.Contains(err.Error(), "runs from release "+filepath.Base(here)) ||
+		!strings.Contains(err.Error(), "working directory") {
 		t.Errorf("%v", err)
 	}
 	look.Release.Path = here

@@ -20,7 +20,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// inspectTime is how long a release may take to say how its migrations are: it imports the whole project for that.
+// inspectTime is how long a release may take to say how its migrations are: it imports the whole
+// project for that.
 const inspectTime = time.Minute
 
 // mostNamed is how many migrations a message names.
@@ -29,12 +30,15 @@ const mostNamed = 10
 // scriptLimit is how much is read of a hook's script.
 const scriptLimit = 64 << 10
 
-// projectOf is what inspectMigrations needs to know of a release, as the supervisor keeps it; nil when it is not to look.
+// projectOf is what inspectMigrations needs to know of a release, as the supervisor keeps it; nil
+// when it is not to look.
 func projectOf(c *config.Config, r releases.Release) (json.RawMessage, error) {
 	if !c.Django.Check {
 		return nil, nil
 	}
-	return json.Marshal(django.Project{Manage: c.Django.Manage, Databases: c.Django.Databases, Migrates: runsMigrate(c.Hooks.Before, r.Path)})
+	return json.Marshal(django.Project{
+		Manage: c.Django.Manage, Databases: c.Django.Databases, Migrates: runsMigrate(c.Hooks.Before, r.Path),
+	})
 }
 
 var (
@@ -42,7 +46,8 @@ var (
 	lookers = regexp.MustCompile(`--(check|plan|help|list)\b`)
 )
 
-// runsMigrate tells whether one of the commands runs Django's migrate: it says so, or is a script of the release that does.
+// runsMigrate tells whether one of the commands runs Django's migrate: it says so, or is a script
+// of the release that does.
 func runsMigrate(commands [][]string, dir string) bool {
 	says := func(text string) bool {
 		for line := range strings.Lines(text) {
@@ -71,8 +76,9 @@ func runsMigrate(commands [][]string, dir string) bool {
 	})
 }
 
-// inspectMigrations is the supervisor's Inspect: it compares the migrations that a release has with those that its databases have
-// had, and objects to a release that would meet a database of another time.
+// inspectMigrations is the supervisor's Inspect: it compares the migrations that a release has with
+// those that its databases have had, and objects to a release that would meet a database of another
+// time.
 func inspectMigrations(ctx context.Context, i supervisor.Inspection, line func(string)) (string, error) {
 	var p django.Project
 	if err := json.Unmarshal(i.Plan.Inspect, &p); err != nil {
@@ -114,7 +120,10 @@ func inspectMigrations(ctx context.Context, i supervisor.Inspection, line func(s
 
 func inspectRelease(ctx context.Context, p django.Project, plan *supervisor.Plan) (django.State, error) {
 	if _, err := os.Stat(filepath.Join(plan.Hooks.Dir, p.Manage)); errors.Is(err, fs.ErrNotExist) {
-		return django.State{}, fmt.Errorf("there is no %s in %s: say where it is with manage in [django], or take [django] out", p.Manage, plan.Hooks.Dir)
+		return django.State{}, fmt.Errorf(
+			"there is no %s in %s: say where it is with manage in [django], or take [django] out", p.Manage,
+			plan.Hooks.Dir,
+		)
 	}
 	return p.Inspect(ctx, interpreter(plan))
 }
@@ -128,14 +137,22 @@ func interpreter(plan *supervisor.Plan) django.Run {
 		if _, err := worker.LookPath(python, env, h.Dir); err != nil {
 			python = "python3"
 		}
-		return worker.Run(ctx, worker.Command{Args: append([]string{python}, args...), Env: env, Secrets: h.Secrets, Dir: h.Dir, User: h.User}, line)
+		return worker.Run(
+			ctx,
+			worker.Command{
+				Args: append([]string{python}, args...), Env: env, Secrets: h.Secrets, Dir: h.Dir, User: h.User,
+			},
+			line,
+		)
 	}
 }
 
-// judgeUnknown objects to a release that does not know migrations which have been applied since it was made: those that the live
-// release knows. What neither knows is of another time, such as of an app that the project does not have any more, and the live
-// release gets on with it.
-func judgeUnknown(ctx context.Context, p django.Project, i supervisor.Inspection, unknown []string, line func(string)) (string, error) {
+// judgeUnknown objects to a release that does not know migrations which have been applied since it
+// was made: those that the live release knows. What neither knows is of another time, such as of an
+// app that the project does not have any more, and the live release gets on with it.
+func judgeUnknown(
+	ctx context.Context, p django.Project, i supervisor.Inspection, unknown []string, line func(string),
+) (string, error) {
 	if len(unknown) == 0 {
 		return "", nil
 	}

@@ -8,7 +8,10 @@ import (
 
 func TestAHookThatRunsMigrateIsKnown(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{"deploy.sh": "#!/bin/sh\npython manage.py check\npython manage.py migrate \"$@\"\n", "other.sh": "#!/bin/sh\npython manage.py migrate --check\n"} {
+	for name, text := range map[string]string{
+		"deploy.sh": "#!/bin/sh\npython manage.py check\npython manage.py migrate \"$@\"\n",
+		"other.sh":  "#!/bin/sh\npython manage.py migrate --check\n",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

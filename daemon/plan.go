@@ -24,7 +24,8 @@ import (
 // interpreterTime is how long a release's interpreter may take to say that it runs.
 const interpreterTime = 20 * time.Second
 
-// planner turns requests into plans: it reads the config anew each time, finds the release and checks it.
+// planner turns requests into plans: it reads the config anew each time, finds the release and
+// checks it.
 type planner struct {
 	path    string         // of the config file
 	user    *config.User   // of the workers, where the config has none; nil = this process's own
@@ -35,8 +36,8 @@ type planner struct {
 	read        func(*config.Config) // is told of each config that is read; may be nil
 }
 
-// resolveTime is how long it may take to read the config, find a release and look at it. All of that is local as a rule; on a file
-// server that is gone it would take for ever.
+// resolveTime is how long it may take to read the config, find a release and look at it. All of
+// that is local as a rule; on a file server that is gone it would take for ever.
 const resolveTime = 30 * time.Second
 
 // resolve is the supervisor's Resolve.
@@ -47,8 +48,8 @@ func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.
 	return bounded(ctx, func() (supervisor.Plan, error) { return p.resolveNow(ctx, t) })
 }
 
-// bounded returns what f returns, or the cause of the end of ctx. The kernel may hold f in a system call for ever; its goroutine
-// ends with that call, whether anybody waits for it or not.
+// bounded returns what f returns, or the cause of the end of ctx. The kernel may hold f in a system
+// call for ever; its goroutine ends with that call, whether anybody waits for it or not.
 func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -85,7 +86,8 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if p.read != nil {
 		p.read(c)
 	}
-	if _, err := p.credentials.directory(c, c.User); err != nil { // for exec, check and install, before any release is live
+	// for exec, check and install, before any release is live
+	if _, err := p.credentials.directory(c, c.User); err != nil {
 		return supervisor.Plan{}, err
 	}
 	store, err := c.OpenStore()
@@ -101,7 +103,8 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
-	if err := staysInside(c, r); err != nil && !t.Starting() { // a site must not stay down because of a path that leads the right way now
+	// a site must not stay down because of a path that leads the right way now
+	if err := staysInside(c, r); err != nil && !t.Starting() {
 		return supervisor.Plan{}, err
 	}
 	plan, err := p.makePlan(ctx, c, store, r)
@@ -122,7 +125,10 @@ func (p *planner) sameListeners(c *config.Config) error {
 	}
 	for _, l := range c.Listen {
 		if o, ok := old[l.Name]; !ok || o != l {
-			return fmt.Errorf("%s: listen.%s is not what the running daemon has open; a listener changes only when the daemon is restarted", c.Path, l.Name)
+			return fmt.Errorf(
+				"%s: listen.%s is not what the running daemon has open; a listener changes only when the daemon is restarted",
+				c.Path, l.Name,
+			)
 		}
 	}
 	return nil
@@ -168,7 +174,9 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 // makePlan joins a config and a release, after a look at the release.
-func (p *planner) makePlan(ctx context.Context, c *config.Config, store *releases.Store, r releases.Release) (supervisor.Plan, error) {
+func (p *planner) makePlan(
+	ctx context.Context, c *config.Config, store *releases.Store, r releases.Release,
+) (supervisor.Plan, error) {
 	if err := store.Pointable(); err != nil {
 		return supervisor.Plan{}, err
 	}
@@ -204,13 +212,16 @@ func (p *planner) makePlan(ctx context.Context, c *config.Config, store *release
 	return plan, nil
 }
 
-// tryInterpreter returns the check of a plan: the release's interpreter must run. nil for an app without a virtualenv.
+// tryInterpreter returns the check of a plan: the release's interpreter must run. nil for an app
+// without a virtualenv.
 func tryInterpreter(c *config.Config, r releases.Release, env Environ) func(context.Context) error {
 	if !c.Virtualenv {
 		return nil
 	}
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeoutCause(ctx, interpreterTime, fmt.Errorf("no answer within %s", interpreterTime))
+		ctx, cancel := context.WithTimeoutCause(
+			ctx, interpreterTime, fmt.Errorf("no answer within %s", interpreterTime),
+		)
 		defer cancel()
 		return r.Try(ctx, func(ctx context.Context, args ...string) (string, error) {
 			return bounded(ctx, func() (string, error) {
@@ -221,7 +232,9 @@ func tryInterpreter(c *config.Config, r releases.Release, env Environ) func(cont
 }
 
 // environment is that of a program of the app, with a copy of the unit's credentials for its user.
-func (p *planner) environment(c *config.Config, r releases.Release, u *config.User, own []config.Variable) (Environ, error) {
+func (p *planner) environment(
+	c *config.Config, r releases.Release, u *config.User, own []config.Variable,
+) (Environ, error) {
 	dir, err := p.credentials.directory(c, u)
 	return environment(c, r, u, dir, own), err
 }
@@ -236,7 +249,9 @@ func makeHooks(c *config.Config, r releases.Release, env Environ) supervisor.Hoo
 
 func runAs(ctx context.Context, u *config.User, env []string, dir string, args []string) (string, error) {
 	var out strings.Builder
-	err := worker.Run(ctx, worker.Command{Args: args, Env: env, Dir: dir, User: u.Become()}, func(line string) { out.WriteString(line + "\n") })
+	err := worker.Run(ctx, worker.Command{Args: args, Env: env, Dir: dir, User: u.Become()}, func(line string) {
+		out.WriteString(line + "\n")
+	})
 	return out.String(), err
 }
 
@@ -248,7 +263,9 @@ func (p *planner) bridge(c *config.Config) string {
 	return bridgePath(c)
 }
 
-func makeProcess(c *config.Config, r releases.Release, p config.Process, env Environ, bridge string) (supervisor.Process, error) {
+func makeProcess(
+	c *config.Config, r releases.Release, p config.Process, env Environ, bridge string,
+) (supervisor.Process, error) {
 	done := completed(c, r, p, env, bridge)
 	if len(done.Problems) > 0 {
 		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
@@ -259,10 +276,14 @@ func makeProcess(c *config.Config, r releases.Release, p config.Process, env Env
 		}
 	}
 	out := supervisor.Process{
-		Name: p.Name, Command: done.Command, Env: env.List(), Templates: env.templates(), Secrets: env.Secrets(), EnvFrom: env.origins(), Dir: r.Path, User: cmp.Or(p.User, c.User).Become(), Listen: p.Listen,
-		ExtraListen: slices.Concat(p.ExtraListen, done.Opens), HideListen: done.HideListen, After: p.After, Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge, StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
-		Drain: p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout, ReadyAfter: p.ReadyAfter,
-		Hook: Hooked(p, done), Flag: flagged(p, done), HookWait: hookWait(p, done),
+		Name: p.Name, Command: done.Command, Env: env.List(), Templates: env.templates(), Secrets: env.Secrets(),
+		EnvFrom: env.origins(), Dir: r.Path, User: cmp.Or(p.User, c.User).Become(), Listen: p.Listen,
+		ExtraListen: slices.Concat(p.ExtraListen, done.Opens), HideListen: done.HideListen, After: p.After,
+		Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge,
+		StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
+		Drain:      p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout,
+		ReadyAfter: p.ReadyAfter,
+		Hook:       Hooked(p, done), Flag: flagged(p, done), HookWait: hookWait(p, done),
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Health != nil {
@@ -285,12 +306,14 @@ func mayRunChecks(p supervisor.Process) error {
 	return nil
 }
 
-// CommandOf returns the command of a process as it is to be run in a release, which may be the zero value when there is none yet.
+// CommandOf returns the command of a process as it is to be run in a release, which may be the zero
+// value when there is none yet.
 func CommandOf(c *config.Config, r releases.Release, p config.Process) servers.Applied {
 	return completed(c, r, p, environment(c, r, cmp.Or(p.User, c.User), "", p.Env), bridgePath(c))
 }
 
-// completed is a process's command as it is to be run. The release may be one that is not known: the zero value.
+// completed is a process's command as it is to be run. The release may be one that is not known:
+// the zero value.
 func completed(c *config.Config, r releases.Release, p config.Process, env Environ, bridge string) servers.Applied {
 	in := servers.Input{
 		Command: p.Command, Release: r.Path, Listen: p.Listen, Bridge: bridge, Drain: p.Drain, Server: p.Server,

@@ -23,8 +23,8 @@ func (d *daemon) tell(state string) {
 	}
 }
 
-// run runs everything until a signal ends it. The first part to end stops all, and all are waited for; but a daemon that
-// leaves its workers to the next one waits for nothing that goes on.
+// run runs everything until a signal ends it. The first part to end stops all, and all are waited
+// for; but a daemon that leaves its workers to the next one waits for nothing that goes on.
 func (d *daemon) run() error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
@@ -98,7 +98,8 @@ func (d *daemon) run() error {
 	}
 }
 
-// takeCharge is the moment from which on the daemon before this one, if it is there, is not needed any more.
+// takeCharge is the moment from which on the daemon before this one, if it is there, is not needed
+// any more.
 func (d *daemon) takeCharge() error {
 	if d.fault != nil {
 		d.fault("recover: before take charge")
@@ -108,7 +109,8 @@ func (d *daemon) takeCharge() error {
 		d.log.Error("close what an earlier daemon has left", zap.Error(err))
 	}
 	if d.renewal.HasParent() {
-		// Before that daemon ends: systemd would take its end for the end of the service (NotifyAccess=all).
+		// Before that daemon ends: systemd would take its end for the end of the service
+		// (NotifyAccess=all).
 		d.tell("MAINPID=" + strconv.Itoa(os.Getpid()) + "\nREADY=1")
 		ctx, cancel := context.WithTimeout(context.Background(), askTime)
 		defer cancel()
@@ -136,7 +138,10 @@ func (d *daemon) obey(sig os.Signal) {
 	case err != nil:
 		d.log.Error(string(req.Kind)+" refused", zap.Error(err))
 	case out.Result != api.Done:
-		d.log.Error(string(req.Kind)+" failed", zap.String("outcome", string(out.Result)), zap.String("error", out.Error), zap.Strings("log", out.Log))
+		d.log.Error(
+			string(req.Kind)+" failed", zap.String("outcome", string(out.Result)), zap.String("error", out.Error),
+			zap.Strings("log", out.Log),
+		)
 	}
 }
 

@@ -21,7 +21,8 @@ func newTeam(c *config.Config, log *zap.Logger) *notify.Sender {
 	return s
 }
 
-// NotifyOptions returns how the notify targets of an app are told, with dir as the directory of the unit's credentials.
+// NotifyOptions returns how the notify targets of an app are told, with dir as the directory of the
+// unit's credentials.
 func NotifyOptions(c *config.Config, dir string) notify.Options {
 	host, err := os.Hostname()
 	if err != nil {
@@ -30,7 +31,8 @@ func NotifyOptions(c *config.Config, dir string) notify.Options {
 	return notify.Options{App: c.App, Host: host, Version: Version(), Credentials: dir}
 }
 
-// tellTeam delivers until ctx ends, and never beside the daemon before this one: two would send everything twice.
+// tellTeam delivers until ctx ends, and never beside the daemon before this one: two would send
+// everything twice.
 func (d *daemon) tellTeam(ctx context.Context) {
 	if err := d.renewal.Alone(ctx); ctx.Err() != nil {
 		return

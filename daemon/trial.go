@@ -18,10 +18,13 @@ import (
 	"superctl/supervisor"
 )
 
-// Try boots a release behind private gates, in a supervisor of its own with a state directory of its own, and stops it when it
-// has proved itself. It writes into no directory of the app's. u is the user of the workers, if the config has none, and show is
-// told of each event. The outcome is that of a change of the kind "check".
-func Try(ctx context.Context, conf *config.Config, u *config.User, word string, show func(api.Event)) (out *api.Outcome, err error) {
+// Try boots a release behind private gates, in a supervisor of its own with a state directory of
+// its own, and stops it when it has proved itself. It writes into no directory of the app's. u is
+// the user of the workers, if the config has none, and show is told of each event. The outcome is
+// that of a change of the kind "check".
+func Try(
+	ctx context.Context, conf *config.Config, u *config.User, word string, show func(api.Event),
+) (out *api.Outcome, err error) {
 	dir, err := os.MkdirTemp(TemporaryParent(), "superctl-check-")
 	if err != nil {
 		return nil, err
@@ -77,8 +80,9 @@ func trialOptions(conf *config.Config, u *config.User, dir string) (supervisor.O
 	}
 	plans := &planner{path: conf.Path, trial: dir, user: u}
 	return supervisor.Options{
-		Trial: true, App: conf.App + "-check", Version: Version(), State: filepath.Join(dir, "state"), Notify: filepath.Join(dir, "notify"),
-		Hook: filepath.Join(dir, "drain"), Scratch: filepath.Join(dir, "scratch"), Gates: gates, Log: zap.NewNop(),
+		Trial: true, App: conf.App + "-check", Version: Version(), State: filepath.Join(dir, "state"),
+		Notify: filepath.Join(dir, "notify"),
+		Hook:   filepath.Join(dir, "drain"), Scratch: filepath.Join(dir, "scratch"), Gates: gates, Log: zap.NewNop(),
 		Resolve: func(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
 			if t.Kind != api.Switch {
 				return supervisor.Plan{}, &supervisor.NoReleaseError{Reason: "this is a check"}
@@ -97,7 +101,8 @@ func trialOptions(conf *config.Config, u *config.User, dir string) (supervisor.O
 	}, nil
 }
 
-// forTrial takes out of a plan what a trial does not do: hooks, background processes, and what comes after the cutover.
+// forTrial takes out of a plan what a trial does not do: hooks, background processes, and what
+// comes after the cutover.
 func forTrial(plan supervisor.Plan) supervisor.Plan {
 	plan.Probation, plan.Standby = 0, 0
 	plan.Hooks.Before, plan.Hooks.After, plan.Hooks.OnAbort, plan.Hooks.OnRevert = nil, nil, nil, nil
@@ -113,7 +118,8 @@ func forTrial(plan supervisor.Plan) supervisor.Plan {
 	return plan
 }
 
-// lookAtShared says which shared paths a switch would link into the release, and refuses what it would refuse.
+// lookAtShared says which shared paths a switch would link into the release, and refuses what it
+// would refuse.
 func lookAtShared(plan supervisor.Plan, owner string, inUse bool) (string, error) {
 	r := releases.Release{Name: plan.Release.Name, Path: plan.Release.Path}
 	missing, err := r.Unshared(releases.Sharing{Paths: plan.Shared, InUse: inUse, Owner: owner})
@@ -131,7 +137,8 @@ func runsFrom(conf *config.Config, release string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
-	return err == nil && slices.ContainsFunc(st.Generations, func(g api.GenerationStatus) bool { return g.Release == release })
+	return err == nil &&
+		slices.ContainsFunc(st.Generations, func(g api.GenerationStatus) bool { return g.Release == release })
 }
 
 // livePlan is the plan of the release that is live, when a daemon runs and one is.

@@ -15,18 +15,22 @@ import (
 // checkTime is how long the new program may take to say that it could take over.
 const checkTime = 10 * time.Second
 
-// checkNew asks the program that is installed now whether it could take over: it reads the config and the state as a daemon
-// would.
+// checkNew asks the program that is installed now whether it could take over: it reads the config
+// and the state as a daemon would.
 func (d *daemon) checkNew(path string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		ctx, cancel := context.WithTimeoutCause(ctx, checkTime, fmt.Errorf("%s did not answer within %s", os.Args[0], checkTime))
+		ctx, cancel := context.WithTimeoutCause(
+			ctx, checkTime, fmt.Errorf("%s did not answer within %s", os.Args[0], checkTime),
+		)
 		defer cancel()
 		dir, err := os.Getwd()
 		if err != nil {
 			return "", err
 		}
 		var lines []string
-		err = worker.Run(ctx, worker.Command{Args: []string{os.Args[0], "--config", path, "daemon", "--dry-run"}, Env: os.Environ(), Dir: dir},
+		err = worker.Run(ctx, worker.Command{
+			Args: []string{os.Args[0], "--config", path, "daemon", "--dry-run"}, Env: os.Environ(), Dir: dir,
+		},
 			func(line string) { lines = append(lines, line) })
 		text := strings.Join(lines, "\n")
 		if err != nil {
@@ -36,8 +40,8 @@ func (d *daemon) checkNew(path string) func(context.Context) (string, error) {
 	}
 }
 
-// DryRun reports whether a daemon could start with this config and the state that is there; it starts nothing. checkNew
-// runs it in the new program of an upgrade.
+// DryRun reports whether a daemon could start with this config and the state that is there; it
+// starts nothing. checkNew runs it in the new program of an upgrade.
 func DryRun(path string) error {
 	conf, broken := loadOrKept(path)
 	if conf == nil {

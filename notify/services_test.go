@@ -51,7 +51,8 @@ func newInternet(t *testing.T) (*internet, *caller) {
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, n.Listener.Addr().String())
 		},
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, // it has a certificate for example.com only
+		// it has a certificate for example.com only
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
 	}
 	return n, c
 }

@@ -1,8 +1,9 @@
 // Package redact takes the values of secrets out of text.
 //
-// An application that fails may print what it was given: Django quotes a setting that it cannot use, and a
-// package manager the address of an index with its password. What superctl prints, keeps and sends of the
-// words of programs has these values taken out, in all forms in which programs print them.
+// An application that fails may print what it was given: Django quotes a setting that it cannot
+// use, and a package manager the address of an index with its password. What superctl prints, keeps
+// and sends of the words of programs has these values taken out, in all forms in which programs
+// print them.
 package redact
 
 import (
@@ -34,8 +35,8 @@ const (
 var (
 	secretName = regexp.MustCompile(`(?i)key|secret|token|pass|pwd|cred|auth|salt|private|sign|dsn|webhook|cert|session|cookie`)
 
-	// harmlessValue is a number, a word in small letters, the path of a module or of a file, or host names: a report without them
-	// explains nothing, and they are seldom a secret.
+	// harmlessValue is a number, a word in small letters, the path of a module or of a file, or
+	// host names: a report without them explains nothing, and they are seldom a secret.
 	harmlessValue = regexp.MustCompile(`^(?:[0-9.,:]{1,12}|[a-z]{1,16}|[A-Za-z]{1,6}|[A-Za-z_]\w*(?:[.:][A-Za-z_]\w*)+|/[\w./@+-]*|(?:[a-z][a-z-]*\.)+[a-z]+(?::[0-9]+)?)$`)
 )
 
@@ -49,14 +50,16 @@ func (s *Secrets) Variable(name, value string) {
 	}
 }
 
-// Secret adds a value that is known to be a secret; one of a few characters is too short to be found in text.
+// Secret adds a value that is known to be a secret; one of a few characters is too short to be
+// found in text.
 func (s *Secrets) Secret(value string) {
 	if len(value) >= shortestNamed {
 		s.add(value)
 	}
 }
 
-// Named adds the value of a variable when its name looks like that of a secret: for an environment that holds much else.
+// Named adds the value of a variable when its name looks like that of a secret: for an environment
+// that holds much else.
 func (s *Secrets) Named(name, value string) {
 	if secretName.MatchString(name) {
 		s.Secret(value)
@@ -72,7 +75,9 @@ func (s *Secrets) add(value string) {
 
 // Redactor returns what takes the values out.
 func (s *Secrets) Redactor() *Redactor {
-	longestFirst := slices.SortedFunc(maps.Keys(s.forms), func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
+	longestFirst := slices.SortedFunc(maps.Keys(s.forms), func(a, b string) int {
+		return cmp.Or(len(b)-len(a), cmp.Compare(a, b))
+	})
 	var all, long []string
 	for _, form := range longestFirst {
 		all = append(all, form, mark)
@@ -89,7 +94,8 @@ type Redactor struct{ all, long *strings.Replacer }
 // login matches the user and the password in an address.
 var login = regexp.MustCompile(`(://)[^\s/:@'"]*:[^\s/@'"]+@`)
 
-// Text returns a text without the values, without the passwords of addresses, and without what would act on a terminal.
+// Text returns a text without the values, without the passwords of addresses, and without what
+// would act on a terminal.
 func (r *Redactor) Text(text string) string {
 	if r != nil {
 		text = r.all.Replace(text)
@@ -97,7 +103,8 @@ func (r *Redactor) Text(text string) string {
 	return login.ReplaceAllString(plain.Text(text), "${1}"+mark+"@")
 }
 
-// Logged returns a line of the app's own log without the values of 8 bytes and more. All else stays as it is.
+// Logged returns a line of the app's own log without the values of 8 bytes and more. All else stays
+// as it is.
 func (r *Redactor) Logged(line string) string {
 	if r == nil {
 		return line
@@ -113,7 +120,8 @@ func isSecret(name, value string) bool {
 	return len(value) >= shortestValue && len(value) <= longestSecret && !harmlessValue.MatchString(value)
 }
 
-// addForms adds the forms in which programs print a value, and those parts of it that are secret by themselves.
+// addForms adds the forms in which programs print a value, and those parts of it that are secret by
+// themselves.
 func addForms(forms map[string]bool, value string) {
 	parts := []string{value}
 	if lines := strings.FieldsFunc(value, func(r rune) bool { return r == '\n' || r == '\r' }); len(lines) > 1 {
@@ -126,7 +134,8 @@ func addForms(forms map[string]bool, value string) {
 	if u, err := url.Parse(value); err == nil && u.User != nil {
 		password, _ := u.User.Password()
 		_, raw, _ := strings.Cut(u.User.String(), ":")
-		for _, part := range []string{password, raw, u.User.Username()} { // a Sentry DSN has its key in the place of the user
+		// a Sentry DSN has its key in the place of the user
+		for _, part := range []string{password, raw, u.User.Username()} {
 			if len(part) >= shortestValue || part != "" && part != u.User.Username() && len(part) >= shortestNamed {
 				parts = append(parts, part)
 			}
@@ -136,8 +145,11 @@ func addForms(forms map[string]bool, value string) {
 		quoted := strconv.Quote(part)
 		asJSON, _ := json.Marshal(part) // a string always can be
 		for _, form := range []string{
-			part, quoted[1 : len(quoted)-1], string(asJSON[1 : len(asJSON)-1]), strings.ReplaceAll(strings.ReplaceAll(part, `\`, `\\`), `'`, `\'`),
-			url.QueryEscape(part), url.PathEscape(part), html.EscapeString(part), strings.ToValidUTF8(part, "\uFFFD"), plain.Line(part),
+			part, quoted[1 : len(quoted)-1], string(asJSON[1 : len(asJSON)-1]), strings.ReplaceAll(
+				strings.ReplaceAll(part, `\`, `\\`), `'`, `\'`,
+			),
+			url.QueryEscape(part), url.PathEscape(part), html.EscapeString(part), strings.ToValidUTF8(part, "\uFFFD"),
+			plain.Line(part),
 			base64.StdEncoding.EncodeToString([]byte(part)),
 		} {
 			if len(form) >= shortestNamed {

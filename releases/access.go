@@ -23,7 +23,10 @@ func Access(path string) error {
 	case nil:
 		return nil
 	case unix.EROFS:
-		return fmt.Errorf("%s is read-only for the service: mount its file system read-write, or add ReadWritePaths=%s to the unit: %w", path, path, err)
+		return fmt.Errorf(
+			"%s is read-only for the service: mount its file system read-write, or add ReadWritePaths=%s to the unit: %w",
+			path, path, err,
+		)
 	}
 	return fmt.Errorf("user %s cannot write to %s: %w", effectiveUser(), path, err)
 }

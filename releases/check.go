@@ -14,8 +14,8 @@ import (
 // CheckOptions are the requirements on a release.
 type CheckOptions struct {
 	NoVirtualenv bool // the release needs no virtualenv: not a Python app
-	// Run runs a command as the app's user in the release's directory and returns its output; nil = the
-	// interpreter is not tested.
+	// Run runs a command as the app's user in the release's directory and returns its output; nil =
+	// the interpreter is not tested.
 	Run func(ctx context.Context, args ...string) (string, error)
 }
 
@@ -75,8 +75,9 @@ func (r Release) check(ctx context.Context, opt CheckOptions) error {
 	return tryInterpreter(ctx, python, opt.Run)
 }
 
-// Try starts the interpreter of the release's virtualenv, which takes tens of milliseconds, and returns why it does not
-// run, as one sentence, or nil. A release without a virtualenv has nothing to try. Check does the same where it has Run.
+// Try starts the interpreter of the release's virtualenv, which takes tens of milliseconds, and
+// returns why it does not run, as one sentence, or nil. A release without a virtualenv has nothing
+// to try. Check does the same where it has Run.
 func (r Release) Try(ctx context.Context, run func(ctx context.Context, args ...string) (string, error)) error {
 	venv := r.Virtualenv()
 	if venv == "" {
@@ -88,7 +89,9 @@ func (r Release) Try(ctx context.Context, run func(ctx context.Context, args ...
 	return nil
 }
 
-func tryInterpreter(ctx context.Context, python string, run func(ctx context.Context, args ...string) (string, error)) error {
+func tryInterpreter(
+	ctx context.Context, python string, run func(ctx context.Context, args ...string) (string, error),
+) error {
 	if out, err := run(ctx, python, "-c", "pass"); err != nil {
 		return fmt.Errorf("its interpreter %s does not run: %w%s", python, err, indented(out))
 	}

@@ -177,7 +177,8 @@ func printable(s string) bool {
 	return len(s) <= textLimit && utf8.ValidString(s) && !strings.ContainsFunc(s, unprintable)
 }
 
-// A commit is named by 7 hexadecimal digits at least, as git abbreviates it, and by 64 at most, as of a SHA-256 repository.
+// A commit is named by 7 hexadecimal digits at least, as git abbreviates it, and by 64 at most, as
+// of a SHA-256 repository.
 const (
 	shortestCommit = 7
 	longestCommit  = 64

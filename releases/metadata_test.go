@@ -59,9 +59,11 @@ func TestMetadataComesFromReleaseTomlRevisionOrGit(t *testing.T) {
 		}, Metadata{Commit: commit, Branch: "main"}},
 		"git, no worktree": {map[string]string{".git": "gitdir: /nowhere"}, Metadata{}},
 		"git, outside":     {map[string]string{".git/HEAD": "ref: ../../../etc/passwd\n"}, Metadata{}},
-		"git, reftable":    {map[string]string{".git/HEAD": "ref: refs/heads/.invalid\n"}, Metadata{Branch: ".invalid"}},
-		"a REVISION of x":  {map[string]string{"REVISION": "x"}, Metadata{}},
-		"nothing":          {nil, Metadata{}},
+		"git, reftable": {
+			map[string]string{".git/HEAD": "ref: refs/heads/.invalid\n"}, Metadata{Branch: ".invalid"},
+		},
+		"a REVISION of x": {map[string]string{"REVISION": "x"}, Metadata{}},
+		"nothing":         {nil, Metadata{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := store(t, "r")

@@ -243,7 +243,8 @@ func (p *prune) unsure(r Release) string {
 	return ""
 }
 
-// lastChange returns the newest time at which one of the files was changed. One that is gone does not count.
+// lastChange returns the newest time at which one of the files was changed. One that is gone does
+// not count.
 func lastChange(paths ...string) (newest time.Time) {
 	for _, path := range paths {
 		if st, err := os.Lstat(path); err == nil && st.ModTime().After(newest) {

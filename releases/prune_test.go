@@ -370,10 +370,14 @@ func TestAReleaseThatAnotherToolIsCopyingIsNotPruned(t *testing.T) {
 		copied bool // a file is written while prune looks
 		why    string
 	}{
-		"rsync --delay-updates":        {marker: ".~tmp~/app.py", age: time.Hour, why: "the marker .~tmp~ is there"},
-		"rsync --partial-dir":          {marker: ".rsync-partial/app.py", age: time.Hour, why: "the marker .rsync-partial is there"},
-		"what rsync left last week":    {marker: ".rsync-partial/app.py", age: 7 * 24 * time.Hour},
-		"deploy_helper of Ansible":     {marker: "DEPLOY_UNFINISHED", age: time.Hour, why: "the marker DEPLOY_UNFINISHED is there"},
+		"rsync --delay-updates": {marker: ".~tmp~/app.py", age: time.Hour, why: "the marker .~tmp~ is there"},
+		"rsync --partial-dir": {
+			marker: ".rsync-partial/app.py", age: time.Hour, why: "the marker .rsync-partial is there",
+		},
+		"what rsync left last week": {marker: ".rsync-partial/app.py", age: 7 * 24 * time.Hour},
+		"deploy_helper of Ansible": {
+			marker: "DEPLOY_UNFINISHED", age: time.Hour, why: "the marker DEPLOY_UNFINISHED is there",
+		},
 		"deploy_helper last week":      {marker: "DEPLOY_UNFINISHED", age: 7 * 24 * time.Hour},
 		"a script of somebody's":       {marker: ".deploying", age: time.Hour, why: "the marker .deploying is there"},
 		"Deployer":                     {marker: "../../release", age: time.Hour, why: "the marker release is there"},

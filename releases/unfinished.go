@@ -74,8 +74,8 @@ type shape struct {
 // beingCopied reports whether a release is changing.
 func (s *Store) beingCopied(path string) bool { return len(s.changing([]string{path})) > 0 }
 
-// changing returns those of the releases that are changing. The kernel has no event for the end of a
-// copy, so releases that changed a moment ago are checked twice, all with one pause.
+// changing returns those of the releases that are changing. The kernel has no event for the end of
+// a copy, so releases that changed a moment ago are checked twice, all with one pause.
 func (s *Store) changing(paths []string) (list []string) {
 	before := make(map[string]shape)
 	for _, path := range paths {

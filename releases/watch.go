@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Watch calls changed once it watches, and after each event by which the release at path may have been lost: its directory was removed or
-// renamed, or its virtualenv, or the interpreter. It ends with ctx.
+// Watch calls changed once it watches, and after each event by which the release at path may have
+// been lost: its directory was removed or renamed, or its virtualenv, or the interpreter. It ends
+// with ctx.
 //
-// The kernel tells it (inotify(7)), so nothing wakes up while nothing changes. The files in the release itself are not watched: an
-// application may write there all the time. A directory in which a process still works is removed without an event of its
-// own, but its parent has one.
+// The kernel tells it (inotify(7)), so nothing wakes up while nothing changes. The files in the
+// release itself are not watched: an application may write there all the time. A directory in which
+// a process still works is removed without an event of its own, but its parent has one.
 func (s *Store) Watch(ctx context.Context, path string, changed func()) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -64,7 +65,8 @@ const (
 func (w *releaseWatch) arm() {
 	w.names = make(map[int32]string)
 	add := func(dir string, events uint32, name string) {
-		if id, err := unix.InotifyAddWatch(w.fd, dir, ofItself|events); err == nil { // what is missing is no reason to miss the rest
+		// what is missing is no reason to miss the rest
+		if id, err := unix.InotifyAddWatch(w.fd, dir, ofItself|events); err == nil {
 			w.names[int32(id)] = name
 		}
 	}

@@ -10,10 +10,14 @@ import (
 
 func TestTheLossOfAReleaseIsNoticed(t *testing.T) {
 	for name, lose := range map[string]func(path, python string) error{
-		"it is removed":                      func(path, _ string) error { return os.RemoveAll(path) },
-		"it is renamed":                      func(path, _ string) error { return os.Rename(path, path+".old") },
-		"its virtualenv is renamed":          func(path, _ string) error { return os.Rename(path+"/venv", path+"/venv.old") },
-		"its interpreter is removed":         func(path, _ string) error { return os.Remove(path + "/venv/bin/python") },
+		"it is removed": func(path, _ string) error { return os.RemoveAll(path) },
+		"it is renamed": func(path, _ string) error { return os.Rename(path, path+".old") },
+		"its virtualenv is renamed": func(path, _ string) error {
+			return os.Rename(path+"/venv", path+"/venv.old")
+		},
+		"its interpreter is removed": func(path, _ string) error {
+			return os.Remove(path + "/venv/bin/python")
+		},
 		"what its interpreter is is removed": func(_, python string) error { return os.Remove(python) },
 	} {
 		t.Run(name, func(t *testing.T) {

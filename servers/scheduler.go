@@ -8,14 +8,16 @@ import (
 
 // schedulerWords are words in the names of programs and modules that start jobs by the clock.
 var schedulerWords = []string{ //nolint:gochecknoglobals // a table
-	"apscheduler", "beat", "clock", "cron", "crond", "periodiq", "rqscheduler", "runapscheduler", "scheduler", "supercronic",
+	"apscheduler", "beat", "clock", "cron", "crond", "periodiq", "rqscheduler", "runapscheduler", "scheduler",
+	"supercronic",
 }
 
-// schedulerDepth is how many words of a command are looked at: later ones are names of queues and the like.
+// schedulerDepth is how many words of a command are looked at: later ones are names of queues and
+// the like.
 const schedulerDepth = 4
 
-// scheduler warns of a program that looks like one that starts jobs by the clock, of which two run at once: during a
-// switch, and for as long as the old release drains or is on standby.
+// scheduler warns of a program that looks like one that starts jobs by the clock, of which two run
+// at once: during a switch, and for as long as the old release drains or is on standby.
 func (c *command) scheduler() {
 	if c.in.Single {
 		return

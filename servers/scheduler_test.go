@@ -33,7 +33,9 @@ func TestASchedulerOfWhichTwoWouldRunIsWarnedOf(t *testing.T) {
 func TestUWSGIsOwnTimersAreWarnedOf(t *testing.T) {
 	for _, single := range []bool{false, true} {
 		a := Apply(Input{
-			Command: []string{"uwsgi", "--module", "shop.wsgi", "--cron=5 -1 -1 -1 -1 /bin/true"}, Listen: []string{"web"},
+			Command: []string{
+				"uwsgi", "--module", "shop.wsgi", "--cron=5 -1 -1 -1 -1 /bin/true",
+			}, Listen: []string{"web"},
 			Unix: []string{""}, Single: single,
 		})
 		if says := strings.Contains(strings.Join(a.Warnings, "\n"), "its jobs start twice"); says == single {

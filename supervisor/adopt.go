@@ -28,7 +28,8 @@ func (s *Supervisor) adoptGeneration(st *state, gs *generationState, found []wor
 	s.next = max(s.next, gs.ID+1)
 	s.adoptValues(gs.ID, &gs.Plan)
 	g := &generation{
-		id: gs.ID, plan: gs.Plan, gates: s.gatesOf(st, gs), state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, tried: gs.Tried,
+		id: gs.ID, plan: gs.Plan, gates: s.gatesOf(st, gs), state: gs.State, since: gs.Since, held: gs.Held &&
+			gs.State == Standby, tried: gs.Tried,
 		staged: make(map[string]int), proofs: make(map[string]*proof), done: make(chan struct{}),
 	}
 	gs.Workers = append(gs.Workers, gs.unrecorded(found)...)
@@ -41,7 +42,9 @@ func (s *Supervisor) adoptGeneration(st *state, gs *generationState, found []wor
 		p := g.process(ws.Process)
 		if err != nil || p == nil || gs.Private {
 			if err := s.os.end(*ws); err != nil { // it may be in a call of the kernel's that does not end
-				s.log.Error("end what is left of a worker", zap.String("process", ws.Process), zap.Int("instance", ws.Instance),
+				s.log.Error("end what is left of a worker", zap.String("process", ws.Process), zap.Int(
+					"instance", ws.Instance,
+				),
 					zap.Int("pid", ws.PID), zap.Error(err))
 			}
 			w = nil
@@ -52,16 +55,20 @@ func (s *Supervisor) adoptGeneration(st *state, gs *generationState, found []wor
 		if p != nil && !gs.Private {
 			s.adoptInstance(g, p, ws, w)
 		}
-		s.dropInherited(outputName(g.id, ws.Process, ws.Instance)) // it has kept the pipe alive until it was opened by its path
+		// it has kept the pipe alive until it was opened by its path
+		s.dropInherited(outputName(g.id, ws.Process, ws.Instance))
 	}
-	if gs.Private || !slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil }) && gs.State != Live && !g.held {
+	if gs.Private ||
+		!slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil }) && gs.State != Live &&
+			!g.held {
 		return nil // nothing of it runs
 	}
 	s.generations[g.id] = g
 	return nil
 }
 
-// adoptWorker takes over one worker. The reason of one that has ended meanwhile says how, where that is known.
+// adoptWorker takes over one worker. The reason of one that has ended meanwhile says how, where
+// that is known.
 func (s *Supervisor) adoptWorker(gen int, ws *workerState) (process, error) {
 	pidfd := s.takeInherited(workerName(gen, ws.Process, ws.Instance))
 	if ws.PID == 0 {
@@ -102,8 +109,10 @@ func (g *generation) process(name string) *Process { return g.plan.process(name)
 // adoptInstance puts an instance where it was. w is nil when its worker is gone.
 func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w process) {
 	in := &instance{
-		gen: g, proc: p, index: ws.Instance, state: InstanceExited, since: ws.Since, restarts: ws.Restarts, reason: ws.Reason,
-		tail: worker.NewTail(tailLines), own: maps.Clone(ws.Own), flag: flag{path: ws.Flag}, hooked: ws.Hooked, scratch: cmp.Or(ws.Scratch, g.id),
+		gen: g, proc: p, index: ws.Instance, state: InstanceExited, since: ws.Since, restarts: ws.Restarts,
+		reason: ws.Reason,
+		tail:   worker.NewTail(tailLines), own: maps.Clone(ws.Own), flag: flag{path: ws.Flag}, hooked: ws.Hooked,
+		scratch: cmp.Or(ws.Scratch, g.id),
 	}
 	g.instances = append(g.instances, in)
 	in.pid.Store(int64(ws.PID))
@@ -127,7 +136,8 @@ func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w
 	}
 	switch {
 	case g.state == Draining || ws.State == InstanceStopping || ws.State == InstanceKilling:
-		// Whether it has had its stop signal is not known; a second one changes nothing (measured for each preset).
+		// Whether it has had its stop signal is not known; a second one changes nothing (measured
+		// for each preset).
 		in.state = InstanceStopping
 		// finishDraining goes on with it, when its listeners are adopted too.
 	case ws.State == InstanceReady:
@@ -137,8 +147,8 @@ func (s *Supervisor) adoptInstance(g *generation, p *Process, ws *workerState, w
 	}
 }
 
-// finishDraining has the adopted workers that were told to finish go on with that. Whether one has had its stop signal is
-// not known; a second one changes nothing (measured for each preset).
+// finishDraining has the adopted workers that were told to finish go on with that. Whether one has
+// had its stop signal is not known; a second one changes nothing (measured for each preset).
 func (s *Supervisor) finishDraining(*state) error {
 	for _, g := range ordered(s.generations) {
 		for _, in := range g.instances {
@@ -158,7 +168,8 @@ func (s *Supervisor) finishDraining(*state) error {
 	return nil
 }
 
-// awaitReady has the adopted workers that were starting prove themselves; they need their listeners for that.
+// awaitReady has the adopted workers that were starting prove themselves; they need their listeners
+// for that.
 func (s *Supervisor) awaitReady(g *generation) {
 	for _, in := range g.instances {
 		if in.state == InstanceStarting && in.w != nil {
@@ -167,16 +178,19 @@ func (s *Supervisor) awaitReady(g *generation) {
 	}
 }
 
-// adoptLive makes the generation live again that the state file says is live, whatever the gates said when the last daemon
-// ended: the file is what decides (DESIGN 6). A gate that cannot be turned to it is no reason not to start: its workers
-// serve on, and get successors with listeners whose places are known (see renew).
+// adoptLive makes the generation live again that the state file says is live, whatever the gates
+// said when the last daemon ended: the file is what decides (DESIGN 6). A gate that cannot be
+// turned to it is no reason not to start: its workers serve on, and get successors with listeners
+// whose places are known (see renew).
 func (s *Supervisor) adoptLive(st *state) error {
 	g := s.generations[st.Live]
 	if g == nil {
 		return nil
 	}
 	half := s.halfRolled(st)
-	serves := slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil && len(in.proc.Listen) > 0 })
+	serves := slices.ContainsFunc(g.instances, func(in *instance) bool {
+		return in.w != nil && len(in.proc.Listen) > 0
+	})
 	if half == nil && len(g.numbers()) == 0 && !serves && g.hasListeners() {
 		// Neither listeners nor workers have survived: there is nothing to go on with.
 		s.retire(g)
@@ -193,28 +207,37 @@ func (s *Supervisor) adoptLive(st *state) error {
 	return nil
 }
 
-// direct turns the gates to an adopted generation, as far as this daemon has its listeners and knows their places.
+// direct turns the gates to an adopted generation, as far as this daemon has its listeners and
+// knows their places.
 func (s *Supervisor) direct(g *generation) {
 	for _, name := range g.listeners() {
 		numbers := g.serving(name)
 		if err := g.gates[name].Spread(numbers); err != nil {
-			s.log.Error("the listener of an earlier daemon cannot be directed", zap.String("listener", name), zap.Int("generation", g.id), zap.Error(err))
+			s.log.Error(
+				"the listener of an earlier daemon cannot be directed", zap.String("listener", name),
+				zap.Int("generation", g.id), zap.Error(err),
+			)
 			g.astray = true
 			continue
 		}
 		s.aimed[name] = numbers
 	}
 	if name := g.lacks(); name != "" && s.rolling == nil {
-		s.log.Warn("the listener is held by the workers only", zap.String("listener", name), zap.Int("generation", g.id))
+		s.log.Warn(
+			"the listener is held by the workers only", zap.String("listener", name), zap.Int("generation", g.id),
+		)
 		g.astray = true
 	}
 }
 
-// twin finds another generation of the same release that serves: the one before a hold or a restart, which was not stopped yet.
+// twin finds another generation of the same release that serves: the one before a hold or a
+// restart, which was not stopped yet.
 func (s *Supervisor) twin(lost *generation) *generation {
 	for _, g := range s.generations {
 		if g.state == Standby && g.plan.Release.Path == lost.plan.Release.Path && len(g.numbers()) > 0 &&
-			slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil && len(in.proc.Listen) > 0 }) {
+			slices.ContainsFunc(g.instances, func(in *instance) bool {
+				return in.w != nil && len(in.proc.Listen) > 0
+			}) {
 			return g
 		}
 	}

@@ -11,10 +11,10 @@ import (
 // listenerPrefix begins the names of listeners among what is handed over.
 const listenerPrefix = "listener/"
 
-// adoptListeners gives each gate back its listeners: from what was handed over, else from the workers that hold them. The
-// state file may be older or newer than what was handed over. So a listener is known by its inode and not by its name, what
-// the file does not know is closed before a gate looks at who listens, and the gate finds out itself in which order the
-// kernel has them.
+// adoptListeners gives each gate back its listeners: from what was handed over, else from the
+// workers that hold them. The state file may be older or newer than what was handed over. So a
+// listener is known by its inode and not by its name, what the file does not know is closed before
+// a gate looks at who listens, and the gate finds out itself in which order the kernel has them.
 func (s *Supervisor) adoptListeners(st *state) error {
 	handed := s.takeListeners()
 	adopted := make(map[Gate]map[int]bool) // by the numbers that the gate knows
@@ -39,7 +39,10 @@ func (s *Supervisor) adoptListeners(st *state) error {
 	for key, members := range ordered(st.Listeners) {
 		if gate := s.gateOf(st, key); gate != nil {
 			if err := gate.Locate(sentTo(st, gate.Name(), members)); err != nil {
-				s.log.Error("a listener is not as the earlier daemon has left it", zap.String("listener", gate.Name()), zap.Error(err))
+				s.log.Error(
+					"a listener is not as the earlier daemon has left it", zap.String("listener", gate.Name()),
+					zap.Error(err),
+				)
 			}
 		}
 	}
@@ -58,7 +61,8 @@ func (s *Supervisor) adoptListener(gate Gate, m memberState, handed handedListen
 		return false
 	}
 	for _, g := range s.generations {
-		if m.Gen != 0 && g.gates[name] == gate && slices.Contains(m.Users, g.id) && !slices.Contains(g.numbers()[name], m.Gen) {
+		if m.Gen != 0 && g.gates[name] == gate && slices.Contains(m.Users, g.id) &&
+			!slices.Contains(g.numbers()[name], m.Gen) {
 			g.staged[name] = m.Gen
 		}
 	}
@@ -92,8 +96,8 @@ func (st *state) serves(name string, number int) bool {
 	})
 }
 
-// handedListeners is the listeners that an earlier daemon has handed over, by inode. One that several generations share
-// comes once for each.
+// handedListeners is the listeners that an earlier daemon has handed over, by inode. One that
+// several generations share comes once for each.
 type handedListeners map[uint64]*handedListener
 
 type handedListener struct {
@@ -130,11 +134,15 @@ func (h handedListeners) take(inode uint64) (fd int, ok bool) {
 	return fd, true
 }
 
-// close closes what nobody has taken: the state file does not know it, so no connection was ever sent there.
+// close closes what nobody has taken: the state file does not know it, so no connection was ever
+// sent there.
 func (h handedListeners) close(s *Supervisor) {
 	for _, l := range ordered(h) {
 		for i, fd := range l.fds {
-			s.log.Info("a listener that was handed over is not in the state file, and is closed", zap.String("name", l.names[i]))
+			s.log.Info(
+				"a listener that was handed over is not in the state file, and is closed",
+				zap.String("name", l.names[i]),
+			)
 			s.os.close(fd)
 		}
 	}
@@ -158,7 +166,8 @@ func (s *Supervisor) findListener(name string, m memberState, handed handedListe
 	return -1, false
 }
 
-// inode is the number by which a descriptor's file is known, also to another daemon; 0 = it cannot be told.
+// inode is the number by which a descriptor's file is known, also to another daemon; 0 = it cannot
+// be told.
 func (s *Supervisor) inode(fd int) uint64 {
 	n, err := s.os.inode(fd)
 	if err != nil {

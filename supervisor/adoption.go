@@ -12,8 +12,8 @@ import (
 
 var errRevertInterrupted = errors.New("its revert was interrupted by the end of the daemon")
 
-// performAdoption goes on with a live generation that was adopted, and finishes or undoes the change that the end of the
-// last daemon has interrupted.
+// performAdoption goes on with a live generation that was adopted, and finishes or undoes the
+// change that the end of the last daemon has interrupted.
 func (c *change) performAdoption() error {
 	was, target := c.s.interrupted.Change, c.s.interrupted.Target
 	half := c.s.rolling
@@ -53,8 +53,9 @@ func (c *change) performAdoption() error {
 	return nil
 }
 
-// takeUp makes the change what the adopted generations tell: the live one is its target, and one that is still warm is where it
-// came from. Of half a roll nobody is started yet: the instances take turns with those that serve in their place.
+// takeUp makes the change what the adopted generations tell: the live one is its target, and one
+// that is still warm is where it came from. Of half a roll nobody is started yet: the instances
+// take turns with those that serve in their place.
 func (c *change) takeUp(was *ChangeStatus, half *generation) {
 	c.to, c.from, c.plan = c.s.live, nil, c.s.live.plan
 	c.release, c.committed = c.plan.Release, true
@@ -90,8 +91,8 @@ func (c *change) takeUp(was *ChangeStatus, half *generation) {
 	}
 }
 
-// cameFrom is the warm generation that an interrupted change came from, and that a revert goes back to. Without one it is
-// the warm generation that a rollback would go to, which is the youngest.
+// cameFrom is the warm generation that an interrupted change came from, and that a revert goes back
+// to. Without one it is the warm generation that a rollback would go to, which is the youngest.
 func (s *Supervisor) cameFrom() (from *generation) {
 	for _, g := range s.generations {
 		if g.state != Standby {

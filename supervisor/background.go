@@ -11,7 +11,8 @@ import (
 
 // background tells whether the generation has processes that follow the cutover.
 func (c *change) background(g *generation) bool {
-	return c.kind != Restart && slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })
+	return c.kind != Restart &&
+		slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })
 }
 
 // startBackground starts the processes without listeners. When a daemon starts there may be nothing
@@ -23,7 +24,8 @@ func (c *change) startBackground(ctx context.Context) (string, error) {
 	return c.moveBackground(ctx, c.from, c.to)
 }
 
-// moveBackground starts the processes of to that have no listeners. The first that fails ends the start of the others.
+// moveBackground starts the processes of to that have no listeners. The first that fails ends the
+// start of the others.
 func (c *change) moveBackground(ctx context.Context, from, to *generation) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -46,8 +48,8 @@ func (c *change) moveBackground(ctx context.Context, from, to *generation) (stri
 	return namesOf(list, failed), errors.Join(failed...)
 }
 
-// serveBackground starts the processes of a live generation that have no listeners. One that fails keeps no other from running,
-// and is started again until it works.
+// serveBackground starts the processes of a live generation that have no listeners. One that fails
+// keeps no other from running, and is started again until it works.
 func (c *change) serveBackground(ctx context.Context, g *generation) (string, error) {
 	list := c.unpaused(g)
 	failed := inOrder(list, func(p *Process) error { return c.moveProcess(ctx, p, nil, g) })
@@ -59,8 +61,8 @@ func (c *change) serveBackground(ctx context.Context, g *generation) (string, er
 	return namesOf(list, failed), errors.Join(failed...)
 }
 
-// inOrder starts processes side by side, each when the start of those before it in the list that its `after` names is over, and
-// returns the error of each. The config has put them in order.
+// inOrder starts processes side by side, each when the start of those before it in the list that
+// its `after` names is over, and returns the error of each. The config has put them in order.
 func inOrder(list []*Process, start func(*Process) error) []error {
 	over := make(map[string]chan struct{}, len(list))
 	before := make([][]chan struct{}, len(list))
@@ -88,8 +90,9 @@ func inOrder(list []*Process, start func(*Process) error) []error {
 	return failed
 }
 
-// longestChainFirst returns the indexes of processes, those first for which most others wait one after the other. When a
-// thousand workers start at once, the start of each takes CPU, and the last in a chain is ready that much later.
+// longestChainFirst returns the indexes of processes, those first for which most others wait one
+// after the other. When a thousand workers start at once, the start of each takes CPU, and the last
+// in a chain is ready that much later.
 func longestChainFirst(list []*Process) []int {
 	behind := make(map[string]int, len(list)) // the longest chain that waits for each
 	order := make([]int, len(list))
@@ -147,8 +150,8 @@ func (c *change) stopAll(ctx context.Context, list func() []*instance) error {
 	})
 }
 
-// namesakes are the instances of other generations that must not run beside those of the list. An earlier generation than the
-// one before may have some too, which have not finished yet.
+// namesakes are the instances of other generations that must not run beside those of the list. An
+// earlier generation than the one before may have some too, which have not finished yet.
 func (s *Supervisor) namesakes(list []*instance) (others []*instance) {
 	for _, in := range list {
 		if in.proc.Strategy != Single {
@@ -163,8 +166,8 @@ func (s *Supervisor) namesakes(list []*instance) (others []*instance) {
 	return others
 }
 
-// startAll starts instances and waits until all are ready; one that dies before is an error. Those with the strategy `single`
-// wait until their namesakes are gone.
+// startAll starts instances and waits until all are ready; one that dies before is an error. Those
+// with the strategy `single` wait until their namesakes are gone.
 func (c *change) startAll(ctx context.Context, list func() []*instance) error {
 	if err := c.stopAll(ctx, func() []*instance { return c.s.namesakes(list()) }); err != nil {
 		return err

@@ -11,9 +11,12 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// singleWorld has releases r1 and r2 of an app with workers and a beat, whose stop takes 5 s. The beat of r2 dies after half a second.
+// singleWorld has releases r1 and r2 of an app with workers and a beat, whose stop takes 5 s. The
+// beat of r2 dies after half a second.
 func singleWorld(w *world) {
-	w.releases["r1"], w.releases["r2"] = behaviour{only: "beat", stopTakes: 5 * time.Second}, behaviour{only: "beat", exitAfter: 500 * time.Millisecond}
+	w.releases["r1"], w.releases["r2"] = behaviour{only: "beat", stopTakes: 5 * time.Second}, behaviour{
+		only: "beat", exitAfter: 500 * time.Millisecond,
+	}
 	w.plan = func(p Plan) Plan {
 		p.Processes = append(p.Processes, background("beat", Single), background("worker", Overlap))
 		return p
@@ -45,7 +48,8 @@ func intact(t *testing.T, w *world, s *Supervisor, release string) {
 	}
 }
 
-// The old beat stops (5 s), the new one starts and dies, the old one is started: the daemon ends at every quarter of a second of that.
+// The old beat stops (5 s), the new one starts and dies, the old one is started: the daemon ends at
+// every quarter of a second of that.
 func TestADaemonThatEndsWhileASingleProcessIsReplacedIsFollowedByOneThatTakesItBack(t *testing.T) {
 	for after := time.Duration(0); after < 8*time.Second; after += 250 * time.Millisecond {
 		t.Run(after.String(), func(t *testing.T) {
@@ -131,7 +135,8 @@ func TestAfterACrashOneProcessThatDoesNotStartKeepsNoOtherFromRunning(t *testing
 	})
 }
 
-// The release between does not have the process, and is soon replaced itself: the first one's beat has not finished.
+// The release between does not have the process, and is soon replaced itself: the first one's beat
+// has not finished.
 func TestASingleProcessWaitsForItsNamesakeInEveryEarlierGeneration(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		singleWorld(w)
@@ -155,7 +160,8 @@ func TestASingleProcessWaitsForItsNamesakeInEveryEarlierGeneration(t *testing.T)
 	})
 }
 
-// Without systemd nobody keeps the listeners, and when no worker does either the next daemon begins anew.
+// Without systemd nobody keeps the listeners, and when no worker does either the next daemon begins
+// anew.
 func TestADaemonThatBeginsAnewWaitsForTheSingleProcessOfTheOneBefore(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		singleWorld(w)
@@ -176,15 +182,17 @@ func TestADaemonThatBeginsAnewWaitsForTheSingleProcessOfTheOneBefore(t *testing.
 	})
 }
 
-// chainWorld has releases of an app with background processes that take a second each to be ready: beat and mail after worker, and
-// audit after mail.
+// chainWorld has releases of an app with background processes that take a second each to be ready:
+// beat and mail after worker, and audit after mail.
 func chainWorld(w *world, failing string) {
 	w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{only: failing, exitAfter: 500 * time.Millisecond}
 	w.plan = func(p Plan) Plan {
 		for _, b := range []struct {
 			name  string
 			after []string
-		}{{"worker", nil}, {"metrics", nil}, {"beat", []string{"worker", "web"}}, {"mail", []string{"worker"}}, {"audit", []string{"metrics", "mail"}}} {
+		}{{"worker", nil}, {"metrics", nil}, {"beat", []string{"worker", "web"}}, {"mail", []string{"worker"}}, {
+			"audit", []string{"metrics", "mail"},
+		}} {
 			process := background(b.name, Overlap)
 			process.After = b.after
 			p.Processes = append(p.Processes, process)
@@ -193,7 +201,8 @@ func chainWorld(w *world, failing string) {
 	}
 }
 
-// starts is when each process of a release was first started, counted from the first background one, in seconds.
+// starts is when each process of a release was first started, counted from the first background
+// one, in seconds.
 func starts(w *world, release string) map[string]float64 {
 	first := time.Time{}
 	at := make(map[string]float64)
@@ -220,7 +229,9 @@ func TestBackgroundProcessesStartSideBySideButAfterThoseTheyName(t *testing.T) {
 		defer stop()
 		for _, release := range []string{"r1", "r2"} {
 			want(t, s, switchTo(t, s, release), Done, release)
-			if at := starts(w, release); !maps.Equal(at, map[string]float64{"worker": 0, "metrics": 0, "beat": 1, "mail": 1, "audit": 2}) {
+			if at := starts(w, release); !maps.Equal(at, map[string]float64{
+				"worker": 0, "metrics": 0, "beat": 1, "mail": 1, "audit": 2,
+			}) {
 				t.Errorf("%s: started at %v", release, at)
 			}
 		}
@@ -256,7 +267,9 @@ func TestAfterACrashWhatFailsKeepsNothingAfterItFromStarting(t *testing.T) {
 		_, stop = w.supervisor(dir)
 		defer stop()
 		time.Sleep(time.Minute)
-		if at := starts(w, "r2"); !maps.Equal(at, map[string]float64{"worker": 0, "metrics": 0, "beat": 0.5, "mail": 0.5, "audit": 1.5}) {
+		if at := starts(w, "r2"); !maps.Equal(at, map[string]float64{
+			"worker": 0, "metrics": 0, "beat": 0.5, "mail": 0.5, "audit": 1.5,
+		}) {
 			t.Errorf("started at %v", at)
 		}
 	})
@@ -265,7 +278,9 @@ func TestAfterACrashWhatFailsKeepsNothingAfterItFromStarting(t *testing.T) {
 func TestTheStartOfTheLongestChainComesFirst(t *testing.T) {
 	var list []*Process
 	for _, p := range []Process{
-		{Name: "a"}, {Name: "b"}, {Name: "c", After: []string{"b"}}, {Name: "d", After: []string{"web", "b", "c"}}, {Name: "e"},
+		{Name: "a"}, {Name: "b"}, {Name: "c", After: []string{"b"}}, {
+			Name: "d", After: []string{"web", "b", "c"},
+		}, {Name: "e"},
 	} {
 		list = append(list, &p)
 	}

@@ -9,9 +9,9 @@ const (
 	crashLoop    = 3           // deaths in a row that make a crash loop
 )
 
-// backoff is how long to wait before a worker is started again after so many deaths in a row: not at all after the first,
-// then twice as long each time up to a cap, 20 % more or less by chance, so that a hundred workers that died together do
-// not come back together.
+// backoff is how long to wait before a worker is started again after so many deaths in a row: not
+// at all after the first, then twice as long each time up to a cap, 20 % more or less by chance, so
+// that a hundred workers that died together do not come back together.
 func (s *Supervisor) backoff(streak int) time.Duration {
 	if streak == 0 {
 		return 0

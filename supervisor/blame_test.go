@@ -37,7 +37,8 @@ func TestAnOutcomeNamesTheStepAndTheCulprit(t *testing.T) {
 				}
 				s, stop := w.supervisor(t.TempDir())
 				defer stop()
-				if first := switchTo(t, s, "r1"); first.CutoverSeconds < 0 || first.FailedStep != "" || first.Culprit != "" {
+				if first := switchTo(t, s, "r1"); first.CutoverSeconds < 0 || first.FailedStep != "" ||
+					first.Culprit != "" {
 					t.Errorf("of a switch that went well: %+v", first)
 				}
 				req := Request{Kind: Switch, Release: "r2"}
@@ -49,7 +50,8 @@ func TestAnOutcomeNamesTheStepAndTheCulprit(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if out.FailedStep != tc.step || out.Culprit != tc.culprit || (out.ExitCode != nil) != (tc.exit != 0) || out.ExitCode != nil && *out.ExitCode != tc.exit {
+				if out.FailedStep != tc.step || out.Culprit != tc.culprit || (out.ExitCode != nil) != (tc.exit != 0) ||
+					out.ExitCode != nil && *out.ExitCode != tc.exit {
 					t.Errorf("%q failed by %q, exit %v: %s", out.FailedStep, out.Culprit, out.ExitCode, out.Error)
 				}
 			})

@@ -58,7 +58,9 @@ func (s *Supervisor) refuseCanary(req Request) error {
 			return &RefusedError{Err: fmt.Errorf("listener %q (%s) has one queue for all generations, so nobody decides which of them a connection reaches: "+wayOut,
 				gate.Name(), gate.Address())}
 		default:
-			whole = fmt.Sprintf("listener %q (%s) is a path, which leads to one generation at a time: ", gate.Name(), gate.Address())
+			whole = fmt.Sprintf(
+				"listener %q (%s) is a path, which leads to one generation at a time: ", gate.Name(), gate.Address(),
+			)
 		}
 	}
 	if !divisible {
@@ -72,7 +74,8 @@ const (
 	kindShared = "shared"
 )
 
-// mayTry says why the release cannot be tried, once its plan is known and before anything is started.
+// mayTry says why the release cannot be tried, once its plan is known and before anything is
+// started.
 func (c *change) mayTry() error {
 	if c.req.Canary == nil {
 		return nil
@@ -96,8 +99,9 @@ func (c *change) mayTry() error {
 	return nil
 }
 
-// canary sends a part of the connections to the staged generation, step by step, and watches it as a probation does. After
-// the last step it has its part until the cutover. Whatever goes wrong, the gate comes first.
+// canary sends a part of the connections to the staged generation, step by step, and watches it as
+// a probation does. After the last step it has its part until the cutover. Whatever goes wrong, the
+// gate comes first.
 func (c *change) canary(ctx context.Context) (string, error) {
 	watched, fail := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup
@@ -192,8 +196,8 @@ func (c *change) checkEnv(share int) []string {
 	)
 }
 
-// beginCanary gives the staged generation its part, unless something has gone wrong meanwhile. That it has had
-// connections is durable before it gets the first.
+// beginCanary gives the staged generation its part, unless something has gone wrong meanwhile. That
+// it has had connections is durable before it gets the first.
 func (s *Supervisor) beginCanary(ctx context.Context, c *change, share int) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -242,8 +246,8 @@ func (c *change) tried() (tried bool) {
 	return tried
 }
 
-// abandonCanary undoes a change whose new generation has had connections: they are finished as those of a generation that
-// was live are. Nobody needs to wait for the end of that.
+// abandonCanary undoes a change whose new generation has had connections: they are finished as
+// those of a generation that was live are. Nobody needs to wait for the end of that.
 func (c *change) abandonCanary(cause error) error {
 	withdraw := func(context.Context) (string, error) {
 		left, err := c.s.withdraw(context.Background(), c.to)
@@ -262,8 +266,8 @@ func (c *change) abandonCanary(cause error) error {
 	return cause
 }
 
-// withdraw has a generation that had its part in a canary finish: the gate first, then what is queued is served, then it
-// drains. It returns how many connections were still queued in the end.
+// withdraw has a generation that had its part in a canary finish: the gate first, then what is
+// queued is served, then it drains. It returns how many connections were still queued in the end.
 func (s *Supervisor) withdraw(ctx context.Context, g *generation) (left int, err error) {
 	if err := s.do(func() { s.endCanary(g) }); err != nil {
 		return 0, err
@@ -275,16 +279,20 @@ func (s *Supervisor) withdraw(ctx context.Context, g *generation) (left int, err
 	return left, errors.Join(err, s.do(func() { s.retire(g) }))
 }
 
-// withdrawAdopted has a generation finish that was in a canary when the last daemon ended. The gates have turned back already.
+// withdrawAdopted has a generation finish that was in a canary when the last daemon ended. The
+// gates have turned back already.
 func (s *Supervisor) withdrawAdopted(g *generation) {
 	left, err := s.withdraw(context.Background(), g)
 	if left > 0 || err != nil && !errors.Is(err, ErrStopping) {
-		s.log.Error("withdraw a canary of the earlier daemon", zap.Int("generation", g.id), zap.Int("connections_queued", left), zap.Error(err))
+		s.log.Error(
+			"withdraw a canary of the earlier daemon", zap.Int("generation", g.id), zap.Int("connections_queued", left),
+			zap.Error(err),
+		)
 	}
 }
 
-// revive waits for workers that died in a canary and are started again, because connections wait for them. One that has
-// died twice is not waited for.
+// revive waits for workers that died in a canary and are started again, because connections wait
+// for them. One that has died twice is not waited for.
 func (s *Supervisor) revive(ctx context.Context, g *generation) (waited bool) {
 	limit := time.Duration(0)
 	for i := range g.plan.Processes {
@@ -294,7 +302,8 @@ func (s *Supervisor) revive(ctx context.Context, g *generation) (waited bool) {
 	defer cancel()
 	err := s.await(ctx, func() (bool, error) {
 		starts := slices.ContainsFunc(g.instances, func(in *instance) bool {
-			return len(in.proc.Listen) > 0 && in.restarts < 2 && (in.state == InstanceStarting || in.state == InstanceBackoff)
+			return len(in.proc.Listen) > 0 && in.restarts < 2 &&
+				(in.state == InstanceStarting || in.state == InstanceBackoff)
 		})
 		waited = waited || starts
 		return !starts, nil

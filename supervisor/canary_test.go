@@ -52,7 +52,8 @@ func TestACanaryGetsMoreStepByStepAndThenAll(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
 		st := s.Status()
-		if c := st.Changing; c == nil || c.Step != stepCanary || c.Canary == nil || c.Canary.Share != 10 || len(c.Canary.Networks) != 1 {
+		if c := st.Changing; c == nil || c.Step != stepCanary || c.Canary == nil || c.Canary.Share != 10 ||
+			len(c.Canary.Networks) != 1 {
 			t.Errorf("changing: %+v", c)
 		}
 		if l := st.Listeners[0]; l.Generation != 1 || l.Canary != 2 {
@@ -64,11 +65,14 @@ func TestACanaryGetsMoreStepByStepAndThenAll(t *testing.T) {
 			t.Errorf("shares %v", got)
 		}
 		for i, p := range w.gate.parts {
-			if d := p.at.Sub(w.gate.parts[0].at); d != time.Duration(i)*2*time.Minute || p.gen != 2 || p.networks != "[10.0.0.0/8]" {
+			if d := p.at.Sub(w.gate.parts[0].at); d != time.Duration(i)*2*time.Minute || p.gen != 2 ||
+				p.networks != "[10.0.0.0/8]" {
 				t.Errorf("part %+v after %s", p, d)
 			}
 		}
-		if want := []string{"10.0.0.0/8, 1 % for 2m", "10.0.0.0/8, 10 % for 2m", "10.0.0.0/8, 50 % for 2m"}; !slices.Equal(progress, want) {
+		if want := []string{
+			"10.0.0.0/8, 1 % for 2m", "10.0.0.0/8, 10 % for 2m", "10.0.0.0/8, 50 % for 2m",
+		}; !slices.Equal(progress, want) {
 			t.Errorf("progress %q", progress)
 		}
 		var names []string
@@ -90,7 +94,10 @@ func TestACanaryOfNetworksAloneHasOneStep(t *testing.T) {
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		switchTo(t, s, "r1")
-		out := change1(t, s, Request{Kind: Switch, Release: "r2", Canary: &Canary{Networks: []netip.Prefix{netip.MustParsePrefix("::1/128")}, For: time.Hour}})
+		out := change1(t, s, Request{
+			Kind: Switch, Release: "r2",
+			Canary: &Canary{Networks: []netip.Prefix{netip.MustParsePrefix("::1/128")}, For: time.Hour},
+		})
 		want(t, s, out, Done, "r2")
 		if len(w.gate.parts) != 1 || w.gate.parts[0].share != 0 || w.gate.parts[0].networks != "[::1/128]" {
 			t.Errorf("parts %+v", w.gate.parts)
@@ -117,7 +124,9 @@ func TestTheCheckOfACanaryKnowsWhatItChecks(t *testing.T) {
 		canary.Steps, canary.Check = []int{50, 10_000}, []string{"/bin/sh", "-c", "look"}
 		want(t, s, switchWith(t, s, "r2", canary), Done, "r2")
 		line := "/bin/sh -c look A=b SUPERCTL_APP=shop SUPERCTL_CHANGE=switch SUPERCTL_WHO=the test SUPERCTL_RELEASE=r2 SUPERCTL_COMMIT= SUPERCTL_PREVIOUS=r1 SUPERCTL_PREVIOUS_COMMIT= SUPERCTL_GENERATION=2 SUPERCTL_CANARY_SHARE=%s SUPERCTL_CANARY_NETWORKS= in /r/r2"
-		if want := []string{strings.Replace(line, "%s", "0.5", 1), strings.Replace(line, "%s", "100", 1)}; !slices.Equal(seen, want) {
+		if want := []string{
+			strings.Replace(line, "%s", "0.5", 1), strings.Replace(line, "%s", "100", 1),
+		}; !slices.Equal(seen, want) {
 			t.Errorf("checks %q", seen)
 		}
 	})
@@ -204,10 +213,12 @@ func TestWhateverEndsACanaryTakesItsPartAwayFirstAndThenLetsItFinish(t *testing.
 				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if len(w.procs) != 1+tc.starts || slices.ContainsFunc(w.procs, func(p *fakeProc) bool { return p.killed }) {
+				if len(w.procs) != 1+tc.starts ||
+					slices.ContainsFunc(w.procs, func(p *fakeProc) bool { return p.killed }) {
 					t.Errorf("%d workers were started, or one was killed", len(w.procs))
 				}
-				if !w.procs[0].alive() || w.procs[0].stopped || w.pointed != "r1" || !slices.Equal(w.gate.turns, []int{1}) {
+				if !w.procs[0].alive() || w.procs[0].stopped || w.pointed != "r1" ||
+					!slices.Equal(w.gate.turns, []int{1}) {
 					t.Error("the live release was touched")
 				}
 				if st := s.Status(); len(st.Generations) != 1 || st.Changing != nil {
@@ -241,7 +252,9 @@ func TestOfSeveralListenersOnlyThoseThatCanBeDividedHaveAPartInACanary(t *testin
 
 func TestTheGateTurnsBackBeforeWhatADeadWorkerHasLeftIsEnded(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{exitAfter: 30 * time.Second, leaves: 5 * time.Second}
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{
+			exitAfter: 30 * time.Second, leaves: 5 * time.Second,
+		}
 		w.plan = func(p Plan) Plan {
 			p.Processes[0].Health.HealthyAfter, p.Processes[0].Health.Interval = 1, time.Hour
 			return p
@@ -251,7 +264,8 @@ func TestTheGateTurnsBackBeforeWhatADeadWorkerHasLeftIsEnded(t *testing.T) {
 		switchTo(t, s, "r1")
 		out := switchWith(t, s, "r2", threeSteps())
 		want(t, s, out, Aborted, "r1")
-		if parts := w.gate.parts; len(parts) != 2 || parts[1].share != 0 || parts[1].at.Sub(w.procs[1].born) != 30*time.Second {
+		if parts := w.gate.parts; len(parts) != 2 || parts[1].share != 0 ||
+			parts[1].at.Sub(w.procs[1].born) != 30*time.Second {
 			t.Errorf("parts %+v", parts)
 		}
 	})
@@ -265,7 +279,9 @@ func TestARollbackEndsACanary(t *testing.T) {
 		switchTo(t, s, "r1")
 		first := make(chan *Outcome)
 		go func() {
-			out, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r2", Canary: threeSteps()}, func(Event) {})
+			out, err := s.Change(
+				t.Context(), Request{Kind: Switch, Release: "r2", Canary: threeSteps()}, func(Event) {},
+			)
 			if err != nil {
 				t.Error(err)
 			}
@@ -283,7 +299,8 @@ func TestARollbackEndsACanary(t *testing.T) {
 		if !out.Changed || out.Release != "r1" || out.Previous != "r2" {
 			t.Errorf("rollback: %+v", out)
 		}
-		if o := <-first; o.Result != Aborted || !strings.Contains(o.Error, "at 10 %: rolled back by the test during its canary") {
+		if o := <-first; o.Result != Aborted ||
+			!strings.Contains(o.Error, "at 10 %: rolled back by the test during its canary") {
 			t.Errorf("switch: %s %s", o.Result, o.Error)
 		}
 		if got := w.gate.shares(); !slices.Equal(got, []int{100, 1000, 0}) || !slices.Equal(w.gate.turns, []int{1}) {
@@ -294,7 +311,9 @@ func TestARollbackEndsACanary(t *testing.T) {
 
 func TestWhatIsQueuedForAWorkerThatDiesInACanaryIsServedByItsSuccessor(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
-		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{exitAfter: 30 * time.Second, answerAfter: 8 * time.Second}
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{
+			exitAfter: 30 * time.Second, answerAfter: 8 * time.Second,
+		}
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		switchTo(t, s, "r1")
@@ -362,7 +381,8 @@ func TestARestartOfTheServiceEndsACanaryWhichFinishesUnderTheNextDaemon(t *testi
 		}
 		next, stop := w.supervisor(dir)
 		defer stop()
-		if st := next.Status(); st.Release != "r1" || len(st.Generations) != 2 || st.Generations[0].State != string(Draining) {
+		if st := next.Status(); st.Release != "r1" || len(st.Generations) != 2 ||
+			st.Generations[0].State != string(Draining) {
 			t.Errorf("status %+v", st)
 		}
 		time.Sleep(time.Minute)
@@ -447,18 +467,38 @@ func TestACanaryThatCannotBeIsRefusedBeforeAnythingIsStarted(t *testing.T) {
 		says   string
 		usage  bool
 	}{
-		"behind a shared gate":   {"shared", true, Switch, *threeSteps(), `listener "web" (127.0.0.1:8000) has one queue`, false},
-		"on a unix socket":       {"rename", true, Switch, *threeSteps(), `leads to one generation at a time`, false},
-		"with nothing live":      {"", false, Switch, *threeSteps(), "without --canary starts one", false},
-		"of a reload":            {"", true, Reload, *threeSteps(), "for switch only", true},
-		"of nothing":             {"", true, Switch, Canary{For: time.Minute}, "needs a share", true},
-		"of no time":             {"", true, Switch, Canary{Steps: []int{1}}, "more than 0s and at most 24h", true},
-		"of a week":              {"", true, Switch, Canary{Steps: []int{1}, For: 7 * 24 * time.Hour}, "at most 24h", true},
-		"that becomes smaller":   {"", true, Switch, Canary{Steps: []int{100, 50}, For: time.Minute}, "0.5 % after 1 %: each step must be larger", true},
-		"of more than all":       {"", true, Switch, Canary{Steps: []int{10_001}, For: time.Minute}, "from 0.01% to 100%", true},
-		"with an empty check":    {"", true, Switch, Canary{Steps: []int{1}, For: time.Minute, Check: []string{}}, "the check of a canary is empty", true},
-		"from no network":        {"", true, Switch, Canary{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}, For: time.Minute}, "10.0.0.1/8 is no network", true},
-		"from too many networks": {"", true, Switch, Canary{Networks: make([]netip.Prefix, 201), For: time.Minute}, "at most 200", true},
+		"behind a shared gate": {
+			"shared", true, Switch, *threeSteps(), `listener "web" (127.0.0.1:8000) has one queue`, false,
+		},
+		"on a unix socket":  {"rename", true, Switch, *threeSteps(), `leads to one generation at a time`, false},
+		"with nothing live": {"", false, Switch, *threeSteps(), "without --canary starts one", false},
+		"of a reload":       {"", true, Reload, *threeSteps(), "for switch only", true},
+		"of nothing":        {"", true, Switch, Canary{For: time.Minute}, "needs a share", true},
+		"of no time":        {"", true, Switch, Canary{Steps: []int{1}}, "more than 0s and at most 24h", true},
+		"of a week": {
+			"", true, Switch, Canary{Steps: []int{1}, For: 7 * 24 * time.Hour}, "at most 24h", true,
+		},
+		"that becomes smaller": {
+			"", true, Switch,
+			Canary{Steps: []int{100, 50}, For: time.Minute},
+			"0.5 % after 1 %: each step must be larger", true,
+		},
+		"of more than all": {
+			"", true, Switch, Canary{Steps: []int{10_001}, For: time.Minute}, "from 0.01% to 100%", true,
+		},
+		"with an empty check": {
+			"", true, Switch,
+			Canary{Steps: []int{1}, For: time.Minute, Check: []string{}},
+			"the check of a canary is empty", true,
+		},
+		"from no network": {
+			"", true, Switch,
+			Canary{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}, For: time.Minute},
+			"10.0.0.1/8 is no network", true,
+		},
+		"from too many networks": {
+			"", true, Switch, Canary{Networks: make([]netip.Prefix, 201), For: time.Minute}, "at most 200", true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
@@ -471,7 +511,9 @@ func TestACanaryThatCannotBeIsRefusedBeforeAnythingIsStarted(t *testing.T) {
 				synctest.Wait()
 				w.gate.kind = tc.kind
 				started := len(w.procs)
-				_, err := s.Change(t.Context(), Request{Kind: tc.change, Release: "r2", Canary: &tc.canary}, func(Event) {})
+				_, err := s.Change(
+					t.Context(), Request{Kind: tc.change, Release: "r2", Canary: &tc.canary}, func(Event) {},
+				)
 				var refused *RefusedError
 				if !errors.As(err, &refused) || refused.Usage != tc.usage || !strings.Contains(err.Error(), tc.says) {
 					t.Errorf("refused with %v", err)
@@ -518,8 +560,10 @@ func TestAReleaseThatMustNotRunBesideTheOldOneHasNoCanary(t *testing.T) {
 
 func TestASpanHasNoZerosAtItsEnd(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		2 * time.Minute: "2m", time.Hour: "1h", 90 * time.Second: "1m30s", 10 * time.Second: "10s", 24 * time.Hour: "24h",
-		20 * time.Minute: "20m", time.Hour + 10*time.Minute: "1h10m", 100 * time.Millisecond: "100ms", time.Hour + time.Second: "1h0m1s",
+		2 * time.Minute: "2m", time.Hour: "1h", 90 * time.Second: "1m30s", 10 * time.Second: "10s",
+		24 * time.Hour:   "24h",
+		20 * time.Minute: "20m", time.Hour + 10*time.Minute: "1h10m", 100 * time.Millisecond: "100ms",
+		time.Hour + time.Second: "1h0m1s",
 	} {
 		if got := span(d); got != want {
 			t.Errorf("%s is %q", d, got)

@@ -13,15 +13,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// change is one transaction (DESIGN 6). It runs in a goroutine of its own, step by step, and reaches what the owner owns
-// through do and await only.
+// change is one transaction (DESIGN 6). It runs in a goroutine of its own, step by step, and
+// reaches what the owner owns through do and await only.
 type change struct {
 	s     *Supervisor
 	req   Request
 	began time.Time
 
-	// ctx ends when the change must not go on: before the cutover because the client hung up, at any time because the
-	// daemon stops or because a rollback overtakes a probation. The cause says which.
+	// ctx ends when the change must not go on: before the cutover because the client hung up, at
+	// any time because the daemon stops or because a rollback overtakes a probation. The cause says
+	// which.
 	ctx    context.Context //nolint:containedctx // it is the lifetime of the change itself, not of one call
 	cancel context.CancelCauseFunc
 	// life ends with the daemon only.
@@ -38,8 +39,9 @@ type change struct {
 	from, to *generation
 
 	// Owned by the goroutine of the change.
-	turned    time.Duration // how long the gates took to turn; 0 = they have not
-	kind      Kind          // what it does: the request's, or that of the change which it finishes for an earlier daemon
+	turned time.Duration // how long the gates took to turn; 0 = they have not
+	// what it does: the request's, or that of the change which it finishes for an earlier daemon
+	kind      Kind
 	plan      Plan
 	side      *sideCheck // of the plan; nil = it has none
 	inherits  bool       // to has the listeners of from, whatever the config says now
@@ -68,9 +70,10 @@ type overtakenError struct{ who, step string }
 
 func (e *overtakenError) Error() string { return "rolled back by " + e.who + " during its " + e.step }
 
-// Change runs one change and returns when its outcome is known; emit gets its events as they happen. When ctx ends before
-// the cutover the change is aborted, unless the request says Detach; after it the change goes on to its end. The error is a *BusyError or a *RefusedError:
-// nothing was begun.
+// Change runs one change and returns when its outcome is known; emit gets its events as they
+// happen. When ctx ends before the cutover the change is aborted, unless the request says Detach;
+// after it the change goes on to its end. The error is a *BusyError or a *RefusedError: nothing was
+// begun.
 func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
 	if req.Kind == Upgrade {
 		return s.upgrade(ctx, req, emit)
@@ -103,8 +106,9 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 // startPatience is for how long a change waits until the start of a daemon is decided.
 const startPatience = 10 * time.Second
 
-// admit begins a change. One that meets a daemon which is just taking over what runs waits until it has: that takes a moment, and
-// whoever has upgraded or restarted the daemon right before knows nothing of it.
+// admit begins a change. One that meets a daemon which is just taking over what runs waits until it
+// has: that takes a moment, and whoever has upgraded or restarted the daemon right before knows
+// nothing of it.
 func (s *Supervisor) admit(ctx context.Context, req Request) (c, busy *change, err error) {
 	for waited := false; ; waited = true {
 		var decided <-chan struct{}
@@ -130,8 +134,9 @@ func (s *Supervisor) admit(ctx context.Context, req Request) (c, busy *change, e
 	}
 }
 
-// startToAwait returns what is closed when the start in progress is decided, nil when none is: a change waits for the first one, and for
-// one that is tried again because an earlier one has failed.
+// startToAwait returns what is closed when the start in progress is decided, nil when none is: a
+// change waits for the first one, and for one that is tried again because an earlier one has
+// failed.
 func (s *Supervisor) startToAwait() <-chan struct{} {
 	switch {
 	case s.change == nil || s.change.req.Kind != start:
@@ -143,13 +148,14 @@ func (s *Supervisor) startToAwait() <-chan struct{} {
 	}
 }
 
-// begin makes req the change in progress. A rollback that meets a probation or a canary ends that instead, and gets the
-// change to wait for as busy.
+// begin makes req the change in progress. A rollback that meets a probation or a canary ends that
+// instead, and gets the change to wait for as busy.
 func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
 	switch {
 	case s.stopping:
 		return nil, nil, &RefusedError{Err: ErrStopping}
-	case s.change != nil && req.Kind == Rollback && s.change.from != nil && (s.change.stepName == stepProbation || s.change.stepName == stepCanary):
+	case s.change != nil && req.Kind == Rollback && s.change.from != nil &&
+		(s.change.stepName == stepProbation || s.change.stepName == stepCanary):
 		s.endCanary(s.change.to)
 		s.change.cancel(&overtakenError{req.By(req.Who), s.change.stepName})
 		return nil, s.change, nil
@@ -162,7 +168,10 @@ func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
 	if err := s.refuseCanary(req); err != nil {
 		return nil, nil, err
 	}
-	c = &change{s: s, req: req, kind: req.Kind, began: time.Now(), events: make(chan Event, 1024), done: make(chan struct{}), stepName: beforeSteps}
+	c = &change{
+		s: s, req: req, kind: req.Kind, began: time.Now(), events: make(chan Event, 1024), done: make(chan struct{}),
+		stepName: beforeSteps,
+	}
 	c.life, c.kill = context.WithCancelCause(context.Background())
 	c.ctx, c.cancel = context.WithCancelCause(c.life)
 	c.from = s.live
@@ -190,7 +199,9 @@ func (s *Supervisor) refuse(req Request) error {
 		}
 	case Restart, Scale, Pause, Resume:
 		if s.live == nil {
-			return &RefusedError{Err: fmt.Errorf("no release is live, so there is nothing to %s; superctl switch RELEASE starts one", req.Kind)}
+			return &RefusedError{Err: fmt.Errorf(
+				"no release is live, so there is nothing to %s; superctl switch RELEASE starts one", req.Kind,
+			)}
 		}
 		if err := s.refuseInPlace(req); err != nil {
 			return &RefusedError{Usage: true, Err: err}
@@ -241,7 +252,10 @@ func (c *change) run() {
 	if (err != nil || c.unchanged != "") && !errors.Is(err, ErrStopping) {
 		c.putBack()
 	}
-	ended := []zap.Field{zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)), zap.String("release", c.plan.Release.Name)}
+	ended := []zap.Field{
+		zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)),
+		zap.String("release", c.plan.Release.Name),
+	}
 	if err != nil {
 		ended = append(ended, zap.String("error", c.errorText(err)))
 	}
@@ -278,7 +292,8 @@ func (c *change) run() {
 	c.s.examine()
 }
 
-// mistyped reports whether a change was asked to go to a release that there is not: nobody but the one who asked needs to know.
+// mistyped reports whether a change was asked to go to a release that there is not: nobody but the
+// one who asked needs to know.
 func mistyped(err error) bool {
 	var none *NoSuchReleaseError
 	return errors.As(err, &none)
@@ -341,7 +356,8 @@ func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
 
 func (e *stepError) Unwrap() error { return e.err }
 
-// step runs one step: durable before it begins, told when it begins and ends, with a fault point on either side.
+// step runs one step: durable before it begins, told when it begins and ends, with a fault point on
+// either side.
 func (c *change) step(name string, do func(context.Context) (string, error)) error {
 	var saved error
 	if err := c.s.do(func() {
@@ -366,7 +382,9 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	c.fault("after " + name)
 	if err != nil {
 		c.emit(Event{Type: "fail", Step: name, Detail: err.Error(), Seconds: seconds})
-		c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: c.errorText(err), Output: c.output})
+		c.steps = append(c.steps, Step{
+			Name: name, Began: began, Seconds: seconds, Detail: c.errorText(err), Output: c.output,
+		})
 		return &stepError{name, err}
 	}
 	detail = c.clean(detail)
@@ -378,7 +396,8 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 // saveTime is how long a change waits for a state file that cannot be written.
 const saveTime = 10 * time.Second
 
-// untilSaved waits until what could not be saved is. A change that has not had its cutover does not wait: it is aborted.
+// untilSaved waits until what could not be saved is. A change that has not had its cutover does not
+// wait: it is aborted.
 func (c *change) untilSaved(failed error) error {
 	if !c.committed {
 		return failed
@@ -388,8 +407,8 @@ func (c *change) untilSaved(failed error) error {
 	return c.s.await(ctx, func() (bool, error) { return c.s.unsaved == 0, nil })
 }
 
-// goesBack reports whether a step leads back to what the state file says already, so that it is not held up by a file that
-// cannot be written.
+// goesBack reports whether a step leads back to what the state file says already, so that it is not
+// held up by a file that cannot be written.
 func goesBack(step string) bool {
 	switch step {
 	case stepRevert, stepComeBack, stepWithdraw, stepOnAbort, stepOnRevert:

@@ -58,7 +58,8 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 	return took, nil
 }
 
-// commit makes the generation that a change goes to the live one, for good: from here on only a revert undoes the change.
+// commit makes the generation that a change goes to the live one, for good: from here on only a
+// revert undoes the change.
 func (s *Supervisor) commit(c *change) {
 	c.committed = true
 	if s.untold != nil && c.req.Kind != start {
@@ -75,7 +76,8 @@ func (s *Supervisor) commit(c *change) {
 	}
 }
 
-// carry hands the instances of processes that a restart does not touch from one generation to the other, which has none.
+// carry hands the instances of processes that a restart does not touch from one generation to the
+// other, which has none.
 func (c *change) carry(from, to *generation) {
 	if c.kind != Restart {
 		return

@@ -32,7 +32,8 @@ func (s *Supervisor) installHook() {
 	s.hooks = true
 }
 
-// openFlag makes the flag of the worker that is about to start. One that cannot be made is no reason for a site to be down.
+// openFlag makes the flag of the worker that is about to start. One that cannot be made is no
+// reason for a site to be down.
 func (s *Supervisor) openFlag(in *instance) {
 	in.hooked = false
 	if !s.hooks || !in.proc.Hook && !in.proc.Flag {
@@ -48,7 +49,8 @@ func (s *Supervisor) openFlag(in *instance) {
 	}
 }
 
-// setFlag sets a flag. When its directory is gone, as by a clean-up of temporary files, that is made again: workers look by name.
+// setFlag sets a flag. When its directory is gone, as by a clean-up of temporary files, that is
+// made again: workers look by name.
 func (s *Supervisor) setFlag(path string, drain bool) error {
 	err := drainhook.Set(path, drain)
 	if err == nil {
@@ -65,7 +67,8 @@ func (s *Supervisor) flagPath(gen int, process string, index int) string {
 	return filepath.Join(s.opt.Hook, fmt.Sprintf("g%d.%s.%d", gen, process, index))
 }
 
-// turnedAway tells whether an instance gets no new connections any more: its answers say so to the clients that it has.
+// turnedAway tells whether an instance gets no new connections any more: its answers say so to the
+// clients that it has.
 func (s *Supervisor) turnedAway(in *instance) bool {
 	switch in.gen.state {
 	case Standby, Draining:
@@ -90,7 +93,8 @@ func (s *Supervisor) tell(in *instance) {
 	in.flag.drain, in.flag.known = drain, true
 }
 
-// tellAll compares, so that a rollback to a warm generation, a revert and an adoption need nothing of their own.
+// tellAll compares, so that a rollback to a warm generation, a revert and an adoption need nothing
+// of their own.
 func (s *Supervisor) tellAll() {
 	for _, g := range ordered(s.generations) {
 		for _, in := range g.instances {
@@ -142,8 +146,9 @@ func (s *Supervisor) removeHook() {
 	}
 }
 
-// findHook notes that an instance has the hook when its worker has the flag open. It is asked for when that is to be known, and
-// until it is true: the hook is there before the server is ready, and stays for as long as the worker lives.
+// findHook notes that an instance has the hook when its worker has the flag open. It is asked for
+// when that is to be known, and until it is true: the hook is there before the server is ready, and
+// stays for as long as the worker lives.
 func (s *Supervisor) findHook(in *instance) {
 	if in.flag.path == "" || in.hooked || in.w == nil {
 		return
@@ -157,7 +162,8 @@ func (s *Supervisor) findHook(in *instance) {
 	}
 }
 
-// hookLoaded notes that a server of the worker has the hook, or that its program looks at the flag by itself.
+// hookLoaded notes that a server of the worker has the hook, or that its program looks at the flag
+// by itself.
 func (s *Supervisor) hookLoaded(in *instance) {
 	if in.flag.path != "" && !in.hooked {
 		in.hooked, s.dirty = true, true
@@ -179,7 +185,8 @@ func (s *Supervisor) missesHook(in *instance) {
 	}
 }
 
-// hookless is the processes of the live generation that serve without the hook, for status. It makes nothing of the app's health.
+// hookless is the processes of the live generation that serve without the hook, for status. It
+// makes nothing of the app's health.
 func (s *Supervisor) hookless() (list []Trouble) {
 	if s.live == nil {
 		return nil
@@ -187,14 +194,16 @@ func (s *Supervisor) hookless() (list []Trouble) {
 	for _, in := range s.live.instances {
 		of := "process " + in.proc.Name
 		s.findHook(in)
-		if in.state == InstanceReady && in.lacksHook() && !slices.ContainsFunc(list, func(t Trouble) bool { return t.Of == of }) {
+		if in.state == InstanceReady && in.lacksHook() &&
+			!slices.ContainsFunc(list, func(t Trouble) bool { return t.Of == of }) {
 			list = append(list, Trouble{Of: of, Since: in.since, Why: withoutHook})
 		}
 	}
 	return list
 }
 
-// parting is for how long a worker may get rid of its connections: one that has the hook or one of its own, or a server that does without.
+// parting is for how long a worker may get rid of its connections: one that has the hook or one of
+// its own, or a server that does without.
 func (in *instance) parting() time.Duration {
 	if (in.proc.Hook || in.proc.Flag) && !in.hooked {
 		return 0

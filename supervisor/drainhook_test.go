@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// withDrainHook has workers of a server with the drain hook, which keeps idle connections for 5 s and is waited for 7 s.
+// withDrainHook has workers of a server with the drain hook, which keeps idle connections for 5 s
+// and is waited for 7 s.
 func withDrainHook(t *testing.T, w *world) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "drain")
@@ -64,14 +65,23 @@ func TestAWorkerThatIsReplacedSaysCloseAndIsStoppedWhenItsConnectionsHaveEnded(t
 		plan         func(*Process)
 		left         string
 	}{
-		"there are none":              {loaded: true},
-		"they end":                    {last: 3 * time.Second, signal: 3 * time.Second, loaded: true},
-		"they outlast the keep-alive": {last: time.Hour, signal: 7 * time.Second, loaded: true, left: "web.0 of r1 (generation 1) was told to stop after 7s with 2 connections open"},
-		"the hook is not loaded":      {last: time.Hour},
-		"a program has its own hook":  {last: 3 * time.Second, signal: 3 * time.Second, loaded: true, plan: func(p *Process) { p.Hook, p.Flag = false, true }},
-		"a program has none":          {last: time.Hour, plan: func(p *Process) { p.Hook, p.Flag = false, true }},
-		"the config gives them more":  {last: 20 * time.Second, signal: 20 * time.Second, loaded: true, plan: func(p *Process) { p.DrainConnections = time.Minute }},
-		"the config gives them none":  {last: time.Hour, loaded: true, plan: func(p *Process) { p.HookWait = 0 }},
+		"there are none": {loaded: true},
+		"they end":       {last: 3 * time.Second, signal: 3 * time.Second, loaded: true},
+		"they outlast the keep-alive": {
+			last: time.Hour, signal: 7 * time.Second, loaded: true,
+			left: "web.0 of r1 (generation 1) was told to stop after 7s with 2 connections open",
+		},
+		"the hook is not loaded": {last: time.Hour},
+		"a program has its own hook": {
+			last: 3 * time.Second, signal: 3 * time.Second, loaded: true,
+			plan: func(p *Process) { p.Hook, p.Flag = false, true },
+		},
+		"a program has none": {last: time.Hour, plan: func(p *Process) { p.Hook, p.Flag = false, true }},
+		"the config gives them more": {
+			last: 20 * time.Second, signal: 20 * time.Second, loaded: true,
+			plan: func(p *Process) { p.DrainConnections = time.Minute },
+		},
+		"the config gives them none": {last: time.Hour, loaded: true, plan: func(p *Process) { p.HookWait = 0 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
@@ -129,7 +139,8 @@ func TestStatusSaysThatAServerHasNotLoadedTheHook(t *testing.T) {
 		defer stop()
 		switchTo(t, s, "r1")
 		st := s.Status()
-		if len(st.Troubles) != 1 || st.Troubles[0].Of != "process web" || !strings.Contains(st.Troubles[0].Why, "has not loaded the drain hook") {
+		if len(st.Troubles) != 1 || st.Troubles[0].Of != "process web" ||
+			!strings.Contains(st.Troubles[0].Why, "has not loaded the drain hook") {
 			t.Errorf("without the hook: %+v", st.Troubles)
 		}
 		if st.Health != HealthOK {
@@ -296,10 +307,16 @@ func TestAFlagThatWasTouchedTellsAllTheSame(t *testing.T) {
 		"cut short":               func(_, flag string) error { return os.Truncate(flag, 0) },
 		"removed":                 func(_, flag string) error { return os.Remove(flag) },
 		"removed with all others": func(dir, _ string) error { return os.RemoveAll(dir) },
-		"a directory":             func(_, flag string) error { return errors.Join(os.Remove(flag), os.MkdirAll(flag+"/x", 0o700)) },
-		"a link":                  func(_, flag string) error { return errors.Join(os.Remove(flag), os.Symlink("/dev/null", flag)) },
-		"a pipe":                  func(_, flag string) error { return errors.Join(os.Remove(flag), syscall.Mkfifo(flag, 0o600)) },
-		"raised by a directory":   func(_, flag string) error { return os.MkdirAll(flag+".raised/x", 0o700) },
+		"a directory": func(_, flag string) error {
+			return errors.Join(os.Remove(flag), os.MkdirAll(flag+"/x", 0o700))
+		},
+		"a link": func(_, flag string) error {
+			return errors.Join(os.Remove(flag), os.Symlink("/dev/null", flag))
+		},
+		"a pipe": func(_, flag string) error {
+			return errors.Join(os.Remove(flag), syscall.Mkfifo(flag, 0o600))
+		},
+		"raised by a directory": func(_, flag string) error { return os.MkdirAll(flag+".raised/x", 0o700) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {

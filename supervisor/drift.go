@@ -7,9 +7,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// putBack has the `current` link lead to the live release again, when something else has moved it: before a switch
-// that is refused, whoever deploys may have done so, and what follows the link would run a release that is not
-// live.
+// putBack has the `current` link lead to the live release again, when something else has moved it:
+// before a switch that is refused, whoever deploys may have done so, and what follows the link
+// would run a release that is not live.
 func (c *change) putBack() {
 	if c.s.opt.Moved == nil || c.s.opt.Point == nil {
 		return
@@ -34,8 +34,8 @@ func (c *change) putBack() {
 	c.warn("the current link had been moved to %s; it leads to %s again, which is live", to, live.Name)
 }
 
-// examine reports what has become of the releases that run, and of the way back, since they went live. That is
-// found out on disk, so it is not the owner's to do.
+// examine reports what has become of the releases that run, and of the way back, since they went
+// live. That is found out on disk, so it is not the owner's to do.
 func (s *Supervisor) examine() {
 	var live, previous *Release
 	var warm []Release
@@ -59,8 +59,8 @@ func (s *Supervisor) examine() {
 	})
 }
 
-// watchLive has the live release watched, so that its loss is reported when it happens, and not with the next worker that
-// cannot be replaced.
+// watchLive has the live release watched, so that its loss is reported when it happens, and not
+// with the next worker that cannot be replaced.
 func (s *Supervisor) watchLive() {
 	live := ""
 	if s.live != nil && !s.stopping && !s.leaving && s.opt.Watch != nil {

@@ -37,12 +37,14 @@ func TestARefusedSwitchPutsTheLinkBack(t *testing.T) {
 		switchTo(t, s, "r1")
 		for _, release := range []string{"bad", "no such release"} {
 			w.set(func() { w.pointed = "bad" })
-			if st := s.Status(); len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "it was moved to bad, and r1 is live") {
+			if st := s.Status(); len(st.Troubles) != 1 ||
+				!strings.Contains(st.Troubles[0].Why, "it was moved to bad, and r1 is live") {
 				t.Errorf("status tells %+v", st.Troubles)
 			}
 			out := switchTo(t, s, release)
 			want(t, s, out, Aborted, "r1")
-			if w.current() != "r1" || len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "had been moved to bad; it leads to r1 again") {
+			if w.current() != "r1" || len(out.Warnings) != 1 ||
+				!strings.Contains(out.Warnings[0], "had been moved to bad; it leads to r1 again") {
 				t.Errorf("current leads to %s; %v", w.current(), out.Warnings)
 			}
 			if st := s.Status(); len(st.Troubles) != 0 {
@@ -77,10 +79,13 @@ func TestStatusSaysThatALiveReleaseIsGone(t *testing.T) {
 				if r.Path != "/r/"+r.Name {
 					t.Errorf("%+v was looked at", r)
 				}
-				if gone[r.Name] {
-					return errors.New("release " + r.Name + " no longer exists")
-				}
-				return nil
+				var err error
+				w.set(func() {
+					if gone[r.Name] {
+						err = errors.New("release " + r.Name + " no longer exists")
+					}
+				})
+				return err
 			}
 		}
 		s, stop := w.supervisor(t.TempDir())
@@ -90,12 +95,14 @@ func TestStatusSaysThatALiveReleaseIsGone(t *testing.T) {
 		if st := s.Status(); st.Health != HealthOK || len(st.Troubles) != 0 {
 			t.Errorf("%+v", st)
 		}
-		gone["r1"] = true
-		if st := s.Status(); st.Health != HealthOK || len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "r1 no longer exists") {
+		w.set(func() { gone["r1"] = true })
+		if st := s.Status(); st.Health != HealthOK || len(st.Troubles) != 1 ||
+			!strings.Contains(st.Troubles[0].Why, "r1 no longer exists") {
 			t.Errorf("the previous one: %s, %+v", st.Health, st.Troubles)
 		}
-		gone["r2"] = true
-		if st := s.Status(); st.Health != HealthDegraded || !strings.Contains(st.Reason, "r2 no longer exists") || len(st.Troubles) != 2 {
+		w.set(func() { gone["r2"] = true })
+		if st := s.Status(); st.Health != HealthDegraded || !strings.Contains(st.Reason, "r2 no longer exists") ||
+			len(st.Troubles) != 2 {
 			t.Errorf("the live one: %s, %+v", st.Health, st.Troubles)
 		}
 	})

@@ -7,7 +7,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// Environment describes the environments of the live generation, as its plan has them: not as a config says that has not been read yet.
+// Environment describes the environments of the live generation, as its plan has them: not as a
+// config says that has not been read yet.
 func (s *Supervisor) Environment() EnvironmentStatus {
 	st := EnvironmentStatus{App: s.opt.App, Processes: []ProcessEnvironment{}}
 	_ = s.do(func() {
@@ -17,7 +18,9 @@ func (s *Supervisor) Environment() EnvironmentStatus {
 		st.Release, st.Generation = s.live.plan.Release.Name, s.live.id
 		for i := range s.live.plan.Processes {
 			p := &s.live.plan.Processes[i]
-			st.Processes = append(st.Processes, ProcessEnvironment{Process: p.Name, Variables: p.variables(s.opt.Notify, s.opt.Scratch)})
+			st.Processes = append(st.Processes, ProcessEnvironment{
+				Process: p.Name, Variables: p.variables(s.opt.Notify, s.opt.Scratch),
+			})
 		}
 	})
 	return st
@@ -35,7 +38,10 @@ func (s *Supervisor) Plans() (plans []Plan, err error) {
 
 // variables is what a worker of the process has in its environment.
 func (p *Process) variables(notify, scratch string) []Variable {
-	spec := worker.Spec{Env: p.Env, Templates: p.Templates, Secrets: p.Secrets, Notify: notify, Scratch: scratch, Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen}
+	spec := worker.Spec{
+		Env: p.Env, Templates: p.Templates, Secrets: p.Secrets, Notify: notify, Scratch: scratch,
+		Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen,
+	}
 	if p.Hook {
 		spec.Hook = "the hook's"
 	}

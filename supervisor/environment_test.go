@@ -31,7 +31,13 @@ func TestTheNamesOfTheLiveEnvironmentAreToldAndNoValueIs(t *testing.T) {
 		if strings.Contains(string(text), "hush") || st.Release != "r1" || st.Generation != 1 {
 			t.Errorf("%s", text)
 		}
-		for _, v := range []Variable{{Name: "TOKEN", From: "env_file"}, {Name: "LANG", From: "superctl"}, {Name: "SUPERCTL_RELEASE", From: "superctl"}, {Name: "LISTEN_FDS", From: "superctl"}, {Name: "LISTEN_PID", From: "superctl"}} {
+		for _, v := range []Variable{
+			{Name: "TOKEN", From: "env_file"},
+			{Name: "LANG", From: "superctl"},
+			{Name: "SUPERCTL_RELEASE", From: "superctl"},
+			{Name: "LISTEN_FDS", From: "superctl"},
+			{Name: "LISTEN_PID", From: "superctl"},
+		} {
 			if !slices.Contains(st.Processes[0].Variables, v) {
 				t.Errorf("%v is missing: %s", v, text)
 			}

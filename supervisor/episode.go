@@ -7,12 +7,15 @@ import (
 )
 
 const (
-	sickFor  = 10 * time.Second // a trouble lasts for so long before it is told: a worker that is replaced at once is none
-	soundFor = time.Minute      // and the app is well for so long before the trouble is over: a crash loop is one trouble
+	// a trouble lasts for so long before it is told: a worker that is replaced at once is none
+	sickFor = 10 * time.Second
+	// and the app is well for so long before the trouble is over: a crash loop is one trouble
+	soundFor = time.Minute
 )
 
-// episode is one time of trouble, from the first that went wrong until all has been well for soundFor. However often things change in
-// it, at most three messages tell of it: degraded, down, and ok again. Owned by Run.
+// episode is one time of trouble, from the first that went wrong until all has been well for
+// soundFor. However often things change in it, at most three messages tell of it: degraded, down,
+// and ok again. Owned by Run.
 type episode struct {
 	began time.Time                // zero = all is well
 	seen  time.Time                // when the health was looked at last
@@ -24,7 +27,8 @@ type episode struct {
 	due   time.Time // of the timer
 }
 
-// followHealth tells of the health of the app, each turn. A machine on which nothing should be live has no trouble.
+// followHealth tells of the health of the app, each turn. A machine on which nothing should be live
+// has no trouble.
 func (s *Supervisor) followHealth() {
 	e := &s.episode
 	if s.opt.Tell == nil || s.stopping || s.leaving || !s.isDecided() || s.live == nil && s.startFailure == "" {
@@ -102,7 +106,8 @@ func (s *Supervisor) lookAgainAt(e *episode, due time.Time) {
 func (s *Supervisor) tellHealth(health, reason string, lasted time.Duration) {
 	s.dirty = true
 	out := Outcome{
-		Kind: HealthKind, Result: Result(health), Error: reason, Seconds: lasted.Seconds(), Who: "the daemon", Started: time.Now(), Steps: []Step{},
+		Kind: HealthKind, Result: Result(health), Error: reason, Seconds: lasted.Seconds(), Who: "the daemon",
+		Started: time.Now(), Steps: []Step{},
 	}
 	if r := s.release; r != nil {
 		out.Release, out.Commit = r.Name, r.Commit

@@ -51,10 +51,18 @@ func TestATroubleIsToldOnceAndWhenItIsOver(t *testing.T) {
 		told    string
 	}{
 		"a worker that is back at once is none": {func(w *world) { killEvery(w, time.Minute, time.Second, 3) }, ""},
-		"one that needs 15 s to come back is":   {func(w *world) { killEvery(w, time.Minute, 15*time.Second, 1) }, "down r1, ok r1"},
-		"a crash loop is one":                   {func(w *world) { killEvery(w, 20*time.Second, 15*time.Second, 9) }, "down r1, ok r1"},
-		"what flaps within ten seconds is one":  {func(w *world) { killEvery(w, 5*time.Second, 3*time.Second, 9) }, "down r1, ok r1"},
-		"two with minutes between them are two": {func(w *world) { killEvery(w, 3*time.Minute, 15*time.Second, 2) }, "down r1, ok r1, down r1, ok r1"},
+		"one that needs 15 s to come back is": {
+			func(w *world) { killEvery(w, time.Minute, 15*time.Second, 1) }, "down r1, ok r1",
+		},
+		"a crash loop is one": {
+			func(w *world) { killEvery(w, 20*time.Second, 15*time.Second, 9) }, "down r1, ok r1",
+		},
+		"what flaps within ten seconds is one": {
+			func(w *world) { killEvery(w, 5*time.Second, 3*time.Second, 9) }, "down r1, ok r1",
+		},
+		"two with minutes between them are two": {
+			func(w *world) { killEvery(w, 3*time.Minute, 15*time.Second, 2) }, "down r1, ok r1, down r1, ok r1",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {

@@ -161,10 +161,12 @@ func (w *world) adopt(ws workerState, pidfd int) (process, error) {
 	return nil, worker.ErrGone
 }
 
-// fits reports whether a pidfd is of a worker in the same place: the store may be ahead of the state file.
+// fits reports whether a pidfd is of a worker in the same place: the store may be ahead of the
+// state file.
 func (w *world) fits(pidfd int, p *fakeProc) bool {
 	return slices.ContainsFunc(w.procs, func(o *fakeProc) bool {
-		return o.pidfd() == pidfd && o.spec.Process == p.spec.Process && o.spec.Instance == p.spec.Instance && o.spec.Generation == p.spec.Generation
+		return o.pidfd() == pidfd && o.spec.Process == p.spec.Process && o.spec.Instance == p.spec.Instance &&
+			o.spec.Generation == p.spec.Generation
 	})
 }
 
@@ -197,7 +199,8 @@ func (w *world) handed() (names []string) {
 	return names
 }
 
-// sweep ends those that an earlier supervisor was just starting when it left, so that it could not write them down.
+// sweep ends those that an earlier supervisor was just starting when it left, so that it could not
+// write them down.
 func (w *world) sweep(_ string, knows func(tag string) bool) error {
 	w.mu.Lock()
 	procs := slices.Clone(w.procs)
@@ -292,8 +295,8 @@ func (p *fakeProc) stop() error {
 
 func (p *fakeProc) Descriptor(f func(int) error) error { return f(p.pidfd()) }
 
-// fakeGate counts what a real gate would do, and lets health checks reach the workers of a generation. What is asked of a
-// generation that it does not have fails the test.
+// fakeGate counts what a real gate would do, and lets health checks reach the workers of a
+// generation. What is asked of a generation that it does not have fails the test.
 type fakeGate struct {
 	w       *world
 	mu      *sync.Mutex // also of the gates of the next daemons, which share its sockets
@@ -323,7 +326,10 @@ type fakeGate struct {
 }
 
 func (w *world) newGate(name string) *fakeGate {
-	g := &fakeGate{mu: new(sync.Mutex), w: w, name: name, touched: make(chan struct{}), staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
+	g := &fakeGate{
+		mu: new(sync.Mutex), w: w, name: name, touched: make(chan struct{}), staged: map[int]bool{},
+		kernel: map[int]bool{}, ever: map[int]bool{},
+	}
 	w.gates = append(w.gates, g)
 	return g
 }
@@ -333,7 +339,8 @@ func (g *fakeGate) next() *fakeGate {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return &fakeGate{
-		mu: g.mu, w: g.w, name: g.name, touched: make(chan struct{}), address: g.address, kind: g.kind, kernel: g.kernel, staged: map[int]bool{}, ever: map[int]bool{}, turns: g.turns, parts: g.parts,
+		mu: g.mu, w: g.w, name: g.name, touched: make(chan struct{}), address: g.address, kind: g.kind,
+		kernel: g.kernel, staged: map[int]bool{}, ever: map[int]bool{}, turns: g.turns, parts: g.parts,
 		settles: g.settles, connections: g.connections, closed: g.closed, reached: g.reached,
 	}
 }
@@ -402,7 +409,8 @@ func (g *fakeGate) Kind() string    { return cmp.Or(g.kind, "steer") }
 func (g *fakeGate) Stage(gen int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if again := g.staged[gen] || g.ever[gen] && gen>>laneBits == 0; gen <= 0 || again { // an instance may come back to its place
+	// an instance may come back to its place
+	if again := g.staged[gen] || g.ever[gen] && gen>>laneBits == 0; gen <= 0 || again {
 		return g.w.wrong("generation %d is staged again", gen)
 	}
 	var holder string
@@ -456,7 +464,8 @@ func (g *fakeGate) Cutover(gen int) error {
 }
 
 func (g *fakeGate) Spread(gens []int) error {
-	if len(gens) == 0 || len(gens) > 1 && g.Kind() != "steer" || len(slices.Compact(slices.Sorted(slices.Values(gens)))) < len(gens) {
+	if len(gens) == 0 || len(gens) > 1 && g.Kind() != "steer" ||
+		len(slices.Compact(slices.Sorted(slices.Values(gens)))) < len(gens) {
 		return g.w.wrong("Spread: over generations %v on a gate of the kind %s", gens, g.Kind())
 	}
 	for _, gen := range gens {
@@ -510,7 +519,8 @@ func (g *fakeGate) Adopt(gen, fd int) error {
 	return g.Stage(gen)
 }
 
-// begun reports whether connections were directed already: what an earlier daemon has left is adopted before.
+// begun reports whether connections were directed already: what an earlier daemon has left is
+// adopted before.
 func (g *fakeGate) begun() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -518,7 +528,8 @@ func (g *fakeGate) begun() bool {
 }
 
 func (g *fakeGate) Locate(sent []int) error {
-	if g.begun() || len(slices.Compact(slices.Sorted(slices.Values(sent)))) < len(sent) || slices.ContainsFunc(sent, func(at int) bool { return at < 0 || at >= mostPlaces }) {
+	if g.begun() || len(slices.Compact(slices.Sorted(slices.Values(sent)))) < len(sent) ||
+		slices.ContainsFunc(sent, func(at int) bool { return at < 0 || at >= mostPlaces }) {
 		return g.w.wrong("Locate: connections were sent to the places %v", sent)
 	}
 	g.mu.Lock()
@@ -607,7 +618,10 @@ func (g *fakeGate) Close(gen int) error {
 }
 
 func (g *fakeGate) Private() (Gate, error) {
-	p := &fakeGate{mu: new(sync.Mutex), w: g.w, name: g.name, address: fmt.Sprint("private ", len(g.private)), kind: "private", staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{}}
+	p := &fakeGate{
+		mu: new(sync.Mutex), w: g.w, name: g.name, address: fmt.Sprint("private ", len(g.private)), kind: "private",
+		staged: map[int]bool{}, kernel: map[int]bool{}, ever: map[int]bool{},
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.private = append(g.private, p)
@@ -621,7 +635,9 @@ func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
 	g.w.mu.Lock()
 	defer g.w.mu.Unlock()
 	for _, p := range slices.Backward(g.w.procs) {
-		serves := slices.ContainsFunc(p.spec.Files, func(f worker.File) bool { return f.Name == g.name && f.FD == g.fdOf(gen) })
+		serves := slices.ContainsFunc(p.spec.Files, func(f worker.File) bool {
+			return f.Name == g.name && f.FD == g.fdOf(gen)
+		})
 		if p.spec.Process == "web" && serves && p.alive() && time.Since(p.born) >= p.how.answerAfter {
 			p.asked++
 			status := 200
@@ -652,7 +668,9 @@ func answering(status int) net.Conn {
 		if _, err := http.ReadRequest(bufio.NewReader(server)); err != nil {
 			return
 		}
-		fmt.Fprintf(server, "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status, http.StatusText(status))
+		fmt.Fprintf(
+			server, "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status, http.StatusText(status),
+		)
 	}()
 	return client
 }
@@ -682,8 +700,9 @@ func (w *world) resolve(_ context.Context, t Target) (Plan, error) {
 	p := Plan{
 		Release: Release{Name: name, Path: "/r/" + name},
 		Processes: []Process{{
-			Name: "web", Command: []string{"serve"}, Listen: []string{"web"}, Instances: 1, Strategy: Overlap, StopSignal: 15,
-			Drain: 30 * time.Second, StartTimeout: 60 * time.Second, ReadyAfter: time.Second,
+			Name: "web", Command: []string{"serve"}, Listen: []string{"web"}, Instances: 1, Strategy: Overlap,
+			StopSignal: 15,
+			Drain:      30 * time.Second, StartTimeout: 60 * time.Second, ReadyAfter: time.Second,
 			Health: &health.Policy{
 				Check:    health.Check{Protocol: "http", Path: "/", Status: []int{200}, Timeout: 5 * time.Second},
 				Interval: 250 * time.Millisecond, HealthyAfter: 3, UnhealthyAfter: 10 * time.Second,
@@ -704,7 +723,8 @@ func background(name string, strategy Strategy) Process {
 	}
 }
 
-// supervisor starts one in this world and waits until its start is decided; stop ends it and waits for it.
+// supervisor starts one in this world and waits until its start is decided; stop ends it and waits
+// for it.
 func (w *world) supervisor(state string) (s *Supervisor, stop func()) {
 	w.t.Helper()
 	s, stop = w.starting(state)

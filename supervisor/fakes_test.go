@@ -108,8 +108,12 @@ func TestFakesRefuseWhatCannotBe(t *testing.T) {
 		"process: end what has never been": func(c scene) { _ = c.sys.end(workerState{PID: 1 << 20}) },
 		"process: inode of anything":       func(c scene) { _, _ = c.sys.inode(5) },
 		"process: close a listener in use": func(c scene) { c.sys.close(c.gate.fdOf(2)) },
-		"process: sweep another app's":     func(c scene) { _ = c.sys.sweep("blog", func(string) bool { return true }) },
-		"process: a hook of another app":   func(c scene) { _ = c.sys.run(ctx, worker.Command{Args: []string{"true"}}, nil) },
+		"process: sweep another app's": func(c scene) {
+			_ = c.sys.sweep("blog", func(string) bool { return true })
+		},
+		"process: a hook of another app": func(c scene) {
+			_ = c.sys.run(ctx, worker.Command{Args: []string{"true"}}, nil)
+		},
 
 		"output: elsewhere":      func(c scene) { _, _ = c.sys.output("/log/g2.web.1."+rand.Text(), nil) },
 		"output: of no instance": func(c scene) { _, _ = c.sys.output(path(c, "web"), nil) },

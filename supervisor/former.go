@@ -12,10 +12,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// A generation finishes with the listeners that it was started with. The config may have lost one of them since, renamed
-// it, or given it another address: then a gate of its own goes on with it until the last generation that uses it is gone.
+// A generation finishes with the listeners that it was started with. The config may have lost one
+// of them since, renamed it, or given it another address: then a gate of its own goes on with it
+// until the last generation that uses it is gone.
 
-// everyGate is all gates by their names in the state file: those of the config, and former ones that still have listeners.
+// everyGate is all gates by their names in the state file: those of the config, and former ones
+// that still have listeners.
 func (s *Supervisor) everyGate() iter.Seq2[string, Gate] {
 	return func(yield func(string, Gate) bool) {
 		for name, gate := range ordered(s.gates) {
@@ -31,10 +33,12 @@ func (s *Supervisor) everyGate() iter.Seq2[string, Gate] {
 	}
 }
 
-// formerKey is the name of a former gate in the state file. The config may have another listener of the same name.
+// formerKey is the name of a former gate in the state file. The config may have another listener of
+// the same name.
 func formerKey(was gateState) string { return was.Name + "@" + was.Kind + "@" + was.Address }
 
-// openFormer makes the gates of listeners that the config does not have any more as the earlier daemon had them.
+// openFormer makes the gates of listeners that the config does not have any more as the earlier
+// daemon had them.
 func (s *Supervisor) openFormer(st *state) {
 	for key := range st.Listeners {
 		if s.gateOf(st, key) != nil || s.opt.End {
@@ -53,8 +57,9 @@ func (s *Supervisor) openFormer(st *state) {
 	}
 }
 
-// GateKinds returns the kinds of the gates whose listeners an earlier daemon's workers have, by name and address. One address has one
-// kind of gate at a time: listeners of two kinds cannot share a port or a path. A state that cannot be read has none.
+// GateKinds returns the kinds of the gates whose listeners an earlier daemon's workers have, by
+// name and address. One address has one kind of gate at a time: listeners of two kinds cannot share
+// a port or a path. A state that cannot be read has none.
 func GateKinds(stateDir, app string) func(name, address string) string {
 	st, err := New(Options{State: stateDir, App: app}).load()
 	return func(name, address string) string {
@@ -74,7 +79,8 @@ func (s *Supervisor) reopen(was gateState) (Gate, error) {
 	return s.opt.Former(was.Name, was.Address, was.Kind)
 }
 
-// wasGate is what the listener was when the state was written. A daemon before this format has written its name only.
+// wasGate is what the listener was when the state was written. A daemon before this format has
+// written its name only.
 func (st *state) wasGate(key string) gateState {
 	was := st.Gates[key]
 	was.Name = cmp.Or(was.Name, key)
@@ -84,7 +90,8 @@ func (st *state) wasGate(key string) gateState {
 // gateOf is the gate of a listener in the state file; nil when there is none any more.
 func (s *Supervisor) gateOf(st *state, key string) Gate {
 	was := st.wasGate(key)
-	if gate, ok := s.gates[was.Name]; ok && (was.Address == "" || gate.Address() == was.Address && gate.Kind() == was.Kind) {
+	if gate, ok := s.gates[was.Name]; ok &&
+		(was.Address == "" || gate.Address() == was.Address && gate.Kind() == was.Kind) {
 		return gate
 	}
 	if gate, ok := s.former[formerKey(was)]; ok {
@@ -93,7 +100,8 @@ func (s *Supervisor) gateOf(st *state, key string) Gate {
 	return nil
 }
 
-// gatesOf is the gates of a generation that an earlier daemon has started: none of its listeners is without one.
+// gatesOf is the gates of a generation that an earlier daemon has started: none of its listeners is
+// without one.
 func (s *Supervisor) gatesOf(st *state, gs *generationState) map[string]Gate {
 	gates := make(map[string]Gate)
 	for name, gate := range ordered(s.gates) {
@@ -118,8 +126,8 @@ func (s *Supervisor) gatesOf(st *state, gs *generationState) map[string]Gate {
 	return gates
 }
 
-// lostGate is a listener of which nothing is known but its name. It has no generation, so nobody is sent to it, and what is
-// asked of it fails.
+// lostGate is a listener of which nothing is known but its name. It has no generation, so nobody is
+// sent to it, and what is asked of it fails.
 type lostGate string
 
 // unknown reports whether nothing is known of a listener of the generation.

@@ -12,25 +12,30 @@ import (
 	"go.uber.org/zap"
 )
 
-// generation is all workers started together from one plan. Its id and plan never change; the rest is owned by Run.
+// generation is all workers started together from one plan. Its id and plan never change; the rest
+// is owned by Run.
 type generation struct {
 	id      int
 	plan    Plan
 	gates   map[string]Gate // the app's own, or private ones in a preflight
 	private bool            // a preflight's
-	held    bool            // has no workers: connections wait in its listeners, or it is only kept as the way back (see hold.go)
+	// has no workers: connections wait in its listeners, or it is only kept as the way back (see
+	// hold.go)
+	held bool
 
-	// staged says under which number a gate knows each listener of the generation. It is the generation's own, but for a
-	// listener that a restart of another process has carried over.
+	// staged says under which number a gate knows each listener of the generation. It is the
+	// generation's own, but for a listener that a restart of another process has carried over.
 	staged map[string]int
 
-	// tried says that the generation has had connections in a canary: before its cutover, but with real requests, so whatever
-	// ends it lets it finish. canary is what it gets now; nil = nothing, or all.
+	// tried says that the generation has had connections in a canary: before its cutover, but with
+	// real requests, so whatever ends it lets it finish. canary is what it gets now; nil = nothing,
+	// or all.
 	tried  bool
 	canary *CanaryStatus
 
-	// astray says that this daemon cannot direct connections to it, or away from it: an earlier one has started it, and its
-	// listeners, or their places, are lost. Its workers serve, and are replaced.
+	// astray says that this daemon cannot direct connections to it, or away from it: an earlier one
+	// has started it, and its listeners, or their places, are lost. Its workers serve, and are
+	// replaced.
 	astray bool
 
 	takenBack bool // it was live and has failed: nobody waits for its connections to end
@@ -57,8 +62,8 @@ type failure struct {
 
 func (f *failure) Error() string { return f.reason }
 
-// newGeneration makes a generation with an instance for each worker of the plan, all idle. only names the one process to
-// make instances for, "" for all.
+// newGeneration makes a generation with an instance for each worker of the plan, all idle. only
+// names the one process to make instances for, "" for all.
 func (s *Supervisor) newGeneration(plan Plan, gates map[string]Gate, only string) *generation {
 	g := &generation{
 		id: s.next, plan: plan, gates: gates, state: Booting, since: time.Now(),
@@ -95,8 +100,9 @@ func (s *Supervisor) stage(g *generation) error {
 	return nil
 }
 
-// openListeners gives the generation its own listeners, but for those that it has taken over. They are in the store before a
-// gate can turn to them: else connections would reach a listener that ends with this daemon.
+// openListeners gives the generation its own listeners, but for those that it has taken over. They
+// are in the store before a gate can turn to them: else connections would reach a listener that
+// ends with this daemon.
 func (s *Supervisor) openListeners(g *generation) error {
 	for _, in := range g.instances {
 		if err := s.open(in); err != nil {
@@ -141,7 +147,8 @@ func newListenerError(name string) error {
 // listeners are the names of the generation's own listeners.
 func (g *generation) listeners() []string { return slices.Sorted(maps.Keys(g.numbers())) }
 
-// lacks is a listener of the generation's workers that this daemon does not hold; "" when it holds all.
+// lacks is a listener of the generation's workers that this daemon does not hold; "" when it holds
+// all.
 func (g *generation) lacks() string {
 	have := g.numbers()
 	for _, in := range g.instances {
@@ -180,10 +187,13 @@ func (s *Supervisor) transit(g *generation, ev generationEvent) {
 	s.dirty = true
 }
 
-// compare holds what a generation is against what its workers are, and moves it when they have got there.
+// compare holds what a generation is against what its workers are, and moves it when they have got
+// there.
 func (s *Supervisor) compare(g *generation) {
 	for name, p := range ordered(g.proofs) {
-		if !slices.ContainsFunc(g.instances, func(in *instance) bool { return in.state == InstanceStarting && in.lane() == name }) {
+		if !slices.ContainsFunc(g.instances, func(in *instance) bool {
+			return in.state == InstanceStarting && in.lane() == name
+		}) {
 			p.end()
 			delete(g.proofs, name)
 		}
@@ -242,7 +252,8 @@ func (s *Supervisor) bury(g *generation) {
 	s.recordCuts(g)
 }
 
-// shares reports whether another generation accepts from the same listener, as during a roll on one queue.
+// shares reports whether another generation accepts from the same listener, as during a roll on one
+// queue.
 func (s *Supervisor) shares(g *generation, gate Gate, number int) bool {
 	for _, other := range s.generations {
 		if other != g && other.gates[gate.Name()] == gate && slices.Contains(other.numbers()[gate.Name()], number) {
@@ -291,14 +302,15 @@ func (s *Supervisor) fail(g *generation, in *instance, reason string) {
 	}
 }
 
-// respawns tells whether the generation's workers are started again when they die: only once it has proved itself. In a
-// canary a death ends that, but what is queued for the worker is still to be served.
+// respawns tells whether the generation's workers are started again when they die: only once it has
+// proved itself. In a canary a death ends that, but what is queued for the worker is still to be
+// served.
 func (g *generation) respawns() bool {
 	return g.state == Live || g.state == Standby || g.state == Staged && g.tried
 }
 
-// turnGates turns every listener of g to it. When one refuses, those already turned go back, so that the app is never
-// split between two generations.
+// turnGates turns every listener of g to it. When one refuses, those already turned go back, so
+// that the app is never split between two generations.
 func (s *Supervisor) turnGates(g, from *generation) error {
 	if name := g.lacks(); name != "" {
 		return fmt.Errorf("listener %q of generation %d is not held by this daemon", name, g.id)

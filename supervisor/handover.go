@@ -16,7 +16,8 @@ const settleTime = 10 * time.Second
 type Renew struct {
 	// Check has the new program say that it could take over, and returns its version.
 	Check func(context.Context) (version string, err error)
-	// HandOver starts the new daemon with these descriptors. It returns when that is in charge, or why it is not.
+	// HandOver starts the new daemon with these descriptors. It returns when that is in charge, or
+	// why it is not.
 	HandOver func([]Descriptor) error
 }
 
@@ -26,8 +27,8 @@ const (
 	stepHandOver = "hand over"
 )
 
-// upgrade has a new daemon take everything over, and this one leave. When that fails, this one goes on as if nothing had
-// been. It is refused during a change.
+// upgrade has a new daemon take everything over, and this one leave. When that fails, this one goes
+// on as if nothing had been. It is refused during a change.
 func (s *Supervisor) upgrade(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
 	if s.opt.Renew.HandOver == nil {
 		return nil, &RefusedError{Err: errors.New("this daemon cannot be upgraded in place")}
@@ -91,7 +92,8 @@ func (s *Supervisor) record(out *Outcome) *Outcome {
 func (s *Supervisor) renew(ctx context.Context, who string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, errors.New("workers are being started; try again"))
 	defer cancel()
-	// Run by the owner, which cannot be awaited any longer once it has begun: that has a time limit of its own.
+	// Run by the owner, which cannot be awaited any longer once it has begun: that has a time limit
+	// of its own.
 	var begun bool
 	var result error
 	err := s.await(ctx, func() (bool, error) {
@@ -124,9 +126,12 @@ func (s *Supervisor) starting() bool {
 	return false
 }
 
-// handOver stands still, so that what is handed over stays true, until the new daemon has taken it all or has failed.
+// handOver stands still, so that what is handed over stays true, until the new daemon has taken it
+// all or has failed.
 func (s *Supervisor) handOver(who string) error {
-	s.pauseNotify() // what a worker says from here on is the next daemon's to hear, and what it has said is in the state
+	// what a worker says from here on is the next daemon's to hear, and what it has said is in the
+	// state
+	s.pauseNotify()
 	if err := s.save(); err != nil {
 		s.readNotify()
 		return fmt.Errorf("nothing was handed over: %w", err)
@@ -173,12 +178,13 @@ func (s *Supervisor) reading() (list []*instance) {
 	return list
 }
 
-// leave ends this daemon and nothing else: the workers run on, and what they need is in the state file, in the store, or
-// with the next daemon already.
+// leave ends this daemon and nothing else: the workers run on, and what they need is in the state
+// file, in the store, or with the next daemon already.
 func (s *Supervisor) leave() { s.leaving = true }
 
-// Leave has Run return without touching a worker, because the next daemon is to adopt them all: for a restart of the
-// service. A change that has not turned the gate yet is aborted first; one that has is finished by the next daemon.
+// Leave has Run return without touching a worker, because the next daemon is to adopt them all: for
+// a restart of the service. A change that has not turned the gate yet is aborted first; one that
+// has is finished by the next daemon.
 func (s *Supervisor) Leave() {
 	var c *change
 	if s.do(func() {

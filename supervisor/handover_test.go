@@ -193,7 +193,8 @@ func TestTheStoreHoldsJustWhatTheNextDaemonNeeds(t *testing.T) {
 	})
 }
 
-// The socket of the daemon before may be gone from its path: then this daemon has bound another, under the same name.
+// The socket of the daemon before may be gone from its path: then this daemon has bound another,
+// under the same name.
 func TestEachDaemonStoresItsOwnSocketInThePlaceOfAnOlderOne(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"] = behaviour{}
@@ -202,7 +203,9 @@ func TestEachDaemonStoresItsOwnSocketInThePlaceOfAnOlderOne(t *testing.T) {
 		kept.kept["control"], kept.extra = 5, map[string]int{"control": 7}
 		w.options = func(o *Options) {
 			o.Store, o.Stored = kept, []string{"control"}
-			o.Extra = []Descriptor{{Name: "control", ID: "/run/shop.sock", Use: func(f func(int) error) error { return f(7) }}}
+			o.Extra = []Descriptor{{
+				Name: "control", ID: "/run/shop.sock", Use: func(f func(int) error) error { return f(7) },
+			}}
 		}
 		_, stop := w.supervisor(t.TempDir())
 		defer stop()
@@ -232,7 +235,9 @@ func (s sayingShelf) Remove(name string) error {
 func TestAStateOfANewerDaemonIsReadWhenItSaysThatItCanBe(t *testing.T) {
 	for needs, readable := range map[int]bool{stateVersion: true, stateVersion + 1: false} {
 		s := New(Options{App: "shop", State: t.TempDir()})
-		data := fmt.Sprintf(`{"version": %d, "needs": %d, "app": "shop", "next_generation": 7, "unknown": [1]}`, stateVersion+1, needs)
+		data := fmt.Sprintf(
+			`{"version": %d, "needs": %d, "app": "shop", "next_generation": 7, "unknown": [1]}`, stateVersion+1, needs,
+		)
 		if err := os.WriteFile(s.statePath(), []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -116,7 +116,9 @@ func until(s *Supervisor, is func() bool) {
 func TestAWorkerSaysOnceThatItIsReady(t *testing.T) {
 	for name, leave := range map[string]func(s *Supervisor){
 		"restart": leaveNow,
-		"upgrade": func(s *Supervisor) { _, _ = s.Change(context.Background(), Request{Kind: Upgrade}, func(Event) {}) },
+		"upgrade": func(s *Supervisor) {
+			_, _ = s.Change(context.Background(), Request{Kind: Upgrade}, func(Event) {})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
@@ -128,7 +130,9 @@ func TestAWorkerSaysOnceThatItIsReady(t *testing.T) {
 				s, stop := w.supervisor(dir)
 				first = s
 				says := func(p *fakeProc) {
-					_ = s.do(func() { s.told(worker.Message{Lineage: []int{p.pid}, Fields: map[string]string{"READY": "1"}}) })
+					_ = s.do(func() {
+						s.told(worker.Message{Lineage: []int{p.pid}, Fields: map[string]string{"READY": "1"}})
+					})
 				}
 				go func() { time.Sleep(5 * time.Second); says(w.newest("r1")) }()
 				want(t, s, switchTo(t, s, "r1"), Done, "r1")
@@ -169,12 +173,15 @@ func TestARemovedNotifySocketIsMadeAgainAndStored(t *testing.T) {
 	awaitStatus(t, s, "hello")
 	_ = s.do(func() {
 		if n := len(stored.inodes); n != 2 || stored.removed != 1 || stored.inodes[0] == stored.inodes[1] {
-			t.Errorf("sockets with inodes %v were put into the store, and %d were removed", stored.inodes, stored.removed)
+			t.Errorf(
+				"sockets with inodes %v were put into the store, and %d were removed", stored.inodes, stored.removed,
+			)
 		}
 	})
 }
 
-// notifyStore is a Store that notes what becomes of the notify socket. It is owned by the supervisor's Run.
+// notifyStore is a Store that notes what becomes of the notify socket. It is owned by the
+// supervisor's Run.
 type notifyStore struct {
 	inodes  []uint64 // of those that were put into it
 	removed int

@@ -11,20 +11,22 @@ import (
 	"go.uber.org/zap"
 )
 
-// queueEvery is how often the queue of held connections is looked at: the kernel has no event for its length.
+// queueEvery is how often the queue of held connections is looked at: the kernel has no event for
+// its length.
 const queueEvery = 100 * time.Millisecond
 
-// holds tells whether the new generation must not run beside the old one (DESIGN 7, `hold`). A reload and a restart stay on
-// the same code, which gets on with itself.
+// holds tells whether the new generation must not run beside the old one (DESIGN 7, `hold`). A
+// reload and a restart stay on the same code, which gets on with itself.
 func (c *change) holds() bool {
 	return c.from != nil && !c.warm && (c.kind == Switch || c.kind == Rollback) && c.plan.hold() > 0
 }
 
-// replaceHeld is all that comes before the cutover of a plan that must not run beside the old one. The gate turns to a listener
-// on which nobody accepts yet. It belongs to a generation of the old plan without workers, which is live from then on: if
-// anything fails, or this daemon ends, what is left to do is to start them. The old workers get nothing new, and finish; then the
-// `before` hooks run, and the new release is proved on private sockets, because on the held listener it will serve from its
-// first moment.
+// replaceHeld is all that comes before the cutover of a plan that must not run beside the old one.
+// The gate turns to a listener on which nobody accepts yet. It belongs to a generation of the old
+// plan without workers, which is live from then on: if anything fails, or this daemon ends, what is
+// left to do is to start them. The old workers get nothing new, and finish; then the `before` hooks
+// run, and the new release is proved on private sockets, because on the held listener it will serve
+// from its first moment.
 func (c *change) replaceHeld() error {
 	if err := c.step(stepQuiesce, c.quiesce); err != nil {
 		return err
@@ -45,16 +47,24 @@ func (c *change) replaceHeld() error {
 	stop()
 	<-ended
 	if seen.full > 0 {
-		c.warn("%d connections waited for listener %q and no more fit: raise its backlog, and net.core.somaxconn", seen.full, seen.name)
+		c.warn(
+			"%d connections waited for listener %q and no more fit: raise its backlog, and net.core.somaxconn",
+			seen.full, seen.name,
+		)
 	}
 	if waited := time.Since(began); err == nil && waited > c.plan.hold() {
-		c.warn("connections were held for %s, which is longer than hold = %s", waited.Round(time.Millisecond), c.plan.hold())
+		c.warn(
+			"connections were held for %s, which is longer than hold = %s", waited.Round(time.Millisecond),
+			c.plan.hold(),
+		)
 	}
 	return err
 }
 
 func (c *change) whileHeld(old *generation, began time.Time) error {
-	if err := c.step(stepDrain, func(ctx context.Context) (string, error) { return c.drainHeld(ctx, old, began) }); err != nil {
+	if err := c.step(stepDrain, func(ctx context.Context) (string, error) {
+		return c.drainHeld(ctx, old, began)
+	}); err != nil {
 		return err
 	}
 	if err := c.beforeHooks(); err != nil {
@@ -66,7 +76,8 @@ func (c *change) whileHeld(old *generation, began time.Time) error {
 	return c.step(stepCutover, c.cutoverHeld)
 }
 
-// quiesce has the old background processes finish while the old web still serves: they may take their time.
+// quiesce has the old background processes finish while the old web still serves: they may take
+// their time.
 func (c *change) quiesce(ctx context.Context) (string, error) {
 	background := withoutListeners(c.from)
 	if len(background) == 0 {
@@ -85,8 +96,8 @@ func (c *change) hold(context.Context) (string, error) {
 	return "new connections wait", err
 }
 
-// holdBack makes a generation of g's plan live in the place of g, without workers. When that fails, it returns g and g is
-// still live.
+// holdBack makes a generation of g's plan live in the place of g, without workers. When that fails,
+// it returns g and g is still live.
 func (s *Supervisor) holdBack(ctx context.Context, g *generation) (*generation, error) {
 	if ctx.Err() != nil {
 		return g, context.Cause(ctx)
@@ -120,10 +131,13 @@ func (s *Supervisor) letServe(g, held *generation) error {
 	return err
 }
 
-// drainHeld waits until nothing is left of the old generation, at most as long as connections may be held.
+// drainHeld waits until nothing is left of the old generation, at most as long as connections may
+// be held.
 func (c *change) drainHeld(ctx context.Context, old *generation, began time.Time) (string, error) {
 	limit := c.plan.hold()
-	ctx, cancel := context.WithDeadlineCause(ctx, began.Add(limit), fmt.Errorf("it has not finished within hold = %s, so it goes on", limit))
+	ctx, cancel := context.WithDeadlineCause(
+		ctx, began.Add(limit), fmt.Errorf("it has not finished within hold = %s, so it goes on", limit),
+	)
 	defer cancel()
 	if _, err := c.settle(ctx, old); err != nil {
 		return "", err
@@ -147,7 +161,8 @@ type queueSeen struct {
 	full int
 }
 
-// watchQueue shows how many connections are held, until ctx ends, and says it when they are held for too long.
+// watchQueue shows how many connections are held, until ctx ends, and says it when they are held
+// for too long.
 func (c *change) watchQueue(ctx context.Context, began time.Time) (seen queueSeen) {
 	limit := c.plan.hold()
 	held := c.from
@@ -162,7 +177,10 @@ func (c *change) watchQueue(ctx context.Context, began time.Time) (seen queueSee
 			return seen
 		case <-overrun.C:
 			c.s.log.Warn("connections are held for longer than they should be", zap.Duration("hold", limit))
-			c.emit(Event{Type: "progress", Step: c.stepNow(), Detail: fmt.Sprintf("connections wait for longer than hold = %s now", limit)})
+			c.emit(Event{
+				Type: "progress", Step: c.stepNow(),
+				Detail: fmt.Sprintf("connections wait for longer than hold = %s now", limit),
+			})
 			continue
 		case <-ticker.C:
 		}
@@ -199,7 +217,8 @@ func (c *change) cutoverHeld(context.Context) (string, error) {
 	return fmt.Sprintf("generation %d takes what has waited", c.to.id), nil
 }
 
-// occupy is cutoverHeld as the owner does it. The held generation stays without workers and listeners: it is the way back.
+// occupy is cutoverHeld as the owner does it. The held generation stays without workers and
+// listeners: it is the way back.
 func (s *Supervisor) occupy(c *change) error {
 	if cause := context.Cause(c.ctx); cause != nil {
 		return cause
@@ -215,8 +234,8 @@ func (s *Supervisor) occupy(c *change) error {
 	return nil
 }
 
-// take gives g the listeners of from, opens those that from has not, makes g live and starts its processes that have
-// listeners.
+// take gives g the listeners of from, opens those that from has not, makes g live and starts its
+// processes that have listeners.
 func (s *Supervisor) take(g, from *generation) error {
 	carried := make(map[string]int)
 	for _, in := range g.instances {
@@ -301,8 +320,9 @@ func (c *change) serveAgain(g *generation) (string, error) {
 	return fmt.Sprintf("%s (generation %d) serves", g.plan.Release.Name, g.id), nil
 }
 
-// turnBackHeld is a revert of a plan that must not run beside the old one: what is held back this time is the old release.
-// When no worker of the new one is left to serve its queue, the old one gets that queue too.
+// turnBackHeld is a revert of a plan that must not run beside the old one: what is held back this
+// time is the old release. When no worker of the new one is left to serve its queue, the old one
+// gets that queue too.
 func (c *change) turnBackHeld() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.undoLimit())
 	defer cancel()
@@ -337,10 +357,13 @@ func (c *change) turnBackHeld() (string, error) {
 	return c.serveAgain(c.from)
 }
 
-// holdAgain is turnBackHeld as the owner does it; dead tells that the failed generation serves no more.
+// holdAgain is turnBackHeld as the owner does it; dead tells that the failed generation serves no
+// more.
 func (s *Supervisor) holdAgain(c *change) (dead bool, err error) {
 	way := c.from
-	dead = !slices.ContainsFunc(c.to.instances, func(in *instance) bool { return len(in.proc.Listen) > 0 && in.state == InstanceReady })
+	dead = !slices.ContainsFunc(c.to.instances, func(in *instance) bool {
+		return len(in.proc.Listen) > 0 && in.state == InstanceReady
+	})
 	back := s.newGeneration(way.plan, way.gates, "")
 	back.held = true
 	if dead {

@@ -14,7 +14,9 @@ import (
 
 // heldWorld has releases r1 and r2 of an app that must not run beside another release of itself.
 func heldWorld(w *world) {
-	w.releases["r1"], w.releases["r2"] = behaviour{stopTakes: time.Second, answerAfter: time.Second}, behaviour{answerAfter: time.Second}
+	w.releases["r1"], w.releases["r2"] = behaviour{
+		stopTakes: time.Second, answerAfter: time.Second,
+	}, behaviour{answerAfter: time.Second}
 	w.plan = func(p Plan) Plan {
 		p.Processes[0].Strategy, p.Processes[0].Hold = Hold, 10*time.Second
 		p.Processes = append(p.Processes, background("beat", Single))
@@ -106,9 +108,14 @@ func TestAHeldSwitchThatFailsBringsTheOldReleaseBack(t *testing.T) {
 				}
 			}
 		}, "within hold", Aborted},
-		"in its preflight": {func(w *world) { w.releases["r2"] = behaviour{exitAfter: time.Millisecond} }, "exit code 3", Aborted},
-		"in its probation": {func(w *world) { w.releases["r2"] = behaviour{exitAfter: 5870 * time.Millisecond} }, "exit code 3", Reverted},
-		"in its health":    {func(w *world) { w.releases["r2"] = behaviour{answer: badFrom(12)} }, "503", Reverted},
+		"in its preflight": {
+			func(w *world) { w.releases["r2"] = behaviour{exitAfter: time.Millisecond} }, "exit code 3", Aborted,
+		},
+		"in its probation": {
+			func(w *world) { w.releases["r2"] = behaviour{exitAfter: 5870 * time.Millisecond} }, "exit code 3",
+			Reverted,
+		},
+		"in its health": {func(w *world) { w.releases["r2"] = behaviour{answer: badFrom(12)} }, "503", Reverted},
 		"in the process that is there once": {func(w *world) {
 			w.releases["r2"] = behaviour{only: "beat", exitAfter: 500 * time.Millisecond}
 		}, "beat.0 ended", Reverted},
@@ -174,7 +181,9 @@ func TestAHoldThatLastsTooLongIsSaidAndGoesOn(t *testing.T) {
 		switchTo(t, s, "r1")
 		w.hooks = func(context.Context, worker.Command) error { time.Sleep(30 * time.Second); return nil }
 		var told []string
-		out, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(ev Event) { told = append(told, ev.Detail) })
+		out, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(ev Event) {
+			told = append(told, ev.Detail)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +198,9 @@ func TestAHoldThatLastsTooLongIsSaidAndGoesOn(t *testing.T) {
 }
 
 func TestADaemonThatEndsDuringAHoldIsFollowedByOneWithTheOldRelease(t *testing.T) {
-	for _, at := range []string{"after quiesce", "before drain", "after drain", "before before", "after preflight", "before cutover"} {
+	for _, at := range []string{
+		"after quiesce", "before drain", "after drain", "before before", "after preflight", "before cutover",
+	} {
 		t.Run(at, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
 				heldWorld(w)
@@ -207,8 +218,8 @@ func TestADaemonThatEndsDuringAHoldIsFollowedByOneWithTheOldRelease(t *testing.T
 	}
 }
 
-// leavesAt has a daemon end at a point of a switch from r1 to r2, as kill -9 would: what it was doing is in the state file, and
-// the listeners are in systemd's store.
+// leavesAt has a daemon end at a point of a switch from r1 to r2, as kill -9 would: what it was
+// doing is in the state file, and the listeners are in systemd's store.
 func leavesAt(t *testing.T, w *world, point string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()

@@ -15,13 +15,15 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// errorLimit is how much of a change's error its hooks are told: the environment of a program is limited.
+// errorLimit is how much of a change's error its hooks are told: the environment of a program is
+// limited.
 const errorLimit = 4 << 10
 
 // hooked tells whether a change has hooks: those that bring another release or another config have.
 func (c *change) hooked() bool { return slices.Contains([]Kind{Switch, Rollback, Reload}, c.kind) }
 
-// beforeHooks runs the `before` hooks of a change that has them. From here on what the change has done is to be undone.
+// beforeHooks runs the `before` hooks of a change that has them. From here on what the change has
+// done is to be undone.
 func (c *change) beforeHooks() error {
 	c.begun = true
 	if !c.runsBefore() {
@@ -40,8 +42,8 @@ func (c *change) runsBefore() bool {
 // afterHooks runs the `after` hooks; one that fails undoes nothing.
 func (c *change) afterHooks() { c.lateHooks(stepAfter, c.plan.Hooks.After, Done, nil) }
 
-// undoneHooks runs the hooks for a change that has come to nothing. The end of the daemon is no such thing: what it leaves to
-// do the next one knows.
+// undoneHooks runs the hooks for a change that has come to nothing. The end of the daemon is no
+// such thing: what it leaves to do the next one knows.
 func (c *change) undoneHooks(err error) {
 	var rev *revertedError
 	switch {
@@ -53,13 +55,15 @@ func (c *change) undoneHooks(err error) {
 	}
 }
 
-// lateHooks runs hooks behind the decision of the change, which they cannot alter any more. They do not listen to the change's
-// ctx, which may have ended it: only the end of the daemon ends them.
+// lateHooks runs hooks behind the decision of the change, which they cannot alter any more. They do
+// not listen to the change's ctx, which may have ended it: only the end of the daemon ends them.
 func (c *change) lateHooks(name string, commands [][]string, result Result, cause error) {
 	if len(commands) == 0 || !c.hooked() {
 		return
 	}
-	if err := c.step(name, func(context.Context) (string, error) { return c.hooks(c.life, commands, result, cause) }); err != nil {
+	if err := c.step(name, func(context.Context) (string, error) {
+		return c.hooks(c.life, commands, result, cause)
+	}); err != nil {
 		c.warn("%v; that undoes nothing", err)
 	}
 }
@@ -137,15 +141,22 @@ func commandFailed(culprit api.Culprit, argv []string, err error, log []string) 
 	return f
 }
 
-// command runs a command in the new release. Where there are control groups it has one of its own, which belongs to no
-// generation: nothing that it leaves behind can hide, from the next daemon neither.
+// command runs a command in the new release. Where there are control groups it has one of its own,
+// which belongs to no generation: nothing that it leaves behind can hide, from the next daemon
+// neither.
 func (c *change) command(ctx context.Context, argv, env []string, line func(string)) error {
 	h := &c.plan.Hooks
 	group, err := c.s.opt.Cgroups.Make(0, "hook.0", cgroup.Limits{})
 	if err != nil {
 		c.s.log.Error("control group", zap.Strings("command", argv), zap.Error(err))
 	}
-	err = c.s.os.run(ctx, worker.Command{Args: argv, Env: env, Secrets: h.Secrets, Dir: h.Dir, User: h.User, Mark: c.s.mark(), Cgroup: group}, line)
+	err = c.s.os.run(
+		ctx,
+		worker.Command{
+			Args: argv, Env: env, Secrets: h.Secrets, Dir: h.Dir, User: h.User, Mark: c.s.mark(), Cgroup: group,
+		},
+		line,
+	)
 	if gone := c.s.opt.Cgroups.Remove(group); gone != nil {
 		c.s.log.Error("what a command left behind", zap.Strings("command", argv), zap.Error(gone))
 	}
@@ -157,7 +168,11 @@ func (c *change) stepNow() (name string) {
 	return name
 }
 
-// owesAfter tells whether the end of the last daemon has kept the `after` hooks of a change from having run to their end.
+// owesAfter tells whether the end of the last daemon has kept the `after` hooks of a change from
+// having run to their end.
 func owesAfter(was *ChangeStatus) bool {
-	return was != nil && slices.Contains([]string{stepCutover, stepProve, stepFollow, stepSettle, stepProbation, stepRetire, stepAfter}, was.Step)
+	return was != nil &&
+		slices.Contains(
+			[]string{stepCutover, stepProve, stepFollow, stepSettle, stepProbation, stepRetire, stepAfter}, was.Step,
+		)
 }

@@ -15,8 +15,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// hooked gives every plan of the world a hook of each kind, which are noted in the order in which they run. The one that is
-// called fail fails.
+// hooked gives every plan of the world a hook of each kind, which are noted in the order in which
+// they run. The one that is called fail fails.
 type hooked struct {
 	ran    []string
 	env    map[string]string // of the last one
@@ -32,8 +32,9 @@ func newHooked(w *world) *hooked {
 	w.releases["broken"] = behaviour{exitAfter: time.Millisecond}
 	w.plan = func(p Plan) Plan {
 		p.Hooks = Hooks{
-			Before: [][]string{{"before"}}, After: [][]string{{"after"}}, OnAbort: [][]string{{"on_abort"}}, OnRevert: [][]string{{"on_revert"}},
-			Timeout: time.Minute, Dir: p.Release.Path, Env: []string{"HOME=/home/shop"},
+			Before: [][]string{{"before"}}, After: [][]string{{"after"}}, OnAbort: [][]string{{"on_abort"}},
+			OnRevert: [][]string{{"on_revert"}},
+			Timeout:  time.Minute, Dir: p.Release.Path, Env: []string{"HOME=/home/shop"},
 		}
 		if h.forget != nil {
 			h.forget(&p.Hooks)
@@ -83,7 +84,8 @@ func TestEachOutcomeHasItsHooksInTheReleaseThatTheChangeWentTo(t *testing.T) {
 		want(t, s, switchTo(t, s, "r2"), Done, "r2")
 		h.wants(t, "before in /r/r2", "after in /r/r2")
 		for name, value := range map[string]string{
-			"HOME": "/home/shop", "SUPERCTL_APP": "shop", "SUPERCTL_CHANGE": "switch", "SUPERCTL_WHO": "the test", "SUPERCTL_RELEASE": "r2",
+			"HOME": "/home/shop", "SUPERCTL_APP": "shop", "SUPERCTL_CHANGE": "switch", "SUPERCTL_WHO": "the test",
+			"SUPERCTL_RELEASE":  "r2",
 			"SUPERCTL_PREVIOUS": "r1", "SUPERCTL_OUTCOME": "done",
 		} {
 			if h.env[name] != value {
@@ -99,7 +101,8 @@ func TestEachOutcomeHasItsHooksInTheReleaseThatTheChangeWentTo(t *testing.T) {
 		out = switchTo(t, s, "dies")
 		want(t, s, out, Reverted, "r2")
 		h.wants(t, "before in /r/dies", "on_revert in /r/dies")
-		if h.env["SUPERCTL_OUTCOME"] != "reverted" || h.env["SUPERCTL_ERROR"] != out.Error || h.env["SUPERCTL_PREVIOUS"] != "r2" {
+		if h.env["SUPERCTL_OUTCOME"] != "reverted" || h.env["SUPERCTL_ERROR"] != out.Error ||
+			h.env["SUPERCTL_PREVIOUS"] != "r2" {
 			t.Errorf("%q, error %q", h.env, out.Error)
 		}
 		want(t, s, change1(t, s, Request{Kind: Restart, Process: "web"}), Done, "r2")
@@ -157,7 +160,9 @@ func TestAHookThatFailsAfterTheDecisionIsReportedAndChangesNothing(t *testing.T)
 		result  Result
 		live    string
 	}{
-		"before": {"r2", Aborted, "r1"}, "after": {"r2", Done, "r2"}, "on_abort": {"broken", Aborted, "r1"}, "on_revert": {"dies", Reverted, "r1"},
+		"before": {"r2", Aborted, "r1"}, "after": {"r2", Done, "r2"}, "on_abort": {
+			"broken", Aborted, "r1",
+		}, "on_revert": {"dies", Reverted, "r1"},
 	} {
 		for _, how := range []string{"fails", "hangs"} {
 			t.Run(hook+" "+how, func(t *testing.T) {
@@ -211,7 +216,9 @@ func TestAClientThatHangsUpEndsABeforeHookAndOnAbortRunsAllTheSame(t *testing.T)
 }
 
 func TestTheEndOfTheDaemonEndsEveryHookAndStartsNone(t *testing.T) {
-	for hook, release := range map[string]string{"before": "r2", "after": "r2", "on_abort": "broken", "on_revert": "dies"} {
+	for hook, release := range map[string]string{
+		"before": "r2", "after": "r2", "on_abort": "broken", "on_revert": "dies",
+	} {
 		t.Run(hook, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
 				h := newHooked(w)
@@ -256,7 +263,9 @@ func TestWhatAHookWritesIsBoundedForTheClientAndForTheHistory(t *testing.T) {
 		defer stop()
 		var shown []string
 		var steps []string
-		out, err := s.Change(context.Background(), Request{Kind: Switch, Release: "r1", Who: "the test"}, func(ev Event) {
+		out, err := s.Change(context.Background(), Request{
+			Kind: Switch, Release: "r1", Who: "the test",
+		}, func(ev Event) {
 			switch ev.Type {
 			case "output":
 				if ev.Step == stepBefore {
@@ -284,10 +293,13 @@ func TestWhatAHookWritesIsBoundedForTheClientAndForTheHistory(t *testing.T) {
 		for _, l := range before.Output {
 			size += len(l)
 		}
-		if before.Name != stepBefore || len(before.Output) < 2 || len(before.Output) > outputKept+1 || size > outputBytes+100 {
+		if before.Name != stepBefore || len(before.Output) < 2 || len(before.Output) > outputKept+1 ||
+			size > outputBytes+100 {
 			t.Errorf("%s: %d lines, %d bytes in the history", before.Name, len(before.Output), size)
 		}
-		if lost := fmt.Sprintf("... %d lines before these are left out", lines+2-len(before.Output)); before.Output[0] != lost {
+		if lost := fmt.Sprintf(
+			"... %d lines before these are left out", lines+2-len(before.Output),
+		); before.Output[0] != lost {
 			t.Errorf("%q, want %q", before.Output[0], lost)
 		}
 		if s.Status().Last.Steps[1].Output != nil {

@@ -11,8 +11,8 @@ type Inspection struct {
 	Force  bool  // objections are to be told, and not to stop it
 }
 
-// inspect has the plan looked at, also that of a generation that is still warm. A change that goes back by itself, because it has
-// failed, is not inspected: that must always work.
+// inspect has the plan looked at, also that of a generation that is still warm. A change that goes
+// back by itself, because it has failed, is not inspected: that must always work.
 func (c *change) inspect() error {
 	if c.s.opt.Inspect == nil || len(c.plan.Inspect) == 0 || (c.kind != Switch && c.kind != Rollback) {
 		return nil

@@ -114,7 +114,9 @@ func TestAnObjectionRefusesTheChangeBeforeAnythingIsBegunUnlessItIsForced(t *tes
 		if len(w.procs) != started || out.Error != "migrations: it does not fit" {
 			t.Errorf("%d workers were started, error %q", len(w.procs)-started, out.Error)
 		}
-		if last := w.records[len(w.records)-1].Steps; !slices.Equal(last[len(last)-1].Output, []string{"looked at r2"}) {
+		if last := w.records[len(w.records)-1].Steps; !slices.Equal(
+			last[len(last)-1].Output, []string{"looked at r2"},
+		) {
 			t.Errorf("recorded: %+v", last)
 		}
 		want(t, s, change1(t, s, Request{Kind: Switch, Release: "r2", Force: true}), Done, "r2")

@@ -21,13 +21,15 @@ const (
 	deathBed  = 5 * time.Second // for a worker that never had traffic, from its stop signal to SIGKILL
 )
 
-// instance is one numbered place of a process in a generation, and the worker that fills it now. Owned by Run.
+// instance is one numbered place of a process in a generation, and the worker that fills it now.
+// Owned by Run.
 type instance struct {
 	gen   *generation
 	proc  *Process // of gen.plan when the instance was made
 	index int
 
-	// own says under which number a gate knows each listener that is this instance's alone; none = those of its generation.
+	// own says under which number a gate knows each listener that is this instance's alone; none =
+	// those of its generation.
 	own map[string]int
 
 	scratch int // generation whose scratch directory its workers have: the one that it was made for
@@ -116,8 +118,8 @@ func (s *Supervisor) unwant(in *instance) {
 	s.fire(in, stopAsked)
 }
 
-// spawn starts a worker for the instance. The start runs beside the owner, because it waits for the kernel to have loaded
-// the program; it comes back as begun.
+// spawn starts a worker for the instance. The start runs beside the owner, because it waits for the
+// kernel to have loaded the program; it comes back as begun.
 func (s *Supervisor) spawn(in *instance) {
 	in.turn++
 	in.notified, in.healthy, in.says, in.refusal = false, false, "", ""
@@ -145,8 +147,9 @@ func (s *Supervisor) spawn(in *instance) {
 	})
 }
 
-// startWithin starts a worker, or gives up after the limit: the kernel may take for ever to load a program from a file system
-// that does not answer. Nothing can end that, so it goes on by itself, and what comes of it in the end is killed.
+// startWithin starts a worker, or gives up after the limit: the kernel may take for ever to load a
+// program from a file system that does not answer. Nothing can end that, so it goes on by itself,
+// and what comes of it in the end is killed.
 func (s *Supervisor) startWithin(limit time.Duration, start func() (process, error)) (process, error) {
 	type result struct {
 		w   process
@@ -174,12 +177,14 @@ func (s *Supervisor) startWithin(limit time.Duration, start func() (process, err
 	return nil, fmt.Errorf("its program was not loaded within %s: does the file system that it is on answer?", limit)
 }
 
-// group makes the control group of a worker that is about to start. One that cannot be made, or not as it should be, is no
-// reason for a site to be down.
+// group makes the control group of a worker that is about to start. One that cannot be made, or not
+// as it should be, is no reason for a site to be down.
 func (s *Supervisor) group(spec worker.Spec, limits cgroup.Limits) string {
 	dir, err := s.opt.Cgroups.Make(spec.Generation, fmt.Sprintf("%s.%d", spec.Process, spec.Instance), limits)
 	if err != nil {
-		s.log.Error("control group", zap.String("process", spec.Process), zap.Int("instance", spec.Instance), zap.Error(err))
+		s.log.Error(
+			"control group", zap.String("process", spec.Process), zap.Int("instance", spec.Instance), zap.Error(err),
+		)
 	}
 	return dir
 }
@@ -226,8 +231,9 @@ func (s *Supervisor) becomeReady(in *instance) {
 	})
 }
 
-// watch waits for the end of a worker. What it leaves behind is killed before the end is told: orphans would go on
-// accepting from the listener (uvicorn's and hypercorn's do for ever), and of a `single` process two must never run.
+// watch waits for the end of a worker. What it leaves behind is killed before the end is told:
+// orphans would go on accepting from the listener (uvicorn's and hypercorn's do for ever), and of a
+// `single` process two must never run.
 func (s *Supervisor) watch(in *instance, turn int, w process) {
 	out := in.out
 	s.beside(func() {
@@ -294,7 +300,8 @@ func (s *Supervisor) maybeReady(in *instance) {
 	}
 }
 
-// relisten puts back what a server changes on a listener that it inherits: gunicorn and others set its backlog anew.
+// relisten puts back what a server changes on a listener that it inherits: gunicorn and others set
+// its backlog anew.
 func (s *Supervisor) relisten(in *instance) {
 	in.reason = ""
 	s.missesHook(in)
@@ -329,7 +336,8 @@ func (s *Supervisor) signalStop(in *instance) {
 	s.sendStop(in)
 }
 
-// sendStop sends the stop signal to the main process only: sent to the group, it cuts requests on uWSGI and hypercorn.
+// sendStop sends the stop signal to the main process only: sent to the group, it cuts requests on
+// uWSGI and hypercorn.
 func (s *Supervisor) sendStop(in *instance) {
 	if err := in.w.Signal(syscall.Signal(in.proc.StopSignal)); err != nil {
 		s.log.Error("send stop signal", append(s.fields(in), zap.Error(err))...)
@@ -401,7 +409,8 @@ func (s *Supervisor) letGo(in *instance) {
 	mute(nil)
 }
 
-// errPaused ends the reading of a pipe that is to be read on, by the next daemon or after all by this one.
+// errPaused ends the reading of a pipe that is to be read on, by the next daemon or after all by
+// this one.
 var errPaused = errors.New("paused")
 
 // pause stops the reading of an instance's pipe, and waits until it has stopped.
@@ -410,13 +419,17 @@ func (in *instance) pause() {
 	<-in.read
 }
 
-// openOutput makes the pipe that all workers of the instance write to, and reads it until the instance is released. Its path
-// is one that there has never been: the pipe of an earlier worker is removed, by its path, when its last words are read.
+// openOutput makes the pipe that all workers of the instance write to, and reads it until the
+// instance is released. Its path is one that there has never been: the pipe of an earlier worker is
+// removed, by its path, when its last words are read.
 func (s *Supervisor) openOutput(in *instance) error {
 	if in.out != nil {
 		return nil
 	}
-	return s.readOutput(in, filepath.Join(s.opt.State, "log", fmt.Sprintf("g%d.%s.%d.%s", in.gen.id, in.proc.Name, in.index, rand.Text())))
+	return s.readOutput(
+		in,
+		filepath.Join(s.opt.State, "log", fmt.Sprintf("g%d.%s.%d.%s", in.gen.id, in.proc.Name, in.index, rand.Text())),
+	)
 }
 
 // readOutput opens the pipe at path and reads it until the instance is released.
@@ -448,7 +461,10 @@ func (s *Supervisor) read(in *instance) {
 			s.book.add(line)
 		})
 		if err != nil {
-			s.log.Error("read worker output", zap.String("process", from.Process), zap.Int("generation", from.Generation), zap.Error(err))
+			s.log.Error(
+				"read worker output", zap.String("process", from.Process), zap.Int("generation", from.Generation),
+				zap.Error(err),
+			)
 		}
 		if errors.Is(context.Cause(ctx), errPaused) {
 			return
@@ -463,8 +479,10 @@ func (s *Supervisor) read(in *instance) {
 func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 	p := in.proc
 	spec := worker.Spec{
-		App: s.opt.App, Release: in.gen.plan.Release.Name, Commit: in.gen.plan.Release.Commit, Generation: in.gen.id, Process: p.Name, Instance: in.index,
-		Command: p.Command, Env: p.Env, Templates: p.Templates, Secrets: p.Secrets, Dir: p.Dir, User: p.User, Notify: s.opt.Notify, Output: in.outPath, NoFile: p.NoFile, HideListen: p.HideListen,
+		App: s.opt.App, Release: in.gen.plan.Release.Name, Commit: in.gen.plan.Release.Commit, Generation: in.gen.id,
+		Process: p.Name, Instance: in.index,
+		Command: p.Command, Env: p.Env, Templates: p.Templates, Secrets: p.Secrets, Dir: p.Dir, User: p.User,
+		Notify: s.opt.Notify, Output: in.outPath, NoFile: p.NoFile, HideListen: p.HideListen,
 		Mark: s.mark(),
 	}
 	if in.flag.path != "" {
@@ -476,7 +494,10 @@ func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 	for _, name := range p.Listen {
 		gate := in.gen.gates[name]
 		if in.number(name) == 0 {
-			return spec, fmt.Errorf("listener %q of its generation is not held by this daemon: superctl restart %s gives it a new one", name, p.Name)
+			return spec, fmt.Errorf(
+				"listener %q of its generation is not held by this daemon: superctl restart %s gives it a new one",
+				name, p.Name,
+			)
 		}
 		fd, err := gate.FD(in.number(name))
 		if err != nil {
@@ -487,7 +508,8 @@ func (s *Supervisor) spec(in *instance) (worker.Spec, error) {
 	return spec, nil
 }
 
-// arm sets the one timer that an instance has: in each of its states it waits for one thing at most.
+// arm sets the one timer that an instance has: in each of its states it waits for one thing at
+// most.
 func (s *Supervisor) arm(in *instance, d time.Duration, ev instanceEvent) {
 	s.later(in, d, func() { s.fire(in, ev) })
 }

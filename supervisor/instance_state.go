@@ -36,8 +36,9 @@ type instanceTransition struct {
 	do instanceAction
 }
 
-// instanceTable answers every pair of state and event; a test holds it total. A pair that cannot occur, or that changes
-// nothing, keeps its state and does nothing: a late timer or a second stop is no error.
+// instanceTable answers every pair of state and event; a test holds it total. A pair that cannot
+// occur, or that changes nothing, keeps its state and does nothing: a late timer or a second stop
+// is no error.
 var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //nolint:gochecknoglobals // a constant table; Go has no constant maps
 	InstanceIdle: {
 		startAsked:     {InstanceStarting, doSpawn},

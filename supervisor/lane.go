@@ -6,19 +6,22 @@ import (
 	"go.uber.org/zap"
 )
 
-// laneBits leaves room for the number of an instance beside that of its generation: no process has so many instances, and no
-// generation is numbered so high.
+// laneBits leaves room for the number of an instance beside that of its generation: no process has
+// so many instances, and no generation is numbered so high.
 const laneBits = 20
 
 // lane is the number under which a gate knows the listener of one instance, where each has its own.
 func lane(gen, index int) int { return gen<<laneBits | (index + 1) }
 
-// laned tells whether each instance of the process gets a listener of its own: those that are replaced a few at a time do,
-// where the gate can spread connections over them. Then one that has not proved itself gets none, and one that is about to stop gets no
-// more, while its neighbours serve.
+// laned tells whether each instance of the process gets a listener of its own: those that are
+// replaced a few at a time do, where the gate can spread connections over them. Then one that has
+// not proved itself gets none, and one that is about to stop gets no more, while its neighbours
+// serve.
 func (g *generation) laned(p *Process) bool {
 	return p.Strategy == Rolling && !g.held && len(p.Listen) > 0 &&
-		!slices.ContainsFunc(p.Listen, func(name string) bool { return g.gates[name] == nil || g.gates[name].Kind() != kindSteer })
+		!slices.ContainsFunc(p.Listen, func(name string) bool {
+			return g.gates[name] == nil || g.gates[name].Kind() != kindSteer
+		})
 }
 
 // apart tells whether each instance of a process has a listener of its own.
@@ -26,8 +29,9 @@ func (g *generation) apart(process string) bool {
 	return !slices.ContainsFunc(g.of(process), func(in *instance) bool { return len(in.own) == 0 })
 }
 
-// closeOwn gives up the listeners that are an instance's alone, when its worker is gone. A daemon that is killed loses those that no
-// worker has, and which places the others have then is known only after the loss of one (see adoptListeners).
+// closeOwn gives up the listeners that are an instance's alone, when its worker is gone. A daemon
+// that is killed loses those that no worker has, and which places the others have then is known
+// only after the loss of one (see adoptListeners).
 func (s *Supervisor) closeOwn(in *instance) {
 	for name, number := range ordered(in.own) {
 		s.closeListener(in.gen, in.gen.gates[name], number)
@@ -36,7 +40,8 @@ func (s *Supervisor) closeOwn(in *instance) {
 	s.dirty = true
 }
 
-// number is the one under which the gate knows the listener that an instance accepts from; 0 = this daemon has none.
+// number is the one under which the gate knows the listener that an instance accepts from; 0 = this
+// daemon has none.
 func (in *instance) number(name string) int {
 	if n := in.own[name]; n != 0 {
 		return n
@@ -44,7 +49,8 @@ func (in *instance) number(name string) int {
 	return in.gen.staged[name]
 }
 
-// lane names those who accept from the same listener: one of them answers for all. Without listeners each answers for itself.
+// lane names those who accept from the same listener: one of them answers for all. Without
+// listeners each answers for itself.
 func (in *instance) lane() string {
 	if len(in.own) > 0 || len(in.proc.Listen) == 0 {
 		return in.String()
@@ -69,7 +75,8 @@ func (g *generation) numbers() map[string][]int {
 	return all
 }
 
-// serving are the numbers of a listener whose instances serve; all, when none does: there connections wait.
+// serving are the numbers of a listener whose instances serve; all, when none does: there
+// connections wait.
 func (g *generation) serving(name string) []int {
 	if ready := lanesOf(g.instances)[name]; len(ready) > 0 {
 		return ready
@@ -94,8 +101,8 @@ func lanesOf(list []*instance) map[string][]int {
 	return ready
 }
 
-// aim spreads new connections over the instances that serve, where each has a listener of its own: one that has died gets none
-// until it is back. It compares, so a lost event does no harm.
+// aim spreads new connections over the instances that serve, where each has a listener of its own:
+// one that has died gets none until it is back. It compares, so a lost event does no harm.
 func (s *Supervisor) aim() {
 	if s.live == nil {
 		return
@@ -109,7 +116,9 @@ func (s *Supervisor) aim() {
 			continue
 		}
 		if err := s.live.gates[name].Spread(numbers); err != nil {
-			s.log.Error("spread connections", zap.String("listener", name), zap.Ints("numbers", numbers), zap.Error(err))
+			s.log.Error(
+				"spread connections", zap.String("listener", name), zap.Ints("numbers", numbers), zap.Error(err),
+			)
 			continue
 		}
 		s.aimed[name] = numbers

@@ -11,17 +11,21 @@ import (
 	"go.uber.org/zap"
 )
 
-// lookEvery is how often the connections of a lingering worker are counted. The kernel tells nobody when one ends.
+// lookEvery is how often the connections of a lingering worker are counted. The kernel tells nobody
+// when one ends.
 const lookEvery = time.Second
 
-// lingers is for how long a worker may keep its connections before it gets its stop signal. That is only for one that gets no
-// new ones any more, and never when the daemon stops or the release was refused.
+// lingers is for how long a worker may keep its connections before it gets its stop signal. That is
+// only for one that gets no new ones any more, and never when the daemon stops or the release was
+// refused.
 func (s *Supervisor) lingers(in *instance) time.Duration {
 	p := in.proc
 	switch {
 	case s.stopping, in.gen.failure != nil && !in.gen.tried, p.Strategy == Hold, in.gen.sharedGate(p):
 		return 0
-	case slices.ContainsFunc(p.Listen, func(name string) bool { return slices.Contains(s.aimed[name], in.number(name)) }):
+	case slices.ContainsFunc(p.Listen, func(name string) bool {
+		return slices.Contains(s.aimed[name], in.number(name))
+	}):
 		return 0
 	case in.gen.takenBack:
 		return in.parting()
@@ -29,14 +33,15 @@ func (s *Supervisor) lingers(in *instance) time.Duration {
 	return in.patience()
 }
 
-// patience is for how long a worker may keep its connections, by its config: what drain_connections says, else until the
-// keep-alive time of a server with the drain hook has ended those that are idle.
+// patience is for how long a worker may keep its connections, by its config: what drain_connections
+// says, else until the keep-alive time of a server with the drain hook has ended those that are
+// idle.
 func (in *instance) patience() time.Duration {
 	return cmp.Or(in.proc.DrainConnections, in.parting())
 }
 
-// linger sends the stop signal when the worker's connections have ended, or when limit is over; then it says how many have not.
-// It first looks after some time.
+// linger sends the stop signal when the worker's connections have ended, or when limit is over;
+// then it says how many have not. It first looks after some time.
 func (s *Supervisor) linger(in *instance, limit, first time.Duration) {
 	turn, w, count := in.turn, in.w, in.counter()
 	ctx, enough := context.WithTimeout(context.Background(), limit)
@@ -69,8 +74,8 @@ func (s *Supervisor) linger(in *instance, limit, first time.Duration) {
 	})
 }
 
-// noteLeft notes how many connections a worker had when it was told to stop. What its server does with them is its affair: it
-// closes idle ones, and lets requests that are in progress end.
+// noteLeft notes how many connections a worker had when it was told to stop. What its server does
+// with them is its affair: it closes idle ones, and lets requests that are in progress end.
 func (s *Supervisor) noteLeft(in *instance, open int, limit time.Duration) {
 	if open == 0 {
 		return
@@ -80,7 +85,8 @@ func (s *Supervisor) noteLeft(in *instance, open int, limit time.Duration) {
 	s.log.Info("connections outlast the wait for them", append(s.fields(in), zap.Int("connections", open))...)
 }
 
-// counter returns what counts the connections of the instance's worker, for a goroutine other than the owner.
+// counter returns what counts the connections of the instance's worker, for a goroutine other than
+// the owner.
 func (in *instance) counter() func() (int, error) {
 	w, gates := in.w, in.gen.gates
 	numbers := make(map[string]int)

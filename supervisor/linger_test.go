@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// lingering has a release whose web workers keep their connections for up to a minute, and then drain for 30 s.
+// lingering has a release whose web workers keep their connections for up to a minute, and then
+// drain for 30 s.
 func lingering(w *world) {
 	w.releases["r1"], w.releases["r2"] = behaviour{stopTakes: 10 * time.Second}, behaviour{}
 	w.plan = func(p Plan) Plan {

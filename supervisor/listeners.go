@@ -11,9 +11,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// A listener can be changed by others while it serves: a worker shuts it down, another process of the same user listens on
-// the address too, a cleaner removes the path of a unix socket. The gate mends what it can; here that is made known, and a
-// listener that cannot be mended is replaced by a restart of the processes that accept from it.
+// A listener can be changed by others while it serves: a worker shuts it down, another process of
+// the same user listens on the address too, a cleaner removes the path of a unix socket. The gate
+// mends what it can; here that is made known, and a listener that cannot be mended is replaced by a
+// restart of the processes that accept from it.
 
 // Mended is what a gate has found changed by others.
 type Mended struct {
@@ -31,13 +32,16 @@ type listenerCare struct {
 	waiting  bool     // for the next try
 }
 
-// watchListeners has the gates tell what others do to their listeners, until the returned function is called.
+// watchListeners has the gates tell what others do to their listeners, until the returned function
+// is called.
 func (s *Supervisor) watchListeners() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	for _, gate := range s.opt.Gates {
 		s.beside(func() {
 			if err := gate.Watch(ctx, func() { s.mend(gate) }); err != nil {
-				s.log.Error("what others do to a listener is noticed late", zap.String("listener", gate.Name()), zap.Error(err))
+				s.log.Error(
+					"what others do to a listener is noticed late", zap.String("listener", gate.Name()), zap.Error(err),
+				)
 			}
 		})
 	}
@@ -64,7 +68,9 @@ func (s *Supervisor) mended(gate Gate, m Mended) {
 	if lost != 0 && care.number == lost {
 		return // it is being replaced
 	}
-	s.log.Warn("a listener was changed by another process", zap.String("listener", gate.Name()), zap.String("what", why))
+	s.log.Warn(
+		"a listener was changed by another process", zap.String("listener", gate.Name()), zap.String("what", why),
+	)
 	care.incident = &Trouble{Of: "listener " + gate.Name(), Since: time.Now(), Why: why}
 	if lost != 0 {
 		care.lost, care.number, care.tries = why, lost, 0
@@ -79,7 +85,8 @@ func (s *Supervisor) care(listener string) *listenerCare {
 	return s.cares[listener]
 }
 
-// replaceLost begins to replace a listener that cannot be mended, when no change is in progress. What fails is tried again.
+// replaceLost begins to replace a listener that cannot be mended, when no change is in progress.
+// What fails is tried again.
 func (s *Supervisor) replaceLost() {
 	for name, care := range ordered(s.cares) {
 		if care.lost == "" || s.live == nil || s.stopping {
@@ -97,7 +104,10 @@ func (s *Supervisor) replaceLost() {
 			continue
 		}
 		process := s.live.plan.Processes[i].Name
-		s.log.Warn("replace a listener", zap.String("listener", name), zap.String("process", process), zap.String("why", care.lost))
+		s.log.Warn(
+			"replace a listener", zap.String("listener", name), zap.String("process", process),
+			zap.String("why", care.lost),
+		)
 		c, _, err := s.begin(Request{Kind: Restart, Process: process, Who: "the daemon"})
 		if err != nil {
 			s.log.Error("replace a listener", zap.String("listener", name), zap.Error(err))
@@ -160,7 +170,8 @@ func (s *Supervisor) reaches(listener string, err error) {
 	care.wrong = text
 }
 
-// verifyListeners finds out whether the gates reach a generation; it makes its soundings in the goroutine that calls it.
+// verifyListeners finds out whether the gates reach a generation; it makes its soundings in the
+// goroutine that calls it.
 func (s *Supervisor) verifyListeners(g *generation) error {
 	var numbers map[string][]int
 	var gates map[string]Gate

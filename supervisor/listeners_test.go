@@ -34,7 +34,8 @@ func TestALostListenerIsReplacedByAProvedGeneration(t *testing.T) {
 		switchTo(t, s, "r1")
 		w.gate.touch(Mended{Said: []string{"both paths were removed"}, Lost: []int{1}})
 		synctest.Wait()
-		if st := s.Status(); st.Health != HealthDown || !strings.Contains(st.Reason, "both paths were removed; it is being replaced") {
+		if st := s.Status(); st.Health != HealthDown ||
+			!strings.Contains(st.Reason, "both paths were removed; it is being replaced") {
 			t.Errorf("health %s: %s", st.Health, st.Reason)
 		}
 		time.Sleep(time.Minute)

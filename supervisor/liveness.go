@@ -11,8 +11,9 @@ import (
 	"superctl/supervisor/health"
 )
 
-// A process is replaced again firstReplacement after its health check has had it replaced, then after twice as long each time up
-// to lastReplacement: what a new worker does not mend, a third and a fourth will not.
+// A process is replaced again firstReplacement after its health check has had it replaced, then
+// after twice as long each time up to lastReplacement: what a new worker does not mend, a third and
+// a fourth will not.
 const (
 	firstReplacement = time.Minute
 	lastReplacement  = time.Hour
@@ -45,8 +46,8 @@ type replacements struct {
 	waiting bool
 }
 
-// feelPulses has each lane of the live generation asked whose config wants that, but never during a change: it would meddle.
-// What is not asked for costs nothing: an idle daemon does not wake up.
+// feelPulses has each lane of the live generation asked whose config wants that, but never during a
+// change: it would meddle. What is not asked for costs nothing: an idle daemon does not wake up.
 func (s *Supervisor) feelPulses() {
 	wanted := make(map[string]*instance)
 	if s.live != nil && s.change == nil && !s.stopping && !s.leaving {
@@ -101,8 +102,8 @@ func (s *Supervisor) feel(in *instance) *pulse {
 	return p
 }
 
-// felt takes the result of a round. A worker that answers, however badly, is not hung: another one would answer the same, and
-// it is only told. One without an answer is replaced.
+// felt takes the result of a round. A worker that answers, however badly, is not hung: another one
+// would answer the same, and it is only told. One without an answer is replaced.
 func (s *Supervisor) felt(p *pulse, r health.Result) {
 	if s.pulses[p.of.lane()] != p {
 		return
@@ -115,7 +116,10 @@ func (s *Supervisor) felt(p *pulse, r health.Result) {
 	case r.Answered:
 		p.misses, p.bad = 0, p.bad+1
 		if p.bad >= failures {
-			s.report(Trouble{Of: p.trouble(), Health: HealthDegraded, Why: fmt.Sprintf("%s answers, and fails its health check: %s", p.of.lane(), r.Reason)})
+			s.report(Trouble{
+				Of: p.trouble(), Health: HealthDegraded,
+				Why: fmt.Sprintf("%s answers, and fails its health check: %s", p.of.lane(), r.Reason),
+			})
 		}
 	default:
 		p.misses++
@@ -169,13 +173,16 @@ func (s *Supervisor) countLanes(proc *Process) (l laneCount) {
 	return l
 }
 
-// replaceHung begins to replace a hung lane, one thing at a time: a change is in progress until it is done.
+// replaceHung begins to replace a hung lane, one thing at a time: a change is in progress until it
+// is done.
 //
-// Where no lane of a process serves, what they need may be down, and not they. Then the process is restarted as a whole: the new
-// workers must prove themselves before the old ones go, so a broken database leaves everything as it is. A process without listeners
-// cannot be proved beside itself, so of several instances that all hang none is replaced.
+// Where no lane of a process serves, what they need may be down, and not they. Then the process is
+// restarted as a whole: the new workers must prove themselves before the old ones go, so a broken
+// database leaves everything as it is. A process without listeners cannot be proved beside itself,
+// so of several instances that all hang none is replaced.
 //
-// It is decided anew by each round in which the lane does not answer: an outage ends for one lane a moment before it does for another.
+// It is decided anew by each round in which the lane does not answer: an outage ends for one lane a
+// moment before it does for another.
 func (s *Supervisor) replaceHung(p *pulse) {
 	proc := p.of.proc
 	l := s.countLanes(proc)

@@ -80,7 +80,10 @@ func TestAHungWorkerIsReplacedByOneThatHasProvedItself(t *testing.T) {
 			t.Errorf("the hung worker was stopped: %v, and the gate went to %v", w.procs[0].stopped, w.gate.turns)
 		}
 		if len(list) != 1 || list[0].Kind != string(Restart) || list[0].Result != Done || len(list[0].Warnings) == 0 ||
-			!strings.Contains(list[0].Warnings[0], "web has not answered its health check 3 times in a row: GET /: no answer within 5s") {
+			!strings.Contains(
+				list[0].Warnings[0],
+				"web has not answered its health check 3 times in a row: GET /: no answer within 5s",
+			) {
 			t.Errorf("%+v", list)
 		}
 		if st := s.Status(); st.Health != HealthOK || len(st.Troubles) > 0 {
@@ -108,7 +111,8 @@ func TestABrokenDatabaseMakesNoStormOfRestarts(t *testing.T) {
 		if n := len(replacedBy(w)); n < 8 || n > 12 { // after 1, 2, 4, 8, 16, 32 and each 60 minutes
 			t.Errorf("%d attempts in 6 hours", n)
 		}
-		if st := s.Status(); st.Health != HealthDown || !strings.Contains(st.Reason, "web has not answered its health check") {
+		if st := s.Status(); st.Health != HealthDown ||
+			!strings.Contains(st.Reason, "web has not answered its health check") {
 			t.Errorf("%s: %s", st.Health, st.Reason)
 		}
 		all.set(200)
@@ -130,7 +134,8 @@ func TestAWorkerThatAnswersBadlyIsToldAndStays(t *testing.T) {
 		time.Sleep(time.Minute)
 		one.set(500)
 		time.Sleep(time.Hour)
-		if st := s.Status(); len(w.procs) != 1 || st.Health != HealthDegraded || !strings.Contains(st.Reason, "web answers, and fails its health check: GET /: 500") {
+		if st := s.Status(); len(w.procs) != 1 || st.Health != HealthDegraded ||
+			!strings.Contains(st.Reason, "web answers, and fails its health check: GET /: 500") {
 			t.Errorf("%d workers, %s: %s", len(w.procs), st.Health, st.Reason)
 		}
 		one.set(200)
@@ -230,7 +235,9 @@ func TestOneOfSeveralBackgroundWorkersIsReplacedAndNotAllOfThem(t *testing.T) {
 					b := background("worker", Overlap)
 					b.Instances = 3
 					b.Health = &health.Policy{
-						Check: health.Check{Kind: health.Exec, Command: []string{"ping"}, Timeout: 5 * time.Second}, Interval: 2 * time.Second, HealthyAfter: 1,
+						Check: health.Check{
+							Kind: health.Exec, Command: []string{"ping"}, Timeout: 5 * time.Second,
+						}, Interval: 2 * time.Second, HealthyAfter: 1,
 						Always: &health.Always{Interval: 10 * time.Second, Failures: 3},
 					}
 					p.Processes = append(p.Processes, b)
@@ -241,10 +248,12 @@ func TestOneOfSeveralBackgroundWorkersIsReplacedAndNotAllOfThem(t *testing.T) {
 				w.hooks = func(_ context.Context, c worker.Command) error {
 					mu.Lock()
 					defer mu.Unlock()
-					if c.Args[0] != "ping" || !slices.Contains(c.Env, "SUPERCTL_PROCESS=worker") || !slices.Contains(c.Env, "SUPERCTL_RELEASE=r1") {
+					if c.Args[0] != "ping" || !slices.Contains(c.Env, "SUPERCTL_PROCESS=worker") ||
+						!slices.Contains(c.Env, "SUPERCTL_RELEASE=r1") {
 						t.Errorf("it ran %+v", c)
 					}
-					if broken && slices.ContainsFunc(tc.fails, func(e string) bool { return slices.Contains(c.Env, e) }) {
+					if broken &&
+						slices.ContainsFunc(tc.fails, func(e string) bool { return slices.Contains(c.Env, e) }) {
 						return errors.New("exit code 69")
 					}
 					return nil
@@ -275,7 +284,9 @@ func TestABackgroundWorkerIsReadyWhenItsCommandPasses(t *testing.T) {
 		w.plan = func(p Plan) Plan {
 			b := background("worker", Overlap)
 			b.Health = &health.Policy{
-				Check: health.Check{Kind: health.Exec, Command: []string{"ping"}, Timeout: 5 * time.Second}, Interval: 2 * time.Second, HealthyAfter: 2,
+				Check: health.Check{
+					Kind: health.Exec, Command: []string{"ping"}, Timeout: 5 * time.Second,
+				}, Interval: 2 * time.Second, HealthyAfter: 2,
 			}
 			p.Processes = append(p.Processes, b)
 			return p

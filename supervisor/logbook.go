@@ -14,8 +14,8 @@ const (
 	followSize = 1024    // lines that wait for a client of `logs -f`
 )
 
-// logbook keeps the newest lines of all workers, and passes each on. A reader or sink that is too slow loses lines, and is
-// told how many; a worker never waits for it.
+// logbook keeps the newest lines of all workers, and passes each on. A reader or sink that is too
+// slow loses lines, and is told how many; a worker never waits for it.
 type logbook struct {
 	mu      sync.Mutex
 	lines   []LogLine // oldest first
@@ -96,8 +96,8 @@ func (b *logbook) add(l LogLine) {
 	}
 }
 
-// offer hands a line over if there is room, and before it the news of those that found none. It returns how many lines are
-// lost and not yet told.
+// offer hands a line over if there is room, and before it the news of those that found none. It
+// returns how many lines are lost and not yet told.
 func offer(to chan<- LogLine, l LogLine, dropped int) int {
 	if dropped > 0 {
 		gap := LogLine{
@@ -126,7 +126,8 @@ func matches(q LogQuery, l LogLine) bool {
 	return (q.Process == "" || q.Process == l.Process) && (q.Release == "" || q.Release == l.Release)
 }
 
-// Logs gives the newest lines that match, oldest first, and with Follow every line after them until ctx ends.
+// Logs gives the newest lines that match, oldest first, and with Follow every line after them until
+// ctx ends.
 func (s *Supervisor) Logs(ctx context.Context, q LogQuery, emit func(LogLine) error) error {
 	past, f := s.book.open(q)
 	if f != nil {

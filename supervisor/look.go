@@ -18,14 +18,17 @@ type Look struct {
 	Healthy   bool     // the worker has passed its health check
 }
 
-// ErrUnseen is why a worker could not be looked at: its processes may not be read. It is no finding.
+// ErrUnseen is why a worker could not be looked at: its processes may not be read. It is no
+// finding.
 var ErrUnseen = errors.New("its processes cannot be looked at")
 
 const (
-	lookFirst = time.Second            // from the start of a worker to the first look at it
-	lookMost  = 5 * time.Second        // between two looks at a worker that starts slowly; the interval doubles until then
-	lookAgain = 250 * time.Millisecond // between a finding and the look that confirms it: many a program listens for a moment
-	lookTime  = 10 * time.Second       // that one look may take, with the wait for its turn
+	lookFirst = time.Second // from the start of a worker to the first look at it
+	// between two looks at a worker that starts slowly; the interval doubles until then
+	lookMost = 5 * time.Second
+	// between a finding and the look that confirms it: many a program listens for a moment
+	lookAgain = 250 * time.Millisecond
+	lookTime  = 10 * time.Second // that one look may take, with the wait for its turn
 )
 
 // lookout is the goroutine that looks at a starting worker.
@@ -34,8 +37,9 @@ type lookout struct {
 	last chan struct{} // closed to ask for the look after which the worker may be ready
 }
 
-// lookAt begins to look at what a starting worker does: the kernel has no event for a process that binds a socket
-// or changes its directory, so it is looked at a few times while it starts, and once more before it is ready.
+// lookAt begins to look at what a starting worker does: the kernel has no event for a process that
+// binds a socket or changes its directory, so it is looked at a few times while it starts, and once
+// more before it is ready.
 func (s *Supervisor) lookAt(in *instance) {
 	in.finding, in.seen = "", s.opt.Look == nil
 	if in.seen {
@@ -107,8 +111,8 @@ func (s *Supervisor) confirmed(ctx context.Context, l Look, w process) error {
 	return once()
 }
 
-// mayBeReady reports whether a worker that has shown all else has been looked at; if not, it asks for the look,
-// and looked calls maybeReady again.
+// mayBeReady reports whether a worker that has shown all else has been looked at; if not, it asks
+// for the look, and looked calls maybeReady again.
 func (s *Supervisor) mayBeReady(in *instance) bool {
 	if in.seen || in.look == nil {
 		return true
@@ -121,8 +125,9 @@ func (s *Supervisor) mayBeReady(in *instance) bool {
 	return false
 }
 
-// looked takes what a look at a worker has found. A worker of a generation that has not proved itself is refused.
-// One that replaces a dead worker of the live generation stays, because it serves: status tells of it.
+// looked takes what a look at a worker has found. A worker of a generation that has not proved
+// itself is refused. One that replaces a dead worker of the live generation stays, because it
+// serves: status tells of it.
 func (s *Supervisor) looked(in *instance, turn int, last bool, found error) {
 	if in.turn != turn || in.state != InstanceStarting {
 		return
@@ -152,8 +157,8 @@ func (s *Supervisor) looked(in *instance, turn int, last bool, found error) {
 	}
 }
 
-// refusable reports whether an instance is part of what the change in progress has to prove. A start proves
-// nothing: what it refused nobody would serve.
+// refusable reports whether an instance is part of what the change in progress has to prove. A
+// start proves nothing: what it refused nobody would serve.
 func (s *Supervisor) refusable(in *instance) bool {
 	return !in.gen.respawns() || s.change != nil && s.change.to == in.gen && s.change.req.Kind != start
 }

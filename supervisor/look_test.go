@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// looks has every worker looked at by f, which must be shown the worker's own processes and listener.
+// looks has every worker looked at by f, which must be shown the worker's own processes and
+// listener.
 func (w *world) looks(f func(l Look) error) {
 	var mu sync.Mutex
 	w.options = func(o *Options) {
@@ -27,7 +28,8 @@ func (w *world) looks(f func(l Look) error) {
 			for _, file := range p.spec.Files {
 				listeners = append(listeners, uint64(1000+file.FD))
 			}
-			if p.spec.Release != l.Release.Name || p.spec.Process != l.Process.Name || !slices.Equal(listeners, l.Listeners) || l.PIDs[1] != 10_000+p.pid {
+			if p.spec.Release != l.Release.Name || p.spec.Process != l.Process.Name ||
+				!slices.Equal(listeners, l.Listeners) || l.PIDs[1] != 10_000+p.pid {
 				w.t.Errorf("worker %d of %s was looked at as %+v", p.pid, p.spec.Release, l)
 			}
 			if _, limited := ctx.Deadline(); !limited {
@@ -127,7 +129,8 @@ func TestARespawnedWorkerThatStraysStaysAndIsTold(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		st := s.Status()
-		if st.Health != HealthDegraded || !strings.Contains(st.Reason, "web.0 listens on") || st.Generations[0].Workers[0].State != string(InstanceReady) {
+		if st.Health != HealthDegraded || !strings.Contains(st.Reason, "web.0 listens on") ||
+			st.Generations[0].Workers[0].State != string(InstanceReady) {
 			t.Errorf("%s: %s; %+v", st.Health, st.Reason, st.Generations[0].Workers)
 		}
 	})

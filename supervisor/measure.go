@@ -11,7 +11,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// measureEvery is for how long what workers use is remembered: `status --watch` of ten people is one look a second.
+// measureEvery is for how long what workers use is remembered: `status --watch` of ten people is
+// one look a second.
 const measureEvery = time.Second
 
 // meter remembers what workers use.
@@ -21,7 +22,8 @@ type meter struct {
 	last map[process]worker.Usage // guarded by mu
 }
 
-// read returns what workers use. It looks at the machine, unless it has a moment ago: never for the owner.
+// read returns what workers use. It looks at the machine, unless it has a moment ago: never for the
+// owner.
 func (m *meter) read(look func([]process) []worker.Usage, workers []process) map[process]worker.Usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -11,10 +11,13 @@ const (
 	mostPID         = 1 << 22 // the kernel's limit (PID_MAX_LIMIT, proc_sys_kernel(5))
 )
 
-// nonsense is what no daemon can have written into a state file, though it is valid JSON; "" when there is nothing.
+// nonsense is what no daemon can have written into a state file, though it is valid JSON; "" when
+// there is nothing.
 func (st *state) nonsense() string {
 	if st.Next < 0 || st.Next > mostGenerations || st.Live < 0 || st.Target < 0 || st.From < 0 {
-		return fmt.Sprintf("next_generation %d, live %d, change_generation %d, change_from %d", st.Next, st.Live, st.Target, st.From)
+		return fmt.Sprintf(
+			"next_generation %d, live %d, change_generation %d, change_from %d", st.Next, st.Live, st.Target, st.From,
+		)
 	}
 	ids, pids := make(map[int]bool), make(map[int]bool)
 	for i := range st.Generations {
@@ -58,13 +61,16 @@ func (gs *generationState) nonsense(pids map[int]bool) string {
 		if _, ok := instanceTable[ws.State]; !ok {
 			return fmt.Sprintf("worker %s.%d is %q", ws.Process, ws.Instance, ws.State)
 		}
-		if ws.PID < 0 || ws.PID > mostPID || ws.PID == 1 || ws.PID != 0 && pids[ws.PID] || ws.Instance < 0 || ws.Instance > mostNumbered {
+		if ws.PID < 0 || ws.PID > mostPID || ws.PID == 1 || ws.PID != 0 && pids[ws.PID] || ws.Instance < 0 ||
+			ws.Instance > mostNumbered {
 			return fmt.Sprintf("worker %s.%d has the pid %d", ws.Process, ws.Instance, ws.PID)
 		}
 		pids[ws.PID] = true
 		for name, number := range ws.Own {
 			if number < 1 {
-				return fmt.Sprintf("worker %s.%d has listener %q of generation %d", ws.Process, ws.Instance, name, number)
+				return fmt.Sprintf(
+					"worker %s.%d has listener %q of generation %d", ws.Process, ws.Instance, name, number,
+				)
 			}
 		}
 	}

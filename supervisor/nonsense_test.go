@@ -10,14 +10,17 @@ import (
 func TestAStateThatMakesNoSenseIsRefusedByItsName(t *testing.T) {
 	const process = `{"name": "web", "command": ["serve"], "listen": ["web"], "instances": 1}`
 	generation := func(head, worker string) string {
-		return `"generations": [{` + head + `, "plan": {"processes": [` + process + `]}, "workers": [{` + worker + `}]}]`
+		return `"generations": [{` + head + `, "plan": {"processes": [` + process + `]}, "workers": [{` + worker +
+			`}]}]`
 	}
 	for name, text := range map[string]string{
-		"a negative number":     `"next_generation": -1`,
-		"a huge number":         `"next_generation": 4611686018427387904`,
-		"an unknown state":      generation(`"id": 1, "state": "asleep"`, `"process": "web", "state": "ready"`),
-		"an unknown worker":     generation(`"id": 1, "state": "live"`, `"process": "web", "state": "asleep"`),
-		"a negative pid":        generation(`"id": 1, "state": "live"`, `"process": "web", "state": "ready", "pid": -7`),
+		"a negative number": `"next_generation": -1`,
+		"a huge number":     `"next_generation": 4611686018427387904`,
+		"an unknown state":  generation(`"id": 1, "state": "asleep"`, `"process": "web", "state": "ready"`),
+		"an unknown worker": generation(`"id": 1, "state": "live"`, `"process": "web", "state": "asleep"`),
+		"a negative pid": generation(
+			`"id": 1, "state": "live"`, `"process": "web", "state": "ready", "pid": -7`,
+		),
 		"process 1":             generation(`"id": 1, "state": "live"`, `"process": "web", "state": "ready", "pid": 1`),
 		"two of a number":       `"generations": [{"id": 1, "state": "live"}, {"id": 1, "state": "standby"}]`,
 		"a process of no name":  `"generations": [{"id": 1, "state": "live", "plan": {"processes": [{}]}}]`,

@@ -57,8 +57,9 @@ func (s *Supervisor) pauseNotify() {
 	}
 }
 
-// MendNotify makes the notify socket again when its path does not lead to it any more, and reports whether it has. Workers that have
-// connected to the one before it are not heard any more; those that speak by the path are.
+// MendNotify makes the notify socket again when its path does not lead to it any more, and reports
+// whether it has. Workers that have connected to the one before it are not heard any more; those
+// that speak by the path are.
 func (s *Supervisor) MendNotify() (mended bool, err error) {
 	if stopped := s.do(func() { mended, err = s.mendNotify() }); stopped != nil {
 		return false, nil // a daemon that ends needs no socket
@@ -82,8 +83,8 @@ func (s *Supervisor) mendNotify() (mended bool, err error) {
 	return true, before.Abandon(s.told)
 }
 
-// StoreAgain has the store keep the descriptor of that name in Options.Extra as it is now, in the place of the one
-// before it.
+// StoreAgain has the store keep the descriptor of that name in Options.Extra as it is now, in the
+// place of the one before it.
 func (s *Supervisor) StoreAgain(name string) {
 	_ = s.do(func() { s.storeAgain(name) }) // a daemon that ends has left its descriptors already
 }
@@ -113,8 +114,9 @@ func (s *Supervisor) listen() {
 	}
 }
 
-// told takes what a worker says of itself. The sender may be a child of the worker, and may be gone by now. A worker may speak before
-// the owner knows that it runs: what nobody is known to have said is kept while a worker is being started.
+// told takes what a worker says of itself. The sender may be a child of the worker, and may be gone
+// by now. A worker may speak before the owner knows that it runs: what nobody is known to have said
+// is kept while a worker is being started.
 func (s *Supervisor) told(m worker.Message) {
 	in := s.instanceOf(m.Lineage)
 	if in == nil {

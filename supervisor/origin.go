@@ -15,7 +15,8 @@ func (s *Supervisor) takeBack(c *change) {
 	s.liveSince, s.previousSince = c.was.liveSince, c.was.previousSince
 }
 
-// becomeLive notes which change has made a release the live one; on the same release it stays the one that was.
+// becomeLive notes which change has made a release the live one; on the same release it stays the
+// one that was.
 func (s *Supervisor) becomeLive(c *change) {
 	if s.release != nil && s.release.Path == c.plan.Release.Path {
 		return

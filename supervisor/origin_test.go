@@ -11,7 +11,9 @@ func TestWhoMadeTheLiveReleaseLiveIsKnownForAsLongAsItIs(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"], w.releases["bad"] = behaviour{}, behaviour{}, behaviour{exitAfter: 3 * time.Second}
 		dir := t.TempDir()
-		anna := Request{Kind: Switch, Release: "r1", Who: "anna (as root)", Origin: Origin{From: "203.0.113.7", Peer: &Peer{UID: 0}}}
+		anna := Request{Kind: Switch, Release: "r1", Who: "anna (as root)", Origin: Origin{
+			From: "203.0.113.7", Peer: &Peer{UID: 0},
+		}}
 		bob := Request{Kind: Switch, Release: "r2", Who: "bob", Origin: Origin{SudoUser: "carla"}}
 		change := func(s *Supervisor, req Request, want Result) *Outcome {
 			t.Helper()
@@ -25,7 +27,10 @@ func TestWhoMadeTheLiveReleaseLiveIsKnownForAsLongAsItIs(t *testing.T) {
 			t.Helper()
 			st := s.Status()
 			if st.LiveOrigin == nil || st.LiveOrigin.By(st.LiveBy) != by || st.LiveSince.Sub(at).Abs() > time.Minute {
-				t.Errorf("%s is live since %s by %s (%+v); want %s by %s", st.Release, st.LiveSince, st.LiveBy, st.LiveOrigin, at, by)
+				t.Errorf(
+					"%s is live since %s by %s (%+v); want %s by %s", st.Release, st.LiveSince, st.LiveBy,
+					st.LiveOrigin, at, by,
+				)
 			}
 		}
 		s, stop := w.supervisor(dir)
@@ -118,7 +123,8 @@ func TestTheOutcomeOfARollbackThatEndsAProbationNamesBothCommits(t *testing.T) {
 		time.Sleep(5 * time.Second) // it is on probation
 		back := change1(t, s, Request{Kind: Rollback})
 		out := <-done
-		if out.Commit != "commit of r2" || out.PreviousCommit != "commit of r1" || back.Commit != "commit of r1" || back.PreviousCommit != "commit of r2" {
+		if out.Commit != "commit of r2" || out.PreviousCommit != "commit of r1" || back.Commit != "commit of r1" ||
+			back.PreviousCommit != "commit of r2" {
 			t.Errorf("%+v\n%+v", out, back)
 		}
 	})

@@ -6,7 +6,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// keeper sees to it that the workers' output pipes do not fill up when this daemon dies; *worker.Keeper is the real one.
+// keeper sees to it that the workers' output pipes do not fill up when this daemon dies;
+// *worker.Keeper is the real one.
 type keeper interface {
 	// Release has it look after the pipes, because this daemon leaves them.
 	Release() error

@@ -18,8 +18,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// TestANewPipeNeverHasThePathOfAnEarlierOne has a worker die while no daemon is there: the next one reads its last words and
-// removes its pipe while it starts another worker in its place.
+// TestANewPipeNeverHasThePathOfAnEarlierOne has a worker die while no daemon is there: the next one
+// reads its last words and removes its pipe while it starts another worker in its place.
 func TestANewPipeNeverHasThePathOfAnEarlierOne(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"] = behaviour{}
@@ -49,8 +49,9 @@ func TestANewPipeNeverHasThePathOfAnEarlierOne(t *testing.T) {
 	})
 }
 
-// TestAWorkerStartsWithItsPipeAfterAnAdoption has a worker die while no daemon is there. Its pipe, of the kernel's here, has more or
-// less in it, and is removed by its reader before, or whenever, the next worker starts.
+// TestAWorkerStartsWithItsPipeAfterAnAdoption has a worker die while no daemon is there. Its pipe,
+// of the kernel's here, has more or less in it, and is removed by its reader before, or whenever,
+// the next worker starts.
 func TestAWorkerStartsWithItsPipeAfterAnAdoption(t *testing.T) {
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 8))

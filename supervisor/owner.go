@@ -10,12 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostLinks is how many symbolic links a path may lead over, as for the kernel (path_resolution(7)).
+// mostLinks is how many symbolic links a path may lead over, as for the kernel
+// (path_resolution(7)).
 const mostLinks = 40
 
-// StateOwner returns the user as whom the daemon of a state directory runs, or ran: the owner of the directory. Not ok if there is
-// none. Nothing in the directory is looked at, because that user can write there: it could make a file of root's, or a link to one.
-// Where somebody else than root owns a directory on the way to it, that is the user, who could put any other in its place.
+// StateOwner returns the user as whom the daemon of a state directory runs, or ran: the owner of
+// the directory. Not ok if there is none. Nothing in the directory is looked at, because that user
+// can write there: it could make a file of root's, or a link to one. Where somebody else than root
+// owns a directory on the way to it, that is the user, who could put any other in its place.
 func StateOwner(dir string) (uid uint32, ok bool, err error) {
 	rest, at, links := split(dir), "/", 0
 	for len(rest) > 0 {
@@ -46,7 +48,10 @@ func StateOwner(dir string) (uid uint32, ok bool, err error) {
 		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 			return 0, false, fmt.Errorf("%s is not a directory", path)
 		case st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 && (st.Mode&0o002 != 0 || st.Gid != 0):
-			return 0, false, fmt.Errorf("%s can be written by others than root, so its content says nothing of who runs: chmod go-w %s", path, path)
+			return 0, false, fmt.Errorf(
+				"%s can be written by others than root, so its content says nothing of who runs: chmod go-w %s", path,
+				path,
+			)
 		default:
 			at = path
 		}

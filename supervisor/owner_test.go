@@ -61,8 +61,10 @@ func TestTheDaemonsUserIsTheOwnerOfItsStateDirectory(t *testing.T) {
 		"a link of another's to the app's": {dir: link("third", app, thirdOne), want: thirdOne},
 		"not there":                        {dir: filepath.Join(base, "nothing", "state"), absent: true},
 		"below one that all may write in":  {dir: filepath.Join(dir("open", 0, 0o777), "state"), fails: true},
-		"below one that a group writes in": {dir: filepath.Join(grouped(t, dir("group", 0, 0o775)), "state"), fails: true},
-		"a link that leads to itself":      {dir: link("loop", "loop", 0), fails: true},
+		"below one that a group writes in": {
+			dir: filepath.Join(grouped(t, dir("group", 0, 0o775)), "state"), fails: true,
+		},
+		"a link that leads to itself": {dir: link("loop", "loop", 0), fails: true},
 	} {
 		uid, ok, err := StateOwner(c.dir)
 		if uid != c.want || ok == (c.absent || c.fails) || (err != nil) != c.fails {

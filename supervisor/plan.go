@@ -12,31 +12,37 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// Plan is all that a generation runs: one release and one reading of the config, frozen. Whatever dies and is started
-// again is started from the generation's plan, never from what has since landed on disk (DESIGN 1, promise 3). It is kept
-// in the state file.
+// Plan is all that a generation runs: one release and one reading of the config, frozen. Whatever
+// dies and is started again is started from the generation's plan, never from what has since landed
+// on disk (DESIGN 1, promise 3). It is kept in the state file.
 type Plan struct {
 	Release   Release   `json:"release"`
 	Processes []Process `json:"processes"`
 
-	// Config identifies the text of the config that it was made from; "" = unknown. Status compares it with the file as it is now.
+	// Config identifies the text of the config that it was made from; "" = unknown. Status compares
+	// it with the file as it is now.
 	Config string `json:"config,omitempty"`
 
-	Probation time.Duration `json:"probation"` // how long the new generation must stay healthy before the old one is let go
-	Standby   time.Duration `json:"standby"`   // how long the old one is kept warm after that; 0 = not at all
-	Settle    time.Duration `json:"settle"`    // the limit of the wait after a cutover
+	// how long the new generation must stay healthy before the old one is let go
+	Probation time.Duration `json:"probation"`
+	Standby   time.Duration `json:"standby"` // how long the old one is kept warm after that; 0 = not at all
+	Settle    time.Duration `json:"settle"`  // the limit of the wait after a cutover
 	Hooks     Hooks         `json:"hooks"`
 
-	Shared map[string]string `json:"shared,omitempty"` // paths in the release, and the path outside that each is a link to
+	// paths in the release, and the path outside that each is a link to
+	Shared map[string]string `json:"shared,omitempty"`
 
-	Values   string           `json:"values,omitempty"` // path of the file in memory that has the values of the variables
-	Warnings []string         `json:"-"`                // for whoever has asked for the change
+	// path of the file in memory that has the values of the variables
+	Values   string           `json:"values,omitempty"`
+	Warnings []string         `json:"-"` // for whoever has asked for the change
 	redactor *redact.Redactor // of the values; nil: none are known
 
-	Inspect json.RawMessage `json:"inspect,omitempty"` // what Options.Inspect needs to know; none = there is nothing to inspect
+	// what Options.Inspect needs to know; none = there is nothing to inspect
+	Inspect json.RawMessage `json:"inspect,omitempty"`
 
-	// Check looks at what takes too long to look at before every boot, such as whether the release's interpreter runs. It runs
-	// side by side with the boot, and its error refuses the release. nil = there is nothing to look at.
+	// Check looks at what takes too long to look at before every boot, such as whether the
+	// release's interpreter runs. It runs side by side with the boot, and its error refuses the
+	// release. nil = there is nothing to look at.
 	Check func(context.Context) error `json:"-"`
 }
 
@@ -49,43 +55,53 @@ type Release struct {
 
 // Process is a kind of program that the app runs, as in a Procfile.
 type Process struct {
-	Name         string             `json:"name"`
-	Command      []string           `json:"command"`             // argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
-	Env          []string           `json:"env,omitempty"`       // built (DESIGN 5), without what differs from worker to worker; not in the state file
-	Templates    []string           `json:"templates,omitempty"` // variables with placeholders for what differs (worker.Expand); likewise
-	Secrets      worker.Secrets     `json:"secrets,omitempty"`   // variables whose values are never in the state file
-	EnvFrom      map[string]string  `json:"env_from,omitempty"`  // where each variable of Env is from, for people
-	Dir          string             `json:"dir"`
-	User         *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
-	Listen       []string           `json:"listen,omitempty"`
-	ExtraListen  []string           `json:"extra_listen,omitempty"` // other addresses on which it may listen
-	HideListen   bool               `json:"hide_listen,omitempty"`  // the command names its descriptors; LISTEN_FDS would confuse it
-	After        []string           `json:"after,omitempty"`        // of a process without listeners: those that must be ready before it starts
-	Instances    int                `json:"instances"`
-	Strategy     Strategy           `json:"strategy"`
-	Hold         time.Duration      `json:"hold,omitempty"`  // strategy hold: for how long connections may wait
-	Surge        int                `json:"surge,omitempty"` // strategy rolling: how many instances are replaced at a time
-	StopSignal   int                `json:"stop_signal"`     // to the main process only
-	Drain        time.Duration      `json:"drain"`           // from the stop signal to SIGKILL
-	Notify       bool               `json:"notify"`          // ready only after READY=1
-	StartTimeout time.Duration      `json:"start_timeout"`
-	ReadyAfter   time.Duration      `json:"ready_after"`          // for a process that has neither READY=1 nor a listener
-	Health       *health.Policy     `json:"health,omitempty"`     // nil = it is not asked
-	NoFile       uint64             `json:"nofile,omitempty"`     // RLIMIT_NOFILE; 0 = the daemon's own
-	MemoryMax    uint64             `json:"memory_max,omitempty"` // bytes, of each worker with all that it starts; 0 = no limit
-	CPUWeight    uint64             `json:"cpu_weight,omitempty"` // of each worker, 1 to 10,000; 0 = 100, as everybody's
+	Name string `json:"name"`
+	// argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
+	Command []string `json:"command"`
+	// built (DESIGN 5), without what differs from worker to worker; not in the state file
+	Env []string `json:"env,omitempty"`
+	// variables with placeholders for what differs (worker.Expand); likewise
+	Templates   []string           `json:"templates,omitempty"`
+	Secrets     worker.Secrets     `json:"secrets,omitempty"`  // variables whose values are never in the state file
+	EnvFrom     map[string]string  `json:"env_from,omitempty"` // where each variable of Env is from, for people
+	Dir         string             `json:"dir"`
+	User        *worker.Credential `json:"user,omitempty"` // nil = the daemon's own
+	Listen      []string           `json:"listen,omitempty"`
+	ExtraListen []string           `json:"extra_listen,omitempty"` // other addresses on which it may listen
+	// the command names its descriptors; LISTEN_FDS would confuse it
+	HideListen bool `json:"hide_listen,omitempty"`
+	// of a process without listeners: those that must be ready before it starts
+	After     []string      `json:"after,omitempty"`
+	Instances int           `json:"instances"`
+	Strategy  Strategy      `json:"strategy"`
+	Hold      time.Duration `json:"hold,omitempty"` // strategy hold: for how long connections may wait
+	// strategy rolling: how many instances are replaced at a time
+	Surge        int           `json:"surge,omitempty"`
+	StopSignal   int           `json:"stop_signal"` // to the main process only
+	Drain        time.Duration `json:"drain"`       // from the stop signal to SIGKILL
+	Notify       bool          `json:"notify"`      // ready only after READY=1
+	StartTimeout time.Duration `json:"start_timeout"`
+	// for a process that has neither READY=1 nor a listener
+	ReadyAfter time.Duration  `json:"ready_after"`
+	Health     *health.Policy `json:"health,omitempty"` // nil = it is not asked
+	NoFile     uint64         `json:"nofile,omitempty"` // RLIMIT_NOFILE; 0 = the daemon's own
+	// bytes, of each worker with all that it starts; 0 = no limit
+	MemoryMax uint64 `json:"memory_max,omitempty"`
+	// of each worker, 1 to 10,000; 0 = 100, as everybody's
+	CPUWeight uint64 `json:"cpu_weight,omitempty"`
 
-	// Hook says that its workers load the drain hook, and HookWait for how long one that gets no new connections any more may get
-	// rid of its connections before its stop signal, where DrainConnections says nothing. With Hook that is one that has loaded it.
+	// Hook says that its workers load the drain hook, and HookWait for how long one that gets no
+	// new connections any more may get rid of its connections before its stop signal, where
+	// DrainConnections says nothing. With Hook that is one that has loaded it.
 	Hook     bool          `json:"hook,omitempty"`
 	HookWait time.Duration `json:"hook_wait,omitempty"`
 
-	// Flag says that its workers are told that they drain, and nothing is loaded into them: a program that looks at the flag, and says
-	// so, is waited for like one with the hook.
+	// Flag says that its workers are told that they drain, and nothing is loaded into them: a
+	// program that looks at the flag, and says so, is waited for like one with the hook.
 	Flag bool `json:"flag,omitempty"`
 
-	// DrainConnections is for how long a worker that gets no new connections any more may keep those that it has, before its
-	// stop signal; 0 = not at all.
+	// DrainConnections is for how long a worker that gets no new connections any more may keep
+	// those that it has, before its stop signal; 0 = not at all.
 	DrainConnections time.Duration `json:"drain_connections,omitempty"`
 }
 
@@ -118,7 +134,8 @@ type Hooks struct {
 	BeforeRollback bool `json:"before_rollback,omitempty"` // Before is for rollbacks too
 }
 
-// hold is for how long connections may wait while nobody serves; 0 = the plan's processes may run beside other ones.
+// hold is for how long connections may wait while nobody serves; 0 = the plan's processes may run
+// beside other ones.
 func (p *Plan) hold() (limit time.Duration) {
 	for i := range p.Processes {
 		if p.Processes[i].Strategy == Hold {

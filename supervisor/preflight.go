@@ -6,18 +6,20 @@ import (
 	"slices"
 )
 
-// preflight proves the release on private sockets before it is started on one that all generations share: there, a new
-// worker takes real requests from its first moment (DESIGN 4).
+// preflight proves the release on private sockets before it is started on one that all generations
+// share: there, a new worker takes real requests from its first moment (DESIGN 4).
 func (c *change) preflight(ctx context.Context) (string, error) {
 	return c.tryPrivately(ctx, func(g *generation) []*instance {
 		if !c.plan.rolls() {
 			return g.instances
 		}
-		return slices.DeleteFunc(g.instances, func(in *instance) bool { return in.index > 0 }) // there may be room for no more
+		// there may be room for no more
+		return slices.DeleteFunc(g.instances, func(in *instance) bool { return in.index > 0 })
 	})
 }
 
-// tryPrivately proves instances of a generation that is made for that alone, behind private gates, and ends them again.
+// tryPrivately proves instances of a generation that is made for that alone, behind private gates,
+// and ends them again.
 func (c *change) tryPrivately(ctx context.Context, of func(*generation) []*instance) (string, error) {
 	gates := make(map[string]Gate)
 	for _, name := range c.plan.listeners() {

@@ -33,7 +33,8 @@ func (c *change) probation(ctx context.Context) (string, error) {
 	return "", err
 }
 
-// askAll has the new generation asked for its health until ctx ends; one bad answer is the end, with it as the cause.
+// askAll has the new generation asked for its health until ctx ends; one bad answer is the end,
+// with it as the cause.
 func (c *change) askAll(ctx context.Context, asking *sync.WaitGroup, fail context.CancelCauseFunc) error {
 	var ask []*instance // one of each lane
 	if err := c.s.do(func() {

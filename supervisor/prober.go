@@ -10,9 +10,10 @@ import (
 	"superctl/supervisor/health"
 )
 
-// A starting worker is asked again firstPoll after a bad answer, then after twice as long each time up to the interval of its
-// checks, and nextPoll after a good one: what it has answered well once it can answer again at once. No wait is needed before
-// its first answer: a connection that is made before the worker accepts waits in the kernel's queue, and is answered when it does.
+// A starting worker is asked again firstPoll after a bad answer, then after twice as long each time
+// up to the interval of its checks, and nextPoll after a good one: what it has answered well once
+// it can answer again at once. No wait is needed before its first answer: a connection that is made
+// before the worker accepts waits in the kernel's queue, and is answered when it does.
 const (
 	firstPoll = 20 * time.Millisecond
 	nextPoll  = 20 * time.Millisecond
@@ -67,7 +68,8 @@ func (s *Supervisor) checkCommand(in *instance) func(context.Context, []string, 
 	}
 }
 
-// ask runs round after round until ctx ends or answer returns false. pause is how long to wait after each.
+// ask runs round after round until ctx ends or answer returns false. pause is how long to wait
+// after each.
 func (p *prober) ask(ctx context.Context, pause func(health.Result) time.Duration, answer func(health.Result) bool) {
 	for {
 		r := p.policy.RunAll(ctx, p.subject)
@@ -102,8 +104,8 @@ func (p *prober) eagerly() func(health.Result) time.Duration {
 	}
 }
 
-// over reports whether the time of ctx is up. A connection that ctx gives its deadline fails by it a moment before ctx itself
-// ends, and that is not the server's failure.
+// over reports whether the time of ctx is up. A connection that ctx gives its deadline fails by it
+// a moment before ctx itself ends, and that is not the server's failure.
 func over(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
@@ -133,8 +135,8 @@ func (p *proof) allow() {
 	}
 }
 
-// prove sees to it that the lane of a starting instance is asked for its health: all instances that accept from one listener
-// are asked there together.
+// prove sees to it that the lane of a starting instance is asked for its health: all instances that
+// accept from one listener are asked there together.
 func (s *Supervisor) prove(in *instance) {
 	g := in.gen
 	if in.proc.Health == nil || g.proofs[in.lane()] != nil {
@@ -156,8 +158,9 @@ func (s *Supervisor) prove(in *instance) {
 	})
 }
 
-// checked takes the result of a round. A release that has answered well once and then does not is refused at once: one that
-// answers only sometimes would pass sooner or later if it were asked for long enough.
+// checked takes the result of a round. A release that has answered well once and then does not is
+// refused at once: one that answers only sometimes would pass sooner or later if it were asked for
+// long enough.
 func (s *Supervisor) checked(of *instance, pr *proof, r health.Result) {
 	g, p := of.gen, of.proc
 	r.Reason = g.plan.redactor.Text(r.Reason)
@@ -165,7 +168,9 @@ func (s *Supervisor) checked(of *instance, pr *proof, r health.Result) {
 	pr.asked++
 	if !r.OK {
 		if pr.ever && !g.respawns() && g.failure == nil {
-			s.fail(g, of, fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason))
+			s.fail(
+				g, of, fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason),
+			)
 		}
 		pr.passed = 0
 		if r.Answered {
@@ -187,8 +192,8 @@ func (s *Supervisor) checked(of *instance, pr *proof, r health.Result) {
 	}
 }
 
-// limitFailures has the lane refused when it goes on failing. A server that answers is up, so to wait for longer changes
-// nothing, and the advice is known.
+// limitFailures has the lane refused when it goes on failing. A server that answers is up, so to
+// wait for longer changes nothing, and the advice is known.
 func (s *Supervisor) limitFailures(of *instance, pr *proof) {
 	limit := of.proc.Health.UnhealthyAfter
 	if limit == 0 || pr.limit != nil {
@@ -203,8 +208,9 @@ func (s *Supervisor) limitFailures(of *instance, pr *proof) {
 	})
 }
 
-// refuseLane gives up what does not prove itself. A worker of the live generation is only given up where a change has started
-// it: to start others again and again would not mend what they answer, and would take away the little that they serve.
+// refuseLane gives up what does not prove itself. A worker of the live generation is only given up
+// where a change has started it: to start others again and again would not mend what they answer,
+// and would take away the little that they serve.
 func (s *Supervisor) refuseLane(of *instance, pr *proof) {
 	for _, in := range of.gen.of(of.proc.Name) {
 		if in.state != InstanceStarting || in.lane() != of.lane() || !s.refusable(in) || in.restarts > 0 {
@@ -216,7 +222,8 @@ func (s *Supervisor) refuseLane(of *instance, pr *proof) {
 	}
 }
 
-// trouble is why a lane is not ready yet, in words, for a live line and for a start that has timed out.
+// trouble is why a lane is not ready yet, in words, for a live line and for a start that has timed
+// out.
 func (g *generation) trouble(lane string) string {
 	if pr := g.proofs[lane]; pr != nil && pr.asked > 0 && !pr.newest.OK {
 		return pr.newest.Reason

@@ -137,7 +137,8 @@ func TestARollShowsWhyItWaits(t *testing.T) {
 			t.Fatal(err)
 		}
 		wanted := []string{
-			"web.0: GET /: connection refused", "1 of 2 workers replaced", "web.1: GET /: connection refused", "2 of 2 workers replaced",
+			"web.0: GET /: connection refused", "1 of 2 workers replaced", "web.1: GET /: connection refused",
+			"2 of 2 workers replaced",
 		}
 		if !slices.Equal(seen, wanted) {
 			t.Errorf("%q", seen)

@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// recover takes over from an earlier daemon: it learns what was live, adopts the workers that have outlived it together
-// with their listeners, and ends those that belong to nobody.
+// recover takes over from an earlier daemon: it learns what was live, adopts the workers that have
+// outlived it together with their listeners, and ends those that belong to nobody.
 func (s *Supervisor) recover() error {
 	var st state
 	for _, step := range []struct {
@@ -40,7 +40,8 @@ func (s *Supervisor) recover() error {
 
 // recall reads what the earlier daemon knew.
 func (s *Supervisor) recall(st *state) (err error) {
-	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o711); err != nil { // a worker's user opens its own pipe in it
+	// a worker's user opens its own pipe in it
+	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o711); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
 	*st, err = s.load()
@@ -65,8 +66,9 @@ func (s *Supervisor) recall(st *state) (err error) {
 	return s.clearTorn()
 }
 
-// endStrangers ends what an earlier daemon's workers, of which nothing is known any more, have left. What does not end, as in
-// a call of the kernel's that hangs, must not keep the site's daemon from starting.
+// endStrangers ends what an earlier daemon's workers, of which nothing is known any more, have
+// left. What does not end, as in a call of the kernel's that hangs, must not keep the site's daemon
+// from starting.
 func (s *Supervisor) endStrangers(*state) error {
 	if err := s.os.sweep(s.mark(), s.knows); err != nil {
 		s.log.Error("stop processes orphaned by an earlier daemon", zap.Error(err))
@@ -127,7 +129,8 @@ func (s *Supervisor) endUnproved(*state) error {
 	return s.clearOutputs()
 }
 
-// closeUnused gives up the listeners of generations of which nothing has survived: nobody would ever accept from them.
+// closeUnused gives up the listeners of generations of which nothing has survived: nobody would
+// ever accept from them.
 func (s *Supervisor) closeUnused() {
 	if s.live == nil {
 		return // the next generation may need what was handed in
@@ -137,11 +140,15 @@ func (s *Supervisor) closeUnused() {
 			used := func(g *generation) bool {
 				return g.gates[gate.Name()] == gate && slices.Contains(g.numbers()[gate.Name()], m.Gen)
 			}
-			if m.Gen == 0 || m.Gen == gate.Live() || slices.ContainsFunc(slices.Collect(maps.Values(s.generations)), used) {
+			if m.Gen == 0 || m.Gen == gate.Live() ||
+				slices.ContainsFunc(slices.Collect(maps.Values(s.generations)), used) {
 				continue
 			}
 			if err := gate.Close(m.Gen); err != nil {
-				s.log.Warn("close a listener of an earlier daemon", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
+				s.log.Warn(
+					"close a listener of an earlier daemon", zap.String("listener", name), zap.Int("generation", m.Gen),
+					zap.Error(err),
+				)
 			}
 		}
 	}
@@ -161,7 +168,8 @@ func (s *Supervisor) clearTorn() error {
 	return nil
 }
 
-// clearOutputs removes the pipes that no worker writes to any more. One that stays is in nobody's way.
+// clearOutputs removes the pipes that no worker writes to any more. One that stays is in nobody's
+// way.
 func (s *Supervisor) clearOutputs() error {
 	used := make(map[string]bool)
 	for _, g := range s.generations {

@@ -95,7 +95,8 @@ func TestARevertAfterARestartGoesBackToWhereTheChangeCameFrom(t *testing.T) {
 	}
 }
 
-// revertsAfterARestart has a release fail under the next daemon, in its probation, while several others are warm.
+// revertsAfterARestart has a release fail under the next daemon, in its probation, while several
+// others are warm.
 func revertsAfterARestart(t *testing.T, w *world, random *rand.Rand) {
 	t.Helper()
 	w.plan = func(p Plan) Plan { p.Standby = time.Hour; return p }
@@ -337,10 +338,13 @@ func TestAChangeThatCannotBeSavedDoesNotGoOn(t *testing.T) {
 	}
 }
 
-// A daemon may die at any point of a change, with any of its descriptors in the store: what the file does not know is there,
-// and what it knows is not.
+// A daemon may die at any point of a change, with any of its descriptors in the store: what the
+// file does not know is there, and what it knows is not.
 func TestADaemonComesBackWhateverItFinds(t *testing.T) {
-	points := []string{"before boot", "after boot", "after prove", "before cutover", "after cutover", "after settle", "after probation", "after retire"}
+	points := []string{
+		"before boot", "after boot", "after prove", "before cutover", "after cutover", "after settle",
+		"after probation", "after retire",
+	}
 	for seed := range uint64(64) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		at := points[random.IntN(len(points))]
@@ -379,7 +383,8 @@ func comesBack(t *testing.T, w *world, random *rand.Rand, at string) {
 	time.Sleep(time.Minute)
 	synctest.Wait()
 	file := files[len(files)-1]
-	if older && len(files) > 1 && at != "switch: after cutover" && at != "switch: after retire" { // which have saved, or end what is saved
+	// which have saved, or end what is saved
+	if older && len(files) > 1 && at != "switch: after cutover" && at != "switch: after retire" {
 		file = files[len(files)-2]
 	}
 	if err := os.WriteFile(filepath.Join(copied, stateName), file, 0o600); err != nil {
@@ -411,7 +416,9 @@ func comesBack(t *testing.T, w *world, random *rand.Rand, at string) {
 	if st.Release == "" || len(st.Generations) != 1 || st.Health != HealthOK {
 		t.Errorf("lost %v, older %v: %+v", lost, older, st)
 	}
-	if live := w.gate.reached; !slices.ContainsFunc(st.Generations, func(g GenerationStatus) bool { return g.ID == live }) {
+	if live := w.gate.reached; !slices.ContainsFunc(st.Generations, func(g GenerationStatus) bool {
+		return g.ID == live
+	}) {
 		t.Errorf("lost %v: connections reach generation %d", lost, live)
 	}
 	want(t, next, switchTo(t, next, "r1"), Done, "r1")

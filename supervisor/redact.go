@@ -10,7 +10,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// redactorOf knows the values of a plan: those of the operator's variables, and of the unit's credentials.
+// redactorOf knows the values of a plan: those of the operator's variables, and of the unit's
+// credentials.
 func redactorOf(p *Plan) *redact.Redactor {
 	var known redact.Secrets
 	origins, secrets := make(map[string]string), maps.Clone(p.Hooks.Secrets)

@@ -21,9 +21,12 @@ func TestValuesOfVariablesAreTakenOutOfText(t *testing.T) {
 	}
 	p := Plan{Hooks: Hooks{Env: []string{"HOOK_TOKEN=hooktoken"}}, Processes: []Process{{
 		Env: []string{
-			`SECRET_KEY=pa"ss\w'rd<&`, "SHORT_PASSWORD=abcd", "DATABASE_URL=postgres://shop:p%40ssw0rd@db/shop", "SENTRY=https://0123456789abcdef@o1.sentry.io/2",
-			"PEM=-----BEGIN\nMIIEvQIBADAN\n-----END", "X=Qw3-rTy", "DJANGO_SETTINGS_MODULE=shop.settings.production", "DEBUG=0", "PORT=8000", "MODE=production",
-			"MEDIA=/srv/shop/media", "HOST=db.example.com:5432", "OURS=Of-Superctl-1", "RELEASES=Of-Release-1", "TINY_KEY=abc",
+			`SECRET_KEY=pa"ss\w'rd<&`, "SHORT_PASSWORD=abcd", "DATABASE_URL=postgres://shop:p%40ssw0rd@db/shop",
+			"SENTRY=https://0123456789abcdef@o1.sentry.io/2",
+			"PEM=-----BEGIN\nMIIEvQIBADAN\n-----END", "X=Qw3-rTy", "DJANGO_SETTINGS_MODULE=shop.settings.production",
+			"DEBUG=0", "PORT=8000", "MODE=production",
+			"MEDIA=/srv/shop/media", "HOST=db.example.com:5432", "OURS=Of-Superctl-1", "RELEASES=Of-Release-1",
+			"TINY_KEY=abc",
 		},
 		Secrets: worker.Secrets{"CREDENTIAL": credential},
 		EnvFrom: map[string]string{"OURS": "superctl", "RELEASES": "release"},
@@ -58,7 +61,10 @@ func TestWhatAHookSaysOfAValueIsKeptAndSentWithoutIt(t *testing.T) {
 		const canary = "cAnArY-7f3a"
 		w.releases["r1"] = behaviour{}
 		w.plan = func(p Plan) Plan {
-			p.Hooks = Hooks{Env: []string{"SECRET_KEY=" + canary}, Before: [][]string{{"migrate"}}, OnAbort: [][]string{{"abort"}}, Timeout: p.Probation}
+			p.Hooks = Hooks{
+				Env: []string{"SECRET_KEY=" + canary}, Before: [][]string{{"migrate"}}, OnAbort: [][]string{{"abort"}},
+				Timeout: p.Probation,
+			}
 			return p
 		}
 		w.says = func(_ worker.Command, line func(string)) { line("\x1b]0;x\aThe key " + canary + " is wrong") }
@@ -84,7 +90,9 @@ func TestWhatAHookSaysOfAValueIsKeptAndSentWithoutIt(t *testing.T) {
 		dir := t.TempDir()
 		s, stop := w.supervisor(dir)
 		defer stop()
-		out, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r1"}, func(ev Event) { tell(fmt.Sprintf("%+v\n", ev)) })
+		out, err := s.Change(t.Context(), Request{Kind: Switch, Release: "r1"}, func(ev Event) {
+			tell(fmt.Sprintf("%+v\n", ev))
+		})
 		if err != nil || out.Result != Aborted {
 			t.Fatalf("%+v %v", out, err)
 		}

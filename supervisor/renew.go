@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// renew gives an adopted live generation that has gone astray a successor of the same plan, behind listeners of this daemon's
-// own, proved like any other. The old workers serve until it does, and then finish. When it fails they serve on.
+// renew gives an adopted live generation that has gone astray a successor of the same plan, behind
+// listeners of this daemon's own, proved like any other. The old workers serve until it does, and
+// then finish. When it fails they serve on.
 func (c *change) renew() error {
 	needed := false
 	if err := c.s.do(func() {
@@ -30,7 +31,9 @@ func (c *change) renew() error {
 			c.warn("%v", err)
 		}
 	}
-	if err := c.step(stepSettle, func(ctx context.Context) (string, error) { return c.settle(ctx, c.from) }); err != nil {
+	if err := c.step(stepSettle, func(ctx context.Context) (string, error) {
+		return c.settle(ctx, c.from)
+	}); err != nil {
 		return err
 	}
 	return c.letGo()

@@ -45,8 +45,9 @@ func (s *Supervisor) adoptFound(g *generation, ws *workerState, found []worker.F
 			continue
 		}
 		now := workerState{
-			Process: f.Process, Instance: f.Instance, State: InstanceStarting, Since: time.Now(), Restarts: ws.Restarts + 1,
-			PID: f.PID, StartTime: f.Start, Tag: f.Tag,
+			Process: f.Process, Instance: f.Instance, State: InstanceStarting, Since: time.Now(),
+			Restarts: ws.Restarts + 1,
+			PID:      f.PID, StartTime: f.Start, Tag: f.Tag,
 			Output: s.outputOf(f, ws.Output), Own: ws.Own, Flag: s.flagOf(f), Scratch: ws.Scratch,
 			Notified: true, // it may have said so to the daemon that has started it, and says it once
 		}
@@ -101,7 +102,9 @@ func (gs *generationState) unrecorded(found []worker.Found) (list []workerState)
 	for _, f := range found {
 		at := func(ws workerState) bool { return ws.Process == f.Process && ws.Instance == f.Instance }
 		if f.Generation == gs.ID && !slices.ContainsFunc(gs.Workers, at) && !slices.ContainsFunc(list, at) {
-			list = append(list, workerState{Process: f.Process, Instance: f.Instance, State: InstanceExited, Since: time.Now()})
+			list = append(list, workerState{
+				Process: f.Process, Instance: f.Instance, State: InstanceExited, Since: time.Now(),
+			})
 		}
 	}
 	return list

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// restartsListener tells whether all of a process with listeners is to be restarted. That is done like a switch, with a generation of
-// its own behind the gate, so that no request meets a worker that has not proved itself.
+// restartsListener tells whether all of a process with listeners is to be restarted. That is done
+// like a switch, with a generation of its own behind the gate, so that no request meets a worker
+// that has not proved itself.
 func (c *change) restartsListener() bool {
 	p := c.from.process(c.req.Process)
 	only := false
@@ -25,7 +26,9 @@ func (s *Supervisor) refuseRestart(req Request) error {
 	case s.paused[p.Name]:
 		return fmt.Errorf("%s is paused; superctl resume %s starts it", p.Name, p.Name)
 	case req.Instance != nil && (*req.Instance < 0 || *req.Instance >= s.wanted(p)):
-		return fmt.Errorf("%s has no instance %d: the first is 0 and the last is %d", p.Name, *req.Instance, s.wanted(p)-1)
+		return fmt.Errorf(
+			"%s has no instance %d: the first is 0 and the last is %d", p.Name, *req.Instance, s.wanted(p)-1,
+		)
 	case req.Instance != nil && len(p.Listen) > 0 && s.wanted(p) > 1 && !s.live.apart(p.Name):
 		return fmt.Errorf("the instances of %[1]s accept from one listener, so one alone cannot be stopped without losing requests: superctl restart %[1]s "+
 			`replaces all of them and loses none; with strategy = "rolling" each has a listener of its own`, p.Name)
@@ -33,8 +36,8 @@ func (s *Supervisor) refuseRestart(req Request) error {
 	return nil
 }
 
-// restartInPlace restarts workers where they are, one after the other: those of a process without listeners, or one
-// of several that has a listener of its own, while the others serve on.
+// restartInPlace restarts workers where they are, one after the other: those of a process without
+// listeners, or one of several that has a listener of its own, while the others serve on.
 func (c *change) restartInPlace(ctx context.Context) (string, error) {
 	c.plan = c.from.plan
 	var all []*instance

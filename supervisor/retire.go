@@ -46,8 +46,8 @@ func (s *Supervisor) retireWarm(kept *generation) {
 	}
 }
 
-// letGo is the step at which the old generation goes, or stays warm. A rollback that has come until then still goes back to it, and a
-// state file that cannot be written keeps it.
+// letGo is the step at which the old generation goes, or stays warm. A rollback that has come until
+// then still goes back to it, and a state file that cannot be written keeps it.
 func (c *change) letGo() error {
 	err := c.step(stepRetire, c.retire)
 	var overtaken *overtakenError
@@ -73,10 +73,11 @@ func (c *change) keepUntilSaved() {
 	c.s.keepWarm(c.from, warm)
 }
 
-// staysWarm tells whether the old generation is kept for a rollback. Its listener stays open then, so that nothing that is
-// queued for it can get lost, and nobody needs to wait for it.
+// staysWarm tells whether the old generation is kept for a rollback. Its listener stays open then,
+// so that nothing that is queued for it can get lost, and nobody needs to wait for it.
 func (c *change) staysWarm() bool {
-	return c.from != nil && !c.from.held && c.plan.Standby > 0 && (c.kind == Switch || c.kind == Rollback) && !c.shared()
+	return c.from != nil && !c.from.held && c.plan.Standby > 0 && (c.kind == Switch || c.kind == Rollback) &&
+		!c.shared()
 }
 
 // keepWarm keeps the workers that have listeners, for an instant rollback, and ends the others.
@@ -99,8 +100,9 @@ func (s *Supervisor) keepWarm(g *generation, d time.Duration) {
 	})
 }
 
-// retireAtRest retires a generation that has been on standby since then, when no change is in progress, which may be about to go
-// back to it, and the state file is not behind: the next daemon would look for it.
+// retireAtRest retires a generation that has been on standby since then, when no change is in
+// progress, which may be about to go back to it, and the state file is not behind: the next daemon
+// would look for it.
 func (s *Supervisor) retireAtRest(g *generation, since time.Time) {
 	_ = s.await(context.Background(), func() (bool, error) { // it ends with the daemon at the latest
 		switch {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// isDown reports whether the live generation has a listener on which nobody answers. Troubles around the app are not meant: a start of
-// its workers would not help.
+// isDown reports whether the live generation has a listener on which nobody answers. Troubles
+// around the app are not meant: a start of its workers would not help.
 func (c *change) isDown() (down bool) {
 	_ = c.s.do(func() {
 		v := verdict{health: HealthOK}
@@ -16,8 +16,8 @@ func (c *change) isDown() (down bool) {
 	return down
 }
 
-// revive starts what waits in its back-off at once, and waits until the live generation serves or has failed once more. A switch to
-// the release that is live and does not serve asks for that.
+// revive starts what waits in its back-off at once, and waits until the live generation serves or
+// has failed once more. A switch to the release that is live and does not serve asks for that.
 func (c *change) revive(ctx context.Context) (string, error) {
 	n := 0
 	if err := c.s.do(func() {

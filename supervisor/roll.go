@@ -8,10 +8,12 @@ import (
 	"slices"
 )
 
-// rolls tells whether the processes with listeners are replaced a few at a time (DESIGN 7, `rolling`). The workers that are
-// live must have been started so too: those that share a listener cannot be stopped one by one without a loss.
+// rolls tells whether the processes with listeners are replaced a few at a time (DESIGN 7,
+// `rolling`). The workers that are live must have been started so too: those that share a listener
+// cannot be stopped one by one without a loss.
 func (c *change) rolls() bool {
-	if c.from == nil || c.warm || !c.plan.rolls() || c.kind == Restart && len(c.plan.process(c.req.Process).Listen) == 0 {
+	if c.from == nil || c.warm || !c.plan.rolls() ||
+		c.kind == Restart && len(c.plan.process(c.req.Process).Listen) == 0 {
 		return false
 	}
 	fits := true
@@ -23,8 +25,11 @@ func (c *change) rolls() bool {
 			}
 			apart := (&generation{gates: c.gates()}).laned(p)
 			old := c.from.of(p.Name)
-			same := !slices.ContainsFunc(p.Listen, func(name string) bool { return c.from.gates[name] != c.gates()[name] })
-			fits = fits && same && !c.from.astray && len(old) > 0 && !slices.ContainsFunc(old, func(in *instance) bool { return (len(in.own) > 0) != apart })
+			same := !slices.ContainsFunc(p.Listen, func(name string) bool {
+				return c.from.gates[name] != c.gates()[name]
+			})
+			fits = fits && same && !c.from.astray && len(old) > 0 &&
+				!slices.ContainsFunc(old, func(in *instance) bool { return (len(in.own) > 0) != apart })
 		}
 	})
 	if !fits {
@@ -33,9 +38,10 @@ func (c *change) rolls() bool {
 	return fits
 }
 
-// replaceRolling is all that comes before the end of a roll: each new instance proves itself on a listener of its own before it
-// gets connections, and before the old one in its place finishes. Until the cutover, which is the end of the roll, the old
-// generation is the one that is live: if anything fails, or this daemon ends, what is left to do is to start again what it lacks.
+// replaceRolling is all that comes before the end of a roll: each new instance proves itself on a
+// listener of its own before it gets connections, and before the old one in its place finishes.
+// Until the cutover, which is the end of the roll, the old generation is the one that is live: if
+// anything fails, or this daemon ends, what is left to do is to start again what it lacks.
 func (c *change) replaceRolling() error {
 	if err := c.beforeHooks(); err != nil {
 		return err
@@ -92,7 +98,9 @@ func (c *change) roll(ctx context.Context) (string, error) {
 			return "", err
 		}
 		n += len(b.in)
-		c.emit(Event{Type: "progress", Step: stepRoll, Detail: fmt.Sprintf("%d of %d workers replaced", n, c.listening(c.to))})
+		c.emit(Event{
+			Type: "progress", Step: stepRoll, Detail: fmt.Sprintf("%d of %d workers replaced", n, c.listening(c.to)),
+		})
 	}
 	return fmt.Sprintf("%d workers replaced", n), nil
 }
@@ -105,7 +113,8 @@ func (c *change) batches(from, to *generation) (list []batch) {
 	_ = c.s.do(func() {
 		for i := range c.plan.Processes {
 			p := &c.plan.Processes[i]
-			if len(p.Listen) > 0 && (c.kind != Restart || len(to.of(p.Name)) > 0) { // a restart has the others carried over
+			// a restart has the others carried over
+			if len(p.Listen) > 0 && (c.kind != Restart || len(to.of(p.Name)) > 0) {
 				list = append(list, pair(from.of(p.Name), to.of(p.Name), p.Surge)...)
 			}
 		}
@@ -203,8 +212,8 @@ func (c *change) start(list []*instance) error {
 	return err
 }
 
-// stopBatch turns new connections away from instances, waits until nothing is left in their queues, and has them finish. Each has
-// its drain limit, so this ends.
+// stopBatch turns new connections away from instances, waits until nothing is left in their queues,
+// and has them finish. Each has its drain limit, so this ends.
 func (c *change) stopBatch(ctx context.Context, list []*instance) error {
 	queues := make(map[string][]int)
 	var gates map[string]Gate
@@ -237,7 +246,8 @@ func (c *change) stopBatch(ctx context.Context, list []*instance) error {
 	})
 }
 
-// rolled makes the new generation the live one, when all of it serves. The old one stays without workers: it is the way back.
+// rolled makes the new generation the live one, when all of it serves. The old one stays without
+// workers: it is the way back.
 func (s *Supervisor) rolled(c *change) error {
 	if cause := context.Cause(c.ctx); cause != nil {
 		return cause
@@ -257,13 +267,15 @@ func (s *Supervisor) rolled(c *change) error {
 	return nil
 }
 
-// abandonRoll undoes a roll before its end: what was replaced goes back, the newest first, and what had failed is stopped before,
-// so that there is room.
+// abandonRoll undoes a roll before its end: what was replaced goes back, the newest first, and what
+// had failed is stopped before, so that there is room.
 func (c *change) abandonRoll(cause error) error {
 	if c.to == nil || errors.Is(cause, ErrStopping) {
 		return c.abandon(cause)
 	}
-	if err := c.step(stepComeBack, func(context.Context) (string, error) { return c.rollTo(c.from, c.to) }); err != nil {
+	if err := c.step(stepComeBack, func(context.Context) (string, error) {
+		return c.rollTo(c.from, c.to)
+	}); err != nil {
 		c.warn("%s is not whole again yet: %v", c.from.plan.Release.Name, err)
 	}
 	_ = c.s.do(func() { c.s.rolling = nil })
@@ -358,8 +370,9 @@ func (c *change) turnBackRolled() (string, error) {
 	return fmt.Sprintf("%s (generation %d) is live again", back.plan.Release.Name, back.id), nil
 }
 
-// halfRolled finds the generation that was taking the place of the live one, instance by instance, when the last daemon ended. It
-// serves on until the live one is whole again; all of the live one may be gone.
+// halfRolled finds the generation that was taking the place of the live one, instance by instance,
+// when the last daemon ended. It serves on until the live one is whole again; all of the live one
+// may be gone.
 func (s *Supervisor) halfRolled(st *state) *generation {
 	was := st.Change
 	if was == nil || was.Step != stepRoll && was.Step != stepComeBack && was.Step != stepCutover {

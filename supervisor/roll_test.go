@@ -10,9 +10,12 @@ import (
 	"time"
 )
 
-// rollingWorld has releases of an app of four instances, of which one at a time is replaced, and of two background workers.
+// rollingWorld has releases of an app of four instances, of which one at a time is replaced, and of
+// two background workers.
 func rollingWorld(w *world) {
-	w.releases["r1"], w.releases["r2"] = behaviour{answerAfter: time.Second, stopTakes: time.Second}, behaviour{answerAfter: time.Second}
+	w.releases["r1"], w.releases["r2"] = behaviour{
+		answerAfter: time.Second, stopTakes: time.Second,
+	}, behaviour{answerAfter: time.Second}
 	w.plan = func(p Plan) Plan {
 		p.Processes[0].Strategy, p.Processes[0].Surge, p.Processes[0].Instances = Rolling, 1, 4
 		p.Processes = append(p.Processes, background("worker", Rolling))
@@ -21,7 +24,8 @@ func rollingWorld(w *world) {
 	}
 }
 
-// whole fails the test unless all of that release runs, alone, and connections are spread over its four instances.
+// whole fails the test unless all of that release runs, alone, and connections are spread over its
+// four instances.
 func whole(t *testing.T, w *world, s *Supervisor, release string) {
 	t.Helper()
 	synctest.Wait()
@@ -63,7 +67,8 @@ func TestARollReplacesOneInstanceAfterTheOtherAndNeverHasMore(t *testing.T) {
 		for _, st := range out.Steps {
 			names = append(names, st.Name)
 		}
-		if got := strings.Join(names, " "); got != "resolve roll cutover follow probation retire" || len(out.Warnings) > 0 {
+		if got := strings.Join(names, " "); got != "resolve roll cutover follow probation retire" ||
+			len(out.Warnings) > 0 {
 			t.Errorf("steps: %s, warnings %q", got, out.Warnings)
 		}
 		for _, kind := range []Kind{Rollback, Reload} {
@@ -173,7 +178,8 @@ func TestAnInstanceThatDiesGetsNoConnectionsUntilItIsBack(t *testing.T) {
 
 func TestADaemonThatEndsDuringARollIsFollowedByOneWithAWholeRelease(t *testing.T) {
 	for point, release := range map[string]string{
-		"before roll": "r1", "after roll": "r1", "before cutover": "r1", "after cutover": "r2", "before follow": "r2", "before retire": "r2",
+		"before roll": "r1", "after roll": "r1", "before cutover": "r1", "after cutover": "r2", "before follow": "r2",
+		"before retire": "r2",
 	} {
 		t.Run(point, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
@@ -188,7 +194,8 @@ func TestADaemonThatEndsDuringARollIsFollowedByOneWithAWholeRelease(t *testing.T
 	}
 }
 
-// Of the release that is live nothing is left then, neither workers nor listeners: the other one serves until it is whole again.
+// Of the release that is live nothing is left then, neither workers nor listeners: the other one
+// serves until it is whole again.
 func TestADaemonThatEndsAtTheEndOfARollIsFollowedByOneUnderWhichItsReleaseServesOn(t *testing.T) {
 	for _, point := range []string{"after roll", "before cutover"} {
 		for _, kept := range []bool{true, false} {

@@ -17,7 +17,8 @@ import (
 // mostInstances is how many of a process may be asked for.
 const mostInstances = 1000
 
-// wanted is how many instances of a process there are to be: what somebody has asked for with scale, else the config's.
+// wanted is how many instances of a process there are to be: what somebody has asked for with
+// scale, else the config's.
 func (s *Supervisor) wanted(p *Process) int { return p.wanted(s.scale) }
 
 func (p *Process) wanted(scale map[string]int) int {
@@ -43,9 +44,13 @@ func (s *Supervisor) refuseScale(instances map[string]int) error {
 		case n == 0 && len(p.Listen) > 0:
 			return fmt.Errorf("%s=0: nobody would answer on its listener; write 1 or more", name)
 		case len(instances) > 1 && s.shrinks(p, n):
-			return fmt.Errorf("%s=%d: to have fewer %s is to replace it, as a switch does: scale it alone", name, n, name)
+			return fmt.Errorf(
+				"%s=%d: to have fewer %s is to replace it, as a switch does: scale it alone", name, n, name,
+			)
 		case n != 1 && p.Strategy == Single:
-			return fmt.Errorf(`%s=%d: its strategy is "single", of which there is one; superctl pause %s stops it`, name, n, name)
+			return fmt.Errorf(
+				`%s=%d: its strategy is "single", of which there is one; superctl pause %s stops it`, name, n, name,
+			)
 		}
 	}
 	return nil
@@ -67,8 +72,9 @@ func (s *Supervisor) refuseReset() error {
 		strings.Join(commands[1:], ", "))
 }
 
-// shrinks tells whether a process would have fewer instances on one listener. None of those can be stopped without losing
-// requests while others accept from the same queue (what some servers have accepted and not read they drop), so all are replaced.
+// shrinks tells whether a process would have fewer instances on one listener. None of those can be
+// stopped without losing requests while others accept from the same queue (what some servers have
+// accepted and not read they drop), so all are replaced.
 func (s *Supervisor) shrinks(p *Process, n int) bool {
 	return len(p.Listen) > 0 && n < s.wanted(p) && !s.live.apart(p.Name)
 }
@@ -90,8 +96,8 @@ func (c *change) shrinks() (name string) {
 	return name
 }
 
-// shrink replaces the instances of a process by fewer, like a restart of it. When all numbers are to be the config's again, those of
-// the other processes come first.
+// shrink replaces the instances of a process by fewer, like a restart of it. When all numbers are
+// to be the config's again, those of the other processes come first.
 func (c *change) shrink() error {
 	name := c.shrinks()
 	var asked, others map[string]int
@@ -136,7 +142,9 @@ func (s *Supervisor) liveProcess(name string) (*Process, error) {
 	if p := s.live.process(name); p != nil {
 		return p, nil
 	}
-	return nil, fmt.Errorf("no process is called %q; %s has %v", name, s.live.plan.Release.Name, processNames(s.live.plan))
+	return nil, fmt.Errorf(
+		"no process is called %q; %s has %v", name, s.live.plan.Release.Name, processNames(s.live.plan),
+	)
 }
 
 // rescaleAsked brings the live generation to the numbers that are asked for.
@@ -148,8 +156,8 @@ func (c *change) rescaleAsked() error {
 	return c.rescale(asked)
 }
 
-// rescale brings the live generation to those numbers. Those that are too few are started first, and when one of them does not
-// become ready all is as it was.
+// rescale brings the live generation to those numbers. Those that are too few are started first,
+// and when one of them does not become ready all is as it was.
 func (c *change) rescale(asked map[string]int) error {
 	c.plan = c.from.plan
 	beside := false
@@ -161,15 +169,18 @@ func (c *change) rescale(asked map[string]int) error {
 	}
 	if beside {
 		added := func(g *generation) []*instance { return c.s.addedBeside(g, asked) }
-		if err := c.step(stepPreflight, func(ctx context.Context) (string, error) { return c.tryPrivately(ctx, added) }); err != nil {
+		if err := c.step(stepPreflight, func(ctx context.Context) (string, error) {
+			return c.tryPrivately(ctx, added)
+		}); err != nil {
 			return err
 		}
 	}
 	return c.inPlace(stepScale, func(ctx context.Context) (string, error) { return c.rescaleTo(ctx, asked) })
 }
 
-// addedBeside makes the instances that a generation would get beside others on one listener. There they take real requests from their
-// first moment, and the others would answer a health check for them: they have to be proved elsewhere.
+// addedBeside makes the instances that a generation would get beside others on one listener. There
+// they take real requests from their first moment, and the others would answer a health check for
+// them: they have to be proved elsewhere.
 func (s *Supervisor) addedBeside(g *generation, asked map[string]int) (list []*instance) {
 	for i := range g.plan.Processes {
 		p := &g.plan.Processes[i]
@@ -190,8 +201,8 @@ func (c *change) rescaleTo(ctx context.Context, asked map[string]int) (string, e
 	if err := c.s.do(func() {
 		was = c.s.scale
 		told = c.s.differences(asked)
-		// From here on, so that a daemon which takes over meanwhile goes on with it: to stop the new ones again would lose what
-		// they have accepted.
+		// From here on, so that a daemon which takes over meanwhile goes on with it: to stop the
+		// new ones again would lose what they have accepted.
 		c.s.scale, c.s.dirty = asked, true
 		if len(told) > 0 {
 			added = c.s.addInstances(c.to)
@@ -227,12 +238,15 @@ func (s *Supervisor) differences(asked map[string]int) (told []string) {
 	return told
 }
 
-// addInstances adds to a generation the instances that it lacks, all idle. Those of a paused process are not started.
+// addInstances adds to a generation the instances that it lacks, all idle. Those of a paused
+// process are not started.
 func (s *Supervisor) addInstances(g *generation) (added []*instance) {
 	for i := range g.plan.Processes {
 		p := &g.plan.Processes[i]
 		for n := range s.wanted(p) {
-			if slices.ContainsFunc(g.instances, func(in *instance) bool { return in.proc.Name == p.Name && in.index == n }) {
+			if slices.ContainsFunc(g.instances, func(in *instance) bool {
+				return in.proc.Name == p.Name && in.index == n
+			}) {
 				continue
 			}
 			in := newInstance(g, p, n)
@@ -258,7 +272,10 @@ func (s *Supervisor) sortInstances(g *generation) {
 }
 
 func newInstance(g *generation, p *Process, n int) *instance {
-	return &instance{gen: g, proc: p, index: n, scratch: g.id, state: InstanceIdle, since: time.Now(), tail: worker.NewTail(tailLines)}
+	return &instance{
+		gen: g, proc: p, index: n, scratch: g.id, state: InstanceIdle, since: time.Now(),
+		tail: worker.NewTail(tailLines),
+	}
 }
 
 // surplus is the instances of a generation that are too many.
@@ -271,7 +288,8 @@ func (s *Supervisor) surplus(g *generation) (list []*instance) {
 	return list
 }
 
-// startHere starts instances of a live generation, on listeners of their own if they have such, and waits until all are ready.
+// startHere starts instances of a live generation, on listeners of their own if they have such, and
+// waits until all are ready.
 func (c *change) startHere(ctx context.Context, list []*instance) error {
 	var err error
 	if stopped := c.s.do(func() {
@@ -300,8 +318,8 @@ func (c *change) dropInstances(list []*instance) error {
 	})
 }
 
-// fit brings a generation that was started before the newest scale, pause or resume to what is wanted now. It waits for
-// nothing but the end of what is too much.
+// fit brings a generation that was started before the newest scale, pause or resume to what is
+// wanted now. It waits for nothing but the end of what is too much.
 func (c *change) fit(g *generation) error {
 	var surplus []*instance
 	if err := c.s.do(func() {
@@ -331,12 +349,15 @@ func (c *change) fit(g *generation) error {
 func (s *Supervisor) refusePause(name string) error {
 	p, err := s.liveProcess(name)
 	if err == nil && len(p.Listen) > 0 {
-		return fmt.Errorf("%s has listeners, and nobody would answer on them: only background processes are paused", name)
+		return fmt.Errorf(
+			"%s has listeners, and nobody would answer on them: only background processes are paused", name,
+		)
 	}
 	return err
 }
 
-// pause has the workers of a background process finish, until resume, whatever is switched to meanwhile.
+// pause has the workers of a background process finish, until resume, whatever is switched to
+// meanwhile.
 func (c *change) pause(ctx context.Context) (string, error) {
 	name := c.req.Process
 	if err := c.s.do(func() {

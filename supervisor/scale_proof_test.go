@@ -17,7 +17,8 @@ func (w *world) others(process string, how behaviour) {
 	}
 }
 
-// Those that serve would answer a health check in the place of one that accepts from the same listener.
+// Those that serve would answer a health check in the place of one that accepts from the same
+// listener.
 func TestANewInstanceIsProvedWhereNoOtherAnswersForIt(t *testing.T) {
 	for says, how := range map[string]behaviour{
 		"exit code 3":          {answerAfter: time.Hour, exitAfter: 3 * time.Second},

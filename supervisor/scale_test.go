@@ -81,7 +81,9 @@ func TestAWebGetsMoreInstancesInItsPlaceAndFewerByBeingReplaced(t *testing.T) {
 		if now := s.Status().Generation; now == before {
 			t.Error("instances were taken away from a queue that others accept from")
 		}
-		_, err := s.Change(t.Context(), Request{Kind: Scale, Instances: map[string]int{"web": 1, "worker": 2}}, func(Event) {})
+		_, err := s.Change(
+			t.Context(), Request{Kind: Scale, Instances: map[string]int{"web": 1, "worker": 2}}, func(Event) {},
+		)
 		if err == nil || !strings.Contains(err.Error(), "scale it alone") {
 			t.Errorf("%v", err)
 		}
@@ -183,7 +185,8 @@ func TestAResumeThatFailsLeavesTheProcessPaused(t *testing.T) {
 		out := change1(t, s, Request{Kind: Resume, Process: "worker"})
 		want(t, s, out, Aborted, "r1")
 		synctest.Wait()
-		if ps := processStatus(t, s, "worker"); !ps.Paused || w.running["worker"] != 0 || s.Status().Health != HealthOK {
+		if ps := processStatus(t, s, "worker"); !ps.Paused || w.running["worker"] != 0 ||
+			s.Status().Health != HealthOK {
 			t.Errorf("%+v", s.Status())
 		}
 	})
@@ -215,7 +218,8 @@ func TestWhatCannotBeScaledOrPausedIsRefusedWithTheWayOut(t *testing.T) {
 			"superctl resume worker starts it":    {Kind: Restart, Process: "worker"},
 		} {
 			var refused *RefusedError
-			if _, err := s.Change(t.Context(), req, func(Event) {}); !errors.As(err, &refused) || !refused.Usage || !strings.Contains(err.Error(), says) {
+			if _, err := s.Change(t.Context(), req, func(Event) {}); !errors.As(err, &refused) || !refused.Usage ||
+				!strings.Contains(err.Error(), says) {
 				t.Errorf("%+v: %v", req, err)
 			}
 		}

@@ -15,8 +15,9 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// A generation has a directory for the files of its workers alone, such as those that prometheus_client shares between processes: what a
-// new release writes or wipes there is none of the live one's. It is made when the first worker starts and removed with the generation.
+// A generation has a directory for the files of its workers alone, such as those that
+// prometheus_client shares between processes: what a new release writes or wipes there is none of
+// the live one's. It is made when the first worker starts and removed with the generation.
 
 // scratchName is the directory of a generation, for the workers of one user.
 func scratchName(generation int, user *worker.Credential) string {
@@ -27,8 +28,8 @@ func scratchName(generation int, user *worker.Credential) string {
 	return name
 }
 
-// scratch makes the directory of a worker that is about to start. One that cannot be made must not keep a worker from starting that has
-// no use for it; one that needs it fails with its placeholder.
+// scratch makes the directory of a worker that is about to start. One that cannot be made must not
+// keep a worker from starting that has no use for it; one that needs it fails with its placeholder.
 func (s *Supervisor) scratch(generation int, user *worker.Credential) string {
 	if s.opt.Scratch == "" {
 		return ""
@@ -41,15 +42,17 @@ func (s *Supervisor) scratch(generation int, user *worker.Credential) string {
 	return filepath.Join(s.opt.Scratch, name)
 }
 
-// makeScratch makes a directory that its user alone can enter. It follows no link: where its parent is not this user's own, somebody
-// else could put one there.
+// makeScratch makes a directory that its user alone can enter. It follows no link: where its parent
+// is not this user's own, somebody else could put one there.
 func makeScratch(dir, name string, user *worker.Credential) error {
 	uid, gid := os.Geteuid(), os.Getegid()
 	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, fs.ErrExist) { // workers of other users go through it
 		return err
 	}
 	if st, err := os.Lstat(dir); err != nil || !ownedBy(st, uid) || st.Mode().Perm()&0o022 != 0 {
-		return errors.Join(err, fmt.Errorf("%s is not a directory that only its owner, user %d, can write: move it away", dir, uid))
+		return errors.Join(
+			err, fmt.Errorf("%s is not a directory that only its owner, user %d, can write: move it away", dir, uid),
+		)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -77,7 +80,8 @@ func ownedBy(st fs.FileInfo, uid int) bool {
 	return ok && st.IsDir() && int(sys.Uid) == uid
 }
 
-// clearScratch removes the directories of generations that are gone, also of those that an earlier daemon has left.
+// clearScratch removes the directories of generations that are gone, also of those that an earlier
+// daemon has left.
 func (s *Supervisor) clearScratch() {
 	if s.opt.Scratch == "" {
 		return
@@ -90,7 +94,9 @@ func (s *Supervisor) clearScratch() {
 		}
 	}
 	s.beside(func() {
-		if err := removeScratch(s.opt.Scratch, func(generation int) bool { return generation >= next || used[generation] }); err != nil {
+		if err := removeScratch(s.opt.Scratch, func(generation int) bool {
+			return generation >= next || used[generation]
+		}); err != nil {
 			s.log.Error("remove scratch directories", zap.Error(err))
 		}
 	})

@@ -55,7 +55,8 @@ func TestAGenerationHasItsScratchDirectoryUntilItIsRetired(t *testing.T) {
 		_ = w.procs[1].KillAll()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := scratches(t, memory); got != "g2" || w.procs[2].spec.Scratch != filepath.Join(memory, "scratch", "g2") {
+		if got := scratches(t, memory); got != "g2" ||
+			w.procs[2].spec.Scratch != filepath.Join(memory, "scratch", "g2") {
 			t.Errorf("after a restart of the daemon there are %q, and a worker has %q", got, w.procs[2].spec.Scratch)
 		}
 		stop()

@@ -51,8 +51,8 @@ func (s *Supervisor) whyNothingIsLive() string {
 	}
 }
 
-// judgeLive looks at the processes and listeners of the live generation. A rolling change replaces its instances one by one: then
-// those of both generations serve.
+// judgeLive looks at the processes and listeners of the live generation. A rolling change replaces
+// its instances one by one: then those of both generations serve.
 func (s *Supervisor) judgeLive(v *verdict) {
 	if why := s.unreachable(); why != "" {
 		v.add(HealthDown, why)
@@ -77,7 +77,8 @@ func (s *Supervisor) judgeLive(v *verdict) {
 	}
 }
 
-// judgeProcess adds what the instances of one process say. 0 ready with a listener is down, whatever they are about to do: users wait.
+// judgeProcess adds what the instances of one process say. 0 ready with a listener is down,
+// whatever they are about to do: users wait.
 func (s *Supervisor) judgeProcess(v *verdict, p *Process, list []*instance) {
 	if s.paused[p.Name] {
 		return
@@ -127,9 +128,10 @@ func (g *generation) why(in *instance) string {
 	}
 }
 
-// Report takes note of something around the app that does not work, until a report of the same with an empty Why says that it does
-// again. Since may be left out. Its Health is part of the app's: in status, systemd's STATUS=, exit codes and notifications. It may be
-// called by any goroutine but the owner's, again and again.
+// Report takes note of something around the app that does not work, until a report of the same with
+// an empty Why says that it does again. Since may be left out. Its Health is part of the app's: in
+// status, systemd's STATUS=, exit codes and notifications. It may be called by any goroutine but
+// the owner's, again and again.
 func (s *Supervisor) Report(t Trouble) { s.post(func() { s.report(t) }) }
 
 // report is Report for the owner.

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// served reports whether the release that is live has a worker that answers, or a release that is being replaced by rolling still has.
+// served reports whether the release that is live has a worker that answers, or a release that is
+// being replaced by rolling still has.
 func served(w *world) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -21,8 +22,8 @@ func served(w *world) bool {
 	})
 }
 
-// watchStatus looks at the status every 100 ms until the time is over: it must never say that the app serves while nobody answers, nor
-// go on saying that it is down a second after somebody does.
+// watchStatus looks at the status every 100 ms until the time is over: it must never say that the
+// app serves while nobody answers, nor go on saying that it is down a second after somebody does.
 func watchStatus(t *testing.T, w *world, s *Supervisor, d time.Duration) {
 	t.Helper()
 	good := 0
@@ -34,12 +35,17 @@ func watchStatus(t *testing.T, w *world, s *Supervisor, d time.Duration) {
 		} else {
 			good = 0
 		}
-		if good == 0 && st.Health != HealthDown || good > 15 && st.Health == HealthDown || (st.Reason == "") != (st.Health == HealthOK) {
-			t.Fatalf("%s: %q, because %q; answered for the last %d looks", time.Now().Format(time.TimeOnly), st.Health, st.Reason, good)
+		if good == 0 && st.Health != HealthDown || good > 15 && st.Health == HealthDown ||
+			(st.Reason == "") != (st.Health == HealthOK) {
+			t.Fatalf(
+				"%s: %q, because %q; answered for the last %d looks", time.Now().Format(time.TimeOnly), st.Health,
+				st.Reason, good,
+			)
 		}
 		var text string
 		_ = s.do(func() { text = s.said })
-		if st.Health == HealthDown && st.Changing == nil && !strings.Contains(text, "does not serve") && !strings.Contains(text, "should be live") {
+		if st.Health == HealthDown && st.Changing == nil && !strings.Contains(text, "does not serve") &&
+			!strings.Contains(text, "should be live") {
 			t.Fatalf("STATUS= says %q", text)
 		}
 	}
@@ -92,7 +98,9 @@ func TestAStartThatDoesNotServeSaysSoAndIsDecidedSoon(t *testing.T) {
 		how    behaviour
 		within time.Duration
 	}{
-		"code that cannot be imported": {behaviour{exitAfter: 500 * time.Millisecond, answerAfter: time.Hour}, 3 * time.Second},
+		"code that cannot be imported": {
+			behaviour{exitAfter: 500 * time.Millisecond, answerAfter: time.Hour}, 3 * time.Second,
+		},
 		"code that hangs":              {behaviour{answerAfter: time.Hour}, 61 * time.Second},
 		"code that answers after 20 s": {behaviour{answerAfter: 20 * time.Second}, 21 * time.Second},
 	} {
@@ -121,7 +129,8 @@ func TestAStartThatDoesNotServeSaysSoAndIsDecidedSoon(t *testing.T) {
 	}
 }
 
-// failsToStart has the daemon of a live release stop, and the next one find that the release cannot be started.
+// failsToStart has the daemon of a live release stop, and the next one find that the release cannot
+// be started.
 func failsToStart(t *testing.T, w *world, breaks func()) (s *Supervisor, stop func()) {
 	t.Helper()
 	w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
@@ -143,7 +152,8 @@ func TestAStartWithoutItsReleaseSaysWhatShouldBeLiveAndIsTriedAgain(t *testing.T
 		defer stop()
 		watchStatus(t, w, s, 2*time.Minute)
 		st := s.Status()
-		if st.Release != "" || st.Expected != "r1" || st.Reason != "r1 should be live and is not: resolve: no release matches r1" {
+		if st.Release != "" || st.Expected != "r1" ||
+			st.Reason != "r1 should be live and is not: resolve: no release matches r1" {
 			t.Errorf("status %q, %q: %s", st.Release, st.Expected, st.Reason)
 		}
 		var records int
@@ -248,8 +258,16 @@ func TestWhatIsReportedCountsUntilItIsOver(t *testing.T) {
 			health, reason string
 			troubles       int
 		}{
-			{Trouble{Of: "current", Why: "current was moved to r2", Health: HealthDegraded}, HealthDegraded, "current was moved to r2", 1},
-			{Trouble{Of: "listener web", Why: "/run/web.sock was removed", Health: HealthDown}, HealthDown, "/run/web.sock was removed", 2},
+			{
+				Trouble{Of: "current", Why: "current was moved to r2", Health: HealthDegraded},
+				HealthDegraded,
+				"current was moved to r2", 1,
+			},
+			{
+				Trouble{Of: "listener web", Why: "/run/web.sock was removed", Health: HealthDown},
+				HealthDown,
+				"/run/web.sock was removed", 2,
+			},
 			{Trouble{Of: "news", Why: "of no consequence"}, HealthDown, "/run/web.sock was removed", 3},
 			{Trouble{Of: "listener web"}, HealthDegraded, "current was moved to r2", 2},
 			{Trouble{Of: "current"}, HealthOK, "", 1},
@@ -319,7 +337,9 @@ func TestADiskThatCannotBeWrittenIsSaidUntilItCan(t *testing.T) {
 		}
 		want(t, s, switchTo(t, s, "r2"), Aborted, "r1")
 		st := s.Status()
-		if st.Health != HealthDegraded || !strings.HasPrefix(st.Reason, "the history cannot be written: no space left on device") || len(st.Troubles) != 2 {
+		if st.Health != HealthDegraded ||
+			!strings.HasPrefix(st.Reason, "the history cannot be written: no space left on device") ||
+			len(st.Troubles) != 2 {
 			t.Errorf("%s: %s; %+v", st.Health, st.Reason, st.Troubles)
 		}
 		full = false

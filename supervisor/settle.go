@@ -22,11 +22,12 @@ func (c *change) settle(ctx context.Context, g *generation) (string, error) {
 	return "", nil
 }
 
-// astrayTime is how long the workers of a generation are given to empty an accept queue that this daemon cannot look into: longer
-// than a handshake takes, and no new connection comes.
+// astrayTime is how long the workers of a generation are given to empty an accept queue that this
+// daemon cannot look into: longer than a handshake takes, and no new connection comes.
 const astrayTime = time.Second
 
-// settle waits, not longer than limit, until nothing is left for g in the accept queues, and returns how much still is.
+// settle waits, not longer than limit, until nothing is left for g in the accept queues, and
+// returns how much still is.
 func (s *Supervisor) settle(ctx context.Context, g *generation, limit time.Duration) (left int, err error) {
 	var queues map[string][]int
 	var astray bool
@@ -42,8 +43,11 @@ func (s *Supervisor) settle(ctx context.Context, g *generation, limit time.Durat
 	return settleQueues(ctx, g.gates, queues, limit)
 }
 
-// settleQueues waits, not longer than limit, until nothing is left in the accept queues, and returns how much still is.
-func settleQueues(ctx context.Context, gates map[string]Gate, queues map[string][]int, limit time.Duration) (left int, err error) {
+// settleQueues waits, not longer than limit, until nothing is left in the accept queues, and
+// returns how much still is.
+func settleQueues(
+	ctx context.Context, gates map[string]Gate, queues map[string][]int, limit time.Duration,
+) (left int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for name, numbers := range ordered(queues) {

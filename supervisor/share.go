@@ -2,8 +2,9 @@ package supervisor
 
 import "context"
 
-// share links what outlives a release into the one that the change goes to, before anything of it is begun. A generation that is still
-// warm has its links; and a daemon that starts has a site to bring up, so that what cannot be linked is only said.
+// share links what outlives a release into the one that the change goes to, before anything of it
+// is begun. A generation that is still warm has its links; and a daemon that starts has a site to
+// bring up, so that what cannot be linked is only said.
 func (c *change) share() error {
 	if c.s.opt.Share == nil || len(c.plan.Shared) == 0 || c.warm || c.kind == Restart {
 		return nil

@@ -57,7 +57,8 @@ func TestSharedPathsAreLinkedBeforeAReleaseBootsAndWhoSeesThemIsTold(t *testing.
 		shared = nil
 		s, stop = w.supervisor(dir)
 		defer stop()
-		if st := s.Status(); st.Release != "r1" || st.Health != "ok" || len(shared) != 1 || !strings.HasPrefix(shared[0], "r1 in use: false") {
+		if st := s.Status(); st.Release != "r1" || st.Health != "ok" || len(shared) != 1 ||
+			!strings.HasPrefix(shared[0], "r1 in use: false") {
 			t.Errorf("%s is live, %s; shared %q", st.Release, st.Health, shared)
 		}
 		last := w.records[len(w.records)-1]

@@ -13,7 +13,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// shortages is what workers are running out of, for status. It reads files of control groups: never for the owner.
+// shortages is what workers are running out of, for status. It reads files of control groups: never
+// for the owner.
 func (s *Supervisor) shortages(st *Status, figures []measurement) (list []Trouble) {
 	if tasks, ok := s.opt.Cgroups.Tasks(); ok && tasks.Now >= tasks.Max/10*9 {
 		list = append(list, Trouble{Of: "workers", Since: time.Now(), Why: crowded(tasks)})
@@ -28,8 +29,12 @@ func (s *Supervisor) shortages(st *Status, figures []measurement) (list []Troubl
 			}
 			ws := &st.Generations[i].Workers[j]
 			if oom := cgroup.OutOfMemory(w.Cgroup()); oom.Kills > 0 {
-				why := fmt.Sprintf("the kernel has killed %d of its processes since it was started: %s", oom.Kills, shortOfMemory(oom))
-				list = append(list, Trouble{Of: fmt.Sprintf("worker %s.%d", ws.Process, ws.Instance), Since: time.Now(), Why: why})
+				why := fmt.Sprintf(
+					"the kernel has killed %d of its processes since it was started: %s", oom.Kills, shortOfMemory(oom),
+				)
+				list = append(list, Trouble{
+					Of: fmt.Sprintf("worker %s.%d", ws.Process, ws.Instance), Since: time.Now(), Why: why,
+				})
 			}
 		}
 	}
@@ -41,7 +46,8 @@ func crowded(t cgroup.Tasks) string {
 		"%d of them in %s: a worker at the limit cannot start another", t.Now, t.Max, t.MostNow, t.Most)
 }
 
-// fewDescriptors reports that this process has nearly all the files open that it may have; "" when it has not.
+// fewDescriptors reports that this process has nearly all the files open that it may have; "" when
+// it has not.
 func fewDescriptors() string {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -64,11 +70,14 @@ func outOfDescriptors(open, limit uint64) string {
 	if open+startTakes <= limit && open <= limit/10*9 {
 		return ""
 	}
-	return fmt.Sprintf("it has %d of the %d files open that it may have, and without more it cannot start a worker: raise LimitNOFILE= of the unit", open, limit)
+	return fmt.Sprintf(
+		"it has %d of the %d files open that it may have, and without more it cannot start a worker: raise LimitNOFILE= of the unit",
+		open, limit,
+	)
 }
 
-// noDescriptors reports whether an error says that this process, or the machine, can open no more files: then it says nothing about what
-// was to be opened.
+// noDescriptors reports whether an error says that this process, or the machine, can open no more
+// files: then it says nothing about what was to be opened.
 func noDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }

@@ -44,9 +44,12 @@ func TestADaemonSaysThatItIsShortOfDescriptors(t *testing.T) {
 		open, limit uint64
 		says        string
 	}{
-		{30, 1024, ""}, {900, 1024, ""}, {930, 1024, "930 of the 1024 files"}, {20, 40, ""}, {25, 40, "25 of the 40 files"}, {40, 40, "40 of the 40 files"},
+		{30, 1024, ""}, {900, 1024, ""}, {
+			930, 1024, "930 of the 1024 files",
+		}, {20, 40, ""}, {25, 40, "25 of the 40 files"}, {40, 40, "40 of the 40 files"},
 	} {
-		if got := outOfDescriptors(tt.open, tt.limit); !strings.Contains(got, tt.says) || (got == "") != (tt.says == "") {
+		if got := outOfDescriptors(tt.open, tt.limit); !strings.Contains(got, tt.says) ||
+			(got == "") != (tt.says == "") {
 			t.Errorf("%d of %d: %q", tt.open, tt.limit, got)
 		}
 	}

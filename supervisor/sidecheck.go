@@ -2,7 +2,8 @@ package supervisor
 
 import "context"
 
-// sideCheck is the check of a plan (Plan.Check), which runs side by side with the boot of the plan's workers.
+// sideCheck is the check of a plan (Plan.Check), which runs side by side with the boot of the
+// plan's workers.
 type sideCheck struct {
 	done chan struct{}
 	err  error // valid once done is closed
@@ -25,7 +26,8 @@ func (c *change) startCheck() {
 	})
 }
 
-// checked waits for the end of the check, which ends with the change at the latest, and returns why the change may not go on.
+// checked waits for the end of the check, which ends with the change at the latest, and returns why
+// the change may not go on.
 func (c *change) checked() error {
 	if c.side == nil {
 		return nil
@@ -37,8 +39,8 @@ func (c *change) checked() error {
 	return nil
 }
 
-// orUnchecked returns the failure of the check, if it has failed, and else err: a worker of a release with a broken
-// interpreter fails too, and the check knows the reason.
+// orUnchecked returns the failure of the check, if it has failed, and else err: a worker of a
+// release with a broken interpreter fails too, and the check knows the reason.
 func (c *change) orUnchecked(err error) error {
 	if failed := c.checked(); failed != nil {
 		return failed
@@ -46,8 +48,8 @@ func (c *change) orUnchecked(err error) error {
 	return err
 }
 
-// bootsFirst reports whether the boot of the new workers is the first thing that the change does. Whatever is done before it,
-// such as hooks, needs a release that is known to be sound.
+// bootsFirst reports whether the boot of the new workers is the first thing that the change does.
+// Whatever is done before it, such as hooks, needs a release that is known to be sound.
 func (c *change) bootsFirst() bool {
 	return !c.runsBefore() && !c.rolls() && !c.holds() && len(c.plan.Inspect) == 0
 }

@@ -59,9 +59,15 @@ func TestAReleaseThatFailsItsCheckIsRefused(t *testing.T) {
 		"while it boots":              {time.Second, behaviour{answerAfter: time.Minute}, func(*Plan) {}},
 		"after its worker has proved": {30 * time.Second, behaviour{}, func(*Plan) {}},
 		"after its worker has failed": {time.Second, behaviour{exitAfter: time.Millisecond}, func(*Plan) {}},
-		"before its hooks run":        {time.Second, behaviour{}, func(p *Plan) { p.Hooks.Before = [][]string{{"migrate"}} }},
-		"before a worker is replaced": {time.Second, behaviour{}, func(p *Plan) { p.Processes[0].Strategy, p.Processes[0].Surge = Rolling, 1 }},
-		"before connections are held": {time.Second, behaviour{}, func(p *Plan) { p.Processes[0].Strategy, p.Processes[0].Hold = Hold, time.Minute }},
+		"before its hooks run": {time.Second, behaviour{}, func(p *Plan) {
+			p.Hooks.Before = [][]string{{"migrate"}}
+		}},
+		"before a worker is replaced": {time.Second, behaviour{}, func(p *Plan) {
+			p.Processes[0].Strategy, p.Processes[0].Surge = Rolling, 1
+		}},
+		"before connections are held": {time.Second, behaviour{}, func(p *Plan) {
+			p.Processes[0].Strategy, p.Processes[0].Hold = Hold, time.Minute
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {

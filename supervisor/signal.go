@@ -14,13 +14,17 @@ import (
 	"superctl/api"
 )
 
-// Signal sends a signal to the main process of each worker of a process, draining and standby ones included: a log
-// that was rotated must be opened again by all that write to it. A worker that is still starting is left out, because it opens
-// its files by itself and may not handle the signal yet; so is one that the signal would end. The error is a *RefusedError.
+// Signal sends a signal to the main process of each worker of a process, draining and standby ones
+// included: a log that was rotated must be opened again by all that write to it. A worker that is
+// still starting is left out, because it opens its files by itself and may not handle the signal
+// yet; so is one that the signal would end. The error is a *RefusedError.
 func (s *Supervisor) Signal(req api.SignalRequest) (*api.Signaled, error) {
 	sig := unix.SignalNum("SIG" + req.Signal)
 	if sig == 0 || !slices.Contains(api.Signals, req.Signal) {
-		return nil, &RefusedError{Usage: true, Err: fmt.Errorf("signal %q cannot be sent: one of %s can", req.Signal, strings.Join(api.Signals, ", "))}
+		return nil, &RefusedError{
+			Usage: true,
+			Err:   fmt.Errorf("signal %q cannot be sent: one of %s can", req.Signal, strings.Join(api.Signals, ", ")),
+		}
 	}
 	var targets []signalTarget
 	var err error
@@ -34,7 +38,9 @@ func (s *Supervisor) Signal(req api.SignalRequest) (*api.Signaled, error) {
 	for _, t := range targets {
 		t.send(sig)
 		out.Workers = append(out.Workers, t.SignaledWorker)
-		s.log.Info("signal", zap.String("signal", req.Signal), zap.String("who", req.By(req.Who)), zap.String("process", req.Process),
+		s.log.Info("signal", zap.String("signal", req.Signal), zap.String(
+			"who", req.By(req.Who),
+		), zap.String("process", req.Process),
 			zap.Int("generation", t.Generation), zap.Int("instance", t.Instance), zap.Int("pid", t.PID),
 			zap.Bool("sent", t.Sent), zap.String("reason", t.Reason))
 	}
@@ -94,7 +100,9 @@ func (t *signalTarget) send(sig syscall.Signal) {
 	handles, err := t.w.Handles(sig)
 	switch {
 	case err == nil && !handles:
-		err = fmt.Errorf("it does not handle SIG%s, which would end it", strings.TrimPrefix(unix.SignalName(sig), "SIG"))
+		err = fmt.Errorf(
+			"it does not handle SIG%s, which would end it", strings.TrimPrefix(unix.SignalName(sig), "SIG"),
+		)
 	case err == nil:
 		err = t.w.Signal(sig)
 	}

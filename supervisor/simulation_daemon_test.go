@@ -17,8 +17,8 @@ import (
 
 var errSimDead = errors.New("this daemon is dead")
 
-// simDaemon is one daemon. When it dies its goroutines cannot be killed: but nothing that they do from then on has any effect,
-// because every call of theirs that could be seen goes through edge.
+// simDaemon is one daemon. When it dies its goroutines cannot be killed: but nothing that they do
+// from then on has any effect, because every call of theirs that could be seen goes through edge.
 type simDaemon struct {
 	m       *sim
 	n       int
@@ -39,8 +39,9 @@ type simDaemon struct {
 	dieFrom int // fault points until it dies; 0 = not
 }
 
-// edge is called before everything that a daemon does to the world. Each takes a moment that no other takes, so that no two
-// things happen at the same instant, and it is the same moment in each run of the seed. It reports whether the daemon lives.
+// edge is called before everything that a daemon does to the world. Each takes a moment that no
+// other takes, so that no two things happen at the same instant, and it is the same moment in each
+// run of the seed. It reports whether the daemon lives.
 func (d *simDaemon) edge(label string) bool {
 	if d.isDead() {
 		return false
@@ -134,7 +135,8 @@ func (d *simDaemon) die(why string) {
 	go d.reap()
 }
 
-// reap ends the goroutines of a dead daemon: what it owned is nobody's now, so that all they wait for can be ended.
+// reap ends the goroutines of a dead daemon: what it owned is nobody's now, so that all they wait
+// for can be ended.
 func (d *simDaemon) reap() {
 	select {
 	case d.s.inbox <- func() { runtime.Goexit() }:
@@ -202,7 +204,8 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 		m.disk.mount()
 	})
 	opt := Options{
-		App: "shop", Version: "1", State: m.dir, Gates: gates, Resolve: d.resolve, Handed: slices.Sorted(maps.Keys(inherited)),
+		App: "shop", Version: "1", State: m.dir, Gates: gates, Resolve: d.resolve,
+		Handed:    slices.Sorted(maps.Keys(inherited)),
 		Inherited: func(name string) (int, bool) { fd, ok := inherited[name]; return fd, ok },
 		Point:     d.point, Record: d.record, Tell: d.tell, Fault: d.fault, Log: m.logger(d),
 		Renew: Renew{Check: d.check, HandOver: d.handOver},
@@ -215,7 +218,8 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 	}
 	d.s = New(opt)
 	d.s.os = system{
-		start: d.startWorker, output: d.openOutput, run: d.runHook, adopt: d.adoptWorker, inode: d.inode, end: d.endWorker, sweep: d.sweepWorkers,
+		start: d.startWorker, output: d.openOutput, run: d.runHook, adopt: d.adoptWorker, inode: d.inode,
+		end: d.endWorker, sweep: d.sweepWorkers,
 		find:    d.findWorkers,
 		strays:  func([]worker.Running) error { return nil },
 		measure: func(list []process) []worker.Usage { return make([]worker.Usage, len(list)) },
@@ -231,7 +235,8 @@ func (d *simDaemon) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	look := func() (bool, error) { d.m.checkTurn(d); return false, nil }
-	d.s.waiters = append(d.s.waiters, &waiter{cond: look, hit: make(chan error, 1)}) // the owner calls it in each of its turns
+	// the owner calls it in each of its turns
+	d.s.waiters = append(d.s.waiters, &waiter{cond: look, hit: make(chan error, 1)})
 	go func() {
 		defer close(d.ended)
 		defer func() {

@@ -25,7 +25,9 @@ func (m *sim) act(a simAction) {
 	case "switch":
 		m.request(d, Request{Kind: Switch, Release: a.Release})
 	case "canary":
-		m.request(d, Request{Kind: Switch, Release: a.Release, Canary: &Canary{Steps: []int{500, 5000}, For: 2 * time.Second}})
+		m.request(d, Request{
+			Kind: Switch, Release: a.Release, Canary: &Canary{Steps: []int{500, 5000}, For: 2 * time.Second},
+		})
 	case "rollback", "reload":
 		m.request(d, Request{Kind: Kind(a.Do)})
 	case "restart", "pause", "resume":
@@ -165,7 +167,10 @@ func (m *sim) request(d *simDaemon, req Request) {
 			}
 			return
 		}
-		m.logf("%s %s: %s, changed %t, %s", out.Kind, out.Release, out.Result, out.Changed, strings.TrimSpace(out.Error+" "+strings.Join(out.Warnings, "; ")))
+		m.logf(
+			"%s %s: %s, changed %t, %s", out.Kind, out.Release, out.Result, out.Changed,
+			strings.TrimSpace(out.Error+" "+strings.Join(out.Warnings, "; ")),
+		)
 		if took := time.Since(began); took > simLimit {
 			m.violate("%s took %s", req.Kind, took)
 		}

@@ -20,7 +20,8 @@ func (m *sim) checkStart(p *simProc) {
 		switch {
 		case p.spec.Process == "beat":
 			m.violate("two single processes run: %s beside %s", p, other)
-		case other.spec.Generation == p.spec.Generation && other.spec.Instance == p.spec.Instance && (!other.ended || other.left):
+		case other.spec.Generation == p.spec.Generation && other.spec.Instance == p.spec.Instance &&
+			(!other.ended || other.left):
 			m.violate("%s runs twice: also as pid %d", p, other.pid)
 		}
 	}
@@ -43,7 +44,8 @@ func (m *sim) checkStop(p *simProc) {
 		if a.private || a.kind == kindShared || !slices.Contains(a.target, s) || p.wedged || s.shut {
 			continue
 		}
-		if !slices.ContainsFunc(s.holders, func(o *simProc) bool { return o != p && o.accepts() }) && m.proves(a, p) != nil {
+		if !slices.ContainsFunc(s.holders, func(o *simProc) bool { return o != p && o.accepts() }) &&
+			m.proves(a, p) != nil {
 			m.violate("%s is told to stop while connections are sent to it", p)
 		}
 	}
@@ -56,7 +58,8 @@ func (m *sim) proves(a *simAddress, other *simProc) *simProc {
 			continue
 		}
 		for _, s := range p.sockets {
-			if s.address == a && !s.shut && (p.proved || s.number>>laneBits == 0 && (s.proved || m.provedPlans[p.plan()])) {
+			if s.address == a && !s.shut &&
+				(p.proved || s.number>>laneBits == 0 && (s.proved || m.provedPlans[p.plan()])) {
 				return p
 			}
 		}
@@ -166,7 +169,10 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 		if socket, ok := d.fds[fd].(*simSocket); ok && slices.Contains(a.target, socket) {
 			to = append(to, number)
 			if !slices.Contains(allowed, number) {
-				m.violate("connections to %s reach %d, and generation %d is live with %v", a.address, number, s.live.id, allowed)
+				m.violate(
+					"connections to %s reach %d, and generation %d is live with %v", a.address, number, s.live.id,
+					allowed,
+				)
 			}
 		}
 	}
@@ -185,20 +191,26 @@ func allGenerations(s *Supervisor) (list []*generation) {
 	return list
 }
 
-// checkWayBack holds that until the retirement there is a generation to go back to, and that it can serve.
+// checkWayBack holds that until the retirement there is a generation to go back to, and that it can
+// serve.
 func (m *sim) checkWayBack(s *Supervisor) {
 	c := s.change
-	if c == nil || !c.committed || c.from == nil || c.from.held || s.stopping || c.from.takenBack || c.to != nil && c.to.takenBack {
+	if c == nil || !c.committed || c.from == nil || c.from.held || s.stopping || c.from.takenBack ||
+		c.to != nil && c.to.takenBack {
 		return
 	}
-	if !slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, c.stepName) || c.req.Kind == start || m.sc.Site.Gate == kindShared {
+	if !slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, c.stepName) ||
+		c.req.Kind == start || m.sc.Site.Gate == kindShared {
 		return
 	}
 	if s.generations[c.from.id] == nil {
 		m.violate("generation %d is gone, and %s may still go back to it", c.from.id, c.stepName)
 	}
 	for _, in := range c.from.instances {
-		if len(in.proc.Listen) > 0 && slices.Contains([]InstanceState{InstanceStopping, InstanceKilling, InstanceExited, InstanceFailed}, in.state) {
+		if len(in.proc.Listen) > 0 &&
+			slices.Contains(
+				[]InstanceState{InstanceStopping, InstanceKilling, InstanceExited, InstanceFailed}, in.state,
+			) {
 			m.violate("%s of generation %d is %s during %s: there is no way back", in, c.from.id, in.state, c.stepName)
 		}
 	}
@@ -213,7 +225,10 @@ func (m *sim) checkStatus(d *simDaemon, st Status) {
 	down := ""
 	for _, a := range m.public() {
 		serves := slices.ContainsFunc(m.procs, func(p *simProc) bool {
-			return !p.ended && p.up && slices.ContainsFunc(p.sockets, func(s *simSocket) bool { return slices.Contains(a.target, s) || s == a.shared })
+			return !p.ended && p.up &&
+				slices.ContainsFunc(p.sockets, func(s *simSocket) bool {
+					return slices.Contains(a.target, s) || s == a.shared
+				})
 		})
 		if !serves {
 			down = a.address

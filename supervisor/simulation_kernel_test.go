@@ -5,10 +5,12 @@ import (
 	"time"
 )
 
-// The model of the kernel: sockets with accept queues, which live for as long as anybody has a descriptor of them, and
-// addresses that send each new connection to one of the sockets bound to them.
+// The model of the kernel: sockets with accept queues, which live for as long as anybody has a
+// descriptor of them, and addresses that send each new connection to one of the sockets bound to
+// them.
 
-// simAddress is an address and the sockets that are bound to it: what a gate is in the kernel. It outlives a daemon.
+// simAddress is an address and the sockets that are bound to it: what a gate is in the kernel. It
+// outlives a daemon.
 type simAddress struct {
 	name, address, kind string
 	group               []*simSocket // in the order in which they were bound
@@ -86,7 +88,8 @@ func (m *sim) route(a *simAddress, id int) *simSocket {
 	return nil
 }
 
-// connect is a user who connects. The handshake takes its time; the socket is chosen at its beginning.
+// connect is a user who connects. The handshake takes its time; the socket is chosen at its
+// beginning.
 func (m *sim) connect(a *simAddress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

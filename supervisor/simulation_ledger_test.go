@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// ledger is what was said of each change: to the history, to those who are notified, and to the client.
+// ledger is what was said of each change: to the history, to those who are notified, and to the
+// client.
 type ledger struct {
 	before  []string // what may be live now
 	records []Outcome
@@ -48,11 +49,13 @@ func (m *sim) checkOutcome(d *simDaemon, req Request, out *Outcome) {
 	if req.Kind == Upgrade {
 		return
 	}
-	overtaken := req.Kind == Rollback && !slices.ContainsFunc(m.of(m.ledger.records, out), func(o Outcome) bool { return o.Release == out.Release })
+	overtaken := req.Kind == Rollback &&
+		!slices.ContainsFunc(m.of(m.ledger.records, out), func(o Outcome) bool { return o.Release == out.Release })
 	if overtaken {
 		return // it ended another change, whose own outcome says so
 	}
-	if (out.Changed || out.Result != Done) && !slices.ContainsFunc(out.Warnings, func(w string) bool { return strings.Contains(w, "history") }) {
+	if (out.Changed || out.Result != Done) &&
+		!slices.ContainsFunc(out.Warnings, func(w string) bool { return strings.Contains(w, "history") }) {
 		if n := m.count(m.ledger.records, out); n != 1 {
 			m.violate("%s ended as %s, which the history has %d times", out.Kind, out.Result, n)
 		}
@@ -84,7 +87,8 @@ func (m *sim) count(list []Outcome, out *Outcome) (n int) {
 	return n
 }
 
-// check holds at the end that whoever was told of the beginning of a change was told of its end, and of one end only.
+// check holds at the end that whoever was told of the beginning of a change was told of its end,
+// and of one end only.
 func (l *ledger) check(m *sim) {
 	for i := range l.begun {
 		ends := m.of(l.ends, &l.begun[i])
@@ -93,11 +97,15 @@ func (l *ledger) check(m *sim) {
 			results[o.Result] = true
 		}
 		if len(results) != 1 {
-			m.violate("of the end of %s to %s this was told: %v", l.begun[i].Kind, l.begun[i].Release, fmt.Sprint(results))
+			m.violate(
+				"of the end of %s to %s this was told: %v", l.begun[i].Kind, l.begun[i].Release, fmt.Sprint(results),
+			)
 		}
 		for _, o := range m.of(l.records, &l.begun[i]) {
 			if len(ends) > 0 && o.Result != ends[0].Result {
-				m.violate("the history has %s of %s, and those who are notified have %s", o.Result, o.Kind, ends[0].Result)
+				m.violate(
+					"the history has %s of %s, and those who are notified have %s", o.Result, o.Kind, ends[0].Result,
+				)
 			}
 		}
 	}

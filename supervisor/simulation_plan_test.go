@@ -47,7 +47,8 @@ func (m *sim) plan(release string) Plan {
 	site := m.sc.Site
 	listen := []string{"web", "api"}[:site.Listeners]
 	common := Process{
-		Instances: 1, StopSignal: int(syscall.SIGTERM), Drain: simDrain, StartTimeout: simStart, ReadyAfter: 500 * time.Millisecond,
+		Instances: 1, StopSignal: int(syscall.SIGTERM), Drain: simDrain, StartTimeout: simStart,
+		ReadyAfter: 500 * time.Millisecond,
 	}
 	web := common
 	web.Name, web.Command, web.Listen, web.Instances, web.Strategy, web.Surge = "web", []string{"serve", config}, listen, site.Instances, site.Web, 1
@@ -65,10 +66,13 @@ func (m *sim) plan(release string) Plan {
 		web.DrainConnections = 3 * time.Second
 	}
 	p := Plan{
-		Release: Release{Name: release, Path: "/r/" + release, Commit: "c-" + release}, Config: config, Processes: []Process{web},
+		Release: Release{
+			Name: release, Path: "/r/" + release, Commit: "c-" + release,
+		}, Config: config, Processes: []Process{web},
 		Probation: 6 * time.Second, Settle: 4 * time.Second,
 		Hooks: Hooks{
-			Before: [][]string{{"before"}}, After: [][]string{{"after"}}, OnAbort: [][]string{{"on_abort"}}, OnRevert: [][]string{{"on_revert"}}, Timeout: 5 * time.Second,
+			Before: [][]string{{"before"}}, After: [][]string{{"after"}}, OnAbort: [][]string{{"on_abort"}},
+			OnRevert: [][]string{{"on_revert"}}, Timeout: 5 * time.Second,
 		},
 	}
 	if site.Standby {

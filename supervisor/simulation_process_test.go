@@ -32,14 +32,15 @@ type simProc struct {
 	proved   bool
 	provedAt time.Time
 	told     time.Time // the stop signal; zero = none
-	drain    time.Duration
-	signals  int // stop signals by the daemon that runs now
+	signals  int       // stop signals by the daemon that runs now
 	conns    []*simConn
 	handles  []*simHandle
 }
 
 func (p *simProc) String() string {
-	return fmt.Sprintf("%s.%d g%d %s (pid %d)", p.spec.Process, p.spec.Instance, p.spec.Generation, p.spec.Release, p.pid)
+	return fmt.Sprintf(
+		"%s.%d g%d %s (pid %d)", p.spec.Process, p.spec.Instance, p.spec.Generation, p.spec.Release, p.pid,
+	)
 }
 
 func (p *simProc) tag() string   { return fmt.Sprintf("tag-%d-%d", p.pid, p.started) }
@@ -58,7 +59,8 @@ func (m *sim) spawn(spec worker.Spec, sockets []*simSocket) *simProc {
 	m.pids++
 	m.spawned++
 	p := &simProc{
-		m: m, pid: m.pids, started: uint64(m.spawned), born: time.Now(), spec: spec, sockets: sockets, how: m.release(spec.Release),
+		m: m, pid: m.pids, started: uint64(m.spawned), born: time.Now(), spec: spec, sockets: sockets,
+		how: m.release(spec.Release),
 	}
 	for _, s := range sockets {
 		s.refs++
@@ -86,7 +88,9 @@ func (m *sim) spawn(spec worker.Spec, sockets []*simSocket) *simProc {
 		life = 4 * time.Second
 	}
 	if life > 0 {
-		time.AfterFunc(life+time.Duration(p.pid), func() { m.locked(func() { p.die(worker.Exit{Known: true, Code: 3}, "it failed") }) })
+		time.AfterFunc(life+time.Duration(p.pid), func() {
+			m.locked(func() { p.die(worker.Exit{Known: true, Code: 3}, "it failed") })
+		})
 	}
 	return p
 }
@@ -99,7 +103,8 @@ func (p *simProc) die(exit worker.Exit, why string) {
 	p.ended, p.exit = true, exit
 	p.m.logf("end %s: %s", p, why)
 	for _, s := range p.sockets {
-		s.hung = s.hung || s.number>>laneBits > 0 && (why == "crash" || why == "it failed") // what is queued at a worker that dies is lost with it
+		// what is queued at a worker that dies is lost with it
+		s.hung = s.hung || s.number>>laneBits > 0 && (why == "crash" || why == "it failed")
 	}
 	for _, c := range p.conns {
 		if c.until.After(time.Now()) {
@@ -154,7 +159,9 @@ func (p *simProc) stop() {
 	if p.wedged {
 		return
 	}
-	time.AfterFunc(wait+time.Duration(p.pid), func() { p.m.locked(func() { p.die(worker.Exit{Known: true}, "stopped") }) })
+	time.AfterFunc(wait+time.Duration(p.pid), func() {
+		p.m.locked(func() { p.die(worker.Exit{Known: true}, "stopped") })
+	})
 }
 
 // simHandle is a worker as one daemon has it.
@@ -302,7 +309,8 @@ func (d *simDaemon) findWorkers(string) (list []worker.Found, err error) {
 			if !p.ended {
 				list = append(list, worker.Found{
 					PID: p.pid, Start: p.started, UID: uint32(os.Geteuid()), Tag: p.tag(), //nolint:gosec // a user id
-					Generation: p.spec.Generation, Process: p.spec.Process, Instance: p.spec.Instance, Output: p.spec.Output,
+					Generation: p.spec.Generation, Process: p.spec.Process, Instance: p.spec.Instance,
+					Output: p.spec.Output,
 				})
 			}
 		}

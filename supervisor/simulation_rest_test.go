@@ -31,7 +31,8 @@ func (m *sim) checkRest() {
 		m.violate("a change never ends: %+v", *st.Changing)
 	case st.Release == "":
 		m.violate("nothing is live at rest: %s", st.Reason)
-	case st.Health != HealthOK && !strings.Contains(st.Reason, "history") && (st.Health != HealthDegraded || m.release(st.Release).Worker == ""):
+	case st.Health != HealthOK && !strings.Contains(st.Reason, "history") &&
+		(st.Health != HealthDegraded || m.release(st.Release).Worker == ""):
 		m.violate("at rest the app is %s: %s", st.Health, st.Reason)
 	case len(st.Generations) != 1:
 		m.violate("at rest there are %d generations", len(st.Generations))
@@ -58,8 +59,12 @@ func (m *sim) checkRest() {
 			}
 		}
 	}
-	if saved, ok := m.savedState(); !ok || saved.Live != st.Generation || saved.Change != nil || saved.Untold != nil || len(saved.Generations) != 1 {
-		m.violate("the state file is behind at rest: live %d of %d, change %v, untold %v", saved.Live, st.Generation, saved.Change, saved.Untold)
+	if saved, ok := m.savedState(); !ok || saved.Live != st.Generation || saved.Change != nil || saved.Untold != nil ||
+		len(saved.Generations) != 1 {
+		m.violate(
+			"the state file is behind at rest: live %d of %d, change %v, untold %v", saved.Live, st.Generation,
+			saved.Change, saved.Untold,
+		)
 	}
 	m.ledger.check(m)
 }

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// scenario is all that decides a run: what the site is like, and what happens to it. Everything else follows from the seed.
+// scenario is all that decides a run: what the site is like, and what happens to it. Everything
+// else follows from the seed.
 type scenario struct {
 	Found   string       `json:"found,omitempty"` // of a past failure: what it showed
 	Seed    uint64       `json:"seed"`
@@ -146,7 +147,8 @@ func simScenario(seed uint64) scenario {
 	sc := scenario{Seed: seed, Site: simSite{
 		Gate: pick("steer", "steer", "steer", "rename", "shared"), Listeners: 1,
 		Web:       Strategy(pick("overlap", "overlap", "overlap", "rolling", "rolling", "hold")),
-		Instances: 1 + r.IntN(3), Standby: chance(50), Linger: chance(30), Always: chance(30), Store: chance(75), Look: chance(40), Single: chance(60),
+		Instances: 1 + r.IntN(3), Standby: chance(50), Linger: chance(30), Always: chance(30), Store: chance(75),
+		Look: chance(40), Single: chance(60),
 	}}
 	if chance(30) {
 		sc.Site.Listeners = 2
@@ -184,7 +186,9 @@ func simScenario(seed uint64) scenario {
 		for _, a := range simActions {
 			if n -= a.weight; n < 0 {
 				sc.Actions = append(sc.Actions, simAction{
-					At: at, Do: a.do, Release: fmt.Sprint("r", 1+r.IntN(6)), Process: pick("web", "web", "worker", "beat"), N: 1 + r.IntN(120), For: 200 + r.IntN(12_000),
+					At: at, Do: a.do, Release: fmt.Sprint("r", 1+r.IntN(6)), Process: pick(
+						"web", "web", "worker", "beat",
+					), N: 1 + r.IntN(120), For: 200 + r.IntN(12_000),
 				}.tidied())
 				break
 			}

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// shrunk is the smallest scenario found that still fails: what can be left out of the actions, and of the site, is.
+// shrunk is the smallest scenario found that still fails: what can be left out of the actions, and
+// of the site, is.
 func shrunk(t *testing.T, sc scenario) scenario {
 	t.Helper()
 	runs := 0
@@ -29,9 +30,14 @@ func shrunk(t *testing.T, sc scenario) scenario {
 		}
 	}
 	for _, simpler := range []func(*simSite){
-		func(s *simSite) { s.Listeners = 1 }, func(s *simSite) { s.Instances = 1 }, func(s *simSite) { s.Worker, s.After = "", false },
-		func(s *simSite) { s.Single, s.After = false, false }, func(s *simSite) { s.Standby = false }, func(s *simSite) { s.Linger = false },
-		func(s *simSite) { s.Always = false }, func(s *simSite) { s.Look = false }, func(s *simSite) { s.Store = false },
+		func(s *simSite) { s.Listeners = 1 }, func(s *simSite) { s.Instances = 1 }, func(s *simSite) {
+			s.Worker, s.After = "", false
+		},
+		func(s *simSite) {
+			s.Single, s.After = false, false
+		}, func(s *simSite) { s.Standby = false }, func(s *simSite) { s.Linger = false },
+		func(s *simSite) { s.Always = false }, func(s *simSite) { s.Look = false },
+		func(s *simSite) { s.Store = false },
 	} {
 		other := sc
 		simpler(&other.Site)
@@ -50,7 +56,8 @@ func shrunk(t *testing.T, sc scenario) scenario {
 	return sc
 }
 
-// excerpt is what a person needs to see of a failed run: the scenario, and what happened before the first thing that was wrong.
+// excerpt is what a person needs to see of a failed run: the scenario, and what happened before the
+// first thing that was wrong.
 func excerpt(m *sim) string {
 	at := slices.IndexFunc(m.log, func(line string) bool { return strings.Contains(line, "WRONG: ") })
 	if at < 0 {

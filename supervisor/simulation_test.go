@@ -1,22 +1,27 @@
 // The simulator: the whole supervisor in virtual time, on a model of the machine.
 //
-// A seed decides a scenario (simulation_scenario_test.go): the app, how its releases behave, the requests of its operators, and
-// the faults, among them the death of the daemon at any of its steps. The real code of this package runs it, over models of the
-// processes, of sockets with accept queues and connections, of the disk, of systemd with its descriptor store, and of clients.
-// While it runs, and when all has come to rest, the invariants of simulation_invariants_test.go must hold.
+// A seed decides a scenario (simulation_scenario_test.go): the app, how its releases behave, the
+// requests of its operators, and the faults, among them the death of the daemon at any of its
+// steps. The real code of this package runs it, over models of the processes, of sockets with
+// accept queues and connections, of the disk, of systemd with its descriptor store, and of clients.
+// While it runs, and when all has come to rest, the invariants of simulation_invariants_test.go
+// must hold.
 //
-// The same seed gives the same run, byte for byte. Goroutines that wake up at the same instant run in any order, so there
-// are none: each call that leaves the supervisor for the world, and each that enters its owner, takes a moment of virtual time that
-// is its own (simDaemon.edge, simDaemon.enter). The owner does what it does to several things in the order of their names.
+// The same seed gives the same run, byte for byte. Goroutines that wake up at the same instant run
+// in any order, so there are none: each call that leaves the supervisor for the world, and each
+// that enters its owner, takes a moment of virtual time that is its own (simDaemon.edge,
+// simDaemon.enter). The owner does what it does to several things in the order of their names.
 //
-// A daemon that dies cannot take its goroutines with it. From that instant on none of their calls has an effect, its
-// descriptors are closed, and what they wait for is ended (simDaemon.die, simDaemon.reap).
+// A daemon that dies cannot take its goroutines with it. From that instant on none of their calls
+// has an effect, its descriptors are closed, and what they wait for is ended (simDaemon.die,
+// simDaemon.reap).
 //
 //	make simulate SEEDS=10000            # many seeds
 //	SEED=17 go test -run TestSimulation -v ./supervisor   # one, with its transcript and the daemons' log
 //	make mutants                         # does it find what is broken on purpose?
 //
-// A failure is shrunk and printed with its scenario as JSON. Put that into testdata/simulation, with a word on what it has found.
+// A failure is shrunk and printed with its scenario as JSON. Put that into testdata/simulation,
+// with a word on what it has found.
 package supervisor
 
 import (
@@ -30,7 +35,8 @@ import (
 	"testing"
 )
 
-// simSeeds is how many seeds an ordinary run of the tests plays; `make simulate SEEDS=10000` plays more.
+// simSeeds is how many seeds an ordinary run of the tests plays; `make simulate SEEDS=10000` plays
+// more.
 const simSeeds = 150
 
 // mostFailures is how many failures are shown.

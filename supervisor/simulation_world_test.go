@@ -15,7 +15,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// sim is one run of a scenario: a machine, the daemons that run on it one after the other, and what they are seen to do.
+// sim is one run of a scenario: a machine, the daemons that run on it one after the other, and what
+// they are seen to do.
 type sim struct {
 	mu    sync.Mutex // guards all below, and what hangs off it; nobody sleeps who has it
 	sc    scenario
@@ -50,15 +51,17 @@ type sim struct {
 	gatesFail, upgrade                                         int
 	restartAfter                                               time.Duration
 	downSince                                                  time.Time
-	faultAt                                                    time.Time // when something last went wrong that is none of superctl's doing
-	ledger                                                     ledger
-	clients                                                    []context.CancelFunc
-	open                                                       int // requests without an answer
+	// when something last went wrong that is none of superctl's doing
+	faultAt time.Time
+	ledger  ledger
+	clients []context.CancelFunc
+	open    int // requests without an answer
 }
 
 func newSim(sc scenario, dir string, talk bool) *sim {
 	m := &sim{
-		sc: sc, dir: dir, talk: talk, link: "r1", pids: 100, stored: make(map[string]any), provedPlans: make(map[string]bool), genPlans: make(map[int]string),
+		sc: sc, dir: dir, talk: talk, link: "r1", pids: 100, stored: make(map[string]any),
+		provedPlans: make(map[string]bool), genPlans: make(map[int]string),
 		points: make(map[string]int), began: time.Now(),
 	}
 	m.disk.path = dir + "/" + stateName

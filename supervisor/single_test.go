@@ -15,7 +15,9 @@ func once(t *testing.T, w *world, s *Supervisor, release string) {
 }
 
 func beatWorld(w *world) {
-	w.releases["r1"], w.releases["r2"] = behaviour{only: "beat", stopTakes: 3 * time.Second}, behaviour{only: "beat", stopTakes: 3 * time.Second}
+	w.releases["r1"], w.releases["r2"] = behaviour{
+		only: "beat", stopTakes: 3 * time.Second,
+	}, behaviour{only: "beat", stopTakes: 3 * time.Second}
 	w.plan = func(p Plan) Plan {
 		p.Processes = append(p.Processes, background("beat", Single))
 		return p
@@ -46,7 +48,9 @@ func TestASingleProcessThatFailsTakesAllBackAndTwoNeverRun(t *testing.T) {
 }
 
 func TestADaemonThatEndsWhileASingleProcessMovesIsFollowedByOneThatRunsItOnce(t *testing.T) {
-	for _, point := range []string{"before follow", "after follow", "before settle", "before probation", "after probation", "before retire"} {
+	for _, point := range []string{
+		"before follow", "after follow", "before settle", "before probation", "after probation", "before retire",
+	} {
 		t.Run(point, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
 				beatWorld(w)

@@ -36,8 +36,9 @@ func (s *Supervisor) decided() {
 	})
 }
 
-// performStart makes a release live without proof, because nothing else could serve meanwhile: what fails is started again
-// and again, and connections wait in the listeners' queues until it succeeds or somebody switches.
+// performStart makes a release live without proof, because nothing else could serve meanwhile: what
+// fails is started again and again, and connections wait in the listeners' queues until it succeeds
+// or somebody switches.
 func (c *change) performStart() error {
 	if c.from != nil {
 		if err := c.performAdoption(); err != nil {
@@ -63,7 +64,8 @@ func (c *change) performStart() error {
 		return proof
 	}
 	if proof == nil {
-		_ = c.s.do(func() { c.s.retireWarm(nil) }) // what an earlier daemon kept as the way back from a generation that is lost
+		// what an earlier daemon kept as the way back from a generation that is lost
+		_ = c.s.do(func() { c.s.retireWarm(nil) })
 	}
 	if c.background(c.to) {
 		return errors.Join(proof, c.step(stepFollow, c.startBackground))
@@ -71,8 +73,8 @@ func (c *change) performStart() error {
 	return proof
 }
 
-// noteStart takes the end of a start. When nothing is live by it, what was live is gone, or lacks a credential, or somebody has its
-// port: the daemon stays, says so, and tries again.
+// noteStart takes the end of a start. When nothing is live by it, what was live is gone, or lacks a
+// credential, or somebody has its port: the daemon stays, says so, and tries again.
 func (s *Supervisor) noteStart(c *change, err error) {
 	if s.live != nil {
 		s.startFailure, s.startTries = "", 0
@@ -86,7 +88,10 @@ func (s *Supervisor) noteStart(c *change, err error) {
 	}
 	s.startTries++
 	wait := s.backoff(s.startTries + startBackoff)
-	s.log.Error("the release that should be live could not be started", zap.String("reason", s.startFailure), zap.Duration("next_try_in", wait))
+	s.log.Error(
+		"the release that should be live could not be started", zap.String("reason", s.startFailure),
+		zap.Duration("next_try_in", wait),
+	)
 	s.startTimer = time.AfterFunc(wait, func() {
 		s.post(func() {
 			if s.live == nil && s.change == nil && !s.stopping && !s.leaving {
@@ -96,7 +101,8 @@ func (s *Supervisor) noteStart(c *change, err error) {
 	})
 }
 
-// startBackoff is how many steps of the back-off a start that has failed skips: the first wait is about a second and a half.
+// startBackoff is how many steps of the back-off a start that has failed skips: the first wait is
+// about a second and a half.
 const startBackoff = 4
 
 // startAgain is startLive for one that has failed.
@@ -143,8 +149,8 @@ func (c *change) resolveStart(ctx context.Context) (string, error) {
 	return plan.Release.Name, c.s.do(func() { c.release = plan.Release })
 }
 
-// NoSuchReleaseError is Resolve's answer to a word that names no release, or more than one: most likely a slip of the fingers. Neither
-// the history nor the notify targets get it.
+// NoSuchReleaseError is Resolve's answer to a word that names no release, or more than one: most
+// likely a slip of the fingers. Neither the history nor the notify targets get it.
 type NoSuchReleaseError struct{ Err error }
 
 func (e *NoSuchReleaseError) Error() string { return e.Err.Error() }
@@ -152,13 +158,15 @@ func (e *NoSuchReleaseError) Error() string { return e.Err.Error() }
 // Unwrap is what is wrong with the word.
 func (e *NoSuchReleaseError) Unwrap() error { return e.Err }
 
-// NoReleaseError is Resolve's answer at a start when no release was live and `current` points nowhere: not a failure.
+// NoReleaseError is Resolve's answer at a start when no release was live and `current` points
+// nowhere: not a failure.
 type NoReleaseError struct{ Reason string }
 
 func (e *NoReleaseError) Error() string { return e.Reason }
 
-// firstProof waits until all workers with listeners are ready. It gives up when one ends again and again, or when their time to start is
-// over; then they are started again until they work, and status says so.
+// firstProof waits until all workers with listeners are ready. It gives up when one ends again and
+// again, or when their time to start is over; then they are started again until they work, and
+// status says so.
 func (c *change) firstProof(ctx context.Context) (string, error) {
 	listening := func(p *Process) bool { return len(p.Listen) > 0 }
 	limit := time.Duration(0)
@@ -167,12 +175,17 @@ func (c *change) firstProof(ctx context.Context) (string, error) {
 			limit = max(limit, p.StartTimeout)
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready within %s; it is started again until it works", limit))
+	ctx, cancel := context.WithTimeoutCause(
+		ctx, limit, fmt.Errorf("not ready within %s; it is started again until it works", limit),
+	)
 	defer cancel()
 	err := c.s.await(ctx, func() (bool, error) {
 		for _, in := range c.to.instances {
 			if listening(in.proc) && in.state == InstanceBackoff && in.streak >= crashLoop {
-				return false, &failure{reason: fmt.Sprintf("%s %s; it is started again until it works", in, in.reason), log: in.tail.Lines()}
+				return false, &failure{
+					reason: fmt.Sprintf("%s %s; it is started again until it works", in, in.reason),
+					log:    in.tail.Lines(),
+				}
 			}
 		}
 		return c.to.provenBy(listening), nil

@@ -21,34 +21,37 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// stateNeeds is the oldest format whose daemons understand what is written now, if they pass over the fields that they do
-// not know. A daemon reads its own format (stateVersion), older ones, and newer ones that say that it can. So an upgrade can
-// be taken back.
+// stateNeeds is the oldest format whose daemons understand what is written now, if they pass over
+// the fields that they do not know. A daemon reads its own format (stateVersion), older ones, and
+// newer ones that say that it can. So an upgrade can be taken back.
 const stateNeeds = 2
 
 // state is everything that the next daemon needs to know, in one durable file (DESIGN 10).
 type state struct {
-	Version       int                      `json:"version"`
-	Needs         int                      `json:"needs"`
-	App           string                   `json:"app"`
-	Next          int                      `json:"next_generation"`
-	Live          int                      `json:"live"` // generation, 0 for none
-	Release       *Release                 `json:"release"`
-	Previous      *Release                 `json:"previous"`
-	LiveSince     *liveSince               `json:"live_since,omitempty"`
-	PreviousSince *liveSince               `json:"previous_since,omitempty"`
-	Change        *ChangeStatus            `json:"change"`
-	Target        int                      `json:"change_generation,omitempty"` // that Change goes to; 0 = not known yet
-	From          int                      `json:"change_from,omitempty"`       // that Change came from, and goes back to; 0 = none
-	Scale         map[string]int           `json:"scale,omitempty"`             // instances that somebody asked for
-	Paused        []string                 `json:"paused,omitempty"`
-	Listeners     map[string][]memberState `json:"listeners"`
-	Gates         map[string]gateState     `json:"gates,omitempty"` // of Listeners, by the same names
-	Last          *Outcome                 `json:"last"`
-	Untold        *Outcome                 `json:"untold,omitempty"`      // what is to be told of a change if its daemon ends now
-	ToldHealth    string                   `json:"told_health,omitempty"` // trouble that was told and is not over
-	Generations   []generationState        `json:"generations"`
-	stateAddition                          //nolint:unused // see format.go
+	Version       int           `json:"version"`
+	Needs         int           `json:"needs"`
+	App           string        `json:"app"`
+	Next          int           `json:"next_generation"`
+	Live          int           `json:"live"` // generation, 0 for none
+	Release       *Release      `json:"release"`
+	Previous      *Release      `json:"previous"`
+	LiveSince     *liveSince    `json:"live_since,omitempty"`
+	PreviousSince *liveSince    `json:"previous_since,omitempty"`
+	Change        *ChangeStatus `json:"change"`
+	// that Change goes to; 0 = not known yet
+	Target int `json:"change_generation,omitempty"`
+	// that Change came from, and goes back to; 0 = none
+	From      int                      `json:"change_from,omitempty"`
+	Scale     map[string]int           `json:"scale,omitempty"` // instances that somebody asked for
+	Paused    []string                 `json:"paused,omitempty"`
+	Listeners map[string][]memberState `json:"listeners"`
+	Gates     map[string]gateState     `json:"gates,omitempty"` // of Listeners, by the same names
+	Last      *Outcome                 `json:"last"`
+	// what is to be told of a change if its daemon ends now
+	Untold        *Outcome          `json:"untold,omitempty"`
+	ToldHealth    string            `json:"told_health,omitempty"` // trouble that was told and is not over
+	Generations   []generationState `json:"generations"`
+	stateAddition                   //nolint:unused // see format.go
 }
 
 type generationState struct {
@@ -62,8 +65,8 @@ type generationState struct {
 	Workers []workerState   `json:"workers"`
 }
 
-// gateState is what a listener was, so that the generations which were started with it can finish with it, whatever the
-// config says of it by then.
+// gateState is what a listener was, so that the generations which were started with it can finish
+// with it, whatever the config says of it by then.
 type gateState struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
@@ -77,7 +80,8 @@ type memberState struct {
 	Users []int  `json:"users,omitempty"` // generations whose workers accept from it
 }
 
-// workerState names a running worker so that nobody else can be taken for it: a pid alone may have been reused.
+// workerState names a running worker so that nobody else can be taken for it: a pid alone may have
+// been reused.
 type workerState struct {
 	Process   string        `json:"process"`
 	Instance  int           `json:"instance"`
@@ -99,7 +103,8 @@ type workerState struct {
 	Notified bool `json:"notified,omitempty"`
 }
 
-// mark is what everything that a supervisor of this state directory starts carries in its environment.
+// mark is what everything that a supervisor of this state directory starts carries in its
+// environment.
 func (s *Supervisor) mark() string {
 	sum := sha256.Sum256([]byte(s.opt.State))
 	return s.opt.App + "-" + hex.EncodeToString(sum[:4])
@@ -114,8 +119,10 @@ func (s *Supervisor) statePath() string { return filepath.Join(s.opt.State, stat
 func (s *Supervisor) save() error {
 	s.dirty = false
 	st := state{
-		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release, Previous: s.previous, LiveSince: s.liveSince, PreviousSince: s.previousSince,
-		Last: s.last, Untold: s.untold, ToldHealth: s.episode.told, Scale: s.scale, Paused: slices.Sorted(maps.Keys(s.paused)), Generations: []generationState{},
+		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release,
+		Previous: s.previous, LiveSince: s.liveSince, PreviousSince: s.previousSince,
+		Last: s.last, Untold: s.untold, ToldHealth: s.episode.told, Scale: s.scale,
+		Paused: slices.Sorted(maps.Keys(s.paused)), Generations: []generationState{},
 	}
 	st.Listeners, st.Gates = s.members()
 	st.Change, st.Target, st.From = s.unfinished()
@@ -123,7 +130,10 @@ func (s *Supervisor) save() error {
 		st.Live = s.live.id
 	}
 	for _, g := range s.generations {
-		gs := generationState{ID: g.id, State: g.state, Since: g.since, Plan: g.plan.withoutValues(), Private: g.private, Held: g.held, Tried: g.tried, Workers: []workerState{}}
+		gs := generationState{
+			ID: g.id, State: g.state, Since: g.since, Plan: g.plan.withoutValues(), Private: g.private, Held: g.held,
+			Tried: g.tried, Workers: []workerState{},
+		}
 		for _, in := range g.instances {
 			gs.Workers = append(gs.Workers, in.saved())
 		}
@@ -147,12 +157,15 @@ func (s *Supervisor) save() error {
 	return nil
 }
 
-// diskTrouble is what status says of a file of the daemon's own that cannot be written; with a nil error that is over.
+// diskTrouble is what status says of a file of the daemon's own that cannot be written; with a nil
+// error that is over.
 func (s *Supervisor) diskTrouble(of string, err error, consequence string) Trouble {
 	if err == nil {
 		return Trouble{Of: of}
 	}
-	return Trouble{Of: of, Why: fmt.Sprintf("the %s cannot be written: %v; %s", of, err, consequence), Health: HealthDegraded}
+	return Trouble{
+		Of: of, Why: fmt.Sprintf("the %s cannot be written: %v; %s", of, err, consequence), Health: HealthDegraded,
+	}
 }
 
 // toHistory puts an outcome into the history, for a goroutine other than the owner.
@@ -162,8 +175,8 @@ func (s *Supervisor) toHistory(o Outcome) error {
 	return err
 }
 
-// saveAgain has a failed save tried again, with back-off: a disk that was full may have room, and a worker that the file does
-// not know would be a stranger to the next daemon.
+// saveAgain has a failed save tried again, with back-off: a disk that was full may have room, and a
+// worker that the file does not know would be a stranger to the next daemon.
 func (s *Supervisor) saveAgain() {
 	s.dirty = true
 	wait := s.backoff(s.unsaved + 1)
@@ -172,8 +185,8 @@ func (s *Supervisor) saveAgain() {
 	time.AfterFunc(wait, func() { s.post(func() {}) })
 }
 
-// ReplaceFile writes a file of the state directory: after a crash it is there complete, as it was or as it is now, and when
-// ReplaceFile has returned without an error, as it is now.
+// ReplaceFile writes a file of the state directory: after a crash it is there complete, as it was
+// or as it is now, and when ReplaceFile has returned without an error, as it is now.
 func ReplaceFile(path string, data []byte) error {
 	disk := system{write: writeFile, sync: syncDir}
 	return disk.replace(path, data)
@@ -201,8 +214,9 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// unfinished is the change in progress, the generation that it goes to, and the one that it comes from. An adoption that has
-// not begun to finish the change of an earlier daemon leaves that as it is, for the daemon after this one.
+// unfinished is the change in progress, the generation that it goes to, and the one that it comes
+// from. An adoption that has not begun to finish the change of an earlier daemon leaves that as it
+// is, for the daemon after this one.
 func (s *Supervisor) unfinished() (change *ChangeStatus, to, from int) {
 	c := s.change
 	if c == nil {
@@ -224,7 +238,8 @@ func (s *Supervisor) unfinished() (change *ChangeStatus, to, from int) {
 // saved is what the next daemon needs to know of an instance.
 func (in *instance) saved() workerState {
 	ws := workerState{
-		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts, Reason: in.reason, Output: in.outPath,
+		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts,
+		Reason: in.reason, Output: in.outPath,
 		Own: in.own, Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch, Notified: in.notified,
 	}
 	if in.w != nil {
@@ -258,8 +273,8 @@ func (s *Supervisor) CheckState() error {
 	return err
 }
 
-// load reads the state file. No file is an empty state. A damaged one is an *UnreadableStateError; one of another app, or of a
-// newer daemon, is refused.
+// load reads the state file. No file is an empty state. A damaged one is an *UnreadableStateError;
+// one of another app, or of a newer daemon, is refused.
 func (s *Supervisor) load() (state, error) {
 	st := state{Next: 1}
 	data, err := os.ReadFile(s.statePath())
@@ -269,7 +284,9 @@ func (s *Supervisor) load() (state, error) {
 	if err != nil {
 		return st, fmt.Errorf("read state: %w", err)
 	}
-	unreadable := func(why string) (state, error) { return state{}, &UnreadableStateError{Path: s.statePath(), Why: why} }
+	unreadable := func(why string) (state, error) {
+		return state{}, &UnreadableStateError{Path: s.statePath(), Why: why}
+	}
 	var head struct {
 		Version int    `json:"version"`
 		Needs   int    `json:"needs"`
@@ -295,7 +312,8 @@ func (s *Supervisor) load() (state, error) {
 	return st, nil
 }
 
-// endEarlier kills what a worker of an earlier daemon left running; a pid that is somebody else's by now is left alone.
+// endEarlier kills what a worker of an earlier daemon left running; a pid that is somebody else's
+// by now is left alone.
 func endEarlier(ws workerState, groups *cgroup.Tree) error {
 	if ws.PID == 0 {
 		return nil

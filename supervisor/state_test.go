@@ -31,7 +31,9 @@ func (d *disk) note(what, path string) error {
 // under has a supervisor's files written through the disk.
 func (d *disk) under(s *Supervisor) {
 	_ = s.do(func() {
-		s.os.write = func(path string, data []byte) error { return errors.Join(writeFile(path, data), d.note("write", path)) }
+		s.os.write = func(path string, data []byte) error {
+			return errors.Join(writeFile(path, data), d.note("write", path))
+		}
 		s.os.sync = func(dir string) error { return errors.Join(syncDir(dir), d.note("sync", dir)) }
 	})
 }
@@ -79,7 +81,8 @@ func TestASyncThatFailsIsASaveThatHasFailed(t *testing.T) {
 		if !strings.Contains(out.Error, unix.EIO.Error()) {
 			t.Errorf("%s", out.Error)
 		}
-		if st := s.Status(); st.Health != HealthDegraded || !strings.Contains(st.Reason, "the state cannot be written") {
+		if st := s.Status(); st.Health != HealthDegraded ||
+			!strings.Contains(st.Reason, "the state cannot be written") {
 			t.Errorf("%s: %s", st.Health, st.Reason)
 		}
 		d.fail(nil)

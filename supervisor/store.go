@@ -9,11 +9,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// Store keeps descriptors beyond the end of this daemon, such as systemd's (sd_notify(3), FDSTORE=1).
+// Store keeps descriptors beyond the end of this daemon, such as systemd's (sd_notify(3),
+// FDSTORE=1).
 type Store interface {
 	Put(name string, fd int) error
 	Remove(name string) error
-	// Check finds out whether it is full: a store that is does not say so when it is given another descriptor.
+	// Check finds out whether it is full: a store that is does not say so when it is given another
+	// descriptor.
 	Check() error
 }
 
@@ -43,7 +45,8 @@ func workerName(gen int, process string, index int) string {
 	return fmt.Sprintf("worker/g%d/%s/%d", gen, process, index)
 }
 
-// outputName is the name of an instance's pipe. As long as somebody has it open, what a worker wrote last is not lost.
+// outputName is the name of an instance's pipe. As long as somebody has it open, what a worker
+// wrote last is not lost.
 func outputName(gen int, process string, index int) string {
 	return fmt.Sprintf("log/g%d/%s/%d", gen, process, index)
 }
@@ -81,9 +84,10 @@ func (s *Supervisor) descriptors() map[string]Descriptor {
 	return all
 }
 
-// inherited is the identity of what came from an earlier daemon: names hold the number of the generation, which is never
-// given twice, so that a name which is still wanted means the same thing. Those of the daemon's own sockets do not, and each
-// daemon may have bound others: it puts its own in their place.
+// inherited is the identity of what came from an earlier daemon: names hold the number of the
+// generation, which is never given twice, so that a name which is still wanted means the same
+// thing. Those of the daemon's own sockets do not, and each daemon may have bound others: it puts
+// its own in their place.
 const inherited = "inherited"
 
 // identityOf is the identity of a descriptor that is in the store when a daemon starts.
@@ -94,7 +98,8 @@ func identityOf(name string, extra []Descriptor) string {
 	return inherited
 }
 
-// store makes the store keep just what the next daemon needs: each turn compares, so that a lost message is sent again.
+// store makes the store keep just what the next daemon needs: each turn compares, so that a lost
+// message is sent again.
 func (s *Supervisor) store() {
 	if s.opt.Store == nil {
 		return

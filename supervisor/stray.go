@@ -6,8 +6,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// endStrays ends what workers that have ended left behind where the hunt for a worker's own processes does not find it. One look
-// serves all workers that end while another one is taken.
+// endStrays ends what workers that have ended left behind where the hunt for a worker's own
+// processes does not find it. One look serves all workers that end while another one is taken.
 func (s *Supervisor) endStrays() {
 	if s.straying {
 		s.strayed = true

@@ -1,12 +1,13 @@
-// Package supervisor runs the generations of one app: it starts their workers, proves them, turns the gates from one
-// generation to the next, and drains what is no longer wanted.
+// Package supervisor runs the generations of one app: it starts their workers, proves them, turns
+// the gates from one generation to the next, and drains what is no longer wanted.
 //
-// It owns every worker's lifecycle and the change in progress. It guarantees that at most one change runs at a time, that
-// a generation meets its first real connection only after it has proved itself, that whatever dies is started again from
-// the plan of its own generation, and that every step is in the state file before the next begins.
+// It owns every worker's lifecycle and the change in progress. It guarantees that at most one
+// change runs at a time, that a generation meets its first real connection only after it has proved
+// itself, that whatever dies is started again from the plan of its own generation, and that every
+// step is in the state file before the next begins.
 //
-// It does not know what a release looks like, how a gate turns, or what a config file says: packages releases, socket and
-// config do, and cli joins them.
+// It does not know what a release looks like, how a gate turns, or what a config file says:
+// packages releases, socket and config do, and cli joins them.
 package supervisor
 
 import (
@@ -36,47 +37,56 @@ type Options struct {
 	Gates []Gate
 	// Unused names the listeners that no process of the config accepts from.
 	Unused []string
-	// Resolve turns a request into a plan: it finds the release, checks it, and reads the config anew.
+	// Resolve turns a request into a plan: it finds the release, checks it, and reads the config
+	// anew.
 	Resolve func(context.Context, Target) (Plan, error)
-	// Freeze keeps every release where it is until thaw is called: until everybody can see which one Resolve has found. nil for none.
+	// Freeze keeps every release where it is until thaw is called: until everybody can see which
+	// one Resolve has found. nil for none.
 	Freeze func(context.Context) (thaw func(), err error)
-	// Share links the plan's shared paths into its release, and says what it has made; inUse says that workers run from the release
-	// already. nil for none.
+	// Share links the plan's shared paths into its release, and says what it has made; inUse says
+	// that workers run from the release already. nil for none.
 	Share func(plan Plan, inUse bool) (detail string, err error)
-	// Inspect has its say on where a switch or a rollback goes, before anything of it is begun; nil for none. What it writes
-	// is shown and kept as a hook's output is.
+	// Inspect has its say on where a switch or a rollback goes, before anything of it is begun; nil
+	// for none. What it writes is shown and kept as a hook's output is.
 	Inspect func(ctx context.Context, i Inspection, line func(string)) (detail string, err error)
-	// Look looks at what a starting worker runs and listens on, before it may be ready; nil for never. Its error says what of that
-	// cannot be, as a sentence that begins with its verb, or is ErrUnseen. It is called by several goroutines at a time.
+	// Look looks at what a starting worker runs and listens on, before it may be ready; nil for
+	// never. Its error says what of that cannot be, as a sentence that begins with its verb, or is
+	// ErrUnseen. It is called by several goroutines at a time.
 	Look func(context.Context, Look) error
 	// Point makes the `current` link follow the live release; nil for none.
 	Point func(Release) error
-	// Moved returns where the `current` link leads, when that is not the release; "" when all is well. nil for never.
+	// Moved returns where the `current` link leads, when that is not the release; "" when all is
+	// well. nil for never.
 	Moved func(Release) string
-	// Broken says why no worker can be started from a release any more: it was removed, or its interpreter was; nil for never. It is
-	// called for status, and only looks at the release's directory.
+	// Broken says why no worker can be started from a release any more: it was removed, or its
+	// interpreter was; nil for never. It is called for status, and only looks at the release's
+	// directory.
 	Broken func(Release) error
 	// Watch calls changed whenever a release may have been lost, until ctx ends; nil for never.
 	Watch func(ctx context.Context, r Release, changed func()) error
-	// Room says why the state directory takes no more files, such as a full disk; nil for never. It is called for status.
+	// Room says why the state directory takes no more files, such as a full disk; nil for never. It
+	// is called for status.
 	Room func() error
 	// Record keeps an outcome in the history; nil for none.
 	Record func(Outcome) error
-	// Tell is told when a change of the release or the config begins its work (its outcome is "" yet), and once how it has ended,
-	// even if this daemon is killed meanwhile: then the next one tells it. One that is killed just after it has told of an end has
-	// that told again; Started says that it is the same change. Nil for nobody. The change waits for it. It is told of the health of the app
-	// too (HealthKind), once for each trouble and once when that is over.
+	// Tell is told when a change of the release or the config begins its work (its outcome is ""
+	// yet), and once how it has ended, even if this daemon is killed meanwhile: then the next one
+	// tells it. One that is killed just after it has told of an end has that told again; Started
+	// says that it is the same change. Nil for nobody. The change waits for it. It is told of the
+	// health of the app too (HealthKind), once for each trouble and once when that is over.
 	Tell func(Outcome)
 	// Say tells systemd how things stand, one line at each change; nil for none.
 	Say func(status string)
-	// Sink is where every line of a worker goes on to, beside what is kept for Logs; nil for nowhere. It may block.
+	// Sink is where every line of a worker goes on to, beside what is kept for Logs; nil for
+	// nowhere. It may block.
 	Sink func(LogLine)
-	// Inherited gives the descriptor that an earlier daemon has handed over under that name, by systemd's store or in an
-	// upgrade; nil for none.
+	// Inherited gives the descriptor that an earlier daemon has handed over under that name, by
+	// systemd's store or in an upgrade; nil for none.
 	Inherited func(name string) (fd int, ok bool)
 	// Handed is the names of what Inherited can give.
 	Handed []string
-	// Former makes the gate of a listener that was in an earlier config: with that address, and of that kind.
+	// Former makes the gate of a listener that was in an earlier config: with that address, and of
+	// that kind.
 	Former func(name, address, kind string) (Gate, error)
 	// Stored is the names of what is in Store when this daemon starts.
 	Stored []string
@@ -88,23 +98,25 @@ type Options struct {
 	Renew Renew
 	// Cgroups is where each worker gets a control group of its own; nil where none is delegated.
 	Cgroups *cgroup.Tree
-	// Beat is called by the owner every BeatEvery, to tell systemd's watchdog that the owner is not stuck; nil for never.
+	// Beat is called by the owner every BeatEvery, to tell systemd's watchdog that the owner is not
+	// stuck; nil for never.
 	Beat      func()
 	BeatEvery time.Duration
-	// Trial ends each switch when its generation has proved itself: the gates do not turn, and its workers are stopped.
+	// Trial ends each switch when its generation has proved itself: the gates do not turn, and its
+	// workers are stopped.
 	Trial bool
 	// End has everything that an earlier daemon has left finish and end; nothing is started.
 	End bool
-	// Troubles tells what around the app does not work, for status alone; nil for nothing. What concerns the health of the app goes
-	// to Report.
+	// Troubles tells what around the app does not work, for status alone; nil for nothing. What
+	// concerns the health of the app goes to Report.
 	Troubles func() []Trouble
-	// NotInForce says what of the config is not in force, when the live generation was made from the one with that Plan.Config; "" for
-	// nothing. It is asked for each status; nil for never.
+	// NotInForce says what of the config is not in force, when the live generation was made from
+	// the one with that Plan.Config; "" for nothing. It is asked for each status; nil for never.
 	NotInForce func(config string) string
 	// Complaint is what is wrong with the daemon's own surroundings, for status; "" for nothing.
 	Complaint string
-	// Fault is called just before and just after each step of a change, an upgrade and a recovery, with its name; tests end
-	// the daemon there.
+	// Fault is called just before and just after each step of a change, an upgrade and a recovery,
+	// with its name; tests end the daemon there.
 	Fault func(point string)
 
 	Log *zap.Logger
@@ -127,7 +139,8 @@ type Target struct {
 // Starting tells whether a daemon starts, rather than somebody asks for a change.
 func (t Target) Starting() bool { return t.Kind == start }
 
-// Supervisor owns all that runs. Everything below inbox is owned by Run: other goroutines reach it by post and do only.
+// Supervisor owns all that runs. Everything below inbox is owned by Run: other goroutines reach it
+// by post and do only.
 type Supervisor struct {
 	opt   Options
 	os    system
@@ -174,20 +187,22 @@ type Supervisor struct {
 	waiters                  []*waiter
 	stopping                 bool
 	leaving                  bool
-	episode                  episode            // the trouble that the app is in
-	handedOver               bool               // another daemon is in charge: what this one does not know any more it must not write
-	startFailure             string             // why the newest start of a release by the daemon itself has failed; "" = it has not
-	startTries               int                // how many have in a row
-	startTimer               *time.Timer        // of the next one
-	troubles                 map[string]Trouble // reported and not over, by what they are of
-	watched                  string             // path of the release whose loss is watched for; "" = of none
-	unwatch                  context.CancelFunc // ends that
-	pulses                   map[string]*pulse  // by instance.lane, of the live generation (see liveness.go)
-	replacing                map[string]*replacements
-	straying, strayed        bool   // strays are looked for, and are to be once more (see stray.go)
-	dirty                    bool   // the state file is behind
-	hooks                    bool   // the drain hook is there for workers that start
-	said                     string // newest text given to Say
+	episode                  episode // the trouble that the app is in
+	// another daemon is in charge: what this one does not know any more it must not write
+	handedOver bool
+	// why the newest start of a release by the daemon itself has failed; "" = it has not
+	startFailure      string
+	startTries        int                // how many have in a row
+	startTimer        *time.Timer        // of the next one
+	troubles          map[string]Trouble // reported and not over, by what they are of
+	watched           string             // path of the release whose loss is watched for; "" = of none
+	unwatch           context.CancelFunc // ends that
+	pulses            map[string]*pulse  // by instance.lane, of the live generation (see liveness.go)
+	replacing         map[string]*replacements
+	straying, strayed bool   // strays are looked for, and are to be once more (see stray.go)
+	dirty             bool   // the state file is behind
+	hooks             bool   // the drain hook is there for workers that start
+	said              string // newest text given to Say
 }
 
 // system is the edge to the operating system, for tests in virtual time.
@@ -208,8 +223,9 @@ type system struct {
 	write   func(path string, data []byte) error // replaces a file, complete or not at all
 	sync    func(dir string) error               // makes what was renamed in a directory durable
 	chance  func() float64                       // in [0, 1)
-	// enter is called by a goroutine before it hands something to the owner. Tests in virtual time give what would come at the
-	// same instant an order; who tells apart what comes from the same place in the code; nil = as it comes.
+	// enter is called by a goroutine before it hands something to the owner. Tests in virtual time
+	// give what would come at the same instant an order; who tells apart what comes from the same
+	// place in the code; nil = as it comes.
 	enter func(who string)
 }
 
@@ -287,8 +303,9 @@ func New(opt Options) *Supervisor {
 	return s
 }
 
-// Run recovers what an earlier daemon left, starts the release that was live, and then owns everything until ctx ends;
-// then it drains all workers and returns. Its error is a set-up failure: nothing was started.
+// Run recovers what an earlier daemon left, starts the release that was live, and then owns
+// everything until ctx ends; then it drains all workers and returns. Its error is a set-up failure:
+// nothing was started.
 func (s *Supervisor) Run(ctx context.Context) error {
 	defer close(s.done)
 	s.since = time.Now()
@@ -359,11 +376,13 @@ func (s *Supervisor) over() bool {
 	return s.leaving || s.stopping && len(s.generations) == 0 && s.change == nil
 }
 
-// Adopted is closed when this daemon is in charge of all that an earlier one has left: when that one may go.
+// Adopted is closed when this daemon is in charge of all that an earlier one has left: when that
+// one may go.
 func (s *Supervisor) Adopted() <-chan struct{} { return s.adopted }
 
-// Started is closed when the start of the daemon is decided: the live generation is proved, or was adopted and is at most on
-// probation still, or it has failed to start and is tried again, or there is none.
+// Started is closed when the start of the daemon is decided: the live generation is proved, or was
+// adopted and is at most on probation still, or it has failed to start and is tried again, or there
+// is none.
 func (s *Supervisor) Started() <-chan struct{} { return s.started }
 
 // Hurry ends every worker at once, while the supervisor stops: a second SIGTERM.
@@ -378,8 +397,8 @@ func (s *Supervisor) Hurry() {
 	})
 }
 
-// turn is the end of every turn of the owner: conditions are looked at again, so that a lost event delays but never
-// wedges, and what has changed is made durable and told.
+// turn is the end of every turn of the owner: conditions are looked at again, so that a lost event
+// delays but never wedges, and what has changed is made durable and told.
 func (s *Supervisor) turn() {
 	if s.handedOver {
 		return
@@ -397,7 +416,8 @@ func (s *Supervisor) turn() {
 	if s.dirty && !time.Now().Before(s.saveAt) {
 		behind := s.unsaved > 0
 		s.store()
-		if err := s.save(); err == nil && behind { // a failure says so itself; the next step of a change refuses to go on
+		// a failure says so itself; the next step of a change refuses to go on
+		if err := s.save(); err == nil && behind {
 			s.wake() // a change may wait for it, and no other event need come
 		}
 	}
@@ -425,8 +445,9 @@ func (s *Supervisor) stop() {
 // mostATurn is how many events one turn takes.
 const mostATurn = 256
 
-// runWaiting runs what else waits for the owner. A turn ends with the state file and a look at every instance: when a thousand
-// workers start at once, one turn for each would take as many times the size of the state.
+// runWaiting runs what else waits for the owner. A turn ends with the state file and a look at
+// every instance: when a thousand workers start at once, one turn for each would take as many times
+// the size of the state.
 func (s *Supervisor) runWaiting() {
 	for range mostATurn {
 		if s.over() {
@@ -507,7 +528,8 @@ func (s *Supervisor) wake() {
 	s.waiters = kept
 }
 
-// await waits until cond, which the owner runs, is true or an error, or until ctx ends; then its cause is the error.
+// await waits until cond, which the owner runs, is true or an error, or until ctx ends; then its
+// cause is the error.
 func (s *Supervisor) await(ctx context.Context, cond func() (bool, error)) error {
 	w := &waiter{cond: cond, hit: make(chan error, 1)}
 	if err := s.do(func() { s.waiters = append(s.waiters, w) }); err != nil {

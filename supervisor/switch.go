@@ -41,8 +41,8 @@ const (
 	stepComeBack  = api.StepComeBack
 )
 
-// perform is the transaction. Whatever fails before the cutover leaves the live generation as it was; whatever fails
-// after it turns the gate back.
+// perform is the transaction. Whatever fails before the cutover leaves the live generation as it
+// was; whatever fails after it turns the gate back.
 func (c *change) perform() error {
 	switch {
 	case c.req.Kind == start:
@@ -132,7 +132,8 @@ func (c *change) inPlace(name string, do func(context.Context) (string, error)) 
 // stage is all that comes before the cutover, and falls away when the generation is still warm.
 func (c *change) stage() error {
 	if c.warm {
-		// While it has no traffic: none of several that accept from one listener can be stopped later without a loss.
+		// While it has no traffic: none of several that accept from one listener can be stopped
+		// later without a loss.
 		if err := c.fit(c.to); err != nil {
 			return err
 		}
@@ -154,7 +155,8 @@ func (c *change) stage() error {
 	if err := c.step(stepBoot, c.boot); err != nil {
 		return err
 	}
-	if err := c.step(stepProve, func(ctx context.Context) (string, error) { return c.prove(ctx, c.to) }); err != nil || c.req.Canary == nil {
+	if err := c.step(stepProve, func(ctx context.Context) (string, error) { return c.prove(ctx, c.to) }); err != nil ||
+		c.req.Canary == nil {
 		return err
 	}
 	return c.step(stepCanary, c.canary)
@@ -168,7 +170,9 @@ func (c *change) follow() error {
 		}
 	}
 	if c.from != nil && !c.staysWarm() && !c.from.held {
-		if err := c.step(stepSettle, func(ctx context.Context) (string, error) { return c.settle(ctx, c.from) }); err != nil {
+		if err := c.step(stepSettle, func(ctx context.Context) (string, error) {
+			return c.settle(ctx, c.from)
+		}); err != nil {
 			return err
 		}
 	}
@@ -248,7 +252,8 @@ func (c *change) keptWarm() bool {
 	}
 	_ = c.s.do(func() {
 		for _, g := range ordered(c.s.generations) {
-			if g.state == Standby && g.plan.Release.Path == c.was.previous.Path && g.lacks() == "" && g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
+			if g.state == Standby && g.plan.Release.Path == c.was.previous.Path && g.lacks() == "" &&
+				g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
 				c.to = g
 			}
 		}
@@ -272,8 +277,8 @@ func (c *change) boot(context.Context) (string, error) {
 	return fmt.Sprintf("generation %d", c.to.id), err
 }
 
-// gates are those of the generation that the change makes. A restart keeps the config that the workers were started with, and
-// so its listeners.
+// gates are those of the generation that the change makes. A restart keeps the config that the
+// workers were started with, and so its listeners.
 func (c *change) gates() map[string]Gate {
 	if c.kind == Restart || c.inherits {
 		return c.from.gates
@@ -326,7 +331,9 @@ func waitingFor(g *generation) string {
 
 // sharedGate tells whether a process accepts from a queue that all generations share.
 func (g *generation) sharedGate(p *Process) bool {
-	return slices.ContainsFunc(p.Listen, func(name string) bool { return g.gates[name] != nil && g.gates[name].Kind() == "shared" })
+	return slices.ContainsFunc(p.Listen, func(name string) bool {
+		return g.gates[name] != nil && g.gates[name].Kind() == "shared"
+	})
 }
 
 // shared tells whether any process of the plan is behind a shared gate.

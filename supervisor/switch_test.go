@@ -55,11 +55,13 @@ func TestABrokenReleaseIsRefusedAndTheLiveOneIsUntouched(t *testing.T) {
 		how  behaviour
 		says string
 	}{
-		"exits at once":            {behaviour{exitAfter: time.Millisecond}, "exit code 3"},
-		"exits after 3 s":          {behaviour{exitAfter: 3 * time.Second, answerAfter: time.Hour}, "exit code 3"},
-		"never answers":            {behaviour{answerAfter: time.Hour}, "was not ready within 1m0s"},
-		"answers 500":              {behaviour{answer: func(int) int { return 500 }}, "500"},
-		"answers only sometimes":   {behaviour{answer: func(n int) int { return 200 + 300*((n+1)%2) }}, "only sometimes"},
+		"exits at once":   {behaviour{exitAfter: time.Millisecond}, "exit code 3"},
+		"exits after 3 s": {behaviour{exitAfter: 3 * time.Second, answerAfter: time.Hour}, "exit code 3"},
+		"never answers":   {behaviour{answerAfter: time.Hour}, "was not ready within 1m0s"},
+		"answers 500":     {behaviour{answer: func(int) int { return 500 }}, "500"},
+		"answers only sometimes": {
+			behaviour{answer: func(n int) int { return 200 + 300*((n+1)%2) }}, "only sometimes",
+		},
 		"cannot be executed":       {behaviour{startErr: os.ErrPermission}, "permission denied"},
 		"does not heed its signal": {behaviour{answerAfter: time.Hour, ignoreStop: true}, "was not ready"},
 	}
@@ -117,7 +119,8 @@ func TestAReleaseThatFailsItsProbationIsReverted(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if st := s.Status(); len(st.Generations) != 1 || st.Generations[0].State != string(Live) || st.Health != HealthOK {
+				if st := s.Status(); len(st.Generations) != 1 || st.Generations[0].State != string(Live) ||
+					st.Health != HealthOK {
 					t.Errorf("status %+v", st)
 				}
 			})
@@ -158,7 +161,8 @@ func TestASecondChangeIsRefusedAndNamesTheFirst(t *testing.T) {
 		synctest.Wait()
 		_, err := s.Change(context.Background(), Request{Kind: Reload}, func(Event) {})
 		var busy *BusyError
-		if !errors.As(err, &busy) || busy.Changing.Who != "the test" || busy.Changing.Step != stepProve || busy.Changing.Release != "r1" {
+		if !errors.As(err, &busy) || busy.Changing.Who != "the test" || busy.Changing.Step != stepProve ||
+			busy.Changing.Release != "r1" {
 			t.Errorf("the second change: %v", err)
 		}
 		want(t, s, <-first, Done, "r1")
@@ -171,7 +175,9 @@ func TestAClientThatHangsUpAbortsItsSwitchBeforeTheCutoverUnlessItIsDetached(t *
 		detach bool
 		result Result
 		live   string
-	}{{2 * time.Second, false, Aborted, "r1"}, {8 * time.Second, false, Done, "r2"}, {2 * time.Second, true, Done, "r2"}} {
+	}{{2 * time.Second, false, Aborted, "r1"}, {8 * time.Second, false, Done, "r2"}, {
+		2 * time.Second, true, Done, "r2",
+	}} {
 		virtual(t, func(t *testing.T, w *world) {
 			w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{answerAfter: 5 * time.Second}
 			s, stop := w.supervisor(t.TempDir())
@@ -334,7 +340,8 @@ func TestAWorkerThatDoesNotFinishInItsDrainTimeIsKilledAndTold(t *testing.T) {
 			t.Error("the old worker still runs")
 		}
 		last := w.records[len(w.records)-1]
-		if last.Kind != "drain" || len(last.Warnings) != 1 || !strings.Contains(last.Warnings[0], "connections cut: 2") {
+		if last.Kind != "drain" || len(last.Warnings) != 1 ||
+			!strings.Contains(last.Warnings[0], "connections cut: 2") {
 			t.Errorf("the history says %+v", last)
 		}
 	})
@@ -456,9 +463,12 @@ func TestACheckThatTheEndOfTheProbationCutsOffIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		// A dialer that honours the deadline of its context fails by its own clock, before the context has ended.
+		// A dialer that honours the deadline of its context fails by its own clock, before the
+		// context has ended.
 		early := beforeItsEnd{ctx}
-		asks := prober{policy: health.Policy{Check: health.Check{Path: "/", Timeout: time.Minute}, Interval: time.Second}}
+		asks := prober{policy: health.Policy{
+			Check: health.Check{Path: "/", Timeout: time.Minute}, Interval: time.Second,
+		}}
 		asks.subject.Listeners = []health.Listener{{Name: "web", Dial: cutOff}}
 		asks.ask(early, asks.steadily, func(r health.Result) bool {
 			t.Errorf("it was taken for an answer: %+v", r)

@@ -3,8 +3,13 @@ package supervisor
 import "testing"
 
 func TestEveryPairOfInstanceStateAndEventIsAnswered(t *testing.T) {
-	states := []InstanceState{InstanceIdle, InstanceStarting, InstanceReady, InstanceBackoff, InstanceStopping, InstanceKilling, InstanceExited, InstanceFailed}
-	events := []instanceEvent{startAsked, becameReady, startTimedOut, died, ended, backoffElapsed, stopAsked, killAsked, drainElapsed}
+	states := []InstanceState{
+		InstanceIdle, InstanceStarting, InstanceReady, InstanceBackoff, InstanceStopping, InstanceKilling,
+		InstanceExited, InstanceFailed,
+	}
+	events := []instanceEvent{
+		startAsked, becameReady, startTimedOut, died, ended, backoffElapsed, stopAsked, killAsked, drainElapsed,
+	}
 	if len(instanceTable) != len(states) {
 		t.Errorf("the table has %d states, the test %d", len(instanceTable), len(states))
 	}

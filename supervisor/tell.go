@@ -8,8 +8,8 @@ import (
 
 var errEndedBefore = errors.New("the daemon ended before the cutover")
 
-// undertake notes that a change has found out where it goes and begins its work: from here on somebody is to be told of its end,
-// if need be by the daemon after this one.
+// undertake notes that a change has found out where it goes and begins its work: from here on
+// somebody is to be told of its end, if need be by the daemon after this one.
 func (c *change) undertake() {
 	if !c.hooked() {
 		return
@@ -34,7 +34,10 @@ func (c *change) tellBegun() {
 
 // outline is what is known of a change before it has done anything.
 func (c *change) outline() Outcome {
-	out := Outcome{Kind: string(c.req.Kind), Who: c.req.Who, Origin: c.req.Origin, Started: c.began, Release: c.req.Release, Steps: []Step{}}
+	out := Outcome{
+		Kind: string(c.req.Kind), Who: c.req.Who, Origin: c.req.Origin, Started: c.began, Release: c.req.Release,
+		Steps: []Step{},
+	}
 	if c.was.release != nil {
 		out.Previous, out.PreviousCommit = c.was.release.Name, c.was.release.Commit
 	}
@@ -44,8 +47,9 @@ func (c *change) outline() Outcome {
 	return out
 }
 
-// finished is the end of the change that the daemon before this one has left unfinished, now that this start has finished or
-// undone it; nil when there was none, or when it is the next daemon's to say.
+// finished is the end of the change that the daemon before this one has left unfinished, now that
+// this start has finished or undone it; nil when there was none, or when it is the next daemon's to
+// say.
 func (c *change) finished(err error) (end *Outcome) {
 	if c.req.Kind != start || errors.Is(err, ErrStopping) {
 		return nil
@@ -59,8 +63,9 @@ func (c *change) finished(err error) (end *Outcome) {
 	return end
 }
 
-// tellEnd tells how a change has ended, and returns whether that was it: the end of one that is live, but not through when the
-// daemon stops, is the next daemon's to tell. A start tells of the change that it has finished for an earlier daemon, if any.
+// tellEnd tells how a change has ended, and returns whether that was it: the end of one that is
+// live, but not through when the daemon stops, is the next daemon's to tell. A start tells of the
+// change that it has finished for an earlier daemon, if any.
 func (c *change) tellEnd(finished *Outcome, err error) (told bool) {
 	if c.req.Kind != start && (!c.hooked() || err == nil && c.unchanged != "") {
 		return true
@@ -81,7 +86,8 @@ func (c *change) tellEnd(finished *Outcome, err error) (told bool) {
 	return true
 }
 
-// endOf is how a change of an earlier daemon has ended, now that this one has finished or undone what was left of it.
+// endOf is how a change of an earlier daemon has ended, now that this one has finished or undone
+// what was left of it.
 func (c *change) endOf(owed Outcome, err error) Outcome {
 	out := owed
 	out.Steps, out.Seconds, out.Generation = c.steps, time.Since(owed.Started).Seconds(), c.outcome.Generation

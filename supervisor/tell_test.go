@@ -74,17 +74,23 @@ func TestTheBeginningAndTheEndOfAChangeAreTold(t *testing.T) {
 		switchTo(t, s, "r1")
 		l.want(t, "switch  r1 from", "switch done r1 from")
 		told := l.all()
-		if a, b := told[0], told[1]; a.Started != b.Started || a.Who != "the test" || b.Generation != 1 || len(b.Steps) == 0 {
+		if a, b := told[0], told[1]; a.Started != b.Started || a.Who != "the test" || b.Generation != 1 ||
+			len(b.Steps) == 0 {
 			t.Errorf("%+v\n%+v", a, b)
 		}
 
 		l.forget()
 		want(t, s, switchTo(t, s, "bad"), Aborted, "r1")
-		l.want(t, "switch  bad from r1", "switch aborted bad from r1: prove: web.0 could not be started: no such program")
+		l.want(
+			t, "switch  bad from r1", "switch aborted bad from r1: prove: web.0 could not be started: no such program",
+		)
 
 		l.forget()
 		want(t, s, switchTo(t, s, "weak"), Reverted, "r1")
-		l.want(t, "switch  weak from r1", "switch reverted weak from r1: probation: web.0 ended after some time: exit code 3")
+		l.want(
+			t, "switch  weak from r1",
+			"switch reverted weak from r1: probation: web.0 ended after some time: exit code 3",
+		)
 
 		l.forget()
 		switchTo(t, s, "r1") // is live already
@@ -101,7 +107,10 @@ func TestTheEndOfAChangeThatTheDaemonDoesNotSurviveIsToldOnceByTheNext(t *testin
 		weak       time.Duration // after which r2 dies
 	}{
 		{"it works", "switch done r2 from r1", 0},
-		{"it fails", "switch reverted r2 from r1: probation: web.0 ended after some time: exit code 3", 6500 * time.Millisecond},
+		{
+			"it fails", "switch reverted r2 from r1: probation: web.0 ended after some time: exit code 3",
+			6500 * time.Millisecond,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {

@@ -17,8 +17,8 @@ const (
 	outputLast  = 20       // the client gets the last ones in any case
 )
 
-// transcript is what the commands of one step write. The client sees it as it comes, as long as it can follow; the last lines are
-// kept for the history.
+// transcript is what the commands of one step write. The client sees it as it comes, as long as it
+// can follow; the last lines are kept for the history.
 type transcript struct {
 	step   string
 	show   func(Event) bool // false: the client does not follow
@@ -43,7 +43,8 @@ func (t *transcript) add(line string) {
 	now := time.Now()
 	t.budget = min(outputBurst, t.budget+outputRate*now.Sub(t.filled).Seconds())
 	t.filled = now
-	// Once something is left out, a second's worth goes together: not one line, a note, and one line.
+	// Once something is left out, a second's worth goes together: not one line, a note, and one
+	// line.
 	if t.hidden > 0 && t.budget >= outputRate && t.note(t.hidden) {
 		t.hidden = 0
 	}

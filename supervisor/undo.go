@@ -13,7 +13,8 @@ type revertedError struct{ err error }
 func (e *revertedError) Error() string { return e.err.Error() }
 func (e *revertedError) Unwrap() error { return e.err }
 
-// abandon undoes a change that fails before its cutover: what was staged is stopped, nothing else has changed.
+// abandon undoes a change that fails before its cutover: what was staged is stopped, nothing else
+// has changed.
 func (c *change) abandon(cause error) error {
 	if c.to == nil || c.warm {
 		return cause
@@ -62,8 +63,8 @@ func (c *change) revert(cause error) error {
 	return &revertedError{cause}
 }
 
-// turnBack does not listen to the change's ctx: a rollback that overtook the probation has ended it, and going back must
-// not be left half done.
+// turnBack does not listen to the change's ctx: a rollback that overtook the probation has ended
+// it, and going back must not be left half done.
 func (c *change) turnBack(context.Context) (string, error) {
 	switch {
 	case c.from == nil || !c.from.held:
@@ -85,15 +86,16 @@ func (c *change) turnBack(context.Context) (string, error) {
 	return c.goBack(c.to, c.from)
 }
 
-// goBack is what follows when the gates have turned back from one generation to another. Whatever of it has been done
-// already, by an earlier daemon, can be done again.
+// goBack is what follows when the gates have turned back from one generation to another. Whatever
+// of it has been done already, by an earlier daemon, can be done again.
 func (c *change) goBack(failed, back *generation) (string, error) {
 	c.point(back.plan.Release)
 	ctx, cancel := context.WithTimeout(context.Background(), c.undoLimit())
 	defer cancel()
 	var incomplete error
 	if c.kind != Restart {
-		// What the new release had no name for must stop too, and `single` processes never run twice.
+		// What the new release had no name for must stop too, and `single` processes never run
+		// twice.
 		background := func() []*instance { return withoutListeners(failed) }
 		if err := c.stopAll(ctx, background); err != nil {
 			return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
@@ -112,8 +114,8 @@ func (c *change) goBack(failed, back *generation) (string, error) {
 	return fmt.Sprintf("%s (generation %d) is live again", back.plan.Release.Name, back.id), nil
 }
 
-// backgroundAgain starts the background processes of the generation that is live again. What the error tells of is started again
-// until it works.
+// backgroundAgain starts the background processes of the generation that is live again. What the
+// error tells of is started again until it works.
 func (c *change) backgroundAgain(ctx context.Context, back *generation) error {
 	if _, err := c.serveBackground(ctx, back); err != nil {
 		return fmt.Errorf("start the background processes of %s again: %w", back.plan.Release.Name, err)

@@ -22,9 +22,10 @@ func (e *UnreadableStateError) Error() string {
 // unreadableSuffix is behind the name of a state file that was moved aside.
 const unreadableSuffix = ".unreadable"
 
-// setAside moves a state file that cannot be understood out of the way, so that it does not keep the site down, for instance after
-// a power failure: the daemon begins with the release that `current` points to. It does not while workers run, because a daemon
-// that does not know them would end them; `superctl end` does.
+// setAside moves a state file that cannot be understood out of the way, so that it does not keep
+// the site down, for instance after a power failure: the daemon begins with the release that
+// `current` points to. It does not while workers run, because a daemon that does not know them
+// would end them; `superctl end` does.
 func (s *Supervisor) setAside(unreadable *UnreadableStateError) error {
 	running := false
 	if err := s.os.sweep(s.mark(), func(string) bool { running = true; return true }); err != nil {

@@ -51,7 +51,8 @@ func TestAnUnreadableStateDoesNotKeepTheSiteDown(t *testing.T) {
 				if st.Release != "r1" || st.Health != HealthOK {
 					t.Errorf("%q is live, %s: %s", st.Release, st.Health, st.Reason)
 				}
-				if len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "it was moved to "+path+".unreadable") {
+				if len(st.Troubles) != 1 ||
+					!strings.Contains(st.Troubles[0].Why, "it was moved to "+path+".unreadable") {
 					t.Errorf("status tells %+v", st.Troubles)
 				}
 				if data, err := os.ReadFile(path + ".unreadable"); string(data) != content {

@@ -12,8 +12,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// The values of variables are secrets as often as not, so the state file has none of them. The next daemon, which may have to start a
-// worker of a generation again, finds them in a file in memory, one for each plan; when that is lost, it reads the config anew.
+// The values of variables are secrets as often as not, so the state file has none of them. The next
+// daemon, which may have to start a worker of a generation again, finds them in a file in memory,
+// one for each plan; when that is lost, it reads the config anew.
 
 // values is what a plan has of variables, as bytes: a value may be anything but a NUL byte.
 type values struct {
@@ -54,7 +55,9 @@ func (p *Plan) keepValues(dir string) error {
 		return err
 	}
 	if st, err := os.Lstat(dir); err != nil || !ownedBy(st, os.Geteuid()) || st.Mode().Perm()&0o077 != 0 {
-		return errors.Join(err, fmt.Errorf("%s is not a directory that user %d alone can enter: move it away", dir, os.Geteuid()))
+		return errors.Join(
+			err, fmt.Errorf("%s is not a directory that user %d alone can enter: move it away", dir, os.Geteuid()),
+		)
 	}
 	f, err := os.CreateTemp(dir, "v*")
 	if err != nil {
@@ -112,7 +115,8 @@ func (s *Supervisor) adoptValues(id int, p *Plan) {
 	}
 }
 
-// keep is keepValues of a plan that is about to be used. Where it fails, the next daemon reads the config.
+// keep is keepValues of a plan that is about to be used. Where it fails, the next daemon reads the
+// config.
 func (c *change) keep(p *Plan) {
 	p.redactor = redactorOf(p)
 	if err := p.keepValues(c.s.opt.Values.Dir); err != nil {

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// withVariables gives every plan of the world variables, and the supervisors places in memory for them.
+// withVariables gives every plan of the world variables, and the supervisors places in memory for
+// them.
 func withVariables(w *world, dir string, read func(*Plan) error) {
 	w.plan = func(p Plan) Plan {
 		p.Hooks.Env = []string{"TOKEN=canary-hook"}
@@ -50,7 +51,8 @@ func TestTheNextDaemonKnowsTheVariablesAndTheStateFileDoesNot(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		env, templates := lastStart(w)
-		if len(w.procs) != 2 || !slices.Equal(env, []string{"TOKEN=canary-\xff\xe9", "OTHER=x"}) || !slices.Equal(templates, []string{"ID=canary-{generation}"}) {
+		if len(w.procs) != 2 || !slices.Equal(env, []string{"TOKEN=canary-\xff\xe9", "OTHER=x"}) ||
+			!slices.Equal(templates, []string{"ID=canary-{generation}"}) {
 			t.Errorf("%d workers; the newest has %q %q", len(w.procs), env, templates)
 		}
 		want(t, s, switchTo(t, s, "r1"), Done, "r1")

@@ -8,7 +8,9 @@ import (
 
 // Status describes the app as it is now.
 func (s *Supervisor) Status() Status {
-	st := Status{App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Health: HealthDown, Reason: ErrStopping.Error()}
+	st := Status{
+		App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Health: HealthDown, Reason: ErrStopping.Error(),
+	}
 	for _, gate := range s.opt.Gates {
 		s.mend(gate) // what no event has told of
 	}
@@ -38,7 +40,8 @@ func (s *Supervisor) Status() Status {
 func (s *Supervisor) status() (Status, []measurement) {
 	st := Status{
 		App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Changing: s.changing(), Last: s.last,
-		Processes: []ProcessStatus{}, Generations: []GenerationStatus{}, Listeners: []ListenerStatus{}, Containment: ProcessGroups,
+		Processes: []ProcessStatus{}, Generations: []GenerationStatus{}, Listeners: []ListenerStatus{},
+		Containment: ProcessGroups,
 	}
 	if s.opt.Cgroups != nil {
 		st.Containment = ControlGroups
@@ -106,11 +109,13 @@ func (s *Supervisor) processes() (list []ProcessStatus) {
 
 func (g *generation) status() GenerationStatus {
 	gs := GenerationStatus{
-		ID: g.id, Release: g.plan.Release.Name, Commit: g.plan.Release.Commit, State: string(g.state), Since: g.since, Workers: []WorkerStatus{},
+		ID: g.id, Release: g.plan.Release.Name, Commit: g.plan.Release.Commit, State: string(g.state), Since: g.since,
+		Workers: []WorkerStatus{},
 	}
 	for _, in := range g.instances {
 		ws := WorkerStatus{
-			Process: in.proc.Name, Instance: in.index, State: string(in.state), Status: in.says, Restarts: in.restarts, Since: in.since, Reason: in.reason,
+			Process: in.proc.Name, Instance: in.index, State: string(in.state), Status: in.says, Restarts: in.restarts,
+			Since: in.since, Reason: in.reason,
 			DrainHook: in.hooked,
 		}
 		if in.w != nil {
@@ -126,7 +131,10 @@ func (s *Supervisor) changing() *ChangeStatus {
 	if c == nil {
 		return nil
 	}
-	cs := &ChangeStatus{Kind: string(c.req.Kind), Who: c.req.Who, Origin: c.req.Origin, Release: c.release.Name, Step: c.stepName, Committed: c.committed, Since: c.began}
+	cs := &ChangeStatus{
+		Kind: string(c.req.Kind), Who: c.req.Who, Origin: c.req.Origin, Release: c.release.Name, Step: c.stepName,
+		Committed: c.committed, Since: c.began,
+	}
 	if cs.Release == "" {
 		cs.Release = c.req.Release
 	}

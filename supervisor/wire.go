@@ -1,8 +1,8 @@
-package supervisor //nolint:revive // the names are documented in api
+package supervisor
 
 import "superctl/api"
 
-// Request and the types after it are the words of the wire, under the names that this package uses.
+// The words of the wire, under the names that this package uses; api documents them.
 type (
 	Request            = api.Request
 	Kind               = api.Kind

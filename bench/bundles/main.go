@@ -1,7 +1,9 @@
-// Bundles times how a release comes to a server: superctl's bundles beside pip on the host, uv sync, pex and shiv, for one Django
-// project with compiled dependencies. It writes bench/BUNDLES.md.
+// Bundles times how a release comes to a server: superctl's bundles beside pip on the host, uv
+// sync, pex and shiv, for one Django project with compiled dependencies. It writes
+// bench/BUNDLES.md.
 //
-// It judges nothing: times depend on the machine and on the way to the package registry, which is the same for all.
+// It judges nothing: times depend on the machine and on the way to the package registry, which is
+// the same for all.
 package main
 
 import (
@@ -58,7 +60,9 @@ type board struct {
 
 // prepare makes a checkout of the project and builds superctl.
 func prepare(dir string) (*board, error) {
-	b := &board{project: filepath.Join(dir, "project"), superctl: filepath.Join(dir, "superctl"), python: "/usr/bin/python3"}
+	b := &board{
+		project: filepath.Join(dir, "project"), superctl: filepath.Join(dir, "superctl"), python: "/usr/bin/python3",
+	}
 	out, err := output("scripts/deps", "--peers")
 	if err != nil {
 		return nil, err
@@ -70,7 +74,10 @@ func prepare(dir string) (*board, error) {
 		{"cp", "-r", "bench/bundles/project", b.project},
 		{"git", "init", "-q", b.project},
 		{"git", "-C", b.project, "add", "-A"},
-		{"git", "-C", b.project, "-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "commit.gpgsign=false", "commit", "-qm", "the project"},
+		{
+			"git", "-C", b.project, "-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c",
+			"commit.gpgsign=false", "commit", "-qm", "the project",
+		},
 	} {
 		if _, err := output(argv[0], argv[1:]...); err != nil {
 			return nil, err
@@ -90,7 +97,8 @@ func output(name string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// contender is one way to a server, as shell commands in a directory of their own, with the variables of board.env.
+// contender is one way to a server, as shell commands in a directory of their own, with the
+// variables of board.env.
 type contender struct {
 	name    string
 	build   string // makes what is shipped, $OUT; "" = nothing is built
@@ -163,7 +171,14 @@ func (b *board) measure(c contender, dir string) (row, error) {
 		for _, step := range []struct {
 			script string
 			took   *[]time.Duration
-		}{{c.fresh, nil}, {c.build, &build}, {c.build, &rebuild}, {c.install, &install}, {c.start, &first}, {c.start, &again}} {
+		}{
+			{c.fresh, nil},
+			{c.build, &build},
+			{c.build, &rebuild},
+			{c.install, &install},
+			{c.start, &first},
+			{c.start, &again},
+		} {
 			if err := sh(step.script, step.took); err != nil {
 				return r, err
 			}
@@ -183,7 +198,9 @@ func (b *board) measure(c contender, dir string) (row, error) {
 // used is what a release takes on disk, with what its first start has unpacked.
 func (b *board) used(dir string) (total int64, err error) {
 	for _, place := range []string{"run", "cache/run"} {
-		out, err := output("sh", "-c", `if [ -e "$1" ]; then du -sLk "$1"; else echo 0; fi`, "du", filepath.Join(dir, place))
+		out, err := output(
+			"sh", "-c", `if [ -e "$1" ]; then du -sLk "$1"; else echo 0; fi`, "du", filepath.Join(dir, place),
+		)
 		if err != nil {
 			return 0, err
 		}
@@ -196,13 +213,15 @@ func (b *board) used(dir string) (total int64, err error) {
 	return total, nil
 }
 
-// shell runs a script with caches of its own, so that nothing which an earlier round has fetched helps.
+// shell runs a script with caches of its own, so that nothing which an earlier round has fetched
+// helps.
 func (b *board) shell(dir, script string) (time.Duration, error) {
 	cmd := exec.Command("bash", "-euc", script)
 	cmd.Dir = dir
 	cache := filepath.Join(dir, "cache")
 	cmd.Env = append(os.Environ(), "OUT="+filepath.Join(dir, "out"), "RUN="+filepath.Join(dir, "run"), "CACHE="+cache, "PROJECT="+b.project,
-		"SUPERCTL="+b.superctl, "TOOLS="+b.tools, "PYTHON="+b.python, "XDG_CACHE_HOME="+cache, "SUPERCTL_CACHE="+cache, "PIP_CACHE_DIR="+filepath.Join(cache, "pip"),
+		"SUPERCTL="+b.superctl, "TOOLS="+b.tools, "PYTHON="+b.python, "XDG_CACHE_HOME="+cache, "SUPERCTL_CACHE="+cache,
+		"PIP_CACHE_DIR="+filepath.Join(cache, "pip"),
 		"UV_CACHE_DIR="+filepath.Join(cache, "uv"), "UV_PYTHON_DOWNLOADS=never", "DJANGO_SETTINGS_MODULE=shop.settings")
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
@@ -239,7 +258,10 @@ or unpack at the first start, under the first request (pex, shiv).
 		if r.built {
 			build, again, size = secs(r.build), secs(r.rebuild), mb(r.size)
 		}
-		fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", r.name, build, again, size, secs(r.install), mb(r.installed), secs(r.first), secs(r.run))
+		fmt.Fprintf(
+			&t, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", r.name, build, again, size, secs(r.install),
+			mb(r.installed), secs(r.first), secs(r.run),
+		)
 	}
 	return t.String()
 }

@@ -123,7 +123,8 @@ func (c *Client) Change(
 	}
 }
 
-// Signal has the daemon signal the workers of a process. A *api.RefusedError says that none was signaled.
+// Signal has the daemon signal the workers of a process. A *api.RefusedError says that none was
+// signaled.
 func (c *Client) Signal(ctx context.Context, req api.SignalRequest) (*api.Signaled, error) {
 	body, err := c.call(ctx, http.MethodPost, pathSignal, req)
 	if err != nil {

@@ -104,7 +104,8 @@ func credentials(conn net.Conn) (*unix.Ucred, error) {
 	return cred, errors.Join(err, result)
 }
 
-// identify returns who a request comes from: the kernel's word, and with it what the client says of itself.
+// identify returns who a request comes from: the kernel's word, and with it what the client says of
+// itself.
 func identify(r *http.Request) (who string, origin api.Origin) {
 	p, _ := r.Context().Value(peerKey{}).(peer)
 	origin = p.Origin

@@ -1,6 +1,7 @@
 // Package django asks a release of a Django project about its migrations.
 //
-// What it asks with is a program that the release's own interpreter runs. It changes neither the release nor its databases.
+// What it asks with is a program that the release's own interpreter runs. It changes neither the
+// release nor its databases.
 package django
 
 import (
@@ -55,8 +56,11 @@ func (p Project) Inspect(ctx context.Context, run Run) (State, error) {
 	return st, err
 }
 
-// Knows asks a release which of the named migrations it has, and what its squashed ones among them stand for.
-func (p Project) Knows(ctx context.Context, run Run, names []string) (known map[string]bool, standsFor map[string][]string, err error) {
+// Knows asks a release which of the named migrations it has, and what its squashed ones among them
+// stand for.
+func (p Project) Knows(ctx context.Context, run Run, names []string) (
+	known map[string]bool, standsFor map[string][]string, err error,
+) {
 	known, standsFor = make(map[string]bool), make(map[string][]string)
 	err = p.ask(ctx, run, names, func(kind, text string) error {
 		switch kind {
@@ -75,7 +79,8 @@ func (p Project) Knows(ctx context.Context, run Run, names []string) (known map[
 	return known, standsFor, err
 }
 
-// ask runs the program. An answer that is not finished is an error, which has the last lines of what the project wrote.
+// ask runs the program. An answer that is not finished is an error, which has the last lines of
+// what the project wrote.
 func (p Project) ask(ctx context.Context, run Run, names []string, told func(kind, text string) error) error {
 	var failed, wrong error
 	done := false

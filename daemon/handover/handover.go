@@ -1,7 +1,8 @@
 // Package handover starts a new daemon in the place of this one and hands it named descriptors.
 //
-// tableflip starts it, waits until it is ready, and ends it when it is not. It passes one descriptor: a socket, through
-// which the others follow. They are others at each attempt, and tableflip never forgets one that it was given.
+// tableflip starts it, waits until it is ready, and ends it when it is not. It passes one
+// descriptor: a socket, through which the others follow. They are others at each attempt, and
+// tableflip never forgets one that it was given.
 package handover
 
 import (
@@ -23,22 +24,26 @@ const (
 	readyTime = 30 * time.Second
 	// parentTime is how long the daemon before this one may take to be gone.
 	parentTime = 10 * time.Second
-	// batch is how many descriptors one message carries; the kernel's limit is 253 (SCM_MAX_FD, unix(7)).
+	// batch is how many descriptors one message carries; the kernel's limit is 253 (SCM_MAX_FD,
+	// unix(7)).
 	batch = 200
-	// messageSize is more than the names of one batch take: 200 of at most 255 bytes (FDNAME of sd_notify(3)).
+	// messageSize is more than the names of one batch take: 200 of at most 255 bytes (FDNAME of
+	// sd_notify(3)).
 	messageSize = 64 << 10
 	// socketName is the descriptor that tableflip passes.
 	socketName = "handover"
 )
 
-// Upgrader is this daemon's part in upgrades: it may have been started by one, and it can start one.
+// Upgrader is this daemon's part in upgrades: it may have been started by one, and it can start
+// one.
 type Upgrader struct {
 	flip      *tableflip.Upgrader
 	out, in   int // the ends of the socket for the next daemon
 	inherited map[string]int
 }
 
-// New takes what an earlier daemon hands over, if there is one. It is called once, before anything is started.
+// New takes what an earlier daemon hands over, if there is one. It is called once, before anything
+// is started.
 func New() (*Upgrader, error) {
 	flip, err := tableflip.New(tableflip.Options{UpgradeTimeout: readyTime})
 	if err != nil {
@@ -86,7 +91,8 @@ func (u *Upgrader) Take(name string) (fd int, ok bool) {
 // Names is what was handed over and not taken yet.
 func (u *Upgrader) Names() []string { return slices.Sorted(maps.Keys(u.inherited)) }
 
-// Ready lets the daemon before this one go: from here on this one is in charge. What was not taken is closed.
+// Ready lets the daemon before this one go: from here on this one is in charge. What was not taken
+// is closed.
 func (u *Upgrader) Ready() error {
 	var errs []error
 	for name, fd := range u.inherited {
@@ -98,8 +104,9 @@ func (u *Upgrader) Ready() error {
 	return errors.Join(append(errs, u.flip.Ready())...)
 }
 
-// HandOver starts the program that this daemon was started from, which may be another one by now, hands it the descriptors,
-// and returns when it is ready: then this daemon must go. Else the new one is gone, and the error says why.
+// HandOver starts the program that this daemon was started from, which may be another one by now,
+// hands it the descriptors, and returns when it is ready: then this daemon must go. Else the new
+// one is gone, and the error says why.
 func (u *Upgrader) HandOver(fds map[string]int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), parentTime)
 	defer cancel()
@@ -158,7 +165,8 @@ func (u *Upgrader) receive() error {
 	return errors.Join(err, result)
 }
 
-// takeBack empties the socket after an attempt that failed: its descriptors would be held open, and be the next one's.
+// takeBack empties the socket after an attempt that failed: its descriptors would be held open, and
+// be the next one's.
 func (u *Upgrader) takeBack() error {
 	left := make(map[string]int)
 	err := receiveAll(u.in, left)

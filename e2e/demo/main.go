@@ -1,5 +1,6 @@
-// Demo shows what superctl is for, on this machine, in about half a minute: it switches a small Django site between good and
-// broken releases while clients use it, and counts every request. It exits 1 if one was lost.
+// Demo shows what superctl is for, on this machine, in about half a minute: it switches a small
+// Django site between good and broken releases while clients use it, and counts every request. It
+// exits 1 if one was lost.
 package main
 
 import (
@@ -76,7 +77,9 @@ func (d *demo) play(r *harness.Run) (ok bool) {
 
 func (d *demo) scenes(r *harness.Run) bool {
 	began := time.Now()
-	a := harness.New(d, r, harness.Options{Server: harness.GunicornThreads(), Top: "probation = \"2s\"\nstandby = \"5m\"\n", Web: `start_timeout = "4s"`})
+	a := harness.New(d, r, harness.Options{
+		Server: harness.GunicornThreads(), Top: "probation = \"2s\"\nstandby = \"5m\"\n", Web: `start_timeout = "4s"`,
+	})
 	d.app = a
 	a.Release("monday", apps.Behaviour{ImportSeconds: 1})
 	a.Release("tuesday", apps.Behaviour{ImportSeconds: 1})
@@ -144,7 +147,10 @@ func first(text string) string {
 
 func (d *demo) summary(res *load.Result) {
 	latency, failed := res.Latency(), len(res.Failed())
-	fmt.Printf("\n%d requests in %.0f s, during 6 changes: %d failed\n", len(res.Records), res.Ended.Sub(res.Began).Seconds(), failed)
+	fmt.Printf(
+		"\n%d requests in %.0f s, during 6 changes: %d failed\n", len(res.Records), res.Ended.Sub(res.Began).Seconds(),
+		failed,
+	)
 	fmt.Printf("slowest answer %d ms, median %.1f ms; cutovers: %s\n",
 		latency.Max.Milliseconds(), float64(latency.P50.Microseconds())/1000, strings.Join(d.cutovers, ", "))
 	if failed > 0 {

@@ -275,8 +275,8 @@ func (a *App) outputs() string {
 	return strings.Join(lines, "")
 }
 
-// NothingLeft fails the test if the app has left a process, a socket, a FIFO, a temporary file or values in memory.
-// Call it when nothing of the app should run.
+// NothingLeft fails the test if the app has left a process, a socket, a FIFO, a temporary file or
+// values in memory. Call it when nothing of the app should run.
 func (a *App) NothingLeft() {
 	a.T.Helper()
 	// A process that was just killed may still exist: releasing its memory takes time.

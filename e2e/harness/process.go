@@ -102,7 +102,8 @@ func awaitExit(pid int, limit time.Duration) bool {
 		if left <= 0 {
 			return false
 		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1) // a descriptor
+		// a descriptor
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
 		if n > 0 || (err != nil && err != unix.EINTR) {
 			return true
 		}

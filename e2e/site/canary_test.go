@@ -16,7 +16,8 @@ import (
 	"superctl/load"
 )
 
-// plain is a release's application that does next to nothing, and answers 500 as soon as a file is there.
+// plain is a release's application that does next to nothing, and answers 500 as soon as a file is
+// there.
 const plain = `import os
 headers = [(b"x-generation", os.environ["SUPERCTL_GENERATION"].encode()), (b"content-length", b"0")]
 async def app(scope, receive, send):
@@ -42,7 +43,8 @@ func plainSite(t *testing.T, opt harness.Options) *harness.App {
 	return a
 }
 
-// gets waits until the new generation gets its part of the connections, and returns what it then is.
+// gets waits until the new generation gets its part of the connections, and returns what it then
+// is.
 func gets(t *testing.T, a *harness.App, share float64) harness.Canary {
 	t.Helper()
 	var c *harness.Canary
@@ -95,7 +97,10 @@ func TestACanaryGetsItsShareOfTheConnectionsAndNoneWhenItIsInterrupted(t *testin
 	during := a.Load(load.Config{Rate: 100, Clients: 8, Shapes: []load.Shape{load.Get("/")}})
 	change.Interrupt()
 	change.Wait().Want(1)
-	eventually(t, "nothing is left of it", func() bool { st := a.Status(); return st.Changing == nil && len(st.Generations) == 1 })
+	eventually(t, "nothing is left of it", func() bool {
+		st := a.Status()
+		return st.Changing == nil && len(st.Generations) == 1
+	})
 	turned := time.Now()
 	a.More(during, 50)
 	if by := answeredBy(a.Lossless(during), turned); by[2] > 0 || by[1] == 0 {
@@ -112,7 +117,9 @@ func TestTheNetworksOfACanaryAreExactOnBothFamilies(t *testing.T) {
 		share    float64
 		from     map[string]int // the generation that answers, by the client's address
 	}{
-		{"127.0.7.0/24,::1/128", 0, map[string]int{"127.0.7.0": 2, "127.0.7.255": 2, "127.0.6.255": 1, "127.0.8.0": 1, "127.0.0.1": 1, "::1": 2}},
+		{"127.0.7.0/24,::1/128", 0, map[string]int{
+			"127.0.7.0": 2, "127.0.7.255": 2, "127.0.6.255": 1, "127.0.8.0": 1, "127.0.0.1": 1, "::1": 2,
+		}},
 		{"127.0.0.1/32,::2/127", 0, map[string]int{"127.0.0.1": 3, "127.0.0.2": 1, "::1": 1}},
 		{"127.0.7.0/24", 100, map[string]int{"127.0.7.9": 4, "127.0.9.9": 4, "::1": 4}},
 	} {
@@ -134,7 +141,10 @@ func TestTheNetworksOfACanaryAreExactOnBothFamilies(t *testing.T) {
 		}
 		a.Command("rollback").Want(0).Says("r1 is live")
 		change.Wait().Want(1).Says("rolled back by", "during its canary", "untouched")
-		eventually(t, "nothing is left of it", func() bool { st := a.Status(); return st.Changing == nil && len(st.Generations) == 1 })
+		eventually(t, "nothing is left of it", func() bool {
+			st := a.Status()
+			return st.Changing == nil && len(st.Generations) == 1
+		})
 	}
 }
 
@@ -146,7 +156,9 @@ func asks(t *testing.T, source, port string) (generation int) {
 		to = "::1"
 	}
 	dial := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: patience}
-	client := http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dial.DialContext, DisableKeepAlives: true}}
+	client := http.Client{Timeout: patience, Transport: &http.Transport{
+		DialContext: dial.DialContext, DisableKeepAlives: true,
+	}}
 	resp, err := client.Get("http://" + net.JoinHostPort(to, port) + "/")
 	if err != nil {
 		t.Fatal(err)
@@ -171,8 +183,13 @@ func TestTenCanariesLoseNothingAndNeitherDoThoseThatACheckRefuses(t *testing.T) 
 	for i := range 10 {
 		release := fmt.Sprintf("r%d", 2-i%2)
 		if i%4 == 1 {
-			canary(release, `echo "$SUPERCTL_RELEASE is bad at $SUPERCTL_CANARY_SHARE"; test $SUPERCTL_CANARY_SHARE != 60`).Want(1).
-				Says(release+" is bad at 20", "at 60 %: check", "exit code 1", "the last lines of the check", "| "+release+" is bad at 60", "untouched")
+			canary(
+				release, `echo "$SUPERCTL_RELEASE is bad at $SUPERCTL_CANARY_SHARE"; test $SUPERCTL_CANARY_SHARE != 60`,
+			).Want(1).
+				Says(
+					release+" is bad at 20", "at 60 %: check", "exit code 1", "the last lines of the check",
+					"| "+release+" is bad at 60", "untouched",
+				)
 		}
 		canary(release, "true").Want(0)
 		a.More(requests, 5)
@@ -193,8 +210,14 @@ func TestAReleaseThatFailsInTheLastStepOfItsCanaryCostsOnlyItsOwnAnswers(t *test
 		says string
 		mend func()
 	}{
-		{"it answers 500", func(harness.Generation) { a.WriteFile("releases/r2/broken", "") }, "at 50 %: web: ", func() { _ = os.Remove(broken) }},
-		{"it is killed", func(g harness.Generation) { kill(t, g.Workers[0].PID) }, "at 50 %: web.0 ended after", func() {}},
+		{
+			"it answers 500", func(harness.Generation) { a.WriteFile("releases/r2/broken", "") }, "at 50 %: web: ",
+			func() { _ = os.Remove(broken) },
+		},
+		{
+			"it is killed", func(g harness.Generation) { kill(t, g.Workers[0].PID) }, "at 50 %: web.0 ended after",
+			func() {},
+		},
 	} {
 		t.Run(c.how, func(t *testing.T) {
 			const clients = 8
@@ -214,12 +237,15 @@ func TestAReleaseThatFailsInTheLastStepOfItsCanaryCostsOnlyItsOwnAnswers(t *test
 			}
 			res := requests.Stop()
 			for _, r := range res.Failed() {
-				// What the broken one answered, or had begun to. Nobody was refused, and who waited for the dead one was answered.
-				if own := r.Failure == load.ServerError && r.Generation == staged.ID; !own && (c.how != "it is killed" || r.Connected.IsZero()) {
+				// What the broken one answered, or had begun to. Nobody was refused, and who waited
+				// for the dead one was answered.
+				if own := r.Failure == load.ServerError && r.Generation == staged.ID; !own &&
+					(c.how != "it is killed" || r.Connected.IsZero()) {
 					t.Errorf("%+v", r)
 				}
 			}
-			if by := answeredBy(res, over); by[staged.ID] > 0 || by[1] == 0 || c.how == "it is killed" && len(res.Failed()) > clients {
+			if by := answeredBy(res, over); by[staged.ID] > 0 || by[1] == 0 ||
+				c.how == "it is killed" && len(res.Failed()) > clients {
 				t.Errorf("answered by generation afterwards: %v; %s", by, res)
 			}
 			t.Logf("%s", res)
@@ -236,7 +262,10 @@ func TestARequestInACanaryOutlivesTheDaemon(t *testing.T) {
 	gets(t, a, 100)
 	network, address := a.Target()
 	// Longer than a worker may take to end that has never had a request.
-	slow, err := load.Start(load.Config{Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience, Shapes: []load.Shape{load.Get("/slow?s=7")}})
+	slow, err := load.Start(load.Config{
+		Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience,
+		Shapes: []load.Shape{load.Get("/slow?s=7")},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +300,9 @@ func TestACanaryIsRefusedWhereTheListenerCannotBeDivided(t *testing.T) {
 			a.Releases("r1", "r2")
 			a.Start("r1")
 			for _, flags := range [][]string{{"--canary", "5%"}, {"--canary-from", "10.0.0.0/8"}} {
-				a.Command(append([]string{"switch", "r2"}, flags...)...).Want(1).Says(`listener "web"`, c.says, `address = "127.0.0.1:8000"`, "without --canary")
+				a.Command(append([]string{"switch", "r2"}, flags...)...).Want(1).Says(
+					`listener "web"`, c.says, `address = "127.0.0.1:8000"`, "without --canary",
+				)
 			}
 			if st := a.Status(); st.Release != "r1" || len(st.Generations) != 1 {
 				t.Errorf("%+v", st)

@@ -82,7 +82,8 @@ func (s *shopWithTasks) more(event, release string) {
 	})
 }
 
-// producer starts a program of the release that sends tasks, a line each. close ends it when it has sent them.
+// producer starts a program of the release that sends tasks, a line each. close ends it when it has
+// sent them.
 func (s *shopWithTasks) producer(release string) (tasks io.Writer, finish func()) {
 	s.t.Helper()
 	dir := s.Path("releases", release)
@@ -103,7 +104,8 @@ func (s *shopWithTasks) producer(release string) (tasks io.Writer, finish func()
 	})
 }
 
-// stream sends 20 short tasks a second, and one long one a second, until stop, which returns how many.
+// stream sends 20 short tasks a second, and one long one a second, until stop, which returns how
+// many.
 func (s *shopWithTasks) stream(release string) (stop func() int) {
 	tasks, finish := s.producer(release)
 	ended, n := make(chan struct{}), 0
@@ -231,7 +233,9 @@ func (s *shopWithTasks) again(name, release string) {
 	s.t.Helper()
 	eventually(s.t, name+" has begun in "+release, func() bool {
 		s.Status()
-		return slices.ContainsFunc(s.happened("begin"), func(line []string) bool { return line[3] == name && line[1] == release })
+		return slices.ContainsFunc(s.happened("begin"), func(line []string) bool {
+			return line[3] == name && line[1] == release
+		})
 	})
 }
 
@@ -244,13 +248,16 @@ func (s *shopWithTasks) atRest(release string) {
 	})
 }
 
-// eachOnce fails the test unless each of n tasks was begun once and ended once, by both releases in part.
+// eachOnce fails the test unless each of n tasks was begun once and ended once, by both releases in
+// part.
 func (s *shopWithTasks) eachOnce(n int) {
 	s.t.Helper()
 	begun, ended := times(s.happened("begin")), times(s.happened("end"))
 	for i := range n {
 		if name := "t" + strconv.Itoa(i); begun[name] != 1 || ended[name] != 1 {
-			s.t.Errorf("task %s has begun %d times and ended %d times\n%s", name, begun[name], ended[name], s.about(name))
+			s.t.Errorf(
+				"task %s has begun %d times and ended %d times\n%s", name, begun[name], ended[name], s.about(name),
+			)
 		}
 	}
 	by := make(map[string]int)
@@ -268,7 +275,8 @@ func (s *shopWithTasks) eachOnce(n int) {
 	s.t.Logf("%d tasks, %v; %d ticks", n, by, len(s.happened("tick")))
 }
 
-// about returns the lines of the journal that have the word, each with the lines before and after it.
+// about returns the lines of the journal that have the word, each with the lines before and after
+// it.
 func (s *shopWithTasks) about(word string) string {
 	const around = 8
 	text, err := os.ReadFile(s.journal)
@@ -285,7 +293,8 @@ func (s *shopWithTasks) about(word string) string {
 	return b.String()
 }
 
-// oneBeat fails the test when two beats ran at once, or when one did not know of a tick of the one before it.
+// oneBeat fails the test when two beats ran at once, or when one did not know of a tick of the one
+// before it.
 func (s *shopWithTasks) oneBeat() {
 	s.t.Helper()
 	starts, ends := s.happened("beat-start"), s.happened("beat-end")

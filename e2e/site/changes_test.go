@@ -15,7 +15,9 @@ import (
 )
 
 func TestARequestInFlightAtTheCutoverIsAnswered(t *testing.T) {
-	for _, server := range []harness.Server{harness.GunicornSync(), harness.GunicornThreads(), harness.UWSGIHTTP(), harness.Uvicorn()} {
+	for _, server := range []harness.Server{
+		harness.GunicornSync(), harness.GunicornThreads(), harness.UWSGIHTTP(), harness.Uvicorn(),
+	} {
 		t.Run(server.Name, func(t *testing.T) {
 			t.Parallel()
 			a := harness.New(t, run, harness.Options{Server: server})
@@ -58,7 +60,8 @@ func TestNoRequestWaitsForAnImportOfTwoSeconds(t *testing.T) {
 	requests := a.Load(requestsOfAFewUsers())
 	o := a.Change(0, "switch", "r2")
 	a.More(requests, 10)
-	// A request that waited for the import would be under way from before the boot until after the cutover.
+	// A request that waited for the import would be under way from before the boot until after the
+	// cutover.
 	cutover := a.Cutover(1, o)
 	boot := slices.IndexFunc(o.Steps, func(s harness.Step) bool { return s.Name == "boot" })
 	for _, r := range a.Lossless(requests).Records {
@@ -118,14 +121,19 @@ func TestCtrlCBeforeTheCutoverAbortsAndAfterItChangesNothing(t *testing.T) {
 	at(t, a, "prove")
 	before.Interrupt()
 	before.Wait().Want(1).Says("interrupted: the switch of " + a.Name + " is aborted; r1 is live")
-	eventually(t, "the change is aborted", func() bool { st := a.Status(); return st.Changing == nil && len(st.Generations) == 1 })
+	eventually(t, "the change is aborted", func() bool {
+		st := a.Status()
+		return st.Changing == nil && len(st.Generations) == 1
+	})
 	if st := a.Status(); st.Release != "r1" {
 		t.Errorf("%+v", st)
 	}
 	after := a.Begin("switch", "slow")
 	at(t, a, "probation")
 	after.Interrupt()
-	after.Wait().Want(1).Says("interrupted after the cutover: the switch of "+a.Name+" goes on in the daemon", "slow is live")
+	after.Wait().Want(1).Says(
+		"interrupted after the cutover: the switch of "+a.Name+" goes on in the daemon", "slow is live",
+	)
 	eventually(t, "the change is done", func() bool { return a.Status().Changing == nil })
 	if st := a.Status(); st.Release != "slow" || st.Health != "ok" {
 		t.Errorf("%+v", st)
@@ -144,13 +152,15 @@ func TestKilledWorkersAreReplacedAndOnlyTheirOwnRequestsFail(t *testing.T) {
 		kill(t, w.PID)
 		killed[w.PID] = true
 		eventually(t, "another one serves", func() bool {
-			return !slices.ContainsFunc(a.Live(a.Status()).Workers, func(w harness.Worker) bool { return w.State != "ready" || killed[w.PID] })
+			return !slices.ContainsFunc(a.Live(a.Status()).Workers, func(w harness.Worker) bool {
+				return w.State != "ready" || killed[w.PID]
+			})
 		})
 	}
 	a.More(requests, 20)
 	res := requests.Stop()
-	// A request that fails was connected: it was with a worker that was killed. None was refused, and no more fail than
-	// there were clients at each kill.
+	// A request that fails was connected: it was with a worker that was killed. None was refused,
+	// and no more fail than there were clients at each kill.
 	if failed := res.Failed(); len(failed) > 8*len(first) {
 		t.Errorf("%s", res)
 	}
@@ -201,7 +211,9 @@ func TestAfterAStopThereIsNothingLeftButTheState(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want := []string{"config.toml", "history.jsonl", "lock", "releases.json", "state.json"}; !slices.Equal(files, want) {
+	if want := []string{
+		"config.toml", "history.jsonl", "lock", "releases.json", "state.json",
+	}; !slices.Equal(files, want) {
 		t.Errorf("files %v, want %v", files, want)
 	}
 }

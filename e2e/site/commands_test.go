@@ -163,8 +163,8 @@ func TestDaemonsOnEitherSideOfAFormatChangeTakeOverFromEachOther(t *testing.T) {
 	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
-// Without systemd nobody keeps descriptors for the next daemon: the listeners are taken from the workers, the workers found
-// by their pid and start time.
+// Without systemd nobody keeps descriptors for the next daemon: the listeners are taken from the
+// workers, the workers found by their pid and start time.
 func TestADaemonWithoutSystemdAdoptsWhatAKilledOneHasLeft(t *testing.T) {
 	for _, front := range []harness.Front{harness.TCP, harness.NginxUnix} {
 		t.Run(front.String(), func(t *testing.T) {
@@ -266,7 +266,10 @@ func TestMoreAndFewerWorkersComeAndGoWithoutALoss(t *testing.T) {
 	for _, server := range []harness.Server{harness.GunicornThreads(), harness.Uvicorn()} {
 		t.Run(server.Name, func(t *testing.T) {
 			t.Parallel()
-			a := harness.New(t, run, harness.Options{Server: server, More: "[process.clock]\ncommand = \"python -m http.server --bind 127.0.0.1 0\"\nready_after = \"50ms\"\n"})
+			a := harness.New(t, run, harness.Options{
+				Server: server,
+				More:   "[process.clock]\ncommand = \"python -m http.server --bind 127.0.0.1 0\"\nready_after = \"50ms\"\n",
+			})
 			a.Releases("r1", "r2")
 			d := a.Start("r1")
 			requests := a.Load(requestsOfAFewUsers())
@@ -302,7 +305,9 @@ func TestACommandRunsInTheLiveReleaseWithItsExitCode(t *testing.T) {
 	a.Command("exec", "pwd").Want(1).Says("no release is live")
 	a.Command("switch", "r1").Want(0)
 	a.Command("exec", "python", "manage.py", "check", "--fail-level", "WARNING").Want(0).Says("no issues")
-	a.Command("exec", "--", "sh", "-c", "echo $GREETING from $SUPERCTL_RELEASE in $PWD; exit 7").Want(7).Says("hello from r1 in " + a.Path("releases", "r1"))
+	a.Command(
+		"exec", "--", "sh", "-c", "echo $GREETING from $SUPERCTL_RELEASE in $PWD; exit 7",
+	).Want(7).Says("hello from r1 in " + a.Path("releases", "r1"))
 	a.Command("exec", "--release", "r2", "sh", "-c", "echo $SUPERCTL_RELEASE").Want(0).Says("r2")
 	a.Command("exec", "frobnicate").Want(1).Says("exec in r1: ", "frobnicate")
 	d.Stop()
@@ -321,7 +326,9 @@ func TestACommandRunsInTheLiveReleaseWithItsExitCode(t *testing.T) {
 		a.WriteConfig()
 		a.Command("exec", "id", "-un").Want(0).Says("nobody")
 		// Who owns the directory can replace what is in it.
-		for _, err := range []error{os.Remove(a.Path("state", "state.json")), os.Symlink("/etc/passwd", a.Path("state", "state.json"))} {
+		for _, err := range []error{
+			os.Remove(a.Path("state", "state.json")), os.Symlink("/etc/passwd", a.Path("state", "state.json")),
+		} {
 			if err != nil {
 				t.Fatal(err)
 			}

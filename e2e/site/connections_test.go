@@ -16,7 +16,9 @@ import (
 // live is uvicorn with an application of WebSockets and server-sent events.
 func live(t *testing.T, web string) *harness.App {
 	t.Helper()
-	a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "live", Command: "uvicorn shop.live:application --fd {fd.web}"}, Web: web})
+	a := harness.New(t, run, harness.Options{
+		Server: harness.Server{Name: "live", Command: "uvicorn shop.live:application --fd {fd.web}"}, Web: web,
+	})
 	a.Releases("r1", "r2")
 	a.Start("r1")
 	return a
@@ -55,7 +57,10 @@ func connect(t *testing.T, a *harness.App, path, headers string) *lasting {
 // websocket opens one, which says the release.
 func websocket(t *testing.T, a *harness.App, release string) *lasting {
 	t.Helper()
-	l := connect(t, a, "/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+	l := connect(
+		t, a, "/ws",
+		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+	)
 	if text := l.frame(2); text != release {
 		t.Fatalf("the WebSocket is with %q", text)
 	}

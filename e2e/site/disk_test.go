@@ -9,7 +9,8 @@ import (
 	"superctl/e2e/harness"
 )
 
-// onDisk is an app whose state is on a file system of its own, which a test can fill and make read-only.
+// onDisk is an app whose state is on a file system of its own, which a test can fill and make
+// read-only.
 func onDisk(t *testing.T) *harness.App {
 	a := harness.New(t, run, harness.Options{})
 	mount(t, a.Path("state"), 0, "size=256k,mode=755")
@@ -49,7 +50,8 @@ func TestAFullDiskRefusesASwitchAndNoUserNotices(t *testing.T) {
 	if err := a.Launch().Ready(); err != nil {
 		t.Fatalf("%v\n%s", err, a.Daemon.Output())
 	}
-	if st := a.Status(); st.Release != "r1" || a.Live(st).Workers[0].PID != worker || !strings.Contains(st.Reason, "no space left") {
+	if st := a.Status(); st.Release != "r1" || a.Live(st).Workers[0].PID != worker ||
+		!strings.Contains(st.Reason, "no space left") {
 		t.Errorf("%+v", st)
 	}
 	a.Command("switch", "r2").Want(1).Says("no space left on device")

@@ -53,9 +53,13 @@ func (d *drilled) kinds() string {
 
 func TestADrillOfAGoodAppPassesAndLeavesNothing(t *testing.T) {
 	t.Parallel()
-	a := harness.New(t, run, harness.Options{More: "[hooks]\nbefore = \"false\"\n[process.background]\ncommand = \"false\"\n"})
+	a := harness.New(
+		t, run, harness.Options{More: "[hooks]\nbefore = \"false\"\n[process.background]\ncommand = \"false\"\n"},
+	)
 	a.Releases("r1", "r2")
-	c := a.Command("drill", "--switches", "1", "--path", "/", "--post", "/echo", "--json", "--report", a.Path("drill.html")).Want(0)
+	c := a.Command(
+		"drill", "--switches", "1", "--path", "/", "--post", "/echo", "--json", "--report", a.Path("drill.html"),
+	).Want(0)
 	d := drillOf(t, c)
 	if !d.OK || d.Mode != "copy" || d.Lost != 0 || d.Sent == 0 || len(d.Broken) > 0 || d.Address == a.Address {
 		t.Errorf("%+v", d)
@@ -116,7 +120,9 @@ func TestADrillOfAnAppThatLosesRequestsFailsAndSaysWhichAndWhy(t *testing.T) {
 		}
 	}
 	at := slices.IndexFunc(d.Losses, func(l loss) bool { return l.Change == "reload of r1" })
-	if at < 0 || !strings.Contains(d.Losses[at].Cause, "ended at SIGTERM without finishing the requests that it had begun") || !strings.Contains(d.Losses[at].Advice, "stop_signal") {
+	if at < 0 ||
+		!strings.Contains(d.Losses[at].Cause, "ended at SIGTERM without finishing the requests that it had begun") ||
+		!strings.Contains(d.Losses[at].Advice, "stop_signal") {
 		t.Errorf("%+v", d.Losses)
 	}
 	a.NothingLeft()
@@ -130,10 +136,18 @@ func TestADrillOfTheAppThatRunsGoesThroughTheServerInFrontAndEndsWhereItBegan(t 
 	a.Command("switch", "r2").Want(0)
 	a.Command("drill", "--live").Want(2).Says("add --yes, where nobody can be asked")
 	a.Command("drill", "--live", "--yes", "--kills").Want(2).Says("does not run in a unit superctl@.service")
-	a.Command("drill", "--live", "--yes", "--via", "http://192.0.2.1").Want(2).Says("192.0.2.1 is not this machine, and a drill sends load to no other")
+	a.Command(
+		"drill", "--live", "--yes", "--via", "http://192.0.2.1",
+	).Want(2).Says("192.0.2.1 is not this machine, and a drill sends load to no other")
 	_, front := a.Target()
 	was := a.Daemon.PID()
-	d := drillOf(t, a.Command("drill", "--live", "--yes", "--via", "http://"+front, "--path", "/", "--post", "/echo", "--switches", "1", "--json").Want(0))
+	d := drillOf(
+		t,
+		a.Command(
+			"drill", "--live", "--yes", "--via", "http://"+front, "--path", "/", "--post", "/echo", "--switches", "1",
+			"--json",
+		).Want(0),
+	)
 	if !d.OK || d.Mode != "live" || d.Address != front || d.kinds() != "switch, rollback, reload, upgrade" {
 		t.Errorf("%+v", d)
 	}

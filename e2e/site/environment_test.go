@@ -33,10 +33,15 @@ func TestEachPlaceOfTheEnvironmentWinsOverTheOneBeforeAndStatusSaysWhichDid(t *t
 	a.WriteFile("env", "IN_FILE=file\nIN_CONFIG=file\nIN_PROCESS=file\n")
 	a.WriteConfig()
 	a.Releases("r1", "r2")
-	a.WriteFile("releases/r1/release.toml", "[env]\nIN_RELEASE = \"release\"\nIN_FILE = \"release\"\nIN_CONFIG = \"release\"\nIN_PROCESS = \"release\"\n")
+	a.WriteFile(
+		"releases/r1/release.toml",
+		"[env]\nIN_RELEASE = \"release\"\nIN_FILE = \"release\"\nIN_CONFIG = \"release\"\nIN_PROCESS = \"release\"\n",
+	)
 	a.WriteFile("releases/r2/release.toml", "[env]\nPATH = \"/opt/bin\"\n")
 	a.Start("r1")
-	wanted := map[string]string{"IN_RELEASE": "release", "IN_FILE": "file", "IN_CONFIG": "config", "IN_PROCESS": "process"}
+	wanted := map[string]string{
+		"IN_RELEASE": "release", "IN_FILE": "file", "IN_CONFIG": "config", "IN_PROCESS": "process",
+	}
 	env := environ(t, a)
 	for name, value := range wanted {
 		if env[name] != value {

@@ -22,7 +22,8 @@ import (
 	"superctl/load"
 )
 
-// everyStep is an app whose switch has all steps that one with a listener for each generation can have.
+// everyStep is an app whose switch has all steps that one with a listener for each generation can
+// have.
 const (
 	clock     = "[process.clock]\ncommand = \"python -m http.server --bind 127.0.0.1 0\"\nready_after = \"50ms\"\n"
 	everyHook = "[hooks]\nbefore = [\"true\"]\nafter = [\"true\"]\non_abort = [\"true\"]\non_revert = [\"true\"]\n"
@@ -38,9 +39,11 @@ type scenario struct {
 	opt     harness.Options
 	prepare func(w *walk)
 	act     func(w *walk)
-	cold    bool     // nothing serves before act
-	held    bool     // connections wait for a daemon to be there, and nobody keeps them when it dies: that is systemd's store
-	only    []string // the ends of the points to walk, where the others do the same in another scenario; none = all
+	cold    bool // nothing serves before act
+	// connections wait for a daemon to be there, and nobody keeps them when it dies: that is
+	// systemd's store
+	held bool
+	only []string // the ends of the points to walk, where the others do the same in another scenario; none = all
 }
 
 func scenarios() []scenario {
@@ -61,34 +64,67 @@ func scenarios() []scenario {
 	return []scenario{
 		{name: "switch", opt: everyStep(), act: switchTo("r2")},
 		{name: "switch with shared paths", opt: linked, act: switchTo("r2"), only: []string{" share"}},
-		{name: "switch on a shared listener", opt: shared, act: switchTo("r2"), only: []string{" preflight", " prove", " cutover", " settle", " retire"}},
-		{name: "switch that is refused", opt: inspected, act: switchTo("broken"), only: []string{" migrations", " prove", " on_abort"}},
-		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack, only: []string{" settle", " probation", " revert", " on_revert"}},
-		{name: "switch that is held", opt: held, act: switchTo("r2"), held: true, only: []string{" quiesce", " hold", " drain", " preflight", " cutover", " prove", " retire"}},
-		{name: "switch that is held and refused", opt: held, act: switchTo("broken"), held: true, only: []string{" drain", " come back", " on_abort"}},
-		{name: "switch with a canary", opt: everyStep(), act: canary("true"), only: []string{" canary", "before cutover"}},
-		{name: "switch with a canary that is refused", opt: everyStep(), act: canary("false"), only: []string{" canary", " withdraw"}},
-		{name: "switch that rolls", opt: rolling, act: switchTo("r2"), only: []string{" roll", " cutover", " probation", " retire"}},
-		{name: "switch that rolls and is refused", opt: rolling, act: switchTo("broken"), only: []string{" roll", " come back", " withdraw"}},
-		{name: "rollback", opt: everyStep(), prepare: switchTo("r2"), act: command("rollback"), only: []string{" boot", " cutover", " settle", " retire"}},
-		{name: "rollback to a warm generation", opt: warm, prepare: switchTo("r2"), act: command("rollback"), only: []string{" cutover", " follow", " retire"}},
+		{name: "switch on a shared listener", opt: shared, act: switchTo("r2"), only: []string{
+			" preflight", " prove", " cutover", " settle", " retire",
+		}},
+		{name: "switch that is refused", opt: inspected, act: switchTo("broken"), only: []string{
+			" migrations", " prove", " on_abort",
+		}},
+		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack, only: []string{
+			" settle", " probation", " revert", " on_revert",
+		}},
+		{name: "switch that is held", opt: held, act: switchTo("r2"), held: true, only: []string{
+			" quiesce", " hold", " drain", " preflight", " cutover", " prove", " retire",
+		}},
+		{name: "switch that is held and refused", opt: held, act: switchTo("broken"), held: true, only: []string{
+			" drain", " come back", " on_abort",
+		}},
+		{name: "switch with a canary", opt: everyStep(), act: canary("true"), only: []string{
+			" canary", "before cutover",
+		}},
+		{name: "switch with a canary that is refused", opt: everyStep(), act: canary("false"), only: []string{
+			" canary", " withdraw",
+		}},
+		{name: "switch that rolls", opt: rolling, act: switchTo("r2"), only: []string{
+			" roll", " cutover", " probation", " retire",
+		}},
+		{name: "switch that rolls and is refused", opt: rolling, act: switchTo("broken"), only: []string{
+			" roll", " come back", " withdraw",
+		}},
+		{name: "rollback", opt: everyStep(), prepare: switchTo("r2"), act: command("rollback"), only: []string{
+			" boot", " cutover", " settle", " retire",
+		}},
+		{
+			name: "rollback to a warm generation", opt: warm, prepare: switchTo("r2"), act: command("rollback"),
+			only: []string{" cutover", " follow", " retire"},
+		},
 		{name: "reload", opt: everyStep(), act: command("reload"), only: []string{" boot", " cutover", " follow"}},
-		{name: "restart with a listener", opt: everyStep(), act: command("restart", "web"), only: []string{" boot", " cutover", " settle"}},
+		{name: "restart with a listener", opt: everyStep(), act: command("restart", "web"), only: []string{
+			" boot", " cutover", " settle",
+		}},
 		{name: "restart without a listener", opt: everyStep(), act: command("restart", "clock")},
 		{name: "scale", opt: everyStep(), act: (*walk).scaled},
 		{name: "pause and resume", opt: everyStep(), act: (*walk).paused},
-		{name: "upgrade", opt: everyStep(), act: command("upgrade"), only: []string{" check", " hand over", " adopt workers", " take charge"}},
+		{name: "upgrade", opt: everyStep(), act: command("upgrade"), only: []string{
+			" check", " hand over", " adopt workers", " take charge",
+		}},
 		{name: "adoption", opt: everyStep(), prepare: (*walk).crash, act: (*walk).launch},
 		{
-			name: "adoption in the middle of a switch", opt: everyStep(), prepare: crashAt("switch: before settle"), act: (*walk).launch,
-			only: []string{" adopt workers", " adopt the live generation", " take charge", " adopt", " follow", " settle", " probation", " retire", " after"},
+			name: "adoption in the middle of a switch", opt: everyStep(), prepare: crashAt("switch: before settle"),
+			act: (*walk).launch,
+			only: []string{
+				" adopt workers", " adopt the live generation", " take charge", " adopt", " follow", " settle",
+				" probation", " retire", " after",
+			},
 		},
 		{
-			name: "adoption in the middle of a revert", opt: everyStep(), prepare: crashAt("switch: before revert"), act: (*walk).launch,
+			name: "adoption in the middle of a revert", opt: everyStep(), prepare: crashAt("switch: before revert"),
+			act:  (*walk).launch,
 			only: []string{" take charge", " adopt", " revert", " on_revert"},
 		},
 		{
-			name: "start", opt: everyStep(), prepare: func(w *walk) { w.Daemon.Stop() }, act: (*walk).launch, cold: true,
+			name: "start", opt: everyStep(), prepare: func(w *walk) { w.Daemon.Stop() }, act: (*walk).launch,
+			cold: true,
 			only: []string{" read the state", " resolve", " boot", " prove", " cutover", " follow"},
 		},
 	}
@@ -207,8 +243,8 @@ func (w *walk) answer() (st harness.Status, ok bool) {
 	return c.Status(), true
 }
 
-// settled waits until a daemon is in charge and nothing is in progress, and starts one where there is none. A probation that
-// goes on after a crash it ends as takenBack would have.
+// settled waits until a daemon is in charge and nothing is in progress, and starts one where there
+// is none. A probation that goes on after a crash it ends as takenBack would have.
 func (w *walk) settled() (st harness.Status) {
 	eventually(w.t, "a daemon is in charge and at rest", func() bool {
 		var ok bool
@@ -223,7 +259,8 @@ func (w *walk) settled() (st harness.Status) {
 			w.Command("rollback")
 		}
 		resting := func(g harness.Generation) bool { return g.State == "live" || g.State == "standby" }
-		return st.Changing == nil && st.Health == "ok" && len(st.Generations) > 0 && !slices.ContainsFunc(st.Generations, func(g harness.Generation) bool { return !resting(g) })
+		return st.Changing == nil && st.Health == "ok" && len(st.Generations) > 0 &&
+			!slices.ContainsFunc(st.Generations, func(g harness.Generation) bool { return !resting(g) })
 	})
 	return st
 }
@@ -303,7 +340,9 @@ func TestADaemonThatDiesAtAnyPointLosesNothing(t *testing.T) {
 	}
 	for _, step := range steps(t) {
 		for _, point := range []string{"before " + step, "after " + step} {
-			if !slices.ContainsFunc(slices.Collect(maps.Keys(passed)), func(p string) bool { return strings.HasSuffix(p, ": "+point) }) {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(passed)), func(p string) bool {
+				return strings.HasSuffix(p, ": "+point)
+			}) {
 				t.Errorf("no scenario has a daemon die %s", point)
 			}
 		}
@@ -345,10 +384,11 @@ func (s scenario) walk(t *testing.T) []string {
 	return points
 }
 
-// walks reports whether the daemon is to die at that point. With SUPERCTL_E2E_POINTS=all it dies at all points of all scenarios,
-// which takes three times as long.
+// walks reports whether the daemon is to die at that point. With SUPERCTL_E2E_POINTS=all it dies at
+// all points of all scenarios, which takes three times as long.
 func (s scenario) walks(point string) bool {
-	return len(s.only) == 0 || os.Getenv("SUPERCTL_E2E_POINTS") == "all" || slices.ContainsFunc(s.only, func(end string) bool { return strings.HasSuffix(point, end) })
+	return len(s.only) == 0 || os.Getenv("SUPERCTL_E2E_POINTS") == "all" ||
+		slices.ContainsFunc(s.only, func(end string) bool { return strings.HasSuffix(point, end) })
 }
 
 // end ends the daemon that is in charge, which may be another than the one that the test started.

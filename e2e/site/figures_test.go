@@ -12,7 +12,8 @@ import (
 	"superctl/load"
 )
 
-// figures is a table of results in a Markdown file, which keeps what this run does not measure again.
+// figures is a table of results in a Markdown file, which keeps what this run does not measure
+// again.
 type figures struct {
 	path, commit string // "" = nobody wants them
 
@@ -26,7 +27,8 @@ func openFigures() *figures {
 
 const figuresHead = "| server | way | switches | requests | over kept connections | failed | commit |\n|---|---|---|---|---|---|---|\n"
 
-// add writes a row in place of an earlier one of the same server and way. What stands before the table stays.
+// add writes a row in place of an earlier one of the same server and way. What stands before the
+// table stays.
 func (f *figures) add(t *testing.T, s harness.Server, w way, switches int, res *load.Result) error {
 	if f.path == "" {
 		return nil
@@ -45,7 +47,10 @@ func (f *figures) add(t *testing.T, s harness.Server, w way, switches int, res *
 		}
 	}
 	key := "| " + s.Name + " | " + w.String()
-	rows[key] = fmt.Sprintf("%s | %d | %d | %d | %s | %s |\n", key, switches, len(res.Records), len(res.Reused().Records), lost(res), f.commit)
+	rows[key] = fmt.Sprintf(
+		"%s | %d | %d | %d | %s | %s |\n", key, switches, len(res.Records), len(res.Reused().Records), lost(res),
+		f.commit,
+	)
 	var b strings.Builder
 	b.WriteString(before + figuresHead)
 	for _, s := range everyServer(t) {
@@ -69,5 +74,7 @@ func lost(res *load.Result) string {
 		}
 	}
 	slices.Sort(kinds)
-	return fmt.Sprintf("**%d**: %s; %d over kept connections", len(failed), strings.Join(kinds, ", "), len(res.Reused().Failed()))
+	return fmt.Sprintf(
+		"**%d**: %s; %d over kept connections", len(failed), strings.Join(kinds, ", "), len(res.Reused().Failed()),
+	)
 }

@@ -53,12 +53,16 @@ command = ["python", "-c", "import os, sys; sys.exit(os.path.exists('closed') an
 	a.Command("switch", "r1").Want(1).Says("301", `scheme = "https"`, "r2 is still live, untouched")
 }
 
-// The health check is a view that hangs while a file is missing, as one does that waits for a lock: the other views answer.
+// The health check is a view that hangs while a file is missing, as one does that waits for a lock:
+// the other views answer.
 func TestAHungWorkerIsReplacedWithoutAFailedRequest(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	free := a.Path("free")
-	a.Options.Health = fmt.Sprintf("path = \"/slow?s=0&until=%s\"\nalways = true\nalways_interval = \"1s\"\nalways_failures = 2\ntimeout = \"500ms\"\n", free)
+	a.Options.Health = fmt.Sprintf(
+		"path = \"/slow?s=0&until=%s\"\nalways = true\nalways_interval = \"1s\"\nalways_failures = 2\ntimeout = \"500ms\"\n",
+		free,
+	)
 	a.WriteConfig()
 	a.WriteFile("free", "")
 	a.Releases("r1")
@@ -75,7 +79,8 @@ func TestAHungWorkerIsReplacedWithoutAFailedRequest(t *testing.T) {
 	a.WriteFile("free", "") // its successor finds the lock free
 	eventually(t, "another worker serves", func() bool {
 		st := a.Status()
-		return st.Changing == nil && st.Health == "ok" && len(st.Generations) == 1 && a.Live(st).Workers[0].PID != before
+		return st.Changing == nil && st.Health == "ok" && len(st.Generations) == 1 &&
+			a.Live(st).Workers[0].PID != before
 	})
 	a.More(requests, 10)
 	a.Lossless(requests)

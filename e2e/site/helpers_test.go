@@ -15,7 +15,8 @@ const patience = time.Minute
 
 func requestsOfAFewUsers() load.Config { return load.Config{Rate: 40, Clients: 8} }
 
-// eventually waits for what another process does a moment later. It paces itself by the commands that cond runs.
+// eventually waits for what another process does a moment later. It paces itself by the commands
+// that cond runs.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !cond(); {
@@ -47,7 +48,10 @@ func slowRequest(t *testing.T, a *harness.App, seconds string) *load.Run {
 func requestInFlight(t *testing.T, a *harness.App, path string) *load.Run {
 	t.Helper()
 	network, address := a.Target()
-	r, err := load.Start(load.Config{Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience, Shapes: []load.Shape{load.Get(path)}})
+	r, err := load.Start(load.Config{
+		Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience,
+		Shapes: []load.Shape{load.Get(path)},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,11 +11,13 @@ import (
 	"superctl/load"
 )
 
-// held is an app that must not run beside another release of itself. Its migration takes as many seconds as the file `seconds`
-// says, and fails when that is no number.
+// held is an app that must not run beside another release of itself. Its migration takes as many
+// seconds as the file `seconds` says, and fails when that is no number.
 func held(t *testing.T, front harness.Front) *harness.App {
 	t.Helper()
-	a := harness.New(t, run, harness.Options{Front: front, Top: `probation = "200ms"`, Web: "strategy = \"hold\"\nhold = \"20s\""})
+	a := harness.New(t, run, harness.Options{
+		Front: front, Top: `probation = "200ms"`, Web: "strategy = \"hold\"\nhold = \"20s\"",
+	})
 	a.Options.More = fmt.Sprintf("[hooks]\nbefore = [[\"sh\", \"-c\", \"sleep $(cat %s)\"]]\n", a.Path("seconds"))
 	a.WriteConfig()
 	a.WriteFile("seconds", "0")
@@ -44,15 +46,21 @@ func TestConnectionsWaitDuringAnIncompatibleMigrationAndNoneIsLost(t *testing.T)
 				a.More(requests, 5)
 			}
 			res := a.Lossless(requests)
-			if !slices.ContainsFunc(res.Records, func(r load.Record) bool { return r.Ended.Sub(r.Begun) > 3*time.Second }) {
+			if !slices.ContainsFunc(res.Records, func(r load.Record) bool {
+				return r.Ended.Sub(r.Begun) > 3*time.Second
+			}) {
 				t.Error("no request has waited for the migration")
 			}
-			// Of two releases that must not run side by side, none answers a request that began after the next one's answer.
+			// Of two releases that must not run side by side, none answers a request that began
+			// after the next one's answer.
 			slices.SortFunc(res.Records, func(a, b load.Record) int { return a.Ended.Compare(b.Ended) })
 			for i, newer := range res.Records {
 				for _, r := range res.Records[i+1:] {
 					if r.Generation < newer.Generation && r.Begun.After(newer.Ended) {
-						t.Fatalf("generation %d answers a request that began after an answer of generation %d: %+v", r.Generation, newer.Generation, r)
+						t.Fatalf(
+							"generation %d answers a request that began after an answer of generation %d: %+v",
+							r.Generation, newer.Generation, r,
+						)
 					}
 				}
 			}

@@ -33,7 +33,8 @@ func fuzzed(t *testing.T, command, web string) *harness.App {
 	return a
 }
 
-// answered is an answer but for what may differ, and what the server has promised and done about the connection.
+// answered is an answer but for what may differ, and what the server has promised and done about
+// the connection.
 type answered struct {
 	text   string
 	closes bool // it says that it will close
@@ -41,8 +42,8 @@ type answered struct {
 	ended  bool // and has, within a short time
 }
 
-// askFuzzed sends a request on a connection of its own, and may wait for its end, if it is announced: a server does not always close
-// because the application says so.
+// askFuzzed sends a request on a connection of its own, and may wait for its end, if it is
+// announced: a server does not always close because the application says so.
 func askFuzzed(t *testing.T, a *harness.App, request, method string, wait bool) (got answered) {
 	t.Helper()
 	network, address := a.Target()
@@ -80,7 +81,9 @@ func askFuzzed(t *testing.T, a *harness.App, request, method string, wait bool) 
 		resp.Header.Del("Keep-Alive") // how long the connection is kept
 	}
 	resp.Header.Del("Date")
-	got.text = fmt.Sprintf("%s %s %v %v %d %s", resp.Proto, resp.Status, resp.Header, resp.TransferEncoding, resp.ContentLength, got.text)
+	got.text = fmt.Sprintf(
+		"%s %s %v %v %d %s", resp.Proto, resp.Status, resp.Header, resp.TransferEncoding, resp.ContentLength, got.text,
+	)
 	if got.closes && wait {
 		_, err := io.Copy(io.Discard, in) // gunicorn's asgi worker sends the body of a 500 for HEAD too
 		got.ended = err == nil
@@ -118,14 +121,18 @@ func TestTheDrainHookChangesNothingButTheHeaderWhateverTheApp(t *testing.T) {
 					turn <- struct{}{}
 					defer func() { <-turn }()
 					request, method := fuzzedRequest(i, strings.HasSuffix(command, "asgi"))
-					without, with := askFuzzed(t, plain, request, method, false), askFuzzed(t, hooked, request, method, true)
+					without, with := askFuzzed(
+						t, plain, request, method, false,
+					), askFuzzed(t, hooked, request, method, true)
 					granian := strings.HasPrefix(name, "granian")
-					cut := granian && !without.whole && !with.whole // whether the head was sent before the body failed is chance there
+					// whether the head was sent before the body failed is chance there
+					cut := granian && !without.whole && !with.whole
 					if without.text != with.text && !cut {
 						t.Errorf("%q\nwithout %s\nwith    %s", request, without.text, with.text)
 					}
-					// What these answer themselves for an app that fails is out of the hook's reach: cheroot closes after it without saying so,
-					// and granian keeps the connection.
+					// What these answer themselves for an app that fails is out of the hook's
+					// reach: cheroot closes after it without saying so, and granian keeps the
+					// connection.
 					failed := (granian || name == "cheroot") && !strings.Contains(with.text, "X-Seed")
 					if with.whole && !failed && (!with.closes || !with.ended) {
 						t.Errorf("%q: it does not close: %+v", request, with)
@@ -141,7 +148,9 @@ func TestTheDrainHookChangesNothingButTheHeaderWhateverTheApp(t *testing.T) {
 func fuzzedRequest(i int, websockets bool) (request, method string) {
 	if websockets && i%30 == 29 {
 		return fmt.Sprintf("GET /%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
-			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", map[bool]string{true: "ws", false: "refused"}[i%60 == 29]), http.MethodGet
+			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", map[bool]string{
+			true: "ws", false: "refused",
+		}[i%60 == 29]), http.MethodGet
 	}
 	method = []string{http.MethodGet, http.MethodGet, http.MethodPost, http.MethodHead}[i%4]
 	head := fmt.Sprintf("%s /%d HTTP/%s\r\nHost: x\r\n", method, i, []string{"1.1", "1.1", "1.0"}[i%3])

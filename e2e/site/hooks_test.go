@@ -32,18 +32,25 @@ func runs(pid int) bool {
 func TestHooksKnowWhatHappensAndWhatTheyWriteIsInTheHistory(t *testing.T) {
 	say := `echo "$SUPERCTL_CHANGE $SUPERCTL_PREVIOUS-$SUPERCTL_RELEASE ${SUPERCTL_OUTCOME:-before} in $(basename $PWD) with $(basename $(dirname $(dirname $(dirname $(command -v python)))))"`
 	a := harness.New(t, run, harness.Options{More: script(map[string]string{
-		"before": say, "after": say + "; exit 4", "on_abort": say + `; echo "because $SUPERCTL_ERROR"`, "on_revert": say,
+		"before": say, "after": say + "; exit 4", "on_abort": say + `; echo "because $SUPERCTL_ERROR"`,
+		"on_revert": say,
 	})})
 	a.Releases("r1", "r2")
 	a.Release("bad", apps.Behaviour{Fault: apps.ExitsAtOnce})
 	a.Start("r1")
-	a.Command("switch", "r2").Want(0).Says("switch r1-r2 before in r2 with r2", "switch r1-r2 done in r2 with r2", "warning: after: hook", "exit code 4")
-	a.Command("switch", "bad").Want(1).Says("switch r2-bad aborted in bad with bad", "because prove: web.0", "the licence has run out")
+	a.Command("switch", "r2").Want(0).Says(
+		"switch r1-r2 before in r2 with r2", "switch r1-r2 done in r2 with r2", "warning: after: hook", "exit code 4",
+	)
+	a.Command("switch", "bad").Want(1).Says(
+		"switch r2-bad aborted in bad with bad", "because prove: web.0", "the licence has run out",
+	)
 	rollback := a.Command("rollback").Want(0).Says("rollback r2-r1 done in r1")
 	if strings.Contains(rollback.Text(), "r2-r1 before") {
 		t.Errorf("before hooks ran for a rollback:\n%s", rollback.Text())
 	}
-	a.Command("history", "--output").Want(0).Says("before | switch r1-r2 before in r2", "on_abort | because prove: web.0", "after | rollback r2-r1 done")
+	a.Command("history", "--output").Want(0).Says(
+		"before | switch r1-r2 before in r2", "on_abort | because prove: web.0", "after | rollback r2-r1 done",
+	)
 }
 
 func TestAHookThatIsCancelledEndsWithAllThatItHasStarted(t *testing.T) {
@@ -51,7 +58,8 @@ func TestAHookThatIsCancelledEndsWithAllThatItHasStarted(t *testing.T) {
 	a.Releases("r1", "r2")
 	a.Start("r1")
 	a.Options.More = script(map[string]string{
-		"before":   `setsid sleep 1000 & echo $! >` + a.Path("child") + `; trap 'echo undone >` + a.Path("undone") + `; exit 1' TERM; echo begun; wait`,
+		"before": `setsid sleep 1000 & echo $! >` + a.Path("child") + `; trap 'echo undone >` + a.Path("undone") +
+			`; exit 1' TERM; echo begun; wait`,
 		"on_abort": `echo $SUPERCTL_OUTCOME >` + a.Path("aborted"),
 	})
 	a.WriteConfig()
@@ -132,7 +140,10 @@ func TestAHookDoesNotOutliveADaemonThatIsKilledAndDoesNotRunAgain(t *testing.T) 
 }
 
 func TestAHookThatWritesAHundredMegabytesHurtsNobody(t *testing.T) {
-	a := harness.New(t, run, harness.Options{More: script(map[string]string{"before": `yes 'a line such as a migration writes' | head -c 100000000; echo finished`})})
+	a := harness.New(
+		t, run,
+		harness.Options{More: script(map[string]string{"before": `yes 'a line such as a migration writes' | head -c 100000000; echo finished`})},
+	)
 	a.Releases("r1", "r2")
 	a.Start("r1")
 	before := a.Daemon.PeakMemory()

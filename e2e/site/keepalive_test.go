@@ -55,7 +55,8 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 				a := harness.New(t, run, opt)
 				a.Releases("r1", "r2")
 				a.Start("r1")
-				// Each client keeps its connection, and all are busy at the moment of each stop signal.
+				// Each client keeps its connection, and all are busy at the moment of each stop
+				// signal.
 				requests := a.Load(load.Config{Rate: 150, Clients: 8, KeepAlive: true})
 				for i := range switches(turns / 2) {
 					a.Command("switch", fmt.Sprintf("r%d", 2-i%2)).Want(0)
@@ -86,7 +87,8 @@ func idle(t *testing.T, a *harness.App) *lasting {
 	return l
 }
 
-// get sends a request and returns who has answered, and whether that was the last answer on the connection.
+// get sends a request and returns who has answered, and whether that was the last answer on the
+// connection.
 func (l *lasting) get() (release string, closes bool) {
 	l.t.Helper()
 	if _, err := io.WriteString(l, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
@@ -106,7 +108,9 @@ func (l *lasting) get() (release string, closes bool) {
 func TestAnIdleConnectionThatOutlastsTheDrainIsClosedAtTheLimitAndTheHistorySaysSo(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{
-		Server: harness.Server{Name: "uvicorn", Command: "uvicorn --timeout-keep-alive 60 --fd {fd.web} shop.asgi:application"}, Web: `drain = "8s"`,
+		Server: harness.Server{
+			Name: "uvicorn", Command: "uvicorn --timeout-keep-alive 60 --fd {fd.web} shop.asgi:application",
+		}, Web: `drain = "8s"`,
 	})
 	a.Releases("r1", "r2")
 	a.Start("r1")

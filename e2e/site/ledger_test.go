@@ -62,7 +62,8 @@ func (l *ledger) config() string {
 	return fmt.Sprintf("[notify.ledger]\nservice = \"webhook\"\nurl = %q\n", l.URL)
 }
 
-// complete waits until the end is told of every change whose beginning was, and compares the newest with what is live.
+// complete waits until the end is told of every change whose beginning was, and compares the newest
+// with what is live.
 func (l *ledger) complete(t *testing.T, live string) {
 	t.Helper()
 	late := time.NewTimer(patience)
@@ -70,7 +71,8 @@ func (l *ledger) complete(t *testing.T, live string) {
 	for {
 		open, last, more := l.state()
 		if open == nil {
-			if o := last.Outcome; last.Event == "success" && live != o.Release || last.Event != "success" && live != o.Previous {
+			if o := last.Outcome; last.Event == "success" && live != o.Release ||
+				last.Event != "success" && live != o.Previous {
 				t.Errorf("%s is live, and told was %+v", live, last)
 			}
 			return

@@ -1,4 +1,5 @@
-// Package site tests the promises of superctl to the users of a site: real servers, real clients, real kills.
+// Package site tests the promises of superctl to the users of a site: real servers, real clients,
+// real kills.
 package site
 
 import (

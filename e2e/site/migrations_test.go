@@ -13,7 +13,8 @@ const (
 	migrateHook = "[hooks]\nbefore = [\"python manage.py migrate --noinput\"]\n"
 )
 
-// A story on each database: a new release brings a migration, and nothing goes back behind it unasked.
+// A story on each database: a new release brings a migration, and nothing goes back behind it
+// unasked.
 func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 	for _, kind := range []string{"sqlite", "postgresql"} {
 		t.Run(kind, func(t *testing.T) {
@@ -27,18 +28,28 @@ func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 			a.WriteConfig()
 			a.Release("r1", apps.Behaviour{Migrations: apps.Migrations("0001_initial")})
 			a.Release("r2", apps.Behaviour{Migrations: apps.Migrations("0001_initial", "0002_price")})
-			a.Release("squashed", apps.Behaviour{Migrations: []apps.Migration{{Name: "0001_squashed_0002_price", Replaces: []string{"0001_initial", "0002_price"}}}})
+			a.Release(
+				"squashed",
+				apps.Behaviour{Migrations: []apps.Migration{{
+					Name: "0001_squashed_0002_price", Replaces: []string{"0001_initial", "0002_price"},
+				}}},
+			)
 			a.Start("r1")
 			requests := a.Load(requestsOfAFewUsers())
 
 			a.Command("switch", "r2").Want(0).Says("catalogue.0002_price", "1 to apply, which a before hook does")
 			a.Command("history", "--output", "-n", "1").Want(0).Says("migrations | Planned operations:")
-			refused := a.Command("rollback").Want(1).Says("r1 does not know migrations that have been applied: catalogue.0002_price.", "--force", "r2 is still live, untouched")
+			refused := a.Command("rollback").Want(1).Says(
+				"r1 does not know migrations that have been applied: catalogue.0002_price.", "--force",
+				"r2 is still live, untouched",
+			)
 			if strings.Contains(refused.Text(), "0001_initial") {
 				t.Errorf("it names too many:\n%s", refused.Text())
 			}
 			a.Command("check", "r1").Want(1).Says("catalogue.0002_price")
-			a.Command("rollback", "--force").Want(0).Says("still warm", "--force, although it does not know catalogue.0002_price")
+			a.Command("rollback", "--force").Want(0).Says(
+				"still warm", "--force, although it does not know catalogue.0002_price",
+			)
 			a.Command("switch", "r2").Want(0).Says("nothing to apply")
 			a.Command("switch", "r1").Want(1).Says("catalogue.0002_price")
 			// What one release has in two migrations and the other in one is the same.
@@ -50,7 +61,9 @@ func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 			a.Options.More = checked
 			a.WriteConfig()
 			a.Release("r3", apps.Behaviour{Migrations: apps.Migrations("0001_initial", "0002_price", "0003_stock")})
-			a.Command("switch", "r3").Want(1).Says("r3 has migrations that are not applied: catalogue.0003_stock. Apply them first", "manage.py migrate")
+			a.Command("switch", "r3").Want(1).Says(
+				"r3 has migrations that are not applied: catalogue.0003_stock. Apply them first", "manage.py migrate",
+			)
 			a.Command("check", "r3").Want(1).Says("catalogue.0003_stock")
 			a.Lossless(requests)
 		})
@@ -65,11 +78,13 @@ func TestWhatTheMigrationsCannotBeReadFromIsSaid(t *testing.T) {
 		more, env string
 		says      string
 	}{
-		"no manage.py":        {checked + "manage = \"src/manage.py\"\n", "", "there is no src/manage.py in"},
-		"no such settings":    {checked, `DJANGO_SETTINGS_MODULE = "shop.nothing"`, "No module named 'shop.nothing'"},
-		"no such database":    {checked + "databases = [\"other\"]\n", "", "no database 'other', but default"},
-		"no server":           {checked, `SHOP_DATABASE = "postgresql:` + a.Path("nowhere") + `"`, "cannot be reached"},
-		"no such file":        {checked, `SHOP_DATABASE = "sqlite:` + a.Path("nowhere", "db") + `"`, "unable to open database file"},
+		"no manage.py":     {checked + "manage = \"src/manage.py\"\n", "", "there is no src/manage.py in"},
+		"no such settings": {checked, `DJANGO_SETTINGS_MODULE = "shop.nothing"`, "No module named 'shop.nothing'"},
+		"no such database": {checked + "databases = [\"other\"]\n", "", "no database 'other', but default"},
+		"no server":        {checked, `SHOP_DATABASE = "postgresql:` + a.Path("nowhere") + `"`, "cannot be reached"},
+		"no such file": {
+			checked, `SHOP_DATABASE = "sqlite:` + a.Path("nowhere", "db") + `"`, "unable to open database file",
+		},
 		"no call":             {checked + "manage = \"shop/settings.py\"\n", "", "has not called"},
 		"not a Django at all": {checked + "manage = \"release.json\"\n", "", "release.json"},
 	} {

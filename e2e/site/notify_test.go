@@ -40,10 +40,17 @@ func toldApp(t *testing.T, m *team) *harness.App {
 		"[notify.teams]\nservice = \"teams\"\n" + file("url", "teams") +
 		"[notify.discord]\nservice = \"discord\"\n" + file("url", "discord") +
 		"[notify.hook]\nservice = \"webhook\"\non = [\"success\", \"abort\", \"revert\"]\n" + file("url", "hook") +
-		"[notify.relic]\nservice = \"newrelic\"\nentity = \"MTIzfEFQTXw\"\nregion = \"eu\"\n" + file("token", "newrelic") +
-		"[notify.sentry]\nservice = \"sentry\"\norganization = \"example\"\nprojects = [\"shop\"]\n" + file("token", "sentry") +
-		"[notify.datadog]\nservice = \"datadog\"\nsite = \"datadoghq.eu\"\non = [\"success\"]\n" + file("token", "datadog") +
-		fmt.Sprintf("[notify.mail]\nservice = \"email\"\nhost = %q\nfrom = \"shop@example.com\"\nto = [\"team@example.com\"]\nusername = \"shop\"\n", m.mail.Addr()) + file("password", "mail")
+		"[notify.relic]\nservice = \"newrelic\"\nentity = \"MTIzfEFQTXw\"\nregion = \"eu\"\n" + file(
+		"token", "newrelic",
+	) +
+		"[notify.sentry]\nservice = \"sentry\"\norganization = \"example\"\nprojects = [\"shop\"]\n" +
+		file("token", "sentry") +
+		"[notify.datadog]\nservice = \"datadog\"\nsite = \"datadoghq.eu\"\non = [\"success\"]\n" +
+		file("token", "datadog") +
+		fmt.Sprintf(
+			"[notify.mail]\nservice = \"email\"\nhost = %q\nfrom = \"shop@example.com\"\nto = [\"team@example.com\"]\nusername = \"shop\"\n",
+			m.mail.Addr(),
+		) + file("password", "mail")
 	a.WriteConfig()
 	return a
 }
@@ -71,10 +78,14 @@ func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *tes
 	m := newTeam(t)
 	a := toldApp(t, m)
 	a.Options.Env = fmt.Sprintf("SECRET_KEY = %q\n", secretOfApp)
-	a.Options.More += fmt.Sprintf("[hooks]\nbefore = [[\"sh\", \"-c\", \"[ $SUPERCTL_RELEASE != broken ]\", \"signed with\", %q]]\n", secretOfApp)
+	a.Options.More += fmt.Sprintf(
+		"[hooks]\nbefore = [[\"sh\", \"-c\", \"[ $SUPERCTL_RELEASE != broken ]\", \"signed with\", %q]]\n", secretOfApp,
+	)
 	a.WriteConfig()
 	a.Releases("r1", "r2", "broken")
-	a.Command("check").Want(0).Says("notify.slack can tell slack: its secret is in "+a.Path("slack.secret"), "notify.mail can tell email")
+	a.Command("check").Want(0).Says(
+		"notify.slack can tell slack: its secret is in "+a.Path("slack.secret"), "notify.mail can tell email",
+	)
 	ready := func() {
 		t.Helper()
 		if err := a.Launch(m.env...).Ready(); err != nil {
@@ -97,10 +108,13 @@ func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *tes
 	sameRequests(t, m)
 	eventually(t, "status says nothing any more", func() bool { return len(a.Status().Troubles) == 0 })
 
-	// A release that is refused. A daemon that is stopped, and one that starts, have nothing more to say.
+	// A release that is refused. A daemon that is stopped, and one that starts, have nothing more
+	// to say.
 	a.Command("switch", "broken").Want(1)
 	m.want(both(everybody("start", "broken"), everybody("abort", "broken"))...)
-	m.wantSaid("signed with", "hooks.slack.com", "contoso.api.powerplatform.com:443", "discord.com", "ops.example.com", "mail")
+	m.wantSaid(
+		"signed with", "hooks.slack.com", "contoso.api.powerplatform.com:443", "discord.com", "ops.example.com", "mail",
+	)
 	m.wantNowhere(secretOfApp)
 	logs += a.Daemon.Output()
 	a.Daemon.Stop()
@@ -174,7 +188,8 @@ func sameRequests(t *testing.T, m *team) {
 	}
 }
 
-// noSecrets fails the test if a secret is in what the daemons have said, or in any file but its own.
+// noSecrets fails the test if a secret is in what the daemons have said, or in any file but its
+// own.
 func noSecrets(t *testing.T, a *harness.App, logs string) {
 	t.Helper()
 	look := func(where, text string) {

@@ -21,7 +21,9 @@ func TestARollbackIsRightOrRefusedWhateverBecameOfTheReleases(t *testing.T) {
 
 	// After a prune: what a rollback goes to is never removed.
 	a.Command("prune", "--keep", "1", "--dry-run").Want(0).Says("a prune would remove 1 release")
-	a.Command("prune", "--keep", "1").Want(0).Says("removed 1 release", "live", "previous: a rollback goes to it", "one of the 1 newest")
+	a.Command("prune", "--keep", "1").Want(0).Says(
+		"removed 1 release", "live", "previous: a rollback goes to it", "one of the 1 newest",
+	)
 	there(t, a, "r2", "r3", "r4")
 	a.Command("rollback").Want(0)
 

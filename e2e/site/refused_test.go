@@ -16,19 +16,44 @@ func TestABrokenReleaseIsRefusedWithItsReasonAndNoUserNotices(t *testing.T) {
 		opt  harness.Options
 		says []string
 	}{
-		"import error":         {be: apps.Behaviour{Fault: apps.ImportError}, says: []string{"shop_payments"}},
-		"exits at once":        {be: apps.Behaviour{Fault: apps.ExitsAtOnce}, says: []string{"exit code 7", "the licence has run out"}},
-		"exits after 3 s":      {be: apps.Behaviour{Fault: apps.ExitsLater, Seconds: 3}, says: []string{"exit code 1", "no database"}},
-		"answers 500":          {be: apps.Behaviour{Fault: apps.Error500}, opt: harness.Options{Health: `unhealthy_after = "100ms"`}, says: []string{"500", "cannot reach the catalogue"}},
-		"answers slowly":       {be: apps.Behaviour{Fault: apps.Slow, Seconds: 3}, opt: harness.Options{Web: `start_timeout = "3s"`, Health: `timeout = "500ms"`}, says: []string{"within 500ms"}},
-		"never answers":        {be: apps.Behaviour{Fault: apps.Hang}, opt: harness.Options{Web: `start_timeout = "3s"`, Health: `timeout = "500ms"`}, says: []string{"within 500ms"}},
-		"answers sometimes":    {be: apps.Behaviour{Fault: apps.Sometimes}, says: []string{"only sometimes"}},
-		"listens elsewhere":    {be: apps.Behaviour{Fault: apps.ListensElsewhere}, opt: harness.Options{Web: `start_timeout = "3s"`, Health: `timeout = "500ms"`}, says: []string{"web"}},
-		"no virtualenv":        {be: apps.Behaviour{Fault: apps.NoVirtualenv}, says: []string{"virtualenv"}},
-		"half copied":          {be: apps.Behaviour{Fault: apps.HalfCopied}, says: []string{".incomplete"}},
-		"without permission":   {be: apps.Behaviour{Fault: apps.Unreadable}, opt: harness.Options{Top: `user = "nobody"`}, says: []string{"permission denied"}},
-		"no such release":      {says: []string{"no release"}},
-		"the migration failed": {be: apps.Behaviour{}, opt: harness.Options{More: "[hooks]\nbefore = [['python', '-c', 'import sys; sys.exit(\"no such table\")']]"}, says: []string{"before", "no such table"}},
+		"import error": {be: apps.Behaviour{Fault: apps.ImportError}, says: []string{"shop_payments"}},
+		"exits at once": {be: apps.Behaviour{Fault: apps.ExitsAtOnce}, says: []string{
+			"exit code 7", "the licence has run out",
+		}},
+		"exits after 3 s": {be: apps.Behaviour{Fault: apps.ExitsLater, Seconds: 3}, says: []string{
+			"exit code 1", "no database",
+		}},
+		"answers 500": {
+			be: apps.Behaviour{Fault: apps.Error500}, opt: harness.Options{Health: `unhealthy_after = "100ms"`},
+			says: []string{"500", "cannot reach the catalogue"},
+		},
+		"answers slowly": {
+			be:   apps.Behaviour{Fault: apps.Slow, Seconds: 3},
+			opt:  harness.Options{Web: `start_timeout = "3s"`, Health: `timeout = "500ms"`},
+			says: []string{"within 500ms"},
+		},
+		"never answers": {
+			be:   apps.Behaviour{Fault: apps.Hang},
+			opt:  harness.Options{Web: `start_timeout = "3s"`, Health: `timeout = "500ms"`},
+			says: []string{"within 500ms"},
+		},
+		"answers sometimes": {be: apps.Behaviour{Fault: apps.Sometimes}, says: []string{"only sometimes"}},
+		"listens elsewhere": {
+			be:  apps.Behaviour{Fault: apps.ListensElsewhere},
+			opt: harness.Options{Web: `start_timeout = "3s"`, Health: `timeout = "500ms"`}, says: []string{"web"},
+		},
+		"no virtualenv": {be: apps.Behaviour{Fault: apps.NoVirtualenv}, says: []string{"virtualenv"}},
+		"half copied":   {be: apps.Behaviour{Fault: apps.HalfCopied}, says: []string{".incomplete"}},
+		"without permission": {
+			be: apps.Behaviour{Fault: apps.Unreadable}, opt: harness.Options{Top: `user = "nobody"`},
+			says: []string{"permission denied"},
+		},
+		"no such release": {says: []string{"no release"}},
+		"the migration failed": {
+			be:   apps.Behaviour{},
+			opt:  harness.Options{More: "[hooks]\nbefore = [['python', '-c', 'import sys; sys.exit(\"no such table\")']]"},
+			says: []string{"before", "no such table"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -57,7 +82,8 @@ func TestABrokenReleaseIsRefusedWithItsReasonAndNoUserNotices(t *testing.T) {
 			a.More(requests, 10)
 			a.Lossless(requests)
 			after := a.Status()
-			if after.Generation != before.Generation || after.Release != "good" || after.Health != "ok" || a.Live(after).Workers[0].PID != a.Live(before).Workers[0].PID {
+			if after.Generation != before.Generation || after.Release != "good" || after.Health != "ok" ||
+				a.Live(after).Workers[0].PID != a.Live(before).Workers[0].PID {
 				t.Errorf("before %+v\nafter %+v", before, after)
 			}
 			if to, err := filepath.EvalSymlinks(a.Path("current")); err != nil || filepath.Base(to) != "good" {
@@ -75,7 +101,8 @@ func TestAReleaseThatDiesAfterItsCutoverIsTakenBack(t *testing.T) {
 	requests := a.Load(requestsOfAFewUsers())
 	a.Command("switch", "dies").Want(5).Says("the spool is damaged", "good is live again")
 	a.More(requests, 20)
-	// Requests that were in flight in the worker when it died have died with it; those after the revert have not.
+	// Requests that were in flight in the worker when it died have died with it; those after the
+	// revert have not.
 	revert := a.Status()
 	res := requests.Stop()
 	for _, r := range res.Failed() {

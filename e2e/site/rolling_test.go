@@ -12,7 +12,8 @@ import (
 	"superctl/load"
 )
 
-// rolled is an app of three instances of a server with one process each, of which one at a time is replaced.
+// rolled is an app of three instances of a server with one process each, of which one at a time is
+// replaced.
 func rolled(t *testing.T, server harness.Server, front harness.Front) *harness.App {
 	t.Helper()
 	return harness.New(t, run, harness.Options{
@@ -26,7 +27,8 @@ func small(s harness.Server, command string) harness.Server {
 	return s
 }
 
-// watched counts the workers of an app that have been started and are not gone, at every moment until stop, and what they use.
+// watched counts the workers of an app that have been started and are not gone, at every moment
+// until stop, and what they use.
 func watched(t *testing.T, a *harness.App) (stop func() (most int, memory uint64)) {
 	t.Helper()
 	ended, watching := make(chan struct{}), sync.WaitGroup{}

@@ -15,13 +15,23 @@ import (
 	"superctl/e2e/harness"
 )
 
-// everythingTold is what superctl has written anywhere: the daemon's log, the files of the app's directory but for the operator's own,
-// the arguments of all processes, and what commands say.
+// everythingTold is what superctl has written anywhere: the daemon's log, the files of the app's
+// directory but for the operator's own, the arguments of all processes, and what commands say.
 func everythingTold(t *testing.T, a *harness.App) map[string]string {
 	t.Helper()
 	told := map[string]string{"the daemon's log": a.Daemon.Output()}
 	for _, args := range [][]string{
-		{"status"}, {"status", "--json"}, {"status", "--env"}, {"check"}, {"history", "--json", "--output"}, {"history", "show"}, {"history", "--output"}, {"releases"}, {"logs"}, {"logs", "--json"}, {"switch", "nonsense"},
+		{"status"},
+		{"status", "--json"},
+		{"status", "--env"},
+		{"check"},
+		{"history", "--json", "--output"},
+		{"history", "show"},
+		{"history", "--output"},
+		{"releases"},
+		{"logs"},
+		{"logs", "--json"},
+		{"switch", "nonsense"},
 	} {
 		told["superctl "+strings.Join(args, " ")] = a.Command(args...).Text()
 	}
@@ -71,11 +81,16 @@ printf '\033]0;owned\007%s\n' "SECRET_KEY='$SECRET_KEY'" "$DATABASE_URL" "$TOKEN
 		t.Fatal(err)
 	}
 	a.WriteFile("hook.secret", chat.URL+"/"+ofHook+"\n")
-	file := fmt.Sprintf("SECRET_KEY=%[1]s\nDATABASE_URL=postgres://shop:%[1]s@db/shop\nPEM=\"-----BEGIN-----\n%[1]s\n-----END-----\"\n", inFile)
+	file := fmt.Sprintf(
+		"SECRET_KEY=%[1]s\nDATABASE_URL=postgres://shop:%[1]s@db/shop\nPEM=\"-----BEGIN-----\n%[1]s\n-----END-----\"\n",
+		inFile,
+	)
 	a.WriteFile("env", file)
 	a.Options.Top = fmt.Sprintf("env_file = %q\ninherit = [\"INHERIT*\"]\n", a.Path("env"))
 	a.Options.Env = fmt.Sprintf("TOKEN = %q\nWHERE = \"{release}/{generation}\"\nFILES = \"{scratch}\"\n", inConfig)
-	a.Options.More = fmt.Sprintf("[hooks]\nbefore = [[%q]]\n[notify.hook]\nservice = \"webhook\"\nurl_file = %q\n", hook, a.Path("hook.secret"))
+	a.Options.More = fmt.Sprintf(
+		"[hooks]\nbefore = [[%q]]\n[notify.hook]\nservice = \"webhook\"\nurl_file = %q\n", hook, a.Path("hook.secret"),
+	)
 	a.WriteConfig()
 	a.Releases("r1", "r2", "r3")
 	t.Setenv("INHERITED", inherited)
@@ -97,7 +112,9 @@ printf '\033]0;owned\007%s\n' "SECRET_KEY='$SECRET_KEY'" "$DATABASE_URL" "$TOKEN
 	env := environ(t, a)
 	generation := a.Live(a.Status()).ID
 	for name, value := range map[string]string{
-		"SECRET_KEY": inFile, "TOKEN": inConfig, "INHERITED": inherited, "WHERE": fmt.Sprintf("r1/%d", generation), "FILES": a.Path("run", fmt.Sprintf("%s.scratch/g%d", a.Name, generation)),
+		"SECRET_KEY": inFile, "TOKEN": inConfig, "INHERITED": inherited, "WHERE": fmt.Sprintf(
+			"r1/%d", generation,
+		), "FILES": a.Path("run", fmt.Sprintf("%s.scratch/g%d", a.Name, generation)),
 	} {
 		if env[name] != value {
 			t.Errorf("%s is %q, want %q", name, env[name], value)
@@ -119,20 +136,26 @@ printf '\033]0;owned\007%s\n' "SECRET_KEY='$SECRET_KEY'" "$DATABASE_URL" "$TOKEN
 	}
 	eventually(t, "another worker serves", func() bool {
 		live := a.Live(a.Status())
-		return len(live.Workers) > 0 && live.Workers[0].PID != worker && live.Workers[0].PID != 0 && live.Workers[0].State == "ready"
+		return len(live.Workers) > 0 && live.Workers[0].PID != worker && live.Workers[0].PID != 0 &&
+			live.Workers[0].State == "ready"
 	})
 	if got := environ(t, a)["SECRET_KEY"]; got != inFile {
 		t.Errorf("a worker that the next daemon has started has %q", got)
 	}
 
-	eventually(t, "the chat is told", func() bool { mu.Lock(); defer mu.Unlock(); return strings.Count(sent.String(), `"event"`) >= 5 })
+	eventually(t, "the chat is told", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Count(sent.String(), `"event"`) >= 5
+	})
 	told := everythingTold(t, a)
 	mu.Lock()
 	told["sent and said"], told["the first daemon's log"] = sent.String(), daemon
 	mu.Unlock()
 	for where, text := range told {
 		for _, secret := range []string{inFile, inConfig, inherited, ofHook} {
-			if at := strings.Index(text, secret); at >= 0 && (secret != inConfig || !strings.HasSuffix(where, "/config.toml")) {
+			if at := strings.Index(text, secret); at >= 0 &&
+				(secret != inConfig || !strings.HasSuffix(where, "/config.toml")) {
 				t.Errorf("%s has %s: %q", where, secret, text[max(at-200, 0):at+len(secret)])
 			}
 		}

@@ -68,8 +68,8 @@ func TestEveryServerFinishesWhatItHasWhileTheNextReleaseServes(t *testing.T) {
 	}
 }
 
-// switchWithARequestInFlight switches to and fro. Each time a request that the old workers have begun is answered by them only
-// after they have got their stop signal.
+// switchWithARequestInFlight switches to and fro. Each time a request that the old workers have
+// begun is answered by them only after they have got their stop signal.
 func switchWithARequestInFlight(t *testing.T, opt harness.Options, times int) {
 	a := harness.New(t, run, opt)
 	a.Releases("r1", "r2")
@@ -114,8 +114,9 @@ func TestNoRequestIsLostOrMisroutedWhicheverAddress(t *testing.T) {
 	}
 }
 
-// freePort is a port that is free on every address of the machine. It stays the test's: a socket is bound to it, which
-// disturbs nobody who sets SO_REUSEADDR, but keeps the kernel from giving the port to an outgoing connection.
+// freePort is a port that is free on every address of the machine. It stays the test's: a socket is
+// bound to it, which disturbs nobody who sets SO_REUSEADDR, but keeps the kernel from giving the
+// port to an outgoing connection.
 func freePort(t *testing.T) string {
 	t.Helper()
 	must := func(err error) {

@@ -44,7 +44,9 @@ func TestAnUploadIsThereAfterASwitchAndARollback(t *testing.T) {
 	a.WriteConfig()
 	a.Releases("r1", "r2")
 	a.Release("r3", apps.Behaviour{})
-	for _, dir := range []string{a.Path("media"), a.Path("releases", "r2", "media"), a.Path("releases", "r3", "media")} {
+	for _, dir := range []string{
+		a.Path("media"), a.Path("releases", "r2", "media"), a.Path("releases", "r3", "media"),
+	} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -70,5 +72,7 @@ func TestAnUploadIsThereAfterASwitchAndARollback(t *testing.T) {
 	if err := os.Rename(a.Path("media"), a.Path("lost")); err != nil {
 		t.Fatal(err)
 	}
-	a.Command("switch", "r2").Want(1).Says("shared.media: "+a.Path("media")+" does not exist: install -d -o ", "r1 is still live")
+	a.Command("switch", "r2").Want(1).Says(
+		"shared.media: "+a.Path("media")+" does not exist: install -d -o ", "r1 is still live",
+	)
 }

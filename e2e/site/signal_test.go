@@ -9,7 +9,9 @@ import (
 
 func TestASignalHasGunicornOpenItsLogAgain(t *testing.T) {
 	server := harness.GunicornSync()
-	a := harness.New(t, run, harness.Options{More: "[process.idle]\ncommand = [\"sleep\", \"infinity\"]\nready_after = \"0s\""})
+	a := harness.New(
+		t, run, harness.Options{More: "[process.idle]\ncommand = [\"sleep\", \"infinity\"]\nready_after = \"0s\""},
+	)
 	log := a.Path("access.log")
 	server.Command = "gunicorn --workers 2 --access-logfile " + log + " shop.wsgi"
 	a.Options.Server = server

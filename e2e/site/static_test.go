@@ -25,14 +25,17 @@ func pythonOf(t *testing.T, document string) map[string]string {
 	return blocks
 }
 
-// docs/nginx.md says how the files of all releases lie in one directory while each release keeps its manifest.
+// docs/nginx.md says how the files of all releases lie in one directory while each release keeps
+// its manifest.
 func TestARefusedReleaseLeavesTheStaticFilesOfTheLiveOne(t *testing.T) {
 	dir := t.TempDir()
 	code := pythonOf(t, "nginx.md")
 	settings := strings.Replace(code["shop/settings.py"], "/srv/shop/static", filepath.Join(dir, "static"), 1)
 	manage := func(release string, args ...string) string {
 		t.Helper()
-		cmd := exec.Command(filepath.Join(dir, release, "venv", "bin", "python"), append([]string{"manage.py"}, args...)...)
+		cmd := exec.Command(
+			filepath.Join(dir, release, "venv", "bin", "python"), append([]string{"manage.py"}, args...)...,
+		)
 		cmd.Dir = filepath.Join(dir, release)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -61,7 +64,9 @@ func TestARefusedReleaseLeavesTheStaticFilesOfTheLiveOne(t *testing.T) {
 		manage(release, "collectstatic", "--noinput", "--verbosity", "0")
 	}
 	for _, release := range []string{"live", "refused"} {
-		url := manage(release, "shell", "-c", "from django.templatetags.static import static; print(static('site.css'))")
+		url := manage(
+			release, "shell", "-c", "from django.templatetags.static import static; print(static('site.css'))",
+		)
 		_, name, _ := strings.Cut(url[strings.LastIndex(url, "\n")+1:], "/static/")
 		content, err := os.ReadFile(filepath.Join(dir, "static", name))
 		if err != nil || string(content) != "/* "+release+" */" {

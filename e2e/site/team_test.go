@@ -25,8 +25,8 @@ import (
 	"time"
 )
 
-// team is all services that can be told of changes, on this machine: one TLS server that is every host, a proxy that leads there, and
-// a mail server. They keep what they get.
+// team is all services that can be told of changes, on this machine: one TLS server that is every
+// host, a proxy that leads there, and a mail server. They keep what they get.
 type team struct {
 	t     *testing.T
 	web   *httptest.Server
@@ -46,7 +46,10 @@ type team struct {
 func newTeam(t *testing.T) *team {
 	t.Helper()
 	m := &team{t: t, tried: make(map[string]int), asked: make(map[string][]string), changed: make(chan struct{})}
-	bundle := m.certify("hooks.slack.com", "contoso.api.powerplatform.com", "discord.com", "ops.example.com", "api.eu.newrelic.com", "sentry.io", "api.datadoghq.eu")
+	bundle := m.certify(
+		"hooks.slack.com", "contoso.api.powerplatform.com", "discord.com", "ops.example.com", "api.eu.newrelic.com",
+		"sentry.io", "api.datadoghq.eu",
+	)
 	m.web = httptest.NewUnstartedServer(http.HandlerFunc(m.serve))
 	m.web.TLS = &tls.Config{Certificates: []tls.Certificate{m.cert}, MinVersion: tls.VersionTLS12}
 	m.web.StartTLS()
@@ -58,7 +61,8 @@ func newTeam(t *testing.T) *team {
 	return m
 }
 
-// certify makes an authority and a certificate for those hosts and this machine, and returns the path of the authority's.
+// certify makes an authority and a certificate for those hosts and this machine, and returns the
+// path of the authority's.
 func (m *team) certify(hosts ...string) (bundle string) {
 	m.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -66,9 +70,12 @@ func (m *team) certify(hosts ...string) (bundle string) {
 		m.t.Fatal(err)
 	}
 	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "the test's own"}, DNSNames: hosts, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "the test's own"}, DNSNames: hosts,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
 	if err != nil {
@@ -121,7 +128,9 @@ func (m *team) serve(w http.ResponseWriter, r *http.Request) {
 	case "hooks.slack.com":
 		fmt.Fprint(w, "ok")
 	case "api.eu.newrelic.com":
-		fmt.Fprint(w, `{"data":{"changeTrackingCreateEvent":{"changeTrackingEvent":{"changeTrackingId":"1"},"messages":[]}}}`)
+		fmt.Fprint(
+			w, `{"data":{"changeTrackingCreateEvent":{"changeTrackingEvent":{"changeTrackingId":"1"},"messages":[]}}}`,
+		)
 	default:
 		w.WriteHeader(http.StatusAccepted)
 	}
@@ -230,7 +239,9 @@ func whole(r *http.Request, body []byte) string {
 	var message map[string]any
 	if json.Unmarshal(body, &message) == nil {
 		if o, ok := message["outcome"].(map[string]any); ok { // its steps and their times are another test's
-			message["outcome"] = map[string]any{"kind": o["kind"], "outcome": o["outcome"], "release": o["release"], "steps": o["steps"] != nil}
+			message["outcome"] = map[string]any{
+				"kind": o["kind"], "outcome": o["outcome"], "release": o["release"], "steps": o["steps"] != nil,
+			}
 		}
 		body, _ = json.MarshalIndent(message, "", "  ")
 	}
@@ -306,7 +317,8 @@ func (m *team) smtp(conn net.Conn) {
 			conn = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{m.cert}, MinVersion: tls.VersionTLS12})
 			in, secure = bufio.NewReader(conn), true
 			continue
-		case verb == "AUTH" && (!secure || rest != "PLAIN AHNob3AAbWFpbC1wYXNzd29yZC0wMTIz"): // shop, mail-password-0123
+		// shop, mail-password-0123
+		case verb == "AUTH" && (!secure || rest != "PLAIN AHNob3AAbWFpbC1wYXNzd29yZC0wMTIz"):
 			answer = "535 no"
 		case verb == "AUTH":
 			answer = "235 welcome"

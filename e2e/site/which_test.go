@@ -68,7 +68,8 @@ func TestAReleaseThatBindsTheAppsOwnPortIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bind := "import socket\nstray = socket.socket()\nstray.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\nstray.bind(('" + host + "', " + port + "))\nstray.listen()\n"
+	bind := "import socket\nstray = socket.socket()\nstray.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\nstray.bind(('" +
+		host + "', " + port + "))\nstray.listen()\n"
 	a.Options.Server = a.Options.Server.Bare()
 	a.WriteConfig()
 	a.WriteFile("releases/bad/bare/wsgi.py", bind+string(settings))
@@ -88,9 +89,14 @@ func TestAnExtraListenerIsAllowedByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.WriteFile("releases/metrics/bare/wsgi.py", "import socket\nmetrics = socket.create_server(('127.0.0.3', 0))\n"+string(settings))
+	a.WriteFile(
+		"releases/metrics/bare/wsgi.py",
+		"import socket\nmetrics = socket.create_server(('127.0.0.3', 0))\n"+string(settings),
+	)
 	a.Start("good")
-	a.Command("switch", "metrics").Want(1).Says("listens on 127.0.0.3:", "as well as on the listener it was given", "extra_listen = [")
+	a.Command("switch", "metrics").Want(1).Says(
+		"listens on 127.0.0.3:", "as well as on the listener it was given", "extra_listen = [",
+	)
 	a.Options.Web = `extra_listen = ["127.0.0.3:*"]`
 	a.WriteConfig()
 	a.Command("switch", "metrics").Want(0)
@@ -101,9 +107,16 @@ func TestAWorkerThatRunsFromAnotherReleaseIsRefused(t *testing.T) {
 		wrap string // a program that becomes the server
 		says []string
 	}{
-		"its directory":  {"os.chdir('CURRENT'); os.execvp('gunicorn', ['gunicorn', *sys.argv[1:]])", []string{"runs from release good", "working directory"}},
-		"its virtualenv": {"os.execv('CURRENT/venv/bin/gunicorn', ['gunicorn', *sys.argv[1:]])", []string{"runs from release good", "argument"}},
-		"its variables":  {"os.environ['PYTHONPATH'] = 'CURRENT:' + os.environ.get('PYTHONPATH', ''); os.execvp('gunicorn', ['gunicorn', *sys.argv[1:]])", []string{"runs from release good", "PYTHONPATH"}},
+		"its directory": {"os.chdir('CURRENT'); os.execvp('gunicorn', ['gunicorn', *sys.argv[1:]])", []string{
+			"runs from release good", "working directory",
+		}},
+		"its virtualenv": {"os.execv('CURRENT/venv/bin/gunicorn', ['gunicorn', *sys.argv[1:]])", []string{
+			"runs from release good", "argument",
+		}},
+		"its variables": {
+			"os.environ['PYTHONPATH'] = 'CURRENT:' + os.environ.get('PYTHONPATH', ''); os.execvp('gunicorn', ['gunicorn', *sys.argv[1:]])",
+			[]string{"runs from release good", "PYTHONPATH"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -125,7 +138,8 @@ func TestACommandThroughCurrentIsRefusedByCheckAndSwitch(t *testing.T) {
 	a.WriteConfig()
 	a.Releases("r1", "r2")
 	a.Start("r1")
-	a.Options.Server.Command = a.Path("current/venv/bin/gunicorn") + " --chdir " + a.Path("current") + " bare.wsgi:application"
+	a.Options.Server.Command = a.Path("current/venv/bin/gunicorn") + " --chdir " + a.Path("current") +
+		" bare.wsgi:application"
 	a.WriteConfig()
 	says := []string{"leads through " + a.Path("current"), "write gunicorn:", "take out --chdir"}
 	a.Command("check").Says(says...)

@@ -16,7 +16,8 @@ func TestTheHistoryAndTheStatusNameThePersonAndTheHostOfTheirSSH(t *testing.T) {
 	a.Start("r1")
 	ssh := a.StartSSH()
 
-	// As sudo has it: the environment is cleared, and who has logged in is a note of the kernel's only.
+	// As sudo has it: the environment is cleared, and who has logged in is a note of the kernel's
+	// only.
 	out := ssh.Type("127.0.0.77", `echo 65534 >/proc/self/loginuid && echo noted
 		env -i PATH="$PATH" SUPERCTL_CONFIG="$SUPERCTL_CONFIG" superctl switch r2; exit $?`)
 	who := "root from 127.0.0.77"
@@ -35,7 +36,8 @@ func TestTheHistoryAndTheStatusNameThePersonAndTheHostOfTheirSSH(t *testing.T) {
 	}
 	a.Command("upgrade").Want(0)
 	st := a.Status()
-	if st.LiveBy == "" || !strings.HasPrefix(who, st.LiveBy) || st.LiveOrigin.From != "127.0.0.77" || st.LiveSince.IsZero() || !st.LiveSince.Before(a.Live(st).Since) {
+	if st.LiveBy == "" || !strings.HasPrefix(who, st.LiveBy) || st.LiveOrigin.From != "127.0.0.77" ||
+		st.LiveSince.IsZero() || !st.LiveSince.Before(a.Live(st).Since) {
 		t.Errorf("live since %s by %s (%+v)", st.LiveSince, st.LiveBy, st.LiveOrigin)
 	}
 	before := st.LiveSince

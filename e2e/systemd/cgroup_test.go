@@ -46,7 +46,8 @@ func TestEachWorkerHasAControlGroupThatGoesWithIt(t *testing.T) {
 	}
 }
 
-// Each leaves something behind that knows of neither SIGTERM nor its process group, and that the environment does not tell.
+// Each leaves something behind that knows of neither SIGTERM nor its process group, and that the
+// environment does not tell.
 var escapes = map[string]string{
 	"ignores SIGTERM": `import signal, time
 for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(s, signal.SIG_IGN)
@@ -92,7 +93,13 @@ func TestNothingThatAWorkerHasStartedOutlivesItsDrainLimit(t *testing.T) {
 
 func TestNothingThatAHookHasStartedOutlivesIt(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
-	must(t, os.WriteFile(filepath.Join(s.dir, "srv", "odd.py"), []byte(strings.ReplaceAll(escapes["daemon"], "while True: time.sleep(1000)", "")), 0o644))
+	must(
+		t,
+		os.WriteFile(
+			filepath.Join(s.dir, "srv", "odd.py"),
+			[]byte(strings.ReplaceAll(escapes["daemon"], "while True: time.sleep(1000)", "")), 0o644,
+		),
+	)
 	s.Start(t, "r1")
 	s.Edit(t, "[process.web.health]", "[hooks]\nbefore = [\"python /srv/shop/odd.py\"]\n[process.web.health]")
 	s.Superctl("switch", "r2").Want(0)
@@ -106,7 +113,8 @@ func TestNothingThatAHookHasStartedOutlivesIt(t *testing.T) {
 	s.nothingLeft(t)
 }
 
-// Not the fork bomb: without a control group nobody can kill what forks and exits faster than /proc can be read.
+// Not the fork bomb: without a control group nobody can kill what forks and exits faster than /proc
+// can be read.
 func TestWithoutDelegationNothingThatAWorkerHasStartedOutlivesIt(t *testing.T) {
 	for _, name := range []string{"ignores SIGTERM", "daemon"} {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +129,8 @@ func TestWithoutDelegationNothingThatAWorkerHasStartedOutlivesIt(t *testing.T) {
 	}
 }
 
-// escaping is a site that has just left a release with a process that runs the program, by a switch to one without.
+// escaping is a site that has just left a release with a process that runs the program, by a switch
+// to one without.
 func escaping(t *testing.T, program string, opt Options) *Site {
 	t.Helper()
 	s := newSite(t, opt, "r1", "r2")
@@ -145,8 +154,9 @@ func (s *Site) escaped() string {
 	return s.Run("pgrep", "--uid", "shop", "--full", "--list-full", "odd.py|sleep 1000").Stdout
 }
 
-// With a controller turned on for the workers' groups, systemd cannot start the daemon in the service's own group: superctl
-// turns it off in time, or has systemd 254 and newer start the daemon in the supervisor group. Older ones ignore the drop-in.
+// With a controller turned on for the workers' groups, systemd cannot start the daemon in the
+// service's own group: superctl turns it off in time, or has systemd 254 and newer start the daemon
+// in the supervisor group. Older ones ignore the drop-in.
 func TestADaemonIsStartedAgainThoughControllersAreOn(t *testing.T) {
 	for name, units := range map[string][]Bind{
 		"by superctl itself": nil,
@@ -162,8 +172,12 @@ func TestADaemonIsStartedAgainThoughControllersAreOn(t *testing.T) {
 func startedAgainWithControllers(t *testing.T, opt Options) {
 	s := newSite(t, opt, "r1", "r2")
 	s.Run("systemctl", "start", unit).Want(0)
-	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/system.slice/system-superctl.slice"} {
-		s.Run("sh", "-c", "for c in $(cat "+dir+"/cgroup.controllers); do echo +$c >"+dir+"/cgroup.subtree_control; done").Want(0)
+	for _, dir := range []string{
+		"/sys/fs/cgroup", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/system.slice/system-superctl.slice",
+	} {
+		s.Run(
+			"sh", "-c", "for c in $(cat "+dir+"/cgroup.controllers); do echo +$c >"+dir+"/cgroup.subtree_control; done",
+		).Want(0)
 	}
 	s.Superctl("switch", "r1").Want(0)
 	on := func() string { return strings.TrimSpace(s.Run("cat", group+"/cgroup.subtree_control").Stdout) }

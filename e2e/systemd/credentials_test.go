@@ -15,7 +15,9 @@ import (
 func (s *Site) secrets(t *testing.T) string {
 	t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Address+"/secrets/secret-key", http.NoBody)
+	req, err := http.NewRequestWithContext(
+		t.Context(), http.MethodGet, "http://"+s.Address+"/secrets/secret-key", http.NoBody,
+	)
 	must(t, err)
 	resp, err := client.Do(req)
 	must(t, err)
@@ -55,7 +57,10 @@ func TestWorkersHaveTheUnitsCredentialsWhateverBecomesOfTheDaemon(t *testing.T) 
 				}
 			}
 			has("after the start", "first-secret")
-			exec := s.Superctl("exec", "--", "python", "-c", "import os; print(os.environ['SECRET_KEY'], open(os.environ['CREDENTIALS_DIRECTORY'] + '/secret-key').read())")
+			exec := s.Superctl(
+				"exec", "--", "python", "-c",
+				"import os; print(os.environ['SECRET_KEY'], open(os.environ['CREDENTIALS_DIRECTORY'] + '/secret-key').read())",
+			)
 			if exec.Want(0).Stdout != "first-secret first-secret\n\n" {
 				t.Errorf("exec has %q", exec.Stdout)
 			}
@@ -73,7 +78,9 @@ func TestWorkersHaveTheUnitsCredentialsWhateverBecomesOfTheDaemon(t *testing.T) 
 			}
 			has("adopted by the next daemon", "first-secret")
 			s.Run("kill", "-KILL", strconv.Itoa(workers[0])).Want(0)
-			Eventually(t, "another worker serves", func() bool { return s.workers(t)[0] != workers[0] && s.Status(t).Health == "ok" })
+			Eventually(t, "another worker serves", func() bool {
+				return s.workers(t)[0] != workers[0] && s.Status(t).Health == "ok"
+			})
 			has("started again by the next daemon", "first-secret")
 			s.Run("systemctl", "reload", unit).Want(0)
 			has("after a reload", "second-secret")
@@ -81,7 +88,10 @@ func TestWorkersHaveTheUnitsCredentialsWhateverBecomesOfTheDaemon(t *testing.T) 
 			if r := s.Run("systemctl", "reload", unit); r.Code == 0 {
 				t.Error("a reload onto a credential that the unit does not have succeeded")
 			}
-			s.journalHas(t, `env.SECRET_KEY: there is no credential "other-key": add LoadCredential=other-key:/etc/shop/other-key to the unit`)
+			s.journalHas(
+				t,
+				`env.SECRET_KEY: there is no credential "other-key": add LoadCredential=other-key:/etc/shop/other-key to the unit`,
+			)
 			s.Edit(t, `credential = "other-key"`, `credential = "secret-key"`)
 
 			daemon := s.MainPID(t)
@@ -93,14 +103,17 @@ func TestWorkersHaveTheUnitsCredentialsWhateverBecomesOfTheDaemon(t *testing.T) 
 			has("after an upgrade and a reload", "second-secret")
 
 			names := s.Superctl("status", "--env").Want(0).Stdout
-			if fields := strings.Fields(names[strings.Index(names, "SECRET_KEY"):]); len(fields) < 2 || fields[1] != "credential" {
+			if fields := strings.Fields(names[strings.Index(names, "SECRET_KEY"):]); len(fields) < 2 ||
+				fields[1] != "credential" {
 				t.Errorf("status --env:\n%s", names)
 			}
 			told := s.Run("grep", "-r", ".", "/var/lib/superctl").Want(0).Stdout
 			if !strings.Contains(told, "SECRET_KEY") {
 				t.Errorf("the state was not read:\n%s", told)
 			}
-			told += names + s.Run("journalctl", "--no-pager", "-o", "verbose").Stdout + s.Superctl("status", "--json").Stdout + s.Superctl("history", "--json").Stdout
+			told += names + s.Run(
+				"journalctl", "--no-pager", "-o", "verbose",
+			).Stdout + s.Superctl("status", "--json").Stdout + s.Superctl("history", "--json").Stdout
 			for _, value := range []string{"first-secret", "second-secret"} {
 				if at := strings.Index(told, value); at >= 0 {
 					t.Errorf("%s was told:\n%s", value, told[max(at-200, 0):at+20])

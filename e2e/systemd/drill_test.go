@@ -17,7 +17,9 @@ type drilled struct {
 
 func (s *Site) drill(t *testing.T, options ...string) (d drilled, kinds string) {
 	t.Helper()
-	r := s.Superctl(append([]string{"drill", "--switches", "1", "--path", "/", "--post", "/echo", "--json"}, options...)...).Want(0)
+	r := s.Superctl(append(
+		[]string{"drill", "--switches", "1", "--path", "/", "--post", "/echo", "--json"}, options...,
+	)...).Want(0)
 	if err := json.Unmarshal([]byte(r.Stdout), &d); err != nil {
 		t.Fatalf("%v\n%s", err, r.Text())
 	}
@@ -36,17 +38,23 @@ func TestADrillOfTheServiceKillsItsDaemonAndSystemdStartsAnother(t *testing.T) {
 	if !d.OK || kinds != "switch, rollback, reload, kill worker, kill daemon, upgrade" {
 		t.Errorf("%+v", d)
 	}
-	if st := s.Status(t); st.Release != "r2" || s.Property("ActiveState") != "active" || s.Property("NRestarts") == "0" {
+	if st := s.Status(t); st.Release != "r2" || s.Property("ActiveState") != "active" ||
+		s.Property("NRestarts") == "0" {
 		t.Errorf("%+v", st)
 	}
 }
 
-// The config names no user, as the unit does that; a drill that root runs must not run the app's code as root.
+// The config names no user, as the unit does that; a drill that root runs must not run the app's
+// code as root.
 func TestADrillByRootRunsItsCopyAsTheUserOfTheService(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
-	s.Edit(t, `command = "gunicorn --workers 2 shop.wsgi"`, `command = ["sh", "-c", "id -un >>/tmp/users; exec gunicorn --workers 2 shop.wsgi"]`)
+	s.Edit(
+		t, `command = "gunicorn --workers 2 shop.wsgi"`,
+		`command = ["sh", "-c", "id -un >>/tmp/users; exec gunicorn --workers 2 shop.wsgi"]`,
+	)
 	s.Start(t, "r1")
-	s.Run("sh", "-c", "touch /tmp/users; chown shop /tmp/users; chmod 666 /tmp/users").Want(0) // the service has a /tmp of its own
+	// the service has a /tmp of its own
+	s.Run("sh", "-c", "touch /tmp/users; chown shop /tmp/users; chmod 666 /tmp/users").Want(0)
 	before := s.MainPID(t)
 	if d, _ := s.drill(t); !d.OK {
 		t.Errorf("%+v", d)
@@ -58,7 +66,9 @@ func TestADrillByRootRunsItsCopyAsTheUserOfTheService(t *testing.T) {
 	if st := s.Status(t); s.MainPID(t) != before || len(st.Generations) != 1 || st.Generations[0].ID != 1 {
 		t.Errorf("the service was touched: %+v", st)
 	}
-	left := s.Run("sh", "-c", "ls -d /tmp/superctl-drill-* /run/superctl-drill-*").Stdout + s.Run("pgrep", "-f", "[s]uperctl-drill-").Stdout
+	left := s.Run(
+		"sh", "-c", "ls -d /tmp/superctl-drill-* /run/superctl-drill-*",
+	).Stdout + s.Run("pgrep", "-f", "[s]uperctl-drill-").Stdout
 	if left != "" {
 		t.Errorf("left over: %s", left)
 	}

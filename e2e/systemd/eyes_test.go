@@ -9,7 +9,9 @@ import (
 
 // snapshot is every file of the app with its owner and times, but for what a running daemon writes.
 func (s *Site) snapshot() string {
-	return s.Run("find", "/srv/shop", "/var/lib/superctl", "/var/log/superctl", "/run/superctl", "-printf", "%p %u %m %T@ %C@\n").Stdout
+	return s.Run(
+		"find", "/srv/shop", "/var/lib/superctl", "/var/log/superctl", "/run/superctl", "-printf", "%p %u %m %T@ %C@\n",
+	).Stdout
 }
 
 // systemd makes the state directory when it starts the service for the first time.
@@ -20,7 +22,8 @@ func TestACheckBeforeTheFirstStartFindsNothing(t *testing.T) {
 	s.Run("test", "-e", "/var/lib/superctl").Want(1)
 }
 
-// Root's eyes are not the service's: each of these is good for root, and not for the user of the unit in its sandbox.
+// Root's eyes are not the service's: each of these is good for root, and not for the user of the
+// unit in its sandbox.
 func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
 	s.Start(t, "r1")
@@ -37,13 +40,18 @@ func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
 	if after := s.snapshot(); after != before {
 		t.Errorf("a check has changed files; before:\n%s\nafter:\n%s", before, after)
 	}
-	if left := s.Run("systemctl", "list-units", "--all", "--plain", "--no-legend", "superctl-check*").Stdout; left != "" {
+	if left := s.Run(
+		"systemctl", "list-units", "--all", "--plain", "--no-legend", "superctl-check*",
+	).Stdout; left != "" {
 		t.Errorf("units are left: %s", left)
 	}
 
-	// A config that is about to be written, as a configuration management checks it: the service's user cannot read it yet.
+	// A config that is about to be written, as a configuration management checks it: the service's
+	// user cannot read it yet.
 	s.Run("sh", "-c", "umask 077 && cp /etc/superctl/shop.toml /root/new.toml").Want(0)
-	s.Run("superctl", "--config", "/root/new.toml", "check").Want(0).Says("warn  looks as user root, and not as the service does")
+	s.Run(
+		"superctl", "--config", "/root/new.toml", "check",
+	).Want(0).Says("warn  looks as user root, and not as the service does")
 	s.Run("superctl", "--config", "/root/new.toml", "check", "r2").Want(0)
 
 	s.Run("chown", "root:", "/srv/shop").Want(0)
@@ -62,7 +70,10 @@ func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
 
 	// As uv makes it: an interpreter below a home directory, which the unit hides.
 	must(t, s.Release("uv", apps.Behaviour{}))
-	s.Run("sh", "-c", "mkdir -p /home/anna/bin && cp -L /srv/shop/releases/uv/venv/bin/python /home/anna/bin/python3 && chmod -R a+rX /home/anna").Want(0)
+	s.Run(
+		"sh", "-c",
+		"mkdir -p /home/anna/bin && cp -L /srv/shop/releases/uv/venv/bin/python /home/anna/bin/python3 && chmod -R a+rX /home/anna",
+	).Want(0)
 	s.Run("ln", "-sfn", "/home/anna/bin/python3", "/srv/shop/releases/uv/venv/bin/python").Want(0)
 	s.Superctl("check").Want(1).Says("FAIL  release uv is broken: ").Says("/srv/shop/releases/uv/venv/bin/python")
 	s.Superctl("check", "uv").Want(1).Says("/srv/shop/releases/uv/venv/bin/python")
@@ -81,7 +92,9 @@ func TestRootRunsTheAppsCodeAsTheUnitsUser(t *testing.T) {
 	}
 	s.Start(t, "r1")
 	s.Run("systemctl", "stop", unit).Want(0)
-	s.Run("sh", "-c", "rm /var/lib/superctl/shop/state.json && ln -s /etc/passwd /var/lib/superctl/shop/state.json").Want(0)
+	s.Run(
+		"sh", "-c", "rm /var/lib/superctl/shop/state.json && ln -s /etc/passwd /var/lib/superctl/shop/state.json",
+	).Want(0)
 	if got := s.Superctl("exec", "--release", "r1", "--", "id", "-un").Want(0).Stdout; got != "shop\n" {
 		t.Errorf("with a link of root's for its state it is %q", got)
 	}

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Nobody accepts from the listener on which connections wait, so nobody but the daemon has it: systemd's store keeps it.
+// Nobody accepts from the listener on which connections wait, so nobody but the daemon has it:
+// systemd's store keeps it.
 func TestConnectionsThatWaitForAMigrationOutliveTheDaemon(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
 	s.Edit(t, "\n[listen.web]", "\n[hooks]\nbefore = [\"sleep 1\"]\n\n[listen.web]")
@@ -16,7 +17,9 @@ func TestConnectionsThatWaitForAMigrationOutliveTheDaemon(t *testing.T) {
 		before := s.Status(t).Release
 		switched := make(chan Result, 1)
 		go func() { switched <- s.Superctl("switch", map[string]string{"r1": "r2", "r2": "r1"}[before]) }()
-		Eventually(t, "the switch is at "+step, func() bool { return strings.Contains(s.Property("StatusText"), ": "+step) })
+		Eventually(t, "the switch is at "+step, func() bool {
+			return strings.Contains(s.Property("StatusText"), ": "+step)
+		})
 		daemon := s.MainPID(t)
 		s.Signal("KILL")
 		s.another(t, daemon)

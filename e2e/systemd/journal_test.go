@@ -11,14 +11,17 @@ func TestTheJournalKnowsWhichWorkerWroteALine(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	want := map[string]string{
-		"SUPERCTL_APP": "shop", "SUPERCTL_RELEASE": "r1", "SUPERCTL_PROCESS": "web", "SUPERCTL_INSTANCE": strconv.Itoa(0),
+		"SUPERCTL_APP": "shop", "SUPERCTL_RELEASE": "r1", "SUPERCTL_PROCESS": "web",
+		"SUPERCTL_INSTANCE":   strconv.Itoa(0),
 		"SUPERCTL_GENERATION": strconv.Itoa(s.Status(t).Generation), "SUPERCTL_PID": strconv.Itoa(s.workers(t)[0]),
 		"_SYSTEMD_UNIT": unit,
 	}
 	// gunicorn's first lines.
 	var records string
 	Eventually(t, "the worker's lines are in the journal", func() bool {
-		records = s.Run("journalctl", "--no-pager", "--output=json", "SUPERCTL_RELEASE=r1", "SUPERCTL_PROCESS=web").Stdout
+		records = s.Run(
+			"journalctl", "--no-pager", "--output=json", "SUPERCTL_RELEASE=r1", "SUPERCTL_PROCESS=web",
+		).Stdout
 		return strings.Contains(records, "Booting worker")
 	})
 	for line := range strings.Lines(records) {
@@ -38,7 +41,9 @@ func TestEachReleaseHasItsOwnLinesInTheJournal(t *testing.T) {
 	s.Superctl("switch", "r2").Want(0)
 	for _, release := range []string{"r1", "r2"} {
 		Eventually(t, "lines of "+release+" are in the journal", func() bool {
-			return strings.Contains(s.Run("journalctl", "--no-pager", "--output=cat", "SUPERCTL_RELEASE="+release).Stdout, "Booting worker")
+			return strings.Contains(
+				s.Run("journalctl", "--no-pager", "--output=cat", "SUPERCTL_RELEASE="+release).Stdout, "Booting worker",
+			)
 		})
 	}
 }

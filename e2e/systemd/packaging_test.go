@@ -20,7 +20,9 @@ func TestSystemdFindsNothingWrongWithTheUnits(t *testing.T) {
 func TestEachDropInThatWeShipLetsTheServiceStart(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Run("mkdir", "-p", "/home/deploy/shop", "/var/lib/shop/media").Want(0)
-	for dropIn, user := range map[string]string{"user": "www-data", "paths": "shop", "low-port": "shop", "root": "root"} {
+	for dropIn, user := range map[string]string{
+		"user": "www-data", "paths": "shop", "low-port": "shop", "root": "root",
+	} {
 		t.Run(dropIn, func(t *testing.T) {
 			dir := "/etc/systemd/system/" + unit + ".d"
 			s.Run("mkdir", "-p", dir).Want(0)
@@ -31,7 +33,9 @@ func TestEachDropInThatWeShipLetsTheServiceStart(t *testing.T) {
 				t.Errorf("systemd-analyze verify says:\n%s", said)
 			}
 			s.Start(t, "r1")
-			if got := strings.TrimSpace(s.Run("stat", "--format=%U", "/var/lib/superctl/shop").Want(0).Stdout); got != user {
+			if got := strings.TrimSpace(s.Run(
+				"stat", "--format=%U", "/var/lib/superctl/shop",
+			).Want(0).Stdout); got != user {
 				t.Errorf("it runs as %q, not as %q", got, user)
 			}
 			s.Run("systemctl", "stop", unit).Want(0)
@@ -43,7 +47,9 @@ func TestEachDropInThatWeShipLetsTheServiceStart(t *testing.T) {
 func TestTheNginxExampleIsValid(t *testing.T) {
 	s := newSite(t, Options{})
 	s.Run("mkdir", "-p", "/var/lib/nginx", "/var/log/nginx").Want(0)
-	s.Run("sh", "-c", "printf 'events {}\nhttp { include /usr/share/superctl/nginx/shop.conf; }\n' >/tmp/nginx.conf").Want(0)
+	s.Run(
+		"sh", "-c", "printf 'events {}\nhttp { include /usr/share/superctl/nginx/shop.conf; }\n' >/tmp/nginx.conf",
+	).Want(0)
 	s.Run("unshare", "--net", "nginx", "-t", "-c", "/tmp/nginx.conf").Want(0)
 }
 
@@ -57,5 +63,7 @@ func TestTheCheckOfAServiceThatRunsFindsNothing(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	s.Superctl("check").Want(0)
-	s.Run("setpriv", "--reuid=www-data", "--regid=www-data", "--groups=shop", "superctl", "--app", "shop", "check").Want(0)
+	s.Run(
+		"setpriv", "--reuid=www-data", "--regid=www-data", "--groups=shop", "superctl", "--app", "shop", "check",
+	).Want(0)
 }

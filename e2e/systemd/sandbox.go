@@ -1,9 +1,10 @@
-// Package systemd runs superctl under a real systemd, booted in namespaces of its own on this machine, for the end-to-end
-// tests.
+// Package systemd runs superctl under a real systemd, booted in namespaces of its own on this
+// machine, for the end-to-end tests.
 //
-// It owns the sandbox (sandbox.sh): a system manager as pid 1 with a journal and a bus, on an overlay of this machine's root,
-// so that units, users and files of a test are gone with it. When the test binary dies, so does the sandbox. The network is
-// the machine's, so that a load client outside reaches the site inside.
+// It owns the sandbox (sandbox.sh): a system manager as pid 1 with a journal and a bus, on an
+// overlay of this machine's root, so that units, users and files of a test are gone with it. When
+// the test binary dies, so does the sandbox. The network is the machine's, so that a load client
+// outside reaches the site inside.
 //
 // It needs root; Unavailable says so, and what else is missing.
 package systemd
@@ -24,7 +25,8 @@ import (
 	"superctl/e2e/harness"
 )
 
-// rootVar names a root file system with another systemd than this machine's (scripts/systemd-root makes it).
+// rootVar names a root file system with another systemd than this machine's (scripts/systemd-root
+// makes it).
 const rootVar = "SUPERCTL_SYSTEMD_ROOT"
 
 //go:embed sandbox.sh
@@ -48,7 +50,9 @@ func Unavailable() string {
 	if os.Geteuid() != 0 {
 		return "needs root: a systemd of its own is booted in new namespaces"
 	}
-	for _, program := range []string{"systemctl", "journalctl", "dbus-daemon", "unshare", "nsenter", "setpriv", "useradd"} {
+	for _, program := range []string{
+		"systemctl", "journalctl", "dbus-daemon", "unshare", "nsenter", "setpriv", "useradd",
+	} {
 		if _, err := exec.LookPath(program); err != nil {
 			return "needs " + program + " (Debian packages systemd, dbus, util-linux, passwd)"
 		}
@@ -74,7 +78,8 @@ type Machine struct {
 	Binds       []Bind
 }
 
-// Boot boots systemd and ends it with the test. dir is an existing directory for what the sandbox keeps on this machine.
+// Boot boots systemd and ends it with the test. dir is an existing directory for what the sandbox
+// keeps on this machine.
 func Boot(t harness.T, dir string, m Machine) *Sandbox {
 	t.Helper()
 	s := &Sandbox{t: t, dir: dir, name: fmt.Sprintf("%d-%s", os.Getpid(), filepath.Base(dir))}
@@ -123,7 +128,10 @@ func (s *Sandbox) command(ctx context.Context, args ...string) *exec.Cmd {
 func (s *Sandbox) end() {
 	s.t.Helper()
 	if s.t.Failed() {
-		s.t.Logf("the journal:\n%s", s.Run("journalctl", "--no-pager", "-o", "short-precise", "--no-hostname", "-n", "300").Text())
+		s.t.Logf(
+			"the journal:\n%s",
+			s.Run("journalctl", "--no-pager", "-o", "short-precise", "--no-hostname", "-n", "300").Text(),
+		)
 	}
 	ctx, cancel := bounded()
 	defer cancel()
@@ -152,7 +160,9 @@ func (s *Sandbox) Run(args ...string) Result {
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
 		s.t.Fatalf("run %s: %v", strings.Join(args, " "), err)
 	}
-	return Result{t: s.t, args: args, Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
+	return Result{
+		t: s.t, args: args, Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String(),
+	}
 }
 
 // Want ends the test unless the command ended with that exit code.

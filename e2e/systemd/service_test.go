@@ -21,7 +21,8 @@ func TestTheServiceIsReadyWhenItHasStartedAndRunsUnprivileged(t *testing.T) {
 	for _, pid := range append(s.workers(t), s.MainPID(t)) {
 		status := s.Run("cat", "/proc/"+strconv.Itoa(pid)+"/status").Want(0).Stdout
 		user := strings.TrimSpace(s.Run("stat", "--format=%U", "/proc/"+strconv.Itoa(pid)).Want(0).Stdout)
-		if user != "shop" || !strings.Contains(status, "CapEff:\t0000000000000000") || !strings.Contains(status, "NoNewPrivs:\t1") {
+		if user != "shop" || !strings.Contains(status, "CapEff:\t0000000000000000") ||
+			!strings.Contains(status, "NoNewPrivs:\t1") {
 			t.Errorf("pid %d runs as %s:\n%s", pid, user, status)
 		}
 	}
@@ -36,11 +37,13 @@ func TestAStartedServiceComesBackToTheReleaseThatWasLive(t *testing.T) {
 	if st.Release != "r1" || st.Health != "ok" {
 		t.Errorf("%q is live, %s", st.Release, st.Health)
 	}
-	// The unit hides other users' processes from the daemon (ProtectProc=), so that this is what the client has said.
+	// The unit hides other users' processes from the daemon (ProtectProc=), so that this is what
+	// the client has said.
 	if st.LiveOrigin.From != "203.0.113.7" || !strings.Contains(st.LiveBy, "root") || !st.LiveSince.Before(st.Since) {
 		t.Errorf("live since %s by %s, %+v", st.LiveSince, st.LiveBy, st.LiveOrigin)
 	}
-	if out := s.Superctl("prune", "--keep", "1").Want(0).Stdout; !strings.Contains(out, "removed 1 release") || !strings.Contains(out, "stays: live") {
+	if out := s.Superctl("prune", "--keep", "1").Want(0).Stdout; !strings.Contains(out, "removed 1 release") ||
+		!strings.Contains(out, "stays: live") {
 		t.Errorf("%s", out)
 	}
 }
@@ -94,7 +97,8 @@ func TestARefusedReloadFailsWithTheReasonAndTheServiceStaysAsItWas(t *testing.T)
 				t.Error("systemctl reload succeeded")
 			}
 			s.lossless(t, requests)
-			if after := s.Status(t); after.Generation != before.Generation || after.PID != before.PID || after.Health != "ok" {
+			if after := s.Status(t); after.Generation != before.Generation || after.PID != before.PID ||
+				after.Health != "ok" {
 				t.Errorf("before: %+v\nafter: %+v", before, after)
 			}
 			if state := s.Property("ActiveState"); state != "active" {
@@ -123,7 +127,9 @@ func TestSIGHUPReloads(t *testing.T) {
 func TestStopLetsRequestsFinishAndLeavesNothing(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
-	slow, err := load.Start(load.Config{Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=3")}})
+	slow, err := load.Start(load.Config{
+		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=3")},
+	})
 	must(t, err)
 	Eventually(t, "the request is in flight", func() bool {
 		for _, g := range s.Status(t).Generations {
@@ -147,7 +153,10 @@ func TestASecondSIGTERMHurries(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Edit(t, `drain   = "10s"`, `drain   = "5m"`)
 	s.Start(t, "r1")
-	slow, err := load.Start(load.Config{Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Timeout: 5 * time.Minute, Shapes: []load.Shape{load.Get("/slow?s=200")}})
+	slow, err := load.Start(load.Config{
+		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Timeout: 5 * time.Minute,
+		Shapes: []load.Shape{load.Get("/slow?s=200")},
+	})
 	must(t, err)
 	t.Cleanup(func() { slow.Stop() })
 	Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
@@ -251,11 +260,14 @@ func (s *Site) lossless(t *testing.T, r *load.Run) {
 	}
 }
 
-// nothingLeft fails the test if the stopped service has left a process or a file that only a running one has.
+// nothingLeft fails the test if the stopped service has left a process or a file that only a
+// running one has.
 func (s *Site) nothingLeft(t *testing.T) {
 	t.Helper()
 	s.noProcess(t)
-	left := s.Run("find", "/run/superctl", "/var/lib/superctl", "/srv/shop", "(", "-type", "s", "-o", "-type", "p", ")", "-print").Want(0)
+	left := s.Run(
+		"find", "/run/superctl", "/var/lib/superctl", "/srv/shop", "(", "-type", "s", "-o", "-type", "p", ")", "-print",
+	).Want(0)
 	if left.Stdout != "" {
 		t.Errorf("sockets and FIFOs are left over:\n%s", left.Stdout)
 	}

@@ -22,8 +22,8 @@ const (
 	patience = time.Minute // how long a condition may take to become true; only a defect takes so long
 )
 
-// Site is the app shop inside a sandbox, installed as docs/systemd.md says: the packaged unit, a user of the app's name, its
-// config in /etc/superctl and its releases in /srv/shop.
+// Site is the app shop inside a sandbox, installed as docs/systemd.md says: the packaged unit, a
+// user of the app's name, its config in /etc/superctl and its releases in /srv/shop.
 type Site struct {
 	*Sandbox
 	Address string // of its listener, reachable from outside
@@ -31,8 +31,9 @@ type Site struct {
 	run     *harness.Run
 }
 
-// config is the whole of shop.toml but for the address. Tests wait for the drain and the interval, which are short; nothing but a
-// defect waits for start_timeout, and a loaded machine takes its time to boot a server.
+// config is the whole of shop.toml but for the address. Tests wait for the drain and the interval,
+// which are short; nothing but a defect waits for start_timeout, and a loaded machine takes its
+// time to boot a server.
 const config = `app       = "shop"
 releases  = "/srv/shop/releases"
 current   = "/srv/shop/current"
@@ -175,7 +176,8 @@ func (s *Site) loadFor(t harness.T, limit time.Duration) *load.Run {
 	return r
 }
 
-// Eventually waits for what another process does a moment later. It paces itself by the commands that cond runs.
+// Eventually waits for what another process does a moment later. It paces itself by the commands
+// that cond runs.
 func Eventually(t harness.T, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !cond(); {
@@ -185,7 +187,8 @@ func Eventually(t harness.T, what string, cond func() bool) {
 	}
 }
 
-// FreeAddress is a port on a loopback address that probably nobody else uses, so that nobody takes it before the site does.
+// FreeAddress is a port on a loopback address that probably nobody else uses, so that nobody takes
+// it before the site does.
 func FreeAddress(t harness.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", fmt.Sprintf("127.250.%d.%d:0", 1+rand.IntN(254), 1+rand.IntN(254)))

@@ -13,16 +13,18 @@ import (
 	"time"
 )
 
-// memoryGrowth is how much more memory a daemon may have at the end than after the first minute: the Go heap breathes by a
-// few MiB, and a leak of a kilobyte an action would be more than this.
+// memoryGrowth is how much more memory a daemon may have at the end than after the first minute:
+// the Go heap breathes by a few MiB, and a leak of a kilobyte an action would be more than this.
 const memoryGrowth = 8 << 20
 
-// TestSoak has everything happen that can happen to a daemon, in a random order, for SUPERCTL_SOAK (10 minutes). The seed
-// that it prints repeats it: SUPERCTL_SOAK_SEED.
+// TestSoak has everything happen that can happen to a daemon, in a random order, for SUPERCTL_SOAK
+// (10 minutes). The seed that it prints repeats it: SUPERCTL_SOAK_SEED.
 func TestSoak(t *testing.T) {
 	lasts, err := time.ParseDuration(orElse(os.Getenv("SUPERCTL_SOAK"), "10m"))
 	must(t, err)
-	seed, err := strconv.ParseUint(orElse(os.Getenv("SUPERCTL_SOAK_SEED"), strconv.FormatInt(time.Now().UnixNano(), 10)), 10, 64)
+	seed, err := strconv.ParseUint(
+		orElse(os.Getenv("SUPERCTL_SOAK_SEED"), strconv.FormatInt(time.Now().UnixNano(), 10)), 10, 64,
+	)
 	must(t, err)
 	t.Logf("seed %d, %s", seed, lasts)
 	random := rand.New(rand.NewPCG(seed, seed)) // it must be repeatable, not secret
@@ -69,7 +71,10 @@ func TestSoak(t *testing.T) {
 	t.Logf("after %d actions (%v): %v", total(done), done, last)
 	for what, n := range last {
 		if limit := first[what] + map[string]int{"memory": memoryGrowth}[what]; n > limit {
-			t.Errorf("%s has grown from %d to %d\n%s", what, first[what], n, s.Run("find", group, "/var/lib/superctl/shop", "/run/superctl").Stdout)
+			t.Errorf(
+				"%s has grown from %d to %d\n%s", what, first[what], n,
+				s.Run("find", group, "/var/lib/superctl/shop", "/run/superctl").Stdout,
+			)
 		}
 	}
 	s.lossless(t, requests)
@@ -89,8 +94,8 @@ func (s *Site) rests(t *testing.T) {
 	})
 }
 
-// inventory counts what could grow, of a daemon that has just been started: how many descriptors one has depends on whether
-// systemd or an upgrade has started it.
+// inventory counts what could grow, of a daemon that has just been started: how many descriptors
+// one has depends on whether systemd or an upgrade has started it.
 func (s *Site) inventory(t *testing.T) map[string]int {
 	t.Helper()
 	s.Run("systemctl", "restart", unit).Want(0)

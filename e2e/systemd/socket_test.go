@@ -19,8 +19,16 @@ func newSocketSite(t *testing.T, releases ...string) *Site {
 	}
 	address := FreeAddress(t)
 	file := filepath.Join(t.TempDir(), "superctl@shop.socket")
-	must(t, os.WriteFile(file, fmt.Appendf(nil, "[Socket]\nListenStream=%s\nFileDescriptorName=web\nBacklog=2048\n", address), 0o644))
-	s := newSite(t, Options{Address: "systemd:web", Units: []Bind{{From: file, To: "/etc/systemd/system/superctl@shop.socket"}}}, releases...)
+	must(
+		t,
+		os.WriteFile(
+			file, fmt.Appendf(nil, "[Socket]\nListenStream=%s\nFileDescriptorName=web\nBacklog=2048\n", address), 0o644,
+		),
+	)
+	s := newSite(
+		t, Options{Address: "systemd:web", Units: []Bind{{From: file, To: "/etc/systemd/system/superctl@shop.socket"}}},
+		releases...,
+	)
 	s.Address = address
 	s.Run("systemctl", "start", "superctl@shop.socket").Want(0)
 	return s
@@ -76,7 +84,10 @@ func TestAConnectionThatArrivesWhileTheServiceIsDownWaitsAndStartsIt(t *testing.
 	s := newSocketSite(t, "r1")
 	s.Start(t, "r1")
 	s.Run("systemctl", "stop", unit).Want(0)
-	r, err := load.Start(load.Config{Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Timeout: patience, Shapes: []load.Shape{load.Get("/")}})
+	r, err := load.Start(load.Config{
+		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Timeout: patience,
+		Shapes: []load.Shape{load.Get("/")},
+	})
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

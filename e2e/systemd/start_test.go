@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Such a start succeeds, because the daemon stays and tries again: what it says must be true, and what was wrong is mended without it.
+// Such a start succeeds, because the daemon stays and tries again: what it says must be true, and
+// what was wrong is mended without it.
 func TestAStartThatDoesNotServeSaysSoAndIsTriedAgain(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
@@ -39,7 +40,10 @@ func TestAStartThatDoesNotServeSaysSoAndIsTriedAgain(t *testing.T) {
 		{
 			name: "a port that another program has", says: []string{"r1", s.Address + " is in use by python (pid "},
 			spoil: func(t *testing.T) {
-				s.Run("systemd-run", "--unit=holder", "--uid=shop", "/srv/shop/releases/r1/venv/bin/python", "-m", "http.server", "--bind", host, port).Want(0)
+				s.Run(
+					"systemd-run", "--unit=holder", "--uid=shop", "/srv/shop/releases/r1/venv/bin/python", "-m",
+					"http.server", "--bind", host, port,
+				).Want(0)
 				Eventually(t, "the port is taken", func() bool {
 					c, err := net.Dial("tcp", s.Address)
 					if err == nil {

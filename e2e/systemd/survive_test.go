@@ -112,7 +112,8 @@ func dropIn(t *testing.T, text string) []Bind {
 	return []Bind{{From: path, To: "/etc/systemd/system/superctl@.service.d/test.conf"}}
 }
 
-// installed is a site whose superctl can be replaced, by the function, as an operator would: by a rename.
+// installed is a site whose superctl can be replaced, by the function, as an operator would: by a
+// rename.
 func installed(t *testing.T, releases ...string) (s *Site, install func(path string)) {
 	t.Helper()
 	dir := t.TempDir()
@@ -124,7 +125,9 @@ func installed(t *testing.T, releases ...string) (s *Site, install func(path str
 		must(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "superctl")))
 	}
 	install(run.Binary)
-	binds := append(dropIn(t, "[Service]\nExecStart=\nExecStart=/opt/superctl/superctl --app %i daemon\n"), Bind{From: dir, To: "/opt/superctl"})
+	binds := append(dropIn(t, "[Service]\nExecStart=\nExecStart=/opt/superctl/superctl --app %i daemon\n"), Bind{
+		From: dir, To: "/opt/superctl",
+	})
 	return newSite(t, Options{Units: binds}, releases...), install
 }
 
@@ -157,7 +160,9 @@ func TestUpgradesInARowLoseNothingAndKeepTheWorkers(t *testing.T) {
 func TestARequestInFlightOutlivesAnUpgrade(t *testing.T) {
 	s, _ := installed(t, "r1")
 	s.Start(t, "r1")
-	slow, err := load.Start(load.Config{Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=5")}})
+	slow, err := load.Start(load.Config{
+		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=5")},
+	})
 	must(t, err)
 	Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
 	s.Superctl("upgrade").Want(0)
@@ -168,11 +173,17 @@ func TestARequestInFlightOutlivesAnUpgrade(t *testing.T) {
 
 func TestANewDaemonThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
 	for name, program := range map[string]struct{ script, reason string }{
-		"it is no program":             {"no program\n", "format"},
-		"it exits":                     {"#!/bin/sh\necho too old >&2; exit 3\n", "too old"},
-		"it exits when it is to serve": {"#!/bin/sh\ncase \"$*\" in *--dry-run) echo v9;; *) echo cannot serve >&2; exit 3;; esac\n", "exit"},
-		"it hangs when it is to serve": {"#!/bin/sh\ncase \"$*\" in *--dry-run) echo v9;; *) exec sleep 1000;; esac\n", "timed out"},
-		"it crashes":                   {"#!/bin/sh\ncase \"$*\" in *--dry-run) echo v9;; *) kill -SEGV $$;; esac\n", "segmentation fault"},
+		"it is no program": {"no program\n", "format"},
+		"it exits":         {"#!/bin/sh\necho too old >&2; exit 3\n", "too old"},
+		"it exits when it is to serve": {
+			"#!/bin/sh\ncase \"$*\" in *--dry-run) echo v9;; *) echo cannot serve >&2; exit 3;; esac\n", "exit",
+		},
+		"it hangs when it is to serve": {
+			"#!/bin/sh\ncase \"$*\" in *--dry-run) echo v9;; *) exec sleep 1000;; esac\n", "timed out",
+		},
+		"it crashes": {
+			"#!/bin/sh\ncase \"$*\" in *--dry-run) echo v9;; *) kill -SEGV $$;; esac\n", "segmentation fault",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, install := installed(t, "r1", "r2")
@@ -189,7 +200,8 @@ func TestANewDaemonThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
 			if now := s.workers(t); s.MainPID(t) != daemon || !slices.Equal(now, workers) {
 				t.Errorf("daemon %d and workers %v became %d and %v", daemon, workers, s.MainPID(t), now)
 			}
-			// The next attempt, with one that can, succeeds; and the old daemon still did its work in between.
+			// The next attempt, with one that can, succeeds; and the old daemon still did its work
+			// in between.
 			s.Superctl("switch", "r2").Want(0)
 			install(run.Binary)
 			s.Superctl("upgrade").Want(0)
@@ -220,7 +232,9 @@ func TestWorkersThatDiedWhileNoDaemonWasThereAreStartedAgain(t *testing.T) {
 func TestAStopRightAfterTheDaemonWasKilledEndsTheWorkersGracefully(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
-	slow, err := load.Start(load.Config{Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=3")}})
+	slow, err := load.Start(load.Config{
+		Network: "tcp", Address: s.Address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/slow?s=3")},
+	})
 	must(t, err)
 	Eventually(t, "the request is in flight", func() bool { return s.Status(t).Generations[0].Connections > 0 })
 	s.Signal("KILL")

@@ -153,7 +153,9 @@ func TestAProjectIsWhatGitTracks(t *testing.T) {
 	if !exists(filepath.Join(b.stage, "tests/deep/test.py")) {
 		t.Error("what is not exported is not there for the build either")
 	}
-	if want := []string{"1 file is left out, because git does not track it: left.txt"}; !slices.Equal(b.result.Warnings, want) {
+	if want := []string{"1 file is left out, because git does not track it: left.txt"}; !slices.Equal(
+		b.result.Warnings, want,
+	) {
 		t.Errorf("it warns %q", b.result.Warnings)
 	}
 }
@@ -341,7 +343,10 @@ func TestAnotherUsersCheckoutIsExplained(t *testing.T) {
 		line("fatal: detected dubious ownership in repository at '/srv/shop'")
 		return errors.New("exit code 128")
 	}
-	refused(t, b, "belongs to another user, and git refuses to read it. If you trust it: git config --global --add safe.directory "+b.Dir)
+	refused(
+		t, b,
+		"belongs to another user, and git refuses to read it. If you trust it: git config --global --add safe.directory "+b.Dir,
+	)
 }
 
 func TestAPointerOfGitLFSIsToldOf(t *testing.T) {

@@ -348,7 +348,8 @@ func TestABundleOfACommitIsNotReplacedByAnotherOfItsName(t *testing.T) {
 	if yes, err := replaces(sum); err != nil || yes {
 		t.Errorf("%t %v", yes, err)
 	}
-	want := target + ` is there already, and is another (its Python is "3.11.2", and here it is "3.11.7"): --force replaces it, --version names this one otherwise`
+	want := target +
+		` is there already, and is another (its Python is "3.11.2", and here it is "3.11.7"): --force replaces it, --version names this one otherwise`
 	if yes, err := replaces("new"); yes || err == nil || err.Error() != want {
 		t.Errorf("%t %v", yes, err)
 	}

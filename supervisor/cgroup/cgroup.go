@@ -25,7 +25,8 @@ import (
 const (
 	// daemonGroup is the daemon's group; systemd 254 and later start it there (DelegateSubgroup=).
 	daemonGroup = "supervisor"
-	// workersGroup holds the groups of all generations. Earlier daemons had them in the tree itself.
+	// workersGroup holds the groups of all generations. Earlier daemons had them in the tree
+	// itself.
 	workersGroup = "workers"
 	// controlGroup is where systemd runs ExecReload= and ExecStopPost= of a delegated service.
 	controlGroup = ".control"
@@ -244,7 +245,8 @@ func (t *Tree) find(names ...string) []string {
 	return append(now, earlier...)
 }
 
-// Remove removes a worker's group, which must be empty, and the groups above it that are empty then.
+// Remove removes a worker's group, which must be empty, and the groups above it that are empty
+// then.
 func (t *Tree) Remove(dir string) error {
 	if t == nil || dir == "" {
 		return nil

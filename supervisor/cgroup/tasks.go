@@ -10,13 +10,14 @@ import (
 	"strings"
 )
 
-// reserve is how many of the tasks (processes and threads) that the unit may have (TasksMax=) are the daemon's: beyond the limit a
-// thread that its runtime needs cannot be made, and that ends it. A daemon has about 15, an upgrade has two of them, and
-// ExecReload= adds one more. Of a limit below four times that many it is a quarter.
+// reserve is how many of the tasks (processes and threads) that the unit may have (TasksMax=) are
+// the daemon's: beyond the limit a thread that its runtime needs cannot be made, and that ends it.
+// A daemon has about 15, an upgrade has two of them, and ExecReload= adds one more. Of a limit
+// below four times that many it is a quarter.
 const reserve = 64
 
-// limitTasks gives the groups of all workers together a limit below the tree's own. Where the pids controller is not delegated,
-// there is none.
+// limitTasks gives the groups of all workers together a limit below the tree's own. Where the pids
+// controller is not delegated, there is none.
 func (t *Tree) limitTasks() error {
 	limit, ok := number(t.dir, "pids.max")
 	if !ok {

@@ -1,12 +1,15 @@
-// Package drainhook is what superctl adds to Python web servers so that a worker which is about to be replaced gets rid of its
-// persistent connections without closing one under a client: a module that Python loads when it starts, and for each worker a
-// flag, one byte in a file, by which the module knows that the worker gets no new connections any more.
+// Package drainhook is what superctl adds to Python web servers so that a worker which is about to
+// be replaced gets rid of its persistent connections without closing one under a client: a module
+// that Python loads when it starts, and for each worker a flag, one byte in a file, by which the
+// module knows that the worker gets no new connections any more.
 //
-// A flag is in the file system, and not a pipe or a signal, because it must reach all processes, threads and interpreters of a worker
-// that there are or will be, cost little where it is looked at, and be there for the next daemon: whoever knows its path can set it.
-// The module asks by name whether a second file is there, one system call for an answer. It reads no mapping, since a mapping of a file
-// that somebody cuts short ends the process by SIGBUS when it is read, and holds no descriptor, which the app may close or the file's
-// removal make stale. The one mapping that it makes is never read: it tells this side that a server has the module (Held).
+// A flag is in the file system, and not a pipe or a signal, because it must reach all processes,
+// threads and interpreters of a worker that there are or will be, cost little where it is looked
+// at, and be there for the next daemon: whoever knows its path can set it. The module asks by name
+// whether a second file is there, one system call for an answer. It reads no mapping, since a
+// mapping of a file that somebody cuts short ends the process by SIGBUS when it is read, and holds
+// no descriptor, which the app may close or the file's removal make stale. The one mapping that it
+// makes is never read: it tells this side that a server has the module (Held).
 package drainhook
 
 import (
@@ -26,18 +29,22 @@ import (
 //go:embed sitecustomize.py
 var module []byte
 
-// Variable has the path of the flag, for the module and for any program that looks at it by itself: its first byte is 1 while the
-// worker gets no new connections any more (docs/long-lived-connections.md).
+// Variable has the path of the flag, for the module and for any program that looks at it by itself:
+// its first byte is 1 while the worker gets no new connections any more
+// (docs/long-lived-connections.md).
 const Variable = "SUPERCTL_DRAIN"
 
-// Field is what a program that does not keep its flag open may say on its notify socket: that it looks at the flag all the same.
+// Field is what a program that does not keep its flag open may say on its notify socket: that it
+// looks at the flag all the same.
 const Field = "X_SUPERCTL_DRAIN_HOOK"
 
-// Install makes dir, for workers of any user to read, and writes the module into it. What others could write to is refused:
-// workers run what is in it.
+// Install makes dir, for workers of any user to read, and writes the module into it. What others
+// could write to is refused: workers run what is in it.
 func Install(dir string) error {
 	if strings.ContainsRune(dir, os.PathListSeparator) {
-		return fmt.Errorf("drain hook: %s cannot be in PYTHONPATH, whose parts are separated by %q", dir, os.PathListSeparator)
+		return fmt.Errorf(
+			"drain hook: %s cannot be in PYTHONPATH, whose parts are separated by %q", dir, os.PathListSeparator,
+		)
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // workers of other users read it
 		return fmt.Errorf("drain hook: %w", err)
@@ -52,17 +59,21 @@ func Install(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask and an earlier owner of the name made of it
 		return fmt.Errorf("drain hook: %w", err)
 	}
-	if err := renameio.WriteFile(filepath.Join(dir, "sitecustomize.py"), module, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask()); err != nil {
+	if err := renameio.WriteFile(
+		filepath.Join(dir, "sitecustomize.py"), module, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask(),
+	); err != nil {
 		return fmt.Errorf("drain hook: %w", err)
 	}
 	return nil
 }
 
-// raised is added to the path of a flag for the name of the file that is there while the worker drains.
+// raised is added to the path of a flag for the name of the file that is there while the worker
+// drains.
 const raised = ".raised"
 
-// Set sets a flag, which it makes when it is not there or is no file any more. A file that is there is written in place and never
-// cut short: programs have it open, and modules of earlier daemons have mapped it.
+// Set sets a flag, which it makes when it is not there or is no file any more. A file that is there
+// is written in place and never cut short: programs have it open, and modules of earlier daemons
+// have mapped it.
 func Set(path string, drains bool) error {
 	err := write(path, drains)
 	if err != nil { // something else has its name
@@ -77,7 +88,8 @@ func Set(path string, drains bool) error {
 	if _, err := os.Lstat(path + raised); err == nil {
 		return nil
 	}
-	f, err := os.OpenFile(path+raised, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644) // its name is all
+	// its name is all
+	f, err := os.OpenFile(path+raised, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
 		return err
 	}
@@ -92,9 +104,10 @@ func Remove(path string) error {
 	return errors.Join(os.RemoveAll(path), os.RemoveAll(path+raised))
 }
 
-// Held reports whether a process has the flag open or mapped: the module maps it when it has patched a server, and a program
-// of another kind opens it once. The kernel tells it, so that no message of the worker's can be lost: it grants a write lease on a
-// file only while no other open file description of it exists (fcntl(2), F_SETLEASE). The lease is given back at once.
+// Held reports whether a process has the flag open or mapped: the module maps it when it has
+// patched a server, and a program of another kind opens it once. The kernel tells it, so that no
+// message of the worker's can be lost: it grants a write lease on a file only while no other open
+// file description of it exists (fcntl(2), F_SETLEASE). The lease is given back at once.
 func Held(path string) (bool, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
@@ -109,7 +122,8 @@ func Held(path string) (bool, error) {
 }
 
 func write(path string, drains bool) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644) // workers of another user read it
+	// workers of another user read it
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,9 @@ func (p python) run(t *testing.T, hook bool) (stdout, stderr string, code int) {
 	var out, err bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &err
 	_ = cmd.Run() // the exit code is looked at
-	return strings.ReplaceAll(out.String(), cmd.Dir, "OWN"), strings.ReplaceAll(err.String(), cmd.Dir, "OWN"), cmd.ProcessState.ExitCode()
+	return strings.ReplaceAll(
+		out.String(), cmd.Dir, "OWN",
+	), strings.ReplaceAll(err.String(), cmd.Dir, "OWN"), cmd.ProcessState.ExitCode()
 }
 
 // command makes the command that runs it, and with the hook its flag.
@@ -103,7 +105,8 @@ print(getattr(s, "__file__", None) if getattr(s, "mine", False) else "none of th
 	}
 }
 
-// fakeServer is just what the hook patches of uvicorn, and a program that asks it for an answer in another place each time.
+// fakeServer is just what the hook patches of uvicorn, and a program that asks it for an answer in
+// another place each time.
 var fakeServer = map[string]string{
 	"uvicorn/__init__.py": "",
 	"uvicorn/config.py": `
@@ -274,7 +277,9 @@ func TestAFailureInTheHookIsSaidOnceAndTheProgramRuns(t *testing.T) {
 		"the server is not as it is known": {program: "import uvicorn.config; print('runs')", files: map[string]string{
 			"uvicorn/__init__.py": "", "uvicorn/config.py": "x = 1", "uvicorn/other.py": "",
 		}},
-		"nobody listens": {program: "import ask; print(ask.ask())", files: fakeServer, env: []string{"NOTIFY_SOCKET=/nonexistent"}},
+		"nobody listens": {
+			program: "import ask; print(ask.ask())", files: fakeServer, env: []string{"NOTIFY_SOCKET=/nonexistent"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -290,15 +295,21 @@ func TestAFailureInTheHookIsSaidOnceAndTheProgramRuns(t *testing.T) {
 	}
 }
 
-// The queue of the notify socket is full, as when many workers speak at once: nothing of the hook goes through it.
+// The queue of the notify socket is full, as when many workers speak at once: nothing of the hook
+// goes through it.
 func TestTheKernelTellsThatAServerHasTheHook(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		files map[string]string
 		held  bool
 	}{
-		"a server":           {fakeServer, true},
-		"one that is broken": {map[string]string{"ask.py": "def ask(): import uvicorn.config", "uvicorn/__init__.py": "", "uvicorn/config.py": "x = 1"}, false},
+		"a server": {fakeServer, true},
+		"one that is broken": {
+			map[string]string{
+				"ask.py": "def ask(): import uvicorn.config", "uvicorn/__init__.py": "", "uvicorn/config.py": "x = 1",
+			},
+			false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -461,7 +472,8 @@ func TestNothingThatHappensToItsFlagBreaksAWorker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			program := "import ask, os\nflag = os.environ['SUPERCTL_DRAIN']\nask.ask()\n" + touch + "\nprint(ask.ask())\nask.drain(1)\nprint(ask.ask())"
+			program := "import ask, os\nflag = os.environ['SUPERCTL_DRAIN']\nask.ask()\n" + touch +
+				"\nprint(ask.ask())\nask.drain(1)\nprint(ask.ask())"
 			out, said, code := python{program: program, files: fakeServer}.run(t, true)
 			if out != keeps+"\n"+closes+"\n" || said != "" || code != 0 {
 				t.Errorf("exit code %d\n%s\n%s", code, out, said)

@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StartDaemon starts a superctl daemon whose output goes to a file. What a daemon has started outlives it, so unlike Run this ends
-// nothing but what it is told to; who has called AdoptOrphans gets what the daemon leaves behind, and EndOrphans ends that.
+// StartDaemon starts a superctl daemon whose output goes to a file. What a daemon has started
+// outlives it, so unlike Run this ends nothing but what it is told to; who has called AdoptOrphans
+// gets what the daemon leaves behind, and EndOrphans ends that.
 func StartDaemon(c Command, output *os.File) (*Worker, error) {
 	tag, err := newTag(c.Mark)
 	if err != nil {
@@ -29,8 +30,9 @@ func StartDaemon(c Command, output *os.File) (*Worker, error) {
 	return w, err
 }
 
-// Open takes hold of a process that runs, so that it can be signalled and its end be seen. Whether it is the one that is meant, the
-// caller has to find out afterwards: from then on the pid cannot be given to another one unseen.
+// Open takes hold of a process that runs, so that it can be signalled and its end be seen. Whether
+// it is the one that is meant, the caller has to find out afterwards: from then on the pid cannot
+// be given to another one unseen.
 func Open(pid int) (*Worker, error) {
 	pidfd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {

@@ -5,8 +5,9 @@ import (
 	"os"
 )
 
-// Exec replaces this process by a command, in the environment, the directory and as the user that a worker would have. The terminal,
-// the signals and the exit code are the command's own. It returns only when it fails.
+// Exec replaces this process by a command, in the environment, the directory and as the user that a
+// worker would have. The terminal, the signals and the exit code are the command's own. It returns
+// only when it fails.
 func Exec(c Command) error {
 	if len(c.Args) == 0 {
 		return errors.New("the command is empty")

@@ -14,9 +14,9 @@ import (
 // familyLimit bounds how many processes of a worker are returned.
 const familyLimit = 4096
 
-// Family returns the processes of the worker, its main one first: those of its control group, else its process
-// group, what descends from it, and what has detached itself and carries its tag. Many workers that ask at the same
-// time share one look.
+// Family returns the processes of the worker, its main one first: those of its control group, else
+// its process group, what descends from it, and what has detached itself and carries its tag. Many
+// workers that ask at the same time share one look.
 func (w *Worker) Family() []int {
 	if w.group != "" {
 		if pids := inGroup(w.group); len(pids) > 0 {

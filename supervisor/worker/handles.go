@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// Handles reports whether the main process catches or ignores a signal; the default action of most ends it. The kernel
-// has the masks of both in proc_pid_status(5). A process that is gone handles everything: Signal is no error then either.
+// Handles reports whether the main process catches or ignores a signal; the default action of most
+// ends it. The kernel has the masks of both in proc_pid_status(5). A process that is gone handles
+// everything: Signal is no error then either.
 func (w *Worker) Handles(sig syscall.Signal) (bool, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.pid))
 	if err != nil || !w.alive() { // a PID that was reused in between says nothing

@@ -16,11 +16,13 @@ import (
 // KeeperArg is the hidden first argument with which superctl re-executes itself to become a keeper.
 const KeeperArg = "__keep"
 
-// A keeper sees to it that workers whose daemon is dead are not blocked by their own output: a pipe that nobody reads is full
-// after 1 MiB, and the next write waits for ever. While the daemon lives the keeper sleeps in a read that only the end of the
-// daemon ends. Then it makes room in each pipe that is nearly full: the oldest lines are dropped, and the newest are still
-// there for the next daemon, which ends the keeper as it ends all that it does not know of (see EndMarked). When no worker is
-// left that could write, it ends by itself. Its death matters only while no daemon is there.
+// A keeper sees to it that workers whose daemon is dead are not blocked by their own output: a pipe
+// that nobody reads is full after 1 MiB, and the next write waits for ever. While the daemon lives
+// the keeper sleeps in a read that only the end of the daemon ends. Then it makes room in each pipe
+// that is nearly full: the oldest lines are dropped, and the newest are still there for the next
+// daemon, which ends the keeper as it ends all that it does not know of (see EndMarked). When no
+// worker is left that could write, it ends by itself. Its death matters only while no daemon is
+// there.
 
 const (
 	keepFull = 3 // a pipe is nearly full when three quarters of it
@@ -135,12 +137,15 @@ func keepRoom(dir string) error {
 			_ = unix.Close(fd)
 			continue
 		}
-		// A FIFO tells of the end of its writers only when it has had one since it was opened (fs/pipe.c, pipe_poll).
+		// A FIFO tells of the end of its writers only when it has had one since it was opened
+		// (fs/pipe.c, pipe_poll).
 		if writer, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0); err == nil {
 			_ = unix.Close(writer)
 		}
 		// Told at each write, and not as long as there is something to read.
-		if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(fd)}); err != nil {
+		if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{
+			Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(fd),
+		}); err != nil {
 			return fmt.Errorf("epoll: %w", err)
 		}
 		pipes[int32(fd)] = &keptPipe{path: path, fd: fd}
@@ -172,7 +177,8 @@ type keptPipe struct {
 	lost, noted int // lines that were dropped, and of how many of them a note tells
 }
 
-// makeRoom drops the oldest quarter of a pipe that is nearly full, and leaves a note of how many lines were dropped so far.
+// makeRoom drops the oldest quarter of a pipe that is nearly full, and leaves a note of how many
+// lines were dropped so far.
 func (p *keptPipe) makeRoom() {
 	size, err := unix.FcntlInt(uintptr(p.fd), unix.F_GETPIPE_SZ, 0)
 	if err != nil {
@@ -195,7 +201,8 @@ func (p *keptPipe) makeRoom() {
 	}
 }
 
-// blocked reports whether a write would wait: small writes fill a pipe's buffers, one each, before they fill its bytes.
+// blocked reports whether a write would wait: small writes fill a pipe's buffers, one each, before
+// they fill its bytes.
 func (p *keptPipe) blocked() bool {
 	fd, err := unix.Open(p.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {

@@ -66,7 +66,8 @@ func TestAWorkerWithoutADaemonIsNotBlockedByItsOutput(t *testing.T) {
 			<-k.w.Done()
 			got := readPipe(t, reader)
 			last := fmt.Sprintf("%d %s\n", lines-1, line)
-			if !strings.Contains(got, last) || !strings.Contains(got, "lines were dropped while no daemon read them\n") {
+			if !strings.Contains(got, last) ||
+				!strings.Contains(got, "lines were dropped while no daemon read them\n") {
 				t.Errorf("the next daemon reads %d bytes, which end with %q", len(got), got[max(0, len(got)-100):])
 			}
 		})

@@ -13,12 +13,12 @@ import (
 	"superctl/supervisor/cgroup"
 )
 
-// killLimit bounds the hunt for a worker's processes. A killed process may need a moment to give back its memory, and a
-// fork bomb may make new ones meanwhile.
+// killLimit bounds the hunt for a worker's processes. A killed process may need a moment to give
+// back its memory, and a fork bomb may make new ones meanwhile.
 const killLimit = 10 * time.Second
 
-// KillAll ends the worker and everything that it has started, and returns when nothing of it is left. It may be called
-// after the end of the worker itself: then it ends what that left behind.
+// KillAll ends the worker and everything that it has started, and returns when nothing of it is
+// left. It may be called after the end of the worker itself: then it ends what that left behind.
 func (w *Worker) KillAll() error {
 	defer w.letGo()
 	_ = w.Signal(unix.SIGKILL)
@@ -28,8 +28,8 @@ func (w *Worker) KillAll() error {
 // KillTagged ends what is left of a worker whose own process is gone.
 func KillTagged(tag string) error { return killFamily(root{pid: -1, tag: tag}) }
 
-// EndMarked ends every process that carries the mark and does not belong to a worker that is kept: what a daemon had
-// started, and was killed before it could write it down.
+// EndMarked ends every process that carries the mark and does not belong to a worker that is kept:
+// what a daemon had started, and was killed before it could write it down.
 func EndMarked(mark string, kept func(tag string) bool) error {
 	seen, err := lookAround()
 	if err != nil {
@@ -52,8 +52,9 @@ func killFamily(of root) error {
 	return killAll(func(seen scan) []stat { return seen.relatives(of) })
 }
 
-// killAll kills those of all processes that are condemned. It looks again after each round until it finds nobody: a process
-// that forks while it is being killed leaves a child that the round has not seen.
+// killAll kills those of all processes that are condemned. It looks again after each round until it
+// finds nobody: a process that forks while it is being killed leaves a child that the round has not
+// seen.
 func killAll(condemned func(scan) []stat) error {
 	deadline := time.Now().Add(killLimit)
 	for {
@@ -78,8 +79,8 @@ func killAll(condemned func(scan) []stat) error {
 	}
 }
 
-// signalFamily signals once what there is of a worker's processes, and returns what tells when they have ended. Who has gone
-// meanwhile has missed nothing.
+// signalFamily signals once what there is of a worker's processes, and returns what tells when they
+// have ended. Who has gone meanwhile has missed nothing.
 func signalFamily(of root, sig syscall.Signal) (fds []unix.PollFd) {
 	list, err := family(of)
 	if err != nil {
@@ -93,8 +94,8 @@ func signalFamily(of root, sig syscall.Signal) (fds []unix.PollFd) {
 	return fds
 }
 
-// signalOne signals a process that was seen a moment ago, through a pidfd that is known to be that process's: between the look
-// and the signal its pid may have been given to a stranger.
+// signalOne signals a process that was seen a moment ago, through a pidfd that is known to be that
+// process's: between the look and the signal its pid may have been given to a stranger.
 func signalOne(s stat, sig syscall.Signal) (pidfd int, err error) {
 	fd := -1
 	err = withSpare(func() (err error) {

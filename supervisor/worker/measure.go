@@ -22,8 +22,8 @@ type Usage struct {
 	CPU    *time.Duration // since it was started; nil without a control group
 }
 
-// Measure measures workers by one look at /proc for all of them. A look for each would read every process of the machine, with its
-// environment, once for each worker.
+// Measure measures workers by one look at /proc for all of them. A look for each would read every
+// process of the machine, with its environment, once for each worker.
 func Measure(workers []Measured) []Usage {
 	list := make([]Usage, len(workers))
 	all, err := processes()
@@ -48,8 +48,9 @@ func Measure(workers []Measured) []Usage {
 	return list
 }
 
-// families sorts the processes that belong to each worker, as family does for one: by process group, by descent, and by the tag in the
-// environment, which is read only of processes that the other two do not find.
+// families sorts the processes that belong to each worker, as family does for one: by process
+// group, by descent, and by the tag in the environment, which is read only of processes that the
+// other two do not find.
 func families(all []stat, workers []Measured) [][]stat {
 	const nobody = -1
 	byPID, byTag := make(map[int]int, len(workers)), make(map[string]int, len(workers))

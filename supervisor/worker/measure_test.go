@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// One child is in its worker's process group, one in a session of its own, and one has lost its parent too.
+// One child is in its worker's process group, one in a session of its own, and one has lost its
+// parent too.
 func TestAWorkerIsMeasuredWithAllThatItHasStarted(t *testing.T) {
 	const script = `say='echo $$; exec sleep 1000'
 		(setsid sh -c "$say" &)
@@ -23,7 +24,10 @@ func TestAWorkerIsMeasuredWithAllThatItHasStarted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err := Start(Spec{Command: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/", Output: path, Mark: "measured"})
+		w, err := Start(Spec{
+			Command: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/", Output: path,
+			Mark: "measured",
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

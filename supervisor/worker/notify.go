@@ -21,16 +21,17 @@ type Notify struct {
 	entry fs.FileInfo // of the socket in its directory; nil when it was gone at once
 }
 
-// Message is one datagram of a worker. The kernel vouches for the sender's pid (SCM_CREDENTIALS, unix(7)).
+// Message is one datagram of a worker. The kernel vouches for the sender's pid (SCM_CREDENTIALS,
+// unix(7)).
 type Message struct {
 	PID     int
 	Lineage []int             // see Lineage; taken at once, because the sender may end as soon as it has spoken
 	Fields  map[string]string // READY, STATUS, ...
 }
 
-// ListenNotify opens the socket, in the place of one that an earlier daemon has left. Any user may write to it: who is
-// heard is decided by the sender's pid. inherited is the descriptor of an earlier daemon's at that path, or -1: then what
-// was said while no daemon was there is heard.
+// ListenNotify opens the socket, in the place of one that an earlier daemon has left. Any user may
+// write to it: who is heard is decided by the sender's pid. inherited is the descriptor of an
+// earlier daemon's at that path, or -1: then what was said while no daemon was there is heard.
 func ListenNotify(path string, inherited int) (*Notify, error) {
 	if inherited >= 0 {
 		if bound(inherited) == path && exists(path) {
@@ -76,7 +77,8 @@ func (n *Notify) Reachable() bool {
 	return err == nil && n.entry != nil && os.SameFile(st, n.entry)
 }
 
-// Abandon hands on what was said to a socket that another one replaces, and closes it. What is at its path stays. Run must have ended.
+// Abandon hands on what was said to a socket that another one replaces, and closes it. What is at
+// its path stays. Run must have ended.
 func (n *Notify) Abandon(handle func(Message)) error {
 	err := n.Descriptor(func(fd int) error {
 		for {
@@ -122,7 +124,8 @@ func (n *Notify) Descriptor(f func(fd int) error) error {
 	return result
 }
 
-// Run hands on messages until ctx ends. It may be called again after that; meanwhile they wait in the socket.
+// Run hands on messages until ctx ends. It may be called again after that; meanwhile they wait in
+// the socket.
 func (n *Notify) Run(ctx context.Context, handle func(Message)) error {
 	if err := n.file.SetReadDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("read %s: %w", n.path, err)

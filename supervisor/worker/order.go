@@ -38,8 +38,8 @@ type sealed struct {
 	Cgroup  []byte      `json:"cgroup,omitempty"`
 }
 
-// seal puts the order into a file in memory, which the shim inherits: not into its arguments, which everybody can read, nor into its
-// environment, where a variable has at most 128 KB.
+// seal puts the order into a file in memory, which the shim inherits: not into its arguments, which
+// everybody can read, nor into its environment, where a variable has at most 128 KB.
 func (o *order) seal() (fd int, err error) {
 	data, err := json.Marshal(sealed{
 		Path: []byte(o.Path), Args: toBytes(o.Args), Env: toBytes(o.Env), Secrets: o.Secrets, Dir: []byte(o.Dir),
@@ -102,7 +102,8 @@ func toStrings(list [][]byte) []string {
 // stringLimit is MAX_ARG_STRLEN of execve(2): a variable, or an argument, with the NUL at its end.
 const stringLimit = 128 << 10
 
-// tooBig explains E2BIG: which variables, or which argument, the kernel does not take. It names them, and has nothing of their values.
+// tooBig explains E2BIG: which variables, or which argument, the kernel does not take. It names
+// them, and has nothing of their values.
 func tooBig(args, env []string) error {
 	total := 0
 	for i, a := range args {
@@ -114,7 +115,10 @@ func tooBig(args, env []string) error {
 	for _, kv := range env {
 		total += len(kv) + 1
 		if len(kv) >= stringLimit {
-			return fmt.Errorf("environment variable %s has %d bytes: the kernel takes less than %d, with the name and the = sign", nameOf(kv), len(kv), stringLimit)
+			return fmt.Errorf(
+				"environment variable %s has %d bytes: the kernel takes less than %d, with the name and the = sign",
+				nameOf(kv), len(kv), stringLimit,
+			)
 		}
 	}
 	largest := slices.SortedFunc(slices.Values(env), func(a, b string) int { return len(b) - len(a) })

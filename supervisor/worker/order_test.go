@@ -11,7 +11,9 @@ import (
 
 func TestBytesThatAreNotUTF8ReachTheWorkerUnaltered(t *testing.T) {
 	const value = "caf\xe9 \xff\xfe<>&\u2028\n\x01"
-	w, _ := runScript(t, Spec{Env: []string{"PATH=/bin:/usr/bin", "NAME=" + value}}, `[ "$NAME" = "`+value+`" ] || exit 9`)
+	w, _ := runScript(
+		t, Spec{Env: []string{"PATH=/bin:/usr/bin", "NAME=" + value}}, `[ "$NAME" = "`+value+`" ] || exit 9`,
+	)
 	if w.Exit().String() != "exit code 0" {
 		t.Errorf("%s: it has another value", w.Exit())
 	}
@@ -35,15 +37,23 @@ func TestAVariableThatTheKernelRefusesIsNamedAndNotQuoted(t *testing.T) {
 		want string
 		env  []string
 	}{
-		{"environment variable BIG has 131073 bytes: the kernel takes less than 131072, with the name and the = sign", []string{"A=1", "BIG=x" + big[:128<<10-4]}},
-		{"more than the kernel takes at this limit of the stack (LimitSTACK= of the unit); the largest variables are V0 (131070 bytes), V1 (131070 bytes), V2 (131070 bytes)", many(60, big)},
+		{
+			"environment variable BIG has 131073 bytes: the kernel takes less than 131072, with the name and the = sign",
+			[]string{"A=1", "BIG=x" + big[:128<<10-4]},
+		},
+		{
+			"more than the kernel takes at this limit of the stack (LimitSTACK= of the unit); the largest variables are V0 (131070 bytes), V1 (131070 bytes), V2 (131070 bytes)",
+			many(60, big),
+		},
 	} {
 		spec.Env = tt.env
 		_, err := Start(spec)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%v, want %s", err, tt.want)
 		}
-		if err := Run(context.Background(), Command{Args: spec.Command, Env: tt.env, Dir: "/"}, func(string) {}); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if err := Run(context.Background(), Command{Args: spec.Command, Env: tt.env, Dir: "/"}, func(string) {}); err == nil ||
+
+			!strings.Contains(err.Error(), tt.want) {
 			t.Errorf("a command: %v, want %s", err, tt.want)
 		}
 	}
@@ -59,7 +69,8 @@ func many(n int, value string) (env []string) {
 
 func TestAnOrderComesBackAsItWas(t *testing.T) {
 	o := order{
-		Path: "/bin/\xff", Args: []string{"a\xfe", ""}, Env: []string{"SECRET=\xe9"}, Secrets: Secrets{"A": "/a"}, Dir: "/d\xff", User: &Credential{UID: 1, GID: 2, Groups: []uint32{3}},
+		Path: "/bin/\xff", Args: []string{"a\xfe", ""}, Env: []string{"SECRET=\xe9"}, Secrets: Secrets{"A": "/a"},
+		Dir: "/d\xff", User: &Credential{UID: 1, GID: 2, Groups: []uint32{3}},
 		Files: 2, NoFile: 4, Cgroup: "/sys/\xff",
 	}
 	fd, err := o.seal()

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// resourceVar has the attributes that OpenTelemetry adds to all that a process reports: NAME=VALUE pairs behind commas, percent-encoded
-// (opentelemetry.io/docs/specs/otel/resource/sdk).
+// resourceVar has the attributes that OpenTelemetry adds to all that a process reports: NAME=VALUE
+// pairs behind commas, percent-encoded (opentelemetry.io/docs/specs/otel/resource/sdk).
 const resourceVar = "OTEL_RESOURCE_ATTRIBUTES"
 
-// describe adds which app and release it is to the OpenTelemetry attributes of an environment; those that it has already win. One whose
-// attributes are in a credential is left alone.
+// describe adds which app and release it is to the OpenTelemetry attributes of an environment;
+// those that it has already win. One whose attributes are in a credential is left alone.
 func (s *Spec) describe(env []string) []string {
 	if _, secret := s.Secrets[resourceVar]; secret {
 		return env

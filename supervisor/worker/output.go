@@ -24,9 +24,9 @@ type Line struct {
 	Partial bool   // the line goes on
 }
 
-// Output is the FIFO that a worker's stdout and stderr lead to. The worker has it open for reading too, so that it neither
-// meets EPIPE nor loses a byte while no daemon reads, and the next daemon opens it by its path and goes on (fifo(7): the
-// data lives as long as anybody has the FIFO open).
+// Output is the FIFO that a worker's stdout and stderr lead to. The worker has it open for reading
+// too, so that it neither meets EPIPE nor loses a byte while no daemon reads, and the next daemon
+// opens it by its path and goes on (fifo(7): the data lives as long as anybody has the FIFO open).
 type Output struct {
 	path string
 	file *os.File
@@ -35,10 +35,12 @@ type Output struct {
 	split splitter
 }
 
-// buffers are for reading: every output has none of its own, since of a thousand workers only a few write at a time.
+// buffers are for reading: every output has none of its own, since of a thousand workers only a few
+// write at a time.
 var buffers = sync.Pool{New: func() any { return new([lineSize]byte) }} //nolint:gochecknoglobals // a pool is for all
 
-// OpenOutput makes the FIFO, or opens the one that an earlier daemon has left at that path. user may open it by /dev/stdout.
+// OpenOutput makes the FIFO, or opens the one that an earlier daemon has left at that path. user
+// may open it by /dev/stdout.
 func OpenOutput(path string, user *Credential) (*Output, error) {
 	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make output pipe %s: %w", path, err)
@@ -61,8 +63,8 @@ func OpenOutput(path string, user *Credential) (*Output, error) {
 	return &Output{path: path, file: os.NewFile(uintptr(fd), path), split: splitter{emit: func(Line) {}}}, nil
 }
 
-// Run hands on line after line until ctx ends, and then what is there without waiting for more. It may be called again. line must be quick: the
-// worker waits for it when the pipe is full.
+// Run hands on line after line until ctx ends, and then what is there without waiting for more. It
+// may be called again. line must be quick: the worker waits for it when the pipe is full.
 func (o *Output) Run(ctx context.Context, line func(Line)) error {
 	o.mu.Lock()
 	o.split.emit = line
@@ -86,8 +88,8 @@ func (o *Output) Run(ctx context.Context, line func(Line)) error {
 	return o.Drain()
 }
 
-// Drain hands on what has been written until now, the beginning of a last line too. It may be called beside Run: after the
-// end of a worker its last words are there when Drain returns.
+// Drain hands on what has been written until now, the beginning of a last line too. It may be
+// called beside Run: after the end of a worker its last words are there when Drain returns.
 func (o *Output) Drain() error {
 	raw, err := o.file.SyscallConn()
 	if err != nil {
@@ -120,7 +122,8 @@ func (o *Output) read(fd int) {
 	}
 }
 
-// Descriptor hands the descriptor to f, which must not keep it. While anybody has it open, what was written stays.
+// Descriptor hands the descriptor to f, which must not keep it. While anybody has it open, what was
+// written stays.
 func (o *Output) Descriptor(f func(fd int) error) error {
 	raw, err := o.file.SyscallConn()
 	if err != nil {

@@ -11,9 +11,10 @@ import (
 // placeholder is {release}, {fd.web} and the like.
 var placeholder = regexp.MustCompile(`^\{([a-z]+(?:\.[A-Za-z0-9_-]+)?)\}`)
 
-// Expand replaces the placeholders of a text by what value gives for their names; it returns the name of one that value does not know.
-// "{{" is a brace, so {{release}} becomes {release}. ${NAME} is a shell's and %({name}i)s gunicorn's: both are left alone, as is every
-// brace that begins no placeholder, such as one of JSON.
+// Expand replaces the placeholders of a text by what value gives for their names; it returns the
+// name of one that value does not know. "{{" is a brace, so {{release}} becomes {release}. ${NAME}
+// is a shell's and %({name}i)s gunicorn's: both are left alone, as is every brace that begins no
+// placeholder, such as one of JSON.
 func Expand(text string, value func(name string) (string, bool)) (expanded, unknown string) {
 	if !strings.Contains(text, "{") {
 		return text, ""

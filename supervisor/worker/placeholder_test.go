@@ -14,7 +14,8 @@ func TestPlaceholdersOfCommandAndVariablesAreReplaced(t *testing.T) {
 		Files:     []File{{Name: "web", Addr: "1.2.3.4:5"}, {Name: "api"}},
 	}
 	args, env, err := s.expand()
-	if err != nil || !slices.Equal(args, []string{"a", "--fd=4", "1.2.3.4:5", "r 1abc"}) || !slices.Equal(env, []string{"A=/state/scratch/g7/x", "B=web.2", "C=7{release}"}) {
+	if err != nil || !slices.Equal(args, []string{"a", "--fd=4", "1.2.3.4:5", "r 1abc"}) ||
+		!slices.Equal(env, []string{"A=/state/scratch/g7/x", "B=web.2", "C=7{release}"}) {
 		t.Errorf("%q %q %v", args, env, err)
 	}
 }
@@ -38,7 +39,9 @@ func TestOnlyPlaceholdersAreReplaced(t *testing.T) {
 			t.Errorf("%q: got %q, unknown %q; want %q", text, got, unknown, want)
 		}
 	}
-	if _, unknown := Expand("{release} {instanc} {x}", func(name string) (string, bool) { return "", name == "release" }); unknown != "instanc" {
+	if _, unknown := Expand("{release} {instanc} {x}", func(name string) (string, bool) {
+		return "", name == "release"
+	}); unknown != "instanc" {
 		t.Errorf("unknown is %q", unknown)
 	}
 }

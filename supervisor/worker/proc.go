@@ -25,7 +25,8 @@ func readStat(pid int) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
-	// The second field is the command's name in parentheses, which may itself hold blanks and parentheses.
+	// The second field is the command's name in parentheses, which may itself hold blanks and
+	// parentheses.
 	end := bytes.LastIndexByte(data, ')')
 	if end < 0 {
 		return stat{}, fmt.Errorf("/proc/%d/stat: no command", pid)
@@ -61,8 +62,8 @@ func readStat(pid int) (stat, error) {
 	return stat{}, fmt.Errorf("/proc/%d/stat: %d fields", pid, field)
 }
 
-// readProc reads the beginning of a file of a process in one go. os.ReadFile would take three times as long: it stats the file, asks
-// for it to be polled, and reads it twice.
+// readProc reads the beginning of a file of a process in one go. os.ReadFile would take three times
+// as long: it stats the file, asks for it to be polled, and reads it twice.
 func readProc(buf []byte, pid int, name string) ([]byte, error) {
 	path := "/proc/" + strconv.Itoa(pid) + "/" + name
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -113,8 +114,8 @@ func processes() ([]stat, error) {
 	return all, nil
 }
 
-// tagOf is the tag in the environment that a process was started with. One whose environment cannot be read has none; the error is
-// that no file at all can be read.
+// tagOf is the tag in the environment that a process was started with. One whose environment cannot
+// be read has none; the error is that no file at all can be read.
 func tagOf(pid int) (tag string, ok bool, err error) {
 	env, err := environ(pid)
 	if noDescriptors(err) {
@@ -131,9 +132,10 @@ func tagOf(pid int) (tag string, ok bool, err error) {
 // execTime bounds the wait for a process that is just executing a program, in milliseconds.
 const execTime = 1000
 
-// environ is the environment that a process was started with. While it executes a program, between its new memory
-// (exec_mmap) and what that will hold (create_elf_tables; fs/exec.c, fs/binfmt_elf.c), neither its environment nor its arguments can be
-// read: to take that for a stranger would let a child of a worker escape. It is awaited; the kernel has no event for it.
+// environ is the environment that a process was started with. While it executes a program, between
+// its new memory (exec_mmap) and what that will hold (create_elf_tables; fs/exec.c,
+// fs/binfmt_elf.c), neither its environment nor its arguments can be read: to take that for a
+// stranger would let a child of a worker escape. It is awaited; the kernel has no event for it.
 func environ(pid int) ([]byte, error) {
 	for range execTime {
 		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
@@ -145,8 +147,8 @@ func environ(pid int) ([]byte, error) {
 	return nil, nil
 }
 
-// executing tells whether a process has a program, which a zombie and a thread of the kernel have not, and no arguments yet. A
-// process that runs has at least the name of its program.
+// executing tells whether a process has a program, which a zombie and a thread of the kernel have
+// not, and no arguments yet. A process that runs has at least the name of its program.
 func executing(pid int) bool {
 	if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil {
 		return false
@@ -174,19 +176,22 @@ func BelongsTo(pid int, app string) bool {
 	return inEnvironment(pid, "SUPERCTL_APP="+app)
 }
 
-// root is the process that a family comes from: a worker's own. Its pid alone may be another process's by now; the kernel gives
-// the number away once the process is reaped and no process group has it.
+// root is the process that a family comes from: a worker's own. Its pid alone may be another
+// process's by now; the kernel gives the number away once the process is reaped and no process
+// group has it.
 type root struct {
 	pid   int    // -1 = not known
 	start uint64 // clock ticks since boot
 	tag   string
-	// session is the one that its process group is in, for a group whose leader is reaped: a number that a stranger got, and left
-	// to a group of its own, is in another session. 0 = such a group is none of this worker's.
+	// session is the one that its process group is in, for a group whose leader is reaped: a number
+	// that a stranger got, and left to a group of its own, is in another session. 0 = such a group
+	// is none of this worker's.
 	session int
 }
 
-// family is every process that belongs to a worker: its process group, what descends from either, and what carries the tag
-// in its environment, wherever it has got to (a double fork with a session of its own).
+// family is every process that belongs to a worker: its process group, what descends from either,
+// and what carries the tag in its environment, wherever it has got to (a double fork with a session
+// of its own).
 func family(of root) ([]stat, error) {
 	seen, err := lookAround()
 	if err != nil {
@@ -229,8 +234,8 @@ func (seen scan) leader(of root) leadership {
 	return left
 }
 
-// has reports whether a process is the worker itself or in its process group. The members of a group share its session
-// (setpgid(2)), and none is older than its leader.
+// has reports whether a process is the worker itself or in its process group. The members of a
+// group share its session (setpgid(2)), and none is older than its leader.
 func (l leadership) has(s stat, of root) bool {
 	switch l {
 	case leads:
@@ -242,7 +247,8 @@ func (l leadership) has(s stat, of root) bool {
 	return false
 }
 
-// withDescendants lists those of the processes that are in own, or descend from one that is, and are still alive.
+// withDescendants lists those of the processes that are in own, or descend from one that is, and
+// are still alive.
 func withDescendants(all []stat, own map[int]bool) (list []stat) {
 	for grown := true; grown; {
 		grown = false
@@ -263,8 +269,9 @@ func withDescendants(all []stat, own map[int]bool) (list []stat) {
 // lineageLimit bounds how far up a process is traced; no worker nests deeper.
 const lineageLimit = 64
 
-// Lineage returns the processes that pid can belong to, the nearest first: itself, the leader of its process group, and those
-// of its ancestors. What has ended cannot be traced, and is its own lineage.
+// Lineage returns the processes that pid can belong to, the nearest first: itself, the leader of
+// its process group, and those of its ancestors. What has ended cannot be traced, and is its own
+// lineage.
 func Lineage(pid int) []int {
 	var line []int
 	for p := pid; p > 1 && len(line) < lineageLimit; {

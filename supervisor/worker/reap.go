@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// children are the processes that this package has started and waits for itself. The lock is held around a fork, so that
-// the reaper never sees a child that is not in it yet.
+// children are the processes that this package has started and waits for itself. The lock is held
+// around a fork, so that the reaper never sees a child that is not in it yet.
 var children = struct { //nolint:gochecknoglobals // a process has one set of children
 	sync.Mutex
 	own map[int]kind
@@ -43,8 +43,8 @@ func forget(pid int) {
 	delete(children.own, pid)
 }
 
-// KnowChildren notes the children that this process has already, which are none of the app's: a shell that has executed the
-// daemon had started them, or systemd (PAMName=).
+// KnowChildren notes the children that this process has already, which are none of the app's: a
+// shell that has executed the daemon had started them, or systemd (PAMName=).
 func KnowChildren() error {
 	children.Lock()
 	defer children.Unlock()
@@ -60,8 +60,9 @@ func KnowChildren() error {
 	return nil
 }
 
-// AdoptOrphans makes this process the parent of what its descendants leave behind (PR_SET_CHILD_SUBREAPER), so that
-// EndOrphans finds it even when it carries no mark: for a daemon that has no control groups. ReapOrphans must run from then on.
+// AdoptOrphans makes this process the parent of what its descendants leave behind
+// (PR_SET_CHILD_SUBREAPER), so that EndOrphans finds it even when it carries no mark: for a daemon
+// that has no control groups. ReapOrphans must run from then on.
 func AdoptOrphans() error {
 	if err := KnowChildren(); err != nil {
 		return err
@@ -72,20 +73,23 @@ func AdoptOrphans() error {
 	return nil
 }
 
-// EndOrphans ends what was left to this process by workers that are gone, and all that descends from it.
+// EndOrphans ends what was left to this process by workers that are gone, and all that descends
+// from it.
 func EndOrphans() error {
 	return killAll(func(seen scan) []stat { return seen.orphans(math.MaxUint64) })
 }
 
-// WithoutReaping runs f while nothing is reaped and no worker is started: f starts a child by other means, and waits for it.
+// WithoutReaping runs f while nothing is reaped and no worker is started: f starts a child by other
+// means, and waits for it.
 func WithoutReaping(f func() error) error {
 	children.Lock()
 	defer children.Unlock()
 	return f()
 }
 
-// ReapOrphans takes the exits of processes that became our children because their parents died, until ctx ends: as pid 1
-// of a container nobody else does. Of a process that this package has started it leaves the exit alone.
+// ReapOrphans takes the exits of processes that became our children because their parents died,
+// until ctx ends: as pid 1 of a container nobody else does. Of a process that this package has
+// started it leaves the exit alone.
 func ReapOrphans(ctx context.Context) {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Command is a short command, such as a hook: it is started as a worker is, but its end is waited for.
+// Command is a short command, such as a hook: it is started as a worker is, but its end is waited
+// for.
 type Command struct {
 	Args []string
 	Env  []string
@@ -24,18 +25,20 @@ type Command struct {
 
 	Cgroup string // directory of the control group to be in, made already; "" = the daemon's own
 
-	Stdout *os.File // gets what it writes there, when that is data and no text for people; nil = handed on like its stderr
+	// gets what it writes there, when that is data and no text for people; nil = handed on like its
+	// stderr
+	Stdout *os.File
 }
 
-// grace is how long a command and what it has started have to end, from SIGTERM to SIGKILL; lastWords is how long its output is read
-// when somebody keeps it open after that.
+// grace is how long a command and what it has started have to end, from SIGTERM to SIGKILL;
+// lastWords is how long its output is read when somebody keeps it open after that.
 const (
 	grace     = 5 * time.Second
 	lastWords = 2 * time.Second
 )
 
-// Run runs a command to its end, and hands on each line that it writes. When ctx ends, all that it has started is asked to
-// end, and then killed. The error is nil only after exit code 0.
+// Run runs a command to its end, and hands on each line that it writes. When ctx ends, all that it
+// has started is asked to end, and then killed. The error is nil only after exit code 0.
 func Run(ctx context.Context, c Command, line func(string)) error {
 	if len(c.Args) == 0 {
 		return errors.New("the command is empty")
@@ -57,7 +60,10 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 		return errors.Join(err, unix.Close(pipe[0]), unix.Close(pipe[1]))
 	}
 	defer reader.Close()
-	o := order{Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Secrets: c.Secrets, Dir: c.Dir, User: c.User, Cgroup: c.Cgroup}
+	o := order{
+		Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Secrets: c.Secrets,
+		Dir: c.Dir, User: c.User, Cgroup: c.Cgroup,
+	}
 	w, err := o.startTo(c.Stdout, pipe[1], tag)
 	_ = unix.Close(pipe[1])
 	if err != nil {
@@ -80,8 +86,8 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	// What it has left in the background would keep the pipe open, and outlive it.
 	err = w.KillAll()
 	<-w.Done()
-	// What has escaped even that (another session, another parent, no environment) must not hold us: what the command wrote is read
-	// at once.
+	// What has escaped even that (another session, another parent, no environment) must not hold
+	// us: what the command wrote is read at once.
 	err = errors.Join(err, reader.SetReadDeadline(time.Now().Add(lastWords)))
 	if readErr := <-read; readErr != nil && !errors.Is(readErr, os.ErrDeadlineExceeded) {
 		err = errors.Join(err, readErr)
@@ -110,7 +116,8 @@ func (o *order) startTo(stdout *os.File, stderr int, tag string) (w *Worker, err
 	return w, err
 }
 
-// askToEnd sends SIGTERM to all that the command has started, as Ctrl-C in a shell would, and gives it time to undo what it is at.
+// askToEnd sends SIGTERM to all that the command has started, as Ctrl-C in a shell would, and gives
+// it time to undo what it is at.
 func (w *Worker) askToEnd() {
 	await(signalFamily(w.root(), unix.SIGTERM), time.Now().Add(grace))
 }

@@ -8,8 +8,9 @@ type scan struct {
 	tags map[int]string // by pid; of those that have one
 }
 
-// scans shares looks among those who want one at the same time. Of a thousand workers that end together each hunts for what it has left
-// behind, and a look reads the environment of every process.
+// scans shares looks among those who want one at the same time. Of a thousand workers that end
+// together each hunts for what it has left behind, and a look reads the environment of every
+// process.
 var scans struct { //nolint:gochecknoglobals // there is one /proc
 	turn sync.Mutex // held during a look
 	mu   sync.Mutex
@@ -22,7 +23,8 @@ type sharedScan struct {
 	err  error
 }
 
-// lookAround looks at all processes. The look begins after the call: what has been started before is in it.
+// lookAround looks at all processes. The look begins after the call: what has been started before
+// is in it.
 func lookAround() (scan, error) {
 	scans.mu.Lock()
 	if scans.next == nil {

@@ -19,7 +19,8 @@ func TestALookSeesWhatWasStartedBeforeItWasAskedFor(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if list := seen.relatives(w.root()); len(list) != 1 || list[0].pid != w.PID() || seen.tags[w.PID()] != w.Tag() {
+			if list := seen.relatives(w.root()); len(list) != 1 || list[0].pid != w.PID() ||
+				seen.tags[w.PID()] != w.Tag() {
 				t.Errorf("%v of %d", list, w.PID())
 			}
 			if err := w.KillAll(); err != nil {

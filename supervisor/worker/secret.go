@@ -12,8 +12,9 @@ import (
 	"syscall"
 )
 
-// Secrets are variables whose values are in files: by its name, the path of each. The values are read when a program is started, by its
-// own user, and they are kept nowhere: not in the daemon, nor in its state, nor in the arguments of a process.
+// Secrets are variables whose values are in files: by its name, the path of each. The values are
+// read when a program is started, by its own user, and they are kept nowhere: not in the daemon,
+// nor in its state, nor in the arguments of a process.
 type Secrets map[string]string
 
 // secretLimit is what one variable can have, less its name.
@@ -35,8 +36,8 @@ func (s Secrets) readAll() ([]string, error) {
 	return env, nil
 }
 
-// ReadSecret is the content of a file as the value of a variable: without the newline that editors and echo put at its end. Its error
-// has nothing of the content.
+// ReadSecret is the content of a file as the value of a variable: without the newline that editors
+// and echo put at its end. Its error has nothing of the content.
 func ReadSecret(path string) (string, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold anybody up
 	if err != nil {

@@ -24,7 +24,10 @@ func TestASecretIsInTheEnvironmentOfAWorkerAndOfACommand(t *testing.T) {
 		t.Errorf("its names are %q", names)
 	}
 	var said []string
-	err := Run(context.Background(), Command{Args: []string{"/bin/sh", "-c", `echo "<$KEY>"`}, Secrets: secrets, Dir: "/"}, func(line string) { said = append(said, line) })
+	err := Run(
+		context.Background(), Command{Args: []string{"/bin/sh", "-c", `echo "<$KEY>"`}, Secrets: secrets, Dir: "/"},
+		func(line string) { said = append(said, line) },
+	)
 	if err != nil || !slices.Equal(said, []string{"<hush>"}) {
 		t.Errorf("a command has %q, %v", said, err)
 	}
@@ -45,7 +48,9 @@ func TestASecretThatCannotBeOneIsRefusedWithoutSayingIt(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for value, want := range map[string]string{"": "", "a": "a", "a\n": "a", "a\r\n": "a", "a\n\n": "a\n", " a ": " a "} {
+	for value, want := range map[string]string{
+		"": "", "a": "a", "a\n": "a", "a\r\n": "a", "a\n\n": "a\n", " a ": " a ",
+	} {
 		path := filepath.Join(dir, "good")
 		if err := os.WriteFile(path, []byte(value), 0o600); err != nil {
 			t.Fatal(err)
@@ -55,7 +60,8 @@ func TestASecretThatCannotBeOneIsRefusedWithoutSayingIt(t *testing.T) {
 		}
 	}
 	_, err := Start(Spec{Command: []string{"/bin/true"}, Secrets: Secrets{"KEY": "/nonexistent/key"}, Dir: dir})
-	if err == nil || err.Error() != "environment variable KEY: open /nonexistent/key: no such file or directory: who has removed it? superctl reload makes it anew" {
+	if err == nil ||
+		err.Error() != "environment variable KEY: open /nonexistent/key: no such file or directory: who has removed it? superctl reload makes it anew" {
 		t.Errorf("%v", err)
 	}
 }

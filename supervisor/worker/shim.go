@@ -20,9 +20,10 @@ const ShimArg = "__exec"
 // firstFD is the number of a worker's first listener, SD_LISTEN_FDS_START of sd_listen_fds(3).
 const firstFD = 3
 
-// Shim turns this process into a worker: it sets what can only be set from inside, then executes the worker's command in
-// its own place, so that the pid stays. Its argument is the number of listeners; the descriptor that follows them takes the reason
-// when it fails, which is when it returns, and the one after that has its order.
+// Shim turns this process into a worker: it sets what can only be set from inside, then executes
+// the worker's command in its own place, so that the pid stays. Its argument is the number of
+// listeners; the descriptor that follows them takes the reason when it fails, which is when it
+// returns, and the one after that has its order.
 func Shim(args []string) int {
 	runtime.LockOSThread()
 	files := -1
@@ -42,12 +43,15 @@ func Shim(args []string) int {
 }
 
 func (o *order) become(status int) error {
-	// Everything above the listeners goes at the exec; the status descriptor is how Start knows that it happened.
-	if err := unix.CloseRange(uint(status), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) {
+	// Everything above the listeners goes at the exec; the status descriptor is how Start knows
+	// that it happened.
+	if err := unix.CloseRange(uint(status), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil &&
+		!errors.Is(err, unix.ENOSYS) {
 		return fmt.Errorf("close_range: %w", err)
 	}
-	// As the daemon's user, who may move a process between groups of the tree, and before anything could be forked. Not by
-	// CLONE_INTO_CGROUP: where the unit restricts namespaces, clone3 is not there.
+	// As the daemon's user, who may move a process between groups of the tree, and before anything
+	// could be forked. Not by CLONE_INTO_CGROUP: where the unit restricts namespaces, clone3 is not
+	// there.
 	if o.Cgroup != "" {
 		if err := cgroup.Join(o.Cgroup); err != nil {
 			return err
@@ -59,8 +63,10 @@ func (o *order) become(status int) error {
 			return fmt.Errorf("limit of open files %d: %w", o.NoFile, err)
 		}
 	}
-	// Before the user changes: an ambient capability of the unit (CAP_NET_BIND_SERVICE) is not for workers.
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
+	// Before the user changes: an ambient capability of the unit (CAP_NET_BIND_SERVICE) is not for
+	// workers.
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil &&
+		!errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("drop ambient capabilities: %w", err)
 	}
 	if err := o.changeUser(); err != nil {
@@ -84,18 +90,22 @@ func (o *order) become(status int) error {
 	return execute(o.Path, o.Args, env)
 }
 
-// defaultSignals gives every signal that is ignored its default action. One that is caught becomes default at an exec, but
-// one that is ignored stays ignored (signal(7)): Python would never see the SIGINT that nohup or a background shell made
-// the daemon ignore. os/signal knows neither 32 nor 33, which the C library keeps for its threads.
+// defaultSignals gives every signal that is ignored its default action. One that is caught becomes
+// default at an exec, but one that is ignored stays ignored (signal(7)): Python would never see the
+// SIGINT that nohup or a background shell made the daemon ignore. os/signal knows neither 32 nor
+// 33, which the C library keeps for its threads.
 func defaultSignals() error {
-	// The kernel's struct sigaction on 64-bit Linux: handler, flags, restorer (where there is one), mask.
+	// The kernel's struct sigaction on 64-bit Linux: handler, flags, restorer (where there is one),
+	// mask.
 	type action [4]uint64
 	const ignored, last, maskSize = 1, 64, 8
 	for sig := uintptr(1); sig <= last; sig++ {
 		var now, byDefault action
 		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&now)), maskSize, 0, 0)
 		if errno == 0 && now[0] == ignored {
-			_, _, errno = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&byDefault)), 0, maskSize, 0, 0)
+			_, _, errno = unix.RawSyscall6(
+				unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&byDefault)), 0, maskSize, 0, 0,
+			)
 		}
 		if errno != 0 {
 			return fmt.Errorf("default action of signal %d: %w", sig, errno)

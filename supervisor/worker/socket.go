@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket copies the socket with that inode out of one of the worker's processes. It needs the rights of ptrace on them,
-// which a process of the same user has where no security module forbids it (pidfd_getfd(2)).
+// Socket copies the socket with that inode out of one of the worker's processes. It needs the
+// rights of ptrace on them, which a process of the same user has where no security module forbids
+// it (pidfd_getfd(2)).
 func (w *Worker) Socket(inode uint64) (int, error) {
 	target := fmt.Sprintf("socket:[%d]", inode)
 	for _, pid := range w.PIDs() {

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spare are descriptors that are kept for the hunt for a worker's processes: when this process can open no more files, what a worker
-// left behind must be found all the same. It would go on accepting connections.
+// spare are descriptors that are kept for the hunt for a worker's processes: when this process can
+// open no more files, what a worker left behind must be found all the same. It would go on
+// accepting connections.
 var spare struct { //nolint:gochecknoglobals // a process has one table of descriptors
 	sync.Mutex
 	fds []int
@@ -43,7 +44,8 @@ func closeSpare() {
 	spare.fds = nil
 }
 
-// withSpare runs f, and once more without the spare descriptors when none was left. What it can it reserves again.
+// withSpare runs f, and once more without the spare descriptors when none was left. What it can it
+// reserves again.
 func withSpare(f func() error) error {
 	err := f()
 	if !noDescriptors(err) {

@@ -40,8 +40,10 @@ type Spec struct {
 	NoFile               uint64      // RLIMIT_NOFILE; 0 = as the daemon has it
 	HideListen           bool        // no LISTEN_FDS: the command names its descriptors
 	Cgroup               string      // directory of the control group to be in, made already; "" = the daemon's own
-	Hook, Flag           string      // directory of the drain hook and path of the worker's flag, also without the hook; "" = none (package drainhook)
-	Mark                 string      // of the supervisor; every process that it starts carries it (see EndMarked)
+	// directory of the drain hook and path of the worker's flag, also without the hook; "" = none
+	// (package drainhook)
+	Hook, Flag string
+	Mark       string // of the supervisor; every process that it starts carries it (see EndMarked)
 }
 
 // File is a descriptor for a worker to inherit.
@@ -54,7 +56,8 @@ type File struct {
 // tagVar is the environment variable by which everything that a worker starts is known as its own.
 const tagVar = "SUPERCTL_WORKER"
 
-// Start starts a worker and returns when its command has been executed, or with the reason why it could not be.
+// Start starts a worker and returns when its command has been executed, or with the reason why it
+// could not be.
 func Start(spec Spec) (*Worker, error) {
 	tag, err := newTag(spec.Mark)
 	if err != nil {
@@ -69,12 +72,16 @@ func Start(spec Spec) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := order{Path: path, Args: args, Env: env, Secrets: spec.Secrets, Dir: spec.Dir, User: spec.User, Files: len(spec.Files), NoFile: spec.NoFile, Cgroup: spec.Cgroup}
+	o := order{
+		Path: path, Args: args, Env: env, Secrets: spec.Secrets, Dir: spec.Dir, User: spec.User, Files: len(spec.Files),
+		NoFile: spec.NoFile, Cgroup: spec.Cgroup,
+	}
 	output := os.DevNull
 	if spec.Output != "" {
 		output = spec.Output
 	}
-	// For reading too: the worker itself then is a reader of its FIFO, so that it never meets EPIPE while no daemon is there.
+	// For reading too: the worker itself then is a reader of its FIFO, so that it never meets EPIPE
+	// while no daemon is there.
 	out, err := unix.Open(output, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open output %s: %w", output, err)
@@ -83,7 +90,8 @@ func Start(spec Spec) (*Worker, error) {
 	return o.start(out, out, spec.Files, tag)
 }
 
-// newTag makes the name by which all processes of one worker are known; it begins with the supervisor's mark.
+// newTag makes the name by which all processes of one worker are known; it begins with the
+// supervisor's mark.
 func newTag(mark string) (string, error) {
 	var b [16]byte
 	if _, err := rand.Read(b[:]); err != nil {
@@ -92,8 +100,9 @@ func newTag(mark string) (string, error) {
 	return mark + "-" + hex.EncodeToString(b[:]), nil
 }
 
-// start forks the shim. The descriptors are handed over raw: os.File.Fd and ExtraFiles clear O_NONBLOCK on the file
-// description that all generations share, which blocks the accept of every holder (DESIGN 4).
+// start forks the shim. The descriptors are handed over raw: os.File.Fd and ExtraFiles clear
+// O_NONBLOCK on the file description that all generations share, which blocks the accept of every
+// holder (DESIGN 4).
 func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, error) {
 	orders, err := o.seal()
 	if err != nil {
@@ -121,7 +130,8 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	}
 	fds = append(fds, uintptr(status[1]), uintptr(orders))
 	pidfd := -1
-	// The shim lives for milliseconds: a thousand of them are quicker with one thread each, and without garbage collection.
+	// The shim lives for milliseconds: a thousand of them are quicker with one thread each, and
+	// without garbage collection.
 	env := []string{tagVar + "=" + tag, "GOMAXPROCS=1", "GOGC=off"}
 	attr := &syscall.ProcAttr{Dir: "/", Env: env, Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}}
 	pid, err := fork(ofApp, "/proc/self/exe", []string{"superctl", ShimArg, strconv.Itoa(len(files))}, attr)
@@ -145,13 +155,15 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	return w, nil
 }
 
-// environment is the worker's, complete but for LISTEN_PID, which only the shim knows. expanded is what Templates have become.
+// environment is the worker's, complete but for LISTEN_PID, which only the shim knows. expanded is
+// what Templates have become.
 func (s *Spec) environment(tag string, expanded []string) []string {
 	env := slices.DeleteFunc(slices.Concat(s.Env, expanded), func(e string) bool { return reserved(nameOf(e)) })
 	env = s.describe(env)
 	env = append(env,
 		tagVar+"="+tag,
-		"SUPERCTL_APP="+s.App, "SUPERCTL_RELEASE="+s.Release, "SUPERCTL_COMMIT="+s.Commit, "SUPERCTL_GENERATION="+strconv.Itoa(s.Generation),
+		"SUPERCTL_APP="+s.App, "SUPERCTL_RELEASE="+s.Release, "SUPERCTL_COMMIT="+s.Commit,
+		"SUPERCTL_GENERATION="+strconv.Itoa(s.Generation),
 		"SUPERCTL_PROCESS="+s.Process, "SUPERCTL_INSTANCE="+strconv.Itoa(s.Instance))
 	if s.Scratch != "" {
 		env = append(env, "SUPERCTL_SCRATCH="+s.Scratch)
@@ -175,8 +187,9 @@ func (s *Spec) environment(tag string, expanded []string) []string {
 	return env
 }
 
-// Beside returns the command that runs argv as the worker itself would run: in its release, as its user and with its
-// environment, but without its listeners, its notify socket and its drain hook, which are the worker's alone.
+// Beside returns the command that runs argv as the worker itself would run: in its release, as its
+// user and with its environment, but without its listeners, its notify socket and its drain hook,
+// which are the worker's alone.
 func (s Spec) Beside(argv []string) (Command, error) {
 	s.Command = argv
 	args, expanded, err := s.expand()
@@ -234,7 +247,8 @@ func execute(path string, args, env []string) error {
 	return explainExec(path, err)
 }
 
-// explainExec says what is missing when an exec fails: ENOENT may mean the file or the interpreter in its first line.
+// explainExec says what is missing when an exec fails: ENOENT may mean the file or the interpreter
+// in its first line.
 func explainExec(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		if f, open := os.Open(path); open == nil {

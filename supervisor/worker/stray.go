@@ -17,13 +17,15 @@ type Running struct {
 	Cgroup string // directory of its control group; "" = none
 }
 
-// EndStrays ends processes of the app which no worker that runs can have started: those that a worker left behind and that
-// carry no mark, have another parent and have moved to another control group, which a process of the daemon's own user may do.
-// running must be complete; commands that run, such as hooks, EndStrays knows.
+// EndStrays ends processes of the app which no worker that runs can have started: those that a
+// worker left behind and that carry no mark, have another parent and have moved to another control
+// group, which a process of the daemon's own user may do. running must be complete; commands that
+// run, such as hooks, EndStrays knows.
 //
-// What tells a stray is nothing that a process can change about itself: that it was started before the worker whose control
-// group it is in, or is in a group of the tree that is no worker's. Without control groups, when orphans become children
-// of the daemon (AdoptOrphans), it is one that was started before all that runs. A process that is in doubt is spared.
+// What tells a stray is nothing that a process can change about itself: that it was started before
+// the worker whose control group it is in, or is in a group of the tree that is no worker's.
+// Without control groups, when orphans become children of the daemon (AdoptOrphans), it is one that
+// was started before all that runs. A process that is in doubt is spared.
 func EndStrays(groups *cgroup.Tree, running []Running) error {
 	if groups == nil {
 		return killAll(func(seen scan) []stat { return seen.orphans(seen.oldest(running)) })
@@ -44,7 +46,8 @@ func EndStrays(groups *cgroup.Tree, running []Running) error {
 		}
 		return seen.strays(members, groups.Worker, born, func(s stat) bool {
 			env, err := environ(s.pid)
-			return err == nil && ownedByUs(s.pid) && !bytes.Contains(append([]byte{0}, env...), []byte("\x00"+invocationVar+"="+invocation+"\x00"))
+			return err == nil && ownedByUs(s.pid) &&
+				!bytes.Contains(append([]byte{0}, env...), []byte("\x00"+invocationVar+"="+invocation+"\x00"))
 		})
 	})
 	if errs != nil {
@@ -53,13 +56,16 @@ func EndStrays(groups *cgroup.Tree, running []Running) error {
 	return err
 }
 
-// invocationVar is what systemd sets for all that it runs for a unit (systemd.exec(5)): the daemon, and ExecReload= and
-// ExecStopPost= beside it. Workers do not have it.
+// invocationVar is what systemd sets for all that it runs for a unit (systemd.exec(5)): the daemon,
+// and ExecReload= and ExecStopPost= beside it. Workers do not have it.
 const invocationVar = "INVOCATION_ID"
 
-// strays are the members of a tree that are in no worker's group, or in that of a worker which is younger than they are.
-// worker returns the worker's group that a group is in, or "". suspect is asked about processes in no worker's group.
-func (seen scan) strays(members map[int]string, worker func(dir string) string, born map[string]uint64, suspect func(stat) bool) (list []stat) {
+// strays are the members of a tree that are in no worker's group, or in that of a worker which is
+// younger than they are. worker returns the worker's group that a group is in, or "". suspect is
+// asked about processes in no worker's group.
+func (seen scan) strays(
+	members map[int]string, worker func(dir string) string, born map[string]uint64, suspect func(stat) bool,
+) (list []stat) {
 	house := seen.household()
 	for _, s := range seen.all {
 		dir, ok := members[s.pid]
@@ -79,8 +85,9 @@ func (seen scan) strays(members map[int]string, worker func(dir string) string, 
 	return list
 }
 
-// household is this process, and what it has started itself with all that descends from it: a worker that is just about to
-// enter its group, a command that runs in the daemon's. What was left to this process by the death of its parent is not.
+// household is this process, and what it has started itself with all that descends from it: a
+// worker that is just about to enter its group, a command that runs in the daemon's. What was left
+// to this process by the death of its parent is not.
 func (seen scan) household() map[int]bool {
 	children.Lock()
 	house := make(map[int]bool, len(children.own))
@@ -95,8 +102,8 @@ func (seen scan) household() map[int]bool {
 	return house
 }
 
-// orphans are what was left to this process by workers that are gone and was started before a time, with all that
-// descends from it.
+// orphans are what was left to this process by workers that are gone and was started before a time,
+// with all that descends from it.
 func (seen scan) orphans(before uint64) []stat {
 	children.Lock()
 	defer children.Unlock()
@@ -125,8 +132,9 @@ func (seen scan) oldest(running []Running) uint64 {
 	return oldest
 }
 
-// ownedByUs reports whether a process runs as the user of this one. Another's cannot have moved itself: the tree is not theirs.
-// Not by the owner of its directory in /proc, which is root's when the process cannot be dumped (PR_SET_DUMPABLE).
+// ownedByUs reports whether a process runs as the user of this one. Another's cannot have moved
+// itself: the tree is not theirs. Not by the owner of its directory in /proc, which is root's when
+// the process cannot be dumped (PR_SET_DUMPABLE).
 func ownedByUs(pid int) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

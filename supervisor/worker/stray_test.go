@@ -35,8 +35,18 @@ func TestAStrayIsWhatNoRunningWorkerCanHaveStarted(t *testing.T) {
 		want    []int
 	}{
 		{"a worker, and what it has started", []stat{{pid: 100, start: 50}, {pid: 101, start: 51}}, web, false, nil},
-		{"a process in a group that a worker has made in its own", []stat{{pid: 101, start: 51}}, web + "/mine", false, nil},
-		{"a process in a worker's group that is older than the worker", []stat{{pid: 90, start: 49}}, web, false, []int{90}},
+		{
+			"a process in a group that a worker has made in its own",
+			[]stat{{pid: 101, start: 51}},
+			web + "/mine",
+			false, nil,
+		},
+		{
+			"a process in a worker's group that is older than the worker",
+			[]stat{{pid: 90, start: 49}},
+			web, false,
+			[]int{90},
+		},
 		{"a command in its group", []stat{{pid: 120, start: 40}}, hook, false, nil},
 		{"a process in the daemon's group", []stat{{pid: 90, start: 49}}, "/tree/supervisor", false, []int{90}},
 		{"systemd's command in its group", []stat{{pid: 90, start: 49}}, "/tree/.control", true, nil},
@@ -61,7 +71,8 @@ func TestAStrayIsWhatNoRunningWorkerCanHaveStarted(t *testing.T) {
 	}
 }
 
-// stray is what a worker has started that nothing about itself tells: no environment, a session of its own and another parent.
+// stray is what a worker has started that nothing about itself tells: no environment, a session of
+// its own and another parent.
 const stray = `(setsid env -i /bin/sh -c 'echo $$ >> "$0"; exec /bin/sleep 1000' "$0" &); read _ < "$0.hold"`
 
 // straying starts a worker that has left a stray behind, and returns both.
@@ -128,7 +139,10 @@ func TestAnOrphanEndsThatIsOlderThanAllThatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !gone(left) || gone(kept) || gone(next.PID()) {
-		t.Errorf("the stray has ended: %v, that of the worker that runs: %v, this worker: %v", gone(left), gone(kept), gone(next.PID()))
+		t.Errorf(
+			"the stray has ended: %v, that of the worker that runs: %v, this worker: %v", gone(left), gone(kept),
+			gone(next.PID()),
+		)
 	}
 	reap()
 }
@@ -197,7 +211,10 @@ func TestAProcessThatLeavesItsControlGroupEndsWithItsWorker(t *testing.T) {
 			if err := os.Mkdir(filepath.Join(dir, "supervisor"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			moves := fmt.Sprintf(`mkdir -p "$TREE/%[1]s"; (setsid sh -c 'echo 0 > "$TREE/%[1]s/cgroup.procs"; echo $$ >> "$0"; exec env -i /bin/sleep 1000' "$0" &); read _ < "$0.hold"`, where)
+			moves := fmt.Sprintf(
+				`mkdir -p "$TREE/%[1]s"; (setsid sh -c 'echo 0 > "$TREE/%[1]s/cgroup.procs"; echo $$ >> "$0"; exec env -i /bin/sleep 1000' "$0" &); read _ < "$0.hold"`,
+				where,
+			)
 			home := makeGroup(1)
 			first, left := straying(t, moves, home)
 			old, err := startTime(left)
@@ -218,13 +235,17 @@ func TestAProcessThatLeavesItsControlGroupEndsWithItsWorker(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !gone(left) || gone(kept) || gone(next.PID()) {
-				t.Errorf("the stray has ended: %v, that of the worker that runs: %v, this worker: %v", gone(left), gone(kept), gone(next.PID()))
+				t.Errorf(
+					"the stray has ended: %v, that of the worker that runs: %v, this worker: %v", gone(left),
+					gone(kept), gone(next.PID()),
+				)
 			}
 		})
 	}
 }
 
-// With a daemon of root's and `user` in the config the tree is root's: the kernel keeps the app in its groups.
+// With a daemon of root's and `user` in the config the tree is root's: the kernel keeps the app in
+// its groups.
 func TestAWorkerOfAnotherUserCannotLeaveItsControlGroup(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to start a worker as another user")
@@ -238,7 +259,13 @@ func TestAWorkerOfAnotherUserCannotLeaveItsControlGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := `{ echo 0 > "$TREE/supervisor/cgroup.procs" || mkdir "$TREE/workers/g1/web.0/mine" || mkdir "$TREE/mine"; } 2>/dev/null && echo moved || echo stayed`
-	w, lines := runScript(t, Spec{Cgroup: home, Env: []string{"PATH=/bin", "TREE=" + dir}, Dir: "/", User: &Credential{UID: 65534, GID: 65534}}, script)
+	w, lines := runScript(
+		t,
+		Spec{Cgroup: home, Env: []string{"PATH=/bin", "TREE=" + dir}, Dir: "/", User: &Credential{
+			UID: 65534, GID: 65534,
+		}},
+		script,
+	)
 	if !slices.Equal(lines, []string{"stayed"}) {
 		t.Errorf("%q (%s)", lines, w.Exit())
 	}
@@ -254,7 +281,10 @@ func TestWhatSystemdRunsInTheTreeIsNoStray(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pids")
 	// By a process that this package knows nothing of, as of systemd's.
 	attr := &os.ProcAttr{Env: append(os.Environ(), "GROUP="+control)}
-	p, err := os.StartProcess("/bin/sh", []string{"sh", "-c", `echo 0 > "$GROUP/cgroup.procs"; echo $$ >> "$0"; exec /bin/sleep 1000`, path}, attr)
+	p, err := os.StartProcess(
+		"/bin/sh", []string{"sh", "-c", `echo 0 > "$GROUP/cgroup.procs"; echo $$ >> "$0"; exec /bin/sleep 1000`, path},
+		attr,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

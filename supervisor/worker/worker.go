@@ -16,7 +16,8 @@ import (
 	"superctl/supervisor/cgroup"
 )
 
-// ErrGone says that a worker of an earlier daemon is no more, or that its pid is somebody else's now.
+// ErrGone says that a worker of an earlier daemon is no more, or that its pid is somebody else's
+// now.
 var ErrGone = errors.New("the process is gone")
 
 // Worker is one running process, known by a pidfd, so that it can never be taken for another.
@@ -31,8 +32,8 @@ type Worker struct {
 	done    chan struct{}
 	exit    Exit // valid once done is closed
 
-	// ended is closed when nothing of it is left, or none of its processes are to be ended. Until then its zombie is not reaped:
-	// it keeps the number of its process group from strangers.
+	// ended is closed when nothing of it is left, or none of its processes are to be ended. Until
+	// then its zombie is not reaped: it keeps the number of its process group from strangers.
 	ended   chan struct{}
 	endOnce sync.Once
 }
@@ -87,10 +88,10 @@ func (e *GoneError) Error() string { return ErrGone.Error() + ": " + e.Exit.Stri
 // Is makes it an ErrGone.
 func (e *GoneError) Is(target error) bool { return target == ErrGone }
 
-// Adopt takes over a worker that an earlier daemon started. The start time, in clock ticks since boot (field 22 of
-// proc_pid_stat(5)), proves that the pid is still that worker's; else the error is ErrGone. pidfd is the earlier daemon's, or
-// -1; from then on it is Adopt's. It knows of a worker that has died meanwhile how it ended. groups is the tree that it may
-// be in.
+// Adopt takes over a worker that an earlier daemon started. The start time, in clock ticks since
+// boot (field 22 of proc_pid_stat(5)), proves that the pid is still that worker's; else the error
+// is ErrGone. pidfd is the earlier daemon's, or -1; from then on it is Adopt's. It knows of a
+// worker that has died meanwhile how it ended. groups is the tree that it may be in.
 func Adopt(pid int, start uint64, tag string, pidfd int, groups *cgroup.Tree) (*Worker, error) {
 	if pidfd >= 0 && pidOf(pidfd) != pid {
 		exit := exitInfo(pidfd)
@@ -118,7 +119,8 @@ func Adopt(pid int, start uint64, tag string, pidfd int, groups *cgroup.Tree) (*
 	return newWorker(pid, pidfd, tag, groups.GroupOf(pid), false)
 }
 
-// pidOf is the pid of the process behind a pidfd, -1 when it has been reaped, 0 when it is no pidfd (proc_pid_fdinfo(5)).
+// pidOf is the pid of the process behind a pidfd, -1 when it has been reaped, 0 when it is no pidfd
+// (proc_pid_fdinfo(5)).
 func pidOf(pidfd int) int {
 	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
 	if err != nil {
@@ -147,8 +149,9 @@ func (w *Worker) root() root {
 	return r
 }
 
-// groupEmpty reports whether the kernel says that no process is in the worker's process group (PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9).
-// The pidfd is that group's for good, also when its number has been given away.
+// groupEmpty reports whether the kernel says that no process is in the worker's process group
+// (PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9). The pidfd is that group's for good, also when its number
+// has been given away.
 func (w *Worker) groupEmpty() bool {
 	const processGroup = 1 << 2 // PIDFD_SIGNAL_PROCESS_GROUP
 	err := w.control(func(fd int) error { return unix.PidfdSendSignal(fd, 0, nil, processGroup) })
@@ -197,8 +200,9 @@ func (w *Worker) control(f func(fd int) error) error {
 	return result
 }
 
-// wait is the one place where a worker is waited for. A parked goroutine, no thread: the runtime's poller tells when the
-// pidfd is readable, which it becomes when the process has exited (pidfd_open(2)).
+// wait is the one place where a worker is waited for. A parked goroutine, no thread: the runtime's
+// poller tells when the pidfd is readable, which it becomes when the process has exited
+// (pidfd_open(2)).
 func (w *Worker) wait() {
 	raw, err := w.file.SyscallConn()
 	if err == nil {
@@ -239,7 +243,8 @@ func (w *Worker) collect(fd int) (over bool) {
 	if n, err := unix.Poll(fds, 0); err == nil && n == 0 {
 		return false
 	}
-	// How it ended is known once its parent has reaped it, which POLLHUP tells; that parent is init, and quick.
+	// How it ended is known once its parent has reaped it, which POLLHUP tells; that parent is
+	// init, and quick.
 	for fds[0].Revents&unix.POLLHUP == 0 {
 		fds[0].Events = 0
 		if n, err := unix.Poll(fds, int(reapTime.Milliseconds())); n == 0 || err != nil && !errors.Is(err, unix.EINTR) {
@@ -250,7 +255,8 @@ func (w *Worker) collect(fd int) (over bool) {
 	return true
 }
 
-// exitOf reads a siginfo_t of SIGCHLD: si_code after three ints, and si_status behind si_pid and si_uid (siginfo.h).
+// exitOf reads a siginfo_t of SIGCHLD: si_code after three ints, and si_status behind si_pid and
+// si_uid (siginfo.h).
 func exitOf(info *unix.Siginfo) Exit {
 	b := (*[128]byte)(unsafe.Pointer(info))
 	status := *(*int32)(unsafe.Pointer(&b[24]))

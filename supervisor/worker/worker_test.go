@@ -71,8 +71,11 @@ func TestAWorkerGetsTheEnvironmentThatWasBuiltAndNothingElse(t *testing.T) {
 	}, "echo pid=$$; env | sort; ls /proc/self/fd | tr '\\n' ' '")
 	env := strings.Join(lines, "\n") + "\n"
 	for _, want := range []string{
-		"A=b\n", "LISTEN_FDS=1\n", "LISTEN_FDNAMES=web\n", fmt.Sprintf("LISTEN_PID=%d\n", w.PID()), "NOTIFY_SOCKET=/run/notify\n",
-		"SUPERCTL_APP=shop\n", "SUPERCTL_GENERATION=7\n", "SUPERCTL_INSTANCE=2\n", "SUPERCTL_PROCESS=web\n", "SUPERCTL_RELEASE=r1\n",
+		"A=b\n", "LISTEN_FDS=1\n", "LISTEN_FDNAMES=web\n", fmt.Sprintf(
+			"LISTEN_PID=%d\n", w.PID(),
+		), "NOTIFY_SOCKET=/run/notify\n",
+		"SUPERCTL_APP=shop\n", "SUPERCTL_GENERATION=7\n", "SUPERCTL_INSTANCE=2\n", "SUPERCTL_PROCESS=web\n",
+		"SUPERCTL_RELEASE=r1\n",
 		fmt.Sprintf("pid=%d\n", w.PID()),
 	} {
 		if !strings.Contains(env, want) {
@@ -90,8 +93,11 @@ func TestAWorkerGetsTheEnvironmentThatWasBuiltAndNothingElse(t *testing.T) {
 }
 
 func TestTheEndOfAWorkerIsKnown(t *testing.T) {
-	for script, want := range map[string]string{"exit 3": "exit code 3", "exit 0": "exit code 0", "kill -9 $$": "killed by SIGKILL"} {
-		if w, _ := runScript(t, Spec{Env: []string{"PATH=/bin"}}, script); w.Exit().String() != want || !w.Exit().Known {
+	for script, want := range map[string]string{
+		"exit 3": "exit code 3", "exit 0": "exit code 0", "kill -9 $$": "killed by SIGKILL",
+	} {
+		if w, _ := runScript(t, Spec{Env: []string{"PATH=/bin"}}, script); w.Exit().String() != want ||
+			!w.Exit().Known {
 			t.Errorf("%s: %s", script, w.Exit())
 		}
 	}
@@ -120,13 +126,19 @@ func TestAStartThatCannotBeSaysExactlyWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, spec := range map[string]Spec{
-		`command "nope" is not in PATH (/bin)`:                                 {Command: []string{"nope"}, Dir: dir},
-		"exec /no/such: no such file or directory":                             {Command: []string{"/no/such"}, Dir: dir},
-		"interpreter /srv/removed/bin/python is missing":                       {Command: []string{orphan}, Dir: dir},
-		"exec " + plain + ": permission denied":                                {Command: []string{plain}, Dir: dir},
-		"chdir /no/dir: no such file or directory":                             {Command: []string{"/bin/true"}, Dir: "/no/dir"},
-		`the command: {fd.api} names no listener of this process (it has web)`: {Command: []string{"x", "{fd.api}"}, Files: []File{{Name: "web"}}},
-		"the command is empty":                                                 {},
+		`command "nope" is not in PATH (/bin)`: {Command: []string{"nope"}, Dir: dir},
+		"exec /no/such: no such file or directory": {
+			Command: []string{"/no/such"}, Dir: dir,
+		},
+		"interpreter /srv/removed/bin/python is missing": {Command: []string{orphan}, Dir: dir},
+		"exec " + plain + ": permission denied":          {Command: []string{plain}, Dir: dir},
+		"chdir /no/dir: no such file or directory": {
+			Command: []string{"/bin/true"}, Dir: "/no/dir",
+		},
+		`the command: {fd.api} names no listener of this process (it has web)`: {
+			Command: []string{"x", "{fd.api}"}, Files: []File{{Name: "web"}},
+		},
+		"the command is empty": {},
 	} {
 		spec.Env = []string{"PATH=/bin"}
 		if _, err := Start(spec); err == nil || !strings.Contains(err.Error(), want) {
@@ -147,7 +159,9 @@ func TestNothingSurvivesKillAll(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w, err := Start(Spec{Command: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/", Output: path})
+			w, err := Start(Spec{
+				Command: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/", Output: path,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,7 +234,10 @@ func TestAWorkerThatWritesWhileNoDaemonReadsLosesNothing(t *testing.T) {
 }
 
 func TestALineOfAnyLengthAndEncodingArrives(t *testing.T) {
-	_, lines := runScript(t, Spec{Env: []string{"PATH=/bin:/usr/bin"}}, `printf 'a\377b\r\n'; head -c 200000 /dev/zero | tr '\0' x; echo; printf end`)
+	_, lines := runScript(
+		t, Spec{Env: []string{"PATH=/bin:/usr/bin"}},
+		`printf 'a\377b\r\n'; head -c 200000 /dev/zero | tr '\0' x; echo; printf end`,
+	)
 	if lines[0] != "a\xffb" || lines[len(lines)-1] != "end" || len(strings.Join(lines[1:len(lines)-1], "")) != 200000 {
 		t.Errorf("%d lines, the first %q", len(lines), lines[0])
 	}
@@ -235,7 +252,9 @@ func TestANotificationIsKnownByItsSendersPid(t *testing.T) {
 	script := `import os,socket
 s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)
 for m in (b"\xff\x00garbage",b"READY=1\nSTATUS=hello\n"): s.sendto(m,os.environ["NOTIFY_SOCKET"])`
-	w, err := Start(Spec{Command: []string{"python3", "-c", script}, Env: []string{"PATH=" + os.Getenv("PATH")}, Dir: "/", Notify: path})
+	w, err := Start(Spec{
+		Command: []string{"python3", "-c", script}, Env: []string{"PATH=" + os.Getenv("PATH")}, Dir: "/", Notify: path,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +286,10 @@ func TestTheStdoutOfACommandMayBeAFile(t *testing.T) {
 	}
 	defer out.Close()
 	var lines []string
-	err = Run(context.Background(), Command{Args: []string{"sh", "-c", `printf 'a\0b'; echo a warning >&2`}, Env: []string{"PATH=/bin"}, Dir: "/", Stdout: out}, func(l string) {
+	err = Run(context.Background(), Command{
+		Args: []string{"sh", "-c", `printf 'a\0b'; echo a warning >&2`}, Env: []string{"PATH=/bin"}, Dir: "/",
+		Stdout: out,
+	}, func(l string) {
 		lines = append(lines, l)
 	})
 	data, readErr := os.ReadFile(out.Name())
@@ -279,7 +301,9 @@ func TestTheStdoutOfACommandMayBeAFile(t *testing.T) {
 func TestAHookThatHangsIsKilledWithAllThatItStarted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	var pid int
-	err := Run(ctx, Command{Args: []string{"sh", "-c", "sleep 1000 & echo $!; wait"}, Env: []string{"PATH=/bin"}, Dir: "/"}, func(l string) {
+	err := Run(ctx, Command{
+		Args: []string{"sh", "-c", "sleep 1000 & echo $!; wait"}, Env: []string{"PATH=/bin"}, Dir: "/",
+	}, func(l string) {
 		_, _ = fmt.Sscan(l, &pid)
 		cancel()
 	})
@@ -289,7 +313,9 @@ func TestAHookThatHangsIsKilledWithAllThatItStarted(t *testing.T) {
 	if s, err := readStat(pid); err == nil && s.state != 'Z' {
 		t.Errorf("process %d is left over", pid)
 	}
-	if err := Run(context.Background(), Command{Args: []string{"sh", "-c", "exit 4"}, Env: []string{"PATH=/bin"}, Dir: "/"}, func(string) {}); err == nil || err.Error() != "exit code 4" {
+	if err := Run(context.Background(), Command{Args: []string{"sh", "-c", "exit 4"}, Env: []string{"PATH=/bin"}, Dir: "/"}, func(string) {}); err == nil ||
+
+		err.Error() != "exit code 4" {
 		t.Error(err)
 	}
 }
@@ -297,7 +323,9 @@ func TestAHookThatHangsIsKilledWithAllThatItStarted(t *testing.T) {
 // hook runs a command as a hook would, with a shell, and returns what it wrote.
 func hook(ctx context.Context, t *testing.T, script string) (lines []string, err error) {
 	t.Helper()
-	err = Run(ctx, Command{Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: t.TempDir()}, func(l string) {
+	err = Run(ctx, Command{
+		Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: t.TempDir(),
+	}, func(l string) {
 		lines = append(lines, l)
 	})
 	return lines, err
@@ -317,7 +345,9 @@ func TestAHookIsAskedToEndBeforeItIsKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			var lines []string
-			err := Run(ctx, Command{Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/"}, func(l string) {
+			err := Run(ctx, Command{
+				Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/",
+			}, func(l string) {
 				lines = append(lines, l)
 				cancel(errors.New("no more"))
 			})
@@ -347,9 +377,13 @@ func TestAHookThatForksAwayIsWaitedForNoLongerThanItself(t *testing.T) {
 	}
 }
 
-// Without a control group nothing is known of a process that has left its session, its parent and its environment behind.
+// Without a control group nothing is known of a process that has left its session, its parent and
+// its environment behind.
 func TestAHookWhoseChildCannotBeFoundStillEnds(t *testing.T) {
-	lines, err := hook(t.Context(), t, `(env -i setsid sh -c '/bin/sleep 1000 & echo $! >pid' &); until [ -s pid ]; do sleep 0.01; done; cat pid`)
+	lines, err := hook(
+		t.Context(), t,
+		`(env -i setsid sh -c '/bin/sleep 1000 & echo $! >pid' &); until [ -s pid ]; do sleep 0.01; done; cat pid`,
+	)
 	var pid int
 	if _, scanned := fmt.Sscan(strings.Join(lines, " "), &pid); err != nil || scanned != nil {
 		t.Fatalf("%v, %q", err, lines)
@@ -376,7 +410,13 @@ func TestAHookMayWriteAHundredMegabytes(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	n := 0
-	err := Run(t.Context(), Command{Args: []string{"sh", "-c", "yes 'a line of the ordinary length that a migration or a build writes, and some more of it' | head -c 50000000; head -c 50000000 /dev/zero"}, Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/"}, func(l string) {
+	err := Run(t.Context(), Command{
+		Args: []string{
+			"sh", "-c",
+			"yes 'a line of the ordinary length that a migration or a build writes, and some more of it' | head -c 50000000; head -c 50000000 /dev/zero",
+		},
+		Env: []string{"PATH=/bin:/usr/bin"}, Dir: "/",
+	}, func(l string) {
 		n += len(l)
 	})
 	runtime.ReadMemStats(&after)

@@ -1,5 +1,5 @@
-// Command figures prints how a tree of Go code is built: the numbers that show whether it stays readable. It reads the
-// syntax only, so that any two commits can be compared:
+// Command figures prints how a tree of Go code is built: the numbers that show whether it stays
+// readable. It reads the syntax only, so that any two commits can be compared:
 //
 //	make figures
 //	git worktree add /tmp/before 3076baa && make figures DIR=/tmp/before
@@ -63,7 +63,10 @@ func (f *figures) read(dir string) error {
 		}
 		if e.IsDir() {
 			name := e.Name()
-			if rel != "." && (strings.HasPrefix(name, ".") || slices.Contains([]string{"testdata", "vendor", "bench", "tools"}, name)) {
+			if rel != "." &&
+				(strings.HasPrefix(name, ".") || slices.Contains(
+					[]string{"testdata", "vendor", "bench", "tools"}, name,
+				)) {
 				return fs.SkipDir
 			}
 			return nil
@@ -144,7 +147,8 @@ func (f *figures) declarations(tree *ast.File) {
 				f.methods[tree.Name.Name+"."+typeName(n.Recv.List[0].Type)]++
 			}
 		case *ast.CallExpr:
-			if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "do" && tree.Name.Name == "supervisor" && len(n.Args) == 1 {
+			if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "do" && tree.Name.Name == "supervisor" &&
+				len(n.Args) == 1 {
 				if _, literal := n.Args[0].(*ast.FuncLit); literal {
 					f.closures++
 				}
@@ -184,7 +188,10 @@ func (f *figures) print() {
 		{"functions over 15 branches", fmt.Sprint(f.branchy)},
 		{"lines over 120 characters", fmt.Sprintf("%d (%.1f %%)", f.longLines, share(f.longLines, f.code))},
 		{"comment lines", fmt.Sprintf("%.1f %%", share(f.comments, f.code))},
-		{"test to code lines", fmt.Sprintf("%.2f (%d to %d)", float64(f.tests)/float64(max(f.code, 1)), f.tests, f.code)},
+		{
+			"test to code lines",
+			fmt.Sprintf("%.2f (%d to %d)", float64(f.tests)/float64(max(f.code, 1)), f.tests, f.code),
+		},
 		{"files in cli", fmt.Sprint(f.inCli)},
 		{"files", fmt.Sprint(f.files)},
 	} {
