@@ -2,7 +2,9 @@ package supervisor
 
 import "superctl/api"
 
-// The words of the wire, under the names that this package uses; api documents them.
+// The words of the wire, under the names that this package uses.
+//
+//nolint:revive // api documents them
 type (
 	Request            = api.Request
 	Kind               = api.Kind
