@@ -342,11 +342,16 @@ func (s *Supervisor) sendStop(in *instance) {
 	if err := in.w.Signal(syscall.Signal(in.proc.StopSignal)); err != nil {
 		s.log.Error("send stop signal", append(s.fields(in), zap.Error(err))...)
 	}
-	drain := in.proc.Drain
+	s.arm(in, in.drainLimit(), drainElapsed)
+}
+
+// drainLimit is how long the worker may take from its stop signal on: there is nothing to wait for
+// in one that never had traffic.
+func (in *instance) drainLimit() time.Duration {
 	if in.gen.failure != nil && !in.gen.tried {
-		drain = min(drain, deathBed)
+		return min(in.proc.Drain, deathBed)
 	}
-	s.arm(in, drain, drainElapsed)
+	return in.proc.Drain
 }
 
 // giveUp ends a worker that did not become ready in time, or is refused.
@@ -375,7 +380,7 @@ func (s *Supervisor) cut(in *instance) {
 		return
 	}
 	open, _ := in.counter()() // what could be counted
-	in.reason = fmt.Sprintf("killed: it had not finished %s after its stop signal", in.proc.Drain)
+	in.reason = fmt.Sprintf("killed: it had not finished %s after its stop signal", in.drainLimit())
 	text := fmt.Sprintf("%s of %s (generation %d) was %s", in, in.gen.plan.Release.Name, in.gen.id, in.reason)
 	if len(in.proc.Listen) > 0 {
 		text += fmt.Sprintf("; connections cut: %d", open)
