@@ -11,8 +11,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // order records when each release was first seen. A directory's own times do not tell: a shared
@@ -81,7 +82,12 @@ func (s *Store) Record() error {
 		return err
 	}
 	// it contains only names and times of directories that every user can see
-	if err := renameio.WriteFile(s.Order, text, 0o644); err != nil {
+	dir, err := beneath.Open(filepath.Dir(s.Order))
+	if err != nil {
+		return fmt.Errorf("record the order of the releases: %w", err)
+	}
+	defer dir.Close()
+	if err := dir.Replace(filepath.Base(s.Order), text, 0o644); err != nil {
 		return fmt.Errorf("record the order of the releases: %w", err)
 	}
 	return nil
