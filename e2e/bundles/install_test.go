@@ -218,7 +218,7 @@ func TestTwoInstallsExcludeEachOther(t *testing.T) {
 		fmt.Sprintf("app = \"small\"\n[build]\nsmoke = [[\"cat\", %q]]\n[process.web]\ncommand = \"true\"\n", fifo))
 	first := a.Begin("install", file)
 	first.Await("compile") // the smoke test then waits for a writer
-	a.Command("install", file).Want(4).Says("by superctl install, pid", "try again")
+	a.Command("install", file).Want(4).Says("superctl install, pid", "try again")
 	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
 	must(t, err)
 	must(t, w.Close())

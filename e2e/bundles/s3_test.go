@@ -110,7 +110,7 @@ func TestABundleComesFromS3(t *testing.T) {
 		},
 		{"s3://releases/none.tar.zst", "The specified key does not exist", []string{"AWS_PROFILE=ci"}},
 		{
-			"s3://releases/shop/small-1.0.tar.zst", "credentials are taken from AWS_ACCESS_KEY_ID",
+			"s3://releases/shop/small-1.0.tar.zst", "credentials come from AWS_ACCESS_KEY_ID",
 			[]string{endpoint, "AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=wrong"},
 		},
 		{"s3://releases/shop/small-1.0.tar.zst", "Access Denied", []string{endpoint}},
