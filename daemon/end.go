@@ -101,6 +101,7 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 	s := supervisor.New(supervisor.Options{
 		Cgroups: groups,
 		App:     conf.App, Version: Version(), State: conf.State, Notify: notifyPath(conf), Gates: gates,
+		Hook: hookDir(conf), Scratch: scratchDir(conf), Values: supervisor.Values{Dir: valuesDir(conf)},
 		Sink: out.sink(), Log: out.logger(), End: true,
 	})
 	ended := make(chan error, 1)
