@@ -207,10 +207,10 @@ var sentences = []struct {
 	event string
 	text  *regexp.Regexp
 }{
-	{"start", regexp.MustCompile(`shop\d+: going to (\S+),`)},
-	{"success", regexp.MustCompile(`shop\d+: (\S+) is live, before`)},
+	{"start", regexp.MustCompile(`shop\d+: switching to (\S+) from`)},
+	{"success", regexp.MustCompile(`shop\d+: (\S+) is live, replacing`)},
 	{"abort", regexp.MustCompile(`shop\d+: (\S+) was REFUSED`)},
-	{"revert", regexp.MustCompile(`shop\d+: (\S+) was live and was TAKEN BACK`)},
+	{"revert", regexp.MustCompile(`shop\d+: (\S+) was REVERTED`)},
 }
 
 // summary is what a request is about: EVENT RELEASE, and for a marker its path or nothing.
