@@ -106,8 +106,12 @@ func (s *Supervisor) fire(in *instance, ev instanceEvent) {
 	}
 }
 
-// want has the instance run, from now or from when its present worker is gone.
+// want has the instance run, from now or from when its present worker is gone; while the daemon
+// stops it does nothing.
 func (s *Supervisor) want(in *instance) {
+	if s.stopping {
+		return
+	}
 	in.wanted, in.leaving = true, false
 	s.fire(in, startAsked)
 }

@@ -66,6 +66,9 @@ func (c *change) revert(cause error) error {
 // turnBack does not listen to the change's ctx: a rollback that overtook the probation has ended
 // it, and going back must not be left half done.
 func (c *change) turnBack(context.Context) (string, error) {
+	if stopping, err := c.leaveBack(); stopping {
+		return "", err
+	}
 	switch {
 	case c.from == nil || !c.from.held:
 	case c.plan.hold() > 0:
@@ -84,6 +87,23 @@ func (c *change) turnBack(context.Context) (string, error) {
 		return "nothing was live before, so nothing is now", nil
 	}
 	return c.goBack(c.to, c.from)
+}
+
+// leaveBack is a revert while the daemon stops: no worker is started any more, and the next daemon
+// starts the release that was live before.
+func (c *change) leaveBack() (stopping bool, err error) {
+	stopped := c.s.do(func() {
+		if stopping = c.s.stopping; !stopping {
+			return
+		}
+		c.s.takeBack(c)
+		c.s.retire(c.to)
+		err = c.s.save()
+	})
+	if stopping && c.from != nil {
+		c.point(c.from.plan.Release)
+	}
+	return stopping || stopped != nil, errors.Join(ErrStopping, err)
 }
 
 // goBack is what follows when the gates have turned back from one generation to another. Whatever
