@@ -249,12 +249,14 @@ func (s *shopWithTasks) atRest(release string) {
 }
 
 // eachOnce fails the test unless each of n tasks was begun once and ended once, by both releases in
-// part.
+// part. A task that ended while its worker was stopping may run again when that worker is gone:
+// Celery then closed its connection before the acknowledgement was sent, and gave the task back.
 func (s *shopWithTasks) eachOnce(n int) {
 	s.t.Helper()
 	begun, ended := times(s.happened("begin")), times(s.happened("end"))
 	for i := range n {
-		if name := "t" + strconv.Itoa(i); begun[name] != 1 || ended[name] != 1 {
+		name := "t" + strconv.Itoa(i)
+		if (begun[name] != 1 || ended[name] != 1) && !s.givenBack("begin", name) {
 			s.t.Errorf(
 				"task %s has begun %d times and ended %d times\n%s", name, begun[name], ended[name], s.about(name),
 			)
@@ -268,11 +270,33 @@ func (s *shopWithTasks) eachOnce(n int) {
 		s.t.Errorf("tasks have run in %v", by)
 	}
 	for id, n := range times(s.happened("ticked")) {
-		if n != 1 {
+		if n != 1 && !s.givenBack("ticked", id) {
 			s.t.Errorf("the tick %s has run %d times\n%s", id, n, s.about(id))
 		}
 	}
 	s.t.Logf("%d tasks, %v; %d ticks", n, by, len(s.happened("tick")))
+}
+
+// givenBack reports whether the event of a task happened twice, and the process of the first time
+// did nothing more from the second time on.
+func (s *shopWithTasks) givenBack(event, task string) bool {
+	text, err := os.ReadFile(s.journal)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	times, first := 0, ""
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if fields[0] == event && fields[3] == task {
+			if times++; times == 1 {
+				first = fields[2]
+			}
+		}
+		if times > 1 && fields[2] == first {
+			return false
+		}
+	}
+	return times == 2
 }
 
 // about returns the lines of the journal that have the word, each with the lines before and after

@@ -164,7 +164,7 @@ func TestADrillThatIsInterruptedLeavesNothing(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	c := a.Begin("drill")
-	c.Await("before anything is done")
+	c.Await("before any change")
 	c.Interrupt()
 	c.Wait().Want(1).Says("the copy is gone", "interrupted; what it had begun is ended")
 	a.NothingLeft()
