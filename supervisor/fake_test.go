@@ -803,7 +803,5 @@ func want(t *testing.T, s *Supervisor, out *Outcome, result Result, live string)
 // virtual runs a test in virtual time.
 func virtual(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
-	dir := t.TempDir()
-	_ = dir
 	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t)) })
 }
