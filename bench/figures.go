@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
 	"superctl/load"
+	"superctl/proc"
 )
 
 // idle is for how long an idle daemon is watched.
@@ -135,34 +135,18 @@ func (s *scene) throughput(a *harness.App) (bare, under float64) {
 
 // switched is how often the threads of a process were given a processor so far.
 func switched(pid int) (n int) {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
-	for _, path := range files {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // the thread has ended
-		}
-		for line := range strings.Lines(string(text)) {
-			if name, value, _ := strings.Cut(line, ":"); strings.HasSuffix(name, "voluntary_ctxt_switches") {
-				more, _ := strconv.Atoi(strings.TrimSpace(value))
-				n += more
-			}
-		}
+	threads, _ := proc.Threads(pid)
+	for _, thread := range threads {
+		st, _ := proc.ReadStatus(thread) // fails if the thread has ended
+		n += st.Switches
 	}
 	return n
 }
 
 func resident(pid int) string {
-	text, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "status"))
+	st, err := proc.ReadStatus(pid)
 	if err != nil {
 		return err.Error()
 	}
-	for line := range strings.Lines(string(text)) {
-		if kb, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			var n int
-			if _, err := fmt.Sscan(kb, &n); err == nil {
-				return fmt.Sprintf("%.1f MB", float64(n)/1024)
-			}
-		}
-	}
-	return "unknown"
+	return fmt.Sprintf("%.1f MB", float64(st.Memory)/(1<<20))
 }

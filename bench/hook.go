@@ -9,12 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"superctl/e2e/harness"
 	"superctl/load"
+	"superctl/proc"
 )
 
 // hook.py has the smallest applications that there are, so that what the drain hook costs is not
@@ -147,21 +147,16 @@ func p99(turns []spell) float64 {
 	return part(all, 99).Seconds() * 1000
 }
 
-// processorTime is what a process and its children have used (proc_pid_stat(5), in ticks of 10 ms).
-func processorTime(pid int) (t time.Duration) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// processorTime returns what a process and its children have used.
+func processorTime(pid int) time.Duration {
+	s, err := proc.ReadStat(pid)
 	if err != nil {
 		return 0
 	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	for _, field := range fields[11:13] {
-		ticks, _ := strconv.Atoi(field)
-		t += time.Duration(ticks) * 10 * time.Millisecond
-	}
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for _, child := range strings.Fields(string(children)) {
-		n, _ := strconv.Atoi(child)
-		t += processorTime(n)
+	t := s.CPU
+	children, _ := proc.Children(pid) // fails if the process has ended
+	for _, child := range children {
+		t += processorTime(child)
 	}
 	return t
 }

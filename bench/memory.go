@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"superctl/e2e/harness"
+	"superctl/proc"
 )
 
 // memory is what all processes of a server have together: the sum of their proportional set sizes,
@@ -48,14 +46,8 @@ func (s *scene) watch() (taken func() []memory) {
 
 func (s *scene) size() (kB int) {
 	for _, p := range harness.Belonging(s.dir) {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.PID))
-		if err != nil {
-			continue // it has ended
-		}
-		_, pss, _ := strings.Cut(string(text), "\nPss:")
-		var n int
-		_, _ = fmt.Sscan(pss, &n)
-		kB += n
+		size, _ := proc.ProportionalSize(p.PID) // fails if the process has ended
+		kB += int(size >> 10)
 	}
 	return kB
 }

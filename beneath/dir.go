@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"superctl/proc"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -38,7 +40,7 @@ func (d *Dir) Path() string { return d.path }
 
 // RealPath returns the directory's current path, with all links resolved by the kernel.
 func (d *Dir) RealPath() (string, error) {
-	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", d.fd()))
+	path, err := os.Readlink(proc.FDPath(d.fd()))
 	if err == nil && strings.HasSuffix(path, " (deleted)") {
 		err = fs.ErrNotExist
 	}
@@ -250,5 +252,5 @@ func readlink(fd int, name string) (string, error) {
 // Root returns the directory as an *os.Root, for trees that only trusted users write. It follows
 // links that stay inside the tree.
 func (d *Dir) Root() (*os.Root, error) {
-	return os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", d.fd()))
+	return os.OpenRoot(proc.FDPath(d.fd()))
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"superctl/proc"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -56,7 +58,7 @@ func OpenFile(path string) (*os.File, error) {
 	}
 	// An O_PATH descriptor is reopened through its link in /proc, which cannot be replaced.
 	fd, err := retry(func() (int, error) {
-		return unix.Open(fmt.Sprintf("/proc/self/fd/%d", at), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		return unix.Open(proc.FDPath(at), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	})
 	if err != nil {
 		return nil, w.fail(err)

@@ -2,13 +2,11 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 
 	"superctl/api"
 	"superctl/config"
+	"superctl/proc"
 )
 
 // fewConnections is a number of new connections a second below which a queue is called short.
@@ -36,13 +34,9 @@ func holdNote(conf *config.Config, pr config.Process, listener string) (text str
 
 // somaxconn is the kernel's limit for any accept queue (listen(2)).
 func somaxconn() int {
-	data, err := os.ReadFile("/proc/sys/net/core/somaxconn")
+	n, err := proc.Sysctl("net/core/somaxconn")
 	if err != nil {
 		return 4096 // the default since Linux 5.4
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		return 4096
 	}
 	return n
 }

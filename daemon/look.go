@@ -1,16 +1,15 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"superctl/config"
+	"superctl/proc"
 	"superctl/releases"
 	"superctl/servers"
 	"superctl/socket"
@@ -176,11 +175,11 @@ func advice(s supervisor.Look, at socket.Listening, allow bool) string {
 
 // commandLine is the words of a process's command; none when it has ended.
 func commandLine(pid int) []string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	words, err := proc.Args(pid)
 	if err != nil {
 		return nil
 	}
-	return strings.Split(string(bytes.TrimRight(text, "\x00")), "\x00")
+	return words
 }
 
 // name is what a process is called.

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"superctl/api"
 	"superctl/daemon/control"
+	"superctl/proc"
 )
 
 // live is the running app.
@@ -57,14 +57,14 @@ func (l *live) close() error {
 }
 
 // Restarted reports whether a service manager restarts the daemon after a kill: whether the daemon
-// is in a unit of its own (proc_pid_cgroup(5)).
+// is in a unit of its own.
 func Restarted(pid int) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	groups, err := proc.Cgroups(pid)
 	if err != nil {
 		return false
 	}
-	for line := range strings.Lines(string(data)) {
-		for part := range strings.SplitSeq(strings.TrimSpace(line), "/") {
+	for _, group := range groups {
+		for part := range strings.SplitSeq(group.Path, "/") {
 			if strings.HasPrefix(part, "superctl@") && strings.HasSuffix(part, ".service") {
 				return true
 			}

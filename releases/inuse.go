@@ -1,17 +1,16 @@
 package releases
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/user"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"superctl/proc"
 )
 
 // uses records which processes use which directories.
@@ -20,19 +19,16 @@ type uses struct {
 	unseen []string          // processes that could not be inspected
 }
 
-// procDir is the mount point of procfs.
-const procDir = "/proc"
-
 // findUses inspects every process of the machine: its program, working directory, open and mapped
 // files. It also finds files that have since been removed or renamed.
 func findUses(dirs []string) (uses, error) {
 	u := uses{by: make(map[string]string)}
-	entries, err := os.ReadDir(procDir)
+	pids, err := proc.PIDs()
 	if err != nil {
 		return u, fmt.Errorf("inspect the processes: %w", err)
 	}
-	if _, err := os.Stat(filepath.Join(procDir, "1")); err != nil {
-		u.unseen = append(u.unseen, "other users") // /proc is mounted with hidepid
+	if proc.HidesOthers() {
+		u.unseen = append(u.unseen, "other users")
 	}
 	at := make(map[inode]string) // a process in a container sees the directory at another path
 	for _, dir := range dirs {
@@ -40,11 +36,7 @@ func findUses(dirs []string) (uses, error) {
 			at[inodeOf(st)] = dir
 		}
 	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		if !u.look(pid, dirs, at) && !kernelThread(pid) {
 			u.unseen = append(u.unseen, fmt.Sprintf("%s (pid %d) of %s", command(pid), pid, owner(pid)))
 		}
@@ -61,72 +53,49 @@ func inodeOf(st fs.FileInfo) inode {
 
 // look inspects one process, and returns false if that is not permitted.
 func (u *uses) look(pid int, dirs []string, at map[inode]string) bool {
-	proc := filepath.Join(procDir, strconv.Itoa(pid))
 	note := func(path, how string) {
-		path = strings.TrimSuffix(path, " (deleted)")
 		for _, dir := range dirs {
 			if u.by[dir] == "" && (path == dir || strings.HasPrefix(path, dir+"/")) {
 				u.by[dir] = fmt.Sprintf("%s (pid %d) %s", command(pid), pid, how)
 			}
 		}
 	}
-	exe, err := os.Readlink(filepath.Join(proc, "exe"))
+	exe, err := proc.Exe(pid)
 	if errors.Is(err, fs.ErrPermission) {
 		return false
 	}
 	note(exe, "runs a program from it")
-	for link, how := range map[string]string{"cwd": "has its working directory in it", "root": "has it as its root"} {
-		path, err := os.Readlink(filepath.Join(proc, link))
-		if err == nil {
-			note(path, how)
+	for _, link := range []struct {
+		name, how string
+		read      func(pid int) (string, error)
+	}{
+		{"cwd", "has its working directory in it", proc.Dir},
+		{"root", "has it as its root", proc.RootDir},
+	} {
+		if path, err := link.read(pid); err == nil {
+			note(path, link.how)
 		}
-		if st, err := os.Stat(filepath.Join(proc, link)); err == nil && at[inodeOf(st)] != "" {
-			note(at[inodeOf(st)], how)
-		}
-	}
-	for _, path := range opened(proc) {
-		note(path, "has a file in it open")
-	}
-	return mapped(proc, func(path string) { note(path, "has a file in it mapped") })
-}
-
-// opened returns the targets of a process's descriptors.
-func opened(proc string) (paths []string) {
-	fds, _ := os.ReadDir(filepath.Join(proc, "fd")) // fails if the process has ended
-	for _, fd := range fds {
-		if path, err := os.Readlink(filepath.Join(proc, "fd", fd.Name())); err == nil {
-			paths = append(paths, path)
+		if st, err := os.Stat(proc.Path(pid, link.name)); err == nil && at[inodeOf(st)] != "" {
+			note(at[inodeOf(st)], link.how)
 		}
 	}
-	return paths
-}
-
-// mapped calls note for each file that a process has mapped (proc_pid_maps(5)), and returns false
-// if that is not permitted.
-func mapped(proc string, note func(path string)) bool {
-	f, err := os.Open(filepath.Join(proc, "maps"))
-	if err != nil {
-		return !errors.Is(err, fs.ErrPermission)
+	open, errOpen := proc.Descriptors(pid)
+	for _, d := range open {
+		note(d.Path(), "has a file in it open")
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if i := strings.IndexByte(lines.Text(), '/'); i >= 0 {
-			note(lines.Text()[i:])
-		}
+	files, errMapped := proc.Mapped(pid)
+	for _, path := range files {
+		note(path, "has a file in it mapped")
 	}
-	return true
+	return !errors.Is(errOpen, fs.ErrPermission) && !errors.Is(errMapped, fs.ErrPermission)
 }
 
 func owner(pid int) string {
-	st, err := os.Stat(filepath.Join(procDir, strconv.Itoa(pid)))
+	uid, err := proc.UID(pid)
 	if err != nil {
 		return "an unknown user"
 	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if !ok {
-		return "an unknown user"
-	}
-	name := strconv.Itoa(int(sys.Uid))
+	name := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(name); err == nil {
 		return u.Username
 	}
@@ -134,60 +103,30 @@ func owner(pid int) string {
 }
 
 func command(pid int) string {
-	name, err := os.ReadFile(filepath.Join(procDir, strconv.Itoa(pid), "comm"))
+	name, err := proc.Name(pid)
 	if err != nil {
 		return "a process"
 	}
-	return strings.TrimSpace(string(name))
+	return name
 }
 
-// kernelThread reports whether a process is a kernel thread (PF_KTHREAD in proc_pid_stat(5)).
+// kernelThread reports whether a process is a kernel thread, or has ended.
 func kernelThread(pid int) bool {
-	const flag = 0x00200000
-	stat, err := os.ReadFile(filepath.Join(procDir, strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return true // it has ended
-	}
-	// state, ppid, pgrp, session, tty, tpgid, flags
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 7 {
-		return false
-	}
-	flags, err := strconv.ParseUint(fields[6], 10, 64)
-	return err == nil && flags&flag != 0
+	s, err := proc.ReadStat(pid)
+	return err != nil || s.KernelThread()
 }
 
 // mountedIn returns a mount point at or below a directory, or "": a prune must not remove another
 // file system's files.
-func mountedIn(dir string) string {
-	f, err := os.Open(filepath.Join(procDir, "self", "mountinfo"))
+func mountedIn(dir string) (string, error) {
+	mounts, err := proc.Mounts()
 	if err != nil {
-		return ""
+		return "", err
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 5 {
-			continue
-		}
-		if at := unescape(fields[4]); at == dir || strings.HasPrefix(at, dir+"/") {
-			return at
+	for _, m := range mounts {
+		if m.Point == dir || strings.HasPrefix(m.Point, dir+"/") {
+			return m.Point, nil
 		}
 	}
-	return ""
-}
-
-// unescape decodes \040 and the like (proc_pid_mountinfo(5)).
-func unescape(s string) string {
-	for from := 0; ; {
-		i := strings.IndexByte(s[from:], '\\')
-		if i < 0 || from+i+4 > len(s) {
-			return s
-		}
-		i += from
-		if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-			s = string(slices.Concat([]byte(s[:i]), []byte{byte(n)}, []byte(s[i+4:])))
-		}
-		from = i + 1
-	}
+	return "", nil
 }

@@ -228,7 +228,10 @@ func (p *prune) unsure(r Release) string {
 	if sure {
 		return ""
 	}
-	if at := mountedIn(r.Path); at != "" {
+	switch at, err := mountedIn(r.Path); {
+	case err != nil:
+		return fmt.Sprintf("whether something is mounted in it is unknown: %v", err)
+	case at != "":
 		return fmt.Sprintf("something is mounted at %s", at)
 	}
 	if r.describes() || r.Virtualenv() != "" {

@@ -1,14 +1,12 @@
 package releases
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
+
+	"superctl/proc"
 )
 
 // Stray is the evidence that a process runs from another release than its own.
@@ -33,8 +31,7 @@ var codeVariables = map[string]bool{ //nolint:gochecknoglobals // a table
 // process, and returns the first that is outside its release. It returns nil if none is, or if the
 // process has ended. A file that was only read, such as a Python module, leaves no trace.
 func (p *Paths) OfProcess(pid int) (*Stray, error) {
-	proc := filepath.Join(procDir, strconv.Itoa(pid))
-	cwd, err := os.Readlink(filepath.Join(proc, "cwd"))
+	cwd, err := proc.Dir(pid)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // the process has ended
 	}
@@ -42,7 +39,7 @@ func (p *Paths) OfProcess(pid int) (*Stray, error) {
 		return nil, err
 	}
 	find := func(by, path string) *Stray {
-		if d, ok := p.Find(strings.TrimSuffix(path, " (deleted)"), cwd); ok {
+		if d, ok := p.Find(path, cwd); ok {
 			return &Stray{Detour: d, PID: pid, By: by}
 		}
 		return nil
@@ -50,40 +47,41 @@ func (p *Paths) OfProcess(pid int) (*Stray, error) {
 	if s := find("working directory", cwd); s != nil {
 		return s, nil
 	}
-	if exe, err := os.Readlink(filepath.Join(proc, "exe")); err == nil {
+	if exe, err := proc.Exe(pid); err == nil {
 		if s := find("program", exe); s != nil {
 			return s, nil
 		}
 	}
-	if s := p.told(proc, cwd); s != nil {
+	if s := p.told(pid, cwd); s != nil {
 		s.PID = pid
 		return s, nil
 	}
-	var stray *Stray
-	seen := make(map[string]bool)
-	readable := mapped(proc, func(path string) {
-		if dir := filepath.Dir(path); stray == nil && !seen[dir] {
-			seen[dir] = true
-			stray = find("mapped file", path)
-		}
-	})
-	if !readable {
-		return nil, fmt.Errorf("maps of process %d: %w", pid, fs.ErrPermission)
+	files, err := proc.Mapped(pid)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("mapped files of process %d: %w", pid, err)
 	}
-	return stray, nil
+	seen := make(map[string]bool)
+	for _, path := range files {
+		if dir := filepath.Dir(path); !seen[dir] {
+			seen[dir] = true
+			if s := find("mapped file", path); s != nil {
+				return s, nil
+			}
+		}
+	}
+	return nil, nil
 }
 
 // told checks the arguments and variables of a process.
-func (p *Paths) told(proc, cwd string) *Stray {
-	args, _ := os.ReadFile(filepath.Join(proc, "cmdline")) // fails if the process has ended
-	for word := range bytes.SplitSeq(args, []byte{0}) {
-		if d, ok := p.InText(string(word), cwd); ok {
+func (p *Paths) told(pid int, cwd string) *Stray {
+	args, _ := proc.Args(pid) // fails if the process has ended
+	for _, word := range args {
+		if d, ok := p.InText(word, cwd); ok {
 			return &Stray{Detour: d, By: "argument"}
 		}
 	}
-	env, _ := os.ReadFile(filepath.Join(proc, "environ"))
-	for entry := range bytes.SplitSeq(env, []byte{0}) {
-		name, value, _ := strings.Cut(string(entry), "=")
+	env, _ := proc.Environ(pid)
+	for name, value := range env.All() {
 		if !codeVariables[name] {
 			continue
 		}

@@ -44,10 +44,9 @@ func unixConnections(path string, pids []int) (n int, err error) {
 func heldBy(pids []int) map[uint32]bool {
 	held := map[uint32]bool{}
 	for _, pid := range pids {
-		for inode := range socketsOf(pid) {
-			if inode != 0 {
-				held[inode] = true
-			}
+		open, _ := openSockets(pid) // fails if the process may not be inspected
+		for _, inode := range open {
+			held[uint32(inode)] = true
 		}
 	}
 	return held

@@ -1,12 +1,11 @@
 package socket
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
+
+	"superctl/proc"
 )
 
 // holder is a process that has a socket open.
@@ -21,55 +20,24 @@ func (h holder) String() string { return fmt.Sprintf("%s (pid %d)", h.name, h.pi
 // of other users' processes, so an empty result proves nothing.
 func holders(inodes map[uint32]bool) map[uint32][]holder {
 	found := map[uint32][]holder{}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return found
-	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		for inode := range socketsOf(pid) {
-			if inodes[inode] {
-				found[inode] = append(found[inode], holder{pid, processName(pid)})
+	pids, _ := proc.PIDs()
+	for _, pid := range pids {
+		open, _ := openSockets(pid) // fails if the process may not be inspected
+		for _, inode := range open {
+			if at := uint32(inode); inodes[at] {
+				found[at] = append(found[at], holder{pid, processName(pid)})
 			}
 		}
 	}
 	return found
 }
 
-// socketsOf returns the inodes of the sockets that a process has open. It returns none if the
-// process has ended or may not be inspected.
-func socketsOf(pid int) map[uint32]bool {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	fds, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	inodes := map[uint32]bool{}
-	for _, fd := range fds {
-		link, err := os.Readlink(dir + "/" + fd.Name())
-		if err != nil {
-			continue
-		}
-		number, ok := strings.CutPrefix(link, "socket:[")
-		if !ok {
-			continue
-		}
-		if inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 32); err == nil {
-			inodes[uint32(inode)] = true
-		}
-	}
-	return inodes
-}
-
 func processName(pid int) string {
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	name, err := proc.Name(pid)
 	if err != nil {
 		return "a process"
 	}
-	return string(bytes.TrimSpace(comm))
+	return name
 }
 
 // InUseError reports that another process uses an address.

@@ -1,9 +1,9 @@
 package socket
 
 import (
-	"bufio"
-	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"superctl/proc"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,24 +75,14 @@ func ListenersOf(pids []int) ([]Listening, error) {
 
 // openSockets returns the inodes of the sockets that a process has open, and none if it has ended.
 func openSockets(pid int) ([]uint64, error) {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	fds, err := os.ReadDir(dir)
-	if os.IsNotExist(err) {
-		return nil, nil
-	}
-	if err != nil {
+	open, err := proc.Descriptors(pid)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var inodes []uint64
-	for _, fd := range fds {
-		link, err := os.Readlink(dir + "/" + fd.Name())
-		if err != nil {
-			continue
-		}
-		if number, ok := strings.CutPrefix(link, "socket:["); ok {
-			if inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64); err == nil {
-				inodes = append(inodes, inode)
-			}
+	for _, d := range open {
+		if inode, ok := d.Socket(); ok {
+			inodes = append(inodes, inode)
 		}
 	}
 	slices.Sort(inodes)
@@ -108,8 +100,8 @@ func allListening(pid int) (map[uint64]Listening, error) {
 }
 
 func sameNamespace(pid int) bool {
-	own, errOwn := os.Readlink("/proc/self/ns/net")
-	its, errIts := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+	own, errOwn := proc.NetNamespace(os.Getpid())
+	its, errIts := proc.NetNamespace(pid)
 	return errOwn != nil || errIts != nil || own == its
 }
 
@@ -138,63 +130,13 @@ func displayName(name string) string {
 	return name
 }
 
-// procListening reads /proc/PID/net/{tcp,tcp6,unix} (proc_net(5)).
 func procListening(pid int) (map[uint64]Listening, error) {
-	all := make(map[uint64]Listening)
-	dir := fmt.Sprintf("/proc/%d/net/", pid)
-	for _, name := range []string{"tcp", "tcp6"} {
-		err := eachLine(dir+name, func(f []string) { // sl local_address rem_address st ... inode
-			if len(f) < 10 || f[3] != "0A" {
-				return
-			}
-			inode, err := strconv.ParseUint(f[9], 10, 64)
-			if at, ok := hexAddress(f[1]); err == nil && ok {
-				all[inode] = Listening{Inode: inode, Addr: at}
-			}
-		})
-		if err != nil && !os.IsNotExist(err) { // no IPv6
-			return nil, err
-		}
+	list, err := proc.Listeners(pid)
+	all := make(map[uint64]Listening, len(list))
+	for _, l := range list {
+		all[l.Inode] = Listening{Inode: l.Inode, Addr: l.Addr, Path: l.Path}
 	}
-	err := eachLine(dir+"unix", func(f []string) { // Num RefCount Protocol Flags Type St Inode Path
-		const accepts = "00010000" // __SO_ACCEPTCON
-		if len(f) < 7 || f[3] != accepts {
-			return
-		}
-		if inode, err := strconv.ParseUint(f[6], 10, 64); err == nil {
-			all[inode] = Listening{Inode: inode, Path: strings.Join(f[7:], " ")}
-		}
-	})
 	return all, err
-}
-
-func eachLine(path string, line func(fields []string)) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		line(strings.Fields(lines.Text()))
-	}
-	return lines.Err()
-}
-
-// hexAddress parses 0100007F:1F90. Each 32-bit word of the address is in the machine's byte order,
-// which is little-endian on every platform of superctl.
-func hexAddress(text string) (netip.AddrPort, bool) {
-	host, port, _ := strings.Cut(text, ":")
-	raw, err := hex.DecodeString(host)
-	number, errPort := strconv.ParseUint(port, 16, 16)
-	if err != nil || errPort != nil || len(raw)%4 != 0 {
-		return netip.AddrPort{}, false
-	}
-	for word := range slices.Chunk(raw, 4) {
-		slices.Reverse(word)
-	}
-	ip, ok := netip.AddrFromSlice(raw)
-	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), ok
 }
 
 // Pattern is a set of addresses: "127.0.0.1:9191", "127.0.0.1:*", ":9191" for every address, or

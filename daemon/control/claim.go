@@ -1,14 +1,13 @@
 package control
 
 import (
-	"bytes"
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"unicode"
+
+	"superctl/proc"
 )
 
 // A client sends claims about itself in headers, which an older daemon ignores.
@@ -92,43 +91,33 @@ func sshClient(env []string) string {
 	return ""
 }
 
-func procDir(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid)) }
-
 // readEnviron returns the initial environment of a process, or nil if this process may not read it.
 func readEnviron(pid int) []string {
-	data, err := os.ReadFile(procDir(pid) + "/environ")
+	vars, err := proc.Environ(pid)
 	if err != nil {
 		return nil
 	}
 	var env []string
-	for kv := range bytes.SplitSeq(data, []byte{0}) {
-		env = append(env, string(kv))
+	for name, value := range vars.All() {
+		env = append(env, name+"="+value)
 	}
 	return env
 }
 
+// nameOf returns the name of a process, or "" if it has ended.
 func nameOf(pid int) string {
-	name, err := os.ReadFile(procDir(pid) + "/comm")
+	name, err := proc.Name(pid)
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(name))
+	return name
 }
 
-// parentOf returns the parent of a process, or 0 (proc_pid_stat(5), field 4, which follows the name
-// in parentheses).
+// parentOf returns the parent of a process, or 0.
 func parentOf(pid int) int {
-	stat, err := os.ReadFile(procDir(pid) + "/stat")
+	s, err := proc.ReadStat(pid)
 	if err != nil {
 		return 0
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 2 {
-		return 0
-	}
-	parent, err := strconv.Atoi(fields[1])
-	if err != nil {
-		return 0
-	}
-	return parent
+	return s.Parent
 }

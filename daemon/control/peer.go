@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/api"
+	"superctl/proc"
 )
 
 type peerKey struct{}
@@ -50,8 +51,10 @@ func peerOf(conn net.Conn) peer {
 // ExecReload=. It runs as the unit's user, and the user who ran systemctl is unknown. systemd runs
 // the commands of a unit with Delegate= in the unit's group .control.
 func runBySystemd(pid int) bool {
-	group, err := os.ReadFile(procDir(pid) + "/cgroup")
-	return err == nil && strings.HasSuffix(strings.TrimSpace(string(group)), ".service/.control")
+	groups, err := proc.Cgroups(pid)
+	return err == nil && slices.ContainsFunc(groups, func(g proc.Cgroup) bool {
+		return strings.HasSuffix(g.Path, ".service/.control")
+	})
 }
 
 func userName(uid uint32) string {
@@ -66,23 +69,13 @@ func userName(uid uint32) string {
 // It returns false if there is no login session, if PAM does not record it, or if the daemon may
 // not read it.
 func loginOf(pid int, owner uint32) (uid uint32, ok bool) {
-	const unset = 1<<32 - 1
-	proc := procDir(pid)
-	text, err := os.ReadFile(proc + "/loginuid")
-	if err != nil {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
-	if err != nil || n == unset {
-		return 0, false
-	}
+	uid, ok = proc.LoginUID(pid)
 	// A peer may have connected, exited and left the connection to a child: do not mistake a
 	// process that reuses the PID for it.
-	var st syscall.Stat_t
-	if syscall.Stat(proc, &st) != nil || st.Uid != owner {
+	if by, err := proc.UID(pid); err != nil || by != owner {
 		return 0, false
 	}
-	return uint32(n), true
+	return uid, ok
 }
 
 // credentials returns the peer's credentials from the kernel.

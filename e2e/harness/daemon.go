@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"superctl/proc"
 )
 
 // patience is how long the harness waits for anything; only a defect takes that long.
@@ -148,13 +150,9 @@ func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 // PeakMemory returns the daemon's peak resident memory in bytes.
 func (d *Daemon) PeakMemory() int {
 	d.app.T.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.PID()))
+	st, err := proc.ReadStatus(d.PID())
 	d.app.must(err)
-	_, text, _ := strings.Cut(string(status), "VmHWM:")
-	var kilobytes int
-	_, err = fmt.Sscan(text, &kilobytes)
-	d.app.must(err)
-	return kilobytes << 10
+	return int(st.PeakSize)
 }
 
 // Output returns the daemon's output so far.
@@ -236,18 +234,13 @@ func (a *App) inMemory() []string {
 
 // Descriptors returns the targets of the daemon's open descriptors.
 func (d *Daemon) Descriptors() []string {
-	dir := fmt.Sprintf("/proc/%d/fd", d.PID())
-	entries, err := os.ReadDir(dir)
+	all, err := proc.Descriptors(d.PID())
 	if err != nil {
 		d.app.Fatalf("descriptors of the daemon: %v", err)
 	}
 	var open []string
-	for _, e := range entries {
-		to, err := os.Readlink(filepath.Join(dir, e.Name()))
-		if err != nil {
-			continue
-		}
-		kind, _, _ := strings.Cut(to, ":[") // the inode after it differs each time
+	for _, f := range all {
+		kind, _, _ := strings.Cut(f.Target, ":[") // the inode after it differs each time
 		open = append(open, kind)
 	}
 	slices.Sort(open)

@@ -1,14 +1,13 @@
 package harness
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"superctl/proc"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,31 +22,23 @@ type Process struct {
 // processes returns those that belong to dir: they have the mark with it, work in it, or name it in
 // their command. It skips threads and zombies, which wait for their parents only.
 func processes(dir string, except ...int) []Process {
-	entries, err := os.ReadDir("/proc")
+	pids, err := proc.PIDs()
 	if err != nil {
 		return nil
 	}
 	var found []Process
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || slices.Contains(except, pid) {
+	for _, pid := range pids {
+		s, err := proc.ReadStat(pid)
+		if err != nil || s.Ended() || slices.Contains(except, pid) {
 			continue
 		}
-		proc := filepath.Join("/proc", e.Name())
-		state, parent := stat(proc)
-		if state == "" || state == "Z" || state == "X" {
-			continue
-		}
-		cmdline, _ := os.ReadFile(filepath.Join(proc, "cmdline"))
-		environ, _ := os.ReadFile(filepath.Join(proc, "environ"))
-		cwd, _ := os.Readlink(filepath.Join(proc, "cwd"))
-		marked := slices.ContainsFunc(bytes.Split(environ, []byte{0}), func(v []byte) bool {
-			value, ok := strings.CutPrefix(string(v), mark+"=")
-			return ok && within(value, dir)
-		})
-		if marked || within(cwd, dir) || bytes.Contains(cmdline, []byte(dir+"/")) {
-			command := strings.TrimSpace(string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
-			found = append(found, Process{PID: pid, Parent: parent, Command: command})
+		args, _ := proc.Args(pid) // each fails if the process has ended
+		env, _ := proc.Environ(pid)
+		cwd, _ := proc.Dir(pid)
+		value, marked := env.Lookup(mark)
+		command := strings.Join(args, " ")
+		if marked && within(value, dir) || within(cwd, dir) || strings.Contains(command, dir+"/") {
+			found = append(found, Process{PID: pid, Parent: s.Parent, Command: command})
 		}
 	}
 	return found
@@ -61,23 +52,7 @@ func EndAll(dir string) { endAll(dir) }
 
 // within reports whether path is dir or below it.
 func within(path, dir string) bool {
-	path = strings.TrimSuffix(path, " (deleted)")
 	return path == dir || strings.HasPrefix(path, dir+"/")
-}
-
-// stat returns a process's state letter and parent.
-func stat(proc string) (state string, parent int) {
-	content, err := os.ReadFile(filepath.Join(proc, "stat"))
-	if err != nil {
-		return "", 0
-	}
-	// The second field is the command's name in parentheses, which may contain any character.
-	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
-	if len(fields) < 2 {
-		return "", 0
-	}
-	parent, _ = strconv.Atoi(fields[1])
-	return fields[0], parent
 }
 
 func describe(ps []Process) string {

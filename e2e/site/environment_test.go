@@ -3,26 +3,21 @@ package site
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"strings"
+	"maps"
 	"testing"
 
 	"superctl/e2e/harness"
+	"superctl/proc"
 )
 
 // environ is the environment of the first worker of the live release, as the kernel has it.
 func environ(t *testing.T, a *harness.App) map[string]string {
 	t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", a.Live(a.Status()).Workers[0].PID))
+	env, err := proc.Environ(a.Live(a.Status()).Workers[0].PID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := make(map[string]string)
-	for kv := range strings.SplitSeq(string(data), "\x00") {
-		name, value, _ := strings.Cut(kv, "=")
-		env[name] = value
-	}
-	return env
+	return maps.Collect(env.All())
 }
 
 func TestEachPlaceOfTheEnvironmentWinsOverTheOneBeforeAndStatusSaysWhichDid(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
+	"superctl/proc"
 )
 
 // script is [hooks] with one shell script a hook.
@@ -23,10 +24,10 @@ func script(hooks map[string]string) string {
 	return b.String()
 }
 
-// runs tells whether a process does; a zombie, which init has yet to take, does not.
+// runs reports whether a process runs; a zombie, which init has yet to reap, does not.
 func runs(pid int) bool {
-	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && len(command) > 0
+	s, err := proc.ReadStat(pid)
+	return err == nil && !s.Ended()
 }
 
 func TestHooksKnowWhatHappensAndWhatTheyWriteIsInTheHistory(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"superctl/e2e/harness"
+	"superctl/proc"
 )
 
 // everythingTold is what superctl has written anywhere: the daemon's log, the files of the app's
@@ -48,14 +49,13 @@ func everythingTold(t *testing.T, a *harness.App) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	arguments, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	pids, err := proc.PIDs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range arguments {
-		if data, err := os.ReadFile(path); err == nil { // a process may be gone
-			told["arguments"] += string(data)
-		}
+	for _, pid := range pids {
+		args, _ := proc.Args(pid) // fails if the process has ended
+		told["arguments"] += strings.Join(args, "\x00")
 	}
 	return told
 }

@@ -19,10 +19,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"superctl/e2e/apps"
 	"superctl/e2e/harness"
+	"superctl/proc"
 )
 
 // rootVar names a root file system with another systemd than this machine's (scripts/systemd-root
@@ -57,15 +59,12 @@ func Unavailable() string {
 			return "needs " + program + " (Debian packages systemd, dbus, util-linux, passwd)"
 		}
 	}
-	mounts, err := os.ReadFile("/proc/self/mounts")
+	mounts, err := proc.Mounts()
 	if err != nil {
 		return err.Error()
 	}
-	for line := range strings.Lines(string(mounts)) {
-		f := strings.Fields(line)
-		if len(f) > 3 && f[2] == "cgroup2" && strings.HasPrefix(f[3], "rw") {
-			return ""
-		}
+	if slices.ContainsFunc(mounts, func(m proc.Mount) bool { return m.Type == "cgroup2" && !m.ReadOnly }) {
+		return ""
 	}
 	return "needs a writable cgroup2 mount"
 }

@@ -15,9 +15,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"superctl/proc"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,7 +56,7 @@ type Limits struct {
 
 // Find returns the group delegated to this process. The error is ErrNotDelegated if there is none.
 func Find() (*Tree, error) {
-	path, err := groupOf("/proc/self/cgroup")
+	path, err := groupOf(os.Getpid())
 	if err != nil {
 		return nil, err
 	}
@@ -82,35 +85,30 @@ func Open(dir string) (*Tree, error) {
 	return &Tree{dir: dir, made: make(map[string]bool)}, nil
 }
 
-// groupOf returns the group in the unified hierarchy that a proc_pid_cgroup file names.
-func groupOf(file string) (string, error) {
-	data, err := os.ReadFile(file)
+// groupOf returns the group of a process in the unified hierarchy.
+func groupOf(pid int) (string, error) {
+	groups, err := proc.Cgroups(pid)
 	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(string(data)) {
-		if path, ok := strings.CutPrefix(line, "0::"); ok {
-			return strings.TrimSuffix(path, "\n"), nil
-		}
+	i := slices.IndexFunc(groups, func(g proc.Cgroup) bool { return g.Unified })
+	if i < 0 {
+		return "", ErrNotDelegated
 	}
-	return "", ErrNotDelegated
+	return groups[i].Path, nil
 }
 
-// findMount returns where the unified hierarchy is mounted, and which group is its root there
-// (proc_pid_mountinfo(5)).
+// findMount returns where the unified hierarchy is mounted, and which group is its root there.
 func findMount() (mount, root string, err error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := proc.Mounts()
 	if err != nil {
 		return "", "", err
 	}
-	for line := range strings.Lines(string(data)) {
-		what, fstype, ok := strings.Cut(line, " - ")
-		f := strings.Fields(what)
-		if ok && strings.HasPrefix(fstype, "cgroup2 ") && len(f) > 4 {
-			return f[4], f[3], nil
-		}
+	i := slices.IndexFunc(mounts, func(m proc.Mount) bool { return m.Type == "cgroup2" })
+	if i < 0 {
+		return "", "", ErrNotDelegated
 	}
-	return "", "", ErrNotDelegated
+	return mounts[i].Point, mounts[i].Root, nil
 }
 
 // Enter moves this process into the daemon's group.
@@ -193,7 +191,7 @@ func (t *Tree) GroupOf(pid int) string {
 	if t == nil {
 		return ""
 	}
-	path, err := groupOf(fmt.Sprintf("/proc/%d/cgroup", pid))
+	path, err := groupOf(pid)
 	if err != nil {
 		return ""
 	}

@@ -29,7 +29,7 @@ func (w *Worker) Family() []int {
 	}
 	var pids []int
 	for _, s := range seen.relatives(w.root()) {
-		pids = append(pids, s.pid)
+		pids = append(pids, s.PID)
 	}
 	return w.first(pids)
 }

@@ -1,12 +1,14 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"superctl/proc"
 )
 
 // Found is a running worker as its own process and environment describe it.
@@ -41,36 +43,28 @@ func Find(mark string) ([]Found, error) {
 	return list, nil
 }
 
-func describe(s stat, mark string) (f Found, ok bool) {
-	data, err := environ(s.pid)
+func describe(s proc.Stat, mark string) (f Found, ok bool) {
+	data, err := proc.Environ(s.PID)
 	if err != nil {
 		return f, false
 	}
-	env := make(map[string]string)
-	for entry := range strings.SplitSeq(string(data), "\x00") {
-		if name, value, ok := strings.Cut(entry, "="); ok {
-			env[name] = value
-		}
-	}
+	env := maps.Collect(data.All())
 	f = Found{
-		PID: s.pid, Start: s.start, Tag: env[tagVar], Process: env["SUPERCTL_PROCESS"], Flag: env["SUPERCTL_DRAIN"],
+		PID: s.PID, Start: s.Start, Tag: env[tagVar], Process: env["SUPERCTL_PROCESS"], Flag: env["SUPERCTL_DRAIN"],
 	}
 	marked := strings.HasPrefix(f.Tag, mark+"-") && !strings.HasPrefix(f.Tag, mark+commandTag)
-	if env["LISTEN_PID"] != strconv.Itoa(s.pid) || !marked || f.Process == "" {
+	if env["LISTEN_PID"] != strconv.Itoa(s.PID) || !marked || f.Process == "" {
 		return f, false
 	}
-	var errs [2]error
+	var errs [3]error
 	f.Generation, errs[0] = strconv.Atoi(env["SUPERCTL_GENERATION"])
 	f.Instance, errs[1] = strconv.Atoi(env["SUPERCTL_INSTANCE"])
-	var st unix.Stat_t
-	dir := fmt.Sprintf("/proc/%d", s.pid)
-	if errs[0] != nil || errs[1] != nil || s.state == 'Z' || unix.Stat(dir, &st) != nil {
+	f.UID, errs[2] = proc.UID(s.PID)
+	if errors.Join(errs[:]...) != nil || s.Ended() {
 		return f, false
 	}
-	f.UID = st.Uid
-	f.Output, err = os.Readlink(dir + "/fd/1")
-	if err != nil || !strings.HasPrefix(f.Output, "/") || f.Output == os.DevNull {
-		f.Output = ""
+	if stdout, err := proc.ReadDescriptor(s.PID, 1); err == nil && stdout.Path() != os.DevNull && stdout.Path() != "" {
+		f.Output = stdout.Target
 	}
 	return f, true
 }

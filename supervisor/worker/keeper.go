@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"superctl/proc"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -83,7 +85,7 @@ func StartKeeper(dir, mark string) (*Keeper, error) {
 		Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(pipe[0])},
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	}
-	pid, err := fork(ofHouse, "/proc/self/exe", []string{"superctl", KeeperArg, dir}, attr)
+	pid, err := fork(ofHouse, proc.SelfExe, []string{"superctl", KeeperArg, dir}, attr)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("fork: %w", err), hold.Close())
 	}

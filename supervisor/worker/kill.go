@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/proc"
 	"superctl/supervisor/cgroup"
 )
 
@@ -22,7 +23,7 @@ const killLimit = 10 * time.Second
 func (w *Worker) KillAll() error {
 	defer w.letGo()
 	_ = w.Signal(unix.SIGKILL)
-	return errors.Join(cgroup.Kill(w.group), killAll(func(seen scan) []stat { return seen.relatives(w.root()) }))
+	return errors.Join(cgroup.Kill(w.group), killAll(func(seen scan) []proc.Stat { return seen.relatives(w.root()) }))
 }
 
 // KillTagged ends what is left of a worker whose own process is gone.
@@ -38,8 +39,8 @@ func EndMarked(mark string, kept func(tag string) bool) error {
 	ended := make(map[string]bool)
 	var errs []error
 	for _, s := range seen.all {
-		tag, ok := seen.tags[s.pid]
-		if !ok || !strings.HasPrefix(tag, mark+"-") || kept(tag) || ended[tag] || s.pid == os.Getpid() {
+		tag, ok := seen.tags[s.PID]
+		if !ok || !strings.HasPrefix(tag, mark+"-") || kept(tag) || ended[tag] || s.PID == os.Getpid() {
 			continue
 		}
 		ended[tag] = true
@@ -49,13 +50,13 @@ func EndMarked(mark string, kept func(tag string) bool) error {
 }
 
 func killFamily(of root) error {
-	return killAll(func(seen scan) []stat { return seen.relatives(of) })
+	return killAll(func(seen scan) []proc.Stat { return seen.relatives(of) })
 }
 
 // killAll kills those of all processes that are condemned. It looks again after each round until it
 // finds nobody: a process that forks while it is being killed leaves a child that the round has not
 // seen.
-func killAll(condemned func(scan) []stat) error {
+func killAll(condemned func(scan) []proc.Stat) error {
 	deadline := time.Now().Add(killLimit)
 	for {
 		seen, err := lookAround()
@@ -67,7 +68,7 @@ func killAll(condemned func(scan) []stat) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d processes do not die, the first is %d", len(left), left[0].pid)
+			return fmt.Errorf("%d processes do not die, the first is %d", len(left), left[0].PID)
 		}
 		var fds []unix.PollFd
 		for _, s := range left {
@@ -96,17 +97,17 @@ func signalFamily(of root, sig syscall.Signal) (fds []unix.PollFd) {
 
 // signalOne signals a process that was seen a moment ago, through a pidfd that is known to be that
 // process's: between the look and the signal its pid may have been given to a stranger.
-func signalOne(s stat, sig syscall.Signal) (pidfd int, err error) {
+func signalOne(s proc.Stat, sig syscall.Signal) (pidfd int, err error) {
 	fd := -1
 	err = withSpare(func() (err error) {
 		if fd < 0 {
-			fd, err = unix.PidfdOpen(s.pid, 0)
+			fd, err = unix.PidfdOpen(s.PID, 0)
 		}
 		if err != nil {
 			return err
 		}
-		start, err := startTime(s.pid)
-		if err == nil && start != s.start {
+		start, err := startTime(s.PID)
+		if err == nil && start != s.Start {
 			return ErrGone
 		}
 		return err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"superctl/proc"
 	"superctl/supervisor/cgroup"
 )
 
@@ -33,8 +34,8 @@ func Measure(workers []Measured) []Usage {
 	page := uint64(os.Getpagesize())
 	for i, members := range families(all, workers) {
 		for _, s := range members {
-			list[i].PIDs = append(list[i].PIDs, s.pid)
-			list[i].Memory += s.rss * page
+			list[i].PIDs = append(list[i].PIDs, s.PID)
+			list[i].Memory += s.RSS * page
 		}
 	}
 	for i, w := range workers {
@@ -51,45 +52,45 @@ func Measure(workers []Measured) []Usage {
 // families sorts the processes that belong to each worker, as family does for one: by process
 // group, by descent, and by the tag in the environment, which is read only of processes that the
 // other two do not find.
-func families(all []stat, workers []Measured) [][]stat {
+func families(all []proc.Stat, workers []Measured) [][]proc.Stat {
 	const nobody = -1
 	byPID, byTag := make(map[int]int, len(workers)), make(map[string]int, len(workers))
 	for i, w := range workers {
 		byPID[w.PID()], byTag[w.Tag()] = i, i
 	}
-	byID := make(map[int]*stat, len(all))
+	byID := make(map[int]*proc.Stat, len(all))
 	for i := range all {
-		byID[all[i].pid] = &all[i]
+		byID[all[i].PID] = &all[i]
 	}
 	owners := make(map[int]int, len(all))
-	var owner func(s *stat) int
-	owner = func(s *stat) int {
-		if i, ok := owners[s.pid]; ok {
+	var owner func(s *proc.Stat) int
+	owner = func(s *proc.Stat) int {
+		if i, ok := owners[s.PID]; ok {
 			return i
 		}
-		owners[s.pid] = nobody // the parents of a process that has moved while the list was read may form a circle
-		found, ok := byPID[s.pid]
+		owners[s.PID] = nobody // the parents of a process that has moved while the list was read may form a circle
+		found, ok := byPID[s.PID]
 		if !ok {
-			found, ok = byPID[s.group]
+			found, ok = byPID[s.Group]
 		}
-		if parent := byID[s.parent]; !ok && parent != nil && s.pid != os.Getpid() {
+		if parent := byID[s.Parent]; !ok && parent != nil && s.PID != os.Getpid() {
 			found = owner(parent)
 			ok = found != nobody
 		}
-		if !ok && s.pid != os.Getpid() {
-			if tag, tagged, err := tagOf(s.pid); err == nil && tagged {
+		if !ok && s.PID != os.Getpid() {
+			if tag, tagged, err := tagOf(s.PID); err == nil && tagged {
 				found, ok = byTag[tag]
 			}
 		}
 		if !ok {
 			found = nobody
 		}
-		owners[s.pid] = found
+		owners[s.PID] = found
 		return found
 	}
-	members := make([][]stat, len(workers))
+	members := make([][]proc.Stat, len(workers))
 	for i := range all {
-		if s := &all[i]; s.state != 'Z' && s.state != 'X' {
+		if s := &all[i]; !s.Ended() {
 			if of := owner(s); of != nobody {
 				members[of] = append(members[of], *s)
 			}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 
+	"superctl/proc"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -53,8 +55,8 @@ func KnowChildren() error {
 		return err
 	}
 	for _, s := range all {
-		if _, own := children.own[s.pid]; !own && s.parent == os.Getpid() {
-			children.own[s.pid] = ofHouse
+		if _, own := children.own[s.PID]; !own && s.Parent == os.Getpid() {
+			children.own[s.PID] = ofHouse
 		}
 	}
 	return nil
@@ -76,7 +78,7 @@ func AdoptOrphans() error {
 // EndOrphans ends what was left to this process by workers that are gone, and all that descends
 // from it.
 func EndOrphans() error {
-	return killAll(func(seen scan) []stat { return seen.orphans(math.MaxUint64) })
+	return killAll(func(seen scan) []proc.Stat { return seen.orphans(math.MaxUint64) })
 }
 
 // WithoutReaping runs f while nothing is reaped and no worker is started: f starts a child by other
@@ -112,10 +114,10 @@ func reap() {
 		return
 	}
 	for _, s := range all {
-		if _, own := children.own[s.pid]; own || s.parent != os.Getpid() || s.state != 'Z' {
+		if _, own := children.own[s.PID]; own || s.Parent != os.Getpid() || s.State != 'Z' {
 			continue
 		}
 		var status unix.WaitStatus
-		_, _ = unix.Wait4(s.pid, &status, unix.WNOHANG, nil)
+		_, _ = unix.Wait4(s.PID, &status, unix.WNOHANG, nil)
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"superctl/proc"
 )
 
-func pidsOf(list []stat) (pids []int) {
+func pidsOf(list []proc.Stat) (pids []int) {
 	for _, s := range list {
-		pids = append(pids, s.pid)
+		pids = append(pids, s.PID)
 	}
 	return pids
 }
@@ -19,48 +21,48 @@ func TestARelativeIsNobodyWhoHasTheWorkersPIDLater(t *testing.T) {
 	worker := root{pid: 100, start: 50, tag: "m-1", session: 9}
 	for _, tt := range []struct {
 		name string
-		all  []stat
+		all  []proc.Stat
 		tags map[int]string
 		want []int
 	}{
 		{
 			"the worker and its child",
-			[]stat{{pid: 100, group: 100, start: 50}, {pid: 101, parent: 100, group: 100, start: 51}},
+			[]proc.Stat{{PID: 100, Group: 100, Start: 50}, {PID: 101, Parent: 100, Group: 100, Start: 51}},
 			nil,
 			[]int{100, 101},
 		},
 		{
 			"the worker's zombie and its child",
-			[]stat{{pid: 100, group: 100, start: 50, state: 'Z'}, {pid: 101, parent: 1, group: 100, start: 51}},
+			[]proc.Stat{{PID: 100, Group: 100, Start: 50, State: 'Z'}, {PID: 101, Parent: 1, Group: 100, Start: 51}},
 			nil,
 			[]int{101},
 		},
 		{
 			"its group, of which the leader is gone",
-			[]stat{{pid: 101, parent: 1, group: 100, session: 9, start: 51}},
+			[]proc.Stat{{PID: 101, Parent: 1, Group: 100, Session: 9, Start: 51}},
 			nil,
 			[]int{101},
 		},
 		{
 			"a stranger's group, of which the leader had its pid and is gone",
-			[]stat{{pid: 106, parent: 1, group: 100, session: 8, start: 61}},
+			[]proc.Stat{{PID: 106, Parent: 1, Group: 100, Session: 8, Start: 61}},
 			nil, nil,
 		},
-		{"a stranger with its pid", []stat{{pid: 100, group: 7, start: 60}}, nil, nil},
-		{"a stranger with its pid, and that one's group and child", []stat{
-			{pid: 100, group: 100, start: 60}, {
-				pid: 102, parent: 100, group: 100, start: 61,
-			}, {pid: 103, parent: 102, group: 103, start: 62},
+		{"a stranger with its pid", []proc.Stat{{PID: 100, Group: 7, Start: 60}}, nil, nil},
+		{"a stranger with its pid, and that one's group and child", []proc.Stat{
+			{PID: 100, Group: 100, Start: 60}, {
+				PID: 102, Parent: 100, Group: 100, Start: 61,
+			}, {PID: 103, Parent: 102, Group: 103, Start: 62},
 		}, nil, nil},
 		{
 			"a stranger with its pid, and what has its tag",
-			[]stat{{pid: 100, group: 100, start: 60}, {pid: 104, parent: 1, group: 104, start: 55}},
+			[]proc.Stat{{PID: 100, Group: 100, Start: 60}, {PID: 104, Parent: 1, Group: 104, Start: 55}},
 			map[int]string{104: "m-1"},
 			[]int{104},
 		},
 		{
 			"a group that was there before it",
-			[]stat{{pid: 105, parent: 1, group: 100, session: 9, start: 40}},
+			[]proc.Stat{{PID: 105, Parent: 1, Group: 100, Session: 9, Start: 40}},
 			nil,
 			nil,
 		},
@@ -75,7 +77,7 @@ func TestARelativeIsNobodyWhoHasTheWorkersPIDLater(t *testing.T) {
 }
 
 func TestAGroupIsNotAReapedChilds(t *testing.T) {
-	seen := scan{all: []stat{{pid: 101, parent: 1, group: 100, session: 9, start: 51}}}
+	seen := scan{all: []proc.Stat{{PID: 101, Parent: 1, Group: 100, Session: 9, Start: 51}}}
 	if got := seen.relatives(root{pid: 100, start: 50, tag: "m-1"}); len(got) > 0 {
 		t.Errorf("relatives are %v: the group was hunted while the zombie was there", pidsOf(got))
 	}
@@ -89,7 +91,7 @@ func TestAWorkerKeepsItsPIDUntilItsFamilyIsHunted(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-w.Done()
-	if s, err := readStat(w.PID()); err != nil || s.state != 'Z' || s.start != w.StartTime() {
+	if s, err := proc.ReadStat(w.PID()); err != nil || s.State != 'Z' || s.Start != w.StartTime() {
 		t.Errorf("before the hunt: %+v %v", s, err)
 	}
 	if w.groupEmpty() {
@@ -99,7 +101,7 @@ func TestAWorkerKeepsItsPIDUntilItsFamilyIsHunted(t *testing.T) {
 		t.Error(err)
 	}
 	for deadline := time.Now().Add(time.Minute); ; {
-		if _, err := readStat(w.PID()); errors.Is(err, fs.ErrNotExist) {
+		if _, err := proc.ReadStat(w.PID()); errors.Is(err, fs.ErrNotExist) {
 			return
 		}
 		if time.Now().After(deadline) {

@@ -1,10 +1,14 @@
 package worker
 
-import "sync"
+import (
+	"sync"
+
+	"superctl/proc"
+)
 
 // scan is one look at all processes: what each of them is, and the tag that it carries.
 type scan struct {
-	all  []stat
+	all  []proc.Stat
 	tags map[int]string // by pid; of those that have one
 }
 
@@ -53,12 +57,12 @@ func newScan() (scan, error) {
 	}
 	s := scan{all: all, tags: make(map[int]string)}
 	for _, p := range all {
-		tag, ok, err := tagOf(p.pid)
+		tag, ok, err := tagOf(p.PID)
 		if err != nil {
 			return scan{}, err
 		}
 		if ok {
-			s.tags[p.pid] = tag
+			s.tags[p.PID] = tag
 		}
 	}
 	return s, nil

@@ -4,6 +4,8 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	"superctl/proc"
 )
 
 func TestALookSeesWhatWasStartedBeforeItWasAskedFor(t *testing.T) {
@@ -19,7 +21,7 @@ func TestALookSeesWhatWasStartedBeforeItWasAskedFor(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if list := seen.relatives(w.root()); len(list) != 1 || list[0].pid != w.PID() ||
+			if list := seen.relatives(w.root()); len(list) != 1 || list[0].PID != w.PID() ||
 				seen.tags[w.PID()] != w.Tag() {
 				t.Errorf("%v of %d", list, w.PID())
 			}
@@ -33,7 +35,7 @@ func TestALookSeesWhatWasStartedBeforeItWasAskedFor(t *testing.T) {
 }
 
 func TestNobodyIsARelativeByHavingNoTag(t *testing.T) {
-	seen := scan{all: []stat{{pid: os.Getpid() + 1, group: 7, state: 'S'}}}
+	seen := scan{all: []proc.Stat{{PID: os.Getpid() + 1, Group: 7, State: 'S'}}}
 	if list := seen.relatives(root{pid: -1}); len(list) > 0 {
 		t.Errorf("%v", list)
 	}

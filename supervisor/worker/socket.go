@@ -2,8 +2,8 @@ package worker
 
 import (
 	"fmt"
-	"os"
-	"strconv"
+
+	"superctl/proc"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,23 +12,15 @@ import (
 // rights of ptrace on them, which a process of the same user has where no security module forbids
 // it (pidfd_getfd(2)).
 func (w *Worker) Socket(inode uint64) (int, error) {
-	target := fmt.Sprintf("socket:[%d]", inode)
 	for _, pid := range w.PIDs() {
-		dir := fmt.Sprintf("/proc/%d/fd", pid)
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			if link, err := os.Readlink(dir + "/" + e.Name()); err != nil || link != target {
-				continue
-			}
-			if fd, err := strconv.Atoi(e.Name()); err == nil {
-				return copyDescriptor(pid, fd)
+		open, _ := proc.Descriptors(pid) // fails if the process has ended
+		for _, d := range open {
+			if at, ok := d.Socket(); ok && at == inode {
+				return copyDescriptor(pid, d.FD)
 			}
 		}
 	}
-	return -1, fmt.Errorf("no process of worker %d has %s", w.pid, target)
+	return -1, fmt.Errorf("no process of worker %d has socket %d", w.pid, inode)
 }
 
 func copyDescriptor(pid, fd int) (int, error) {

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/proc"
 	"superctl/supervisor/drainhook"
 )
 
@@ -134,7 +135,7 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	// without garbage collection.
 	env := []string{tagVar + "=" + tag, "GOMAXPROCS=1", "GOGC=off"}
 	attr := &syscall.ProcAttr{Dir: "/", Env: env, Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}}
-	pid, err := fork(ofApp, "/proc/self/exe", []string{"superctl", ShimArg, strconv.Itoa(len(files))}, attr)
+	pid, err := fork(ofApp, proc.SelfExe, []string{"superctl", ShimArg, strconv.Itoa(len(files))}, attr)
 	_ = unix.Close(status[1])
 	if err != nil {
 		return nil, fmt.Errorf("fork: %w", err)

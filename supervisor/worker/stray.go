@@ -1,13 +1,11 @@
 package worker
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"os"
-	"strconv"
-	"strings"
 
+	"superctl/proc"
 	"superctl/supervisor/cgroup"
 )
 
@@ -28,7 +26,7 @@ type Running struct {
 // was started before all that runs. A process that is in doubt is spared.
 func EndStrays(groups *cgroup.Tree, running []Running) error {
 	if groups == nil {
-		return killAll(func(seen scan) []stat { return seen.orphans(seen.oldest(running)) })
+		return killAll(func(seen scan) []proc.Stat { return seen.orphans(seen.oldest(running)) })
 	}
 	invocation := os.Getenv(invocationVar)
 	if invocation == "" {
@@ -39,15 +37,15 @@ func EndStrays(groups *cgroup.Tree, running []Running) error {
 		born[r.Cgroup] = r.Start
 	}
 	var errs error
-	err := killAll(func(seen scan) []stat {
+	err := killAll(func(seen scan) []proc.Stat {
 		var members map[int]string
 		if members, errs = groups.Members(); errs != nil {
 			return nil
 		}
-		return seen.strays(members, groups.Worker, born, func(s stat) bool {
-			env, err := environ(s.pid)
-			return err == nil && ownedByUs(s.pid) &&
-				!bytes.Contains(append([]byte{0}, env...), []byte("\x00"+invocationVar+"="+invocation+"\x00"))
+		return seen.strays(members, groups.Worker, born, func(s proc.Stat) bool {
+			env, err := proc.Environ(s.PID)
+			of, ok := env.Lookup(invocationVar)
+			return err == nil && ownedByUs(s.PID) && (!ok || of != invocation)
 		})
 	})
 	if errs != nil {
@@ -64,21 +62,21 @@ const invocationVar = "INVOCATION_ID"
 // younger than they are. worker returns the worker's group that a group is in, or "". suspect is
 // asked about processes in no worker's group.
 func (seen scan) strays(
-	members map[int]string, worker func(dir string) string, born map[string]uint64, suspect func(stat) bool,
-) (list []stat) {
+	members map[int]string, worker func(dir string) string, born map[string]uint64, suspect func(proc.Stat) bool,
+) (list []proc.Stat) {
 	house := seen.household()
 	for _, s := range seen.all {
-		dir, ok := members[s.pid]
-		if !ok || s.state == 'Z' || s.state == 'X' {
+		dir, ok := members[s.PID]
+		if !ok || s.Ended() {
 			continue
 		}
 		if of := worker(dir); of != "" {
-			if start, known := born[of]; known && s.start < start {
+			if start, known := born[of]; known && s.Start < start {
 				list = append(list, s)
 			}
 			continue
 		}
-		if !house[s.pid] && suspect(s) {
+		if !house[s.PID] && suspect(s) {
 			list = append(list, s)
 		}
 	}
@@ -96,7 +94,7 @@ func (seen scan) household() map[int]bool {
 	}
 	children.Unlock()
 	for _, s := range withDescendants(seen.all, house) {
-		house[s.pid] = true
+		house[s.PID] = true
 	}
 	house[os.Getpid()] = true
 	return house
@@ -104,13 +102,13 @@ func (seen scan) household() map[int]bool {
 
 // orphans are what was left to this process by workers that are gone and was started before a time,
 // with all that descends from it.
-func (seen scan) orphans(before uint64) []stat {
+func (seen scan) orphans(before uint64) []proc.Stat {
 	children.Lock()
 	defer children.Unlock()
 	orphans := make(map[int]bool)
 	for _, s := range seen.all {
-		if _, own := children.own[s.pid]; !own && s.parent == os.Getpid() && s.start < before {
-			orphans[s.pid] = true
+		if _, own := children.own[s.PID]; !own && s.Parent == os.Getpid() && s.Start < before {
+			orphans[s.PID] = true
 		}
 	}
 	return withDescendants(seen.all, orphans)
@@ -125,26 +123,16 @@ func (seen scan) oldest(running []Running) uint64 {
 	children.Lock()
 	defer children.Unlock()
 	for _, s := range seen.all {
-		if what, own := children.own[s.pid]; own && what == ofApp {
-			oldest = min(oldest, s.start)
+		if what, own := children.own[s.PID]; own && what == ofApp {
+			oldest = min(oldest, s.Start)
 		}
 	}
 	return oldest
 }
 
 // ownedByUs reports whether a process runs as the user of this one. Another's cannot have moved
-// itself: the tree is not theirs. Not by the owner of its directory in /proc, which is root's when
-// the process cannot be dumped (PR_SET_DUMPABLE).
+// itself: the tree is not theirs. Not by proc.UID, which is root's when the process cannot be dumped.
 func ownedByUs(pid int) bool {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(status)) {
-		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
-			f := strings.Fields(ids) // real, effective, saved, of the file system (proc_pid_status(5))
-			return len(f) > 1 && f[1] == strconv.Itoa(os.Geteuid())
-		}
-	}
-	return false
+	st, err := proc.ReadStatus(pid)
+	return err == nil && st.UID == uint32(os.Geteuid())
 }

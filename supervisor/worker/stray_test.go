@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/proc"
 	"superctl/supervisor/cgroup"
 )
 
@@ -29,41 +30,41 @@ func TestAStrayIsWhatNoRunningWorkerCanHaveStarted(t *testing.T) {
 	born := map[string]uint64{web: 50}
 	for _, tt := range []struct {
 		name    string
-		all     []stat
+		all     []proc.Stat
 		dir     string
 		trusted bool
 		want    []int
 	}{
-		{"a worker, and what it has started", []stat{{pid: 100, start: 50}, {pid: 101, start: 51}}, web, false, nil},
+		{"a worker, and what it has started", []proc.Stat{{PID: 100, Start: 50}, {PID: 101, Start: 51}}, web, false, nil},
 		{
 			"a process in a group that a worker has made in its own",
-			[]stat{{pid: 101, start: 51}},
+			[]proc.Stat{{PID: 101, Start: 51}},
 			web + "/mine",
 			false, nil,
 		},
 		{
 			"a process in a worker's group that is older than the worker",
-			[]stat{{pid: 90, start: 49}},
+			[]proc.Stat{{PID: 90, Start: 49}},
 			web, false,
 			[]int{90},
 		},
-		{"a command in its group", []stat{{pid: 120, start: 40}}, hook, false, nil},
-		{"a process in the daemon's group", []stat{{pid: 90, start: 49}}, "/tree/supervisor", false, []int{90}},
-		{"systemd's command in its group", []stat{{pid: 90, start: 49}}, "/tree/.control", true, nil},
-		{"a process in the tree itself", []stat{{pid: 90, start: 49}}, "/tree", false, []int{90}},
-		{"a process in a group of its own making", []stat{{pid: 90, start: 49}}, "/tree/g2/web.7", false, []int{90}},
-		{"its zombie", []stat{{pid: 90, start: 49, state: 'Z'}}, "/tree/supervisor", false, nil},
-		{"this process", []stat{{pid: os.Getpid(), start: 10}}, "/tree/supervisor", false, nil},
-		{"a process outside of the tree", []stat{{pid: 90, start: 49}}, "", false, nil},
+		{"a command in its group", []proc.Stat{{PID: 120, Start: 40}}, hook, false, nil},
+		{"a process in the daemon's group", []proc.Stat{{PID: 90, Start: 49}}, "/tree/supervisor", false, []int{90}},
+		{"systemd's command in its group", []proc.Stat{{PID: 90, Start: 49}}, "/tree/.control", true, nil},
+		{"a process in the tree itself", []proc.Stat{{PID: 90, Start: 49}}, "/tree", false, []int{90}},
+		{"a process in a group of its own making", []proc.Stat{{PID: 90, Start: 49}}, "/tree/g2/web.7", false, []int{90}},
+		{"its zombie", []proc.Stat{{PID: 90, Start: 49, State: 'Z'}}, "/tree/supervisor", false, nil},
+		{"this process", []proc.Stat{{PID: os.Getpid(), Start: 10}}, "/tree/supervisor", false, nil},
+		{"a process outside of the tree", []proc.Stat{{PID: 90, Start: 49}}, "", false, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			members := make(map[int]string)
 			for _, s := range tt.all {
 				if tt.dir != "" {
-					members[s.pid] = tt.dir
+					members[s.PID] = tt.dir
 				}
 			}
-			got := scan{all: tt.all}.strays(members, worker, born, func(stat) bool { return !tt.trusted })
+			got := scan{all: tt.all}.strays(members, worker, born, func(proc.Stat) bool { return !tt.trusted })
 			if !slices.Equal(pidsOf(got), tt.want) {
 				t.Errorf("strays are %v, want %v", pidsOf(got), tt.want)
 			}
@@ -150,16 +151,13 @@ func TestAnOrphanEndsThatIsOlderThanAllThatRuns(t *testing.T) {
 // tree is a real group of this machine, marked as systemd marks one that it delegates.
 func tree(t *testing.T) (*cgroup.Tree, string) {
 	t.Helper()
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := proc.Mounts()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var dir string
-	for line := range strings.Lines(string(mounts)) {
-		if where, _, ok := strings.Cut(line, " - cgroup2 "); ok {
-			dir, err = os.MkdirTemp(strings.Fields(where)[4], "superctl-test")
-			break
-		}
+	if i := slices.IndexFunc(mounts, func(m proc.Mount) bool { return m.Type == "cgroup2" }); i >= 0 {
+		dir, err = os.MkdirTemp(mounts[i].Point, "superctl-test")
 	}
 	if dir == "" || err != nil {
 		t.Skip("needs a cgroup2 mount that can be written: ", err)

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -13,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/proc"
 	"superctl/supervisor/cgroup"
 )
 
@@ -63,7 +62,7 @@ type ExitError struct{ Exit }
 func (e *ExitError) Error() string { return e.String() }
 
 func newWorker(pid, pidfd int, tag, group string, child bool) (*Worker, error) {
-	seen, err := readStat(pid)
+	seen, err := proc.ReadStat(pid)
 	if err != nil && !child {
 		return nil, errors.Join(err, unix.Close(pidfd))
 	}
@@ -72,7 +71,7 @@ func newWorker(pid, pidfd int, tag, group string, child bool) (*Worker, error) {
 		return nil, errors.Join(err, unix.Close(pidfd))
 	}
 	w := &Worker{
-		pid: pid, start: seen.start, session: seen.session, tag: tag, group: group, child: child,
+		pid: pid, start: seen.Start, session: seen.Session, tag: tag, group: group, child: child,
 		file: os.NewFile(uintptr(pidfd), "pidfd"), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go w.wait()
@@ -93,7 +92,7 @@ func (e *GoneError) Is(target error) bool { return target == ErrGone }
 // is ErrGone. pidfd is the earlier daemon's, or -1; from then on it is Adopt's. It knows of a
 // worker that has died meanwhile how it ended. groups is the tree that it may be in.
 func Adopt(pid int, start uint64, tag string, pidfd int, groups *cgroup.Tree) (*Worker, error) {
-	if pidfd >= 0 && pidOf(pidfd) != pid {
+	if pidfd >= 0 && proc.PIDOf(pidfd) != pid {
 		exit := exitInfo(pidfd)
 		if err := unix.Close(pidfd); err != nil {
 			return nil, err
@@ -117,25 +116,6 @@ func Adopt(pid int, start uint64, tag string, pidfd int, groups *cgroup.Tree) (*
 		return nil, errors.Join(ErrGone, unix.Close(pidfd))
 	}
 	return newWorker(pid, pidfd, tag, groups.GroupOf(pid), false)
-}
-
-// pidOf is the pid of the process behind a pidfd, -1 when it has been reaped, 0 when it is no pidfd
-// (proc_pid_fdinfo(5)).
-func pidOf(pidfd int) int {
-	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(info)) {
-		if text, ok := strings.CutPrefix(line, "Pid:"); ok {
-			pid, err := strconv.Atoi(strings.TrimSpace(text))
-			if err != nil {
-				return 0
-			}
-			return pid
-		}
-	}
-	return 0
 }
 
 // Descriptor hands the pidfd to f, which must not keep it.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"superctl/proc"
 )
 
 // TestMain makes this binary the shim too: Start re-executes /proc/self/exe.
@@ -310,7 +312,7 @@ func TestAHookThatHangsIsKilledWithAllThatItStarted(t *testing.T) {
 	if err == nil {
 		t.Error("no error")
 	}
-	if s, err := readStat(pid); err == nil && s.state != 'Z' {
+	if s, err := proc.ReadStat(pid); err == nil && s.State != 'Z' {
 		t.Errorf("process %d is left over", pid)
 	}
 	if err := Run(context.Background(), Command{Args: []string{"sh", "-c", "exit 4"}, Env: []string{"PATH=/bin"}, Dir: "/"}, func(string) {}); err == nil ||
@@ -332,8 +334,8 @@ func hook(ctx context.Context, t *testing.T, script string) (lines []string, err
 }
 
 func gone(pid int) bool {
-	s, err := readStat(pid)
-	return err != nil || s.state == 'Z'
+	s, err := proc.ReadStat(pid)
+	return err != nil || s.State == 'Z'
 }
 
 func TestAHookIsAskedToEndBeforeItIsKilled(t *testing.T) {
