@@ -60,7 +60,7 @@ test-systemd: ## the tests on real systemd, with another one than this machine's
 	@root=$$(scripts/systemd-root $(SUITE)); chroot $$root systemctl --version | sed -n 1p; SUPERCTL_SYSTEMD_ROOT=$$root tools/test $(ARGS) ./e2e/systemd
 
 .PHONY: test-deaths
-test-deaths: deps ## the daemon dies at all fault points of all scenarios, on real servers; `make test` has it die at half of them
+test-deaths: deps ## the daemon dies at all fault points of all scenarios, on real servers; `make test` has it die at each kind of point
 	SUPERCTL_E2E_POINTS=all tools/test -run TestADaemonThatDiesAtAnyPoint $(ARGS) ./e2e/site
 
 .PHONY: deps

@@ -33,7 +33,7 @@ func everyStep() harness.Options {
 	return harness.Options{Top: `probation = "100ms"`, More: clock + everyHook}
 }
 
-// scenario is one thing that a daemon does while the app serves. It begins with r1 live.
+// scenario is one thing that a daemon does while the app serves. It begins with one of r1 and r2 live.
 type scenario struct {
 	name    string
 	opt     harness.Options
@@ -43,11 +43,12 @@ type scenario struct {
 	// connections wait for a daemon to be there, and nobody keeps them when it dies: that is
 	// systemd's store
 	held bool
-	only []string // the ends of the points to walk, where the others do the same in another scenario; none = all
+	// at is where the daemon dies in `make test`: what no other scenario has at that place; empty = at
+	// every point. `make test-deaths` walks all points of all scenarios.
+	at []string
 }
 
 func scenarios() []scenario {
-	switchTo := func(release string) func(*walk) { return func(w *walk) { w.Command("switch", release) } }
 	command := func(args ...string) func(*walk) { return func(w *walk) { w.Command(args...) } }
 	warm := everyStep()
 	warm.Top += "\nstandby = \"10m\""
@@ -62,70 +63,67 @@ func scenarios() []scenario {
 	linked := everyStep()
 	linked.More += "\n[shared]\nmedia = \"/var/tmp\"\n"
 	return []scenario{
-		{name: "switch", opt: everyStep(), act: switchTo("r2")},
-		{name: "switch with shared paths", opt: linked, act: switchTo("r2"), only: []string{" share"}},
-		{name: "switch on a shared listener", opt: shared, act: switchTo("r2"), only: []string{
-			" preflight", " prove", " cutover", " settle", " retire",
+		{name: "switch", opt: everyStep(), act: switchOver},
+		{name: "switch with shared paths", opt: linked, act: switchOver, at: []string{"switch: after share"}},
+		{name: "switch on a shared listener", opt: shared, act: switchOver, at: []string{
+			"switch: after preflight", "switch: after cutover",
 		}},
-		{name: "switch that is refused", opt: inspected, act: switchTo("broken"), only: []string{
-			" migrations", " prove", " on_abort",
+		{name: "switch that is refused", opt: inspected, act: refused, at: []string{
+			"switch: after migrations", "switch: after on_abort",
 		}},
-		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack, only: []string{
-			" settle", " probation", " revert", " on_revert",
+		{name: "switch that is taken back", opt: everyStep(), act: (*walk).takenBack, at: []string{
+			"switch: before revert", "switch: after revert", "switch: after on_revert",
 		}},
-		{name: "switch that is held", opt: held, act: switchTo("r2"), held: true, only: []string{
-			" quiesce", " hold", " drain", " preflight", " cutover", " prove", " retire",
+		{name: "switch that is held", opt: held, act: switchOver, held: true, at: []string{
+			"switch: after quiesce", "switch: after hold", "switch: after drain", "switch: before prove",
 		}},
-		{name: "switch that is held and refused", opt: held, act: switchTo("broken"), held: true, only: []string{
-			" drain", " come back", " on_abort",
+		{name: "switch that is held and refused", opt: held, act: refused, held: true, at: []string{
+			"switch: after come back",
 		}},
-		{name: "switch with a canary", opt: everyStep(), act: canary("true"), only: []string{
-			" canary", "before cutover",
+		{name: "switch with a canary", opt: everyStep(), act: canary("true"), at: []string{
+			"switch: during canary", "switch: after canary",
 		}},
-		{name: "switch with a canary that is refused", opt: everyStep(), act: canary("false"), only: []string{
-			" canary", " withdraw",
+		{name: "switch with a canary that is refused", opt: everyStep(), act: canary("false"), at: []string{
+			"switch: after withdraw",
 		}},
-		{name: "switch that rolls", opt: rolling, act: switchTo("r2"), only: []string{
-			" roll", " cutover", " probation", " retire",
+		{name: "switch that rolls", opt: rolling, act: switchOver, at: []string{
+			"switch: after roll", "switch: after cutover",
 		}},
-		{name: "switch that rolls and is refused", opt: rolling, act: switchTo("broken"), only: []string{
-			" roll", " come back", " withdraw",
-		}},
-		{name: "rollback", opt: everyStep(), prepare: switchTo("r2"), act: command("rollback"), only: []string{
-			" boot", " cutover", " settle", " retire",
+		{name: "switch that rolls and is refused", opt: rolling, act: refused, at: []string{"switch: after come back"}},
+		{name: "rollback", opt: everyStep(), prepare: switchOver, act: command("rollback"), at: []string{
+			"rollback: after cutover",
 		}},
 		{
-			name: "rollback to a warm generation", opt: warm, prepare: switchTo("r2"), act: command("rollback"),
-			only: []string{" cutover", " follow", " retire"},
+			name: "rollback to a warm generation", opt: warm, prepare: switchOver, act: command("rollback"),
+			at: []string{"rollback: after cutover"},
 		},
-		{name: "reload", opt: everyStep(), act: command("reload"), only: []string{" boot", " cutover", " follow"}},
-		{name: "restart with a listener", opt: everyStep(), act: command("restart", "web"), only: []string{
-			" boot", " cutover", " settle",
+		{name: "reload", opt: everyStep(), act: command("reload"), at: []string{"reload: after cutover"}},
+		{name: "restart with a listener", opt: everyStep(), act: command("restart", "web"), at: []string{
+			"restart: after cutover",
 		}},
-		{name: "restart without a listener", opt: everyStep(), act: command("restart", "clock")},
-		{name: "scale", opt: everyStep(), act: (*walk).scaled},
-		{name: "pause and resume", opt: everyStep(), act: (*walk).paused},
-		{name: "upgrade", opt: everyStep(), act: command("upgrade"), only: []string{
-			" check", " hand over", " adopt workers", " take charge",
+		{name: "restart without a listener", opt: everyStep(), act: command("restart", "clock"), at: []string{
+			"restart: after restart",
+		}},
+		{name: "scale", opt: everyStep(), act: (*walk).scaled, at: []string{"scale: after scale"}},
+		{name: "pause and resume", opt: everyStep(), act: (*walk).paused, at: []string{
+			"pause: after pause", "resume: after resume",
+		}},
+		{name: "upgrade", opt: everyStep(), act: command("upgrade"), at: []string{
+			"upgrade: after check", "upgrade: before hand over", "recover: after adopt workers",
+			"recover: after take charge", "upgrade: after hand over",
 		}},
 		{name: "adoption", opt: everyStep(), prepare: (*walk).crash, act: (*walk).launch},
 		{
 			name: "adoption in the middle of a switch", opt: everyStep(), prepare: crashAt("switch: before settle"),
-			act: (*walk).launch,
-			only: []string{
-				" adopt workers", " adopt the live generation", " take charge", " adopt", " follow", " settle",
-				" probation", " retire", " after",
-			},
+			act: (*walk).launch, at: []string{"recover: after adopt the live generation", "start: after settle"},
 		},
 		{
 			name: "adoption in the middle of a revert", opt: everyStep(), prepare: crashAt("switch: before revert"),
-			act:  (*walk).launch,
-			only: []string{" take charge", " adopt", " revert", " on_revert"},
+			act: (*walk).launch, at: []string{"start: after revert"},
 		},
 		{
 			name: "start", opt: everyStep(), prepare: func(w *walk) { w.Daemon.Stop() }, act: (*walk).launch,
-			cold: true,
-			only: []string{" read the state", " resolve", " boot", " prove", " cutover", " follow"},
+			cold: true, at: []string{"start: after boot", "start: after cutover"},
 		},
 	}
 }
@@ -136,7 +134,12 @@ type walk struct {
 	t      *testing.T
 	faults string // directory of SUPERCTL_FAULT
 	told   *ledger
+	next   string // the one of r1 and r2 that is not live when the scenario begins
 }
+
+func switchOver(w *walk) { w.Command("switch", w.next) }
+
+func refused(w *walk) { w.Command("switch", "broken") }
 
 // launch starts a daemon and waits for whatever comes of it.
 func (w *walk) launch() { _ = w.Launch("SUPERCTL_FAULT=" + w.faults).Ready() }
@@ -154,7 +157,7 @@ func crashAt(point string) func(*walk) {
 		if strings.Contains(point, "revert") {
 			w.takenBack()
 		} else {
-			w.Command("switch", "r2")
+			switchOver(w)
 		}
 		w.gone()
 	}
@@ -162,7 +165,7 @@ func crashAt(point string) func(*walk) {
 
 // canary is a switch that tries the release first, and goes on if check says so.
 func canary(check string) func(*walk) {
-	return func(w *walk) { w.Command("switch", "r2", "--canary", "50%", "--for", "200ms", "--check", check) }
+	return func(w *walk) { w.Command("switch", w.next, "--canary", "50%", "--for", "200ms", "--check", check) }
 }
 
 // gone waits until no daemon is in charge.
@@ -176,7 +179,7 @@ func (w *walk) gone() {
 // takenBack is a switch whose probation a rollback ends.
 func (w *walk) takenBack() {
 	w.probation("10m")
-	change := w.Begin("switch", "r2")
+	change := w.Begin("switch", w.next)
 	eventually(w.t, "the probation has begun, or the daemon is gone", func() bool {
 		st, ok := w.answer()
 		return !ok || st.Changing != nil && st.Changing.Step == "probation"
@@ -267,10 +270,7 @@ func (w *walk) settled() (st harness.Status) {
 
 // run has one daemon die at the point, or none for "", and looks at what has become of the app.
 func (w *walk) run(s scenario, point string) {
-	if w.settled().Release != "r1" {
-		w.Command("switch", "r1").Want(0)
-		w.settled()
-	}
+	w.next = map[string]string{"r1": "r2", "r2": "r1"}[w.settled().Release]
 	if s.prepare != nil {
 		s.prepare(w)
 	}
@@ -338,39 +338,28 @@ func TestADaemonThatDiesAtAnyPointLosesNothing(t *testing.T) {
 	if walked < len(scenarios()) {
 		return // only some of them were asked for, or one has failed
 	}
+	points := slices.Collect(maps.Keys(passed))
 	for _, step := range steps(t) {
-		for _, point := range []string{"before " + step, "after " + step} {
-			if !slices.ContainsFunc(slices.Collect(maps.Keys(passed)), func(p string) bool {
-				return strings.HasSuffix(p, ": "+point)
-			}) {
-				t.Errorf("no scenario has a daemon die %s", point)
-			}
+		if !slices.ContainsFunc(points, func(p string) bool { return strings.HasSuffix(p, ": after "+step) }) {
+			t.Errorf("no scenario has a daemon die after %s", step)
 		}
 	}
 }
 
-// walk runs the scenario as often as it has fault points, and returns them.
+// walk runs the scenario as often as it has points at which the daemon is to die, and returns them.
 func (s scenario) walk(t *testing.T) []string {
 	told := newLedger(t)
+	s.opt.Server = harness.GunicornThreads().Bare()
 	s.opt.More += told.config()
 	w := &walk{App: harness.New(t, run, s.opt), t: t, faults: t.TempDir(), told: told}
 	w.Releases("r1", "r2")
 	w.Release("broken", apps.Behaviour{Fault: apps.ExitsAtOnce})
 	w.launch()
 	w.Command("switch", "r1").Want(0)
-	w.run(s, "")
-	data, err := os.ReadFile(filepath.Join(w.faults, "points"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var points []string
-	for point := range strings.Lines(string(data)) {
-		if point = strings.TrimSpace(point); !slices.Contains(points, point) && s.walks(point) {
-			points = append(points, point)
-		}
-	}
-	if len(points) < 2 {
-		t.Fatalf("fault points: %q", points)
+	points := s.at
+	if len(points) == 0 || os.Getenv("SUPERCTL_E2E_POINTS") == "all" {
+		w.run(s, "")
+		points = w.passed()
 	}
 	for _, point := range points {
 		t.Run(point, func(t *testing.T) {
@@ -384,11 +373,21 @@ func (s scenario) walk(t *testing.T) []string {
 	return points
 }
 
-// walks reports whether the daemon is to die at that point. With SUPERCTL_E2E_POINTS=all it dies at
-// all points of all scenarios, which takes three times as long.
-func (s scenario) walks(point string) bool {
-	return len(s.only) == 0 || os.Getenv("SUPERCTL_E2E_POINTS") == "all" ||
-		slices.ContainsFunc(s.only, func(end string) bool { return strings.HasSuffix(point, end) })
+// passed returns the points that daemons have passed, each once.
+func (w *walk) passed() (points []string) {
+	data, err := os.ReadFile(filepath.Join(w.faults, "points"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for point := range strings.Lines(string(data)) {
+		if point = strings.TrimSpace(point); !slices.Contains(points, point) {
+			points = append(points, point)
+		}
+	}
+	if len(points) < 2 {
+		w.t.Fatalf("fault points: %q", points)
+	}
+	return points
 }
 
 // end ends the daemon that is in charge, which may be another than the one that the test started.
