@@ -1,8 +1,8 @@
-// Package api is what superctl's daemon and its clients say to each other: requests, the events and
-// the outcome of a change, and status. Its JSON is a contract with users' scripts, and with daemons
-// and clients of other versions: a field keeps its name and its meaning for good, and new ones may
-// be added.
+// Package api defines the messages between superctl's daemon and its clients: requests, the events
+// and the outcome of a change, and status. Their JSON is a contract with users' scripts and with
+// daemons and clients of other versions: fields are added, but never renamed or given another
+// meaning.
 //
-// It holds words and no behaviour: it does not connect (daemon/control does), and does not decide
-// (supervisor does). It needs the standard library alone.
+// The package holds data and no behaviour: daemon/control connects, supervisor decides. It imports
+// only the standard library.
 package api

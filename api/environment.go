@@ -1,7 +1,7 @@
 package api
 
-// EnvironmentStatus is what the environments of the live generation consist of: names, and never a
-// value.
+// EnvironmentStatus lists the environment variables of the live generation: their names, never
+// their values.
 type EnvironmentStatus struct {
 	App        string               `json:"app"`
 	Release    string               `json:"release"`
@@ -9,13 +9,13 @@ type EnvironmentStatus struct {
 	Processes  []ProcessEnvironment `json:"processes"`
 }
 
-// ProcessEnvironment is that of one process.
+// ProcessEnvironment lists the variables of one process.
 type ProcessEnvironment struct {
 	Process   string     `json:"process"`
-	Variables []Variable `json:"variables"` // by name
+	Variables []Variable `json:"variables"` // sorted by name
 }
 
-// Variable is the name of an environment variable, and where it is from.
+// Variable is the name of an environment variable and the source of its value.
 type Variable struct {
 	Name string `json:"name"`
 	From string `json:"from"`

@@ -1,13 +1,13 @@
 package api
 
-// What `status` calls the health of the app: what its users get.
+// The health of the app as its users experience it.
 const (
 	HealthOK       = "ok"
-	HealthDegraded = "degraded" // it serves, but something does not stay up or needs a hand
-	HealthDown     = "down"     // a listener on which nobody answers, or no release at all
+	HealthDegraded = "degraded" // users are served, but a worker keeps failing or a person must act
+	HealthDown     = "down"     // no worker answers on a listener, or no release is live
 )
 
-// HealthKind is the Outcome.Kind with which Options.Tell is told of the health of the app; Result
-// is then HealthOK, HealthDegraded or HealthDown, Error the reason, and Seconds how long it lasted
-// when it is over.
+// HealthKind is the Outcome.Kind of a notification about the health of the app. Result is then
+// HealthOK, HealthDegraded or HealthDown, Error is the reason, and Seconds is how long an episode
+// that has ended lasted.
 const HealthKind = "health"

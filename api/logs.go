@@ -2,7 +2,7 @@ package api
 
 import "time"
 
-// LogLine is one line that a worker wrote, or a part of one that was longer than 64 KiB.
+// LogLine is one line of a worker's output, or a part of a line longer than 64 KiB.
 type LogLine struct {
 	Time       time.Time `json:"time"`
 	Release    string    `json:"release"`
@@ -10,14 +10,14 @@ type LogLine struct {
 	Process    string    `json:"process"`
 	Instance   int       `json:"instance"`
 	PID        int       `json:"pid"`
-	// as written, without the newline; bytes that are not UTF-8 become U+FFFD in JSON
+	// without the newline; invalid UTF-8 becomes U+FFFD in JSON
 	Text string `json:"text"`
 }
 
-// LogQuery chooses log lines. Empty fields choose all.
+// LogQuery selects log lines. An empty field selects all.
 type LogQuery struct {
 	Process string `json:"process,omitempty"`
 	Release string `json:"release,omitempty"`
-	Lines   int    `json:"lines"` // the last so many
+	Lines   int    `json:"lines"` // the newest N
 	Follow  bool   `json:"follow"`
 }

@@ -10,47 +10,47 @@ type Result string
 
 // The results, each with an exit code of its own (DESIGN 9).
 const (
-	Done     Result = "done"     // 0: it is live, or there was nothing to do
-	Aborted  Result = "aborted"  // 1: refused or failed before the cutover; what was live still is
-	Reverted Result = "reverted" // 5: it was live, failed its probation, and the old one is live again
+	Done     Result = "done"     // 0: the release is live, or there was nothing to do
+	Aborted  Result = "aborted"  // 1: refused or failed before the cutover; the live release did not change
+	Reverted Result = "reverted" // 5: the release failed its probation; the previous release is live again
 )
 
-// Outcome is the end of a change; its JSON is the contract of `switch --json`.
+// Outcome is the result of a change; its JSON is the contract of `switch --json`.
 type Outcome struct {
 	Kind           string  `json:"kind"` // switch, rollback, reload, restart
 	Changed        bool    `json:"changed"`
 	Result         Result  `json:"outcome"`
-	Release        string  `json:"release"` // that was asked for
+	Release        string  `json:"release"` // the requested release
 	Commit         string  `json:"commit,omitempty"`
-	Previous       string  `json:"previous"` // that was live when it began
+	Previous       string  `json:"previous"` // the release that was live when the change began
 	PreviousCommit string  `json:"previous_commit,omitempty"`
 	Generation     int     `json:"generation"`
 	Steps          []Step  `json:"steps"`
 	Seconds        float64 `json:"seconds"`
 	Error          string  `json:"error,omitempty"`
-	FailedStep     string  `json:"failed_step,omitempty"` // at which Error arose, such as StepProve
-	Culprit        Culprit `json:"culprit,omitempty"`     // which program failed; "" = none of the app's
-	// of the hook or the check that failed; nil = it was not by an exit code
+	FailedStep     string  `json:"failed_step,omitempty"` // the step that failed, such as StepProve
+	Culprit        Culprit `json:"culprit,omitempty"`     // the program of the app that failed; "" = none did
+	// of the hook or the check that failed; nil if it did not fail by an exit code
 	ExitCode *int     `json:"exit_code,omitempty"`
 	Log      []string `json:"log,omitempty"` // last lines of Culprit
-	// CutoverSeconds is how long the gates took to turn; 0 = no gate was turned, or worker by
-	// worker.
+	// CutoverSeconds is how long the gates took to turn; 0 if no gate was turned, or if they turned
+	// worker by worker.
 	CutoverSeconds float64 `json:"cutover_seconds,omitempty"`
-	// what went on all the same, such as requests that were cut at the drain limit
+	// problems that did not stop the change, such as requests that were cut at the drain limit
 	Warnings []string `json:"warnings,omitempty"`
 	Who      string   `json:"who"`
 	Origin
 	Started time.Time `json:"started"`
 }
 
-// Culprit is the program of the app that a change has failed by.
+// Culprit is the program of the app that made a change fail.
 type Culprit string
 
 // The culprits.
 const (
 	Worker Culprit = "worker"
 	Hook   Culprit = "hook"
-	Check  Culprit = "check" // of a canary, or of a bundle that is installed
+	Check  Culprit = "check" // of a canary, or the smoke check of a bundle
 )
 
 // Step is one step of a change.
@@ -59,10 +59,11 @@ type Step struct {
 	Began   time.Time `json:"began"`
 	Seconds float64   `json:"seconds"`
 	Detail  string    `json:"detail,omitempty"`
-	Output  []string  `json:"output,omitempty"` // the last lines of what its commands wrote
+	Output  []string  `json:"output,omitempty"` // the last lines that its commands wrote
 }
 
-// WithoutOutput is the outcome as it is remembered: what hooks wrote is in the history.
+// WithoutOutput returns a copy of the outcome without the output of hooks, which can be large. The
+// history keeps it.
 func (o *Outcome) WithoutOutput() *Outcome {
 	short := *o
 	short.Steps = slices.Clone(o.Steps)
@@ -72,13 +73,12 @@ func (o *Outcome) WithoutOutput() *Outcome {
 	return &short
 }
 
-// Event is what a change says while it runs: a step that begins, a line of progress inside it, or a
-// step that ended.
+// Event reports progress of a running change: a step begins, makes progress, writes output or ends.
 type Event struct {
 	Type string `json:"type"` // "begin", "progress", "output", "end"
 	Step string `json:"step"`
-	// progress: what it waits for; output: one line of a hook; end: what it did
+	// progress: what the step waits for; output: one line of a hook; end: what the step did
 	Detail  string  `json:"detail,omitempty"`
-	Seconds float64 `json:"seconds,omitempty"` // end: how long it took
-	Limit   float64 `json:"limit,omitempty"`   // begin: the most seconds that it takes; 0 = not known
+	Seconds float64 `json:"seconds,omitempty"` // end: how long the step took
+	Limit   float64 `json:"limit,omitempty"`   // begin: the most seconds that the step takes; 0 = unknown
 }

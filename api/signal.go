@@ -1,7 +1,7 @@
 package api
 
-// SignalRequest asks for a signal to the main process of each worker of a process, in all
-// generations that have some.
+// SignalRequest asks the daemon to send a signal to the main process of each worker of a process,
+// in all generations.
 type SignalRequest struct {
 	Process string `json:"process"`
 	Signal  string `json:"signal"` // one of Signals
@@ -9,11 +9,11 @@ type SignalRequest struct {
 	Origin         // likewise
 }
 
-// Signals are the signals that can be sent. The others stop a program, pause it, or are the
-// supervisor's own.
+// Signals are the signals that can be sent. Other signals stop or pause a program, or are reserved
+// for the supervisor.
 var Signals = []string{"HUP", "USR1", "USR2"} //nolint:gochecknoglobals // a constant that Go cannot say
 
-// Signaled says to which workers a signal was sent.
+// Signaled lists the workers of a process and whether each was sent the signal.
 type Signaled struct {
 	App     string           `json:"app"`
 	Process string           `json:"process"`
@@ -28,11 +28,11 @@ type SignaledWorker struct {
 	Instance   int    `json:"instance"`
 	PID        int    `json:"pid"`
 	Sent       bool   `json:"sent"`
-	Reason     string `json:"reason,omitempty"` // why it was not sent
-	Failed     bool   `json:"failed,omitempty"` // it should have been
+	Reason     string `json:"reason,omitempty"` // why the signal was not sent
+	Failed     bool   `json:"failed,omitempty"` // it should have been sent
 }
 
-// Complete reports whether every worker that can take the signal has got it.
+// Complete reports whether the signal was sent to every worker that should get it.
 func (s *Signaled) Complete() bool {
 	for _, w := range s.Workers {
 		if w.Failed {

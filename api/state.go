@@ -1,29 +1,29 @@
 package api
 
-// GenerationState is where a generation stands (DESIGN 2).
+// GenerationState is the state of a generation (DESIGN 2).
 type GenerationState string
 
 // The states of a generation.
 const (
-	Booting  GenerationState = "booting"  // its workers start; not proved
+	Booting  GenerationState = "booting"  // its workers start and are not proved yet
 	Staged   GenerationState = "staged"   // proved, without traffic
-	Live     GenerationState = "live"     // takes the traffic
-	Standby  GenerationState = "standby"  // kept warm behind the live one: for a probation or a rollback
-	Draining GenerationState = "draining" // finishing what it has
-	Gone     GenerationState = "gone"     // nothing is left of it
+	Live     GenerationState = "live"     // gets the new connections
+	Standby  GenerationState = "standby"  // kept warm for a rollback or a revert
+	Draining GenerationState = "draining" // finishes its requests
+	Gone     GenerationState = "gone"     // has no workers and no listeners
 )
 
-// InstanceState is where one instance of a process stands.
+// InstanceState is the state of one instance of a process.
 type InstanceState string
 
 // The states of an instance.
 const (
-	InstanceIdle     InstanceState = "idle"     // not wanted yet
+	InstanceIdle     InstanceState = "idle"     // not started yet
 	InstanceStarting InstanceState = "starting" // spawned, not proved by an answer
 	InstanceReady    InstanceState = "ready"
-	InstanceBackoff  InstanceState = "backoff"  // died; is started again when the back-off has elapsed
-	InstanceStopping InstanceState = "stopping" // has its stop signal, may finish what it has
-	InstanceKilling  InstanceState = "killing"  // has SIGKILL
-	InstanceExited   InstanceState = "exited"   // gone, and nobody wants it
-	InstanceFailed   InstanceState = "failed"   // gone before its generation was proved; nobody starts it again
+	InstanceBackoff  InstanceState = "backoff"  // died; starts again after the back-off
+	InstanceStopping InstanceState = "stopping" // was sent its stop signal and finishes its requests
+	InstanceKilling  InstanceState = "killing"  // was sent SIGKILL
+	InstanceExited   InstanceState = "exited"   // ended and is not needed any more
+	InstanceFailed   InstanceState = "failed"   // ended before its generation was proved; is not started again
 )

@@ -2,51 +2,50 @@ package api
 
 import "time"
 
-// Status is the app as it is now; its JSON is the contract of `status --json` (DESIGN 9).
+// Status is the current state of the app; its JSON is the contract of `status --json` (DESIGN 9).
 type Status struct {
 	App     string    `json:"app"`
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
 	Since   time.Time `json:"since"`   // when this daemon started
-	Release string    `json:"release"` // live; "" when none is
-	// the release that should be live while none is; Reason says why it is not
+	Release string    `json:"release"` // the live release; "" if no release is live
+	// the release that should be live while no release is; Reason says why it is not
 	Expected string `json:"expected,omitempty"`
 	Commit   string `json:"commit,omitempty"`
-	// of the change that has made it live, and not of what has become of its workers since
+	// when the change that made the release live ended; restarts of its workers do not alter it
 	LiveSince   time.Time          `json:"live_since,omitzero"`
-	LiveBy      string             `json:"live_by,omitempty"` // who has asked for that change
+	LiveBy      string             `json:"live_by,omitempty"` // who requested that change
 	LiveOrigin  *Origin            `json:"live_origin,omitempty"`
-	Previous    string             `json:"previous"` // where rollback goes; "" when nowhere
+	Previous    string             `json:"previous"` // the release that rollback goes to; "" if there is none
 	Generation  int                `json:"generation"`
 	Health      string             `json:"health"`           // "ok", "degraded" or "down"
-	Reason      string             `json:"reason,omitempty"` // why it is not ok
+	Reason      string             `json:"reason,omitempty"` // why Health is not "ok"
 	Changing    *ChangeStatus      `json:"changing"`
-	Last        *Outcome           `json:"last"`      // of the newest change that this state file knows, or null
+	Last        *Outcome           `json:"last"`      // outcome of the newest change in the state file, or null
 	Processes   []ProcessStatus    `json:"processes"` // of the live generation
 	Generations []GenerationStatus `json:"generations"`
 	Listeners   []ListenerStatus   `json:"listeners"`
 	Containment Containment        `json:"containment"`
-	Troubles    []Trouble          `json:"troubles,omitempty"` // around the app
+	Troubles    []Trouble          `json:"troubles,omitempty"` // problems around the app
 }
 
-// Trouble is something around the app that does not work: a notify target that cannot be reached, a
-// full state disk, a socket that was removed.
+// Trouble is a problem around the app: a notify target that cannot be reached, a full state disk, a
+// removed socket.
 type Trouble struct {
 	Of    string    `json:"of"` // what does not work, as a noun: "state", "current", "listener web", "notify.team"
 	Since time.Time `json:"since"`
 	Why   string    `json:"why"`
-	// Health is what it makes of the health of the app: HealthDegraded, HealthDown, or "" for
-	// nothing.
+	// Health is the effect on the health of the app: HealthDegraded, HealthDown, or "" for none.
 	Health string `json:"health,omitempty"`
 }
 
-// Containment is what holds the processes of a worker together.
+// Containment is how superctl finds all processes of a worker.
 type Containment string
 
 // The kinds of containment.
 const (
-	ControlGroups Containment = "control groups" // nothing gets out
-	ProcessGroups Containment = "process groups" // found by process group, by descent and by a mark in the environment
+	ControlGroups Containment = "control groups" // no process can leave its group
+	ProcessGroups Containment = "process groups" // found by process group, descent and a mark in the environment
 )
 
 // ChangeStatus is the change in progress.
@@ -54,12 +53,12 @@ type ChangeStatus struct {
 	Kind string `json:"kind"` // switch, rollback, reload, restart, stop
 	Who  string `json:"who"`
 	Origin
-	Release string `json:"release"` // where it goes
+	Release string `json:"release"` // the release that becomes live
 	Step    string `json:"step"`
-	// Committed says that the gate has turned: the change goes on, whoever hangs up.
+	// Committed reports whether the gate has turned: the change then continues when its client hangs up.
 	Committed bool      `json:"committed,omitempty"`
 	Since     time.Time `json:"since"`
-	// Canary is what the new generation gets now of the connections, before its cutover.
+	// Canary is the part of the connections that the new generation gets now, before its cutover.
 	Canary *CanaryStatus `json:"canary,omitempty"`
 }
 
@@ -69,10 +68,10 @@ type GenerationStatus struct {
 	Release     string    `json:"release"`
 	Commit      string    `json:"commit,omitempty"`
 	State       string    `json:"state"` // booting, staged, live, standby, draining
-	Since       time.Time `json:"since"` // of this state
+	Since       time.Time `json:"since"` // when it entered this state
 	Connections int       `json:"connections"`
 	MemoryBytes uint64    `json:"memory_bytes"` // of all its workers
-	// of its present workers, since each was started; only with control groups
+	// of its current workers since their start; only with control groups
 	CPUSeconds *float64       `json:"cpu_seconds,omitempty"`
 	Workers    []WorkerStatus `json:"workers"`
 }
@@ -81,9 +80,9 @@ type GenerationStatus struct {
 type ProcessStatus struct {
 	Name       string `json:"name"`
 	Wanted     int    `json:"wanted"`           // instances
-	Configured int    `json:"configured"`       // what the config says; another number than Wanted comes from scale
-	Ready      int    `json:"ready"`            // of those that are wanted
-	Paused     bool   `json:"paused,omitempty"` // none is to run until it is resumed
+	Configured int    `json:"configured"`       // instances in the config; Wanted differs after superctl scale
+	Ready      int    `json:"ready"`            // of the wanted instances
+	Paused     bool   `json:"paused,omitempty"` // stopped until it is resumed
 }
 
 // WorkerStatus is one worker.
@@ -92,13 +91,13 @@ type WorkerStatus struct {
 	Instance int       `json:"instance"`
 	PID      int       `json:"pid"`
 	State    string    `json:"state"`            // starting, ready, backoff, stopping, killing, exited, failed
-	Status   string    `json:"status,omitempty"` // what the worker last said of itself with STATUS=
+	Status   string    `json:"status,omitempty"` // the worker's last STATUS= notification (sd_notify(3))
 	Restarts int       `json:"restarts"`
 	Since    time.Time `json:"since"`
-	// resident, of the worker and its children; with a memory controller, what that counts
+	// resident memory of the worker and its children, or the count of the memory controller
 	MemoryBytes uint64 `json:"memory_bytes"`
-	Reason      string `json:"reason,omitempty"` // how it last ended
-	// its answers say `Connection: close` when it gets no new connections any more
+	Reason      string `json:"reason,omitempty"` // how the instance last ended
+	// the worker answers with `Connection: close` while it drains
 	DrainHook bool `json:"drain_hook,omitempty"`
 }
 

@@ -5,9 +5,9 @@ type Strategy string
 
 // The strategies.
 const (
-	Overlap Strategy = "overlap" // all new staged and proved, cutover, old drained
-	Rolling Strategy = "rolling" // a few instances at a time
-	Single  Strategy = "single"  // old stopped and gone, then new started; two never run at once
-	// like single, for processes with listeners: connections wait in the kernel's queue meanwhile
+	Overlap Strategy = "overlap" // start and prove all new workers, cut over, drain the old ones (blue/green)
+	Rolling Strategy = "rolling" // replace a few instances at a time
+	Single  Strategy = "single"  // stop the old workers, then start the new ones; they never run together (recreate)
+	// like single, for processes with listeners: new connections wait in the kernel's queue meanwhile
 	Hold Strategy = "hold"
 )

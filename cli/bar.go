@@ -7,10 +7,10 @@ import (
 	"superctl/releases/build"
 )
 
-// barWidth is the room for a bar, which leaves some for the text behind it.
+// barWidth is the width of a progress bar in columns. It leaves room for text after the bar.
 const barWidth = 20
 
-// bar draws how much is done, such as [########------------].
+// bar returns a progress bar such as [########------------].
 func bar(done, total int64) string {
 	n := 0
 	if total > 0 {
@@ -19,15 +19,14 @@ func bar(done, total int64) string {
 	return "[" + strings.Repeat("#", n) + strings.Repeat("-", barWidth-n) + "]"
 }
 
-// build shows an event of a build: as those of a change are shown, with a bar where there is a
-// terminal for it.
+// build shows an event of a build like an event of a change. A terminal also gets a progress bar.
 func (p *progress) build(ev build.Event) {
 	if ev.Type != "progress" || ev.Total == 0 {
 		p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 		return
 	}
-	// There may be thousands of them: a terminal gets as many as tick draws, and elsewhere, where
-	// each would stay, there is none.
+	// A build sends thousands of these. Only tick draws them, on a terminal: anywhere else each
+	// would be a line of its own.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.note = bar(ev.Done, ev.Total) + " " + ev.Detail

@@ -44,47 +44,50 @@ type buildOutcome struct {
 
 func (c *command) buildCommand() *cli.Command {
 	return &cli.Command{
-		Name: "build", Usage: "make one file of a project and all that it needs",
+		Name: "build", Usage: "build a bundle: one file with a project and its dependencies",
 		UsageText: "superctl build [DIR] [-o FILE-or-DIR] [--sign KEYFILE] [--run COMMAND]... [--json]",
-		Description: `Makes NAME-VERSION.tar.zst of the project in DIR (default: here): its files as git tracks them, and every dependency
-of its lock as a wheel for this machine's Python. superctl deploy installs it on a server, without a network.
-The lock is uv.lock, pylock.toml or requirements.txt. The same commit makes the same bytes. What the network has
-given once comes from the cache ($SUPERCTL_CACHE). [build] in DIR/superctl.toml says what differs.
+		Description: `Builds NAME-VERSION.tar.zst from the project in DIR (default: the current directory): the files that
+git tracks, and every dependency of the lock file as a wheel for this machine's Python. superctl
+deploy installs the bundle on a server without network access. The lock file is uv.lock, pylock.toml
+or requirements.txt. The same commit builds the same bytes. Downloads are cached ($SUPERCTL_CACHE).
+Set other options in [build] in DIR/superctl.toml.
 
-   superctl build                             of the commit that is checked out
-   superctl build -o dist/ --sign ~/key       into a directory, with a signature beside it
+   superctl build                             build the checked-out commit
+   superctl build -o dist/ --sign ~/key       write the bundle and its signature to dist/
    superctl build --run "npm run build" --run "python manage.py collectstatic --noinput"
-   superctl build --version 4.2 --json        for scripts: "file" and "sha256" say what was made`,
+   superctl build --version 4.2 --json        for scripts: "file" and "sha256" identify the bundle`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{
-				Name: "output", Aliases: []string{"o"}, Usage: "the `FILE` to write, or the directory for it",
+				Name: "output", Aliases: []string{"o"}, Usage: "write the bundle to `FILE` or into this directory",
 			},
 			&cli.StringFlag{
-				Name:  "name",
-				Usage: "the `NAME` of the bundle (default: app of superctl.toml, the project's of pyproject.toml, the directory's)",
+				Name: "name",
+				Usage: "the `NAME` of the bundle " +
+					"(default: app in superctl.toml, project.name in pyproject.toml, else the directory)",
 			},
 			&cli.StringFlag{
 				Name:  "version",
-				Usage: "the `VERSION`, also the name of the release (default: the commit's time and its beginning)",
+				Usage: "the `VERSION`, also the name of the release (default: the commit's time and abbreviated hash)",
 			},
 			&cli.StringFlag{
 				Name:  "python",
-				Usage: "the `PYTHON` that will run it: a version, a name or a path (default: .python-version, else python3)",
+				Usage: "the `PYTHON` that runs the release: a version, name or path (default: .python-version, else python3)",
 			},
-			&cli.StringFlag{Name: "lock", Usage: "another lock `FILE`"},
-			&cli.BoolFlag{Name: "require-pinned", Usage: "refuse a lock in which anything has no hash"},
+			&cli.StringFlag{Name: "lock", Usage: "use this lock `FILE`"},
+			&cli.BoolFlag{Name: "require-pinned", Usage: "refuse a lock file with an entry without a hash"},
 			&cli.StringSliceFlag{
-				Name:  "run",
-				Usage: "a `COMMAND` to run in a copy of the project, after those of the config; [build] output names what it makes",
+				Name: "run",
+				Usage: "run `COMMAND` in a copy of the project, after the commands of the config; " +
+					"list the files that it makes in [build] output",
 			},
-			&cli.StringFlag{Name: "builder", Usage: "who builds, for the manifest (SUPERCTL_BUILDER)"},
+			&cli.StringFlag{Name: "builder", Usage: "the `NAME` of the builder for the manifest ($SUPERCTL_BUILDER)"},
 			&cli.StringFlag{
-				Name: "sign", Usage: "sign it with the private key in `KEYFILE` (superctl keygen makes one)",
+				Name: "sign", Usage: "sign the bundle with the private key in `KEYFILE` (superctl keygen creates one)",
 			},
 			&cli.StringFlag{
-				Name: "password-file", Usage: "take the password of that key from the first line of `FILE`",
+				Name: "password-file", Usage: "read the password of the key from the first line of `FILE`",
 			},
-			&cli.BoolFlag{Name: "force", Usage: "replace another bundle that has the same name"},
+			&cli.BoolFlag{Name: "force", Usage: "replace another bundle of the same name"},
 			jsonFlag(),
 		},
 		Action: func(cc *cli.Context) error {
@@ -96,7 +99,8 @@ given once comes from the cache ($SUPERCTL_CACHE). [build] in DIR/superctl.toml 
 	}
 }
 
-// signer reads the key before anything is built, and returns what signs with it, nil without one.
+// signer returns the function that signs a bundle, or nil if no key file is given. It reads the key
+// at once, so that a wrong password is reported before the build.
 func signer(keyFile, passwordFile string) (func(file, sha, comment string) error, error) {
 	if keyFile == "" {
 		return nil, nil
@@ -120,9 +124,7 @@ func (c *command) build(cc *cli.Context) error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	// Of whatever is made for the bundle, here and by what is run: the same for everybody who
-	// builds it.
-	syscall.Umask(0o022)
+	syscall.Umask(0o022) // file modes in the bundle must not depend on who builds it
 	show := c.progress(cc)
 	opt.Tell = show.build
 	r, err := build.Build(ctx, opt)
@@ -133,13 +135,7 @@ func (c *command) build(cc *cli.Context) error {
 	out := outcomeOf(r)
 	if err == nil && sign != nil {
 		out.Signed = r.File + bundle.SignatureSuffix
-		err = sign(
-			r.File, r.SHA256,
-			fmt.Sprintf(
-				"%s built by %s at %s", r.Manifest.File(), cmp.Or(opt.Builder, builder()),
-				c.now().UTC().Format(time.RFC3339),
-			),
-		)
+		err = sign(r.File, r.SHA256, c.signatureComment(r, opt.Builder))
 	}
 	out.Seconds = c.now().Sub(began).Seconds()
 	if cc.Bool("json") {
@@ -157,12 +153,19 @@ func (c *command) build(cc *cli.Context) error {
 	case err != nil:
 		return fmt.Errorf("build: %w", err)
 	case !cc.Bool("json"):
-		c.tellBuild(out, afterBuild(cc, out))
+		c.printBuild(out, afterBuild(cc, out))
 	}
 	return nil
 }
 
-// buildOptions are those of the command line over those of the config.
+// signatureComment returns the trusted comment of a signature: the bundle, its builder and the time.
+func (c *command) signatureComment(r *build.Result, by string) string {
+	return fmt.Sprintf(
+		"%s built by %s at %s", r.Manifest.File(), cmp.Or(by, builder()), c.now().UTC().Format(time.RFC3339),
+	)
+}
+
+// buildOptions returns the options of the command line, or of the config where a flag is not given.
 func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 	dir := cmp.Or(cc.Args().First(), ".")
 	conf, err := loadBuild(dir, cc.String("config"))
@@ -187,11 +190,11 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 	for _, text := range cc.StringSlice("run") {
 		words, err := shellquote.Split(text)
 		if err != nil || len(words) == 0 {
-			return opt, &usageError{fmt.Errorf("build: --run %q is no command", text)}
+			return opt, &usageError{fmt.Errorf("build: --run %q: not a command", text)}
 		}
 		if w := config.ShellSyntax(words); w != "" {
 			return opt, &usageError{fmt.Errorf(
-				"build: --run %q: %s is for a shell, and none runs it: write --run 'sh -c \"...\"', or two times --run",
+				"build: --run %q: %s needs a shell, and superctl starts none: use --run 'sh -c \"...\"', or --run twice",
 				text, w,
 			)}
 		}
@@ -201,7 +204,8 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 	return opt, err
 }
 
-// loadBuild reads the project's own config, if it has one, or the one that is asked for.
+// loadBuild reads [build] from file. If file is "", it reads the config of the project, which may
+// have none.
 func loadBuild(dir, file string) (*config.Build, error) {
 	if file == "" {
 		file = filepath.Join(dir, "superctl.toml")
@@ -216,7 +220,7 @@ func loadBuild(dir, file string) (*config.Build, error) {
 	return conf, nil
 }
 
-// buildCache is where builds keep what they have fetched and built.
+// buildCache returns the directory for downloads and built wheels.
 func buildCache(getenv func(string) string) (string, error) {
 	if dir := getenv("SUPERCTL_CACHE"); dir != "" {
 		return filepath.Join(dir, "build"), nil
@@ -229,12 +233,12 @@ func buildCache(getenv func(string) string) (string, error) {
 		dir = filepath.Join(getenv("HOME"), ".cache")
 	}
 	if dir == "" {
-		return "", &usageError{errors.New("build: there is no HOME to keep a cache in: SUPERCTL_CACHE names a directory")}
+		return "", &usageError{errors.New("build: no cache directory: HOME is not set: set SUPERCTL_CACHE to a directory")}
 	}
 	return filepath.Join(dir, "superctl", "build"), nil
 }
 
-// builder is who builds, as far as this machine knows.
+// builder returns the user and host that build, such as anna@ci.
 func builder() string {
 	name := "uid " + fmt.Sprint(os.Getuid())
 	if u, err := user.Current(); err == nil {
@@ -257,8 +261,8 @@ func outcomeOf(r *build.Result) *buildOutcome {
 	return out
 }
 
-// afterBuild is the command that deploys the bundle: here, if an app of this machine takes it, else
-// on a server.
+// afterBuild returns the command that deploys the bundle: on this machine if an app here accepts
+// it, else on a server.
 func afterBuild(cc *cli.Context, out *buildOutcome) string {
 	words := []string{"superctl"}
 	conf, err := load(cc)
@@ -279,19 +283,19 @@ func afterBuild(cc *cli.Context, out *buildOutcome) string {
 		what = "it and its signature"
 	}
 	return fmt.Sprintf(
-		"copy %s to a server, then there: %s", what, shellquote.Join(append(words, filepath.Base(out.File))...),
+		"copy %s to a server and run there: %s", what, shellquote.Join(append(words, filepath.Base(out.File))...),
 	)
 }
 
-// tellBuild says what was built, and what comes next.
-func (c *command) tellBuild(out *buildOutcome, next string) {
+// printBuild prints what was built and the next step.
+func (c *command) printBuild(out *buildOutcome, next string) {
 	p := paletteFor(c.stdout)
 	for _, w := range out.Warnings {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
 	how := p.green("built") + " in " + seconds(out.Seconds)
 	if !out.Changed {
-		how = "is there already, the very same"
+		how = "already built and identical; nothing to do"
 	}
 	fmt.Fprintf(c.stdout, "%s %s: %s\n", p.bold(out.Name), p.bold(out.Version), how)
 	fmt.Fprintf(

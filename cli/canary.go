@@ -14,29 +14,29 @@ import (
 	"superctl/api"
 )
 
-// canaryFor is how long a step of a canary lasts unless --for says otherwise.
+// canaryFor is the default of --for, the duration of each step of a canary.
 const canaryFor = time.Minute
 
 func canaryFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name:  "canary",
-			Usage: "try it first on this `SHARE` of the new connections: 5%, or step by step 1%,10%,50%",
+			Usage: "first send this `SHARE` of the new connections to RELEASE: 5%, or in steps 1%,10%,50%",
 		},
 		&cli.StringFlag{
 			Name:  "canary-from",
-			Usage: "send all new connections from these `NETWORKS` to it: 10.0.0.0/8,2001:db8::/32",
+			Usage: "first send all new connections from these `NETWORKS` to RELEASE: 10.0.0.0/8,2001:db8::/32",
 		},
-		&cli.StringFlag{Name: "for", Usage: "how `LONG` each step of the canary lasts (1m)"},
+		&cli.StringFlag{Name: "for", Usage: "the `DURATION` of each step of the canary (default: 1m)"},
 		&cli.StringFlag{
 			Name:  "check",
-			Usage: "`COMMAND` that decides at the end of each step: any exit code but 0 takes the release back",
+			Usage: "run `COMMAND` at the end of each step: any exit code but 0 ends the canary and aborts the switch",
 		},
 	}
 }
 
-// canaryOf reads the canary of a command line; nil for none.
-func canaryOf(cc *cli.Context) (*api.Canary, error) {
+// canaryFromFlags returns the canary that the flags describe, or nil if they describe none.
+func canaryFromFlags(cc *cli.Context) (*api.Canary, error) {
 	canary, err := parseCanary(
 		cc.String("canary"), cc.String("canary-from"), cc.String("for"), cc.String("check"), cc.IsSet,
 	)
@@ -51,7 +51,7 @@ func parseCanary(shares, networks, duration, check string, given func(flag strin
 		for _, flag := range []string{"for", "check"} {
 			if given(flag) {
 				return nil, fmt.Errorf(
-					"--%s is for a canary: add --canary 5%% or --canary-from NETWORK, or leave it out", flag,
+					"--%s needs a canary: add --canary 5%% or --canary-from NETWORK, or remove it", flag,
 				)
 			}
 		}
@@ -70,24 +70,24 @@ func parseCanary(shares, networks, duration, check string, given func(flag strin
 	}
 	if given("for") {
 		if c.For, err = time.ParseDuration(duration); err != nil {
-			return nil, fmt.Errorf("--for %s: write a length of time such as 30s or 2m", duration)
+			return nil, fmt.Errorf("--for %s: invalid duration: use a form such as 30s or 2m", duration)
 		}
 	}
 	if given("check") {
 		c.Check, err = shellquote.Split(check)
 		if err == nil && len(c.Check) == 0 {
-			err = errors.New("it is empty")
+			err = errors.New("no command")
 		}
 		if err != nil {
 			return nil, fmt.Errorf(
-				"--check %q: write a command, such as --check \"python manage.py canary\": %w", check, err,
+				"--check %q: %w: use a command such as --check \"python manage.py canary\"", check, err,
 			)
 		}
 	}
 	return c, c.Validate()
 }
 
-// parseShares reads shares in per cent, of which the gate knows hundredths.
+// parseShares parses percentages and returns them in hundredths of a percent, the unit of the gate.
 func parseShares(text string) (steps []int, err error) {
 	for word := range strings.SplitSeq(text, ",") {
 		word = strings.TrimSpace(word)
@@ -97,10 +97,10 @@ func parseShares(text string) (steps []int, err error) {
 		switch {
 		case err != nil || !isShare:
 			return nil, fmt.Errorf(
-				"--canary %s: %q is no share: write one such as 5%%, or several such as 1%%,10%%,50%%", text, word,
+				"--canary %s: invalid share %q: use one such as 5%%, or steps such as 1%%,10%%,50%%", text, word,
 			)
 		case !(share > 0 && share <= 100) || hundredths == 0: // NaN too
-			return nil, fmt.Errorf("--canary %s: write a share from 0.01%% to 100%%, not %s", text, word)
+			return nil, fmt.Errorf("--canary %s: invalid share %s: use 0.01%% to 100%%", text, word)
 		case len(steps) > 0 && hundredths <= steps[len(steps)-1]:
 			return nil, fmt.Errorf(
 				"--canary %s: each step must be larger than the one before, such as 1%%,10%%,50%%", text,
@@ -117,26 +117,28 @@ func parseNetworks(text string) (list []netip.Prefix, err error) {
 		network, err := netip.ParsePrefix(word)
 		if host, one := netip.ParseAddr(word); one == nil && host.Zone() == "" {
 			return nil, fmt.Errorf(
-				"--canary-from %s: %s is an address: write %s for it alone", text, word,
+				"--canary-from %s: %s is an address, not a network: use %s for this address alone", text, word,
 				netip.PrefixFrom(host, host.BitLen()),
 			)
 		}
 		if err != nil {
 			return nil, fmt.Errorf(
-				"--canary-from %s: %q is no network: write one such as 10.0.0.0/8 or 2001:db8::/32", text, word,
+				"--canary-from %s: invalid network %q: use a form such as 10.0.0.0/8 or 2001:db8::/32", text, word,
 			)
 		}
 		if network != network.Masked() {
-			return nil, fmt.Errorf("--canary-from %s: %s is an address in a network: write %s for the network or %s for it alone",
-				text, word, network.Masked(), netip.PrefixFrom(network.Addr(), network.Addr().BitLen()))
+			return nil, fmt.Errorf(
+				"--canary-from %s: %s has bits after its prefix: use %s for the network or %s for the address alone",
+				text, word, network.Masked(), netip.PrefixFrom(network.Addr(), network.Addr().BitLen()),
+			)
 		}
 		list = append(list, network)
 	}
 	return list, nil
 }
 
-// partText is what a canary gets, for people.
-func partText(c *api.CanaryStatus) string {
+// canaryText returns text for the part of the connections that a canary gets.
+func canaryText(c *api.CanaryStatus) string {
 	var parts []string
 	for _, n := range c.Networks {
 		parts = append(parts, n.String())

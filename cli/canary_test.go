@@ -11,7 +11,7 @@ import (
 	"superctl/api"
 )
 
-// options are the flags of a command line, by name.
+// options maps flags of a command line to their values.
 type options map[string]string
 
 func (o options) parse() (*api.Canary, error) {
@@ -67,42 +67,42 @@ func TestACanaryIsReadFromItsFlags(t *testing.T) {
 	}
 }
 
-func TestACanaryThatMakesNoSenseIsRefusedWithWhatToWrite(t *testing.T) {
+func TestAnInvalidCanaryIsRefusedWithACorrection(t *testing.T) {
 	for _, tc := range []struct {
 		given options
 		says  string
 	}{
-		{options{"canary": ""}, `write one such as 5%`},
-		{options{"canary": "5"}, `"5" is no share: write one such as 5%`},
-		{options{"canary": "0%"}, "from 0.01% to 100%, not 0%"},
-		{options{"canary": "-1%"}, "from 0.01% to 100%, not -1%"},
-		{options{"canary": "101%"}, "from 0.01% to 100%, not 101%"},
-		{options{"canary": "0.001%"}, "from 0.01% to 100%, not 0.001%"},
-		{options{"canary": "NaN%"}, "from 0.01% to 100%"},
-		{options{"canary": "Inf%"}, "from 0.01% to 100%"},
-		{options{"canary": "half"}, `"half" is no share`},
-		{options{"canary": "1%,"}, `"" is no share`},
+		{options{"canary": ""}, `invalid share "": use one such as 5%`},
+		{options{"canary": "5"}, `invalid share "5": use one such as 5%`},
+		{options{"canary": "0%"}, "invalid share 0%: use 0.01% to 100%"},
+		{options{"canary": "-1%"}, "invalid share -1%: use 0.01% to 100%"},
+		{options{"canary": "101%"}, "invalid share 101%: use 0.01% to 100%"},
+		{options{"canary": "0.001%"}, "invalid share 0.001%: use 0.01% to 100%"},
+		{options{"canary": "NaN%"}, "use 0.01% to 100%"},
+		{options{"canary": "Inf%"}, "use 0.01% to 100%"},
+		{options{"canary": "half"}, `invalid share "half"`},
+		{options{"canary": "1%,"}, `invalid share ""`},
 		{options{"canary": "10%,5%"}, "each step must be larger than the one before"},
 		{options{"canary": "5%,5%"}, "each step must be larger than the one before"},
-		{options{"for": "2m"}, "--for is for a canary: add --canary"},
-		{options{"check": "true"}, "--check is for a canary: add --canary"},
-		{options{"canary": "5%", "for": "2"}, "write a length of time such as 30s or 2m"},
-		{options{"canary": "5%", "for": "0s"}, "each step lasts more than 0s"},
-		{options{"canary": "5%", "for": "-1m"}, "each step lasts more than 0s"},
+		{options{"for": "2m"}, "--for needs a canary: add --canary"},
+		{options{"check": "true"}, "--check needs a canary: add --canary"},
+		{options{"canary": "5%", "for": "2"}, "invalid duration: use a form such as 30s or 2m"},
+		{options{"canary": "5%", "for": "0s"}, "use more than 0s"},
+		{options{"canary": "5%", "for": "-1m"}, "use more than 0s"},
 		{options{"canary": "5%", "for": "25h"}, "at most 24h"},
-		{options{"canary": "5%", "check": ""}, "--check \"\": write a command"},
-		{options{"canary": "5%", "check": `sh -c "`}, "write a command"},
-		{options{"canary-from": ""}, "is no network: write one such as"},
-		{options{"canary-from": "office"}, `"office" is no network`},
-		{options{"canary-from": "10.0.0.0/33"}, "is no network"},
-		{options{"canary-from": "10.0.0.0/8,"}, `"" is no network`},
-		{options{"canary-from": "10.1.2.3"}, "is an address: write 10.1.2.3/32 for it alone"},
-		{options{"canary-from": "2001:db8::5"}, "is an address: write 2001:db8::5/128 for it alone"},
-		{options{"canary-from": "fe80::1%eth0"}, "is no network"},
-		{options{"canary-from": "10.1.2.3/8"}, "write 10.0.0.0/8 for the network or 10.1.2.3/32 for it alone"},
+		{options{"canary": "5%", "check": ""}, "--check \"\": no command: use a command"},
+		{options{"canary": "5%", "check": `sh -c "`}, "use a command"},
+		{options{"canary-from": ""}, `invalid network "": use a form such as`},
+		{options{"canary-from": "office"}, `invalid network "office"`},
+		{options{"canary-from": "10.0.0.0/33"}, "invalid network"},
+		{options{"canary-from": "10.0.0.0/8,"}, `invalid network ""`},
+		{options{"canary-from": "10.1.2.3"}, "is an address, not a network: use 10.1.2.3/32 for this address alone"},
+		{options{"canary-from": "2001:db8::5"}, "use 2001:db8::5/128 for this address alone"},
+		{options{"canary-from": "fe80::1%eth0"}, "invalid network"},
+		{options{"canary-from": "10.1.2.3/8"}, "use 10.0.0.0/8 for the network or 10.1.2.3/32 for the address alone"},
 		{
 			options{"canary-from": "2001:db8::5/32"},
-			"write 2001:db8::/32 for the network or 2001:db8::5/128 for it alone",
+			"use 2001:db8::/32 for the network or 2001:db8::5/128 for the address alone",
 		},
 		{options{"canary-from": strings.Join(slices.Repeat([]string{"10.0.0.0/8"}, 201), ",")}, "at most 200"},
 	} {

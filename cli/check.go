@@ -21,14 +21,16 @@ import (
 
 func (c *command) daemonCommand() *cli.Command {
 	return &cli.Command{
-		Name: "daemon", Usage: "run the app: hold its listeners and its workers", UsageText: "superctl daemon",
-		Description: `Runs in the foreground, for systemd (superctl@.service) or a container. It starts the release that was live
-last, else the one that the current link points to; without either it waits for a switch.
+		Name: "daemon", Usage: "run the app: its listeners and its workers", UsageText: "superctl daemon",
+		Description: `Runs in the foreground, for systemd (superctl@.service) or a container. The daemon starts the
+release that was last live, else the release that the current link points to. Without either it
+waits for a switch.
 
-SIGTERM lets the workers finish and ends (a second one hurries), SIGHUP reloads, SIGUSR1 reopens the log file,
-SIGUSR2 upgrades. When systemd restarts the service, the workers go on and the next daemon adopts them.`,
+SIGTERM lets the workers finish and then ends the daemon; a second SIGTERM stops them at once.
+SIGHUP reloads, SIGUSR1 reopens the log file, SIGUSR2 upgrades. When systemd restarts the service,
+the workers keep running and the next daemon adopts them.`,
 		Flags: []cli.Flag{&cli.BoolFlag{
-			Name: "dry-run", Usage: "read the config and the state as a start would, and start nothing",
+			Name: "dry-run", Usage: "read the config and the state like a start, but start nothing",
 		}},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
@@ -52,61 +54,64 @@ SIGUSR2 upgrades. When systemd restarts the service, the workers go on and the n
 
 func (c *command) checkCommand() *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "look for errors in the config, the releases and the sockets, or try a release",
+		Name: "check", Usage: "check the config, the releases and the sockets, or try a release",
 		UsageText: "superctl check [RELEASE | --notify] [--json]",
-		Description: `Without RELEASE: reads the config and looks at the releases and the addresses as a daemon would at its
-start. With RELEASE: boots it on a private socket, asks for its health, and stops it again; with [django] its
-migrations are compared with the database's first. Nothing that runs is touched, and superctl writes nothing.
+		Description: `Without RELEASE: checks the config, the releases and the addresses as the daemon does when it
+starts. With RELEASE: boots the release on a private socket, runs its health check, and stops it;
+with [django] it first compares the migrations of the release with the database. The running app is
+not touched, and superctl writes nothing.
 
-Root looks with the service's eyes: as its user, in the sandbox of its unit.
+If you are root, the check runs as the service does: as its user, in the sandbox of its unit.
 
    superctl check
    superctl check 2026-11-23-1
-   superctl check --notify           a test message to everybody who is told of changes`,
+   superctl check --notify           send a test message to each notification target`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{
-				Name: "notify", Usage: "send a test message to each [notify] of the config, and look at nothing else",
+				Name: "notify", Usage: "send a test message to each [notify] target, and check nothing else",
 			},
 			jsonFlag(), &cli.StringFlag{Name: insideFlag, Hidden: true},
 		},
-		Action: func(cc *cli.Context) error {
-			most := 1
-			if cc.Bool("notify") {
-				most = 0
-			}
-			if err := arguments(cc, 0, most); err != nil {
-				return err
-			}
-			conf, err := load(cc)
-			if err != nil {
-				return err
-			}
-			word, err := releaseWord(conf, cc.Args().First())
-			if err != nil {
-				return err
-			}
-			if done, err := c.asService(cc, conf, word); done {
-				return err
-			}
-			if cc.NArg() == 1 {
-				u, err := workersUser(conf)
-				if err != nil {
-					return err
-				}
-				return c.tryRelease(cc, conf, u, word)
-			}
-			f := c.lookingAs(cc.Context, cc, conf)
-			if cc.Bool("notify") {
-				err = tryNotify(cc.Context, conf, f)
-			} else {
-				checkAll(conf, f)
-			}
-			return errors.Join(err, c.concludeCheck(f, cc.Bool("json")))
-		},
+		Action: c.check,
 	}
 }
 
-// checkAll looks at everything that a start would meet.
+func (c *command) check(cc *cli.Context) error {
+	most := 1
+	if cc.Bool("notify") {
+		most = 0
+	}
+	if err := arguments(cc, 0, most); err != nil {
+		return err
+	}
+	conf, err := load(cc)
+	if err != nil {
+		return err
+	}
+	word, err := releaseName(conf, cc.Args().First())
+	if err != nil {
+		return err
+	}
+	if done, err := c.asService(cc, conf, word); done {
+		return err
+	}
+	if cc.NArg() == 1 {
+		u, err := workersUser(conf)
+		if err != nil {
+			return err
+		}
+		return c.tryRelease(cc, conf, u, word)
+	}
+	f := c.newFindings(cc.Context, cc, conf)
+	if cc.Bool("notify") {
+		err = testNotify(cc.Context, conf, f)
+	} else {
+		checkAll(conf, f)
+	}
+	return errors.Join(err, c.concludeCheck(f, cc.Bool("json")))
+}
+
+// checkAll checks everything that the daemon needs to start.
 func checkAll(conf *config.Config, f *findings) {
 	f.ok("config %s", conf.Path)
 	for _, w := range conf.Warnings {
@@ -116,7 +121,7 @@ func checkAll(conf *config.Config, f *findings) {
 	checkCredentials(conf, f)
 	shared := releases.Sharing{Paths: conf.Shared, Owner: daemon.OwnerOf(conf)}
 	for _, name := range slices.Sorted(maps.Keys(conf.Shared)) {
-		f.report(shared.CheckTarget(name), fmt.Sprintf("shared.%s leads to %s", name, conf.Shared[name]))
+		f.report(shared.CheckTarget(name), fmt.Sprintf("shared.%s is %s", name, conf.Shared[name]))
 	}
 	checkNotify(conf, f)
 	checkAddresses(conf, f)
@@ -142,13 +147,13 @@ func checkCredentials(conf *config.Config, f *findings) {
 	}
 	u := conf.User
 	if daemon.Credentials(conf, u) == "" && f.Unit == "" {
-		f.warn("credentials %s: whether the unit has them shows when its daemon runs", names)
+		f.warn("credentials %s: cannot be checked until the daemon of the unit runs", names)
 		return
 	}
 	f.report(daemon.CheckCredentials(conf, u), "credentials "+names)
 }
 
-// checkDirectories looks whether the daemon can write where it has to.
+// checkDirectories checks whether the daemon can write its state, control socket and log.
 func checkDirectories(conf *config.Config, f *findings) {
 	err := f.writable(conf.State)
 	if err == nil && exists(conf.State) {
@@ -165,9 +170,9 @@ func checkDirectories(conf *config.Config, f *findings) {
 	}
 }
 
-// writable returns why files cannot be made in a directory, or, if it does not exist, why it cannot
-// be made. What the unit names in StateDirectory= and LogsDirectory= systemd makes when it starts
-// the service.
+// writable returns why files cannot be created in a directory or, if it does not exist, why it
+// cannot be created. It accepts the missing directories that systemd creates when it starts the
+// service (StateDirectory=, LogsDirectory=).
 func (f *findings) writable(dir string) error {
 	if !exists(dir) && f.Unit != "" && slices.Contains(unitDirectories(), dir) {
 		return nil
@@ -178,15 +183,16 @@ func (f *findings) writable(dir string) error {
 	return releases.Access(dir)
 }
 
-// unitDirectories are those that systemd makes for a service before it starts it (systemd.exec(5)).
+// unitDirectories returns the directories that systemd creates before it starts a service
+// (systemd.exec(5)).
 func unitDirectories() []string {
 	return slices.Concat(
 		filepath.SplitList(os.Getenv("STATE_DIRECTORY")), filepath.SplitList(os.Getenv("LOGS_DIRECTORY")),
 	)
 }
 
-// checkProcesses looks at the commands, as they would run in the newest release: it may have a
-// config of the server's own.
+// checkProcesses checks the commands as they would run in the newest release, which may contain a
+// config file of the server.
 func checkProcesses(conf *config.Config, f *findings) {
 	var newest releases.Release
 	if store, err := conf.OpenStore(); err == nil {
@@ -198,7 +204,7 @@ func checkProcesses(conf *config.Config, f *findings) {
 		for _, w := range done.Warnings {
 			f.warn("process.%s: %s", pr.Name, w)
 		}
-		if text, stake := hookNote(pr, done); stake {
+		if text, warn := drainHookWarning(pr, done); warn {
 			f.warn("%s", text)
 		}
 		var err error
@@ -207,10 +213,10 @@ func checkProcesses(conf *config.Config, f *findings) {
 		}
 		f.report(err, fmt.Sprintf("process.%s runs as %s", pr.Name, done.Server))
 		for _, name := range pr.Listen {
-			if !holds(pr) {
+			if !usesHold(pr) {
 				break
 			}
-			if text, short := holdNote(conf, pr, name); short {
+			if text, short := holdQueueNote(conf, pr, name); short {
 				f.warn("%s", text)
 			} else {
 				f.ok("%s", text)
@@ -219,29 +225,29 @@ func checkProcesses(conf *config.Config, f *findings) {
 	}
 }
 
-// checkAddresses looks whether the listeners can be bound. One that the app's daemon has is not
-// looked at: who else holds it, such as systemd's store, has it from there.
+// checkAddresses checks whether the listeners can be bound. It skips a listener that the app's
+// daemon already owns: other holders, such as systemd's descriptor store, got it from the daemon.
 func checkAddresses(conf *config.Config, f *findings) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	if err != nil {
-		st = api.Status{} // none runs, or it is not for us to ask
+		st = api.Status{} // no daemon runs, or this user may not ask it
 	}
 	worker := daemon.EarlierDaemons(conf.App)
 	ours := func(pid int) bool { return pid == st.PID || worker(pid) }
 	for _, l := range conf.Listen {
 		at := l.Address.String()
 		if slices.ContainsFunc(st.Listeners, func(ls api.ListenerStatus) bool { return ls.Address == at }) {
-			f.ok("listen.%s has %s", l.Name, at)
+			f.ok("listen.%s listens on %s", l.Name, at)
 			continue
 		}
-		f.report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can use %s", l.Name, at))
+		f.report(l.Address.Probe(ours), fmt.Sprintf("listen.%s can listen on %s", l.Name, at))
 	}
 }
 
-// checkReleases looks at every release. One that cannot be switched to is a failure if it is live,
-// or would be live next.
+// checkReleases checks every release. A broken release is a failure if it is live or the next
+// switch or rollback would make it live, else a warning.
 func checkReleases(conf *config.Config, f *findings) error {
 	views, err := viewReleases(conf)
 	if err != nil {
@@ -262,14 +268,14 @@ func checkReleases(conf *config.Config, f *findings) error {
 		}
 	}
 	if len(views) == 0 {
-		f.warn("there is no release in %s yet", conf.Releases)
+		f.warn("no release in %s yet", conf.Releases)
 		return nil
 	}
-	f.ok("%s, %d of them broken", count(len(views), "release", "releases"), broken)
+	f.ok("%s, %d broken", count(len(views), "release", "releases"), broken)
 	return nil
 }
 
-// checkDetours looks for paths by which a release would run the code of another one.
+// checkDetours looks for paths by which a release would run code of another release.
 func checkDetours(c *config.Config, r releases.Release, f *findings) {
 	found, err := daemon.FindDetours(c, r)
 	for _, text := range found {
@@ -280,29 +286,29 @@ func checkDetours(c *config.Config, r releases.Release, f *findings) {
 	}
 }
 
-// checkRunning looks whether what a running daemon has live, and would go back to, is still there,
-// and whether the link leads there.
+// checkRunning checks whether the live and the previous release of a running daemon still exist,
+// and whether the current link points to the live one.
 func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	if err != nil {
-		return // none runs, or it is not for us to ask
+		return // no daemon runs, or this user may not ask it
 	}
-	for _, one := range []struct{ what, name string }{{"live", st.Release}, {"the one to go back to", st.Previous}} {
+	for _, one := range []struct{ what, name string }{{"live", st.Release}, {"the rollback target", st.Previous}} {
 		path := filepath.Join(store.Dir, one.name)
 		if one.name == "" {
 			continue
 		}
-		if err := releases.Gone(path); err != nil { // what is there is among the others
+		if err := releases.Gone(path); err != nil { // checkReleases reports those that exist
 			f.report(fmt.Errorf("%w (it is %s)", err, one.what), "")
 		}
 	}
 	if to := store.Moved(filepath.Join(store.Dir, st.Release)); st.Release != "" && st.Changing == nil && to != "" {
 		f.report(
 			fmt.Errorf(
-				"the current link was moved to %s, and %s is live: superctl switch %s puts it back", to, st.Release,
-				st.Release,
+				"the current link points to %s, but %s is live: to restore the link, run superctl switch %s", to,
+				st.Release, st.Release,
 			),
 			"",
 		)

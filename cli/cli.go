@@ -1,5 +1,5 @@
-// Package cli is the command line: one file a command, and what it prints. It starts nothing of its
-// own: the daemon is in package daemon, and commands reach one that runs by daemon/control. Exit
+// Package cli is the command line: the commands, one file for each, and their output. The daemon
+// itself is in package daemon; commands talk to a running daemon through daemon/control. The exit
 // codes are those of DESIGN 9.
 package cli
 
@@ -36,17 +36,17 @@ const (
 	exitReverted    = 5
 )
 
-// usageError is a wrong command line or a wrong config.
+// usageError is an error in the command line or the config (exit code 2).
 type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
-// outcomeError is a change that did not succeed and was told already.
+// outcomeError is a change that did not succeed and whose outcome was already printed.
 type outcomeError struct{ result api.Result }
 
 func (e *outcomeError) Error() string { return string(e.result) }
 
-// Main runs one command and returns its exit code.
+// Main runs the command line args and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 1 && args[1] == worker.ShimArg {
 		return worker.Shim(args[2:])
@@ -69,9 +69,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app.Reader = stdin
 	err := app.Run(reorder(args, app))
 	code := exitCode(err)
-	var told *outcomeError
-	var said *exitError
-	if err != nil && !errors.As(err, &told) && !errors.As(err, &said) {
+	var printed *outcomeError
+	var exit *exitError
+	if err != nil && !errors.As(err, &printed) && !errors.As(err, &exit) {
 		fmt.Fprintf(c.stderr, "superctl: %v\n", err)
 	}
 	return code
@@ -108,7 +108,7 @@ func exitCode(err error) int {
 	return exitAborted
 }
 
-// command is what all commands share.
+// command has the outputs and the clock that all commands share.
 type command struct {
 	stdout, stderr io.Writer
 	now            func() time.Time
@@ -117,13 +117,13 @@ type command struct {
 const about = `superctl switches a Python site from one release to the next without losing a request.
 
 A daemon holds the listening sockets and runs the workers of the live release. A switch starts
-the new release beside it, checks that it answers, turns all new connections over in one
-instant, and lets the old workers finish.
+the workers of the new release, checks that they answer, sends all new connections to them in
+one instant, and lets the old workers finish.
 
    superctl switch 2026-11-23     make a release live
-   superctl rollback              go back to the one before
-   superctl status                what runs now
-   superctl COMMAND --help        more on a command, with examples`
+   superctl rollback              go back to the previous release
+   superctl status                show what runs now
+   superctl COMMAND --help        show help for a command, with examples`
 
 func (c *command) app() *cli.App {
 	commands := []*cli.Command{
@@ -142,12 +142,12 @@ func (c *command) app() *cli.App {
 		}
 	}
 	return &cli.App{
-		Name: "superctl", Usage: "deploy Python sites without losing a request", Description: about,
+		Name: "superctl", Usage: "switch Python sites between releases without losing a request", Description: about,
 		UsageText: "superctl [--app NAME | --config FILE] COMMAND [ARGUMENTS]",
 		Version:   daemon.Version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "app", Usage: "the app `NAME`: its config is /etc/superctl/NAME.toml (SUPERCTL_APP)"},
-			&cli.StringFlag{Name: "config", Usage: "the config `FILE` (SUPERCTL_CONFIG)"},
+			&cli.StringFlag{Name: "app", Usage: "the app `NAME`; its config is /etc/superctl/NAME.toml ($SUPERCTL_APP)"},
+			&cli.StringFlag{Name: "config", Usage: "the config `FILE` ($SUPERCTL_CONFIG)"},
 		},
 		Commands: commands,
 		Action: func(cc *cli.Context) error {
@@ -157,7 +157,7 @@ func (c *command) app() *cli.App {
 			return cli.ShowAppHelp(cc)
 		},
 		OnUsageError:          func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
-		ExitErrHandler:        func(*cli.Context, error) {}, // Main does that
+		ExitErrHandler:        func(*cli.Context, error) {}, // Main handles errors
 		CustomAppHelpTemplate: appHelp,
 	}
 }
@@ -168,16 +168,17 @@ COMMANDS
 {{range .VisibleCommands}}   {{printf "%-10s" .Name}}  {{.Usage}}
 {{end}}
 OPTIONS
-   --app NAME     which app, when the machine has several ($SUPERCTL_APP)
-   --config FILE  another config than /etc/superctl/APP.toml ($SUPERCTL_CONFIG)
-   --version
+   --app NAME     the app, if the machine has several ($SUPERCTL_APP)
+   --config FILE  the config file, if it is not /etc/superctl/APP.toml ($SUPERCTL_CONFIG)
+   --version      print the version
 
-EXIT CODES  0 done  1 refused or failed, the live release is untouched  2 usage or config  3 no daemon
-            4 another change is in progress  5 it was live, failed its probation, and the old one is back
+EXIT CODES  0 done  1 refused or failed, the live release did not change  2 usage or config error
+            3 the daemon cannot be reached  4 another change is in progress
+            5 the release failed its probation, the previous release is live again
 `
 
 func unknownCommand(word string, cc *cli.Context) error {
-	if text := otherCommand(word, appWord(cc)); text != "" {
+	if text := commandHint(word, exampleApp(cc)); text != "" {
 		return errors.New(text)
 	}
 	best, score := "", 0.0
@@ -187,56 +188,63 @@ func unknownCommand(word string, cc *cli.Context) error {
 		}
 	}
 	if score > 0.75 {
-		return fmt.Errorf("there is no command %q; did you mean %q?", word, best)
+		return fmt.Errorf("unknown command %q; did you mean %q?", word, best)
 	}
-	return fmt.Errorf("there is no command %q; superctl --help lists them", word)
+	return fmt.Errorf("unknown command %q; superctl --help lists the commands", word)
 }
 
-// reorder moves options that stand behind the first argument of a command before it, because people
-// write them there: superctl switch r42 --json. What stands behind `--` is left alone. --app and
-// --config may stand anywhere.
+// reorder moves the options of a command before its arguments, because the library ends the options
+// at the first argument and people write superctl switch r42 --json. It does not touch words after
+// `--`. --app and --config are accepted anywhere.
 func reorder(args []string, app *cli.App) []string {
-	out := []string{args[0]}
-	var global, options, words []string
-	var cmd *cli.Command
-	rest := args[1:]
-	for i := 0; i < len(rest); i++ {
-		arg := rest[i]
-		name, _, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		switch {
-		case arg == "--":
-			words = append(words, rest[i:]...)
-			i = len(rest)
-		case cmd != nil && cmd.Name == "exec" && !strings.HasPrefix(arg, "-"):
-			words = append(words, rest[i:]...) // options of another program
-			i = len(rest)
-		case !strings.HasPrefix(arg, "-") || arg == "-":
-			if cmd == nil && len(words) == 0 {
-				cmd = app.Command(arg)
-			}
-			words = append(words, arg)
-		case name == "config" && !joined && i+1 == len(rest) && cmd != nil && cmd.Name == "scale":
-			options = append(options, "--reset") // superctl scale --config: as the config says
-		case name == "app" || name == "config":
-			global = append(global, arg)
-			if !joined && i+1 < len(rest) {
-				i++
-				global = append(global, rest[i])
-			}
-		default:
-			options = append(options, arg)
-			if cmd != nil && !joined && i+1 < len(rest) && takesValue(cmd, name) {
-				i++
-				options = append(options, rest[i])
-			}
+	l := commandLine{app: app}
+	for rest := args[1:]; len(rest) > 0; {
+		rest = rest[l.take(rest):]
+	}
+	out := append([]string{args[0]}, l.global...)
+	if l.cmd == nil {
+		options, rest := helpWords(l.words, app)
+		return slices.Concat(out, l.options, options, rest)
+	}
+	return slices.Concat(out, l.words[:1], l.options, l.words[1:])
+}
+
+// commandLine is a command line whose words are sorted by kind.
+type commandLine struct {
+	app                    *cli.App
+	cmd                    *cli.Command // nil if no command is given yet
+	global, options, words []string
+}
+
+// take sorts the first word of rest, with the value of an option, and returns the number of words
+// that it took.
+func (l *commandLine) take(rest []string) int {
+	arg := rest[0]
+	name, _, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	isOption := strings.HasPrefix(arg, "-") && arg != "-"
+	switch {
+	case arg == "--", l.cmd != nil && l.cmd.Name == "exec" && !strings.HasPrefix(arg, "-"):
+		l.words = append(l.words, rest...) // may be options of another program
+		return len(rest)
+	case !isOption:
+		if l.cmd == nil && len(l.words) == 0 {
+			l.cmd = l.app.Command(arg)
 		}
+		l.words = append(l.words, arg)
+		return 1
+	case name == "config" && !joined && len(rest) == 1 && l.cmd != nil && l.cmd.Name == "scale":
+		l.options = append(l.options, "--reset") // superctl scale --config means scale --reset
+		return 1
 	}
-	out = append(out, global...)
-	if cmd == nil {
-		asked, rest := askedInWords(words, app)
-		return append(append(append(out, options...), asked...), rest...)
+	list, isGlobal, n := &l.options, name == "app" || name == "config", 1
+	if isGlobal {
+		list = &l.global
 	}
-	return append(append(append(out, words[0]), options...), words[1:]...)
+	if !joined && len(rest) > 1 && (isGlobal || l.cmd != nil && takesValue(l.cmd, name)) {
+		n = 2
+	}
+	*list = append(*list, rest[:n]...)
+	return n
 }
 
 func takesValue(cmd *cli.Command, name string) bool {
@@ -248,7 +256,7 @@ func takesValue(cmd *cli.Command, name string) bool {
 	return false
 }
 
-// configPath finds the config that the command is about.
+// configPath returns the path of the app's config.
 func configPath(cc *cli.Context) (string, error) {
 	path, err := config.Find(cc.String("config"), cc.String("app"), os.Getenv)
 	if err == nil {
@@ -260,7 +268,7 @@ func configPath(cc *cli.Context) (string, error) {
 	return path, nil
 }
 
-// load reads the config that the command is about.
+// load reads the app's config.
 func load(cc *cli.Context) (*config.Config, error) {
 	path, err := configPath(cc)
 	if err != nil {
@@ -273,7 +281,7 @@ func load(cc *cli.Context) (*config.Config, error) {
 	return c, nil
 }
 
-// client makes a client for the app's daemon.
+// client returns a client for the app's daemon.
 func client(cc *cli.Context) (*control.Client, error) {
 	path, err := configPath(cc)
 	if err != nil {
@@ -282,10 +290,10 @@ func client(cc *cli.Context) (*control.Client, error) {
 	return control.NewClient(config.Control(path)), nil
 }
 
-// askTime is how long a command waits for the daemon's answer where it could do without.
+// askTime is how long a command waits for the daemon's answer if it can continue without it.
 const askTime = 2 * time.Second
 
-// arguments refuses a wrong number of arguments, with how to call the command.
+// arguments refuses a wrong number of arguments and shows the usage of the command.
 func arguments(cc *cli.Context, least, most int) error {
 	switch n := cc.NArg(); {
 	case n < least:
@@ -304,7 +312,7 @@ func missing(cc *cli.Context) error {
 	)}
 }
 
-// interruptible ends with Ctrl-C.
+// interruptible returns a context that is canceled by Ctrl-C and SIGTERM.
 func interruptible() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }

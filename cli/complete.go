@@ -14,18 +14,18 @@ import (
 	"superctl/releases"
 )
 
-// completeArg asks what may stand where the cursor is: superctl __complete WORD..., with the words
-// of a command line after superctl, the last of which is not finished. The scripts in
-// packaging/completions do.
+// completeArg is the hidden command of shell completion: superctl __complete WORD..., with the
+// words of the command line after superctl, the last of them unfinished. The scripts in
+// packaging/completions run it.
 const completeArg = "__complete"
 
-// complete prints what the last word may become, one a line; nothing where it is a file or
-// anybody's guess.
+// complete prints the candidates for the last word, one per line. It prints nothing where a file or
+// free text is expected.
 func (c *command) complete(words []string) {
 	if len(words) == 0 {
 		return
 	}
-	t := typed{app: c.app()}
+	t := completion{app: c.app()}
 	last := words[len(words)-1]
 	for _, candidate := range t.candidates(words[:len(words)-1], last) {
 		if strings.HasPrefix(candidate, last) {
@@ -34,20 +34,20 @@ func (c *command) complete(words []string) {
 	}
 }
 
-// typed is what the words before the cursor say.
-type typed struct {
+// completion is the parsed command line before the cursor.
+type completion struct {
 	app                 *cli.App
-	cmd                 *cli.Command // nil before there is one
+	cmd                 *cli.Command // nil if no command is completion yet
 	configFile, appName string
 }
 
-func (t *typed) candidates(before []string, last string) []string {
+func (t *completion) candidates(before []string, last string) []string {
 	for i := 0; i < len(before); i++ {
 		word := before[i]
 		name, value, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
 		switch {
 		case word == "--":
-			return nil // another program's
+			return nil // words of another program
 		case !strings.HasPrefix(word, "-"):
 			if t.cmd == nil {
 				if t.cmd = t.app.Command(word); t.cmd == nil {
@@ -77,11 +77,11 @@ func (t *typed) candidates(before []string, last string) []string {
 	return t.arguments()
 }
 
-func (t *typed) takesValue(name string) bool {
+func (t *completion) takesValue(name string) bool {
 	return name == "app" || name == "config" || t.cmd != nil && takesValue(t.cmd, name)
 }
 
-func (t *typed) options() (list []string) {
+func (t *completion) options() (list []string) {
 	flags := t.app.Flags
 	if t.cmd != nil {
 		flags = slices.Concat(t.cmd.Flags, flags)
@@ -103,8 +103,8 @@ func commandNames(app *cli.App) (list []string) {
 	return list
 }
 
-// values of an option.
-func (t *typed) values(option string) []string {
+// values returns the candidates for the value of an option.
+func (t *completion) values(option string) []string {
 	switch option {
 	case "app":
 		return config.Apps()
@@ -116,8 +116,8 @@ func (t *typed) values(option string) []string {
 	return nil
 }
 
-// arguments of the command.
-func (t *typed) arguments() []string {
+// arguments returns the candidates for an argument of the command.
+func (t *completion) arguments() []string {
 	switch t.cmd.Name {
 	case "switch", "check", "verify", "pin":
 		return append(t.releases(), "latest", "previous")
@@ -139,9 +139,8 @@ func (t *typed) arguments() []string {
 	return nil
 }
 
-// config of the app that is meant; nil when it cannot be read, because nobody wants to hear of that
-// while he types.
-func (t *typed) config() *config.Config {
+// config returns the config of the app, or nil if it cannot be read: completion shows no errors.
+func (t *completion) config() *config.Config {
 	path, err := config.Find(t.configFile, t.appName, os.Getenv)
 	if err != nil {
 		return nil
@@ -153,7 +152,7 @@ func (t *typed) config() *config.Config {
 	return conf
 }
 
-func (t *typed) releases() (names []string) {
+func (t *completion) releases() (names []string) {
 	if store := t.store(); store != nil {
 		list, _ := store.List()
 		for i := range list {
@@ -163,7 +162,7 @@ func (t *typed) releases() (names []string) {
 	return names
 }
 
-func (t *typed) pinned() []string {
+func (t *completion) pinned() []string {
 	if store := t.store(); store != nil {
 		pins, _ := store.Pins()
 		return slices.Sorted(maps.Keys(pins))
@@ -171,7 +170,7 @@ func (t *typed) pinned() []string {
 	return nil
 }
 
-func (t *typed) store() *releases.Store {
+func (t *completion) store() *releases.Store {
 	conf := t.config()
 	if conf == nil {
 		return nil
@@ -183,7 +182,7 @@ func (t *typed) store() *releases.Store {
 	return store
 }
 
-func (t *typed) processes() (names []string) {
+func (t *completion) processes() (names []string) {
 	if conf := t.config(); conf != nil {
 		for i := range conf.Processes {
 			names = append(names, conf.Processes[i].Name)

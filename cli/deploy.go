@@ -13,11 +13,11 @@ import (
 	"superctl/daemon/control"
 )
 
-// deployOutcome is what `deploy --json` prints: the outcome of the switch, with the steps before
-// and after it.
+// deployOutcome is the output of `deploy --json`: the outcome of the switch, with the steps of the
+// install and the prune.
 type deployOutcome struct {
 	api.Outcome
-	Installed bool     `json:"installed"` // a release was made
+	Installed bool     `json:"installed"` // the deploy made a new release
 	Bundle    string   `json:"bundle,omitempty"`
 	Pruned    []string `json:"pruned"`
 }
@@ -25,9 +25,11 @@ type deployOutcome struct {
 func (c *command) deployCommand() *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
-		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for LONG] [--check COMMAND] [--older] [--force] [--json]",
-		Description: `Does what superctl install, switch and prune do, one after the other, with one outcome. Nothing is installed when
-the daemon does not answer or is at another change. A release that the switch refuses stays installed.
+		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
+			"[--older] [--force] [--json]",
+		Description: `Runs superctl install, switch and prune as one change with one outcome. Installs nothing if the
+daemon does not answer or another change is in progress. A release that the switch refuses stays
+installed.
 
    superctl deploy shop-1.2.tar.zst
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
@@ -36,7 +38,7 @@ the daemon does not answer or is at another change. A release that the switch re
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
 			}
-			canary, err := canaryOf(cc)
+			canary, err := canaryFromFlags(cc)
 			if err != nil {
 				return err
 			}
@@ -56,20 +58,21 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	if err := idle(ctx, daemonClient); err != nil {
+	if err := checkIdle(ctx, daemonClient); err != nil {
 		return err
 	}
 	show := c.progress(cc)
-	out, err := c.allSteps(ctx, conf, daemonClient, bundleWanted{cc.Args().First(), cc.Bool("older")}, req, show)
+	out, err := c.runDeploy(ctx, conf, daemonClient, bundleRequest{cc.Args().First(), cc.Bool("older")}, req, show)
 	show.end()
 	if err != nil {
 		return err
 	}
-	return c.conclude(cc, out, out.Result, func() { c.tellDeploy(conf.App, out) })
+	return c.conclude(cc, out, out.Result, func() { c.printDeploy(conf.App, out) })
 }
 
-// idle tells whether a daemon is there that could switch, before anything is fetched for it.
-func idle(ctx context.Context, daemonClient *control.Client) error {
+// checkIdle returns an error if the daemon cannot be reached or another change is in progress. A deploy
+// asks before it downloads anything.
+func checkIdle(ctx context.Context, daemonClient *control.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	st, err := daemonClient.Status(ctx)
@@ -82,15 +85,15 @@ func idle(ctx context.Context, daemonClient *control.Client) error {
 	return nil
 }
 
-// bundleWanted is the bundle of a deploy.
-type bundleWanted struct {
-	word  string
-	older bool // it may be older than one that is installed
+// bundleRequest is the bundle that a deploy installs.
+type bundleRequest struct {
+	word  string // a file or a URL
+	older bool   // accept a bundle older than an installed one
 }
 
-// allSteps installs, switches and prunes. An error says that an outcome was not reached.
-func (c *command) allSteps(
-	ctx context.Context, conf *config.Config, daemonClient *control.Client, wanted bundleWanted, req api.Request,
+// runDeploy installs, switches and prunes. It returns an error if the deploy had no outcome.
+func (c *command) runDeploy(
+	ctx context.Context, conf *config.Config, daemonClient *control.Client, wanted bundleRequest, req api.Request,
 	show *progress,
 ) (*deployOutcome, error) {
 	began := c.now()
@@ -131,18 +134,20 @@ func (c *command) allSteps(
 	return out, nil
 }
 
-// switchError says how things stand when the switch did not come to an outcome.
+// switchError returns the error of a deploy whose release is installed and whose switch had no
+// outcome.
 func switchError(ctx context.Context, release string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf(
-			"interrupted: %s is installed; before the cutover that aborts the switch, after it the switch goes on; superctl status shows which",
-			release,
+			"interrupted: %s is installed; the switch is aborted before its cutover and continues after it; "+
+				"superctl status shows which", release,
 		)
 	}
-	return fmt.Errorf("%w; %s is installed, and superctl switch %s makes it live", err, release, release)
+	return fmt.Errorf("%w; %s is installed; to make it live, run superctl switch %s", err, release, release)
 }
 
-// pruneStep removes old releases. What goes wrong there is a warning: the site is as it was to be.
+// pruneStep removes old releases. An error here is only a warning, because the new release is
+// already live.
 func (c *command) pruneStep(ctx context.Context, conf *config.Config, out *deployOutcome, show *progress) {
 	began := c.now()
 	show.event(api.Event{Type: "begin", Step: "prune"})
@@ -166,13 +171,13 @@ func (c *command) pruneStep(ctx context.Context, conf *config.Config, out *deplo
 	show.event(api.Event{Type: "end", Step: "prune", Detail: step.Detail, Seconds: step.Seconds})
 }
 
-func (c *command) tellDeploy(app string, out *deployOutcome) {
-	c.tell(app, &out.Outcome)
+func (c *command) printDeploy(app string, out *deployOutcome) {
+	c.printOutcome(app, &out.Outcome)
 	switch {
 	case out.Result != api.Done && slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "finish" }) ||
 
 		out.Result == api.Reverted:
-		fmt.Fprintf(c.stdout, "%s stays installed: superctl switch %s tries it again\n", out.Release, out.Release)
+		fmt.Fprintf(c.stdout, "%s stays installed; to try it again, run superctl switch %s\n", out.Release, out.Release)
 	case out.Result == api.Done && len(out.Pruned) > 0:
 		fmt.Fprintf(c.stdout, "removed: %s\n", first(out.Pruned, 5))
 	}

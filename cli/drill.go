@@ -22,38 +22,40 @@ import (
 
 func (c *command) drillCommand() *cli.Command {
 	return &cli.Command{
-		Name: "drill", Usage: "prove on this app and machine that no request is lost",
+		Name: "drill", Usage: "test on this machine that changes of the app lose no request",
 		UsageText: "superctl drill [--path PATH]... [--switches N] [--keep-alive] [--live] [--json] [--report FILE]",
-		Description: `Sends a steady load to a copy of the app on a private address, and meanwhile switches, rolls back and reloads it, kills a
-worker and the daemon, upgrades the daemon and tries a broken release. Then it says what became of every request.
-The copy has the config's web processes and releases, but runs no hooks and nothing in the background; it needs the memory and the
-database connections of two generations more. Exit code 1: a request was lost, or a promise broken.
+		Description: `Sends a steady load to a copy of the app on a private address. Meanwhile it switches, rolls back and
+reloads the copy, kills a worker and the daemon, upgrades the daemon and tries a broken release. The
+report accounts for every request. The copy has the web processes and releases of the config, but
+runs no hooks and no background processes. It needs the memory and the database connections of two
+more generations. Exit code 1: a request was lost, or superctl broke a promise.
 
-With --live it is the app that runs which is drilled. Then hooks run and messages are sent as for any switch, nothing is
-killed without --kills, and the release that is live now is live in the end.
+With --live, the drill changes the running app itself: hooks run and notifications are sent as for
+any switch. Nothing is killed without --kills. At the end the release that is live now is live
+again.
 
    superctl drill
    superctl drill --path / --path /search?q=x --post /echo --report drill.html
    superctl drill --live --via http://127.0.0.1 --keep-alive --switches 2     through nginx`,
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "path", Usage: "GET this `PATH`; again for more (default: the health check's)"},
-			&cli.StringSliceFlag{Name: "post", Usage: "POST 4 KB to this `PATH`, too; again for more"},
-			&cli.StringFlag{Name: "host", Usage: "the Host `HEADER` (default: the health check's)"},
-			&cli.StringFlag{Name: "process", Usage: "the `PROCESS` that answers (default: the first with a listener)"},
-			&cli.IntFlag{Name: "switches", Value: 3, Usage: "how many switches, `N`"},
+			&cli.StringSliceFlag{Name: "path", Usage: "GET this `PATH`; repeatable (default: the path of the health check)"},
+			&cli.StringSliceFlag{Name: "post", Usage: "POST 4 KB to this `PATH`; repeatable"},
+			&cli.StringFlag{Name: "host", Usage: "the Host `HEADER` (default: that of the health check)"},
+			&cli.StringFlag{Name: "process", Usage: "the `PROCESS` to test (default: the first with a listener)"},
+			&cli.IntFlag{Name: "switches", Value: 3, Usage: "the number `N` of switches"},
 			&cli.Float64Flag{
 				Name: "rate", Value: 50,
-				Usage: "exactly `N` requests a second; by default at most so many, as the site serves steadily",
+				Usage: "send exactly `N` requests a second; by default as many as the site sustains, at most 50",
 			},
-			&cli.IntFlag{Name: "clients", Value: 8, Usage: "at most `N` requests at once"},
-			&cli.BoolFlag{Name: "keep-alive", Usage: "clients keep their connections, as browsers and some proxies do"},
-			&cli.DurationFlag{Name: "timeout", Value: 30 * time.Second, Usage: "how `LONG` a request may take"},
-			&cli.BoolFlag{Name: "live", Usage: "drill the app that runs"},
-			&cli.StringFlag{Name: "via", Usage: "with --live: send the load to the server in front, at `URL`"},
-			&cli.BoolFlag{Name: "kills", Usage: "with --live: kill a worker and the daemon, too"},
-			&cli.BoolFlag{Name: "yes", Usage: "with --live: do not ask"},
-			&cli.StringFlag{Name: "log", Usage: "write what the copy says to `FILE`"},
-			&cli.StringFlag{Name: "report", Usage: "write an HTML page with a plot to `FILE`"},
+			&cli.IntFlag{Name: "clients", Value: 8, Usage: "send at most `N` requests at once"},
+			&cli.BoolFlag{Name: "keep-alive", Usage: "reuse connections, like browsers and some proxies"},
+			&cli.DurationFlag{Name: "timeout", Value: 30 * time.Second, Usage: "the longest `DURATION` of a request"},
+			&cli.BoolFlag{Name: "live", Usage: "drill the running app instead of a copy"},
+			&cli.StringFlag{Name: "via", Usage: "with --live: send the load through the proxy at `URL`"},
+			&cli.BoolFlag{Name: "kills", Usage: "with --live: also kill a worker and the daemon"},
+			&cli.BoolFlag{Name: "yes", Usage: "with --live: do not ask for confirmation"},
+			&cli.StringFlag{Name: "log", Usage: "write the log of the copy to `FILE`"},
+			&cli.StringFlag{Name: "report", Usage: "write an HTML report with a plot to `FILE`"},
 			jsonFlag(),
 		},
 		Action: func(cc *cli.Context) error {
@@ -72,13 +74,13 @@ func (c *command) drill(cc *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	page, err := pageFile(cc.String("report"))
+	page, err := createPage(cc.String("report"))
 	if err != nil {
 		return err
 	}
 	defer page.Cleanup()
 	if opt.Live && !cc.Bool("yes") {
-		if err := c.askFirst(cc.App.Reader, opt); err != nil {
+		if err := c.confirmLive(cc.App.Reader, opt); err != nil {
 			return err
 		}
 	}
@@ -87,7 +89,7 @@ func (c *command) drill(cc *cli.Context) (err error) {
 	rep, err := drill.Run(ctx, opt)
 	show.end()
 	if err != nil {
-		return c.notDrilled(ctx, err)
+		return c.drillError(ctx, err)
 	}
 	if page.PendingFile != nil {
 		if err := errors.Join(rep.WritePage(page), page.Chmod(0o644), page.CloseAtomicallyReplace()); err != nil {
@@ -98,17 +100,17 @@ func (c *command) drill(cc *cli.Context) (err error) {
 	if !rep.OK {
 		result = api.Aborted
 	}
-	return c.conclude(cc, rep, result, func() { c.tellDrill(rep) })
+	return c.conclude(cc, rep, result, func() { c.printDrill(rep) })
 }
 
-// notDrilled says why there is no report.
-func (c *command) notDrilled(ctx context.Context, err error) error {
+// drillError returns the error of a drill that has no report.
+func (c *command) drillError(ctx context.Context, err error) error {
 	var not *drill.NotBegunError
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		return errors.New("drill: interrupted; what it had begun is ended")
+		return errors.New("drill: interrupted; the drill was cleaned up")
 	}
 	if errors.As(err, &not) && len(not.Log) > 0 {
-		fmt.Fprintln(c.stderr, "its last lines:")
+		fmt.Fprintln(c.stderr, "the last lines of the copy:")
 		for _, l := range not.Log {
 			fmt.Fprintf(c.stderr, "  | %s\n", l)
 		}
@@ -116,10 +118,10 @@ func (c *command) notDrilled(ctx context.Context, err error) error {
 	return fmt.Errorf("drill: %w", err)
 }
 
-// pendingPage is the HTML page to be, if one is wanted.
+// pendingPage is the HTML report until it is complete; its file is nil without --report.
 type pendingPage struct{ *renameio.PendingFile }
 
-// Cleanup removes a page that was not finished.
+// Cleanup removes an incomplete page.
 func (p pendingPage) Cleanup() error {
 	if p.PendingFile == nil {
 		return nil
@@ -127,9 +129,8 @@ func (p pendingPage) Cleanup() error {
 	return p.PendingFile.Cleanup()
 }
 
-// pageFile makes the file of the page before the drill, so that a wrong path is not found out after
-// it.
-func pageFile(path string) (pendingPage, error) {
+// createPage creates the file of the report before the drill, so that a wrong path fails early.
+func createPage(path string) (pendingPage, error) {
 	if path == "" {
 		return pendingPage{}, nil
 	}
@@ -140,10 +141,12 @@ func pageFile(path string) (pendingPage, error) {
 	return pendingPage{f}, nil
 }
 
-// askFirst has a person agree to a drill of the app that runs.
-func (c *command) askFirst(stdin io.Reader, opt drill.Options) error {
+// confirmLive asks for confirmation of a drill of the live site.
+func (c *command) confirmLive(stdin io.Reader, opt drill.Options) error {
 	if !isTerminal(c.stderr) || !readsTerminal(stdin) {
-		return &usageError{errors.New("drill: --live does things to the app that runs: add --yes, where nobody can be asked")}
+		return &usageError{errors.New(
+			"drill: --live changes the running app, and there is no terminal to ask for confirmation: add --yes",
+		)}
 	}
 	what := fmt.Sprintf("%d reloads", opt.Switches+1)
 	if len(opt.Releases) > 1 {
@@ -155,11 +158,15 @@ func (c *command) askFirst(stdin io.Reader, opt drill.Options) error {
 	if opt.Kills {
 		what += ", kill -9 of a worker and of the daemon"
 	}
-	fmt.Fprintf(c.stderr, "%s, which runs and has users: %s, an upgrade of the daemon; hooks and messages as ever; up to %g requests a second to %s meanwhile.\nGo on? [y/N] ",
-		opt.Config.App, what, opt.Load.Rate, opt.Target)
+	fmt.Fprintf(
+		c.stderr,
+		"This runs against the LIVE site %s: %s, an upgrade of the daemon; up to %g requests a second to %s meanwhile.\n"+
+			"Hooks run and notifications are sent. Continue? [y/N] ",
+		opt.Config.App, what, opt.Load.Rate, opt.Target,
+	)
 	line, err := bufio.NewReader(stdin).ReadString('\n')
 	if answer := strings.ToLower(strings.TrimSpace(line)); err != nil || answer != "y" && answer != "yes" {
-		return errors.New("drill: not begun")
+		return errors.New("drill: not confirmed; nothing was started")
 	}
 	return nil
 }

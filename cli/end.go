@@ -8,11 +8,11 @@ import (
 
 func (c *command) endCommand() *cli.Command {
 	return &cli.Command{
-		Name: "end", Usage: "end the workers that a daemon which is gone has left running",
+		Name: "end", Usage: "stop workers orphaned by a dead daemon",
 		UsageText: "superctl end",
-		Description: `The workers outlive a daemon that is killed, so that the site goes on and the next daemon adopts them.
-This lets them finish what they have and ends them, for when there is to be no next daemon. The unit
-runs it after the end of the daemon; when systemd is about to start another, it does nothing.
+		Description: `Workers outlive a daemon that is killed: the site keeps serving, and the next daemon adopts them. If
+no daemon follows, this command lets them finish their requests and stops them. The unit runs it
+after the daemon has ended. If systemd is about to start the next daemon, it does nothing.
 
    superctl end`,
 		Action: func(cc *cli.Context) error {

@@ -13,10 +13,10 @@ import (
 	"superctl/daemon/control"
 )
 
-// showEnvironment is `status --env`.
+// showEnvironment runs `status --env`.
 func (c *command) showEnvironment(ctx context.Context, daemonClient *control.Client, cc *cli.Context) error {
 	if cc.Bool("watch") {
-		return &usageError{errors.New("status: --env does not change by itself; take --watch out")}
+		return &usageError{errors.New("status: --env and --watch cannot be combined: remove --watch")}
 	}
 	st, err := daemonClient.Environment(ctx)
 	switch {
@@ -38,7 +38,7 @@ func writeEnvironment(w io.Writer, st *api.EnvironmentStatus, p palette) {
 	for _, process := range st.Processes {
 		var t table
 		fmt.Fprintln(w)
-		t.row(p.dim(strings.ToUpper(process.Process)), p.dim("FROM"))
+		t.row(p.dim(strings.ToUpper(process.Process)), p.dim("SOURCE"))
 		for _, v := range process.Variables {
 			t.row(v.Name, v.From)
 		}

@@ -7,16 +7,17 @@ import (
 	"superctl/api"
 )
 
-func TestStatusShowsNamesAndOrigins(t *testing.T) {
+func TestStatusShowsEachVariableWithItsSource(t *testing.T) {
 	var out bytes.Buffer
-	writeEnvironment(&out, &api.EnvironmentStatus{App: "shop", Release: "r1", Generation: 3, Processes: []api.ProcessEnvironment{
-		{Process: "web", Variables: []api.Variable{
-			{Name: "DJANGO_SETTINGS_MODULE", From: "config"}, {Name: "LANG", From: "superctl"},
-		}},
-	}}, false)
+	web := api.ProcessEnvironment{Process: "web", Variables: []api.Variable{
+		{Name: "DJANGO_SETTINGS_MODULE", From: "config"}, {Name: "LANG", From: "superctl"},
+	}}
+	writeEnvironment(&out, &api.EnvironmentStatus{
+		App: "shop", Release: "r1", Generation: 3, Processes: []api.ProcessEnvironment{web},
+	}, false)
 	const want = `shop: r1, generation 3
 
-  WEB                     FROM
+  WEB                     SOURCE
   DJANGO_SETTINGS_MODULE  config
   LANG                    superctl
 `

@@ -10,17 +10,17 @@ import (
 	"superctl/api"
 )
 
-// finding is one thing that `check` has looked at.
+// finding is the result of one check.
 type finding struct {
 	Status string `json:"status"` // ok, warn or fail
 	Text   string `json:"text"`
 }
 
-// findings collects what `check` finds, and shows each for people as it is found.
+// findings collects the results of `superctl check` and prints each as it is added.
 type findings struct {
 	App      string    `json:"app"`
-	User     string    `json:"user"`           // as whom it has looked
-	Unit     string    `json:"unit,omitempty"` // in whose sandbox
+	User     string    `json:"user"`           // the user that the check ran as
+	Unit     string    `json:"unit,omitempty"` // the unit whose sandbox it ran in
 	OK       bool      `json:"ok"`
 	Problems int       `json:"problems"`
 	Warnings int       `json:"warnings"`
@@ -28,28 +28,28 @@ type findings struct {
 
 	out   io.Writer
 	paint palette
-	// foreign says that the service runs as another user, or in a sandbox: what is forbidden here
-	// may be allowed there.
-	foreign bool
+	// lenient reports whether the service runs as another user or in a sandbox, so that a denied
+	// access is only a warning: the service may be allowed to do it.
+	lenient bool
 }
 
 func (f *findings) ok(format string, args ...any) { f.add("ok", fmt.Sprintf(format, args...)) }
 
 func (f *findings) warn(format string, args ...any) { f.add("warn", fmt.Sprintf(format, args...)) }
 
-// report adds a failure, or what is good if there is none.
+// report adds a failure, or the text good if err is nil.
 func (f *findings) report(err error, good string) {
 	switch {
 	case err == nil:
 		f.add("ok", good)
-	case f.foreign && forbidden(err):
+	case f.lenient && forbidden(err):
 		f.add("warn", err.Error())
 	default:
 		f.add("fail", err.Error())
 	}
 }
 
-// forbidden reports whether an error may be another user's only.
+// forbidden reports whether an error comes from missing permissions, which another user may have.
 func forbidden(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
@@ -68,10 +68,11 @@ func (f *findings) add(status, text string) {
 	fmt.Fprintf(f.out, "%s  %s\n", label, text)
 }
 
-// concludeCheck ends a check: the verdict for people, or all of it as JSON.
+// concludeCheck prints the verdict of a check, or all findings as JSON, and returns the error that
+// sets the exit code.
 func (c *command) concludeCheck(f *findings, asJSON bool) error {
 	if len(f.List) == 0 {
-		return nil // nothing was looked at
+		return nil // nothing was checked
 	}
 	f.OK = f.Problems == 0
 	if asJSON {

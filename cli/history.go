@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,59 +15,61 @@ import (
 
 func (c *command) historyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "history", Usage: "what was changed, by whom, and how it ended",
+		Name: "history", Usage: "show past changes, their outcome, and who made them",
 		UsageText: "superctl history [-n COUNT] [--output] [--wide] [--json] | superctl history show [NUMBER] [--json]",
-		Description: `Shows the newest changes first, and what the end of an old generation has cost, if it cost anything.
-Each has a number, which it keeps; "show" has all of one, or of the newest. Who has asked is the kernel's word: the
-user, and behind sudo the person who has logged in. From where, and "sudo by" where the daemon may not see who has
-logged in (ProtectProc= of its unit), is what the client has said.
+		Description: `Lists the changes, the newest first, with warnings such as requests cut at the drain limit. Each
+change keeps its number; "show" prints one change in full, by default the newest. WHO is the user as
+the kernel reports it and, behind sudo, the user who logged in. The host, and "sudo by" where the
+daemon cannot see the login user (ProtectProc= in its unit), are claims of the client.
 
    superctl history -n 3
-   superctl history -n 1 --output    with what its hooks wrote
-   superctl history show 12          every step, hooks' output, log lines, commits, who and from where`,
+   superctl history -n 1 --output    with the output of its hooks
+   superctl history show 12          every step, hook output, log lines, commits, user and host`,
 		Flags: []cli.Flag{
-			jsonFlag(), wideFlag(), &cli.IntFlag{Name: "n", Value: 20, Usage: "the newest `COUNT`; 0 = all"},
-			&cli.BoolFlag{Name: "output", Usage: "show the last lines that hooks wrote"},
+			jsonFlag(), wideFlag(), &cli.IntFlag{Name: "n", Value: 20, Usage: "list the newest `COUNT` changes; 0 = all"},
+			&cli.BoolFlag{Name: "output", Usage: "show the last lines of the hooks' output"},
 		},
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 2); err != nil {
-				return err
-			}
-			number, one, err := recordWanted(cc.Args().Slice())
-			if err != nil {
-				return &usageError{err}
-			}
-			conf, err := load(cc)
-			if err != nil {
-				return err
-			}
-			history := releases.History{Path: conf.HistoryPath()}
-			if one {
-				return c.showRecord(history, number, cc.Bool("json"))
-			}
-			records, err := history.Read(cc.Int("n"))
-			if err != nil {
-				return err
-			}
-			if cc.Bool("json") {
-				if records == nil {
-					records = []releases.Record{}
-				}
-				return c.json(records)
-			}
-			return c.writeHistory(cc, records)
-		},
+		Action: c.history,
 	}
 }
 
-// recordWanted reads `show NUMBER`; without a number it is 0, the newest.
-func recordWanted(words []string) (number int, one bool, err error) {
+func (c *command) history(cc *cli.Context) error {
+	if err := arguments(cc, 0, 2); err != nil {
+		return err
+	}
+	number, one, err := parseRecord(cc.Args().Slice())
+	if err != nil {
+		return &usageError{err}
+	}
+	conf, err := load(cc)
+	if err != nil {
+		return err
+	}
+	history := releases.History{Path: conf.HistoryPath()}
+	if one {
+		return c.showRecord(history, number, cc.Bool("json"))
+	}
+	records, err := history.Read(cc.Int("n"))
+	if err != nil {
+		return err
+	}
+	if cc.Bool("json") {
+		if records == nil {
+			records = []releases.Record{}
+		}
+		return c.json(records)
+	}
+	return c.writeHistory(cc, records)
+}
+
+// parseRecord parses `show NUMBER`. Without a number it returns 0, the newest change.
+func parseRecord(words []string) (number int, one bool, err error) {
 	if len(words) == 0 {
 		return 0, false, nil
 	}
 	if words[0] != "show" {
 		return 0, false, fmt.Errorf(
-			"history: unexpected argument %q: superctl history show NUMBER shows one change", words[0],
+			"history: unexpected argument %q: to show one change, run superctl history show NUMBER", words[0],
 		)
 	}
 	if len(words) == 1 {
@@ -74,29 +77,29 @@ func recordWanted(words []string) (number int, one bool, err error) {
 	}
 	number, err = strconv.Atoi(words[1])
 	if err != nil || number < 1 {
-		return 0, false, fmt.Errorf("history show: %q is no number of a change; superctl history lists them", words[1])
+		return 0, false, fmt.Errorf("history show: invalid number %q: superctl history lists the changes", words[1])
 	}
 	return number, true, nil
 }
 
-// writeHistory shows one line for each change, and what went wrong.
+// writeHistory prints one line for each change, and its error and warnings below it.
 func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error {
 	output := cc.Bool("output")
 	if len(records) == 0 {
-		fmt.Fprintln(c.stdout, "nothing has been changed yet")
+		fmt.Fprintln(c.stdout, "no changes yet")
 		return nil
 	}
 	p := paletteFor(c.stdout)
 	var t table
 	t.row(
-		p.dim("NUMBER"), p.dim("WHEN"), p.dim("WHAT"), p.dim("FROM"), p.dim("TO"), p.dim("COMMITS"), p.dim("OUTCOME"),
-		p.dim("TOOK"), p.dim("WHO"),
+		p.dim("NUMBER"), p.dim("AGE"), p.dim("CHANGE"), p.dim("FROM"), p.dim("TO"), p.dim("COMMITS"), p.dim("OUTCOME"),
+		p.dim("DURATION"), p.dim("WHO"),
 	)
 	for _, r := range records {
 		number := strconv.Itoa(r.Number)
 		var o api.Outcome
 		if err := json.Unmarshal(r.Data, &o); err != nil {
-			t.row(number, p.red("it cannot be read: "+err.Error()))
+			t.row(number, p.red("unreadable record: "+err.Error()))
 			continue
 		}
 		t.row(
@@ -115,7 +118,7 @@ func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error
 			}
 		}
 	}
-	out := c.fit(cc)
+	out := c.newText(cc)
 	t.write(out, "")
 	_, err := c.stdout.Write(out.Bytes())
 	return err
@@ -131,8 +134,8 @@ func resultText(p palette, r api.Result) string {
 	return string(r)
 }
 
-// commits is the range of commits that a change went over, as git log takes it; one commit when it
-// went over none.
+// commits returns the commits of a change as a range for git log, or one commit if the change
+// stayed on it.
 func commits(o *api.Outcome) string {
 	const digits = 8
 	from, to := o.PreviousCommit[:min(digits, len(o.PreviousCommit))], o.Commit[:min(digits, len(o.Commit))]
@@ -145,7 +148,7 @@ func commits(o *api.Outcome) string {
 	return from + ".." + to
 }
 
-// showRecord shows all that is known of one change.
+// showRecord prints one change in full.
 func (c *command) showRecord(history releases.History, number int, asJSON bool) error {
 	if number == 0 {
 		_, newest, err := history.Find(0)
@@ -153,15 +156,15 @@ func (c *command) showRecord(history releases.History, number int, asJSON bool) 
 			return err
 		}
 		if number = newest; newest == 0 {
-			return errors.New("nothing has been changed yet")
+			return errors.New("no changes yet")
 		}
 	}
 	record, newest, err := history.Find(number)
 	switch {
 	case errors.Is(err, releases.ErrNoRecord) && newest == 0:
-		return errors.New("nothing has been changed yet")
+		return errors.New("no changes yet")
 	case errors.Is(err, releases.ErrNoRecord):
-		return fmt.Errorf("there is no change %d: the newest is %d (superctl history lists them)", number, newest)
+		return fmt.Errorf("no change %d: the newest is %d (superctl history lists the changes)", number, newest)
 	case err != nil:
 		return err
 	case asJSON:
@@ -169,7 +172,7 @@ func (c *command) showRecord(history releases.History, number int, asJSON bool) 
 	}
 	var o api.Outcome
 	if err := json.Unmarshal(record.Data, &o); err != nil {
-		return fmt.Errorf("change %d cannot be read: %w", number, err)
+		return fmt.Errorf("change %d: unreadable record: %w", number, err)
 	}
 	c.writeRecord(number, &o)
 	return nil
@@ -184,18 +187,13 @@ func (c *command) writeRecord(number int, o *api.Outcome) {
 			t.row(p.dim(name), text)
 		}
 	}
-	line("what", o.Kind)
+	line("change", o.Kind)
 	line("from", withCommit(o.Previous, o.PreviousCommit))
 	line("to", withCommit(o.Release, o.Commit))
 	line("commits", fullRange(o))
 	line("who", o.By(o.Who)+peerText(o.Peer))
-	line(
-		"when",
-		fmt.Sprintf(
-			"%s (%s), %s long", o.Started.Local().Format("2006-01-02 15:04:05 -0700"), age(c.now(), o.Started),
-			seconds(o.Seconds),
-		),
-	)
+	line("started", o.Started.Local().Format("2006-01-02 15:04:05 -0700")+" ("+age(c.now(), o.Started)+")")
+	line("duration", seconds(o.Seconds))
 	if o.Generation != 0 {
 		line("generation", strconv.Itoa(o.Generation))
 	}
@@ -206,21 +204,21 @@ func (c *command) writeRecord(number int, o *api.Outcome) {
 	t.write(c.stdout, "  ")
 	c.writeSteps(o, p)
 	if len(o.Log) > 0 {
-		fmt.Fprintln(c.stdout, "\n  the last lines of what failed:")
+		fmt.Fprintf(c.stdout, "\n  the last lines of the %s:\n", cmp.Or(o.Culprit, api.Worker))
 		for _, l := range o.Log {
 			fmt.Fprintf(c.stdout, "    %s %s\n", p.dim("|"), l)
 		}
 	}
 }
 
-// writeSteps shows each step with its time, and below it what its commands wrote.
+// writeSteps prints each step with its start and duration, and the output of its commands below it.
 func (c *command) writeSteps(o *api.Outcome, p palette) {
 	if len(o.Steps) == 0 {
 		return
 	}
 	fmt.Fprintln(c.stdout)
 	var t table
-	t.row(p.dim("STEP"), p.dim("BEGAN"), p.dim("TOOK"), p.dim("WHAT IT DID"))
+	t.row(p.dim("STEP"), p.dim("START"), p.dim("DURATION"), p.dim("DETAIL"))
 	for _, s := range o.Steps {
 		t.row(s.Name, s.Began.Local().Format("15:04:05.000"), seconds(s.Seconds), s.Detail)
 		for _, l := range s.Output {
@@ -230,7 +228,7 @@ func (c *command) writeSteps(o *api.Outcome, p palette) {
 	t.write(c.stdout, "  ")
 }
 
-// withCommit is a release with its commit.
+// withCommit returns the name of a release with its commit, such as r1 (4be9f00d4b).
 func withCommit(release, commit string) string {
 	if commit == "" {
 		return release
@@ -238,7 +236,8 @@ func withCommit(release, commit string) string {
 	return release + " (" + short(commit) + ")"
 }
 
-// fullRange is a range of commits in full, for git log.
+// fullRange returns the commits of a change as a range for git log with full hashes, or "" if there
+// is no range.
 func fullRange(o *api.Outcome) string {
 	if o.Commit == "" || o.PreviousCommit == "" || o.Commit == o.PreviousCommit {
 		return ""
@@ -246,7 +245,7 @@ func fullRange(o *api.Outcome) string {
 	return o.PreviousCommit + ".." + o.Commit
 }
 
-// peerText is the kernel's word on who asked.
+// peerText returns text for the requester as the kernel reports it.
 func peerText(peer *api.Peer) string {
 	if peer == nil {
 		return ""

@@ -8,18 +8,24 @@ import (
 	"superctl/servers"
 )
 
-// hookNote says what is at stake for a process with listeners whose workers do not have the hook.
-func hookNote(p config.Process, server servers.Applied) (text string, stake bool) {
+// drainHookWarning returns a warning for a process with listeners whose workers do not have the drain hook.
+// It reports whether there is something to warn of.
+func drainHookWarning(p config.Process, server servers.Applied) (text string, warn bool) {
 	switch {
 	case len(p.Listen) == 0 || daemon.Hooked(p, server) || p.DrainConnections > 0:
 		return "", false
 	case server.Hook:
-		return fmt.Sprintf("process.%s: drain_hook = false: a client that keeps a connection to %s open may lose the request that it sends "+
-			"when the old workers stop; take it out, or have the proxy in front close its connections (docs/nginx.md)", p.Name, server.Server), true
+		return fmt.Sprintf(
+			"process.%s: drain_hook = false: a request on a kept-alive connection to %s may be lost when the old workers stop: "+
+				"remove drain_hook, or configure the proxy to close its connections (docs/nginx.md)", p.Name, server.Server,
+		), true
 	case server.Server == "uwsgi": // each answer says Connection: close, or its own protocol has no kept connections
 		return "", false
 	}
-	return fmt.Sprintf("process.%s: superctl has no drain hook for this server (%s): a client that keeps a connection to it open may lose the request "+
-		"that it sends when the old workers stop; have the proxy in front close its connections (docs/nginx.md), or have the program answer with "+
-		"Connection: close while it drains, and write drain_connections (docs/long-lived-connections.md)", p.Name, server.Server), true
+	return fmt.Sprintf(
+		"process.%s: superctl has no drain hook for this server (%s): a request on a kept-alive connection may be lost when "+
+			"the old workers stop: configure the proxy to close its connections (docs/nginx.md), or make the program answer "+
+			"with Connection: close while it drains and set drain_connections (docs/long-lived-connections.md)",
+		p.Name, server.Server,
+	), true
 }

@@ -7,15 +7,15 @@ import (
 	"superctl/servers"
 )
 
-func TestCheckWarnsOfServersWithoutTheHook(t *testing.T) {
+func TestCheckWarnsOfServersWithoutTheDrainHook(t *testing.T) {
 	web := config.Process{Listen: []string{"web"}, DrainHook: true}
 	known := servers.Applied{Server: "uvicorn", Hook: true}
 	without := web
 	without.DrainHook = false
-	if _, stake := hookNote(without, known); !stake {
-		t.Error("nothing is said of what is at stake")
+	if _, warn := drainHookWarning(without, known); !warn {
+		t.Error("no warning for a server without the hook")
 	}
-	if text, stake := hookNote(web, known); stake {
-		t.Errorf("it says %q", text)
+	if text, warn := drainHookWarning(web, known); warn {
+		t.Errorf("unexpected warning %q", text)
 	}
 }

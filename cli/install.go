@@ -23,7 +23,7 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// installOutcome is what `install --json` prints.
+// installOutcome is the output of `install --json`.
 type installOutcome struct {
 	Kind     string         `json:"kind"`
 	Changed  bool           `json:"changed"`
@@ -43,15 +43,17 @@ type installOutcome struct {
 
 func (c *command) installCommand() *cli.Command {
 	return &cli.Command{
-		Name: "install", Usage: "make a release of a bundle", UsageText: "superctl install BUNDLE [--older] [--json]",
-		Description: `Makes the release VERSION of NAME-VERSION.tar.zst: verifies it, unpacks it into a hidden directory, makes its
-virtualenv from its own wheels without a network, byte-compiles, runs its smoke check as the app's user, and puts it in its
-place in one step, read-only. Nothing is switched. What is installed already is left alone; another bundle under the same
-version is refused. [trust] in the config says whose signature must be beside it.
+		Name: "install", Usage: "install a bundle as a release", UsageText: "superctl install BUNDLE [--older] [--json]",
+		Description: `Installs the bundle NAME-VERSION.tar.zst as the release VERSION: verifies it, unpacks it into a
+hidden directory, creates a virtualenv from the wheels in the bundle without network access,
+compiles the Python files, runs the smoke check as the app's user, makes the release read-only, and
+renames it into place. The live release does not change. If the same bundle is already installed,
+there is nothing to do; another bundle with the same version is refused. [trust] in the config names
+the keys that must have signed the bundle.
 
    superctl install shop-1.2.tar.zst
    superctl install https://ci.example.com/shop-1.2.tar.zst
-   superctl install s3://releases/shop/shop-1.2.tar.zst    credentials as the AWS tools take them (AWS_PROFILE, ~/.aws, ...)`,
+   superctl install s3://releases/shop/shop-1.2.tar.zst    with AWS credentials (AWS_PROFILE, ~/.aws, ...)`,
 		Flags: []cli.Flag{olderFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
@@ -69,7 +71,7 @@ version is refused. [trust] in the config says whose signature must be beside it
 			if err != nil {
 				return err
 			}
-			return c.conclude(cc, out, out.Result, func() { c.tellInstall(conf.App, cc.Args().First(), out) })
+			return c.conclude(cc, out, out.Result, func() { c.printInstall(conf.App, cc.Args().First(), out) })
 		},
 	}
 }
@@ -78,7 +80,7 @@ func olderFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "older", Usage: "install a signed bundle even if a newer one is installed"}
 }
 
-// install installs a bundle. The error is what kept it from being begun.
+// install installs a bundle. It returns an error only if the install could not begin.
 func (c *command) install(
 	ctx context.Context, conf *config.Config, word string, older bool, show *progress,
 ) (*installOutcome, error) {
@@ -96,7 +98,7 @@ func (c *command) install(
 	}
 	if m := r.Manifest; m != nil {
 		out.Name, out.Commit = m.Name, m.Commit
-		out.Warnings = append(out.Warnings, unexpected(conf, m.Processes)...)
+		out.Warnings = append(out.Warnings, missingProcesses(conf, m.Processes)...)
 	}
 	var source *install.SourceError
 	var locked *releases.LockedError
@@ -117,8 +119,8 @@ func (c *command) install(
 	return out, nil
 }
 
-// unexpected warns of processes that the release is made for and the config does not have.
-func unexpected(conf *config.Config, processes []string) []string {
+// missingProcesses returns a warning if the config lacks processes that the bundle names.
+func missingProcesses(conf *config.Config, processes []string) []string {
 	has := func(name string) bool {
 		return slices.ContainsFunc(conf.Processes, func(p config.Process) bool { return p.Name == name })
 	}
@@ -127,12 +129,12 @@ func unexpected(conf *config.Config, processes []string) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf(
-		"the bundle is made for the processes %s, and %s has no %s", strings.Join(processes, ", "), conf.Path,
+		"the bundle needs the processes %s, but %s has no %s", strings.Join(processes, ", "), conf.Path,
 		strings.Join(missing, ", "),
 	)}
 }
 
-// installOptions join the packages.
+// installOptions returns the options of an install by this app's config.
 func installOptions(conf *config.Config) (install.Options, error) {
 	store, err := conf.OpenStore()
 	if err != nil {
@@ -170,10 +172,11 @@ func installOptions(conf *config.Config) (install.Options, error) {
 	return opt, nil
 }
 
-// appEnvironment is that of the app's processes, in a release that is being made or elsewhere.
+// appEnvironment returns the environment of the app's processes in dir, which may be a release that
+// is being installed.
 func appEnvironment(conf *config.Config, store *releases.Store, app *config.User, dir string) daemon.Environ {
 	with := *conf
-	with.Virtualenv = true // a bundle's release has one, whether or not the app's processes use it
+	with.Virtualenv = true // a release from a bundle has one even if the app's processes do not use it
 	conf = &with
 	r := releases.Release{Path: dir}
 	if filepath.Dir(dir) == store.Dir {
@@ -182,14 +185,14 @@ func appEnvironment(conf *config.Config, store *releases.Store, app *config.User
 		}
 	}
 	env, err := daemon.EnvironmentOf(conf, r, app)
-	if err != nil { // the unit's credentials are there only while it runs, and a first install comes before that
+	if err != nil { // the credentials of the unit exist only while it runs; the first install comes before that
 		return daemon.BareEnvironment(conf, r, app)
 	}
 	return env
 }
 
-// install shows an event of an install. How far a step is, is for a terminal alone: elsewhere each
-// of these would stay.
+// install shows an event of an install. Progress within a step is for a terminal alone: anywhere
+// else each event would be a line of its own.
 func (p *progress) install(ev install.Event) {
 	if ev.Type == "progress" {
 		p.mu.Lock()
@@ -200,7 +203,7 @@ func (p *progress) install(ev install.Event) {
 	p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 }
 
-func (c *command) tellInstall(app, word string, out *installOutcome) {
+func (c *command) printInstall(app, word string, out *installOutcome) {
 	p := paletteFor(c.stdout)
 	for _, w := range out.Warnings {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
@@ -215,9 +218,9 @@ func (c *command) tellInstall(app, word string, out *installOutcome) {
 			c.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)),
 			p.red("was refused"), out.Error,
 		)
-		c.tellLog("check", out.Log)
+		c.printLog("check", out.Log)
 	case !out.Changed:
-		fmt.Fprintf(c.stdout, "%s: %s is installed already, from this very bundle; nothing to do\n", app, name)
+		fmt.Fprintf(c.stdout, "%s: %s is already installed from this bundle; nothing to do\n", app, name)
 	default:
 		fmt.Fprintf(
 			c.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s\n", app, p.bold(name),
@@ -226,8 +229,8 @@ func (c *command) tellInstall(app, word string, out *installOutcome) {
 	}
 }
 
-// tellLog shows the last lines of what has failed.
-func (c *command) tellLog(whose string, lines []string) {
+// printLog prints the last lines of the program that failed.
+func (c *command) printLog(whose string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}

@@ -19,18 +19,18 @@ import (
 
 func (c *command) keygenCommand() *cli.Command {
 	return &cli.Command{
-		Name: "keygen", Usage: "make a pair of keys to sign bundles with",
+		Name: "keygen", Usage: "create a key pair for signing bundles",
 		UsageText: "superctl keygen [NAME] [--password | --password-file FILE]",
-		Description: `Makes NAME.key, with which superctl build --sign signs, and NAME.pub, which the servers' config trusts. Both are
-in minisign's format, so that minisign itself signs and verifies with them, too. The private key stays where bundles are
-built; with a password it is encrypted.
+		Description: `Creates NAME.key, the private key for superctl build --sign, and NAME.pub, the public key for
+[trust] in the config of the servers. Both are minisign keys, so minisign itself can sign and verify
+with them. Keep the private key on the machine that builds; a password encrypts it.
 
    superctl keygen shop
    superctl build --sign shop.key
    minisign -Vm shop-1.0.tar.zst -p shop.pub`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "password", Usage: "ask for a password, and encrypt the private key with it"},
-			&cli.StringFlag{Name: "password-file", Usage: "take the password from the first line of `FILE`"},
+			&cli.BoolFlag{Name: "password", Usage: "ask for a password and encrypt the private key with it"},
+			&cli.StringFlag{Name: "password-file", Usage: "read the password from the first line of `FILE`"},
 		},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 1); err != nil {
@@ -52,13 +52,13 @@ built; with a password it is encrypted.
 	}
 }
 
-// keygen writes the two files; it never writes over one, because a lost private key cannot be had
-// again.
+// keygen writes the two files. It never overwrites a file, because a private key cannot be
+// recovered.
 func (c *command) keygen(name, password string) error {
 	secret, open := name+".key", name+".pub"
 	for _, path := range []string{secret, open} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("keygen: %s is there already; choose another name, or move it away", path)
+			return fmt.Errorf("keygen: %s already exists: choose another name or move the file", path)
 		}
 	}
 	public, private, err := bundle.GenerateKey(password)
@@ -73,42 +73,46 @@ func (c *command) keygen(name, password string) error {
 	}
 	lines := strings.Split(strings.TrimSpace(string(public)), "\n")
 	p := paletteFor(c.stdout)
-	fmt.Fprintf(c.stdout, "%s signs (keep it where bundles are built, and a copy of it): superctl build --sign %s\n%s verifies; write it into the config of each server:\n\n   %s\n   keys = [%q]\n",
-		p.bold(secret), secret, p.bold(open), p.bold("[trust]"), lines[len(lines)-1])
+	fmt.Fprintf(
+		c.stdout,
+		"%s is the private key. Keep it, and a backup, where bundles are built: superctl build --sign %s\n"+
+			"%s is the public key. Add it to the config of each server:\n\n   %s\n   keys = [%q]\n",
+		p.bold(secret), secret, p.bold(open), p.bold("[trust]"), lines[len(lines)-1],
+	)
 	return nil
 }
 
-// readPrivateKey reads the key that signs; for a password it asks passwordFile, or the person at
-// the terminal.
+// readPrivateKey reads the private key. If the key is encrypted, the password comes from
+// passwordFile or from the terminal.
 func readPrivateKey(path, passwordFile string) (minisign.PrivateKey, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return minisign.PrivateKey{}, fmt.Errorf("the key that signs: %w", err)
+		return minisign.PrivateKey{}, fmt.Errorf("private key: %w", err)
 	}
 	key, err := bundle.PrivateKey(text, func() (string, error) {
 		return askPassword(passwordFile, "password of "+filepath.Base(path)+": ")
 	})
 	if err != nil {
-		return key, fmt.Errorf("the key that signs, %s: %w", path, err)
+		return key, fmt.Errorf("private key %s: %w", path, err)
 	}
 	return key, nil
 }
 
-// newPassword has a person say a new password twice.
+// newPassword reads a new password, from the terminal twice.
 func newPassword(file string) (string, error) {
 	word, err := askPassword(file, "password: ")
 	if err != nil {
 		return "", err
 	}
 	if word == "" {
-		return "", &usageError{errors.New("keygen: the password is empty; leave --password out for a key without one")}
+		return "", &usageError{errors.New("keygen: empty password: for a key without a password, remove --password")}
 	}
 	if file != "" {
 		return word, nil
 	}
 	again, err := askPassword("", "again: ")
 	if err == nil && again != word {
-		err = errors.New("keygen: these are two passwords; nothing was made")
+		err = errors.New("keygen: the passwords differ; no key was created")
 	}
 	return word, err
 }
@@ -117,14 +121,14 @@ func askPassword(file, prompt string) (string, error) {
 	if file != "" {
 		data, err := os.ReadFile(file)
 		if err != nil {
-			return "", fmt.Errorf("the password: %w", err)
+			return "", fmt.Errorf("password file: %w", err)
 		}
 		line, _, _ := bytes.Cut(data, []byte("\n"))
 		return strings.TrimSuffix(string(line), "\r"), nil
 	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return "", errors.New("a password is needed, and there is no terminal to ask for it: --password-file names a file that has it")
+		return "", errors.New("the key needs a password, and there is no terminal to ask for it: use --password-file")
 	}
 	defer tty.Close()
 	fmt.Fprint(tty, prompt)

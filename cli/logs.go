@@ -11,56 +11,59 @@ import (
 
 func (c *command) logsCommand() *cli.Command {
 	return &cli.Command{
-		Name: "logs", Usage: "what the workers wrote",
+		Name: "logs", Usage: "show the output of the workers",
 		UsageText: "superctl logs [-f] [-n COUNT] [--process NAME] [--release NAME]",
-		Description: `Shows the newest lines of the workers' stdout and stderr that the daemon keeps; all of them are in the
-journal, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION and SUPERCTL_INSTANCE.
+		Description: `Shows the newest lines of the workers' stdout and stderr that the daemon keeps in memory. The
+journal has all lines, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION and
+SUPERCTL_INSTANCE.
 
    superctl logs -f --process web
    journalctl SUPERCTL_APP=shop SUPERCTL_RELEASE=2026-11-23-1`,
 		Flags: []cli.Flag{
 			jsonFlag(),
 			&cli.BoolFlag{
-				Name: "f", Aliases: []string{"follow"}, Usage: "go on with what they write now, until Ctrl-C",
+				Name: "f", Aliases: []string{"follow"}, Usage: "also show new lines, until Ctrl-C",
 			},
-			&cli.IntFlag{Name: "n", Aliases: []string{"lines"}, Value: 50, Usage: "the newest `COUNT` lines"},
-			&cli.StringFlag{Name: "process", Usage: "only of the process `NAME`"},
-			&cli.StringFlag{Name: "release", Usage: "only of the release `NAME`"},
+			&cli.IntFlag{Name: "n", Aliases: []string{"lines"}, Value: 50, Usage: "show the newest `COUNT` lines"},
+			&cli.StringFlag{Name: "process", Usage: "show only the process `NAME`"},
+			&cli.StringFlag{Name: "release", Usage: "show only the release `NAME`"},
 		},
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			if cc.Int("n") < 0 {
-				return &usageError{fmt.Errorf("logs: -n %d: write how many lines", cc.Int("n"))}
-			}
-			daemonClient, err := client(cc)
-			if err != nil {
-				return err
-			}
-			ctx, stop := interruptible()
-			defer stop()
-			p := paletteFor(c.stdout)
-			q := api.LogQuery{
-				Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
-			}
-			return daemonClient.Logs(ctx, q, func(l api.LogLine) {
-				if cc.Bool("json") {
-					_ = c.json(l)
-					return
-				}
-				out := raw(c.stdout) // a file or another program gets what the worker wrote
-				if isTerminal(out) {
-					out = c.stdout
-				}
-				fmt.Fprintf(
-					out, "%s %s\n",
-					p.dim(fmt.Sprintf(
-						"%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release,
-					)),
-					l.Text,
-				)
-			})
-		},
+		Action: c.logs,
 	}
+}
+
+func (c *command) logs(cc *cli.Context) error {
+	if err := arguments(cc, 0, 0); err != nil {
+		return err
+	}
+	if cc.Int("n") < 0 {
+		return &usageError{fmt.Errorf("logs: -n %d: use a number of lines from 0", cc.Int("n"))}
+	}
+	daemonClient, err := client(cc)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	p := paletteFor(c.stdout)
+	q := api.LogQuery{
+		Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
+	}
+	return daemonClient.Logs(ctx, q, func(l api.LogLine) {
+		if cc.Bool("json") {
+			_ = c.json(l)
+			return
+		}
+		out := raw(c.stdout) // a file or another program gets the unchanged bytes
+		if isTerminal(out) {
+			out = c.stdout
+		}
+		fmt.Fprintf(
+			out, "%s %s\n",
+			p.dim(fmt.Sprintf(
+				"%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release,
+			)),
+			l.Text,
+		)
+	})
 }

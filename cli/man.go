@@ -8,10 +8,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// manArg has superctl print its manual page. It is for whoever makes a package.
+// manArg is the hidden command that prints the manual page. The packages use it.
 const manArg = "__man"
 
-// manEnd is what the help of the commands does not say.
+// manEnd is the part of the manual page that does not come from the help of the commands.
 const manEnd = `
 # EXIT STATUS
 
@@ -19,10 +19,10 @@ const manEnd = `
 : done, or there was nothing to do
 
 **1**
-: refused or failed; what was live still is
+: refused or failed; the live release did not change
 
 **2**
-: the command or the config is wrong
+: wrong command line or config
 
 **3**
 : the daemon cannot be reached
@@ -31,18 +31,18 @@ const manEnd = `
 : another change is in progress
 
 **5**
-: it was live, failed its probation, and the release before is live again
+: the release failed its probation; the previous release is live again
 
 # ENVIRONMENT
 
 **SUPERCTL_APP**, **SUPERCTL_CONFIG**
-: stand in for **--app** and **--config**
+: defaults of **--app** and **--config**
 
 **SUPERCTL_CACHE**
-: where superctl build keeps wheels
+: the cache directory of superctl build
 
 **NO_COLOR**
-: no colours
+: turns colours off
 
 # FILES
 
@@ -60,7 +60,7 @@ const manEnd = `
 **systemctl**(1), **systemd.service**(5); /usr/share/doc/superctl
 `
 
-// man is the manual page, made of the help texts.
+// man returns the manual page, generated from the help texts.
 func man(app *cli.App) []byte {
 	var b strings.Builder
 	fmt.Fprintf(
@@ -78,8 +78,8 @@ func man(app *cli.App) []byte {
 	return md2man.Render([]byte(b.String()))
 }
 
-// paragraphs makes Markdown of a help text: what is indented in it is code, and what looks like
-// markup is not.
+// paragraphs converts a help text to Markdown: indented lines become code, and characters with a
+// meaning in Markdown are escaped.
 func paragraphs(text string) string {
 	var b strings.Builder
 	code := false
@@ -121,7 +121,7 @@ func optionsOf(b *strings.Builder, flags []cli.Flag) {
 	}
 }
 
-// unmarked has Markdown take a text as it is.
+// unmarked escapes the characters of a text that have a meaning in Markdown.
 func unmarked(text string) string {
 	return strings.NewReplacer("*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "<", `\<`, "`", "\\`").Replace(text)
 }

@@ -11,7 +11,7 @@ import (
 	"superctl/releases"
 )
 
-// pinView is what pin and unpin have done; its JSON is that of `pin --json`.
+// pinView is the outcome of pin and unpin; its JSON is the output of `pin --json`.
 type pinView struct {
 	Changed bool   `json:"changed"`
 	Release string `json:"release"`
@@ -21,12 +21,12 @@ type pinView struct {
 
 func (c *command) pinCommand() *cli.Command {
 	return &cli.Command{
-		Name: "pin", Usage: "keep a release for good", UsageText: "superctl pin RELEASE [--note TEXT] [--json]",
-		Description: `A pinned release is never removed by superctl prune, however old it is. superctl releases shows which are.
+		Name: "pin", Usage: "protect a release from prune", UsageText: "superctl pin RELEASE [--note TEXT] [--json]",
+		Description: `superctl prune never removes a pinned release. superctl releases shows the pins.
 
    superctl pin 2026-11-23 --note "before the new checkout"
    superctl unpin 2026-11-23`,
-		Flags: []cli.Flag{jsonFlag(), &cli.StringFlag{Name: "note", Usage: "why, as one line of `TEXT`"}},
+		Flags: []cli.Flag{jsonFlag(), &cli.StringFlag{Name: "note", Usage: "the reason, one line of `TEXT`"}},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
@@ -38,17 +38,17 @@ func (c *command) pinCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			changed, err := store.Pin(name, releases.Pin{Note: cc.String("note"), By: me(), At: c.now()})
-			return c.tellPin(cc, pinView{Changed: changed, Release: name, Pinned: true, Note: cc.String("note")}, err)
+			changed, err := store.Pin(name, releases.Pin{Note: cc.String("note"), By: pinningUser(), At: c.now()})
+			return c.printPin(cc, pinView{Changed: changed, Release: name, Pinned: true, Note: cc.String("note")}, err)
 		},
 	}
 }
 
 func (c *command) unpinCommand() *cli.Command {
 	return &cli.Command{
-		Name: "unpin", Usage: "let prune remove a release that was pinned",
+		Name: "unpin", Usage: "remove the pin of a release",
 		UsageText: "superctl unpin RELEASE [--json]",
-		Description: `Takes back what superctl pin has done.
+		Description: `Removes the pin of a release, so that superctl prune may remove the release.
 
    superctl unpin 2026-11-23`,
 		Flags: []cli.Flag{jsonFlag()},
@@ -61,13 +61,13 @@ func (c *command) unpinCommand() *cli.Command {
 				return err
 			}
 			changed, err := store.Unpin(name)
-			return c.tellPin(cc, pinView{Changed: changed, Release: name}, err)
+			return c.printPin(cc, pinView{Changed: changed, Release: name}, err)
 		},
 	}
 }
 
-// pinned finds the release that is meant: one that is pinned already, though it may be gone, or any
-// that is there.
+// pinned finds the release of a pin or unpin: a pinned one, even if its directory is gone, or any
+// existing one.
 func pinned(cc *cli.Context) (*releases.Store, string, error) {
 	conf, err := load(cc)
 	if err != nil {
@@ -81,7 +81,7 @@ func pinned(cc *cli.Context) (*releases.Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	word, err := releaseWord(conf, cc.Args().First())
+	word, err := releaseName(conf, cc.Args().First())
 	if err != nil {
 		return nil, "", err
 	}
@@ -92,8 +92,8 @@ func pinned(cc *cli.Context) (*releases.Store, string, error) {
 	return store, r.Name, err
 }
 
-// me is who pins: the person behind sudo, else the user.
-func me() string {
+// pinningUser returns the name of the user who pins: the user behind sudo, else the current one.
+func pinningUser() string {
 	if u, err := user.Lookup(os.Getenv("SUDO_USER")); err == nil && os.Getuid() == 0 {
 		return u.Username
 	}
@@ -103,7 +103,7 @@ func me() string {
 	return strconv.Itoa(os.Getuid())
 }
 
-func (c *command) tellPin(cc *cli.Context, view pinView, err error) error {
+func (c *command) printPin(cc *cli.Context, view pinView, err error) error {
 	if err != nil {
 		return err
 	}
@@ -112,11 +112,11 @@ func (c *command) tellPin(cc *cli.Context, view pinView, err error) error {
 	}
 	switch {
 	case view.Pinned && view.Changed:
-		fmt.Fprintf(c.stdout, "%s is pinned: superctl prune leaves it alone\n", view.Release)
+		fmt.Fprintf(c.stdout, "%s is pinned: superctl prune keeps it\n", view.Release)
 	case view.Pinned:
-		fmt.Fprintf(c.stdout, "%s is pinned already; nothing to do\n", view.Release)
+		fmt.Fprintf(c.stdout, "%s is already pinned; nothing to do\n", view.Release)
 	case view.Changed:
-		fmt.Fprintf(c.stdout, "%s is not pinned any more\n", view.Release)
+		fmt.Fprintf(c.stdout, "%s is no longer pinned\n", view.Release)
 	default:
 		fmt.Fprintf(c.stdout, "%s is not pinned; nothing to do\n", view.Release)
 	}

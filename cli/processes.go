@@ -14,21 +14,24 @@ import (
 
 func (c *command) restartCommand() *cli.Command {
 	return &cli.Command{
-		Name: "restart", Usage: "start the workers of one process anew",
+		Name: "restart", Usage: "restart the workers of one process",
 		UsageText: "superctl restart PROCESS [--instance N] [--json]",
-		Description: `Starts the workers of PROCESS anew, from the live release and the config that it was started with.
-A process with listeners is proved and turned over as in a switch, so no request is lost.
+		Description: `Replaces the workers of PROCESS, with the live release and the config that it was started with. The
+new workers of a process with listeners are checked and cut over to as in a switch, so no request is
+lost.
 
    superctl restart worker
    superctl restart worker --instance 1     only worker.1`,
 		Flags: []cli.Flag{jsonFlag(), &cli.IntFlag{
 			Name: "instance", Value: -1,
-			Usage: "only the instance `N`, from 0; of a process with listeners it must have one of its own (strategy \"rolling\")",
+			Usage: "only the instance `N`, from 0; a process with listeners needs strategy = \"rolling\"",
 		}},
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 0 {
-				return &usageError{fmt.Errorf("restart: missing argument PROCESS: superctl restart PROCESS restarts the workers of one process; "+
-					"systemctl restart superctl@%s the daemon, which keeps them", appWord(cc))}
+				return &usageError{fmt.Errorf(
+					"restart: missing argument PROCESS: superctl restart PROCESS restarts the workers of one process; "+
+						"systemctl restart superctl@%s restarts the daemon and keeps the workers", exampleApp(cc),
+				)}
 			}
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
@@ -45,16 +48,16 @@ A process with listeners is proved and turned over as in a switch, so no request
 
 func (c *command) scaleCommand() *cli.Command {
 	return &cli.Command{
-		Name: "scale", Usage: "have more or fewer instances of a process",
+		Name: "scale", Usage: "change the number of instances of a process",
 		UsageText: "superctl scale PROCESS=N [PROCESS=N ...] | --reset [--json]",
-		Description: `Has N instances of a process run, instead of the number in the config, until it is asked for another one or
-for those of the config again: over switches, reloads and restarts of the daemon. New ones prove themselves
-where no request can reach them, and
-those that are too many finish what they have. superctl status shows what is wanted and what is there.
+		Description: `Runs N instances of a process instead of the number in the config. The number stays in force over
+switches, reloads and restarts of the daemon, until the next scale or scale --reset. New instances
+are checked before they get requests; surplus instances finish their requests. superctl status shows
+the wanted and the actual number.
 
    superctl scale web=8 worker=4
-   superctl scale --reset                   as the config says (scale --config does the same)`,
-		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "reset", Usage: "all processes as the config says"}},
+   superctl scale --reset                   use the numbers in the config (also: scale --config)`,
+		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "reset", Usage: "use the numbers in the config again"}},
 		Action: func(cc *cli.Context) error {
 			req := api.Request{Kind: api.Scale}
 			if cc.Bool("reset") {
@@ -75,7 +78,7 @@ those that are too many finish what they have. superctl status shows what is wan
 	}
 }
 
-// parseInstances reads words such as web=8.
+// parseInstances parses words such as web=8.
 func parseInstances(words []string) (map[string]int, error) {
 	all := make(map[string]int)
 	for _, word := range words {
@@ -83,12 +86,12 @@ func parseInstances(words []string) (map[string]int, error) {
 		n, err := strconv.Atoi(number)
 		switch {
 		case !ok || name == "" || err != nil:
-			return nil, fmt.Errorf("%q: write PROCESS=NUMBER, such as web=8", word)
+			return nil, fmt.Errorf("invalid argument %q: use PROCESS=NUMBER, such as web=8", word)
 		case n < 0:
-			return nil, fmt.Errorf("%q: there cannot be fewer than none", word)
+			return nil, fmt.Errorf("invalid argument %q: the number of instances is negative", word)
 		}
 		if _, twice := all[name]; twice {
-			return nil, fmt.Errorf("%s is there twice", name)
+			return nil, fmt.Errorf("process %s is given twice", name)
 		}
 		all[name] = n
 	}
@@ -97,10 +100,11 @@ func parseInstances(words []string) (map[string]int, error) {
 
 func (c *command) pauseCommand() *cli.Command {
 	return &cli.Command{
-		Name: "pause", Usage: "have a background process finish, and stay away",
+		Name: "pause", Usage: "stop a background process until it is resumed",
 		UsageText: "superctl pause PROCESS [--json]",
-		Description: `Has the workers of a background process finish what they have, and starts none until superctl resume: over
-switches and restarts of the daemon. A process with listeners cannot be paused.
+		Description: `Lets the workers of a background process finish their tasks and starts none until superctl resume.
+The pause stays in force over switches and restarts of the daemon. A process with listeners cannot
+be paused.
 
    superctl pause worker`,
 		Flags:  []cli.Flag{jsonFlag()},
@@ -110,8 +114,8 @@ switches and restarts of the daemon. A process with listeners cannot be paused.
 
 func (c *command) resumeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "resume", Usage: "start a process again that was paused", UsageText: "superctl resume PROCESS [--json]",
-		Description: `Starts the workers of a process that superctl pause has stopped, from the release that is live now.
+		Name: "resume", Usage: "start a paused process", UsageText: "superctl resume PROCESS [--json]",
+		Description: `Starts the workers of a process that superctl pause stopped, with the live release.
 
    superctl resume worker`,
 		Flags:  []cli.Flag{jsonFlag()},
@@ -128,13 +132,13 @@ func (c *command) onProcess(kind api.Kind) cli.ActionFunc {
 	}
 }
 
-// inPlace tells whether a change is one of the live release's processes.
+// inPlace reports whether a kind of change affects processes of the live release only.
 func inPlace(kind string) bool {
 	return slices.Contains([]api.Kind{api.Restart, api.Scale, api.Pause, api.Resume}, api.Kind(kind))
 }
 
-// tellInPlace says how a change of the live release's processes ended.
-func (c *command) tellInPlace(app string, out *api.Outcome) {
+// printInPlace prints the outcome of a change of the live release's processes.
+func (c *command) printInPlace(app string, out *api.Outcome) {
 	p := paletteFor(c.stdout)
 	done := map[api.Kind]string{
 		api.Restart: "restarted", api.Scale: "scaled", api.Pause: "paused", api.Resume: "resumed",
@@ -147,7 +151,7 @@ func (c *command) tellInPlace(app string, out *api.Outcome) {
 	case out.Result != api.Done:
 		fmt.Fprintf(
 			c.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.red("was refused"), out.Error,
-			stays(out, "is live as it was"),
+			previousText(out, "is still live, untouched"),
 		)
 	case !out.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s; nothing to do\n", app, detail)
@@ -158,7 +162,7 @@ func (c *command) tellInPlace(app string, out *api.Outcome) {
 	}
 }
 
-// writeProcesses shows the processes of which not everything is as the config says.
+// writeProcesses prints the processes whose state differs from the config.
 func writeProcesses(w io.Writer, st *api.Status, p palette) {
 	for _, ps := range st.Processes {
 		var notes []string
@@ -166,7 +170,7 @@ func writeProcesses(w io.Writer, st *api.Status, p palette) {
 			notes = append(notes, p.yellow("paused")+" (superctl resume "+ps.Name+" starts it)")
 		}
 		if ps.Wanted != ps.Configured {
-			notes = append(notes, fmt.Sprintf("scaled to %d (the config says %d)", ps.Wanted, ps.Configured))
+			notes = append(notes, fmt.Sprintf("scaled to %d (config: %d)", ps.Wanted, ps.Configured))
 		}
 		if !ps.Paused && ps.Ready != ps.Wanted && st.Changing == nil {
 			notes = append(notes, p.yellow(fmt.Sprintf("%d of %d ready", ps.Ready, ps.Wanted)))

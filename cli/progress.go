@@ -12,8 +12,8 @@ import (
 	"superctl/plain"
 )
 
-// progress shows a change as it happens: on a terminal one line that lives while a step runs,
-// elsewhere a plain line for each step.
+// progress shows a change as it happens: a line for each step, and on a terminal a live line for
+// the running step.
 type progress struct {
 	out   io.Writer
 	now   func() time.Time
@@ -37,19 +37,19 @@ func newProgress(out io.Writer, now func() time.Time) *progress {
 	return p
 }
 
-// progress shows what the command does; with --json it shows nothing.
+// progress returns the progress display of a command; with --json it shows nothing.
 func (c *command) progress(cc *cli.Context) *progress {
 	if cc.Bool("json") {
-		return newSilence()
+		return silentProgress()
 	}
 	return newProgress(c.stderr, c.now)
 }
 
-func newSilence() *progress {
+func silentProgress() *progress {
 	return &progress{out: io.Discard, now: time.Now, stop: make(chan struct{})}
 }
 
-// tick keeps the running step's time.
+// tick redraws the live line until end.
 func (p *progress) tick() {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
@@ -65,8 +65,7 @@ func (p *progress) tick() {
 	}
 }
 
-// width is what a line on a terminal has room for; a longer one would wrap and could not be drawn
-// over.
+// width is the length of the live line. A line that wraps could not be erased.
 const width = 78
 
 func (p *progress) draw() {
@@ -111,7 +110,7 @@ func (p *progress) event(ev api.Event) {
 	}
 }
 
-// line writes a whole line, over the live one.
+// line prints a whole line in place of the live one.
 func (p *progress) line(text string) {
 	if p.live {
 		fmt.Fprint(p.out, eraseLine)
@@ -119,7 +118,7 @@ func (p *progress) line(text string) {
 	fmt.Fprintln(p.out, text)
 }
 
-// end takes the live line away.
+// end stops the display and erases the live line.
 func (p *progress) end() {
 	close(p.stop)
 	p.gone.Wait()

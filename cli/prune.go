@@ -18,7 +18,7 @@ import (
 	"superctl/releases"
 )
 
-// pruneView is what a prune has done; its JSON is that of `prune --json`.
+// pruneView is the outcome of a prune; its JSON is the output of `prune --json`.
 type pruneView struct {
 	Changed   bool          `json:"changed"`
 	DryRun    bool          `json:"dry_run,omitempty"`
@@ -26,7 +26,7 @@ type pruneView struct {
 	Kept      []keptView    `json:"kept"`
 	Leftovers []string      `json:"leftovers,omitempty"` // of interrupted installs and prunes
 	Freed     int64         `json:"freed_bytes"`
-	Unseen    []string      `json:"unseen,omitempty"` // processes that could not be looked at
+	Unseen    []string      `json:"unseen,omitempty"` // processes that could not be inspected
 	Error     string        `json:"error,omitempty"`
 }
 
@@ -44,33 +44,33 @@ type keptView struct {
 	Why       string    `json:"why"`
 }
 
-// pruneOptions say what a prune is to do; the zero value is what the config says.
+// pruneOptions are the options of a prune; the zero value follows the config.
 type pruneOptions struct {
-	keep   int // 0 = the config's
+	keep   int // 0 = the number in the config
 	dryRun bool
-	say    func(text string) // is told what is being removed; nil for nobody
 }
 
 func (c *command) pruneCommand() *cli.Command {
 	return &cli.Command{
 		Name: "prune", Usage: "remove old releases", UsageText: "superctl prune [--keep N] [--dry-run] [--json]",
-		Description: `Removes releases but the newest, as many as "keep" in the config says. What is live or was live before, what has
-workers, what is pinned, what the current link leads to and what any process of the machine uses always stays; so does
-what is still being copied, and what does not look like a release. What an interrupted install or prune has left goes.
+		Description: `Removes all releases but the newest N ("keep" in the config). A prune never removes the live and the
+previous release, a release with workers, a pinned release, the target of the current link, a
+release that any process of the machine uses, a release that is still being copied, or a directory
+that does not look like a release. It also removes the leftovers of interrupted installs and prunes.
 
-   superctl prune --dry-run      what would go, what stays, and why
+   superctl prune --dry-run      show what would be removed and what is kept, and why
    superctl prune --keep 2
-   superctl pin 2026-11-23       keeps a release for good`,
+   superctl pin 2026-11-23       protect a release from prune`,
 		Flags: []cli.Flag{
-			jsonFlag(), &cli.IntFlag{Name: "keep", Usage: "so many of the newest stay, instead of the config's `N`"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "only tell what would be removed"},
+			jsonFlag(), &cli.IntFlag{Name: "keep", Usage: "keep the newest `N` releases (default: keep in the config)"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "only show what would be removed"},
 		},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			if cc.IsSet("keep") && cc.Int("keep") < 1 {
-				return &usageError{fmt.Errorf("prune: --keep %d: at least one release must stay", cc.Int("keep"))}
+				return &usageError{fmt.Errorf("prune: --keep %d: use 1 or more", cc.Int("keep"))}
 			}
 			conf, err := load(cc)
 			if err != nil {
@@ -85,14 +85,14 @@ what is still being copied, and what does not look like a release. What an inter
 			if cc.Bool("json") {
 				return errors.Join(err, c.json(view))
 			}
-			c.tellPrune(conf.App, view)
+			c.printPrune(conf.App, view)
 			return err
 		},
 	}
 }
 
-// prune removes the releases that are old and that nobody needs. With an error the view says what
-// was done all the same; it is nil when that is nothing.
+// prune removes old releases that are not needed. With an error, the view shows what was done
+// before it; the view is nil if nothing was done.
 func prune(ctx context.Context, conf *config.Config, opt pruneOptions, now time.Time) (*pruneView, error) {
 	store, err := conf.OpenStore()
 	if err != nil {
@@ -103,7 +103,7 @@ func prune(ctx context.Context, conf *config.Config, opt pruneOptions, now time.
 	}
 	check := releases.CheckOptions{NoVirtualenv: !conf.Virtualenv}
 	done, err := store.Prune(ctx, releases.PruneOptions{
-		Keep: opt.keep, DryRun: opt.dryRun, Say: opt.say, Now: now, Virtualenv: conf.Virtualenv,
+		Keep: opt.keep, DryRun: opt.dryRun, Now: now, Virtualenv: conf.Virtualenv,
 		Protected: func(ctx context.Context) (map[string]string, error) { return protected(ctx, conf, store) },
 		Check:     func(r releases.Release) error { return r.Check(ctx, check) },
 	})
@@ -137,8 +137,8 @@ func viewPruned(done *releases.Pruned) *pruneView {
 	return view
 }
 
-// protected is the releases that the daemon needs, and why: what it says, and what its state file
-// says for when it ends.
+// protected returns the releases that the daemon needs, with the reasons: those of its status and,
+// for the case that it has ended, those of its state file.
 func protected(ctx context.Context, conf *config.Config, store *releases.Store) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -150,46 +150,51 @@ func protected(ctx context.Context, conf *config.Config, store *releases.Store) 
 	all := make(map[string]string)
 	last, unread := daemon.ReadLast(conf)
 	for i := range last.Running {
-		all[last.Running[i].Name] = "it has workers"
+		all[last.Running[i].Name] = "has workers"
 	}
-	all[last.Previous.Name], all[last.Release.Name] = "previous: a rollback goes to it", "live when the daemon wrote its state last"
+	all[last.Previous.Name], all[last.Release.Name] = rollbackTarget, "live in the state file"
 	if unreachable == nil {
 		addStatus(all, &st, store)
 		return all, nil
 	}
-	_, missing := store.CurrentTarget() // it stays, as in any prune
+	_, missing := store.CurrentTarget() // Prune itself keeps the target
 	switch {
 	case unread != nil:
-		return nil, fmt.Errorf("which releases are needed is not known: %w, and %w", unread, unreachable)
+		return nil, fmt.Errorf(
+			"nothing was removed, because the needed releases are unknown: %w, and %w", unread, unreachable,
+		)
 	case last.Release.Path == "" && missing != nil:
 		return nil, fmt.Errorf(
-			"which release is live is not known, so nothing was removed: no state in %s says so, and %w", conf.State,
+			"nothing was removed, because the live release is unknown: it is not in the state in %s, and %w", conf.State,
 			unreachable,
 		)
 	}
 	return all, nil
 }
 
-// addStatus adds what a running daemon needs.
+// rollbackTarget is why a prune keeps the previous release.
+const rollbackTarget = "previous, the target of a rollback"
+
+// addStatus adds the releases that a running daemon needs.
 func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 	for i := range st.Generations {
 		all[st.Generations[i].Release] = st.Generations[i].State
 	}
-	all[st.Previous], all[st.Release] = "previous: a rollback goes to it", "live"
+	all[st.Previous], all[st.Release] = rollbackTarget, "live"
 	if st.Changing == nil {
 		return
 	}
 	name := st.Changing.Release
 	if r, err := store.Resolve(name, releases.Refs{Live: st.Release, Previous: st.Previous}); err == nil {
-		name = r.Name // it was a word
+		name = r.Name // the change names it by a word such as "latest"
 	}
 	if all[name] == "" {
 		all[name] = fmt.Sprintf("a %s to it is in progress", st.Changing.Kind)
 	}
 }
 
-// tellPrune says what was removed, and what stays and why.
-func (c *command) tellPrune(app string, view *pruneView) {
+// printPrune prints what was removed and what is kept, with the reasons.
+func (c *command) printPrune(app string, view *pruneView) {
 	p := paletteFor(c.stdout)
 	what := fmt.Sprintf("%s and %s", count(len(view.Removed), "release", "releases"), sizeOf(view.Freed))
 	switch n := len(view.Removed); {
@@ -198,57 +203,57 @@ func (c *command) tellPrune(app string, view *pruneView) {
 	case n > 0:
 		fmt.Fprintf(c.stdout, "%s: %s %s\n", app, p.green("removed"), what)
 	default:
-		fmt.Fprintf(c.stdout, "%s: there is no release to remove\n", app)
+		fmt.Fprintf(c.stdout, "%s: no release to remove\n", app)
 	}
-	c.writeFates(view, p)
+	c.writePruned(view, p)
 	if len(view.Leftovers) > 0 {
 		fmt.Fprintf(
-			c.stdout, "  what interrupted installs and prunes have left: %s\n", strings.Join(view.Leftovers, ", "),
+			c.stdout, "  leftovers of interrupted installs and prunes: %s\n", strings.Join(view.Leftovers, ", "),
 		)
 	}
 	if n := len(view.Unseen); n > 0 {
-		how := "; run it as root to be sure that none uses what goes"
+		how := "; run it as root to check whether they use a removed release"
 		if os.Geteuid() == 0 {
-			how = ", not even by root"
+			how = ", even as root"
 		}
 		fmt.Fprintf(
-			c.stdout, "%s %s could not be looked at%s: %s\n", p.yellow("warning:"), count(n, "process", "processes"),
+			c.stdout, "%s %s could not be inspected%s: %s\n", p.yellow("warning:"), count(n, "process", "processes"),
 			how, first(view.Unseen, 3),
 		)
 	}
 }
 
-// writeFates shows what becomes of each release, the newest first.
-func (c *command) writeFates(view *pruneView, p palette) {
-	type fate struct {
+// writePruned prints each release and whether it is kept or removed, the newest first.
+func (c *command) writePruned(view *pruneView, p palette) {
+	type entry struct {
 		installed time.Time
 		cells     []string
 	}
-	fates := make([]fate, 0, len(view.Kept)+len(view.Removed))
+	entries := make([]entry, 0, len(view.Kept)+len(view.Removed))
 	for _, r := range view.Kept {
-		fates = append(fates, fate{
-			r.Installed, []string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), "", "stays: " + r.Why},
+		entries = append(entries, entry{
+			r.Installed, []string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), "", "kept: " + r.Why},
 		})
 	}
 	goes := "removed"
 	if view.DryRun {
-		goes = "would go"
+		goes = "would be removed"
 	}
 	for _, r := range view.Removed {
-		fates = append(fates, fate{
+		entries = append(entries, entry{
 			r.Installed,
 			[]string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), sizeOf(r.Freed), p.yellow(goes)},
 		})
 	}
-	slices.SortStableFunc(fates, func(a, b fate) int { return b.installed.Compare(a.installed) })
+	slices.SortStableFunc(entries, func(a, b entry) int { return b.installed.Compare(a.installed) })
 	var t table
-	for _, f := range fates {
+	for _, f := range entries {
 		t.row(f.cells...)
 	}
 	t.write(c.stdout, "  ")
 }
 
-// first is the first few of a list, and how many more there are.
+// first joins the first entries of a list and adds the number of the others.
 func first(list []string, most int) string {
 	text := strings.Join(list[:min(most, len(list))], ", ")
 	if len(list) > most {

@@ -30,8 +30,8 @@ type releaseView struct {
 	Builder   string    `json:"builder,omitempty"`
 	Installed time.Time `json:"installed"`
 	Bundle    string    `json:"bundle,omitempty"`
-	Bytes     int64     `json:"bytes"`                   // that it takes on disk
-	Partial   bool      `json:"bytes_partial,omitempty"` // it is more
+	Bytes     int64     `json:"bytes"`                   // on disk
+	Partial   bool      `json:"bytes_partial,omitempty"` // Bytes is a lower bound
 	State     string    `json:"state"`                   // live, previous, standby, draining, staged, broken, or ""
 	Pinned    bool      `json:"pinned,omitempty"`
 	Note      string    `json:"note,omitempty"` // of the pin
@@ -40,16 +40,16 @@ type releaseView struct {
 	incomplete bool // it is still being copied
 }
 
-// sizeTime is for how long the space is counted that releases take.
+// sizeTime limits how long the sizes of releases are counted.
 const sizeTime = 2 * time.Second
 
 func (c *command) releasesCommand() *cli.Command {
 	return &cli.Command{
-		Name: "releases", Usage: "the releases that are there, the newest first",
+		Name: "releases", Usage: "list the releases, the newest first",
 		UsageText: "superctl releases [--wide] [--json]",
-		Description: `Lists the directories of releases, with the commit that each records (release.toml, REVISION or git; + is one with
-changes that are not committed), when it was built and installed, what it takes on disk, and what it is now. A release
-that cannot be switched to says why.
+		Description: `Lists the releases with their commit (from release.toml, REVISION or git; + marks uncommitted
+changes), the age of the build and of the installation, the size on disk, and the state. The state
+of a broken release includes the reason.
 
    superctl releases`,
 		Flags: []cli.Flag{jsonFlag(), wideFlag()},
@@ -100,14 +100,7 @@ func viewReleases(conf *config.Config) ([]releaseView, error) {
 		v := viewRelease(&list[i], stateOf(&st, list[i].Name))
 		pin, pinned := pins[v.Name]
 		v.Pinned, v.Note = pinned, pin.Note
-		if v.Broken == "" {
-			var broken *releases.BrokenError
-			if err := list[i].Check(
-				counting, releases.CheckOptions{NoVirtualenv: !conf.Virtualenv},
-			); errors.As(err, &broken) {
-				v.Broken, v.State = broken.Err.Error(), cmp.Or(v.State, "broken")
-			}
-		}
+		v.check(counting, &list[i], releases.CheckOptions{NoVirtualenv: !conf.Virtualenv})
 		if v.Bytes == 0 {
 			size := releases.DiskUse(counting, v.Path)
 			v.Bytes, v.Partial = size.Bytes, size.Partial
@@ -115,6 +108,17 @@ func viewReleases(conf *config.Config) ([]releaseView, error) {
 		views = append(views, v)
 	}
 	return views, nil
+}
+
+// check records why a release is broken, unless that is known already.
+func (v *releaseView) check(ctx context.Context, r *releases.Release, opt releases.CheckOptions) {
+	if v.Broken != "" {
+		return
+	}
+	var broken *releases.BrokenError
+	if err := r.Check(ctx, opt); errors.As(err, &broken) {
+		v.Broken, v.State = broken.Err.Error(), cmp.Or(v.State, "broken")
+	}
 }
 
 func viewRelease(r *releases.Release, state string) releaseView {
@@ -125,7 +129,7 @@ func viewRelease(r *releases.Release, state string) releaseView {
 		State: state,
 	}
 	if r.Tree != "" {
-		v.Bytes = r.Size // its files do not change any more
+		v.Bytes = r.Size // an installed bundle is read-only
 	}
 	if r.Broken != nil {
 		v.incomplete = r.Unfinished != nil
@@ -135,7 +139,7 @@ func viewRelease(r *releases.Release, state string) releaseView {
 	return v
 }
 
-// stateOf is what a release is now.
+// stateOf returns the current state of a release, or "".
 func stateOf(st *api.Status, name string) string {
 	if st.Release == name {
 		return "live"
@@ -154,7 +158,7 @@ func stateOf(st *api.Status, name string) string {
 func (c *command) writeReleases(cc *cli.Context, conf *config.Config, views []releaseView) error {
 	if len(views) == 0 {
 		fmt.Fprintf(
-			c.stdout, "there is no release in %s yet: put one into a directory of its own there\n", conf.Releases,
+			c.stdout, "no release in %s yet: install a bundle, or copy a release into a directory there\n", conf.Releases,
 		)
 		return nil
 	}
@@ -173,13 +177,13 @@ func (c *command) writeReleases(cc *cli.Context, conf *config.Config, views []re
 		}
 		t.row(v.Name, commit, age(c.now(), v.Built), age(c.now(), v.Installed), size, v.stateText(p))
 	}
-	out := c.fit(cc)
+	out := c.newText(cc)
 	t.write(out, "")
 	_, err := c.stdout.Write(out.Bytes())
 	return err
 }
 
-// stateText is all that there is to say of a release.
+// stateText returns the state of a release with its pin and why it is broken.
 func (v *releaseView) stateText(p palette) string {
 	text := v.State
 	switch {

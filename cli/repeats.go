@@ -5,13 +5,13 @@ import (
 	"regexp"
 )
 
-// leastRepeated is how many lines must come again for a repeat to be left out.
-const leastRepeated = 4
+// minRepeated is the least number of repeated lines that are left out.
+const minRepeated = 4
 
 var numbers = regexp.MustCompile(`[0-9]+`)
 
-// withoutRepeats replaces lines that have come before, but for their numbers, by their count: each
-// worker of a server writes the traceback of the same error.
+// withoutRepeats replaces lines that repeat earlier ones, apart from numbers in them, by their
+// count: each worker of a server writes the traceback of the same error.
 func withoutRepeats(lines []string) []string {
 	plain := make([]string, len(lines))
 	for i, l := range lines {
@@ -19,7 +19,7 @@ func withoutRepeats(lines []string) []string {
 	}
 	var out []string
 	for i := 0; i < len(lines); {
-		if n := repeated(plain, i); n >= leastRepeated {
+		if n := repeated(plain, i); n >= minRepeated {
 			out = append(out, fmt.Sprintf("... %d lines as above", n))
 			i += n
 			continue
@@ -30,7 +30,7 @@ func withoutRepeats(lines []string) []string {
 	return out
 }
 
-// repeated returns how many lines from i on have come before i, in one piece.
+// repeated returns how many lines from i on repeat a run of lines before i.
 func repeated(lines []string, i int) int {
 	most := 0
 	for j := range i {

@@ -22,6 +22,6 @@ func TestATracebackOfSeveralWorkersIsShownOnce(t *testing.T) {
 	}
 	short := []string{"a", "b", "c", "a", "b", "c"}
 	if got := withoutRepeats(short); !slices.Equal(got, short) {
-		t.Errorf("three lines that come again are %q", got)
+		t.Errorf("three repeated lines are shown as %q", got)
 	}
 }

@@ -8,23 +8,22 @@ import (
 	"superctl/plain"
 )
 
-// screen is what people read: the output of a command. All that is written to it is text of
-// whoever, from applications, releases and daemons, so it lets text through and nothing else
-// (package plain), whether it is a terminal or not. superctl's own colours are marked by a byte
-// that no text has.
+// screen is the output of a command. Text from applications, releases and daemons is untrusted, so
+// screen removes all control sequences (package plain), even if the output is not a terminal.
+// superctl's own colours are encoded with a byte that no text contains.
 type screen struct{ out io.Writer }
 
-// mark begins a control of superctl's own: a byte that is never in UTF-8, which all text from JSON
-// and TOML is. An m ends it.
+// mark begins a control sequence of superctl's own, and the letter m ends it. The byte never occurs
+// in UTF-8, and text from JSON and TOML is always UTF-8.
 const mark = "\xfe"
 
-// The controls beside colours.
+// The control sequences that are not colours.
 const (
 	eraseLine   = mark + "Km"
 	clearScreen = mark + "Jm"
 )
 
-// Write writes text and marked controls.
+// Write writes text without control sequences, and translates marked ones.
 func (s *screen) Write(p []byte) (int, error) {
 	var b strings.Builder
 	first, rest, marked := strings.Cut(string(p), mark)
@@ -35,7 +34,7 @@ func (s *screen) Write(p []byte) (int, error) {
 		code, text, ends := strings.Cut(part, "m")
 		sequence := controlOf(code)
 		if !ends || sequence == "" {
-			sequence, text = "", part // it was no mark of ours
+			sequence, text = "", part // not one of our marks
 		}
 		b.WriteString(sequence + plain.Text(text))
 	}
@@ -45,7 +44,7 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// controlOf is what a terminal takes for a mark; "" when it is none.
+// controlOf returns the terminal control sequence for a code, or "" if the code is unknown.
 func controlOf(code string) string {
 	switch code {
 	case "K":
@@ -58,7 +57,7 @@ func controlOf(code string) string {
 	return ""
 }
 
-// raw is what a screen writes to: for data that is not for people, and for other programs.
+// raw returns the writer behind a screen, for output to other programs.
 func raw(w io.Writer) io.Writer {
 	if s, ok := w.(*screen); ok {
 		return s.out
@@ -66,11 +65,11 @@ func raw(w io.Writer) io.Writer {
 	return w
 }
 
-// harmless writes JSON so that a terminal can show it: what JSON does not have to escape, but a
-// terminal might obey, is escaped too.
-type harmless struct{ out io.Writer }
+// terminalJSON writes JSON that is safe on a terminal: it also escapes the control characters that JSON
+// allows unescaped.
+type terminalJSON struct{ out io.Writer }
 
-func (h harmless) Write(p []byte) (int, error) {
+func (h terminalJSON) Write(p []byte) (int, error) {
 	var b strings.Builder
 	for _, r := range string(p) {
 		if text := string(r); r < 0x10000 && r >= 0x7f && plain.Text(text) != text {

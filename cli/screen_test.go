@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestOnlyTextAndColoursOfOursReachTheScreen(t *testing.T) {
+func TestOnlyTextAndSuperctlsColoursReachTheScreen(t *testing.T) {
 	const app = "\x1b]0;owned\a\x1b[31mapp\x1b[0m\u202e \u009b2J\x00"
 	for p, want := range map[palette]string{
 		false: "app   next\nab    next\n",
@@ -24,7 +24,7 @@ func TestOnlyTextAndColoursOfOursReachTheScreen(t *testing.T) {
 	}
 }
 
-func TestAMarkThatIsNotOursIsNoControl(t *testing.T) {
+func TestAnUnknownMarkIsPlainText(t *testing.T) {
 	var out bytes.Buffer
 	fmt.Fprintf(&screen{&out}, "a%s5mb%s31%sKmc", mark, mark, mark)
 	if got := out.String(); got != "a5mb31\r\x1b[Kc" {
@@ -32,10 +32,10 @@ func TestAMarkThatIsNotOursIsNoControl(t *testing.T) {
 	}
 }
 
-func TestJSONOnATerminalIsTheSameData(t *testing.T) {
+func TestEscapedJSONDecodesToTheSameData(t *testing.T) {
 	const text = "\x1b[2J\u009b31m\u202ex\u00e9\n\x7f"
 	var out bytes.Buffer
-	if err := json.NewEncoder(harmless{&out}).Encode(text); err != nil {
+	if err := json.NewEncoder(terminalJSON{&out}).Encode(text); err != nil {
 		t.Fatal(err)
 	}
 	var back string

@@ -15,9 +15,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestACommandSaysWhatAScriptOfTestdataSays runs what needs no daemon, or only a simple one, as a
-// person types it.
-func TestACommandSaysWhatAScriptOfTestdataSays(t *testing.T) {
+// TestScripts runs the transcripts in testdata, for commands that need no daemon.
+func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Condition: func(cond string) (bool, error) {

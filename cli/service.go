@@ -14,15 +14,15 @@ import (
 	"superctl/daemon/systemd"
 )
 
-// service is how an app's daemon runs on this machine: as whom, and in what sandbox.
+// service describes how an app's daemon runs on this machine: its user and its sandbox.
 type service struct {
-	unit  *systemd.Service // nil if systemd does not run it, as far as is known
-	user  *config.User     // of the daemon; nil = root, or not known
-	known bool             // the user is
+	unit  *systemd.Service // nil if no unit is known to run it
+	user  *config.User     // of the daemon; nil = root or unknown
+	known bool             // whether the user is known
 }
 
-// serviceOf finds out for root how the daemon of an app runs. Only what root alone can change
-// counts: the unit, else the owner of the state directory.
+// serviceOf returns how the daemon of an app runs. The answer is for root, so it relies only on
+// facts that root alone can change: the unit, else the owner of the state directory.
 func serviceOf(ctx context.Context, conf *config.Config) (service, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -52,8 +52,8 @@ func serviceOf(ctx context.Context, conf *config.Config) (service, error) {
 }
 
 // unitOf returns the unit that runs the daemon: the packaged one for a config in /etc/superctl,
-// else that of the daemon which answers. The word of the daemon counts only if its unit is not
-// root's, since anybody could answer.
+// else the unit of the daemon that answers on the control socket. Any user could answer there, so a
+// unit found this way counts only if it does not run as root.
 func unitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) {
 	if conf.Path == config.PathOf(conf.App) {
 		unit, err := systemd.FindService(ctx, "superctl@"+conf.App+".service")
@@ -63,7 +63,7 @@ func unitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) 
 	}
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	if err != nil || st.App != conf.App {
-		return nil, nil //nolint:nilerr // no daemon runs, or it does not answer
+		return nil, nil //nolint:nilerr // no daemon answers
 	}
 	unit, err := systemd.FindServiceOf(ctx, st.PID)
 	if unit == nil || err != nil {
@@ -75,9 +75,9 @@ func unitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) 
 	return unit, nil
 }
 
-// workersUser returns the user of the workers for a command that root has typed: the config's, else
-// the daemon's. Root never runs the app's code as root because the config is silent: it must be
-// known that the daemon is root's own.
+// workersUser returns the user of the workers for a command that root runs: the user in the config,
+// else the daemon's user. If both are unknown it returns an error, so that root does not run the
+// app's code as root by mistake.
 func workersUser(conf *config.Config) (*config.User, error) {
 	if conf.User != nil || os.Geteuid() != 0 {
 		return conf.User, nil
@@ -87,14 +87,16 @@ func workersUser(conf *config.Config) (*config.User, error) {
 	case err != nil:
 		return nil, err
 	case !s.known:
-		return nil, &usageError{fmt.Errorf("which user runs %s is not known, since no unit superctl@%s.service and no state directory %s is there: "+
-			`write user = "NAME" in %s (user = "root" to run the app's code as root), or start the daemon first`, conf.App, conf.App, conf.State, conf.Path)}
+		return nil, &usageError{fmt.Errorf(
+			"the user that runs %s is unknown: neither the unit superctl@%s.service nor the state directory %s exists: "+
+				`set user = "NAME" in %s (user = "root" to run the app's code as root), or start the daemon first`,
+			conf.App, conf.App, conf.State, conf.Path,
+		)}
 	}
 	return s.user, nil
 }
 
-// environment returns that of a command which runs as the service's user where no unit gives it
-// one.
+// environment returns the environment of a command that runs as the service's user without a unit.
 func (s service) environment(conf *config.Config) []string {
 	env := []string{"STATE_DIRECTORY=" + conf.State, "RUNTIME_DIRECTORY=" + filepath.Dir(conf.Control)}
 	for _, name := range []string{"PATH", "LANG", "TZ", "TERM", "NO_COLOR", "COLUMNS"} {
@@ -108,8 +110,8 @@ func (s service) environment(conf *config.Config) []string {
 	return env
 }
 
-// whoAmI is the name of the user of this process.
-func whoAmI() string {
+// currentUser returns the name of the user of this process.
+func currentUser() string {
 	uid := strconv.Itoa(os.Geteuid())
 	if u, err := user.LookupId(uid); err == nil {
 		return u.Username

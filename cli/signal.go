@@ -12,17 +12,17 @@ import (
 	"superctl/api"
 )
 
-// signalTime is how long the daemon may take to answer a signal.
+// signalTime limits how long the daemon may take to send a signal.
 const signalTime = 10 * time.Second
 
 func (c *command) signalCommand() *cli.Command {
 	return &cli.Command{
 		Name: "signal", Usage: "send a signal to the workers of a process",
 		UsageText: "superctl signal PROCESS SIGNAL [--json]",
-		Description: `Sends HUP, USR1 or USR2 to the main process of each worker of PROCESS, also of releases that are still draining
-or kept on standby. What a signal does is the server's affair: USR1 has gunicorn and nginx open their log
-files again, which logrotate needs. A worker that does not handle the signal, and would die of it, does
-not get it, and the command fails.
+		Description: `Sends HUP, USR1 or USR2 to the main process of each worker of PROCESS, including workers that drain
+or are on standby. The server decides what a signal does: USR1 makes gunicorn and nginx reopen their
+log files, which logrotate needs. A worker that does not handle the signal would be killed by it:
+superctl does not send it, and the command fails.
 
    superctl signal web USR1`,
 		Flags: []cli.Flag{jsonFlag()},
@@ -44,12 +44,12 @@ not get it, and the command fails.
 			if err != nil {
 				return err
 			}
-			return c.conclude(cc, out, signalResult(out), func() { c.tellSignaled(out) })
+			return c.conclude(cc, out, signalResult(out), func() { c.printSignaled(out) })
 		},
 	}
 }
 
-// signalRequest reads the name of a signal as kill(1) does: with or without SIG, in any case.
+// signalRequest parses the name of a signal like kill(1): with or without SIG, in any case.
 func signalRequest(process, name string) (api.SignalRequest, error) {
 	req := api.SignalRequest{Process: process, Signal: strings.TrimPrefix(strings.ToUpper(name), "SIG")}
 	if !slices.Contains(api.Signals, req.Signal) {
@@ -68,7 +68,7 @@ func signalResult(out *api.Signaled) api.Result {
 	return api.Aborted
 }
 
-func (c *command) tellSignaled(out *api.Signaled) {
+func (c *command) printSignaled(out *api.Signaled) {
 	p := paletteFor(c.stdout)
 	for _, w := range out.Workers {
 		worker := fmt.Sprintf(
@@ -82,7 +82,7 @@ func (c *command) tellSignaled(out *api.Signaled) {
 				c.stdout, "%s: %s %s did not get %s: %s\n", out.App, p.red("FAIL"), worker, out.Signal, w.Reason,
 			)
 		default:
-			fmt.Fprintf(c.stdout, "%s: %s was left out: %s\n", out.App, worker, w.Reason)
+			fmt.Fprintf(c.stdout, "%s: skipped %s: %s\n", out.App, worker, w.Reason)
 		}
 	}
 	if len(out.Workers) == 0 {

@@ -11,75 +11,81 @@ import (
 	"superctl/api"
 )
 
-// watchEvery is how often `status --watch` looks.
+// watchEvery is the interval of `status --watch`.
 const watchEvery = time.Second
 
 func (c *command) statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "what runs now",
+		Name: "status", Usage: "show what runs now",
 		UsageText: "superctl status [--json] [--wide] [--watch | --env] [--exit-code]",
 		Description: `Shows the live release, the generations with their workers, the listeners, and a change in progress.
 
    superctl status --watch           until Ctrl-C
-   superctl status --env             the names of the environment variables, never their values
+   superctl status --env             the names of the environment variables, without values
    superctl status --json            for scripts
    superctl status --exit-code       for monitoring: 0 ok, 1 degraded, 2 down, 3 the daemon cannot be reached`,
 		Flags: []cli.Flag{
 			jsonFlag(), wideFlag(), &cli.BoolFlag{
-				Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second, until Ctrl-C",
+				Name: "watch", Aliases: []string{"w"}, Usage: "update the status every second, until Ctrl-C",
 			},
-			&cli.BoolFlag{Name: "exit-code", Usage: "exit with the health: 0 ok, 1 degraded, 2 down"},
+			&cli.BoolFlag{Name: "exit-code", Usage: "set the exit code by the health: 0 ok, 1 degraded, 2 down"},
 			&cli.BoolFlag{
 				Name:  "env",
-				Usage: "which environment variables each process of the live release has, and where each is from",
+				Usage: "list the environment variables of each process of the live release and their sources",
 			},
 		},
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			daemonClient, err := client(cc)
-			if err != nil {
-				return err
-			}
-			ctx, stop := interruptible()
-			defer stop()
-			if cc.Bool("env") {
-				return c.showEnvironment(ctx, daemonClient, cc)
-			}
-			for {
-				st, err := daemonClient.Status(ctx)
-				switch {
-				case err != nil && ctx.Err() != nil:
-					return nil
-				case err != nil:
-					return err
-				case cc.Bool("json"):
-					if err := c.json(st); err != nil || !cc.Bool("watch") {
-						return errors.Join(err, healthCode(cc, &st))
-					}
-				default:
-					b := c.fit(cc)
-					if cc.Bool("watch") && isTerminal(c.stdout) {
-						b.WriteString(clearScreen)
-					}
-					writeStatus(b, &st, paletteFor(c.stdout), c.now())
-					if _, err := c.stdout.Write(b.Bytes()); err != nil || !cc.Bool("watch") {
-						return errors.Join(err, healthCode(cc, &st))
-					}
-				}
-				select {
-				case <-time.After(watchEvery):
-				case <-ctx.Done():
-					return nil
-				}
-			}
-		},
+		Action: c.status,
 	}
 }
 
-// healthCode ends `status --exit-code`. Its codes are those of monitoring plugins (Nagios, Icinga):
-// 1 is a warning, 2 is critical, and 3, a daemon that cannot be reached, is unknown.
+func (c *command) status(cc *cli.Context) error {
+	if err := arguments(cc, 0, 0); err != nil {
+		return err
+	}
+	daemonClient, err := client(cc)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	if cc.Bool("env") {
+		return c.showEnvironment(ctx, daemonClient, cc)
+	}
+	for {
+		st, err := daemonClient.Status(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := c.printStatus(cc, &st); err != nil || !cc.Bool("watch") {
+			return errors.Join(err, healthCode(cc, &st))
+		}
+		select {
+		case <-time.After(watchEvery):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (c *command) printStatus(cc *cli.Context, st *api.Status) error {
+	if cc.Bool("json") {
+		return c.json(st)
+	}
+	b := c.newText(cc)
+	if cc.Bool("watch") && isTerminal(c.stdout) {
+		b.WriteString(clearScreen)
+	}
+	writeStatus(b, st, paletteFor(c.stdout), c.now())
+	_, err := c.stdout.Write(b.Bytes())
+	return err
+}
+
+// healthCode returns the error that sets the exit code of `status --exit-code`. The codes are those
+// of monitoring plugins (Nagios, Icinga): 1 is warning, 2 is critical and 3, for a daemon that
+// cannot be reached, is unknown.
 func healthCode(cc *cli.Context, st *api.Status) error {
 	switch {
 	case !cc.Bool("exit-code") || st.Health == api.HealthOK:
@@ -91,42 +97,9 @@ func healthCode(cc *cli.Context, st *api.Status) error {
 	}
 }
 
-// writeStatus shows a status so that it fits a screen.
+// writeStatus writes a status that fits on a screen.
 func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
-	health := map[string]func(string) string{"ok": p.green, "degraded": p.yellow, "down": p.red}[st.Health]
-	if health == nil {
-		health = func(s string) string { return s }
-	}
-	switch {
-	case st.Expected != "" && st.Changing == nil:
-		fmt.Fprintf(
-			w, "%s: %s\n  %s\n  It is tried again by itself; superctl switch RELEASE starts another one\n",
-			p.bold(st.App), health("nothing is live"), health(st.Reason),
-		)
-	case st.Release == "" && st.Changing == nil:
-		fmt.Fprintf(
-			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)\n", p.bold(st.App),
-			health("no release is live"),
-		)
-	default:
-		live := st.Release
-		if st.Commit != "" {
-			live += " (" + short(st.Commit) + ")"
-		}
-		fmt.Fprintf(
-			w, "%s: %s, %s, live since %s", p.bold(st.App), p.bold(live), health(st.Health), age(now, liveSince(st)),
-		)
-		if st.LiveOrigin != nil {
-			fmt.Fprintf(w, " by %s", st.LiveOrigin.By(st.LiveBy))
-		}
-		if st.Previous != "" {
-			fmt.Fprintf(w, ", before it %s", st.Previous)
-		}
-		fmt.Fprintln(w)
-		if st.Reason != "" {
-			fmt.Fprintf(w, "  %s\n", health(st.Reason))
-		}
-	}
+	writeLive(w, st, p, now)
 	for _, t := range st.Troubles {
 		if t.Why == st.Reason {
 			continue
@@ -136,11 +109,11 @@ func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
 	if ch := st.Changing; ch != nil {
 		step := ch.Step
 		if ch.Canary != nil {
-			step = fmt.Sprintf("%s (%s)", step, partText(ch.Canary))
+			step = fmt.Sprintf("%s (%s)", step, canaryText(ch.Canary))
 		}
 		fmt.Fprintf(
-			w, "  %s: %s to %s by %s, %s, begun %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who), step,
-			age(now, ch.Since),
+			w, "  %s: %s to %s by %s, step %s, started %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who),
+			step, age(now, ch.Since),
 		)
 	}
 	writeProcesses(w, st, p)
@@ -157,8 +130,42 @@ func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
 	)
 }
 
-// liveSince is when the live release became that; a state of an earlier version only knows since
-// when its workers are.
+// writeLive writes the live release and the health of the app.
+func writeLive(w io.Writer, st *api.Status, p palette, now time.Time) {
+	health := map[string]func(string) string{"ok": p.green, "degraded": p.yellow, "down": p.red}[st.Health]
+	if health == nil {
+		health = func(s string) string { return s }
+	}
+	switch {
+	case st.Expected != "" && st.Changing == nil:
+		fmt.Fprintf(
+			w, "%s: %s\n  %s\n  The daemon keeps trying; superctl switch RELEASE starts another release\n",
+			p.bold(st.App), health("no release is live"), health(st.Reason),
+		)
+		return
+	case st.Release == "" && st.Changing == nil:
+		fmt.Fprintf(
+			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)\n", p.bold(st.App),
+			health("no release is live"),
+		)
+		return
+	}
+	live := withCommit(st.Release, st.Commit)
+	fmt.Fprintf(w, "%s: %s, %s, live since %s", p.bold(st.App), p.bold(live), health(st.Health), age(now, liveSince(st)))
+	if st.LiveOrigin != nil {
+		fmt.Fprintf(w, " by %s", st.LiveOrigin.By(st.LiveBy))
+	}
+	if st.Previous != "" {
+		fmt.Fprintf(w, ", previous %s", st.Previous)
+	}
+	fmt.Fprintln(w)
+	if st.Reason != "" {
+		fmt.Fprintf(w, "  %s\n", health(st.Reason))
+	}
+}
+
+// liveSince returns when the release became live. A state file of an earlier version does not
+// record this time; then it is the time since when the live generation is live.
 func liveSince(st *api.Status) time.Time {
 	if !st.LiveSince.IsZero() {
 		return st.LiveSince
@@ -206,7 +213,7 @@ func listenerTable(st *api.Status) *table {
 			gen = fmt.Sprint(l.Generation)
 		}
 		if l.Canary != 0 && st.Changing != nil && st.Changing.Canary != nil {
-			gen += fmt.Sprintf(", %d for %s", l.Canary, partText(st.Changing.Canary))
+			gen += fmt.Sprintf(", %d for %s", l.Canary, canaryText(st.Changing.Canary))
 		}
 		queue := "-"
 		if l.QueueLimit > 0 {

@@ -13,28 +13,26 @@ import (
 	"superctl/plain"
 )
 
-// leastColumn is how narrow a column may become on a terminal, and leastRest how narrow the last
-// one.
+// minColumn is the least width of a column on a terminal, and minLastColumn that of the last column.
 const (
-	leastColumn = 6
-	leastRest   = 24
+	minColumn     = 6
+	minLastColumn = 24
 )
 
 func wideFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "wide", Usage: "whole columns, even if the terminal is narrower"}
+	return &cli.BoolFlag{Name: "wide", Usage: "do not shorten columns to the width of the terminal"}
 }
 
-// fitted is text for a terminal of so many columns; 0 = any number.
-type fitted struct {
+// terminalText is text for a terminal.
+type terminalText struct {
 	bytes.Buffer
-	columns int
+	columns int // width of the terminal; 0 = unlimited
 }
 
-// columnsOf returns how many columns there are to write to; 0 = any number, since it is no
-// terminal.
+// columnsOf returns the width of the terminal behind w, or 0 if there is none.
 func columnsOf(w io.Writer) int {
 	switch w := raw(w).(type) {
-	case *fitted:
+	case *terminalText:
 		return w.columns
 	case *os.File:
 		if isTerminal(w) {
@@ -46,22 +44,22 @@ func columnsOf(w io.Writer) int {
 	return 0
 }
 
-// fit returns where a command that knows --wide collects its text.
-func (c *command) fit(cc *cli.Context) *fitted {
+// newText returns a buffer for text in the width of the terminal, or unlimited with --wide.
+func (c *command) newText(cc *cli.Context) *terminalText {
 	if cc.Bool("wide") {
-		return &fitted{}
+		return &terminalText{}
 	}
-	return &fitted{columns: columnsOf(c.stdout)}
+	return &terminalText{columns: columnsOf(c.stdout)}
 }
 
-// table is rows of cells, aligned. Colours have no width. The last cell of a row may be as long as
-// it likes.
+// table is a list of rows whose cells are aligned in columns. Colours have no width. The last cell
+// of a row can have any length and does not widen its column.
 type table struct{ rows [][]string }
 
 func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
 
-// write writes the rows. On a terminal they fit its width: the gaps become narrower, then the
-// widest columns, and a last cell goes on below itself.
+// write writes the rows. To fit the width of a terminal it narrows first the gaps and then the
+// widest columns, and wraps the last cells.
 func (t *table) write(w io.Writer, indent string) {
 	widths, gap, room := t.widths(), 2, columnsOf(w)
 	if room > 0 {
@@ -73,11 +71,11 @@ func (t *table) write(w io.Writer, indent string) {
 		at := len(indent)
 		for i, c := range r[:len(r)-1] {
 			c = shortened(c, widths[i])
-			b.WriteString(c + strings.Repeat(" ", widths[i]-visible(c)+gap))
+			b.WriteString(c + strings.Repeat(" ", widths[i]-displayWidth(c)+gap))
 			at += widths[i] + gap
 		}
 		last := r[len(r)-1]
-		if room > 0 && at+visible(last) > room {
+		if room > 0 && at+displayWidth(last) > room {
 			last = wrapped(last, at, room)
 		}
 		b.WriteString(last)
@@ -85,7 +83,7 @@ func (t *table) write(w io.Writer, indent string) {
 	}
 }
 
-// widths are those of the columns but for last cells.
+// widths returns the widths of the columns, not counting last cells.
 func (t *table) widths() []int {
 	var widths []int
 	for _, r := range t.rows {
@@ -94,22 +92,23 @@ func (t *table) widths() []int {
 				widths = append(widths, 0)
 			}
 			if i < len(r)-1 {
-				widths[i] = max(widths[i], visible(c))
+				widths[i] = max(widths[i], displayWidth(c))
 			}
 		}
 	}
 	return widths
 }
 
-// narrowed returns widths and a gap with which the table has room, if it can have it.
+// narrowed returns widths and a gap with which the table fits into room columns, if that is
+// possible.
 func (t *table) narrowed(widths []int, room int) (narrow []int, gap int) {
-	rest := 0 // of the rows with all columns: the others go on below themselves anyway
+	rest := 0 // width of the last column; last cells of shorter rows wrap anyway
 	for _, r := range t.rows {
 		if len(r) == len(widths) {
-			rest = max(rest, visible(r[len(r)-1]))
+			rest = max(rest, displayWidth(r[len(r)-1]))
 		}
 	}
-	rest = min(rest, leastRest)
+	rest = min(rest, minLastColumn)
 	needed := func() int {
 		sum := rest
 		for _, n := range widths[:max(len(widths)-1, 0)] {
@@ -128,7 +127,7 @@ func (t *table) narrowed(widths []int, room int) (narrow []int, gap int) {
 				widest = i
 			}
 		}
-		if len(widths) == 0 || widths[widest] <= leastColumn {
+		if len(widths) == 0 || widths[widest] <= minColumn {
 			break
 		}
 		widths[widest]--
@@ -136,9 +135,9 @@ func (t *table) narrowed(widths []int, room int) (narrow []int, gap int) {
 	return widths, gap
 }
 
-// shortened leaves out the middle of a cell, whose ends tell names apart.
+// shortened cuts out the middle of a cell: the ends distinguish names.
 func shortened(cell string, width int) string {
-	if visible(cell) <= width {
+	if displayWidth(cell) <= width {
 		return cell
 	}
 	before, text, after := uncoloured(cell)
@@ -148,7 +147,7 @@ func shortened(cell string, width int) string {
 	return before + string(runes[:head]) + "\u2026" + string(runes[len(runes)-tail:]) + after
 }
 
-// uncoloured takes the colour of a whole cell off.
+// uncoloured splits a cell into the start of its colour, its text and the end of its colour.
 func uncoloured(cell string) (before, text, after string) {
 	const end = mark + "0m"
 	coloured, ends := strings.CutSuffix(cell, end)
@@ -159,12 +158,12 @@ func uncoloured(cell string) (before, text, after string) {
 	return mark + code + "m", plain.Line(text), end
 }
 
-// wrapped breaks a text into lines that begin at a column; far to the right, where there is no room
-// for that, at the fourth.
+// wrapped breaks a text into lines that begin at column at, or at column 4 if there is too little
+// room to the right of at.
 func wrapped(text string, at, room int) string {
 	var b strings.Builder
 	indent := at
-	if room-at < leastRest {
+	if room-at < minLastColumn {
 		indent = 4
 		b.WriteString("\n" + strings.Repeat(" ", indent))
 	}
@@ -175,7 +174,7 @@ func wrapped(text string, at, room int) string {
 	for i, word := range strings.Fields(text) {
 		switch {
 		case i == 0:
-		case column+1+visible(word) > room:
+		case column+1+displayWidth(word) > room:
 			b.WriteString("\n" + strings.Repeat(" ", indent+len(lead)))
 			column = indent + len(lead)
 		default:
@@ -183,7 +182,7 @@ func wrapped(text string, at, room int) string {
 			column++
 		}
 		b.WriteString(word)
-		column += visible(word)
+		column += displayWidth(word)
 	}
 	return b.String()
 }

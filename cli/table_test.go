@@ -8,10 +8,10 @@ import (
 	"superctl/api"
 )
 
-// longLines returns the lines of a text that are longer than width.
+// longLines returns the lines of text that are longer than width.
 func longLines(text string, width int) (long []string) {
 	for line := range strings.Lines(text) {
-		if visible(strings.TrimSuffix(line, "\n")) > width {
+		if displayWidth(strings.TrimSuffix(line, "\n")) > width {
 			long = append(long, line)
 		}
 	}
@@ -30,17 +30,20 @@ func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 			Since: now.Add(-50 * 24 * time.Hour), Restarts: 1234,
 		},
 	}
-	st := &api.Status{App: "shop", Release: "2026-11-28-12", Generation: 1234, Health: "ok", Generations: []api.GenerationStatus{
+	generations := []api.GenerationStatus{
 		{ID: 1233, Release: "2026-11-27-11-hotfix", State: string(api.Draining), Connections: 1234, Workers: workers},
 		{ID: 1234, Release: "2026-11-28-12", State: string(api.Live), Connections: 12, Workers: workers},
-	}}
+	}
+	st := &api.Status{
+		App: "shop", Release: "2026-11-28-12", Generation: 1234, Health: "ok", Generations: generations,
+	}
 	for _, p := range []palette{false, true} {
-		b := &fitted{columns: 80}
+		b := &terminalText{columns: 80}
 		workerTable(st, p, now).write(b, "  ")
 		if long := longLines(b.String(), 80); long != nil {
 			t.Errorf("longer than 80 columns:\n%s", strings.Join(long, ""))
 		}
-		whole := &fitted{}
+		whole := &terminalText{}
 		workerTable(st, p, now).write(whole, "  ")
 		for _, text := range []string{"2026-11-27-11-hotfix", "1234567", "worker.11", "478 MB"} {
 			if !strings.Contains(whole.String(), text) {
@@ -50,12 +53,12 @@ func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 	}
 }
 
-func TestALastCellGoesOnBelowItself(t *testing.T) {
+func TestALongLastCellWraps(t *testing.T) {
 	var tab table
 	tab.row("NUMBER", "WHAT", "WHO")
 	tab.row("12", "switch", "anna (as root) from 203.0.113.7")
 	tab.row("", "  "+strings.Repeat("reason ", 20))
-	b := &fitted{columns: 40}
+	b := &terminalText{columns: 40}
 	tab.write(b, "")
 	const want = `NUMBER  WHAT    WHO
 12      switch  anna (as root) from

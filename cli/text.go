@@ -19,7 +19,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
 }
 
-// palette colours text, on a terminal only and never with NO_COLOR (https://no-color.org).
+// palette colours text if it is true: on a terminal, without NO_COLOR (https://no-color.org).
 type palette bool
 
 func paletteFor(w io.Writer) palette { return palette(isTerminal(w) && os.Getenv("NO_COLOR") == "") }
@@ -37,7 +37,7 @@ func (p palette) red(s string) string    { return p.paint("31", s) }
 func (p palette) green(s string) string  { return p.paint("32", s) }
 func (p palette) yellow(s string) string { return p.paint("33", s) }
 
-// seconds is a length of time as people say it.
+// seconds formats a duration, such as 48 ms, 2.5 s or 1m30s.
 func seconds(s float64) string {
 	switch {
 	case s < 1:
@@ -49,7 +49,7 @@ func seconds(s float64) string {
 	}
 }
 
-// age is how long ago something was.
+// age formats how long before now a time was, such as 5 min ago; "-" for the zero time.
 func age(now, then time.Time) string {
 	if then.IsZero() {
 		return "-"
@@ -69,10 +69,10 @@ func age(now, then time.Time) string {
 	}
 }
 
-// sizeOf is a number of bytes for people, such as 148 MB.
+// sizeOf formats a number of bytes, such as 148 MB.
 func sizeOf[T int64 | uint64](n T) string { return humanize.Bytes(uint64(max(n, 0))) }
 
-// memory is what a worker uses; - if that is not known.
+// memory formats the memory of a worker; "-" if it is unknown.
 func memory(n uint64) string {
 	if n == 0 {
 		return "-"
@@ -82,8 +82,8 @@ func memory(n uint64) string {
 
 func short(commit string) string { return commit[:min(len(commit), 10)] }
 
-// visible is how many columns a text takes on a screen.
-func visible(s string) int {
+// displayWidth returns the width of a text on a terminal in columns.
+func displayWidth(s string) int {
 	n := 0
 	for i, part := range strings.Split(s, mark) {
 		if code, text, ends := strings.Cut(part, "m"); i > 0 && ends && controlOf(code) != "" {

@@ -10,7 +10,7 @@ import (
 	"superctl/daemon"
 )
 
-// tryRelease is `check RELEASE`.
+// tryRelease runs `check RELEASE`.
 func (c *command) tryRelease(cc *cli.Context, conf *config.Config, u *config.User, word string) error {
 	ctx, interrupted := interruptible()
 	defer interrupted()
@@ -20,19 +20,19 @@ func (c *command) tryRelease(cc *cli.Context, conf *config.Config, u *config.Use
 	if err != nil {
 		return err
 	}
-	return c.conclude(cc, out, out.Result, func() { c.tellTrial(conf.App, out) })
+	return c.conclude(cc, out, out.Result, func() { c.printTrial(conf.App, out) })
 }
 
-// tellTrial says how a trial has ended.
-func (c *command) tellTrial(app string, out *api.Outcome) {
+// printTrial prints the outcome of a trial.
+func (c *command) printTrial(app string, out *api.Outcome) {
 	p := paletteFor(c.stdout)
 	for _, w := range out.Warnings {
 		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
-	c.tellLog("worker", out.Log)
+	c.printLog("worker", out.Log)
 	if out.Result == api.Done {
 		fmt.Fprintf(
-			c.stdout, "%s: %s %s: it was started on a private socket and is healthy\n", app, p.bold(out.Release),
+			c.stdout, "%s: %s %s: its health check passed on a private socket\n", app, p.bold(out.Release),
 			p.green("works"),
 		)
 		return

@@ -8,10 +8,11 @@ import (
 
 func (c *command) upgradeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "upgrade", Usage: "replace the daemon by the superctl that is installed now; the site does not notice",
+		Name: "upgrade", Usage: "replace the running daemon with the installed superctl",
 		UsageText: "superctl upgrade",
-		Description: `Install the new superctl over the old one, then run this. The new daemon takes over the listeners
-and the workers as they are; if it cannot, the old one goes on.
+		Description: `Install the new superctl over the old one, then run this command. The new daemon takes over the
+listeners and the workers; the site is not interrupted. If the new daemon cannot take over, the old
+one keeps running.
 
    superctl upgrade`,
 		Flags: []cli.Flag{jsonFlag()},

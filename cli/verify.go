@@ -20,7 +20,7 @@ import (
 type verifyView struct {
 	Release string `json:"release"`
 	Path    string `json:"path"`
-	// "unchanged", "changed", "unknown" (nobody has written down what was in it), "unreadable"
+	// "unchanged", "changed", "unknown" (the release has no manifest) or "unreadable"
 	State string `json:"state"`
 	releases.Difference
 	Error string `json:"error,omitempty"`
@@ -28,11 +28,11 @@ type verifyView struct {
 
 func (c *command) verifyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "verify", Usage: "say what has changed in releases since they were installed",
+		Name: "verify", Usage: "verify installed releases against their manifests",
 		UsageText: "superctl verify [RELEASE...] [--json]",
-		Description: `Compares each file of the releases (default: of all that were installed from a bundle) with what was written down
-when they were installed: content, mode, where links lead. What is in [shared] is passed over. Exit code 1 when anything
-has changed.
+		Description: `Compares each file of the releases (default: all releases installed from a bundle) with the manifest
+of the installation: content, mode and link targets. Paths in [shared] are skipped. Exit code 1:
+something has changed.
 
    superctl verify
    superctl verify live`,
@@ -44,7 +44,7 @@ has changed.
 			}
 			ctx, stop := interruptible()
 			defer stop()
-			words, err := releaseWords(conf, cc.Args().Slice())
+			words, err := releaseNames(conf, cc.Args().Slice())
 			if err != nil {
 				return err
 			}
@@ -58,12 +58,12 @@ has changed.
 			}) {
 				result = api.Aborted
 			}
-			return c.conclude(cc, views, result, func() { c.tellVerify(conf.App, views) })
+			return c.conclude(cc, views, result, func() { c.printVerify(conf.App, views) })
 		},
 	}
 }
 
-// verify compares the releases that the words mean, or all.
+// verify compares the named releases, or all, with their manifests.
 func verify(ctx context.Context, conf *config.Config, words []string) ([]verifyView, error) {
 	store, err := conf.OpenStore()
 	if err != nil {
@@ -98,8 +98,7 @@ func verify(ctx context.Context, conf *config.Config, words []string) ([]verifyV
 	return views, nil
 }
 
-// resolveAll finds the releases that words mean; live and previous are known when the daemon
-// answers.
+// resolveAll finds the named releases. The word "previous" needs a daemon that answers.
 func resolveAll(
 	ctx context.Context, conf *config.Config, store *releases.Store, words []string,
 ) ([]releases.Release, error) {
@@ -122,21 +121,22 @@ func resolveAll(
 	return list, nil
 }
 
-// mostPaths is how many paths of a kind are shown of a release; --json has all.
-const mostPaths = 20
+// maxPaths limits how many changed, added and removed paths of a release are shown each; --json
+// has all.
+const maxPaths = 20
 
-func (c *command) tellVerify(app string, views []verifyView) {
+func (c *command) printVerify(app string, views []verifyView) {
 	p := paletteFor(c.stdout)
 	if len(views) == 0 {
-		fmt.Fprintf(c.stdout, "%s: there is no release to verify\n", app)
+		fmt.Fprintf(c.stdout, "%s: no release to verify\n", app)
 	}
 	for i := range views {
 		v := &views[i]
 		switch v.State {
 		case "unchanged":
-			fmt.Fprintf(c.stdout, "%s: %s %s\n", app, v.Release, p.green("is as it was installed"))
+			fmt.Fprintf(c.stdout, "%s: %s %s\n", app, v.Release, p.green("is unchanged"))
 		case "changed":
-			fmt.Fprintf(c.stdout, "%s: %s %s\n", app, p.bold(v.Release), p.red("is not as it was installed"))
+			fmt.Fprintf(c.stdout, "%s: %s %s\n", app, p.bold(v.Release), p.red("has changed since its installation"))
 		default:
 			fmt.Fprintf(c.stdout, "%s: %s %s: %s\n", app, v.Release, p.yellow("cannot be verified"), v.Error)
 		}
@@ -144,17 +144,17 @@ func (c *command) tellVerify(app string, views []verifyView) {
 			what  string
 			paths []string
 		}{{"changed", v.Changed}, {"added", v.Added}, {"removed", v.Removed}} {
-			for _, path := range kind.paths[:min(mostPaths, len(kind.paths))] {
+			for _, path := range kind.paths[:min(maxPaths, len(kind.paths))] {
 				fmt.Fprintf(c.stdout, "  %-8s %s\n", kind.what, printable(path))
 			}
-			if more := len(kind.paths) - mostPaths; more > 0 {
+			if more := len(kind.paths) - maxPaths; more > 0 {
 				fmt.Fprintf(c.stdout, "  %-8s and %d more\n", kind.what, more)
 			}
 		}
 	}
 }
 
-// printable is a path that cannot do anything to a terminal.
+// printable quotes a path that contains control characters.
 func printable(path string) string {
 	if quoted := strconv.Quote(path); quoted != `"`+path+`"` {
 		return quoted

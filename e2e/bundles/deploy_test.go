@@ -74,7 +74,7 @@ func TestDeploysWithoutANetworkLoseNoRequest(t *testing.T) {
 		two.Steps[0].Name != "fetch" || two.Steps[len(two.Steps)-1].Name != "prune" {
 		t.Errorf("%+v", two)
 	}
-	a.Command("verify", "live").Want(0).Says("2.0 is as it was installed")
+	a.Command("verify", "live").Want(0).Says("2.0 is unchanged")
 	a.Command("rollback").Want(0)
 	a.Lossless(requests)
 	a.Command("verify").Want(0) // running it has changed nothing

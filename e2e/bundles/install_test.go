@@ -95,7 +95,7 @@ func TestAnInstallKilledAtAnyMomentLeavesNoPartialRelease(t *testing.T) {
 			whole = min(whole, cmd.Ended.Sub(cmd.Began)) // the first one may have run on a busy machine
 		}
 		if there {
-			a.Command("verify", "1.0").Want(0).Says("1.0 is as it was installed")
+			a.Command("verify", "1.0").Want(0).Says("1.0 is unchanged")
 		}
 		if list := a.Command("releases", "--json").Want(0).Stdout(); strings.Contains(list, "partial") ||
 			!there && strings.TrimSpace(list) != "[]" {
@@ -104,7 +104,7 @@ func TestAnInstallKilledAtAnyMomentLeavesNoPartialRelease(t *testing.T) {
 	}
 	t.Logf("%d were killed, %d were faster", killed, finished)
 	a.Command("install", file).Want(0)
-	a.Command("verify").Want(0).Says("1.0 is as it was installed")
+	a.Command("verify").Want(0).Says("1.0 is unchanged")
 	if got := listed(t, a); got != ".superctl 1.0" {
 		t.Errorf("left: %s", got)
 	}
@@ -167,7 +167,7 @@ func TestAnUnprivilegedUserCanInstall(t *testing.T) {
 		path := a.Path("releases", ".1.0.partial", dir)
 		must(t, errors.Join(os.Chown(path, uid, uid), os.Chmod(path, 0o555)))
 	}
-	for i, want := range []string{"is installed in", "is installed already"} {
+	for i, want := range []string{"is installed in", "is already installed"} {
 		if out, code := as("install", file); code != 0 || !strings.Contains(out, want) {
 			t.Fatalf("install %d: exit code %d\n%s", i, code, out)
 		}

@@ -129,7 +129,7 @@ func TestABundleComesFromS3(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	if out, code := install("s3://releases/shop/small-1.0.tar.zst", endpoint, "AWS_ACCESS_KEY_ID="+accessKey,
-		"AWS_SECRET_ACCESS_KEY="+secretKey); code != 0 || !strings.Contains(out, "installed already") {
+		"AWS_SECRET_ACCESS_KEY="+secretKey); code != 0 || !strings.Contains(out, "already installed") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	if got := listed(t, a); got != ".superctl 1.0" {

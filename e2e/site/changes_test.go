@@ -132,7 +132,7 @@ func TestCtrlCBeforeTheCutoverAbortsAndAfterItChangesNothing(t *testing.T) {
 	at(t, a, "probation")
 	after.Interrupt()
 	after.Wait().Want(1).Says(
-		"interrupted after the cutover: the switch of "+a.Name+" goes on in the daemon", "slow is live",
+		"interrupted after the cutover: the switch of "+a.Name+" continues in the daemon", "slow is live",
 	)
 	eventually(t, "the change is done", func() bool { return a.Status().Changing == nil })
 	if st := a.Status(); st.Release != "slow" || st.Health != "ok" {

@@ -245,7 +245,7 @@ func TestAnUpgradeWithoutSystemdKeepsTheWorkers(t *testing.T) {
 	d := a.Start("r1")
 	before := a.Status()
 	requests := a.Load(requestsOfAFewUsers())
-	a.Command("upgrade").Want(0).Says("is in charge")
+	a.Command("upgrade").Want(0).Says("upgraded to superctl")
 	after := a.Status()
 	if after.PID == before.PID || a.Live(after).Workers[0].PID != a.Live(before).Workers[0].PID {
 		t.Errorf("before %+v\nafter %+v", before, after)
@@ -274,7 +274,7 @@ func TestMoreAndFewerWorkersComeAndGoWithoutALoss(t *testing.T) {
 			d := a.Start("r1")
 			requests := a.Load(requestsOfAFewUsers())
 			a.Command("scale", "web=3", "clock=2").Want(0).Says("web 1 to 3", "clock 1 to 2")
-			a.Command("status").Want(0).Says("web: scaled to 3 (the config says 1)")
+			a.Command("status").Want(0).Says("web: scaled to 3 (config: 1)")
 			a.Command("switch", "r2").Want(0)
 			d.Kill()
 			if err := a.Launch().Ready(); err != nil {
@@ -300,7 +300,7 @@ func TestMoreAndFewerWorkersComeAndGoWithoutALoss(t *testing.T) {
 func TestACommandRunsInTheLiveReleaseWithItsExitCode(t *testing.T) {
 	a := harness.New(t, run, harness.Options{Env: "GREETING = \"hello\""})
 	a.Releases("r1", "r2")
-	a.Command("exec", "pwd").Want(3).Says("the daemon cannot be reached", "--release names one")
+	a.Command("exec", "pwd").Want(3).Says("the daemon cannot be reached", "choose one with --release")
 	d := a.Start("")
 	a.Command("exec", "pwd").Want(1).Says("no release is live")
 	a.Command("switch", "r1").Want(0)

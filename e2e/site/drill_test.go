@@ -134,7 +134,7 @@ func TestADrillOfTheAppThatRunsGoesThroughTheServerInFrontAndEndsWhereItBegan(t 
 	a.Releases("r1", "r2")
 	a.Start("r1")
 	a.Command("switch", "r2").Want(0)
-	a.Command("drill", "--live").Want(2).Says("add --yes, where nobody can be asked")
+	a.Command("drill", "--live").Want(2).Says("there is no terminal to ask for confirmation: add --yes")
 	a.Command("drill", "--live", "--yes", "--kills").Want(2).Says("does not run in a unit superctl@.service")
 	a.Command(
 		"drill", "--live", "--yes", "--via", "http://192.0.2.1",
@@ -166,7 +166,7 @@ func TestADrillThatIsInterruptedLeavesNothing(t *testing.T) {
 	c := a.Begin("drill")
 	c.Await("before any change")
 	c.Interrupt()
-	c.Wait().Want(1).Says("the copy is gone", "interrupted; what it had begun is ended")
+	c.Wait().Want(1).Says("the copy is gone", "interrupted; the drill was cleaned up")
 	a.NothingLeft()
 	if left, err := os.ReadDir(a.Path("tmp")); err != nil || len(left) > 0 {
 		t.Errorf("left over: %v, %v", left, err)

@@ -84,7 +84,7 @@ func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *tes
 	a.WriteConfig()
 	a.Releases("r1", "r2", "broken")
 	a.Command("check").Want(0).Says(
-		"notify.slack can tell slack: its secret is in "+a.Path("slack.secret"), "notify.mail can tell email",
+		"notify.slack notifies slack: secret in "+a.Path("slack.secret"), "notify.mail notifies email",
 	)
 	ready := func() {
 		t.Helper()

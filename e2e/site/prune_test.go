@@ -11,7 +11,7 @@ import (
 func TestARollbackIsRightOrRefusedWhateverBecameOfTheReleases(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2", "r3", "r4")
-	a.Command("prune").Want(3).Says("which release is live is not known, so nothing was removed")
+	a.Command("prune").Want(3).Says("nothing was removed, because the live release is unknown")
 	a.Start("r1")
 	requests := a.Load(requestsOfAFewUsers())
 	a.Command("switch", "r2").Want(0)
@@ -22,7 +22,7 @@ func TestARollbackIsRightOrRefusedWhateverBecameOfTheReleases(t *testing.T) {
 	// After a prune: what a rollback goes to is never removed.
 	a.Command("prune", "--keep", "1", "--dry-run").Want(0).Says("a prune would remove 1 release")
 	a.Command("prune", "--keep", "1").Want(0).Says(
-		"removed 1 release", "live", "previous: a rollback goes to it", "one of the 1 newest",
+		"removed 1 release", "live", "previous, the target of a rollback", "one of the 1 newest",
 	)
 	there(t, a, "r2", "r3", "r4")
 	a.Command("rollback").Want(0)
@@ -30,7 +30,7 @@ func TestARollbackIsRightOrRefusedWhateverBecameOfTheReleases(t *testing.T) {
 	// After a restart of the daemon, and a prune while there was none.
 	a.Lossless(requests)
 	a.Daemon.Stop()
-	a.Command("prune", "--keep", "1").Want(0).Says("there is no release to remove")
+	a.Command("prune", "--keep", "1").Want(0).Says("no release to remove")
 	there(t, a, "r2", "r3", "r4")
 	a.Start("")
 	requests = a.Load(requestsOfAFewUsers())

@@ -177,7 +177,7 @@ func TestALinkMovedByADeployToolIsPutBack(t *testing.T) {
 	}
 	moveCurrent(t, a, "bad")
 	a.Command("status").Says("it was moved to releases/bad, and good is live")
-	a.Command("check").Want(1).Says("the current link was moved to releases/bad")
+	a.Command("check").Want(1).Says("the current link points to releases/bad")
 	a.Command("switch", "bad").Want(1).Says("had been moved to releases/bad; it leads to good again")
 	leads("good")
 	moveCurrent(t, a, "bad")

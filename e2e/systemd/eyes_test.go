@@ -29,7 +29,7 @@ func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
 	s.Start(t, "r1")
 	s.Run("chown", "-R", "shop:", "/srv/shop/releases").Want(0)
 	before := s.snapshot()
-	s.Superctl("check").Want(0).Says("looks as user shop, in the sandbox of " + unit)
+	s.Superctl("check").Want(0).Says("checking as user shop, in the sandbox of " + unit)
 	r := s.Superctl("check", "r2").Want(0).Says("r2 works")
 	for _, step := range []string{"cutover", "retire", "settle"} {
 		if strings.Contains(r.Text(), step) {
@@ -51,7 +51,7 @@ func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
 	s.Run("sh", "-c", "umask 077 && cp /etc/superctl/shop.toml /root/new.toml").Want(0)
 	s.Run(
 		"superctl", "--config", "/root/new.toml", "check",
-	).Want(0).Says("warn  looks as user root, and not as the service does")
+	).Want(0).Says("warn  checking as user root, not as the service")
 	s.Run("superctl", "--config", "/root/new.toml", "check", "r2").Want(0)
 
 	s.Run("chown", "root:", "/srv/shop").Want(0)

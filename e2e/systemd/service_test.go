@@ -43,7 +43,7 @@ func TestAStartedServiceComesBackToTheReleaseThatWasLive(t *testing.T) {
 		t.Errorf("live since %s by %s, %+v", st.LiveSince, st.LiveBy, st.LiveOrigin)
 	}
 	if out := s.Superctl("prune", "--keep", "1").Want(0).Stdout; !strings.Contains(out, "removed 1 release") ||
-		!strings.Contains(out, "stays: live") {
+		!strings.Contains(out, "kept: live") {
 		t.Errorf("%s", out)
 	}
 }

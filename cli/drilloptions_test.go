@@ -10,7 +10,7 @@ import (
 	"superctl/config"
 )
 
-func TestADrillSwitchesBetweenTheReleasesThatAreProved(t *testing.T) {
+func TestADrillUsesTheLiveAndThePreviousReleaseFirst(t *testing.T) {
 	dir := t.TempDir()
 	conf := &config.Config{
 		App: "shop", Releases: filepath.Join(dir, "releases"), State: filepath.Join(dir, "state"),
@@ -44,16 +44,17 @@ func TestADrillSwitchesBetweenTheReleasesThatAreProved(t *testing.T) {
 		return strings.Join(names, " ")
 	}
 	if got := order(); got != "r4 r3 r2 r1" {
-		t.Errorf("where nothing was live yet: %s", got)
+		t.Errorf("without a live release: %s", got)
 	}
 	if err := os.MkdirAll(conf.State, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	state := `{"version": 1, "needs": 1, "app": "shop", "release": {"name": "r2", "path": "/r2"}, "previous": {"name": "r1", "path": "/r1"}}`
+	const state = `{"version": 1, "needs": 1, "app": "shop",
+		"release": {"name": "r2", "path": "/r2"}, "previous": {"name": "r1", "path": "/r1"}}`
 	if err := os.WriteFile(filepath.Join(conf.State, "state.json"), []byte(state), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := order(); got != "r2 r1 r4 r3" {
-		t.Errorf("where r2 was live, and r1 before it: %s", got)
+		t.Errorf("with r2 live and r1 previous: %s", got)
 	}
 }

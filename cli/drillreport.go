@@ -8,7 +8,8 @@ import (
 	"superctl/drill"
 )
 
-// drill shows an event of a drill: what comes several times a second is for a terminal alone.
+// drill shows an event of a drill. Progress comes several times a second and is for a terminal
+// alone.
 func (p *progress) drill(ev drill.Event) {
 	if ev.Type != "progress" {
 		p.event(ev)
@@ -19,9 +20,9 @@ func (p *progress) drill(ev drill.Event) {
 	p.note = ev.Detail
 }
 
-// tellDrill says what a drill has found: the verdict first, then what a failed one needs to be
-// mended, then the figures.
-func (c *command) tellDrill(rep *drill.Report) {
+// printDrill prints the report of a drill: the verdict, then the causes of a failure, then the
+// figures.
+func (c *command) printDrill(rep *drill.Report) {
 	p := paletteFor(c.stdout)
 	word := p.green("passed")
 	if !rep.OK {
@@ -33,7 +34,7 @@ func (c *command) tellDrill(rep *drill.Report) {
 		writeWrapped(c.stdout, "  "+p.red("broken")+"  ", text)
 	}
 	for _, g := range rep.Groups() {
-		c.tellLosses(g, p)
+		c.printLosses(g, p)
 	}
 	fmt.Fprintln(c.stdout)
 	changesTable(rep, p).write(c.stdout, "  ")
@@ -42,12 +43,12 @@ func (c *command) tellDrill(rep *drill.Report) {
 	fmt.Fprintln(c.stdout)
 	connections := "a new connection for each"
 	if rep.Load.KeepAlive {
-		connections = "over kept connections"
+		connections = "over kept-alive connections"
 	}
 	writeWrapped(
 		c.stdout, "  ",
 		fmt.Sprintf(
-			"%s at %s: %.0f a second, %s, for %.0f s", strings.Join(rep.Load.Requests, ", "), rep.Address,
+			"%s at %s: %.0f requests a second, %s, for %.0f s", strings.Join(rep.Load.Requests, ", "), rep.Address,
 			rep.Load.Sent, connections, rep.Seconds,
 		),
 	)
@@ -56,10 +57,10 @@ func (c *command) tellDrill(rep *drill.Report) {
 	}
 }
 
-// mostPlaces is how many of the places of a loss are listed.
-const mostPlaces = 6
+// maxPlaces limits how many places of a loss are listed.
+const maxPlaces = 6
 
-func (c *command) tellLosses(g *drill.Group, p palette) {
+func (c *command) printLosses(g *drill.Group, p palette) {
 	count := p.red(fmt.Sprintf("%d lost", g.Count))
 	if g.InKilledWorker {
 		count = p.yellow(fmt.Sprintf("%d in the killed worker", g.Count))
@@ -67,20 +68,20 @@ func (c *command) tellLosses(g *drill.Group, p palette) {
 	fmt.Fprintln(c.stdout)
 	writeWrapped(c.stdout, "  ", count+": "+g.What())
 	for i, l := range g.Each {
-		if i == mostPlaces {
+		if i == maxPlaces {
 			fmt.Fprintf(c.stdout, "    and in %d more places\n", len(g.Each)-i)
 			break
 		}
 		fmt.Fprintf(c.stdout, "    %-3d %s\n", l.Count, l.Where())
 	}
-	writeWrapped(c.stdout, "    why         ", g.Cause)
-	writeWrapped(c.stdout, "    what to do  ", g.Advice)
-	writeWrapped(c.stdout, "    such as     ", g.Example)
+	writeWrapped(c.stdout, "    cause    ", g.Cause)
+	writeWrapped(c.stdout, "    remedy   ", g.Advice)
+	writeWrapped(c.stdout, "    example  ", g.Example)
 }
 
 func changesTable(rep *drill.Report, p palette) *table {
 	var t table
-	t.row(p.dim("AT"), p.dim("TOOK"), p.dim("REQUESTS"), p.dim("LOST"), p.dim("SLOWEST"), p.dim("CHANGE"))
+	t.row(p.dim("START"), p.dim("DURATION"), p.dim("REQUESTS"), p.dim("LOST"), p.dim("SLOWEST"), p.dim("CHANGE"))
 	for i := range rep.Changes {
 		ch := &rep.Changes[i]
 		lost := fmt.Sprint(ch.Lost)
@@ -117,15 +118,15 @@ func latencyTable(rep *drill.Report, p palette) *table {
 	return &t
 }
 
-// textWidth is how long a line of prose may be.
+// textWidth is the longest line of prose.
 const textWidth = 100
 
-// writeWrapped writes a text in lines that begin below each other, behind a lead.
+// writeWrapped prints a text behind a lead, with its further lines indented to the same column.
 func writeWrapped(w io.Writer, lead, text string) {
-	indent := strings.Repeat(" ", visible(lead))
+	indent := strings.Repeat(" ", displayWidth(lead))
 	line := lead
 	for i, word := range strings.Fields(text) {
-		if i > 0 && visible(line)+visible(word) >= textWidth {
+		if i > 0 && displayWidth(line)+displayWidth(word) >= textWidth {
 			fmt.Fprintln(w, strings.TrimRight(line, " "))
 			line = indent
 		}

@@ -22,14 +22,14 @@ import (
 	"superctl/servers"
 )
 
-// The bounds of what a drill may be asked for: it tries an app, it is no benchmark.
+// The limits of a drill. They are low because a drill is a test and not a benchmark.
 const (
-	mostSwitches = 100
-	mostRate     = 2000
-	mostClients  = 256
+	maxSwitches = 100
+	maxRate     = 2000
+	maxClients  = 256
 )
 
-// drillOptions reads the command line and the config.
+// drillOptions returns the options of a drill from the command line and the config.
 func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err error) {
 	if err := checkDrill(cc); err != nil {
 		return opt, &usageError{fmt.Errorf("drill: %w", err)}
@@ -38,7 +38,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	if err != nil {
 		return opt, err
 	}
-	p, err := drilledProcess(conf, cc.String("process"))
+	p, err := processToDrill(conf, cc.String("process"))
 	if err != nil {
 		return opt, &usageError{fmt.Errorf("drill: %w", err)}
 	}
@@ -63,8 +63,8 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	}
 	if cmp.Or(check.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
 		return opt, &usageError{fmt.Errorf(
-			"drill: process.%s speaks uwsgi, and a drill HTTP: send it through the server in front, with --live --via http://127.0.0.1",
-			p.Name,
+			"drill: process.%s speaks uwsgi, but a drill speaks HTTP: "+
+				"send the load through the proxy with --live --via http://127.0.0.1", p.Name,
 		)}
 	}
 	if opt.Live {
@@ -73,38 +73,38 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	return opt, copyOptions(ctx, &opt)
 }
 
-// checkDrill looks at what can be wrong without a look at the app.
+// checkDrill checks the options that are independent of the app.
 func checkDrill(cc *cli.Context) error {
 	for _, path := range slices.Concat(cc.StringSlice("path"), cc.StringSlice("post")) {
 		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, " \r\n") {
-			return fmt.Errorf("path %q: write it from /, such as /search?q=x", path)
+			return fmt.Errorf("invalid path %q: it starts with / and has no blanks, such as /search?q=x", path)
 		}
 	}
 	switch {
-	case cc.Int("switches") < 1 || cc.Int("switches") > mostSwitches:
-		return fmt.Errorf("--switches %d: it must be from 1 to %d", cc.Int("switches"), mostSwitches)
-	case !(cc.Float64("rate") >= 1 && cc.Float64("rate") <= mostRate):
-		return fmt.Errorf("--rate %g: it must be from 1 to %d", cc.Float64("rate"), mostRate)
-	case cc.Int("clients") < 1 || cc.Int("clients") > mostClients:
-		return fmt.Errorf("--clients %d: it must be from 1 to %d", cc.Int("clients"), mostClients)
+	case cc.Int("switches") < 1 || cc.Int("switches") > maxSwitches:
+		return fmt.Errorf("--switches %d: use 1 to %d", cc.Int("switches"), maxSwitches)
+	case !(cc.Float64("rate") >= 1 && cc.Float64("rate") <= maxRate):
+		return fmt.Errorf("--rate %g: use 1 to %d", cc.Float64("rate"), maxRate)
+	case cc.Int("clients") < 1 || cc.Int("clients") > maxClients:
+		return fmt.Errorf("--clients %d: use 1 to %d", cc.Int("clients"), maxClients)
 	case cc.Duration("timeout") < 100*time.Millisecond || cc.Duration("timeout") > 5*time.Minute:
-		return fmt.Errorf("--timeout %s: it must be from 100ms to 5m", cc.Duration("timeout"))
+		return fmt.Errorf("--timeout %s: use 100ms to 5m", cc.Duration("timeout"))
 	case strings.ContainsAny(cc.String("host"), " \r\n"):
-		return fmt.Errorf("--host %q: it cannot have blanks", cc.String("host"))
+		return fmt.Errorf("--host %q: a host has no blanks", cc.String("host"))
 	}
 	for _, name := range []string{"via", "kills", "yes"} {
 		if cc.IsSet(name) && !cc.Bool("live") {
-			return fmt.Errorf("--%s is for --live: a copy has an address of its own, and is killed anyway", name)
+			return fmt.Errorf("--%s needs --live: a copy has its own address and is always killed", name)
 		}
 	}
 	if cc.IsSet("log") && cc.Bool("live") {
-		return errors.New("--log is for a copy: superctl logs has what the app that runs says")
+		return errors.New("--log needs a copy: for the running app, use superctl logs")
 	}
 	return nil
 }
 
-// drilledProcess is the one that answers.
-func drilledProcess(conf *config.Config, name string) (config.Process, error) {
+// processToDrill returns the process that gets the load.
+func processToDrill(conf *config.Config, name string) (config.Process, error) {
 	var names []string
 	for _, p := range conf.Processes {
 		if len(p.Listen) > 0 && (name == "" || p.Name == name) {
@@ -116,22 +116,22 @@ func drilledProcess(conf *config.Config, name string) (config.Process, error) {
 	}
 	if len(names) == 0 {
 		return config.Process{}, fmt.Errorf(
-			"%s has no process with a listener, so there is nothing to send requests to", conf.Path,
+			"%s has no process with a listener: a drill sends its load to one", conf.Path,
 		)
 	}
 	return config.Process{}, fmt.Errorf(
-		"--process %s: the processes with listeners are %s", name, strings.Join(names, ", "),
+		"--process %s: no process with a listener has this name: use %s", name, strings.Join(names, " or "),
 	)
 }
 
-// copyOptions is what a copy needs.
+// copyOptions adds to the options what a copy of the app needs.
 func copyOptions(ctx context.Context, opt *drill.Options) (err error) {
 	if opt.Releases, err = releasesToDrill(ctx, opt.Config); err != nil {
 		return err
 	}
 	user, err := workersUser(opt.Config)
 	if err != nil {
-		return fmt.Errorf("drill: who the workers are: %w", err)
+		return fmt.Errorf("drill: user of the workers: %w", err)
 	}
 	if user != nil && opt.Config.User == nil {
 		opt.User = user.Name
@@ -146,8 +146,8 @@ func copyOptions(ctx context.Context, opt *drill.Options) (err error) {
 	return nil
 }
 
-// releasesToDrill are those that could be started: the live one, the one before it, then the
-// newest.
+// releasesToDrill returns the releases that can be started: the live one, the previous one, then
+// the others from the newest on.
 func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Release, err error) {
 	store, err := conf.OpenStore()
 	if err != nil {
@@ -160,7 +160,7 @@ func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Rel
 	asked, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(asked)
-	if err != nil { // without a daemon, live is what was live last, as far as this user may know
+	if err != nil { // without a daemon, the release that was last live counts, if this user may read the state
 		last, _ := daemon.ReadLast(conf)
 		st.Release, st.Previous = last.Release.Name, last.Previous.Name
 	}
@@ -174,17 +174,17 @@ func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Rel
 			why = errors.Join(why, err)
 			continue
 		}
-		list = append(list, drilled(r, conf.Virtualenv))
+		list = append(list, drillRelease(r, conf.Virtualenv))
 	}
 	if len(list) == 0 {
 		return nil, errors.Join(
-			fmt.Errorf("drill: there is no release in %s that could be started", conf.Releases), why,
+			fmt.Errorf("drill: no release in %s can be started", conf.Releases), why,
 		)
 	}
 	return list, nil
 }
 
-func drilled(r releases.Release, virtualenv bool) drill.Release {
+func drillRelease(r releases.Release, virtualenv bool) drill.Release {
 	out := drill.Release{Name: r.Name, Path: r.Path}
 	if virtualenv {
 		out.Virtualenv = r.Virtualenv()
@@ -192,7 +192,7 @@ func drilled(r releases.Release, virtualenv bool) drill.Release {
 	return out
 }
 
-// liveOptions is what has to be known of the app that runs.
+// liveOptions adds to the options what a drill needs to know of the running app.
 func liveOptions(ctx context.Context, cc *cli.Context, opt *drill.Options) error {
 	st, err := control.NewClient(opt.Config.Control).Status(ctx)
 	switch {
@@ -202,8 +202,7 @@ func liveOptions(ctx context.Context, cc *cli.Context, opt *drill.Options) error
 		return errors.New("drill: no release is live")
 	case opt.Kills && !drill.Restarted(st.PID):
 		return &usageError{fmt.Errorf(
-			"drill: --kills: the daemon (pid %d) does not run in a unit superctl@.service, so nobody would start it again",
-			st.PID,
+			"drill: --kills needs a daemon that systemd restarts: pid %d does not run in a unit superctl@.service", st.PID,
 		)}
 	}
 	opt.Releases = []drill.Release{{Name: st.Release}}

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-func TestAReaderThatIsForgottenHoldsNothingUpForGood(t *testing.T) {
+func TestAWriteToAStalledReaderTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
-		p := &patientWriter{w: w, limit: readerTime}
+		p := &timeoutWriter{w: w, limit: readerTime}
 		began := time.Now()
-		if _, err := p.Write([]byte("verdict")); !errors.Is(err, errNobodyReads) || time.Since(began) != readerTime {
+		if _, err := p.Write([]byte("verdict")); !errors.Is(err, errStalled) || time.Since(began) != readerTime {
 			t.Errorf("the first write ended after %s with %v", time.Since(began), err)
 		}
 		began = time.Now()
-		if _, err := p.Write([]byte("more")); !errors.Is(err, errNobodyReads) || time.Since(began) != 0 || !p.gaveUp() {
+		if _, err := p.Write([]byte("more")); !errors.Is(err, errStalled) || time.Since(began) != 0 || !p.hasStalled() {
 			t.Errorf("the second write ended after %s with %v", time.Since(began), err)
 		}
 		r.Close()
@@ -25,10 +25,10 @@ func TestAReaderThatIsForgottenHoldsNothingUpForGood(t *testing.T) {
 	})
 }
 
-func TestAReaderThatIsSlowGetsEverything(t *testing.T) {
+func TestASlowReaderGetsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
-		p := &patientWriter{w: w, limit: readerTime}
+		p := &timeoutWriter{w: w, limit: readerTime}
 		got := make(chan string)
 		go func() {
 			<-time.After(readerTime - time.Second)
@@ -39,7 +39,7 @@ func TestAReaderThatIsSlowGetsEverything(t *testing.T) {
 			t.Errorf("%d, %v", n, err)
 		}
 		w.Close()
-		if text := <-got; text != "verdict" || p.gaveUp() {
+		if text := <-got; text != "verdict" || p.hasStalled() {
 			t.Errorf("got %q", text)
 		}
 	})

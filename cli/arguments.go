@@ -12,9 +12,9 @@ import (
 	"superctl/config"
 )
 
-// releaseWord returns what is meant by the name of a release: shells complete it with a slash, and
-// it may be the path of its directory.
-func releaseWord(conf *config.Config, word string) (string, error) {
+// releaseName returns the name of a release from a word of the command line, which may end with a
+// slash from shell completion or be the path of the release.
+func releaseName(conf *config.Config, word string) (string, error) {
 	if !strings.Contains(word, "/") {
 		return word, nil
 	}
@@ -39,10 +39,10 @@ func releaseWord(conf *config.Config, word string) (string, error) {
 	)}
 }
 
-// releaseWords is releaseWord of each.
-func releaseWords(conf *config.Config, words []string) (names []string, err error) {
+// releaseNames applies releaseName to each word.
+func releaseNames(conf *config.Config, words []string) (names []string, err error) {
 	for _, word := range words {
-		name, err := releaseWord(conf, word)
+		name, err := releaseName(conf, word)
 		if err != nil {
 			return nil, err
 		}
@@ -51,39 +51,38 @@ func releaseWords(conf *config.Config, words []string) (names []string, err erro
 	return names, nil
 }
 
-// otherCommand says of a word that people try what does that here; "" if nothing is known of it.
-func otherCommand(word, app string) string {
+// commandHint returns a hint for a word that is a command of other tools, or "".
+func commandHint(word, app string) string {
 	unit := "superctl@" + app
 	switch word {
-	case "start", "stop", "enable", "disable", "mask", "unmask", "edit", "cat", "is-active", "is-enabled", "is-failed", "try-restart", "reload-or-restart", "kill":
+	case "start", "stop", "enable", "disable", "mask", "unmask", "edit", "cat", "is-active", "is-enabled", "is-failed",
+		"try-restart", "reload-or-restart", "kill":
 		return fmt.Sprintf("%q is a command of systemd: systemctl %s %s", word, word, unit)
 	case "daemon-reload", "daemon-reexec":
 		return fmt.Sprintf("%q is a command of systemd: systemctl %s", word, word)
 	case "journal", "journalctl", "log", "tail":
 		return fmt.Sprintf(
-			"there is no command %q: superctl logs shows what the workers wrote, journalctl -u %s all of it", word,
+			"unknown command %q: superctl logs shows the newest output of the workers, journalctl -u %s all of it", word,
 			unit,
 		)
 	case "promote", "activate", "release", "use":
-		return fmt.Sprintf("there is no command %q: superctl switch RELEASE makes a release live", word)
+		return fmt.Sprintf("unknown command %q: superctl switch RELEASE makes a release live", word)
 	case "revert", "undo":
-		return fmt.Sprintf(
-			"there is no command %q: superctl rollback goes back to the release that was live before", word,
-		)
+		return fmt.Sprintf("unknown command %q: superctl rollback goes back to the previous release", word)
 	case "list", "ls":
 		return fmt.Sprintf(
-			"there is no command %q: superctl releases lists the releases, superctl status shows what runs", word,
+			"unknown command %q: superctl releases lists the releases, superctl status shows what runs", word,
 		)
 	case "validate", "test", "configtest", "verify-config":
 		return fmt.Sprintf(
-			"there is no command %q: superctl check looks for errors in the config, the releases and the sockets", word,
+			"unknown command %q: superctl check checks the config, the releases and the sockets", word,
 		)
 	}
 	return ""
 }
 
-// appWord is the app of a command line for an example; NAME if it does not say which.
-func appWord(cc *cli.Context) string {
+// exampleApp returns the name of the app for use in an example command, or NAME if it is unknown.
+func exampleApp(cc *cli.Context) string {
 	if path, err := configPath(cc); err == nil {
 		if app, _ := config.State(path); app != "" {
 			return app
@@ -92,8 +91,8 @@ func appWord(cc *cli.Context) string {
 	return "NAME"
 }
 
-// askedInWords turns the commands version, help and help COMMAND into the options that they mean.
-func askedInWords(words []string, app *cli.App) (options, rest []string) {
+// helpWords turns the words version, help and help COMMAND into --version and --help.
+func helpWords(words []string, app *cli.App) (options, rest []string) {
 	switch {
 	case len(words) == 0:
 	case words[0] == "version" && len(words) == 1:
@@ -103,14 +102,14 @@ func askedInWords(words []string, app *cli.App) (options, rest []string) {
 	case words[0] == "help" && app.Command(words[1]) != nil:
 		return nil, []string{words[1], "--help"}
 	case words[0] == "help":
-		return nil, words[1:2] // which is told to be no command
+		return nil, words[1:2] // reported as an unknown command
 	}
 	return nil, words
 }
 
 var optionalPart = regexp.MustCompile(`\[[^\]]*\]`)
 
-// missingArgument names the first argument of a command that is not there, by its usage.
+// missingArgument returns the name of the first missing argument, taken from the usage text.
 func missingArgument(cmd *cli.Command, given int) string {
 	usage, _, _ := strings.Cut(cmd.UsageText, "|")
 	words := strings.Fields(optionalPart.ReplaceAllString(usage, ""))

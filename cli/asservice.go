@@ -17,22 +17,24 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// insideFlag is given to the `check` that runs as the service does, with the name of its unit.
+// insideFlag is the hidden flag of a check that runs as the service. Its value is the name of the
+// unit, or "" if systemd does not run the app.
 const insideFlag = "inside"
 
-// longestCheck is when systemd ends a check that does not end itself.
-const longestCheck = time.Hour
+// maxCheckTime is the time after which systemd ends a check that runs as the service.
+const maxCheckTime = time.Hour
 
-// asService has the check of a root user done as the service: by the same command, run by systemd
-// with the user and the sandbox of the unit, or where systemd does not run the app, as the daemon's
-// user. It reports whether that was done; if not, this process is to look itself.
+// asService runs the check of a root user as the service: the same command, started by systemd as
+// the user and in the sandbox of the unit or, if systemd does not run the app, as the daemon's
+// user. It reports whether it did so; if not, this process must check itself.
 func (c *command) asService(cc *cli.Context, conf *config.Config, release string) (done bool, err error) {
 	if cc.IsSet(insideFlag) || os.Geteuid() != 0 {
 		return false, nil
 	}
 	s, err := serviceOf(cc.Context, conf)
-	if err != nil && s.unit == nil { // else systemd says what is wrong with the unit's user, or makes it (DynamicUser=)
-		return true, fmt.Errorf("check: how the service runs is not known: %w", err)
+	// With a unit, systemd reports a problem with the user, or creates the user (DynamicUser=).
+	if err != nil && s.unit == nil {
+		return true, fmt.Errorf("check: user of the service: %w", err)
 	}
 	binary, err := os.Executable()
 	if err != nil {
@@ -61,14 +63,14 @@ func (c *command) asService(cc *cli.Context, conf *config.Config, release string
 	return false, nil
 }
 
-// inUnit runs a command as a unit would, with the output of this process.
+// inUnit runs a command as the unit does, with the output of this process.
 func (c *command) inUnit(s service, args []string) error {
 	ctx, stop := interruptible()
 	defer stop()
 	stdout, isFile := raw(c.stdout).(*os.File)
 	stderr, both := raw(c.stderr).(*os.File)
 	if !isFile || !both {
-		return errors.New("check: the output is no file that systemd could hand on")
+		return errors.New("check: systemd can pass on only a file, and the output is not a file")
 	}
 	var env []string
 	for _, name := range []string{"TERM", "NO_COLOR", "COLUMNS"} {
@@ -77,11 +79,11 @@ func (c *command) inUnit(s service, args []string) error {
 		}
 	}
 	code, without, err := s.unit.RunAs(ctx, systemd.Command{
-		Args: args, Env: env, Stdout: stdout, Stderr: stderr, Limit: longestCheck,
+		Args: args, Env: env, Stdout: stdout, Stderr: stderr, Limit: maxCheckTime,
 	})
 	if len(without) > 0 {
 		fmt.Fprintf(
-			c.stderr, "superctl: check: it ran without %s of %s, which systemd takes for no transient unit\n",
+			c.stderr, "superctl: check: ran without %s of %s: systemd does not accept it for a transient unit\n",
 			strings.Join(without, ", "), s.unit.Name,
 		)
 	}
@@ -94,15 +96,15 @@ func (c *command) inUnit(s service, args []string) error {
 	return nil
 }
 
-// exitError is the exit code of a command that has said everything itself.
+// exitError is the exit code of a command that has already printed everything.
 type exitError struct{ code int }
 
 func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
-// lookingAs returns empty findings that know with whose eyes they are found.
-func (c *command) lookingAs(ctx context.Context, cc *cli.Context, conf *config.Config) *findings {
+// newFindings returns findings whose first entry names the user and the sandbox of this check.
+func (c *command) newFindings(ctx context.Context, cc *cli.Context, conf *config.Config) *findings {
 	f := &findings{
-		App: conf.App, User: whoAmI(), Unit: cc.String(insideFlag), List: []finding{}, out: c.stdout,
+		App: conf.App, User: currentUser(), Unit: cc.String(insideFlag), List: []finding{}, out: c.stdout,
 		paint: paletteFor(c.stdout),
 	}
 	if cc.Bool("json") {
@@ -110,23 +112,24 @@ func (c *command) lookingAs(ctx context.Context, cc *cli.Context, conf *config.C
 	}
 	switch {
 	case f.Unit != "":
-		f.ok("looks as user %s, in the sandbox of %s", f.User, f.Unit)
+		f.ok("checking as user %s, in the sandbox of %s", f.User, f.Unit)
 	case cc.IsSet(insideFlag):
-		f.ok("looks as user %s, the owner of %s", f.User, conf.State)
+		f.ok("checking as user %s, the owner of %s", f.User, conf.State)
 	default:
-		f.foreign = foreign(ctx, conf)
-		if f.foreign {
+		f.lenient = runsAsOther(ctx, conf)
+		if f.lenient {
 			f.warn(
-				"looks as user %s, and not as the service does: what is forbidden is a warning only (root's check of the service's own config looks as the service)",
-				f.User,
+				"checking as user %s, not as the service: a denied access is only a warning "+
+					"(run the check as root to check as the service)", f.User,
 			)
 		}
 	}
 	return f
 }
 
-// foreign reports whether the service runs as another user than this command, or in a sandbox.
-func foreign(ctx context.Context, conf *config.Config) bool {
+// runsAsOther reports whether the service runs as another user than this command, or in a sandbox, so
+// that it may have other permissions.
+func runsAsOther(ctx context.Context, conf *config.Config) bool {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	if unit, err := unitOf(ctx, conf); unit != nil || err != nil {
