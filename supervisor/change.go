@@ -112,6 +112,7 @@ const startPatience = 10 * time.Second
 func (s *Supervisor) admit(ctx context.Context, req Request) (c, busy *change, err error) {
 	for waited := false; ; waited = true {
 		var decided <-chan struct{}
+		s.enter(req.Who)
 		stopped := s.do(func() {
 			if decided = s.startToAwait(); decided == nil || waited {
 				decided = nil

@@ -140,13 +140,14 @@ func (s *Supervisor) spawn(in *instance) {
 		s.beside(func() { s.post(func() { s.begun(in, turn, nil, err) }) })
 		return
 	}
-	limits, scratch, limit := in.proc.limits(), in.scratch, in.proc.StartTimeout
+	limits, scratch, limit, who := in.proc.limits(), in.scratch, in.proc.StartTimeout, in.String()
 	s.beside(func() {
 		w, err := s.startWithin(limit, func() (process, error) {
 			spec.Cgroup = s.group(spec, limits)
 			spec.Scratch = s.scratch(scratch, spec.User)
 			return s.os.start(spec)
 		})
+		s.enter(who)
 		s.post(func() { s.begun(in, turn, w, err) })
 	})
 }
@@ -526,8 +527,9 @@ func (s *Supervisor) arm(in *instance, d time.Duration, ev instanceEvent) {
 // later is arm for what is more than an event.
 func (s *Supervisor) later(in *instance, d time.Duration, f func()) {
 	in.disarm()
-	turn, state := in.turn, in.state
+	turn, state, who := in.turn, in.state, in.String()
 	in.timer = time.AfterFunc(d, func() {
+		s.enter(who)
 		s.post(func() {
 			if in.turn == turn && in.state == state {
 				f()

@@ -529,8 +529,11 @@ func (s *Supervisor) wake() {
 }
 
 // await waits until cond, which the owner runs, is true or an error, or until ctx ends; then its
-// cause is the error.
+// cause is the error. It is also when ctx is over from the beginning, whatever cond says.
 func (s *Supervisor) await(ctx context.Context, cond func() (bool, error)) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	w := &waiter{cond: cond, hit: make(chan error, 1)}
 	if err := s.do(func() { s.waiters = append(s.waiters, w) }); err != nil {
 		return err
