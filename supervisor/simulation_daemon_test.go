@@ -46,13 +46,14 @@ func (d *simDaemon) edge(label string) bool {
 	if d.isDead() {
 		return false
 	}
-	time.Sleep(d.moment(label))
+	d.pass(label)
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
 	if d.dead {
 		return false
 	}
 	d.m.events++
+	d.m.tracef("[%d] %s", d.n, label)
 	if d.dieAt > 0 {
 		if d.dieAt--; d.dieAt == 0 {
 			before := d.m.hash("before or after", uint64(d.m.events))%2 == 0
@@ -60,10 +61,27 @@ func (d *simDaemon) edge(label string) bool {
 				d.die(fmt.Sprintf("killed before %q", label))
 				return false
 			}
-			go d.m.locked(func() { d.die(fmt.Sprintf("killed after %q", label)) }) // at this instant
+			time.AfterFunc(1, func() { d.m.locked(func() { d.die(fmt.Sprintf("killed after %q", label)) }) })
 		}
 	}
 	return true
+}
+
+// pass takes the moment of something. Of those that are due at the same instant each lets those
+// before it in the alphabet go first.
+func (d *simDaemon) pass(label string) {
+	at := time.Now().Add(d.moment(label))
+	d.m.locked(func() { d.m.due[at] = append(d.m.due[at], label) })
+	time.Sleep(time.Until(at))
+	var rank int
+	d.m.locked(func() {
+		slices.Sort(d.m.due[at])
+		rank = slices.Index(d.m.due[at], label)
+		if len(d.m.due[at]) == 1 {
+			delete(d.m.due, at)
+		}
+	})
+	time.Sleep(time.Duration(rank))
 }
 
 // moment is how long something takes, by what it is and how often that has been.
@@ -71,12 +89,18 @@ func (d *simDaemon) moment(label string) time.Duration {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
 	d.counts[label]++
-	return time.Duration(1 + d.m.hash(label, d.counts[label]<<8|uint64(d.n))%300_000)
+	return time.Duration(20 + d.m.hash(label, d.counts[label]<<8|uint64(d.n))%300_000)
 }
 
 // enter is Supervisor.enter: the label is the place in the code.
 func (d *simDaemon) enter(who string) {
-	time.Sleep(d.moment("enter " + who + callers()))
+	label := "enter " + who + callers()
+	d.pass(label)
+	d.m.locked(func() {
+		if !d.dead {
+			d.m.tracef("[%d] %s", d.n, label)
+		}
+	})
 }
 
 // callers names the functions that lead to the owner.
@@ -225,7 +249,7 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 		measure: func(list []process) []worker.Usage { return make([]worker.Usage, len(list)) },
 		close:   func(fd int) { m.locked(func() { d.drop(fd) }) },
 		write:   d.writeState, sync: d.syncState, enter: d.enter,
-		chance: func() float64 { return float64(d.moment("chance")) / 300_001 },
+		chance: func() float64 { return float64(d.moment("chance")) / 300_020 },
 	}
 	return d
 }

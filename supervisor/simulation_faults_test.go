@@ -146,7 +146,7 @@ func (m *sim) crash(a simAction) {
 func (m *sim) request(d *simDaemon, req Request) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.clients = append(m.clients, cancel)
-	req.Who = "anna"
+	req.Who = fmt.Sprint("client-", len(m.clients))
 	began := time.Now()
 	m.locked(func() { m.open++ })
 	mine := d.moment(fmt.Sprint("client ", len(m.clients)))

@@ -13,7 +13,7 @@ func shrunk(t *testing.T, sc scenario) scenario {
 	runs := 0
 	fails := func(sc scenario) bool {
 		runs++
-		return runs < 300 && len(runScenario(t, sc, false).wrong) > 0
+		return runs < 300 && len(runScenario(t, sc, inShort).wrong) > 0
 	}
 	for again := true; again; {
 		again = false

@@ -10,7 +10,9 @@
 // The same seed gives the same run, byte for byte. Goroutines that wake up at the same instant run
 // in any order, so there are none: each call that leaves the supervisor for the world, and each
 // that enters its owner, takes a moment of virtual time that is its own (simDaemon.edge,
-// simDaemon.enter). The owner does what it does to several things in the order of their names.
+// simDaemon.enter, simDaemon.pass). Goroutines of the same code that may wake up together, such as
+// those of two instances, say who they are (Supervisor.enter). The owner does what it does to
+// several things in the order of their names.
 //
 // A daemon that dies cannot take its goroutines with it. From that instant on none of their calls
 // has an effect, its descriptors are closed, and what they wait for is ended (simDaemon.die,
@@ -18,6 +20,7 @@
 //
 //	make simulate SEEDS=10000            # many seeds
 //	SEED=17 go test -run TestSimulation -v ./supervisor   # one, with its transcript and the daemons' log
+//	REPEAT=600 go test -run TestASeedGivesTheSameRun ./supervisor
 //	make mutants                         # does it find what is broken on purpose?
 //
 // A failure is shrunk and printed with its scenario as JSON. Put that into testdata/simulation,
@@ -51,7 +54,7 @@ func numberFrom(variable string, otherwise int) int {
 
 func TestSimulation(t *testing.T) {
 	if seed := numberFrom("SEED", 0); seed != 0 {
-		m := runScenario(t, simScenario(uint64(seed)), true)
+		m := runScenario(t, simScenario(uint64(seed)), withLog)
 		t.Logf("%s%s", m.sc, strings.Join(m.log, "\n"))
 		if len(m.wrong) > 0 {
 			t.Errorf("seed %d: %s", seed, m.wrong[0])
@@ -71,7 +74,7 @@ func TestSimulation(t *testing.T) {
 					if seed >= int64(first+seeds) {
 						return
 					}
-					m := runScenario(t, simScenario(uint64(seed)), false)
+					m := runScenario(t, simScenario(uint64(seed)), inShort)
 					events.Add(int64(m.events))
 					saves.Add(int64(m.saves))
 					if len(m.wrong) > 0 {
@@ -89,7 +92,7 @@ func TestSimulation(t *testing.T) {
 func fail(t *testing.T, of string, m *sim) {
 	t.Helper()
 	if os.Getenv("SHRINK") != "0" {
-		m = runScenario(t, shrunk(t, m.sc), false)
+		m = runScenario(t, shrunk(t, m.sc), inShort)
 	}
 	found := "it does not fail again"
 	if len(m.wrong) > 0 {
@@ -118,7 +121,7 @@ func TestPastFailuresOfTheSimulation(t *testing.T) {
 			if err := json.Unmarshal(data, &sc); err != nil {
 				t.Fatal(err)
 			}
-			if m := runScenario(t, sc, false); len(m.wrong) > 0 {
+			if m := runScenario(t, sc, inShort); len(m.wrong) > 0 {
 				t.Errorf("%s\n%s", m.wrong[0], excerpt(m))
 			}
 		})
@@ -126,14 +129,21 @@ func TestPastFailuresOfTheSimulation(t *testing.T) {
 }
 
 func TestASeedGivesTheSameRun(t *testing.T) {
-	for seed := range uint64(numberFrom("REPEAT", 4)) {
+	for seed := range uint64(numberFrom("REPEAT", 40)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			sc := simScenario(1000 + seed)
-			first, second := runScenario(t, sc, true).log, runScenario(t, sc, true).log
+			m := runScenario(t, sc, inFull)
+			if len(m.wrong) > 0 {
+				t.Errorf("%s\n%s", m.wrong[0], excerpt(runScenario(t, sc, inShort)))
+			}
+			first, second := m.log, runScenario(t, sc, inFull).log
 			for i := range min(len(first), len(second)) {
 				if first[i] != second[i] {
-					t.Fatalf("line %d is\n%s\nand then\n%s", i, first[i], second[i])
+					t.Fatalf(
+						"after\n%s\nline %d is\n%s\nand then\n%s", strings.Join(first[max(0, i-8):i], "\n"), i, first[i],
+						second[i],
+					)
 				}
 			}
 			if len(first) != len(second) {

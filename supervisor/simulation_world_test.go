@@ -24,7 +24,7 @@ type sim struct {
 	began time.Time
 	log   []string
 	wrong []string // what an invariant has found
-	talk  bool     // the daemons' log is in the transcript too
+	shown detail   // what is in the transcript
 
 	addresses   []*simAddress
 	sockets     []*simSocket
@@ -46,6 +46,7 @@ type sim struct {
 	provedPlans map[string]bool
 	genPlans    map[int]string
 	points      map[string]int
+	due         map[time.Time][]string // what the daemons do, by its instant
 
 	portTaken, historyFails, storeFails, healed, off, powerOff bool
 	gatesFail, upgrade                                         int
@@ -58,11 +59,20 @@ type sim struct {
 	open    int // requests without an answer
 }
 
-func newSim(sc scenario, dir string, talk bool) *sim {
+// detail is how much of a run its transcript has.
+type detail int
+
+const (
+	inShort detail = iota // what the site does
+	withLog               // and the log of the daemons
+	inFull                // and every call between the supervisor and the world, to the nanosecond
+)
+
+func newSim(sc scenario, dir string, shown detail) *sim {
 	m := &sim{
-		sc: sc, dir: dir, talk: talk, link: "r1", pids: 100, stored: make(map[string]any),
+		sc: sc, dir: dir, shown: shown, link: "r1", pids: 100, stored: make(map[string]any),
 		provedPlans: make(map[string]bool), genPlans: make(map[int]string),
-		points: make(map[string]int), began: time.Now(),
+		points: make(map[string]int), due: make(map[time.Time][]string), began: time.Now(),
 	}
 	m.disk.path = dir + "/" + stateName
 	for i, name := range []string{"web", "api"}[:sc.Site.Listeners] {
@@ -94,7 +104,18 @@ func (m *sim) locked(f func()) {
 }
 
 func (m *sim) logf(format string, args ...any) {
-	m.log = append(m.log, fmt.Sprintf("%9.4f ", time.Since(m.began).Seconds())+fmt.Sprintf(format, args...))
+	at := fmt.Sprintf("%9.4f ", time.Since(m.began).Seconds())
+	if m.shown == inFull {
+		at = fmt.Sprintf("%d ", time.Since(m.began))
+	}
+	m.log = append(m.log, at+fmt.Sprintf(format, args...))
+}
+
+// tracef is a line of a transcript in full.
+func (m *sim) tracef(format string, args ...any) {
+	if m.shown == inFull {
+		m.logf(format, args...)
+	}
 }
 
 // violate notes that an invariant does not hold.
@@ -121,7 +142,7 @@ func (m *sim) pointed() string {
 
 // logger puts the daemon's log into the transcript.
 func (m *sim) logger(d *simDaemon) *zap.Logger {
-	if !m.talk {
+	if m.shown == inShort {
 		return zap.NewNop()
 	}
 	encoder := zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "m"})
@@ -143,7 +164,7 @@ func (l simLog) Write(p []byte) (int, error) {
 }
 
 // runScenario runs a scenario in virtual time.
-func runScenario(t *testing.T, sc scenario, talk bool) *sim {
+func runScenario(t *testing.T, sc scenario, shown detail) *sim {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "simulation")
 	if err != nil {
@@ -152,7 +173,7 @@ func runScenario(t *testing.T, sc scenario, talk bool) *sim {
 	defer os.RemoveAll(dir) //nolint:errcheck // in the directory for temporary files
 	var m *sim
 	synctest.Test(t, func(*testing.T) {
-		m = newSim(sc, dir, talk)
+		m = newSim(sc, dir, shown)
 		m.play()
 	})
 	return m
