@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 const (
@@ -22,19 +23,26 @@ const (
 	seeds = "300" // that are played against each mutation
 )
 
-// mutation is one thing that is broken.
-type mutation struct{ name, file, old, broken string }
+// mutation is one thing that is broken: a pattern, in a function or, with "", anywhere, and what takes
+// its place.
+type mutation struct{ name, function, old, broken string }
 
 func main() {
 	checkOnly := flag.Bool("check", false, "only see whether each mutation still fits the source")
+	only := flag.String("only", "", "play only those whose names match this `pattern`, and do not write RESULT.md")
 	flag.Parse()
-	if err := run(context.Background(), *checkOnly); err != nil {
+	if err := run(context.Background(), *checkOnly, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, checkOnly bool) error {
+func run(ctx context.Context, checkOnly bool, only string) error {
+	chosen, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
+
 	text, err := os.ReadFile(filepath.Join(home, "mutations.txt"))
 	if err != nil {
 		return err
@@ -46,7 +54,11 @@ func run(ctx context.Context, checkOnly bool) error {
 	found := 0
 	var table strings.Builder
 	for _, m := range all {
-		by, err := play(ctx, m)
+		if !chosen.MatchString(m.name) {
+			continue
+		}
+		began := time.Now()
+		file, by, err := play(ctx, m)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -55,93 +67,97 @@ func run(ctx context.Context, checkOnly bool) error {
 		} else {
 			by = "**not found**"
 		}
-		fmt.Printf("%-60s %s\n", m.name, by)
-		fmt.Fprintf(&table, "| %s | %s | %s |\n", m.name, m.file, strings.ReplaceAll(by, "|", "/"))
+		fmt.Printf("%3.0f s %-60s %s\n", time.Since(began).Seconds(), m.name, by)
+		fmt.Fprintf(&table, "| %s | %s | %s |\n", m.name, file, strings.ReplaceAll(by, "|", "/"))
+	}
+	if only != "" {
+		return nil
 	}
 	summary := fmt.Sprintf("# What the simulator finds\n\nThe simulator finds %d of %d mutations of the supervisor within its past failures and %s seeds. `make mutants` "+
 		"writes this file.\n\n| what is broken | file | what the simulator says first |\n|---|---|---|\n", found, len(all), seeds)
 	return os.WriteFile(filepath.Join(home, "RESULT.md"), []byte(summary+table.String()), 0o644)
 }
 
-// parse reads mutations: a name after ===, a file after ---, the text that is there, and after +++
+// parse reads mutations: a name after ===, a function or nothing after ---, the pattern, and after +++
 // what takes its place.
 func parse(text string) (all []mutation) {
 	for _, part := range strings.Split(text, "\n=== ")[1:] {
-		name, rest, _ := strings.Cut(part, "\n--- ")
-		file, rest, _ := strings.Cut(rest, "\n")
+		name, rest, _ := strings.Cut(part, "\n---")
+		function, rest, _ := strings.Cut(rest, "\n")
 		old, broken, _ := strings.Cut(rest, "\n+++\n")
-		all = append(all, mutation{name, file, old, strings.TrimRight(broken, "\n")})
+		all = append(all, mutation{name, strings.TrimSpace(function), old, strings.TrimRight(broken, "\n")})
 	}
 	return all
 }
 
-// fit returns an error that names each mutation whose text is not in its file exactly once.
+// fit returns an error that names each mutation whose pattern is not in the source exactly once.
 func fit(all []mutation) error {
 	var errs []error
 	for _, m := range all {
-		if _, err := m.source(); err != nil {
+		if _, err := m.place(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// source returns the file that the mutation is of.
-func (m mutation) source() (string, error) {
-	source, err := os.ReadFile(filepath.Join(dir, m.file))
+// place is where the mutation is.
+func (m mutation) place() (place, error) {
+	places, err := find(dir, m.function, m.old)
 	if err != nil {
-		return "", err
+		return place{}, err
 	}
-	if n := strings.Count(string(source), m.old); n != 1 {
-		return "", fmt.Errorf("its text is in %s %d times, want once", m.file, n)
+	if len(places) != 1 {
+		return place{}, fmt.Errorf("its pattern is in the source %d times, want once", len(places))
 	}
-	return string(source), nil
+	return places[0], nil
 }
 
 // play builds the tests with the mutation and runs the simulator; by is what it says is wrong, ""
 // when nothing.
-func play(ctx context.Context, m mutation) (by string, err error) {
+func play(ctx context.Context, m mutation) (file, by string, err error) {
+	at, err := m.place()
+	if err != nil {
+		return "", "", err
+	}
+	file = filepath.Base(at.path)
 	work, err := os.MkdirTemp("", "mutant")
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer os.RemoveAll(work)
-	path, err := filepath.Abs(filepath.Join(dir, m.file))
+	path, err := filepath.Abs(at.path)
 	if err != nil {
-		return "", err
-	}
-	source, err := m.source()
-	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	mutant, overlay, binary := filepath.Join(work, "mutant.go"), filepath.Join(
 		work, "overlay.json",
 	), filepath.Join(work, "test")
 	replace, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutant}})
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	err = errors.Join(
-		os.WriteFile(mutant, []byte(strings.Replace(source, m.old, m.broken, 1)), 0o600),
+		os.WriteFile(mutant, []byte(at.with(m.broken)), 0o600),
 		os.WriteFile(overlay, replace, 0o600),
 	)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, ".")
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
+		return "", "", fmt.Errorf("%w: %s", err, out)
 	}
 	test := exec.CommandContext(ctx, binary, "-test.run", "Simulation", "-test.timeout", "5m", "-test.failfast")
 	test.Dir = dir
 	test.Env = append(os.Environ(), "SEEDS="+seeds, "SHRINK=0")
 	out, err := test.CombinedOutput()
 	if err == nil {
-		return "", nil
+		return file, "", nil
 	}
 	if wrong := regexp.MustCompile(`(?m)(?:WRONG: |panic: |deadlock)(.*)$`).FindString(string(out)); wrong != "" {
-		return strings.TrimPrefix(wrong, "WRONG: "), nil
+		return file, strings.TrimPrefix(wrong, "WRONG: "), nil
 	}
-	return "the run does not end: " + err.Error(), nil
+	return file, "the run does not end: " + err.Error(), nil
 }
