@@ -285,7 +285,7 @@ func (s *Supervisor) withdrawAdopted(g *generation) {
 	left, err := s.withdraw(context.Background(), g)
 	if left > 0 || err != nil && !errors.Is(err, ErrStopping) {
 		s.log.Error(
-			"withdraw a canary of the earlier daemon", zap.Int("generation", g.id), zap.Int("connections_queued", left),
+			"withdraw a generation of the earlier daemon", zap.Int("generation", g.id), zap.Int("connections_queued", left),
 			zap.Error(err),
 		)
 	}

@@ -115,6 +115,9 @@ func (s *Supervisor) endUnproved(*state) error {
 		if g == s.rolling {
 			continue // it serves on until the live one is whole again
 		}
+		if g.state == Staged {
+			g.tried = true // its cutover may have been under way: clients may be with it, and in its queues
+		}
 		if g.tried {
 			s.beside(func() { s.withdrawAdopted(g) })
 		} else {
