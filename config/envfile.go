@@ -34,6 +34,11 @@ const (
 // envParser parses an env_file by the rules of systemd's EnvironmentFile= (systemd.exec(5)), byte
 // by byte and state by state as systemd 254 does. Its messages name a file and a line, but never
 // contain any content.
+//
+// No library reads these files as systemd does. Of the 24 of TestAnEnvFileIsParsedAsBySystemd,
+// subosito/gotenv v1.6.0 reads 8 differently, joho/godotenv v1.5.1 and compose-spec/compose-go/v2
+// v2.16.2 10, hashicorp/go-envparse v0.1.0 14. All of them cut "A=1 # no comment" at the #, and none
+// knows lines joined by a backslash and comments that begin with a semicolon.
 type envParser struct {
 	path  string
 	state envState

@@ -113,6 +113,10 @@ func (l *loader) command(key string, v any) []string {
 
 // words parses a command: a string that is split as by a shell, or a list of words. what is its
 // name in messages.
+//
+// go-shellquote splits it, and mvdan.cc/sh parses only what a shell will run (servers): its words
+// still have their backslashes, it drops all from a # on, it refuses a;b, a&b and (b), which URLs
+// have, and shell.Fields expands variables, braces and ~.
 func (l *loader) words(key, what string, v any) []string {
 	switch v := v.(type) {
 	case string:

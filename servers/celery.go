@@ -1,13 +1,16 @@
 package servers
 
-import "path/filepath"
+import (
+	"path/filepath"
+	"slices"
+)
 
 // celery checks a command that runs Celery, which is not a server: TERM makes a worker finish its
 // tasks, and ends a beat. The problems that it reports otherwise show only at a switch or after a
 // crash.
-func (c *command) celery() {
+func (c *command) celery(line []string) {
 	at := -1
-	for i, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
+	for i, word := range line[:min(wrapWords, len(line))] {
 		if filepath.Base(word) == "celery" {
 			at = i
 			break
@@ -17,7 +20,11 @@ func (c *command) celery() {
 		return
 	}
 	args := &command{in: c.in, out: c.out}
-	args.read("", c.in.Command[at+1:])
+	args.read("", line[at+1:])
+	if slices.Contains(line[at+1:], "multi") {
+		c.problem("celery multi: write celery -A APP worker, with a process or instances for each node: %s", background)
+		return
+	}
 	for _, g := range args.all("--detach", "-D") {
 		c.problem("celery: take out %s: superctl watches the process that it starts, and this one leaves at once",
 			g.text)

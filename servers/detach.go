@@ -2,7 +2,6 @@ package servers
 
 import (
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -46,33 +45,34 @@ var detachers = []detacher{ //nolint:gochecknoglobals // a table
 	{"puma", []string{"-d", "--daemon"}, nil, "take out the option"},
 }
 
-// lastInBackground matches a script that leaves its last command in the background.
-var lastInBackground = regexp.MustCompile(`[^&>|]&\s*(;?\s*(disown(\s+\S+)?|exit(\s+0)?|true|:))?\s*;?\s*$`)
-
 // detaches refuses a command that exits while a program that it started runs on: the release would
 // be live without a process that superctl can watch.
 func (c *command) detaches() {
-	words := c.in.Command
-	script := false
-	if len(words) > 2 && isShell(words[0]) {
-		for i, word := range words[1:] {
-			if strings.HasPrefix(word, "-") && strings.HasSuffix(word, "c") && i+2 < len(words) {
-				words, script = strings.Fields(words[i+2]), true
-				break
-			}
-		}
-	}
-	if script && lastInBackground.MatchString(strings.Join(words, " ")) {
+	c.detachesWords(c.in.Command, false)
+	script, ok, err := scriptOf(c.in.Command)
+	switch {
+	case err != nil:
+		c.warn("the shell's script cannot be checked, and the shell may not understand it either: %v", err)
+	case !ok:
+	case script.leaves:
 		c.problem("the shell's script ends while its last command goes on in the background: take out &: %s",
 			background)
 	}
+	for _, words := range script.commands {
+		c.detachesWords(words, true)
+	}
+}
+
+// detachesWords refuses a simple command. inScript tells that the preset of a server does not check
+// its options.
+func (c *command) detachesWords(words []string, inScript bool) {
 	for i, word := range words {
 		if !startsProgram(words, i) {
 			continue
 		}
 		name := filepath.Base(word)
 		for _, d := range detachers {
-			if d.program != name || !script && c.out.Server == name {
+			if d.program != name || !inScript && c.out.Server == name {
 				continue // the server's own preset checks its options
 			}
 			if option, ok := d.detaches(words[i+1:]); ok {
@@ -84,11 +84,10 @@ func (c *command) detaches() {
 
 // programPrefixes are words that the name of another program follows.
 var programPrefixes = []string{ //nolint:gochecknoglobals // a table
-	"env", "exec", "nice", "ionice", "nohup", "setsid", "sudo", "time", "command", "then", "do", "else",
-	"&&", "||", "|", "&", ";", "(", "{", "!",
+	"env", "exec", "nice", "ionice", "nohup", "setsid", "sudo", "time", "command",
 }
 
-// startsProgram reports whether the word at i of a command or script is a program's name.
+// startsProgram reports whether the word at i of a simple command is a program's name.
 func startsProgram(words []string, i int) bool {
 	if i == 0 {
 		return true
@@ -96,7 +95,7 @@ func startsProgram(words []string, i int) bool {
 	last := words[i-1]
 	name := filepath.Base(last)
 	switch {
-	case slices.Contains(programPrefixes, name), strings.HasSuffix(last, ";"), strings.HasSuffix(last, "&"):
+	case slices.Contains(programPrefixes, name):
 		return true
 	case strings.HasPrefix(name, "python"):
 		return startsProgram(words, i-1)
@@ -139,16 +138,11 @@ var hueys = []string{ //nolint:gochecknoglobals // a table
 
 // taskQueue sets the stop signal that makes a task runner finish its tasks.
 func (c *command) taskQueue() {
-	for i, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
-		switch name := filepath.Base(word); {
-		case slices.Contains(hueys, name):
+	for _, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
+		if slices.Contains(hueys, filepath.Base(word)) {
 			// INT makes the workers finish their tasks; TERM interrupts them, and their tasks are
 			// lost (signal handlers of huey.consumer.Consumer).
 			c.out.StopSignal = syscall.SIGINT
-			return
-		case name == "celery" && slices.Contains(c.in.Command[i+1:], "multi"):
-			c.problem("celery multi: write celery -A APP worker, with a process or instances for each node: %s",
-				background)
 			return
 		}
 	}

@@ -34,6 +34,13 @@ func TestACommandThatDetachesIsRefused(t *testing.T) {
 		"sh -c 'nohup python work.py > log 2>&1 & exit 0'":     "take out &",
 		"bash -lc 'python work.py & disown'":                   "take out &",
 		"sh -c 'exec gunicorn --daemon shop'":                  "gunicorn --daemon",
+		"env A=b sh -c 'python work.py &'":                     "take out &",
+		"sh -c 'python work.py&'":                              "take out &",
+		"sh -c '(python work.py &)'":                           "take out &",
+		"sh -c 'if true; then python work.py & fi; exit 0'":    "take out &",
+		"sh -c 'for i in 1 2; do python work.py $i & done'":    "take out &",
+		`sh -c "cd /srv;true && nohup python work.py"`:         "take out nohup",
+		`sh -c "test -e x||'celery' multi start w1"`:           "write celery -A APP worker",
 		"supervisord -c supervisord.conf":                      "a [process.NAME] of its own",
 		"/usr/bin/start-stop-daemon --start --background -x y": "write the program that it starts",
 		"twistd web":                          "add --nodaemon",
@@ -60,13 +67,22 @@ func TestACommandInTheForegroundIsAccepted(t *testing.T) {
 	for _, line := range []string{
 		"python work.py", "celery -A shop worker", "celery -A shop worker --pidfile=",
 		"sh -c 'python a.py && exec python b.py'", "sh -c 'a & exec b'", "sh -c 'a & b & wait'",
-		"sh -c 'exec python work.py 2>&1'", "supervisord -n", "twistd --nodaemon web", "python manage.py service",
+		"sh -c 'exec python work.py 2>&1'", `sh -c "echo 'done &'; exec python work.py"`,
+		"sh -c 'for i in 1 2; do python work.py $i & done; wait'", "sh -c '(cd x; a &); exec b'",
+		`sh -c "echo nohup; exec python work.py # then &"`, `sh -c 'exec python work.py "$(nohup true)"'`, "supervisord -n", "twistd --nodaemon web", "python manage.py service",
 		"redis-server --daemonize=no", "python -m daemonic", "setsid -w x",
 		"dramatiq shop.tasks --path docker", "celery -A multi.app worker",
 	} {
 		if a := applyLine(t, line); len(a.Problems) > 0 {
 			t.Errorf("%s: %v", line, a.Problems)
 		}
+	}
+}
+
+func TestAScriptThatNoShellUnderstandsIsWarnedOf(t *testing.T) {
+	a := applyLine(t, `sh -c "python work.py 'x"`)
+	if said := strings.Join(a.Warnings, "\n"); len(a.Problems) > 0 || !strings.Contains(said, "without closing quote") {
+		t.Errorf("%q, %q", a.Problems, said)
 	}
 }
 

@@ -65,7 +65,7 @@ func (c *command) generic() {
 		return
 	}
 	c.taskQueue()
-	c.celery()
+	c.celery(c.in.Command)
 	c.scheduler()
 	if len(c.in.Listen) == 0 || c.in.Server == generic {
 		return
@@ -91,25 +91,28 @@ func pythonServers() []string {
 // shell looks for a server in `sh -c '...'`: superctl adds no options to a script, and a shell that
 // stays in front of the server gets its signals.
 func (c *command) shell() {
-	for i, word := range c.in.Command {
-		if i == 0 || strings.HasPrefix(word, "-") {
+	script, _, _ := scriptOf(c.in.Command) // detaches reports the error
+	for _, words := range script.commands {
+		c.celery(words)
+	}
+	for _, words := range script.commands {
+		at := find(words)
+		if at < 0 {
 			continue
 		}
-		words := strings.Fields(word)
-		at := find(words)
+		server := serverOf(words[at])
+		executed := hasWord(words[:at], "exec")
 		switch {
-		case at < 0:
 		case c.in.Server == generic && at > 0 && words[at-1] == "exec":
-		case hasWord(words[:at], "exec") &&
-			slices.Contains([]string{"granian", "waitress", "daphne"}, serverOf(words[at])):
+		case executed && slices.Contains([]string{"granian", "waitress", "daphne"}, server):
 			c.problem("%s is started by a shell, so superctl cannot hand it its listener: write it without the shell",
-				serverOf(words[at]))
-		case hasWord(words[:at], "exec"):
+				server)
+		case executed:
 			c.warn("%s is started by a shell, so superctl neither completes nor checks its options: write it "+
-				"without the shell", serverOf(words[at]))
+				"without the shell", server)
 		default:
 			c.problem("a shell stays in front of %s, which then does not find its listener: write the command "+
-				"without the shell, or `exec` before %s", serverOf(words[at]), words[at])
+				"without the shell, or `exec` before %s", server, words[at])
 		}
 		return
 	}

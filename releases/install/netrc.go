@@ -69,6 +69,11 @@ type netrcEntry struct{ login, password string }
 // netrc module: a quoted token may contain blanks, a backslash escapes the next character, a
 // keyword counts only where one is allowed, # starts a comment there, and a macro ends at an empty
 // line. Errors name a line, never a token, which may be a password.
+//
+// No library does. Of the 21 files of TestANetrcFileIsReadAsPythonReadsIt, bgentry/go-netrc (not
+// changed since 2014) reads 5 differently, jdx/go-netrc v1.0.0 12. Both return the login in a macro
+// instead of the host's, and know no quotes; jdx takes "login default" for an entry, and panics when
+// a password is "machine".
 func findNetrc(text, host string) (entry netrcEntry, found bool, err error) {
 	in := &netrcLexer{rest: text, line: 1}
 	for {
