@@ -11,8 +11,9 @@ import (
 	"superctl/servers"
 )
 
-// putBridge writes the program to its path, unless it is there.
-func putBridge(path string) error {
+// writeBridge writes the program that passes listeners to servers which cannot inherit them. It
+// does nothing if the file has the right content.
+func writeBridge(path string) error {
 	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, servers.Bridge()) {
 		return nil
 	}
@@ -22,7 +23,7 @@ func putBridge(path string) error {
 	if err := renameio.WriteFile(
 		path, servers.Bridge(), 0o644, renameio.WithStaticPermissions(0o644), renameio.WithTempDir(filepath.Dir(path)),
 	); err != nil {
-		return fmt.Errorf("write the program that hands over its listener: %w", err)
+		return fmt.Errorf("write the listener bridge: %w", err)
 	}
 	return nil
 }

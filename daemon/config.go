@@ -10,32 +10,32 @@ import (
 	"superctl/supervisor"
 )
 
-// keptName is the file of the state directory that holds the config which was read last.
+// keptName is the file in the state directory with the last config that was valid.
 const keptName = "config.toml"
 
-// keep keeps a copy of a config that could be read: a daemon that starts after a crash must not
-// fail because somebody is editing it.
+// keep saves a copy of a valid config, so that a daemon can start after a crash while an operator
+// is editing the file.
 func keep(c *config.Config) error {
 	data, err := os.ReadFile(c.Path)
 	if err == nil {
 		err = supervisor.ReplaceFile(filepath.Join(c.State, keptName), data)
 	}
 	if err != nil {
-		return fmt.Errorf("keep a copy of the config: %w", err)
+		return fmt.Errorf("save a copy of the config: %w", err)
 	}
 	return nil
 }
 
-// ConfigError says that a config cannot be used: the operator must mend it.
+// ConfigError is an error in the config that the operator must correct.
 type ConfigError struct{ Err error }
 
 func (e *ConfigError) Error() string { return e.Err.Error() }
 
-// Unwrap is what is wrong with it.
+// Unwrap returns what is wrong with the config.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// loadOrKept reads a config, or the copy of it that was kept: then broken says what is wrong with
-// it now. A config that was never read before has no copy.
+// loadOrKept reads a config. If it is invalid, loadOrKept returns the copy of the last valid one,
+// or nil if there is none, and in broken why the file is invalid.
 func loadOrKept(path string) (c *config.Config, broken error) {
 	c, err := config.Load(path)
 	if err == nil {

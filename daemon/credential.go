@@ -18,10 +18,10 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// credentialSource is where the programs of an app get the unit's credentials from.
+// credentialSource finds the unit's credentials for the programs of an app.
 type credentialSource struct {
-	dir  string                            // the daemon's own, of systemd; "" = the unit has none, or this is no daemon
-	used func() ([]supervisor.Plan, error) // what the daemon's generations run; nil = this is no daemon
+	dir  string                            // systemd's directory for the daemon; "" = no credentials, or not a daemon
+	used func() ([]supervisor.Plan, error) // the plans of the daemon's generations; nil = not a daemon
 	log  *zap.Logger                       // of the daemon
 }
 
@@ -29,7 +29,7 @@ func copiesOf(c *config.Config) credentials.Store {
 	return credentials.Store{Dir: filepath.Join(filepath.Dir(c.Control), c.App+".credentials")}
 }
 
-// directory is where the programs of a user find the credentials; "" where there are none.
+// directory returns the directory where the programs of a user find the credentials, or "".
 func (s credentialSource) directory(c *config.Config, u *config.User) (string, error) {
 	uid, gid := u.IDs()
 	copies := copiesOf(c)
@@ -41,14 +41,15 @@ func (s credentialSource) directory(c *config.Config, u *config.User) (string, e
 	case credentials.InMemory(copies.Dir):
 		return copies.Copy(s.dir, uid, gid)
 	case uid == os.Geteuid():
-		return s.dir, nil // outside systemd nobody takes it away
+		return s.dir, nil // only systemd removes it
 	}
-	return "", fmt.Errorf("the unit's credentials cannot be given to user %s: they would have to be copied to %s, which is on a disk; "+
+	return "", fmt.Errorf("credentials for user %s: superctl copies them to %s, and that is on a disk: "+
 		"set control to a path below /run", u.Name, copies.Dir)
 }
 
-// outside is the credentials of this command itself if it is of the user, else the newest copy that
-// a daemon has made for them. Root takes that of the daemon's user.
+// outside returns the directory of credentials for a program that is not started by the daemon: the
+// credentials of this command, if it runs as the user, else the newest copy that a daemon made for
+// the user or, for root, for the daemon's user.
 func outside(c *config.Config, copies credentials.Store, uid int) string {
 	own := os.Getenv(credentials.Variable)
 	if own != "" && uid == os.Geteuid() {
@@ -65,8 +66,7 @@ func outside(c *config.Config, copies credentials.Store, uid int) string {
 	return own
 }
 
-// check looks whether the credentials are there that the config has variables from, as programs of
-// u would find them.
+// check returns an error if a program of u would not find a credential that the config uses.
 func (s credentialSource) check(c *config.Config, u *config.User) error {
 	dir := s.dir
 	if s.used == nil {
@@ -75,7 +75,7 @@ func (s credentialSource) check(c *config.Config, u *config.User) error {
 	}
 	return c.CheckCredentials(func(name string) error {
 		if dir == "" && s.used == nil {
-			return fmt.Errorf("credential %q is not at hand: a daemon that runs keeps it in %s", name, copiesOf(c).Dir)
+			return fmt.Errorf("credential %q: not available, because no daemon runs that keeps it in %s", name, copiesOf(c).Dir)
 		}
 		err := fs.ErrNotExist
 		if dir != "" {
@@ -83,8 +83,8 @@ func (s credentialSource) check(c *config.Config, u *config.User) error {
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("there is no credential %q: add LoadCredential=%s:/etc/%s/%s to the unit (systemctl edit superctl@%s), then systemctl restart superctl@%s",
-				name, name, c.App, name, c.App, c.App)
+			return fmt.Errorf("credential %q: not found: add LoadCredential=%s:/etc/%s/%s to the unit "+
+				"(systemctl edit superctl@%s), then run systemctl restart superctl@%s", name, name, c.App, name, c.App, c.App)
 		case err != nil:
 			return fmt.Errorf("credential %q: %w", name, err)
 		}
@@ -92,15 +92,14 @@ func (s credentialSource) check(c *config.Config, u *config.User) error {
 	})
 }
 
-// forget removes the copies that nothing runs with: neither a generation nor the plan that has just
-// been made.
-func (s credentialSource) forget(c *config.Config, plan supervisor.Plan) {
+// removeUnused removes the copies of credentials that neither a generation nor the new plan uses.
+func (s credentialSource) removeUnused(c *config.Config, plan supervisor.Plan) {
 	if s.used == nil {
 		return
 	}
 	plans, err := s.used()
 	if err != nil {
-		return // the daemon ends, and then all of them are removed
+		return // the daemon is ending, which removes all of them
 	}
 	var dirs []string
 	for _, p := range append(plans, plan) {
@@ -115,23 +114,23 @@ func (s credentialSource) forget(c *config.Config, plan supervisor.Plan) {
 		}
 	}
 	if err := copiesOf(c).RemoveExcept(dirs); err != nil {
-		s.log.Error("remove copies of credentials that are not used any more", zap.Error(err))
+		s.log.Error("remove unused copies of credentials", zap.Error(err))
 	}
 }
 
-// CheckCredentials reports for a command that is not the daemon which credentials of the config a
-// program of u would not find.
+// CheckCredentials returns an error if a program of u would not find a credential that the config
+// uses. It is for commands other than the daemon.
 func CheckCredentials(c *config.Config, u *config.User) error { return credentialSource{}.check(c, u) }
 
-// Credentials returns the directory where a command that is not the daemon finds the unit's
-// credentials for programs of u; "" if there is none.
+// Credentials returns the directory with the unit's credentials for programs of u, or "". It is for
+// commands other than the daemon.
 func Credentials(c *config.Config, u *config.User) string {
 	uid, _ := u.IDs()
 	return outside(c, copiesOf(c), uid)
 }
 
-// EnvironmentOf returns the environment of a program of the release, for a command that is not the
-// daemon.
+// EnvironmentOf returns the environment of a program of the release. It is for commands other than
+// the daemon.
 func EnvironmentOf(c *config.Config, r releases.Release, u *config.User) (Environ, error) {
 	var source credentialSource
 	if err := source.check(c, u); err != nil {

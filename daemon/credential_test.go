@@ -12,7 +12,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// secretive is a config with a variable from a credential, and a daemon's directory of credentials.
+// secretive returns a config with a variable from a credential, and the daemon's directory of
+// credentials.
 func secretive(t *testing.T, control string) (c *config.Config, dir string) {
 	t.Helper()
 	c, err := config.Parse("/etc/superctl/shop.toml", []byte(`app = "shop"
@@ -35,23 +36,23 @@ TOKEN = { credential = "token" }
 }
 
 func TestSecretsAreNotWrittenToADisk(t *testing.T) {
-	c, dir := secretive(t, "/proc/shop.sock") // where nothing could be written
+	c, dir := secretive(t, "/proc/shop.sock") // /proc is not writable
 	daemon := credentialSource{dir: dir, used: func() ([]supervisor.Plan, error) { return nil, nil }}
 	if got, err := daemon.directory(c, nil); err != nil || got != dir {
 		t.Errorf("the daemon's own user gets %q, %v", got, err)
 	}
 	if os.Geteuid() != 0 {
-		return // only root has workers of others
+		return // only root runs workers of other users
 	}
 	_, err := daemon.directory(c, &config.User{Name: "www", Credential: worker.Credential{UID: 33, GID: 33}})
-	const want = "the unit's credentials cannot be given to user www: they would have to be copied to /proc/shop.credentials, which is on a disk; " +
+	const want = "credentials for user www: superctl copies them to /proc/shop.credentials, and that is on a disk: " +
 		"set control to a path below /run"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestACredentialThatCannotBeUsedIsNamedAtItsPlace(t *testing.T) {
+func TestAnUnusableCredentialIsReportedWithItsKey(t *testing.T) {
 	c, dir := secretive(t, "/proc/shop.sock")
 	none := func() ([]supervisor.Plan, error) { return nil, nil }
 	t.Setenv(credentials.Variable, "")
@@ -59,13 +60,14 @@ func TestACredentialThatCannotBeUsedIsNamedAtItsPlace(t *testing.T) {
 		t.Error(err)
 	}
 	const at = "/etc/superctl/shop.toml:8:1: process.web.env.TOKEN: "
+	const advice = `credential "token": not found: add LoadCredential=token:/etc/shop/token to the unit ` +
+		`(systemctl edit superctl@shop), then run systemctl restart superctl@shop`
 	for says, source := range map[string]credentialSource{
-		at +
-			`there is no credential "token": add LoadCredential=token:/etc/shop/token to the unit (systemctl edit superctl@shop), then systemctl restart superctl@shop`: {used: none},
-		at + `there is no credential "token": add LoadCredential=token:`: {
+		at + advice: {used: none},
+		at + `credential "token": not found: add LoadCredential=token:`: {
 			dir: t.TempDir(), used: none,
 		},
-		at + `credential "token" is not at hand: a daemon that runs keeps it in /proc/shop.credentials`: {},
+		at + `credential "token": not available, because no daemon runs that keeps it in /proc/shop.credentials`: {},
 	} {
 		if err := source.check(c, nil); err == nil || !strings.HasPrefix(err.Error(), says) {
 			t.Errorf("%v\nwant %s", err, says)

@@ -1,16 +1,15 @@
-// Package daemon is one running app: it joins the packages that do not know each other. It reads
-// the config, turns a request into a plan (a release with its commands, environment and
-// credentials), gives the supervisor its gates, hands everything to the next daemon in an upgrade,
-// and talks to systemd.
+// Package daemon runs one app. It joins the packages that do not import each other: it reads the
+// config, turns a request into a plan (a release with its commands, environment and credentials),
+// gives the supervisor its gates, hands everything to the next daemon in an upgrade, and talks to
+// systemd.
 //
-// Run returns only when everything that it has started has ended, or another daemon has it. Only
-// one daemon of an app runs at a time: it holds the lock of the state directory. What the
-// supervisor, the listeners and the releases do by themselves is decided there and not here;
-// commands and what they print are in cli.
+// Run returns only when everything that it started has ended or belongs to another daemon. Only one
+// daemon of an app runs at a time: it holds the lock of the state directory. The package makes no
+// decisions about workers, listeners and releases; supervisor, socket and releases do.
 //
-// Beside Run, cli uses what a command must see as the daemon would: CommandOf, EnvironmentOf,
-// FindDetours and CheckCredentials for check and exec, Try for `check RELEASE`, End and DryRun for
-// the commands of those names.
+// Some functions let commands see the app as the daemon does: CommandOf, EnvironmentOf, FindDetours
+// and CheckCredentials for check and exec, Try for `check RELEASE`, End and DryRun for the commands
+// of these names.
 package daemon
 
 import (
@@ -40,38 +39,38 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// askTime is how long systemd and a daemon that leaves may take for their last words.
+// askTime limits how long the daemon waits for an answer of systemd or of another daemon.
 const askTime = 2 * time.Second
 
-// daemon is `superctl daemon`: it joins all packages.
+// daemon is `superctl daemon`.
 type daemon struct {
 	config    *config.Config
 	log       *zap.Logger
 	out       *logs
 	lock      *stateLock
-	keptKinds string                 // of gates that the config has changed, for status
-	complaint string                 // about the config, for status
-	restart   atomic.Pointer[string] // what of the config that was read last only another daemon takes up
+	keptKinds string                 // message for status: gates that keep the kind of the previous config
+	complaint string                 // message for status: the config is invalid
+	restart   atomic.Pointer[string] // message for status: changed keys that need a restart of the daemon
 	kept      *descriptors
-	groups    *cgroup.Tree // nil where none is delegated
-	renewal   *handover.Upgrader
+	groups    *cgroup.Tree // nil if no control group is delegated
+	upgrader  *handover.Upgrader
 	team      *notify.Sender
-	fault     func(point string) // nil but in tests
+	fault     func(point string) // nil except in tests
 	s         *supervisor.Supervisor
 	api       *control.Server
 }
 
-// Run is the daemon of the app with the config at path. It returns when everything that it started
-// has ended, or when another daemon has it.
+// Run runs the daemon of the app with the config at path. It returns when everything that it
+// started has ended or belongs to another daemon.
 func Run(path string, stderr io.Writer) error {
-	renewal, err := handover.New()
+	upgrader, err := handover.New()
 	if err != nil {
 		return err
 	}
-	d := &daemon{renewal: renewal, fault: faults()}
+	d := &daemon{upgrader: upgrader, fault: faults()}
 	defer func() {
 		if d.out != nil {
-			_ = d.out.Close() // what could not be written cannot be said either
+			_ = d.out.Close() // there is no other place to report the error
 		}
 	}()
 	if err := d.open(path, stderr); err != nil {
@@ -85,13 +84,13 @@ func Run(path string, stderr io.Writer) error {
 	return d.run()
 }
 
-// open makes everything but the control socket; nothing is started yet.
+// open prepares everything except the control socket. It starts nothing.
 func (d *daemon) open(path string, stderr io.Writer) error {
 	inherited, err := socket.Inherit()
 	if err != nil {
 		return err
 	}
-	d.kept = &descriptors{handed: d.renewal, stored: inherited}
+	d.kept = &descriptors{handed: d.upgrader, stored: inherited}
 	c, broken := loadOrKept(path)
 	if c == nil {
 		return broken
@@ -108,38 +107,52 @@ func (d *daemon) open(path string, stderr io.Writer) error {
 		return err
 	}
 	d.log = d.out.logger()
-	if broken != nil {
-		d.complaint = "the config cannot be read, and the one that was read last is used: " + broken.Error()
-		d.log.Error(d.complaint)
-	} else if err := keep(c); err != nil {
-		// A full disk is no reason for a site to be without its daemon.
-		d.complaint = err.Error()
-		d.log.Error(d.complaint)
-	}
-	for _, w := range c.Warnings {
-		d.log.Warn(w, zap.String("config", path))
-	}
+	d.checkConfig(path, broken)
 	if d.groups, err = enterGroup(); err != nil {
 		return err
 	}
 	d.team = newTeam(c, d.log)
-	sockets := d.kept.sockets()
-	gates, err := makeGates(c, sockets, EarlierDaemons(c.App))
+	gates, err := d.openGates()
 	if err != nil {
 		return err
-	}
-	if d.keptKinds, err = keepKinds(gates, c, sockets); err != nil {
-		return err
-	}
-	if d.keptKinds != "" {
-		d.log.Warn(d.keptKinds)
 	}
 	d.s = supervisor.New(d.options(path, gates))
 	return nil
 }
 
-// enterGroup finds the control group that systemd has delegated, and leaves it to the workers'
-// groups. nil: there is none.
+// checkConfig keeps a copy of a valid config, and reports the errors and warnings of the config.
+func (d *daemon) checkConfig(path string, broken error) {
+	if broken != nil {
+		d.complaint = "invalid config, so the last valid one is used: " + broken.Error()
+	} else if err := keep(d.config); err != nil {
+		d.complaint = err.Error() // must not take the site down: the disk may be full
+	}
+	if d.complaint != "" {
+		d.log.Error(d.complaint)
+	}
+	for _, w := range d.config.Warnings {
+		d.log.Warn(w, zap.String("config", path))
+	}
+}
+
+// openGates makes the gates of the config. Those that cannot change yet keep their kind.
+func (d *daemon) openGates() ([]supervisor.Gate, error) {
+	sockets := d.kept.sockets()
+	gates, err := makeGates(d.config, sockets, EarlierDaemons(d.config.App))
+	if err != nil {
+		return nil, err
+	}
+	if d.keptKinds, err = keepKinds(gates, d.config, sockets); err != nil {
+		return nil, err
+	}
+	if d.keptKinds != "" {
+		d.log.Warn(d.keptKinds)
+	}
+	return gates, nil
+}
+
+// enterGroup finds the delegated control group and moves the daemon into a subgroup, so that the
+// group can hold the workers' groups. It returns nil if no group is delegated.
 func enterGroup() (*cgroup.Tree, error) {
 	tree, err := cgroup.Find()
 	if errors.Is(err, cgroup.ErrNotDelegated) {
@@ -151,11 +164,11 @@ func enterGroup() (*cgroup.Tree, error) {
 	return tree, tree.Enter()
 }
 
-// StateRoom is how many bytes must be free where the state is kept: for the next state file, which
-// is written beside the one before, and for the history.
+// StateRoom is the number of bytes that must be free in the state directory: for a new state file,
+// which is written before the old one is removed, and for the history.
 const StateRoom = 64 << 10
 
-// options joins the packages.
+// options returns the supervisor's options, which connect it with the other packages.
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
 	plans := &planner{path: path, running: c, read: d.readConfig, credentials: credentialSource{
@@ -185,7 +198,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Room:   func() error { return releases.Room(c.State, StateRoom) },
 		Record: func(o api.Outcome) error { return history.Append(o) },
 		Tell:   d.team.Tell, Troubles: d.team.Troubles, NotInForce: d.notInForce,
-		Say:  func(text string) { d.tell("STATUS=" + text) },
+		Say:  func(text string) { d.notifySystemd("STATUS=" + text) },
 		Sink: d.out.sink(), Fault: d.fault, Log: d.log,
 		Cgroups: d.groups, Inherited: d.kept.take, Handed: d.kept.names(), Former: formerGate(c, d.kept),
 		Extra: []supervisor.Descriptor{{Name: controlName, ID: c.Control, Use: d.useControl}},
@@ -194,15 +207,15 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		opt.Store, opt.Stored = store, d.kept.names()
 	}
 	if every := systemd.WatchdogInterval(); every > 0 {
-		opt.Beat, opt.BeatEvery = func() { d.tell("WATCHDOG=1") }, every
+		opt.Beat, opt.BeatEvery = func() { d.notifySystemd("WATCHDOG=1") }, every
 	}
-	if os.Getpid() != 1 { // the end of process 1 is the end of all
+	if os.Getpid() != 1 { // an upgrade ends this process, and the end of process 1 ends the container
 		opt.Renew = supervisor.Renew{Check: d.checkNew(path), HandOver: d.handOver}
 	}
 	return opt
 }
 
-// listen opens the control socket, or goes on with the one of the daemon before.
+// listen opens the control socket, or takes over that of the previous daemon.
 func (d *daemon) listen() (*control.Server, error) {
 	if fd, ok := d.kept.take(controlName); ok {
 		server, err := control.Inherit(fd, d.config.Control, controlGroup(d.config), d.s)
@@ -220,8 +233,8 @@ func (d *daemon) useControl(f func(fd int) error) error {
 	return d.api.Descriptor(f)
 }
 
-// controlGroup is the group that may use the control socket: the config's, else that of the app's
-// user.
+// controlGroup returns the group that may use the control socket: the group of the app's user, else
+// that in the config, else -1.
 func controlGroup(c *config.Config) int {
 	if c.User != nil {
 		return int(c.User.Credential.GID)
@@ -234,7 +247,8 @@ func controlGroup(c *config.Config) int {
 	return -1
 }
 
-// EarlierDaemons tells whether a process was started for this app by a daemon before this one.
+// EarlierDaemons returns a function that reports whether an earlier daemon of the app started a
+// process.
 func EarlierDaemons(app string) func(pid int) bool {
 	return func(pid int) bool { return worker.BelongsTo(pid, app) }
 }

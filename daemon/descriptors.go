@@ -9,24 +9,24 @@ import (
 	"superctl/socket"
 )
 
-// The names of descriptors that are not the supervisor's own.
+// The names of descriptors that do not belong to the supervisor.
 const (
 	controlName = "control"        // the control socket
-	notifyName  = "notify"         // the socket on which workers say READY=1
-	lockName    = "lock"           // the lock of the state directory; in an upgrade only
-	lockDirName = "lock-directory" // the same
-	socketName  = "socket/"        // and what a socket unit has handed in; in an upgrade only
+	notifyName  = "notify"         // the socket for READY=1 of workers
+	lockName    = "lock"           // the lock file of the state directory; only in an upgrade
+	lockDirName = "lock-directory" // the state directory, which is locked too; only in an upgrade
+	socketName  = "socket/"        // prefix of sockets from a socket unit; only in an upgrade
 )
 
-// descriptors is what an earlier daemon has left for this one: in an upgrade it hands it over,
-// after a crash or a restart systemd had it in its store.
+// descriptors holds the descriptors of an earlier daemon: handed over in an upgrade, or kept in
+// systemd's store over a crash or a restart.
 type descriptors struct {
 	handed *handover.Upgrader
 	stored *socket.Inherited
-	paths  map[string]string // of those that have one: a socket that its path does not lead to is of no use
+	paths  map[string]string // where a socket must be reachable; a socket that is not is useless
 }
 
-// take is the descriptor of that name, which is the caller's from then on.
+// take returns the descriptor of that name. The caller owns it from then on.
 func (d *descriptors) take(name string) (fd int, ok bool) {
 	var fds []int
 	if handed, ok := d.handed.Take(name); ok {
@@ -44,12 +44,12 @@ func (d *descriptors) take(name string) (fd int, ok bool) {
 			fd, ok = each, true
 			continue
 		}
-		d.stored.Give(name, each) // closed with what nobody takes
+		d.stored.Give(name, each) // close closes it
 	}
 	return fd, ok
 }
 
-// ours tells whether a name is one that a daemon gives, and not that of a socket unit.
+// ours reports whether a daemon gave a descriptor its name, rather than a socket unit.
 func ours(name string) bool {
 	for _, prefix := range []string{"listener/", "worker/", "log/"} {
 		if strings.HasPrefix(name, prefix) {
@@ -59,7 +59,7 @@ func ours(name string) bool {
 	return name == controlName || name == notifyName
 }
 
-// names is what is in systemd's store. An upgrade hands over just that, and more.
+// names returns the names of the descriptors of an earlier daemon.
 func (d *descriptors) names() (list []string) {
 	for _, name := range append(d.handed.Names(), d.stored.Names()...) {
 		if ours(name) {
@@ -69,7 +69,7 @@ func (d *descriptors) names() (list []string) {
 	return list
 }
 
-// sockets is what socket units have handed in, to this daemon or to the one before.
+// sockets returns the sockets that socket units passed to this or an earlier daemon.
 func (d *descriptors) sockets() *socket.Inherited {
 	for _, name := range d.handed.Names() {
 		if rest, ok := strings.CutPrefix(name, socketName); ok {
@@ -82,12 +82,13 @@ func (d *descriptors) sockets() *socket.Inherited {
 	return d.stored
 }
 
-// unitSockets is what an upgrade hands over of socket units.
+// unitSockets returns the sockets of socket units by the names that an upgrade hands them over
+// with.
 func (d *descriptors) unitSockets() map[string]int {
 	all := make(map[string]int)
 	d.stored.Each(func(name string, fd int) { all[fmt.Sprintf("%s%d/%s", socketName, len(all), name)] = fd })
 	return all
 }
 
-// close closes what nobody has taken; sockets of socket units stay.
+// close closes the descriptors that were not taken, except those of socket units.
 func (d *descriptors) close() error { return d.stored.CloseMatching(ours) }

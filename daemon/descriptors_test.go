@@ -11,7 +11,7 @@ import (
 	"superctl/socket"
 )
 
-// boundAt is a unix socket that is bound to a path, in the place of what was there.
+// boundAt returns a unix socket bound to a path, in place of an earlier one.
 func boundAt(t *testing.T, path string, kind int) int {
 	t.Helper()
 	_ = os.Remove(path)
@@ -31,7 +31,7 @@ func boundAt(t *testing.T, path string, kind int) int {
 	return fd
 }
 
-func TestOfSeveralStoredSocketsTheOneAtThePathIsTaken(t *testing.T) {
+func TestTheStoredSocketThatThePathLeadsToIsTaken(t *testing.T) {
 	for name, kind := range map[string]int{controlName: unix.SOCK_STREAM, notifyName: unix.SOCK_DGRAM} {
 		path := filepath.Join(t.TempDir(), "s")
 		old, current := boundAt(t, path, kind), boundAt(t, path, kind)

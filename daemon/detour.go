@@ -12,18 +12,18 @@ import (
 	"superctl/releases"
 )
 
-// detours finds the paths by which a release would run another one's code: in commands, options,
-// the files that these name, variables, hooks and the virtualenv. The `current` link is another
-// release's until the cutover, so that nothing may lead through it.
+// detours finds detours: paths by which a release would run code of another release. It looks in
+// commands, options, the files that these name, variables, hooks and the virtualenv. The current
+// link points to another release until the cutover, so a path through it is a detour too.
 type detours struct {
 	paths *releases.Paths
-	dir   string // the release's
+	dir   string // of the release
 	seen  map[string]bool
 	found []string
 }
 
-// FindDetours returns what must be changed before r can run; r may be the zero value, when there is
-// no release yet.
+// FindDetours returns the detours of a release, each with its correction. r may be the zero value
+// if there is no release yet.
 func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 	dir := cmp.Or(r.Path, filepath.Join(c.Releases, "RELEASE"))
 	store := c.Store()
@@ -61,7 +61,7 @@ func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 	return d.found, nil
 }
 
-// staysInside refuses a config and a release by which another release would run.
+// staysInside returns an error if the release has detours.
 func staysInside(c *config.Config, r releases.Release) error {
 	found, err := FindDetours(c, r)
 	if err != nil || len(found) == 0 {
@@ -70,7 +70,7 @@ func staysInside(c *config.Config, r releases.Release) error {
 	return fmt.Errorf("%s: %s", c.Path, strings.Join(found, "; "))
 }
 
-// add notes a path once.
+// add records a detour, once.
 func (d *detours) add(where, what string, t releases.Detour, instead string) {
 	leads := "leads into release " + t.Release
 	switch {
@@ -85,7 +85,7 @@ func (d *detours) add(where, what string, t releases.Detour, instead string) {
 	}
 }
 
-// command looks at the words of a command, and into the scripts and configs that they name.
+// command checks the words of a command, and the scripts and configs that they name.
 func (d *detours) command(where string, words []string) {
 	for i, word := range words {
 		if t, ok := d.word(word); ok {
@@ -103,8 +103,7 @@ func (d *detours) command(where string, words []string) {
 	}
 }
 
-// word finds a path in a word, be it one that begins with a slash, leads upwards, or leaves the
-// release by a link in it.
+// word finds a detour in a word: an absolute path, a path with .., or a path through a link.
 func (d *detours) word(word string) (releases.Detour, bool) {
 	if t, ok := d.paths.InText(word, d.dir); ok {
 		return t, true
@@ -129,51 +128,51 @@ func (d *detours) absolute(name string) string {
 	return filepath.Join(d.dir, name)
 }
 
-// directoryOptions are options whose value is the directory that a process begins in already.
+// directoryOptions are the options for a working directory or an import path. They are not needed:
+// a process starts in the directory of its release.
 var directoryOptions = []string{ //nolint:gochecknoglobals // a table
 	"--chdir", "--pythonpath", "--python-path", "--pp", "--app-dir", "--workdir", "--working-dir", "--dir",
 	"-C", "--directory", "--cwd",
 }
 
-// instead is what to write in the place of a word.
+// instead returns the correction of a word.
 func (d *detours) instead(words []string, i int, t releases.Detour) string {
 	option, _, _ := strings.Cut(words[i], "=")
 	if i > 0 && !strings.HasPrefix(option, "-") {
 		option = words[i-1]
 	}
 	if t.Rest == "" && slices.Contains(directoryOptions, option) {
-		return fmt.Sprintf("take out %s: a process begins in its release's directory", option)
+		return fmt.Sprintf("remove %s: a process starts in its release's directory", option)
 	}
 	return insteadOf(t)
 }
 
-// variables looks at the values of variables, and shows none of them.
+// variables checks the values of variables. It never shows a value, because it may be secret.
 func (d *detours) variables(where string, env Environ) {
 	for _, v := range env {
 		t, ok := d.paths.InText(v.Value, d.dir)
 		switch {
 		case !ok || v.Credential != "":
 		case v.From == fromSuperctl:
-			d.add(where, "the virtualenv "+filepath.Join(d.dir, "venv"), t, "make one in the release itself")
+			d.add(where, "the virtualenv "+filepath.Join(d.dir, "venv"), t, "create one in the release itself")
 		case t.Rest == "":
 			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t,
-				"take it out: a process begins in its release's directory, and imports from there")
+				"remove it: a process starts in its release's directory and imports from there")
 		default:
 			d.add(where, fmt.Sprintf("the variable %s (%s)", v.Name, v.From), t,
-				"write it relative to the release's directory, in which a process begins")
+				"write it relative to the release's directory, where a process starts")
 		}
 	}
 }
 
-// configEndings are those of files that say how a program runs. A module of the app is not among
-// them: what stands in it may be data.
+// configEndings are the endings of config files and scripts. Modules of the app are not checked: a
+// path in them may be data.
 var configEndings = []string{ //nolint:gochecknoglobals // a table
 	".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json", ".xml", ".env", ".sh", ".bash", ".rb",
 	"conf.py", "config.py",
 }
 
-// readsAsConfig reports whether a file that a command names says how a program runs: by its name,
-// or because a shell runs it.
+// readsAsConfig reports whether a file is a config, by its name, or a shell script.
 func readsAsConfig(path string) bool {
 	if path == "" {
 		return false
@@ -186,10 +185,10 @@ func readsAsConfig(path string) bool {
 	return err == nil && strings.HasPrefix(first, "#!") && strings.HasSuffix(strings.TrimSpace(first), "sh")
 }
 
-// configLimit is how much of a file is looked at.
+// configLimit is the size of the largest file that is checked, in bytes.
 const configLimit = 256 << 10
 
-// readConfig reads a small regular file. A release may hold anything.
+// readConfig reads a regular file of at most configLimit bytes.
 func readConfig(path string) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -202,11 +201,11 @@ func readConfig(path string) (string, error) {
 	return string(text), err
 }
 
-// file looks at the lines of a file that are no comments.
+// file checks the lines of a file, except comments.
 func (d *detours) file(where, path string) {
 	text, err := readConfig(path)
 	if err != nil {
-		return // whoever needs it says so
+		return // the program that needs the file reports the error
 	}
 	d.lines(where, path, text, d.dir)
 }
@@ -218,7 +217,7 @@ func (d *detours) lines(where, path, text, dir string) {
 		line = strings.TrimSpace(line)
 		comment := line == "" || strings.ContainsRune("#;", rune(line[0])) || strings.HasPrefix(line, "//")
 		if comment || dir != d.dir && strings.HasPrefix(line, "command = ") {
-			continue // a comment, or how pyvenv.cfg remembers that the virtualenv was made
+			continue // a comment, or the command in pyvenv.cfg that created the virtualenv
 		}
 		if t, ok := d.paths.InText(line, dir); ok {
 			d.add(where, fmt.Sprintf("%s:%d", d.short(path), n), t, insteadOf(t))
@@ -226,7 +225,7 @@ func (d *detours) lines(where, path, text, dir string) {
 	}
 }
 
-// short is a path as it stands in the release.
+// short returns a path relative to the release.
 func (d *detours) short(path string) string {
 	if rel, err := filepath.Rel(d.dir, path); err == nil && filepath.IsLocal(rel) {
 		return rel
@@ -234,8 +233,8 @@ func (d *detours) short(path string) string {
 	return path
 }
 
-// virtualenv looks at what has a virtualenv's interpreter import from elsewhere: an editable
-// install of another release.
+// virtualenv checks the files by which a virtualenv imports from other directories, such as an
+// editable install of another release.
 func (d *detours) virtualenv(r releases.Release) {
 	venv := r.Virtualenv()
 	if venv == "" {
@@ -245,8 +244,7 @@ func (d *detours) virtualenv(r releases.Release) {
 		d.lines("release "+r.Name, filepath.Join(venv, "pyvenv.cfg"), text, venv)
 	}
 	for _, pattern := range []string{"*.pth", "*.egg-link", "__editable__*.py"} {
-		// the pattern is right
-		files, _ := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", pattern))
+		files, _ := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", pattern)) // the pattern is valid
 		for _, file := range files {
 			text, err := readConfig(file)
 			if err != nil {

@@ -10,7 +10,7 @@ import (
 	"superctl/releases"
 )
 
-// site is a directory with r1, to which current leads, and r2 with these files.
+// site returns a directory with r1, which current points to, and r2 with these files.
 func site(t *testing.T, files map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -33,10 +33,16 @@ func site(t *testing.T, files map[string]string) (dir string) {
 	return dir
 }
 
-// detoursOf are those of r2 with a config.
+// detoursOf returns the detours of r2 with a config.
 func detoursOf(t *testing.T, dir, tables string) []string {
 	t.Helper()
-	top := "app = \"shop\"\nreleases = \"DIR/releases\"\ncurrent = \"DIR/current\"\nstate = \"DIR/state\"\n[listen.web]\naddress = \"127.0.0.1:8000\"\n"
+	top := `app = "shop"
+releases = "DIR/releases"
+current = "DIR/current"
+state = "DIR/state"
+[listen.web]
+address = "127.0.0.1:8000"
+`
 	c, err := config.Parse(filepath.Join(dir, "shop.toml"), []byte(strings.ReplaceAll(top+tables, "DIR", dir)))
 	if err != nil {
 		t.Fatal(err)
@@ -69,10 +75,10 @@ func TestAPathToAnotherReleaseIsRefusedWhereverItIs(t *testing.T) {
 			"leads into release r1", "write gunicorn:",
 		}},
 		"chdir": {nil, web("gunicorn --chdir DIR/current shop"), []string{
-			"--chdir DIR/current " + through, "take out --chdir",
+			"--chdir DIR/current " + through, "remove --chdir",
 		}},
 		"pythonpath": {nil, web("gunicorn --pythonpath=DIR/current shop"), []string{
-			through, "take out --pythonpath",
+			through, "remove --pythonpath",
 		}},
 		"a virtualenv": {nil, web("uwsgi --home DIR/current/venv"), []string{through, "write venv:"}},
 		"a shell": {
@@ -122,7 +128,7 @@ func TestAPathToAnotherReleaseIsRefusedWhereverItIs(t *testing.T) {
 		},
 		"a worker": {
 			nil, web("gunicorn shop") + "[process.worker]\ncommand = \"celery --workdir DIR/current -A shop worker\"\n",
-			[]string{"process.worker.command", "take out --workdir"},
+			[]string{"process.worker.command", "remove --workdir"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,25 +7,25 @@ import (
 	"superctl/servers"
 )
 
-// hookMargin is what servers take beyond their keep-alive time to end an idle connection: gunicorn
-// looks once a second, and so does who counts them.
+// hookMargin is how much longer than its keep-alive time a server keeps an idle connection:
+// gunicorn looks once a second, and the connections are counted once a second.
 const hookMargin = 2 * time.Second
 
-// Hooked tells whether the workers of a process load the drain hook.
+// Hooked reports whether the workers of a process load the drain hook.
 func Hooked(p config.Process, server servers.Applied) bool {
 	return p.DrainHook && server.Hook && len(p.Listen) > 0
 }
 
-// flagged tells whether the workers of a process, whose server has no hook and needs one, are told
-// that they drain: what its program makes of that is its affair.
+// flagged reports whether the workers of a process get a flag file that tells them to drain,
+// because there is no hook for their server. The program must react to the flag itself.
 func flagged(p config.Process, server servers.Applied) bool {
 	return p.DrainHook && !server.Hook && !server.Cuts && len(p.Listen) > 0
 }
 
-// hookWait is for how long a worker that drains may get rid of its connections, without a word in
-// the config. With the hook its server has ended those that are idle then, and what is left are
-// requests in progress, which the stop signal lets end. A server that the stop signal has cut an
-// answer under way has until the end of drain, and so has a program that nothing is known of.
+// hookWait returns how long a draining worker may keep its connections before it gets the stop
+// signal, unless the config sets drain_connections. With the hook, the server has closed all idle
+// connections by then, and the stop signal lets the requests in progress finish. A server that cuts
+// answers at the stop signal, and an unknown program, get the whole drain time.
 func hookWait(p config.Process, server servers.Applied) time.Duration {
 	switch {
 	case p.StopsAtOnce:

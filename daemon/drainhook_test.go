@@ -8,7 +8,7 @@ import (
 	"superctl/servers"
 )
 
-func TestAWorkerWithTheHookIsWaitedForAsLongAsItsServerKeepsIdleConnections(t *testing.T) {
+func TestAWorkerWithTheHookDrainsForItsKeepAliveTime(t *testing.T) {
 	for _, tt := range []struct {
 		keep, drain time.Duration
 		atOnce      bool
@@ -26,11 +26,11 @@ func TestAWorkerWithTheHookIsWaitedForAsLongAsItsServerKeepsIdleConnections(t *t
 	if got := hookWait(
 		config.Process{Listen: []string{"web"}, DrainHook: true, Drain: time.Minute}, servers.Applied{},
 	); got != time.Minute {
-		t.Errorf("a program that looks at its flag is waited for %s", got)
+		t.Errorf("a program with the flag drains for %s", got)
 	}
 }
 
-func TestAServerThatTheStopSignalHasCutAnswersIsNotToldBeforeTheyAreThrough(t *testing.T) {
+func TestAServerThatCutsAnswersGetsTheWholeDrainTime(t *testing.T) {
 	web, uwsgi := config.Process{
 		Listen: []string{"web"}, DrainHook: true, Drain: time.Minute,
 	}, servers.Applied{Cuts: true}

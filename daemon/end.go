@@ -13,32 +13,32 @@ import (
 	"superctl/supervisor/cgroup"
 )
 
-// After the end of the daemon systemd runs `superctl end` (ExecStopPost=), which takes this long
-// before it lets systemd start the next one: a pause in which a `systemctl stop` is noticed. With
-// RestartSec= it would not be, and the workers would be left over.
+// When a daemon has ended, systemd runs `superctl end` (ExecStopPost=). The command pauses before
+// systemd starts the next daemon, so that it notices a `systemctl stop` in the meantime. A pause by
+// RestartSec= would come after the command, and a stop during it would leave the workers running.
 const (
-	crashPause  = 100 * time.Millisecond // the daemon was killed, or crashed
-	refusePause = 2 * time.Second        // it would not start, and will not in the next moment
+	crashPause  = 100 * time.Millisecond // after a daemon that was killed or crashed
+	refusePause = 2 * time.Second        // after a daemon that refused to start
 )
 
-// End stops the workers that a daemon which died has left running; it does nothing when systemd is
-// about to start the next daemon, which adopts them. They may finish what they have until ctx ends.
+// End stops the workers orphaned by a dead daemon. It does nothing if systemd is about to start the
+// next daemon, which adopts them. The workers may finish their requests until ctx ends.
 func End(ctx context.Context, path string, stderr io.Writer) error {
-	if goesOn(ctx) {
+	if daemonFollows(ctx) {
 		return releaseGroup(ctx)
 	}
 	return endAll(ctx, path, stderr)
 }
 
-// goesOn tells, behind the end of a daemon under systemd, whether another one is going to be
-// started.
-func goesOn(ctx context.Context) bool {
+// daemonFollows reports, after the end of a daemon under systemd, whether systemd is about to start
+// another one.
+func daemonFollows(ctx context.Context) bool {
 	result := os.Getenv("SERVICE_RESULT")
 	if result == "" {
-		return false // a person has typed it
+		return false // not run by systemd
 	}
-	// In doubt the workers go on: after a crash it is what will happen, and after a stop systemd
-	// ends what is left of the unit.
+	// If systemd does not answer, assume that a daemon follows: after a crash one does, and after a
+	// stop systemd itself ends all processes of the unit.
 	ask := func() bool { return systemd.AwaitIntent(ctx) != systemd.Stop }
 	if !ask() {
 		return false
@@ -57,7 +57,8 @@ func goesOn(ctx context.Context) bool {
 	return ask()
 }
 
-// releaseGroup lets systemd start the next daemon in the group in which the workers' groups are.
+// releaseGroup lets systemd start the next daemon in the control group that contains the workers'
+// groups: the kernel allows no process there while its controllers are enabled.
 func releaseGroup(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -71,7 +72,7 @@ func releaseGroup(ctx context.Context) error {
 	return errors.Join(err, tree.DisableControllers())
 }
 
-// endAll adopts everything, as a daemon would, and ends it.
+// endAll adopts all workers like a daemon, and stops them.
 func endAll(ctx context.Context, path string, stderr io.Writer) error {
 	conf, broken := loadOrKept(path)
 	if conf == nil {
@@ -91,7 +92,7 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := control.Remove(conf.Control); err != nil { // the lock is ours, so nobody serves on it
+	if err := control.Remove(conf.Control); err != nil { // no daemon serves on it, because we hold the lock
 		return err
 	}
 	groups, err := cgroup.Find()

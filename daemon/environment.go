@@ -16,18 +16,19 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// Where variables are from that are in no file of the operator's.
+// The sources of variables that the operator does not set.
 const (
 	fromSuperctl = "superctl"
 	fromRelease  = "release"
 )
 
-// Environ is the environment of a program of a release, with where each variable is from.
+// Environ is the environment of a program of a release, with the source of each variable.
 type Environ []config.Variable
 
-// environment builds it (DESIGN 5): nothing is inherited but the time zone and the language. The
-// release has the least to say, and the process (own) the most. dir is the directory with the
-// unit's credentials that the program's user can read; "" for none.
+// environment builds the environment of a program (DESIGN 5). It inherits only the time zone, the
+// language and the variables that the config names. A variable of the process (own) overrides one
+// of the config, and that overrides one of the release. dir is the directory with the unit's
+// credentials for the program's user, or "".
 func environment(c *config.Config, r releases.Release, u *config.User, dir string, own []config.Variable) Environ {
 	name, home := "root", "/root"
 	if u != nil {
@@ -69,8 +70,8 @@ func environment(c *config.Config, r releases.Release, u *config.User, dir strin
 	return env
 }
 
-// ofRelease is a variable of the config for a release. It is a template no more when all its
-// placeholders are the release's.
+// ofRelease expands the placeholders {release} and {commit} of a variable. If it has no others, it
+// is not a template any more.
 func ofRelease(v config.Variable, r releases.Release) config.Variable {
 	expanded, unknown := worker.Expand(v.Value, func(name string) (string, bool) {
 		value, known := map[string]string{"release": r.Name, "commit": r.Commit}[name]
@@ -86,7 +87,7 @@ func (e *Environ) set(from, name, value string) {
 	e.put(config.Variable{Name: name, Value: value, From: from})
 }
 
-// put adds a variable, in the place of an earlier one of its name.
+// put adds a variable or replaces the one of the same name.
 func (e *Environ) put(v config.Variable) {
 	if i := slices.IndexFunc(*e, func(o config.Variable) bool { return o.Name == v.Name }); i >= 0 {
 		(*e)[i] = v
@@ -95,14 +96,14 @@ func (e *Environ) put(v config.Variable) {
 	*e = append(*e, v)
 }
 
-// List is NAME=VALUE of each that is no credential, and the same for every program of the release.
-// Hooks and commands have these: a variable with a placeholder that stands for something in a
-// worker only, such as {generation}, is not set for them.
+// List returns NAME=VALUE of the variables with the same value for every program of the release,
+// without credentials. Hooks and commands get these: variables with a placeholder for workers, such
+// as {generation}, are not set for them.
 func (e Environ) List() []string {
 	return e.having(func(v config.Variable) bool { return v.Credential == "" && !v.Template })
 }
 
-// templates is NAME=VALUE of each whose value differs from worker to worker.
+// templates returns NAME=VALUE of the variables whose value differs between workers.
 func (e Environ) templates() []string {
 	return e.having(func(v config.Variable) bool { return v.Template })
 }
@@ -117,8 +118,8 @@ func (e Environ) having(match func(config.Variable) bool) []string {
 	return list
 }
 
-// Secrets is the files that have the values of the others; without the unit's credentials, a
-// program has to do without those variables.
+// Secrets returns the files with the values of the variables from credentials. Without the unit's
+// credentials it returns nil, and these variables are not set.
 func (e Environ) Secrets() worker.Secrets {
 	dir := e.credentials()
 	if dir == "" {
@@ -133,7 +134,7 @@ func (e Environ) Secrets() worker.Secrets {
 	return secrets
 }
 
-// credentials is the directory of the unit's credentials, or "".
+// credentials returns the directory of the unit's credentials, or "".
 func (e Environ) credentials() string {
 	for _, v := range e {
 		if v.Name == credentials.Variable {
@@ -143,7 +144,7 @@ func (e Environ) credentials() string {
 	return ""
 }
 
-// origins is where each is from.
+// origins returns the source of each variable.
 func (e Environ) origins() map[string]string {
 	from := make(map[string]string, len(e))
 	for _, v := range e {
@@ -152,7 +153,7 @@ func (e Environ) origins() map[string]string {
 	return from
 }
 
-// merge joins lists of NAME=VALUE; a later one wins.
+// merge joins lists of NAME=VALUE. A later value overrides an earlier one.
 func merge(lists ...[]string) []string {
 	at := make(map[string]int)
 	var out []string
@@ -171,7 +172,7 @@ func merge(lists ...[]string) []string {
 }
 
 // BareEnvironment returns the environment of a program of the release without the unit's
-// credentials, which are there only while the unit runs.
+// credentials, which exist only while the unit runs.
 func BareEnvironment(c *config.Config, r releases.Release, u *config.User) Environ {
 	return environment(c, r, u, "", nil)
 }

@@ -11,7 +11,7 @@ import (
 	"superctl/supervisor/worker"
 )
 
-func TestTheReleaseHasTheLeastToSayOfAVariableAndTheProcessTheMost(t *testing.T) {
+func TestAProcessOverridesTheConfigAndThatTheRelease(t *testing.T) {
 	r := releases.Release{
 		Path: t.TempDir(),
 		Metadata: releases.Metadata{Env: map[string]string{
@@ -43,11 +43,11 @@ func TestTheReleaseHasTheLeastToSayOfAVariableAndTheProcessTheMost(t *testing.T)
 		}
 	}
 	if len(list) != len(from) {
-		t.Errorf("a variable is there twice: %v", list)
+		t.Errorf("a variable is set twice: %v", list)
 	}
 }
 
-func TestASecretIsInAFileOfTheCredentialsOrThereIsNone(t *testing.T) {
+func TestASecretComesFromAFileOfTheCredentials(t *testing.T) {
 	c := &config.Config{Env: []config.Variable{
 		{
 			Name: "KEY", Credential: "key", From: config.FromCredential,
@@ -69,7 +69,7 @@ func TestASecretIsInAFileOfTheCredentialsOrThereIsNone(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsNamedIsInheritedFromTheDaemon(t *testing.T) {
+func TestOnlyNamedVariablesAreInheritedFromTheDaemon(t *testing.T) {
 	for name, value := range map[string]string{
 		"SECRET_KEY": "of the daemon", "AWS_REGION": "x", "AWSX": "x", "OTHER": "x", "LISTEN_FDS": "1",
 		"NOTIFY_SOCKET": "/x", "SUPERCTL_X": "1", "OWN": "of the daemon",
@@ -85,7 +85,7 @@ func TestOnlyWhatIsNamedIsInheritedFromTheDaemon(t *testing.T) {
 	list, from := env.List(), env.origins()
 	for _, kv := range []string{"SECRET_KEY=of the daemon", "AWS_REGION=x", "OWN=own"} {
 		if !slices.Contains(list, kv) {
-			t.Errorf("there is no %s", kv)
+			t.Errorf("%s is missing", kv)
 		}
 	}
 	for _, name := range []string{
@@ -112,11 +112,11 @@ func TestAVariableOfOneGenerationIsNotSetForHooks(t *testing.T) {
 	list := env.List()
 	for _, kv := range []string{"VERSION=r1@abc", "FILE={release}"} {
 		if !slices.Contains(list, kv) {
-			t.Errorf("there is no %s in %q", kv, list)
+			t.Errorf("%s is missing in %q", kv, list)
 		}
 	}
 	if templates := env.templates(); !slices.Equal(templates, []string{"METRICS={scratch}/{release}"}) ||
 		strings.Contains(strings.Join(list, " "), "METRICS") {
-		t.Errorf("templates %q beside %q", templates, list)
+		t.Errorf("templates %q and plain variables %q", templates, list)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// faults has the daemon pass points at which a test may end it, as a crash would. SUPERCTL_FAULT is
-// a directory: every point that is passed is a line of `points` in it, and the daemon kills itself
-// at the one that `kill` names, once.
+// faults returns a function that the daemon calls at points where a test may crash it.
+// SUPERCTL_FAULT is a directory: the daemon appends each point that it passes to the file `points`
+// in it, and kills itself once at the point that the file `kill` names.
 func faults() func(point string) {
 	dir := os.Getenv("SUPERCTL_FAULT")
 	if dir == "" {

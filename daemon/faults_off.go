@@ -2,5 +2,6 @@
 
 package daemon
 
-// faults is nothing in a real build; with the tag `faults` tests can end the daemon at any step.
+// faults returns nil in a normal build. With the build tag `faults`, tests can crash the daemon at
+// any step.
 func faults() func(point string) { return nil }

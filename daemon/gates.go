@@ -11,16 +11,16 @@ import (
 	"superctl/supervisor"
 )
 
-// gate makes a socket.Gate a supervisor.Gate: the two packages do not know each other.
+// gate adapts a socket.Gate to supervisor.Gate: the two packages do not import each other.
 type gate struct{ *socket.Gate }
 
-// Settle waits as the gate does.
+// Settle waits until the accept queue is drained.
 func (g gate) Settle(ctx context.Context, gen int) (supervisor.Settled, error) {
 	s, err := g.Gate.Settle(ctx, gen)
 	return supervisor.Settled{Waited: s.Waited, Left: s.Left}, err
 }
 
-// Members are the listeners for the next daemon.
+// Members returns the listeners for the next daemon.
 func (g gate) Members() []supervisor.Member {
 	var list []supervisor.Member
 	for _, m := range g.Gate.Members() {
@@ -29,10 +29,10 @@ func (g gate) Members() []supervisor.Member {
 	return list
 }
 
-// Mend sets right what others have changed.
+// Mend repairs what other processes have changed.
 func (g gate) Mend() supervisor.Mended { return supervisor.Mended(g.Gate.Mend()) }
 
-// Private makes a private gate of the same name.
+// Private returns a new private gate of the same name.
 func (g gate) Private() (supervisor.Gate, error) {
 	p, err := g.Gate.Private()
 	if err != nil {
@@ -41,8 +41,8 @@ func (g gate) Private() (supervisor.Gate, error) {
 	return gate{p}, nil
 }
 
-// remainingGates are the gates that workers can be stopped with when no daemon is to start any
-// more: all but those whose socket systemd passes, which it does to a daemon only.
+// remainingGates returns the gates for stopping orphaned workers: all except those with a socket
+// from systemd, which passes it only to a daemon.
 func remainingGates(c *config.Config) ([]supervisor.Gate, error) {
 	own := *c
 	own.Listen = slices.DeleteFunc(slices.Clone(c.Listen), func(l config.Listen) bool {
@@ -56,9 +56,9 @@ func remainingGates(c *config.Config) ([]supervisor.Gate, error) {
 	return gates, err
 }
 
-// keepKinds replaces the gates of addresses whose kind the config has changed since the workers
-// that run were started, by gates of the kind that their listeners have: with another one no
-// release could be started at these addresses. It returns what is to be said of it.
+// keepKinds replaces gates whose kind in the config differs from the kind of the listeners that
+// running workers use: with the new kind no release could be started at these addresses. It returns
+// a message that names these gates, or "".
 func keepKinds(gates []supervisor.Gate, c *config.Config, inherited *socket.Inherited) (kept string, err error) {
 	kinds := supervisor.GateKinds(c.State, c.App)
 	var texts []string
@@ -78,15 +78,14 @@ func keepKinds(gates []supervisor.Gate, c *config.Config, inherited *socket.Inhe
 		texts = append(
 			texts,
 			fmt.Sprintf(
-				"listener %q keeps its gate %q: its kind changes to %q when the service is stopped and started again",
-				l.Name, was, wanted,
+				"listener %q keeps its gate %q: to change it to %q, stop and start the service", l.Name, was, wanted,
 			),
 		)
 	}
 	return strings.Join(texts, "; "), nil
 }
 
-// makeGates makes the gates of a config; nothing is bound yet.
+// makeGates returns the gates of a config. It binds nothing.
 func makeGates(c *config.Config, inherited *socket.Inherited, earlier func(pid int) bool) ([]supervisor.Gate, error) {
 	var gates []supervisor.Gate
 	for _, l := range c.Listen {
@@ -102,7 +101,7 @@ func makeGates(c *config.Config, inherited *socket.Inherited, earlier func(pid i
 	return gates, nil
 }
 
-// formerGate makes the gate of a listener of an earlier config.
+// formerGate returns a function that makes the gate of a listener of an earlier config.
 func formerGate(c *config.Config, kept *descriptors) func(name, address, kind string) (supervisor.Gate, error) {
 	return func(name, address, kind string) (supervisor.Gate, error) {
 		at, err := socket.ParseAddress(address)

@@ -13,18 +13,18 @@ import (
 	"superctl/supervisor"
 )
 
-// stateLock makes a daemon the only one of its app. SO_REUSEPORT lets a second one bind the same
-// address, so "address in use" cannot do it (DESIGN 4). The kernel gives a lock up when the daemon
-// ends, however it ends.
+// stateLock ensures that only one daemon of an app runs. "Address in use" cannot ensure it, because
+// SO_REUSEPORT lets a second daemon bind the same address (DESIGN 4). The kernel releases the lock
+// when the daemon ends for any reason.
 //
-// The file says whose the lock is, and is what daemons before this one locked. It can be removed
-// while it is locked; the directory cannot, without the state that is in it. So both are locked.
+// The lock is on a file, which contains the daemon's pid, and on the state directory: a file can be
+// removed while it is locked, but the directory cannot be removed without its state.
 type stateLock struct{ file, dir *os.File }
 
-// lockState locks a state directory, and makes it if it is missing.
+// lockState locks a state directory, and creates it if it is missing.
 func lockState(dir string) (*stateLock, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
+		return nil, fmt.Errorf("create state directory: %w", err)
 	}
 	path := filepath.Join(dir, "lock")
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
@@ -38,8 +38,8 @@ func lockState(dir string) (*stateLock, error) {
 	return l, l.complete(dir)
 }
 
-// takeLock locks the state directory, or goes on with the locks of the daemon that hands over: they
-// belong to the open files, which both have (flock(2)).
+// takeLock locks the state directory, or takes over the locks of the previous daemon in an upgrade:
+// they belong to the open files, which both daemons share (flock(2)).
 func (d *daemon) takeLock() (*stateLock, error) {
 	dir := d.config.State
 	fd, ok := d.kept.take(lockName)
@@ -53,8 +53,7 @@ func (d *daemon) takeLock() (*stateLock, error) {
 	return l, l.complete(dir)
 }
 
-// complete locks the directory, unless that was handed over, and writes into the file whose the
-// lock is.
+// complete locks the directory, unless that lock was handed over, and writes the pid into the file.
 func (l *stateLock) complete(dir string) (err error) {
 	if l.dir == nil {
 		if l.dir, err = os.Open(dir); err != nil {
@@ -76,8 +75,7 @@ func (l *stateLock) lock(f *os.File) error {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		holder, _ := io.ReadAll(io.NewSectionReader(l.file, 0, 20))
 		return fmt.Errorf(
-			"a daemon for this app runs already%s; it goes on untouched (superctl status shows it)",
-			pidText(string(holder)),
+			"a daemon of this app is already running%s; superctl status shows it", pidText(string(holder)),
 		)
 	case err != nil:
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
@@ -85,7 +83,7 @@ func (l *stateLock) lock(f *os.File) error {
 	return nil
 }
 
-// Close gives the locks up, unless another daemon has them too.
+// Close releases the locks, unless another daemon shares them.
 func (l *stateLock) Close() error {
 	err := l.file.Close()
 	if l.dir != nil {
@@ -94,7 +92,7 @@ func (l *stateLock) Close() error {
 	return err
 }
 
-// descriptors are the locks, for the daemon that takes over.
+// descriptors returns the locks for the daemon that takes over.
 func (l *stateLock) descriptors() []supervisor.Descriptor {
 	use := func(f *os.File) func(func(fd int) error) error {
 		return func(do func(fd int) error) error {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestARemovedLockFileLetsNoSecondDaemonIn(t *testing.T) {
+func TestASecondDaemonIsRefusedWithoutTheLockFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	first, err := lockState(dir)
 	if err != nil {
@@ -20,7 +20,7 @@ func TestARemovedLockFileLetsNoSecondDaemonIn(t *testing.T) {
 			}
 		}
 		if _, err := lockState(dir); err == nil ||
-			!strings.Contains(err.Error(), "a daemon for this app runs already") {
+			!strings.Contains(err.Error(), "a daemon of this app is already running") {
 			t.Errorf("lock file removed: %v; a second daemon gets %v", removed, err)
 		}
 	}

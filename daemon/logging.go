@@ -20,29 +20,29 @@ import (
 	"superctl/plain"
 )
 
-// logs is where the daemon's own log and the workers' lines go: to the journal with fields when the
-// daemon's output is the journal, else to a file when the config names one, else to the daemon's
-// own output.
+// logs writes the daemon's own log and the workers' lines: to the journal with fields if the
+// daemon's output is the journal, else to the file that the config names, else to the daemon's
+// output.
 type logs struct {
 	app  string
-	path string // of the file, "" for none
+	path string // of the log file, or ""
 
 	queue   chan []byte
 	closing chan struct{}
-	lost    atomic.Int64  // lines that found no room in the queue, since it was last said
-	written chan struct{} // closed when all that was queued is written
+	lost    atomic.Int64  // lines dropped from the full queue since the last report
+	written chan struct{} // closed when all queued lines are written
 
-	mu   sync.Mutex // guards what is below
+	mu   sync.Mutex // guards the fields below
 	file *os.File
 	out  io.Writer
 }
 
 const (
-	logQueue = 4096            // lines that wait for an output which takes none at the moment
-	logEnd   = 2 * time.Second // how long the end of the daemon waits for them
+	logQueue = 4096            // most lines that wait for a stalled output
+	logEnd   = 2 * time.Second // how long Close waits for the output
 )
 
-// openLogs opens the log file, if there is one. Close ends what it begins.
+// openLogs opens the log file, if the config names one, and starts writing. Close stops it.
 func openLogs(app, path string, out io.Writer) (*logs, error) {
 	l := &logs{
 		app: app, path: path, out: out, queue: make(chan []byte, logQueue), closing: make(chan struct{}),
@@ -55,8 +55,8 @@ func openLogs(app, path string, out io.Writer) (*logs, error) {
 	return l, nil
 }
 
-// pass writes line after line. Nobody else waits for the output: it may be a terminal that is
-// stopped, or a pipe that nobody reads.
+// pass writes the queued lines. Only this goroutine waits for the output, which may be a stopped
+// terminal or a pipe without a reader.
 func (l *logs) pass() {
 	defer close(l.written)
 	for {
@@ -79,20 +79,19 @@ func (l *logs) write(line []byte) {
 	l.mu.Lock()
 	out := l.out
 	l.mu.Unlock()
-	_, _ = out.Write(line) // there is nowhere left to say that the log cannot be written
+	_, _ = out.Write(line) // there is no other place to report that the log cannot be written
 	if n := l.lost.Swap(0); n > 0 {
-		_, _ = fmt.Fprintf(out, "%d lines of the log were lost: its output did not take them\n", n)
+		_, _ = fmt.Fprintf(out, "%d log lines were dropped: the output has stalled\n", n)
 	}
 }
 
-// Close waits, not for long, until what was written is passed on. What is written afterwards is
-// not.
+// Close waits up to logEnd until the queued lines are written. Later lines are dropped.
 func (l *logs) Close() error {
 	close(l.closing)
 	select {
 	case <-l.written:
 	case <-time.After(logEnd):
-		return nil // whoever does not read it now will not
+		return nil // the output has stalled
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,7 +101,7 @@ func (l *logs) Close() error {
 	return l.file.Close()
 }
 
-// Reopen opens the log file anew, for a logrotate that has moved it away.
+// Reopen opens the log file again after logrotate has moved it.
 func (l *logs) Reopen() error {
 	if l.path == "" {
 		return nil
@@ -121,8 +120,7 @@ func (l *logs) Reopen() error {
 	return nil
 }
 
-// Write hands a line to the file or the output, and never waits for it; it makes logs a
-// zapcore.WriteSyncer.
+// Write queues a line and never blocks. With Sync it implements zapcore.WriteSyncer.
 func (l *logs) Write(p []byte) (int, error) {
 	select {
 	case l.queue <- bytes.Clone(p):
@@ -132,10 +130,10 @@ func (l *logs) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Sync has nothing to do: Close waits for what is queued.
+// Sync does nothing: Close waits for the queue.
 func (l *logs) Sync() error { return nil }
 
-// underJournal tells whether what the daemon writes ends in the journal anyway.
+// underJournal reports whether the daemon's output goes to the journal.
 func (l *logs) underJournal() bool {
 	if l.path != "" {
 		return false
@@ -144,8 +142,8 @@ func (l *logs) underJournal() bool {
 	return err == nil && is
 }
 
-// logger is the daemon's own log. Under the journal the level is the prefix of sd-daemon(3) and the
-// time is left out, since the journal has both.
+// logger returns the daemon's own log. Under the journal, lines have the level as the prefix of
+// sd-daemon(3) and no time, because the journal records both.
 func (l *logs) logger() *zap.Logger {
 	enc := zap.NewProductionEncoderConfig()
 	enc.ConsoleSeparator = " "
@@ -171,7 +169,7 @@ func sdLevel(level zapcore.Level, enc zapcore.PrimitiveArrayEncoder) {
 	enc.AppendString(prefix)
 }
 
-// sink passes on what workers write.
+// sink returns the function that writes a worker's line.
 func (l *logs) sink() func(api.LogLine) {
 	if l.underJournal() {
 		return l.toJournal
@@ -186,7 +184,7 @@ func (l *logs) sink() func(api.LogLine) {
 			w, "%s %s.%d %s | %s\n", line.Time.Format(time.RFC3339), line.Process, line.Instance, line.Release,
 			line.Text,
 		)
-		_ = w.Flush() // there is nowhere left to say that the log cannot be written
+		_ = w.Flush() // there is no other place to report that the log cannot be written
 	}
 }
 

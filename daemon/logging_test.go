@@ -9,23 +9,23 @@ import (
 	"testing/synctest"
 )
 
-// stuck is an output that takes nothing until it is let go.
-type stuck struct {
-	let chan struct{}
-	mu  sync.Mutex
-	got bytes.Buffer
+// stalled is an output whose writes block until released is closed.
+type stalled struct {
+	released chan struct{}
+	mu       sync.Mutex
+	got      bytes.Buffer
 }
 
-func (s *stuck) Write(p []byte) (int, error) {
-	<-s.let
+func (s *stalled) Write(p []byte) (int, error) {
+	<-s.released
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.got.Write(p)
 }
 
-func TestNobodyWaitsForAnOutputThatTakesNothing(t *testing.T) {
+func TestLoggingToAStalledOutputNeverBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := &stuck{let: make(chan struct{})}
+		out := &stalled{released: make(chan struct{})}
 		l, err := openLogs("shop", "", out)
 		if err != nil {
 			t.Fatal(err)
@@ -36,22 +36,22 @@ func TestNobodyWaitsForAnOutputThatTakesNothing(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		close(out.let)
+		close(out.released)
 		synctest.Wait()
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 		text := out.got.String()
 		lines := strings.Count(text, "line ")
-		if !strings.Contains(text, fmt.Sprintf("\n%d lines of the log were lost", logQueue+100-lines)) {
-			t.Errorf("%d lines are written, and of the rest is said: %q", lines, text[:min(200, len(text))])
+		if !strings.Contains(text, fmt.Sprintf("\n%d log lines were dropped", logQueue+100-lines)) {
+			t.Errorf("%d lines are written, and the report of the others is %q", lines, text[:min(200, len(text))])
 		}
 	})
 }
 
-func TestTheEndDoesNotWaitForAnOutputThatTakesNothing(t *testing.T) {
+func TestAStalledOutputDoesNotDelayTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := &stuck{let: make(chan struct{})}
+		out := &stalled{released: make(chan struct{})}
 		l, err := openLogs("shop", "", out)
 		if err != nil {
 			t.Fatal(err)
@@ -60,6 +60,6 @@ func TestTheEndDoesNotWaitForAnOutputThatTakesNothing(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		close(out.let)
+		close(out.released)
 	})
 }

@@ -16,24 +16,24 @@ import (
 	"superctl/supervisor"
 )
 
-// looker looks at starting workers: they must listen on their listeners and run from their release.
-// Few looks are taken at a time, so that the start of many workers does not become as many scans of
-// /proc at once.
+// looker inspects starting workers: they must listen on their listeners and run from their release.
+// It inspects few at a time, so that the start of many workers does not scan /proc as many times at
+// once.
 type looker struct {
 	listen []config.Listen
 	store  *releases.Store
-	turns  chan struct{} // holds a token for each look in progress
+	turns  chan struct{} // holds a token for each inspection in progress
 }
 
-// looksAtOnce is more than one, so that a process whose files in /proc do not answer keeps no other
-// from being looked at.
+// looksAtOnce is more than one, so that a process whose files in /proc block does not delay the
+// inspection of others.
 const looksAtOnce = 4
 
 func newLooker(c *config.Config) *looker {
 	return &looker{listen: c.Listen, store: c.Store(), turns: make(chan struct{}, looksAtOnce)}
 }
 
-// look is the supervisor's Look.
+// look implements the supervisor's Look.
 func (l *looker) look(ctx context.Context, s supervisor.Look) error {
 	select {
 	case l.turns <- struct{}{}:
@@ -53,6 +53,7 @@ func (l *looker) look(ctx context.Context, s supervisor.Look) error {
 	}
 }
 
+// see returns why a worker must not serve, or supervisor.ErrUnseen if it cannot be inspected.
 func (l *looker) see(s supervisor.Look) error {
 	sockets, errSockets := socket.ListenersOf(s.PIDs)
 	if strays := l.strays(s, sockets); len(strays) > 0 {
@@ -77,7 +78,7 @@ func (l *looker) see(s supervisor.Look) error {
 	return nil
 }
 
-// strays are the sockets on which a worker must not listen.
+// strays returns the sockets on which a worker listens but must not.
 func (l *looker) strays(s supervisor.Look, sockets []socket.Listening) (strays []socket.Listening) {
 	seen := make(map[uint64]bool)
 	for _, at := range sockets {
@@ -93,7 +94,7 @@ func (l *looker) strays(s supervisor.Look, sockets []socket.Listening) (strays [
 	return strays
 }
 
-// ownAddress is the app's listener whose connections a socket would take, or nil.
+// ownAddress returns the app's listener whose connections a socket would take, or nil.
 func (l *looker) ownAddress(at socket.Listening) *config.Listen {
 	for i := range l.listen {
 		if at.Overlaps(l.listen[i].Address) {
@@ -110,10 +111,10 @@ func allowed(patterns []string, at socket.Listening) bool {
 	})
 }
 
-// mostStrays is how many addresses a message names.
-const mostStrays = 3
+// maxStrays is the number of addresses that a message names.
+const maxStrays = 3
 
-// listensElsewhere says on what a worker listens, and what to change.
+// listensElsewhere returns an error that names the addresses of stray sockets and the correction.
 func (l *looker) listensElsewhere(s supervisor.Look, strays []socket.Listening) error {
 	var names []string
 	for _, at := range strays {
@@ -121,32 +122,32 @@ func (l *looker) listensElsewhere(s supervisor.Look, strays []socket.Listening) 
 			names = append(names, name)
 		}
 	}
-	text := "listens on " + strings.Join(names[:min(len(names), mostStrays)], ", ")
-	if len(names) > mostStrays {
-		text += fmt.Sprintf(" and %d more", len(names)-mostStrays)
+	text := "listens on " + strings.Join(names[:min(len(names), maxStrays)], ", ")
+	if len(names) > maxStrays {
+		text += fmt.Sprintf(" and %d more", len(names)-maxStrays)
 	}
 	switch own := l.ownAddress(strays[0]); {
 	case own != nil:
-		text += fmt.Sprintf(" by itself, which is the address of listen.%s: it would take connections past the gate: %s",
-			own.Name, advice(s, strays[0], false))
+		text += fmt.Sprintf(" with its own socket, which would bypass the gate of listen.%s: %s", own.Name,
+			advice(s, strays[0], false))
 	case s.Healthy:
-		text += fmt.Sprintf(" as well as on the listener it was given: %s", advice(s, strays[0], true))
+		text += fmt.Sprintf(" as well as on the listener that superctl passed to it: %s", advice(s, strays[0], true))
 	default:
-		text += fmt.Sprintf(" and not on the listener it was given: %s", advice(s, strays[0], true))
+		text += fmt.Sprintf(" and not on the listener that superctl passed to it: %s", advice(s, strays[0], true))
 	}
 	return errors.New(text)
 }
 
-// advice is what to change so that a worker does not listen on an address.
+// advice returns what to change so that a worker does not listen on an address.
 func advice(s supervisor.Look, at socket.Listening, allow bool) string {
 	running := commandLine(at.PID)
 	p := &s.Process
 	in := servers.Input{Command: p.Command, Env: p.Env, Release: p.Dir, Listen: p.Listen, Drain: p.Drain}
 	if b, ok := servers.FindBinding(in, running, at.String()); ok {
 		if b.From == "" {
-			return fmt.Sprintf("remove %s: superctl hands it the listener", b.Text)
+			return fmt.Sprintf("remove %s: superctl passes the listener", b.Text)
 		}
-		return fmt.Sprintf("remove %s from %s: superctl hands it the listener", b.Text, b.From)
+		return fmt.Sprintf("remove %s from %s: superctl passes the listener", b.Text, b.From)
 	}
 	for _, command := range [][]string{running, s.Process.Command} {
 		if says := servers.TakesNone(command); says != "" {
@@ -155,25 +156,26 @@ func advice(s supervisor.Look, at socket.Listening, allow bool) string {
 	}
 	server := servers.ServerOf(running)
 	if first := s.PIDs[0]; !s.Healthy && server != "" && at.PID != first {
-		return fmt.Sprintf("%s stays in front of %s, which then does not find its listener: let command begin with %s, "+
-			"or let %s execute it in its own place", name(first), server, server, name(first))
+		return fmt.Sprintf("%s starts %s as a child, which does not find its listener: start command with %s, "+
+			"or make %s exec it", name(first), server, server, name(first))
 	}
 	switch {
 	case !s.Healthy && server != "":
-		return fmt.Sprintf("let command begin with %s, and take out what has it listen there: superctl hands it the listener",
-			server)
+		return fmt.Sprintf(
+			"start command with %s, and remove the option that binds this address: superctl passes the listener", server,
+		)
 	case !s.Healthy:
-		return "let it serve on the descriptor that LISTEN_FDS or {fd.NAME} names, or run the app with " +
+		return "make it serve on the descriptor in LISTEN_FDS or {fd.NAME}, or run the app with " +
 			strings.Join(servers.Servers(), ", ")
 	case !allow:
-		return "take out what binds that address"
+		return "remove the option that binds this address"
 	}
 	return fmt.Sprintf(
-		"take out what listens there, or allow it in [process.%s]: extra_listen = [%q]", p.Name, at.String(),
+		"remove the option that binds this address, or allow it in [process.%s]: extra_listen = [%q]", p.Name, at.String(),
 	)
 }
 
-// commandLine is the words of a process's command; none when it has ended.
+// commandLine returns the words of a process's command, or nil if the process has ended.
 func commandLine(pid int) []string {
 	words, err := proc.Args(pid)
 	if err != nil {
@@ -182,7 +184,7 @@ func commandLine(pid int) []string {
 	return words
 }
 
-// name is what a process is called.
+// name returns the name of the program that a process runs.
 func name(pid int) string {
 	words := commandLine(pid)
 	if len(words) == 0 || words[0] == "" {
@@ -195,7 +197,7 @@ func name(pid int) string {
 	return filepath.Base(words[1])
 }
 
-// runsElsewhere says from which release a process runs, and what to change.
+// runsElsewhere returns text that names the release that a process runs from, and the correction.
 func runsElsewhere(s *releases.Stray) string {
 	from := "another release"
 	switch {
@@ -206,20 +208,20 @@ func runsElsewhere(s *releases.Stray) string {
 	}
 	how := fmt.Sprintf("its %s is %s", s.By, s.Path)
 	if s.Variable != "" {
-		how = fmt.Sprintf("its variable %s has %s", s.Variable, s.Path)
+		how = fmt.Sprintf("its variable %s contains %s", s.Variable, s.Path)
 	}
 	return fmt.Sprintf("runs from %s and not from its own: %s (%s, pid %d): %s",
 		from, how, name(s.PID), s.PID, insteadOf(s.Detour))
 }
 
-// insteadOf is what to write in the place of a path that leaves the release.
+// insteadOf returns the correction of a path that leaves the release.
 func insteadOf(d releases.Detour) string {
 	program := filepath.Base(d.Rest)
 	switch {
 	case d.Rest == "":
-		return "leave it out: a process begins in its release's directory"
+		return "remove it: a process starts in its release's directory"
 	case filepath.Base(filepath.Dir(d.Rest)) == "bin":
 		return fmt.Sprintf("write %s: the bin directory of the release's virtualenv is first in PATH", program)
 	}
-	return fmt.Sprintf("write %s: a process begins in its release's directory", d.Rest)
+	return fmt.Sprintf("write %s: a process starts in its release's directory", d.Rest)
 }

@@ -15,8 +15,8 @@ import (
 	"superctl/supervisor"
 )
 
-// lookingAt is a looker of an app whose listener is at the address, and its release, which this
-// process runs from.
+// lookingAt returns a looker of an app with a listener at the address, and an inspection of this
+// process as its worker.
 func lookingAt(t *testing.T, address string) (*looker, supervisor.Look) {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,7 +38,7 @@ func lookingAt(t *testing.T, address string) (*looker, supervisor.Look) {
 	}
 }
 
-// bound is a listener and its inode number.
+// bound returns a listener and its inode number.
 func bound(t *testing.T, network, address string) (net.Listener, uint64) {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -61,7 +61,7 @@ func bound(t *testing.T, network, address string) (net.Listener, uint64) {
 	return l, st.Ino
 }
 
-func TestWhatAWorkerMayListenOn(t *testing.T) {
+func TestAWorkerListensOnlyWhereItMay(t *testing.T) {
 	own, inode := bound(t, "tcp", "127.0.0.1:0")
 	l, look := lookingAt(t, own.Addr().String())
 	see := func(want string) {
@@ -71,14 +71,14 @@ func TestWhatAWorkerMayListenOn(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	see("the address of listen.web")
-	look.Process.ExtraListen = []string{own.Addr().String()} // which allows no address of the app's
-	see("the address of listen.web")
+	see("bypass the gate of listen.web")
+	look.Process.ExtraListen = []string{own.Addr().String()} // cannot allow an address of the app
+	see("bypass the gate of listen.web")
 	look.Listeners = []uint64{inode}
 	see("")
 
 	other, _ := bound(t, "tcp", "127.0.0.1:0")
-	see("listens on " + other.Addr().String() + " and not on the listener it was given")
+	see("listens on " + other.Addr().String() + " and not on the listener that superctl passed to it")
 	look.Healthy = true
 	see(`extra_listen = ["` + other.Addr().String() + `"]`)
 	look.Process.ExtraListen = []string{"127.0.0.1:*"}
@@ -100,10 +100,10 @@ func TestWhatAWorkerMayListenOn(t *testing.T) {
 	look.Process.Listen, look.Process.ExtraListen = nil, nil // a background process
 	see("")
 	look.Listeners = nil
-	see("the address of listen.web")
+	see("bypass the gate of listen.web")
 }
 
-func TestAWorkerIsLookedAtForItsRelease(t *testing.T) {
+func TestAWorkerMustRunFromItsRelease(t *testing.T) {
 	l, look := lookingAt(t, "127.0.0.1:1")
 	look.Process.Listen = nil
 	here, err := os.Getwd()

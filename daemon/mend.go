@@ -9,9 +9,9 @@ import (
 	"superctl/socket"
 )
 
-// mendSockets makes the daemon's own sockets again when their paths are removed, until ctx ends:
-// without the first no command reaches the daemon, without the second no worker can say that it is
-// ready.
+// mendSockets restores the daemon's control and notify sockets when their paths are removed, until
+// ctx ends. Without the first, no command reaches the daemon; without the second, no worker can
+// report that it is ready.
 func (d *daemon) mendSockets(ctx context.Context) {
 	watch := func(path string, mend func() (bool, error)) {
 		err := socket.WatchPath(ctx, path, func() {
@@ -19,18 +19,18 @@ func (d *daemon) mendSockets(ctx context.Context) {
 			switch {
 			case err != nil:
 				d.log.Error(
-					"a socket of the daemon is gone and cannot be made again", zap.String("path", path), zap.Error(err),
+					"restore a removed socket of the daemon", zap.String("path", path), zap.Error(err),
 				)
 			case mended:
 				d.log.Warn(
-					"a socket of the daemon was removed by another process; it is there again",
+					"another process removed a socket of the daemon; it was restored",
 					zap.String("path", path),
 				)
 			}
 		})
 		if err != nil {
 			d.log.Error(
-				"a socket of the daemon that is removed will not be noticed", zap.String("path", path), zap.Error(err),
+				"watch a socket of the daemon; its removal will not be noticed", zap.String("path", path), zap.Error(err),
 			)
 		}
 	}

@@ -20,18 +20,18 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// inspectTime is how long a release may take to say how its migrations are: it imports the whole
+// inspectTime limits how long a release may take to report its migrations: it imports the whole
 // project for that.
 const inspectTime = time.Minute
 
-// mostNamed is how many migrations a message names.
-const mostNamed = 10
+// maxNamed is the number of migrations that a message names.
+const maxNamed = 10
 
-// scriptLimit is how much is read of a hook's script.
+// scriptLimit is the size of the largest hook script that is searched for migrate, in bytes.
 const scriptLimit = 64 << 10
 
-// projectOf is what inspectMigrations needs to know of a release, as the supervisor keeps it; nil
-// when it is not to look.
+// projectOf returns what inspectMigrations needs to know of a release, encoded for the supervisor,
+// or nil if the config does not ask for the check.
 func projectOf(c *config.Config, r releases.Release) (json.RawMessage, error) {
 	if !c.Django.Check {
 		return nil, nil
@@ -46,8 +46,8 @@ var (
 	lookers = regexp.MustCompile(`--(check|plan|help|list)\b`)
 )
 
-// runsMigrate tells whether one of the commands runs Django's migrate: it says so, or is a script
-// of the release that does.
+// runsMigrate reports whether one of the commands runs Django's migrate, directly or in a script of
+// the release.
 func runsMigrate(commands [][]string, dir string) bool {
 	says := func(text string) bool {
 		for line := range strings.Lines(text) {
@@ -76,9 +76,8 @@ func runsMigrate(commands [][]string, dir string) bool {
 	})
 }
 
-// inspectMigrations is the supervisor's Inspect: it compares the migrations that a release has with
-// those that its databases have had, and objects to a release that would meet a database of another
-// time.
+// inspectMigrations implements the supervisor's Inspect: it compares the migrations of a release
+// with those applied to its databases, and refuses a release that does not fit them.
 func inspectMigrations(ctx context.Context, i supervisor.Inspection, line func(string)) (string, error) {
 	var p django.Project
 	if err := json.Unmarshal(i.Plan.Inspect, &p); err != nil {
@@ -100,7 +99,7 @@ func inspectMigrations(ctx context.Context, i supervisor.Inspection, line func(s
 		if i.Force {
 			return fmt.Sprintf("not checked, and --force was given: %v", err), nil
 		}
-		return "", fmt.Errorf("they cannot be checked: %w (--force goes on without)", err)
+		return "", fmt.Errorf("the migrations cannot be checked: %w (--force skips the check)", err)
 	}
 	for _, l := range st.Plan {
 		line(l)
@@ -121,17 +120,17 @@ func inspectMigrations(ctx context.Context, i supervisor.Inspection, line func(s
 func inspectRelease(ctx context.Context, p django.Project, plan *supervisor.Plan) (django.State, error) {
 	if _, err := os.Stat(filepath.Join(plan.Hooks.Dir, p.Manage)); errors.Is(err, fs.ErrNotExist) {
 		return django.State{}, fmt.Errorf(
-			"there is no %s in %s: say where it is with manage in [django], or take [django] out", p.Manage,
-			plan.Hooks.Dir,
+			"no %s in %s: set manage in [django] to its path, or remove [django]", p.Manage, plan.Hooks.Dir,
 		)
 	}
 	return p.Inspect(ctx, interpreter(plan))
 }
 
-// interpreter runs the Python of a release as its hooks would.
+// interpreter returns a function that runs the Python of a release with the environment of its
+// hooks.
 func interpreter(plan *supervisor.Plan) django.Run {
 	h := &plan.Hooks
-	env := merge(h.Env, []string{"PYTHONDONTWRITEBYTECODE=1"}) // a release is never changed
+	env := merge(h.Env, []string{"PYTHONDONTWRITEBYTECODE=1"}) // write nothing into the release
 	return func(ctx context.Context, args []string, line func(string)) error {
 		python := "python"
 		if _, err := worker.LookPath(python, env, h.Dir); err != nil {
@@ -147,9 +146,9 @@ func interpreter(plan *supervisor.Plan) django.Run {
 	}
 }
 
-// judgeUnknown objects to a release that does not know migrations which have been applied since it
-// was made: those that the live release knows. What neither knows is of another time, such as of an
-// app that the project does not have any more, and the live release gets on with it.
+// judgeUnknown refuses a release that does not know applied migrations which the live release
+// knows. It ignores those that the live release does not know either, such as migrations of a
+// removed Django app: the live release works with them.
 func judgeUnknown(
 	ctx context.Context, p django.Project, i supervisor.Inspection, unknown []string, line func(string),
 ) (string, error) {
@@ -158,7 +157,7 @@ func judgeUnknown(
 	}
 	name := i.Plan.Release.Name
 	if i.Live == nil {
-		line(fmt.Sprintf("applied, and unknown to %s: %s", name, named(unknown)))
+		line(fmt.Sprintf("applied but unknown to %s: %s", name, named(unknown)))
 		return "", nil
 	}
 	known, standsFor, err := p.Knows(ctx, interpreter(i.Live), unknown)
@@ -169,35 +168,40 @@ func judgeUnknown(
 			return !known[m] || len(others) > 0 && !slices.ContainsFunc(others, foreign)
 		})
 	} else if ctx.Err() == nil {
-		line(fmt.Sprintf("whether %s knows them cannot be found out: %v", i.Live.Release.Name, err))
+		line(fmt.Sprintf("cannot ask %s whether it knows them: %v", i.Live.Release.Name, err))
 	}
 	switch {
 	case len(unknown) == 0:
 		return "", nil
 	case i.Force:
-		return fmt.Sprintf("--force, although it does not know %s; ", named(unknown)), nil
+		return fmt.Sprintf("--force overrides unknown migrations: %s; ", named(unknown)), nil
 	}
-	return "", fmt.Errorf("%s does not know migrations that have been applied: %s. Its code may not fit the database any more: "+
-		"undo them with the release that has them (python manage.py migrate APP NAME), or go on with --force", name, named(unknown))
+	return "", fmt.Errorf(
+		"%s does not know migrations that have been applied: %s. Its code may not work with the database: "+
+			"undo them with the release that has them (python manage.py migrate APP NAME), or use --force", name,
+		named(unknown),
+	)
 }
 
-// judgeMissing objects to a release that would run without its migrations.
+// judgeMissing refuses a release that would run without its migrations.
 func judgeMissing(p django.Project, i supervisor.Inspection, missing []string) error {
 	switch {
 	case i.Before && p.Migrates:
 		return nil
 	case p.Migrates:
-		return fmt.Errorf("%s has migrations that are not applied: %s; a rollback runs no before hooks, superctl switch %s does",
-			i.Plan.Release.Name, named(missing), i.Plan.Release.Name)
+		return fmt.Errorf(
+			"%s has migrations that are not applied: %s: a rollback runs no before hooks, use superctl switch %s",
+			i.Plan.Release.Name, named(missing), i.Plan.Release.Name,
+		)
 	default:
-		return fmt.Errorf("%s has migrations that are not applied: %s. Apply them first, or have a hook do it: "+
+		return fmt.Errorf("%s has migrations that are not applied: %s: apply them first, or add a hook: "+
 			`[hooks] before = ["python manage.py migrate --noinput"]`, i.Plan.Release.Name, named(missing))
 	}
 }
 
 func named(migrations []string) string {
-	if more := len(migrations) - mostNamed; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(migrations[:mostNamed], ", "), more)
+	if more := len(migrations) - maxNamed; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(migrations[:maxNamed], ", "), more)
 	}
 	return strings.Join(migrations, ", ")
 }

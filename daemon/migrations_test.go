@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestAHookThatRunsMigrateIsKnown(t *testing.T) {
+func TestAHookThatRunsMigrateIsRecognized(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"deploy.sh": "#!/bin/sh\npython manage.py check\npython manage.py migrate \"$@\"\n",
@@ -38,6 +38,6 @@ func TestAHookThatRunsMigrateIsKnown(t *testing.T) {
 		}
 	}
 	if runsMigrate(nil, dir) {
-		t.Error("no hook at all")
+		t.Error("without a hook, migrate seems to run")
 	}
 }

@@ -12,31 +12,30 @@ import (
 	"superctl/servers"
 )
 
-// notifyPath is where the socket is on which workers say READY=1.
+// notifyPath returns the path of the socket for READY=1 of workers.
 func notifyPath(c *config.Config) string {
 	return filepath.Join(filepath.Dir(c.Control), c.App+".notify")
 }
 
-// hookDir is where the drain hook and the workers' flags are: beside the sockets that all workers
-// can reach.
+// hookDir returns the directory of the drain hook and the workers' flags. Like scratchDir, it is in
+// the directory of the control socket, which all workers can reach.
 func hookDir(c *config.Config) string { return filepath.Join(filepath.Dir(c.Control), c.App+".drain") }
 
-// scratchDir is where the scratch directories of the generations are: beside the sockets that all
-// workers can reach.
+// scratchDir returns the directory of the generations' scratch directories.
 func scratchDir(c *config.Config) string {
 	return filepath.Join(filepath.Dir(c.Control), c.App+".scratch")
 }
 
-// sharedMemory is in memory on every Linux (shm_overview(7)).
+// sharedMemory is a file system in memory on every Linux (shm_overview(7)).
 const sharedMemory = "/dev/shm"
 
-// valuesDir is where the values of variables are kept for the next daemon: in memory, beside the
-// control socket where that is in memory. "" where nothing is: the next daemon then reads the
-// config anew.
+// valuesDir returns the directory that keeps the values of variables for the next daemon. It is in
+// memory: in the directory of the control socket if possible, else in /dev/shm. It returns "" if
+// neither is in memory; the next daemon then reads the config again.
 func valuesDir(c *config.Config) string {
-	beside := filepath.Join(filepath.Dir(c.Control), c.App+".environment")
-	if credentials.InMemory(beside) {
-		return beside
+	byControl := filepath.Join(filepath.Dir(c.Control), c.App+".environment")
+	if credentials.InMemory(byControl) {
+		return byControl
 	}
 	sum := sha256.Sum256([]byte(c.State))
 	dir := filepath.Join(
@@ -48,10 +47,10 @@ func valuesDir(c *config.Config) string {
 	return ""
 }
 
-// bridgePath is where the program is that hands listeners to servers which cannot take them
-// themselves. Workers of another user must get at it, so it is beside the control socket and not in
-// the state directory. Its name changes with its content, because a worker that dies is started
-// again as it was, and a newer superctl must not change that.
+// bridgePath returns the path of the program that passes listeners to servers which cannot inherit
+// them. It is in the directory of the control socket, because workers of another user must be able
+// to read it. Its name changes with its content: a dead worker is respawned with the program that
+// it was started with, even after an upgrade of superctl.
 func bridgePath(c *config.Config) string { return bridgeIn(filepath.Dir(c.Control), c.App) }
 
 func bridgeIn(dir, app string) string {

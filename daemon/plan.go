@@ -21,35 +21,37 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// interpreterTime is how long a release's interpreter may take to say that it runs.
+// interpreterTime limits the test run of a release's interpreter.
 const interpreterTime = 20 * time.Second
 
-// planner turns requests into plans: it reads the config anew each time, finds the release and
+// planner turns requests into plans: for each it reads the config again, finds the release and
 // checks it.
 type planner struct {
 	path    string         // of the config file
-	user    *config.User   // of the workers, where the config has none; nil = this process's own
-	trial   string         // directory for what programs of the release need; "" = that of the control socket
-	running *config.Config // as it was when the daemon started
+	user    *config.User   // of the workers, if the config names none; nil = the user of this process
+	trial   string         // directory for the files of a trial; "" = the directory of the control socket
+	running *config.Config // the config that the daemon started with; nil = not a daemon
 
 	credentials credentialSource
-	read        func(*config.Config) // is told of each config that is read; may be nil
+	read        func(*config.Config) // called with each config that is read; may be nil
 }
 
-// resolveTime is how long it may take to read the config, find a release and look at it. All of
-// that is local as a rule; on a file server that is gone it would take for ever.
+// resolveTime limits how long reading the config and checking the release may take. A network file
+// system whose server is down would block for ever.
 const resolveTime = 30 * time.Second
 
-// resolve is the supervisor's Resolve.
+// resolve implements the supervisor's Resolve.
 func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, resolveTime, fmt.Errorf("the config %s and the release cannot be read: no answer within %s; "+
-		"is one of them mounted from a server that is gone?", p.path, resolveTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, resolveTime, fmt.Errorf(
+		"read the config %s and the release: no answer within %s: check whether a network file system is down", p.path,
+		resolveTime,
+	))
 	defer cancel()
 	return bounded(ctx, func() (supervisor.Plan, error) { return p.resolveNow(ctx, t) })
 }
 
-// bounded returns what f returns, or the cause of the end of ctx. The kernel may hold f in a system
-// call for ever; its goroutine ends with that call, whether anybody waits for it or not.
+// bounded returns the result of f, or the cause of the end of ctx. A system call may block f for
+// ever; its goroutine ends when the call returns.
 func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -81,12 +83,12 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 		c.User = p.user
 	}
 	if ctx.Err() != nil {
-		return supervisor.Plan{}, context.Cause(ctx) // nobody waits any more
+		return supervisor.Plan{}, context.Cause(ctx) // the caller has given up
 	}
 	if p.read != nil {
 		p.read(c)
 	}
-	// for exec, check and install, before any release is live
+	// makes the copies for exec, check and install before a release is live
 	if _, err := p.credentials.directory(c, c.User); err != nil {
 		return supervisor.Plan{}, err
 	}
@@ -94,27 +96,33 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
-	if p.running != nil { // the daemon's own
-		if err := store.Record(); err != nil && p.credentials.log != nil {
-			p.credentials.log.Warn("the order of the releases", zap.Error(err))
-		}
-	}
+	p.recordOrder(store)
 	r, err := find(store, t)
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
-	// a site must not stay down because of a path that leads the right way now
+	// A detour must not keep a site down at the start: current points to this release then.
 	if err := staysInside(c, r); err != nil && !t.Starting() {
 		return supervisor.Plan{}, err
 	}
 	plan, err := p.makePlan(ctx, c, store, r)
 	if err == nil {
-		p.credentials.forget(c, plan)
+		p.credentials.removeUnused(c, plan)
 	}
 	return plan, err
 }
 
-// sameListeners refuses what only a new daemon can do.
+// recordOrder records in which order releases have appeared, if this is the daemon.
+func (p *planner) recordOrder(store *releases.Store) {
+	if p.running == nil {
+		return
+	}
+	if err := store.Record(); err != nil && p.credentials.log != nil {
+		p.credentials.log.Warn("record the order of the releases", zap.Error(err))
+	}
+}
+
+// sameListeners refuses a config with other listeners: only a new daemon can open them.
 func (p *planner) sameListeners(c *config.Config) error {
 	if p.running == nil {
 		return nil
@@ -126,7 +134,7 @@ func (p *planner) sameListeners(c *config.Config) error {
 	for _, l := range c.Listen {
 		if o, ok := old[l.Name]; !ok || o != l {
 			return fmt.Errorf(
-				"%s: listen.%s is not what the running daemon has open; a listener changes only when the daemon is restarted",
+				"%s: listen.%s differs from the listener of the running daemon: to apply the change, restart the daemon",
 				c.Path, l.Name,
 			)
 		}
@@ -134,7 +142,7 @@ func (p *planner) sameListeners(c *config.Config) error {
 	return nil
 }
 
-// find finds the release that is asked for.
+// find returns the release of a target.
 func find(store *releases.Store, t supervisor.Target) (releases.Release, error) {
 	var refs releases.Refs
 	if t.Live != nil {
@@ -156,11 +164,11 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 		return store.Get(t.Live.Path)
 	default:
 	}
-	// A daemon starts: what was live, else what `current` points to.
+	// A daemon starts: the release that was live, else the one that current points to.
 	if t.Live != nil {
 		r, err := store.Get(t.Live.Path)
 		if r.Unfinished != nil && errors.Is(r.Broken, r.Unfinished) {
-			r.Broken = nil // it was live, so it was complete, whatever a tool has left in it
+			r.Broken = nil // it was live, so it is complete in spite of a leftover marker
 		}
 		return r, err
 	}
@@ -173,7 +181,7 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
-// makePlan joins a config and a release, after a look at the release.
+// makePlan checks a release and returns its plan by the config.
 func (p *planner) makePlan(
 	ctx context.Context, c *config.Config, store *releases.Store, r releases.Release,
 ) (supervisor.Plan, error) {
@@ -212,8 +220,8 @@ func (p *planner) makePlan(
 	return plan, nil
 }
 
-// tryInterpreter returns the check of a plan: the release's interpreter must run. nil for an app
-// without a virtualenv.
+// tryInterpreter returns the check of a plan: the release's interpreter must run. It returns nil
+// for an app without a virtualenv.
 func tryInterpreter(c *config.Config, r releases.Release, env Environ) func(context.Context) error {
 	if !c.Virtualenv {
 		return nil
@@ -231,7 +239,8 @@ func tryInterpreter(c *config.Config, r releases.Release, env Environ) func(cont
 	}
 }
 
-// environment is that of a program of the app, with a copy of the unit's credentials for its user.
+// environment returns the environment of a program of the app, with a copy of the unit's
+// credentials for its user.
 func (p *planner) environment(
 	c *config.Config, r releases.Release, u *config.User, own []config.Variable,
 ) (Environ, error) {
@@ -255,7 +264,7 @@ func runAs(ctx context.Context, u *config.User, env []string, dir string, args [
 	return out.String(), err
 }
 
-// bridge is where the program is that hands over listeners.
+// bridge returns the path of the listener bridge.
 func (p *planner) bridge(c *config.Config) string {
 	if p.trial != "" {
 		return bridgeIn(p.trial, c.App)
@@ -271,7 +280,7 @@ func makeProcess(
 		return supervisor.Process{}, fmt.Errorf("%s: process.%s: %s", c.Path, p.Name, strings.Join(done.Problems, "; "))
 	}
 	if done.Bridged {
-		if err := putBridge(bridge); err != nil {
+		if err := writeBridge(bridge); err != nil {
 			return supervisor.Process{}, fmt.Errorf("process.%s: %w", p.Name, err)
 		}
 	}
@@ -298,22 +307,21 @@ func makeProcess(
 	return out, nil
 }
 
-// mayRunChecks refuses to run code of a release as root where the config does not say so.
+// mayRunChecks refuses to run code of a release as root unless the config says so.
 func mayRunChecks(p supervisor.Process) error {
 	if os.Geteuid() == 0 && p.User == nil && p.Health.HasExec() {
-		return errors.New(`its health check runs a command, which would run as root: set user, or user = "root" if it must`)
+		return errors.New(`its health check would run a command as root: set user, or user = "root" to allow it`)
 	}
 	return nil
 }
 
-// CommandOf returns the command of a process as it is to be run in a release, which may be the zero
-// value when there is none yet.
+// CommandOf returns the command of a process as it runs in a release. r may be the zero value if
+// there is no release yet.
 func CommandOf(c *config.Config, r releases.Release, p config.Process) servers.Applied {
 	return completed(c, r, p, environment(c, r, cmp.Or(p.User, c.User), "", p.Env), bridgePath(c))
 }
 
-// completed is a process's command as it is to be run. The release may be one that is not known:
-// the zero value.
+// completed returns the command of a process as it runs in a release. r may be the zero value.
 func completed(c *config.Config, r releases.Release, p config.Process, env Environ, bridge string) servers.Applied {
 	in := servers.Input{
 		Command: p.Command, Release: r.Path, Listen: p.Listen, Bridge: bridge, Drain: p.Drain, Server: p.Server,

@@ -8,7 +8,7 @@ import (
 	"superctl/releases"
 )
 
-// broken says why no worker can be started from the release at path any more. It starts nothing.
+// broken returns why no worker can be started from the release at path, or nil. It starts nothing.
 func broken(c *config.Config, s *releases.Store, path string) error {
 	r, err := s.Get(path)
 	if err != nil {

@@ -16,15 +16,15 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// tell tells systemd, if it listens.
-func (d *daemon) tell(state string) {
+// notifySystemd sends a state to systemd if it manages the daemon (sd_notify(3)).
+func (d *daemon) notifySystemd(state string) {
 	if err := systemd.Notify(state); err != nil {
 		d.log.Warn("notify systemd", zap.Error(err))
 	}
 }
 
-// run runs everything until a signal ends it. The first part to end stops all, and all are waited
-// for; but a daemon that leaves its workers to the next one waits for nothing that goes on.
+// run runs the daemon until it ends. The first part that ends stops the others, and run waits for
+// all of them, except if the daemon leaves its workers to the next one.
 func (d *daemon) run() error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
@@ -33,21 +33,13 @@ func (d *daemon) run() error {
 	defer stop()
 	serving, stopServing := context.WithCancel(context.Background())
 	defer stopServing()
-	telling, stopTelling := context.WithCancel(context.Background())
-	var teller sync.WaitGroup
-	teller.Go(func() { d.tellTeam(telling) })
-	defer teller.Wait()
-	defer stopTelling()
-	if err := worker.ReserveDescriptors(); err != nil {
-		d.log.Warn("workers may be left over when no file can be opened", zap.Error(err))
-	}
+	notifying, stopNotifying := context.WithCancel(context.Background())
+	var notifications sync.WaitGroup
+	notifications.Go(func() { d.sendNotifications(notifying) })
+	defer notifications.Wait()
+	defer stopNotifying()
 	var parts sync.WaitGroup
-	if os.Getpid() == 1 || d.groups == nil {
-		if err := worker.AdoptOrphans(); err != nil {
-			return err
-		}
-		parts.Go(func() { worker.ReapOrphans(serving) })
-	} else if err := worker.KnowChildren(); err != nil {
+	if err := d.reapWorkers(serving, &parts); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
@@ -65,21 +57,11 @@ func (d *daemon) run() error {
 			}
 		case <-started:
 			started = nil
-			d.tell("READY=1")
+			d.notifySystemd("READY=1")
 			d.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", Version()))
 		case sig := <-signals:
-			if sig != syscall.SIGTERM && sig != syscall.SIGINT {
-				parts.Go(func() { d.obey(sig) })
-				continue
-			}
-			if stopping {
-				d.log.Warn("asked to stop a second time: what still runs is killed")
-				parts.Go(d.s.Hurry)
-				continue
-			}
-			stopping = true
-			d.tell("STOPPING=1")
-			parts.Go(func() { d.end(sig, stop) })
+			d.onSignal(sig, stopping, &parts, stop)
+			stopping = stopping || isStop(sig)
 		case err := <-served:
 			stop()
 			return errors.Join(err, <-ended)
@@ -87,7 +69,7 @@ func (d *daemon) run() error {
 			if d.s.Left() {
 				d.api.LeaveToNext()
 			}
-			stopServing() // to the last, so that status can tell how the end goes
+			stopServing() // only now, so that status works during the stop
 			err = errors.Join(err, <-served)
 			if !d.s.Left() {
 				parts.Wait()
@@ -98,36 +80,67 @@ func (d *daemon) run() error {
 	}
 }
 
-// takeCharge is the moment from which on the daemon before this one, if it is there, is not needed
-// any more.
+// reapWorkers prepares the daemon to find and reap all processes of its workers.
+func (d *daemon) reapWorkers(ctx context.Context, parts *sync.WaitGroup) error {
+	if err := worker.ReserveDescriptors(); err != nil {
+		d.log.Warn("reserve descriptors: processes of workers may survive when no file can be opened", zap.Error(err))
+	}
+	if os.Getpid() != 1 && d.groups != nil {
+		return worker.KnowChildren()
+	}
+	if err := worker.AdoptOrphans(); err != nil {
+		return err
+	}
+	parts.Go(func() { worker.ReapOrphans(ctx) })
+	return nil
+}
+
+// isStop reports whether a signal stops the daemon.
+func isStop(sig os.Signal) bool { return sig == syscall.SIGTERM || sig == syscall.SIGINT }
+
+// onSignal handles a signal in a goroutine of parts. The second stop signal kills the workers.
+func (d *daemon) onSignal(sig os.Signal, stopping bool, parts *sync.WaitGroup, stop func()) {
+	switch {
+	case !isStop(sig):
+		parts.Go(func() { d.obey(sig) })
+	case stopping:
+		d.log.Warn("second stop signal: killing the remaining workers")
+		parts.Go(d.s.Hurry)
+	default:
+		d.notifySystemd("STOPPING=1")
+		parts.Go(func() { d.end(sig, stop) })
+	}
+}
+
+// takeCharge makes this process the app's daemon: in an upgrade, the previous daemon can exit.
 func (d *daemon) takeCharge() error {
 	if d.fault != nil {
 		d.fault("recover: before take charge")
 		defer d.fault("recover: after take charge")
 	}
 	if err := d.kept.close(); err != nil {
-		d.log.Error("close what an earlier daemon has left", zap.Error(err))
+		d.log.Error("close unused descriptors of an earlier daemon", zap.Error(err))
 	}
-	if d.renewal.HasParent() {
-		// Before that daemon ends: systemd would take its end for the end of the service
-		// (NotifyAccess=all).
-		d.tell("MAINPID=" + strconv.Itoa(os.Getpid()) + "\nREADY=1")
+	if d.upgrader.HasParent() {
+		// Before the previous daemon exits, because systemd would take that for the end of the
+		// service (NotifyAccess=all).
+		d.notifySystemd("MAINPID=" + strconv.Itoa(os.Getpid()) + "\nREADY=1")
 		ctx, cancel := context.WithTimeout(context.Background(), askTime)
 		defer cancel()
 		if err := systemd.Barrier(ctx); err != nil {
-			d.log.Warn("tell systemd that this is the main process now", zap.Error(err))
+			d.log.Warn("wait until systemd knows the new main process", zap.Error(err))
 		}
 	}
-	return d.renewal.Ready()
+	return d.upgrader.Ready()
 }
 
-// obey does what a signal asks for, beside the main loop.
+// obey performs the change that a signal asks for. It runs in a goroutine of its own.
 func (d *daemon) obey(sig os.Signal) {
 	req := api.Request{Kind: api.Reload, Who: "SIGHUP"}
 	switch sig {
 	case syscall.SIGUSR1:
 		if err := d.out.Reopen(); err != nil {
-			d.log.Error("reopen the log", zap.Error(err))
+			d.log.Error("reopen the log file", zap.Error(err))
 		}
 		return
 	case syscall.SIGUSR2:
@@ -145,21 +158,22 @@ func (d *daemon) obey(sig os.Signal) {
 	}
 }
 
-// end ends everything, or leaves it to the daemon that systemd is about to start.
+// end stops all workers, or leaves them to the daemon that systemd is about to start.
 func (d *daemon) end(sig os.Signal, stop func()) {
 	intent := systemd.Stop
 	if sig == syscall.SIGTERM {
 		intent = systemd.AwaitIntent(context.Background())
 	}
 	if intent == systemd.Unknown {
-		d.log.Warn("systemd does not say whether this is a stop or a restart: the workers go on; superctl end stops them")
+		d.log.Warn("unknown whether this is a stop or a restart: systemd does not answer; " +
+			"the workers keep running; superctl end stops them")
 		intent = systemd.Restart
 	}
 	if intent == systemd.Restart {
-		d.log.Info("leaving: the workers go on, for the next daemon", zap.Stringer("signal", sig))
+		d.log.Info("exiting: the workers keep running for the next daemon", zap.Stringer("signal", sig))
 		d.s.Leave()
 		return
 	}
-	d.log.Info("stopping: the workers finish what they have", zap.Stringer("signal", sig))
+	d.log.Info("stopping: the workers finish their requests", zap.Stringer("signal", sig))
 	stop()
 }

@@ -11,7 +11,7 @@ import (
 	"superctl/supervisor"
 )
 
-// shareInto is the supervisor's Share.
+// shareInto implements the supervisor's Share.
 func shareInto(plan supervisor.Plan, owner string, inUse bool) (string, error) {
 	r := releases.Release{Name: plan.Release.Name, Path: plan.Release.Path}
 	made, err := r.Share(releases.Sharing{Paths: plan.Shared, InUse: inUse, Owner: owner})
@@ -24,7 +24,7 @@ func shareInto(plan supervisor.Plan, owner string, inUse bool) (string, error) {
 	return strings.Join(made, ", "), nil
 }
 
-// OwnerOf is who owns what an app writes: USER or USER:GROUP.
+// OwnerOf returns the owner of the files that an app writes, as USER or USER:GROUP.
 func OwnerOf(c *config.Config) string {
 	if c.User != nil {
 		name := c.User.Name

@@ -18,10 +18,10 @@ import (
 	"superctl/supervisor"
 )
 
-// Try boots a release behind private gates, in a supervisor of its own with a state directory of
-// its own, and stops it when it has proved itself. It writes into no directory of the app's. u is
-// the user of the workers, if the config has none, and show is told of each event. The outcome is
-// that of a change of the kind "check".
+// Try boots a release behind private gates, in a separate supervisor with a temporary state
+// directory, and stops it once it is proved. It writes into no directory of the app. u is the user
+// of the workers if the config names none; show is called with each event. The outcome has the kind
+// "check".
 func Try(
 	ctx context.Context, conf *config.Config, u *config.User, word string, show func(api.Event),
 ) (out *api.Outcome, err error) {
@@ -30,7 +30,7 @@ func Try(
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o711); err != nil { // workers of another user go through it, to the socket and the hook
+	if err := os.Chmod(dir, 0o711); err != nil { // workers of another user must reach the socket and the hook
 		return nil, err
 	}
 	opt, err := trialOptions(conf, u, dir)
@@ -44,7 +44,7 @@ func Try(
 	defer func() {
 		stop()
 		if ctx.Err() != nil {
-			s.Hurry() // there is nothing that its workers have to finish
+			s.Hurry() // its workers have no requests to finish
 		}
 		err = errors.Join(err, <-ended)
 	}()
@@ -67,7 +67,7 @@ func Try(
 	return out, nil
 }
 
-// trialOptions are those of a supervisor that tries one release.
+// trialOptions returns the options of a supervisor that tries one release.
 func trialOptions(conf *config.Config, u *config.User, dir string) (supervisor.Options, error) {
 	gates, err := makeGates(conf, nil, nil)
 	if err != nil {
@@ -101,8 +101,8 @@ func trialOptions(conf *config.Config, u *config.User, dir string) (supervisor.O
 	}, nil
 }
 
-// forTrial takes out of a plan what a trial does not do: hooks, background processes, and what
-// comes after the cutover.
+// forTrial removes from a plan what a trial does not run: hooks, background processes, and
+// everything after the cutover.
 func forTrial(plan supervisor.Plan) supervisor.Plan {
 	plan.Probation, plan.Standby = 0, 0
 	plan.Hooks.Before, plan.Hooks.After, plan.Hooks.OnAbort, plan.Hooks.OnRevert = nil, nil, nil, nil
@@ -110,7 +110,7 @@ func forTrial(plan supervisor.Plan) supervisor.Plan {
 	for i := range plan.Processes {
 		p := &plan.Processes[i]
 		if p.Strategy == api.Rolling {
-			p.Instances = 1 // there may be no room for all beside the live ones
+			p.Instances = 1 // there may be no memory for all in addition to the live ones
 		}
 		p.Strategy = api.Overlap
 		p.Env = merge(p.Env, []string{"PYTHONDONTWRITEBYTECODE=1"}) // nothing is written into the release
@@ -118,8 +118,8 @@ func forTrial(plan supervisor.Plan) supervisor.Plan {
 	return plan
 }
 
-// lookAtShared says which shared paths a switch would link into the release, and refuses what it
-// would refuse.
+// lookAtShared returns text that names the shared paths that a switch would link into the release.
+// It fails where the switch would fail.
 func lookAtShared(plan supervisor.Plan, owner string, inUse bool) (string, error) {
 	r := releases.Release{Name: plan.Release.Name, Path: plan.Release.Path}
 	missing, err := r.Unshared(releases.Sharing{Paths: plan.Shared, InUse: inUse, Owner: owner})
@@ -127,7 +127,7 @@ func lookAtShared(plan supervisor.Plan, owner string, inUse bool) (string, error
 	case err != nil:
 		return "", err
 	case len(missing) == 0:
-		return "all links are there", nil
+		return "all links exist", nil
 	}
 	return "tried without " + strings.Join(missing, ", ") + ", which a switch links", nil
 }
@@ -141,7 +141,7 @@ func runsFrom(conf *config.Config, release string) bool {
 		slices.ContainsFunc(st.Generations, func(g api.GenerationStatus) bool { return g.Release == release })
 }
 
-// livePlan is the plan of the release that is live, when a daemon runs and one is.
+// livePlan returns the plan of the live release, or nil if no daemon runs or no release is live.
 func livePlan(ctx context.Context, conf *config.Config, plans *planner) *supervisor.Plan {
 	asked, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()

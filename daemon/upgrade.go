@@ -12,11 +12,11 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// checkTime is how long the new program may take to say that it could take over.
+// checkTime limits how long the new program may take to report whether it can take over.
 const checkTime = 10 * time.Second
 
-// checkNew asks the program that is installed now whether it could take over: it reads the config
-// and the state as a daemon would.
+// checkNew returns a function that runs `daemon --dry-run` of the installed program, to find out
+// whether it can take over. The function returns the version of the program.
 func (d *daemon) checkNew(path string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
 		ctx, cancel := context.WithTimeoutCause(
@@ -40,8 +40,8 @@ func (d *daemon) checkNew(path string) func(context.Context) (string, error) {
 	}
 }
 
-// DryRun reports whether a daemon could start with this config and the state that is there; it
-// starts nothing. checkNew runs it in the new program of an upgrade.
+// DryRun returns an error if a daemon could not start with the config at path and the current
+// state. It starts nothing. An upgrade runs it in the new program.
 func DryRun(path string) error {
 	conf, broken := loadOrKept(path)
 	if conf == nil {
@@ -50,20 +50,20 @@ func DryRun(path string) error {
 	return supervisor.New(supervisor.Options{App: conf.App, State: conf.State}).CheckState()
 }
 
-// handOver starts the new daemon with all that it needs.
+// handOver starts the new daemon and passes all descriptors to it.
 func (d *daemon) handOver(all []supervisor.Descriptor) error {
 	fds := d.kept.unitSockets()
 	all = append(all, d.lock.descriptors()...)
 	err := worker.WithoutReaping(func() error {
-		return hold(all, fds, func() error { return d.renewal.HandOver(fds) })
+		return hold(all, fds, func() error { return d.upgrader.HandOver(fds) })
 	})
 	if err == nil {
-		d.api.LeaveToNext() // before anybody hears of the upgrade: who asks then is to be answered by the new daemon
+		d.api.LeaveToNext() // before the upgrade is reported: the new daemon must answer the next request
 	}
 	return err
 }
 
-// hold calls do while all descriptors are held open, and are in fds by their names.
+// hold calls do while all descriptors are held open and in fds under their names.
 func hold(all []supervisor.Descriptor, fds map[string]int, do func() error) error {
 	if len(all) == 0 {
 		return do()

@@ -7,7 +7,7 @@ import (
 	"superctl/supervisor"
 )
 
-// readValues fills in the variables of an earlier daemon's plan from the config as it is now.
+// readValues sets the variables in the plan of an earlier daemon from the current config.
 func (p *planner) readValues(plan *supervisor.Plan) error {
 	c, err := loadOrKept(p.path)
 	if c == nil {

@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 )
 
-// Version is the version of this binary, as the toolchain has recorded it.
+// Version returns the version of this binary, as the Go toolchain recorded it.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

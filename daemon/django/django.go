@@ -1,7 +1,7 @@
-// Package django asks a release of a Django project about its migrations.
+// Package django inspects the migrations of a release of a Django project.
 //
-// What it asks with is a program that the release's own interpreter runs. It changes neither the
-// release nor its databases.
+// It runs a program with the release's own interpreter. The program changes neither the release nor
+// its databases.
 package django
 
 import (
@@ -16,30 +16,31 @@ import (
 //go:embed inspect.py
 var program string
 
-// mark begins a line of the program's answer; all other lines are the project's own.
+// mark begins a line of the program's answer. The project writes all other lines.
 const mark = "@superctl "
 
-// lastLines is how much is kept of what a project writes before it fails.
+// lastLines is how many lines of the project's output an Error has.
 const lastLines = 20
 
-// Project is where a release has its Django project, and which databases it has.
+// Project describes the Django project of a release.
 type Project struct {
-	Manage    string   `json:"manage"` // in the release
+	Manage    string   `json:"manage"` // path of manage.py in the release
 	Databases []string `json:"databases"`
 	Migrates  bool     `json:"migrates"` // its `before` hooks run migrate
 }
 
-// Run runs the release's interpreter with these arguments and hands on what it writes.
+// Run runs the release's interpreter with these arguments and calls line with each line of its
+// output.
 type Run func(ctx context.Context, args []string, line func(string)) error
 
-// State is how the databases are, as the release sees it. The migrations are named APP.NAME.
+// State is the state of the databases from the view of a release. Migrations are named APP.NAME.
 type State struct {
-	Unknown []string // applied, and the release does not have them
+	Unknown []string // applied, but the release does not have them
 	Missing []string // not applied
-	Plan    []string // what `migrate --plan` says, when there are missing ones
+	Plan    []string // the output of `migrate --plan`, if some are missing
 }
 
-// Inspect asks a release about the state of its databases.
+// Inspect returns the state of the databases.
 func (p Project) Inspect(ctx context.Context, run Run) (State, error) {
 	var st State
 	err := p.ask(ctx, run, nil, func(kind, text string) error {
@@ -56,8 +57,8 @@ func (p Project) Inspect(ctx context.Context, run Run) (State, error) {
 	return st, err
 }
 
-// Knows asks a release which of the named migrations it has, and what its squashed ones among them
-// stand for.
+// Knows returns which of the named migrations the release has and, for the squashed ones among
+// them, which migrations they replace.
 func (p Project) Knows(ctx context.Context, run Run, names []string) (
 	known map[string]bool, standsFor map[string][]string, err error,
 ) {
@@ -79,9 +80,9 @@ func (p Project) Knows(ctx context.Context, run Run, names []string) (
 	return known, standsFor, err
 }
 
-// ask runs the program. An answer that is not finished is an error, which has the last lines of
-// what the project wrote.
-func (p Project) ask(ctx context.Context, run Run, names []string, told func(kind, text string) error) error {
+// ask runs the program and calls answer with each part of its answer. An incomplete answer is an
+// Error.
+func (p Project) ask(ctx context.Context, run Run, names []string, answer func(kind, text string) error) error {
 	var failed, wrong error
 	done := false
 	var other []string
@@ -96,7 +97,7 @@ func (p Project) ask(ctx context.Context, run Run, names []string, told func(kin
 		}
 		var kind, what string
 		if err := json.Unmarshal([]byte(text), &[]any{&kind, &what}); err != nil {
-			wrong = errors.Join(wrong, fmt.Errorf("its answer %q cannot be read: %w", text, err))
+			wrong = errors.Join(wrong, fmt.Errorf("invalid answer %q: %w", text, err))
 			return
 		}
 		switch kind {
@@ -105,7 +106,7 @@ func (p Project) ask(ctx context.Context, run Run, names []string, told func(kin
 		case "error":
 			failed = errors.New(what)
 		default:
-			wrong = errors.Join(wrong, told(kind, what))
+			wrong = errors.Join(wrong, answer(kind, what))
 		}
 	})
 	switch {
@@ -116,7 +117,7 @@ func (p Project) ask(ctx context.Context, run Run, names []string, told func(kin
 	case wrong != nil:
 		err = wrong
 	case err == nil && !done:
-		err = errors.New("it ended without an answer")
+		err = errors.New("manage.py ended without an answer")
 	}
 	if err != nil {
 		return &Error{Err: err, Lines: other}
@@ -124,14 +125,14 @@ func (p Project) ask(ctx context.Context, run Run, names []string, told func(kin
 	return nil
 }
 
-// Error is why a release gave no answer.
+// Error is the failure of an inspection.
 type Error struct {
 	Err   error
-	Lines []string // the last ones that the project wrote
+	Lines []string // the last lines that the project wrote
 }
 
-// Error is the reason.
+// Error returns the reason.
 func (e *Error) Error() string { return e.Err.Error() }
 
-// Unwrap is the reason as an error.
+// Unwrap returns the reason as an error.
 func (e *Error) Unwrap() error { return e.Err }

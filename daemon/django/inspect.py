@@ -1,12 +1,13 @@
-"""Compares the migrations that a release of a Django project knows with those that its databases have had.
+"""Compares the migrations of a Django release with those applied to its databases.
 
 superctl runs it with the release's own interpreter, in the release's directory:
 
     python -c PROGRAM MANAGE DATABASES [APP.NAME ...]
 
-It runs the project's manage.py, which sets up whatever the project needs, up to the point where that would run a command. Each
-line of the answer is MARK and a JSON list: what it is, and a text. Whatever else is on stdout is the project's. With names it
-answers which of these migrations the release knows, and asks no database anything.
+It runs the project's manage.py, which sets up the project, up to the point where that would run a
+command. Each line of the answer is MARK and a JSON list of a kind and a text. All other lines on
+stdout come from the project. With names it answers which of these migrations the release knows, and
+asks no database.
 
 It changes nothing, and works with Django 4.2 and later.
 """
@@ -34,7 +35,7 @@ def full_name(key):
 
 
 def knows(loader):
-    """All migrations that the release has, and those that its squashed ones stand for."""
+    """Returns all migrations of the release, and those that its squashed migrations replace."""
     known = set(loader.disk_migrations)
     for migration in loader.disk_migrations.values():
         known.update(tuple(key) for key in migration.replaces)
@@ -42,7 +43,7 @@ def knows(loader):
 
 
 def stands_for(loader, names):
-    """What the named migrations that the release knows stand for, when they are squashed ones."""
+    """Yields the squashed migrations among the named ones, with the migrations that they replace."""
     for key, migration in loader.disk_migrations.items():
         if migration.replaces and full_name(key) in names:
             yield full_name(key), [full_name(tuple(k)) for k in migration.replaces]
@@ -60,15 +61,15 @@ def look(alias, prefix):
     from django.db.migrations.executor import MigrationExecutor
 
     if alias not in connections:
-        fail("its settings have no database %r, but %s" % (alias, ", ".join(connections)))
+        fail("no database %r in the settings: they have %s" % (alias, ", ".join(connections)))
     try:
         connection = connections[alias]
     except Exception as e:
-        fail("the database %s cannot be used: %s" % (alias, e))
+        fail("open the database %s: %s" % (alias, e))
     try:
         connection.ensure_connection()
     except Exception as e:
-        fail("the database %s (%s) cannot be reached: %s" % (alias, describe(connection.settings_dict), e))
+        fail("connect to the database %s (%s): %s" % (alias, describe(connection.settings_dict), e))
     executor = MigrationExecutor(connection)
     known = knows(executor.loader)
     for key in sorted(executor.recorder.applied_migrations()):
@@ -107,12 +108,12 @@ def inspect(databases, names):
 
 def main():
     manage, databases, names = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
-    # As for a script: its directory comes first, and not the working directory.
+    # Like Python for a script: its directory comes first, not the working directory.
     sys.path[0] = os.path.dirname(os.path.abspath(manage))
     try:
         from django.core import management
     except ImportError as e:
-        fail("Django cannot be imported by %s: %s" % (sys.executable, e))
+        fail("import Django with %s: %s" % (sys.executable, e))
 
     asked = []
 
@@ -137,14 +138,14 @@ def main():
         runpy.run_path(manage, run_name="__main__")
     except SystemExit as e:
         if not asked:
-            fail("%s ended before it ran a command: %s" % (manage, e.code))
+            fail("%s exited before it ran a command: %s" % (manage, e.code))
         raise
     except BaseException as e:
         import traceback
 
         traceback.print_exc()
         fail("%s: %s: %s" % (manage, type(e).__name__, e))
-    fail("%s has not called django.core.management.execute_from_command_line" % manage)
+    fail("%s did not call django.core.management.execute_from_command_line" % manage)
 
 
 main()

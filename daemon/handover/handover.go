@@ -1,8 +1,8 @@
-// Package handover starts a new daemon in the place of this one and hands it named descriptors.
+// Package handover starts a new daemon in place of this one and passes named descriptors to it.
 //
-// tableflip starts it, waits until it is ready, and ends it when it is not. It passes one
-// descriptor: a socket, through which the others follow. They are others at each attempt, and
-// tableflip never forgets one that it was given.
+// tableflip starts the new process, waits until it is ready, and kills it if it does not become
+// ready. It passes only one descriptor: a socket, through which the others are sent. The others
+// differ between attempts, and tableflip keeps every descriptor that it was given.
 package handover
 
 import (
@@ -20,30 +20,30 @@ import (
 )
 
 const (
-	// readyTime is how long a new daemon may take to be in charge.
+	// readyTime limits how long a new daemon may take to become ready.
 	readyTime = 30 * time.Second
-	// parentTime is how long the daemon before this one may take to be gone.
+	// parentTime limits how long the previous daemon may take to exit.
 	parentTime = 10 * time.Second
-	// batch is how many descriptors one message carries; the kernel's limit is 253 (SCM_MAX_FD,
+	// batch is the number of descriptors in one message; the kernel's limit is 253 (SCM_MAX_FD,
 	// unix(7)).
 	batch = 200
-	// messageSize is more than the names of one batch take: 200 of at most 255 bytes (FDNAME of
+	// messageSize has room for the names of one batch: 200 of at most 255 bytes (FDNAME of
 	// sd_notify(3)).
 	messageSize = 64 << 10
-	// socketName is the descriptor that tableflip passes.
+	// socketName is the name of the descriptor that tableflip passes.
 	socketName = "handover"
 )
 
-// Upgrader is this daemon's part in upgrades: it may have been started by one, and it can start
-// one.
+// Upgrader performs upgrades: it receives descriptors if an upgrade started this daemon, and starts
+// the next daemon.
 type Upgrader struct {
 	flip      *tableflip.Upgrader
 	out, in   int // the ends of the socket for the next daemon
 	inherited map[string]int
 }
 
-// New takes what an earlier daemon hands over, if there is one. It is called once, before anything
-// is started.
+// New returns an Upgrader with the descriptors of the previous daemon, if an upgrade started this
+// one. Call it once, before anything is started.
 func New() (*Upgrader, error) {
 	flip, err := tableflip.New(tableflip.Options{UpgradeTimeout: readyTime})
 	if err != nil {
@@ -75,24 +75,24 @@ func New() (*Upgrader, error) {
 	return u, nil
 }
 
-// HasParent tells whether a running daemon has started this one.
+// HasParent reports whether an upgrade started this daemon.
 func (u *Upgrader) HasParent() bool { return u.flip.HasParent() }
 
-// Alone waits until the daemon that has started this one is gone, if there was one.
-func (u *Upgrader) Alone(ctx context.Context) error { return u.flip.WaitForParent(ctx) }
+// WaitForParent waits until the daemon that started this one has exited. Without one it returns at
+// once.
+func (u *Upgrader) WaitForParent(ctx context.Context) error { return u.flip.WaitForParent(ctx) }
 
-// Take is the descriptor of that name, which is the caller's from then on.
+// Take returns the descriptor of that name. The caller owns it from then on.
 func (u *Upgrader) Take(name string) (fd int, ok bool) {
 	fd, ok = u.inherited[name]
 	delete(u.inherited, name)
 	return fd, ok
 }
 
-// Names is what was handed over and not taken yet.
+// Names returns the names of the descriptors that were handed over and not taken yet.
 func (u *Upgrader) Names() []string { return slices.Sorted(maps.Keys(u.inherited)) }
 
-// Ready lets the daemon before this one go: from here on this one is in charge. What was not taken
-// is closed.
+// Ready tells the previous daemon that it can exit. It closes the descriptors that were not taken.
 func (u *Upgrader) Ready() error {
 	var errs []error
 	for name, fd := range u.inherited {
@@ -104,26 +104,26 @@ func (u *Upgrader) Ready() error {
 	return errors.Join(append(errs, u.flip.Ready())...)
 }
 
-// HandOver starts the program that this daemon was started from, which may be another one by now,
-// hands it the descriptors, and returns when it is ready: then this daemon must go. Else the new
-// one is gone, and the error says why.
+// HandOver starts the daemon from its file, which may contain a new program, passes the descriptors
+// to it, and returns when it is ready: then this daemon must exit. If the new daemon does not
+// become ready, HandOver kills it and returns why.
 func (u *Upgrader) HandOver(fds map[string]int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), parentTime)
 	defer cancel()
 	if err := u.flip.WaitForParent(ctx); err != nil {
-		return fmt.Errorf("the daemon before this one is not gone yet: %w", err)
+		return fmt.Errorf("wait until the previous daemon has exited: %w", err)
 	}
 	err := u.send(fds)
 	if err == nil {
 		err = u.flip.Upgrade()
 	}
 	if err != nil {
-		return errors.Join(err, u.takeBack())
+		return errors.Join(err, u.drain())
 	}
 	return nil
 }
 
-// send puts all descriptors into the socket, and an empty list behind them.
+// send writes all descriptors to the socket, and an empty list after them.
 func (u *Upgrader) send(fds map[string]int) error {
 	names := slices.Sorted(maps.Keys(fds))
 	for part := range slices.Chunk(names, batch) {
@@ -149,11 +149,11 @@ func sendNames(fd int, names []string, rights []byte) error {
 	return nil
 }
 
-// receive takes all descriptors: they were in the socket before this process was started.
+// receive reads all descriptors. They were in the socket before this process started.
 func (u *Upgrader) receive() error {
 	file, err := u.flip.File(socketName)
 	if err != nil || file == nil {
-		return errors.Join(errors.New("it has handed nothing over"), err)
+		return errors.Join(errors.New("it passed no descriptors"), err)
 	}
 	defer file.Close()
 	raw, err := file.SyscallConn()
@@ -165,16 +165,16 @@ func (u *Upgrader) receive() error {
 	return errors.Join(err, result)
 }
 
-// takeBack empties the socket after an attempt that failed: its descriptors would be held open, and
-// be the next one's.
-func (u *Upgrader) takeBack() error {
+// drain empties the socket after a failed attempt. Otherwise its descriptors would stay open and
+// reach the next attempt.
+func (u *Upgrader) drain() error {
 	left := make(map[string]int)
 	err := receiveAll(u.in, left)
 	for _, fd := range left {
 		err = errors.Join(err, unix.Close(fd))
 	}
 	if errors.Is(err, unix.EAGAIN) {
-		return nil // the new daemon had taken them already
+		return nil // the new daemon had read them
 	}
 	return err
 }

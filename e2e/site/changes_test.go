@@ -177,7 +177,7 @@ func TestASecondDaemonIsRefusedAndTheFirstIsUntouched(t *testing.T) {
 	a.Start("r1")
 	before := a.Status()
 	requests := a.Load(requestsOfAFewUsers())
-	a.Command("daemon").Want(1).Says("runs already", "pid")
+	a.Command("daemon").Want(1).Says("is already running", "pid")
 	a.More(requests, 10)
 	a.Lossless(requests)
 	if after := a.Status(); after.PID != before.PID || a.Live(after).Workers[0].PID != a.Live(before).Workers[0].PID {

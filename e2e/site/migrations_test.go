@@ -48,7 +48,7 @@ func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 			}
 			a.Command("check", "r1").Want(1).Says("catalogue.0002_price")
 			a.Command("rollback", "--force").Want(0).Says(
-				"still warm", "--force, although it does not know catalogue.0002_price",
+				"still warm", "--force overrides unknown migrations: catalogue.0002_price",
 			)
 			a.Command("switch", "r2").Want(0).Says("nothing to apply")
 			a.Command("switch", "r1").Want(1).Says("catalogue.0002_price")
@@ -62,7 +62,7 @@ func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 			a.WriteConfig()
 			a.Release("r3", apps.Behaviour{Migrations: apps.Migrations("0001_initial", "0002_price", "0003_stock")})
 			a.Command("switch", "r3").Want(1).Says(
-				"r3 has migrations that are not applied: catalogue.0003_stock. Apply them first", "manage.py migrate",
+				"r3 has migrations that are not applied: catalogue.0003_stock: apply them first", "manage.py migrate",
 			)
 			a.Command("check", "r3").Want(1).Says("catalogue.0003_stock")
 			a.Lossless(requests)
@@ -70,7 +70,7 @@ func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhatTheMigrationsCannotBeReadFromIsSaid(t *testing.T) {
+func TestMigrationsThatCannotBeCheckedAreRefused(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -78,21 +78,21 @@ func TestWhatTheMigrationsCannotBeReadFromIsSaid(t *testing.T) {
 		more, env string
 		says      string
 	}{
-		"no manage.py":     {checked + "manage = \"src/manage.py\"\n", "", "there is no src/manage.py in"},
+		"no manage.py":     {checked + "manage = \"src/manage.py\"\n", "", "no src/manage.py in"},
 		"no such settings": {checked, `DJANGO_SETTINGS_MODULE = "shop.nothing"`, "No module named 'shop.nothing'"},
-		"no such database": {checked + "databases = [\"other\"]\n", "", "no database 'other', but default"},
-		"no server":        {checked, `SHOP_DATABASE = "postgresql:` + a.Path("nowhere") + `"`, "cannot be reached"},
+		"no such database": {checked + "databases = [\"other\"]\n", "", "no database 'other' in the settings: they have default"},
+		"no server":        {checked, `SHOP_DATABASE = "postgresql:` + a.Path("nowhere") + `"`, "connect to the database"},
 		"no such file": {
 			checked, `SHOP_DATABASE = "sqlite:` + a.Path("nowhere", "db") + `"`, "unable to open database file",
 		},
-		"no call":             {checked + "manage = \"shop/settings.py\"\n", "", "has not called"},
+		"no call":             {checked + "manage = \"shop/settings.py\"\n", "", "did not call"},
 		"not a Django at all": {checked + "manage = \"release.json\"\n", "", "release.json"},
 	} {
 		a.Options.More, a.Options.Env = c.more, c.env
 		a.WriteConfig()
 		refused := a.Command("switch", "r2").Want(1)
 		if !strings.Contains(refused.Text(), c.says) || !strings.Contains(refused.Text(), "--force") {
-			t.Errorf("%s: it does not say %q:\n%s", name, c.says, refused.Text())
+			t.Errorf("%s: the error lacks %q:\n%s", name, c.says, refused.Text())
 		}
 	}
 	// An operator who must go on can.

@@ -22,12 +22,12 @@ func TestAServerThatListensElsewhereIsRefusedWithTheOption(t *testing.T) {
 		"a wrapper that stays": {
 			command: "python wrap.py gunicorn bare.wsgi:application",
 			files:   map[string]string{"wrap.py": "import subprocess, sys\nsys.exit(subprocess.call(sys.argv[1:]))\n"},
-			says:    []string{"listens on 127.0.0.1:8000", "wrap.py stays in front of gunicorn"},
+			says:    []string{"listens on 127.0.0.1:8000", "wrap.py starts gunicorn as a child"},
 		},
 		"a wrapper that adds an option": {
 			command: "python wrap.py bare.wsgi:application",
 			files:   map[string]string{"wrap.py": "import os, sys\nos.environ.pop('LISTEN_FDS')\nos.execvp('gunicorn', ['gunicorn', '--bind', '127.0.0.1:0', *sys.argv[1:]])\n"},
-			says:    []string{"listens on 127.0.0.1:", "not on the listener it was given"},
+			says:    []string{"listens on 127.0.0.1:", "not on the listener that superctl passed to it"},
 		},
 		"a unix socket": {
 			command: "python serve.py",
@@ -74,7 +74,7 @@ func TestAReleaseThatBindsTheAppsOwnPortIsRefused(t *testing.T) {
 	a.WriteConfig()
 	a.WriteFile("releases/bad/bare/wsgi.py", bind+string(settings))
 	a.Start("good")
-	a.Command("switch", "bad").Want(1).Says("listens on "+a.Address+" by itself", "past the gate")
+	a.Command("switch", "bad").Want(1).Says("listens on "+a.Address+" with its own socket", "bypass the gate")
 	requests := a.Load(requestsOfAFewUsers())
 	a.More(requests, 10)
 	a.Lossless(requests)
@@ -95,7 +95,7 @@ func TestAnExtraListenerIsAllowedByName(t *testing.T) {
 	)
 	a.Start("good")
 	a.Command("switch", "metrics").Want(1).Says(
-		"listens on 127.0.0.3:", "as well as on the listener it was given", "extra_listen = [",
+		"listens on 127.0.0.3:", "as well as on the listener that superctl passed to it", "extra_listen = [",
 	)
 	a.Options.Web = `extra_listen = ["127.0.0.3:*"]`
 	a.WriteConfig()
@@ -141,7 +141,7 @@ func TestACommandThroughCurrentIsRefusedByCheckAndSwitch(t *testing.T) {
 	a.Options.Server.Command = a.Path("current/venv/bin/gunicorn") + " --chdir " + a.Path("current") +
 		" bare.wsgi:application"
 	a.WriteConfig()
-	says := []string{"leads through " + a.Path("current"), "write gunicorn:", "take out --chdir"}
+	says := []string{"leads through " + a.Path("current"), "write gunicorn:", "remove --chdir"}
 	a.Command("check").Says(says...)
 	a.Command("check", "r2").Want(1).Says(says...)
 	a.Command("switch", "r2").Want(1).Says(says...)

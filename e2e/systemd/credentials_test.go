@@ -90,7 +90,7 @@ func TestWorkersHaveTheUnitsCredentialsWhateverBecomesOfTheDaemon(t *testing.T) 
 			}
 			s.journalHas(
 				t,
-				`env.SECRET_KEY: there is no credential "other-key": add LoadCredential=other-key:/etc/shop/other-key to the unit`,
+				`env.SECRET_KEY: credential "other-key": not found: add LoadCredential=other-key:/etc/shop/other-key to the unit`,
 			)
 			s.Edit(t, `credential = "other-key"`, `credential = "secret-key"`)
 

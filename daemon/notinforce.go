@@ -8,14 +8,15 @@ import (
 	"superctl/config"
 )
 
-// readConfig takes what a change has just read.
+// readConfig applies a config that a change has just read.
 func (d *daemon) readConfig(c *config.Config) {
 	d.team.Configure(c.Notify)
 	text := needsRestart(d.config, c)
 	d.restart.Store(&text)
 }
 
-// needsRestart says what of a config only another daemon takes up; "" for nothing.
+// needsRestart returns a message that names the changed keys that need a restart of the daemon, or
+// "".
 func needsRestart(running, c *config.Config) string {
 	var keys []string
 	for _, k := range []struct{ name, is, now string }{
@@ -24,24 +25,24 @@ func needsRestart(running, c *config.Config) string {
 		}, {"state", running.State, c.State}, {"group", running.Group, c.Group},
 	} {
 		if k.is != k.now {
-			keys = append(keys, fmt.Sprintf("%s = %q (it runs with %q)", k.name, k.now, k.is))
+			keys = append(keys, fmt.Sprintf("%s = %q (now in force: %q)", k.name, k.now, k.is))
 		}
 	}
 	if len(keys) == 0 {
 		return ""
 	}
 	return fmt.Sprintf(
-		"%s needs a restart of the daemon, which loses no request: systemctl restart superctl@%s",
+		"changed keys need a restart of the daemon: %s: run systemctl restart superctl@%s, which loses no request",
 		strings.Join(keys, ", "), running.App,
 	)
 }
 
-// notInForce says what of the config file is not in force, when the live generation was made from
-// the text with that sum.
+// notInForce returns a message about changes of the config that are not in force, or "". sum is the
+// checksum of the config text that the live generation was started with.
 func (d *daemon) notInForce(sum string) string {
 	var texts []string
 	if now, err := config.Sum(d.config.Path); err == nil && sum != "" && now != sum {
-		texts = append(texts, d.config.Path+" is not what the live release runs with: superctl reload takes it up")
+		texts = append(texts, d.config.Path+" has changed and is not in force: run superctl reload to apply it")
 	}
 	if text := d.restart.Load(); text != nil && *text != "" {
 		texts = append(texts, *text)
@@ -52,7 +53,7 @@ func (d *daemon) notInForce(sum string) string {
 	return strings.Join(texts, "; ")
 }
 
-// unusedListeners names those that no process of the config accepts from.
+// unusedListeners returns the names of the listeners that no process uses.
 func unusedListeners(c *config.Config) (names []string) {
 	for _, l := range c.Listen {
 		if !slices.ContainsFunc(c.Processes, func(p config.Process) bool { return slices.Contains(p.Listen, l.Name) }) {

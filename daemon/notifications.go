@@ -12,7 +12,7 @@ import (
 	"superctl/notify"
 )
 
-// newTeam makes what tells the team of changes.
+// newTeam returns the sender of notifications about changes.
 func newTeam(c *config.Config, log *zap.Logger) *notify.Sender {
 	opt := NotifyOptions(c, os.Getenv(credentials.Variable))
 	opt.Dir, opt.Log = filepath.Join(c.State, "outbox"), log
@@ -21,23 +21,23 @@ func newTeam(c *config.Config, log *zap.Logger) *notify.Sender {
 	return s
 }
 
-// NotifyOptions returns how the notify targets of an app are told, with dir as the directory of the
-// unit's credentials.
+// NotifyOptions returns the options for sending notifications of an app. dir is the directory of
+// the unit's credentials.
 func NotifyOptions(c *config.Config, dir string) notify.Options {
 	host, err := os.Hostname()
 	if err != nil {
-		host = "a host without a name"
+		host = "unknown host"
 	}
 	return notify.Options{App: c.App, Host: host, Version: Version(), Credentials: dir}
 }
 
-// tellTeam delivers until ctx ends, and never beside the daemon before this one: two would send
-// everything twice.
-func (d *daemon) tellTeam(ctx context.Context) {
-	if err := d.renewal.Alone(ctx); ctx.Err() != nil {
+// sendNotifications delivers notifications until ctx ends. It first waits for the end of the
+// previous daemon, because two senders would deliver everything twice.
+func (d *daemon) sendNotifications(ctx context.Context) {
+	if err := d.upgrader.WaitForParent(ctx); ctx.Err() != nil {
 		return
 	} else if err != nil {
-		d.log.Warn("the end of the daemon before this one", zap.Error(err))
+		d.log.Warn("wait for the end of the previous daemon", zap.Error(err))
 	}
 	d.team.Run(ctx)
 }

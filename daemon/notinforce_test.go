@@ -9,7 +9,7 @@ import (
 	"superctl/config"
 )
 
-func TestStatusSaysWhatOfTheConfigIsNotInForce(t *testing.T) {
+func TestStatusShowsConfigChangesThatAreNotInForce(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "shop.toml")
 	write := func(more string) *config.Config {
@@ -27,10 +27,10 @@ func TestStatusSaysWhatOfTheConfigIsNotInForce(t *testing.T) {
 	first := write("")
 	d := &daemon{config: first}
 	if text := d.notInForce(first.Sum); text != "" {
-		t.Errorf("of a config that is as it was read: %q", text)
+		t.Errorf("of an unchanged config: %q", text)
 	}
 	probation := write(`probation = "1s"`)
-	if text := d.notInForce(first.Sum); !strings.HasSuffix(text, "superctl reload takes it up") {
+	if text := d.notInForce(first.Sum); !strings.HasSuffix(text, "run superctl reload to apply it") {
 		t.Errorf("of a changed config: %q", text)
 	}
 	if text := d.notInForce(probation.Sum); text != "" {
@@ -38,8 +38,10 @@ func TestStatusSaysWhatOfTheConfigIsNotInForce(t *testing.T) {
 	}
 	log := write(`log = "/var/log/shop.log"`)
 	text := needsRestart(first, log)
-	if text != `log = "/var/log/shop.log" (it runs with "") needs a restart of the daemon, which loses no request: systemctl restart superctl@shop` {
-		t.Errorf("of a key that only a new daemon takes up: %q", text)
+	const want = `changed keys need a restart of the daemon: log = "/var/log/shop.log" (now in force: ""): ` +
+		`run systemctl restart superctl@shop, which loses no request`
+	if text != want {
+		t.Errorf("of a key that needs a restart: %q", text)
 	}
 	d.restart.Store(&text)
 	if got := d.notInForce(log.Sum); got != text {
