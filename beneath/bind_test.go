@@ -39,7 +39,7 @@ func TestOnlyOurOwnSocketIsChowned(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			must(t, put())
-			defer os.Remove(path) //nolint:errcheck // clean-up
+			defer os.Remove(path)
 			if ChownSocket(path, os.Getuid(), os.Getgid(), nil) == nil {
 				t.Error("its owner was changed")
 			}

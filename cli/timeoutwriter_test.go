@@ -20,7 +20,7 @@ func TestAWriteToAStalledReaderTimesOut(t *testing.T) {
 		if _, err := p.Write([]byte("more")); !errors.Is(err, errStalled) || time.Since(began) != 0 || !p.hasStalled() {
 			t.Errorf("the second write ended after %s with %v", time.Since(began), err)
 		}
-		r.Close()
+		_ = r.Close()
 		synctest.Wait()
 	})
 }
@@ -38,7 +38,7 @@ func TestASlowReaderGetsEverything(t *testing.T) {
 		if n, err := p.Write([]byte("verdict")); n != 7 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
-		w.Close()
+		_ = w.Close()
 		if text := <-got; text != "verdict" || p.hasStalled() {
 			t.Errorf("got %q", text)
 		}

@@ -35,7 +35,7 @@ func mailServer(t *testing.T, refuse map[string]string) (address string, heard f
 		defer conn.Close()
 		lines = talk(conn, refuse)
 	}()
-	t.Cleanup(func() { l.Close(); <-done })
+	t.Cleanup(func() { _ = l.Close(); <-done })
 	return l.Addr().String(), func() []string { <-done; return lines }
 }
 

@@ -83,7 +83,7 @@ func (s *Store) Prune(ctx context.Context, opt PruneOptions) (Pruned, error) {
 		if err != nil && !noRoom(err) { // on a full disk, prune without the lock
 			return Pruned{}, err
 		}
-		defer lock.Unlock() //nolint:errcheck // releases the lock
+		defer lock.Unlock()
 	}
 	if err := p.decide(ctx); err != nil {
 		return Pruned{}, err

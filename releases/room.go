@@ -24,7 +24,7 @@ func Room(dir string, bytes uint64) error {
 	if os.Geteuid() == 0 {
 		free = st.Bfree // what is reserved is root's
 	}
-	left := free * uint64(st.Bsize) //nolint:gosec // the size of a block is positive
+	left := free * uint64(st.Bsize) // which is positive
 	var err error
 	if st.Flags&unix.ST_RDONLY != 0 {
 		err = errors.Join(err, fmt.Errorf("the file system of %s is mounted read-only: %w", dir, unix.EROFS))

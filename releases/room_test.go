@@ -31,7 +31,7 @@ func TestRoomSaysWhyADirectoryTakesNoFile(t *testing.T) {
 			if err := unix.Mount("tmpfs", dir, "tmpfs", c.flags, c.options); err != nil {
 				t.Skip(err) // in a container
 			}
-			defer unix.Unmount(dir, unix.MNT_DETACH) //nolint:errcheck // the directory goes with it
+			defer unix.Unmount(dir, unix.MNT_DETACH)
 			if c.bytes > 0 {
 				_ = os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, c.bytes), 0o600) // as much as fits
 			}

@@ -97,7 +97,7 @@ func (w *releaseWatch) read() (matters bool) {
 		}
 		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
 			size := min(len(b), unix.SizeofInotifyEvent+int(binary.NativeEndian.Uint32(b[12:])))
-			id := int32(binary.NativeEndian.Uint32(b)) //nolint:gosec // it is signed (inotify(7))
+			id := int32(binary.NativeEndian.Uint32(b)) // signed (inotify(7))
 			name := strings.TrimRight(string(b[unix.SizeofInotifyEvent:size]), "\x00")
 			only, known := w.names[id]
 			matters = matters || !known || only == "" || name == "" || name == only

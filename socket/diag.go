@@ -15,6 +15,10 @@ import (
 // That needs no privilege, but it needs the address family AF_NETLINK (RestrictAddressFamilies= of
 // a systemd unit), and it sees one network namespace only. The layouts are in
 // include/uapi/linux/{inet_diag,unix_diag}.h.
+//
+// mdlayher/netlink v1.11.2 would frame the messages in 27 of these 236 lines less, but collects all
+// answers of a dump before the first is looked at: twice the memory at 1,000 sockets, and a busy
+// site has 100,000.
 
 // tcpSocket is a TCP socket as reported by inet_diag.
 type tcpSocket struct {

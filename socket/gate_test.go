@@ -37,7 +37,7 @@ func freePort(t testing.TB, host string) Address {
 		if err != nil {
 			t.Skipf("this machine cannot bind %s: %v", host, err)
 		}
-		unix.Close(fd)
+		_ = unix.Close(fd)
 	}
 	fd, err := tcpSocketAt(netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
 	if err != nil {
@@ -46,7 +46,7 @@ func freePort(t testing.TB, host string) Address {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close(fd) })
+	t.Cleanup(func() { _ = unix.Close(fd) })
 	at, err := boundTo(fd)
 	if err != nil {
 		t.Fatal(err)
@@ -431,7 +431,7 @@ func TestConnectionsAreCountedByTheirHolders(t *testing.T) {
 		if n, err := g.Connections(1, []int{os.Getpid()}); n != 2 || err != nil {
 			t.Errorf("two are accepted: %d, %v", n, err)
 		}
-		unix.Close(held[1])
+		_ = unix.Close(held[1])
 		if n, err := g.Connections(1, []int{os.Getpid()}); n != 1 || err != nil {
 			t.Errorf("one is closed: %d, %v", n, err)
 		}

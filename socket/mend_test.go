@@ -245,7 +245,7 @@ func TestAFileThatReplacedTheSocketKeepsItsOwner(t *testing.T) {
 			must(t, beneath.BindUnix(fd, path, 0o666))
 			must(t, os.Remove(path))
 			must(t, put())
-			defer os.Remove(path) //nolint:errcheck // the end
+			defer os.Remove(path)
 			if chownSocket(fd, path, os.Getuid()+1, -1) == nil {
 				t.Error("it was given away")
 			}

@@ -185,7 +185,7 @@ func foreignListeners(
 	list, err := overlapping(at)
 	if err != nil {
 		// Without sock_diag only bind can find out.
-		return nil, nil //nolint:nilerr // see above
+		return nil, nil //nolint:nilerr // only bind can find out
 	}
 	strange := map[uint32]bool{}
 	for _, l := range list {

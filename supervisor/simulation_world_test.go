@@ -170,7 +170,7 @@ func runScenario(t *testing.T, sc scenario, shown detail) *sim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // in the directory for temporary files
+	defer os.RemoveAll(dir)
 	var m *sim
 	synctest.Test(t, func(*testing.T) {
 		m = newSim(sc, dir, shown)

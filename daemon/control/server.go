@@ -241,7 +241,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.http.Close()
 	}
-	<-ended //nolint:errcheck // it is http.ErrServerClosed
+	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.leftToNext && s.reachable() {

@@ -106,7 +106,7 @@ func (s *Service) await(ctx context.Context, conn *systemd.Conn, unit string, en
 	}
 	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
 	defer cancel()
-	defer conn.ResetFailedUnitContext(asked, unit) //nolint:errcheck // systemd has forgotten it already
+	defer conn.ResetFailedUnitContext(asked, unit) // systemd has forgotten it already
 	status, err := conn.GetServicePropertyContext(asked, unit, "ExecMainStatus")
 	if err != nil {
 		return 0, fmt.Errorf("run a command as %s does: result %s, unknown exit code: %w", s.Name, result, err)

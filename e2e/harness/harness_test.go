@@ -55,7 +55,7 @@ func TestALeftoverProcessFailsTheTest(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go cmd.Wait() //nolint:errcheck // killed by the harness
+	go func() { _ = cmd.Wait() }() // killed by the harness
 	if left := processes(run.Dir, os.Getpid()); len(left) != 1 || left[0].PID != cmd.Process.Pid ||
 		left[0].Command != "sleep 1000" {
 		t.Fatalf("found %v", left)

@@ -83,7 +83,7 @@ func (b *builder) data(ctx context.Context, what string, c Command) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(out.Name()) //nolint:errcheck // the directory is removed as well
+	defer os.Remove(out.Name())
 	c.Stdout = out
 	err = b.tool(ctx, what, c, nil)
 	if closed := out.Close(); err == nil {

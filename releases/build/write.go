@@ -109,7 +109,7 @@ func (b *builder) replaces(target, sum string) (bool, error) {
 	why := ""
 	if f, err := os.Open(target); err == nil {
 		old, bad := bundle.ReadManifest(f)
-		if f.Close(); bad == nil { //nolint:errcheck // for reading only
+		if _ = f.Close(); bad == nil { // it was only read
 			why = otherwise(old, b.result.Manifest)
 		}
 	}

@@ -131,7 +131,7 @@ func (v *Virtualenv) add(file string, r io.ReaderAt, size int64) error {
 	if err != nil {
 		return err
 	}
-	defer v.leave() //nolint:errcheck // nothing is written through it
+	defer v.leave() // nothing is written through it
 	d := &dist{name: path.Base(file), record: make(map[string]line)}
 	data, err := v.describe(d, z, name)
 	if err != nil {

@@ -34,7 +34,7 @@ func virtualenv(t *testing.T) (*Virtualenv, string) {
 	must(t, err)
 	root, err := os.OpenRoot(dir)
 	must(t, err)
-	t.Cleanup(func() { root.Close() })
+	t.Cleanup(func() { _ = root.Close() })
 	headers := "include/site/" + filepath.Base(filepath.Dir(lib))
 	v, err := Open(root, Scheme{Purelib: lib, Platlib: lib, Headers: headers, Scripts: "bin"})
 	must(t, err)
@@ -51,7 +51,7 @@ func likeOne(t *testing.T) (*Virtualenv, string) {
 	}
 	root, err := os.OpenRoot(dir)
 	must(t, err)
-	t.Cleanup(func() { root.Close() })
+	t.Cleanup(func() { _ = root.Close() })
 	v, err := Open(root, Scheme{Purelib: "lib", Platlib: "lib64", Headers: "include", Scripts: "bin"})
 	must(t, err)
 	return v, dir

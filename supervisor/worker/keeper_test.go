@@ -41,7 +41,7 @@ func TestAWorkerWithoutADaemonIsNotBlockedByItsOutput(t *testing.T) {
 			defer unix.Close(reader)
 			k, err := StartKeeper(dir, "test")
 			must(t, err)
-			defer k.w.KillAll() //nolint:errcheck // the end
+			defer k.w.KillAll()
 			must(t, out.file.Close())
 			must(t, k.Release()) // as the end of the daemon does
 			lines := 8 * pipeSize / (len(line) + 1)
