@@ -110,7 +110,7 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		s.Hurry()
+		s.KillAll()
 		err = <-ended
 	}
 	return errors.Join(err, copiesOf(conf).Remove())

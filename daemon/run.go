@@ -105,7 +105,7 @@ func (d *daemon) onSignal(sig os.Signal, stopping bool, parts *sync.WaitGroup, s
 		parts.Go(func() { d.obey(sig) })
 	case stopping:
 		d.log.Warn("second stop signal: killing the remaining workers")
-		parts.Go(d.s.Hurry)
+		parts.Go(d.s.KillAll)
 	default:
 		d.notifySystemd("STOPPING=1")
 		parts.Go(func() { d.end(sig, stop) })

@@ -44,7 +44,7 @@ func Try(
 	defer func() {
 		stop()
 		if ctx.Err() != nil {
-			s.Hurry() // its workers have no requests to finish
+			s.KillAll() // its workers have no requests to finish
 		}
 		err = errors.Join(err, <-ended)
 	}()

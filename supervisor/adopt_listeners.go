@@ -15,31 +15,31 @@ const listenerPrefix = "listener/"
 // workers that hold them. The state file may be older or newer than what was handed over. So a
 // listener is known by its inode and not by its name, what the file does not know is closed before
 // a gate looks at who listens, and the gate finds out itself in which order the kernel has them.
-func (s *Supervisor) adoptListeners(st *state) error {
-	handed := s.takeListeners()
+func (rc *recovery) adoptListeners(st *state) error {
+	handed := rc.takeListeners()
 	adopted := make(map[Gate]map[int]bool) // by the numbers that the gate knows
 	for key, members := range ordered(st.Listeners) {
-		gate := s.gateOf(st, key)
+		gate := rc.owner.listeners.gateOf(st, key)
 		if gate == nil {
 			continue
 		}
 		adopted[gate] = make(map[int]bool)
 		for _, m := range members {
-			if s.adoptListener(gate, m, handed) {
+			if rc.adoptListener(gate, m, handed) {
 				adopted[gate][m.Gen] = true
 			}
 		}
 	}
-	handed.close(s)
-	for _, g := range s.generations {
+	handed.close(rc.owner)
+	for _, g := range rc.owner.generations {
 		for _, in := range g.instances {
 			maps.DeleteFunc(in.own, func(name string, n int) bool { return !adopted[g.gates[name]][n] })
 		}
 	}
 	for key, members := range ordered(st.Listeners) {
-		if gate := s.gateOf(st, key); gate != nil {
+		if gate := rc.owner.listeners.gateOf(st, key); gate != nil {
 			if err := gate.Locate(sentTo(st, gate.Name(), members)); err != nil {
-				s.log.Error(
+				rc.log.Error(
 					"a listener is not as the earlier daemon has left it", zap.String("listener", gate.Name()),
 					zap.Error(err),
 				)
@@ -50,17 +50,17 @@ func (s *Supervisor) adoptListeners(st *state) error {
 }
 
 // adoptListener gives a gate one listener back, and its generations with it.
-func (s *Supervisor) adoptListener(gate Gate, m memberState, handed handedListeners) bool {
+func (rc *recovery) adoptListener(gate Gate, m memberState, handed handedListeners) bool {
 	name := gate.Name()
-	fd, ok := s.findListener(name, m, handed)
+	fd, ok := rc.findListener(name, m, handed)
 	if !ok {
 		return false
 	}
 	if err := gate.Adopt(m.Gen, fd); err != nil {
-		s.log.Error("adopt listener", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
+		rc.log.Error("adopt listener", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
 		return false
 	}
-	for _, g := range s.generations {
+	for _, g := range rc.owner.generations {
 		if m.Gen != 0 && g.gates[name] == gate && slices.Contains(m.Users, g.id) &&
 			!slices.Contains(g.numbers()[name], m.Gen) {
 			g.staged[name] = m.Gen
@@ -106,14 +106,14 @@ type handedListener struct {
 }
 
 // takeListeners takes all listeners that were handed over, under whatever name.
-func (s *Supervisor) takeListeners() handedListeners {
+func (rc *recovery) takeListeners() handedListeners {
 	all := make(handedListeners)
-	for _, name := range s.opt.Handed {
+	for _, name := range rc.opt.Handed {
 		if !strings.HasPrefix(name, listenerPrefix) {
 			continue
 		}
-		if fd := s.takeInherited(name); fd >= 0 {
-			number := s.inode(fd)
+		if fd := rc.takeInherited(name); fd >= 0 {
+			number := rc.inode(fd)
 			if all[number] == nil {
 				all[number] = &handedListener{}
 			}
@@ -149,11 +149,11 @@ func (h handedListeners) close(s *Supervisor) {
 }
 
 // findListener finds a descriptor of a listener that an earlier daemon bound.
-func (s *Supervisor) findListener(name string, m memberState, handed handedListeners) (int, bool) {
+func (rc *recovery) findListener(name string, m memberState, handed handedListeners) (int, bool) {
 	if fd, ok := handed.take(m.Inode); ok {
 		return fd, true
 	}
-	for _, g := range ordered(s.generations) {
+	for _, g := range ordered(rc.owner.generations) {
 		for _, in := range g.instances {
 			if in.w == nil || !slices.Contains(in.proc.Listen, name) {
 				continue
@@ -168,8 +168,8 @@ func (s *Supervisor) findListener(name string, m memberState, handed handedListe
 
 // inode is the number by which a descriptor's file is known, also to another daemon; 0 = it cannot
 // be told.
-func (s *Supervisor) inode(fd int) uint64 {
-	n, err := s.os.inode(fd)
+func (co *core) inode(fd int) uint64 {
+	n, err := co.os.inode(fd)
 	if err != nil {
 		return 0
 	}

@@ -9,31 +9,36 @@ import (
 	"sync"
 )
 
-// background tells whether the generation has processes that follow the cutover.
-func (c *change) background(g *generation) bool {
-	return c.kind != Restart &&
+// backgroundRun starts and stops the processes that have no listeners.
+type backgroundRun struct{ *change }
+
+func (c *change) background() backgroundRun { return backgroundRun{c} }
+
+// any tells whether the generation has processes that follow the cutover.
+func (b backgroundRun) any(g *generation) bool {
+	return b.kind != Restart &&
 		slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })
 }
 
-// startBackground starts the processes without listeners. When a daemon starts there may be nothing
+// follow starts the processes without listeners. When a daemon starts there may be nothing
 // to go back to.
-func (c *change) startBackground(ctx context.Context) (string, error) {
-	if c.from == nil && c.req.Kind == start {
-		return c.serveBackground(ctx, c.to)
+func (b backgroundRun) follow(ctx context.Context) (string, error) {
+	if b.from == nil && b.req.Kind == start {
+		return b.serve(ctx, b.to)
 	}
-	return c.moveBackground(ctx, c.from, c.to)
+	return b.moveAll(ctx, b.from, b.to)
 }
 
-// moveBackground starts the processes of to that have no listeners. The first that fails ends the
+// moveAll starts the processes of to that have no listeners. The first that fails ends the
 // start of the others.
-func (c *change) moveBackground(ctx context.Context, from, to *generation) (string, error) {
+func (b backgroundRun) moveAll(ctx context.Context, from, to *generation) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	list := c.unpaused(to)
+	list := b.unpaused(to)
 	failed := inOrder(list, func(p *Process) error {
 		err := context.Cause(ctx)
 		if err == nil {
-			err = c.moveProcess(ctx, p, from, to)
+			err = b.moveProcess(ctx, p, from, to)
 		}
 		if err != nil {
 			cancel()
@@ -48,11 +53,11 @@ func (c *change) moveBackground(ctx context.Context, from, to *generation) (stri
 	return namesOf(list, failed), errors.Join(failed...)
 }
 
-// serveBackground starts the processes of a live generation that have no listeners. One that fails
+// serve starts the processes of a live generation that have no listeners. One that fails
 // keeps no other from running, and is started again until it works.
-func (c *change) serveBackground(ctx context.Context, g *generation) (string, error) {
-	list := c.unpaused(g)
-	failed := inOrder(list, func(p *Process) error { return c.moveProcess(ctx, p, nil, g) })
+func (b backgroundRun) serve(ctx context.Context, g *generation) (string, error) {
+	list := b.unpaused(g)
+	failed := inOrder(list, func(p *Process) error { return b.moveProcess(ctx, p, nil, g) })
 	for _, err := range failed {
 		if errors.Is(err, ErrStopping) {
 			return "", err
@@ -118,9 +123,9 @@ func namesOf(list []*Process, failed []error) string {
 }
 
 // unpaused are the processes of g that have no listeners and are to run.
-func (c *change) unpaused(g *generation) (list []*Process) {
+func (b backgroundRun) unpaused(g *generation) (list []*Process) {
 	for i := range g.plan.Processes {
-		if p := &g.plan.Processes[i]; len(p.Listen) == 0 && !c.s.isPaused(p.Name) {
+		if p := &g.plan.Processes[i]; len(p.Listen) == 0 && !b.owner.demand.isPaused(p.Name) {
 			list = append(list, p)
 		}
 	}
@@ -128,24 +133,24 @@ func (c *change) unpaused(g *generation) (list []*Process) {
 }
 
 // moveProcess starts one process of to that has no listeners, as its strategy says.
-func (c *change) moveProcess(ctx context.Context, p *Process, from, to *generation) error {
-	c.s.enter(p.Name)
+func (b backgroundRun) moveProcess(ctx context.Context, p *Process, from, to *generation) error {
+	b.owner.enter(p.Name)
 	if from != nil && p.Strategy == Rolling {
-		return c.rollProcess(ctx, p, from, to)
+		return b.roll().rollProcess(ctx, p, from, to)
 	}
-	return c.startAll(ctx, func() []*instance { return to.of(p.Name) })
+	return b.startAll(ctx, func() []*instance { return to.of(p.Name) })
 }
 
 // stopAll has instances finish and waits until they have: each has its drain limit, so this ends.
-func (c *change) stopAll(ctx context.Context, list func() []*instance) error {
-	if err := c.s.do(func() {
+func (b backgroundRun) stopAll(ctx context.Context, list func() []*instance) error {
+	if err := b.owner.do(func() {
 		for _, in := range list() {
-			c.s.unwant(in)
+			in.stop()
 		}
 	}); err != nil {
 		return err
 	}
-	return c.s.await(ctx, func() (bool, error) {
+	return b.owner.await(ctx, func() (bool, error) {
 		return !slices.ContainsFunc(list(), func(in *instance) bool { return in.state != InstanceExited }), nil
 	})
 }
@@ -168,19 +173,19 @@ func (s *Supervisor) namesakes(list []*instance) (others []*instance) {
 
 // startAll starts instances and waits until all are ready; one that dies before is an error. Those
 // with the strategy `single` wait until their namesakes are gone.
-func (c *change) startAll(ctx context.Context, list func() []*instance) error {
-	if err := c.stopAll(ctx, func() []*instance { return c.s.namesakes(list()) }); err != nil {
+func (b backgroundRun) startAll(ctx context.Context, list func() []*instance) error {
+	if err := b.stopAll(ctx, func() []*instance { return b.owner.namesakes(list()) }); err != nil {
 		return err
 	}
-	if err := c.s.do(func() {
+	if err := b.owner.do(func() {
 		for _, in := range list() {
 			in.restarts, in.streak = 0, 0
-			c.s.want(in)
+			in.start()
 		}
 	}); err != nil {
 		return err
 	}
-	return c.s.await(ctx, func() (bool, error) {
+	return b.owner.await(ctx, func() (bool, error) {
 		for _, in := range list() {
 			if in.state == InstanceBackoff || in.restarts > 0 {
 				return false, &failure{reason: in.String() + " " + in.reason, log: in.tail.Lines()}

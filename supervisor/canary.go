@@ -18,6 +18,11 @@ import (
 	"superctl/supervisor/worker"
 )
 
+// canaryRun sends a part of the connections to the new generation before its cutover.
+type canaryRun struct{ *change }
+
+func (c *change) canary() canaryRun { return canaryRun{c} }
+
 // longestCheck is how long the check of a canary may take when the config does not say.
 const longestCheck = 10 * time.Minute
 
@@ -34,7 +39,7 @@ func span(d time.Duration) string {
 }
 
 // refuseCanary says why there can be no canary, before anything of it is begun.
-func (s *Supervisor) refuseCanary(req Request) error {
+func (ad *admission) refuseCanary(req Request) error {
 	if req.Canary == nil {
 		return nil
 	}
@@ -44,13 +49,13 @@ func (s *Supervisor) refuseCanary(req Request) error {
 	if err := req.Canary.Validate(); err != nil {
 		return &RefusedError{Usage: true, Err: err}
 	}
-	if s.live == nil {
+	if ad.owner.live == nil {
 		return &RefusedError{Err: errors.New("no release is live, so there is nothing to share connections with; superctl switch RELEASE without --canary starts one")}
 	}
 	const wayOut = `a canary needs one on TCP that the daemon opens itself (address = "127.0.0.1:8000", without gate = "shared"); ` +
 		"or switch without --canary"
 	divisible, whole := false, ""
-	for _, gate := range s.opt.Gates {
+	for _, gate := range ad.opt.Gates {
 		switch gate.Kind() {
 		case kindSteer:
 			divisible = true
@@ -74,22 +79,22 @@ const (
 	kindShared = "shared"
 )
 
-// mayTry says why the release cannot be tried, once its plan is known and before anything is
+// refuse says why the release cannot be tried, once its plan is known and before anything is
 // started.
-func (c *change) mayTry() error {
-	if c.req.Canary == nil {
+func (cr canaryRun) refuse() error {
+	if cr.req.Canary == nil {
 		return nil
 	}
-	for i := range c.plan.Processes {
-		if p := &c.plan.Processes[i]; len(p.Listen) > 0 && p.Strategy != Overlap {
+	for i := range cr.plan.Processes {
+		if p := &cr.plan.Processes[i]; len(p.Listen) > 0 && p.Strategy != Overlap {
 			return fmt.Errorf(`process.%s has the strategy %q, with which the new release does not run whole beside the old one: `+
 				`switch without --canary, or with strategy = "overlap"`, p.Name, p.Strategy)
 		}
 	}
-	if c.req.Canary.Check == nil {
+	if cr.req.Canary.Check == nil {
 		return nil
 	}
-	path, err := worker.LookPath(c.req.Canary.Check[0], c.plan.Hooks.Env, c.plan.Hooks.Dir)
+	path, err := worker.LookPath(cr.req.Canary.Check[0], cr.plan.Hooks.Env, cr.plan.Hooks.Dir)
 	if err == nil {
 		_, err = os.Stat(path)
 	}
@@ -99,27 +104,27 @@ func (c *change) mayTry() error {
 	return nil
 }
 
-// canary sends a part of the connections to the staged generation, step by step, and watches it as
+// perform sends a part of the connections to the staged generation, step by step, and watches it as
 // a probation does. After the last step it has its part until the cutover. Whatever goes wrong, the
 // gate comes first.
-func (c *change) canary(ctx context.Context) (string, error) {
+func (cr canaryRun) perform(ctx context.Context) (string, error) {
 	watched, fail := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer fail(errPassed)
-	back := context.AfterFunc(watched, c.endCanary)
+	back := context.AfterFunc(watched, cr.end)
 	defer back()
-	if err := c.askAll(watched, &watching, fail); err != nil {
+	if err := cr.watch().askAll(watched, &watching, fail); err != nil {
 		return "", err
 	}
-	watching.Go(func() { fail(c.s.await(watched, func() (bool, error) { return false, c.to.failed() })) })
-	t := newTranscript(stepCanary, c.emit, c.clean)
-	defer func() { c.output = t.end() }()
-	told := make([]string, 0, len(c.req.Canary.Steps))
-	for _, share := range c.req.Canary.Shares() {
-		part := c.req.Canary.Part(share)
-		if err := c.try(watched, share, part, t); err != nil {
-			c.endCanary()
+	watching.Go(func() { fail(cr.owner.await(watched, func() (bool, error) { return false, cr.to.failed() })) })
+	t := newTranscript(stepCanary, cr.emit, cr.clean)
+	defer func() { cr.output = t.end() }()
+	told := make([]string, 0, len(cr.req.Canary.Steps))
+	for _, share := range cr.req.Canary.Shares() {
+		part := cr.req.Canary.Part(share)
+		if err := cr.try(watched, share, part, t); err != nil {
+			cr.end()
 			return "", fmt.Errorf("at %s: %w", part, err)
 		}
 		told = append(told, part)
@@ -136,40 +141,40 @@ func (g *generation) failed() error {
 }
 
 // try is one step of a canary.
-func (c *change) try(ctx context.Context, share int, part string, t *transcript) error {
+func (cr canaryRun) try(ctx context.Context, share int, part string, t *transcript) error {
 	var err error
-	if stopped := c.s.do(func() { err = c.s.beginCanary(ctx, c, share) }); stopped != nil {
+	if stopped := cr.owner.do(func() { err = cr.begin(ctx, share) }); stopped != nil {
 		return stopped
 	}
 	if err != nil {
 		return err
 	}
-	c.emit(Event{Type: "progress", Step: stepCanary, Detail: fmt.Sprintf("%s for %s", part, span(c.req.Canary.For))})
-	c.fault("during " + stepCanary)
+	cr.emit(Event{Type: "progress", Step: stepCanary, Detail: fmt.Sprintf("%s for %s", part, span(cr.req.Canary.For))})
+	cr.fault("during " + stepCanary)
 	select {
-	case <-time.After(c.req.Canary.For):
+	case <-time.After(cr.req.Canary.For):
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if err := c.check(ctx, share, t); err != nil {
+	if err := cr.check(ctx, share, t); err != nil {
 		return err
 	}
 	return context.Cause(ctx)
 }
 
 // check runs the command that decides whether the canary goes on, in the new release.
-func (c *change) check(ctx context.Context, share int, t *transcript) error {
-	argv := c.req.Canary.Check
+func (cr canaryRun) check(ctx context.Context, share int, t *transcript) error {
+	argv := cr.req.Canary.Check
 	if argv == nil {
 		return nil
 	}
-	h := &c.plan.Hooks
+	h := &cr.plan.Hooks
 	limit := cmp.Or(h.Timeout, longestCheck)
 	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not finished within %s", span(limit)))
 	defer cancel()
 	t.add("$ " + strings.Join(argv, " "))
 	tail := worker.NewTail(tailLines)
-	err := c.command(timed, argv, c.checkEnv(share), func(line string) {
+	err := cr.hooks().command(timed, argv, cr.checkEnv(share), func(line string) {
 		tail.Add([]byte(line))
 		t.add(line)
 	})
@@ -184,31 +189,31 @@ func (c *change) check(ctx context.Context, share int, t *transcript) error {
 	return commandFailed(api.Check, argv, err, tail.Lines())
 }
 
-func (c *change) checkEnv(share int) []string {
-	networks := make([]string, len(c.req.Canary.Networks))
-	for i, n := range c.req.Canary.Networks {
+func (cr canaryRun) checkEnv(share int) []string {
+	networks := make([]string, len(cr.req.Canary.Networks))
+	for i, n := range cr.req.Canary.Networks {
 		networks[i] = n.String()
 	}
-	return append(c.hookEnv("", nil),
-		"SUPERCTL_GENERATION="+strconv.Itoa(c.to.id),
+	return append(cr.hooks().env("", nil),
+		"SUPERCTL_GENERATION="+strconv.Itoa(cr.to.id),
 		"SUPERCTL_CANARY_SHARE="+api.Percent(share),
 		"SUPERCTL_CANARY_NETWORKS="+strings.Join(networks, ","),
 	)
 }
 
-// beginCanary gives the staged generation its part, unless something has gone wrong meanwhile. That
+// begin gives the staged generation its part, unless something has gone wrong meanwhile. That
 // it has had connections is durable before it gets the first.
-func (s *Supervisor) beginCanary(ctx context.Context, c *change, share int) error {
+func (cr canaryRun) begin(ctx context.Context, share int) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	g, networks := c.to, c.req.Canary.Networks
+	g, networks := cr.to, cr.req.Canary.Networks
 	if g.failure != nil {
 		return g.failure
 	}
 	first := !g.tried
 	g.tried, g.canary = true, &CanaryStatus{Share: float64(share) / 100, Networks: networks}
-	if err := s.save(); err != nil {
+	if err := cr.owner.journal.save(); err != nil {
 		return err
 	}
 	for _, name := range g.listeners() {
@@ -218,49 +223,51 @@ func (s *Supervisor) beginCanary(ctx context.Context, c *change, share int) erro
 				return fmt.Errorf("listener %q: %w", name, err)
 			}
 		case first:
-			c.warn("listener %q (%s) cannot be divided: it had no part in the canary", name, g.gates[name].Address())
+			cr.warn("listener %q (%s) cannot be divided: it had no part in the canary", name, g.gates[name].Address())
 		}
 	}
 	return nil
 }
 
-// endCanary takes its part of the connections away from the new generation.
-func (c *change) endCanary() { _ = c.s.do(func() { c.s.endCanary(c.to) }) }
+// end takes its part of the connections away from the new generation.
+func (cr canaryRun) end() { _ = cr.owner.do(func() { cr.to.endCanary() }) }
 
-func (s *Supervisor) endCanary(g *generation) {
+func (g *generation) endCanary() {
 	if g.canary == nil {
 		return
 	}
 	g.canary = nil
-	s.dirty = true
+	g.owner.journal.dirty = true
 	for _, name := range g.listeners() {
 		if err := g.gates[name].Canary(g.staged[name], 0, nil); err != nil {
-			s.log.Error("end the canary", zap.Int("generation", g.id), zap.String("listener", name), zap.Error(err))
+			g.owner.log.Error(
+				"end the canary", zap.Int("generation", g.id), zap.String("listener", name), zap.Error(err),
+			)
 		}
 	}
 }
 
 // tried tells whether the new generation has had connections before its cutover.
-func (c *change) tried() (tried bool) {
-	_ = c.s.do(func() { tried = c.to.tried })
+func (cr canaryRun) tried() (tried bool) {
+	_ = cr.owner.do(func() { tried = cr.to.tried })
 	return tried
 }
 
-// abandonCanary undoes a change whose new generation has had connections: they are finished as
+// withdraw undoes a change whose new generation has had connections: they are finished as
 // those of a generation that was live are. Nobody needs to wait for the end of that.
-func (c *change) abandonCanary(cause error) error {
+func (cr canaryRun) withdraw(cause error) error {
 	withdraw := func(context.Context) (string, error) {
-		left, err := c.s.withdraw(context.Background(), c.to)
+		left, err := cr.to.withdraw(context.Background())
 		if err != nil {
-			c.warn("%v", err)
+			cr.warn("%v", err)
 		}
 		if left > 0 {
-			c.warn("%d connections were still queued for generation %d after %s", left, c.to.id, c.plan.Settle)
+			cr.warn("%d connections were still queued for generation %d after %s", left, cr.to.id, cr.plan.Settle)
 		}
-		return fmt.Sprintf("generation %d drains", c.to.id), nil
+		return fmt.Sprintf("generation %d drains", cr.to.id), nil
 	}
-	if err := c.step(stepWithdraw, withdraw); err != nil { // it could not be made durable: it is done all the same
-		c.warn("%v", err)
+	if err := cr.step(stepWithdraw, withdraw); err != nil { // it could not be made durable: it is done all the same
+		cr.warn("%v", err)
 		_, _ = withdraw(context.Background()) // it has no error
 	}
 	return cause
@@ -268,24 +275,26 @@ func (c *change) abandonCanary(cause error) error {
 
 // withdraw has a generation that had its part in a canary finish: the gate first, then what is
 // queued is served, then it drains. It returns how many connections were still queued in the end.
-func (s *Supervisor) withdraw(ctx context.Context, g *generation) (left int, err error) {
-	if err := s.do(func() { s.endCanary(g) }); err != nil {
+func (g *generation) withdraw(ctx context.Context) (left int, err error) {
+	if err := g.owner.do(func() { g.endCanary() }); err != nil {
 		return 0, err
 	}
-	left, err = s.settle(ctx, g, g.plan.Settle)
-	if left > 0 && s.revive(ctx, g) {
-		left, err = s.settle(ctx, g, g.plan.Settle)
+	left, err = g.settle(ctx, g.plan.Settle)
+	if left > 0 && g.revive(ctx) {
+		left, err = g.settle(ctx, g.plan.Settle)
 	}
-	return left, errors.Join(err, s.do(func() { s.retire(g) }))
+	return left, errors.Join(err, g.owner.do(func() { g.retire() }))
 }
 
 // withdrawAdopted has a generation finish that was in a canary when the last daemon ended. The
 // gates have turned back already.
-func (s *Supervisor) withdrawAdopted(g *generation) {
-	left, err := s.withdraw(context.Background(), g)
+func (g *generation) withdrawAdopted() {
+	left, err := g.withdraw(context.Background())
 	if left > 0 || err != nil && !errors.Is(err, ErrStopping) {
-		s.log.Error(
-			"withdraw a generation of the earlier daemon", zap.Int("generation", g.id), zap.Int("connections_queued", left),
+		g.owner.log.Error(
+			"withdraw a generation of the earlier daemon", zap.Int("generation", g.id), zap.Int(
+				"connections_queued", left,
+			),
 			zap.Error(err),
 		)
 	}
@@ -293,14 +302,14 @@ func (s *Supervisor) withdrawAdopted(g *generation) {
 
 // revive waits for workers that died in a canary and are started again, because connections wait
 // for them. One that has died twice is not waited for.
-func (s *Supervisor) revive(ctx context.Context, g *generation) (waited bool) {
+func (g *generation) revive(ctx context.Context) (waited bool) {
 	limit := time.Duration(0)
 	for i := range g.plan.Processes {
 		limit = max(limit, g.plan.Processes[i].StartTimeout)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := s.await(ctx, func() (bool, error) {
+	err := g.owner.await(ctx, func() (bool, error) {
 		starts := slices.ContainsFunc(g.instances, func(in *instance) bool {
 			return len(in.proc.Listen) > 0 && in.restarts < 2 &&
 				(in.state == InstanceStarting || in.state == InstanceBackoff)
@@ -312,8 +321,8 @@ func (s *Supervisor) revive(ctx context.Context, g *generation) (waited bool) {
 }
 
 // canaryOn is the generation that gets a part of a gate's connections, or 0.
-func (s *Supervisor) canaryOn(gate Gate) int {
-	for _, g := range s.generations {
+func (ls *listenerSet) canaryOn(gate Gate) int {
+	for _, g := range ls.owner.generations {
 		if g.canary != nil && g.staged[gate.Name()] != 0 && gate.Kind() == kindSteer {
 			return g.id
 		}

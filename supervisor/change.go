@@ -16,7 +16,7 @@ import (
 // change is one transaction (DESIGN 6). It runs in a goroutine of its own, step by step, and
 // reaches what the owner owns through do and await only.
 type change struct {
-	s     *Supervisor
+	owner *Supervisor
 	req   Request
 	began time.Time
 
@@ -76,9 +76,9 @@ func (e *overtakenError) Error() string { return "rolled back by " + e.who + " d
 // begun.
 func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
 	if req.Kind == Upgrade {
-		return s.upgrade(ctx, req, emit)
+		return s.handover.upgrade(ctx, req, emit)
 	}
-	c, busy, err := s.admit(ctx, req)
+	c, busy, err := s.admission.admit(ctx, req)
 	if busy != nil {
 		<-busy.done
 		return overtake(busy, req), nil
@@ -103,20 +103,26 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 	return c.outcome, nil
 }
 
+// admission decides which change may begin.
+type admission struct {
+	*core
+	owner *Supervisor
+}
+
 // startPatience is for how long a change waits until the start of a daemon is decided.
 const startPatience = 10 * time.Second
 
 // admit begins a change. One that meets a daemon which is just taking over what runs waits until it
 // has: that takes a moment, and whoever has upgraded or restarted the daemon right before knows
 // nothing of it.
-func (s *Supervisor) admit(ctx context.Context, req Request) (c, busy *change, err error) {
+func (ad *admission) admit(ctx context.Context, req Request) (c, busy *change, err error) {
 	for waited := false; ; waited = true {
 		var decided <-chan struct{}
-		s.enter(req.Who)
-		stopped := s.do(func() {
-			if decided = s.startToAwait(); decided == nil || waited {
+		ad.enter(req.Who)
+		stopped := ad.do(func() {
+			if decided = ad.owner.startup.pending(); decided == nil || waited {
 				decided = nil
-				c, busy, err = s.begin(req)
+				c, busy, err = ad.begin(req)
 			}
 		})
 		if stopped != nil {
@@ -128,83 +134,84 @@ func (s *Supervisor) admit(ctx context.Context, req Request) (c, busy *change, e
 		ctx, cancel := context.WithTimeout(ctx, startPatience)
 		select {
 		case <-decided:
-		case <-s.done:
+		case <-ad.done:
 		case <-ctx.Done():
 		}
 		cancel()
 	}
 }
 
-// startToAwait returns what is closed when the start in progress is decided, nil when none is: a
+// pending returns what is closed when the start in progress is decided, nil when none is: a
 // change waits for the first one, and for one that is tried again because an earlier one has
 // failed.
-func (s *Supervisor) startToAwait() <-chan struct{} {
+func (su *startup) pending() <-chan struct{} {
 	switch {
-	case s.change == nil || s.change.req.Kind != start:
+	case su.owner.change == nil || su.owner.change.req.Kind != start:
 		return nil
-	case s.startTries > 0:
-		return s.change.done
+	case su.tries > 0:
+		return su.owner.change.done
 	default:
-		return s.started
+		return su.started
 	}
 }
 
 // begin makes req the change in progress. A rollback that meets a probation or a canary ends that
 // instead, and gets the change to wait for as busy.
-func (s *Supervisor) begin(req Request) (c, busy *change, err error) {
+func (ad *admission) begin(req Request) (c, busy *change, err error) {
 	switch {
-	case s.stopping:
+	case ad.owner.stopping:
 		return nil, nil, &RefusedError{Err: ErrStopping}
-	case s.change != nil && req.Kind == Rollback && s.change.from != nil &&
-		(s.change.stepName == stepProbation || s.change.stepName == stepCanary):
-		s.endCanary(s.change.to)
-		s.change.cancel(&overtakenError{req.By(req.Who), s.change.stepName})
-		return nil, s.change, nil
-	case s.change != nil:
-		return nil, nil, &BusyError{Changing: *s.changing()}
+	case ad.owner.change != nil && req.Kind == Rollback && ad.owner.change.from != nil &&
+		(ad.owner.change.stepName == stepProbation || ad.owner.change.stepName == stepCanary):
+		ad.owner.change.to.endCanary()
+		ad.owner.change.cancel(&overtakenError{req.By(req.Who), ad.owner.change.stepName})
+		return nil, ad.owner.change, nil
+	case ad.owner.change != nil:
+		return nil, nil, &BusyError{Changing: *ad.owner.changing()}
 	}
-	if err := s.refuse(req); err != nil {
+	if err := ad.refuse(req); err != nil {
 		return nil, nil, err
 	}
-	if err := s.refuseCanary(req); err != nil {
+	if err := ad.refuseCanary(req); err != nil {
 		return nil, nil, err
 	}
 	c = &change{
-		s: s, req: req, kind: req.Kind, began: time.Now(), events: make(chan Event, 1024), done: make(chan struct{}),
+		owner: ad.owner, req: req, kind: req.Kind, began: time.Now(), events: make(chan Event, 1024),
+		done:     make(chan struct{}),
 		stepName: beforeSteps,
 	}
 	c.life, c.kill = context.WithCancelCause(context.Background())
 	c.ctx, c.cancel = context.WithCancelCause(c.life)
-	c.from = s.live
-	c.was.release, c.was.previous = s.release, s.previous
-	c.was.liveSince, c.was.previousSince = s.liveSince, s.previousSince
-	s.change = c
-	s.beside(c.run)
+	c.from = ad.owner.live
+	c.was.release, c.was.previous = ad.owner.release, ad.owner.previous
+	c.was.liveSince, c.was.previousSince = ad.owner.liveSince, ad.owner.previousSince
+	ad.owner.change = c
+	ad.async(c.run)
 	return c, nil, nil
 }
 
 // refuse says why a request can be no change.
-func (s *Supervisor) refuse(req Request) error {
+func (ad *admission) refuse(req Request) error {
 	switch req.Kind {
 	case Switch:
 		if req.Release == "" {
 			return &RefusedError{Usage: true, Err: errors.New("switch needs a release; superctl releases lists them")}
 		}
 	case Rollback:
-		if s.previous == nil {
+		if ad.owner.previous == nil {
 			return &RefusedError{Err: errors.New("there is no earlier release to go back to; superctl switch RELEASE goes to any")}
 		}
 	case Reload:
-		if s.live == nil {
+		if ad.owner.live == nil {
 			return &RefusedError{Err: errors.New("no release is live, so there is nothing to reload; superctl switch RELEASE starts one")}
 		}
 	case Restart, Scale, Pause, Resume:
-		if s.live == nil {
+		if ad.owner.live == nil {
 			return &RefusedError{Err: fmt.Errorf(
 				"no release is live, so there is nothing to %s; superctl switch RELEASE starts one", req.Kind,
 			)}
 		}
-		if err := s.refuseInPlace(req); err != nil {
+		if err := ad.refuseInPlace(req); err != nil {
 			return &RefusedError{Usage: true, Err: err}
 		}
 	case start:
@@ -215,14 +222,14 @@ func (s *Supervisor) refuse(req Request) error {
 }
 
 // refuseInPlace says why a request is none for the processes of the live generation.
-func (s *Supervisor) refuseInPlace(req Request) error {
+func (ad *admission) refuseInPlace(req Request) error {
 	switch req.Kind {
 	case Scale:
-		return s.refuseScale(req.Instances)
+		return ad.refuseScale(req.Instances)
 	case Pause, Resume:
-		return s.refusePause(req.Process)
+		return ad.refusePause(req.Process)
 	default:
-		return s.refuseRestart(req)
+		return ad.refuseRestart(req)
 	}
 }
 
@@ -249,7 +256,7 @@ func overtake(c *change, req Request) *Outcome {
 // run performs the change and ends it.
 func (c *change) run() {
 	err := c.perform()
-	c.undoneHooks(err)
+	c.hooks().undone(err)
 	if (err != nil || c.unchanged != "") && !errors.Is(err, ErrStopping) {
 		c.putBack()
 	}
@@ -260,37 +267,38 @@ func (c *change) run() {
 	if err != nil {
 		ended = append(ended, zap.String("error", c.errorText(err)))
 	}
-	c.s.log.Info("change ended", ended...)
-	c.outcome = c.conclude(err)
-	finished := c.finished(err)
-	if c.s.opt.Record != nil && (c.outcome.Changed || err != nil) && !c.retries(err) && !mistyped(err) {
-		if err := c.s.toHistory(*cmp.Or(finished, c.outcome)); err != nil {
-			c.s.log.Error("record history", zap.Error(err))
+	c.owner.log.Info("change ended", ended...)
+	c.outcome = c.announce().conclude(err)
+	finished := c.announce().finished(err)
+	if c.owner.opt.Record != nil && (c.outcome.Changed || err != nil) && !c.firstStart().retries(err) &&
+		!mistyped(err) {
+		if err := c.owner.journal.toHistory(*cmp.Or(finished, c.outcome)); err != nil {
+			c.owner.log.Error("record history", zap.Error(err))
 			c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
 		}
 	}
 	var used map[string]bool
-	if c.s.do(func() { used = c.s.valuesInUse() }) == nil {
-		c.s.clearValues(used) // the plan of a change that was refused is nobody's now
+	if c.owner.do(func() { used = c.owner.memory.valuesInUse() }) == nil {
+		c.owner.memory.clearValues(used) // the plan of a change that was refused is nobody's now
 	}
-	told := mistyped(err) || c.tellEnd(finished, err)
+	told := mistyped(err) || c.announce().end(finished, err)
 	c.cancel(nil)
 	c.kill(nil)
-	_ = c.s.do(func() {
-		c.s.change = nil
+	_ = c.owner.do(func() {
+		c.owner.change = nil
 		if told {
-			c.s.untold = nil
+			c.owner.owed = nil
 		}
 		if c.req.Kind != start {
-			c.s.last = c.outcome.WithoutOutput()
+			c.owner.last = c.outcome.WithoutOutput()
 		}
-		c.s.dirty = true
-		c.s.checkStore()
-		c.s.noteStart(c, err)
+		c.owner.journal.dirty = true
+		c.owner.store.check()
+		c.owner.startup.ended(c, err)
 	})
 	close(c.events)
 	close(c.done)
-	c.s.examine()
+	c.owner.releaseWatch.examine()
 }
 
 // mistyped reports whether a change was asked to go to a release that there is not: nobody but the
@@ -301,38 +309,38 @@ func mistyped(err error) bool {
 }
 
 // conclude says how the change ended.
-func (c *change) conclude(err error) *Outcome {
-	outline := c.outline()
+func (an announcements) conclude(err error) *Outcome {
+	outline := an.outline()
 	out := &outline
-	out.Result, out.Changed, out.Steps, out.Warnings, out.Seconds = Done, c.unchanged == "", c.steps, c.warnings, time.Since(c.began).Seconds()
-	out.CutoverSeconds = c.turned.Seconds()
-	if c.plan.Release.Name != "" {
-		out.Release, out.Commit = c.plan.Release.Name, c.plan.Release.Commit
+	out.Result, out.Changed, out.Steps, out.Warnings, out.Seconds = Done, an.unchanged == "", an.steps, an.warnings, time.Since(an.began).Seconds()
+	out.CutoverSeconds = an.turned.Seconds()
+	if an.plan.Release.Name != "" {
+		out.Release, out.Commit = an.plan.Release.Name, an.plan.Release.Commit
 	}
-	_ = c.s.do(func() {
-		if c.s.live != nil {
-			out.Generation = c.s.live.id
+	_ = an.owner.do(func() {
+		if an.owner.live != nil {
+			out.Generation = an.owner.live.id
 		}
 	})
-	if c.req.Cause != "" {
-		out.Warnings = slices.Insert(slices.Clone(out.Warnings), 0, c.req.Cause)
+	if an.req.Cause != "" {
+		out.Warnings = slices.Insert(slices.Clone(out.Warnings), 0, an.req.Cause)
 	}
 	if err == nil {
 		return out
 	}
 	out.Changed = false
 	out.Result = Aborted
-	out.Error = c.errorText(err)
+	out.Error = an.errorText(err)
 	var rev *revertedError
 	if errors.As(err, &rev) {
 		out.Result = Reverted
 	}
-	c.blame(out, err)
+	an.blame(out, err)
 	return out
 }
 
 // blame says where a change has failed, and by what.
-func (c *change) blame(out *Outcome, err error) {
+func (an announcements) blame(out *Outcome, err error) {
 	var at *stepError
 	if errors.As(err, &at) {
 		out.FailedStep = at.step
@@ -341,7 +349,7 @@ func (c *change) blame(out *Outcome, err error) {
 	if !errors.As(err, &f) {
 		return
 	}
-	out.Log, out.ExitCode, out.Culprit = c.cleanAll(f.log), f.exit, f.culprit
+	out.Log, out.ExitCode, out.Culprit = an.cleanAll(f.log), f.exit, f.culprit
 	if out.Culprit == "" && len(f.log) > 0 {
 		out.Culprit = api.Worker
 	}
@@ -361,9 +369,9 @@ func (e *stepError) Unwrap() error { return e.err }
 // either side.
 func (c *change) step(name string, do func(context.Context) (string, error)) error {
 	var saved error
-	if err := c.s.do(func() {
+	if err := c.owner.do(func() {
 		c.stepName = name
-		saved = c.s.save()
+		saved = c.owner.journal.save()
 	}); err != nil {
 		return err
 	}
@@ -373,7 +381,7 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	if saved != nil && !goesBack(name) {
 		return &stepError{name, saved}
 	}
-	c.tellBegun()
+	c.announce().begin()
 	c.fault("before " + name)
 	c.emit(Event{Type: "begin", Step: name, Limit: c.limitOf(name).Seconds()})
 	began := time.Now()
@@ -405,7 +413,7 @@ func (c *change) untilSaved(failed error) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(c.ctx, saveTime, failed)
 	defer cancel()
-	return c.s.await(ctx, func() (bool, error) { return c.s.unsaved == 0, nil })
+	return c.owner.await(ctx, func() (bool, error) { return c.owner.journal.unsaved == 0, nil })
 }
 
 // goesBack reports whether a step leads back to what the state file says already, so that it is not
@@ -433,12 +441,12 @@ func (c *change) limitOf(step string) (limit time.Duration) {
 	return limit
 }
 
-func (c *change) fault(point string) { c.s.fault(string(c.req.Kind), point) }
+func (c *change) fault(point string) { c.owner.fault(string(c.req.Kind), point) }
 
 // fault is where a test may end the daemon.
-func (s *Supervisor) fault(of, point string) {
-	if s.opt.Fault != nil {
-		s.opt.Fault(of + ": " + point)
+func (co *core) fault(of, point string) {
+	if co.opt.Fault != nil {
+		co.opt.Fault(of + ": " + point)
 	}
 }
 
@@ -461,5 +469,5 @@ func (c *change) emit(ev Event) bool {
 func (c *change) warn(format string, args ...any) {
 	text := c.clean(fmt.Sprintf(format, args...))
 	c.warnings = append(c.warnings, text)
-	c.s.log.Warn(text, zap.String("kind", string(c.req.Kind)))
+	c.owner.log.Warn(text, zap.String("kind", string(c.req.Kind)))
 }

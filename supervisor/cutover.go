@@ -10,20 +10,20 @@ import (
 
 // cutover turns every gate, and with that makes the change one that only a revert can undo.
 func (c *change) cutover(context.Context) (string, error) {
-	err := c.s.verifyListeners(c.to)
+	err := c.to.verifyListeners()
 	if err != nil && !c.warm {
 		return "", err
 	}
 	var took time.Duration
-	if stopped := c.s.do(func() { took, err = c.s.cutOver(c) }); stopped != nil {
+	if stopped := c.owner.do(func() { took, err = c.cutOver() }); stopped != nil {
 		return "", stopped
 	}
 	if err != nil {
 		return "", err
 	}
-	if err := c.s.verifyListeners(c.to); err != nil {
+	if err := c.to.verifyListeners(); err != nil {
 		c.warn("%v", err)
-		_ = c.s.do(c.s.checkListeners) // for the status
+		_ = c.owner.do(c.owner.listeners.check) // for the status
 	}
 	c.turned = took
 	c.point(c.plan.Release)
@@ -31,7 +31,7 @@ func (c *change) cutover(context.Context) (string, error) {
 }
 
 // cutOver is the cutover as the owner does it.
-func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
+func (c *change) cutOver() (time.Duration, error) {
 	if cause := context.Cause(c.ctx); cause != nil {
 		return 0, cause
 	}
@@ -39,39 +39,39 @@ func (s *Supervisor) cutOver(c *change) (time.Duration, error) {
 		return 0, c.to.failure
 	}
 	began := time.Now()
-	if err := s.turnGates(c.to, c.from); err != nil {
+	if err := c.owner.listeners.turnGates(c.to, c.from); err != nil {
 		return 0, err
 	}
 	took := time.Since(began)
 	c.to.canary = nil
 	if c.from != nil {
-		s.transit(c.from, superseded)
+		c.from.transit(superseded)
 		c.carry(c.from, c.to)
 		for _, in := range c.from.instances {
 			if c.from.sharedGate(in.proc) {
-				s.unwant(in) // it accepts from the same queue as the new one for as long as it runs
+				in.stop() // it accepts from the same queue as the new one for as long as it runs
 			}
 		}
 	}
-	s.transit(c.to, cutOver)
-	s.commit(c)
+	c.to.transit(cutOver)
+	c.commit()
 	return took, nil
 }
 
 // commit makes the generation that a change goes to the live one, for good: from here on only a
 // revert undoes the change.
-func (s *Supervisor) commit(c *change) {
+func (c *change) commit() {
 	c.committed = true
-	if s.untold != nil && c.req.Kind != start {
-		s.untold.Result, s.untold.Error = Done, ""
+	if c.owner.owed != nil && c.req.Kind != start {
+		c.owner.owed.Result, c.owner.owed.Error = Done, ""
 	}
-	s.live = c.to
-	s.becomeLive(c)
-	s.release = &c.plan.Release
+	c.owner.live = c.to
+	c.becomeLive()
+	c.owner.release = &c.plan.Release
 	if c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
-		s.previous = c.was.release
+		c.owner.previous = c.was.release
 	}
-	if err := s.save(); err != nil {
+	if err := c.owner.journal.save(); err != nil {
 		c.warnings = append(c.warnings, "the cutover is not durable: "+err.Error())
 	}
 }
@@ -108,10 +108,10 @@ func (c *change) carry(from, to *generation) {
 
 // point makes the `current` link follow; a link that cannot be moved does not undo what serves.
 func (c *change) point(r Release) {
-	if c.s.opt.Point == nil {
+	if c.owner.opt.Point == nil {
 		return
 	}
-	if err := c.s.opt.Point(r); err != nil {
+	if err := c.owner.opt.Point(r); err != nil {
 		c.warn("%v", err)
 	}
 }

@@ -32,7 +32,7 @@ func load(s *Supervisor) {
 	_ = s.do(func() {
 		for _, g := range s.generations {
 			for _, in := range g.instances {
-				s.hookLoaded(in)
+				s.flags.hookLoaded(in)
 			}
 		}
 	})

@@ -7,27 +7,35 @@ import (
 	"go.uber.org/zap"
 )
 
+// releaseWatch notices what becomes of the releases that run.
+type releaseWatch struct {
+	*core
+	owner   *Supervisor
+	watched string             // path of the release whose loss is watched for; "" = of none
+	unwatch context.CancelFunc // ends that
+}
+
 // putBack has the `current` link lead to the live release again, when something else has moved it:
 // before a switch that is refused, whoever deploys may have done so, and what follows the link
 // would run a release that is not live.
 func (c *change) putBack() {
-	if c.s.opt.Moved == nil || c.s.opt.Point == nil {
+	if c.owner.opt.Moved == nil || c.owner.opt.Point == nil {
 		return
 	}
 	var live *Release
-	if err := c.s.do(func() {
-		if c.s.live != nil && !c.committed {
-			r := c.s.live.plan.Release
+	if err := c.owner.do(func() {
+		if c.owner.live != nil && !c.committed {
+			r := c.owner.live.plan.Release
 			live = &r
 		}
 	}); err != nil || live == nil {
 		return
 	}
-	to := c.s.opt.Moved(*live)
+	to := c.owner.opt.Moved(*live)
 	if to == "" {
 		return
 	}
-	if err := c.s.opt.Point(*live); err != nil {
+	if err := c.owner.opt.Point(*live); err != nil {
 		c.warn("the current link leads to %s and not to %s, which is live: %v", to, live.Name, err)
 		return
 	}
@@ -36,96 +44,96 @@ func (c *change) putBack() {
 
 // examine reports what has become of the releases that run, and of the way back, since they went
 // live. That is found out on disk, so it is not the owner's to do.
-func (s *Supervisor) examine() {
+func (rw *releaseWatch) examine() {
 	var live, previous *Release
 	var warm []Release
 	changing := false
-	if err := s.do(func() {
-		live, previous, warm = s.running()
-		changing = s.change != nil
+	if err := rw.do(func() {
+		live, previous, warm = rw.running()
+		changing = rw.owner.change != nil
 	}); err != nil || changing {
 		return // whoever deploys may move the link before a switch
 	}
 	troubles := []Trouble{
-		{Of: "current link", Why: s.movedLink(live)},
-		{Of: "live release", Why: s.lost(live), Health: HealthDegraded},
-		{Of: "release to go back to", Why: s.lostWayBack(live, previous, warm)},
-		{Of: "state directory", Why: s.noRoom(), Health: HealthDegraded},
+		{Of: "current link", Why: rw.movedLink(live)},
+		{Of: "live release", Why: rw.lost(live), Health: HealthDegraded},
+		{Of: "release to go back to", Why: rw.lostWayBack(live, previous, warm)},
+		{Of: "state directory", Why: rw.noRoom(), Health: HealthDegraded},
 	}
-	_ = s.do(func() {
+	_ = rw.do(func() {
 		for _, t := range troubles {
-			s.report(t)
+			rw.owner.health.report(t)
 		}
 	})
 }
 
-// watchLive has the live release watched, so that its loss is reported when it happens, and not
+// watch has the live release watched, so that its loss is reported when it happens, and not
 // with the next worker that cannot be replaced.
-func (s *Supervisor) watchLive() {
+func (rw *releaseWatch) watch() {
 	live := ""
-	if s.live != nil && !s.stopping && !s.leaving && s.opt.Watch != nil {
-		live = s.live.plan.Release.Path
+	if rw.owner.live != nil && !rw.owner.stopping && !rw.owner.leaving && rw.opt.Watch != nil {
+		live = rw.owner.live.plan.Release.Path
 	}
-	if live == s.watched {
+	if live == rw.watched {
 		return
 	}
-	if s.unwatch != nil {
-		s.unwatch()
+	if rw.unwatch != nil {
+		rw.unwatch()
 	}
-	s.watched, s.unwatch = live, nil
+	rw.watched, rw.unwatch = live, nil
 	if live == "" {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s.unwatch = cancel
-	r := s.live.plan.Release
-	s.beside(func() {
-		if err := s.opt.Watch(ctx, r, s.examine); err != nil {
-			s.log.Warn("the loss of the live release would be noticed only with a worker's", zap.Error(err))
+	rw.unwatch = cancel
+	r := rw.owner.live.plan.Release
+	rw.async(func() {
+		if err := rw.opt.Watch(ctx, r, rw.examine); err != nil {
+			rw.log.Warn("the loss of the live release would be noticed only with a worker's", zap.Error(err))
 		}
 	})
 }
 
-func (s *Supervisor) movedLink(live *Release) string {
-	if s.opt.Moved == nil || live == nil {
+func (rw *releaseWatch) movedLink(live *Release) string {
+	if rw.opt.Moved == nil || live == nil {
 		return ""
 	}
-	to := s.opt.Moved(*live)
+	to := rw.opt.Moved(*live)
 	if to == "" {
 		return ""
 	}
 	return fmt.Sprintf("it was moved to %s, and %s is live: superctl switch %s puts it back", to, live.Name, live.Name)
 }
 
-func (s *Supervisor) lost(live *Release) string {
-	if s.opt.Broken == nil || live == nil {
+func (rw *releaseWatch) lost(live *Release) string {
+	if rw.opt.Broken == nil || live == nil {
 		return ""
 	}
-	if err := s.opt.Broken(*live); err != nil && !noDescriptors(err) {
+	if err := rw.opt.Broken(*live); err != nil && !noDescriptors(err) {
 		return fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
 	}
 	return ""
 }
 
-func (s *Supervisor) noRoom() string {
-	if s.opt.Room == nil {
+func (rw *releaseWatch) noRoom() string {
+	if rw.opt.Room == nil {
 		return ""
 	}
-	if err := s.opt.Room(); err != nil {
+	if err := rw.opt.Room(); err != nil {
 		return fmt.Sprintf("changes are refused: %v", err)
 	}
 	return ""
 }
 
-func (s *Supervisor) lostWayBack(live, previous *Release, warm []Release) string {
+func (rw *releaseWatch) lostWayBack(live, previous *Release, warm []Release) string {
 	if previous != nil {
 		warm = append(warm, *previous)
 	}
 	for _, r := range warm {
-		if s.opt.Broken == nil || live != nil && r.Path == live.Path {
+		if rw.opt.Broken == nil || live != nil && r.Path == live.Path {
 			continue
 		}
-		if err := s.opt.Broken(r); err != nil && !noDescriptors(err) {
+		if err := rw.opt.Broken(r); err != nil && !noDescriptors(err) {
 			return err.Error()
 		}
 	}
@@ -133,17 +141,17 @@ func (s *Supervisor) lostWayBack(live, previous *Release, warm []Release) string
 }
 
 // running are the live release, the previous one, and those that are kept warm; as copies.
-func (s *Supervisor) running() (live, previous *Release, warm []Release) {
-	if s.live != nil {
-		r := s.live.plan.Release
+func (rw *releaseWatch) running() (live, previous *Release, warm []Release) {
+	if rw.owner.live != nil {
+		r := rw.owner.live.plan.Release
 		live = &r
 	}
-	if s.previous != nil {
-		r := *s.previous
+	if rw.owner.previous != nil {
+		r := *rw.owner.previous
 		previous = &r
 	}
-	for _, g := range s.generations {
-		if g != s.live && g.state == Standby {
+	for _, g := range rw.owner.generations {
+		if g != rw.owner.live && g.state == Standby {
 			warm = append(warm, g.plan.Release)
 		}
 	}

@@ -8,9 +8,9 @@ import (
 
 const (
 	// a trouble lasts for so long before it is told: a worker that is replaced at once is none
-	sickFor = 10 * time.Second
+	troubleAfter = 10 * time.Second
 	// and the app is well for so long before the trouble is over: a crash loop is one trouble
-	soundFor = time.Minute
+	soundAfter = time.Minute
 )
 
 // episode is one time of trouble, from the first that went wrong until all has been well for
@@ -27,17 +27,18 @@ type episode struct {
 	due   time.Time // of the timer
 }
 
-// followHealth tells of the health of the app, each turn. A machine on which nothing should be live
+// follow tells of the health of the app, each turn. A machine on which nothing should be live
 // has no trouble.
-func (s *Supervisor) followHealth() {
-	e := &s.episode
-	if s.opt.Tell == nil || s.stopping || s.leaving || !s.isDecided() || s.live == nil && s.startFailure == "" {
+func (ah *appHealth) follow() {
+	e := &ah.episode
+	if ah.opt.Tell == nil || ah.owner.stopping || ah.owner.leaving || !ah.owner.startup.isDecided() ||
+		ah.owner.live == nil && ah.owner.startup.failure == "" {
 		return
 	}
-	health, reason := s.health()
+	health, reason := ah.verdict()
 	now := time.Now()
 	if health == HealthOK {
-		s.endEpisode(e, now)
+		ah.endEpisode(e, now)
 		e.seen, e.last = now, health
 		return
 	}
@@ -49,12 +50,12 @@ func (s *Supervisor) followHealth() {
 	if e.told == HealthDown || e.told == health {
 		return
 	}
-	if left := sickFor - e.spent[health]; left > 0 {
-		s.lookAgainAt(e, now.Add(left))
+	if left := troubleAfter - e.spent[health]; left > 0 {
+		ah.lookAgainAt(e, now.Add(left))
 		return
 	}
 	e.told = health
-	s.tellHealth(health, reason, 0)
+	ah.announce(health, reason, 0)
 }
 
 // add counts the time since the last look.
@@ -72,7 +73,7 @@ func (e *episode) add(now time.Time) {
 }
 
 // endEpisode ends an episode when all has been well for long enough.
-func (s *Supervisor) endEpisode(e *episode, now time.Time) {
+func (ah *appHealth) endEpisode(e *episode, now time.Time) {
 	if e.began.IsZero() {
 		return
 	}
@@ -80,18 +81,18 @@ func (s *Supervisor) endEpisode(e *episode, now time.Time) {
 	if e.well.IsZero() {
 		e.well = now
 	}
-	if due := e.well.Add(soundFor); now.Before(due) {
-		s.lookAgainAt(e, due)
+	if due := e.well.Add(soundAfter); now.Before(due) {
+		ah.lookAgainAt(e, due)
 		return
 	}
 	if e.told != "" {
-		s.tellHealth(HealthOK, "", e.well.Sub(e.began))
+		ah.announce(HealthOK, "", e.well.Sub(e.began))
 	}
 	*e = episode{}
 }
 
 // lookAgainAt has a turn at that time.
-func (s *Supervisor) lookAgainAt(e *episode, due time.Time) {
+func (ah *appHealth) lookAgainAt(e *episode, due time.Time) {
 	if e.due.Equal(due) {
 		return
 	}
@@ -99,30 +100,30 @@ func (s *Supervisor) lookAgainAt(e *episode, due time.Time) {
 		e.timer.Stop()
 	}
 	e.due = due
-	e.timer = time.AfterFunc(time.Until(due), func() { s.post(func() {}) })
+	e.timer = time.AfterFunc(time.Until(due), func() { ah.post(func() {}) })
 }
 
-// tellHealth tells of the health of the app, beside the owner: it waits for a disk.
-func (s *Supervisor) tellHealth(health, reason string, lasted time.Duration) {
-	s.dirty = true
+// announce tells of the health of the app, beside the owner: it waits for a disk.
+func (ah *appHealth) announce(health, reason string, lasted time.Duration) {
+	ah.owner.journal.dirty = true
 	out := Outcome{
 		Kind: HealthKind, Result: Result(health), Error: reason, Seconds: lasted.Seconds(), Who: "the daemon",
 		Started: time.Now(), Steps: []Step{},
 	}
-	if r := s.release; r != nil {
+	if r := ah.owner.release; r != nil {
 		out.Release, out.Commit = r.Name, r.Commit
 	}
-	if s.live != nil {
-		out.Generation = s.live.id
+	if ah.owner.live != nil {
+		out.Generation = ah.owner.live.id
 	}
-	s.log.Info("the health of the app is told", zap.String("health", health), zap.String("reason", reason))
-	s.beside(func() { s.opt.Tell(out) })
+	ah.log.Info("the health of the app is told", zap.String("health", health), zap.String("reason", reason))
+	ah.async(func() { ah.opt.Tell(out) })
 }
 
 // isDecided reports whether the start of this daemon is.
-func (s *Supervisor) isDecided() bool {
+func (su *startup) isDecided() bool {
 	select {
-	case <-s.started:
+	case <-su.started:
 		return true
 	default:
 		return false

@@ -18,14 +18,14 @@ import (
 
 // everyGate is all gates by their names in the state file: those of the config, and former ones
 // that still have listeners.
-func (s *Supervisor) everyGate() iter.Seq2[string, Gate] {
+func (ls *listenerSet) everyGate() iter.Seq2[string, Gate] {
 	return func(yield func(string, Gate) bool) {
-		for name, gate := range ordered(s.gates) {
+		for name, gate := range ordered(ls.gates) {
 			if !yield(name, gate) {
 				return
 			}
 		}
-		for key, gate := range ordered(s.former) {
+		for key, gate := range ordered(ls.former) {
 			if !yield(key, gate) {
 				return
 			}
@@ -39,21 +39,21 @@ func formerKey(was gateState) string { return was.Name + "@" + was.Kind + "@" + 
 
 // openFormer makes the gates of listeners that the config does not have any more as the earlier
 // daemon had them.
-func (s *Supervisor) openFormer(st *state) {
+func (ls *listenerSet) openFormer(st *state) {
 	for key := range st.Listeners {
-		if s.gateOf(st, key) != nil || s.opt.End {
+		if ls.gateOf(st, key) != nil || ls.opt.End {
 			continue // workers that are stopped need no listener
 		}
 		was := st.wasGate(key)
-		gate, err := s.reopen(was)
+		gate, err := ls.reopen(was)
 		if err != nil {
-			s.log.Error("the listener of an earlier config is not known any more; its workers finish without superctl's help",
+			ls.log.Error("the listener of an earlier config is not known any more; its workers finish without superctl's help",
 				zap.String("listener", was.Name), zap.String("address", was.Address), zap.Error(err))
 			continue
 		}
-		s.log.Info("a listener is not in the config any more; the workers that have it finish with it",
+		ls.log.Info("a listener is not in the config any more; the workers that have it finish with it",
 			zap.String("listener", was.Name), zap.String("address", was.Address))
-		s.former[formerKey(was)] = gate
+		ls.former[formerKey(was)] = gate
 	}
 }
 
@@ -61,7 +61,7 @@ func (s *Supervisor) openFormer(st *state) {
 // name and address. One address has one kind of gate at a time: listeners of two kinds cannot share
 // a port or a path. A state that cannot be read has none.
 func GateKinds(stateDir, app string) func(name, address string) string {
-	st, err := New(Options{State: stateDir, App: app}).load()
+	st, err := readState(stateDir, app)
 	return func(name, address string) string {
 		for key, members := range st.Listeners {
 			if was := st.wasGate(key); err == nil && len(members) > 0 && was.Name == name && was.Address == address {
@@ -72,11 +72,11 @@ func GateKinds(stateDir, app string) func(name, address string) string {
 	}
 }
 
-func (s *Supervisor) reopen(was gateState) (Gate, error) {
-	if s.opt.Former == nil || was.Address == "" {
+func (ls *listenerSet) reopen(was gateState) (Gate, error) {
+	if ls.opt.Former == nil || was.Address == "" {
 		return nil, fmt.Errorf("listener %q: its address is not known", was.Name)
 	}
-	return s.opt.Former(was.Name, was.Address, was.Kind)
+	return ls.opt.Former(was.Name, was.Address, was.Kind)
 }
 
 // wasGate is what the listener was when the state was written. A daemon before this format has
@@ -88,13 +88,13 @@ func (st *state) wasGate(key string) gateState {
 }
 
 // gateOf is the gate of a listener in the state file; nil when there is none any more.
-func (s *Supervisor) gateOf(st *state, key string) Gate {
+func (ls *listenerSet) gateOf(st *state, key string) Gate {
 	was := st.wasGate(key)
-	if gate, ok := s.gates[was.Name]; ok &&
+	if gate, ok := ls.gates[was.Name]; ok &&
 		(was.Address == "" || gate.Address() == was.Address && gate.Kind() == was.Kind) {
 		return gate
 	}
-	if gate, ok := s.former[formerKey(was)]; ok {
+	if gate, ok := ls.former[formerKey(was)]; ok {
 		return gate
 	}
 	return nil
@@ -102,9 +102,9 @@ func (s *Supervisor) gateOf(st *state, key string) Gate {
 
 // gatesOf is the gates of a generation that an earlier daemon has started: none of its listeners is
 // without one.
-func (s *Supervisor) gatesOf(st *state, gs *generationState) map[string]Gate {
+func (ls *listenerSet) gatesOf(st *state, gs *generationState) map[string]Gate {
 	gates := make(map[string]Gate)
-	for name, gate := range ordered(s.gates) {
+	for name, gate := range ordered(ls.gates) {
 		gates[name] = gate
 	}
 	for key, members := range st.Listeners {
@@ -112,7 +112,7 @@ func (s *Supervisor) gatesOf(st *state, gs *generationState) map[string]Gate {
 			continue
 		}
 		name := st.wasGate(key).Name
-		if gates[name] = s.gateOf(st, key); gates[name] == nil {
+		if gates[name] = ls.gateOf(st, key); gates[name] == nil {
 			gates[name] = lostGate(name)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 // generation is all workers started together from one plan. Its id and plan never change; the rest
 // is owned by Run.
 type generation struct {
+	owner   *Supervisor
 	id      int
 	plan    Plan
 	gates   map[string]Gate // the app's own, or private ones in a preflight
@@ -36,9 +37,9 @@ type generation struct {
 	// astray says that this daemon cannot direct connections to it, or away from it: an earlier one
 	// has started it, and its listeners, or their places, are lost. Its workers serve, and are
 	// replaced.
-	astray bool
+	unroutable bool
 
-	takenBack bool // it was live and has failed: nobody waits for its connections to end
+	reverted bool // it was live and has failed: nobody waits for its connections to end
 
 	state     GenerationState
 	since     time.Time
@@ -66,7 +67,7 @@ func (f *failure) Error() string { return f.reason }
 // names the one process to make instances for, "" for all.
 func (s *Supervisor) newGeneration(plan Plan, gates map[string]Gate, only string) *generation {
 	g := &generation{
-		id: s.next, plan: plan, gates: gates, state: Booting, since: time.Now(),
+		owner: s, id: s.next, plan: plan, gates: gates, state: Booting, since: time.Now(),
 		staged: make(map[string]int), proofs: make(map[string]*proof), done: make(chan struct{}),
 	}
 	s.next++
@@ -75,26 +76,26 @@ func (s *Supervisor) newGeneration(plan Plan, gates map[string]Gate, only string
 		if only != "" && p.Name != only {
 			continue
 		}
-		for n := range s.wanted(p) {
+		for n := range s.demand.wanted(p) {
 			g.instances = append(g.instances, newInstance(g, p, n))
 		}
 	}
 	s.generations[g.id] = g
-	s.dirty = true
+	s.journal.dirty = true
 	return g
 }
 
 // stage gives the generation its own listeners and starts the processes that have one.
-func (s *Supervisor) stage(g *generation) error {
-	if err := s.openListeners(g); err != nil {
+func (g *generation) stage() error {
+	if err := g.openListeners(); err != nil {
 		return err
 	}
-	if err := s.save(); err != nil { // the next daemon must know the places of the listeners
+	if err := g.owner.journal.save(); err != nil { // the next daemon must know the places of the listeners
 		return err
 	}
 	for _, in := range g.instances {
 		if len(in.proc.Listen) > 0 {
-			s.want(in)
+			in.start()
 		}
 	}
 	return nil
@@ -103,18 +104,18 @@ func (s *Supervisor) stage(g *generation) error {
 // openListeners gives the generation its own listeners, but for those that it has taken over. They
 // are in the store before a gate can turn to them: else connections would reach a listener that
 // ends with this daemon.
-func (s *Supervisor) openListeners(g *generation) error {
+func (g *generation) openListeners() error {
 	for _, in := range g.instances {
-		if err := s.open(in); err != nil {
+		if err := in.open(); err != nil {
 			return err
 		}
 	}
-	s.store()
+	g.owner.store.sync()
 	return nil
 }
 
 // open sees to it that there are listeners for an instance: its generation's, or its own.
-func (s *Supervisor) open(in *instance) error {
+func (in *instance) open() error {
 	g := in.gen
 	for _, name := range in.proc.Listen {
 		if in.number(name) != 0 {
@@ -135,7 +136,7 @@ func (s *Supervisor) open(in *instance) error {
 			return fmt.Errorf("stage listener %q: %w", name, err)
 		}
 		numbers[name] = number
-		s.dirty = true
+		in.owner.journal.dirty = true
 	}
 	return nil
 }
@@ -173,7 +174,7 @@ func (g *generation) of(process string) []*instance {
 }
 
 // transit moves the generation by its table.
-func (s *Supervisor) transit(g *generation, ev generationEvent) {
+func (g *generation) transit(ev generationEvent) {
 	to, ok := generationTable[g.state][ev]
 	if !ok {
 		panic(fmt.Sprintf("supervisor: no transition for a generation that is %s and %s", g.state, ev))
@@ -181,15 +182,15 @@ func (s *Supervisor) transit(g *generation, ev generationEvent) {
 	if to == g.state {
 		return
 	}
-	s.log.Info("generation", zap.Int("generation", g.id), zap.String("release", g.plan.Release.Name),
+	g.owner.log.Info("generation", zap.Int("generation", g.id), zap.String("release", g.plan.Release.Name),
 		zap.String("from", string(g.state)), zap.String("to", string(to)))
 	g.state, g.since = to, time.Now()
-	s.dirty = true
+	g.owner.journal.dirty = true
 }
 
 // compare holds what a generation is against what its workers are, and moves it when they have got
 // there.
-func (s *Supervisor) compare(g *generation) {
+func (g *generation) compare() {
 	for name, p := range ordered(g.proofs) {
 		if !slices.ContainsFunc(g.instances, func(in *instance) bool {
 			return in.state == InstanceStarting && in.lane() == name
@@ -201,14 +202,14 @@ func (s *Supervisor) compare(g *generation) {
 	switch g.state {
 	case Booting:
 		if g.failure == nil && g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
-			s.transit(g, proved)
+			g.transit(proved)
 		}
 	case Draining:
 		if slices.ContainsFunc(g.instances, func(in *instance) bool { return in.state != InstanceExited }) {
 			return
 		}
-		s.transit(g, emptied)
-		s.bury(g)
+		g.transit(emptied)
+		g.remove()
 	case Staged, Live, Standby, Gone:
 	}
 }
@@ -224,38 +225,38 @@ func (g *generation) provenBy(match func(*Process) bool) bool {
 }
 
 // retire tells every worker of the generation to finish.
-func (s *Supervisor) retire(g *generation) {
-	s.transit(g, retired)
+func (g *generation) retire() {
+	g.transit(retired)
 	for _, in := range g.instances {
-		s.unwant(in)
+		in.stop()
 	}
-	if s.live == g {
-		s.live = nil
+	if g.owner.live == g {
+		g.owner.live = nil
 	}
 }
 
-// bury closes what is left of a generation whose last worker is gone.
-func (s *Supervisor) bury(g *generation) {
-	delete(s.generations, g.id)
+// remove closes what is left of a generation whose last worker is gone.
+func (g *generation) remove() {
+	delete(g.owner.generations, g.id)
 	for _, name := range g.listeners() {
 		gate := g.gates[name]
 		for _, number := range g.numbers()[name] {
-			if !s.shares(g, gate, number) {
-				s.closeListener(g, gate, number)
+			if !g.owner.listeners.shares(g, gate, number) {
+				g.owner.listeners.closeListener(g, gate, number)
 			}
 		}
 	}
-	s.dirty = true
-	s.checkListeners()
+	g.owner.journal.dirty = true
+	g.owner.listeners.check()
 	close(g.done)
-	s.clearScratch()
-	s.recordCuts(g)
+	g.owner.memory.clearScratch()
+	g.recordCuts()
 }
 
 // shares reports whether another generation accepts from the same listener, as during a roll on one
 // queue.
-func (s *Supervisor) shares(g *generation, gate Gate, number int) bool {
-	for _, other := range s.generations {
+func (ls *listenerSet) shares(g *generation, gate Gate, number int) bool {
+	for _, other := range ls.owner.generations {
 		if other != g && other.gates[gate.Name()] == gate && slices.Contains(other.numbers()[gate.Name()], number) {
 			return true
 		}
@@ -264,35 +265,35 @@ func (s *Supervisor) shares(g *generation, gate Gate, number int) bool {
 }
 
 // closeListener gives up a listener that nobody accepts from any more.
-func (s *Supervisor) closeListener(g *generation, gate Gate, number int) {
+func (ls *listenerSet) closeListener(g *generation, gate Gate, number int) {
 	if n, _, err := gate.Queue(number); err == nil && n > 0 && gate.Kind() != "shared" && !g.private {
-		s.log.Warn("connections are still queued for a generation that is gone; they are reset now",
+		ls.log.Warn("connections are still queued for a generation that is gone; they are reset now",
 			zap.Int("generation", g.id), zap.String("listener", gate.Name()), zap.Int("connections", n))
 	}
 	if err := gate.Close(number); err != nil {
-		s.log.Error("close listener", zap.Int("generation", g.id), zap.String("listener", gate.Name()), zap.Error(err))
+		ls.log.Error("close listener", zap.Int("generation", g.id), zap.String("listener", gate.Name()), zap.Error(err))
 	}
 }
 
 // recordCuts puts into the history what the end of a generation has cost.
-func (s *Supervisor) recordCuts(g *generation) {
-	if len(g.cost) == 0 || s.opt.Record == nil {
+func (g *generation) recordCuts() {
+	if len(g.cost) == 0 || g.owner.opt.Record == nil {
 		return
 	}
 	record := Outcome{
 		Kind: "drain", Result: Done, Release: g.plan.Release.Name, Commit: g.plan.Release.Commit, Generation: g.id,
 		Warnings: g.cost, Who: "the daemon", Started: g.since, Seconds: time.Since(g.since).Seconds(),
 	}
-	s.beside(func() {
-		if err := s.toHistory(record); err != nil {
-			s.log.Error("record history", zap.Error(err))
+	g.owner.async(func() {
+		if err := g.owner.journal.toHistory(record); err != nil {
+			g.owner.log.Error("record history", zap.Error(err))
 		}
 	})
 }
 
 // fail notes the first thing that went wrong with a generation that has not proved itself.
-func (s *Supervisor) fail(g *generation, in *instance, reason string) {
-	s.endCanary(g)
+func (g *generation) fail(in *instance, reason string) {
+	g.endCanary()
 	if g.failure != nil {
 		return
 	}
@@ -311,7 +312,7 @@ func (g *generation) respawns() bool {
 
 // turnGates turns every listener of g to it. When one refuses, those already turned go back, so
 // that the app is never split between two generations.
-func (s *Supervisor) turnGates(g, from *generation) error {
+func (ls *listenerSet) turnGates(g, from *generation) error {
 	if name := g.lacks(); name != "" {
 		return fmt.Errorf("listener %q of generation %d is not held by this daemon", name, g.id)
 	}
@@ -324,12 +325,12 @@ func (s *Supervisor) turnGates(g, from *generation) error {
 				if from == nil || len(from.serving(turned)) == 0 {
 					continue
 				}
-				s.aimed[turned] = from.serving(turned)
-				err = errors.Join(err, from.gates[turned].Spread(s.aimed[turned]))
+				ls.aimed[turned] = from.serving(turned)
+				err = errors.Join(err, from.gates[turned].Spread(ls.aimed[turned]))
 			}
 			return err
 		}
-		s.aimed[name] = numbers
+		ls.aimed[name] = numbers
 	}
 	return nil
 }

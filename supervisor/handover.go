@@ -27,20 +27,27 @@ const (
 	stepHandOver = "hand over"
 )
 
+// handover replaces this daemon by a new one.
+type handover struct {
+	*core
+	owner      *Supervisor
+	handedOver bool // another daemon is in charge: what this one does not know any more it must not write
+}
+
 // upgrade has a new daemon take everything over, and this one leave. When that fails, this one goes
 // on as if nothing had been. It is refused during a change.
-func (s *Supervisor) upgrade(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
-	if s.opt.Renew.HandOver == nil {
+func (ho *handover) upgrade(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
+	if ho.opt.Renew.HandOver == nil {
 		return nil, &RefusedError{Err: errors.New("this daemon cannot be upgraded in place")}
 	}
 	out := &Outcome{Kind: string(Upgrade), Result: Aborted, Who: req.Who, Origin: req.Origin, Started: time.Now()}
 	defer func() { out.Seconds = time.Since(out.Started).Seconds() }()
 	step := func(name string, do func() (string, error)) bool {
 		began := time.Now()
-		s.fault(string(Upgrade), "before "+name)
+		ho.fault(string(Upgrade), "before "+name)
 		emit(Event{Type: "begin", Step: name})
 		detail, err := do()
-		s.fault(string(Upgrade), "after "+name)
+		ho.fault(string(Upgrade), "after "+name)
 		ev := Event{Type: "end", Step: name, Detail: detail, Seconds: time.Since(began).Seconds()}
 		if err != nil {
 			ev.Type, ev.Detail = "fail", err.Error()
@@ -50,19 +57,19 @@ func (s *Supervisor) upgrade(ctx context.Context, req Request, emit func(Event))
 		out.Steps = append(out.Steps, Step{Name: name, Began: began, Seconds: ev.Seconds, Detail: ev.Detail})
 		return err == nil
 	}
-	if err := s.do(func() { out.Previous, out.Release = s.opt.Version, s.opt.Version }); err != nil {
+	if err := ho.do(func() { out.Previous, out.Release = ho.opt.Version, ho.opt.Version }); err != nil {
 		return nil, &RefusedError{Err: err}
 	}
 	if !step(stepCheck, func() (string, error) {
-		version, err := s.opt.Renew.Check(ctx)
+		version, err := ho.opt.Renew.Check(ctx)
 		out.Release = version
 		return version, err
 	}) {
-		return s.record(out), nil
+		return ho.record(out), nil
 	}
 	var refused error
 	if !step(stepHandOver, func() (string, error) {
-		err := s.renew(ctx, req.By(req.Who))
+		err := ho.renew(ctx, req.By(req.Who))
 		var busy *BusyError
 		var no *RefusedError
 		if errors.As(err, &busy) || errors.As(err, &no) {
@@ -73,39 +80,39 @@ func (s *Supervisor) upgrade(ctx context.Context, req Request, emit func(Event))
 		if refused != nil {
 			return nil, refused
 		}
-		return s.record(out), nil
+		return ho.record(out), nil
 	}
 	out.Result, out.Changed = Done, true
-	return s.record(out), nil
+	return ho.record(out), nil
 }
 
-func (s *Supervisor) record(out *Outcome) *Outcome {
-	if s.opt.Record != nil {
-		if err := s.toHistory(*out); err != nil {
-			s.log.Error("record history", zap.Error(err))
+func (ho *handover) record(out *Outcome) *Outcome {
+	if ho.opt.Record != nil {
+		if err := ho.owner.journal.toHistory(*out); err != nil {
+			ho.log.Error("record history", zap.Error(err))
 		}
 	}
 	return out
 }
 
 // renew hands over between two turns of the owner, when no worker is being started.
-func (s *Supervisor) renew(ctx context.Context, who string) error {
+func (ho *handover) renew(ctx context.Context, who string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, settleTime, errors.New("workers are being started; try again"))
 	defer cancel()
 	// Run by the owner, which cannot be awaited any longer once it has begun: that has a time limit
 	// of its own.
 	var begun bool
 	var result error
-	err := s.await(ctx, func() (bool, error) {
+	err := ho.await(ctx, func() (bool, error) {
 		switch {
-		case s.stopping || s.leaving:
+		case ho.owner.stopping || ho.owner.leaving:
 			return false, &RefusedError{Err: ErrStopping}
-		case s.change != nil:
-			return false, &BusyError{Changing: *s.changing()}
-		case s.starting():
+		case ho.owner.change != nil:
+			return false, &BusyError{Changing: *ho.owner.changing()}
+		case ho.owner.starting():
 			return false, nil // its pid is not known yet, so that nobody could adopt it
 		}
-		begun, result = true, s.handOver(who)
+		begun, result = true, ho.handOver(who)
 		return true, nil
 	})
 	if begun {
@@ -128,40 +135,40 @@ func (s *Supervisor) starting() bool {
 
 // handOver stands still, so that what is handed over stays true, until the new daemon has taken it
 // all or has failed.
-func (s *Supervisor) handOver(who string) error {
+func (ho *handover) handOver(who string) error {
 	// what a worker says from here on is the next daemon's to hear, and what it has said is in the
 	// state
-	s.pauseNotify()
-	if err := s.save(); err != nil {
-		s.readNotify()
+	ho.owner.mailbox.pause()
+	if err := ho.owner.journal.save(); err != nil {
+		ho.owner.mailbox.read()
 		return fmt.Errorf("nothing was handed over: %w", err)
 	}
-	s.log.Info("handing over to a new daemon", zap.String("who", who))
-	for _, in := range s.reading() {
+	ho.log.Info("handing over to a new daemon", zap.String("who", who))
+	for _, in := range ho.owner.reading() {
 		in.pause() // two daemons that read one pipe would tear lines apart
 	}
 	all := make([]Descriptor, 0)
-	for _, d := range ordered(s.descriptors()) {
+	for _, d := range ordered(ho.owner.store.descriptors()) {
 		all = append(all, d)
 	}
 	ended := make(chan error, 1)
-	s.beside(func() { ended <- s.opt.Renew.HandOver(all) })
+	ho.async(func() { ended <- ho.opt.Renew.HandOver(all) })
 	for {
 		select {
 		case err := <-ended:
 			if err == nil {
-				s.leave()
-				s.handedOver = true
+				ho.owner.leave()
+				ho.handedOver = true
 				return nil
 			}
-			s.log.Error("the upgrade failed; this daemon goes on", zap.Error(err))
-			for _, in := range s.reading() {
-				s.read(in)
+			ho.log.Error("the upgrade failed; this daemon goes on", zap.Error(err))
+			for _, in := range ho.owner.reading() {
+				in.read()
 			}
-			s.readNotify()
+			ho.owner.mailbox.read()
 			return err
-		case <-s.beat:
-			s.opt.Beat()
+		case <-ho.owner.beat:
+			ho.opt.Beat()
 		}
 	}
 }

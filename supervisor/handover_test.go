@@ -238,7 +238,7 @@ func TestAStateOfANewerDaemonIsReadWhenItSaysThatItCanBe(t *testing.T) {
 		data := fmt.Sprintf(
 			`{"version": %d, "needs": %d, "app": "shop", "next_generation": 7, "unknown": [1]}`, stateVersion+1, needs,
 		)
-		if err := os.WriteFile(s.statePath(), []byte(data), 0o600); err != nil {
+		if err := os.WriteFile(s.journal.statePath(), []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.CheckState(); (err == nil) != readable {

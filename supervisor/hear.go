@@ -9,25 +9,25 @@ import (
 )
 
 // mostUnheard is how many senders may have spoken before the owner listens: a bound for memory.
-const mostUnheard = 4096
+const mostMessages = 4096
 
 // unheard is what workers have said and the owner has not heard yet. It takes every message at
 // once, so that the socket's short queue (net.unix.max_dgram_qlen, 10 by default) is empty however
 // busy the owner is: a sender that does not wait would lose its READY=1 because others speak. Of
 // what one process says of the same thing the newest counts.
-type unheard struct {
+type messageQueue struct {
 	mu    sync.Mutex
 	said  []worker.Message // one of each sender
 	news  chan struct{}    // of capacity 1: there is something to take
 	taken chan struct{}    // of capacity 1: there is room
 }
 
-func newUnheard() *unheard {
-	return &unheard{news: make(chan struct{}, 1), taken: make(chan struct{}, 1)}
+func newMessageQueue() *messageQueue {
+	return &messageQueue{news: make(chan struct{}, 1), taken: make(chan struct{}, 1)}
 }
 
 // add keeps a message for the owner. It waits only when too many have spoken, and not after done.
-func (h *unheard) add(m worker.Message, done <-chan struct{}) {
+func (h *messageQueue) add(m worker.Message, done <-chan struct{}) {
 	for !h.keep(m) {
 		select {
 		case <-h.taken:
@@ -38,7 +38,7 @@ func (h *unheard) add(m worker.Message, done <-chan struct{}) {
 	signal(h.news)
 }
 
-func (h *unheard) keep(m worker.Message) bool {
+func (h *messageQueue) keep(m worker.Message) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := slices.IndexFunc(h.said, func(o worker.Message) bool {
@@ -47,7 +47,7 @@ func (h *unheard) keep(m worker.Message) bool {
 	switch {
 	case i >= 0:
 		maps.Copy(h.said[i].Fields, m.Fields)
-	case len(h.said) == mostUnheard:
+	case len(h.said) == mostMessages:
 		return false
 	default:
 		h.said = append(h.said, m)
@@ -56,7 +56,7 @@ func (h *unheard) keep(m worker.Message) bool {
 }
 
 // take returns what was said since it was called last.
-func (h *unheard) take() []worker.Message {
+func (h *messageQueue) take() []worker.Message {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	said := h.said

@@ -99,7 +99,7 @@ func TestAWorkerMaySayThatItIsReadyBeforeItIsKnown(t *testing.T) {
 		defer close(started)
 		until(s, s.starting)
 		speak("up\nREADY=1")
-		until(s, func() bool { return len(s.unclaimed) > 0 })
+		until(s, func() bool { return len(s.mailbox.unclaimed) > 0 })
 	}()
 	want(t, s, switchTo(t, s, "r1"), Done, "r1")
 }
@@ -131,7 +131,9 @@ func TestAWorkerSaysOnceThatItIsReady(t *testing.T) {
 				first = s
 				says := func(p *fakeProc) {
 					_ = s.do(func() {
-						s.told(worker.Message{Lineage: []int{p.pid}, Fields: map[string]string{"READY": "1"}})
+						s.mailbox.deliver(worker.Message{
+							Lineage: []int{p.pid}, Fields: map[string]string{"READY": "1"},
+						})
 					})
 				}
 				go func() { time.Sleep(5 * time.Second); says(w.newest("r1")) }()

@@ -15,67 +15,72 @@ import (
 	"superctl/supervisor/worker"
 )
 
+// hookRun runs the commands that the config has around a change.
+type hookRun struct{ *change }
+
+func (c *change) hooks() hookRun { return hookRun{c} }
+
 // errorLimit is how much of a change's error its hooks are told: the environment of a program is
 // limited.
 const errorLimit = 4 << 10
 
-// hooked tells whether a change has hooks: those that bring another release or another config have.
-func (c *change) hooked() bool { return slices.Contains([]Kind{Switch, Rollback, Reload}, c.kind) }
+// apply tells whether a change has hooks: those that bring another release or another config have.
+func (hr hookRun) apply() bool { return slices.Contains([]Kind{Switch, Rollback, Reload}, hr.kind) }
 
-// beforeHooks runs the `before` hooks of a change that has them. From here on what the change has
+// before runs the `before` hooks of a change that has them. From here on what the change has
 // done is to be undone.
-func (c *change) beforeHooks() error {
-	c.begun = true
-	if !c.runsBefore() {
+func (hr hookRun) before() error {
+	hr.begun = true
+	if !hr.runsBefore() {
 		return nil
 	}
-	return c.step(stepBefore, func(ctx context.Context) (string, error) {
-		return c.hooks(ctx, c.plan.Hooks.Before, "", nil)
+	return hr.step(stepBefore, func(ctx context.Context) (string, error) {
+		return hr.runAll(ctx, hr.plan.Hooks.Before, "", nil)
 	})
 }
 
-func (c *change) runsBefore() bool {
-	h := &c.plan.Hooks
-	return len(h.Before) > 0 && c.hooked() && (c.kind != Rollback || h.BeforeRollback)
+func (hr hookRun) runsBefore() bool {
+	h := &hr.plan.Hooks
+	return len(h.Before) > 0 && hr.apply() && (hr.kind != Rollback || h.BeforeRollback)
 }
 
-// afterHooks runs the `after` hooks; one that fails undoes nothing.
-func (c *change) afterHooks() { c.lateHooks(stepAfter, c.plan.Hooks.After, Done, nil) }
+// after runs the `after` hooks; one that fails undoes nothing.
+func (hr hookRun) after() { hr.late(stepAfter, hr.plan.Hooks.After, Done, nil) }
 
-// undoneHooks runs the hooks for a change that has come to nothing. The end of the daemon is no
+// undone runs the hooks for a change that has come to nothing. The end of the daemon is no
 // such thing: what it leaves to do the next one knows.
-func (c *change) undoneHooks(err error) {
+func (hr hookRun) undone(err error) {
 	var rev *revertedError
 	switch {
 	case err == nil || errors.Is(err, ErrStopping):
 	case errors.As(err, &rev):
-		c.lateHooks(stepOnRevert, c.plan.Hooks.OnRevert, Reverted, err)
-	case c.begun && !c.committed:
-		c.lateHooks(stepOnAbort, c.plan.Hooks.OnAbort, Aborted, err)
+		hr.late(stepOnRevert, hr.plan.Hooks.OnRevert, Reverted, err)
+	case hr.begun && !hr.committed:
+		hr.late(stepOnAbort, hr.plan.Hooks.OnAbort, Aborted, err)
 	}
 }
 
-// lateHooks runs hooks behind the decision of the change, which they cannot alter any more. They do
+// late runs hooks behind the decision of the change, which they cannot alter any more. They do
 // not listen to the change's ctx, which may have ended it: only the end of the daemon ends them.
-func (c *change) lateHooks(name string, commands [][]string, result Result, cause error) {
-	if len(commands) == 0 || !c.hooked() {
+func (hr hookRun) late(name string, commands [][]string, result Result, cause error) {
+	if len(commands) == 0 || !hr.apply() {
 		return
 	}
-	if err := c.step(name, func(context.Context) (string, error) {
-		return c.hooks(c.life, commands, result, cause)
+	if err := hr.step(name, func(context.Context) (string, error) {
+		return hr.runAll(hr.life, commands, result, cause)
 	}); err != nil {
-		c.warn("%v; that undoes nothing", err)
+		hr.warn("%v; that undoes nothing", err)
 	}
 }
 
-// hooks runs commands one after the other in the new release; the first that fails ends them.
-func (c *change) hooks(ctx context.Context, commands [][]string, result Result, cause error) (string, error) {
-	t := newTranscript(c.stepNow(), c.emit, c.clean)
-	defer func() { c.output = t.end() }()
-	env := c.hookEnv(result, cause)
+// runAll runs commands one after the other in the new release; the first that fails ends them.
+func (hr hookRun) runAll(ctx context.Context, commands [][]string, result Result, cause error) (string, error) {
+	t := newTranscript(hr.stepNow(), hr.emit, hr.clean)
+	defer func() { hr.output = t.end() }()
+	env := hr.env(result, cause)
 	for _, argv := range commands {
 		t.add("$ " + strings.Join(argv, " "))
-		if err := c.hook(ctx, argv, env, t); err != nil {
+		if err := hr.run(ctx, argv, env, t); err != nil {
 			return "", err
 		}
 	}
@@ -85,18 +90,18 @@ func (c *change) hooks(ctx context.Context, commands [][]string, result Result, 
 	return fmt.Sprintf("%d commands", len(commands)), nil
 }
 
-// hookEnv is the environment of a hook: the release's, and what the change is about.
-func (c *change) hookEnv(result Result, cause error) []string {
-	was := cmp.Or(c.was.release, &Release{})
-	if c.req.Kind == start && c.was.previous != nil { // it finishes the change of an earlier daemon
-		was = c.was.previous
+// env is the environment of a hook: the release's, and what the change is about.
+func (hr hookRun) env(result Result, cause error) []string {
+	was := cmp.Or(hr.was.release, &Release{})
+	if hr.req.Kind == start && hr.was.previous != nil { // it finishes the change of an earlier daemon
+		was = hr.was.previous
 	}
-	env := append(slices.Clone(c.plan.Hooks.Env),
-		"SUPERCTL_APP="+c.s.opt.App,
-		"SUPERCTL_CHANGE="+string(c.kind),
-		"SUPERCTL_WHO="+c.req.By(c.req.Who),
-		"SUPERCTL_RELEASE="+c.plan.Release.Name,
-		"SUPERCTL_COMMIT="+c.plan.Release.Commit,
+	env := append(slices.Clone(hr.plan.Hooks.Env),
+		"SUPERCTL_APP="+hr.owner.opt.App,
+		"SUPERCTL_CHANGE="+string(hr.kind),
+		"SUPERCTL_WHO="+hr.req.By(hr.req.Who),
+		"SUPERCTL_RELEASE="+hr.plan.Release.Name,
+		"SUPERCTL_COMMIT="+hr.plan.Release.Commit,
 		"SUPERCTL_PREVIOUS="+was.Name,
 		"SUPERCTL_PREVIOUS_COMMIT="+was.Commit,
 	)
@@ -104,18 +109,18 @@ func (c *change) hookEnv(result Result, cause error) []string {
 		env = append(env, "SUPERCTL_OUTCOME="+string(result))
 	}
 	if cause != nil {
-		text := c.clean(cause.Error())
+		text := hr.clean(cause.Error())
 		env = append(env, "SUPERCTL_ERROR="+text[:min(len(text), errorLimit)])
 	}
 	return env
 }
 
-func (c *change) hook(ctx context.Context, argv, env []string, t *transcript) error {
-	limit := c.plan.Hooks.Timeout
+func (hr hookRun) run(ctx context.Context, argv, env []string, t *transcript) error {
+	limit := hr.plan.Hooks.Timeout
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not finished within %s", limit))
 	defer cancel()
 	tail := worker.NewTail(tailLines)
-	err := c.command(ctx, argv, env, func(line string) {
+	err := hr.command(ctx, argv, env, func(line string) {
 		tail.Add([]byte(line))
 		t.add(line)
 	})
@@ -144,27 +149,27 @@ func commandFailed(culprit api.Culprit, argv []string, err error, log []string) 
 // command runs a command in the new release. Where there are control groups it has one of its own,
 // which belongs to no generation: nothing that it leaves behind can hide, from the next daemon
 // neither.
-func (c *change) command(ctx context.Context, argv, env []string, line func(string)) error {
-	h := &c.plan.Hooks
-	group, err := c.s.opt.Cgroups.Make(0, "hook.0", cgroup.Limits{})
+func (hr hookRun) command(ctx context.Context, argv, env []string, line func(string)) error {
+	h := &hr.plan.Hooks
+	group, err := hr.owner.opt.Cgroups.Make(0, "hook.0", cgroup.Limits{})
 	if err != nil {
-		c.s.log.Error("control group", zap.Strings("command", argv), zap.Error(err))
+		hr.owner.log.Error("control group", zap.Strings("command", argv), zap.Error(err))
 	}
-	err = c.s.os.run(
+	err = hr.owner.os.run(
 		ctx,
 		worker.Command{
-			Args: argv, Env: env, Secrets: h.Secrets, Dir: h.Dir, User: h.User, Mark: c.s.mark(), Cgroup: group,
+			Args: argv, Env: env, Secrets: h.Secrets, Dir: h.Dir, User: h.User, Mark: hr.owner.mark(), Cgroup: group,
 		},
 		line,
 	)
-	if gone := c.s.opt.Cgroups.Remove(group); gone != nil {
-		c.s.log.Error("what a command left behind", zap.Strings("command", argv), zap.Error(gone))
+	if gone := hr.owner.opt.Cgroups.Remove(group); gone != nil {
+		hr.owner.log.Error("what a command left behind", zap.Strings("command", argv), zap.Error(gone))
 	}
 	return err
 }
 
 func (c *change) stepNow() (name string) {
-	_ = c.s.do(func() { name = c.stepName })
+	_ = c.owner.do(func() { name = c.stepName })
 	return name
 }
 

@@ -14,16 +14,16 @@ type Inspection struct {
 // inspect has the plan looked at, also that of a generation that is still warm. A change that goes
 // back by itself, because it has failed, is not inspected: that must always work.
 func (c *change) inspect() error {
-	if c.s.opt.Inspect == nil || len(c.plan.Inspect) == 0 || (c.kind != Switch && c.kind != Rollback) {
+	if c.owner.opt.Inspect == nil || len(c.plan.Inspect) == 0 || (c.kind != Switch && c.kind != Rollback) {
 		return nil
 	}
-	i := Inspection{Kind: c.kind, Plan: c.plan, Before: c.runsBefore(), Force: c.req.Force}
+	i := Inspection{Kind: c.kind, Plan: c.plan, Before: c.hooks().runsBefore(), Force: c.req.Force}
 	if c.from != nil {
 		i.Live = &c.from.plan
 	}
 	return c.step(stepInspect, func(ctx context.Context) (string, error) {
 		t := newTranscript(stepInspect, c.emit, c.clean)
 		defer func() { c.output = t.end() }()
-		return c.s.opt.Inspect(ctx, i, t.add)
+		return c.owner.opt.Inspect(ctx, i, t.add)
 	})
 }

@@ -32,12 +32,12 @@ func (g *generation) apart(process string) bool {
 // closeOwn gives up the listeners that are an instance's alone, when its worker is gone. A daemon
 // that is killed loses those that no worker has, and which places the others have then is known
 // only after the loss of one (see adoptListeners).
-func (s *Supervisor) closeOwn(in *instance) {
+func (in *instance) closeOwn() {
 	for name, number := range ordered(in.own) {
-		s.closeListener(in.gen, in.gen.gates[name], number)
+		in.owner.listeners.closeListener(in.gen, in.gen.gates[name], number)
 	}
 	in.own = nil
-	s.dirty = true
+	in.owner.journal.dirty = true
 }
 
 // number is the one under which the gate knows the listener that an instance accepts from; 0 = this
@@ -103,25 +103,25 @@ func lanesOf(list []*instance) map[string][]int {
 
 // aim spreads new connections over the instances that serve, where each has a listener of its own:
 // one that has died gets none until it is back. It compares, so a lost event does no harm.
-func (s *Supervisor) aim() {
-	if s.live == nil {
+func (ls *listenerSet) aim() {
+	if ls.owner.live == nil {
 		return
 	}
-	list := s.live.instances
-	if s.rolling != nil {
-		list = slices.Concat(list, s.rolling.instances)
+	list := ls.owner.live.instances
+	if ls.owner.rolling != nil {
+		list = slices.Concat(list, ls.owner.rolling.instances)
 	}
 	for name, numbers := range ordered(lanesOf(list)) {
-		if slices.Equal(numbers, s.aimed[name]) {
+		if slices.Equal(numbers, ls.aimed[name]) {
 			continue
 		}
-		if err := s.live.gates[name].Spread(numbers); err != nil {
-			s.log.Error(
+		if err := ls.owner.live.gates[name].Spread(numbers); err != nil {
+			ls.log.Error(
 				"spread connections", zap.String("listener", name), zap.Ints("numbers", numbers), zap.Error(err),
 			)
 			continue
 		}
-		s.aimed[name] = numbers
-		s.dirty = true
+		ls.aimed[name] = numbers
+		ls.owner.journal.dirty = true
 	}
 }

@@ -8,8 +8,7 @@ type Last struct {
 
 // ReadLast reads what was live last from the state directory of an app whose daemon does not run.
 func ReadLast(dir, app string) (Last, error) {
-	s := &Supervisor{opt: Options{State: dir, App: app}}
-	st, err := s.load()
+	st, err := readState(dir, app)
 	var last Last
 	if st.Release != nil {
 		last.Release = *st.Release

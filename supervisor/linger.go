@@ -18,35 +18,35 @@ const lookEvery = time.Second
 // lingers is for how long a worker may keep its connections before it gets its stop signal. That is
 // only for one that gets no new ones any more, and never when the daemon stops or the release was
 // refused.
-func (s *Supervisor) lingers(in *instance) time.Duration {
+func (in *instance) lingers() time.Duration {
 	p := in.proc
 	switch {
-	case s.stopping, in.gen.failure != nil && !in.gen.tried, p.Strategy == Hold, in.gen.sharedGate(p):
+	case in.owner.stopping, in.gen.failure != nil && !in.gen.tried, p.Strategy == Hold, in.gen.sharedGate(p):
 		return 0
 	case slices.ContainsFunc(p.Listen, func(name string) bool {
-		return slices.Contains(s.aimed[name], in.number(name))
+		return slices.Contains(in.owner.listeners.aimed[name], in.number(name))
 	}):
 		return 0
-	case in.gen.takenBack:
-		return in.parting()
+	case in.gen.reverted:
+		return in.keepAlive()
 	}
-	return in.patience()
+	return in.lingerLimit()
 }
 
-// patience is for how long a worker may keep its connections, by its config: what drain_connections
-// says, else until the keep-alive time of a server with the drain hook has ended those that are
-// idle.
-func (in *instance) patience() time.Duration {
-	return cmp.Or(in.proc.DrainConnections, in.parting())
+// lingerLimit is for how long a worker may keep its connections, by its config: what
+// drain_connections says, else until the keep-alive time of a server with the drain hook has ended
+// those that are idle.
+func (in *instance) lingerLimit() time.Duration {
+	return cmp.Or(in.proc.DrainConnections, in.keepAlive())
 }
 
 // linger sends the stop signal when the worker's connections have ended, or when limit is over;
 // then it says how many have not. It first looks after some time.
-func (s *Supervisor) linger(in *instance, limit, first time.Duration) {
+func (in *instance) linger(limit, first time.Duration) {
 	turn, w, count := in.turn, in.w, in.counter()
 	ctx, enough := context.WithTimeout(context.Background(), limit)
-	in.enough = enough
-	s.beside(func() {
+	in.endLinger = enough
+	in.owner.async(func() {
 		defer enough()
 		for wait := first; ctx.Err() == nil; wait = lookEvery {
 			select {
@@ -57,7 +57,7 @@ func (s *Supervisor) linger(in *instance, limit, first time.Duration) {
 			case <-ctx.Done():
 			case <-w.Done():
 				return
-			case <-s.done:
+			case <-in.owner.done:
 				return
 			}
 		}
@@ -65,24 +65,24 @@ func (s *Supervisor) linger(in *instance, limit, first time.Duration) {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			left, _ = count() // what could be counted
 		}
-		s.post(func() {
+		in.owner.post(func() {
 			if turn == in.turn && in.state == InstanceStopping {
-				s.noteLeft(in, left, limit)
-				s.sendStop(in)
+				in.noteOpen(left, limit)
+				in.sendStop()
 			}
 		})
 	})
 }
 
-// noteLeft notes how many connections a worker had when it was told to stop. What its server does
+// noteOpen notes how many connections a worker had when it was told to stop. What its server does
 // with them is its affair: it closes idle ones, and lets requests that are in progress end.
-func (s *Supervisor) noteLeft(in *instance, open int, limit time.Duration) {
+func (in *instance) noteOpen(open int, limit time.Duration) {
 	if open == 0 {
 		return
 	}
 	in.gen.cost = append(in.gen.cost, fmt.Sprintf("%s of %s (generation %d) was told to stop after %s with %d connections open",
 		in, in.gen.plan.Release.Name, in.gen.id, limit.Round(time.Second), open))
-	s.log.Info("connections outlast the wait for them", append(s.fields(in), zap.Int("connections", open))...)
+	in.owner.log.Info("connections outlast the wait for them", append(in.fields(), zap.Int("connections", open))...)
 }
 
 // counter returns what counts the connections of the instance's worker, for a goroutine other than
@@ -102,12 +102,12 @@ func (in *instance) counter() func() (int, error) {
 	}
 }
 
-// hurryLingering has all workers that linger get their stop signal now.
-func (s *Supervisor) hurryLingering() {
+// endLingering has all workers that linger get their stop signal now.
+func (s *Supervisor) endLingering() {
 	for _, g := range ordered(s.generations) {
 		for _, in := range g.instances {
-			if in.enough != nil {
-				in.enough()
+			if in.endLinger != nil {
+				in.endLinger()
 			}
 		}
 	}

@@ -32,14 +32,36 @@ type listenerCare struct {
 	waiting  bool     // for the next try
 }
 
-// watchListeners has the gates tell what others do to their listeners, until the returned function
+// listenerSet is the app's listeners: their gates, what others have done to them, and which
+// generations their connections reach.
+type listenerSet struct {
+	*core
+	owner  *Supervisor
+	gates  map[string]Gate
+	former map[string]Gate // of an earlier config, by their names in the state file (see former.go)
+	cares  map[string]*listenerCare
+	aimed  map[string][]int // what each listener's connections were last spread over
+}
+
+func newListenerSet(s *Supervisor) listenerSet {
+	ls := listenerSet{
+		core: s.core, owner: s, gates: make(map[string]Gate, len(s.opt.Gates)), former: make(map[string]Gate),
+		cares: make(map[string]*listenerCare), aimed: make(map[string][]int),
+	}
+	for _, g := range s.opt.Gates {
+		ls.gates[g.Name()] = g
+	}
+	return ls
+}
+
+// watch has the gates tell what others do to their listeners, until the returned function
 // is called.
-func (s *Supervisor) watchListeners() (stop func()) {
+func (ls *listenerSet) watch() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	for _, gate := range s.opt.Gates {
-		s.beside(func() {
-			if err := gate.Watch(ctx, func() { s.mend(gate) }); err != nil {
-				s.log.Error(
+	for _, gate := range ls.opt.Gates {
+		ls.async(func() {
+			if err := gate.Watch(ctx, func() { ls.mend(gate) }); err != nil {
+				ls.log.Error(
 					"what others do to a listener is noticed late", zap.String("listener", gate.Name()), zap.Error(err),
 				)
 			}
@@ -49,73 +71,75 @@ func (s *Supervisor) watchListeners() (stop func()) {
 }
 
 // mend sets a gate right, for a goroutine other than the owner.
-func (s *Supervisor) mend(gate Gate) {
+func (ls *listenerSet) mend(gate Gate) {
 	if m := gate.Mend(); len(m.Said) > 0 {
-		s.post(func() { s.mended(gate, m) })
+		ls.post(func() { ls.mended(gate, m) })
 	}
 }
 
 // mended takes what a gate has found.
-func (s *Supervisor) mended(gate Gate, m Mended) {
+func (ls *listenerSet) mended(gate Gate, m Mended) {
 	why := strings.Join(m.Said, "; ")
-	care := s.care(gate.Name())
+	care := ls.care(gate.Name())
 	lost := 0
 	for _, n := range m.Lost {
-		if s.live != nil && slices.Contains(s.live.numbers()[gate.Name()], n) {
+		if ls.owner.live != nil && slices.Contains(ls.owner.live.numbers()[gate.Name()], n) {
 			lost = n
 		}
 	}
 	if lost != 0 && care.number == lost {
 		return // it is being replaced
 	}
-	s.log.Warn(
+	ls.log.Warn(
 		"a listener was changed by another process", zap.String("listener", gate.Name()), zap.String("what", why),
 	)
 	care.incident = &Trouble{Of: "listener " + gate.Name(), Since: time.Now(), Why: why}
 	if lost != 0 {
 		care.lost, care.number, care.tries = why, lost, 0
 	}
-	s.checkListeners()
+	ls.check()
 }
 
-func (s *Supervisor) care(listener string) *listenerCare {
-	if s.cares[listener] == nil {
-		s.cares[listener] = &listenerCare{}
+func (ls *listenerSet) care(listener string) *listenerCare {
+	if ls.cares[listener] == nil {
+		ls.cares[listener] = &listenerCare{}
 	}
-	return s.cares[listener]
+	return ls.cares[listener]
 }
 
 // replaceLost begins to replace a listener that cannot be mended, when no change is in progress.
 // What fails is tried again.
-func (s *Supervisor) replaceLost() {
-	for name, care := range ordered(s.cares) {
-		if care.lost == "" || s.live == nil || s.stopping {
+func (ls *listenerSet) replaceLost() {
+	for name, care := range ordered(ls.cares) {
+		if care.lost == "" || ls.owner.live == nil || ls.owner.stopping {
 			continue
 		}
-		if !slices.Contains(s.live.numbers()[name], care.number) {
+		if !slices.Contains(ls.owner.live.numbers()[name], care.number) {
 			care.lost, care.number = "", 0 // another generation is live
 			continue
 		}
-		if care.waiting || s.change != nil {
+		if care.waiting || ls.owner.change != nil {
 			continue
 		}
-		i := slices.IndexFunc(s.live.plan.Processes, func(p Process) bool { return slices.Contains(p.Listen, name) })
+		i := slices.IndexFunc(ls.owner.live.plan.Processes, func(p Process) bool {
+			return slices.Contains(p.Listen, name)
+		})
 		if i < 0 {
 			continue
 		}
-		process := s.live.plan.Processes[i].Name
-		s.log.Warn(
+		process := ls.owner.live.plan.Processes[i].Name
+		ls.log.Warn(
 			"replace a listener", zap.String("listener", name), zap.String("process", process),
 			zap.String("why", care.lost),
 		)
-		c, _, err := s.begin(Request{Kind: Restart, Process: process, Who: "the daemon"})
+		c, _, err := ls.owner.admission.begin(Request{Kind: Restart, Process: process, Who: "the daemon"})
 		if err != nil {
-			s.log.Error("replace a listener", zap.String("listener", name), zap.Error(err))
-			s.tryAgain(care)
+			ls.log.Error("replace a listener", zap.String("listener", name), zap.Error(err))
+			ls.tryAgain(care)
 			continue
 		}
-		s.tryAgain(care) // unless it works
-		s.beside(func() {
+		ls.tryAgain(care) // unless it works
+		ls.async(func() {
 			for range c.events { // nobody watches; the outcome is logged
 			}
 			<-c.done
@@ -124,38 +148,38 @@ func (s *Supervisor) replaceLost() {
 }
 
 // tryAgain has a listener replaced after a while.
-func (s *Supervisor) tryAgain(care *listenerCare) {
+func (ls *listenerSet) tryAgain(care *listenerCare) {
 	care.waiting = true
 	care.tries++
-	time.AfterFunc(s.backoff(care.tries), func() { s.post(func() { care.waiting = false }) })
+	time.AfterFunc(ls.backoff(care.tries), func() { ls.post(func() { care.waiting = false }) })
 }
 
-// checkListeners finds out beside the owner whether clients reach the live generation.
-func (s *Supervisor) checkListeners() {
-	g := s.live
+// check finds out beside the owner whether clients reach the live generation.
+func (ls *listenerSet) check() {
+	g := ls.owner.live
 	if g == nil || g.private {
 		return
 	}
 	numbers, gates := g.numbers(), g.gates
-	s.beside(func() {
+	ls.async(func() {
 		for name, list := range ordered(numbers) {
 			err := verify(gates[name], list)
-			s.post(func() {
+			ls.post(func() {
 				switch {
-				case s.live != g: // another check is under way
+				case ls.owner.live != g: // another check is under way
 				case !slices.Equal(g.numbers()[name], list):
-					s.checkListeners()
+					ls.check()
 				default:
-					s.reaches(name, err)
+					ls.noteReach(name, err)
 				}
 			})
 		}
 	})
 }
 
-// reaches notes whether clients reach the live generation.
-func (s *Supervisor) reaches(listener string, err error) {
-	care, text := s.care(listener), ""
+// noteReach notes whether clients reach the live generation.
+func (ls *listenerSet) noteReach(listener string, err error) {
+	care, text := ls.care(listener), ""
 	if err != nil {
 		text = err.Error()
 	}
@@ -163,19 +187,19 @@ func (s *Supervisor) reaches(listener string, err error) {
 	case text == care.wrong:
 		return
 	case err != nil:
-		s.log.Error("clients do not reach the live generation", zap.String("listener", listener), zap.Error(err))
+		ls.log.Error("clients do not reach the live generation", zap.String("listener", listener), zap.Error(err))
 	default:
-		s.log.Info("clients reach the live generation again", zap.String("listener", listener))
+		ls.log.Info("clients reach the live generation again", zap.String("listener", listener))
 	}
 	care.wrong = text
 }
 
 // verifyListeners finds out whether the gates reach a generation; it makes its soundings in the
 // goroutine that calls it.
-func (s *Supervisor) verifyListeners(g *generation) error {
+func (g *generation) verifyListeners() error {
 	var numbers map[string][]int
 	var gates map[string]Gate
-	if err := s.do(func() { numbers, gates = g.numbers(), g.gates }); err != nil {
+	if err := g.owner.do(func() { numbers, gates = g.numbers(), g.gates }); err != nil {
 		return err
 	}
 	var errs []error
@@ -204,9 +228,9 @@ func verify(gate Gate, numbers []int) error {
 }
 
 // unreachable is why clients do not reach the live generation, "" when they do.
-func (s *Supervisor) unreachable() string {
-	for _, gate := range s.opt.Gates {
-		care := s.cares[gate.Name()]
+func (ls *listenerSet) unreachable() string {
+	for _, gate := range ls.opt.Gates {
+		care := ls.cares[gate.Name()]
 		switch {
 		case care == nil:
 		case care.lost != "":
@@ -219,9 +243,9 @@ func (s *Supervisor) unreachable() string {
 }
 
 // incidents are what others have done to the listeners.
-func (s *Supervisor) incidents() (list []Trouble) {
-	for _, gate := range s.opt.Gates {
-		if care := s.cares[gate.Name()]; care != nil && care.incident != nil {
+func (ls *listenerSet) incidents() (list []Trouble) {
+	for _, gate := range ls.opt.Gates {
+		if care := ls.cares[gate.Name()]; care != nil && care.incident != nil {
 			list = append(list, *care.incident)
 		}
 	}
@@ -229,8 +253,8 @@ func (s *Supervisor) incidents() (list []Trouble) {
 }
 
 // strangers are the listeners of others on the addresses, for a goroutine other than the owner.
-func (s *Supervisor) strangers() (list []Trouble) {
-	for _, gate := range s.opt.Gates {
+func (ls *listenerSet) strangers() (list []Trouble) {
+	for _, gate := range ls.opt.Gates {
 		for _, who := range gate.Strangers() {
 			list = append(list, Trouble{Of: "listener " + gate.Name(), Since: time.Now(), Why: who})
 		}

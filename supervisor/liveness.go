@@ -22,6 +22,20 @@ const (
 // healthChecker is who asks for the changes that a continuous health check makes.
 const healthChecker = "the health check"
 
+// liveness runs the continuous health checks of the live generation, and replaces what hangs.
+type liveness struct {
+	*core
+	owner     *Supervisor
+	pulses    map[string]*pulse // by instance.lane
+	replacing map[string]*replacements
+}
+
+func newLiveness(s *Supervisor) liveness {
+	return liveness{
+		core: s.core, owner: s, pulses: make(map[string]*pulse), replacing: make(map[string]*replacements),
+	}
+}
+
 // pulse is the continuous health check of one lane of the live generation. Owned by Run.
 type pulse struct {
 	of     *instance // the first of the lane
@@ -46,12 +60,12 @@ type replacements struct {
 	waiting bool
 }
 
-// feelPulses has each lane of the live generation asked whose config wants that, but never during a
+// check has each lane of the live generation asked whose config wants that, but never during a
 // change: it would meddle. What is not asked for costs nothing: an idle daemon does not wake up.
-func (s *Supervisor) feelPulses() {
+func (lv *liveness) check() {
 	wanted := make(map[string]*instance)
-	if s.live != nil && s.change == nil && !s.stopping && !s.leaving {
-		for _, in := range s.live.instances {
+	if lv.owner.live != nil && lv.owner.change == nil && !lv.owner.stopping && !lv.owner.leaving {
+		for _, in := range lv.owner.live.instances {
 			if h := in.proc.Health; h == nil || h.Always == nil || in.state != InstanceReady || !in.wanted {
 				continue
 			}
@@ -60,39 +74,39 @@ func (s *Supervisor) feelPulses() {
 			}
 		}
 	}
-	for lane, p := range ordered(s.pulses) {
+	for lane, p := range ordered(lv.pulses) {
 		if in := wanted[lane]; in != p.of || in.turn != p.turn {
 			p.cancel()
-			delete(s.pulses, lane)
+			delete(lv.pulses, lane)
 		}
 	}
-	for of := range ordered(s.troubles) {
-		if lane, ok := strings.CutPrefix(of, healthOf); ok && s.change == nil && wanted[lane] == nil {
-			s.report(Trouble{Of: of}) // it is over: nobody asks that lane any more
+	for of := range ordered(lv.owner.health.troubles) {
+		if lane, ok := strings.CutPrefix(of, healthOf); ok && lv.owner.change == nil && wanted[lane] == nil {
+			lv.owner.health.report(Trouble{Of: of}) // it is over: nobody asks that lane any more
 		}
 	}
 	for lane, in := range ordered(wanted) {
-		if s.pulses[lane] == nil {
-			s.pulses[lane] = s.feel(in)
+		if lv.pulses[lane] == nil {
+			lv.pulses[lane] = lv.begin(in)
 		}
 	}
 }
 
-// feel begins to ask a lane.
-func (s *Supervisor) feel(in *instance) *pulse {
+// begin begins to ask a lane.
+func (lv *liveness) begin(in *instance) *pulse {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &pulse{of: in, turn: in.turn, cancel: cancel}
-	asks, interval := s.proberOf(in), in.proc.Health.Always.Interval
-	s.beside(func() {
+	asks, interval := in.proberOf(), in.proc.Health.Always.Interval
+	lv.async(func() {
 		select {
 		case <-time.After(interval):
 		case <-ctx.Done():
 			return
 		}
 		asks.ask(ctx, func(health.Result) time.Duration { return interval }, func(r health.Result) bool {
-			s.post(func() { s.felt(p, r) })
+			lv.post(func() { lv.take(p, r) })
 			select {
-			case <-s.done:
+			case <-lv.done:
 				return false
 			default:
 				return true
@@ -102,21 +116,21 @@ func (s *Supervisor) feel(in *instance) *pulse {
 	return p
 }
 
-// felt takes the result of a round. A worker that answers, however badly, is not hung: another one
+// take takes the result of a round. A worker that answers, however badly, is not hung: another one
 // would answer the same, and it is only told. One without an answer is replaced.
-func (s *Supervisor) felt(p *pulse, r health.Result) {
-	if s.pulses[p.of.lane()] != p {
+func (lv *liveness) take(p *pulse, r health.Result) {
+	if lv.pulses[p.of.lane()] != p {
 		return
 	}
 	failures := p.of.proc.Health.Always.Failures
 	switch {
 	case r.OK:
 		p.misses, p.bad = 0, 0
-		s.report(Trouble{Of: p.trouble()})
+		lv.owner.health.report(Trouble{Of: p.trouble()})
 	case r.Answered:
 		p.misses, p.bad = 0, p.bad+1
 		if p.bad >= failures {
-			s.report(Trouble{
+			lv.owner.health.report(Trouble{
 				Of: p.trouble(), Health: HealthDegraded,
 				Why: fmt.Sprintf("%s answers, and fails its health check: %s", p.of.lane(), r.Reason),
 			})
@@ -124,15 +138,15 @@ func (s *Supervisor) felt(p *pulse, r health.Result) {
 	default:
 		p.misses++
 		if p.hung() {
-			s.report(Trouble{Of: p.trouble(), Health: s.hungHealth(p), Why: s.hungText(p, r)})
-			s.replaceHung(p)
+			lv.owner.health.report(Trouble{Of: p.trouble(), Health: lv.hungHealth(p), Why: lv.hungReason(p, r)})
+			lv.replaceHung(p)
 		}
 	}
 }
 
-func (s *Supervisor) hungText(p *pulse, r health.Result) string {
+func (lv *liveness) hungReason(p *pulse, r health.Result) string {
 	text := fmt.Sprintf("%s has not answered its health check %d times in a row: %s", p.of.lane(), p.misses, r.Reason)
-	if l := s.countLanes(p.of.proc); len(p.of.proc.Listen) == 0 && l.all > 1 && l.serving == 0 {
+	if l := lv.count(p.of.proc); len(p.of.proc.Listen) == 0 && l.all > 1 && l.serving == 0 {
 		text += fmt.Sprintf("; no other instance answers either, so what they need may be down, and none is replaced (superctl restart %s does)",
 			p.of.proc.Name)
 	}
@@ -140,8 +154,8 @@ func (s *Supervisor) hungText(p *pulse, r health.Result) string {
 }
 
 // hungHealth is what a hung lane makes of the app's health.
-func (s *Supervisor) hungHealth(p *pulse) string {
-	if l := s.countLanes(p.of.proc); len(p.of.proc.Listen) > 0 && l.serving == 0 && !l.unsure {
+func (lv *liveness) hungHealth(p *pulse) string {
+	if l := lv.count(p.of.proc); len(p.of.proc.Listen) > 0 && l.serving == 0 && !l.undecided {
 		return HealthDown
 	}
 	return HealthDegraded
@@ -149,23 +163,23 @@ func (s *Supervisor) hungHealth(p *pulse) string {
 
 // laneCount is how the lanes of a process are.
 type laneCount struct {
-	all     int
-	serving int  // that have answered when they were last asked, or were not asked yet
-	unsure  bool // one has not answered, and is not hung yet
+	all       int
+	serving   int  // that have answered when they were last asked, or were not asked yet
+	undecided bool // one has not answered, and is not hung yet
 }
 
-func (s *Supervisor) countLanes(proc *Process) (l laneCount) {
+func (lv *liveness) count(proc *Process) (l laneCount) {
 	seen := make(map[string]bool)
-	for _, in := range s.live.of(proc.Name) {
+	for _, in := range lv.owner.live.of(proc.Name) {
 		if seen[in.lane()] {
 			continue
 		}
 		seen[in.lane()] = true
 		l.all++
-		switch p := s.pulses[in.lane()]; {
+		switch p := lv.pulses[in.lane()]; {
 		case p == nil: // it is starting, or stopping
 		case p.misses > 0:
-			l.unsure = l.unsure || !p.hung()
+			l.undecided = l.undecided || !p.hung()
 		default:
 			l.serving++
 		}
@@ -183,23 +197,25 @@ func (s *Supervisor) countLanes(proc *Process) (l laneCount) {
 //
 // It is decided anew by each round in which the lane does not answer: an outage ends for one lane a
 // moment before it does for another.
-func (s *Supervisor) replaceHung(p *pulse) {
+func (lv *liveness) replaceHung(p *pulse) {
 	proc := p.of.proc
-	l := s.countLanes(proc)
-	if s.replaced(proc.Name).waiting || l.unsure || len(proc.Listen) == 0 && l.all > 1 && l.serving == 0 {
+	l := lv.count(proc)
+	if lv.record(proc.Name).waiting || l.undecided || len(proc.Listen) == 0 && l.all > 1 && l.serving == 0 {
 		return
 	}
-	req := Request{Kind: Restart, Process: proc.Name, Who: healthChecker, Cause: s.troubles[p.trouble()].Why}
+	req := Request{
+		Kind: Restart, Process: proc.Name, Who: healthChecker, Cause: lv.owner.health.troubles[p.trouble()].Why,
+	}
 	if l.serving > 0 || len(proc.Listen) == 0 {
 		req.Instance = &p.of.index
 	}
-	s.replaceBy(req)
+	lv.replaceBy(req)
 }
 
 // replaceBy begins a change that the health check asks for, and sets when the next one may follow.
-func (s *Supervisor) replaceBy(req Request) {
-	s.log.Warn("replace a hung worker", zap.String("process", req.Process), zap.String("why", req.Cause))
-	r := s.replaced(req.Process)
+func (lv *liveness) replaceBy(req Request) {
+	lv.log.Warn("replace a hung worker", zap.String("process", req.Process), zap.String("why", req.Cause))
+	r := lv.record(req.Process)
 	if time.Since(r.last) > 2*lastReplacement {
 		r.tries = 0
 	}
@@ -208,22 +224,22 @@ func (s *Supervisor) replaceBy(req Request) {
 		wait = firstReplacement << r.tries
 	}
 	r.waiting, r.last, r.tries = true, time.Now(), r.tries+1
-	c, _, err := s.begin(req)
+	c, _, err := lv.owner.admission.begin(req)
 	if err != nil {
-		s.log.Error("replace a hung worker", zap.String("process", req.Process), zap.Error(err))
+		lv.log.Error("replace a hung worker", zap.String("process", req.Process), zap.Error(err))
 	} else {
-		s.beside(func() {
+		lv.async(func() {
 			for range c.events { // nobody watches; the outcome is in the history
 			}
 			<-c.done
 		})
 	}
-	time.AfterFunc(wait, func() { s.post(func() { r.waiting = false }) })
+	time.AfterFunc(wait, func() { lv.post(func() { r.waiting = false }) })
 }
 
-func (s *Supervisor) replaced(process string) *replacements {
-	if s.replacing[process] == nil {
-		s.replacing[process] = &replacements{}
+func (lv *liveness) record(process string) *replacements {
+	if lv.replacing[process] == nil {
+		lv.replacing[process] = &replacements{}
 	}
-	return s.replacing[process]
+	return lv.replacing[process]
 }

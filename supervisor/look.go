@@ -40,17 +40,17 @@ type lookout struct {
 // lookAt begins to look at what a starting worker does: the kernel has no event for a process that
 // binds a socket or changes its directory, so it is looked at a few times while it starts, and once
 // more before it is ready.
-func (s *Supervisor) lookAt(in *instance) {
-	in.finding, in.seen = "", s.opt.Look == nil
+func (in *instance) lookAt() {
+	in.finding, in.seen = "", in.owner.opt.Look == nil
 	if in.seen {
 		return
 	}
 	ctx, end := context.WithCancel(context.Background())
 	in.look = &lookout{end: end, last: make(chan struct{})}
 	look, w, l, turn := in.subject(), in.w, in.look, in.turn
-	inodes, err := s.inodes(in)
+	inodes, err := in.inodes()
 	look.Listeners = inodes
-	s.beside(func() {
+	in.owner.async(func() {
 		for wait := lookFirst; err == nil; wait = min(2*wait, lookMost) {
 			select {
 			case <-time.After(wait):
@@ -59,13 +59,13 @@ func (s *Supervisor) lookAt(in *instance) {
 			case <-ctx.Done():
 				return
 			}
-			found, last := s.confirmed(ctx, look, w), look.Healthy
-			s.post(func() { s.looked(in, turn, last, found) })
+			found, last := in.owner.confirmed(ctx, look, w), look.Healthy
+			in.owner.post(func() { in.looked(turn, last, found) })
 			if last {
 				return
 			}
 		}
-		s.post(func() { s.looked(in, turn, true, fmt.Errorf("%w: %w", ErrUnseen, err)) })
+		in.owner.post(func() { in.looked(turn, true, fmt.Errorf("%w: %w", ErrUnseen, err)) })
 	})
 }
 
@@ -75,14 +75,14 @@ func (in *instance) subject() Look {
 }
 
 // inodes are the numbers of the sockets that an instance was given.
-func (s *Supervisor) inodes(in *instance) ([]uint64, error) {
+func (in *instance) inodes() ([]uint64, error) {
 	var list []uint64
 	for _, name := range in.proc.Listen {
 		fd, err := in.gen.gates[name].FD(in.number(name))
 		if err != nil {
 			return nil, err
 		}
-		inode, err := s.os.inode(fd)
+		inode, err := in.owner.os.inode(fd)
 		if err != nil {
 			return nil, fmt.Errorf("listener %q: %w", name, err)
 		}
@@ -113,7 +113,7 @@ func (s *Supervisor) confirmed(ctx context.Context, l Look, w process) error {
 
 // mayBeReady reports whether a worker that has shown all else has been looked at; if not, it asks
 // for the look, and looked calls maybeReady again.
-func (s *Supervisor) mayBeReady(in *instance) bool {
+func (in *instance) mayBeReady() bool {
 	if in.seen || in.look == nil {
 		return true
 	}
@@ -128,39 +128,40 @@ func (s *Supervisor) mayBeReady(in *instance) bool {
 // looked takes what a look at a worker has found. A worker of a generation that has not proved
 // itself is refused. One that replaces a dead worker of the live generation stays, because it
 // serves: status tells of it.
-func (s *Supervisor) looked(in *instance, turn int, last bool, found error) {
+func (in *instance) looked(turn int, last bool, found error) {
 	if in.turn != turn || in.state != InstanceStarting {
 		return
 	}
 	if errors.Is(found, ErrUnseen) {
-		s.log.Warn("a worker could not be looked at", append(s.fields(in), zap.Error(found))...)
+		in.owner.log.Warn("a worker could not be looked at", append(in.fields(), zap.Error(found))...)
 		found = nil
 	}
 	in.finding = ""
 	if found != nil {
 		in.finding = found.Error()
-		if s.refusable(in) {
+		if in.refusable() {
 			in.reason = in.finding
 			if !in.gen.respawns() {
 				in.wanted = false
-				s.fail(in.gen, in, fmt.Sprintf("%s %s", in, in.finding))
+				in.gen.fail(in, fmt.Sprintf("%s %s", in, in.finding))
 			}
-			s.fire(in, killAsked)
+			in.fire(killAsked)
 			return
 		}
-		s.log.Error("a worker of the live release is not what it should be",
-			append(s.fields(in), zap.String("finding", in.finding))...)
+		in.owner.log.Error("a worker of the live release is not what it should be",
+			append(in.fields(), zap.String("finding", in.finding))...)
 	}
 	if last {
 		in.seen = true
-		s.maybeReady(in)
+		in.maybeReady()
 	}
 }
 
 // refusable reports whether an instance is part of what the change in progress has to prove. A
 // start proves nothing: what it refused nobody would serve.
-func (s *Supervisor) refusable(in *instance) bool {
-	return !in.gen.respawns() || s.change != nil && s.change.to == in.gen && s.change.req.Kind != start
+func (in *instance) refusable() bool {
+	return !in.gen.respawns() ||
+		in.owner.change != nil && in.owner.change.to == in.gen && in.owner.change.req.Kind != start
 }
 
 // endLook ends the look at a worker that does not start any more.

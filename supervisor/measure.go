@@ -76,7 +76,7 @@ func (g *generation) measurement() measurement {
 }
 
 // fill fills in what workers use and hold. It reads /proc, which takes its time: not the owner's.
-func (s *Supervisor) fill(st *Status, figures []measurement) {
+func (vw *view) fill(st *Status, figures []measurement) {
 	var running []process
 	for _, m := range figures {
 		for _, w := range m.workers {
@@ -88,7 +88,7 @@ func (s *Supervisor) fill(st *Status, figures []measurement) {
 	if len(running) == 0 {
 		return
 	}
-	usage := s.meter.read(s.os.measure, running)
+	usage := vw.meter.read(vw.os.measure, running)
 	for i, m := range figures {
 		m.fill(&st.Generations[i], usage)
 	}

@@ -53,14 +53,14 @@ func FuzzLoad(f *testing.F) {
 			t.Fatal(err)
 		}
 		s := New(Options{App: "shop", State: dir})
-		st, err := s.load()
+		st, err := s.journal.load()
 		if err != nil {
 			return
 		}
 		for i := range st.Generations {
-			s.gatesOf(&st, &st.Generations[i])
+			s.listeners.gatesOf(&st, &st.Generations[i])
 		}
-		s.halfRolled(&st)
+		newRecovery(s).halfRolled(&st)
 		for name, members := range st.Listeners {
 			sentTo(&st, name, members)
 		}

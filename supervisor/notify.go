@@ -9,49 +9,59 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// listenNotify opens the socket on which workers say READY=1 and STATUS=.
-func (s *Supervisor) listenNotify() error {
-	if s.opt.Notify == "" {
+// mailbox takes what workers say on the notify socket: READY=1 and STATUS=.
+type mailbox struct {
+	*core
+	owner       *Supervisor
+	socket      notifier // nil without Options.Notify
+	inbound     *messageQueue
+	stopReading func() <-chan struct{} // ends the reading of the socket; nil = it is not read
+	unclaimed   []worker.Message       // from processes that are not known yet, while a worker is being started
+}
+
+// open opens the socket on which workers say READY=1 and STATUS=.
+func (mb *mailbox) open() error {
+	if mb.opt.Notify == "" {
 		return nil
 	}
-	n, err := worker.ListenNotify(s.opt.Notify, s.takeInherited(notifyName))
+	n, err := worker.ListenNotify(mb.opt.Notify, mb.takeInherited(notifyName))
 	if err != nil {
 		return err
 	}
-	s.notify = n
-	s.readNotify()
+	mb.socket = n
+	mb.read()
 	return nil
 }
 
-// readNotify reads what workers say, until it is paused.
-func (s *Supervisor) readNotify() {
-	if s.notify == nil {
+// read reads what workers say, until it is paused.
+func (mb *mailbox) read() {
+	if mb.socket == nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	s.mute = func() <-chan struct{} { cancel(); return ended }
-	n := s.notify
-	s.beside(func() {
+	mb.stopReading = func() <-chan struct{} { cancel(); return ended }
+	n := mb.socket
+	mb.async(func() {
 		defer close(ended)
-		if err := n.Run(ctx, func(m worker.Message) { s.heard.add(m, s.done) }); err != nil {
-			s.log.Error("read notifications", zap.Error(err))
+		if err := n.Run(ctx, func(m worker.Message) { mb.inbound.add(m, mb.done) }); err != nil {
+			mb.log.Error("read notifications", zap.Error(err))
 		}
 	})
 }
 
-// pauseNotify ends the reading, and takes what has been read.
-func (s *Supervisor) pauseNotify() {
-	if s.mute == nil {
+// pause ends the reading, and takes what has been read.
+func (mb *mailbox) pause() {
+	if mb.stopReading == nil {
 		return
 	}
-	for ended := s.mute(); ; {
+	for ended := mb.stopReading(); ; {
 		select {
-		case <-s.heard.news:
-			s.listen()
+		case <-mb.inbound.news:
+			mb.receive()
 		case <-ended:
-			s.mute = nil
-			s.listen()
+			mb.stopReading = nil
+			mb.receive()
 			return
 		}
 	}
@@ -61,98 +71,98 @@ func (s *Supervisor) pauseNotify() {
 // whether it has. Workers that have connected to the one before it are not heard any more; those
 // that speak by the path are.
 func (s *Supervisor) MendNotify() (mended bool, err error) {
-	if stopped := s.do(func() { mended, err = s.mendNotify() }); stopped != nil {
+	if stopped := s.do(func() { mended, err = s.mailbox.mend() }); stopped != nil {
 		return false, nil // a daemon that ends needs no socket
 	}
 	return mended, err
 }
 
-func (s *Supervisor) mendNotify() (mended bool, err error) {
-	if s.notify == nil || s.mute == nil || s.notify.Reachable() {
+func (mb *mailbox) mend() (mended bool, err error) {
+	if mb.socket == nil || mb.stopReading == nil || mb.socket.Reachable() {
 		return false, nil
 	}
-	n, err := worker.ListenNotify(s.opt.Notify, -1)
+	n, err := worker.ListenNotify(mb.opt.Notify, -1)
 	if err != nil {
 		return false, err
 	}
-	s.pauseNotify()
-	before := s.notify
-	s.notify = n
-	s.readNotify()
-	s.storeAgain(notifyName)
-	return true, before.Abandon(s.told)
+	mb.pause()
+	before := mb.socket
+	mb.socket = n
+	mb.read()
+	mb.owner.store.putAgain(notifyName)
+	return true, before.Abandon(mb.deliver)
 }
 
 // StoreAgain has the store keep the descriptor of that name in Options.Extra as it is now, in the
 // place of the one before it.
 func (s *Supervisor) StoreAgain(name string) {
-	_ = s.do(func() { s.storeAgain(name) }) // a daemon that ends has left its descriptors already
+	_ = s.do(func() { s.store.putAgain(name) }) // a daemon that ends has left its descriptors already
 }
 
-func (s *Supervisor) storeAgain(name string) {
-	if _, ok := s.stored[name]; ok {
-		s.stored[name] = "" // no identity: the next turn puts the new one in its place
-		s.dirty = true
+func (ds *descriptorStore) putAgain(name string) {
+	if _, ok := ds.held[name]; ok {
+		ds.held[name] = "" // no identity: the next turn puts the new one in its place
+		ds.owner.journal.dirty = true
 	}
 }
 
-// closeNotify ends the reading and removes the socket.
-func (s *Supervisor) closeNotify() {
-	s.pauseNotify()
-	if s.notify == nil {
+// close ends the reading and removes the socket.
+func (mb *mailbox) close() {
+	mb.pause()
+	if mb.socket == nil {
 		return
 	}
-	if err := s.notify.Close(); err != nil {
-		s.log.Error("close notify socket", zap.Error(err))
+	if err := mb.socket.Close(); err != nil {
+		mb.log.Error("close notify socket", zap.Error(err))
 	}
 }
 
-// listen takes what workers have said.
-func (s *Supervisor) listen() {
-	for _, m := range s.heard.take() {
-		s.told(m)
+// receive takes what workers have said.
+func (mb *mailbox) receive() {
+	for _, m := range mb.inbound.take() {
+		mb.deliver(m)
 	}
 }
 
-// told takes what a worker says of itself. The sender may be a child of the worker, and may be gone
-// by now. A worker may speak before the owner knows that it runs: what nobody is known to have said
-// is kept while a worker is being started.
-func (s *Supervisor) told(m worker.Message) {
-	in := s.instanceOf(m.Lineage)
+// deliver takes what a worker says of itself. The sender may be a child of the worker, and may be
+// gone by now. A worker may speak before the owner knows that it runs: what nobody is known to have
+// said is kept while a worker is being started.
+func (mb *mailbox) deliver(m worker.Message) {
+	in := mb.instanceOf(m.Lineage)
 	if in == nil {
-		s.log.Debug("a notification from no known worker", zap.Int("pid", m.PID))
-		if s.starting() && len(s.unclaimed) < mostUnheard {
-			s.unclaimed = append(s.unclaimed, m)
+		mb.log.Debug("a notification from no known worker", zap.Int("pid", m.PID))
+		if mb.owner.starting() && len(mb.unclaimed) < mostMessages {
+			mb.unclaimed = append(mb.unclaimed, m)
 		}
 		return
 	}
 	if m.Fields[drainhook.Field] != "" {
-		s.hookLoaded(in)
+		mb.owner.flags.hookLoaded(in)
 	}
 	if text, ok := m.Fields["STATUS"]; ok {
 		in.says = in.gen.plan.redactor.Text(text)
 	}
 	if m.Fields["READY"] == "1" {
-		s.dirty = s.dirty || !in.notified
+		mb.owner.journal.dirty = mb.owner.journal.dirty || !in.notified
 		in.notified = true
 		if in.state == InstanceStarting && in.proc.Notify {
-			s.maybeReady(in)
+			in.maybeReady()
 		}
 	}
 }
 
-// claim takes what a worker that is known now has said before.
-func (s *Supervisor) claim() {
-	said := s.unclaimed
-	s.unclaimed = nil
+// deliverUnclaimed takes what a worker that is known now has said before.
+func (mb *mailbox) deliverUnclaimed() {
+	said := mb.unclaimed
+	mb.unclaimed = nil
 	for _, m := range said {
-		s.told(m) // which keeps what still is nobody's
+		mb.deliver(m) // which keeps what still is nobody's
 	}
 }
 
-func (s *Supervisor) instanceOf(lineage []int) *instance {
+func (mb *mailbox) instanceOf(lineage []int) *instance {
 	for _, pid := range lineage {
-		for _, g := range s.generations {
+		for _, g := range mb.owner.generations {
 			for _, in := range g.instances {
 				if in.w != nil && in.w.PID() == pid {
 					return in

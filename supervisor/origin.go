@@ -9,18 +9,19 @@ type liveSince struct {
 	Origin
 }
 
-// takeBack makes live again, for the state file and for people, what was live before a change.
-func (s *Supervisor) takeBack(c *change) {
-	s.release, s.previous = c.was.release, c.was.previous
-	s.liveSince, s.previousSince = c.was.liveSince, c.was.previousSince
+// restoreRecords makes live again, for the state file and for people, what was live before a
+// change.
+func (u undo) restoreRecords() {
+	u.owner.release, u.owner.previous = u.was.release, u.was.previous
+	u.owner.liveSince, u.owner.previousSince = u.was.liveSince, u.was.previousSince
 }
 
 // becomeLive notes which change has made a release the live one; on the same release it stays the
 // one that was.
-func (s *Supervisor) becomeLive(c *change) {
-	if s.release != nil && s.release.Path == c.plan.Release.Path {
+func (c *change) becomeLive() {
+	if c.owner.release != nil && c.owner.release.Path == c.plan.Release.Path {
 		return
 	}
-	s.previousSince = s.liveSince
-	s.liveSince = &liveSince{time.Now(), c.req.Who, c.req.Origin}
+	c.owner.previousSince = c.owner.liveSince
+	c.owner.liveSince = &liveSince{time.Now(), c.req.Who, c.req.Origin}
 }

@@ -6,11 +6,16 @@ import (
 	"slices"
 )
 
+// privateTrial proves a release on private listeners.
+type privateTrial struct{ *change }
+
+func (c *change) trial() privateTrial { return privateTrial{c} }
+
 // preflight proves the release on private sockets before it is started on one that all generations
 // share: there, a new worker takes real requests from its first moment (DESIGN 4).
-func (c *change) preflight(ctx context.Context) (string, error) {
-	return c.tryPrivately(ctx, func(g *generation) []*instance {
-		if !c.plan.rolls() {
+func (p privateTrial) preflight(ctx context.Context) (string, error) {
+	return p.proveOnly(ctx, func(g *generation) []*instance {
+		if !p.plan.rolls() {
 			return g.instances
 		}
 		// there may be room for no more
@@ -18,12 +23,12 @@ func (c *change) preflight(ctx context.Context) (string, error) {
 	})
 }
 
-// tryPrivately proves instances of a generation that is made for that alone, behind private gates,
+// proveOnly proves instances of a generation that is made for that alone, behind private gates,
 // and ends them again.
-func (c *change) tryPrivately(ctx context.Context, of func(*generation) []*instance) (string, error) {
+func (p privateTrial) proveOnly(ctx context.Context, of func(*generation) []*instance) (string, error) {
 	gates := make(map[string]Gate)
-	for _, name := range c.plan.listeners() {
-		gate := c.gates()[name]
+	for _, name := range p.plan.listeners() {
+		gate := p.gates()[name]
 		if gate == nil {
 			return "", newListenerError(name)
 		}
@@ -35,22 +40,22 @@ func (c *change) tryPrivately(ctx context.Context, of func(*generation) []*insta
 	}
 	var g *generation
 	var err error
-	if stopped := c.s.do(func() {
-		g = c.s.newGeneration(c.plan, gates, "")
+	if stopped := p.owner.do(func() {
+		g = p.owner.newGeneration(p.plan, gates, "")
 		g.private = true
 		g.instances = of(g)
-		err = c.s.stage(g)
+		err = g.stage()
 	}); stopped != nil {
 		return "", stopped
 	}
 	if err == nil {
-		_, err = c.prove(ctx, g)
+		_, err = p.prove(ctx, g)
 	}
-	if stopped := c.s.do(func() {
+	if stopped := p.owner.do(func() {
 		if g.failure == nil {
 			g.failure = &failure{reason: "the preflight is over"} // it never had a request, so it need not drain
 		}
-		c.s.retire(g)
+		g.retire()
 	}); stopped != nil {
 		return "", stopped
 	}

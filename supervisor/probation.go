@@ -9,38 +9,43 @@ import (
 	"superctl/supervisor/health"
 )
 
-// probation watches the new generation while the old one is kept, without new connections.
-func (c *change) probation(ctx context.Context) (string, error) {
-	over, cancel := context.WithTimeoutCause(ctx, c.plan.Probation, errPassed)
+// probationWatch asks the new generation for its health while the old one is kept.
+type probationWatch struct{ *change }
+
+func (c *change) watch() probationWatch { return probationWatch{c} }
+
+// run watches the new generation while the old one is kept, without new connections.
+func (pw probationWatch) run(ctx context.Context) (string, error) {
+	over, cancel := context.WithTimeoutCause(ctx, pw.plan.Probation, errPassed)
 	defer cancel()
 	watched, fail := context.WithCancelCause(over)
 	defer fail(nil)
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer fail(errPassed)
-	if err := c.askAll(watched, &asking, fail); err != nil {
+	if err := pw.askAll(watched, &asking, fail); err != nil {
 		return "", err
 	}
-	err := c.s.await(watched, func() (bool, error) {
-		if c.to.deaths > 0 {
-			return false, &failure{reason: c.to.lastDeath, log: c.to.deathLog}
+	err := pw.owner.await(watched, func() (bool, error) {
+		if pw.to.deaths > 0 {
+			return false, &failure{reason: pw.to.lastDeath, log: pw.to.deathLog}
 		}
 		return false, nil
 	})
 	if errors.Is(err, errPassed) || errors.Is(err, ErrStopping) {
-		return "healthy for " + c.plan.Probation.String(), nil
+		return "healthy for " + pw.plan.Probation.String(), nil
 	}
 	return "", err
 }
 
 // askAll has the new generation asked for its health until ctx ends; one bad answer is the end,
 // with it as the cause.
-func (c *change) askAll(ctx context.Context, asking *sync.WaitGroup, fail context.CancelCauseFunc) error {
+func (pw probationWatch) askAll(ctx context.Context, asking *sync.WaitGroup, fail context.CancelCauseFunc) error {
 	var ask []*instance // one of each lane
-	if err := c.s.do(func() {
-		for _, in := range c.to.instances {
+	if err := pw.owner.do(func() {
+		for _, in := range pw.to.instances {
 			p := in.proc
-			if p.Health == nil || c.kind == Restart && c.from != nil && len(c.from.of(p.Name)) == 0 {
+			if p.Health == nil || pw.kind == Restart && pw.from != nil && len(pw.from.of(p.Name)) == 0 {
 				continue
 			}
 			if !slices.ContainsFunc(ask, func(other *instance) bool { return other.lane() == in.lane() }) {
@@ -48,11 +53,11 @@ func (c *change) askAll(ctx context.Context, asking *sync.WaitGroup, fail contex
 			}
 		}
 		for _, in := range ask {
-			p, asks := in.proc, c.s.proberOf(in)
+			p, asks := in.proc, in.proberOf()
 			asking.Go(func() {
 				asks.ask(ctx, asks.steadily, func(r health.Result) bool {
 					if !r.OK {
-						fail(&failure{reason: p.Name + ": " + r.Reason, log: c.tail(p.Name)})
+						fail(&failure{reason: p.Name + ": " + r.Reason, log: pw.tail(p.Name)})
 					}
 					return r.OK
 				})
@@ -65,10 +70,10 @@ func (c *change) askAll(ctx context.Context, asking *sync.WaitGroup, fail contex
 }
 
 // tail is what a process of the new generation wrote last.
-func (c *change) tail(process string) []string {
+func (pw probationWatch) tail(process string) []string {
 	var lines []string
-	_ = c.s.do(func() {
-		for _, in := range c.to.of(process) {
+	_ = pw.owner.do(func() {
+		for _, in := range pw.to.of(process) {
 			lines = append(lines, in.tail.Lines()...)
 		}
 	})

@@ -26,7 +26,7 @@ type prober struct {
 }
 
 // proberOf returns the prober of an instance's lane.
-func (s *Supervisor) proberOf(in *instance) prober {
+func (in *instance) proberOf() prober {
 	p := prober{policy: *in.proc.Health}
 	for _, name := range in.proc.Listen {
 		gate, number := in.gen.gates[name], in.number(name)
@@ -40,14 +40,14 @@ func (s *Supervisor) proberOf(in *instance) prober {
 		})
 	}
 	if p.policy.HasExec() {
-		p.subject.Command = s.checkCommand(in)
+		p.subject.Command = in.checkCommand()
 	}
 	return p
 }
 
 // checkCommand returns what runs a command as the worker of an instance would.
-func (s *Supervisor) checkCommand(in *instance) func(context.Context, []string, func(string)) error {
-	spec, err := s.spec(in)
+func (in *instance) checkCommand() func(context.Context, []string, func(string)) error {
+	spec, err := in.spec()
 	if err != nil {
 		return func(context.Context, []string, func(string)) error { return err }
 	}
@@ -55,16 +55,16 @@ func (s *Supervisor) checkCommand(in *instance) func(context.Context, []string, 
 	name, scratch := "check-"+in.String(), in.scratch
 	return func(ctx context.Context, argv []string, line func(string)) error {
 		spec := spec
-		spec.Scratch = s.scratch(scratch, spec.User)
+		spec.Scratch = in.owner.scratch(scratch, spec.User)
 		c, err := spec.Beside(argv)
 		if err != nil {
 			return err
 		}
-		if c.Cgroup, err = s.opt.Cgroups.Make(spec.Generation, name, limits); err != nil {
+		if c.Cgroup, err = in.owner.opt.Cgroups.Make(spec.Generation, name, limits); err != nil {
 			return fmt.Errorf("control group: %w", err)
 		}
-		err = s.os.run(ctx, c, line)
-		return errors.Join(err, s.opt.Cgroups.Remove(c.Cgroup))
+		err = in.owner.os.run(ctx, c, line)
+		return errors.Join(err, in.owner.opt.Cgroups.Remove(c.Cgroup))
 	}
 }
 
@@ -137,7 +137,7 @@ func (p *proof) allow() {
 
 // prove sees to it that the lane of a starting instance is asked for its health: all instances that
 // accept from one listener are asked there together.
-func (s *Supervisor) prove(in *instance) {
+func (in *instance) prove() {
 	g := in.gen
 	if in.proc.Health == nil || g.proofs[in.lane()] != nil {
 		return
@@ -145,12 +145,12 @@ func (s *Supervisor) prove(in *instance) {
 	ctx, cancel := context.WithCancel(context.Background())
 	pr := &proof{cancel: cancel}
 	g.proofs[in.lane()] = pr
-	asks := s.proberOf(in)
-	s.beside(func() {
+	asks := in.proberOf()
+	in.owner.async(func() {
 		asks.ask(ctx, asks.eagerly(), func(r health.Result) bool {
-			s.post(func() {
+			in.owner.post(func() {
 				if ctx.Err() == nil {
-					s.checked(in, pr, r)
+					in.checked(pr, r)
 				}
 			})
 			return true
@@ -161,20 +161,18 @@ func (s *Supervisor) prove(in *instance) {
 // checked takes the result of a round. A release that has answered well once and then does not is
 // refused at once: one that answers only sometimes would pass sooner or later if it were asked for
 // long enough.
-func (s *Supervisor) checked(of *instance, pr *proof, r health.Result) {
+func (of *instance) checked(pr *proof, r health.Result) {
 	g, p := of.gen, of.proc
 	r.Reason = g.plan.redactor.Text(r.Reason)
 	pr.newest = r
 	pr.asked++
 	if !r.OK {
 		if pr.ever && !g.respawns() && g.failure == nil {
-			s.fail(
-				g, of, fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason),
-			)
+			g.fail(of, fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason))
 		}
 		pr.passed = 0
 		if r.Answered {
-			s.limitFailures(of, pr)
+			of.limitFailures(pr)
 		}
 		return
 	}
@@ -187,22 +185,22 @@ func (s *Supervisor) checked(of *instance, pr *proof, r health.Result) {
 	for _, in := range g.of(p.Name) {
 		if in.state == InstanceStarting && in.lane() == of.lane() {
 			in.healthy = true
-			s.maybeReady(in)
+			in.maybeReady()
 		}
 	}
 }
 
 // limitFailures has the lane refused when it goes on failing. A server that answers is up, so to
 // wait for longer changes nothing, and the advice is known.
-func (s *Supervisor) limitFailures(of *instance, pr *proof) {
+func (of *instance) limitFailures(pr *proof) {
 	limit := of.proc.Health.UnhealthyAfter
 	if limit == 0 || pr.limit != nil {
 		return
 	}
 	pr.limit = time.AfterFunc(limit, func() {
-		s.post(func() {
+		of.owner.post(func() {
 			if pr.limit != nil && of.gen.proofs[of.lane()] == pr {
-				s.refuseLane(of, pr)
+				of.refuseLane(pr)
 			}
 		})
 	})
@@ -211,14 +209,14 @@ func (s *Supervisor) limitFailures(of *instance, pr *proof) {
 // refuseLane gives up what does not prove itself. A worker of the live generation is only given up
 // where a change has started it: to start others again and again would not mend what they answer,
 // and would take away the little that they serve.
-func (s *Supervisor) refuseLane(of *instance, pr *proof) {
+func (of *instance) refuseLane(pr *proof) {
 	for _, in := range of.gen.of(of.proc.Name) {
-		if in.state != InstanceStarting || in.lane() != of.lane() || !s.refusable(in) || in.restarts > 0 {
+		if in.state != InstanceStarting || in.lane() != of.lane() || !in.refusable() || in.restarts > 0 {
 			continue
 		}
 		in.refusal = fmt.Sprintf("has failed its health check for %s since its first answer (health.unhealthy_after): %s",
 			in.proc.Health.UnhealthyAfter, pr.newest.Reason)
-		s.fire(in, startTimedOut)
+		in.fire(startTimedOut)
 	}
 }
 

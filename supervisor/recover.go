@@ -13,78 +13,86 @@ import (
 	"go.uber.org/zap"
 )
 
-// recover takes over from an earlier daemon: it learns what was live, adopts the workers that have
+// recovery takes over from an earlier daemon, once, before anything else.
+type recovery struct {
+	*core
+	owner *Supervisor
+}
+
+func newRecovery(s *Supervisor) *recovery { return &recovery{core: s.core, owner: s} }
+
+// run takes over from an earlier daemon: it learns what was live, adopts the workers that have
 // outlived it together with their listeners, and ends those that belong to nobody.
-func (s *Supervisor) recover() error {
+func (rc *recovery) run() error {
 	var st state
 	for _, step := range []struct {
 		name string
 		do   func(*state) error
 	}{
-		{"read the state", s.recall},
-		{"adopt workers", s.adoptGenerations},
-		{"end what is nobody's", s.endStrangers},
-		{"adopt listeners", s.adoptListeners},
-		{"go on draining", s.finishDraining},
-		{"adopt the live generation", s.adoptLive},
-		{"end what was not live", s.endUnproved},
+		{"read the state", rc.recall},
+		{"adopt workers", rc.adoptGenerations},
+		{"end what is nobody's", rc.stopOrphans},
+		{"adopt listeners", rc.adoptListeners},
+		{"go on draining", rc.finishDraining},
+		{"adopt the live generation", rc.adoptLive},
+		{"end what was not live", rc.stopUnproved},
 	} {
-		s.fault("recover", "before "+step.name)
+		rc.fault("recover", "before "+step.name)
 		if err := step.do(&st); err != nil {
 			return err
 		}
-		s.fault("recover", "after "+step.name)
+		rc.fault("recover", "after "+step.name)
 	}
 	return nil
 }
 
 // recall reads what the earlier daemon knew.
-func (s *Supervisor) recall(st *state) (err error) {
+func (rc *recovery) recall(st *state) (err error) {
 	// a worker's user opens its own pipe in it
-	if err := os.MkdirAll(filepath.Join(s.opt.State, "log"), 0o711); err != nil {
+	if err := os.MkdirAll(filepath.Join(rc.opt.State, "log"), 0o711); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	*st, err = s.load()
+	*st, err = rc.owner.journal.load()
 	if unreadable := new(UnreadableStateError); errors.As(err, &unreadable) {
-		*st, err = state{Next: 1}, s.setAside(unreadable)
+		*st, err = state{Next: 1}, rc.owner.journal.setAside(unreadable)
 	}
 	if err != nil {
 		return err
 	}
-	s.next, s.release, s.previous, s.last = st.Next, st.Release, st.Previous, st.Last
-	s.liveSince, s.previousSince = st.LiveSince, st.PreviousSince
-	s.untold = st.Untold
+	rc.owner.next, rc.owner.release, rc.owner.previous, rc.owner.last = st.Next, st.Release, st.Previous, st.Last
+	rc.owner.liveSince, rc.owner.previousSince = st.LiveSince, st.PreviousSince
+	rc.owner.owed = st.Untold
 	if st.ToldHealth != "" {
-		s.episode = episode{began: time.Now(), told: st.ToldHealth}
+		rc.owner.health.episode = episode{began: time.Now(), told: st.ToldHealth}
 	}
-	maps.Copy(s.scale, st.Scale)
+	maps.Copy(rc.owner.demand.scale, st.Scale)
 	for _, name := range st.Paused {
-		s.paused[name] = true
+		rc.owner.demand.paused[name] = true
 	}
-	s.openFormer(st)
-	s.installHook()
-	return s.clearTorn()
+	rc.owner.listeners.openFormer(st)
+	rc.owner.flags.install()
+	return rc.clearTorn()
 }
 
-// endStrangers ends what an earlier daemon's workers, of which nothing is known any more, have
+// stopOrphans ends what an earlier daemon's workers, of which nothing is known any more, have
 // left. What does not end, as in a call of the kernel's that hangs, must not keep the site's daemon
 // from starting.
-func (s *Supervisor) endStrangers(*state) error {
-	if err := s.os.sweep(s.mark(), s.knows); err != nil {
-		s.log.Error("stop processes orphaned by an earlier daemon", zap.Error(err))
+func (rc *recovery) stopOrphans(*state) error {
+	if err := rc.os.sweep(rc.mark(), rc.knows); err != nil {
+		rc.log.Error("stop processes orphaned by an earlier daemon", zap.Error(err))
 	}
-	if err := s.opt.Cgroups.Sweep(s.encloses); err != nil {
-		s.log.Error("stop processes orphaned by an earlier daemon", zap.Error(err))
+	if err := rc.opt.Cgroups.Sweep(rc.encloses); err != nil {
+		rc.log.Error("stop processes orphaned by an earlier daemon", zap.Error(err))
 	}
-	if err := s.os.strays(s.runningWorkers()); err != nil {
-		s.log.Error("stop processes that have left their worker", zap.Error(err))
+	if err := rc.os.strays(rc.owner.runningWorkers()); err != nil {
+		rc.log.Error("stop processes that have left their worker", zap.Error(err))
 	}
 	return nil
 }
 
 // knows tells whether a process with that tag is a worker's that was adopted.
-func (s *Supervisor) knows(tag string) bool {
-	for _, g := range s.generations {
+func (rc *recovery) knows(tag string) bool {
+	for _, g := range rc.owner.generations {
 		for _, in := range g.instances {
 			if in.w != nil && in.w.Tag() == tag {
 				return true
@@ -95,8 +103,8 @@ func (s *Supervisor) knows(tag string) bool {
 }
 
 // encloses tells whether a control group is an adopted worker's.
-func (s *Supervisor) encloses(dir string) bool {
-	for _, g := range s.generations {
+func (rc *recovery) encloses(dir string) bool {
+	for _, g := range rc.owner.generations {
 		for _, in := range g.instances {
 			if in.w != nil && in.w.Cgroup() == dir {
 				return true
@@ -106,49 +114,49 @@ func (s *Supervisor) encloses(dir string) bool {
 	return false
 }
 
-// endUnproved ends the generations that had not had their cutover.
-func (s *Supervisor) endUnproved(*state) error {
-	for _, g := range ordered(s.generations) {
-		if g == s.live || g.state != Booting && g.state != Staged {
+// stopUnproved ends the generations that had not had their cutover.
+func (rc *recovery) stopUnproved(*state) error {
+	for _, g := range ordered(rc.owner.generations) {
+		if g == rc.owner.live || g.state != Booting && g.state != Staged {
 			continue
 		}
-		if g == s.rolling {
+		if g == rc.owner.rolling {
 			continue // it serves on until the live one is whole again
 		}
 		if g.state == Staged {
 			g.tried = true // its cutover may have been under way: clients may be with it, and in its queues
 		}
 		if g.tried {
-			s.beside(func() { s.withdrawAdopted(g) })
+			rc.async(func() { g.withdrawAdopted() })
 		} else {
 			g.failure = &failure{reason: "the daemon ended before its cutover"}
-			s.retire(g)
+			g.retire()
 		}
 	}
-	s.closeUnused()
-	s.clearFlags()
-	s.clearScratch()
-	s.clearValues(s.valuesInUse())
-	return s.clearOutputs()
+	rc.owner.listeners.closeUnused()
+	rc.owner.flags.removeUnused()
+	rc.owner.memory.clearScratch()
+	rc.owner.memory.clearValues(rc.owner.memory.valuesInUse())
+	return rc.clearOutputs()
 }
 
 // closeUnused gives up the listeners of generations of which nothing has survived: nobody would
 // ever accept from them.
-func (s *Supervisor) closeUnused() {
-	if s.live == nil {
+func (ls *listenerSet) closeUnused() {
+	if ls.owner.live == nil {
 		return // the next generation may need what was handed in
 	}
-	for name, gate := range s.everyGate() {
+	for name, gate := range ls.everyGate() {
 		for _, m := range gate.Members() {
 			used := func(g *generation) bool {
 				return g.gates[gate.Name()] == gate && slices.Contains(g.numbers()[gate.Name()], m.Gen)
 			}
 			if m.Gen == 0 || m.Gen == gate.Live() ||
-				slices.ContainsFunc(slices.Collect(maps.Values(s.generations)), used) {
+				slices.ContainsFunc(slices.Collect(maps.Values(ls.owner.generations)), used) {
 				continue
 			}
 			if err := gate.Close(m.Gen); err != nil {
-				s.log.Warn(
+				ls.log.Warn(
 					"close a listener of an earlier daemon", zap.String("listener", name), zap.Int("generation", m.Gen),
 					zap.Error(err),
 				)
@@ -158,8 +166,8 @@ func (s *Supervisor) closeUnused() {
 }
 
 // clearTorn removes the files that a daemon was writing when it was killed.
-func (s *Supervisor) clearTorn() error {
-	left, err := filepath.Glob(filepath.Join(s.opt.State, ".*.[jt]*")) // .state.json123, .config.toml123
+func (rc *recovery) clearTorn() error {
+	left, err := filepath.Glob(filepath.Join(rc.opt.State, ".*.[jt]*")) // .state.json123, .config.toml123
 	if err != nil {
 		return err
 	}
@@ -173,14 +181,14 @@ func (s *Supervisor) clearTorn() error {
 
 // clearOutputs removes the pipes that no worker writes to any more. One that stays is in nobody's
 // way.
-func (s *Supervisor) clearOutputs() error {
+func (rc *recovery) clearOutputs() error {
 	used := make(map[string]bool)
-	for _, g := range s.generations {
+	for _, g := range rc.owner.generations {
 		for _, in := range g.instances {
 			used[in.outPath] = true
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(s.opt.State, "log", "g*"))
+	left, err := filepath.Glob(filepath.Join(rc.opt.State, "log", "g*"))
 	if err != nil {
 		return err
 	}
@@ -190,7 +198,7 @@ func (s *Supervisor) clearOutputs() error {
 		}
 		// Its reader, which ends at this moment, removes it too.
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("remove an old output pipe", zap.Error(err))
+			rc.log.Warn("remove an old output pipe", zap.Error(err))
 		}
 	}
 	return nil

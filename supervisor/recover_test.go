@@ -278,7 +278,7 @@ func TestASaveThatFailsIsTriedAgain(t *testing.T) {
 		mend()
 		time.Sleep(2 * lastBackoff)
 		synctest.Wait()
-		st, err := New(Options{App: "shop", State: dir}).load()
+		st, err := New(Options{App: "shop", State: dir}).journal.load()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,48 +9,49 @@ import (
 // renew gives an adopted live generation that has gone astray a successor of the same plan, behind
 // listeners of this daemon's own, proved like any other. The old workers serve until it does, and
 // then finish. When it fails they serve on.
-func (c *change) renew() error {
+func (a adoption) renew() error {
 	needed := false
-	if err := c.s.do(func() {
-		live := c.s.live
-		if needed = live != nil && live.astray && !slices.ContainsFunc(live.plan.listeners(), live.unknown); needed {
-			c.inherits = true
-			c.kind, c.from, c.to, c.warm, c.committed = Reload, c.s.live, nil, false, false
-			c.plan = c.from.plan
+	if err := a.owner.do(func() {
+		live := a.owner.live
+		if needed = live != nil && live.unroutable &&
+			!slices.ContainsFunc(live.plan.listeners(), live.unknown); needed {
+			a.inherits = true
+			a.kind, a.from, a.to, a.warm, a.committed = Reload, a.owner.live, nil, false, false
+			a.plan = a.from.plan
 		}
 	}); err != nil || !needed {
 		return err
 	}
-	c.s.decided() // the site serves
-	if err := c.succeed(); err != nil {
+	a.owner.startup.decide() // the site serves
+	if err := a.succeed(); err != nil {
 		err = fmt.Errorf("the workers that an earlier daemon has started serve on; their successors fail: %w", err)
-		return c.abandon(err)
+		return a.undo().abandon(err)
 	}
-	if c.background(c.to) {
-		if err := c.step(stepFollow, c.startBackground); err != nil {
-			c.warn("%v", err)
+	if a.background().any(a.to) {
+		if err := a.step(stepFollow, a.background().follow); err != nil {
+			a.warn("%v", err)
 		}
 	}
-	if err := c.step(stepSettle, func(ctx context.Context) (string, error) {
-		return c.settle(ctx, c.from)
+	if err := a.step(stepSettle, func(ctx context.Context) (string, error) {
+		return a.settle(ctx, a.from)
 	}); err != nil {
 		return err
 	}
-	return c.letGo()
+	return a.retireOld()
 }
 
 // succeed boots and proves the successor, and turns the gates to it.
-func (c *change) succeed() error {
-	if c.shared() {
-		if err := c.step(stepPreflight, c.preflight); err != nil {
+func (a adoption) succeed() error {
+	if a.shared() {
+		if err := a.step(stepPreflight, a.trial().preflight); err != nil {
 			return err
 		}
 	}
-	if err := c.step(stepBoot, c.boot); err != nil {
+	if err := a.step(stepBoot, a.boot); err != nil {
 		return err
 	}
-	if err := c.step(stepProve, func(ctx context.Context) (string, error) { return c.prove(ctx, c.to) }); err != nil {
+	if err := a.step(stepProve, func(ctx context.Context) (string, error) { return a.prove(ctx, a.to) }); err != nil {
 		return err
 	}
-	return c.step(stepCutover, c.cutover)
+	return a.step(stepCutover, a.cutover)
 }

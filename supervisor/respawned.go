@@ -19,10 +19,10 @@ import (
 // their environment says whose place they have.
 
 // findWorkers returns the workers that run and that the state file does not know.
-func (s *Supervisor) findWorkers(st *state) []worker.Found {
-	found, err := s.os.find(s.mark())
+func (rc *recovery) findWorkers(st *state) []worker.Found {
+	found, err := rc.os.find(rc.mark())
 	if err != nil {
-		s.log.Error("find workers that the state file does not know", zap.Error(err))
+		rc.log.Error("find workers that the state file does not know", zap.Error(err))
 	}
 	return slices.DeleteFunc(found, func(f worker.Found) bool {
 		return slices.ContainsFunc(st.Generations, func(gs generationState) bool {
@@ -35,7 +35,7 @@ func (s *Supervisor) findWorkers(st *state) []worker.Found {
 
 // adoptFound takes over a worker that the state file does not know. ws is what the file says of its
 // place, and w its worker; nil when that is gone.
-func (s *Supervisor) adoptFound(g *generation, ws *workerState, found []worker.Found) process {
+func (rc *recovery) adoptFound(g *generation, ws *workerState, found []worker.Found) process {
 	p := g.process(ws.Process)
 	if p == nil {
 		return nil
@@ -48,18 +48,18 @@ func (s *Supervisor) adoptFound(g *generation, ws *workerState, found []worker.F
 			Process: f.Process, Instance: f.Instance, State: InstanceStarting, Since: time.Now(),
 			Restarts: ws.Restarts + 1,
 			PID:      f.PID, StartTime: f.Start, Tag: f.Tag,
-			Output: s.outputOf(f, ws.Output), Own: ws.Own, Flag: s.flagOf(f), Scratch: ws.Scratch,
+			Output: rc.outputOf(f, ws.Output), Own: ws.Own, Flag: rc.flagOf(f), Scratch: ws.Scratch,
 			Notified: true, // it may have said so to the daemon that has started it, and says it once
 		}
-		w, err := s.os.adopt(now, -1)
+		w, err := rc.os.adopt(now, -1)
 		if err != nil {
 			if !errors.Is(err, worker.ErrGone) {
-				s.log.Error("adopt a worker that the state file does not know", zap.String("process", f.Process),
+				rc.log.Error("adopt a worker that the state file does not know", zap.String("process", f.Process),
 					zap.Int("instance", f.Instance), zap.Int("pid", f.PID), zap.Error(err))
 			}
 			continue
 		}
-		s.log.Warn("the state file does not know a worker that runs; it is adopted", zap.String("process", f.Process),
+		rc.log.Warn("the state file does not know a worker that runs; it is adopted", zap.String("process", f.Process),
 			zap.Int("instance", f.Instance), zap.Int("generation", f.Generation), zap.Int("pid", f.PID))
 		*ws = now
 		return w
@@ -69,10 +69,10 @@ func (s *Supervisor) adoptFound(g *generation, ws *workerState, found []worker.F
 
 // outputOf is the path of the pipe that a worker writes to: its own, if it is one of its place's,
 // else what the file says.
-func (s *Supervisor) outputOf(f worker.Found, recorded string) string {
+func (rc *recovery) outputOf(f worker.Found, recorded string) string {
 	_, place, _ := strings.Cut(filepath.Base(f.Output), ".") // behind the generation that it was made for
 	own := strings.HasPrefix(place, fmt.Sprintf("%s.%d.", f.Process, f.Instance))
-	if own && filepath.Dir(f.Output) == filepath.Join(s.opt.State, "log") {
+	if own && filepath.Dir(f.Output) == filepath.Join(rc.opt.State, "log") {
 		return f.Output
 	}
 	return recorded
@@ -80,8 +80,8 @@ func (s *Supervisor) outputOf(f worker.Found, recorded string) string {
 
 // flagOf is the path of a worker's drain flag; "" when what it says is not where the flags of its
 // place are.
-func (s *Supervisor) flagOf(f worker.Found) string {
-	if f.Flag == "" || f.Flag != s.flagPath(f.Generation, f.Process, f.Instance) {
+func (rc *recovery) flagOf(f worker.Found) string {
+	if f.Flag == "" || f.Flag != rc.owner.flags.path(f.Generation, f.Process, f.Instance) {
 		return ""
 	}
 	return f.Flag

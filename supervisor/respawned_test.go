@@ -126,7 +126,7 @@ func TestAFoundWorkerNamesNoFileButItsOwn(t *testing.T) {
 		"/hook/g3.web.1": "/hook/g3.web.1", "/hook/g3.web.0": "", "/etc/passwd": "", "/hook/../etc/g3.web.1": "",
 	} {
 		place.Flag = path
-		if got := s.flagOf(place); got != want {
+		if got := newRecovery(s).flagOf(place); got != want {
 			t.Errorf("flag %s: %q", path, got)
 		}
 	}
@@ -136,7 +136,8 @@ func TestAFoundWorkerNamesNoFileButItsOwn(t *testing.T) {
 		"/etc/g3.web.1.X": false, "/state/state.json": false, "": false,
 	} {
 		place.Output = path
-		if got := s.outputOf(place, "recorded"); (got == path) != own || !own && !strings.HasPrefix(got, "recorded") {
+		if got := newRecovery(s).outputOf(place, "recorded"); (got == path) != own ||
+			!own && !strings.HasPrefix(got, "recorded") {
 			t.Errorf("output %s: %q", path, got)
 		}
 	}

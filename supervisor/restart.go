@@ -13,23 +13,24 @@ import (
 func (c *change) restartsListener() bool {
 	p := c.from.process(c.req.Process)
 	only := false
-	_ = c.s.do(func() { only = c.s.wanted(p) == 1 })
+	_ = c.owner.do(func() { only = c.owner.demand.wanted(p) == 1 })
 	return len(p.Listen) > 0 && (only || c.req.Instance == nil)
 }
 
 // refuseRestart says why a process, or one of its instances, cannot be restarted.
-func (s *Supervisor) refuseRestart(req Request) error {
-	p, err := s.liveProcess(req.Process)
+func (ad *admission) refuseRestart(req Request) error {
+	p, err := ad.liveProcess(req.Process)
 	switch {
 	case err != nil:
 		return err
-	case s.paused[p.Name]:
+	case ad.owner.demand.paused[p.Name]:
 		return fmt.Errorf("%s is paused; superctl resume %s starts it", p.Name, p.Name)
-	case req.Instance != nil && (*req.Instance < 0 || *req.Instance >= s.wanted(p)):
+	case req.Instance != nil && (*req.Instance < 0 || *req.Instance >= ad.owner.demand.wanted(p)):
 		return fmt.Errorf(
-			"%s has no instance %d: the first is 0 and the last is %d", p.Name, *req.Instance, s.wanted(p)-1,
+			"%s has no instance %d: the first is 0 and the last is %d", p.Name, *req.Instance,
+			ad.owner.demand.wanted(p)-1,
 		)
-	case req.Instance != nil && len(p.Listen) > 0 && s.wanted(p) > 1 && !s.live.apart(p.Name):
+	case req.Instance != nil && len(p.Listen) > 0 && ad.owner.demand.wanted(p) > 1 && !ad.owner.live.apart(p.Name):
 		return fmt.Errorf("the instances of %[1]s accept from one listener, so one alone cannot be stopped without losing requests: superctl restart %[1]s "+
 			`replaces all of them and loses none; with strategy = "rolling" each has a listener of its own`, p.Name)
 	}
@@ -41,7 +42,7 @@ func (s *Supervisor) refuseRestart(req Request) error {
 func (c *change) restartInPlace(ctx context.Context) (string, error) {
 	c.plan = c.from.plan
 	var all []*instance
-	if err := c.s.do(func() {
+	if err := c.owner.do(func() {
 		c.to = c.from
 		all = c.from.of(c.req.Process)
 		if c.req.Instance != nil {
@@ -53,8 +54,8 @@ func (c *change) restartInPlace(ctx context.Context) (string, error) {
 	for _, in := range all {
 		one := func() []*instance { return []*instance{in} }
 		c.emit(Event{Type: "progress", Step: stepRestart, Detail: in.String()})
-		err := c.stopBatch(ctx, one())
-		if back := c.startHere(context.WithoutCancel(ctx), one()); back != nil {
+		err := c.roll().stopBatch(ctx, one())
+		if back := c.scaling().startHere(context.WithoutCancel(ctx), one()); back != nil {
 			return "", back
 		}
 		if err != nil {

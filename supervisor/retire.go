@@ -11,11 +11,11 @@ import (
 func (c *change) retire(context.Context) (string, error) {
 	detail := "nothing was live before"
 	var overtaken *overtakenError
-	err := c.s.do(func() {
+	err := c.owner.do(func() {
 		if errors.As(context.Cause(c.ctx), &overtaken) {
 			return // after the end of the probation, but before this
 		}
-		c.s.retireWarm(c.from)
+		c.owner.retireWarm(c.from)
 		if c.from == nil {
 			return
 		}
@@ -26,10 +26,10 @@ func (c *change) retire(context.Context) (string, error) {
 				warm = max(0, warm-time.Since(c.from.since)) // it has been warm under an earlier daemon
 			}
 			detail = fmt.Sprintf("generation %d stays warm for %s", c.from.id, warm.Round(time.Second))
-			c.s.keepWarm(c.from, warm)
+			c.from.keepWarm(warm)
 			return
 		}
-		c.s.retire(c.from)
+		c.from.retire()
 	})
 	if overtaken != nil {
 		return "", overtaken
@@ -41,22 +41,22 @@ func (c *change) retire(context.Context) (string, error) {
 func (s *Supervisor) retireWarm(kept *generation) {
 	for _, g := range ordered(s.generations) {
 		if g.state == Standby && g != kept {
-			s.retire(g)
+			g.retire()
 		}
 	}
 }
 
-// letGo is the step at which the old generation goes, or stays warm. A rollback that has come until
-// then still goes back to it, and a state file that cannot be written keeps it.
-func (c *change) letGo() error {
+// retireOld is the step at which the old generation goes, or stays warm. A rollback that has come
+// until then still goes back to it, and a state file that cannot be written keeps it.
+func (c *change) retireOld() error {
 	err := c.step(stepRetire, c.retire)
 	var overtaken *overtakenError
 	switch {
 	case errors.As(err, &overtaken):
-		return c.revert(overtaken)
+		return c.undo().revert(overtaken)
 	case err != nil && !errors.Is(err, ErrStopping):
 		c.warn("the generation before is kept until that has ended: %v", err)
-		return c.s.do(c.keepUntilSaved)
+		return c.owner.do(c.keepUntilSaved)
 	}
 	return err
 }
@@ -70,7 +70,7 @@ func (c *change) keepUntilSaved() {
 	if c.staysWarm() {
 		warm = c.plan.Standby
 	}
-	c.s.keepWarm(c.from, warm)
+	c.from.keepWarm(warm)
 }
 
 // staysWarm tells whether the old generation is kept for a rollback. Its listener stays open then,
@@ -81,21 +81,21 @@ func (c *change) staysWarm() bool {
 }
 
 // keepWarm keeps the workers that have listeners, for an instant rollback, and ends the others.
-func (s *Supervisor) keepWarm(g *generation, d time.Duration) {
+func (g *generation) keepWarm(d time.Duration) {
 	for _, in := range g.instances {
 		if len(in.proc.Listen) == 0 {
-			s.unwant(in)
+			in.stop()
 		}
 	}
 	since := g.since
-	s.beside(func() {
+	g.owner.async(func() {
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-			s.retireAtRest(g, since)
+			g.retireAtRest(since)
 		case <-g.done:
-		case <-s.done:
+		case <-g.owner.done:
 		}
 	})
 }
@@ -103,16 +103,16 @@ func (s *Supervisor) keepWarm(g *generation, d time.Duration) {
 // retireAtRest retires a generation that has been on standby since then, when no change is in
 // progress, which may be about to go back to it, and the state file is not behind: the next daemon
 // would look for it.
-func (s *Supervisor) retireAtRest(g *generation, since time.Time) {
-	_ = s.await(context.Background(), func() (bool, error) { // it ends with the daemon at the latest
+func (g *generation) retireAtRest(since time.Time) {
+	_ = g.owner.await(context.Background(), func() (bool, error) { // it ends with the daemon at the latest
 		switch {
 		case g.state != Standby || !g.since.Equal(since):
 			return true, nil
-		case s.change != nil || s.unsaved > 0:
+		case g.owner.change != nil || g.owner.journal.unsaved > 0:
 			return false, nil
 		}
-		s.retire(g)
+		g.retire()
 		return true, nil
 	})
-	_ = s.do(func() {}) // a turn, for a generation whose workers are all gone already
+	_ = g.owner.do(func() {}) // a turn, for a generation whose workers are all gone already
 }

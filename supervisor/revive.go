@@ -8,9 +8,9 @@ import (
 // isDown reports whether the live generation has a listener on which nobody answers. Troubles
 // around the app are not meant: a start of its workers would not help.
 func (c *change) isDown() (down bool) {
-	_ = c.s.do(func() {
+	_ = c.owner.do(func() {
 		v := verdict{health: HealthOK}
-		c.s.judgeLive(&v)
+		c.owner.health.judgeLive(&v)
 		down = v.health == HealthDown
 	})
 	return down
@@ -20,18 +20,18 @@ func (c *change) isDown() (down bool) {
 // has failed once more. A switch to the release that is live and does not serve asks for that.
 func (c *change) revive(ctx context.Context) (string, error) {
 	n := 0
-	if err := c.s.do(func() {
+	if err := c.owner.do(func() {
 		for _, in := range c.to.instances {
 			in.restarts = 0 // its streak stays: if it ends again it waits as long as before
 			if in.state == InstanceBackoff {
 				n++
-				c.s.fire(in, backoffElapsed)
+				in.fire(backoffElapsed)
 			}
 		}
 	}); err != nil {
 		return "", err
 	}
-	if err := c.serves(ctx, c.to); err != nil {
+	if err := c.hold().awaitReady(ctx, c.to); err != nil {
 		return "", fmt.Errorf("%s does not serve: %w", c.plan.Release.Name, err)
 	}
 	return fmt.Sprintf("%s serves again; workers started: %d", c.plan.Release.Name, n), nil

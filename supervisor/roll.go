@@ -8,84 +8,89 @@ import (
 	"slices"
 )
 
-// rolls tells whether the processes with listeners are replaced a few at a time (DESIGN 7,
+// rolling replaces a generation a few workers at a time (DESIGN 7, `rolling`).
+type rolling struct{ *change }
+
+func (c *change) roll() rolling { return rolling{c} }
+
+// applies tells whether the processes with listeners are replaced a few at a time (DESIGN 7,
 // `rolling`). The workers that are live must have been started so too: those that share a listener
 // cannot be stopped one by one without a loss.
-func (c *change) rolls() bool {
-	if c.from == nil || c.warm || !c.plan.rolls() ||
-		c.kind == Restart && len(c.plan.process(c.req.Process).Listen) == 0 {
+func (r rolling) applies() bool {
+	if r.from == nil || r.warm || !r.plan.rolls() ||
+		r.kind == Restart && len(r.plan.process(r.req.Process).Listen) == 0 {
 		return false
 	}
 	fits := true
-	_ = c.s.do(func() {
-		for i := range c.plan.Processes {
-			p := &c.plan.Processes[i]
+	_ = r.owner.do(func() {
+		for i := range r.plan.Processes {
+			p := &r.plan.Processes[i]
 			if len(p.Listen) == 0 {
 				continue
 			}
-			apart := (&generation{gates: c.gates()}).laned(p)
-			old := c.from.of(p.Name)
+			apart := (&generation{gates: r.gates()}).laned(p)
+			old := r.from.of(p.Name)
 			same := !slices.ContainsFunc(p.Listen, func(name string) bool {
-				return c.from.gates[name] != c.gates()[name]
+				return r.from.gates[name] != r.gates()[name]
 			})
-			fits = fits && same && !c.from.astray && len(old) > 0 &&
+			fits = fits && same && !r.from.unroutable && len(old) > 0 &&
 				!slices.ContainsFunc(old, func(in *instance) bool { return (len(in.own) > 0) != apart })
 		}
 	})
 	if !fits {
-		c.warn(`this once both releases ran beside each other: the one before was not started with strategy "rolling", or with another listener`)
+		r.warn(`this once both releases ran beside each other: the one before was not started with strategy "rolling", or with another listener`)
 	}
 	return fits
 }
 
-// replaceRolling is all that comes before the end of a roll: each new instance proves itself on a
+// perform is all that comes before the end of a roll: each new instance proves itself on a
 // listener of its own before it gets connections, and before the old one in its place finishes.
 // Until the cutover, which is the end of the roll, the old generation is the one that is live: if
 // anything fails, or this daemon ends, what is left to do is to start again what it lacks.
-func (c *change) replaceRolling() error {
-	if err := c.beforeHooks(); err != nil {
+func (r rolling) perform() error {
+	if err := r.hooks().before(); err != nil {
 		return err
 	}
-	if !c.apart() {
-		if err := c.step(stepPreflight, c.preflight); err != nil {
+	if !r.apart() {
+		if err := r.step(stepPreflight, r.trial().preflight); err != nil {
 			return err
 		}
 	}
-	if err := c.step(stepRoll, c.roll); err != nil {
+	if err := r.step(stepRoll, r.replaceAll); err != nil {
 		return err
 	}
-	return c.step(stepCutover, func(context.Context) (string, error) {
+	return r.step(stepCutover, func(context.Context) (string, error) {
 		var err error
-		if stopped := c.s.do(func() { err = c.s.rolled(c) }); stopped != nil {
+		if stopped := r.owner.do(func() { err = r.rolled() }); stopped != nil {
 			return "", stopped
 		}
 		if err == nil {
-			c.point(c.plan.Release)
+			r.point(r.plan.Release)
 		}
 		return "all connections reach the new workers", err
 	})
 }
 
 // apart tells whether all instances with listeners have their own.
-func (c *change) apart() bool {
-	g := generation{gates: c.gates()}
-	return !slices.ContainsFunc(c.plan.Processes, func(p Process) bool { return len(p.Listen) > 0 && !g.laned(&p) })
+func (r rolling) apart() bool {
+	g := generation{gates: r.gates()}
+	return !slices.ContainsFunc(r.plan.Processes, func(p Process) bool { return len(p.Listen) > 0 && !g.laned(&p) })
 }
 
-func (c *change) roll(ctx context.Context) (string, error) {
+func (r rolling) replaceAll(ctx context.Context) (string, error) {
 	only := ""
-	if c.kind == Restart {
-		only = c.req.Process
+	if r.kind == Restart {
+		only = r.req.Process
 	}
 	var err error
-	if stopped := c.s.do(func() {
-		c.to = c.s.newGeneration(c.plan, c.gates(), only)
-		c.to.tried = true // its workers get connections as soon as they are proved
-		if !c.apart() {
-			maps.Copy(c.to.staged, c.from.staged) // one queue, for old and new
+	if stopped := r.owner.do(func() {
+		r.to = r.owner.newGeneration(r.plan, r.gates(), only)
+		r.to.tried = true // its workers get connections as soon as they are proved
+		if !r.apart() {
+			maps.Copy(r.to.staged, r.from.staged) // one queue, for old and new
 		}
-		c.s.rolling = c.to
-		err = c.s.save()
+		r.owner.rolling = r.to
+		err = r.owner.journal.save()
 	}); stopped != nil {
 		return "", stopped
 	}
@@ -93,13 +98,13 @@ func (c *change) roll(ctx context.Context) (string, error) {
 		return "", err
 	}
 	n := 0
-	for _, b := range c.batches(c.from, c.to) {
-		if err := c.replace(ctx, b); err != nil {
+	for _, b := range r.batches(r.from, r.to) {
+		if err := r.replace(ctx, b); err != nil {
 			return "", err
 		}
 		n += len(b.in)
-		c.emit(Event{
-			Type: "progress", Step: stepRoll, Detail: fmt.Sprintf("%d of %d workers replaced", n, c.listening(c.to)),
+		r.emit(Event{
+			Type: "progress", Step: stepRoll, Detail: fmt.Sprintf("%d of %d workers replaced", n, r.listening(r.to)),
 		})
 	}
 	return fmt.Sprintf("%d workers replaced", n), nil
@@ -109,12 +114,12 @@ func (c *change) roll(ctx context.Context) (string, error) {
 type batch struct{ in, out []*instance }
 
 // batches pairs the instances with listeners of two generations, `surge` at a time.
-func (c *change) batches(from, to *generation) (list []batch) {
-	_ = c.s.do(func() {
-		for i := range c.plan.Processes {
-			p := &c.plan.Processes[i]
+func (r rolling) batches(from, to *generation) (list []batch) {
+	_ = r.owner.do(func() {
+		for i := range r.plan.Processes {
+			p := &r.plan.Processes[i]
 			// a restart has the others carried over
-			if len(p.Listen) > 0 && (c.kind != Restart || len(to.of(p.Name)) > 0) {
+			if len(p.Listen) > 0 && (r.kind != Restart || len(to.of(p.Name)) > 0) {
 				list = append(list, pair(from.of(p.Name), to.of(p.Name), p.Surge)...)
 			}
 		}
@@ -132,24 +137,24 @@ func pair(out, in []*instance, surge int) (list []batch) {
 }
 
 // rollProcess replaces the instances of a process without listeners, `surge` at a time.
-func (c *change) rollProcess(ctx context.Context, p *Process, from, to *generation) error {
+func (r rolling) rollProcess(ctx context.Context, p *Process, from, to *generation) error {
 	var list []batch
-	if err := c.s.do(func() { list = pair(from.of(p.Name), to.of(p.Name), p.Surge) }); err != nil {
+	if err := r.owner.do(func() { list = pair(from.of(p.Name), to.of(p.Name), p.Surge) }); err != nil {
 		return err
 	}
 	for _, b := range list {
-		if err := c.startAll(ctx, func() []*instance { return b.in }); err != nil {
+		if err := r.background().startAll(ctx, func() []*instance { return b.in }); err != nil {
 			return err
 		}
-		if err := c.stopAll(ctx, func() []*instance { return b.out }); err != nil {
+		if err := r.background().stopAll(ctx, func() []*instance { return b.out }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *change) listening(g *generation) (n int) {
-	_ = c.s.do(func() {
+func (r rolling) listening(g *generation) (n int) {
+	_ = r.owner.do(func() {
 		for _, in := range g.instances {
 			if len(in.proc.Listen) > 0 {
 				n++
@@ -160,26 +165,26 @@ func (c *change) listening(g *generation) (n int) {
 }
 
 // replace starts one part of a batch, waits until it is proved, and lets the other finish.
-func (c *change) replace(ctx context.Context, b batch) error {
-	if err := c.startBatch(ctx, b.in); err != nil {
+func (r rolling) replace(ctx context.Context, b batch) error {
+	if err := r.startBatch(ctx, b.in); err != nil {
 		return err
 	}
-	return c.stopBatch(ctx, b.out)
+	return r.stopBatch(ctx, b.out)
 }
 
 // startBatch starts instances and waits until all are proved; connections reach them from then on.
-func (c *change) startBatch(ctx context.Context, list []*instance) error {
-	if err := c.start(list); err != nil {
+func (r rolling) startBatch(ctx context.Context, list []*instance) error {
+	if err := r.start(list); err != nil {
 		return err
 	}
 	told := ""
-	return c.s.await(ctx, func() (bool, error) {
-		if err := c.to.failed(); err != nil {
+	return r.owner.await(ctx, func() (bool, error) {
+		if err := r.to.failed(); err != nil {
 			return false, err
 		}
-		if text := waitingFor(c.to); text != told && text != "" {
+		if text := waitingFor(r.to); text != told && text != "" {
 			told = text
-			c.emit(Event{Type: "progress", Step: stepRoll, Detail: text})
+			r.emit(Event{Type: "progress", Step: stepRoll, Detail: text})
 		}
 		for _, in := range list {
 			if in.state == InstanceBackoff || in.state == InstanceFailed || in.restarts > 0 {
@@ -194,17 +199,17 @@ func (c *change) startBatch(ctx context.Context, list []*instance) error {
 }
 
 // start starts those of a batch that do not run.
-func (c *change) start(list []*instance) error {
+func (r rolling) start(list []*instance) error {
 	var err error
-	if stopped := c.s.do(func() {
+	if stopped := r.owner.do(func() {
 		for _, in := range list {
-			if err = c.s.open(in); err != nil {
+			if err = in.open(); err != nil {
 				return
 			}
 			if in.state != InstanceReady {
 				in.restarts, in.streak = 0, 0
 			}
-			c.s.want(in)
+			in.start()
 		}
 	}); stopped != nil {
 		return stopped
@@ -214,10 +219,10 @@ func (c *change) start(list []*instance) error {
 
 // stopBatch turns new connections away from instances, waits until nothing is left in their queues,
 // and has them finish. Each has its drain limit, so this ends.
-func (c *change) stopBatch(ctx context.Context, list []*instance) error {
+func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
 	queues := make(map[string][]int)
 	var gates map[string]Gate
-	if err := c.s.do(func() {
+	if err := r.owner.do(func() {
 		for _, in := range list {
 			in.leaving = true
 			for name, n := range in.own {
@@ -225,69 +230,69 @@ func (c *change) stopBatch(ctx context.Context, list []*instance) error {
 			}
 			gates = in.gen.gates
 		}
-		c.s.aim()
+		r.owner.listeners.aim()
 	}); err != nil {
 		return err
 	}
-	left, err := settleQueues(ctx, gates, queues, c.plan.Settle)
+	left, err := settleQueues(ctx, gates, queues, r.plan.Settle)
 	if err != nil {
-		c.warn("%v", err)
+		r.warn("%v", err)
 	}
 	if left > 0 {
-		c.warn("%d connections were still queued for workers that were replaced", left)
+		r.warn("%d connections were still queued for workers that were replaced", left)
 	}
-	if err := c.stopAll(ctx, func() []*instance { return list }); err != nil {
+	if err := r.background().stopAll(ctx, func() []*instance { return list }); err != nil {
 		return err
 	}
-	return c.s.do(func() {
+	return r.owner.do(func() {
 		for _, in := range list {
-			c.s.closeOwn(in)
+			in.closeOwn()
 		}
 	})
 }
 
 // rolled makes the new generation the live one, when all of it serves. The old one stays without
 // workers: it is the way back.
-func (s *Supervisor) rolled(c *change) error {
-	if cause := context.Cause(c.ctx); cause != nil {
+func (r rolling) rolled() error {
+	if cause := context.Cause(r.ctx); cause != nil {
 		return cause
 	}
-	if err := c.to.failed(); err != nil {
+	if err := r.to.failed(); err != nil {
 		return err
 	}
-	s.transit(c.from, superseded)
-	c.carry(c.from, c.to)
-	s.transit(c.to, cutOver)
-	s.rolling = nil
-	c.from.held = true
-	if !c.apart() {
-		clear(c.from.staged) // its queue is the new one's now
+	r.from.transit(superseded)
+	r.carry(r.from, r.to)
+	r.to.transit(cutOver)
+	r.owner.rolling = nil
+	r.from.held = true
+	if !r.apart() {
+		clear(r.from.staged) // its queue is the new one's now
 	}
-	s.commit(c)
+	r.commit()
 	return nil
 }
 
-// abandonRoll undoes a roll before its end: what was replaced goes back, the newest first, and what
+// abandonHalf undoes a roll before its end: what was replaced goes back, the newest first, and what
 // had failed is stopped before, so that there is room.
-func (c *change) abandonRoll(cause error) error {
-	if c.to == nil || errors.Is(cause, ErrStopping) {
-		return c.abandon(cause)
+func (r rolling) abandonHalf(cause error) error {
+	if r.to == nil || errors.Is(cause, ErrStopping) {
+		return r.undo().abandon(cause)
 	}
-	if err := c.step(stepComeBack, func(context.Context) (string, error) {
-		return c.rollTo(c.from, c.to)
+	if err := r.step(stepComeBack, func(context.Context) (string, error) {
+		return r.rollTo(r.from, r.to)
 	}); err != nil {
-		c.warn("%s is not whole again yet: %v", c.from.plan.Release.Name, err)
+		r.warn("%s is not whole again yet: %v", r.from.plan.Release.Name, err)
 	}
-	_ = c.s.do(func() { c.s.rolling = nil })
-	return c.abandon(cause)
+	_ = r.owner.do(func() { r.owner.rolling = nil })
+	return r.undo().abandon(cause)
 }
 
 // rollTo brings every worker of one generation back in the place of another's.
-func (c *change) rollTo(back, failed *generation) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.undoLimit())
+func (r rolling) rollTo(back, failed *generation) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), r.undo().undoLimit())
 	defer cancel()
 	var broken []*instance
-	if err := c.s.do(func() {
+	if err := r.owner.do(func() {
 		for _, in := range failed.instances {
 			if in.state != InstanceReady && len(in.proc.Listen) > 0 {
 				broken = append(broken, in)
@@ -296,22 +301,22 @@ func (c *change) rollTo(back, failed *generation) (string, error) {
 	}); err != nil {
 		return "", err
 	}
-	if err := c.stopAll(ctx, func() []*instance { return broken }); err != nil {
+	if err := r.background().stopAll(ctx, func() []*instance { return broken }); err != nil {
 		return "", err
 	}
 	// Nobody will ever accept what is queued there: our own probes, if it has not proved itself.
-	if err := c.s.do(func() {
+	if err := r.owner.do(func() {
 		for _, in := range broken {
-			c.s.closeOwn(in)
+			in.closeOwn()
 		}
 	}); err != nil {
 		return "", err
 	}
-	for _, b := range slices.Backward(c.batches(failed, back)) {
-		if err := c.serveBatch(ctx, b.in); err != nil {
+	for _, b := range slices.Backward(r.batches(failed, back)) {
+		if err := r.serveBatch(ctx, b.in); err != nil {
 			return "", err
 		}
-		if err := c.stopBatch(ctx, b.out); err != nil {
+		if err := r.stopBatch(ctx, b.out); err != nil {
 			return "", err
 		}
 	}
@@ -319,50 +324,50 @@ func (c *change) rollTo(back, failed *generation) (string, error) {
 }
 
 // serveBatch starts again what does not run, and waits until it serves.
-func (c *change) serveBatch(ctx context.Context, list []*instance) error {
-	if err := c.start(list); err != nil {
+func (r rolling) serveBatch(ctx context.Context, list []*instance) error {
+	if err := r.start(list); err != nil {
 		return err
 	}
-	return c.s.await(ctx, func() (bool, error) {
+	return r.owner.await(ctx, func() (bool, error) {
 		return !slices.ContainsFunc(list, func(in *instance) bool { return in.state != InstanceReady }), nil
 	})
 }
 
-// turnBackRolled is a revert of a roll: the same in the other direction.
-func (c *change) turnBackRolled() (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.undoLimit())
+// turnBackAll is a revert of a roll: the same in the other direction.
+func (r rolling) turnBackAll() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), r.undo().undoLimit())
 	defer cancel()
-	failed, back := c.to, c.from
-	if err := c.stopAll(ctx, func() []*instance { return withoutListeners(failed) }); err != nil {
+	failed, back := r.to, r.from
+	if err := r.background().stopAll(ctx, func() []*instance { return withoutListeners(failed) }); err != nil {
 		return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
 	}
-	if err := c.s.do(func() {
-		if !c.apart() {
+	if err := r.owner.do(func() {
+		if !r.apart() {
 			maps.Copy(back.staged, failed.staged)
 		}
 		back.held = false
-		c.carry(failed, back)
-		c.s.transit(failed, superseded)
-		c.s.transit(back, cutOver)
-		c.s.live, c.s.rolling = back, failed
-		c.s.takeBack(c)
-		_ = c.s.save() // it says so itself
+		r.carry(failed, back)
+		failed.transit(superseded)
+		back.transit(cutOver)
+		r.owner.live, r.owner.rolling = back, failed
+		r.undo().restoreRecords()
+		_ = r.owner.journal.save() // it says so itself
 	}); err != nil {
 		return "", err
 	}
-	c.point(back.plan.Release)
-	_, err := c.rollTo(back, failed)
-	if stopped := c.s.do(func() {
-		c.s.rolling = nil
-		if !c.apart() {
+	r.point(back.plan.Release)
+	_, err := r.rollTo(back, failed)
+	if stopped := r.owner.do(func() {
+		r.owner.rolling = nil
+		if !r.apart() {
 			clear(failed.staged)
 		}
-		c.s.retire(failed)
+		failed.retire()
 	}); stopped != nil {
 		return "", stopped
 	}
-	if c.kind != Restart {
-		err = errors.Join(err, c.backgroundAgain(ctx, back))
+	if r.kind != Restart {
+		err = errors.Join(err, r.undo().backgroundAgain(ctx, back))
 	}
 	if err != nil {
 		return "", err
@@ -373,30 +378,30 @@ func (c *change) turnBackRolled() (string, error) {
 // halfRolled finds the generation that was taking the place of the live one, instance by instance,
 // when the last daemon ended. It serves on until the live one is whole again; all of the live one
 // may be gone.
-func (s *Supervisor) halfRolled(st *state) *generation {
+func (rc *recovery) halfRolled(st *state) *generation {
 	was := st.Change
 	if was == nil || was.Step != stepRoll && was.Step != stepComeBack && was.Step != stepCutover {
 		return nil
 	}
-	g := s.generations[st.Target]
+	g := rc.owner.generations[st.Target]
 	if g == nil || g.id == st.Live || !g.tried || !g.plan.rolls() || g.state != Booting && g.state != Staged {
 		return nil
 	}
 	return g
 }
 
-// finishHalf takes back a roll that the end of the last daemon has interrupted.
-func (c *change) finishHalf(half *generation) error {
-	err := c.step(stepComeBack, func(context.Context) (string, error) { return c.rollTo(c.to, half) })
-	if stopped := c.s.do(func() { c.s.rolling = nil }); stopped != nil {
+// undoHalf takes back a roll that the end of the last daemon has interrupted.
+func (r rolling) undoHalf(half *generation) error {
+	err := r.step(stepComeBack, func(context.Context) (string, error) { return r.rollTo(r.to, half) })
+	if stopped := r.owner.do(func() { r.owner.rolling = nil }); stopped != nil {
 		return stopped
 	}
-	c.s.withdrawAdopted(half)
+	half.withdrawAdopted()
 	return err
 }
 
 // scaled is how many instances of a process somebody has asked for; 0 = nobody has.
-func (s *Supervisor) scaled(process string) (n int) {
-	_ = s.do(func() { n = s.scale[process] })
+func (dm *demand) scaled(process string) (n int) {
+	_ = dm.do(func() { n = dm.scale[process] })
 	return n
 }

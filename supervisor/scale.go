@@ -14,12 +14,25 @@ import (
 	"superctl/supervisor/worker"
 )
 
+// scaling changes how many instances of a process run.
+type scaling struct{ *change }
+
+func (c *change) scaling() scaling { return scaling{c} }
+
 // mostInstances is how many of a process may be asked for.
 const mostInstances = 1000
 
+// demand is what operators have asked for in the place of the config's numbers.
+type demand struct {
+	*core
+	owner  *Supervisor
+	scale  map[string]int  // instances of a process
+	paused map[string]bool // background processes that are not to run
+}
+
 // wanted is how many instances of a process there are to be: what somebody has asked for with
 // scale, else the config's.
-func (s *Supervisor) wanted(p *Process) int { return p.wanted(s.scale) }
+func (dm *demand) wanted(p *Process) int { return p.wanted(dm.scale) }
 
 func (p *Process) wanted(scale map[string]int) int {
 	if n, ok := scale[p.Name]; ok && p.Strategy != Single {
@@ -29,12 +42,12 @@ func (p *Process) wanted(scale map[string]int) int {
 }
 
 // refuseScale says why a number of instances cannot be.
-func (s *Supervisor) refuseScale(instances map[string]int) error {
+func (ad *admission) refuseScale(instances map[string]int) error {
 	if instances == nil {
-		return s.refuseReset()
+		return ad.refuseReset()
 	}
 	for _, name := range slices.Sorted(maps.Keys(instances)) {
-		p, err := s.liveProcess(name)
+		p, err := ad.liveProcess(name)
 		if err != nil {
 			return err
 		}
@@ -43,7 +56,7 @@ func (s *Supervisor) refuseScale(instances map[string]int) error {
 			return fmt.Errorf("%s=%d: write a number from 0 to %d", name, n, mostInstances)
 		case n == 0 && len(p.Listen) > 0:
 			return fmt.Errorf("%s=0: nobody would answer on its listener; write 1 or more", name)
-		case len(instances) > 1 && s.shrinks(p, n):
+		case len(instances) > 1 && ad.owner.demand.shrinks(p, n):
 			return fmt.Errorf(
 				"%s=%d: to have fewer %s is to replace it, as a switch does: scale it alone", name, n, name,
 			)
@@ -57,10 +70,10 @@ func (s *Supervisor) refuseScale(instances map[string]int) error {
 }
 
 // refuseReset says why not all can have the numbers of the config: one change replaces one process.
-func (s *Supervisor) refuseReset() error {
+func (ad *admission) refuseReset() error {
 	var fewer, commands []string
-	for i := range s.live.plan.Processes {
-		if p := &s.live.plan.Processes[i]; s.shrinks(p, p.Instances) {
+	for i := range ad.owner.live.plan.Processes {
+		if p := &ad.owner.live.plan.Processes[i]; ad.owner.demand.shrinks(p, p.Instances) {
 			fewer = append(fewer, p.Name)
 			commands = append(commands, fmt.Sprintf("superctl scale %s=%d", p.Name, p.Instances))
 		}
@@ -75,20 +88,20 @@ func (s *Supervisor) refuseReset() error {
 // shrinks tells whether a process would have fewer instances on one listener. None of those can be
 // stopped without losing requests while others accept from the same queue (what some servers have
 // accepted and not read they drop), so all are replaced.
-func (s *Supervisor) shrinks(p *Process, n int) bool {
-	return len(p.Listen) > 0 && n < s.wanted(p) && !s.live.apart(p.Name)
+func (dm *demand) shrinks(p *Process, n int) bool {
+	return len(p.Listen) > 0 && n < dm.wanted(p) && !dm.owner.live.apart(p.Name)
 }
 
 // shrinks is the process that has to be replaced for a scale, if there is one.
-func (c *change) shrinks() (name string) {
-	_ = c.s.do(func() {
-		for i := range c.from.plan.Processes {
-			p := &c.from.plan.Processes[i]
-			n, ok := c.req.Instances[p.Name]
-			if c.req.Instances == nil {
+func (sc scaling) shrinks() (name string) {
+	_ = sc.owner.do(func() {
+		for i := range sc.from.plan.Processes {
+			p := &sc.from.plan.Processes[i]
+			n, ok := sc.req.Instances[p.Name]
+			if sc.req.Instances == nil {
 				n, ok = p.Instances, true
 			}
-			if ok && c.s.shrinks(p, n) {
+			if ok && sc.owner.demand.shrinks(p, n) {
 				name = p.Name
 			}
 		}
@@ -98,140 +111,142 @@ func (c *change) shrinks() (name string) {
 
 // shrink replaces the instances of a process by fewer, like a restart of it. When all numbers are
 // to be the config's again, those of the other processes come first.
-func (c *change) shrink() error {
-	name := c.shrinks()
+func (sc scaling) shrink() error {
+	name := sc.shrinks()
 	var asked, others map[string]int
-	if err := c.s.do(func() {
-		asked = c.asked()
+	if err := sc.owner.do(func() {
+		asked = sc.asked()
 		others = maps.Clone(asked)
-		others[name] = c.s.wanted(c.from.process(name))
+		others[name] = sc.owner.demand.wanted(sc.from.process(name))
 	}); err != nil {
 		return err
 	}
-	if c.req.Instances == nil {
-		if err := c.rescale(others); err != nil {
+	if sc.req.Instances == nil {
+		if err := sc.rescale(others); err != nil {
 			return err
 		}
-		c.unchanged = ""
+		sc.unchanged = ""
 	}
-	if err := c.s.do(func() {
-		c.s.scale = asked
-		c.to, c.kind, c.req.Process = nil, Restart, name // the owner writes them into the state file
+	if err := sc.owner.do(func() {
+		sc.owner.demand.scale = asked
+		sc.to, sc.kind, sc.req.Process = nil, Restart, name // the owner writes them into the state file
 	}); err != nil {
 		return err
 	}
-	err := c.turnOver()
+	err := sc.turnOver()
 	if err != nil && !errors.Is(err, ErrStopping) {
-		_ = c.s.do(func() { c.s.scale, c.s.dirty = others, true })
+		_ = sc.owner.do(func() { sc.owner.demand.scale, sc.owner.journal.dirty = others, true })
 	}
 	return err
 }
 
 // asked is the numbers of instances that there are to be.
-func (c *change) asked() map[string]int {
+func (sc scaling) asked() map[string]int {
 	asked := make(map[string]int)
-	if c.req.Instances != nil {
-		maps.Copy(asked, c.s.scale)
-		maps.Copy(asked, c.req.Instances)
+	if sc.req.Instances != nil {
+		maps.Copy(asked, sc.owner.demand.scale)
+		maps.Copy(asked, sc.req.Instances)
 	}
 	return asked
 }
 
 // liveProcess finds a process of the live generation.
-func (s *Supervisor) liveProcess(name string) (*Process, error) {
-	if p := s.live.process(name); p != nil {
+func (ad *admission) liveProcess(name string) (*Process, error) {
+	if p := ad.owner.live.process(name); p != nil {
 		return p, nil
 	}
 	return nil, fmt.Errorf(
-		"no process is called %q; %s has %v", name, s.live.plan.Release.Name, processNames(s.live.plan),
+		"no process is called %q; %s has %v", name, ad.owner.live.plan.Release.Name, processNames(ad.owner.live.plan),
 	)
 }
 
-// rescaleAsked brings the live generation to the numbers that are asked for.
-func (c *change) rescaleAsked() error {
+// perform brings the live generation to the numbers that are asked for.
+func (sc scaling) perform() error {
 	var asked map[string]int
-	if err := c.s.do(func() { asked = c.asked() }); err != nil {
+	if err := sc.owner.do(func() { asked = sc.asked() }); err != nil {
 		return err
 	}
-	return c.rescale(asked)
+	return sc.rescale(asked)
 }
 
 // rescale brings the live generation to those numbers. Those that are too few are started first,
 // and when one of them does not become ready all is as it was.
-func (c *change) rescale(asked map[string]int) error {
-	c.plan = c.from.plan
+func (sc scaling) rescale(asked map[string]int) error {
+	sc.plan = sc.from.plan
 	beside := false
-	if err := c.s.do(func() {
-		c.release = c.plan.Release
-		beside = len(c.s.addedBeside(c.from, asked)) > 0
+	if err := sc.owner.do(func() {
+		sc.release = sc.plan.Release
+		beside = len(sc.owner.demand.addedBeside(sc.from, asked)) > 0
 	}); err != nil {
 		return err
 	}
 	if beside {
-		added := func(g *generation) []*instance { return c.s.addedBeside(g, asked) }
-		if err := c.step(stepPreflight, func(ctx context.Context) (string, error) {
-			return c.tryPrivately(ctx, added)
+		added := func(g *generation) []*instance { return sc.owner.demand.addedBeside(g, asked) }
+		if err := sc.step(stepPreflight, func(ctx context.Context) (string, error) {
+			return sc.trial().proveOnly(ctx, added)
 		}); err != nil {
 			return err
 		}
 	}
-	return c.inPlace(stepScale, func(ctx context.Context) (string, error) { return c.rescaleTo(ctx, asked) })
+	return sc.inPlace(stepScale, func(ctx context.Context) (string, error) { return sc.rescaleTo(ctx, asked) })
 }
 
 // addedBeside makes the instances that a generation would get beside others on one listener. There
 // they take real requests from their first moment, and the others would answer a health check for
 // them: they have to be proved elsewhere.
-func (s *Supervisor) addedBeside(g *generation, asked map[string]int) (list []*instance) {
+func (dm *demand) addedBeside(g *generation, asked map[string]int) (list []*instance) {
 	for i := range g.plan.Processes {
 		p := &g.plan.Processes[i]
-		if len(p.Listen) == 0 || s.live.apart(p.Name) {
+		if len(p.Listen) == 0 || dm.owner.live.apart(p.Name) {
 			continue
 		}
-		for n := s.wanted(p); n < p.wanted(asked); n++ {
+		for n := dm.wanted(p); n < p.wanted(asked); n++ {
 			list = append(list, newInstance(g, p, n))
 		}
 	}
 	return list
 }
 
-func (c *change) rescaleTo(ctx context.Context, asked map[string]int) (string, error) {
+func (sc scaling) rescaleTo(ctx context.Context, asked map[string]int) (string, error) {
 	var was map[string]int
 	var added []*instance
 	var told []string
-	if err := c.s.do(func() {
-		was = c.s.scale
-		told = c.s.differences(asked)
+	if err := sc.owner.do(func() {
+		was = sc.owner.demand.scale
+		told = sc.owner.demand.differences(asked)
 		// From here on, so that a daemon which takes over meanwhile goes on with it: to stop the
 		// new ones again would lose what they have accepted.
-		c.s.scale, c.s.dirty = asked, true
+		sc.owner.demand.scale, sc.owner.journal.dirty = asked, true
 		if len(told) > 0 {
-			added = c.s.addInstances(c.to)
+			added = sc.to.addInstances()
 		}
 	}); err != nil {
 		return "", err
 	}
 	if len(told) == 0 {
-		c.unchanged = "all processes run as many instances as that already"
-		return c.unchanged, nil
+		sc.unchanged = "all processes run as many instances as that already"
+		return sc.unchanged, nil
 	}
-	if err := c.startHere(ctx, added); err != nil {
-		if stopped := c.s.do(func() { c.s.scale, c.s.dirty = was, true }); stopped != nil {
+	if err := sc.startHere(ctx, added); err != nil {
+		if stopped := sc.owner.do(func() {
+			sc.owner.demand.scale, sc.owner.journal.dirty = was, true
+		}); stopped != nil {
 			return "", stopped
 		}
-		return "", errors.Join(err, c.dropInstances(added))
+		return "", errors.Join(err, sc.dropInstances(added))
 	}
 	var surplus []*instance
-	if err := c.s.do(func() { surplus = c.s.surplus(c.to) }); err != nil {
+	if err := sc.owner.do(func() { surplus = sc.to.surplus() }); err != nil {
 		return "", err
 	}
-	return strings.Join(told, ", "), c.dropInstances(surplus)
+	return strings.Join(told, ", "), sc.dropInstances(surplus)
 }
 
 // differences tells what a set of numbers changes, in words.
-func (s *Supervisor) differences(asked map[string]int) (told []string) {
-	for i := range s.live.plan.Processes {
-		p := &s.live.plan.Processes[i]
-		if before, now := s.wanted(p), p.wanted(asked); now != before {
+func (dm *demand) differences(asked map[string]int) (told []string) {
+	for i := range dm.owner.live.plan.Processes {
+		p := &dm.owner.live.plan.Processes[i]
+		if before, now := dm.wanted(p), p.wanted(asked); now != before {
 			told = append(told, fmt.Sprintf("%s %d to %d", p.Name, before, now))
 		}
 	}
@@ -240,10 +255,10 @@ func (s *Supervisor) differences(asked map[string]int) (told []string) {
 
 // addInstances adds to a generation the instances that it lacks, all idle. Those of a paused
 // process are not started.
-func (s *Supervisor) addInstances(g *generation) (added []*instance) {
+func (g *generation) addInstances() (added []*instance) {
 	for i := range g.plan.Processes {
 		p := &g.plan.Processes[i]
-		for n := range s.wanted(p) {
+		for n := range g.owner.demand.wanted(p) {
 			if slices.ContainsFunc(g.instances, func(in *instance) bool {
 				return in.proc.Name == p.Name && in.index == n
 			}) {
@@ -251,17 +266,17 @@ func (s *Supervisor) addInstances(g *generation) (added []*instance) {
 			}
 			in := newInstance(g, p, n)
 			g.instances = append(g.instances, in)
-			if !s.paused[p.Name] {
+			if !g.owner.demand.paused[p.Name] {
 				added = append(added, in)
 			}
 		}
 	}
-	s.sortInstances(g)
+	g.sortInstances()
 	return added
 }
 
 // sortInstances has the instances in the order of the plan.
-func (s *Supervisor) sortInstances(g *generation) {
+func (g *generation) sortInstances() {
 	order := processNames(g.plan)
 	slices.SortStableFunc(g.instances, func(a, b *instance) int {
 		if d := slices.Index(order, a.proc.Name) - slices.Index(order, b.proc.Name); d != 0 {
@@ -273,15 +288,15 @@ func (s *Supervisor) sortInstances(g *generation) {
 
 func newInstance(g *generation, p *Process, n int) *instance {
 	return &instance{
-		gen: g, proc: p, index: n, scratch: g.id, state: InstanceIdle, since: time.Now(),
+		owner: g.owner, gen: g, proc: p, index: n, scratch: g.id, state: InstanceIdle, since: time.Now(),
 		tail: worker.NewTail(tailLines),
 	}
 }
 
 // surplus is the instances of a generation that are too many.
-func (s *Supervisor) surplus(g *generation) (list []*instance) {
+func (g *generation) surplus() (list []*instance) {
 	for _, in := range g.instances {
-		if in.index >= s.wanted(in.proc) {
+		if in.index >= g.owner.demand.wanted(in.proc) {
 			list = append(list, in)
 		}
 	}
@@ -290,11 +305,11 @@ func (s *Supervisor) surplus(g *generation) (list []*instance) {
 
 // startHere starts instances of a live generation, on listeners of their own if they have such, and
 // waits until all are ready.
-func (c *change) startHere(ctx context.Context, list []*instance) error {
+func (sc scaling) startHere(ctx context.Context, list []*instance) error {
 	var err error
-	if stopped := c.s.do(func() {
+	if stopped := sc.owner.do(func() {
 		for _, in := range list {
-			err = errors.Join(err, c.s.open(in))
+			err = errors.Join(err, in.open())
 		}
 	}); stopped != nil {
 		return stopped
@@ -302,52 +317,52 @@ func (c *change) startHere(ctx context.Context, list []*instance) error {
 	if err != nil {
 		return err
 	}
-	return c.startAll(ctx, func() []*instance { return list })
+	return sc.background().startAll(ctx, func() []*instance { return list })
 }
 
 // dropInstances has instances finish, and takes them out of their generation.
-func (c *change) dropInstances(list []*instance) error {
-	if err := c.stopBatch(context.Background(), list); err != nil {
+func (sc scaling) dropInstances(list []*instance) error {
+	if err := sc.roll().stopBatch(context.Background(), list); err != nil {
 		return err
 	}
-	return c.s.do(func() {
+	return sc.owner.do(func() {
 		for _, in := range list {
 			in.gen.instances = slices.DeleteFunc(in.gen.instances, func(other *instance) bool { return other == in })
 		}
-		c.s.dirty = true
+		sc.owner.journal.dirty = true
 	})
 }
 
 // fit brings a generation that was started before the newest scale, pause or resume to what is
 // wanted now. It waits for nothing but the end of what is too much.
-func (c *change) fit(g *generation) error {
+func (sc scaling) fit(g *generation) error {
 	var surplus []*instance
-	if err := c.s.do(func() {
-		surplus = c.s.surplus(g)
-		for _, in := range c.s.addInstances(g) {
+	if err := sc.owner.do(func() {
+		surplus = g.surplus()
+		for _, in := range g.addInstances() {
 			if len(in.proc.Listen) == 0 {
 				continue
 			}
-			if err := c.s.open(in); err != nil {
-				c.s.log.Error("open listener", append(c.s.fields(in), zap.Error(err))...)
+			if err := in.open(); err != nil {
+				sc.owner.log.Error("open listener", append(in.fields(), zap.Error(err))...)
 				continue
 			}
-			c.s.want(in)
+			in.start()
 		}
 		for _, in := range g.instances {
-			if c.s.paused[in.proc.Name] {
-				c.s.unwant(in)
+			if sc.owner.demand.paused[in.proc.Name] {
+				in.stop()
 			}
 		}
 	}); err != nil || len(surplus) == 0 {
 		return err
 	}
-	return c.dropInstances(surplus)
+	return sc.dropInstances(surplus)
 }
 
 // refusePause says why a process cannot be paused or resumed.
-func (s *Supervisor) refusePause(name string) error {
-	p, err := s.liveProcess(name)
+func (ad *admission) refusePause(name string) error {
+	p, err := ad.liveProcess(name)
 	if err == nil && len(p.Listen) > 0 {
 		return fmt.Errorf(
 			"%s has listeners, and nobody would answer on them: only background processes are paused", name,
@@ -358,47 +373,47 @@ func (s *Supervisor) refusePause(name string) error {
 
 // pause has the workers of a background process finish, until resume, whatever is switched to
 // meanwhile.
-func (c *change) pause(ctx context.Context) (string, error) {
-	name := c.req.Process
-	if err := c.s.do(func() {
-		if c.s.paused[name] {
-			c.unchanged = name + " is paused already"
+func (sc scaling) pause(ctx context.Context) (string, error) {
+	name := sc.req.Process
+	if err := sc.owner.do(func() {
+		if sc.owner.demand.paused[name] {
+			sc.unchanged = name + " is paused already"
 			return
 		}
-		c.s.paused[name] = true
-		c.s.dirty = true
-	}); err != nil || c.unchanged != "" {
-		return c.unchanged, err
+		sc.owner.demand.paused[name] = true
+		sc.owner.journal.dirty = true
+	}); err != nil || sc.unchanged != "" {
+		return sc.unchanged, err
 	}
-	return name, c.stopAll(ctx, func() []*instance { return c.to.of(name) })
+	return name, sc.background().stopAll(ctx, func() []*instance { return sc.to.of(name) })
 }
 
 // isPaused asks the owner.
-func (s *Supervisor) isPaused(process string) (paused bool) {
-	_ = s.do(func() { paused = s.paused[process] })
+func (dm *demand) isPaused(process string) (paused bool) {
+	_ = dm.do(func() { paused = dm.paused[process] })
 	return paused
 }
 
 // resumePaused has a paused process run again. When it does not start it is paused as before.
-func (c *change) resumePaused(ctx context.Context) (string, error) {
-	name := c.req.Process
-	if err := c.s.do(func() {
-		if !c.s.paused[name] {
-			c.unchanged = name + " is not paused"
+func (sc scaling) resumePaused(ctx context.Context) (string, error) {
+	name := sc.req.Process
+	if err := sc.owner.do(func() {
+		if !sc.owner.demand.paused[name] {
+			sc.unchanged = name + " is not paused"
 			return
 		}
-		delete(c.s.paused, name)
-		c.s.dirty = true
-	}); err != nil || c.unchanged != "" {
-		return c.unchanged, err
+		delete(sc.owner.demand.paused, name)
+		sc.owner.journal.dirty = true
+	}); err != nil || sc.unchanged != "" {
+		return sc.unchanged, err
 	}
-	list := func() []*instance { return c.to.of(name) }
-	err := c.startAll(ctx, list)
+	list := func() []*instance { return sc.to.of(name) }
+	err := sc.background().startAll(ctx, list)
 	if err == nil {
 		return name, nil
 	}
-	if stopped := c.s.do(func() { c.s.paused[name] = true }); stopped != nil {
+	if stopped := sc.owner.do(func() { sc.owner.demand.paused[name] = true }); stopped != nil {
 		return "", stopped
 	}
-	return "", errors.Join(err, c.stopAll(context.WithoutCancel(ctx), list))
+	return "", errors.Join(err, sc.background().stopAll(context.WithoutCancel(ctx), list))
 }

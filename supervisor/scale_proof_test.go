@@ -66,7 +66,7 @@ func TestADaemonThatEndsWhileInstancesAreAddedTakesNoneAwayFromTheirListener(t *
 			time.Sleep(10 * time.Millisecond)
 			synctest.Wait()
 		}
-		st, err := s.load() // as a daemon that is started now would
+		st, err := s.journal.load() // as a daemon that is started now would
 		if err != nil || st.Scale["web"] != 3 {
 			t.Errorf("%v: %v", st.Scale, err)
 		}

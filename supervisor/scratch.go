@@ -30,16 +30,16 @@ func scratchName(generation int, user *worker.Credential) string {
 
 // scratch makes the directory of a worker that is about to start. One that cannot be made must not
 // keep a worker from starting that has no use for it; one that needs it fails with its placeholder.
-func (s *Supervisor) scratch(generation int, user *worker.Credential) string {
-	if s.opt.Scratch == "" {
+func (co *core) scratch(generation int, user *worker.Credential) string {
+	if co.opt.Scratch == "" {
 		return ""
 	}
 	name := scratchName(generation, user)
-	if err := makeScratch(s.opt.Scratch, name, user); err != nil {
-		s.log.Error("scratch directory", zap.Int("generation", generation), zap.Error(err))
+	if err := makeScratch(co.opt.Scratch, name, user); err != nil {
+		co.log.Error("scratch directory", zap.Int("generation", generation), zap.Error(err))
 		return ""
 	}
-	return filepath.Join(s.opt.Scratch, name)
+	return filepath.Join(co.opt.Scratch, name)
 }
 
 // makeScratch makes a directory that its user alone can enter. It follows no link: where its parent
@@ -82,22 +82,22 @@ func ownedBy(st fs.FileInfo, uid int) bool {
 
 // clearScratch removes the directories of generations that are gone, also of those that an earlier
 // daemon has left.
-func (s *Supervisor) clearScratch() {
-	if s.opt.Scratch == "" {
+func (mf *memoryFiles) clearScratch() {
+	if mf.opt.Scratch == "" {
 		return
 	}
-	used, next := make(map[int]bool), s.next
-	for _, g := range s.generations {
+	used, next := make(map[int]bool), mf.owner.next
+	for _, g := range mf.owner.generations {
 		used[g.id] = true
 		for _, in := range g.instances {
 			used[in.scratch] = true // a restart of another process has carried it over
 		}
 	}
-	s.beside(func() {
-		if err := removeScratch(s.opt.Scratch, func(generation int) bool {
+	mf.async(func() {
+		if err := removeScratch(mf.opt.Scratch, func(generation int) bool {
 			return generation >= next || used[generation]
 		}); err != nil {
-			s.log.Error("remove scratch directories", zap.Error(err))
+			mf.log.Error("remove scratch directories", zap.Error(err))
 		}
 	})
 }

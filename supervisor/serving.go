@@ -18,69 +18,78 @@ func (v *verdict) add(health, reason string) {
 	}
 }
 
-// health is the one verdict that status, STATUS= for systemd, exit codes and notifications share.
-func (s *Supervisor) health() (health, reason string) {
+// appHealth judges the health of the app and announces its changes.
+type appHealth struct {
+	*core
+	owner    *Supervisor
+	troubles map[string]Trouble // reported and not over, by what they are of
+	episode  episode            // the trouble that the app is in
+}
+
+// verdict is the one verdict that status, STATUS= for systemd, exit codes and notifications share.
+func (ah *appHealth) verdict() (health, reason string) {
 	v := verdict{health: HealthOK}
-	if s.live == nil {
-		v.add(HealthDown, s.whyNothingIsLive())
+	if ah.owner.live == nil {
+		v.add(HealthDown, ah.whyNotLive())
 	} else {
-		s.judgeLive(&v)
+		ah.judgeLive(&v)
 	}
-	for _, of := range slices.Sorted(maps.Keys(s.troubles)) {
-		if t := s.troubles[of]; t.Health != "" {
+	for _, of := range slices.Sorted(maps.Keys(ah.troubles)) {
+		if t := ah.troubles[of]; t.Health != "" {
 			v.add(t.Health, t.Why)
 		}
 	}
-	if s.opt.Complaint != "" {
-		v.add(HealthDegraded, s.opt.Complaint)
+	if ah.opt.Complaint != "" {
+		v.add(HealthDegraded, ah.opt.Complaint)
 	}
 	return v.health, v.reason
 }
 
-// whyNothingIsLive tells a new machine from one whose release does not come up.
-func (s *Supervisor) whyNothingIsLive() string {
+// whyNotLive tells a new machine from one whose release does not come up.
+func (ah *appHealth) whyNotLive() string {
 	switch {
-	case s.stopping:
+	case ah.owner.stopping:
 		return ErrStopping.Error()
-	case s.startFailure == "":
+	case ah.owner.startup.failure == "":
 		return "no release is live"
-	case s.release == nil:
-		return "a release should be live and is not: " + s.startFailure
+	case ah.owner.release == nil:
+		return "a release should be live and is not: " + ah.owner.startup.failure
 	default:
-		return s.release.Name + " should be live and is not: " + s.startFailure
+		return ah.owner.release.Name + " should be live and is not: " + ah.owner.startup.failure
 	}
 }
 
 // judgeLive looks at the processes and listeners of the live generation. A rolling change replaces
 // its instances one by one: then those of both generations serve.
-func (s *Supervisor) judgeLive(v *verdict) {
-	if why := s.unreachable(); why != "" {
+func (ah *appHealth) judgeLive(v *verdict) {
+	if why := ah.owner.listeners.unreachable(); why != "" {
 		v.add(HealthDown, why)
 	}
-	list := s.live.instances
-	if s.rolling != nil {
-		list = slices.Concat(list, s.rolling.instances)
+	list := ah.owner.live.instances
+	if ah.owner.rolling != nil {
+		list = slices.Concat(list, ah.owner.rolling.instances)
 	}
-	for i := range s.live.plan.Processes {
-		s.judgeProcess(v, &s.live.plan.Processes[i], list)
+	for i := range ah.owner.live.plan.Processes {
+		ah.judgeProcess(v, &ah.owner.live.plan.Processes[i], list)
 	}
 	for _, in := range list {
 		if in.finding != "" && in.state == InstanceReady {
 			v.add(HealthDegraded, in.String()+" "+in.finding)
 		}
 	}
-	for _, gate := range s.opt.Gates {
-		if len(s.live.numbers()[gate.Name()]) == 0 && !s.live.held && !slices.Contains(s.opt.Unused, gate.Name()) {
+	for _, gate := range ah.opt.Gates {
+		if len(ah.owner.live.numbers()[gate.Name()]) == 0 && !ah.owner.live.held &&
+			!slices.Contains(ah.opt.Unused, gate.Name()) {
 			v.add(HealthDegraded, fmt.Sprintf("listener %s was added to the config, and %s does not listen on it yet: superctl reload",
-				gate.Name(), s.live.plan.Release.Name))
+				gate.Name(), ah.owner.live.plan.Release.Name))
 		}
 	}
 }
 
 // judgeProcess adds what the instances of one process say. 0 ready with a listener is down,
 // whatever they are about to do: users wait.
-func (s *Supervisor) judgeProcess(v *verdict, p *Process, list []*instance) {
-	if s.paused[p.Name] {
+func (ah *appHealth) judgeProcess(v *verdict, p *Process, list []*instance) {
+	if ah.owner.demand.paused[p.Name] {
 		return
 	}
 	ready, total := 0, 0
@@ -99,9 +108,9 @@ func (s *Supervisor) judgeProcess(v *verdict, p *Process, list []*instance) {
 	}
 	switch {
 	case total > 0 && ready == 0 && len(p.Listen) > 0:
-		v.add(HealthDown, fmt.Sprintf("%s: 0 of %d ready: %s", p.Name, total, s.live.why(missing)))
+		v.add(HealthDown, fmt.Sprintf("%s: 0 of %d ready: %s", p.Name, total, ah.owner.live.why(missing)))
 	case missing != nil && missing.fails():
-		v.add(HealthDegraded, fmt.Sprintf("%s: %d of %d ready: %s", p.Name, ready, total, s.live.why(missing)))
+		v.add(HealthDegraded, fmt.Sprintf("%s: %d of %d ready: %s", p.Name, ready, total, ah.owner.live.why(missing)))
 	}
 }
 
@@ -132,27 +141,27 @@ func (g *generation) why(in *instance) string {
 // an empty Why says that it does again. Since may be left out. Its Health is part of the app's: in
 // status, systemd's STATUS=, exit codes and notifications. It may be called by any goroutine but
 // the owner's, again and again.
-func (s *Supervisor) Report(t Trouble) { s.post(func() { s.report(t) }) }
+func (s *Supervisor) Report(t Trouble) { s.post(func() { s.health.report(t) }) }
 
 // report is Report for the owner.
-func (s *Supervisor) report(t Trouble) {
+func (ah *appHealth) report(t Trouble) {
 	if t.Why == "" {
-		delete(s.troubles, t.Of)
+		delete(ah.troubles, t.Of)
 		return
 	}
-	if was, ok := s.troubles[t.Of]; ok {
+	if was, ok := ah.troubles[t.Of]; ok {
 		t.Since = was.Since
 	}
 	if t.Since.IsZero() {
 		t.Since = time.Now()
 	}
-	s.troubles[t.Of] = t
+	ah.troubles[t.Of] = t
 }
 
 // reported are the troubles that were reported and are not over.
-func (s *Supervisor) reported() (list []Trouble) {
-	for _, of := range slices.Sorted(maps.Keys(s.troubles)) {
-		list = append(list, s.troubles[of])
+func (ah *appHealth) reported() (list []Trouble) {
+	for _, of := range slices.Sorted(maps.Keys(ah.troubles)) {
+		list = append(list, ah.troubles[of])
 	}
 	return list
 }

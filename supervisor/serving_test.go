@@ -43,7 +43,7 @@ func watchStatus(t *testing.T, w *world, s *Supervisor, d time.Duration) {
 			)
 		}
 		var text string
-		_ = s.do(func() { text = s.said })
+		_ = s.do(func() { text = s.lastStatus })
 		if st.Health == HealthDown && st.Changing == nil && !strings.Contains(text, "does not serve") &&
 			!strings.Contains(text, "should be live") {
 			t.Fatalf("STATUS= says %q", text)

@@ -9,7 +9,7 @@ import (
 
 // settle waits until nothing is left for g in the accept queues.
 func (c *change) settle(ctx context.Context, g *generation) (string, error) {
-	left, err := c.s.settle(ctx, g, c.plan.Settle)
+	left, err := g.settle(ctx, c.plan.Settle)
 	if errors.Is(err, ErrStopping) {
 		return "", err
 	}
@@ -28,10 +28,10 @@ const astrayTime = time.Second
 
 // settle waits, not longer than limit, until nothing is left for g in the accept queues, and
 // returns how much still is.
-func (s *Supervisor) settle(ctx context.Context, g *generation, limit time.Duration) (left int, err error) {
+func (g *generation) settle(ctx context.Context, limit time.Duration) (left int, err error) {
 	var queues map[string][]int
 	var astray bool
-	if err := s.do(func() { queues, astray = g.numbers(), g.astray }); err != nil {
+	if err := g.owner.do(func() { queues, astray = g.numbers(), g.unroutable }); err != nil {
 		return 0, err
 	}
 	if astray {

@@ -15,8 +15,8 @@ import (
 
 // shortages is what workers are running out of, for status. It reads files of control groups: never
 // for the owner.
-func (s *Supervisor) shortages(st *Status, figures []measurement) (list []Trouble) {
-	if tasks, ok := s.opt.Cgroups.Tasks(); ok && tasks.Now >= tasks.Max/10*9 {
+func (vw *view) shortages(st *Status, figures []measurement) (list []Trouble) {
+	if tasks, ok := vw.opt.Cgroups.Tasks(); ok && tasks.Now >= tasks.Max/10*9 {
 		list = append(list, Trouble{Of: "workers", Since: time.Now(), Why: crowded(tasks)})
 	}
 	if why := fewDescriptors(); why != "" {

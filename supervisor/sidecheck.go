@@ -18,7 +18,7 @@ func (c *change) startCheck() {
 	c.plan.Check = nil // once a plan: a restart of what came of it needs none
 	check := &sideCheck{done: make(chan struct{})}
 	c.side = check
-	c.s.beside(func() {
+	c.owner.async(func() {
 		defer close(check.done)
 		if check.err = look(c.ctx); check.err != nil {
 			c.cancel(check.err)
@@ -51,5 +51,5 @@ func (c *change) orUnchecked(err error) error {
 // bootsFirst reports whether the boot of the new workers is the first thing that the change does.
 // Whatever is done before it, such as hooks, needs a release that is known to be sound.
 func (c *change) bootsFirst() bool {
-	return !c.runsBefore() && !c.rolls() && !c.holds() && len(c.plan.Inspect) == 0
+	return !c.hooks().runsBefore() && !c.roll().applies() && !c.hold().applies() && len(c.plan.Inspect) == 0
 }

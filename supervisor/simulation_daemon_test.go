@@ -168,7 +168,7 @@ func (d *simDaemon) reap() {
 	}
 	<-d.ended
 	d.cancel()
-	for _, p := range d.s.pulses {
+	for _, p := range d.s.liveness.pulses {
 		p.cancel()
 	}
 	if c := d.s.change; c != nil {
@@ -189,8 +189,8 @@ func (d *simDaemon) reap() {
 			if in.mute != nil {
 				in.mute(nil)
 			}
-			if in.enough != nil {
-				in.enough()
+			if in.endLinger != nil {
+				in.endLinger()
 			}
 		}
 	}

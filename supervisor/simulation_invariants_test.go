@@ -140,7 +140,7 @@ func (m *sim) checkTurn(d *simDaemon) {
 	if d.dead || len(m.wrong) > 0 || m.off {
 		return
 	}
-	if s.live != nil && !s.live.astray && !s.handedOver {
+	if s.live != nil && !s.live.unroutable && !s.handover.handedOver {
 		for _, g := range d.gates {
 			m.checkGate(d, g)
 		}
@@ -195,8 +195,8 @@ func allGenerations(s *Supervisor) (list []*generation) {
 // serve.
 func (m *sim) checkWayBack(s *Supervisor) {
 	c := s.change
-	if c == nil || !c.committed || c.from == nil || c.from.held || s.stopping || c.from.takenBack ||
-		c.to != nil && c.to.takenBack {
+	if c == nil || !c.committed || c.from == nil || c.from.held || s.stopping || c.from.reverted ||
+		c.to != nil && c.to.reverted {
 		return
 	}
 	if !slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, c.stepName) ||

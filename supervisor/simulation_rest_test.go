@@ -12,7 +12,7 @@ func (m *sim) checkRest() {
 	var known []string
 	var wanted map[string]Descriptor
 	if d.s.do(func() {
-		wanted = d.s.descriptors()
+		wanted = d.s.store.descriptors()
 		for _, g := range ordered(d.s.generations) {
 			for _, in := range g.instances {
 				if in.w != nil {

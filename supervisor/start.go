@@ -4,98 +4,115 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 )
 
+// firstStart makes a release live when nothing else could serve.
+type firstStart struct{ *change }
+
+func (c *change) firstStart() firstStart { return firstStart{c} }
+
 // start is the change by which a starting daemon makes a release live; nobody can ask for it.
 const start Kind = "start"
 
-// startLive begins to serve what was live when the last daemon ended, or what `current` points to.
-func (s *Supervisor) startLive(ctx context.Context) {
-	c, _, err := s.begin(Request{Kind: start, Who: "the daemon"})
+// startup starts the release that should be live, again and again until it works.
+type startup struct {
+	*core
+	owner   *Supervisor
+	started chan struct{} // closed when the first generation is proved, has failed, or there is none to start
+	once    sync.Once     // closes it
+	failure string        // why the newest start has failed; "" = it has not
+	tries   int           // that have failed in a row
+	timer   *time.Timer   // of the next one
+}
+
+// begin begins to serve what was live when the last daemon ended, or what `current` points to.
+func (su *startup) begin(ctx context.Context) {
+	c, _, err := su.owner.admission.begin(Request{Kind: start, Who: "the daemon"})
 	if err != nil {
 		panic("supervisor: the first change is refused: " + err.Error()) // nothing else can be in progress
 	}
-	s.beside(func() {
+	su.async(func() {
 		stop := context.AfterFunc(ctx, func() { c.cancel(ErrStopping) })
 		defer stop()
 		for range c.events { // nobody watches a start; its outcome is logged
 		}
 		<-c.done
-		s.decided()
+		su.decide()
 	})
 }
 
-// decided says that the start of the daemon is, and has the owner look at the health of the app.
-func (s *Supervisor) decided() {
-	s.startedOnce.Do(func() {
-		close(s.started)
-		s.post(func() {})
+// decide says that the start of the daemon is, and has the owner look at the health of the app.
+func (su *startup) decide() {
+	su.once.Do(func() {
+		close(su.started)
+		su.post(func() {})
 	})
 }
 
-// performStart makes a release live without proof, because nothing else could serve meanwhile: what
+// perform makes a release live without proof, because nothing else could serve meanwhile: what
 // fails is started again and again, and connections wait in the listeners' queues until it succeeds
 // or somebody switches.
-func (c *change) performStart() error {
-	if c.from != nil {
-		if err := c.performAdoption(); err != nil {
+func (f firstStart) perform() error {
+	if f.from != nil {
+		if err := f.adoption().perform(); err != nil {
 			return err
 		}
-		return c.renew()
+		return f.adoption().renew()
 	}
-	if err := c.step(stepResolve, c.resolveStart); err != nil || c.unchanged != "" {
+	if err := f.step(stepResolve, f.resolveStart); err != nil || f.unchanged != "" {
 		return err
 	}
-	if err := c.share(); err != nil {
+	if err := f.share(); err != nil {
 		return err
 	}
-	err := c.step(stepBoot, c.boot)
+	err := f.step(stepBoot, f.boot)
 	if err == nil {
-		err = c.step(stepCutover, c.cutover)
+		err = f.step(stepCutover, f.cutover)
 	}
 	if err != nil {
-		return c.abandon(err) // a port that somebody else has, for instance: it is tried again
+		return f.undo().abandon(err) // a port that somebody else has, for instance: it is tried again
 	}
-	proof := c.step(stepProve, c.firstProof)
+	proof := f.step(stepProve, f.firstProof)
 	if proof != nil && errors.Is(proof, ErrStopping) {
 		return proof
 	}
 	if proof == nil {
 		// what an earlier daemon kept as the way back from a generation that is lost
-		_ = c.s.do(func() { c.s.retireWarm(nil) })
+		_ = f.owner.do(func() { f.owner.retireWarm(nil) })
 	}
-	if c.background(c.to) {
-		return errors.Join(proof, c.step(stepFollow, c.startBackground))
+	if f.background().any(f.to) {
+		return errors.Join(proof, f.step(stepFollow, f.background().follow))
 	}
 	return proof
 }
 
-// noteStart takes the end of a start. When nothing is live by it, what was live is gone, or lacks a
+// ended takes the end of a start. When nothing is live by it, what was live is gone, or lacks a
 // credential, or somebody has its port: the daemon stays, says so, and tries again.
-func (s *Supervisor) noteStart(c *change, err error) {
-	if s.live != nil {
-		s.startFailure, s.startTries = "", 0
+func (su *startup) ended(c *change, err error) {
+	if su.owner.live != nil {
+		su.failure, su.tries = "", 0
 		return
 	}
 	if c.req.Kind == start && err != nil && !errors.Is(err, ErrStopping) {
-		s.startFailure = c.errorText(err)
+		su.failure = c.errorText(err)
 	}
-	if s.startFailure == "" || s.stopping || s.leaving {
+	if su.failure == "" || su.owner.stopping || su.owner.leaving {
 		return
 	}
-	s.startTries++
-	wait := s.backoff(s.startTries + startBackoff)
-	s.log.Error(
-		"the release that should be live could not be started", zap.String("reason", s.startFailure),
+	su.tries++
+	wait := su.backoff(su.tries + startBackoff)
+	su.log.Error(
+		"the release that should be live could not be started", zap.String("reason", su.failure),
 		zap.Duration("next_try_in", wait),
 	)
-	s.startTimer = time.AfterFunc(wait, func() {
-		s.post(func() {
-			if s.live == nil && s.change == nil && !s.stopping && !s.leaving {
-				s.startAgain()
+	su.timer = time.AfterFunc(wait, func() {
+		su.post(func() {
+			if su.owner.live == nil && su.owner.change == nil && !su.owner.stopping && !su.owner.leaving {
+				su.again()
 			}
 		})
 	})
@@ -105,14 +122,14 @@ func (s *Supervisor) noteStart(c *change, err error) {
 // about a second and a half.
 const startBackoff = 4
 
-// startAgain is startLive for one that has failed.
-func (s *Supervisor) startAgain() {
-	c, _, err := s.begin(Request{Kind: start, Who: "the daemon"})
+// again is startLive for one that has failed.
+func (su *startup) again() {
+	c, _, err := su.owner.admission.begin(Request{Kind: start, Who: "the daemon"})
 	if err != nil {
-		s.log.Error("start the release that should be live", zap.Error(err))
+		su.log.Error("start the release that should be live", zap.Error(err))
 		return
 	}
-	s.beside(func() {
+	su.async(func() {
 		for range c.events { // nobody watches it; its outcome is logged
 		}
 		<-c.done
@@ -120,33 +137,33 @@ func (s *Supervisor) startAgain() {
 }
 
 // retries reports whether a change only repeats a start that has failed: the history has that once.
-func (c *change) retries(err error) (again bool) {
-	if c.req.Kind == start && err != nil {
-		_ = c.s.do(func() { again = c.s.startTries > 0 })
+func (f firstStart) retries(err error) (again bool) {
+	if f.req.Kind == start && err != nil {
+		_ = f.owner.do(func() { again = f.owner.startup.tries > 0 })
 	}
 	return again
 }
 
-func (c *change) resolveStart(ctx context.Context) (string, error) {
-	if thaw, err := c.s.freeze(ctx); err == nil { // a site must not stay down for want of a lock
+func (f firstStart) resolveStart(ctx context.Context) (string, error) {
+	if thaw, err := f.owner.freeze(ctx); err == nil { // a site must not stay down for want of a lock
 		defer thaw()
 	}
-	plan, err := c.s.opt.Resolve(ctx, Target{Kind: start, Live: c.was.release, Previous: c.was.previous})
+	plan, err := f.owner.opt.Resolve(ctx, Target{Kind: start, Live: f.was.release, Previous: f.was.previous})
 	var none *NoReleaseError
 	if errors.As(err, &none) {
-		c.unchanged = none.Error()
-		return c.unchanged, nil
+		f.unchanged = none.Error()
+		return f.unchanged, nil
 	}
 	if err != nil {
 		return "", err
 	}
-	c.keep(&plan)
-	c.plan = plan
-	c.startCheck()
-	if err := c.checked(); err != nil {
+	f.keepValues(&plan)
+	f.plan = plan
+	f.startCheck()
+	if err := f.checked(); err != nil {
 		return "", err
 	}
-	return plan.Release.Name, c.s.do(func() { c.release = plan.Release })
+	return plan.Release.Name, f.owner.do(func() { f.release = plan.Release })
 }
 
 // NoSuchReleaseError is Resolve's answer to a word that names no release, or more than one: most
@@ -167,11 +184,11 @@ func (e *NoReleaseError) Error() string { return e.Reason }
 // firstProof waits until all workers with listeners are ready. It gives up when one ends again and
 // again, or when their time to start is over; then they are started again until they work, and
 // status says so.
-func (c *change) firstProof(ctx context.Context) (string, error) {
+func (f firstStart) firstProof(ctx context.Context) (string, error) {
 	listening := func(p *Process) bool { return len(p.Listen) > 0 }
 	limit := time.Duration(0)
-	for i := range c.plan.Processes {
-		if p := &c.plan.Processes[i]; listening(p) {
+	for i := range f.plan.Processes {
+		if p := &f.plan.Processes[i]; listening(p) {
 			limit = max(limit, p.StartTimeout)
 		}
 	}
@@ -179,8 +196,8 @@ func (c *change) firstProof(ctx context.Context) (string, error) {
 		ctx, limit, fmt.Errorf("not ready within %s; it is started again until it works", limit),
 	)
 	defer cancel()
-	err := c.s.await(ctx, func() (bool, error) {
-		for _, in := range c.to.instances {
+	err := f.owner.await(ctx, func() (bool, error) {
+		for _, in := range f.to.instances {
 			if listening(in.proc) && in.state == InstanceBackoff && in.streak >= crashLoop {
 				return false, &failure{
 					reason: fmt.Sprintf("%s %s; it is started again until it works", in, in.reason),
@@ -188,10 +205,10 @@ func (c *change) firstProof(ctx context.Context) (string, error) {
 				}
 			}
 		}
-		return c.to.provenBy(listening), nil
+		return f.to.provenBy(listening), nil
 	})
 	if err != nil {
-		c.s.log.Error("the live release does not start", zap.String("release", c.plan.Release.Name), zap.Error(err))
+		f.owner.log.Error("the live release does not start", zap.String("release", f.plan.Release.Name), zap.Error(err))
 		return "", err
 	}
 	return "", nil

@@ -103,33 +103,43 @@ type workerState struct {
 	Notified bool `json:"notified,omitempty"`
 }
 
+// journal keeps the state file: what the next daemon must know.
+type journal struct {
+	*core
+	owner       *Supervisor
+	dirty       bool      // the state file is behind
+	unsaved     int       // saves that have failed in a row
+	saveAt      time.Time // when a failed save is tried again
+	interrupted state     // of the last daemon: what it was doing when it ended
+}
+
 // mark is what everything that a supervisor of this state directory starts carries in its
 // environment.
-func (s *Supervisor) mark() string {
-	sum := sha256.Sum256([]byte(s.opt.State))
-	return s.opt.App + "-" + hex.EncodeToString(sum[:4])
+func (co *core) mark() string {
+	sum := sha256.Sum256([]byte(co.opt.State))
+	return co.opt.App + "-" + hex.EncodeToString(sum[:4])
 }
 
 // stateName is the name of the state file in the state directory.
 const stateName = "state.json"
 
-func (s *Supervisor) statePath() string { return filepath.Join(s.opt.State, stateName) }
+func (j *journal) statePath() string { return filepath.Join(j.opt.State, stateName) }
 
 // save writes the state file: complete or not at all, and durable.
-func (s *Supervisor) save() error {
-	s.dirty = false
+func (j *journal) save() error {
+	j.dirty = false
 	st := state{
-		Version: stateVersion, Needs: stateNeeds, App: s.opt.App, Next: s.next, Release: s.release,
-		Previous: s.previous, LiveSince: s.liveSince, PreviousSince: s.previousSince,
-		Last: s.last, Untold: s.untold, ToldHealth: s.episode.told, Scale: s.scale,
-		Paused: slices.Sorted(maps.Keys(s.paused)), Generations: []generationState{},
+		Version: stateVersion, Needs: stateNeeds, App: j.opt.App, Next: j.owner.next, Release: j.owner.release,
+		Previous: j.owner.previous, LiveSince: j.owner.liveSince, PreviousSince: j.owner.previousSince,
+		Last: j.owner.last, Untold: j.owner.owed, ToldHealth: j.owner.health.episode.told, Scale: j.owner.demand.scale,
+		Paused: slices.Sorted(maps.Keys(j.owner.demand.paused)), Generations: []generationState{},
 	}
-	st.Listeners, st.Gates = s.members()
-	st.Change, st.Target, st.From = s.unfinished()
-	if s.live != nil {
-		st.Live = s.live.id
+	st.Listeners, st.Gates = j.members()
+	st.Change, st.Target, st.From = j.unfinished()
+	if j.owner.live != nil {
+		st.Live = j.owner.live.id
 	}
-	for _, g := range s.generations {
+	for _, g := range j.owner.generations {
 		gs := generationState{
 			ID: g.id, State: g.state, Since: g.since, Plan: g.plan.withoutValues(), Private: g.private, Held: g.held,
 			Tried: g.tried, Workers: []workerState{},
@@ -142,24 +152,24 @@ func (s *Supervisor) save() error {
 	slices.SortFunc(st.Generations, func(a, b generationState) int { return a.ID - b.ID })
 	data, err := json.MarshalIndent(st, "", "  ")
 	if err == nil {
-		err = s.os.replace(s.statePath(), data)
+		err = j.os.replace(j.statePath(), data)
 	}
 	if err != nil {
 		err = fmt.Errorf("save state: %w", err)
-		s.log.Error("save state", zap.Error(err))
+		j.log.Error("save state", zap.Error(err))
 	}
-	s.report(s.diskTrouble("state", err, "changes are refused until it can be written"))
+	j.owner.health.report(j.diskTrouble("state", err, "changes are refused until it can be written"))
 	if err != nil {
-		s.saveAgain()
+		j.saveAgain()
 		return err
 	}
-	s.unsaved, s.saveAt = 0, time.Time{}
+	j.unsaved, j.saveAt = 0, time.Time{}
 	return nil
 }
 
 // diskTrouble is what status says of a file of the daemon's own that cannot be written; with a nil
 // error that is over.
-func (s *Supervisor) diskTrouble(of string, err error, consequence string) Trouble {
+func (j *journal) diskTrouble(of string, err error, consequence string) Trouble {
 	if err == nil {
 		return Trouble{Of: of}
 	}
@@ -169,20 +179,20 @@ func (s *Supervisor) diskTrouble(of string, err error, consequence string) Troub
 }
 
 // toHistory puts an outcome into the history, for a goroutine other than the owner.
-func (s *Supervisor) toHistory(o Outcome) error {
-	err := s.opt.Record(o)
-	s.Report(s.diskTrouble("history", err, "changes are not recorded"))
+func (j *journal) toHistory(o Outcome) error {
+	err := j.opt.Record(o)
+	j.owner.Report(j.diskTrouble("history", err, "changes are not recorded"))
 	return err
 }
 
 // saveAgain has a failed save tried again, with back-off: a disk that was full may have room, and a
 // worker that the file does not know would be a stranger to the next daemon.
-func (s *Supervisor) saveAgain() {
-	s.dirty = true
-	wait := s.backoff(s.unsaved + 1)
-	s.unsaved++
-	s.saveAt = time.Now().Add(wait)
-	time.AfterFunc(wait, func() { s.post(func() {}) })
+func (j *journal) saveAgain() {
+	j.dirty = true
+	wait := j.backoff(j.unsaved + 1)
+	j.unsaved++
+	j.saveAt = time.Now().Add(wait)
+	time.AfterFunc(wait, func() { j.post(func() {}) })
 }
 
 // ReplaceFile writes a file of the state directory: after a crash it is there complete, as it was
@@ -217,18 +227,18 @@ func syncDir(dir string) error {
 // unfinished is the change in progress, the generation that it goes to, and the one that it comes
 // from. An adoption that has not begun to finish the change of an earlier daemon leaves that as it
 // is, for the daemon after this one.
-func (s *Supervisor) unfinished() (change *ChangeStatus, to, from int) {
-	c := s.change
+func (j *journal) unfinished() (change *ChangeStatus, to, from int) {
+	c := j.owner.change
 	if c == nil {
 		return nil, 0, 0
 	}
-	if c.req.Kind == start && (c.stepName == beforeSteps || c.stepName == stepAdopt) && s.interrupted.Change != nil {
-		return s.interrupted.Change, s.interrupted.Target, s.interrupted.From
+	if c.req.Kind == start && (c.stepName == beforeSteps || c.stepName == stepAdopt) && j.interrupted.Change != nil {
+		return j.interrupted.Change, j.interrupted.Target, j.interrupted.From
 	}
 	if c.from != nil {
 		from = c.from.id
 	}
-	change = s.changing()
+	change = j.owner.changing()
 	if c.to != nil {
 		change.Kind, to = string(c.kind), c.to.id
 	}
@@ -249,12 +259,12 @@ func (in *instance) saved() workerState {
 }
 
 // members is which listeners there are, and who uses them.
-func (s *Supervisor) members() (map[string][]memberState, map[string]gateState) {
+func (j *journal) members() (map[string][]memberState, map[string]gateState) {
 	all, gates := make(map[string][]memberState), make(map[string]gateState)
-	for key, gate := range s.everyGate() {
+	for key, gate := range j.owner.listeners.everyGate() {
 		for _, m := range gate.Members() {
-			ms := memberState{Gen: m.Gen, Inode: s.inode(m.FD)}
-			for _, g := range s.generations {
+			ms := memberState{Gen: m.Gen, Inode: j.inode(m.FD)}
+			for _, g := range j.owner.generations {
 				if m.Gen != 0 && g.gates[gate.Name()] == gate && slices.Contains(g.numbers()[gate.Name()], m.Gen) {
 					ms.Users = append(ms.Users, g.id)
 				}
@@ -269,15 +279,18 @@ func (s *Supervisor) members() (map[string][]memberState, map[string]gateState) 
 
 // CheckState tells whether a daemon of this version can go on with the state file that is there.
 func (s *Supervisor) CheckState() error {
-	_, err := s.load()
+	_, err := s.journal.load()
 	return err
 }
 
 // load reads the state file. No file is an empty state. A damaged one is an *UnreadableStateError;
 // one of another app, or of a newer daemon, is refused.
-func (s *Supervisor) load() (state, error) {
-	st := state{Next: 1}
-	data, err := os.ReadFile(s.statePath())
+func (j *journal) load() (state, error) { return readState(j.opt.State, j.opt.App) }
+
+// readState reads the state file of an app in a state directory.
+func readState(dir, app string) (state, error) {
+	st, path := state{Next: 1}, filepath.Join(dir, stateName)
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return st, nil
 	}
@@ -285,7 +298,7 @@ func (s *Supervisor) load() (state, error) {
 		return st, fmt.Errorf("read state: %w", err)
 	}
 	unreadable := func(why string) (state, error) {
-		return state{}, &UnreadableStateError{Path: s.statePath(), Why: why}
+		return state{}, &UnreadableStateError{Path: path, Why: why}
 	}
 	var head struct {
 		Version int    `json:"version"`
@@ -298,10 +311,10 @@ func (s *Supervisor) load() (state, error) {
 	switch {
 	case head.Version < 1 || cmp.Or(head.Needs, head.Version) > stateVersion:
 		return state{}, fmt.Errorf("state file %s has version %d, and this daemon reads up to %d; nothing was started: install the newer "+
-			"superctl, or move the file away to start with the release that `current` points to", s.statePath(), head.Version, stateVersion)
-	case head.App != s.opt.App:
+			"superctl, or move the file away to start with the release that `current` points to", path, head.Version, stateVersion)
+	case head.App != app:
 		return state{}, fmt.Errorf("state file %s belongs to the app %q, not to %q; nothing was started: give each app a state directory of its own",
-			s.statePath(), head.App, s.opt.App)
+			path, head.App, app)
 	}
 	if err := json.Unmarshal(data, &st); err != nil {
 		return unreadable("cannot be read: " + err.Error())

@@ -51,18 +51,35 @@ func outputName(gen int, process string, index int) string {
 	return fmt.Sprintf("log/g%d/%s/%d", gen, process, index)
 }
 
+// descriptorStore has Options.Store keep just the descriptors that the next daemon needs.
+type descriptorStore struct {
+	*core
+	owner    *Supervisor
+	held     map[string]string // what the store keeps: Descriptor.ID by name
+	failures int               // comparisons with the store that have failed in a row
+	timer    *time.Timer       // of the next one
+}
+
+func newDescriptorStore(s *Supervisor) descriptorStore {
+	held := make(map[string]string)
+	for _, name := range s.opt.Stored {
+		held[name] = identityOf(name, s.opt.Extra)
+	}
+	return descriptorStore{core: s.core, owner: s, held: held}
+}
+
 // descriptors is the one set of named descriptors that the next daemon needs.
-func (s *Supervisor) descriptors() map[string]Descriptor {
+func (ds *descriptorStore) descriptors() map[string]Descriptor {
 	all := make(map[string]Descriptor)
 	add := func(name, id string, use func(func(fd int) error) error) { all[name] = Descriptor{name, id, use} }
-	for _, gate := range s.everyGate() {
+	for _, gate := range ds.owner.listeners.everyGate() {
 		for _, m := range gate.Members() {
-			inode := s.inode(m.FD)
+			inode := ds.inode(m.FD)
 			add(listenerName(gate.Name(), memberState{Gen: m.Gen, Inode: inode}), strconv.FormatUint(inode, 10),
 				func(f func(int) error) error { return f(m.FD) })
 		}
 	}
-	for _, g := range s.generations {
+	for _, g := range ds.owner.generations {
 		if g.private {
 			continue
 		}
@@ -75,11 +92,11 @@ func (s *Supervisor) descriptors() map[string]Descriptor {
 			}
 		}
 	}
-	for _, d := range s.opt.Extra {
+	for _, d := range ds.opt.Extra {
 		all[d.Name] = d
 	}
-	if s.notify != nil {
-		add(notifyName, s.opt.Notify, s.notify.Descriptor)
+	if ds.owner.mailbox.socket != nil {
+		add(notifyName, ds.opt.Notify, ds.owner.mailbox.socket.Descriptor)
 	}
 	return all
 }
@@ -98,63 +115,63 @@ func identityOf(name string, extra []Descriptor) string {
 	return inherited
 }
 
-// store makes the store keep just what the next daemon needs: each turn compares, so that a lost
+// sync makes the store keep just what the next daemon needs: each turn compares, so that a lost
 // message is sent again.
-func (s *Supervisor) store() {
-	if s.opt.Store == nil {
+func (ds *descriptorStore) sync() {
+	if ds.opt.Store == nil {
 		return
 	}
 	failed := false
-	wanted := s.descriptors()
-	for name, id := range ordered(s.stored) {
+	wanted := ds.descriptors()
+	for name, id := range ordered(ds.held) {
 		if d, ok := wanted[name]; ok && (d.ID == id || id == inherited) {
-			s.stored[name] = d.ID
+			ds.held[name] = d.ID
 			continue
 		}
-		if err := s.opt.Store.Remove(name); err != nil {
-			s.log.Error("take a descriptor out of the store", zap.String("name", name), zap.Error(err))
+		if err := ds.opt.Store.Remove(name); err != nil {
+			ds.log.Error("take a descriptor out of the store", zap.String("name", name), zap.Error(err))
 			failed = true
 			continue
 		}
-		delete(s.stored, name)
+		delete(ds.held, name)
 	}
 	for name, d := range ordered(wanted) {
-		if _, ok := s.stored[name]; ok {
+		if _, ok := ds.held[name]; ok {
 			continue
 		}
-		if err := d.Use(func(fd int) error { return s.opt.Store.Put(name, fd) }); err != nil {
-			s.log.Error("put a descriptor into the store", zap.String("name", name), zap.Error(err))
+		if err := d.Use(func(fd int) error { return ds.opt.Store.Put(name, fd) }); err != nil {
+			ds.log.Error("put a descriptor into the store", zap.String("name", name), zap.Error(err))
 			failed = true
 			continue
 		}
-		s.stored[name] = d.ID
+		ds.held[name] = d.ID
 	}
 	if !failed {
-		s.unstored = 0
+		ds.failures = 0
 		return
 	}
-	s.unstored++
-	s.retryStore()
+	ds.failures++
+	ds.retry()
 }
 
-// retryStore has a turn, with back-off, in which the store is compared once more.
-func (s *Supervisor) retryStore() {
-	if s.storeTimer != nil {
+// retry has a turn, with back-off, in which the store is compared once more.
+func (ds *descriptorStore) retry() {
+	if ds.timer != nil {
 		return
 	}
-	s.storeTimer = time.AfterFunc(s.backoff(s.unstored), func() {
-		s.post(func() { s.storeTimer, s.dirty = nil, true })
+	ds.timer = time.AfterFunc(ds.backoff(ds.failures), func() {
+		ds.post(func() { ds.timer, ds.owner.journal.dirty = nil, true })
 	})
 }
 
-// checkStore has the store looked at beside the owner, after a change.
-func (s *Supervisor) checkStore() {
-	if s.opt.Store == nil {
+// check has the store looked at beside the owner, after a change.
+func (ds *descriptorStore) check() {
+	if ds.opt.Store == nil {
 		return
 	}
-	s.beside(func() {
-		if err := s.opt.Store.Check(); err != nil {
-			s.log.Error("after a crash of the daemon some of its descriptors would be missing", zap.Error(err))
+	ds.async(func() {
+		if err := ds.opt.Store.Check(); err != nil {
+			ds.log.Error("after a crash of the daemon some of its descriptors would be missing", zap.Error(err))
 		}
 	})
 }

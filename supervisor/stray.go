@@ -6,24 +6,31 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// endStrays ends what workers that have ended left behind where the hunt for a worker's own
+// strayHunt stops processes that have left their worker.
+type strayHunt struct {
+	*core
+	owner          *Supervisor
+	running, again bool // a look is taken, and another is to follow
+}
+
+// hunt ends what workers that have ended left behind where the hunt for a worker's own
 // processes does not find it. One look serves all workers that end while another one is taken.
-func (s *Supervisor) endStrays() {
-	if s.straying {
-		s.strayed = true
+func (sh *strayHunt) hunt() {
+	if sh.running {
+		sh.again = true
 		return
 	}
-	s.straying = true
-	running := s.runningWorkers()
-	s.beside(func() {
+	sh.running = true
+	running := sh.owner.runningWorkers()
+	sh.async(func() {
 		for again := true; again; {
-			if err := s.os.strays(running); err != nil {
-				s.log.Error("stop processes that have left their worker", zap.Error(err))
+			if err := sh.os.strays(running); err != nil {
+				sh.log.Error("stop processes that have left their worker", zap.Error(err))
 			}
 			again = false
-			_ = s.do(func() { // when the daemon leaves, the next one looks
-				again, running = s.strayed, s.runningWorkers()
-				s.straying, s.strayed = again, false
+			_ = sh.do(func() { // when the daemon leaves, the next one looks
+				again, running = sh.again, sh.owner.runningWorkers()
+				sh.running, sh.again = again, false
 			})
 		}
 	})

@@ -46,17 +46,17 @@ const (
 func (c *change) perform() error {
 	switch {
 	case c.req.Kind == start:
-		return c.performStart()
+		return c.firstStart().perform()
 	case c.req.Kind == Restart && !c.restartsListener():
 		return c.step(stepRestart, c.restartInPlace)
-	case c.req.Kind == Scale && c.shrinks() != "":
-		return c.shrink()
+	case c.req.Kind == Scale && c.scaling().shrinks() != "":
+		return c.scaling().shrink()
 	case c.req.Kind == Scale:
-		return c.rescaleAsked()
+		return c.scaling().perform()
 	case c.req.Kind == Pause:
-		return c.inPlace(stepPause, c.pause)
+		return c.inPlace(stepPause, c.scaling().pause)
 	case c.req.Kind == Resume:
-		return c.inPlace(stepResume, c.resumePaused)
+		return c.inPlace(stepResume, c.scaling().resumePaused)
 	}
 	return c.turnOver()
 }
@@ -69,8 +69,8 @@ func (c *change) turnOver() error {
 	if c.revives {
 		return c.inPlace(stepRestart, c.revive)
 	}
-	c.undertake()
-	if err := c.mayTry(); err != nil {
+	c.announce().owe()
+	if err := c.canary().refuse(); err != nil {
 		return err
 	}
 	if err := c.share(); err != nil {
@@ -79,26 +79,26 @@ func (c *change) turnOver() error {
 	if err := c.inspect(); err != nil {
 		return err
 	}
-	if c.rolls() {
-		if err := c.replaceRolling(); err != nil {
-			return c.abandonRoll(err)
+	if c.roll().applies() {
+		if err := c.roll().perform(); err != nil {
+			return c.roll().abandonHalf(err)
 		}
 		return c.finish(nil)
 	}
-	if c.holds() {
-		if err := c.replaceHeld(); err != nil {
-			return c.comeBack(err)
+	if c.hold().applies() {
+		if err := c.hold().perform(); err != nil {
+			return c.hold().comeBack(err)
 		}
-		return c.finish(c.firstAnswer)
+		return c.finish(c.hold().firstAnswer)
 	}
 	if err := c.stage(); err != nil {
-		return c.abandon(err)
+		return c.undo().abandon(err)
 	}
-	if c.s.opt.Trial {
-		return c.stopStaged()
+	if c.owner.opt.Trial {
+		return c.undo().stopStaged()
 	}
 	if err := c.step(stepCutover, c.cutover); err != nil {
-		return c.abandon(err)
+		return c.undo().abandon(err)
 	}
 	return c.finish(nil)
 }
@@ -107,23 +107,23 @@ func (c *change) turnOver() error {
 func (c *change) finish(first func() error) error {
 	if first != nil {
 		if err := first(); err != nil {
-			return c.revert(err)
+			return c.undo().revert(err)
 		}
 	}
 	if err := c.follow(); err != nil {
-		return c.revert(err)
+		return c.undo().revert(err)
 	}
-	if err := c.letGo(); err != nil {
+	if err := c.retireOld(); err != nil {
 		return err
 	}
-	c.afterHooks()
+	c.hooks().after()
 	return nil
 }
 
 // inPlace is a change of one step within the live generation.
 func (c *change) inPlace(name string, do func(context.Context) (string, error)) error {
 	c.plan = c.from.plan
-	if err := c.s.do(func() { c.to, c.release = c.from, c.plan.Release }); err != nil {
+	if err := c.owner.do(func() { c.to, c.release = c.from, c.plan.Release }); err != nil {
 		return err
 	}
 	return c.step(name, do)
@@ -134,21 +134,21 @@ func (c *change) stage() error {
 	if c.warm {
 		// While it has no traffic: none of several that accept from one listener can be stopped
 		// later without a loss.
-		if err := c.fit(c.to); err != nil {
+		if err := c.scaling().fit(c.to); err != nil {
 			return err
 		}
 	}
 	if c.warm && !c.plan.Hooks.BeforeRollback {
 		return nil
 	}
-	if err := c.beforeHooks(); err != nil {
+	if err := c.hooks().before(); err != nil {
 		return err
 	}
 	if c.warm {
 		return nil
 	}
 	if c.shared() {
-		if err := c.step(stepPreflight, c.preflight); err != nil {
+		if err := c.step(stepPreflight, c.trial().preflight); err != nil {
 			return err
 		}
 	}
@@ -159,13 +159,13 @@ func (c *change) stage() error {
 		c.req.Canary == nil {
 		return err
 	}
-	return c.step(stepCanary, c.canary)
+	return c.step(stepCanary, c.canary().perform)
 }
 
 // follow is all that comes between the cutover and the certainty that the new generation stays.
 func (c *change) follow() error {
-	if c.background(c.to) {
-		if err := c.step(stepFollow, c.startBackground); err != nil {
+	if c.background().any(c.to) {
+		if err := c.step(stepFollow, c.background().follow); err != nil {
 			return err
 		}
 	}
@@ -178,9 +178,9 @@ func (c *change) follow() error {
 	}
 	if c.plan.Probation > 0 && !c.warm {
 		if c.req.Kind == start {
-			c.s.decided() // a probation that goes on for an earlier daemon may last, and the app serves
+			c.owner.startup.decide() // a probation that goes on for an earlier daemon may last, and the app serves
 		}
-		return c.step(stepProbation, c.probation)
+		return c.step(stepProbation, c.watch().run)
 	}
 	return nil
 }
@@ -196,20 +196,20 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 	} else if c.keptWarm() {
 		c.warm, c.plan = true, c.to.plan
 	} else {
-		thaw, err := c.s.freeze(ctx)
+		thaw, err := c.owner.freeze(ctx)
 		if err != nil {
 			return "", err
 		}
 		defer thaw() // when c.release says which it is
-		if c.plan, err = c.s.opt.Resolve(ctx, t); err != nil {
+		if c.plan, err = c.owner.opt.Resolve(ctx, t); err != nil {
 			return "", err
 		}
-		c.keep(&c.plan)
+		c.keepValues(&c.plan)
 		for _, text := range c.plan.Warnings {
 			c.warn("%s", text)
 		}
 	}
-	if err := c.s.do(func() { c.release = c.plan.Release }); err != nil {
+	if err := c.owner.do(func() { c.release = c.plan.Release }); err != nil {
 		return "", err
 	}
 	detail := c.plan.Release.Name
@@ -236,11 +236,11 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 }
 
 // freeze keeps the releases where they are while one of them is chosen.
-func (s *Supervisor) freeze(ctx context.Context) (thaw func(), err error) {
-	if s.opt.Freeze == nil {
+func (co *core) freeze(ctx context.Context) (thaw func(), err error) {
+	if co.opt.Freeze == nil {
 		return func() {}, nil
 	}
-	return s.opt.Freeze(ctx)
+	return co.opt.Freeze(ctx)
 }
 
 func short(commit string) string { return commit[:min(len(commit), 10)] }
@@ -250,8 +250,8 @@ func (c *change) keptWarm() bool {
 	if c.req.Kind != Rollback {
 		return false
 	}
-	_ = c.s.do(func() {
-		for _, g := range ordered(c.s.generations) {
+	_ = c.owner.do(func() {
+		for _, g := range ordered(c.owner.generations) {
 			if g.state == Standby && g.plan.Release.Path == c.was.previous.Path && g.lacks() == "" &&
 				g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
 				c.to = g
@@ -268,9 +268,9 @@ func (c *change) boot(context.Context) (string, error) {
 		only = c.req.Process
 	}
 	var err error
-	if stopped := c.s.do(func() {
-		c.to = c.s.newGeneration(c.plan, c.gates(), only)
-		err = c.s.stage(c.to)
+	if stopped := c.owner.do(func() {
+		c.to = c.owner.newGeneration(c.plan, c.gates(), only)
+		err = c.to.stage()
 	}); stopped != nil {
 		return "", stopped
 	}
@@ -283,13 +283,13 @@ func (c *change) gates() map[string]Gate {
 	if c.kind == Restart || c.inherits {
 		return c.from.gates
 	}
-	return c.s.gates
+	return c.owner.listeners.gates
 }
 
 // prove waits until every worker with a listener has proved itself, or one has failed.
 func (c *change) prove(ctx context.Context, g *generation) (string, error) {
 	told := ""
-	err := c.s.await(ctx, func() (bool, error) {
+	err := c.owner.await(ctx, func() (bool, error) {
 		if g.failure != nil {
 			return false, g.failure
 		}

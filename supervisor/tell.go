@@ -6,43 +6,48 @@ import (
 	"time"
 )
 
+// announcements tells Options.Tell how a change begins and ends.
+type announcements struct{ *change }
+
+func (c *change) announce() announcements { return announcements{c} }
+
 var errEndedBefore = errors.New("the daemon ended before the cutover")
 
-// undertake notes that a change has found out where it goes and begins its work: from here on
+// owe notes that a change has found out where it goes and begins its work: from here on
 // somebody is to be told of its end, if need be by the daemon after this one.
-func (c *change) undertake() {
-	if !c.hooked() {
+func (an announcements) owe() {
+	if !an.hooks().apply() {
 		return
 	}
-	begun := c.outline()
-	begun.Release, begun.Commit = c.plan.Release.Name, c.plan.Release.Commit
-	_ = c.s.do(func() {
+	begun := an.outline()
+	begun.Release, begun.Commit = an.plan.Release.Name, an.plan.Release.Commit
+	_ = an.owner.do(func() {
 		owed := begun
 		owed.Result, owed.Error = Aborted, errEndedBefore.Error()
-		c.s.untold = &owed
+		an.owner.owed = &owed
 	})
-	c.begins = &begun
+	an.begins = &begun
 }
 
-// tellBegun tells of the beginning, once the state file knows that its end is to be told too.
-func (c *change) tellBegun() {
-	if c.begins != nil && c.s.opt.Tell != nil {
-		c.s.opt.Tell(*c.begins)
+// begin tells of the beginning, once the state file knows that its end is to be told too.
+func (an announcements) begin() {
+	if an.begins != nil && an.owner.opt.Tell != nil {
+		an.owner.opt.Tell(*an.begins)
 	}
-	c.begins = nil
+	an.begins = nil
 }
 
 // outline is what is known of a change before it has done anything.
-func (c *change) outline() Outcome {
+func (an announcements) outline() Outcome {
 	out := Outcome{
-		Kind: string(c.req.Kind), Who: c.req.Who, Origin: c.req.Origin, Started: c.began, Release: c.req.Release,
+		Kind: string(an.req.Kind), Who: an.req.Who, Origin: an.req.Origin, Started: an.began, Release: an.req.Release,
 		Steps: []Step{},
 	}
-	if c.was.release != nil {
-		out.Previous, out.PreviousCommit = c.was.release.Name, c.was.release.Commit
+	if an.was.release != nil {
+		out.Previous, out.PreviousCommit = an.was.release.Name, an.was.release.Commit
 	}
-	if c.req.Kind == Rollback && c.was.previous != nil {
-		out.Release, out.Commit = c.was.previous.Name, c.was.previous.Commit
+	if an.req.Kind == Rollback && an.was.previous != nil {
+		out.Release, out.Commit = an.was.previous.Name, an.was.previous.Commit
 	}
 	return out
 }
@@ -50,55 +55,55 @@ func (c *change) outline() Outcome {
 // finished is the end of the change that the daemon before this one has left unfinished, now that
 // this start has finished or undone it; nil when there was none, or when it is the next daemon's to
 // say.
-func (c *change) finished(err error) (end *Outcome) {
-	if c.req.Kind != start || errors.Is(err, ErrStopping) {
+func (an announcements) finished(err error) (end *Outcome) {
+	if an.req.Kind != start || errors.Is(err, ErrStopping) {
 		return nil
 	}
-	_ = c.s.do(func() {
-		if c.s.untold != nil {
-			out := c.endOf(*c.s.untold, err)
+	_ = an.owner.do(func() {
+		if an.owner.owed != nil {
+			out := an.endOf(*an.owner.owed, err)
 			end = &out
 		}
 	})
 	return end
 }
 
-// tellEnd tells how a change has ended, and returns whether that was it: the end of one that is
+// end tells how a change has ended, and returns whether that was it: the end of one that is
 // live, but not through when the daemon stops, is the next daemon's to tell. A start tells of the
 // change that it has finished for an earlier daemon, if any.
-func (c *change) tellEnd(finished *Outcome, err error) (told bool) {
-	if c.req.Kind != start && (!c.hooked() || err == nil && c.unchanged != "") {
+func (an announcements) end(finished *Outcome, err error) (told bool) {
+	if an.req.Kind != start && (!an.hooks().apply() || err == nil && an.unchanged != "") {
 		return true
 	}
-	if c.s.do(func() {}) != nil {
+	if an.owner.do(func() {}) != nil {
 		return false // the owner has left everything to the next daemon
 	}
-	if errors.Is(err, ErrStopping) && (c.committed || c.req.Kind == start) {
+	if errors.Is(err, ErrStopping) && (an.committed || an.req.Kind == start) {
 		return false
 	}
-	out := c.outcome
-	if c.req.Kind == start {
+	out := an.outcome
+	if an.req.Kind == start {
 		out = finished
 	}
-	if out != nil && c.s.opt.Tell != nil {
-		c.s.opt.Tell(*out)
+	if out != nil && an.owner.opt.Tell != nil {
+		an.owner.opt.Tell(*out)
 	}
 	return true
 }
 
 // endOf is how a change of an earlier daemon has ended, now that this one has finished or undone
 // what was left of it.
-func (c *change) endOf(owed Outcome, err error) Outcome {
+func (an announcements) endOf(owed Outcome, err error) Outcome {
 	out := owed
-	out.Steps, out.Seconds, out.Generation = c.steps, time.Since(owed.Started).Seconds(), c.outcome.Generation
+	out.Steps, out.Seconds, out.Generation = an.steps, time.Since(owed.Started).Seconds(), an.outcome.Generation
 	var rev *revertedError
 	switch {
 	case errors.As(err, &rev):
-		out.Result, out.Error, out.Log = Reverted, c.errorText(err), c.outcome.Log
+		out.Result, out.Error, out.Log = Reverted, an.errorText(err), an.outcome.Log
 	case owed.Result == Done:
 		out.Changed, out.Error = true, ""
 		if err != nil { // it is live all the same, and started again until it works
-			out.Warnings = append(out.Warnings, c.clean(fmt.Sprintf("since the daemon was started again: %v", err)))
+			out.Warnings = append(out.Warnings, an.clean(fmt.Sprintf("since the daemon was started again: %v", err)))
 		}
 	}
 	return out

@@ -7,6 +7,11 @@ import (
 	"time"
 )
 
+// undo takes back a change that has failed.
+type undo struct{ *change }
+
+func (c *change) undo() undo { return undo{c} }
+
 // revertedError is a failure after the cutover: the old generation is live again.
 type revertedError struct{ err error }
 
@@ -15,117 +20,117 @@ func (e *revertedError) Unwrap() error { return e.err }
 
 // abandon undoes a change that fails before its cutover: what was staged is stopped, nothing else
 // has changed.
-func (c *change) abandon(cause error) error {
-	if c.to == nil || c.warm {
+func (u undo) abandon(cause error) error {
+	if u.to == nil || u.warm {
 		return cause
 	}
-	if c.tried() {
-		return c.abandonCanary(cause)
+	if u.canary().tried() {
+		return u.canary().withdraw(cause)
 	}
-	_ = c.s.do(func() {
-		if c.to.failure == nil {
-			c.to.failure = &failure{reason: cause.Error()}
+	_ = u.owner.do(func() {
+		if u.to.failure == nil {
+			u.to.failure = &failure{reason: cause.Error()}
 		}
 	})
-	if err := c.stopStaged(); err != nil {
+	if err := u.stopStaged(); err != nil {
 		return errors.Join(cause, err)
 	}
 	return cause
 }
 
 // stopStaged stops what was staged, and waits for its end.
-func (c *change) stopStaged() error {
-	if err := c.s.do(func() { c.s.retire(c.to) }); err != nil {
+func (u undo) stopStaged() error {
+	if err := u.owner.do(func() { u.to.retire() }); err != nil {
 		return err
 	}
 	select {
-	case <-c.to.done:
-	case <-c.s.done:
+	case <-u.to.done:
+	case <-u.owner.done:
 	}
 	return nil
 }
 
 // revert turns everything back to the generation that was live before.
-func (c *change) revert(cause error) error {
-	c.emit(Event{Type: "progress", Step: stepRevert, Detail: cause.Error()})
+func (u undo) revert(cause error) error {
+	u.emit(Event{Type: "progress", Step: stepRevert, Detail: cause.Error()})
 	if errors.Is(cause, ErrStopping) {
 		return cause
 	}
-	_ = c.s.do(func() {
-		c.to.takenBack = true
-		if c.s.untold != nil {
-			c.s.untold.Result, c.s.untold.Error = Reverted, cause.Error()
+	_ = u.owner.do(func() {
+		u.to.reverted = true
+		if u.owner.owed != nil {
+			u.owner.owed.Result, u.owner.owed.Error = Reverted, cause.Error()
 		}
 	})
-	if err := c.step(stepRevert, c.turnBack); err != nil {
-		c.warn("the revert is not complete: %v", err)
+	if err := u.step(stepRevert, u.turnBack); err != nil {
+		u.warn("the revert is not complete: %v", err)
 	}
 	return &revertedError{cause}
 }
 
 // turnBack does not listen to the change's ctx: a rollback that overtook the probation has ended
 // it, and going back must not be left half done.
-func (c *change) turnBack(context.Context) (string, error) {
-	if stopping, err := c.leaveBack(); stopping {
+func (u undo) turnBack(context.Context) (string, error) {
+	if stopping, err := u.leaveBack(); stopping {
 		return "", err
 	}
 	switch {
-	case c.from == nil || !c.from.held:
-	case c.plan.hold() > 0:
-		return c.turnBackHeld()
+	case u.from == nil || !u.from.held:
+	case u.plan.hold() > 0:
+		return u.hold().turnBackHeld()
 	default:
-		return c.turnBackRolled()
+		return u.roll().turnBackAll()
 	}
 	var err error
-	if stopped := c.s.do(func() { err = c.s.turnBack(c) }); stopped != nil {
+	if stopped := u.owner.do(func() { err = u.turnGatesBack() }); stopped != nil {
 		return "", stopped
 	}
 	if err != nil {
 		return "", err
 	}
-	if c.from == nil {
+	if u.from == nil {
 		return "nothing was live before, so nothing is now", nil
 	}
-	return c.goBack(c.to, c.from)
+	return u.goBack(u.to, u.from)
 }
 
 // leaveBack is a revert while the daemon stops: no worker is started any more, and the next daemon
 // starts the release that was live before.
-func (c *change) leaveBack() (stopping bool, err error) {
-	stopped := c.s.do(func() {
-		if stopping = c.s.stopping; !stopping {
+func (u undo) leaveBack() (stopping bool, err error) {
+	stopped := u.owner.do(func() {
+		if stopping = u.owner.stopping; !stopping {
 			return
 		}
-		c.s.takeBack(c)
-		c.s.retire(c.to)
-		err = c.s.save()
+		u.restoreRecords()
+		u.to.retire()
+		err = u.owner.journal.save()
 	})
-	if stopping && c.from != nil {
-		c.point(c.from.plan.Release)
+	if stopping && u.from != nil {
+		u.point(u.from.plan.Release)
 	}
 	return stopping || stopped != nil, errors.Join(ErrStopping, err)
 }
 
 // goBack is what follows when the gates have turned back from one generation to another. Whatever
 // of it has been done already, by an earlier daemon, can be done again.
-func (c *change) goBack(failed, back *generation) (string, error) {
-	c.point(back.plan.Release)
-	ctx, cancel := context.WithTimeout(context.Background(), c.undoLimit())
+func (u undo) goBack(failed, back *generation) (string, error) {
+	u.point(back.plan.Release)
+	ctx, cancel := context.WithTimeout(context.Background(), u.undoLimit())
 	defer cancel()
 	var incomplete error
-	if c.kind != Restart {
+	if u.kind != Restart {
 		// What the new release had no name for must stop too, and `single` processes never run
 		// twice.
 		background := func() []*instance { return withoutListeners(failed) }
-		if err := c.stopAll(ctx, background); err != nil {
+		if err := u.background().stopAll(ctx, background); err != nil {
 			return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
 		}
-		incomplete = c.backgroundAgain(ctx, back)
+		incomplete = u.backgroundAgain(ctx, back)
 	}
-	if _, err := c.settle(ctx, failed); err != nil {
+	if _, err := u.settle(ctx, failed); err != nil {
 		return "", err
 	}
-	if err := c.s.do(func() { c.s.retire(failed) }); err != nil {
+	if err := u.owner.do(func() { failed.retire() }); err != nil {
 		return "", err
 	}
 	if incomplete != nil {
@@ -136,51 +141,51 @@ func (c *change) goBack(failed, back *generation) (string, error) {
 
 // backgroundAgain starts the background processes of the generation that is live again. What the
 // error tells of is started again until it works.
-func (c *change) backgroundAgain(ctx context.Context, back *generation) error {
-	if _, err := c.serveBackground(ctx, back); err != nil {
+func (u undo) backgroundAgain(ctx context.Context, back *generation) error {
+	if _, err := u.background().serve(ctx, back); err != nil {
 		return fmt.Errorf("start the background processes of %s again: %w", back.plan.Release.Name, err)
 	}
 	return nil
 }
 
-// turnBack is the gates' and the durable part of a revert, as the owner does it.
-func (s *Supervisor) turnBack(c *change) error {
-	if c.from == nil {
-		s.takeBack(c)
-		s.retire(c.to)
-		return s.save()
+// turnGatesBack is the gates' and the durable part of a revert, as the owner does it.
+func (u undo) turnGatesBack() error {
+	if u.from == nil {
+		u.restoreRecords()
+		u.to.retire()
+		return u.owner.journal.save()
 	}
-	if err := s.turnGates(c.from, c.to); err != nil {
+	if err := u.owner.listeners.turnGates(u.from, u.to); err != nil {
 		return err
 	}
-	s.takeBack(c)
-	c.carry(c.to, c.from)
-	s.transit(c.to, superseded)
-	s.transit(c.from, cutOver)
-	s.live = c.from
-	s.checkListeners()
-	for _, in := range c.from.instances {
+	u.restoreRecords()
+	u.carry(u.to, u.from)
+	u.to.transit(superseded)
+	u.from.transit(cutOver)
+	u.owner.live = u.from
+	u.owner.listeners.check()
+	for _, in := range u.from.instances {
 		if len(in.proc.Listen) > 0 {
-			s.want(in) // a shared gate's had to stop at the cutover
+			in.start() // a shared gate's had to stop at the cutover
 		}
 	}
-	_ = s.save() // it says so itself, and is tried again: what is left to do does not wait for it
+	_ = u.owner.journal.save() // it says so itself, and is tried again: what is left to do does not wait for it
 	return nil
 }
 
 // undoLimit bounds the wait for processes in a revert: all drains and starts that it may meet.
-func (c *change) undoLimit() time.Duration {
-	limit := c.plan.Settle
-	plans := []Plan{c.plan}
-	if c.from != nil {
-		plans = append(plans, c.from.plan)
+func (u undo) undoLimit() time.Duration {
+	limit := u.plan.Settle
+	plans := []Plan{u.plan}
+	if u.from != nil {
+		plans = append(plans, u.from.plan)
 	}
 	for _, plan := range plans {
 		for i := range plan.Processes {
-			if p := &plan.Processes[i]; len(p.Listen) == 0 || c.plan.hold() > 0 || c.plan.rolls() {
+			if p := &plan.Processes[i]; len(p.Listen) == 0 || u.plan.hold() > 0 || u.plan.rolls() {
 				rounds := 1
 				if p.Strategy == Rolling {
-					rounds = max(1, p.Instances, c.s.scaled(p.Name))
+					rounds = max(1, p.Instances, u.owner.demand.scaled(p.Name))
 				}
 				for range rounds {
 					limit += max(p.DrainConnections, p.HookWait) + p.Drain + p.StartTimeout + plan.Settle

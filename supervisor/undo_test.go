@@ -36,7 +36,7 @@ func TestAStopDuringARevertStartsNoWorker(t *testing.T) {
 		if n := len(w.procs) - started; n != 0 {
 			t.Errorf("%d workers were started while the daemon stopped", n)
 		}
-		st, err := New(Options{App: "shop", State: dir}).load()
+		st, err := New(Options{App: "shop", State: dir}).journal.load()
 		if err != nil || st.Release == nil || st.Release.Name != "r1" {
 			t.Errorf("the next daemon starts %+v, want r1 (%v)", st.Release, err)
 		}

@@ -26,12 +26,12 @@ const unreadableSuffix = ".unreadable"
 // the site down, for instance after a power failure: the daemon begins with the release that
 // `current` points to. It does not while workers run, because a daemon that does not know them
 // would end them; `superctl end` does.
-func (s *Supervisor) setAside(unreadable *UnreadableStateError) error {
+func (j *journal) setAside(unreadable *UnreadableStateError) error {
 	running := false
-	if err := s.os.sweep(s.mark(), func(string) bool { running = true; return true }); err != nil {
+	if err := j.os.sweep(j.mark(), func(string) bool { running = true; return true }); err != nil {
 		return errors.Join(unreadable, err)
 	}
-	if running && !s.opt.End {
+	if running && !j.opt.End {
 		return unreadable
 	}
 	aside := unreadable.Path + unreadableSuffix
@@ -43,13 +43,13 @@ func (s *Supervisor) setAside(unreadable *UnreadableStateError) error {
 	}
 	err := os.Rename(unreadable.Path, aside)
 	if err == nil {
-		err = s.os.sync(filepath.Dir(aside))
+		err = j.os.sync(filepath.Dir(aside))
 	}
 	if err != nil {
 		return errors.Join(unreadable, err)
 	}
 	why := fmt.Sprintf("it %s; it was moved to %s, and the start went by `current`", unreadable.Why, aside)
-	s.log.Error("the state file is unreadable", zap.String("why", why))
-	s.report(Trouble{Of: "state file", Since: time.Now(), Why: why})
+	j.log.Error("the state file is unreadable", zap.String("why", why))
+	j.owner.health.report(Trouble{Of: "state file", Since: time.Now(), Why: why})
 	return nil
 }

@@ -92,68 +92,76 @@ func (p *Plan) recallValues() error {
 	return nil
 }
 
+// memoryFiles are the files that are kept in memory: values of variables and scratch directories.
+type memoryFiles struct {
+	*core
+	owner *Supervisor
+}
+
 // adoptValues gives the plan of an earlier daemon's generation its values back.
-func (s *Supervisor) adoptValues(id int, p *Plan) {
+func (mf *memoryFiles) adoptValues(id int, p *Plan) {
 	defer func() { p.redactor = redactorOf(p) }()
 	err := p.recallValues()
 	if err == nil {
 		return
 	}
 	if len(p.Hooks.Env) == 0 { // else it is the state file of a daemon that kept them there
-		s.log.Warn("the variables of a generation are not in memory any more: they are read from the config as it is now",
+		mf.log.Warn("the variables of a generation are not in memory any more: they are read from the config as it is now",
 			zap.Int("generation", id), zap.Error(err))
-		if s.opt.Values.Read == nil {
+		if mf.opt.Values.Read == nil {
 			return
 		}
-		if err := s.opt.Values.Read(p); err != nil {
-			s.log.Error("read the variables of a generation", zap.Int("generation", id), zap.Error(err))
+		if err := mf.opt.Values.Read(p); err != nil {
+			mf.log.Error("read the variables of a generation", zap.Int("generation", id), zap.Error(err))
 			return
 		}
 	}
-	if err := p.keepValues(s.opt.Values.Dir); err != nil {
-		s.log.Error("keep the variables of a generation for the next daemon", zap.Int("generation", id), zap.Error(err))
+	if err := p.keepValues(mf.opt.Values.Dir); err != nil {
+		mf.log.Error(
+			"keep the variables of a generation for the next daemon", zap.Int("generation", id), zap.Error(err),
+		)
 	}
 }
 
-// keep is keepValues of a plan that is about to be used. Where it fails, the next daemon reads the
-// config.
-func (c *change) keep(p *Plan) {
+// keepValues is keepValues of a plan that is about to be used. Where it fails, the next daemon
+// reads the config.
+func (c *change) keepValues(p *Plan) {
 	p.redactor = redactorOf(p)
-	if err := p.keepValues(c.s.opt.Values.Dir); err != nil {
+	if err := p.keepValues(c.owner.opt.Values.Dir); err != nil {
 		c.warn("the variables could not be kept for the next daemon, which would read the config anew: %v", err)
 	}
 }
 
 // valuesInUse is the files of the plans that something runs with.
-func (s *Supervisor) valuesInUse() map[string]bool {
+func (mf *memoryFiles) valuesInUse() map[string]bool {
 	used := make(map[string]bool)
-	for _, g := range s.generations {
+	for _, g := range mf.owner.generations {
 		used[g.plan.Values] = true
 	}
 	return used
 }
 
 // clearValues removes all files of values but those in use.
-func (s *Supervisor) clearValues(used map[string]bool) {
-	if s.opt.Values.Dir == "" {
+func (mf *memoryFiles) clearValues(used map[string]bool) {
+	if mf.opt.Values.Dir == "" {
 		return
 	}
-	left, err := filepath.Glob(filepath.Join(s.opt.Values.Dir, "*"))
+	left, err := filepath.Glob(filepath.Join(mf.opt.Values.Dir, "*"))
 	for _, path := range left {
 		if !used[path] {
 			err = errors.Join(err, os.Remove(path))
 		}
 	}
 	if err != nil {
-		s.log.Error("remove values of variables that are not used any more", zap.Error(err))
+		mf.log.Error("remove values of variables that are not used any more", zap.Error(err))
 	}
 }
 
 // removeMemory leaves nothing in memory behind when the last worker is gone.
-func (s *Supervisor) removeMemory() {
-	s.clearValues(nil)
-	err := removeScratch(s.opt.Scratch, func(int) bool { return false })
-	for _, dir := range []string{s.opt.Values.Dir, s.opt.Scratch} {
+func (mf *memoryFiles) removeMemory() {
+	mf.clearValues(nil)
+	err := removeScratch(mf.opt.Scratch, func(int) bool { return false })
+	for _, dir := range []string{mf.opt.Values.Dir, mf.opt.Scratch} {
 		if dir != "" {
 			if gone := os.Remove(dir); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
 				err = errors.Join(err, gone)
@@ -161,7 +169,7 @@ func (s *Supervisor) removeMemory() {
 		}
 	}
 	if err != nil {
-		s.log.Error("remove what was kept in memory", zap.Error(err))
+		mf.log.Error("remove what was kept in memory", zap.Error(err))
 	}
 }
 

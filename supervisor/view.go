@@ -6,19 +6,26 @@ import (
 	"time"
 )
 
+// view describes the app for people.
+type view struct {
+	*core
+	owner *Supervisor
+	meter meter
+}
+
 // Status describes the app as it is now.
 func (s *Supervisor) Status() Status {
 	st := Status{
 		App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Health: HealthDown, Reason: ErrStopping.Error(),
 	}
 	for _, gate := range s.opt.Gates {
-		s.mend(gate) // what no event has told of
+		s.listeners.mend(gate) // what no event has told of
 	}
 	var figures []measurement
-	s.examine()
+	s.releaseWatch.examine()
 	config := ""
 	_ = s.do(func() {
-		st, figures = s.status()
+		st, figures = s.view.status()
 		if s.live != nil {
 			config = s.live.plan.Config
 		}
@@ -28,52 +35,53 @@ func (s *Supervisor) Status() Status {
 			st.Troubles = append(st.Troubles, Trouble{Of: "config", Since: time.Now(), Why: why})
 		}
 	}
-	s.fill(&st, figures)
-	st.Troubles = append(st.Troubles, s.shortages(&st, figures)...)
-	st.Troubles = append(st.Troubles, s.strangers()...)
+	s.view.fill(&st, figures)
+	st.Troubles = append(st.Troubles, s.view.shortages(&st, figures)...)
+	st.Troubles = append(st.Troubles, s.listeners.strangers()...)
 	if s.opt.Troubles != nil {
 		st.Troubles = append(st.Troubles, s.opt.Troubles()...)
 	}
 	return st
 }
 
-func (s *Supervisor) status() (Status, []measurement) {
+func (vw *view) status() (Status, []measurement) {
 	st := Status{
-		App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Changing: s.changing(), Last: s.last,
+		App: vw.opt.App, Version: vw.opt.Version, PID: os.Getpid(), Since: vw.owner.since,
+		Changing: vw.owner.changing(), Last: vw.owner.last,
 		Processes: []ProcessStatus{}, Generations: []GenerationStatus{}, Listeners: []ListenerStatus{},
 		Containment: ProcessGroups,
 	}
-	if s.opt.Cgroups != nil {
+	if vw.opt.Cgroups != nil {
 		st.Containment = ControlGroups
 	}
-	if s.live != nil {
-		st.Release, st.Commit, st.Generation = s.live.plan.Release.Name, s.live.plan.Release.Commit, s.live.id
+	if vw.owner.live != nil {
+		st.Release, st.Commit, st.Generation = vw.owner.live.plan.Release.Name, vw.owner.live.plan.Release.Commit, vw.owner.live.id
 	}
-	if l := s.liveSince; l != nil && s.live != nil {
+	if l := vw.owner.liveSince; l != nil && vw.owner.live != nil {
 		st.LiveSince, st.LiveBy, st.LiveOrigin = l.At, l.Who, &l.Origin
 	}
-	if s.previous != nil {
-		st.Previous = s.previous.Name
+	if vw.owner.previous != nil {
+		st.Previous = vw.owner.previous.Name
 	}
-	st.Processes = append(st.Processes, s.processes()...)
-	st.Health, st.Reason = s.health()
-	st.Troubles = slices.Concat(s.reported(), s.incidents(), s.hookless())
-	if s.live == nil && s.startFailure != "" && s.release != nil {
-		st.Expected = s.release.Name
+	st.Processes = append(st.Processes, vw.processes()...)
+	st.Health, st.Reason = vw.owner.health.verdict()
+	st.Troubles = slices.Concat(vw.owner.health.reported(), vw.owner.listeners.incidents(), vw.owner.flags.hookless())
+	if vw.owner.live == nil && vw.owner.startup.failure != "" && vw.owner.release != nil {
+		st.Expected = vw.owner.release.Name
 	}
-	for _, g := range s.generations {
+	for _, g := range vw.owner.generations {
 		st.Generations = append(st.Generations, g.status())
 	}
 	slices.SortFunc(st.Generations, func(a, b GenerationStatus) int { return b.ID - a.ID })
 	var figures []measurement
 	for i := range st.Generations {
-		figures = append(figures, s.generations[st.Generations[i].ID].measurement())
+		figures = append(figures, vw.owner.generations[st.Generations[i].ID].measurement())
 	}
-	for _, gate := range s.opt.Gates {
+	for _, gate := range vw.opt.Gates {
 		ls := ListenerStatus{Name: gate.Name(), Address: gate.Address(), Gate: gate.Kind()}
 		numbers := []int{gate.Live()}
-		if s.live != nil && len(s.live.numbers()[gate.Name()]) > 0 {
-			ls.Generation, numbers = s.live.id, s.live.numbers()[gate.Name()]
+		if vw.owner.live != nil && len(vw.owner.live.numbers()[gate.Name()]) > 0 {
+			ls.Generation, numbers = vw.owner.live.id, vw.owner.live.numbers()[gate.Name()]
 		}
 		for _, number := range numbers {
 			if number == 0 {
@@ -83,21 +91,24 @@ func (s *Supervisor) status() (Status, []measurement) {
 				ls.Queue, ls.QueueLimit = ls.Queue+n, ls.QueueLimit+limit
 			}
 		}
-		ls.Canary = s.canaryOn(gate)
+		ls.Canary = vw.owner.listeners.canaryOn(gate)
 		st.Listeners = append(st.Listeners, ls)
 	}
 	return st, figures
 }
 
 // processes sums up those of the live generation.
-func (s *Supervisor) processes() (list []ProcessStatus) {
-	if s.live == nil {
+func (vw *view) processes() (list []ProcessStatus) {
+	if vw.owner.live == nil {
 		return nil
 	}
-	for i := range s.live.plan.Processes {
-		p := &s.live.plan.Processes[i]
-		ps := ProcessStatus{Name: p.Name, Wanted: s.wanted(p), Configured: p.Instances, Paused: s.paused[p.Name]}
-		for _, in := range s.live.of(p.Name) {
+	for i := range vw.owner.live.plan.Processes {
+		p := &vw.owner.live.plan.Processes[i]
+		ps := ProcessStatus{
+			Name: p.Name, Wanted: vw.owner.demand.wanted(p), Configured: p.Instances,
+			Paused: vw.owner.demand.paused[p.Name],
+		}
+		for _, in := range vw.owner.live.of(p.Name) {
 			if in.state == InstanceReady && in.wanted {
 				ps.Ready++
 			}
