@@ -105,13 +105,13 @@ func (c *command) drill(cc *cli.Context) (err error) {
 
 // drillError returns the error of a drill that has no report.
 func (c *command) drillError(ctx context.Context, err error) error {
-	var not *drill.NotBegunError
+	var failed *drill.StartError
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		return errors.New("drill: interrupted; the drill was cleaned up")
 	}
-	if errors.As(err, &not) && len(not.Log) > 0 {
+	if errors.As(err, &failed) && len(failed.Log) > 0 {
 		fmt.Fprintln(c.stderr, "the last lines of the copy:")
-		for _, l := range not.Log {
+		for _, l := range failed.Log {
 			fmt.Fprintf(c.stderr, "  | %s\n", l)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // ask requests a change from the daemon.
 func (d *drill) ask(ctx context.Context, c *change, req api.Request) (*api.Outcome, error) {
 	out, err := d.site.Change(ctx, req, func(Event) {})
-	c.told = time.Now()
+	c.reported = time.Now()
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ const minStart = 5 * time.Second
 
 // breakIn switches to a broken release, which must be refused.
 func (d *drill) breakIn(ctx context.Context) (bool, error) {
-	s := d.site.(*copied) // scenario has looked
+	s := d.site.(*copied) // scenario has checked the type
 	limit := max(minStart, 4*d.bootTime)
 	if configured := d.opt.Process.StartTimeout; configured <= limit {
 		limit = 0
@@ -195,8 +195,8 @@ func (d *drill) breakIn(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// tryBroken switches to the broken release. The release may work after all, unless its interpreter
-// is broken too.
+// tryBroken switches to the broken release. The release may still work, unless its interpreter is
+// broken too.
 func (d *drill) tryBroken(ctx context.Context, c *change, evenInterpreter bool) (works bool, err error) {
 	_, failed := d.run.Counts()
 	out, err := d.ask(ctx, c, api.Request{Kind: api.Switch, Release: brokenName})
@@ -212,11 +212,13 @@ func (d *drill) tryBroken(ctx context.Context, c *change, evenInterpreter bool) 
 		return false, nil
 	}
 	if _, now := d.run.Counts(); now == failed && out.Result == api.Done && !evenInterpreter {
-		c.what, c.detail = "a release without code", "it works anyway, so its code is in the virtualenv"
+		c.what, c.detail = "a release without code", "it works, because its code is in the virtualenv"
 		return true, nil
 	}
-	return false, fmt.Errorf("it went live (%s): give [process.%s.health] a path that answers only when the app works",
-		out.Result, d.opt.Process.Name)
+	return false, fmt.Errorf(
+		"it went live (%s): set [process.%s.health] path to a page that answers only if the app works", out.Result,
+		d.opt.Process.Name,
+	)
 }
 
 // lastError returns the last Python import error in a log.

@@ -26,7 +26,7 @@ type copied struct {
 	own    config.Copy
 	to     Target
 	output *os.File
-	daemon *worker.Worker // the last one started; after an upgrade another one runs
+	daemon *worker.Worker // the one that was started last; after an upgrade, another daemon runs
 
 	reaping sync.WaitGroup
 	stop    context.CancelFunc
@@ -180,7 +180,7 @@ func (s *copied) breakRelease(good Release, evenInterpreter bool) error {
 // poisonCode ends a worker, but not the check that the interpreter runs.
 const poisonCode = `import os, sys
 if "SUPERCTL_GENERATION" in os.environ:
-    sys.stderr.write("superctl drill has broken this release on purpose\n")
+    sys.stderr.write("superctl drill broke this release on purpose\n")
     sys.stderr.flush()
     os._exit(3)
 `
@@ -213,12 +213,12 @@ func (s *copied) restart(ctx context.Context) error {
 	}()
 	if _, err := eventually(ctx, s,
 		func(st *api.Status) bool { return st.PID == w.PID() && st.Changing == nil }); err != nil {
-		return &NotBegunError{Err: fmt.Errorf("start the copy's daemon: %w", err), Log: s.lastWords()}
+		return &StartError{Err: fmt.Errorf("start the copy's daemon: %w", err), Log: s.lastWords()}
 	}
 	return nil
 }
 
-// startTime is how long a daemon may take until it is ready, including the survey of running
+// startTime limits how long a daemon may take to become ready, including the survey of running
 // processes.
 const startTime = time.Minute
 
@@ -248,7 +248,7 @@ func (s *copied) lastWords() []string {
 
 func (s *copied) target() Target { return s.to }
 
-// endTime is how long the copy's workers may take to end, after each signal.
+// endTime limits how long the copy's workers may take to end, after each signal.
 const endTime = 10 * time.Second
 
 // close stops the copy's daemon and all processes that it left, and removes its directory.
@@ -265,7 +265,7 @@ func (s *copied) close() error {
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
-// endDaemon stops the daemon that runs now, which after an upgrade is not the one that was started.
+// endDaemon stops the running daemon, which after an upgrade is not the one that was started.
 // Its remaining processes are stopped as orphans.
 func (s *copied) endDaemon() error {
 	ctx, cancel := context.WithTimeout(context.Background(), endTime)

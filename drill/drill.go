@@ -80,18 +80,18 @@ const (
 	maxDuration = time.Hour
 )
 
-// NotBegunError reports why a drill could not begin. No load was sent, except for one request to
-// each page.
-type NotBegunError struct {
+// StartError reports why a drill could not start. No load was sent, except for one request to each
+// page.
+type StartError struct {
 	Err error
 	Log []string // the last lines of the failed process
 }
 
 // Error returns the reason.
-func (e *NotBegunError) Error() string { return e.Err.Error() }
+func (e *StartError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the reason as an error.
-func (e *NotBegunError) Unwrap() error { return e.Err }
+func (e *StartError) Unwrap() error { return e.Err }
 
 // site is the app under test.
 type site interface {
@@ -137,7 +137,7 @@ func Run(ctx context.Context, opt Options) (rep *Report, err error) {
 type drill struct {
 	opt      Options
 	site     site
-	a, b     Release // a is live before and after; b is empty if there is one release only
+	a, b     Release // a is live before and after; b is empty if there is only one release
 	shapes   []load.Shape
 	run      *load.Run
 	bootTime time.Duration // the longest boot of a release

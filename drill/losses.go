@@ -19,7 +19,7 @@ type judge struct {
 	process config.Process
 	proxy   bool
 	live    bool
-	patient time.Duration // the app's own probation
+	bake    time.Duration // the probation of the app, which a copy does not have
 	rep     *Report
 }
 
@@ -53,7 +53,7 @@ func (j *judge) losses(res *load.Result) {
 	at := make(map[Loss]int)
 	for n, rec := range res.Failed() {
 		key, i := j.place(&rec)
-		j.rep.apart[n] = key.InKilledWorker
+		j.rep.separate[n] = key.InKilledWorker
 		switch {
 		case key.InKilledWorker:
 			j.rep.InKilledWorker++
@@ -158,88 +158,86 @@ func (j *judge) explain(l *Loss, f load.Failure) (cause, advice string) {
 			"this proves nothing about the app: lower --rate and --clients, or raise ulimit -n"
 	case l.InKilledWorker:
 		return "the worker had it when it got SIGKILL",
-			"only the client can save it, by sending it again; more and smaller workers have fewer requests in each"
+			"only the client can retry it; with more and smaller workers, each has fewer requests"
 	case l.Change == "":
 		return "it was lost while the app was not changed",
-			"the app loses requests without a change: " + j.words()
+			"the app loses requests without a change: " + j.logHint()
 	case f == load.Wrong:
-		return "the app's answer differs from before the drill",
-			"see what it answers: when the releases differ in this page, choose another one (--path, --post)"
+		return "the app's answer differs from the one before the drill",
+			"compare the answers; if the releases differ in this page, choose another one (--path, --post)"
 	case f == load.ServerError && j.proxy:
-		return "the server in front got no whole answer from the app, or could not reach it",
-			"docs/nginx.md says how nginx is told to make a connection for each request, or to try again"
+		return "the proxy got no complete answer from the app, or could not reach it",
+			"docs/nginx.md shows how nginx opens a connection for each request, or retries"
 	case f == load.ServerError:
-		return "the app itself answered 5xx", j.words() +
-			"; does a release need something that the other one takes away (a migration, a cache, a file)?"
+		return "the app itself answered 5xx", j.logHint() +
+			"; check whether the releases conflict in something that they share (a migration, a cache, a file)"
 	case f == load.Refused:
 		return "no process listened at that moment",
-			"this must not happen, whatever the app does: please report it, with the output of --json"
+			"this is a bug in superctl: please report it with the output of --json"
 	case f == load.TimedOut && l.Phase == phaseKill:
 		return "it waited for the worker that replaces the killed one",
-			fmt.Sprintf("instances = 2 in [process.%s] lets another one answer meanwhile", j.process.Name)
+			fmt.Sprintf("set instances = 2 in [process.%s], so that another worker answers meanwhile", j.process.Name)
 	case f == load.TimedOut:
-		return "there was no whole answer within --timeout", fmt.Sprintf(
-			"is the app overloaded, by this load or while it starts? --rate lowers the load, --timeout is the "+
-				"patience; requests that take longer than drain (%s) are cut", j.process.Drain)
+		return "there was no complete answer within --timeout", fmt.Sprintf(
+			"check whether the app is overloaded, by this load or while it starts; lower --rate or raise --timeout; "+
+				"requests that take longer than drain (%s) are cut", j.process.Drain)
 	case brokeOff && l.Phase == phaseStop:
 		return j.explainStopped(l, f)
 	case brokeOff && l.Phase == phaseKill:
-		return "a worker ended though only the daemon was killed",
-			"does the server end when its parent does? Look: " + j.words()
+		return "a worker ended although only the daemon was killed",
+			"check whether the server ends when its parent does; " + j.logHint()
 	case brokeOff && (l.Phase == api.StepBoot || l.Phase == api.StepProve):
 		return "a worker of the live release ended or closed its connections while the new one started",
-			"do the two share something, a port, a pid file or a socket? Look: " + j.words()
+			"check whether the two share a port, a pid file or a socket; " + j.logHint()
 	}
-	return "the server ended the connection", j.words()
+	return "the server closed the connection", j.logHint()
 }
 
 // explainStopped is explainStop, with advice about the probation that a copy does not have.
 func (j *judge) explainStopped(l *Loss, f load.Failure) (cause, advice string) {
 	cause, advice = j.explainStop(l, f)
-	if !j.live && j.patient > 0 && (l.Midway || l.Connection == "new") {
-		advice += fmt.Sprintf(". A copy has no probation: the app's own, %s, saves the requests that end within it, "+
-			"but no longer ones, and none at a restart or a scale", j.patient)
+	if !j.live && j.bake > 0 && (l.Midway || l.Connection == "new") {
+		advice += fmt.Sprintf(". A copy has no probation. The probation of the app, %s, saves shorter requests, "+
+			"but none at a restart or a scale", j.bake)
 	}
 	return cause, advice
 }
 
-// words says where to find the app's output of that moment.
-func (j *judge) words() string {
+// logHint returns where to find the app's output of that moment.
+func (j *judge) logHint() string {
 	if j.live {
-		return "superctl logs has what it said at that moment"
+		return "superctl logs shows its output of that moment"
 	}
-	return "with --log FILE the copy writes down what it says at that moment"
+	return "--log FILE writes the output of the copy to a file"
 }
 
 // explainStop is explain for a request that was lost when the old workers were stopped.
 func (j *judge) explainStop(l *Loss, f load.Failure) (cause, advice string) {
 	signal := cmp.Or(j.server.StopSignal, "its stop signal")
-	closed := fmt.Sprintf("the server (%s) closed its kept connections at %s, just when the client sent its next "+
+	closed := fmt.Sprintf("the server (%s) closed its kept-alive connections at %s, while a client sent its next "+
 		"request on one", j.server.Name, signal)
 	switch {
 	case l.Connection == "kept" && !l.Midway && j.server.HookOff:
-		return closed, fmt.Sprintf("take drain_hook = false out of [process.%s]: with the hook the server tells its "+
-			"clients before", j.process.Name)
+		return closed, fmt.Sprintf("remove drain_hook = false from [process.%s]: with the hook, the server announces "+
+			"the close to its clients", j.process.Name)
 	case l.Connection == "kept" && !l.Midway:
-		return closed, "a client, or a proxy, has to send such a request again: docs/nginx.md has it for nginx; " +
-			"drain_connections gives clients time to end their connections first (docs/long-lived-connections.md)"
+		return closed, "the client or proxy must retry such requests (docs/nginx.md shows how for nginx); " +
+			"drain_connections gives clients time to close their connections first (docs/long-lived-connections.md)"
 	case f == load.Cut:
-		return fmt.Sprintf("the server (%s) broke off its answer when it got %s", j.server.Name, signal),
-			fmt.Sprintf("it has to finish what it has begun, within drain (%s): is there an option of the server that "+
-				"ends it sooner? Else %s", j.process.Drain, j.elsewhere())
+		return fmt.Sprintf("the server (%s) cut off its answer when it got %s", j.server.Name, signal),
+			fmt.Sprintf("it must finish its requests within drain (%s): check whether an option of the server ends "+
+				"them sooner; else %s", j.process.Drain, j.drainHint())
 	}
-	return fmt.Sprintf("the server (%s) ended at %s without finishing the requests that it had begun",
-			j.server.Name, signal),
-		"at that signal it has to take no new connection, answer what it has, and only then exit: " + j.elsewhere()
+	return fmt.Sprintf("the server (%s) ended at %s without finishing its requests", j.server.Name, signal),
+		"at this signal it must accept no new connections, finish its requests, and only then exit: " + j.drainHint()
 }
 
-// elsewhere says where to look if a server does not drain.
-func (j *judge) elsewhere() string {
+// drainHint returns where to look if a server does not drain.
+func (j *judge) drainHint() string {
 	if j.server.Name == "generic" {
-		return fmt.Sprintf("superctl does not know this server; if another signal drains it, name that as "+
-			"stop_signal in [process.%s], and if there is a wrapper around it, see that it passes the signal on",
-			j.process.Name)
+		return fmt.Sprintf("superctl does not know this server; if another signal drains it, set stop_signal in "+
+			"[process.%s]; if a wrapper starts it, make the wrapper pass the signal on", j.process.Name)
 	}
-	return "superctl check says which options of the command would keep it from that; docs/config.md has " +
+	return "superctl check shows which options of the command prevent that; docs/config.md explains " +
 		"stop_signal and drain"
 }

@@ -38,7 +38,7 @@ func aSwitchAt(began int) change {
 		return api.Step{Name: name, Began: at(began + from), Seconds: float64(to-from) / 1000}
 	}
 	return change{
-		kind: aSwitch, what: "switch to r2", window: window(began, began+1000), told: at(began + 602),
+		kind: aSwitch, what: "switch to r2", window: window(began, began+1000), reported: at(began + 602),
 		steps: []api.Step{
 			step("boot", 0, 100), step("prove", 100, 500), step("cutover", 500, 501),
 			step("settle", 501, 600), step("retire", 600, 601),
@@ -84,27 +84,27 @@ func TestALossIsReportedWithChangeTimeAndCause(t *testing.T) {
 		"hasty server": {
 			change: aSwitchAt(1000), rec: request(1500, 1700, load.Closed),
 			where: "switch to r2, when the old workers ended", cause: "(gunicorn) ended at SIGTERM without finishing",
-			advice: "A copy has no probation: the app's own, 10s",
+			advice: "A copy has no probation. The probation of the app, 10s",
 		},
 		"unknown server": {
 			change: aSwitchAt(1000), rec: request(1500, 1700, load.Reset), server: "generic",
 			where: "when the old workers ended", cause: "(generic) ended at SIGTERM",
-			advice: "name that as stop_signal in [process.web]",
+			advice: "set stop_signal in [process.web]",
 		},
 		"cut at the stop": {
 			change: aSwitchAt(1000), rec: request(1500, 1700, load.Cut),
-			where: "when the old workers ended", cause: "broke off its answer when it got SIGTERM",
+			where: "when the old workers ended", cause: "cut off its answer when it got SIGTERM",
 			advice: "within drain (30s)",
 		},
 		"kept and closed": {
 			change: aSwitchAt(1000), rec: kept(request(1700, 1701, load.Closed)),
-			where: "when the old workers ended", cause: "closed its kept connections at SIGTERM",
+			where: "when the old workers ended", cause: "closed its kept-alive connections at SIGTERM",
 			advice: "docs/nginx.md",
 		},
 		"kept, without the hook": {
 			change: aSwitchAt(1000), rec: kept(request(1700, 1701, load.Closed)), hookOff: true,
-			where: "when the old workers ended", cause: "closed its kept connections",
-			advice: "take drain_hook = false out of [process.web]",
+			where: "when the old workers ended", cause: "closed its kept-alive connections",
+			advice: "remove drain_hook = false from [process.web]",
 		},
 		"kept, but in work": {
 			change: aSwitchAt(1000), rec: kept(request(1500, 1700, load.Closed)),
@@ -124,7 +124,7 @@ func TestALossIsReportedWithChangeTimeAndCause(t *testing.T) {
 		},
 		"502 of a proxy": {
 			change: aSwitchAt(1000), rec: answered(request(1500, 1520, load.ServerError), 502),
-			to: proxy, cause: "the server in front got no whole answer", advice: "docs/nginx.md",
+			to: proxy, cause: "the proxy got no complete answer", advice: "docs/nginx.md",
 		},
 		"refused": {
 			change: aSwitchAt(1000), rec: request(1500, 1520, load.Refused),
@@ -132,11 +132,11 @@ func TestALossIsReportedWithChangeTimeAndCause(t *testing.T) {
 		},
 		"another answer": {
 			change: aSwitchAt(1000), rec: answered(request(1700, 1720, load.Wrong), 404),
-			cause: "differs from before the drill", advice: "choose another one",
+			cause: "differs from the one before the drill", advice: "choose another one",
 		},
 		"too slow": {
 			change: aSwitchAt(1000), rec: request(1100, 1900, load.TimedOut),
-			cause: "no whole answer within --timeout", advice: "--rate lowers the load",
+			cause: "no complete answer within --timeout", advice: "lower --rate",
 		},
 		"no ports": {
 			change: aSwitchAt(1000), rec: request(1100, 1101, load.ClientFault),
@@ -160,7 +160,7 @@ func TestALossIsReportedWithChangeTimeAndCause(t *testing.T) {
 		},
 		"died with the daemon": {
 			change: daemonKill, rec: request(2900, 3010, load.Reset),
-			where: "kill -9 of the daemon", cause: "a worker ended though only the daemon was killed",
+			where: "kill -9 of the daemon", cause: "a worker ended although only the daemon was killed",
 			advice: "when its parent does",
 		},
 		"without any change": {
@@ -183,7 +183,7 @@ func TestALossIsReportedWithChangeTimeAndCause(t *testing.T) {
 			!strings.Contains(l.Advice, test.advice) {
 			t.Errorf("%s: %s: %s: %s", name, l.Where(), l.Cause, l.Advice)
 		}
-		if !strings.HasPrefix(rep.Verdict, "1 request of 2 was lost, in 1 change") {
+		if !strings.HasPrefix(rep.Verdict, "1 of 2 requests was lost, in 1 change") {
 			t.Errorf("%s: %s", name, rep.Verdict)
 		}
 	}
@@ -197,14 +197,13 @@ func TestLossesInAKilledWorkerAreCountedSeparately(t *testing.T) {
 		rep.Changes[0].Lost != 0 {
 		t.Errorf("%+v", rep)
 	}
-	if rep.Verdict != "no request of 4 was lost, in 1 change; 3 more were in the worker that was killed, which only "+
-		"the client could save" {
+	if rep.Verdict != "none of 4 requests was lost, in 1 change; 3 more ended with the killed worker" {
 		t.Error(rep.Verdict)
 	}
 	if rep.Failed["reset"] != 1 || rep.Failed["cut short"] != 1 || rep.Failed["closed without an answer"] != 1 {
-		t.Errorf("they are not among those that failed: %v", rep.Failed)
+		t.Errorf("they are not counted as failed: %v", rep.Failed)
 	}
-	if !rep.apart[0] || !rep.apart[2] {
+	if !rep.separate[0] || !rep.separate[2] {
 		t.Error("the plot shows them as lost")
 	}
 	proxied := judged(Options{}, Target{Address: "127.0.0.1:80", Proxy: true}, []change{kill},
@@ -218,13 +217,13 @@ func TestLossesAreSortedByChangeAndGroupedByCause(t *testing.T) {
 	rep := judged(Options{}, direct, []change{aSwitchAt(1000), aSwitchAt(4000)}, request(0, 10, load.None),
 		request(4500, 4700, load.Closed), request(1500, 1700, load.Closed),
 		request(1510, 1710, load.Closed), request(4500, 4701, load.Reset))
-	var told []string
+	var places []string
 	for _, l := range rep.Losses {
-		told = append(told, l.Where())
+		places = append(places, l.Where())
 	}
 	want := "+1.70 s to +1.71 s, switch to r2, when the old workers ended; +4.70 s, switch to r2, when the old " +
 		"workers ended; +4.70 s, switch to r2, when the old workers ended"
-	if got := strings.Join(told, "; "); got != want {
+	if got := strings.Join(places, "; "); got != want {
 		t.Errorf("%s", got)
 	}
 	groups := rep.Groups()
@@ -243,11 +242,11 @@ func TestABrokenPromiseFailsADrillThatLostNothing(t *testing.T) {
 		Shapes: []load.Shape{load.Get("/")}, Records: []load.Record{request(0, 10, load.None)},
 		Began: start, Ended: at(100),
 	})
-	if rep.OK || rep.Verdict != "no request of 1 was lost in 0 changes, but a promise was broken" {
+	if rep.OK || rep.Verdict != "none of 1 requests was lost in 0 changes, but a promise was broken" {
 		t.Errorf("%+v", rep)
 	}
 	empty := judged(Options{}, direct, nil)
-	if empty.OK || empty.Verdict != "no request was sent, so nothing is proved" {
+	if empty.OK || empty.Verdict != "no request was sent, so the drill proves nothing" {
 		t.Errorf("%+v", empty)
 	}
 }
@@ -288,10 +287,11 @@ func TestTheReportIsAContractInJSON(t *testing.T) {
 		"app": `"shop"`, "mode": `"copy"`, "address": `"127.0.0.1:4711"`, "ok": "false", "sent": "2", "lost": "1",
 		"in_killed_worker": "0", "seconds": "10",
 		"failed": `{"closed without an answer":1}`, "broken_promises": "[]", "notes": "[]",
-		"verdict": `"1 request of 2 was lost, in 1 change"`,
+		"verdict": `"1 of 2 requests was lost, in 1 change"`,
 		"load":    `{"requests":["GET /"],"rate":50,"sent":0.2,"clients":8,"keep_alive":false,"timeout_seconds":30}`,
 		"steady":  `{"requests":1,"p50_ms":10,"p99_ms":10,"p999_ms":10,"slowest_ms":10}`,
-		"changes": `[{"kind":"switch","what":"switch to r2","began":"2026-01-02T03:04:06Z","at_seconds":1,"seconds":1,"ok":true,"requests":1,"lost":1,"slowest_ms":200}]`,
+		"changes": `[{"kind":"switch","what":"switch to r2","began":"2026-01-02T03:04:06Z","at_seconds":1,` +
+			`"seconds":1,"ok":true,"requests":1,"lost":1,"slowest_ms":200}]`,
 	} {
 		if string(got[key]) != want {
 			t.Errorf("%s is %s, want %s", key, got[key], want)

@@ -28,7 +28,7 @@ func (r *Report) WritePage(w io.Writer) error {
 		*Report
 		Plot template.HTML
 		JSON string
-	}{r, template.HTML(r.plot()), string(data)}) // plot escapes what is not its own
+	}{r, template.HTML(r.plot()), string(data)}) // plot escapes text from outside
 }
 
 // Milliseconds formats a duration.

@@ -13,7 +13,7 @@ import (
 	"superctl/load"
 )
 
-var update = flag.Bool("update", false, "write what is made now into testdata")
+var update = flag.Bool("update", false, "write the current page into testdata")
 
 // reported returns a report with content in each of its parts.
 func reported() *Report {
@@ -48,7 +48,7 @@ func TestThePageMatchesItsGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b.String() != string(want) {
-		t.Errorf("the page differs from %s; look at it with a browser, and go test -update takes it over", golden)
+		t.Errorf("the page differs from %s; look at it in a browser, then run go test -update", golden)
 	}
 }
 
@@ -60,18 +60,18 @@ func TestThePageIsSelfContained(t *testing.T) {
 	text := strings.ReplaceAll(b.String(), `xmlns="http://www.w3.org/2000/svg"`, "")
 	for _, word := range []string{"http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link"} {
 		if strings.Contains(text, word) {
-			t.Errorf("it has %q", word)
+			t.Errorf("the page contains %q", word)
 		}
 	}
 	if strings.Contains(text, "<r2>") {
 		t.Error("the name of a release is markup")
 	}
 	for _, word := range []string{
-		"<b>Failed:</b>", "1 request of 7 was lost", "Promises that were broken",
-		"counted apart", "prefers-color-scheme: dark",
+		"<b>Failed:</b>", "1 of 7 requests was lost", "Broken promises",
+		"counted separately", "prefers-color-scheme: dark",
 	} {
 		if !strings.Contains(text, word) {
-			t.Errorf("it does not have %q", word)
+			t.Errorf("the page lacks %q", word)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func TestThePlotIsXMLWithAPointForEachRequest(t *testing.T) {
 		}
 	}
 	good := regexp.MustCompile(`M[0-9.]+ [0-9.]+z`).FindAllString(plot, -1)
-	if circles["lost"] != 1 || circles["apart"] != 1 || len(good) != 5 {
+	if circles["lost"] != 1 || circles["separate"] != 1 || len(good) != 5 {
 		t.Errorf("%d good, %v", len(good), circles)
 	}
 	if strings.Count(plot, `class="band`) != 3 || strings.Count(plot, `class="band bad"`) != 2 {

@@ -19,7 +19,7 @@ const (
 	calmTime   = time.Second
 )
 
-// patience is how long a step may take beyond the limits of the config.
+// patience is how much longer than the limits of the config a change may take.
 const patience = 30 * time.Second
 
 // longestDrain limits the wait for the old workers, whose connections may last for hours.
@@ -43,7 +43,7 @@ type change struct {
 	kind, what string
 	window     load.Window // from the request until all its effects have ended
 	steps      []api.Step
-	told       time.Time // when the daemon reported success; from then on old workers end
+	reported   time.Time // when the daemon reported the outcome; from then on old workers end
 	replaced   time.Time // for a killed worker: until then requests may have been in it
 	detail     string
 	err        string // why it failed; "" = it succeeded
@@ -153,14 +153,14 @@ func (d *drill) do(
 	ctx context.Context, kind, what string, do func(ctx context.Context, c *change) error,
 ) (proceed bool, err error) {
 	limit := d.limit()
-	bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was not done within %s", limit))
+	bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within %s", limit))
 	defer cancel()
 	c := change{kind: kind, what: what, window: load.Window{Began: time.Now()}}
 	_, lost := d.run.Counts()
 	over := d.watch(strings.Fields(kind)[0])
 	err = do(bounded, &c)
-	if c.told.IsZero() {
-		c.told = time.Now()
+	if c.reported.IsZero() {
+		c.reported = time.Now()
 	}
 	if err == nil {
 		err = d.drained(ctx)

@@ -108,8 +108,8 @@ func (r *Report) points(t *strings.Builder, x, y func(float64) float64) {
 	for i, rec := range r.result.Failed() {
 		when := rec.Begun.Sub(r.result.Began)
 		class := "lost"
-		if r.apart[i] {
-			class = "apart"
+		if r.separate[i] {
+			class = "separate"
 		}
 		fmt.Fprintf(t, `<circle class="%s" cx="%.1f" cy="%.1f" r="3.5">`, class, x(when.Seconds()), y(ms(rec.Took())))
 		if i < maxTitles {

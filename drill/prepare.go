@@ -11,14 +11,13 @@ import (
 	"superctl/load"
 )
 
-// tries is how many releases are tried until two of them work.
+// tries limits how many releases are tried until two of them work.
 const tries = 4
 
 // body is the size of a POST body in bytes.
 const body = 4 << 10
 
-// prepare finds two working releases, and learns the right answers: those of the pages before any
-// change.
+// prepare finds two working releases, and learns the correct answers: those before any change.
 func (d *drill) prepare(ctx context.Context) error {
 	began := time.Now()
 	d.opt.Show(Event{Type: "begin", Step: "prepare"})
@@ -42,7 +41,7 @@ func (d *drill) findReleases(ctx context.Context) error {
 		if len(d.opt.Releases) > 1 {
 			d.b = d.opt.Releases[1]
 		} else {
-			d.note("there is no previous release, so reloads replace switches and rollbacks")
+			d.note("no previous release: reloads replace switches and rollbacks")
 		}
 		return d.learn(ctx)
 	}
@@ -68,7 +67,7 @@ func (d *drill) findReleases(ctx context.Context) error {
 	if d.a.Name == "" {
 		return failed[0]
 	}
-	d.note("there is no second working release, so reloads replace switches and rollbacks")
+	d.note("no second working release: reloads replace switches and rollbacks")
 	return nil
 }
 
@@ -77,10 +76,10 @@ func (d *drill) try(ctx context.Context, r Release) error {
 	out, err := d.site.Change(ctx, api.Request{Kind: api.Switch, Release: r.Name}, d.progress("prepare"))
 	switch {
 	case err != nil:
-		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %w",
+		return &StartError{Err: fmt.Errorf("the copy of %s does not start with %s: %w",
 			d.opt.Config.App, r.Name, err)}
 	case out.Result != api.Done:
-		return &NotBegunError{Err: fmt.Errorf("the copy of %s does not start with %s: %s",
+		return &StartError{Err: fmt.Errorf("the copy of %s does not start with %s: %s",
 			d.opt.Config.App, r.Name, out.Error), Log: out.Log}
 	}
 	for _, s := range out.Steps {
@@ -110,9 +109,9 @@ func (d *drill) learn(ctx context.Context) error {
 	if d.shapes != nil {
 		for i, s := range d.shapes {
 			if now := statuses[i]; s.Check(now, nil, nil) != nil {
-				return &NotBegunError{Err: fmt.Errorf(
-					"%s answers %d from %s and not from %s: choose pages that both have (--path, --post)", s.Name, now,
-					d.a.Name, d.b.Name)}
+				return &StartError{Err: fmt.Errorf(
+					"%s: %s answers %d, and %s does not: choose pages that both have (--path, --post)", s.Name, d.a.Name,
+					now, d.b.Name)}
 			}
 		}
 		return nil
@@ -127,7 +126,7 @@ func (d *drill) learn(ctx context.Context) error {
 			return nil
 		}
 		if status != http.StatusOK {
-			d.note("%s answers %d, which the drill therefore accepts", d.shapes[i].Name, status)
+			d.note("%s answers %d, which counts as a success", d.shapes[i].Name, status)
 		}
 	}
 	return nil
@@ -175,9 +174,9 @@ func (d *drill) look(ctx context.Context) ([]int, error) {
 		}
 	}
 	if len(bad) > 0 {
-		return nil, &NotBegunError{Err: fmt.Errorf(
-			"a drill needs pages that work before it begins: %s; --path and --post name others",
-			strings.Join(bad, "; ")), Log: d.site.lastWords()}
+		return nil, &StartError{Err: fmt.Errorf(
+			"a page fails before the drill: %s: choose others with --path and --post", strings.Join(bad, "; "),
+		), Log: d.site.lastWords()}
 	}
 	return statuses, nil
 }

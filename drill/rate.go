@@ -26,10 +26,10 @@ func (d *drill) adapt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	enough := time.NewTimer(adaptTime)
-	defer enough.Stop()
+	over := time.NewTimer(adaptTime)
+	defer over.Stop()
 	select {
-	case <-enough.C:
+	case <-over.C:
 	case <-ctx.Done():
 	}
 	rate, each := steadyRate(d.opt.Load.Rate, run.Stop())
@@ -37,8 +37,8 @@ func (d *drill) adapt(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if rate < d.opt.Load.Rate {
-		d.note("the load is %.3g requests a second, and not %g: the site takes %s for each; --rate sets another", rate,
-			d.opt.Load.Rate, each.Round(time.Millisecond/10))
+		d.note("the load is %.3g requests a second instead of %g, because the site takes %s for each; --rate sets it",
+			rate, d.opt.Load.Rate, each.Round(time.Millisecond/10))
 		d.opt.Load.Rate = rate
 	}
 	return nil

@@ -34,8 +34,8 @@ type Report struct {
 	BrokenPromises []string       `json:"broken_promises"`
 	Notes          []string       `json:"notes"`
 
-	result *load.Result
-	apart  map[int]bool // failed requests, by their index, that were in the killed worker
+	result   *load.Result
+	separate map[int]bool // failed requests, by their index, that were in the killed worker
 }
 
 // LoadReport describes the load.
@@ -135,7 +135,7 @@ func (d *drill) judge(res *load.Result) *Report {
 		Began:   res.Began,
 		Seconds: res.Ended.Sub(res.Began).Seconds(), Sent: len(res.Records), Failed: make(map[string]int),
 		Changes: []ChangeReport{}, Losses: []Loss{}, BrokenPromises: append([]string{}, d.broken...),
-		Notes: append([]string{}, d.notes...), result: res, apart: make(map[int]bool),
+		Notes: append([]string{}, d.notes...), result: res, separate: make(map[int]bool),
 	}
 	if o.Live {
 		rep.Mode = "live"
@@ -154,19 +154,19 @@ func (d *drill) judge(res *load.Result) *Report {
 	}
 	j := &judge{
 		changes: d.changes, server: o.Server, process: o.Process, proxy: t.Proxy, live: o.Live,
-		patient: o.Config.Probation, rep: rep,
+		bake: o.Config.Probation, rep: rep,
 	}
 	j.losses(res)
 	j.figures(res)
 	if delay := res.Lag(); delay > lag {
 		rep.Notes = append(rep.Notes,
-			fmt.Sprintf("the app did not keep up with %g requests a second over %d connections: half of them had to "+
-				"wait for %s until they were sent, and their latencies tell of that; lower --rate, or raise --clients",
+			fmt.Sprintf("the app did not keep up with %g requests a second over %d connections: half of them waited "+
+				"%s or more before they were sent, which their latency includes; lower --rate, or raise --clients",
 				o.Load.Rate, o.Load.Clients, delay.Round(time.Millisecond)))
 	}
 	if res.LimitReached {
 		rep.BrokenPromises = append(rep.BrokenPromises,
-			fmt.Sprintf("the load ended by itself after %d requests, before the drill did: lower --rate or --switches",
+			fmt.Sprintf("the load reached its limit of %d requests before the end of the drill: lower --rate or --switches",
 				rep.Sent))
 	}
 	rep.conclude()
@@ -202,26 +202,18 @@ func (r *Report) conclude() {
 	}
 	switch {
 	case r.Sent == 0:
-		r.Verdict = "no request was sent, so nothing is proved"
+		r.Verdict = "no request was sent, so the drill proves nothing"
 	case r.Lost > 0:
-		r.Verdict = fmt.Sprintf("%s of %d %s lost, in %s", requests(r.Lost), r.Sent, were(r.Lost), changes)
+		r.Verdict = fmt.Sprintf("%d of %d requests %s lost, in %s", r.Lost, r.Sent, were(r.Lost), changes)
 	case len(r.BrokenPromises) > 0:
-		r.Verdict = fmt.Sprintf("no request of %d was lost in %s, but %s", r.Sent, changes,
+		r.Verdict = fmt.Sprintf("none of %d requests was lost in %s, but %s", r.Sent, changes,
 			promises(len(r.BrokenPromises)))
 	default:
-		r.Verdict = fmt.Sprintf("no request of %d was lost, in %s", r.Sent, changes)
+		r.Verdict = fmt.Sprintf("none of %d requests was lost, in %s", r.Sent, changes)
 	}
 	if r.InKilledWorker > 0 {
-		r.Verdict += fmt.Sprintf("; %d more %s in the worker that was killed, which only the client could save",
-			r.InKilledWorker, were(r.InKilledWorker))
+		r.Verdict += fmt.Sprintf("; %d more ended with the killed worker", r.InKilledWorker)
 	}
-}
-
-func requests(n int) string {
-	if n == 1 {
-		return "1 request"
-	}
-	return fmt.Sprintf("%d requests", n)
 }
 
 func were(n int) string {

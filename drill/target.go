@@ -19,7 +19,7 @@ type Target struct {
 	Proxy   bool   // another server is in front of the app
 }
 
-// String returns the address as written by people.
+// String returns the address as in the config.
 func (t Target) String() string {
 	if t.Network == "unix" {
 		return "unix:" + t.Address
@@ -42,21 +42,20 @@ func ThisMachine() Machine {
 	}}
 }
 
-// Via parses the URL of a server in front of the app.
+// Via returns the target for the URL of a proxy in front of the app.
 func (m Machine) Via(ctx context.Context, text string) (Target, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "":
 		return Target{}, fmt.Errorf(
-			"--via %s: write the URL of the server in front of the app, such as http://127.0.0.1", text)
+			"--via %s: not a URL: use the URL of the proxy in front of the app, such as http://127.0.0.1", text)
 	case u.Scheme == "https":
-		return Target{}, fmt.Errorf("--via %s: a drill does not support TLS: let that server listen on a port of "+
-			"127.0.0.1 without TLS, and name that", text)
+		return Target{}, fmt.Errorf("--via %s: a drill does not support TLS: let the proxy also listen on a port of "+
+			"127.0.0.1 without TLS, and use that port", text)
 	case u.Scheme != "http":
-		return Target{}, fmt.Errorf("--via %s: unsupported scheme %q: write http://", text, u.Scheme)
+		return Target{}, fmt.Errorf("--via %s: unsupported scheme %q: use http://", text, u.Scheme)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil:
-		return Target{}, fmt.Errorf("--via %s: only scheme, host and port belong here; --path names what is asked for",
-			text)
+		return Target{}, fmt.Errorf("--via %s: use only scheme, host and port, and --path for the page", text)
 	}
 	port := u.Port()
 	if port == "" {
@@ -75,8 +74,8 @@ func (m Machine) Listener(ctx context.Context, name, address string) (Target, er
 		return Target{Network: "unix", Address: path, Host: "localhost"}, nil
 	}
 	if strings.HasPrefix(address, "systemd:") {
-		return Target{}, fmt.Errorf("listen.%s is passed by systemd, and its address is not in the config: name it "+
-			"with --via, such as --via http://127.0.0.1:8000", name)
+		return Target{}, fmt.Errorf("listen.%s comes from systemd, and its address is not in the config: use --via, "+
+			"such as --via http://127.0.0.1:8000", name)
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -106,7 +105,7 @@ func (m Machine) ownAddress(ctx context.Context, host, port string) (string, err
 	}
 	own, err := m.Own()
 	if err != nil {
-		return "", fmt.Errorf("the addresses of this machine: %w", err)
+		return "", fmt.Errorf("list the addresses of this machine: %w", err)
 	}
 	for _, ip := range found {
 		ip = ip.Unmap()
@@ -114,7 +113,7 @@ func (m Machine) ownAddress(ctx context.Context, host, port string) (string, err
 			return net.JoinHostPort(ip.String(), port), nil
 		}
 	}
-	return "", fmt.Errorf("%s is not this machine, and a drill sends load to no other; run it there", host)
+	return "", fmt.Errorf("%s is not this machine, and a drill sends no load to others: run it there", host)
 }
 
 func sameIP(a net.Addr, ip netip.Addr) bool {

@@ -51,14 +51,14 @@ func TestLoadGoesToThisMachineOnly(t *testing.T) {
 		{via: "http://[2001:db8::8]", refused: "2001:db8::8 is not this machine"},
 		{
 			via:     "http://other.example.com",
-			refused: "other.example.com is not this machine, and a drill sends load to no other",
+			refused: "other.example.com is not this machine, and a drill sends no load to others",
 		},
 		{via: "http://nowhere.example.com", refused: "look up nowhere.example.com"},
 		{via: "https://127.0.0.1", refused: "does not support TLS"},
-		{via: "ftp://127.0.0.1", refused: "write http://"},
-		{via: "127.0.0.1", refused: "write the URL"},
-		{via: "http://127.0.0.1/shop", refused: "--path names what is asked for"},
-		{via: "http://me@127.0.0.1", refused: "only scheme, host and port"},
+		{via: "ftp://127.0.0.1", refused: "use http://"},
+		{via: "127.0.0.1", refused: "use the URL"},
+		{via: "http://127.0.0.1/shop", refused: "--path for the page"},
+		{via: "http://me@127.0.0.1", refused: "use only scheme, host and port"},
 	} {
 		got, err := machine().Via(t.Context(), test.via)
 		switch {
@@ -79,10 +79,10 @@ func TestAListenerIsReachedFromItsOwnMachine(t *testing.T) {
 		"[::]:8000":               "tcp [::1]:8000",
 		"192.0.2.7:8000":          "tcp 192.0.2.7:8000",
 		"unix:/run/shop/web.sock": "unix /run/shop/web.sock",
-		"198.51.100.1:80": "listen.web: 198.51.100.1 is not this machine, and a drill sends load to no " +
-			"other; run it there",
-		"systemd:web": "listen.web is passed by systemd, and its address is not in the config: name it " +
-			"with --via, such as --via http://127.0.0.1:8000",
+		"198.51.100.1:80": "listen.web: 198.51.100.1 is not this machine, and a drill sends no load to " +
+			"others: run it there",
+		"systemd:web": "listen.web comes from systemd, and its address is not in the config: use --via, " +
+			"such as --via http://127.0.0.1:8000",
 	} {
 		got, err := machine().Listener(t.Context(), "web", address)
 		text := got.Network + " " + got.Address

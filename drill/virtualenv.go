@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// emptyVirtualenv makes a virtualenv with the programs of another one but none of its packages. It
-// does not refer to the other one.
+// emptyVirtualenv creates a virtualenv with the programs of another one but without its packages.
+// The new one does not refer to the other.
 func emptyVirtualenv(from, to string) error {
 	bin := filepath.Join(to, "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil { // workers of another user run from it
@@ -66,5 +66,5 @@ func copyProgram(program, copied, from, to string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(copied, data, st.Mode().Perm()) // as it is in the release
+	return os.WriteFile(copied, data, st.Mode().Perm())
 }

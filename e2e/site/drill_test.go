@@ -121,7 +121,7 @@ func TestADrillOfAnAppThatLosesRequestsFailsAndSaysWhichAndWhy(t *testing.T) {
 	}
 	at := slices.IndexFunc(d.Losses, func(l loss) bool { return l.Change == "reload of r1" })
 	if at < 0 ||
-		!strings.Contains(d.Losses[at].Cause, "ended at SIGTERM without finishing the requests that it had begun") ||
+		!strings.Contains(d.Losses[at].Cause, "ended at SIGTERM without finishing its requests") ||
 		!strings.Contains(d.Losses[at].Advice, "stop_signal") {
 		t.Errorf("%+v", d.Losses)
 	}
@@ -138,7 +138,7 @@ func TestADrillOfTheAppThatRunsGoesThroughTheServerInFrontAndEndsWhereItBegan(t 
 	a.Command("drill", "--live", "--yes", "--kills").Want(2).Says("does not run in a unit superctl@.service")
 	a.Command(
 		"drill", "--live", "--yes", "--via", "http://192.0.2.1",
-	).Want(2).Says("192.0.2.1 is not this machine, and a drill sends load to no other")
+	).Want(2).Says("192.0.2.1 is not this machine, and a drill sends no load to others")
 	_, front := a.Target()
 	was := a.Daemon.PID()
 	d := drillOf(
