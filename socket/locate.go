@@ -56,7 +56,7 @@ func (s *steer) Locate(earlierLive []int) error {
 		}
 		return strangers
 	}
-	others := filter{}
+	others := filter{live: max(0, s.group.newest())} // as the earlier daemon's filter, if none was live
 	if len(earlierLive) > 0 {
 		others.live = earlierLive[0]
 	}

@@ -82,6 +82,29 @@ func TestTheOrderOfAnAdoptedGroupIsMeasured(t *testing.T) {
 	}
 }
 
+// The first index may be a spare's, which no worker accepts from.
+func TestClientsReachTheNewestOfAnAdoptedGroupWithoutALiveOne(t *testing.T) {
+	a := freePort(t, "127.0.0.1")
+	old := newGate(t, Options{Address: a})
+	for gen := 1; gen <= 3; gen++ {
+		must(t, old.Stage(gen))
+		startWorker(t, old, gen)
+	}
+	must(t, old.Cutover(1))
+	must(t, old.Close(1))
+	if first := old.Members()[0]; first.Gen != 0 {
+		t.Fatalf("the first index is generation %d's, want a spare", first.Gen)
+	}
+	next := newGate(t, Options{Address: a})
+	for _, m := range old.Members() {
+		dup, err := unix.FcntlInt(uintptr(m.FD), unix.F_DUPFD_CLOEXEC, 3)
+		must(t, err)
+		must(t, next.Adopt(m.Gen, dup))
+	}
+	must(t, next.Locate(nil))
+	wantVisit(t, next, 3)
+}
+
 func TestAMeasurementDisturbsNoConnection(t *testing.T) {
 	a := freePort(t, "127.0.0.1")
 	old := newGate(t, Options{Address: a})
