@@ -17,6 +17,7 @@ type simGate struct {
 	a       *simAddress
 	mine    map[int]int // number -> descriptor
 	live    int
+	canary  int // the generation that has a part, by this daemon
 	touched chan struct{}
 	damage  Mended
 }
@@ -97,7 +98,10 @@ func (g *simGate) Spread(gens []int) error {
 			}
 			target = append(target, s)
 		}
-		g.a.target, g.a.canary, g.a.share, g.live = target, nil, 0, gens[0]
+		g.a.target, g.live = target, gens[0]
+		if slices.Contains(gens, g.canary) || g.canary == 0 {
+			g.a.canary, g.a.share, g.canary = nil, 0, 0
+		}
 		g.d.m.logf("gate %s turns to %v", g.a.address, gens)
 		return nil
 	})
@@ -108,9 +112,9 @@ func (g *simGate) Canary(gen, share int, _ []netip.Prefix) error {
 		if s == nil {
 			return g.lacks(gen)
 		}
-		g.a.canary, g.a.share = s, share
+		g.a.canary, g.a.share, g.canary = s, share, gen
 		if share == 0 {
-			g.a.canary = nil
+			g.a.canary, g.canary = nil, 0
 		}
 		g.d.m.logf("gate %s gives %d of 10000 to %d", g.a.address, share, gen)
 		return nil
@@ -154,6 +158,13 @@ func (g *simGate) Close(gen int) error {
 			g.live = 0
 		}
 		g.d.m.logf("gate %s closes %d", g.a.address, gen)
+		if g.canary == gen {
+			g.canary = 0
+		}
+		if g.a.kind == kindSteer {
+			g.d.m.closeSocket(s) // it is shut down, whoever else has it
+		}
+		g.a.forget(s)
 		g.d.drop(fd)
 		return nil
 	})

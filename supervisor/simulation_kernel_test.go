@@ -53,24 +53,37 @@ func (m *sim) bind(a *simAddress, number int) *simSocket {
 	return s
 }
 
-// unref gives up one descriptor. The last one closes the socket, and resets what is queued.
+// unref gives up one descriptor. The last one closes the socket.
 func (m *sim) unref(s *simSocket) {
-	s.refs--
-	if s.refs > 0 || s.closed {
+	if s.refs--; s.refs == 0 {
+		m.closeSocket(s)
+	}
+}
+
+// closeSocket ends a listener, and resets what is queued.
+func (m *sim) closeSocket(s *simSocket) {
+	if s.closed {
 		return
 	}
 	s.closed = true
-	a := s.address
-	a.group = slices.DeleteFunc(a.group, func(o *simSocket) bool { return o == s })
-	a.target = slices.DeleteFunc(a.target, func(o *simSocket) bool { return o == s })
-	if a.canary == s {
-		a.canary, a.share = nil, 0
-	}
+	s.address.forget(s)
 	m.sockets = slices.DeleteFunc(m.sockets, func(o *simSocket) bool { return o == s })
 	for _, c := range s.queue {
 		m.lost(c, "its queue was closed")
 	}
 	s.queue = nil
+}
+
+// forget has no new connection reach a socket.
+func (a *simAddress) forget(s *simSocket) {
+	if a.kind == kindShared {
+		return
+	}
+	a.group = slices.DeleteFunc(a.group, func(o *simSocket) bool { return o == s })
+	a.target = slices.DeleteFunc(a.target, func(o *simSocket) bool { return o == s })
+	if a.canary == s {
+		a.canary, a.share = nil, 0
+	}
 }
 
 // route is the socket that a new connection reaches; nil = it is refused.
