@@ -17,7 +17,7 @@ func answer(due float64, release string) load.Record {
 	return load.Record{Due: at(due), Begun: at(due), Ended: at(due).Add(100 * time.Millisecond), Release: release}
 }
 
-func TestATurnIsOverWhenTheOldReleaseAnswersNobodyAnyMore(t *testing.T) {
+func TestATurnEndsWhenTheOldReleaseAnswersNoRequest(t *testing.T) {
 	res := &load.Result{Began: at(0), Ended: at(20), Records: []load.Record{
 		answer(1, "r1"), answer(3, "r1"), answer(4, "r2"), answer(6, "r1"), answer(7, "r2"), // asked at 2
 		answer(11, "r2"), answer(12, "r1"), // asked at 10: nobody is mixed up
@@ -39,7 +39,7 @@ func TestATurnIsOverWhenTheOldReleaseAnswersNobodyAnyMore(t *testing.T) {
 	}
 }
 
-func TestARequestCountsWhenItWasDueAndNotWhenItFailed(t *testing.T) {
+func TestARequestCountsAtTheTimeItWasDue(t *testing.T) {
 	late := answer(5, "")
 	late.Ended, late.Failure = at(30), load.TimedOut
 	early := answer(1, "")
@@ -50,7 +50,7 @@ func TestARequestCountsWhenItWasDueAndNotWhenItFailed(t *testing.T) {
 	}
 }
 
-func TestMemoryIsSteadyBeforeTheFirstTurnAndMayPeakInAnyLater(t *testing.T) {
+func TestMemoryIsSteadyBeforeTheFirstTurn(t *testing.T) {
 	list := []memory{{at(1), 100}, {at(2), 130}, {at(3), 110}, {at(5), 300}, {at(6), 90}}
 	if steady, peak := steadyAndPeak(list, at(4)); steady != 110 || peak != 300 {
 		t.Errorf("steady %d, peak %d", steady, peak)

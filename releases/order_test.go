@@ -47,7 +47,7 @@ func TestATouchedReleaseIsNotTheLatest(t *testing.T) {
 	}
 }
 
-func TestAReleaseThatWasMadeAfterAnotherIsNewerWithoutARecord(t *testing.T) {
+func TestWithoutARecordTheLaterReleaseIsNewer(t *testing.T) {
 	s := ordered(t)
 	s.Order = ""
 	add(t, s, "b")

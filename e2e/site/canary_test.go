@@ -70,7 +70,7 @@ func answeredBy(res *load.Result, from time.Time) map[int]int {
 	return n
 }
 
-func TestACanaryGetsItsShareOfTheConnectionsAndNoneWhenItIsInterrupted(t *testing.T) {
+func TestACanaryGetsItsShareUntilItIsInterrupted(t *testing.T) {
 	const n, share = 10_000, 0.1
 	a := plainSite(t, harness.Options{})
 	change := a.Begin("switch", "r2", "--canary", "10%", "--for", "10m")
@@ -171,7 +171,7 @@ func asks(t *testing.T, source, port string) (generation int) {
 	return generation
 }
 
-func TestTenCanariesLoseNothingAndNeitherDoThoseThatACheckRefuses(t *testing.T) {
+func TestTenCanariesLoseNoRequest(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
@@ -200,7 +200,7 @@ func TestTenCanariesLoseNothingAndNeitherDoThoseThatACheckRefuses(t *testing.T) 
 	}
 }
 
-func TestAReleaseThatFailsInTheLastStepOfItsCanaryCostsOnlyItsOwnAnswers(t *testing.T) {
+func TestAFailedCanaryCostsOnlyItsOwnRequests(t *testing.T) {
 	t.Parallel()
 	a := plainSite(t, harness.Options{})
 	broken := a.Path("releases", "r2", "broken")

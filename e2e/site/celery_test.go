@@ -198,7 +198,7 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 }
 
 // What docs/celery.md says of tasks that are longer than one wants to wait for.
-func TestATaskLongerThanTheSoftShutdownRunsAgainInTheNewRelease(t *testing.T) {
+func TestATaskLongerThanTheSoftShutdownRunsAgain(t *testing.T) {
 	t.Parallel()
 	s := withCelery(t, "drain = \"30s\"\nstop_signal = \"QUIT\"", "SHOP_SOFT_SHUTDOWN = \"1\"")
 	s.Releases("r1", "r2")

@@ -32,7 +32,7 @@ func TestARequestInFlightAtTheCutoverIsAnswered(t *testing.T) {
 	}
 }
 
-func TestARequestLongerThanTheDrainIsCutAndTheHistoryAndTheLogSaySo(t *testing.T) {
+func TestTheHistoryShowsRequestsCutAtTheDrainLimit(t *testing.T) {
 	a := harness.New(t, run, harness.Options{Web: `drain = "2s"`})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -71,7 +71,7 @@ func TestNoRequestWaitsForAnImportOfTwoSeconds(t *testing.T) {
 	}
 }
 
-func TestOneChangeAtATimeAndTheSecondIsToldOfTheFirst(t *testing.T) {
+func TestASecondChangeIsRefusedAndNamesTheFirst(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Release("slow", apps.Behaviour{ImportSeconds: 3})
@@ -92,7 +92,7 @@ func TestOneChangeAtATimeAndTheSecondIsToldOfTheFirst(t *testing.T) {
 	}
 }
 
-func TestASwitchDuringADrainGoesAheadAndToTheLiveReleaseChangesNothing(t *testing.T) {
+func TestASwitchDuringADrainIsAccepted(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2", "r3")
 	a.Start("r1")
@@ -111,7 +111,7 @@ func TestASwitchDuringADrainGoesAheadAndToTheLiveReleaseChangesNothing(t *testin
 	}
 }
 
-func TestCtrlCBeforeTheCutoverAbortsAndAfterItChangesNothing(t *testing.T) {
+func TestCtrlCAbortsAChangeOnlyBeforeTheCutover(t *testing.T) {
 	a := harness.New(t, run, harness.Options{Top: `probation = "2s"`})
 	a.Releases("r1")
 	a.Release("slow", apps.Behaviour{ImportSeconds: 3})
@@ -141,7 +141,7 @@ func TestCtrlCBeforeTheCutoverAbortsAndAfterItChangesNothing(t *testing.T) {
 	a.Lossless(requests)
 }
 
-func TestKilledWorkersAreReplacedAndOnlyTheirOwnRequestsFail(t *testing.T) {
+func TestKilledWorkersLoseOnlyTheirOwnRequests(t *testing.T) {
 	a := harness.New(t, run, harness.Options{Web: "instances = 3"})
 	a.Releases("r1")
 	a.Start("r1")
@@ -233,7 +233,7 @@ func stopped(t *testing.T) (a *harness.App, path string, state []byte) {
 	return a, path, state
 }
 
-func TestADamagedStateFileIsMovedAsideAndTheSiteComesUp(t *testing.T) {
+func TestASiteStartsInSpiteOfADamagedStateFile(t *testing.T) {
 	a, path, good := stopped(t)
 	damaged := good[:len(good)/2]
 	if err := os.WriteFile(path, damaged, 0o600); err != nil {
@@ -249,7 +249,7 @@ func TestADamagedStateFileIsMovedAsideAndTheSiteComesUp(t *testing.T) {
 	}
 }
 
-func TestAStateFileOfAnotherDaemonIsRefusedAndLeftAsItIs(t *testing.T) {
+func TestAStateFileOfAnotherDaemonIsRefused(t *testing.T) {
 	a, path, good := stopped(t)
 	var newer map[string]any
 	if err := json.Unmarshal(good, &newer); err != nil {

@@ -32,7 +32,7 @@ func TestARollbackToAWarmReleaseStartsNothing(t *testing.T) {
 	a.Lossless(requests)
 }
 
-func TestAReloadTakesTheConfigAnewAndARestartOnlyTheWorkers(t *testing.T) {
+func TestAReloadAppliesTheConfigButARestartDoesNot(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1")
 	a.Start("r1")
@@ -68,7 +68,7 @@ func TestACheckOfAReleaseTriesItAndTouchesNothing(t *testing.T) {
 	}
 }
 
-func TestWhatHasHappenedCanBeReadAfterwards(t *testing.T) {
+func TestLogsHistoryAndReleasesShowThePast(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Release("bad", apps.Behaviour{Fault: apps.ImportError})
@@ -112,7 +112,7 @@ func TestAWarmGenerationOutlivesTheDaemon(t *testing.T) {
 	a.Lossless(requests)
 }
 
-func TestDaemonsOnEitherSideOfAFormatChangeTakeOverFromEachOther(t *testing.T) {
+func TestDaemonsWithOtherStateFormatsTakeOver(t *testing.T) {
 	a := harness.New(t, run, harness.Options{Top: `standby = "10m"`})
 	older, newer := run.Binary, a.Path("newer")
 	if err := run.Build(newer, "nextformat"); err != nil {
@@ -262,7 +262,7 @@ func TestAnUpgradeWithoutSystemdKeepsTheWorkers(t *testing.T) {
 	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
-func TestMoreAndFewerWorkersComeAndGoWithoutALoss(t *testing.T) {
+func TestScalingUpAndDownLosesNoRequest(t *testing.T) {
 	for _, server := range []harness.Server{harness.GunicornThreads(), harness.Uvicorn()} {
 		t.Run(server.Name, func(t *testing.T) {
 			t.Parallel()
@@ -288,7 +288,7 @@ func TestMoreAndFewerWorkersComeAndGoWithoutALoss(t *testing.T) {
 			a.Command("scale", "--config").Want(0).Says("scaled")
 			a.Command("resume", "clock").Want(0)
 			a.Command("scale", "web=0").Want(2).Says("nobody would answer")
-			a.Command("scale", "web=0x4").Want(2).Says("write PROCESS=NUMBER")
+			a.Command("scale", "web=0x4").Want(2).Says("use PROCESS=NUMBER")
 			if n := len(a.Live(a.Status()).Workers); n != 2 {
 				t.Errorf("%d workers", n)
 			}

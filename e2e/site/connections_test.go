@@ -113,7 +113,7 @@ func draining(a *harness.App) (n int) {
 	return n
 }
 
-func TestASwitchDoesNotWaitForConnectionsThatLastAndTheyGetTheirDrain(t *testing.T) {
+func TestASwitchDoesNotWaitForLongLivedConnections(t *testing.T) {
 	t.Parallel()
 	a := live(t, `drain = "10s"`)
 	ws, events := websocket(t, a, "r1"), connect(t, a, "/events", "")
@@ -138,7 +138,7 @@ func TestASwitchDoesNotWaitForConnectionsThatLastAndTheyGetTheirDrain(t *testing
 	eventually(t, "r1 is gone", func() bool { return len(a.Status().Generations) == 1 })
 }
 
-func TestConnectionsThatLastMayEndByThemselvesBeforeTheStopSignal(t *testing.T) {
+func TestLongLivedConnectionsMayCloseBeforeTheStopSignal(t *testing.T) {
 	t.Parallel()
 	a := live(t, "drain = \"5s\"\ndrain_connections = \"10m\"")
 	ws, events := websocket(t, a, "r1"), connect(t, a, "/events", "")

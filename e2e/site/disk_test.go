@@ -34,7 +34,7 @@ func mount(t *testing.T, dir string, flags uintptr, options string) {
 	}
 }
 
-func TestAFullDiskRefusesASwitchAndNoUserNotices(t *testing.T) {
+func TestASwitchOnAFullDiskIsRefused(t *testing.T) {
 	a := onDisk(t)
 	worker := a.Live(a.Status()).Workers[0].PID
 	requests := a.Load(requestsOfAFewUsers())
@@ -70,7 +70,7 @@ func TestAFullDiskRefusesASwitchAndNoUserNotices(t *testing.T) {
 	a.Lossless(requests)
 }
 
-func TestAWorkerThatCouldNotBeWrittenDownIsAdopted(t *testing.T) {
+func TestAWorkerMissingInTheStateFileIsAdopted(t *testing.T) {
 	a := onDisk(t)
 	web := func() harness.Worker { return a.Live(a.Status()).Workers[0] }
 	first := web()
@@ -100,7 +100,7 @@ func TestAWorkerThatCouldNotBeWrittenDownIsAdopted(t *testing.T) {
 	a.Lossless(requests)
 }
 
-func TestAReadOnlyDiskRefusesADaemonAndTheWorkersServeOn(t *testing.T) {
+func TestWorkersServeOnAReadOnlyDisk(t *testing.T) {
 	a := onDisk(t)
 	worker := a.Live(a.Status()).Workers[0].PID
 	requests := a.Load(requestsOfAFewUsers())

@@ -104,7 +104,7 @@ server.socket = socket.socket(fileno=3)
 server.serve_forever()
 `
 
-func TestADrillOfAnAppThatLosesRequestsFailsAndSaysWhichAndWhy(t *testing.T) {
+func TestADrillReportsLostRequestsWithTheirCause(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{Server: harness.Server{Command: "python hasty.py"}})
 	a.Releases("r1") // with one release, reloads stand for switches
@@ -128,7 +128,7 @@ func TestADrillOfAnAppThatLosesRequestsFailsAndSaysWhichAndWhy(t *testing.T) {
 	a.NothingLeft()
 }
 
-func TestADrillOfTheAppThatRunsGoesThroughTheServerInFrontAndEndsWhereItBegan(t *testing.T) {
+func TestALiveDrillGoesThroughTheProxyAndRestoresTheRelease(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{Front: harness.NginxTCP})
 	a.Releases("r1", "r2")

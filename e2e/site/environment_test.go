@@ -20,7 +20,7 @@ func environ(t *testing.T, a *harness.App) map[string]string {
 	return maps.Collect(env.All())
 }
 
-func TestEachPlaceOfTheEnvironmentWinsOverTheOneBeforeAndStatusSaysWhichDid(t *testing.T) {
+func TestStatusShowsTheSourceThatSetEachVariable(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Options.Top = fmt.Sprintf("env_file = %q\n", a.Path("env"))
 	a.Options.Env = "IN_CONFIG = \"config\"\nIN_PROCESS = \"config\"\n"

@@ -25,7 +25,7 @@ func held(t *testing.T, front harness.Front) *harness.App {
 }
 
 // A switch is 3 s of migration and two boots, and a request waits for all of it at most.
-func TestConnectionsWaitDuringAnIncompatibleMigrationAndNoneIsLost(t *testing.T) {
+func TestConnectionsWaitDuringAnIncompatibleMigration(t *testing.T) {
 	for _, front := range []harness.Front{harness.TCP, harness.NginxUnix} {
 		t.Run(front.String(), func(t *testing.T) {
 			t.Parallel()
@@ -68,7 +68,7 @@ func TestConnectionsWaitDuringAnIncompatibleMigrationAndNoneIsLost(t *testing.T)
 	}
 }
 
-func TestAHeldSwitchThatFailsAtItsWorstMomentLosesNothing(t *testing.T) {
+func TestAFailedHeldSwitchLosesNoRequest(t *testing.T) {
 	a := held(t, harness.TCP)
 	a.Releases("r1", "r2")
 	a.Release("broken", apps.Behaviour{Fault: apps.ImportError})

@@ -91,7 +91,7 @@ func askFuzzed(t *testing.T, a *harness.App, request, method string, wait bool) 
 	return got
 }
 
-func TestTheDrainHookChangesNothingButTheHeaderWhateverTheApp(t *testing.T) {
+func TestTheDrainHookChangesOnlyTheHeader(t *testing.T) {
 	for name, command := range map[string]string{
 		"gunicorn-gthread": "gunicorn --worker-class gthread --threads 16 fuzz:wsgi",
 		"gunicorn-asgi":    "gunicorn --worker-class asgi fuzz:asgi",

@@ -30,7 +30,7 @@ func runs(pid int) bool {
 	return err == nil && !s.Ended()
 }
 
-func TestHooksKnowWhatHappensAndWhatTheyWriteIsInTheHistory(t *testing.T) {
+func TestTheHistoryHasTheOutputOfHooks(t *testing.T) {
 	say := `echo "$SUPERCTL_CHANGE $SUPERCTL_PREVIOUS-$SUPERCTL_RELEASE ${SUPERCTL_OUTCOME:-before} in $(basename $PWD) with $(basename $(dirname $(dirname $(dirname $(command -v python)))))"`
 	a := harness.New(t, run, harness.Options{More: script(map[string]string{
 		"before": say, "after": say + "; exit 4", "on_abort": say + `; echo "because $SUPERCTL_ERROR"`,
@@ -54,7 +54,7 @@ func TestHooksKnowWhatHappensAndWhatTheyWriteIsInTheHistory(t *testing.T) {
 	)
 }
 
-func TestAHookThatIsCancelledEndsWithAllThatItHasStarted(t *testing.T) {
+func TestACancelledHookEndsWithItsChildren(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -109,7 +109,7 @@ func TestAHookThatIsCancelledEndsWithAllThatItHasStarted(t *testing.T) {
 	}
 }
 
-func TestAHookDoesNotOutliveADaemonThatIsKilledAndDoesNotRunAgain(t *testing.T) {
+func TestAHookEndsWithAKilledDaemonAndIsNotRepeated(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -140,7 +140,7 @@ func TestAHookDoesNotOutliveADaemonThatIsKilledAndDoesNotRunAgain(t *testing.T) 
 	a.Lossless(requests)
 }
 
-func TestAHookThatWritesAHundredMegabytesHurtsNobody(t *testing.T) {
+func TestAHookMayWriteAHundredMegabytes(t *testing.T) {
 	a := harness.New(
 		t, run,
 		harness.Options{More: script(map[string]string{"before": `yes 'a line such as a migration writes' | head -c 100000000; echo finished`})},

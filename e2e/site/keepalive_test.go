@@ -105,7 +105,7 @@ func (l *lasting) get() (release string, closes bool) {
 	return resp.Header.Get("X-Release"), resp.Close
 }
 
-func TestAnIdleConnectionThatOutlastsTheDrainIsClosedAtTheLimitAndTheHistorySaysSo(t *testing.T) {
+func TestTheHistoryShowsIdleConnectionsCutAtTheDrainLimit(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{
 		Server: harness.Server{

@@ -63,7 +63,7 @@ func inCI(s harness.Server, w way) bool {
 	}[s.Name] == w.String()
 }
 
-func TestAMixedLoadLosesNothingOfWhichCheckDoesNotWarn(t *testing.T) {
+func TestAMixedLoadLosesNothingWithoutAWarning(t *testing.T) {
 	n, _ := strconv.Atoi(os.Getenv("SUPERCTL_SWITCHES"))
 	figures := openFigures()
 	for _, s := range everyServer(t) {

@@ -74,7 +74,7 @@ func done(release string) []string {
 
 func both(a, b []string) []string { return append(a, b...) }
 
-func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *testing.T) {
+func TestEachChangeIsNotifiedOnceInSpiteOfDaemonKills(t *testing.T) {
 	m := newTeam(t)
 	a := toldApp(t, m)
 	a.Options.Env = fmt.Sprintf("SECRET_KEY = %q\n", secretOfApp)
@@ -133,7 +133,7 @@ func TestTheTeamIsToldOfEveryChangeOnceAlsoWhenTheDaemonIsKilledMeanwhile(t *tes
 	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
-func TestTheEndOfAChangeWhoseDaemonIsKilledIsToldOnce(t *testing.T) {
+func TestTheEndOfAChangeIsNotifiedOnceAfterADaemonKill(t *testing.T) {
 	m := newTeam(t)
 	a := toldApp(t, m)
 	a.Options.Top = `probation = "100ms"`

@@ -8,7 +8,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-func TestARollbackIsRightOrRefusedWhateverBecameOfTheReleases(t *testing.T) {
+func TestARollbackToAnAlteredReleaseIsCorrectOrRefused(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2", "r3", "r4")
 	a.Command("prune").Want(3).Says("nothing was removed, because the live release is unknown")

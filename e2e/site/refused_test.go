@@ -10,7 +10,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-func TestABrokenReleaseIsRefusedWithItsReasonAndNoUserNotices(t *testing.T) {
+func TestABrokenReleaseIsRefusedWithTheReason(t *testing.T) {
 	for name, c := range map[string]struct {
 		be   apps.Behaviour
 		opt  harness.Options
@@ -93,7 +93,7 @@ func TestABrokenReleaseIsRefusedWithItsReasonAndNoUserNotices(t *testing.T) {
 	}
 }
 
-func TestAReleaseThatDiesAfterItsCutoverIsTakenBack(t *testing.T) {
+func TestAReleaseThatDiesAfterItsCutoverIsReverted(t *testing.T) {
 	a := harness.New(t, run, harness.Options{Top: `probation = "20s"`})
 	a.Releases("good")
 	a.Release("dies", apps.Behaviour{Fault: apps.DiesAfterCutover, Seconds: 3})
@@ -119,7 +119,7 @@ func TestAReleaseThatDiesAfterItsCutoverIsTakenBack(t *testing.T) {
 	}
 }
 
-func TestWhatLandsBesideTheLiveReleaseChangesNothingForIt(t *testing.T) {
+func TestANewReleaseOnDiskDoesNotAffectTheLiveOne(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("good", "other")
 	a.Start("good")

@@ -59,7 +59,7 @@ func watched(t *testing.T, a *harness.App) (stop func() (most int, memory uint64
 	}
 }
 
-func TestARollLosesNothingAndNeedsRoomForOneMoreWorker(t *testing.T) {
+func TestARollNeedsMemoryForOneMoreWorker(t *testing.T) {
 	for _, c := range []struct {
 		server harness.Server
 		front  harness.Front
@@ -98,7 +98,7 @@ func TestARollLosesNothingAndNeedsRoomForOneMoreWorker(t *testing.T) {
 	}
 }
 
-func TestARollThatFailsInItsLastInstanceGoesBackAndLosesNothing(t *testing.T) {
+func TestARollThatFailsAtItsLastInstanceIsUndone(t *testing.T) {
 	a := rolled(t, small(harness.GunicornThreads(), "gunicorn --workers 1 --threads 4 shop.wsgi"), harness.TCP)
 	a.Releases("r1")
 	a.Release("bad", apps.Behaviour{Fault: apps.ImportError, Instance: "2"})

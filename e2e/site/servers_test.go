@@ -16,7 +16,7 @@ import (
 // turns is how often each site is switched.
 const turns = 6
 
-func TestNoRequestIsLostOrMisroutedWhicheverServerAndListener(t *testing.T) {
+func TestNoRequestIsLostOrMisroutedOnAnyServer(t *testing.T) {
 	for _, c := range []struct {
 		server harness.Server
 		fronts []harness.Front
@@ -38,7 +38,7 @@ func TestNoRequestIsLostOrMisroutedWhicheverServerAndListener(t *testing.T) {
 }
 
 // What a server does with its socket differs by the kind of socket.
-func TestEveryServerFinishesWhatItHasWhileTheNextReleaseServes(t *testing.T) {
+func TestEveryServerFinishesItsRequestsDuringASwitch(t *testing.T) {
 	for _, c := range []struct {
 		server harness.Server
 		fronts []harness.Front
@@ -105,7 +105,7 @@ func stopping(s harness.Status, release string) bool {
 	return false
 }
 
-func TestNoRequestIsLostOrMisroutedWhicheverAddress(t *testing.T) {
+func TestNoRequestIsLostOrMisroutedOnAnyAddress(t *testing.T) {
 	for name, host := range map[string]string{"IPv6": "::1", "dual-stack": "::", "wildcard": "0.0.0.0"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

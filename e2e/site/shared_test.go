@@ -38,7 +38,7 @@ func ask(t *testing.T, a *harness.App, method, path, body string) string {
 	return string(text)
 }
 
-func TestAnUploadIsThereAfterASwitchAndARollback(t *testing.T) {
+func TestAnUploadSurvivesASwitchAndARollback(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Options.More = fmt.Sprintf("[shared]\nmedia = %q\n", a.Path("media"))
 	a.WriteConfig()

@@ -7,7 +7,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-func TestASignalHasGunicornOpenItsLogAgain(t *testing.T) {
+func TestASignalMakesGunicornReopenItsLog(t *testing.T) {
 	server := harness.GunicornSync()
 	a := harness.New(
 		t, run, harness.Options{More: "[process.idle]\ncommand = [\"sleep\", \"infinity\"]\nready_after = \"0s\""},

@@ -9,7 +9,7 @@ import (
 
 // uWSGI cuts an answer for whose client it waits when a signal comes ("OSError: write error",
 // 2.0.31): so none may come then.
-func TestAnAnswerThatItsClientReadsSlowlyIsNotCutWhenUWSGIStops(t *testing.T) {
+func TestAStopOfUWSGIDoesNotCutASlowClient(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{Server: harness.UWSGIHTTP().Bare(), Front: harness.Unix})
 	a.Releases("r1", "r2")

@@ -164,7 +164,7 @@ func moveCurrent(t *testing.T, a *harness.App, to string) {
 	}
 }
 
-func TestALinkMovedByADeployToolIsPutBack(t *testing.T) {
+func TestALinkMovedByADeployToolIsRestored(t *testing.T) {
 	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads().Bare()})
 	a.Releases("good")
 	a.Release("bad", apps.Behaviour{Fault: apps.ExitsAtOnce})
@@ -185,7 +185,7 @@ func TestALinkMovedByADeployToolIsPutBack(t *testing.T) {
 	leads("good")
 }
 
-func TestALiveReleaseThatIsGoneIsTold(t *testing.T) {
+func TestStatusReportsARemovedLiveRelease(t *testing.T) {
 	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads().Bare()})
 	a.Releases("r1", "r2")
 	a.Start("r1")

@@ -8,7 +8,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-func TestTheHistoryAndTheStatusNameThePersonAndTheHostOfTheirSSH(t *testing.T) {
+func TestHistoryAndStatusNameTheUserAndTheSSHHost(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.WriteFile("releases/r1/REVISION", strings.Repeat("4be9f00d", 5))

@@ -19,7 +19,7 @@ func (s *Site) groups() []string {
 	return names
 }
 
-func TestEachWorkerHasAControlGroupThatGoesWithIt(t *testing.T) {
+func TestEachWorkerHasItsOwnControlGroup(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
 	s.Start(t, "r1")
 	st := s.Status(t)
@@ -80,7 +80,7 @@ for _ in range(8):
 while True: time.sleep(1000)`,
 }
 
-func TestNothingThatAWorkerHasStartedOutlivesItsDrainLimit(t *testing.T) {
+func TestNoChildOfAWorkerOutlivesItsDrainLimit(t *testing.T) {
 	for name, program := range escapes {
 		t.Run(name, func(t *testing.T) {
 			s := escaping(t, program, Options{})
@@ -91,7 +91,7 @@ func TestNothingThatAWorkerHasStartedOutlivesItsDrainLimit(t *testing.T) {
 	}
 }
 
-func TestNothingThatAHookHasStartedOutlivesIt(t *testing.T) {
+func TestNoChildOfAHookOutlivesIt(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
 	must(
 		t,
@@ -115,7 +115,7 @@ func TestNothingThatAHookHasStartedOutlivesIt(t *testing.T) {
 
 // Not the fork bomb: without a control group nobody can kill what forks and exits faster than /proc
 // can be read.
-func TestWithoutDelegationNothingThatAWorkerHasStartedOutlivesIt(t *testing.T) {
+func TestWithoutDelegationNoChildOutlivesItsWorker(t *testing.T) {
 	for _, name := range []string{"ignores SIGTERM", "daemon"} {
 		t.Run(name, func(t *testing.T) {
 			s := escaping(t, escapes[name], Options{Units: dropIn(t, "[Service]\nDelegate=no\n")})
@@ -157,7 +157,7 @@ func (s *Site) escaped() string {
 // With a controller turned on for the workers' groups, systemd cannot start the daemon in the
 // service's own group: superctl turns it off in time, or has systemd 254 and newer start the daemon
 // in the supervisor group. Older ones ignore the drop-in.
-func TestADaemonIsStartedAgainThoughControllersAreOn(t *testing.T) {
+func TestADaemonRestartsWithControllersEnabled(t *testing.T) {
 	for name, units := range map[string][]Bind{
 		"by superctl itself": nil,
 		"by DelegateSubgroup": {{

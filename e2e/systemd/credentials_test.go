@@ -34,7 +34,7 @@ func (s *Site) secret(t *testing.T, value string) {
 	must(t, os.WriteFile(path, []byte(value+"\n"), 0o600))
 }
 
-func TestWorkersHaveTheUnitsCredentialsWhateverBecomesOfTheDaemon(t *testing.T) {
+func TestWorkersKeepTheUnitsCredentials(t *testing.T) {
 	const load = "[Service]\nLoadCredential=secret-key:/etc/superctl/secret-key\n"
 	root, err := os.ReadFile(filepath.Join(sources(), "..", "..", "packaging", "systemd", "examples", "root.conf"))
 	must(t, err)

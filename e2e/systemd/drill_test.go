@@ -30,7 +30,7 @@ func (s *Site) drill(t *testing.T, options ...string) (d drilled, kinds string) 
 	return d, strings.Join(list, ", ")
 }
 
-func TestADrillOfTheServiceKillsItsDaemonAndSystemdStartsAnother(t *testing.T) {
+func TestSystemdRestartsTheDaemonThatALiveDrillKills(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
 	s.Start(t, "r1")
 	s.Superctl("switch", "r2").Want(0)

@@ -42,7 +42,7 @@ func randomEnvFile(r *rand.Rand) string {
 	return b.String()
 }
 
-func TestAnEnvFileMeansToSuperctlWhatItMeansToSystemd(t *testing.T) {
+func TestSuperctlReadsEnvFilesLikeSystemd(t *testing.T) {
 	cases := envFiles()
 	random := rand.New(rand.NewPCG(11, 6))
 	for range 200 {

@@ -24,7 +24,7 @@ func TestACheckBeforeTheFirstStartFindsNothing(t *testing.T) {
 
 // Root's eyes are not the service's: each of these is good for root, and not for the user of the
 // unit in its sandbox.
-func TestACheckByRootLooksAsTheServiceDoes(t *testing.T) {
+func TestACheckByRootRunsAsTheService(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
 	s.Start(t, "r1")
 	s.Run("chown", "-R", "shop:", "/srv/shop/releases").Want(0)

@@ -7,7 +7,7 @@ import (
 
 // Nobody accepts from the listener on which connections wait, so nobody but the daemon has it:
 // systemd's store keeps it.
-func TestConnectionsThatWaitForAMigrationOutliveTheDaemon(t *testing.T) {
+func TestConnectionsHeldForAMigrationOutliveTheDaemon(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
 	s.Edit(t, "\n[listen.web]", "\n[hooks]\nbefore = [\"sleep 1\"]\n\n[listen.web]")
 	s.Edit(t, `listen  = ["web"]`, "listen  = [\"web\"]\nstrategy = \"hold\"")

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestTheJournalKnowsWhichWorkerWroteALine(t *testing.T) {
+func TestTheJournalNamesTheWorkerOfEachLine(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	want := map[string]string{

@@ -17,7 +17,7 @@ func TestSystemdFindsNothingWrongWithTheUnits(t *testing.T) {
 	}
 }
 
-func TestEachDropInThatWeShipLetsTheServiceStart(t *testing.T) {
+func TestTheServiceStartsWithEachDropIn(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Run("mkdir", "-p", "/home/deploy/shop", "/var/lib/shop/media").Want(0)
 	for dropIn, user := range map[string]string{

@@ -12,7 +12,7 @@ import (
 	"superctl/load"
 )
 
-func TestTheServiceIsReadyWhenItHasStartedAndRunsUnprivileged(t *testing.T) {
+func TestTheServiceRunsUnprivileged(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	if state := s.Property("ActiveState") + "/" + s.Property("SubState"); state != "active/running" {
@@ -63,7 +63,7 @@ func TestTheStatusTextFollowsTheState(t *testing.T) {
 	s.says(t, "slow (generation 2) is live")
 }
 
-func TestReloadSwitchesOntoTheConfigReadAnewWithoutLosingARequest(t *testing.T) {
+func TestAReloadAppliesTheConfigAndLosesNoRequest(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	before := s.Status(t)
@@ -81,7 +81,7 @@ func TestReloadSwitchesOntoTheConfigReadAnewWithoutLosingARequest(t *testing.T) 
 	}
 }
 
-func TestARefusedReloadFailsWithTheReasonAndTheServiceStaysAsItWas(t *testing.T) {
+func TestARefusedReloadFailsAndChangesNothing(t *testing.T) {
 	for name, wrong := range map[string]struct{ old, new, reason string }{
 		"a config that cannot be read": {`drain   = "10s"`, `drian   = "10s"`, `unknown key "process.web.drian"`},
 		"a program that is not there":  {`"gunicorn`, `"gunicron`, "gunicron"},
@@ -149,7 +149,7 @@ func TestStopLetsRequestsFinishAndLeavesNothing(t *testing.T) {
 	s.nothingLeft(t)
 }
 
-func TestASecondSIGTERMHurries(t *testing.T) {
+func TestASecondSIGTERMStopsAtOnce(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Edit(t, `drain   = "10s"`, `drain   = "5m"`)
 	s.Start(t, "r1")
@@ -167,7 +167,7 @@ func TestASecondSIGTERMHurries(t *testing.T) {
 	s.nothingLeft(t)
 }
 
-func TestAStopAfterTheDaemonWasKilledLeavesNoProcessAndTheNextStartNoFile(t *testing.T) {
+func TestAStopAfterADaemonKillLeavesNoProcess(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	s.Run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit).Want(0)
@@ -181,7 +181,7 @@ func TestAStopAfterTheDaemonWasKilledLeavesNoProcessAndTheNextStartNoFile(t *tes
 	s.nothingLeft(t)
 }
 
-func TestAConfigThatIsWrongAtTheStartIsSaidAndMendedByTheNextTry(t *testing.T) {
+func TestAStartWithAnInvalidConfigReportsItAndIsRetried(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Edit(t, "probation", "probatoin")
 	if r := s.Run("systemctl", "start", unit); r.Code == 0 {
@@ -192,7 +192,7 @@ func TestAConfigThatIsWrongAtTheStartIsSaidAndMendedByTheNextTry(t *testing.T) {
 	Eventually(t, "the service has started", func() bool { return s.Property("ActiveState") == "active" })
 }
 
-func TestSIGUSR1OpensTheLogFileAnew(t *testing.T) {
+func TestSIGUSR1ReopensTheLogFile(t *testing.T) {
 	const file = "/var/log/superctl/shop/shop.log"
 	s := newSite(t, Options{}, "r1", "r2")
 	s.Edit(t, "probation", "log       = \""+file+"\"\nprobation")

@@ -34,7 +34,7 @@ func newSocketSite(t *testing.T, releases ...string) *Site {
 	return s
 }
 
-func TestASocketUnitHandsItsListenerOver(t *testing.T) {
+func TestASocketUnitPassesItsListener(t *testing.T) {
 	s := newSocketSite(t, "r1", "r2")
 	s.Start(t, "r1")
 	if l := s.Status(t).Listeners; len(l) != 1 || l[0].Gate != "shared" || l[0].Name != "web" {
@@ -50,7 +50,7 @@ func TestASocketUnitHandsItsListenerOver(t *testing.T) {
 	}
 }
 
-func TestOnASharedListenerABrokenReleaseIsFoundBeforeItMeetsARequest(t *testing.T) {
+func TestABrokenReleaseOnASharedListenerGetsNoRequest(t *testing.T) {
 	s := newSocketSite(t, "r1")
 	must(t, s.Release("broken", apps.Behaviour{Fault: apps.Error500}))
 	s.Start(t, "r1")
@@ -66,7 +66,7 @@ func TestOnASharedListenerABrokenReleaseIsFoundBeforeItMeetsARequest(t *testing.
 }
 
 // systemd hands its sockets to the daemon only, and not to what runs after the end of one.
-func TestAStopEndsAServiceWithASocketUnitWhateverHasEndedTheDaemon(t *testing.T) {
+func TestAStopEndsAServiceWithASocketUnit(t *testing.T) {
 	s := newSocketSite(t, "r1")
 	s.Start(t, "r1")
 	s.Run("systemctl", "stop", unit).Want(0)
@@ -80,7 +80,7 @@ func TestAStopEndsAServiceWithASocketUnitWhateverHasEndedTheDaemon(t *testing.T)
 	s.noProcess(t)
 }
 
-func TestAConnectionThatArrivesWhileTheServiceIsDownWaitsAndStartsIt(t *testing.T) {
+func TestAConnectionStartsTheServiceByItsSocketUnit(t *testing.T) {
 	s := newSocketSite(t, "r1")
 	s.Start(t, "r1")
 	s.Run("systemctl", "stop", unit).Want(0)

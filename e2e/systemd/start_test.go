@@ -10,7 +10,7 @@ import (
 
 // Such a start succeeds, because the daemon stays and tries again: what it says must be true, and
 // what was wrong is mended without it.
-func TestAStartThatDoesNotServeSaysSoAndIsTriedAgain(t *testing.T) {
+func TestAStartThatDoesNotServeIsReportedAndRetried(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	path := func(name string) string { return filepath.Join(s.dir, "srv", "releases", name) }

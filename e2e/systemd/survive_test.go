@@ -91,7 +91,7 @@ func TestARestartOfTheServiceKeepsTheWorkers(t *testing.T) {
 	s.nothingLeft(t)
 }
 
-func TestADaemonThatIsStuckIsKilledByTheWatchdogAndAdoptedFrom(t *testing.T) {
+func TestTheWatchdogReplacesAStuckDaemon(t *testing.T) {
 	s := newSite(t, Options{Units: dropIn(t, "[Service]\nWatchdogSec=1s\n")}, "r1")
 	s.Start(t, "r1")
 	workers, daemon := s.workers(t), s.MainPID(t)
@@ -171,7 +171,7 @@ func TestARequestInFlightOutlivesAnUpgrade(t *testing.T) {
 	}
 }
 
-func TestANewDaemonThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
+func TestAFailedUpgradeKeepsTheOldDaemon(t *testing.T) {
 	for name, program := range map[string]struct{ script, reason string }{
 		"it is no program": {"no program\n", "format"},
 		"it exits":         {"#!/bin/sh\necho too old >&2; exit 3\n", "too old"},
@@ -211,13 +211,13 @@ func TestANewDaemonThatCannotTakeOverLeavesTheOldOneInCharge(t *testing.T) {
 	}
 }
 
-func TestAStoreThatIsTooSmallIsSaid(t *testing.T) {
+func TestATooSmallDescriptorStoreIsReported(t *testing.T) {
 	s := newSite(t, Options{Units: dropIn(t, "[Service]\nFileDescriptorStoreMax=2\n")}, "r1")
 	s.Start(t, "r1")
 	s.journalHas(t, "raise FileDescriptorStoreMax=")
 }
 
-func TestWorkersThatDiedWhileNoDaemonWasThereAreStartedAgain(t *testing.T) {
+func TestWorkersThatDiedWithoutADaemonAreReplaced(t *testing.T) {
 	s := newSite(t, Options{Units: dropIn(t, "[Service]\nRestart=no\n")}, "r1")
 	s.Start(t, "r1")
 	worker := s.workers(t)[0]
@@ -229,7 +229,7 @@ func TestWorkersThatDiedWhileNoDaemonWasThereAreStartedAgain(t *testing.T) {
 	s.lossless(t, s.Load(t))
 }
 
-func TestAStopRightAfterTheDaemonWasKilledEndsTheWorkersGracefully(t *testing.T) {
+func TestAStopAfterADaemonKillEndsTheWorkersGracefully(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	slow, err := load.Start(load.Config{
@@ -248,7 +248,7 @@ func TestAStopRightAfterTheDaemonWasKilledEndsTheWorkersGracefully(t *testing.T)
 	}
 }
 
-func TestADaemonStartsWithTheConfigThatItReadLastWhenSomebodyHasBrokenIt(t *testing.T) {
+func TestADaemonStartsWithTheLastValidConfig(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
 	workers, daemon := s.workers(t), s.MainPID(t)
