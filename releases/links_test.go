@@ -52,8 +52,8 @@ func TestAReleaseThatBecomesALinkIsNotFollowedByAPrune(t *testing.T) {
 	// inserted.
 	opt.Say = func(string) {
 		called = true
-		must(t, os.Rename(filepath.Join(s.Dir, ".r1.removed"), filepath.Join(s.Dir, "old")))
-		must(t, os.Symlink(outside, filepath.Join(s.Dir, ".r1.removed")))
+		must(t, os.Rename(filepath.Join(s.Dir, ".r1.hidden"), filepath.Join(s.Dir, "old")))
+		must(t, os.Symlink(outside, filepath.Join(s.Dir, ".r1.hidden")))
 	}
 	_, err := s.Prune(t.Context(), opt)
 	must(t, err)

@@ -21,7 +21,8 @@ import (
 // Suffixes of hidden directories that are not releases: not yet, or no longer.
 const (
 	partialEnd = ".partial" // .NAME.partial: an install in progress, as long as its lock is held
-	removedEnd = ".removed" // .NAME.removed: being deleted; it can no longer be switched to
+	hiddenEnd  = ".hidden"  // .NAME.hidden: whole, but it can no longer be switched to
+	removedEnd = ".removed" // .NAME.removed: being deleted
 )
 
 // copyTime is how long a release with the marker of a tool counts as being copied.
@@ -85,6 +86,9 @@ func (s *Store) Prune(ctx context.Context, opt PruneOptions) (Pruned, error) {
 		}
 		defer lock.Unlock()
 	}
+	if err := p.restore(); err != nil {
+		return Pruned{}, err
+	}
 	if err := p.decide(ctx); err != nil {
 		return Pruned{}, err
 	}
@@ -113,6 +117,51 @@ type prune struct {
 	dir  string       // its real path, as processes use it
 	done Pruned
 	errs []error
+}
+
+// restore renames back what an interrupted prune has hidden and not begun to delete: a process may
+// have come to use it, and otherwise this prune decides again. A release that was installed under
+// its name since takes its place.
+func (p *prune) restore() error {
+	if p.opt.DryRun {
+		return nil
+	}
+	entries, err := p.root.ReadDir()
+	if err != nil {
+		return fmt.Errorf("read the directory of releases: %w", err)
+	}
+	for _, e := range entries {
+		name, hidden := strings.CutSuffix(strings.TrimPrefix(e.Name(), "."), hiddenEnd)
+		if !hidden || !e.IsDir() || e.Name() != hiddenName(name) {
+			continue
+		}
+		err := p.root.RenameNew(e.Name(), name)
+		if errors.Is(err, fs.ErrExist) {
+			_, err = p.condemn(e.Name(), name)
+		}
+		if err != nil {
+			return p.s.mayNot(fmt.Errorf("continue the interrupted removal of %s: %w", name, err))
+		}
+	}
+	return nil
+}
+
+// mostRemains limits how many releases of one name can wait for the end of processes that use them.
+const mostRemains = 100
+
+// condemn renames a release that is about to be deleted, and returns its last name. Remains of
+// another release of the same name may be there, in use by a process.
+func (p *prune) condemn(from, name string) (string, error) {
+	for i := range mostRemains {
+		to := "." + name + removedEnd
+		if i > 0 {
+			to = fmt.Sprintf(".%s.%d%s", name, i, removedEnd)
+		}
+		if err := p.root.RenameNew(from, to); !errors.Is(err, fs.ErrExist) {
+			return to, err
+		}
+	}
+	return "", fmt.Errorf("%d removed releases of this name are in use", mostRemains)
 }
 
 // decide chooses the releases to remove.
@@ -278,7 +327,7 @@ func (p *prune) count(ctx context.Context) {
 	}
 }
 
-func hiddenName(name string) string { return "." + name + removedEnd }
+func hiddenName(name string) string { return "." + name + hiddenEnd }
 
 func (p *prune) hidden(name string) string { return filepath.Join(p.dir, hiddenName(name)) }
 
@@ -302,7 +351,7 @@ func (p *prune) hide(ctx context.Context) {
 		if why := protected[r.Name]; why != "" {
 			return why
 		}
-		if err := p.root.Rename(r.Name, hiddenName(r.Name)); err != nil {
+		if err := p.root.RenameNew(r.Name, hiddenName(r.Name)); err != nil {
 			p.errs = append(p.errs, p.s.mayNot(fmt.Errorf("remove %s: %w", r.Name, err)))
 			return "it could not be removed"
 		}
@@ -355,7 +404,11 @@ func (p *prune) filter(why func(Removal) string) {
 func (p *prune) remove(ctx context.Context) {
 	for i, r := range p.done.Removed {
 		p.say("removing %s (%d of %d)", r.Name, i+1, len(p.done.Removed))
-		if err := p.removeDir(ctx, hiddenName(r.Name)); err != nil {
+		name, err := p.condemn(hiddenName(r.Name), r.Name)
+		if err == nil {
+			err = p.removeDir(ctx, name)
+		}
+		if err != nil {
 			p.done.Freed -= r.Freed
 			err = fmt.Errorf("remove %s: %w; the next prune continues the removal", r.Name, err)
 			p.errs = append(p.errs, p.s.mayNot(err))

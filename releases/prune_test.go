@@ -236,6 +236,38 @@ func TestAPruneRemovesLeftoversAndDoesNotWait(t *testing.T) {
 	}
 }
 
+func TestAPruneThatWasInterruptedIsContinued(t *testing.T) {
+	s := whole(t, "r1", "r2", "r3")
+	must(t, os.Rename(filepath.Join(s.Dir, "r1"), filepath.Join(s.Dir, ".r1.hidden")))
+	must(t, os.Rename(filepath.Join(s.Dir, "r2"), filepath.Join(s.Dir, ".r2.removed"))) // it may lack files
+	users := make([]*exec.Cmd, 2)
+	for i, dir := range []string{".r1.hidden", ".r2.removed"} {
+		users[i] = exec.Command("sleep", "1000")
+		users[i].Dir = filepath.Join(s.Dir, dir)
+		must(t, users[i].Start())
+		t.Cleanup(func() { _ = users[i].Process.Kill(); _ = users[i].Wait() })
+	}
+	done, err := s.Prune(t.Context(), options(1))
+	if err != nil || len(done.Removed) != 0 || left(t, s) != ".r2.removed r1 r3" {
+		t.Fatalf("in use: %+v, %v, left %s", done, err, left(t, s))
+	}
+	// Another r2 takes the place of the one that is still in use.
+	write(t, filepath.Join(s.Dir, "r2", "REVISION"), commit)
+	old := time.Unix(1_600_000_000, 0)
+	must(t, os.Chtimes(filepath.Join(s.Dir, "r2"), old, old))
+	write(t, filepath.Join(s.Dir, ".r3.hidden", "manage.py"), "")
+	if _, err := s.Prune(t.Context(), options(1)); err != nil || left(t, s) != ".r2.removed r1 r3" {
+		t.Fatalf("another of the same name: %v, left %s", err, left(t, s))
+	}
+	for _, user := range users {
+		_ = user.Process.Kill()
+		_ = user.Wait()
+	}
+	if _, err := s.Prune(t.Context(), options(1)); err != nil || left(t, s) != "r3" {
+		t.Fatalf("after their end: %v, left %s", err, left(t, s))
+	}
+}
+
 func TestAReleaseIsNotRemovedWhileOneIsChosen(t *testing.T) {
 	s := whole(t, "r1", "r2")
 	thaw, err := s.Freeze(t.Context())
