@@ -126,7 +126,7 @@ func (c *command) build(cc *cli.Context) error {
 	defer stop()
 	syscall.Umask(0o022) // file modes in the bundle must not depend on who builds it
 	show := c.progress(cc)
-	opt.Tell = show.build
+	opt.Show = show.build
 	r, err := build.Build(ctx, opt)
 	show.end()
 	if err != nil && ctx.Err() != nil {

@@ -225,7 +225,7 @@ func TestAnOutdatedLockFileIsRefused(t *testing.T) {
 	must(t, err)
 	write(t, dir, "pyproject.toml", strings.Replace(string(project), `"gunicorn"`, `"gunicorn", "six"`, 1))
 	if b := build(t, 2, cache(), dir); !strings.Contains(
-		b.Error, "uv.lock does not fit pyproject.toml: run uv lock, look at what it changes, and commit it") {
+		b.Error, "uv.lock is outdated, it does not match pyproject.toml: run uv lock, check the changes and commit them") {
 		t.Errorf("it says %s", b.Error)
 	}
 	cmd := command(t, cache(), "build", dir, "--json", "--python", python(t))
@@ -236,18 +236,18 @@ func TestAnOutdatedLockFileIsRefused(t *testing.T) {
 	}
 	write(t, dir, "requirements.txt", "itsdangerous==2.2.0 --hash=sha256:"+strings.Repeat("0", 64)+"\n")
 	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(
-		b.Error, "the index has something else than requirements.txt was made with") {
+		b.Error, "the index has other files than those that requirements.txt was created with") {
 		t.Errorf("it says %s", b.Error)
 	}
 	write(t, dir, "requirements.txt",
 		"Flask==3.1.3 --hash=sha256:f4bcbefc124291925f1a26446da31a5178f9483862233b23c0c96a20701f670c\n")
 	if b := build(t, 1, cache(), dir, "--lock", "requirements.txt"); !strings.Contains(
-		b.Error, "requirements.txt has hashes, but not of all that is needed") {
+		b.Error, "requirements.txt has hashes, but not for all dependencies") {
 		t.Errorf("it says %s", b.Error)
 	}
 	write(t, dir, "requirements.txt", "itsdangerous==2.2.0\n")
 	if b := build(t, 2, cache(), dir, "--lock", "requirements.txt", "--require-pinned"); !strings.Contains(
-		b.Error, "1 dependency is without a hash, and --require-pinned: itsdangerous==2.2.0") {
+		b.Error, "--require-pinned: 1 dependency has no hash: itsdangerous==2.2.0") {
 		t.Errorf("it says %s", b.Error)
 	}
 }

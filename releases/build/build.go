@@ -53,7 +53,7 @@ type Options struct {
 	Environ []string
 	Exec    Runner
 	Now     func() time.Time
-	Tell    func(Event)
+	Show    func(Event) // is called with each event of the build
 }
 
 // Result is what was built.
@@ -102,7 +102,7 @@ func Build(ctx context.Context, opt Options) (*Result, error) {
 		return b.result, err
 	}
 	if st, err := os.Stat(b.Dir); err != nil || !st.IsDir() {
-		return b.result, inputError("%s is no directory", opt.Dir)
+		return b.result, inputError("%s is not a directory", opt.Dir)
 	}
 	if err := b.checkOutput(); err != nil {
 		return b.result, err
@@ -127,11 +127,11 @@ func discreet(opt Options) Options {
 	for name, value := range opt.Env {
 		known.Named(name, value)
 	}
-	secrets, exec, tell := known.Redactor(), opt.Exec, opt.Tell
+	secrets, exec, tell := known.Redactor(), opt.Exec, opt.Show
 	opt.Exec = func(ctx context.Context, c Command, line func(string)) error {
 		return exec(ctx, c, func(l string) { line(secrets.Text(l)) })
 	}
-	opt.Tell = func(ev Event) {
+	opt.Show = func(ev Event) {
 		ev.Detail = secrets.Text(ev.Detail)
 		tell(ev)
 	}
@@ -180,17 +180,17 @@ func (b *builder) build(ctx context.Context) error {
 
 func (b *builder) step(ctx context.Context, name string, do func(context.Context) (string, error)) error {
 	began := b.Now()
-	b.Tell(Event{Type: "begin", Step: name})
+	b.Show(Event{Type: "begin", Step: name})
 	detail, err := do(ctx)
 	took := b.Now().Sub(began).Seconds()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	if err != nil {
-		b.Tell(Event{Type: "fail", Step: name, Seconds: took})
+		b.Show(Event{Type: "fail", Step: name, Seconds: took})
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	b.Tell(Event{Type: "end", Step: name, Detail: detail, Seconds: took})
+	b.Show(Event{Type: "end", Step: name, Detail: detail, Seconds: took})
 	b.result.Steps = append(b.result.Steps, Step{Name: name, Seconds: took, Detail: detail})
 	return nil
 }

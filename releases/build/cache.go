@@ -30,7 +30,7 @@ type wheel struct {
 	path string
 }
 
-var errNotCached = errors.New("it is not in the cache")
+var errNotCached = errors.New("not in the cache")
 
 func (c *cache) place(file, sum string) string {
 	return filepath.Join(c.dir, "wheels", sum[:2], sum, file)
@@ -88,7 +88,7 @@ func (c *cache) add(from, sum string) (string, error) {
 }
 
 func cacheError(err error) error {
-	return fmt.Errorf("the cache: %w (SUPERCTL_CACHE names another directory)", err)
+	return fmt.Errorf("the cache: %w (set SUPERCTL_CACHE to use another directory)", err)
 }
 
 // keep adds a wheel that was just built, and describes it.

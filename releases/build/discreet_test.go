@@ -19,10 +19,10 @@ func TestWhatTheProgramsOfABuildWriteHasNoSecrets(t *testing.T) {
 			line("SECRET_KEY is " + canary + "-2")
 			return errors.New("exit code 1")
 		},
-		Tell: func(ev Event) { told.WriteString(ev.Detail + "\n") },
+		Show: func(ev Event) { told.WriteString(ev.Detail + "\n") },
 	})
 	b := &builder{Options: opt}
-	b.Tell(Event{Detail: "curl https://shop:" + canary + "-4@pypi.example/"})
+	b.Show(Event{Detail: "curl https://shop:" + canary + "-4@pypi.example/"})
 	err := b.tool(t.Context(), "pip", Command{}, func(l string) { told.WriteString(l + "\n") })
 	told.WriteString(err.Error())
 	if strings.Contains(told.String(), canary) {

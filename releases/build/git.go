@@ -36,7 +36,7 @@ func (b *builder) git(ctx context.Context, args ...string) ([]byte, error) {
 func (b *builder) readSource(ctx context.Context) (source, error) {
 	if b.look("git") == "" {
 		if inCheckout(b.Dir) {
-			return source{}, inputError("%s is a git checkout, and git is not installed: apt install git", b.Dir)
+			return source{}, inputError("%s is a git checkout, but git is not installed: apt install git", b.Dir)
 		}
 		return source{}, nil
 	}
@@ -46,7 +46,7 @@ func (b *builder) readSource(ctx context.Context) (source, error) {
 		case t == nil:
 			return source{}, err
 		case t.says("dubious ownership"):
-			return source{}, inputError("%s belongs to another user, and git refuses to read it. If you trust it: "+
+			return source{}, inputError("%s belongs to another user, so git refuses to read it: if you trust it, run "+
 				"git config --global --add safe.directory %s", b.Dir, b.Dir)
 		case t.says("not a git repository"):
 			return source{}, nil
@@ -88,7 +88,7 @@ func inCheckout(dir string) bool {
 func (b *builder) head(ctx context.Context) (commit string, at time.Time, err error) {
 	out, err := b.git(ctx, "log", "-1", "--format=%H %ct", "HEAD")
 	if t := asTool(err); t != nil && t.says("unknown revision", "bad revision", "does not have any commits") {
-		return "", at, inputError("%s has no commit yet: git commit first", b.Dir)
+		return "", at, inputError("%s has no commit yet: run git commit first", b.Dir)
 	}
 	if err != nil {
 		return "", at, err
@@ -96,7 +96,7 @@ func (b *builder) head(ctx context.Context) (commit string, at time.Time, err er
 	commit, text, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return "", at, fmt.Errorf("git log: the time %q of the commit cannot be read", text)
+		return "", at, fmt.Errorf("git log: invalid commit time %q", text)
 	}
 	return commit, time.Unix(seconds, 0).UTC(), nil
 }

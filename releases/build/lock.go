@@ -73,8 +73,7 @@ func (b *builder) readLock(ctx context.Context) (string, error) {
 		q.Extras, q.Groups = b.Extras, b.Groups
 	default:
 		if len(b.Extras)+len(b.Groups) > 0 {
-			err = inputError("%s has neither extras nor groups, which [build] names: lock names another file for them",
-				l.name)
+			err = inputError("[build] names extras or groups, but %s has none: set lock to a file that has them", l.name)
 		}
 	}
 	if err != nil {
@@ -119,17 +118,16 @@ func (b *builder) findLock() error {
 	}
 	for _, name := range names {
 		if _, err := os.Stat(filepath.Join(b.Dir, name)); err == nil {
-			return inputError("%s is there, but not among the project's files: "+
-				"git add %s (or name it in [build] files)", name, name)
+			return inputError("%s exists, but is not one of the project's files: "+
+				"run git add %s, or add it to [build] files", name, name)
 		}
 	}
 	if b.Lock != "" {
-		return inputError("there is no lock %s in %s", b.Lock, b.Dir)
+		return inputError("no lock file %s in %s", b.Lock, b.Dir)
 	}
-	return inputError("%s has no lock that says what the project needs: uv.lock (uv lock), pylock.toml (pip lock, "+
-		"uv export), or requirements.txt "+
-		"(pip-compile --generate-hashes). [build] lock names another; an empty requirements.txt is for a project "+
-		"that needs nothing", b.Dir)
+	return inputError("no lock file in %s: create uv.lock (uv lock), pylock.toml (pip lock, uv export) or "+
+		"requirements.txt (pip-compile --generate-hashes), or set [build] lock; a project without dependencies needs "+
+		"an empty requirements.txt", b.Dir)
 }
 
 var pylockName = regexp.MustCompile(`^pylock\.([^.]+\.)?toml$`) // PEP 751
@@ -155,13 +153,13 @@ func (b *builder) checkPins() error {
 			open = append(open, fmt.Sprintf("%s (%s)", r.Line, r.Where))
 		}
 	}
-	const how = "pip-compile --generate-hashes, or uv pip compile --generate-hashes, makes a file that has them"
+	const how = "pip-compile --generate-hashes and uv pip compile --generate-hashes add hashes"
 	if b.RequirePinned {
-		return inputError("%s without a hash, and --require-pinned: %s.\n%s",
-			counted(len(open), "dependency is", "dependencies are"), few(open), how)
+		return inputError("--require-pinned: %s no hash: %s.\n%s",
+			counted(len(open), "dependency has", "dependencies have"), few(open), how)
 	}
-	b.warn("%s without a hash, so that the next build may get others: %s. %s",
-		counted(len(open), "dependency is", "dependencies are"), few(open), how)
+	b.warn("%s no hash, so the next build may get other files: %s. %s",
+		counted(len(open), "dependency has", "dependencies have"), few(open), how)
 	return nil
 }
 
@@ -169,8 +167,8 @@ func (b *builder) checkPins() error {
 func (b *builder) exportUV(ctx context.Context, to string) error {
 	uv := b.uv()
 	if uv == "" {
-		return inputError("%s is uv's, and uv is not installed: https://docs.astral.sh/uv (or pip install uv). "+
-			"[build] lock = \"requirements.txt\" takes another lock", b.lock.name)
+		return inputError("%s needs uv, which is not installed: install it (https://docs.astral.sh/uv, or pip install uv), "+
+			"or set [build] lock = \"requirements.txt\"", b.lock.name)
 	}
 	dir := filepath.Join(b.stage, path.Dir(b.lock.name))
 	if err := b.checkUV(ctx, uv, dir); err != nil {
@@ -191,7 +189,7 @@ func (b *builder) exportUV(ctx context.Context, to string) error {
 		return err
 	}
 	if b.lock.index, err = registries(filepath.Join(b.stage, b.lock.name)); err != nil {
-		return inputError("%s cannot be read: %v", b.lock.name, err)
+		return inputError("read %s: %v", b.lock.name, err)
 	}
 	return os.WriteFile(to, out, 0o600)
 }
@@ -212,10 +210,10 @@ func (b *builder) checkUV(ctx context.Context, uv, dir string) error {
 	case t == nil:
 		return err
 	case t.says("needs to be updated"):
-		return inputError("%s does not fit pyproject.toml: run uv lock, look at what it changes, and commit it",
+		return inputError("%s is outdated, it does not match pyproject.toml: run uv lock, check the changes and commit them",
 			b.lock.name)
 	case errors.Is(offline(err), err) && offline(err) != err: //nolint:errorlint // whether it has become another
-		b.warn("whether %s fits pyproject.toml could not be asked without a network", b.lock.name)
+		b.warn("cannot check without a network whether %s matches pyproject.toml", b.lock.name)
 		return nil
 	}
 	return err
@@ -306,7 +304,7 @@ func (b *builder) locals() ([]string, error) {
 		}
 		rel, err := filepath.Rel(stage, at)
 		if err != nil || !filepath.IsLocal(rel) {
-			return nil, inputError("%s: %s is a directory outside the project, which a bundle cannot have",
+			return nil, inputError("%s: %s is a directory outside the project: a bundle cannot contain it",
 				b.lock.name, r.Line)
 		}
 		if rel != "." { // the project itself; see isPackage

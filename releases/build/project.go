@@ -77,8 +77,8 @@ func (b *builder) readProject(ctx context.Context) (string, error) {
 // are not shipped, and the files that the config names.
 func (b *builder) list(ctx context.Context) ([]file, error) {
 	if !b.source.git && len(b.Files) == 0 {
-		return nil, inputError("%s is not a git checkout, so that it is not known which files are the project's.\n"+
-			`Name them in its superctl.toml, [build] files = ["manage.py", "shop"], or make it one: git init, git add, git commit`, b.Dir)
+		return nil, inputError("%s is not a git checkout, so the files of the project are unknown: list them in "+
+			`superctl.toml ([build] files = ["manage.py", "shop"]), or run git init, git add and git commit`, b.Dir)
 	}
 	named, err := b.named()
 	if err != nil {
@@ -105,7 +105,7 @@ func (b *builder) list(ctx context.Context) ([]file, error) {
 	}
 	slices.SortFunc(list, func(a, b file) int { return strings.Compare(a.path, b.path) })
 	if len(list) == 0 {
-		return nil, inputError("git tracks no file in %s: git add and git commit first", b.Dir)
+		return nil, inputError("git tracks no file in %s: run git add and git commit first", b.Dir)
 	}
 	return list, nil
 }
@@ -125,10 +125,10 @@ func (b *builder) named() ([]string, error) {
 	for _, pattern := range b.Files {
 		found, err := fs.Glob(os.DirFS(b.Dir), pattern)
 		if err != nil {
-			return nil, inputError("files: the pattern %q cannot be read: %v", pattern, err)
+			return nil, inputError("files: invalid pattern %q: %v", pattern, err)
 		}
 		if len(found) == 0 {
-			return nil, inputError("files: there is no %s in %s", pattern, b.Dir)
+			return nil, inputError("files: no %s in %s", pattern, b.Dir)
 		}
 		for _, p := range found {
 			below, err := walk(b.Dir, p)
@@ -193,8 +193,8 @@ func (b *builder) copyProject(ctx context.Context, list []file) error {
 		b.files = append(b.files, f)
 	}
 	if len(pointers) > 0 {
-		b.warn("%s of Git LFS instead of what belongs there: git lfs pull (%s)",
-			counted(len(pointers), "file is a pointer", "files are pointers"), few(pointers))
+		b.warn("%s instead of content: run git lfs pull (%s)",
+			counted(len(pointers), "file is a Git LFS pointer", "files are Git LFS pointers"), few(pointers))
 	}
 	return b.checkFiles()
 }
@@ -245,7 +245,7 @@ func copyFile(root *os.Root, f *file) error {
 		}
 		return os.Symlink(f.link, f.from)
 	case st.IsDir():
-		return inputError("%s is a submodule that is not there: git submodule update --init --recursive", f.path)
+		return inputError("submodule %s is not checked out: run git submodule update --init --recursive", f.path)
 	case !st.Mode().IsRegular():
 		return inputError("%s is neither a file nor a link (%s)", f.path, st.Mode().Type())
 	}
@@ -287,7 +287,7 @@ func (b *builder) readPyproject() error {
 		return err
 	}
 	if err := toml.Unmarshal(data, &b.project); err != nil {
-		return inputError("pyproject.toml cannot be read: %v", err)
+		return inputError("read pyproject.toml: %v", err)
 	}
 	return nil
 }
@@ -307,14 +307,13 @@ func (b *builder) isPackage() bool {
 // tellOfTree warns of differences between the working tree and the commit.
 func (b *builder) tellOfTree() {
 	if n := len(b.source.changed); n > 0 {
-		b.warn("the tree is not as its commit: %s (%s)", counted(n, "change", "changes"), few(b.source.changed))
+		b.warn("the tree has uncommitted changes: %s (%s)", counted(n, "file", "files"), few(b.source.changed))
 	}
 	left := slices.DeleteFunc(slices.Clone(b.source.untracked), func(p string) bool {
 		return strings.HasSuffix(p, ".tar.zst") || strings.HasSuffix(p, bundle.SignatureSuffix) // of an earlier build
 	})
 	if len(left) > 0 && len(b.Files) == 0 {
-		b.warn("%s: %s", counted(len(left), "file is left out, because git does not track it", "files are left out, "+
-			"because git does not track them"), few(left))
+		b.warn("%s in the bundle: %s", counted(len(left), "untracked file is not", "untracked files are not"), few(left))
 	}
 }
 

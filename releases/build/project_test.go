@@ -44,7 +44,7 @@ func newBuilder(t *testing.T, dir string) *builder {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	return &builder{
 		Options: Options{
-			Dir: dir, Exec: run, Now: func() time.Time { return now }, Tell: func(Event) {},
+			Dir: dir, Exec: run, Now: func() time.Time { return now }, Show: func(Event) {},
 			Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + temp, "GIT_CONFIG_NOSYSTEM=1"},
 		},
 		temp: temp, stage: filepath.Join(temp, "project"), result: new(Result), began: now,
@@ -153,7 +153,7 @@ func TestAProjectIsWhatGitTracks(t *testing.T) {
 	if !exists(filepath.Join(b.stage, "tests/deep/test.py")) {
 		t.Error("what is not exported is not there for the build either")
 	}
-	if want := []string{"1 file is left out, because git does not track it: left.txt"}; !slices.Equal(
+	if want := []string{"1 untracked file is not in the bundle: left.txt"}; !slices.Equal(
 		b.result.Warnings, want,
 	) {
 		t.Errorf("it warns %q", b.result.Warnings)
@@ -199,7 +199,7 @@ func TestAVersionSaysWhenAndWhat(t *testing.T) {
 	if !strings.HasPrefix(first, "20251125-081655-"+head[:7]+"-dirty-") || b.source.branch != "" {
 		t.Errorf("version %s on branch %q", first, b.source.branch)
 	}
-	if want := []string{"the tree is not as its commit: 1 change (M a.py)"}; !slices.Equal(b.result.Warnings, want) {
+	if want := []string{"the tree has uncommitted changes: 1 file (M a.py)"}; !slices.Equal(b.result.Warnings, want) {
 		t.Errorf("it warns %q", b.result.Warnings)
 	}
 	if epoch, built, err := b.times(); err != nil || epoch.Unix() != commitTime || !built.Equal(b.began) {
@@ -232,7 +232,7 @@ func TestSourceDateEpochIsTheTimeOfABuild(t *testing.T) {
 	}
 	b.Environ = append(b.Environ, epochVar+"=yesterday")
 	if _, _, err := b.times(); err == nil ||
-		err.Error() != `SOURCE_DATE_EPOCH="yesterday": it is a number of seconds since 1970` {
+		err.Error() != `invalid SOURCE_DATE_EPOCH="yesterday": use a number of seconds since 1970` {
 		t.Errorf("it says %v", err)
 	}
 }
@@ -242,7 +242,7 @@ func TestWithoutGitTheFilesAreNamed(t *testing.T) {
 	write(t, dir, "manage.py", "", "shop/urls.py", "", "shop/__pycache__/urls.pyc", "", "static/a.css", "",
 		"static/a.map", "", "secret", "")
 	refused(t, newBuilder(t, dir),
-		dir+" is not a git checkout, so that it is not known which files are the project's.\nName them in its superctl.toml, [build] files = ")
+		dir+" is not a git checkout, so the files of the project are unknown: list them in superctl.toml ([build] files = ")
 	b := newBuilder(t, dir)
 	b.Files = []string{"manage.py", "shop", "static/*.css"}
 	mustRead(t, b)
@@ -254,7 +254,7 @@ func TestWithoutGitTheFilesAreNamed(t *testing.T) {
 	}
 	b = newBuilder(t, dir)
 	b.Files = []string{"manage.py", "shp"}
-	refused(t, b, "files: there is no shp in "+dir)
+	refused(t, b, "files: no shp in "+dir)
 }
 
 func TestNamedFilesThatGitDoesNotTrackMakeATreeDirty(t *testing.T) {
@@ -287,7 +287,7 @@ func TestSubmodulesAreFilesOfTheProject(t *testing.T) {
 	clone := filepath.Join(t.TempDir(), "clone")
 	git(t, dir, "clone", "-q", dir, clone)
 	refused(t, newBuilder(t, clone),
-		"vendor/lib is a submodule that is not there: git submodule update --init --recursive")
+		"submodule vendor/lib is not checked out: run git submodule update --init --recursive")
 }
 
 func TestAProjectMayBeADirectoryOfItsRepository(t *testing.T) {
@@ -313,16 +313,16 @@ func TestAHookOfGitsMayBuild(t *testing.T) {
 	}
 }
 
-func TestAProjectThatCannotBeReadSaysWhy(t *testing.T) {
+func TestAnUnreadableProjectIsRefusedWithTheReason(t *testing.T) {
 	empty := t.TempDir()
 	git(t, empty, "init", "-q")
-	refused(t, newBuilder(t, empty), empty+" has no commit yet: git commit first")
+	refused(t, newBuilder(t, empty), empty+" has no commit yet: run git commit first")
 	write(t, empty, "a.py", "")
 	git(t, empty, "add", "-A")
 	git(t, empty, "commit", "-q", "-m", "one")
 	write(t, empty, "new/b.py", "")
 	refused(t, newBuilder(t, filepath.Join(empty, "new")),
-		"git tracks no file in "+empty+"/new: git add and git commit first")
+		"git tracks no file in "+empty+"/new: run git add and git commit first")
 	b := newBuilder(t, empty)
 	b.Name = "my shop"
 	refused(t, b, `name "my shop": use letters, digits and . _ + -`)
@@ -331,10 +331,10 @@ func TestAProjectThatCannotBeReadSaysWhy(t *testing.T) {
 	refused(t, b, `version "latest": the word is reserved`)
 	b = newBuilder(t, empty)
 	b.Environ = []string{"PATH=/nowhere"}
-	refused(t, b, empty+" is a git checkout, and git is not installed: apt install git")
+	refused(t, b, empty+" is a git checkout, but git is not installed: apt install git")
 	write(t, empty, "pyproject.toml", "[project\n")
 	git(t, empty, "add", "-A")
-	refused(t, newBuilder(t, empty), "pyproject.toml cannot be read: ")
+	refused(t, newBuilder(t, empty), "read pyproject.toml: ")
 }
 
 func TestAnotherUsersCheckoutIsExplained(t *testing.T) {
@@ -345,16 +345,18 @@ func TestAnotherUsersCheckoutIsExplained(t *testing.T) {
 	}
 	refused(
 		t, b,
-		"belongs to another user, and git refuses to read it. If you trust it: git config --global --add safe.directory "+b.Dir,
+		"belongs to another user, so git refuses to read it: "+
+			"if you trust it, run git config --global --add safe.directory "+b.Dir,
 	)
 }
 
-func TestAPointerOfGitLFSIsToldOf(t *testing.T) {
+func TestAGitLFSPointerIsReported(t *testing.T) {
 	dir := t.TempDir()
 	commit(t, dir, "logo.png", "version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 12345\n", "a.py", "")
 	b := newBuilder(t, dir)
 	mustRead(t, b)
-	if want := []string{"1 file is a pointer of Git LFS instead of what belongs there: git lfs pull (logo.png)"}; !slices.Equal(b.result.Warnings, want) {
+	const lfs = "1 file is a Git LFS pointer instead of content: run git lfs pull (logo.png)"
+	if want := []string{lfs}; !slices.Equal(b.result.Warnings, want) {
 		t.Errorf("it warns %q", b.result.Warnings)
 	}
 }
@@ -409,8 +411,8 @@ func TestWhatTheCommandsMakeIsCollected(t *testing.T) {
 		t.Errorf("it has %q, not %q", got, want)
 	}
 	for outputs, want := range map[string]string{
-		"dist":  "the commands have made no dist, which [build] output names",
-		"empty": "the commands have left empty empty, which [build] output names",
+		"dist":  "the commands did not create dist, which [build] output names",
+		"empty": "the commands created no file in empty, which [build] output names",
 	} {
 		if _, err := collect(outputs); err == nil || err.Error() != want {
 			t.Errorf("it says %v", err)

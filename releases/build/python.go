@@ -129,7 +129,7 @@ func (b *builder) interpreter(ctx context.Context, wanted, why string) (string, 
 	case strings.HasPrefix(wanted, "/"):
 		names = []string{wanted}
 	case strings.Contains(wanted, "/"):
-		return "", inputError("python = %q: write a version (3.12), a name (python3.12) or a whole path", wanted)
+		return "", inputError("python = %q: use a version (3.12), a name (python3.12) or an absolute path", wanted)
 	case wanted != "":
 		names = []string{wanted}
 	}
@@ -148,10 +148,10 @@ func (b *builder) interpreter(ctx context.Context, wanted, why string) (string, 
 		}
 	}
 	if wanted == "" {
-		return "", inputError("there is no python3: apt install python3, or name another with --python")
+		return "", inputError("python3 not found: run apt install python3, or choose another with --python")
 	}
-	return "", inputError("there is no Python %s%s: install it (with uv: uv python install %s), "+
-		"or name another with --python", wanted, why, wanted)
+	return "", inputError("Python %s not found%s: install it (with uv: uv python install %s), "+
+		"or choose another with --python", wanted, why, wanted)
 }
 
 // tryPython runs an interpreter and returns its real path and its version. It returns "" if the
@@ -187,7 +187,7 @@ func (b *builder) otherPython(ctx context.Context, wanted, have string) error {
 			return nil
 		}
 	}
-	return inputError("the project needs Python %s (requires-python), and %s is %s: name another with --python, "+
+	return inputError("the project needs Python %s (requires-python), but %s is %s: choose another with --python "+
 		"or [build] python", requires, b.python.path, have)
 }
 
@@ -247,8 +247,8 @@ func (b *builder) anyPip(ctx context.Context) ([]string, error) {
 		}
 		return inVenv, nil
 	}
-	return nil, inputError("%s has no pip, and cannot make a virtualenv that has one: "+
-		"apt install python3-venv (Debian, Ubuntu), or install uv", py)
+	return nil, inputError("%s has no pip and cannot create a virtualenv with one: "+
+		"run apt install python3-venv (Debian, Ubuntu), or install uv", py)
 }
 
 // question is the input of inspect.py.
@@ -310,8 +310,8 @@ func offline(err error) error {
 			"Could not connect",
 			"dns error", "Failed to fetch", "Connection refused", "ConnectTimeoutError", "NameResolutionError",
 			"No route to host") {
-		return fmt.Errorf("%w\nthe package index cannot be reached: is there a network, a proxy (https_proxy), "+
-			"another index (pip config list)?", err)
+		return fmt.Errorf("%w\nthe package index cannot be reached: check the network, the proxy (https_proxy) and "+
+			"the index (pip config list)", err)
 	}
 	return err
 }

@@ -41,9 +41,9 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 	}
 	for _, argv := range b.Run {
 		text := shellquote.Join(argv...)
-		b.Tell(Event{Type: "progress", Step: "run", Detail: text})
+		b.Show(Event{Type: "progress", Step: "run", Detail: text})
 		c := Command{Args: argv, Dir: work, Env: b.environment(env...)}
-		if err := b.Exec(ctx, c, func(l string) { b.Tell(Event{Type: "output", Step: "run", Detail: l}) }); err != nil {
+		if err := b.Exec(ctx, c, func(l string) { b.Show(Event{Type: "output", Step: "run", Detail: l}) }); err != nil {
 			return "", fmt.Errorf("%s: %w", text, err)
 		}
 	}
@@ -121,14 +121,14 @@ func (b *builder) collect(work string) error {
 	defer root.Close()
 	for _, out := range b.Outputs {
 		if !exists(filepath.Join(work, out)) {
-			return inputError("the commands have made no %s, which [build] output names", out)
+			return inputError("the commands did not create %s, which [build] output names", out)
 		}
 		list, err := walk(work, filepath.Clean(out))
 		if err != nil {
 			return err
 		}
 		if len(list) == 0 {
-			return inputError("the commands have left %s empty, which [build] output names", out)
+			return inputError("the commands created no file in %s, which [build] output names", out)
 		}
 		for _, p := range list {
 			f := file{path: p, ship: true, from: filepath.Join(b.temp, "outputs", filepath.FromSlash(p))}

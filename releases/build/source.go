@@ -146,7 +146,7 @@ func (b *builder) fromSource(ctx context.Context, r recipe) (wheel, error) {
 	if w, ok := b.made(r); ok {
 		return w, nil
 	}
-	b.Tell(Event{Type: "progress", Step: "wheels", Detail: "building " + r.what + " from source"})
+	b.Show(Event{Type: "progress", Step: "wheels", Detail: "building " + r.what + " from source"})
 	var made [2]string
 	var failed [2]error
 	var both sync.WaitGroup
@@ -200,7 +200,7 @@ func (b *builder) buildOnce(ctx context.Context, r recipe, n int) (string, error
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "*.whl"))
 	if err == nil && len(found) != 1 {
-		err = fmt.Errorf("building %s has made %d wheels", r.what, len(found))
+		err = fmt.Errorf("the build of %s made %d wheels instead of one", r.what, len(found))
 	}
 	if err != nil {
 		return "", err

@@ -23,7 +23,7 @@ func (b *builder) name() error {
 		b.Name = filepath.Base(b.Dir)
 	}
 	if err := bundle.CheckName("name", b.Name); err != nil {
-		return inputError("%v: --name NAME, or [build] name", err)
+		return inputError("%v: set it with --name or [build] name", err)
 	}
 	if b.Version == "" {
 		b.Version = b.defaultVersion()
@@ -67,7 +67,7 @@ func (b *builder) times() (epoch, built time.Time, err error) {
 	if text, ok := lookup(b.Environ, epochVar); ok && text != "" {
 		seconds, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || seconds < 0 {
-			return epoch, built, inputError("%s=%q: it is a number of seconds since 1970", epochVar, text)
+			return epoch, built, inputError("invalid %s=%q: use a number of seconds since 1970", epochVar, text)
 		}
 		at := time.Unix(seconds, 0).UTC()
 		return at, at, nil

@@ -36,13 +36,13 @@ func (b *builder) makeWheels(ctx context.Context) (string, error) {
 	var bytes int64
 	for i, w := range b.wheels {
 		if i > 0 && b.wheels[i-1].File == w.File {
-			return "", fmt.Errorf("%s is there twice, from the lock and from the project", w.File)
+			return "", fmt.Errorf("%s comes both from the lock file and from the project", w.File)
 		}
 		if !fits(w.File, b.python.facts.Tags) {
 			return "", fmt.Errorf("%s is not for %s", w.File, b.python.path)
 		}
 		if len(w.Differs) > 0 {
-			b.warn("%s was built here from source, and its build is not deterministic: a second one differs in %s",
+			b.warn("%s was built from source, and its build is not deterministic: a second build differs in %s",
 				w.File, few(w.Differs))
 		}
 		bytes += w.Size
@@ -124,7 +124,7 @@ func (b *builder) download(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	meter := &meter{total: b.expected(), tell: b.Tell}
+	meter := &meter{total: b.expected(), tell: b.Show}
 	for i, file := range files {
 		args := append(b.pip(), "download", "--progress-bar", "raw", "--dest", dir, "-r", file)
 		if hashed[i] {
@@ -166,16 +166,16 @@ func (b *builder) explain(err error) error {
 	case t == nil:
 		return err
 	case t.says("In --require-hashes mode, all requirements must"):
-		return fmt.Errorf("%w\n%s has hashes, but not of all that is needed: "+
-			"make it anew with pip-compile --generate-hashes, which lists dependencies of dependencies too", err,
+		return fmt.Errorf("%w\n%s has hashes, but not for all dependencies: "+
+			"create it with pip-compile --generate-hashes, which also lists dependencies of dependencies", err,
 			b.lock.name)
 	case t.says("THESE PACKAGES DO NOT MATCH THE HASHES"):
-		return fmt.Errorf("%w\nthe index has something else than %s was made with", err, b.lock.name)
+		return fmt.Errorf("%w\nthe index has other files than those that %s was created with", err, b.lock.name)
 	case t.says("Python.h", "gcc", "g++", "cargo", "compiler"):
-		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and compiling it failed: "+
-			"is a compiler there (apt install gcc python3-dev), and what else it needs?", err)
+		return fmt.Errorf("%w\nno wheel of it for this platform, and compiling it failed: "+
+			"install a compiler (apt install gcc python3-dev) and the libraries that it needs", err)
 	case t.says("Failed to build", "Failed building wheel", "subprocess-exited-with-error"):
-		return fmt.Errorf("%w\nthere is no wheel of it for this platform, and building it from source failed",
+		return fmt.Errorf("%w\nno wheel of it for this platform, and building it from source failed",
 			offline(err))
 	}
 	return offline(err)
@@ -183,7 +183,9 @@ func (b *builder) explain(err error) error {
 
 var (
 	progressLine = regexp.MustCompile(`^Progress ([0-9]+) of ([0-9]+)`)
-	fetchedLine  = regexp.MustCompile(`^\s*(?:Downloading|Using cached|Processing) \S+\.(?:whl|tar\.gz|zip|tar\.bz2)(?: |$)`)
+	fetchedLine  = regexp.MustCompile(
+		`^\s*(?:Downloading|Using cached|Processing) \S+\.(?:whl|tar\.gz|zip|tar\.bz2)(?: |$)`,
+	)
 )
 
 // meter counts what pip fetches, from its output.
@@ -218,7 +220,7 @@ func (m *meter) line(l string) {
 func unpacked(path string) (n int64, err error) {
 	z, err := zip.OpenReader(path)
 	if err != nil {
-		return 0, fmt.Errorf("%s is no wheel: %w", filepath.Base(path), err)
+		return 0, fmt.Errorf("%s is not a wheel: %w", filepath.Base(path), err)
 	}
 	defer z.Close()
 	for _, f := range z.File {

@@ -173,15 +173,20 @@ func TestProgressIsReadFromWhatPipSays(t *testing.T) {
 	}
 }
 
-func TestAFailureOfAToolSaysWhatToDo(t *testing.T) {
+func TestAFailureOfAToolShowsTheNextStep(t *testing.T) {
 	b := newBuilder(t, t.TempDir())
 	b.lock.name = "requirements.txt"
 	for said, want := range map[string]string{
-		"ERROR: In --require-hashes mode, all requirements must have their versions pinned with ==.":       "requirements.txt has hashes, but not of all that is needed",
-		"ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.":                        "the index has something else than requirements.txt was made with",
-		"error: command 'gcc' failed: No such file or directory":                                           "is a compiler there (apt install gcc python3-dev)",
-		"WARNING: Retrying (...) after connection broken by 'NewConnectionError(...)': /simple/flask/":     "the package index cannot be reached",
-		"ERROR: Could not find a version that satisfies the requirement nosuch==1.0 (from versions: none)": "requirement nosuch==1.0",
+		"ERROR: In --require-hashes mode, all requirements must have their versions pinned with ==.": "" +
+			"requirements.txt has hashes, but not for all dependencies",
+		"ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.": "" +
+			"the index has other files than those that requirements.txt was created with",
+		"error: command 'gcc' failed: No such file or directory": "" +
+			"install a compiler (apt install gcc python3-dev)",
+		"WARNING: Retrying (...) after connection broken by 'NewConnectionError(...)': /simple/flask/": "" +
+			"the package index cannot be reached",
+		"ERROR: Could not find a version that satisfies the requirement nosuch==1.0 (from versions: none)": "" +
+			"requirement nosuch==1.0",
 	} {
 		b.Exec = func(_ context.Context, _ Command, line func(string)) error {
 			line(said)
@@ -280,7 +285,8 @@ func TestALockIsFoundInTheOrderInWhichPeopleUseThem(t *testing.T) {
 	}
 	write(t, dir, "requirements/pylock.prod.toml", "")
 	_, err := find("requirements/pylock.prod.toml")
-	const untracked = "requirements/pylock.prod.toml is there, but not among the project's files: git add requirements/pylock.prod.toml (or name it in [build] files)"
+	const untracked = "requirements/pylock.prod.toml exists, but is not one of the project's files: " +
+		"run git add requirements/pylock.prod.toml, or add it to [build] files"
 	if err == nil || err.Error() != untracked {
 		t.Errorf("it says %v", err)
 	}
@@ -288,13 +294,13 @@ func TestALockIsFoundInTheOrderInWhichPeopleUseThem(t *testing.T) {
 	if b, err := find("requirements/pylock.prod.toml"); err != nil || b.lock.kind != pylockTOML {
 		t.Errorf("it is %+v (%v)", b.lock, err)
 	}
-	if _, err := find("poetry.lock"); err == nil || err.Error() != "there is no lock poetry.lock in "+dir {
+	if _, err := find("poetry.lock"); err == nil || err.Error() != "no lock file poetry.lock in "+dir {
 		t.Errorf("it says %v", err)
 	}
 	git(t, dir, "rm", "-q", "-f", "uv.lock", "pylock.toml", "requirements.txt")
 	if _, err := find(""); err == nil ||
 		!strings.HasPrefix(err.Error(),
-			dir+" has no lock that says what the project needs: uv.lock (uv lock), pylock.toml") {
+			"no lock file in "+dir+": create uv.lock (uv lock), pylock.toml") {
 		t.Errorf("it says %v", err)
 	}
 }
@@ -309,13 +315,13 @@ func TestDependenciesWithoutAHashAreNamed(t *testing.T) {
 	}}
 	if err := b.checkPins(); err != nil || len(b.result.Warnings) != 1 ||
 		!strings.HasPrefix(b.result.Warnings[0],
-			"1 dependency is without a hash, so that the next build may get others: flask==3.1 (requirements.txt (line 1)). ") {
+			"1 dependency has no hash, so the next build may get other files: flask==3.1 (requirements.txt (line 1)). ") {
 		t.Errorf("it warns %q (%v)", b.result.Warnings, err)
 	}
 	b.RequirePinned = true
 	if err := b.checkPins(); err == nil ||
 		!strings.HasPrefix(err.Error(),
-			"1 dependency is without a hash, and --require-pinned: flask==3.1 (requirements.txt (line 1)).\npip-compile") {
+			"--require-pinned: 1 dependency has no hash: flask==3.1 (requirements.txt (line 1)).\npip-compile") {
 		t.Errorf("it says %v", err)
 	}
 	b.lock.kind = uvLock // which says all there is
@@ -349,7 +355,8 @@ func TestABundleOfACommitIsNotReplacedByAnotherOfItsName(t *testing.T) {
 		t.Errorf("%t %v", yes, err)
 	}
 	want := target +
-		` is there already, and is another (its Python is "3.11.2", and here it is "3.11.7"): --force replaces it, --version names this one otherwise`
+		` already exists and differs (its Python is "3.11.2", that of this build "3.11.7"): ` +
+		`use --force to replace it, or --version to give this one another name`
 	if yes, err := replaces("new"); yes || err == nil || err.Error() != want {
 		t.Errorf("%t %v", yes, err)
 	}

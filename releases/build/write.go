@@ -38,7 +38,7 @@ func (b *builder) writeBundle(ctx context.Context) (string, error) {
 			return nil, context.Cause(ctx)
 		}
 		done += e.Size
-		b.Tell(Event{Type: "progress", Step: "bundle", Done: done, Total: total, Detail: fmt.Sprintf("%s of %s",
+		b.Show(Event{Type: "progress", Step: "bundle", Done: done, Total: total, Detail: fmt.Sprintf("%s of %s",
 			Size(done), Size(total))})
 		return os.Open(from[e.Path])
 	})
@@ -76,7 +76,7 @@ func (b *builder) checkOutput() error {
 	}
 	dir := filepath.Dir(b.Output)
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-		return inputError("there is no directory %s for the bundle", dir)
+		return inputError("the directory %s for the bundle does not exist", dir)
 	}
 	return nil
 }
@@ -113,8 +113,8 @@ func (b *builder) replaces(target, sum string) (bool, error) {
 			why = otherwise(old, b.result.Manifest)
 		}
 	}
-	return false, fmt.Errorf("%s is there already, and is another%s: --force replaces it, "+
-		"--version names this one otherwise", target, why)
+	return false, fmt.Errorf("%s already exists and differs%s: use --force to replace it, "+
+		"or --version to give this one another name", target, why)
 }
 
 // otherwise describes how a bundle differs from another one of the same name.
@@ -127,7 +127,7 @@ func otherwise(old, now *bundle.Manifest) string {
 		{"lock", old.Lock.Name, now.Lock.Name},
 	} {
 		if one.old != one.now {
-			return fmt.Sprintf(" (its %s is %q, and here it is %q)", one.what, one.old, one.now)
+			return fmt.Sprintf(" (its %s is %q, that of this build %q)", one.what, one.old, one.now)
 		}
 	}
 	members := func(m *bundle.Manifest) map[string]bundle.Member {
