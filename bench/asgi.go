@@ -7,12 +7,12 @@ import (
 	"superctl/e2e/apps"
 )
 
-// reloading is a server that starts its workers anew on SIGHUP, with an interpreter that reads
+// reloading is a server that restarts its workers on SIGHUP, each in a new interpreter that reads
 // PYTHONPATH again.
 type reloading struct {
 	site
 	title  string
-	args   func(host, port string) []string // the program first
+	args   func(host, port string) []string // starting with the program
 	server *process
 }
 

@@ -13,34 +13,34 @@ import (
 	"superctl/load"
 )
 
-// visits are how many requests a second there are meanwhile.
-const visits = 40
+// visitRate is the rate of the load in requests a second.
+const visitRate = 40
 
-// watched is how long the site is watched after something bad was done to it, at least.
+// watched is how long the site is watched at least after a broken deploy or a kill.
 const watched = 9 * time.Second
 
-// deployed is what a release costs that does not work.
+// deployed is the cost of deploying broken releases with one peer.
 type deployed struct {
 	name string
-	errs [2]outcome // by the faults
+	errs [2]outcome // one for each of faults
 	err  error
 }
 
 // The faults, in the order of deployed.errs.
 var faults = [...]apps.Fault{apps.ImportError, apps.Error500} //nolint:gochecknoglobals // constant
 
-// outcome is what became of the site.
+// outcome is what happened to the site.
 type outcome struct {
-	said   error // by the command
+	said   error // of the deploy command
 	failed []load.Record
-	after  string // what the site was at the end
-	back   string // what brought it back
+	after  string // state of the site at the end
+	back   string // what repaired the site
 }
 
-// breaks deploys broken releases. Nothing is timed here, and most of it is waiting, so several
-// peers are at work at once.
+// breaks deploys broken releases with each peer. It times nothing and mostly waits, so several
+// peers run in parallel.
 func (c *comparison) breaks(run *harness.Run) {
-	c.broken = besides(c.chosenOnce(), func(p peer) (d deployed) {
+	c.broken = inParallel(c.chosenOnce(), func(p peer) (d deployed) {
 		d.name = p.name()
 		for i, f := range faults {
 			s := &scene{run: run}
@@ -59,7 +59,7 @@ func (c *comparison) breaks(run *harness.Run) {
 	})
 }
 
-// chosenOnce are the peers that were asked for, superctl with one server.
+// chosenOnce returns the requested peers, with superctl only once.
 func (c *comparison) chosenOnce() []peer {
 	return slices.DeleteFunc(c.chosen(), func(p peer) bool {
 		s, ok := p.(*superctl)
@@ -67,14 +67,14 @@ func (c *comparison) chosenOnce() []peer {
 	})
 }
 
-// fresh is a peer that nothing has happened to.
+// fresh returns a new peer of that name.
 func (c *comparison) fresh(name string) peer {
 	all := c.o.peers()
 	return all[slices.IndexFunc(all, func(p peer) bool { return p.name() == name })]
 }
 
-// besides does something with each peer, several at a time, and keeps their order.
-func besides[T any](peers []peer, do func(peer) T) []T {
+// inParallel calls do for each peer, several at a time, and returns the results in the order of peers.
+func inParallel[T any](peers []peer, do func(peer) T) []T {
 	list := make([]T, len(peers))
 	next := make(chan int)
 	var hands sync.WaitGroup
@@ -93,11 +93,11 @@ func besides[T any](peers []peer, do func(peer) T) []T {
 	return list
 }
 
-// visit is a light load, each request over a new connection. It has so many clients that all may
-// hang and each request is still sent when it is due.
-func (s *scene) visit(address string) *load.Run {
+// startVisits starts a light load with a new connection for each request. It has so many clients that
+// requests are sent when they are due even if all earlier ones hang.
+func (s *scene) startVisits(address string) *load.Run {
 	r, err := load.Start(load.Config{
-		Network: "tcp", Address: address, Rate: visits, Clients: 6 * visits, Timeout: 5 * time.Second,
+		Network: "tcp", Address: address, Rate: visitRate, Clients: 6 * visitRate, Timeout: 5 * time.Second,
 		Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)},
 	})
 	s.must(err)
@@ -105,22 +105,22 @@ func (s *scene) visit(address string) *load.Run {
 	return r
 }
 
-// deploy brings a broken release in and then, as whoever is on call would, the old one back by the
-// same command.
+// deploy deploys a broken release and then, like an operator on call, the old one with the same
+// command.
 func (s *scene) deploy(p peer, fault apps.Fault) (out outcome, err error) {
 	defer s.recovered(&err)
 	be := behaviour()
 	be.Fault = fault
 	address := p.start(s, be)
 	s.answering(address)
-	r := s.visit(address)
+	r := s.startVisits(address)
 	<-time.After(time.Second)
 	asked := time.Now()
 	out.said = p.turn(names[1])
 	<-time.After(max(time.Until(asked.Add(watched)), 2*time.Second))
 	out.after = state(r, names[0])
 	tried := time.Now()
-	_ = p.turn(names[0]) // what comes of it tells
+	_ = p.turn(names[0]) // the state of the site shows whether it worked
 	well := within(10*time.Second, func() bool { return state(r, names[0]) == up })
 	switch {
 	case out.after == up:
@@ -135,21 +135,20 @@ func (s *scene) deploy(p peer, fault apps.Fault) (out outcome, err error) {
 	return out, nil
 }
 
-// failedBetween are those of the requests that were due between two moments which have failed,
-// whenever that was.
+// failedBetween returns the failed requests that were due between two moments.
 func failedBetween(r *load.Result, from, to time.Time) []load.Record {
 	return slices.DeleteFunc(r.Failed(), func(rec load.Record) bool {
 		return rec.Due.Before(from) || !rec.Due.Before(to)
 	})
 }
 
-// What a site can be.
+// The states of a site.
 const (
 	up   = "up, old release"
 	down = "**down**"
 )
 
-// state is what the site was in the last second.
+// state returns the state of the site in the last second.
 func state(r *load.Run, good string) (what string) {
 	_ = r.Wait(expired(), func(records []load.Record) bool {
 		well, bad := 0, 0
@@ -174,37 +173,36 @@ func state(r *load.Run, good string) (what string) {
 	return what
 }
 
-// bereft is what becomes of a site whose workers are killed while the next release, which is
-// broken, lies on disk.
-type bereft struct {
+// workerKill is what happens to a site whose workers are killed after a broken release was put on disk.
+type workerKill struct {
 	name  string
-	first outcome // one worker was killed
-	rest  outcome // then all others that had served
+	first outcome // after one worker was killed
+	rest  outcome // after all the others were killed
 	err   error
 }
 
-func (c *comparison) bereaves(run *harness.Run) {
-	c.worker = besides(c.chosenOnce(), func(p peer) (b bereft) {
+func (c *comparison) workerKills(run *harness.Run) {
+	c.worker = inParallel(c.chosenOnce(), func(p peer) (b workerKill) {
 		s := &scene{run: run}
 		defer s.end()
 		b.name = p.name()
-		b.first, b.rest, b.err = s.bereave(c.fresh(p.name()))
+		b.first, b.rest, b.err = s.killWorkers(c.fresh(p.name()))
 		fmt.Printf(
 			"worker killed: %-32s %d failed, %s; then all: %d failed, %s %v\n", b.name, len(b.first.failed),
-			b.first.after, len(b.rest.failed), b.rest.after, orNothing(b.err),
+			b.first.after, len(b.rest.failed), b.rest.after, errorText(b.err),
 		)
 		return b
 	})
 }
 
-// bereave kills workers.
-func (s *scene) bereave(p peer) (first, rest outcome, err error) {
+// killWorkers puts a broken release on disk and kills the workers.
+func (s *scene) killWorkers(p peer) (first, rest outcome, err error) {
 	defer s.recovered(&err)
 	be := behaviour()
 	be.Fault = apps.ImportError
 	address := p.start(s, be)
 	s.answering(address)
-	r := s.visit(address)
+	r := s.startVisits(address)
 	<-time.After(time.Second)
 	p.lie(names[1])
 	var moments []time.Time
@@ -218,17 +216,17 @@ func (s *scene) bereave(p peer) (first, rest outcome, err error) {
 	}
 	workers := serving(r)
 	if len(workers) == 0 {
-		s.Fatalf("nobody says who it is")
+		s.Fatalf("no answer names its process")
 	}
 	first.after = kill(workers[:1])
-	rest.after = kill(serving(r)) // one that was slow to start may have come
+	rest.after = kill(serving(r)) // a worker may have started in the meantime
 	moments = append(moments, time.Now())
 	res := r.Stop()
 	first.failed, rest.failed = failedBetween(res, moments[0], moments[1]), failedBetween(res, moments[1], moments[2])
 	return first, rest, nil
 }
 
-// serving are the processes that have answered.
+// serving returns the pids of the processes that answered.
 func serving(r *load.Run) (pids []int) {
 	_ = r.Wait(expired(), func(records []load.Record) bool {
 		for i := range records {
@@ -241,14 +239,14 @@ func serving(r *load.Run) (pids []int) {
 	return pids
 }
 
-// expired is for looking at a load without waiting.
+// expired returns a context for reading the records of a load without waiting.
 func expired() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-func orNothing(err error) string {
+func errorText(err error) string {
 	if err == nil {
 		return ""
 	}

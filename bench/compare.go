@@ -22,11 +22,11 @@ type options struct {
 	switches int
 	calm     time.Duration // of steady load before the first switch, and between two
 	out      string
-	tools    string // where the supervisors of bench/requirements.txt are
+	tools    string // directory with the supervisors of bench/requirements.txt
 	kamal    string // kamal-proxy
 }
 
-// published is how often each peer is switched in a whole comparison.
+// published is the number of switches of each peer in a full comparison.
 const published = 5
 
 func compareOptions(args []string) (*options, error) {
@@ -50,10 +50,10 @@ func compareOptions(args []string) (*options, error) {
 		o.parts, err = regexp.Compile(*parts)
 	}
 	if err == nil && f.NArg() > 0 {
-		err = fmt.Errorf("%q: there are options only", f.Arg(0))
+		err = fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	if err == nil && o.switches < 1 {
-		err = errors.New("-switches: at least one")
+		err = errors.New("-switches: use 1 or more")
 	}
 	o.calm = 2500 * time.Millisecond
 	if err != nil || o.out != "" {
@@ -65,18 +65,18 @@ func compareOptions(args []string) (*options, error) {
 	return o, err
 }
 
-// comparison is what has been measured.
+// comparison has the results of all measurements.
 type comparison struct {
 	o      *options
 	began  time.Time
 	played []played
 	broken []deployed
-	worker []bereft
+	worker []workerKill
 	killed []crash
 }
 
-// compare measures all peers and writes the results. A peer that cannot be had has its reason in
-// its row, and is an error at the end.
+// compare measures all peers and writes the results. The row of a peer that cannot be installed
+// says why, and compare returns an error at the end.
 func (o *options) compare(run *harness.Run) error {
 	var err error
 	if o.tools, err = deps("--peers"); err != nil {
@@ -89,7 +89,7 @@ func (o *options) compare(run *harness.Run) error {
 	for _, p := range []struct {
 		name    string
 		measure func(*harness.Run)
-	}{{"switches", c.switches}, {"broken", c.breaks}, {"worker", c.bereaves}, {"kill", c.crashes}} {
+	}{{"switches", c.switches}, {"broken", c.breaks}, {"worker", c.workerKills}, {"kill", c.crashes}} {
 		if o.parts.MatchString(p.name) {
 			p.measure(run)
 		}
@@ -98,7 +98,7 @@ func (o *options) compare(run *harness.Run) error {
 	return errors.Join(c.write(), c.failures())
 }
 
-// deps has scripts/deps install something, and is where that is.
+// deps installs something by scripts/deps and returns its directory.
 func deps(what string) (string, error) {
 	cmd := exec.Command(filepath.Join("scripts", "deps"), what)
 	cmd.Stderr = os.Stderr
@@ -109,7 +109,7 @@ func deps(what string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// chosen are the peers that were asked for.
+// chosen returns the requested peers.
 func (c *comparison) chosen() (list []peer) {
 	for _, p := range c.o.peers() {
 		if c.o.only.MatchString(p.name()) {
@@ -137,7 +137,7 @@ func (c *comparison) switches(run *harness.Run) {
 	}
 }
 
-// failures are what could not be measured.
+// failures returns the errors of measurements that failed.
 func (c *comparison) failures() (err error) {
 	add := func(part, name string, failed error) {
 		if failed != nil {

@@ -16,34 +16,34 @@ import (
 	"superctl/load"
 )
 
-// kills is how often each contender's process that is in charge is killed.
+// kills is how often the main process of each service is killed.
 const kills = 3
 
-// crashRate is how many requests a second the load has meanwhile.
+// crashRate is the rate of the load in requests a second.
 const crashRate = 100
 
-// crash is what it costs a site when the process that is in charge of its workers is killed with
+// crash is the cost of killing the main process of a service, which supervises the workers, with
 // SIGKILL.
 type crash struct {
-	name    string
-	result  *load.Result
-	silent  time.Duration   // the longest time without a good answer around a kill
-	charged []time.Duration // from each kill until somebody is in charge again, where that can be asked
-	err     error
+	name      string
+	result    *load.Result
+	silent    time.Duration   // the longest time without a good answer around a kill
+	takeovers []time.Duration // from each kill until a new main process answers, if it can be asked
+	err       error
 }
 
 // service is a way to run the app under systemd.
 type service struct {
 	name  string
 	unit  string                             // whose main process is killed
-	start []string                           // further units that are started before it
-	files func(address, peers string) []file // what has to be written; nil for superctl, which has its package
+	start []string                           // units to start before it
+	files func(address, peers string) []file // config files to write; nil for superctl, which has its package
 }
 
 type file struct{ path, text string }
 
-// unit is the same for all, but for how each is started: what their manuals show, with
-// Restart=always.
+// unit returns a service unit, which differs between services only in how they are started: as
+// their manuals show, with Restart=always.
 func unit(more string) string {
 	return "[Service]\nUser=shop\nWorkingDirectory=/srv/shop/current\nRuntimeDirectory=shop\nRestart=always\nEnvironment=PYTHONUNBUFFERED=1\n" +
 		more
@@ -135,7 +135,7 @@ func (c *comparison) crashes(run *harness.Run) {
 	}
 }
 
-// crash runs one service under load and kills its main process again and again.
+// crash runs one service under load and kills its main process several times.
 func (s *scene) crash(sv service, peers string) (c crash, err error) {
 	defer s.recovered(&err)
 	c.name = sv.name
@@ -176,9 +176,9 @@ func (s *scene) crash(sv service, peers string) (c crash, err error) {
 				pid := daemon(site)
 				return pid != 0 && pid != was
 			})
-			c.charged = append(c.charged, time.Since(began))
+			c.takeovers = append(c.takeovers, time.Since(began))
 		}
-		s.must(r.Wait(limit(), func(records []load.Record) bool { return wellAgain(records, began) }))
+		s.must(r.Wait(limit(), func(records []load.Record) bool { return recoveredSince(records, began) }))
 		s.must(r.WaitMore(limit(), 2*crashRate))
 	}
 	c.result = r.Stop()
@@ -186,7 +186,7 @@ func (s *scene) crash(sv service, peers string) (c crash, err error) {
 	return c, nil
 }
 
-// daemon is the pid of superctl's daemon that answers, or 0.
+// daemon returns the pid of superctl's daemon, or 0 if none answers.
 func daemon(site *systemd.Site) int {
 	var st harness.Status
 	if r := site.Superctl("status", "--json"); json.Unmarshal([]byte(r.Stdout), &st) != nil {
@@ -195,9 +195,8 @@ func daemon(site *systemd.Site) int {
 	return st.PID
 }
 
-// wellAgain tells whether a second of requests in a row, all begun after that moment, were answered
-// well.
-func wellAgain(records []load.Record, since time.Time) bool {
+// recoveredSince reports whether all requests of one second, begun after that moment, succeeded.
+func recoveredSince(records []load.Record, since time.Time) bool {
 	n := 0
 	for i := len(records) - 1; i >= 0 && records[i].Failure == load.None && records[i].Begun.After(since); i-- {
 		n++
@@ -211,7 +210,7 @@ func limit() context.Context {
 	return ctx
 }
 
-// silence is the longest time between two good answers.
+// silence returns the longest time between two good answers.
 func silence(records []load.Record) (longest time.Duration) {
 	var ends []time.Time
 	for _, r := range records {

@@ -15,7 +15,7 @@ import (
 	"superctl/proc"
 )
 
-// idle is for how long an idle daemon is watched.
+// idle is how long an idle daemon is watched.
 const idle = 30 * time.Second
 
 // figure is one line of the table of single figures.
@@ -23,7 +23,7 @@ type figure struct{ what, value, how string }
 
 func (f figure) row() string { return fmt.Sprintf("| %s | %s | %s |", f.what, f.value, f.how) }
 
-// figuresBench takes the single figures, and writes bench/RESULTS.md.
+// figuresBench measures the single figures and writes bench/RESULTS.md.
 func figuresBench(run *harness.Run) error {
 	s := &scene{run: run}
 	list, err := s.figures()
@@ -47,7 +47,7 @@ func figuresBench(run *harness.Run) error {
 	return os.WriteFile(filepath.Join("bench", "RESULTS.md"), []byte(t.String()), 0o644)
 }
 
-// figures are those of one app, with nobody else beside it.
+// figures measures one app alone on the machine.
 func (s *scene) figures() (list []figure, err error) {
 	defer s.recovered(&err)
 	a := harness.New(s, s.run, harness.Options{Top: `standby = "5m"`})
@@ -92,7 +92,7 @@ func (s *scene) figures() (list []figure, err error) {
 	return list, s.stop(pid)
 }
 
-// stop ends a daemon that the harness does not know, because an upgrade has started it.
+// stop ends a daemon that the harness does not know, because an upgrade started it.
 func (s *scene) stop(pid int) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -106,7 +106,7 @@ func (s *scene) stop(pid int) error {
 	return err
 }
 
-// throughput is how many requests a second gunicorn answers, alone and under superctl.
+// throughput returns how many requests a second gunicorn answers, alone and under superctl.
 func (s *scene) throughput(a *harness.App) (bare, under float64) {
 	s.make()
 	s.release("r1", apps.Behaviour{})
@@ -126,14 +126,14 @@ func (s *scene) throughput(a *harness.App) (bare, under float64) {
 		return float64(len(res.Records)) / res.Ended.Sub(res.Began).Seconds()
 	}
 	one(network, of)
-	for range 2 { // in turns, since the machine is not the same from second to second
+	for range 2 { // alternately, because the speed of the machine varies
 		bare += one("tcp", address) / 2
 		under += one(network, of) / 2
 	}
 	return bare, under
 }
 
-// switched is how often the threads of a process were given a processor so far.
+// switched returns the number of context switches of a process so far.
 func switched(pid int) (n int) {
 	threads, _ := proc.Threads(pid)
 	for _, thread := range threads {

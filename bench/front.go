@@ -10,11 +10,11 @@ import (
 	"superctl/e2e/harness"
 )
 
-// front is one nginx before a server, the same for all: with a new connection to the server for
-// each request, as docs/nginx.md recommends, and on another port with kept ones. Nothing in it
-// hides a failure: it tries once.
+// front starts an nginx in front of a server, with the same config for all servers: one port with a
+// new connection to the server for each request, as docs/nginx.md recommends, and one port with
+// kept-alive connections. nginx does not retry, so it hides no failure.
 func (s *scene) front(server string) (fresh, kept string) {
-	dir, err := os.MkdirTemp(s.run.Dir, "n") // not the server's: its memory is none of the server's
+	dir, err := os.MkdirTemp(s.run.Dir, "n") // not in the server's directory: its memory must not count
 	s.must(err)
 	s.Cleanup(func() {
 		harness.EndAll(dir)
@@ -25,8 +25,8 @@ func (s *scene) front(server string) (fresh, kept string) {
 		user = "user root;"
 	}
 	fresh, kept = s.freePort(), s.freePort()
-	// Every server here keeps an idle connection for longer than a second, so that it is always
-	// nginx which closes one.
+	// Every server keeps idle connections for more than a second, so nginx always closes them
+	// first.
 	conf := fmt.Sprintf(`daemon off;
 %s
 worker_processes 1;
@@ -62,8 +62,8 @@ http {
 	return fresh, kept
 }
 
-// nginxBinary is nginx's path: Debian has it where the PATH of a user who is not root does not
-// lead.
+// nginxBinary returns nginx's path. On Debian it is in a directory that is not in the PATH of normal
+// users.
 func nginxBinary() string {
 	if path, err := exec.LookPath("nginx"); err == nil {
 		return path

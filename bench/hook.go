@@ -17,13 +17,13 @@ import (
 	"superctl/proc"
 )
 
-// hook.py has the smallest applications that there are, so that what the drain hook costs is not
-// hidden behind them, and times the hook alone.
+// hook.py has minimal applications, so that they do not hide the cost of the drain hook, and times
+// the hook alone.
 //
 //go:embed hook.py
 var hookPy []byte
 
-// hookBench measures what the drain hook costs, and writes bench/HOOK.md.
+// hookBench measures the cost of the drain hook and writes bench/HOOK.md.
 func hookBench(run *harness.Run) error {
 	var b strings.Builder
 	fmt.Fprintf(

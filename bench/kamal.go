@@ -6,17 +6,17 @@ import (
 	"superctl/e2e/apps"
 )
 
-// kamalProxy is what Kamal deploys with: a proxy, and behind it a server for each release. Kamal
-// runs those in containers; here each is a gunicorn with a port of its own.
+// kamalProxy deploys like Kamal: a proxy, and behind it a server for each release. Kamal runs the
+// servers in containers; here each is a gunicorn on its own port.
 type kamalProxy struct {
 	site
 	binary  string
-	servers map[string]*process // that run, by release
+	servers map[string]*process // running servers by release
 }
 
 func (c *kamalProxy) name() string { return "kamal-proxy, gunicorn" }
 
-// start runs the proxy and has it serve r1, as each later deploy does.
+// start runs the proxy and deploys r1 with it.
 func (c *kamalProxy) start(s *scene, next apps.Behaviour) string {
 	if c.binary == "" {
 		s.Fatalf("scripts/deps --kamal-proxy could not build it")

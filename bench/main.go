@@ -1,9 +1,9 @@
-// Bench measures superctl. `bench` alone takes single figures of it, `bench switch` those of a
-// switch, `bench hook` what the drain hook costs, `bench many [PROCESSES]` a thousand workers or
-// ten for each process, and `bench compare` sets it beside what people use instead: with the same
-// Django project, the same load and the same number of workers.
+// Bench measures superctl. `bench` alone measures single figures, `bench switch` a switch,
+// `bench hook` the cost of the drain hook, `bench many [PROCESSES]` a thousand workers or ten for
+// each process, and `bench compare` compares superctl with other tools: with the same Django
+// project, the same load and the same number of workers.
 //
-// It judges nothing: times depend on the machine. What must hold is in the tests.
+// It asserts nothing, because times depend on the machine. The tests assert what must hold.
 package main
 
 import (
@@ -60,10 +60,10 @@ func bench(args []string) error {
 	return errors.Join(measure(run), run.Close())
 }
 
-var names = [2]string{"r1", "r2"} //nolint:gochecknoglobals // what the two releases are called
+var names = [2]string{"r1", "r2"} //nolint:gochecknoglobals // the names of the two releases
 
-// importing is how many seconds the app takes to be imported in the comparison.
+// importing is how many seconds the import of the app takes in the comparison.
 const importing = 2.0
 
-// behaviour is that of both releases.
+// behaviour returns the behaviour of both releases.
 func behaviour() apps.Behaviour { return apps.Behaviour{ImportSeconds: importing} }

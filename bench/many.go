@@ -13,16 +13,15 @@ import (
 	"superctl/e2e/harness"
 )
 
-// What the bench of many workers has: processes with so many instances each, of which the last few
-// wait for one another in a chain.
+// The size of the bench of many workers. The last few processes start one after the other, in a
+// chain.
 const (
-	manyProcesses = 100 // unless the command says otherwise
+	manyProcesses = 100 // default
 	manyInstances = 10
 	manyChain     = 3
 )
 
-// manyBench measures a daemon with ten workers of each of so many processes, and writes
-// bench/MANY.md.
+// manyBench measures a daemon with ten workers of each process and writes bench/MANY.md.
 func manyBench(processes int) func(*harness.Run) error {
 	return func(run *harness.Run) error { return measureMany(run, processes) }
 }
@@ -73,7 +72,7 @@ func (s *scene) many(processes int) (list []figure, err error) {
 	}
 	took := make([]time.Duration, 21)
 	for i := range took {
-		<-time.After(1100 * time.Millisecond) // what a status has found is remembered for a second
+		<-time.After(1100 * time.Millisecond) // the daemon caches the measurements of a status for a second
 		began := time.Now()
 		s.must(s.command(s.run.Binary, "--config", conf, "status"))
 		took[i] = time.Since(began)
@@ -113,7 +112,7 @@ func manyConfig(dir string, processes int) string {
 	return t.String()
 }
 
-// manyOutcome is what is read of the outcome of a switch.
+// manyOutcome is the part of a switch's outcome that the bench reads.
 type manyOutcome struct {
 	Outcome, Error string
 	Steps          []struct {
@@ -131,7 +130,7 @@ func (s *scene) switchMany(conf, release string) (out manyOutcome) {
 	return out
 }
 
-// json runs a command of superctl and reads the last line that it writes.
+// json runs a command of superctl and parses the last line of its output.
 func (s *scene) json(into any, conf string, args ...string) {
 	cmd := exec.Command(s.run.Binary, append([]string{"--config", conf}, args...)...)
 	cmd.Env = s.env()

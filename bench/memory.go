@@ -10,15 +10,15 @@ import (
 	"superctl/proc"
 )
 
-// memory is what all processes of a server have together: the sum of their proportional set sizes,
-// in which a page that n processes share counts as a n-th in each.
+// memory is the memory of all processes of a server at one time: the sum of their proportional set
+// sizes, in which a page that n processes share counts 1/n in each.
 type memory struct {
 	at   time.Time
 	size int // kB
 }
 
-// watch takes the memory of the scene's processes again and again, until the function that it
-// returns is called, or the scene ends.
+// watch measures the memory of the scene's processes repeatedly, until the returned function is
+// called or the scene ends.
 func (s *scene) watch() (taken func() []memory) {
 	ctx, quit := context.WithCancel(context.Background())
 	var list []memory
@@ -52,7 +52,7 @@ func (s *scene) size() (kB int) {
 	return kB
 }
 
-// steadyAndPeak are the median before the first turn, and the most of all.
+// steadyAndPeak returns the median before the first turn and the overall maximum.
 func steadyAndPeak(list []memory, first time.Time) (steady, peak int) {
 	var before []int
 	for _, m := range list {

@@ -16,16 +16,16 @@ import (
 // peer is a way to run the app and to bring a new release into it.
 type peer interface {
 	name() string
-	start(s *scene, next apps.Behaviour) (at string) // makes r1, which is good, and r2; runs r1
-	// returns when the command that a person would type has returned, with what it said
+	start(s *scene, next apps.Behaviour) (at string) // creates r1, which is good, and r2, and runs r1
+	// runs the command that deploys a release, and returns its error
 	turn(release string) error
-	// the release is on disk where the next one has to be, and nobody was told
+	// puts a release on disk where the next one belongs, without deploying it
 	lie(release string)
 }
 
-// peers are all, superctl first. Each is set up as its own manual shows, with two workers of four
-// threads where it has threads. One that knows no other sign of readiness than time is given a
-// second more than the import takes.
+// peers returns all peers, superctl first. Each is set up as its manual shows, with two workers of
+// four threads if it has threads. A peer that can only wait a fixed time for readiness waits one
+// second longer than the import takes.
 func (o *options) peers() []peer {
 	return []peer{
 		&superctl{server: harness.GunicornThreads(), with: "gunicorn"},
@@ -58,11 +58,11 @@ func (o *options) peers() []peer {
 	}
 }
 
-// delay is for whoever needs to be told how long a start takes.
+// delay is the start-up time for peers that must be configured with one.
 const delay = importing + 1
 
-// site is a directory with releases and the link `current`, as Capistrano, Deployer and Ansible
-// leave it.
+// site is a directory with releases and the link current, like those of Capistrano, Deployer and
+// Ansible.
 type site struct{ s *scene }
 
 func (c *site) prepare(s *scene, next apps.Behaviour) {
@@ -75,14 +75,14 @@ func (c *site) prepare(s *scene, next apps.Behaviour) {
 
 func (c *site) lie(release string) { c.s.point(release) }
 
-// venv is a program of the release that is started first: where a server replaces itself, it stays
-// with its interpreter.
+// venv returns the path of a program of the first release: a server that replaces itself keeps its
+// interpreter.
 func (c *site) venv(program string) string { return c.s.path(names[0], "venv", "bin", program) }
 
-// currents is a program of the release that is on disk.
+// currents returns the path of a program of the current release.
 func (c *site) currents(program string) string { return c.s.path("current", "venv", "bin", program) }
 
-// superctl is `superctl switch`.
+// superctl deploys with `superctl switch`.
 type superctl struct {
 	with   string
 	server harness.Server
@@ -122,7 +122,7 @@ func (c *superctl) lie(release string) {
 	c.s.link(c.app.Path("releases", release), c.app.Path("current"))
 }
 
-// gunicornArgs are the same for every bare gunicorn.
+// gunicornArgs returns the options of every bare gunicorn.
 func gunicornArgs(s *scene, more ...string) []string {
 	return append(
 		[]string{
@@ -133,7 +133,7 @@ func gunicornArgs(s *scene, more ...string) []string {
 	)
 }
 
-// gunicornHUP is gunicorn's own reload: the workers are replaced while it serves.
+// gunicornHUP uses gunicorn's own reload, which replaces the workers while it serves.
 type gunicornHUP struct {
 	site
 	server *process
@@ -153,8 +153,7 @@ func (c *gunicornHUP) turn(release string) error {
 	return c.server.signal(syscall.SIGHUP)
 }
 
-// gunicornUSR2 is the upgrade that gunicorn's manual describes: a second master beside the first,
-// which is then told to go.
+// gunicornUSR2 uses the upgrade in gunicorn's manual: start a second master, then stop the first.
 type gunicornUSR2 struct{ site }
 
 func (c *gunicornUSR2) name() string { return "gunicorn, SIGUSR2 then SIGTERM" }
@@ -174,7 +173,7 @@ func (c *gunicornUSR2) turn(release string) error {
 	<-time.After(time.Duration(delay * float64(time.Second)))
 	next := c.s.number("pid.2")
 	if err := c.s.signal(next, 0); err != nil {
-		return errors.New("the second master is not there")
+		return errors.New("the second master did not start")
 	}
 	if err := c.s.signal(old, syscall.SIGTERM); err != nil {
 		return err

@@ -6,15 +6,15 @@ import (
 	"superctl/load"
 )
 
-// played is what has become of one peer's turns, on each way.
+// played is the result of one peer's turns, on each way.
 type played struct {
 	name   string
 	strips []strip
 	memory struct{ steady, peak int } // kB
-	err    error                      // it could not be played, or not to its end
+	err    error                      // why the peer could not be measured
 }
 
-// strip is one way of it.
+// strip is the result on one way.
 type strip struct {
 	way    string
 	result *load.Result
@@ -24,11 +24,11 @@ type strip struct {
 // turn is one switch.
 type turn struct {
 	asked    time.Time
-	firstNew time.Time // the new release's first answer had come
-	lastOld  time.Time // the last request was sent that the old release has answered
+	firstNew time.Time // when the first answer of the new release came
+	lastOld  time.Time // when the last request that the old release answered was sent
 }
 
-// over is when the new release alone answers.
+// over returns when only the new release answers.
 func (t turn) over() time.Time {
 	if t.lastOld.After(t.firstNew) {
 		return t.lastOld
@@ -36,10 +36,10 @@ func (t turn) over() time.Time {
 	return t.firstNew
 }
 
-// mixed is how long both releases answer.
+// mixed returns how long both releases answer.
 func (t turn) mixed() time.Duration { return max(0, t.lastOld.Sub(t.firstNew)) }
 
-// play switches one peer to and fro between two good releases, under load.
+// play switches one peer back and forth between two good releases, under load.
 func (o *options) play(s *scene, p peer) (out played) {
 	out.name = p.name()
 	defer s.recovered(&out.err)
@@ -73,7 +73,7 @@ func (o *options) play(s *scene, p peer) (out played) {
 	return out
 }
 
-// newStrip finds out from the answers when each turn began to show and when it was over.
+// newStrip returns a strip, with the beginning and the end of each turn taken from the answers.
 func newStrip(way string, result *load.Result, asked []time.Time) strip {
 	s := strip{way: way, result: result}
 	for i, at := range asked {
@@ -98,14 +98,13 @@ func newStrip(way string, result *load.Result, asked []time.Time) strip {
 	return s
 }
 
-// before is the part of the result from before the first turn: after one, who has been waiting
-// still comes in a crowd.
+// before returns the part of the result before the first turn. After a turn, delayed requests come
+// in a burst.
 func (s *strip) before() *load.Result {
 	return s.result.During(load.Window{Began: s.result.Began, Ended: s.turns[0].asked.Add(-time.Millisecond)})
 }
 
-// windows are the stretches that belong to a turn: from the moment when it is asked for until a
-// second after it is over.
+// windows returns the time of each turn: from its command until one second after its end.
 func (s *strip) windows() (list []load.Window) {
 	for _, t := range s.turns {
 		list = append(list, load.Window{Began: t.asked, Ended: t.over().Add(time.Second)})

@@ -11,14 +11,14 @@ import (
 	"superctl/load"
 )
 
-// The plot's measures, in pixels.
+// The plot's dimensions in pixels.
 const (
 	width, height = 900.0, 90.0 // of one strip
 	left, gap     = 60.0, 26.0
 	least, most   = 1.0, 20_000.0 // ms, on a logarithmic scale
 )
 
-// plot draws the latency of every request of one way over time, a strip for each peer.
+// plot draws the latency of every request of one way over time, with one strip for each peer.
 func plot(list []played, way string) []byte {
 	list = slices.DeleteFunc(slices.Clone(list), func(p played) bool { return p.err != nil })
 	var t bytes.Buffer
@@ -59,8 +59,8 @@ func (s *strip) draw(t *bytes.Buffer, name string, top float64) {
 			top+height,
 		)
 	}
-	// A point is a stroke of no length with a round cap: one path a class is a tenth of the bytes
-	// of a circle a request. Of points that fall together one is enough.
+	// A point is a zero-length stroke with a round cap: one path for each class takes a tenth of
+	// the bytes of a circle for each request. Points at the same spot are drawn once.
 	for _, failed := range []bool{false, true} {
 		class, drawn := "o", make(map[[2]int]bool)
 		if failed {

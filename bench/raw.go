@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// raw is every request that was sent, and every switch, as compressed CSV. A line's moment is
-// counted from the line before it of the same client, the first one's from the begin of the load:
-// that is a third of the bytes.
+// raw writes every request and every switch as compressed CSV. The time of a line is relative to
+// the previous line of the same client, and the first to the beginning of the load, which takes a
+// third of the bytes.
 func raw(list []played) ([]byte, error) {
 	var b bytes.Buffer
 	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)

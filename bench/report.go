@@ -143,7 +143,7 @@ what brings the site back.
 
 | | release | failed | the site | the command said | to come back |
 |---|---|---|---|---|---|
-`, visits, visits*int(watched.Seconds()), watched.Seconds())
+`, visitRate, visitRate*int(watched.Seconds()), watched.Seconds())
 	for _, d := range c.broken {
 		if d.err != nil {
 			fmt.Fprintf(t, "| %s | | not measured: %s ||||\n", d.name, oneLine(d.err))
@@ -170,7 +170,7 @@ what failed of the %[2]d requests that were due in the %[1]d s after each.
 
 | | one killed: failed | the site | all killed: failed | the site |
 |---|---|---|---|---|
-`, int(watched.Seconds()), visits*int(watched.Seconds()))
+`, int(watched.Seconds()), visitRate*int(watched.Seconds()))
 	for _, b := range c.worker {
 		if b.err != nil {
 			fmt.Fprintf(t, "| %s | not measured: %s ||||\n", b.name, oneLine(b.err))
@@ -200,7 +200,7 @@ process (superctl's daemon, gunicorn's and uWSGI's master, supervisord, circusd)
 		}
 		fmt.Fprintf(
 			t, "| %s | %d | **%d** | %s | %s | %s |\n", k.name, len(k.result.Records), len(k.result.Failed()),
-			ms(k.result.Latency().Max), ms(k.silent), median(k.charged),
+			ms(k.result.Latency().Max), ms(k.silent), median(k.takeovers),
 		)
 	}
 }

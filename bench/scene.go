@@ -20,10 +20,10 @@ import (
 	"superctl/load"
 )
 
-// patience is how long anything may take that must happen.
+// patience limits every wait.
 const patience = time.Minute
 
-// scene is where one server runs: a directory with releases. It is the harness's T.
+// scene runs one server in a directory with releases. It implements the harness's T.
 type scene struct {
 	run      *harness.Run
 	dir      string
@@ -33,7 +33,7 @@ type scene struct {
 
 type given struct{ error }
 
-// make makes the directory. What belongs to it is ended with the scene.
+// make creates the directory. The processes that belong to it end with the scene.
 func (s *scene) make() {
 	dir, err := os.MkdirTemp(s.run.Dir, "b")
 	s.must(err)
@@ -45,15 +45,15 @@ func (s *scene) make() {
 	})
 }
 
-// release makes a release in it.
+// release creates a release in the directory.
 func (s *scene) release(name string, be apps.Behaviour) {
 	s.must(s.run.Apps.Release(s.path(name), be))
 }
 
-// point turns the link `current`, as Capistrano does.
+// point points the link current to a release, like Capistrano.
 func (s *scene) point(release string) { s.link(s.path(release), s.path("current")) }
 
-// link makes a symbolic link, or turns it.
+// link creates or replaces a symbolic link.
 func (s *scene) link(to, from string) {
 	s.must(os.Symlink(to, from+".new"))
 	s.must(os.Rename(from+".new", from))
@@ -63,14 +63,14 @@ func (s *scene) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
-// file writes one.
+// file writes a file.
 func (s *scene) file(name, text string) string {
 	s.must(os.MkdirAll(filepath.Dir(s.path(name)), 0o755))
 	s.must(os.WriteFile(s.path(name), []byte(text), 0o644))
 	return s.path(name)
 }
 
-// number reads one from a file; 0 if there is none.
+// number reads a number from a file, or returns 0 if there is none.
 func (s *scene) number(name string) int {
 	text, err := os.ReadFile(s.path(name))
 	if err != nil {
@@ -80,25 +80,26 @@ func (s *scene) number(name string) int {
 	return n
 }
 
-// log is what the scene's servers have written.
+// log returns the output of the scene's servers.
 func (s *scene) log() string {
 	text, _ := os.ReadFile(s.path("log"))
 	return string(text)
 }
 
-// env is the environment of what belongs to the scene: all that a server puts down, it puts there.
+// env returns the environment of the scene's programs. It keeps their files in the scene's
+// directory.
 func (s *scene) env() []string {
 	return append(os.Environ(), "SHOP_E2E_RUN="+s.dir, "PYTHONUNBUFFERED=1", "HOME="+s.dir, "TMPDIR="+s.dir,
 		"XDG_RUNTIME_DIR="+s.dir, "XDG_CONFIG_HOME="+s.dir, "XDG_STATE_HOME="+s.dir)
 }
 
-// process is a server that the scene has started.
+// process is a server that the scene started.
 type process struct {
 	*exec.Cmd
 	ended chan struct{}
 }
 
-// spawn starts a server; it is ended with the scene.
+// spawn starts a server, which ends with the scene.
 func (s *scene) spawn(files []*os.File, env []string, name string, args ...string) *process {
 	p := &process{exec.Command(name, args...), make(chan struct{})}
 	p.Dir, p.Env = s.dir, append(s.env(), env...)
@@ -116,7 +117,7 @@ func (s *scene) spawn(files []*os.File, env []string, name string, args ...strin
 	return p
 }
 
-// signal sends one. A server that has ended is an error.
+// signal sends a signal. It is an error if the server has ended.
 func (p *process) signal(sig os.Signal) error {
 	if err := p.Process.Signal(sig); err != nil {
 		return fmt.Errorf("signal the server: %w", err)
@@ -124,13 +125,13 @@ func (p *process) signal(sig os.Signal) error {
 	return nil
 }
 
-// command runs what a person would type, and gives its last line with the error.
+// command runs a command, and adds the last line of its output to its error.
 func (s *scene) command(name string, args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = s.dir, s.env()
-	out, err := os.CreateTemp(s.dir, "out") // not a pipe, which a server that the command starts would keep open
+	out, err := os.CreateTemp(s.dir, "out") // not a pipe: a server started by the command would keep it open
 	s.must(err)
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
@@ -145,7 +146,7 @@ func (s *scene) command(name string, args ...string) error {
 	return fmt.Errorf("%w: %s", err, lines[len(lines)-1])
 }
 
-// signal sends one to a process of the scene.
+// signal sends a signal to a process of the scene.
 func (s *scene) signal(pid int, sig syscall.Signal) error {
 	if !slices.ContainsFunc(harness.Belonging(s.dir), func(p harness.Process) bool { return p.PID == pid }) {
 		return fmt.Errorf("process %d is not there", pid)
@@ -158,7 +159,7 @@ func (s *scene) signal(pid int, sig syscall.Signal) error {
 	return unix.PidfdSendSignal(fd, sig, nil, 0)
 }
 
-// within waits until a condition holds, and says whether it did in time.
+// within waits until a condition holds, and reports whether it did within the limit.
 func within(limit time.Duration, ok func() bool) bool {
 	for deadline := time.Now().Add(limit); !ok(); <-time.After(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -168,7 +169,7 @@ func within(limit time.Duration, ok func() bool) bool {
 	return true
 }
 
-// answering waits until somebody answers at the address.
+// answering waits until a server answers at the address.
 func (s *scene) answering(address string) {
 	if !within(patience, func() bool { return answers(address) }) {
 		log := s.log()
@@ -176,7 +177,7 @@ func (s *scene) answering(address string) {
 	}
 }
 
-// answers asks once.
+// answers reports whether a server answers at the address.
 func answers(address string) bool {
 	r, err := load.Start(load.Config{
 		Network: "tcp", Address: address, Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/healthz/")},
@@ -191,7 +192,7 @@ func answers(address string) bool {
 	return len(res.Records) == 1 && len(res.Failed()) == 0
 }
 
-// freePort is an address that nobody uses.
+// freePort returns an unused address.
 func (s *scene) freePort() string {
 	l, err := net.Listen("tcp4", "127.0.0.9:0")
 	s.must(err)
@@ -223,30 +224,30 @@ func (s *scene) end() {
 	s.cleanups = nil
 }
 
-// What follows makes it a harness.T.
+// The following methods implement harness.T.
 
-// Helper is for tests.
+// Helper does nothing.
 func (s *scene) Helper() {}
 
-// Name names it.
+// Name returns the name of the scene.
 func (s *scene) Name() string { return "bench" }
 
-// Logf keeps quiet.
+// Logf does nothing.
 func (s *scene) Logf(string, ...any) {}
 
-// Errorf tells what is wrong.
+// Errorf records a failure.
 func (s *scene) Errorf(format string, args ...any) {
 	s.failed = true
 	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
 }
 
-// Fatalf ends the scene.
+// Fatalf records a failure and ends the scene.
 func (s *scene) Fatalf(format string, args ...any) { panic(given{fmt.Errorf(format, args...)}) }
 
-// Cleanup is run at the end, the newest first.
+// Cleanup registers a function to run at the end, the newest first.
 func (s *scene) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
-// Failed says whether anything was wrong.
+// Failed reports whether a failure was recorded.
 func (s *scene) Failed() bool { return s.failed }
 
 var _ harness.T = (*scene)(nil)

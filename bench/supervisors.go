@@ -8,10 +8,10 @@ import (
 	"superctl/e2e/apps"
 )
 
-// circus owns the socket; its workers get it, and accept from it side by side.
+// circus owns the socket; its workers inherit it and all accept from it.
 type circus struct {
 	site
-	tools string // where circusd is
+	tools string // directory of circusd
 }
 
 func (c *circus) name() string { return "circus, uvicorn" }
@@ -42,8 +42,7 @@ port = %[5]s
 	return address
 }
 
-// turn tries again while circus is still starting what it was told before, which it answers with an
-// error.
+// turn retries while circus is still starting the previous release, which it reports as an error.
 func (c *circus) turn(release string) (err error) {
 	c.s.point(release)
 	within(patience/4, func() bool {
@@ -59,7 +58,7 @@ func (c *circus) turn(release string) (err error) {
 // supervisord stops a program and starts it.
 type supervisord struct {
 	site
-	tools string // where supervisord is
+	tools string // directory of supervisord
 }
 
 func (c *supervisord) name() string { return "supervisord, gunicorn" }
@@ -98,7 +97,7 @@ func (c *supervisord) turn(release string) error {
 	)
 }
 
-// serverStarter owns the socket and starts the next server beside the one that it then stops.
+// serverStarter owns the socket. It starts the next server and then stops the previous one.
 type serverStarter struct{ site }
 
 func (c *serverStarter) name() string { return "Server::Starter, gunicorn" }

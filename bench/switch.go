@@ -14,11 +14,11 @@ import (
 	"superctl/e2e/harness"
 )
 
-// boots is how often a release is started each way.
+// boots is how often a release is started in each way.
 const boots = 9
 
-// switchBench measures how long a switch takes until the first answer of the new release, beside
-// the same gunicorn started by hand, and writes its lines of bench/RESULTS.md.
+// switchBench measures how long a switch takes until the first answer of the new release, compared
+// with the same gunicorn started by hand, and writes its lines of bench/RESULTS.md.
 func switchBench(run *harness.Run) error {
 	s := &scene{run: run}
 	list, err := s.switchFigures()
@@ -29,8 +29,8 @@ func switchBench(run *harness.Run) error {
 	return renew(filepath.Join("bench", "RESULTS.md"), list)
 }
 
-// switchFigures starts releases in turns, by hand and by a switch, since the machine is not the
-// same from second to second.
+// switchFigures starts releases by hand and by a switch alternately, because the speed of the
+// machine varies.
 func (s *scene) switchFigures() (list []figure, err error) {
 	defer s.recovered(&err)
 	a := harness.New(s, s.run, harness.Options{Top: `probation = "0s"`})
@@ -68,7 +68,7 @@ func (s *scene) switchFigures() (list []figure, err error) {
 	return list, nil
 }
 
-// bootByHand is how long gunicorn takes from its start to its first answer.
+// bootByHand returns how long gunicorn takes from its start to its first answer.
 func (s *scene) bootByHand(release string) time.Duration {
 	s.point(release)
 	address := s.freePort()
@@ -80,8 +80,8 @@ func (s *scene) bootByHand(release string) time.Duration {
 	return took
 }
 
-// bootBySwitch is how long a switch takes from its start to the first answer of the release that it
-// goes to.
+// bootBySwitch returns how long a switch takes from its start to the first answer of the new
+// release.
 func (s *scene) bootBySwitch(a *harness.App, address, release string) time.Duration {
 	began := time.Now()
 	c := a.Begin("switch", release)
@@ -91,7 +91,7 @@ func (s *scene) bootBySwitch(a *harness.App, address, release string) time.Durat
 	return took
 }
 
-// firstAnswer asks again and again until that release answers.
+// firstAnswer sends requests until that release answers.
 func (s *scene) firstAnswer(began time.Time, address, release string) time.Duration {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -112,7 +112,7 @@ func (s *scene) firstAnswer(began time.Time, address, release string) time.Durat
 	return 0
 }
 
-// renew puts figures into the table of a file, in the place of those that measure the same.
+// renew replaces figures in the table of a file.
 func renew(path string, list []figure) error {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"superctl/e2e/apps"
 )
 
-// uwsgi reloads gracefully: all at once, or worker by worker. Without the header it closes
-// connections that it has promised to keep.
+// uwsgi reloads gracefully: all workers at once, or one after the other. Without the header it
+// closes connections that it announced to keep alive.
 type uwsgi struct {
 	site
 	title   string
@@ -41,8 +41,8 @@ func (c *uwsgi) turn(release string) error {
 	if !c.chain {
 		return c.server.signal(syscall.SIGHUP)
 	}
-	// One that runs already is not begun anew, and it runs on for a while after its last worker
-	// answers.
+	// uWSGI ignores a reload while another one is in progress, which lasts for a while after the
+	// last worker answers.
 	within(10*time.Second, func() bool { return strings.Count(c.s.log(), "chain reloading complete") >= c.chained })
 	c.chained++
 	fifo, err := os.OpenFile(c.s.path("fifo"), os.O_WRONLY|syscall.O_NONBLOCK, 0) // without a reader it does not block
@@ -54,8 +54,8 @@ func (c *uwsgi) turn(release string) error {
 	return err
 }
 
-// emperor is uWSGI's own supervisor: it looks at the files of its vassals, and reloads the one
-// whose file was touched.
+// emperor is uWSGI's own supervisor: it watches the config files of its vassals, and reloads a
+// vassal whose file was touched.
 type emperor struct{ site }
 
 func (c *emperor) name() string { return "uWSGI, Emperor" }

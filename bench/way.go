@@ -10,14 +10,14 @@ import (
 	"superctl/load"
 )
 
-// way is how clients get to the site, and the load that takes it: clients with a new connection for
-// each request, clients that keep theirs, and now and then a slow view and a large download.
+// way is a path from clients to the site with its load: clients with a new connection for each
+// request, clients with kept-alive connections, and now and then a slow view and a large download.
 type way struct {
 	place
 	runs []*load.Run
 }
 
-// place is a way's name, what stands over its table, and the file of its plot.
+// place is a way's name, the heading of its table, and the file of its plot.
 type place struct {
 	name, title, file string
 	rate              float64 // requests a second, by each of the first two kinds of clients
@@ -34,7 +34,7 @@ func ways() []place {
 // The kinds of clients of a way, in the order of its runs.
 var kinds = [...]string{"new connections", "kept connections", "slow and large"} //nolint:gochecknoglobals // constant
 
-// seldom is how many slow and large requests are sent on each way in a second.
+// seldom is the rate of slow and large requests on each way, in requests a second.
 const seldom = 1.0
 
 const slowView = "/slow?s=1"
@@ -57,7 +57,7 @@ func (s *scene) begin(p place, address string) *way {
 	return w
 }
 
-// stopped ends the loads together, and is one result for each.
+// stopped stops all loads together and returns their results.
 func stopped(ways []*way) []*load.Result {
 	list := make([]*load.Result, len(ways))
 	var all sync.WaitGroup
@@ -68,8 +68,8 @@ func stopped(ways []*way) []*load.Result {
 	return list
 }
 
-// stop ends the load, and is one result of all of it. A client's number tells its kind:
-// kinds[Client/100].
+// stop stops the load and returns one result for all its clients. The number of a client gives its
+// kind: kinds[Client/100].
 func (w *way) stop() *load.Result {
 	var results [len(kinds)]*load.Result
 	var runs sync.WaitGroup
@@ -93,8 +93,8 @@ func (w *way) stop() *load.Result {
 	return all
 }
 
-// settled waits until each kind of client but the seldom one has been answered by that release
-// alone for a while, and says whether it came to that.
+// settled waits until, for a while, only that release has answered each frequent kind of client. It
+// reports whether that happened within the limit.
 func (w *way) settled(release string, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("not within %s", limit))
 	defer cancel()
@@ -113,7 +113,7 @@ func (w *way) settled(release string, limit time.Duration) bool {
 	return true
 }
 
-// quick is the part of a result whose latency depends on the server alone.
+// quick returns the part of a result whose latency depends only on the server.
 func quick(r *load.Result) *load.Result {
 	p := *r
 	p.Records = nil
