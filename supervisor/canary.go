@@ -142,11 +142,7 @@ func (g *generation) failed() error {
 
 // try is one step of a canary.
 func (cr canaryRun) try(ctx context.Context, share int, part string, t *transcript) error {
-	var err error
-	if stopped := cr.owner.do(func() { err = cr.begin(ctx, share) }); stopped != nil {
-		return stopped
-	}
-	if err != nil {
+	if err := cr.begin(ctx, share); err != nil {
 		return err
 	}
 	cr.emit(Event{Type: "progress", Step: stepCanary, Detail: fmt.Sprintf("%s for %s", part, span(cr.req.Canary.For))})
@@ -201,21 +197,39 @@ func (cr canaryRun) checkEnv(share int) []string {
 	)
 }
 
-// begin gives the staged generation its part, unless something has gone wrong meanwhile. That
-// it has had connections is durable before it gets the first.
+// begin gives the staged generation its part. That it has had connections is durable before it gets
+// the first.
 func (cr canaryRun) begin(ctx context.Context, share int) error {
+	first := false
+	if err := cr.owner.try(func() error {
+		first = !cr.to.tried
+		cr.to.tried = true
+		return cr.goesOn(ctx)
+	}); err != nil {
+		return err
+	}
+	if err := cr.owner.journal.durable(); err != nil {
+		return err
+	}
+	return cr.owner.try(func() error { return cr.direct(ctx, share, first) })
+}
+
+// goesOn returns what has gone wrong meanwhile, for the owner.
+func (cr canaryRun) goesOn(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	g, networks := cr.to, cr.req.Canary.Networks
-	if g.failure != nil {
-		return g.failure
-	}
-	first := !g.tried
-	g.tried, g.canary = true, &CanaryStatus{Share: float64(share) / 100, Networks: networks}
-	if err := cr.owner.journal.save(); err != nil {
+	return cr.to.failed()
+}
+
+// direct turns the gates, as the owner does it.
+func (cr canaryRun) direct(ctx context.Context, share int, first bool) error {
+	if err := cr.goesOn(ctx); err != nil {
 		return err
 	}
+	g, networks := cr.to, cr.req.Canary.Networks
+	g.canary = &CanaryStatus{Share: float64(share) / 100, Networks: networks}
+	g.owner.journal.dirty = true
 	for _, name := range g.listeners() {
 		switch {
 		case g.gates[name].Kind() == kindSteer:

@@ -368,18 +368,14 @@ func (e *stepError) Unwrap() error { return e.err }
 // step runs one step: durable before it begins, told when it begins and ends, with a fault point on
 // either side.
 func (c *change) step(name string, do func(context.Context) (string, error)) error {
-	var saved error
-	if err := c.owner.do(func() {
-		c.stepName = name
-		saved = c.owner.journal.save()
-	}); err != nil {
+	if err := c.owner.do(func() { c.stepName = name }); err != nil {
 		return err
 	}
-	if saved != nil {
-		saved = c.untilSaved(saved)
-	}
-	if saved != nil && !goesBack(name) {
-		return &stepError{name, saved}
+	switch err := c.durable(); {
+	case errors.Is(err, ErrStopping):
+		return err
+	case err != nil && !goesBack(name):
+		return &stepError{name, err}
 	}
 	c.announce().begin()
 	c.fault("before " + name)
@@ -402,18 +398,14 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	return nil
 }
 
-// saveTime is how long a change waits for a state file that cannot be written.
-const saveTime = 10 * time.Second
-
-// untilSaved waits until what could not be saved is. A change that has not had its cutover does not
-// wait: it is aborted.
-func (c *change) untilSaved(failed error) error {
-	if !c.committed {
-		return failed
+// durable waits until what the change has done is in the state file. A change that has had its
+// cutover waits for a file that cannot be written; another one is aborted.
+func (c *change) durable() error {
+	err := c.owner.journal.durable()
+	if err == nil || !c.committed {
+		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(c.ctx, saveTime, failed)
-	defer cancel()
-	return c.owner.await(ctx, func() (bool, error) { return c.owner.journal.unsaved == 0, nil })
+	return c.owner.journal.mended(c.ctx, err)
 }
 
 // goesBack reports whether a step leads back to what the state file says already, so that it is not

@@ -78,6 +78,15 @@ func (co *core) enter(who string) {
 	}
 }
 
+// try has the owner run f, waits until it has, and returns its error.
+func (co *core) try(f func() error) error {
+	var err error
+	if stopped := co.do(func() { err = f() }); stopped != nil {
+		return stopped
+	}
+	return err
+}
+
 // waiter is somebody who waits for a condition that the owner looks at after every turn.
 type waiter struct {
 	cond func() (bool, error) // run by the owner

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,6 +22,7 @@ func (c *change) cutover(context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	c.committedDurably()
 	if err := c.to.verifyListeners(); err != nil {
 		c.warn("%v", err)
 		_ = c.owner.do(c.owner.listeners.check) // for the status
@@ -67,12 +69,19 @@ func (c *change) commit() {
 	}
 	c.owner.live = c.to
 	c.becomeLive()
-	c.owner.release = &c.plan.Release
+	release := c.plan.Release
+	c.owner.release = &release
 	if c.was.release != nil && c.was.release.Path != c.plan.Release.Path {
 		c.owner.previous = c.was.release
 	}
-	if err := c.owner.journal.save(); err != nil {
-		c.warnings = append(c.warnings, "the cutover is not durable: "+err.Error())
+	c.owner.journal.dirty = true
+}
+
+// committedDurably waits until a cutover is in the state file. One that is not is only told: the new
+// generation serves.
+func (c *change) committedDurably() {
+	if err := c.owner.journal.durable(); err != nil && !errors.Is(err, ErrStopping) {
+		c.warn("the cutover is not durable: %v", err)
 	}
 }
 

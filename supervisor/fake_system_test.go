@@ -63,8 +63,17 @@ func (f *fakeSystem) system() system {
 	return system{
 		close: f.close, start: f.start, output: f.output, run: f.run, adopt: f.adopt, inode: f.inode,
 		find: f.find, sweep: f.sweep, strays: f.w.strays, end: f.end, measure: f.measure,
-		write: writeFile, sync: syncDir, chance: rand.Float64,
+		write: f.write, sync: syncDir, chance: rand.Float64,
 	}
+}
+
+func (f *fakeSystem) write(path string, data []byte) error {
+	var wait func(string)
+	f.w.set(func() { wait = f.w.disk })
+	if wait != nil {
+		wait(path)
+	}
+	return writeFile(path, data)
 }
 
 // start checks that a worker gets what belongs to its place: its own pipe, flag and listeners.

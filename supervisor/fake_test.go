@@ -52,6 +52,7 @@ type world struct {
 	found    func(worker.Found) worker.Found // last touch on what is said of a running worker
 	pipes    bool                            // outputs are real pipes: for tests in real time
 	begins   func(worker.Spec) error         // is asked before each start
+	disk     func(path string)               // is called before each write of a file; nil = it takes no time
 	complain func(string)                    // takes what a fake finds wrong, instead of the test
 }
 

@@ -85,22 +85,6 @@ func (s *Supervisor) newGeneration(plan Plan, gates map[string]Gate, only string
 	return g
 }
 
-// stage gives the generation its own listeners and starts the processes that have one.
-func (g *generation) stage() error {
-	if err := g.openListeners(); err != nil {
-		return err
-	}
-	if err := g.owner.journal.save(); err != nil { // the next daemon must know the places of the listeners
-		return err
-	}
-	for _, in := range g.instances {
-		if len(in.proc.Listen) > 0 {
-			in.start()
-		}
-	}
-	return nil
-}
-
 // openListeners gives the generation its own listeners, but for those that it has taken over. They
 // are in the store before a gate can turn to them: else connections would reach a listener that
 // ends with this daemon.

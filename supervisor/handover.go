@@ -139,7 +139,7 @@ func (ho *handover) handOver(who string) error {
 	// what a worker says from here on is the next daemon's to hear, and what it has said is in the
 	// state
 	ho.owner.mailbox.pause()
-	if err := ho.owner.journal.save(); err != nil {
+	if err := ho.owner.journal.flush(); err != nil {
 		ho.owner.mailbox.read()
 		return fmt.Errorf("nothing was handed over: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -238,7 +239,7 @@ func TestAStateOfANewerDaemonIsReadWhenItSaysThatItCanBe(t *testing.T) {
 		data := fmt.Sprintf(
 			`{"version": %d, "needs": %d, "app": "shop", "next_generation": 7, "unknown": [1]}`, stateVersion+1, needs,
 		)
-		if err := os.WriteFile(s.journal.statePath(), []byte(data), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(s.opt.State, stateName), []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.CheckState(); (err == nil) != readable {

@@ -173,8 +173,13 @@ func TestARemovedNotifySocketIsMadeAgainAndStored(t *testing.T) {
 	awaitStatus(t, s, "the last words to the socket that was removed")
 	say(t, path)("hello")
 	awaitStatus(t, s, "hello")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.await(ctx, func() (bool, error) { return len(stored.inodes) == 2, nil }); err != nil {
+		t.Fatalf("the store was given sockets with inodes %v: %v", stored.inodes, err)
+	}
 	_ = s.do(func() {
-		if n := len(stored.inodes); n != 2 || stored.removed != 1 || stored.inodes[0] == stored.inodes[1] {
+		if stored.removed != 1 || stored.inodes[0] == stored.inodes[1] {
 			t.Errorf(
 				"sockets with inodes %v were put into the store, and %d were removed", stored.inodes, stored.removed,
 			)

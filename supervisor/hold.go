@@ -95,11 +95,21 @@ func (h holding) quiesce(ctx context.Context) (string, error) {
 
 // turnToHeld turns the gate to a generation of the old plan that has no workers.
 func (h holding) turnToHeld(context.Context) (string, error) {
-	var err error
-	if stopped := h.owner.do(func() { h.from, err = h.from.holdBack(h.ctx) }); stopped != nil {
-		return "", stopped
+	old := h.from
+	if err := h.owner.try(func() (err error) {
+		h.from, err = old.holdBack(h.ctx)
+		return err
+	}); err != nil {
+		return "", err
 	}
-	return "new connections wait", err
+	if err := h.owner.journal.durable(); err != nil {
+		return "", errors.Join(err, h.owner.try(func() error {
+			held := h.from
+			h.from = old
+			return old.serveInsteadOf(held)
+		}))
+	}
+	return "new connections wait", nil
 }
 
 // holdBack makes a generation of g's plan live in the place of g, without workers. When that fails,
@@ -121,9 +131,6 @@ func (g *generation) holdBack(ctx context.Context) (*generation, error) {
 	g.transit(superseded)
 	held.transit(cutOver)
 	g.owner.live = held
-	if err := g.owner.journal.save(); err != nil {
-		return g, errors.Join(err, g.serveInsteadOf(held))
-	}
 	return held, nil
 }
 
@@ -212,13 +219,10 @@ func (h holding) watchQueue(ctx context.Context, began time.Time) (seen queueSee
 
 // cutoverHeld gives the held listeners to the new generation, which starts on them.
 func (h holding) cutoverHeld(context.Context) (string, error) {
-	var err error
-	if stopped := h.owner.do(func() { err = h.takeHeld() }); stopped != nil {
-		return "", stopped
-	}
-	if err != nil {
+	if err := h.owner.try(h.takeHeld); err != nil {
 		return "", err
 	}
+	h.committedDurably()
 	h.point(h.plan.Release)
 	return fmt.Sprintf("generation %d takes what has waited", h.to.id), nil
 }
@@ -336,14 +340,14 @@ func (h holding) turnBackHeld() (string, error) {
 	if err := h.background().stopAll(ctx, func() []*instance { return withoutListeners(failed) }); err != nil {
 		return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
 	}
-	var err error
 	var dead bool
-	if stopped := h.owner.do(func() { dead, err = h.holdAgain() }); stopped != nil {
-		return "", stopped
-	}
-	if err != nil {
+	if err := h.owner.try(func() (err error) {
+		dead, err = h.holdAgain()
+		return err
+	}); err != nil {
 		return "", err
 	}
+	_ = h.owner.journal.durable() // it says so itself, and the site must not stay down for it
 	h.point(h.from.plan.Release)
 	if !dead {
 		if _, err := h.settle(ctx, failed); err != nil {
@@ -393,6 +397,5 @@ func (h holding) holdAgain() (dead bool, err error) {
 	back.transit(cutOver)
 	h.owner.live, h.from = back, back
 	way.retire()
-	_ = h.owner.journal.save() // it says so itself, and the site must not stay down for it
 	return dead, nil
 }

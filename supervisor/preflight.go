@@ -39,14 +39,17 @@ func (p privateTrial) proveOnly(ctx context.Context, of func(*generation) []*ins
 		gates[name] = private
 	}
 	var g *generation
-	var err error
-	if stopped := p.owner.do(func() {
+	err := p.owner.try(func() error {
 		g = p.owner.newGeneration(p.plan, gates, "")
 		g.private = true
 		g.instances = of(g)
-		err = g.stage()
-	}); stopped != nil {
-		return "", stopped
+		return g.openListeners()
+	})
+	if g == nil {
+		return "", err
+	}
+	if err == nil {
+		err = p.stageWorkers(g)
 	}
 	if err == nil {
 		_, err = p.prove(ctx, g)

@@ -108,7 +108,7 @@ func (g *generation) retireAtRest(since time.Time) {
 		switch {
 		case g.state != Standby || !g.since.Equal(since):
 			return true, nil
-		case g.owner.change != nil || g.owner.journal.unsaved > 0:
+		case g.owner.change != nil || g.owner.journal.behind():
 			return false, nil
 		}
 		g.retire()

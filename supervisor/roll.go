@@ -60,14 +60,12 @@ func (r rolling) perform() error {
 		return err
 	}
 	return r.step(stepCutover, func(context.Context) (string, error) {
-		var err error
-		if stopped := r.owner.do(func() { err = r.rolled() }); stopped != nil {
-			return "", stopped
+		if err := r.owner.try(r.rolled); err != nil {
+			return "", err
 		}
-		if err == nil {
-			r.point(r.plan.Release)
-		}
-		return "all connections reach the new workers", err
+		r.committedDurably()
+		r.point(r.plan.Release)
+		return "all connections reach the new workers", nil
 	})
 }
 
@@ -82,19 +80,17 @@ func (r rolling) replaceAll(ctx context.Context) (string, error) {
 	if r.kind == Restart {
 		only = r.req.Process
 	}
-	var err error
-	if stopped := r.owner.do(func() {
+	if err := r.owner.do(func() {
 		r.to = r.owner.newGeneration(r.plan, r.gates(), only)
 		r.to.tried = true // its workers get connections as soon as they are proved
 		if !r.apart() {
 			maps.Copy(r.to.staged, r.from.staged) // one queue, for old and new
 		}
 		r.owner.rolling = r.to
-		err = r.owner.journal.save()
-	}); stopped != nil {
-		return "", stopped
+	}); err != nil {
+		return "", err
 	}
-	if err != nil {
+	if err := r.owner.journal.durable(); err != nil {
 		return "", err
 	}
 	n := 0
@@ -351,10 +347,10 @@ func (r rolling) turnBackAll() (string, error) {
 		back.transit(cutOver)
 		r.owner.live, r.owner.rolling = back, failed
 		r.undo().restoreRecords()
-		_ = r.owner.journal.save() // it says so itself
 	}); err != nil {
 		return "", err
 	}
+	_ = r.owner.journal.durable() // it says so itself
 	r.point(back.plan.Release)
 	_, err := r.rollTo(back, failed)
 	if stopped := r.owner.do(func() {

@@ -11,11 +11,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/google/renameio/v2"
-	"go.uber.org/zap"
 
 	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
@@ -103,16 +101,6 @@ type workerState struct {
 	Notified bool `json:"notified,omitempty"`
 }
 
-// journal keeps the state file: what the next daemon must know.
-type journal struct {
-	*core
-	owner       *Supervisor
-	dirty       bool      // the state file is behind
-	unsaved     int       // saves that have failed in a row
-	saveAt      time.Time // when a failed save is tried again
-	interrupted state     // of the last daemon: what it was doing when it ended
-}
-
 // mark is what everything that a supervisor of this state directory starts carries in its
 // environment.
 func (co *core) mark() string {
@@ -122,78 +110,6 @@ func (co *core) mark() string {
 
 // stateName is the name of the state file in the state directory.
 const stateName = "state.json"
-
-func (j *journal) statePath() string { return filepath.Join(j.opt.State, stateName) }
-
-// save writes the state file: complete or not at all, and durable.
-func (j *journal) save() error {
-	j.dirty = false
-	st := state{
-		Version: stateVersion, Needs: stateNeeds, App: j.opt.App, Next: j.owner.next, Release: j.owner.release,
-		Previous: j.owner.previous, LiveSince: j.owner.liveSince, PreviousSince: j.owner.previousSince,
-		Last: j.owner.last, Untold: j.owner.owed, ToldHealth: j.owner.health.episode.told, Scale: j.owner.demand.scale,
-		Paused: slices.Sorted(maps.Keys(j.owner.demand.paused)), Generations: []generationState{},
-	}
-	st.Listeners, st.Gates = j.members()
-	st.Change, st.Target, st.From = j.unfinished()
-	if j.owner.live != nil {
-		st.Live = j.owner.live.id
-	}
-	for _, g := range j.owner.generations {
-		gs := generationState{
-			ID: g.id, State: g.state, Since: g.since, Plan: g.plan.withoutValues(), Private: g.private, Held: g.held,
-			Tried: g.tried, Workers: []workerState{},
-		}
-		for _, in := range g.instances {
-			gs.Workers = append(gs.Workers, in.saved())
-		}
-		st.Generations = append(st.Generations, gs)
-	}
-	slices.SortFunc(st.Generations, func(a, b generationState) int { return a.ID - b.ID })
-	data, err := json.MarshalIndent(st, "", "  ")
-	if err == nil {
-		err = j.os.replace(j.statePath(), data)
-	}
-	if err != nil {
-		err = fmt.Errorf("save state: %w", err)
-		j.log.Error("save state", zap.Error(err))
-	}
-	j.owner.health.report(j.diskTrouble("state", err, "changes are refused until it can be written"))
-	if err != nil {
-		j.saveAgain()
-		return err
-	}
-	j.unsaved, j.saveAt = 0, time.Time{}
-	return nil
-}
-
-// diskTrouble is what status says of a file of the daemon's own that cannot be written; with a nil
-// error that is over.
-func (j *journal) diskTrouble(of string, err error, consequence string) Trouble {
-	if err == nil {
-		return Trouble{Of: of}
-	}
-	return Trouble{
-		Of: of, Why: fmt.Sprintf("the %s cannot be written: %v; %s", of, err, consequence), Health: HealthDegraded,
-	}
-}
-
-// toHistory puts an outcome into the history, for a goroutine other than the owner.
-func (j *journal) toHistory(o Outcome) error {
-	err := j.opt.Record(o)
-	j.owner.Report(j.diskTrouble("history", err, "changes are not recorded"))
-	return err
-}
-
-// saveAgain has a failed save tried again, with back-off: a disk that was full may have room, and a
-// worker that the file does not know would be a stranger to the next daemon.
-func (j *journal) saveAgain() {
-	j.dirty = true
-	wait := j.backoff(j.unsaved + 1)
-	j.unsaved++
-	j.saveAt = time.Now().Add(wait)
-	time.AfterFunc(wait, func() { j.post(func() {}) })
-}
 
 // ReplaceFile writes a file of the state directory: after a crash it is there complete, as it was
 // or as it is now, and when ReplaceFile has returned without an error, as it is now.
@@ -224,57 +140,17 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// unfinished is the change in progress, the generation that it goes to, and the one that it comes
-// from. An adoption that has not begun to finish the change of an earlier daemon leaves that as it
-// is, for the daemon after this one.
-func (j *journal) unfinished() (change *ChangeStatus, to, from int) {
-	c := j.owner.change
-	if c == nil {
-		return nil, 0, 0
-	}
-	if c.req.Kind == start && (c.stepName == beforeSteps || c.stepName == stepAdopt) && j.interrupted.Change != nil {
-		return j.interrupted.Change, j.interrupted.Target, j.interrupted.From
-	}
-	if c.from != nil {
-		from = c.from.id
-	}
-	change = j.owner.changing()
-	if c.to != nil {
-		change.Kind, to = string(c.kind), c.to.id
-	}
-	return change, to, from
-}
-
 // saved is what the next daemon needs to know of an instance.
 func (in *instance) saved() workerState {
 	ws := workerState{
 		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts,
 		Reason: in.reason, Output: in.outPath,
-		Own: in.own, Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch, Notified: in.notified,
+		Own: maps.Clone(in.own), Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch, Notified: in.notified,
 	}
 	if in.w != nil {
 		ws.PID, ws.StartTime, ws.Tag = in.w.PID(), in.w.StartTime(), in.w.Tag()
 	}
 	return ws
-}
-
-// members is which listeners there are, and who uses them.
-func (j *journal) members() (map[string][]memberState, map[string]gateState) {
-	all, gates := make(map[string][]memberState), make(map[string]gateState)
-	for key, gate := range j.owner.listeners.everyGate() {
-		for _, m := range gate.Members() {
-			ms := memberState{Gen: m.Gen, Inode: j.inode(m.FD)}
-			for _, g := range j.owner.generations {
-				if m.Gen != 0 && g.gates[gate.Name()] == gate && slices.Contains(g.numbers()[gate.Name()], m.Gen) {
-					ms.Users = append(ms.Users, g.id)
-				}
-			}
-			slices.Sort(ms.Users)
-			all[key] = append(all[key], ms)
-			gates[key] = gateState{gate.Name(), gate.Address(), gate.Kind()}
-		}
-	}
-	return all, gates
 }
 
 // CheckState tells whether a daemon of this version can go on with the state file that is there.

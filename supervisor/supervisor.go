@@ -103,8 +103,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	} else {
 		s.startup.begin(ctx)
 	}
-	s.journal.dirty = true
-	s.turn()
+	s.look()
+	s.store.sync()
+	_ = s.journal.flush() // a failure says so itself
+	s.say()
 	close(s.adopted)
 	s.listeners.check()
 	unwatch := s.listeners.watch()
@@ -141,11 +143,13 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		if s.handover.handedOver {
 			return keeper.Release()
 		}
-		return errors.Join(s.journal.save(), keeper.Release())
+		s.store.sync()
+		return errors.Join(s.journal.flush(), keeper.Release())
 	}
 	s.mailbox.close()
 	unwatch()
-	err := s.journal.save()
+	s.store.sync()
+	err := s.journal.flush()
 	s.drainAsync()
 	s.flags.remove()
 	s.memory.removeMemory()
@@ -178,12 +182,21 @@ func (s *Supervisor) KillAll() {
 	})
 }
 
-// turn is the end of every turn of the owner: conditions are looked at again, so that a lost event
-// delays but never wedges, and what has changed is made durable and told.
+// turn is the end of every turn of the owner: what has changed is made durable and told.
 func (s *Supervisor) turn() {
 	if s.handover.handedOver {
 		return
 	}
+	s.look()
+	if s.journal.due() {
+		s.store.sync()
+		s.journal.begin()
+	}
+	s.say()
+}
+
+// look looks at conditions again, so that a lost event delays but never wedges.
+func (s *Supervisor) look() {
 	for _, g := range ordered(s.generations) {
 		g.compare()
 	}
@@ -194,15 +207,6 @@ func (s *Supervisor) turn() {
 	s.wake()
 	s.releaseWatch.watch()
 	s.health.follow()
-	if s.journal.dirty && !time.Now().Before(s.journal.saveAt) {
-		behind := s.journal.unsaved > 0
-		s.store.sync()
-		// a failure says so itself; the next step of a change refuses to go on
-		if err := s.journal.save(); err == nil && behind {
-			s.wake() // a change may wait for it, and no other event need come
-		}
-	}
-	s.say()
 }
 
 // stop begins the end: no new change, and everything drains.

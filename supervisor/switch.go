@@ -267,14 +267,22 @@ func (c *change) boot(context.Context) (string, error) {
 	if c.kind == Restart {
 		only = c.req.Process
 	}
-	var err error
-	if stopped := c.owner.do(func() {
+	if err := c.owner.try(func() error {
 		c.to = c.owner.newGeneration(c.plan, c.gates(), only)
-		err = c.to.stage()
-	}); stopped != nil {
-		return "", stopped
+		return c.to.openListeners()
+	}); err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("generation %d", c.to.id), err
+	return fmt.Sprintf("generation %d", c.to.id), c.stageWorkers(c.to)
+}
+
+// stageWorkers starts the workers of a generation that have listeners, once the next daemon would
+// know the places of these.
+func (c *change) stageWorkers(g *generation) error {
+	if err := c.owner.journal.durable(); err != nil {
+		return err
+	}
+	return c.owner.do(g.wantListening)
 }
 
 // gates are those of the generation that the change makes. A restart keeps the config that the

@@ -81,14 +81,15 @@ func (u undo) turnBack(context.Context) (string, error) {
 	default:
 		return u.roll().turnBackAll()
 	}
-	var err error
-	if stopped := u.owner.do(func() { err = u.turnGatesBack() }); stopped != nil {
-		return "", stopped
-	}
-	if err != nil {
+	if err := u.owner.try(u.turnGatesBack); err != nil {
 		return "", err
 	}
+	// A failure says so itself, and is tried again: what is left to do does not wait for it.
+	err := u.owner.journal.durable()
 	if u.from == nil {
+		if err != nil {
+			return "", err
+		}
 		return "nothing was live before, so nothing is now", nil
 	}
 	return u.goBack(u.to, u.from)
@@ -103,8 +104,10 @@ func (u undo) leaveBack() (stopping bool, err error) {
 		}
 		u.restoreRecords()
 		u.to.retire()
-		err = u.owner.journal.save()
 	})
+	if stopping {
+		err = u.owner.journal.durable()
+	}
 	if stopping && u.from != nil {
 		u.point(u.from.plan.Release)
 	}
@@ -153,7 +156,7 @@ func (u undo) turnGatesBack() error {
 	if u.from == nil {
 		u.restoreRecords()
 		u.to.retire()
-		return u.owner.journal.save()
+		return nil
 	}
 	if err := u.owner.listeners.turnGates(u.from, u.to); err != nil {
 		return err
@@ -169,7 +172,7 @@ func (u undo) turnGatesBack() error {
 			in.start() // a shared gate's had to stop at the cutover
 		}
 	}
-	_ = u.owner.journal.save() // it says so itself, and is tried again: what is left to do does not wait for it
+	u.owner.journal.dirty = true
 	return nil
 }
 
