@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -31,7 +30,7 @@ func (rc *recovery) adoptGeneration(st *state, gs *generationState, found []work
 		owner: rc.owner, id: gs.ID, plan: gs.Plan, gates: rc.owner.listeners.gatesOf(st, gs), state: gs.State, since: gs.Since, held: gs.Held &&
 
 			gs.State == Standby, tried: gs.Tried,
-		staged: make(map[string]int), proofs: make(map[string]*proof), done: make(chan struct{}),
+		staged: make(map[string]listener), proofs: make(map[string]*proof), done: make(chan struct{}),
 	}
 	gs.Workers = append(gs.Workers, gs.unrecorded(found)...)
 	for i := range gs.Workers {
@@ -113,7 +112,7 @@ func (rc *recovery) adoptInstance(g *generation, p *Process, ws *workerState, w 
 		owner: rc.owner, gen: g, proc: p, index: ws.Instance, state: InstanceExited, since: ws.Since,
 		restarts: ws.Restarts,
 		reason:   ws.Reason,
-		tail:     worker.NewTail(tailLines), own: maps.Clone(ws.Own), flag: flag{path: ws.Flag}, hooked: ws.Hooked,
+		tail:     worker.NewTail(tailLines), own: ownListeners(g, ws), flag: flag{path: ws.Flag}, hooked: ws.Hooked,
 		scratch: cmp.Or(ws.Scratch, g.id),
 	}
 	g.instances = append(g.instances, in)
@@ -147,6 +146,16 @@ func (rc *recovery) adoptInstance(g *generation, p *Process, ws *workerState, w 
 	default:
 		in.state, in.wanted, in.notified = InstanceStarting, true, ws.Notified
 	}
+}
+
+// ownListeners are the listeners that a worker had alone. Those that do not reach this daemon are
+// taken away from it once that is known.
+func ownListeners(g *generation, ws *workerState) map[string]listener {
+	own := make(map[string]listener)
+	for name, number := range ws.Own {
+		own[name] = listener{g.gates[name], number}
+	}
+	return own
 }
 
 // finishDraining has the adopted workers that were told to finish go on with that. Whether one has
@@ -193,7 +202,7 @@ func (rc *recovery) adoptLive(st *state) error {
 	serves := slices.ContainsFunc(g.instances, func(in *instance) bool {
 		return in.w != nil && len(in.proc.Listen) > 0
 	})
-	if half == nil && len(g.numbers()) == 0 && !serves && g.hasListeners() {
+	if half == nil && len(g.listeners()) == 0 && !serves && g.hasListeners() {
 		// Neither listeners nor workers have survived: there is nothing to go on with.
 		g.retire()
 		if g = rc.sibling(g); g == nil {
@@ -212,9 +221,9 @@ func (rc *recovery) adoptLive(st *state) error {
 // directGates turns the gates to an adopted generation, as far as this daemon has its listeners and
 // knows their places.
 func (rc *recovery) directGates(g *generation) {
-	for _, name := range g.listeners() {
-		numbers := g.serving(name)
-		if err := g.gates[name].Spread(numbers); err != nil {
+	for name := range ordered(g.listeners()) {
+		serving := g.serving(name)
+		if err := g.gates[name].Spread(numbersOf(serving)); err != nil {
 			rc.log.Error(
 				"the listener of an earlier daemon cannot be directed", zap.String("listener", name),
 				zap.Int("generation", g.id), zap.Error(err),
@@ -222,7 +231,7 @@ func (rc *recovery) directGates(g *generation) {
 			g.unroutable = true
 			continue
 		}
-		rc.owner.listeners.aimed[name] = numbers
+		rc.owner.listeners.aimed[name] = serving
 	}
 	if name := g.lacks(); name != "" && rc.owner.rolling == nil {
 		rc.log.Warn(
@@ -236,7 +245,7 @@ func (rc *recovery) directGates(g *generation) {
 // restart, which was not stopped yet.
 func (rc *recovery) sibling(lost *generation) *generation {
 	for _, g := range rc.owner.generations {
-		if g.state == Standby && g.plan.Release.Path == lost.plan.Release.Path && len(g.numbers()) > 0 &&
+		if g.state == Standby && g.plan.Release.Path == lost.plan.Release.Path && len(g.listeners()) > 0 &&
 			slices.ContainsFunc(g.instances, func(in *instance) bool {
 				return in.w != nil && len(in.proc.Listen) > 0
 			}) {

@@ -17,23 +17,22 @@ const listenerPrefix = "listener/"
 // a gate looks at who listens, and the gate finds out itself in which order the kernel has them.
 func (rc *recovery) adoptListeners(st *state) error {
 	handed := rc.takeListeners()
-	adopted := make(map[Gate]map[int]bool) // by the numbers that the gate knows
+	adopted := make(map[listener]bool)
 	for key, members := range ordered(st.Listeners) {
 		gate := rc.owner.listeners.gateOf(st, key)
 		if gate == nil {
 			continue
 		}
-		adopted[gate] = make(map[int]bool)
 		for _, m := range members {
 			if rc.adoptListener(gate, m, handed) {
-				adopted[gate][m.Gen] = true
+				adopted[listener{gate, m.Gen}] = true
 			}
 		}
 	}
 	handed.close(rc.owner)
 	for _, g := range rc.owner.generations {
 		for _, in := range g.instances {
-			maps.DeleteFunc(in.own, func(name string, n int) bool { return !adopted[g.gates[name]][n] })
+			maps.DeleteFunc(in.own, func(_ string, l listener) bool { return !adopted[l] })
 		}
 	}
 	for key, members := range ordered(st.Listeners) {
@@ -60,10 +59,10 @@ func (rc *recovery) adoptListener(gate Gate, m memberState, handed handedListene
 		rc.log.Error("adopt listener", zap.String("listener", name), zap.Int("generation", m.Gen), zap.Error(err))
 		return false
 	}
+	l := listener{gate, m.Gen}
 	for _, g := range rc.owner.generations {
-		if m.Gen != 0 && g.gates[name] == gate && slices.Contains(m.Users, g.id) &&
-			!slices.Contains(g.numbers()[name], m.Gen) {
-			g.staged[name] = m.Gen
+		if l.held() && g.gates[name] == gate && slices.Contains(m.Users, g.id) && !g.uses(l) {
+			g.staged[name] = l
 		}
 	}
 	return true

@@ -56,10 +56,10 @@ func (ad *admission) refuseCanary(req Request) error {
 		"or switch without --canary"
 	divisible, whole := false, ""
 	for _, gate := range ad.opt.Gates {
-		switch gate.Kind() {
-		case kindSteer:
+		switch {
+		case steers(gate):
 			divisible = true
-		case kindShared:
+		case sharesQueue(gate):
 			return &RefusedError{Err: fmt.Errorf("listener %q (%s) has one queue for all generations, so nobody decides which of them a connection reaches: "+wayOut,
 				gate.Name(), gate.Address())}
 		default:
@@ -73,11 +73,6 @@ func (ad *admission) refuseCanary(req Request) error {
 	}
 	return nil
 }
-
-const (
-	kindSteer  = "steer"
-	kindShared = "shared"
-)
 
 // refuse says why the release cannot be tried, once its plan is known and before anything is
 // started.
@@ -230,21 +225,21 @@ func (cr canaryRun) direct(ctx context.Context, share int, first bool) error {
 	g, networks := cr.to, cr.req.Canary.Networks
 	g.canary = &CanaryStatus{Share: float64(share) / 100, Networks: networks}
 	g.owner.journal.dirty = true
-	for _, name := range g.listeners() {
+	for name, l := range ordered(g.staged) {
 		switch {
-		case g.gates[name].Kind() == kindSteer:
-			if err := g.gates[name].Canary(g.staged[name], share, networks); err != nil {
+		case l.steered():
+			if err := l.canary(share, networks); err != nil {
 				return fmt.Errorf("listener %q: %w", name, err)
 			}
 		case first:
-			cr.warn("listener %q (%s) cannot be divided: it had no part in the canary", name, g.gates[name].Address())
+			cr.warn("listener %q (%s) cannot be divided: it had no part in the canary", name, l.gate.Address())
 		}
 	}
 	return nil
 }
 
 // end takes its part of the connections away from the new generation.
-func (cr canaryRun) end() { _ = cr.owner.do(func() { cr.to.endCanary() }) }
+func (cr canaryRun) end() { _ = cr.owner.do(cr.to.endCanary) }
 
 func (g *generation) endCanary() {
 	if g.canary == nil {
@@ -252,8 +247,8 @@ func (g *generation) endCanary() {
 	}
 	g.canary = nil
 	g.owner.journal.dirty = true
-	for _, name := range g.listeners() {
-		if err := g.gates[name].Canary(g.staged[name], 0, nil); err != nil {
+	for name, l := range ordered(g.staged) {
+		if err := l.canary(0, nil); err != nil {
 			g.owner.log.Error(
 				"end the canary", zap.Int("generation", g.id), zap.String("listener", name), zap.Error(err),
 			)
@@ -262,9 +257,8 @@ func (g *generation) endCanary() {
 }
 
 // tried tells whether the new generation has had connections before its cutover.
-func (cr canaryRun) tried() (tried bool) {
-	_ = cr.owner.do(func() { tried = cr.to.tried })
-	return tried
+func (cr canaryRun) tried() bool {
+	return ask(cr.owner.core, func() bool { return cr.to.tried })
 }
 
 // withdraw undoes a change whose new generation has had connections: they are finished as
@@ -290,14 +284,14 @@ func (cr canaryRun) withdraw(cause error) error {
 // withdraw has a generation that had its part in a canary finish: the gate first, then what is
 // queued is served, then it drains. It returns how many connections were still queued in the end.
 func (g *generation) withdraw(ctx context.Context) (left int, err error) {
-	if err := g.owner.do(func() { g.endCanary() }); err != nil {
+	if err := g.owner.do(g.endCanary); err != nil {
 		return 0, err
 	}
 	left, err = g.settle(ctx, g.plan.Settle)
 	if left > 0 && g.revive(ctx) {
 		left, err = g.settle(ctx, g.plan.Settle)
 	}
-	return left, errors.Join(err, g.owner.do(func() { g.retire() }))
+	return left, errors.Join(err, g.owner.do(g.retire))
 }
 
 // withdrawAdopted has a generation finish that was in a canary when the last daemon ended. The
@@ -337,7 +331,7 @@ func (g *generation) revive(ctx context.Context) (waited bool) {
 // canaryOn is the generation that gets a part of a gate's connections, or 0.
 func (ls *listenerSet) canaryOn(gate Gate) int {
 	for _, g := range ls.owner.generations {
-		if g.canary != nil && g.staged[gate.Name()] != 0 && gate.Kind() == kindSteer {
+		if g.canary != nil && g.staged[gate.Name()].held() && steers(gate) {
 			return g.id
 		}
 	}

@@ -87,6 +87,12 @@ func (co *core) try(f func() error) error {
 	return err
 }
 
+// ask returns what the owner knows; the zero value when it has ended.
+func ask[T any](co *core, get func() T) (answer T) {
+	_ = co.do(func() { answer = get() })
+	return answer
+}
+
 // waiter is somebody who waits for a condition that the owner looks at after every turn.
 type waiter struct {
 	cond func() (bool, error) // run by the owner

@@ -104,13 +104,13 @@ func (c *change) carry(from, to *generation) {
 		in.gen = to
 		to.instances = append(to.instances, in)
 		for _, name := range in.proc.Listen {
-			if from.staged[name] != 0 {
-				to.staged[name] = from.staged[name]
+			if l := from.staged[name]; l.held() {
+				to.staged[name] = l
 			}
 		}
 	}
 	from.instances = kept
-	maps.DeleteFunc(from.staged, func(name string, _ int) bool {
+	maps.DeleteFunc(from.staged, func(name string, _ listener) bool {
 		return !slices.ContainsFunc(kept, func(in *instance) bool { return slices.Contains(in.proc.Listen, name) })
 	})
 }

@@ -24,9 +24,9 @@ type generation struct {
 	// hold.go)
 	held bool
 
-	// staged says under which number a gate knows each listener of the generation. It is the
-	// generation's own, but for a listener that a restart of another process has carried over.
-	staged map[string]int
+	// staged are the listeners from which all instances of a process accept. They are the
+	// generation's own, but for one that a restart of another process has carried over.
+	staged map[string]listener
 
 	// tried says that the generation has had connections in a canary: before its cutover, but with
 	// real requests, so whatever ends it lets it finish. canary is what it gets now; nil = nothing,
@@ -68,7 +68,7 @@ func (f *failure) Error() string { return f.reason }
 func (s *Supervisor) newGeneration(plan Plan, gates map[string]Gate, only string) *generation {
 	g := &generation{
 		owner: s, id: s.next, plan: plan, gates: gates, state: Booting, since: time.Now(),
-		staged: make(map[string]int), proofs: make(map[string]*proof), done: make(chan struct{}),
+		staged: make(map[string]listener), proofs: make(map[string]*proof), done: make(chan struct{}),
 	}
 	s.next++
 	for i := range g.plan.Processes {
@@ -102,24 +102,24 @@ func (g *generation) openListeners() error {
 func (in *instance) open() error {
 	g := in.gen
 	for _, name := range in.proc.Listen {
-		if in.number(name) != 0 {
+		if in.listener(name).held() {
 			continue // another instance's of the same process, or taken over
 		}
 		gate := g.gates[name]
 		if gate == nil {
 			return newListenerError(name)
 		}
-		numbers, number := g.staged, g.id
+		list, number := g.staged, g.id
 		if g.laned(in.proc) {
 			if in.own == nil {
-				in.own = make(map[string]int)
+				in.own = make(map[string]listener)
 			}
-			numbers, number = in.own, lane(g.id, in.index)
+			list, number = in.own, lane(g.id, in.index)
 		}
 		if err := gate.Stage(number); err != nil {
 			return fmt.Errorf("stage listener %q: %w", name, err)
 		}
-		numbers[name] = number
+		list[name] = listener{gate, number}
 		in.owner.journal.dirty = true
 	}
 	return nil
@@ -129,13 +129,10 @@ func newListenerError(name string) error {
 	return fmt.Errorf("listener %q is new: restart the daemon to open it", name)
 }
 
-// listeners are the names of the generation's own listeners.
-func (g *generation) listeners() []string { return slices.Sorted(maps.Keys(g.numbers())) }
-
 // lacks is a listener of the generation's workers that this daemon does not hold; "" when it holds
 // all.
 func (g *generation) lacks() string {
-	have := g.numbers()
+	have := g.listeners()
 	for _, in := range g.instances {
 		for _, name := range in.proc.Listen {
 			if len(have[name]) == 0 {
@@ -222,11 +219,10 @@ func (g *generation) retire() {
 // remove closes what is left of a generation whose last worker is gone.
 func (g *generation) remove() {
 	delete(g.owner.generations, g.id)
-	for _, name := range g.listeners() {
-		gate := g.gates[name]
-		for _, number := range g.numbers()[name] {
-			if !g.owner.listeners.shares(g, gate, number) {
-				g.owner.listeners.closeListener(g, gate, number)
+	for _, list := range ordered(g.listeners()) {
+		for _, l := range list {
+			if !g.owner.listeners.shares(g, l) {
+				g.close(l)
 			}
 		}
 	}
@@ -239,23 +235,25 @@ func (g *generation) remove() {
 
 // shares reports whether another generation accepts from the same listener, as during a roll on one
 // queue.
-func (ls *listenerSet) shares(g *generation, gate Gate, number int) bool {
+func (ls *listenerSet) shares(g *generation, l listener) bool {
 	for _, other := range ls.owner.generations {
-		if other != g && other.gates[gate.Name()] == gate && slices.Contains(other.numbers()[gate.Name()], number) {
+		if other != g && other.uses(l) {
 			return true
 		}
 	}
 	return false
 }
 
-// closeListener gives up a listener that nobody accepts from any more.
-func (ls *listenerSet) closeListener(g *generation, gate Gate, number int) {
-	if n, _, err := gate.Queue(number); err == nil && n > 0 && gate.Kind() != "shared" && !g.private {
-		ls.log.Warn("connections are still queued for a generation that is gone; they are reset now",
-			zap.Int("generation", g.id), zap.String("listener", gate.Name()), zap.Int("connections", n))
+// close gives up a listener from which no worker accepts any more.
+func (g *generation) close(l listener) {
+	log := g.owner.log.With(zap.Int("generation", g.id), zap.String("listener", l.gate.Name()))
+	if n, _, err := l.queue(); err == nil && n > 0 && !l.shared() && !g.private {
+		log.Warn(
+			"connections are still queued for a generation that is gone; they are reset now", zap.Int("connections", n),
+		)
 	}
-	if err := gate.Close(number); err != nil {
-		ls.log.Error("close listener", zap.Int("generation", g.id), zap.String("listener", gate.Name()), zap.Error(err))
+	if err := l.close(); err != nil {
+		log.Error("close listener", zap.Error(err))
 	}
 }
 
@@ -300,21 +298,21 @@ func (ls *listenerSet) turnGates(g, from *generation) error {
 	if name := g.lacks(); name != "" {
 		return fmt.Errorf("listener %q of generation %d is not held by this daemon", name, g.id)
 	}
-	names := g.listeners()
+	names := slices.Sorted(maps.Keys(g.listeners()))
 	for i, name := range names {
-		numbers := g.serving(name)
-		if err := g.gates[name].Spread(numbers); err != nil {
+		serving := g.serving(name)
+		if err := g.gates[name].Spread(numbersOf(serving)); err != nil {
 			err = fmt.Errorf("cut listener %q over: %w", name, err)
 			for _, turned := range names[:i] {
 				if from == nil || len(from.serving(turned)) == 0 {
 					continue
 				}
 				ls.aimed[turned] = from.serving(turned)
-				err = errors.Join(err, from.gates[turned].Spread(ls.aimed[turned]))
+				err = errors.Join(err, from.gates[turned].Spread(numbersOf(ls.aimed[turned])))
 			}
 			return err
 		}
-		ls.aimed[name] = numbers
+		ls.aimed[name] = serving
 	}
 	return nil
 }

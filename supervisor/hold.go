@@ -155,7 +155,7 @@ func (h holding) drainHeld(ctx context.Context, old *generation, began time.Time
 	if _, err := h.settle(ctx, old); err != nil {
 		return "", err
 	}
-	if err := h.owner.do(func() { old.retire() }); err != nil {
+	if err := h.owner.do(old.retire); err != nil {
 		return "", err
 	}
 	select {
@@ -197,12 +197,12 @@ func (h holding) watchQueue(ctx context.Context, began time.Time) (seen queueSee
 			continue
 		case <-ticker.C:
 		}
-		var staged map[string]int
+		var staged map[string]listener
 		if h.owner.do(func() { staged = maps.Clone(held.staged) }) != nil {
 			return seen
 		}
-		for _, name := range slices.Sorted(maps.Keys(staged)) {
-			n, most, err := held.gates[name].Queue(staged[name])
+		for name, l := range ordered(staged) {
+			n, most, err := l.queue()
 			if err != nil {
 				continue
 			}
@@ -247,11 +247,11 @@ func (h holding) takeHeld() error {
 // take gives g the listeners of from, opens those that from has not, makes g live and starts its
 // processes that have listeners.
 func (g *generation) take(from *generation) error {
-	carried := make(map[string]int)
+	carried := make(map[string]listener)
 	for _, in := range g.instances {
 		for _, name := range in.proc.Listen {
-			if from.staged[name] != 0 && from.gates[name] == g.gates[name] {
-				carried[name] = from.staged[name]
+			if l := from.staged[name]; l.held() && l.gate == g.gates[name] {
+				carried[name] = l
 			}
 		}
 	}
@@ -261,10 +261,10 @@ func (g *generation) take(from *generation) error {
 		err = g.owner.listeners.turnGates(g, from)
 	}
 	if err != nil {
-		maps.DeleteFunc(g.staged, func(name string, _ int) bool { return carried[name] != 0 })
+		maps.DeleteFunc(g.staged, func(name string, _ listener) bool { return carried[name].held() })
 		return err
 	}
-	maps.DeleteFunc(from.staged, func(name string, _ int) bool { return carried[name] != 0 })
+	maps.DeleteFunc(from.staged, func(name string, _ listener) bool { return carried[name].held() })
 	from.transit(superseded)
 	g.transit(cutOver)
 	g.owner.live = g
@@ -316,7 +316,7 @@ func (h holding) comeBack(cause error) error {
 func (h holding) serveAgain(g *generation) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), h.undo().undoLimit())
 	defer cancel()
-	if err := h.owner.do(func() { g.wantListening() }); err != nil {
+	if err := h.owner.do(g.wantListening); err != nil {
 		return "", err
 	}
 	err := h.awaitReady(ctx, g)
@@ -354,7 +354,7 @@ func (h holding) turnBackHeld() (string, error) {
 			return "", err
 		}
 	}
-	if err := h.owner.do(func() { failed.retire() }); err != nil {
+	if err := h.owner.do(failed.retire); err != nil {
 		return "", err
 	}
 	select {

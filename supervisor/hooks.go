@@ -168,9 +168,8 @@ func (hr hookRun) command(ctx context.Context, argv, env []string, line func(str
 	return err
 }
 
-func (c *change) stepNow() (name string) {
-	_ = c.owner.do(func() { name = c.stepName })
-	return name
+func (c *change) stepNow() string {
+	return ask(c.owner.core, func() string { return c.stepName })
 }
 
 // owesAfter tells whether the end of the last daemon has kept the `after` hooks of a change from

@@ -29,9 +29,8 @@ type instance struct {
 	proc  *Process // of gen.plan when the instance was made
 	index int
 
-	// own says under which number a gate knows each listener that is this instance's alone; none =
-	// those of its generation.
-	own map[string]int
+	// own are the listeners that are this instance's alone; none = those of its generation.
+	own map[string]listener
 
 	scratch int // generation whose scratch directory its workers have: the one that it was made for
 
@@ -312,7 +311,7 @@ func (in *instance) relisten() {
 	in.reason = ""
 	in.owner.flags.warnWithoutHook(in)
 	for _, name := range in.proc.Listen {
-		if err := in.gen.gates[name].Relisten(in.number(name)); err != nil {
+		if err := in.listener(name).relisten(); err != nil {
 			in.owner.log.Error("restore listener", append(in.fields(), zap.String("listener", name), zap.Error(err))...)
 		}
 	}
@@ -503,18 +502,18 @@ func (in *instance) spec() (worker.Spec, error) {
 		}
 	}
 	for _, name := range p.Listen {
-		gate := in.gen.gates[name]
-		if in.number(name) == 0 {
+		l := in.listener(name)
+		if !l.held() {
 			return spec, fmt.Errorf(
 				"listener %q of its generation is not held by this daemon: superctl restart %s gives it a new one",
 				name, p.Name,
 			)
 		}
-		fd, err := gate.FD(in.number(name))
+		fd, err := l.fd()
 		if err != nil {
 			return spec, fmt.Errorf("listener %q: %w", name, err)
 		}
-		spec.Files = append(spec.Files, worker.File{Name: name, FD: fd, Addr: gate.Address()})
+		spec.Files = append(spec.Files, worker.File{Name: name, FD: fd, Addr: l.gate.Address()})
 	}
 	return spec, nil
 }

@@ -204,7 +204,7 @@ func (j *journal) members() (map[string][]memberState, map[string]gateState) {
 		for _, m := range gate.Members() {
 			ms := memberState{Gen: m.Gen, Inode: j.inode(m.FD)}
 			for _, g := range j.owner.generations {
-				if m.Gen != 0 && g.gates[gate.Name()] == gate && slices.Contains(g.numbers()[gate.Name()], m.Gen) {
+				if l := (listener{gate, m.Gen}); l.held() && g.uses(l) {
 					ms.Users = append(ms.Users, g.id)
 				}
 			}

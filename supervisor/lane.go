@@ -20,7 +20,7 @@ func lane(gen, index int) int { return gen<<laneBits | (index + 1) }
 func (g *generation) laned(p *Process) bool {
 	return p.Strategy == Rolling && !g.held && len(p.Listen) > 0 &&
 		!slices.ContainsFunc(p.Listen, func(name string) bool {
-			return g.gates[name] == nil || g.gates[name].Kind() != kindSteer
+			return !steers(g.gates[name])
 		})
 }
 
@@ -33,20 +33,26 @@ func (g *generation) apart(process string) bool {
 // that is killed loses those that no worker has, and which places the others have then is known
 // only after the loss of one (see adoptListeners).
 func (in *instance) closeOwn() {
-	for name, number := range ordered(in.own) {
-		in.owner.listeners.closeListener(in.gen, in.gen.gates[name], number)
+	for _, l := range ordered(in.own) {
+		in.gen.close(l)
 	}
 	in.own = nil
 	in.owner.journal.dirty = true
 }
 
-// number is the one under which the gate knows the listener that an instance accepts from; 0 = this
+// listener is the one of that name from which an instance accepts; one that is not held = this
 // daemon has none.
-func (in *instance) number(name string) int {
-	if n := in.own[name]; n != 0 {
-		return n
+func (in *instance) listener(name string) listener {
+	if l := in.own[name]; l.held() {
+		return l
 	}
-	return in.gen.staged[name]
+	if l := in.gen.staged[name]; l.held() {
+		return l
+	}
+	if gate := in.gen.gates[name]; gate != nil {
+		return listener{gate: gate}
+	}
+	return listener{gate: lostGate(name)}
 }
 
 // lane names those who accept from the same listener: one of them answers for all. Without
@@ -58,45 +64,50 @@ func (in *instance) lane() string {
 	return in.proc.Name
 }
 
-// numbers are all under which the gates know listeners of the generation, in order.
-func (g *generation) numbers() map[string][]int {
-	all := make(map[string][]int)
-	for name, n := range g.staged {
-		all[name] = append(all[name], n)
+// listeners are all listeners of the generation, by name and in order.
+func (g *generation) listeners() map[string][]listener {
+	all := make(map[string][]listener)
+	for name, l := range g.staged {
+		all[name] = append(all[name], l)
 	}
 	for _, in := range g.instances {
-		for name, n := range in.own {
-			all[name] = append(all[name], n)
+		for name, l := range in.own {
+			all[name] = append(all[name], l)
 		}
 	}
 	for _, list := range all {
-		slices.Sort(list)
+		inListenerOrder(list)
 	}
 	return all
 }
 
-// serving are the numbers of a listener whose instances serve; all, when none does: there
+// uses reports whether workers of the generation accept from a listener.
+func (g *generation) uses(l listener) bool {
+	return slices.Contains(g.listeners()[l.gate.Name()], l)
+}
+
+// serving are the listeners of that name whose instances serve; all, when none does: there
 // connections wait.
-func (g *generation) serving(name string) []int {
+func (g *generation) serving(name string) []listener {
 	if ready := lanesOf(g.instances)[name]; len(ready) > 0 {
 		return ready
 	}
-	return g.numbers()[name]
+	return g.listeners()[name]
 }
 
 // lanesOf are the listeners of those instances that have one of their own and serve.
-func lanesOf(list []*instance) map[string][]int {
-	ready := make(map[string][]int)
+func lanesOf(list []*instance) map[string][]listener {
+	ready := make(map[string][]listener)
 	for _, in := range list {
 		if in.state != InstanceReady || !in.wanted || in.leaving {
 			continue
 		}
-		for name, n := range in.own {
-			ready[name] = append(ready[name], n)
+		for name, l := range in.own {
+			ready[name] = append(ready[name], l)
 		}
 	}
-	for _, numbers := range ready {
-		slices.Sort(numbers)
+	for _, serving := range ready {
+		inListenerOrder(serving)
 	}
 	return ready
 }
@@ -111,17 +122,18 @@ func (ls *listenerSet) aim() {
 	if ls.owner.rolling != nil {
 		list = slices.Concat(list, ls.owner.rolling.instances)
 	}
-	for name, numbers := range ordered(lanesOf(list)) {
-		if slices.Equal(numbers, ls.aimed[name]) {
+	for name, serving := range ordered(lanesOf(list)) {
+		if slices.Equal(serving, ls.aimed[name]) {
 			continue
 		}
+		numbers := numbersOf(serving)
 		if err := ls.owner.live.gates[name].Spread(numbers); err != nil {
 			ls.log.Error(
 				"spread connections", zap.String("listener", name), zap.Ints("numbers", numbers), zap.Error(err),
 			)
 			continue
 		}
-		ls.aimed[name] = numbers
+		ls.aimed[name] = serving
 		ls.owner.journal.dirty = true
 	}
 }

@@ -24,7 +24,7 @@ func (in *instance) lingers() time.Duration {
 	case in.owner.stopping, in.gen.failure != nil && !in.gen.tried, p.Strategy == Hold, in.gen.sharedGate(p):
 		return 0
 	case slices.ContainsFunc(p.Listen, func(name string) bool {
-		return slices.Contains(in.owner.listeners.aimed[name], in.number(name))
+		return slices.Contains(in.owner.listeners.aimed[name], in.listener(name))
 	}):
 		return 0
 	case in.gen.reverted:
@@ -88,14 +88,16 @@ func (in *instance) noteOpen(open int, limit time.Duration) {
 // counter returns what counts the connections of the instance's worker, for a goroutine other than
 // the owner.
 func (in *instance) counter() func() (int, error) {
-	w, gates := in.w, in.gen.gates
-	numbers := make(map[string]int)
+	w := in.w
+	var list []listener
 	for _, name := range in.proc.Listen {
-		numbers[name] = in.number(name)
+		if l := in.listener(name); l.held() {
+			list = append(list, l)
+		}
 	}
 	return func() (open int, err error) {
-		for name, number := range ordered(numbers) {
-			n, bad := gates[name].Connections(number, w.PIDs())
+		for _, l := range list {
+			n, bad := l.connections(w.PIDs())
 			open, err = open+n, errors.Join(err, bad)
 		}
 		return open, err

@@ -27,7 +27,7 @@ type listenerCare struct {
 	incident *Trouble // newest that was mended
 	wrong    string   // why clients do not reach the live generation, "" when they do
 	lost     string   // why a listener must be replaced, "" when it need not
-	number   int      // under which the gate knows that one
+	of       listener // that one
 	tries    int      // replacements that were begun
 	waiting  bool     // for the next try
 }
@@ -40,13 +40,13 @@ type listenerSet struct {
 	gates  map[string]Gate
 	former map[string]Gate // of an earlier config, by their names in the state file (see former.go)
 	cares  map[string]*listenerCare
-	aimed  map[string][]int // what each listener's connections were last spread over
+	aimed  map[string][]listener // what each listener's connections were last spread over
 }
 
 func newListenerSet(s *Supervisor) listenerSet {
 	ls := listenerSet{
 		core: s.core, owner: s, gates: make(map[string]Gate, len(s.opt.Gates)), former: make(map[string]Gate),
-		cares: make(map[string]*listenerCare), aimed: make(map[string][]int),
+		cares: make(map[string]*listenerCare), aimed: make(map[string][]listener),
 	}
 	for _, g := range s.opt.Gates {
 		ls.gates[g.Name()] = g
@@ -81,21 +81,21 @@ func (ls *listenerSet) mend(gate Gate) {
 func (ls *listenerSet) mended(gate Gate, m Mended) {
 	why := strings.Join(m.Said, "; ")
 	care := ls.care(gate.Name())
-	lost := 0
+	var lost listener
 	for _, n := range m.Lost {
-		if ls.owner.live != nil && slices.Contains(ls.owner.live.numbers()[gate.Name()], n) {
-			lost = n
+		if l := (listener{gate, n}); ls.owner.live != nil && ls.owner.live.uses(l) {
+			lost = l
 		}
 	}
-	if lost != 0 && care.number == lost {
+	if lost.held() && care.of == lost {
 		return // it is being replaced
 	}
 	ls.log.Warn(
 		"a listener was changed by another process", zap.String("listener", gate.Name()), zap.String("what", why),
 	)
 	care.incident = &Trouble{Of: "listener " + gate.Name(), Since: time.Now(), Why: why}
-	if lost != 0 {
-		care.lost, care.number, care.tries = why, lost, 0
+	if lost.held() {
+		care.lost, care.of, care.tries = why, lost, 0
 	}
 	ls.check()
 }
@@ -114,8 +114,8 @@ func (ls *listenerSet) replaceLost() {
 		if care.lost == "" || ls.owner.live == nil || ls.owner.stopping {
 			continue
 		}
-		if !slices.Contains(ls.owner.live.numbers()[name], care.number) {
-			care.lost, care.number = "", 0 // another generation is live
+		if !ls.owner.live.uses(care.of) {
+			care.lost, care.of = "", listener{} // another generation is live
 			continue
 		}
 		if care.waiting || ls.owner.change != nil {
@@ -160,14 +160,14 @@ func (ls *listenerSet) check() {
 	if g == nil || g.private {
 		return
 	}
-	numbers, gates := g.numbers(), g.gates
+	all := g.listeners()
 	ls.async(func() {
-		for name, list := range ordered(numbers) {
-			err := verify(gates[name], list)
+		for name, list := range ordered(all) {
+			err := verify(list)
 			ls.post(func() {
 				switch {
 				case ls.owner.live != g: // another check is under way
-				case !slices.Equal(g.numbers()[name], list):
+				case !slices.Equal(g.listeners()[name], list):
 					ls.check()
 				default:
 					ls.noteReach(name, err)
@@ -197,14 +197,13 @@ func (ls *listenerSet) noteReach(listener string, err error) {
 // verifyListeners finds out whether the gates reach a generation; it makes its soundings in the
 // goroutine that calls it.
 func (g *generation) verifyListeners() error {
-	var numbers map[string][]int
-	var gates map[string]Gate
-	if err := g.owner.do(func() { numbers, gates = g.numbers(), g.gates }); err != nil {
+	var all map[string][]listener
+	if err := g.owner.do(func() { all = g.listeners() }); err != nil {
 		return err
 	}
 	var errs []error
-	for name, list := range ordered(numbers) {
-		if err := verify(gates[name], list); err != nil {
+	for name, list := range ordered(all) {
+		if err := verify(list); err != nil {
 			errs = append(errs, fmt.Errorf("listener %q: %w", name, err))
 		}
 	}
@@ -214,15 +213,12 @@ func (g *generation) verifyListeners() error {
 // verifyTime bounds the look at the listeners of a generation.
 const verifyTime = 5 * time.Second
 
-func verify(gate Gate, numbers []int) error {
-	if gate == nil {
-		return nil
-	}
+func verify(list []listener) error {
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTime)
 	defer cancel()
 	var errs []error
-	for _, n := range numbers {
-		errs = append(errs, gate.Verify(ctx, n))
+	for _, l := range list {
+		errs = append(errs, l.verify(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -78,7 +78,7 @@ func (in *instance) subject() Look {
 func (in *instance) inodes() ([]uint64, error) {
 	var list []uint64
 	for _, name := range in.proc.Listen {
-		fd, err := in.gen.gates[name].FD(in.number(name))
+		fd, err := in.listener(name).fd()
 		if err != nil {
 			return nil, err
 		}

@@ -1,10 +1,6 @@
 package supervisor
 
 import (
-	"cmp"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,30 +42,20 @@ func (m *meter) read(look func([]process) []worker.Usage, workers []process) map
 // measurement is what a status needs of a generation beyond what the owner knows.
 type measurement struct {
 	workers []process // in the order of the instances; nil = none runs
-	queues  map[queue][]process
-	gates   map[string]Gate
-}
-
-// queue is a listener as a gate knows it.
-type queue struct {
-	listener string
-	number   int
-}
-
-func (q queue) compare(other queue) int {
-	return cmp.Or(strings.Compare(q.listener, other.listener), q.number-other.number)
+	holders map[listener][]process
 }
 
 func (g *generation) measurement() measurement {
-	m := measurement{gates: g.gates, queues: make(map[queue][]process)}
+	m := measurement{holders: make(map[listener][]process)}
 	for _, in := range g.instances {
 		m.workers = append(m.workers, in.w)
 		if in.w == nil {
 			continue
 		}
 		for _, name := range in.proc.Listen {
-			q := queue{name, in.number(name)}
-			m.queues[q] = append(m.queues[q], in.w)
+			if l := in.listener(name); l.held() {
+				m.holders[l] = append(m.holders[l], in.w)
+			}
 		}
 	}
 	return m
@@ -110,12 +96,12 @@ func (m *measurement) fill(gs *GenerationStatus, usage map[process]worker.Usage)
 			gs.CPUSeconds = &seconds
 		}
 	}
-	for _, q := range slices.SortedFunc(maps.Keys(m.queues), queue.compare) {
+	for l, holders := range m.holders {
 		var pids []int
-		for _, w := range m.queues[q] {
+		for _, w := range holders {
 			pids = append(pids, usage[w].PIDs...)
 		}
-		if n, err := m.gates[q.listener].Connections(q.number, pids); err == nil {
+		if n, err := l.connections(pids); err == nil {
 			gs.Connections += n
 		}
 	}

@@ -71,11 +71,10 @@ func (pw probationWatch) askAll(ctx context.Context, asking *sync.WaitGroup, fai
 
 // tail is what a process of the new generation wrote last.
 func (pw probationWatch) tail(process string) []string {
-	var lines []string
-	_ = pw.owner.do(func() {
+	return ask(pw.owner.core, func() (lines []string) {
 		for _, in := range pw.to.of(process) {
 			lines = append(lines, in.tail.Lines()...)
 		}
+		return lines
 	})
-	return lines
 }

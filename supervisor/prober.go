@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"superctl/supervisor/health"
@@ -29,12 +28,12 @@ type prober struct {
 func (in *instance) proberOf() prober {
 	p := prober{policy: *in.proc.Health}
 	for _, name := range in.proc.Listen {
-		gate, number := in.gen.gates[name], in.number(name)
+		l := in.listener(name)
 		p.subject.Listeners = append(p.subject.Listeners, health.Listener{
 			Name: name,
-			Dial: func(ctx context.Context) (net.Conn, error) { return gate.Dial(ctx, number) },
+			Dial: l.dial,
 			Queued: func() (int, error) {
-				n, _, err := gate.Queue(number)
+				n, _, err := l.queue()
 				return n, err
 			},
 		})

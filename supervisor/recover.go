@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -148,14 +147,11 @@ func (ls *listenerSet) closeUnused() {
 	}
 	for name, gate := range ls.everyGate() {
 		for _, m := range gate.Members() {
-			used := func(g *generation) bool {
-				return g.gates[gate.Name()] == gate && slices.Contains(g.numbers()[gate.Name()], m.Gen)
-			}
-			if m.Gen == 0 || m.Gen == gate.Live() ||
-				slices.ContainsFunc(slices.Collect(maps.Values(ls.owner.generations)), used) {
+			l := listener{gate, m.Gen}
+			if !l.held() || m.Gen == gate.Live() || ls.shares(nil, l) {
 				continue
 			}
-			if err := gate.Close(m.Gen); err != nil {
+			if err := l.close(); err != nil {
 				ls.log.Warn(
 					"close a listener of an earlier daemon", zap.String("listener", name), zap.Int("generation", m.Gen),
 					zap.Error(err),

@@ -12,8 +12,7 @@ import (
 // that has not proved itself.
 func (c *change) restartsListener() bool {
 	p := c.from.process(c.req.Process)
-	only := false
-	_ = c.owner.do(func() { only = c.owner.demand.wanted(p) == 1 })
+	only := ask(c.owner.core, func() bool { return c.owner.demand.wanted(p) == 1 })
 	return len(p.Listen) > 0 && (only || c.req.Instance == nil)
 }
 

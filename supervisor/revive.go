@@ -7,13 +7,12 @@ import (
 
 // isDown reports whether the live generation has a listener on which nobody answers. Troubles
 // around the app are not meant: a start of its workers would not help.
-func (c *change) isDown() (down bool) {
-	_ = c.owner.do(func() {
+func (c *change) isDown() bool {
+	return ask(c.owner.core, func() bool {
 		v := verdict{health: HealthOK}
 		c.owner.health.judgeLive(&v)
-		down = v.health == HealthDown
+		return v.health == HealthDown
 	})
-	return down
 }
 
 // revive starts what waits in its back-off at once, and waits until the live generation serves or

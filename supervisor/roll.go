@@ -110,8 +110,8 @@ func (r rolling) replaceAll(ctx context.Context) (string, error) {
 type batch struct{ in, out []*instance }
 
 // batches pairs the instances with listeners of two generations, `surge` at a time.
-func (r rolling) batches(from, to *generation) (list []batch) {
-	_ = r.owner.do(func() {
+func (r rolling) batches(from, to *generation) []batch {
+	return ask(r.owner.core, func() (list []batch) {
 		for i := range r.plan.Processes {
 			p := &r.plan.Processes[i]
 			// a restart has the others carried over
@@ -119,8 +119,8 @@ func (r rolling) batches(from, to *generation) (list []batch) {
 				list = append(list, pair(from.of(p.Name), to.of(p.Name), p.Surge)...)
 			}
 		}
+		return list
 	})
-	return list
 }
 
 func pair(out, in []*instance, surge int) (list []batch) {
@@ -149,15 +149,15 @@ func (r rolling) rollProcess(ctx context.Context, p *Process, from, to *generati
 	return nil
 }
 
-func (r rolling) listening(g *generation) (n int) {
-	_ = r.owner.do(func() {
+func (r rolling) listening(g *generation) int {
+	return ask(r.owner.core, func() (n int) {
 		for _, in := range g.instances {
 			if len(in.proc.Listen) > 0 {
 				n++
 			}
 		}
+		return n
 	})
-	return n
 }
 
 // replace starts one part of a batch, waits until it is proved, and lets the other finish.
@@ -216,21 +216,19 @@ func (r rolling) start(list []*instance) error {
 // stopBatch turns new connections away from instances, waits until nothing is left in their queues,
 // and has them finish. Each has its drain limit, so this ends.
 func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
-	queues := make(map[string][]int)
-	var gates map[string]Gate
+	var queues []listener
 	if err := r.owner.do(func() {
 		for _, in := range list {
 			in.leaving = true
-			for name, n := range in.own {
-				queues[name] = append(queues[name], n)
+			for _, l := range ordered(in.own) {
+				queues = append(queues, l)
 			}
-			gates = in.gen.gates
 		}
 		r.owner.listeners.aim()
 	}); err != nil {
 		return err
 	}
-	left, err := settleQueues(ctx, gates, queues, r.plan.Settle)
+	left, err := settleQueues(ctx, queues, r.plan.Settle)
 	if err != nil {
 		r.warn("%v", err)
 	}
@@ -397,7 +395,6 @@ func (r rolling) undoHalf(half *generation) error {
 }
 
 // scaled is how many instances of a process somebody has asked for; 0 = nobody has.
-func (dm *demand) scaled(process string) (n int) {
-	_ = dm.do(func() { n = dm.scale[process] })
-	return n
+func (dm *demand) scaled(process string) int {
+	return ask(dm.core, func() int { return dm.scale[process] })
 }

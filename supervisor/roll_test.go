@@ -38,8 +38,8 @@ func whole(t *testing.T, w *world, s *Supervisor, release string) {
 		if in.state != InstanceReady {
 			t.Errorf("%s is %s", in, in.state)
 		}
-		if n := in.own["web"]; n != 0 {
-			numbers = append(numbers, n)
+		if l := in.own["web"]; l.held() {
+			numbers = append(numbers, l.number)
 		}
 	}
 	w.gate.mu.Lock()
@@ -167,7 +167,7 @@ func TestAnInstanceThatDiesGetsNoConnectionsUntilItIsBack(t *testing.T) {
 		_ = in.w.KillAll()
 		synctest.Wait()
 		w.gate.mu.Lock()
-		if len(w.gate.spread) != 3 || slices.Contains(w.gate.spread, in.own["web"]) {
+		if len(w.gate.spread) != 3 || slices.Contains(w.gate.spread, in.own["web"].number) {
 			t.Errorf("spread over %v", w.gate.spread)
 		}
 		w.gate.mu.Unlock()

@@ -389,9 +389,8 @@ func (sc scaling) pause(ctx context.Context) (string, error) {
 }
 
 // isPaused asks the owner.
-func (dm *demand) isPaused(process string) (paused bool) {
-	_ = dm.do(func() { paused = dm.paused[process] })
-	return paused
+func (dm *demand) isPaused(process string) bool {
+	return ask(dm.core, func() bool { return dm.paused[process] })
 }
 
 // resumePaused has a paused process run again. When it does not start it is paused as before.

@@ -78,7 +78,7 @@ func (ah *appHealth) judgeLive(v *verdict) {
 		}
 	}
 	for _, gate := range ah.opt.Gates {
-		if len(ah.owner.live.numbers()[gate.Name()]) == 0 && !ah.owner.live.held &&
+		if len(ah.owner.live.listeners()[gate.Name()]) == 0 && !ah.owner.live.held &&
 			!slices.Contains(ah.opt.Unused, gate.Name()) {
 			v.add(HealthDegraded, fmt.Sprintf("listener %s was added to the config, and %s does not listen on it yet: superctl reload",
 				gate.Name(), ah.owner.live.plan.Release.Name))

@@ -29,9 +29,14 @@ const astrayTime = time.Second
 // settle waits, not longer than limit, until nothing is left for g in the accept queues, and
 // returns how much still is.
 func (g *generation) settle(ctx context.Context, limit time.Duration) (left int, err error) {
-	var queues map[string][]int
+	var queues []listener
 	var astray bool
-	if err := g.owner.do(func() { queues, astray = g.numbers(), g.unroutable }); err != nil {
+	if err := g.owner.do(func() {
+		astray = g.unroutable
+		for _, list := range ordered(g.listeners()) {
+			queues = append(queues, list...)
+		}
+	}); err != nil {
 		return 0, err
 	}
 	if astray {
@@ -40,30 +45,20 @@ func (g *generation) settle(ctx context.Context, limit time.Duration) (left int,
 		case <-ctx.Done():
 		}
 	}
-	return settleQueues(ctx, g.gates, queues, limit)
+	return settleQueues(ctx, queues, limit)
 }
 
 // settleQueues waits, not longer than limit, until nothing is left in the accept queues, and
 // returns how much still is.
-func settleQueues(
-	ctx context.Context, gates map[string]Gate, queues map[string][]int, limit time.Duration,
-) (left int, err error) {
+func settleQueues(ctx context.Context, queues []listener, limit time.Duration) (left int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for name, numbers := range ordered(queues) {
-		if gates[name].Kind() == kindShared {
-			continue // the same queue serves on
+	for _, l := range queues {
+		n, bad := l.settle(ctx)
+		if bad != nil {
+			err = errors.Join(err, fmt.Errorf("listener %q: %w", l.gate.Name(), bad))
 		}
-		for _, number := range numbers {
-			if gates[name].Live() == number {
-				continue // the config has lost this listener: nobody else gets its connections
-			}
-			settled, bad := gates[name].Settle(ctx, number)
-			if bad != nil {
-				err = errors.Join(err, fmt.Errorf("listener %q: %w", name, bad))
-			}
-			left += settled.Left
-		}
+		left += n
 	}
 	return left, err
 }

@@ -160,9 +160,9 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 	if a.kind == kindShared || s.live.gates[a.name] != Gate(g) {
 		return
 	}
-	allowed := slices.Clone(s.live.numbers()[a.name])
+	allowed := numbersOf(s.live.listeners()[a.name])
 	if s.rolling != nil {
-		allowed = append(allowed, s.rolling.numbers()[a.name]...)
+		allowed = append(allowed, numbersOf(s.rolling.listeners()[a.name])...)
 	}
 	var to []int
 	for number, fd := range ordered(g.mine) {
@@ -176,7 +176,7 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 			}
 		}
 	}
-	if len(to) == 0 && s.rolling == nil && len(s.live.numbers()[a.name]) > 0 {
+	if len(to) == 0 && s.rolling == nil && len(s.live.listeners()[a.name]) > 0 {
 		m.violate("connections to %s reach nobody, and generation %d is live", a.address, s.live.id)
 	}
 	if a.canary != nil && !slices.ContainsFunc(allGenerations(s), func(g *generation) bool { return g.canary != nil }) {

@@ -81,8 +81,8 @@ func (m *sim) checkSockets(d *simDaemon) {
 		}
 		held := false
 		for _, g := range d.gates {
-			for _, number := range live.numbers()[g.a.name] {
-				held = held || g.socket(number) == s
+			for _, l := range live.listeners()[g.a.name] {
+				held = held || g.socket(l.number) == s
 			}
 		}
 		if !held {

@@ -137,11 +137,9 @@ func (su *startup) again() {
 }
 
 // retries reports whether a change only repeats a start that has failed: the history has that once.
-func (f firstStart) retries(err error) (again bool) {
-	if f.req.Kind == start && err != nil {
-		_ = f.owner.do(func() { again = f.owner.startup.tries > 0 })
-	}
-	return again
+func (f firstStart) retries(err error) bool {
+	return f.req.Kind == start && err != nil &&
+		ask(f.owner.core, func() bool { return f.owner.startup.tries > 0 })
 }
 
 func (f firstStart) resolveStart(ctx context.Context) (string, error) {

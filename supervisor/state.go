@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -145,12 +144,24 @@ func (in *instance) saved() workerState {
 	ws := workerState{
 		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts,
 		Reason: in.reason, Output: in.outPath,
-		Own: maps.Clone(in.own), Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch, Notified: in.notified,
+		Own: in.ownNumbers(), Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch, Notified: in.notified,
 	}
 	if in.w != nil {
 		ws.PID, ws.StartTime, ws.Tag = in.w.PID(), in.w.StartTime(), in.w.Tag()
 	}
 	return ws
+}
+
+// ownNumbers is what the gates call the listeners that are the instance's alone.
+func (in *instance) ownNumbers() map[string]int {
+	if len(in.own) == 0 {
+		return nil
+	}
+	numbers := make(map[string]int)
+	for name, l := range in.own {
+		numbers[name] = l.number
+	}
+	return numbers
 }
 
 // CheckState tells whether a daemon of this version can go on with the state file that is there.

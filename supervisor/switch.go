@@ -340,7 +340,7 @@ func waitingFor(g *generation) string {
 // sharedGate tells whether a process accepts from a queue that all generations share.
 func (g *generation) sharedGate(p *Process) bool {
 	return slices.ContainsFunc(p.Listen, func(name string) bool {
-		return g.gates[name] != nil && g.gates[name].Kind() == "shared"
+		return sharesQueue(g.gates[name])
 	})
 }
 

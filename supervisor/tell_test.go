@@ -14,14 +14,14 @@ import (
 
 var someTime = regexp.MustCompile(`after [0-9.]+s`)
 
-// listener takes what supervisors tell of changes.
-type listener struct {
+// audience takes what supervisors tell of changes.
+type audience struct {
 	mu   sync.Mutex
 	told []Outcome
 }
 
-func listening(w *world, also func(*Options)) *listener {
-	l := &listener{}
+func listening(w *world, also func(*Options)) *audience {
+	l := &audience{}
 	w.options = func(o *Options) {
 		o.Tell = func(out Outcome) {
 			l.mu.Lock()
@@ -35,20 +35,20 @@ func listening(w *world, also func(*Options)) *listener {
 	return l
 }
 
-func (l *listener) all() []Outcome {
+func (l *audience) all() []Outcome {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.told)
 }
 
-func (l *listener) forget() {
+func (l *audience) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.told = nil
 }
 
 // want fails the test unless just this was told, oldest first: kind, result and release of each.
-func (l *listener) want(t *testing.T, lines ...string) {
+func (l *audience) want(t *testing.T, lines ...string) {
 	t.Helper()
 	var got []string
 	for _, o := range l.all() {

@@ -40,7 +40,7 @@ func (u undo) abandon(cause error) error {
 
 // stopStaged stops what was staged, and waits for its end.
 func (u undo) stopStaged() error {
-	if err := u.owner.do(func() { u.to.retire() }); err != nil {
+	if err := u.owner.do(u.to.retire); err != nil {
 		return err
 	}
 	select {
@@ -133,7 +133,7 @@ func (u undo) goBack(failed, back *generation) (string, error) {
 	if _, err := u.settle(ctx, failed); err != nil {
 		return "", err
 	}
-	if err := u.owner.do(func() { failed.retire() }); err != nil {
+	if err := u.owner.do(failed.retire); err != nil {
 		return "", err
 	}
 	if incomplete != nil {

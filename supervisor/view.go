@@ -79,15 +79,15 @@ func (vw *view) status() (Status, []measurement) {
 	}
 	for _, gate := range vw.opt.Gates {
 		ls := ListenerStatus{Name: gate.Name(), Address: gate.Address(), Gate: gate.Kind()}
-		numbers := []int{gate.Live()}
-		if vw.owner.live != nil && len(vw.owner.live.numbers()[gate.Name()]) > 0 {
-			ls.Generation, numbers = vw.owner.live.id, vw.owner.live.numbers()[gate.Name()]
+		list := []listener{{gate, gate.Live()}}
+		if vw.owner.live != nil && len(vw.owner.live.listeners()[gate.Name()]) > 0 {
+			ls.Generation, list = vw.owner.live.id, vw.owner.live.listeners()[gate.Name()]
 		}
-		for _, number := range numbers {
-			if number == 0 {
-				continue // nobody is live
+		for _, l := range list {
+			if !l.held() {
+				continue // nothing is live
 			}
-			if n, limit, err := gate.Queue(number); err == nil {
+			if n, limit, err := l.queue(); err == nil {
 				ls.Queue, ls.QueueLimit = ls.Queue+n, ls.QueueLimit+limit
 			}
 		}
