@@ -52,7 +52,8 @@ type world struct {
 	found    func(worker.Found) worker.Found // last touch on what is said of a running worker
 	pipes    bool                            // outputs are real pipes: for tests in real time
 	begins   func(worker.Spec) error         // is asked before each start
-	disk     func(path string)               // is called before each write of a file; nil = it takes no time
+	system   func(*system)                   // last touch on the system of every supervisor
+	disk     func(path string) bool          // whether a file is written, once it returns; nil = always
 	complain func(string)                    // takes what a fake finds wrong, instead of the test
 }
 
@@ -754,6 +755,9 @@ func (w *world) starting(state string) (s *Supervisor, stop func()) {
 	}
 	s = New(opt)
 	s.os = newFakeSystem(w, s).system()
+	if w.system != nil {
+		w.system(&s.os)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()

@@ -85,6 +85,7 @@ func (j *journal) begin() {
 	st, writing := j.snapshot(), make(chan error, 1)
 	j.writing = writing
 	j.async(func() {
+		j.enter("")
 		writing <- j.write(st)
 		j.post(func() {
 			if j.writing == writing {

@@ -15,10 +15,11 @@ import (
 func slowDisk(w *world) (mend func()) {
 	mended := make(chan struct{})
 	w.set(func() {
-		w.disk = func(path string) {
+		w.disk = func(path string) bool {
 			if filepath.Base(path) == stateName {
 				<-mended
 			}
+			return true
 		}
 	})
 	return func() { close(mended) }

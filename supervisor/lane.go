@@ -76,7 +76,7 @@ func (g *generation) listeners() map[string][]listener {
 		}
 	}
 	for _, list := range all {
-		inListenerOrder(list)
+		slices.SortFunc(list, listener.compare)
 	}
 	return all
 }
@@ -107,7 +107,7 @@ func lanesOf(list []*instance) map[string][]listener {
 		}
 	}
 	for _, serving := range ready {
-		inListenerOrder(serving)
+		slices.SortFunc(serving, listener.compare)
 	}
 	return ready
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"slices"
 )
 
 // listener is a handle to one listening socket: that of a generation, or of one instance. It knows
@@ -82,7 +81,7 @@ func numbersOf(list []listener) []int {
 	return numbers
 }
 
-// inListenerOrder sorts listeners by their numbers, which is the order in which they were made.
-func inListenerOrder(list []listener) {
-	slices.SortFunc(list, func(a, b listener) int { return cmp.Compare(a.number, b.number) })
+// compare orders listeners by name, and those of one gate as they were made.
+func (l listener) compare(other listener) int {
+	return cmp.Or(cmp.Compare(l.gate.Name(), other.gate.Name()), cmp.Compare(l.number, other.number))
 }

@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -96,9 +98,9 @@ func (m *measurement) fill(gs *GenerationStatus, usage map[process]worker.Usage)
 			gs.CPUSeconds = &seconds
 		}
 	}
-	for l, holders := range m.holders {
+	for _, l := range slices.SortedFunc(maps.Keys(m.holders), listener.compare) {
 		var pids []int
-		for _, w := range holders {
+		for _, w := range m.holders[l] {
 			pids = append(pids, usage[w].PIDs...)
 		}
 		if n, err := l.connections(pids); err == nil {

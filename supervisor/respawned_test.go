@@ -39,7 +39,7 @@ func TestAWorkerThatTheStateFileDoesNotKnowIsAdopted(t *testing.T) {
 					time.Sleep(time.Minute)
 				}
 				synctest.Wait()
-				respawned := w.respawnUnsaved(first)
+				respawned := w.respawnUnsaved()
 				leaveNow(first)
 				next, stop := w.supervisor(dir)
 				time.Sleep(3 * time.Minute)
@@ -66,9 +66,9 @@ func TestAWorkerThatTheStateFileDoesNotKnowIsAdopted(t *testing.T) {
 
 // respawnUnsaved ends every worker of the generation that connections reach, and returns those that
 // take their places. From here on the daemon saves nothing.
-func (w *world) respawnUnsaved(s *Supervisor) (respawned []*fakeProc) {
+func (w *world) respawnUnsaved() (respawned []*fakeProc) {
 	w.t.Helper()
-	_ = s.do(func() { s.os.write = func(string, []byte) error { return nil } })
+	w.set(func() { w.disk = func(string) bool { return false } })
 	before := w.processes()
 	for _, p := range before {
 		if p.alive() && p.spec.Generation == w.gate.reached {
@@ -100,7 +100,7 @@ func TestAWorkerThatIsSomethingElseIsNotAdopted(t *testing.T) {
 				dir := t.TempDir()
 				s, stop := w.supervisor(dir)
 				switchTo(t, s, "r1")
-				respawned := w.respawnUnsaved(s)
+				respawned := w.respawnUnsaved()
 				leaveNow(s)
 				stop()
 				w.found = func(f worker.Found) worker.Found { change(&f); return f }

@@ -28,14 +28,12 @@ func (d *disk) note(what, path string) error {
 	return nil
 }
 
-// under has a supervisor's files written through the disk.
-func (d *disk) under(s *Supervisor) {
-	_ = s.do(func() {
-		s.os.write = func(path string, data []byte) error {
-			return errors.Join(writeFile(path, data), d.note("write", path))
-		}
-		s.os.sync = func(dir string) error { return errors.Join(syncDir(dir), d.note("sync", dir)) }
-	})
+// under has files written through the disk.
+func (d *disk) under(o *system) {
+	o.write = func(path string, data []byte) error {
+		return errors.Join(writeFile(path, data), d.note("write", path))
+	}
+	o.sync = func(dir string) error { return errors.Join(syncDir(dir), d.note("sync", dir)) }
 }
 
 func (d *disk) fail(err error) {
@@ -47,13 +45,12 @@ func (d *disk) fail(err error) {
 func TestTheStateDirectoryIsSyncedAfterEachRename(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
-		dir := t.TempDir()
+		dir, d := t.TempDir(), new(disk)
+		w.system = d.under
 		s, stop := w.supervisor(dir)
-		defer stop()
-		d := new(disk)
-		d.under(s)
 		switchTo(t, s, "r1")
 		switchTo(t, s, "r2")
+		stop()
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if len(d.log) < 10 || len(d.log)%2 != 0 {
@@ -70,10 +67,10 @@ func TestTheStateDirectoryIsSyncedAfterEachRename(t *testing.T) {
 func TestASyncThatFailsIsASaveThatHasFailed(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		d := new(disk)
+		w.system = d.under
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
-		d := new(disk)
-		d.under(s)
 		switchTo(t, s, "r1")
 		d.fail(unix.EIO)
 		out := switchTo(t, s, "r2")
