@@ -16,8 +16,7 @@ import (
 	"superctl/load"
 )
 
-// plain is a release's application that does next to nothing, and answers 500 as soon as a file is
-// there.
+// plain is a minimal application, which answers 500 once a file exists.
 const plain = `import os
 headers = [(b"x-generation", os.environ["SUPERCTL_GENERATION"].encode()), (b"content-length", b"0")]
 async def app(scope, receive, send):
@@ -30,7 +29,7 @@ func plainServer() harness.Server {
 	return harness.Server{Name: "uvicorn", Command: "uvicorn plain:app --fd {fd.web} --no-access-log --lifespan off"}
 }
 
-// plainSite is a site of two such releases, of which r1 is live.
+// plainSite returns a site with two such releases, r1 and r2. r1 is live.
 func plainSite(t *testing.T, opt harness.Options) *harness.App {
 	t.Helper()
 	opt.Server = plainServer()
@@ -43,8 +42,7 @@ func plainSite(t *testing.T, opt harness.Options) *harness.App {
 	return a
 }
 
-// gets waits until the new generation gets its part of the connections, and returns what it then
-// is.
+// gets waits until the new generation gets its part of the connections, and returns the generation.
 func gets(t *testing.T, a *harness.App, share float64) harness.Canary {
 	t.Helper()
 	var c *harness.Canary
@@ -59,7 +57,7 @@ func gets(t *testing.T, a *harness.App, share float64) harness.Canary {
 	return *c
 }
 
-// answeredBy counts the requests of a load by the generation that answered, from a moment on.
+// answeredBy counts the requests since a moment by the generation that answered.
 func answeredBy(res *load.Result, from time.Time) map[int]int {
 	n := make(map[int]int)
 	for _, r := range res.Records {
@@ -237,8 +235,8 @@ func TestAFailedCanaryCostsOnlyItsOwnRequests(t *testing.T) {
 			}
 			res := requests.Stop()
 			for _, r := range res.Failed() {
-				// What the broken one answered, or had begun to. Nobody was refused, and who waited
-				// for the dead one was answered.
+				// Only requests that the broken release answered, or had begun to answer, fail. None
+				// was refused, and requests queued for the dead worker were answered.
 				if own := r.Failure == load.ServerError && r.Generation == staged.ID; !own &&
 					(c.how != "it is killed" || r.Connected.IsZero()) {
 					t.Errorf("%+v", r)
@@ -261,7 +259,7 @@ func TestARequestInACanaryOutlivesTheDaemon(t *testing.T) {
 	change := a.Begin("switch", "r2", "--canary", "100%", "--for", "10m")
 	gets(t, a, 100)
 	network, address := a.Target()
-	// Longer than a worker may take to end that has never had a request.
+	// Longer than a worker without any request may take to end.
 	slow, err := load.Start(load.Config{
 		Network: network, Address: address, Clients: 1, MaxRequests: 1, Timeout: patience,
 		Shapes: []load.Shape{load.Get("/slow?s=7")},

@@ -16,7 +16,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-// shopWithTasks is an app with Celery, whose worker and beat write what happens into one journal.
+// shopWithTasks is an app with Celery, whose worker and beat write events to one journal.
 type shopWithTasks struct {
 	*harness.App
 	t       *testing.T
@@ -24,7 +24,7 @@ type shopWithTasks struct {
 	journal string
 }
 
-// withCelery makes such an app. worker is TOML in [process.worker], env in [env].
+// withCelery returns such an app. worker is TOML in [process.worker], env in [env].
 func withCelery(t *testing.T, worker, env string) *shopWithTasks {
 	t.Helper()
 	a := harness.New(t, run, harness.Options{})
@@ -48,7 +48,7 @@ strategy = "single"
 	return s
 }
 
-// happened are the journal's lines of that event, in fields: event, release, pid, what.
+// happened returns the journal's lines of an event, in fields: event, release, pid, what.
 func (s *shopWithTasks) happened(event string) (lines [][]string) {
 	s.t.Helper()
 	text, err := os.ReadFile(s.journal)
@@ -63,7 +63,7 @@ func (s *shopWithTasks) happened(event string) (lines [][]string) {
 	return lines
 }
 
-// times says how often each task is in those lines.
+// times counts how often each task is in these lines.
 func times(lines [][]string) map[string]int {
 	n := make(map[string]int)
 	for _, fields := range lines {
@@ -82,8 +82,8 @@ func (s *shopWithTasks) more(event, release string) {
 	})
 }
 
-// producer starts a program of the release that sends tasks, a line each. close ends it when it has
-// sent them.
+// producer starts a program of the release that sends a task for each line. close ends it after the
+// last task.
 func (s *shopWithTasks) producer(release string) (tasks io.Writer, finish func()) {
 	s.t.Helper()
 	dir := s.Path("releases", release)
@@ -104,8 +104,7 @@ func (s *shopWithTasks) producer(release string) (tasks io.Writer, finish func()
 	})
 }
 
-// stream sends 20 short tasks a second, and one long one a second, until stop, which returns how
-// many.
+// stream sends 20 short tasks and one long task a second until stop, which returns their number.
 func (s *shopWithTasks) stream(release string) (stop func() int) {
 	tasks, finish := s.producer(release)
 	ended, n := make(chan struct{}), 0
@@ -150,7 +149,7 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 	s.Command("switch", "r2").Want(0)
 	s.more("tick", "r2")
 
-	// The daemon dies while one beat is gone and the next one not there, or hardly.
+	// The daemon dies after the old beat has ended, while the next one is starting.
 	ends := len(s.happened("beat-end"))
 	change := s.Begin("switch", "r1")
 	eventually(t, "the beat of r2 ends", func() bool { s.Status(); return len(s.happened("beat-end")) > ends })
@@ -163,7 +162,7 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 	s.more("tick", "r1")
 	s.atRest("r1")
 
-	// A switch is taken back when the new beat runs already.
+	// A switch is reverted while the new beat already runs.
 	s.Options.Top = `probation = "10m"`
 	s.WriteConfig()
 	change = s.Begin("switch", "r2")
@@ -173,7 +172,7 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 	change.Wait().Want(5)
 	s.more("tick", "r1")
 
-	// The daemon dies when nothing is in progress, and is replaced.
+	// The daemon dies while no change is in progress, and is replaced.
 	s.Daemon.Kill()
 	s.Start("")
 	s.more("tick", "r1")
@@ -197,7 +196,7 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 	w.end()
 }
 
-// What docs/celery.md says of tasks that are longer than one wants to wait for.
+// docs/celery.md describes tasks that take longer than the drain limit.
 func TestATaskLongerThanTheSoftShutdownRunsAgain(t *testing.T) {
 	t.Parallel()
 	s := withCelery(t, "drain = \"30s\"\nstop_signal = \"QUIT\"", "SHOP_SOFT_SHUTDOWN = \"1\"")
@@ -214,7 +213,7 @@ func TestATaskLongerThanTheSoftShutdownRunsAgain(t *testing.T) {
 	}
 }
 
-// endless are the seconds of a task that waits for the file journal.go-on.
+// endless is the duration of a task, in seconds, that waits for the file journal.go-on.
 const endless = -1
 
 // task sends one task and waits until it has begun.
@@ -239,7 +238,7 @@ func (s *shopWithTasks) again(name, release string) {
 	})
 }
 
-// atRest waits until the release is live and nothing else is.
+// atRest waits until the release is live and no change is in progress.
 func (s *shopWithTasks) atRest(release string) {
 	s.t.Helper()
 	eventually(s.t, release+" is live, alone", func() bool {
@@ -317,8 +316,7 @@ func (s *shopWithTasks) about(word string) string {
 	return b.String()
 }
 
-// oneBeat fails the test when two beats ran at once, or when one did not know of a tick of the one
-// before it.
+// oneBeat fails the test if two beats ran at once, or if one repeated a tick of the previous one.
 func (s *shopWithTasks) oneBeat() {
 	s.t.Helper()
 	starts, ends := s.happened("beat-start"), s.happened("beat-end")

@@ -60,8 +60,7 @@ func TestNoRequestWaitsForAnImportOfTwoSeconds(t *testing.T) {
 	requests := a.Load(requestsOfAFewUsers())
 	o := a.Change(0, "switch", "r2")
 	a.More(requests, 10)
-	// A request that waited for the import would be under way from before the boot until after the
-	// cutover.
+	// A request that waited for the import would last from before the boot until after the cutover.
 	cutover := a.Cutover(1, o)
 	boot := slices.IndexFunc(o.Steps, func(s harness.Step) bool { return s.Name == "boot" })
 	for _, r := range a.Lossless(requests).Records {
@@ -84,7 +83,7 @@ func TestASecondChangeIsRefusedAndNamesTheFirst(t *testing.T) {
 	a.Command("reload").Want(4)
 	at(t, a, "probation")
 	a.Command("switch", "r2").Want(4).Says("probation")
-	// A rollback ends a probation, and both are told.
+	// A rollback ends a probation, and both commands report it.
 	a.Command("rollback").Want(0).Says("r1")
 	first.Wait().Want(5).Says("rolled back by")
 	if st := a.Status(); st.Release != "r1" || st.Changing != nil {
@@ -159,8 +158,8 @@ func TestKilledWorkersLoseOnlyTheirOwnRequests(t *testing.T) {
 	}
 	a.More(requests, 20)
 	res := requests.Stop()
-	// A request that fails was connected: it was with a worker that was killed. None was refused,
-	// and no more fail than there were clients at each kill.
+	// A failed request was connected to a killed worker. None was refused, and at each kill no more
+	// requests fail than there are clients.
 	if failed := res.Failed(); len(failed) > 8*len(first) {
 		t.Errorf("%s", res)
 	}
@@ -218,7 +217,7 @@ func TestAfterAStopThereIsNothingLeftButTheState(t *testing.T) {
 	}
 }
 
-// stopped is an app whose daemon was stopped, and its state file.
+// stopped returns an app whose daemon was stopped, and its state file.
 func stopped(t *testing.T) (a *harness.App, path string, state []byte) {
 	t.Helper()
 	a = harness.New(t, run, harness.Options{})

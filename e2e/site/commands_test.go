@@ -158,13 +158,13 @@ func TestDaemonsWithOtherStateFormatsTakeOver(t *testing.T) {
 		}
 	}
 	a.Lossless(requests)
-	// The daemon in charge is none that the harness started.
+	// The harness did not start the running daemon.
 	kill(t, a.Status().PID)
 	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
-// Without systemd nobody keeps descriptors for the next daemon: the listeners are taken from the
-// workers, the workers found by their pid and start time.
+// Without systemd there is no descriptor store: the next daemon takes the listeners from the
+// workers, and finds the workers by their pid and start time.
 func TestADaemonWithoutSystemdAdoptsWhatAKilledOneHasLeft(t *testing.T) {
 	for _, front := range []harness.Front{harness.TCP, harness.NginxUnix} {
 		t.Run(front.String(), func(t *testing.T) {
@@ -258,7 +258,7 @@ func TestAnUpgradeWithoutSystemdKeepsTheWorkers(t *testing.T) {
 	a.Command("rollback").Want(0)
 	a.Lossless(requests)
 	kill(t, a.Status().PID)
-	// And the leftovers of the one that was killed are ended, as a person would.
+	// An operator stops the workers orphaned by the killed daemon.
 	eventually(t, "the workers are ended", func() bool { return a.Command("end").Code == 0 })
 }
 
@@ -317,7 +317,7 @@ func TestACommandRunsInTheLiveReleaseWithItsExitCode(t *testing.T) {
 	}
 	a.Command("exec", "printenv", "SUPERCTL_RELEASE").Want(0).Says("r1")
 	if os.Geteuid() == 0 {
-		// User= of the unit: the config has no user, and the daemon is not root.
+		// Like User= in the unit: the config names no user, and the daemon does not run as root.
 		if err := os.Chown(a.Path("state"), 65534, 65534); err != nil {
 			t.Fatal(err)
 		}
@@ -325,7 +325,7 @@ func TestACommandRunsInTheLiveReleaseWithItsExitCode(t *testing.T) {
 		a.Options.Top = "user = \"nobody\""
 		a.WriteConfig()
 		a.Command("exec", "id", "-un").Want(0).Says("nobody")
-		// Who owns the directory can replace what is in it.
+		// The owner of the directory can replace the files in it.
 		for _, err := range []error{
 			os.Remove(a.Path("state", "state.json")), os.Symlink("/etc/passwd", a.Path("state", "state.json")),
 		} {

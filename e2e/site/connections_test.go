@@ -24,7 +24,7 @@ func live(t *testing.T, web string) *harness.App {
 	return a
 }
 
-// lasting is a client's connection that lasts, and what has come on it.
+// lasting is a long-lived connection of a client, and the data that it received.
 type lasting struct {
 	t *testing.T
 	net.Conn
@@ -54,7 +54,7 @@ func connect(t *testing.T, a *harness.App, path, headers string) *lasting {
 	return l
 }
 
-// websocket opens one, which says the release.
+// websocket opens a WebSocket, on which the server sends its release.
 func websocket(t *testing.T, a *harness.App, release string) *lasting {
 	t.Helper()
 	l := connect(
@@ -67,7 +67,7 @@ func websocket(t *testing.T, a *harness.App, release string) *lasting {
 	return l
 }
 
-// frame reads a short frame of that opcode: 2 is data, 8 the server's close.
+// frame reads a short frame with that opcode: 2 is data, 8 is close.
 func (l *lasting) frame(opcode byte) string {
 	l.t.Helper()
 	head := make([]byte, 2)
@@ -93,7 +93,7 @@ func (l *lasting) echoes() {
 	}
 }
 
-// event reads on until the next event.
+// event reads the next event.
 func (l *lasting) event() (string, error) {
 	for {
 		line, err := l.in.ReadString('\n')
@@ -103,7 +103,7 @@ func (l *lasting) event() (string, error) {
 	}
 }
 
-// draining is how many connections the generation before has.
+// draining returns the number of connections of the draining generation.
 func draining(a *harness.App) (n int) {
 	for _, g := range a.Status().Generations {
 		if g.State == "draining" {
@@ -125,7 +125,7 @@ func TestASwitchDoesNotWaitForLongLivedConnections(t *testing.T) {
 	if n := draining(a); n == 0 {
 		t.Errorf("%d connections drain", n)
 	}
-	// What uvicorn does with its stop signal.
+	// uvicorn closes WebSockets with this code at its stop signal.
 	if reason := ws.frame(8); !strings.HasPrefix(reason, "\x03\xf4") { // 1012, service restart
 		t.Errorf("the WebSocket was closed with %x", reason)
 	}

@@ -9,7 +9,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-// onDisk is an app whose state is on a file system of its own, which a test can fill and make
+// onDisk returns an app whose state is on a separate file system, which a test can fill and make
 // read-only.
 func onDisk(t *testing.T) *harness.App {
 	a := harness.New(t, run, harness.Options{})
@@ -45,7 +45,7 @@ func TestASwitchOnAFullDiskIsRefused(t *testing.T) {
 		t.Errorf("with a full disk the status is %+v", st)
 	}
 	a.Command("switch", "r2").Want(1).Says("no space left on device")
-	// A daemon that crashes now is followed by one that adopts all the same.
+	// A daemon that crashes now is followed by one that still adopts the workers.
 	a.Daemon.Kill()
 	if err := a.Launch().Ready(); err != nil {
 		t.Fatalf("%v\n%s", err, a.Daemon.Output())
@@ -59,7 +59,7 @@ func TestASwitchOnAFullDiskIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Command("switch", "r2").Want(0)
-	// A rollback is refused likewise, and works as soon as there is room.
+	// A rollback is refused too, and works as soon as there is space.
 	fill(t, ballast)
 	a.Command("rollback").Want(1).Says("no space left on device", "r2 is still live, untouched")
 	a.Command("prune").Want(0)
@@ -120,7 +120,7 @@ func TestWorkersServeOnAReadOnlyDisk(t *testing.T) {
 	a.Lossless(requests)
 }
 
-// fill writes until nothing more can be written.
+// fill writes until the file system is full.
 func fill(t *testing.T, path string) {
 	t.Helper()
 	file, err := os.Create(path)

@@ -10,7 +10,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-// drilled is what the tests need of `drill --json`.
+// drilled is the part of `drill --json` that the tests read.
 type drilled struct {
 	OK       bool   `json:"ok"`
 	Mode     string `json:"mode"`
@@ -84,7 +84,7 @@ func TestADrillOfAGoodAppPassesAndLeavesNothing(t *testing.T) {
 	a.NothingLeft()
 }
 
-// hasty ends at once when it is told to stop.
+// hasty is a server that ends at once at its stop signal.
 const hasty = `
 import os, signal, socket, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

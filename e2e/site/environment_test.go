@@ -10,7 +10,7 @@ import (
 	"superctl/proc"
 )
 
-// environ is the environment of the first worker of the live release, as the kernel has it.
+// environ returns the environment of the first worker of the live release from /proc.
 func environ(t *testing.T, a *harness.App) map[string]string {
 	t.Helper()
 	env, err := proc.Environ(a.Live(a.Status()).Workers[0].PID)

@@ -22,8 +22,7 @@ import (
 	"superctl/load"
 )
 
-// everyStep is an app whose switch has all steps that one with a listener for each generation can
-// have.
+// everyStep returns the options of an app whose switch has all possible steps.
 const (
 	clock     = "[process.clock]\ncommand = \"python -m http.server --bind 127.0.0.1 0\"\nready_after = \"50ms\"\n"
 	everyHook = "[hooks]\nbefore = [\"true\"]\nafter = [\"true\"]\non_abort = [\"true\"]\non_revert = [\"true\"]\n"
@@ -33,18 +32,17 @@ func everyStep() harness.Options {
 	return harness.Options{Top: `probation = "100ms"`, More: clock + everyHook}
 }
 
-// scenario is one thing that a daemon does while the app serves. It begins with one of r1 and r2 live.
+// scenario is an operation of the daemon while the app serves. It begins with r1 or r2 live.
 type scenario struct {
 	name    string
 	opt     harness.Options
 	prepare func(w *walk)
 	act     func(w *walk)
 	cold    bool // nothing serves before act
-	// connections wait for a daemon to be there, and nobody keeps them when it dies: that is
-	// systemd's store
+	// connections wait for a daemon; when it dies, only systemd's descriptor store would keep them
 	held bool
-	// at is where the daemon dies in `make test`: what no other scenario has at that place; empty = at
-	// every point. `make test-deaths` walks all points of all scenarios.
+	// at is where the daemon dies in `make test`: points that no other scenario covers; empty = every
+	// point. `make test-deaths` walks all points of all scenarios.
 	at []string
 }
 
@@ -141,16 +139,16 @@ func switchOver(w *walk) { w.Command("switch", w.next) }
 
 func refused(w *walk) { w.Command("switch", "broken") }
 
-// launch starts a daemon and waits for whatever comes of it.
+// launch starts a daemon and waits until it is ready or has ended.
 func (w *walk) launch() { _ = w.Launch("SUPERCTL_FAULT=" + w.faults).Ready() }
 
-// crash ends the daemon that is in charge.
+// crash kills the running daemon.
 func (w *walk) crash() {
 	kill(w.t, w.Status().PID)
 	w.gone()
 }
 
-// crashAt ends the daemon at a point of a switch.
+// crashAt kills the daemon at a point of a switch.
 func crashAt(point string) func(*walk) {
 	return func(w *walk) {
 		w.arm(point)
@@ -163,12 +161,12 @@ func crashAt(point string) func(*walk) {
 	}
 }
 
-// canary is a switch that tries the release first, and goes on if check says so.
+// canary is a switch with a canary, which continues if check succeeds.
 func canary(check string) func(*walk) {
 	return func(w *walk) { w.Command("switch", w.next, "--canary", "50%", "--for", "200ms", "--check", check) }
 }
 
-// gone waits until no daemon is in charge.
+// gone waits until no daemon runs.
 func (w *walk) gone() {
 	eventually(w.t, "the daemon is gone", func() bool { return w.Command("status").Code != 0 })
 	if w.Daemon.Ended() {
@@ -189,7 +187,7 @@ func (w *walk) takenBack() {
 	w.probation("100ms")
 }
 
-// scaled has a second clock for a while.
+// scaled runs a second clock for a while.
 func (w *walk) scaled() {
 	w.Command("scale", "clock=2")
 	w.settled()
@@ -198,7 +196,7 @@ func (w *walk) scaled() {
 	w.Command("scale", "--reset") // if no daemon was there for that
 }
 
-// paused has no clock for a while.
+// paused runs no clock for a while.
 func (w *walk) paused() {
 	w.Command("pause", "clock")
 	w.settled()
@@ -212,12 +210,12 @@ func (w *walk) probation(lasts string) {
 	w.WriteConfig()
 }
 
-// arm has the next daemon that passes the point die there.
+// arm makes the next daemon that passes the point die there.
 func (w *walk) arm(point string) {
 	w.write("kill", point)
 }
 
-// armed is the point that no daemon has passed yet.
+// armed returns the point that no daemon has passed yet.
 func (w *walk) armed() string {
 	point, err := os.ReadFile(filepath.Join(w.faults, "kill"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -237,7 +235,7 @@ func (w *walk) write(name, text string) {
 	}
 }
 
-// answer is the status, if there is a daemon.
+// answer returns the status, if a daemon answers.
 func (w *walk) answer() (st harness.Status, ok bool) {
 	c := w.Command("status", "--json")
 	if c.Code != 0 {
@@ -246,10 +244,10 @@ func (w *walk) answer() (st harness.Status, ok bool) {
 	return c.Status(), true
 }
 
-// settled waits until a daemon is in charge and nothing is in progress, and starts one where there
-// is none. A probation that goes on after a crash it ends as takenBack would have.
+// settled waits until a daemon runs and no change is in progress. It starts a daemon if there is
+// none, and ends a probation that continues after a crash as takenBack would have.
 func (w *walk) settled() (st harness.Status) {
-	eventually(w.t, "a daemon is in charge and at rest", func() bool {
+	eventually(w.t, "a daemon runs and no change is in progress", func() bool {
 		var ok bool
 		if st, ok = w.answer(); !ok {
 			if w.Daemon.Ended() {
@@ -268,7 +266,7 @@ func (w *walk) settled() (st harness.Status) {
 	return st
 }
 
-// run has one daemon die at the point, or none for "", and looks at what has become of the app.
+// run makes one daemon die at the point, or none for "", and checks the app afterwards.
 func (w *walk) run(s scenario, point string) {
 	w.next = map[string]string{"r1": "r2", "r2": "r1"}[w.settled().Release]
 	if s.prepare != nil {
@@ -373,7 +371,7 @@ func (s scenario) walk(t *testing.T) []string {
 	return points
 }
 
-// passed returns the points that daemons have passed, each once.
+// passed returns the points that daemons have passed, without repetitions.
 func (w *walk) passed() (points []string) {
 	data, err := os.ReadFile(filepath.Join(w.faults, "points"))
 	if err != nil {
@@ -390,7 +388,7 @@ func (w *walk) passed() (points []string) {
 	return points
 }
 
-// end ends the daemon that is in charge, which may be another than the one that the test started.
+// end stops the running daemon, which the test may not have started.
 func (w *walk) end() {
 	if st, ok := w.answer(); ok && st.PID != w.Daemon.PID() {
 		if err := syscall.Kill(st.PID, syscall.SIGTERM); err != nil {
@@ -400,7 +398,7 @@ func (w *walk) end() {
 	}
 }
 
-// steps are the names of all steps that the source knows.
+// steps returns the names of all steps in the source.
 func steps(t *testing.T) (names []string) {
 	files, err := filepath.Glob("../../supervisor/*.go")
 	if err != nil {

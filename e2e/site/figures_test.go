@@ -12,23 +12,21 @@ import (
 	"superctl/load"
 )
 
-// figures is a table of results in a Markdown file, which keeps what this run does not measure
-// again.
+// figures is a table of results in a Markdown file. A run replaces only the rows that it measures.
 type figures struct {
-	path, commit string // "" = nobody wants them
+	path, commit string // "" = no table wanted
 
 	mu sync.Mutex // for the file
 }
 
-// openFigures is the table that `make switches` asks for.
+// openFigures opens the table for `make switches`.
 func openFigures() *figures {
 	return &figures{path: os.Getenv("SUPERCTL_SWITCHES_TABLE"), commit: os.Getenv("SUPERCTL_SWITCHES_COMMIT")}
 }
 
 const figuresHead = "| server | way | switches | requests | over kept connections | failed | commit |\n|---|---|---|---|---|---|---|\n"
 
-// add writes a row in place of an earlier one of the same server and way. What stands before the
-// table stays.
+// add writes a row, and replaces an earlier row of the same server and way.
 func (f *figures) add(t *testing.T, s harness.Server, w way, switches int, res *load.Result) error {
 	if f.path == "" {
 		return nil
@@ -61,7 +59,8 @@ func (f *figures) add(t *testing.T, s harness.Server, w way, switches int, res *
 	return os.WriteFile(f.path, []byte(b.String()), 0o644)
 }
 
-// lost is how many requests failed, how, and how many of them on a connection that was kept.
+// lost returns text for the failed requests: their number, their kinds, and how many of them were on
+// a kept-alive connection.
 func lost(res *load.Result) string {
 	failed := res.Failed()
 	if len(failed) == 0 {

@@ -8,7 +8,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-// redirecting makes a release whose middleware redirects every request that has not come over TLS.
+// redirecting creates a release whose middleware redirects every request without TLS.
 func redirecting(t *testing.T, a *harness.App, name string) {
 	t.Helper()
 	a.Releases(name)
@@ -53,8 +53,8 @@ command = ["python", "-c", "import os, sys; sys.exit(os.path.exists('closed') an
 	a.Command("switch", "r1").Want(1).Says("301", `scheme = "https"`, "r2 is still live, untouched")
 }
 
-// The health check is a view that hangs while a file is missing, as one does that waits for a lock:
-// the other views answer.
+// The health check is a view that hangs while a file is missing, like a view that waits for a lock.
+// The other views answer.
 func TestAHungWorkerIsReplacedWithoutAFailedRequest(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{})

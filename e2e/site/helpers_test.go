@@ -10,13 +10,13 @@ import (
 	"superctl/load"
 )
 
-// patience is how long a condition may take to become true; only a defect takes so long.
+// patience limits how long a condition may take to become true; only a defect takes that long.
 const patience = time.Minute
 
 func requestsOfAFewUsers() load.Config { return load.Config{Rate: 40, Clients: 8} }
 
-// eventually waits for what another process does a moment later. It looks again only now and then:
-// what it waits for needs the processor.
+// eventually waits for a condition that another process makes true. It polls at long intervals,
+// because the other process needs the processor.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	again, late := time.NewTicker(20*time.Millisecond), time.NewTimer(patience)
@@ -31,7 +31,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// kill ends a process that the app has started.
+// kill kills a process that the app started.
 func kill(t *testing.T, pid int) {
 	t.Helper()
 	p, err := os.FindProcess(pid)
@@ -43,13 +43,13 @@ func kill(t *testing.T, pid int) {
 	}
 }
 
-// slowRequest sends one request that takes so many seconds, and returns when it is being answered.
+// slowRequest sends one request that takes that many seconds, and returns once a worker handles it.
 func slowRequest(t *testing.T, a *harness.App, seconds string) *load.Run {
 	t.Helper()
 	return requestInFlight(t, a, "/slow?s="+seconds)
 }
 
-// requestInFlight sends one request, and returns when it is being answered.
+// requestInFlight sends one request, and returns once a worker handles it.
 func requestInFlight(t *testing.T, a *harness.App, path string) *load.Run {
 	t.Helper()
 	network, address := a.Target()

@@ -11,8 +11,8 @@ import (
 	"superctl/load"
 )
 
-// held is an app that must not run beside another release of itself. Its migration takes as many
-// seconds as the file `seconds` says, and fails when that is no number.
+// held returns an app that must not run together with another release of itself. Its migration
+// takes as many seconds as the file `seconds` says, and fails if that is not a number.
 func held(t *testing.T, front harness.Front) *harness.App {
 	t.Helper()
 	a := harness.New(t, run, harness.Options{
@@ -24,7 +24,7 @@ func held(t *testing.T, front harness.Front) *harness.App {
 	return a
 }
 
-// A switch is 3 s of migration and two boots, and a request waits for all of it at most.
+// A switch takes 3 s of migration and two boots, and a request waits at most for all of it.
 func TestConnectionsWaitDuringAnIncompatibleMigration(t *testing.T) {
 	for _, front := range []harness.Front{harness.TCP, harness.NginxUnix} {
 		t.Run(front.String(), func(t *testing.T) {
@@ -51,8 +51,8 @@ func TestConnectionsWaitDuringAnIncompatibleMigration(t *testing.T) {
 			}) {
 				t.Error("no request has waited for the migration")
 			}
-			// Of two releases that must not run side by side, none answers a request that began
-			// after the next one's answer.
+			// Releases that must not run together: the old one answers no request that began after
+			// the first answer of the new one.
 			slices.SortFunc(res.Records, func(a, b load.Record) int { return a.Ended.Compare(b.Ended) })
 			for i, newer := range res.Records {
 				for _, r := range res.Records[i+1:] {

@@ -21,7 +21,7 @@ import (
 //go:embed hookfuzz.py
 var fuzzedApps []byte
 
-// fuzzed is a server of the fuzzed apps, with the drain hook or without.
+// fuzzed is a server of the fuzzed apps, with or without the drain hook.
 func fuzzed(t *testing.T, command, web string) *harness.App {
 	t.Helper()
 	a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "fuzz", Command: command}, Web: web})
@@ -33,8 +33,8 @@ func fuzzed(t *testing.T, command, web string) *harness.App {
 	return a
 }
 
-// answered is an answer but for what may differ, and what the server has promised and done about
-// the connection.
+// answered is an answer without the parts that may differ, and what the server announced and did
+// with the connection.
 type answered struct {
 	text   string
 	closes bool // it says that it will close
@@ -42,8 +42,8 @@ type answered struct {
 	ended  bool // and has, within a short time
 }
 
-// askFuzzed sends a request on a connection of its own, and may wait for its end, if it is
-// announced: a server does not always close because the application says so.
+// askFuzzed sends a request on a new connection. If the server announces the close of the
+// connection, askFuzzed may wait for it: not every server closes because the application says so.
 func askFuzzed(t *testing.T, a *harness.App, request, method string, wait bool) (got answered) {
 	t.Helper()
 	network, address := a.Target()
@@ -125,14 +125,13 @@ func TestTheDrainHookChangesOnlyTheHeader(t *testing.T) {
 						t, plain, request, method, false,
 					), askFuzzed(t, hooked, request, method, true)
 					granian := strings.HasPrefix(name, "granian")
-					// whether the head was sent before the body failed is chance there
+					// it is random whether the head was sent before the body failed
 					cut := granian && !without.whole && !with.whole
 					if without.text != with.text && !cut {
 						t.Errorf("%q\nwithout %s\nwith    %s", request, without.text, with.text)
 					}
-					// What these answer themselves for an app that fails is out of the hook's
-					// reach: cheroot closes after it without saying so, and granian keeps the
-					// connection.
+					// The hook cannot change the answers of these servers for a failed app: cheroot
+					// closes the connection without announcing it, and granian keeps it open.
 					failed := (granian || name == "cheroot") && !strings.Contains(with.text, "X-Seed")
 					if with.whole && !failed && (!with.closes || !with.ended) {
 						t.Errorf("%q: it does not close: %+v", request, with)

@@ -14,7 +14,7 @@ import (
 	"superctl/proc"
 )
 
-// script is [hooks] with one shell script a hook.
+// script returns [hooks] with one shell script for each hook.
 func script(hooks map[string]string) string {
 	var b strings.Builder
 	b.WriteString("[hooks]\n")

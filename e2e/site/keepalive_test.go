@@ -15,10 +15,10 @@ import (
 	"superctl/load"
 )
 
-// withoutHook is for a look by hand at what this test finds without the drain hook.
+// withoutHook turns the drain hook off, to run this test without it by hand.
 func withoutHook() bool { return os.Getenv("SUPERCTL_E2E_DRAIN_HOOK") == "false" }
 
-// switches is n, or for a look by hand another number.
+// switches returns n, or another number set by hand.
 func switches(n int) int {
 	if more, err := strconv.Atoi(os.Getenv("SUPERCTL_SWITCHES")); err == nil {
 		return more
@@ -55,8 +55,7 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 				a := harness.New(t, run, opt)
 				a.Releases("r1", "r2")
 				a.Start("r1")
-				// Each client keeps its connection, and all are busy at the moment of each stop
-				// signal.
+				// Each client keeps its connection, and all are busy at each stop signal.
 				requests := a.Load(load.Config{Rate: 150, Clients: 8, KeepAlive: true})
 				for i := range switches(turns / 2) {
 					a.Command("switch", fmt.Sprintf("r%d", 2-i%2)).Want(0)
@@ -68,7 +67,7 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 	}
 }
 
-// idle is a connection on which one request was answered, and which both ends keep open.
+// idle is a kept-alive connection after one answered request.
 func idle(t *testing.T, a *harness.App) *lasting {
 	t.Helper()
 	network, address := a.Target()
@@ -87,8 +86,8 @@ func idle(t *testing.T, a *harness.App) *lasting {
 	return l
 }
 
-// get sends a request and returns who has answered, and whether that was the last answer on the
-// connection.
+// get sends a request. It returns the release that answered, and whether the answer announced the
+// close of the connection.
 func (l *lasting) get() (release string, closes bool) {
 	l.t.Helper()
 	if _, err := io.WriteString(l, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
@@ -121,7 +120,7 @@ func TestTheHistoryShowsIdleConnectionsCutAtTheDrainLimit(t *testing.T) {
 	if n := draining(a); n != 2 {
 		t.Errorf("%d connections drain", n)
 	}
-	// The one that is used again is answered by the old release, and closed with that.
+	// On the connection that is used again, the old release answers and closes.
 	if release, closes := used.get(); release != "r1" || !closes {
 		t.Errorf("%q answers, and closes: %v", release, closes)
 	}

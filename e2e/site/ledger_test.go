@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// ledger is a webhook that keeps what it is told of changes, each message once.
+// ledger is a webhook that records notifications, each message once.
 type ledger struct {
 	*httptest.Server
 
@@ -62,8 +62,8 @@ func (l *ledger) config() string {
 	return fmt.Sprintf("[notify.ledger]\nservice = \"webhook\"\nurl = %q\n", l.URL)
 }
 
-// complete waits until the end is told of every change whose beginning was, and compares the newest
-// with what is live.
+// complete waits until every change with a notified beginning has a notified end, and compares the
+// newest with the live release.
 func (l *ledger) complete(t *testing.T, live string) {
 	t.Helper()
 	late := time.NewTimer(patience)
@@ -85,7 +85,8 @@ func (l *ledger) complete(t *testing.T, live string) {
 	}
 }
 
-// state is a change whose end was not told, the newest end, and what is closed at the next message.
+// state returns a change without a notified end, the newest end, and a channel that is closed at the
+// next message.
 func (l *ledger) state() (open *entry, last entry, more chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 }
 
 func testMain(m *testing.M) int {
-	// A daemon that can be killed at any of its steps; without SUPERCTL_FAULT it is like any other.
+	// A daemon that can be killed at any step; without SUPERCTL_FAULT it is a normal one.
 	if err := os.Setenv("SUPERCTL_E2E_TAGS", "faults"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -52,12 +52,12 @@ func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 			)
 			a.Command("switch", "r2").Want(0).Says("nothing to apply")
 			a.Command("switch", "r1").Want(1).Says("catalogue.0002_price")
-			// What one release has in two migrations and the other in one is the same.
+			// A squashed migration equals the two that it replaces.
 			a.Command("switch", "squashed").Want(0)
 			a.Command("rollback").Want(0).Says("nothing to apply")
 			a.Command("switch", "squashed").Want(0)
 
-			// Without a hook nobody applies the migrations.
+			// Without a hook the migrations are not applied.
 			a.Options.More = checked
 			a.WriteConfig()
 			a.Release("r3", apps.Behaviour{Migrations: apps.Migrations("0001_initial", "0002_price", "0003_stock")})
@@ -95,7 +95,7 @@ func TestMigrationsThatCannotBeCheckedAreRefused(t *testing.T) {
 			t.Errorf("%s: the error lacks %q:\n%s", name, c.says, refused.Text())
 		}
 	}
-	// An operator who must go on can.
+	// An operator can override the check.
 	a.Options.More, a.Options.Env = checked+"databases = [\"other\"]\n", ""
 	a.WriteConfig()
 	a.Command("switch", "r2", "--force").Want(0).Says("not checked, and --force was given")

@@ -13,13 +13,13 @@ import (
 	"superctl/load"
 )
 
-// way is how clients get to a server, and whether nginx keeps its connections to it.
+// way is the path from clients to a server, and whether nginx keeps its connections to it alive.
 type way struct {
 	front harness.Front
 	kept  int
 }
 
-// String is the way in a table.
+// String returns the name of the way in a table.
 func (w way) String() string {
 	if w.kept > 0 {
 		return w.front.String() + "-kept"
@@ -27,8 +27,8 @@ func (w way) String() string {
 	return w.front.String()
 }
 
-// ways are all that the server can be reached by. The protocol of uWSGI is nginx's affair, and
-// knows no kept connections; and where there is no hook for a program, nginx should keep none.
+// ways returns all ways to reach the server. nginx speaks the uwsgi protocol without kept-alive
+// connections, and should keep none to a program without the drain hook.
 func ways(s harness.Server) []way {
 	if s.UWSGI {
 		return []way{{harness.NginxTCP, 0}, {harness.NginxUnix, 0}}
@@ -52,11 +52,11 @@ func everyServer(t *testing.T) []harness.Server {
 	}
 }
 
-// fewSwitches is how often CI switches; `make switches` does it a hundred times, of every server in
+// fewSwitches is the number of switches in CI; `make switches` does a hundred for every server on
 // every way.
 const fewSwitches = 3
 
-// inCI is what the other tests have least of: servers that keep connections, each in another way.
+// inCI selects what the other tests cover least: servers that keep connections, each on another way.
 func inCI(s harness.Server, w way) bool {
 	return map[string]string{
 		"gunicorn-asgi": "tcp", "uwsgi-http": "nginx-unix-kept", "puma": "unix",
@@ -89,9 +89,9 @@ func TestAMixedLoadLosesNothingWithoutAWarning(t *testing.T) {
 	}
 }
 
-// switchUnderAMixedLoad switches to and fro, until the last old generation is gone. warned says
-// whether `check` has warned of the loss of a request: one over a connection that is kept to a
-// server which superctl cannot have say when it closes it.
+// switchUnderAMixedLoad switches back and forth, until the last old generation is gone. warned
+// reports whether `check` has warned of a lost request: on a kept-alive connection to a server that
+// superctl has no drain hook for.
 func switchUnderAMixedLoad(
 	t *testing.T, s harness.Server, w way, times int,
 ) (res *load.Result, warned func(load.Record) bool) {

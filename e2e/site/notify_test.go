@@ -13,7 +13,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-// secrets are what the app's directory has in files, and nothing else may have.
+// secrets are in files of the app's directory, and must be nowhere else.
 var secrets = map[string]string{
 	"slack":    "https://hooks.slack.com/services/T0/B0/SLACKSLACKSLACK",
 	"teams":    "https://contoso.api.powerplatform.com:443/workflows/0123/triggers/manual/paths/invoke?api-version=1&sig=TEAMSTEAMSTEAMS",
@@ -25,10 +25,10 @@ var secrets = map[string]string{
 	"mail":     "mail-password-0123",
 }
 
-// secretOfApp is the value of a variable of the app, which stands in the arguments of a hook.
+// secretOfApp is the value of a variable of the app, which is in the arguments of a hook.
 const secretOfApp = "cAnArY-of-app-7f3a"
 
-// toldApp is an app whose changes everybody is told of.
+// toldApp returns an app that notifies all services.
 func toldApp(t *testing.T, m *team) *harness.App {
 	t.Helper()
 	a := harness.New(t, run, harness.Options{})
@@ -55,7 +55,7 @@ func toldApp(t *testing.T, m *team) *harness.App {
 	return a
 }
 
-// everybody is one event of a change as all get it that have said so.
+// everybody returns the lines of one event for all services that subscribe to it.
 func everybody(event, release string) (lines []string) {
 	for _, host := range []string{"hooks.slack.com", "contoso.api.powerplatform.com:443", "discord.com", "mail"} {
 		lines = append(lines, host+" "+event+" "+release)
@@ -66,7 +66,7 @@ func everybody(event, release string) (lines []string) {
 	return lines
 }
 
-// done is the end of a switch that has succeeded, with the markers.
+// done returns the lines of a successful switch, with the markers.
 func done(release string) []string {
 	return append(everybody("success", release), "api.eu.newrelic.com success "+release, "api.datadoghq.eu success "+release,
 		"sentry.io releases/", "sentry.io releases/"+release+"/deploys/")
@@ -93,7 +93,7 @@ func TestEachChangeIsNotifiedOnceInSpiteOfDaemonKills(t *testing.T) {
 		}
 	}
 
-	// All services are down when the first release goes live, and the daemon does not survive that.
+	// All services are down when the first release goes live, and the daemon is killed.
 	m.goDown(true)
 	ready()
 	a.Command("switch", "r1").Want(0)
@@ -108,8 +108,7 @@ func TestEachChangeIsNotifiedOnceInSpiteOfDaemonKills(t *testing.T) {
 	sameRequests(t, m)
 	eventually(t, "status says nothing any more", func() bool { return len(a.Status().Troubles) == 0 })
 
-	// A release that is refused. A daemon that is stopped, and one that starts, have nothing more
-	// to say.
+	// A refused release. A daemon that stops or starts sends no further notification.
 	a.Command("switch", "broken").Want(1)
 	m.want(both(everybody("start", "broken"), everybody("abort", "broken"))...)
 	m.wantSaid(
@@ -120,7 +119,7 @@ func TestEachChangeIsNotifiedOnceInSpiteOfDaemonKills(t *testing.T) {
 	a.Daemon.Stop()
 	ready()
 
-	// A new daemon takes over while nobody answers.
+	// A new daemon takes over while all services are down.
 	m.goDown(true)
 	a.Command("switch", "r2").Want(0)
 	m.awaitAttempts("hooks.slack.com")
@@ -169,7 +168,7 @@ func TestTheEndOfAChangeIsNotifiedOnceAfterADaemonKill(t *testing.T) {
 	}
 }
 
-// sameRequests compares all that the services were asked until now with testdata/notify.txtar.
+// sameRequests compares all requests so far with testdata/notify.txtar.
 func sameRequests(t *testing.T, m *team) {
 	t.Helper()
 	const golden = "testdata/notify.txtar"
@@ -188,8 +187,7 @@ func sameRequests(t *testing.T, m *team) {
 	}
 }
 
-// noSecrets fails the test if a secret is in what the daemons have said, or in any file but its
-// own.
+// noSecrets fails the test if a secret is in the output of the daemons, or in any file but its own.
 func noSecrets(t *testing.T, a *harness.App, logs string) {
 	t.Helper()
 	look := func(where, text string) {

@@ -19,7 +19,7 @@ func TestARollbackToAnAlteredReleaseIsCorrectOrRefused(t *testing.T) {
 
 	eventually(t, "the workers of r1 are gone", func() bool { return len(a.Status().Generations) == 1 })
 
-	// After a prune: what a rollback goes to is never removed.
+	// After a prune: it never removes the target of a rollback.
 	a.Command("prune", "--keep", "1", "--dry-run").Want(0).Says("a prune would remove 1 release")
 	a.Command("prune", "--keep", "1").Want(0).Says(
 		"removed 1 release", "live", "previous, the target of a rollback", "one of the 1 newest",
@@ -27,7 +27,7 @@ func TestARollbackToAnAlteredReleaseIsCorrectOrRefused(t *testing.T) {
 	there(t, a, "r2", "r3", "r4")
 	a.Command("rollback").Want(0)
 
-	// After a restart of the daemon, and a prune while there was none.
+	// After a restart of the daemon, and a prune without a daemon.
 	a.Lossless(requests)
 	a.Daemon.Stop()
 	a.Command("prune", "--keep", "1").Want(0).Says("no release to remove")
@@ -39,7 +39,7 @@ func TestARollbackToAnAlteredReleaseIsCorrectOrRefused(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 
-	// To one that is being copied, and to one that somebody has removed.
+	// To a release that is being copied, and to one that was removed.
 	marker := a.Path("releases", "r2", ".incomplete")
 	a.WriteFile("releases/r2/.incomplete", "")
 	a.Command("rollback").Want(1).Says("the marker "+marker+" is there", "r3 is still live, untouched")
@@ -47,7 +47,7 @@ func TestARollbackToAnAlteredReleaseIsCorrectOrRefused(t *testing.T) {
 	a.Command("rollback").Want(1).Says("release r2 no longer exists", "r3 is still live, untouched")
 	a.Command("switch", "r2").Want(1).Says(`no release matches "r2"`)
 
-	// While it is still warm its workers run, and nothing of it is needed.
+	// While it is warm its workers run, so its files are not needed.
 	a.Options.Top = `standby = "10m"`
 	a.WriteConfig()
 	a.Command("switch", "r4").Want(0)
@@ -59,7 +59,7 @@ func TestARollbackToAnAlteredReleaseIsCorrectOrRefused(t *testing.T) {
 	a.Lossless(requests)
 }
 
-// there fails the test unless just these releases are there, and nothing that is half removed.
+// there fails the test unless exactly these releases exist, and no partly removed one.
 func there(t *testing.T, a *harness.App, names ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(a.Path("releases"))

@@ -101,8 +101,7 @@ func TestAReleaseThatDiesAfterItsCutoverIsReverted(t *testing.T) {
 	requests := a.Load(requestsOfAFewUsers())
 	a.Command("switch", "dies").Want(5).Says("the spool is damaged", "good is live again")
 	a.More(requests, 20)
-	// Requests that were in flight in the worker when it died have died with it; those after the
-	// revert have not.
+	// Requests in flight in the worker fail when it dies; those after the revert succeed.
 	revert := a.Status()
 	res := requests.Stop()
 	for _, r := range res.Failed() {
@@ -123,7 +122,7 @@ func TestANewReleaseOnDiskDoesNotAffectTheLiveOne(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("good", "other")
 	a.Start("good")
-	// A deployment tool moves `current` and copies rubbish into the directory of releases.
+	// A deployment tool moves `current` and copies other files into the directory of releases.
 	if err := os.Remove(a.Path("current")); err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,7 @@ import (
 	"superctl/load"
 )
 
-// rolled is an app of three instances of a server with one process each, of which one at a time is
-// replaced.
+// rolled returns an app with three instances of a server, which a roll replaces one at a time.
 func rolled(t *testing.T, server harness.Server, front harness.Front) *harness.App {
 	t.Helper()
 	return harness.New(t, run, harness.Options{
@@ -21,14 +20,13 @@ func rolled(t *testing.T, server harness.Server, front harness.Front) *harness.A
 	})
 }
 
-// small is a server of one worker process, so that an instance of it is small.
+// small is a server with one worker process, so that an instance needs little memory.
 func small(s harness.Server, command string) harness.Server {
 	s.Command = command
 	return s
 }
 
-// watched counts the workers of an app that have been started and are not gone, at every moment
-// until stop, and what they use.
+// watched counts the running workers of an app and their memory, repeatedly until stop.
 func watched(t *testing.T, a *harness.App) (stop func() (most int, memory uint64)) {
 	t.Helper()
 	ended, watching := make(chan struct{}), sync.WaitGroup{}
@@ -127,7 +125,8 @@ func TestTheOtherInstancesServeWhileOneIsKilled(t *testing.T) {
 		a.More(requests, 10)
 	}
 	res := requests.Stop()
-	// Only what was in the hands of a killed one is lost: its threads, and what it had accepted.
+	// Only the requests in a killed worker are lost: those in its threads, and those that it had
+	// accepted.
 	if lost := res.Failed(); len(lost) > 3*4 {
 		t.Errorf("lost: %s", res)
 	}

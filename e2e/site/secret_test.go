@@ -16,8 +16,8 @@ import (
 	"superctl/proc"
 )
 
-// everythingTold is what superctl has written anywhere: the daemon's log, the files of the app's
-// directory but for the operator's own, the arguments of all processes, and what commands say.
+// everythingTold returns all that superctl writes: the daemon's log, the files in the app's
+// directory except the operator's, the arguments of all processes, and the output of commands.
 func everythingTold(t *testing.T, a *harness.App) map[string]string {
 	t.Helper()
 	told := map[string]string{"the daemon's log": a.Daemon.Output()}
@@ -125,7 +125,7 @@ printf '\033]0;owned\007%s\n' "SECRET_KEY='$SECRET_KEY'" "$DATABASE_URL" "$TOKEN
 	output(a.Command("switch", "r3")).Want(0).Says("env:6:1: ignored")
 	a.WriteFile("env", file)
 
-	// The next daemon starts workers with what this one knew.
+	// The next daemon starts workers with the secrets that this one read.
 	a.WriteFile("env", "SECRET_KEY=another\n")
 	daemon := a.Daemon.Output()
 	a.Daemon.Kill()

@@ -13,7 +13,7 @@ import (
 	"superctl/load"
 )
 
-// turns is how often each site is switched.
+// turns is the number of switches of each site.
 const turns = 6
 
 func TestNoRequestIsLostOrMisroutedOnAnyServer(t *testing.T) {
@@ -37,7 +37,7 @@ func TestNoRequestIsLostOrMisroutedOnAnyServer(t *testing.T) {
 	}
 }
 
-// What a server does with its socket differs by the kind of socket.
+// A server handles its socket differently for each kind of socket.
 func TestEveryServerFinishesItsRequestsDuringASwitch(t *testing.T) {
 	for _, c := range []struct {
 		server harness.Server
@@ -60,7 +60,7 @@ func TestEveryServerFinishesItsRequestsDuringASwitch(t *testing.T) {
 		for _, front := range c.fronts {
 			t.Run(c.server.Name+"/"+front.String(), func(t *testing.T) {
 				t.Parallel()
-				// The hook would have the stop signal wait for the request.
+				// With the hook, the stop signal would come only after the request.
 				patient := "start_timeout = \"60s\"\ndrain = \"30s\"\ndrain_hook = false"
 				switchWithARequestInFlight(t, harness.Options{Server: c.server, Front: front, Web: patient}, 2)
 			})
@@ -68,8 +68,8 @@ func TestEveryServerFinishesItsRequestsDuringASwitch(t *testing.T) {
 	}
 }
 
-// switchWithARequestInFlight switches to and fro. Each time a request that the old workers have
-// begun is answered by them only after they have got their stop signal.
+// switchWithARequestInFlight switches back and forth. Each time, the old workers answer a request
+// that they have begun only after their stop signal.
 func switchWithARequestInFlight(t *testing.T, opt harness.Options, times int) {
 	a := harness.New(t, run, opt)
 	a.Releases("r1", "r2")
@@ -93,7 +93,7 @@ func switchWithARequestInFlight(t *testing.T, opt harness.Options, times int) {
 	}
 }
 
-// stopping tells whether a worker of the release is finishing what it has.
+// stopping reports whether a worker of the release is finishing its requests.
 func stopping(s harness.Status, release string) bool {
 	for _, g := range s.Generations {
 		for _, w := range g.Workers {
@@ -114,9 +114,9 @@ func TestNoRequestIsLostOrMisroutedOnAnyAddress(t *testing.T) {
 	}
 }
 
-// freePort is a port that is free on every address of the machine. It stays the test's: a socket is
-// bound to it, which disturbs nobody who sets SO_REUSEADDR, but keeps the kernel from giving the
-// port to an outgoing connection.
+// freePort returns a port that is free on every address of the machine. A bound socket reserves it:
+// a server with SO_REUSEADDR can still bind it, but the kernel does not use it for an outgoing
+// connection.
 func freePort(t *testing.T) string {
 	t.Helper()
 	must := func(err error) {

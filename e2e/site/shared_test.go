@@ -14,7 +14,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-// ask makes one request of the site and returns its answer, which must be 200.
+// ask sends one request to the site and returns its answer, which must be 200.
 func ask(t *testing.T, a *harness.App, method, path, body string) string {
 	t.Helper()
 	network, address := a.Target()

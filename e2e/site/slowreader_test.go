@@ -7,8 +7,8 @@ import (
 	"superctl/e2e/harness"
 )
 
-// uWSGI cuts an answer for whose client it waits when a signal comes ("OSError: write error",
-// 2.0.31): so none may come then.
+// uWSGI cuts an answer when a signal arrives while it waits for a slow client ("OSError: write
+// error", 2.0.31), so superctl must not send a signal then.
 func TestAStopOfUWSGIDoesNotCutASlowClient(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{Server: harness.UWSGIHTTP().Bare(), Front: harness.Unix})

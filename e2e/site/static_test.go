@@ -11,7 +11,7 @@ import (
 	"superctl/e2e/apps"
 )
 
-// pythonOf returns the Python blocks of a document of ours by the file name in their first line.
+// pythonOf returns the Python blocks of a document by the file name in their first line.
 func pythonOf(t *testing.T, document string) map[string]string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "docs", document))
@@ -25,8 +25,8 @@ func pythonOf(t *testing.T, document string) map[string]string {
 	return blocks
 }
 
-// docs/nginx.md says how the files of all releases lie in one directory while each release keeps
-// its manifest.
+// docs/nginx.md describes static files of all releases in one directory, with a manifest for each
+// release.
 func TestARefusedReleaseLeavesTheStaticFilesOfTheLiveOne(t *testing.T) {
 	dir := t.TempDir()
 	code := pythonOf(t, "nginx.md")

@@ -25,8 +25,8 @@ import (
 	"time"
 )
 
-// team is all services that can be told of changes, on this machine: one TLS server that is every
-// host, a proxy that leads there, and a mail server. They keep what they get.
+// team fakes all services for notifications: one TLS server for all hosts, a proxy that leads there,
+// and a mail server. They record their requests.
 type team struct {
 	t     *testing.T
 	web   *httptest.Server
@@ -61,8 +61,8 @@ func newTeam(t *testing.T) *team {
 	return m
 }
 
-// certify makes an authority and a certificate for those hosts and this machine, and returns the
-// path of the authority's.
+// certify creates a certificate authority and a certificate for these hosts and this machine. It
+// returns the path of the authority's certificate.
 func (m *team) certify(hosts ...string) (bundle string) {
 	m.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -93,7 +93,7 @@ func (m *team) certify(hosts ...string) (bundle string) {
 	return file.Name()
 }
 
-// connect is the proxy: whatever host is asked for, it is the server.
+// connect is the proxy: it connects every host to the server.
 func (m *team) connect(w http.ResponseWriter, r *http.Request) {
 	to, err := net.Dial("tcp", m.web.Listener.Addr().String())
 	if r.Method != http.MethodConnect || err != nil {
@@ -114,7 +114,7 @@ func (m *team) connect(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(from, to)
 }
 
-// serve is every service: it answers as that does, and keeps what it was asked.
+// serve answers like each service and records the request.
 func (m *team) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -136,7 +136,7 @@ func (m *team) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// take keeps what has come, and tells whether it is to be refused for now.
+// take records a request, and reports whether the service is down.
 func (m *team) take(host, line, request string) (down bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -151,7 +151,7 @@ func (m *team) take(host, line, request string) (down bool) {
 	return m.down
 }
 
-// goDown has everybody answer 503 from now on, or not any more.
+// goDown makes all services answer 503, or ends that.
 func (m *team) goDown(down bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -159,7 +159,7 @@ func (m *team) goDown(down bool) {
 	clear(m.tried)
 }
 
-// await waits for a condition that changes with what comes.
+// await waits for a condition on the recorded requests.
 func (m *team) await(what string, cond func() bool) {
 	m.t.Helper()
 	late := time.NewTimer(patience)
@@ -188,7 +188,7 @@ func (m *team) awaitAttempts(hosts ...string) {
 	})
 }
 
-// want waits until just those lines have come since the last time, in the order of each host.
+// want waits until exactly these lines have come since the last call, in order for each host.
 func (m *team) want(lines ...string) {
 	m.t.Helper()
 	m.await(fmt.Sprint(len(lines), " messages"), func() bool { return len(m.got) >= len(lines) })
@@ -213,7 +213,7 @@ var sentences = []struct {
 	{"revert", regexp.MustCompile(`shop\d+: (\S+) was REVERTED`)},
 }
 
-// summary is what a request is about: EVENT RELEASE, and for a marker its path or nothing.
+// summary returns the subject of a request: EVENT RELEASE, or for a marker its path or nothing.
 func summary(path, body string) string {
 	text := strings.ReplaceAll(body, `\\`, "") // Discord's are escaped
 	for _, s := range sentences {
@@ -227,7 +227,7 @@ func summary(path, body string) string {
 
 var passing = regexp.MustCompile(`20\d\d-\d\d-\d\dT[0-9:.]+(Z|[+-]\d\d:\d\d)|\d{10,}|shop\d+|\(switch by [^,]*, on [^,)]*|"(host|user|who)": "[^"]*"|switch on [^"]*|took [0-9.]+ m?s`)
 
-// whole is a request as text, without what is different each time.
+// whole returns a request as text, without the parts that vary.
 func whole(r *http.Request, body []byte) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s https://%s%s\n", r.Method, r.Host, r.URL.RequestURI())
@@ -271,7 +271,7 @@ func (m *team) listenForMail() {
 	m.t.Cleanup(func() { _ = l.Close(); open.Wait() })
 }
 
-// wantSaid fails the test unless each of the hosts was told a text.
+// wantSaid fails the test unless each of the hosts got a text.
 func (m *team) wantSaid(text string, hosts ...string) {
 	m.t.Helper()
 	m.mu.Lock()
@@ -283,7 +283,7 @@ func (m *team) wantSaid(text string, hosts ...string) {
 	}
 }
 
-// wantNowhere fails the test if anybody was told a text.
+// wantNowhere fails the test if any host got a text.
 func (m *team) wantNowhere(text string) {
 	m.t.Helper()
 	m.mu.Lock()

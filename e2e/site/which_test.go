@@ -10,7 +10,7 @@ import (
 	"superctl/e2e/harness"
 )
 
-// A minute is what these have, and some seconds what they need.
+// The limit is a minute; the tests need some seconds.
 const slowStart = `start_timeout = "60s"`
 
 func TestAServerThatListensElsewhereIsRefusedWithTheOption(t *testing.T) {
@@ -58,7 +58,7 @@ func TestAServerThatListensElsewhereIsRefusedWithTheOption(t *testing.T) {
 	}
 }
 
-// The release answers as it should, so that nothing but a look at its sockets shows what it does.
+// The release answers correctly, so only its sockets show what it does.
 func TestAReleaseThatBindsTheAppsOwnPortIsRefused(t *testing.T) {
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("good")
@@ -146,14 +146,14 @@ func TestACommandThroughCurrentIsRefusedByCheckAndSwitch(t *testing.T) {
 	a.Command("check", "r2").Want(1).Says(says...)
 	a.Command("switch", "r2").Want(1).Says(says...)
 	a.Command("reload").Want(1).Says(says...)
-	// A daemon that starts serves all the same: the link leads where it should at that moment.
+	// A daemon that starts still serves: at that moment the link leads to this release.
 	a.Daemon.Kill()
 	a.Start("")
 	requests := a.Load(requestsOfAFewUsers())
 	a.Lossless(requests)
 }
 
-// moveCurrent does what Ansible's deploy_helper does, and Capistrano.
+// moveCurrent moves the current link like Ansible's deploy_helper and Capistrano.
 func moveCurrent(t *testing.T, a *harness.App, to string) {
 	t.Helper()
 	if err := os.Remove(a.Path("current")); err != nil {

@@ -16,8 +16,7 @@ func TestHistoryAndStatusNameTheUserAndTheSSHHost(t *testing.T) {
 	a.Start("r1")
 	ssh := a.StartSSH()
 
-	// As sudo has it: the environment is cleared, and who has logged in is a note of the kernel's
-	// only.
+	// Like sudo: the environment is cleared, and only the kernel knows the login user.
 	out := ssh.Type("127.0.0.77", `echo 65534 >/proc/self/loginuid && echo noted
 		env -i PATH="$PATH" SUPERCTL_CONFIG="$SUPERCTL_CONFIG" superctl switch r2; exit $?`)
 	who := "root from 127.0.0.77"
@@ -28,7 +27,7 @@ func TestHistoryAndStatusNameTheUserAndTheSSHHost(t *testing.T) {
 	a.Command("history", "show", "2").Want(0).Says("who", who+" (uid 0, pid ", "when", "cutover", "r2 (9f3c2ab19f)")
 	a.Command("status").Want(0).Says("r2 (9f3c2ab19f), ok, live since", "by "+who)
 
-	// It outlives a reload, a crash of the daemon and an upgrade.
+	// The record outlives a reload, a crash of the daemon and an upgrade.
 	a.Command("reload").Want(0)
 	a.Daemon.Kill()
 	if err := a.Launch().Ready(); err != nil {
@@ -46,7 +45,7 @@ func TestHistoryAndStatusNameTheUserAndTheSSHHost(t *testing.T) {
 		t.Errorf("live since %s by %s (%+v)", st.LiveSince, st.LiveBy, st.LiveOrigin)
 	}
 
-	// Each record for itself, for scripts.
+	// The JSON has the fields separately, for scripts.
 	var records []struct {
 		Number         int    `json:"number"`
 		Kind           string `json:"kind"`
