@@ -69,6 +69,7 @@ func answeredBy(res *load.Result, from time.Time) map[int]int {
 }
 
 func TestACanaryGetsItsShareUntilItIsInterrupted(t *testing.T) {
+	t.Parallel()
 	const n, share = 10_000, 0.1
 	a := plainSite(t, harness.Options{})
 	change := a.Begin("switch", "r2", "--canary", "10%", "--for", "10m")
@@ -285,6 +286,7 @@ func TestARequestInACanaryOutlivesTheDaemon(t *testing.T) {
 }
 
 func TestACanaryIsRefusedWhereTheListenerCannotBeDivided(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		opt  harness.Options
 		says string

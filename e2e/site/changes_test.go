@@ -15,6 +15,7 @@ import (
 )
 
 func TestARequestInFlightAtTheCutoverIsAnswered(t *testing.T) {
+	t.Parallel()
 	for _, server := range []harness.Server{
 		harness.GunicornSync(), harness.GunicornThreads(), harness.UWSGIHTTP(), harness.Uvicorn(),
 	} {
@@ -33,6 +34,7 @@ func TestARequestInFlightAtTheCutoverIsAnswered(t *testing.T) {
 }
 
 func TestTheHistoryShowsRequestsCutAtTheDrainLimit(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Web: `drain = "2s"`})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -52,6 +54,7 @@ func TestTheHistoryShowsRequestsCutAtTheDrainLimit(t *testing.T) {
 }
 
 func TestNoRequestWaitsForAnImportOfTwoSeconds(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	for _, name := range []string{"r1", "r2"} {
 		a.Release(name, apps.Behaviour{ImportSeconds: 2})
@@ -71,6 +74,7 @@ func TestNoRequestWaitsForAnImportOfTwoSeconds(t *testing.T) {
 }
 
 func TestASecondChangeIsRefusedAndNamesTheFirst(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Release("slow", apps.Behaviour{ImportSeconds: 3})
@@ -92,6 +96,7 @@ func TestASecondChangeIsRefusedAndNamesTheFirst(t *testing.T) {
 }
 
 func TestASwitchDuringADrainIsAccepted(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2", "r3")
 	a.Start("r1")
@@ -111,6 +116,7 @@ func TestASwitchDuringADrainIsAccepted(t *testing.T) {
 }
 
 func TestCtrlCAbortsAChangeOnlyBeforeTheCutover(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Top: `probation = "2s"`})
 	a.Releases("r1")
 	a.Release("slow", apps.Behaviour{ImportSeconds: 3})
@@ -141,6 +147,7 @@ func TestCtrlCAbortsAChangeOnlyBeforeTheCutover(t *testing.T) {
 }
 
 func TestKilledWorkersLoseOnlyTheirOwnRequests(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Web: "instances = 3"})
 	a.Releases("r1")
 	a.Start("r1")
@@ -171,6 +178,7 @@ func TestKilledWorkersLoseOnlyTheirOwnRequests(t *testing.T) {
 }
 
 func TestASecondDaemonIsRefusedAndTheFirstIsUntouched(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1")
 	a.Start("r1")
@@ -185,6 +193,7 @@ func TestASecondDaemonIsRefusedAndTheFirstIsUntouched(t *testing.T) {
 }
 
 func TestAfterAStopThereIsNothingLeftButTheState(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	d := a.Start("r1")
@@ -233,6 +242,7 @@ func stopped(t *testing.T) (a *harness.App, path string, state []byte) {
 }
 
 func TestASiteStartsInSpiteOfADamagedStateFile(t *testing.T) {
+	t.Parallel()
 	a, path, good := stopped(t)
 	damaged := good[:len(good)/2]
 	if err := os.WriteFile(path, damaged, 0o600); err != nil {
@@ -249,6 +259,7 @@ func TestASiteStartsInSpiteOfADamagedStateFile(t *testing.T) {
 }
 
 func TestAStateFileOfAnotherDaemonIsRefused(t *testing.T) {
+	t.Parallel()
 	a, path, good := stopped(t)
 	var newer map[string]any
 	if err := json.Unmarshal(good, &newer); err != nil {

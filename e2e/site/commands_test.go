@@ -16,6 +16,7 @@ import (
 )
 
 func TestARollbackToAWarmReleaseStartsNothing(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Top: `standby = "5m"`})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -33,6 +34,7 @@ func TestARollbackToAWarmReleaseStartsNothing(t *testing.T) {
 }
 
 func TestAReloadAppliesTheConfigButARestartDoesNot(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1")
 	a.Start("r1")
@@ -54,6 +56,7 @@ func TestAReloadAppliesTheConfigButARestartDoesNot(t *testing.T) {
 }
 
 func TestACheckOfAReleaseTriesItAndTouchesNothing(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "good")
 	a.Release("bad", apps.Behaviour{Fault: apps.ImportError})
@@ -69,6 +72,7 @@ func TestACheckOfAReleaseTriesItAndTouchesNothing(t *testing.T) {
 }
 
 func TestLogsHistoryAndReleasesShowThePast(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Release("bad", apps.Behaviour{Fault: apps.ImportError})
@@ -95,6 +99,7 @@ func TestLogsHistoryAndReleasesShowThePast(t *testing.T) {
 }
 
 func TestAWarmGenerationOutlivesTheDaemon(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Top: `standby = "10m"`})
 	a.Releases("r1", "r2")
 	d := a.Start("r1")
@@ -113,6 +118,7 @@ func TestAWarmGenerationOutlivesTheDaemon(t *testing.T) {
 }
 
 func TestDaemonsWithOtherStateFormatsTakeOver(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Top: `standby = "10m"`})
 	older, newer := run.Binary, a.Path("newer")
 	if err := run.Build(newer, "nextformat"); err != nil {
@@ -166,6 +172,7 @@ func TestDaemonsWithOtherStateFormatsTakeOver(t *testing.T) {
 // Without systemd there is no descriptor store: the next daemon takes the listeners from the
 // workers, and finds the workers by their pid and start time.
 func TestADaemonWithoutSystemdAdoptsWhatAKilledOneHasLeft(t *testing.T) {
+	t.Parallel()
 	for _, front := range []harness.Front{harness.TCP, harness.NginxUnix} {
 		t.Run(front.String(), func(t *testing.T) {
 			t.Parallel()
@@ -192,6 +199,7 @@ func TestADaemonWithoutSystemdAdoptsWhatAKilledOneHasLeft(t *testing.T) {
 }
 
 func TestAStrangerWithAWorkersPidIsNeverSignalled(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1")
 	a.Start("r1")
@@ -240,6 +248,7 @@ func TestAStrangerWithAWorkersPidIsNeverSignalled(t *testing.T) {
 }
 
 func TestAnUpgradeWithoutSystemdKeepsTheWorkers(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	d := a.Start("r1")
@@ -263,6 +272,7 @@ func TestAnUpgradeWithoutSystemdKeepsTheWorkers(t *testing.T) {
 }
 
 func TestScalingUpAndDownLosesNoRequest(t *testing.T) {
+	t.Parallel()
 	for _, server := range []harness.Server{harness.GunicornThreads(), harness.Uvicorn()} {
 		t.Run(server.Name, func(t *testing.T) {
 			t.Parallel()
@@ -298,6 +308,7 @@ func TestScalingUpAndDownLosesNoRequest(t *testing.T) {
 }
 
 func TestACommandRunsInTheLiveReleaseWithItsExitCode(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Env: "GREETING = \"hello\""})
 	a.Releases("r1", "r2")
 	a.Command("exec", "pwd").Want(3).Says("the daemon cannot be reached", "choose one with --release")

@@ -35,6 +35,7 @@ func mount(t *testing.T, dir string, flags uintptr, options string) {
 }
 
 func TestASwitchOnAFullDiskIsRefused(t *testing.T) {
+	t.Parallel()
 	a := onDisk(t)
 	worker := a.Live(a.Status()).Workers[0].PID
 	requests := a.Load(requestsOfAFewUsers())
@@ -71,6 +72,7 @@ func TestASwitchOnAFullDiskIsRefused(t *testing.T) {
 }
 
 func TestAWorkerMissingInTheStateFileIsAdopted(t *testing.T) {
+	t.Parallel()
 	a := onDisk(t)
 	web := func() harness.Worker { return a.Live(a.Status()).Workers[0] }
 	first := web()
@@ -101,6 +103,7 @@ func TestAWorkerMissingInTheStateFileIsAdopted(t *testing.T) {
 }
 
 func TestWorkersServeOnAReadOnlyDisk(t *testing.T) {
+	t.Parallel()
 	a := onDisk(t)
 	worker := a.Live(a.Status()).Workers[0].PID
 	requests := a.Load(requestsOfAFewUsers())

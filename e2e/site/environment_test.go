@@ -21,6 +21,7 @@ func environ(t *testing.T, a *harness.App) map[string]string {
 }
 
 func TestStatusShowsTheSourceThatSetEachVariable(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Options.Top = fmt.Sprintf("env_file = %q\n", a.Path("env"))
 	a.Options.Env = "IN_CONFIG = \"config\"\nIN_PROCESS = \"config\"\n"

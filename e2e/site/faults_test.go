@@ -316,6 +316,7 @@ func (w *walk) run(s scenario, point string) {
 }
 
 func TestADaemonThatDiesAtAnyPointLosesNothing(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	passed := make(map[string]bool) // guarded by mu
 	walked := 0                     // guarded by mu

@@ -26,6 +26,7 @@ func held(t *testing.T, front harness.Front) *harness.App {
 
 // A switch takes 3 s of migration and two boots, and a request waits at most for all of it.
 func TestConnectionsWaitDuringAnIncompatibleMigration(t *testing.T) {
+	t.Parallel()
 	for _, front := range []harness.Front{harness.TCP, harness.NginxUnix} {
 		t.Run(front.String(), func(t *testing.T) {
 			t.Parallel()
@@ -69,6 +70,7 @@ func TestConnectionsWaitDuringAnIncompatibleMigration(t *testing.T) {
 }
 
 func TestAFailedHeldSwitchLosesNoRequest(t *testing.T) {
+	t.Parallel()
 	a := held(t, harness.TCP)
 	a.Releases("r1", "r2")
 	a.Release("broken", apps.Behaviour{Fault: apps.ImportError})

@@ -92,6 +92,7 @@ func askFuzzed(t *testing.T, a *harness.App, request, method string, wait bool) 
 }
 
 func TestTheDrainHookChangesOnlyTheHeader(t *testing.T) {
+	t.Parallel()
 	for name, command := range map[string]string{
 		"gunicorn-gthread": "gunicorn --worker-class gthread --threads 16 fuzz:wsgi",
 		"gunicorn-asgi":    "gunicorn --worker-class asgi fuzz:asgi",

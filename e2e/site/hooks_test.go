@@ -31,6 +31,7 @@ func runs(pid int) bool {
 }
 
 func TestTheHistoryHasTheOutputOfHooks(t *testing.T) {
+	t.Parallel()
 	say := `echo "$SUPERCTL_CHANGE $SUPERCTL_PREVIOUS-$SUPERCTL_RELEASE ${SUPERCTL_OUTCOME:-before} in $(basename $PWD) with $(basename $(dirname $(dirname $(dirname $(command -v python)))))"`
 	a := harness.New(t, run, harness.Options{More: script(map[string]string{
 		"before": say, "after": say + "; exit 4", "on_abort": say + `; echo "because $SUPERCTL_ERROR"`,
@@ -55,6 +56,7 @@ func TestTheHistoryHasTheOutputOfHooks(t *testing.T) {
 }
 
 func TestACancelledHookEndsWithItsChildren(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -110,6 +112,7 @@ func TestACancelledHookEndsWithItsChildren(t *testing.T) {
 }
 
 func TestAHookEndsWithAKilledDaemonAndIsNotRepeated(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -141,6 +144,7 @@ func TestAHookEndsWithAKilledDaemonAndIsNotRepeated(t *testing.T) {
 }
 
 func TestAHookMayWriteAHundredMegabytes(t *testing.T) {
+	t.Parallel()
 	a := harness.New(
 		t, run,
 		harness.Options{More: script(map[string]string{"before": `yes 'a line such as a migration writes' | head -c 100000000; echo finished`})},

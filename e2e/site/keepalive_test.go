@@ -27,6 +27,7 @@ func switches(n int) int {
 }
 
 func TestKeepAliveClientsLoseNothing(t *testing.T) {
+	t.Parallel()
 	const outlive = `drain_connections = "10s"`
 	direct, nginx := harness.Options{}, harness.Options{Front: harness.NginxUnix, Kept: 16}
 	for _, c := range []struct {

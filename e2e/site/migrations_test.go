@@ -16,6 +16,7 @@ const (
 // A story on each database: a new release brings a migration, and nothing goes back behind it
 // unasked.
 func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"sqlite", "postgresql"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -71,6 +72,7 @@ func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 }
 
 func TestMigrationsThatCannotBeCheckedAreRefused(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Start("r1")

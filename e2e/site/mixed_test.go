@@ -64,6 +64,7 @@ func inCI(s harness.Server, w way) bool {
 }
 
 func TestAMixedLoadLosesNothingWithoutAWarning(t *testing.T) {
+	t.Parallel()
 	n, _ := strconv.Atoi(os.Getenv("SUPERCTL_SWITCHES"))
 	figures := openFigures()
 	for _, s := range everyServer(t) {

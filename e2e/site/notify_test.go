@@ -75,6 +75,7 @@ func done(release string) []string {
 func both(a, b []string) []string { return append(a, b...) }
 
 func TestEachChangeIsNotifiedOnceInSpiteOfDaemonKills(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t)
 	a := toldApp(t, m)
 	a.Options.Env = fmt.Sprintf("SECRET_KEY = %q\n", secretOfApp)
@@ -133,6 +134,7 @@ func TestEachChangeIsNotifiedOnceInSpiteOfDaemonKills(t *testing.T) {
 }
 
 func TestTheEndOfAChangeIsNotifiedOnceAfterADaemonKill(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t)
 	a := toldApp(t, m)
 	a.Options.Top = `probation = "100ms"`

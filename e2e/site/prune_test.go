@@ -9,6 +9,7 @@ import (
 )
 
 func TestARollbackToAnAlteredReleaseIsCorrectOrRefused(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2", "r3", "r4")
 	a.Command("prune").Want(3).Says("nothing was removed, because the live release is unknown")

@@ -11,6 +11,7 @@ import (
 )
 
 func TestABrokenReleaseIsRefusedWithTheReason(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		be   apps.Behaviour
 		opt  harness.Options
@@ -94,6 +95,7 @@ func TestABrokenReleaseIsRefusedWithTheReason(t *testing.T) {
 }
 
 func TestAReleaseThatDiesAfterItsCutoverIsReverted(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Top: `probation = "20s"`})
 	a.Releases("good")
 	a.Release("dies", apps.Behaviour{Fault: apps.DiesAfterCutover, Seconds: 3})
@@ -119,6 +121,7 @@ func TestAReleaseThatDiesAfterItsCutoverIsReverted(t *testing.T) {
 }
 
 func TestANewReleaseOnDiskDoesNotAffectTheLiveOne(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("good", "other")
 	a.Start("good")

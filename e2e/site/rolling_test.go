@@ -58,6 +58,7 @@ func watched(t *testing.T, a *harness.App) (stop func() (most int, memory uint64
 }
 
 func TestARollNeedsMemoryForOneMoreWorker(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		server harness.Server
 		front  harness.Front
@@ -97,6 +98,7 @@ func TestARollNeedsMemoryForOneMoreWorker(t *testing.T) {
 }
 
 func TestARollThatFailsAtItsLastInstanceIsUndone(t *testing.T) {
+	t.Parallel()
 	a := rolled(t, small(harness.GunicornThreads(), "gunicorn --workers 1 --threads 4 shop.wsgi"), harness.TCP)
 	a.Releases("r1")
 	a.Release("bad", apps.Behaviour{Fault: apps.ImportError, Instance: "2"})
@@ -111,6 +113,7 @@ func TestARollThatFailsAtItsLastInstanceIsUndone(t *testing.T) {
 }
 
 func TestTheOtherInstancesServeWhileOneIsKilled(t *testing.T) {
+	t.Parallel()
 	a := rolled(t, small(harness.GunicornThreads(), "gunicorn --workers 1 --threads 4 shop.wsgi"), harness.TCP)
 	a.Releases("r1")
 	a.Start("r1")

@@ -17,6 +17,7 @@ import (
 const turns = 6
 
 func TestNoRequestIsLostOrMisroutedOnAnyServer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		server harness.Server
 		fronts []harness.Front
@@ -39,6 +40,7 @@ func TestNoRequestIsLostOrMisroutedOnAnyServer(t *testing.T) {
 
 // A server handles its socket differently for each kind of socket.
 func TestEveryServerFinishesItsRequestsDuringASwitch(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		server harness.Server
 		fronts []harness.Front
@@ -106,6 +108,7 @@ func stopping(s harness.Status, release string) bool {
 }
 
 func TestNoRequestIsLostOrMisroutedOnAnyAddress(t *testing.T) {
+	t.Parallel()
 	for name, host := range map[string]string{"IPv6": "::1", "dual-stack": "::", "wildcard": "0.0.0.0"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

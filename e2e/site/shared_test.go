@@ -39,6 +39,7 @@ func ask(t *testing.T, a *harness.App, method, path, body string) string {
 }
 
 func TestAnUploadSurvivesASwitchAndARollback(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Options.More = fmt.Sprintf("[shared]\nmedia = %q\n", a.Path("media"))
 	a.WriteConfig()

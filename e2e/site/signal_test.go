@@ -8,6 +8,7 @@ import (
 )
 
 func TestASignalMakesGunicornReopenItsLog(t *testing.T) {
+	t.Parallel()
 	server := harness.GunicornSync()
 	a := harness.New(
 		t, run, harness.Options{More: "[process.idle]\ncommand = [\"sleep\", \"infinity\"]\nready_after = \"0s\""},

@@ -28,6 +28,7 @@ func pythonOf(t *testing.T, document string) map[string]string {
 // docs/nginx.md describes static files of all releases in one directory, with a manifest for each
 // release.
 func TestARefusedReleaseLeavesTheStaticFilesOfTheLiveOne(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	code := pythonOf(t, "nginx.md")
 	settings := strings.Replace(code["shop/settings.py"], "/srv/shop/static", filepath.Join(dir, "static"), 1)

@@ -14,6 +14,7 @@ import (
 const slowStart = `start_timeout = "60s"`
 
 func TestAServerThatListensElsewhereIsRefusedWithTheOption(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		command string
 		files   map[string]string // of the release
@@ -60,6 +61,7 @@ func TestAServerThatListensElsewhereIsRefusedWithTheOption(t *testing.T) {
 
 // The release answers correctly, so only its sockets show what it does.
 func TestAReleaseThatBindsTheAppsOwnPortIsRefused(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("good")
 	a.Release("bad", apps.Behaviour{})
@@ -81,6 +83,7 @@ func TestAReleaseThatBindsTheAppsOwnPortIsRefused(t *testing.T) {
 }
 
 func TestAnExtraListenerIsAllowedByName(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("good", "metrics")
 	a.Options.Server = a.Options.Server.Bare()
@@ -103,6 +106,7 @@ func TestAnExtraListenerIsAllowedByName(t *testing.T) {
 }
 
 func TestAWorkerThatRunsFromAnotherReleaseIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		wrap string // a program that becomes the server
 		says []string
@@ -133,6 +137,7 @@ func TestAWorkerThatRunsFromAnotherReleaseIsRefused(t *testing.T) {
 }
 
 func TestACommandThroughCurrentIsRefusedByCheckAndSwitch(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Options.Server = a.Options.Server.Bare()
 	a.WriteConfig()
@@ -165,6 +170,7 @@ func moveCurrent(t *testing.T, a *harness.App, to string) {
 }
 
 func TestALinkMovedByADeployToolIsRestored(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads().Bare()})
 	a.Releases("good")
 	a.Release("bad", apps.Behaviour{Fault: apps.ExitsAtOnce})
@@ -186,6 +192,7 @@ func TestALinkMovedByADeployToolIsRestored(t *testing.T) {
 }
 
 func TestStatusReportsARemovedLiveRelease(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads().Bare()})
 	a.Releases("r1", "r2")
 	a.Start("r1")

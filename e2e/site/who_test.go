@@ -9,6 +9,7 @@ import (
 )
 
 func TestHistoryAndStatusNameTheUserAndTheSSHHost(t *testing.T) {
+	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.WriteFile("releases/r1/REVISION", strings.Repeat("4be9f00d", 5))
