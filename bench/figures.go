@@ -50,7 +50,7 @@ func figuresBench(run *harness.Run) error {
 // figures measures one app alone on the machine.
 func (s *scene) figures() (list []figure, err error) {
 	defer s.recovered(&err)
-	a := harness.New(s, s.run, harness.Options{Top: `standby = "5m"`})
+	a := harness.New(s, s.run, harness.Options{Server: harness.GunicornThreads(), Top: `standby = "5m"`})
 	for _, name := range names {
 		a.Release(name, apps.Behaviour{})
 	}

@@ -33,7 +33,7 @@ func switchBench(run *harness.Run) error {
 // machine varies.
 func (s *scene) switchFigures() (list []figure, err error) {
 	defer s.recovered(&err)
-	a := harness.New(s, s.run, harness.Options{Top: `probation = "0s"`})
+	a := harness.New(s, s.run, harness.Options{Server: harness.GunicornThreads(), Top: `probation = "0s"`})
 	s.make()
 	for _, name := range names {
 		a.Release(name, apps.Behaviour{})

@@ -34,6 +34,9 @@ func small(t *testing.T, version string, more ...string) string {
 func site(t *testing.T, bundles string, options harness.Options) *harness.App {
 	t.Helper()
 	options.More += fmt.Sprintf("\n[install]\nname = %q\npython = %q\n", bundles, python(t))
+	if options.Server.Command == "" {
+		options.Server = harness.GunicornThreads() // a bundle has the project whole
+	}
 	a := harness.New(t, run, options)
 	t.Cleanup(func() { removable(t, a.Path("releases")) })
 	return a

@@ -17,7 +17,7 @@ import (
 
 // Options describes how an app differs from the default one. The strings are TOML.
 type Options struct {
-	Server  Server // default GunicornThreads
+	Server  Server // default GunicornThreads with the site without Django
 	Front   Front
 	Kept    int    // connections that nginx keeps open to the app; 0 = a new one for each request
 	Address string // of the app's listener; default: a free port on a loopback address of its own
@@ -64,7 +64,7 @@ func New(t T, run *Run, opt Options) *App {
 	t.Helper()
 	n := run.apps.Add(1)
 	if opt.Server.Command == "" {
-		opt.Server = GunicornThreads()
+		opt.Server = GunicornThreads().Bare()
 	}
 	a := &App{
 		T: t, Run: run, Binary: run.Binary, Name: fmt.Sprintf("shop%d", n),

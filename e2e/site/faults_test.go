@@ -348,7 +348,6 @@ func TestADaemonThatDiesAtAnyPointLosesNothing(t *testing.T) {
 // walk runs the scenario as often as it has points at which the daemon is to die, and returns them.
 func (s scenario) walk(t *testing.T) []string {
 	told := newLedger(t)
-	s.opt.Server = harness.GunicornThreads().Bare()
 	s.opt.More += told.config()
 	w := &walk{App: harness.New(t, run, s.opt), t: t, faults: t.TempDir(), told: told}
 	w.Releases("r1", "r2")

@@ -38,7 +38,9 @@ kind = "tcp"
 kind = "exec"
 command = ["python", "-c", "import os, sys; sys.exit(os.path.exists('closed') and 'the shop is closed')"]
 `
-	a := harness.New(t, run, harness.Options{Top: `user = "root"`, Health: checks})
+	a := harness.New(t, run, harness.Options{
+		Server: harness.GunicornThreads(), Top: `user = "root"`, Health: checks,
+	})
 	redirecting(t, a, "r1")
 	redirecting(t, a, "r2")
 	redirecting(t, a, "closed")

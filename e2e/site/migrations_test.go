@@ -20,7 +20,9 @@ func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 	for _, kind := range []string{"sqlite", "postgresql"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			a := harness.New(t, run, harness.Options{Top: `standby = "10m"`, More: checked + migrateHook})
+			a := harness.New(t, run, harness.Options{
+				Server: harness.GunicornThreads(), Top: `standby = "10m"`, More: checked + migrateHook,
+			})
 			database := "sqlite:" + a.Path("db.sqlite3")
 			if kind == "postgresql" {
 				database = "postgresql:" + harness.StartPostgres(t, run).Socket()

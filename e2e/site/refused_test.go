@@ -58,6 +58,9 @@ func TestABrokenReleaseIsRefusedWithTheReason(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if c.be.Fault.InApplication() {
+				c.opt.Server = harness.GunicornThreads()
+			}
 			a := harness.New(t, run, c.opt)
 			a.Releases("good")
 			if name != "no such release" {
@@ -96,7 +99,7 @@ func TestABrokenReleaseIsRefusedWithTheReason(t *testing.T) {
 
 func TestAReleaseThatDiesAfterItsCutoverIsReverted(t *testing.T) {
 	t.Parallel()
-	a := harness.New(t, run, harness.Options{Top: `probation = "20s"`})
+	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads(), Top: `probation = "20s"`})
 	a.Releases("good")
 	a.Release("dies", apps.Behaviour{Fault: apps.DiesAfterCutover, Seconds: 3})
 	a.Start("good")

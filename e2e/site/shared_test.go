@@ -40,7 +40,7 @@ func ask(t *testing.T, a *harness.App, method, path, body string) string {
 
 func TestAnUploadSurvivesASwitchAndARollback(t *testing.T) {
 	t.Parallel()
-	a := harness.New(t, run, harness.Options{})
+	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads()})
 	a.Options.More = fmt.Sprintf("[shared]\nmedia = %q\n", a.Path("media"))
 	a.WriteConfig()
 	a.Releases("r1", "r2")

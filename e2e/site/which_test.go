@@ -72,8 +72,6 @@ func TestAReleaseThatBindsTheAppsOwnPortIsRefused(t *testing.T) {
 	}
 	bind := "import socket\nstray = socket.socket()\nstray.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\nstray.bind(('" +
 		host + "', " + port + "))\nstray.listen()\n"
-	a.Options.Server = a.Options.Server.Bare()
-	a.WriteConfig()
 	a.WriteFile("releases/bad/bare/wsgi.py", bind+string(settings))
 	a.Start("good")
 	a.Command("switch", "bad").Want(1).Says("listens on "+a.Address+" with its own socket", "bypass the gate")
@@ -86,8 +84,6 @@ func TestAnExtraListenerIsAllowedByName(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("good", "metrics")
-	a.Options.Server = a.Options.Server.Bare()
-	a.WriteConfig()
 	settings, err := os.ReadFile(a.Path("releases/metrics/bare/wsgi.py"))
 	if err != nil {
 		t.Fatal(err)
@@ -139,8 +135,6 @@ func TestAWorkerThatRunsFromAnotherReleaseIsRefused(t *testing.T) {
 func TestACommandThroughCurrentIsRefusedByCheckAndSwitch(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
-	a.Options.Server = a.Options.Server.Bare()
-	a.WriteConfig()
 	a.Releases("r1", "r2")
 	a.Start("r1")
 	a.Options.Server.Command = a.Path("current/venv/bin/gunicorn") + " --chdir " + a.Path("current") +
@@ -171,7 +165,7 @@ func moveCurrent(t *testing.T, a *harness.App, to string) {
 
 func TestALinkMovedByADeployToolIsRestored(t *testing.T) {
 	t.Parallel()
-	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads().Bare()})
+	a := harness.New(t, run, harness.Options{})
 	a.Releases("good")
 	a.Release("bad", apps.Behaviour{Fault: apps.ExitsAtOnce})
 	a.Start("good")
@@ -193,7 +187,7 @@ func TestALinkMovedByADeployToolIsRestored(t *testing.T) {
 
 func TestStatusReportsARemovedLiveRelease(t *testing.T) {
 	t.Parallel()
-	a := harness.New(t, run, harness.Options{Server: harness.GunicornThreads().Bare()})
+	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
 	a.Start("r1")
 	a.Command("switch", "r2").Want(0)

@@ -1,6 +1,6 @@
 import asyncio
 
-from bare import answer
+from bare import answer, pauses
 
 
 async def application(scope, receive, send):
@@ -10,8 +10,9 @@ async def application(scope, receive, send):
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    status, headers, chunks, wait = answer(scope["path"], body)
-    await asyncio.sleep(wait)
+    for pause in pauses(scope["path"], scope["query_string"].decode()):
+        await asyncio.sleep(pause)
+    status, headers, chunks = answer(scope["path"], body)
     headers = [(name.lower().encode(), value.encode()) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     for chunk in chunks:
