@@ -170,7 +170,7 @@ func asks(t *testing.T, source, port string) (generation int) {
 	return generation
 }
 
-func TestTenCanariesLoseNoRequest(t *testing.T) {
+func TestCanariesLoseNoRequest(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t, run, harness.Options{})
 	a.Releases("r1", "r2")
@@ -179,9 +179,9 @@ func TestTenCanariesLoseNoRequest(t *testing.T) {
 	canary := func(release, check string) *harness.Command {
 		return a.Command("switch", release, "--canary", "20%,60%", "--for", "150ms", "--check", "sh -c '"+check+"'")
 	}
-	for i := range 10 {
+	for i := range 4 {
 		release := fmt.Sprintf("r%d", 2-i%2)
-		if i%4 == 1 {
+		if i == 1 {
 			canary(
 				release, `echo "$SUPERCTL_RELEASE is bad at $SUPERCTL_CANARY_SHARE"; test $SUPERCTL_CANARY_SHARE != 60`,
 			).Want(1).
@@ -194,7 +194,7 @@ func TestTenCanariesLoseNoRequest(t *testing.T) {
 		a.More(requests, 5)
 	}
 	by := answeredBy(a.Lossless(requests), time.Time{})
-	if len(by) < 11 || by[0] > 0 {
+	if len(by) < 5 || by[0] > 0 {
 		t.Errorf("answered by generation: %v", by)
 	}
 }

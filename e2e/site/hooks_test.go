@@ -147,7 +147,7 @@ func TestAHookMayWriteAHundredMegabytes(t *testing.T) {
 	t.Parallel()
 	a := harness.New(
 		t, run,
-		harness.Options{More: script(map[string]string{"before": `yes 'a line such as a migration writes' | head -c 100000000; echo finished`})},
+		harness.Options{More: script(map[string]string{"before": `yes "$(printf '%01000d' 0)" | head -c 100000000; echo finished`})},
 	)
 	a.Releases("r1", "r2")
 	a.Start("r1")

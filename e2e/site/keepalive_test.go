@@ -49,7 +49,7 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 		for _, opt := range c.fronts {
 			t.Run(c.server.Name+"/"+opt.Front.String(), func(t *testing.T) {
 				t.Parallel()
-				opt.Server = c.server
+				opt.Server = c.server.Bare()
 				if withoutHook() {
 					opt.Web = "drain_hook = false\ndrain_connections = \"0s\""
 				}
@@ -58,7 +58,7 @@ func TestKeepAliveClientsLoseNothing(t *testing.T) {
 				a.Start("r1")
 				// Each client keeps its connection, and all are busy at each stop signal.
 				requests := a.Load(load.Config{Rate: 150, Clients: 8, KeepAlive: true})
-				for i := range switches(turns / 2) {
+				for i := range switches(2) {
 					a.Command("switch", fmt.Sprintf("r%d", 2-i%2)).Want(0)
 					a.More(requests, 30)
 				}
