@@ -176,12 +176,17 @@ func (s *Site) loadFor(t harness.T, limit time.Duration) *load.Run {
 	return r
 }
 
-// Eventually waits for what another process does a moment later. It paces itself by the commands
-// that cond runs.
+// Eventually waits for what another process does a moment later. It looks again only now and then:
+// what it waits for needs the processor.
 func Eventually(t harness.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); {
-		if time.Now().After(deadline) {
+	again, late := time.NewTicker(50*time.Millisecond), time.NewTimer(patience)
+	defer again.Stop()
+	defer late.Stop()
+	for !cond() {
+		select {
+		case <-again.C:
+		case <-late.C:
 			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
