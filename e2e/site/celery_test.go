@@ -188,7 +188,7 @@ func TestNoTaskIsLostOrRunTwiceAndNoTickOfBeatIsDoubled(t *testing.T) {
 	s.atRest("r1")
 
 	n := stop()
-	eventually(t, "all tasks have run", func() bool { return len(s.happened("end")) >= n })
+	eventually(t, "all tasks have run", func() bool { return len(times(s.happened("end"))) >= n })
 	s.eachOnce(n)
 	s.oneBeat()
 	w := walk{App: s.App, t: t}
