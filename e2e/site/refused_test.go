@@ -66,11 +66,11 @@ func TestABrokenReleaseIsRefusedWithTheReason(t *testing.T) {
 			if name != "no such release" {
 				a.Release("bad", c.be)
 			}
-			hooks := a.Options.More
-			a.Options.More = ""
+			// The good release has all the time that it needs.
+			a.Options.More, a.Options.Web, a.Options.Health = "", "", ""
 			a.WriteConfig()
 			a.Start("good")
-			a.Options.More = hooks
+			a.Options.More, a.Options.Web, a.Options.Health = c.opt.More, c.opt.Web, c.opt.Health
 			a.WriteConfig()
 			before := a.Status()
 			requests := a.Load(requestsOfAFewUsers())

@@ -89,7 +89,7 @@ func switchWithARequestInFlight(t *testing.T, opt harness.Options, times int) {
 		}
 	}
 	a.Lossless(requests)
-	a.Daemon.Stop()
+	eventually(t, "the old workers have ended", func() bool { return len(a.Status().Generations) == 1 })
 	if text := a.Daemon.Output(); strings.Contains(text, "drain limit reached") {
 		t.Errorf("a worker did not end by itself:\n%s", text)
 	}
