@@ -57,7 +57,7 @@ mutants: ## break the supervisor on purpose, and see whether the simulator finds
 SUITE ?= trixie
 .PHONY: test-systemd
 test-systemd: ## the tests on real systemd, with another one than this machine's; SUITE=bookworm-backports for 254
-	@root=$$(scripts/systemd-root $(SUITE)); chroot $$root systemctl --version | sed -n 1p; SUPERCTL_SYSTEMD_ROOT=$$root tools/test $(ARGS) ./e2e/systemd
+	@root=$$(scripts/systemd-root $(SUITE)); chroot $$root systemctl --version | sed -n 1p; SUPERCTL_SYSTEMD_ROOT=$$root tools/test -parallel $$(($$(nproc) * 2)) $(ARGS) ./e2e/systemd
 
 .PHONY: test-deaths
 test-deaths: deps ## the daemon dies at all fault points of all scenarios, on real servers; `make test` has it die at each kind of point
