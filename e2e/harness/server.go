@@ -54,9 +54,13 @@ func GunicornGevent() Server {
 	return Server{Name: "gunicorn-gevent", Command: "gunicorn --worker-class gevent --workers 2 shop.wsgi"}
 }
 
-// GunicornASGI is gunicorn with its own worker for ASGI.
+// GunicornASGI is gunicorn with its own worker for ASGI. After its default of 2 s it closes an idle
+// connection, which on a loaded machine meets the next request: that loss is no switch's.
 func GunicornASGI() Server {
-	return Server{Name: "gunicorn-asgi", Command: "gunicorn --worker-class asgi --workers 2 shop.asgi:application"}
+	return Server{
+		Name:    "gunicorn-asgi",
+		Command: "gunicorn --worker-class asgi --workers 2 --keep-alive 60 shop.asgi:application",
+	}
 }
 
 // GunicornUvicorn is gunicorn with uvicorn in its workers.
