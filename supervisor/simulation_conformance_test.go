@@ -357,4 +357,3 @@ func (p *pair) connect() {
 	}
 	p.model.Connect(gen)
 }
-

@@ -35,8 +35,9 @@ type simDaemon struct {
 
 	dead    bool
 	leaving bool
-	dieAt   int // edges until it dies; 0 = not
-	dieFrom int // fault points until it dies; 0 = not
+	left    bool // it has ended by itself
+	dieAt   int  // edges until it dies; 0 = not
+	dieFrom int  // fault points until it dies; 0 = not
 }
 
 // edge is called before everything that a daemon does to the world. Each takes a moment that no
@@ -256,6 +257,10 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 
 // run starts it.
 func (d *simDaemon) run() {
+	if d.m.sc.Site.Ready {
+		d.s.mailbox.socket = simNotify{d}
+		d.s.mailbox.read()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	look := func() (bool, error) { d.m.checkTurn(d); return false, nil }
@@ -279,7 +284,7 @@ func (d *simDaemon) run() {
 			if d.err != nil && d.m.disk.fails == nil {
 				d.m.violate("Run: %v", d.err)
 			}
-			d.dead = true
+			d.dead, d.left = true, true
 			close(d.died)
 			d.m.logf("daemon %d ends", d.n)
 			for _, fd := range slices.Sorted(maps.Keys(d.fds)) {

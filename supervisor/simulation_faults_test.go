@@ -59,6 +59,16 @@ func (m *sim) fault(a simAction, d *simDaemon, last time.Duration) {
 	case "kill daemon":
 		m.restartAfter = last
 		d.die("killed")
+	case "crash and leave":
+		m.crash(a)
+		after(func() {
+			m.restartAfter = 0
+			go m.now.s.Leave()
+		})
+	case "kill daemon and crash":
+		m.restartAfter = last
+		d.die("killed")
+		m.crash(a)
 	case "kill at event":
 		d.dieAt, m.restartAfter = a.N, last
 	case "kill at point":
@@ -114,6 +124,7 @@ func (m *sim) power(d *simDaemon, last time.Duration) {
 	}
 	m.disk.lose(m.hash("power", uint64(m.events)))
 	m.pids = 100
+	m.mail.queue, m.mail.wait = nil, nil
 	m.portTaken = false
 }
 

@@ -146,6 +146,7 @@ func (m *sim) checkTurn(d *simDaemon) {
 		}
 	}
 	m.checkWayBack(s)
+	m.checkHeard(s)
 	if s.live != nil && s.change == nil && m.ledger.before != nil && m.now == d {
 		if name := s.live.plan.Release.Name; !slices.Contains(m.ledger.before, name) {
 			m.violate("%s is live after the daemon was started again, and not one of %v", name, m.ledger.before)

@@ -56,6 +56,7 @@ func (m *sim) plan(release string) Plan {
 		Check:    health.Check{Protocol: "http", Path: "/", Status: []int{200}, Timeout: 2 * time.Second},
 		Interval: 250 * time.Millisecond, HealthyAfter: simHealthyAfter, UnhealthyAfter: 5 * time.Second,
 	}
+	web.Notify = site.Ready
 	if site.Always {
 		web.Health.Always = &health.Always{Interval: 5 * time.Second, Failures: 3}
 	}

@@ -35,6 +35,8 @@ type simProc struct {
 	signals  int       // stop signals by the daemon that runs now
 	conns    []*simConn
 	handles  []*simHandle
+	heardBy  *simDaemon // that has read its READY=1
+	heardAt  time.Time
 }
 
 func (p *simProc) String() string {
@@ -73,6 +75,7 @@ func (m *sim) spawn(spec worker.Spec, sockets []*simSocket) *simProc {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		p.up = true
+		m.sayReady(p)
 		for _, s := range p.sockets {
 			m.accept(s)
 		}

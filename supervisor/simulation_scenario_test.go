@@ -33,6 +33,7 @@ type simSite struct {
 	Always    bool     `json:"always,omitempty"` // continuous health checks
 	Store     bool     `json:"store,omitempty"`  // systemd's descriptor store
 	Look      bool     `json:"look,omitempty"`
+	Ready     bool     `json:"ready,omitempty"` // its web workers say READY=1
 }
 
 // simRelease is how the workers and hooks of a release act. The zero value is a good release.
@@ -43,7 +44,7 @@ type simRelease struct {
 	Start  string `json:"start,omitempty"`  // fails, hangs, dies (at once), dies late
 	Stop   string `json:"stop,omitempty"`   // slow, never
 	Worker string `json:"worker,omitempty"` // dies: its background processes do
-	Hook   string `json:"hook,omitempty"`   // before fails, before hangs, after fails, slow
+	Hook   string `json:"hook,omitempty"`   // before fails, before hangs, after fails, on_abort hangs, slow, ...
 	Leaves bool   `json:"leaves,omitempty"` // children outlive a worker that is killed, until they are
 }
 
@@ -90,6 +91,7 @@ func (sc scenario) String() string {
 		{s.Always, "health always"},
 		{s.Store, "descriptor store"},
 		{s.Look, "look"},
+		{s.Ready, "READY=1"},
 	} {
 		if part.has {
 			b.WriteString(", " + part.text)
@@ -123,6 +125,8 @@ var simActions = []struct {
 	{"hang up", 5}, // the newest client does
 
 	{"kill daemon", 6},
+	{"kill daemon and crash", 3}, // a worker dies while no daemon runs
+	{"crash and leave", 3},       // the daemon goes in the middle of the start of another worker
 	{"kill at event", 9},
 	{"kill at point", 9},
 	{"leave", 4}, // systemctl restart
@@ -159,7 +163,7 @@ func simScenario(seed uint64) scenario {
 	}
 	sc.Bad = []simRelease{{Name: "r1"}, {Name: "r2", Boot: 300, Stop: pick("", "slow")}}
 	for i := 3; i <= 6; i++ {
-		b := simRelease{Name: fmt.Sprint("r", i), Boot: 20 + r.IntN(900), Leaves: chance(15)}
+		b := simRelease{Name: fmt.Sprint("r", i), Boot: 20 + r.IntN(900), Leaves: chance(25)}
 		if chance(25) {
 			b.Stop = pick("slow", "never")
 		}
@@ -171,7 +175,7 @@ func simScenario(seed uint64) scenario {
 		case 2:
 			b.Worker = "dies"
 		case 3:
-			b.Hook = pick("before fails", "before hangs", "after fails", "slow")
+			b.Hook = pick("before fails", "before hangs", "after fails", "slow", "on_abort fails", "on_abort hangs", "on_revert hangs")
 		}
 		sc.Bad = append(sc.Bad, b)
 	}
@@ -195,6 +199,7 @@ func simScenario(seed uint64) scenario {
 		}
 	}
 	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
+	sc.Site.Ready = chance(40)
 	return sc
 }
 
@@ -221,6 +226,10 @@ func (a simAction) tidied() simAction {
 		a.Release, a.N, a.For = "", 0, 0
 	case "restart one":
 		a.Release, a.For, a.N = "", 0, a.N%4
+	case "kill daemon and crash":
+		a.Release = ""
+	case "crash and leave":
+		a.Release, a.For = "", 20*a.N
 	case "crash", "crash all", "wedge":
 		a.Release, a.For = "", 0
 	case "kill at event", "kill at point":

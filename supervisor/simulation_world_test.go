@@ -55,6 +55,7 @@ type sim struct {
 	// when something last went wrong that is none of superctl's doing
 	faultAt time.Time
 	ledger  ledger
+	mail    simMail
 	clients []context.CancelFunc
 	open    int // requests without an answer
 }
@@ -74,6 +75,7 @@ func newSim(sc scenario, dir string, shown detail) *sim {
 		provedPlans: make(map[string]bool), genPlans: make(map[int]string),
 		points: make(map[string]int), due: make(map[time.Time][]string), began: time.Now(),
 	}
+	m.mail.news = make(chan struct{})
 	m.disk.path = dir + "/" + stateName
 	for i, name := range []string{"web", "api"}[:sc.Site.Listeners] {
 		a := &simAddress{name: name, address: fmt.Sprint("127.0.0.1:", 8000+i), kind: sc.Site.Gate}
