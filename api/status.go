@@ -55,7 +55,8 @@ type ChangeStatus struct {
 	Origin
 	Release string `json:"release"` // the release that becomes live
 	Step    string `json:"step"`
-	// Committed reports whether the gate has turned: the change then continues when its client hangs up.
+	// Committed reports whether the gate has turned: the change then continues when its client
+	// hangs up.
 	Committed bool      `json:"committed,omitempty"`
 	Since     time.Time `json:"since"`
 	// Canary is the part of the connections that the new generation gets now, before its cutover.

@@ -8,6 +8,7 @@ const (
 	Overlap Strategy = "overlap" // start and prove all new workers, cut over, drain the old ones (blue/green)
 	Rolling Strategy = "rolling" // replace a few instances at a time
 	Single  Strategy = "single"  // stop the old workers, then start the new ones; they never run together (recreate)
-	// like single, for processes with listeners: new connections wait in the kernel's queue meanwhile
+	// like single, for processes with listeners: new connections wait in the kernel's queue
+	// meanwhile
 	Hold Strategy = "hold"
 )

@@ -73,7 +73,8 @@ func (c *comparison) fresh(name string) peer {
 	return all[slices.IndexFunc(all, func(p peer) bool { return p.name() == name })]
 }
 
-// inParallel calls do for each peer, several at a time, and returns the results in the order of peers.
+// inParallel calls do for each peer, several at a time, and returns the results in the order of
+// peers.
 func inParallel[T any](peers []peer, do func(peer) T) []T {
 	list := make([]T, len(peers))
 	next := make(chan int)
@@ -93,8 +94,8 @@ func inParallel[T any](peers []peer, do func(peer) T) []T {
 	return list
 }
 
-// startVisits starts a light load with a new connection for each request. It has so many clients that
-// requests are sent when they are due even if all earlier ones hang.
+// startVisits starts a light load with a new connection for each request. It has so many clients
+// that requests are sent when they are due even if all earlier ones hang.
 func (s *scene) startVisits(address string) *load.Run {
 	r, err := load.Start(load.Config{
 		Network: "tcp", Address: address, Rate: visitRate, Clients: 6 * visitRate, Timeout: 5 * time.Second,
@@ -173,7 +174,8 @@ func state(r *load.Run, good string) (what string) {
 	return what
 }
 
-// workerKill is what happens to a site whose workers are killed after a broken release was put on disk.
+// workerKill is what happens to a site whose workers are killed after a broken release was put on
+// disk.
 type workerKill struct {
 	name  string
 	first outcome // after one worker was killed

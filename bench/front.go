@@ -62,8 +62,8 @@ http {
 	return fresh, kept
 }
 
-// nginxBinary returns nginx's path. On Debian it is in a directory that is not in the PATH of normal
-// users.
+// nginxBinary returns nginx's path. On Debian it is in a directory that is not in the PATH of
+// normal users.
 func nginxBinary() string {
 	if path, err := exec.LookPath("nginx"); err == nil {
 		return path

@@ -127,8 +127,8 @@ func (c *command) newFindings(ctx context.Context, cc *cli.Context, conf *config
 	return f
 }
 
-// runsAsOther reports whether the service runs as another user than this command, or in a sandbox, so
-// that it may have other permissions.
+// runsAsOther reports whether the service runs as another user than this command, or in a sandbox,
+// so that it may have other permissions.
 func runsAsOther(ctx context.Context, conf *config.Config) bool {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()

@@ -158,7 +158,8 @@ func (c *command) build(cc *cli.Context) error {
 	return nil
 }
 
-// signatureComment returns the trusted comment of a signature: the bundle, its builder and the time.
+// signatureComment returns the trusted comment of a signature: the bundle, its builder and the
+// time.
 func (c *command) signatureComment(r *build.Result, by string) string {
 	return fmt.Sprintf(
 		"%s built by %s at %s", r.Manifest.File(), cmp.Or(by, builder()), c.now().UTC().Format(time.RFC3339),

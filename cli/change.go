@@ -237,7 +237,8 @@ func (c *command) json(v any) error {
 	return enc.Encode(v)
 }
 
-// printOutcome prints the outcome of a change. The verdict comes last, where it does not scroll away.
+// printOutcome prints the outcome of a change. The verdict comes last, where it does not scroll
+// away.
 func (c *command) printOutcome(app string, out *api.Outcome) {
 	p := paletteFor(c.stdout)
 	name := withCommit(out.Release, out.Commit)
@@ -289,8 +290,8 @@ func (c *command) printUpgrade(app string, out *api.Outcome) {
 	)
 }
 
-// printFailureLog prints the last lines of the program that failed. The lines of a hook were already
-// shown while it ran.
+// printFailureLog prints the last lines of the program that failed. The lines of a hook were
+// already shown while it ran.
 func (c *command) printFailureLog(out *api.Outcome) {
 	if out.Culprit != api.Hook {
 		c.printLog(string(cmp.Or(out.Culprit, api.Worker)), out.Log)

@@ -70,8 +70,8 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	return c.conclude(cc, out, out.Result, func() { c.printDeploy(conf.App, out) })
 }
 
-// checkIdle returns an error if the daemon cannot be reached or another change is in progress. A deploy
-// asks before it downloads anything.
+// checkIdle returns an error if the daemon cannot be reached or another change is in progress. A
+// deploy asks before it downloads anything.
 func checkIdle(ctx context.Context, daemonClient *control.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()

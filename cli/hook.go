@@ -8,8 +8,8 @@ import (
 	"superctl/servers"
 )
 
-// drainHookWarning returns a warning for a process with listeners whose workers do not have the drain hook.
-// It reports whether there is something to warn of.
+// drainHookWarning returns a warning for a process with listeners whose workers do not have the
+// drain hook. It reports whether there is something to warn of.
 func drainHookWarning(p config.Process, server servers.Applied) (text string, warn bool) {
 	switch {
 	case len(p.Listen) == 0 || daemon.Hooked(p, server) || p.DrainConnections > 0:

@@ -51,8 +51,8 @@ func checkNotify(conf *config.Config, f *findings) {
 	}
 }
 
-// checkReadable returns an error if the daemon, which may run as another user, cannot read a secret. It
-// warns if every user of the machine can.
+// checkReadable returns an error if the daemon, which may run as another user, cannot read a
+// secret. It warns if every user of the machine can.
 func checkReadable(conf *config.Config, t *notify.Target, path string, f *findings) error {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {

@@ -65,8 +65,8 @@ func raw(w io.Writer) io.Writer {
 	return w
 }
 
-// terminalJSON writes JSON that is safe on a terminal: it also escapes the control characters that JSON
-// allows unescaped.
+// terminalJSON writes JSON that is safe on a terminal: it also escapes the control characters that
+// JSON allows unescaped.
 type terminalJSON struct{ out io.Writer }
 
 func (h terminalJSON) Write(p []byte) (int, error) {

@@ -13,7 +13,8 @@ import (
 	"superctl/plain"
 )
 
-// minColumn is the least width of a column on a terminal, and minLastColumn that of the last column.
+// minColumn is the least width of a column on a terminal, and minLastColumn that of the last
+// column.
 const (
 	minColumn     = 6
 	minLastColumn = 24

@@ -59,8 +59,8 @@ func (p *timeoutWriter) hasStalled() bool {
 	return p.stalled
 }
 
-// withWriteTimeouts returns a copy of the command whose writes to pipes and sockets time out, and a function
-// to call at its end. If one output has stalled, this function reports it on the other.
+// withWriteTimeouts returns a copy of the command whose writes to pipes and sockets time out, and a
+// function to call at its end. If one output has stalled, this function reports it on the other.
 func (c *command) withWriteTimeouts() (*command, func()) {
 	stdout, out := withTimeout(c.stdout)
 	stderr, errs := withTimeout(c.stderr)

@@ -236,8 +236,8 @@ func TestAFailedCanaryCostsOnlyItsOwnRequests(t *testing.T) {
 			}
 			res := requests.Stop()
 			for _, r := range res.Failed() {
-				// Only requests that the broken release answered, or had begun to answer, fail. None
-				// was refused, and requests queued for the dead worker were answered.
+				// Only requests that the broken release answered, or had begun to answer, fail.
+				// None was refused, and requests queued for the dead worker were answered.
 				if own := r.Failure == load.ServerError && r.Generation == staged.ID; !own &&
 					(c.how != "it is killed" || r.Connected.IsZero()) {
 					t.Errorf("%+v", r)

@@ -41,8 +41,8 @@ type scenario struct {
 	cold    bool // nothing serves before act
 	// connections wait for a daemon; when it dies, only systemd's descriptor store would keep them
 	held bool
-	// at is where the daemon dies in `make test`: points that no other scenario covers; empty = every
-	// point. `make test-deaths` walks all points of all scenarios.
+	// at is where the daemon dies in `make test`: points that no other scenario covers; empty =
+	// every point. `make test-deaths` walks all points of all scenarios.
 	at []string
 }
 

@@ -59,8 +59,8 @@ func (f *figures) add(t *testing.T, s harness.Server, w way, switches int, res *
 	return os.WriteFile(f.path, []byte(b.String()), 0o644)
 }
 
-// lost returns text for the failed requests: their number, their kinds, and how many of them were on
-// a kept-alive connection.
+// lost returns text for the failed requests: their number, their kinds, and how many of them were
+// on a kept-alive connection.
 func lost(res *load.Result) string {
 	failed := res.Failed()
 	if len(failed) == 0 {

@@ -6,8 +6,8 @@ import (
 	"superctl/e2e/harness"
 )
 
-// Listeners of two kinds cannot share an address: the old kind stays while workers have listeners of
-// it.
+// Listeners of two kinds cannot share an address: the old kind stays while workers have listeners
+// of it.
 func TestAConfigWithAnotherKindOfGateKeepsTheSiteUpAndSwitchable(t *testing.T) {
 	t.Parallel()
 	for front, kind := range map[harness.Front]string{harness.TCP: "steer", harness.Unix: "rename"} {

@@ -85,8 +85,8 @@ func (l *ledger) complete(t *testing.T, live string) {
 	}
 }
 
-// state returns a change without a notified end, the newest end, and a channel that is closed at the
-// next message.
+// state returns a change without a notified end, the newest end, and a channel that is closed at
+// the next message.
 func (l *ledger) state() (open *entry, last entry, more chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

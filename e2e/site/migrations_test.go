@@ -13,8 +13,8 @@ const (
 	migrateHook = "[hooks]\nbefore = [\"python manage.py migrate --noinput\"]\n"
 )
 
-// A story on each database: a new release brings a migration, and nothing goes back behind it
-// unasked.
+// A new release brings a migration on each database, and no release without it goes live unless
+// forced.
 func TestAReleaseThatDoesNotFitTheDatabaseIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"sqlite", "postgresql"} {

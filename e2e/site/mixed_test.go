@@ -56,7 +56,8 @@ func everyServer(t *testing.T) []harness.Server {
 // every way.
 const fewSwitches = 3
 
-// inCI selects what the other tests cover least: servers that keep connections, each on another way.
+// inCI selects what the other tests cover least: servers that keep connections, each on another
+// way.
 func inCI(s harness.Server, w way) bool {
 	return map[string]string{
 		"gunicorn-asgi": "tcp", "uwsgi-http": "nginx-unix-kept", "puma": "unix",

@@ -25,8 +25,8 @@ import (
 	"time"
 )
 
-// team fakes all services for notifications: one TLS server for all hosts, a proxy that leads there,
-// and a mail server. They record their requests.
+// team fakes all services for notifications: one TLS server for all hosts, a proxy that leads
+// there, and a mail server. They record their requests.
 type team struct {
 	t     *testing.T
 	web   *httptest.Server

@@ -11,7 +11,7 @@ import (
 
 const group = "/sys/fs/cgroup/system.slice/system-superctl.slice/" + unit
 
-// groups lists the control groups of the service, by their names below its own.
+// groups lists the control groups below the group of the service.
 func (s *Site) groups() []string {
 	out := s.Run("find", group, "-mindepth", "1", "-type", "d", "-not", "-name", ".*", "-printf", "%P\n")
 	names := strings.Fields(out.Stdout)
@@ -46,8 +46,8 @@ func TestEachWorkerHasItsOwnControlGroup(t *testing.T) {
 	}
 }
 
-// Each leaves something behind that knows of neither SIGTERM nor its process group, and that the
-// environment does not tell.
+// Each leaves a process behind that ignores SIGTERM, has left its process group, and has no mark in
+// its environment.
 var escapes = map[string]string{
 	"ignores SIGTERM": `import signal, time
 for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(s, signal.SIG_IGN)
@@ -113,8 +113,8 @@ func TestNoChildOfAHookOutlivesIt(t *testing.T) {
 	s.nothingLeft(t)
 }
 
-// Not the fork bomb: without a control group nobody can kill what forks and exits faster than /proc
-// can be read.
+// The fork bomb is left out: without a control group, processes that fork and exit faster than
+// /proc can be read cannot be killed.
 func TestWithoutDelegationNoChildOutlivesItsWorker(t *testing.T) {
 	for _, name := range []string{"ignores SIGTERM", "daemon"} {
 		t.Run(name, func(t *testing.T) {
@@ -129,8 +129,8 @@ func TestWithoutDelegationNoChildOutlivesItsWorker(t *testing.T) {
 	}
 }
 
-// escaping is a site that has just left a release with a process that runs the program, by a switch
-// to one without.
+// escaping returns a site after a switch from a release with a process that runs the program to one
+// without it.
 func escaping(t *testing.T, program string, opt Options) *Site {
 	t.Helper()
 	s := newSite(t, opt, "r1", "r2")
@@ -149,14 +149,14 @@ func escaping(t *testing.T, program string, opt Options) *Site {
 	return s
 }
 
-// escaped lists what runs of the program.
+// escaped lists the running processes of the program.
 func (s *Site) escaped() string {
 	return s.Run("pgrep", "--uid", "shop", "--full", "--list-full", "odd.py|sleep 1000").Stdout
 }
 
-// With a controller turned on for the workers' groups, systemd cannot start the daemon in the
-// service's own group: superctl turns it off in time, or has systemd 254 and newer start the daemon
-// in the supervisor group. Older ones ignore the drop-in.
+// If a controller is enabled for the workers' groups, systemd cannot start the daemon in the group
+// of the service. superctl disables the controller in time or, with systemd 254 and newer, the
+// daemon starts in the supervisor group; older versions ignore this drop-in.
 func TestADaemonRestartsWithControllersEnabled(t *testing.T) {
 	for name, units := range map[string][]Bind{
 		"by superctl itself": nil,

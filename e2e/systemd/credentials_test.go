@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// secrets is what a worker has of the unit's credential: in its environment, and in the file.
+// secrets returns the unit's credential as a worker has it: in its environment and in the file.
 func (s *Site) secrets(t *testing.T) string {
 	t.Helper()
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -27,7 +27,7 @@ func (s *Site) secrets(t *testing.T) string {
 	return string(text)
 }
 
-// secret writes the file that LoadCredential= reads; only root can.
+// secret writes the file that LoadCredential= reads, for root only.
 func (s *Site) secret(t *testing.T, value string) {
 	t.Helper()
 	path := filepath.Join(s.dir, "etc", "secret-key")

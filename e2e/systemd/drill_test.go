@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// drilled is what the tests need of `drill --json`.
+// drilled is the part of `drill --json` that the tests read.
 type drilled struct {
 	OK      bool `json:"ok"`
 	Lost    int  `json:"lost"`
@@ -44,8 +44,8 @@ func TestSystemdRestartsTheDaemonThatALiveDrillKills(t *testing.T) {
 	}
 }
 
-// The config names no user, as the unit does that; a drill that root runs must not run the app's
-// code as root.
+// The unit names the user, and the config does not: a drill by root must not run the app's code as
+// root.
 func TestADrillByRootRunsItsCopyAsTheUserOfTheService(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Edit(
@@ -53,7 +53,7 @@ func TestADrillByRootRunsItsCopyAsTheUserOfTheService(t *testing.T) {
 		`command = ["sh", "-c", "id -un >>/tmp/users; exec gunicorn --workers 2 shop.wsgi"]`,
 	)
 	s.Start(t, "r1")
-	// the service has a /tmp of its own
+	// the service has a private /tmp
 	s.Run("sh", "-c", "touch /tmp/users; chown shop /tmp/users; chmod 666 /tmp/users").Want(0)
 	before := s.MainPID(t)
 	if d, _ := s.drill(t); !d.OK {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// envFiles are files that say something about a rule of systemd.exec(5), EnvironmentFile=, each.
+// envFiles are files that each test a rule of EnvironmentFile= in systemd.exec(5).
 func envFiles() []string {
 	return []string{
 		"A=1\nB=2", "  A  =  1 2  \n", "A=1\r\nB=\"2\"\r\nC='3'\r\n", "# c\n; c=1\n\nA=1\n",
@@ -28,7 +28,7 @@ func envFiles() []string {
 	}
 }
 
-// randomEnvFile is a file of the bytes that mean something to the parser, and some that do not.
+// randomEnvFile returns a file of bytes with a meaning for the parser, and some without.
 func randomEnvFile(r *rand.Rand) string {
 	pieces := []string{
 		"A=", "B=", "\nC=", "\n", "\r", "\r\n", "\\", "\"", "'", "#", ";", " ", "\t", "=", "$", "`", "x", "y1", "-",
@@ -81,7 +81,7 @@ func TestSuperctlReadsEnvFilesLikeSystemd(t *testing.T) {
 			len(cases),
 		),
 	).Want(0)
-	// a comment went on behind a backslash before 254
+	// before 254, a backslash continued a comment
 	commentLines := strings.HasPrefix(s.Run("systemctl", "--version").Stdout, "systemd 252")
 	for i, text := range cases {
 		if commentLines && continuesComment(text) {
@@ -96,12 +96,12 @@ func TestSuperctlReadsEnvFilesLikeSystemd(t *testing.T) {
 	}
 }
 
-// continuesComment reports whether a file has a comment line that ends with a backslash, possibly.
+// continuesComment reports whether a file may have a comment line that ends with a backslash.
 func continuesComment(text string) bool {
 	return strings.ContainsAny(text, "#;") && (strings.Contains(text, "\\\n") || strings.Contains(text, "\\\r"))
 }
 
-// envOf is the variables that a program has from its env_file.
+// envOf returns the variables that a program gets from its env_file.
 func envOf(t *testing.T, path string) map[string]string {
 	t.Helper()
 	data, err := os.ReadFile(path)

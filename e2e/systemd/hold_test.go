@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Nobody accepts from the listener on which connections wait, so nobody but the daemon has it:
-// systemd's store keeps it.
+// Only the daemon has the listener on which connections wait, so systemd's descriptor store must
+// keep it.
 func TestConnectionsHeldForAMigrationOutliveTheDaemon(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
 	s.Edit(t, "\n[listen.web]", "\n[hooks]\nbefore = [\"sleep 1\"]\n\n[listen.web]")

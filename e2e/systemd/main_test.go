@@ -21,7 +21,7 @@ func testMain(m *testing.M) int {
 	return harness.Main(m, func(r *harness.Run) { run = r })
 }
 
-// newSite is NewSite, beside other tests, where a sandbox can be booted.
+// newSite is NewSite for a parallel test. It skips the test if no sandbox can be booted.
 func newSite(t *testing.T, opt Options, releases ...string) *Site {
 	t.Helper()
 	if why := Unavailable(); why != "" {

@@ -11,7 +11,7 @@ func TestSystemdFindsNothingWrongWithTheUnits(t *testing.T) {
 	if said := s.Run("systemd-analyze", "verify", unit, "superctl@shop.socket").Want(0).Text(); said != "" {
 		t.Errorf("it says:\n%s", said)
 	}
-	// In tenths; what is left is what an app needs: the network, other users' files, its processes.
+	// In tenths. The app needs the rest: the network, other users' files, its processes.
 	if r := s.Run("systemd-analyze", "security", "--threshold=30", unit); r.Code != 0 {
 		t.Errorf("less hardened than it was:\n%s", r.Text())
 	}
@@ -58,7 +58,8 @@ func TestTheExampleConfigPassesItsCheck(t *testing.T) {
 	s.Superctl("--config", "/usr/share/superctl/examples/shop.toml", "check").Want(0)
 }
 
-// Of its listeners systemd has a copy, and an unprivileged user sees nobody's descriptors.
+// systemd has copies of the listeners, and an unprivileged user cannot see the descriptors of other
+// users' processes.
 func TestTheCheckOfAServiceThatRunsFindsNothing(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")

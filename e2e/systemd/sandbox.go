@@ -1,12 +1,12 @@
-// Package systemd runs superctl under a real systemd, booted in namespaces of its own on this
+// Package systemd runs superctl under a real systemd, booted in separate namespaces on this
 // machine, for the end-to-end tests.
 //
 // It owns the sandbox (sandbox.sh): a system manager as pid 1 with a journal and a bus, on an
-// overlay of this machine's root, so that units, users and files of a test are gone with it. When
-// the test binary dies, so does the sandbox. The network is the machine's, so that a load client
+// overlay of this machine's root, so that units, users and files of a test vanish with it. The
+// sandbox ends with the test binary. It shares the network of the machine, so that a load client
 // outside reaches the site inside.
 //
-// It needs root; Unavailable says so, and what else is missing.
+// It needs root; Unavailable reports what is missing.
 package systemd
 
 import (
@@ -27,8 +27,8 @@ import (
 	"superctl/proc"
 )
 
-// rootVar names a root file system with another systemd than this machine's (scripts/systemd-root
-// makes it).
+// rootVar names a root file system with another version of systemd (scripts/systemd-root creates
+// it).
 const rootVar = "SUPERCTL_SYSTEMD_ROOT"
 
 //go:embed sandbox.sh
@@ -47,7 +47,7 @@ type Sandbox struct {
 	name string
 }
 
-// Unavailable is why no sandbox can be booted on this machine, or "".
+// Unavailable returns why no sandbox can be booted on this machine, or "".
 func Unavailable() string {
 	if os.Geteuid() != 0 {
 		return "needs root: a systemd of its own is booted in new namespaces"
@@ -69,7 +69,7 @@ func Unavailable() string {
 	return "needs a writable cgroup2 mount"
 }
 
-// Machine says what kind of machine is booted.
+// Machine describes the machine to boot.
 type Machine struct {
 	Root        string // of its file system; default: the one that SUPERCTL_SYSTEMD_ROOT names, else this machine's
 	Controllers bool   // turn on what this machine has of cgroup2 controllers, for all of it: such a test runs alone
@@ -77,8 +77,8 @@ type Machine struct {
 	Binds       []Bind
 }
 
-// Boot boots systemd and ends it with the test. dir is an existing directory for what the sandbox
-// keeps on this machine.
+// Boot boots systemd and ends it with the test. dir is an existing directory for the files of the
+// sandbox on this machine.
 func Boot(t harness.T, dir string, m Machine) *Sandbox {
 	t.Helper()
 	s := &Sandbox{t: t, dir: dir, name: fmt.Sprintf("%d-%s", os.Getpid(), filepath.Base(dir))}
@@ -113,7 +113,7 @@ func Boot(t harness.T, dir string, m Machine) *Sandbox {
 
 func (s *Sandbox) script() string { return filepath.Join(s.dir, "sandbox.sh") }
 
-// bounded is the time that a command inside may take; only a defect takes so long.
+// bounded limits the time of a command inside; only a defect takes that long.
 func bounded() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), 2*patience)
 }
@@ -139,7 +139,7 @@ func (s *Sandbox) end() {
 	}
 }
 
-// Result is what a command inside said and how it ended.
+// Result is the output and exit code of a command inside.
 type Result struct {
 	t              harness.T
 	args           []string
@@ -173,7 +173,7 @@ func (r Result) Want(code int) Result {
 	return r
 }
 
-// Says fails the test unless the command said that.
+// Says fails the test unless the output of the command contains the texts.
 func (r Result) Says(text string) Result {
 	r.t.Helper()
 	if !strings.Contains(r.Text(), text) {
@@ -182,5 +182,5 @@ func (r Result) Says(text string) Result {
 	return r
 }
 
-// Text is all that it said.
+// Text returns the whole output.
 func (r Result) Text() string { return r.Stdout + r.Stderr }

@@ -37,8 +37,8 @@ func TestAStartedServiceComesBackToTheReleaseThatWasLive(t *testing.T) {
 	if st.Release != "r1" || st.Health != "ok" {
 		t.Errorf("%q is live, %s", st.Release, st.Health)
 	}
-	// The unit hides other users' processes from the daemon (ProtectProc=), so that this is what
-	// the client has said.
+	// The unit hides other users' processes from the daemon (ProtectProc=), so this is the claim of
+	// the client.
 	if st.LiveOrigin.From != "203.0.113.7" || !strings.Contains(st.LiveBy, "root") || !st.LiveSince.Before(st.Since) {
 		t.Errorf("live since %s by %s, %+v", st.LiveSince, st.LiveBy, st.LiveOrigin)
 	}
@@ -206,7 +206,7 @@ func TestSIGUSR1ReopensTheLogFile(t *testing.T) {
 	}
 }
 
-// workers are the main processes of the live generation's workers.
+// workers returns the main processes of the live generation's workers.
 func (s *Site) workers(t *testing.T) []int {
 	t.Helper()
 	var pids []int
@@ -239,7 +239,7 @@ func (s *Site) says(t *testing.T, words string) {
 	})
 }
 
-// journalHas waits until the journal of the service has the words.
+// journalHas waits until the journal of the service contains the words.
 func (s *Site) journalHas(t *testing.T, words string) {
 	t.Helper()
 	Eventually(t, "the journal says "+words, func() bool {
@@ -247,7 +247,7 @@ func (s *Site) journalHas(t *testing.T, words string) {
 	})
 }
 
-// lossless waits for some more requests, stops the load, and fails the test if one was lost.
+// lossless waits for some more requests, stops the load, and fails the test if any was lost.
 func (s *Site) lossless(t *testing.T, r *load.Run) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -260,8 +260,7 @@ func (s *Site) lossless(t *testing.T, r *load.Run) {
 	}
 }
 
-// nothingLeft fails the test if the stopped service has left a process or a file that only a
-// running one has.
+// nothingLeft fails the test if a process or a runtime file of the stopped service is left.
 func (s *Site) nothingLeft(t *testing.T) {
 	t.Helper()
 	s.noProcess(t)

@@ -22,7 +22,7 @@ const (
 	patience = time.Minute // how long a condition may take to become true; only a defect takes so long
 )
 
-// Site is the app shop inside a sandbox, installed as docs/systemd.md says: the packaged unit, a
+// Site is the app shop inside a sandbox, installed as in docs/systemd.md: with the packaged unit, a
 // user of the app's name, its config in /etc/superctl and its releases in /srv/shop.
 type Site struct {
 	*Sandbox
@@ -31,9 +31,9 @@ type Site struct {
 	run     *harness.Run
 }
 
-// config is the whole of shop.toml but for the address. Tests wait for the drain and the interval,
-// which are short; nothing but a defect waits for start_timeout, and a loaded machine takes its
-// time to boot a server.
+// config is shop.toml without the address. The drain and the interval are short, because tests wait
+// for them. start_timeout is long, because only a defect waits for it and a loaded machine boots a
+// server slowly.
 const config = `app       = "shop"
 releases  = "/srv/shop/releases"
 current   = "/srv/shop/current"
@@ -52,11 +52,11 @@ path     = "/healthz/"
 interval = "50ms"
 `
 
-// Options are what differs from site to site.
+// Options are the options of a site.
 type Options struct {
 	Address string // of the listener; default: a free port
 	Units   []Bind // further files below /etc/systemd/system
-	Alone   bool   // with the controllers of control groups, and no other test beside it
+	Alone   bool   // with the controllers of control groups, and not in parallel with other tests
 }
 
 // NewSite boots a sandbox with good releases, and starts nothing.
@@ -101,7 +101,7 @@ func (s *Site) Configure(t harness.T, toml string) {
 	must(t, os.WriteFile(filepath.Join(s.dir, "etc", "shop.toml"), []byte(toml), 0o644))
 }
 
-// Edit replaces a part of the config by another.
+// Edit replaces a part of the config.
 func (s *Site) Edit(t harness.T, from, to string) {
 	t.Helper()
 	toml, err := os.ReadFile(filepath.Join(s.dir, "etc", "shop.toml"))
@@ -112,7 +112,7 @@ func (s *Site) Edit(t harness.T, from, to string) {
 	s.Configure(t, strings.Replace(string(toml), from, to, 1))
 }
 
-// Release makes a release.
+// Release creates a release.
 func (s *Site) Release(name string, be apps.Behaviour) error {
 	return s.run.Apps.Release(filepath.Join(s.dir, "srv", "releases", name), be)
 }
@@ -124,12 +124,12 @@ func (s *Site) Start(t harness.T, release string) {
 	s.Superctl("switch", release).Want(0)
 }
 
-// Superctl runs a command of superctl inside, as root, who needs no more than the app's name.
+// Superctl runs a command of superctl inside, as root.
 func (s *Site) Superctl(args ...string) Result {
 	return s.Run(append([]string{"superctl", "--app", "shop"}, args...)...)
 }
 
-// Status is what `superctl status --json` says.
+// Status returns the output of `superctl status --json`.
 func (s *Site) Status(t harness.T) harness.Status {
 	t.Helper()
 	var st harness.Status
@@ -140,12 +140,12 @@ func (s *Site) Status(t harness.T) harness.Status {
 	return st
 }
 
-// Property is a property of the service.
+// Property returns a property of the service.
 func (s *Site) Property(name string) string {
 	return strings.TrimSpace(s.Run("systemctl", "show", "--property", name, "--value", unit).Stdout)
 }
 
-// MainPID is the daemon, by its pid inside.
+// MainPID returns the pid of the daemon inside the sandbox.
 func (s *Site) MainPID(t harness.T) int {
 	t.Helper()
 	pid, err := strconv.Atoi(s.Property("MainPID"))
@@ -164,7 +164,7 @@ func (s *Site) Load(t harness.T) *load.Run {
 	return s.loadFor(t, 0)
 }
 
-// loadFor is Load for at most so long; 0 is the load's own limit.
+// loadFor is Load with a limit of time; 0 means the load's own limit.
 func (s *Site) loadFor(t harness.T, limit time.Duration) *load.Run {
 	t.Helper()
 	r, err := load.Start(load.Config{
@@ -176,8 +176,8 @@ func (s *Site) loadFor(t harness.T, limit time.Duration) *load.Run {
 	return r
 }
 
-// Eventually waits for what another process does a moment later. It looks again only now and then:
-// what it waits for needs the processor.
+// Eventually waits for a condition that another process makes true. It polls at intervals, because
+// the other process needs the processor.
 func Eventually(t harness.T, what string, cond func() bool) {
 	t.Helper()
 	again, late := time.NewTicker(50*time.Millisecond), time.NewTimer(patience)
@@ -192,8 +192,8 @@ func Eventually(t harness.T, what string, cond func() bool) {
 	}
 }
 
-// FreeAddress is a port on a loopback address that probably nobody else uses, so that nobody takes
-// it before the site does.
+// FreeAddress returns a port on a loopback address that other programs hardly use, so that none
+// takes the port before the site does.
 func FreeAddress(t harness.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", fmt.Sprintf("127.250.%d.%d:0", 1+rand.IntN(254), 1+rand.IntN(254)))
@@ -202,7 +202,7 @@ func FreeAddress(t harness.T) string {
 	return l.Addr().String()
 }
 
-// sources is the directory of this file.
+// sources returns the directory of this file.
 func sources() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Dir(file)

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// memoryGrowth is how much more memory a daemon may have at the end than after the first minute:
-// the Go heap breathes by a few MiB, and a leak of a kilobyte an action would be more than this.
+// memoryGrowth is how much the memory of a daemon may grow after the first minute: the Go heap
+// varies by a few MiB, and a leak of a kilobyte for each action would exceed this.
 const memoryGrowth = 8 << 20
 
-// TestSoak has everything happen that can happen to a daemon, in a random order, for SUPERCTL_SOAK
-// (10 minutes). The seed that it prints repeats it: SUPERCTL_SOAK_SEED.
+// TestSoak performs all actions on a daemon in random order, for SUPERCTL_SOAK (10 minutes). It
+// prints its seed; SUPERCTL_SOAK_SEED repeats a run.
 func TestSoak(t *testing.T) {
 	lasts, err := time.ParseDuration(orElse(os.Getenv("SUPERCTL_SOAK"), "10m"))
 	must(t, err)
@@ -52,7 +52,7 @@ func TestSoak(t *testing.T) {
 	}
 	names := slices.Sorted(maps.Keys(actions))
 	done := make(map[string]int)
-	// What there is may be compared after a minute, when everything has happened.
+	// The inventories are comparable after a minute, when each action has happened.
 	began, first := time.Now(), map[string]int(nil)
 	for time.Since(began) < lasts {
 		name := names[random.IntN(len(names))]
@@ -82,10 +82,10 @@ func TestSoak(t *testing.T) {
 	s.nothingLeft(t)
 }
 
-// rests waits until nothing is in progress and one generation is left.
+// rests waits until no change is in progress and only one generation is left.
 func (s *Site) rests(t *testing.T) {
 	t.Helper()
-	Eventually(t, "the daemon is in charge and at rest", func() bool {
+	Eventually(t, "the daemon runs and no change is in progress", func() bool {
 		if s.Property("ActiveState") != "active" || s.Superctl("status").Code != 0 {
 			return false
 		}
@@ -94,8 +94,8 @@ func (s *Site) rests(t *testing.T) {
 	})
 }
 
-// inventory counts what could grow, of a daemon that has just been started: how many descriptors
-// one has depends on whether systemd or an upgrade has started it.
+// inventory counts what could grow in a newly started daemon. The number of its descriptors depends
+// on whether systemd or an upgrade started it.
 func (s *Site) inventory(t *testing.T) map[string]int {
 	t.Helper()
 	s.Run("systemctl", "restart", unit).Want(0)

@@ -11,7 +11,7 @@ import (
 	"superctl/load"
 )
 
-// newSocketSite is a site whose listener is systemd's.
+// newSocketSite returns a site with a socket unit.
 func newSocketSite(t *testing.T, releases ...string) *Site {
 	t.Helper()
 	if why := Unavailable(); why != "" {
@@ -65,7 +65,7 @@ func TestABrokenReleaseOnASharedListenerGetsNoRequest(t *testing.T) {
 	}
 }
 
-// systemd hands its sockets to the daemon only, and not to what runs after the end of one.
+// systemd passes its sockets only to the daemon, not to commands that run after its end.
 func TestAStopEndsAServiceWithASocketUnit(t *testing.T) {
 	s := newSocketSite(t, "r1")
 	s.Start(t, "r1")

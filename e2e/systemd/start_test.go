@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Such a start succeeds, because the daemon stays and tries again: what it says must be true, and
-// what was wrong is mended without it.
+// Such a start succeeds, because the daemon keeps trying. Its status must be true, and an operator
+// can fix the cause while it runs.
 func TestAStartThatDoesNotServeIsReportedAndRetried(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")

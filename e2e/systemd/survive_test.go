@@ -13,11 +13,11 @@ import (
 	"superctl/load"
 )
 
-// another waits until a daemon other than old is in charge, and returns its pid.
+// another waits until a daemon other than old runs, and returns its pid.
 func (s *Site) another(t *testing.T, old int) int {
 	t.Helper()
 	pid := 0
-	Eventually(t, "another daemon is in charge", func() bool {
+	Eventually(t, "another daemon runs", func() bool {
 		pid = s.MainPID(t)
 		return pid != 0 && pid != old && s.Property("ActiveState") == "active"
 	})
@@ -86,7 +86,7 @@ func TestARestartOfTheServiceKeepsTheWorkers(t *testing.T) {
 	if now := s.workers(t); !slices.Equal(now, workers) {
 		t.Errorf("workers %v became %v", workers, now)
 	}
-	// And everything can still be done with them.
+	// All changes still work with the adopted workers.
 	s.Run("systemctl", "stop", unit).Want(0)
 	s.nothingLeft(t)
 }
@@ -112,7 +112,7 @@ func dropIn(t *testing.T, text string) []Bind {
 	return []Bind{{From: path, To: "/etc/systemd/system/superctl@.service.d/test.conf"}}
 }
 
-// installed is a site whose superctl can be replaced, by the function, as an operator would: by a
+// installed returns a site, and a function that replaces its superctl like an operator: by a
 // rename.
 func installed(t *testing.T, releases ...string) (s *Site, install func(path string)) {
 	t.Helper()
@@ -147,7 +147,7 @@ func TestUpgradesInARowLoseNothingAndKeepTheWorkers(t *testing.T) {
 	if now := s.workers(t); !slices.Equal(now, workers) {
 		t.Errorf("workers %v became %v", workers, now)
 	}
-	// Whatever could be done before can be done after.
+	// All changes still work after it.
 	s.Superctl("switch", "r2").Want(0)
 	s.Superctl("rollback").Want(0)
 	s.Signal("KILL")
@@ -200,8 +200,8 @@ func TestAFailedUpgradeKeepsTheOldDaemon(t *testing.T) {
 			if now := s.workers(t); s.MainPID(t) != daemon || !slices.Equal(now, workers) {
 				t.Errorf("daemon %d and workers %v became %d and %v", daemon, workers, s.MainPID(t), now)
 			}
-			// The next attempt, with one that can, succeeds; and the old daemon still did its work
-			// in between.
+			// The next attempt with a working binary succeeds, and the old daemon worked in
+			// between.
 			s.Superctl("switch", "r2").Want(0)
 			install(run.Binary)
 			s.Superctl("upgrade").Want(0)
@@ -279,7 +279,7 @@ func TestNothingThatAWorkerWritesIsLostWhileNoDaemonReads(t *testing.T) {
 	s.journalHas(t, said)
 }
 
-// finished waits for the one request of a load and tells how it went.
+// finished waits for the only request of a load and returns its result.
 func finished(t *testing.T, r *load.Run) []load.Record {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

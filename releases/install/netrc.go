@@ -72,8 +72,8 @@ type netrcEntry struct{ login, password string }
 //
 // No library does. Of the 21 files of TestANetrcFileIsReadAsPythonReadsIt, bgentry/go-netrc (not
 // changed since 2014) reads 5 differently, jdx/go-netrc v1.0.0 12. Both return the login in a macro
-// instead of the host's, and know no quotes; jdx takes "login default" for an entry, and panics when
-// a password is "machine".
+// instead of the host's, and know no quotes; jdx takes "login default" for an entry, and panics
+// when a password is "machine".
 func findNetrc(text, host string) (entry netrcEntry, found bool, err error) {
 	in := &netrcLexer{rest: text, line: 1}
 	for {

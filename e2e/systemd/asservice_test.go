@@ -7,14 +7,15 @@ import (
 	"superctl/e2e/apps"
 )
 
-// snapshot is every file of the app with its owner and times, but for what a running daemon writes.
+// snapshot lists the files of the app with their owners and times, except those that a running
+// daemon writes.
 func (s *Site) snapshot() string {
 	return s.Run(
 		"find", "/srv/shop", "/var/lib/superctl", "/var/log/superctl", "/run/superctl", "-printf", "%p %u %m %T@ %C@\n",
 	).Stdout
 }
 
-// systemd makes the state directory when it starts the service for the first time.
+// systemd creates the state directory when it first starts the service.
 func TestACheckBeforeTheFirstStartFindsNothing(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Run("test", "-e", "/var/lib/superctl").Want(1)
@@ -22,8 +23,7 @@ func TestACheckBeforeTheFirstStartFindsNothing(t *testing.T) {
 	s.Run("test", "-e", "/var/lib/superctl").Want(1)
 }
 
-// Root's eyes are not the service's: each of these is good for root, and not for the user of the
-// unit in its sandbox.
+// Each of these works for root, but not for the user of the unit in its sandbox.
 func TestACheckByRootRunsAsTheService(t *testing.T) {
 	s := newSite(t, Options{}, "r1", "r2")
 	s.Start(t, "r1")
@@ -46,8 +46,8 @@ func TestACheckByRootRunsAsTheService(t *testing.T) {
 		t.Errorf("units are left: %s", left)
 	}
 
-	// A config that is about to be written, as a configuration management checks it: the service's
-	// user cannot read it yet.
+	// A new config before it is installed, as configuration management checks it: the user of the
+	// service cannot read it yet.
 	s.Run("sh", "-c", "umask 077 && cp /etc/superctl/shop.toml /root/new.toml").Want(0)
 	s.Run(
 		"superctl", "--config", "/root/new.toml", "check",
@@ -68,7 +68,7 @@ func TestACheckByRootRunsAsTheService(t *testing.T) {
 	s.Superctl("check", "private").Want(1).Says("permission denied")
 	s.Run("rm", "-rf", "/srv/shop/releases/private").Want(0)
 
-	// As uv makes it: an interpreter below a home directory, which the unit hides.
+	// Like uv: an interpreter below a home directory, which the unit hides.
 	must(t, s.Release("uv", apps.Behaviour{}))
 	s.Run(
 		"sh", "-c",
