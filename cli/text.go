@@ -84,6 +84,9 @@ func short(commit string) string { return commit[:min(len(commit), 10)] }
 
 // displayWidth returns the width of a text on a terminal in columns.
 func displayWidth(s string) int {
+	if isPrintableASCII(s) {
+		return len(s)
+	}
 	n := 0
 	for i, part := range strings.Split(s, mark) {
 		if code, text, ends := strings.Cut(part, "m"); i > 0 && ends && controlOf(code) != "" {
@@ -92,4 +95,13 @@ func displayWidth(s string) int {
 		n += utf8.RuneCountInString(plain.Text(part))
 	}
 	return n
+}
+
+func isPrintableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

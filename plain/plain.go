@@ -35,6 +35,9 @@ func Line(text string) string {
 
 // Text is Line for text of several lines.
 func Text(text string) string {
+	if IsLine(text) {
+		return text
+	}
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		lines[i] = Line(strings.TrimSuffix(line, "\r"))

@@ -138,7 +138,8 @@ func (b backgroundRun) moveProcess(ctx context.Context, p *Process, from, to *ge
 	if from != nil && p.Strategy == Rolling {
 		return b.roll().rollProcess(ctx, p, from, to)
 	}
-	return b.startAll(ctx, func() []*instance { return to.of(p.Name) })
+	list := ask(b.owner.core, func() []*instance { return to.of(p.Name) })
+	return b.startAll(ctx, func() []*instance { return list })
 }
 
 // stopAll has instances finish and waits until they have: each has its drain limit, so this ends.

@@ -69,8 +69,13 @@ func (ah *appHealth) judgeLive(v *verdict) {
 	if ah.owner.rolling != nil {
 		list = slices.Concat(list, ah.owner.rolling.instances)
 	}
+	of := make(map[string][]*instance)
+	for _, in := range list {
+		of[in.proc.Name] = append(of[in.proc.Name], in)
+	}
 	for i := range ah.owner.live.plan.Processes {
-		ah.judgeProcess(v, &ah.owner.live.plan.Processes[i], list)
+		p := &ah.owner.live.plan.Processes[i]
+		ah.judgeProcess(v, p, of[p.Name])
 	}
 	for _, in := range list {
 		if in.finding != "" && in.state == InstanceReady {
@@ -92,13 +97,9 @@ func (ah *appHealth) judgeProcess(v *verdict, p *Process, list []*instance) {
 	if ah.owner.demand.paused[p.Name] {
 		return
 	}
-	ready, total := 0, 0
+	ready, total := 0, len(list)
 	var missing *instance // the one that says most: an end says more than a beginning
 	for _, in := range list {
-		if in.proc.Name != p.Name {
-			continue
-		}
-		total++
 		switch {
 		case in.state == InstanceReady:
 			ready++

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
+	"slices"
+	"sync"
 
 	"superctl/proc"
 )
@@ -22,17 +25,30 @@ func processes() ([]proc.Stat, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []proc.Stat
+	// Each processor reads a part: there may be thousands, and people wait for a status.
+	parts := slices.Collect(slices.Chunk(pids, len(pids)/runtime.GOMAXPROCS(0)+1))
+	found, errs := make([][]proc.Stat, len(parts)), make([]error, len(parts))
+	var reading sync.WaitGroup
+	for i, part := range parts {
+		reading.Go(func() { found[i], errs[i] = readStats(part) })
+	}
+	reading.Wait()
+	return slices.Concat(found...), errors.Join(errs...)
+}
+
+// readStats reads the stat files of those processes that still run. The error is that no file at
+// all can be read.
+func readStats(pids []int) (list []proc.Stat, err error) {
 	for _, pid := range pids {
 		s, err := proc.ReadStat(pid)
 		if noDescriptors(err) {
 			return nil, err
 		}
 		if err == nil {
-			all = append(all, s)
+			list = append(list, s)
 		}
 	}
-	return all, nil
+	return list, nil
 }
 
 // tagOf returns the tag in the environment that a process was started with. A process whose
