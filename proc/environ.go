@@ -47,8 +47,11 @@ const execTime = 1000
 func Environ(pid int) (Env, error) {
 	for range execTime {
 		env, err := read(pid, "environ")
-		if err != nil || len(env) > 0 || !executing(pid) {
+		if err != nil || len(env) > 0 {
 			return env, err
+		}
+		if !executing(pid) {
+			return read(pid, "environ") // it may have been, until just now
 		}
 		_, _ = unix.Poll(nil, 1)
 	}

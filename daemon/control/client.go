@@ -89,15 +89,41 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	return nil
 }
 
+// mostMoves limits how many daemons are asked in turn, each of which is replaced before it answers.
+const mostMoves = 5
+
+// followMoves returns the answer to a request that a daemon which was just being replaced may have
+// refused: then the next daemon is asked.
+func followMoves[T any](c *Client, ask func() (T, *refusal, error)) (T, error) {
+	for moves := 0; ; moves++ {
+		answer, no, err := ask()
+		switch {
+		case err != nil || no == nil:
+			return answer, err
+		case no.Moved && moves < mostMoves: // the next connection is to the next daemon
+		case no.Changing != nil:
+			return answer, &api.BusyError{Changing: *no.Changing}
+		default:
+			return answer, &api.RefusedError{Usage: no.Usage, Err: errors.New(no.Error)}
+		}
+	}
+}
+
 // Change asks the daemon for a change, passes its events to event and returns the outcome. A
 // *api.BusyError or *api.RefusedError means that the change was not begun. If ctx
 // ends, the connection is closed, which tells the daemon that the client hung up.
 func (c *Client) Change(
 	ctx context.Context, req api.Request, event func(api.Event),
 ) (*api.Outcome, error) {
+	return followMoves(c, func() (*api.Outcome, *refusal, error) { return c.change(ctx, req, event) })
+}
+
+func (c *Client) change(
+	ctx context.Context, req api.Request, event func(api.Event),
+) (*api.Outcome, *refusal, error) {
 	body, err := c.call(ctx, http.MethodPost, pathChange, req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer body.Close()
 	for dec := json.NewDecoder(body); ; {
@@ -105,20 +131,16 @@ func (c *Client) Change(
 		err := dec.Decode(&m)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 			const lost = "the connection ended before the outcome was known; see superctl status"
-			return nil, &UnreachableError{c.path, errors.New(lost)}
+			return nil, nil, &UnreachableError{c.path, errors.New(lost)}
 		case err != nil:
-			return nil, fmt.Errorf("read the daemon's answer: %w", err)
+			return nil, nil, fmt.Errorf("read the daemon's answer: %w", err)
 		case m.Event != nil:
 			event(*m.Event)
-		case m.Refused != nil && m.Refused.Changing != nil:
-			return nil, &api.BusyError{Changing: *m.Refused.Changing}
-		case m.Refused != nil:
-			return nil, &api.RefusedError{Usage: m.Refused.Usage, Err: errors.New(m.Refused.Error)}
-		case m.Outcome != nil:
-			return m.Outcome, nil
+		case m.Refused != nil, m.Outcome != nil:
+			return m.Outcome, m.Refused, nil
 		}
 	}
 }
@@ -126,21 +148,21 @@ func (c *Client) Change(
 // Signal has the daemon signal the workers of a process. A *api.RefusedError says that none was
 // signaled.
 func (c *Client) Signal(ctx context.Context, req api.SignalRequest) (*api.Signaled, error) {
-	body, err := c.call(ctx, http.MethodPost, pathSignal, req)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	var answer signalAnswer
-	switch err := json.NewDecoder(body).Decode(&answer); {
-	case err != nil:
-		return nil, fmt.Errorf("read the daemon's answer: %w", err)
-	case answer.Refused != nil:
-		return nil, &api.RefusedError{Usage: answer.Refused.Usage, Err: errors.New(answer.Refused.Error)}
-	case answer.Signaled == nil:
-		return nil, errors.New("read the daemon's answer: it is empty")
-	}
-	return answer.Signaled, nil
+	return followMoves(c, func() (*api.Signaled, *refusal, error) {
+		body, err := c.call(ctx, http.MethodPost, pathSignal, req)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer body.Close()
+		var answer signalAnswer
+		switch err := json.NewDecoder(body).Decode(&answer); {
+		case err != nil:
+			return nil, nil, fmt.Errorf("read the daemon's answer: %w", err)
+		case answer.Refused == nil && answer.Signaled == nil:
+			return nil, nil, errors.New("read the daemon's answer: it is empty")
+		}
+		return answer.Signaled, answer.Refused, nil
+	})
 }
 
 // Logs passes the workers' output to line, with Follow also the future output, until ctx or the

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -287,6 +288,71 @@ func TestOnlyAStaleSocketIsReplaced(t *testing.T) {
 	}
 	run(t, s)
 	answers(t, stale)
+}
+
+func TestARequestThatMeetsAnUpgradeGoesToTheNextDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	arrived, goOn := make(chan string, 2), make(chan struct{})
+	stopping := &api.RefusedError{Err: errors.New("the daemon is stopping")}
+	first, err := Listen(path, -1, &app{
+		change: func(_ context.Context, req api.Request, _ emitter) (*api.Outcome, error) {
+			arrived <- req.Release
+			<-goOn
+			return nil, stopping
+		},
+		signal: func(req api.SignalRequest) (*api.Signaled, error) {
+			arrived <- req.Process
+			<-goOn
+			return nil, stopping
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, first)
+	fd := -1
+	if err := first.Descriptor(func(from int) error {
+		fd, err = unix.FcntlInt(uintptr(from), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		out, err := NewClient(path).Change(t.Context(), api.Request{Kind: api.Switch, Release: "r2"}, func(api.Event) {})
+		if err != nil || out.Result != api.Done {
+			t.Errorf("switch: %+v, %v", out, err)
+		}
+	})
+	asking.Go(func() {
+		out, err := NewClient(path).Signal(t.Context(), api.SignalRequest{Process: "web"})
+		if err != nil || out == nil {
+			t.Errorf("signal: %+v, %v", out, err)
+		}
+	})
+	<-arrived
+	<-arrived
+	first.LeaveToNext()
+	next, err := Inherit(fd, path, -1, &app{
+		change: func(_ context.Context, req api.Request, _ emitter) (*api.Outcome, error) {
+			if req.Kind != api.Switch || req.Release != "r2" {
+				t.Errorf("the next daemon is asked for %+v", req)
+			}
+			return &api.Outcome{Result: api.Done}, nil
+		},
+		signal: func(req api.SignalRequest) (*api.Signaled, error) {
+			if req.Process != "web" {
+				t.Errorf("the next daemon is asked for %+v", req)
+			}
+			return &api.Signaled{}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, next)
+	close(goOn)
+	asking.Wait()
 }
 
 func TestTheNextDaemonAnswersEarlierConnections(t *testing.T) {

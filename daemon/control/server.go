@@ -128,7 +128,7 @@ func newServer(path string, gid int, l *net.UnixListener, c Controller) (*Server
 	}
 	s := &Server{path: path, gid: gid, file: st, l: limit(l, maxConnections)}
 	s.http = &http.Server{
-		Handler: handler{c}.mux(), MaxHeaderBytes: 16 << 10,
+		Handler: handler{c, s.left}.mux(), MaxHeaderBytes: 16 << 10,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, peerOf(conn))
@@ -197,6 +197,12 @@ func (s *Server) LeaveToNext() {
 	_ = s.l.current().SetDeadline(time.Unix(1, 0)) // ends Accept; it fails only when the socket is closed
 }
 
+func (s *Server) left() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leftToNext
+}
+
 // Mend creates the socket again if its path no longer leads to it, because a directory cleaner
 // removed it for instance, and reports whether it did. Open connections are not affected.
 func (s *Server) Mend() (mended bool, err error) {
@@ -252,7 +258,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
-type handler struct{ c Controller }
+type handler struct {
+	c Controller
+	// left reports whether the next daemon answers requests by now.
+	left func() bool
+}
 
 func (h handler) mux() http.Handler {
 	mux := http.NewServeMux()

@@ -22,7 +22,7 @@ func (h handler) change(w http.ResponseWriter, r *http.Request) {
 	out, err := h.c.Change(r.Context(), req, t.send)
 	t.finish()
 	if err != nil {
-		_ = write(message{Refused: newRefusal(err)})
+		_ = write(message{Refused: h.refusal(err)})
 		return
 	}
 	_ = write(message{Outcome: out})
@@ -73,8 +73,8 @@ func (t *eventWriter) finish() {
 	t.writing.Wait()
 }
 
-func newRefusal(err error) *refusal {
-	r := &refusal{Error: err.Error()}
+func (h handler) refusal(err error) *refusal {
+	r := &refusal{Error: err.Error(), Moved: h.left()}
 	var busy *api.BusyError
 	if errors.As(err, &busy) {
 		r.Changing = &busy.Changing
@@ -95,7 +95,7 @@ func (h handler) signal(w http.ResponseWriter, r *http.Request) {
 	out, err := h.c.Signal(req)
 	answer := signalAnswer{Signaled: out}
 	if err != nil {
-		answer = signalAnswer{Refused: newRefusal(err)}
+		answer = signalAnswer{Refused: h.refusal(err)}
 	}
 	_ = lineWriter(w)(answer)
 }

@@ -56,4 +56,7 @@ type refusal struct {
 	Error    string            `json:"error"`
 	Usage    bool              `json:"usage,omitempty"`    // the request is invalid, as opposed to the state
 	Changing *api.ChangeStatus `json:"changing,omitempty"` // the change in progress
+	// Moved says that the next daemon has taken over meanwhile, which may accept the request. An
+	// older client reports the error.
+	Moved bool `json:"moved,omitempty"`
 }
