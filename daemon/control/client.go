@@ -94,7 +94,7 @@ const mostMoves = 5
 
 // followMoves returns the answer to a request that a daemon which was just being replaced may have
 // refused: then the next daemon is asked.
-func followMoves[T any](c *Client, ask func() (T, *refusal, error)) (T, error) {
+func followMoves[T any](ask func() (T, *refusal, error)) (T, error) {
 	for moves := 0; ; moves++ {
 		answer, no, err := ask()
 		switch {
@@ -115,7 +115,7 @@ func followMoves[T any](c *Client, ask func() (T, *refusal, error)) (T, error) {
 func (c *Client) Change(
 	ctx context.Context, req api.Request, event func(api.Event),
 ) (*api.Outcome, error) {
-	return followMoves(c, func() (*api.Outcome, *refusal, error) { return c.change(ctx, req, event) })
+	return followMoves(func() (*api.Outcome, *refusal, error) { return c.change(ctx, req, event) })
 }
 
 func (c *Client) change(
@@ -148,7 +148,7 @@ func (c *Client) change(
 // Signal has the daemon signal the workers of a process. A *api.RefusedError says that none was
 // signaled.
 func (c *Client) Signal(ctx context.Context, req api.SignalRequest) (*api.Signaled, error) {
-	return followMoves(c, func() (*api.Signaled, *refusal, error) {
+	return followMoves(func() (*api.Signaled, *refusal, error) {
 		body, err := c.call(ctx, http.MethodPost, pathSignal, req)
 		if err != nil {
 			return nil, nil, err
