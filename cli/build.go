@@ -153,7 +153,7 @@ func (c *command) build(cc *cli.Context) error {
 	case err != nil:
 		return fmt.Errorf("build: %w", err)
 	case !cc.Bool("json"):
-		c.printBuild(out, afterBuild(cc, out))
+		c.print().build(out, afterBuild(cc, out))
 	}
 	return nil
 }
@@ -288,23 +288,23 @@ func afterBuild(cc *cli.Context, out *buildOutcome) string {
 	)
 }
 
-// printBuild prints what was built and the next step.
-func (c *command) printBuild(out *buildOutcome, next string) {
-	p := paletteFor(c.stdout)
+// build prints what was built and the next step.
+func (pr printer) build(out *buildOutcome, next string) {
+	p := paletteFor(pr.stdout)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
 	how := p.green("built") + " in " + seconds(out.Seconds)
 	if !out.Changed {
 		how = "already built and identical; nothing to do"
 	}
-	fmt.Fprintf(c.stdout, "%s %s: %s\n", p.bold(out.Name), p.bold(out.Version), how)
+	fmt.Fprintf(pr.stdout, "%s %s: %s\n", p.bold(out.Name), p.bold(out.Version), how)
 	fmt.Fprintf(
-		c.stdout, "  file    %s (%s, %d wheels)\n  sha256  %s\n", out.File, build.Size(out.Bytes), out.Wheels,
+		pr.stdout, "  file    %s (%s, %d wheels)\n  sha256  %s\n", out.File, build.Size(out.Bytes), out.Wheels,
 		out.SHA256,
 	)
 	if out.Signed != "" {
-		fmt.Fprintf(c.stdout, "  signed  %s\n", out.Signed)
+		fmt.Fprintf(pr.stdout, "  signed  %s\n", out.Signed)
 	}
-	fmt.Fprintf(c.stdout, "  next    %s\n", next)
+	fmt.Fprintf(pr.stdout, "  next    %s\n", next)
 }

@@ -140,7 +140,7 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	if err != nil {
 		return err
 	}
-	return c.conclude(cc, out, out.Result, func() { c.printOutcome(conf.App, out) })
+	return c.conclude(cc, out, out.Result, func() { c.print().outcome(conf.App, out) })
 }
 
 // abortTime is how long an interrupted command waits until the daemon has aborted its change and
@@ -237,64 +237,64 @@ func (c *command) json(v any) error {
 	return enc.Encode(v)
 }
 
-// printOutcome prints the outcome of a change. The verdict comes last, where it does not scroll
+// outcome prints the outcome of a change. The verdict comes last, where it does not scroll
 // away.
-func (c *command) printOutcome(app string, out *api.Outcome) {
-	p := paletteFor(c.stdout)
+func (pr printer) outcome(app string, out *api.Outcome) {
+	p := paletteFor(pr.stdout)
 	name := withCommit(out.Release, out.Commit)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
-	c.printFailureLog(out)
+	pr.failureLog(out)
 	switch {
 	case inPlace(out.Kind):
-		c.printInPlace(app, out)
+		pr.inPlace(app, out)
 	case out.Kind == string(api.Upgrade) && (out.Changed || out.Result != api.Done):
-		c.printUpgrade(app, out)
+		pr.upgrade(app, out)
 	case out.Result == api.Done && !out.Changed:
-		fmt.Fprintf(c.stdout, "%s: %s is already live; nothing to do\n", app, name)
+		fmt.Fprintf(pr.stdout, "%s: %s is already live; nothing to do\n", app, name)
 	case out.Result == api.Done:
 		was := ""
 		if out.Previous != "" && out.Previous != out.Release {
 			was = " (was " + out.Previous + ")"
 		}
 		fmt.Fprintf(
-			c.stdout, "%s: %s %s%s in %s%s\n", app, p.bold(name), p.green("is live"), was, seconds(out.Seconds),
+			pr.stdout, "%s: %s %s%s in %s%s\n", app, p.bold(name), p.green("is live"), was, seconds(out.Seconds),
 			cutoverText(out),
 		)
 	case out.Result == api.Reverted:
 		fmt.Fprintf(
-			c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was reverted"), out.Error,
+			pr.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was reverted"), out.Error,
 			previousText(out, "is live again"),
 		)
 	default:
 		fmt.Fprintf(
-			c.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error,
+			pr.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error,
 			previousText(out, liveState(out)),
 		)
 	}
 }
 
-func (c *command) printUpgrade(app string, out *api.Outcome) {
-	p := paletteFor(c.stdout)
+func (pr printer) upgrade(app string, out *api.Outcome) {
+	p := paletteFor(pr.stdout)
 	if out.Result != api.Done {
 		fmt.Fprintf(
-			c.stdout, "%s: the upgrade %s: %s\nsuperctl %s keeps running\n", app, p.red("was refused"), out.Error,
+			pr.stdout, "%s: the upgrade %s: %s\nsuperctl %s keeps running\n", app, p.red("was refused"), out.Error,
 			out.Previous,
 		)
 		return
 	}
 	fmt.Fprintf(
-		c.stdout, "%s: %s to superctl %s in %s; the workers were not touched\n", app, p.green("upgraded"),
+		pr.stdout, "%s: %s to superctl %s in %s; the workers were not touched\n", app, p.green("upgraded"),
 		p.bold(out.Release), seconds(out.Seconds),
 	)
 }
 
-// printFailureLog prints the last lines of the program that failed. The lines of a hook were
+// failureLog prints the last lines of the program that failed. The lines of a hook were
 // already shown while it ran.
-func (c *command) printFailureLog(out *api.Outcome) {
+func (pr printer) failureLog(out *api.Outcome) {
 	if out.Culprit != api.Hook {
-		c.printLog(string(cmp.Or(out.Culprit, api.Worker)), out.Log)
+		pr.log(string(cmp.Or(out.Culprit, api.Worker)), out.Log)
 	}
 }
 

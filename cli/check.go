@@ -108,7 +108,7 @@ func (c *command) check(cc *cli.Context) error {
 	} else {
 		checkAll(conf, f)
 	}
-	return errors.Join(err, c.concludeCheck(f, cc.Bool("json")))
+	return errors.Join(err, c.print().check(f, cc.Bool("json")))
 }
 
 // checkAll checks everything that the daemon needs to start.

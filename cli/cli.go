@@ -114,6 +114,11 @@ type command struct {
 	now            func() time.Time
 }
 
+// printer prints what a command has found out and done, for people.
+type printer struct{ *command }
+
+func (c *command) print() printer { return printer{c} }
+
 const about = `superctl switches a Python site from one release to the next without losing a request.
 
 A daemon holds the listening sockets and runs the workers of the live release. A switch starts
@@ -146,7 +151,9 @@ func (c *command) app() *cli.App {
 		UsageText: "superctl [--app NAME | --config FILE] COMMAND [ARGUMENTS]",
 		Version:   daemon.Version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "app", Usage: "the app `NAME`; its config is /etc/superctl/NAME.toml ($SUPERCTL_APP)"},
+			&cli.StringFlag{
+				Name: "app", Usage: "the app `NAME`; its config is /etc/superctl/NAME.toml ($SUPERCTL_APP)",
+			},
 			&cli.StringFlag{Name: "config", Usage: "the config `FILE` ($SUPERCTL_CONFIG)"},
 		},
 		Commands: commands,

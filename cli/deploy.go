@@ -67,7 +67,7 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	if err != nil {
 		return err
 	}
-	return c.conclude(cc, out, out.Result, func() { c.printDeploy(conf.App, out) })
+	return c.conclude(cc, out, out.Result, func() { c.print().deploy(conf.App, out) })
 }
 
 // checkIdle returns an error if the daemon cannot be reached or another change is in progress. A
@@ -171,14 +171,16 @@ func (c *command) pruneStep(ctx context.Context, conf *config.Config, out *deplo
 	show.event(api.Event{Type: "end", Step: "prune", Detail: step.Detail, Seconds: step.Seconds})
 }
 
-func (c *command) printDeploy(app string, out *deployOutcome) {
-	c.printOutcome(app, &out.Outcome)
+func (pr printer) deploy(app string, out *deployOutcome) {
+	pr.outcome(app, &out.Outcome)
 	switch {
 	case out.Result != api.Done && slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "finish" }) ||
 
 		out.Result == api.Reverted:
-		fmt.Fprintf(c.stdout, "%s stays installed; to try it again, run superctl switch %s\n", out.Release, out.Release)
+		fmt.Fprintf(
+			pr.stdout, "%s stays installed; to try it again, run superctl switch %s\n", out.Release, out.Release,
+		)
 	case out.Result == api.Done && len(out.Pruned) > 0:
-		fmt.Fprintf(c.stdout, "removed: %s\n", first(out.Pruned, 5))
+		fmt.Fprintf(pr.stdout, "removed: %s\n", first(out.Pruned, 5))
 	}
 }

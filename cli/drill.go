@@ -38,7 +38,9 @@ again.
    superctl drill --path / --path /search?q=x --post /echo --report drill.html
    superctl drill --live --via http://127.0.0.1 --keep-alive --switches 2     through nginx`,
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "path", Usage: "GET this `PATH`; repeatable (default: the path of the health check)"},
+			&cli.StringSliceFlag{
+				Name: "path", Usage: "GET this `PATH`; repeatable (default: the path of the health check)",
+			},
 			&cli.StringSliceFlag{Name: "post", Usage: "POST 4 KB to this `PATH`; repeatable"},
 			&cli.StringFlag{Name: "host", Usage: "the Host `HEADER` (default: that of the health check)"},
 			&cli.StringFlag{Name: "process", Usage: "the `PROCESS` to test (default: the first with a listener)"},
@@ -100,7 +102,7 @@ func (c *command) drill(cc *cli.Context) (err error) {
 	if !rep.OK {
 		result = api.Aborted
 	}
-	return c.conclude(cc, rep, result, func() { c.printDrill(rep) })
+	return c.conclude(cc, rep, result, func() { c.print().drill(rep) })
 }
 
 // drillError returns the error of a drill that has no report.

@@ -20,63 +20,63 @@ func (p *progress) drill(ev drill.Event) {
 	p.note = ev.Detail
 }
 
-// printDrill prints the report of a drill: the verdict, then the causes of a failure, then the
+// drill prints the report of a drill: the verdict, then the causes of a failure, then the
 // figures.
-func (c *command) printDrill(rep *drill.Report) {
-	p := paletteFor(c.stdout)
+func (pr printer) drill(rep *drill.Report) {
+	p := paletteFor(pr.stdout)
 	word := p.green("passed")
 	if !rep.OK {
 		word = p.red("failed")
 	}
-	fmt.Fprintf(c.stdout, "\n%s: the drill %s: %s\n", p.bold(rep.App), word, p.bold(rep.Verdict))
+	fmt.Fprintf(pr.stdout, "\n%s: the drill %s: %s\n", p.bold(rep.App), word, p.bold(rep.Verdict))
 	for _, text := range rep.BrokenPromises {
-		fmt.Fprintln(c.stdout)
-		writeWrapped(c.stdout, "  "+p.red("broken")+"  ", text)
+		fmt.Fprintln(pr.stdout)
+		writeWrapped(pr.stdout, "  "+p.red("broken")+"  ", text)
 	}
 	for _, g := range rep.Groups() {
-		c.printLosses(g, p)
+		pr.losses(g, p)
 	}
-	fmt.Fprintln(c.stdout)
-	changesTable(rep, p).write(c.stdout, "  ")
-	fmt.Fprintln(c.stdout)
-	latencyTable(rep, p).write(c.stdout, "  ")
-	fmt.Fprintln(c.stdout)
+	fmt.Fprintln(pr.stdout)
+	changesTable(rep, p).write(pr.stdout, "  ")
+	fmt.Fprintln(pr.stdout)
+	latencyTable(rep, p).write(pr.stdout, "  ")
+	fmt.Fprintln(pr.stdout)
 	connections := "a new connection for each"
 	if rep.Load.KeepAlive {
 		connections = "over kept-alive connections"
 	}
 	writeWrapped(
-		c.stdout, "  ",
+		pr.stdout, "  ",
 		fmt.Sprintf(
 			"%s at %s: %.0f requests a second, %s, for %.0f s", strings.Join(rep.Load.Requests, ", "), rep.Address,
 			rep.Load.Sent, connections, rep.Seconds,
 		),
 	)
 	for _, text := range rep.Notes {
-		writeWrapped(c.stdout, "  "+p.yellow("note")+" ", text)
+		writeWrapped(pr.stdout, "  "+p.yellow("note")+" ", text)
 	}
 }
 
 // maxPlaces limits how many places of a loss are listed.
 const maxPlaces = 6
 
-func (c *command) printLosses(g *drill.Group, p palette) {
+func (pr printer) losses(g *drill.Group, p palette) {
 	count := p.red(fmt.Sprintf("%d lost", g.Count))
 	if g.InKilledWorker {
 		count = p.yellow(fmt.Sprintf("%d in the killed worker", g.Count))
 	}
-	fmt.Fprintln(c.stdout)
-	writeWrapped(c.stdout, "  ", count+": "+g.What())
+	fmt.Fprintln(pr.stdout)
+	writeWrapped(pr.stdout, "  ", count+": "+g.What())
 	for i, l := range g.Each {
 		if i == maxPlaces {
-			fmt.Fprintf(c.stdout, "    and in %d more places\n", len(g.Each)-i)
+			fmt.Fprintf(pr.stdout, "    and in %d more places\n", len(g.Each)-i)
 			break
 		}
-		fmt.Fprintf(c.stdout, "    %-3d %s\n", l.Count, l.Where())
+		fmt.Fprintf(pr.stdout, "    %-3d %s\n", l.Count, l.Where())
 	}
-	writeWrapped(c.stdout, "    cause    ", g.Cause)
-	writeWrapped(c.stdout, "    remedy   ", g.Advice)
-	writeWrapped(c.stdout, "    example  ", g.Example)
+	writeWrapped(pr.stdout, "    cause    ", g.Cause)
+	writeWrapped(pr.stdout, "    remedy   ", g.Advice)
+	writeWrapped(pr.stdout, "    example  ", g.Example)
 }
 
 func changesTable(rep *drill.Report, p palette) *table {

@@ -10,7 +10,7 @@ import (
 func TestAFailedDrillIsReportedWithItsRemedies(t *testing.T) {
 	var out strings.Builder
 	c := &command{stdout: &out}
-	c.printDrill(&drill.Report{
+	c.print().drill(&drill.Report{
 		App: "shop", Address: "127.0.0.1:4711", Seconds: 31,
 		Verdict: "7 of 1000 requests were lost, in 2 changes; 1 more ended with the killed worker",
 		Load:    drill.LoadReport{Requests: []string{"GET /", "POST /echo"}, Sent: 49.7},

@@ -68,15 +68,15 @@ func (f *findings) add(status, text string) {
 	fmt.Fprintf(f.out, "%s  %s\n", label, text)
 }
 
-// concludeCheck prints the verdict of a check, or all findings as JSON, and returns the error that
+// check prints the verdict of a check, or all findings as JSON, and returns the error that
 // sets the exit code.
-func (c *command) concludeCheck(f *findings, asJSON bool) error {
+func (pr printer) check(f *findings, asJSON bool) error {
 	if len(f.List) == 0 {
 		return nil // nothing was checked
 	}
 	f.OK = f.Problems == 0
 	if asJSON {
-		if err := c.json(f); err != nil {
+		if err := pr.json(f); err != nil {
 			return err
 		}
 		if !f.OK {
@@ -91,6 +91,6 @@ func (c *command) concludeCheck(f *findings, asJSON bool) error {
 	if f.Warnings > 0 {
 		text += ", " + count(f.Warnings, "warning", "warnings")
 	}
-	fmt.Fprintf(c.stdout, "%s: %s\n", f.App, text)
+	fmt.Fprintf(pr.stdout, "%s: %s\n", f.App, text)
 	return nil
 }

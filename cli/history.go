@@ -26,7 +26,9 @@ daemon cannot see the login user (ProtectProc= in its unit), are claims of the c
    superctl history -n 1 --output    with the output of its hooks
    superctl history show 12          every step, hook output, log lines, commits, user and host`,
 		Flags: []cli.Flag{
-			jsonFlag(), wideFlag(), &cli.IntFlag{Name: "n", Value: 20, Usage: "list the newest `COUNT` changes; 0 = all"},
+			jsonFlag(), wideFlag(), &cli.IntFlag{
+				Name: "n", Value: 20, Usage: "list the newest `COUNT` changes; 0 = all",
+			},
 			&cli.BoolFlag{Name: "output", Usage: "show the last lines of the hooks' output"},
 		},
 		Action: c.history,
@@ -47,7 +49,7 @@ func (c *command) history(cc *cli.Context) error {
 	}
 	history := releases.History{Path: conf.HistoryPath()}
 	if one {
-		return c.showRecord(history, number, cc.Bool("json"))
+		return c.print().record(history, number, cc.Bool("json"))
 	}
 	records, err := history.Read(cc.Int("n"))
 	if err != nil {
@@ -59,7 +61,7 @@ func (c *command) history(cc *cli.Context) error {
 		}
 		return c.json(records)
 	}
-	return c.writeHistory(cc, records)
+	return c.print().history(cc, records)
 }
 
 // parseRecord parses `show NUMBER`. Without a number it returns 0, the newest change.
@@ -82,14 +84,14 @@ func parseRecord(words []string) (number int, one bool, err error) {
 	return number, true, nil
 }
 
-// writeHistory prints one line for each change, and its error and warnings below it.
-func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error {
+// history prints one line for each change, and its error and warnings below it.
+func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 	output := cc.Bool("output")
 	if len(records) == 0 {
-		fmt.Fprintln(c.stdout, "no changes yet")
+		fmt.Fprintln(pr.stdout, "no changes yet")
 		return nil
 	}
-	p := paletteFor(c.stdout)
+	p := paletteFor(pr.stdout)
 	var t table
 	t.row(
 		p.dim("NUMBER"), p.dim("AGE"), p.dim("CHANGE"), p.dim("FROM"), p.dim("TO"), p.dim("COMMITS"), p.dim("OUTCOME"),
@@ -103,7 +105,7 @@ func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error
 			continue
 		}
 		t.row(
-			number, age(c.now(), o.Started), o.Kind, dash(o.Previous), dash(o.Release), dash(commits(&o)),
+			number, age(pr.now(), o.Started), o.Kind, dash(o.Previous), dash(o.Release), dash(commits(&o)),
 			resultText(p, o.Result), seconds(o.Seconds), o.By(o.Who),
 		)
 		if o.Error != "" {
@@ -118,9 +120,9 @@ func (c *command) writeHistory(cc *cli.Context, records []releases.Record) error
 			}
 		}
 	}
-	out := c.newText(cc)
+	out := pr.newText(cc)
 	t.write(out, "")
-	_, err := c.stdout.Write(out.Bytes())
+	_, err := pr.stdout.Write(out.Bytes())
 	return err
 }
 
@@ -148,8 +150,8 @@ func commits(o *api.Outcome) string {
 	return from + ".." + to
 }
 
-// showRecord prints one change in full.
-func (c *command) showRecord(history releases.History, number int, asJSON bool) error {
+// record prints one change in full.
+func (pr printer) record(history releases.History, number int, asJSON bool) error {
 	if number == 0 {
 		_, newest, err := history.Find(0)
 		if err != nil && !errors.Is(err, releases.ErrNoRecord) {
@@ -168,19 +170,19 @@ func (c *command) showRecord(history releases.History, number int, asJSON bool) 
 	case err != nil:
 		return err
 	case asJSON:
-		return c.json(record)
+		return pr.json(record)
 	}
 	var o api.Outcome
 	if err := json.Unmarshal(record.Data, &o); err != nil {
 		return fmt.Errorf("change %d: unreadable record: %w", number, err)
 	}
-	c.writeRecord(number, &o)
+	pr.recordText(number, &o)
 	return nil
 }
 
-func (c *command) writeRecord(number int, o *api.Outcome) {
-	p := paletteFor(c.stdout)
-	fmt.Fprintf(c.stdout, "%s: %s\n", p.bold(fmt.Sprintf("change %d", number)), resultText(p, o.Result))
+func (pr printer) recordText(number int, o *api.Outcome) {
+	p := paletteFor(pr.stdout)
+	fmt.Fprintf(pr.stdout, "%s: %s\n", p.bold(fmt.Sprintf("change %d", number)), resultText(p, o.Result))
 	var t table
 	line := func(name, text string) {
 		if text != "" {
@@ -192,7 +194,7 @@ func (c *command) writeRecord(number int, o *api.Outcome) {
 	line("to", withCommit(o.Release, o.Commit))
 	line("commits", fullRange(o))
 	line("who", o.By(o.Who)+peerText(o.Peer))
-	line("started", o.Started.Local().Format("2006-01-02 15:04:05 -0700")+" ("+age(c.now(), o.Started)+")")
+	line("started", o.Started.Local().Format("2006-01-02 15:04:05 -0700")+" ("+age(pr.now(), o.Started)+")")
 	line("duration", seconds(o.Seconds))
 	if o.Generation != 0 {
 		line("generation", strconv.Itoa(o.Generation))
@@ -201,22 +203,22 @@ func (c *command) writeRecord(number int, o *api.Outcome) {
 	for _, w := range o.Warnings {
 		line("warning", p.yellow(w))
 	}
-	t.write(c.stdout, "  ")
-	c.writeSteps(o, p)
+	t.write(pr.stdout, "  ")
+	pr.steps(o, p)
 	if len(o.Log) > 0 {
-		fmt.Fprintf(c.stdout, "\n  the last lines of the %s:\n", cmp.Or(o.Culprit, api.Worker))
+		fmt.Fprintf(pr.stdout, "\n  the last lines of the %s:\n", cmp.Or(o.Culprit, api.Worker))
 		for _, l := range o.Log {
-			fmt.Fprintf(c.stdout, "    %s %s\n", p.dim("|"), l)
+			fmt.Fprintf(pr.stdout, "    %s %s\n", p.dim("|"), l)
 		}
 	}
 }
 
-// writeSteps prints each step with its start and duration, and the output of its commands below it.
-func (c *command) writeSteps(o *api.Outcome, p palette) {
+// steps prints each step with its start and duration, and the output of its commands below it.
+func (pr printer) steps(o *api.Outcome, p palette) {
 	if len(o.Steps) == 0 {
 		return
 	}
-	fmt.Fprintln(c.stdout)
+	fmt.Fprintln(pr.stdout)
 	var t table
 	t.row(p.dim("STEP"), p.dim("START"), p.dim("DURATION"), p.dim("DETAIL"))
 	for _, s := range o.Steps {
@@ -225,7 +227,7 @@ func (c *command) writeSteps(o *api.Outcome, p palette) {
 			t.row("", "", p.dim("|"), l)
 		}
 	}
-	t.write(c.stdout, "  ")
+	t.write(pr.stdout, "  ")
 }
 
 // withCommit returns the name of a release with its commit, such as r1 (4be9f00d4b).

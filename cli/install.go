@@ -43,7 +43,8 @@ type installOutcome struct {
 
 func (c *command) installCommand() *cli.Command {
 	return &cli.Command{
-		Name: "install", Usage: "install a bundle as a release", UsageText: "superctl install BUNDLE [--older] [--json]",
+		Name: "install", Usage: "install a bundle as a release",
+		UsageText: "superctl install BUNDLE [--older] [--json]",
 		Description: `Installs the bundle NAME-VERSION.tar.zst as the release VERSION: verifies it, unpacks it into a
 hidden directory, creates a virtualenv from the wheels in the bundle without network access,
 compiles the Python files, runs the smoke check as the app's user, makes the release read-only, and
@@ -71,7 +72,7 @@ the keys that must have signed the bundle.
 			if err != nil {
 				return err
 			}
-			return c.conclude(cc, out, out.Result, func() { c.printInstall(conf.App, cc.Args().First(), out) })
+			return c.conclude(cc, out, out.Result, func() { c.print().install(conf.App, cc.Args().First(), out) })
 		},
 	}
 }
@@ -203,10 +204,10 @@ func (p *progress) install(ev install.Event) {
 	p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 }
 
-func (c *command) printInstall(app, word string, out *installOutcome) {
-	p := paletteFor(c.stdout)
+func (pr printer) install(app, word string, out *installOutcome) {
+	p := paletteFor(pr.stdout)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
 	name := out.Release
 	if name != "" && out.Commit != "" {
@@ -215,28 +216,28 @@ func (c *command) printInstall(app, word string, out *installOutcome) {
 	switch {
 	case out.Result != api.Done:
 		fmt.Fprintf(
-			c.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)),
+			pr.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)),
 			p.red("was refused"), out.Error,
 		)
-		c.printLog("check", out.Log)
+		pr.log("check", out.Log)
 	case !out.Changed:
-		fmt.Fprintf(c.stdout, "%s: %s is already installed from this bundle; nothing to do\n", app, name)
+		fmt.Fprintf(pr.stdout, "%s: %s is already installed from this bundle; nothing to do\n", app, name)
 	default:
 		fmt.Fprintf(
-			c.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s\n", app, p.bold(name),
+			pr.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s\n", app, p.bold(name),
 			p.green("is installed"), seconds(out.Seconds), out.Path, out.Release,
 		)
 	}
 }
 
-// printLog prints the last lines of the program that failed.
-func (c *command) printLog(whose string, lines []string) {
+// log prints the last lines of the program that failed.
+func (pr printer) log(whose string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
-	p := paletteFor(c.stdout)
-	fmt.Fprintf(c.stdout, "the last lines of the %s:\n", whose)
+	p := paletteFor(pr.stdout)
+	fmt.Fprintf(pr.stdout, "the last lines of the %s:\n", whose)
 	for _, l := range withoutRepeats(lines) {
-		fmt.Fprintf(c.stdout, "  %s %s\n", p.dim("|"), l)
+		fmt.Fprintf(pr.stdout, "  %s %s\n", p.dim("|"), l)
 	}
 }

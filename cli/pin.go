@@ -39,7 +39,9 @@ func (c *command) pinCommand() *cli.Command {
 				return err
 			}
 			changed, err := store.Pin(name, releases.Pin{Note: cc.String("note"), By: pinningUser(), At: c.now()})
-			return c.printPin(cc, pinView{Changed: changed, Release: name, Pinned: true, Note: cc.String("note")}, err)
+			return c.print().pin(
+				cc, pinView{Changed: changed, Release: name, Pinned: true, Note: cc.String("note")}, err,
+			)
 		},
 	}
 }
@@ -61,7 +63,7 @@ func (c *command) unpinCommand() *cli.Command {
 				return err
 			}
 			changed, err := store.Unpin(name)
-			return c.printPin(cc, pinView{Changed: changed, Release: name}, err)
+			return c.print().pin(cc, pinView{Changed: changed, Release: name}, err)
 		},
 	}
 }
@@ -103,22 +105,22 @@ func pinningUser() string {
 	return strconv.Itoa(os.Getuid())
 }
 
-func (c *command) printPin(cc *cli.Context, view pinView, err error) error {
+func (pr printer) pin(cc *cli.Context, view pinView, err error) error {
 	if err != nil {
 		return err
 	}
 	if cc.Bool("json") {
-		return c.json(view)
+		return pr.json(view)
 	}
 	switch {
 	case view.Pinned && view.Changed:
-		fmt.Fprintf(c.stdout, "%s is pinned: superctl prune keeps it\n", view.Release)
+		fmt.Fprintf(pr.stdout, "%s is pinned: superctl prune keeps it\n", view.Release)
 	case view.Pinned:
-		fmt.Fprintf(c.stdout, "%s is already pinned; nothing to do\n", view.Release)
+		fmt.Fprintf(pr.stdout, "%s is already pinned; nothing to do\n", view.Release)
 	case view.Changed:
-		fmt.Fprintf(c.stdout, "%s is no longer pinned\n", view.Release)
+		fmt.Fprintf(pr.stdout, "%s is no longer pinned\n", view.Release)
 	default:
-		fmt.Fprintf(c.stdout, "%s is not pinned; nothing to do\n", view.Release)
+		fmt.Fprintf(pr.stdout, "%s is not pinned; nothing to do\n", view.Release)
 	}
 	return nil
 }

@@ -137,9 +137,9 @@ func inPlace(kind string) bool {
 	return slices.Contains([]api.Kind{api.Restart, api.Scale, api.Pause, api.Resume}, api.Kind(kind))
 }
 
-// printInPlace prints the outcome of a change of the live release's processes.
-func (c *command) printInPlace(app string, out *api.Outcome) {
-	p := paletteFor(c.stdout)
+// inPlace prints the outcome of a change of the live release's processes.
+func (pr printer) inPlace(app string, out *api.Outcome) {
+	p := paletteFor(pr.stdout)
 	done := map[api.Kind]string{
 		api.Restart: "restarted", api.Scale: "scaled", api.Pause: "paused", api.Resume: "resumed",
 	}[api.Kind(out.Kind)]
@@ -150,15 +150,15 @@ func (c *command) printInPlace(app string, out *api.Outcome) {
 	switch {
 	case out.Result != api.Done:
 		fmt.Fprintf(
-			c.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.red("was refused"), out.Error,
+			pr.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.red("was refused"), out.Error,
 			previousText(out, "is still live, untouched"),
 		)
 	case !out.Changed:
-		fmt.Fprintf(c.stdout, "%s: %s; nothing to do\n", app, detail)
+		fmt.Fprintf(pr.stdout, "%s: %s; nothing to do\n", app, detail)
 	case detail == "":
-		fmt.Fprintf(c.stdout, "%s: %s in %s\n", app, p.green(done), seconds(out.Seconds))
+		fmt.Fprintf(pr.stdout, "%s: %s in %s\n", app, p.green(done), seconds(out.Seconds))
 	default:
-		fmt.Fprintf(c.stdout, "%s: %s %s in %s\n", app, p.green(done), detail, seconds(out.Seconds))
+		fmt.Fprintf(pr.stdout, "%s: %s %s in %s\n", app, p.green(done), detail, seconds(out.Seconds))
 	}
 }
 

@@ -85,7 +85,7 @@ that does not look like a release. It also removes the leftovers of interrupted 
 			if cc.Bool("json") {
 				return errors.Join(err, c.json(view))
 			}
-			c.printPrune(conf.App, view)
+			c.print().prune(conf.App, view)
 			return err
 		},
 	}
@@ -165,7 +165,8 @@ func protected(ctx context.Context, conf *config.Config, store *releases.Store) 
 		)
 	case last.Release.Path == "" && missing != nil:
 		return nil, fmt.Errorf(
-			"nothing was removed, because the live release is unknown: it is not in the state in %s, and %w", conf.State,
+			"nothing was removed, because the live release is unknown: it is not in the state in %s, and %w",
+			conf.State,
 			unreachable,
 		)
 	}
@@ -193,22 +194,22 @@ func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 	}
 }
 
-// printPrune prints what was removed and what is kept, with the reasons.
-func (c *command) printPrune(app string, view *pruneView) {
-	p := paletteFor(c.stdout)
+// prune prints what was removed and what is kept, with the reasons.
+func (pr printer) prune(app string, view *pruneView) {
+	p := paletteFor(pr.stdout)
 	what := fmt.Sprintf("%s and %s", count(len(view.Removed), "release", "releases"), sizeOf(view.Freed))
 	switch n := len(view.Removed); {
 	case view.DryRun && n > 0:
-		fmt.Fprintf(c.stdout, "%s: a prune would remove %s\n", app, what)
+		fmt.Fprintf(pr.stdout, "%s: a prune would remove %s\n", app, what)
 	case n > 0:
-		fmt.Fprintf(c.stdout, "%s: %s %s\n", app, p.green("removed"), what)
+		fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, p.green("removed"), what)
 	default:
-		fmt.Fprintf(c.stdout, "%s: no release to remove\n", app)
+		fmt.Fprintf(pr.stdout, "%s: no release to remove\n", app)
 	}
-	c.writePruned(view, p)
+	pr.pruned(view, p)
 	if len(view.Leftovers) > 0 {
 		fmt.Fprintf(
-			c.stdout, "  leftovers of interrupted installs and prunes: %s\n", strings.Join(view.Leftovers, ", "),
+			pr.stdout, "  leftovers of interrupted installs and prunes: %s\n", strings.Join(view.Leftovers, ", "),
 		)
 	}
 	if n := len(view.Unseen); n > 0 {
@@ -217,14 +218,14 @@ func (c *command) printPrune(app string, view *pruneView) {
 			how = ", even as root"
 		}
 		fmt.Fprintf(
-			c.stdout, "%s %s could not be inspected%s: %s\n", p.yellow("warning:"), count(n, "process", "processes"),
+			pr.stdout, "%s %s could not be inspected%s: %s\n", p.yellow("warning:"), count(n, "process", "processes"),
 			how, first(view.Unseen, 3),
 		)
 	}
 }
 
-// writePruned prints each release and whether it is kept or removed, the newest first.
-func (c *command) writePruned(view *pruneView, p palette) {
+// pruned prints each release and whether it is kept or removed, the newest first.
+func (pr printer) pruned(view *pruneView, p palette) {
 	type entry struct {
 		installed time.Time
 		cells     []string
@@ -232,7 +233,7 @@ func (c *command) writePruned(view *pruneView, p palette) {
 	entries := make([]entry, 0, len(view.Kept)+len(view.Removed))
 	for _, r := range view.Kept {
 		entries = append(entries, entry{
-			r.Installed, []string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), "", "kept: " + r.Why},
+			r.Installed, []string{r.Name, dash(short(r.Commit)), age(pr.now(), r.Installed), "", "kept: " + r.Why},
 		})
 	}
 	goes := "removed"
@@ -242,7 +243,7 @@ func (c *command) writePruned(view *pruneView, p palette) {
 	for _, r := range view.Removed {
 		entries = append(entries, entry{
 			r.Installed,
-			[]string{r.Name, dash(short(r.Commit)), age(c.now(), r.Installed), sizeOf(r.Freed), p.yellow(goes)},
+			[]string{r.Name, dash(short(r.Commit)), age(pr.now(), r.Installed), sizeOf(r.Freed), p.yellow(goes)},
 		})
 	}
 	slices.SortStableFunc(entries, func(a, b entry) int { return b.installed.Compare(a.installed) })
@@ -250,7 +251,7 @@ func (c *command) writePruned(view *pruneView, p palette) {
 	for _, f := range entries {
 		t.row(f.cells...)
 	}
-	t.write(c.stdout, "  ")
+	t.write(pr.stdout, "  ")
 }
 
 // first joins the first entries of a list and adds the number of the others.

@@ -68,7 +68,7 @@ of a broken release includes the reason.
 			if cc.Bool("json") {
 				return c.json(views)
 			}
-			return c.writeReleases(cc, conf, views)
+			return c.print().releases(cc, conf, views)
 		},
 	}
 }
@@ -155,14 +155,15 @@ func stateOf(st *api.Status, name string) string {
 	return ""
 }
 
-func (c *command) writeReleases(cc *cli.Context, conf *config.Config, views []releaseView) error {
+func (pr printer) releases(cc *cli.Context, conf *config.Config, views []releaseView) error {
 	if len(views) == 0 {
 		fmt.Fprintf(
-			c.stdout, "no release in %s yet: install a bundle, or copy a release into a directory there\n", conf.Releases,
+			pr.stdout, "no release in %s yet: install a bundle, or copy a release into a directory there\n",
+			conf.Releases,
 		)
 		return nil
 	}
-	p := paletteFor(c.stdout)
+	p := paletteFor(pr.stdout)
 	var t table
 	t.row(p.dim("RELEASE"), p.dim("COMMIT"), p.dim("BUILT"), p.dim("INSTALLED"), p.dim("SIZE"), p.dim("STATE"))
 	for i := range views {
@@ -175,11 +176,11 @@ func (c *command) writeReleases(cc *cli.Context, conf *config.Config, views []re
 		if v.Partial {
 			size = "> " + size
 		}
-		t.row(v.Name, commit, age(c.now(), v.Built), age(c.now(), v.Installed), size, v.stateText(p))
+		t.row(v.Name, commit, age(pr.now(), v.Built), age(pr.now(), v.Installed), size, v.stateText(p))
 	}
-	out := c.newText(cc)
+	out := pr.newText(cc)
 	t.write(out, "")
-	_, err := c.stdout.Write(out.Bytes())
+	_, err := pr.stdout.Write(out.Bytes())
 	return err
 }
 

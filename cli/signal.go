@@ -44,7 +44,7 @@ superctl does not send it, and the command fails.
 			if err != nil {
 				return err
 			}
-			return c.conclude(cc, out, signalResult(out), func() { c.printSignaled(out) })
+			return c.conclude(cc, out, signalResult(out), func() { c.print().signaled(out) })
 		},
 	}
 }
@@ -68,24 +68,24 @@ func signalResult(out *api.Signaled) api.Result {
 	return api.Aborted
 }
 
-func (c *command) printSignaled(out *api.Signaled) {
-	p := paletteFor(c.stdout)
+func (pr printer) signaled(out *api.Signaled) {
+	p := paletteFor(pr.stdout)
 	for _, w := range out.Workers {
 		worker := fmt.Sprintf(
 			"%s.%d of %s (generation %d, pid %d)", out.Process, w.Instance, w.Release, w.Generation, w.PID,
 		)
 		switch {
 		case w.Sent:
-			fmt.Fprintf(c.stdout, "%s: sent %s to %s\n", out.App, out.Signal, worker)
+			fmt.Fprintf(pr.stdout, "%s: sent %s to %s\n", out.App, out.Signal, worker)
 		case w.Failed:
 			fmt.Fprintf(
-				c.stdout, "%s: %s %s did not get %s: %s\n", out.App, p.red("FAIL"), worker, out.Signal, w.Reason,
+				pr.stdout, "%s: %s %s did not get %s: %s\n", out.App, p.red("FAIL"), worker, out.Signal, w.Reason,
 			)
 		default:
-			fmt.Fprintf(c.stdout, "%s: skipped %s: %s\n", out.App, worker, w.Reason)
+			fmt.Fprintf(pr.stdout, "%s: skipped %s: %s\n", out.App, worker, w.Reason)
 		}
 	}
 	if len(out.Workers) == 0 {
-		fmt.Fprintf(c.stdout, "%s: no worker of %s runs; nothing to do\n", out.App, out.Process)
+		fmt.Fprintf(pr.stdout, "%s: no worker of %s runs; nothing to do\n", out.App, out.Process)
 	}
 }

@@ -59,7 +59,7 @@ func (c *command) status(cc *cli.Context) error {
 		case err != nil:
 			return err
 		}
-		if err := c.printStatus(cc, &st); err != nil || !cc.Bool("watch") {
+		if err := c.print().status(cc, &st); err != nil || !cc.Bool("watch") {
 			return errors.Join(err, healthCode(cc, &st))
 		}
 		select {
@@ -70,16 +70,16 @@ func (c *command) status(cc *cli.Context) error {
 	}
 }
 
-func (c *command) printStatus(cc *cli.Context, st *api.Status) error {
+func (pr printer) status(cc *cli.Context, st *api.Status) error {
 	if cc.Bool("json") {
-		return c.json(st)
+		return pr.json(st)
 	}
-	b := c.newText(cc)
-	if cc.Bool("watch") && isTerminal(c.stdout) {
+	b := pr.newText(cc)
+	if cc.Bool("watch") && isTerminal(pr.stdout) {
 		b.WriteString(clearScreen)
 	}
-	writeStatus(b, st, paletteFor(c.stdout), c.now())
-	_, err := c.stdout.Write(b.Bytes())
+	writeStatus(b, st, paletteFor(pr.stdout), pr.now())
+	_, err := pr.stdout.Write(b.Bytes())
 	return err
 }
 
@@ -151,7 +151,9 @@ func writeLive(w io.Writer, st *api.Status, p palette, now time.Time) {
 		return
 	}
 	live := withCommit(st.Release, st.Commit)
-	fmt.Fprintf(w, "%s: %s, %s, live since %s", p.bold(st.App), p.bold(live), health(st.Health), age(now, liveSince(st)))
+	fmt.Fprintf(
+		w, "%s: %s, %s, live since %s", p.bold(st.App), p.bold(live), health(st.Health), age(now, liveSince(st)),
+	)
 	if st.LiveOrigin != nil {
 		fmt.Fprintf(w, " by %s", st.LiveOrigin.By(st.LiveBy))
 	}

@@ -20,22 +20,22 @@ func (c *command) tryRelease(cc *cli.Context, conf *config.Config, u *config.Use
 	if err != nil {
 		return err
 	}
-	return c.conclude(cc, out, out.Result, func() { c.printTrial(conf.App, out) })
+	return c.conclude(cc, out, out.Result, func() { c.print().trial(conf.App, out) })
 }
 
-// printTrial prints the outcome of a trial.
-func (c *command) printTrial(app string, out *api.Outcome) {
-	p := paletteFor(c.stdout)
+// trial prints the outcome of a trial.
+func (pr printer) trial(app string, out *api.Outcome) {
+	p := paletteFor(pr.stdout)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(c.stdout, "%s %s\n", p.yellow("warning:"), w)
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
 	}
-	c.printLog("worker", out.Log)
+	pr.log("worker", out.Log)
 	if out.Result == api.Done {
 		fmt.Fprintf(
-			c.stdout, "%s: %s %s: its health check passed on a private socket\n", app, p.bold(out.Release),
+			pr.stdout, "%s: %s %s: its health check passed on a private socket\n", app, p.bold(out.Release),
 			p.green("works"),
 		)
 		return
 	}
-	fmt.Fprintf(c.stdout, "%s: %s %s: %s\n", app, p.bold(out.Release), p.red("does not work"), out.Error)
+	fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, p.bold(out.Release), p.red("does not work"), out.Error)
 }

@@ -58,7 +58,7 @@ something has changed.
 			}) {
 				result = api.Aborted
 			}
-			return c.conclude(cc, views, result, func() { c.printVerify(conf.App, views) })
+			return c.conclude(cc, views, result, func() { c.print().verify(conf.App, views) })
 		},
 	}
 }
@@ -125,30 +125,30 @@ func resolveAll(
 // has all.
 const maxPaths = 20
 
-func (c *command) printVerify(app string, views []verifyView) {
-	p := paletteFor(c.stdout)
+func (pr printer) verify(app string, views []verifyView) {
+	p := paletteFor(pr.stdout)
 	if len(views) == 0 {
-		fmt.Fprintf(c.stdout, "%s: no release to verify\n", app)
+		fmt.Fprintf(pr.stdout, "%s: no release to verify\n", app)
 	}
 	for i := range views {
 		v := &views[i]
 		switch v.State {
 		case "unchanged":
-			fmt.Fprintf(c.stdout, "%s: %s %s\n", app, v.Release, p.green("is unchanged"))
+			fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, v.Release, p.green("is unchanged"))
 		case "changed":
-			fmt.Fprintf(c.stdout, "%s: %s %s\n", app, p.bold(v.Release), p.red("has changed since its installation"))
+			fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, p.bold(v.Release), p.red("has changed since its installation"))
 		default:
-			fmt.Fprintf(c.stdout, "%s: %s %s: %s\n", app, v.Release, p.yellow("cannot be verified"), v.Error)
+			fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, v.Release, p.yellow("cannot be verified"), v.Error)
 		}
 		for _, kind := range []struct {
 			what  string
 			paths []string
 		}{{"changed", v.Changed}, {"added", v.Added}, {"removed", v.Removed}} {
 			for _, path := range kind.paths[:min(maxPaths, len(kind.paths))] {
-				fmt.Fprintf(c.stdout, "  %-8s %s\n", kind.what, printable(path))
+				fmt.Fprintf(pr.stdout, "  %-8s %s\n", kind.what, printable(path))
 			}
 			if more := len(kind.paths) - maxPaths; more > 0 {
-				fmt.Fprintf(c.stdout, "  %-8s and %d more\n", kind.what, more)
+				fmt.Fprintf(pr.stdout, "  %-8s and %d more\n", kind.what, more)
 			}
 		}
 	}
