@@ -72,7 +72,7 @@ func (s *steer) Stage(gen int) error {
 		return err
 	}
 	if err := s.stage(gen); err != nil {
-		return errors.Join(fmt.Errorf("stage generation %d: %w", gen, err), s.trim())
+		return errors.Join(fmt.Errorf("stage generation %d: %w", gen, err), s.spares().trim())
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (s *steer) stage(gen int) error {
 	if err := s.survey(); err != nil {
 		return err
 	}
-	fd, err := s.takeSpare()
+	fd, err := s.spares().take()
 	if err != nil {
 		return err
 	}
@@ -93,30 +93,35 @@ func (s *steer) stage(gen int) error {
 		s.group[i].gen = 0
 		return err
 	}
-	return s.pad()
+	return s.spares().pad()
 }
 
-// takeSpare returns the descriptor of a spare whose index is known.
-func (s *steer) takeSpare() (fd int, err error) {
+// spareKeeper keeps the group's spares: listeners that only reserve indexes.
+type spareKeeper struct{ *steer }
+
+func (s *steer) spares() spareKeeper { return spareKeeper{s} }
+
+// take returns the descriptor of a spare whose index is known.
+func (sk spareKeeper) take() (fd int, err error) {
 	for range stageTries {
-		i := s.group.freeSpare()
+		i := sk.group.freeSpare()
 		if i < 0 {
-			if err := s.addSpare(); err != nil {
+			if err := sk.add(); err != nil {
 				return -1, err
 			}
-			if err := s.survey(); err != nil {
+			if err := sk.survey(); err != nil {
 				return -1, err
 			}
-			i = len(s.group) - 1
-			if !s.group[i].spare() {
-				i = s.group.freeSpare()
+			i = len(sk.group) - 1
+			if !sk.group[i].spare() {
+				i = sk.group.freeSpare()
 			}
 		}
-		if len(s.group) == 1 {
-			return s.group[i].fd, nil // the only member has index 0
+		if len(sk.group) == 1 {
+			return sk.group[i].fd, nil // the only member has index 0
 		}
-		fd = s.group[i].fd
-		if err = s.verifyIndex(fd); err == nil {
+		fd = sk.group[i].fd
+		if err = sk.verifyIndex(fd); err == nil {
 			return fd, nil
 		}
 	}
@@ -178,7 +183,7 @@ func (s *steer) Spread(gens []int) error {
 		}
 		s.adopted = false
 	}
-	return s.pad()
+	return s.spares().pad()
 }
 
 func (s *steer) Canary(gen, share int, networks []netip.Prefix) error {
@@ -231,7 +236,7 @@ func (s *steer) relisten(gen int) error {
 	s.group = append(s.group, member{gen: gen, fd: m.fd, inode: m.inode})
 	return errors.Join(
 		fmt.Errorf("a worker of generation %d had shut down the listener that it shares with others; it listens again",
-			gen), s.attach(), s.pad())
+			gen), s.attach(), s.spares().pad())
 }
 
 // Close removes the listener from the group by shutdown, not only by close. Another process with a
@@ -255,7 +260,7 @@ func (s *steer) Close(gen int) error {
 		}
 	}
 	queued, _, _ := tcpQueue(m.fd)
-	err = errors.Join(s.leave(gen), s.attach(), s.survey(), s.pad())
+	err = errors.Join(s.leave(gen), s.attach(), s.survey(), s.spares().pad())
 	if queued > 0 {
 		err = errors.Join(err,
 			fmt.Errorf("%d connections were still queued for generation %d, and are reset", queued, gen))
@@ -299,7 +304,7 @@ func (s *steer) keepIndexes(gen int) error {
 	if s.group.count(func(m member) bool { return m.gen != 0 }) < 2 {
 		return nil // no remaining generation could be moved
 	}
-	return s.addSpare()
+	return s.spares().add()
 }
 
 // drop removes the member at i from the group.
@@ -321,9 +326,9 @@ func closeListener(fd int) error {
 	return nil
 }
 
-// addSpare appends a listener that gets no connections.
-func (s *steer) addSpare() error {
-	fd, err := listenTCP(s.at, s.backlog)
+// add appends a listener that gets no connections.
+func (sk spareKeeper) add() error {
+	fd, err := listenTCP(sk.at, sk.backlog)
 	if err != nil {
 		return err
 	}
@@ -331,10 +336,10 @@ func (s *steer) addSpare() error {
 	if err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
-	s.group = append(s.group, member{fd: fd, inode: number})
-	s.watch.add(fd)
-	if len(s.group) == 1 {
-		return s.attach()
+	sk.group = append(sk.group, member{fd: fd, inode: number})
+	sk.watch.add(fd)
+	if len(sk.group) == 1 {
+		return sk.attach()
 	}
 	return nil
 }
@@ -343,31 +348,31 @@ func (s *steer) addSpare() error {
 // any moment: then a spare moves to their index instead of the live listener. While an earlier
 // daemon's listener is live there must be no spare, because the listener that moves to the live
 // index gets its connections.
-func (s *steer) pad() error {
-	for s.live != 0 && s.group.trailingSpares() < s.group.count(member.foreign) {
-		if err := s.addSpare(); err != nil {
+func (sk spareKeeper) pad() error {
+	for sk.live != 0 && sk.group.trailingSpares() < sk.group.count(member.foreign) {
+		if err := sk.add(); err != nil {
 			return err
 		}
 	}
-	return s.trim()
+	return sk.trim()
 }
 
 // trim closes the spares that reserve no index.
-func (s *steer) trim() (err error) {
-	for s.group.trailingSpares() > s.group.count(member.foreign) {
-		err = errors.Join(err, s.drop(len(s.group)-1))
+func (sk spareKeeper) trim() (err error) {
+	for sk.group.trailingSpares() > sk.group.count(member.foreign) {
+		err = errors.Join(err, sk.drop(len(sk.group)-1))
 	}
-	if slices.ContainsFunc(s.group, func(m member) bool { return m.gen != 0 }) {
+	if slices.ContainsFunc(sk.group, func(m member) bool { return m.gen != 0 }) {
 		return err
 	}
 	// No remaining generation could be moved.
-	for i := len(s.group) - 1; i >= 0; i-- {
-		if s.group[i].spare() {
-			err = errors.Join(err, s.drop(i))
+	for i := len(sk.group) - 1; i >= 0; i-- {
+		if sk.group[i].spare() {
+			err = errors.Join(err, sk.drop(i))
 		}
 	}
-	if len(s.group) == 1 {
-		s.group[0].indexUnknown = false
+	if len(sk.group) == 1 {
+		sk.group[0].indexUnknown = false
 	}
 	return err
 }

@@ -34,7 +34,7 @@ func (s *steer) Verify(_ context.Context, gen int) error {
 	if err == nil && s.serves(gen) {
 		err = s.verifyClients()
 	}
-	return errors.Join(err, s.pad())
+	return errors.Join(err, s.spares().pad())
 }
 
 // verifyClients checks that clients reach a listener that serves.

@@ -162,8 +162,8 @@ func (b *builder) build(ctx context.Context) error {
 		do   func(context.Context) (detail string, err error)
 	}{
 		{"project", b.readProject},
-		{"python", b.findPython},
-		{"lock", b.readLock},
+		{"python", b.search().find},
+		{"lock", b.locks().read},
 		{"wheels", b.makeWheels},
 		{"run", b.runCommands},
 		{"bundle", b.writeBundle},

@@ -18,6 +18,11 @@ import (
 	"superctl/releases/bundle"
 )
 
+// lockReader reads which packages a release has.
+type lockReader struct{ *builder }
+
+func (b *builder) locks() lockReader { return lockReader{b} }
+
 // The kinds of locks, in the order in which they are looked for.
 const (
 	uvLock      = "uv.lock"
@@ -53,50 +58,50 @@ func (l *lock) complete() bool {
 	})
 }
 
-// readLock finds and reads the lock.
-func (b *builder) readLock(ctx context.Context) (string, error) {
-	if err := b.findLock(); err != nil {
+// read finds and reads the lock.
+func (lr lockReader) read(ctx context.Context) (string, error) {
+	if err := lr.find(); err != nil {
 		return "", err
 	}
-	l := &b.lock
+	l := &lr.lock
 	var err error
-	if _, l.sum, err = bundle.Sum(filepath.Join(b.stage, l.name)); err != nil {
+	if _, l.sum, err = bundle.Sum(filepath.Join(lr.stage, l.name)); err != nil {
 		return "", err
 	}
 	q := question{Requirements: l.name}
 	switch l.kind {
 	case uvLock:
-		q.Requirements = filepath.Join(b.temp, "exported.txt")
-		err = b.exportUV(ctx, q.Requirements)
+		q.Requirements = filepath.Join(lr.temp, "exported.txt")
+		err = lr.exportUV(ctx, q.Requirements)
 	case pylockTOML:
-		q.Pylock, q.Requirements = l.name, filepath.Join(b.temp, "converted.txt")
-		q.Extras, q.Groups = b.Extras, b.Groups
+		q.Pylock, q.Requirements = l.name, filepath.Join(lr.temp, "converted.txt")
+		q.Extras, q.Groups = lr.Extras, lr.Groups
 	default:
-		if len(b.Extras)+len(b.Groups) > 0 {
+		if len(lr.Extras)+len(lr.Groups) > 0 {
 			err = inputError("[build] names extras or groups, but %s has none: set lock to a file that has them", l.name)
 		}
 	}
 	if err != nil {
 		return "", err
 	}
-	said, err := b.inspect(ctx, q)
+	said, err := lr.inspect(ctx, q)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", l.name, err)
 	}
 	l.requirements, l.list = q.Requirements, said.Requirements
 	for i := range l.list {
-		l.list[i].Where = b.plain(l.list[i].Where)
+		l.list[i].Where = lr.plain(l.list[i].Where)
 	}
-	if err := b.checkPins(); err != nil {
+	if err := lr.checkPins(); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s, %s", l.name, counted(b.expected(), "dependency", "dependencies")), nil
+	return fmt.Sprintf("%s, %s", l.name, counted(lr.expected(), "dependency", "dependencies")), nil
 }
 
 // expected returns the number of wheels that the lock names; a requirements file without hashes may
 // lead to more.
-func (b *builder) expected() (n int) {
-	for _, r := range b.lock.list {
+func (lr lockReader) expected() (n int) {
+	for _, r := range lr.lock.list {
 		if r.Applies {
 			n++
 		}
@@ -104,30 +109,30 @@ func (b *builder) expected() (n int) {
 	return n
 }
 
-// findLock finds the lock among the project's files.
-func (b *builder) findLock() error {
+// find finds the lock among the project's files.
+func (lr lockReader) find() error {
 	names := []string{uvLock, pylockTOML, requireText}
-	if b.Lock != "" {
-		names = []string{path.Clean(b.Lock)}
+	if lr.Lock != "" {
+		names = []string{path.Clean(lr.Lock)}
 	}
 	for _, name := range names {
-		if _, err := os.Stat(filepath.Join(b.stage, name)); err == nil {
-			b.lock = lock{name: name, kind: kindOf(name)}
+		if _, err := os.Stat(filepath.Join(lr.stage, name)); err == nil {
+			lr.lock = lock{name: name, kind: kindOf(name)}
 			return nil
 		}
 	}
 	for _, name := range names {
-		if _, err := os.Stat(filepath.Join(b.Dir, name)); err == nil {
+		if _, err := os.Stat(filepath.Join(lr.Dir, name)); err == nil {
 			return inputError("%s exists, but is not one of the project's files: "+
 				"run git add %s, or add it to [build] files", name, name)
 		}
 	}
-	if b.Lock != "" {
-		return inputError("no lock file %s in %s", b.Lock, b.Dir)
+	if lr.Lock != "" {
+		return inputError("no lock file %s in %s", lr.Lock, lr.Dir)
 	}
 	return inputError("no lock file in %s: create uv.lock (uv lock), pylock.toml (pip lock, uv export) or "+
 		"requirements.txt (pip-compile --generate-hashes), or set [build] lock; a project without dependencies needs "+
-		"an empty requirements.txt", b.Dir)
+		"an empty requirements.txt", lr.Dir)
 }
 
 var pylockName = regexp.MustCompile(`^pylock\.([^.]+\.)?toml$`) // PEP 751
@@ -143,63 +148,63 @@ func kindOf(name string) string {
 }
 
 // checkPins reports the dependencies that a requirements file does not pin.
-func (b *builder) checkPins() error {
-	if b.lock.complete() {
+func (lr lockReader) checkPins() error {
+	if lr.lock.complete() {
 		return nil
 	}
 	var open []string
-	for _, r := range b.lock.list {
+	for _, r := range lr.lock.list {
 		if r.Applies && r.Path == "" && !r.Hashed {
 			open = append(open, fmt.Sprintf("%s (%s)", r.Line, r.Where))
 		}
 	}
 	const how = "pip-compile --generate-hashes and uv pip compile --generate-hashes add hashes"
-	if b.RequirePinned {
+	if lr.RequirePinned {
 		return inputError("--require-pinned: %s no hash: %s.\n%s",
 			counted(len(open), "dependency has", "dependencies have"), few(open), how)
 	}
-	b.warn("%s no hash, so the next build may get other files: %s. %s",
+	lr.warn("%s no hash, so the next build may get other files: %s. %s",
 		counted(len(open), "dependency has", "dependencies have"), few(open), how)
 	return nil
 }
 
 // exportUV exports uv's lock as a requirements file, after checking that it matches the project.
-func (b *builder) exportUV(ctx context.Context, to string) error {
-	uv := b.uv()
+func (lr lockReader) exportUV(ctx context.Context, to string) error {
+	uv := lr.uv()
 	if uv == "" {
 		return inputError("%s needs uv, which is not installed: install it (https://docs.astral.sh/uv, or pip install uv), "+
-			"or set [build] lock = \"requirements.txt\"", b.lock.name)
+			"or set [build] lock = \"requirements.txt\"", lr.lock.name)
 	}
-	dir := filepath.Join(b.stage, path.Dir(b.lock.name))
-	if err := b.checkUV(ctx, uv, dir); err != nil {
+	dir := filepath.Join(lr.stage, path.Dir(lr.lock.name))
+	if err := lr.checkUV(ctx, uv, dir); err != nil {
 		return err
 	}
 	args := []string{
 		uv, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-editable", "--no-header",
-		"--no-annotate", "--python", b.python.path,
+		"--no-annotate", "--python", lr.python.path,
 	}
-	for _, name := range b.Extras {
+	for _, name := range lr.Extras {
 		args = append(args, "--extra", name)
 	}
-	for _, name := range b.Groups {
+	for _, name := range lr.Groups {
 		args = append(args, "--group", name)
 	}
-	out, err := b.data(ctx, "uv export", Command{Args: args, Dir: dir})
+	out, err := lr.data(ctx, "uv export", Command{Args: args, Dir: dir})
 	if err != nil {
 		return err
 	}
-	if b.lock.index, err = registries(filepath.Join(b.stage, b.lock.name)); err != nil {
-		return inputError("read %s: %v", b.lock.name, err)
+	if lr.lock.index, err = registries(filepath.Join(lr.stage, lr.lock.name)); err != nil {
+		return inputError("read %s: %v", lr.lock.name, err)
 	}
 	return os.WriteFile(to, out, 0o600)
 }
 
 // checkUV asks uv whether its lock matches pyproject.toml, first without the network.
-func (b *builder) checkUV(ctx context.Context, uv, dir string) error {
+func (lr lockReader) checkUV(ctx context.Context, uv, dir string) error {
 	var err error
 	for _, more := range [][]string{{"--offline"}, nil} {
-		args := append([]string{uv, "lock", "--check", "--python", b.python.path}, more...)
-		if err = b.tool(ctx, "uv lock --check", Command{Args: args, Dir: dir}, nil); err == nil {
+		args := append([]string{uv, "lock", "--check", "--python", lr.python.path}, more...)
+		if err = lr.tool(ctx, "uv lock --check", Command{Args: args, Dir: dir}, nil); err == nil {
 			return nil
 		}
 		if t := asTool(err); t == nil || t.says("needs to be updated") {
@@ -211,9 +216,9 @@ func (b *builder) checkUV(ctx context.Context, uv, dir string) error {
 		return err
 	case t.says("needs to be updated"):
 		return inputError("%s is outdated, it does not match pyproject.toml: run uv lock, check the changes and commit them",
-			b.lock.name)
+			lr.lock.name)
 	case errors.Is(offline(err), err) && offline(err) != err: //nolint:errorlint // whether it has become another
-		b.warn("cannot check without a network whether %s matches pyproject.toml", b.lock.name)
+		lr.warn("cannot check without a network whether %s matches pyproject.toml", lr.lock.name)
 		return nil
 	}
 	return err
@@ -249,19 +254,19 @@ func registries(path string) ([]string, error) {
 // remote writes the lock's requirements for the index as files for pip. Requirements that cannot
 // have a hash, because they come from a repository, are in a separate file: pip requires hashes for
 // all of a file or for none. The user's own file is used unchanged, with its options.
-func (b *builder) remote() (files []string, hashed []bool, err error) {
-	if b.lock.kind == requireText {
-		if b.expected() == 0 {
+func (lr lockReader) remote() (files []string, hashed []bool, err error) {
+	if lr.lock.kind == requireText {
+		if lr.expected() == 0 {
 			return nil, nil, nil
 		}
-		return []string{b.lock.requirements}, []bool{b.lock.complete()}, nil
+		return []string{lr.lock.requirements}, []bool{lr.lock.complete()}, nil
 	}
 	for _, with := range []bool{true, false} {
-		text := b.lock.normal(func(r requirement) bool { return r.Hashed == with })
+		text := lr.lock.normal(func(r requirement) bool { return r.Hashed == with })
 		if len(text) == 0 {
 			continue
 		}
-		file := filepath.Join(b.temp, fmt.Sprintf("remote-%t.txt", with))
+		file := filepath.Join(lr.temp, fmt.Sprintf("remote-%t.txt", with))
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			return nil, nil, err
 		}
@@ -288,13 +293,13 @@ func (l *lock) normal(which func(requirement) bool) []byte {
 
 // locals returns the directories of the project that its lock lists as dependencies, relative to
 // the project.
-func (b *builder) locals() ([]string, error) {
+func (lr lockReader) locals() ([]string, error) {
 	var list []string
-	stage, err := filepath.EvalSymlinks(b.stage)
+	stage, err := filepath.EvalSymlinks(lr.stage)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range b.lock.list {
+	for _, r := range lr.lock.list {
 		if !r.Applies || r.Path == "" {
 			continue
 		}
@@ -305,7 +310,7 @@ func (b *builder) locals() ([]string, error) {
 		rel, err := filepath.Rel(stage, at)
 		if err != nil || !filepath.IsLocal(rel) {
 			return nil, inputError("%s: %s is a directory outside the project: a bundle cannot contain it",
-				b.lock.name, r.Line)
+				lr.lock.name, r.Line)
 		}
 		if rel != "." { // the project itself; see isPackage
 			list = append(list, rel)

@@ -17,6 +17,11 @@ import (
 	wheelfile "superctl/releases/wheel"
 )
 
+// pythonSearch finds the Python that a release is built for.
+type pythonSearch struct{ *builder }
+
+func (b *builder) search() pythonSearch { return pythonSearch{b} }
+
 //go:embed inspect.py
 var inspectProgram string
 
@@ -62,47 +67,47 @@ func (f *facts) identity() string {
 	return strings.Join([]string{f.Implementation, f.Build, f.ABI, f.Platform, f.Libc}, "\n")
 }
 
-// findPython finds the interpreter, and a pip for it.
-func (b *builder) findPython(ctx context.Context) (string, error) {
-	wanted, why, err := b.wantedPython()
+// find finds the interpreter, and a pip for it.
+func (ps pythonSearch) find(ctx context.Context) (string, error) {
+	wanted, why, err := ps.wanted()
 	if err != nil {
 		return "", err
 	}
-	if b.python.path, err = b.interpreter(ctx, wanted, why); err != nil {
+	if ps.python.path, err = ps.interpreter(ctx, wanted, why); err != nil {
 		return "", err
 	}
-	pip, err := b.fetchPip(ctx)
+	pip, err := ps.fetchPip(ctx)
 	if err != nil {
 		return "", err
 	}
-	b.python.pip = filepath.Join(b.temp, "pip-"+pipVersion)
-	if err := unpack(pip, b.python.pip); err != nil {
+	ps.python.pip = filepath.Join(ps.temp, "pip-"+pipVersion)
+	if err := unpack(pip, ps.python.pip); err != nil {
 		return "", fmt.Errorf("unpack pip: %w", err)
 	}
 	var said reply
-	if said, err = b.inspect(ctx, question{Requires: b.project.Project.Requires}); err != nil {
+	if said, err = ps.inspect(ctx, question{Requires: ps.project.Project.Requires}); err != nil {
 		return "", err
 	}
 	if said.Fits != nil && !*said.Fits {
-		if err := b.otherPython(ctx, wanted, said.Facts.Version); err != nil {
+		if err := ps.other(ctx, wanted, said.Facts.Version); err != nil {
 			return "", err
 		}
-		if said, err = b.inspect(ctx, question{}); err != nil {
+		if said, err = ps.inspect(ctx, question{}); err != nil {
 			return "", err
 		}
 	}
-	b.python.facts = said.Facts
+	ps.python.facts = said.Facts
 	return fmt.Sprintf("%s %s, %s, %s (%s)", said.Facts.Implementation, said.Facts.Version, said.Facts.Platform,
-		said.Facts.Libc, b.python.path), nil
+		said.Facts.Libc, ps.python.path), nil
 }
 
-// wantedPython returns the configured interpreter, or else that of .python-version, as pyenv and uv
+// wanted returns the configured interpreter, or else that of .python-version, as pyenv and uv
 // read it; "" means any python3.
-func (b *builder) wantedPython() (wanted, why string, err error) {
-	if b.Python != "" {
-		return b.Python, "", nil
+func (ps pythonSearch) wanted() (wanted, why string, err error) {
+	if ps.Python != "" {
+		return ps.Python, "", nil
 	}
-	data, err := os.ReadFile(filepath.Join(b.stage, ".python-version"))
+	data, err := os.ReadFile(filepath.Join(ps.stage, ".python-version"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", "", nil
 	}
@@ -120,7 +125,7 @@ func (b *builder) wantedPython() (wanted, why string, err error) {
 var versionPattern = regexp.MustCompile(`^(?:python|cpython[@-]?)?(3\.[0-9]+)(\.[0-9]+)?$`)
 
 // interpreter finds an interpreter by path, name or version: in PATH first, then among uv's.
-func (b *builder) interpreter(ctx context.Context, wanted, why string) (string, error) {
+func (ps pythonSearch) interpreter(ctx context.Context, wanted, why string) (string, error) {
 	names := []string{"python3", "python"}
 	version := versionPattern.FindStringSubmatch(wanted)
 	switch {
@@ -134,7 +139,7 @@ func (b *builder) interpreter(ctx context.Context, wanted, why string) (string, 
 		names = []string{wanted}
 	}
 	for _, name := range names {
-		path, got := b.tryPython(ctx, name)
+		path, got := ps.try(ctx, name)
 		if path == "" {
 			continue
 		}
@@ -142,8 +147,8 @@ func (b *builder) interpreter(ctx context.Context, wanted, why string) (string, 
 			return path, nil
 		}
 	}
-	if b.uv() != "" {
-		if path, err := b.uvPython(ctx, wanted); err == nil {
+	if ps.uv() != "" {
+		if path, err := ps.fromUV(ctx, wanted); err == nil {
 			return path, nil
 		}
 	}
@@ -154,14 +159,14 @@ func (b *builder) interpreter(ctx context.Context, wanted, why string) (string, 
 		"or choose another with --python", wanted, why, wanted)
 }
 
-// tryPython runs an interpreter and returns its real path and its version. It returns "" if the
+// try runs an interpreter and returns its real path and its version. It returns "" if the
 // interpreter is missing or does not run, such as a pyenv shim for a version that is not installed.
-func (b *builder) tryPython(ctx context.Context, name string) (path, version string) {
-	if !strings.Contains(name, "/") && b.look(name) == "" {
+func (ps pythonSearch) try(ctx context.Context, name string) (path, version string) {
+	if !strings.Contains(name, "/") && ps.look(name) == "" {
 		return "", ""
 	}
 	const program = "import platform, sys; print(sys.executable); print(platform.python_version())"
-	out, err := b.data(ctx, name, Command{Args: []string{name, "-I", "-c", program}, Dir: "/"})
+	out, err := ps.data(ctx, name, Command{Args: []string{name, "-I", "-c", program}, Dir: "/"})
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if err != nil || len(lines) != 2 {
 		return "", ""
@@ -169,26 +174,26 @@ func (b *builder) tryPython(ctx context.Context, name string) (path, version str
 	return lines[0], lines[1]
 }
 
-func (b *builder) uvPython(ctx context.Context, wanted string) (string, error) {
-	args := []string{b.uv(), "python", "find", "--no-project", "--system"}
+func (ps pythonSearch) fromUV(ctx context.Context, wanted string) (string, error) {
+	args := []string{ps.uv(), "python", "find", "--no-project", "--system"}
 	if wanted != "" {
 		args = append(args, wanted)
 	}
-	out, err := b.data(ctx, "uv python find", Command{Args: args, Dir: "/"})
+	out, err := ps.data(ctx, "uv python find", Command{Args: args, Dir: "/"})
 	return strings.TrimSpace(string(out)), err
 }
 
-// otherPython looks for an interpreter that matches requires-python, unless one was configured.
-func (b *builder) otherPython(ctx context.Context, wanted, have string) error {
-	requires := b.project.Project.Requires
-	if wanted == "" && b.uv() != "" {
-		if path, err := b.uvPython(ctx, requires); err == nil {
-			b.python.path = path
+// other looks for an interpreter that matches requires-python, unless one was configured.
+func (ps pythonSearch) other(ctx context.Context, wanted, have string) error {
+	requires := ps.project.Project.Requires
+	if wanted == "" && ps.uv() != "" {
+		if path, err := ps.fromUV(ctx, requires); err == nil {
+			ps.python.path = path
 			return nil
 		}
 	}
 	return inputError("the project needs Python %s (requires-python), but %s is %s: choose another with --python "+
-		"or [build] python", requires, b.python.path, have)
+		"or [build] python", requires, ps.python.path, have)
 }
 
 // fetchPip puts the pinned pip into the cache, and returns its path.

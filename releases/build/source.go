@@ -37,7 +37,7 @@ type recipe struct {
 // ownPackages returns the wheels of the project itself, if it is a package, and of other packages
 // of the project that its lock names.
 func (b *builder) ownPackages(ctx context.Context) ([]wheel, error) {
-	dirs, err := b.locals()
+	dirs, err := b.locks().locals()
 	if err != nil {
 		return nil, err
 	}

@@ -120,11 +120,11 @@ func (b *builder) download(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	files, hashed, err := b.remote()
+	files, hashed, err := b.locks().remote()
 	if err != nil {
 		return err
 	}
-	meter := &meter{total: b.expected(), tell: b.Show}
+	meter := &meter{total: b.locks().expected(), tell: b.Show}
 	for i, file := range files {
 		args := append(b.pip(), "download", "--progress-bar", "raw", "--dest", dir, "-r", file)
 		if hashed[i] {

@@ -274,7 +274,7 @@ func TestALockIsFoundInTheOrderInWhichPeopleUseThem(t *testing.T) {
 		b := newBuilder(t, dir)
 		b.Lock = lock
 		mustRead(t, b)
-		return b, b.findLock()
+		return b, b.locks().find()
 	}
 	for _, want := range []string{requireText, pylockTOML, uvLock} {
 		write(t, dir, want, "")
@@ -313,19 +313,19 @@ func TestDependenciesWithoutAHashAreNamed(t *testing.T) {
 		{Line: "colorama==1", Where: "requirements.txt (line 3)"},
 		{Line: "./lib", Where: "requirements.txt (line 4)", Applies: true, Path: "/x/lib"},
 	}}
-	if err := b.checkPins(); err != nil || len(b.result.Warnings) != 1 ||
+	if err := b.locks().checkPins(); err != nil || len(b.result.Warnings) != 1 ||
 		!strings.HasPrefix(b.result.Warnings[0],
 			"1 dependency has no hash, so the next build may get other files: flask==3.1 (requirements.txt (line 1)). ") {
 		t.Errorf("it warns %q (%v)", b.result.Warnings, err)
 	}
 	b.RequirePinned = true
-	if err := b.checkPins(); err == nil ||
+	if err := b.locks().checkPins(); err == nil ||
 		!strings.HasPrefix(err.Error(),
 			"--require-pinned: 1 dependency has no hash: flask==3.1 (requirements.txt (line 1)).\npip-compile") {
 		t.Errorf("it says %v", err)
 	}
 	b.lock.kind = uvLock // which says all there is
-	if err := b.checkPins(); err != nil {
+	if err := b.locks().checkPins(); err != nil {
 		t.Error(err)
 	}
 }
