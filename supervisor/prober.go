@@ -160,18 +160,18 @@ func (in *instance) prove() {
 // checked takes the result of a round. A release that has answered well once and then does not is
 // refused at once: one that answers only sometimes would pass sooner or later if it were asked for
 // long enough.
-func (of *instance) checked(pr *proof, r health.Result) {
-	g, p := of.gen, of.proc
+func (in *instance) checked(pr *proof, r health.Result) {
+	g, p := in.gen, in.proc
 	r.Reason = g.plan.redactor.Text(r.Reason)
 	pr.newest = r
 	pr.asked++
 	if !r.OK {
 		if pr.ever && !g.respawns() && g.failure == nil {
-			g.fail(of, fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason))
+			g.fail(in, fmt.Sprintf("%s answers only sometimes: healthy %d times, then %s", p.Name, pr.passed, r.Reason))
 		}
 		pr.passed = 0
 		if r.Answered {
-			of.limitFailures(pr)
+			in.limitFailures(pr)
 		}
 		return
 	}
@@ -181,25 +181,25 @@ func (of *instance) checked(pr *proof, r health.Result) {
 	if pr.passed < p.Health.HealthyAfter {
 		return
 	}
-	for _, in := range g.of(p.Name) {
-		if in.state == InstanceStarting && in.lane() == of.lane() {
-			in.healthy = true
-			in.maybeReady()
+	for _, other := range g.of(p.Name) {
+		if other.state == InstanceStarting && other.lane() == in.lane() {
+			other.healthy = true
+			other.maybeReady()
 		}
 	}
 }
 
 // limitFailures has the lane refused when it goes on failing. A server that answers is up, so to
 // wait for longer changes nothing, and the advice is known.
-func (of *instance) limitFailures(pr *proof) {
-	limit := of.proc.Health.UnhealthyAfter
+func (in *instance) limitFailures(pr *proof) {
+	limit := in.proc.Health.UnhealthyAfter
 	if limit == 0 || pr.limit != nil {
 		return
 	}
 	pr.limit = time.AfterFunc(limit, func() {
-		of.owner.post(func() {
-			if pr.limit != nil && of.gen.proofs[of.lane()] == pr {
-				of.refuseLane(pr)
+		in.owner.post(func() {
+			if pr.limit != nil && in.gen.proofs[in.lane()] == pr {
+				in.refuseLane(pr)
 			}
 		})
 	})
@@ -208,14 +208,14 @@ func (of *instance) limitFailures(pr *proof) {
 // refuseLane gives up what does not prove itself. A worker of the live generation is only given up
 // where a change has started it: to start others again and again would not mend what they answer,
 // and would take away the little that they serve.
-func (of *instance) refuseLane(pr *proof) {
-	for _, in := range of.gen.of(of.proc.Name) {
-		if in.state != InstanceStarting || in.lane() != of.lane() || !in.refusable() || in.restarts > 0 {
+func (in *instance) refuseLane(pr *proof) {
+	for _, other := range in.gen.of(in.proc.Name) {
+		if other.state != InstanceStarting || other.lane() != in.lane() || !other.refusable() || other.restarts > 0 {
 			continue
 		}
-		in.refusal = fmt.Sprintf("has failed its health check for %s since its first answer (health.unhealthy_after): %s",
-			in.proc.Health.UnhealthyAfter, pr.newest.Reason)
-		in.fire(startTimedOut)
+		other.refusal = fmt.Sprintf("has failed its health check for %s since its first answer (health.unhealthy_after): %s",
+			other.proc.Health.UnhealthyAfter, pr.newest.Reason)
+		other.fire(startTimedOut)
 	}
 }
 
