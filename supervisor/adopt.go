@@ -58,13 +58,19 @@ func (rc *recovery) adoptGeneration(st *state, gs *generationState, found []work
 		// it has kept the pipe alive until it was opened by its path
 		rc.dropInherited(outputName(g.id, ws.Process, ws.Instance))
 	}
-	if gs.Private ||
-		!slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil }) && gs.State != Live &&
-			!g.held {
-		return nil // nothing of it runs
+	runs := slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil })
+	if gs.Private || !runs && gs.State != Live && !g.held && !st.isWayBack(g) {
+		return nil
 	}
 	rc.owner.generations[g.id] = g
 	return nil
+}
+
+// isWayBack reports whether an interrupted change came from a generation whose workers had to stop
+// at its cutover, because all generations accept from one queue.
+func (st *state) isWayBack(g *generation) bool {
+	return st.Change != nil && st.From == g.id && g.state == Standby &&
+		slices.ContainsFunc(g.plan.Processes, func(p Process) bool { return g.sharedGate(&p) })
 }
 
 // adoptWorker takes over one worker. The reason of one that has ended meanwhile says how, where
@@ -124,6 +130,7 @@ func (rc *recovery) adoptInstance(g *generation, p *Process, ws *workerState, w 
 	}
 	if w == nil {
 		if ws.PID != 0 {
+			g.noteDeath(in, ws)
 			rc.log.Warn("worker ended", append(in.fields(), zap.String("reason", ws.Reason))...)
 		}
 		in.release() // once its last words are read
@@ -145,6 +152,14 @@ func (rc *recovery) adoptInstance(g *generation, p *Process, ws *workerState, w 
 		in.state, in.wanted, in.notified, in.healthy = InstanceReady, true, true, true
 	default:
 		in.state, in.wanted, in.notified = InstanceStarting, true, ws.Notified
+	}
+}
+
+// noteDeath counts the end of a worker that served when the last daemon ended.
+func (g *generation) noteDeath(in *instance, ws *workerState) {
+	if g.state == Live && ws.State == InstanceReady {
+		g.deaths++
+		g.lastDeath = in.String() + " " + ws.Reason
 	}
 }
 
@@ -203,10 +218,14 @@ func (rc *recovery) adoptLive(st *state) error {
 		return in.w != nil && len(in.proc.Listen) > 0
 	})
 	if half == nil && len(g.listeners()) == 0 && !serves && g.hasListeners() {
-		// Neither listeners nor workers have survived: there is nothing to go on with.
-		g.retire()
-		if g = rc.sibling(g); g == nil {
-			return nil
+		// Neither listeners nor workers have survived: there is nothing to go on with, but for the
+		// generation that an interrupted change came from.
+		if g.lost = rc.servesStill(st); !g.lost {
+			g.retire()
+			if g = rc.sibling(g); g == nil {
+				rc.startBefore(st)
+				return nil
+			}
 		}
 	}
 	g.state = Live
@@ -238,6 +257,35 @@ func (rc *recovery) directGates(g *generation) {
 			"the listener is held by the workers only", zap.String("listener", name), zap.Int("generation", g.id),
 		)
 		g.unroutable = true
+	}
+}
+
+// servesStill reports whether the generation that an interrupted change came from serves.
+func (rc *recovery) servesStill(st *state) bool {
+	from := rc.owner.generations[st.From]
+	return st.Change != nil && from != nil && from.state == Standby && !from.held && from.lacks() == "" &&
+		from.provenBy(func(p *Process) bool { return len(p.Listen) > 0 })
+}
+
+// startBefore has the release started that an interrupted change came from, when the one that it
+// went to was on probation, or already being reverted, and nothing of either has survived.
+func (rc *recovery) startBefore(st *state) {
+	if st.Change == nil || st.Release == nil || !onProbation(st.Change.Step) && st.Change.Step != stepRevert {
+		return
+	}
+	i := slices.IndexFunc(st.Generations, func(gs generationState) bool { return gs.ID == st.From })
+	if i < 0 || st.Generations[i].Plan.Release.Path == st.Release.Path {
+		return
+	}
+	before := st.Generations[i].Plan.Release
+	rc.log.Warn("the release on probation is lost, and the one before it is started",
+		zap.String("release", st.Release.Name), zap.String("before", before.Name))
+	rc.owner.release, rc.owner.liveSince = &before, st.PreviousSince
+	if rc.owner.previous != nil && rc.owner.previous.Path == before.Path {
+		rc.owner.previous, rc.owner.previousSince = nil, nil
+	}
+	if owed := rc.owner.owed; owed != nil && owed.Result != Reverted {
+		owed.Result, owed.Error = Reverted, "its workers ended while no daemon was there"
 	}
 }
 

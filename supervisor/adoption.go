@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +23,13 @@ var errRevertInterrupted = errors.New("its revert was interrupted by the end of 
 func (a adoption) perform() error {
 	was, target := a.owner.journal.interrupted.Change, a.owner.journal.interrupted.Target
 	half := a.owner.rolling
-	_ = a.owner.do(func() { a.takeUp(was, half) })
+	var failed error
+	_ = a.owner.do(func() { failed = a.takeUp(was, half) })
 	if err := a.step(stepAdopt, a.adopted); err != nil {
 		return err
+	}
+	if failed != nil {
+		return a.undo().revert(failed)
 	}
 	if was != nil {
 		a.point(a.plan.Release) // the last daemon may have ended before it did
@@ -60,8 +65,9 @@ func (a adoption) perform() error {
 
 // takeUp makes the change what the adopted generations tell: the live one is its target, and one
 // that is still warm is where it came from. Of half a roll nobody is started yet: the instances
-// take turns with those that serve in their place.
-func (a adoption) takeUp(was *ChangeStatus, half *generation) {
+// take turns with those that serve in their place. It returns why the target has failed while no
+// daemon ran; then nothing of it is started.
+func (a adoption) takeUp(was *ChangeStatus, half *generation) (failed error) {
 	a.to, a.from, a.plan = a.owner.live, nil, a.owner.live.plan
 	a.release, a.committed = a.plan.Release, true
 	a.from = a.owner.cameFrom()
@@ -82,7 +88,10 @@ func (a adoption) takeUp(was *ChangeStatus, half *generation) {
 		}
 	}
 	if half != nil {
-		return
+		return nil
+	}
+	if failed := a.judge(was); failed != nil {
+		return failed
 	}
 	for _, in := range a.to.instances {
 		if a.to.laned(in.proc) && in.w == nil {
@@ -94,6 +103,28 @@ func (a adoption) takeUp(was *ChangeStatus, half *generation) {
 			in.start()
 		}
 	}
+	return nil
+}
+
+// judge returns why the generation that an interrupted change went to has failed, as a probation
+// would see it: a worker of it ended while no daemon ran.
+func (a adoption) judge(was *ChangeStatus) error {
+	if a.from == nil || !a.to.lost && (a.to.deaths == 0 || a.plan.Probation == 0 || !a.watched(was)) {
+		return nil
+	}
+	return &failure{reason: cmp.Or(a.to.lastDeath, "its workers ended while no daemon was there")}
+}
+
+// watched reports whether an interrupted change had had its cutover, and not the end of its
+// probation.
+func (a adoption) watched(was *ChangeStatus) bool {
+	return was != nil && (onProbation(was.Step) || was.Step == stepProve && a.from != nil && a.from.held)
+}
+
+// onProbation reports whether a change that is in a step may still be reverted, because its
+// generation has not been live for long enough.
+func onProbation(step string) bool {
+	return slices.Contains([]string{stepCutover, stepFollow, stepSettle, stepProbation}, step)
 }
 
 // cameFrom is the warm generation that an interrupted change came from, and that a revert goes back
@@ -140,11 +171,7 @@ func (a adoption) adopted(context.Context) (string, error) {
 
 // resume does what an interrupted change had still to do after its cutover.
 func (a adoption) resume(was *ChangeStatus) error {
-	after := []string{stepCutover, stepFollow, stepSettle, stepProbation}
-	if a.from != nil && a.from.held {
-		after = append(after, stepProve)
-	}
-	if was == nil || !slices.Contains(after, was.Step) {
+	if !a.watched(was) {
 		if a.background().any(a.to) {
 			return a.step(stepFollow, a.background().follow)
 		}

@@ -39,6 +39,10 @@ type generation struct {
 	// replaced.
 	unroutable bool
 
+	// lost says that neither its workers nor its listeners have outlived the last daemon, and that the
+	// generation which the change to it came from serves.
+	lost bool
+
 	reverted bool // it was live and has failed: nobody waits for its connections to end
 
 	state     GenerationState

@@ -3,8 +3,11 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"superctl/supervisor/worker"
 )
 
 func TestWhoMadeTheLiveReleaseLiveIsKnownForAsLongAsItIs(t *testing.T) {
@@ -126,6 +129,82 @@ func TestTheOutcomeOfARollbackThatEndsAProbationNamesBothCommits(t *testing.T) {
 		if out.Commit != "commit of r2" || out.PreviousCommit != "commit of r1" || back.Commit != "commit of r1" ||
 			back.PreviousCommit != "commit of r2" {
 			t.Errorf("%+v\n%+v", out, back)
+		}
+	})
+}
+
+func TestADeathWhileNoDaemonRunsEndsTheProbation(t *testing.T) {
+	for name, options := range map[string]func(*Options){
+		"the listeners are handed over": nil,
+		"the listeners are lost":        func(o *Options) { o.Inherited, o.Handed = nil, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				w.releases["r1"], w.releases["bad"] = behaviour{}, behaviour{exitAfter: 8 * time.Second}
+				dir := t.TempDir()
+				s, stop := w.supervisor(dir)
+				switchTo(t, s, "r1")
+				go func() {
+					_, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "bad"}, func(Event) {})
+				}()
+				time.Sleep(5 * time.Second) // it is on probation
+				s.Leave()
+				stop()
+				started := len(w.processes())
+				time.Sleep(5 * time.Second) // its worker ends meanwhile
+
+				var told []Outcome
+				w.options = func(o *Options) {
+					o.Tell = func(out Outcome) { told = append(told, out) }
+					if options != nil {
+						options(o)
+					}
+				}
+				s, stop = w.supervisor(dir)
+				time.Sleep(time.Minute)
+				if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
+					t.Errorf("%s is live, %s: %s", st.Release, st.Health, st.Reason)
+				}
+				if now := w.processes(); len(now) != started {
+					t.Errorf("%s was started", now[started].spec.Release)
+				}
+				stop()
+				if len(told) != 1 || told[0].Result != Reverted || !strings.Contains(told[0].Error, "ended while no daemon was there") {
+					t.Errorf("%+v", told)
+				}
+			})
+		})
+	}
+}
+
+func TestAfterALossOfAllOnProbationTheReleaseBeforeStarts(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r1")
+		go func() {
+			_, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "r2"}, func(Event) {})
+		}()
+		time.Sleep(5 * time.Second) // it is on probation
+		s.Leave()
+		stop()
+		for _, p := range w.processes() { // as when the machine starts again
+			p.die(worker.Exit{})
+		}
+		var told []Outcome
+		w.options = func(o *Options) {
+			o.Inherited, o.Handed = nil, nil
+			o.Tell = func(out Outcome) { told = append(told, out) }
+		}
+		s, stop = w.supervisor(dir)
+		time.Sleep(time.Minute)
+		if st := s.Status(); st.Release != "r1" || st.Health != HealthOK {
+			t.Errorf("%q is live, %s: %s", st.Release, st.Health, st.Reason)
+		}
+		stop()
+		if len(told) != 1 || told[0].Result != Reverted || told[0].Release != "r2" {
+			t.Errorf("%+v", told)
 		}
 	})
 }

@@ -90,3 +90,22 @@ func TestASyncThatFailsIsASaveThatHasFailed(t *testing.T) {
 		want(t, s, switchTo(t, s, "r2"), Done, "r2")
 	})
 }
+
+func TestAStartGoesOnWithoutItsStateFile(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		dir, d := t.TempDir(), new(disk)
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r1")
+		stop()
+		d.fail(unix.ENOSPC)
+		w.system = d.under
+		s, stop = w.supervisor(dir)
+		time.Sleep(time.Minute)
+		if st := s.Status(); st.Release != "r1" || st.Health != HealthDegraded || !strings.Contains(st.Reason, "the state cannot be written") {
+			t.Errorf("%q is live, %s: %s", st.Release, st.Health, st.Reason)
+		}
+		d.fail(nil)
+		stop()
+	})
+}
