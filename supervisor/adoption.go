@@ -66,7 +66,7 @@ func (a adoption) perform() error {
 // takeUp makes the change what the adopted generations tell: the live one is its target, and one
 // that is still warm is where it came from. Of half a roll nobody is started yet: the instances
 // take turns with those that serve in their place. It returns why the target has failed while no
-// daemon ran; then nothing of it is started.
+// daemon ran; its workers are started nevertheless, for the connections that wait in its queue.
 func (a adoption) takeUp(was *ChangeStatus, half *generation) (failed error) {
 	a.to, a.from, a.plan = a.owner.live, nil, a.owner.live.plan
 	a.release, a.committed = a.plan.Release, true
@@ -90,7 +90,8 @@ func (a adoption) takeUp(was *ChangeStatus, half *generation) (failed error) {
 	if half != nil {
 		return nil
 	}
-	if failed := a.judge(was); failed != nil {
+	failed = a.judge(was)
+	if a.to.lost {
 		return failed
 	}
 	for _, in := range a.to.instances {
@@ -103,7 +104,7 @@ func (a adoption) takeUp(was *ChangeStatus, half *generation) (failed error) {
 			in.start()
 		}
 	}
-	return nil
+	return failed
 }
 
 // judge returns why the generation that an interrupted change went to has failed, as a probation

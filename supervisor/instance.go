@@ -45,6 +45,7 @@ type instance struct {
 
 	notified  bool     // said READY=1
 	healthy   bool     // its process passed its health check since it started
+	vouched   bool     // it need not pass its health check: see rolling.vouch
 	seen      bool     // it was looked at, so that it may be ready
 	finding   string   // what the newest look has found; "" = nothing
 	look      *lookout // nil but while it starts
@@ -224,9 +225,12 @@ func (in *instance) begun(turn int, w process, err error) {
 func (in *instance) becomeReady() {
 	p := in.proc
 	in.lookAt()
-	if p.Notify || p.Health != nil {
+	asks := p.Health != nil && !in.vouched
+	if p.Notify || asks {
 		in.arm(p.StartTimeout, startTimedOut)
-		in.prove()
+		if in.healthy = !asks; asks {
+			in.prove()
+		}
 		return
 	}
 	in.healthy, in.notified = true, true
@@ -308,7 +312,7 @@ func (in *instance) maybeReady() {
 // relisten puts back what a server changes on a listener that it inherits: gunicorn and others set
 // its backlog anew.
 func (in *instance) relisten() {
-	in.reason = ""
+	in.reason, in.vouched = "", false
 	in.owner.flags.warnWithoutHook(in)
 	for _, name := range in.proc.Listen {
 		if err := in.listener(name).relisten(); err != nil {

@@ -317,8 +317,24 @@ func (r rolling) rollTo(back, failed *generation) (string, error) {
 	return fmt.Sprintf("%s (generation %d) is whole", back.plan.Release.Name, back.id), nil
 }
 
+// vouch has instances of a release that was live not asked for their health when they come back on a
+// queue that they share with the failed release: its workers would answer for them.
+func (r rolling) vouch(list []*instance) error {
+	if r.apart() {
+		return nil
+	}
+	return r.owner.do(func() {
+		for _, in := range list {
+			in.vouched = in.state != InstanceReady
+		}
+	})
+}
+
 // serveBatch starts again what does not run, and waits until it serves.
 func (r rolling) serveBatch(ctx context.Context, list []*instance) error {
+	if err := r.vouch(list); err != nil {
+		return err
+	}
 	if err := r.start(list); err != nil {
 		return err
 	}
