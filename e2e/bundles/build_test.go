@@ -130,8 +130,8 @@ func TestAPackageWhoseBuildIsNotDeterministicIsNamed(t *testing.T) {
 	write(t, dir, "requirements.txt", "", "pyproject.toml", ownProject, "backend.py",
 		strings.Replace(backend, "ORIGIN", "os.urandom(9)", 1))
 	commit(t, dir)
-	const want = "own-1.0-py3-none-any.whl was built here from source, and its build is not deterministic: a second " +
-		"one differs in own.py"
+	const want = "own-1.0-py3-none-any.whl was built from source, and its build is not deterministic: a second " +
+		"build differs in own.py"
 	first := build(t, 0, cache(), dir, "-o", out)
 	second := build(t, 0, cache(), dir, "-o", out) // from the cache
 	if !slices.Equal(first.Warnings, []string{want}) || !slices.Equal(second.Warnings, []string{want}) ||
@@ -231,7 +231,7 @@ func TestAnOutdatedLockFileIsRefused(t *testing.T) {
 	cmd := command(t, cache(), "build", dir, "--json", "--python", python(t))
 	cmd.Env = append(cmd.Env, "PATH=/usr/bin:/bin")
 	if b := outcome(t, 2, cmd); !strings.Contains(
-		b.Error, "uv.lock is uv's, and uv is not installed: https://docs.astral.sh/uv") {
+		b.Error, "uv.lock needs uv, which is not installed: install it (https://docs.astral.sh/uv") {
 		t.Errorf("it says %s", b.Error)
 	}
 	write(t, dir, "requirements.txt", "itsdangerous==2.2.0 --hash=sha256:"+strings.Repeat("0", 64)+"\n")
