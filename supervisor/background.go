@@ -14,7 +14,7 @@ type backgroundRun struct{ *change }
 
 func (c *change) background() backgroundRun { return backgroundRun{c} }
 
-// any tells whether the generation has processes that follow the cutover.
+// any reports whether the generation has processes that follow the cutover.
 func (b backgroundRun) any(g *generation) bool {
 	return b.kind != Restart &&
 		slices.ContainsFunc(g.instances, func(in *instance) bool { return len(in.proc.Listen) == 0 })

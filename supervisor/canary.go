@@ -256,7 +256,7 @@ func (g *generation) endCanary() {
 	}
 }
 
-// tried tells whether the new generation has had connections before its cutover.
+// tried reports whether the new generation has had connections before its cutover.
 func (cr canaryRun) tried() bool {
 	return ask(cr.owner.core, func() bool { return cr.to.tried })
 }

@@ -446,7 +446,7 @@ func (co *core) fault(of, point string) {
 	}
 }
 
-// emit tells whether the client gets the event. What hooks write leaves room for the steps.
+// emit reports whether the client gets the event. What hooks write leaves room for the steps.
 func (c *change) emit(ev Event) bool {
 	if ev.Type != "output" { // a transcript's is clean
 		ev.Detail = c.clean(ev.Detail)

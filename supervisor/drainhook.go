@@ -74,8 +74,8 @@ func (df *drainFlags) path(gen int, process string, index int) string {
 	return filepath.Join(df.opt.Hook, fmt.Sprintf("g%d.%s.%d", gen, process, index))
 }
 
-// turnedAway tells whether an instance gets no new connections any more: its answers say so to the
-// clients that it has.
+// turnedAway reports whether an instance gets no new connections any more: its answers say so to
+// the clients that it has.
 func (in *instance) turnedAway() bool {
 	switch in.gen.state {
 	case Standby, Draining:

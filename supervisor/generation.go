@@ -34,13 +34,13 @@ type generation struct {
 	tried  bool
 	canary *CanaryStatus
 
-	// astray says that this daemon cannot direct connections to it, or away from it: an earlier one
-	// has started it, and its listeners, or their places, are lost. Its workers serve, and are
+	// unroutable says that this daemon cannot direct connections to it, or away from it: an earlier
+	// one has started it, and its listeners, or their places, are lost. Its workers serve, and are
 	// replaced.
 	unroutable bool
 
-	// lost says that neither its workers nor its listeners have outlived the last daemon, and that the
-	// generation which the change to it came from serves.
+	// lost says that neither its workers nor its listeners have outlived the last daemon, and that
+	// the generation which the change to it came from serves.
 	lost bool
 
 	reverted bool // it was live and has failed: nobody waits for its connections to end
@@ -199,7 +199,7 @@ func (g *generation) compare() {
 	}
 }
 
-// provenBy tells whether all instances of the processes that match are ready.
+// provenBy reports whether all instances of the processes that match are ready.
 func (g *generation) provenBy(match func(*Process) bool) bool {
 	for _, in := range g.instances {
 		if match(in.proc) && in.state != InstanceReady {
@@ -289,9 +289,9 @@ func (g *generation) fail(in *instance, reason string) {
 	}
 }
 
-// respawns tells whether the generation's workers are started again when they die: only once it has
-// proved itself. In a canary a death ends that, but what is queued for the worker is still to be
-// served.
+// respawns reports whether the generation's workers are started again when they die: only once it
+// has proved itself. In a canary a death ends that, but what is queued for the worker is still to
+// be served.
 func (g *generation) respawns() bool {
 	return g.state == Live || g.state == Standby || g.state == Staged && g.tried
 }

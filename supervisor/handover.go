@@ -121,7 +121,7 @@ func (ho *handover) renew(ctx context.Context, who string) error {
 	return err
 }
 
-// starting tells whether a worker is between its start and the moment when its pid is known.
+// starting reports whether a worker is between its start and the moment when its pid is known.
 func (s *Supervisor) starting() bool {
 	for _, g := range s.generations {
 		for _, in := range g.instances {

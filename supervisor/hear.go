@@ -11,7 +11,7 @@ import (
 // mostUnheard is how many senders may have spoken before the owner listens: a bound for memory.
 const mostMessages = 4096
 
-// unheard is what workers have said and the owner has not heard yet. It takes every message at
+// messageQueue is what workers have said and the owner has not heard yet. It takes every message at
 // once, so that the socket's short queue (net.unix.max_dgram_qlen, 10 by default) is empty however
 // busy the owner is: a sender that does not wait would lose its READY=1 because others speak. Of
 // what one process says of the same thing the newest counts.

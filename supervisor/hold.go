@@ -21,7 +21,7 @@ func (c *change) hold() holding { return holding{c} }
 // its length.
 const queueEvery = 100 * time.Millisecond
 
-// applies tells whether the new generation must not run beside the old one (DESIGN 7, `hold`). A
+// applies reports whether the new generation must not run beside the old one (DESIGN 7, `hold`). A
 // reload and a restart stay on the same code, which gets on with itself.
 func (h holding) applies() bool {
 	return h.from != nil && !h.warm && (h.kind == Switch || h.kind == Rollback) && h.plan.hold() > 0

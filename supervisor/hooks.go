@@ -24,7 +24,8 @@ func (c *change) hooks() hookRun { return hookRun{c} }
 // limited.
 const errorLimit = 4 << 10
 
-// apply tells whether a change has hooks: those that bring another release or another config have.
+// apply reports whether a change has hooks: those that bring another release or another config
+// have.
 func (hr hookRun) apply() bool { return slices.Contains([]Kind{Switch, Rollback, Reload}, hr.kind) }
 
 // before runs the `before` hooks of a change that has them. From here on what the change has
@@ -172,7 +173,7 @@ func (c *change) stepNow() string {
 	return ask(c.owner.core, func() string { return c.stepName })
 }
 
-// owesAfter tells whether the end of the last daemon has kept the `after` hooks of a change from
+// owesAfter reports whether the end of the last daemon has kept the `after` hooks of a change from
 // having run to their end.
 func owesAfter(was *ChangeStatus) bool {
 	return was != nil &&

@@ -310,7 +310,7 @@ func (in *instance) maybeReady() {
 }
 
 // relisten puts back what a server changes on a listener that it inherits: gunicorn and others set
-// its backlog anew.
+// its backlog again.
 func (in *instance) relisten() {
 	in.reason, in.vouched = "", false
 	in.owner.flags.warnWithoutHook(in)

@@ -13,7 +13,7 @@ const laneBits = 20
 // lane is the number under which a gate knows the listener of one instance, where each has its own.
 func lane(gen, index int) int { return gen<<laneBits | (index + 1) }
 
-// laned tells whether each instance of the process gets a listener of its own: those that are
+// laned reports whether each instance of the process gets a listener of its own: those that are
 // replaced a few at a time do, where the gate can spread connections over them. Then one that has
 // not proved itself gets none, and one that is about to stop gets no more, while its neighbours
 // serve.
@@ -24,7 +24,7 @@ func (g *generation) laned(p *Process) bool {
 		})
 }
 
-// apart tells whether each instance of a process has a listener of its own.
+// apart reports whether each instance of a process has a listener of its own.
 func (g *generation) apart(process string) bool {
 	return !slices.ContainsFunc(g.of(process), func(in *instance) bool { return len(in.own) == 0 })
 }

@@ -195,8 +195,8 @@ func (lv *liveness) count(proc *Process) (l laneCount) {
 // database leaves everything as it is. A process without listeners cannot be proved beside itself,
 // so of several instances that all hang none is replaced.
 //
-// It is decided anew by each round in which the lane does not answer: an outage ends for one lane a
-// moment before it does for another.
+// It is decided again by each round in which the lane does not answer: an outage ends for one lane
+// a moment before it does for another.
 func (lv *liveness) replaceHung(p *pulse) {
 	proc := p.of.proc
 	l := lv.count(proc)

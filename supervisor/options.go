@@ -22,7 +22,7 @@ type Options struct {
 	// Unused names the listeners that no process of the config accepts from.
 	Unused []string
 	// Resolve turns a request into a plan: it finds the release, checks it, and reads the config
-	// anew.
+	// again.
 	Resolve func(context.Context, Target) (Plan, error)
 	// Freeze keeps every release where it is until thaw is called: until everybody can see which
 	// one Resolve has found. nil for none.
@@ -120,5 +120,5 @@ type Target struct {
 	Previous *Release // nil when there is none
 }
 
-// Starting tells whether a daemon starts, rather than somebody asks for a change.
+// Starting reports whether a daemon starts, rather than somebody asks for a change.
 func (t Target) Starting() bool { return t.Kind == start }

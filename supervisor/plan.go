@@ -145,7 +145,7 @@ func (p *Plan) hold() (limit time.Duration) {
 	return limit
 }
 
-// rolls tells whether the processes with listeners are to be replaced a few at a time.
+// rolls reports whether the processes with listeners are to be replaced a few at a time.
 func (p *Plan) rolls() bool {
 	return slices.ContainsFunc(p.Processes, func(p Process) bool { return p.Strategy == Rolling && len(p.Listen) > 0 })
 }

@@ -89,7 +89,7 @@ func (rc *recovery) stopOrphans(*state) error {
 	return nil
 }
 
-// knows tells whether a process with that tag is a worker's that was adopted.
+// knows reports whether a process with that tag is a worker's that was adopted.
 func (rc *recovery) knows(tag string) bool {
 	for _, g := range rc.owner.generations {
 		for _, in := range g.instances {
@@ -101,7 +101,7 @@ func (rc *recovery) knows(tag string) bool {
 	return false
 }
 
-// encloses tells whether a control group is an adopted worker's.
+// encloses reports whether a control group is an adopted worker's.
 func (rc *recovery) encloses(dir string) bool {
 	for _, g := range rc.owner.generations {
 		for _, in := range g.instances {

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// renew gives an adopted live generation that has gone astray a successor of the same plan, behind
+// renew gives an adopted live generation that is unroutable a successor of the same plan, behind
 // listeners of this daemon's own, proved like any other. The old workers serve until it does, and
 // then finish. When it fails they serve on.
 func (a adoption) renew() error {

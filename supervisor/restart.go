@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// restartsListener tells whether all of a process with listeners is to be restarted. That is done
+// restartsListener reports whether all of a process with listeners is to be restarted. That is done
 // like a switch, with a generation of its own behind the gate, so that no request meets a worker
 // that has not proved itself.
 func (c *change) restartsListener() bool {

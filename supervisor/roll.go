@@ -13,7 +13,7 @@ type rolling struct{ *change }
 
 func (c *change) roll() rolling { return rolling{c} }
 
-// applies tells whether the processes with listeners are replaced a few at a time (DESIGN 7,
+// applies reports whether the processes with listeners are replaced a few at a time (DESIGN 7,
 // `rolling`). The workers that are live must have been started so too: those that share a listener
 // cannot be stopped one by one without a loss.
 func (r rolling) applies() bool {
@@ -69,7 +69,7 @@ func (r rolling) perform() error {
 	})
 }
 
-// apart tells whether all instances with listeners have their own.
+// apart reports whether all instances with listeners have their own.
 func (r rolling) apart() bool {
 	g := generation{gates: r.gates()}
 	return !slices.ContainsFunc(r.plan.Processes, func(p Process) bool { return len(p.Listen) > 0 && !g.laned(&p) })
@@ -317,8 +317,8 @@ func (r rolling) rollTo(back, failed *generation) (string, error) {
 	return fmt.Sprintf("%s (generation %d) is whole", back.plan.Release.Name, back.id), nil
 }
 
-// vouch has instances of a release that was live not asked for their health when they come back on a
-// queue that they share with the failed release: its workers would answer for them.
+// vouch has instances of a release that was live not asked for their health when they come back on
+// a queue that they share with the failed release: its workers would answer for them.
 func (r rolling) vouch(list []*instance) error {
 	if r.apart() {
 		return nil

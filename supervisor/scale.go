@@ -85,9 +85,9 @@ func (ad *admission) refuseReset() error {
 		strings.Join(commands[1:], ", "))
 }
 
-// shrinks tells whether a process would have fewer instances on one listener. None of those can be
-// stopped without losing requests while others accept from the same queue (what some servers have
-// accepted and not read they drop), so all are replaced.
+// shrinks reports whether a process would have fewer instances on one listener. None of those can
+// be stopped without losing requests while others accept from the same queue (what some servers
+// have accepted and not read they drop), so all are replaced.
 func (dm *demand) shrinks(p *Process, n int) bool {
 	return len(p.Listen) > 0 && n < dm.wanted(p) && !dm.owner.live.apart(p.Name)
 }

@@ -22,26 +22,26 @@ func (c *change) settle(ctx context.Context, g *generation) (string, error) {
 	return "", nil
 }
 
-// astrayTime is how long the workers of a generation are given to empty an accept queue that this
-// daemon cannot look into: longer than a handshake takes, and no new connection comes.
-const astrayTime = time.Second
+// unroutableTime is how long the workers of a generation are given to empty an accept queue that
+// this daemon cannot look into: longer than a handshake takes, and no new connection comes.
+const unroutableTime = time.Second
 
 // settle waits, not longer than limit, until nothing is left for g in the accept queues, and
 // returns how much still is.
 func (g *generation) settle(ctx context.Context, limit time.Duration) (left int, err error) {
 	var queues []listener
-	var astray bool
+	var unroutable bool
 	if err := g.owner.do(func() {
-		astray = g.unroutable
+		unroutable = g.unroutable
 		for _, list := range ordered(g.listeners()) {
 			queues = append(queues, list...)
 		}
 	}); err != nil {
 		return 0, err
 	}
-	if astray {
+	if unroutable {
 		select {
-		case <-time.After(min(limit, astrayTime)):
+		case <-time.After(min(limit, unroutableTime)):
 		case <-ctx.Done():
 		}
 	}

@@ -93,7 +93,7 @@ func (d *simDaemon) moment(label string) time.Duration {
 	return time.Duration(20 + d.m.hash(label, d.counts[label]<<8|uint64(d.n))%300_000)
 }
 
-// enter is Supervisor.enter: the label is the place in the code.
+// enter is core.enter: the label is the place in the code.
 func (d *simDaemon) enter(who string) {
 	label := "enter " + who + callers()
 	d.pass(label)

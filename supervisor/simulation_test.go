@@ -11,8 +11,8 @@
 // in any order, so there are none: each call that leaves the supervisor for the world, and each
 // that enters its owner, takes a moment of virtual time that is its own (simDaemon.edge,
 // simDaemon.enter, simDaemon.pass). Goroutines of the same code that may wake up together, such as
-// those of two instances, say who they are (Supervisor.enter). The owner does what it does to
-// several things in the order of their names.
+// those of two instances, say who they are (core.enter). The owner does what it does to several
+// things in the order of their names.
 //
 // A daemon that dies cannot take its goroutines with it. From that instant on none of their calls
 // has an effect, its descriptors are closed, and what they wait for is ended (simDaemon.die,

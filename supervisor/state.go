@@ -164,7 +164,7 @@ func (in *instance) ownNumbers() map[string]int {
 	return numbers
 }
 
-// CheckState tells whether a daemon of this version can go on with the state file that is there.
+// CheckState reports whether a daemon of this version can go on with the state file that is there.
 func (s *Supervisor) CheckState() error {
 	_, err := s.journal.load()
 	return err

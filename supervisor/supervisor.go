@@ -7,7 +7,7 @@
 // step is in the state file before the next begins.
 //
 // It does not know what a release looks like, how a gate turns, or what a config file says:
-// packages releases, socket and config do, and cli joins them.
+// packages releases, socket and config do, and daemon joins them.
 package supervisor
 
 import (
@@ -156,7 +156,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	return errors.Join(err, keeper.End())
 }
 
-// over tells whether there is nothing left to own.
+// over reports whether there is nothing left to own.
 func (s *Supervisor) over() bool {
 	return s.leaving || s.stopping && len(s.generations) == 0 && s.change == nil
 }

@@ -337,14 +337,14 @@ func waitingFor(g *generation) string {
 	return ""
 }
 
-// sharedGate tells whether a process accepts from a queue that all generations share.
+// sharedGate reports whether a process accepts from a queue that all generations share.
 func (g *generation) sharedGate(p *Process) bool {
 	return slices.ContainsFunc(p.Listen, func(name string) bool {
 		return sharesQueue(g.gates[name])
 	})
 }
 
-// shared tells whether any process of the plan is behind a shared gate.
+// shared reports whether any process of the plan is behind a shared gate.
 func (c *change) shared() bool {
 	g := generation{gates: c.gates()}
 	return slices.ContainsFunc(c.plan.Processes, func(p Process) bool { return g.sharedGate(&p) })

@@ -14,7 +14,7 @@ import (
 
 // The values of variables are secrets as often as not, so the state file has none of them. The next
 // daemon, which may have to start a worker of a generation again, finds them in a file in memory,
-// one for each plan; when that is lost, it reads the config anew.
+// one for each plan; when that is lost, it reads the config again.
 
 // values is what a plan has of variables, as bytes: a value may be anything but a NUL byte.
 type values struct {
