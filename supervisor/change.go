@@ -374,7 +374,7 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	switch err := c.durable(); {
 	case errors.Is(err, ErrStopping):
 		return err
-	case err != nil && !c.mustGoOn() && !goesBack(name):
+	case err != nil && !goesOnUnsaved(c.req.Kind) && !goesBack(name):
 		return &stepError{name, err}
 	}
 	c.announce().begin()
@@ -402,15 +402,15 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 // cutover waits for a file that cannot be written; another one is aborted.
 func (c *change) durable() error {
 	err := c.owner.journal.durable()
-	if err == nil || !c.committed || c.mustGoOn() {
+	if err == nil || !c.committed || goesOnUnsaved(c.req.Kind) {
 		return err
 	}
 	return c.owner.journal.mended(c.ctx, err)
 }
 
-// mustGoOn reports whether the change goes on without its state file: a start does, because a file
+// goesOnUnsaved reports whether a change goes on without its state file: a start does, because a file
 // that cannot be written must not keep a site down. The failure is in the status.
-func (c *change) mustGoOn() bool { return c.req.Kind == start }
+func goesOnUnsaved(kind Kind) bool { return kind == start }
 
 // goesBack reports whether a step leads back to what the state file says already, so that it is not
 // held up by a file that cannot be written.
