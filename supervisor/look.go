@@ -50,6 +50,7 @@ func (in *instance) lookAt() {
 	look, w, l, turn := in.subject(), in.w, in.look, in.turn
 	inodes, err := in.inodes()
 	look.Listeners = inodes
+	who := in.String() // two that become healthy together are looked at together
 	in.owner.async(func() {
 		for wait := lookFirst; err == nil; wait = min(2*wait, lookMost) {
 			select {
@@ -59,6 +60,7 @@ func (in *instance) lookAt() {
 			case <-ctx.Done():
 				return
 			}
+			in.owner.enter(who)
 			found, last := in.owner.confirmed(ctx, look, w), look.Healthy
 			in.owner.post(func() { in.looked(turn, last, found) })
 			if last {
