@@ -29,7 +29,12 @@ func TestACheckByRootRunsAsTheService(t *testing.T) {
 	s.Run("chown", "-R", "shop:", "/srv/shop/releases").Want(0)
 	s.Start(t, "r1")
 	s.Superctl("reload").Want(0) // the second workers find all bytecode, and write none
-	before := s.snapshot()
+	var before string
+	Eventually(t, "the old generation is gone, and no file changes", func() bool {
+		earlier := before
+		before = s.snapshot()
+		return before == earlier && len(s.Status(t).Generations) == 1
+	})
 	s.Superctl("check").Want(0).Says("checking as user shop, in the sandbox of " + unit)
 	r := s.Superctl("check", "r2").Want(0).Says("r2 works")
 	for _, step := range []string{"cutover", "retire", "settle"} {
