@@ -31,9 +31,12 @@ func TestACheckByRootRunsAsTheService(t *testing.T) {
 	s.Superctl("reload").Want(0) // the second workers find all bytecode, and write none
 	var before string
 	Eventually(t, "the old generation is gone, and no file changes", func() bool {
+		if len(s.Status(t).Generations) != 1 {
+			return false
+		}
 		earlier := before
 		before = s.snapshot()
-		return before == earlier && len(s.Status(t).Generations) == 1
+		return before == earlier
 	})
 	s.Superctl("check").Want(0).Says("checking as user shop, in the sandbox of " + unit)
 	r := s.Superctl("check", "r2").Want(0).Says("r2 works")
