@@ -262,7 +262,7 @@ func (cr canaryRun) tried() bool {
 }
 
 // withdraw undoes a change whose new generation has had connections: they are finished as
-// those of a generation that was live are. Nobody needs to wait for the end of that.
+// those of a generation that was live are. The change does not wait for the end of that.
 func (cr canaryRun) withdraw(cause error) error {
 	withdraw := func(context.Context) (string, error) {
 		left, err := cr.to.withdraw(context.Background())

@@ -279,7 +279,7 @@ func (c *change) run() {
 	}
 	var used map[string]bool
 	if c.owner.do(func() { used = c.owner.memory.valuesInUse() }) == nil {
-		c.owner.memory.clearValues(used) // the plan of a change that was refused is nobody's now
+		c.owner.memory.clearValues(used) // the plan of a refused change is not needed any more
 	}
 	told := mistyped(err) || c.announce().end(finished, err)
 	c.cancel(nil)
@@ -408,8 +408,8 @@ func (c *change) durable() error {
 	return c.owner.journal.mended(c.ctx, err)
 }
 
-// goesOnUnsaved reports whether a change goes on without its state file: a start does, because a file
-// that cannot be written must not keep a site down. The failure is in the status.
+// goesOnUnsaved reports whether a change goes on without its state file: a start does, because a
+// file that cannot be written must not keep a site down. The failure is in the status.
 func goesOnUnsaved(kind Kind) bool { return kind == start }
 
 // goesBack reports whether a step leads back to what the state file says already, so that it is not

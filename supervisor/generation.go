@@ -43,7 +43,7 @@ type generation struct {
 	// the generation which the change to it came from serves.
 	lost bool
 
-	reverted bool // it was live and has failed: nobody waits for its connections to end
+	reverted bool // it was live and has failed: its connections are not waited for
 
 	state     GenerationState
 	since     time.Time
@@ -220,7 +220,7 @@ func (g *generation) retire() {
 	}
 }
 
-// remove closes what is left of a generation whose last worker is gone.
+// remove closes the listeners of a generation whose last worker has ended.
 func (g *generation) remove() {
 	delete(g.owner.generations, g.id)
 	for _, list := range ordered(g.listeners()) {

@@ -110,7 +110,7 @@ func (ho *handover) renew(ctx context.Context, who string) error {
 		case ho.owner.change != nil:
 			return false, &BusyError{Changing: *ho.owner.changing()}
 		case ho.owner.starting():
-			return false, nil // its pid is not known yet, so that nobody could adopt it
+			return false, nil // its pid is not known yet, so that the next daemon could not adopt it
 		}
 		begun, result = true, ho.handOver(who)
 		return true, nil

@@ -8,7 +8,7 @@ import (
 )
 
 // listener is a handle to one listening socket: that of a generation, or of one instance. It knows
-// its gate, so nobody has to look up what a number means.
+// its gate, so its users need not look up what a number means.
 type listener struct {
 	gate   Gate
 	number int // under which the gate knows it
@@ -32,7 +32,7 @@ func (l listener) queue() (length, limit int, err error) { return l.gate.Queue(l
 // connections is how many of its established connections the processes hold.
 func (l listener) connections(pids []int) (int, error) { return l.gate.Connections(l.number, pids) }
 
-// settle waits until nothing is left in its accept queue. Nobody has to wait for the queue of a
+// settle waits until nothing is left in its accept queue. There is no wait for the queue of a
 // shared listener, which serves on, or of a live one that the config has lost, which gets all the
 // connections to it.
 func (l listener) settle(ctx context.Context) (left int, err error) {

@@ -82,7 +82,7 @@ func (lv *liveness) check() {
 	}
 	for of := range ordered(lv.owner.health.troubles) {
 		if lane, ok := strings.CutPrefix(of, healthOf); ok && lv.owner.change == nil && wanted[lane] == nil {
-			lv.owner.health.report(Trouble{Of: of}) // it is over: nobody asks that lane any more
+			lv.owner.health.report(Trouble{Of: of}) // it is over: that lane is not checked any more
 		}
 	}
 	for lane, in := range ordered(wanted) {

@@ -156,7 +156,7 @@ func (mb *mailbox) deliverUnclaimed() {
 	said := mb.unclaimed
 	mb.unclaimed = nil
 	for _, m := range said {
-		mb.deliver(m) // which keeps what still is nobody's
+		mb.deliver(m) // which keeps messages of processes that are still unknown
 	}
 }
 

@@ -56,7 +56,7 @@ type Options struct {
 	// Tell is told when a change of the release or the config begins its work (its outcome is ""
 	// yet), and once how it has ended, even if this daemon is killed meanwhile: then the next one
 	// tells it. One that is killed just after it has told of an end has that told again; Started
-	// says that it is the same change. Nil for nobody. The change waits for it. It is told of the
+	// says that it is the same change. Nil for none. The change waits for it. It is told of the
 	// health of the app too (HealthKind), once for each trouble and once when that is over.
 	Tell func(Outcome)
 	// Say tells systemd how things stand, one line at each change; nil for none.
