@@ -3,10 +3,13 @@
 //
 //	make figures
 //	git worktree add /tmp/before 3076baa && make figures DIR=/tmp/before
+//	go run -C tools ./figures -v ..   names the functions that are too long or branch too much
 package main
 
 import (
 	"bytes"
+	"cmp"
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -29,16 +32,19 @@ const (
 )
 
 func main() {
-	dir := "."
-	if len(os.Args) > 1 {
-		dir = os.Args[1]
-	}
+	verbose := flag.Bool("v", false, "name the functions that are too long or branch too much")
+	flag.Parse()
+	dir := cmp.Or(flag.Arg(0), ".")
 	f := figures{fset: token.NewFileSet(), methods: make(map[string]int)}
 	if err := f.read(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		os.Exit(1)
 	}
 	f.print()
+	if *verbose {
+		slices.Sort(f.toShorten)
+		fmt.Println(strings.Join(f.toShorten, "\n"))
+	}
 }
 
 // figures are those of the product: e2e, bench and tools count as tests or not at all.
@@ -50,6 +56,7 @@ type figures struct {
 	closures                                int // that are given to the owner goroutine
 	functions, longFunctions, branchy       int
 	methods                                 map[string]int // of each type, by package.Type
+	toShorten                               []string       // functions over a limit, with the figure
 }
 
 func (f *figures) read(dir string) error {
@@ -109,6 +116,7 @@ func (f *figures) file(rel string, text []byte) error {
 	for _, s := range gocyclo.AnalyzeASTFile(tree, f.fset, nil) {
 		if s.Complexity > manyBranches {
 			f.branchy++
+			f.toShorten = append(f.toShorten, fmt.Sprintf("%s: %s: %d branches", s.Pos, s.FuncName, s.Complexity))
 		}
 	}
 	f.declarations(tree)
@@ -140,8 +148,10 @@ func (f *figures) declarations(tree *ast.File) {
 		switch n := n.(type) {
 		case *ast.FuncDecl:
 			f.functions++
-			if f.fset.Position(n.End()).Line-f.fset.Position(n.Pos()).Line+1 > longFunction {
+			start := f.fset.Position(n.Pos())
+			if lines := f.fset.Position(n.End()).Line - start.Line + 1; lines > longFunction {
 				f.longFunctions++
+				f.toShorten = append(f.toShorten, fmt.Sprintf("%s: %s: %d lines", start, n.Name.Name, lines))
 			}
 			if n.Recv != nil {
 				f.methods[tree.Name.Name+"."+typeName(n.Recv.List[0].Type)]++
