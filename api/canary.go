@@ -45,20 +45,27 @@ func (c *Canary) Validate() error {
 	case c.Check != nil && (len(c.Check) == 0 || c.Check[0] == ""):
 		return errors.New("the check of a canary is empty: give a command")
 	}
-	for i, share := range c.Steps {
-		switch {
-		case share <= 0 || share > maxShare:
-			return fmt.Errorf("invalid canary share %s: use a share from 0.01%% to 100%%", percent(share))
-		case i > 0 && share <= c.Steps[i-1]:
-			return fmt.Errorf(
-				"invalid canary share %s after %s: each step must be larger than the one before", percent(share),
-				percent(c.Steps[i-1]),
-			)
-		}
+	if err := validateSteps(c.Steps); err != nil {
+		return err
 	}
 	for _, n := range c.Networks {
 		if !n.IsValid() || n != n.Masked() {
 			return fmt.Errorf("%s is no network: use a form such as 10.0.0.0/8 or 2001:db8::/32", n)
+		}
+	}
+	return nil
+}
+
+func validateSteps(steps []int) error {
+	for i, share := range steps {
+		switch {
+		case share <= 0 || share > maxShare:
+			return fmt.Errorf("invalid canary share %s: use a share from 0.01%% to 100%%", percent(share))
+		case i > 0 && share <= steps[i-1]:
+			return fmt.Errorf(
+				"invalid canary share %s after %s: each step must be larger than the one before", percent(share),
+				percent(steps[i-1]),
+			)
 		}
 	}
 	return nil

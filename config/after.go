@@ -10,29 +10,13 @@ import (
 // listeners comes after those that its `after` names. Processes with listeners start before all
 // others anyway.
 func (l *loader) ordered(list []Process) []Process {
-	byName := func(name string) int { return slices.IndexFunc(list, func(p Process) bool { return p.Name == name }) }
-	for i := range list {
-		p := &list[i]
-		key := "process." + p.Name + ".after"
-		if len(p.After) > 0 && len(p.Listen) > 0 {
-			l.at(key, "%s has listeners, and starts before all that have none: take after out", p.Name)
-		}
-		for _, name := range p.After {
-			switch {
-			case name == p.Name:
-				l.at(key, "%s cannot start after itself", p.Name)
-			case byName(name) < 0:
-				l.at(key, "there is no process %q: the others are %s", name, others(list, p.Name))
-			}
-		}
-	}
+	l.checkAfter(list)
 	if len(l.list) > 0 {
 		return list
 	}
 	var done []Process
 	placed := func(name string) bool {
-		return len(list[byName(name)].Listen) > 0 ||
-			slices.ContainsFunc(done, func(p Process) bool { return p.Name == name })
+		return len(list[indexOf(list, name)].Listen) > 0 || indexOf(done, name) >= 0
 	}
 	left := slices.Clone(list)
 	for len(left) > 0 {
@@ -51,17 +35,40 @@ func (l *loader) ordered(list []Process) []Process {
 	return done
 }
 
+// checkAfter reports processes whose `after` cannot be followed.
+func (l *loader) checkAfter(list []Process) {
+	for i := range list {
+		p := &list[i]
+		key := "process." + p.Name + ".after"
+		if len(p.After) > 0 && len(p.Listen) > 0 {
+			l.at(key, "%s has listeners, and starts before all that have none: take after out", p.Name)
+		}
+		for _, name := range p.After {
+			switch {
+			case name == p.Name:
+				l.at(key, "%s cannot start after itself", p.Name)
+			case indexOf(list, name) < 0:
+				l.at(key, "there is no process %q: the others are %s", name, others(list, p.Name))
+			}
+		}
+	}
+}
+
+// indexOf returns the index of the process of that name, or -1.
+func indexOf(list []Process, name string) int {
+	return slices.IndexFunc(list, func(p Process) bool { return p.Name == name })
+}
+
 // cycle returns a cycle of processes, in the order of the list. Each process of the list waits for
 // another one, so that following `after` comes back to an earlier process. Not all need be in a
 // cycle: some only wait for one that is.
 func cycle(list []Process) (cycle []Process) {
-	byName := func(name string) int { return slices.IndexFunc(list, func(p Process) bool { return p.Name == name }) }
 	var path []int
 	at := 0
 	for !slices.Contains(path, at) {
 		path = append(path, at)
-		next := slices.IndexFunc(list[at].After, func(name string) bool { return byName(name) >= 0 })
-		at = byName(list[at].After[next])
+		next := slices.IndexFunc(list[at].After, func(name string) bool { return indexOf(list, name) >= 0 })
+		at = indexOf(list, list[at].After[next])
 	}
 	path = path[slices.Index(path, at):]
 	slices.Sort(path)

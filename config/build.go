@@ -92,13 +92,8 @@ func (l *loader) build() *Build {
 	if t.Lock != "" && !inside(t.Lock) {
 		l.at("build.lock", "lock %q: it is a file of the project, such as \"requirements/production.txt\"", t.Lock)
 	}
-	for what, names := range map[string][]string{"extras": t.Extras, "groups": t.Groups} {
-		for _, name := range names {
-			if !isItemName(name) {
-				l.at("build."+what, "%s: %q is not a valid name", what, name)
-			}
-		}
-	}
+	l.itemNames("build.extras", t.Extras)
+	l.itemNames("build.groups", t.Groups)
 	b.Files = l.insides("build.files", t.Files)
 	b.Output = l.insides("build.output", t.Output)
 	b.Run = l.commands("build.run", t.Run)
@@ -108,14 +103,28 @@ func (l *loader) build() *Build {
 			"output: there is no command that would make it: write run = [\"python manage.py collectstatic "+
 				"--noinput\"]")
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
+	l.buildEnv(t.Env)
+	return b
+}
+
+// itemNames checks names of a project, such as those of its extras.
+func (l *loader) itemNames(key string, names []string) {
+	for _, name := range names {
+		if !isItemName(name) {
+			l.at(key, "%s: %q is not a valid name", last(key), name)
+		}
+	}
+}
+
+// buildEnv checks the names of the variables of a build.
+func (l *loader) buildEnv(env map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
 		if why := releases.Reserved(name); why != "" {
 			l.at("build.env."+name, "%s: %s", name, why)
 		} else {
 			l.variable("build.env."+name, name)
 		}
 	}
-	return b
 }
 
 // insides parses a list of paths in the project.

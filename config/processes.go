@@ -73,11 +73,7 @@ func (l *loader) process(name string, t processTable) Process {
 		l.placeholders(key+".command", word, t.Listen)
 	}
 	p.ExtraListen = l.extraListen(key+".extra_listen", t.ExtraListen)
-	for _, li := range t.Listen {
-		if _, ok := l.f.Listen[li]; !ok {
-			l.at(key+".listen", "there is no listener %q: write a table [listen.%s] with an address", li, li)
-		}
-	}
+	l.listenersExist(key+".listen", t.Listen)
 	p.Instances = int(l.number(key+".instances", t.Instances, 1, 1, maxInstances))
 	l.strategy(key, t, &p)
 	p.Drain = l.duration(key+".drain", t.Drain, defaultDrain, time.Second)
@@ -85,33 +81,52 @@ func (l *loader) process(name string, t processTable) Process {
 	l.drainHook(key, t, &p)
 	p.StartTimeout = l.duration(key+".start_timeout", t.StartTimeout, defaultStartTimeout, time.Second)
 	p.ReadyAfter = l.duration(key+".ready_after", t.ReadyAfter, defaultReadyAfter, 0)
-	if t.StopSignal != "" {
-		sig := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(t.StopSignal), "SIG"))
-		if sig == 0 || sig == unix.SIGKILL || sig == unix.SIGSTOP {
-			l.at(key+".stop_signal",
-				`stop_signal %q: write the name of a signal that a program can handle, such as "TERM" or "QUIT"`,
-				t.StopSignal)
-		}
-		p.StopSignal = int(sig)
-	}
+	p.StopSignal = l.stopSignal(key+".stop_signal", t.StopSignal)
 	if t.Server != "" && !slices.Contains(servers.Servers(), t.Server) {
 		l.at(key+".server", "server %q is not known: %s, or leave it out", t.Server,
 			strings.Join(servers.Servers(), ", "))
 	}
-	switch {
-	case t.User == "" && t.Group != "" && l.f.User == "":
-		l.at(key+".group", "group = %q: it needs a user, here or at the top", t.Group)
-	case t.User == "" && t.Group != "":
-		p.User = l.user(key+".group", l.f.User, t.Group)
-	default:
-		p.User = l.user(key+".user", t.User, t.Group)
-	}
+	p.User = l.processUser(key, t)
 	p.NoFile = uint64(l.number(key+".nofile", t.NoFile, 0, 16, 1<<20))
 	p.MemoryMax = l.size(key+".memory_max", t.MemoryMax)
 	p.CPUWeight = uint64(l.number(key+".cpu_weight", t.CPUWeight, 0, 1, 10_000))
 	p.Env = l.variables(key+".env", t.Env, FromProcess, t.Listen)
 	p.Health = l.health(key, t)
 	return p
+}
+
+// listenersExist reports listeners that are not configured.
+func (l *loader) listenersExist(key string, names []string) {
+	for _, name := range names {
+		if _, ok := l.f.Listen[name]; !ok {
+			l.at(key, "there is no listener %q: write a table [listen.%s] with an address", name, name)
+		}
+	}
+}
+
+// stopSignal parses the name of a signal. It returns 0 for the server's own.
+func (l *loader) stopSignal(key, name string) int {
+	if name == "" {
+		return 0
+	}
+	sig := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG"))
+	if sig == 0 || sig == unix.SIGKILL || sig == unix.SIGSTOP {
+		l.at(key, `stop_signal %q: write the name of a signal that a program can handle, such as "TERM" or "QUIT"`,
+			name)
+	}
+	return int(sig)
+}
+
+// processUser returns the user of a process. A group without a user belongs to the user at the top.
+func (l *loader) processUser(key string, t processTable) *User {
+	switch {
+	case t.User == "" && t.Group != "" && l.f.User == "":
+		l.at(key+".group", "group = %q: it needs a user, here or at the top", t.Group)
+		return nil
+	case t.User == "" && t.Group != "":
+		return l.user(key+".group", l.f.User, t.Group)
+	}
+	return l.user(key+".user", t.User, t.Group)
 }
 
 // extraListen parses the additional addresses on which a process may listen.
