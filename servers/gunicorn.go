@@ -18,22 +18,9 @@ import (
 // alike.
 func (c *command) gunicorn() {
 	c.served(many)
-	bound := len(c.words)
-	c.gunicornElsewhere()
-	own := c.words
-	c.words = own[:bound]
 	c.refuse([]rule{{[]string{"-b", "--bind"}, passesListener}})
-	c.words = own
-	for _, g := range c.all("--bind") {
-		switch {
-		case g.from == "":
-		case strings.Contains(g.value, "fd://"):
-			c.problem("%s: take out bind: with fd:// gunicorn unlinks the unix socket when it exits; superctl hands "+
-				"it the listener", g.from)
-		default:
-			c.warn("%s: bind is not used: superctl hands gunicorn the listener", g.from)
-		}
-	}
+	c.gunicornElsewhere()
+	c.gunicornBind()
 	c.refuse([]rule{
 		{[]string{"-D", "--daemon"}, detachesItself},
 		{[]string{"--reload"}, reloadsItself},
@@ -58,6 +45,20 @@ func (c *command) gunicorn() {
 	for _, g := range c.all("--protocol") {
 		if g.value == "uwsgi" {
 			c.out.Protocol = "uwsgi"
+		}
+	}
+}
+
+// gunicornBind reports addresses that are configured outside the command. LISTEN_FDS has precedence.
+func (c *command) gunicornBind() {
+	for _, g := range c.all("--bind") {
+		switch {
+		case g.from == "":
+		case strings.Contains(g.value, "fd://"):
+			c.problem("%s: take out bind: with fd:// gunicorn unlinks the unix socket when it exits; superctl hands "+
+				"it the listener", g.from)
+		default:
+			c.warn("%s: bind is not used: superctl hands gunicorn the listener", g.from)
 		}
 	}
 }

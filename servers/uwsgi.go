@@ -17,7 +17,17 @@ func (c *command) uwsgi() {
 	c.out.HideListen = len(c.in.Listen) > 0
 	c.environment("UWSGI_")
 	c.uwsgiFiles()
-	c.refuse([]rule{
+	c.refuse(uwsgiRefused())
+	c.uwsgiTimers()
+	c.uwsgiStats()
+	c.uwsgiSockets()
+	c.uwsgiStop()
+	c.outside("--chdir", "--pythonpath", "--python-path", "--pp")
+}
+
+// uwsgiRefused returns the options that would defeat a switch.
+func uwsgiRefused() []rule {
+	return []rule{
 		{[]string{"--die-on-term"}, "it would cut requests that are in progress (measured: 51 in 20 reloads)"},
 		{[]string{"--shutdown-sockets"}, "it would shut the listener for the other generation too"},
 		{[]string{"-d", "--daemonize", "--daemonize2"}, detachesItself},
@@ -40,13 +50,22 @@ func (c *command) uwsgi() {
 			[]string{"--fastcgi-socket", "--scgi-socket", "--puwsgi-socket"},
 			"superctl can check http and uwsgi sockets only",
 		},
-	})
-	if !c.in.Single {
-		for _, g := range c.all("--cron", "--cron2", "--timer", "--rb-timer") {
-			c.warn(`uwsgi: %s runs in each release: its jobs start twice for as long as the old release drains or is on standby; `+
-				`give them a process of their own, with strategy = "single"`, g.text)
-		}
 	}
+}
+
+// uwsgiTimers warns about jobs that two generations would run at once.
+func (c *command) uwsgiTimers() {
+	if c.in.Single {
+		return
+	}
+	for _, g := range c.all("--cron", "--cron2", "--timer", "--rb-timer") {
+		c.warn(`uwsgi: %s runs in each release: its jobs start twice for as long as the old release drains or is on `+
+			`standby; give them a process of their own, with strategy = "single"`, g.text)
+	}
+}
+
+// uwsgiStats reports the address of a stats server, and refuses one that two generations cannot share.
+func (c *command) uwsgiStats() {
 	for _, g := range c.all("--stats", "--stats-server") {
 		// 2.0.31, measured: "bind(): Address already in use", exit code 1.
 		if _, err := strconv.Atoi(g.value[strings.LastIndexByte(g.value, ':')+1:]); err == nil {
@@ -56,9 +75,6 @@ func (c *command) uwsgi() {
 		}
 		c.addOwnSocket(g.value)
 	}
-	c.uwsgiSockets()
-	c.uwsgiStop()
-	c.outside("--chdir", "--pythonpath", "--python-path", "--pp")
 }
 
 // uwsgiStop adds the options that make the server drain.
@@ -82,16 +98,19 @@ func (c *command) uwsgiStop() {
 	// A worker that waits for its client to read gets the signal instead, and takes it for a
 	// disconnect: "OSError: write error" (2.0.31, measured). With http11-socket, waiting for
 	// workers would mean waiting for kept connections.
-	c.out.Cuts = len(c.all("--http11-socket")) == 0
+	c.out.Cuts = len(c.all(http11Socket)) == 0
 }
 
 // uwsgiSocket is a socket option and its protocol.
 type uwsgiSocket struct{ option, protocol string }
 
+// http11Socket is the option of a socket that keeps connections open.
+const http11Socket = "--http11-socket"
+
 func uwsgiSocketOptions() []uwsgiSocket {
 	return []uwsgiSocket{
 		{"--http-socket", "http"},
-		{"--http11-socket", "http"},
+		{http11Socket, "http"},
 		{"--uwsgi-socket", "uwsgi"},
 		{"--socket", ""}, // the protocol of --protocol, by default uwsgi
 		{"-s", ""},
@@ -100,9 +119,35 @@ func uwsgiSocketOptions() []uwsgiSocket {
 
 // uwsgiSockets makes sure that one socket serves each listener, and that there is no other socket.
 func (c *command) uwsgiSockets() {
-	served := make([]string, len(c.in.Listen))
-	given := false
-	http := false
+	served, given, http := c.uwsgiGiven()
+	if len(c.in.Listen) == 0 {
+		return
+	}
+	if !given {
+		http = true
+		for i := range served {
+			served[i] = "http"
+			c.add("--http-socket", "fd://"+strconv.Itoa(firstFD+i))
+		}
+	}
+	for i, protocol := range served {
+		if protocol == "" && len(c.out.Problems) == 0 {
+			c.problem("uwsgi: nothing serves listener %q, so its connections would wait for ever: write "+
+				"--http-socket fd://{fd.%s} (--socket behind a proxy with uwsgi_pass)", c.in.Listen[i], c.in.Listen[i])
+		}
+	}
+	if served[0] == "uwsgi" {
+		c.out.Protocol = "uwsgi" // the health check asks the first listener
+	}
+	if http {
+		c.uwsgiClose()
+	}
+}
+
+// uwsgiGiven returns the protocol of each listener that a socket option of the command serves,
+// whether there is such an option, and whether one serves HTTP without keeping connections open.
+func (c *command) uwsgiGiven() (served []string, given, http bool) {
+	served = make([]string, len(c.in.Listen))
 	for _, o := range uwsgiSocketOptions() {
 		for _, g := range c.all(o.option) {
 			given = true
@@ -114,41 +159,25 @@ func (c *command) uwsgiSockets() {
 			if o.protocol == "" {
 				served[i] = c.defaultProtocol()
 			}
-			http = http || o.option == "--http-socket" || served[i] == "http" && o.option != "--http11-socket"
-			if o.option == "--http11-socket" {
+			if o.option == http11Socket {
 				c.warn("%s: --http11-socket keeps connections open and an idle one is cut when a generation ends "+
 					"(measured: 100 requests in 20 reloads); --http-socket loses none", c.where(g))
+				continue
 			}
+			http = http || served[i] == "http"
 		}
 	}
-	switch {
-	case len(c.in.Listen) == 0:
-		return
-	case !given:
-		for i := range served {
-			served[i] = "http"
-			c.add("--http-socket", "fd://"+strconv.Itoa(firstFD+i))
-		}
-		http = true
-	}
-	for i, protocol := range served {
-		if protocol == "" && len(c.out.Problems) == 0 {
-			c.problem("uwsgi: nothing serves listener %q, so its connections would wait for ever: write "+
-				"--http-socket fd://{fd.%s} (--socket behind a proxy with uwsgi_pass)", c.in.Listen[i], c.in.Listen[i])
-		}
-	}
-	if served[0] == "uwsgi" {
-		c.out.Protocol = "uwsgi" // the health check asks the first listener
-	}
-	closes := func(g struct{ text string }) bool { return strings.HasPrefix(strings.ToLower(g.text), "connection:") }
-	found := false
-	for _, g := range c.all("--add-header") {
-		found = found || closes(struct{ text string }{g.value})
-	}
-	if http && !found {
-		// http-socket answers with HTTP/1.1, and closes the connection without announcing it:
-		// clients meet resets even without a reload (measured: 139 failures in 20 reloads, 0 with
-		// the header).
+	return served, given, http
+}
+
+// uwsgiClose makes the server announce that it closes a connection. http-socket answers with
+// HTTP/1.1, and closes the connection after each answer: clients meet resets even without a reload
+// (measured: 139 failures in 20 reloads, 0 with the header).
+func (c *command) uwsgiClose() {
+	announced := slices.ContainsFunc(c.all("--add-header"), func(g given) bool {
+		return strings.HasPrefix(strings.ToLower(g.value), "connection:")
+	})
+	if !announced {
 		c.add("--add-header", "Connection: close")
 	}
 }
