@@ -63,35 +63,46 @@ type connection struct {
 }
 
 // exchange sends one request and reads its answer.
-func (c *connection) exchange(s *Shape) (rec Record) {
+func (c *connection) exchange(s *Shape) Record {
 	ctx, cancel := context.WithTimeout(context.Background(), orDefault(s.Timeout, c.cfg.Timeout))
 	defer cancel()
-	rec.Begun = time.Now()
-	rec.Reused = c.alive()
-	fail := func(f Failure, err error) Record {
+	rec := Record{Begun: time.Now(), Reused: c.alive()}
+	f, err := c.connect(ctx, &rec)
+	if f == None {
+		f, err = c.converse(s, &rec)
+	}
+	if f != None {
 		c.close()
 		rec.Ended, rec.Failure, rec.Err = time.Now(), f, err.Error()
-		return rec
 	}
+	return rec
+}
+
+// connect opens a connection, unless one is open.
+func (c *connection) connect(ctx context.Context, rec *Record) (Failure, error) {
 	if !rec.Reused {
 		if err := c.dial(ctx); err != nil {
 			rec.Opened = c.opened
-			return fail(classifyDial(err), err)
+			return classifyDial(err), err
 		}
 	}
 	rec.Opened, rec.Connected = c.opened, c.connected
 	deadline, _ := ctx.Deadline()
 	_ = c.conn.SetDeadline(deadline)
 	c.counted.n = 0
+	return None, nil
+}
 
+// converse sends a request over the open connection, and reads and judges the answer.
+func (c *connection) converse(s *Shape, rec *Record) (Failure, error) {
 	request, digest := c.request(s)
 	if _, err := c.conn.Write(request); err != nil {
-		return fail(classify(err, false), err)
+		return classify(err, false), err
 	}
 	//nolint:bodyclose // the connection is ours, and is closed unless the body was read to its end
 	resp, err := http.ReadResponse(c.reader, &http.Request{Method: s.Method})
 	if err != nil {
-		return fail(classify(err, c.counted.n > 0), fmt.Errorf("read the head of the answer: %w", err))
+		return classify(err, c.counted.n > 0), fmt.Errorf("read the head of the answer: %w", err)
 	}
 	rec.Status = resp.StatusCode
 	rec.Release = resp.Header.Get("X-Release")
@@ -101,19 +112,19 @@ func (c *connection) exchange(s *Shape) (rec Record) {
 	c.answer.Reset()
 	rec.Bytes, err = io.Copy(&c.answer, io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return fail(classify(err, true), fmt.Errorf("read the body of the answer, after %d bytes: %w", rec.Bytes, err))
+		return classify(err, true), fmt.Errorf("read the body of the answer, after %d bytes: %w", rec.Bytes, err)
 	}
 	rec.Ended = time.Now()
 	if rec.Bytes > maxAnswer {
-		return fail(Wrong, fmt.Errorf("the answer is longer than %d bytes", maxAnswer))
+		return Wrong, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	}
 	if f, err := s.judge(resp.StatusCode, resp.Header, c.answer.Bytes(), digest); f != None {
-		return fail(f, err)
+		return f, err
 	}
 	if !c.keep || resp.Close {
 		c.close()
 	}
-	return rec
+	return None, nil
 }
 
 // request returns the bytes to send, and the digest that the answer must contain.

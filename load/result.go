@@ -125,31 +125,13 @@ const slowRequest = 100 * time.Millisecond
 // String returns a report: counts, latencies, the answering releases, and the first failures.
 func (r *Result) String() string {
 	var b strings.Builder
-	failed, count := r.Failed(), r.Count()
-	fmt.Fprintf(&b, "%d requests in %.1f s, %d failed", len(r.Records), r.Ended.Sub(r.Began).Seconds(), len(failed))
-	sep := ": "
-	for _, f := range Failures() {
-		if count[f] > 0 {
-			fmt.Fprintf(&b, "%s%d %s", sep, count[f], f)
-			sep = ", "
-		}
-	}
-	fmt.Fprintf(&b, "\n%s\n", r.Latency())
+	failed := r.Failed()
+	fmt.Fprintf(&b, "%d requests in %.1f s, %d failed%s\n%s\n", len(r.Records), r.Ended.Sub(r.Began).Seconds(),
+		len(failed), r.failures(), r.Latency())
 	if r.LimitReached {
 		b.WriteString("the load reached its limit and ended by itself\n")
 	}
-	answered := make(map[string]int)
-	for i := range r.Records {
-		if rec := &r.Records[i]; rec.Status != 0 {
-			answered[fmt.Sprintf("%s g%d", orDefault(rec.Release, "?"), rec.Generation)]++
-		}
-	}
-	who := make([]string, 0, len(answered))
-	for name, n := range answered {
-		who = append(who, fmt.Sprintf("%s: %d", name, n))
-	}
-	slices.Sort(who)
-	fmt.Fprintf(&b, "answered by %s\n", strings.Join(who, ", "))
+	fmt.Fprintf(&b, "answered by %s\n", r.answerers())
 	for i, rec := range failed {
 		if i == reportLimit {
 			fmt.Fprintf(&b, "  and %d more\n", len(failed)-reportLimit)
@@ -158,13 +140,44 @@ func (r *Result) String() string {
 		fmt.Fprintf(&b, "  %s\n", r.describe(&rec))
 	}
 	if len(failed) > 0 {
-		for i := range r.Records {
-			if rec := &r.Records[i]; rec.Failure == None && rec.Ended.Sub(rec.Begun) > slowRequest {
-				fmt.Fprintf(&b, "  slow: %s\n", r.describe(rec))
-			}
+		for _, rec := range r.filter(isSlow) {
+			fmt.Fprintf(&b, "  slow: %s\n", r.describe(&rec))
 		}
 	}
 	return b.String()
+}
+
+func isSlow(rec *Record) bool { return rec.Failure == None && rec.Ended.Sub(rec.Begun) > slowRequest }
+
+// failures returns the number of failures of each kind, such as ": 2 refused, 1 reset".
+func (r *Result) failures() string {
+	var kinds []string
+	count := r.Count()
+	for _, f := range Failures() {
+		if count[f] > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", count[f], f))
+		}
+	}
+	if len(kinds) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(kinds, ", ")
+}
+
+// answerers returns the number of answers of each generation, such as "r41 g1: 12, r42 g2: 30".
+func (r *Result) answerers() string {
+	answered := make(map[string]int)
+	for i := range r.Records {
+		if rec := &r.Records[i]; rec.Status != 0 {
+			answered[fmt.Sprintf("%s g%d", orDefault(rec.Release, "?"), rec.Generation)]++
+		}
+	}
+	list := make([]string, 0, len(answered))
+	for name, n := range answered {
+		list = append(list, fmt.Sprintf("%s: %d", name, n))
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
 }
 
 // describe returns one request as one line.

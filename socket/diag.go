@@ -188,6 +188,28 @@ func diag(body []byte, each func([]byte), dump bool) error {
 		return fmt.Errorf("sock_diag: %w", err)
 	}
 	defer func() { _ = unix.Close(fd) }()
+	if err := unix.Sendto(fd, diagRequest(body, dump), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("sock_diag: %w", err)
+	}
+	buf := make([]byte, 64<<10)
+	for done := false; !done; {
+		n, _, err := unix.Recvfrom(fd, buf, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err == nil {
+			done, err = diagAnswers(buf[:n], each)
+		}
+		if err != nil {
+			return fmt.Errorf("sock_diag: %w", err)
+		}
+		done = done || !dump
+	}
+	return nil
+}
+
+// diagRequest returns the request with its netlink header.
+func diagRequest(body []byte, dump bool) []byte {
 	flags := uint16(unix.NLM_F_REQUEST)
 	if dump {
 		flags |= unix.NLM_F_DUMP
@@ -196,37 +218,27 @@ func diag(body []byte, each func([]byte), dump bool) error {
 	binary.NativeEndian.PutUint32(req, uint32(unix.SizeofNlMsghdr+len(body)))
 	binary.NativeEndian.PutUint16(req[4:], unix.SOCK_DIAG_BY_FAMILY)
 	binary.NativeEndian.PutUint16(req[6:], flags)
-	if err := unix.Sendto(fd, append(req, body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return fmt.Errorf("sock_diag: %w", err)
+	return append(req, body...)
+}
+
+// diagAnswers passes each answer in a datagram to each, and reports whether there are no more.
+func diagAnswers(datagram []byte, each func([]byte)) (done bool, err error) {
+	messages, err := syscall.ParseNetlinkMessage(datagram)
+	if err != nil {
+		return false, err
 	}
-	buf := make([]byte, 64<<10)
-	for {
-		n, _, err := unix.Recvfrom(fd, buf, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("sock_diag: %w", err)
-		}
-		messages, err := syscall.ParseNetlinkMessage(buf[:n])
-		if err != nil {
-			return fmt.Errorf("sock_diag: %w", err)
-		}
-		for _, m := range messages {
-			switch m.Header.Type {
-			case unix.NLMSG_DONE:
-				return nil
-			case unix.NLMSG_ERROR:
-				if code := int32(binary.NativeEndian.Uint32(m.Data)); code != 0 {
-					return fmt.Errorf("sock_diag: %w", unix.Errno(-code))
-				}
-				return nil
-			default:
-				each(m.Data)
+	for _, m := range messages {
+		switch m.Header.Type {
+		case unix.NLMSG_DONE:
+			return true, nil
+		case unix.NLMSG_ERROR:
+			if code := int32(binary.NativeEndian.Uint32(m.Data)); code != 0 {
+				return true, unix.Errno(-code)
 			}
-		}
-		if !dump {
-			return nil
+			return true, nil
+		default:
+			each(m.Data)
 		}
 	}
+	return false, nil
 }

@@ -55,6 +55,26 @@ func (f filter) program() ([]bpf.Instruction, error) {
 	if f.share < 0 || f.share > wholeShare {
 		return nil, fmt.Errorf("canary share of %d in %d", f.share, wholeShare)
 	}
+	ins, err := f.bySource()
+	if err != nil {
+		return nil, err
+	}
+	if f.share > 0 {
+		ins = append(ins, random(wholeShare)...)
+		ins = append(ins,
+			bpf.JumpIf{Cond: bpf.JumpLessThan, Val: uint32(f.share), SkipFalse: 1},
+			bpf.RetConstant{Val: uint32(f.canary)})
+	}
+	ins = append(ins, f.others()...)
+	if len(ins) > unix.BPF_MAXINSNS {
+		return nil, fmt.Errorf("the filter has %d instructions and the kernel's limit is %d: name fewer canary "+
+			"networks, or have fewer instances", len(ins), unix.BPF_MAXINSNS)
+	}
+	return ins, nil
+}
+
+// bySource returns the rules that depend on where a connection comes from: probes, then networks.
+func (f filter) bySource() ([]bpf.Instruction, error) {
 	var v4, v6 []bpf.Instruction
 	for _, p := range f.probes {
 		if p.source.Addr().Unmap().Is4() {
@@ -79,38 +99,28 @@ func (f filter) program() ([]bpf.Instruction, error) {
 			v6 = append(v6, fromNetwork(ipv6Source, n, f.canary)...)
 		}
 	}
-	ins := onlyIf(0, 0xf0, 0x40, v4)
-	ins = append(ins, onlyIf(0, 0xf0, 0x60, v6)...)
-	if f.share > 0 {
-		ins = append(ins,
-			bpf.LoadExtension{Num: bpf.ExtRand},
-			bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: wholeShare},
-			bpf.JumpIf{Cond: bpf.JumpLessThan, Val: uint32(f.share), SkipFalse: 1},
-			bpf.RetConstant{Val: uint32(f.canary)})
-	}
+	return append(onlyIf(0, 0xf0, 0x40, v4), onlyIf(0, 0xf0, 0x60, v6)...), nil
+}
+
+// others returns the rule for the connections that no other rule matches.
+func (f filter) others() []bpf.Instruction {
 	switch {
 	case len(f.spread) > 1:
-		ins = append(ins, bpf.LoadExtension{Num: bpf.ExtRand},
-			bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(len(f.spread))})
+		ins := random(len(f.spread))
 		for i, index := range f.spread[1:] {
 			ins = append(ins, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(i + 1), SkipTrue: 1},
 				bpf.RetConstant{Val: uint32(index)})
 		}
-		ins = append(ins, bpf.RetConstant{Val: uint32(f.spread[0])})
+		return append(ins, bpf.RetConstant{Val: uint32(f.spread[0])})
 	case f.liveCount > 1:
-		ins = append(ins,
-			bpf.LoadExtension{Num: bpf.ExtRand},
-			bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(f.liveCount)},
-			bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: uint32(f.live)},
-			bpf.RetA{})
-	default:
-		ins = append(ins, bpf.RetConstant{Val: uint32(f.live)})
+		return append(random(f.liveCount), bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: uint32(f.live)}, bpf.RetA{})
 	}
-	if len(ins) > unix.BPF_MAXINSNS {
-		return nil, fmt.Errorf("the filter has %d instructions and the kernel's limit is %d: name fewer canary "+
-			"networks, or have fewer instances", len(ins), unix.BPF_MAXINSNS)
-	}
-	return ins, nil
+	return []bpf.Instruction{bpf.RetConstant{Val: uint32(f.live)}}
+}
+
+// random loads a random number below n.
+func random(n int) []bpf.Instruction {
+	return []bpf.Instruction{bpf.LoadExtension{Num: bpf.ExtRand}, bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: uint32(n)}}
 }
 
 // onlyIf guards body: it runs only if the byte at offset of the IP header, masked, equals want.

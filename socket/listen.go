@@ -33,27 +33,8 @@ func tcpSocketAt(at netip.AddrPort) (fd int, err error) {
 			fd = -1
 		}
 	}()
-	// SO_REUSEADDR is for old connections in TIME_WAIT. It does not let two processes listen at
-	// once: that takes SO_REUSEPORT on both sockets and the same effective user
-	// (net/ipv4/inet_connection_sock.c, inet_bind_conflict).
-	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
-			return fd, fmt.Errorf("setsockopt: %w", err)
-		}
-	}
-	// Accepted connections inherit TCP_NODELAY. Most servers set it on each connection, but a
-	// server that mistakes the inherited listener for another kind does not: uvicorn --fd labels it
-	// AF_UNIX, so asyncio does not set the option, and each response on a kept-alive connection
-	// waits 40 ms for the client's delayed acknowledgement (tcp(7); measured with 8 clients: 150
-	// requests a second without the option, 14,000 with it).
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return fd, fmt.Errorf("setsockopt TCP_NODELAY: %w", err)
-	}
-	if at.Addr() == netip.IPv6Unspecified() {
-		// "[::]" means both families, whatever net.ipv6.bindv6only is.
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
-			return fd, fmt.Errorf("setsockopt IPV6_V6ONLY: %w", err)
-		}
+	if err := setOptions(fd, at); err != nil {
+		return fd, err
 	}
 	sa, err := sockaddr(at)
 	if err != nil {
@@ -63,6 +44,32 @@ func tcpSocketAt(at netip.AddrPort) (fd int, err error) {
 		return fd, explainBind(err, at)
 	}
 	return fd, nil
+}
+
+func setOptions(fd int, at netip.AddrPort) error {
+	// SO_REUSEADDR is for old connections in TIME_WAIT. It does not let two processes listen at
+	// once: that takes SO_REUSEPORT on both sockets and the same effective user
+	// (net/ipv4/inet_connection_sock.c, inet_bind_conflict).
+	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
+			return fmt.Errorf("setsockopt: %w", err)
+		}
+	}
+	// Accepted connections inherit TCP_NODELAY. Most servers set it on each connection, but a
+	// server that mistakes the inherited listener for another kind does not: uvicorn --fd labels it
+	// AF_UNIX, so asyncio does not set the option, and each response on a kept-alive connection
+	// waits 40 ms for the client's delayed acknowledgement (tcp(7); measured with 8 clients: 150
+	// requests a second without the option, 14,000 with it).
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return fmt.Errorf("setsockopt TCP_NODELAY: %w", err)
+	}
+	if at.Addr() == netip.IPv6Unspecified() {
+		// "[::]" means both families, whatever net.ipv6.bindv6only is.
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return fmt.Errorf("setsockopt IPV6_V6ONLY: %w", err)
+		}
+	}
+	return nil
 }
 
 // listenTCP returns a listener. It becomes the last member of the SO_REUSEPORT group of its
