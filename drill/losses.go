@@ -151,7 +151,6 @@ func (j *judge) inKilled(c *change, rec *load.Record) bool {
 
 // explain returns why a request was probably lost, and what to do.
 func (j *judge) explain(l *Loss, f load.Failure) (cause, advice string) {
-	brokeOff := f == load.Reset || f == load.Closed || f == load.Cut
 	switch {
 	case f == load.ClientFault:
 		return "the client that sends the load ran out of ports or descriptors",
@@ -162,35 +161,61 @@ func (j *judge) explain(l *Loss, f load.Failure) (cause, advice string) {
 	case l.Change == "":
 		return "it was lost while the app was not changed",
 			"the app loses requests without a change: " + j.logHint()
-	case f == load.Wrong:
+	}
+	switch f {
+	case load.Wrong:
 		return "the app's answer differs from the one before the drill",
 			"compare the answers; if the releases differ in this page, choose another one (--path, --post)"
-	case f == load.ServerError && j.proxy:
-		return "the proxy got no complete answer from the app, or could not reach it",
-			"docs/nginx.md shows how nginx opens a connection for each request, or retries"
-	case f == load.ServerError:
-		return "the app itself answered 5xx", j.logHint() +
-			"; check whether the releases conflict in something that they share (a migration, a cache, a file)"
-	case f == load.Refused:
+	case load.ServerError:
+		return j.explainServerError()
+	case load.Refused:
 		return "no process listened at that moment",
 			"this is a bug in superctl: please report it with the output of --json"
-	case f == load.TimedOut && l.Phase == phaseKill:
+	case load.TimedOut:
+		return j.explainTimeout(l)
+	case load.Reset, load.Closed, load.Cut:
+		return j.explainBreak(l, f)
+	default:
+		return j.unexplained()
+	}
+}
+
+func (j *judge) unexplained() (cause, advice string) {
+	return "the server closed the connection", j.logHint()
+}
+
+func (j *judge) explainServerError() (cause, advice string) {
+	if j.proxy {
+		return "the proxy got no complete answer from the app, or could not reach it",
+			"docs/nginx.md shows how nginx opens a connection for each request, or retries"
+	}
+	return "the app itself answered 5xx", j.logHint() +
+		"; check whether the releases conflict in something that they share (a migration, a cache, a file)"
+}
+
+func (j *judge) explainTimeout(l *Loss) (cause, advice string) {
+	if l.Phase == phaseKill {
 		return "it waited for the worker that replaces the killed one",
 			fmt.Sprintf("set instances = 2 in [process.%s], so that another worker answers meanwhile", j.process.Name)
-	case f == load.TimedOut:
-		return "there was no complete answer within --timeout", fmt.Sprintf(
-			"check whether the app is overloaded, by this load or while it starts; lower --rate or raise --timeout; "+
-				"requests that take longer than drain (%s) are cut", j.process.Drain)
-	case brokeOff && l.Phase == phaseStop:
+	}
+	return "there was no complete answer within --timeout", fmt.Sprintf(
+		"check whether the app is overloaded, by this load or while it starts; lower --rate or raise --timeout; "+
+			"requests that take longer than drain (%s) are cut", j.process.Drain)
+}
+
+// explainBreak is explain for a connection that ended before its answer was complete.
+func (j *judge) explainBreak(l *Loss, f load.Failure) (cause, advice string) {
+	switch l.Phase {
+	case phaseStop:
 		return j.explainStopped(l, f)
-	case brokeOff && l.Phase == phaseKill:
+	case phaseKill:
 		return "a worker ended although only the daemon was killed",
 			"check whether the server ends when its parent does; " + j.logHint()
-	case brokeOff && (l.Phase == api.StepBoot || l.Phase == api.StepProve):
+	case api.StepBoot, api.StepProve:
 		return "a worker of the live release ended or closed its connections while the new one started",
 			"check whether the two share a port, a pid file or a socket; " + j.logHint()
 	}
-	return "the server closed the connection", j.logHint()
+	return j.unexplained()
 }
 
 // explainStopped is explainStop, with advice about the probation that a copy does not have.

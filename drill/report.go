@@ -128,14 +128,37 @@ const lag = 100 * time.Millisecond
 
 // judge returns the report.
 func (d *drill) judge(res *load.Result) *Report {
+	rep := d.newReport(res)
+	j := &judge{
+		changes: d.changes, server: d.opt.Server, process: d.opt.Process, proxy: d.site.target().Proxy,
+		live: d.opt.Live, bake: d.opt.Config.Probation, rep: rep,
+	}
+	j.losses(res)
+	j.figures(res)
+	if delay := res.Lag(); delay > lag {
+		rep.Notes = append(rep.Notes,
+			fmt.Sprintf("the app did not keep up with %g requests a second over %d connections: half of them waited "+
+				"%s or more before they were sent, which their latency includes; lower --rate, or raise --clients",
+				rep.Load.Rate, rep.Load.Clients, delay.Round(time.Millisecond)))
+	}
+	if res.LimitReached {
+		rep.BrokenPromises = append(rep.BrokenPromises,
+			fmt.Sprintf("the load reached its limit of %d requests before the end of the drill: lower --rate or --switches",
+				rep.Sent))
+	}
+	rep.conclude()
+	return rep
+}
+
+// newReport returns a report of what was sent, and of what the drill has noted.
+func (d *drill) newReport(res *load.Result) *Report {
 	o := &d.opt
-	t := d.site.target()
 	rep := &Report{
-		App: o.Config.App, Version: o.Version, Mode: "copy", Address: t.String(), Server: o.Server.Name,
-		Began:   res.Began,
-		Seconds: res.Ended.Sub(res.Began).Seconds(), Sent: len(res.Records), Failed: make(map[string]int),
-		Changes: []ChangeReport{}, Losses: []Loss{}, BrokenPromises: append([]string{}, d.broken...),
-		Notes: append([]string{}, d.notes...), result: res, separate: make(map[int]bool),
+		App: o.Config.App, Version: o.Version, Mode: "copy", Address: d.site.target().String(), Server: o.Server.Name,
+		Began: res.Began, Seconds: res.Ended.Sub(res.Began).Seconds(),
+		Sent: len(res.Records), Failed: make(map[string]int), Changes: []ChangeReport{}, Losses: []Loss{},
+		BrokenPromises: append([]string{}, d.broken...), Notes: append([]string{}, d.notes...),
+		result: res, separate: make(map[int]bool),
 	}
 	if o.Live {
 		rep.Mode = "live"
@@ -152,24 +175,6 @@ func (d *drill) judge(res *load.Result) *Report {
 			rep.Failed[kind.String()] = n
 		}
 	}
-	j := &judge{
-		changes: d.changes, server: o.Server, process: o.Process, proxy: t.Proxy, live: o.Live,
-		bake: o.Config.Probation, rep: rep,
-	}
-	j.losses(res)
-	j.figures(res)
-	if delay := res.Lag(); delay > lag {
-		rep.Notes = append(rep.Notes,
-			fmt.Sprintf("the app did not keep up with %g requests a second over %d connections: half of them waited "+
-				"%s or more before they were sent, which their latency includes; lower --rate, or raise --clients",
-				o.Load.Rate, o.Load.Clients, delay.Round(time.Millisecond)))
-	}
-	if res.LimitReached {
-		rep.BrokenPromises = append(rep.BrokenPromises,
-			fmt.Sprintf("the load reached its limit of %d requests before the end of the drill: lower --rate or --switches",
-				rep.Sent))
-	}
-	rep.conclude()
 	return rep
 }
 

@@ -10,8 +10,7 @@ import (
 // emptyVirtualenv creates a virtualenv with the programs of another one but without its packages.
 // The new one does not refer to the other.
 func emptyVirtualenv(from, to string) error {
-	bin := filepath.Join(to, "bin")
-	if err := os.MkdirAll(bin, 0o755); err != nil { // workers of another user run from it
+	if err := os.MkdirAll(filepath.Join(to, "bin"), 0o755); err != nil { // workers of another user run from it
 		return err
 	}
 	packages, err := filepath.Glob(filepath.Join(from, "lib", "python3*"))
@@ -27,26 +26,28 @@ func emptyVirtualenv(from, to string) error {
 	if err := copyProgram(filepath.Join(from, "pyvenv.cfg"), filepath.Join(to, "pyvenv.cfg"), from, to); err != nil {
 		return err
 	}
+	return copyPrograms(from, to)
+}
+
+// copyPrograms copies the programs of a virtualenv. The interpreter is a link to the system's.
+func copyPrograms(from, to string) error {
 	entries, err := os.ReadDir(filepath.Join(from, "bin"))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		program := filepath.Join(from, "bin", e.Name())
-		if e.Type() == fs.ModeSymlink { // its interpreter
-			target, err := filepath.EvalSymlinks(program)
-			if err != nil {
+		program, copied := filepath.Join(from, "bin", e.Name()), filepath.Join(to, "bin", e.Name())
+		switch {
+		case e.Type() == fs.ModeSymlink:
+			target, errLink := filepath.EvalSymlinks(program)
+			if errLink != nil {
 				continue
 			}
-			if err := os.Symlink(target, filepath.Join(bin, e.Name())); err != nil {
-				return err
-			}
-			continue
+			err = os.Symlink(target, copied)
+		case e.Type().IsRegular():
+			err = copyProgram(program, copied, from, to)
 		}
-		if !e.Type().IsRegular() {
-			continue
-		}
-		if err := copyProgram(program, filepath.Join(bin, e.Name()), from, to); err != nil {
+		if err != nil {
 			return err
 		}
 	}
