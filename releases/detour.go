@@ -80,8 +80,21 @@ func (p *Paths) Find(path, dir string) (Detour, bool) {
 	if !filepath.IsAbs(path) {
 		full = dir + "/" + path // not filepath.Join: `..` after a link means the parent of its target
 	}
-	at := "/"
-	rest := strings.Split(full, "/")
+	at := p.follow(full, &d)
+	if name, inside, ok := p.other(at); ok {
+		d.Release = name
+		if d.Current == "" {
+			d.Rest = inside
+		}
+		return d, true
+	}
+	return d, d.Current != ""
+}
+
+// follow returns where a path leads. It notes in d if the path leads through the `current` link.
+func (p *Paths) follow(path string, d *Detour) (at string) {
+	at = "/"
+	rest := strings.Split(path, "/")
 	for links := 0; len(rest) > 0; {
 		name := rest[0]
 		rest = rest[1:]
@@ -93,8 +106,7 @@ func (p *Paths) Find(path, dir string) (Detour, bool) {
 			continue
 		}
 		next := filepath.Join(at, name)
-		through := next == p.current && p.current != ""
-		if through && d.Current == "" {
+		if next == p.current && d.Current == "" {
 			d.Current, d.Rest = p.link, filepath.Join(rest...)
 		}
 		to, err := os.Readlink(next)
@@ -103,21 +115,14 @@ func (p *Paths) Find(path, dir string) (Detour, bool) {
 			continue
 		}
 		if links++; links > mostLinks {
-			break
+			return at
 		}
 		rest = append(strings.Split(to, "/"), rest...)
 		if filepath.IsAbs(to) {
 			at = "/"
 		}
 	}
-	if name, inside, ok := p.other(at); ok {
-		d.Release = name
-		if d.Current == "" {
-			d.Rest = inside
-		}
-		return d, true
-	}
-	return d, d.Current != ""
+	return at
 }
 
 // other returns the other release that contains a resolved path.

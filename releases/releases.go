@@ -165,30 +165,36 @@ func (s *Store) Resolve(word string, refs Refs) (Release, error) {
 	if len(list) == 0 {
 		return Release{}, fmt.Errorf("there is no release in %s yet: put one into its own directory there", s.Dir)
 	}
-	byName := func(name string) (Release, bool) {
-		i := slices.IndexFunc(list, func(r Release) bool { return r.Name == name })
-		if i < 0 {
-			return Release{}, false
-		}
-		return list[i], true
-	}
-	if r, ok := byName(word); ok {
+	if r, ok := byName(list, word); ok {
 		return r, nil
 	}
 	switch word {
 	case "latest":
 		return s.latest(list, refs)
 	case "live", "current":
-		if r, ok := byName(refs.Live); ok {
+		if r, ok := byName(list, refs.Live); ok {
 			return r, nil
 		}
 		return Release{}, errors.New("no release is live")
 	case "previous":
-		if r, ok := byName(refs.Previous); ok {
+		if r, ok := byName(list, refs.Previous); ok {
 			return r, nil
 		}
 		return Release{}, errors.New("there is no previous release")
 	}
+	return byPrefix(list, word)
+}
+
+func byName(list []Release, name string) (Release, bool) {
+	i := slices.IndexFunc(list, func(r Release) bool { return r.Name == name })
+	if i < 0 {
+		return Release{}, false
+	}
+	return list[i], true
+}
+
+// byPrefix returns the only release whose name or commit begins with word.
+func byPrefix(list []Release, word string) (Release, error) {
 	var hits []Release
 	for _, r := range list {
 		byCommit := len(word) >= 4 && r.Commit != "" && strings.HasPrefix(r.Commit, strings.ToLower(word))

@@ -60,16 +60,24 @@ func (p *Paths) OfProcess(pid int) (*Stray, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("mapped files of process %d: %w", pid, err)
 	}
-	seen := make(map[string]bool)
-	for _, path := range files {
-		if dir := filepath.Dir(path); !seen[dir] {
-			seen[dir] = true
-			if s := find("mapped file", path); s != nil {
-				return s, nil
-			}
+	for _, path := range onePerDirectory(files) {
+		if s := find("mapped file", path); s != nil {
+			return s, nil
 		}
 	}
 	return nil, nil
+}
+
+// onePerDirectory returns the first path in each directory.
+func onePerDirectory(paths []string) (first []string) {
+	seen := make(map[string]bool)
+	for _, path := range paths {
+		if dir := filepath.Dir(path); !seen[dir] {
+			seen[dir] = true
+			first = append(first, path)
+		}
+	}
+	return first
 }
 
 // told checks the arguments and variables of a process.

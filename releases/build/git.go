@@ -124,41 +124,8 @@ const attributeBatch = 32 << 10
 // parent directory, like git archive. A pattern that ends with a slash matches directories, which
 // git recognizes by a trailing slash.
 func (b *builder) ignored(ctx context.Context, files []string) (map[string]bool, error) {
-	marked := make(map[string]bool)
-	asked := make(map[string]bool)
-	var batch []string
-	size := 0
-	ask := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		answer, err := b.paths(ctx, append([]string{"check-attr", "-z", "export-ignore", "--"}, batch...)...)
-		if err != nil {
-			return err
-		}
-		for i := 0; i+2 < len(answer); i += 3 { // path, attribute, value
-			if answer[i+2] == "set" {
-				marked[answer[i]] = true
-			}
-		}
-		batch, size = batch[:0], 0
-		return nil
-	}
-	for _, f := range files {
-		for p := range above(f) {
-			if asked[p] {
-				continue
-			}
-			asked[p] = true
-			batch, size = append(batch, p), size+len(p)+1
-			if size > attributeBatch {
-				if err := ask(); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	if err := ask(); err != nil {
+	marked, err := b.marked(ctx, files)
+	if err != nil {
 		return nil, err
 	}
 	out := make(map[string]bool)
@@ -168,6 +135,48 @@ func (b *builder) ignored(ctx context.Context, files []string) (map[string]bool,
 		}
 	}
 	return out, nil
+}
+
+// marked returns the files and their parent directories that have the attribute export-ignore
+// themselves.
+func (b *builder) marked(ctx context.Context, files []string) (map[string]bool, error) {
+	marked, asked := make(map[string]bool), make(map[string]bool)
+	var batch []string
+	size := 0
+	for _, f := range files {
+		for p := range above(f) {
+			if asked[p] {
+				continue
+			}
+			asked[p] = true
+			batch, size = append(batch, p), size+len(p)+1
+			if size <= attributeBatch {
+				continue
+			}
+			if err := b.readAttributes(ctx, batch, marked); err != nil {
+				return nil, err
+			}
+			batch, size = batch[:0], 0
+		}
+	}
+	if len(batch) == 0 {
+		return marked, nil
+	}
+	return marked, b.readAttributes(ctx, batch, marked)
+}
+
+// readAttributes adds the paths to marked that have the attribute export-ignore.
+func (b *builder) readAttributes(ctx context.Context, paths []string, marked map[string]bool) error {
+	answer, err := b.paths(ctx, append([]string{"check-attr", "-z", "export-ignore", "--"}, paths...)...)
+	if err != nil {
+		return err
+	}
+	for i := 0; i+2 < len(answer); i += 3 { // path, attribute, value
+		if answer[i+2] == "set" {
+			marked[answer[i]] = true
+		}
+	}
+	return nil
 }
 
 // above yields a file and its parent directories, the latter with a trailing slash.

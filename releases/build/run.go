@@ -27,9 +27,37 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 	if err := b.virtualenv(ctx, venv); err != nil {
 		return "", err
 	}
-	epoch, _, err := b.times()
+	env, err := b.commandEnvironment(venv)
 	if err != nil {
 		return "", err
+	}
+	for _, argv := range b.Run {
+		text := shellquote.Join(argv...)
+		b.Show(Event{Type: "progress", Step: "run", Detail: text})
+		c := Command{Args: argv, Dir: work, Env: env}
+		if err := b.Exec(ctx, c, func(l string) { b.Show(Event{Type: "output", Step: "run", Detail: l}) }); err != nil {
+			return "", fmt.Errorf("%s: %w", text, err)
+		}
+	}
+	if err := b.collect(work); err != nil {
+		return "", err
+	}
+	done := counted(len(b.Run), "command", "commands")
+	if len(b.Outputs) > 0 {
+		var size int64
+		for _, f := range b.outputs {
+			size += f.size
+		}
+		done += fmt.Sprintf(" made %s, %s", counted(len(b.outputs), "file", "files"), Size(size))
+	}
+	return done, nil
+}
+
+// commandEnvironment returns the environment of the project's own commands.
+func (b *builder) commandEnvironment(venv string) ([]string, error) {
+	epoch, _, err := b.times()
+	if err != nil {
+		return nil, err
 	}
 	path, _ := lookup(b.Environ, "PATH")
 	env := []string{
@@ -39,26 +67,7 @@ func (b *builder) runCommands(ctx context.Context) (string, error) {
 	for name, value := range b.Env {
 		env = append(env, name+"="+value)
 	}
-	for _, argv := range b.Run {
-		text := shellquote.Join(argv...)
-		b.Show(Event{Type: "progress", Step: "run", Detail: text})
-		c := Command{Args: argv, Dir: work, Env: b.environment(env...)}
-		if err := b.Exec(ctx, c, func(l string) { b.Show(Event{Type: "output", Step: "run", Detail: l}) }); err != nil {
-			return "", fmt.Errorf("%s: %w", text, err)
-		}
-	}
-	if err := b.collect(work); err != nil {
-		return "", err
-	}
-	var size int64
-	for _, f := range b.outputs {
-		size += f.size
-	}
-	done := counted(len(b.Run), "command", "commands")
-	if len(b.Outputs) > 0 {
-		done += fmt.Sprintf(" made %s, %s", counted(len(b.outputs), "file", "files"), Size(size))
-	}
-	return done, nil
+	return b.environment(env...), nil
 }
 
 // virtualenv creates a virtualenv with only the bundle's wheels, as an install does.
@@ -120,24 +129,8 @@ func (b *builder) collect(work string) error {
 	}
 	defer root.Close()
 	for _, out := range b.Outputs {
-		if !exists(filepath.Join(work, out)) {
-			return inputError("the commands did not create %s, which [build] output names", out)
-		}
-		list, err := walk(work, filepath.Clean(out))
-		if err != nil {
+		if err := b.collectOutput(root, out); err != nil {
 			return err
-		}
-		if len(list) == 0 {
-			return inputError("the commands created no file in %s, which [build] output names", out)
-		}
-		for _, p := range list {
-			f := file{path: p, ship: true, from: filepath.Join(b.temp, "outputs", filepath.FromSlash(p))}
-			if err := copyFile(root, &f); errors.Is(err, fs.ErrExist) {
-				continue // two outputs, one in the other
-			} else if err != nil {
-				return err
-			}
-			b.outputs = append(b.outputs, f)
 		}
 	}
 	made := make(map[string]bool)
@@ -145,12 +138,38 @@ func (b *builder) collect(work string) error {
 		made[f.path] = true
 	}
 	// What was tracked below an output and is no longer there has been replaced with it.
-	b.files = slices.DeleteFunc(b.files, func(f file) bool {
-		return made[f.path] || slices.ContainsFunc(b.Outputs, func(out string) bool {
-			return strings.HasPrefix(f.path,
-				filepath.Clean(out)+"/")
-		})
-	})
+	b.files = slices.DeleteFunc(b.files, func(f file) bool { return made[f.path] || b.isOutput(f.path) })
 	b.files = append(b.files, b.outputs...)
 	return b.checkFiles()
+}
+
+// isOutput reports whether a path is below an output.
+func (b *builder) isOutput(path string) bool {
+	return slices.ContainsFunc(b.Outputs, func(out string) bool {
+		return strings.HasPrefix(path, filepath.Clean(out)+"/")
+	})
+}
+
+// collectOutput takes the files of one output.
+func (b *builder) collectOutput(root *os.Root, out string) error {
+	if !exists(filepath.Join(root.Name(), out)) {
+		return inputError("the commands did not create %s, which [build] output names", out)
+	}
+	list, err := walk(root.Name(), filepath.Clean(out))
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return inputError("the commands created no file in %s, which [build] output names", out)
+	}
+	for _, p := range list {
+		f := file{path: p, ship: true, from: filepath.Join(b.temp, "outputs", filepath.FromSlash(p))}
+		if err := copyFile(root, &f); errors.Is(err, fs.ErrExist) {
+			continue // two outputs, one in the other
+		} else if err != nil {
+			return err
+		}
+		b.outputs = append(b.outputs, f)
+	}
+	return nil
 }

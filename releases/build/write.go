@@ -29,20 +29,7 @@ func (b *builder) writeBundle(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("write %s: %w", target, err)
 	}
 	defer out.Cleanup()
-	total, done := m.Bytes(), int64(0)
-	for _, e := range m.Members {
-		total -= e.Unpacked
-	}
-	err = bundle.Write(out, m, func(e bundle.Member) (io.ReadCloser, error) {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		done += e.Size
-		b.Show(Event{Type: "progress", Step: "bundle", Done: done, Total: total, Detail: fmt.Sprintf("%s of %s",
-			Size(done), Size(total))})
-		return os.Open(from[e.Path])
-	})
-	if err != nil {
+	if err := bundle.Write(out, m, b.content(ctx, m, from)); err != nil {
 		return "", err
 	}
 	r := b.result
@@ -63,6 +50,27 @@ func (b *builder) writeBundle(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("write %s: %w", target, err)
 	}
 	return fmt.Sprintf("%s, %s", filepath.Base(target), Size(r.Bytes)), nil
+}
+
+// content returns a function that opens the content of each member, and shows the progress.
+func (b *builder) content(
+	ctx context.Context, m *bundle.Manifest, from map[string]string,
+) func(bundle.Member) (io.ReadCloser, error) {
+	total, done := m.Bytes(), int64(0)
+	for _, e := range m.Members {
+		total -= e.Unpacked
+	}
+	return func(e bundle.Member) (io.ReadCloser, error) {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		done += e.Size
+		b.Show(Event{
+			Type: "progress", Step: "bundle", Done: done, Total: total,
+			Detail: fmt.Sprintf("%s of %s", Size(done), Size(total)),
+		})
+		return os.Open(from[e.Path])
+	}
 }
 
 // checkOutput checks the directory of the bundle before the build; a path that ends with a slash is

@@ -40,16 +40,15 @@ func checkPath(p string) error {
 	case len(p) > pathLimit:
 		return fmt.Errorf("member %.60q...: its path is longer than %d bytes", p, pathLimit)
 	}
-	names := strings.Split(p, "/")
-	if len(names) > dirsLimit {
-		return fmt.Errorf("member %.60q...: it is more than %d directories deep", p, dirsLimit)
+	if err := checkNames(p); err != nil {
+		return err
 	}
-	for _, name := range names {
-		if len(name) > nameLimit {
-			return fmt.Errorf("member %.60q...: a name in its path is longer than %d bytes", p, nameLimit)
-		}
-	}
-	switch {
+	return checkPlace(p)
+}
+
+// checkPlace refuses a path that is neither a file of the project nor a wheel.
+func checkPlace(p string) error {
+	switch names := strings.Split(p, "/"); {
 	case names[0] == Project && len(names) > 1:
 		if Reserved(names[1]) {
 			return fmt.Errorf("member %q: superctl makes %s itself", p, names[1])
@@ -59,6 +58,20 @@ func checkPath(p string) error {
 		return nil
 	}
 	return fmt.Errorf("member %q is neither of the project nor a wheel", p)
+}
+
+// checkNames refuses a path that is too deep, or has a name that is too long.
+func checkNames(p string) error {
+	names := strings.Split(p, "/")
+	if len(names) > dirsLimit {
+		return fmt.Errorf("member %.60q...: it is more than %d directories deep", p, dirsLimit)
+	}
+	for _, name := range names {
+		if len(name) > nameLimit {
+			return fmt.Errorf("member %.60q...: a name in its path is longer than %d bytes", p, nameLimit)
+		}
+	}
+	return nil
 }
 
 // checkLink refuses a symbolic link unless it is the project's and stays inside. Every `..` must

@@ -64,35 +64,39 @@ func (o *Options) sources(word string) (file, signature source, err error) {
 		return nil, nil, &SourceError{fmt.Errorf("this %s:// address cannot be read; "+
 			"write blanks and %% as %%20 and %%25", scheme)}
 	}
-	sig := *u
-	sig.Path, sig.RawPath = u.Path+bundle.SignatureSuffix, ""
-	if u.RawPath != "" {
-		sig.RawPath = u.RawPath + bundle.SignatureSuffix
-	}
 	switch strings.ToLower(u.Scheme) {
 	case "https", "http":
 		client, err := o.webClient(u)
 		if err != nil {
 			return nil, nil, err
 		}
-		whole, err := login(u, os.Getenv)
+		u, err := login(u, os.Getenv)
 		if err != nil {
 			return nil, nil, err
 		}
-		sig.User = whole.User
-		return &web{o, client, whole}, &web{o, client, &sig}, nil
+		return &web{o, client, u}, &web{o, client, signatureURL(u)}, nil
 	case "s3":
 		bucket, err := o.openBucket(u)
 		if err != nil {
 			return nil, nil, err
 		}
-		return bucket.object(u), bucket.object(&sig), nil
+		return bucket.object(u), bucket.object(signatureURL(u)), nil
 	case "file":
-		return localFile(u.Path), localFile(sig.Path), nil
+		return localFile(u.Path), localFile(signatureURL(u).Path), nil
 	}
 	return nil, nil, &SourceError{fmt.Errorf("unknown scheme %s://: a bundle is a file, "+
 		"or comes from https:// or s3://BUCKET/KEY",
 		scheme)}
+}
+
+// signatureURL returns the URL of the signature of a bundle.
+func signatureURL(u *url.URL) *url.URL {
+	sig := *u
+	sig.Path, sig.RawPath = u.Path+bundle.SignatureSuffix, ""
+	if u.RawPath != "" {
+		sig.RawPath = u.RawPath + bundle.SignatureSuffix
+	}
+	return &sig
 }
 
 // localFile is a file on this machine.

@@ -94,18 +94,9 @@ func (s *web) open(ctx context.Context, from int64, tag string) (*stream, error)
 		return nil, fmt.Errorf("%s: %w", s, err)
 	}
 	out := &stream{ReadCloser: w.body(resp.Body), size: resp.ContentLength, tag: validator(resp.Header)}
-	if resp.StatusCode == http.StatusPartialContent {
-		_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &out.from)
-		if err != nil || out.from != from {
-			wrong := fmt.Errorf("%s: the server sent another part than requested", s)
-			return nil, errors.Join(&finalError{wrong}, out.Close())
-		}
-		if out.size >= 0 {
-			out.size += from
-		}
-		return out, nil
-	}
 	switch {
+	case resp.StatusCode == http.StatusPartialContent:
+		return s.resumed(resp, out, from)
 	case resp.StatusCode == http.StatusOK:
 		return out, nil
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && from > 0:
@@ -115,6 +106,19 @@ func (s *web) open(ctx context.Context, from int64, tag string) (*stream, error)
 		return s.open(ctx, 0, "")
 	}
 	return nil, errors.Join(s.refused(resp), out.Close())
+}
+
+// resumed makes the stream of an answer that begins at an offset.
+func (s *web) resumed(resp *http.Response, out *stream, from int64) (*stream, error) {
+	_, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-", &out.from)
+	if err != nil || out.from != from {
+		wrong := fmt.Errorf("%s: the server sent another part than requested", s)
+		return nil, errors.Join(&finalError{wrong}, out.Close())
+	}
+	if out.size >= 0 {
+		out.size += from
+	}
+	return out, nil
 }
 
 // refused translates an answer that is not the file.

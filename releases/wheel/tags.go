@@ -58,22 +58,34 @@ func (in *Interpreter) Supports(t Tag) bool {
 }
 
 func (in *Interpreter) supportsPython(t Tag) bool {
-	major, minor := in.numbers()
 	kind, number := splitTag(t.Python)
-	wantMajor, wantMinor, exact := tagNumbers(number)
-	own := wantMajor == major && wantMinor == minor && exact && kind == in.prefix()
-	switch t.ABI {
-	case "none":
-		if kind == "py" {
-			return wantMajor == major && (!exact || wantMinor <= minor)
-		}
-		return own
-	case "abi3":
-		stable := kind == "cp" && in.prefix() == "cp" && !in.freeThreaded() && t.Platform != anyPlatform
-		return stable && wantMajor == major && exact && wantMinor >= 2 && wantMinor <= minor
+	want := tagNumbers(number)
+	switch {
+	case t.ABI == "none" && kind == "py":
+		return in.isAtLeast(want)
+	case t.ABI == "none":
+		return in.isExactly(kind, want)
+	case t.ABI == "abi3":
+		return kind == "cp" && in.hasStableABI() && t.Platform != anyPlatform && want.exact && want.minor >= 2 &&
+			in.isAtLeast(want)
 	}
-	return own && t.ABI == in.ABI && t.Platform != anyPlatform
+	return in.isExactly(kind, want) && t.ABI == in.ABI && t.Platform != anyPlatform
 }
+
+// isAtLeast reports whether the interpreter runs what was made for a Python of the same major
+// version.
+func (in *Interpreter) isAtLeast(want pythonVersion) bool {
+	major, minor := in.numbers()
+	return want.major == major && (!want.exact || want.minor <= minor)
+}
+
+func (in *Interpreter) isExactly(kind string, want pythonVersion) bool {
+	major, minor := in.numbers()
+	return kind == in.prefix() && want == pythonVersion{major, minor, true}
+}
+
+// hasStableABI reports whether the interpreter loads modules of the ABI that is stable since 3.2.
+func (in *Interpreter) hasStableABI() bool { return in.prefix() == "cp" && !in.freeThreaded() }
 
 const anyPlatform = "any"
 
@@ -229,21 +241,28 @@ func splitTag(tag string) (kind, number string) {
 	return tag[:at], tag[at:]
 }
 
-// tagNumbers parses 311 as 3.11, and 3 as any 3.
-func tagNumbers(digits string) (major, minor int, exact bool) {
+// pythonVersion is a version in a tag: 3.11, or any 3.
+type pythonVersion struct {
+	major, minor int
+	exact        bool // minor counts
+}
+
+// tagNumbers parses 311 as 3.11, and 3 as any 3. What is not a version is that of no interpreter.
+func tagNumbers(digits string) pythonVersion {
+	unknown := pythonVersion{major: -1, minor: -1}
 	if digits == "" {
-		return -1, -1, false
+		return unknown
 	}
 	major, err := strconv.Atoi(digits[:1])
 	if err != nil {
-		return -1, -1, false
+		return unknown
 	}
 	if len(digits) == 1 {
-		return major, 0, false
+		return pythonVersion{major: major}
 	}
-	minor, err = strconv.Atoi(digits[1:])
+	minor, err := strconv.Atoi(digits[1:])
 	if err != nil {
-		return -1, -1, false
+		return unknown
 	}
-	return major, minor, true
+	return pythonVersion{major, minor, true}
 }

@@ -155,17 +155,8 @@ func (v *Virtualenv) add(file string, r io.ReaderAt, size int64) error {
 // describe reads the wheel's metadata. data is the directory of the files that belong outside the
 // packages.
 func (v *Virtualenv) describe(d *dist, z *zip.Reader, name Name) (data string, err error) {
-	for _, f := range z.File {
-		top, rest, _ := strings.Cut(f.Name, "/")
-		if rest == "WHEEL" && strings.HasSuffix(top, ".dist-info") {
-			if d.info != "" {
-				return "", errors.New("it has two directories of metadata")
-			}
-			d.info = top
-		}
-	}
-	if d.info == "" {
-		return "", errors.New("it is not a wheel: it has no file WHEEL")
+	if d.info, err = infoOf(z); err != nil {
+		return "", err
 	}
 	data = strings.TrimSuffix(d.info, ".dist-info") + ".data"
 	if distribution, _, _ := strings.Cut(data, "-"); normal(distribution) != normal(name.Distribution) {
@@ -175,7 +166,37 @@ func (v *Virtualenv) describe(d *dist, z *zip.Reader, name Name) (data string, e
 	if err != nil {
 		return "", err
 	}
-	d.lib = v.scheme.Platlib
+	if d.lib, err = v.library(text); err != nil {
+		return "", err
+	}
+	if text, err = readText(z, d.info+"/entry_points.txt"); err == nil {
+		d.scripts, err = entryPoints(text)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return data, err
+}
+
+// infoOf returns the wheel's directory of metadata.
+func infoOf(z *zip.Reader) (info string, err error) {
+	for _, f := range z.File {
+		top, rest, _ := strings.Cut(f.Name, "/")
+		if rest == "WHEEL" && strings.HasSuffix(top, ".dist-info") {
+			if info != "" {
+				return "", errors.New("it has two directories of metadata")
+			}
+			info = top
+		}
+	}
+	if info == "" {
+		return "", errors.New("it is not a wheel: it has no file WHEEL")
+	}
+	return info, nil
+}
+
+// library returns the directory of the wheel's packages, as its file WHEEL names it.
+func (v *Virtualenv) library(text string) (string, error) {
+	lib := v.scheme.Platlib
 	for l := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSpace(l), ":")
 		switch value = strings.TrimSpace(value); strings.ToLower(key) {
@@ -185,16 +206,11 @@ func (v *Virtualenv) describe(d *dist, z *zip.Reader, name Name) (data string, e
 			}
 		case "root-is-purelib":
 			if strings.EqualFold(value, "true") {
-				d.lib = v.scheme.Purelib
+				lib = v.scheme.Purelib
 			}
 		}
 	}
-	if text, err = readText(z, d.info+"/entry_points.txt"); err == nil {
-		d.scripts, err = entryPoints(text)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return data, err
+	return lib, nil
 }
 
 // normal returns the normalized name of a distribution (PEP 503).
@@ -222,11 +238,8 @@ func readText(z *zip.Reader, name string) (string, error) {
 
 // unpack writes one file of the wheel.
 func (v *Virtualenv) unpack(d *dist, f *zip.File, data string) error {
-	if !fs.ValidPath(f.Name) || strings.Contains(f.Name, `\`) || !plain.IsLine(f.Name) {
-		return errors.New("its path leads outside, or is not printable")
-	}
-	if strings.Count(f.Name, "/") > dirsLimit {
-		return fmt.Errorf("it is more than %d directories deep", dirsLimit)
+	if err := checkPath(f.Name); err != nil {
+		return err
 	}
 	rel := strings.TrimPrefix(f.Name, d.info+"/")
 	if rel != f.Name && (rel == "RECORD" || strings.HasPrefix(rel, "RECORD.") || rel == "INSTALLER") {
@@ -254,6 +267,16 @@ func (v *Virtualenv) unpack(d *dist, f *zip.File, data string) error {
 	l, err := v.write(d, name, mode, content, int64(f.UncompressedSize64))
 	d.record[name] = l
 	return err
+}
+
+func checkPath(name string) error {
+	if !fs.ValidPath(name) || strings.Contains(name, `\`) || !plain.IsLine(name) {
+		return errors.New("its path leads outside, or is not printable")
+	}
+	if strings.Count(name, "/") > dirsLimit {
+		return fmt.Errorf("it is more than %d directories deep", dirsLimit)
+	}
+	return nil
 }
 
 // place returns the path at which a file of the wheel is installed, and whether it is a script.
