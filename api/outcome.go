@@ -73,12 +73,15 @@ func (o *Outcome) WithoutOutput() *Outcome {
 	return &short
 }
 
-// Event reports progress of a running change: a step begins, makes progress, writes output or ends.
+// Event reports progress of a running change: a step begins, makes progress, writes output, is
+// ready for the word to cut over, or ends.
 type Event struct {
-	Type string `json:"type"` // "begin", "progress", "output", "end"
+	Type string `json:"type"` // "begin", "progress", "output", "ready", "end"
 	Step string `json:"step"`
-	// progress: what the step waits for; output: one line of a hook; end: what the step did
+	// progress: what the step waits for; output: one line of a hook; ready: the release; end: what the
+	// step did
 	Detail  string  `json:"detail,omitempty"`
+	Change  string  `json:"change,omitempty"`  // ready: names the change to Go; only its client knows it
 	Seconds float64 `json:"seconds,omitempty"` // end: how long the step took
 	Limit   float64 `json:"limit,omitempty"`   // begin: the most seconds that the step takes; 0 = unknown
 }

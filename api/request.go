@@ -32,6 +32,9 @@ type Request struct {
 	Instances map[string]int `json:"instances,omitempty"`
 	// Canary tries the release on a part of the connections before the cutover; nil = no canary.
 	Canary *Canary `json:"canary,omitempty"`
+	// Prepare is how long the change waits before its cutover until Go is called for it; 0 = it does
+	// not wait. The wait is the step StepReady.
+	Prepare time.Duration `json:"prepare,omitempty"`
 	// Force continues although the inspection of the migrations objects.
 	Force bool `json:"force,omitempty"`
 	// Detach lets the change continue when its client hangs up before the cutover, which otherwise

@@ -12,6 +12,7 @@ const (
 	StepBoot      = "boot"       // start the workers
 	StepProve     = "prove"      // wait until the workers answer
 	StepCanary    = "canary"     // send a part of the connections to the new workers
+	StepReady     = "ready"      // wait for the word to cut over
 	StepWithdraw  = "withdraw"   // end a canary
 	StepCutover   = "cutover"    // turn the gates
 	StepFollow    = "follow"     // start the processes without listeners

@@ -22,7 +22,7 @@ func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "switch", Usage: "make a release live",
 		UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--force] [--detach] [--json]",
+			"[--prepare[=LIMIT]] [--force] [--detach] [--json]",
 		Description: `Starts the workers of RELEASE next to the live ones, checks them on the listeners that they will
 serve, sends all new connections to them in one instant, watches them for the probation time, and
 lets the old workers finish. A release that fails its health check is refused. A release that fails
@@ -37,12 +37,16 @@ connections again.
 Ctrl-C or a lost connection to the daemon before the cutover aborts the switch. With --detach the
 switch continues in the daemon.
 
+With --prepare, everything before the cutover is done, and then the switch waits: it prints "ready",
+cuts over at the line "go" on standard input, and aborts at anything else. So several hosts can turn
+together, or not at all.
+
    superctl switch 2026-11-23-1      by name
    superctl switch 9f3c2ab           by commit
    superctl switch latest --json     for scripts: "changed" reports whether there was anything to do
    superctl switch latest --canary 1%,10%,50% --for 5m --check "python manage.py error_rate"
    superctl switch latest --canary-from 203.0.113.0/24 --for 1h    only from one network, for an hour`,
-		Flags:  append(canaryFlags(), forceFlag(), detachFlag(), jsonFlag()),
+		Flags:  append(canaryFlags(), prepareFlag(), forceFlag(), detachFlag(), jsonFlag()),
 		Action: c.switchRelease,
 	}
 }
@@ -65,19 +69,20 @@ func (c *command) switchRelease(cc *cli.Context) error {
 	}
 	return c.change(cc, api.Request{
 		Kind: api.Switch, Release: word, Canary: canary, Force: cc.Bool("force"), Detach: cc.Bool("detach"),
+		Prepare: prepareFrom(cc),
 	})
 }
 
 func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "go back to the previous release",
-		UsageText: "superctl rollback [--force] [--detach] [--json]",
+		UsageText: "superctl rollback [--prepare[=LIMIT]] [--force] [--detach] [--json]",
 		Description: `Switches to the release that was live before. With standby = "5m" in the config, its workers are
 kept running for 5 minutes, and a rollback within this time takes milliseconds. During a canary or a
 probation, rollback ends it and returns all connections to the release before.
 
    superctl rollback`,
-		Flags: []cli.Flag{forceFlag(), detachFlag(), jsonFlag()},
+		Flags: []cli.Flag{prepareFlag(), forceFlag(), detachFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 1 {
 				return &usageError{fmt.Errorf(
@@ -88,7 +93,9 @@ probation, rollback ends it and returns all connections to the release before.
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, api.Request{Kind: api.Rollback, Force: cc.Bool("force"), Detach: cc.Bool("detach")})
+			return c.change(cc, api.Request{
+				Kind: api.Rollback, Force: cc.Bool("force"), Detach: cc.Bool("detach"), Prepare: prepareFrom(cc),
+			})
 		},
 	}
 }
@@ -96,18 +103,18 @@ probation, rollback ends it and returns all connections to the release before.
 func (c *command) reloadCommand() *cli.Command {
 	return &cli.Command{
 		Name: "reload", Usage: "apply the config to the live release",
-		UsageText: "superctl reload [--detach] [--json]",
+		UsageText: "superctl reload [--prepare[=LIMIT]] [--detach] [--json]",
 		Description: `Reads the config again and starts new workers of the live release with it, with the same checks and
 cutover as a switch. A config with an error is refused, and so is a config with which the release
 does not work.
 
    systemctl reload superctl@shop    does the same, and fails if the reload is refused`,
-		Flags: []cli.Flag{detachFlag(), jsonFlag()},
+		Flags: []cli.Flag{prepareFlag(), detachFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, api.Request{Kind: api.Reload, Detach: cc.Bool("detach")})
+			return c.change(cc, api.Request{Kind: api.Reload, Detach: cc.Bool("detach"), Prepare: prepareFrom(cc)})
 		},
 	}
 }
@@ -128,7 +135,7 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	c, atEnd := c.withWriteTimeouts()
 	defer atEnd()
 	show := c.progress(cc)
-	out, err := daemonClient.Change(ctx, req, show.event)
+	out, err := c.prompt(ctx, cc, req).change(daemonClient, req, show.event)
 	show.end()
 	if err != nil && ctx.Err() != nil {
 		stop() // another Ctrl-C ends this process at once
@@ -150,32 +157,42 @@ const abortTime = 30 * time.Second
 // interrupted reports what became of a change whose client was interrupted. Before the cutover the
 // daemon aborts it; after the cutover it continues.
 func (c *command) interrupted(daemonClient *control.Client, app string) error {
+	st, err := c.settled(daemonClient)
+	switch {
+	case err != nil:
+		return fmt.Errorf("interrupted; the outcome of the change is unknown: %w", err)
+	case st.Changing == nil && st.Last != nil && st.Last.Result != api.Done:
+		return fmt.Errorf("interrupted: the %s of %s is %s; %s", st.Last.Kind, app, st.Last.Result, liveText(&st))
+	case st.Changing == nil:
+		return fmt.Errorf("interrupted, but the change was already done; %s", liveText(&st))
+	case st.Changing.Committed:
+		return fmt.Errorf(
+			"interrupted after the cutover: the %s of %s continues in the daemon, now in step %s; %s "+
+				"(superctl status --watch follows it)", st.Changing.Kind, app, st.Changing.Step, liveText(&st),
+		)
+	}
+	return fmt.Errorf(
+		"interrupted: the %s of %s is being aborted, in step %s; %s", st.Changing.Kind, app, st.Changing.Step,
+		liveText(&st),
+	)
+}
+
+// settled returns the status once the change of a client that has hung up is aborted or has had its
+// cutover, or after abortTime.
+func (c *command) settled(daemonClient *control.Client) (api.Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), abortTime)
 	defer cancel()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for {
 		st, err := daemonClient.Status(ctx)
-		switch {
-		case err != nil:
-			return fmt.Errorf("interrupted; the outcome of the change is unknown: %w", err)
-		case st.Changing == nil && st.Last != nil && st.Last.Result != api.Done:
-			return fmt.Errorf("interrupted: the %s of %s is %s; %s", st.Last.Kind, app, st.Last.Result, liveText(&st))
-		case st.Changing == nil:
-			return fmt.Errorf("interrupted, but the change was already done; %s", liveText(&st))
-		case st.Changing.Committed:
-			return fmt.Errorf(
-				"interrupted after the cutover: the %s of %s continues in the daemon, now in step %s; %s "+
-					"(superctl status --watch follows it)", st.Changing.Kind, app, st.Changing.Step, liveText(&st),
-			)
+		if err != nil || st.Changing == nil || st.Changing.Committed {
+			return st, err
 		}
 		select {
 		case <-again.C: // the daemon aborts once it notices that the client is gone
 		case <-ctx.Done():
-			return fmt.Errorf(
-				"interrupted: the %s of %s is being aborted, in step %s; %s", st.Changing.Kind, app, st.Changing.Step,
-				liveText(&st),
-			)
+			return st, nil
 		}
 	}
 }

@@ -256,7 +256,9 @@ func (l *commandLine) take(rest []string) int {
 
 func takesValue(cmd *cli.Command, name string) bool {
 	for _, f := range cmd.Flags {
-		if _, isBool := f.(*cli.BoolFlag); !isBool && slices.Contains(f.Names(), name) {
+		_, isBool := f.(*cli.BoolFlag)
+		_, isOptional := f.(optionalFlag)
+		if !isBool && !isOptional && slices.Contains(f.Names(), name) {
 			return true
 		}
 	}

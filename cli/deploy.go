@@ -26,14 +26,14 @@ func (c *command) deployCommand() *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
 		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--older] [--force] [--json]",
+			"[--prepare[=LIMIT]] [--older] [--force] [--json]",
 		Description: `Runs superctl install, switch and prune as one change with one outcome. Installs nothing if the
 daemon does not answer or another change is in progress. A release that the switch refuses stays
 installed.
 
    superctl deploy shop-1.2.tar.zst
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
-		Flags: append(canaryFlags(), olderFlag(), forceFlag(), jsonFlag()),
+		Flags: append(canaryFlags(), prepareFlag(), olderFlag(), forceFlag(), jsonFlag()),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
@@ -42,7 +42,9 @@ installed.
 			if err != nil {
 				return err
 			}
-			return c.deploy(cc, api.Request{Kind: api.Switch, Canary: canary, Force: cc.Bool("force")})
+			return c.deploy(cc, api.Request{
+				Kind: api.Switch, Canary: canary, Force: cc.Bool("force"), Prepare: prepareFrom(cc),
+			})
 		},
 	}
 }
@@ -62,7 +64,8 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 		return err
 	}
 	show := c.progress(cc)
-	out, err := c.runDeploy(ctx, conf, daemonClient, bundleRequest{cc.Args().First(), cc.Bool("older")}, req, show)
+	ask := c.prompt(ctx, cc, req)
+	out, err := c.runDeploy(ask, conf, daemonClient, bundleRequest{cc.Args().First(), cc.Bool("older")}, req, show)
 	show.end()
 	if err != nil {
 		return err
@@ -93,10 +96,10 @@ type bundleRequest struct {
 
 // runDeploy installs, switches and prunes. It returns an error if the deploy had no outcome.
 func (c *command) runDeploy(
-	ctx context.Context, conf *config.Config, daemonClient *control.Client, wanted bundleRequest, req api.Request,
+	ask *prompt, conf *config.Config, daemonClient *control.Client, wanted bundleRequest, req api.Request,
 	show *progress,
 ) (*deployOutcome, error) {
-	began := c.now()
+	began, ctx := c.now(), ask.ctx
 	made, err := c.install(ctx, conf, wanted.word, wanted.older, show)
 	if err != nil {
 		return nil, err
@@ -119,7 +122,7 @@ func (c *command) runDeploy(
 		}
 	} else {
 		req.Release = made.Release
-		switched, err := daemonClient.Change(ctx, req, show.event)
+		switched, err := ask.change(daemonClient, req, show.event)
 		if err != nil {
 			return nil, switchError(ctx, made.Release, err)
 		}

@@ -117,7 +117,11 @@ func optionsOf(b *strings.Builder, flags []cli.Flag) {
 			}
 			names = append(names, "**"+dashes+name+"**"+placeholder)
 		}
-		fmt.Fprintf(b, "%s\n: %s\n\n", strings.Join(names, ", "), unmarked(usage))
+		line := strings.Join(names, ", ")
+		if _, optional := f.(optionalFlag); optional {
+			line = withOptional(line)
+		}
+		fmt.Fprintf(b, "%s\n: %s\n\n", line, unmarked(usage))
 	}
 }
 

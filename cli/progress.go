@@ -95,6 +95,9 @@ func (p *progress) event(ev api.Event) {
 		if !p.live {
 			fmt.Fprintf(p.out, "%-10s %s\n", ev.Step, ev.Detail)
 		}
+	case "ready":
+		p.step = "" // so that the live line does not disturb what is typed
+		p.line(fmt.Sprintf("%-10s %s is proved: the line %q cuts over, anything else aborts", ev.Step, ev.Detail, goWord))
 	case "output":
 		p.line(fmt.Sprintf("%s %s", p.paint.dim(ev.Step+" |"), ev.Detail))
 	case "end", "fail":

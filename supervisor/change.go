@@ -35,6 +35,7 @@ type change struct {
 	stepName  string
 	release   Release // where it goes, once that is known
 	committed bool    // the gate has turned
+	word      word    // that a prepared change waits for
 
 	from, to *generation
 
@@ -161,8 +162,7 @@ func (ad *admission) begin(req Request) (c, busy *change, err error) {
 	switch {
 	case ad.owner.stopping:
 		return nil, nil, &RefusedError{Err: ErrStopping}
-	case ad.owner.change != nil && req.Kind == Rollback && ad.owner.change.from != nil &&
-		(ad.owner.change.stepName == stepProbation || ad.owner.change.stepName == stepCanary):
+	case ad.owner.change != nil && req.Kind == Rollback && ad.owner.change.overtakable():
 		ad.owner.change.to.endCanary()
 		ad.owner.change.cancel(&overtakenError{req.By(req.Who), ad.owner.change.stepName})
 		return nil, ad.owner.change, nil
@@ -173,6 +173,9 @@ func (ad *admission) begin(req Request) (c, busy *change, err error) {
 		return nil, nil, err
 	}
 	if err := ad.refuseCanary(req); err != nil {
+		return nil, nil, err
+	}
+	if err := ad.refusePrepare(req); err != nil {
 		return nil, nil, err
 	}
 	c = &change{
@@ -188,6 +191,18 @@ func (ad *admission) begin(req Request) (c, busy *change, err error) {
 	ad.owner.change = c
 	ad.async(c.run)
 	return c, nil, nil
+}
+
+// overtakable reports whether a rollback ends the change instead of being refused: users reach its
+// generation, and it can still be undone in an instant.
+func (c *change) overtakable() bool {
+	switch {
+	case c.from == nil:
+		return false
+	case c.stepName == stepReady:
+		return c.to != nil && c.to.canary != nil
+	}
+	return c.stepName == stepProbation || c.stepName == stepCanary
 }
 
 // refuse says why a request can be no change.
@@ -427,6 +442,8 @@ func (c *change) limitOf(step string) (limit time.Duration) {
 	switch step {
 	case stepProbation:
 		return c.plan.Probation
+	case stepReady:
+		return c.req.Prepare
 	case stepProve:
 		for i := range c.plan.Processes {
 			if p := &c.plan.Processes[i]; len(p.Listen) > 0 {

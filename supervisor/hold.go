@@ -27,6 +27,18 @@ func (h holding) applies() bool {
 	return h.from != nil && !h.warm && (h.kind == Switch || h.kind == Rollback) && h.plan.hold() > 0
 }
 
+// prepare proves the release of a prepared change while the old one serves, and waits for the word.
+// The proof comes again when connections are held: the `before` hooks may alter what it depends on.
+func (h holding) prepare() error {
+	if h.req.Prepare == 0 {
+		return nil
+	}
+	if err := h.step(stepPreflight, h.trial().preflight); err != nil {
+		return err
+	}
+	return h.awaitGo()
+}
+
 // perform is all that comes before the cutover of a plan that must not run beside the old one.
 // The gate turns to a listener on which nobody accepts yet. It belongs to a generation of the old
 // plan without workers, which is live from then on: if anything fails, or this daemon ends, what is

@@ -26,7 +26,10 @@ const errorLimit = 4 << 10
 
 // apply reports whether a change has hooks: those that bring another release or another config
 // have.
-func (hr hookRun) apply() bool { return slices.Contains([]Kind{Switch, Rollback, Reload}, hr.kind) }
+func (hr hookRun) apply() bool { return turnsOver(hr.kind) }
+
+// turnsOver reports whether a kind of change brings another release or another config.
+func turnsOver(kind Kind) bool { return slices.Contains([]Kind{Switch, Rollback, Reload}, kind) }
 
 // before runs the `before` hooks of a change that has them. From here on what the change has
 // done is to be undone.

@@ -51,10 +51,13 @@ func (r rolling) perform() error {
 	if err := r.hooks().before(); err != nil {
 		return err
 	}
-	if !r.apart() {
+	if !r.apart() || r.req.Prepare > 0 {
 		if err := r.step(stepPreflight, r.trial().preflight); err != nil {
 			return err
 		}
+	}
+	if err := r.awaitGo(); err != nil { // from here on old workers finish, batch by batch
+		return err
 	}
 	if err := r.step(stepRoll, r.replaceAll); err != nil {
 		return err

@@ -28,6 +28,8 @@ func (m *sim) act(a simAction) {
 		m.request(d, Request{
 			Kind: Switch, Release: a.Release, Canary: &Canary{Steps: []int{500, 5000}, For: 2 * time.Second},
 		})
+	case "prepare":
+		m.prepare(d, a)
 	case "rollback", "reload":
 		m.request(d, Request{Kind: Kind(a.Do)})
 	case "restart", "pause", "resume":
@@ -153,8 +155,39 @@ func (m *sim) crash(a simAction) {
 	}
 }
 
+// simPrepare is how long a prepared change waits for its word.
+const simPrepare = 10 * time.Second
+
+// prepare is a client that has a change wait for its word; r0 is a rollback. Its N decides what it
+// does some time after it is ready: it says the word, hangs up, or does nothing.
+func (m *sim) prepare(d *simDaemon, a simAction) {
+	req := Request{Kind: Switch, Release: a.Release, Prepare: simPrepare}
+	if a.Release == "r0" {
+		req.Kind, req.Release = Rollback, ""
+	}
+	client := len(m.clients)
+	m.requestWith(d, req, func(ev Event) {
+		if ev.Type != "ready" {
+			return
+		}
+		m.locked(func() { m.logf("%s to %s is ready", req.Kind, ev.Detail) })
+		time.AfterFunc(time.Duration(a.For)*time.Millisecond+d.moment(fmt.Sprint("word ", client)), func() {
+			switch {
+			case d.isDead():
+			case a.N < 3:
+				_ = d.s.Go(ev.Change) // it may be over
+			case a.N == 3:
+				m.clients[client]()
+			}
+		})
+	})
+}
+
 // request is a client of the control API.
-func (m *sim) request(d *simDaemon, req Request) {
+func (m *sim) request(d *simDaemon, req Request) { m.requestWith(d, req, func(Event) {}) }
+
+// requestWith is a client that looks at the events.
+func (m *sim) requestWith(d *simDaemon, req Request, emit func(Event)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.clients = append(m.clients, cancel)
 	req.Who = fmt.Sprint("client-", len(m.clients))
@@ -163,7 +196,7 @@ func (m *sim) request(d *simDaemon, req Request) {
 	mine := d.moment(fmt.Sprint("client ", len(m.clients)))
 	go func() {
 		defer cancel()
-		out, err := d.s.Change(ctx, req, func(Event) {})
+		out, err := d.s.Change(ctx, req, emit)
 		time.Sleep(mine) // two may have their answer at the same instant
 		m.mu.Lock()
 		defer m.mu.Unlock()

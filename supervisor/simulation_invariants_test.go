@@ -122,6 +122,9 @@ func (m *sim) expect(*simDaemon) {
 		return
 	}
 	m.ledger.before = []string{st.Release.Name}
+	if st.Change != nil && st.Change.Step == stepReady {
+		return // a change that waits has changed nothing
+	}
 	if st.Change != nil && st.Previous != nil {
 		m.ledger.before = append(m.ledger.before, st.Previous.Name)
 	}
@@ -146,6 +149,7 @@ func (m *sim) checkTurn(d *simDaemon) {
 		}
 	}
 	m.checkWayBack(s)
+	m.checkPrepared(s)
 	m.checkHeard(s)
 	if s.live != nil && s.change == nil && m.ledger.before != nil && m.now == d {
 		if name := s.live.plan.Release.Name; !slices.Contains(m.ledger.before, name) {
@@ -214,6 +218,22 @@ func (m *sim) checkWayBack(s *Supervisor) {
 			) {
 			m.violate("%s of generation %d is %s during %s: there is no way back", in, c.from.id, in.state, c.stepName)
 		}
+	}
+}
+
+// checkPrepared holds that a prepared change leaves what is live alone until it has its word.
+func (m *sim) checkPrepared(s *Supervisor) {
+	c := s.change
+	if c == nil || c.req.Prepare == 0 || c.word.given {
+		return
+	}
+	switch {
+	case c.committed:
+		m.violate("%s to %s cut over without its word", c.req.Kind, c.release.Name)
+	case s.live != c.from:
+		m.violate("%s to %s has altered what is live, and waits for its word", c.req.Kind, c.release.Name)
+	case c.word.change != "" && time.Since(c.began) > simLimit:
+		m.violate("%s to %s waits for its word for ever", c.req.Kind, c.release.Name)
 	}
 }
 

@@ -200,7 +200,30 @@ func simScenario(seed uint64) scenario {
 	}
 	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
 	sc.Site.Ready = chance(40)
+	sc.prepare(rand.New(rand.NewPCG(seed, 0x9e4d))) //nolint:gosec // likewise
 	return sc
+}
+
+// prepare adds prepared changes to a third of the scenarios, and troubles while they wait. It draws
+// from a stream of its own, so that the others stay as they were.
+func (sc *scenario) prepare(r *rand.Rand) {
+	if r.IntN(3) > 0 {
+		return
+	}
+	last := sc.Actions[len(sc.Actions)-1].At
+	for range 1 + r.IntN(2) {
+		a := simAction{
+			At: 3000 + r.IntN(last), Do: "prepare", Release: fmt.Sprint("r", r.IntN(7)), N: r.IntN(5), For: 200 + r.IntN(8000),
+		}
+		sc.Actions = append(sc.Actions, a)
+		trouble := []string{"", "", "kill daemon", "crash", "wedge", "leave", "rollback"}[r.IntN(7)]
+		if trouble != "" {
+			sc.Actions = append(sc.Actions, simAction{
+				At: a.At + 500 + r.IntN(6000), Do: trouble, Process: "web", N: r.IntN(9), For: 200 + r.IntN(5000),
+			}.tidied())
+		}
+	}
+	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
 }
 
 // gap is the time between two actions: a moment, or long enough for a change to end.

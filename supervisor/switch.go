@@ -20,6 +20,7 @@ const (
 	stepBoot      = api.StepBoot
 	stepProve     = api.StepProve
 	stepCanary    = api.StepCanary
+	stepReady     = api.StepReady
 	stepWithdraw  = api.StepWithdraw
 	stepCutover   = api.StepCutover
 	stepFollow    = api.StepFollow
@@ -63,10 +64,16 @@ func (c *change) perform() error {
 
 // turnOver is a change with a generation of its own.
 func (c *change) turnOver() error {
-	if err := c.step(stepResolve, c.resolve); err != nil || c.unchanged != "" {
+	if err := c.step(stepResolve, c.resolve); err != nil {
 		return err
 	}
+	if c.unchanged != "" {
+		return c.awaitGo()
+	}
 	if c.revives {
+		if err := c.awaitGo(); err != nil {
+			return err
+		}
 		return c.inPlace(stepRestart, c.revive)
 	}
 	c.announce().owe()
@@ -86,6 +93,9 @@ func (c *change) turnOver() error {
 		return c.finish(nil)
 	}
 	if c.hold().applies() {
+		if err := c.hold().prepare(); err != nil {
+			return err
+		}
 		if err := c.hold().perform(); err != nil {
 			return c.hold().comeBack(err)
 		}
@@ -139,27 +149,34 @@ func (c *change) stage() error {
 		}
 	}
 	if c.warm && !c.plan.Hooks.BeforeRollback {
-		return nil
+		return c.awaitGo()
 	}
 	if err := c.hooks().before(); err != nil {
 		return err
 	}
 	if c.warm {
-		return nil
+		return c.awaitGo()
 	}
 	if c.shared() {
 		if err := c.step(stepPreflight, c.trial().preflight); err != nil {
+			return err
+		}
+		if err := c.awaitGo(); err != nil { // from here on the new workers take connections
 			return err
 		}
 	}
 	if err := c.step(stepBoot, c.boot); err != nil {
 		return err
 	}
-	if err := c.step(stepProve, func(ctx context.Context) (string, error) { return c.prove(ctx, c.to) }); err != nil ||
-		c.req.Canary == nil {
+	if err := c.step(stepProve, func(ctx context.Context) (string, error) { return c.prove(ctx, c.to) }); err != nil {
 		return err
 	}
-	return c.step(stepCanary, c.canary().perform)
+	if c.req.Canary != nil {
+		if err := c.step(stepCanary, c.canary().perform); err != nil {
+			return err
+		}
+	}
+	return c.awaitGo()
 }
 
 // follow is all that comes between the cutover and the certainty that the new generation stays.

@@ -72,7 +72,7 @@ func (an announcements) finished(err error) (end *Outcome) {
 // live, but not through when the daemon stops, is the next daemon's to tell. A start tells of the
 // change that it has finished for an earlier daemon, if any.
 func (an announcements) end(finished *Outcome, err error) (told bool) {
-	if an.req.Kind != start && (!an.hooks().apply() || err == nil && an.unchanged != "") {
+	if an.req.Kind != start && (!an.hooks().apply() || an.unchanged != "") {
 		return true
 	}
 	if an.owner.do(func() {}) != nil {

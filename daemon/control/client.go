@@ -145,6 +145,24 @@ func (c *Client) change(
 	}
 }
 
+// Go gives a change that has sent the event "ready" the word to cut over. A *api.RefusedError says
+// that the change does not wait any more: its outcome says why.
+func (c *Client) Go(ctx context.Context, change string) error {
+	_, err := followMoves(func() (struct{}, *refusal, error) {
+		body, err := c.call(ctx, http.MethodPost, pathGo, goRequest{change})
+		if err != nil {
+			return struct{}{}, nil, err
+		}
+		defer body.Close()
+		var answer goAnswer
+		if err := json.NewDecoder(body).Decode(&answer); err != nil {
+			return struct{}{}, nil, fmt.Errorf("read the daemon's answer: %w", err)
+		}
+		return struct{}{}, answer.Refused, nil
+	})
+	return err
+}
+
 // Signal has the daemon signal the workers of a process. A *api.RefusedError says that none was
 // signaled.
 func (c *Client) Signal(ctx context.Context, req api.SignalRequest) (*api.Signaled, error) {
@@ -186,6 +204,18 @@ func (c *Client) Logs(ctx context.Context, q api.LogQuery, line func(api.LogLine
 	}
 }
 
+// notUnderstood returns the error for a request that the daemon could not read. A daemon refuses a
+// field that it does not know: it is older than this client.
+func notUnderstood(answer string) error {
+	if _, field, older := strings.Cut(answer, "unknown field "); older {
+		return fmt.Errorf(
+			"the running daemon is older than this superctl and does not know %s: "+
+				"replace it with superctl upgrade, which loses no request", field,
+		)
+	}
+	return errors.New(answer)
+}
+
 // call sends one request and returns the body of the answer.
 func (c *Client) call(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
 	var payload io.Reader = http.NoBody
@@ -215,7 +245,7 @@ func (c *Client) call(ctx context.Context, method, path string, body any) (io.Re
 		return nil, &UnreachableError{c.path, err}
 	case resp.StatusCode != http.StatusOK:
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		return nil, errors.Join(errors.New(strings.TrimSpace(string(text))), resp.Body.Close())
+		return nil, errors.Join(notUnderstood(strings.TrimSpace(string(text))), resp.Body.Close())
 	}
 	return resp.Body, nil
 }

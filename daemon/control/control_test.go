@@ -27,6 +27,7 @@ type emitter = func(api.Event)
 // app is a Controller whose answers the test chooses.
 type app struct {
 	change func(ctx context.Context, req api.Request, emit emitter) (*api.Outcome, error)
+	word   func(change string) error
 	signal func(req api.SignalRequest) (*api.Signaled, error)
 	logs   func(ctx context.Context, emit func(api.LogLine) error) error
 }
@@ -43,6 +44,8 @@ func (a *app) Status() api.Status { return api.Status{App: "shop", Release: "r1"
 func (a *app) Change(ctx context.Context, req api.Request, emit emitter) (*api.Outcome, error) {
 	return a.change(ctx, req, emit)
 }
+
+func (a *app) Go(change string) error { return a.word(change) }
 
 func (a *app) Signal(req api.SignalRequest) (*api.Signaled, error) { return a.signal(req) }
 

@@ -269,6 +269,7 @@ func (h handler) mux() http.Handler {
 	mux.HandleFunc("GET "+pathStatus, h.status)
 	mux.HandleFunc("GET "+pathEnvironment, h.environment)
 	mux.HandleFunc("POST "+pathChange, h.change)
+	mux.HandleFunc("POST "+pathGo, h.goAhead)
 	mux.HandleFunc("POST "+pathLogs, h.logs)
 	mux.HandleFunc("POST "+pathSignal, h.signal)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -86,6 +86,18 @@ func (h handler) refusal(err error) *refusal {
 	return r
 }
 
+func (h handler) goAhead(w http.ResponseWriter, r *http.Request) {
+	var req goRequest
+	if !readJSON(w, r, &req) {
+		return
+	}
+	var answer goAnswer
+	if err := h.c.Go(req.Change); err != nil {
+		answer.Refused = h.refusal(err)
+	}
+	_ = lineWriter(w)(answer)
+}
+
 func (h handler) signal(w http.ResponseWriter, r *http.Request) {
 	var req api.SignalRequest
 	if !readJSON(w, r, &req) {

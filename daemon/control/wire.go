@@ -24,6 +24,7 @@ const (
 	pathStatus      = "/v" + Version + "/status"
 	pathEnvironment = "/v" + Version + "/environment"
 	pathChange      = "/v" + Version + "/change"
+	pathGo          = "/v" + Version + "/go"
 	pathLogs        = "/v" + Version + "/logs"
 	pathSignal      = "/v" + Version + "/signal"
 )
@@ -33,6 +34,7 @@ type Controller interface {
 	Status() api.Status
 	Environment() api.EnvironmentStatus
 	Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
+	Go(change string) error
 	Signal(req api.SignalRequest) (*api.Signaled, error)
 	Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error
 }
@@ -43,6 +45,17 @@ type message struct {
 	Event   *api.Event   `json:"event,omitempty"`
 	Outcome *api.Outcome `json:"outcome,omitempty"`
 	Refused *refusal     `json:"refused,omitempty"`
+}
+
+// goRequest gives a change that is ready the word to cut over. The change is named as in its event
+// "ready".
+type goRequest struct {
+	Change string `json:"change"`
+}
+
+// goAnswer is the answer to it.
+type goAnswer struct {
+	Refused *refusal `json:"refused,omitempty"` // nil = the change goes on
 }
 
 // signalAnswer is the answer to a signal: one of the two.

@@ -19,6 +19,7 @@ type Command struct {
 	app    *App
 	Args   []string
 	cmd    *exec.Cmd
+	stdin  io.WriteCloser // nil = /dev/null
 	stdout syncBuffer
 	stderr syncBuffer
 	exited chan struct{}
@@ -38,11 +39,30 @@ func (a *App) Command(args ...string) *Command {
 // Begin starts a command.
 func (a *App) Begin(args ...string) *Command {
 	a.T.Helper()
+	return a.newCommand(args).start()
+}
+
+// Converse starts a command that reads what Type writes, until EndInput.
+func (a *App) Converse(args ...string) *Command {
+	a.T.Helper()
+	c := a.newCommand(args)
+	var err error
+	c.stdin, err = c.cmd.StdinPipe()
+	a.must(err)
+	return c.start()
+}
+
+func (a *App) newCommand(args []string) *Command {
 	c := &Command{app: a, Args: args, exited: make(chan struct{}), Began: time.Now()}
 	c.cmd = exec.Command(a.Binary, args...)
 	c.cmd.Dir, c.cmd.Env = a.Dir, a.env()
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
-	a.must(c.cmd.Start())
+	return c
+}
+
+func (c *Command) start() *Command {
+	c.app.T.Helper()
+	c.app.must(c.cmd.Start())
 	go func() {
 		_ = c.cmd.Wait()
 		c.Ended, c.Code = time.Now(), c.cmd.ProcessState.ExitCode()
@@ -62,6 +82,19 @@ func (c *Command) Wait() *Command {
 		c.app.Fatalf("%s did not end within %s", c, 2*patience)
 	}
 	return c
+}
+
+// Type writes a line to the standard input of a command of Converse.
+func (c *Command) Type(line string) {
+	c.app.T.Helper()
+	_, err := io.WriteString(c.stdin, line+"\n")
+	c.app.must(err)
+}
+
+// EndInput ends the standard input of a command of Converse.
+func (c *Command) EndInput() {
+	c.app.T.Helper()
+	c.app.must(c.stdin.Close())
 }
 
 // Interrupt sends SIGINT, as Ctrl-C does.

@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/api"
+	"superctl/daemon/control"
+)
+
+// prepareLimit is the default of --prepare: how long a prepared change waits for its word.
+const prepareLimit = 10 * time.Minute
+
+// goWord is the line on standard input at which a prepared change cuts over.
+const goWord = "go"
+
+// errNoWord is why a prepared change is aborted that gets another word than goWord.
+var errNoWord = errors.New(`standard input ended, or had another line than "go"`)
+
+// optionalFlag is a flag whose value may be left out: --prepare or --prepare=5m.
+type optionalFlag struct{ *cli.GenericFlag }
+
+// String returns the line of the help.
+func (f optionalFlag) String() string { return withOptional(f.GenericFlag.String()) }
+
+// withOptional marks the value of a flag as one that may be left out: --prepare[=LIMIT].
+func withOptional(text string) string { return strings.Replace(text, " LIMIT", "[=LIMIT]", 1) }
+
+// durationOr is the value of an optionalFlag: a duration, or otherwise when the value is left out.
+type durationOr struct {
+	otherwise, value time.Duration
+}
+
+// Set parses a value. The flag package sets "true" when the value is left out.
+func (d *durationOr) Set(text string) (err error) {
+	if text == "true" {
+		d.value = d.otherwise
+		return nil
+	}
+	d.value, err = time.ParseDuration(text)
+	if err != nil || d.value <= 0 {
+		return errors.New("use a duration such as 30s or 10m")
+	}
+	return nil
+}
+
+// String returns the value, or "" if the flag was not given.
+func (d *durationOr) String() string {
+	if d.value == 0 {
+		return ""
+	}
+	return d.value.String()
+}
+
+// IsBoolFlag reports that the value may be left out (package flag).
+func (d *durationOr) IsBoolFlag() bool { return true }
+
+func prepareFlag() cli.Flag {
+	return optionalFlag{&cli.GenericFlag{
+		Name: "prepare", Value: &durationOr{otherwise: prepareLimit},
+		Usage: "do all that comes before the cutover, print \"ready\", and wait for the line \"go\" on standard input; " +
+			"abort at its end, at another line, or after `LIMIT` (10m if left out)",
+	}}
+}
+
+// prepareFrom returns the limit of --prepare, or 0 if it is not given.
+func prepareFrom(cc *cli.Context) time.Duration {
+	if d, ok := cc.Generic("prepare").(*durationOr); ok {
+		return d.value
+	}
+	return 0
+}
+
+// prompt asks the daemon for a change and, if the change is prepared, passes the word on from
+// standard input. It reads from the beginning: a caller that is gone must not start anything.
+type prompt struct {
+	*command
+	ctx    context.Context //nolint:containedctx // it is the lifetime of the change, not of one call
+	cancel context.CancelCauseFunc
+	word   chan string // the first line of standard input; "" = it ended
+	ready  chan string // the name of the change that is ready
+	json   bool
+}
+
+// prompt returns the prompt of a command. Its ctx ends when the change must not go on.
+func (c *command) prompt(ctx context.Context, cc *cli.Context, req api.Request) *prompt {
+	p := &prompt{command: c, word: make(chan string, 1), ready: make(chan string, 1), json: cc.Bool("json")}
+	p.ctx, p.cancel = context.WithCancelCause(ctx)
+	if req.Prepare == 0 {
+		return p
+	}
+	go func() { // ends with the process: a read cannot be interrupted
+		line, _ := bufio.NewReader(io.LimitReader(cc.App.Reader, 1024)).ReadString('\n')
+		if p.word <- strings.TrimSpace(line); strings.TrimSpace(line) != goWord {
+			p.cancel(errNoWord)
+		}
+	}()
+	return p
+}
+
+// change asks for the change and returns its outcome, also of one that has not got its word.
+func (p *prompt) change(
+	daemonClient *control.Client, req api.Request, event func(api.Event),
+) (*api.Outcome, error) {
+	began := p.now()
+	asking, asked := context.WithCancel(p.ctx)
+	passed := make(chan struct{})
+	go func() {
+		defer close(passed)
+		p.pass(asking, daemonClient)
+	}()
+	out, err := daemonClient.Change(p.ctx, req, func(ev api.Event) {
+		event(ev)
+		if ev.Type == "ready" {
+			p.say(ev.Detail)
+			p.ready <- ev.Change
+		}
+	})
+	asked()
+	<-passed
+	if errors.Is(err, errNoWord) {
+		return p.withdrawn(daemonClient, began)
+	}
+	return out, err
+}
+
+// say prints that the change is ready.
+func (p *prompt) say(release string) {
+	if !p.json {
+		fmt.Fprintln(p.stdout, "ready")
+		return
+	}
+	line, err := json.Marshal(struct {
+		Ready   bool   `json:"ready"`
+		Release string `json:"release"`
+	}{true, release})
+	if err == nil {
+		_, _ = terminalJSON{raw(p.stdout)}.Write(append(line, '\n')) // the outcome follows, and fails likewise
+	}
+}
+
+// pass gives the change its word once it is ready.
+func (p *prompt) pass(ctx context.Context, daemonClient *control.Client) {
+	var word, change string
+	for range 2 {
+		select {
+		case word = <-p.word:
+		case change = <-p.ready:
+		case <-ctx.Done():
+			return
+		}
+	}
+	if word != goWord {
+		return
+	}
+	var refused *api.RefusedError // then the outcome says why
+	if err := daemonClient.Go(ctx, change); err != nil && ctx.Err() == nil && !errors.As(err, &refused) {
+		p.cancel(err)
+	}
+}
+
+// withdrawn waits until the daemon has aborted a change that did not get its word.
+func (p *prompt) withdrawn(daemonClient *control.Client, began time.Time) (*api.Outcome, error) {
+	st, err := p.settled(daemonClient)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w; the outcome of the change is unknown: %w", errNoWord, err)
+	case st.Changing != nil:
+		return nil, fmt.Errorf("%w: the change is being aborted, in step %s", errNoWord, st.Changing.Step)
+	case st.Last == nil || st.Last.Started.Before(began):
+		return nil, fmt.Errorf("%w, before the change had begun; %s", errNoWord, liveText(&st))
+	}
+	return st.Last, nil
+}
