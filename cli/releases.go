@@ -30,6 +30,7 @@ type releaseView struct {
 	Builder   string    `json:"builder,omitempty"`
 	Installed time.Time `json:"installed"`
 	Bundle    string    `json:"bundle,omitempty"`
+	Tree      string    `json:"tree,omitempty"` // hash of the list of its files
 	Bytes     int64     `json:"bytes"`                   // on disk
 	Partial   bool      `json:"bytes_partial,omitempty"` // Bytes is a lower bound
 	State     string    `json:"state"`                   // live, previous, standby, draining, staged, broken, or ""
@@ -125,7 +126,7 @@ func viewRelease(r *releases.Release, state string) releaseView {
 	v := releaseView{
 		Name: r.Name, Path: r.Path, Project: r.Project, Commit: r.Commit, Dirty: r.Dirty, Branch: r.Branch,
 		Version:   r.Version,
-		Committed: r.Committed, Built: r.Built, Builder: r.Builder, Installed: r.Installed, Bundle: r.Bundle,
+		Committed: r.Committed, Built: r.Built, Builder: r.Builder, Installed: r.Installed, Bundle: r.Bundle, Tree: r.Tree,
 		State: state,
 	}
 	if r.Tree != "" {

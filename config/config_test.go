@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"superctl/api"
+	"superctl/fleet/inventory"
 	"superctl/supervisor/health"
 )
 
@@ -468,6 +469,7 @@ func TestTheReferenceDocumentsEveryKey(t *testing.T) {
 		djangoTable{},
 		buildTable{},
 		notifyTable{},
+		inventory.Table{},
 	} {
 		for _, key := range tags(reflect.TypeOf(table)) {
 			if s := string(reference); !strings.Contains(s, "`"+key+"`") && !strings.Contains(s, "["+key) &&

@@ -1,5 +1,7 @@
 package config
 
+import "superctl/fleet/inventory"
+
 // file is the TOML as written. Pointers distinguish absent from zero.
 type file struct {
 	App        string    `toml:"app"`
@@ -28,6 +30,8 @@ type file struct {
 	Build   buildTable              `toml:"build"`
 	Install installTable            `toml:"install"`
 	Trust   trustTable              `toml:"trust"`
+
+	Fleet map[string]inventory.Table `toml:"fleet"` // for the client: the daemon has no use for it
 }
 
 // duration is a duration as written, such as "10s".

@@ -1,0 +1,594 @@
+package fleet
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"superctl/api"
+)
+
+// fakeFleet is a transport to hosts in memory, which behave as superctl does on a host. They check
+// the commands that they get: a wrong one fails the test.
+type fakeFleet struct {
+	t     *testing.T
+	hosts map[string]*fakeHost
+	// aboutTo is called before a host does what a message or the time makes it do, such as "web1
+	// ready"; it may break things.
+	aboutTo func(what string)
+
+	mu         sync.Mutex
+	dead       context.Context // of the operator; nil = alive
+	kill       context.CancelFunc
+	migrations map[string]int // runs of the hook with once = true, by run
+	log        []string
+}
+
+// fakeHost is one host. Its fields are guarded by its mutex.
+type fakeHost struct {
+	name string
+
+	mu       sync.Mutex
+	live     string
+	previous string
+	run      string
+	since    time.Time
+	health   string
+	trees    map[string]string
+	bundles  map[string]string
+	lease    string // the run that has it
+	leaseBy  string
+	change   *fakeChange
+	taken    bool // the live release is live again because its run was taken back
+
+	cut    context.Context // of the cable; canceled when it is cut
+	cutNow context.CancelFunc
+
+	// what goes wrong
+	refuses   string // step at which a change is refused: "before", "prove"; "ready": after it was ready
+	reverts   bool   // the release fails its probation
+	installs  string // why an install is refused
+	boot      time.Duration
+	probation time.Duration
+}
+
+// fakeChange is the change in progress of a host.
+type fakeChange struct {
+	run, release string
+	step         string
+	cutOver      bool
+	back         chan struct{} // closed by a rollback during the probation
+	gone         chan struct{} // closed at its end
+}
+
+func newFakeFleet(t *testing.T, names ...string) *fakeFleet {
+	f := &fakeFleet{t: t, hosts: make(map[string]*fakeHost), aboutTo: func(string) {}, migrations: make(map[string]int)}
+	f.dead, f.kill = context.WithCancel(context.Background())
+	for _, n := range names {
+		h := &fakeHost{
+			name: n, live: "1", previous: "0", health: "ok", boot: 2 * time.Second, probation: 10 * time.Second,
+			trees:   map[string]string{"0": "t0", "1": "t1", "2": "t2"},
+			bundles: map[string]string{"0": "b0", "1": "b1"},
+			since:   time.Now().Add(-time.Hour),
+			run:     "run-0",
+		}
+		h.mend()
+		f.hosts[n] = h
+	}
+	return f
+}
+
+func (h *fakeHost) mend() { h.cut, h.cutNow = context.WithCancel(context.Background()) }
+
+// event records and reports what a host is about to do.
+func (f *fakeFleet) event(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	f.mu.Lock()
+	f.log = append(f.log, text)
+	f.mu.Unlock()
+	f.aboutTo(text)
+}
+
+// Run implements Transport.
+func (f *fakeFleet) Run(ctx context.Context, host string, c Call) error { return f.call(ctx, host, c) }
+
+// Ship implements Transport.
+func (f *fakeFleet) Ship(ctx context.Context, host string, b *Bundle, c Call) error {
+	if b == nil || b.Path != "shop-2.tar.zst" || !slices.Equal(c.Args, []string{"install", "--json"}) {
+		f.t.Errorf("ship %+v to %s with %q", b, host, c.Args)
+	}
+	c.Args = append(slices.Clone(c.Args), b.Path)
+	return f.call(ctx, host, c)
+}
+
+const (
+	noticeTime  = 6 * time.Second // until ssh notices a cut cable
+	connectTime = 5 * time.Second // until it gives up to connect
+)
+
+func (f *fakeFleet) lookup(host string) *fakeHost {
+	h := f.hosts[host]
+	if h == nil {
+		f.t.Errorf("there is no host %q", host)
+		panic(host)
+	}
+	return h
+}
+
+// call runs a command over a connection that may be cut.
+func (f *fakeFleet) call(ctx context.Context, host string, c Call) error {
+	h := f.lookup(host)
+	f.mu.Lock()
+	dead := f.dead
+	f.mu.Unlock()
+	h.mu.Lock()
+	cut := h.cut
+	h.mu.Unlock()
+	if dead.Err() != nil {
+		return &LostError{errors.New("killed")}
+	}
+	time.Sleep(5 * time.Millisecond) // of the network
+	if cut.Err() != nil {
+		select {
+		case <-time.After(connectTime):
+			return &LostError{errors.New("connect: timed out")}
+		case <-ctx.Done():
+			return &LostError{ctx.Err()}
+		case <-dead.Done():
+			return &LostError{errors.New("killed")}
+		}
+	}
+	s := &fakeSession{fleet: f, host: h, cut: cut, in: make(chan string), eof: make(chan struct{}), out: c.Stdout}
+	stop := make(chan struct{})
+	defer close(stop)
+	defer s.hangUp()
+	go s.read(ctx, dead, c.Stdin, stop)
+	exit := make(chan error, 1)
+	go func() { exit <- s.serve(c.Args) }()
+	lost := func() error {
+		select {
+		case err := <-exit: // it came through just before
+			if cut.Err() == nil {
+				return err
+			}
+		case <-time.After(noticeTime):
+		}
+		return &LostError{errors.New("the connection was lost")}
+	}
+	select {
+	case err := <-exit:
+		if cut.Err() != nil {
+			time.Sleep(noticeTime)
+			return &LostError{errors.New("the connection was lost")}
+		}
+		return err
+	case <-cut.Done():
+		return lost()
+	case <-dead.Done():
+		return &LostError{errors.New("killed")}
+	case <-ctx.Done():
+		select {
+		case err := <-exit:
+			return err
+		case <-time.After(partingTime):
+			return &LostError{ctx.Err()}
+		case <-cut.Done():
+			return lost()
+		}
+	}
+}
+
+// fakeSession is a command on a host, seen from the host.
+type fakeSession struct {
+	fleet *fakeFleet
+	host  *fakeHost
+	cut   context.Context
+	in    chan string
+	eof   chan struct{}
+
+	mu  sync.Mutex
+	out io.Writer // nil = nobody reads any more
+}
+
+// hangUp ends the output: a transport writes nothing after its Run has returned.
+func (s *fakeSession) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out = nil
+}
+
+// read passes lines of stdin on until it ends; a cut cable passes nothing, not even the end.
+func (s *fakeSession) read(ctx, dead context.Context, stdin io.Reader, stop chan struct{}) {
+	lines := make(chan string)
+	if stdin != nil {
+		go func() {
+			defer close(lines)
+			in := bufio.NewScanner(stdin)
+			for in.Scan() {
+				select {
+				case lines <- in.Text():
+				case <-stop:
+				}
+			}
+		}()
+	} else {
+		close(lines)
+	}
+	for {
+		select {
+		case line, ok := <-lines:
+			if s.cut.Err() != nil {
+				return
+			}
+			if !ok {
+				close(s.eof)
+				return
+			}
+			select {
+			case s.in <- line:
+			case <-s.cut.Done():
+				return
+			case <-stop:
+				return
+			}
+		case <-ctx.Done():
+			if s.cut.Err() == nil {
+				close(s.eof)
+			}
+			return
+		case <-dead.Done():
+			if s.cut.Err() == nil {
+				close(s.eof)
+			}
+			return
+		case <-s.cut.Done():
+			return
+		case <-stop:
+			return
+		}
+	}
+}
+
+// print sends a line to the client, if the cable is there.
+func (s *fakeSession) print(v any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut.Err() != nil || s.out == nil {
+		return
+	}
+	text, ok := v.(string)
+	if !ok {
+		data, err := json.Marshal(v)
+		if err != nil {
+			s.fleet.t.Error(err)
+		}
+		text = string(data)
+	}
+	_, _ = io.WriteString(s.out, text+"\n")
+}
+
+// fakeFlags are the options of a command.
+type fakeFlags map[string]string
+
+// parse checks a command against the options that it may have; those that end with = take a value.
+func (s *fakeSession) parse(args []string, words int, options ...string) ([]string, fakeFlags) {
+	flags, rest := fakeFlags{}, []string{}
+	for i := 1; i < len(args); i++ {
+		name, value, joined := strings.Cut(args[i], "=")
+		switch {
+		case !strings.HasPrefix(name, "--"):
+			rest = append(rest, args[i])
+		case slices.Contains(options, name+"="):
+			if !joined {
+				i++
+				value = args[i]
+			}
+			if value == "" {
+				s.fleet.t.Errorf("%s: %s has no value: %q", s.host.name, name, args)
+			}
+			flags[name] = value
+		case slices.Contains(options, name) && !joined:
+			flags[name] = "yes"
+		default:
+			s.fleet.t.Errorf("%s: unknown option %s: %q", s.host.name, name, args)
+		}
+	}
+	if len(rest) != words {
+		s.fleet.t.Errorf("%s: %d arguments instead of %d: %q", s.host.name, len(rest), words, args)
+		rest = append(rest, "?", "?")
+	}
+	return rest, flags
+}
+
+func (s *fakeSession) serve(args []string) error {
+	switch args[0] {
+	case "status":
+		s.parse(args, 0, "--json")
+		return s.status()
+	case "releases":
+		s.parse(args, 0, "--json")
+		var list []listed
+		s.host.mu.Lock()
+		for name, tree := range s.host.trees {
+			list = append(list, listed{Name: name, Tree: tree, Bundle: s.host.bundles[name]})
+		}
+		s.host.mu.Unlock()
+		s.print(list)
+		return nil
+	case "install":
+		_, _ = s.parse(args, 1, "--json")
+		return s.install()
+	case "prune":
+		s.parse(args, 0, "--json")
+		s.print("{}")
+		return nil
+	case "lock":
+		_, flags := s.parse(args, 0, "--run=", "--by=", "--why=", "--heartbeat=")
+		return s.lock(flags)
+	case "switch":
+		words, flags := s.parse(args, 1, "--expect=", "--prepare=", "--heartbeat=", "--run=", "--by=", "--json", "--follower",
+			"--force")
+		return s.prepared(words[0], flags)
+	case "rollback":
+		if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--prepare") }) {
+			_, flags := s.parse(args, 0, "--from=", "--prepare=", "--heartbeat=", "--run=", "--by=", "--json", "--follower",
+				"--force")
+			return s.prepared(s.host.previous, flags)
+		}
+		_, flags := s.parse(args, 0, "--from=", "--run=", "--by=", "--json")
+		return s.rollback(flags)
+	}
+	s.fleet.t.Errorf("%s: unknown command %q", s.host.name, args)
+	return &ExitError{Code: 2, Stderr: "unknown command"}
+}
+
+func (s *fakeSession) status() error {
+	h := s.host
+	h.mu.Lock()
+	st := Status{Run: h.run, TakenBack: h.taken}
+	st.App, st.Release, st.Previous, st.Health, st.LiveSince, st.LiveBy = "shop", h.live, h.previous, h.health, h.since, "anna"
+	if h.lease != "" {
+		st.Lock = &Lock{Run: h.lease, By: h.leaseBy, Why: "deploy", Since: time.Now()}
+	}
+	if ch := h.change; ch != nil {
+		st.Changing = &api.ChangeStatus{Kind: "switch", Release: ch.release, Step: ch.step, Committed: ch.cutOver}
+	}
+	h.mu.Unlock()
+	s.print(st)
+	return nil
+}
+
+func (s *fakeSession) install() error {
+	time.Sleep(3 * time.Second)
+	h := s.host
+	s.fleet.event("%s install", h.name)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.installs != "" {
+		s.print(made{Result: api.Aborted, Release: "2", Error: h.installs})
+		return &ExitError{Code: 1}
+	}
+	h.bundles["2"] = "b2"
+	s.print(made{Changed: true, Result: api.Done, Release: "2", Tree: h.trees["2"]})
+	return nil
+}
+
+// word waits for a line, the end of stdin, or the end of the signs of life; "" = give up.
+func (s *fakeSession) word(heartbeat time.Duration, more <-chan time.Time) string {
+	silent := time.NewTimer(heartbeat)
+	defer silent.Stop()
+	for {
+		select {
+		case line := <-s.in:
+			if line == "wait" {
+				silent.Reset(heartbeat)
+				continue
+			}
+			return line
+		case <-s.eof:
+			return ""
+		case <-silent.C:
+			return ""
+		case <-more:
+			return "timer"
+		}
+	}
+}
+
+func (s *fakeSession) duration(flags fakeFlags, name string) time.Duration {
+	d, err := time.ParseDuration(flags[name])
+	if err != nil {
+		s.fleet.t.Errorf("%s: %s: %v", s.host.name, name, err)
+	}
+	return d
+}
+
+func (s *fakeSession) lock(flags fakeFlags) error {
+	h := s.host
+	s.fleet.event("%s lock", h.name)
+	h.mu.Lock()
+	if h.lease != "" {
+		by := h.leaseBy
+		h.mu.Unlock()
+		return &ExitError{Code: 4, Stderr: "locked by " + by}
+	}
+	h.lease, h.leaseBy = flags["--run"], flags["--by"]
+	h.mu.Unlock()
+	s.print("locked")
+	for s.word(s.duration(flags, "--heartbeat"), nil) != "" {
+		s.fleet.t.Errorf("%s: a word for a lock", h.name)
+	}
+	h.mu.Lock()
+	h.lease = ""
+	h.mu.Unlock()
+	return nil
+}
+
+func (s *fakeSession) outcome(o api.Outcome) error {
+	s.print(o)
+	if code := exitOfResult(o.Result); code != 0 {
+		return &ExitError{Code: code, Stderr: o.Error}
+	}
+	return nil
+}
+
+// prepared is switch or rollback with --prepare.
+func (s *fakeSession) prepared(release string, flags fakeFlags) error {
+	h := s.host
+	ch := &fakeChange{run: flags["--run"], release: release, step: "resolve", back: make(chan struct{}), gone: make(chan struct{})}
+	if flags["--prepare"] == "" || flags["--json"] == "" || flags["--by"] == "" {
+		s.fleet.t.Errorf("%s: incomplete: %v", h.name, flags)
+	}
+	h.mu.Lock()
+	was := h.live
+	expected := flags["--expect"]
+	if from := flags["--from"]; from != "" {
+		expected = from
+	}
+	switch {
+	case h.change != nil, h.lease != "" && h.lease != ch.run:
+		h.mu.Unlock()
+		return &ExitError{Code: 4, Stderr: "another change is in progress"}
+	case was != release && expected != was:
+		h.mu.Unlock()
+		return s.outcome(api.Outcome{Kind: "switch", Result: api.Aborted, Error: "expected " + expected + ", " + was + " is live"})
+	case h.trees[release] == "":
+		h.mu.Unlock()
+		return s.outcome(api.Outcome{Kind: "switch", Result: api.Aborted, Error: "no release " + release})
+	}
+	h.change = ch
+	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		h.change = nil
+		h.mu.Unlock()
+		close(ch.gone)
+	}()
+	out := api.Outcome{Kind: "switch", Release: release, Previous: was, Result: api.Aborted}
+	if out.Error = s.prepare(ch, flags); out.Error != "" {
+		return s.outcome(out)
+	}
+	return s.outcome(s.cutover(ch, out))
+}
+
+func (s *fakeSession) step(ch *fakeChange, step string) {
+	s.host.mu.Lock()
+	ch.step = step
+	s.host.mu.Unlock()
+	s.fleet.event("%s %s", s.host.name, step)
+	s.print(api.Event{Type: "begin", Step: step})
+}
+
+// prepare returns why the host does not cut over, or "".
+func (s *fakeSession) prepare(ch *fakeChange, flags fakeFlags) string {
+	h, beat := s.host, s.duration(flags, "--heartbeat")
+	s.step(ch, api.StepBefore)
+	if flags["--follower"] == "" {
+		s.fleet.mu.Lock()
+		s.fleet.migrations[ch.run]++
+		s.fleet.mu.Unlock()
+		if w := s.word(beat, time.After(time.Second)); w != "timer" {
+			return "aborted: the client is gone"
+		}
+	}
+	if h.refuses == "before" {
+		return "the hook failed"
+	}
+	s.step(ch, api.StepBoot)
+	if w := s.word(beat, time.After(h.boot)); w != "timer" {
+		return "aborted: the client is gone"
+	}
+	s.step(ch, api.StepProve)
+	if h.refuses == "prove" {
+		return "the health check failed"
+	}
+	s.fleet.event("%s ready", h.name)
+	s.print(map[string]any{"ready": true, "release": ch.release})
+	limit := time.After(s.duration(flags, "--prepare"))
+	if h.refuses == "ready" {
+		limit = time.After(3 * time.Second)
+	}
+	if w := s.word(beat, limit); w != "go" {
+		return "aborted while ready: " + w
+	}
+	return ""
+}
+
+// cutover makes the release live and watches it.
+func (s *fakeSession) cutover(ch *fakeChange, out api.Outcome) api.Outcome {
+	h := s.host
+	out.Result = api.Done
+	if out.Release == out.Previous {
+		return out // there is nothing to do
+	}
+	s.step(ch, api.StepCutover)
+	was, wasPrevious, wasRun, wasSince := h.live, h.previous, h.run, h.since
+	h.mu.Lock()
+	h.live, h.previous, h.run, h.since, ch.cutOver = ch.release, h.live, ch.run, time.Now(), true
+	h.taken = false
+	h.mu.Unlock()
+	out.Changed = true
+	out.Steps = []api.Step{{Name: api.StepCutover, Began: time.Now()}}
+	s.step(ch, api.StepProbation)
+	half := time.After(h.probation)
+	if h.reverts {
+		half = time.After(h.probation / 2)
+	}
+	reverted := h.reverts
+	select {
+	case <-half:
+	case <-ch.back:
+		reverted = true
+	}
+	s.fleet.event("%s judged", h.name)
+	h.mu.Lock()
+	if reverted {
+		h.live, h.previous, h.run, h.since = was, wasPrevious, wasRun, wasSince
+		out.Result, out.Error = api.Reverted, "the probation failed"
+	}
+	h.mu.Unlock()
+	if !reverted {
+		s.step(ch, api.StepRetire)
+		time.Sleep(2 * time.Second)
+	}
+	return out
+}
+
+// rollback is rollback --from RELEASE, without --prepare.
+func (s *fakeSession) rollback(flags fakeFlags) error {
+	h := s.host
+	s.fleet.event("%s rollback", h.name)
+	h.mu.Lock()
+	ch, out := h.change, api.Outcome{Kind: "rollback", Result: api.Done, Release: h.live, Previous: h.live}
+	switch {
+	case h.live != flags["--from"]:
+		h.mu.Unlock()
+		return s.outcome(out)
+	case ch != nil && ch.step == api.StepProbation:
+		select {
+		case <-ch.back:
+		default:
+			close(ch.back)
+		}
+		h.mu.Unlock()
+		<-ch.gone
+		out.Changed = true
+		return s.outcome(out)
+	case ch != nil, h.lease != "" && h.lease != flags["--run"]:
+		h.mu.Unlock()
+		return &ExitError{Code: 4, Stderr: "another change is in progress"}
+	}
+	h.taken = h.run == flags["--run"]
+	h.live, h.previous, h.run, h.since = h.previous, h.live, flags["--run"], time.Now()
+	out.Release, out.Changed = h.live, true
+	h.mu.Unlock()
+	return s.outcome(out)
+}

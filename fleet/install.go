@@ -1,0 +1,143 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"superctl/api"
+)
+
+// listed is a release in the output of `superctl releases --json`.
+type listed struct {
+	Name   string `json:"name"`
+	Bundle string `json:"bundle"` // SHA-256 of the bundle that it was made from
+	Tree   string `json:"tree"`   // hash of the list of its files
+}
+
+// made is the output of `superctl install --json`.
+type made struct {
+	Changed  bool       `json:"changed"`
+	Result   api.Result `json:"outcome"`
+	Release  string     `json:"release"`
+	Tree     string     `json:"tree"`
+	Error    string     `json:"error"`
+	Warnings []string   `json:"warnings"`
+}
+
+// inventoryOf is what a host has after the install.
+type inventoryOf struct {
+	release string // of the bundle
+	trees   map[string]string
+	skipped bool // the host had the release already
+}
+
+// install brings the bundle to the hosts that do not have its release. Without a bundle it only asks
+// for the releases that they have.
+func (r *run) install() {
+	r.enter(installing, r.limits.Install)
+	for _, m := range r.members {
+		r.begin(r.limits.Install, func(ctx context.Context) event {
+			have, err := r.installOn(ctx, m.name)
+			return event{kind: installed, host: m, value: have, err: err}
+		})
+	}
+}
+
+func (r *run) installOn(ctx context.Context, host string) (*inventoryOf, error) {
+	have := &inventoryOf{trees: make(map[string]string)}
+	var list []listed
+	if err := ask(ctx, r.transport, host, &list, "releases", "--json"); err != nil {
+		return nil, err
+	}
+	for _, one := range list {
+		have.trees[one.Name] = one.Tree
+		if b := r.Bundle; b != nil && !b.isURL() && one.Bundle == b.SHA256 {
+			have.release, have.skipped = one.Name, true
+		}
+	}
+	if r.Bundle == nil || have.skipped {
+		return have, nil
+	}
+	out, err := r.ship(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	have.release, have.trees[out.Release] = out.Release, out.Tree
+	return have, nil
+}
+
+// ship installs the bundle on a host.
+func (r *run) ship(ctx context.Context, host string) (*made, error) {
+	var text bytes.Buffer
+	c := Call{Args: []string{"install", "--json"}, Stdout: &text}
+	var err error
+	if r.Bundle.isURL() {
+		c.Args = append(c.Args, r.Bundle.Path)
+		err = r.transport.Run(ctx, host, c)
+	} else {
+		err = r.transport.Ship(ctx, host, r.Bundle, c)
+	}
+	var out made
+	switch wrong := json.Unmarshal(bytes.TrimSpace(text.Bytes()), &out); {
+	case wrong == nil && out.Error != "":
+		return nil, errors.New(out.Error)
+	case err != nil:
+		return nil, err
+	case wrong != nil:
+		return nil, fmt.Errorf("install: %w", wrong)
+	}
+	return &out, nil
+}
+
+func (r *run) noteInstalled(ev event) {
+	m := ev.host
+	if ev.err != nil {
+		m.err = ev.err
+		r.note(m, Refused, m.err.Error())
+		exit := ExitAborted
+		if isLost(m.err) {
+			exit = ExitUnreachable
+		}
+		r.abort(exit, on(m, m.err))
+		return
+	}
+	have := ev.value.(*inventoryOf)
+	m.trees, m.release = have.trees, have.release
+	detail := ""
+	if have.skipped {
+		detail = "it has " + have.release + " already"
+	}
+	r.note(m, Installed, detail)
+	if !r.settle(m) {
+		return
+	}
+	if r.Bundle != nil {
+		r.Release = r.canary().release
+		r.result.Release = r.Release
+	}
+	if err := r.sameTrees(); err != nil {
+		r.abort(ExitAborted, err)
+		return
+	}
+	r.prepare()
+}
+
+// sameTrees returns an error if the release is not the same on all hosts, file by file. A release
+// that was not installed from a bundle has no list of its files.
+func (r *run) sameTrees() error {
+	first := r.canary()
+	for _, m := range r.members[1:] {
+		if r.Bundle != nil && m.release != first.release {
+			return fmt.Errorf("the bundle is %s on %s and %s on %s", first.release, first.name, m.release, m.name)
+		}
+		a, b := first.trees[r.Release], m.trees[r.Release]
+		if a != "" && b != "" && a != b {
+			return fmt.Errorf("%s is not the same on %s and %s: install it again on the one that is wrong, and run "+
+				"superctl verify %s there", r.Release, first.name, m.name, r.Release)
+		}
+	}
+	return nil
+}

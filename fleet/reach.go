@@ -1,0 +1,158 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"superctl/api"
+)
+
+// reach asks all hosts for their status.
+func (r *run) reach() {
+	r.enter(reaching, r.limits.Reach)
+	for _, m := range r.members {
+		r.begin(r.limits.Reach, func(ctx context.Context) event {
+			st, err := statusOf(ctx, r.transport, m.name)
+			return event{kind: answered, host: m, value: st, err: err}
+		})
+	}
+}
+
+func statusOf(ctx context.Context, t Transport, host string) (*Status, error) {
+	st := &Status{}
+	return st, ask(ctx, t, host, st, "status", "--json")
+}
+
+func (r *run) noteStatus(ev event) {
+	m := ev.host
+	m.err = ev.err
+	if m.err == nil {
+		m.before = ev.value.(*Status)
+		m.err = r.unfit(m.before)
+	}
+	if m.err == nil {
+		r.note(m, Reached, "")
+	} else {
+		r.note(m, Refused, m.err.Error())
+	}
+	if !r.settle(m) {
+		return
+	}
+	if err := r.allFit(); err != nil {
+		r.abort(r.exit, err)
+		return
+	}
+	r.lease()
+}
+
+// busyError is a host that another change or another run has.
+type busyError struct{ text string }
+
+func (e *busyError) Error() string { return e.text }
+
+// unfit returns why a run cannot begin on a host.
+func (r *run) unfit(st *Status) error {
+	switch {
+	case st.Lock != nil:
+		return &busyError{fmt.Sprintf("busy: %s by %s, since %s", st.Lock.Why, st.Lock.By, clock(st.Lock.Since))}
+	case st.Changing != nil:
+		busy := api.BusyError{Changing: *st.Changing}
+		return &busyError{busy.Error()}
+	case st.Health != api.HealthOK && st.Release != "" && !r.Degraded && r.Kind != api.Rollback:
+		return fmt.Errorf("it is %s: %s; --degraded begins all the same", st.Health, st.Reason)
+	}
+	return nil
+}
+
+func clock(t time.Time) string { return t.Local().Format(time.TimeOnly) }
+
+// allFit returns why the run cannot begin, with every host that stands in its way.
+func (r *run) allFit() error {
+	var texts []string
+	r.exit = ExitAborted
+	for _, m := range r.members {
+		if m.err == nil {
+			continue
+		}
+		texts = append(texts, m.name+": "+m.err.Error())
+		var busy *busyError
+		switch {
+		case isLost(m.err) || exitOf(m.err) == ExitUnreachable:
+			r.exit = ExitUnreachable
+		case errors.As(m.err, &busy) && r.exit == ExitAborted:
+			r.exit = ExitBusy
+		}
+	}
+	if len(texts) > 0 {
+		return errors.New(strings.Join(texts, "; "))
+	}
+	if r.Kind != api.Rollback {
+		return nil
+	}
+	first := r.canary()
+	for _, m := range r.members[1:] {
+		if m.before.Release != first.before.Release {
+			return fmt.Errorf("%s runs %s and %s runs %s: superctl @%s status shows the mix, and back or finish ends it",
+				first.name, orNone(first.before.Release), m.name, orNone(m.before.Release), r.App)
+		}
+	}
+	return nil
+}
+
+func orNone(release string) string {
+	if release == "" {
+		return "none"
+	}
+	return release
+}
+
+// lease takes the lease of the canary host and then those of the others, so that of two runs one
+// gets it and the other begins nothing.
+func (r *run) lease() {
+	r.enter(leasing, r.limits.Reach)
+	r.leaseOf(r.canary())
+}
+
+func (r *run) leaseOf(m *member) {
+	m.lease = &talk{words: make(chan string, 1)}
+	args := []string{
+		"lock", "--run", r.Run, "--by", r.By, "--why", r.Why, "--heartbeat", r.limits.Dead.String(),
+	}
+	r.gone.Go(func() {
+		err := r.hold(r.ctx, m, m.lease, args, &lineWriter{f: func(string) { r.events <- event{kind: leased, host: m} }})
+		r.events <- event{kind: leaseEnded, host: m, err: err}
+	})
+}
+
+func (r *run) noteLease(ev event) {
+	r.note(ev.host, Leased, "")
+	if ev.host == r.canary() {
+		for _, m := range r.members[1:] {
+			r.leaseOf(m)
+		}
+	}
+	if r.settle(ev.host) {
+		r.install()
+	}
+}
+
+// refuseLease ends a run before its first word: another operator has the host, or it was lost.
+func (r *run) refuseLease(ev event) {
+	err := ev.err
+	if err == nil {
+		err = errors.New("the lease has ended: its daemon was stopped or upgraded")
+	}
+	ev.host.err = err
+	r.note(ev.host, Refused, err.Error())
+	exit := ExitAborted
+	switch {
+	case exitOf(err) == ExitBusy:
+		exit = ExitBusy
+	case isLost(err):
+		exit = ExitUnreachable
+	}
+	r.abort(exit, on(ev.host, err))
+}

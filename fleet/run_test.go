@@ -1,0 +1,413 @@
+package fleet
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"superctl/api"
+)
+
+func deployPlan(f *fakeFleet) Plan {
+	hosts := slices.Sorted(maps.Keys(f.hosts))
+	return Plan{
+		Run: "run-1", By: "anna@desk", App: "shop", Why: "deploy of 2", Kind: api.Switch,
+		Bundle: &Bundle{Path: "shop-2.tar.zst", Release: "2", SHA256: "b2"}, Hosts: hosts, Canary: hosts[0],
+	}
+}
+
+// sequence records the news of a run as lines.
+type sequence struct{ lines []string }
+
+func (s *sequence) observe(p Progress) {
+	if p.Step == "" {
+		s.lines = append(s.lines, strings.TrimSpace(p.Host+" "+string(p.State)+" "+p.Detail))
+	}
+}
+
+// inVirtualTime runs a test with three hosts.
+func inVirtualTime(t *testing.T, f func(t *testing.T, fleet *fakeFleet)) {
+	synctest.Test(t, func(t *testing.T) { f(t, newFakeFleet(t, "web1", "web2", "web3")) })
+}
+
+func deploy(f *fakeFleet, change func(*Plan)) *Result {
+	plan := deployPlan(f)
+	if change != nil {
+		change(&plan)
+	}
+	return Do(context.Background(), plan, f, Limits{}, func(Progress) {})
+}
+
+// ends checks how a run ended, and what is live on the hosts, in their order.
+func ends(t *testing.T, f *fakeFleet, res *Result, exit int, live ...string) {
+	t.Helper()
+	if res.Exit != exit || len(res.Warnings) > 0 {
+		t.Errorf("exit %d instead of %d: %s %v", res.Exit, exit, res.Error, res.Warnings)
+	}
+	for i, name := range slices.Sorted(maps.Keys(f.hosts)) {
+		if h := f.hosts[name]; h.live != live[i] {
+			t.Errorf("%s is live on %s instead of %s", h.live, name, live[i])
+		}
+	}
+}
+
+// idle checks that the hosts are free for another run.
+func idle(t *testing.T, f *fakeFleet) {
+	t.Helper()
+	time.Sleep(time.Minute)
+	for name, h := range f.hosts {
+		if h.lease != "" || h.change != nil {
+			t.Errorf("%s is still busy: %q %+v", name, h.lease, h.change)
+		}
+	}
+}
+
+func TestEveryEventHasAMeaningInEveryPhase(t *testing.T) {
+	all := table()
+	for p := range phases {
+		for k := range kinds {
+			if all[cell{p, k}] == nil {
+				t.Errorf("phase %d, event %d: no action", p, k)
+			}
+		}
+	}
+	if len(all) != int(phases)*int(kinds) {
+		t.Errorf("%d actions for %d phases and %d kinds", len(all), phases, kinds)
+	}
+}
+
+func TestAllHostsTurnTogether(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		res := deploy(f, nil)
+		ends(t, f, res, ExitDone, "2", "2", "2")
+		if !res.Changed || res.Release != "2" || res.SkewSeconds > 0.1 || f.migrations["run-1"] != 1 {
+			t.Errorf("%+v, %d migrations", res, f.migrations["run-1"])
+		}
+		again := deploy(f, func(p *Plan) { p.Run = "run-2" })
+		ends(t, f, again, ExitDone, "2", "2", "2")
+		if again.Changed {
+			t.Error("the second run changed something")
+		}
+		idle(t, f)
+	})
+}
+
+func TestTheCanaryHostIsJudgedBeforeTheOthersTurn(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		deploy(f, func(p *Plan) { p.Canary, p.Bake = "web2", time.Minute })
+		judged, first := slices.Index(f.log, "web2 judged"), slices.Index(f.log, "web1 cutover")
+		if judged < 0 || first < judged {
+			t.Errorf("%q", f.log)
+		}
+	})
+}
+
+func TestABatchWaitsForTheOneBefore(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		ends(t, f, deploy(f, func(p *Plan) { p.Batch = 1 }), ExitDone, "2", "2", "2")
+		if slices.Index(f.log, "web3 cutover") < slices.Index(f.log, "web2 judged") {
+			t.Errorf("%q", f.log)
+		}
+	})
+}
+
+// TestNothingBeginsOnAnUnfitFleet has the rows of the failure table before a run has begun.
+func TestNothingBeginsOnAnUnfitFleet(t *testing.T) {
+	for name, one := range map[string]struct {
+		breaks func(*fakeFleet)
+		exit   int
+		says   string
+	}{
+		"down": {func(f *fakeFleet) { f.hosts["web2"].cutNow(); f.hosts["web3"].cutNow() }, ExitUnreachable, "web2: connect: timed out; web3: "},
+		"busy": {func(f *fakeFleet) { f.hosts["web2"].change = &fakeChange{release: "7"} }, ExitBusy, "web2: another change"},
+		"leased": {
+			func(f *fakeFleet) { f.hosts["web3"].lease, f.hosts["web3"].leaseBy = "run-9", "bob@desk" }, ExitBusy, "web3: busy: deploy by bob@desk",
+		},
+		"unwell": {func(f *fakeFleet) { f.hosts["web2"].health = "degraded" }, ExitAborted, "web2: it is degraded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+				one.breaks(f)
+				res := deploy(f, nil)
+				ends(t, f, res, one.exit, "1", "1", "1")
+				if !strings.Contains(res.Error, one.says) || len(f.log) > 0 {
+					t.Errorf("%s; %q", res.Error, f.log)
+				}
+			})
+		})
+	}
+}
+
+func TestAHostThatIsLeftOutIsBehind(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		f.hosts["web2"].cutNow()
+		res := deploy(f, func(p *Plan) { p.Hosts, p.Without = []string{"web1", "web3"}, []string{"web2"} })
+		ends(t, f, res, ExitBehind, "2", "1", "2")
+		f.hosts["web2"].mend()
+		v := Look(t.Context(), "shop", []string{"web1", "web2", "web3"}, f, time.Minute)
+		if v.Mix != "1 on web2, 2 on web1 and web3" || !v.Hosts[1].Behind || v.Exit != ExitBehind {
+			t.Errorf("%+v", v)
+		}
+		again := deploy(f, func(p *Plan) { p.Run = "run-2" })
+		ends(t, f, again, ExitDone, "2", "2", "2")
+	})
+}
+
+// TestNobodyTurnsWhenOneRefuses has the rows of the failure table before the first word.
+func TestNobodyTurnsWhenOneRefuses(t *testing.T) {
+	for name, breaks := range map[string]func(*fakeFleet){
+		"install":   func(f *fakeFleet) { f.hosts["web3"].installs = "the disk is full" },
+		"tree":      func(f *fakeFleet) { f.hosts["web3"].trees["2"] = "other" },
+		"migration": func(f *fakeFleet) { f.hosts["web1"].refuses = "before" },
+		"proof":     func(f *fakeFleet) { f.hosts["web2"].refuses = "prove" },
+		"ready":     func(f *fakeFleet) { f.hosts["web2"].refuses, f.hosts["web3"].boot = "ready", time.Minute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+				breaks(f)
+				res := deploy(f, nil)
+				ends(t, f, res, ExitAborted, "1", "1", "1")
+				if res.Error == "" || slices.ContainsFunc(f.log, func(s string) bool { return strings.HasSuffix(s, "cutover") }) {
+					t.Errorf("%q; %q", res.Error, f.log)
+				}
+				idle(t, f)
+			})
+		})
+	}
+}
+
+func TestARevertTakesBackAllHosts(t *testing.T) {
+	for _, bad := range []string{"web1", "web3"} {
+		t.Run(bad, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+				f.hosts[bad].reverts = true
+				res := deploy(f, nil)
+				ends(t, f, res, ExitReverted, "1", "1", "1")
+				if !strings.HasPrefix(res.Error, bad+": the probation failed") {
+					t.Error(res.Error)
+				}
+				idle(t, f)
+			})
+		})
+	}
+}
+
+func TestKeepLeavesTheOthers(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		f.hosts["web3"].reverts = true
+		ends(t, f, deploy(f, func(p *Plan) { p.Keep = true }), ExitReverted, "2", "2", "1")
+	})
+}
+
+func TestAHostThatRanTheReleaseBeforeIsNotTakenBack(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		f.hosts["web2"].live, f.hosts["web2"].previous, f.hosts["web3"].reverts = "2", "1", true
+		ends(t, f, deploy(f, nil), ExitReverted, "1", "2", "1")
+	})
+}
+
+func TestAllAbortWhenTheOperatorDiesBeforeTheWord(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		f.aboutTo = func(what string) {
+			if what == "web3 ready" {
+				f.kill()
+			}
+		}
+		deploy(f, nil)
+		time.Sleep(20 * time.Second)
+		ends(t, f, &Result{}, 0, "1", "1", "1")
+		idle(t, f)
+	})
+}
+
+func TestAllAbortWhenACableIsCutBeforeTheWord(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		var at time.Time
+		f.aboutTo = func(what string) {
+			if what == "web3 boot" {
+				at = time.Now()
+				f.hosts["web2"].cutNow()
+			}
+		}
+		res := deploy(f, nil)
+		ends(t, f, res, ExitUnreachable, "1", "1", "1")
+		if took := time.Since(at); took > 20*time.Second {
+			t.Errorf("over after %s", took)
+		}
+		idle(t, f)
+	})
+}
+
+func TestCtrlCBeforeTheWordAbortsAll(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		f.aboutTo = func(what string) {
+			if what == "web1 ready" {
+				interrupt()
+			}
+		}
+		res := Do(ctx, deployPlan(f), f, Limits{}, func(Progress) {})
+		ends(t, f, res, ExitAborted, "1", "1", "1")
+		idle(t, f)
+	})
+}
+
+func TestCtrlCAfterTheWordSaysWhatGoesOn(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		f.aboutTo = func(what string) {
+			if what == "web1 probation" {
+				interrupt()
+			}
+		}
+		var seen sequence
+		res := Do(ctx, deployPlan(f), f, Limits{}, seen.observe)
+		ends(t, f, res, ExitDone, "2", "2", "2")
+		if !strings.Contains(strings.Join(seen.lines, "\n"), "interrupted after the word: web1 cannot be stopped") {
+			t.Errorf("%q", seen.lines)
+		}
+	})
+}
+
+func TestAMixAfterADeadOperatorIsEnded(t *testing.T) {
+	for _, how := range []string{"finish", "back"} {
+		t.Run(how, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+				f.aboutTo = func(what string) {
+					if what == "web1 judged" {
+						f.kill()
+					}
+				}
+				deploy(f, nil)
+				idle(t, f)
+				f.revive()
+				f.aboutTo = func(string) {}
+				v := Look(t.Context(), "shop", []string{"web1", "web2", "web3"}, f, time.Minute)
+				if v.Mix != "1 on web2 and web3, 2 on web1" || v.Run != "run-1" || v.Release != "2" {
+					t.Fatalf("%+v", v)
+				}
+				endMix(t, f, v, how)
+			})
+		})
+	}
+}
+
+func (f *fakeFleet) revive() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead, f.kill = context.WithCancel(context.Background())
+}
+
+// endMix ends a mix and checks that one release is live on all hosts.
+func endMix(t *testing.T, f *fakeFleet, v *View, how string) {
+	t.Helper()
+	if how == "back" {
+		if _, err := v.Back(t.Context(), "bob@desk", f, time.Minute); err != nil {
+			t.Error(err)
+		}
+	} else {
+		release, err := v.Finish()
+		if err != nil {
+			t.Error(err)
+		}
+		plan := deployPlan(f)
+		plan.Run, plan.Bundle, plan.Release = "run-9", nil, release
+		if res := Do(t.Context(), plan, f, Limits{}, func(Progress) {}); res.Exit != 0 {
+			t.Errorf("finish: %+v", res)
+		}
+	}
+	if after := Look(t.Context(), "shop", v.names(), f, time.Minute); after.Mix != "" || after.Exit != 0 {
+		t.Errorf("%s of %q leaves %q", how, v.Mix, after.Mix)
+	}
+}
+
+func (v *View) names() (names []string) {
+	for _, h := range v.Hosts {
+		names = append(names, h.Host)
+	}
+	return names
+}
+
+func TestAHostThatDiesAfterTheWordIsBehind(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		f.aboutTo = func(what string) {
+			if what == "web1 retire" { // the word for the others is next, and does not reach web3
+				time.AfterFunc(2*time.Second-time.Millisecond, f.hosts["web3"].cutNow)
+			}
+		}
+		res := deploy(f, nil)
+		ends(t, f, res, ExitBehind, "2", "2", "1")
+		if h := res.Hosts[2]; h.State != Unknown || h.Error == "" {
+			t.Errorf("%+v", h)
+		}
+		f.hosts["web3"].mend()
+		f.aboutTo = func(string) {}
+		idle(t, f)
+		ends(t, f, deploy(f, func(p *Plan) { p.Run = "run-2" }), ExitDone, "2", "2", "2")
+	})
+}
+
+func TestACanaryHostThatIsLostStopsTheRun(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		var at time.Time
+		f.aboutTo = func(what string) {
+			if what == "web1 probation" {
+				at = time.Now()
+				f.hosts["web1"].cutNow()
+			}
+		}
+		res := deploy(f, nil)
+		ends(t, f, res, ExitBehind, "2", "1", "1")
+		if took := time.Since(at); took > 20*time.Second {
+			t.Errorf("over after %s", took)
+		}
+	})
+}
+
+func TestOfTwoOperatorsOneWins(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		results := make(chan *Result, 2)
+		for _, who := range []string{"anna", "bob"} {
+			go func() {
+				results <- deploy(f, func(p *Plan) { p.Run, p.By = "run-"+who, who })
+			}()
+		}
+		a, b := <-results, <-results
+		if a.Exit > b.Exit {
+			a, b = b, a
+		}
+		ends(t, f, a, ExitDone, "2", "2", "2")
+		if b.Exit != ExitBusy || !strings.Contains(b.Error, a.By) {
+			t.Errorf("%d: %s", b.Exit, b.Error)
+		}
+	})
+}
+
+func TestARollbackGoesTogether(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		back := func(p *Plan) { p.Kind, p.Bundle = api.Rollback, nil }
+		f.hosts["web2"].health = "down" // a rollback is for a fleet that is not well
+		ends(t, f, deploy(f, back), ExitDone, "0", "0", "0")
+		f.hosts["web1"].live = "2"
+		res := deploy(f, back)
+		ends(t, f, res, ExitAborted, "2", "0", "0")
+		if !strings.Contains(res.Error, "web1 runs 2 and web2 runs 0") {
+			t.Error(res.Error)
+		}
+	})
+}
+
+func TestHostsWithDifferentReleasesOfOneNameAreRefused(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		f.hosts["web3"].previous = "2"
+		res := deploy(f, func(p *Plan) { p.Kind, p.Bundle = api.Rollback, nil })
+		ends(t, f, res, ExitAborted, "1", "1", "1")
+		if want := "web1 would make 0 live, and web3 2"; !strings.Contains(res.Error, want) {
+			t.Error(res.Error)
+		}
+	})
+}

@@ -1,0 +1,122 @@
+package fleet
+
+import "fmt"
+
+// phase is where a run is.
+type phase int
+
+const (
+	reaching   phase = iota // all hosts are asked for their status
+	leasing                 // the canary host's lease, then those of the others
+	installing              // the bundle, or only the list of releases
+	preparing               // the canary host, then the others
+	turning                 // some hosts have the word
+	baking                  // the canary host is watched before the next get the word
+	returning               // hosts that have turned are taken back
+	aborting                // no host has the word; those that prepare are told to abort
+	tidying                 // old releases are removed
+	over
+	phases
+)
+
+// kind is what has happened.
+type kind int
+
+const (
+	answered    kind = iota // a host's status, or why there is none
+	leased                  // a host's lease is ours
+	leaseEnded              // it was refused or lost
+	installed               // the release is on a host, or why not
+	stepped                 // a host's change has begun or ended a step
+	ready                   // a host waits for the word
+	ended                   // a host's change has ended, or its connection
+	returned                // a host was taken back, or why not
+	tidied                  // a host has removed old releases
+	interrupted             // the operator has pressed Ctrl-C
+	overdue                 // the time of the phase is over
+	kinds
+)
+
+// event is something that happened to a host or to the run. It is made by a goroutine that the
+// owner started, and handled by the owner.
+type event struct {
+	kind  kind
+	host  *member // nil for interrupted and overdue
+	value any     // by kind
+	err   error
+}
+
+type cell struct {
+	phase phase
+	kind  kind
+}
+
+type action func(*run, event)
+
+// table returns what each event means in each phase: every pair has an entry.
+func table() map[cell]action {
+	t := make(map[cell]action)
+	row := func(p phase, actions [kinds]action) {
+		for k, do := range actions {
+			t[cell{p, kind(k)}] = do
+		}
+	}
+	row(reaching, [kinds]action{
+		answered: (*run).noteStatus, leased: never, leaseEnded: never, installed: never, stepped: never, ready: never,
+		ended: never, returned: never, tidied: never, interrupted: (*run).abortInterrupted, overdue: (*run).abortOverdue,
+	})
+	row(leasing, [kinds]action{
+		answered: never, leased: (*run).noteLease, leaseEnded: (*run).refuseLease, installed: never, stepped: never,
+		ready: never, ended: never, returned: never, tidied: never, interrupted: (*run).abortInterrupted,
+		overdue: (*run).abortOverdue,
+	})
+	row(installing, [kinds]action{
+		answered: never, leased: never, leaseEnded: (*run).refuseLease, installed: (*run).noteInstalled, stepped: never,
+		ready: never, ended: never, returned: never, tidied: never, interrupted: (*run).abortInterrupted,
+		overdue: (*run).abortOverdue,
+	})
+	row(preparing, [kinds]action{
+		answered: never, leased: never, leaseEnded: (*run).refuseLease, installed: never, stepped: (*run).noteStep,
+		ready: (*run).noteReady, ended: (*run).refusePrepared, returned: never, tidied: never,
+		interrupted: (*run).abortInterrupted, overdue: (*run).abortOverdue,
+	})
+	// From the first word on a prepared change holds its host, and the lease is not needed.
+	row(turning, [kinds]action{
+		answered: (*run).noteAnswer, leased: never, leaseEnded: ignore, installed: never, stepped: (*run).noteStep,
+		ready: never, ended: (*run).noteEnd, returned: never, tidied: never, interrupted: (*run).warnInterrupted,
+		overdue: (*run).loseTold,
+	})
+	row(baking, [kinds]action{
+		answered: (*run).noteBaked, leased: never, leaseEnded: ignore, installed: never, stepped: ignore, ready: never,
+		ended: (*run).noteEnd, returned: never, tidied: never, interrupted: (*run).warnInterrupted,
+		overdue: (*run).askBaked,
+	})
+	row(returning, [kinds]action{
+		answered: ignore, leased: never, leaseEnded: ignore, installed: never, stepped: ignore, ready: ignore,
+		ended: (*run).noteEndReturning, returned: (*run).noteReturned, tidied: never, interrupted: (*run).warnInterrupted,
+		overdue: (*run).giveUpReturning,
+	})
+	row(aborting, [kinds]action{
+		answered: ignore, leased: ignore, leaseEnded: (*run).noteAborted, installed: (*run).noteAborted, stepped: ignore,
+		ready: ignore, ended: (*run).noteAborted, returned: never, tidied: never, interrupted: (*run).giveUpAborting,
+		overdue: (*run).giveUpAborting,
+	})
+	row(tidying, [kinds]action{
+		answered: ignore, leased: never, leaseEnded: ignore, installed: never, stepped: ignore, ready: never,
+		ended: ignore, returned: never, tidied: (*run).noteTidied, interrupted: (*run).finish, overdue: (*run).finish,
+	})
+	row(over, [kinds]action{
+		answered: ignore, leased: ignore, leaseEnded: ignore, installed: ignore, stepped: ignore, ready: ignore,
+		ended: ignore, returned: ignore, tidied: ignore, interrupted: ignore, overdue: ignore,
+	})
+	return t
+}
+
+// ignore is for news that changes nothing any more.
+func ignore(*run, event) {}
+
+// never is for news that the run has not asked for in this phase: an error of this package, which
+// must not end a run halfway.
+func never(r *run, ev event) {
+	r.warnings = append(r.warnings, fmt.Sprintf("unexpected event %d in phase %d: please report this", ev.kind, r.phase))
+}

@@ -1,0 +1,137 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"superctl/api"
+)
+
+// talk is the stdin of a command that waits on a host. A nil talk is that of a command which was
+// not begun.
+type talk struct {
+	words  chan string // "go"; closed = no more words
+	closed bool
+}
+
+// say sends a word. It does not block: there is one word at most.
+func (t *talk) say(word string) { t.words <- word }
+
+// close ends the stdin of the command, which then aborts or releases what it holds.
+func (t *talk) close() {
+	if t != nil && !t.closed {
+		t.closed = true
+		close(t.words)
+	}
+}
+
+// stillHere is the line that tells a waiting command that its client is alive. Without it a host
+// would notice a cut cable only when TCP gives up, after minutes or hours.
+const stillHere = "wait\n"
+
+// send writes words, and signs of life between them, until the words end or the command does.
+func send(w *io.PipeWriter, words <-chan string, every time.Duration) {
+	defer w.Close()
+	beat := time.NewTicker(every)
+	defer beat.Stop()
+	for {
+		text := stillHere
+		select {
+		case word, ok := <-words:
+			if !ok {
+				return
+			}
+			text = word + "\n"
+		case <-beat.C:
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return
+		}
+	}
+}
+
+// hold runs a command that reads words from its stdin and writes to stdout, until it ends.
+func (r *run) hold(ctx context.Context, m *member, t *talk, args []string, stdout io.Writer) error {
+	stdin, w := io.Pipe()
+	r.gone.Go(func() { send(w, t.words, r.limits.Beat) })
+	err := r.transport.Run(ctx, m.name, Call{Args: args, Stdin: stdin, Stdout: stdout})
+	stdin.Close()
+	return err
+}
+
+// lineWriter calls f when the first line is complete.
+type lineWriter struct {
+	buf bytes.Buffer
+	f   func(line string)
+}
+
+// Write keeps what it gets until a line is complete.
+func (l *lineWriter) Write(p []byte) (int, error) {
+	if l.f != nil {
+		l.buf.Write(p)
+		if line, _, ok := strings.Cut(l.buf.String(), "\n"); ok {
+			l.f(line)
+			l.f = nil
+		}
+	}
+	return len(p), nil
+}
+
+// message is any line of a prepared change: that it is ready, an event, or its outcome.
+type message struct {
+	Ready   bool   `json:"ready"`
+	Release string `json:"release"`
+	Type    string `json:"type"`
+	Result  string `json:"outcome"`
+}
+
+// listen reads the messages of a prepared change until its output ends, and returns its outcome,
+// or nil if it has none.
+func listen(out io.Reader, isReady func(release string), step func(api.Event)) *api.Outcome {
+	var outcome *api.Outcome
+	in := json.NewDecoder(out)
+	for {
+		var raw json.RawMessage
+		if err := in.Decode(&raw); err != nil {
+			_, _ = io.Copy(io.Discard, out)
+			return outcome
+		}
+		var m message
+		if json.Unmarshal(raw, &m) != nil {
+			continue
+		}
+		switch {
+		case m.Ready:
+			isReady(m.Release)
+		case m.Type != "":
+			var ev api.Event
+			if json.Unmarshal(raw, &ev) == nil {
+				step(ev)
+			}
+		case m.Result != "":
+			var o api.Outcome
+			if json.Unmarshal(raw, &o) == nil {
+				outcome = &o
+			}
+		}
+	}
+}
+
+// ask runs a command that prints one JSON value, and decodes it into v. A command that fails may
+// have printed it all the same.
+func ask(ctx context.Context, t Transport, host string, v any, args ...string) error {
+	var out bytes.Buffer
+	err := t.Run(ctx, host, Call{Args: args, Stdout: &out})
+	if isLost(err) {
+		return err
+	}
+	if text := bytes.TrimSpace(out.Bytes()); len(text) > 0 {
+		return errors.Join(err, json.Unmarshal(text, v))
+	}
+	return err
+}
