@@ -30,7 +30,7 @@ type releaseView struct {
 	Builder   string    `json:"builder,omitempty"`
 	Installed time.Time `json:"installed"`
 	Bundle    string    `json:"bundle,omitempty"`
-	Tree      string    `json:"tree,omitempty"` // hash of the list of its files
+	Tree      string    `json:"tree,omitempty"`          // hash of the list of its files
 	Bytes     int64     `json:"bytes"`                   // on disk
 	Partial   bool      `json:"bytes_partial,omitempty"` // Bytes is a lower bound
 	State     string    `json:"state"`                   // live, previous, standby, draining, staged, broken, or ""

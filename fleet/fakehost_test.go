@@ -26,8 +26,7 @@ type fakeFleet struct {
 	aboutTo func(what string)
 
 	mu         sync.Mutex
-	dead       context.Context // of the operator; nil = alive
-	kill       context.CancelFunc
+	dead       *signal        // of the operator
 	migrations map[string]int // runs of the hook with once = true, by run
 	log        []string
 }
@@ -49,8 +48,7 @@ type fakeHost struct {
 	change   *fakeChange
 	taken    bool // the live release is live again because its run was taken back
 
-	cut    context.Context // of the cable; canceled when it is cut
-	cutNow context.CancelFunc
+	cut *signal // of the cable
 
 	// what goes wrong
 	refuses   string // step at which a change is refused: "before", "prove"; "ready": after it was ready
@@ -71,7 +69,7 @@ type fakeChange struct {
 
 func newFakeFleet(t *testing.T, names ...string) *fakeFleet {
 	f := &fakeFleet{t: t, hosts: make(map[string]*fakeHost), aboutTo: func(string) {}, migrations: make(map[string]int)}
-	f.dead, f.kill = context.WithCancel(context.Background())
+	f.dead = newSignal()
 	for _, n := range names {
 		h := &fakeHost{
 			name: n, live: "1", previous: "0", health: "ok", boot: 2 * time.Second, probation: 10 * time.Second,
@@ -86,7 +84,30 @@ func newFakeFleet(t *testing.T, names ...string) *fakeFleet {
 	return f
 }
 
-func (h *fakeHost) mend() { h.cut, h.cutNow = context.WithCancel(context.Background()) }
+func (h *fakeHost) mend() { h.cut = newSignal() }
+
+func (h *fakeHost) cutNow() { h.cut.raise() }
+
+func (f *fakeFleet) kill() { f.dead.raise() }
+
+// signal is something that happens once.
+type signal struct {
+	once sync.Once
+	c    chan struct{}
+}
+
+func newSignal() *signal { return &signal{c: make(chan struct{})} }
+
+func (s *signal) raise() { s.once.Do(func() { close(s.c) }) }
+
+func (s *signal) raised() bool {
+	select {
+	case <-s.c:
+		return true
+	default:
+		return false
+	}
+}
 
 // event records and reports what a host is about to do.
 func (f *fakeFleet) event(format string, args ...any) {
@@ -132,17 +153,17 @@ func (f *fakeFleet) call(ctx context.Context, host string, c Call) error {
 	h.mu.Lock()
 	cut := h.cut
 	h.mu.Unlock()
-	if dead.Err() != nil {
+	if dead.raised() {
 		return &LostError{errors.New("killed")}
 	}
 	time.Sleep(5 * time.Millisecond) // of the network
-	if cut.Err() != nil {
+	if cut.raised() {
 		select {
 		case <-time.After(connectTime):
 			return &LostError{errors.New("connect: timed out")}
 		case <-ctx.Done():
 			return &LostError{ctx.Err()}
-		case <-dead.Done():
+		case <-dead.c:
 			return &LostError{errors.New("killed")}
 		}
 	}
@@ -156,7 +177,7 @@ func (f *fakeFleet) call(ctx context.Context, host string, c Call) error {
 	lost := func() error {
 		select {
 		case err := <-exit: // it came through just before
-			if cut.Err() == nil {
+			if !cut.raised() {
 				return err
 			}
 		case <-time.After(noticeTime):
@@ -165,14 +186,14 @@ func (f *fakeFleet) call(ctx context.Context, host string, c Call) error {
 	}
 	select {
 	case err := <-exit:
-		if cut.Err() != nil {
+		if cut.raised() {
 			time.Sleep(noticeTime)
 			return &LostError{errors.New("the connection was lost")}
 		}
 		return err
-	case <-cut.Done():
+	case <-cut.c:
 		return lost()
-	case <-dead.Done():
+	case <-dead.c:
 		return &LostError{errors.New("killed")}
 	case <-ctx.Done():
 		select {
@@ -180,7 +201,7 @@ func (f *fakeFleet) call(ctx context.Context, host string, c Call) error {
 			return err
 		case <-time.After(partingTime):
 			return &LostError{ctx.Err()}
-		case <-cut.Done():
+		case <-cut.c:
 			return lost()
 		}
 	}
@@ -190,7 +211,7 @@ func (f *fakeFleet) call(ctx context.Context, host string, c Call) error {
 type fakeSession struct {
 	fleet *fakeFleet
 	host  *fakeHost
-	cut   context.Context
+	cut   *signal
 	in    chan string
 	eof   chan struct{}
 
@@ -206,7 +227,7 @@ func (s *fakeSession) hangUp() {
 }
 
 // read passes lines of stdin on until it ends; a cut cable passes nothing, not even the end.
-func (s *fakeSession) read(ctx, dead context.Context, stdin io.Reader, stop chan struct{}) {
+func (s *fakeSession) read(ctx context.Context, dead *signal, stdin io.Reader, stop chan struct{}) {
 	lines := make(chan string)
 	if stdin != nil {
 		go func() {
@@ -225,7 +246,7 @@ func (s *fakeSession) read(ctx, dead context.Context, stdin io.Reader, stop chan
 	for {
 		select {
 		case line, ok := <-lines:
-			if s.cut.Err() != nil {
+			if s.cut.raised() {
 				return
 			}
 			if !ok {
@@ -234,22 +255,22 @@ func (s *fakeSession) read(ctx, dead context.Context, stdin io.Reader, stop chan
 			}
 			select {
 			case s.in <- line:
-			case <-s.cut.Done():
+			case <-s.cut.c:
 				return
 			case <-stop:
 				return
 			}
 		case <-ctx.Done():
-			if s.cut.Err() == nil {
+			if !s.cut.raised() {
 				close(s.eof)
 			}
 			return
-		case <-dead.Done():
-			if s.cut.Err() == nil {
+		case <-dead.c:
+			if !s.cut.raised() {
 				close(s.eof)
 			}
 			return
-		case <-s.cut.Done():
+		case <-s.cut.c:
 			return
 		case <-stop:
 			return
@@ -261,7 +282,7 @@ func (s *fakeSession) read(ctx, dead context.Context, stdin io.Reader, stop chan
 func (s *fakeSession) print(v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cut.Err() != nil || s.out == nil {
+	if s.cut.raised() || s.out == nil {
 		return
 	}
 	text, ok := v.(string)

@@ -30,7 +30,7 @@ func (r *run) prepareOn(m *member) {
 				func(ev api.Event) { r.events <- event{kind: stepped, host: m, value: ev} })
 		}()
 		err := r.hold(r.ctx, m, m.change, args, w)
-		w.Close()
+		_ = w.Close() // of a pipe: it does not fail
 		r.events <- event{kind: ended, host: m, value: <-outcome, err: err}
 	})
 }

@@ -131,7 +131,7 @@ func randomRun(t *testing.T, seed uint64) string {
 	began := time.Now()
 	res := Do(ctx, plan, f, Limits{}, func(Progress) {})
 	took := time.Since(began)
-	killed := f.dead.Err() != nil
+	killed := f.dead.raised()
 
 	time.Sleep(time.Minute) // hosts notice what they can
 	f.aboutTo = func(string) {}

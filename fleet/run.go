@@ -43,7 +43,6 @@ type member struct {
 	err     error
 	before  *Status
 	trees   map[string]string // the hash of each release's files
-	bundles map[string]string // the release that a bundle made
 	release string            // the release that its change makes live
 	outcome *api.Outcome      // of its change
 	told    bool              // it has the word

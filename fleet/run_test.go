@@ -299,7 +299,7 @@ func TestAMixAfterADeadOperatorIsEnded(t *testing.T) {
 func (f *fakeFleet) revive() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.dead, f.kill = context.WithCancel(context.Background())
+	f.dead = newSignal()
 }
 
 // endMix ends a mix and checks that one release is live on all hosts.

@@ -111,11 +111,11 @@ func quote(args []string) (string, error) {
 	return b.String(), nil
 }
 
-// run runs a command line on a host.
+// run runs a command line on a host. The end of ctx ends its stdin first, so that it can abort.
 func (s *SSH) run(ctx context.Context, host, line string, c Call) error {
 	args := append(append([]string{}, s.Options...), options()...)
 	args = append(args, s.address(host)...)
-	cmd := exec.Command(cmp.Or(s.Program, "ssh"), append(args, "--", line)...)
+	cmd := exec.CommandContext(ctx, cmp.Or(s.Program, "ssh"), append(args, "--", line)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the run, which then ends its commands
 	stderr := &tail{}
 	cmd.Stdout, cmd.Stderr = c.Stdout, io.Writer(stderr)
@@ -126,35 +126,20 @@ func (s *SSH) run(ctx context.Context, host, line string, c Call) error {
 	if err != nil {
 		return err
 	}
+	cmd.WaitDelay = partingTime
+	if !c.Deaf {
+		cmd.Cancel = stdin.Close
+	}
 	if err := cmd.Start(); err != nil {
 		return &LostError{fmt.Errorf("start ssh: %w", err)}
 	}
-	var once sync.Once
-	closeStdin := func() { once.Do(func() { stdin.Close() }) }
 	go func() { // ends with stdin, whose writer the caller closes
 		if c.Stdin != nil {
 			_, _ = io.Copy(stdin, c.Stdin)
 		}
-		closeStdin()
+		_ = stdin.Close() // it may be closed already
 	}()
-	cmd.WaitDelay = time.Second
-	ended := make(chan struct{})
-	go func() {
-		select {
-		case <-ended:
-			return
-		case <-ctx.Done():
-			closeStdin()
-		}
-		select {
-		case <-ended:
-		case <-time.After(partingTime):
-			_ = cmd.Process.Kill() // Wait has not returned: the process is ours
-		}
-	}()
-	err = cmd.Wait()
-	close(ended)
-	return outcomeOf(err, stderr.lastLine())
+	return outcomeOf(cmd.Wait(), stderr.lastLine())
 }
 
 // address returns the words that name a host to ssh.
@@ -196,9 +181,7 @@ func (b *Bundle) archive(w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		err = addFile(out, f)
-		f.Close()
-		if err != nil {
+		if err := errors.Join(addFile(out, f), f.Close()); err != nil {
 			return err
 		}
 	}

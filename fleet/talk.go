@@ -60,7 +60,7 @@ func (r *run) hold(ctx context.Context, m *member, t *talk, args []string, stdou
 	stdin, w := io.Pipe()
 	r.gone.Go(func() { send(w, t.words, r.limits.Beat) })
 	err := r.transport.Run(ctx, m.name, Call{Args: args, Stdin: stdin, Stdout: stdout})
-	stdin.Close()
+	_ = stdin.Close() // of a pipe: it does not fail
 	return err
 }
 

@@ -26,6 +26,7 @@ type Call struct {
 	Stdin  io.Reader // nil = none
 	Stdout io.Writer // nil = discarded
 	Stderr io.Writer // nil = kept for the error
+	Deaf   bool      // it does not notice the end of stdin: the end of ctx kills ssh at once
 }
 
 // ExitError is the error of a command that ran on its host and failed.
