@@ -168,16 +168,19 @@ func enterGroup() (*cgroup.Tree, error) {
 // which is written before the old one is removed, and for the history.
 const StateRoom = 64 << 10
 
+// planner returns the planner of changes, which reads the config at path for each.
+func (d *daemon) planner(path string) *planner {
+	used := func() ([]supervisor.Plan, error) { return d.s.Plans() }
+	return &planner{
+		path: path, running: d.config, read: d.readConfig,
+		credentials: credentialSource{dir: os.Getenv(credentials.Variable), log: d.log, used: used},
+	}
+}
+
 // options returns the supervisor's options, which connect it with the other packages.
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
-	plans := &planner{path: path, running: c, read: d.readConfig, credentials: credentialSource{
-		dir: os.Getenv(credentials.Variable), log: d.log, used: func() (
-			[]supervisor.Plan, error,
-		) {
-			return d.s.Plans()
-		},
-	}}
+	plans := d.planner(path)
 	store := c.Store()
 	history := releases.History{Path: c.HistoryPath()}
 	opt := supervisor.Options{

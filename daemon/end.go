@@ -99,19 +99,23 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 	if err != nil && !errors.Is(err, cgroup.ErrNotDelegated) {
 		return err
 	}
-	s := supervisor.New(supervisor.Options{
+	err = stopAll(ctx, supervisor.New(supervisor.Options{
 		Cgroups: groups,
 		App:     conf.App, Version: Version(), State: conf.State, Notify: notifyPath(conf), Gates: gates,
 		Hook: hookDir(conf), Scratch: scratchDir(conf), Values: supervisor.Values{Dir: valuesDir(conf)},
 		Sink: out.sink(), Log: out.logger(), End: true,
-	})
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(context.Background()) }()
+	}))
+	return errors.Join(err, copiesOf(conf).Remove())
+}
+
+// stopAll runs a supervisor that stops the workers. It kills them when ctx ends.
+func stopAll(ctx context.Context, s *supervisor.Supervisor) error {
+	ended := start(context.Background(), s.Run)
 	select {
-	case err = <-ended:
+	case err := <-ended:
+		return err
 	case <-ctx.Done():
 		s.KillAll()
-		err = <-ended
+		return <-ended
 	}
-	return errors.Join(err, copiesOf(conf).Remove())
 }

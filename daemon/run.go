@@ -28,32 +28,29 @@ func (d *daemon) notifySystemd(state string) {
 // daemon that is idle nearly always has CPU to spare, and shares its memory with the site.
 const gcPercent = 50
 
-// run runs the daemon until it ends. The first part that ends stops the others, and run waits for
-// all of them, except if the daemon leaves its workers to the next one.
-func (d *daemon) run() error {
+func limitGarbage() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
+}
+
+// run runs the daemon until it ends. The first part that ends stops the others, and run waits for
+// all of them, except if the daemon leaves its workers to the next one.
+func (d *daemon) run() error {
+	limitGarbage()
+	signals, ignoreSignals := catchSignals()
+	defer ignoreSignals()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	serving, stopServing := context.WithCancel(context.Background())
 	defer stopServing()
-	notifying, stopNotifying := context.WithCancel(context.Background())
-	var notifications sync.WaitGroup
-	notifications.Go(func() { d.sendNotifications(notifying) })
-	defer notifications.Wait()
-	defer stopNotifying()
+	defer d.startNotifications()()
 	var parts sync.WaitGroup
 	if err := d.reapWorkers(serving, &parts); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	served := make(chan error, 1)
-	go func() { ended <- d.s.Run(ctx) }()
-	go func() { served <- d.api.Serve(serving) }()
+	ended := start(ctx, d.s.Run)
+	served := start(serving, d.api.Serve)
 	parts.Go(func() { d.mendSockets(serving) })
 	adopted, started := d.s.Adopted(), d.s.Started()
 	for stopping := false; ; {
@@ -65,11 +62,9 @@ func (d *daemon) run() error {
 			}
 		case <-started:
 			started = nil
-			d.notifySystemd("READY=1")
-			d.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", Version()))
+			d.ready()
 		case sig := <-signals:
-			d.onSignal(sig, stopping, &parts, stop)
-			stopping = stopping || isStop(sig)
+			stopping = d.onSignal(sig, stopping, &parts, stop)
 		case err := <-served:
 			stop()
 			return errors.Join(err, <-ended)
@@ -78,14 +73,49 @@ func (d *daemon) run() error {
 				d.api.LeaveToNext()
 			}
 			stopServing() // only now, so that status works during the stop
-			err = errors.Join(err, <-served)
-			if !d.s.Left() {
-				parts.Wait()
-				err = errors.Join(err, worker.EndOrphans(), copiesOf(d.config).Remove())
-			}
-			return err
+			return errors.Join(err, <-served, d.cleanUp(&parts))
 		}
 	}
+}
+
+// catchSignals returns the signals that the daemon obeys, and a function that leaves them to Go.
+func catchSignals() (signals chan os.Signal, stop func()) {
+	signals = make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	return signals, func() { signal.Stop(signals) }
+}
+
+// start runs a part of the daemon until ctx ends. It returns a channel that gets the error of the
+// part when it has ended.
+func start(ctx context.Context, part func(context.Context) error) <-chan error {
+	ended := make(chan error, 1)
+	go func() { ended <- part(ctx) }()
+	return ended
+}
+
+// cleanUp removes what no other daemon needs.
+func (d *daemon) cleanUp(parts *sync.WaitGroup) error {
+	if d.s.Left() {
+		return nil
+	}
+	parts.Wait()
+	return errors.Join(worker.EndOrphans(), copiesOf(d.config).Remove())
+}
+
+// startNotifications starts sending messages to the team, and returns a function that ends it.
+func (d *daemon) startNotifications() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var sending sync.WaitGroup
+	sending.Go(func() { d.sendNotifications(ctx) })
+	return func() {
+		cancel()
+		sending.Wait()
+	}
+}
+
+func (d *daemon) ready() {
+	d.notifySystemd("READY=1")
+	d.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", Version()))
 }
 
 // reapWorkers prepares the daemon to find and reap all processes of its workers.
@@ -106,8 +136,9 @@ func (d *daemon) reapWorkers(ctx context.Context, parts *sync.WaitGroup) error {
 // isStop reports whether a signal stops the daemon.
 func isStop(sig os.Signal) bool { return sig == syscall.SIGTERM || sig == syscall.SIGINT }
 
-// onSignal handles a signal in a goroutine of parts. The second stop signal kills the workers.
-func (d *daemon) onSignal(sig os.Signal, stopping bool, parts *sync.WaitGroup, stop func()) {
+// onSignal handles a signal in a goroutine of parts, and reports whether the daemon is stopping. The
+// second stop signal kills the workers.
+func (d *daemon) onSignal(sig os.Signal, stopping bool, parts *sync.WaitGroup, stop func()) bool {
 	switch {
 	case !isStop(sig):
 		parts.Go(func() { d.obey(sig) })
@@ -118,6 +149,7 @@ func (d *daemon) onSignal(sig os.Signal, stopping bool, parts *sync.WaitGroup, s
 		d.notifySystemd("STOPPING=1")
 		parts.Go(func() { d.end(sig, stop) })
 	}
+	return stopping || isStop(sig)
 }
 
 // takeCharge makes this process the app's daemon: in an upgrade, the previous daemon can exit.

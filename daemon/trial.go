@@ -38,23 +38,10 @@ func Try(
 		return nil, err
 	}
 	s := supervisor.New(opt)
-	running, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(running) }()
-	defer func() {
-		stop()
-		if ctx.Err() != nil {
-			s.KillAll() // its workers have no requests to finish
-		}
-		err = errors.Join(err, <-ended)
-	}()
-	select {
-	case <-s.Started():
-	case err := <-ended:
-		ended <- nil
-		return nil, fmt.Errorf("check: %w", err)
-	case <-ctx.Done():
-		return nil, errors.New("check: interrupted")
+	stop, err := startTrial(ctx, s)
+	defer func() { err = errors.Join(err, stop()) }()
+	if err != nil {
+		return nil, err
 	}
 	out, err = s.Change(ctx, api.Request{Kind: api.Switch, Release: word, Who: "check"}, show)
 	switch {
@@ -65,6 +52,29 @@ func Try(
 	}
 	out.Kind, out.Previous, out.Changed, out.Generation = "check", "", false, 0
 	return out, nil
+}
+
+// startTrial runs a supervisor, and returns once it has started. stop is set even with an error.
+func startTrial(ctx context.Context, s *supervisor.Supervisor) (stop func() error, err error) {
+	running, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(running) }()
+	stop = func() error {
+		cancel()
+		if ctx.Err() != nil {
+			s.KillAll() // its workers have no requests to finish
+		}
+		return <-ended
+	}
+	select {
+	case <-s.Started():
+		return stop, nil
+	case err := <-ended:
+		ended <- nil
+		return stop, fmt.Errorf("check: %w", err)
+	case <-ctx.Done():
+		return stop, errors.New("check: interrupted")
+	}
 }
 
 // trialOptions returns the options of a supervisor that tries one release.

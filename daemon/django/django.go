@@ -83,46 +83,56 @@ func (p Project) Knows(ctx context.Context, run Run, names []string) (
 // ask runs the program and calls answer with each part of its answer. An incomplete answer is an
 // Error.
 func (p Project) ask(ctx context.Context, run Run, names []string, answer func(kind, text string) error) error {
-	var failed, wrong error
-	done := false
-	var other []string
+	r := reader{answer: answer}
 	args := append([]string{"-c", program, p.Manage, strings.Join(p.Databases, ",")}, names...)
-	err := run(ctx, args, func(line string) {
-		text, ours := strings.CutPrefix(line, mark)
-		if !ours {
-			if strings.TrimSpace(line) != "" {
-				other = append(other[max(0, len(other)-lastLines+1):], line)
-			}
-			return
-		}
-		var kind, what string
-		if err := json.Unmarshal([]byte(text), &[]any{&kind, &what}); err != nil {
-			wrong = errors.Join(wrong, fmt.Errorf("invalid answer %q: %w", text, err))
-			return
-		}
-		switch kind {
-		case "done":
-			done = true
-		case "error":
-			failed = errors.New(what)
-		default:
-			wrong = errors.Join(wrong, answer(kind, what))
-		}
-	})
+	err := run(ctx, args, r.line)
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case failed != nil:
-		err = failed
-	case wrong != nil:
-		err = wrong
-	case err == nil && !done:
+	case r.failed != nil:
+		err = r.failed
+	case r.wrong != nil:
+		err = r.wrong
+	case err == nil && !r.done:
 		err = errors.New("manage.py ended without an answer")
 	}
 	if err != nil {
-		return &Error{Err: err, Lines: other}
+		return &Error{Err: err, Lines: r.other}
 	}
 	return nil
+}
+
+// reader reads the lines that the program and the project write.
+type reader struct {
+	answer func(kind, text string) error // gets each part of the answer
+
+	done   bool     // the answer is complete
+	failed error    // that the program reports
+	wrong  error    // parts of the answer that cannot be read
+	other  []string // the last lines that are not the program's
+}
+
+func (r *reader) line(line string) {
+	text, ours := strings.CutPrefix(line, mark)
+	if !ours {
+		if strings.TrimSpace(line) != "" {
+			r.other = append(r.other[max(0, len(r.other)-lastLines+1):], line)
+		}
+		return
+	}
+	var kind, what string
+	if err := json.Unmarshal([]byte(text), &[]any{&kind, &what}); err != nil {
+		r.wrong = errors.Join(r.wrong, fmt.Errorf("invalid answer %q: %w", text, err))
+		return
+	}
+	switch kind {
+	case "done":
+		r.done = true
+	case "error":
+		r.failed = errors.New(what)
+	default:
+		r.wrong = errors.Join(r.wrong, r.answer(kind, what))
+	}
 }
 
 // Error is the failure of an inspection.

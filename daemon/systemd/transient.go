@@ -258,63 +258,70 @@ func copiedProperties() []string {
 // typedValue returns a property's value in its D-Bus type, which the library keeps for simple
 // values only, and false for a property that is unset.
 func typedValue(v dbus.Variant) (dbus.Variant, bool) {
-	var into any
 	switch v.Signature().String() {
 	case "s", "b", "as":
-		if value := reflect.ValueOf(v.Value()); value.IsZero() || value.Kind() == reflect.Slice && value.Len() == 0 {
-			return v, false
-		}
-		return v, true
+		value := reflect.ValueOf(v.Value())
+		return v, !value.IsZero() && !isEmptyList(value)
 	case "t", "u", "i":
 		return v, true
 	case "(bas)":
-		into = new(struct {
-			Allow bool
-			Names []string
-		})
 		if all, ok := v.Value().([]any); ok && len(all) == 2 && all[0] == false && reflect.ValueOf(all[1]).Len() == 0 {
 			return v, false
 		}
+	}
+	into := compound(v.Signature().String())
+	if into == nil || dbus.Store([]any{v.Value()}, into) != nil {
+		return v, false
+	}
+	value := reflect.ValueOf(into).Elem()
+	if isEmptyList(value) {
+		return v, false
+	}
+	return dbus.MakeVariant(value.Interface()), true
+}
+
+func isEmptyList(v reflect.Value) bool { return v.Kind() == reflect.Slice && v.Len() == 0 }
+
+// compound returns a pointer to a variable of a compound type, or nil for a type that no copied
+// property has.
+func compound(signature string) any {
+	switch signature {
+	case "(bas)":
+		return new(struct {
+			Allow bool
+			Names []string
+		})
 	case "a(ss)":
-		into = new([]struct{ A, B string })
+		return new([]struct{ A, B string })
 	case "a(sb)":
-		into = new([]struct {
+		return new([]struct {
 			Path   string
 			Ignore bool
 		})
 	case "a(say)":
-		into = new([]struct {
+		return new([]struct {
 			Name string
 			Data []byte
 		})
 	case "a(ssbt)":
-		into = new([]struct {
+		return new([]struct {
 			From, To string
 			Ignore   bool
 			Flags    uint64
 		})
 	case "a(iayu)":
-		into = new([]struct {
+		return new([]struct {
 			Family int32
 			IP     []byte
 			Prefix uint32
 		})
 	case "a(iiqq)":
-		into = new([]struct {
+		return new([]struct {
 			Family, Protocol int32
 			Ports, First     uint16
 		})
-	default:
-		return v, false
 	}
-	if err := dbus.Store([]any{v.Value()}, into); err != nil {
-		return v, false
-	}
-	value := reflect.ValueOf(into).Elem()
-	if value.Kind() == reflect.Slice && value.Len() == 0 {
-		return v, false
-	}
-	return dbus.MakeVariant(value.Interface()), true
+	return nil
 }
 
 func sorted(properties map[string]dbus.Variant) []systemd.Property {

@@ -87,7 +87,7 @@ func (s *web) open(ctx context.Context, from int64, tag string) (*stream, error)
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 		req.Header.Set("If-Range", tag)
 	}
-	resp, err := s.client.Do(req) //nolint:bodyclose // the stream closes it
+	resp, err := s.client.Do(req)
 	if err != nil {
 		err = w.explain(withoutAddress(err))
 		w.stop()
