@@ -81,6 +81,7 @@ func Run(path string, stderr io.Writer) error {
 		return err
 	}
 	d.api = server
+	limitGarbage()
 	return d.run()
 }
 

@@ -37,7 +37,6 @@ func limitGarbage() {
 // run runs the daemon until it ends. The first part that ends stops the others, and run waits for
 // all of them, except if the daemon leaves its workers to the next one.
 func (d *daemon) run() error {
-	limitGarbage()
 	signals, ignoreSignals := catchSignals()
 	defer ignoreSignals()
 	ctx, stop := context.WithCancel(context.Background())

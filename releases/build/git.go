@@ -124,56 +124,59 @@ const attributeBatch = 32 << 10
 // parent directory, like git archive. A pattern that ends with a slash matches directories, which
 // git recognizes by a trailing slash.
 func (b *builder) ignored(ctx context.Context, files []string) (map[string]bool, error) {
-	marked, err := b.marked(ctx, files)
-	if err != nil {
+	marks := ignoreMarks{builder: b, asked: make(map[string]bool), set: make(map[string]bool)}
+	if err := marks.read(ctx, files); err != nil {
 		return nil, err
 	}
 	out := make(map[string]bool)
 	for _, f := range files {
 		for p := range above(f) {
-			out[f] = out[f] || marked[p]
+			out[f] = out[f] || marks.set[p]
 		}
 	}
 	return out, nil
 }
 
-// marked returns the files and their parent directories that have the attribute export-ignore
-// themselves.
-func (b *builder) marked(ctx context.Context, files []string) (map[string]bool, error) {
-	marked, asked := make(map[string]bool), make(map[string]bool)
+// ignoreMarks are the files and directories that have the attribute export-ignore themselves.
+type ignoreMarks struct {
+	*builder
+	asked, set map[string]bool
+}
+
+// read asks git for the marks of files and their parent directories, many at a time.
+func (m *ignoreMarks) read(ctx context.Context, files []string) error {
 	var batch []string
 	size := 0
 	for _, f := range files {
 		for p := range above(f) {
-			if asked[p] {
+			if m.asked[p] {
 				continue
 			}
-			asked[p] = true
+			m.asked[p] = true
 			batch, size = append(batch, p), size+len(p)+1
 			if size <= attributeBatch {
 				continue
 			}
-			if err := b.readAttributes(ctx, batch, marked); err != nil {
-				return nil, err
+			if err := m.ask(ctx, batch); err != nil {
+				return err
 			}
 			batch, size = batch[:0], 0
 		}
 	}
 	if len(batch) == 0 {
-		return marked, nil
+		return nil
 	}
-	return marked, b.readAttributes(ctx, batch, marked)
+	return m.ask(ctx, batch)
 }
 
-// readAttributes adds the paths to marked that have the attribute export-ignore.
-func (b *builder) readAttributes(ctx context.Context, paths []string, marked map[string]bool) error {
-	answer, err := b.paths(ctx, append([]string{"check-attr", "-z", "export-ignore", "--"}, paths...)...)
+func (m *ignoreMarks) ask(ctx context.Context, paths []string) error {
+	answer, err := m.paths(ctx, append([]string{"check-attr", "-z", "export-ignore", "--"}, paths...)...)
 	if err != nil {
 		return err
 	}
 	for i := 0; i+2 < len(answer); i += 3 { // path, attribute, value
 		if answer[i+2] == "set" {
-			marked[answer[i]] = true
+			m.set[answer[i]] = true
 		}
 	}
 	return nil

@@ -138,16 +138,14 @@ func (b *builder) collect(work string) error {
 		made[f.path] = true
 	}
 	// What was tracked below an output and is no longer there has been replaced with it.
-	b.files = slices.DeleteFunc(b.files, func(f file) bool { return made[f.path] || b.isOutput(f.path) })
+	b.files = slices.DeleteFunc(b.files, func(f file) bool { return made[f.path] || isBelow(b.Outputs, f.path) })
 	b.files = append(b.files, b.outputs...)
 	return b.checkFiles()
 }
 
-// isOutput reports whether a path is below an output.
-func (b *builder) isOutput(path string) bool {
-	return slices.ContainsFunc(b.Outputs, func(out string) bool {
-		return strings.HasPrefix(path, filepath.Clean(out)+"/")
-	})
+// isBelow reports whether a path is below one of the directories.
+func isBelow(dirs []string, path string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(path, filepath.Clean(dir)+"/") })
 }
 
 // collectOutput takes the files of one output.
