@@ -132,18 +132,11 @@ func (ls *listenerSet) replaceLost() {
 			"replace a listener", zap.String("listener", name), zap.String("process", process),
 			zap.String("why", care.lost),
 		)
-		c, _, err := ls.owner.admission.begin(Request{Kind: Restart, Process: process, Who: "the daemon"})
-		if err != nil {
+		req := Request{Kind: Restart, Process: process, Who: "the daemon"}
+		if _, err := ls.owner.admission.beginOwn(req); err != nil {
 			ls.log.Error("replace a listener", zap.String("listener", name), zap.Error(err))
-			ls.tryAgain(care)
-			continue
 		}
 		ls.tryAgain(care) // unless it works
-		ls.async(func() {
-			for range c.events { // nobody watches; the outcome is logged
-			}
-			<-c.done
-		})
 	}
 }
 

@@ -60,34 +60,53 @@ type replacements struct {
 	waiting bool
 }
 
-// check has each lane of the live generation asked whose config wants that, but never during a
-// change: it would meddle. What is not asked for costs nothing: an idle daemon does not wake up.
+// check asks each lane of the live generation whose config wants that. What is not asked for costs
+// nothing: an idle daemon does not wake up.
 func (lv *liveness) check() {
-	wanted := make(map[string]*instance)
-	if lv.owner.live != nil && lv.owner.change == nil && !lv.owner.stopping && !lv.owner.leaving {
-		for _, in := range lv.owner.live.instances {
-			if h := in.proc.Health; h == nil || h.Always == nil || in.state != InstanceReady || !in.wanted {
-				continue
-			}
-			if wanted[in.lane()] == nil {
-				wanted[in.lane()] = in
-			}
-		}
-	}
+	wanted := lv.wanted()
 	for lane, p := range ordered(lv.pulses) {
 		if in := wanted[lane]; in != p.of || in.turn != p.turn {
 			p.cancel()
 			delete(lv.pulses, lane)
 		}
 	}
-	for of := range ordered(lv.owner.health.troubles) {
-		if lane, ok := strings.CutPrefix(of, healthOf); ok && lv.owner.change == nil && wanted[lane] == nil {
-			lv.owner.health.report(Trouble{Of: of}) // it is over: that lane is not checked any more
-		}
-	}
+	lv.endTroubles(wanted)
 	for lane, in := range ordered(wanted) {
 		if lv.pulses[lane] == nil {
 			lv.pulses[lane] = lv.begin(in)
+		}
+	}
+}
+
+// wanted returns the first instance of each lane that is to be checked: none during a change, which
+// replaces workers itself.
+func (lv *liveness) wanted() map[string]*instance {
+	if lv.owner.live == nil || lv.owner.change != nil || lv.owner.stopping || lv.owner.leaving {
+		return nil
+	}
+	wanted := make(map[string]*instance)
+	for _, in := range lv.owner.live.instances {
+		if in.isChecked() && wanted[in.lane()] == nil {
+			wanted[in.lane()] = in
+		}
+	}
+	return wanted
+}
+
+// isChecked reports whether the continuous health check asks an instance.
+func (in *instance) isChecked() bool {
+	h := in.proc.Health
+	return h != nil && h.Always != nil && in.state == InstanceReady && in.wanted
+}
+
+// endTroubles ends the troubles of lanes that are not checked any more.
+func (lv *liveness) endTroubles(wanted map[string]*instance) {
+	if lv.owner.change != nil {
+		return
+	}
+	for of := range ordered(lv.owner.health.troubles) {
+		if lane, ok := strings.CutPrefix(of, healthOf); ok && wanted[lane] == nil {
+			lv.owner.health.report(Trouble{Of: of})
 		}
 	}
 }
@@ -224,15 +243,8 @@ func (lv *liveness) replaceBy(req Request) {
 		wait = firstReplacement << r.tries
 	}
 	r.waiting, r.last, r.tries = true, time.Now(), r.tries+1
-	c, _, err := lv.owner.admission.begin(req)
-	if err != nil {
+	if _, err := lv.owner.admission.beginOwn(req); err != nil {
 		lv.log.Error("replace a hung worker", zap.String("process", req.Process), zap.Error(err))
-	} else {
-		lv.async(func() {
-			for range c.events { // nobody watches; the outcome is in the history
-			}
-			<-c.done
-		})
 	}
 	time.AfterFunc(wait, func() { lv.post(func() { r.waiting = false }) })
 }

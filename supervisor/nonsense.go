@@ -46,32 +46,47 @@ func (st *state) nonsense() string {
 // nonsense is the same of one generation; pids are those of all workers before.
 func (gs *generationState) nonsense(pids map[int]bool) string {
 	for i := range gs.Plan.Processes {
-		p := &gs.Plan.Processes[i]
-		switch {
-		case p.Name == "" || len(p.Command) == 0:
-			return fmt.Sprintf("process %d has no name or no command", i)
-		case p.Instances < 0 || p.Instances > mostNumbered || p.StopSignal < 0 || p.StopSignal > 64:
-			return fmt.Sprintf("process %s has %d instances and the stop signal %d", p.Name, p.Instances, p.StopSignal)
-		case slices.Contains(p.Listen, ""):
-			return fmt.Sprintf("process %s has a listener without a name", p.Name)
+		if why := gs.Plan.Processes[i].nonsense(i); why != "" {
+			return why
 		}
 	}
 	for i := range gs.Workers {
 		ws := &gs.Workers[i]
-		if _, ok := instanceTable[ws.State]; !ok {
-			return fmt.Sprintf("worker %s.%d is %q", ws.Process, ws.Instance, ws.State)
+		if why := ws.nonsense(); why != "" {
+			return why
 		}
-		if ws.PID < 0 || ws.PID > mostPID || ws.PID == 1 || ws.PID != 0 && pids[ws.PID] || ws.Instance < 0 ||
-			ws.Instance > mostNumbered {
+		if ws.PID != 0 && pids[ws.PID] {
 			return fmt.Sprintf("worker %s.%d has the pid %d", ws.Process, ws.Instance, ws.PID)
 		}
 		pids[ws.PID] = true
-		for name, number := range ws.Own {
-			if number < 1 {
-				return fmt.Sprintf(
-					"worker %s.%d has listener %q of generation %d", ws.Process, ws.Instance, name, number,
-				)
-			}
+	}
+	return ""
+}
+
+// nonsense is the same of the process with that index.
+func (p *Process) nonsense(i int) string {
+	switch {
+	case p.Name == "" || len(p.Command) == 0:
+		return fmt.Sprintf("process %d has no name or no command", i)
+	case p.Instances < 0 || p.Instances > mostNumbered || p.StopSignal < 0 || p.StopSignal > 64:
+		return fmt.Sprintf("process %s has %d instances and the stop signal %d", p.Name, p.Instances, p.StopSignal)
+	case slices.Contains(p.Listen, ""):
+		return fmt.Sprintf("process %s has a listener without a name", p.Name)
+	}
+	return ""
+}
+
+// nonsense is the same of one worker.
+func (ws *workerState) nonsense() string {
+	if _, ok := instanceTable[ws.State]; !ok {
+		return fmt.Sprintf("worker %s.%d is %q", ws.Process, ws.Instance, ws.State)
+	}
+	if ws.PID < 0 || ws.PID > mostPID || ws.PID == 1 || ws.Instance < 0 || ws.Instance > mostNumbered {
+		return fmt.Sprintf("worker %s.%d has the pid %d", ws.Process, ws.Instance, ws.PID)
+	}
+	for name, number := range ws.Own {
+		if number < 1 {
+			return fmt.Sprintf("worker %s.%d has listener %q of generation %d", ws.Process, ws.Instance, name, number)
 		}
 	}
 	return ""

@@ -31,15 +31,13 @@ type startup struct {
 
 // begin begins to serve what was live when the last daemon ended, or what `current` points to.
 func (su *startup) begin(ctx context.Context) {
-	c, _, err := su.owner.admission.begin(Request{Kind: start, Who: "the daemon"})
+	c, err := su.owner.admission.beginOwn(Request{Kind: start, Who: "the daemon"})
 	if err != nil {
 		panic("supervisor: the first change is refused: " + err.Error()) // nothing else can be in progress
 	}
 	su.async(func() {
 		stop := context.AfterFunc(ctx, func() { c.cancel(ErrStopping) })
 		defer stop()
-		for range c.events { // nobody watches a start; its outcome is logged
-		}
 		<-c.done
 		su.decide()
 	})
@@ -124,16 +122,9 @@ const startBackoff = 4
 
 // again is startLive for one that has failed.
 func (su *startup) again() {
-	c, _, err := su.owner.admission.begin(Request{Kind: start, Who: "the daemon"})
-	if err != nil {
+	if _, err := su.owner.admission.beginOwn(Request{Kind: start, Who: "the daemon"}); err != nil {
 		su.log.Error("start the release that should be live", zap.Error(err))
-		return
 	}
-	su.async(func() {
-		for range c.events { // nobody watches it; its outcome is logged
-		}
-		<-c.done
-	})
 }
 
 // retries reports whether a change only repeats a start that has failed: the history has that once.

@@ -12,52 +12,55 @@ import (
 // realSystem is the operating system itself.
 func realSystem(groups *cgroup.Tree) system {
 	return system{
-		start: func(spec worker.Spec) (process, error) {
-			w, err := worker.Start(spec)
-			if err != nil {
-				return nil, err
-			}
-			return w, nil
-		},
-		output: func(path string, user *worker.Credential) (output, error) {
-			out, err := worker.OpenOutput(path, user)
-			if err != nil {
-				return nil, err
-			}
-			return out, nil
-		},
-		run: worker.Run,
+		start: func(spec worker.Spec) (process, error) { return asProcess(worker.Start(spec)) },
 		adopt: func(ws workerState, pidfd int) (process, error) {
-			w, err := worker.Adopt(ws.PID, ws.StartTime, ws.Tag, pidfd, groups)
-			if err != nil {
-				return nil, err
-			}
-			return w, nil
+			return asProcess(worker.Adopt(ws.PID, ws.StartTime, ws.Tag, pidfd, groups))
 		},
-		inode: worker.Inode,
-		end:   func(ws workerState) error { return endEarlier(ws, groups) },
-		find:  worker.Find,
-		sweep: worker.EndMarked,
-		strays: func(running []worker.Running) error {
-			return worker.EndStrays(groups, running)
-		},
-		keep: func(dir, mark string) (keeper, error) {
-			k, err := worker.StartKeeper(dir, mark)
-			if err != nil {
-				return nil, err
-			}
-			return k, nil
-		},
-		measure: func(list []process) []worker.Usage {
-			workers := make([]worker.Measured, len(list))
-			for i, w := range list {
-				workers[i] = w
-			}
-			return worker.Measure(workers)
-		},
-		close:  func(fd int) { _ = unix.Close(fd) }, // it was for reading only
-		write:  writeFile,
-		sync:   syncDir,
-		chance: rand.Float64,
+		output:  openOutput,
+		run:     worker.Run,
+		inode:   worker.Inode,
+		end:     func(ws workerState) error { return endEarlier(ws, groups) },
+		find:    worker.Find,
+		sweep:   worker.EndMarked,
+		strays:  func(running []worker.Running) error { return worker.EndStrays(groups, running) },
+		keep:    startKeeper,
+		measure: measureAll,
+		close:   func(fd int) { _ = unix.Close(fd) }, // it was for reading only
+		write:   writeFile,
+		sync:    syncDir,
+		chance:  rand.Float64,
 	}
+}
+
+// asProcess returns a process that is nil when there is none: an interface with a nil pointer in it
+// is not.
+func asProcess(w *worker.Worker, err error) (process, error) {
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func openOutput(path string, user *worker.Credential) (output, error) {
+	out, err := worker.OpenOutput(path, user)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func startKeeper(dir, mark string) (keeper, error) {
+	k, err := worker.StartKeeper(dir, mark)
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func measureAll(list []process) []worker.Usage {
+	workers := make([]worker.Measured, len(list))
+	for i, w := range list {
+		workers[i] = w
+	}
+	return worker.Measure(workers)
 }

@@ -110,23 +110,10 @@ func (c *Check) redirectAdvice(resp *http.Response) string {
 	if to == nil {
 		return otherwise
 	}
-	path, _, _ := strings.Cut(cmp.Or(c.Path, "/"), "?")
-	toPath := cmp.Or(to.Path, "/")
-	slash := strings.Trim(toPath, "/") == strings.Trim(path, "/") && toPath != path
-	host := to.Host != "" && !strings.EqualFold(to.Hostname(), hostname(c.host()))
-	var set []string
-	if to.Scheme == "https" && c.Scheme != "https" && (toPath == path || slash) {
-		set = append(set, `health.scheme = "https"`)
-	}
-	if host && (toPath == path || slash) {
-		set = append(set, fmt.Sprintf("health.host = %q", to.Hostname()))
-	}
-	if slash {
-		set = append(set, fmt.Sprintf("health.path = %q", printable(toPath)))
-	}
-	switch {
-	case len(set) > 0:
+	if set := c.settingsFor(to); len(set) > 0 {
 		return "a redirect proves nothing; set " + strings.Join(set, " and ")
+	}
+	switch path, toPath := c.path(), cmp.Or(to.Path, "/"); {
 	case to.Scheme == "https" && toPath == path:
 		return "the app does not believe that the request came over HTTPS: it must trust X-Forwarded-Proto " +
 			"(Django: SECURE_PROXY_SSL_HEADER), or set health.headers to the header that it trusts"
@@ -134,6 +121,31 @@ func (c *Check) redirectAdvice(resp *http.Response) string {
 		return "the redirect to a login page proves nothing; set health.path to a page without a login"
 	}
 	return otherwise
+}
+
+// settingsFor returns the settings with which the check would ask for the target of a redirect
+// itself: the same page with another scheme, host, or slash at its end.
+func (c *Check) settingsFor(to *url.URL) (set []string) {
+	path, toPath := c.path(), cmp.Or(to.Path, "/")
+	if strings.Trim(toPath, "/") != strings.Trim(path, "/") {
+		return nil
+	}
+	if to.Scheme == "https" && c.Scheme != "https" {
+		set = append(set, `health.scheme = "https"`)
+	}
+	if to.Host != "" && !strings.EqualFold(to.Hostname(), hostname(c.host())) {
+		set = append(set, fmt.Sprintf("health.host = %q", to.Hostname()))
+	}
+	if toPath != path {
+		set = append(set, fmt.Sprintf("health.path = %q", printable(toPath)))
+	}
+	return set
+}
+
+// path returns the path of the page that is asked for, without its query.
+func (c *Check) path() string {
+	path, _, _ := strings.Cut(cmp.Or(c.Path, "/"), "?")
+	return path
 }
 
 func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
