@@ -27,33 +27,15 @@ func (rc *recovery) adoptGeneration(st *state, gs *generationState, found []work
 	rc.owner.next = max(rc.owner.next, gs.ID+1)
 	rc.owner.memory.adoptValues(gs.ID, &gs.Plan)
 	g := &generation{
-		owner: rc.owner, id: gs.ID, plan: gs.Plan, gates: rc.owner.listeners.gatesOf(st, gs), state: gs.State, since: gs.Since, held: gs.Held &&
-
-			gs.State == Standby, tried: gs.Tried,
+		owner: rc.owner, id: gs.ID, plan: gs.Plan, gates: rc.owner.listeners.gatesOf(st, gs),
+		state: gs.State, since: gs.Since, held: gs.Held && gs.State == Standby, tried: gs.Tried,
 		staged: make(map[string]listener), proofs: make(map[string]*proof), done: make(chan struct{}),
 	}
 	gs.Workers = append(gs.Workers, gs.unrecorded(found)...)
 	for i := range gs.Workers {
 		ws := &gs.Workers[i]
-		w, err := rc.adoptWorker(g.id, ws)
-		if err != nil && !errors.Is(err, worker.ErrGone) {
+		if err := rc.adoptPlace(g, gs, ws, found); err != nil {
 			return fmt.Errorf("adopt worker %s.%d (pid %d): %w", ws.Process, ws.Instance, ws.PID, err)
-		}
-		p := g.process(ws.Process)
-		if err != nil || p == nil || gs.Private {
-			if err := rc.os.end(*ws); err != nil { // it may be in a call of the kernel's that does not end
-				rc.log.Error("end what is left of a worker", zap.String("process", ws.Process), zap.Int(
-					"instance", ws.Instance,
-				),
-					zap.Int("pid", ws.PID), zap.Error(err))
-			}
-			w = nil
-		}
-		if w == nil && !gs.Private {
-			w = rc.adoptFound(g, ws, found)
-		}
-		if p != nil && !gs.Private {
-			rc.adoptInstance(g, p, ws, w)
 		}
 		// it has kept the pipe alive until it was opened by its path
 		rc.dropInherited(outputName(g.id, ws.Process, ws.Instance))
@@ -64,6 +46,35 @@ func (rc *recovery) adoptGeneration(st *state, gs *generationState, found []work
 	}
 	rc.owner.generations[g.id] = g
 	return nil
+}
+
+// adoptPlace rebuilds the instance of a worker, with the worker if it still runs. A worker of a
+// private generation, and one whose process is not in the plan, is ended.
+func (rc *recovery) adoptPlace(g *generation, gs *generationState, ws *workerState, found []worker.Found) error {
+	w, err := rc.adoptWorker(g.id, ws)
+	if err != nil && !errors.Is(err, worker.ErrGone) {
+		return err
+	}
+	p := g.process(ws.Process)
+	if gs.Private || p == nil {
+		rc.endWorker(ws)
+		return nil
+	}
+	if err != nil {
+		rc.endWorker(ws)
+		w = rc.adoptFound(g, ws, found)
+	}
+	rc.adoptInstance(g, p, ws, w)
+	return nil
+}
+
+// endWorker ends the processes of a worker that is not adopted. One in a call of the kernel that
+// does not return cannot be ended.
+func (rc *recovery) endWorker(ws *workerState) {
+	if err := rc.os.end(*ws); err != nil {
+		rc.log.Error("end the remaining processes of a worker", zap.String("process", ws.Process),
+			zap.Int("instance", ws.Instance), zap.Int("pid", ws.PID), zap.Error(err))
+	}
 }
 
 // isWayBack reports whether an interrupted change came from a generation whose workers had to stop
@@ -136,14 +147,19 @@ func (rc *recovery) adoptInstance(g *generation, p *Process, ws *workerState, w 
 		in.release() // once its last words are read
 		return
 	}
+	rc.attach(in, w, ws)
+}
+
+// attach gives an adopted instance its worker, in the state in which the last daemon has left it.
+func (rc *recovery) attach(in *instance, w process, ws *workerState) {
 	in.w, in.born, in.turn = w, ws.Since, 1
 	in.watch(in.turn, w)
 	rc.log.Info("worker adopted", in.fields()...)
-	if err := rc.opt.Cgroups.Limit(w.Cgroup(), p.limits()); err != nil {
+	if err := rc.opt.Cgroups.Limit(w.Cgroup(), in.proc.limits()); err != nil {
 		rc.log.Error("control group", append(in.fields(), zap.Error(err))...)
 	}
 	switch {
-	case g.state == Draining || ws.State == InstanceStopping || ws.State == InstanceKilling:
+	case in.gen.state == Draining || ws.State == InstanceStopping || ws.State == InstanceKilling:
 		// Whether it has had its stop signal is not known; a second one changes nothing (measured
 		// for each preset).
 		in.state = InstanceStopping

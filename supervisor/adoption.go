@@ -43,16 +43,10 @@ func (a adoption) perform() error {
 		return err
 	}
 	if was != nil && was.Step == stepRevert && a.from != nil {
-		if target != a.to.id { // the gates had turned back
-			return a.finishRevert()
-		}
-		return a.undo().revert(errRevertInterrupted)
+		return a.goOnReverting(target)
 	}
 	if err := a.resume(was); err != nil {
-		if a.from == nil || errors.Is(err, ErrStopping) {
-			return err
-		}
-		return a.undo().revert(err)
+		return a.revertIfPossible(err)
 	}
 	if err := a.retireOld(); err != nil {
 		return err
@@ -63,37 +57,63 @@ func (a adoption) perform() error {
 	return nil
 }
 
+// goOnReverting ends a revert that the end of the last daemon has interrupted.
+func (a adoption) goOnReverting(target int) error {
+	if target != a.to.id { // the gates had turned back
+		return a.finishRevert()
+	}
+	return a.undo().revert(errRevertInterrupted)
+}
+
+// revertIfPossible reverts a change that has failed, when there is a generation to go back to.
+func (a adoption) revertIfPossible(failed error) error {
+	if a.from == nil || errors.Is(failed, ErrStopping) {
+		return failed
+	}
+	return a.undo().revert(failed)
+}
+
 // takeUp makes the change what the adopted generations tell: the live one is its target, and one
-// that is still warm is where it came from. Of half a roll nobody is started yet: the instances
-// take turns with those that serve in their place. It returns why the target has failed while no
-// daemon ran; its workers are started nevertheless, for the connections that wait in its queue.
+// that is still warm is where it came from. Half a roll starts no worker yet: the instances take
+// turns with those that serve in their place. It returns why the target has failed while no daemon
+// ran; its workers are started nevertheless, for the connections that wait in its queue.
 func (a adoption) takeUp(was *ChangeStatus, half *generation) (failed error) {
-	a.to, a.from, a.plan = a.owner.live, nil, a.owner.live.plan
+	a.to, a.from, a.plan = a.owner.live, a.owner.cameFrom(), a.owner.live.plan
 	a.release, a.committed = a.plan.Release, true
-	a.from = a.owner.cameFrom()
 	for _, g := range ordered(a.owner.generations) {
 		g.awaitReady()
 		if g.state == Standby && g != a.from { // the timer of the last daemon has ended with it
 			g.keepWarm(max(0, a.plan.Standby-time.Since(g.since)))
 		}
 	}
-	a.kind = Switch // how a generation that is still warm came about
-	if a.from != nil {
-		if r := &a.from.plan.Release; a.was.release == nil || r.Path != a.was.release.Path {
-			a.was.liveSince = a.was.previousSince // of what is still warm
-		}
-		a.was.release = &a.from.plan.Release
-		if was != nil && was.Kind != string(start) {
-			a.kind = Kind(was.Kind)
-		}
-	}
+	a.comeFrom(was)
 	if half != nil {
 		return nil
 	}
 	failed = a.judge(was)
-	if a.to.lost {
-		return failed
+	if !a.to.lost {
+		a.startWorkers()
 	}
+	return failed
+}
+
+// comeFrom makes the change what the interrupted one was, if there is a way back from it.
+func (a adoption) comeFrom(was *ChangeStatus) {
+	a.kind = Switch // how a generation that is still warm came about
+	if a.from == nil {
+		return
+	}
+	if r := &a.from.plan.Release; a.was.release == nil || r.Path != a.was.release.Path {
+		a.was.liveSince = a.was.previousSince // of what is still warm
+	}
+	a.was.release = &a.from.plan.Release
+	if was != nil && was.Kind != string(start) {
+		a.kind = Kind(was.Kind)
+	}
+}
+
+// startWorkers starts the workers of the target that have ended while no daemon ran.
+func (a adoption) startWorkers() {
 	for _, in := range a.to.instances {
 		if a.to.laned(in.proc) && in.w == nil {
 			if err := in.open(); err != nil {
@@ -104,7 +124,6 @@ func (a adoption) takeUp(was *ChangeStatus, half *generation) (failed error) {
 			in.start()
 		}
 	}
-	return failed
 }
 
 // judge returns why the generation that an interrupted change went to has failed, as a probation

@@ -275,23 +275,10 @@ func (c *change) run() {
 	if (err != nil || c.unchanged != "") && !errors.Is(err, ErrStopping) {
 		c.putBack()
 	}
-	ended := []zap.Field{
-		zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)),
-		zap.String("release", c.plan.Release.Name),
-	}
-	if err != nil {
-		ended = append(ended, zap.String("error", c.errorText(err)))
-	}
-	c.owner.log.Info("change ended", ended...)
+	c.logEnd(err)
 	c.outcome = c.announce().conclude(err)
 	finished := c.announce().finished(err)
-	if c.owner.opt.Record != nil && (c.outcome.Changed || err != nil) && !c.firstStart().retries(err) &&
-		!mistyped(err) {
-		if err := c.owner.journal.toHistory(*cmp.Or(finished, c.outcome)); err != nil {
-			c.owner.log.Error("record history", zap.Error(err))
-			c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
-		}
-	}
+	c.record(cmp.Or(finished, c.outcome), err)
 	var used map[string]bool
 	if c.owner.do(func() { used = c.owner.memory.valuesInUse() }) == nil {
 		c.owner.memory.clearValues(used) // the plan of a refused change is not needed any more
@@ -314,6 +301,29 @@ func (c *change) run() {
 	close(c.events)
 	close(c.done)
 	c.owner.releaseWatch.examine()
+}
+
+func (c *change) logEnd(err error) {
+	ended := []zap.Field{
+		zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)),
+		zap.String("release", c.plan.Release.Name),
+	}
+	if err != nil {
+		ended = append(ended, zap.String("error", c.errorText(err)))
+	}
+	c.owner.log.Info("change ended", ended...)
+}
+
+// record writes an outcome to the history, unless nothing has changed or it will be tried again.
+func (c *change) record(out *Outcome, failed error) {
+	if c.owner.opt.Record == nil || !c.outcome.Changed && failed == nil || c.firstStart().retries(failed) ||
+		mistyped(failed) {
+		return
+	}
+	if err := c.owner.journal.toHistory(*out); err != nil {
+		c.owner.log.Error("record history", zap.Error(err))
+		c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
+	}
 }
 
 // mistyped reports whether a change was asked to go to a release that there is not: nobody but the

@@ -40,50 +40,61 @@ func (ho *handover) upgrade(ctx context.Context, req Request, emit func(Event)) 
 	if ho.opt.Renew.HandOver == nil {
 		return nil, &RefusedError{Err: errors.New("this daemon cannot be upgraded in place")}
 	}
-	out := &Outcome{Kind: string(Upgrade), Result: Aborted, Who: req.Who, Origin: req.Origin, Started: time.Now()}
-	defer func() { out.Seconds = time.Since(out.Started).Seconds() }()
-	step := func(name string, do func() (string, error)) bool {
-		began := time.Now()
-		ho.fault(string(Upgrade), "before "+name)
-		emit(Event{Type: "begin", Step: name})
-		detail, err := do()
-		ho.fault(string(Upgrade), "after "+name)
-		ev := Event{Type: "end", Step: name, Detail: detail, Seconds: time.Since(began).Seconds()}
-		if err != nil {
-			ev.Type, ev.Detail = "fail", err.Error()
-			out.Error = name + ": " + err.Error()
-		}
-		emit(ev)
-		out.Steps = append(out.Steps, Step{Name: name, Began: began, Seconds: ev.Seconds, Detail: ev.Detail})
-		return err == nil
-	}
-	if err := ho.do(func() { out.Previous, out.Release = ho.opt.Version, ho.opt.Version }); err != nil {
+	u := upgrading{handover: ho, emit: emit, out: &Outcome{
+		Kind: string(Upgrade), Result: Aborted, Who: req.Who, Origin: req.Origin, Started: time.Now(),
+	}}
+	defer func() { u.out.Seconds = time.Since(u.out.Started).Seconds() }()
+	if err := ho.do(func() { u.out.Previous, u.out.Release = ho.opt.Version, ho.opt.Version }); err != nil {
 		return nil, &RefusedError{Err: err}
 	}
-	if !step(stepCheck, func() (string, error) {
-		version, err := ho.opt.Renew.Check(ctx)
-		out.Release = version
+	if err := u.step(stepCheck, func() (version string, err error) {
+		version, err = ho.opt.Renew.Check(ctx)
+		u.out.Release = version
 		return version, err
-	}) {
-		return ho.record(out), nil
+	}); err != nil {
+		return ho.record(u.out), nil
 	}
-	var refused error
-	if !step(stepHandOver, func() (string, error) {
-		err := ho.renew(ctx, req.By(req.Who))
-		var busy *BusyError
-		var no *RefusedError
-		if errors.As(err, &busy) || errors.As(err, &no) {
-			refused = err
+	if err := u.step(stepHandOver, func() (string, error) {
+		return "", ho.renew(ctx, req.By(req.Who))
+	}); err != nil {
+		if isRefusal(err) {
+			return nil, err
 		}
-		return "", err
-	}) {
-		if refused != nil {
-			return nil, refused
-		}
-		return ho.record(out), nil
+		return ho.record(u.out), nil
 	}
-	out.Result, out.Changed = Done, true
-	return ho.record(out), nil
+	u.out.Result, u.out.Changed = Done, true
+	return ho.record(u.out), nil
+}
+
+// isRefusal reports whether an error means that nothing was begun.
+func isRefusal(err error) bool {
+	var busy *BusyError
+	var refused *RefusedError
+	return errors.As(err, &busy) || errors.As(err, &refused)
+}
+
+// upgrading is one upgrade in progress.
+type upgrading struct {
+	*handover
+	emit func(Event)
+	out  *Outcome
+}
+
+// step runs one step of an upgrade, and notes it in the outcome.
+func (u *upgrading) step(name string, do func() (detail string, err error)) error {
+	began := time.Now()
+	u.fault(string(Upgrade), "before "+name)
+	u.emit(Event{Type: "begin", Step: name})
+	detail, err := do()
+	u.fault(string(Upgrade), "after "+name)
+	ev := Event{Type: "end", Step: name, Detail: detail, Seconds: time.Since(began).Seconds()}
+	if err != nil {
+		ev.Type, ev.Detail = "fail", err.Error()
+		u.out.Error = name + ": " + err.Error()
+	}
+	u.emit(ev)
+	u.out.Steps = append(u.out.Steps, Step{Name: name, Began: began, Seconds: ev.Seconds, Detail: ev.Detail})
+	return err
 }
 
 func (ho *handover) record(out *Outcome) *Outcome {

@@ -98,6 +98,22 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if err := s.mailbox.open(); err != nil {
 		return errors.Join(err, keeper.Release())
 	}
+	s.begin(ctx)
+	s.listeners.check()
+	unwatch := s.listeners.watch()
+	defer unwatch()
+	defer s.startBeat()()
+	s.serve(ctx)
+	if s.leaving {
+		return s.leaveTo(keeper)
+	}
+	s.mailbox.close()
+	unwatch()
+	return s.end(keeper)
+}
+
+// begin makes this daemon the owner of what an earlier one left.
+func (s *Supervisor) begin(ctx context.Context) {
 	if s.opt.End {
 		s.stop()
 	} else {
@@ -108,16 +124,21 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	_ = s.journal.flush() // a failure says so itself
 	s.say()
 	close(s.adopted)
-	s.listeners.check()
-	unwatch := s.listeners.watch()
-	defer unwatch()
-	if s.opt.Beat != nil {
-		ticker := time.NewTicker(s.opt.BeatEvery)
-		defer ticker.Stop()
-		s.beat = ticker.C
-		s.opt.Beat()
-	}
+}
 
+// startBeat starts the heartbeat for systemd's watchdog, and returns a function that ends it.
+func (s *Supervisor) startBeat() (stop func()) {
+	if s.opt.Beat == nil {
+		return func() {}
+	}
+	ticker := time.NewTicker(s.opt.BeatEvery)
+	s.beat = ticker.C
+	s.opt.Beat()
+	return ticker.Stop
+}
+
+// serve takes events until nothing is left to own.
+func (s *Supervisor) serve(ctx context.Context) {
 	stop := ctx.Done()
 	for !s.over() {
 		select {
@@ -135,19 +156,23 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		}
 		s.turn()
 	}
-	if s.leaving {
-		for _, in := range s.reading() {
-			in.pause() // what has been read is handed on, and the rest is the next daemon's
-		}
-		s.mailbox.pause()
-		if s.handover.handedOver {
-			return keeper.Release()
-		}
-		s.store.sync()
-		return errors.Join(s.journal.flush(), keeper.Release())
+}
+
+// leaveTo leaves everything to the next daemon.
+func (s *Supervisor) leaveTo(keeper keeper) error {
+	for _, in := range s.reading() {
+		in.pause() // what has been read is handed on, and the rest is the next daemon's
 	}
-	s.mailbox.close()
-	unwatch()
+	s.mailbox.pause()
+	if s.handover.handedOver {
+		return keeper.Release()
+	}
+	s.store.sync()
+	return errors.Join(s.journal.flush(), keeper.Release())
+}
+
+// end writes and removes the last files, once all workers have ended.
+func (s *Supervisor) end(keeper keeper) error {
 	s.store.sync()
 	err := s.journal.flush()
 	s.drainAsync()

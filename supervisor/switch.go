@@ -204,29 +204,7 @@ func (c *change) follow() error {
 
 // resolve finds out where the change goes.
 func (c *change) resolve(ctx context.Context) (string, error) {
-	t := Target{Kind: c.req.Kind, Word: c.req.Release, Live: c.was.release, Previous: c.was.previous}
-	if c.from == nil {
-		t.Live = nil
-	}
-	if c.kind == Restart {
-		c.plan = c.from.plan
-	} else if c.keptWarm() {
-		c.warm, c.plan = true, c.to.plan
-	} else {
-		thaw, err := c.owner.freeze(ctx)
-		if err != nil {
-			return "", err
-		}
-		defer thaw() // when c.release says which it is
-		if c.plan, err = c.owner.opt.Resolve(ctx, t); err != nil {
-			return "", err
-		}
-		c.keepValues(&c.plan)
-		for _, text := range c.plan.Warnings {
-			c.warn("%s", text)
-		}
-	}
-	if err := c.owner.do(func() { c.release = c.plan.Release }); err != nil {
+	if err := c.choose(ctx); err != nil {
 		return "", err
 	}
 	detail := c.plan.Release.Name
@@ -250,6 +228,41 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 		return detail, nil
 	}
 	return detail, c.checked()
+}
+
+// choose finds the plan of the release that the change goes to.
+func (c *change) choose(ctx context.Context) error {
+	switch {
+	case c.kind == Restart:
+		c.plan = c.from.plan
+	case c.keptWarm():
+		c.warm, c.plan = true, c.to.plan
+	default:
+		thaw, err := c.owner.freeze(ctx)
+		if err != nil {
+			return err
+		}
+		defer thaw() // when c.release says which it is
+		if err := c.askForPlan(ctx); err != nil {
+			return err
+		}
+	}
+	return c.owner.do(func() { c.release = c.plan.Release })
+}
+
+func (c *change) askForPlan(ctx context.Context) (err error) {
+	t := Target{Kind: c.req.Kind, Word: c.req.Release, Live: c.was.release, Previous: c.was.previous}
+	if c.from == nil {
+		t.Live = nil
+	}
+	if c.plan, err = c.owner.opt.Resolve(ctx, t); err != nil {
+		return err
+	}
+	c.keepValues(&c.plan)
+	for _, text := range c.plan.Warnings {
+		c.warn("%s", text)
+	}
+	return nil
 }
 
 // freeze keeps the releases where they are while one of them is chosen.

@@ -54,21 +54,10 @@ func (vw *view) status() (Status, []measurement) {
 	if vw.opt.Cgroups != nil {
 		st.Containment = ControlGroups
 	}
-	if vw.owner.live != nil {
-		st.Release, st.Commit, st.Generation = vw.owner.live.plan.Release.Name, vw.owner.live.plan.Release.Commit, vw.owner.live.id
-	}
-	if l := vw.owner.liveSince; l != nil && vw.owner.live != nil {
-		st.LiveSince, st.LiveBy, st.LiveOrigin = l.At, l.Who, &l.Origin
-	}
-	if vw.owner.previous != nil {
-		st.Previous = vw.owner.previous.Name
-	}
+	vw.releases(&st)
 	st.Processes = append(st.Processes, vw.processes()...)
 	st.Health, st.Reason = vw.owner.health.verdict()
 	st.Troubles = slices.Concat(vw.owner.health.reported(), vw.owner.listeners.incidents(), vw.owner.flags.hookless())
-	if vw.owner.live == nil && vw.owner.startup.failure != "" && vw.owner.release != nil {
-		st.Expected = vw.owner.release.Name
-	}
 	for _, g := range vw.owner.generations {
 		st.Generations = append(st.Generations, g.status())
 	}
@@ -78,23 +67,43 @@ func (vw *view) status() (Status, []measurement) {
 		figures = append(figures, vw.owner.generations[st.Generations[i].ID].measurement())
 	}
 	for _, gate := range vw.opt.Gates {
-		ls := ListenerStatus{Name: gate.Name(), Address: gate.Address(), Gate: gate.Kind()}
-		list := []listener{{gate, gate.Live()}}
-		if vw.owner.live != nil && len(vw.owner.live.listeners()[gate.Name()]) > 0 {
-			ls.Generation, list = vw.owner.live.id, vw.owner.live.listeners()[gate.Name()]
-		}
-		for _, l := range list {
-			if !l.held() {
-				continue // nothing is live
-			}
-			if n, limit, err := l.queue(); err == nil {
-				ls.Queue, ls.QueueLimit = ls.Queue+n, ls.QueueLimit+limit
-			}
-		}
-		ls.Canary = vw.owner.listeners.canaryOn(gate)
-		st.Listeners = append(st.Listeners, ls)
+		st.Listeners = append(st.Listeners, vw.listener(gate))
 	}
 	return st, figures
+}
+
+// releases says which release is live, which was before, and which should be.
+func (vw *view) releases(st *Status) {
+	if live := vw.owner.live; live != nil {
+		st.Release, st.Commit, st.Generation = live.plan.Release.Name, live.plan.Release.Commit, live.id
+		if l := vw.owner.liveSince; l != nil {
+			st.LiveSince, st.LiveBy, st.LiveOrigin = l.At, l.Who, &l.Origin
+		}
+	} else if vw.owner.startup.failure != "" && vw.owner.release != nil {
+		st.Expected = vw.owner.release.Name
+	}
+	if vw.owner.previous != nil {
+		st.Previous = vw.owner.previous.Name
+	}
+}
+
+func (vw *view) listener(gate Gate) ListenerStatus {
+	ls := ListenerStatus{
+		Name: gate.Name(), Address: gate.Address(), Gate: gate.Kind(), Canary: vw.owner.listeners.canaryOn(gate),
+	}
+	list := []listener{{gate, gate.Live()}}
+	if live := vw.owner.live; live != nil && len(live.listeners()[gate.Name()]) > 0 {
+		ls.Generation, list = live.id, live.listeners()[gate.Name()]
+	}
+	for _, l := range list {
+		if !l.held() {
+			continue // nothing is live
+		}
+		if n, limit, err := l.queue(); err == nil {
+			ls.Queue, ls.QueueLimit = ls.Queue+n, ls.QueueLimit+limit
+		}
+	}
+	return ls
 }
 
 // processes sums up those of the live generation.
