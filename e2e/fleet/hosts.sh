@@ -173,6 +173,21 @@ up() {
 	for h in "${all[@]}"; do await_ssh "$h"; done
 }
 
+# Ends the operator and all that it has started, such as the master connections of ssh.
+end_operator() {
+	local namespace pid process
+	pid=$(operator_pid)
+	namespace=$(readlink "/proc/$pid/ns/net") || return 0 # it has ended
+	for _ in $(seq 100); do
+		for process in /proc/[0-9]*; do
+			[[ $(readlink "$process/ns/net" 2>/dev/null) != "$namespace" ]] || kill "${process#/proc/}" 2>/dev/null || true
+		done
+		[[ $(readlink "/proc/$pid/ns/net" 2>/dev/null) == "$namespace" ]] || return 0
+		sleep .05
+	done
+	die "the operator does not end"
+}
+
 down() {
 	local h pid ends=()
 	if [[ -s $DIR/count ]]; then
@@ -182,14 +197,7 @@ down() {
 		done
 		for pid in "${ends[@]}"; do wait "$pid" || die "a host did not end"; done
 	fi
-	if [[ -s $DIR/operator.pid ]]; then
-		pid=$(operator_pid)
-		kill "$pid" 2>/dev/null || true
-		for _ in $(seq 100); do
-			[[ -e /proc/$pid/ns/net ]] || break
-			sleep .05
-		done
-	fi
+	if [[ -s $DIR/operator.pid ]]; then end_operator; fi
 	rm -rf "${DIR:?}"/{box,count,hosts,operator.pid,operator.log,key,key.pub,host_key,host_key.pub,known_hosts} \
 		"${DIR:?}"/{ssh_config,sshd_config,sshd.service}
 }
