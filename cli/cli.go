@@ -66,6 +66,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		}
 	}
 	app := c.app()
+	if target, rest, found := fleetOf(args); found {
+		app, args = c.fleetApp(target), rest
+	}
 	app.Reader = stdin
 	err := app.Run(reorder(args, app))
 	code := exitCode(err)
@@ -128,6 +131,7 @@ one instant, and lets the old workers finish.
    superctl switch 2026-11-23     make a release live
    superctl rollback              go back to the previous release
    superctl status                show what runs now
+   superctl @production deploy    run a command on all hosts of an environment: superctl @production --help
    superctl COMMAND --help        show help for a command, with examples`
 
 func (c *command) app() *cli.App {

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"superctl/plain"
@@ -22,6 +23,9 @@ const (
 	eraseLine   = mark + "Km"
 	clearScreen = mark + "Jm"
 )
+
+// upLines moves the cursor up n lines and erases what is below it.
+func upLines(n int) string { return fmt.Sprintf("%s%dAm", mark, n) }
 
 // Write writes text without control sequences, and translates marked ones.
 func (s *screen) Write(p []byte) (int, error) {
@@ -53,6 +57,11 @@ func controlOf(code string) string {
 		return "\x1b[H\x1b[2J"
 	case "0", "1", "2", "31", "32", "33":
 		return "\x1b[" + code + "m"
+	}
+	if n, up := strings.CutSuffix(code, "A"); up {
+		if lines, err := strconv.Atoi(n); err == nil && lines > 0 {
+			return fmt.Sprintf("\x1b[%dA\r\x1b[J", lines)
+		}
 	}
 	return ""
 }

@@ -22,9 +22,10 @@ import (
 
 // Plan is what a run does.
 type Plan struct {
-	Run  string   // the run's ID: letters, digits and . _ -
-	By   string   // who runs it: a claim, which the hosts keep in their histories
-	App  string   // for messages
+	Run  string // the run's ID: letters, digits and . _ -
+	By   string // who runs it: a claim, which the hosts keep in their histories
+	App  string
+	Env  string   // the name of the fleet, for messages
 	Why  string   // what the lease tells others: "deploy of 1.2"
 	Kind api.Kind // Switch, Rollback or Reload
 	// Release is the release of a Switch. All hosts must resolve it to the same release.

@@ -92,11 +92,11 @@ func (r *run) allFit() error {
 	if r.Kind != api.Rollback {
 		return nil
 	}
-	first := r.canary()
+	first := r.canary() // all have answered
 	for _, m := range r.members[1:] {
 		if m.before.Release != first.before.Release {
 			return fmt.Errorf("%s runs %s and %s runs %s: superctl @%s status shows the mix, and back or finish ends it",
-				first.name, orNone(first.before.Release), m.name, orNone(m.before.Release), r.App)
+				first.name, orNone(first.before.Release), m.name, orNone(m.before.Release), r.Env)
 		}
 	}
 	return nil

@@ -58,11 +58,19 @@ type member struct {
 // operator's: its end before the first word aborts the run, and after it is reported and ignored.
 // Observe is called from one goroutine and must not block.
 func Do(ctx context.Context, plan Plan, t Transport, limits Limits, observe func(Progress)) *Result {
-	began := time.Now()
+	r := newRun(ctx, plan, t, limits, observe)
+	r.loop(ctx)
+	r.end()
+	r.result.Seconds = time.Since(r.result.Started).Seconds()
+	return r.result
+}
+
+// newRun returns a run that has not begun. Its goroutines outlive the operator's ctx until end.
+func newRun(ctx context.Context, plan Plan, t Transport, limits Limits, observe func(Progress)) *run {
 	r := &run{
 		Plan: plan, limits: limits.withDefaults(), transport: t, observe: observe, table: table(),
 		events: make(chan event), timer: time.NewTimer(time.Hour),
-		result: &Result{Run: plan.Run, By: plan.By, Kind: string(plan.Kind), Release: plan.Release, Started: began},
+		result: &Result{Run: plan.Run, By: plan.By, Kind: string(plan.Kind), Release: plan.Release, Started: time.Now()},
 	}
 	if plan.Bundle != nil {
 		r.result.Kind = "deploy"
@@ -76,10 +84,7 @@ func Do(ctx context.Context, plan Plan, t Transport, limits Limits, observe func
 		}
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	r.loop(ctx)
-	r.end()
-	r.result.Seconds = time.Since(began).Seconds()
-	return r.result
+	return r
 }
 
 // loop handles events until the run is over.

@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kballard/go-shellquote"
+	"github.com/urfave/cli/v2"
+
+	"superctl/daemon"
+	"superctl/fleet"
+	"superctl/fleet/inventory"
+)
+
+// sshVariable is the environment variable with the ssh command, such as ssh -F ./ssh_config.
+const sshVariable = "SUPERCTL_SSH"
+
+// fleetTarget is the word @NAME or @NAME:HOST,... of a command line.
+type fleetTarget struct {
+	name  string
+	hosts []string // hosts or labels; none = the whole fleet
+}
+
+// String returns the word, without the hosts.
+func (t fleetTarget) String() string { return "@" + t.name }
+
+// fleetOf finds the word of a fleet before the command, and returns it with the other words.
+func fleetOf(args []string) (target fleetTarget, rest []string, found bool) {
+	for i := 1; i < len(args); i++ {
+		word := args[i]
+		switch {
+		case strings.HasPrefix(word, "@"):
+			name, hosts, some := strings.Cut(word[1:], ":")
+			target.name = name
+			if some {
+				target.hosts = strings.Split(hosts, ",")
+			}
+			return target, slices.Delete(slices.Clone(args), i, i+1), true
+		case word == "--app", word == "--config":
+			i++
+		case !strings.HasPrefix(word, "-"):
+			return target, args, false
+		}
+	}
+	return target, args, false
+}
+
+const aboutFleet = `superctl @ENV COMMAND runs a command on all hosts of an environment, over ssh. The hosts are in the
+table [fleet.ENV] of superctl.fleet.toml or superctl.toml, here or in a directory above:
+
+   [fleet.production]
+   app   = "shop"
+   hosts = ["web1", "web2", "web3"]    as ssh knows them
+
+A change goes to all hosts or to none: every host prepares it and says that it is ready; then the
+canary host cuts over and passes its probation, and then all others cut over at once. A host that
+refuses before that leaves all as they are. A host that reverts takes all others back.
+
+   superctl @production deploy shop-1.2.tar.zst
+   superctl @production status
+   superctl @production:web2 logs -f      one host
+   superctl @production COMMAND --help    show help for a command, with examples`
+
+// fleetApp returns the commands of a fleet.
+func (c *command) fleetApp(target fleetTarget) *cli.App {
+	f := &fleetCommand{command: c, target: target}
+	commands := []*cli.Command{
+		f.deployCommand(), f.switchCommand(), f.rollbackCommand(), f.reloadCommand(), f.finishCommand(), f.backCommand(),
+		f.statusCommand(), f.historyCommand(), f.logsCommand(), f.execCommand(), f.lockCommand(),
+	}
+	for _, one := range commands {
+		one.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+			return &usageError{fmt.Errorf("%s: %w; superctl %s %s --help lists its options", one.Name, err, target, one.Name)}
+		}
+	}
+	return &cli.App{
+		Name: "superctl " + target.String(), Usage: "switch the hosts of an environment together", Description: aboutFleet,
+		UsageText: "superctl @ENV[:HOST,...] COMMAND [ARGUMENTS]",
+		Version:   daemon.Version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "app", Usage: "the `NAME` of the app on the hosts, if it is not the one of the fleet"},
+			&cli.StringFlag{Name: "config", Usage: "the `FILE` that defines the fleet"},
+		},
+		Commands: commands,
+		Action: func(cc *cli.Context) error {
+			if cc.NArg() > 0 {
+				return &usageError{fmt.Errorf("unknown command %q for a fleet; superctl %s --help lists the commands; on one "+
+					"host, superctl %s:HOST exec runs any program", cc.Args().First(), target, target)}
+			}
+			return cli.ShowAppHelp(cc)
+		},
+		OnUsageError:          func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
+		ExitErrHandler:        func(*cli.Context, error) {}, // Main handles errors
+		CustomAppHelpTemplate: fleetHelp,
+	}
+}
+
+const fleetHelp = `{{.Description}}
+
+COMMANDS
+{{range .VisibleCommands}}   {{printf "%-10s" .Name}}  {{.Usage}}
+{{end}}
+OPTIONS
+   --app NAME     the app on the hosts, if it is not the one of the fleet
+   --config FILE  the file that defines the fleet
+
+EXIT CODES  0 done  1 refused or failed, no host changed  2 usage or config error
+            3 a host cannot be reached  4 a host is busy  5 reverted, all hosts are back
+            6 done, but a host is behind; or the hosts run different releases
+`
+
+// fleetCommand is a command for a fleet.
+type fleetCommand struct {
+	*command
+	target fleetTarget
+
+	// by open
+	fleet *inventory.Fleet
+	hosts []string // that the command is for
+	ssh   *fleet.SSH
+}
+
+// open reads the fleet and selects its hosts.
+func (c *fleetCommand) open(ctx context.Context, cc *cli.Context) error {
+	f, err := inventory.Load(ctx, c.target.name, inventory.Options{Path: cc.String("config")})
+	if err != nil {
+		return &usageError{err}
+	}
+	if app := cc.String("app"); app != "" {
+		f.App = app
+	}
+	c.fleet, c.hosts = f, f.Names()
+	if len(c.target.hosts) > 0 {
+		if c.hosts, err = f.Select(c.target.hosts); err != nil {
+			return &usageError{err}
+		}
+	}
+	words, err := shellquote.Split(os.Getenv(sshVariable))
+	if err != nil {
+		return &usageError{fmt.Errorf("%s: %w", sshVariable, err)}
+	}
+	c.ssh = &fleet.SSH{Fleet: f}
+	if len(words) > 0 {
+		c.ssh.Program, c.ssh.Options = words[0], words[1:]
+	}
+	return nil
+}
+
+// without removes the hosts of --without from the hosts of a command, and returns them.
+func (c *fleetCommand) without(cc *cli.Context) ([]string, error) {
+	out, err := c.fleet.Select(cc.StringSlice("without"))
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--without: %w", err)}
+	}
+	c.hosts = slices.DeleteFunc(c.hosts, func(h string) bool { return slices.Contains(out, h) })
+	if len(c.hosts) == 0 {
+		return nil, &usageError{errors.New("--without leaves no host")}
+	}
+	return out, nil
+}
+
+// canary returns the host that cuts over first.
+func (c *fleetCommand) canary() string {
+	if slices.Contains(c.hosts, c.fleet.Canary) {
+		return c.fleet.Canary
+	}
+	return c.hosts[0]
+}
+
+// newRun returns an ID for a run: its time, so that IDs are in order, and something random.
+func newRun(now time.Time) string {
+	random := make([]byte, 3)
+	_, _ = rand.Read(random) // never returns an error
+	return now.UTC().Format("20060102-150405") + "-" + hex.EncodeToString(random)
+}
+
+// operator returns who runs this command, as the hosts record it.
+func operator() string {
+	name, host := "unknown", "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
+}
+
+// app returns the name under which the app is shown: shop@production.
+func (c *fleetCommand) app() string { return c.fleet.App + "@" + c.fleet.Name }

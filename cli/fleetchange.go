@@ -1,0 +1,312 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/api"
+	"superctl/fleet"
+)
+
+func fleetFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "without", Usage: "leave out this `HOST`; status shows it as behind"},
+		&cli.BoolFlag{Name: "keep", Usage: "if a host reverts, leave the new release on the others"},
+		&cli.BoolFlag{Name: "degraded", Usage: "begin although a host is degraded or down"},
+		&cli.BoolFlag{
+			Name: "dry-run", Usage: "show what would be done on each host, and change nothing",
+		},
+		forceFlag(), jsonFlag(),
+	}
+}
+
+func (c *fleetCommand) deployCommand() *cli.Command {
+	return &cli.Command{
+		Name: "deploy", Usage: "install a bundle on all hosts, and make it live on all or on none",
+		UsageText: "superctl @ENV deploy BUNDLE [--without HOST] [--keep] [--degraded] [--force] [--dry-run] [--json]",
+		Description: `Sends the bundle to the hosts that do not have its release, installs it everywhere, and compares what
+was installed. Then all hosts prepare the release; hooks with once = true, such as migrations, run
+on the canary host only. When all are ready, the canary host cuts over and passes its probation, and
+then all others cut over at once. A URL (https:// or s3://) is fetched by each host.
+
+   superctl @production deploy shop-1.2.tar.zst
+   superctl @production deploy shop-1.2.tar.zst --without web2    web2 is down`,
+		Flags: fleetFlags(),
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 1, 1); err != nil {
+				return err
+			}
+			b, err := fleet.ReadBundle(cc.Args().First())
+			if err != nil {
+				return &usageError{err}
+			}
+			return c.change(cc, fleet.Plan{
+				Kind: api.Switch, Bundle: b, Release: b.Release, Why: "deploy of " + cmp.Or(b.Release, b.Path),
+			})
+		},
+	}
+}
+
+func (c *fleetCommand) switchCommand() *cli.Command {
+	return &cli.Command{
+		Name: "switch", Usage: "make an installed release live on all hosts or on none",
+		UsageText: "superctl @ENV switch RELEASE [--without HOST] [--keep] [--degraded] [--force] [--dry-run] [--json]",
+		Description: `Makes RELEASE live on all hosts, as a deploy does once it has installed a bundle. All hosts must
+resolve RELEASE to the same release with the same files.
+
+   superctl @production switch 2026-11-23-1`,
+		Flags: fleetFlags(),
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 1, 1); err != nil {
+				return err
+			}
+			word := cc.Args().First()
+			return c.change(cc, fleet.Plan{Kind: api.Switch, Release: word, Why: "switch to " + word})
+		},
+	}
+}
+
+func (c *fleetCommand) rollbackCommand() *cli.Command {
+	return &cli.Command{
+		Name: "rollback", Usage: "go back to the previous release on all hosts or on none",
+		UsageText: "superctl @ENV rollback [--without HOST] [--keep] [--force] [--dry-run] [--json]",
+		Description: `Goes back to the previous release on all hosts. It is refused if the hosts run different releases
+or would go to different ones: then finish, back or switch RELEASE say which.
+
+   superctl @production rollback`,
+		Flags: fleetFlags(),
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			return c.change(cc, fleet.Plan{Kind: api.Rollback, Why: "rollback"})
+		},
+	}
+}
+
+func (c *fleetCommand) reloadCommand() *cli.Command {
+	return &cli.Command{
+		Name: "reload", Usage: "apply the config of each host to its live release, on all hosts or on none",
+		UsageText: "superctl @ENV reload [--without HOST] [--degraded] [--dry-run] [--json]",
+		Description: `Every host reads its config again and prepares its live release with it. If a host refuses its
+config, no host changes. A reload that fails its probation on a host is reverted there; the others
+keep the config that they have read, because it is still on their disks.
+
+   superctl @production reload`,
+		Flags: fleetFlags(),
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			return c.change(cc, fleet.Plan{Kind: api.Reload, Why: "reload"})
+		},
+	}
+}
+
+func (c *fleetCommand) finishCommand() *cli.Command {
+	return &cli.Command{
+		Name: "finish", Usage: "end a mix: bring the hosts that are behind to the newest release",
+		UsageText: "superctl @ENV finish [--degraded] [--dry-run] [--json]",
+		Description: `If the operator's machine or the network fails in the middle of a run, hosts may run different
+releases; status shows it. finish makes the release of the newest run live on all hosts, as switch
+does. back does the opposite.
+
+   superctl @production finish`,
+		Flags: fleetFlags(),
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			if err := c.open(ctx, cc); err != nil {
+				return err
+			}
+			release, err := c.look(ctx).Finish()
+			if errors.Is(err, fleet.ErrNoMix) {
+				fmt.Fprintf(c.stderr, "%s: %v\n", c.app(), err)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return c.change(cc, fleet.Plan{Kind: api.Switch, Release: release, Why: "finish of " + release})
+		},
+	}
+}
+
+func (c *fleetCommand) backCommand() *cli.Command {
+	return &cli.Command{
+		Name: "back", Usage: "end a mix: take back the hosts that the newest run has turned",
+		UsageText: "superctl @ENV back [--json]",
+		Description: `If the operator's machine or the network fails in the middle of a run, hosts may run different
+releases; status shows it. back takes the hosts that the newest run has turned back to the release
+that they had. finish does the opposite.
+
+   superctl @production back`,
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			if err := c.open(ctx, cc); err != nil {
+				return err
+			}
+			after, err := c.look(ctx).Back(ctx, operator(), c.ssh, lookTime)
+			if errors.Is(err, fleet.ErrNoMix) {
+				fmt.Fprintf(c.stderr, "%s: %v\n", c.app(), err)
+				return nil
+			}
+			if after == nil {
+				return err
+			}
+			return errors.Join(err, c.showView(cc, after))
+		},
+	}
+}
+
+// change carries out a plan, and shows its progress and its outcome.
+func (c *fleetCommand) change(cc *cli.Context, plan fleet.Plan) error {
+	ctx, stop := interruptible()
+	defer stop()
+	if err := c.open(ctx, cc); err != nil {
+		return err
+	}
+	left, err := c.without(cc)
+	if err != nil {
+		return err
+	}
+	plan.Run, plan.By, plan.App, plan.Env = newRun(c.now()), operator(), c.fleet.App, c.fleet.Name
+	plan.Hosts, plan.Without, plan.Canary = c.hosts, left, c.canary()
+	plan.Batch, plan.Bake = c.fleet.Batch, c.fleet.Bake
+	plan.Keep, plan.Degraded, plan.Force = cc.Bool("keep"), cc.Bool("degraded"), cc.Bool("force")
+	if cc.Bool("dry-run") {
+		return c.dryRun(ctx, cc, plan)
+	}
+	show := c.board(cc, plan.Hosts)
+	context.AfterFunc(ctx, stop) // another Ctrl-C ends this process at once
+	res := fleet.Do(ctx, plan, c.ssh, fleet.Limits{}, show.news)
+	show.end()
+	if cc.Bool("json") {
+		err = c.json(res)
+	} else {
+		c.print().run(c.app(), res)
+	}
+	if err == nil && res.Exit != 0 {
+		err = &exitError{res.Exit}
+	}
+	return err
+}
+
+// run prints the outcome of a run. The verdict comes last, where it does not scroll away.
+func (pr printer) run(app string, res *fleet.Result) {
+	p := paletteFor(pr.stdout)
+	for _, w := range res.Warnings {
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
+	}
+	for _, h := range res.Hosts {
+		if o := h.Outcome; o != nil && o.Result != api.Done && (h.State == fleet.Refused || h.State == fleet.Reverted) {
+			pr.failureLog(o)
+		}
+	}
+	name := cmp.Or(res.Release, res.Kind)
+	if res.Exit != fleet.ExitDone {
+		var t table
+		t.row(p.dim("HOST"), p.dim("STATE"), p.dim("RELEASE"), p.dim("REASON"))
+		for _, h := range res.Hosts {
+			t.row(h.Host, stateText(p, h.State), dash(h.Release), h.Error)
+		}
+		t.write(pr.stdout, "  ")
+	}
+	switch {
+	case res.Exit == fleet.ExitDone && !res.Changed:
+		fmt.Fprintf(pr.stdout, "%s: %s is already live on %s; nothing to do\n", app, name, hostCount(len(res.Hosts)))
+	case res.Exit == fleet.ExitDone:
+		skew := ""
+		if res.SkewSeconds > 0 {
+			skew = ", cutovers within " + seconds(res.SkewSeconds)
+		}
+		fmt.Fprintf(pr.stdout, "%s: %s %s on %s in %s%s\n", app, p.bold(name), p.green("is live"), hostCount(len(res.Hosts)),
+			seconds(res.Seconds), skew)
+	case res.Result == api.Done:
+		fmt.Fprintf(pr.stdout, "%s: %s %s, but %s\n", app, p.bold(name), p.green("is live"), p.yellow(behindText(res)))
+	case res.Result == api.Reverted:
+		fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was reverted"), res.Error, afterText(res))
+	default:
+		fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was refused"), res.Error, afterText(res))
+	}
+}
+
+func stateText(p palette, s fleet.State) string {
+	switch s {
+	case fleet.Done:
+		return p.green(string(s))
+	case fleet.Refused, fleet.Reverted, fleet.Stuck:
+		return p.red(string(s))
+	case fleet.Behind, fleet.Unknown:
+		return p.yellow(string(s))
+	default:
+		return string(s)
+	}
+}
+
+func hostCount(n int) string {
+	if n == 1 {
+		return "1 host"
+	}
+	return fmt.Sprintf("%d hosts", n)
+}
+
+// behindText names the hosts that are behind, and the next step.
+func behindText(res *fleet.Result) string {
+	var names []string
+	for _, h := range res.Hosts {
+		if h.State == fleet.Behind || h.State == fleet.Unknown {
+			names = append(names, h.Host)
+		}
+	}
+	verb := "is"
+	if len(names) > 1 {
+		verb = "are"
+	}
+	return fmt.Sprintf("%s %s behind; the same command brings it along", strings.Join(names, ", "), verb)
+}
+
+// afterText returns what is live after a run that failed.
+func afterText(res *fleet.Result) string {
+	on := make(map[string][]string)
+	var unknown, order []string
+	for _, h := range res.Hosts {
+		if h.Release == "" && (h.State == fleet.Stuck || h.State == fleet.Unknown) {
+			unknown = append(unknown, h.Host)
+			continue
+		}
+		if len(on[h.Release]) == 0 {
+			order = append(order, h.Release)
+		}
+		on[h.Release] = append(on[h.Release], h.Host)
+	}
+	switch {
+	case len(unknown) > 0:
+		return "what runs on " + strings.Join(unknown, ", ") + " is unknown; status shows it once the host can be reached, and " +
+			"back or finish ends a mix"
+	case len(order) == 1 && order[0] == "":
+		return "no release is live on " + hostCount(len(res.Hosts))
+	case len(order) == 1 && res.Result == api.Aborted:
+		return fmt.Sprintf("%s is still live on %s, untouched", order[0], hostCount(len(res.Hosts)))
+	case len(order) == 1:
+		return fmt.Sprintf("%s is live again on %s", order[0], hostCount(len(res.Hosts)))
+	}
+	var parts []string
+	for _, release := range order {
+		parts = append(parts, fmt.Sprintf("%s on %s", cmp.Or(release, "none"), strings.Join(on[release], ", ")))
+	}
+	return "the hosts differ: " + strings.Join(parts, "; ")
+}

@@ -1,0 +1,358 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/fleet"
+	"superctl/plain"
+)
+
+// lookTime is how long a command waits for the answers of all hosts.
+const lookTime = 20 * time.Second
+
+func (c *fleetCommand) look(ctx context.Context) *fleet.View {
+	return fleet.Look(ctx, c.fleet.App, c.hosts, c.ssh, lookTime)
+}
+
+func (c *fleetCommand) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "show what runs on each host, and whether they differ",
+		UsageText: "superctl @ENV status [--json]",
+		Description: `Shows one line for each host. The exit code is 0 if all hosts run the same release, 6 if they
+differ, and 3 if a host cannot be reached.
+
+   superctl @production status
+   superctl @production:web2 exec superctl status    everything about one host`,
+		Flags: []cli.Flag{jsonFlag(), wideFlag()},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			if err := c.open(ctx, cc); err != nil {
+				return err
+			}
+			return c.showView(cc, c.look(ctx))
+		},
+	}
+}
+
+// showView prints what the hosts run, and returns the error that sets the exit code.
+func (c *fleetCommand) showView(cc *cli.Context, v *fleet.View) error {
+	if cc.Bool("json") {
+		if err := c.json(v); err != nil {
+			return err
+		}
+	} else {
+		c.print().view(c.app(), v)
+	}
+	if v.Exit != 0 {
+		return &exitError{v.Exit}
+	}
+	return nil
+}
+
+func (pr printer) view(app string, v *fleet.View) {
+	p := paletteFor(pr.stdout)
+	var t table
+	t.row(p.dim("HOST"), p.dim("RELEASE"), p.dim("HEALTH"), p.dim("SINCE"), p.dim("BY"), p.dim("NOTE"))
+	for i := range v.Hosts {
+		h := &v.Hosts[i]
+		if h.Error != "" {
+			t.row(h.Host, "-", p.red("unknown"), "-", "-", h.Error)
+			continue
+		}
+		health := map[string]func(string) string{"ok": p.green, "degraded": p.yellow, "down": p.red}[h.Health]
+		if health == nil {
+			health = p.dim
+		}
+		note := h.Changing
+		switch {
+		case h.Behind:
+			note = p.yellow("behind")
+		case note == "" && h.TakenBack:
+			note = "taken back"
+		case note == "":
+			note = h.Reason
+		}
+		t.row(h.Host, dash(h.Release), health(h.Health), age(pr.now(), h.Since), dash(h.By), note)
+	}
+	t.write(pr.stdout, "  ")
+	switch {
+	case v.Mix != "":
+		fmt.Fprintf(pr.stdout, "%s: %s: %s\nfinish makes %s live on all hosts, back takes it back\n", app,
+			p.yellow("the hosts run different releases"), v.Mix, v.Release)
+	case v.Exit != 0:
+		fmt.Fprintf(pr.stdout, "%s: %s\n", app, p.red("not all hosts can be reached"))
+	default:
+		fmt.Fprintf(pr.stdout, "%s: %s on %s\n", app, p.bold(dash(v.Release)), hostCount(len(v.Hosts)))
+	}
+}
+
+func (c *fleetCommand) historyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "history", Usage: "show past changes of each host",
+		UsageText: "superctl @ENV history [-n COUNT] [--json]",
+		Description: `Shows the newest changes of each host. With --json it prints an object with the list of each host.
+
+   superctl @production history -n 3`,
+		Flags: []cli.Flag{jsonFlag(), &cli.IntFlag{Name: "n", Value: 5, Usage: "list the newest `COUNT` changes; 0 = all"}},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			args := []string{"history", "-n", strconv.Itoa(cc.Int("n"))}
+			if cc.Bool("json") {
+				return c.jsonOfAll(cc, append(args, "--json"))
+			}
+			return c.onAll(cc, args, nil)
+		},
+	}
+}
+
+func (c *fleetCommand) logsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "logs", Usage: "show the output of the workers of all hosts",
+		UsageText: "superctl @ENV logs [-f] [-n COUNT] [--process NAME] [--release NAME]",
+		Description: `Shows the newest lines of each host, and with -f the new ones as they come, with the host before each.
+
+   superctl @production logs -f --process web`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "f", Aliases: []string{"follow"}, Usage: "also show new lines, until Ctrl-C"},
+			&cli.IntFlag{Name: "n", Aliases: []string{"lines"}, Value: 50, Usage: "show the newest `COUNT` lines of each host"},
+			&cli.StringFlag{Name: "process", Usage: "show only the process `NAME`"},
+			&cli.StringFlag{Name: "release", Usage: "show only the release `NAME`"},
+		},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			args := []string{"logs", "-n", strconv.Itoa(cc.Int("n"))}
+			if cc.Bool("f") {
+				args = append(args, "-f")
+			}
+			for _, name := range []string{"process", "release"} {
+				if value := cc.String(name); value != "" {
+					args = append(args, "--"+name, value)
+				}
+			}
+			return c.onAll(cc, args, nil)
+		},
+	}
+}
+
+func (c *fleetCommand) execCommand() *cli.Command {
+	return &cli.Command{
+		Name: "exec", Usage: "run a command in the live release of each host",
+		UsageText: "superctl @ENV exec [--] COMMAND [ARGUMENTS]",
+		Description: `Runs COMMAND in the live release of each host, all at once, with the host before each line of its
+output. With one host, input and output are those of COMMAND. The exit code is the greatest of all.
+
+   superctl @production exec python manage.py showmigrations
+   superctl @production:web1 exec python manage.py shell`,
+		Action: func(cc *cli.Context) error {
+			if cc.NArg() == 0 {
+				return missing(cc)
+			}
+			return c.onAll(cc, append([]string{"exec", "--"}, cc.Args().Slice()...), cc.App.Reader)
+		},
+	}
+}
+
+// onAll runs a command on all hosts at once and prints what it writes. Stdin is for one host only.
+func (c *fleetCommand) onAll(cc *cli.Context, args []string, stdin io.Reader) error {
+	ctx, stop := interruptible()
+	defer stop()
+	if err := c.open(ctx, cc); err != nil {
+		return err
+	}
+	var lock sync.Mutex
+	errs := make([]error, len(c.hosts))
+	var done sync.WaitGroup
+	for i, host := range c.hosts {
+		call := fleet.Call{Args: args, Deaf: true}
+		out, errOut := c.prefixed(host, c.stdout, &lock), c.prefixed(host, c.stderr, &lock)
+		call.Stdout, call.Stderr = out, errOut
+		if len(c.hosts) == 1 {
+			call.Stdin, call.Stdout, call.Stderr = stdin, raw(c.stdout), raw(c.stderr)
+		}
+		done.Go(func() {
+			errs[i] = c.ssh.Run(ctx, host, call)
+			out.flush()
+			errOut.flush()
+		})
+	}
+	done.Wait()
+	return c.worst(ctx, errs)
+}
+
+// worst returns the error that sets the exit code, and prints those of hosts that were not reached.
+func (c *fleetCommand) worst(ctx context.Context, errs []error) error {
+	code, interrupted := 0, ctx.Err() != nil
+	for i, err := range errs {
+		var exit *fleet.ExitError
+		switch {
+		case err == nil, interrupted:
+		case errors.As(err, &exit):
+			code = max(code, exit.Code)
+		default:
+			fmt.Fprintf(c.stderr, "superctl: %s: %v\n", c.hosts[i], err)
+			code = max(code, fleet.ExitUnreachable)
+		}
+	}
+	if code != 0 {
+		return &exitError{code}
+	}
+	return nil
+}
+
+// jsonOfAll runs a command that prints JSON on all hosts, and prints an object with the value of
+// each host.
+func (c *fleetCommand) jsonOfAll(cc *cli.Context, args []string) error {
+	ctx, stop := interruptible()
+	defer stop()
+	if err := c.open(ctx, cc); err != nil {
+		return err
+	}
+	values := make(map[string]json.RawMessage)
+	errs := make([]error, len(c.hosts))
+	var lock sync.Mutex
+	var done sync.WaitGroup
+	for i, host := range c.hosts {
+		done.Go(func() {
+			var out bytes.Buffer
+			errs[i] = c.ssh.Run(ctx, host, fleet.Call{Args: args, Stdout: &out})
+			lock.Lock()
+			defer lock.Unlock()
+			if json.Valid(out.Bytes()) {
+				values[host] = out.Bytes()
+			}
+		})
+	}
+	done.Wait()
+	return errors.Join(c.json(values), c.worst(ctx, errs))
+}
+
+// hostWriter writes whole lines with the name of a host before each.
+type hostWriter struct {
+	prefix string
+	out    io.Writer
+	lock   *sync.Mutex // of all hosts
+	rest   []byte      // of an unfinished line
+}
+
+func (c *fleetCommand) prefixed(host string, out io.Writer, lock *sync.Mutex) *hostWriter {
+	width := 0
+	for _, h := range c.hosts {
+		width = max(width, displayWidth(h))
+	}
+	return &hostWriter{prefix: paletteFor(out).dim(fmt.Sprintf("%-*s |", width, host)) + " ", out: out, lock: lock}
+}
+
+// Write prints the lines that are complete.
+func (w *hostWriter) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	for {
+		i := bytes.IndexByte(w.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		w.line(w.rest[:i])
+		w.rest = w.rest[i+1:]
+	}
+}
+
+// flush prints what is left of an unfinished line.
+func (w *hostWriter) flush() {
+	if len(w.rest) > 0 {
+		w.line(w.rest)
+		w.rest = nil
+	}
+}
+
+func (w *hostWriter) line(text []byte) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	fmt.Fprintf(w.out, "%s%s\n", w.prefix, plain.Text(string(text)))
+}
+
+func (c *fleetCommand) lockCommand() *cli.Command {
+	return &cli.Command{
+		Name: "lock", Usage: "keep changes away from all hosts, until Ctrl-C",
+		UsageText: "superctl @ENV lock --why TEXT",
+		Description: `Takes the lease of every host. Meanwhile other changes and runs are refused, and are told who has the
+hosts and why. The lease ends with this command.
+
+   superctl @production lock --why "moving the database"`,
+		Flags: []cli.Flag{&cli.StringFlag{Name: "why", Usage: "the `TEXT` that others are told", Required: true}},
+		Action: func(cc *cli.Context) error {
+			if err := arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			if err := c.open(ctx, cc); err != nil {
+				return err
+			}
+			err := fleet.Hold(ctx, fleet.Plan{
+				Run: newRun(c.now()), By: operator(), Why: cc.String("why"), Hosts: c.hosts, Canary: c.canary(),
+			}, c.ssh, fleet.Limits{}, func() {
+				fmt.Fprintf(c.stderr, "%s: locked on %s, until Ctrl-C\n", c.app(), hostCount(len(c.hosts)))
+			})
+			return err
+		},
+	}
+}
+
+// dryRun shows what a run would do.
+func (c *fleetCommand) dryRun(ctx context.Context, cc *cli.Context, plan fleet.Plan) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	d := fleet.Rehearse(ctx, plan, c.ssh)
+	if cc.Bool("json") {
+		if err := c.json(d); err != nil {
+			return err
+		}
+	} else {
+		c.print().rehearsal(c.app(), d)
+	}
+	if d.Exit != 0 {
+		return &exitError{d.Exit}
+	}
+	return nil
+}
+
+func (pr printer) rehearsal(app string, d *fleet.Rehearsal) {
+	p := paletteFor(pr.stdout)
+	var t table
+	t.row(p.dim("HOST"), p.dim("LIVE"), p.dim("WOULD BE"), p.dim("NOTE"))
+	for _, h := range d.Hosts {
+		note := h.Refused
+		if note != "" {
+			note = p.red("refused: ") + note
+		} else if h.Install {
+			note = "the bundle would be sent and installed"
+		}
+		t.row(h.Host, dash(h.Live), dash(h.Release), note)
+	}
+	t.write(pr.stdout, "  ")
+	switch {
+	case d.Exit != 0:
+		fmt.Fprintf(pr.stdout, "%s: the run %s; nothing was changed\n", app, p.red("would be refused"))
+	case !d.Changed:
+		fmt.Fprintf(pr.stdout, "%s: nothing to do\n", app)
+	default:
+		fmt.Fprintf(pr.stdout, "%s: nothing was changed (--dry-run)\n", app)
+	}
+}
