@@ -46,7 +46,7 @@ together, or not at all.
    superctl switch latest --json     for scripts: "changed" reports whether there was anything to do
    superctl switch latest --canary 1%,10%,50% --for 5m --check "python manage.py error_rate"
    superctl switch latest --canary-from 203.0.113.0/24 --for 1h    only from one network, for an hour`,
-		Flags:  append(canaryFlags(), prepareFlag(), forceFlag(), detachFlag(), jsonFlag()),
+		Flags:  append(canaryFlags(), prepareFlag(), heartbeatFlag(), forceFlag(), detachFlag(), jsonFlag()),
 		Action: c.switchRelease,
 	}
 }
@@ -82,7 +82,7 @@ kept running for 5 minutes, and a rollback within this time takes milliseconds. 
 probation, rollback ends it and returns all connections to the release before.
 
    superctl rollback`,
-		Flags: []cli.Flag{prepareFlag(), forceFlag(), detachFlag(), jsonFlag()},
+		Flags: []cli.Flag{prepareFlag(), heartbeatFlag(), forceFlag(), detachFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 1 {
 				return &usageError{fmt.Errorf(
@@ -109,7 +109,7 @@ cutover as a switch. A config with an error is refused, and so is a config with 
 does not work.
 
    systemctl reload superctl@shop    does the same, and fails if the reload is refused`,
-		Flags: []cli.Flag{prepareFlag(), detachFlag(), jsonFlag()},
+		Flags: []cli.Flag{prepareFlag(), heartbeatFlag(), detachFlag(), jsonFlag()},
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err

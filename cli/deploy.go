@@ -33,7 +33,7 @@ installed.
 
    superctl deploy shop-1.2.tar.zst
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
-		Flags: append(canaryFlags(), prepareFlag(), olderFlag(), forceFlag(), jsonFlag()),
+		Flags: append(canaryFlags(), prepareFlag(), heartbeatFlag(), olderFlag(), forceFlag(), jsonFlag()),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
 				return err

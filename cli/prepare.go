@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -98,8 +96,8 @@ func (c *command) prompt(ctx context.Context, cc *cli.Context, req api.Request) 
 		return p
 	}
 	go func() { // ends with the process: a read cannot be interrupted
-		line, _ := bufio.NewReader(io.LimitReader(cc.App.Reader, 1024)).ReadString('\n')
-		if p.word <- strings.TrimSpace(line); strings.TrimSpace(line) != goWord {
+		word := wordOf(cc.App.Reader, cc.Duration("heartbeat"))
+		if p.word <- word; word != goWord {
 			p.cancel(errNoWord)
 		}
 	}()
@@ -119,6 +117,9 @@ func (p *prompt) change(
 	}()
 	out, err := daemonClient.Change(p.ctx, req, func(ev api.Event) {
 		event(ev)
+		if p.json && req.Prepare > 0 && ev.Type != "ready" {
+			p.jsonLine(ev)
+		}
 		if ev.Type == "ready" {
 			p.say(ev.Detail)
 			p.ready <- ev.Change
@@ -138,11 +139,16 @@ func (p *prompt) say(release string) {
 		fmt.Fprintln(p.stdout, "ready")
 		return
 	}
-	line, err := json.Marshal(struct {
+	p.jsonLine(struct {
 		Ready   bool   `json:"ready"`
 		Release string `json:"release"`
 	}{true, release})
-	if err == nil {
+}
+
+// jsonLine prints a line of JSON before the outcome of a prepared change: an event, or that it is
+// ready.
+func (p *prompt) jsonLine(v any) {
+	if line, err := json.Marshal(v); err == nil {
 		_, _ = terminalJSON{raw(p.stdout)}.Write(append(line, '\n')) // the outcome follows, and fails likewise
 	}
 }

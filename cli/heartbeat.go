@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"bufio"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// stillHere is the line by which a client that gives no word yet shows that it is alive.
+const stillHere = "wait"
+
+func heartbeatFlag() cli.Flag {
+	return &cli.DurationFlag{
+		Name: "heartbeat",
+		Usage: "expect a line, such as \"wait\", on standard input at least every `DURATION`; a longer silence counts as its " +
+			"end. A connection that is cut is noticed thus",
+	}
+}
+
+// wordOf returns the first line of in that is not a sign of life, and "" at its end or after a
+// silence of heartbeat; 0 = any silence. It leaves a goroutine that reads until in ends.
+func wordOf(in io.Reader, heartbeat time.Duration) string {
+	lines := make(chan string)
+	enough := make(chan struct{})
+	defer close(enough)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(in); s.Scan(); {
+			select {
+			case lines <- strings.TrimSpace(s.Text()):
+			case <-enough:
+				return
+			}
+		}
+	}()
+	var silent <-chan time.Time
+	for {
+		if heartbeat > 0 {
+			silent = time.After(heartbeat)
+		}
+		select {
+		case line, more := <-lines:
+			if !more || line != stillHere {
+				return line
+			}
+		case <-silent:
+			return ""
+		}
+	}
+}
