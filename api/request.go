@@ -35,6 +35,9 @@ type Request struct {
 	// Prepare is how long the change waits before its cutover until Go is called for it; 0 = it does
 	// not wait. The wait is the step StepReady.
 	Prepare time.Duration `json:"prepare,omitempty"`
+	// Expect is the name of the release that must be live, or NoRelease. If another is, a switch and a
+	// reload are refused, unless there is nothing to do, and a rollback has nothing to do. "" = any.
+	Expect string `json:"expect,omitempty"`
 	// Force continues although the inspection of the migrations objects.
 	Force bool `json:"force,omitempty"`
 	// Detach lets the change continue when its client hangs up before the cutover, which otherwise
@@ -42,8 +45,11 @@ type Request struct {
 	Detach bool   `json:"detach,omitempty"`
 	Cause  string `json:"-"`   // why the daemon itself requests the change
 	Who    string `json:"who"` // set by the control server from the peer's credentials, never by the client
-	Origin        // likewise
+	Origin        // likewise, but for the run
 }
+
+// NoRelease is the value of Request.Expect if no release may be live.
+const NoRelease = "none"
 
 // BusyError refuses a change because another one is in progress (exit code 4).
 type BusyError struct{ Changing ChangeStatus }
@@ -51,8 +57,12 @@ type BusyError struct{ Changing ChangeStatus }
 // Error returns text that names the change in progress: its kind, release, requester, step and
 // start.
 func (e *BusyError) Error() string {
+	by := e.Changing.By(e.Changing.Who)
+	if e.Changing.Run != "" {
+		by += ", run " + e.Changing.Run
+	}
 	return fmt.Sprintf("another change is in progress: %s to %s by %s, %s since %s", e.Changing.Kind, e.Changing.Release,
-		e.Changing.By(e.Changing.Who), e.Changing.Step, e.Changing.Since.Format(time.TimeOnly))
+		by, e.Changing.Step, e.Changing.Since.Format(time.TimeOnly))
 }
 
 // RefusedError refuses a request before anything is begun.

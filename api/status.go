@@ -16,7 +16,8 @@ type Status struct {
 	LiveSince   time.Time          `json:"live_since,omitzero"`
 	LiveBy      string             `json:"live_by,omitempty"` // who requested that change
 	LiveOrigin  *Origin            `json:"live_origin,omitempty"`
-	Previous    string             `json:"previous"` // the release that rollback goes to; "" if there is none
+	Run         string             `json:"run,omitempty"` // the run that the change belonged to
+	Previous    string             `json:"previous"`      // the release that rollback goes to; "" if there is none
 	Generation  int                `json:"generation"`
 	Health      string             `json:"health"`           // "ok", "degraded" or "down"
 	Reason      string             `json:"reason,omitempty"` // why Health is not "ok"

@@ -22,7 +22,7 @@ func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "switch", Usage: "make a release live",
 		UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--prepare[=LIMIT]] [--force] [--detach] [--json]",
+			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME]] [--force] [--detach] [--json]",
 		Description: `Starts the workers of RELEASE next to the live ones, checks them on the listeners that they will
 serve, sends all new connections to them in one instant, watches them for the probation time, and
 lets the old workers finish. A release that fails its health check is refused. A release that fails
@@ -46,7 +46,7 @@ together, or not at all.
    superctl switch latest --json     for scripts: "changed" reports whether there was anything to do
    superctl switch latest --canary 1%,10%,50% --for 5m --check "python manage.py error_rate"
    superctl switch latest --canary-from 203.0.113.0/24 --for 1h    only from one network, for an hour`,
-		Flags:  append(canaryFlags(), prepareFlag(), heartbeatFlag(), forceFlag(), detachFlag(), jsonFlag()),
+		Flags:  changeFlags(append(canaryFlags(), expectFlag(), forceFlag(), detachFlag())...),
 		Action: c.switchRelease,
 	}
 }
@@ -59,6 +59,10 @@ func (c *command) switchRelease(cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	req, err := changeRequest(cc, api.Switch)
+	if err != nil {
+		return err
+	}
 	conf, err := load(cc)
 	if err != nil {
 		return err
@@ -67,22 +71,25 @@ func (c *command) switchRelease(cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.change(cc, api.Request{
-		Kind: api.Switch, Release: word, Canary: canary, Force: cc.Bool("force"), Detach: cc.Bool("detach"),
-		Prepare: prepareFrom(cc),
-	})
+	req.Release, req.Canary = word, canary
+	return c.change(cc, req)
 }
 
 func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "go back to the previous release",
-		UsageText: "superctl rollback [--prepare[=LIMIT]] [--force] [--detach] [--json]",
+		UsageText: "superctl rollback [--from RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME]] [--force] [--detach] " +
+			"[--json]",
 		Description: `Switches to the release that was live before. With standby = "5m" in the config, its workers are
 kept running for 5 minutes, and a rollback within this time takes milliseconds. During a canary or a
 probation, rollback ends it and returns all connections to the release before.
 
-   superctl rollback`,
-		Flags: []cli.Flag{prepareFlag(), heartbeatFlag(), forceFlag(), detachFlag(), jsonFlag()},
+With --from it can be repeated: once another release is live, there is nothing to do. The run that
+made RELEASE live goes back without the check of the migrations ([django]), with a warning.
+
+   superctl rollback
+   superctl rollback --from 2026-11-23-1`,
+		Flags: changeFlags(fromFlag(), forceFlag(), detachFlag()),
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 1 {
 				return &usageError{fmt.Errorf(
@@ -93,9 +100,11 @@ probation, rollback ends it and returns all connections to the release before.
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, api.Request{
-				Kind: api.Rollback, Force: cc.Bool("force"), Detach: cc.Bool("detach"), Prepare: prepareFrom(cc),
-			})
+			req, err := changeRequest(cc, api.Rollback)
+			if err != nil {
+				return err
+			}
+			return c.change(cc, req)
 		},
 	}
 }
@@ -103,18 +112,22 @@ probation, rollback ends it and returns all connections to the release before.
 func (c *command) reloadCommand() *cli.Command {
 	return &cli.Command{
 		Name: "reload", Usage: "apply the config to the live release",
-		UsageText: "superctl reload [--prepare[=LIMIT]] [--detach] [--json]",
+		UsageText: "superctl reload [--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME]] [--detach] [--json]",
 		Description: `Reads the config again and starts new workers of the live release with it, with the same checks and
 cutover as a switch. A config with an error is refused, and so is a config with which the release
 does not work.
 
    systemctl reload superctl@shop    does the same, and fails if the reload is refused`,
-		Flags: []cli.Flag{prepareFlag(), heartbeatFlag(), detachFlag(), jsonFlag()},
+		Flags: changeFlags(expectFlag(), detachFlag()),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			return c.change(cc, api.Request{Kind: api.Reload, Detach: cc.Bool("detach"), Prepare: prepareFrom(cc)})
+			req, err := changeRequest(cc, api.Reload)
+			if err != nil {
+				return err
+			}
+			return c.change(cc, req)
 		},
 	}
 }
@@ -268,6 +281,8 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 		pr.inPlace(app, out)
 	case out.Kind == string(api.Upgrade) && (out.Changed || out.Result != api.Done):
 		pr.upgrade(app, out)
+	case out.Result == api.Done && !out.Changed && out.Release == "":
+		fmt.Fprintf(pr.stdout, "%s: no release is live; nothing to do\n", app)
 	case out.Result == api.Done && !out.Changed:
 		fmt.Fprintf(pr.stdout, "%s: %s is already live; nothing to do\n", app, name)
 	case out.Result == api.Done:

@@ -26,14 +26,14 @@ func (c *command) deployCommand() *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
 		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--prepare[=LIMIT]] [--older] [--force] [--json]",
+			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME]] [--older] [--force] [--json]",
 		Description: `Runs superctl install, switch and prune as one change with one outcome. Installs nothing if the
 daemon does not answer or another change is in progress. A release that the switch refuses stays
 installed.
 
    superctl deploy shop-1.2.tar.zst
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
-		Flags: append(canaryFlags(), prepareFlag(), heartbeatFlag(), olderFlag(), forceFlag(), jsonFlag()),
+		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), forceFlag())...),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
@@ -42,9 +42,12 @@ installed.
 			if err != nil {
 				return err
 			}
-			return c.deploy(cc, api.Request{
-				Kind: api.Switch, Canary: canary, Force: cc.Bool("force"), Prepare: prepareFrom(cc),
-			})
+			req, err := changeRequest(cc, api.Switch)
+			if err != nil {
+				return err
+			}
+			req.Canary = canary
+			return c.deploy(cc, req)
 		},
 	}
 }

@@ -194,6 +194,7 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 	line("to", withCommit(o.Release, o.Commit))
 	line("commits", fullRange(o))
 	line("who", o.By(o.Who)+peerText(o.Peer))
+	line("run", o.Run)
 	line("started", o.Started.Local().Format("2006-01-02 15:04:05 -0700")+" ("+age(pr.now(), o.Started)+")")
 	line("duration", seconds(o.Seconds))
 	if o.Generation != 0 {

@@ -32,49 +32,40 @@ func (f optionalFlag) String() string { return withOptional(f.GenericFlag.String
 // withOptional marks the value of a flag as one that may be left out: --prepare[=LIMIT].
 func withOptional(text string) string { return strings.Replace(text, " LIMIT", "[=LIMIT]", 1) }
 
-// durationOr is the value of an optionalFlag: a duration, or otherwise when the value is left out.
-type durationOr struct {
-	otherwise, value time.Duration
-}
+// optionalValue is the text of an optionalFlag. Package flag sets "true" when it is left out.
+type optionalValue string
 
-// Set parses a value. The flag package sets "true" when the value is left out.
-func (d *durationOr) Set(text string) (err error) {
-	if text == "true" {
-		d.value = d.otherwise
-		return nil
-	}
-	d.value, err = time.ParseDuration(text)
-	if err != nil || d.value <= 0 {
-		return errors.New("use a duration such as 30s or 10m")
-	}
-	return nil
-}
+// Set sets the text.
+func (v *optionalValue) Set(text string) error { *v = optionalValue(text); return nil }
 
-// String returns the value, or "" if the flag was not given.
-func (d *durationOr) String() string {
-	if d.value == 0 {
-		return ""
-	}
-	return d.value.String()
-}
+// String returns the text, or "" if the flag was not given.
+func (v *optionalValue) String() string { return string(*v) }
 
 // IsBoolFlag reports that the value may be left out (package flag).
-func (d *durationOr) IsBoolFlag() bool { return true }
+func (v *optionalValue) IsBoolFlag() bool { return true }
 
 func prepareFlag() cli.Flag {
 	return optionalFlag{&cli.GenericFlag{
-		Name: "prepare", Value: &durationOr{otherwise: prepareLimit},
+		Name: "prepare", Value: new(optionalValue),
 		Usage: "do all that comes before the cutover, print \"ready\", and wait for the line \"go\" on standard input; " +
 			"abort at its end, at another line, or after `LIMIT` (10m if left out)",
 	}}
 }
 
 // prepareFrom returns the limit of --prepare, or 0 if it is not given.
-func prepareFrom(cc *cli.Context) time.Duration {
-	if d, ok := cc.Generic("prepare").(*durationOr); ok {
-		return d.value
+func prepareFrom(cc *cli.Context) (time.Duration, error) {
+	v, ok := cc.Generic("prepare").(*optionalValue)
+	if !ok || !cc.IsSet("prepare") {
+		return 0, nil
 	}
-	return 0
+	if *v == "true" {
+		return prepareLimit, nil
+	}
+	limit, err := time.ParseDuration(v.String())
+	if err != nil || limit <= 0 {
+		return 0, fmt.Errorf("--prepare=%s: invalid limit: use a duration such as 30s or 10m", v)
+	}
+	return limit, nil
 }
 
 // prompt asks the daemon for a change and, if the change is prepared, passes the word on from

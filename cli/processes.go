@@ -15,17 +15,17 @@ import (
 func (c *command) restartCommand() *cli.Command {
 	return &cli.Command{
 		Name: "restart", Usage: "restart the workers of one process",
-		UsageText: "superctl restart PROCESS [--instance N] [--json]",
+		UsageText: "superctl restart PROCESS [--instance N] [--run ID [--by NAME]] [--json]",
 		Description: `Replaces the workers of PROCESS, with the live release and the config that it was started with. The
 new workers of a process with listeners are checked and cut over to as in a switch, so no request is
 lost.
 
    superctl restart worker
    superctl restart worker --instance 1     only worker.1`,
-		Flags: []cli.Flag{jsonFlag(), &cli.IntFlag{
+		Flags: append(runFlags(), jsonFlag(), &cli.IntFlag{
 			Name: "instance", Value: -1,
 			Usage: "only the instance `N`, from 0; a process with listeners needs strategy = \"rolling\"",
-		}},
+		}),
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 0 {
 				return &usageError{fmt.Errorf(
@@ -36,7 +36,11 @@ lost.
 			if err := arguments(cc, 1, 1); err != nil {
 				return err
 			}
-			req := api.Request{Kind: api.Restart, Process: cc.Args().First()}
+			req, err := changeRequest(cc, api.Restart)
+			if err != nil {
+				return err
+			}
+			req.Process = cc.Args().First()
 			if cc.IsSet("instance") {
 				n := cc.Int("instance")
 				req.Instance = &n

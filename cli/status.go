@@ -156,6 +156,9 @@ func writeLive(w io.Writer, st *api.Status, p palette, now time.Time) {
 	)
 	if st.LiveOrigin != nil {
 		fmt.Fprintf(w, " by %s", st.LiveOrigin.By(st.LiveBy))
+		if st.LiveOrigin.Run != "" {
+			fmt.Fprintf(w, ", run %s", st.LiveOrigin.Run)
+		}
 	}
 	if st.Previous != "" {
 		fmt.Fprintf(w, ", previous %s", st.Previous)

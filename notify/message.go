@@ -134,7 +134,11 @@ func (m *Message) reloadSentence() string {
 
 // by returns who requested which change, and where.
 func (m *Message) by() string {
-	return fmt.Sprintf("%s by %s, on %s", m.Outcome.Kind, cmp.Or(m.who(), "an unknown user"), m.Host)
+	run := ""
+	if m.Outcome.Run != "" {
+		run = ", run " + m.Outcome.Run
+	}
+	return fmt.Sprintf("%s by %s, on %s%s", m.Outcome.Kind, cmp.Or(m.who(), "an unknown user"), m.Host, run)
 }
 
 // text returns the sentence, with its time if that is not recent.

@@ -162,7 +162,8 @@ func (ad *admission) begin(req Request) (c, busy *change, err error) {
 	switch {
 	case ad.owner.stopping:
 		return nil, nil, &RefusedError{Err: ErrStopping}
-	case ad.owner.change != nil && req.Kind == Rollback && ad.owner.change.overtakable():
+	case ad.owner.change != nil && req.Kind == Rollback && ad.owner.change.overtakable() &&
+		(req.Expect == "" || req.Expect == ad.owner.change.release.Name):
 		ad.owner.change.to.endCanary()
 		ad.owner.change.cancel(&overtakenError{req.By(req.Who), ad.owner.change.stepName})
 		return nil, ad.owner.change, nil
@@ -176,6 +177,9 @@ func (ad *admission) begin(req Request) (c, busy *change, err error) {
 		return nil, nil, err
 	}
 	if err := ad.refusePrepare(req); err != nil {
+		return nil, nil, err
+	}
+	if err := ad.refuseClaims(req); err != nil {
 		return nil, nil, err
 	}
 	c = &change{
@@ -213,7 +217,7 @@ func (ad *admission) refuse(req Request) error {
 			return &RefusedError{Usage: true, Err: errors.New("switch needs a release; superctl releases lists them")}
 		}
 	case Rollback:
-		if ad.owner.previous == nil {
+		if ad.owner.previous == nil && meets(req.Expect, ad.owner.live, ad.owner.release) {
 			return &RefusedError{Err: errors.New("there is no earlier release to go back to; superctl switch RELEASE goes to any")}
 		}
 	case Reload:
@@ -326,11 +330,12 @@ func (c *change) record(out *Outcome, failed error) {
 	}
 }
 
-// mistyped reports whether a change was asked to go to a release that there is not: nobody but the
-// one who asked needs to know.
+// mistyped reports whether a change was asked to go to a release that there is not, or from one that
+// is not live: only its client needs to know.
 func mistyped(err error) bool {
 	var none *NoSuchReleaseError
-	return errors.As(err, &none)
+	var other *unexpectedError
+	return errors.As(err, &none) || errors.As(err, &other)
 }
 
 // conclude says how the change ended.

@@ -109,6 +109,9 @@ func (hr hookRun) env(result Result, cause error) []string {
 		"SUPERCTL_PREVIOUS="+was.Name,
 		"SUPERCTL_PREVIOUS_COMMIT="+was.Commit,
 	)
+	if hr.req.Run != "" {
+		env = append(env, "SUPERCTL_RUN="+hr.req.Run, "SUPERCTL_BY="+hr.req.Behalf)
+	}
 	if result != "" {
 		env = append(env, "SUPERCTL_OUTCOME="+string(result))
 	}

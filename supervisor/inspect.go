@@ -17,6 +17,10 @@ func (c *change) inspect() error {
 	if c.owner.opt.Inspect == nil || len(c.plan.Inspect) == 0 || (c.kind != Switch && c.kind != Rollback) {
 		return nil
 	}
+	if c.takesBack() {
+		c.warn("the migrations were not checked: run %s takes back what it made live", c.req.Run)
+		return nil
+	}
 	i := Inspection{Kind: c.kind, Plan: c.plan, Before: c.hooks().runsBefore(), Force: c.req.Force}
 	if c.from != nil {
 		i.Live = &c.from.plan

@@ -30,6 +30,10 @@ func (m *sim) act(a simAction) {
 		})
 	case "prepare":
 		m.prepare(d, a)
+	case "expect":
+		m.request(d, Request{Kind: Switch, Release: a.Release, Expect: fmt.Sprint("r", a.N)})
+	case "go back from":
+		m.request(d, Request{Kind: Rollback, Expect: fmt.Sprint("r", a.N)})
 	case "rollback", "reload":
 		m.request(d, Request{Kind: Kind(a.Do)})
 	case "restart", "pause", "resume":

@@ -49,12 +49,15 @@ func (m *sim) checkOutcome(d *simDaemon, req Request, out *Outcome) {
 	if req.Kind == Upgrade {
 		return
 	}
+	if req.Expect != "" && out.Previous != req.Expect && (out.Changed || out.Result == Reverted) {
+		m.violate("%s from %s, and %s was expected to be live", out.Kind, out.Previous, req.Expect)
+	}
 	overtaken := req.Kind == Rollback &&
 		!slices.ContainsFunc(m.of(m.ledger.records, out), func(o Outcome) bool { return o.Release == out.Release })
 	if overtaken {
 		return // it ended another change, whose own outcome says so
 	}
-	if (out.Changed || out.Result != Done) &&
+	if (out.Changed || out.Result != Done) && !strings.Contains(out.Error, "was expected") &&
 		!slices.ContainsFunc(out.Warnings, func(w string) bool { return strings.Contains(w, "history") }) {
 		if n := m.count(m.ledger.records, out); n != 1 {
 			m.violate("%s ended as %s, which the history has %d times", out.Kind, out.Result, n)

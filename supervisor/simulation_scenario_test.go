@@ -223,6 +223,14 @@ func (sc *scenario) prepare(r *rand.Rand) {
 			}.tidied())
 		}
 	}
+	if r.IntN(2) == 0 {
+		for range 1 + r.IntN(3) {
+			sc.Actions = append(sc.Actions, simAction{
+				At: 3000 + r.IntN(last), Do: []string{"expect", "go back from"}[r.IntN(2)],
+				Release: fmt.Sprint("r", 1+r.IntN(6)), N: 1 + r.IntN(6),
+			})
+		}
+	}
 	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
 }
 

@@ -204,6 +204,9 @@ func (c *change) follow() error {
 
 // resolve finds out where the change goes.
 func (c *change) resolve(ctx context.Context) (string, error) {
+	if c.kind == Rollback && !c.meetsExpectation() {
+		return c.leaveLive()
+	}
 	if err := c.choose(ctx); err != nil {
 		return "", err
 	}
@@ -220,6 +223,8 @@ func (c *change) resolve(ctx context.Context) (string, error) {
 		}
 		c.unchanged = detail + " is live already"
 		return c.unchanged, nil
+	case !c.meetsExpectation():
+		return "", &unexpectedError{c.req.Expect, c.was.release}
 	case c.warm:
 		return detail + fmt.Sprintf(", generation %d is still warm", c.to.id), nil
 	}

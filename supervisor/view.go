@@ -77,7 +77,7 @@ func (vw *view) releases(st *Status) {
 	if live := vw.owner.live; live != nil {
 		st.Release, st.Commit, st.Generation = live.plan.Release.Name, live.plan.Release.Commit, live.id
 		if l := vw.owner.liveSince; l != nil {
-			st.LiveSince, st.LiveBy, st.LiveOrigin = l.At, l.Who, &l.Origin
+			st.LiveSince, st.LiveBy, st.LiveOrigin, st.Run = l.At, l.Who, &l.Origin, l.Run
 		}
 	} else if vw.owner.startup.failure != "" && vw.owner.release != nil {
 		st.Expected = vw.owner.release.Name

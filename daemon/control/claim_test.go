@@ -25,11 +25,16 @@ func TestARequestHasTheClientsAddressAndThePeersUser(t *testing.T) {
 	path, last := asked(t)
 	t.Setenv("SSH_CONNECTION", "203.0.113.7 50000 192.0.2.1 22")
 	t.Setenv("SUDO_USER", "anna")
-	req := api.Request{Kind: api.Switch, Who: "the king"}
+	req := api.Request{Kind: api.Switch, Who: "the king", Origin: api.Origin{
+		Run: "20261129-1", Behalf: "bob", From: "the moon", Peer: &api.Peer{UID: 1 << 30},
+	}}
 	if _, err := NewClient(path).Change(t.Context(), req, func(api.Event) {}); err != nil {
 		t.Fatal(err)
 	}
 	req = last()
+	if req.Run != "20261129-1" || req.Behalf != "bob" {
+		t.Errorf("its run: %+v", req.Origin)
+	}
 	if req.From != "203.0.113.7" || int(req.Peer.UID) != os.Getuid() || strings.Contains(req.Who, "king") {
 		t.Errorf("%+v", req)
 	}

@@ -16,7 +16,9 @@ func (h handler) change(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, &req) {
 		return
 	}
+	run, behalf := req.Run, req.Behalf
 	req.Who, req.Origin = identify(r)
+	req.Run, req.Behalf = run, behalf
 	write := lineWriter(w)
 	t := startEventWriter(w)
 	out, err := h.c.Change(r.Context(), req, t.send)

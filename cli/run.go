@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/api"
+)
+
+// runFlags are the flags of a change that belongs to a run: one deploy over several hosts.
+func runFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "run", Usage: "the `ID` of the deploy over several hosts that this is a part of; " +
+				"kept in the history and in the environment of hooks",
+		},
+		&cli.StringFlag{Name: "by", Usage: "the `NAME` of the person who began the run"},
+	}
+}
+
+func expectFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "expect", Usage: "refuse unless `RELEASE` is live now; \"none\" if no release may be live",
+	}
+}
+
+func fromFlag() cli.Flag {
+	return &cli.StringFlag{Name: "from", Usage: "go back only if `RELEASE` is live; otherwise there is nothing to do"}
+}
+
+// changeRequest returns the request for a change, with what the flags of its command say.
+func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
+	limit, err := prepareFrom(cc)
+	req := api.Request{
+		Kind: kind, Force: cc.Bool("force"), Detach: cc.Bool("detach"), Prepare: limit,
+		Expect: cc.String("expect"), Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")},
+	}
+	if kind == api.Rollback {
+		req.Expect = cc.String("from")
+	}
+	err = errors.Join(err, req.Validate())
+	for _, flag := range []string{"run", "expect", "from"} {
+		if cc.IsSet(flag) && cc.String(flag) == "" {
+			err = errors.Join(err, fmt.Errorf("--%s is empty: leave it out, or give a value", flag))
+		}
+	}
+	switch {
+	case err != nil:
+	case req.Detach && req.Prepare > 0:
+		err = errors.New("--detach and --prepare exclude each other: a prepared change needs a client that waits")
+	case req.Behalf != "" && req.Run == "":
+		err = errors.New("--by needs a run: add --run ID")
+	}
+	if err != nil {
+		return req, &usageError{fmt.Errorf("%s: %w", cc.Command.Name, err)}
+	}
+	return req, nil
+}
+
+// changeFlags returns the flags of a command for a change: its own, and then those that all have.
+func changeFlags(own ...cli.Flag) []cli.Flag {
+	return slices.Concat(own, []cli.Flag{prepareFlag(), heartbeatFlag()}, runFlags(), []cli.Flag{jsonFlag()})
+}
