@@ -279,10 +279,10 @@ func (c *change) run() {
 	if (err != nil || c.unchanged != "") && !errors.Is(err, ErrStopping) {
 		c.putBack()
 	}
-	c.logEnd(err)
+	c.announce().log(err)
 	c.outcome = c.announce().conclude(err)
 	finished := c.announce().finished(err)
-	c.record(cmp.Or(finished, c.outcome), err)
+	c.announce().record(cmp.Or(finished, c.outcome), err)
 	var used map[string]bool
 	if c.owner.do(func() { used = c.owner.memory.valuesInUse() }) == nil {
 		c.owner.memory.clearValues(used) // the plan of a refused change is not needed any more
@@ -307,35 +307,35 @@ func (c *change) run() {
 	c.owner.releaseWatch.examine()
 }
 
-func (c *change) logEnd(err error) {
-	ended := []zap.Field{
-		zap.String("kind", string(c.req.Kind)), zap.String("who", c.req.By(c.req.Who)),
-		zap.String("release", c.plan.Release.Name),
-	}
-	if err != nil {
-		ended = append(ended, zap.String("error", c.errorText(err)))
-	}
-	c.owner.log.Info("change ended", ended...)
-}
-
-// record writes an outcome to the history, unless nothing has changed or it will be tried again.
-func (c *change) record(out *Outcome, failed error) {
-	if c.owner.opt.Record == nil || !c.outcome.Changed && failed == nil || c.firstStart().retries(failed) ||
-		mistyped(failed) {
-		return
-	}
-	if err := c.owner.journal.toHistory(*out); err != nil {
-		c.owner.log.Error("record history", zap.Error(err))
-		c.outcome.Warnings = append(c.outcome.Warnings, "the history could not be written: "+err.Error())
-	}
-}
-
 // mistyped reports whether a change was asked to go to a release that there is not, or from one that
 // is not live: only its client needs to know.
 func mistyped(err error) bool {
 	var none *NoSuchReleaseError
 	var other *unexpectedError
 	return errors.As(err, &none) || errors.As(err, &other)
+}
+
+func (an announcements) log(err error) {
+	ended := []zap.Field{
+		zap.String("kind", string(an.req.Kind)), zap.String("who", an.req.By(an.req.Who)),
+		zap.String("release", an.plan.Release.Name),
+	}
+	if err != nil {
+		ended = append(ended, zap.String("error", an.errorText(err)))
+	}
+	an.owner.log.Info("change ended", ended...)
+}
+
+// record writes an outcome to the history, unless nothing has changed or it will be tried again.
+func (an announcements) record(out *Outcome, failed error) {
+	if an.owner.opt.Record == nil || !an.outcome.Changed && failed == nil || an.firstStart().retries(failed) ||
+		mistyped(failed) {
+		return
+	}
+	if err := an.owner.journal.toHistory(*out); err != nil {
+		an.owner.log.Error("record history", zap.Error(err))
+		an.outcome.Warnings = append(an.outcome.Warnings, "the history could not be written: "+err.Error())
+	}
 }
 
 // conclude says how the change ended.

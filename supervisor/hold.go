@@ -27,6 +27,17 @@ func (h holding) applies() bool {
 	return h.from != nil && !h.warm && (h.kind == Switch || h.kind == Rollback) && h.plan.hold() > 0
 }
 
+// turnOver is a change whose old workers finish before the new ones serve.
+func (h holding) turnOver() error {
+	if err := h.prepare(); err != nil {
+		return err
+	}
+	if err := h.perform(); err != nil {
+		return h.comeBack(err)
+	}
+	return h.finish(h.firstAnswer)
+}
+
 // prepare proves the release of a prepared change while the old one serves, and waits for the word.
 // The proof comes again when connections are held: the `before` hooks may alter what it depends on.
 func (h holding) prepare() error {

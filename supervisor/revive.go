@@ -5,16 +5,6 @@ import (
 	"fmt"
 )
 
-// isDown reports whether the live generation has a listener on which nobody answers. Troubles
-// around the app are not meant: a start of its workers would not help.
-func (c *change) isDown() bool {
-	return ask(c.owner.core, func() bool {
-		v := verdict{health: HealthOK}
-		c.owner.health.judgeLive(&v)
-		return v.health == HealthDown
-	})
-}
-
 // revive starts what waits in its back-off at once, and waits until the live generation serves or
 // has failed once more. A switch to the release that is live and does not serve asks for that.
 func (c *change) revive(ctx context.Context) (string, error) {

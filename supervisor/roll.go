@@ -43,6 +43,14 @@ func (r rolling) applies() bool {
 	return fits
 }
 
+// turnOver is a change that replaces the old workers a few at a time.
+func (r rolling) turnOver() error {
+	if err := r.perform(); err != nil {
+		return r.abandonHalf(err)
+	}
+	return r.finish(nil)
+}
+
 // perform is all that comes before the end of a roll: each new instance proves itself on a
 // listener of its own before it gets connections, and before the old one in its place finishes.
 // Until the cutover, which is the end of the roll, the old generation is the one that is live: if

@@ -47,9 +47,3 @@ func (c *change) orUnchecked(err error) error {
 	}
 	return err
 }
-
-// bootsFirst reports whether the boot of the new workers is the first thing that the change does.
-// Whatever is done before it, such as hooks, needs a release that is known to be sound.
-func (c *change) bootsFirst() bool {
-	return !c.hooks().runsBefore() && !c.roll().applies() && !c.hold().applies() && len(c.plan.Inspect) == 0
-}

@@ -64,42 +64,24 @@ func (c *change) perform() error {
 
 // turnOver is a change with a generation of its own.
 func (c *change) turnOver() error {
-	if err := c.step(stepResolve, c.resolve); err != nil {
+	if err := c.step(stepResolve, c.resolution().find); err != nil {
 		return err
 	}
 	if c.unchanged != "" {
 		return c.awaitGo()
 	}
 	if c.revives {
-		if err := c.awaitGo(); err != nil {
-			return err
-		}
-		return c.inPlace(stepRestart, c.revive)
+		return oneByOne(c.awaitGo, func() error { return c.inPlace(stepRestart, c.revive) })
 	}
 	c.announce().owe()
-	if err := c.canary().refuse(); err != nil {
+	if err := oneByOne(c.canary().refuse, c.share, c.inspect); err != nil {
 		return err
 	}
-	if err := c.share(); err != nil {
-		return err
-	}
-	if err := c.inspect(); err != nil {
-		return err
-	}
-	if c.roll().applies() {
-		if err := c.roll().perform(); err != nil {
-			return c.roll().abandonHalf(err)
-		}
-		return c.finish(nil)
-	}
-	if c.hold().applies() {
-		if err := c.hold().prepare(); err != nil {
-			return err
-		}
-		if err := c.hold().perform(); err != nil {
-			return c.hold().comeBack(err)
-		}
-		return c.finish(c.hold().firstAnswer)
+	switch {
+	case c.roll().applies():
+		return c.roll().turnOver()
+	case c.hold().applies():
+		return c.hold().turnOver()
 	}
 	if err := c.stage(); err != nil {
 		return c.undo().abandon(err)
@@ -111,6 +93,16 @@ func (c *change) turnOver() error {
 		return c.undo().abandon(err)
 	}
 	return c.finish(nil)
+}
+
+// oneByOne runs steps until one fails.
+func oneByOne(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finish is what comes after the cutover: first, if there is one, and then what every change has.
@@ -200,100 +192,6 @@ func (c *change) follow() error {
 		return c.step(stepProbation, c.watch().run)
 	}
 	return nil
-}
-
-// resolve finds out where the change goes.
-func (c *change) resolve(ctx context.Context) (string, error) {
-	if c.kind == Rollback && !c.meetsExpectation() {
-		return c.leaveLive()
-	}
-	if err := c.choose(ctx); err != nil {
-		return "", err
-	}
-	detail := c.plan.Release.Name
-	if c.plan.Release.Commit != "" {
-		detail += " (" + short(c.plan.Release.Commit) + ")"
-	}
-	switch {
-	case c.req.Kind == Switch && c.from != nil && c.from.plan.Release.Path == c.plan.Release.Path:
-		if c.revives = c.isDown(); c.revives {
-			c.kind = Restart
-			c.startCheck()
-			return detail + " is live and does not serve", c.checked()
-		}
-		c.unchanged = detail + " is live already"
-		return c.unchanged, nil
-	case !c.meetsExpectation():
-		return "", &unexpectedError{c.req.Expect, c.was.release}
-	case c.warm:
-		return detail + fmt.Sprintf(", generation %d is still warm", c.to.id), nil
-	}
-	c.startCheck()
-	if c.bootsFirst() {
-		return detail, nil
-	}
-	return detail, c.checked()
-}
-
-// choose finds the plan of the release that the change goes to.
-func (c *change) choose(ctx context.Context) error {
-	switch {
-	case c.kind == Restart:
-		c.plan = c.from.plan
-	case c.keptWarm():
-		c.warm, c.plan = true, c.to.plan
-	default:
-		thaw, err := c.owner.freeze(ctx)
-		if err != nil {
-			return err
-		}
-		defer thaw() // when c.release says which it is
-		if err := c.askForPlan(ctx); err != nil {
-			return err
-		}
-	}
-	return c.owner.do(func() { c.release = c.plan.Release })
-}
-
-func (c *change) askForPlan(ctx context.Context) (err error) {
-	t := Target{Kind: c.req.Kind, Word: c.req.Release, Live: c.was.release, Previous: c.was.previous}
-	if c.from == nil {
-		t.Live = nil
-	}
-	if c.plan, err = c.owner.opt.Resolve(ctx, t); err != nil {
-		return err
-	}
-	c.keepValues(&c.plan)
-	for _, text := range c.plan.Warnings {
-		c.warn("%s", text)
-	}
-	return nil
-}
-
-// freeze keeps the releases where they are while one of them is chosen.
-func (co *core) freeze(ctx context.Context) (thaw func(), err error) {
-	if co.opt.Freeze == nil {
-		return func() {}, nil
-	}
-	return co.opt.Freeze(ctx)
-}
-
-func short(commit string) string { return commit[:min(len(commit), 10)] }
-
-// keptWarm finds the generation that a rollback can go back to in an instant.
-func (c *change) keptWarm() bool {
-	if c.req.Kind != Rollback {
-		return false
-	}
-	_ = c.owner.do(func() {
-		for _, g := range ordered(c.owner.generations) {
-			if g.state == Standby && g.plan.Release.Path == c.was.previous.Path && g.lacks() == "" &&
-				g.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }) {
-				c.to = g
-			}
-		}
-	})
-	return c.to != nil
 }
 
 // boot starts the new generation without traffic.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -116,41 +117,16 @@ func Keep(args []string) int {
 	return 0
 }
 
-// keepRoom makes room in the pipes of a directory until nobody is left who could write to one.
+// keepRoom makes room in the pipes of a directory until no process can write to one any more.
 func keepRoom(dir string) error {
-	paths, err := filepath.Glob(filepath.Join(dir, "g*"))
-	if err != nil {
-		return err
-	}
 	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
 	defer unix.Close(poll)
-	pipes := make(map[int32]*keptPipe)
-	for _, path := range paths {
-		// For reading only: the end of the last writer is told then.
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-		if err != nil {
-			continue // its worker has ended
-		}
-		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
-			_ = unix.Close(fd)
-			continue
-		}
-		// A FIFO tells of the end of its writers only when it has had one since it was opened
-		// (fs/pipe.c, pipe_poll).
-		if writer, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0); err == nil {
-			_ = unix.Close(writer)
-		}
-		// Told at each write, and not as long as there is something to read.
-		if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{
-			Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(fd),
-		}); err != nil {
-			return fmt.Errorf("epoll: %w", err)
-		}
-		pipes[int32(fd)] = &keptPipe{path: path, fd: fd}
+	pipes, err := openPipes(poll, dir)
+	if err != nil {
+		return err
 	}
 	events := make([]unix.EpollEvent, 16)
 	for len(pipes) > 0 {
@@ -171,6 +147,50 @@ func keepRoom(dir string) error {
 		}
 	}
 	return nil
+}
+
+// openPipes opens the pipes of a directory and adds them to poll. It returns them by their
+// descriptors.
+func openPipes(poll int, dir string) (map[int32]*keptPipe, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "g*"))
+	if err != nil {
+		return nil, err
+	}
+	pipes := make(map[int32]*keptPipe)
+	for _, path := range paths {
+		fd, err := openKept(path)
+		if err != nil {
+			continue // its worker has ended
+		}
+		// An event comes at each write, and none as long as there is something to read.
+		if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{
+			Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(fd),
+		}); err != nil {
+			return nil, fmt.Errorf("epoll: %w", err)
+		}
+		pipes[int32(fd)] = &keptPipe{path: path, fd: fd}
+	}
+	return pipes, nil
+}
+
+// openKept opens a pipe for reading only: so its reader is told of the end of the last writer.
+func openKept(path string) (fd int, err error) {
+	const flags = unix.O_NONBLOCK | unix.O_CLOEXEC | unix.O_NOFOLLOW
+	fd, err = unix.Open(path, unix.O_RDONLY|flags, 0)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		_ = unix.Close(fd)
+		return -1, cmp.Or(err, error(unix.EINVAL))
+	}
+	// A FIFO tells of the end of its writers only when it has had one since it was opened
+	// (fs/pipe.c, pipe_poll).
+	if writer, err := unix.Open(path, unix.O_WRONLY|flags, 0); err == nil {
+		_ = unix.Close(writer)
+	}
+	return fd, nil
 }
 
 type keptPipe struct {

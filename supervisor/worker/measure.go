@@ -53,48 +53,71 @@ func Measure(workers []Measured) []Usage {
 // group, by descent, and by the tag in the environment, which is read only of processes that the
 // other two do not find.
 func families(all []proc.Stat, workers []Measured) [][]proc.Stat {
-	const nobody = -1
-	byPID, byTag := make(map[int]int, len(workers)), make(map[string]int, len(workers))
-	for i, w := range workers {
-		byPID[w.PID()], byTag[w.Tag()] = i, i
-	}
-	byID := make(map[int]*proc.Stat, len(all))
-	for i := range all {
-		byID[all[i].PID] = &all[i]
-	}
-	owners := make(map[int]int, len(all))
-	var owner func(s *proc.Stat) int
-	owner = func(s *proc.Stat) int {
-		if i, ok := owners[s.PID]; ok {
-			return i
-		}
-		owners[s.PID] = nobody // the parents of a process that has moved while the list was read may form a circle
-		found, ok := byPID[s.PID]
-		if !ok {
-			found, ok = byPID[s.Group]
-		}
-		if parent := byID[s.Parent]; !ok && parent != nil && s.PID != os.Getpid() {
-			found = owner(parent)
-			ok = found != nobody
-		}
-		if !ok && s.PID != os.Getpid() {
-			if tag, tagged, err := tagOf(s.PID); err == nil && tagged {
-				found, ok = byTag[tag]
-			}
-		}
-		if !ok {
-			found = nobody
-		}
-		owners[s.PID] = found
-		return found
-	}
+	k := newKinship(all, workers)
 	members := make([][]proc.Stat, len(workers))
 	for i := range all {
 		if s := &all[i]; !s.Ended() {
-			if of := owner(s); of != nobody {
+			if of := k.owner(s); of != noWorker {
 				members[of] = append(members[of], *s)
 			}
 		}
 	}
 	return members
+}
+
+// kinship knows which worker each process belongs to. A worker is its index.
+type kinship struct {
+	byPID  map[int]int    // workers by their pid
+	byTag  map[string]int // and by their tag
+	all    map[int]*proc.Stat
+	owners map[int]int // of the processes that were asked for already
+}
+
+// noWorker is the owner of a process of no worker.
+const noWorker = -1
+
+func newKinship(all []proc.Stat, workers []Measured) *kinship {
+	k := &kinship{
+		byPID: make(map[int]int, len(workers)), byTag: make(map[string]int, len(workers)),
+		all: make(map[int]*proc.Stat, len(all)), owners: make(map[int]int, len(all)),
+	}
+	for i, w := range workers {
+		k.byPID[w.PID()], k.byTag[w.Tag()] = i, i
+	}
+	for i := range all {
+		k.all[all[i].PID] = &all[i]
+	}
+	return k
+}
+
+// owner returns the worker that a process belongs to, or noWorker.
+func (k *kinship) owner(s *proc.Stat) int {
+	if i, ok := k.owners[s.PID]; ok {
+		return i
+	}
+	k.owners[s.PID] = noWorker // the parents of a process that has moved while the list was read may form a circle
+	k.owners[s.PID] = k.find(s)
+	return k.owners[s.PID]
+}
+
+func (k *kinship) find(s *proc.Stat) int {
+	for _, pid := range []int{s.PID, s.Group} {
+		if i, ok := k.byPID[pid]; ok {
+			return i
+		}
+	}
+	if s.PID == os.Getpid() {
+		return noWorker
+	}
+	if parent := k.all[s.Parent]; parent != nil {
+		if i := k.owner(parent); i != noWorker {
+			return i
+		}
+	}
+	if tag, tagged, err := tagOf(s.PID); err == nil && tagged {
+		if i, ok := k.byTag[tag]; ok {
+			return i
+		}
+	}
+	return noWorker
 }

@@ -51,38 +51,23 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	if err != nil {
 		return err
 	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return fmt.Errorf("pipe: %w", err)
-	}
-	reader, err := nonblocking(pipe[0])
+	reader, writer, err := newPipe()
 	if err != nil {
-		return errors.Join(err, unix.Close(pipe[0]), unix.Close(pipe[1]))
+		return err
 	}
 	defer reader.Close()
 	o := order{
 		Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Secrets: c.Secrets,
 		Dir: c.Dir, User: c.User, Cgroup: c.Cgroup,
 	}
-	w, err := o.startTo(c.Stdout, pipe[1], tag)
-	_ = unix.Close(pipe[1])
+	w, err := o.startTo(c.Stdout, writer, tag)
+	_ = unix.Close(writer)
 	if err != nil {
 		return err
 	}
 	read := make(chan error, 1)
-	go func() {
-		s := splitter{emit: func(l Line) { line(string(l.Text)) }}
-		_, err := io.Copy(writerFunc(s.write), reader)
-		s.flush()
-		read <- err
-	}()
-	var killed error
-	select {
-	case <-w.Done():
-	case <-ctx.Done():
-		killed = context.Cause(ctx)
-		w.askToEnd()
-	}
+	go func() { read <- readLines(reader, line) }()
+	killed := w.awaitEnd(ctx)
 	// What it has left in the background would keep the pipe open, and outlive it.
 	err = w.KillAll()
 	<-w.Done()
@@ -92,13 +77,47 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 	if readErr := <-read; readErr != nil && !errors.Is(readErr, os.ErrDeadlineExceeded) {
 		err = errors.Join(err, readErr)
 	}
-	switch {
-	case killed != nil:
-		return errors.Join(killed, err)
-	case w.exit.Signal != 0 || w.exit.Code != 0:
-		return errors.Join(&ExitError{w.exit}, err)
+	return errors.Join(w.failure(killed), err)
+}
+
+// failure returns why a command that has ended did not succeed: that it was killed, or its exit.
+func (w *Worker) failure(killed error) error {
+	if killed == nil && (w.exit.Signal != 0 || w.exit.Code != 0) {
+		return &ExitError{w.exit}
 	}
+	return killed
+}
+
+// newPipe returns a pipe whose reader takes no thread while it waits.
+func newPipe() (reader *os.File, writer int, err error) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return nil, -1, fmt.Errorf("pipe: %w", err)
+	}
+	if reader, err = nonblocking(pipe[0]); err != nil {
+		return nil, -1, errors.Join(err, unix.Close(pipe[0]), unix.Close(pipe[1]))
+	}
+	return reader, pipe[1], nil
+}
+
+// readLines hands on each line of a pipe until it is closed.
+func readLines(reader *os.File, line func(string)) error {
+	s := splitter{emit: func(l Line) { line(string(l.Text)) }}
+	_, err := io.Copy(writerFunc(s.write), reader)
+	s.flush()
 	return err
+}
+
+// awaitEnd waits for the end of a command. When ctx ends first it asks the command to end, and
+// returns the cause.
+func (w *Worker) awaitEnd(ctx context.Context) (killed error) {
+	select {
+	case <-w.Done():
+		return nil
+	case <-ctx.Done():
+		w.askToEnd()
+		return context.Cause(ctx)
+	}
 }
 
 // startTo starts a command whose stdout is a file, when it is one, and else its stderr.

@@ -42,6 +42,7 @@ func Shim(args []string) int {
 	return 127
 }
 
+// become turns this process into the worker. The order of the steps matters: see each.
 func (o *order) become(status int) error {
 	// Everything above the listeners goes at the exec; the status descriptor is how Start knows
 	// that it happened.
@@ -49,25 +50,8 @@ func (o *order) become(status int) error {
 		!errors.Is(err, unix.ENOSYS) {
 		return fmt.Errorf("close_range: %w", err)
 	}
-	// As the daemon's user, who may move a process between groups of the tree, and before anything
-	// could be forked. Not by CLONE_INTO_CGROUP: where the unit restricts namespaces, clone3 is not
-	// there.
-	if o.Cgroup != "" {
-		if err := cgroup.Join(o.Cgroup); err != nil {
-			return err
-		}
-	}
-	if o.NoFile > 0 {
-		limit := unix.Rlimit{Cur: o.NoFile, Max: o.NoFile}
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-			return fmt.Errorf("limit of open files %d: %w", o.NoFile, err)
-		}
-	}
-	// Before the user changes: an ambient capability of the unit (CAP_NET_BIND_SERVICE) is not for
-	// workers.
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil &&
-		!errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("drop ambient capabilities: %w", err)
+	if err := o.confine(); err != nil {
+		return err
 	}
 	if err := o.changeUser(); err != nil {
 		return err
@@ -88,6 +72,29 @@ func (o *order) become(status int) error {
 	}
 	env := append(append(o.Env, secrets...), "LISTEN_PID="+strconv.Itoa(os.Getpid()))
 	return execute(o.Path, o.Args, env)
+}
+
+// confine sets the control group, the limits and the capabilities, as the daemon's user: it may
+// move a process between groups of the tree, and must before anything could be forked.
+func (o *order) confine() error {
+	// Not by CLONE_INTO_CGROUP: where the unit restricts namespaces, clone3 is not there.
+	if o.Cgroup != "" {
+		if err := cgroup.Join(o.Cgroup); err != nil {
+			return err
+		}
+	}
+	if o.NoFile > 0 {
+		limit := unix.Rlimit{Cur: o.NoFile, Max: o.NoFile}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			return fmt.Errorf("limit of open files %d: %w", o.NoFile, err)
+		}
+	}
+	// An ambient capability of the unit (CAP_NET_BIND_SERVICE) is not for workers.
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil &&
+		!errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("drop ambient capabilities: %w", err)
+	}
+	return nil
 }
 
 // defaultSignals gives every signal that is ignored its default action. One that is caught becomes

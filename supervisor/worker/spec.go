@@ -115,28 +115,20 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 		return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
 	defer unix.Close(null)
-	var status [2]int
-	if err := unix.Pipe2(status[:], unix.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("pipe: %w", err)
-	}
-	// Non-blocking, so that the wait takes no thread: a thousand workers may start at once.
-	reader, err := nonblocking(status[0])
+	failure, status, err := newPipe() // a thousand workers may start at once
 	if err != nil {
-		return nil, errors.Join(err, unix.Close(status[0]), unix.Close(status[1]))
+		return nil, err
 	}
-	defer reader.Close()
+	defer failure.Close()
 	fds := []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr)}
 	for _, f := range files {
 		fds = append(fds, uintptr(f.FD))
 	}
-	fds = append(fds, uintptr(status[1]), uintptr(orders))
+	fds = append(fds, uintptr(status), uintptr(orders))
 	pidfd := -1
-	// The shim lives for milliseconds: a thousand of them are quicker with one thread each, and
-	// without garbage collection.
-	env := []string{tagVar + "=" + tag, "GOMAXPROCS=1", "GOGC=off"}
-	attr := &syscall.ProcAttr{Dir: "/", Env: env, Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd}}
-	pid, err := fork(ofApp, proc.SelfExe, []string{"superctl", ShimArg, strconv.Itoa(len(files))}, attr)
-	_ = unix.Close(status[1])
+	args := []string{"superctl", ShimArg, strconv.Itoa(len(files))}
+	pid, err := fork(ofApp, proc.SelfExe, args, shimAttributes(tag, fds, &pidfd))
+	_ = unix.Close(status)
 	if err != nil {
 		return nil, fmt.Errorf("fork: %w", err)
 	}
@@ -144,16 +136,30 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	if err != nil {
 		return nil, err
 	}
-	why, err := io.ReadAll(reader)
-	if err == nil && len(why) > 0 {
-		err = errors.New(string(why))
-	}
-	if err != nil {
+	if err := readFailure(failure); err != nil {
 		w.letGo()
 		<-w.Done()
 		return nil, err
 	}
 	return w, nil
+}
+
+// shimAttributes returns what a shim begins with. It lives for milliseconds: a thousand of them are
+// quicker with one thread each, and without garbage collection.
+func shimAttributes(tag string, fds []uintptr, pidfd *int) *syscall.ProcAttr {
+	return &syscall.ProcAttr{
+		Dir: "/", Env: []string{tagVar + "=" + tag, "GOMAXPROCS=1", "GOGC=off"}, Files: fds,
+		Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: pidfd},
+	}
+}
+
+// readFailure returns why a shim has not become its worker; nil once it has.
+func readFailure(failure io.Reader) error {
+	why, err := io.ReadAll(failure)
+	if err == nil && len(why) > 0 {
+		err = errors.New(string(why))
+	}
+	return err
 }
 
 // environment is the worker's, complete but for LISTEN_PID, which only the shim knows. expanded is
