@@ -164,10 +164,14 @@ func (rc *recovery) attach(in *instance, w process, ws *workerState) {
 		// for each preset).
 		in.state = InstanceStopping
 		// finishDraining goes on with it, when its listeners are adopted too.
+	case ws.Leaving:
+		in.state, in.since = InstanceStopping, time.Now()
 	case ws.State == InstanceReady:
 		in.state, in.wanted, in.notified, in.healthy = InstanceReady, true, true, true
 	default:
-		in.state, in.wanted, in.notified = InstanceStarting, true, ws.Notified
+		// A live worker may have said READY=1 to a daemon that died before it wrote that down, and says
+		// it once.
+		in.state, in.wanted, in.notified = InstanceStarting, true, ws.Notified || in.gen.state == Live
 	}
 }
 

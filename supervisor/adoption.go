@@ -107,6 +107,9 @@ func (a adoption) comeFrom(was *ChangeStatus) {
 		a.was.liveSince = a.was.previousSince // of what is still warm
 	}
 	a.was.release = &a.from.plan.Release
+	if was != nil {
+		a.was.previous, a.was.previousSince = a.owner.journal.interrupted.before()
+	}
 	if was != nil && was.Kind != string(start) {
 		a.kind = Kind(was.Kind)
 	}

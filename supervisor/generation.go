@@ -45,6 +45,8 @@ type generation struct {
 
 	reverted bool // it was live and has failed: its connections are not waited for
 
+	standsIn bool // it serves what is queued for workers that are gone (see standin.go)
+
 	state     GenerationState
 	since     time.Time
 	instances []*instance
@@ -251,7 +253,11 @@ func (ls *listenerSet) shares(g *generation, l listener) bool {
 // close gives up a listener from which no worker accepts any more.
 func (g *generation) close(l listener) {
 	log := g.owner.log.With(zap.Int("generation", g.id), zap.String("listener", l.gate.Name()))
-	if n, _, err := l.queue(); err == nil && n > 0 && !l.shared() && !g.private {
+	if n := l.queued(); n > 0 && !g.private {
+		// A live generation stages the listener of a replaced worker again, under the same number.
+		if !g.standsIn && g != g.owner.live && g.owner.listeners.standIn(l) {
+			return
+		}
 		log.Warn(
 			"connections are still queued for a generation that is gone; they are reset now", zap.Int("connections", n),
 		)

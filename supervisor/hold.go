@@ -116,45 +116,58 @@ func (h holding) quiesce(ctx context.Context) (string, error) {
 		h.background().stopAll(ctx, func() []*instance { return background })
 }
 
-// turnToHeld turns the gate to a generation of the old plan that has no workers.
+// turnToHeld turns the gate to a generation of the old plan that has no workers, once the next
+// daemon would know its listeners.
 func (h holding) turnToHeld(context.Context) (string, error) {
 	old := h.from
+	var held *generation
 	if err := h.owner.try(func() (err error) {
-		h.from, err = old.holdBack(h.ctx)
+		held, err = old.newHeld(nil)
 		return err
 	}); err != nil {
 		return "", err
 	}
 	if err := h.owner.journal.durable(); err != nil {
-		return "", errors.Join(err, h.owner.try(func() error {
-			held := h.from
-			h.from = old
-			return old.serveInsteadOf(held)
-		}))
+		return "", errors.Join(err, h.owner.do(held.retire))
+	}
+	if err := h.owner.try(func() error { return old.yieldTo(h.ctx, held) }); err != nil {
+		return "", err
+	}
+	h.from = held
+	if err := h.owner.journal.durable(); err != nil {
+		h.from = old
+		return "", errors.Join(err, h.owner.try(func() error { return old.serveInsteadOf(held) }))
 	}
 	return "new connections wait", nil
 }
 
-// holdBack makes a generation of g's plan live in the place of g, without workers. When that fails,
-// it returns g and g is still live.
-func (g *generation) holdBack(ctx context.Context) (*generation, error) {
-	if ctx.Err() != nil {
-		return g, context.Cause(ctx)
-	}
+// newHeld makes a generation of g's plan that has listeners, those in taken among them, and no
+// workers.
+func (g *generation) newHeld(taken map[string]listener) (*generation, error) {
 	held := g.owner.newGeneration(g.plan, g.gates, "")
 	held.held = true
-	err := held.openListeners()
+	maps.Copy(held.staged, taken)
+	if err := held.openListeners(); err != nil {
+		held.retire()
+		return nil, err
+	}
+	return held, nil
+}
+
+// yieldTo makes a held generation live in the place of g. When that fails, g is still live.
+func (g *generation) yieldTo(ctx context.Context, held *generation) error {
+	err := context.Cause(ctx)
 	if err == nil {
 		err = g.owner.listeners.turnGates(held, g)
 	}
 	if err != nil {
 		held.retire()
-		return g, err
+		return err
 	}
 	g.transit(superseded)
 	held.transit(cutOver)
 	g.owner.live = held
-	return held, nil
+	return nil
 }
 
 // serveInsteadOf makes g live again in the place of one that was held.
@@ -363,14 +376,23 @@ func (h holding) turnBackHeld() (string, error) {
 	if err := h.background().stopAll(ctx, func() []*instance { return withoutListeners(failed) }); err != nil {
 		return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
 	}
-	var dead bool
+	dead := ask(h.owner.core, func() bool { return !failed.serves() })
+	var back *generation
 	if err := h.owner.try(func() (err error) {
-		dead, err = h.holdAgain()
+		var taken map[string]listener
+		if dead {
+			taken = failed.staged
+		}
+		back, err = h.from.newHeld(taken)
 		return err
 	}); err != nil {
 		return "", err
 	}
 	_ = h.owner.journal.durable() // it says so itself, and the site must not stay down for it
+	if err := h.owner.try(func() error { return h.holdAgain(back, dead) }); err != nil {
+		return "", err
+	}
+	_ = h.owner.journal.durable()
 	h.point(h.from.plan.Release)
 	if !dead {
 		if _, err := h.settle(ctx, failed); err != nil {
@@ -390,27 +412,19 @@ func (h holding) turnBackHeld() (string, error) {
 	return h.serveAgain(h.from)
 }
 
-// holdAgain is turnBackHeld as the owner does it; dead tells that the failed generation serves no
-// more.
-func (h holding) holdAgain() (dead bool, err error) {
-	way := h.from
-	dead = !slices.ContainsFunc(h.to.instances, func(in *instance) bool {
+// serves reports whether a worker of the generation that has listeners is ready.
+func (g *generation) serves() bool {
+	return slices.ContainsFunc(g.instances, func(in *instance) bool {
 		return len(in.proc.Listen) > 0 && in.state == InstanceReady
 	})
-	back := h.owner.newGeneration(way.plan, way.gates, "")
-	back.held = true
-	if dead {
-		maps.Copy(back.staged, h.to.staged)
-	}
-	if err = back.openListeners(); err == nil {
-		err = h.owner.listeners.turnGates(back, h.to)
-	}
-	if err != nil {
-		if dead {
-			clear(back.staged)
-		}
+}
+
+// holdAgain is turnBackHeld as the owner does it: back, which is held, becomes live in the place of
+// the failed generation. When that is dead, back has its listeners.
+func (h holding) holdAgain(back *generation, dead bool) error {
+	if err := h.owner.listeners.turnGates(back, h.to); err != nil {
 		back.retire()
-		return dead, err
+		return err
 	}
 	if dead {
 		clear(h.to.staged)
@@ -418,7 +432,8 @@ func (h holding) holdAgain() (dead bool, err error) {
 	h.undo().restoreRecords()
 	h.to.transit(superseded)
 	back.transit(cutOver)
+	way := h.from
 	h.owner.live, h.from = back, back
 	way.retire()
-	return dead, nil
+	return nil
 }

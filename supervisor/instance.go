@@ -43,20 +43,21 @@ type instance struct {
 	turn    int // counts workers; what belongs to an earlier one is late and ignored
 	timer   *time.Timer
 
-	notified  bool     // said READY=1
-	healthy   bool     // its process passed its health check since it started
-	vouched   bool     // it need not pass its health check: see rolling.vouch
-	seen      bool     // it was looked at, so that it may be ready
-	finding   string   // what the newest look has found; "" = nothing
-	look      *lookout // nil but while it starts
-	restarts  int
-	streak    int // deaths without a long life in between
-	reason    string
-	refusal   string // why it is given up before its start timeout
-	says      string // newest STATUS=
-	endLinger func() // ends its lingering; nil = it has never lingered
-	flag      flag   // by which its worker knows that it drains
-	hooked    bool   // its worker has the drain hook, which looks at the flag
+	notified bool     // said READY=1
+	healthy  bool     // its process passed its health check since it started
+	vouched  bool     // it need not pass its health check: see rolling.vouch
+	seen     bool     // it was looked at, so that it may be ready
+	dead     bool     // its main process has ended; what that has left behind is being killed
+	finding  string   // what the newest look has found; "" = nothing
+	look     *lookout // nil but while it starts
+	restarts int
+	streak   int // deaths without a long life in between
+	reason   string
+	refusal  string      // why it is given up before its start timeout
+	says     string      // newest STATUS=
+	lingers  *lingerWait // it keeps its connections, and has not had its stop signal; nil = it does not
+	flag     flag        // by which its worker knows that it drains
+	hooked   bool        // its worker has the drain hook, which looks at the flag
 
 	tail     *worker.Tail
 	pid      atomic.Int64 // for the lines that are read beside the owner
@@ -82,6 +83,9 @@ func (in *instance) fire(ev instanceEvent) {
 		in.state, in.since = t.to, time.Now()
 		in.disarm()
 		in.endLook()
+		if t.do != doRecall {
+			in.lingers = nil
+		}
 		in.owner.journal.dirty = true
 	}
 	switch t.do {
@@ -94,6 +98,8 @@ func (in *instance) fire(ev instanceEvent) {
 		in.backOff()
 	case doStop:
 		in.signalStop()
+	case doRecall:
+		in.recall()
 	case doKill:
 		in.kill()
 	case doGiveUp:
@@ -114,6 +120,10 @@ func (in *instance) start() {
 		return
 	}
 	in.wanted, in.leaving = true, false
+	if in.lingers != nil {
+		in.fire(recalled)
+		return
+	}
 	in.fire(startAsked)
 }
 
@@ -127,7 +137,7 @@ func (in *instance) stop() {
 // kernel to have loaded the program; it comes back as begun.
 func (in *instance) spawn() {
 	in.turn++
-	in.notified, in.healthy, in.says, in.refusal = false, false, "", ""
+	in.notified, in.healthy, in.dead, in.says, in.refusal = false, false, false, "", ""
 	in.born = time.Now()
 	in.owner.flags.open(in)
 	err := in.openOutput()
@@ -247,7 +257,10 @@ func (in *instance) watch(turn int, w process) {
 	out := in.out
 	in.owner.async(func() {
 		<-w.Done()
-		in.owner.post(func() { in.gen.endCanary() }) // before all else, which takes its time
+		in.owner.post(func() { // before all else, which takes its time
+			in.dead = in.dead || turn == in.turn
+			in.gen.endCanary()
+		})
 		oom := cgroup.OutOfMemory(w.Cgroup())
 		err := errors.Join(w.KillAll(), in.owner.opt.Cgroups.Remove(w.Cgroup()))
 		if out != nil {
@@ -303,10 +316,14 @@ func (in *instance) gone() {
 
 // maybeReady moves a starting instance on when it has all that it needs.
 func (in *instance) maybeReady() {
-	p := in.proc
-	if in.w != nil && (!p.Notify || in.notified) && (p.Health == nil || in.healthy) && in.mayBeReady() {
+	if in.w != nil && in.proved() && in.mayBeReady() {
 		in.fire(becameReady)
 	}
+}
+
+// proved reports whether the worker has said and shown what it must before it may serve.
+func (in *instance) proved() bool {
+	return (!in.proc.Notify || in.notified) && (in.proc.Health == nil || in.healthy)
 }
 
 // relisten puts back what a server changes on a listener that it inherits: gunicorn and others set
@@ -338,7 +355,7 @@ func (in *instance) signalStop() {
 	}
 	in.owner.flags.update(in)
 	in.owner.flags.findHook(in)
-	if limit := in.lingers(); limit > 0 {
+	if limit := in.mayLinger(); limit > 0 {
 		in.linger(limit, 0)
 		return
 	}
@@ -348,6 +365,7 @@ func (in *instance) signalStop() {
 // sendStop sends the stop signal to the main process only: sent to the group, it cuts requests on
 // uWSGI and hypercorn.
 func (in *instance) sendStop() {
+	in.lingers = nil
 	if err := in.w.Signal(syscall.Signal(in.proc.StopSignal)); err != nil {
 		in.owner.log.Error("send stop signal", append(in.fields(), zap.Error(err))...)
 	}

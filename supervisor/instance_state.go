@@ -5,6 +5,7 @@ type instanceEvent string
 
 const (
 	startAsked     instanceEvent = "start asked"
+	recalled       instanceEvent = "recalled" // wanted again before it has had its stop signal
 	becameReady    instanceEvent = "became ready"
 	startTimedOut  instanceEvent = "start timed out"
 	died           instanceEvent = "died"  // exited or could not be spawned, and is to be started again
@@ -24,6 +25,7 @@ const (
 	doReady   instanceAction = "note readiness"
 	doBackoff instanceAction = "arm the back-off"
 	doStop    instanceAction = "send the stop signal"
+	doRecall  instanceAction = "send no stop signal"
 	doKill    instanceAction = "kill all of it"
 	doGiveUp  instanceAction = "kill all of it, for it did not become ready"
 	doCut     instanceAction = "kill all of it, for its drain is over"
@@ -42,6 +44,7 @@ type instanceTransition struct {
 var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //nolint:gochecknoglobals // a constant table; Go has no constant maps
 	InstanceIdle: {
 		startAsked:     {InstanceStarting, doSpawn},
+		recalled:       {InstanceIdle, doNothing},
 		becameReady:    {InstanceIdle, doNothing},
 		startTimedOut:  {InstanceIdle, doNothing},
 		died:           {InstanceIdle, doNothing},
@@ -53,6 +56,7 @@ var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //no
 	},
 	InstanceStarting: {
 		startAsked:     {InstanceStarting, doNothing},
+		recalled:       {InstanceStarting, doNothing},
 		becameReady:    {InstanceReady, doReady},
 		startTimedOut:  {InstanceKilling, doGiveUp},
 		died:           {InstanceBackoff, doBackoff},
@@ -64,6 +68,7 @@ var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //no
 	},
 	InstanceReady: {
 		startAsked:     {InstanceReady, doNothing},
+		recalled:       {InstanceReady, doNothing},
 		becameReady:    {InstanceReady, doNothing},
 		startTimedOut:  {InstanceReady, doNothing},
 		died:           {InstanceBackoff, doBackoff},
@@ -75,6 +80,7 @@ var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //no
 	},
 	InstanceBackoff: {
 		startAsked:     {InstanceBackoff, doNothing},
+		recalled:       {InstanceBackoff, doNothing},
 		becameReady:    {InstanceBackoff, doNothing},
 		startTimedOut:  {InstanceBackoff, doNothing},
 		died:           {InstanceBackoff, doNothing},
@@ -86,6 +92,7 @@ var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //no
 	},
 	InstanceStopping: {
 		startAsked:     {InstanceStopping, doNothing}, // started again when it is gone
+		recalled:       {InstanceReady, doRecall},
 		becameReady:    {InstanceStopping, doNothing},
 		startTimedOut:  {InstanceStopping, doNothing},
 		died:           {InstanceStarting, doSpawn}, // wanted again while it was stopping
@@ -97,6 +104,7 @@ var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //no
 	},
 	InstanceKilling: {
 		startAsked:     {InstanceKilling, doNothing}, // started again when it is gone
+		recalled:       {InstanceKilling, doNothing},
 		becameReady:    {InstanceKilling, doNothing},
 		startTimedOut:  {InstanceKilling, doNothing},
 		died:           {InstanceBackoff, doBackoff}, // it had not become ready in time, and its generation is live
@@ -108,6 +116,7 @@ var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //no
 	},
 	InstanceExited: {
 		startAsked:     {InstanceStarting, doSpawn},
+		recalled:       {InstanceExited, doNothing},
 		becameReady:    {InstanceExited, doNothing},
 		startTimedOut:  {InstanceExited, doNothing},
 		died:           {InstanceExited, doNothing},
@@ -119,6 +128,7 @@ var instanceTable = map[InstanceState]map[instanceEvent]instanceTransition{ //no
 	},
 	InstanceFailed: {
 		startAsked:     {InstanceStarting, doSpawn},
+		recalled:       {InstanceFailed, doNothing},
 		becameReady:    {InstanceFailed, doNothing},
 		startTimedOut:  {InstanceFailed, doNothing},
 		died:           {InstanceFailed, doNothing},

@@ -36,6 +36,10 @@ type journal struct {
 // writeTime is how long a step waits for the state file.
 const writeTime = 10 * time.Second
 
+// lastRetry is the longest time between two tries to write a state file. Each step of a change tries
+// too, so the number of failures says little about how long the disk has failed.
+const lastRetry = time.Second
+
 // durable waits until all that the owner knows when it is called is in the state file, and returns
 // why it is not. It is for goroutines other than the owner.
 func (j *journal) durable() error {
@@ -114,7 +118,7 @@ func (j *journal) note(err error) {
 	j.log.Error("save state", zap.Error(err))
 	j.failed, j.failure = j.taken, err
 	j.dirty = true
-	wait := j.backoff(j.tries + 1)
+	wait := min(lastRetry, j.backoff(j.tries+1))
 	j.tries++
 	j.retryAt = time.Now().Add(wait)
 	time.AfterFunc(wait, func() { j.post(func() {}) })
@@ -160,7 +164,7 @@ func (j *journal) snapshot() state {
 		st.Untold = &owed
 	}
 	st.Listeners, st.Gates = j.members()
-	st.Change, st.Target, st.From = j.unfinished()
+	j.addUnfinished(&st)
 	if s.live != nil {
 		st.Live = s.live.id
 	}
@@ -177,25 +181,27 @@ func (j *journal) snapshot() state {
 	return st
 }
 
-// unfinished is the change in progress, the generation that it goes to, and the one that it comes
+// addUnfinished adds the change in progress, the generation that it goes to, and what it comes
 // from. An adoption that has not begun to finish the change of an earlier daemon leaves that as it
 // is, for the daemon after this one.
-func (j *journal) unfinished() (change *ChangeStatus, to, from int) {
-	c := j.owner.change
+func (j *journal) addUnfinished(st *state) {
+	c, was := j.owner.change, j.interrupted
 	if c == nil {
-		return nil, 0, 0
+		return
 	}
-	if c.req.Kind == start && (c.stepName == beforeSteps || c.stepName == stepAdopt) && j.interrupted.Change != nil {
-		return j.interrupted.Change, j.interrupted.Target, j.interrupted.From
+	if c.req.Kind == start && (c.stepName == beforeSteps || c.stepName == stepAdopt) && was.Change != nil {
+		st.Change, st.Target, st.From = was.Change, was.Target, was.From
+		st.WasPrevious, st.WasPreviousSince = was.WasPrevious, was.WasPreviousSince
+		return
 	}
+	st.Change = j.owner.changing()
+	st.WasPrevious, st.WasPreviousSince = c.was.previous, c.was.previousSince
 	if c.from != nil {
-		from = c.from.id
+		st.From = c.from.id
 	}
-	change = j.owner.changing()
 	if c.to != nil {
-		change.Kind, to = string(c.kind), c.to.id
+		st.Change.Kind, st.Target = string(c.kind), c.to.id
 	}
-	return change, to, from
 }
 
 // members is which listeners there are, and who uses them.

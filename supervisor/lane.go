@@ -95,25 +95,39 @@ func (g *generation) serving(name string) []listener {
 	return g.listeners()[name]
 }
 
+// serves reports whether the instance has a worker that is ready.
+func (in *instance) serves() bool { return in.state == InstanceReady && !in.dead }
+
 // lanesOf are the listeners of those instances that have one of their own and serve.
 func lanesOf(list []*instance) map[string][]listener {
-	ready := make(map[string][]listener)
+	return lanesWhere(list, func(in *instance) bool { return in.serves() && in.wanted && !in.leaving })
+}
+
+// lingeringLanes are those of proved instances that keep their connections: they accept until they
+// get their stop signal.
+func lingeringLanes(list []*instance) map[string][]listener {
+	return lanesWhere(list, func(in *instance) bool { return in.lingers != nil && in.proved() })
+}
+
+func lanesWhere(list []*instance, match func(*instance) bool) map[string][]listener {
+	lanes := make(map[string][]listener)
 	for _, in := range list {
-		if in.state != InstanceReady || !in.wanted || in.leaving {
+		if !match(in) {
 			continue
 		}
 		for name, l := range in.own {
-			ready[name] = append(ready[name], l)
+			lanes[name] = append(lanes[name], l)
 		}
 	}
-	for _, serving := range ready {
-		slices.SortFunc(serving, listener.compare)
+	for _, list := range lanes {
+		slices.SortFunc(list, listener.compare)
 	}
-	return ready
+	return lanes
 }
 
 // aim spreads new connections over the instances that serve, where each has a listener of its own:
-// one that has died gets none until it is back. It compares, so a lost event does no harm.
+// one that has died gets none until it is back. Where none serves, those that linger do. It
+// compares, so a lost event does no harm.
 func (ls *listenerSet) aim() {
 	if ls.owner.live == nil {
 		return
@@ -122,7 +136,13 @@ func (ls *listenerSet) aim() {
 	if ls.owner.rolling != nil {
 		list = slices.Concat(list, ls.owner.rolling.instances)
 	}
-	for name, serving := range ordered(lanesOf(list)) {
+	lanes := lanesOf(list)
+	for name, lingering := range lingeringLanes(list) {
+		if len(lanes[name]) == 0 {
+			lanes[name] = lingering
+		}
+	}
+	for name, serving := range ordered(lanes) {
 		if slices.Equal(serving, ls.aimed[name]) {
 			continue
 		}

@@ -15,10 +15,15 @@ import (
 // when one ends.
 const lookEvery = time.Second
 
-// lingers is for how long a worker may keep its connections before it gets its stop signal. That is
+// lingerWait is the wait of one worker for the end of its connections.
+type lingerWait struct {
+	end func() // has it get its stop signal now, if it is still waited for
+}
+
+// mayLinger is for how long a worker may keep its connections before it gets its stop signal. That is
 // only for one that gets no new ones any more, and never when the daemon stops or the release was
 // refused.
-func (in *instance) lingers() time.Duration {
+func (in *instance) mayLinger() time.Duration {
 	p := in.proc
 	switch {
 	case in.owner.stopping, in.gen.failure != nil && !in.gen.tried, p.Strategy == Hold, in.gen.sharedGate(p):
@@ -43,9 +48,10 @@ func (in *instance) lingerLimit() time.Duration {
 // linger sends the stop signal when the worker's connections have ended, or when limit is over;
 // then it says how many have not. It first looks after some time.
 func (in *instance) linger(limit, first time.Duration) {
-	turn, w, count := in.turn, in.w, in.counter()
+	w, count := in.w, in.counter()
 	ctx, enough := context.WithTimeout(context.Background(), limit)
-	in.endLinger = enough
+	this := &lingerWait{enough}
+	in.lingers = this
 	in.owner.async(func() {
 		defer enough()
 		for wait := first; ctx.Err() == nil; wait = lookEvery {
@@ -66,12 +72,20 @@ func (in *instance) linger(limit, first time.Duration) {
 			left, _ = count() // what could be counted
 		}
 		in.owner.post(func() {
-			if turn == in.turn && in.state == InstanceStopping {
+			if in.lingers == this {
 				in.noteOpen(left, limit)
 				in.sendStop()
 			}
 		})
 	})
+}
+
+// recall has a worker that lingers serve on: it has not had its stop signal.
+func (in *instance) recall() {
+	this := in.lingers
+	in.lingers = nil
+	this.end()
+	in.owner.flags.update(in)
 }
 
 // noteOpen notes how many connections a worker had when it was told to stop. What its server does
@@ -108,8 +122,8 @@ func (in *instance) counter() func() (int, error) {
 func (s *Supervisor) endLingering() {
 	for _, g := range ordered(s.generations) {
 		for _, in := range g.instances {
-			if in.endLinger != nil {
-				in.endLinger()
+			if in.lingers != nil {
+				in.lingers.end()
 			}
 		}
 	}

@@ -16,6 +16,10 @@ func (u undo) restoreRecords() {
 	u.owner.liveSince, u.owner.previousSince = u.was.liveSince, u.was.previousSince
 }
 
+// before is the previous release before an interrupted change. A daemon of an earlier version has
+// not written it down; then none is known.
+func (st *state) before() (*Release, *liveSince) { return st.WasPrevious, st.WasPreviousSince }
+
 // becomeLive notes which change has made a release the live one; on the same release it stays the
 // one that was.
 func (c *change) becomeLive() {

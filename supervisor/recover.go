@@ -139,8 +139,8 @@ func (rc *recovery) stopUnproved(*state) error {
 	return rc.clearOutputs()
 }
 
-// closeUnused gives up the listeners of generations of which nothing has survived: nobody would
-// ever accept from them.
+// closeUnused gives up the listeners of generations of which nothing has survived: no worker would
+// ever accept from them. A stand-in serves what is queued there.
 func (ls *listenerSet) closeUnused() {
 	if ls.owner.live == nil {
 		return // the next generation may need what was handed in
@@ -148,7 +148,7 @@ func (ls *listenerSet) closeUnused() {
 	for name, gate := range ls.everyGate() {
 		for _, m := range gate.Members() {
 			l := listener{gate, m.Gen}
-			if !l.held() || m.Gen == gate.Live() || ls.shares(nil, l) {
+			if !l.held() || m.Gen == gate.Live() || ls.shares(nil, l) || l.queued() > 0 && ls.standIn(l) {
 				continue
 			}
 			if err := l.close(); err != nil {

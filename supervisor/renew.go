@@ -23,7 +23,12 @@ func (a adoption) renew() error {
 		return err
 	}
 	a.owner.startup.decide() // the site serves
-	if err := a.succeed(); err != nil {
+	// The next daemon would stop workers of a generation that the state file does not know.
+	err := a.owner.journal.durable()
+	if err == nil {
+		err = a.succeed()
+	}
+	if err != nil {
 		err = fmt.Errorf("the workers that an earlier daemon has started serve on; their successors fail: %w", err)
 		return a.undo().abandon(err)
 	}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -176,7 +177,27 @@ func (r rolling) replace(ctx context.Context, b batch) error {
 	if err := r.startBatch(ctx, b.in); err != nil {
 		return err
 	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	r.owner.async(func() {
+		if err := r.owner.await(ctx, func() (bool, error) { return false, r.died(b.in) }); ctx.Err() == nil {
+			fail(err)
+		}
+	})
 	return r.stopBatch(ctx, b.out)
+}
+
+// died returns why one of the new instances has failed, after it was proved or before.
+func (r rolling) died(list []*instance) error {
+	if err := r.to.failed(); err != nil {
+		return err
+	}
+	for _, in := range list {
+		if in.fails() || in.state == InstanceFailed || in.restarts > 0 {
+			return &failure{reason: in.String() + " " + cmp.Or(in.reason, "ended"), log: in.tail.Lines()}
+		}
+	}
+	return nil
 }
 
 // startBatch starts instances and waits until all are proved; connections reach them from then on.
@@ -186,22 +207,14 @@ func (r rolling) startBatch(ctx context.Context, list []*instance) error {
 	}
 	told := ""
 	return r.owner.await(ctx, func() (bool, error) {
-		if err := r.to.failed(); err != nil {
+		if err := r.died(list); err != nil {
 			return false, err
 		}
 		if text := waitingFor(r.to); text != told && text != "" {
 			told = text
 			r.emit(Event{Type: "progress", Step: stepRoll, Detail: text})
 		}
-		for _, in := range list {
-			if in.state == InstanceBackoff || in.state == InstanceFailed || in.restarts > 0 {
-				return false, &failure{reason: in.String() + " " + in.reason, log: in.tail.Lines()}
-			}
-			if in.state != InstanceReady {
-				return false, nil
-			}
-		}
-		return true, nil
+		return !slices.ContainsFunc(list, func(in *instance) bool { return in.state != InstanceReady }), nil
 	})
 }
 
@@ -245,6 +258,10 @@ func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
 	}
 	if left > 0 {
 		r.warn("%d connections were still queued for workers that were replaced", left)
+	}
+	// The next daemon must not send connections to workers that have had their stop signal.
+	if err := r.durable(); err != nil && !goesBack(r.stepNow()) {
+		return err
 	}
 	if err := r.background().stopAll(ctx, func() []*instance { return list }); err != nil {
 		return err

@@ -101,7 +101,7 @@ func (ah *appHealth) judgeProcess(v *verdict, p *Process, list []*instance) {
 	var missing *instance // the one that says most: an end says more than a beginning
 	for _, in := range list {
 		switch {
-		case in.state == InstanceReady:
+		case in.serves():
 			ready++
 		case missing == nil || missing.reason == "" && in.reason != "":
 			missing = in
@@ -117,7 +117,7 @@ func (ah *appHealth) judgeProcess(v *verdict, p *Process, list []*instance) {
 
 // fails reports whether an instance that is wanted has ended by itself, and is not back yet.
 func (in *instance) fails() bool {
-	return in.state == InstanceBackoff || in.state == InstanceStarting && in.restarts > 0
+	return in.dead && in.wanted || in.state == InstanceBackoff || in.state == InstanceStarting && in.restarts > 0
 }
 
 // why says why an instance of the live generation is not ready.

@@ -190,8 +190,8 @@ func (d *simDaemon) reap() {
 			if in.mute != nil {
 				in.mute(nil)
 			}
-			if in.endLinger != nil {
-				in.endLinger()
+			if in.lingers != nil {
+				in.lingers.end()
 			}
 		}
 	}

@@ -106,7 +106,8 @@ func (m *sim) lost(c *simConn, why string) {
 
 // cut is called when a worker ends with a connection.
 func (m *sim) cut(c *simConn, p *simProc, why string) {
-	if m.off || m.powerOff || p.wedged || !strings.Contains(why, "superctl") && !strings.Contains(why, "daemon") {
+	if m.off || m.powerOff || p.wedged || m.unknown(p) ||
+		!strings.Contains(why, "superctl") && !strings.Contains(why, "daemon") {
 		return
 	}
 	if !p.told.IsZero() && time.Since(p.told) >= min(simDrain, deathBed)-time.Millisecond || p.how.Health != "" {
@@ -115,11 +116,23 @@ func (m *sim) cut(c *simConn, p *simProc, why string) {
 	m.violate("connection %d is cut: %s was %s, and its time to drain was not over", c.id, p, why)
 }
 
+// unknown reports whether a worker was started while the state file could not be written, so that no
+// later daemon can know it.
+func (m *sim) unknown(p *simProc) bool {
+	st, ok := m.savedState()
+	return ok && p.spec.Generation >= st.Next && m.disk.failed.After(p.born)
+}
+
 // expect notes, when a daemon starts, what may be live when it has recovered.
 func (m *sim) expect(*simDaemon) {
 	st, ok := m.savedState()
 	if !ok || st.Release == nil {
 		return
+	}
+	for id := range m.genPlans {
+		if id >= st.Next { // the state file could not be written: the next daemon does not know it
+			delete(m.genPlans, id)
+		}
 	}
 	m.ledger.before = []string{st.Release.Name}
 	if st.Change != nil && st.Change.Step == stepReady {

@@ -33,7 +33,7 @@ type simSocket struct {
 	healthy int // good answers to probes in a row
 	proved  bool
 	shut    bool // somebody has called shutdown on it
-	hung    bool // a worker that had it has hung: what is queued there is nobody else's
+	hung    bool // what is queued there is lost: the worker that had it has hung, or only orphans have it
 	closed  bool
 }
 
@@ -57,6 +57,20 @@ func (m *sim) bind(a *simAddress, number int) *simSocket {
 func (m *sim) unref(s *simSocket) {
 	if s.refs--; s.refs == 0 {
 		m.closeSocket(s)
+	}
+}
+
+// abandonQueues notes the sockets that the next daemon cannot have: those of which only children of
+// workers that have ended have descriptors.
+func (m *sim) abandonQueues() {
+	for _, s := range m.sockets {
+		orphans := 0
+		for _, p := range s.holders {
+			if p.ended {
+				orphans++
+			}
+		}
+		s.hung = s.hung || s.refs == orphans
 	}
 }
 

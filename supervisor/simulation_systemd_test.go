@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 )
 
 // simStore is systemd's descriptor store as one daemon uses it.
@@ -88,6 +89,7 @@ type simDisk struct {
 	visible []byte
 	durable [][]byte // any of these may be there after a loss of power
 	fails   error
+	failed  time.Time // the last time
 }
 
 var errSimDisk = []error{syscall.ENOSPC, syscall.EIO}
@@ -116,6 +118,7 @@ func (d *simDaemon) writeState(_ string, data []byte) error {
 	defer d.m.mu.Unlock()
 	k := &d.m.disk
 	if k.fails != nil {
+		k.failed = time.Now()
 		return k.fails
 	}
 	k.visible = data

@@ -240,6 +240,7 @@ func (m *sim) failed() bool {
 func (m *sim) boot() {
 	handed := make(map[string]any)
 	m.locked(func() {
+		m.abandonQueues()
 		if m.sc.Site.Store {
 			for name, what := range m.stored {
 				handed[name] = what

@@ -38,12 +38,15 @@ type state struct {
 	// that Change goes to; 0 = not known yet
 	Target int `json:"change_generation,omitempty"`
 	// that Change came from, and goes back to; 0 = none
-	From      int                      `json:"change_from,omitempty"`
-	Scale     map[string]int           `json:"scale,omitempty"` // instances that somebody asked for
-	Paused    []string                 `json:"paused,omitempty"`
-	Listeners map[string][]memberState `json:"listeners"`
-	Gates     map[string]gateState     `json:"gates,omitempty"` // of Listeners, by the same names
-	Last      *Outcome                 `json:"last"`
+	From int `json:"change_from,omitempty"`
+	// the previous release before Change, and since when that was live: a revert restores them
+	WasPrevious      *Release                 `json:"change_previous,omitempty"`
+	WasPreviousSince *liveSince               `json:"change_previous_since,omitempty"`
+	Scale            map[string]int           `json:"scale,omitempty"` // instances that somebody asked for
+	Paused           []string                 `json:"paused,omitempty"`
+	Listeners        map[string][]memberState `json:"listeners"`
+	Gates            map[string]gateState     `json:"gates,omitempty"` // of Listeners, by the same names
+	Last             *Outcome                 `json:"last"`
 	// what is to be told of a change if its daemon ends now
 	Untold        *Outcome          `json:"untold,omitempty"`
 	ToldHealth    string            `json:"told_health,omitempty"` // trouble that was told and is not over
@@ -91,6 +94,8 @@ type workerState struct {
 	Tag       string        `json:"tag"`
 	Output    string        `json:"output"`
 	Scratch   int           `json:"scratch,omitempty"` // generation whose scratch directory it has; 0 = its own
+	// Leaving says that it may have had its stop signal by the time that this is read.
+	Leaving bool `json:"leaving,omitempty"`
 	// Own says under which number a gate knows each listener that is this worker's alone.
 	Own map[string]int `json:"own,omitempty"`
 	// Flag is the path of what tells it that it drains; Hooked says that it looks at it.
@@ -144,7 +149,7 @@ func (in *instance) saved() workerState {
 	ws := workerState{
 		Process: in.proc.Name, Instance: in.index, State: in.state, Since: in.since, Restarts: in.restarts,
 		Reason: in.reason, Output: in.outPath,
-		Own: in.ownNumbers(), Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch, Notified: in.notified,
+		Leaving: in.leaving, Own: in.ownNumbers(), Flag: in.flag.path, Hooked: in.hooked, Scratch: in.scratch, Notified: in.notified,
 	}
 	if in.w != nil {
 		ws.PID, ws.StartTime, ws.Tag = in.w.PID(), in.w.StartTime(), in.w.Tag()

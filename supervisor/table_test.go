@@ -8,7 +8,8 @@ func TestEveryPairOfInstanceStateAndEventIsAnswered(t *testing.T) {
 		InstanceExited, InstanceFailed,
 	}
 	events := []instanceEvent{
-		startAsked, becameReady, startTimedOut, died, ended, backoffElapsed, stopAsked, killAsked, drainElapsed,
+		startAsked, recalled, becameReady, startTimedOut, died, ended, backoffElapsed, stopAsked, killAsked,
+		drainElapsed,
 	}
 	if len(instanceTable) != len(states) {
 		t.Errorf("the table has %d states, the test %d", len(instanceTable), len(states))

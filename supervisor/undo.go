@@ -81,7 +81,7 @@ func (u undo) turnBack(context.Context) (string, error) {
 	default:
 		return u.roll().turnBackAll()
 	}
-	if err := u.owner.try(u.turnGatesBack); err != nil {
+	if err := u.untilTurned(u.turnGatesBack); err != nil {
 		return "", err
 	}
 	// A failure says so itself, and is tried again: what is left to do does not wait for it.
@@ -93,6 +93,28 @@ func (u undo) turnBack(context.Context) (string, error) {
 		return "nothing was live before, so nothing is now", nil
 	}
 	return u.goBack(u.to, u.from)
+}
+
+// gateTime is for how long a gate that cannot be turned back is tried again: the kernel may be short
+// of memory for a moment, and the failed release serves as long as it is.
+const gateTime = 10 * time.Second
+
+// untilTurned turns gates as the owner does it, again and again with back-off until it works.
+func (u undo) untilTurned(turn func() error) error {
+	limit := time.After(gateTime)
+	for tries := 1; ; tries++ {
+		err := u.owner.try(turn)
+		if err == nil || errors.Is(err, ErrStopping) {
+			return err
+		}
+		select {
+		case <-time.After(u.owner.backoff(tries)):
+		case <-u.owner.done:
+			return ErrStopping
+		case <-limit:
+			return err
+		}
+	}
 }
 
 // leaveBack is a revert while the daemon stops: no worker is started any more, and the next daemon
