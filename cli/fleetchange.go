@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -233,8 +234,8 @@ func (pr printer) run(app string, res *fleet.Result) {
 		if res.SkewSeconds > 0 {
 			skew = ", cutovers within " + seconds(res.SkewSeconds)
 		}
-		fmt.Fprintf(pr.stdout, "%s: %s %s on %s in %s%s\n", app, p.bold(name), p.green("is live"), hostCount(len(res.Hosts)),
-			seconds(res.Seconds), skew)
+		fmt.Fprintf(pr.stdout, "%s: %s %s on %s%s in %s%s\n", app, p.bold(name), p.green("is live"),
+			hostCount(len(res.Hosts)), wasText(res), seconds(res.Seconds), skew)
 	case res.Result == api.Done:
 		fmt.Fprintf(pr.stdout, "%s: %s %s, but %s\n", app, p.bold(name), p.green("is live"), p.yellow(behindText(res)))
 	case res.Result == api.Reverted:
@@ -255,6 +256,15 @@ func stateText(p palette, s fleet.State) string {
 	default:
 		return string(s)
 	}
+}
+
+// wasText names the release that was live on all hosts before the run.
+func wasText(res *fleet.Result) string {
+	was := res.Hosts[0].Before
+	if was == "" || slices.ContainsFunc(res.Hosts, func(h fleet.HostResult) bool { return h.Before != was }) {
+		return ""
+	}
+	return " (was " + was + ")"
 }
 
 func hostCount(n int) string {

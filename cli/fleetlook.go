@@ -116,7 +116,7 @@ func (c *fleetCommand) historyCommand() *cli.Command {
 			if cc.Bool("json") {
 				return c.jsonOfAll(cc, append(args, "--json"))
 			}
-			return c.onAll(cc, args, nil)
+			return c.oneByOne(cc, args)
 		},
 	}
 }
@@ -197,6 +197,38 @@ func (c *fleetCommand) onAll(cc *cli.Context, args []string, stdin io.Reader) er
 	return c.worst(ctx, errs)
 }
 
+// oneByOne runs a command on all hosts at once, and prints what it wrote host by host.
+func (c *fleetCommand) oneByOne(cc *cli.Context, args []string) error {
+	outputs, errs, err := c.outputs(cc, args)
+	if err != nil {
+		return err
+	}
+	for i, host := range c.hosts {
+		fmt.Fprintf(c.stdout, "%s\n%s", paletteFor(c.stdout).bold(host), outputs[i])
+	}
+	return c.worst(context.Background(), errs)
+}
+
+// outputs runs a command on all hosts at once, and returns what it wrote on each, and how it ended.
+func (c *fleetCommand) outputs(cc *cli.Context, args []string) (outputs [][]byte, errs []error, err error) {
+	ctx, stop := interruptible()
+	defer stop()
+	if err := c.open(ctx, cc); err != nil {
+		return nil, nil, err
+	}
+	outputs, errs = make([][]byte, len(c.hosts)), make([]error, len(c.hosts))
+	var done sync.WaitGroup
+	for i, host := range c.hosts {
+		done.Go(func() {
+			var out bytes.Buffer
+			errs[i] = c.ssh.Run(ctx, host, fleet.Call{Args: args, Stdout: &out, Deaf: true})
+			outputs[i] = out.Bytes()
+		})
+	}
+	done.Wait()
+	return outputs, errs, nil
+}
+
 // worst returns the error that sets the exit code, and prints those of hosts that were not reached.
 func (c *fleetCommand) worst(ctx context.Context, errs []error) error {
 	code, interrupted := 0, ctx.Err() != nil
@@ -206,6 +238,9 @@ func (c *fleetCommand) worst(ctx context.Context, errs []error) error {
 		case err == nil, interrupted:
 		case errors.As(err, &exit):
 			code = max(code, exit.Code)
+			if exit.Stderr != "" {
+				fmt.Fprintf(c.stderr, "superctl: %s: %v\n", c.hosts[i], err)
+			}
 		default:
 			fmt.Fprintf(c.stderr, "superctl: %s: %v\n", c.hosts[i], err)
 			code = max(code, fleet.ExitUnreachable)
@@ -220,28 +255,17 @@ func (c *fleetCommand) worst(ctx context.Context, errs []error) error {
 // jsonOfAll runs a command that prints JSON on all hosts, and prints an object with the value of
 // each host.
 func (c *fleetCommand) jsonOfAll(cc *cli.Context, args []string) error {
-	ctx, stop := interruptible()
-	defer stop()
-	if err := c.open(ctx, cc); err != nil {
+	outputs, errs, err := c.outputs(cc, args)
+	if err != nil {
 		return err
 	}
 	values := make(map[string]json.RawMessage)
-	errs := make([]error, len(c.hosts))
-	var lock sync.Mutex
-	var done sync.WaitGroup
 	for i, host := range c.hosts {
-		done.Go(func() {
-			var out bytes.Buffer
-			errs[i] = c.ssh.Run(ctx, host, fleet.Call{Args: args, Stdout: &out})
-			lock.Lock()
-			defer lock.Unlock()
-			if json.Valid(out.Bytes()) {
-				values[host] = out.Bytes()
-			}
-		})
+		if json.Valid(outputs[i]) {
+			values[host] = outputs[i]
+		}
 	}
-	done.Wait()
-	return errors.Join(c.json(values), c.worst(ctx, errs))
+	return errors.Join(c.json(values), c.worst(context.Background(), errs))
 }
 
 // hostWriter writes whole lines with the name of a host before each.

@@ -146,6 +146,9 @@ func (r *run) abort(exit int, err error) {
 	for _, m := range r.members {
 		m.lease.close()
 		m.change.close()
+		if m.change == nil && m.state != Refused && m.state != Waiting {
+			r.note(m, Aborted, "")
+		}
 	}
 	r.cancel()
 	r.settleAborted()
