@@ -68,7 +68,7 @@ deps: ## install what tests, demo and benchmarks need beside Go
 	@scripts/deps >/dev/null
 
 .PHONY: check
-check: check-lint check-modules check-generated check-shell ## all that can be said of the code without running it; exactly what CI runs
+check: check-lint check-modules check-generated check-shell check-client ## all that can be said of the code without running it; exactly what CI runs
 	@echo "check: ok"
 
 # go vet, staticcheck, gofumpt and the import arrows are all in .golangci.yml.
@@ -87,6 +87,10 @@ figures: ## how the code is built: the largest type, long functions and lines, c
 .PHONY: check-modules
 check-modules:
 	go mod tidy -diff
+
+.PHONY: check-client
+check-client: # the client of fleets builds for systems that no daemon runs on
+	GOOS=darwin go build -o /dev/null .
 
 .PHONY: check-generated
 check-generated:

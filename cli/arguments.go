@@ -1,10 +1,10 @@
+//go:build linux
+
 package cli
 
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -89,33 +89,4 @@ func exampleApp(cc *cli.Context) string {
 		}
 	}
 	return "NAME"
-}
-
-// helpWords turns the words version, help and help COMMAND into --version and --help.
-func helpWords(words []string, app *cli.App) (options, rest []string) {
-	switch {
-	case len(words) == 0:
-	case words[0] == "version" && len(words) == 1:
-		return []string{"--version"}, nil
-	case words[0] == "help" && len(words) == 1:
-		return []string{"--help"}, nil
-	case words[0] == "help" && app.Command(words[1]) != nil:
-		return nil, []string{words[1], "--help"}
-	case words[0] == "help":
-		return nil, words[1:2] // reported as an unknown command
-	}
-	return nil, words
-}
-
-var optionalPart = regexp.MustCompile(`\[[^\]]*\]`)
-
-// missingArgument returns the name of the first missing argument, taken from the usage text.
-func missingArgument(cmd *cli.Command, given int) string {
-	usage, _, _ := strings.Cut(cmd.UsageText, "|")
-	words := strings.Fields(optionalPart.ReplaceAllString(usage, ""))
-	words = slices.DeleteFunc(words, func(w string) bool { return strings.ToUpper(w) != w })
-	if given < len(words) {
-		return words[given]
-	}
-	return ""
 }

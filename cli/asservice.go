@@ -1,3 +1,5 @@
+//go:build linux
+
 package cli
 
 import (
@@ -95,11 +97,6 @@ func (c *command) inUnit(s service, args []string) error {
 	}
 	return nil
 }
-
-// exitError is the exit code of a command that has already printed everything.
-type exitError struct{ code int }
-
-func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
 // newFindings returns findings whose first entry names the user and the sandbox of this check.
 func (c *command) newFindings(ctx context.Context, cc *cli.Context, conf *config.Config) *findings {

@@ -1,9 +1,10 @@
+//go:build linux
+
 package cli
 
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -13,10 +14,6 @@ import (
 	"superctl/api"
 	"superctl/daemon/control"
 )
-
-func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print the outcome as JSON, and nothing else"}
-}
 
 func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
@@ -261,12 +258,6 @@ func (c *command) conclude(cc *cli.Context, out any, result api.Result, show fun
 	return nil
 }
 
-func (c *command) json(v any) error {
-	enc := json.NewEncoder(terminalJSON{raw(c.stdout)})
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
 // outcome prints the outcome of a change. The verdict comes last, where it does not scroll
 // away.
 func (pr printer) outcome(app string, out *api.Outcome) {
@@ -322,14 +313,6 @@ func (pr printer) upgrade(app string, out *api.Outcome) {
 	)
 }
 
-// failureLog prints the last lines of the program that failed. The lines of a hook were
-// already shown while it ran.
-func (pr printer) failureLog(out *api.Outcome) {
-	if out.Culprit != api.Hook {
-		pr.log(string(cmp.Or(out.Culprit, api.Worker)), out.Log)
-	}
-}
-
 // liveState returns text for the state of the live release after a refused change.
 func liveState(out *api.Outcome) string {
 	if slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == api.StepComeBack }) {
@@ -351,12 +334,4 @@ func cutoverText(out *api.Outcome) string {
 		return ""
 	}
 	return fmt.Sprintf(", cutover %.2f ms", out.CutoverSeconds*1000)
-}
-
-func forceFlag() cli.Flag {
-	return &cli.BoolFlag{
-		Name: "force",
-		Usage: "continue even if the database has migrations that the release does not know, " +
-			"or if the migrations cannot be compared ([django]); overrides no other check",
-	}
 }

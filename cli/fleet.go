@@ -15,7 +15,6 @@ import (
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
-	"superctl/daemon"
 	"superctl/fleet"
 	"superctl/fleet/inventory"
 )
@@ -84,7 +83,7 @@ func (c *command) fleetApp(target fleetTarget) *cli.App {
 	return &cli.App{
 		Name: "superctl " + target.String(), Usage: "switch the hosts of an environment together", Description: aboutFleet,
 		UsageText: "superctl @ENV[:HOST,...] COMMAND [ARGUMENTS]",
-		Version:   daemon.Version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
+		Version:   version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "app", Usage: "the `NAME` of the app on the hosts, if it is not the one of the fleet"},
 			&cli.StringFlag{Name: "config", Usage: "the `FILE` that defines the fleet"},

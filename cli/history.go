@@ -1,3 +1,5 @@
+//go:build linux
+
 package cli
 
 import (
@@ -258,11 +260,4 @@ func peerText(peer *api.Peer) string {
 		text += fmt.Sprintf(", logged in as uid %d", *peer.Login)
 	}
 	return text + ")"
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package cli
 
 import (
@@ -227,17 +229,5 @@ func (pr printer) install(app, word string, out *installOutcome) {
 			pr.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s\n", app, p.bold(name),
 			p.green("is installed"), seconds(out.Seconds), out.Path, out.Release,
 		)
-	}
-}
-
-// log prints the last lines of the program that failed.
-func (pr printer) log(whose string, lines []string) {
-	if len(lines) == 0 {
-		return
-	}
-	p := paletteFor(pr.stdout)
-	fmt.Fprintf(pr.stdout, "the last lines of the %s:\n", whose)
-	for _, l := range withoutRepeats(lines) {
-		fmt.Fprintf(pr.stdout, "  %s %s\n", p.dim("|"), l)
 	}
 }

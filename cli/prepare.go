@@ -1,3 +1,5 @@
+//go:build linux
+
 package cli
 
 import (
@@ -5,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -22,15 +23,6 @@ const goWord = "go"
 
 // errNoWord is why a prepared change is aborted that gets another word than goWord.
 var errNoWord = errors.New(`standard input ended, or had another line than "go"`)
-
-// optionalFlag is a flag whose value may be left out: --prepare or --prepare=5m.
-type optionalFlag struct{ *cli.GenericFlag }
-
-// String returns the line of the help.
-func (f optionalFlag) String() string { return withOptional(f.GenericFlag.String()) }
-
-// withOptional marks the value of a flag as one that may be left out: --prepare[=LIMIT].
-func withOptional(text string) string { return strings.Replace(text, " LIMIT", "[=LIMIT]", 1) }
 
 // optionalValue is the text of an optionalFlag. Package flag sets "true" when it is left out.
 type optionalValue string

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+
+	"superctl/api"
 )
 
 // minRepeated is the least number of repeated lines that are left out.
@@ -41,4 +44,21 @@ func repeated(lines []string, i int) int {
 		most = max(most, n)
 	}
 	return most
+}
+
+func (pr printer) failureLog(out *api.Outcome) {
+	if out.Culprit != api.Hook {
+		pr.log(string(cmp.Or(out.Culprit, api.Worker)), out.Log)
+	}
+}
+
+func (pr printer) log(whose string, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	p := paletteFor(pr.stdout)
+	fmt.Fprintf(pr.stdout, "the last lines of the %s:\n", whose)
+	for _, l := range withoutRepeats(lines) {
+		fmt.Fprintf(pr.stdout, "  %s %s\n", p.dim("|"), l)
+	}
 }

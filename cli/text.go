@@ -105,3 +105,10 @@ func isPrintableASCII(s string) bool {
 	}
 	return true
 }
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
