@@ -51,12 +51,19 @@ type Request struct {
 // NoRelease is the value of Request.Expect if no release may be live.
 const NoRelease = "none"
 
-// BusyError refuses a change because another one is in progress (exit code 4).
-type BusyError struct{ Changing ChangeStatus }
+// BusyError refuses a change because another one is in progress, or because the app is locked for a
+// run (exit code 4).
+type BusyError struct {
+	Changing ChangeStatus
+	Lock     *LockStatus // nil = a change is in progress
+}
 
-// Error returns text that names the change in progress: its kind, release, requester, step and
-// start.
+// Error returns text that names the lock, or the change in progress: its kind, release, requester,
+// step and start.
 func (e *BusyError) Error() string {
+	if e.Lock != nil {
+		return e.Lock.String() + ". Only changes of this run are accepted: wait until it ends, or end that process"
+	}
 	by := e.Changing.By(e.Changing.Who)
 	if e.Changing.Run != "" {
 		by += ", run " + e.Changing.Run

@@ -22,8 +22,9 @@ type Status struct {
 	Health      string             `json:"health"`           // "ok", "degraded" or "down"
 	Reason      string             `json:"reason,omitempty"` // why Health is not "ok"
 	Changing    *ChangeStatus      `json:"changing"`
-	Last        *Outcome           `json:"last"`      // outcome of the newest change in the state file, or null
-	Processes   []ProcessStatus    `json:"processes"` // of the live generation
+	Lock        *LockStatus        `json:"lock,omitempty"` // nil = all changes are accepted
+	Last        *Outcome           `json:"last"`           // outcome of the newest change in the state file, or null
+	Processes   []ProcessStatus    `json:"processes"`      // of the live generation
 	Generations []GenerationStatus `json:"generations"`
 	Listeners   []ListenerStatus   `json:"listeners"`
 	Containment Containment        `json:"containment"`

@@ -65,7 +65,7 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	if err := checkIdle(ctx, daemonClient); err != nil {
+	if err := checkIdle(ctx, daemonClient, req.Run); err != nil {
 		return err
 	}
 	show := c.progress(cc)
@@ -78,17 +78,20 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	return c.conclude(cc, out, out.Result, func() { c.print().deploy(conf.App, out) })
 }
 
-// checkIdle returns an error if the daemon cannot be reached or another change is in progress. A
-// deploy asks before it downloads anything.
-func checkIdle(ctx context.Context, daemonClient *control.Client) error {
+// checkIdle returns an error if the daemon cannot be reached, another change is in progress, or the
+// app is locked for another run. A deploy asks before it downloads anything.
+func checkIdle(ctx context.Context, daemonClient *control.Client, run string) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	st, err := daemonClient.Status(ctx)
 	if err != nil {
 		return err
 	}
-	if st.Changing != nil {
+	switch {
+	case st.Changing != nil:
 		return &api.BusyError{Changing: *st.Changing}
+	case st.Lock != nil && st.Lock.Run != run:
+		return &api.BusyError{Lock: st.Lock}
 	}
 	return nil
 }

@@ -118,6 +118,9 @@ func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
 			step, age(now, ch.Since),
 		)
 	}
+	if st.Lock != nil {
+		fmt.Fprintf(w, "  %s\n", p.yellow(st.Lock.String()))
+	}
 	writeProcesses(w, st, p)
 	if len(st.Generations) > 0 {
 		fmt.Fprintln(w)

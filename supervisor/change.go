@@ -108,6 +108,7 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 type admission struct {
 	*core
 	owner *Supervisor
+	lease *api.LockStatus // nil = all changes are accepted
 }
 
 // startPatience is for how long a change waits until the start of a daemon is decided.
@@ -123,7 +124,9 @@ func (ad *admission) admit(ctx context.Context, req Request) (c, busy *change, e
 		stopped := ad.do(func() {
 			if decided = ad.owner.startup.pending(); decided == nil || waited {
 				decided = nil
-				c, busy, err = ad.begin(req)
+				if err = ad.refuseLocked(req.Run); err == nil {
+					c, busy, err = ad.begin(req)
+				}
 			}
 		})
 		if stopped != nil {

@@ -120,6 +120,8 @@ func (ho *handover) renew(ctx context.Context, who string) error {
 			return false, &RefusedError{Err: ErrStopping}
 		case ho.owner.change != nil:
 			return false, &BusyError{Changing: *ho.owner.changing()}
+		case ho.owner.admission.lease != nil:
+			return false, &BusyError{Lock: ho.owner.admission.lease} // its connection would end
 		case ho.owner.starting():
 			return false, nil // its pid is not known yet, so that the next daemon could not adopt it
 		}

@@ -47,7 +47,7 @@ func (s *Supervisor) Status() Status {
 func (vw *view) status() (Status, []measurement) {
 	st := Status{
 		App: vw.opt.App, Version: vw.opt.Version, PID: os.Getpid(), Since: vw.owner.since,
-		Changing: vw.owner.changing(), Last: vw.owner.last,
+		Changing: vw.owner.changing(), Lock: vw.owner.admission.lease, Last: vw.owner.last,
 		Processes: []ProcessStatus{}, Generations: []GenerationStatus{}, Listeners: []ListenerStatus{},
 		Containment: ProcessGroups,
 	}

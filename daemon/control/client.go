@@ -103,6 +103,8 @@ func followMoves[T any](ask func() (T, *refusal, error)) (T, error) {
 		case no.Moved && moves < mostMoves: // the next connection is to the next daemon
 		case no.Changing != nil:
 			return answer, &api.BusyError{Changing: *no.Changing}
+		case no.Lock != nil:
+			return answer, &api.BusyError{Lock: no.Lock}
 		default:
 			return answer, &api.RefusedError{Usage: no.Usage, Err: errors.New(no.Error)}
 		}
@@ -161,6 +163,41 @@ func (c *Client) Go(ctx context.Context, change string) error {
 		return struct{}{}, answer.Refused, nil
 	})
 	return err
+}
+
+// Lock locks the app for a run and holds the lock until ctx ends. It calls locked when it has the
+// lock. The error is an *UnreachableError if the lock is lost because the daemon has ended.
+func (c *Client) Lock(ctx context.Context, l api.Lock, locked func()) error {
+	body, err := followMoves(func() (io.ReadCloser, *refusal, error) {
+		body, err := c.call(ctx, http.MethodPost, pathLock, l)
+		if err != nil {
+			return nil, nil, err
+		}
+		var answer lockAnswer
+		if err := json.NewDecoder(body).Decode(&answer); err != nil || !answer.Locked {
+			_ = body.Close()
+			if answer.Refused == nil {
+				return nil, nil, c.lockLost(ctx)
+			}
+			return nil, answer.Refused, nil
+		}
+		return body, nil, nil
+	})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	locked()
+	_, _ = io.Copy(io.Discard, body) // nothing comes but the end
+	return c.lockLost(ctx)
+}
+
+// lockLost returns the error when the connection of a lock has ended; nil if ctx has ended it.
+func (c *Client) lockLost(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return &UnreachableError{c.path, errors.New("the daemon has ended, and the lock with it")}
 }
 
 // Signal has the daemon signal the workers of a process. A *api.RefusedError says that none was

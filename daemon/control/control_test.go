@@ -28,6 +28,7 @@ type emitter = func(api.Event)
 type app struct {
 	change func(ctx context.Context, req api.Request, emit emitter) (*api.Outcome, error)
 	word   func(change string) error
+	lock   func(ctx context.Context, l api.Lock, locked func()) error
 	signal func(req api.SignalRequest) (*api.Signaled, error)
 	logs   func(ctx context.Context, emit func(api.LogLine) error) error
 }
@@ -46,6 +47,10 @@ func (a *app) Change(ctx context.Context, req api.Request, emit emitter) (*api.O
 }
 
 func (a *app) Go(change string) error { return a.word(change) }
+
+func (a *app) Lock(ctx context.Context, l api.Lock, locked func()) error {
+	return a.lock(ctx, l, locked)
+}
 
 func (a *app) Signal(req api.SignalRequest) (*api.Signaled, error) { return a.signal(req) }
 

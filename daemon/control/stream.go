@@ -16,9 +16,7 @@ func (h handler) change(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, &req) {
 		return
 	}
-	run, behalf := req.Run, req.Behalf
-	req.Who, req.Origin = identify(r)
-	req.Run, req.Behalf = run, behalf
+	req.Who, req.Origin = identifyRun(r, req.Origin)
 	write := lineWriter(w)
 	t := startEventWriter(w)
 	out, err := h.c.Change(r.Context(), req, t.send)
@@ -75,10 +73,37 @@ func (t *eventWriter) finish() {
 	t.writing.Wait()
 }
 
+// identifyRun returns who a request comes from, with what it claims about its run.
+func identifyRun(r *http.Request, claimed api.Origin) (who string, origin api.Origin) {
+	who, origin = identify(r)
+	origin.Run, origin.Behalf = claimed.Run, claimed.Behalf
+	return who, origin
+}
+
+func (h handler) lock(w http.ResponseWriter, r *http.Request) {
+	var l api.Lock
+	if !readJSON(w, r, &l) {
+		return
+	}
+	l.Who, l.Origin = identifyRun(r, l.Origin)
+	write := lineWriter(w)
+	held := false
+	err := h.c.Lock(r.Context(), l, func() {
+		held = true
+		_ = write(lockAnswer{Locked: true}) // a client that is gone ends the context
+	})
+	if err != nil && !held {
+		_ = write(lockAnswer{Refused: h.refusal(err)})
+	}
+}
+
 func (h handler) refusal(err error) *refusal {
 	r := &refusal{Error: err.Error(), Moved: h.left()}
 	var busy *api.BusyError
-	if errors.As(err, &busy) {
+	switch {
+	case errors.As(err, &busy) && busy.Lock != nil:
+		r.Lock = busy.Lock
+	case errors.As(err, &busy):
 		r.Changing = &busy.Changing
 	}
 	var no *api.RefusedError

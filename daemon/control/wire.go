@@ -25,6 +25,7 @@ const (
 	pathEnvironment = "/v" + Version + "/environment"
 	pathChange      = "/v" + Version + "/change"
 	pathGo          = "/v" + Version + "/go"
+	pathLock        = "/v" + Version + "/lock"
 	pathLogs        = "/v" + Version + "/logs"
 	pathSignal      = "/v" + Version + "/signal"
 )
@@ -35,6 +36,7 @@ type Controller interface {
 	Environment() api.EnvironmentStatus
 	Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
 	Go(change string) error
+	Lock(ctx context.Context, l api.Lock, locked func()) error
 	Signal(req api.SignalRequest) (*api.Signaled, error)
 	Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error
 }
@@ -58,6 +60,12 @@ type goAnswer struct {
 	Refused *refusal `json:"refused,omitempty"` // nil = the change goes on
 }
 
+// lockAnswer is the answer to a lock: one of the two. The lock ends with its connection.
+type lockAnswer struct {
+	Locked  bool     `json:"locked,omitempty"`
+	Refused *refusal `json:"refused,omitempty"`
+}
+
 // signalAnswer is the answer to a signal: one of the two.
 type signalAnswer struct {
 	Signaled *api.Signaled `json:"signaled,omitempty"`
@@ -69,6 +77,7 @@ type refusal struct {
 	Error    string            `json:"error"`
 	Usage    bool              `json:"usage,omitempty"`    // the request is invalid, as opposed to the state
 	Changing *api.ChangeStatus `json:"changing,omitempty"` // the change in progress
+	Lock     *api.LockStatus   `json:"lock,omitempty"`     // the lock for another run
 	// Moved says that the next daemon has taken over meanwhile, which may accept the request. An
 	// older client reports the error.
 	Moved bool `json:"moved,omitempty"`

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/api"
+)
+
+func (c *command) lockCommand() *cli.Command {
+	return &cli.Command{
+		Name: "lock", Usage: "accept only the changes of one run, until this command ends",
+		UsageText: "superctl lock --run ID --why TEXT [--by NAME] [--heartbeat DURATION] [--json]",
+		Description: `Prints "locked" once the app is locked. Until standard input ends, or the command does, changes
+without the same --run are refused as busy (exit code 4), naming the run and TEXT.
+
+The lock lives as long as its connection to the daemon: it is never left behind. A restart or the
+death of the daemon ends it, and then the command exits with 3. An upgrade is refused meanwhile.
+
+   superctl lock --run 20261129-1 --why "deploy of 2026-11-23"`,
+		Flags: append(runFlags(), &cli.StringFlag{Name: "why", Usage: "the reason, as `TEXT` for others"},
+			heartbeatFlag(), jsonFlag()),
+		Action: c.lock,
+	}
+}
+
+func (c *command) lock(cc *cli.Context) error {
+	if err := arguments(cc, 0, 0); err != nil {
+		return err
+	}
+	l := api.Lock{Why: cc.String("why"), Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")}}
+	switch {
+	case l.Run == "":
+		return &usageError{errors.New("lock: missing option --run ID: it says whose changes are accepted")}
+	case l.Why == "":
+		return &usageError{errors.New("lock: missing option --why TEXT: it tells others why their changes are refused")}
+	}
+	if err := l.Validate(); err != nil {
+		return &usageError{fmt.Errorf("lock: %w", err)}
+	}
+	daemonClient, err := client(cc)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	ctx, release := context.WithCancel(ctx)
+	defer release()
+	go func() { // ends with the process: a read cannot be interrupted
+		awaitEnd(cc.App.Reader, cc.Duration("heartbeat"))
+		release()
+	}()
+	return daemonClient.Lock(ctx, l, func() {
+		if cc.Bool("json") {
+			fmt.Fprintf(raw(c.stdout), "{\"locked\":true,\"run\":%q}\n", l.Run)
+			return
+		}
+		fmt.Fprintln(c.stdout, "locked")
+	})
+}

@@ -1,0 +1,52 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"superctl/api"
+)
+
+func TestALockLastsAsLongAsItsConnection(t *testing.T) {
+	asked, ended := make(chan api.Lock, 1), make(chan struct{})
+	path := serve(t, &app{lock: func(ctx context.Context, l api.Lock, locked func()) error {
+		asked <- l
+		locked()
+		<-ctx.Done()
+		close(ended)
+		return nil
+	}})
+	ctx, release := context.WithCancel(t.Context())
+	defer release()
+	l := api.Lock{Why: "a deploy", Who: "the king", Origin: api.Origin{Run: "mine", Behalf: "anna"}}
+	if err := NewClient(path).Lock(ctx, l, release); err != nil {
+		t.Error(err)
+	}
+	<-ended
+	if got := <-asked; got.Run != "mine" || got.Behalf != "anna" || got.Why != "a deploy" || got.Who == "the king" ||
+		got.Peer == nil {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestALockThatIsLostOrRefusedIsAnError(t *testing.T) {
+	path := serve(t, &app{lock: func(_ context.Context, l api.Lock, locked func()) error {
+		if l.Run == "second" {
+			return &api.BusyError{Lock: &api.LockStatus{Lock: api.Lock{Why: "a deploy", Origin: api.Origin{Run: "first"}}}}
+		}
+		locked()
+		return &api.RefusedError{Err: errors.New("the daemon is stopping")}
+	}})
+	held := false
+	err := NewClient(path).Lock(t.Context(), api.Lock{Origin: api.Origin{Run: "first"}}, func() { held = true })
+	var unreachable *UnreachableError
+	if !errors.As(err, &unreachable) || !held {
+		t.Errorf("lost: %v, held %t", err, held)
+	}
+	err = NewClient(path).Lock(t.Context(), api.Lock{Origin: api.Origin{Run: "second"}}, func() { t.Error("it is locked") })
+	var busy *api.BusyError
+	if !errors.As(err, &busy) || busy.Lock == nil || busy.Lock.Run != "first" {
+		t.Errorf("refused: %v", err)
+	}
+}
