@@ -34,6 +34,10 @@ deb: build ## a package for Debian and Ubuntu in bin/
 	bin/superctl __man | gzip -9n >bin/superctl.8.gz
 	VERSION="$(VERSION)" ARCH=$$(go env GOARCH) $(nfpm) package --config packaging/nfpm.yaml --packager deb --target $(DEBS)/
 
+.PHONY: dist
+dist: deb ## what a release of superctl consists of, in bin/: the package, and the Ansible collection
+	$$(scripts/deps --no-apt --ansible)/bin/ansible-galaxy collection build --force --output-path bin packaging/ansible/ansible_collections/superctl/superctl
+
 .PHONY: demo
 demo: ## build superctl and show it on a small Django site, under load; installs Python, gunicorn and Django
 	@scripts/demo

@@ -23,7 +23,7 @@ import (
 )
 
 // patience limits how long a command or a condition may take; only a defect takes so long.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // Fleet is a set of hosts and their operator.
 type Fleet struct {

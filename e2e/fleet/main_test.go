@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"superctl/e2e/harness"
@@ -11,8 +12,9 @@ import (
 )
 
 var (
-	run   *harness.Run
-	hosts *Fleet
+	run     *harness.Run
+	hosts   *Fleet
+	ansible = sync.OnceValues(installAnsible)
 )
 
 func TestMain(m *testing.M) {

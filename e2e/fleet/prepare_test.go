@@ -41,6 +41,16 @@ func (f *Fleet) wantLive(t *testing.T, want string) {
 	}
 }
 
+// wantGeneration fails the test if a host has another live generation: it has turned meanwhile.
+func (f *Fleet) wantGeneration(t *testing.T, want int) {
+	t.Helper()
+	for _, h := range f.Hosts {
+		if live := h.Status(t).Generation; live != want {
+			t.Errorf("%s: generation %d is live, want %d", h.Name, live, want)
+		}
+	}
+}
+
 func TestPreparedHostsTurnTogetherAndLoseNothing(t *testing.T) {
 	f := clean(t)
 	r := f.Load(t)
