@@ -1,16 +1,25 @@
 package supervisor
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
-func TestEveryPairOfInstanceStateAndEventIsAnswered(t *testing.T) {
-	states := []InstanceState{
+var (
+	instanceStates = []InstanceState{
 		InstanceIdle, InstanceStarting, InstanceReady, InstanceBackoff, InstanceStopping, InstanceKilling,
 		InstanceExited, InstanceFailed,
 	}
-	events := []instanceEvent{
+	instanceEvents = []instanceEvent{
 		startAsked, recalled, becameReady, startTimedOut, died, ended, backoffElapsed, stopAsked, killAsked,
 		drainElapsed,
 	}
+	generationStates = []GenerationState{Booting, Staged, Live, Standby, Draining, Gone}
+	generationEvents = []generationEvent{proved, cutOver, superseded, retired, emptied}
+)
+
+func TestEveryPairOfInstanceStateAndEventIsAnswered(t *testing.T) {
+	states, events := instanceStates, instanceEvents
 	if len(instanceTable) != len(states) {
 		t.Errorf("the table has %d states, the test %d", len(instanceTable), len(states))
 	}
@@ -34,8 +43,7 @@ func TestEveryPairOfInstanceStateAndEventIsAnswered(t *testing.T) {
 }
 
 func TestEveryPairOfGenerationStateAndEventIsAnswered(t *testing.T) {
-	states := []GenerationState{Booting, Staged, Live, Standby, Draining, Gone}
-	events := []generationEvent{proved, cutOver, superseded, retired, emptied}
+	states, events := generationStates, generationEvents
 	if len(generationTable) != len(states) {
 		t.Errorf("the table has %d states, the test %d", len(generationTable), len(states))
 	}
@@ -69,5 +77,79 @@ func TestAStopLeadsOutOfEveryState(t *testing.T) {
 			}
 			at = instanceTable[at][stopAsked].to
 		}
+	}
+}
+
+// The answers of both tables. A pair that is not listed keeps its state and does nothing.
+const (
+	instanceAnswers = `
+idle, start asked: starting, spawn
+idle, stop asked: exited, let go of what it held
+idle, kill asked: exited, let go of what it held
+starting, became ready: ready, note readiness
+starting, start timed out: killing, kill all of it, for it did not become ready
+starting, died: backoff, arm the back-off
+starting, ended: failed, fail its generation
+starting, stop asked: stopping, send the stop signal
+starting, kill asked: killing, kill all of it
+ready, died: backoff, arm the back-off
+ready, ended: failed, fail its generation
+ready, stop asked: stopping, send the stop signal
+ready, kill asked: killing, kill all of it
+backoff, back-off elapsed: starting, spawn
+backoff, stop asked: exited, let go of what it held
+backoff, kill asked: exited, let go of what it held
+stopping, recalled: ready, send no stop signal
+stopping, died: starting, spawn
+stopping, ended: exited, let go of what it held
+stopping, kill asked: killing, kill all of it
+stopping, drain elapsed: killing, kill all of it, for its drain is over
+killing, died: backoff, arm the back-off
+killing, ended: exited, let go of what it held
+exited, start asked: starting, spawn
+failed, start asked: starting, spawn
+failed, stop asked: exited, let go of what it held
+failed, kill asked: exited, let go of what it held
+`
+	generationAnswers = `
+booting, proved: staged
+booting, cut over: live
+booting, retired: draining
+staged, cut over: live
+staged, retired: draining
+live, superseded: standby
+live, retired: draining
+standby, cut over: live
+standby, retired: draining
+draining, cut over: live
+draining, emptied: gone
+`
+)
+
+func TestEachPairOfInstanceStateAndEventHasItsAnswer(t *testing.T) {
+	got := "\n"
+	for _, st := range instanceStates {
+		for _, ev := range instanceEvents {
+			if tr := instanceTable[st][ev]; tr != (instanceTransition{st, doNothing}) {
+				got += fmt.Sprintf("%s, %s: %s, %s\n", st, ev, tr.to, tr.do)
+			}
+		}
+	}
+	if got != instanceAnswers {
+		t.Errorf("the table answers:%s", got)
+	}
+}
+
+func TestEachPairOfGenerationStateAndEventHasItsAnswer(t *testing.T) {
+	got := "\n"
+	for _, st := range generationStates {
+		for _, ev := range generationEvents {
+			if to := generationTable[st][ev]; to != st {
+				got += fmt.Sprintf("%s, %s: %s\n", st, ev, to)
+			}
+		}
+	}
+	if got != generationAnswers {
+		t.Errorf("the table answers:%s", got)
 	}
 }
