@@ -313,25 +313,7 @@ func (r rolling) abandonHalf(cause error) error {
 func (r rolling) rollTo(back, failed *generation) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.undo().undoLimit())
 	defer cancel()
-	var broken []*instance
-	if err := r.owner.do(func() {
-		for _, in := range failed.instances {
-			if in.state != InstanceReady && len(in.proc.Listen) > 0 {
-				broken = append(broken, in)
-			}
-		}
-	}); err != nil {
-		return "", err
-	}
-	if err := r.background().stopAll(ctx, func() []*instance { return broken }); err != nil {
-		return "", err
-	}
-	// Nobody will ever accept what is queued there: our own probes, if it has not proved itself.
-	if err := r.owner.do(func() {
-		for _, in := range broken {
-			in.closeOwn()
-		}
-	}); err != nil {
+	if err := r.stopBroken(ctx, failed); err != nil {
 		return "", err
 	}
 	for _, b := range slices.Backward(r.batches(failed, back)) {
@@ -343,6 +325,39 @@ func (r rolling) rollTo(back, failed *generation) (string, error) {
 		}
 	}
 	return fmt.Sprintf("%s (generation %d) is whole", back.plan.Release.Name, back.id), nil
+}
+
+// stopBroken stops what does not serve of a generation, so that there is room. One that an earlier
+// daemon has started may have had connections: the state file is older than the last turn of the
+// gate.
+func (r rolling) stopBroken(ctx context.Context, failed *generation) error {
+	var broken []*instance
+	var queues []listener
+	if err := r.owner.do(func() {
+		for _, in := range failed.instances {
+			if in.state == InstanceReady || len(in.proc.Listen) == 0 {
+				continue
+			}
+			broken = append(broken, in)
+			for _, l := range ordered(in.own) {
+				queues = append(queues, l)
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	if r.req.Kind == start {
+		_, _ = settleQueues(ctx, queues, unroutableTime) // its worker may be unable to accept
+	}
+	if err := r.background().stopAll(ctx, func() []*instance { return broken }); err != nil {
+		return err
+	}
+	// No worker will ever accept what is queued there: our own probes, if it has not proved itself.
+	return r.owner.do(func() {
+		for _, in := range broken {
+			in.closeOwn()
+		}
+	})
 }
 
 // vouch has instances of a release that was live not asked for their health when they come back on

@@ -363,6 +363,37 @@ func TestARequestThatMeetsAnUpgradeGoesToTheNextDaemon(t *testing.T) {
 	asking.Wait()
 }
 
+func TestAConnectionThatWasAcceptedBeforeTheEndIsAnswered(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	s, err := Listen(path, -1, &app{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx) }()
+	early := dial(t, path)
+	answers(t, path) // so the server has accepted the one before, too
+	end()
+	for {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			break // the server has begun to end
+		}
+		_ = c.Close()
+	}
+	if _, err := io.WriteString(early, "GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(early)
+	if !strings.Contains(string(answer), "200 OK") {
+		t.Errorf("the answer is %q, %v", answer, err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTheNextDaemonAnswersEarlierConnections(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	first, err := Listen(path, -1, &app{})

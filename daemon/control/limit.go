@@ -17,6 +17,8 @@ type limitedListener struct {
 	closed chan struct{}
 	once   sync.Once
 
+	unheard sync.WaitGroup // connections that have sent no whole request so far
+
 	mu     sync.Mutex
 	socket *net.UnixListener // guarded by mu
 	idle   []*limitedConn    // guarded by mu: connections without a request so far, oldest first
@@ -47,7 +49,10 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, net.ErrClosed
 		}
 	}
-	c := &limitedConn{UnixConn: conn, release: sync.OnceFunc(func() { <-l.free })}
+	l.unheard.Add(1)
+	c := &limitedConn{
+		UnixConn: conn, release: sync.OnceFunc(func() { <-l.free }), heard: sync.OnceFunc(l.unheard.Done),
+	}
 	l.mu.Lock()
 	l.idle = append(l.idle, c)
 	l.mu.Unlock()
@@ -123,10 +128,12 @@ func (l *limitedListener) Close() error {
 type limitedConn struct {
 	*net.UnixConn
 	release func()
+	heard   func() // its request is complete, or will never be
 }
 
 // Close closes the connection.
 func (c *limitedConn) Close() error {
 	defer c.release()
+	defer c.heard()
 	return c.UnixConn.Close()
 }

@@ -131,6 +131,7 @@ func newServer(path string, gid int, l *net.UnixListener, c Controller) (*Server
 		Handler: handler{c, s.left}.mux(), MaxHeaderBytes: 16 << 10,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			ctx = context.WithValue(ctx, connKey{}, conn)
 			return context.WithValue(ctx, peerKey{}, peerOf(conn))
 		},
 		ConnState: s.l.connState,
@@ -232,7 +233,12 @@ func (s *Server) reachable() bool {
 	return err == nil && os.SameFile(st, s.file)
 }
 
-// Serve answers requests until ctx ends, then waits for those in progress.
+// connKey is the key of a request's connection in its context.
+type connKey struct{}
+
+// Serve answers requests until ctx ends, then waits for those in progress. A client whose connection
+// was accepted until then gets its answer: http.Server.Shutdown drops a request that it reads after
+// its beginning, so it does not begin before all have been read.
 func (s *Server) Serve(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.http.Serve(s.l) }()
@@ -241,13 +247,17 @@ func (s *Server) Serve(ctx context.Context) error {
 		return fmt.Errorf("serve the control socket: %w", err)
 	case <-ctx.Done():
 	}
+	err := s.l.Close()
+	served := <-ended
+	s.l.unheard.Wait() // not longer than headerTimeout
 	grace, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
-	err := s.http.Shutdown(grace)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.http.Close()
+	down := s.http.Shutdown(grace)
+	if errors.Is(down, context.DeadlineExceeded) {
+		down = s.http.Close()
 	}
-	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
+	err = errors.Join(err, down)
+	if !errors.Is(served, net.ErrClosed) {
 		err = errors.Join(err, served)
 	}
 	s.mu.Lock()
@@ -278,6 +288,7 @@ func (h handler) mux() http.Handler {
 			r.Method, r.URL.Path, Version), http.StatusNotFound)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Context().Value(connKey{}).(*limitedConn).heard()
 		w.Header().Set(versionHeader, Version)
 		r.Body = http.MaxBytesReader(w, r.Body, requestLimit)
 		mux.ServeHTTP(w, r)
