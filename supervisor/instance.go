@@ -141,6 +141,9 @@ func (in *instance) spawn() {
 	in.born = time.Now()
 	in.owner.flags.open(in)
 	err := in.openOutput()
+	if err == nil && in.gen.laned(in.proc) && len(in.own) == 0 {
+		err = in.open() // the one that an earlier daemon has given it is lost
+	}
 	var spec worker.Spec
 	if err == nil {
 		spec, err = in.spec()
