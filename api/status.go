@@ -13,11 +13,14 @@ type Status struct {
 	Expected string `json:"expected,omitempty"`
 	Commit   string `json:"commit,omitempty"`
 	// when the change that made the release live ended; restarts of its workers do not alter it
-	LiveSince   time.Time          `json:"live_since,omitzero"`
-	LiveBy      string             `json:"live_by,omitempty"` // who requested that change
-	LiveOrigin  *Origin            `json:"live_origin,omitempty"`
-	Run         string             `json:"run,omitempty"` // the run that the change belonged to
-	Previous    string             `json:"previous"`      // the release that rollback goes to; "" if there is none
+	LiveSince  time.Time `json:"live_since,omitzero"`
+	LiveBy     string    `json:"live_by,omitempty"` // who requested that change
+	LiveOrigin *Origin   `json:"live_origin,omitempty"`
+	Run        string    `json:"run,omitempty"` // the run that the change belonged to
+	// TakenBack reports whether the release is live again because that run took back what it had made
+	// live.
+	TakenBack   bool               `json:"taken_back,omitempty"`
+	Previous    string             `json:"previous"` // the release that rollback goes to; "" if there is none
 	Generation  int                `json:"generation"`
 	Health      string             `json:"health"`           // "ok", "degraded" or "down"
 	Reason      string             `json:"reason,omitempty"` // why Health is not "ok"

@@ -374,10 +374,12 @@ func (s *fakeSession) serve(args []string) error {
 func (s *fakeSession) status() error {
 	h := s.host
 	h.mu.Lock()
-	st := Status{Run: h.run, TakenBack: h.taken}
+	st := api.Status{Run: h.run, TakenBack: h.taken}
 	st.App, st.Release, st.Previous, st.Health, st.LiveSince, st.LiveBy = "shop", h.live, h.previous, h.health, h.since, "anna"
 	if h.lease != "" {
-		st.Lock = &Lock{Run: h.lease, By: h.leaseBy, Why: "deploy", Since: time.Now()}
+		st.Lock = &api.LockStatus{
+			Lock: api.Lock{Why: "deploy", Who: "root", Origin: api.Origin{Run: h.lease, Behalf: h.leaseBy}}, Since: time.Now(),
+		}
 	}
 	if ch := h.change; ch != nil {
 		st.Changing = &api.ChangeStatus{Kind: "switch", Release: ch.release, Step: ch.step, Committed: ch.cutOver}

@@ -128,20 +128,3 @@ type Progress struct {
 	Step   string // of the host's change, such as api.StepProve
 	Detail string
 }
-
-// Status is the status of a host, with what only fleets need.
-type Status struct {
-	api.Status
-	Run string `json:"run,omitempty"` // by which the live release became live
-	// TakenBack reports whether it became live again because that run was taken back.
-	TakenBack bool  `json:"taken_back,omitempty"`
-	Lock      *Lock `json:"lock,omitempty"` // nil = no run has the host
-}
-
-// Lock is a lease on a host.
-type Lock struct {
-	Run   string    `json:"run"`
-	By    string    `json:"by"`
-	Why   string    `json:"why"`
-	Since time.Time `json:"since"`
-}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func Look(ctx context.Context, app string, hosts []string, t Transport, limit ti
 	return v
 }
 
-func viewOf(host string, st *Status, err error) HostView {
+func viewOf(host string, st *api.Status, err error) HostView {
 	if err != nil {
 		return HostView{Host: host, Error: err.Error()}
 	}
@@ -65,11 +66,14 @@ func viewOf(host string, st *Status, err error) HostView {
 		Host: host, Release: st.Release, Health: st.Health, Reason: st.Reason, Since: st.LiveSince, Run: st.Run,
 		By: st.LiveBy, TakenBack: st.TakenBack,
 	}
+	if st.LiveOrigin != nil {
+		h.By = cmp.Or(st.LiveOrigin.Behalf, st.LiveOrigin.By(st.LiveBy))
+	}
 	switch {
 	case st.Changing != nil:
 		h.Changing = (&api.BusyError{Changing: *st.Changing}).Error()
 	case st.Lock != nil:
-		h.Changing = fmt.Sprintf("%s by %s, since %s", st.Lock.Why, st.Lock.By, clock(st.Lock.Since))
+		h.Changing = st.Lock.String()
 	}
 	return h
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"superctl/api"
 )
@@ -21,8 +20,8 @@ func (r *run) reach() {
 	}
 }
 
-func statusOf(ctx context.Context, t Transport, host string) (*Status, error) {
-	st := &Status{}
+func statusOf(ctx context.Context, t Transport, host string) (*api.Status, error) {
+	st := &api.Status{}
 	return st, ask(ctx, t, host, st, "status", "--json")
 }
 
@@ -30,7 +29,7 @@ func (r *run) noteStatus(ev event) {
 	m := ev.host
 	m.err = ev.err
 	if m.err == nil {
-		m.before = ev.value.(*Status)
+		m.before = ev.value.(*api.Status)
 		m.err = r.unfit(m.before)
 	}
 	if m.err == nil {
@@ -54,10 +53,10 @@ type busyError struct{ text string }
 func (e *busyError) Error() string { return e.text }
 
 // unfit returns why a run cannot begin on a host.
-func (r *run) unfit(st *Status) error {
+func (r *run) unfit(st *api.Status) error {
 	switch {
 	case st.Lock != nil:
-		return &busyError{fmt.Sprintf("busy: %s by %s, since %s", st.Lock.Why, st.Lock.By, clock(st.Lock.Since))}
+		return &busyError{st.Lock.String()}
 	case st.Changing != nil:
 		busy := api.BusyError{Changing: *st.Changing}
 		return &busyError{busy.Error()}
@@ -67,17 +66,20 @@ func (r *run) unfit(st *Status) error {
 	return nil
 }
 
-func clock(t time.Time) string { return t.Local().Format(time.TimeOnly) }
-
 // allFit returns why the run cannot begin, with every host that stands in its way.
 func (r *run) allFit() error {
-	var texts []string
+	hosts := make(map[string][]string) // by what stands in the way
+	var reasons []string
 	r.exit = ExitAborted
 	for _, m := range r.members {
 		if m.err == nil {
 			continue
 		}
-		texts = append(texts, m.name+": "+m.err.Error())
+		reason := m.err.Error()
+		if len(hosts[reason]) == 0 {
+			reasons = append(reasons, reason)
+		}
+		hosts[reason] = append(hosts[reason], m.name)
 		var busy *busyError
 		switch {
 		case isLost(m.err) || exitOf(m.err) == ExitUnreachable:
@@ -86,8 +88,11 @@ func (r *run) allFit() error {
 			r.exit = ExitBusy
 		}
 	}
-	if len(texts) > 0 {
-		return errors.New(strings.Join(texts, "; "))
+	if len(reasons) > 0 {
+		for i, reason := range reasons {
+			reasons[i] = list(hosts[reason]) + ": " + reason
+		}
+		return errors.New(strings.Join(reasons, "; "))
 	}
 	if r.Kind != api.Rollback {
 		return nil

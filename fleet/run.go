@@ -41,7 +41,7 @@ type member struct {
 	name    string
 	state   State
 	err     error
-	before  *Status
+	before  *api.Status
 	trees   map[string]string // the hash of each release's files
 	release string            // the release that its change makes live
 	outcome *api.Outcome      // of its change

@@ -122,10 +122,10 @@ func TestNothingBeginsOnAnUnfitFleet(t *testing.T) {
 		exit   int
 		says   string
 	}{
-		"down": {func(f *fakeFleet) { f.hosts["web2"].cutNow(); f.hosts["web3"].cutNow() }, ExitUnreachable, "web2: connect: timed out; web3: "},
+		"down": {func(f *fakeFleet) { f.hosts["web2"].cutNow(); f.hosts["web3"].cutNow() }, ExitUnreachable, "web2 and web3: connect: timed out"},
 		"busy": {func(f *fakeFleet) { f.hosts["web2"].change = &fakeChange{release: "7"} }, ExitBusy, "web2: another change"},
 		"leased": {
-			func(f *fakeFleet) { f.hosts["web3"].lease, f.hosts["web3"].leaseBy = "run-9", "bob@desk" }, ExitBusy, "web3: busy: deploy by bob@desk",
+			func(f *fakeFleet) { f.hosts["web3"].lease, f.hosts["web3"].leaseBy = "run-9", "bob@desk" }, ExitBusy, "web3: locked for run run-9 by bob@desk",
 		},
 		"unwell": {func(f *fakeFleet) { f.hosts["web2"].health = "degraded" }, ExitAborted, "web2: it is degraded"},
 	} {

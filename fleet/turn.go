@@ -72,7 +72,7 @@ func (r *run) askAgain(m *member) {
 }
 
 // settledStatus returns the status of a host once no change is in progress there.
-func settledStatus(ctx context.Context, t Transport, host string) (st *Status, err error) {
+func settledStatus(ctx context.Context, t Transport, host string) (st *api.Status, err error) {
 	err = persist(ctx, func(ctx context.Context) (again bool, err error) {
 		st, err = statusOf(ctx, t, host)
 		if err == nil && st.Changing != nil {
@@ -115,7 +115,7 @@ func (r *run) noteAnswer(ev event) {
 	if ev.err != nil {
 		m.err = ev.err
 		r.note(m, Unknown, m.err.Error())
-	} else if st := ev.value.(*Status); st.Release == r.Release && r.Release != "" {
+	} else if st := ev.value.(*api.Status); st.Release == r.Release && r.Release != "" {
 		m.err = nil
 		r.note(m, Done, "it was lost after its word, and has done it")
 	} else {
@@ -173,7 +173,7 @@ func (r *run) askBaked(event) {
 func (r *run) noteBaked(ev event) {
 	m, err := ev.host, ev.err
 	if err == nil {
-		switch st := ev.value.(*Status); {
+		switch st := ev.value.(*api.Status); {
 		case st.Release != r.Release:
 			err = fmt.Errorf("%s is live there now", orNone(st.Release))
 		case st.Health != api.HealthOK:

@@ -192,3 +192,24 @@ func TestAWrongClaimAboutARunIsRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestTheStatusTellsATakeBackFromWhatTheRunMadeLive(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		first, second := Origin{Run: "1"}, Origin{Run: "2"}
+		change1(t, s, Request{Kind: Switch, Release: "r1", Origin: first})
+		change1(t, s, Request{Kind: Switch, Release: "r2", Origin: second})
+		if st := s.Status(); st.Run != "2" || st.TakenBack {
+			t.Errorf("turned: run %q, taken back %v", st.Run, st.TakenBack)
+		}
+		want(t, s, change1(t, s, Request{Kind: Rollback, Expect: "r2", Origin: second}), Done, "r1")
+		stop()
+		s, stop = w.supervisor(dir)
+		defer stop()
+		if st := s.Status(); st.Run != "2" || !st.TakenBack {
+			t.Errorf("taken back: run %q, taken back %v", st.Run, st.TakenBack)
+		}
+	})
+}

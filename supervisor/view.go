@@ -78,6 +78,8 @@ func (vw *view) releases(st *Status) {
 		st.Release, st.Commit, st.Generation = live.plan.Release.Name, live.plan.Release.Commit, live.id
 		if l := vw.owner.liveSince; l != nil {
 			st.LiveSince, st.LiveBy, st.LiveOrigin, st.Run = l.At, l.Who, &l.Origin, l.Run
+			before := vw.owner.previousSince
+			st.TakenBack = l.Run != "" && before != nil && before.Run == l.Run
 		}
 	} else if vw.owner.startup.failure != "" && vw.owner.release != nil {
 		st.Expected = vw.owner.release.Name
