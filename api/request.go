@@ -38,6 +38,8 @@ type Request struct {
 	// Expect is the name of the release that must be live, or NoRelease. If another is, a switch and a
 	// reload are refused, unless there is nothing to do, and a rollback has nothing to do. "" = any.
 	Expect string `json:"expect,omitempty"`
+	// Follower leaves out the hooks that run once in a run: its leader runs them.
+	Follower bool `json:"follower,omitempty"`
 	// Force continues although the inspection of the migrations objects.
 	Force bool `json:"force,omitempty"`
 	// Detach lets the change continue when its client hangs up before the cutover, which otherwise

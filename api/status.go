@@ -64,6 +64,7 @@ type ChangeStatus struct {
 	// hangs up.
 	Committed bool      `json:"committed,omitempty"`
 	Since     time.Time `json:"since"`
+	Follower  bool      `json:"follower,omitempty"` // the leader of its run runs the hooks that run once
 	// Canary is the part of the connections that the new generation gets now, before its cutover.
 	Canary *CanaryStatus `json:"canary,omitempty"`
 }

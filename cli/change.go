@@ -19,7 +19,7 @@ func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "switch", Usage: "make a release live",
 		UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME]] [--force] [--detach] [--json]",
+			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] [--json]",
 		Description: `Starts the workers of RELEASE next to the live ones, checks them on the listeners that they will
 serve, sends all new connections to them in one instant, watches them for the probation time, and
 lets the old workers finish. A release that fails its health check is refused. A release that fails
@@ -75,7 +75,7 @@ func (c *command) switchRelease(cc *cli.Context) error {
 func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "go back to the previous release",
-		UsageText: "superctl rollback [--from RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME]] [--force] [--detach] " +
+		UsageText: "superctl rollback [--from RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] " +
 			"[--json]",
 		Description: `Switches to the release that was live before. With standby = "5m" in the config, its workers are
 kept running for 5 minutes, and a rollback within this time takes milliseconds. During a canary or a
@@ -109,7 +109,7 @@ made RELEASE live goes back without the check of the migrations ([django]), with
 func (c *command) reloadCommand() *cli.Command {
 	return &cli.Command{
 		Name: "reload", Usage: "apply the config to the live release",
-		UsageText: "superctl reload [--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME]] [--detach] [--json]",
+		UsageText: "superctl reload [--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--detach] [--json]",
 		Description: `Reads the config again and starts new workers of the live release with it, with the same checks and
 cutover as a switch. A config with an error is refused, and so is a config with which the release
 does not work.

@@ -28,7 +28,7 @@ func (c *command) deployCommand() *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
 		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME]] [--older] [--force] [--json]",
+			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--older] [--force] [--json]",
 		Description: `Runs superctl install, switch and prune as one change with one outcome. Installs nothing if the
 daemon does not answer or another change is in progress. A release that the switch refuses stays
 installed.

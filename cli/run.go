@@ -23,6 +23,12 @@ func runFlags() []cli.Flag {
 	}
 }
 
+func followerFlag() cli.Flag {
+	return &cli.BoolFlag{
+		Name: "follower", Usage: "leave out the hooks with once = true: another host of the run runs them",
+	}
+}
+
 func expectFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "expect", Usage: "refuse unless `RELEASE` is live now; \"none\" if no release may be live",
@@ -38,7 +44,7 @@ func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
 	limit, err := prepareFrom(cc)
 	req := api.Request{
 		Kind: kind, Force: cc.Bool("force"), Detach: cc.Bool("detach"), Prepare: limit,
-		Expect: cc.String("expect"), Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")},
+		Expect: cc.String("expect"), Follower: cc.Bool("follower"), Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")},
 	}
 	if kind == api.Rollback {
 		req.Expect = cc.String("from")
@@ -53,6 +59,8 @@ func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
 	case err != nil:
 	case req.Detach && req.Prepare > 0:
 		err = errors.New("--detach and --prepare exclude each other: a prepared change needs a client that waits")
+	case req.Follower && req.Run == "":
+		err = errors.New("--follower needs a run: add --run ID")
 	case req.Behalf != "" && req.Run == "":
 		err = errors.New("--by needs a run: add --run ID")
 	}
@@ -64,5 +72,5 @@ func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
 
 // changeFlags returns the flags of a command for a change: its own, and then those that all have.
 func changeFlags(own ...cli.Flag) []cli.Flag {
-	return slices.Concat(own, []cli.Flag{prepareFlag(), heartbeatFlag()}, runFlags(), []cli.Flag{jsonFlag()})
+	return slices.Concat(own, []cli.Flag{prepareFlag(), heartbeatFlag()}, runFlags(), []cli.Flag{followerFlag(), jsonFlag()})
 }

@@ -52,6 +52,8 @@ type Config struct {
 // Hooks is [hooks].
 type Hooks struct {
 	Before, After, OnAbort, OnRevert [][]string
+	// Once is the positions of the commands with once = true, by the key of their list.
+	Once map[string][]int
 
 	BeforeRollback bool // run Before for rollbacks too
 	Timeout        time.Duration

@@ -115,7 +115,8 @@ type checkTable struct {
 }
 
 type hooksTable struct {
-	Before         any       `toml:"before"` // a command, or a list of commands, each a string or a list of words
+	// a command, or a list of commands, each a string, a list of words, or a table with run and once
+	Before         any       `toml:"before"`
 	After          any       `toml:"after"`
 	OnAbort        any       `toml:"on_abort"`
 	OnRevert       any       `toml:"on_revert"`

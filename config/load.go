@@ -196,11 +196,13 @@ func (l *loader) listeners() {
 
 func (l *loader) hooks() {
 	f := &l.f.Hooks
+	once := make(map[string][]int)
 	l.c.Hooks = Hooks{
-		Before:         l.commands("hooks.before", f.Before),
-		After:          l.commands("hooks.after", f.After),
-		OnAbort:        l.commands("hooks.on_abort", f.OnAbort),
-		OnRevert:       l.commands("hooks.on_revert", f.OnRevert),
+		Before:         l.hookList("before", f.Before, once),
+		After:          l.hookList("after", f.After, once),
+		OnAbort:        l.hookList("on_abort", f.OnAbort, once),
+		OnRevert:       l.hookList("on_revert", f.OnRevert, once),
+		Once:           once,
 		BeforeRollback: f.BeforeRollback,
 		Timeout:        l.duration("hooks.timeout", f.Timeout, defaultHookTime, time.Second),
 	}
@@ -208,6 +210,43 @@ func (l *loader) hooks() {
 		l.at("hooks.before_rollback",
 			"before_rollback = true: there is no before hook that could run; write before, or leave it out")
 	}
+}
+
+// hookList parses a list of hooks, and adds the positions of those with once = true. A hook is a
+// command, or a table: { run = "python manage.py migrate", once = true }.
+func (l *loader) hookList(name string, v any, once map[string][]int) [][]string {
+	key := "hooks." + name
+	if one, ok := v.(map[string]any); ok {
+		v = []any{one}
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return l.commands(key, v)
+	}
+	commands := make([]any, len(list))
+	for i, hook := range list {
+		table, ok := hook.(map[string]any)
+		if !ok {
+			commands[i] = hook
+			continue
+		}
+		commands[i] = table["run"]
+		isOnce, isBool := table["once"].(bool)
+		for known := range table {
+			if known != "run" && known != "once" {
+				l.at(key, "%s: unknown key %q: a hook has run and once", key, known)
+			}
+		}
+		switch {
+		case table["run"] == nil:
+			l.at(key, `%s: a hook has no command: write { run = "python manage.py migrate", once = true }`, key)
+		case table["once"] != nil && !isBool:
+			l.at(key, "%s: once is true or false", key)
+		case isOnce:
+			once[name] = append(once[name], i)
+		}
+	}
+	return l.commands(key, commands)
 }
 
 // Sum returns the hash of a config file's current text, like Config.Sum.

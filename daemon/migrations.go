@@ -186,6 +186,11 @@ func judgeUnknown(
 // judgeMissing refuses a release that would run without its migrations.
 func judgeMissing(p django.Project, i supervisor.Inspection, missing []string) error {
 	switch {
+	case runsMigrate(i.LeftOut, i.Plan.Release.Path):
+		return fmt.Errorf(
+			"%s has migrations that are not applied: %s: the leader of the run applies them, and has not yet: "+
+				"begin there, or leave out --follower", i.Plan.Release.Name, named(missing),
+		)
 	case i.Before && p.Migrates:
 		return nil
 	case p.Migrates:

@@ -252,7 +252,8 @@ func makeHooks(c *config.Config, r releases.Release, env Environ) supervisor.Hoo
 	h := &c.Hooks
 	return supervisor.Hooks{
 		Before: h.Before, After: h.After, OnAbort: h.OnAbort, OnRevert: h.OnRevert, BeforeRollback: h.BeforeRollback,
-		Env: env.List(), Secrets: env.Secrets(), Dir: r.Path, User: c.User.Become(), Timeout: h.Timeout,
+		Once: h.Once,
+		Env:  env.List(), Secrets: env.Secrets(), Dir: r.Path, User: c.User.Become(), Timeout: h.Timeout,
 	}
 }
 

@@ -78,6 +78,9 @@ func (a adoption) revertIfPossible(failed error) error {
 // turns with those that serve in their place. It returns why the target has failed while no daemon
 // ran; its workers are started nevertheless, for the connections that wait in its queue.
 func (a adoption) takeUp(was *ChangeStatus, half *generation) (failed error) {
+	if was != nil {
+		a.req.Run, a.req.Follower = was.Run, was.Follower // for its hooks
+	}
 	a.to, a.from, a.plan = a.owner.live, a.owner.cameFrom(), a.owner.live.plan
 	a.release, a.committed = a.plan.Release, true
 	for _, g := range ordered(a.owner.generations) {

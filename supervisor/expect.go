@@ -63,6 +63,9 @@ func (ad *admission) refuseClaims(req Request) error {
 	if req.Kind == Rollback && req.Expect == api.NoRelease {
 		return &RefusedError{Usage: true, Err: errors.New("a rollback goes back from a release: name it")}
 	}
+	if req.Follower && (req.Run == "" || !turnsOver(req.Kind)) {
+		return &RefusedError{Usage: true, Err: errors.New("a follower needs a run, and a switch, a rollback or a reload")}
+	}
 	if err := req.Validate(); err != nil {
 		return &RefusedError{Usage: true, Err: err}
 	}

@@ -39,13 +39,23 @@ func (hr hookRun) before() error {
 		return nil
 	}
 	return hr.step(stepBefore, func(ctx context.Context) (string, error) {
-		return hr.runAll(ctx, hr.plan.Hooks.Before, "", nil)
+		return hr.runAll(ctx, hr.mine(stepBefore, hr.plan.Hooks.Before), "", nil)
 	})
+}
+
+// mine returns the commands of a list that this host runs.
+func (hr hookRun) mine(list string, commands [][]string) (mine [][]string) {
+	for i, argv := range commands {
+		if !hr.req.Follower || !slices.Contains(hr.plan.Hooks.Once[list], i) {
+			mine = append(mine, argv)
+		}
+	}
+	return mine
 }
 
 func (hr hookRun) runsBefore() bool {
 	h := &hr.plan.Hooks
-	return len(h.Before) > 0 && hr.apply() && (hr.kind != Rollback || h.BeforeRollback)
+	return len(hr.mine(stepBefore, h.Before)) > 0 && hr.apply() && (hr.kind != Rollback || h.BeforeRollback)
 }
 
 // after runs the `after` hooks; one that fails undoes nothing.
@@ -67,7 +77,7 @@ func (hr hookRun) undone(err error) {
 // late runs hooks behind the decision of the change, which they cannot alter any more. They do
 // not listen to the change's ctx, which may have ended it: only the end of the daemon ends them.
 func (hr hookRun) late(name string, commands [][]string, result Result, cause error) {
-	if len(commands) == 0 || !hr.apply() {
+	if commands = hr.mine(name, commands); len(commands) == 0 || !hr.apply() {
 		return
 	}
 	if err := hr.step(name, func(context.Context) (string, error) {

@@ -6,9 +6,11 @@ import "context"
 type Inspection struct {
 	Kind   Kind
 	Plan   Plan
-	Before bool  // the plan's `before` hooks will run
-	Live   *Plan // nil when no release is live
-	Force  bool  // objections are to be told, and not to stop it
+	Before bool // the plan's `before` hooks will run
+	// LeftOut is the `before` hooks that will not, because the leader of the run runs them
+	LeftOut [][]string
+	Live    *Plan // nil when no release is live
+	Force   bool  // objections are to be told, and not to stop it
 }
 
 // inspect has the plan looked at, also that of a generation that is still warm. A change that goes
@@ -22,6 +24,11 @@ func (c *change) inspect() error {
 		return nil
 	}
 	i := Inspection{Kind: c.kind, Plan: c.plan, Before: c.hooks().runsBefore(), Force: c.req.Force}
+	for _, at := range c.plan.Hooks.Once[stepBefore] {
+		if c.req.Follower && i.Kind == Switch {
+			i.LeftOut = append(i.LeftOut, c.plan.Hooks.Before[at])
+		}
+	}
 	if c.from != nil {
 		i.Live = &c.from.plan
 	}

@@ -121,15 +121,17 @@ func (p *Process) limits() cgroup.Limits {
 
 // Hooks are commands that run around a switch in the new release's directory and environment.
 type Hooks struct {
-	Before   [][]string         `json:"before,omitempty"`
-	After    [][]string         `json:"after,omitempty"`
-	OnAbort  [][]string         `json:"on_abort,omitempty"`
-	OnRevert [][]string         `json:"on_revert,omitempty"`
-	Env      []string           `json:"env,omitempty"` // not in the state file
-	Secrets  worker.Secrets     `json:"secrets,omitempty"`
-	Dir      string             `json:"dir,omitempty"`
-	User     *worker.Credential `json:"user,omitempty"`
-	Timeout  time.Duration      `json:"timeout,omitempty"` // of each command
+	Before   [][]string `json:"before,omitempty"`
+	After    [][]string `json:"after,omitempty"`
+	OnAbort  [][]string `json:"on_abort,omitempty"`
+	OnRevert [][]string `json:"on_revert,omitempty"`
+	// positions of the commands that a follower leaves out, by the name of the list, as of its step
+	Once    map[string][]int   `json:"once,omitempty"`
+	Env     []string           `json:"env,omitempty"` // not in the state file
+	Secrets worker.Secrets     `json:"secrets,omitempty"`
+	Dir     string             `json:"dir,omitempty"`
+	User    *worker.Credential `json:"user,omitempty"`
+	Timeout time.Duration      `json:"timeout,omitempty"` // of each command
 
 	BeforeRollback bool `json:"before_rollback,omitempty"` // Before is for rollbacks too
 }

@@ -155,7 +155,7 @@ func (s *Supervisor) changing() *ChangeStatus {
 	}
 	cs := &ChangeStatus{
 		Kind: string(c.req.Kind), Who: c.req.Who, Origin: c.req.Origin, Release: c.release.Name, Step: c.stepName,
-		Committed: c.committed, Since: c.began,
+		Committed: c.committed, Since: c.began, Follower: c.req.Follower,
 	}
 	if cs.Release == "" {
 		cs.Release = c.req.Release
