@@ -2,15 +2,17 @@ package supervisor
 
 // beginOwn begins a change that the daemon itself asks for. The log and the history tell its
 // outcome, so its events are dropped.
-func (ad *admission) beginOwn(req Request) (*change, error) {
+func (ad *admission) beginOwn(req Request) error {
 	c, _, err := ad.begin(req)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		ad.async(c.dropEvents)
 	}
-	ad.async(func() {
-		for range c.events {
-		}
-		<-c.done
-	})
-	return c, nil
+	return err
+}
+
+// dropEvents waits for the end of a change without a client.
+func (c *change) dropEvents() {
+	for range c.events {
+	}
+	<-c.done
 }

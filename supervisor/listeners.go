@@ -133,7 +133,7 @@ func (ls *listenerSet) replaceLost() {
 			zap.String("why", care.lost),
 		)
 		req := Request{Kind: Restart, Process: process, Who: "the daemon"}
-		if _, err := ls.owner.admission.beginOwn(req); err != nil {
+		if err := ls.owner.admission.beginOwn(req); err != nil {
 			ls.log.Error("replace a listener", zap.String("listener", name), zap.Error(err))
 		}
 		ls.tryAgain(care) // unless it works

@@ -243,7 +243,7 @@ func (lv *liveness) replaceBy(req Request) {
 		wait = firstReplacement << r.tries
 	}
 	r.waiting, r.last, r.tries = true, time.Now(), r.tries+1
-	if _, err := lv.owner.admission.beginOwn(req); err != nil {
+	if err := lv.owner.admission.beginOwn(req); err != nil {
 		lv.log.Error("replace a hung worker", zap.String("process", req.Process), zap.Error(err))
 	}
 	time.AfterFunc(wait, func() { lv.post(func() { r.waiting = false }) })

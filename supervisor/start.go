@@ -31,14 +31,14 @@ type startup struct {
 
 // begin begins to serve what was live when the last daemon ended, or what `current` points to.
 func (su *startup) begin(ctx context.Context) {
-	c, err := su.owner.admission.beginOwn(Request{Kind: start, Who: "the daemon"})
+	c, _, err := su.owner.admission.begin(Request{Kind: start, Who: "the daemon"})
 	if err != nil {
 		panic("supervisor: the first change is refused: " + err.Error()) // nothing else can be in progress
 	}
 	su.async(func() {
 		stop := context.AfterFunc(ctx, func() { c.cancel(ErrStopping) })
 		defer stop()
-		<-c.done
+		c.dropEvents()
 		su.decide()
 	})
 }
@@ -122,7 +122,7 @@ const startBackoff = 4
 
 // again is startLive for one that has failed.
 func (su *startup) again() {
-	if _, err := su.owner.admission.beginOwn(Request{Kind: start, Who: "the daemon"}); err != nil {
+	if err := su.owner.admission.beginOwn(Request{Kind: start, Who: "the daemon"}); err != nil {
 		su.log.Error("start the release that should be live", zap.Error(err))
 	}
 }
