@@ -99,10 +99,10 @@ func (c *command) inUnit(s service, args []string) error {
 }
 
 // newFindings returns findings whose first entry names the user and the sandbox of this check.
-func (c *command) newFindings(ctx context.Context, cc *cli.Context, conf *config.Config) *findings {
+func (pr printer) newFindings(ctx context.Context, cc *cli.Context, conf *config.Config) *findings {
 	f := &findings{
-		App: conf.App, User: currentUser(), Unit: cc.String(insideFlag), List: []finding{}, out: c.stdout,
-		paint: paletteFor(c.stdout),
+		App: conf.App, User: currentUser(), Unit: cc.String(insideFlag), List: []finding{}, out: pr.stdout,
+		paint: paletteFor(pr.stdout),
 	}
 	if cc.Bool("json") {
 		f.out, f.paint = io.Discard, false

@@ -58,46 +58,51 @@ Set other options in [build] in DIR/superctl.toml.
    superctl build -o dist/ --sign ~/key       write the bundle and its signature to dist/
    superctl build --run "npm run build" --run "python manage.py collectstatic --noinput"
    superctl build --version 4.2 --json        for scripts: "file" and "sha256" identify the bundle`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{
-				Name: "output", Aliases: []string{"o"}, Usage: "write the bundle to `FILE` or into this directory",
-			},
-			&cli.StringFlag{
-				Name: "name",
-				Usage: "the `NAME` of the bundle " +
-					"(default: app in superctl.toml, project.name in pyproject.toml, else the directory)",
-			},
-			&cli.StringFlag{
-				Name:  "version",
-				Usage: "the `VERSION`, also the name of the release (default: the commit's time and abbreviated hash)",
-			},
-			&cli.StringFlag{
-				Name:  "python",
-				Usage: "the `PYTHON` that runs the release: a version, name or path (default: .python-version, else python3)",
-			},
-			&cli.StringFlag{Name: "lock", Usage: "use this lock `FILE`"},
-			&cli.BoolFlag{Name: "require-pinned", Usage: "refuse a lock file with an entry without a hash"},
-			&cli.StringSliceFlag{
-				Name: "run",
-				Usage: "run `COMMAND` in a copy of the project, after the commands of the config; " +
-					"list the files that it makes in [build] output",
-			},
-			&cli.StringFlag{Name: "builder", Usage: "the `NAME` of the builder for the manifest ($SUPERCTL_BUILDER)"},
-			&cli.StringFlag{
-				Name: "sign", Usage: "sign the bundle with the private key in `KEYFILE` (superctl keygen creates one)",
-			},
-			&cli.StringFlag{
-				Name: "password-file", Usage: "read the password of the key from the first line of `FILE`",
-			},
-			&cli.BoolFlag{Name: "force", Usage: "replace another bundle of the same name"},
-			jsonFlag(),
-		},
+		Flags: buildFlags(),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 1); err != nil {
 				return err
 			}
 			return c.build(cc)
 		},
+	}
+}
+
+func buildFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "output", Aliases: []string{"o"}, Usage: "write the bundle to `FILE` or into this directory",
+		},
+		&cli.StringFlag{
+			Name: "name",
+			Usage: "the `NAME` of the bundle " +
+				"(default: app in superctl.toml, project.name in pyproject.toml, else the directory)",
+		},
+		&cli.StringFlag{
+			Name:  "version",
+			Usage: "the `VERSION`, also the name of the release (default: the commit's time and abbreviated hash)",
+		},
+		&cli.StringFlag{
+			Name: "python",
+			Usage: "the `PYTHON` that runs the release: a version, name or path " +
+				"(default: .python-version, else python3)",
+		},
+		&cli.StringFlag{Name: "lock", Usage: "use this lock `FILE`"},
+		&cli.BoolFlag{Name: "require-pinned", Usage: "refuse a lock file with an entry without a hash"},
+		&cli.StringSliceFlag{
+			Name: "run",
+			Usage: "run `COMMAND` in a copy of the project, after the commands of the config; " +
+				"list the files that it makes in [build] output",
+		},
+		&cli.StringFlag{Name: "builder", Usage: "the `NAME` of the builder for the manifest ($SUPERCTL_BUILDER)"},
+		&cli.StringFlag{
+			Name: "sign", Usage: "sign the bundle with the private key in `KEYFILE` (superctl keygen creates one)",
+		},
+		&cli.StringFlag{
+			Name: "password-file", Usage: "read the password of the key from the first line of `FILE`",
+		},
+		&cli.BoolFlag{Name: "force", Usage: "replace another bundle of the same name"},
+		jsonFlag(),
 	}
 }
 
@@ -137,14 +142,19 @@ func (c *command) build(cc *cli.Context) error {
 	out := outcomeOf(r)
 	if err == nil && sign != nil {
 		out.Signed = r.File + bundle.SignatureSuffix
-		err = sign(r.File, r.SHA256, c.signatureComment(r, opt.Builder))
+		err = sign(r.File, r.SHA256, signatureComment(r, opt.Builder, c.now()))
 	}
 	out.Seconds = c.now().Sub(began).Seconds()
+	return c.print().concludeBuild(cc, out, err)
+}
+
+// concludeBuild prints the outcome of a build, and returns the error of its exit code.
+func (pr printer) concludeBuild(cc *cli.Context, out *buildOutcome, err error) error {
 	if cc.Bool("json") {
 		if err != nil {
 			out.Result, out.Changed, out.Error = "aborted", false, err.Error()
 		}
-		if bad := c.json(out); bad != nil {
+		if bad := pr.json(out); bad != nil {
 			return bad
 		}
 	}
@@ -155,16 +165,16 @@ func (c *command) build(cc *cli.Context) error {
 	case err != nil:
 		return fmt.Errorf("build: %w", err)
 	case !cc.Bool("json"):
-		c.print().build(out, afterBuild(cc, out))
+		pr.build(out, afterBuild(cc, out))
 	}
 	return nil
 }
 
 // signatureComment returns the trusted comment of a signature: the bundle, its builder and the
 // time.
-func (c *command) signatureComment(r *build.Result, by string) string {
+func signatureComment(r *build.Result, by string, at time.Time) string {
 	return fmt.Sprintf(
-		"%s built by %s at %s", r.Manifest.File(), cmp.Or(by, builder()), c.now().UTC().Format(time.RFC3339),
+		"%s built by %s at %s", r.Manifest.File(), cmp.Or(by, builder()), at.UTC().Format(time.RFC3339),
 	)
 }
 

@@ -104,7 +104,7 @@ func (c *command) check(cc *cli.Context) error {
 		}
 		return c.tryRelease(cc, conf, u, word)
 	}
-	f := c.newFindings(cc.Context, cc, conf)
+	f := c.print().newFindings(cc.Context, cc, conf)
 	if cc.Bool("notify") {
 		err = testNotify(cc.Context, conf, f)
 	} else {

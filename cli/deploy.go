@@ -118,16 +118,8 @@ func (c *command) runDeploy(
 	}
 	out := &deployOutcome{Installed: made.Changed, Bundle: made.Bundle, Pruned: []string{}}
 	if made.Result != api.Done {
-		out.Outcome = api.Outcome{
-			Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log,
-			Started: began,
-		}
-		if len(made.Log) > 0 {
-			out.Culprit = api.Check
-		}
-		if st, err := daemonClient.Status(ctx); err == nil {
-			out.Previous, out.Generation = st.Release, st.Generation
-		}
+		out.Outcome = notInstalled(ctx, daemonClient, made)
+		out.Started = began
 	} else {
 		req.Release = made.Release
 		switched, err := ask.change(daemonClient, req, show.event)
@@ -143,6 +135,20 @@ func (c *command) runDeploy(
 	out.Changed = out.Changed || out.Installed
 	out.Seconds = c.now().Sub(began).Seconds()
 	return out, nil
+}
+
+// notInstalled returns the outcome of a deploy whose install has failed.
+func notInstalled(ctx context.Context, daemonClient *control.Client, made *installOutcome) api.Outcome {
+	out := api.Outcome{
+		Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log,
+	}
+	if len(made.Log) > 0 {
+		out.Culprit = api.Check
+	}
+	if st, err := daemonClient.Status(ctx); err == nil {
+		out.Previous, out.Generation = st.Release, st.Generation
+	}
+	return out
 }
 
 // switchError returns the error of a deploy whose release is installed and whose switch had no

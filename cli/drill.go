@@ -39,35 +39,39 @@ again.
    superctl drill
    superctl drill --path / --path /search?q=x --post /echo --report drill.html
    superctl drill --live --via http://127.0.0.1 --keep-alive --switches 2     through nginx`,
-		Flags: []cli.Flag{
-			&cli.StringSliceFlag{
-				Name: "path", Usage: "GET this `PATH`; repeatable (default: the path of the health check)",
-			},
-			&cli.StringSliceFlag{Name: "post", Usage: "POST 4 KB to this `PATH`; repeatable"},
-			&cli.StringFlag{Name: "host", Usage: "the Host `HEADER` (default: that of the health check)"},
-			&cli.StringFlag{Name: "process", Usage: "the `PROCESS` to test (default: the first with a listener)"},
-			&cli.IntFlag{Name: "switches", Value: 3, Usage: "the number `N` of switches"},
-			&cli.Float64Flag{
-				Name: "rate", Value: 50,
-				Usage: "send exactly `N` requests a second; by default as many as the site sustains, at most 50",
-			},
-			&cli.IntFlag{Name: "clients", Value: 8, Usage: "send at most `N` requests at once"},
-			&cli.BoolFlag{Name: "keep-alive", Usage: "reuse connections, like browsers and some proxies"},
-			&cli.DurationFlag{Name: "timeout", Value: 30 * time.Second, Usage: "the longest `DURATION` of a request"},
-			&cli.BoolFlag{Name: "live", Usage: "drill the running app instead of a copy"},
-			&cli.StringFlag{Name: "via", Usage: "with --live: send the load through the proxy at `URL`"},
-			&cli.BoolFlag{Name: "kills", Usage: "with --live: also kill a worker and the daemon"},
-			&cli.BoolFlag{Name: "yes", Usage: "with --live: do not ask for confirmation"},
-			&cli.StringFlag{Name: "log", Usage: "write the log of the copy to `FILE`"},
-			&cli.StringFlag{Name: "report", Usage: "write an HTML report with a plot to `FILE`"},
-			jsonFlag(),
-		},
+		Flags: drillFlags(),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			return c.drill(cc)
 		},
+	}
+}
+
+func drillFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{
+			Name: "path", Usage: "GET this `PATH`; repeatable (default: the path of the health check)",
+		},
+		&cli.StringSliceFlag{Name: "post", Usage: "POST 4 KB to this `PATH`; repeatable"},
+		&cli.StringFlag{Name: "host", Usage: "the Host `HEADER` (default: that of the health check)"},
+		&cli.StringFlag{Name: "process", Usage: "the `PROCESS` to test (default: the first with a listener)"},
+		&cli.IntFlag{Name: "switches", Value: 3, Usage: "the number `N` of switches"},
+		&cli.Float64Flag{
+			Name: "rate", Value: 50,
+			Usage: "send exactly `N` requests a second; by default as many as the site sustains, at most 50",
+		},
+		&cli.IntFlag{Name: "clients", Value: 8, Usage: "send at most `N` requests at once"},
+		&cli.BoolFlag{Name: "keep-alive", Usage: "reuse connections, like browsers and some proxies"},
+		&cli.DurationFlag{Name: "timeout", Value: 30 * time.Second, Usage: "the longest `DURATION` of a request"},
+		&cli.BoolFlag{Name: "live", Usage: "drill the running app instead of a copy"},
+		&cli.StringFlag{Name: "via", Usage: "with --live: send the load through the proxy at `URL`"},
+		&cli.BoolFlag{Name: "kills", Usage: "with --live: also kill a worker and the daemon"},
+		&cli.BoolFlag{Name: "yes", Usage: "with --live: do not ask for confirmation"},
+		&cli.StringFlag{Name: "log", Usage: "write the log of the copy to `FILE`"},
+		&cli.StringFlag{Name: "report", Usage: "write an HTML report with a plot to `FILE`"},
+		jsonFlag(),
 	}
 }
 
@@ -93,7 +97,7 @@ func (c *command) drill(cc *cli.Context) (err error) {
 	rep, err := drill.Run(ctx, opt)
 	show.end()
 	if err != nil {
-		return c.drillError(ctx, err)
+		return c.print().drillError(ctx, err)
 	}
 	if page.PendingFile != nil {
 		if err := errors.Join(rep.WritePage(page), page.Chmod(0o644), page.CloseAtomicallyReplace()); err != nil {
@@ -108,15 +112,15 @@ func (c *command) drill(cc *cli.Context) (err error) {
 }
 
 // drillError returns the error of a drill that has no report.
-func (c *command) drillError(ctx context.Context, err error) error {
+func (pr printer) drillError(ctx context.Context, err error) error {
 	var failed *drill.StartError
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		return errors.New("drill: interrupted; the drill was cleaned up")
 	}
 	if errors.As(err, &failed) && len(failed.Log) > 0 {
-		fmt.Fprintln(c.stderr, "the last lines of the copy:")
+		fmt.Fprintln(pr.stderr, "the last lines of the copy:")
 		for _, l := range failed.Log {
-			fmt.Fprintf(c.stderr, "  | %s\n", l)
+			fmt.Fprintf(pr.stderr, "  | %s\n", l)
 		}
 	}
 	return fmt.Errorf("drill: %w", err)

@@ -59,10 +59,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 		opt.Load.Paths = []string{cmp.Or(check.Path, "/")}
 	}
 	done := servers.Apply(servers.Input{Command: p.Command, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
-	opt.Server = drill.Server{
-		Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))),
-		HookOff: done.Hook && !daemon.Hooked(p, done),
-	}
+	opt.Server = serverToDrill(p, done)
 	if cmp.Or(check.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
 		return opt, &usageError{fmt.Errorf(
 			"drill: process.%s speaks uwsgi, but a drill speaks HTTP: "+
@@ -73,6 +70,14 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 		return opt, liveOptions(ctx, cc, &opt)
 	}
 	return opt, copyOptions(ctx, &opt)
+}
+
+// serverToDrill returns what the report says of the server.
+func serverToDrill(p config.Process, done servers.Applied) drill.Server {
+	return drill.Server{
+		Name: done.Server, StopSignal: unix.SignalName(syscall.Signal(cmp.Or(p.StopSignal, int(done.StopSignal)))),
+		HookOff: done.Hook && !daemon.Hooked(p, done),
+	}
 }
 
 // checkDrill checks the options that are independent of the app.
@@ -94,6 +99,11 @@ func checkDrill(cc *cli.Context) error {
 	case strings.ContainsAny(cc.String("host"), " \r\n"):
 		return fmt.Errorf("--host %q: a host has no blanks", cc.String("host"))
 	}
+	return checkDrillMode(cc)
+}
+
+// checkDrillMode checks the options that are for the running app alone, or for a copy alone.
+func checkDrillMode(cc *cli.Context) error {
 	for _, name := range []string{"via", "kills", "yes"} {
 		if cc.IsSet(name) && !cc.Bool("live") {
 			return fmt.Errorf("--%s needs --live: a copy has its own address and is always killed", name)

@@ -16,7 +16,7 @@ import (
 )
 
 // showEnvironment runs `status --env`.
-func (c *command) showEnvironment(ctx context.Context, daemonClient *control.Client, cc *cli.Context) error {
+func (pr printer) showEnvironment(ctx context.Context, daemonClient *control.Client, cc *cli.Context) error {
 	if cc.Bool("watch") {
 		return &usageError{errors.New("status: --env and --watch cannot be combined: remove --watch")}
 	}
@@ -25,9 +25,9 @@ func (c *command) showEnvironment(ctx context.Context, daemonClient *control.Cli
 	case err != nil:
 		return err
 	case cc.Bool("json"):
-		return c.json(st)
+		return pr.json(st)
 	}
-	writeEnvironment(c.stdout, &st, paletteFor(c.stdout))
+	writeEnvironment(pr.stdout, &st, paletteFor(pr.stdout))
 	return nil
 }
 

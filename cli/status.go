@@ -51,7 +51,7 @@ func (c *command) status(cc *cli.Context) error {
 	ctx, stop := interruptible()
 	defer stop()
 	if cc.Bool("env") {
-		return c.showEnvironment(ctx, daemonClient, cc)
+		return c.print().showEnvironment(ctx, daemonClient, cc)
 	}
 	for {
 		st, err := daemonClient.Status(ctx)

@@ -1,6 +1,7 @@
 package releases
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,12 +49,16 @@ func TestAReleaseThatBecomesALinkIsNotFollowedByAPrune(t *testing.T) {
 	write(t, filepath.Join(outside, "precious"), "x")
 	opt := options(1)
 	called := false
+	hidden := filepath.Join(s.Dir, ".r1.hidden")
 	// The release has been renamed already: this is the last moment at which a link can be
 	// inserted.
-	opt.Say = func(string) {
-		called = true
-		must(t, os.Rename(filepath.Join(s.Dir, ".r1.hidden"), filepath.Join(s.Dir, "old")))
-		must(t, os.Symlink(outside, filepath.Join(s.Dir, ".r1.hidden")))
+	opt.Protected = func(context.Context) (map[string]string, error) {
+		if _, err := os.Lstat(hidden); err == nil {
+			called = true
+			must(t, os.Rename(hidden, filepath.Join(s.Dir, "old")))
+			must(t, os.Symlink(outside, hidden))
+		}
+		return map[string]string{}, nil
 	}
 	_, err := s.Prune(t.Context(), opt)
 	must(t, err)

@@ -40,9 +40,7 @@ type PruneOptions struct {
 	// Virtualenv means that a directory with neither a virtualenv nor metadata is not a release,
 	// but the operator's own.
 	Virtualenv bool
-	// Say reports what is being removed; nil for no reports.
-	Say func(text string)
-	Now time.Time
+	Now        time.Time
 }
 
 // Pruned is what a prune has removed and kept, or with DryRun would.
@@ -402,8 +400,7 @@ func (p *prune) filter(why func(Removal) string) {
 
 // remove deletes the renamed releases.
 func (p *prune) remove(ctx context.Context) {
-	for i, r := range p.done.Removed {
-		p.say("removing %s (%d of %d)", r.Name, i+1, len(p.done.Removed))
+	for _, r := range p.done.Removed {
 		name, err := p.condemn(hiddenName(r.Name), r.Name)
 		if err == nil {
 			err = p.removeDir(ctx, name)
@@ -418,16 +415,9 @@ func (p *prune) remove(ctx context.Context) {
 
 func (p *prune) removeLeftovers(ctx context.Context) {
 	for _, name := range p.done.Leftovers {
-		p.say("removing the leftover %s", name)
 		if err := p.removeDir(ctx, name); err != nil {
 			p.errs = append(p.errs, p.s.mayNot(fmt.Errorf("remove %s: %w", name, err)))
 		}
-	}
-}
-
-func (p *prune) say(format string, args ...any) {
-	if p.opt.Say != nil {
-		p.opt.Say(fmt.Sprintf(format, args...))
 	}
 }
 
