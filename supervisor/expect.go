@@ -39,12 +39,12 @@ func meets(expect string, live *generation, release *Release) bool {
 func (c *change) meetsExpectation() bool { return meets(c.req.Expect, c.from, c.was.release) }
 
 // leaveLive ends a rollback from a release that is not live: there is nothing to do.
-func (c *change) leaveLive() (string, error) {
-	if c.was.release != nil {
-		c.plan.Release = *c.was.release
+func (rs resolution) leaveLive() (string, error) {
+	if rs.was.release != nil {
+		rs.plan.Release = *rs.was.release
 	}
-	c.unchanged = c.req.Expect + " is not live"
-	return c.unchanged, c.owner.do(func() { c.release = c.plan.Release })
+	rs.unchanged = rs.req.Expect + " is not live"
+	return rs.unchanged, rs.owner.do(func() { rs.release = rs.plan.Release })
 }
 
 // takesBack reports whether the change is a rollback by the run that made the live release live.

@@ -26,8 +26,8 @@ func (rs resolution) find(ctx context.Context) (string, error) {
 	case rs.req.Kind == Switch && rs.from != nil && rs.from.plan.Release.Path == rs.plan.Release.Path:
 		if rs.revives = rs.isDown(); rs.revives {
 			rs.kind = Restart
-			rs.startCheck()
-			return detail + " is live and does not serve", rs.checked()
+			rs.checking().start()
+			return detail + " is live and does not serve", rs.checking().wait()
 		}
 		rs.unchanged = detail + " is live already"
 		return rs.unchanged, nil
@@ -36,11 +36,11 @@ func (rs resolution) find(ctx context.Context) (string, error) {
 	case rs.warm:
 		return detail + fmt.Sprintf(", generation %d is still warm", rs.to.id), nil
 	}
-	rs.startCheck()
+	rs.checking().start()
 	if rs.bootsFirst() {
 		return detail, nil
 	}
-	return detail, rs.checked()
+	return detail, rs.checking().wait()
 }
 
 // choose finds the plan of the release that the change goes to.

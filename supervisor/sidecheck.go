@@ -9,40 +9,45 @@ type sideCheck struct {
 	err  error // valid once done is closed
 }
 
-// startCheck starts the check of the plan. Its failure ends the change.
-func (c *change) startCheck() {
-	look := c.plan.Check
+// checkRun runs the side check of a change.
+type checkRun struct{ *change }
+
+func (c *change) checking() checkRun { return checkRun{c} }
+
+// start starts the check of the plan. Its failure ends the change.
+func (ch checkRun) start() {
+	look := ch.plan.Check
 	if look == nil {
 		return
 	}
-	c.plan.Check = nil // once a plan: a restart of what came of it needs none
+	ch.plan.Check = nil // once a plan: a restart of what came of it needs none
 	check := &sideCheck{done: make(chan struct{})}
-	c.side = check
-	c.owner.async(func() {
+	ch.side = check
+	ch.owner.async(func() {
 		defer close(check.done)
-		if check.err = look(c.ctx); check.err != nil {
-			c.cancel(check.err)
+		if check.err = look(ch.ctx); check.err != nil {
+			ch.cancel(check.err)
 		}
 	})
 }
 
-// checked waits for the end of the check, which ends with the change at the latest, and returns why
+// wait waits for the end of the check, which ends with the change at the latest, and returns why
 // the change may not go on.
-func (c *change) checked() error {
-	if c.side == nil {
+func (ch checkRun) wait() error {
+	if ch.side == nil {
 		return nil
 	}
-	<-c.side.done
-	if c.side.err != nil {
-		return context.Cause(c.ctx)
+	<-ch.side.done
+	if ch.side.err != nil {
+		return context.Cause(ch.ctx)
 	}
 	return nil
 }
 
-// orUnchecked returns the failure of the check, if it has failed, and else err: a worker of a
+// orFailed returns the failure of the check, if it has failed, and else err: a worker of a
 // release with a broken interpreter fails too, and the check knows the reason.
-func (c *change) orUnchecked(err error) error {
-	if failed := c.checked(); failed != nil {
+func (ch checkRun) orFailed(err error) error {
+	if failed := ch.wait(); failed != nil {
 		return failed
 	}
 	return err

@@ -148,8 +148,8 @@ func (f firstStart) resolveStart(ctx context.Context) (string, error) {
 	}
 	f.keepValues(&plan)
 	f.plan = plan
-	f.startCheck()
-	if err := f.checked(); err != nil {
+	f.checking().start()
+	if err := f.checking().wait(); err != nil {
 		return "", err
 	}
 	return plan.Release.Name, f.owner.do(func() { f.release = plan.Release })

@@ -240,7 +240,7 @@ func (c *change) prove(ctx context.Context, g *generation) (string, error) {
 		}
 		return g.state == Staged, nil
 	})
-	if err = c.orUnchecked(err); err != nil {
+	if err = c.checking().orFailed(err); err != nil {
 		return "", err
 	}
 	checks := 0
