@@ -2,12 +2,15 @@ package systemd
 
 import (
 	"context"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"superctl/e2e/apps"
 	"superctl/load"
@@ -227,6 +230,44 @@ func TestWorkersThatDiedWithoutADaemonAreReplaced(t *testing.T) {
 	s.Run("systemctl", "start", unit).Want(0)
 	Eventually(t, "the app serves", func() bool { return s.Status(t).Health == "ok" && s.workers(t)[0] != worker })
 	s.lossless(t, s.Load(t))
+}
+
+func TestWhatIsQueuedForACanaryThatDiedWithoutADaemonIsServed(t *testing.T) {
+	s := newSite(t, Options{Units: dropIn(t, "[Service]\nRestartSec=5s\n")}, "r1", "r2")
+	s.Start(t, "r1")
+	switched := make(chan Result, 1)
+	go func() { switched <- s.Superctl("switch", "r2", "--canary", "50%", "--for", "1h") }()
+	Eventually(t, "the canary gets connections", func() bool {
+		return strings.Contains(s.Property("StatusText"), ": canary")
+	})
+	st := s.Status(t)
+	s.Signal("KILL")
+	<-switched
+	for _, g := range st.Generations {
+		if g.ID == st.Generation {
+			continue
+		}
+		for _, w := range g.Workers {
+			s.Run("pkill", "-KILL", "-P", strconv.Itoa(w.PID)).Want(0)
+			s.Run("kill", "-KILL", strconv.Itoa(w.PID)).Want(0)
+		}
+	}
+	// Half of them wait for the canary, or else the test passes by a chance of 1 to 4 billion.
+	var clients []net.Conn
+	for range 32 {
+		conn, err := net.DialTimeout("tcp", s.Address, patience)
+		must(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		must(t, err)
+		clients = append(clients, conn)
+	}
+	for i, conn := range clients {
+		must(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		if answer, err := io.ReadAll(conn); !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
+			t.Errorf("client %d got %q, %v", i, answer, err)
+		}
+	}
 }
 
 func TestAStopAfterADaemonKillEndsTheWorkersGracefully(t *testing.T) {
