@@ -54,6 +54,7 @@ type fakeHost struct {
 	refuses   string // step at which a change is refused: "before", "prove"; "ready": after it was ready
 	reverts   bool   // the release fails its probation
 	installs  string // why an install is refused
+	keeps     bool   // an install says that it is of the bundle that the host had before
 	boot      time.Duration
 	probation time.Duration
 }
@@ -399,8 +400,10 @@ func (s *fakeSession) install() error {
 		s.print(made{Result: api.Aborted, Release: "2", Error: h.installs})
 		return &ExitError{Code: 1}
 	}
-	h.bundles["2"] = "b2"
-	s.print(made{Changed: true, Result: api.Done, Release: "2", Tree: h.trees["2"]})
+	if !h.keeps {
+		h.bundles["2"] = "b2"
+	}
+	s.print(made{Changed: true, Result: api.Done, Release: "2", Bundle: h.bundles["2"], Tree: h.trees["2"]})
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"superctl/api"
 )
@@ -22,6 +23,7 @@ type made struct {
 	Changed  bool       `json:"changed"`
 	Result   api.Result `json:"outcome"`
 	Release  string     `json:"release"`
+	Bundle   string     `json:"bundle"` // SHA-256
 	Tree     string     `json:"tree"`
 	Error    string     `json:"error"`
 	Warnings []string   `json:"warnings"`
@@ -29,9 +31,9 @@ type made struct {
 
 // inventoryOf is what a host has after the install.
 type inventoryOf struct {
-	release string // of the bundle
-	trees   map[string]string
-	skipped bool // the host had the release already
+	release  string            // of the bundle
+	releases map[string]listed // by name
+	skipped  bool              // the host had the release already
 }
 
 // install brings the bundle to the hosts that do not have its release. Without a bundle it only asks
@@ -47,13 +49,13 @@ func (r *run) install() {
 }
 
 func (r *run) installOn(ctx context.Context, host string) (*inventoryOf, error) {
-	have := &inventoryOf{trees: make(map[string]string)}
+	have := &inventoryOf{releases: make(map[string]listed)}
 	var list []listed
 	if err := ask(ctx, r.transport, host, &list, "releases", "--json"); err != nil {
 		return nil, err
 	}
 	for _, one := range list {
-		have.trees[one.Name] = one.Tree
+		have.releases[one.Name] = one
 		if b := r.Bundle; b != nil && !b.isURL() && one.Bundle == b.SHA256 {
 			have.release, have.skipped = one.Name, true
 		}
@@ -65,7 +67,7 @@ func (r *run) installOn(ctx context.Context, host string) (*inventoryOf, error) 
 	if err != nil {
 		return nil, err
 	}
-	have.release, have.trees[out.Release] = out.Release, out.Tree
+	have.release, have.releases[out.Release] = out.Release, listed{out.Release, out.Bundle, out.Tree}
 	return have, nil
 }
 
@@ -105,7 +107,7 @@ func (r *run) noteInstalled(ev event) {
 		return
 	}
 	have := ev.value.(*inventoryOf)
-	m.trees, m.release = have.trees, have.release
+	m.releases, m.release = have.releases, have.release
 	detail := ""
 	if have.skipped {
 		detail = "it has " + have.release + " already"
@@ -126,18 +128,31 @@ func (r *run) noteInstalled(ev event) {
 }
 
 // sameTrees returns an error if the release is not the same on all hosts, file by file. A release
-// that was not installed from a bundle has no list of its files.
+// that was not installed from a bundle has no list of its files. Releases of one bundle may differ
+// where hosts keep them in different directories, or have different versions of Python.
 func (r *run) sameTrees() error {
 	first := r.canary()
 	for _, m := range r.members[1:] {
 		if r.Bundle != nil && m.release != first.release {
 			return fmt.Errorf("the bundle is %s on %s and %s on %s", first.release, first.name, m.release, m.name)
 		}
-		a, b := first.trees[r.Release], m.trees[r.Release]
-		if a != "" && b != "" && a != b {
+		a, b := first.releases[r.Release], m.releases[r.Release]
+		switch {
+		case a.Tree == "" || b.Tree == "" || a.Tree == b.Tree:
+		case a.Bundle != "" && a.Bundle == b.Bundle:
+			r.warn(fmt.Sprintf("the files of %s differ on %s and %s, although it is of one bundle: they have different paths "+
+				"or versions of Python", r.Release, first.name, m.name))
+		default:
 			return fmt.Errorf("%s is not the same on %s and %s: install it again on the one that is wrong, and run "+
 				"superctl verify %s there", r.Release, first.name, m.name, r.Release)
 		}
 	}
 	return nil
+}
+
+// warn adds a warning to the result, once.
+func (r *run) warn(text string) {
+	if !slices.Contains(r.warnings, text) {
+		r.warnings = append(r.warnings, text)
+	}
 }

@@ -38,17 +38,17 @@ type run struct {
 
 // member is a host of a run.
 type member struct {
-	name    string
-	state   State
-	err     error
-	before  *api.Status
-	trees   map[string]string // the hash of each release's files
-	release string            // the release that its change makes live
-	outcome *api.Outcome      // of its change
-	told    bool              // it has the word
-	ended   bool              // its change has ended, or its connection
-	back    bool              // it was taken back, or needs not to be
-	settled bool              // nothing more is expected of it in this phase
+	name     string
+	state    State
+	err      error
+	before   *api.Status
+	releases map[string]listed // that it has, by name
+	release  string            // the release that its change makes live
+	outcome  *api.Outcome      // of its change
+	told     bool              // it has the word
+	ended    bool              // its change has ended, or its connection
+	back     bool              // it was taken back, or needs not to be
+	settled  bool              // nothing more is expected of it in this phase
 
 	lease  *talk // nil = none
 	change *talk // nil = not begun

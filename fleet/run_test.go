@@ -160,8 +160,11 @@ func TestAHostThatIsLeftOutIsBehind(t *testing.T) {
 // TestNobodyTurnsWhenOneRefuses has the rows of the failure table before the first word.
 func TestNobodyTurnsWhenOneRefuses(t *testing.T) {
 	for name, breaks := range map[string]func(*fakeFleet){
-		"install":   func(f *fakeFleet) { f.hosts["web3"].installs = "the disk is full" },
-		"tree":      func(f *fakeFleet) { f.hosts["web3"].trees["2"] = "other" },
+		"install": func(f *fakeFleet) { f.hosts["web3"].installs = "the disk is full" },
+		"tree": func(f *fakeFleet) {
+			f.hosts["web3"].trees["2"], f.hosts["web3"].bundles["2"] = "other", "of another bundle"
+			f.hosts["web3"].keeps = true
+		},
 		"migration": func(f *fakeFleet) { f.hosts["web1"].refuses = "before" },
 		"proof":     func(f *fakeFleet) { f.hosts["web2"].refuses = "prove" },
 		"ready":     func(f *fakeFleet) { f.hosts["web2"].refuses, f.hosts["web3"].boot = "ready", time.Minute },
@@ -178,6 +181,16 @@ func TestNobodyTurnsWhenOneRefuses(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestOneBundleMayHaveOtherFilesOnAHost(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		f.hosts["web3"].trees["2"] = "with another Python"
+		res := deploy(f, nil)
+		if res.Exit != ExitDone || len(res.Warnings) != 1 || !strings.HasPrefix(res.Warnings[0], "the files of 2 differ on web1") {
+			t.Errorf("%d: %q", res.Exit, res.Warnings)
+		}
+	})
 }
 
 func TestARevertTakesBackAllHosts(t *testing.T) {
