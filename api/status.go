@@ -4,11 +4,15 @@ import "time"
 
 // Status is the current state of the app; its JSON is the contract of `status --json` (DESIGN 9).
 type Status struct {
-	App     string    `json:"app"`
-	Version string    `json:"version"`
-	PID     int       `json:"pid"`
-	Since   time.Time `json:"since"`   // when this daemon started
-	Release string    `json:"release"` // the live release; "" if no release is live
+	App    string `json:"app"`
+	Host   string `json:"host"`             // name of the host
+	Config string `json:"config,omitempty"` // path of the config file
+	// the config on disk, or a part of it, is not in force; Troubles has the reason
+	ConfigChanged bool      `json:"config_changed,omitempty"`
+	Version       string    `json:"version"`
+	PID           int       `json:"pid"`
+	Since         time.Time `json:"since"`   // when this daemon started
+	Release       string    `json:"release"` // the live release; "" if no release is live
 	// the release that should be live while no release is; Reason says why it is not
 	Expected string `json:"expected,omitempty"`
 	Commit   string `json:"commit,omitempty"`

@@ -297,6 +297,9 @@ func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
 	if err != nil {
 		return // no daemon runs, or this user may not ask it
 	}
+	if err := notInForce(conf, &st); err != nil {
+		f.report(err, "")
+	}
 	for _, one := range []struct{ what, name string }{{"live", st.Release}, {"the rollback target", st.Previous}} {
 		path := filepath.Join(store.Dir, one.name)
 		if one.name == "" {
@@ -315,6 +318,24 @@ func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
 			"",
 		)
 	}
+}
+
+// notInForce returns an error if the daemon has not applied its config as it is on disk. It returns
+// nil for another file, such as a new config that is checked before it is put in place.
+func notInForce(conf *config.Config, st *api.Status) error {
+	mine, err := os.Stat(conf.Path)
+	if err != nil || !st.ConfigChanged {
+		return nil
+	}
+	if its, err := os.Stat(st.Config); err != nil || !os.SameFile(mine, its) {
+		return nil
+	}
+	for _, t := range st.Troubles {
+		if t.Of == "config" {
+			return errors.New(t.Why)
+		}
+	}
+	return fmt.Errorf("%s has changed and is not in force: run superctl reload to apply it", conf.Path)
 }
 
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }

@@ -202,6 +202,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Room:   func() error { return releases.Room(c.State, StateRoom) },
 		Record: func(o api.Outcome) error { return history.Append(o) },
 		Tell:   d.team.Tell, Troubles: d.team.Troubles, NotInForce: d.notInForce,
+		Host: hostName(), Config: c.Path,
 		Say:  func(text string) { d.notifySystemd("STATUS=" + text) },
 		Sink: d.out.sink(), Fault: d.fault, Log: d.log,
 		Cgroups: d.groups, Inherited: d.kept.take, Handed: d.kept.names(), Former: formerGate(c, d.kept),

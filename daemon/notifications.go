@@ -24,11 +24,16 @@ func newTeam(c *config.Config, log *zap.Logger) *notify.Sender {
 // NotifyOptions returns the options for sending notifications of an app. dir is the directory of
 // the unit's credentials.
 func NotifyOptions(c *config.Config, dir string) notify.Options {
+	return notify.Options{App: c.App, Host: hostName(), Version: Version(), Credentials: dir}
+}
+
+// hostName returns the name of the host for people.
+func hostName() string {
 	host, err := os.Hostname()
 	if err != nil {
-		host = "unknown host"
+		return "unknown host"
 	}
-	return notify.Options{App: c.App, Host: host, Version: Version(), Credentials: dir}
+	return host
 }
 
 // sendNotifications delivers notifications until ctx ends. It first waits for the end of the

@@ -12,6 +12,8 @@ import (
 type Options struct {
 	App     string
 	Version string
+	Host    string // name of the host, for status
+	Config  string // path of the config file, for status
 	State   string // directory of the state file and of the workers' output pipes
 	Hook    string // directory for the drain hook and the workers' flags, which all workers can reach; "" for none
 	Scratch string // directory for the generations' scratch directories, which all workers can reach; "" for none

@@ -32,6 +32,7 @@ func (s *Supervisor) Status() Status {
 	})
 	if s.opt.NotInForce != nil {
 		if why := s.opt.NotInForce(config); why != "" {
+			st.ConfigChanged = true
 			st.Troubles = append(st.Troubles, Trouble{Of: "config", Since: time.Now(), Why: why})
 		}
 	}
@@ -46,7 +47,7 @@ func (s *Supervisor) Status() Status {
 
 func (vw *view) status() (Status, []measurement) {
 	st := Status{
-		App: vw.opt.App, Version: vw.opt.Version, PID: os.Getpid(), Since: vw.owner.since,
+		Host: vw.opt.Host, Config: vw.opt.Config, App: vw.opt.App, Version: vw.opt.Version, PID: os.Getpid(), Since: vw.owner.since,
 		Changing: vw.owner.changing(), Lock: vw.owner.admission.lease, Last: vw.owner.last,
 		Processes: []ProcessStatus{}, Generations: []GenerationStatus{}, Listeners: []ListenerStatus{},
 		Containment: ProcessGroups,
