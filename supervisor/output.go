@@ -1,9 +1,16 @@
 package supervisor
 
 import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"path/filepath"
+	"time"
 
 	"go.uber.org/zap"
+
+	"superctl/supervisor/worker"
 )
 
 // keeper sees to it that the workers' output pipes do not fill up when this daemon dies;
@@ -31,4 +38,69 @@ func (s *Supervisor) startKeeper() keeper {
 		return noKeeper{}
 	}
 	return k
+}
+
+// errPaused ends the reading of a pipe that is to be read on, by the next daemon or after all by
+// this one.
+var errPaused = errors.New("paused")
+
+// pause stops the reading of an instance's pipe, and waits until it has stopped.
+func (in *instance) pause() {
+	in.mute(errPaused)
+	<-in.readEnded
+}
+
+// openOutput makes the pipe that all workers of the instance write to, and reads it until the
+// instance is released. Its path is one that there has never been: the pipe of an earlier worker is
+// removed, by its path, when its last words are read.
+func (in *instance) openOutput() error {
+	if in.out != nil {
+		return nil
+	}
+	return in.readOutput(filepath.Join(
+		in.owner.opt.State, "log", fmt.Sprintf("g%d.%s.%d.%s", in.gen.id, in.proc.Name, in.index, rand.Text()),
+	))
+}
+
+// readOutput opens the pipe at path and reads it until the instance is released.
+func (in *instance) readOutput(path string) error {
+	out, err := in.owner.os.output(path, in.proc.User)
+	if err != nil {
+		return err
+	}
+	in.out, in.outPath = out, path
+	in.read()
+	return nil
+}
+
+// read reads an instance's pipe until it is released or paused.
+func (in *instance) read() {
+	ctx, mute := context.WithCancelCause(context.Background())
+	ended := make(chan struct{})
+	in.mute, in.readEnded = mute, ended
+	out := in.out
+	from := LogLine{Release: in.gen.plan.Release.Name, Generation: in.gen.id, Process: in.proc.Name, Instance: in.index}
+	tail, secrets := in.tail, in.gen.plan.redactor
+	in.owner.async(func() {
+		defer close(ended)
+		err := out.Run(ctx, func(l worker.Line) {
+			text := secrets.Logged(string(l.Text))
+			tail.Add([]byte(text))
+			line := from
+			line.Time, line.PID, line.Text = time.Now(), int(in.pid.Load()), text
+			in.owner.book.add(line)
+		})
+		if err != nil {
+			in.owner.log.Error(
+				"read worker output", zap.String("process", from.Process), zap.Int("generation", from.Generation),
+				zap.Error(err),
+			)
+		}
+		if errors.Is(context.Cause(ctx), errPaused) {
+			return
+		}
+		if err := out.Close(); err != nil {
+			in.owner.log.Error("close worker output", zap.Error(err))
+		}
+	})
 }
