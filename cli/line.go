@@ -9,6 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// reorder moves the options of a command before its arguments, because the library ends the options
+// at the first argument and people write superctl switch r42 --json. It does not touch words after
+// `--`. --app and --config are accepted anywhere.
 func reorder(args []string, app *cli.App) []string {
 	l := commandLine{app: app}
 	for rest := args[1:]; len(rest) > 0; {
@@ -22,18 +25,20 @@ func reorder(args []string, app *cli.App) []string {
 	return slices.Concat(out, l.words[:1], l.options, l.words[1:])
 }
 
+// commandLine is a command line whose words are sorted by kind.
 type commandLine struct {
 	app                    *cli.App
 	cmd                    *cli.Command // nil if no command is given yet
 	global, options, words []string
 }
 
+// take sorts the first word of rest, with the value of an option, and returns the number of words
+// that it took.
 func (l *commandLine) take(rest []string) int {
 	arg := rest[0]
-	name, _, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 	isOption := strings.HasPrefix(arg, "-") && arg != "-"
 	switch {
-	case arg == "--", l.cmd != nil && l.cmd.Name == "exec" && !strings.HasPrefix(arg, "-"):
+	case arg == "--", l.is("exec") && !strings.HasPrefix(arg, "-"):
 		l.words = append(l.words, rest...) // may be options of another program
 		return len(rest)
 	case !isOption:
@@ -42,10 +47,16 @@ func (l *commandLine) take(rest []string) int {
 		}
 		l.words = append(l.words, arg)
 		return 1
-	case name == "config" && !joined && len(rest) == 1 && l.cmd != nil && l.cmd.Name == "scale":
+	case len(rest) == 1 && strings.TrimLeft(arg, "-") == "config" && l.is("scale"):
 		l.options = append(l.options, "--reset") // superctl scale --config means scale --reset
 		return 1
 	}
+	return l.takeOption(rest)
+}
+
+// takeOption is take for an option.
+func (l *commandLine) takeOption(rest []string) int {
+	name, _, joined := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
 	list, isGlobal, n := &l.options, name == "app" || name == "config", 1
 	if isGlobal {
 		list = &l.global
@@ -56,6 +67,9 @@ func (l *commandLine) take(rest []string) int {
 	*list = append(*list, rest[:n]...)
 	return n
 }
+
+// is reports whether the command is the named one.
+func (l *commandLine) is(name string) bool { return l.cmd != nil && l.cmd.Name == name }
 
 func takesValue(cmd *cli.Command, name string) bool {
 	for _, f := range cmd.Flags {
@@ -68,6 +82,7 @@ func takesValue(cmd *cli.Command, name string) bool {
 	return false
 }
 
+// arguments refuses a wrong number of arguments and shows the usage of the command.
 func arguments(cc *cli.Context, least, most int) error {
 	switch n := cc.NArg(); {
 	case n < least:
@@ -86,6 +101,7 @@ func missing(cc *cli.Context) error {
 	)}
 }
 
+// helpWords turns the words version, help and help COMMAND into --version and --help.
 func helpWords(words []string, app *cli.App) (options, rest []string) {
 	switch {
 	case len(words) == 0:
@@ -103,6 +119,7 @@ func helpWords(words []string, app *cli.App) (options, rest []string) {
 
 var optionalPart = regexp.MustCompile(`\[[^\]]*\]`)
 
+// missingArgument returns the name of the first missing argument, taken from the usage text.
 func missingArgument(cmd *cli.Command, given int) string {
 	usage, _, _ := strings.Cut(cmd.UsageText, "|")
 	words := strings.Fields(optionalPart.ReplaceAllString(usage, ""))
