@@ -45,8 +45,8 @@ func (h *Host) Read(t harness.T, path string) string {
 	return h.Run(t, "cat", path).Want(0).Stdout()
 }
 
-// Fault makes a release misbehave on this host: "refuse" when it starts, "fade" once it has
-// answered a request.
+// Fault makes a release misbehave on this host: it refuses to start ("refuse"), does not become
+// ready ("hang"), or fails its health check once it has answered a request ("fade").
 func (h *Host) Fault(t harness.T, release, fault string) {
 	t.Helper()
 	h.Run(t, "sh", "-c", `echo "$2" >/srv/shop/fault-"$1"`, "sh", release, fault).Want(0)

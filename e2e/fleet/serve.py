@@ -6,6 +6,7 @@ import signal
 import socket
 import socketserver
 import threading
+import time
 import wsgiref.simple_server
 
 RELEASE = os.path.basename(os.path.realpath("."))
@@ -48,6 +49,8 @@ class Handler(wsgiref.simple_server.WSGIRequestHandler):
 
 if fault() == "refuse":
     raise SystemExit(f"{RELEASE} refuses to start on {socket.gethostname()}")
+while fault() == "hang":
+    time.sleep(0.05)
 with Server(("", 0), Handler) as server:
     server.set_app(application)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

@@ -1,0 +1,128 @@
+package fleet
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// operator runs superctl's fleet client as the operator.
+type operator struct {
+	t      *testing.T
+	f      *Fleet
+	config string
+	dir    string
+}
+
+func newOperator(t *testing.T) *operator {
+	t.Helper()
+	f := clean(t)
+	o := &operator{t: t, f: f, dir: filepath.Join(f.Dir, "operator")}
+	must(t, os.RemoveAll(o.dir))
+	must(t, os.Mkdir(o.dir, 0o755))
+	o.config = filepath.Join(o.dir, "superctl.fleet.toml")
+	names := make([]string, 0, len(f.Hosts))
+	for _, h := range f.Hosts {
+		names = append(names, `"`+h.Name+`"`)
+	}
+	must(t, os.WriteFile(o.config,
+		[]byte("[fleet.production]\napp = \"shop\"\nhosts = ["+strings.Join(names, ", ")+"]\n"), 0o644))
+	return o
+}
+
+// superctl starts `superctl @production` with these arguments.
+func (o *operator) superctl(args ...string) *Command {
+	o.t.Helper()
+	return o.f.Operator(o.t, append([]string{"env", "HOME=" + o.dir, run.Binary, "@production", "--config", o.config}, args...)...)
+}
+
+func TestADeployTurnsAllHostsAndLosesNothing(t *testing.T) {
+	o := newOperator(t)
+	r := o.f.Load(t)
+	must(t, r.WaitMore(t.Context(), 50))
+	bundle := Bundle(t, run, o.dir, "4")
+	o.superctl("deploy", bundle).Want(0)
+	o.f.wantLive(t, "4 4 4")
+	o.superctl("deploy", bundle).Want(0)
+	o.f.wantGeneration(t, 2)
+	o.superctl("rollback").Want(0)
+	o.f.wantLive(t, "1 1 1")
+	must(t, r.WaitMore(t.Context(), 50))
+	if result := r.Stop(); len(result.Failed()) > 0 {
+		t.Errorf("requests were lost: %s", result)
+	}
+}
+
+func TestAHostThatRefusesLeavesAllHostsAlone(t *testing.T) {
+	o := newOperator(t)
+	o.f.Hosts[1].Fault(t, "2", "refuse")
+	o.superctl("switch", "2").Want(1).Says("2 refuses to start on web2")
+	o.f.idle(t)
+	o.f.wantGeneration(t, 1)
+}
+
+func TestAHostThatRevertsTakesAllHostsBack(t *testing.T) {
+	o := newOperator(t)
+	r := o.f.Load(t)
+	o.f.Hosts[2].Fault(t, "2", "fade")
+	o.superctl("switch", "2").Want(5).Says("web3")
+	o.f.idle(t)
+	o.f.wantLive(t, "1 1 1")
+	r.Stop()
+}
+
+func TestASecondOperatorIsToldWhoDeploys(t *testing.T) {
+	o := newOperator(t)
+	first := o.superctl("lock", "--why", "a look at the database").Await("locked")
+	o.superctl("switch", "2").Want(4).Says("a look at the database")
+	first.Terminate()
+	o.superctl("switch", "2").Want(0)
+	o.f.wantLive(t, "2 2 2")
+}
+
+// TestADeadOperatorLeavesNoMixThatIsHidden kills the operator at each step of a switch: before the
+// first word all hosts abort, and after it either all have turned or status names those that differ.
+func TestADeadOperatorLeavesNoMixThatIsHidden(t *testing.T) {
+	o := newOperator(t)
+	for _, step := range []string{"reached", "leased", "preparing", "ready", "turning"} {
+		c := o.superctl("switch", "2").Await("  " + step)
+		c.Kill()
+		o.f.idle(t)
+		switch live := o.f.Live(t); live {
+		case "1 1 1":
+			o.superctl("status").Want(0)
+		case "2 2 2":
+			o.superctl("rollback").Want(0)
+		default:
+			o.superctl("status").Want(6)
+			o.superctl("back").Want(0)
+		}
+		o.f.wantLive(t, "1 1 1")
+	}
+}
+
+func TestACutCableBeforeTheWordAbortsAllHosts(t *testing.T) {
+	o := newOperator(t)
+	web3 := o.f.Hosts[2]
+	web3.Fault(t, "2", "hang")
+	c := o.superctl("switch", "2").Await("web1  ready")
+	web3.Cut(t)
+	if c.Wait(); c.Code == 0 {
+		t.Errorf("the switch succeeded without web3:\n%s", c.Text())
+	}
+	o.f.idle(t)
+	o.f.wantGeneration(t, 1)
+}
+
+func TestAHostThatIsDownIsKnownBeforeAnythingBegins(t *testing.T) {
+	o := newOperator(t)
+	o.f.Hosts[1].Refuse(t)
+	o.superctl("switch", "2").Want(3).Says("web2")
+	o.f.wantGeneration(t, 1)
+	o.superctl("switch", "2", "--without", "web2").Want(6)
+	o.f.wantLive(t, "2 1 2")
+	o.f.Hosts[1].Mend(t)
+	o.superctl("finish").Want(0)
+	o.f.wantLive(t, "2 2 2")
+}
