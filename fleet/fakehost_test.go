@@ -87,9 +87,17 @@ func newFakeFleet(t *testing.T, names ...string) *fakeFleet {
 
 func (h *fakeHost) mend() { h.cut = newSignal() }
 
-func (h *fakeHost) cutNow() { h.cut.raise() }
+func (h *fakeHost) cutNow() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cut.raise()
+}
 
-func (f *fakeFleet) kill() { f.dead.raise() }
+func (f *fakeFleet) kill() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead.raise()
+}
 
 // signal is something that happens once.
 type signal struct {
@@ -363,7 +371,10 @@ func (s *fakeSession) serve(args []string) error {
 		if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--prepare") }) {
 			_, flags := s.parse(args, 0, "--from=", "--prepare=", "--heartbeat=", "--run=", "--by=", "--json", "--follower",
 				"--force")
-			return s.prepared(s.host.previous, flags)
+			s.host.mu.Lock()
+			previous := s.host.previous
+			s.host.mu.Unlock()
+			return s.prepared(previous, flags)
 		}
 		_, flags := s.parse(args, 0, "--from=", "--run=", "--by=", "--json")
 		return s.rollback(flags)
@@ -556,8 +567,8 @@ func (s *fakeSession) cutover(ch *fakeChange, out api.Outcome) api.Outcome {
 		return out // there is nothing to do
 	}
 	s.step(ch, api.StepCutover)
-	was, wasPrevious, wasRun, wasSince := h.live, h.previous, h.run, h.since
 	h.mu.Lock()
+	was, wasPrevious, wasRun, wasSince := h.live, h.previous, h.run, h.since
 	h.live, h.previous, h.run, h.since, ch.cutOver = ch.release, h.live, ch.run, time.Now(), true
 	h.taken = false
 	h.mu.Unlock()

@@ -67,9 +67,10 @@ func randomFaults(f *fakeFleet, rnd *rand.Rand) (faults []fault) {
 		case 5:
 			one.at, one.name, one.do = 0, "slow "+h.name, func() { h.boot = time.Minute }
 		case 6:
+			mended := time.Duration(rnd.Int64N(int64(20 * time.Second)))
 			one.name, one.do = "cut and mend "+h.name, func() {
 				h.cutNow()
-				time.AfterFunc(time.Duration(rnd.Int64N(int64(20*time.Second))), func() { h.lockedMend() })
+				time.AfterFunc(mended, h.lockedMend)
 			}
 		}
 		faults = append(faults, one)
@@ -131,9 +132,11 @@ func randomRun(t *testing.T, seed uint64) string {
 	began := time.Now()
 	res := Do(ctx, plan, f, Limits{}, func(Progress) {})
 	took := time.Since(began)
+	synctest.Wait()
 	killed := f.dead.raised()
 
 	time.Sleep(time.Minute) // hosts notice what they can
+	synctest.Wait()
 	f.aboutTo = func(string) {}
 	f.revive()
 	for _, h := range f.hosts {

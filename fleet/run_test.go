@@ -45,6 +45,7 @@ func deploy(f *fakeFleet, change func(*Plan)) *Result {
 // ends checks how a run ended, and what is live on the hosts, in their order.
 func ends(t *testing.T, f *fakeFleet, res *Result, exit int, live ...string) {
 	t.Helper()
+	synctest.Wait()
 	if res.Exit != exit || len(res.Warnings) > 0 {
 		t.Errorf("exit %d instead of %d: %s %v", res.Exit, exit, res.Error, res.Warnings)
 	}
@@ -59,6 +60,7 @@ func ends(t *testing.T, f *fakeFleet, res *Result, exit int, live ...string) {
 func idle(t *testing.T, f *fakeFleet) {
 	t.Helper()
 	time.Sleep(time.Minute)
+	synctest.Wait()
 	for name, h := range f.hosts {
 		if h.lease != "" || h.change != nil {
 			t.Errorf("%s is still busy: %q %+v", name, h.lease, h.change)
@@ -84,6 +86,7 @@ func TestAllHostsTurnTogether(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		res := deploy(f, nil)
 		ends(t, f, res, ExitDone, "2", "2", "2")
+		synctest.Wait()
 		if !res.Changed || res.Release != "2" || res.SkewSeconds > 0.1 || f.migrations["run-1"] != 1 {
 			t.Errorf("%+v, %d migrations", res, f.migrations["run-1"])
 		}
@@ -99,6 +102,7 @@ func TestAllHostsTurnTogether(t *testing.T) {
 func TestTheCanaryHostIsJudgedBeforeTheOthersTurn(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		deploy(f, func(p *Plan) { p.Canary, p.Bake = "web2", time.Minute })
+		synctest.Wait()
 		judged, first := slices.Index(f.log, "web2 judged"), slices.Index(f.log, "web1 cutover")
 		if judged < 0 || first < judged {
 			t.Errorf("%q", f.log)
