@@ -133,7 +133,7 @@ func (h handedListeners) take(inode uint64) (fd int, ok bool) {
 	return fd, true
 }
 
-// close closes what nobody has taken: the state file does not know it, so no connection was ever
+// close closes what was not taken: the state file does not know it, so no connection was ever
 // sent there.
 func (h handedListeners) close(s *Supervisor) {
 	for _, l := range ordered(h) {

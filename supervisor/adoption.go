@@ -170,7 +170,7 @@ func (s *Supervisor) cameFrom() (from *generation) {
 	return from
 }
 
-// finishRevert does what is left of a revert whose gates an earlier daemon had turned back.
+// finishRevert finishes a revert whose gates an earlier daemon had turned back.
 func (a adoption) finishRevert() error {
 	_ = a.owner.do(func() { a.from.reverted = true })
 	if err := a.step(stepRevert, func(context.Context) (string, error) {

@@ -156,7 +156,7 @@ func (b backgroundRun) stopAll(ctx context.Context, list func() []*instance) err
 	})
 }
 
-// namesakes are the instances of other generations that must not run beside those of the list. An
+// namesakes are the instances of other generations that must not run while those of the list do. An
 // earlier generation than the one before may have some too, which have not finished yet.
 func (s *Supervisor) namesakes(list []*instance) (others []*instance) {
 	for _, in := range list {

@@ -28,7 +28,7 @@ type change struct {
 	// life ends with the daemon only.
 	life   context.Context //nolint:containedctx // likewise
 	kill   context.CancelCauseFunc
-	events chan Event // for the client; nobody waits for a client that does not read
+	events chan Event // for the client; a client that does not read delays nothing
 	done   chan struct{}
 
 	// Owned by Run.
@@ -115,8 +115,8 @@ type admission struct {
 const startPatience = 10 * time.Second
 
 // admit begins a change. One that meets a daemon which is just taking over what runs waits until it
-// has: that takes a moment, and whoever has upgraded or restarted the daemon right before knows
-// nothing of it.
+// has: that takes a moment, and an operator who has upgraded or restarted the daemon right before
+// knows nothing of it.
 func (ad *admission) admit(ctx context.Context, req Request) (c, busy *change, err error) {
 	for waited := false; ; waited = true {
 		var decided <-chan struct{}

@@ -93,7 +93,7 @@ func ask[T any](co *core, get func() T) (answer T) {
 	return answer
 }
 
-// waiter is somebody who waits for a condition that the owner looks at after every turn.
+// waiter waits for a condition that the owner looks at after every turn.
 type waiter struct {
 	cond func() (bool, error) // run by the owner
 	hit  chan error           // of capacity 1

@@ -16,7 +16,7 @@ type releaseWatch struct {
 }
 
 // putBack has the `current` link lead to the live release again, when something else has moved it:
-// before a switch that is refused, whoever deploys may have done so, and what follows the link
+// before a switch that is refused, a deploy script may have done so, and what follows the link
 // would run a release that is not live.
 func (c *change) putBack() {
 	if c.owner.opt.Moved == nil || c.owner.opt.Point == nil {
@@ -52,7 +52,7 @@ func (rw *releaseWatch) examine() {
 		live, previous, warm = rw.running()
 		changing = rw.owner.change != nil
 	}); err != nil || changing {
-		return // whoever deploys may move the link before a switch
+		return // a deploy script may move the link before a switch
 	}
 	troubles := []Trouble{
 		{Of: "current link", Why: rw.movedLink(live)},

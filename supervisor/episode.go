@@ -103,7 +103,7 @@ func (ah *appHealth) lookAgainAt(e *episode, due time.Time) {
 	e.timer = time.AfterFunc(time.Until(due), func() { ah.post(func() {}) })
 }
 
-// announce tells of the health of the app, beside the owner: it waits for a disk.
+// announce tells of the health of the app. It does not run in the owner, because it waits for a disk.
 func (ah *appHealth) announce(health, reason string, lasted time.Duration) {
 	ah.owner.journal.dirty = true
 	out := Outcome{

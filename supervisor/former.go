@@ -126,8 +126,8 @@ func (ls *listenerSet) gatesOf(st *state, gs *generationState) map[string]Gate {
 	return gates
 }
 
-// lostGate is a listener of which nothing is known but its name. It has no generation, so nobody is
-// sent to it, and what is asked of it fails.
+// lostGate is a listener of which nothing is known but its name. It has no generation, so
+// no worker is sent to it, and what is asked of it fails.
 type lostGate string
 
 // unknown reports whether nothing is known of a listener of the generation.

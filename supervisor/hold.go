@@ -21,7 +21,7 @@ func (c *change) hold() holding { return holding{c} }
 // its length.
 const queueEvery = 100 * time.Millisecond
 
-// applies reports whether the new generation must not run beside the old one (DESIGN 7, `hold`). A
+// applies reports whether the new generation must not overlap the old one (DESIGN 7, `hold`). A
 // reload and a restart stay on the same code, which gets on with itself.
 func (h holding) applies() bool {
 	return h.from != nil && !h.warm && (h.kind == Switch || h.kind == Rollback) && h.plan.hold() > 0
@@ -50,8 +50,8 @@ func (h holding) prepare() error {
 	return h.awaitGo()
 }
 
-// perform is all that comes before the cutover of a plan that must not run beside the old one.
-// The gate turns to a listener on which nobody accepts yet. It belongs to a generation of the old
+// perform is all that comes before the cutover of a plan that must not overlap the old one.
+// The gate turns to a listener on which no worker accepts yet. It belongs to a generation of the old
 // plan without workers, which is live from then on: if anything fails, or this daemon ends, what is
 // left to do is to start them. The old workers get nothing new, and finish; then the `before` hooks
 // run, and the new release is proved on private sockets, because on the held listener it will serve
@@ -366,7 +366,7 @@ func (h holding) serveAgain(g *generation) (string, error) {
 	return fmt.Sprintf("%s (generation %d) serves", g.plan.Release.Name, g.id), nil
 }
 
-// turnBackHeld is a revert of a plan that must not run beside the old one: what is held back this
+// turnBackHeld is a revert of a plan that must not overlap the old one: what is held back this
 // time is the old release. When no worker of the new one is left to serve its queue, the old one
 // gets that queue too.
 func (h holding) turnBackHeld() (string, error) {

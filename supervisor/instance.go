@@ -58,7 +58,7 @@ type instance struct {
 	hooked   bool        // its worker has the drain hook, which looks at the flag
 
 	tail     *worker.Tail
-	pid      atomic.Int64 // for the lines that are read beside the owner
+	pid      atomic.Int64 // for the lines that are read outside the owner
 	spawning bool         // between its start and the moment when its pid is known
 
 	out       output
@@ -131,7 +131,7 @@ func (in *instance) stop() {
 	in.fire(stopAsked)
 }
 
-// spawn starts a worker for the instance. The start runs beside the owner, because it waits for the
+// spawn starts a worker for the instance. The start does not run in the owner, because it waits for the
 // kernel to have loaded the program; it comes back as begun.
 func (in *instance) spawn() {
 	in.turn++
@@ -418,7 +418,7 @@ func (in *instance) cut() {
 	in.kill()
 }
 
-// kill ends all of a worker, beside the owner: it looks through /proc until nothing is left.
+// kill ends all of a worker, outside the owner: it looks through /proc until nothing is left.
 func (in *instance) kill() {
 	w := in.w
 	if w == nil {

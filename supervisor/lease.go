@@ -9,7 +9,7 @@ import (
 )
 
 // Lock holds a lease on the app until ctx ends: meanwhile only changes of its run are accepted. It
-// calls locked when it has the lease. The error is a *BusyError if somebody else has one, or changes
+// calls locked when it has the lease. The error is a *BusyError if another client has one, or changes
 // something, and otherwise a *RefusedError. A lease is not in the state file: it ends with the
 // daemon, and its holder sees the connection end.
 func (s *Supervisor) Lock(ctx context.Context, l api.Lock, locked func()) error {

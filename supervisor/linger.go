@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// lookEvery is how often the connections of a lingering worker are counted. The kernel tells nobody
+// lookEvery is how often the connections of a lingering worker are counted. The kernel does not tell
 // when one ends.
 const lookEvery = time.Second
 

@@ -19,7 +19,7 @@ import (
 // Mended is what a gate has found changed by others.
 type Mended struct {
 	Said []string // what was wrong, a sentence each
-	Lost []int    // generations whose listener nobody can reach any more
+	Lost []int    // generations whose listener cannot be reached any more
 }
 
 // listenerCare is what is known of one listener beyond its gate. Owned by Run.
@@ -147,7 +147,7 @@ func (ls *listenerSet) tryAgain(care *listenerCare) {
 	time.AfterFunc(ls.backoff(care.tries), func() { ls.post(func() { care.waiting = false }) })
 }
 
-// check finds out beside the owner whether clients reach the live generation.
+// check finds out in a goroutine of its own whether clients reach the live generation.
 func (ls *listenerSet) check() {
 	g := ls.owner.live
 	if g == nil || g.private {

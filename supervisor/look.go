@@ -160,7 +160,7 @@ func (in *instance) looked(turn int, last bool, found error) {
 }
 
 // refusable reports whether an instance is part of what the change in progress has to prove. A
-// start proves nothing: what it refused nobody would serve.
+// start proves nothing: what it refused would not be served.
 func (in *instance) refusable() bool {
 	return !in.gen.respawns() ||
 		in.owner.change != nil && in.owner.change.to == in.gen && in.owner.change.req.Kind != start

@@ -125,7 +125,7 @@ func (mb *mailbox) receive() {
 }
 
 // deliver takes what a worker says of itself. The sender may be a child of the worker, and may be
-// gone by now. A worker may speak before the owner knows that it runs: what nobody is known to have
+// gone by now. A worker may speak before the owner knows that it runs: what no known worker has
 // said is kept while a worker is being started.
 func (mb *mailbox) deliver(m worker.Message) {
 	in := mb.instanceOf(m.Lineage)

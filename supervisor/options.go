@@ -63,7 +63,7 @@ type Options struct {
 	Tell func(Outcome)
 	// Say tells systemd how things stand, one line at each change; nil for none.
 	Say func(status string)
-	// Sink is where every line of a worker goes on to, beside what is kept for Logs; nil for
+	// Sink is where every line of a worker goes on to, in addition to what is kept for Logs; nil for
 	// nowhere. It may block.
 	Sink func(LogLine)
 	// Inherited gives the descriptor that an earlier daemon has handed over under that name, by
@@ -78,7 +78,7 @@ type Options struct {
 	Stored []string
 	// Store keeps descriptors for the next daemon, in systemd's store; nil for nowhere.
 	Store Store
-	// Extra is descriptors that the next daemon needs beside the supervisor's own.
+	// Extra is descriptors that the next daemon needs in addition to the supervisor's own.
 	Extra []Descriptor
 	// Renew is how an upgrade is made; without it there is none.
 	Renew Renew
@@ -122,5 +122,5 @@ type Target struct {
 	Previous *Release // nil when there is none
 }
 
-// Starting reports whether a daemon starts, rather than somebody asks for a change.
+// Starting reports whether a daemon starts, rather than an operator asks for a change.
 func (t Target) Starting() bool { return t.Kind == start }

@@ -34,7 +34,7 @@ type Plan struct {
 
 	// path of the file in memory that has the values of the variables
 	Values   string           `json:"values,omitempty"`
-	Warnings []string         `json:"-"` // for whoever has asked for the change
+	Warnings []string         `json:"-"` // for the client of the change
 	redactor *redact.Redactor // of the values; nil: none are known
 
 	// what Options.Inspect needs to know; none = there is nothing to inspect

@@ -21,7 +21,7 @@ type recovery struct {
 func newRecovery(s *Supervisor) *recovery { return &recovery{core: s.core, owner: s} }
 
 // run takes over from an earlier daemon: it learns what was live, adopts the workers that have
-// outlived it together with their listeners, and ends those that belong to nobody.
+// outlived it together with their listeners, and ends those that belong to no worker.
 func (rc *recovery) run() error {
 	var st state
 	for _, step := range []struct {

@@ -74,7 +74,7 @@ func (c *change) keepUntilSaved() {
 }
 
 // staysWarm reports whether the old generation is kept for a rollback. Its listener stays open
-// then, so that nothing that is queued for it can get lost, and nobody needs to wait for it.
+// then, so that nothing that is queued for it can get lost, and no caller waits for it.
 func (c *change) staysWarm() bool {
 	return c.from != nil && !c.from.held && c.plan.Standby > 0 && (c.kind == Switch || c.kind == Rollback) &&
 		!c.shared()

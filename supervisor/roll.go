@@ -453,7 +453,7 @@ func (r rolling) undoHalf(half *generation) error {
 	return err
 }
 
-// scaled is how many instances of a process somebody has asked for; 0 = nobody has.
+// scaled is how many instances of a process an operator has asked for; 0 = not asked for.
 func (dm *demand) scaled(process string) int {
 	return ask(dm.core, func() int { return dm.scale[process] })
 }

@@ -30,7 +30,7 @@ type demand struct {
 	paused map[string]bool // background processes that are not to run
 }
 
-// wanted is how many instances of a process there are to be: what somebody has asked for with
+// wanted is how many instances of a process there are to be: what an operator asked for with
 // scale, else the config's.
 func (dm *demand) wanted(p *Process) int { return p.wanted(dm.scale) }
 

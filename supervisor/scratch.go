@@ -43,7 +43,7 @@ func (co *core) scratch(generation int, user *worker.Credential) string {
 }
 
 // makeScratch makes a directory that its user alone can enter. It follows no link: where its parent
-// is not this user's own, somebody else could put one there.
+// is not this user's own, another user could put one there.
 func makeScratch(dir, name string, user *worker.Credential) error {
 	uid, gid := os.Geteuid(), os.Getegid()
 	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, fs.ErrExist) { // workers of other users go through it

@@ -11,7 +11,7 @@ import (
 // while no daemon runs, or between the last look at the queue and its end. No new connection comes
 // to it, so the workers of the stand-in finish as soon as the queue is empty.
 //
-// While connections are held nothing may run beside what the hold waits for, so there is no
+// While connections are held nothing may overlap what the hold waits for, so there is no
 // stand-in then; and none for a stand-in, whose workers have had their chance.
 func (ls *listenerSet) standIn(l listener) bool {
 	live, name := ls.owner.live, l.gate.Name()

@@ -15,7 +15,7 @@ type firstStart struct{ *change }
 
 func (c *change) firstStart() firstStart { return firstStart{c} }
 
-// start is the change by which a starting daemon makes a release live; nobody can ask for it.
+// start is the change by which a starting daemon makes a release live; no request can ask for it.
 const start Kind = "start"
 
 // startup starts the release that should be live, again and again until it works.
@@ -53,7 +53,7 @@ func (su *startup) decide() {
 
 // perform makes a release live without proof, because nothing else could serve meanwhile: what
 // fails is started again and again, and connections wait in the listeners' queues until it succeeds
-// or somebody switches.
+// or an operator switches.
 func (f firstStart) perform() error {
 	if f.from != nil {
 		if err := f.adoption().perform(); err != nil {
@@ -72,7 +72,7 @@ func (f firstStart) perform() error {
 		err = f.step(stepCutover, f.cutover)
 	}
 	if err != nil {
-		return f.undo().abandon(err) // a port that somebody else has, for instance: it is tried again
+		return f.undo().abandon(err) // a port that another process has, for instance: it is tried again
 	}
 	proof := f.step(stepProve, f.firstProof)
 	if proof != nil && errors.Is(proof, ErrStopping) {
@@ -89,7 +89,7 @@ func (f firstStart) perform() error {
 }
 
 // ended takes the end of a start. When nothing is live by it, what was live is gone, or lacks a
-// credential, or somebody has its port: the daemon stays, says so, and tries again.
+// credential, or its port is taken: the daemon stays, says so, and tries again.
 func (su *startup) ended(c *change, err error) {
 	if su.owner.live != nil {
 		su.failure, su.tries = "", 0

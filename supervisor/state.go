@@ -42,7 +42,7 @@ type state struct {
 	// the previous release before Change, and since when that was live: a revert restores them
 	WasPrevious      *Release                 `json:"change_previous,omitempty"`
 	WasPreviousSince *liveSince               `json:"change_previous_since,omitempty"`
-	Scale            map[string]int           `json:"scale,omitempty"` // instances that somebody asked for
+	Scale            map[string]int           `json:"scale,omitempty"` // instances that an operator asked for
 	Paused           []string                 `json:"paused,omitempty"`
 	Listeners        map[string][]memberState `json:"listeners"`
 	Gates            map[string]gateState     `json:"gates,omitempty"` // of Listeners, by the same names
@@ -80,7 +80,7 @@ type memberState struct {
 	Users []int  `json:"users,omitempty"` // generations whose workers accept from it
 }
 
-// workerState names a running worker so that nobody else can be taken for it: a pid alone may have
+// workerState names a running worker so that no other process is taken for it: a pid alone may have
 // been reused.
 type workerState struct {
 	Process   string        `json:"process"`
@@ -217,7 +217,7 @@ func readState(dir, app string) (state, error) {
 	return st, nil
 }
 
-// endEarlier kills what a worker of an earlier daemon left running; a pid that is somebody else's
+// endEarlier kills what a worker of an earlier daemon left running; a pid that is another process's
 // by now is left alone.
 func endEarlier(ws workerState, groups *cgroup.Tree) error {
 	if ws.PID == 0 {

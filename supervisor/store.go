@@ -45,7 +45,7 @@ func workerName(gen int, process string, index int) string {
 	return fmt.Sprintf("worker/g%d/%s/%d", gen, process, index)
 }
 
-// outputName is the name of an instance's pipe. As long as somebody has it open, what a worker
+// outputName is the name of an instance's pipe. As long as a process has it open, what a worker
 // wrote last is not lost.
 func outputName(gen int, process string, index int) string {
 	return fmt.Sprintf("log/g%d/%s/%d", gen, process, index)
@@ -164,7 +164,7 @@ func (ds *descriptorStore) retry() {
 	})
 }
 
-// check has the store looked at beside the owner, after a change.
+// check checks the store after a change, in a goroutine of its own.
 func (ds *descriptorStore) check() {
 	if ds.opt.Store == nil {
 		return

@@ -14,7 +14,7 @@ func (c *change) announce() announcements { return announcements{c} }
 var errEndedBefore = errors.New("the daemon ended before the cutover")
 
 // owe notes that a change has found out where it goes and begins its work: from here on
-// somebody is to be told of its end, if need be by the daemon after this one.
+// its end is announced, if need be by the next daemon.
 func (an announcements) owe() {
 	if !an.hooks().apply() {
 		return

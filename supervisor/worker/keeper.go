@@ -20,7 +20,7 @@ import (
 const KeeperArg = "__keep"
 
 // A keeper sees to it that workers whose daemon is dead are not blocked by their own output: a pipe
-// that nobody reads is full after 1 MiB, and the next write waits for ever. While the daemon lives
+// without a reader is full after 1 MiB, and the next write waits for ever. While the daemon lives
 // the keeper sleeps in a read that only the end of the daemon ends. Then it makes room in each pipe
 // that is nearly full: the oldest lines are dropped, and the newest are still there for the next
 // daemon, which ends the keeper as it ends all that it does not know of (see EndMarked). When no
@@ -41,7 +41,7 @@ type Keeper struct {
 	w    *Worker
 }
 
-// Release has the keeper look after the pipes: from now on nobody else reads them.
+// Release has the keeper look after the pipes: from now on no other process reads them.
 func (k *Keeper) Release() error {
 	if k == nil {
 		return nil

@@ -26,7 +26,7 @@ func (w *Worker) KillAll() error {
 	return errors.Join(cgroup.Kill(w.group), killAll(func(seen scan) []proc.Stat { return seen.relatives(w.root()) }))
 }
 
-// KillTagged ends what is left of a worker whose own process is gone.
+// KillTagged ends the remaining processes of a worker whose own process is gone.
 func KillTagged(tag string) error { return killFamily(root{pid: -1, tag: tag}) }
 
 // EndMarked ends every process that carries the mark and does not belong to a worker that is kept:
@@ -54,7 +54,7 @@ func killFamily(of root) error {
 }
 
 // killAll kills those of all processes that are condemned. It looks again after each round until it
-// finds nobody: a process that forks while it is being killed leaves a child that the round has not
+// finds none: a process that forks while it is being killed leaves a child that the round has not
 // seen.
 func killAll(condemned func(scan) []proc.Stat) error {
 	deadline := time.Now().Add(killLimit)

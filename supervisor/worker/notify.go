@@ -165,7 +165,7 @@ func receive(fd int) (Message, error) {
 	m := Message{Fields: make(map[string]string)}
 	messages, err := unix.ParseSocketControlMessage(control[:cn])
 	if err != nil {
-		return Message{}, nil //nolint:nilerr // whoever sent this speaks another protocol
+		return Message{}, nil //nolint:nilerr // the sender speaks another protocol
 	}
 	for i := range messages {
 		if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil {

@@ -89,7 +89,7 @@ func (o *Output) Run(ctx context.Context, line func(Line)) error {
 }
 
 // Drain hands on what has been written until now, the beginning of a last line too. It may be
-// called beside Run: after the end of a worker its last words are there when Drain returns.
+// called while Run runs: after the end of a worker its last words are there when Drain returns.
 func (o *Output) Drain() error {
 	raw, err := o.file.SyscallConn()
 	if err != nil {

@@ -90,7 +90,7 @@ func WithoutReaping(f func() error) error {
 }
 
 // ReapOrphans takes the exits of processes that became our children because their parents died,
-// until ctx ends: as pid 1 of a container nobody else does. Of a process that this package has
+// until ctx ends: as pid 1 of a container no other process does. Of a process that this package has
 // started it leaves the exit alone.
 func ReapOrphans(ctx context.Context) {
 	died := make(chan os.Signal, 1)

@@ -31,7 +31,7 @@ type Command struct {
 }
 
 // grace is how long a command and what it has started have to end, from SIGTERM to SIGKILL;
-// lastWords is how long its output is read when somebody keeps it open after that.
+// lastWords is how long its output is read when a process keeps it open after that.
 const (
 	grace     = 5 * time.Second
 	lastWords = 2 * time.Second

@@ -15,7 +15,7 @@ import (
 	"superctl/supervisor/cgroup"
 )
 
-// ErrGone says that a worker of an earlier daemon is no more, or that its pid is somebody else's
+// ErrGone says that a worker of an earlier daemon is no more, or that another process has its pid
 // now.
 var ErrGone = errors.New("the process is gone")
 
@@ -217,7 +217,7 @@ func (w *Worker) collect(fd int) (over bool) {
 		case errors.Is(err, unix.EINTR):
 			return w.collect(fd)
 		}
-		// ECHILD: somebody else has reaped it. How it ended, the pidfd may still know.
+		// ECHILD: it was reaped elsewhere. How it ended, the pidfd may still know.
 	}
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(fds, 0); err == nil && n == 0 {
