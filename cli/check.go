@@ -323,11 +323,7 @@ func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
 // notInForce returns an error if the daemon has not applied its config as it is on disk. It returns
 // nil for another file, such as a new config that is checked before it is put in place.
 func notInForce(conf *config.Config, st *api.Status) error {
-	mine, err := os.Stat(conf.Path)
-	if err != nil || !st.ConfigChanged {
-		return nil
-	}
-	if its, err := os.Stat(st.Config); err != nil || !os.SameFile(mine, its) {
+	if !st.ConfigChanged || !sameFile(conf.Path, st.Config) {
 		return nil
 	}
 	for _, t := range st.Troubles {
@@ -336,6 +332,12 @@ func notInForce(conf *config.Config, st *api.Status) error {
 		}
 	}
 	return fmt.Errorf("%s has changed and is not in force: run superctl reload to apply it", conf.Path)
+}
+
+func sameFile(one, other string) bool {
+	a, errA := os.Stat(one)
+	b, errB := os.Stat(other)
+	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }

@@ -194,10 +194,12 @@ func (c *Client) Lock(ctx context.Context, l api.Lock, locked func()) error {
 
 // lockLost returns the error when the connection of a lock has ended; nil if ctx has ended it.
 func (c *Client) lockLost(ctx context.Context) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return &UnreachableError{c.path, errors.New("the daemon has ended, and the lock with it")}
 	}
-	return &UnreachableError{c.path, errors.New("the daemon has ended, and the lock with it")}
 }
 
 // Signal has the daemon signal the workers of a process. A *api.RefusedError says that none was
