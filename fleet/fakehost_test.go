@@ -56,6 +56,7 @@ type fakeHost struct {
 	installs  string // why an install is refused
 	keeps     bool   // an install says that it is of the bundle that the host had before
 	boot      time.Duration
+	turn      time.Duration // between the word and the cutover
 	probation time.Duration
 }
 
@@ -566,6 +567,7 @@ func (s *fakeSession) cutover(ch *fakeChange, out api.Outcome) api.Outcome {
 	if out.Release == out.Previous {
 		return out // there is nothing to do
 	}
+	time.Sleep(h.turn)
 	s.step(ch, api.StepCutover)
 	h.mu.Lock()
 	was, wasPrevious, wasRun, wasSince := h.live, h.previous, h.run, h.since

@@ -213,6 +213,14 @@ func TestARevertTakesBackAllHosts(t *testing.T) {
 	}
 }
 
+func TestAHostThatTurnsLateIsTakenBackToo(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		f.hosts["web3"].reverts = true          // after 5 s
+		f.hosts["web2"].turn = 10 * time.Second // it has nothing to take back yet
+		ends(t, f, deploy(f, nil), ExitReverted, "1", "1", "1")
+	})
+}
+
 func TestKeepLeavesTheOthers(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		f.hosts["web3"].reverts = true
