@@ -253,12 +253,16 @@ func (h holding) watchQueue(ctx context.Context, began time.Time) (seen queueSee
 	}
 }
 
-// cutoverHeld gives the held listeners to the new generation, which starts on them.
+// cutoverHeld gives the held listeners to the new generation, which starts on them once the next
+// daemon would know it.
 func (h holding) cutoverHeld(context.Context) (string, error) {
 	if err := h.owner.try(h.takeHeld); err != nil {
 		return "", err
 	}
 	h.committedDurably()
+	if err := h.owner.do(h.to.wantListening); err != nil {
+		return "", err
+	}
 	h.point(h.plan.Release)
 	return fmt.Sprintf("generation %d takes what has waited", h.to.id), nil
 }
@@ -280,8 +284,7 @@ func (h holding) takeHeld() error {
 	return nil
 }
 
-// take gives g the listeners of from, opens those that from has not, makes g live and starts its
-// processes that have listeners.
+// take gives g the listeners of from, opens those that from has not, and makes g live.
 func (g *generation) take(from *generation) error {
 	carried := make(map[string]listener)
 	for _, in := range g.instances {
@@ -304,7 +307,6 @@ func (g *generation) take(from *generation) error {
 	from.transit(superseded)
 	g.transit(cutOver)
 	g.owner.live = g
-	g.wantListening()
 	return nil
 }
 
