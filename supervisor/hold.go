@@ -130,13 +130,20 @@ func (h holding) turnToHeld(context.Context) (string, error) {
 	if err := h.owner.journal.durable(); err != nil {
 		return "", errors.Join(err, h.owner.do(held.retire))
 	}
-	if err := h.owner.try(func() error { return old.yieldTo(h.ctx, held) }); err != nil {
+	if err := h.owner.try(func() error {
+		err := old.yieldTo(h.ctx, held)
+		if err == nil {
+			h.from = held
+		}
+		return err
+	}); err != nil {
 		return "", err
 	}
-	h.from = held
 	if err := h.owner.journal.durable(); err != nil {
-		h.from = old
-		return "", errors.Join(err, h.owner.try(func() error { return old.serveInsteadOf(held) }))
+		return "", errors.Join(err, h.owner.try(func() error {
+			h.from = old
+			return old.serveInsteadOf(held)
+		}))
 	}
 	return "new connections wait", nil
 }
