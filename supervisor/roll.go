@@ -220,21 +220,21 @@ func (r rolling) startBatch(ctx context.Context, list []*instance) error {
 
 // start starts those of a batch that do not run.
 func (r rolling) start(list []*instance) error {
-	var err error
-	if stopped := r.owner.do(func() {
-		for _, in := range list {
-			if err = in.open(); err != nil {
-				return
-			}
-			if in.state != InstanceReady {
-				in.restarts, in.streak = 0, 0
-			}
-			in.start()
+	return r.owner.try(func() error { return startNow(list) })
+}
+
+// startNow starts those of a batch that do not run, for the owner.
+func startNow(list []*instance) error {
+	for _, in := range list {
+		if err := in.open(); err != nil {
+			return err
 		}
-	}); stopped != nil {
-		return stopped
+		if in.state != InstanceReady {
+			in.restarts, in.streak = 0, 0
+		}
+		in.start()
 	}
-	return err
+	return nil
 }
 
 // stopBatch turns new connections away from instances, waits until nothing is left in their queues,
@@ -260,7 +260,7 @@ func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
 		r.warn("%d connections were still queued for workers that were replaced", left)
 	}
 	// The next daemon must not send connections to workers that have had their stop signal.
-	if err := r.durable(); err != nil && !goesBack(r.stepNow()) {
+	if err := r.durable(); err != nil && !goesOnUnsaved(r.req.Kind) && !goesBack(r.stepNow()) {
 		return err
 	}
 	if err := r.background().stopAll(ctx, func() []*instance { return list }); err != nil {
@@ -378,7 +378,7 @@ func (r rolling) serveBatch(ctx context.Context, list []*instance) error {
 	if err := r.vouch(list); err != nil {
 		return err
 	}
-	if err := r.start(list); err != nil {
+	if err := r.undo().untilDone(func() error { return startNow(list) }); err != nil {
 		return err
 	}
 	return r.owner.await(ctx, func() (bool, error) {

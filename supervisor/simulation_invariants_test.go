@@ -99,6 +99,9 @@ func (m *sim) lost(c *simConn, why string) {
 	if m.off || m.powerOff || c.socket != nil && (c.socket.shut || c.socket.hung) || a.private {
 		return
 	}
+	if c.socket == nil && m.now.dead {
+		return // no daemon runs that could send it elsewhere
+	}
 	if p := m.proves(a, nil); p != nil {
 		m.violate("connection %d to %s is lost: %s; and %s serves", c.id, a.address, why, p)
 	}

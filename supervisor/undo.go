@@ -81,7 +81,7 @@ func (u undo) turnBack(context.Context) (string, error) {
 	default:
 		return u.roll().turnBackAll()
 	}
-	if err := u.untilTurned(u.turnGatesBack); err != nil {
+	if err := u.untilDone(u.turnGatesBack); err != nil {
 		return "", err
 	}
 	// A failure says so itself, and is tried again: what is left to do does not wait for it.
@@ -95,15 +95,16 @@ func (u undo) turnBack(context.Context) (string, error) {
 	return u.goBack(u.to, u.from)
 }
 
-// gateTime is for how long a gate that cannot be turned back is tried again: the kernel may be short
-// of memory for a moment, and the failed release serves as long as it is.
-const gateTime = 10 * time.Second
+// undoTime is for how long a step of the way back is tried again, such as a gate to turn or a
+// listener to open: the kernel may be short of memory for a moment, or another process may have the
+// port. The failed release serves as long as it is.
+const undoTime = 10 * time.Second
 
-// untilTurned turns gates as the owner does it, again and again with back-off until it works.
-func (u undo) untilTurned(turn func() error) error {
-	limit := time.After(gateTime)
+// untilDone has the owner do something, again and again with back-off until it works.
+func (u undo) untilDone(do func() error) error {
+	limit := time.After(undoTime)
 	for tries := 1; ; tries++ {
-		err := u.owner.try(turn)
+		err := u.owner.try(do)
 		if err == nil || errors.Is(err, ErrStopping) {
 			return err
 		}
