@@ -36,8 +36,9 @@ type journal struct {
 // writeTime is how long a step waits for the state file.
 const writeTime = 10 * time.Second
 
-// lastRetry is the longest time between two tries to write a state file. Each step of a change tries
-// too, so the number of failures says little about how long the disk has failed.
+// lastRetry is the longest time between two tries of what keeps a change or the state file from
+// being finished. Each step of a change tries to write the file, too, so the number of failures says
+// little about how long the disk has failed.
 const lastRetry = time.Second
 
 // durable waits until all that the owner knows when it is called is in the state file, and returns

@@ -99,8 +99,8 @@ func (m *sim) lost(c *simConn, why string) {
 	if m.off || m.powerOff || c.socket != nil && (c.socket.shut || c.socket.hung) || a.private {
 		return
 	}
-	if c.socket == nil && m.now.dead {
-		return // no daemon runs that could send it elsewhere
+	if c.socket == nil && (m.now.dead || m.waitsForWord) {
+		return // no daemon runs that could send it elsewhere, or it must not before the word
 	}
 	if p := m.proves(a, nil); p != nil {
 		m.violate("connection %d to %s is lost: %s; and %s serves", c.id, a.address, why, p)
@@ -163,6 +163,10 @@ func (m *sim) checkTurn(d *simDaemon) {
 		for _, g := range d.gates {
 			m.checkGate(d, g)
 		}
+	}
+	m.waitsForWord = s.live == nil && s.change != nil && s.change.stepName == stepReady
+	if s.live == nil && s.change != nil && s.change.req.Kind != start {
+		m.ledger.before = nil // an operator makes another release live
 	}
 	m.checkWayBack(s)
 	m.checkPrepared(s)

@@ -26,27 +26,28 @@ type sim struct {
 	wrong []string // what an invariant has found
 	shown detail   // what is in the transcript
 
-	addresses   []*simAddress
-	sockets     []*simSocket
-	procs       []*simProc
-	daemons     []*simDaemon
-	now         *simDaemon // the one in charge
-	disk        simDisk
-	stored      map[string]any
-	link        string // where `current` leads
-	inodes      uint64
-	pids        int
-	spawned     int
-	conns       int
-	served      int
-	events      int
-	saves       int
-	private     int
-	readings    int
-	provedPlans map[string]bool
-	genPlans    map[int]string
-	points      map[string]int
-	due         map[time.Time][]string // what the daemons do, by its instant
+	addresses    []*simAddress
+	sockets      []*simSocket
+	procs        []*simProc
+	daemons      []*simDaemon
+	now          *simDaemon // the one in charge
+	waitsForWord bool       // nothing is live, and a prepared change waits
+	disk         simDisk
+	stored       map[string]any
+	link         string // where `current` leads
+	inodes       uint64
+	pids         int
+	spawned      int
+	conns        int
+	served       int
+	events       int
+	saves        int
+	private      int
+	readings     int
+	provedPlans  map[string]bool
+	genPlans     map[int]string
+	points       map[string]int
+	due          map[time.Time][]string // what the daemons do, by its instant
 
 	portTaken, historyFails, storeFails, healed, off, powerOff bool
 	gatesFail, upgrade                                         int

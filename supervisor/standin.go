@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"slices"
 
 	"go.uber.org/zap"
@@ -16,8 +17,8 @@ import (
 func (ls *listenerSet) standIn(l listener) bool {
 	live, name := ls.owner.live, l.gate.Name()
 	if live == nil || live.held || ls.owner.stopping || ls.owner.leaving ||
-		live.gates[name] != l.gate || slices.Contains(ls.aimed[name], l) {
-		return false
+		live.gates[name] != l.gate || slices.Contains(ls.aimed[name], l) || len(live.listeners()[name]) == 0 {
+		return false // new connections may still come to it
 	}
 	i := slices.IndexFunc(live.instances, func(in *instance) bool { return slices.Contains(in.proc.Listen, name) })
 	if i < 0 {
@@ -39,6 +40,7 @@ func (ls *listenerSet) standIn(l listener) bool {
 		if err := ls.owner.journal.durable(); err != nil {
 			ls.log.Warn("the state file does not know a stand-in", zap.Int("generation", g.id), zap.Error(err))
 		}
+		ls.enter(fmt.Sprintf("g%d", g.id))
 		if ls.do(g.wantListening) == nil {
 			g.withdrawAdopted()
 		}

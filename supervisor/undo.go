@@ -98,7 +98,7 @@ func (u undo) turnBack(context.Context) (string, error) {
 // undoTime is for how long a step of the way back is tried again, such as a gate to turn or a
 // listener to open: the kernel may be short of memory for a moment, or another process may have the
 // port. The failed release serves as long as it is.
-const undoTime = 10 * time.Second
+const undoTime = time.Minute
 
 // untilDone has the owner do something, again and again with back-off until it works.
 func (u undo) untilDone(do func() error) error {
@@ -109,7 +109,7 @@ func (u undo) untilDone(do func() error) error {
 			return err
 		}
 		select {
-		case <-time.After(u.owner.backoff(tries)):
+		case <-time.After(min(lastRetry, u.owner.backoff(tries))):
 		case <-u.owner.done:
 			return ErrStopping
 		case <-limit:
