@@ -17,7 +17,10 @@ const (
 
 // Outcome is the result of a change; its JSON is the contract of `switch --json`.
 type Outcome struct {
-	Kind           string  `json:"kind"` // switch, rollback, reload, restart
+	Kind string `json:"kind"` // switch, rollback, reload, restart
+	// DryRun says that nothing was begun: Changed, Result and Release are what they would be, and
+	// Previous is live.
+	DryRun         bool    `json:"dry_run,omitempty"`
 	Changed        bool    `json:"changed"`
 	Result         Result  `json:"outcome"`
 	Release        string  `json:"release"` // the requested release

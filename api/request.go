@@ -40,6 +40,9 @@ type Request struct {
 	Expect string `json:"expect,omitempty"`
 	// Follower leaves out the hooks that run once in a run: its leader runs them.
 	Follower bool `json:"follower,omitempty"`
+	// DryRun finds out what a switch, a rollback or a reload would do, and whether it would be refused
+	// before anything is begun. It changes nothing.
+	DryRun bool `json:"dry_run,omitempty"`
 	// Force continues although the inspection of the migrations objects.
 	Force bool `json:"force,omitempty"`
 	// Detach lets the change continue when its client hangs up before the cutover, which otherwise

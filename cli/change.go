@@ -19,7 +19,7 @@ func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "switch", Usage: "make a release live",
 		UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] [--json]",
+			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] [--dry-run] [--json]",
 		Description: `Starts the workers of RELEASE next to the live ones, checks them on the listeners that they will
 serve, sends all new connections to them in one instant, watches them for the probation time, and
 lets the old workers finish. A release that fails its health check is refused. A release that fails
@@ -43,7 +43,7 @@ together, or not at all.
    superctl switch latest --json     for scripts: "changed" reports whether there was anything to do
    superctl switch latest --canary 1%,10%,50% --for 5m --check "python manage.py error_rate"
    superctl switch latest --canary-from 203.0.113.0/24 --for 1h    only from one network, for an hour`,
-		Flags:  changeFlags(append(canaryFlags(), expectFlag(), forceFlag(), detachFlag())...),
+		Flags:  changeFlags(append(canaryFlags(), expectFlag(), forceFlag(), detachFlag(), dryRunFlag())...),
 		Action: c.switchRelease,
 	}
 }
@@ -76,7 +76,7 @@ func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "go back to the previous release",
 		UsageText: "superctl rollback [--from RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] " +
-			"[--json]",
+			"[--dry-run] [--json]",
 		Description: `Switches to the release that was live before. With standby = "5m" in the config, its workers are
 kept running for 5 minutes, and a rollback within this time takes milliseconds. During a canary or a
 probation, rollback ends it and returns all connections to the release before.
@@ -86,7 +86,7 @@ made RELEASE live goes back without the check of the migrations ([django]), with
 
    superctl rollback
    superctl rollback --from 2026-11-23-1`,
-		Flags: changeFlags(fromFlag(), forceFlag(), detachFlag()),
+		Flags: changeFlags(fromFlag(), forceFlag(), detachFlag(), dryRunFlag()),
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 1 {
 				return &usageError{fmt.Errorf(
@@ -109,13 +109,14 @@ made RELEASE live goes back without the check of the migrations ([django]), with
 func (c *command) reloadCommand() *cli.Command {
 	return &cli.Command{
 		Name: "reload", Usage: "apply the config to the live release",
-		UsageText: "superctl reload [--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--detach] [--json]",
+		UsageText: "superctl reload [--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--detach] " +
+			"[--dry-run] [--json]",
 		Description: `Reads the config again and starts new workers of the live release with it, with the same checks and
 cutover as a switch. A config with an error is refused, and so is a config with which the release
 does not work.
 
    systemctl reload superctl@shop    does the same, and fails if the reload is refused`,
-		Flags: changeFlags(expectFlag(), detachFlag()),
+		Flags: changeFlags(expectFlag(), detachFlag(), dryRunFlag()),
 		Action: func(cc *cli.Context) error {
 			if err := arguments(cc, 0, 0); err != nil {
 				return err
@@ -268,6 +269,8 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 	}
 	pr.failureLog(out)
 	switch {
+	case out.DryRun && (out.Changed || out.Result != api.Done):
+		pr.dryRun(app, out)
 	case inPlace(out.Kind):
 		pr.inPlace(app, out)
 	case out.Kind == string(api.Upgrade) && (out.Changed || out.Result != api.Done):
@@ -296,6 +299,21 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 			previousText(out, liveState(out)),
 		)
 	}
+}
+
+// dryRun prints what a change would do.
+func (pr printer) dryRun(app string, out *api.Outcome) {
+	p := paletteFor(pr.stdout)
+	name := p.bold(cmp.Or(withCommit(out.Release, out.Commit), out.Kind))
+	switch {
+	case out.Result != api.Done:
+		fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, name, p.red("would be refused"), out.Error)
+	case out.Release == out.Previous:
+		fmt.Fprintf(pr.stdout, "%s: %s would be started again with the config as it is now\n", app, name)
+	default:
+		fmt.Fprintf(pr.stdout, "%s: %s would be made live\n", app, name)
+	}
+	fmt.Fprintf(pr.stdout, "nothing was changed; %s\n", previousText(out, "is live"))
 }
 
 func (pr printer) upgrade(app string, out *api.Outcome) {

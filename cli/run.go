@@ -39,12 +39,19 @@ func fromFlag() cli.Flag {
 	return &cli.StringFlag{Name: "from", Usage: "go back only if `RELEASE` is live; otherwise there is nothing to do"}
 }
 
+func dryRunFlag() cli.Flag {
+	return &cli.BoolFlag{
+		Name: "dry-run", Usage: "say what would be done, and whether it would be refused; change nothing",
+	}
+}
+
 // changeRequest returns the request for a change, with what the flags of its command say.
 func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
 	limit, err := prepareFrom(cc)
 	req := api.Request{
 		Kind: kind, Force: cc.Bool("force"), Detach: cc.Bool("detach"), Prepare: limit,
-		Expect: cc.String("expect"), Follower: cc.Bool("follower"), Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")},
+		Expect: cc.String("expect"), Follower: cc.Bool("follower"), DryRun: cc.Bool("dry-run"),
+		Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")},
 	}
 	if kind == api.Rollback {
 		req.Expect = cc.String("from")
@@ -59,6 +66,8 @@ func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
 	case err != nil:
 	case req.Detach && req.Prepare > 0:
 		err = errors.New("--detach and --prepare exclude each other: a prepared change needs a client that waits")
+	case req.DryRun && (req.Prepare > 0 || req.Detach):
+		err = errors.New("--dry-run begins nothing, so leave out --prepare and --detach")
 	case req.Follower && req.Run == "":
 		err = errors.New("--follower needs a run: add --run ID")
 	case req.Behalf != "" && req.Run == "":

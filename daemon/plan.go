@@ -85,7 +85,7 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if ctx.Err() != nil {
 		return supervisor.Plan{}, context.Cause(ctx) // the caller has given up
 	}
-	if p.read != nil {
+	if p.read != nil && !t.DryRun {
 		p.read(c)
 	}
 	// makes the copies for exec, check and install before a release is live
@@ -96,7 +96,9 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
-	p.recordOrder(store)
+	if !t.DryRun {
+		p.recordOrder(store)
+	}
 	r, err := find(store, t)
 	if err != nil {
 		return supervisor.Plan{}, err
@@ -106,7 +108,7 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 		return supervisor.Plan{}, err
 	}
 	plan, err := p.makePlan(ctx, c, store, r)
-	if err == nil {
+	if err == nil && !t.DryRun {
 		p.credentials.removeUnused(c, plan)
 	}
 	return plan, err

@@ -365,6 +365,10 @@ func (s *fakeSession) serve(args []string) error {
 		_, flags := s.parse(args, 0, "--run=", "--by=", "--why=", "--heartbeat=")
 		return s.lock(flags)
 	case "switch":
+		if slices.Contains(args, "--dry-run") {
+			words, _ := s.parse(args, 1, "--dry-run", "--json", "--force")
+			return s.rehearsed(words[0])
+		}
 		words, flags := s.parse(args, 1, "--expect=", "--prepare=", "--heartbeat=", "--run=", "--by=", "--json", "--follower",
 			"--force")
 		return s.prepared(words[0], flags)
@@ -399,6 +403,22 @@ func (s *fakeSession) status() error {
 	}
 	h.mu.Unlock()
 	s.print(st)
+	return nil
+}
+
+// rehearsed is a switch with --dry-run.
+func (s *fakeSession) rehearsed(release string) error {
+	h := s.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := api.Outcome{Kind: "switch", DryRun: true, Release: release, Previous: h.live, Result: api.Done}
+	if h.refuses != "" {
+		out.Result, out.Error = api.Aborted, h.refuses
+		s.print(out)
+		return &ExitError{Code: 1}
+	}
+	out.Changed = release != h.live
+	s.print(out)
 	return nil
 }
 

@@ -29,13 +29,6 @@ type RehearsalHost struct {
 	exit    int
 }
 
-// rehearsed is the output of a change with --dry-run --json on one host.
-type rehearsed struct {
-	Changed bool   `json:"changed"`
-	Release string `json:"release"`
-	Refused string `json:"refused"`
-}
-
 // Rehearse asks all hosts what a run would do there, and changes nothing.
 func Rehearse(ctx context.Context, plan Plan, t Transport) *Rehearsal {
 	r := newRun(ctx, plan, t, Limits{}, func(Progress) {})
@@ -81,7 +74,7 @@ func (r *run) rehearse(ctx context.Context, m *member, h *RehearsalHost) error {
 			return nil
 		}
 	}
-	var out rehearsed
+	var out api.Outcome // also of a change that would be refused
 	args := []string{string(r.Kind)}
 	if r.Kind == api.Switch {
 		args = append(args, release)
@@ -91,7 +84,7 @@ func (r *run) rehearse(ctx context.Context, m *member, h *RehearsalHost) error {
 		args = append(args, "--force")
 	}
 	err = ask(ctx, r.transport, m.name, &out, args...)
-	h.Release, h.Changed, h.Refused = out.Release, out.Changed, out.Refused
+	h.Release, h.Changed, h.Refused = out.Release, out.Changed, out.Error
 	if err != nil && h.Refused != "" {
 		h.exit = exitOf(err)
 		return nil

@@ -76,6 +76,9 @@ func (e *overtakenError) Error() string { return "rolled back by " + e.who + " d
 // after it the change goes on to its end. The error is a *BusyError or a *RefusedError: nothing was
 // begun.
 func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
+	if req.DryRun && !turnsOver(req.Kind) {
+		return nil, &RefusedError{Usage: true, Err: fmt.Errorf("a %s has no dry run: leave out --dry-run", req.Kind)}
+	}
 	if req.Kind == Upgrade {
 		return s.handover.upgrade(ctx, req, emit)
 	}
@@ -165,7 +168,7 @@ func (ad *admission) begin(req Request) (c, busy *change, err error) {
 	switch {
 	case ad.owner.stopping:
 		return nil, nil, &RefusedError{Err: ErrStopping}
-	case ad.owner.change != nil && req.Kind == Rollback && ad.owner.change.overtakable() &&
+	case ad.owner.change != nil && req.Kind == Rollback && !req.DryRun && ad.owner.change.overtakable() &&
 		(req.Expect == "" || req.Expect == ad.owner.change.release.Name):
 		ad.owner.change.to.endCanary()
 		ad.owner.change.cancel(&overtakenError{req.By(req.Who), ad.owner.change.stepName})
@@ -279,7 +282,7 @@ func overtake(c *change, req Request) *Outcome {
 func (c *change) run() {
 	err := c.perform()
 	c.hooks().undone(err)
-	if (err != nil || c.unchanged != "") && !errors.Is(err, ErrStopping) {
+	if (err != nil || c.unchanged != "") && !errors.Is(err, ErrStopping) && !c.req.DryRun {
 		c.putBack()
 	}
 	c.announce().log(err)
@@ -290,7 +293,7 @@ func (c *change) run() {
 	if c.owner.do(func() { used = c.owner.memory.valuesInUse() }) == nil {
 		c.owner.memory.clearValues(used) // the plan of a refused change is not needed any more
 	}
-	told := mistyped(err) || c.announce().end(finished, err)
+	told := mistyped(err) || !c.req.DryRun && c.announce().end(finished, err)
 	c.cancel(nil)
 	c.kill(nil)
 	_ = c.owner.do(func() {
@@ -298,7 +301,7 @@ func (c *change) run() {
 		if told {
 			c.owner.owed = nil
 		}
-		if c.req.Kind != start {
+		if c.req.Kind != start && !c.req.DryRun {
 			c.owner.last = c.outcome.WithoutOutput()
 		}
 		c.owner.journal.dirty = true
@@ -332,7 +335,7 @@ func (an announcements) log(err error) {
 // record writes an outcome to the history, unless nothing has changed or it will be tried again.
 func (an announcements) record(out *Outcome, failed error) {
 	if an.owner.opt.Record == nil || !an.outcome.Changed && failed == nil || an.firstStart().retries(failed) ||
-		mistyped(failed) {
+		an.req.DryRun || mistyped(failed) {
 		return
 	}
 	if err := an.owner.journal.toHistory(*out); err != nil {

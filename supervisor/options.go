@@ -120,6 +120,7 @@ type Target struct {
 	Word     string   // as the user gave it; "" for a reload, a rollback and a start
 	Live     *Release // nil when none is
 	Previous *Release // nil when there is none
+	DryRun   bool     // nothing may be written, and the config that is read does not come into force
 }
 
 // Starting reports whether a daemon starts, rather than an operator asks for a change.

@@ -64,7 +64,7 @@ func (rs resolution) choose(ctx context.Context) error {
 }
 
 func (rs resolution) askForPlan(ctx context.Context) (err error) {
-	t := Target{Kind: rs.req.Kind, Word: rs.req.Release, Live: rs.was.release, Previous: rs.was.previous}
+	t := Target{Kind: rs.req.Kind, Word: rs.req.Release, Live: rs.was.release, Previous: rs.was.previous, DryRun: rs.req.DryRun}
 	if rs.from == nil {
 		t.Live = nil
 	}
