@@ -84,6 +84,7 @@ func scenarios() []scenario {
 		{name: "switch with a canary that is refused", opt: everyStep(), act: canary("false"), at: []string{
 			"switch: after withdraw",
 		}},
+		{name: "switch that is prepared", opt: everyStep(), act: (*walk).prepared, at: []string{"switch: after ready"}},
 		{name: "switch that rolls", opt: rolling, act: switchOver, at: []string{
 			"switch: after roll", "switch: after cutover",
 		}},
@@ -164,6 +165,13 @@ func crashAt(point string) func(*walk) {
 // canary is a switch with a canary, which continues if check succeeds.
 func canary(check string) func(*walk) {
 	return func(w *walk) { w.Command("switch", w.next, "--canary", "50%", "--for", "200ms", "--check", check) }
+}
+
+// prepared is a switch that has its word from the beginning.
+func (w *walk) prepared() {
+	change := w.Converse("switch", w.next, "--prepare")
+	change.Type("go")
+	change.Wait()
 }
 
 // gone waits until no daemon runs.
