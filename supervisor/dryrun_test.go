@@ -70,6 +70,7 @@ func TestADryRunSaysWhatAChangeWouldDoAndChangesNothing(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		after := []any{told, len(w.records), len(w.procs), w.pointed, s.Status().Last.Release, lines(t, dir)}
 		for i := range before {
 			if before[i] != after[i] {

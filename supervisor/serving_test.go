@@ -223,6 +223,7 @@ func TestASwitchToTheLiveReleaseThatIsDownStartsItAtOnce(t *testing.T) {
 				w.releases["r1"] = behaviour{exitAfter: 50 * time.Millisecond, answerAfter: time.Hour}
 				_ = w.procs[0].KillAll()
 				time.Sleep(5 * time.Minute)
+				synctest.Wait()
 				if mended {
 					w.releases["r1"] = behaviour{}
 				}
