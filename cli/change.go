@@ -275,10 +275,8 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 		pr.inPlace(app, out)
 	case out.Kind == string(api.Upgrade) && (out.Changed || out.Result != api.Done):
 		pr.upgrade(app, out)
-	case out.Result == api.Done && !out.Changed && out.Release == "":
-		fmt.Fprintf(pr.stdout, "%s: no release is live; nothing to do\n", app)
 	case out.Result == api.Done && !out.Changed:
-		fmt.Fprintf(pr.stdout, "%s: %s is already live; nothing to do\n", app, name)
+		pr.unchanged(app, out)
 	case out.Result == api.Done:
 		was := ""
 		if out.Previous != "" && out.Previous != out.Release {
@@ -299,6 +297,15 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 			previousText(out, liveState(out)),
 		)
 	}
+}
+
+// unchanged prints that there was nothing to do.
+func (pr printer) unchanged(app string, out *api.Outcome) {
+	if out.Release == "" {
+		fmt.Fprintf(pr.stdout, "%s: no release is live; nothing to do\n", app)
+		return
+	}
+	fmt.Fprintf(pr.stdout, "%s: %s is already live; nothing to do\n", app, withCommit(out.Release, out.Commit))
 }
 
 // dryRun prints what a change would do.

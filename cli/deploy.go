@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -130,7 +131,7 @@ func (c *command) runDeploy(
 	}
 	out.Kind, out.Steps, out.Warnings = "deploy", append(steps, out.Steps...), append(made.Warnings, out.Warnings...)
 	if out.Result == api.Done {
-		c.pruneStep(ctx, conf, out, show)
+		pruneStep(ctx, conf, out, show, c.now)
 	}
 	out.Changed = out.Changed || out.Installed
 	out.Seconds = c.now().Sub(began).Seconds()
@@ -165,11 +166,13 @@ func switchError(ctx context.Context, release string, err error) error {
 
 // pruneStep removes old releases. An error here is only a warning, because the new release is
 // already live.
-func (c *command) pruneStep(ctx context.Context, conf *config.Config, out *deployOutcome, show *progress) {
-	began := c.now()
+func pruneStep(
+	ctx context.Context, conf *config.Config, out *deployOutcome, show *progress, now func() time.Time,
+) {
+	began := now()
 	show.event(api.Event{Type: "begin", Step: "prune"})
 	view, err := prune(ctx, conf, pruneOptions{}, began)
-	step := api.Step{Name: "prune", Began: began, Seconds: c.now().Sub(began).Seconds(), Detail: "nothing to remove"}
+	step := api.Step{Name: "prune", Began: began, Seconds: now().Sub(began).Seconds(), Detail: "nothing to remove"}
 	if view != nil && len(view.Removed) > 0 {
 		for _, r := range view.Removed {
 			out.Pruned = append(out.Pruned, r.Name)

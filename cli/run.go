@@ -62,21 +62,28 @@ func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
 			err = errors.Join(err, fmt.Errorf("--%s is empty: leave it out, or give a value", flag))
 		}
 	}
-	switch {
-	case err != nil:
-	case req.Detach && req.Prepare > 0:
-		err = errors.New("--detach and --prepare exclude each other: a prepared change needs a client that waits")
-	case req.DryRun && (req.Prepare > 0 || req.Detach):
-		err = errors.New("--dry-run begins nothing, so leave out --prepare and --detach")
-	case req.Follower && req.Run == "":
-		err = errors.New("--follower needs a run: add --run ID")
-	case req.Behalf != "" && req.Run == "":
-		err = errors.New("--by needs a run: add --run ID")
+	if err == nil {
+		err = contradiction(req)
 	}
 	if err != nil {
 		return req, &usageError{fmt.Errorf("%s: %w", cc.Command.Name, err)}
 	}
 	return req, nil
+}
+
+// contradiction returns an error if flags of a change do not go together.
+func contradiction(req api.Request) error {
+	switch {
+	case req.Detach && req.Prepare > 0:
+		return errors.New("--detach and --prepare exclude each other: a prepared change needs a client that waits")
+	case req.DryRun && (req.Prepare > 0 || req.Detach):
+		return errors.New("--dry-run begins nothing, so leave out --prepare and --detach")
+	case req.Follower && req.Run == "":
+		return errors.New("--follower needs a run: add --run ID")
+	case req.Behalf != "" && req.Run == "":
+		return errors.New("--by needs a run: add --run ID")
+	}
+	return nil
 }
 
 // changeFlags returns the flags of a command for a change: its own, and then those that all have.

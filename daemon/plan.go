@@ -85,9 +85,7 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if ctx.Err() != nil {
 		return supervisor.Plan{}, context.Cause(ctx) // the caller has given up
 	}
-	if p.read != nil && !t.DryRun {
-		p.read(c)
-	}
+	p.noteConfig(c, t)
 	// makes the copies for exec, check and install before a release is live
 	if _, err := p.credentials.directory(c, c.User); err != nil {
 		return supervisor.Plan{}, err
@@ -96,9 +94,7 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
-	if !t.DryRun {
-		p.recordOrder(store)
-	}
+	p.recordOrder(store, t)
 	r, err := find(store, t)
 	if err != nil {
 		return supervisor.Plan{}, err
@@ -114,9 +110,16 @@ func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervis
 	return plan, err
 }
 
+// noteConfig passes on what was read, unless it is only looked at.
+func (p *planner) noteConfig(c *config.Config, t supervisor.Target) {
+	if p.read != nil && !t.DryRun {
+		p.read(c)
+	}
+}
+
 // recordOrder records in which order releases have appeared, if this is the daemon.
-func (p *planner) recordOrder(store *releases.Store) {
-	if p.running == nil {
+func (p *planner) recordOrder(store *releases.Store, t supervisor.Target) {
+	if p.running == nil || t.DryRun {
 		return
 	}
 	if err := store.Record(); err != nil && p.credentials.log != nil {

@@ -42,13 +42,16 @@ func (r *run) install() {
 	r.enter(installing, r.limits.Install)
 	for _, m := range r.members {
 		r.begin(r.limits.Install, func(ctx context.Context) event {
-			have, err := r.installOn(ctx, m.name)
+			have, err := delivery{r}.to(ctx, m.name)
 			return event{kind: installed, host: m, value: have, err: err}
 		})
 	}
 }
 
-func (r *run) installOn(ctx context.Context, host string) (*inventoryOf, error) {
+// delivery brings a release to one host.
+type delivery struct{ *run }
+
+func (r delivery) to(ctx context.Context, host string) (*inventoryOf, error) {
 	have := &inventoryOf{releases: make(map[string]listed)}
 	var list []listed
 	if err := ask(ctx, r.transport, host, &list, "releases", "--json"); err != nil {
@@ -72,7 +75,7 @@ func (r *run) installOn(ctx context.Context, host string) (*inventoryOf, error) 
 }
 
 // ship installs the bundle on a host.
-func (r *run) ship(ctx context.Context, host string) (*made, error) {
+func (r delivery) ship(ctx context.Context, host string) (*made, error) {
 	var text bytes.Buffer
 	c := Call{Args: []string{"install", "--json"}, Stdout: &text}
 	var err error

@@ -39,7 +39,7 @@ func Rehearse(ctx context.Context, plan Plan, t Transport) *Rehearsal {
 		done.Go(func() {
 			h := &d.Hosts[i]
 			h.Host = m.name
-			if err := r.rehearse(ctx, m, h); err != nil {
+			if err := (rehearsing{r}).ask(ctx, m, h); err != nil {
 				m.err, h.Refused = err, err.Error()
 			}
 		})
@@ -55,7 +55,10 @@ func Rehearse(ctx context.Context, plan Plan, t Transport) *Rehearsal {
 	return d
 }
 
-func (r *run) rehearse(ctx context.Context, m *member, h *RehearsalHost) error {
+// rehearsing asks hosts what a run would do.
+type rehearsing struct{ *run }
+
+func (r rehearsing) ask(ctx context.Context, m *member, h *RehearsalHost) error {
 	st, err := statusOf(ctx, r.transport, m.name)
 	if err != nil {
 		return err
@@ -93,7 +96,7 @@ func (r *run) rehearse(ctx context.Context, m *member, h *RehearsalHost) error {
 }
 
 // lacks reports whether a host has no release of the bundle.
-func (r *run) lacks(ctx context.Context, host string) (bool, error) {
+func (r rehearsing) lacks(ctx context.Context, host string) (bool, error) {
 	var list []listed
 	if err := ask(ctx, r.transport, host, &list, "releases", "--json"); err != nil {
 		return false, err

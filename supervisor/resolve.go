@@ -119,3 +119,12 @@ func (co *core) freeze(ctx context.Context) (thaw func(), err error) {
 }
 
 func short(commit string) string { return commit[:min(len(commit), 10)] }
+
+// rehearse is what a dry run does when the release is found: it makes the checks that need no
+// worker.
+func (rs resolution) rehearse() error {
+	if rs.unchanged != "" || rs.revives {
+		return nil
+	}
+	return oneByOne(rs.canary().refuse, rs.inspect, rs.checking().wait)
+}

@@ -68,7 +68,7 @@ func (c *change) turnOver() error {
 		return err
 	}
 	if c.req.DryRun {
-		return c.rehearse()
+		return c.resolution().rehearse()
 	}
 	if c.unchanged != "" {
 		return c.awaitGo()
@@ -96,15 +96,6 @@ func (c *change) turnOver() error {
 		return c.undo().abandon(err)
 	}
 	return c.finish(nil)
-}
-
-// rehearse is what a dry run does beyond the choice of the release: it makes the checks that need no
-// worker.
-func (c *change) rehearse() error {
-	if c.unchanged != "" || c.revives {
-		return nil
-	}
-	return oneByOne(c.canary().refuse, c.inspect, c.checking().wait)
 }
 
 // oneByOne runs steps until one fails.
