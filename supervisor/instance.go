@@ -97,7 +97,7 @@ func (in *instance) fire(ev instanceEvent) {
 	case doStop:
 		in.signalStop()
 	case doRecall:
-		in.recall()
+		in.lingers.recall()
 	case doKill:
 		in.kill()
 	case doGiveUp:

@@ -17,6 +17,7 @@ const lookEvery = time.Second
 
 // lingerWait is the wait of one worker for the end of its connections.
 type lingerWait struct {
+	of  *instance
 	end func() // has it get its stop signal now, if it is still waited for
 }
 
@@ -50,7 +51,7 @@ func (in *instance) lingerLimit() time.Duration {
 func (in *instance) linger(limit, first time.Duration) {
 	w, count := in.w, in.counter()
 	ctx, enough := context.WithTimeout(context.Background(), limit)
-	this := &lingerWait{enough}
+	this := &lingerWait{in, enough}
 	in.lingers = this
 	in.owner.async(func() {
 		defer enough()
@@ -81,11 +82,10 @@ func (in *instance) linger(limit, first time.Duration) {
 }
 
 // recall has a worker that lingers serve on: it has not had its stop signal.
-func (in *instance) recall() {
-	this := in.lingers
-	in.lingers = nil
-	this.end()
-	in.owner.flags.update(in)
+func (w *lingerWait) recall() {
+	w.of.lingers = nil
+	w.end()
+	w.of.owner.flags.update(w.of)
 }
 
 // noteOpen notes how many connections a worker had when it was told to stop. What its server does
