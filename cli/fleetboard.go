@@ -113,7 +113,7 @@ func (b *board) flush(withTable bool) {
 	}
 	b.mu.Unlock()
 	if text.Len() > 0 {
-		_, _ = io.WriteString(b.out, text.String()) // a person reads it, or there is nobody
+		_, _ = io.WriteString(b.out, text.String()) // an error does not matter: the outcome follows
 	}
 }
 

@@ -195,15 +195,7 @@ func (c *fleetCommand) change(cc *cli.Context, plan fleet.Plan) error {
 	context.AfterFunc(ctx, stop) // another Ctrl-C ends this process at once
 	res := fleet.Do(ctx, plan, c.ssh, fleet.Limits{}, show.news)
 	show.end()
-	if cc.Bool("json") {
-		err = c.json(res)
-	} else {
-		c.print().run(c.app(), res)
-	}
-	if err == nil && res.Exit != 0 {
-		err = &exitError{res.Exit}
-	}
-	return err
+	return c.report(cc, res, res.Exit, func() { c.print().run(c.app(), res) })
 }
 
 // run prints the outcome of a run. The verdict comes last, where it does not scroll away.

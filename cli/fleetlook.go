@@ -50,15 +50,21 @@ differ, and 3 if a host cannot be reached.
 
 // showView prints what the hosts run, and returns the error that sets the exit code.
 func (c *fleetCommand) showView(cc *cli.Context, v *fleet.View) error {
+	return c.report(cc, v, v.Exit, func() { c.print().view(c.app(), v) })
+}
+
+// report prints what a command has found out or done, as JSON or with show, and returns the error
+// that sets the exit code.
+func (c *fleetCommand) report(cc *cli.Context, out any, exit int, show func()) error {
 	if cc.Bool("json") {
-		if err := c.json(v); err != nil {
+		if err := c.json(out); err != nil {
 			return err
 		}
 	} else {
-		c.print().view(c.app(), v)
+		show()
 	}
-	if v.Exit != 0 {
-		return &exitError{v.Exit}
+	if exit != 0 {
+		return &exitError{exit}
 	}
 	return nil
 }
@@ -297,7 +303,7 @@ func (w *hostWriter) Write(p []byte) (int, error) {
 	}
 }
 
-// flush prints what is left of an unfinished line.
+// flush prints an unfinished line.
 func (w *hostWriter) flush() {
 	if len(w.rest) > 0 {
 		w.line(w.rest)
@@ -344,17 +350,7 @@ func (c *fleetCommand) dryRun(ctx context.Context, cc *cli.Context, plan fleet.P
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	d := fleet.Rehearse(ctx, plan, c.ssh)
-	if cc.Bool("json") {
-		if err := c.json(d); err != nil {
-			return err
-		}
-	} else {
-		c.print().rehearsal(c.app(), d)
-	}
-	if d.Exit != 0 {
-		return &exitError{d.Exit}
-	}
-	return nil
+	return c.report(cc, d, d.Exit, func() { c.print().rehearsal(c.app(), d) })
 }
 
 func (pr printer) rehearsal(app string, d *fleet.Rehearsal) {

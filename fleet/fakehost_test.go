@@ -226,7 +226,7 @@ type fakeSession struct {
 	eof   chan struct{}
 
 	mu  sync.Mutex
-	out io.Writer // nil = nobody reads any more
+	out io.Writer // nil = the client does not read any more
 }
 
 // hangUp ends the output: a transport writes nothing after its Run has returned.
