@@ -216,8 +216,10 @@ func TestARefusalKeepsItsKind(t *testing.T) {
 	}
 }
 
-func TestADaemonThatDiesDuringAChangeIsUnreachable(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
+// hangsUpAfter answers one request with a text, and hangs up.
+func hangsUpAfter(t *testing.T, answer string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "s")
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -229,11 +231,15 @@ func TestADaemonThatDiesDuringAChangeIsUnreachable(t *testing.T) {
 			return
 		}
 		_, _ = conn.Read(make([]byte, 4096))
-		const answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-		_, _ = io.WriteString(conn, answer+"1f\r\n{\"event\":{\"type\":\"begin\"}}")
+		_, _ = io.WriteString(conn, answer)
 		_ = conn.Close()
 	}()
-	_, err = NewClient(path).Change(t.Context(), api.Request{}, func(api.Event) {})
+	return path
+}
+
+func TestADaemonThatDiesDuringAChangeIsUnreachable(t *testing.T) {
+	path := hangsUpAfter(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n{\"event\":{\"type\":\"begin\"}}")
+	_, err := NewClient(path).Change(t.Context(), api.Request{}, func(api.Event) {})
 	var unreachable *UnreachableError
 	if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), "superctl status") {
 		t.Errorf("%v", err)

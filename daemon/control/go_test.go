@@ -3,9 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -48,23 +45,8 @@ func TestTheWordReachesAChangeThatIsReady(t *testing.T) {
 // oldDaemon answers a request as a daemon does that does not know one of its fields.
 func oldDaemon(t *testing.T, field string) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "s")
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		_, _ = conn.Read(make([]byte, 4096))
-		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"+
-			"the request cannot be read: json: unknown field \""+field+"\"\n")
-		_ = conn.Close()
-	}()
-	return path
+	return hangsUpAfter(t, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"+
+		"the request cannot be read: json: unknown field \""+field+"\"\n")
 }
 
 func TestADaemonThatIsTooOldForARequestIsNamed(t *testing.T) {
