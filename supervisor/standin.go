@@ -25,8 +25,8 @@ func (ls *listenerSet) standIn(l listener) bool {
 		return false
 	}
 	g := ls.owner.newGeneration(live.plan, live.gates, live.instances[i].proc.Name)
-	g.standsIn, g.state, g.tried = true, Staged, true // clients are with it already
-	g.instances = g.instances[:1]
+	g.standsIn, g.state, g.tried = true, Staged, true    // clients are with it already
+	g.instances = g.instances[:min(1, len(g.instances))] // none, if the process was scaled to 0
 	g.staged[name] = l
 	if err := g.openListeners(); err != nil {
 		ls.log.Error("open the listeners of a stand-in", zap.Int("generation", g.id), zap.Error(err))
