@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/commandline"
 	"superctl/config"
 )
 
@@ -33,10 +34,10 @@ func releaseName(conf *config.Config, word string) (string, error) {
 			return filepath.Base(target), nil
 		}
 	}
-	return "", &usageError{fmt.Errorf(
+	return "", commandline.Usagef(
 		"%s is not a release: the releases of %s are in %s (superctl releases lists them)", word, conf.App,
 		conf.Releases,
-	)}
+	)
 }
 
 // releaseNames applies releaseName to each word.

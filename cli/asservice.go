@@ -13,6 +13,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/systemd"
@@ -67,10 +69,10 @@ func (c *command) asService(cc *cli.Context, conf *config.Config, release string
 
 // inUnit runs a command as the unit does, with the output of this process.
 func (c *command) inUnit(s service, args []string) error {
-	ctx, stop := interruptible()
+	ctx, stop := commandline.Interruptible()
 	defer stop()
-	stdout, isFile := raw(c.stdout).(*os.File)
-	stderr, both := raw(c.stderr).(*os.File)
+	stdout, isFile := terminal.Raw(c.stdout).(*os.File)
+	stderr, both := terminal.Raw(c.stderr).(*os.File)
 	if !isFile || !both {
 		return errors.New("check: systemd can pass on only a file, and the output is not a file")
 	}
@@ -93,7 +95,7 @@ func (c *command) inUnit(s service, args []string) error {
 		return fmt.Errorf("check: %w", err)
 	}
 	if code != 0 {
-		return &exitError{code}
+		return &commandline.ExitError{Code: code}
 	}
 	return nil
 }
@@ -102,7 +104,7 @@ func (c *command) inUnit(s service, args []string) error {
 func (pr printer) newFindings(ctx context.Context, cc *cli.Context, conf *config.Config) *findings {
 	f := &findings{
 		App: conf.App, User: currentUser(), Unit: cc.String(insideFlag), List: []finding{}, out: pr.stdout,
-		paint: paletteFor(pr.stdout),
+		paint: terminal.PaletteFor(pr.stdout),
 	}
 	if cc.Bool("json") {
 		f.out, f.paint = io.Discard, false

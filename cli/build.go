@@ -18,6 +18,8 @@ import (
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/releases/build"
@@ -60,7 +62,7 @@ Set other options in [build] in DIR/superctl.toml.
    superctl build --version 4.2 --json        for scripts: "file" and "sha256" identify the bundle`,
 		Flags: buildFlags(),
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 1); err != nil {
+			if err := commandline.Arguments(cc, 0, 1); err != nil {
 				return err
 			}
 			return c.build(cc)
@@ -102,7 +104,7 @@ func buildFlags() []cli.Flag {
 			Name: "password-file", Usage: "read the password of the key from the first line of `FILE`",
 		},
 		&cli.BoolFlag{Name: "force", Usage: "replace another bundle of the same name"},
-		jsonFlag(),
+		commandline.JSONFlag(),
 	}
 }
 
@@ -114,7 +116,7 @@ func signer(keyFile, passwordFile string) (func(file, sha, comment string) error
 	}
 	key, err := readPrivateKey(keyFile, passwordFile)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("build: %w", err)}
+		return nil, commandline.Usagef("build: %w", err)
 	}
 	return func(file, sha, comment string) error { return bundle.Sign(file, sha, key, comment) }, nil
 }
@@ -129,7 +131,7 @@ func (c *command) build(cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := commandline.Interruptible()
 	defer stop()
 	syscall.Umask(0o022) // file modes in the bundle must not depend on who builds it
 	show := c.progress(cc)
@@ -161,7 +163,7 @@ func (pr printer) concludeBuild(cc *cli.Context, out *buildOutcome, err error) e
 	var input *build.InputError
 	switch {
 	case errors.As(err, &input):
-		return &usageError{fmt.Errorf("build: %w", err)}
+		return commandline.Usagef("build: %w", err)
 	case err != nil:
 		return fmt.Errorf("build: %w", err)
 	case !cc.Bool("json"):
@@ -203,13 +205,13 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 	for _, text := range cc.StringSlice("run") {
 		words, err := shellquote.Split(text)
 		if err != nil || len(words) == 0 {
-			return opt, &usageError{fmt.Errorf("build: --run %q: not a command", text)}
+			return opt, commandline.Usagef("build: --run %q: not a command", text)
 		}
 		if w := config.ShellSyntax(words); w != "" {
-			return opt, &usageError{fmt.Errorf(
+			return opt, commandline.Usagef(
 				"build: --run %q: %s needs a shell, and superctl starts none: use --run 'sh -c \"...\"', or --run twice",
 				text, w,
-			)}
+			)
 		}
 		opt.Run = append(opt.Run, words)
 	}
@@ -228,7 +230,7 @@ func loadBuild(dir, file string) (*config.Build, error) {
 	}
 	conf, err := config.LoadBuild(file)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, &commandline.UsageError{Err: err}
 	}
 	return conf, nil
 }
@@ -246,7 +248,7 @@ func buildCache(getenv func(string) string) (string, error) {
 		dir = filepath.Join(getenv("HOME"), ".cache")
 	}
 	if dir == "" {
-		return "", &usageError{errors.New("build: no cache directory: HOME is not set: set SUPERCTL_CACHE to a directory")}
+		return "", commandline.Usagef("build: no cache directory: HOME is not set: set SUPERCTL_CACHE to a directory")
 	}
 	return filepath.Join(dir, "superctl", "build"), nil
 }
@@ -302,15 +304,15 @@ func afterBuild(cc *cli.Context, out *buildOutcome) string {
 
 // build prints what was built and the next step.
 func (pr printer) build(out *buildOutcome, next string) {
-	p := paletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.stdout)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
 	}
-	how := p.green("built") + " in " + seconds(out.Seconds)
+	how := p.Green("built") + " in " + terminal.Seconds(out.Seconds)
 	if !out.Changed {
 		how = "already built and identical; nothing to do"
 	}
-	fmt.Fprintf(pr.stdout, "%s %s: %s\n", p.bold(out.Name), p.bold(out.Version), how)
+	fmt.Fprintf(pr.stdout, "%s %s: %s\n", p.Bold(out.Name), p.Bold(out.Version), how)
 	fmt.Fprintf(
 		pr.stdout, "  file    %s (%s, %d wheels)\n  sha256  %s\n", out.File, build.Size(out.Bytes), out.Wheels,
 		out.SHA256,

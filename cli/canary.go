@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
 )
 
 // canaryFor is the default of --for, the duration of each step of a canary.
@@ -43,7 +44,7 @@ func canaryFromFlags(cc *cli.Context) (*api.Canary, error) {
 		cc.String("canary"), cc.String("canary-from"), cc.String("for"), cc.String("check"), cc.IsSet,
 	)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("%s: %w", cc.Command.Name, err)}
+		return nil, commandline.Usagef("%s: %w", cc.Command.Name, err)
 	}
 	return canary, nil
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/daemon/control"
 )
 
@@ -19,7 +21,8 @@ func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "switch", Usage: "make a release live",
 		UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] [--dry-run] [--json]",
+			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] [--dry-run] " +
+			"[--json]",
 		Description: `Starts the workers of RELEASE next to the live ones, checks them on the listeners that they will
 serve, sends all new connections to them in one instant, watches them for the probation time, and
 lets the old workers finish. A release that fails its health check is refused. A release that fails
@@ -43,13 +46,13 @@ together, or not at all.
    superctl switch latest --json     for scripts: "changed" reports whether there was anything to do
    superctl switch latest --canary 1%,10%,50% --for 5m --check "python manage.py error_rate"
    superctl switch latest --canary-from 203.0.113.0/24 --for 1h    only from one network, for an hour`,
-		Flags:  changeFlags(append(canaryFlags(), expectFlag(), forceFlag(), detachFlag(), dryRunFlag())...),
+		Flags:  changeFlags(append(canaryFlags(), expectFlag(), commandline.ForceFlag(), detachFlag(), dryRunFlag())...),
 		Action: c.switchRelease,
 	}
 }
 
 func (c *command) switchRelease(cc *cli.Context) error {
-	if err := arguments(cc, 1, 1); err != nil {
+	if err := commandline.Arguments(cc, 1, 1); err != nil {
 		return err
 	}
 	canary, err := canaryFromFlags(cc)
@@ -86,15 +89,15 @@ made RELEASE live goes back without the check of the migrations ([django]), with
 
    superctl rollback
    superctl rollback --from 2026-11-23-1`,
-		Flags: changeFlags(fromFlag(), forceFlag(), detachFlag(), dryRunFlag()),
+		Flags: changeFlags(fromFlag(), commandline.ForceFlag(), detachFlag(), dryRunFlag()),
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 1 {
-				return &usageError{fmt.Errorf(
+				return commandline.Usagef(
 					"rollback: unexpected argument %q: to make this release live, run superctl switch %s",
 					cc.Args().First(), cc.Args().First(),
-				)}
+				)
 			}
-			if err := arguments(cc, 0, 0); err != nil {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			req, err := changeRequest(cc, api.Rollback)
@@ -118,7 +121,7 @@ does not work.
    systemctl reload superctl@shop    does the same, and fails if the reload is refused`,
 		Flags: changeFlags(expectFlag(), detachFlag(), dryRunFlag()),
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			req, err := changeRequest(cc, api.Reload)
@@ -141,7 +144,7 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := commandline.Interruptible()
 	defer stop()
 	c, atEnd := c.withWriteTimeouts()
 	defer atEnd()
@@ -262,12 +265,12 @@ func (c *command) conclude(cc *cli.Context, out any, result api.Result, show fun
 // outcome prints the outcome of a change. The verdict comes last, where it does not scroll
 // away.
 func (pr printer) outcome(app string, out *api.Outcome) {
-	p := paletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.stdout)
 	name := withCommit(out.Release, out.Commit)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
 	}
-	pr.failureLog(out)
+	terminal.FailureLog(pr.stdout, out)
 	switch {
 	case out.DryRun && (out.Changed || out.Result != api.Done):
 		pr.dryRun(app, out)
@@ -283,17 +286,17 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 			was = " (was " + out.Previous + ")"
 		}
 		fmt.Fprintf(
-			pr.stdout, "%s: %s %s%s in %s%s\n", app, p.bold(name), p.green("is live"), was, seconds(out.Seconds),
+			pr.stdout, "%s: %s %s%s in %s%s\n", app, p.Bold(name), p.Green("is live"), was, terminal.Seconds(out.Seconds),
 			cutoverText(out),
 		)
 	case out.Result == api.Reverted:
 		fmt.Fprintf(
-			pr.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was reverted"), out.Error,
+			pr.stdout, "%s: %s %s: %s\n%s\n", app, p.Bold(name), p.Red("was reverted"), out.Error,
 			previousText(out, "is live again"),
 		)
 	default:
 		fmt.Fprintf(
-			pr.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(cmp.Or(name, out.Kind)), p.red("was refused"), out.Error,
+			pr.stdout, "%s: %s %s: %s\n%s\n", app, p.Bold(cmp.Or(name, out.Kind)), p.Red("was refused"), out.Error,
 			previousText(out, liveState(out)),
 		)
 	}
@@ -310,11 +313,11 @@ func (pr printer) unchanged(app string, out *api.Outcome) {
 
 // dryRun prints what a change would do.
 func (pr printer) dryRun(app string, out *api.Outcome) {
-	p := paletteFor(pr.stdout)
-	name := p.bold(cmp.Or(withCommit(out.Release, out.Commit), out.Kind))
+	p := terminal.PaletteFor(pr.stdout)
+	name := p.Bold(cmp.Or(withCommit(out.Release, out.Commit), out.Kind))
 	switch {
 	case out.Result != api.Done:
-		fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, name, p.red("would be refused"), out.Error)
+		fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, name, p.Red("would be refused"), out.Error)
 	case out.Release == out.Previous:
 		fmt.Fprintf(pr.stdout, "%s: %s would be started again with the config as it is now\n", app, name)
 	default:
@@ -324,17 +327,17 @@ func (pr printer) dryRun(app string, out *api.Outcome) {
 }
 
 func (pr printer) upgrade(app string, out *api.Outcome) {
-	p := paletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.stdout)
 	if out.Result != api.Done {
 		fmt.Fprintf(
-			pr.stdout, "%s: the upgrade %s: %s\nsuperctl %s keeps running\n", app, p.red("was refused"), out.Error,
+			pr.stdout, "%s: the upgrade %s: %s\nsuperctl %s keeps running\n", app, p.Red("was refused"), out.Error,
 			out.Previous,
 		)
 		return
 	}
 	fmt.Fprintf(
-		pr.stdout, "%s: %s to superctl %s in %s; the workers were not touched\n", app, p.green("upgraded"),
-		p.bold(out.Release), seconds(out.Seconds),
+		pr.stdout, "%s: %s to superctl %s in %s; the workers were not touched\n", app, p.Green("upgraded"),
+		p.Bold(out.Release), terminal.Seconds(out.Seconds),
 	)
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
@@ -35,7 +37,7 @@ the workers keep running and the next daemon adopts them.`,
 			Name: "dry-run", Usage: "read the config and the state like a start, but start nothing",
 		}},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			path, err := configPath(cc)
@@ -49,7 +51,7 @@ the workers keep running and the next daemon adopts them.`,
 				fmt.Fprintln(c.stdout, daemon.Version())
 				return nil
 			}
-			return daemon.Run(path, raw(c.stderr))
+			return daemon.Run(path, terminal.Raw(c.stderr))
 		},
 	}
 }
@@ -72,7 +74,7 @@ If you are root, the check runs as the service does: as its user, in the sandbox
 			&cli.BoolFlag{
 				Name: "notify", Usage: "send a test message to each [notify] target, and check nothing else",
 			},
-			jsonFlag(), &cli.StringFlag{Name: insideFlag, Hidden: true},
+			commandline.JSONFlag(), &cli.StringFlag{Name: insideFlag, Hidden: true},
 		},
 		Action: c.check,
 	}
@@ -83,7 +85,7 @@ func (c *command) check(cc *cli.Context) error {
 	if cc.Bool("notify") {
 		most = 0
 	}
-	if err := arguments(cc, 0, most); err != nil {
+	if err := commandline.Arguments(cc, 0, most); err != nil {
 		return err
 	}
 	conf, err := load(cc)

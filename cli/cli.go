@@ -1,8 +1,9 @@
 //go:build linux
 
 // Package cli is the command line: the commands, one file for each, and their output. The daemon
-// itself is in package daemon; commands talk to a running daemon through daemon/control. The exit
-// codes are those of DESIGN 9.
+// itself is in package daemon; commands talk to a running daemon through daemon/control. The
+// commands for several hosts are in fleetcommand. All commands print through terminal, and share
+// what commandline knows about their words, flags and exit codes.
 package cli
 
 import (
@@ -16,6 +17,9 @@ import (
 	"github.com/xrash/smetrics"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/fleetcommand"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
@@ -31,26 +35,28 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 1 && args[1] == worker.KeeperArg {
 		return worker.Keep(args[2:])
 	}
-	c := &command{stdout: &screen{stdout}, stderr: &screen{stderr}, now: time.Now}
+	c := &command{stdout: terminal.NewScreen(stdout), stderr: terminal.NewScreen(stderr), now: time.Now}
 	if len(args) > 1 {
 		switch args[1] {
 		case completeArg:
 			c.complete(args[2:])
-			return exitDone
+			return commandline.ExitDone
 		case manArg:
 			_, _ = stdout.Write(man(c.app()))
-			return exitDone
+			return commandline.ExitDone
 		}
 	}
 	app := c.app()
-	if target, rest, found := fleetOf(args); found {
-		app, args = c.fleetApp(target), rest
+	if target, rest, found := fleetcommand.TargetOf(args); found {
+		app, args = fleetcommand.App(target, fleetcommand.Options{
+			Stdin: stdin, Stdout: c.stdout, Stderr: c.stderr, Now: c.now, Version: version(),
+		}), rest
 	}
 	app.Reader = stdin
-	err := app.Run(reorder(args, app))
+	err := app.Run(commandline.Reorder(args, app))
 	code := exitCode(err)
 	var printed *outcomeError
-	var exit *exitError
+	var exit *commandline.ExitError
 	if err != nil && !errors.As(err, &printed) && !errors.As(err, &exit) {
 		fmt.Fprintf(c.stderr, "superctl: %v\n", err)
 	}
@@ -59,8 +65,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 func exitCode(err error) int {
 	var outcome *outcomeError
-	var exit *exitError
-	var usage *usageError
+	var exit *commandline.ExitError
+	var usage *commandline.UsageError
 	var bad *config.Error
 	var unusable *daemon.ConfigError
 	var unreachable *control.UnreachableError
@@ -69,23 +75,23 @@ func exitCode(err error) int {
 	var locked *releases.LockedError
 	switch {
 	case err == nil:
-		return exitDone
+		return commandline.ExitDone
 	case errors.As(err, &exit):
-		return exit.code
+		return exit.Code
 	case errors.As(err, &outcome):
 		if outcome.result == api.Reverted {
-			return exitReverted
+			return commandline.ExitReverted
 		}
-		return exitAborted
+		return commandline.ExitAborted
 	case errors.As(err, &unreachable):
-		return exitUnreachable
+		return commandline.ExitUnreachable
 	case errors.As(err, &busy), errors.As(err, &locked):
-		return exitBusy
+		return commandline.ExitBusy
 	case errors.As(err, &refused) &&
 		refused.Usage, errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &unusable):
-		return exitUsage
+		return commandline.ExitUsage
 	}
-	return exitAborted
+	return commandline.ExitAborted
 }
 
 const about = `superctl switches a Python site from one release to the next without losing a request.
@@ -113,7 +119,7 @@ func (c *command) app() *cli.App {
 	}
 	for _, one := range commands {
 		one.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-			return &usageError{fmt.Errorf("%s: %w; superctl %s --help lists its options", one.Name, err, one.Name)}
+			return commandline.Usagef("%s: %w; superctl %s --help lists its options", one.Name, err, one.Name)
 		}
 	}
 	return &cli.App{
@@ -129,11 +135,11 @@ func (c *command) app() *cli.App {
 		Commands: commands,
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() > 0 {
-				return &usageError{unknownCommand(cc.Args().First(), cc)}
+				return &commandline.UsageError{Err: unknownCommand(cc.Args().First(), cc)}
 			}
 			return cli.ShowAppHelp(cc)
 		},
-		OnUsageError:          func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
+		OnUsageError:          func(_ *cli.Context, err error, _ bool) error { return &commandline.UsageError{Err: err} },
 		ExitErrHandler:        func(*cli.Context, error) {}, // Main handles errors
 		CustomAppHelpTemplate: appHelp,
 	}
@@ -177,7 +183,7 @@ func configPath(cc *cli.Context) (string, error) {
 		err = config.CheckName(path)
 	}
 	if err != nil {
-		return "", &usageError{err}
+		return "", &commandline.UsageError{Err: err}
 	}
 	return path, nil
 }
@@ -190,7 +196,7 @@ func load(cc *cli.Context) (*config.Config, error) {
 	}
 	c, err := config.Load(path)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, &commandline.UsageError{Err: err}
 	}
 	return c, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
 	"superctl/config"
 	"superctl/releases"
 )
@@ -80,7 +81,7 @@ func (t *completion) candidates(before []string, last string) []string {
 }
 
 func (t *completion) takesValue(name string) bool {
-	return name == "app" || name == "config" || t.cmd != nil && takesValue(t.cmd, name)
+	return name == "app" || name == "config" || t.cmd != nil && commandline.TakesValue(t.cmd, name)
 }
 
 func (t *completion) options() (list []string) {

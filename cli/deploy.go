@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon/control"
 )
@@ -36,9 +38,9 @@ installed.
 
    superctl deploy shop-1.2.tar.zst
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
-		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), forceFlag())...),
+		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), commandline.ForceFlag())...),
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 1, 1); err != nil {
+			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
 			}
 			canary, err := canaryFromFlags(cc)
@@ -64,7 +66,7 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := commandline.Interruptible()
 	defer stop()
 	if err := checkIdle(ctx, daemonClient, req.Run); err != nil {
 		return err
@@ -177,7 +179,7 @@ func pruneStep(
 		for _, r := range view.Removed {
 			out.Pruned = append(out.Pruned, r.Name)
 		}
-		step.Detail = fmt.Sprintf("removed %s (%s)", first(out.Pruned, 3), sizeOf(view.Freed))
+		step.Detail = fmt.Sprintf("removed %s (%s)", first(out.Pruned, 3), terminal.Size(view.Freed))
 	}
 	if err != nil {
 		if ctx.Err() != nil {

@@ -19,6 +19,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/drill"
 )
 
@@ -41,7 +43,7 @@ again.
    superctl drill --live --via http://127.0.0.1 --keep-alive --switches 2     through nginx`,
 		Flags: drillFlags(),
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			return c.drill(cc)
@@ -71,7 +73,7 @@ func drillFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "yes", Usage: "with --live: do not ask for confirmation"},
 		&cli.StringFlag{Name: "log", Usage: "write the log of the copy to `FILE`"},
 		&cli.StringFlag{Name: "report", Usage: "write an HTML report with a plot to `FILE`"},
-		jsonFlag(),
+		commandline.JSONFlag(),
 	}
 }
 
@@ -144,15 +146,15 @@ func createPage(path string) (pendingPage, error) {
 	}
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)))
 	if err != nil {
-		return pendingPage{}, &usageError{fmt.Errorf("drill: --report %s cannot be written: %w", path, err)}
+		return pendingPage{}, commandline.Usagef("drill: --report %s cannot be written: %w", path, err)
 	}
 	return pendingPage{f}, nil
 }
 
 // confirmLive asks for confirmation of a drill of the live site.
 func (c *command) confirmLive(stdin io.Reader, opt drill.Options) error {
-	if !isTerminal(c.stderr) || !readsTerminal(stdin) {
-		return &usageError{errors.New(
+	if !terminal.Is(c.stderr) || !readsTerminal(stdin) {
+		return &commandline.UsageError{Err: errors.New(
 			"drill: --live changes the running app, and there is no terminal to ask for confirmation: add --yes",
 		)}
 	}
@@ -181,5 +183,5 @@ func (c *command) confirmLive(stdin io.Reader, opt drill.Options) error {
 
 func readsTerminal(r io.Reader) bool {
 	f, ok := r.(*os.File)
-	return ok && isTerminal(f)
+	return ok && terminal.Is(f)
 }

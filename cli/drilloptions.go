@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"superctl/cli/commandline"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
@@ -34,7 +35,7 @@ const (
 // drillOptions returns the options of a drill from the command line and the config.
 func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err error) {
 	if err := checkDrill(cc); err != nil {
-		return opt, &usageError{fmt.Errorf("drill: %w", err)}
+		return opt, commandline.Usagef("drill: %w", err)
 	}
 	conf, err := load(cc)
 	if err != nil {
@@ -42,7 +43,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	}
 	p, err := processToDrill(conf, cc.String("process"))
 	if err != nil {
-		return opt, &usageError{fmt.Errorf("drill: %w", err)}
+		return opt, commandline.Usagef("drill: %w", err)
 	}
 	check := p.Health.HTTP()
 	opt = drill.Options{
@@ -61,10 +62,10 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	done := servers.Apply(servers.Input{Command: p.Command, Listen: p.Listen, Drain: p.Drain, Server: p.Server})
 	opt.Server = serverToDrill(p, done)
 	if cmp.Or(check.Protocol, done.Protocol) == "uwsgi" && cc.String("via") == "" {
-		return opt, &usageError{fmt.Errorf(
+		return opt, commandline.Usagef(
 			"drill: process.%s speaks uwsgi, but a drill speaks HTTP: "+
 				"send the load through the proxy with --live --via http://127.0.0.1", p.Name,
-		)}
+		)
 	}
 	if opt.Live {
 		return opt, liveOptions(ctx, cc, &opt)
@@ -213,9 +214,9 @@ func liveOptions(ctx context.Context, cc *cli.Context, opt *drill.Options) error
 	case st.Release == "":
 		return errors.New("drill: no release is live")
 	case opt.Kills && !drill.Restarted(st.PID):
-		return &usageError{fmt.Errorf(
+		return commandline.Usagef(
 			"drill: --kills needs a daemon that systemd restarts: pid %d does not run in a unit superctl@.service", st.PID,
-		)}
+		)
 	}
 	opt.Releases = []drill.Release{{Name: st.Release}}
 	if st.Previous != "" && st.Previous != st.Release {
@@ -229,7 +230,7 @@ func liveOptions(ctx context.Context, cc *cli.Context, opt *drill.Options) error
 		opt.Target, err = machine.Listener(ctx, opt.Process.Listen[0], opt.Config.Listen[i].Address.String())
 	}
 	if err != nil {
-		return &usageError{fmt.Errorf("drill: %w", err)}
+		return commandline.Usagef("drill: %w", err)
 	}
 	return nil
 }

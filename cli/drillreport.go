@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"superctl/cli/terminal"
 	"superctl/drill"
 )
 
@@ -25,23 +26,23 @@ func (p *progress) drill(ev drill.Event) {
 // drill prints the report of a drill: the verdict, then the causes of a failure, then the
 // figures.
 func (pr printer) drill(rep *drill.Report) {
-	p := paletteFor(pr.stdout)
-	word := p.green("passed")
+	p := terminal.PaletteFor(pr.stdout)
+	word := p.Green("passed")
 	if !rep.OK {
-		word = p.red("failed")
+		word = p.Red("failed")
 	}
-	fmt.Fprintf(pr.stdout, "\n%s: the drill %s: %s\n", p.bold(rep.App), word, p.bold(rep.Verdict))
+	fmt.Fprintf(pr.stdout, "\n%s: the drill %s: %s\n", p.Bold(rep.App), word, p.Bold(rep.Verdict))
 	for _, text := range rep.BrokenPromises {
 		fmt.Fprintln(pr.stdout)
-		writeWrapped(pr.stdout, "  "+p.red("broken")+"  ", text)
+		writeWrapped(pr.stdout, "  "+p.Red("broken")+"  ", text)
 	}
 	for _, g := range rep.Groups() {
 		pr.losses(g, p)
 	}
 	fmt.Fprintln(pr.stdout)
-	changesTable(rep, p).write(pr.stdout, "  ")
+	changesTable(rep, p).Write(pr.stdout, "  ")
 	fmt.Fprintln(pr.stdout)
-	latencyTable(rep, p).write(pr.stdout, "  ")
+	latencyTable(rep, p).Write(pr.stdout, "  ")
 	fmt.Fprintln(pr.stdout)
 	connections := "a new connection for each"
 	if rep.Load.KeepAlive {
@@ -55,17 +56,17 @@ func (pr printer) drill(rep *drill.Report) {
 		),
 	)
 	for _, text := range rep.Notes {
-		writeWrapped(pr.stdout, "  "+p.yellow("note")+" ", text)
+		writeWrapped(pr.stdout, "  "+p.Yellow("note")+" ", text)
 	}
 }
 
 // maxPlaces limits how many places of a loss are listed.
 const maxPlaces = 6
 
-func (pr printer) losses(g *drill.Group, p palette) {
-	count := p.red(fmt.Sprintf("%d lost", g.Count))
+func (pr printer) losses(g *drill.Group, p terminal.Palette) {
+	count := p.Red(fmt.Sprintf("%d lost", g.Count))
 	if g.InKilledWorker {
-		count = p.yellow(fmt.Sprintf("%d in the killed worker", g.Count))
+		count = p.Yellow(fmt.Sprintf("%d in the killed worker", g.Count))
 	}
 	fmt.Fprintln(pr.stdout)
 	writeWrapped(pr.stdout, "  ", count+": "+g.What())
@@ -81,38 +82,38 @@ func (pr printer) losses(g *drill.Group, p palette) {
 	writeWrapped(pr.stdout, "    example  ", g.Example)
 }
 
-func changesTable(rep *drill.Report, p palette) *table {
-	var t table
-	t.row(p.dim("START"), p.dim("DURATION"), p.dim("REQUESTS"), p.dim("LOST"), p.dim("SLOWEST"), p.dim("CHANGE"))
+func changesTable(rep *drill.Report, p terminal.Palette) *terminal.Table {
+	var t terminal.Table
+	t.Row(p.Dim("START"), p.Dim("DURATION"), p.Dim("REQUESTS"), p.Dim("LOST"), p.Dim("SLOWEST"), p.Dim("CHANGE"))
 	for i := range rep.Changes {
 		ch := &rep.Changes[i]
 		lost := fmt.Sprint(ch.Lost)
 		if ch.Lost > 0 {
-			lost = p.red(lost)
+			lost = p.Red(lost)
 		}
 		what := ch.What
 		switch {
 		case ch.Error != "":
-			what += ": " + p.red(ch.Error)
+			what += ": " + p.Red(ch.Error)
 		case ch.Detail != "":
 			what += ": " + ch.Detail
 		}
-		t.row(
-			drill.Moment(ch.At), seconds(ch.Seconds), fmt.Sprint(ch.Requests), lost, drill.Milliseconds(ch.Slowest),
+		t.Row(
+			drill.Moment(ch.At), terminal.Seconds(ch.Seconds), fmt.Sprint(ch.Requests), lost, drill.Milliseconds(ch.Slowest),
 			what,
 		)
 	}
 	return &t
 }
 
-func latencyTable(rep *drill.Report, p palette) *table {
-	var t table
-	t.row("", p.dim("REQUESTS"), p.dim("P50"), p.dim("P99"), p.dim("P99.9"), p.dim("SLOWEST"))
+func latencyTable(rep *drill.Report, p terminal.Palette) *terminal.Table {
+	var t terminal.Table
+	t.Row("", p.Dim("REQUESTS"), p.Dim("P50"), p.Dim("P99"), p.Dim("P99.9"), p.Dim("SLOWEST"))
 	for _, one := range []struct {
 		name string
 		drill.Latency
 	}{{"steady", rep.Steady}, {"during changes", rep.During}} {
-		t.row(
+		t.Row(
 			one.name, fmt.Sprint(one.Requests), drill.Milliseconds(one.P50), drill.Milliseconds(one.P99),
 			drill.Milliseconds(one.P999), drill.Milliseconds(one.Slowest),
 		)
@@ -125,10 +126,10 @@ const textWidth = 100
 
 // writeWrapped prints a text behind a lead, with its further lines indented to the same column.
 func writeWrapped(w io.Writer, lead, text string) {
-	indent := strings.Repeat(" ", displayWidth(lead))
+	indent := strings.Repeat(" ", terminal.Width(lead))
 	line := lead
 	for i, word := range strings.Fields(text) {
-		if i > 0 && displayWidth(line)+displayWidth(word) >= textWidth {
+		if i > 0 && terminal.Width(line)+terminal.Width(word) >= textWidth {
 			fmt.Fprintln(w, strings.TrimRight(line, " "))
 			line = indent
 		}

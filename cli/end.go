@@ -5,6 +5,8 @@ package cli
 import (
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/daemon"
 )
 
@@ -18,16 +20,16 @@ after the daemon has ended. If systemd is about to start the next daemon, it doe
 
    superctl end`,
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			path, err := configPath(cc)
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible()
+			ctx, stop := commandline.Interruptible()
 			defer stop()
-			return daemon.End(ctx, path, raw(c.stderr))
+			return daemon.End(ctx, path, terminal.Raw(c.stderr))
 		},
 	}
 }

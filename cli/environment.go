@@ -12,13 +12,15 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/daemon/control"
 )
 
 // showEnvironment runs `status --env`.
 func (pr printer) showEnvironment(ctx context.Context, daemonClient *control.Client, cc *cli.Context) error {
 	if cc.Bool("watch") {
-		return &usageError{errors.New("status: --env and --watch cannot be combined: remove --watch")}
+		return &commandline.UsageError{Err: errors.New("status: --env and --watch cannot be combined: remove --watch")}
 	}
 	st, err := daemonClient.Environment(ctx)
 	switch {
@@ -27,23 +29,23 @@ func (pr printer) showEnvironment(ctx context.Context, daemonClient *control.Cli
 	case cc.Bool("json"):
 		return pr.json(st)
 	}
-	writeEnvironment(pr.stdout, &st, paletteFor(pr.stdout))
+	writeEnvironment(pr.stdout, &st, terminal.PaletteFor(pr.stdout))
 	return nil
 }
 
-func writeEnvironment(w io.Writer, st *api.EnvironmentStatus, p palette) {
+func writeEnvironment(w io.Writer, st *api.EnvironmentStatus, p terminal.Palette) {
 	if st.Release == "" {
-		fmt.Fprintf(w, "%s: no release is live\n", p.bold(st.App))
+		fmt.Fprintf(w, "%s: no release is live\n", p.Bold(st.App))
 		return
 	}
-	fmt.Fprintf(w, "%s: %s, generation %d\n", p.bold(st.App), p.bold(st.Release), st.Generation)
+	fmt.Fprintf(w, "%s: %s, generation %d\n", p.Bold(st.App), p.Bold(st.Release), st.Generation)
 	for _, process := range st.Processes {
-		var t table
+		var t terminal.Table
 		fmt.Fprintln(w)
-		t.row(p.dim(strings.ToUpper(process.Process)), p.dim("SOURCE"))
+		t.Row(p.Dim(strings.ToUpper(process.Process)), p.Dim("SOURCE"))
 		for _, v := range process.Variables {
-			t.row(v.Name, v.From)
+			t.Row(v.Name, v.From)
 		}
-		t.write(w, "  ")
+		t.Write(w, "  ")
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/commandline"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
@@ -36,7 +37,7 @@ COMMAND runs in the release that was last live.
 
 func (c *command) exec(cc *cli.Context) error {
 	if cc.NArg() == 0 {
-		return missing(cc)
+		return commandline.Missing(cc)
 	}
 	conf, err := load(cc)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"superctl/api"
+	"superctl/cli/terminal"
 )
 
 // finding is the result of one check.
@@ -29,7 +30,7 @@ type findings struct {
 	List     []finding `json:"findings"`
 
 	out   io.Writer
-	paint palette
+	paint terminal.Palette
 	// lenient reports whether the service runs as another user or in a sandbox, so that a denied
 	// access is only a warning: the service may be allowed to do it.
 	lenient bool
@@ -58,14 +59,14 @@ func forbidden(err error) bool {
 
 func (f *findings) add(status, text string) {
 	f.List = append(f.List, finding{status, text})
-	label := f.paint.green("ok  ")
+	label := f.paint.Green("ok  ")
 	switch status {
 	case "warn":
 		f.Warnings++
-		label = f.paint.yellow("warn")
+		label = f.paint.Yellow("warn")
 	case "fail":
 		f.Problems++
-		label = f.paint.red("FAIL")
+		label = f.paint.Red("FAIL")
 	}
 	fmt.Fprintf(f.out, "%s  %s\n", label, text)
 }
@@ -89,7 +90,7 @@ func (pr printer) check(f *findings, asJSON bool) error {
 	if !f.OK {
 		return fmt.Errorf("check: %s", count(f.Problems, "problem", "problems"))
 	}
-	text := f.paint.green("ok")
+	text := f.paint.Green("ok")
 	if f.Warnings > 0 {
 		text += ", " + count(f.Warnings, "warning", "warnings")
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/releases"
 )
 
@@ -28,7 +30,7 @@ daemon cannot see the login user (ProtectProc= in its unit), are claims of the c
    superctl history -n 1 --output    with the output of its hooks
    superctl history show 12          every step, hook output, log lines, commits, user and host`,
 		Flags: []cli.Flag{
-			jsonFlag(), wideFlag(), &cli.IntFlag{
+			commandline.JSONFlag(), commandline.WideFlag(), &cli.IntFlag{
 				Name: "n", Value: 20, Usage: "list the newest `COUNT` changes; 0 = all",
 			},
 			&cli.BoolFlag{Name: "output", Usage: "show the last lines of the hooks' output"},
@@ -38,12 +40,12 @@ daemon cannot see the login user (ProtectProc= in its unit), are claims of the c
 }
 
 func (c *command) history(cc *cli.Context) error {
-	if err := arguments(cc, 0, 2); err != nil {
+	if err := commandline.Arguments(cc, 0, 2); err != nil {
 		return err
 	}
 	number, one, err := parseRecord(cc.Args().Slice())
 	if err != nil {
-		return &usageError{err}
+		return &commandline.UsageError{Err: err}
 	}
 	conf, err := load(cc)
 	if err != nil {
@@ -93,47 +95,48 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 		fmt.Fprintln(pr.stdout, "no changes yet")
 		return nil
 	}
-	p := paletteFor(pr.stdout)
-	var t table
-	t.row(
-		p.dim("NUMBER"), p.dim("AGE"), p.dim("CHANGE"), p.dim("FROM"), p.dim("TO"), p.dim("COMMITS"), p.dim("OUTCOME"),
-		p.dim("DURATION"), p.dim("WHO"),
+	p := terminal.PaletteFor(pr.stdout)
+	var t terminal.Table
+	t.Row(
+		p.Dim("NUMBER"), p.Dim("AGE"), p.Dim("CHANGE"), p.Dim("FROM"), p.Dim("TO"), p.Dim("COMMITS"), p.Dim("OUTCOME"),
+		p.Dim("DURATION"), p.Dim("WHO"),
 	)
 	for _, r := range records {
 		number := strconv.Itoa(r.Number)
 		var o api.Outcome
 		if err := json.Unmarshal(r.Data, &o); err != nil {
-			t.row(number, p.red("unreadable record: "+err.Error()))
+			t.Row(number, p.Red("unreadable record: "+err.Error()))
 			continue
 		}
-		t.row(
-			number, age(pr.now(), o.Started), o.Kind, dash(o.Previous), dash(o.Release), dash(commits(&o)),
-			resultText(p, o.Result), seconds(o.Seconds), o.By(o.Who),
+		t.Row(
+			number, terminal.Age(pr.now(), o.Started), o.Kind, terminal.Dash(o.Previous), terminal.Dash(o.Release),
+			terminal.Dash(commits(&o)),
+			resultText(p, o.Result), terminal.Seconds(o.Seconds), o.By(o.Who),
 		)
 		if o.Error != "" {
-			t.row("", "  "+p.red(o.Error))
+			t.Row("", "  "+p.Red(o.Error))
 		}
 		for _, w := range o.Warnings {
-			t.row("", "  "+p.yellow(w))
+			t.Row("", "  "+p.Yellow(w))
 		}
 		for _, step := range o.Steps {
 			for i := 0; output && i < len(step.Output); i++ {
-				t.row("", "  "+p.dim(step.Name+" |")+" "+step.Output[i])
+				t.Row("", "  "+p.Dim(step.Name+" |")+" "+step.Output[i])
 			}
 		}
 	}
 	out := pr.newText(cc)
-	t.write(out, "")
+	t.Write(out, "")
 	_, err := pr.stdout.Write(out.Bytes())
 	return err
 }
 
-func resultText(p palette, r api.Result) string {
+func resultText(p terminal.Palette, r api.Result) string {
 	switch r {
 	case api.Done:
-		return p.green(string(r))
+		return p.Green(string(r))
 	case api.Aborted, api.Reverted:
-		return p.red(string(r))
+		return p.Red(string(r))
 	}
 	return string(r)
 }
@@ -183,12 +186,12 @@ func (pr printer) record(history releases.History, number int, asJSON bool) erro
 }
 
 func (pr printer) recordText(number int, o *api.Outcome) {
-	p := paletteFor(pr.stdout)
-	fmt.Fprintf(pr.stdout, "%s: %s\n", p.bold(fmt.Sprintf("change %d", number)), resultText(p, o.Result))
-	var t table
+	p := terminal.PaletteFor(pr.stdout)
+	fmt.Fprintf(pr.stdout, "%s: %s\n", p.Bold(fmt.Sprintf("change %d", number)), resultText(p, o.Result))
+	var t terminal.Table
 	line := func(name, text string) {
 		if text != "" {
-			t.row(p.dim(name), text)
+			t.Row(p.Dim(name), text)
 		}
 	}
 	line("change", o.Kind)
@@ -197,40 +200,40 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 	line("commits", fullRange(o))
 	line("who", o.By(o.Who)+peerText(o.Peer))
 	line("run", o.Run)
-	line("started", o.Started.Local().Format("2006-01-02 15:04:05 -0700")+" ("+age(pr.now(), o.Started)+")")
-	line("duration", seconds(o.Seconds))
+	line("started", o.Started.Local().Format("2006-01-02 15:04:05 -0700")+" ("+terminal.Age(pr.now(), o.Started)+")")
+	line("duration", terminal.Seconds(o.Seconds))
 	if o.Generation != 0 {
 		line("generation", strconv.Itoa(o.Generation))
 	}
-	line("reason", p.red(o.Error))
+	line("reason", p.Red(o.Error))
 	for _, w := range o.Warnings {
-		line("warning", p.yellow(w))
+		line("warning", p.Yellow(w))
 	}
-	t.write(pr.stdout, "  ")
+	t.Write(pr.stdout, "  ")
 	pr.steps(o, p)
 	if len(o.Log) > 0 {
 		fmt.Fprintf(pr.stdout, "\n  the last lines of the %s:\n", cmp.Or(o.Culprit, api.Worker))
 		for _, l := range o.Log {
-			fmt.Fprintf(pr.stdout, "    %s %s\n", p.dim("|"), l)
+			fmt.Fprintf(pr.stdout, "    %s %s\n", p.Dim("|"), l)
 		}
 	}
 }
 
 // steps prints each step with its start and duration, and the output of its commands below it.
-func (pr printer) steps(o *api.Outcome, p palette) {
+func (pr printer) steps(o *api.Outcome, p terminal.Palette) {
 	if len(o.Steps) == 0 {
 		return
 	}
 	fmt.Fprintln(pr.stdout)
-	var t table
-	t.row(p.dim("STEP"), p.dim("START"), p.dim("DURATION"), p.dim("DETAIL"))
+	var t terminal.Table
+	t.Row(p.Dim("STEP"), p.Dim("START"), p.Dim("DURATION"), p.Dim("DETAIL"))
 	for _, s := range o.Steps {
-		t.row(s.Name, s.Began.Local().Format("15:04:05.000"), seconds(s.Seconds), s.Detail)
+		t.Row(s.Name, s.Began.Local().Format("15:04:05.000"), terminal.Seconds(s.Seconds), s.Detail)
 		for _, l := range s.Output {
-			t.row("", "", p.dim("|"), l)
+			t.Row("", "", p.Dim("|"), l)
 		}
 	}
-	t.write(pr.stdout, "  ")
+	t.Write(pr.stdout, "  ")
 }
 
 // withCommit returns the name of a release with its commit, such as r1 (4be9f00d4b).
@@ -238,7 +241,7 @@ func withCommit(release, commit string) string {
 	if commit == "" {
 		return release
 	}
-	return release + " (" + short(commit) + ")"
+	return release + " (" + terminal.ShortCommit(commit) + ")"
 }
 
 // fullRange returns the commits of a change as a range for git log with full hashes, or "" if there

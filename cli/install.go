@@ -17,6 +17,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/plain"
@@ -57,16 +59,16 @@ the keys that must have signed the bundle.
    superctl install shop-1.2.tar.zst
    superctl install https://ci.example.com/shop-1.2.tar.zst
    superctl install s3://releases/shop/shop-1.2.tar.zst    with AWS credentials (AWS_PROFILE, ~/.aws, ...)`,
-		Flags: []cli.Flag{olderFlag(), jsonFlag()},
+		Flags: []cli.Flag{olderFlag(), commandline.JSONFlag()},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 1, 1); err != nil {
+			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
 			}
 			conf, err := load(cc)
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible()
+			ctx, stop := commandline.Interruptible()
 			defer stop()
 			show := c.progress(cc)
 			out, err := c.install(ctx, conf, cc.Args().First(), cc.Bool("older"), show)
@@ -108,7 +110,7 @@ func (c *command) install(
 	var failed *install.CommandError
 	switch {
 	case errors.As(err, &source):
-		return nil, &usageError{err}
+		return nil, &commandline.UsageError{Err: err}
 	case errors.As(err, &locked):
 		return nil, err
 	case errors.As(err, &failed):
@@ -207,27 +209,27 @@ func (p *progress) install(ev install.Event) {
 }
 
 func (pr printer) install(app, word string, out *installOutcome) {
-	p := paletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.stdout)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
 	}
 	name := out.Release
 	if name != "" && out.Commit != "" {
-		name += " (" + short(out.Commit) + ")"
+		name += " (" + terminal.ShortCommit(out.Commit) + ")"
 	}
 	switch {
 	case out.Result != api.Done:
 		fmt.Fprintf(
 			pr.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)),
-			p.red("was refused"), out.Error,
+			p.Red("was refused"), out.Error,
 		)
-		pr.log("check", out.Log)
+		terminal.ProgramLog(pr.stdout, "check", out.Log)
 	case !out.Changed:
 		fmt.Fprintf(pr.stdout, "%s: %s is already installed from this bundle; nothing to do\n", app, name)
 	default:
 		fmt.Fprintf(
-			pr.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s\n", app, p.bold(name),
-			p.green("is installed"), seconds(out.Seconds), out.Path, out.Release,
+			pr.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s\n", app, p.Bold(name),
+			p.Green("is installed"), terminal.Seconds(out.Seconds), out.Path, out.Release,
 		)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/releases/bundle"
 )
 
@@ -35,7 +37,7 @@ with them. Keep the private key on the machine that builds; a password encrypts 
 			&cli.StringFlag{Name: "password-file", Usage: "read the password from the first line of `FILE`"},
 		},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 1); err != nil {
+			if err := commandline.Arguments(cc, 0, 1); err != nil {
 				return err
 			}
 			name := "superctl"
@@ -74,12 +76,12 @@ func (c *command) keygen(name, password string) error {
 		return fmt.Errorf("keygen: %w", err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(public)), "\n")
-	p := paletteFor(c.stdout)
+	p := terminal.PaletteFor(c.stdout)
 	fmt.Fprintf(
 		c.stdout,
 		"%s is the private key. Keep it, and a backup, where bundles are built: superctl build --sign %s\n"+
 			"%s is the public key. Add it to the config of each server:\n\n   %s\n   keys = [%q]\n",
-		p.bold(secret), secret, p.bold(open), p.bold("[trust]"), lines[len(lines)-1],
+		p.Bold(secret), secret, p.Bold(open), p.Bold("[trust]"), lines[len(lines)-1],
 	)
 	return nil
 }
@@ -107,7 +109,7 @@ func newPassword(file string) (string, error) {
 		return "", err
 	}
 	if word == "" {
-		return "", &usageError{errors.New("keygen: empty password: for a key without a password, remove --password")}
+		return "", commandline.Usagef("keygen: empty password: for a key without a password, remove --password")
 	}
 	if file != "" {
 		return word, nil

@@ -4,12 +4,13 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 )
 
 func (c *command) lockCommand() *cli.Command {
@@ -24,30 +25,30 @@ death of the daemon ends it, and then the command exits with 3. An upgrade is re
 
    superctl lock --run 20261129-1 --why "deploy of 2026-11-23"`,
 		Flags: append(runFlags(), &cli.StringFlag{Name: "why", Usage: "the reason, as `TEXT` for others"},
-			heartbeatFlag(), jsonFlag()),
+			heartbeatFlag(), commandline.JSONFlag()),
 		Action: c.lock,
 	}
 }
 
 func (c *command) lock(cc *cli.Context) error {
-	if err := arguments(cc, 0, 0); err != nil {
+	if err := commandline.Arguments(cc, 0, 0); err != nil {
 		return err
 	}
 	l := api.Lock{Why: cc.String("why"), Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")}}
 	switch {
 	case l.Run == "":
-		return &usageError{errors.New("lock: missing option --run ID: it says whose changes are accepted")}
+		return commandline.Usagef("lock: missing option --run ID: it says whose changes are accepted")
 	case l.Why == "":
-		return &usageError{errors.New("lock: missing option --why TEXT: it tells others why their changes are refused")}
+		return commandline.Usagef("lock: missing option --why TEXT: it tells others why their changes are refused")
 	}
 	if err := l.Validate(); err != nil {
-		return &usageError{fmt.Errorf("lock: %w", err)}
+		return commandline.Usagef("lock: %w", err)
 	}
 	daemonClient, err := client(cc)
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := commandline.Interruptible()
 	defer stop()
 	ctx, release := context.WithCancel(ctx)
 	defer release()
@@ -57,7 +58,7 @@ func (c *command) lock(cc *cli.Context) error {
 	}()
 	return daemonClient.Lock(ctx, l, func() {
 		if cc.Bool("json") {
-			fmt.Fprintf(raw(c.stdout), "{\"locked\":true,\"run\":%q}\n", l.Run)
+			fmt.Fprintf(terminal.Raw(c.stdout), "{\"locked\":true,\"run\":%q}\n", l.Run)
 			return
 		}
 		fmt.Fprintln(c.stdout, "locked")

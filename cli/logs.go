@@ -9,6 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 )
 
 func (c *command) logsCommand() *cli.Command {
@@ -22,7 +24,7 @@ SUPERCTL_INSTANCE.
    superctl logs -f --process web
    journalctl SUPERCTL_APP=shop SUPERCTL_RELEASE=2026-11-23-1`,
 		Flags: []cli.Flag{
-			jsonFlag(),
+			commandline.JSONFlag(),
 			&cli.BoolFlag{
 				Name: "f", Aliases: []string{"follow"}, Usage: "also show new lines, until Ctrl-C",
 			},
@@ -35,19 +37,19 @@ SUPERCTL_INSTANCE.
 }
 
 func (c *command) logs(cc *cli.Context) error {
-	if err := arguments(cc, 0, 0); err != nil {
+	if err := commandline.Arguments(cc, 0, 0); err != nil {
 		return err
 	}
 	if cc.Int("n") < 0 {
-		return &usageError{fmt.Errorf("logs: -n %d: use a number of lines from 0", cc.Int("n"))}
+		return commandline.Usagef("logs: -n %d: use a number of lines from 0", cc.Int("n"))
 	}
 	daemonClient, err := client(cc)
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := commandline.Interruptible()
 	defer stop()
-	p := paletteFor(c.stdout)
+	p := terminal.PaletteFor(c.stdout)
 	q := api.LogQuery{
 		Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
 	}
@@ -56,13 +58,13 @@ func (c *command) logs(cc *cli.Context) error {
 			_ = c.json(l)
 			return
 		}
-		out := raw(c.stdout) // a file or another program gets the unchanged bytes
-		if isTerminal(out) {
+		out := terminal.Raw(c.stdout) // a file or another program gets the unchanged bytes
+		if terminal.Is(out) {
 			out = c.stdout
 		}
 		fmt.Fprintf(
 			out, "%s %s\n",
-			p.dim(fmt.Sprintf(
+			p.Dim(fmt.Sprintf(
 				"%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release,
 			)),
 			l.Text,

@@ -8,6 +8,8 @@ import (
 
 	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/urfave/cli/v2"
+
+	"superctl/cli/commandline"
 )
 
 // manArg is the hidden command that prints the manual page. The packages use it.
@@ -120,8 +122,8 @@ func optionsOf(b *strings.Builder, flags []cli.Flag) {
 			names = append(names, "**"+dashes+name+"**"+placeholder)
 		}
 		line := strings.Join(names, ", ")
-		if _, optional := f.(optionalFlag); optional {
-			line = withOptional(line)
+		if _, optional := f.(commandline.OptionalFlag); optional {
+			line = commandline.WithOptional(line)
 		}
 		fmt.Fprintf(b, "%s\n: %s\n\n", line, unmarked(usage))
 	}

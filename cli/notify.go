@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/cli/commandline"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/credentials"
@@ -86,9 +87,9 @@ func isMember(uid, gid uint32) bool {
 // testNotify sends a test message to each target.
 func testNotify(ctx context.Context, conf *config.Config, f *findings) error {
 	if len(conf.Notify) == 0 {
-		return &usageError{fmt.Errorf(
+		return commandline.Usagef(
 			"%s has no notification target: add a table [notify.NAME] with a service", conf.Path,
-		)}
+		)
 	}
 	opt := daemon.NotifyOptions(conf, credentialsOfUnit(conf.App))
 	for i := range conf.Notify {

@@ -9,34 +9,39 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"superctl/cli/commandline"
+	"superctl/cli/fleetcommand"
+	"superctl/cli/terminal"
 )
 
 // Main runs the command line args and returns the exit code. On this system superctl is only the
 // client of fleets: the daemon needs Linux.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &command{stdout: &screen{stdout}, stderr: &screen{stderr}, now: time.Now}
-	target, rest, found := fleetOf(args)
+	stdout, stderr = terminal.NewScreen(stdout), terminal.NewScreen(stderr)
+	target, rest, found := fleetcommand.TargetOf(args)
 	if !found {
-		fmt.Fprintf(c.stderr, "superctl: on %s superctl only runs commands on other hosts: superctl @ENV COMMAND\n\n%s\n",
-			runtime.GOOS, aboutFleet)
-		return exitUsage
+		fmt.Fprintf(stderr, "superctl: on %s superctl only runs commands on other hosts: superctl @ENV COMMAND\n\n%s\n",
+			runtime.GOOS, fleetcommand.About)
+		return commandline.ExitUsage
 	}
-	app := c.fleetApp(target)
-	app.Reader = stdin
-	err := app.Run(reorder(rest, app))
-	var exit *exitError
-	var usage *usageError
+	app := fleetcommand.App(target, fleetcommand.Options{
+		Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now, Version: version(),
+	})
+	err := app.Run(commandline.Reorder(rest, app))
+	var exit *commandline.ExitError
+	var usage *commandline.UsageError
 	switch {
 	case err == nil:
-		return exitDone
+		return commandline.ExitDone
 	case errors.As(err, &exit):
-		return exit.code
+		return exit.Code
 	}
-	fmt.Fprintf(c.stderr, "superctl: %v\n", err)
+	fmt.Fprintf(stderr, "superctl: %v\n", err)
 	if errors.As(err, &usage) {
-		return exitUsage
+		return commandline.ExitUsage
 	}
-	return exitAborted
+	return commandline.ExitAborted
 }
 
 // version returns the version of superctl.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/commandline"
 	"superctl/releases"
 )
 
@@ -28,13 +29,13 @@ func (c *command) pinCommand() *cli.Command {
 
    superctl pin 2026-11-23 --note "before the new checkout"
    superctl unpin 2026-11-23`,
-		Flags: []cli.Flag{jsonFlag(), &cli.StringFlag{Name: "note", Usage: "the reason, one line of `TEXT`"}},
+		Flags: []cli.Flag{commandline.JSONFlag(), &cli.StringFlag{Name: "note", Usage: "the reason, one line of `TEXT`"}},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 1, 1); err != nil {
+			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
 			}
 			if err := releases.CheckNote(cc.String("note")); err != nil {
-				return &usageError{fmt.Errorf("pin: --note: %w", err)}
+				return commandline.Usagef("pin: --note: %w", err)
 			}
 			store, name, err := pinned(cc)
 			if err != nil {
@@ -55,9 +56,9 @@ func (c *command) unpinCommand() *cli.Command {
 		Description: `Removes the pin of a release, so that superctl prune may remove the release.
 
    superctl unpin 2026-11-23`,
-		Flags: []cli.Flag{jsonFlag()},
+		Flags: []cli.Flag{commandline.JSONFlag()},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 1, 1); err != nil {
+			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
 			}
 			store, name, err := pinned(cc)

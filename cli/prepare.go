@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/daemon/control"
 )
 
@@ -37,7 +39,7 @@ func (v *optionalValue) String() string { return string(*v) }
 func (v *optionalValue) IsBoolFlag() bool { return true }
 
 func prepareFlag() cli.Flag {
-	return optionalFlag{&cli.GenericFlag{
+	return commandline.OptionalFlag{GenericFlag: &cli.GenericFlag{
 		Name: "prepare", Value: new(optionalValue),
 		Usage: "do all that comes before the cutover, print \"ready\", and wait for the line \"go\" on standard input; " +
 			"abort at its end, at another line, or after `LIMIT` (10m if left out)",
@@ -132,7 +134,7 @@ func (p *prompt) say(release string) {
 // ready.
 func (p *prompt) jsonLine(v any) {
 	if line, err := json.Marshal(v); err == nil {
-		_, _ = terminalJSON{raw(p.stdout)}.Write(append(line, '\n')) // the outcome follows, and fails likewise
+		_ = terminal.WriteJSONLine(p.stdout, line) // the outcome follows, and fails likewise
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 )
 
 func (c *command) restartCommand() *cli.Command {
@@ -24,18 +26,18 @@ lost.
 
    superctl restart worker
    superctl restart worker --instance 1     only worker.1`,
-		Flags: append(runFlags(), jsonFlag(), &cli.IntFlag{
+		Flags: append(runFlags(), commandline.JSONFlag(), &cli.IntFlag{
 			Name: "instance", Value: -1,
 			Usage: "only the instance `N`, from 0; a process with listeners needs strategy = \"rolling\"",
 		}),
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 0 {
-				return &usageError{fmt.Errorf(
+				return commandline.Usagef(
 					"restart: missing argument PROCESS: superctl restart PROCESS restarts the workers of one process; "+
 						"systemctl restart superctl@%s restarts the daemon and keeps the workers", exampleApp(cc),
-				)}
+				)
 			}
-			if err := arguments(cc, 1, 1); err != nil {
+			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
 			}
 			req, err := changeRequest(cc, api.Restart)
@@ -63,21 +65,21 @@ the wanted and the actual number.
 
    superctl scale web=8 worker=4
    superctl scale --reset                   use the numbers in the config (also: scale --config)`,
-		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "reset", Usage: "use the numbers in the config again"}},
+		Flags: []cli.Flag{commandline.JSONFlag(), &cli.BoolFlag{Name: "reset", Usage: "use the numbers in the config again"}},
 		Action: func(cc *cli.Context) error {
 			req := api.Request{Kind: api.Scale}
 			if cc.Bool("reset") {
-				if err := arguments(cc, 0, 0); err != nil {
+				if err := commandline.Arguments(cc, 0, 0); err != nil {
 					return err
 				}
 				return c.change(cc, req)
 			}
-			if err := arguments(cc, 1, 100); err != nil {
+			if err := commandline.Arguments(cc, 1, 100); err != nil {
 				return err
 			}
 			var err error
 			if req.Instances, err = parseInstances(cc.Args().Slice()); err != nil {
-				return &usageError{fmt.Errorf("scale: %w", err)}
+				return commandline.Usagef("scale: %w", err)
 			}
 			return c.change(cc, req)
 		},
@@ -113,7 +115,7 @@ The pause stays in force over switches and restarts of the daemon. A process wit
 be paused.
 
    superctl pause worker`,
-		Flags:  []cli.Flag{jsonFlag()},
+		Flags:  []cli.Flag{commandline.JSONFlag()},
 		Action: c.onProcess(api.Pause),
 	}
 }
@@ -124,14 +126,14 @@ func (c *command) resumeCommand() *cli.Command {
 		Description: `Starts the workers of a process that superctl pause stopped, with the live release.
 
    superctl resume worker`,
-		Flags:  []cli.Flag{jsonFlag()},
+		Flags:  []cli.Flag{commandline.JSONFlag()},
 		Action: c.onProcess(api.Resume),
 	}
 }
 
 func (c *command) onProcess(kind api.Kind) cli.ActionFunc {
 	return func(cc *cli.Context) error {
-		if err := arguments(cc, 1, 1); err != nil {
+		if err := commandline.Arguments(cc, 1, 1); err != nil {
 			return err
 		}
 		return c.change(cc, api.Request{Kind: kind, Process: cc.Args().First()})
@@ -145,7 +147,7 @@ func inPlace(kind string) bool {
 
 // inPlace prints the outcome of a change of the live release's processes.
 func (pr printer) inPlace(app string, out *api.Outcome) {
-	p := paletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.stdout)
 	done := map[api.Kind]string{
 		api.Restart: "restarted", api.Scale: "scaled", api.Pause: "paused", api.Resume: "resumed",
 	}[api.Kind(out.Kind)]
@@ -156,30 +158,30 @@ func (pr printer) inPlace(app string, out *api.Outcome) {
 	switch {
 	case out.Result != api.Done:
 		fmt.Fprintf(
-			pr.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.red("was refused"), out.Error,
+			pr.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.Red("was refused"), out.Error,
 			previousText(out, "is still live, untouched"),
 		)
 	case !out.Changed:
 		fmt.Fprintf(pr.stdout, "%s: %s; nothing to do\n", app, detail)
 	case detail == "":
-		fmt.Fprintf(pr.stdout, "%s: %s in %s\n", app, p.green(done), seconds(out.Seconds))
+		fmt.Fprintf(pr.stdout, "%s: %s in %s\n", app, p.Green(done), terminal.Seconds(out.Seconds))
 	default:
-		fmt.Fprintf(pr.stdout, "%s: %s %s in %s\n", app, p.green(done), detail, seconds(out.Seconds))
+		fmt.Fprintf(pr.stdout, "%s: %s %s in %s\n", app, p.Green(done), detail, terminal.Seconds(out.Seconds))
 	}
 }
 
 // writeProcesses prints the processes whose state differs from the config.
-func writeProcesses(w io.Writer, st *api.Status, p palette) {
+func writeProcesses(w io.Writer, st *api.Status, p terminal.Palette) {
 	for _, ps := range st.Processes {
 		var notes []string
 		if ps.Paused {
-			notes = append(notes, p.yellow("paused")+" (superctl resume "+ps.Name+" starts it)")
+			notes = append(notes, p.Yellow("paused")+" (superctl resume "+ps.Name+" starts it)")
 		}
 		if ps.Wanted != ps.Configured {
 			notes = append(notes, fmt.Sprintf("scaled to %d (config: %d)", ps.Wanted, ps.Configured))
 		}
 		if !ps.Paused && ps.Ready != ps.Wanted && st.Changing == nil {
-			notes = append(notes, p.yellow(fmt.Sprintf("%d of %d ready", ps.Ready, ps.Wanted)))
+			notes = append(notes, p.Yellow(fmt.Sprintf("%d of %d ready", ps.Ready, ps.Wanted)))
 		}
 		if len(notes) > 0 {
 			fmt.Fprintf(w, "  %s: %s\n", ps.Name, strings.Join(notes, ", "))

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/terminal"
 	"superctl/plain"
 )
 
@@ -20,7 +21,7 @@ type progress struct {
 	out   io.Writer
 	now   func() time.Time
 	live  bool
-	paint palette
+	paint terminal.Palette
 
 	mu    sync.Mutex
 	step  string
@@ -32,7 +33,7 @@ type progress struct {
 }
 
 func newProgress(out io.Writer, now func() time.Time) *progress {
-	p := &progress{out: out, now: now, live: isTerminal(out), paint: paletteFor(out), stop: make(chan struct{})}
+	p := &progress{out: out, now: now, live: terminal.Is(out), paint: terminal.PaletteFor(out), stop: make(chan struct{})}
 	if p.live {
 		p.gone.Go(p.tick)
 	}
@@ -81,7 +82,7 @@ func (p *progress) draw() {
 	if len(text) > width {
 		text = text[:width-3] + "..."
 	}
-	fmt.Fprintf(p.out, eraseLine+"%s", text)
+	fmt.Fprintf(p.out, terminal.EraseLine+"%s", text)
 }
 
 // event shows one event.
@@ -101,14 +102,14 @@ func (p *progress) event(ev api.Event) {
 		p.step = "" // so that the live line does not disturb what is typed
 		p.line(fmt.Sprintf("%-10s %s is proved: the line %q cuts over, anything else aborts", ev.Step, ev.Detail, goWord))
 	case "output":
-		p.line(fmt.Sprintf("%s %s", p.paint.dim(ev.Step+" |"), ev.Detail))
+		p.line(fmt.Sprintf("%s %s", p.paint.Dim(ev.Step+" |"), ev.Detail))
 	case "end", "fail":
-		mark := p.paint.green("ok")
+		mark := p.paint.Green("ok")
 		if ev.Type == "fail" {
-			mark = p.paint.red("failed")
+			mark = p.paint.Red("failed")
 		}
 		p.step = ""
-		p.line(fmt.Sprintf("%-10s %9s  %s %s", ev.Step, seconds(ev.Seconds), mark, ev.Detail))
+		p.line(fmt.Sprintf("%-10s %9s  %s %s", ev.Step, terminal.Seconds(ev.Seconds), mark, ev.Detail))
 	}
 	if p.live {
 		p.draw()
@@ -118,7 +119,7 @@ func (p *progress) event(ev api.Event) {
 // line prints a whole line in place of the live one.
 func (p *progress) line(text string) {
 	if p.live {
-		fmt.Fprint(p.out, eraseLine)
+		fmt.Fprint(p.out, terminal.EraseLine)
 	}
 	fmt.Fprintln(p.out, text)
 }
@@ -128,6 +129,6 @@ func (p *progress) end() {
 	close(p.stop)
 	p.gone.Wait()
 	if p.live {
-		fmt.Fprint(p.out, eraseLine)
+		fmt.Fprint(p.out, terminal.EraseLine)
 	}
 }

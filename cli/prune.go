@@ -14,6 +14,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
@@ -64,21 +66,22 @@ that does not look like a release. It also removes the leftovers of interrupted 
    superctl prune --keep 2
    superctl pin 2026-11-23       protect a release from prune`,
 		Flags: []cli.Flag{
-			jsonFlag(), &cli.IntFlag{Name: "keep", Usage: "keep the newest `N` releases (default: keep in the config)"},
+			commandline.JSONFlag(),
+			&cli.IntFlag{Name: "keep", Usage: "keep the newest `N` releases (default: keep in the config)"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "only show what would be removed"},
 		},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			if cc.IsSet("keep") && cc.Int("keep") < 1 {
-				return &usageError{fmt.Errorf("prune: --keep %d: use 1 or more", cc.Int("keep"))}
+				return commandline.Usagef("prune: --keep %d: use 1 or more", cc.Int("keep"))
 			}
 			conf, err := load(cc)
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible()
+			ctx, stop := commandline.Interruptible()
 			defer stop()
 			view, err := prune(ctx, conf, pruneOptions{keep: cc.Int("keep"), dryRun: cc.Bool("dry-run")}, c.now())
 			if view == nil {
@@ -198,13 +201,13 @@ func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 
 // prune prints what was removed and what is kept, with the reasons.
 func (pr printer) prune(app string, view *pruneView) {
-	p := paletteFor(pr.stdout)
-	what := fmt.Sprintf("%s and %s", count(len(view.Removed), "release", "releases"), sizeOf(view.Freed))
+	p := terminal.PaletteFor(pr.stdout)
+	what := fmt.Sprintf("%s and %s", count(len(view.Removed), "release", "releases"), terminal.Size(view.Freed))
 	switch n := len(view.Removed); {
 	case view.DryRun && n > 0:
 		fmt.Fprintf(pr.stdout, "%s: a prune would remove %s\n", app, what)
 	case n > 0:
-		fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, p.green("removed"), what)
+		fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, p.Green("removed"), what)
 	default:
 		fmt.Fprintf(pr.stdout, "%s: no release to remove\n", app)
 	}
@@ -220,40 +223,41 @@ func (pr printer) prune(app string, view *pruneView) {
 			how = ", even as root"
 		}
 		fmt.Fprintf(
-			pr.stdout, "%s %s could not be inspected%s: %s\n", p.yellow("warning:"), count(n, "process", "processes"),
+			pr.stdout, "%s %s could not be inspected%s: %s\n", p.Yellow("warning:"), count(n, "process", "processes"),
 			how, first(view.Unseen, 3),
 		)
 	}
 }
 
 // pruned prints each release and whether it is kept or removed, the newest first.
-func (pr printer) pruned(view *pruneView, p palette) {
+func (pr printer) pruned(view *pruneView, p terminal.Palette) {
 	type entry struct {
 		installed time.Time
 		cells     []string
 	}
 	entries := make([]entry, 0, len(view.Kept)+len(view.Removed))
-	for _, r := range view.Kept {
+	add := func(name, commit string, installed time.Time, size, fate string) {
+		commit = terminal.Dash(terminal.ShortCommit(commit))
 		entries = append(entries, entry{
-			r.Installed, []string{r.Name, dash(short(r.Commit)), age(pr.now(), r.Installed), "", "kept: " + r.Why},
+			installed, []string{name, commit, terminal.Age(pr.now(), installed), size, fate},
 		})
+	}
+	for _, r := range view.Kept {
+		add(r.Name, r.Commit, r.Installed, "", "kept: "+r.Why)
 	}
 	goes := "removed"
 	if view.DryRun {
 		goes = "would be removed"
 	}
 	for _, r := range view.Removed {
-		entries = append(entries, entry{
-			r.Installed,
-			[]string{r.Name, dash(short(r.Commit)), age(pr.now(), r.Installed), sizeOf(r.Freed), p.yellow(goes)},
-		})
+		add(r.Name, r.Commit, r.Installed, terminal.Size(r.Freed), p.Yellow(goes))
 	}
 	slices.SortStableFunc(entries, func(a, b entry) int { return b.installed.Compare(a.installed) })
-	var t table
+	var t terminal.Table
 	for _, f := range entries {
-		t.row(f.cells...)
+		t.Row(f.cells...)
 	}
-	t.write(pr.stdout, "  ")
+	t.Write(pr.stdout, "  ")
 }
 
 // first joins the first entries of a list and adds the number of the others.

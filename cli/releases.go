@@ -13,6 +13,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
@@ -55,9 +57,9 @@ changes), the age of the build and of the installation, the size on disk, and th
 of a broken release includes the reason.
 
    superctl releases`,
-		Flags: []cli.Flag{jsonFlag(), wideFlag()},
+		Flags: []cli.Flag{commandline.JSONFlag(), commandline.WideFlag()},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			conf, err := load(cc)
@@ -166,35 +168,35 @@ func (pr printer) releases(cc *cli.Context, conf *config.Config, views []release
 		)
 		return nil
 	}
-	p := paletteFor(pr.stdout)
-	var t table
-	t.row(p.dim("RELEASE"), p.dim("COMMIT"), p.dim("BUILT"), p.dim("INSTALLED"), p.dim("SIZE"), p.dim("STATE"))
+	p := terminal.PaletteFor(pr.stdout)
+	var t terminal.Table
+	t.Row(p.Dim("RELEASE"), p.Dim("COMMIT"), p.Dim("BUILT"), p.Dim("INSTALLED"), p.Dim("SIZE"), p.Dim("STATE"))
 	for i := range views {
 		v := &views[i]
-		commit := dash(short(v.Commit))
+		commit := terminal.Dash(terminal.ShortCommit(v.Commit))
 		if v.Dirty {
 			commit += "+"
 		}
-		size := sizeOf(v.Bytes)
+		size := terminal.Size(v.Bytes)
 		if v.Partial {
 			size = "> " + size
 		}
-		t.row(v.Name, commit, age(pr.now(), v.Built), age(pr.now(), v.Installed), size, v.stateText(p))
+		t.Row(v.Name, commit, terminal.Age(pr.now(), v.Built), terminal.Age(pr.now(), v.Installed), size, v.stateText(p))
 	}
 	out := pr.newText(cc)
-	t.write(out, "")
+	t.Write(out, "")
 	_, err := pr.stdout.Write(out.Bytes())
 	return err
 }
 
 // stateText returns the state of a release with its pin and why it is broken.
-func (v *releaseView) stateText(p palette) string {
+func (v *releaseView) stateText(p terminal.Palette) string {
 	text := v.State
 	switch {
 	case v.Broken != "":
-		text = p.red(text)
+		text = p.Red(text)
 	case text == "live":
-		text = p.green(text)
+		text = p.Green(text)
 	}
 	if v.Pinned {
 		text = strings.TrimPrefix(text+", pinned", ", ")

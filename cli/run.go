@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
 )
 
 // runFlags are the flags of a change that belongs to a run: one deploy over several hosts.
@@ -66,7 +67,7 @@ func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
 		err = contradiction(req)
 	}
 	if err != nil {
-		return req, &usageError{fmt.Errorf("%s: %w", cc.Command.Name, err)}
+		return req, commandline.Usagef("%s: %w", cc.Command.Name, err)
 	}
 	return req, nil
 }
@@ -88,5 +89,7 @@ func contradiction(req api.Request) error {
 
 // changeFlags returns the flags of a command for a change: its own, and then those that all have.
 func changeFlags(own ...cli.Flag) []cli.Flag {
-	return slices.Concat(own, []cli.Flag{prepareFlag(), heartbeatFlag()}, runFlags(), []cli.Flag{followerFlag(), jsonFlag()})
+	return slices.Concat(
+		own, []cli.Flag{prepareFlag(), heartbeatFlag()}, runFlags(), []cli.Flag{followerFlag(), commandline.JSONFlag()},
+	)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"superctl/cli/commandline"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
@@ -89,11 +90,11 @@ func workersUser(conf *config.Config) (*config.User, error) {
 	case err != nil:
 		return nil, err
 	case !s.known:
-		return nil, &usageError{fmt.Errorf(
+		return nil, commandline.Usagef(
 			"the user that runs %s is unknown: neither the unit superctl@%s.service nor the state directory %s exists: "+
 				`set user = "NAME" in %s (user = "root" to run the app's code as root), or start the daemon first`,
 			conf.App, conf.App, conf.State, conf.Path,
-		)}
+		)
 	}
 	return s.user, nil
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 )
 
 // signalTime limits how long the daemon may take to send a signal.
@@ -27,14 +29,14 @@ log files, which logrotate needs. A worker that does not handle the signal would
 superctl does not send it, and the command fails.
 
    superctl signal web USR1`,
-		Flags: []cli.Flag{jsonFlag()},
+		Flags: []cli.Flag{commandline.JSONFlag()},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 2, 2); err != nil {
+			if err := commandline.Arguments(cc, 2, 2); err != nil {
 				return err
 			}
 			req, err := signalRequest(cc.Args().First(), cc.Args().Get(1))
 			if err != nil {
-				return &usageError{err}
+				return &commandline.UsageError{Err: err}
 			}
 			daemon, err := client(cc)
 			if err != nil {
@@ -71,7 +73,7 @@ func signalResult(out *api.Signaled) api.Result {
 }
 
 func (pr printer) signaled(out *api.Signaled) {
-	p := paletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.stdout)
 	for _, w := range out.Workers {
 		worker := fmt.Sprintf(
 			"%s.%d of %s (generation %d, pid %d)", out.Process, w.Instance, w.Release, w.Generation, w.PID,
@@ -81,7 +83,7 @@ func (pr printer) signaled(out *api.Signaled) {
 			fmt.Fprintf(pr.stdout, "%s: sent %s to %s\n", out.App, out.Signal, worker)
 		case w.Failed:
 			fmt.Fprintf(
-				pr.stdout, "%s: %s %s did not get %s: %s\n", out.App, p.red("FAIL"), worker, out.Signal, w.Reason,
+				pr.stdout, "%s: %s %s did not get %s: %s\n", out.App, p.Red("FAIL"), worker, out.Signal, w.Reason,
 			)
 		default:
 			fmt.Fprintf(pr.stdout, "%s: skipped %s: %s\n", out.App, worker, w.Reason)

@@ -11,6 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 )
 
 // watchEvery is the interval of `status --watch`.
@@ -27,7 +29,7 @@ func (c *command) statusCommand() *cli.Command {
    superctl status --json            for scripts
    superctl status --exit-code       for monitoring: 0 ok, 1 degraded, 2 down, 3 the daemon cannot be reached`,
 		Flags: []cli.Flag{
-			jsonFlag(), wideFlag(), &cli.BoolFlag{
+			commandline.JSONFlag(), commandline.WideFlag(), &cli.BoolFlag{
 				Name: "watch", Aliases: []string{"w"}, Usage: "update the status every second, until Ctrl-C",
 			},
 			&cli.BoolFlag{Name: "exit-code", Usage: "set the exit code by the health: 0 ok, 1 degraded, 2 down"},
@@ -41,14 +43,14 @@ func (c *command) statusCommand() *cli.Command {
 }
 
 func (c *command) status(cc *cli.Context) error {
-	if err := arguments(cc, 0, 0); err != nil {
+	if err := commandline.Arguments(cc, 0, 0); err != nil {
 		return err
 	}
 	daemonClient, err := client(cc)
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := commandline.Interruptible()
 	defer stop()
 	if cc.Bool("env") {
 		return c.print().showEnvironment(ctx, daemonClient, cc)
@@ -77,10 +79,10 @@ func (pr printer) status(cc *cli.Context, st *api.Status) error {
 		return pr.json(st)
 	}
 	b := pr.newText(cc)
-	if cc.Bool("watch") && isTerminal(pr.stdout) {
-		b.WriteString(clearScreen)
+	if cc.Bool("watch") && terminal.Is(pr.stdout) {
+		b.WriteString(terminal.ClearScreen)
 	}
-	writeStatus(b, st, paletteFor(pr.stdout), pr.now())
+	writeStatus(b, st, terminal.PaletteFor(pr.stdout), pr.now())
 	_, err := pr.stdout.Write(b.Bytes())
 	return err
 }
@@ -93,20 +95,20 @@ func healthCode(cc *cli.Context, st *api.Status) error {
 	case !cc.Bool("exit-code") || st.Health == api.HealthOK:
 		return nil
 	case st.Health == api.HealthDegraded:
-		return &exitError{1}
+		return &commandline.ExitError{Code: 1}
 	default:
-		return &exitError{2}
+		return &commandline.ExitError{Code: 2}
 	}
 }
 
 // writeStatus writes a status that fits on a screen.
-func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
+func writeStatus(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
 	writeLive(w, st, p, now)
 	for _, t := range st.Troubles {
 		if t.Why == st.Reason {
 			continue
 		}
-		fmt.Fprintf(w, "  %s %s (%s)\n", p.yellow(t.Of+":"), t.Why, age(now, t.Since))
+		fmt.Fprintf(w, "  %s %s (%s)\n", p.Yellow(t.Of+":"), t.Why, terminal.Age(now, t.Since))
 	}
 	if ch := st.Changing; ch != nil {
 		step := ch.Step
@@ -114,30 +116,31 @@ func writeStatus(w io.Writer, st *api.Status, p palette, now time.Time) {
 			step = fmt.Sprintf("%s (%s)", step, canaryText(ch.Canary))
 		}
 		fmt.Fprintf(
-			w, "  %s: %s to %s by %s, step %s, started %s\n", p.yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who),
-			step, age(now, ch.Since),
+			w, "  %s: %s to %s by %s, step %s, started %s\n", p.Yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who),
+			step, terminal.Age(now, ch.Since),
 		)
 	}
 	if st.Lock != nil {
-		fmt.Fprintf(w, "  %s\n", p.yellow(st.Lock.String()))
+		fmt.Fprintf(w, "  %s\n", p.Yellow(st.Lock.String()))
 	}
 	writeProcesses(w, st, p)
 	if len(st.Generations) > 0 {
 		fmt.Fprintln(w)
-		workerTable(st, p, now).write(w, "  ")
+		workerTable(st, p, now).Write(w, "  ")
 	}
 	if len(st.Listeners) > 0 {
 		fmt.Fprintln(w)
-		listenerTable(st).write(w, "  ")
+		listenerTable(st).Write(w, "  ")
 	}
 	fmt.Fprintf(
-		w, "\n  daemon %s, pid %d, started %s; workers in %s\n", st.Version, st.PID, age(now, st.Since), st.Containment,
+		w, "\n  daemon %s, pid %d, started %s; workers in %s\n", st.Version, st.PID, terminal.Age(now, st.Since),
+		st.Containment,
 	)
 }
 
 // writeLive writes the live release and the health of the app.
-func writeLive(w io.Writer, st *api.Status, p palette, now time.Time) {
-	health := map[string]func(string) string{"ok": p.green, "degraded": p.yellow, "down": p.red}[st.Health]
+func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
+	health := map[string]func(string) string{"ok": p.Green, "degraded": p.Yellow, "down": p.Red}[st.Health]
 	if health == nil {
 		health = func(s string) string { return s }
 	}
@@ -145,19 +148,19 @@ func writeLive(w io.Writer, st *api.Status, p palette, now time.Time) {
 	case st.Expected != "" && st.Changing == nil:
 		fmt.Fprintf(
 			w, "%s: %s\n  %s\n  The daemon keeps trying; superctl switch RELEASE starts another release\n",
-			p.bold(st.App), health("no release is live"), health(st.Reason),
+			p.Bold(st.App), health("no release is live"), health(st.Reason),
 		)
 		return
 	case st.Release == "" && st.Changing == nil:
 		fmt.Fprintf(
-			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)\n", p.bold(st.App),
+			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)\n", p.Bold(st.App),
 			health("no release is live"),
 		)
 		return
 	}
 	live := withCommit(st.Release, st.Commit)
 	fmt.Fprintf(
-		w, "%s: %s, %s, live since %s", p.bold(st.App), p.bold(live), health(st.Health), age(now, liveSince(st)),
+		w, "%s: %s, %s, live since %s", p.Bold(st.App), p.Bold(live), health(st.Health), terminal.Age(now, liveSince(st)),
 	)
 	if st.LiveOrigin != nil {
 		fmt.Fprintf(w, " by %s", st.LiveOrigin.By(st.LiveBy))
@@ -188,25 +191,25 @@ func liveSince(st *api.Status) time.Time {
 	return time.Time{}
 }
 
-func workerTable(st *api.Status, p palette, now time.Time) *table {
-	var t table
-	t.row(
-		p.dim("GEN"), p.dim("RELEASE"), p.dim("STATE"), p.dim("WORKER"), p.dim("PID"), p.dim("STATUS"), p.dim("SINCE"),
-		p.dim("RESTARTS"), p.dim("MEMORY"), p.dim("CONNS"),
+func workerTable(st *api.Status, p terminal.Palette, now time.Time) *terminal.Table {
+	var t terminal.Table
+	t.Row(
+		p.Dim("GEN"), p.Dim("RELEASE"), p.Dim("STATE"), p.Dim("WORKER"), p.Dim("PID"), p.Dim("STATUS"), p.Dim("SINCE"),
+		p.Dim("RESTARTS"), p.Dim("MEMORY"), p.Dim("CONNS"),
 	)
 	for _, g := range st.Generations {
 		id, release, state, open := fmt.Sprint(g.ID), g.Release, g.State, fmt.Sprint(g.Connections)
 		if g.ID == st.Generation {
-			state = p.green(state)
+			state = p.Green(state)
 		}
 		for _, wk := range g.Workers {
 			pid := "-"
 			if wk.PID != 0 {
 				pid = fmt.Sprint(wk.PID)
 			}
-			t.row(
-				id, release, state, fmt.Sprintf("%s.%d", wk.Process, wk.Instance), pid, wk.State, age(now, wk.Since),
-				fmt.Sprint(wk.Restarts), memory(wk.MemoryBytes), open,
+			t.Row(
+				id, release, state, fmt.Sprintf("%s.%d", wk.Process, wk.Instance), pid, wk.State, terminal.Age(now, wk.Since),
+				fmt.Sprint(wk.Restarts), terminal.Memory(wk.MemoryBytes), open,
 			)
 			id, release, state, open = "", "", "", ""
 		}
@@ -214,9 +217,9 @@ func workerTable(st *api.Status, p palette, now time.Time) *table {
 	return &t
 }
 
-func listenerTable(st *api.Status) *table {
-	var t table
-	t.row("LISTENER", "ADDRESS", "GATE", "GENERATION", "QUEUE")
+func listenerTable(st *api.Status) *terminal.Table {
+	var t terminal.Table
+	t.Row("LISTENER", "ADDRESS", "GATE", "GENERATION", "QUEUE")
 	for _, l := range st.Listeners {
 		gen := "-"
 		if l.Generation != 0 {
@@ -229,7 +232,7 @@ func listenerTable(st *api.Status) *table {
 		if l.QueueLimit > 0 {
 			queue = fmt.Sprintf("%d of %d", l.Queue, l.QueueLimit)
 		}
-		t.row(l.Name, l.Address, l.Gate, gen, queue)
+		t.Row(l.Name, l.Address, l.Gate, gen, queue)
 	}
 	return &t
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"superctl/cli/terminal"
 )
 
 // readerTime is how long a change waits for a stalled reader of its output. After that it continues
@@ -82,7 +84,7 @@ func (c *command) withWriteTimeouts() (*command, func()) {
 
 // withTimeout wraps a pipe or a socket. Terminals and files have no reader that can stall.
 func withTimeout(w io.Writer) (io.Writer, *timeoutWriter) {
-	f, ok := raw(w).(*os.File)
+	f, ok := terminal.Raw(w).(*os.File)
 	if !ok {
 		return w, nil
 	}
@@ -90,5 +92,5 @@ func withTimeout(w io.Writer) (io.Writer, *timeoutWriter) {
 		return w, nil
 	}
 	p := &timeoutWriter{w: f, limit: readerTime}
-	return &screen{p}, p
+	return terminal.NewScreen(p), p
 }

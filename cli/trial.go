@@ -8,13 +8,15 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 )
 
 // tryRelease runs `check RELEASE`.
 func (c *command) tryRelease(cc *cli.Context, conf *config.Config, u *config.User, word string) error {
-	ctx, interrupted := interruptible()
+	ctx, interrupted := commandline.Interruptible()
 	defer interrupted()
 	show := c.progress(cc)
 	out, err := daemon.Try(ctx, conf, u, word, show.event)
@@ -27,17 +29,17 @@ func (c *command) tryRelease(cc *cli.Context, conf *config.Config, u *config.Use
 
 // trial prints the outcome of a trial.
 func (pr printer) trial(app string, out *api.Outcome) {
-	p := paletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.stdout)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
 	}
-	pr.log("worker", out.Log)
+	terminal.ProgramLog(pr.stdout, "worker", out.Log)
 	if out.Result == api.Done {
 		fmt.Fprintf(
-			pr.stdout, "%s: %s %s: its health check passed on a private socket\n", app, p.bold(out.Release),
-			p.green("works"),
+			pr.stdout, "%s: %s %s: its health check passed on a private socket\n", app, p.Bold(out.Release),
+			p.Green("works"),
 		)
 		return
 	}
-	fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, p.bold(out.Release), p.red("does not work"), out.Error)
+	fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, p.Bold(out.Release), p.Red("does not work"), out.Error)
 }

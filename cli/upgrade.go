@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
 )
 
 func (c *command) upgradeCommand() *cli.Command {
@@ -17,9 +18,9 @@ listeners and the workers; the site is not interrupted. If the new daemon cannot
 one keeps running.
 
    superctl upgrade`,
-		Flags: []cli.Flag{jsonFlag()},
+		Flags: []cli.Flag{commandline.JSONFlag()},
 		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
 			return c.change(cc, api.Request{Kind: api.Upgrade})

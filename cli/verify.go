@@ -13,6 +13,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
@@ -38,13 +40,13 @@ something has changed.
 
    superctl verify
    superctl verify live`,
-		Flags: []cli.Flag{jsonFlag()},
+		Flags: []cli.Flag{commandline.JSONFlag()},
 		Action: func(cc *cli.Context) error {
 			conf, err := load(cc)
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible()
+			ctx, stop := commandline.Interruptible()
 			defer stop()
 			words, err := releaseNames(conf, cc.Args().Slice())
 			if err != nil {
@@ -128,7 +130,7 @@ func resolveAll(
 const maxPaths = 20
 
 func (pr printer) verify(app string, views []verifyView) {
-	p := paletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.stdout)
 	if len(views) == 0 {
 		fmt.Fprintf(pr.stdout, "%s: no release to verify\n", app)
 	}
@@ -136,11 +138,11 @@ func (pr printer) verify(app string, views []verifyView) {
 		v := &views[i]
 		switch v.State {
 		case "unchanged":
-			fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, v.Release, p.green("is unchanged"))
+			fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, v.Release, p.Green("is unchanged"))
 		case "changed":
-			fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, p.bold(v.Release), p.red("has changed since its installation"))
+			fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, p.Bold(v.Release), p.Red("has changed since its installation"))
 		default:
-			fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, v.Release, p.yellow("cannot be verified"), v.Error)
+			fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, v.Release, p.Yellow("cannot be verified"), v.Error)
 		}
 		for _, kind := range []struct {
 			what  string

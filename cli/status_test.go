@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"superctl/api"
+	"superctl/cli/terminal"
 )
 
 // longLines returns the lines of text that are longer than width.
 func longLines(text string, width int) (long []string) {
 	for line := range strings.Lines(text) {
-		if displayWidth(strings.TrimSuffix(line, "\n")) > width {
+		if terminal.Width(strings.TrimSuffix(line, "\n")) > width {
 			long = append(long, line)
 		}
 	}
@@ -39,56 +40,18 @@ func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 	st := &api.Status{
 		App: "shop", Release: "2026-11-28-12", Generation: 1234, Health: "ok", Generations: generations,
 	}
-	for _, p := range []palette{false, true} {
-		b := &terminalText{columns: 80}
-		workerTable(st, p, now).write(b, "  ")
+	for _, p := range []terminal.Palette{false, true} {
+		b := terminal.NewText(80)
+		workerTable(st, p, now).Write(b, "  ")
 		if long := longLines(b.String(), 80); long != nil {
 			t.Errorf("longer than 80 columns:\n%s", strings.Join(long, ""))
 		}
-		whole := &terminalText{}
-		workerTable(st, p, now).write(whole, "  ")
+		whole := terminal.NewText(0)
+		workerTable(st, p, now).Write(whole, "  ")
 		for _, text := range []string{"2026-11-27-11-hotfix", "1234567", "worker.11", "478 MB"} {
 			if !strings.Contains(whole.String(), text) {
 				t.Errorf("without a terminal %q is missing:\n%s", text, whole.String())
 			}
-		}
-	}
-}
-
-func TestALongLastCellWraps(t *testing.T) {
-	var tab table
-	tab.row("NUMBER", "WHAT", "WHO")
-	tab.row("12", "switch", "anna (as root) from 203.0.113.7")
-	tab.row("", "  "+strings.Repeat("reason ", 20))
-	b := &terminalText{columns: 40}
-	tab.write(b, "")
-	const want = `NUMBER  WHAT    WHO
-12      switch  anna (as root) from
-                203.0.113.7
-          reason reason reason reason
-          reason reason reason reason
-          reason reason reason reason
-          reason reason reason reason
-          reason reason reason reason
-`
-	if b.String() != want {
-		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
-	}
-}
-
-func TestACellIsShortenedInItsMiddle(t *testing.T) {
-	for _, c := range []struct {
-		cell  string
-		width int
-		want  string
-	}{
-		{"2026-11-28-12", 13, "2026-11-28-12"},
-		{"2026-11-28-12", 9, "2026\u20268-12"},
-		{palette(true).red("2026-11-28-12"), 6, palette(true).red("202\u202612")},
-		{"größer als", 6, "grö\u2026ls"},
-	} {
-		if got := shortened(c.cell, c.width); got != c.want {
-			t.Errorf("%q in %d columns is %q, want %q", c.cell, c.width, got, c.want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package fleetcommand
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/terminal"
 	"superctl/fleet"
 	"superctl/plain"
 )
@@ -20,7 +21,7 @@ type board struct {
 	out   io.Writer
 	now   func() time.Time
 	live  bool
-	paint palette
+	paint terminal.Palette
 	began time.Time
 	width int
 
@@ -41,14 +42,14 @@ type boardRow struct {
 }
 
 // board returns the display of a run; with --json it shows nothing.
-func (c *fleetCommand) board(cc *cli.Context, hosts []string) *board {
+func (c *command) board(cc *cli.Context, hosts []string) *board {
 	b := &board{out: c.stderr, now: c.now, began: c.now(), stop: make(chan struct{}), width: 1}
 	if cc.Bool("json") {
 		b.out = io.Discard
 	}
-	b.live, b.paint = isTerminal(b.out), paletteFor(b.out)
+	b.live, b.paint = terminal.Is(b.out), terminal.PaletteFor(b.out)
 	for _, h := range hosts {
-		b.width = max(b.width, displayWidth(h))
+		b.width = max(b.width, terminal.Width(h))
 		b.hosts = append(b.hosts, boardRow{host: h, state: fleet.Waiting, since: c.now()})
 	}
 	b.gone.Go(b.run)
@@ -87,7 +88,7 @@ func (b *board) news(n fleet.Progress) {
 	row.state, row.step, row.detail = n.State, plain.Line(n.Step), text
 	if !b.live && n.Step == "" {
 		b.queue = append(b.queue, strings.TrimRight(fmt.Sprintf(
-			"%8s  %-*s  %-10s %s", seconds(b.now().Sub(b.began).Seconds()), b.width, n.Host, n.State, text,
+			"%8s  %-*s  %-10s %s", terminal.Seconds(b.now().Sub(b.began).Seconds()), b.width, n.Host, n.State, text,
 		), " "))
 	}
 }
@@ -97,18 +98,18 @@ func (b *board) flush(withTable bool) {
 	b.mu.Lock()
 	var text strings.Builder
 	if b.drawn > 0 {
-		text.WriteString(upLines(b.drawn))
+		text.WriteString(terminal.UpLines(b.drawn))
 	}
 	for _, line := range b.queue {
 		text.WriteString(line + "\n")
 	}
 	b.queue, b.drawn = nil, 0
 	if withTable {
-		var t table
+		var t terminal.Table
 		for i := range b.hosts {
-			t.row(b.hosts[i].cells(b.paint, b.now())...)
+			t.Row(b.hosts[i].cells(b.paint, b.now())...)
 		}
-		t.write(&text, "  ")
+		t.Write(&text, "  ")
 		b.drawn = len(b.hosts)
 	}
 	b.mu.Unlock()
@@ -117,7 +118,7 @@ func (b *board) flush(withTable bool) {
 	}
 }
 
-func (r *boardRow) cells(p palette, now time.Time) []string {
+func (r *boardRow) cells(p terminal.Palette, now time.Time) []string {
 	doing := r.step
 	if r.state != fleet.Preparing && r.state != fleet.Turning {
 		doing = r.detail
@@ -125,7 +126,8 @@ func (r *boardRow) cells(p palette, now time.Time) []string {
 	if room := 40; len(doing) > room { // a line that wraps could not be drawn over
 		doing = doing[:room] + "..."
 	}
-	return []string{r.host, stateText(p, r.state), seconds(now.Sub(r.since).Truncate(100 * time.Millisecond).Seconds()), doing}
+	took := now.Sub(r.since).Truncate(100 * time.Millisecond)
+	return []string{r.host, stateText(p, r.state), terminal.Seconds(took.Seconds()), doing}
 }
 
 // end stops the display and erases the table.

@@ -1,11 +1,13 @@
-package cli
+// Package fleetcommand has the commands for the hosts of an environment: superctl @ENV COMMAND. They
+// ask package fleet for the work, and print how it goes. They build on every system that has ssh.
+package fleetcommand
 
 import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/commandline"
 	"superctl/fleet"
 	"superctl/fleet/inventory"
 )
@@ -22,17 +25,17 @@ import (
 // sshVariable is the environment variable with the ssh command, such as ssh -F ./ssh_config.
 const sshVariable = "SUPERCTL_SSH"
 
-// fleetTarget is the word @NAME or @NAME:HOST,... of a command line.
-type fleetTarget struct {
+// Target is the word @NAME or @NAME:HOST,... of a command line.
+type Target struct {
 	name  string
 	hosts []string // hosts or labels; none = the whole fleet
 }
 
 // String returns the word, without the hosts.
-func (t fleetTarget) String() string { return "@" + t.name }
+func (t Target) String() string { return "@" + t.name }
 
-// fleetOf finds the word of a fleet before the command, and returns it with the other words.
-func fleetOf(args []string) (target fleetTarget, rest []string, found bool) {
+// TargetOf finds the word of a fleet before the command, and returns it with the other words.
+func TargetOf(args []string) (target Target, rest []string, found bool) {
 	for i := 1; i < len(args); i++ {
 		word := args[i]
 		switch {
@@ -52,7 +55,8 @@ func fleetOf(args []string) (target fleetTarget, rest []string, found bool) {
 	return target, args, false
 }
 
-const aboutFleet = `superctl @ENV COMMAND runs a command on all hosts of an environment, over ssh. The hosts are in the
+// About describes the commands of a fleet.
+const About = `superctl @ENV COMMAND runs a command on all hosts of an environment, over ssh. The hosts are in the
 table [fleet.ENV] of superctl.fleet.toml or superctl.toml, here or in a directory above:
 
    [fleet.production]
@@ -68,22 +72,30 @@ refuses before that leaves all as they are. A host that reverts takes all others
    superctl @production:web2 logs -f      one host
    superctl @production COMMAND --help    show help for a command, with examples`
 
-// fleetApp returns the commands of a fleet.
-func (c *command) fleetApp(target fleetTarget) *cli.App {
-	f := &fleetCommand{command: c, target: target}
+// Options are the outputs and the clock of the commands.
+type Options struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Now            func() time.Time
+	Version        string
+}
+
+// App returns the commands of a fleet.
+func App(target Target, opt Options) *cli.App {
+	f := &command{stdin: opt.Stdin, stdout: opt.Stdout, stderr: opt.Stderr, now: opt.Now, target: target}
 	commands := []*cli.Command{
 		f.deployCommand(), f.switchCommand(), f.rollbackCommand(), f.reloadCommand(), f.finishCommand(), f.backCommand(),
 		f.statusCommand(), f.historyCommand(), f.logsCommand(), f.execCommand(), f.lockCommand(),
 	}
 	for _, one := range commands {
 		one.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-			return &usageError{fmt.Errorf("%s: %w; superctl %s %s --help lists its options", one.Name, err, target, one.Name)}
+			return commandline.Usagef("%s: %w; superctl %s %s --help lists its options", one.Name, err, target, one.Name)
 		}
 	}
 	return &cli.App{
-		Name: "superctl " + target.String(), Usage: "switch the hosts of an environment together", Description: aboutFleet,
+		Name: "superctl " + target.String(), Usage: "switch the hosts of an environment together", Description: About,
 		UsageText: "superctl @ENV[:HOST,...] COMMAND [ARGUMENTS]",
-		Version:   version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
+		Version:   opt.Version, Writer: opt.Stdout, ErrWriter: opt.Stderr, HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "app", Usage: "the `NAME` of the app on the hosts, if it is not the one of the fleet"},
 			&cli.StringFlag{Name: "config", Usage: "the `FILE` that defines the fleet"},
@@ -91,12 +103,12 @@ func (c *command) fleetApp(target fleetTarget) *cli.App {
 		Commands: commands,
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() > 0 {
-				return &usageError{fmt.Errorf("unknown command %q for a fleet; superctl %s --help lists the commands; on one "+
-					"host, superctl %s:HOST exec runs any program", cc.Args().First(), target, target)}
+				return commandline.Usagef("unknown command %q for a fleet; superctl %s --help lists the commands; on one "+
+					"host, superctl %s:HOST exec runs any program", cc.Args().First(), target, target)
 			}
 			return cli.ShowAppHelp(cc)
 		},
-		OnUsageError:          func(_ *cli.Context, err error, _ bool) error { return &usageError{err} },
+		OnUsageError:          func(_ *cli.Context, err error, _ bool) error { return &commandline.UsageError{Err: err} },
 		ExitErrHandler:        func(*cli.Context, error) {}, // Main handles errors
 		CustomAppHelpTemplate: fleetHelp,
 	}
@@ -116,10 +128,12 @@ EXIT CODES  0 done  1 refused or failed, no host changed  2 usage or config erro
             6 done, but a host is behind; or the hosts run different releases
 `
 
-// fleetCommand is a command for a fleet.
-type fleetCommand struct {
-	*command
-	target fleetTarget
+// command is a command for a fleet.
+type command struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	now            func() time.Time
+	target         Target
 
 	// by open
 	fleet *inventory.Fleet
@@ -127,11 +141,31 @@ type fleetCommand struct {
 	ssh   *fleet.SSH
 }
 
+// action returns the action of a command with least to most arguments; most -1 = any number. Its
+// context ends with Ctrl-C; another Ctrl-C ends the process.
+func (c *command) action(least, most int, f func(context.Context, *cli.Context) error) cli.ActionFunc {
+	return func(cc *cli.Context) error {
+		if most < 0 {
+			most = cc.NArg()
+		}
+		if err := commandline.Arguments(cc, least, most); err != nil {
+			return err
+		}
+		ctx, stop := commandline.Interruptible()
+		defer stop()
+		context.AfterFunc(ctx, stop)
+		if err := c.open(ctx, cc); err != nil {
+			return err
+		}
+		return f(ctx, cc)
+	}
+}
+
 // open reads the fleet and selects its hosts.
-func (c *fleetCommand) open(ctx context.Context, cc *cli.Context) error {
+func (c *command) open(ctx context.Context, cc *cli.Context) error {
 	f, err := inventory.Load(ctx, c.target.name, inventory.Options{Path: cc.String("config")})
 	if err != nil {
-		return &usageError{err}
+		return &commandline.UsageError{Err: err}
 	}
 	if app := cc.String("app"); app != "" {
 		f.App = app
@@ -139,12 +173,12 @@ func (c *fleetCommand) open(ctx context.Context, cc *cli.Context) error {
 	c.fleet, c.hosts = f, f.Names()
 	if len(c.target.hosts) > 0 {
 		if c.hosts, err = f.Select(c.target.hosts); err != nil {
-			return &usageError{err}
+			return &commandline.UsageError{Err: err}
 		}
 	}
 	words, err := shellquote.Split(os.Getenv(sshVariable))
 	if err != nil {
-		return &usageError{fmt.Errorf("%s: %w", sshVariable, err)}
+		return commandline.Usagef("%s: %w", sshVariable, err)
 	}
 	c.ssh = &fleet.SSH{Fleet: f}
 	if len(words) > 0 {
@@ -154,20 +188,20 @@ func (c *fleetCommand) open(ctx context.Context, cc *cli.Context) error {
 }
 
 // without removes the hosts of --without from the hosts of a command, and returns them.
-func (c *fleetCommand) without(cc *cli.Context) ([]string, error) {
+func (c *command) without(cc *cli.Context) ([]string, error) {
 	out, err := c.fleet.Select(cc.StringSlice("without"))
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("--without: %w", err)}
+		return nil, commandline.Usagef("--without: %w", err)
 	}
 	c.hosts = slices.DeleteFunc(c.hosts, func(h string) bool { return slices.Contains(out, h) })
 	if len(c.hosts) == 0 {
-		return nil, &usageError{errors.New("--without leaves no host")}
+		return nil, &commandline.UsageError{Err: errors.New("--without leaves no host")}
 	}
 	return out, nil
 }
 
 // canary returns the host that cuts over first.
-func (c *fleetCommand) canary() string {
+func (c *command) canary() string {
 	if slices.Contains(c.hosts, c.fleet.Canary) {
 		return c.fleet.Canary
 	}
@@ -193,5 +227,5 @@ func operator() string {
 	return name + "@" + host
 }
 
-// app returns the name under which the app is shown: shop@production.
-func (c *fleetCommand) app() string { return c.fleet.App + "@" + c.fleet.Name }
+// App returns the name under which the app is shown: shop@production.
+func (c *command) app() string { return c.fleet.App + "@" + c.fleet.Name }

@@ -1,4 +1,4 @@
-package cli
+package terminal
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
 	"superctl/plain"
@@ -20,23 +19,22 @@ const (
 	minLastColumn = 24
 )
 
-func wideFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "wide", Usage: "do not shorten columns to the width of the terminal"}
-}
-
-// terminalText is text for a terminal.
-type terminalText struct {
+// Text is text for a terminal.
+type Text struct {
 	bytes.Buffer
-	columns int // width of the terminal; 0 = unlimited
+	columns int
 }
 
-// columnsOf returns the width of the terminal behind w, or 0 if there is none.
-func columnsOf(w io.Writer) int {
-	switch w := raw(w).(type) {
-	case *terminalText:
+// NewText returns an empty text for a terminal of that width; 0 = unlimited.
+func NewText(columns int) *Text { return &Text{columns: columns} }
+
+// Columns returns the width of the terminal behind w, or 0 if there is none.
+func Columns(w io.Writer) int {
+	switch w := Raw(w).(type) {
+	case *Text:
 		return w.columns
 	case *os.File:
-		if isTerminal(w) {
+		if Is(w) {
 			if width, _, err := term.GetSize(int(w.Fd())); err == nil { // a descriptor is an int
 				return width
 			}
@@ -45,24 +43,17 @@ func columnsOf(w io.Writer) int {
 	return 0
 }
 
-// newText returns a buffer for text in the width of the terminal, or unlimited with --wide.
-func (c *command) newText(cc *cli.Context) *terminalText {
-	if cc.Bool("wide") {
-		return &terminalText{}
-	}
-	return &terminalText{columns: columnsOf(c.stdout)}
-}
-
-// table is a list of rows whose cells are aligned in columns. Colours have no width. The last cell
+// Table is a list of rows whose cells are aligned in columns. Colours have no width. The last cell
 // of a row can have any length and does not widen its column.
-type table struct{ rows [][]string }
+type Table struct{ rows [][]string }
 
-func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
+// Row adds a row.
+func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
 
-// write writes the rows. To fit the width of a terminal it narrows first the gaps and then the
+// Write writes the rows. To fit the width of a terminal it narrows first the gaps and then the
 // widest columns, and wraps the last cells.
-func (t *table) write(w io.Writer, indent string) {
-	widths, gap, room := t.widths(), 2, columnsOf(w)
+func (t *Table) Write(w io.Writer, indent string) {
+	widths, gap, room := t.widths(), 2, Columns(w)
 	if room > 0 {
 		widths, gap = t.narrowed(widths, room-len(indent))
 	}
@@ -72,11 +63,11 @@ func (t *table) write(w io.Writer, indent string) {
 		at := len(indent)
 		for i, c := range r[:len(r)-1] {
 			c = shortened(c, widths[i])
-			b.WriteString(c + strings.Repeat(" ", widths[i]-displayWidth(c)+gap))
+			b.WriteString(c + strings.Repeat(" ", widths[i]-Width(c)+gap))
 			at += widths[i] + gap
 		}
 		last := r[len(r)-1]
-		if room > 0 && at+displayWidth(last) > room {
+		if room > 0 && at+Width(last) > room {
 			last = wrapped(last, at, room)
 		}
 		b.WriteString(last)
@@ -85,7 +76,7 @@ func (t *table) write(w io.Writer, indent string) {
 }
 
 // widths returns the widths of the columns, not counting last cells.
-func (t *table) widths() []int {
+func (t *Table) widths() []int {
 	var widths []int
 	for _, r := range t.rows {
 		for i, c := range r {
@@ -93,7 +84,7 @@ func (t *table) widths() []int {
 				widths = append(widths, 0)
 			}
 			if i < len(r)-1 {
-				widths[i] = max(widths[i], displayWidth(c))
+				widths[i] = max(widths[i], Width(c))
 			}
 		}
 	}
@@ -102,11 +93,11 @@ func (t *table) widths() []int {
 
 // narrowed returns widths and a gap with which the table fits into room columns, if that is
 // possible.
-func (t *table) narrowed(widths []int, room int) (narrow []int, gap int) {
+func (t *Table) narrowed(widths []int, room int) (narrow []int, gap int) {
 	rest := 0 // width of the last column; last cells of shorter rows wrap anyway
 	for _, r := range t.rows {
 		if len(r) == len(widths) {
-			rest = max(rest, displayWidth(r[len(r)-1]))
+			rest = max(rest, Width(r[len(r)-1]))
 		}
 	}
 	rest = min(rest, minLastColumn)
@@ -138,7 +129,7 @@ func (t *table) narrowed(widths []int, room int) (narrow []int, gap int) {
 
 // shortened cuts out the middle of a cell: the ends distinguish names.
 func shortened(cell string, width int) string {
-	if displayWidth(cell) <= width {
+	if Width(cell) <= width {
 		return cell
 	}
 	before, text, after := uncoloured(cell)
@@ -175,7 +166,7 @@ func wrapped(text string, at, room int) string {
 	for i, word := range strings.Fields(text) {
 		switch {
 		case i == 0:
-		case column+1+displayWidth(word) > room:
+		case column+1+Width(word) > room:
 			b.WriteString("\n" + strings.Repeat(" ", indent+len(lead)))
 			column = indent + len(lead)
 		default:
@@ -183,7 +174,7 @@ func wrapped(text string, at, room int) string {
 			column++
 		}
 		b.WriteString(word)
-		column += displayWidth(word)
+		column += Width(word)
 	}
 	return b.String()
 }

@@ -1,6 +1,4 @@
-//go:build linux
-
-package cli
+package terminal
 
 import (
 	"bytes"
@@ -11,15 +9,15 @@ import (
 
 func TestOnlyTextAndSuperctlsColoursReachTheScreen(t *testing.T) {
 	const app = "\x1b]0;owned\a\x1b[31mapp\x1b[0m\u202e \u009b2J\x00"
-	for p, want := range map[palette]string{
+	for p, want := range map[Palette]string{
 		false: "app   next\nab    next\n",
 		true:  "\x1b[31mapp \x1b[0m  next\nab    next\n",
 	} {
 		var out bytes.Buffer
-		var table table
-		table.row(p.red(app), "next")
-		table.row("ab", "next")
-		table.write(&screen{&out}, "")
+		var table Table
+		table.Row(p.Red(app), "next")
+		table.Row("ab", "next")
+		table.Write(NewScreen(&out), "")
 		if out.String() != want {
 			t.Errorf("with colours %v: %q, want %q", p, out.String(), want)
 		}
@@ -28,7 +26,7 @@ func TestOnlyTextAndSuperctlsColoursReachTheScreen(t *testing.T) {
 
 func TestAnUnknownMarkIsPlainText(t *testing.T) {
 	var out bytes.Buffer
-	fmt.Fprintf(&screen{&out}, "a%s5mb%s31%sKmc", mark, mark, mark)
+	fmt.Fprintf(NewScreen(&out), "a%s5mb%s31%sKmc", mark, mark, mark)
 	if got := out.String(); got != "a5mb31\r\x1b[Kc" {
 		t.Errorf("got %q", got)
 	}

@@ -1,6 +1,10 @@
-package cli
+// Package terminal prints for people: text without foreign control sequences, colours, tables in the
+// width of the terminal, and durations, ages and sizes in words. It also prints the JSON of --json,
+// which a terminal may show.
+package terminal
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -9,10 +13,13 @@ import (
 	"superctl/plain"
 )
 
-// screen is the output of a command. Text from applications, releases and daemons is untrusted, so
-// screen removes all control sequences (package plain), even if the output is not a terminal.
+// Screen is the output of a command. Text from applications, releases and daemons is untrusted, so
+// Screen removes all control sequences (package plain), even if the output is not a terminal.
 // superctl's own colours are encoded with a byte that no text contains.
-type screen struct{ out io.Writer }
+type Screen struct{ out io.Writer }
+
+// NewScreen returns a Screen that writes to out.
+func NewScreen(out io.Writer) *Screen { return &Screen{out} }
 
 // mark begins a control sequence of superctl's own, and the letter m ends it. The byte never occurs
 // in UTF-8, and text from JSON and TOML is always UTF-8.
@@ -20,15 +27,15 @@ const mark = "\xfe"
 
 // The control sequences that are not colours.
 const (
-	eraseLine   = mark + "Km"
-	clearScreen = mark + "Jm"
+	EraseLine   = mark + "Km"
+	ClearScreen = mark + "Jm"
 )
 
-// upLines moves the cursor up n lines and erases what is below it.
-func upLines(n int) string { return fmt.Sprintf("%s%dAm", mark, n) }
+// UpLines moves the cursor up n lines and erases what is below it.
+func UpLines(n int) string { return fmt.Sprintf("%s%dAm", mark, n) }
 
 // Write writes text without control sequences, and translates marked ones.
-func (s *screen) Write(p []byte) (int, error) {
+func (s *Screen) Write(p []byte) (int, error) {
 	var b strings.Builder
 	first, rest, marked := strings.Cut(string(p), mark)
 	b.WriteString(plain.Text(first))
@@ -66,9 +73,9 @@ func controlOf(code string) string {
 	return ""
 }
 
-// raw returns the writer behind a screen, for output to other programs.
-func raw(w io.Writer) io.Writer {
-	if s, ok := w.(*screen); ok {
+// Raw returns the writer behind a Screen, for output to other programs.
+func Raw(w io.Writer) io.Writer {
+	if s, ok := w.(*Screen); ok {
 		return s.out
 	}
 	return w
@@ -78,6 +85,20 @@ func raw(w io.Writer) io.Writer {
 // JSON allows unescaped.
 type terminalJSON struct{ out io.Writer }
 
+// WriteJSON writes a value as indented JSON, which is safe on a terminal.
+func WriteJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(terminalJSON{Raw(out)})
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// WriteJSONLine writes JSON of one line, as other programs read it.
+func WriteJSONLine(out io.Writer, line []byte) error {
+	_, err := terminalJSON{Raw(out)}.Write(append(line, '\n'))
+	return err
+}
+
+// Write escapes control characters.
 func (h terminalJSON) Write(p []byte) (int, error) {
 	var b strings.Builder
 	for _, r := range string(p) {

@@ -1,8 +1,9 @@
-package cli
+package terminal
 
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"regexp"
 
 	"superctl/api"
@@ -46,19 +47,22 @@ func repeated(lines []string, i int) int {
 	return most
 }
 
-func (pr printer) failureLog(out *api.Outcome) {
+// FailureLog prints the last lines of the program that failed. The lines of a hook were already
+// shown while it ran.
+func FailureLog(w io.Writer, out *api.Outcome) {
 	if out.Culprit != api.Hook {
-		pr.log(string(cmp.Or(out.Culprit, api.Worker)), out.Log)
+		ProgramLog(w, string(cmp.Or(out.Culprit, api.Worker)), out.Log)
 	}
 }
 
-func (pr printer) log(whose string, lines []string) {
+// ProgramLog prints the last lines of a program.
+func ProgramLog(w io.Writer, whose string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
-	p := paletteFor(pr.stdout)
-	fmt.Fprintf(pr.stdout, "the last lines of the %s:\n", whose)
+	p := PaletteFor(w)
+	fmt.Fprintf(w, "the last lines of the %s:\n", whose)
 	for _, l := range withoutRepeats(lines) {
-		fmt.Fprintf(pr.stdout, "  %s %s\n", p.dim("|"), l)
+		fmt.Fprintf(w, "  %s %s\n", p.Dim("|"), l)
 	}
 }

@@ -1,7 +1,8 @@
-package cli
+// Package commandline has what the commands of superctl share: the order of their words, the check
+// of their arguments, common flags, and errors that set the exit code.
+package commandline
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,10 +10,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// reorder moves the options of a command before its arguments, because the library ends the options
+// Reorder moves the options of a command before its arguments, because the library ends the options
 // at the first argument and people write superctl switch r42 --json. It does not touch words after
 // `--`. --app and --config are accepted anywhere.
-func reorder(args []string, app *cli.App) []string {
+func Reorder(args []string, app *cli.App) []string {
 	l := commandLine{app: app}
 	for rest := args[1:]; len(rest) > 0; {
 		rest = rest[l.take(rest):]
@@ -61,7 +62,7 @@ func (l *commandLine) takeOption(rest []string) int {
 	if isGlobal {
 		list = &l.global
 	}
-	if !joined && len(rest) > 1 && (isGlobal || l.cmd != nil && takesValue(l.cmd, name)) {
+	if !joined && len(rest) > 1 && (isGlobal || l.cmd != nil && TakesValue(l.cmd, name)) {
 		n = 2
 	}
 	*list = append(*list, rest[:n]...)
@@ -71,10 +72,11 @@ func (l *commandLine) takeOption(rest []string) int {
 // is reports whether the command is the named one.
 func (l *commandLine) is(name string) bool { return l.cmd != nil && l.cmd.Name == name }
 
-func takesValue(cmd *cli.Command, name string) bool {
+// TakesValue reports whether the option name of cmd is followed by its value.
+func TakesValue(cmd *cli.Command, name string) bool {
 	for _, f := range cmd.Flags {
 		_, isBool := f.(*cli.BoolFlag)
-		_, isOptional := f.(optionalFlag)
+		_, isOptional := f.(OptionalFlag)
 		if !isBool && !isOptional && slices.Contains(f.Names(), name) {
 			return true
 		}
@@ -82,23 +84,24 @@ func takesValue(cmd *cli.Command, name string) bool {
 	return false
 }
 
-// arguments refuses a wrong number of arguments and shows the usage of the command.
-func arguments(cc *cli.Context, least, most int) error {
+// Arguments refuses a wrong number of arguments and shows the usage of the command.
+func Arguments(cc *cli.Context, least, most int) error {
 	switch n := cc.NArg(); {
 	case n < least:
-		return missing(cc)
+		return Missing(cc)
 	case n > most:
-		return &usageError{fmt.Errorf(
+		return Usagef(
 			"%s: unexpected argument %q: %s", cc.Command.Name, cc.Args().Get(most), cc.Command.UsageText,
-		)}
+		)
 	}
 	return nil
 }
 
-func missing(cc *cli.Context) error {
-	return &usageError{fmt.Errorf(
+// Missing returns an error that names the first missing argument and shows the usage.
+func Missing(cc *cli.Context) error {
+	return Usagef(
 		"%s: missing argument %s: %s", cc.Command.Name, missingArgument(cc.Command, cc.NArg()), cc.Command.UsageText,
-	)}
+	)
 }
 
 // helpWords turns the words version, help and help COMMAND into --version and --help.
@@ -129,12 +132,3 @@ func missingArgument(cmd *cli.Command, given int) string {
 	}
 	return ""
 }
-
-// optionalFlag is a flag whose value may be left out: --prepare or --prepare=5m.
-type optionalFlag struct{ *cli.GenericFlag }
-
-// String returns the line of the help.
-func (f optionalFlag) String() string { return withOptional(f.GenericFlag.String()) }
-
-// withOptional marks the value of a flag as one that may be left out: --prepare[=LIMIT].
-func withOptional(text string) string { return strings.Replace(text, " LIMIT", "[=LIMIT]", 1) }

@@ -1,4 +1,4 @@
-package cli
+package fleetcommand
 
 import (
 	"cmp"
@@ -11,6 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/fleet"
 )
 
@@ -22,11 +24,11 @@ func fleetFlags() []cli.Flag {
 		&cli.BoolFlag{
 			Name: "dry-run", Usage: "show what would be done on each host, and change nothing",
 		},
-		forceFlag(), jsonFlag(),
+		commandline.ForceFlag(), commandline.JSONFlag(),
 	}
 }
 
-func (c *fleetCommand) deployCommand() *cli.Command {
+func (c *command) deployCommand() *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle on all hosts, and make it live on all or on none",
 		UsageText: "superctl @ENV deploy BUNDLE [--without HOST] [--keep] [--degraded] [--force] [--dry-run] [--json]",
@@ -38,22 +40,19 @@ then all others cut over at once. A URL (https:// or s3://) is fetched by each h
    superctl @production deploy shop-1.2.tar.zst
    superctl @production deploy shop-1.2.tar.zst --without web2    web2 is down`,
 		Flags: fleetFlags(),
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 1, 1); err != nil {
-				return err
-			}
+		Action: c.action(1, 1, func(ctx context.Context, cc *cli.Context) error {
 			b, err := fleet.ReadBundle(cc.Args().First())
 			if err != nil {
-				return &usageError{err}
+				return &commandline.UsageError{Err: err}
 			}
-			return c.change(cc, fleet.Plan{
+			return c.change(ctx, cc, fleet.Plan{
 				Kind: api.Switch, Bundle: b, Release: b.Release, Why: "deploy of " + cmp.Or(b.Release, b.Path),
 			})
-		},
+		}),
 	}
 }
 
-func (c *fleetCommand) switchCommand() *cli.Command {
+func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "switch", Usage: "make an installed release live on all hosts or on none",
 		UsageText: "superctl @ENV switch RELEASE [--without HOST] [--keep] [--degraded] [--force] [--dry-run] [--json]",
@@ -62,17 +61,14 @@ resolve RELEASE to the same release with the same files.
 
    superctl @production switch 2026-11-23-1`,
 		Flags: fleetFlags(),
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 1, 1); err != nil {
-				return err
-			}
+		Action: c.action(1, 1, func(ctx context.Context, cc *cli.Context) error {
 			word := cc.Args().First()
-			return c.change(cc, fleet.Plan{Kind: api.Switch, Release: word, Why: "switch to " + word})
-		},
+			return c.change(ctx, cc, fleet.Plan{Kind: api.Switch, Release: word, Why: "switch to " + word})
+		}),
 	}
 }
 
-func (c *fleetCommand) rollbackCommand() *cli.Command {
+func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "go back to the previous release on all hosts or on none",
 		UsageText: "superctl @ENV rollback [--without HOST] [--keep] [--force] [--dry-run] [--json]",
@@ -81,16 +77,13 @@ or would go to different ones: then finish, back or switch RELEASE say which.
 
    superctl @production rollback`,
 		Flags: fleetFlags(),
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			return c.change(cc, fleet.Plan{Kind: api.Rollback, Why: "rollback"})
-		},
+		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
+			return c.change(ctx, cc, fleet.Plan{Kind: api.Rollback, Why: "rollback"})
+		}),
 	}
 }
 
-func (c *fleetCommand) reloadCommand() *cli.Command {
+func (c *command) reloadCommand() *cli.Command {
 	return &cli.Command{
 		Name: "reload", Usage: "apply the config of each host to its live release, on all hosts or on none",
 		UsageText: "superctl @ENV reload [--without HOST] [--degraded] [--dry-run] [--json]",
@@ -100,16 +93,13 @@ keep the config that they have read, because it is still on their disks.
 
    superctl @production reload`,
 		Flags: fleetFlags(),
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			return c.change(cc, fleet.Plan{Kind: api.Reload, Why: "reload"})
-		},
+		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
+			return c.change(ctx, cc, fleet.Plan{Kind: api.Reload, Why: "reload"})
+		}),
 	}
 }
 
-func (c *fleetCommand) finishCommand() *cli.Command {
+func (c *command) finishCommand() *cli.Command {
 	return &cli.Command{
 		Name: "finish", Usage: "end a mix: bring the hosts that are behind to the newest release",
 		UsageText: "superctl @ENV finish [--degraded] [--dry-run] [--json]",
@@ -119,15 +109,7 @@ does. back does the opposite.
 
    superctl @production finish`,
 		Flags: fleetFlags(),
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			ctx, stop := interruptible()
-			defer stop()
-			if err := c.open(ctx, cc); err != nil {
-				return err
-			}
+		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
 			release, err := c.look(ctx).Finish()
 			if errors.Is(err, fleet.ErrNoMix) {
 				fmt.Fprintf(c.stderr, "%s: %v\n", c.app(), err)
@@ -136,12 +118,12 @@ does. back does the opposite.
 			if err != nil {
 				return err
 			}
-			return c.change(cc, fleet.Plan{Kind: api.Switch, Release: release, Why: "finish of " + release})
-		},
+			return c.change(ctx, cc, fleet.Plan{Kind: api.Switch, Release: release, Why: "finish of " + release})
+		}),
 	}
 }
 
-func (c *fleetCommand) backCommand() *cli.Command {
+func (c *command) backCommand() *cli.Command {
 	return &cli.Command{
 		Name: "back", Usage: "end a mix: take back the hosts that the newest run has turned",
 		UsageText: "superctl @ENV back [--json]",
@@ -150,16 +132,8 @@ releases; status shows it. back takes the hosts that the newest run has turned b
 that they had. finish does the opposite.
 
    superctl @production back`,
-		Flags: []cli.Flag{jsonFlag()},
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			ctx, stop := interruptible()
-			defer stop()
-			if err := c.open(ctx, cc); err != nil {
-				return err
-			}
+		Flags: []cli.Flag{commandline.JSONFlag()},
+		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
 			after, err := c.look(ctx).Back(ctx, operator(), c.ssh, lookTime)
 			if errors.Is(err, fleet.ErrNoMix) {
 				fmt.Fprintf(c.stderr, "%s: %v\n", c.app(), err)
@@ -169,17 +143,12 @@ that they had. finish does the opposite.
 				return err
 			}
 			return errors.Join(err, c.showView(cc, after))
-		},
+		}),
 	}
 }
 
 // change carries out a plan, and shows its progress and its outcome.
-func (c *fleetCommand) change(cc *cli.Context, plan fleet.Plan) error {
-	ctx, stop := interruptible()
-	defer stop()
-	if err := c.open(ctx, cc); err != nil {
-		return err
-	}
+func (c *command) change(ctx context.Context, cc *cli.Context, plan fleet.Plan) error {
 	left, err := c.without(cc)
 	if err != nil {
 		return err
@@ -192,59 +161,59 @@ func (c *fleetCommand) change(cc *cli.Context, plan fleet.Plan) error {
 		return c.dryRun(ctx, cc, plan)
 	}
 	show := c.board(cc, plan.Hosts)
-	context.AfterFunc(ctx, stop) // another Ctrl-C ends this process at once
 	res := fleet.Do(ctx, plan, c.ssh, fleet.Limits{}, show.news)
 	show.end()
-	return c.report(cc, res, res.Exit, func() { c.print().run(c.app(), res) })
+	return c.report(cc, res, res.Exit, func() { c.showResult(res) })
 }
 
-// run prints the outcome of a run. The verdict comes last, where it does not scroll away.
-func (pr printer) run(app string, res *fleet.Result) {
-	p := paletteFor(pr.stdout)
+// showResult prints the outcome of a run. The verdict comes last, where it does not scroll away.
+func (c *command) showResult(res *fleet.Result) {
+	app := c.app()
+	p := terminal.PaletteFor(c.stdout)
 	for _, w := range res.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.yellow("warning:"), w)
+		fmt.Fprintf(c.stdout, "%s %s\n", p.Yellow("warning:"), w)
 	}
 	for _, h := range res.Hosts {
 		if o := h.Outcome; o != nil && o.Result != api.Done && (h.State == fleet.Refused || h.State == fleet.Reverted) {
-			pr.failureLog(o)
+			terminal.FailureLog(c.stdout, o)
 		}
 	}
 	name := cmp.Or(res.Release, res.Kind)
 	if res.Exit != fleet.ExitDone {
-		var t table
-		t.row(p.dim("HOST"), p.dim("STATE"), p.dim("RELEASE"), p.dim("REASON"))
+		var t terminal.Table
+		t.Row(p.Dim("HOST"), p.Dim("STATE"), p.Dim("RELEASE"), p.Dim("REASON"))
 		for _, h := range res.Hosts {
-			t.row(h.Host, stateText(p, h.State), dash(h.Release), h.Error)
+			t.Row(h.Host, stateText(p, h.State), terminal.Dash(h.Release), h.Error)
 		}
-		t.write(pr.stdout, "  ")
+		t.Write(c.stdout, "  ")
 	}
 	switch {
 	case res.Exit == fleet.ExitDone && !res.Changed:
-		fmt.Fprintf(pr.stdout, "%s: %s is already live on %s; nothing to do\n", app, name, hostCount(len(res.Hosts)))
+		fmt.Fprintf(c.stdout, "%s: %s is already live on %s; nothing to do\n", app, name, hostCount(len(res.Hosts)))
 	case res.Exit == fleet.ExitDone:
 		skew := ""
 		if res.SkewSeconds > 0 {
-			skew = ", cutovers within " + seconds(res.SkewSeconds)
+			skew = ", cutovers within " + terminal.Seconds(res.SkewSeconds)
 		}
-		fmt.Fprintf(pr.stdout, "%s: %s %s on %s%s in %s%s\n", app, p.bold(name), p.green("is live"),
-			hostCount(len(res.Hosts)), wasText(res), seconds(res.Seconds), skew)
+		fmt.Fprintf(c.stdout, "%s: %s %s on %s%s in %s%s\n", app, p.Bold(name), p.Green("is live"),
+			hostCount(len(res.Hosts)), wasText(res), terminal.Seconds(res.Seconds), skew)
 	case res.Result == api.Done:
-		fmt.Fprintf(pr.stdout, "%s: %s %s, but %s\n", app, p.bold(name), p.green("is live"), p.yellow(behindText(res)))
+		fmt.Fprintf(c.stdout, "%s: %s %s, but %s\n", app, p.Bold(name), p.Green("is live"), p.Yellow(behindText(res)))
 	case res.Result == api.Reverted:
-		fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was reverted"), res.Error, afterText(res))
+		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.Bold(name), p.Red("was reverted"), res.Error, afterText(res))
 	default:
-		fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n%s\n", app, p.bold(name), p.red("was refused"), res.Error, afterText(res))
+		fmt.Fprintf(c.stdout, "%s: %s %s: %s\n%s\n", app, p.Bold(name), p.Red("was refused"), res.Error, afterText(res))
 	}
 }
 
-func stateText(p palette, s fleet.State) string {
+func stateText(p terminal.Palette, s fleet.State) string {
 	switch s {
 	case fleet.Done:
-		return p.green(string(s))
+		return p.Green(string(s))
 	case fleet.Refused, fleet.Reverted, fleet.Stuck:
-		return p.red(string(s))
+		return p.Red(string(s))
 	case fleet.Behind, fleet.Unknown:
-		return p.yellow(string(s))
+		return p.Yellow(string(s))
 	default:
 		return string(s)
 	}

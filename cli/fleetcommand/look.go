@@ -1,4 +1,4 @@
-package cli
+package fleetcommand
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/fleet"
 	"superctl/plain"
 )
@@ -20,11 +22,11 @@ import (
 // lookTime is how long a command waits for the answers of all hosts.
 const lookTime = 20 * time.Second
 
-func (c *fleetCommand) look(ctx context.Context) *fleet.View {
+func (c *command) look(ctx context.Context) *fleet.View {
 	return fleet.Look(ctx, c.fleet.App, c.hosts, c.ssh, lookTime)
 }
 
-func (c *fleetCommand) statusCommand() *cli.Command {
+func (c *command) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show what runs on each host, and whether they differ",
 		UsageText: "superctl @ENV status [--json]",
@@ -33,101 +35,94 @@ differ, and 3 if a host cannot be reached.
 
    superctl @production status
    superctl @production:web2 exec superctl status    everything about one host`,
-		Flags: []cli.Flag{jsonFlag(), wideFlag()},
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			ctx, stop := interruptible()
-			defer stop()
-			if err := c.open(ctx, cc); err != nil {
-				return err
-			}
+		Flags: []cli.Flag{commandline.JSONFlag(), commandline.WideFlag()},
+		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
 			return c.showView(cc, c.look(ctx))
-		},
+		}),
 	}
 }
 
 // showView prints what the hosts run, and returns the error that sets the exit code.
-func (c *fleetCommand) showView(cc *cli.Context, v *fleet.View) error {
-	return c.report(cc, v, v.Exit, func() { c.print().view(c.app(), v) })
+func (c *command) showView(cc *cli.Context, v *fleet.View) error {
+	return c.report(cc, v, v.Exit, func() { c.show(v) })
 }
 
 // report prints what a command has found out or done, as JSON or with show, and returns the error
 // that sets the exit code.
-func (c *fleetCommand) report(cc *cli.Context, out any, exit int, show func()) error {
+func (c *command) report(cc *cli.Context, out any, exit int, show func()) error {
 	if cc.Bool("json") {
-		if err := c.json(out); err != nil {
+		if err := terminal.WriteJSON(c.stdout, out); err != nil {
 			return err
 		}
 	} else {
 		show()
 	}
 	if exit != 0 {
-		return &exitError{exit}
+		return &commandline.ExitError{Code: exit}
 	}
 	return nil
 }
 
-func (pr printer) view(app string, v *fleet.View) {
-	p := paletteFor(pr.stdout)
-	var t table
-	t.row(p.dim("HOST"), p.dim("RELEASE"), p.dim("HEALTH"), p.dim("SINCE"), p.dim("BY"), p.dim("NOTE"))
+// show prints a line for each host, and how they differ.
+func (c *command) show(v *fleet.View) {
+	app := c.app()
+	p := terminal.PaletteFor(c.stdout)
+	var t terminal.Table
+	t.Row(p.Dim("HOST"), p.Dim("RELEASE"), p.Dim("HEALTH"), p.Dim("SINCE"), p.Dim("BY"), p.Dim("NOTE"))
 	for i := range v.Hosts {
 		h := &v.Hosts[i]
 		if h.Error != "" {
-			t.row(h.Host, "-", p.red("unknown"), "-", "-", h.Error)
+			t.Row(h.Host, "-", p.Red("unknown"), "-", "-", h.Error)
 			continue
 		}
-		health := map[string]func(string) string{"ok": p.green, "degraded": p.yellow, "down": p.red}[h.Health]
+		health := map[string]func(string) string{"ok": p.Green, "degraded": p.Yellow, "down": p.Red}[h.Health]
 		if health == nil {
-			health = p.dim
+			health = p.Dim
 		}
 		note := h.Changing
 		switch {
 		case h.Behind:
-			note = p.yellow("behind")
+			note = p.Yellow("behind")
 		case note == "" && h.TakenBack:
 			note = "taken back"
 		case note == "":
 			note = h.Reason
 		}
-		t.row(h.Host, dash(h.Release), health(h.Health), age(pr.now(), h.Since), dash(h.By), note)
+		t.Row(h.Host, terminal.Dash(h.Release), health(h.Health), terminal.Age(c.now(), h.Since), terminal.Dash(h.By), note)
 	}
-	t.write(pr.stdout, "  ")
+	t.Write(c.stdout, "  ")
 	switch {
 	case v.Mix != "":
-		fmt.Fprintf(pr.stdout, "%s: %s: %s\nfinish makes %s live on all hosts, back takes it back\n", app,
-			p.yellow("the hosts run different releases"), v.Mix, v.Release)
+		fmt.Fprintf(c.stdout, "%s: %s: %s\nfinish makes %s live on all hosts, back takes it back\n", app,
+			p.Yellow("the hosts run different releases"), v.Mix, v.Release)
 	case v.Exit != 0:
-		fmt.Fprintf(pr.stdout, "%s: %s\n", app, p.red("not all hosts can be reached"))
+		fmt.Fprintf(c.stdout, "%s: %s\n", app, p.Red("not all hosts can be reached"))
 	default:
-		fmt.Fprintf(pr.stdout, "%s: %s on %s\n", app, p.bold(dash(v.Release)), hostCount(len(v.Hosts)))
+		fmt.Fprintf(c.stdout, "%s: %s on %s\n", app, p.Bold(terminal.Dash(v.Release)), hostCount(len(v.Hosts)))
 	}
 }
 
-func (c *fleetCommand) historyCommand() *cli.Command {
+func (c *command) historyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "history", Usage: "show past changes of each host",
 		UsageText: "superctl @ENV history [-n COUNT] [--json]",
 		Description: `Shows the newest changes of each host. With --json it prints an object with the list of each host.
 
    superctl @production history -n 3`,
-		Flags: []cli.Flag{jsonFlag(), &cli.IntFlag{Name: "n", Value: 5, Usage: "list the newest `COUNT` changes; 0 = all"}},
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
+		Flags: []cli.Flag{
+			commandline.JSONFlag(), &cli.IntFlag{Name: "n", Value: 5, Usage: "list the newest `COUNT` changes; 0 = all"},
+		},
+		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
 			args := []string{"history", "-n", strconv.Itoa(cc.Int("n"))}
 			if cc.Bool("json") {
-				return c.jsonOfAll(cc, append(args, "--json"))
+				return c.jsonOfAll(ctx, append(args, "--json"))
 			}
-			return c.oneByOne(cc, args)
-		},
+			return c.oneByOne(ctx, args)
+		}),
 	}
 }
 
-func (c *fleetCommand) logsCommand() *cli.Command {
+func (c *command) logsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "logs", Usage: "show the output of the workers of all hosts",
 		UsageText: "superctl @ENV logs [-f] [-n COUNT] [--process NAME] [--release NAME]",
@@ -140,10 +135,7 @@ func (c *fleetCommand) logsCommand() *cli.Command {
 			&cli.StringFlag{Name: "process", Usage: "show only the process `NAME`"},
 			&cli.StringFlag{Name: "release", Usage: "show only the release `NAME`"},
 		},
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
+		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
 			args := []string{"logs", "-n", strconv.Itoa(cc.Int("n"))}
 			if cc.Bool("f") {
 				args = append(args, "-f")
@@ -153,12 +145,12 @@ func (c *fleetCommand) logsCommand() *cli.Command {
 					args = append(args, "--"+name, value)
 				}
 			}
-			return c.onAll(cc, args, nil)
-		},
+			return c.onAll(ctx, args, nil)
+		}),
 	}
 }
 
-func (c *fleetCommand) execCommand() *cli.Command {
+func (c *command) execCommand() *cli.Command {
 	return &cli.Command{
 		Name: "exec", Usage: "run a command in the live release of each host",
 		UsageText: "superctl @ENV exec [--] COMMAND [ARGUMENTS]",
@@ -167,22 +159,14 @@ output. With one host, input and output are those of COMMAND. The exit code is t
 
    superctl @production exec python manage.py showmigrations
    superctl @production:web1 exec python manage.py shell`,
-		Action: func(cc *cli.Context) error {
-			if cc.NArg() == 0 {
-				return missing(cc)
-			}
-			return c.onAll(cc, append([]string{"exec", "--"}, cc.Args().Slice()...), cc.App.Reader)
-		},
+		Action: c.action(1, -1, func(ctx context.Context, cc *cli.Context) error {
+			return c.onAll(ctx, append([]string{"exec", "--"}, cc.Args().Slice()...), c.stdin)
+		}),
 	}
 }
 
 // onAll runs a command on all hosts at once and prints what it writes. Stdin is for one host only.
-func (c *fleetCommand) onAll(cc *cli.Context, args []string, stdin io.Reader) error {
-	ctx, stop := interruptible()
-	defer stop()
-	if err := c.open(ctx, cc); err != nil {
-		return err
-	}
+func (c *command) onAll(ctx context.Context, args []string, stdin io.Reader) error {
 	var lock sync.Mutex
 	errs := make([]error, len(c.hosts))
 	var done sync.WaitGroup
@@ -191,7 +175,7 @@ func (c *fleetCommand) onAll(cc *cli.Context, args []string, stdin io.Reader) er
 		out, errOut := c.prefixed(host, c.stdout, &lock), c.prefixed(host, c.stderr, &lock)
 		call.Stdout, call.Stderr = out, errOut
 		if len(c.hosts) == 1 {
-			call.Stdin, call.Stdout, call.Stderr = stdin, raw(c.stdout), raw(c.stderr)
+			call.Stdin, call.Stdout, call.Stderr = stdin, terminal.Raw(c.stdout), terminal.Raw(c.stderr)
 		}
 		done.Go(func() {
 			errs[i] = c.ssh.Run(ctx, host, call)
@@ -204,24 +188,16 @@ func (c *fleetCommand) onAll(cc *cli.Context, args []string, stdin io.Reader) er
 }
 
 // oneByOne runs a command on all hosts at once, and prints what it wrote host by host.
-func (c *fleetCommand) oneByOne(cc *cli.Context, args []string) error {
-	outputs, errs, err := c.outputs(cc, args)
-	if err != nil {
-		return err
-	}
+func (c *command) oneByOne(ctx context.Context, args []string) error {
+	outputs, errs := c.outputs(ctx, args)
 	for i, host := range c.hosts {
-		fmt.Fprintf(c.stdout, "%s\n%s", paletteFor(c.stdout).bold(host), outputs[i])
+		fmt.Fprintf(c.stdout, "%s\n%s", terminal.PaletteFor(c.stdout).Bold(host), outputs[i])
 	}
-	return c.worst(context.Background(), errs)
+	return c.worst(ctx, errs)
 }
 
 // outputs runs a command on all hosts at once, and returns what it wrote on each, and how it ended.
-func (c *fleetCommand) outputs(cc *cli.Context, args []string) (outputs [][]byte, errs []error, err error) {
-	ctx, stop := interruptible()
-	defer stop()
-	if err := c.open(ctx, cc); err != nil {
-		return nil, nil, err
-	}
+func (c *command) outputs(ctx context.Context, args []string) (outputs [][]byte, errs []error) {
 	outputs, errs = make([][]byte, len(c.hosts)), make([]error, len(c.hosts))
 	var done sync.WaitGroup
 	for i, host := range c.hosts {
@@ -232,11 +208,11 @@ func (c *fleetCommand) outputs(cc *cli.Context, args []string) (outputs [][]byte
 		})
 	}
 	done.Wait()
-	return outputs, errs, nil
+	return outputs, errs
 }
 
 // worst returns the error that sets the exit code, and prints those of hosts that were not reached.
-func (c *fleetCommand) worst(ctx context.Context, errs []error) error {
+func (c *command) worst(ctx context.Context, errs []error) error {
 	code, interrupted := 0, ctx.Err() != nil
 	for i, err := range errs {
 		var exit *fleet.ExitError
@@ -253,25 +229,22 @@ func (c *fleetCommand) worst(ctx context.Context, errs []error) error {
 		}
 	}
 	if code != 0 {
-		return &exitError{code}
+		return &commandline.ExitError{Code: code}
 	}
 	return nil
 }
 
 // jsonOfAll runs a command that prints JSON on all hosts, and prints an object with the value of
 // each host.
-func (c *fleetCommand) jsonOfAll(cc *cli.Context, args []string) error {
-	outputs, errs, err := c.outputs(cc, args)
-	if err != nil {
-		return err
-	}
+func (c *command) jsonOfAll(ctx context.Context, args []string) error {
+	outputs, errs := c.outputs(ctx, args)
 	values := make(map[string]json.RawMessage)
 	for i, host := range c.hosts {
 		if json.Valid(outputs[i]) {
 			values[host] = outputs[i]
 		}
 	}
-	return errors.Join(c.json(values), c.worst(context.Background(), errs))
+	return errors.Join(terminal.WriteJSON(c.stdout, values), c.worst(ctx, errs))
 }
 
 // hostWriter writes whole lines with the name of a host before each.
@@ -282,12 +255,13 @@ type hostWriter struct {
 	rest   []byte      // of an unfinished line
 }
 
-func (c *fleetCommand) prefixed(host string, out io.Writer, lock *sync.Mutex) *hostWriter {
+func (c *command) prefixed(host string, out io.Writer, lock *sync.Mutex) *hostWriter {
 	width := 0
 	for _, h := range c.hosts {
-		width = max(width, displayWidth(h))
+		width = max(width, terminal.Width(h))
 	}
-	return &hostWriter{prefix: paletteFor(out).dim(fmt.Sprintf("%-*s |", width, host)) + " ", out: out, lock: lock}
+	prefix := terminal.PaletteFor(out).Dim(fmt.Sprintf("%-*s |", width, host)) + " "
+	return &hostWriter{prefix: prefix, out: out, lock: lock}
 }
 
 // Write prints the lines that are complete.
@@ -317,7 +291,7 @@ func (w *hostWriter) line(text []byte) {
 	fmt.Fprintf(w.out, "%s%s\n", w.prefix, plain.Text(string(text)))
 }
 
-func (c *fleetCommand) lockCommand() *cli.Command {
+func (c *command) lockCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lock", Usage: "keep changes away from all hosts, until Ctrl-C",
 		UsageText: "superctl @ENV lock --why TEXT",
@@ -326,53 +300,46 @@ hosts and why. The lease ends with this command.
 
    superctl @production lock --why "moving the database"`,
 		Flags: []cli.Flag{&cli.StringFlag{Name: "why", Usage: "the `TEXT` that others are told", Required: true}},
-		Action: func(cc *cli.Context) error {
-			if err := arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			ctx, stop := interruptible()
-			defer stop()
-			if err := c.open(ctx, cc); err != nil {
-				return err
-			}
+		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
 			err := fleet.Hold(ctx, fleet.Plan{
 				Run: newRun(c.now()), By: operator(), Why: cc.String("why"), Hosts: c.hosts, Canary: c.canary(),
 			}, c.ssh, fleet.Limits{}, func() {
 				fmt.Fprintf(c.stderr, "%s: locked on %s, until Ctrl-C\n", c.app(), hostCount(len(c.hosts)))
 			})
 			return err
-		},
+		}),
 	}
 }
 
 // dryRun shows what a run would do.
-func (c *fleetCommand) dryRun(ctx context.Context, cc *cli.Context, plan fleet.Plan) error {
+func (c *command) dryRun(ctx context.Context, cc *cli.Context, plan fleet.Plan) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	d := fleet.Rehearse(ctx, plan, c.ssh)
-	return c.report(cc, d, d.Exit, func() { c.print().rehearsal(c.app(), d) })
+	return c.report(cc, d, d.Exit, func() { c.showRehearsal(d) })
 }
 
-func (pr printer) rehearsal(app string, d *fleet.Rehearsal) {
-	p := paletteFor(pr.stdout)
-	var t table
-	t.row(p.dim("HOST"), p.dim("LIVE"), p.dim("WOULD BE"), p.dim("NOTE"))
+func (c *command) showRehearsal(d *fleet.Rehearsal) {
+	app := c.app()
+	p := terminal.PaletteFor(c.stdout)
+	var t terminal.Table
+	t.Row(p.Dim("HOST"), p.Dim("LIVE"), p.Dim("WOULD BE"), p.Dim("NOTE"))
 	for _, h := range d.Hosts {
 		note := h.Refused
 		if note != "" {
-			note = p.red("refused: ") + note
+			note = p.Red("refused: ") + note
 		} else if h.Install {
 			note = "the bundle would be sent and installed"
 		}
-		t.row(h.Host, dash(h.Live), dash(h.Release), note)
+		t.Row(h.Host, terminal.Dash(h.Live), terminal.Dash(h.Release), note)
 	}
-	t.write(pr.stdout, "  ")
+	t.Write(c.stdout, "  ")
 	switch {
 	case d.Exit != 0:
-		fmt.Fprintf(pr.stdout, "%s: the run %s; nothing was changed\n", app, p.red("would be refused"))
+		fmt.Fprintf(c.stdout, "%s: the run %s; nothing was changed\n", app, p.Red("would be refused"))
 	case !d.Changed:
-		fmt.Fprintf(pr.stdout, "%s: nothing to do\n", app)
+		fmt.Fprintf(c.stdout, "%s: nothing to do\n", app)
 	default:
-		fmt.Fprintf(pr.stdout, "%s: nothing was changed (--dry-run)\n", app)
+		fmt.Fprintf(c.stdout, "%s: nothing was changed (--dry-run)\n", app)
 	}
 }

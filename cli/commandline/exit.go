@@ -1,0 +1,42 @@
+package commandline
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes of superctl (DESIGN 9). A fleet has one more, fleet.ExitBehind.
+const (
+	ExitDone        = 0
+	ExitAborted     = 1
+	ExitUsage       = 2
+	ExitUnreachable = 3
+	ExitBusy        = 4
+	ExitReverted    = 5
+)
+
+// UsageError is an error in the command line or the config (exit code 2).
+type UsageError struct{ Err error }
+
+// Error returns what is wrong.
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error without its meaning for the exit code.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Usagef returns a UsageError.
+func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
+
+// ExitError is the exit code of a command that has already printed everything.
+type ExitError struct{ Code int }
+
+// Error names the exit code.
+func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
+// Interruptible returns a context that is canceled by Ctrl-C and SIGTERM.
+func Interruptible() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}

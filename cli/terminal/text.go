@@ -1,0 +1,127 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+	"github.com/mattn/go-isatty"
+
+	"superctl/plain"
+)
+
+// Is reports whether w is a terminal that understands control sequences.
+func Is(w io.Writer) bool {
+	f, ok := Raw(w).(*os.File)
+	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
+}
+
+// Palette colours text if it is true: on a terminal, without NO_COLOR (https://no-color.org).
+type Palette bool
+
+// PaletteFor returns the palette for what is written to w.
+func PaletteFor(w io.Writer) Palette { return Palette(Is(w) && os.Getenv("NO_COLOR") == "") }
+
+func (p Palette) paint(code, text string) string {
+	if !p || text == "" {
+		return text
+	}
+	return mark + code + "m" + text + mark + "0m"
+}
+
+// Bold returns a text that is bold if colours are on; Dim, Red, Green and Yellow are like it.
+func (p Palette) Bold(s string) string { return p.paint("1", s) }
+
+// Dim is like Bold.
+func (p Palette) Dim(s string) string { return p.paint("2", s) }
+
+// Red is like Bold.
+func (p Palette) Red(s string) string { return p.paint("31", s) }
+
+// Green is like Bold.
+func (p Palette) Green(s string) string { return p.paint("32", s) }
+
+// Yellow is like Bold.
+func (p Palette) Yellow(s string) string { return p.paint("33", s) }
+
+// Seconds formats a duration, such as 48 ms, 2.5 s or 1m30s.
+func Seconds(s float64) string {
+	switch {
+	case s < 1:
+		return fmt.Sprintf("%.0f ms", s*1000)
+	case s < 60:
+		return fmt.Sprintf("%.1f s", s)
+	default:
+		return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+	}
+}
+
+// Age formats how long before now a time was, such as 5 min ago; "-" for the zero time.
+func Age(now, then time.Time) string {
+	if then.IsZero() {
+		return "-"
+	}
+	d := now.Sub(then)
+	switch {
+	case d < 2*time.Second:
+		return "just now"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h ago", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+	}
+}
+
+// Size formats a number of bytes, such as 148 MB.
+func Size[T int64 | uint64](n T) string { return humanize.Bytes(uint64(max(n, 0))) }
+
+// Memory formats the memory of a worker; "-" if it is unknown.
+func Memory(n uint64) string {
+	if n == 0 {
+		return "-"
+	}
+	return Size(n)
+}
+
+// ShortCommit returns the first digits of the hash of a commit.
+func ShortCommit(commit string) string { return commit[:min(len(commit), 10)] }
+
+// Width returns the width of a text on a terminal in columns.
+func Width(s string) int {
+	if isPrintableASCII(s) {
+		return len(s)
+	}
+	n := 0
+	for i, part := range strings.Split(s, mark) {
+		if code, text, ends := strings.Cut(part, "m"); i > 0 && ends && controlOf(code) != "" {
+			part = text
+		}
+		n += utf8.RuneCountInString(plain.Text(part))
+	}
+	return n
+}
+
+func isPrintableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// Dash returns s, or "-" if it is empty.
+func Dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
