@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -96,12 +97,20 @@ func (f *Fleet) Each(t harness.T, do func(*Host)) {
 	}
 }
 
+// statuses returns the status of each host, in order.
+func (f *Fleet) statuses(t harness.T) []harness.Status {
+	t.Helper()
+	all := make([]harness.Status, len(f.Hosts))
+	f.Each(t, func(h *Host) { all[slices.Index(f.Hosts, h)] = h.Status(t) })
+	return all
+}
+
 // Live returns the live releases of the hosts, in order, such as "2 2 1".
 func (f *Fleet) Live(t harness.T) string {
 	t.Helper()
 	live := make([]string, len(f.Hosts))
-	for i, h := range f.Hosts {
-		live[i] = h.Status(t).Release
+	for i, st := range f.statuses(t) {
+		live[i] = st.Release
 	}
 	return strings.Join(live, " ")
 }

@@ -11,6 +11,7 @@ type Host struct {
 	Name    string // web1, ...: its host name, and what the operator calls it
 	Address string
 	fleet   *Fleet
+	first   int // the live generation after Reset
 }
 
 // Run starts a command on the host as root, without ssh.

@@ -20,17 +20,15 @@ func prepare(t *testing.T, f *Fleet, release, limit string) (all []*Command) {
 	return all
 }
 
-// idle waits until no host has a change in progress.
+// idle waits until no host has a change in progress, or is held by a run.
 func (f *Fleet) idle(t *testing.T) {
 	t.Helper()
-	systemd.Eventually(t, "every host is idle", func() bool {
-		for _, h := range f.Hosts {
-			if h.Status(t).Changing != nil {
-				return false
-			}
-		}
-		return true
-	})
+	for _, h := range f.Hosts {
+		systemd.Eventually(t, h.Name+" is idle", func() bool {
+			st := h.Status(t)
+			return st.Changing == nil && st.Lock == nil
+		})
+	}
 }
 
 // wantLive fails the test unless the hosts have these live releases, such as "2 2 2".
@@ -41,11 +39,13 @@ func (f *Fleet) wantLive(t *testing.T, want string) {
 	}
 }
 
-// wantGeneration fails the test if a host has another live generation: it has turned meanwhile.
+// wantGeneration fails the test if a host has another live generation, counted from 1, which it has
+// after Reset: it has turned meanwhile.
 func (f *Fleet) wantGeneration(t *testing.T, want int) {
 	t.Helper()
-	for _, h := range f.Hosts {
-		if live := h.Status(t).Generation; live != want {
+	for i, st := range f.statuses(t) {
+		h := f.Hosts[i]
+		if live := st.Generation - h.first + 1; live != want {
 			t.Errorf("%s: generation %d is live, want %d", h.Name, live, want)
 		}
 	}

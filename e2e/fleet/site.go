@@ -40,25 +40,43 @@ interval = "50ms"
 `
 
 // restore is what Reset runs on a host: it puts everything of superctl back, with the releases 1, 2
-// and 3, of which 1 is live. /root/site has the files.
+// and 3, of which 1 is live. /root/site has the files. The first time it keeps a copy of the state,
+// which takes the place of a switch and its probation from then on.
 const restore = `
+put() {
+	cmp -s "$1" "$2" || { install -D -m "$3" "$1" "$2"; changed=yes; }
+}
+changed=
 systemctl stop superctl@shop 2>/dev/null || true
 rm -rf /srv/shop /etc/superctl /var/lib/superctl
-cmp -s /root/site/superctl /usr/bin/superctl || install -m 755 /root/site/superctl /usr/bin/superctl
-install -m 644 /root/site/packaging/systemd/superctl@.service /etc/systemd/system/superctl@.service
-install -m 644 /root/site/packaging/systemd/sysusers.conf /usr/lib/sysusers.d/superctl.conf
-install -m 644 /root/site/packaging/systemd/tmpfiles.conf /usr/lib/tmpfiles.d/superctl.conf
-systemd-sysusers
-systemd-tmpfiles --create /usr/lib/tmpfiles.d/superctl.conf
+put /root/site/superctl /usr/bin/superctl 755
+put /root/site/packaging/systemd/superctl@.service /etc/systemd/system/superctl@.service 644
+put /root/site/packaging/systemd/sysusers.conf /usr/lib/sysusers.d/superctl.conf 644
+put /root/site/packaging/systemd/tmpfiles.conf /usr/lib/tmpfiles.d/superctl.conf 644
+if [ -n "$changed" ]; then
+	systemd-sysusers
+	systemd-tmpfiles --create /usr/lib/tmpfiles.d/superctl.conf
+	systemctl daemon-reload
+fi
 id shop >/dev/null 2>&1 || useradd --system --home-dir /srv/shop shop
-install -d -m 755 -o shop -g shop /srv/shop
-for release in 1 2 3; do
-	install -D -m 644 /root/site/files/serve.py "/srv/shop/releases/$release/serve.py"
-done
 install -D -m 644 /root/site/files/shop.toml /etc/superctl/shop.toml
-systemctl daemon-reload
+if [ ! -d /root/clean ]; then
+	install -d -m 755 -o shop -g shop /srv/shop
+	for release in 1 2 3; do
+		install -D -m 644 /root/site/files/serve.py "/srv/shop/releases/$release/serve.py"
+	done
+	systemctl start superctl@shop
+	superctl --app shop switch 1 --json >/dev/null
+	systemctl stop superctl@shop
+	mkdir /root/clean.partial
+	cp -a /srv/shop /var/lib/superctl /root/clean.partial
+	mv /root/clean.partial /root/clean
+	rm -rf /srv/shop /var/lib/superctl
+fi
+cp -a /root/clean/shop /srv
+cp -a /root/clean/superctl /var/lib
+chown -R shop:shop /srv/shop /var/lib/superctl/shop # the user may be another one
 systemctl start superctl@shop
-superctl --app shop switch 1 --json >/dev/null
 `
 
 // Binds returns what hosts need for Reset.
@@ -86,6 +104,7 @@ func (f *Fleet) Reset(t harness.T) {
 	f.Each(t, func(h *Host) {
 		h.Mend(t)
 		h.Run(t, "bash", "-euc", restore).Want(0)
+		h.first = h.Status(t).Generation
 	})
 }
 
@@ -99,8 +118,23 @@ func (f *Fleet) logJournals(t harness.T) {
 	}
 }
 
-// Bundle builds a bundle of the site on this machine, and returns its path.
+// Bundle puts a bundle of the site into a directory, and returns its path. The first test that needs
+// it builds it on this machine, and the others get a link.
 func Bundle(t harness.T, r *harness.Run, into, version string) string {
+	t.Helper()
+	name := fmt.Sprintf("%s-%s.tar.zst", app, version)
+	built, path := filepath.Join(r.Dir, name), filepath.Join(into, name)
+	if _, err := os.Stat(built); err != nil {
+		dir, err := os.MkdirTemp(r.Dir, "bundle")
+		must(t, err)
+		build(t, r, dir, version)
+		must(t, os.Rename(filepath.Join(dir, name), built))
+	}
+	must(t, os.Link(built, path))
+	return path
+}
+
+func build(t harness.T, r *harness.Run, into, version string) {
 	t.Helper()
 	project := filepath.Join(into, "project")
 	must(t, os.MkdirAll(project, 0o755))
@@ -117,7 +151,6 @@ func Bundle(t harness.T, r *harness.Run, into, version string) string {
 		into, project).CombinedOutput(); err != nil {
 		t.Fatalf("superctl build: %v\n%s", err, out)
 	}
-	return filepath.Join(into, fmt.Sprintf("%s-%s.tar.zst", app, version))
 }
 
 // nginx is what the load balancer's config says: every failure reaches the client, because nginx

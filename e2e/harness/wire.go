@@ -18,6 +18,7 @@ type Status struct {
 	Health      string       `json:"health"`
 	Reason      string       `json:"reason"`
 	Changing    *Changing    `json:"changing"`
+	Lock        *Lock        `json:"lock"`
 	Last        *Outcome     `json:"last"`
 	Generations []Generation `json:"generations"`
 	Listeners   []Listener   `json:"listeners"`
@@ -29,6 +30,12 @@ type Status struct {
 type Origin struct {
 	From     string `json:"from"`
 	SudoUser string `json:"sudo_user"`
+}
+
+// Lock is the lease that a run, or an operator, has of a host.
+type Lock struct {
+	Run string `json:"run"`
+	Why string `json:"why"`
 }
 
 // Changing is the change in progress.

@@ -65,7 +65,7 @@ alive() { # the PID 1 that we booted still runs (guards against pid reuse with t
   local p t; read -r p t <"$STATE/pid"
   [ -r "/proc/$p/stat" ] && [ "$(start_time "$p")" = "$t" ]
 }
-start_time() { local s; s=$(cat "/proc/$1/stat" 2>/dev/null) || return 1; s=${s##*) }; set -- $s; echo "${20}"; }
+start_time() { local s; read -r s <"/proc/$1/stat" || return 1; s=${s##*) }; set -- $s; echo "${20}"; }
 ended() { # gone, or a zombie that its parent is slow to reap
   local s; s=$(cat "/proc/$1/stat" 2>/dev/null) || return 0; [[ ${s##*) } == Z* ]]
 }
@@ -124,7 +124,7 @@ do_start() {
   need_cg
   do_stop
   mkdir -p "$STATE/mnt"
-  declare -p ROOT UNIT LEVEL PRIVNET BINDS SIZE NAME >"$STATE/opts"
+  declare -p ROOT UNIT LEVEL PRIVNET BINDS SIZE NAME CG >"$STATE/opts"
   if [ -n "$CTRL" ]; then
     local c; for c in $(cat "${CG%/*}/cgroup.controllers"); do
       grep -qw "$c" "${CG%/*}/cgroup.subtree_control" && continue
@@ -160,9 +160,9 @@ do_exec() { # run inside, in all of its namespaces and inside its cgroup (so tha
   if [ "${1:-}" = -u ]; then user=(setpriv --reuid "$2" --regid "$2" --init-groups); shift 2; fi
   [ "${1:-}" != -- ] || shift
   alive || die "not running"
-  need_cg
-  local net=(); grep -q 'PRIVNET="1"' "$STATE/opts" && net=(--net)
-  mkdir -p "$CG/exec"
+  . "$STATE/opts"
+  local net=(); [ -z "$PRIVNET" ] || net=(--net)
+  [ -d "$CG/exec" ] || mkdir -p "$CG/exec"
   # Only the child (a pid of the sandbox) may enter the cgroup: systemctl status fails with EIO on a
   # cgroup.procs that lists a pid from outside.  So: open here, write there, join the cgroup ns last.
   # shellcheck disable=SC2016
