@@ -109,7 +109,7 @@ one instant, and lets the old workers finish.
 func (c *command) app() *cli.App {
 	commands := []*cli.Command{
 		c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
-		c.lockCommand(), c.scaleCommand(), c.pauseCommand(), c.resumeCommand(), c.signalCommand(),
+		c.lockCommand(), c.notifyCommand(), c.scaleCommand(), c.pauseCommand(), c.resumeCommand(), c.signalCommand(),
 		c.buildCommand(), c.installCommand(), c.verifyCommand(), c.deployCommand(),
 		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.execCommand(),
 		c.upgradeCommand(), c.daemonCommand(), c.endCommand(),

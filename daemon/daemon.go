@@ -223,12 +223,12 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 // listen opens the control socket, or takes over that of the previous daemon.
 func (d *daemon) listen() (*control.Server, error) {
 	if fd, ok := d.kept.take(controlName); ok {
-		server, err := control.Inherit(fd, d.config.Control, controlGroup(d.config), d.s)
+		server, err := control.Inherit(fd, d.config.Control, controlGroup(d.config), controller{d.s, d.team})
 		if !errors.Is(err, control.ErrElsewhere) {
 			return server, err
 		}
 	}
-	return control.Listen(d.config.Control, controlGroup(d.config), d.s)
+	return control.Listen(d.config.Control, controlGroup(d.config), controller{d.s, d.team})
 }
 
 func (d *daemon) useControl(f func(fd int) error) error {

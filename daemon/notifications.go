@@ -7,9 +7,11 @@ import (
 
 	"go.uber.org/zap"
 
+	"superctl/api"
 	"superctl/config"
 	"superctl/daemon/credentials"
 	"superctl/notify"
+	"superctl/supervisor"
 )
 
 // newTeam returns the sender of notifications about changes.
@@ -26,6 +28,26 @@ func newTeam(c *config.Config, log *zap.Logger) *notify.Sender {
 func NotifyOptions(c *config.Config, dir string) notify.Options {
 	return notify.Options{App: c.App, Host: hostName(), Version: Version(), Credentials: dir}
 }
+
+// controller executes requests of commands: the supervisor does, and the team is told of runs.
+type controller struct {
+	*supervisor.Supervisor
+	team *notify.Sender
+}
+
+// Lock locks the app for a run. Meanwhile the team is not told how changes of the run end here: the
+// client that holds the lock announces the end of the run on all hosts.
+func (c controller) Lock(ctx context.Context, l api.Lock, locked func()) error {
+	release := func() {}
+	defer func() { release() }()
+	return c.Supervisor.Lock(ctx, l, func() {
+		release = c.team.Hold(l.Run)
+		locked()
+	})
+}
+
+// Announce notifies the team of the end of a run.
+func (c controller) Announce(r api.RunReport) error { return c.team.Announce(r) }
 
 // hostName returns the name of the host for people.
 func hostName() string {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -113,6 +114,10 @@ func (s *fakeSession) serve(args []string) error {
 	case "lock":
 		_, flags := s.parse(args, 0, "--run=", "--by=", "--why=", "--heartbeat=")
 		return s.lock(flags)
+	case "notify":
+		_, flags := s.parse(args, 0, "--run=", "--by=", "--kind=", "--fleet=", "--outcome=", "--hosts=", "--seconds=",
+			"--release=", "--previous=", "--behind=", "--error=")
+		return s.notify(flags)
 	case "switch":
 		if slices.Contains(args, "--dry-run") {
 			words, _ := s.parse(args, 1, "--dry-run", "--json", "--force")
@@ -130,7 +135,7 @@ func (s *fakeSession) serve(args []string) error {
 			s.host.mu.Unlock()
 			return s.prepared(previous, flags)
 		}
-		_, flags := s.parse(args, 0, "--from=", "--run=", "--by=", "--json")
+		_, flags := s.parse(args, 0, "--from=", "--run=", "--by=", "--json", "--follower")
 		return s.rollback(flags)
 	}
 	s.fleet.t.Errorf("%s: unknown command %q", s.host.name, args)
@@ -368,6 +373,24 @@ func (s *fakeSession) cutover(ch *fakeChange, out api.Outcome) api.Outcome {
 		time.Sleep(2 * time.Second)
 	}
 	return out
+}
+
+// notify records what the team is told. A run that holds the lease is announced while it holds it.
+func (s *fakeSession) notify(flags fakeFlags) error {
+	f, h := s.fleet, s.host
+	h.mu.Lock()
+	if h.lease != "" && h.lease != flags["--run"] {
+		f.t.Errorf("%s is to announce %s during %s", h.name, flags["--run"], h.lease)
+	}
+	h.mu.Unlock()
+	text := fmt.Sprintf("%s: %s %s on %s", h.name, flags["--outcome"], flags["--release"], flags["--hosts"])
+	if flags["--behind"] != "" {
+		text += " behind " + flags["--behind"]
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = append(f.told, text)
+	return nil
 }
 
 // rollback is rollback --from RELEASE, without --prepare.

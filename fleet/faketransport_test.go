@@ -26,6 +26,7 @@ type fakeFleet struct {
 	dead       *signal        // of the operator
 	migrations map[string]int // runs of the hook with once = true, by run
 	log        []string
+	told       []string // reports of runs
 }
 
 func newFakeFleet(t *testing.T, names ...string) *fakeFleet {

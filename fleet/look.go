@@ -126,7 +126,7 @@ var ErrNoMix = errors.New("all hosts run the same release: there is nothing to e
 
 // Back takes the hosts on which the newest run made its release live back to the release before,
 // and returns what the hosts run then.
-func (v *View) Back(ctx context.Context, by string, t Transport, limit time.Duration) (*View, error) {
+func (v *View) Back(ctx context.Context, fleet, by string, t Transport, limit time.Duration) (*View, error) {
 	switch {
 	case v.Mix == "":
 		return nil, ErrNoMix
@@ -136,6 +136,7 @@ func (v *View) Back(ctx context.Context, by string, t Transport, limit time.Dura
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var done sync.WaitGroup
+	res := &Result{Run: v.Run + backSuffix, By: by, Kind: string(api.Rollback), Release: v.Release, Result: api.Reverted}
 	var hosts []string
 	errs := make([]error, len(v.Hosts))
 	for i, h := range v.Hosts {
@@ -144,14 +145,27 @@ func (v *View) Back(ctx context.Context, by string, t Transport, limit time.Dura
 			continue
 		}
 		done.Go(func() {
-			if _, err := takeBackFrom(ctx, t, h.Host, v.Release, v.Run, by, true); err != nil {
+			if _, err := takeBackFrom(ctx, t, h.Host, v.Release, v.Run, by, true, true); err != nil {
 				errs[i] = fmt.Errorf("%s: %w", h.Host, err)
 			}
 		})
 	}
 	done.Wait()
-	return Look(ctx, v.App, hosts, t, limit), errors.Join(errs...)
+	for i, h := range v.Hosts {
+		switch end := (HostResult{Host: h.Host, State: Returned, Before: v.Release}); {
+		case errs[i] != nil:
+			end.State, end.Error = Stuck, errs[i].Error()
+			res.Hosts = append(res.Hosts, end)
+		case h.Run == v.Run && h.Release == v.Release && !h.TakenBack:
+			res.Hosts = append(res.Hosts, end)
+		}
+	}
+	err := announce(ctx, t, hosts, fleet, res)
+	return Look(ctx, v.App, hosts, t, limit), errors.Join(append(errs, err)...)
 }
+
+// backSuffix makes the name of what takes a run back from the name of the run.
+const backSuffix = "-back"
 
 // byRun reports whether a run made the release live.
 func (v *View) byRun() bool {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"superctl/api"
 )
 
 // TestRandomRunsEndOnOneReleaseOrSaySo runs many deploys with faults at random messages, hosts and
@@ -157,6 +159,10 @@ func randomRun(t *testing.T, seed uint64) string {
 	}
 	if text := strings.Join(res.Warnings, "; "); strings.Contains(text, "unexpected") {
 		problem("%s", text)
+	}
+	if text := strings.Join(f.told, "; "); len(f.told) > 1 ||
+		strings.Contains(text, " done ") && (res.Result != api.Done || strings.Contains(text, "behind") != (res.Exit == ExitBehind)) {
+		problem("the team is told: %s", text)
 	}
 	if !killed {
 		judgeEnd(res, before, after, plan.Keep, problem)

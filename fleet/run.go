@@ -60,8 +60,9 @@ type member struct {
 func Do(ctx context.Context, plan Plan, t Transport, limits Limits, observe func(Progress)) *Result {
 	r := newRun(ctx, plan, t, limits, observe)
 	r.loop(ctx)
-	r.end()
+	r.conclude()
 	r.result.Seconds = time.Since(r.result.Started).Seconds()
+	r.end()
 	return r.result
 }
 
@@ -105,15 +106,19 @@ func (r *run) loop(ctx context.Context) {
 	}
 }
 
-// end ends all goroutines and completes the result.
+// end announces the run, while the leases are held, and ends all goroutines.
 func (r *run) end() {
-	for _, m := range r.members {
-		m.lease.close()
-		m.change.close()
-	}
 	ended := make(chan struct{})
-	go func() { r.gone.Wait(); close(ended) }()
-	late := time.NewTimer(r.limits.Abort)
+	go func() {
+		r.announce()
+		for _, m := range r.members {
+			m.lease.close()
+			m.change.close()
+		}
+		r.gone.Wait()
+		close(ended)
+	}()
+	late := time.NewTimer(announceTime + r.limits.Abort)
 	defer late.Stop()
 	for {
 		select {
@@ -122,7 +127,6 @@ func (r *run) end() {
 			r.cancel()
 		case <-ended:
 			r.cancel()
-			r.conclude()
 			return
 		}
 	}

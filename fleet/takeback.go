@@ -44,7 +44,7 @@ func (r *run) turned(m *member) bool {
 func (r *run) takeBackOn(m *member) {
 	afterEnd := m.ended
 	r.begin(r.limits.TakeBack, func(ctx context.Context) event {
-		out, err := takeBackFrom(ctx, r.transport, m.name, r.Release, r.Run, r.By, afterEnd)
+		out, err := takeBackFrom(ctx, r.transport, m.name, r.Release, r.Run, r.By, m != r.canary(), afterEnd)
 		return event{kind: returned, host: m, value: backing{out, afterEnd}, err: err}
 	})
 }
@@ -56,13 +56,18 @@ type backing struct {
 }
 
 // takeBackFrom rolls a host back if a release is live there. If wait is set it waits until the host
-// is idle, and asks a host again that cannot be reached.
+// is idle, and asks a host again that cannot be reached. A follower leaves it to another host to
+// notify the team.
 func takeBackFrom(
-	ctx context.Context, t Transport, host, release, run, by string, wait bool,
+	ctx context.Context, t Transport, host, release, run, by string, follower, wait bool,
 ) (out *api.Outcome, err error) {
 	err = persist(ctx, func(ctx context.Context) (again bool, err error) {
 		out = &api.Outcome{}
-		err = ask(ctx, t, host, out, "rollback", "--from", release, "--run", run, "--by", by, "--json")
+		words := []string{"rollback", "--from", release, "--run", run, "--by", by, "--json"}
+		if follower {
+			words = append(words, "--follower")
+		}
+		err = ask(ctx, t, host, out, words...)
 		if out.Error != "" {
 			err = &ExitError{exitOf(err), out.Error}
 		}

@@ -37,6 +37,8 @@ type Message struct {
 	Time    time.Time   `json:"time"`
 	Text    string      `json:"text"`
 	Outcome api.Outcome `json:"outcome"` // at a start: what is known so far
+	// Run is the report at the end of a run over several hosts; nil = a message of this host alone.
+	Run *api.RunReport `json:"run,omitempty"`
 }
 
 // errorLimit is the maximum length of an error in a sentence, in characters; some errors fill a
@@ -76,6 +78,9 @@ func newMessage(app, host string, out api.Outcome, now time.Time) *Message {
 // sentence returns what a person on call needs to know.
 func (m *Message) sentence() string {
 	o := &m.Outcome
+	if m.Run != nil {
+		return m.runSentence()
+	}
 	if o.Kind == api.HealthKind {
 		return m.App + m.healthSentence() + "."
 	}

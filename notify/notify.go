@@ -60,6 +60,7 @@ type Sender struct {
 	mu       sync.Mutex
 	targets  map[string]*Target     // guarded by mu
 	troubles map[string]api.Trouble // guarded by mu: by target
+	held     map[string]bool        // guarded by mu: runs whose end is still to be announced
 }
 
 // New returns a Sender for the messages in the outbox and for new ones. It delivers nothing before
@@ -71,6 +72,7 @@ func New(opt Options) *Sender {
 	return &Sender{
 		opt: opt, log: opt.Log, box: newOutbox(opt.Dir, opt.Log), wake: make(chan struct{}, 1),
 		targets: make(map[string]*Target), troubles: make(map[string]api.Trouble),
+		held: make(map[string]bool),
 	}
 }
 
@@ -100,9 +102,29 @@ func (s *Sender) Configure(targets []Target) {
 }
 
 // Tell puts an event of a change into the outbox, for all targets that want it. It implements the
-// supervisor's Tell.
+// supervisor's Tell. A follower of a run says nothing: the team gets one message for all hosts.
 func (s *Sender) Tell(out api.Outcome) {
+	if out.Follower {
+		return
+	}
+	s.mu.Lock()
+	run := ""
+	if s.held[out.Run] && out.Result != "" {
+		run = out.Run
+	}
+	s.mu.Unlock()
 	m := newMessage(s.opt.App, s.opt.Host, out, time.Now())
+	if run != "" {
+		m.Text += " The run has not reported its end: other hosts may differ."
+	}
+	if err := s.put(m, run); err != nil {
+		s.log.Error("write to the outbox", zap.Error(err))
+	}
+	s.wakeRun()
+}
+
+// put puts a message into the outbox; one that has a run waits for the run's end.
+func (s *Sender) put(m *Message, run string) error {
 	var to []string
 	s.mu.Lock()
 	for _, name := range slices.Sorted(maps.Keys(s.targets)) {
@@ -112,12 +134,9 @@ func (s *Sender) Tell(out api.Outcome) {
 	}
 	s.mu.Unlock()
 	if len(to) == 0 {
-		return
+		return nil
 	}
-	if err := s.box.put(m, to); err != nil {
-		s.log.Error("write to the outbox", zap.Error(err))
-	}
-	s.wakeRun()
+	return s.box.put(m, to, run)
 }
 
 // Troubles returns the targets that cannot be reached, since when and why.

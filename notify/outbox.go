@@ -52,6 +52,7 @@ type item struct {
 	id     string
 	to     []string // targets that have not received it; guarded by the outbox's mu
 	body   *Message // nil: on disk
+	held   string   // the run whose end it waits for, or ""; guarded by the outbox's mu
 }
 
 func (it *item) name() string { return fmt.Sprintf("%012d-%s", it.number, it.id) }
@@ -71,6 +72,10 @@ func (b *outbox) load() {
 		b.log.Error("read the outbox", zap.Error(err))
 		return
 	}
+	held := make(map[string]string)
+	for _, it := range b.items {
+		held[it.id] = it.held
+	}
 	found := slices.DeleteFunc(b.items, func(it *item) bool { return it.body == nil })
 	for _, e := range entries {
 		switch {
@@ -83,6 +88,7 @@ func (b *outbox) load() {
 				b.setAside(e.Name(), err)
 				continue
 			}
+			it.held = held[it.id]
 			found = append(found, it)
 		}
 	}
@@ -113,14 +119,15 @@ func (b *outbox) find(e fs.DirEntry) (*item, error) {
 	return it, nil
 }
 
-// put stores a message for those targets. It ignores a message that it has or remembers.
-func (b *outbox) put(m *Message, to []string) error {
+// put stores a message for those targets, which waits for the end of a run if there is one. It
+// ignores a message that it has or remembers.
+func (b *outbox) put(m *Message, to []string, run string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if slices.ContainsFunc(b.items, func(it *item) bool { return it.id == m.ID }) {
 		return nil
 	}
-	it := &item{number: b.next, id: m.ID, to: slices.Clone(to)}
+	it := &item{number: b.next, id: m.ID, to: slices.Clone(to), held: run}
 	b.next++
 	err := b.write(it, m)
 	if err != nil {
@@ -210,7 +217,7 @@ func (b *outbox) first(target string) *item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, it := range b.items {
-		if slices.Contains(it.to, target) {
+		if it.held == "" && slices.Contains(it.to, target) {
 			return it
 		}
 	}
@@ -224,7 +231,9 @@ func (b *outbox) waiting() map[string]int {
 	n := make(map[string]int)
 	for _, it := range b.items {
 		for _, target := range it.to {
-			n[target]++
+			if it.held == "" {
+				n[target]++
+			}
 		}
 	}
 	return n

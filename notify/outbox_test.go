@@ -38,7 +38,7 @@ func FuzzOutbox(f *testing.F) {
 		_ = os.WriteFile(filepath.Join(dir, name, to), nil, 0o600)
 		b := newOutbox(dir, zap.NewNop())
 		next := newMessage("shop", "web1", begun("next"), reported)
-		if err := b.put(next, []string{"chat"}); err != nil {
+		if err := b.put(next, []string{"chat"}, ""); err != nil {
 			t.Fatal(err)
 		}
 		for range 3 {

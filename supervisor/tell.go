@@ -41,7 +41,7 @@ func (an announcements) begin() {
 func (an announcements) outline() Outcome {
 	out := Outcome{
 		Kind: string(an.req.Kind), Who: an.req.Who, Origin: an.req.Origin, Started: an.began, Release: an.req.Release,
-		DryRun: an.req.DryRun, Steps: []Step{},
+		DryRun: an.req.DryRun, Follower: an.req.Follower, Steps: []Step{},
 	}
 	if an.was.release != nil {
 		out.Previous, out.PreviousCommit = an.was.release.Name, an.was.release.Commit

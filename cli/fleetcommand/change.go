@@ -134,7 +134,7 @@ that they had. finish does the opposite.
    superctl @production back`,
 		Flags: []cli.Flag{commandline.JSONFlag()},
 		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
-			after, err := c.look(ctx).Back(ctx, operator(), c.ssh, lookTime)
+			after, err := c.look(ctx).Back(ctx, c.fleet.Name, operator(), c.ssh, lookTime)
 			if errors.Is(err, fleet.ErrNoMix) {
 				fmt.Fprintf(c.stderr, "%s: %v\n", c.app(), err)
 				return nil

@@ -202,6 +202,23 @@ func (c *Client) lockLost(ctx context.Context) error {
 	}
 }
 
+// Announce has the daemon notify the team of the end of a run.
+func (c *Client) Announce(ctx context.Context, r api.RunReport) error {
+	_, err := followMoves(func() (struct{}, *refusal, error) {
+		body, err := c.call(ctx, http.MethodPost, pathReport, r)
+		if err != nil {
+			return struct{}{}, nil, err
+		}
+		defer body.Close()
+		var answer reportAnswer
+		if err := json.NewDecoder(body).Decode(&answer); err != nil {
+			return struct{}{}, nil, fmt.Errorf("read the daemon's answer: %w", err)
+		}
+		return struct{}{}, answer.Refused, nil
+	})
+	return err
+}
+
 // Signal has the daemon signal the workers of a process. A *api.RefusedError says that none was
 // signaled.
 func (c *Client) Signal(ctx context.Context, req api.SignalRequest) (*api.Signaled, error) {

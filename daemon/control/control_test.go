@@ -29,6 +29,7 @@ type app struct {
 	change func(ctx context.Context, req api.Request, emit emitter) (*api.Outcome, error)
 	word   func(change string) error
 	lock   func(ctx context.Context, l api.Lock, locked func()) error
+	report func(r api.RunReport) error
 	signal func(req api.SignalRequest) (*api.Signaled, error)
 	logs   func(ctx context.Context, emit func(api.LogLine) error) error
 }
@@ -51,6 +52,8 @@ func (a *app) Go(change string) error { return a.word(change) }
 func (a *app) Lock(ctx context.Context, l api.Lock, locked func()) error {
 	return a.lock(ctx, l, locked)
 }
+
+func (a *app) Announce(r api.RunReport) error { return a.report(r) }
 
 func (a *app) Signal(req api.SignalRequest) (*api.Signaled, error) { return a.signal(req) }
 

@@ -50,3 +50,26 @@ func TestALockThatIsLostOrRefusedIsAnError(t *testing.T) {
 		t.Errorf("refused: %v", err)
 	}
 }
+
+func TestAReportOfARunNamesItsRealSender(t *testing.T) {
+	var got api.RunReport
+	path := serve(t, &app{report: func(r api.RunReport) error {
+		got = r
+		if r.Run == "wrong" {
+			return &api.RefusedError{Usage: true, Err: errors.New("no hosts")}
+		}
+		return nil
+	}})
+	r := api.RunReport{Release: "r1", Who: "the king", Origin: api.Origin{Run: "mine", Behalf: "anna"}}
+	if err := NewClient(path).Announce(t.Context(), r); err != nil {
+		t.Error(err)
+	}
+	if got.Run != "mine" || got.Behalf != "anna" || got.Release != "r1" || got.Who == "the king" || got.Peer == nil {
+		t.Errorf("%+v", got)
+	}
+	r.Run = "wrong"
+	var refused *api.RefusedError
+	if err := NewClient(path).Announce(t.Context(), r); !errors.As(err, &refused) || !refused.Usage {
+		t.Errorf("refused: %v", err)
+	}
+}

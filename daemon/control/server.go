@@ -281,6 +281,7 @@ func (h handler) mux() http.Handler {
 	mux.HandleFunc("POST "+pathChange, h.change)
 	mux.HandleFunc("POST "+pathGo, h.goAhead)
 	mux.HandleFunc("POST "+pathLock, h.lock)
+	mux.HandleFunc("POST "+pathReport, h.report)
 	mux.HandleFunc("POST "+pathLogs, h.logs)
 	mux.HandleFunc("POST "+pathSignal, h.signal)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -125,6 +125,19 @@ func (h handler) goAhead(w http.ResponseWriter, r *http.Request) {
 	_ = lineWriter(w)(answer)
 }
 
+func (h handler) report(w http.ResponseWriter, r *http.Request) {
+	var report api.RunReport
+	if !readJSON(w, r, &report) {
+		return
+	}
+	report.Who, report.Origin = identifyRun(r, report.Origin)
+	var answer reportAnswer
+	if err := h.c.Announce(report); err != nil {
+		answer.Refused = h.refusal(err)
+	}
+	_ = lineWriter(w)(answer)
+}
+
 func (h handler) signal(w http.ResponseWriter, r *http.Request) {
 	var req api.SignalRequest
 	if !readJSON(w, r, &req) {

@@ -26,17 +26,20 @@ const (
 	pathChange      = "/v" + Version + "/change"
 	pathGo          = "/v" + Version + "/go"
 	pathLock        = "/v" + Version + "/lock"
+	pathReport      = "/v" + Version + "/report"
 	pathLogs        = "/v" + Version + "/logs"
 	pathSignal      = "/v" + Version + "/signal"
 )
 
-// Controller executes the requests; *supervisor.Supervisor is one.
+// Controller executes the requests; *supervisor.Supervisor does most of that.
 type Controller interface {
 	Status() api.Status
 	Environment() api.EnvironmentStatus
 	Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
 	Go(change string) error
 	Lock(ctx context.Context, l api.Lock, locked func()) error
+	// Announce notifies the team of the end of a run over several hosts.
+	Announce(r api.RunReport) error
 	Signal(req api.SignalRequest) (*api.Signaled, error)
 	Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error
 }
@@ -64,6 +67,11 @@ type goAnswer struct {
 type lockAnswer struct {
 	Locked  bool     `json:"locked,omitempty"`
 	Refused *refusal `json:"refused,omitempty"`
+}
+
+// reportAnswer is the answer to the report of a run.
+type reportAnswer struct {
+	Refused *refusal `json:"refused,omitempty"` // nil = the team is notified
 }
 
 // signalAnswer is the answer to a signal: one of the two.
