@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -70,6 +71,29 @@ func parseEnvFile(path string, data []byte) (vars map[string]string, ignored []*
 	}
 	p.end()
 	return p.vars, p.ignored, nil
+}
+
+// ParseEnvFile returns the variables of an env_file by name, and a message for each line that is
+// ignored. The messages contain nothing of the file's content.
+func ParseEnvFile(path string, data []byte) (vars map[string]string, ignored []*Error, err error) {
+	vars, ignored, bad := parseEnvFile(path, data)
+	if bad != nil {
+		return nil, nil, bad
+	}
+	return vars, ignored, nil
+}
+
+// ReadEnvFile returns the variables of an env_file as NAME=VALUE.
+func ReadEnvFile(path string) (env []string, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	vars, _, err := ParseEnvFile(path, data)
+	for name, value := range vars {
+		env = append(env, name+"="+value)
+	}
+	return env, err
 }
 
 // next processes one byte.

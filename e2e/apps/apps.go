@@ -104,6 +104,9 @@ func (b Builder) release(dir string, be Behaviour) error {
 	}
 }
 
+// Virtualenv makes the virtualenv of a release of another project.
+func (b Builder) Virtualenv(dir string) error { return b.virtualenv(dir, Behaviour{}) }
+
 // Project writes the project into dir, without the parts that make it a release.
 func Project(dir string) error {
 	return fs.WalkDir(project, "shop", func(path string, d fs.DirEntry, err error) error {

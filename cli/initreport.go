@@ -1,0 +1,172 @@
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"superctl/cli/terminal"
+	"superctl/plain"
+	"superctl/setup"
+	"superctl/supervisor/worker"
+)
+
+// initOutcome is what `init --json` prints.
+type initOutcome struct {
+	App      string       `json:"app"`
+	Project  string       `json:"project"`
+	Changed  bool         `json:"changed"` // by this command
+	Facts    []setup.Fact `json:"facts"`
+	Warnings []string     `json:"warnings"`
+	Files    []initFile   `json:"files"`
+	Before   []string     `json:"before"` // commands before the files are written
+	After    []string     `json:"after"`
+	Next     []string     `json:"next"`
+	Error    string       `json:"error,omitempty"`
+}
+
+// initFile is a file of the plan.
+type initFile struct {
+	Path    string `json:"path"`
+	Change  string `json:"change"` // "create", "replace" or "none"
+	Diff    string `json:"diff,omitempty"`
+	Content string `json:"content,omitempty"` // without the values of secrets
+}
+
+// conclude shows the plan, and does it if that is wanted.
+func (s *setUp) conclude(ctx context.Context, dir string, d *setup.Decision, plan *setup.Plan) error {
+	apply, json := s.cc.Bool("apply"), s.cc.Bool("json")
+	if !json {
+		s.print().initPlan(dir, d, plan)
+	}
+	var err error
+	switch {
+	case plan.Empty() || !apply:
+	case os.Geteuid() != 0:
+		err = errors.New("--apply needs root: run it with sudo")
+	default:
+		err = plan.Apply(ctx, s.cc.Bool("replace"), asRoot, func(text string) {
+			if !json {
+				fmt.Fprintf(s.stdout, "%s %s\n", terminal.PaletteFor(s.stdout).Green("did"), text)
+			}
+		})
+	}
+	done := apply && err == nil
+	if json {
+		out := outcomeOfInit(dir, d, plan)
+		out.Changed = done && !plan.Empty()
+		if err != nil {
+			out.Error = err.Error()
+		}
+		err = errors.Join(err, s.json(out))
+	}
+	if err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	if !json {
+		s.print().initEnd(s.cc.Args().First(), plan, done)
+	}
+	return nil
+}
+
+// asRoot runs a command of a plan.
+func asRoot(ctx context.Context, args []string, line func(string)) error {
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root"}
+	return worker.Run(ctx, worker.Command{Args: args, Env: env, Dir: "/"}, line)
+}
+
+func outcomeOfInit(dir string, d *setup.Decision, plan *setup.Plan) *initOutcome {
+	out := &initOutcome{
+		App: plan.App, Project: dir, Facts: d.Facts, Warnings: append([]string{}, d.Warnings...), Files: []initFile{},
+		Before: texts(plan.Before), After: texts(plan.After), Next: texts(plan.Next),
+	}
+	for _, f := range plan.Files {
+		one := initFile{Path: f.Path, Change: "none", Diff: f.Diff(), Content: f.Content}
+		switch {
+		case f.Secret && f.Exists:
+			one.Content = ""
+		case f.Secret:
+			one.Content = f.Shown
+		}
+		switch {
+		case f.Replaces():
+			one.Change = "replace"
+		case f.Changed():
+			one.Change = "create"
+		}
+		out.Files = append(out.Files, one)
+	}
+	return out
+}
+
+func texts(list []setup.Command) []string {
+	out := []string{}
+	for _, c := range list {
+		out = append(out, c.String())
+	}
+	return out
+}
+
+// initPlan prints what was found, and the plan.
+func (pr printer) initPlan(dir string, d *setup.Decision, plan *setup.Plan) {
+	p := terminal.PaletteFor(pr.stdout)
+	fmt.Fprintf(pr.stdout, "%s in %s:\n", p.Bold("Found"), dir)
+	for _, f := range d.Facts {
+		value := f.Value
+		if f.Guess {
+			value += " (a guess)"
+		}
+		fmt.Fprintf(pr.stdout, "   %-16s %-34s %s\n", f.Name, plain.Line(value), p.Dim(plain.Line(f.Source)))
+	}
+	for _, w := range d.Warnings {
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), plain.Line(w))
+	}
+	if plan.Empty() {
+		return
+	}
+	fmt.Fprintf(pr.stdout, "\n%s for the app %s:\n", p.Bold("Plan"), plan.App)
+	pr.initCommands(plan.Before)
+	for _, f := range plan.Files {
+		for line := range strings.Lines(f.Diff()) {
+			line = strings.TrimSuffix(line, "\n")
+			switch {
+			case strings.HasPrefix(line, "+"):
+				line = p.Green(line)
+			case strings.HasPrefix(line, "-"):
+				line = p.Red(line)
+			}
+			fmt.Fprintln(pr.stdout, line)
+		}
+	}
+	pr.initCommands(plan.After)
+}
+
+func (pr printer) initCommands(list []setup.Command) {
+	for _, c := range list {
+		text := "   " + c.String()
+		if c.Why != "" {
+			text += terminal.PaletteFor(pr.stdout).Dim("   # " + c.Why)
+		}
+		fmt.Fprintln(pr.stdout, text)
+	}
+}
+
+// initEnd prints what comes next.
+func (pr printer) initEnd(dir string, plan *setup.Plan, done bool) {
+	p := terminal.PaletteFor(pr.stdout)
+	switch {
+	case plan.Empty():
+		fmt.Fprintf(pr.stdout, "%s: %s. Next:\n", plan.App, p.Green("nothing to do"))
+	case !done:
+		fmt.Fprintf(pr.stdout, "\nNothing was changed. To do this, as root: superctl init %s--apply, with the same options\n",
+			strings.TrimLeft(dir+" ", " "))
+		return
+	default:
+		fmt.Fprintf(pr.stdout, "%s: %s. Next:\n", plan.App, p.Green("set up"))
+	}
+	pr.initCommands(plan.Next)
+}

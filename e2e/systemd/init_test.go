@@ -1,0 +1,99 @@
+package systemd
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+// projectMachine is a machine with nginx and superctl, and with a release of each project of
+// testdata/projects.txtar in /srv/NAME/releases/r1.
+func projectMachine(t *testing.T) *Sandbox {
+	t.Helper()
+	if why := Unavailable(); why != "" {
+		t.Skip(why)
+	}
+	t.Parallel()
+	dir, err := os.MkdirTemp(run.Dir, "sd")
+	must(t, err)
+	must(t, os.Chmod(dir, 0o755))
+	archive, err := txtar.ParseFile(filepath.Join("testdata", "projects.txtar"))
+	must(t, err)
+	srv := filepath.Join(dir, "srv")
+	for _, f := range archive.Files {
+		app, file, _ := strings.Cut(f.Name, "/")
+		path := filepath.Join(srv, app, "releases", "r1", file)
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, f.Data, 0o644))
+	}
+	packaging := filepath.Join(sources(), "..", "..", "packaging", "systemd")
+	binds := []Bind{
+		{From: run.Binary, To: "/usr/bin/superctl"},
+		{From: filepath.Join(packaging, "superctl@.service"), To: "/etc/systemd/system/superctl@.service"},
+		{From: filepath.Join(packaging, "sysusers.conf"), To: "/usr/lib/sysusers.d/superctl.conf"},
+		{From: filepath.Join(packaging, "tmpfiles.conf"), To: "/usr/lib/tmpfiles.d/superctl.conf"},
+		{From: srv, To: srv}, // the virtualenvs name their interpreter by this path
+	}
+	for _, app := range []string{"django", "fastapi", "flask"} {
+		must(t, run.Apps.Virtualenv(filepath.Join(srv, app, "releases", "r1", "venv")))
+		binds = append(binds, Bind{From: filepath.Join(srv, app), To: "/srv/" + app, Writable: true})
+	}
+	s := Boot(t, dir, Machine{PrivateNet: true, Binds: binds})
+	s.Run("systemd-sysusers").Want(0)
+	s.Run("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/superctl.conf").Want(0)
+	s.Run("mkdir", "-p", "/var/lib/nginx", "/var/log/nginx").Want(0)
+	return s
+}
+
+func TestWhatInitWritesServesTheProject(t *testing.T) {
+	s := projectMachine(t)
+	s.Run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=bakery.example.com",
+		"-keyout", "/etc/ssl/private/bakery.key", "-out", "/etc/ssl/certs/bakery.pem").Want(0)
+	for _, c := range []struct {
+		app, domain string
+		options     []string
+		url, says   string
+	}{
+		{
+			"django", "bakery.example.com",
+			[]string{"--cert", "/etc/ssl/certs/bakery.pem", "--key", "/etc/ssl/private/bakery.key"},
+			"https://bakery.example.com/", "bread",
+		},
+		{"fastapi", "prices.example.com", []string{"--domain", "prices.example.com"}, "http://prices.example.com/", "bread"},
+		{"flask", "orders.example.com", []string{"--domain", "orders.example.com"}, "http://orders.example.com/", "orders"},
+	} {
+		t.Run(c.app, func(t *testing.T) {
+			args := append([]string{"superctl", "init", "/srv/" + c.app, "--apply"}, c.options...)
+			s.Run(args...).Want(0).Says("set up")
+			if again := s.Run(append(args, "--json")...).Want(0); changed(t, again) {
+				t.Errorf("a second run changes something:\n%s", again.Text())
+			}
+			s.Run("superctl", "--app", c.app, "check").Want(0)
+			s.Run("systemctl", "enable", "--now", "superctl@"+c.app).Want(0)
+			s.Run("superctl", "--app", c.app, "switch", "latest").Want(0)
+			s.get(c.domain, c.url).Want(0).Says(c.says)
+		})
+	}
+	s.get("bakery.example.com", "https://bakery.example.com/static/style.css").Want(0).Says("brown")
+	if mode := s.Run("stat", "--format=%a %U:%G", "/etc/superctl/django.env").Want(0).Stdout; mode != "640 root:django\n" {
+		t.Errorf("the file of secrets is %s", mode)
+	}
+}
+
+// get asks for a URL of the machine's own nginx.
+func (s *Sandbox) get(domain, url string) Result {
+	s.t.Helper()
+	return s.Run("curl", "--silent", "--show-error", "--fail", "--insecure", "--resolve", domain+":443:127.0.0.1",
+		"--resolve", domain+":80:127.0.0.1", url)
+}
+
+func changed(t *testing.T, r Result) bool {
+	t.Helper()
+	var out struct{ Changed bool }
+	must(t, json.Unmarshal([]byte(r.Stdout), &out))
+	return out.Changed
+}
