@@ -25,17 +25,6 @@ func heartbeatFlag() cli.Flag {
 // wordOf returns the first line of in that is not a sign of life, and "" at its end or after a
 // silence of heartbeat; 0 = any silence. It leaves a goroutine that reads until in ends.
 func wordOf(in io.Reader, heartbeat time.Duration) string {
-	return listen(in, heartbeat, func(line string) bool { return line != stillHere })
-}
-
-// awaitEnd returns at the end of in or after a silence of heartbeat.
-func awaitEnd(in io.Reader, heartbeat time.Duration) {
-	listen(in, heartbeat, func(string) bool { return false })
-}
-
-// listen returns the first line of in that ends the wait, and "" at the end of in or after a silence
-// of heartbeat.
-func listen(in io.Reader, heartbeat time.Duration, ends func(line string) bool) string {
 	lines := make(chan string)
 	enough := make(chan struct{})
 	defer close(enough)
@@ -56,7 +45,7 @@ func listen(in io.Reader, heartbeat time.Duration, ends func(line string) bool) 
 		}
 		select {
 		case line, more := <-lines:
-			if !more || ends(line) {
+			if !more || line != stillHere {
 				return line
 			}
 		case <-silent:

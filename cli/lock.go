@@ -17,8 +17,8 @@ func (c *command) lockCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lock", Usage: "accept only the changes of one run, until this command ends",
 		UsageText: "superctl lock --run ID --why TEXT [--by NAME] [--heartbeat DURATION] [--json]",
-		Description: `Prints "locked" once the app is locked. Until standard input ends, or the command does, changes
-without the same --run are refused as busy (exit code 4), naming the run and TEXT.
+		Description: `Prints "locked" once the app is locked. Until standard input ends or has a line other than "wait",
+or the command ends, changes without the same --run are refused as busy (exit code 4), naming the run and TEXT.
 
 The lock lives as long as its connection to the daemon: it is never left behind. A restart or the
 death of the daemon ends it, and then the command exits with 3. An upgrade is refused meanwhile.
@@ -53,7 +53,7 @@ func (c *command) lock(cc *cli.Context) error {
 	ctx, release := context.WithCancel(ctx)
 	defer release()
 	go func() { // ends with the process: a read cannot be interrupted
-		awaitEnd(cc.App.Reader, cc.Duration("heartbeat"))
+		wordOf(cc.App.Reader, cc.Duration("heartbeat"))
 		release()
 	}()
 	return daemonClient.Lock(ctx, l, func() {

@@ -55,3 +55,24 @@ func TestADeployIsOneMessage(t *testing.T) {
 		t.Errorf("the team is told:\n%s\nand not once\n%s...", got, want)
 	}
 }
+
+func TestADeployByAnsibleIsOneMessage(t *testing.T) {
+	c := newController(t)
+	c.f.listenToChat(t)
+	deploy := []string{"superctl.superctl.deploy", "-e", "superctl_app=shop", "-e", "superctl_release=2"}
+	lock := c.f.Hosts[1].Superctl(t, "lock", "--run", "other", "--why", "moving the database")
+	lock.Await("locked")
+	c.play(deploy...).Want(2).Says("moving the database")
+	lock.Type("done").Want(0)
+	c.play(deploy...).Want(0)
+	got := c.f.messages(t, c.f.Hosts[0])
+	const want = "shop: 2 is live on web1 and web2 (deploy by anna ("
+	if !strings.HasPrefix(got, want) || strings.Count(got, "\n") != 1 {
+		t.Errorf("the team is told:\n%s\nand not once\n%s...", got, want)
+	}
+	for _, h := range c.f.Hosts[:2] {
+		if st := h.Superctl(t, "status").Want(0); strings.Contains(st.Text(), "locked") {
+			t.Errorf("%s is still locked:\n%s", h.Name, st.Text())
+		}
+	}
+}

@@ -1,6 +1,6 @@
 # Copyright the superctl maintainers
 # MIT License (see LICENSE)
-"""Keeps a prepared change between two tasks: superctl runs on, and reads its word from a FIFO."""
+"""Keeps a prepared change, or a lock, between two tasks: superctl runs on, and reads its word from a FIFO."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ RUN = 'dir=$1; shift; "$@"; echo $? >"$dir/code.part"; mv "$dir/code.part" "$dir
 
 
 class Prepared(object):
-    """The prepared change of one app and run."""
+    """The prepared change of one app and run, or the lock of the app for the run."""
 
-    def __init__(self, superctl, app, run):
+    def __init__(self, superctl, app, run, kind=""):
         self.superctl = superctl
         self.app = app
-        self.dir = os.path.join(DIRECTORY, "%s.%s" % (app, run))
+        self.dir = os.path.join(DIRECTORY, "%s.%s%s" % (app, run, kind))
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -34,7 +34,7 @@ class Prepared(object):
         return os.path.exists(self.path("word"))
 
     def begin(self, words):
-        """Begins the change, and waits until it is ready: (None, {}, "").
+        """Begins the change or the lock, and waits until it is ready: (None, {}, "").
 
         Returns superctl's exit code, object and words on stderr if it ends before.
         """
@@ -62,7 +62,7 @@ class Prepared(object):
                 value = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(value, dict) and value.get("ready"):
+            if isinstance(value, dict) and (value.get("ready") or value.get("locked")):
                 return True
         return False
 

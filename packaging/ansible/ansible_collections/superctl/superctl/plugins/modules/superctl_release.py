@@ -32,9 +32,12 @@ options:
       - V(prepared) boots O(release) and proves it, and leaves the cutover to V(live) or V(abandoned) with the same
         O(run). After O(limit) it is abandoned by itself.
       - V(abandoned) ends what is prepared under O(run).
+      - V(locked) accepts only changes of O(run) until V(unlocked), or until O(limit) is over, and waits for nothing. It fails
+        if another run or change has the app.
+      - V(unlocked) ends that.
       - V(back) goes back to the release before, if O(from) is live, and otherwise does nothing.
     type: str
-    choices: [live, installed, prepared, abandoned, back]
+    choices: [live, installed, prepared, abandoned, back, locked, unlocked]
     default: live
   expect:
     description: Refuse unless this release is live when the change begins; V(none) for no live release.
@@ -48,8 +51,18 @@ options:
   by:
     description: Who deploys, for C(superctl history) and messages.
     type: str
+  follower:
+    description:
+      - Another host of the run runs the hooks with C(once = true), such as migrations, and notifies the team.
+      - Prepare that host first.
+    type: bool
+    default: false
+  why:
+    description: What others are told while the app is V(locked).
+    type: str
+    default: a deploy by Ansible
   limit:
-    description: How long a prepared release waits, such as V(5m).
+    description: How long a prepared release waits, or a lock holds, such as V(5m).
     type: str
     default: 10m
   force:
@@ -158,6 +171,8 @@ class Release(object):
             words = ["deploy", p["bundle"]]
         else:
             words = ["switch", p["release"]]
+        if p["follower"]:
+            words.append("--follower")
         if p["force"]:
             words.append("--force")
         for option in ("expect", "run", "by"):
@@ -219,21 +234,36 @@ class Release(object):
 
     def prepared(self):
         """Returns the result of a state that concerns a prepared change."""
-        prepared = Prepared(self.superctl.path, self.params["app"], self.params["run"])
-        if self.params["state"] == "abandoned":
+        p = self.params
+        prepared = Prepared(self.superctl.path, p["app"], p["run"])
+        if p["state"] == "abandoned":
             return dict(changed=prepared.abandon())
-        if self.params["state"] == "prepared":
-            code, outcome, err = prepared.begin(self.words() + ["--prepare=" + self.params["limit"]])
+        if p["state"] == "prepared":
+            code, outcome, err = prepared.begin(self.words() + ["--prepare=" + p["limit"]])
             if code is None:
-                return dict(changed=True, release=self.params["release"])
+                return dict(changed=True, release=p["release"])
             return self.outcome(code, outcome, err)
         return self.outcome(*prepared.go())
+
+    def locked(self):
+        """Returns the result of a state that concerns the lock."""
+        p = self.params
+        lock = Prepared(self.superctl.path, p["app"], p["run"], kind=".lock")
+        if p["state"] == "unlocked":
+            return dict(changed=lock.abandon())
+        words = ["lock", "--run", p["run"], "--why", p["why"], "--heartbeat", p["limit"]]
+        code, outcome, err = lock.begin(words + (["--by", p["by"]] if p["by"] else []))
+        if code is not None:
+            self.superctl.fail(code, outcome, err, changed=False)
+        return dict(changed=True)
 
     def result(self):
         """Does what is asked for, and returns the module's result."""
         if self.module.check_mode:
-            return dict(changed=False) if self.params["state"] == "abandoned" else self.foretold()
+            return self.foretold() if self.params["state"] in ("live", "installed", "prepared", "back") else dict(changed=False)
         run = self.params["run"]
+        if self.params["state"] in ("locked", "unlocked"):
+            return self.locked()
         if self.params["state"] in ("prepared", "abandoned"):
             return self.prepared()
         if self.params["state"] == "live" and run and Prepared(self.superctl.path, self.params["app"], run).exists():
@@ -248,11 +278,14 @@ def main():
             release=dict(type="str"),
             bundle=dict(type="str"),
             state=dict(
-                type="str", default="live", choices=["live", "installed", "prepared", "abandoned", "back"]
+                type="str", default="live",
+                choices=["live", "installed", "prepared", "abandoned", "back", "locked", "unlocked"],
             ),
             expect=dict(type="str"),
             run=dict(type="str"),
             by=dict(type="str"),
+            follower=dict(type="bool", default=False),
+            why=dict(type="str", default="a deploy by Ansible"),
             limit=dict(type="str", default="10m"),
             force=dict(type="bool", default=False),
             **{"from": dict(type="str")}
@@ -263,6 +296,8 @@ def main():
             ("state", "installed", ("bundle",)),
             ("state", "prepared", ("release", "run")),
             ("state", "abandoned", ("run",)),
+            ("state", "locked", ("run",)),
+            ("state", "unlocked", ("run",)),
             ("state", "back", ("from",)),
         ],
         supports_check_mode=True,
