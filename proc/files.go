@@ -57,6 +57,17 @@ func Descriptors(pid int) ([]Descriptor, error) {
 	return list, nil
 }
 
+// OpenFiles returns how many files this process has open. Since Linux 6.2 that is the size of the
+// directory (proc_pid_fd(5)); an older kernel says 0, and the directory is read.
+func OpenFiles() (int, error) {
+	path := root + "/self/fd"
+	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+		return int(info.Size()), nil
+	}
+	fds, err := numbers(path)
+	return len(fds), err
+}
+
 // ReadDescriptor returns what one descriptor of a process has open.
 func ReadDescriptor(pid, fd int) (Descriptor, error) {
 	to, err := os.Readlink(Path(pid, "fd", strconv.Itoa(fd)))

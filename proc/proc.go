@@ -33,7 +33,11 @@ const SelfExe = root + "/self/exe"
 
 // Path returns the path of a file of a process, such as Path(1, "fd", "3").
 func Path(pid int, elem ...string) string {
-	return filepath.Join(append([]string{root, strconv.Itoa(pid)}, elem...)...)
+	path := root + "/" + strconv.Itoa(pid)
+	for _, e := range elem {
+		path += "/" + e
+	}
+	return path
 }
 
 // FDPath returns the path that leads to what a descriptor of this process has open. Nobody can

@@ -475,3 +475,20 @@ func BenchmarkReadStat(b *testing.B) {
 		}
 	}
 }
+
+func TestOpenFilesCountsWhatThisProcessHasOpen(t *testing.T) {
+	before, err := OpenFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	if after, err := OpenFiles(); err != nil || after != before+3 {
+		t.Errorf("%d files, and 3 more are %d: %v", before, after, err)
+	}
+}

@@ -3,12 +3,12 @@ package supervisor
 import (
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"superctl/proc"
 	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
 )
@@ -53,14 +53,14 @@ func fewDescriptors() string {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return ""
 	}
-	open, err := os.ReadDir("/proc/self/fd")
+	open, err := proc.OpenFiles()
 	switch {
 	case noDescriptors(err):
 		return outOfDescriptors(limit.Cur, limit.Cur)
 	case err != nil:
 		return ""
 	}
-	return outOfDescriptors(uint64(len(open)), limit.Cur)
+	return outOfDescriptors(uint64(open), limit.Cur)
 }
 
 // startTakes is how many descriptors the start of a worker takes at the most, for a moment.

@@ -106,7 +106,7 @@ func (k *kinship) find(s *proc.Stat) int {
 			return i
 		}
 	}
-	if s.PID == os.Getpid() {
+	if s.PID == os.Getpid() || s.KernelThread() {
 		return noWorker
 	}
 	if parent := k.all[s.Parent]; parent != nil {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"os"
 	"sync"
 
 	"superctl/proc"
@@ -17,8 +18,21 @@ type scan struct {
 // process.
 var scans struct { //nolint:gochecknoglobals // there is one /proc
 	turn sync.Mutex // held during a look
+	// guarded by turn: the processes of the newest look that carry a tag
+	tagged map[int]carrier
 	mu   sync.Mutex
 	next *sharedScan // guarded by mu: the look that has not begun
+}
+
+// ownTag reports whether this process carries a tag itself. Then a process that it starts seems to
+// carry that one until it has executed its program, and no tag is remembered.
+var ownTag = os.Getenv(tagVar) != "" //nolint:gochecknoglobals // the environment of a process is one
+
+// carrier is a process that carries a tag. It keeps that for as long as it lives, also when it
+// executes a program without it.
+type carrier struct {
+	start uint64 // clock ticks since boot
+	tag   string
 }
 
 type sharedScan struct {
@@ -43,27 +57,39 @@ func lookAround() (scan, error) {
 		scans.next = nil // who comes from here on needs a later look
 		scans.mu.Unlock()
 		shared.err = withSpare(func() (err error) {
-			shared.scan, err = newScan()
+			shared.scan, scans.tagged, err = newScan(scans.tagged)
+			if ownTag {
+				scans.tagged = nil
+			}
 			return err
 		})
 	})
 	return shared.scan, shared.err
 }
 
-func newScan() (scan, error) {
+// newScan looks at all processes. known are those that carried a tag at the look before: their
+// environment is not read again. It returns those of this look; after an error, the same.
+func newScan(known map[int]carrier) (scan, map[int]carrier, error) {
 	all, err := processes()
 	if err != nil {
-		return scan{}, err
+		return scan{}, known, err
 	}
-	s := scan{all: all, tags: make(map[int]string)}
-	for _, p := range all {
-		tag, ok, err := tagOf(p.PID)
-		if err != nil {
-			return scan{}, err
+	s, tagged := scan{all: all, tags: make(map[int]string, len(known))}, make(map[int]carrier, len(known))
+	for i := range all {
+		p := &all[i]
+		c, ok := known[p.PID]
+		if !ok || c.start != p.Start {
+			if p.KernelThread() || p.Ended() {
+				continue // neither has an environment
+			}
+			c.start = p.Start
+			if c.tag, ok, err = tagOf(p.PID); err != nil {
+				return scan{}, known, err
+			}
 		}
 		if ok {
-			s.tags[p.PID] = tag
+			s.tags[p.PID], tagged[p.PID] = c.tag, c
 		}
 	}
-	return s, nil
+	return s, tagged, nil
 }

@@ -40,3 +40,23 @@ func TestNobodyIsARelativeByHavingNoTag(t *testing.T) {
 		t.Errorf("%v", list)
 	}
 }
+
+func TestATagThatWasSeenIsRememberedForTheSameProcess(t *testing.T) {
+	self, err := proc.ReadStat(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for start, remembered := range map[uint64]bool{self.Start: true, self.Start + 1: false} {
+		seen, tagged, err := newScan(map[int]carrier{self.PID: {start, "seen before"}, 1 << 30: {1, "ended"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, again := tagged[self.PID]
+		if got := seen.tags[self.PID]; (got == "seen before") != remembered || again != remembered {
+			t.Errorf("started at %d: the tag is %q", start, got)
+		}
+		if _, ok := tagged[1<<30]; ok {
+			t.Error("a process that has ended is remembered")
+		}
+	}
+}
