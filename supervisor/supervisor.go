@@ -3,8 +3,8 @@
 //
 // It owns every worker's lifecycle and the change in progress. It guarantees that at most one
 // change runs at a time, that a generation meets its first real connection only after it has proved
-// itself, that whatever dies is started again from the plan of its own generation, and that every
-// step is in the state file before the next begins.
+// itself, that whatever dies is started again from the plan of its own generation, and that a step
+// which changes something is in the state file before it begins.
 //
 // It does not know what a release looks like, how a gate turns, or what a config file says:
 // packages releases, socket and config do, and daemon joins them.
