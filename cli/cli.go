@@ -150,6 +150,9 @@ const appHelp = `{{.Description}}
 COMMANDS
 {{range .VisibleCommands}}   {{printf "%-10s" .Name}}  {{.Usage}}
 {{end}}
+SEVERAL HOSTS
+   @ENV COMMAND   deploy, switch, rollback, status, logs, ... on all hosts of an environment: superctl @ENV --help
+
 OPTIONS
    --app NAME     the app, if the machine has several ($SUPERCTL_APP)
    --config FILE  the config file, if it is not /etc/superctl/APP.toml ($SUPERCTL_CONFIG)

@@ -13,6 +13,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/fleetcommand"
 	"superctl/config"
 	"superctl/releases"
 )
@@ -29,8 +30,11 @@ func (c *command) complete(words []string) {
 		return
 	}
 	t := completion{app: c.app()}
-	last := words[len(words)-1]
-	for _, candidate := range t.candidates(words[:len(words)-1], last) {
+	last, before := words[len(words)-1], words[:len(words)-1]
+	if target, rest, found := fleetcommand.TargetOf(append([]string{"superctl"}, before...)); found {
+		t.app, t.fleet, before = fleetcommand.App(target, fleetcommand.Options{}), &target, rest[1:]
+	}
+	for _, candidate := range t.candidates(before, last) {
 		if strings.HasPrefix(candidate, last) {
 			fmt.Fprintln(c.stdout, candidate)
 		}
@@ -40,7 +44,8 @@ func (c *command) complete(words []string) {
 // completion is the parsed command line before the cursor.
 type completion struct {
 	app                 *cli.App
-	cmd                 *cli.Command // nil if no command is completion yet
+	cmd                 *cli.Command // nil if no command is complete yet
+	fleet               *fleetcommand.Target
 	configFile, appName string
 }
 
@@ -74,8 +79,12 @@ func (t *completion) candidates(before []string, last string) []string {
 	switch {
 	case strings.HasPrefix(last, "-"):
 		return t.options()
+	case t.cmd == nil && t.fleet == nil:
+		return append(commandNames(t.app), fleetcommand.Words(last, t.configFile)...)
 	case t.cmd == nil:
 		return commandNames(t.app)
+	case t.fleet != nil:
+		return nil // a file, or the name of a release on other hosts
 	}
 	return t.arguments()
 }
@@ -109,6 +118,8 @@ func commandNames(app *cli.App) (list []string) {
 // values returns the candidates for the value of an option.
 func (t *completion) values(option string) []string {
 	switch option {
+	case "without":
+		return t.fleet.Hosts(t.configFile)
 	case "app":
 		return config.Apps()
 	case "release":

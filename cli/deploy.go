@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,14 +32,15 @@ func (c *command) deployCommand() *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
 		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--older] [--force] [--json]",
+			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--older] [--force] [--dry-run] " +
+			"[--json]",
 		Description: `Runs superctl install, switch and prune as one change with one outcome. Installs nothing if the
 daemon does not answer or another change is in progress. A release that the switch refuses stays
-installed.
+installed. --dry-run fetches and checks the bundle, and installs nothing.
 
    superctl deploy shop-1.2.tar.zst
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
-		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), commandline.ForceFlag())...),
+		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), commandline.ForceFlag(), dryRunFlag())...),
 		Action: func(cc *cli.Context) error {
 			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
@@ -73,7 +75,9 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	}
 	show := c.progress(cc)
 	ask := c.prompt(ctx, cc, req)
-	out, err := c.runDeploy(ask, conf, daemonClient, bundleRequest{cc.Args().First(), cc.Bool("older")}, req, show)
+	out, err := c.runDeploy(ask, conf, daemonClient, bundleRequest{
+		word: cc.Args().First(), older: cc.Bool("older"), dryRun: req.DryRun,
+	}, req, show)
 	show.end()
 	if err != nil {
 		return err
@@ -99,10 +103,11 @@ func checkIdle(ctx context.Context, daemonClient *control.Client, run string) er
 	return nil
 }
 
-// bundleRequest is the bundle that a deploy installs.
+// bundleRequest is the bundle that a command installs.
 type bundleRequest struct {
-	word  string // a file or a URL
-	older bool   // accept a bundle older than an installed one
+	word   string // a file or a URL
+	older  bool   // accept a bundle older than an installed one
+	dryRun bool   // check it and install nothing
 }
 
 // runDeploy installs, switches and prunes. It returns an error if the deploy had no outcome.
@@ -111,7 +116,7 @@ func (c *command) runDeploy(
 	show *progress,
 ) (*deployOutcome, error) {
 	began, ctx := c.now(), ask.ctx
-	made, err := c.install(ctx, conf, wanted.word, wanted.older, show)
+	made, err := c.install(ctx, conf, wanted, show)
 	if err != nil {
 		return nil, err
 	}
@@ -120,10 +125,13 @@ func (c *command) runDeploy(
 		steps = append(steps, api.Step{Name: s.Name, Began: s.Began, Seconds: s.Seconds, Detail: s.Detail})
 	}
 	out := &deployOutcome{Installed: made.Changed, Bundle: made.Bundle, Pruned: []string{}}
-	if made.Result != api.Done {
-		out.Outcome = notInstalled(ctx, daemonClient, made)
+	switch {
+	case made.Result != api.Done, req.DryRun && made.New:
+		if out.Outcome, err = notInstalled(ctx, daemonClient, made, req); err != nil {
+			return nil, err
+		}
 		out.Started = began
-	} else {
+	default:
 		req.Release = made.Release
 		switched, err := ask.change(daemonClient, req, show.event)
 		if err != nil {
@@ -132,7 +140,7 @@ func (c *command) runDeploy(
 		out.Outcome = *switched
 	}
 	out.Kind, out.Steps, out.Warnings = "deploy", append(steps, out.Steps...), append(made.Warnings, out.Warnings...)
-	if out.Result == api.Done {
+	if out.Result == api.Done && !out.DryRun {
 		pruneStep(ctx, conf, out, show, c.now)
 	}
 	out.Changed = out.Changed || out.Installed
@@ -140,18 +148,31 @@ func (c *command) runDeploy(
 	return out, nil
 }
 
-// notInstalled returns the outcome of a deploy whose install has failed.
-func notInstalled(ctx context.Context, daemonClient *control.Client, made *installOutcome) api.Outcome {
+// notInstalled returns the outcome of a deploy whose install has failed, or of a dry run that has
+// found nothing against the install.
+func notInstalled(
+	ctx context.Context, daemonClient *control.Client, made *installOutcome, req api.Request,
+) (api.Outcome, error) {
 	out := api.Outcome{
 		Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log,
+		DryRun: req.DryRun,
 	}
 	if len(made.Log) > 0 {
 		out.Culprit = api.Check
 	}
-	if st, err := daemonClient.Status(ctx); err == nil {
+	st, err := daemonClient.Status(ctx)
+	if err == nil {
 		out.Previous, out.Generation = st.Release, st.Generation
 	}
-	return out
+	if !req.DryRun || out.Result != api.Done {
+		return out, nil
+	}
+	if live := cmp.Or(st.Release, api.NoRelease); req.Expect != "" && req.Expect != live {
+		out.Result, out.Error = api.Aborted, fmt.Sprintf("%s is live, and not %s", live, req.Expect)
+		return out, err
+	}
+	out.Changed = true
+	return out, err
 }
 
 // switchError returns the error of a deploy whose release is installed and whose switch had no

@@ -110,8 +110,7 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 		}
 		t.Row(
 			number, terminal.Age(pr.now(), o.Started), o.Kind, terminal.Dash(o.Previous), terminal.Dash(o.Release),
-			terminal.Dash(commits(&o)),
-			resultText(p, o.Result), terminal.Seconds(o.Seconds), o.By(o.Who),
+			terminal.Dash(commits(&o)), resultText(p, o.Result), terminal.Seconds(o.Seconds), byWhom(&o),
 		)
 		if o.Error != "" {
 			t.Row("", "  "+p.Red(o.Error))
@@ -129,6 +128,14 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 	t.Write(out, "")
 	_, err := pr.stdout.Write(out.Bytes())
 	return err
+}
+
+// byWhom returns who requested a change, and the run that it belonged to.
+func byWhom(o *api.Outcome) string {
+	if o.Run == "" {
+		return o.By(o.Who)
+	}
+	return o.By(o.Who) + ", run " + o.Run
 }
 
 func resultText(p terminal.Palette, r api.Result) string {

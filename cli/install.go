@@ -43,6 +43,8 @@ type installOutcome struct {
 	Error    string         `json:"error,omitempty"`
 	Log      []string       `json:"log,omitempty"` // the last lines of the bundle's check
 	Warnings []string       `json:"warnings,omitempty"`
+	// New says that a dry run has found no release of this bundle.
+	New bool `json:"-"`
 }
 
 func (c *command) installCommand() *cli.Command {
@@ -71,7 +73,7 @@ the keys that must have signed the bundle.
 			ctx, stop := commandline.Interruptible()
 			defer stop()
 			show := c.progress(cc)
-			out, err := c.install(ctx, conf, cc.Args().First(), cc.Bool("older"), show)
+			out, err := c.install(ctx, conf, bundleRequest{word: cc.Args().First(), older: cc.Bool("older")}, show)
 			show.end()
 			if err != nil {
 				return err
@@ -87,20 +89,21 @@ func olderFlag() cli.Flag {
 
 // install installs a bundle. It returns an error only if the install could not begin.
 func (c *command) install(
-	ctx context.Context, conf *config.Config, word string, older bool, show *progress,
+	ctx context.Context, conf *config.Config, wanted bundleRequest, show *progress,
 ) (*installOutcome, error) {
 	began := c.now()
 	opt, err := installOptions(conf)
 	if err != nil {
 		return nil, err
 	}
-	opt.Event, opt.Older = show.install, older
-	r, err := install.Install(ctx, word, opt)
+	opt.Event, opt.Older, opt.DryRun = show.install, wanted.older, wanted.dryRun
+	r, err := install.Install(ctx, wanted.word, opt)
 	out := &installOutcome{
 		Kind: "install", Changed: r.Changed, Result: api.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle,
 		Tree:  r.Tree,
 		Steps: slices.Concat([]install.Step{}, r.Steps), Seconds: c.now().Sub(began).Seconds(), Warnings: r.Warnings,
 	}
+	out.New = err == nil && wanted.dryRun && !r.There
 	if m := r.Manifest; m != nil {
 		out.Name, out.Commit = m.Name, m.Commit
 		out.Warnings = append(out.Warnings, missingProcesses(conf, m.Processes)...)

@@ -16,7 +16,7 @@ import (
 func (c *command) logsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "logs", Usage: "show the output of the workers",
-		UsageText: "superctl logs [-f] [-n COUNT] [--process NAME] [--release NAME]",
+		UsageText: "superctl logs [-f] [-n COUNT] [--process NAME] [--release NAME] [--heartbeat DURATION] [--json]",
 		Description: `Shows the newest lines of the workers' stdout and stderr that the daemon keeps in memory. The
 journal has all lines, with the fields SUPERCTL_RELEASE, SUPERCTL_PROCESS, SUPERCTL_GENERATION and
 SUPERCTL_INSTANCE.
@@ -31,6 +31,7 @@ SUPERCTL_INSTANCE.
 			&cli.IntFlag{Name: "n", Aliases: []string{"lines"}, Value: 50, Usage: "show the newest `COUNT` lines"},
 			&cli.StringFlag{Name: "process", Usage: "show only the process `NAME`"},
 			&cli.StringFlag{Name: "release", Usage: "show only the release `NAME`"},
+			heartbeatFlag(),
 		},
 		Action: c.logs,
 	}
@@ -49,6 +50,12 @@ func (c *command) logs(cc *cli.Context) error {
 	}
 	ctx, stop := commandline.Interruptible()
 	defer stop()
+	if heartbeat := cc.Duration("heartbeat"); heartbeat > 0 {
+		go func() { // ends with the process: a read cannot be interrupted
+			wordOf(cc.App.Reader, heartbeat)
+			stop()
+		}()
+	}
 	p := terminal.PaletteFor(c.stdout)
 	q := api.LogQuery{
 		Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),

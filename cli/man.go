@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/cli/commandline"
+	"superctl/cli/fleetcommand"
 )
 
 // manArg is the hidden command that prints the manual page. The packages use it.
@@ -37,10 +38,16 @@ const manEnd = `
 **5**
 : the release failed its probation; the previous release is live again
 
+**6**
+: only of a fleet: done, but a host is behind; or the hosts run different releases
+
 # ENVIRONMENT
 
 **SUPERCTL_APP**, **SUPERCTL_CONFIG**
 : defaults of **--app** and **--config**
+
+**SUPERCTL_SSH**
+: the ssh command for several hosts, such as ssh -F ./ssh_config
 
 **SUPERCTL_CACHE**
 : the cache directory of superctl build
@@ -52,6 +59,9 @@ const manEnd = `
 
 **/etc/superctl/APP.toml**
 : the config of an app; /usr/share/doc/superctl/docs/config.md explains each key
+
+**superctl.fleet.toml**
+: the hosts of each environment, here or in a directory above
 
 **/var/lib/superctl/APP**
 : state and history
@@ -74,12 +84,25 @@ func man(app *cli.App) []byte {
 	b.WriteString("\n# OPTIONS\n\n")
 	optionsOf(&b, app.Flags)
 	b.WriteString("\n# COMMANDS\n")
-	for _, c := range app.Commands {
-		fmt.Fprintf(&b, "\n## %s - %s\n\n    %s\n\n%s\n\n", c.Name, c.Usage, c.UsageText, paragraphs(c.Description))
-		optionsOf(&b, c.Flags)
-	}
+	commandsOf(&b, app.Commands)
+	several := fleetApp()
+	fmt.Fprintf(&b, "\n# COMMANDS FOR SEVERAL HOSTS\n\n%s\n", paragraphs(several.Description))
+	commandsOf(&b, several.Commands)
 	b.WriteString(manEnd)
 	return md2man.Render([]byte(b.String()))
+}
+
+// fleetApp returns the commands of a fleet whose name does not matter.
+func fleetApp() *cli.App {
+	target, _, _ := fleetcommand.TargetOf([]string{"superctl", "@ENV"})
+	return fleetcommand.App(target, fleetcommand.Options{})
+}
+
+func commandsOf(b *strings.Builder, commands []*cli.Command) {
+	for _, c := range commands {
+		fmt.Fprintf(b, "\n## %s - %s\n\n    %s\n\n%s\n\n", c.Name, c.Usage, c.UsageText, paragraphs(c.Description))
+		optionsOf(b, c.Flags)
+	}
 }
 
 // paragraphs converts a help text to Markdown: indented lines become code, and characters with a

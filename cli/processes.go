@@ -57,7 +57,7 @@ lost.
 func (c *command) scaleCommand() *cli.Command {
 	return &cli.Command{
 		Name: "scale", Usage: "change the number of instances of a process",
-		UsageText: "superctl scale PROCESS=N [PROCESS=N ...] | --reset [--json]",
+		UsageText: "superctl scale PROCESS=N [PROCESS=N ...] | --reset [--run ID [--by NAME]] [--json]",
 		Description: `Runs N instances of a process instead of the number in the config. The number stays in force over
 switches, reloads and restarts of the daemon, until the next scale or scale --reset. New instances
 are checked before they get requests; surplus instances finish their requests. superctl status shows
@@ -65,9 +65,14 @@ the wanted and the actual number.
 
    superctl scale web=8 worker=4
    superctl scale --reset                   use the numbers in the config (also: scale --config)`,
-		Flags: []cli.Flag{commandline.JSONFlag(), &cli.BoolFlag{Name: "reset", Usage: "use the numbers in the config again"}},
+		Flags: append(runFlags(), commandline.JSONFlag(), &cli.BoolFlag{
+			Name: "reset", Usage: "use the numbers in the config again",
+		}),
 		Action: func(cc *cli.Context) error {
-			req := api.Request{Kind: api.Scale}
+			req, err := changeRequest(cc, api.Scale)
+			if err != nil {
+				return err
+			}
 			if cc.Bool("reset") {
 				if err := commandline.Arguments(cc, 0, 0); err != nil {
 					return err
@@ -77,7 +82,6 @@ the wanted and the actual number.
 			if err := commandline.Arguments(cc, 1, 100); err != nil {
 				return err
 			}
-			var err error
 			if req.Instances, err = parseInstances(cc.Args().Slice()); err != nil {
 				return commandline.Usagef("scale: %w", err)
 			}
@@ -109,24 +113,24 @@ func parseInstances(words []string) (map[string]int, error) {
 func (c *command) pauseCommand() *cli.Command {
 	return &cli.Command{
 		Name: "pause", Usage: "stop a background process until it is resumed",
-		UsageText: "superctl pause PROCESS [--json]",
+		UsageText: "superctl pause PROCESS [--run ID [--by NAME]] [--json]",
 		Description: `Lets the workers of a background process finish their tasks and starts none until superctl resume.
 The pause stays in force over switches and restarts of the daemon. A process with listeners cannot
 be paused.
 
    superctl pause worker`,
-		Flags:  []cli.Flag{commandline.JSONFlag()},
+		Flags:  append(runFlags(), commandline.JSONFlag()),
 		Action: c.onProcess(api.Pause),
 	}
 }
 
 func (c *command) resumeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "resume", Usage: "start a paused process", UsageText: "superctl resume PROCESS [--json]",
+		Name: "resume", Usage: "start a paused process", UsageText: "superctl resume PROCESS [--run ID [--by NAME]] [--json]",
 		Description: `Starts the workers of a process that superctl pause stopped, with the live release.
 
    superctl resume worker`,
-		Flags:  []cli.Flag{commandline.JSONFlag()},
+		Flags:  append(runFlags(), commandline.JSONFlag()),
 		Action: c.onProcess(api.Resume),
 	}
 }
@@ -136,7 +140,12 @@ func (c *command) onProcess(kind api.Kind) cli.ActionFunc {
 		if err := commandline.Arguments(cc, 1, 1); err != nil {
 			return err
 		}
-		return c.change(cc, api.Request{Kind: kind, Process: cc.Args().First()})
+		req, err := changeRequest(cc, kind)
+		if err != nil {
+			return err
+		}
+		req.Process = cc.Args().First()
+		return c.change(cc, req)
 	}
 }
 

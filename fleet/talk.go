@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,20 @@ func send(w *io.PipeWriter, words <-chan string, every time.Duration) {
 			return
 		}
 	}
+}
+
+// Attend is Run for a command with --heartbeat that ends with its stdin: on its host it ends soon
+// after ctx, this process or the cable does. Attend adds the option.
+func Attend(ctx context.Context, t Transport, host string, c Call) error {
+	limits := Limits{}.withDefaults()
+	stdin, w := io.Pipe()
+	c.Stdin, c.Args = stdin, append(slices.Clone(c.Args), "--heartbeat", limits.Dead.String())
+	sending := make(chan struct{})
+	go func() { send(w, nil, limits.Beat); close(sending) }()
+	err := t.Run(ctx, host, c)
+	_ = stdin.Close() // of a pipe: it does not fail
+	<-sending
+	return err
 }
 
 // hold runs a command that reads words from its stdin and writes to stdout, until it ends.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"sync"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/fleet"
-	"superctl/plain"
 )
 
 // lookTime is how long a command waits for the answers of all hosts.
@@ -122,71 +120,6 @@ func (c *command) historyCommand() *cli.Command {
 	}
 }
 
-func (c *command) logsCommand() *cli.Command {
-	return &cli.Command{
-		Name: "logs", Usage: "show the output of the workers of all hosts",
-		UsageText: "superctl @ENV logs [-f] [-n COUNT] [--process NAME] [--release NAME]",
-		Description: `Shows the newest lines of each host, and with -f the new ones as they come, with the host before each.
-
-   superctl @production logs -f --process web`,
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "f", Aliases: []string{"follow"}, Usage: "also show new lines, until Ctrl-C"},
-			&cli.IntFlag{Name: "n", Aliases: []string{"lines"}, Value: 50, Usage: "show the newest `COUNT` lines of each host"},
-			&cli.StringFlag{Name: "process", Usage: "show only the process `NAME`"},
-			&cli.StringFlag{Name: "release", Usage: "show only the release `NAME`"},
-		},
-		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
-			args := []string{"logs", "-n", strconv.Itoa(cc.Int("n"))}
-			if cc.Bool("f") {
-				args = append(args, "-f")
-			}
-			for _, name := range []string{"process", "release"} {
-				if value := cc.String(name); value != "" {
-					args = append(args, "--"+name, value)
-				}
-			}
-			return c.onAll(ctx, args, nil)
-		}),
-	}
-}
-
-func (c *command) execCommand() *cli.Command {
-	return &cli.Command{
-		Name: "exec", Usage: "run a command in the live release of each host",
-		UsageText: "superctl @ENV exec [--] COMMAND [ARGUMENTS]",
-		Description: `Runs COMMAND in the live release of each host, all at once, with the host before each line of its
-output. With one host, input and output are those of COMMAND. The exit code is the greatest of all.
-
-   superctl @production exec python manage.py showmigrations
-   superctl @production:web1 exec python manage.py shell`,
-		Action: c.action(1, -1, func(ctx context.Context, cc *cli.Context) error {
-			return c.onAll(ctx, append([]string{"exec", "--"}, cc.Args().Slice()...), c.stdin)
-		}),
-	}
-}
-
-// onAll runs a command on all hosts at once and prints what it writes. Stdin is for one host only.
-func (c *command) onAll(ctx context.Context, args []string, stdin io.Reader) error {
-	var lock sync.Mutex
-	errs := make([]error, len(c.hosts))
-	var done sync.WaitGroup
-	for i, host := range c.hosts {
-		call := fleet.Call{Args: args, Deaf: true}
-		out, errOut := c.prefixed(host, c.stdout, &lock), c.prefixed(host, c.stderr, &lock)
-		call.Stdout, call.Stderr = out, errOut
-		if len(c.hosts) == 1 {
-			call.Stdin, call.Stdout, call.Stderr = stdin, terminal.Raw(c.stdout), terminal.Raw(c.stderr)
-		}
-		done.Go(func() {
-			errs[i] = c.ssh.Run(ctx, host, call)
-			out.flush()
-			errOut.flush()
-		})
-	}
-	done.Wait()
-	return c.worst(ctx, errs)
-}
-
 // oneByOne runs a command on all hosts at once, and prints what it wrote host by host.
 func (c *command) oneByOne(ctx context.Context, args []string) error {
 	outputs, errs := c.outputs(ctx, args)
@@ -247,66 +180,28 @@ func (c *command) jsonOfAll(ctx context.Context, args []string) error {
 	return errors.Join(terminal.WriteJSON(c.stdout, values), c.worst(ctx, errs))
 }
 
-// hostWriter writes whole lines with the name of a host before each.
-type hostWriter struct {
-	prefix string
-	out    io.Writer
-	lock   *sync.Mutex // of all hosts
-	rest   []byte      // of an unfinished line
-}
-
-func (c *command) prefixed(host string, out io.Writer, lock *sync.Mutex) *hostWriter {
-	width := 0
-	for _, h := range c.hosts {
-		width = max(width, terminal.Width(h))
-	}
-	prefix := terminal.PaletteFor(out).Dim(fmt.Sprintf("%-*s |", width, host)) + " "
-	return &hostWriter{prefix: prefix, out: out, lock: lock}
-}
-
-// Write prints the lines that are complete.
-func (w *hostWriter) Write(p []byte) (int, error) {
-	w.rest = append(w.rest, p...)
-	for {
-		i := bytes.IndexByte(w.rest, '\n')
-		if i < 0 {
-			return len(p), nil
-		}
-		w.line(w.rest[:i])
-		w.rest = w.rest[i+1:]
-	}
-}
-
-// flush prints an unfinished line.
-func (w *hostWriter) flush() {
-	if len(w.rest) > 0 {
-		w.line(w.rest)
-		w.rest = nil
-	}
-}
-
-func (w *hostWriter) line(text []byte) {
-	w.lock.Lock()
-	defer w.lock.Unlock()
-	fmt.Fprintf(w.out, "%s%s\n", w.prefix, plain.Text(string(text)))
-}
-
 func (c *command) lockCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lock", Usage: "keep changes away from all hosts, until Ctrl-C",
-		UsageText: "superctl @ENV lock --why TEXT",
+		UsageText: "superctl @ENV lock --why TEXT [--json]",
 		Description: `Takes the lease of every host. Meanwhile other changes and runs are refused, and are told who has the
 hosts and why. The lease ends with this command.
 
    superctl @production lock --why "moving the database"`,
-		Flags: []cli.Flag{&cli.StringFlag{Name: "why", Usage: "the `TEXT` that others are told", Required: true}},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "why", Usage: "the `TEXT` that others are told", Required: true}, commandline.JSONFlag(),
+		},
 		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
-			err := fleet.Hold(ctx, fleet.Plan{
-				Run: newRun(c.now()), By: operator(), Why: cc.String("why"), Hosts: c.hosts, Canary: c.canary(),
+			run := newRun(c.now())
+			return fleet.Hold(ctx, fleet.Plan{
+				Run: run, By: operator(), Why: cc.String("why"), Hosts: c.hosts, Canary: c.canary(),
 			}, c.ssh, fleet.Limits{}, func() {
+				if cc.Bool("json") {
+					_ = writeLine(c.stdout, map[string]any{"locked": true, "run": run, "hosts": c.hosts})
+					return
+				}
 				fmt.Fprintf(c.stderr, "%s: locked on %s, until Ctrl-C\n", c.app(), hostCount(len(c.hosts)))
 			})
-			return err
 		}),
 	}
 }

@@ -57,6 +57,10 @@ func TestDeploysWithoutANetworkLoseNoRequest(t *testing.T) {
 		t.Errorf("without a daemon there is %s", listed(t, a))
 	}
 	a.Start("")
+	if d := offline(t, a, 0, "deploy", files["1.0"], "--dry-run"); !d.Changed || d.Installed || d.Release != "1.0" ||
+		listed(t, a) != ".superctl" { // which has the lock
+		t.Errorf("a dry run: %+v, and there is %s", d, listed(t, a))
+	}
 	if d := offline(t, a, 0, "deploy", files["1.0"]); !d.Changed || !d.Installed || d.Outcome != "done" ||
 		d.Release != "1.0" || d.Kind != "deploy" || d.Bundle == "" {
 		t.Fatalf("%+v", d)

@@ -122,6 +122,19 @@ func Load(ctx context.Context, name string, o Options) (*Fleet, error) {
 	return f, f.complete(d, &t)
 }
 
+// Fleets returns the names of the fleets in the file that Load reads.
+func Fleets(o Options) ([]string, error) {
+	path, err := o.find("")
+	if err != nil {
+		return nil, err
+	}
+	d, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(d.Fleet)), nil
+}
+
 // find returns the file that holds the fleets.
 func (o *Options) find(name string) (string, error) {
 	if o.Path != "" {

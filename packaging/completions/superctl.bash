@@ -1,10 +1,17 @@
 # bash completion for superctl: /usr/share/bash-completion/completions/superctl
 _superctl() {
-	local IFS=$'\n' cur=${COMP_WORDS[COMP_CWORD]}
-	# bash takes = for a word of its own: superctl scale web=4
-	[[ $cur == = || ${COMP_WORDS[COMP_CWORD - 1]} == = ]] && return
+	local IFS=$' \t\n' words=() line=${COMP_LINE:0:COMP_POINT} cur=${COMP_WORDS[COMP_CWORD]} prefix i
+	# bash takes = @ and : for words of their own: superctl @production:web1, scale web=4
+	read -ra words <<<"$line"
+	[[ $line != *[[:space:]] ]] || words+=("")
+	[[ $cur != [=@:] ]] || cur=
+	prefix=${words[-1]%"$cur"}
+	IFS=$'\n'
 	# shellcheck disable=SC2207 # one word a line
-	COMPREPLY=($("${COMP_WORDS[0]}" __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+	COMPREPLY=($("${words[0]}" __complete "${words[@]:1}" 2>/dev/null))
+	for i in "${!COMPREPLY[@]}"; do
+		COMPREPLY[i]=${COMPREPLY[i]#"$prefix"}
+	done
 	[[ ${#COMPREPLY[@]} -ne 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 }
 # Files where superctl knows nothing.

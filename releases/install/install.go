@@ -38,6 +38,7 @@ type Options struct {
 	Keys   []bundle.Key // one of them must have signed the bundle; none = signatures are not required
 	Name   string       // required name of the bundle; "" = any
 	Older  bool         // allow a signed bundle that is older than an installed one
+	DryRun bool         // check everything that can be checked before anything is unpacked, and stop
 	Python string       // path of the interpreter; "" = the first in Search that fits
 	Search string       // directories of interpreters, like PATH
 	UserID *UserID      // of the app; nil = the user of this process
@@ -86,6 +87,7 @@ type Step struct {
 // Result is the result of an install.
 type Result struct {
 	Changed  bool
+	There    bool             // the same bundle was installed before
 	Manifest *bundle.Manifest // nil when it was not read
 	Release  string
 	Path     string
@@ -167,8 +169,10 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 		return fmt.Errorf("the directory of releases: %w", err)
 	}
 	defer in.root.Close()
-	if err := in.sweep(ctx); err != nil {
-		return fmt.Errorf("remove the leftovers of an earlier install: %w", err)
+	if !in.DryRun {
+		if err := in.sweep(ctx); err != nil {
+			return fmt.Errorf("remove the leftovers of an earlier install: %w", err)
+		}
 	}
 	if in.file, err = in.root.CreateTemp(); err != nil {
 		return fmt.Errorf("make a copy of the bundle: %w", err)
@@ -180,7 +184,7 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 	if err := in.verify(ctx, word, signature); err != nil {
 		return err
 	}
-	if there, err := in.isThere(ctx); there || err != nil {
+	if in.There, err = in.isThere(ctx); in.There || err != nil {
 		return err
 	}
 	if err := in.notOlder(); err != nil {
@@ -193,6 +197,9 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 	}
 	if text := othersMayWrite(in.Store.Dir); text != "" {
 		in.Warnings = append(in.Warnings, text)
+	}
+	if in.DryRun {
+		return in.steps(ctx, in.fit())
 	}
 	err = in.make(ctx)
 	in.close()
@@ -237,20 +244,29 @@ func othersMayWrite(dir string) string {
 	return ""
 }
 
+// phase is a step of an install and what it does.
+type phase struct {
+	name string
+	do   func(context.Context) (string, error)
+}
+
+// fit returns the steps that find out whether the release fits this machine. They change nothing.
+func (in *install) fit() []phase { return []phase{{"platform", in.platform}, {"space", in.space}} }
+
 // make builds the release. in.hidden is set as soon as there is a directory to remove.
 func (in *install) make(ctx context.Context) error {
-	for _, s := range []struct {
-		name string
-		do   func(context.Context) (string, error)
-	}{
-		{"platform", in.platform},
-		{"space", in.space},
+	return in.steps(ctx, append(in.fit(), []phase{
 		{"unpack", in.unpack},
 		{"virtualenv", in.virtualenv},
 		{"compile", in.compile},
 		{"smoke", in.smoke},
 		{"finish", in.finish},
-	} {
+	}...))
+}
+
+// steps runs steps until one fails.
+func (in *install) steps(ctx context.Context, list []phase) error {
+	for _, s := range list {
 		if err := in.step(ctx, s.name, s.do); err != nil {
 			return err
 		}

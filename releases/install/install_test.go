@@ -564,3 +564,22 @@ func TestVariablesOfTheBuildDoNotReachWorkers(t *testing.T) {
 		t.Error(r.Warnings)
 	}
 }
+
+func TestADryRunChecksABundleAndLeavesNothing(t *testing.T) {
+	o := options(t)
+	o.DryRun = true
+	path := filepath.Join(t.TempDir(), "b")
+	shop(t).write(t, path, nil)
+	before := names(t, o)
+	r, err := Install(t.Context(), path, o)
+	if err != nil || r.Changed || r.There || r.Release != "1.0" || len(r.Steps) != 4 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if after := names(t, o); after != before && after != ".superctl" {
+		t.Errorf("the directory of releases has %q, and had %q", after, before)
+	}
+	shop(t).write(t, path, func(m *bundle.Manifest) { m.Python.Version = "2.7" })
+	if _, err := Install(t.Context(), path, o); err == nil || !strings.Contains(err.Error(), "2.7") {
+		t.Errorf("for another Python: %v", err)
+	}
+}
