@@ -23,8 +23,9 @@ func heartbeatFlag() cli.Flag {
 }
 
 // wordOf returns the first line of in that is not a sign of life, and "" at its end or after a
-// silence of heartbeat; 0 = any silence. It leaves a goroutine that reads until in ends.
-func wordOf(in io.Reader, heartbeat time.Duration) string {
+// silence of heartbeat; 0 = any silence. It calls answer for each sign of life, and leaves a goroutine
+// that reads until in ends.
+func wordOf(in io.Reader, heartbeat time.Duration, answer func()) string {
 	lines := make(chan string)
 	enough := make(chan struct{})
 	defer close(enough)
@@ -48,6 +49,7 @@ func wordOf(in io.Reader, heartbeat time.Duration) string {
 			if !more || line != stillHere {
 				return line
 			}
+			answer()
 		case <-silent:
 			return ""
 		}

@@ -38,8 +38,13 @@ func TestASilentClientCountsAsGone(t *testing.T) {
 					}
 					_, _ = io.WriteString(out, one.then)
 				}()
-				if word := wordOf(in, one.heartbeat); word != one.want || time.Since(began) != one.after {
+				answers := 0
+				word := wordOf(in, one.heartbeat, func() { answers++ })
+				if word != one.want || time.Since(began) != one.after {
 					t.Errorf("%q after %s", word, time.Since(began))
+				}
+				if (answers > 0) != (one.beats > 0) {
+					t.Errorf("%d answers to signs of life every %s", answers, one.beats)
 				}
 			})
 		})

@@ -53,7 +53,7 @@ func (c *command) lock(cc *cli.Context) error {
 	ctx, release := context.WithCancel(ctx)
 	defer release()
 	go func() { // ends with the process: a read cannot be interrupted
-		wordOf(cc.App.Reader, cc.Duration("heartbeat"))
+		wordOf(cc.App.Reader, cc.Duration("heartbeat"), func() {})
 		release()
 	}()
 	return daemonClient.Lock(ctx, l, func() {

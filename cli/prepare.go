@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -66,6 +67,8 @@ func prepareFrom(cc *cli.Context) (time.Duration, error) {
 // standard input. It reads from the beginning: a caller that is gone must not start anything.
 type prompt struct {
 	*command
+	line   sync.Mutex      // held while a line of JSON is printed
+	over   bool            // guarded by line: what is printed next is the outcome
 	ctx    context.Context //nolint:containedctx // it is the lifetime of the change, not of one call
 	cancel context.CancelCauseFunc
 	word   chan string // the first line of standard input; "" = it ended
@@ -81,7 +84,7 @@ func (c *command) prompt(ctx context.Context, cc *cli.Context, req api.Request) 
 		return p
 	}
 	go func() { // ends with the process: a read cannot be interrupted
-		word := wordOf(cc.App.Reader, cc.Duration("heartbeat"))
+		word := wordOf(cc.App.Reader, cc.Duration("heartbeat"), p.answer)
 		if p.word <- word; word != goWord {
 			p.cancel(errNoWord)
 		}
@@ -93,6 +96,7 @@ func (c *command) prompt(ctx context.Context, cc *cli.Context, req api.Request) 
 func (p *prompt) change(
 	daemonClient *control.Client, req api.Request, event func(api.Event),
 ) (*api.Outcome, error) {
+	defer p.end()
 	began := p.now()
 	asking, asked := context.WithCancel(p.ctx)
 	passed := make(chan struct{})
@@ -118,6 +122,22 @@ func (p *prompt) change(
 	return out, err
 }
 
+// answer shows a client of --json that it is still connected: it asks before it gives the word.
+func (p *prompt) answer() {
+	if p.json {
+		p.jsonLine(struct {
+			Waiting bool `json:"waiting"`
+		}{true})
+	}
+}
+
+// end has all that is printed from now on belong to the outcome.
+func (p *prompt) end() {
+	p.line.Lock()
+	defer p.line.Unlock()
+	p.over = true
+}
+
 // say prints that the change is ready.
 func (p *prompt) say(release string) {
 	if !p.json {
@@ -130,9 +150,14 @@ func (p *prompt) say(release string) {
 	}{true, release})
 }
 
-// jsonLine prints a line of JSON before the outcome of a prepared change: an event, or that it is
-// ready.
+// jsonLine prints a line of JSON before the outcome of a prepared change: an event, an answer, or that
+// it is ready.
 func (p *prompt) jsonLine(v any) {
+	p.line.Lock()
+	defer p.line.Unlock()
+	if p.over {
+		return
+	}
 	if line, err := json.Marshal(v); err == nil {
 		_ = terminal.WriteJSONLine(p.stdout, line) // the outcome follows, and fails likewise
 	}

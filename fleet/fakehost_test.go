@@ -202,6 +202,9 @@ func (s *fakeSession) word(heartbeat time.Duration, more <-chan time.Time) strin
 		case line := <-s.in:
 			if line == "wait" {
 				silent.Reset(heartbeat)
+				if s.answers {
+					s.print(map[string]any{"waiting": true})
+				}
 				continue
 			}
 			return line
@@ -255,6 +258,7 @@ func (s *fakeSession) outcome(o api.Outcome) error {
 // prepared is switch or rollback with --prepare.
 func (s *fakeSession) prepared(release string, flags fakeFlags) error {
 	h := s.host
+	s.answers = true
 	ch := &fakeChange{run: flags["--run"], release: release, step: "resolve", back: make(chan struct{}), gone: make(chan struct{})}
 	if flags["--prepare"] == "" || flags["--json"] == "" || flags["--by"] == "" {
 		s.fleet.t.Errorf("%s: incomplete: %v", h.name, flags)

@@ -177,6 +177,8 @@ type fakeSession struct {
 	in    chan string
 	eof   chan struct{}
 
+	answers bool // the command answers signs of life
+
 	mu  sync.Mutex
 	out io.Writer // nil = the client does not read any more
 }
@@ -208,6 +210,9 @@ func (s *fakeSession) read(ctx context.Context, dead *signal, stdin io.Reader, s
 	for {
 		select {
 		case line, ok := <-lines:
+			if line == "go" {
+				s.fleet.event("%s word", s.host.name) // it has not arrived
+			}
 			if s.cut.raised() {
 				return
 			}

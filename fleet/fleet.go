@@ -50,6 +50,7 @@ type Limits struct {
 	Reach    time.Duration // connect to all hosts and ask their status
 	Install  time.Duration // copy a bundle and install it
 	Prepare  time.Duration // prepare on the canary host, and then on the others
+	Confirm  time.Duration // ask hosts that are ready whether they are still there
 	Turn     time.Duration // from the word to the outcome: cutover, probation and drain
 	TakeBack time.Duration // take back all hosts that have turned
 	Abort    time.Duration // until all hosts have aborted
@@ -60,7 +61,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	for at, value := range map[*time.Duration]time.Duration{
 		&l.Reach: 20 * time.Second, &l.Install: 20 * time.Minute, &l.Prepare: 10 * time.Minute, &l.Turn: 15 * time.Minute,
-		&l.TakeBack: 2 * time.Minute, &l.Abort: 20 * time.Second, &l.Beat: 3 * time.Second, &l.Dead: 10 * time.Second,
+		&l.Confirm: 10 * time.Second, &l.TakeBack: 2 * time.Minute, &l.Abort: 20 * time.Second, &l.Beat: 3 * time.Second, &l.Dead: 10 * time.Second,
 	} {
 		if *at == 0 {
 			*at = value

@@ -18,7 +18,7 @@ func (r *run) prepare() {
 }
 
 func (r *run) prepareOn(m *member) {
-	m.change = &talk{words: make(chan string, 1)}
+	m.change = newTalk()
 	r.note(m, Preparing, "")
 	args := r.command(m)
 	r.gone.Go(func() {
@@ -27,6 +27,7 @@ func (r *run) prepareOn(m *member) {
 		go func() {
 			outcome <- listen(out,
 				func(release string) { r.events <- event{kind: ready, host: m, value: release} },
+				func() { r.events <- event{kind: present, host: m} },
 				func(ev api.Event) { r.events <- event{kind: stepped, host: m, value: ev} })
 		}()
 		err := r.hold(r.ctx, m, m.change, args, w)
@@ -103,7 +104,7 @@ func (r *run) noteReady(ev event) {
 		r.abort(ExitAborted, err)
 		return
 	}
-	r.turn(r.members[:1])
+	r.confirm(r.members[:1])
 }
 
 // refusePrepared ends a run before its first word: a host has refused the change, or what was

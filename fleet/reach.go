@@ -122,7 +122,7 @@ func (r *run) lease() {
 }
 
 func (r *run) leaseOf(m *member) {
-	m.lease = &talk{words: make(chan string, 1)}
+	m.lease = newTalk()
 	args := []string{
 		"lock", "--run", r.Run, "--by", r.By, "--why", r.Why, "--heartbeat", r.limits.Dead.String(),
 	}

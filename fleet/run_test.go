@@ -250,19 +250,36 @@ func TestAllAbortWhenTheOperatorDiesBeforeTheWord(t *testing.T) {
 }
 
 func TestAllAbortWhenACableIsCutBeforeTheWord(t *testing.T) {
+	for _, when := range []string{"web3 boot", "web3 ready"} { // at "web3 ready" web2 has been ready for long
+		t.Run(when, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+				f.hosts["web3"].boot = 10 * time.Second
+				var at time.Time
+				f.aboutTo = func(what string) {
+					if what == when {
+						at = time.Now()
+						f.hosts["web2"].cutNow()
+					}
+				}
+				res := deploy(f, nil)
+				ends(t, f, res, ExitUnreachable, "1", "1", "1")
+				if took := time.Since(at); took > 20*time.Second {
+					t.Errorf("over after %s", took)
+				}
+				idle(t, f)
+			})
+		})
+	}
+}
+
+func TestACableCutBeforeTheOthersTurnTakesTheCanaryHostBack(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		var at time.Time
 		f.aboutTo = func(what string) {
-			if what == "web3 boot" {
-				at = time.Now()
+			if what == "web1 judged" {
 				f.hosts["web2"].cutNow()
 			}
 		}
-		res := deploy(f, nil)
-		ends(t, f, res, ExitUnreachable, "1", "1", "1")
-		if took := time.Since(at); took > 20*time.Second {
-			t.Errorf("over after %s", took)
-		}
+		ends(t, f, deploy(f, nil), ExitReverted, "1", "1", "1")
 		idle(t, f)
 	})
 }
@@ -360,8 +377,8 @@ func (v *View) names() (names []string) {
 func TestAHostThatDiesAfterTheWordIsBehind(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		f.aboutTo = func(what string) {
-			if what == "web1 retire" { // the word for the others is next, and does not reach web3
-				time.AfterFunc(2*time.Second-time.Millisecond, f.hosts["web3"].cutNow)
+			if what == "web3 word" {
+				f.hosts["web3"].cutNow()
 			}
 		}
 		res := deploy(f, nil)

@@ -10,6 +10,7 @@ const (
 	leasing                 // the canary host's lease, then those of the others
 	installing              // the bundle, or only the list of releases
 	preparing               // the canary host, then the others
+	confirming              // hosts that are ready are asked whether they are still there
 	turning                 // some hosts have the word
 	baking                  // the canary host is watched before the next get the word
 	returning               // hosts that have turned are taken back
@@ -29,6 +30,7 @@ const (
 	installed               // the release is on a host, or why not
 	stepped                 // a host's change has begun or ended a step
 	ready                   // a host waits for the word
+	present                 // a host that prepares or is ready has answered that it is there
 	ended                   // a host's change has ended, or its connection
 	returned                // a host was taken back, or why not
 	tidied                  // a host has removed old releases
@@ -63,51 +65,58 @@ func table() map[cell]action {
 	}
 	row(reaching, [kinds]action{
 		answered: (*run).noteStatus, leased: never, leaseEnded: never, installed: never, stepped: never, ready: never,
-		ended: never, returned: never, tidied: never, interrupted: (*run).abortInterrupted, overdue: (*run).abortOverdue,
+		present: never, ended: never, returned: never, tidied: never, interrupted: (*run).abortInterrupted,
+		overdue: (*run).abortOverdue,
 	})
 	row(leasing, [kinds]action{
 		answered: never, leased: (*run).noteLease, leaseEnded: (*run).refuseLease, installed: never, stepped: never,
-		ready: never, ended: never, returned: never, tidied: never, interrupted: (*run).abortInterrupted,
-		overdue: (*run).abortOverdue,
+		ready: never, present: never, ended: never, returned: never, tidied: never,
+		interrupted: (*run).abortInterrupted, overdue: (*run).abortOverdue,
 	})
 	row(installing, [kinds]action{
-		answered: never, leased: never, leaseEnded: (*run).refuseLease, installed: (*run).noteInstalled, stepped: never,
-		ready: never, ended: never, returned: never, tidied: never, interrupted: (*run).abortInterrupted,
-		overdue: (*run).abortOverdue,
+		answered: never, leased: never, leaseEnded: (*run).refuseLease, installed: (*run).noteInstalled,
+		stepped: never, ready: never, present: never, ended: never, returned: never, tidied: never,
+		interrupted: (*run).abortInterrupted, overdue: (*run).abortOverdue,
 	})
 	row(preparing, [kinds]action{
 		answered: never, leased: never, leaseEnded: (*run).refuseLease, installed: never, stepped: (*run).noteStep,
-		ready: (*run).noteReady, ended: (*run).refusePrepared, returned: never, tidied: never,
+		ready: (*run).noteReady, present: ignore, ended: (*run).refusePrepared, returned: never, tidied: never,
 		interrupted: (*run).abortInterrupted, overdue: (*run).abortOverdue,
+	})
+	row(confirming, [kinds]action{
+		answered: ignore, leased: never, leaseEnded: (*run).noteLeaseEnd, installed: never, stepped: (*run).noteStep,
+		ready: never, present: (*run).notePresent, ended: (*run).noteAbsent, returned: never, tidied: never,
+		interrupted: (*run).interruptConfirming, overdue: (*run).loseAbsent,
 	})
 	// From the first word on a prepared change holds its host, and the lease is not needed.
 	row(turning, [kinds]action{
 		answered: (*run).noteAnswer, leased: never, leaseEnded: ignore, installed: never, stepped: (*run).noteStep,
-		ready: never, ended: (*run).noteEnd, returned: never, tidied: never, interrupted: (*run).warnInterrupted,
-		overdue: (*run).loseTold,
+		ready: never, present: ignore, ended: (*run).noteEnd, returned: never, tidied: never,
+		interrupted: (*run).warnInterrupted, overdue: (*run).loseTold,
 	})
 	row(baking, [kinds]action{
-		answered: (*run).noteBaked, leased: never, leaseEnded: ignore, installed: never, stepped: ignore, ready: never,
-		ended: (*run).noteEnd, returned: never, tidied: never, interrupted: (*run).warnInterrupted,
-		overdue: (*run).askBaked,
+		answered: (*run).noteBaked, leased: never, leaseEnded: ignore, installed: never, stepped: ignore,
+		ready: never, present: ignore, ended: (*run).noteEnd, returned: never, tidied: never,
+		interrupted: (*run).warnInterrupted, overdue: (*run).askBaked,
 	})
 	row(returning, [kinds]action{
 		answered: ignore, leased: never, leaseEnded: ignore, installed: never, stepped: ignore, ready: ignore,
-		ended: (*run).noteEndReturning, returned: (*run).noteReturned, tidied: never, interrupted: (*run).warnInterrupted,
-		overdue: (*run).giveUpReturning,
+		present: ignore, ended: (*run).noteEndReturning, returned: (*run).noteReturned, tidied: never,
+		interrupted: (*run).warnInterrupted, overdue: (*run).giveUpReturning,
 	})
 	row(aborting, [kinds]action{
-		answered: ignore, leased: ignore, leaseEnded: (*run).noteAborted, installed: (*run).noteAborted, stepped: ignore,
-		ready: ignore, ended: (*run).noteAborted, returned: never, tidied: never, interrupted: (*run).giveUpAborting,
-		overdue: (*run).giveUpAborting,
+		answered: ignore, leased: ignore, leaseEnded: (*run).noteAborted, installed: (*run).noteAborted,
+		stepped: ignore, ready: ignore, present: ignore, ended: (*run).noteAborted, returned: never, tidied: never,
+		interrupted: (*run).giveUpAborting, overdue: (*run).giveUpAborting,
 	})
 	row(tidying, [kinds]action{
 		answered: ignore, leased: never, leaseEnded: ignore, installed: never, stepped: ignore, ready: never,
-		ended: ignore, returned: never, tidied: (*run).noteTidied, interrupted: (*run).finish, overdue: (*run).finish,
+		present: ignore, ended: ignore, returned: never, tidied: (*run).noteTidied, interrupted: (*run).finish,
+		overdue: (*run).finish,
 	})
 	row(over, [kinds]action{
 		answered: ignore, leased: ignore, leaseEnded: ignore, installed: ignore, stepped: ignore, ready: ignore,
-		ended: ignore, returned: ignore, tidied: ignore, interrupted: ignore, overdue: ignore,
+		present: ignore, ended: ignore, returned: ignore, tidied: ignore, interrupted: ignore, overdue: ignore,
 	})
 	return t
 }

@@ -16,12 +16,16 @@ import (
 // talk is the stdin of a command that waits on a host. A nil talk is that of a command which was
 // not begun.
 type talk struct {
-	words  chan string // "go"; closed = no more words
+	words  chan string // "go", or a question; closed = no more words
 	closed bool
 }
 
-// say sends a word. It does not block: there is one word at most.
+// say sends a word. It does not block: there is a question and a word at most, because the word comes
+// after the answer.
 func (t *talk) say(word string) { t.words <- word }
+
+// newTalk returns the stdin of a command that is about to begin.
+func newTalk() *talk { return &talk{words: make(chan string, 2)} }
 
 // close ends the stdin of the command, which then aborts or releases what it holds.
 func (t *talk) close() {
@@ -31,9 +35,10 @@ func (t *talk) close() {
 	}
 }
 
-// stillHere is the line that tells a waiting command that its client is alive. Without it a host
-// would notice a cut cable only when TCP gives up, after minutes or hours.
-const stillHere = "wait\n"
+// stillHere is the line that tells a waiting command that its client is alive, and which a prepared
+// change answers. Without it a host would notice a cut cable only when TCP gives up, after minutes or
+// hours.
+const stillHere = "wait"
 
 // send writes words, and signs of life between them, until the words end or the command does.
 func send(w *io.PipeWriter, words <-chan string, every time.Duration) {
@@ -41,7 +46,7 @@ func send(w *io.PipeWriter, words <-chan string, every time.Duration) {
 	beat := time.NewTicker(every)
 	defer beat.Stop()
 	for {
-		text := stillHere
+		text := stillHere + "\n"
 		select {
 		case word, ok := <-words:
 			if !ok {
@@ -97,9 +102,10 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// message is any line of a prepared change: that it is ready, an event, or its outcome.
+// message is any line of a prepared change: that it is ready, an answer, an event, or its outcome.
 type message struct {
 	Ready   bool   `json:"ready"`
+	Waiting bool   `json:"waiting"` // it has read stillHere
 	Release string `json:"release"`
 	Type    string `json:"type"`
 	Result  string `json:"outcome"`
@@ -107,7 +113,7 @@ type message struct {
 
 // listen reads the messages of a prepared change until its output ends, and returns its outcome,
 // or nil if it has none.
-func listen(out io.Reader, isReady func(release string), step func(api.Event)) *api.Outcome {
+func listen(out io.Reader, isReady func(release string), waits func(), step func(api.Event)) *api.Outcome {
 	var outcome *api.Outcome
 	in := json.NewDecoder(out)
 	for {
@@ -123,6 +129,8 @@ func listen(out io.Reader, isReady func(release string), step func(api.Event)) *
 		switch {
 		case m.Ready:
 			isReady(m.Release)
+		case m.Waiting:
+			waits()
 		case m.Type != "":
 			var ev api.Event
 			if json.Unmarshal(raw, &ev) == nil {

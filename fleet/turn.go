@@ -11,6 +11,52 @@ import (
 	"superctl/api"
 )
 
+// confirm asks all hosts that have not got the word whether they are still there, before the next
+// ones get it: ssh takes seconds to notice a cut cable, and a run that turns hosts meanwhile leaves
+// the one behind it on another release. It is one message over each connection.
+func (r *run) confirm(wave []*member) {
+	r.enter(confirming, r.limits.Confirm)
+	r.wave = wave
+	for _, m := range r.members {
+		if m.settled = m.told; !m.told {
+			m.change.say(stillHere)
+		}
+	}
+}
+
+func (r *run) notePresent(ev event) {
+	if r.settle(ev.host) {
+		r.turn(r.wave)
+	}
+}
+
+// noteLeaseEnd ends the run unless a host has the word.
+func (r *run) noteLeaseEnd(ev event) {
+	if !r.told {
+		r.refuseLease(ev)
+	}
+}
+
+// noteAbsent ends the run: a host that was ready has ended, or its connection.
+func (r *run) noteAbsent(ev event) {
+	if r.told {
+		r.noteEnd(ev)
+		return
+	}
+	r.refusePrepared(ev)
+}
+
+// loseAbsent ends the run: a host does not answer, although its connection is there.
+func (r *run) loseAbsent(ev event) {
+	if !r.told {
+		r.abortOverdue(ev)
+		return
+	}
+	i := slices.IndexFunc(r.members, func(m *member) bool { return !m.settled })
+	r.members[i].err = errors.New("it did not answer before its word")
+	r.takeBack(ExitUnreachable, on(r.members[i], r.members[i].err))
+}
+
 // turn gives some hosts the word, all at once: their connections are open, so that they cut over
 // within the time of one message.
 func (r *run) turn(wave []*member) {
@@ -153,7 +199,7 @@ func (r *run) nextWave(rest []*member) {
 	if r.Batch > 0 {
 		rest = rest[:min(r.Batch, len(rest))]
 	}
-	r.turn(rest)
+	r.confirm(rest)
 }
 
 // askBaked looks at the canary host at the end of its time.
@@ -201,6 +247,15 @@ func (r *run) loseTold(event) {
 	for _, m := range late {
 		r.settleWave(m)
 	}
+}
+
+// interruptConfirming ends a run without a word, and goes on otherwise.
+func (r *run) interruptConfirming(ev event) {
+	if r.told {
+		r.warnInterrupted(ev)
+		return
+	}
+	r.abortInterrupted(ev)
 }
 
 // warnInterrupted says what goes on: a host has the word, and to stop here would leave a mix.
