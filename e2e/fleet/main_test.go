@@ -26,6 +26,7 @@ var (
 
 func TestMain(m *testing.M) {
 	harness.Guardian()
+	relay()
 	os.Exit(testMain(m))
 }
 

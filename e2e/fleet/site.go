@@ -26,6 +26,10 @@ virtualenv = false
 probation  = "1s"
 standby    = "1m"
 
+[hooks]
+before = [{ run = "true", once = true }]
+after  = ["true"]
+
 [listen.web]
 address = "0.0.0.0:8000"
 
