@@ -52,7 +52,7 @@ func (c *command) logs(cc *cli.Context) error {
 	defer stop()
 	if heartbeat := cc.Duration("heartbeat"); heartbeat > 0 {
 		go func() { // ends with the process: a read cannot be interrupted
-			wordOf(cc.App.Reader, heartbeat)
+			wordOf(cc.App.Reader, heartbeat, func() {})
 			stop()
 		}()
 	}
