@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mattn/go-isatty"
@@ -27,7 +28,7 @@ import (
 func (c *command) initCommand() *cli.Command {
 	return &cli.Command{
 		Name: "init", Usage: "set up a project on this machine: its config, its user and nginx",
-		UsageText: "superctl init [DIR] [--domain NAME] [--apply] [--json]",
+		UsageText: "superctl init [DIR | --from FILE|UNIT] [--domain NAME] [--apply] [--json]",
 		Description: `Looks at the project in DIR (default: the current directory) and at this machine, and shows the
 files and commands that run the project under superctl: its config, a file for secrets, a site of
 nginx, the user and the directories. DIR is a release, the directory that has releases/, or any
@@ -36,7 +37,12 @@ checkout. Django is asked for its settings, as the app's user and never as root.
 Without --apply nothing is changed. With it, superctl init does what it has shown; the second time
 there is nothing to do. A file that differs from the plan is overwritten only with --replace.
 
+With --from it takes over what runs the project now, and says of each line what became of it: a
+systemd unit with its drop-ins, supervisord.conf, circus.ini, Procfile, gunicorn.conf.py, uwsgi.ini
+or Kamal's deploy.yml.
+
    superctl init /srv/shop
+   superctl init --from shop.service
    superctl init /srv/shop --domain shop.example.com --health /healthz/ --apply`,
 		Flags: initFlags(),
 		Action: func(cc *cli.Context) error {
@@ -50,6 +56,9 @@ there is nothing to do. A file that differs from the plan is overwritten only wi
 
 func initFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "from", Usage: "import `FILE|UNIT`: a systemd unit, or the config of another supervisor or server",
+		},
 		&cli.BoolFlag{Name: "apply", Usage: "do what the plan says (as root)"},
 		&cli.BoolFlag{Name: "replace", Usage: "with --apply: overwrite files that differ, and keep them as FILE.old"},
 		&cli.StringFlag{Name: "name", Usage: "the `NAME` of the app (default: of the directory)"},
@@ -73,6 +82,8 @@ type setUp struct {
 	cc      *cli.Context
 	machine *setup.Machine
 	answers setup.Answers
+	from    *setup.Import // nil without --from
+	unit    string        // that --from names
 }
 
 func (c *command) initialize(cc *cli.Context) error {
@@ -87,6 +98,12 @@ func (c *command) initialize(cc *cli.Context) error {
 	ctx, stop := commandline.Interruptible()
 	defer stop()
 	s := &setUp{command: c, cc: cc, machine: machine, answers: answers}
+	if from := cc.String("from"); from != "" {
+		if err := s.readFrom(from); err != nil {
+			return commandline.Usagef("init: %w", err)
+		}
+		s.answers = s.from.Answers(s.answers)
+	}
 	d, dir, err := s.decide(ctx)
 	var unknown *setup.UnknownError
 	switch {
@@ -98,6 +115,9 @@ func (c *command) initialize(cc *cli.Context) error {
 	plan, err := setup.NewPlan(d.Site, machine, rand.Text)
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
+	}
+	if s.unit != "" {
+		plan.Replace(s.unit)
 	}
 	return s.conclude(ctx, dir, d, plan)
 }
@@ -114,22 +134,22 @@ func answersOf(cc *cli.Context) (setup.Answers, error) {
 
 // decide looks at the project, and decides what the app is made of.
 func (s *setUp) decide(ctx context.Context) (d *setup.Decision, dir string, err error) {
-	dir, err = setup.ProjectDir(cmp.Or(s.cc.Args().First(), "."))
+	project, err := s.project()
 	if err != nil {
 		return nil, "", err
 	}
-	root, err := os.OpenRoot(dir) // no link of the project leads out of it
-	if err != nil {
-		return nil, "", err
+	var settings *setup.Settings
+	var warning string
+	if project != nil {
+		dir = project.Dir
+		settings, warning = s.ask(ctx, project)
 	}
-	defer root.Close()
-	project, err := setup.Inspect(root.FS(), dir)
-	if err != nil {
-		return nil, "", err
-	}
-	settings, warning := s.ask(ctx, project)
 	for {
-		d, err = setup.Decide(project, settings, s.machine, s.answers)
+		if s.from != nil {
+			d, err = setup.DecideImport(s.from, project, settings, s.machine, s.answers)
+		} else {
+			d, err = setup.Decide(project, settings, s.machine, s.answers)
+		}
 		var unknown *setup.UnknownError
 		if errors.As(err, &unknown) && s.answer(unknown) {
 			continue
@@ -140,6 +160,30 @@ func (s *setUp) decide(ctx context.Context) (d *setup.Decision, dir string, err 
 		d.Warnings = append(d.Warnings, warning)
 	}
 	return d, dir, err
+}
+
+// project reads the project. It returns nil if an import does not say where that is.
+func (s *setUp) project() (*setup.Project, error) {
+	dir := cmp.Or(s.cc.Args().First(), ".")
+	if s.from != nil && s.cc.NArg() == 0 {
+		dir = s.from.Dir
+	}
+	if dir == "" {
+		return nil, nil
+	}
+	dir, err := setup.ProjectDir(dir)
+	if err != nil && s.from != nil && s.cc.NArg() == 0 {
+		return nil, nil // the machine to import from may be another one
+	}
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir) // no link of the project leads out of it
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return setup.Inspect(root.FS(), dir)
 }
 
 // ask asks Django for its settings. If that is not possible, it returns what is left out.
@@ -165,6 +209,11 @@ func (s *setUp) ask(ctx context.Context, p *setup.Project) (*setup.Settings, str
 	env := []string{
 		"PATH=" + filepath.Join(p.Dir, p.Venv, "bin") + ":/usr/local/bin:/usr/bin:/bin", "HOME=/", "LANG=C.UTF-8",
 		"VIRTUAL_ENV=" + filepath.Join(p.Dir, p.Venv),
+	}
+	if s.from != nil {
+		for _, v := range slices.Concat(s.from.Env, s.from.Secrets) {
+			env = append(env, v.Name+"="+v.Value)
+		}
 	}
 	if vars, err := config.ReadEnvFile(setup.EnvPath(app)); err == nil {
 		env = append(env, vars...)

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type initOutcome struct {
 	Changed  bool         `json:"changed"` // by this command
 	Facts    []setup.Fact `json:"facts"`
 	Warnings []string     `json:"warnings"`
+	Imported []setup.Line `json:"imported,omitempty"` // what became of each line of --from
 	Files    []initFile   `json:"files"`
 	Before   []string     `json:"before"` // commands before the files are written
 	After    []string     `json:"after"`
@@ -41,6 +43,7 @@ type initFile struct {
 func (s *setUp) conclude(ctx context.Context, dir string, d *setup.Decision, plan *setup.Plan) error {
 	apply, json := s.cc.Bool("apply"), s.cc.Bool("json")
 	if !json {
+		s.print().imported(s.from)
 		s.print().initPlan(dir, d, plan)
 	}
 	var err error
@@ -58,6 +61,9 @@ func (s *setUp) conclude(ctx context.Context, dir string, d *setup.Decision, pla
 	done := apply && err == nil
 	if json {
 		out := outcomeOfInit(dir, d, plan)
+		if s.from != nil {
+			out.Imported = s.from.Lines
+		}
 		out.Changed = done && !plan.Empty()
 		if err != nil {
 			out.Error = err.Error()
@@ -114,7 +120,9 @@ func texts(list []setup.Command) []string {
 // initPlan prints what was found, and the plan.
 func (pr printer) initPlan(dir string, d *setup.Decision, plan *setup.Plan) {
 	p := terminal.PaletteFor(pr.stdout)
-	fmt.Fprintf(pr.stdout, "%s in %s:\n", p.Bold("Found"), dir)
+	if dir != "" || len(d.Facts) > 0 {
+		fmt.Fprintf(pr.stdout, "%s in %s:\n", p.Bold("Found"), cmp.Or(dir, "the file"))
+	}
 	for _, f := range d.Facts {
 		value := f.Value
 		if f.Guess {

@@ -45,7 +45,7 @@ type Secrets struct{ forms map[string]bool }
 
 // Variable adds the value of a variable when its name or the value itself looks like a secret.
 func (s *Secrets) Variable(name, value string) {
-	if isSecret(name, value) {
+	if IsSecret(name, value) {
 		s.add(value)
 	}
 }
@@ -112,8 +112,8 @@ func (r *Redactor) Logged(line string) string {
 	return r.long.Replace(line)
 }
 
-// isSecret reports whether the value of a variable is taken out.
-func isSecret(name, value string) bool {
+// IsSecret reports whether the value of a variable looks like a secret, by the variable's name or by itself.
+func IsSecret(name, value string) bool {
 	if secretName.MatchString(name) {
 		return len(value) >= shortestNamed
 	}

@@ -209,10 +209,18 @@ func (s *Site) dropIn() string {
 		lines = append(lines, "# the app writes here; the unit makes the rest read-only",
 			"ReadWritePaths="+strings.Join(writable, " "))
 	}
-	if len(lines) == 0 {
+	lines = append(lines, s.DropIn...)
+	text := ""
+	if len(s.UnitLines) > 0 {
+		text = "[Unit]\n" + strings.Join(s.UnitLines, "\n") + "\n"
+	}
+	if len(lines) > 0 {
+		text += "[Service]\n" + strings.Join(lines, "\n") + "\n"
+	}
+	if text == "" {
 		return ""
 	}
-	return "# " + DropInPath(s.App) + ": written by superctl init.\n[Service]\n" + strings.Join(lines, "\n") + "\n"
+	return "# " + DropInPath(s.App) + ": written by superctl init.\n" + text
 }
 
 func (p *Plan) after(why string, args ...string) { p.After = append(p.After, Command{args, why}) }
@@ -242,4 +250,11 @@ func (p *Plan) next(s *Site, m *Machine) {
 		domain := strings.TrimPrefix(cmp.Or(n.Domains...), ".")
 		step("then again: superctl init --apply --replace", "certbot", "certonly", "--nginx", "--domain", domain)
 	}
+}
+
+// Replace says in the next steps that the app replaces a unit.
+func (p *Plan) Replace(unit string) {
+	p.Next = append([]Command{
+		{[]string{"systemctl", "disable", "--now", unit}, "the site is down from here until the switch"},
+	}, p.Next...)
 }

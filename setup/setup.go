@@ -40,6 +40,9 @@ type Site struct {
 	Secrets   []Variable // in EnvFile; a Value of "" is for the administrator to fill in
 	Shared    []Shared
 	Writable  []string // directories outside Base that the app writes to
+	Keep      int      // how many releases to keep; 0 = the default
+	UnitLines []string // directives for [Unit] of the unit, NAME=VALUE
+	DropIn    []string // directives for [Service]
 
 	Nginx *Nginx // nil = nginx is not set up
 }

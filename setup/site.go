@@ -34,6 +34,7 @@ type decider struct {
 	machine  *Machine
 	answers  Answers
 	place    layout
+	imported bool // its data are where another supervisor's app has them
 	out      Decision
 }
 
@@ -319,17 +320,27 @@ func (d *decider) djangoSite(s *Site) {
 			`itself: set SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")`)
 	}
 	if rel, inside := d.inRelease(set.MediaRoot); inside && set.MediaRoot != "" {
-		s.Shared = append(s.Shared, Shared{Path: rel, Target: filepath.Join(s.Base, path.Base(rel))})
+		s.Shared = append(s.Shared, Shared{Path: rel, Target: d.sharedAt(s, set.MediaRoot, path.Base(rel))})
 	} else if set.MediaRoot != "" {
 		d.writable(s, filepath.Clean(set.MediaRoot))
 	}
 	for _, file := range set.Databases {
 		if rel, inside := d.inRelease(file); inside {
-			s.Shared = append(s.Shared, Shared{rel, filepath.Join(s.Base, "data", path.Base(rel)), true})
+			s.Shared = append(s.Shared, Shared{rel, d.sharedAt(s, file, filepath.Join("data", path.Base(rel))), true})
 		} else {
 			d.writable(s, filepath.Dir(file))
 		}
 	}
+}
+
+// sharedAt returns where releases share a path: in the app's directory or, for an import of an app
+// without releases, where its data are now.
+func (d *decider) sharedAt(s *Site, now, name string) string {
+	if !d.imported || d.place.base != "" {
+		return filepath.Join(s.Base, name)
+	}
+	d.writable(s, filepath.Dir(now))
+	return now
 }
 
 // writable lets the app write to a directory outside its own, which the unit's sandbox forbids.

@@ -20,6 +20,9 @@ func (s *Site) Config() string {
 	if s.EnvFile != "" {
 		w.keys([]Key{{"env_file", tomlString(s.EnvFile), "secrets"}})
 	}
+	if s.Keep > 0 {
+		w.keys([]Key{{"keep", itoa(s.Keep), ""}})
+	}
 	for _, l := range s.Listen {
 		w.table("listen." + tomlKey(l.Name))
 		w.keys([]Key{{"address", tomlString(l.Address), ""}})

@@ -10,9 +10,9 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// projectMachine is a machine with nginx and superctl, and with a release of each project of
+// projectMachine is a machine with nginx and superctl, and with a release of projects of
 // testdata/projects.txtar in /srv/NAME/releases/r1.
-func projectMachine(t *testing.T) *Sandbox {
+func projectMachine(t *testing.T, names ...string) *Sandbox {
 	t.Helper()
 	if why := Unavailable(); why != "" {
 		t.Skip(why)
@@ -38,7 +38,7 @@ func projectMachine(t *testing.T) *Sandbox {
 		{From: filepath.Join(packaging, "tmpfiles.conf"), To: "/usr/lib/tmpfiles.d/superctl.conf"},
 		{From: srv, To: srv}, // the virtualenvs name their interpreter by this path
 	}
-	for _, app := range []string{"django", "fastapi", "flask"} {
+	for _, app := range names {
 		must(t, run.Apps.Virtualenv(filepath.Join(srv, app, "releases", "r1", "venv")))
 		binds = append(binds, Bind{From: filepath.Join(srv, app), To: "/srv/" + app, Writable: true})
 	}
@@ -50,7 +50,7 @@ func projectMachine(t *testing.T) *Sandbox {
 }
 
 func TestWhatInitWritesServesTheProject(t *testing.T) {
-	s := projectMachine(t)
+	s := projectMachine(t, "django", "fastapi", "flask")
 	s.Run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=bakery.example.com",
 		"-keyout", "/etc/ssl/private/bakery.key", "-out", "/etc/ssl/certs/bakery.pem").Want(0)
 	for _, c := range []struct {
@@ -81,6 +81,37 @@ func TestWhatInitWritesServesTheProject(t *testing.T) {
 	s.get("bakery.example.com", "https://bakery.example.com/static/style.css").Want(0).Says("brown")
 	if mode := s.Run("stat", "--format=%a %U:%G", "/etc/superctl/django.env").Want(0).Stdout; mode != "640 root:django\n" {
 		t.Errorf("the file of secrets is %s", mode)
+	}
+}
+
+// oldUnit runs the project legacy without superctl.
+const oldUnit = `[Service]
+User=www-data
+WorkingDirectory=/srv/legacy/releases/r1
+Environment=API_KEY=a-key-of-fifteen
+ExecStart=/srv/legacy/releases/r1/venv/bin/gunicorn --bind 127.0.0.1:8200 invoices:app
+`
+
+func TestAnImportedUnitServesAsBefore(t *testing.T) {
+	s := projectMachine(t, "legacy")
+	s.Run("sh", "-c", "cat >/etc/systemd/system/invoices.service <<'END'\n"+oldUnit+"END").Want(0)
+	s.Run("systemctl", "daemon-reload").Want(0)
+	s.Run("systemctl", "start", "invoices").Want(0)
+	serves := func() bool { return s.Run("curl", "--silent", "--fail", "http://127.0.0.1:8200/").Code == 0 }
+	Eventually(t, "the old server answers", serves)
+
+	plan := s.Run("superctl", "init", "--from", "invoices", "--apply").Want(0)
+	plan.Says("set up")
+	if strings.Contains(plan.Text(), "a-key-of-fifteen") {
+		t.Errorf("the plan has a secret in it:\n%s", plan.Text())
+	}
+	s.Run("systemctl", "disable", "--now", "invoices").Want(0)
+	s.Run("superctl", "--app", "invoices", "check").Want(0)
+	s.Run("systemctl", "enable", "--now", "superctl@invoices").Want(0)
+	s.Run("superctl", "--app", "invoices", "switch", "latest").Want(0)
+	s.Run("curl", "--silent", "--fail", "http://127.0.0.1:8200/").Want(0).Says("16 bytes of a key")
+	if again := s.Run("superctl", "init", "--from", "invoices", "--apply", "--json").Want(0); changed(t, again) {
+		t.Errorf("a second run changes something:\n%s", again.Text())
 	}
 }
 

@@ -1,0 +1,246 @@
+package importer
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coreos/go-systemd/v22/unit"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"superctl/setup"
+)
+
+// corpus returns the files of testdata, in shapes that public projects have.
+func corpus(t testing.TB) []File {
+	t.Helper()
+	var files []File
+	for _, name := range []string{"units.txtar", "files.txtar"} {
+		archive, err := txtar.ParseFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range archive.Files {
+			files = append(files, File{f.Name, string(f.Data)})
+		}
+	}
+	return files
+}
+
+// mustCount returns the numbers of the lines that a report must account for.
+func mustCount(f File) (numbers []int) {
+	kind := KindOf(f)
+	comments := "#;"
+	if kind == Gunicorn || kind == Kamal || kind == Procfile {
+		comments = "#"
+	}
+	for i, line := range strings.Split(f.Text, "\n") {
+		trimmed := strings.TrimSpace(line)
+		section := strings.HasPrefix(trimmed, "[") && strings.HasSuffix(trimmed, "]") && kind != Gunicorn
+		// a key of a mapping whose entries have lines of their own
+		parent := kind == Kamal && strings.HasSuffix(trimmed, ":")
+		if trimmed == "" || strings.ContainsRune(comments, rune(trimmed[0])) || section || parent {
+			continue
+		}
+		numbers = append(numbers, i+1)
+	}
+	return numbers
+}
+
+// unaccounted returns what is wrong with how a report accounts for a file's lines.
+func unaccounted(f File, lines []setup.Line) error {
+	times := map[int]int{}
+	for _, l := range lines {
+		if l.File != f.Path || l.Text == "" || l.Verdict == "" || l.Verdict != setup.Kept && l.Why == "" ||
+			l.Verdict == setup.Kept && l.Key == "" {
+			return fmt.Errorf("an incomplete line: %+v", l)
+		}
+		for n := l.From; n <= l.To; n++ {
+			times[n]++
+		}
+	}
+	text := strings.Split(f.Text, "\n")
+	for _, n := range mustCount(f) {
+		if times[n] != 1 {
+			return fmt.Errorf("line %d %q is reported %d times", n, text[n-1], times[n])
+		}
+	}
+	return nil
+}
+
+func TestEveryLineOfTheCorpusIsAccountedFor(t *testing.T) {
+	files := corpus(t)
+	if len(files) < 40 {
+		t.Errorf("%d files", len(files))
+	}
+	for _, f := range files {
+		t.Run(f.Path, func(t *testing.T) {
+			out, err := Source{}.Read(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unaccounted(f, out.Lines); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestNoSecretOfTheCorpusIsReported(t *testing.T) {
+	secrets := []string{
+		"s3cr3t-k3y", "hunter2", "abcdefgh12345678", "a,b=c-very-secret", "letmein", "not-for-your-eyes", "abcdefgh",
+		"dont-tell-anyone", "abcdefghijkl",
+	}
+	for _, f := range corpus(t) {
+		out, err := Source{}.Read(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := fmt.Sprintf("%+v %+v %+v %+v %+v", out.Lines, out.Env, out.Processes, out.DropIn, out.Unit)
+		for _, s := range secrets {
+			if strings.Contains(shown, s) {
+				t.Errorf("%s: %q is in the report: %s", f.Path, s, shown)
+			}
+		}
+	}
+}
+
+func TestUnitsAreReadAsGoSystemdReadsThem(t *testing.T) {
+	for _, f := range corpus(t) {
+		if KindOf(f) != Unit || f.Path == "odd.service" || f.Path == "continued.service" {
+			continue // go-systemd refuses the one, and takes a comment in the other for a part of the command
+		}
+		want, err := unit.DeserializeOptions(strings.NewReader(f.Text))
+		if err != nil {
+			t.Fatalf("%s: %v", f.Path, err)
+		}
+		got := syntax{comments: "#;", backslash: true, separators: "="}.scan(f.Path, f.Text)
+		for i, o := range want {
+			if i >= len(got) || got[i].section != o.Section || got[i].key != o.Name || got[i].value != o.Value {
+				t.Errorf("%s: directive %d: %+v, want %+v", f.Path, i, got, o)
+				break
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%s: %d directives, want %d", f.Path, len(got), len(want))
+		}
+	}
+}
+
+func TestAnImportKnowsCommandsAndAddresses(t *testing.T) {
+	for _, c := range []struct{ file, process, command, address string }{
+		{"shop.service", "web", "gunicorn shop.wsgi", ""},
+		{"bound.service", "web", "gunicorn --workers 3 bakery.wsgi:application", "unix:/run/bakery.sock"},
+		{"continued.service", "web", "gunicorn --access-logfile - --workers 3 --timeout 120 site.wsgi:application", "127.0.0.1:8001"},
+		{"secrets.service", "web", "gunicorn app.wsgi -w 2", ""},
+		{"uvicorn.service", "web", "uvicorn api.main:app --workers 4 --proxy-headers", "0.0.0.0:8080"},
+		{"uds.service", "web", "python -m uvicorn api:app", "unix:/run/api/api.sock"},
+		{"shell.service", "web", "gunicorn app:app", ":8000"},
+		{"worker.service", "worker", "celery -A shop worker -l info", ""},
+		{"beat.service", "beat", "celery -A shop beat -s /srv/shop/schedule", ""},
+		{"pre.service", "web", "daphne shop.asgi:application", "0.0.0.0:9000"},
+		{"reset.service", "web", "hypercorn x:app", "127.0.0.1:7000"},
+		{"template@shop.service", "web", "gunicorn shop.wsgi", ""},
+		{"granian.service", "web", "granian --interface asgi --workers 2 app.main:app", "127.0.0.1:8000"},
+		{"uv.service", "web", "gunicorn -c gunicorn.conf.py app:app", "0.0.0.0:5000"},
+		{"cat.service", "web", "gunicorn -w 8 shop.wsgi", ""},
+		{"program.conf", "shop", "gunicorn shop.wsgi:application -w 3", "127.0.0.1:8000"},
+		{"celery.conf", "worker", "celery -A shop worker -l info -n worker{instance}", ""},
+		{"fcgi.conf", "api", "uvicorn api:app", "localhost:8000"},
+		{"ini-with-colon.conf", "web", "waitress-serve app:app", "127.0.0.1:6543"},
+		{"circus.ini", "web", "chaussette --fd {fd.web} shop.wsgi.application", "127.0.0.1:8080"},
+		{"circus-many.ini", "worker", "celery -A shop worker --loglevel info", ""},
+		{"Procfile", "web", "gunicorn shop.wsgi --log-file -", "0.0.0.0:8000"},
+		{"Procfile.heroku", "web", "uvicorn api.main:app", "0.0.0.0:5000"},
+		{"gunicorn.conf.py", "web", "", "127.0.0.1:8000"},
+		{"gunicorn-small.py", "web", "gunicorn --config gunicorn-small.py shop.wsgi", "unix:/run/shop.sock"},
+		{"uwsgi.ini", "web", "uwsgi --module shop.wsgi:application --processes 5 --harakiri 30 --max-requests 5000 " +
+			"--buffer-size 32768 --socket fd://3", "unix:/srv/shop/shop.sock"},
+		{"flask.ini", "web", "uwsgi --module wsgi:app --enable-threads --thunder-lock --threads 1", ":9090"},
+		{"deploy.yml", "job", "celery -A shop worker", ""},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			files := corpus(t)
+			i := slices.IndexFunc(files, func(f File) bool { return f.Path == c.file })
+			out, err := Source{}.Read(files[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := slices.IndexFunc(out.Processes, func(p setup.Process) bool { return p.Name == c.process })
+			if j < 0 {
+				t.Fatalf("no process %s: %+v", c.process, out.Processes)
+			}
+			if got := out.Processes[j].Command; got != c.command {
+				t.Errorf("command %q\n      want %q", got, c.command)
+			}
+			address := ""
+			for _, l := range out.Listen {
+				if slices.Contains(out.Processes[j].Listen, l.Name) {
+					address = l.Address
+				}
+			}
+			if address != c.address {
+				t.Errorf("address %q, want %q", address, c.address)
+			}
+		})
+	}
+}
+
+func TestADropInOverridesItsUnit(t *testing.T) {
+	out, err := Source{}.Read(
+		File{"/etc/systemd/system/shop.service", "[Service]\nUser=a\nExecStart=/usr/bin/false\n"},
+		File{"/etc/systemd/system/shop.service.d/x.conf", "[Service]\nUser=shop\nExecStart=\nExecStart=/srv/shop/venv/bin/gunicorn shop\n"},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.User != "shop" || out.App != "shop" || out.Processes[0].Command != "gunicorn shop" || len(out.Lines) != 5 {
+		t.Errorf("%+v", out)
+	}
+}
+
+func TestAnUnknownFileIsRefused(t *testing.T) {
+	for _, f := range []File{{"a.txt", "hello"}, {"x.yml", "a: 1"}, {"deploy.yml", "\nservice: [\n"}} {
+		if _, err := (Source{}).Read(f); err == nil {
+			t.Errorf("%s: no error", f.Path)
+		}
+	}
+}
+
+// fuzz imports any text as a kind of file: it never crashes, and accounts for each line.
+func fuzz(f *testing.F, path, prefix string, kinds ...Kind) {
+	f.Helper()
+	for _, file := range corpus(f) {
+		if slices.Contains(kinds, KindOf(file)) {
+			f.Add(file.Text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		file := File{path, prefix + text}
+		if !slices.Contains(kinds, KindOf(file)) || strings.ContainsAny(text, "\r\v\f\u0085\u00a0\x00") {
+			return
+		}
+		out, err := Source{}.Read(file)
+		if err != nil {
+			return
+		}
+		times := map[int]int{}
+		for _, l := range out.Lines {
+			for n := l.From; n <= l.To; n++ {
+				if times[n]++; times[n] > 1 {
+					t.Fatalf("line %d is reported twice: %+v", n, out.Lines)
+				}
+			}
+		}
+	})
+}
+
+func FuzzUnit(f *testing.F)       { fuzz(f, "x.service", "", Unit) }
+func FuzzSupervisor(f *testing.F) { fuzz(f, "x.conf", "[supervisord]\n", Supervisor) }
+func FuzzCircus(f *testing.F)     { fuzz(f, "x.ini", "[circus]\n", Circus) }
+func FuzzProcfile(f *testing.F)   { fuzz(f, "Procfile", "", Procfile) }
+func FuzzGunicorn(f *testing.F)   { fuzz(f, "x.py", "", Gunicorn) }
+func FuzzUWSGI(f *testing.F)      { fuzz(f, "x.ini", "[uwsgi]\n", UWSGI) }
+func FuzzKamal(f *testing.F)      { fuzz(f, "deploy.yml", "service: x\n", Kamal) }

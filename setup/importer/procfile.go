@@ -1,0 +1,48 @@
+package importer
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+var (
+	// portVariable is the variable by which a Procfile's runner gives the port.
+	portVariable = regexp.MustCompile(`\$\{?PORT(?::-(\d+))?\}?`)
+	// procfileLine matches NAME: COMMAND.
+	procfileLine = regexp.MustCompile(`^([A-Za-z0-9_-]+):\s*(.+)$`)
+)
+
+// procfile imports a Procfile.
+func (r *report) procfile(f File) {
+	for _, d := range (syntax{comments: "#", backslash: true, separators: ":"}).scan(f.Path, f.Text) {
+		m := procfileLine.FindStringSubmatch(d.text)
+		if m == nil {
+			r.dropped(d, "not NAME: COMMAND")
+			continue
+		}
+		name, line := m[1], m[2]
+		if name == "release" {
+			r.out.Before = append(r.out.Before, importCommand(line, "").text())
+			r.kept(d, "hooks.before")
+			continue
+		}
+		port := "8000"
+		if p := portVariable.FindStringSubmatch(line); p != nil && p[1] != "" {
+			port = p[1]
+		}
+		p, c := r.addProcess(name, portVariable.ReplaceAllString(line, port))
+		if name == "web" && len(p.Listen) == 0 && c.server != "celery" {
+			r.listen(p, "127.0.0.1:"+port)
+			c.note("on 127.0.0.1:%s", port)
+		}
+		if strings.ContainsAny(strings.Join(c.words, " "), "$`") {
+			c.note("commands run without a shell: $VARIABLE is not replaced")
+		}
+		r.kept(d, "process."+p.Name+".command", c.notes...)
+	}
+	if dir := filepath.Dir(f.Path); filepath.IsAbs(dir) {
+		r.out.Dir = dir
+	}
+	r.oneApp(f.Path)
+}

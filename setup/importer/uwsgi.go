@@ -1,0 +1,138 @@
+package importer
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"superctl/redact"
+	"superctl/setup"
+)
+
+// uwsgi imports a uwsgi.ini: its options become those of the command, because most of such files
+// have options that would defeat a switch.
+func (r *report) uwsgi(f File) {
+	if dir := filepath.Dir(f.Path); filepath.IsAbs(dir) && !strings.HasPrefix(dir, "/etc") {
+		r.out.Dir = dir
+	}
+	list := syntax{comments: ";#", separators: "="}.scan(f.Path, f.Text)
+	variables := map[string]string{}
+	r.placeholders = placeholders(f.Text)
+	for i := range list {
+		d := &list[i]
+		if d.key == "" { // an option without a value
+			d.key, d.value = strings.TrimSpace(d.text), "true"
+		}
+		d.key = strings.ReplaceAll(d.key, "_", "-")
+		for name, value := range variables {
+			if len(d.value) < maxValue && len(value) < maxValue { // values may refer to one another
+				d.value = strings.ReplaceAll(d.value, "%("+name+")", value)
+			}
+		}
+		d.value = strings.NewReplacer("%d", filepath.Dir(f.Path)+"/", "%n", "", "%p", f.Path).Replace(d.value)
+		variables[d.key] = d.value
+		if d.section == "uwsgi" && d.key == "chdir" && filepath.IsAbs(d.value) {
+			r.out.Dir = filepath.Clean(d.value)
+		}
+	}
+	table := uwsgiFates()
+	args := []string{"uwsgi"}
+	p := r.process("web")
+	http := true
+	for _, d := range list {
+		args, http = r.uwsgiSetting(d, p, table, args, http)
+	}
+	if len(p.Listen) > 0 && !http {
+		args = append(args, "--socket", "fd://3")
+	}
+	c := &command{words: args, dir: r.out.Dir}
+	c.relative()
+	p.Command = joinWords(c.words)
+	r.oneApp(f.Path)
+}
+
+// maxValue is the length up to which a value is expanded.
+const maxValue = 4096
+
+func uwsgiFates() []option {
+	return append(serverOptions("uwsgi"), option{[]string{"--logger", "--log-4xx", "--log-5xx"}, true, isSelf, "superctl logs"})
+}
+
+// uwsgiSetting imports one setting. It returns the words of the command, and whether the listener
+// speaks HTTP.
+func (r *report) uwsgiSetting(d directive, p *setup.Process, table []option, args []string, http bool) ([]string, bool) {
+	name := "--" + d.key
+	off := slices.Contains([]string{"false", "off", "no", "0"}, strings.ToLower(d.value))
+	on := slices.Contains([]string{"true", "on", "yes", "1"}, strings.ToLower(d.value))
+	at := slices.IndexFunc(table, func(o option) bool { return slices.Contains(o.names, name) })
+	switch {
+	case d.section != "uwsgi":
+		r.dropped(d, "superctl init reads the section [uwsgi] alone")
+	case d.key == "env":
+		k, v, _ := strings.Cut(d.value, "=")
+		r.out.Env = setVariable(r.out.Env, k, v)
+		if redact.IsSecret(k, v) {
+			d.text = "env = " + k + "=***"
+		}
+		r.kept(d, "env."+k)
+	case at >= 0 && table[at].what == isAddress:
+		address := normalAddress(d.value, r.out.Dir)
+		if address == "" {
+			r.dropped(d, "not an address of superctl's: use --address")
+			break
+		}
+		if slices.Contains([]string{"socket", "s", "uwsgi-socket"}, d.key) {
+			http = false
+		}
+		r.kept(d, "listen."+r.listen(p, address)+".address")
+	case at >= 0 && table[at].what == isMode:
+		for i := range r.out.Listen {
+			r.listenerMode(r.out.Listen[i].Name, d.value)
+		}
+		r.kept(d, "listen.web.mode")
+	case at >= 0 && table[at].what == isUser:
+		if d.value != "root" {
+			r.out.User = d.value
+		}
+		r.kept(d, "drop-in: User=")
+	case at >= 0 && table[at].what == isDir && (filepath.IsAbs(d.value) || d.value == "."):
+		r.builtIn(d, table[at].because)
+	case at >= 0 && table[at].what == isGone:
+		r.dropped(d, table[at].because)
+	case at >= 0 && table[at].what == isSelf:
+		r.builtIn(d, table[at].because)
+	case d.key == "set-placeholder" || d.key == "set" || d.key == "set-ph" || !optionName(d.key) || r.placeholders[d.key]:
+		r.builtIn(d, "a variable of the file, replaced where it is used")
+	case off:
+		r.builtIn(d, "off is the default")
+	default:
+		args = append(args, name)
+		if !on || d.key == "processes" || d.key == "workers" || d.key == "threads" {
+			args = append(args, d.value)
+		}
+		r.kept(d, "process.web.command")
+	}
+	return args, http
+}
+
+func optionName(key string) bool {
+	return key != "" && strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+var reference = regexp.MustCompile(`%\(([\w-]+)\)`)
+
+// placeholders returns the names that a file refers to and that are no options of uWSGI.
+func placeholders(text string) map[string]bool {
+	options := []string{
+		"module", "chdir", "home", "virtualenv", "socket", "http", "http-socket", "processes", "workers", "threads", "uid",
+		"gid", "wsgi-file", "callable", "pidfile", "stats", "logto", "daemonize", "env", "pythonpath",
+	}
+	found := map[string]bool{}
+	for _, m := range reference.FindAllStringSubmatch(text, -1) {
+		if name := strings.ReplaceAll(m[1], "_", "-"); !slices.Contains(options, name) {
+			found[name] = true
+		}
+	}
+	return found
+}
