@@ -94,7 +94,35 @@ func TestAHostThatRevertsTakesAllHostsBack(t *testing.T) {
 	o.superctl("switch", "2").Want(5).Says("web3")
 	o.f.idle(t)
 	o.f.wantLive(t, "1 1 1")
-	r.Stop()
+	if result := r.Stop(); len(result.Failed()) > 0 {
+		t.Errorf("requests were lost: %s", result)
+	}
+}
+
+// TestTheHostsComeFromAnAnsibleInventory reads it with the real ansible-inventory.
+func TestTheHostsComeFromAnAnsibleInventory(t *testing.T) {
+	o := newOperator(t)
+	tools, err := ansible()
+	must(t, err)
+	for name, text := range map[string]string{
+		"superctl.fleet.toml": "[fleet.production]\napp = \"shop\"\ninventory = \"hosts.yml\"\n",
+		"hosts.yml": `all:
+  children:
+    production:
+      vars: {ansible_user: deploy}
+      hosts:
+        eu-1: {ansible_host: 10.77.0.11}
+        us-1: {ansible_host: 10.77.0.12, ansible_port: 22}
+    staging:
+      hosts: {web3: {}}
+`,
+	} {
+		must(t, os.WriteFile(filepath.Join(o.dir, name), []byte(text), 0o644))
+	}
+	o.env = []string{"LC_ALL=C.UTF-8", "PATH=" + tools.bin + ":" + os.Getenv("PATH")}
+	o.superctl("switch", "2").Want(0).Says("2 hosts")
+	o.f.wantLive(t, "2 2 1")
+	o.superctl("status").Want(0).Says("eu-1").Says("us-1")
 }
 
 func TestASecondOperatorIsToldWhoDeploys(t *testing.T) {

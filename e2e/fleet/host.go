@@ -46,6 +46,12 @@ func (h *Host) Read(t harness.T, path string) string {
 	return h.Run(t, "cat", path).Want(0).Stdout()
 }
 
+// Write writes a file on the host, which everybody may read.
+func (h *Host) Write(t harness.T, path, text string) {
+	t.Helper()
+	h.Run(t, "sh", "-c", `mkdir -p "$(dirname "$1")" && cat >"$1"`, "sh", path).Type(text).Want(0)
+}
+
 // Fault makes a release misbehave on this host: it refuses to start ("refuse"), does not become
 // ready ("hang"), or fails its health check once it has answered a request ("fade").
 func (h *Host) Fault(t harness.T, release, fault string) {

@@ -43,6 +43,9 @@ path     = "/healthz"
 interval = "50ms"
 `
 
+// shared is where the hosts see the directory of the run.
+const shared = "/var/lib/shared"
+
 // restore is what Reset runs on a host: it puts everything of superctl back, with the releases 1, 2
 // and 3, of which 1 is live. /root/site has the files. The first time it keeps a copy of the state,
 // which takes the place of a switch and its probation from then on.
@@ -97,6 +100,7 @@ func Binds(r *harness.Run, files string) ([]Bind, error) {
 		{From: r.Binary, To: "/root/site/superctl"},
 		{From: filepath.Join(sources(), "..", "..", "packaging"), To: "/root/site/packaging"},
 		{From: files, To: "/root/site/files"},
+		{From: r.Dir, To: shared},
 	}, nil
 }
 

@@ -71,6 +71,12 @@ func ansibleHosts(list map[string]json.RawMessage, group string) ([]Host, error)
 		if vars.Port != nil {
 			h.Port = fmt.Sprint(vars.Port)
 		}
+		for _, value := range []string{h.Address, h.User, h.Port} {
+			if strings.Contains(value, "{{") {
+				return nil, fmt.Errorf("%s: %s is a template, which ansible-inventory does not resolve: write the value, or keep "+
+					"it in ~/.ssh/config", name, value)
+			}
+		}
 		hosts = append(hosts, h)
 	}
 	return hosts, nil

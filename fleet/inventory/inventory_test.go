@@ -105,6 +105,13 @@ func TestAnAnsibleInventoryHasTheHosts(t *testing.T) {
 	if f, err := Load(t.Context(), "everything", o); err != nil || len(f.Hosts) != 3 {
 		t.Errorf("%v: %+v", err, f)
 	}
+	o.Ansible = func(context.Context, ...string) ([]byte, error) {
+		return []byte(strings.Replace(listOfAnsible, `"deploy"`, `"{{ who }}"`, 1)), nil
+	}
+	_, err = Load(t.Context(), "production", o)
+	if err == nil || !strings.Contains(err.Error(), "web1: {{ who }} is a template, which ansible-inventory does not resolve") {
+		t.Error(err)
+	}
 	o.Ansible = func(context.Context, ...string) ([]byte, error) { return nil, exec.ErrNotFound }
 	_, err = Load(t.Context(), "production", o)
 	if err == nil || !strings.Contains(err.Error(), File+":3:1: an Ansible inventory is read by ansible-inventory") {
