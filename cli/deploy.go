@@ -107,6 +107,7 @@ func checkIdle(ctx context.Context, daemonClient *control.Client, run string) er
 type bundleRequest struct {
 	word   string // a file or a URL
 	older  bool   // accept a bundle older than an installed one
+	keep   bool   // keep it for the difference to the next one
 	dryRun bool   // check it and install nothing
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -50,7 +51,7 @@ type installOutcome struct {
 func (c *command) installCommand() *cli.Command {
 	return &cli.Command{
 		Name: "install", Usage: "install a bundle as a release",
-		UsageText: "superctl install BUNDLE [--older] [--json]",
+		UsageText: "superctl install BUNDLE [--older] [--keep] [--json] | --kept",
 		Description: `Installs the bundle NAME-VERSION.tar.zst as the release VERSION: verifies it, unpacks it into a
 hidden directory, creates a virtualenv from the wheels in the bundle without network access,
 compiles the Python files, runs the smoke check as the app's user, makes the release read-only, and
@@ -58,11 +59,22 @@ renames it into place. The live release does not change. If the same bundle is a
 there is nothing to do; another bundle with the same version is refused. [trust] in the config names
 the keys that must have signed the bundle.
 
+With --keep a copy of the bundle stays, so that the next one can be sent as its difference to it:
+superctl @ENV deploy does that. --kept prints the chunks of the copy, and a file BUNDLE.delta is
+such a difference.
+
    superctl install shop-1.2.tar.zst
    superctl install https://ci.example.com/shop-1.2.tar.zst
    superctl install s3://releases/shop/shop-1.2.tar.zst    with AWS credentials (AWS_PROFILE, ~/.aws, ...)`,
-		Flags: []cli.Flag{olderFlag(), commandline.JSONFlag()},
+		Flags: []cli.Flag{
+			olderFlag(), &cli.BoolFlag{Name: "keep", Usage: "keep a copy of the bundle beside the releases, in place of the one before"},
+			&cli.BoolFlag{Name: "kept", Usage: "print what the copy of a bundle is made of, as JSON, and install nothing"},
+			commandline.JSONFlag(),
+		},
 		Action: func(cc *cli.Context) error {
+			if cc.Bool("kept") {
+				return c.kept(cc)
+			}
 			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
 			}
@@ -73,7 +85,7 @@ the keys that must have signed the bundle.
 			ctx, stop := commandline.Interruptible()
 			defer stop()
 			show := c.progress(cc)
-			out, err := c.install(ctx, conf, bundleRequest{word: cc.Args().First(), older: cc.Bool("older")}, show)
+			out, err := c.install(ctx, conf, bundleRequest{word: cc.Args().First(), older: cc.Bool("older"), keep: cc.Bool("keep")}, show)
 			show.end()
 			if err != nil {
 				return err
@@ -81,6 +93,26 @@ the keys that must have signed the bundle.
 			return c.conclude(cc, out, out.Result, func() { c.print().install(conf.App, cc.Args().First(), out) })
 		},
 	}
+}
+
+// kept prints the chunks of the bundle that is kept.
+func (c *command) kept(cc *cli.Context) error {
+	if err := commandline.Arguments(cc, 0, 0); err != nil {
+		return err
+	}
+	conf, err := load(cc)
+	if err != nil {
+		return err
+	}
+	base, err := install.Kept(conf.Releases)
+	if err != nil {
+		return err
+	}
+	line, err := json.Marshal(base)
+	if err != nil {
+		return err
+	}
+	return terminal.WriteJSONLine(c.stdout, line)
 }
 
 func olderFlag() cli.Flag {
@@ -96,7 +128,7 @@ func (c *command) install(
 	if err != nil {
 		return nil, err
 	}
-	opt.Event, opt.Older, opt.DryRun = show.install, wanted.older, wanted.dryRun
+	opt.Event, opt.Older, opt.DryRun, opt.Keep = show.install, wanted.older, wanted.dryRun, wanted.keep
 	r, err := install.Install(ctx, wanted.word, opt)
 	out := &installOutcome{
 		Kind: "install", Changed: r.Changed, Result: api.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle,

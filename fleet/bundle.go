@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -16,6 +17,9 @@ type Bundle struct {
 	Path    string // a file of this machine; or a URL, which each host fetches by itself
 	Release string // its version; "" if it is a URL
 	SHA256  string // of the file; "" if it is a URL
+	// Delta is a file with the difference to the bundle that a host has kept, which is sent in place of
+	// Path; "" = none. Its name is that of the bundle with .delta.
+	Delta string
 }
 
 // signature is the suffix of the file that has a bundle's signature.
@@ -47,9 +51,12 @@ func ReadBundle(word string) (*Bundle, error) {
 
 func (b *Bundle) isURL() bool { return b.SHA256 == "" }
 
+// sent returns the file that is sent for the bundle.
+func (b *Bundle) sent() string { return cmp.Or(b.Delta, b.Path) }
+
 // files returns the files that are sent.
 func (b *Bundle) files() []string {
-	files := []string{b.Path}
+	files := []string{b.sent()}
 	if _, err := os.Stat(b.Path + signature); err == nil {
 		files = append(files, b.Path+signature)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"superctl/api"
+	"superctl/releases/delta"
 )
 
 // fakeHost is one host. Its fields are guarded by its mutex.
@@ -105,7 +106,12 @@ func (s *fakeSession) serve(args []string) error {
 		s.print(list)
 		return nil
 	case "install":
-		_, _ = s.parse(args, 1, "--json")
+		if slices.Contains(args, "--kept") {
+			s.parse(args, 0, "--kept")
+			s.print(delta.Base{})
+			return nil
+		}
+		s.parse(args, 1, "--json", "--keep")
 		return s.install()
 	case "prune":
 		s.parse(args, 0, "--json")

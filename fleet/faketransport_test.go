@@ -85,7 +85,7 @@ func (f *fakeFleet) Run(ctx context.Context, host string, c Call) error { return
 
 // Ship implements Transport.
 func (f *fakeFleet) Ship(ctx context.Context, host string, b *Bundle, c Call) error {
-	if b == nil || b.Path != "shop-2.tar.zst" || !slices.Equal(c.Args, []string{"install", "--json"}) {
+	if b == nil || b.Path != "shop-2.tar.zst" || !slices.Equal(c.Args, []string{"install", "--json", "--keep"}) {
 		f.t.Errorf("ship %+v to %s with %q", b, host, c.Args)
 	}
 	c.Args = append(slices.Clone(c.Args), b.Path)

@@ -27,6 +27,9 @@ type made struct {
 	Tree     string     `json:"tree"`
 	Error    string     `json:"error"`
 	Warnings []string   `json:"warnings"`
+	Steps    []struct {
+		Name string `json:"name"`
+	} `json:"steps"`
 }
 
 // inventoryOf is what a host has after the install.
@@ -74,21 +77,49 @@ func (r delivery) to(ctx context.Context, host string) (*inventoryOf, error) {
 	return have, nil
 }
 
-// ship installs the bundle on a host.
+// ship installs the bundle on a host. It sends the difference to the bundle that the host has kept,
+// and the whole bundle if that does not work, for whatever reason.
 func (r delivery) ship(ctx context.Context, host string) (*made, error) {
-	var text bytes.Buffer
-	c := Call{Args: []string{"install", "--json"}, Stdout: &text}
-	var err error
 	if r.Bundle.isURL() {
-		c.Args = append(c.Args, r.Bundle.Path)
-		err = r.transport.Run(ctx, host, c)
-	} else {
-		err = r.transport.Ship(ctx, host, r.Bundle, c)
+		return r.installed(func(c Call) error {
+			c.Args = append(c.Args, r.Bundle.Path)
+			return r.transport.Run(ctx, host, c)
+		})
 	}
+	send := func(b *Bundle) (*made, error) {
+		return r.installed(func(c Call) error {
+			c.Args = append(c.Args, "--keep")
+			return r.transport.Ship(ctx, host, b, c)
+		})
+	}
+	smaller, remove, err := r.difference(ctx, host)
+	if isLost(err) {
+		return nil, err
+	}
+	if err != nil || smaller == nil {
+		return send(r.Bundle)
+	}
+	defer remove()
+	out, err := send(smaller)
+	if err != nil && !isLost(err) && out.notFetched() {
+		return send(r.Bundle)
+	}
+	return out, err
+}
+
+// notFetched reports whether an install has ended before the bundle was whole.
+func (m *made) notFetched() bool {
+	return m == nil || len(m.Steps) == 0 || len(m.Steps) == 1 && m.Steps[0].Name == "fetch"
+}
+
+// installed returns what a command of install has done. The result is nil if it printed none.
+func (r delivery) installed(run func(Call) error) (*made, error) {
+	var text bytes.Buffer
+	err := run(Call{Args: []string{"install", "--json"}, Stdout: &text})
 	var out made
 	switch wrong := json.Unmarshal(bytes.TrimSpace(text.Bytes()), &out); {
 	case wrong == nil && out.Error != "":
-		return nil, errors.New(out.Error)
+		return &out, errors.New(out.Error)
 	case err != nil:
 		return nil, err
 	case wrong != nil:

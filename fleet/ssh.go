@@ -61,7 +61,7 @@ func (s *SSH) Ship(ctx context.Context, host string, b *Bundle, c Call) error {
 	if err != nil {
 		return err
 	}
-	file, err := quote([]string{filepath.Base(b.Path)})
+	file, err := quote([]string{filepath.Base(b.sent())})
 	if err != nil {
 		return err
 	}

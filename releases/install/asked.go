@@ -26,7 +26,7 @@ func (in *install) asked(word string) error {
 			"write name = %q in [install]",
 			m.Name, in.Name, m.Name)
 	}
-	file := fileName(word)
+	file := fileName(withoutDelta(word))
 	rest, own := strings.CutPrefix(file, m.Name+"-")
 	if file == m.File() || own && !versioned.MatchString("x-"+rest) || !own && !versioned.MatchString(file) {
 		return nil

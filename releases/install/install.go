@@ -38,6 +38,7 @@ type Options struct {
 	Keys   []bundle.Key // one of them must have signed the bundle; none = signatures are not required
 	Name   string       // required name of the bundle; "" = any
 	Older  bool         // allow a signed bundle that is older than an installed one
+	Keep   bool         // keep the bundle, so that the next one can be sent as a difference to it
 	DryRun bool         // check everything that can be checked before anything is unpacked, and stop
 	Python string       // path of the interpreter; "" = the first in Search that fits
 	Search string       // directories of interpreters, like PATH
@@ -203,6 +204,9 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 	}
 	err = in.make(ctx)
 	in.close()
+	if err == nil && in.Keep {
+		in.keep()
+	}
 	if in.hidden != "" && !in.Changed {
 		err = errors.Join(err, in.root.RemoveAll(context.WithoutCancel(ctx), in.hidden))
 	}

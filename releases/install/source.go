@@ -56,6 +56,10 @@ func (o *Options) sources(word string) (file, signature source, err error) {
 	scheme, _, isURL := strings.Cut(word, "://")
 	if !isURL {
 		path, err := filepath.Abs(word)
+		whole := withoutDelta(path)
+		if path != whole {
+			return deltaFile{localFile(path), o.Store.Dir}, localFile(whole + bundle.SignatureSuffix), err
+		}
 		return localFile(path), localFile(path + bundle.SignatureSuffix), err
 	}
 	u, err := url.Parse(word)
