@@ -1,7 +1,7 @@
-# superctl, the service of the app `shop`, and the release of the bundle that the pillar names. It takes from the file server shop.toml, the
-# bundle, and in a directory superctl its program and what packaging/systemd has.
+# superctl, the app `shop` and its release. The file server has shop.toml and the bundle that the pillar names and, in a
+# directory superctl, the program and the files of packaging/systemd.
 #
-#   salt 'web*' state.apply shop --batch-size 1 --failhard pillar='{"bundle": "shop-1.2.tar.zst"}'
+#   salt 'web*' state.apply shop pillar='{"bundle": "shop-1.2.tar.zst"}'
 /usr/bin/superctl:
   file.managed:
     - source: salt://superctl/superctl
@@ -39,24 +39,26 @@ shop:
   file.directory:
     - user: root
 
-# Written if superctl finds nothing wrong with it.
-/etc/superctl/shop.toml:
-  file.managed:
-    - source: salt://shop.toml
-    - makedirs: true
-    - check_cmd: sh -c 'superctl --config "$0" check'
+/etc/superctl:
+  file.directory: []
 
-# A reload waits until workers with the new config serve; one that is refused changes nothing, and fails.
+/etc/superctl/shop.toml:
+  superctl.config:
+    - source: salt://shop.toml
+    - template: jinja
+    - require:
+      - file: /etc/superctl
+      - file: /usr/bin/superctl
+      - user: shop
+
 superctl@shop:
   service.running:
     - enable: true
-    - reload: true
-    - watch:
-      - file: /etc/superctl/shop.toml
     - require:
-      - file: /usr/bin/superctl
+      - superctl: /etc/superctl/shop.toml
       - file: /etc/systemd/system/superctl@.service
 
+# A newer program takes over without losing a request.
 superctl --app shop upgrade:
   cmd.run:
     - onchanges:
@@ -64,15 +66,9 @@ superctl --app shop upgrade:
     - require:
       - service: superctl@shop
 
-{% set bundle = pillar['bundle'] %}
-/srv/shop/{{ bundle }}:
-  file.managed:
-    - source: salt://{{ bundle }}
-
-# `current` of the config follows the live release.
-superctl --app shop deploy /srv/shop/{{ bundle }}:
-  cmd.run:
-    - unless: test /srv/shop/current -ef /srv/shop/releases/{{ bundle | replace('shop-', '', 1) | replace('.tar.zst', '') }}
+shop is live:
+  superctl.live:
+    - name: shop
+    - bundle: salt://{{ pillar['bundle'] }}
     - require:
       - service: superctl@shop
-      - file: /srv/shop/{{ bundle }}

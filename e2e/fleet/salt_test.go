@@ -1,0 +1,252 @@
+package fleet
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"superctl/e2e/systemd"
+)
+
+// saltMaster and saltMinion are the configs of Salt. Its limits are long, because a loaded machine
+// must not look like a minion that does not answer.
+const (
+	saltMaster = `interface: 10.77.0.13
+user: root
+auto_accept: true
+worker_threads: 3
+timeout: 60
+gather_job_timeout: 60
+cli_summary: false
+file_roots: {base: [/srv/salt, /root/site/packaging/salt]}
+pillar_roots: {base: [/srv/pillar]}
+`
+	saltMinion = `master: 10.77.0.13
+acceptance_wait_time: 1
+random_reauth_delay: 1
+recon_default: 100
+start_event_grains: []
+grains_cache: true
+enable_fqdns_grains: false
+`
+)
+
+// saltTop has the states that `salt 'web*' state.apply` applies, as in the docs.
+const saltTop = `base:
+  'web*': [shop]
+`
+
+const saltStates = `/etc/superctl/shop.toml:
+  superctl.config:
+    - source: salt://shop.toml
+    - template: jinja
+
+shop:
+  superctl.live:
+    - release: '2'
+
+no such release:
+  superctl.live:
+    - name: shop
+    - release: nothing
+`
+
+const saltOrchestration = `all minions or none:
+  salt.runner:
+    - name: superctl.deploy
+    - app: shop
+    - tgt: 'web*'
+    - bundle: salt://shop-4.tar.zst
+`
+
+// saltOnce starts Salt once for all tests: the master on web3, and minions on web1 and web2.
+var saltOnce sync.Once
+
+// salt is a master with two minions.
+type salt struct {
+	t   *testing.T
+	f   *Fleet
+	bin string
+}
+
+func newSalt(t *testing.T) *salt {
+	t.Helper()
+	dir, err := pinned("--salt")
+	must(t, err)
+	s := &salt{t: t, f: clean(t), bin: filepath.Join(dir, "bin")}
+	saltOnce.Do(s.start)
+	for _, roots := range []string{"/srv/salt", "/srv/pillar"} {
+		s.master("sh", "-euc", `rm -rf "$1"; mkdir -p "$1"`, "sh", roots).Want(0)
+	}
+	s.write("/srv/pillar/top.sls", "base: {'*': [secrets]}\n")
+	s.write("/srv/pillar/secrets.sls", "password: correct-horse\n")
+	return s
+}
+
+// start starts Salt as units of the hosts, which end with the hosts.
+func (s *salt) start() {
+	s.t.Helper()
+	unit := func(h *Host, name, config string) {
+		h.Run(s.t, "sh", "-euc", `mkdir -p /etc/salt; printf %s "$2" >/etc/salt/"$1"
+			systemd-run --quiet --unit="salt-$1" -p KillMode=process "$3/salt-$1"`, "sh", name, config, s.bin).Want(0)
+	}
+	unit(s.f.Hosts[2], "master", saltMaster)
+	for _, h := range s.f.Hosts[:2] {
+		unit(h, "minion", saltMinion+"id: "+h.Name+"\n")
+	}
+	systemd.Eventually(s.t, "both minions answer", func() bool {
+		r := s.salt("-t", "5", "web*", "test.ping").Wait()
+		return r.Code == 0 && strings.Count(r.Stdout(), "true") == 2
+	})
+	s.salt("web*", "saltutil.sync_all").Want(0)
+	s.run("saltutil.sync_runners").Want(0)
+}
+
+// master starts a command on the master's host.
+func (s *salt) master(args ...string) *Command { s.t.Helper(); return s.f.Hosts[2].Run(s.t, args...) }
+
+func (s *salt) salt(args ...string) *Command {
+	s.t.Helper()
+	return s.master(append([]string{filepath.Join(s.bin, "salt"), "--out=json", "--static"}, args...)...)
+}
+
+// run starts salt-run.
+func (s *salt) run(args ...string) *Command {
+	s.t.Helper()
+	return s.master(append([]string{filepath.Join(s.bin, "salt-run"), "--out=json"}, args...)...)
+}
+
+// write writes a file of the master.
+func (s *salt) write(path, text string) {
+	s.t.Helper()
+	s.master("sh", "-euc", `mkdir -p "$(dirname "$1")"; printf %s "$2" >"$1"`, "sh", path, text).Want(0)
+}
+
+// deploy makes 2 live on all minions, by the runner.
+func (s *salt) deploy() *Command {
+	s.t.Helper()
+	return s.run("superctl.deploy", "shop", "web*", "release=2", "by=anna")
+}
+
+// wantLive fails the test unless the minions have these live releases.
+func (s *salt) wantLive(want string) {
+	s.t.Helper()
+	s.f.wantLive(s.t, want+" 1") // web3 is the master
+}
+
+// state is what a state returns.
+type state struct {
+	Result  *bool          `json:"result"`
+	Changes map[string]any `json:"changes"`
+	Comment string         `json:"comment"`
+}
+
+// apply applies the states of top.sls on web1, and returns what they return, in order of their IDs.
+func (s *salt) apply(args ...string) (all []state) {
+	s.t.Helper()
+	r := s.salt(append([]string{"web1", "state.apply"}, args...)...).Wait()
+	var minions map[string]map[string]state
+	if err := json.Unmarshal([]byte(r.Stdout()), &minions); err != nil {
+		s.t.Fatalf("state.apply: %v\n%s", err, r.Text())
+	}
+	for _, id := range slices.Sorted(maps.Keys(minions["web1"])) {
+		all = append(all, minions["web1"][id])
+	}
+	return all
+}
+
+// withConfig gives the master these states, and a config with a secret of the pillar.
+func (s *salt) withConfig(states, config string) {
+	s.t.Helper()
+	s.write("/srv/salt/top.sls", saltTop)
+	s.write("/srv/salt/shop.sls", states)
+	s.write("/srv/salt/shop.toml", config+"[env]\nPASSWORD = \"{{ pillar.password }}\"\n")
+}
+
+func TestSaltForetellsWhatItsStatesDo(t *testing.T) {
+	s := newSalt(t)
+	s.withConfig(saltStates, strings.Replace(config, `drain   = "30s"`, `drain   = "29s"`, 1))
+	foretold, done, again := s.apply("test=True"), s.apply(), s.apply()
+	if len(done) != 3 || len(foretold) != 3 {
+		t.Fatalf("want 3 states, got %+v and %+v", foretold, done)
+	}
+	for i, state := range done {
+		want, _ := json.Marshal(state.Changes)
+		got, _ := json.Marshal(foretold[i].Changes)
+		if foretold := foretold[i].Result; string(got) != string(want) || (foretold == nil) != (len(state.Changes) > 0) {
+			t.Errorf("test=True foretold %s, and the state did %s: %s", got, want, state.Comment)
+		}
+		if len(again[i].Changes) > 0 {
+			t.Errorf("a second run changes %v", again[i].Changes)
+		}
+	}
+	if live := s.f.Hosts[0].Status(t).Release; live != "2" {
+		t.Errorf("%s is live, want 2", live)
+	}
+}
+
+func TestSaltHidesTheSecretsOfAConfig(t *testing.T) {
+	s := newSalt(t)
+	s.withConfig(saltStates[:strings.Index(saltStates, "shop:\n  superctl.live")], config)
+	applied := s.salt("-l", "debug", "web1", "state.apply").Want(0).Says("env.PASSWORD")
+	if strings.Contains(applied.Text(), "correct-horse") {
+		t.Errorf("the output shows the secret:\n%s", applied.Text())
+	}
+	s.master("grep", "-r", "correct-horse", "/var/cache/salt/master/jobs").Want(1)
+	s.f.Hosts[0].Run(t, "stat", "-c", "%U %G %a", "/etc/superctl/shop.toml").Want(0).Says("root shop 640")
+	s.f.Hosts[0].Run(t, "grep", "correct-horse", "/etc/superctl/shop.toml").Want(0)
+	s.f.Hosts[0].Run(t, "grep", "-r", "correct-horse", "/var/cache/salt/minion", "/var/log/salt").Want(1)
+}
+
+func TestSaltRefusesABrokenConfigAtEveryRun(t *testing.T) {
+	s := newSalt(t)
+	s.withConfig(saltStates[:strings.Index(saltStates, "shop:\n  superctl.live")],
+		strings.Replace(config, "serve.py", "nothing.py", 1))
+	for range 2 {
+		if refused := s.apply(); len(refused) != 1 || refused[0].Result == nil || *refused[0].Result {
+			t.Errorf("the config is not refused: %+v", refused)
+		}
+	}
+	if now := s.f.Hosts[0].Read(t, "/etc/superctl/shop.toml"); now != config {
+		t.Errorf("the config has changed:\n%s", now)
+	}
+	s.f.Hosts[0].Superctl(t, "status").Want(0).Says("shop: 1, ok")
+}
+
+func TestAnOrchestrationOfSaltTurnsAllMinions(t *testing.T) {
+	s := newSalt(t)
+	bundle := Bundle(t, run, t.TempDir(), "4")
+	content, err := os.ReadFile(bundle)
+	must(t, err)
+	c := s.master("sh", "-c", "base64 -d >/srv/salt/shop-4.tar.zst")
+	c.Type(base64.StdEncoding.EncodeToString(content)).Want(0)
+	s.write("/srv/salt/orch.sls", saltOrchestration)
+	s.run("state.orchestrate", "orch").Want(0)
+	s.wantLive("4 4")
+	s.f.Hosts[1].Superctl(t, "history", "--json").Want(0).Says(`"run": "salt-`)
+}
+
+func TestSaltTurnsNoMinionIfOneRefuses(t *testing.T) {
+	s := newSalt(t)
+	s.f.Hosts[1].Fault(t, "2", "refuse")
+	s.deploy().Want(1).Says("web2: ").Says("2 refuses to start on web2")
+	s.f.idle(t)
+	s.wantLive("1 1")
+	s.f.wantGeneration(t, 1)
+}
+
+func TestSaltTakesAllMinionsBackIfOneReverts(t *testing.T) {
+	s := newSalt(t)
+	r := s.f.Load(t)
+	s.f.Hosts[1].Fault(t, "2", "fade")
+	s.deploy().Want(5).Says("web2: ")
+	s.wantLive("1 1")
+	s.f.Hosts[0].Superctl(t, "history").Want(0).Says("anna")
+	r.Stop()
+}
