@@ -38,7 +38,7 @@ deb: build ## a package for Debian and Ubuntu in bin/
 dist: deb ## what a release of superctl consists of, in bin/: the package, and what Ansible, Salt and Fabric take
 	$$(scripts/deps --no-apt --ansible)/bin/ansible-galaxy collection build --force --output-path bin packaging/ansible/ansible_collections/superctl/superctl
 	rm -f bin/superctl-salt-*.tar.gz
-	tar --owner=0 --group=0 --exclude=__pycache__ -C packaging/salt -czf "bin/superctl-salt-$(VERSION).tar.gz" .
+	tar --owner=0 --group=0 --exclude=__pycache__ -C packaging/salt -czf "bin/superctl-salt-$(VERSION).tar.gz" _modules _runners _states
 	$$(scripts/deps --no-apt --fabric)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir bin packaging/fabric
 
 .PHONY: demo

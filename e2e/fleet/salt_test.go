@@ -8,22 +8,20 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"superctl/e2e/systemd"
 )
 
-// saltMaster and saltMinion are the configs of Salt. Its limits are long, because a loaded machine
-// must not look like a minion that does not answer.
+// saltMaster and saltMinion are the configs of Salt. A minion is asked early whether it still works
+// on a job, and has long to answer, because a loaded machine must not look like a dead minion.
 const (
 	saltMaster = `interface: 10.77.0.13
 user: root
 auto_accept: true
 worker_threads: 3
-timeout: 60
+timeout: 5
 gather_job_timeout: 60
-cli_summary: false
 file_roots: {base: [/srv/salt, /root/site/packaging/salt]}
 pillar_roots: {base: [/srv/pillar]}
 `
@@ -31,9 +29,10 @@ pillar_roots: {base: [/srv/pillar]}
 acceptance_wait_time: 1
 random_reauth_delay: 1
 recon_default: 100
-start_event_grains: []
 grains_cache: true
 enable_fqdns_grains: false
+enable_gpu_grains: false
+autoload_dynamic_modules: false
 `
 )
 
@@ -42,14 +41,21 @@ const saltTop = `base:
   'web*': [shop]
 `
 
-const saltStates = `/etc/superctl/shop.toml:
+const saltConfig = `/etc/superctl/shop.toml:
   superctl.config:
     - source: salt://shop.toml
     - template: jinja
+`
 
+const saltStates = saltConfig + `
 shop:
   superctl.live:
     - release: '2'
+
+a bundle:
+  superctl.installed:
+    - name: shop
+    - bundle: salt://shop-4.tar.zst
 
 no such release:
   superctl.live:
@@ -65,44 +71,54 @@ const saltOrchestration = `all minions or none:
     - bundle: salt://shop-4.tar.zst
 `
 
-// saltOnce starts Salt once for all tests: the master on web3, and minions on web1 and web2.
-var saltOnce sync.Once
-
-// salt is a master with two minions.
+// salt is a master on web3, with the minions web1 and web2.
 type salt struct {
 	t   *testing.T
 	f   *Fleet
 	bin string
 }
 
-func newSalt(t *testing.T) *salt {
-	t.Helper()
+// TestSalt starts Salt once, and has each promise begin on hosts that have been put back.
+func TestSalt(t *testing.T) {
 	dir, err := pinned("--salt")
 	must(t, err)
 	s := &salt{t: t, f: clean(t), bin: filepath.Join(dir, "bin")}
-	saltOnce.Do(s.start)
-	for _, roots := range []string{"/srv/salt", "/srv/pillar"} {
-		s.master("sh", "-euc", `rm -rf "$1"; mkdir -p "$1"`, "sh", roots).Want(0)
+	s.start()
+	for name, promise := range map[string]func(*salt){
+		"sets up a minion once":                (*salt).setsUp,
+		"foretells what its states do":         (*salt).foretells,
+		"hides the secrets of a config":        (*salt).hidesSecrets,
+		"refuses a broken config at every run": (*salt).refusesAtEveryRun,
+		"turns all minions, with one message":  (*salt).orchestrates,
+		"turns no minion if one refuses":       (*salt).turnsNone,
+		"turns no minion of another's deploy":  (*salt).yields,
+		"takes all back if one reverts":        (*salt).takesBack,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &salt{t: t, f: s.f, bin: s.bin}
+			s.f.Reset(t)
+			s.master("sh", "-euc", "rm -rf /srv/salt /srv/pillar; mkdir -p /srv/salt /srv/pillar").Want(0)
+			s.write("/srv/pillar/top.sls", "base: {'*': [secrets]}\n")
+			s.write("/srv/pillar/secrets.sls", "password: correct-horse\n")
+			promise(s)
+		})
 	}
-	s.write("/srv/pillar/top.sls", "base: {'*': [secrets]}\n")
-	s.write("/srv/pillar/secrets.sls", "password: correct-horse\n")
-	return s
 }
 
-// start starts Salt as units of the hosts, which end with the hosts.
+// start starts Salt as units of the hosts.
 func (s *salt) start() {
 	s.t.Helper()
 	unit := func(h *Host, name, config string) {
 		h.Run(s.t, "sh", "-euc", `mkdir -p /etc/salt; printf %s "$2" >/etc/salt/"$1"
-			systemd-run --quiet --unit="salt-$1" -p KillMode=process "$3/salt-$1"`, "sh", name, config, s.bin).Want(0)
+			systemd-run --quiet --collect --unit="salt-$1" -p KillMode=process "$3/salt-$1"`, "sh", name, config, s.bin).Want(0)
+		s.t.Cleanup(func() { h.Run(s.t, "systemctl", "kill", "--kill-whom=all", "--signal=KILL", "salt-"+name).Wait() })
 	}
 	unit(s.f.Hosts[2], "master", saltMaster)
 	for _, h := range s.f.Hosts[:2] {
 		unit(h, "minion", saltMinion+"id: "+h.Name+"\n")
 	}
 	systemd.Eventually(s.t, "both minions answer", func() bool {
-		r := s.salt("-t", "5", "web*", "test.ping").Wait()
-		return r.Code == 0 && strings.Count(r.Stdout(), "true") == 2
+		return strings.Count(s.salt("web*", "test.ping").Wait().Stdout(), "true") == 2
 	})
 	s.salt("web*", "saltutil.sync_all").Want(0)
 	s.run("saltutil.sync_runners").Want(0)
@@ -169,12 +185,47 @@ func (s *salt) withConfig(states, config string) {
 	s.write("/srv/salt/shop.toml", config+"[env]\nPASSWORD = \"{{ pillar.password }}\"\n")
 }
 
-func TestSaltForetellsWhatItsStatesDo(t *testing.T) {
-	s := newSalt(t)
+// setsUp applies packaging/salt/shop.sls on a minion that has nothing of superctl.
+func (s *salt) setsUp() {
+	s.f.Hosts[0].Run(s.t, "bash", "-euc", `systemctl stop superctl@shop; rm -rf /etc/superctl /srv/shop /var/lib/superctl \
+		/usr/bin/superctl /etc/systemd/system/superctl@.service /usr/lib/*.d/superctl.conf; userdel shop; systemctl daemon-reload`).Want(0)
+	s.master("sh", "-euc", `mkdir /srv/salt/superctl
+		cp /root/site/superctl /root/site/packaging/systemd/superctl@.service /root/site/packaging/systemd/*.conf /srv/salt/superctl`).Want(0)
+	s.write("/srv/salt/shop.toml", config)
+	s.bundle()
+	const pillar = `pillar={"bundle": "shop-4.tar.zst"}`
+	for i, state := range s.apply("shop", pillar, "test=True") {
+		if state.Result != nil && !*state.Result {
+			s.t.Errorf("test=True: state %d fails: %s", i, state.Comment)
+		}
+	}
+	s.salt("web1", "state.apply", "shop", pillar).Want(0)
+	for _, state := range s.apply("shop", pillar) {
+		if len(state.Changes) > 0 {
+			s.t.Errorf("a second run changes %v", state.Changes)
+		}
+	}
+	if live := s.f.Hosts[0].Status(s.t).Release; live != "4" {
+		s.t.Errorf("%s is live, want 4", live)
+	}
+}
+
+// bundle gives the master the bundle of release 4.
+func (s *salt) bundle() {
+	s.t.Helper()
+	content, err := os.ReadFile(Bundle(s.t, run, s.t.TempDir(), "4"))
+	must(s.t, err)
+	c := s.master("sh", "-c", "base64 -d >/srv/salt/shop-4.tar.zst")
+	c.Type(base64.StdEncoding.EncodeToString(content)).Want(0)
+}
+
+func (s *salt) foretells() {
+	t := s.t
 	s.withConfig(saltStates, strings.Replace(config, `drain   = "30s"`, `drain   = "29s"`, 1))
+	s.bundle()
 	foretold, done, again := s.apply("test=True"), s.apply(), s.apply()
-	if len(done) != 3 || len(foretold) != 3 {
-		t.Fatalf("want 3 states, got %+v and %+v", foretold, done)
+	if len(done) != 4 || len(foretold) != 4 {
+		t.Fatalf("want 4 states, got %+v and %+v", foretold, done)
 	}
 	for i, state := range done {
 		want, _ := json.Marshal(state.Changes)
@@ -191,9 +242,9 @@ func TestSaltForetellsWhatItsStatesDo(t *testing.T) {
 	}
 }
 
-func TestSaltHidesTheSecretsOfAConfig(t *testing.T) {
-	s := newSalt(t)
-	s.withConfig(saltStates[:strings.Index(saltStates, "shop:\n  superctl.live")], config)
+func (s *salt) hidesSecrets() {
+	t := s.t
+	s.withConfig(saltConfig, config)
 	applied := s.salt("-l", "debug", "web1", "state.apply").Want(0).Says("env.PASSWORD")
 	if strings.Contains(applied.Text(), "correct-horse") {
 		t.Errorf("the output shows the secret:\n%s", applied.Text())
@@ -204,9 +255,9 @@ func TestSaltHidesTheSecretsOfAConfig(t *testing.T) {
 	s.f.Hosts[0].Run(t, "grep", "-r", "correct-horse", "/var/cache/salt/minion", "/var/log/salt").Want(1)
 }
 
-func TestSaltRefusesABrokenConfigAtEveryRun(t *testing.T) {
-	s := newSalt(t)
-	s.withConfig(saltStates[:strings.Index(saltStates, "shop:\n  superctl.live")],
+func (s *salt) refusesAtEveryRun() {
+	t := s.t
+	s.withConfig(saltConfig,
 		strings.Replace(config, "serve.py", "nothing.py", 1))
 	for range 2 {
 		if refused := s.apply(); len(refused) != 1 || refused[0].Result == nil || *refused[0].Result {
@@ -219,21 +270,21 @@ func TestSaltRefusesABrokenConfigAtEveryRun(t *testing.T) {
 	s.f.Hosts[0].Superctl(t, "status").Want(0).Says("shop: 1, ok")
 }
 
-func TestAnOrchestrationOfSaltTurnsAllMinions(t *testing.T) {
-	s := newSalt(t)
-	bundle := Bundle(t, run, t.TempDir(), "4")
-	content, err := os.ReadFile(bundle)
-	must(t, err)
-	c := s.master("sh", "-c", "base64 -d >/srv/salt/shop-4.tar.zst")
-	c.Type(base64.StdEncoding.EncodeToString(content)).Want(0)
+func (s *salt) orchestrates() {
+	t := s.t
+	s.bundle()
 	s.write("/srv/salt/orch.sls", saltOrchestration)
+	s.f.listenToChat(t)
 	s.run("state.orchestrate", "orch").Want(0)
 	s.wantLive("4 4")
-	s.f.Hosts[1].Superctl(t, "history", "--json").Want(0).Says(`"run": "salt-`)
+	const want = "shop: 4 is live on web1 and web2 (deploy by root ("
+	if got := s.f.messages(t, s.f.Hosts[0]); !strings.HasPrefix(got, want) || strings.Count(got, "\n") != 1 {
+		t.Errorf("the team is told:\n%s\nand not once\n%s...", got, want)
+	}
 }
 
-func TestSaltTurnsNoMinionIfOneRefuses(t *testing.T) {
-	s := newSalt(t)
+func (s *salt) turnsNone() {
+	t := s.t
 	s.f.Hosts[1].Fault(t, "2", "refuse")
 	s.deploy().Want(1).Says("web2: ").Says("2 refuses to start on web2")
 	s.f.idle(t)
@@ -241,8 +292,17 @@ func TestSaltTurnsNoMinionIfOneRefuses(t *testing.T) {
 	s.f.wantGeneration(t, 1)
 }
 
-func TestSaltTakesAllMinionsBackIfOneReverts(t *testing.T) {
-	s := newSalt(t)
+func (s *salt) yields() {
+	lock := s.f.Hosts[1].Superctl(s.t, "lock", "--run", "other", "--why", "moving the database").Await("locked")
+	s.deploy().Want(4).Says("web2: ").Says("moving the database")
+	lock.Want(0)
+	s.wantLive("1 1")
+	s.deploy().Want(0) // no minion has stayed locked
+	s.wantLive("2 2")
+}
+
+func (s *salt) takesBack() {
+	t := s.t
 	r := s.f.Load(t)
 	s.f.Hosts[1].Fault(t, "2", "fade")
 	s.deploy().Want(5).Says("web2: ")

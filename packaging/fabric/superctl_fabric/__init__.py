@@ -32,7 +32,7 @@ def environment(name: str) -> Task:
 
     @task(name=name, help={"only": "run the tasks only on these hosts, such as web1,web2"})
     def choose(c: Context, only: str = "") -> None:
-        c["superctl"] = {"fleet": f"@{name}:{only}" if only else f"@{name}"}
+        c["superctl_fleet"] = f"@{name}:{only}" if only else f"@{name}"
 
     choose.__doc__ = f"Choose the hosts of {name} for the tasks after this one."
     return choose
@@ -111,7 +111,7 @@ def _fleet(c: Context) -> str:
     """Returns the fleet that a task before this one has chosen."""
     if isinstance(c, Connection):
         raise Exit("superctl reaches the hosts itself: leave out -H, and use fab ENV --only HOST", code=USAGE)
-    fleet = c.get("superctl", {}).get("fleet")
+    fleet = c.get("superctl_fleet")
     if not fleet:
         raise Exit("which hosts? Name the environment first, as in: fab production deploy", code=USAGE)
     return fleet
@@ -130,7 +130,7 @@ def _run(c: Context, *words: str) -> None:
 def _read(c: Context, *words: str) -> str:
     """Returns what a command prints, or "" if it fails."""
     result = c.run(shlex.join(words), hide=True, warn=True, dry=False, in_stream=False)
-    return result.stdout.strip() if result.ok else ""
+    return result.stdout.strip() if result else ""
 
 
 @contextmanager

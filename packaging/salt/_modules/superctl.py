@@ -4,8 +4,8 @@ Each function runs one command of superctl and returns what it reports. A failed
 return code of the job to superctl's exit code. With ``test=True`` a function changes nothing.
 
     salt 'web*' superctl.status shop
-    salt 'web*' superctl.switch shop 1.2
-    salt 'web*' superctl.rollback shop leave=1.2
+    salt 'web*' superctl.switch shop 2026-11-23
+    salt 'web*' superctl.rollback shop leave=2026-11-23
 """
 
 from __future__ import annotations
@@ -48,11 +48,14 @@ def __virtual__() -> str:
     return __virtualname__
 
 
-def _run(app: str, *words: str, config: str = "") -> tuple[int, Any, str]:
-    """Runs a command with --json. Returns its exit code, its value, and its words on stderr."""
-    where = ["--config", config] if config else ["--app", app]
+def _run(app: str, *words: str, config: str = "", json_output: bool = True) -> tuple[int, Any, str]:
+    """Runs a command. Returns its exit code, the value that it prints, and its words on stderr."""
+    command = [_program(), *(["--config", config] if config else ["--app", app]), *words]
     ended = __salt__["cmd.run_all"](
-        [_program(), *where, *words, "--json"], python_shell=False, ignore_retcode=True, output_loglevel="quiet"
+        [*command, "--json"] if json_output else command,
+        python_shell=False,
+        ignore_retcode=True,
+        output_loglevel="quiet",
     )
     return ended["retcode"], _last_value(ended["stdout"]), ended["stderr"].strip()
 
@@ -100,6 +103,13 @@ def _options(**options: str | bool) -> list[str]:
     return words
 
 
+def _name(release: str | int) -> str:
+    """Returns the name of a release. Salt reads 1.10 as the number 1.1, which may be another one."""
+    if isinstance(release, float):
+        raise CommandExecutionError(f"""release {release} is a number here: write '"{release}"', with both quotes""")
+    return str(release)
+
+
 def status(app: str) -> dict[str, Any]:
     """Returns the live release of an app and its health.
 
@@ -145,21 +155,20 @@ def check(app: str, release: str = "", config: str = "") -> dict[str, Any]:
     return {"ok": True, "warnings": [f["text"] for f in found if f.get("status") == "warn"]}
 
 
-def _local_bundle(bundle: str, saltenv: str, test: bool = False) -> str:
+def _local_bundle(bundle: str, saltenv: str) -> str:
     """Returns what superctl calls a bundle: the path of the copy of a salt:// file, or the argument.
 
-    The signature beside a bundle is copied, too. With test nothing is copied.
+    The signature beside a bundle is copied, too.
     """
     if not bundle.startswith("salt://"):
-        return bundle
-    if not __salt__["cp.hash_file"](bundle, saltenv):
-        raise CommandExecutionError(f"{bundle} is not on the file server")
-    if test:
         return bundle
     signature = bundle + ".minisig"
     if __salt__["cp.hash_file"](signature, saltenv):
         __salt__["cp.cache_file"](signature, saltenv)
-    return __salt__["cp.cache_file"](bundle, saltenv)
+    path = __salt__["cp.cache_file"](bundle, saltenv)
+    if not path:
+        raise CommandExecutionError(f"{bundle} is not on the file server")
+    return path
 
 
 def install(app: str, bundle: str, saltenv: str = "base", test: bool = False) -> dict[str, Any]:
@@ -167,7 +176,7 @@ def install(app: str, bundle: str, saltenv: str = "base", test: bool = False) ->
 
     With ``test=True`` the release is the one that the bundle's name says: APP-RELEASE.tar.zst.
     """
-    path = _local_bundle(bundle, saltenv, test)
+    path = _local_bundle(bundle, saltenv)
     if not test:
         return _result(*_run(app, "install", path))
     release = Path(bundle).name.removesuffix(".tar.zst").removeprefix(f"{app}-")
@@ -185,26 +194,39 @@ def switch(
     test: bool = False,
 ) -> dict[str, Any]:
     """Makes an installed release live. It is refused unless the release ``expect`` is live, if given."""
-    options = _options(expect=expect, run=run, by=by, force=force, **{"dry-run": test})
-    return _result(*_run(app, "switch", str(release), *options))
+    options = _options(expect=_name(expect), run=run, by=by, force=force, **{"dry-run": test})
+    return _result(*_run(app, "switch", _name(release), *options))
 
 
 def deploy(
-    app: str, bundle: str, expect: str = "", run: str = "", by: str = "", force: bool = False, saltenv: str = "base"
+    app: str,
+    bundle: str,
+    expect: str = "",
+    run: str = "",
+    by: str = "",
+    force: bool = False,
+    saltenv: str = "base",
+    test: bool = False,
 ) -> dict[str, Any]:
     """Installs a bundle (salt://, a path or a URL) and makes it live."""
-    path = _local_bundle(bundle, saltenv)
-    return _result(*_run(app, "deploy", path, *_options(expect=expect, run=run, by=by, force=force)))
+    options = _options(expect=_name(expect), run=run, by=by, force=force, **{"dry-run": test})
+    return _result(*_run(app, "deploy", _local_bundle(bundle, saltenv), *options))
 
 
 def rollback(
-    app: str, leave: str = "", run: str = "", by: str = "", force: bool = False, test: bool = False
+    app: str,
+    leave: str = "",
+    run: str = "",
+    by: str = "",
+    follower: bool = False,
+    force: bool = False,
+    test: bool = False,
 ) -> dict[str, Any]:
     """Goes back to the previous release. With ``leave``, only if that release is live.
 
     Without ``leave``, a second rollback cancels the first.
     """
-    options = _options(run=run, by=by, force=force, **{"from": str(leave), "dry-run": test})
+    options = _options(run=run, by=by, follower=follower, force=force, **{"from": _name(leave), "dry-run": test})
     return _result(*_run(app, "rollback", *options))
 
 
@@ -213,18 +235,18 @@ def reload(app: str, test: bool = False) -> dict[str, Any]:
     return _result(*_run(app, "reload", *_options(**{"dry-run": test})))
 
 
-# A prepared change outlives the job that has prepared it: superctl runs on, and reads its word from
-# a FIFO. It ends by itself after its limit.
+# A prepared change and a lock outlive the job that has begun them: superctl runs on, and reads its
+# word from a FIFO. Both end by themselves after their limit.
 DIRECTORY = Path("/run/superctl-salt")
 
 # Runs superctl, and leaves its exit code in a file that exists only once superctl has ended.
-PREPARED = 'dir=$1; shift; "$@"; echo $? >"$dir/code.part"; mv "$dir/code.part" "$dir/code"'
+BACKGROUND = 'dir=$1; shift; "$@"; echo $? >"$dir/code.part"; mv "$dir/code.part" "$dir/code"'
 
 
-def _directory(app: str, run: str) -> Path:
+def _directory(app: str, run: str, kind: str = "change") -> Path:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", run) or "/" in app:
         raise CommandExecutionError(f"invalid run {run!r} of {app!r}: use letters, digits and . _ -")
-    return DIRECTORY / f"{app}.{run}"
+    return DIRECTORY / f"{app}.{run}.{kind}"
 
 
 def prepare(
@@ -232,20 +254,44 @@ def prepare(
 ) -> dict[str, Any]:
     """Boots and proves a release, and returns once it is ready: ``go`` or ``abandon`` decide.
 
-    ``ready`` is False if the release is refused. After ``limit`` it is abandoned.
+    After ``limit`` it is abandoned. A ``follower`` leaves hooks with ``once = true`` and the messages to
+    another host of the run, which prepares first.
     """
-    directory = _directory(app, run)
+    options = _options(run=run, by=by, follower=follower, force=force)
+    begun = _begin(_directory(app, run), "ready", app, "switch", _name(release), f"--prepare={limit}", *options)
+    return {"ready": True, "release": begun["release"]} if "error" not in begun else {"ready": False, **begun}
+
+
+def lock(app: str, run: str, why: str, by: str = "", limit: str = "30m") -> dict[str, Any]:
+    """Has the app accept only changes of this run, until ``unlock`` or the end of ``limit``."""
+    options = _options(run=run, why=why, by=by, heartbeat=limit)
+    begun = _begin(_directory(app, run, "lock"), "locked", app, "lock", *options)
+    return {"locked": "error" not in begun, **begun}
+
+
+def unlock(app: str, run: str) -> bool:
+    """Ends the lock of a run. Returns whether there was one."""
+    return _end(_directory(app, run, "lock"))
+
+
+def notify(app: str, run: str, outcome: str, hosts: list[str], release: str = "", **more: Any) -> dict[str, Any]:
+    """Sends one message for all hosts of a run: superctl notify explains ``more``."""
+    options = _options(run=run, outcome=outcome, release=release, hosts=",".join(hosts))
+    options += _options(**{key: " ".join(str(v).split()) for key, v in more.items() if not key.startswith("__")})
+    return _result(*_run(app, "notify", *options, json_output=False))
+
+
+def _begin(directory: Path, event: str, app: str, *words: str) -> dict[str, Any]:
+    """Begins a command, and waits until it reports the event, or ends."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700, parents=True)
     os.mkfifo(directory / "word", 0o600)
-    change = [_program(), "--app", app, "switch", str(release), f"--prepare={limit}", "--json"]
-    change += _options(run=run, by=by, follower=follower, force=force)
     # Opened for both, so that it has no end while nothing writes to it.
     word = os.open(directory / "word", os.O_RDWR)
     try:
         with (directory / "out").open("wb") as out, (directory / "err").open("wb") as err:
             subprocess.Popen(
-                ["/bin/sh", "-c", PREPARED, "sh", str(directory), *change],
+                ["/bin/sh", "-c", BACKGROUND, "sh", str(directory), _program(), "--app", app, *words, "--json"],
                 stdin=word,
                 stdout=out,
                 stderr=err,
@@ -254,23 +300,23 @@ def prepare(
             )
     finally:
         os.close(word)
-    while not (ready := _ready(directory)):  # superctl limits the time
+    while not (found := _find(directory / "out", event)):  # superctl limits the time
         if (directory / "code").exists():
-            return {"ready": False, **_ended(directory)}
+            return _ended(directory)
         time.sleep(0.02)
-    return {"ready": True, "release": ready}
+    return found
 
 
-def _ready(directory: Path) -> str:
-    """Returns the full name of the release once superctl reports that it is ready."""
-    for line in (directory / "out").read_text().splitlines():
+def _find(out: Path, event: str) -> dict[str, Any]:
+    """Returns the line that reports an event; {} if there is none yet."""
+    for line in out.read_text().splitlines():
         try:
             value = json.loads(line)
         except ValueError:
             continue
-        if isinstance(value, dict) and value.get("ready"):
-            return value["release"]
-    return ""
+        if isinstance(value, dict) and value.get(event):
+            return value
+    return {}
 
 
 def go(app: str, run: str) -> dict[str, Any]:
@@ -284,12 +330,15 @@ def go(app: str, run: str) -> dict[str, Any]:
 
 def abandon(app: str, run: str) -> bool:
     """Ends a prepared change before its cutover. Returns whether there was one."""
-    directory = _directory(app, run)
+    return _end(_directory(app, run))
+
+
+def _end(directory: Path) -> bool:
     if not directory.exists():
         return False
-    _say(directory, "abandon\n")
+    _say(directory, "end\n")
     _ended(directory)
-    __context__.pop("retcode", None)
+    __context__.pop("retcode", None)  # the end was asked for
     return True
 
 
@@ -307,7 +356,7 @@ def _say(directory: Path, word: str) -> bool:
 
 
 def _ended(directory: Path) -> dict[str, Any]:
-    """Waits until the prepared change ends. Returns its result."""
+    """Waits until a command that runs on ends. Returns its result."""
     try:
         while not (directory / "code").exists():
             if not _say(directory, "") and not (directory / "code").exists():

@@ -79,42 +79,25 @@ def live(name: str, release: str = "", bundle: str = "", expect: str = "", force
     """
     if bool(release) == bool(bundle):
         return _ret(name, False, "give either release or bundle")
-    arguments = {"expect": str(expect), "force": force}
+    test = __opts__["test"]
     try:
-        if __opts__["test"]:
-            return _would_be_live(name, str(release), bundle, arguments)
+        if test and not (now := __salt__["superctl.status"](name))["running"]:  # a state before this one would start it
+            release = release or __salt__["superctl.install"](name, bundle, __env__, test=True)["release"]
+            return _ret(name, None, f"{release} would become live: {now['why']}", _turn("", str(release)))
         if bundle:
-            done = __salt__["superctl.deploy"](name, bundle, saltenv=__env__, **arguments)
+            done = __salt__["superctl.deploy"](name, bundle, expect=expect, force=force, saltenv=__env__, test=test)
         else:
-            done = __salt__["superctl.switch"](name, release, **arguments)
+            done = __salt__["superctl.switch"](name, release, expect=expect, force=force, test=test)
     except CommandExecutionError as e:
         return _ret(name, False, str(e))
     if "error" in done:
         return _ret(name, False, "\n".join([done["error"], *done.get("log", [])]))
     if not done["changed"]:
         return _ret(name, True, f"{done['release']} is live")
-    comment = _warned(f"{done['release']} is live", done)
-    return _ret(name, True, comment, _turn(done.get("previous", ""), done["release"]))
-
-
-def _would_be_live(name: str, release: str, bundle: str, arguments: dict[str, Any]) -> Return:
-    now = __salt__["superctl.status"](name)
-    missing = False
-    if bundle:
-        bundled = __salt__["superctl.install"](name, bundle, __env__, test=True)
-        release, missing = bundled["release"], bundled["changed"]
-    if not now["running"]:  # a state before this one would start it
-        return _ret(name, None, f"{release} would become live: {now['why']}", _turn("", release))
-    if missing and arguments["expect"] not in ("", now["release"] or "none"):
-        return _ret(name, False, f"{now['release'] or 'no release'} is live, not {arguments['expect']}")
-    if missing:
-        return _ret(name, None, f"{release} would be installed and become live", _turn(now["release"], release))
-    done = __salt__["superctl.switch"](name, release, test=True, **arguments)
-    if "error" in done:
-        return _ret(name, False, done["error"])
-    if not done["changed"]:
-        return _ret(name, True, f"{done['release']} is live")
-    return _ret(name, None, f"{done['release']} would become live", _turn(now["release"], done["release"]))
+    changes = _turn(done.get("previous", ""), done["release"])
+    if test:
+        return _ret(name, None, _warned(f"{done['release']} would become live", done), changes)
+    return _ret(name, True, _warned(f"{done['release']} is live", done), changes)
 
 
 def _turn(old: str, new: str) -> dict[str, Any]:
