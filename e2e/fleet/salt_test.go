@@ -3,6 +3,7 @@ package fleet
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -84,23 +85,26 @@ func TestSalt(t *testing.T) {
 	must(t, err)
 	s := &salt{t: t, f: clean(t), bin: filepath.Join(dir, "bin")}
 	s.start()
-	for name, promise := range map[string]func(*salt){
-		"sets up a minion once":                (*salt).setsUp,
-		"foretells what its states do":         (*salt).foretells,
-		"hides the secrets of a config":        (*salt).hidesSecrets,
-		"refuses a broken config at every run": (*salt).refusesAtEveryRun,
-		"turns all minions, with one message":  (*salt).orchestrates,
-		"turns no minion if one refuses":       (*salt).turnsNone,
-		"turns no minion of another's deploy":  (*salt).yields,
-		"takes all back if one reverts":        (*salt).takesBack,
+	for _, promise := range []struct {
+		name string
+		test func(*salt)
+	}{
+		{"sets up a minion once", (*salt).setsUp},
+		{"foretells what its states do", (*salt).foretells},
+		{"hides the secrets of a config", (*salt).hidesSecrets},
+		{"refuses a broken config at every run", (*salt).refusesAtEveryRun},
+		{"turns all minions, with one message", (*salt).orchestrates},
+		{"turns no minion if one refuses", (*salt).turnsNone},
+		{"turns no minion of another's deploy", (*salt).yields},
+		{"takes all back if one reverts", (*salt).takesBack},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(promise.name, func(t *testing.T) {
 			s := &salt{t: t, f: s.f, bin: s.bin}
 			s.f.Reset(t)
 			s.master("sh", "-euc", "rm -rf /srv/salt /srv/pillar; mkdir -p /srv/salt /srv/pillar").Want(0)
 			s.write("/srv/pillar/top.sls", "base: {'*': [secrets]}\n")
 			s.write("/srv/pillar/secrets.sls", "password: correct-horse\n")
-			promise(s)
+			promise.test(s)
 		})
 	}
 }
@@ -250,6 +254,12 @@ func (s *salt) hidesSecrets() {
 		t.Errorf("the output shows the secret:\n%s", applied.Text())
 	}
 	s.master("grep", "-r", "correct-horse", "/var/cache/salt/master/jobs").Want(1)
+	secret := s.f.Hosts[0].Read(t, "/etc/superctl/shop.toml")
+	s.write("/srv/pillar/secrets.sls", fmt.Sprintf("shop: {toml: %q}\n", secret))
+	s.write("/srv/salt/shop.sls", "/etc/superctl/shop.toml:\n  superctl.config: [contents_pillar: 'shop:toml']\n")
+	if same := s.apply(); len(same) != 1 || same[0].Comment != "the config is in force" || len(same[0].Changes) > 0 {
+		t.Errorf("the config as a value of the pillar: %+v", same)
+	}
 	s.f.Hosts[0].Run(t, "stat", "-c", "%U %G %a", "/etc/superctl/shop.toml").Want(0).Says("root shop 640")
 	s.f.Hosts[0].Run(t, "grep", "correct-horse", "/etc/superctl/shop.toml").Want(0)
 	s.f.Hosts[0].Run(t, "grep", "-r", "correct-horse", "/var/cache/salt/minion", "/var/log/salt").Want(1)

@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import salt.utils.data
 import salt.utils.templates
 from salt.exceptions import CommandExecutionError
 
@@ -174,7 +175,7 @@ def _reload(name: str, app: str, before: str | None, owner: dict[str, str], chan
         os.unlink(name)
     else:
         _write(name, before, owner)
-    return _ret(name, False, "\n".join([done["error"], "the config before was put back", *done.get("log", [])]))
+    return _ret(name, False, "\n".join([done["error"], f"{name} is as it was before", *done.get("log", [])]))
 
 
 def _check(name: str, text: str) -> dict[str, Any]:
@@ -214,7 +215,9 @@ def _text(source: str, template: str, contents_pillar: str, context: dict[str, A
     if bool(source) == bool(contents_pillar):
         raise CommandExecutionError("give either source or contents_pillar")
     if contents_pillar:
-        return __salt__["pillar.get"](contents_pillar) or _missing(f"the pillar has no {contents_pillar}")
+        # Not by pillar.get, which returns asterisks here (Salt 3008).
+        text = salt.utils.data.traverse_dict_and_list(__pillar__, contents_pillar)
+        return text or _missing(f"the pillar has no {contents_pillar}")
     path = __salt__["cp.cache_file"](source, __env__) or _missing(f"{source} is not on the file server")
     if not template:
         return Path(path).read_text()
