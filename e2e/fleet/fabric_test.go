@@ -60,9 +60,10 @@ type fabrication struct {
 // working tree has a broken one.
 func newFabrication(t *testing.T) *fabrication {
 	t.Helper()
+	f := &fabrication{operator: newOperator(t)}
 	tools, err := fabricOnce()
 	must(t, err)
-	f := &fabrication{operator: newOperator(t), fabric: tools}
+	f.fabric = tools
 	f.project = filepath.Join(f.dir, app)
 	must(t, os.Mkdir(f.project, 0o755))
 	must(t, os.Rename(f.config, filepath.Join(f.project, "superctl.fleet.toml")))
@@ -112,10 +113,17 @@ func TestFabEndsWithTheExitCodeOfSuperctl(t *testing.T) {
 }
 
 func TestTheTasksOfFabCallSuperctl(t *testing.T) {
-	tools, err := fabricOnce()
+	unittests(t, "fabric")
+}
+
+// unittests runs the Python tests of a directory of packaging, with what scripts/deps installs for it.
+func unittests(t *testing.T, of string) {
+	t.Helper()
+	deps, err := pinned("--" + of)
 	must(t, err)
-	tests := exec.Command(tools.python, "-m", "unittest", "discover", "-s", filepath.Join(repository(), "packaging", "fabric", "tests"))
-	tests.Env = append(os.Environ(), "PYTHONPATH="+tools.tasks, "PYTHONDONTWRITEBYTECODE=1")
+	dir := filepath.Join(repository(), "packaging", of)
+	tests := exec.Command(filepath.Join(deps, "bin", "python"), "-m", "unittest", "discover", "-s", filepath.Join(dir, "tests"))
+	tests.Env = append(os.Environ(), "PYTHONPATH="+dir, "PYTHONDONTWRITEBYTECODE=1")
 	if out, err := tests.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

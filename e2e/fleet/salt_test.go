@@ -81,9 +81,10 @@ type salt struct {
 
 // TestSalt starts Salt once, and has each promise begin on hosts that have been put back.
 func TestSalt(t *testing.T) {
+	s := &salt{t: t, f: clean(t)}
 	dir, err := pinned("--salt")
 	must(t, err)
-	s := &salt{t: t, f: clean(t), bin: filepath.Join(dir, "bin")}
+	s.bin = filepath.Join(dir, "bin")
 	s.start()
 	for _, promise := range []struct {
 		name string
@@ -107,6 +108,10 @@ func TestSalt(t *testing.T) {
 			promise.test(s)
 		})
 	}
+}
+
+func TestTheRunnerOfSaltTurnsAllMinionsOrNone(t *testing.T) {
+	unittests(t, "salt")
 }
 
 // start starts Salt as units of the hosts.
