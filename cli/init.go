@@ -56,8 +56,10 @@ or Kamal's deploy.yml.
 
 func initFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{
-			Name: "from", Usage: "import `FILE|UNIT`: a systemd unit, or the config of another supervisor or server",
+		&cli.StringSliceFlag{
+			Name: "from",
+			Usage: "import `FILE|UNIT`: a systemd unit, or the config of another supervisor or server; " +
+				"repeat it for the unit of each process",
 		},
 		&cli.BoolFlag{Name: "apply", Usage: "do what the plan says (as root)"},
 		&cli.BoolFlag{Name: "replace", Usage: "with --apply: overwrite files that differ, and keep them as FILE.old"},
@@ -83,7 +85,8 @@ type setUp struct {
 	machine *setup.Machine
 	answers setup.Answers
 	from    *setup.Import // nil without --from
-	unit    string        // that --from names
+	units   []string      // that --from names
+	asked   []string      // options for the answers at the terminal
 }
 
 func (c *command) initialize(cc *cli.Context) error {
@@ -98,7 +101,7 @@ func (c *command) initialize(cc *cli.Context) error {
 	ctx, stop := commandline.Interruptible()
 	defer stop()
 	s := &setUp{command: c, cc: cc, machine: machine, answers: answers}
-	if from := cc.String("from"); from != "" {
+	if from := cc.StringSlice("from"); len(from) > 0 {
 		if err := s.readFrom(from); err != nil {
 			return commandline.Usagef("init: %w", err)
 		}
@@ -116,8 +119,8 @@ func (c *command) initialize(cc *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
-	if s.unit != "" {
-		plan.Replace(s.unit)
+	if len(s.units) > 0 {
+		plan.Replace(s.units)
 	}
 	return s.conclude(ctx, dir, d, plan)
 }
@@ -262,5 +265,6 @@ func (s *setUp) answer(q *setup.UnknownError) bool {
 		return true // and asks again
 	}
 	s.answers = next
+	s.asked = append(s.asked, "--"+q.Name, line)
 	return true
 }

@@ -19,31 +19,43 @@ import (
 // maxImport is the size of the largest file that is imported, in bytes.
 const maxImport = 1 << 20
 
-// readFrom imports a file or, if there is no such file, a unit of systemd.
-func (s *setUp) readFrom(from string) error {
+// readFrom imports what runs the app: each a file or, if there is no such file, a unit of systemd.
+func (s *setUp) readFrom(all []string) error {
+	for _, from := range all {
+		one, err := s.importOne(from)
+		if err != nil {
+			return err
+		}
+		if s.from == nil {
+			s.from = one
+		} else {
+			s.from.Merge(one)
+		}
+	}
+	return nil
+}
+
+func (s *setUp) importOne(from string) (*setup.Import, error) {
 	source := importer.Source{Open: readSmall}
 	if path, err := filepath.Abs(from); err == nil {
 		text, err := readSmall(path)
 		if err == nil {
-			s.from, err = source.Read(importer.File{Path: path, Text: text})
-			return err
+			return source.Read(importer.File{Path: path, Text: text})
 		}
 		if !errors.Is(err, fs.ErrNotExist) || strings.Contains(from, "/") {
-			return err
+			return nil, err
 		}
 	}
 	files := importer.FindUnit(from, readSmall, listDir)
 	if len(files) == 0 {
-		return fmt.Errorf("there is no file and no systemd unit %q", from)
+		return nil, fmt.Errorf("there is no file and no systemd unit %q", from)
 	}
-	s.unit = from
+	source.Name = from
 	if filepath.Ext(from) == "" {
-		s.unit += ".service"
+		source.Name += ".service"
 	}
-	source.Name = s.unit
-	var err error
-	s.from, err = source.Read(files...)
-	return err
+	s.units = append(s.units, source.Name)
+	return source.Read(files...)
 }
 
 func readSmall(path string) (string, error) {

@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+
+	"github.com/kballard/go-shellquote"
 
 	"superctl/cli/terminal"
 	"superctl/plain"
@@ -74,7 +77,7 @@ func (s *setUp) conclude(ctx context.Context, dir string, d *setup.Decision, pla
 		return fmt.Errorf("init: %w", err)
 	}
 	if !json {
-		s.print().initEnd(s.cc.Args().First(), plan, done)
+		s.print().initEnd(shellquote.Join(slices.Concat(os.Args[1:], s.asked, []string{"--apply"})...), plan, done)
 	}
 	return nil
 }
@@ -163,15 +166,14 @@ func (pr printer) initCommands(list []setup.Command) {
 	}
 }
 
-// initEnd prints what comes next.
-func (pr printer) initEnd(dir string, plan *setup.Plan, done bool) {
+// initEnd prints what comes next; apply is the command line that does the plan.
+func (pr printer) initEnd(apply string, plan *setup.Plan, done bool) {
 	p := terminal.PaletteFor(pr.stdout)
 	switch {
 	case plan.Empty():
 		fmt.Fprintf(pr.stdout, "%s: %s. Next:\n", plan.App, p.Green("nothing to do"))
 	case !done:
-		fmt.Fprintf(pr.stdout, "\nNothing was changed. To do this, as root: superctl init %s--apply, with the same options\n",
-			strings.TrimLeft(dir+" ", " "))
+		fmt.Fprintf(pr.stdout, "\nNothing was changed. To do this, as root: superctl %s\n", apply)
 		return
 	default:
 		fmt.Fprintf(pr.stdout, "%s: %s. Next:\n", plan.App, p.Green("set up"))

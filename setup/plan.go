@@ -252,9 +252,8 @@ func (p *Plan) next(s *Site, m *Machine) {
 	}
 }
 
-// Replace says in the next steps that the app replaces a unit.
-func (p *Plan) Replace(unit string) {
-	p.Next = append([]Command{
-		{[]string{"systemctl", "disable", "--now", unit}, "the site is down from here until the switch"},
-	}, p.Next...)
+// Replace says in the next steps that the app replaces units.
+func (p *Plan) Replace(units []string) {
+	stop := append([]string{"systemctl", "disable", "--now"}, units...)
+	p.Next = append([]Command{{stop, "the site is down from here until the switch"}}, p.Next...)
 }

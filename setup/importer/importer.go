@@ -100,8 +100,8 @@ type report struct {
 	source Source
 	out    *setup.Import
 
-	envFiles     []string        // of a unit
-	placeholders map[string]bool // of a uwsgi.ini
+	values       map[string]string // of a unit's environment files
+	placeholders map[string]bool   // of a uwsgi.ini
 }
 
 // finish moves secrets out of the variables, and out of the report.
@@ -230,25 +230,28 @@ func setVariable(list []setup.Variable, name, value string) []setup.Variable {
 // reads such files as root, and superctl as the app's user. As in systemd, they win over variables
 // of the unit. A file that cannot be read stays where it is.
 func (r *report) mergeEnvFiles() {
+	for _, name := range slices.Sorted(maps.Keys(r.values)) {
+		r.out.Env = slices.DeleteFunc(r.out.Env, func(v setup.Variable) bool { return v.Name == name })
+		r.out.Secrets = setVariable(r.out.Secrets, name, r.values[name])
+	}
+}
+
+// openEnvFile reads a file of variables. It reports whether that could be done.
+func (r *report) openEnvFile(path string) bool {
 	if r.source.Open == nil {
-		return
+		return false
 	}
-	o := r.out
-	for _, path := range r.envFiles {
-		text, err := r.source.Open(path)
-		if err != nil {
-			continue
-		}
-		vars, _, err := config.ParseEnvFile(path, []byte(text))
-		if err != nil {
-			continue
-		}
-		for _, name := range slices.Sorted(maps.Keys(vars)) {
-			o.Env = slices.DeleteFunc(o.Env, func(v setup.Variable) bool { return v.Name == name })
-			o.Secrets = setVariable(o.Secrets, name, vars[name])
-		}
-		if o.EnvFile == path {
-			o.EnvFile = ""
-		}
+	text, err := r.source.Open(path)
+	if err != nil {
+		return false
 	}
+	vars, _, err := config.ParseEnvFile(path, []byte(text))
+	if err != nil {
+		return false
+	}
+	if r.values == nil {
+		r.values = map[string]string{}
+	}
+	maps.Copy(r.values, vars)
+	return true
 }

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,7 +39,7 @@ func mustCount(f File) (numbers []int) {
 	}
 	for i, line := range strings.Split(f.Text, "\n") {
 		trimmed := strings.TrimSpace(line)
-		section := strings.HasPrefix(trimmed, "[") && strings.HasSuffix(trimmed, "]") && kind != Gunicorn
+		section := strings.HasPrefix(trimmed, "[") && strings.Contains(trimmed, "]") && kind != Gunicorn && kind != Kamal
 		// a key of a mapping whose entries have lines of their own
 		parent := kind == Kamal && strings.HasSuffix(trimmed, ":")
 		if trimmed == "" || strings.ContainsRune(comments, rune(trimmed[0])) || section || parent {
@@ -145,6 +146,7 @@ func TestAnImportKnowsCommandsAndAddresses(t *testing.T) {
 		{"template@shop.service", "web", "gunicorn shop.wsgi", ""},
 		{"granian.service", "web", "granian --interface asgi --workers 2 app.main:app", "127.0.0.1:8000"},
 		{"uv.service", "web", "gunicorn -c gunicorn.conf.py app:app", "0.0.0.0:5000"},
+		{"variables.service", "web", "gunicorn --workers 5 --threads 2 --name '$SECRET_KEY' %h/x:app", ""},
 		{"cat.service", "web", "gunicorn -w 8 shop.wsgi", ""},
 		{"program.conf", "shop", "gunicorn shop.wsgi:application -w 3", "127.0.0.1:8000"},
 		{"celery.conf", "worker", "celery -A shop worker -l info -n worker{instance}", ""},
@@ -201,6 +203,45 @@ func TestADropInOverridesItsUnit(t *testing.T) {
 	}
 }
 
+func TestUnitsOfOneAppAreMerged(t *testing.T) {
+	read := func(name, text string) *setup.Import {
+		out, err := Source{}.Read(File{name, text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	web := read("shop.service", "[Service]\nUser=shop\nEnvironment=A=1\nExecStart=gunicorn -b :8000 shop\n")
+	web.Merge(read("celery.service", "[Service]\nEnvironment=A=1 B=2\nExecStart=celery -A shop worker\n"))
+	web.Merge(read("admin.service", "[Service]\nExecStart=gunicorn -b :9000 admin\n"))
+	var got []string
+	for _, p := range web.Processes {
+		got = append(got, fmt.Sprintf("%s %v %v", p.Name, p.Listen, p.Env))
+	}
+	want := []string{"web [web] []", "worker [] [{B 2}]", "web-2 [web-2] []"}
+	if !slices.Equal(got, want) || web.App != "shop" || len(web.Lines) != 6 {
+		t.Errorf("%q, want %q; %d lines", got, want, len(web.Lines))
+	}
+}
+
+func TestVariablesOfAnEnvironmentFileAreSecrets(t *testing.T) {
+	source := Source{Open: func(path string) (string, error) {
+		if path != "/etc/shop.env" {
+			return "", os.ErrNotExist
+		}
+		return "A=from the file\nKEY=a-secret-of-the-shop\n", nil
+	}}
+	out, err := source.Read(File{"shop.service", "[Service]\nEnvironment=A=from-the-unit\n" +
+		"EnvironmentFile=/etc/shop.env\nEnvironmentFile=-/etc/missing.env\nExecStart=gunicorn shop\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []setup.Variable{{Name: "A", Value: "from the file"}, {Name: "KEY", Value: "a-secret-of-the-shop"}}
+	if !slices.Equal(out.Secrets, want) || len(out.Env) != 0 || out.EnvFile != "" {
+		t.Errorf("secrets %v, variables %v, file %q", out.Secrets, out.Env, out.EnvFile)
+	}
+}
+
 func TestAnUnknownFileIsRefused(t *testing.T) {
 	for _, f := range []File{{"a.txt", "hello"}, {"x.yml", "a: 1"}, {"deploy.yml", "\nservice: [\n"}} {
 		if _, err := (Source{}).Read(f); err == nil {
@@ -232,6 +273,14 @@ func fuzz(f *testing.F, path, prefix string, kinds ...Kind) {
 				if times[n]++; times[n] > 1 {
 					t.Fatalf("line %d is reported twice: %+v", n, out.Lines)
 				}
+			}
+		}
+		if kind := KindOf(file); kind == Gunicorn || kind == Kamal {
+			return // which of their lines count depends on Python and YAML
+		}
+		for _, n := range mustCount(file) {
+			if times[n] == 0 {
+				t.Fatalf("line %d is not reported: %+v", n, out.Lines)
 			}
 		}
 	})

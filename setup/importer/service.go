@@ -2,6 +2,7 @@ package importer
 
 import (
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -165,8 +166,10 @@ func (u *unitImport) limits(d directive) {
 // exec imports a command.
 func (u *unitImport) exec(d directive) {
 	line := strings.TrimLeft(d.value, "-@:+!|")
+	line, notes := u.expanded(line)
 	if d.key == "ExecStart" {
 		p, c := u.addProcess("web", line)
+		c.notes = append(c.notes, notes...)
 		if c.server == "celery" {
 			p.Name = "worker"
 			if slices.Contains(c.words, "beat") {
@@ -228,19 +231,16 @@ func (u *unitImport) environmentFile(d directive) {
 		u.dropped(d, "superctl init reads files with a plain path alone: add its variables to env_file")
 		return
 	}
-	u.envFiles = append(u.envFiles, path)
-	if u.source.Open != nil {
-		if _, err := u.source.Open(path); err == nil {
-			u.kept(d, "env_file", "its variables are copied, for the app's user to read")
-			return
-		}
+	if u.openEnvFile(path) {
+		u.kept(d, "env_file", "its variables are copied, for the app's user to read")
+		return
 	}
-	if u.out.EnvFile == "" {
+	if u.source.Open == nil && u.out.EnvFile == "" {
 		u.out.EnvFile = path
 		u.kept(d, "env_file", "the app's user must be able to read it")
 		return
 	}
-	u.dropped(d, "there is one env_file: add its variables to "+u.out.EnvFile)
+	u.dropped(d, "it cannot be read: add its variables, if there are any, to env_file")
 }
 
 // addVariables adds variables to a process or, for a name of "", to all of them.
@@ -252,4 +252,32 @@ func (r *report) addVariables(p *setup.Process, list []setup.Variable) {
 		}
 		p.Env = setVariable(p.Env, v.Name, v.Value)
 	}
+}
+
+// variable matches a variable in a command of a unit (systemd.service(5), COMMAND LINES).
+var variable = regexp.MustCompile(`\$\{(\w+)\}|\$(\w+)`)
+
+// specifier matches what systemd replaces and superctl cannot (systemd.unit(5), SPECIFIERS).
+var specifier = regexp.MustCompile(`%[hHuUtSCLdEfp]\b|%[hHuU]/`)
+
+// expanded returns a command with the variables of the unit replaced, because superctl does not do
+// so, and what could not be replaced. A secret stays out of the command.
+func (u *unitImport) expanded(line string) (string, []string) {
+	var notes []string
+	line = variable.ReplaceAllStringFunc(line, func(text string) string {
+		name := strings.Trim(text, "${}")
+		value, known := u.values[name]
+		if i := slices.IndexFunc(u.out.Env, func(v setup.Variable) bool { return v.Name == name }); i >= 0 && !known {
+			value, known = u.out.Env[i].Value, true
+		}
+		if known && !redact.IsSecret(name, value) {
+			return value
+		}
+		notes = append(notes, text+" is not replaced: commands run without a shell")
+		return text
+	})
+	for _, s := range specifier.FindAllString(line, -1) {
+		notes = append(notes, s+" is not replaced: write what systemd makes of it")
+	}
+	return line, notes
 }

@@ -76,6 +76,9 @@ func (r *report) program(d directive, name string) {
 		if c.server == "celery" && slices.Contains(c.words, "beat") {
 			setKey(r.process(p.Name), "strategy", `"single"`)
 		}
+		if strings.Contains(line, "%(") {
+			c.note("%%(...)s is not replaced: write what supervisord makes of it")
+		}
 		r.kept(d, key+"command", c.notes...)
 	case "directory":
 		r.builtIn(d, "workers start in their release")

@@ -27,7 +27,7 @@ func (r *report) units(files []File) {
 	}
 	u.name(cmp.Or(r.source.Name, files[0].Path))
 	u.overridden()
-	for _, early := range []string{"WorkingDirectory", "User"} { // commands and paths need them
+	for _, early := range []string{"WorkingDirectory", "User", "Environment", "EnvironmentFile"} { // commands and paths need them
 		for _, d := range u.all {
 			if d.key == early && d.section == "Service" && !u.done[d.id()] {
 				u.service(d)
