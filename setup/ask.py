@@ -63,11 +63,19 @@ try:
     from django.conf import settings
 
     settings.INSTALLED_APPS
-    settings.SECRET_KEY
 except BaseException as error:
     again(error)
     say("error", "%s: %s" % (type(error).__name__, str(error).splitlines()[0] if str(error) else ""))
     sys.exit(1)
+
+
+has_key = True
+try:
+    settings.SECRET_KEY
+except Exception as error:
+    again(error)
+    has_key = False
+    settings.SECRET_KEY = "0"  # the other settings may look at it
 
 
 def engine_file(database):
@@ -77,6 +85,7 @@ def engine_file(database):
 
 proxy = settings.SECURE_PROXY_SSL_HEADER
 say("settings", {
+    "secret_key": has_key,
     "debug": bool(settings.DEBUG),
     "allowed_hosts": [str(h) for h in settings.ALLOWED_HOSTS],
     "ssl_redirect": bool(settings.SECURE_SSL_REDIRECT),

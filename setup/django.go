@@ -25,6 +25,7 @@ type Run func(ctx context.Context, args []string, line func(string)) error
 
 // Settings are the settings of a Django project that matter to the files of a plan.
 type Settings struct {
+	SecretKey    bool     `json:"secret_key"` // there is one
 	Debug        bool     `json:"debug"`
 	AllowedHosts []string `json:"allowed_hosts"`
 	SSLRedirect  bool     `json:"ssl_redirect"`

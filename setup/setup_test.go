@@ -276,6 +276,58 @@ func TestAnUnknownDomainIsAQuestion(t *testing.T) {
 	}
 }
 
+func TestSettingsThatCannotServeAreSaid(t *testing.T) {
+	f := openFixture(t, "testdata/projects/django.txtar")
+	f.answers.Domains = []string{"shop.example.com"}
+	for says, change := range map[string]func(*Settings){
+		"SECRET_KEY is not set":              func(s *Settings) { s.SecretKey = false },
+		"DEBUG is on":                        func(s *Settings) { s.Debug = true },
+		"ALLOWED_HOSTS is empty":             func(s *Settings) { s.AllowedHosts = nil },
+		"SECURE_PROXY_SSL_HEADER is not set": func(s *Settings) { s.ProxyHeader = nil },
+		"Django serves no static files":      func(s *Settings) { s.StaticRoot = "" },
+		"fill in the variables in":           func(*Settings) {},
+	} {
+		set := *f.settings
+		change(&set)
+		d, err := Decide(f.project, &set, f.machine, f.answers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(d.Warnings, "\n"), says) {
+			t.Errorf("no warning %q: %q", says, d.Warnings)
+		}
+	}
+}
+
+func TestAnImportWithoutAProjectGivesAPlan(t *testing.T) {
+	f := openFixture(t, "testdata/projects/flask.txtar")
+	im := &Import{
+		App: "gunicorn", User: "deploy", Dir: "/srv/bakery/current", Listen: []Listener{{Name: "web", Address: "unix:/run/b.sock"}},
+		Processes: []Process{{Name: "web", Command: "gunicorn bakery.wsgi", Listen: []string{"web"}}},
+		Secrets:   []Variable{{"API_KEY", "of the bakery"}}, DropIn: []string{"MemoryMax=1G"},
+	}
+	d, err := DecideImport(im, nil, nil, f.machine, Answers{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewPlan(d.Site, f.machine, func() string { return "RANDOM" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := report(d, p)
+	for _, says := range []string{
+		"/etc/superctl/bakery.toml", `address = "unix:/run/superctl/bakery-web.sock"`, "MemoryMax=1G", "User=deploy",
+		`API_KEY="of the bakery"`, `env_file = "/etc/superctl/bakery.env"`,
+	} {
+		if !strings.Contains(text, says) {
+			t.Errorf("the plan does not say %s:\n%s", says, text)
+		}
+	}
+	if d.Site.Nginx != nil {
+		t.Error("nginx is set up anew")
+	}
+}
+
 func TestAProjectCannotWriteIntoFilesOfRoot(t *testing.T) {
 	f := openFixture(t, "testdata/projects/django.txtar")
 	evil := "x;\n}\nevil \"$(id)\" {"

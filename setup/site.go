@@ -309,6 +309,10 @@ func (d *decider) djangoSite(s *Site) {
 	if set == nil {
 		return
 	}
+	if !set.SecretKey {
+		d.warn(`SECRET_KEY is not set in %s, so Django does not start: SECRET_KEY = os.environ["SECRET_KEY"] takes it from `+
+			`the file of secrets`, p.Settings)
+	}
 	if set.Debug {
 		d.warn("DEBUG is on in %s: choose other settings, or set the variable that turns it off", p.Settings)
 	}
