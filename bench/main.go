@@ -1,6 +1,6 @@
 // Bench measures superctl. `bench` alone measures single figures, `bench switch` a switch,
 // `bench hook` the cost of the drain hook, `bench many [PROCESSES]` a thousand workers or ten for
-// each process, and `bench compare` compares superctl with other tools: with the same Django
+// each process, `bench fleet [HOSTS]` switches of several hosts, and `bench compare` compares superctl with other tools: with the same Django
 // project, the same load and the same number of workers.
 //
 // It asserts nothing, because times depend on the machine. The tests assert what must hold.
@@ -32,6 +32,15 @@ func bench(args []string) error {
 			measure = hookBench
 		case "switch":
 			measure = switchBench
+		case "fleet":
+			n := fleetHosts
+			if len(args) > 1 {
+				var err error
+				if n, err = strconv.Atoi(args[1]); err != nil || n < fleetTogether {
+					return fmt.Errorf("bench fleet %s: the number of hosts is at least %d", args[1], fleetTogether)
+				}
+			}
+			measure = fleetBench(n)
 		case "many":
 			n := manyProcesses
 			if len(args) > 1 {
@@ -49,7 +58,7 @@ func bench(args []string) error {
 			measure = opt.compare
 		default:
 			return fmt.Errorf(
-				"%q: what is measured is compare, hook, many or switch, or nothing for single figures", args[0],
+				"%q: what is measured is compare, fleet, hook, many or switch, or nothing for single figures", args[0],
 			)
 		}
 	}
