@@ -84,10 +84,12 @@ func TestWhatAHostHasIsNotSentAgain(t *testing.T) {
 		sent []string
 		most int
 	}{
-		"a difference":          {keeper{kept: old}, []string{"shop-2.tar.zst.delta"}, 100 << 10},
-		"nothing is kept":       {keeper{}, []string{"shop-2.tar.zst"}, len(next)},
-		"another bundle":        {keeper{kept: []byte("another")}, []string{"shop-2.tar.zst"}, len(next)},
-		"a difference is wrong": {keeper{kept: old, broken: true}, []string{"shop-2.tar.zst.delta", "shop-2.tar.zst"}, 3 << 20},
+		"a difference":    {keeper{kept: old}, []string{"shop-2.tar.zst.delta"}, 100 << 10},
+		"nothing is kept": {keeper{}, []string{"shop-2.tar.zst"}, len(next)},
+		"another bundle":  {keeper{kept: []byte("another")}, []string{"shop-2.tar.zst"}, len(next)},
+		"a difference is wrong": {
+			keeper{kept: old, broken: true}, []string{"shop-2.tar.zst.delta", "shop-2.tar.zst"}, 3 << 20,
+		},
 	} {
 		c.host.t = t
 		r := delivery{&run{Plan: Plan{Bundle: &Bundle{Path: path, Release: "2", SHA256: "x"}}, transport: &c.host}}
