@@ -21,10 +21,10 @@ import (
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
-	"superctl/daemon"
 	"superctl/releases/build"
 	"superctl/releases/bundle"
 	"superctl/supervisor/worker"
+	"superctl/version"
 )
 
 // buildOutcome is what `build --json` prints.
@@ -195,7 +195,7 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 		Extras: conf.Extras, Groups: conf.Groups,
 		RequirePinned: cc.Bool("require-pinned"),
 		Run:           conf.Run, Outputs: conf.Output, Smoke: conf.Smoke, Env: conf.Env, Processes: conf.Processes,
-		Builder: cmp.Or(cc.String("builder"), os.Getenv("SUPERCTL_BUILDER")), Superctl: daemon.Version(),
+		Builder: cmp.Or(cc.String("builder"), os.Getenv("SUPERCTL_BUILDER")), Superctl: version.String(),
 		Output: cc.String("output"), Force: cc.Bool("force"),
 		Environ: os.Environ(), Now: c.now,
 		Exec: func(ctx context.Context, cmd build.Command, line func(string)) error {

@@ -21,6 +21,7 @@ import (
 	"superctl/daemon"
 	"superctl/daemon/control"
 	"superctl/releases"
+	"superctl/version"
 )
 
 func (c *command) daemonCommand() *cli.Command {
@@ -48,7 +49,7 @@ the workers keep running and the next daemon adopts them.`,
 				if err := daemon.DryRun(path); err != nil {
 					return err
 				}
-				fmt.Fprintln(c.stdout, daemon.Version())
+				fmt.Fprintln(c.stdout, version.String())
 				return nil
 			}
 			return daemon.Run(path, terminal.Raw(c.stderr))

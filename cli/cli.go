@@ -25,6 +25,7 @@ import (
 	"superctl/daemon/control"
 	"superctl/releases"
 	"superctl/supervisor/worker"
+	"superctl/version"
 )
 
 // Main runs the command line args and returns the exit code.
@@ -49,7 +50,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app := c.app()
 	if target, rest, found := fleetcommand.TargetOf(args); found {
 		app, args = fleetcommand.App(target, fleetcommand.Options{
-			Stdin: stdin, Stdout: c.stdout, Stderr: c.stderr, Now: c.now, Version: version(),
+			Stdin: stdin, Stdout: c.stdout, Stderr: c.stderr, Now: c.now, Version: version.String(),
 		}), rest
 	}
 	app.Reader = stdin
@@ -125,7 +126,7 @@ func (c *command) app() *cli.App {
 	return &cli.App{
 		Name: "superctl", Usage: "switch Python sites between releases without losing a request", Description: about,
 		UsageText: "superctl [--app NAME | --config FILE] COMMAND [ARGUMENTS]",
-		Version:   version(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
+		Version:   version.String(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{
 				Name: "app", Usage: "the app `NAME`; its config is /etc/superctl/NAME.toml ($SUPERCTL_APP)",

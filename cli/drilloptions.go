@@ -23,6 +23,7 @@ import (
 	"superctl/drill"
 	"superctl/releases"
 	"superctl/servers"
+	"superctl/version"
 )
 
 // The limits of a drill. They are low because a drill is a test and not a benchmark.
@@ -47,7 +48,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	}
 	check := p.Health.HTTP()
 	opt = drill.Options{
-		Config: conf, Process: p, Version: daemon.Version(), Temporary: daemon.TemporaryParent(),
+		Config: conf, Process: p, Version: version.String(), Temporary: daemon.TemporaryParent(),
 		Switches: cc.Int("switches"), Live: cc.Bool("live"), Kills: cc.Bool("kills"), Log: cc.String("log"),
 		Load: drill.Load{
 			Paths: cc.StringSlice("path"), Posts: cc.StringSlice("post"), Host: cmp.Or(

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"superctl/cli/commandline"
 	"superctl/cli/fleetcommand"
 	"superctl/cli/terminal"
+	"superctl/version"
 )
 
 // Main runs the command line args and returns the exit code. On this system superctl is only the
@@ -26,7 +26,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return commandline.ExitUsage
 	}
 	app := fleetcommand.App(target, fleetcommand.Options{
-		Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now, Version: version(),
+		Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now, Version: version.String(),
 	})
 	err := app.Run(commandline.Reorder(rest, app))
 	var exit *commandline.ExitError
@@ -42,12 +42,4 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return commandline.ExitUsage
 	}
 	return commandline.ExitAborted
-}
-
-// version returns the version of superctl.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return info.Main.Version
-	}
-	return "unknown"
 }

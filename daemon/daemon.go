@@ -37,6 +37,7 @@ import (
 	"superctl/supervisor"
 	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
+	"superctl/version"
 )
 
 // askTime limits how long the daemon waits for an answer of systemd or of another daemon.
@@ -186,7 +187,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	history := releases.History{Path: c.HistoryPath()}
 	opt := supervisor.Options{
 		Complaint: d.complaint,
-		App:       c.App, Version: Version(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
+		App:       c.App, Version: version.String(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
 		Scratch: scratchDir(c),
 		Values:  supervisor.Values{Dir: valuesDir(c), Read: plans.readValues},
 		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze,

@@ -11,6 +11,7 @@ import (
 	"superctl/daemon/systemd"
 	"superctl/supervisor"
 	"superctl/supervisor/cgroup"
+	"superctl/version"
 )
 
 // When a daemon has ended, systemd runs `superctl end` (ExecStopPost=). The command pauses before
@@ -101,7 +102,7 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 	}
 	err = stopAll(ctx, supervisor.New(supervisor.Options{
 		Cgroups: groups,
-		App:     conf.App, Version: Version(), State: conf.State, Notify: notifyPath(conf), Gates: gates,
+		App:     conf.App, Version: version.String(), State: conf.State, Notify: notifyPath(conf), Gates: gates,
 		Hook: hookDir(conf), Scratch: scratchDir(conf), Values: supervisor.Values{Dir: valuesDir(conf)},
 		Sink: out.sink(), Log: out.logger(), End: true,
 	}))

@@ -12,6 +12,7 @@ import (
 	"superctl/daemon/credentials"
 	"superctl/notify"
 	"superctl/supervisor"
+	"superctl/version"
 )
 
 // newTeam returns the sender of notifications about changes.
@@ -26,7 +27,7 @@ func newTeam(c *config.Config, log *zap.Logger) *notify.Sender {
 // NotifyOptions returns the options for sending notifications of an app. dir is the directory of
 // the unit's credentials.
 func NotifyOptions(c *config.Config, dir string) notify.Options {
-	return notify.Options{App: c.App, Host: hostName(), Version: Version(), Credentials: dir}
+	return notify.Options{App: c.App, Host: hostName(), Version: version.String(), Credentials: dir}
 }
 
 // controller executes requests of commands: the supervisor does, and the team is told of runs.

@@ -15,6 +15,7 @@ import (
 	"superctl/api"
 	"superctl/daemon/systemd"
 	"superctl/supervisor/worker"
+	"superctl/version"
 )
 
 // notifySystemd sends a state to systemd if it manages the daemon (sd_notify(3)).
@@ -114,7 +115,7 @@ func (d *daemon) startNotifications() (stop func()) {
 
 func (d *daemon) ready() {
 	d.notifySystemd("READY=1")
-	d.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", Version()))
+	d.log.Info("superctl is ready", zap.Int("pid", os.Getpid()), zap.String("version", version.String()))
 }
 
 // reapWorkers prepares the daemon to find and reap all processes of its workers.

@@ -16,6 +16,7 @@ import (
 	"superctl/daemon/control"
 	"superctl/releases"
 	"superctl/supervisor"
+	"superctl/version"
 )
 
 // Try boots a release behind private gates, in a separate supervisor with a temporary state
@@ -90,7 +91,7 @@ func trialOptions(conf *config.Config, u *config.User, dir string) (supervisor.O
 	}
 	plans := &planner{path: conf.Path, trial: dir, user: u}
 	return supervisor.Options{
-		Trial: true, App: conf.App + "-check", Version: Version(), State: filepath.Join(dir, "state"),
+		Trial: true, App: conf.App + "-check", Version: version.String(), State: filepath.Join(dir, "state"),
 		Notify: filepath.Join(dir, "notify"),
 		Hook:   filepath.Join(dir, "drain"), Scratch: filepath.Join(dir, "scratch"), Gates: gates, Log: zap.NewNop(),
 		Resolve: func(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
