@@ -19,27 +19,24 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## bin/superctl; its version is what git says of this tree
+build: ## bin/superctl
 	go build -trimpath -buildvcs=auto -o bin/superctl .
-
-# What git says of this tree, as a version of Debian's: 1.2.0, 1.2.0+3.g9f3c2ab, 0.0+g9f3c2ab without a tag.
-VERSION ?= $$(git describe --tags --match 'v*' 2>/dev/null | sed 's/^v//; s/-/+/; s/-/./' | grep . || git describe --always --dirty=+dirty | sed 's/^/0.0+g/')
-nfpm := go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
 
 # Where it goes: one package only, so that bin/superctl_*.deb is the one that was just made.
 DEBS ?= bin
+# deb, or rpm for Fedora and RHEL
+FORMAT ?= deb
+# The version of the package: that of the program, unless a test wants another.
+VERSION ?= $$(bin/superctl version | cut -d ' ' -f 3)
 .PHONY: deb
 deb: build ## a package for Debian and Ubuntu in bin/
-	mkdir -p $(DEBS) && rm -f $(DEBS)/superctl_*.deb
+	mkdir -p $(DEBS) && rm -f $(DEBS)/superctl[-_]*.$(FORMAT)
 	bin/superctl __man | gzip -9n >bin/superctl.8.gz
-	VERSION="$(VERSION)" ARCH=$$(go env GOARCH) $(nfpm) package --config packaging/nfpm.yaml --packager deb --target $(DEBS)/
+	VERSION="$(VERSION)" ARCH=$$(go env GOARCH) BUILT=bin tools/nfpm package --config packaging/nfpm.yaml --packager $(FORMAT) --target $(DEBS)/
 
 .PHONY: dist
-dist: deb ## what a release of superctl consists of, in bin/: the package, and what Ansible, Salt and Fabric take
-	$$(scripts/deps --no-apt --ansible)/bin/ansible-galaxy collection build --force --output-path bin packaging/ansible/ansible_collections/superctl/superctl
-	rm -f bin/superctl-salt-*.tar.gz
-	tar --owner=0 --group=0 --exclude=__pycache__ -C packaging/salt -czf "bin/superctl-salt-$(VERSION).tar.gz" _modules _runners _states
-	$$(scripts/deps --no-apt --fabric)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir bin packaging/fabric
+dist: ## all files of a release, for amd64 and arm64, in bin/dist: packages, archives, wheels, SBOM, checksums
+	@tools/dist
 
 .PHONY: demo
 demo: ## build superctl and show it on a small Django site, under load; installs Python, gunicorn and Django

@@ -10,13 +10,13 @@ import (
 	"superctl/load"
 )
 
-// debs builds packages of these versions as `make deb` does, each into its own subdirectory, and
-// returns the directory.
-func debs(t *testing.T, versions ...string) string {
+// packages builds packages of these versions as `make deb` does, each into its own subdirectory, and
+// returns the directory. The format is deb or rpm.
+func packages(t *testing.T, format string, versions ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, v := range versions {
-		if out, err := exec.Command("make", "-C", top(t), "deb", "VERSION="+v,
+		if out, err := exec.Command("make", "-C", top(t), "deb", "VERSION="+v, "FORMAT="+format,
 			"DEBS="+filepath.Join(dir, v)).CombinedOutput(); err != nil {
 			t.Fatalf("make deb: %v\n%s", err, out)
 		}
@@ -24,10 +24,21 @@ func debs(t *testing.T, versions ...string) string {
 	return dir
 }
 
+// A machine of Fedora cannot be made here: rpm installs into one of Debian, without what the package
+// depends on.
 func TestAPackageUpgradeReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
-	m := bareMachine(t, []string{"1"}, systemd.Bind{From: debs(t, "0.1", "0.2"), To: "/root/packages"})
+	for format, commands := range map[string]struct{ install, remove string }{
+		"deb": {"dpkg --install --force-depends", "dpkg --remove"},
+		"rpm": {"rpm --upgrade --nodeps", "rpm --erase"},
+	} {
+		t.Run(format, func(t *testing.T) { upgradePackage(t, format, commands.install, commands.remove) })
+	}
+}
+
+func upgradePackage(t *testing.T, format, installCommand, removeCommand string) {
+	m := bareMachine(t, []string{"1"}, systemd.Bind{From: packages(t, format, "0.1", "0.2"), To: "/root/packages"})
 	install := func(version string) systemd.Result {
-		return m.Run("sh", "-c", "dpkg --install --force-depends /root/packages/"+version+"/superctl_*.deb").Want(0)
+		return m.Run("sh", "-c", installCommand+" /root/packages/"+version+"/superctl[-_]*."+format).Want(0)
 	}
 	install("0.1")
 	m.Run("useradd", "--system", "--home-dir", "/srv/shop", "--create-home", "shop").Want(0)
@@ -54,7 +65,7 @@ func TestAPackageUpgradeReplacesTheDaemonAndLosesNoRequest(t *testing.T) {
 		t.Errorf("the daemon was pid %s, and is %s after %s restarts", daemon, property("MainPID"),
 			property("NRestarts"))
 	}
-	m.Run("dpkg", "--remove", "superctl").Want(0)
+	m.Run("sh", "-c", removeCommand+" superctl").Want(0).Says("stopping " + unit)
 	if r := m.Run("sh", "-c", "pgrep -u shop; ls /usr/bin/superctl"); r.Stdout != "" {
 		t.Errorf("is left: %s", r.Text())
 	}

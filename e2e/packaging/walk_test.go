@@ -50,7 +50,7 @@ func TestFollowingADocumentGivesASite(t *testing.T) {
 	if why := systemd.Unavailable(); why != "" {
 		t.Skip(why)
 	}
-	packages, err := filepath.Glob(filepath.Join(debs(t, "0.1"), "0.1", "superctl_*.deb"))
+	packages, err := filepath.Glob(filepath.Join(packages(t, "deb", "0.1"), "0.1", "superctl_*.deb"))
 	must(t, err)
 	if len(packages) != 1 {
 		t.Fatalf("make deb made %v", packages)
