@@ -20,8 +20,8 @@ var scans struct { //nolint:gochecknoglobals // there is one /proc
 	turn sync.Mutex // held during a look
 	// guarded by turn: the processes of the newest look that carry a tag
 	tagged map[int]carrier
-	mu   sync.Mutex
-	next *sharedScan // guarded by mu: the look that has not begun
+	mu     sync.Mutex
+	next   *sharedScan // guarded by mu: the look that has not begun
 }
 
 // ownTag reports whether this process carries a tag itself. Then a process that it starts seems to
