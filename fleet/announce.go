@@ -93,7 +93,7 @@ func short(reason string) string {
 }
 
 // announce notifies the team, if the run has begun anything.
-func (r *run) announce() {
+func (r conclusion) announce() {
 	if r.canary().change == nil || r.result.Result == api.Done && !r.result.Changed {
 		return
 	}

@@ -42,8 +42,11 @@ func (r *run) noteTidied(ev event) {
 
 func (r *run) finish(event) { r.phase = over }
 
-// conclude fills in the result.
-func (r *run) conclude() {
+// conclusion is what is left to do when a run is over.
+type conclusion struct{ *run }
+
+// fill fills in the result.
+func (r conclusion) fill() {
 	res := r.result
 	res.Warnings = r.warnings
 	for _, m := range r.members {
@@ -82,7 +85,7 @@ func (r *run) conclude() {
 }
 
 // exitAfterWord returns how a run ended that failed after the first word.
-func (r *run) exitAfterWord() (int, api.Result) {
+func (r conclusion) exitAfterWord() (int, api.Result) {
 	exit, result := r.exit, api.Aborted
 	if exit == ExitReverted {
 		exit = ExitAborted
@@ -104,10 +107,10 @@ func (r *run) exitAfterWord() (int, api.Result) {
 }
 
 // liveOn returns the release that is live on a host, as far as the run knows.
-func (r *run) liveOn(m *member) string {
+func (p *Plan) liveOn(m *member) string {
 	switch {
 	case m.state == Done:
-		return r.Release
+		return p.Release
 	case m.state == Unknown || m.state == Stuck || m.before == nil:
 		return ""
 	}

@@ -154,7 +154,7 @@ func (r *run) noteInstalled(ev event) {
 		r.Release = r.canary().release
 		r.result.Release = r.Release
 	}
-	if err := r.sameTrees(); err != nil {
+	if err := r.sameTrees(r.members, r.warn); err != nil {
 		r.abort(ExitAborted, err)
 		return
 	}
@@ -164,21 +164,21 @@ func (r *run) noteInstalled(ev event) {
 // sameTrees returns an error if the release is not the same on all hosts, file by file. A release
 // that was not installed from a bundle has no list of its files. Releases of one bundle may differ
 // where hosts keep them in different directories, or have different versions of Python.
-func (r *run) sameTrees() error {
-	first := r.canary()
-	for _, m := range r.members[1:] {
-		if r.Bundle != nil && m.release != first.release {
+func (p *Plan) sameTrees(members []*member, warn func(string)) error {
+	first := members[0]
+	for _, m := range members[1:] {
+		if p.Bundle != nil && m.release != first.release {
 			return fmt.Errorf("the bundle is %s on %s and %s on %s", first.release, first.name, m.release, m.name)
 		}
-		a, b := first.releases[r.Release], m.releases[r.Release]
+		a, b := first.releases[p.Release], m.releases[p.Release]
 		switch {
 		case a.Tree == "" || b.Tree == "" || a.Tree == b.Tree:
 		case a.Bundle != "" && a.Bundle == b.Bundle:
-			r.warn(fmt.Sprintf("the files of %s differ on %s and %s, although it is of one bundle: they have different paths "+
-				"or versions of Python", r.Release, first.name, m.name))
+			warn(fmt.Sprintf("the files of %s differ on %s and %s, although it is of one bundle: they have different paths "+
+				"or versions of Python", p.Release, first.name, m.name))
 		default:
 			return fmt.Errorf("%s is not the same on %s and %s: install it again on the one that is wrong, and run "+
-				"superctl verify %s there", r.Release, first.name, m.name, r.Release)
+				"superctl verify %s there", p.Release, first.name, m.name, p.Release)
 		}
 	}
 	return nil

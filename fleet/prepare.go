@@ -93,7 +93,7 @@ func (r *run) noteReady(ev event) {
 	}
 	r.Release = r.canary().release
 	r.result.Release = r.Release
-	err := r.sameTrees()
+	err := r.sameTrees(r.members, r.warn)
 	for _, m := range r.members[1:] {
 		if m.release != r.Release {
 			err = fmt.Errorf("%s would make %s live, and %s %s: name the release", r.canary().name, orNone(r.Release), m.name,

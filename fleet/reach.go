@@ -53,14 +53,14 @@ type busyError struct{ text string }
 func (e *busyError) Error() string { return e.text }
 
 // unfit returns why a run cannot begin on a host.
-func (r *run) unfit(st *api.Status) error {
+func (p *Plan) unfit(st *api.Status) error {
 	switch {
 	case st.Lock != nil:
 		return &busyError{st.Lock.String()}
 	case st.Changing != nil:
 		busy := api.BusyError{Changing: *st.Changing}
 		return &busyError{busy.Error()}
-	case st.Health != api.HealthOK && st.Release != "" && !r.Degraded && r.Kind != api.Rollback:
+	case st.Health != api.HealthOK && st.Release != "" && !p.Degraded && p.Kind != api.Rollback:
 		return fmt.Errorf("it is %s: %s; --degraded begins all the same", st.Health, st.Reason)
 	}
 	return nil

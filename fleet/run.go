@@ -16,7 +16,7 @@ type run struct {
 	limits    Limits
 	transport Transport
 	observe   func(Progress)
-	table     map[cell]action
+	table     actions
 
 	phase   phase
 	members []*member // the canary host first
@@ -60,7 +60,7 @@ type member struct {
 func Do(ctx context.Context, plan Plan, t Transport, limits Limits, observe func(Progress)) *Result {
 	r := newRun(ctx, plan, t, limits, observe)
 	r.loop(ctx)
-	r.conclude()
+	conclusion{r}.fill()
 	r.result.Seconds = time.Since(r.result.Started).Seconds()
 	r.end()
 	return r.result
@@ -110,7 +110,7 @@ func (r *run) loop(ctx context.Context) {
 func (r *run) end() {
 	ended := make(chan struct{})
 	go func() {
-		r.announce()
+		conclusion{r}.announce()
 		for _, m := range r.members {
 			m.lease.close()
 			m.change.close()

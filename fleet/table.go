@@ -55,70 +55,83 @@ type cell struct {
 
 type action func(*run, event)
 
-// table returns what each event means in each phase: every pair has an entry.
-func table() map[cell]action {
-	t := make(map[cell]action)
-	row := func(p phase, actions [kinds]action) {
-		for k, do := range actions {
-			t[cell{p, kind(k)}] = do
-		}
+// actions is what each event means in each phase: every pair has an entry.
+type actions map[cell]action
+
+func table() actions {
+	t := make(actions)
+	t.untilTheWord()
+	t.fromTheWord()
+	return t
+}
+
+func (t actions) row(p phase, list [kinds]action) {
+	for k, do := range list {
+		t[cell{p, kind(k)}] = do
 	}
-	row(reaching, [kinds]action{
+}
+
+// untilTheWord adds the phases in which no host has the word.
+func (t actions) untilTheWord() {
+	t.row(reaching, [kinds]action{
 		answered: (*run).noteStatus, leased: never, leaseEnded: never, installed: never, stepped: never, ready: never,
 		present: never, ended: never, returned: never, tidied: never, interrupted: (*run).abortInterrupted,
 		overdue: (*run).abortOverdue,
 	})
-	row(leasing, [kinds]action{
+	t.row(leasing, [kinds]action{
 		answered: never, leased: (*run).noteLease, leaseEnded: (*run).refuseLease, installed: never, stepped: never,
 		ready: never, present: never, ended: never, returned: never, tidied: never,
 		interrupted: (*run).abortInterrupted, overdue: (*run).abortOverdue,
 	})
-	row(installing, [kinds]action{
+	t.row(installing, [kinds]action{
 		answered: never, leased: never, leaseEnded: (*run).refuseLease, installed: (*run).noteInstalled,
 		stepped: never, ready: never, present: never, ended: never, returned: never, tidied: never,
 		interrupted: (*run).abortInterrupted, overdue: (*run).abortOverdue,
 	})
-	row(preparing, [kinds]action{
+	t.row(preparing, [kinds]action{
 		answered: never, leased: never, leaseEnded: (*run).refuseLease, installed: never, stepped: (*run).noteStep,
 		ready: (*run).noteReady, present: ignore, ended: (*run).refusePrepared, returned: never, tidied: never,
 		interrupted: (*run).abortInterrupted, overdue: (*run).abortOverdue,
 	})
-	row(confirming, [kinds]action{
+	t.row(confirming, [kinds]action{
 		answered: ignore, leased: never, leaseEnded: (*run).noteLeaseEnd, installed: never, stepped: (*run).noteStep,
 		ready: never, present: (*run).notePresent, ended: (*run).noteAbsent, returned: never, tidied: never,
 		interrupted: (*run).interruptConfirming, overdue: (*run).loseAbsent,
 	})
-	// From the first word on a prepared change holds its host, and the lease is not needed.
-	row(turning, [kinds]action{
-		answered: (*run).noteAnswer, leased: never, leaseEnded: ignore, installed: never, stepped: (*run).noteStep,
-		ready: never, present: ignore, ended: (*run).noteEnd, returned: never, tidied: never,
-		interrupted: (*run).warnInterrupted, overdue: (*run).loseTold,
-	})
-	row(baking, [kinds]action{
-		answered: (*run).noteBaked, leased: never, leaseEnded: ignore, installed: never, stepped: ignore,
-		ready: never, present: ignore, ended: (*run).noteEnd, returned: never, tidied: never,
-		interrupted: (*run).warnInterrupted, overdue: (*run).askBaked,
-	})
-	row(returning, [kinds]action{
-		answered: ignore, leased: never, leaseEnded: ignore, installed: never, stepped: ignore, ready: ignore,
-		present: ignore, ended: (*run).noteEndReturning, returned: (*run).noteReturned, tidied: never,
-		interrupted: (*run).warnInterrupted, overdue: (*run).giveUpReturning,
-	})
-	row(aborting, [kinds]action{
+	t.row(aborting, [kinds]action{
 		answered: ignore, leased: ignore, leaseEnded: (*run).noteAborted, installed: (*run).noteAborted,
 		stepped: ignore, ready: ignore, present: ignore, ended: (*run).noteAborted, returned: never, tidied: never,
 		interrupted: (*run).giveUpAborting, overdue: (*run).giveUpAborting,
 	})
-	row(tidying, [kinds]action{
+}
+
+// fromTheWord adds the others. From the first word on a prepared change holds its host, and the
+// lease is not needed.
+func (t actions) fromTheWord() {
+	t.row(turning, [kinds]action{
+		answered: (*run).noteAnswer, leased: never, leaseEnded: ignore, installed: never, stepped: (*run).noteStep,
+		ready: never, present: ignore, ended: (*run).noteEnd, returned: never, tidied: never,
+		interrupted: (*run).warnInterrupted, overdue: (*run).loseTold,
+	})
+	t.row(baking, [kinds]action{
+		answered: (*run).noteBaked, leased: never, leaseEnded: ignore, installed: never, stepped: ignore,
+		ready: never, present: ignore, ended: (*run).noteEnd, returned: never, tidied: never,
+		interrupted: (*run).warnInterrupted, overdue: (*run).askBaked,
+	})
+	t.row(returning, [kinds]action{
+		answered: ignore, leased: never, leaseEnded: ignore, installed: never, stepped: ignore, ready: ignore,
+		present: ignore, ended: (*run).noteEndReturning, returned: (*run).noteReturned, tidied: never,
+		interrupted: (*run).warnInterrupted, overdue: (*run).giveUpReturning,
+	})
+	t.row(tidying, [kinds]action{
 		answered: ignore, leased: never, leaseEnded: ignore, installed: never, stepped: ignore, ready: never,
 		present: ignore, ended: ignore, returned: never, tidied: (*run).noteTidied, interrupted: (*run).finish,
 		overdue: (*run).finish,
 	})
-	row(over, [kinds]action{
+	t.row(over, [kinds]action{
 		answered: ignore, leased: ignore, leaseEnded: ignore, installed: ignore, stepped: ignore, ready: ignore,
 		present: ignore, ended: ignore, returned: ignore, tidied: ignore, interrupted: ignore, overdue: ignore,
 	})
-	return t
 }
 
 // ignore is for news that changes nothing any more.

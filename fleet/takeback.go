@@ -29,9 +29,9 @@ func (r *run) takeBack(exit int, err error) {
 }
 
 // turned reports whether a host may run the release because of this run.
-func (r *run) turned(m *member) bool {
+func (p *Plan) turned(m *member) bool {
 	switch {
-	case m.before.Release == r.Release && r.Kind != api.Reload, r.Kind == api.Reload:
+	case m.before.Release == p.Release && p.Kind != api.Reload, p.Kind == api.Reload:
 		return false // it ran the release before, or the same one with another config
 	case m.outcome != nil:
 		return m.outcome.Result == api.Done
