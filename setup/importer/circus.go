@@ -2,9 +2,7 @@ package importer
 
 import (
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"superctl/redact"
 	"superctl/setup"
@@ -102,24 +100,14 @@ func (r *report) watcher(d directive, name string) {
 		p.Command = strings.TrimSpace(p.Command + " " + strings.ReplaceAll(d.value, "\n", " "))
 		r.kept(d, key+"command")
 	case "numprocesses":
-		if n, err := strconv.Atoi(d.value); err == nil && n > 1 && n < 1000 {
-			setKey(p, "instances", strconv.Itoa(n))
-			r.kept(d, key+"instances")
-			return
-		}
-		r.builtIn(d, "one instance is the default")
+		r.instances(d, p)
 	case "working_dir":
 		r.builtIn(d, "workers start in their release")
 	case "uid":
 		r.out.User = d.value
 		r.kept(d, "drop-in: User=")
 	case "graceful_timeout":
-		if n, err := strconv.Atoi(d.value); err == nil && n > 0 && n < 86400 {
-			setKey(p, "drain", tomlDuration(time.Duration(n)*time.Second))
-			r.kept(d, key+"drain")
-			return
-		}
-		r.builtIn(d, "drain is 30 s")
+		r.seconds(d, p, "drain")
 	case "rlimit_nofile":
 		if digits(d.value) && len(d.value) < 10 && d.value[0] != '0' {
 			setKey(p, "nofile", d.value)

@@ -62,6 +62,14 @@ func (r *report) gunicornSetting(d directive) {
 	p := r.process("web")
 	value := literal(d.value)
 	const takeOut = "take it out of the file: "
+	builtIn := map[string]string{
+		"pidfile": watches, "daemon": watches, "reload": reloads, "reuse_port": "superctl turns traffic over by itself",
+		"group": "the group is the user's", "chdir": "the working directory is the release",
+	}
+	if why := builtIn[d.key]; why != "" {
+		r.builtIn(d, takeOut+why)
+		return
+	}
 	switch d.key {
 	case "bind":
 		if at := normalAddress(strings.Trim(value, "[]"), r.out.Dir); at != "" {
@@ -69,14 +77,6 @@ func (r *report) gunicornSetting(d directive) {
 			return
 		}
 		r.dropped(d, "not an address in plain text: use --address")
-	case "pidfile":
-		r.builtIn(d, takeOut+watches)
-	case "daemon":
-		r.builtIn(d, takeOut+watches)
-	case "reload":
-		r.builtIn(d, takeOut+reloads)
-	case "reuse_port":
-		r.builtIn(d, takeOut+"superctl turns traffic over by itself")
 	case "certfile", "keyfile":
 		r.dropped(d, takeOut+tls)
 	case "user":
@@ -84,10 +84,6 @@ func (r *report) gunicornSetting(d directive) {
 			r.out.User = value
 		}
 		r.kept(d, "drop-in: User=", "take it out of the file: superctl starts gunicorn as this user")
-	case "group":
-		r.builtIn(d, takeOut+"the group is the user's")
-	case "chdir":
-		r.builtIn(d, takeOut+"the working directory is the release")
 	case "wsgi_app":
 		r.kept(d, "process.web.command")
 	case "graceful_timeout":
@@ -121,16 +117,14 @@ func pythonStatements(f File) (list []directive) {
 		if !inside && (trimmed == "" || trimmed[0] == '#') {
 			continue
 		}
-		continues := inside || line[0] == ' ' || line[0] == '\t' ||
-			strings.HasPrefix(trimmed, "else") || strings.HasPrefix(trimmed, "elif") || strings.HasPrefix(trimmed, "except") ||
-			strings.HasPrefix(trimmed, "finally") || strings.Trim(trimmed, ")]}") == "" ||
-			len(list) > 0 && (strings.HasPrefix(list[len(list)-1].text, "@") && list[len(list)-1].to == i ||
-				strings.HasSuffix(strings.TrimSpace(lines[i-1]), `\`))
-		if continues && len(list) > 0 {
+		if len(list) > 0 {
 			last := &list[len(list)-1]
-			last.to = i + 1
-			last.value += " " + trimmed
-			continue
+			decorated := strings.HasPrefix(last.text, "@") && last.to == i
+			if inside || decorated || strings.HasSuffix(strings.TrimSpace(lines[i-1]), `\`) || continues(line) {
+				last.to = i + 1
+				last.value += " " + trimmed
+				continue
+			}
 		}
 		d := directive{file: f.Path, from: i + 1, to: i + 1, text: trimmed}
 		if m := statement.FindStringSubmatch(trimmed); m != nil && !strings.HasPrefix(m[2], "=") {
@@ -139,6 +133,17 @@ func pythonStatements(f File) (list []directive) {
 		list = append(list, d)
 	}
 	return list
+}
+
+// continues reports whether a line belongs to the statement before it, by its own words.
+func continues(line string) bool {
+	trimmed := strings.TrimSpace(line)
+	for _, word := range []string{"else", "elif", "except", "finally"} {
+		if strings.HasPrefix(trimmed, word) {
+			return true
+		}
+	}
+	return line[0] == ' ' || line[0] == '\t' || strings.Trim(trimmed, ")]}") == ""
 }
 
 // pythonState follows brackets and strings over a line.

@@ -67,19 +67,9 @@ func (r *report) oneApp(path string) {
 // program imports a setting of a [program:NAME].
 func (r *report) program(d directive, name string) {
 	p := r.process(name)
-	key := "process." + p.Name + "."
 	switch d.key {
 	case "command":
-		line := strings.NewReplacer("%(program_name)s", name, "%(process_num)02d", "{instance}", "%(process_num)d",
-			"{instance}", "%%", "%").Replace(strings.ReplaceAll(d.value, "\n", " "))
-		_, c := r.addProcess(p.Name, line)
-		if c.server == "celery" && slices.Contains(c.words, "beat") {
-			setKey(r.process(p.Name), "strategy", `"single"`)
-		}
-		if strings.Contains(line, "%(") {
-			c.note("%%(...)s is not replaced: write what supervisord makes of it")
-		}
-		r.kept(d, key+"command", c.notes...)
+		r.programCommand(d, p.Name, name)
 	case "directory":
 		r.builtIn(d, "workers start in their release")
 	case "user":
@@ -92,20 +82,15 @@ func (r *report) program(d directive, name string) {
 	case "environment":
 		r.supervisorEnvironment(d, p)
 	case "numprocs":
-		if n, err := strconv.Atoi(d.value); err == nil && n > 1 && n < 1000 {
-			setKey(p, "instances", strconv.Itoa(n))
-			r.kept(d, key+"instances")
-			return
-		}
-		r.builtIn(d, "one instance is the default")
+		r.instances(d, p)
 	case "stopwaitsecs":
-		r.programTime(d, p, "drain")
+		r.seconds(d, p, "drain")
 	case "startsecs":
 		if len(p.Listen) > 0 {
 			r.builtIn(d, "a web process is ready when it answers its health check")
 			return
 		}
-		r.programTime(d, p, "ready_after")
+		r.seconds(d, p, "ready_after")
 	case "socket":
 		if at := normalAddress(d.value, r.out.Dir); at != "" {
 			r.kept(d, "listen."+r.listen(p, at)+".address")
@@ -117,7 +102,35 @@ func (r *report) program(d directive, name string) {
 	}
 }
 
-func (r *report) programTime(d directive, p *setup.Process, key string) {
+// programCommand imports the command of a program as that of a process.
+func (r *report) programCommand(d directive, process, program string) {
+	line := strings.NewReplacer("%(program_name)s", program, "%(process_num)02d", "{instance}", "%(process_num)d",
+		"{instance}", "%%", "%").Replace(strings.ReplaceAll(d.value, "\n", " "))
+	_, c := r.addProcess(process, line)
+	if c.server == "celery" && slices.Contains(c.words, "beat") {
+		setKey(r.process(process), "strategy", `"single"`)
+	}
+	if strings.Contains(line, "%(") {
+		c.note("%%(...)s is not replaced: write what supervisord makes of it")
+	}
+	r.kept(d, "process."+process+".command", c.notes...)
+}
+
+// most is how many instances of a process are believed.
+const most = 1000
+
+// instances imports how many instances of a process run.
+func (r *report) instances(d directive, p *setup.Process) {
+	if n, err := strconv.Atoi(d.value); err == nil && n > 1 && n < most {
+		setKey(p, "instances", strconv.Itoa(n))
+		r.kept(d, "process."+p.Name+".instances")
+		return
+	}
+	r.builtIn(d, "one instance is the default")
+}
+
+// seconds imports a number of seconds as a key of a process.
+func (r *report) seconds(d directive, p *setup.Process, key string) {
 	n, err := strconv.Atoi(d.value)
 	if err != nil || n < 1 || n > 86400 {
 		r.builtIn(d, "superctl has a limit of its own: process."+p.Name+"."+key)

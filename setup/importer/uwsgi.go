@@ -66,6 +66,11 @@ func (r *report) uwsgiSetting(d directive, p *setup.Process, table []option, arg
 	off := slices.Contains([]string{"false", "off", "no", "0"}, strings.ToLower(d.value))
 	on := slices.Contains([]string{"true", "on", "yes", "1"}, strings.ToLower(d.value))
 	at := slices.IndexFunc(table, func(o option) bool { return slices.Contains(o.names, name) })
+	if at >= 0 && d.section == "uwsgi" && d.key != "env" {
+		if http, done := r.uwsgiKnown(d, p, table[at], http); done {
+			return args, http
+		}
+	}
 	switch {
 	case d.section != "uwsgi":
 		r.dropped(d, "superctl init reads the section [uwsgi] alone")
@@ -76,32 +81,6 @@ func (r *report) uwsgiSetting(d directive, p *setup.Process, table []option, arg
 			d.text = "env = " + k + "=***"
 		}
 		r.kept(d, "env."+k)
-	case at >= 0 && table[at].what == isAddress:
-		address := normalAddress(d.value, r.out.Dir)
-		if address == "" {
-			r.dropped(d, "not an address of superctl's: use --address")
-			break
-		}
-		if slices.Contains([]string{"socket", "s", "uwsgi-socket"}, d.key) {
-			http = false
-		}
-		r.kept(d, "listen."+r.listen(p, address)+".address")
-	case at >= 0 && table[at].what == isMode:
-		for i := range r.out.Listen {
-			r.listenerMode(r.out.Listen[i].Name, d.value)
-		}
-		r.kept(d, "listen.web.mode")
-	case at >= 0 && table[at].what == isUser:
-		if d.value != "root" {
-			r.out.User = d.value
-		}
-		r.kept(d, "drop-in: User=")
-	case at >= 0 && table[at].what == isDir && (filepath.IsAbs(d.value) || d.value == "."):
-		r.builtIn(d, table[at].because)
-	case at >= 0 && table[at].what == isGone:
-		r.dropped(d, table[at].because)
-	case at >= 0 && table[at].what == isSelf:
-		r.builtIn(d, table[at].because)
 	case d.key == "set-placeholder" || d.key == "set" || d.key == "set-ph" || !optionName(d.key) || r.placeholders[d.key]:
 		r.builtIn(d, "a variable of the file, replaced where it is used")
 	case off:
@@ -114,6 +93,43 @@ func (r *report) uwsgiSetting(d directive, p *setup.Process, table []option, arg
 		r.kept(d, "process.web.command")
 	}
 	return args, http
+}
+
+// uwsgiKnown imports a setting that superctl knows as an option. It returns whether the listener
+// speaks HTTP, and whether the setting is done with.
+func (r *report) uwsgiKnown(d directive, p *setup.Process, o option, http bool) (speaksHTTP, done bool) {
+	switch o.what {
+	case isAddress:
+		address := normalAddress(d.value, r.out.Dir)
+		if address == "" {
+			r.dropped(d, "not an address of superctl's: use --address")
+			break
+		}
+		r.kept(d, "listen."+r.listen(p, address)+".address")
+		http = http && !slices.Contains([]string{"socket", "s", "uwsgi-socket"}, d.key)
+	case isMode:
+		for i := range r.out.Listen {
+			r.listenerMode(r.out.Listen[i].Name, d.value)
+		}
+		r.kept(d, "listen.web.mode")
+	case isUser:
+		if d.value != "root" {
+			r.out.User = d.value
+		}
+		r.kept(d, "drop-in: User=")
+	case isDir:
+		if !filepath.IsAbs(d.value) && d.value != "." {
+			return http, false
+		}
+		r.builtIn(d, o.because)
+	case isGone:
+		r.dropped(d, o.because)
+	case isSelf:
+		r.builtIn(d, o.because)
+	default:
+		return http, false
+	}
+	return http, true
 }
 
 func optionName(key string) bool {
