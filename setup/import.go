@@ -49,6 +49,27 @@ func (im *Import) Merge(other *Import) {
 		}
 		im.Processes = append(im.Processes, p)
 	}
+	im.mergeListeners(other)
+	add := func(list []string, more []string) []string {
+		for _, text := range more {
+			if !slices.Contains(list, text) {
+				list = append(list, text)
+			}
+		}
+		return list
+	}
+	im.Before, im.DropIn, im.Unit = add(im.Before, other.Before), add(im.DropIn, other.DropIn), add(im.Unit, other.Unit)
+	for _, v := range other.Secrets {
+		if !slices.ContainsFunc(im.Secrets, func(o Variable) bool { return o.Name == v.Name }) {
+			im.Secrets = append(im.Secrets, v)
+		}
+	}
+	im.Lines = append(im.Lines, other.Lines...)
+}
+
+// mergeListeners adds the listeners of another import, whose processes are the last ones of this. One
+// whose name is taken gets another.
+func (im *Import) mergeListeners(other *Import) {
 	for _, l := range other.Listen {
 		if !slices.ContainsFunc(im.Listen, func(o Listener) bool { return o.Name == l.Name }) {
 			im.Listen = append(im.Listen, l)
@@ -67,21 +88,6 @@ func (im *Import) Merge(other *Import) {
 			}
 		}
 	}
-	add := func(list []string, more []string) []string {
-		for _, text := range more {
-			if !slices.Contains(list, text) {
-				list = append(list, text)
-			}
-		}
-		return list
-	}
-	im.Before, im.DropIn, im.Unit = add(im.Before, other.Before), add(im.DropIn, other.DropIn), add(im.Unit, other.Unit)
-	for _, v := range other.Secrets {
-		if !slices.ContainsFunc(im.Secrets, func(o Variable) bool { return o.Name == v.Name }) {
-			im.Secrets = append(im.Secrets, v)
-		}
-	}
-	im.Lines = append(im.Lines, other.Lines...)
 }
 
 func (im *Import) freeListener(name string) string {

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -81,8 +82,9 @@ func (k *kamalImport) nested(d directive, n *yaml.Node, one func(d directive, va
 	return true
 }
 
-func (k *kamalImport) top(d directive, v *yaml.Node) {
-	reasons := map[string]string{
+// withoutKamal is why a setting at the top has no counterpart.
+func withoutKamal() map[string]string {
+	return map[string]string{
 		"image": "superctl runs releases and no containers: superctl build makes a bundle", "registry": "bundles need no registry",
 		"builder": "superctl build: docs/bundles.md", "accessories": "databases are not superctl's to run: packages of the system, or containers of their own",
 		"volumes": "[shared] links what outlives a release", "asset_path": "docs/nginx.md: static files of several releases",
@@ -93,6 +95,9 @@ func (k *kamalImport) top(d directive, v *yaml.Node) {
 		"primary_role": "the first process with a listener is the web", "allow_empty_roles": "roles are processes",
 		"minimum_version": "it is Kamal's", "error_pages_path": "error pages are nginx's",
 	}
+}
+
+func (k *kamalImport) top(d directive, v *yaml.Node) {
 	switch d.key {
 	case "service":
 		k.out.App = v.Value
@@ -123,11 +128,7 @@ func (k *kamalImport) top(d directive, v *yaml.Node) {
 	case "readiness_delay":
 		k.builtIn(d, "a process without listeners is ready after ready_after")
 	default:
-		why := reasons[d.key]
-		if why == "" {
-			why = "superctl init does not know it"
-		}
-		k.dropped(d, why)
+		k.dropped(d, cmp.Or(withoutKamal()[d.key], "superctl init does not know it"))
 	}
 }
 

@@ -50,18 +50,9 @@ func (s syntax) scan(file, text string) (list []directive) {
 			section = trimmed[1:strings.IndexByte(trimmed, ']')]
 			continue
 		}
-		d := directive{file: file, from: i + 1, to: i + 1, section: section}
-		joined := trimmed
-		for s.backslash && strings.HasSuffix(joined, `\`) && i+1 < len(lines) {
-			i++
-			next := strings.TrimSpace(strings.TrimRight(lines[i], "\r"))
-			if next != "" && strings.ContainsRune(s.comments, rune(next[0])) {
-				continue // systemd.syntax(7): a comment does not end a continued line
-			}
-			joined = strings.TrimSuffix(joined, `\`) + " " + next
-			d.to = i + 1
-		}
-		joined = strings.TrimSpace(strings.TrimSuffix(joined, `\`))
+		joined, last := s.continued(lines, i)
+		d := directive{file: file, from: i + 1, to: last + 1, section: section}
+		i = last
 		d.text = joined
 		if at := strings.IndexAny(joined, s.separators); at > 0 {
 			d.key = strings.TrimSpace(joined[:at])
@@ -70,6 +61,20 @@ func (s syntax) scan(file, text string) (list []directive) {
 		list = append(list, d)
 	}
 	return list
+}
+
+// continued returns a line with those that continue it, and the index of the last of them.
+func (s syntax) continued(lines []string, i int) (joined string, last int) {
+	joined = strings.TrimSpace(lines[i])
+	for s.backslash && strings.HasSuffix(joined, `\`) && i+1 < len(lines) {
+		i++
+		next := strings.TrimSpace(lines[i])
+		if next != "" && strings.ContainsRune(s.comments, rune(next[0])) {
+			continue // systemd.syntax(7): a comment does not end a continued line
+		}
+		joined = strings.TrimSuffix(joined, `\`) + " " + next
+	}
+	return strings.TrimSpace(strings.TrimSuffix(joined, `\`)), i
 }
 
 // uncommented returns a value without the comment behind it.

@@ -125,26 +125,15 @@ func (u *unitImport) service(d directive) {
 
 // limits imports directives that are keys of the process.
 func (u *unitImport) limits(d directive) {
-	p := u.process("web")
 	switch d.key {
 	case "TimeoutStopSec", "TimeoutSec":
-		if t, ok := seconds(d.value); ok {
-			setKey(p, "drain", tomlDuration(t))
-			u.kept(d, "process.web.drain")
-			return
-		}
-		u.dropped(d, "workers have 30 s to finish: process.web.drain")
+		u.duration(d, "drain", "workers have 30 s to finish: process.web.drain")
 	case "TimeoutStartSec":
-		if t, ok := seconds(d.value); ok {
-			setKey(p, "start_timeout", tomlDuration(t))
-			u.kept(d, "process.web.start_timeout")
-			return
-		}
-		u.dropped(d, "workers have 60 s to start: process.web.start_timeout")
+		u.duration(d, "start_timeout", "workers have 60 s to start: process.web.start_timeout")
 	case "LimitNOFILE":
 		soft, _, _ := strings.Cut(d.value, ":")
 		if digits(soft) && len(soft) < 10 && strings.TrimLeft(soft, "0") != "" {
-			setKey(p, "nofile", strings.TrimLeft(soft, "0"))
+			setKey(u.process("web"), "nofile", strings.TrimLeft(soft, "0"))
 			u.kept(d, "process.web.nofile")
 			return
 		}
@@ -161,6 +150,17 @@ func (u *unitImport) limits(d directive) {
 	default:
 		u.dropped(d, "superctl init does not know it: if you need it, put it into a drop-in")
 	}
+}
+
+// duration imports a time as a key of the process, unless it is infinite or wrong.
+func (u *unitImport) duration(d directive, key, otherwise string) {
+	t, ok := seconds(d.value)
+	if !ok {
+		u.dropped(d, otherwise)
+		return
+	}
+	setKey(u.process("web"), key, tomlDuration(t))
+	u.kept(d, "process.web."+key)
 }
 
 // exec imports a command.

@@ -155,14 +155,7 @@ func (u *unitImport) unit(d directive) {
 	case strings.HasPrefix(d.key, "StartLimit"):
 		u.builtIn(d, "superctl starts dead workers again with back-off, without a limit")
 	case slices.Contains(ordering, d.key):
-		var others []string
-		for _, name := range strings.Fields(d.value) {
-			if strings.HasPrefix(name, "network") || name == "nss-lookup.target" || name == "remote-fs.target" ||
-				name == "syslog.target" || strings.TrimSuffix(name, ".socket") == u.out.App || strings.HasSuffix(name, ".socket") {
-				continue
-			}
-			others = append(others, name)
-		}
+		others := slices.DeleteFunc(strings.Fields(d.value), always)
 		if len(others) == 0 {
 			u.builtIn(d, "superctl@.service starts after the network, and superctl has the socket")
 			return
@@ -177,6 +170,12 @@ func (u *unitImport) unit(d directive) {
 	default:
 		u.dropped(d, "superctl init does not know it: if you need it, put it into a drop-in")
 	}
+}
+
+// always reports whether superctl@.service starts after another unit in any case, or replaces it.
+func always(unit string) bool {
+	return strings.HasPrefix(unit, "network") || strings.HasSuffix(unit, ".socket") ||
+		slices.Contains([]string{"nss-lookup.target", "remote-fs.target", "syslog.target"}, unit)
 }
 
 // socket imports the section [Socket].
