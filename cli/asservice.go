@@ -31,7 +31,7 @@ const maxCheckTime = time.Hour
 // asService runs the check of a root user as the service: the same command, started by systemd as
 // the user and in the sandbox of the unit or, if systemd does not run the app, as the daemon's
 // user. It reports whether it did so; if not, this process must check itself.
-func (c *command) asService(cc *cli.Context, conf *config.Config, release string) (done bool, err error) {
+func (c checks) asService(cc *cli.Context, conf *config.Config, release string) (done bool, err error) {
 	if cc.IsSet(insideFlag) || os.Geteuid() != 0 {
 		return false, nil
 	}
@@ -68,7 +68,7 @@ func (c *command) asService(cc *cli.Context, conf *config.Config, release string
 }
 
 // inUnit runs a command as the unit does, with the output of this process.
-func (c *command) inUnit(s service, args []string) error {
+func (c checks) inUnit(s service, args []string) error {
 	ctx, stop := commandline.Interruptible()
 	defer stop()
 	stdout, isFile := terminal.Raw(c.stdout).(*os.File)

@@ -77,11 +77,14 @@ If you are root, the check runs as the service does: as its user, in the sandbox
 			},
 			commandline.JSONFlag(), &cli.StringFlag{Name: insideFlag, Hidden: true},
 		},
-		Action: c.check,
+		Action: checks{c}.run,
 	}
 }
 
-func (c *command) check(cc *cli.Context) error {
+// checks is the command check: of the config, or of a release.
+type checks struct{ *command }
+
+func (c checks) run(cc *cli.Context) error {
 	most := 1
 	if cc.Bool("notify") {
 		most = 0

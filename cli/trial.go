@@ -15,7 +15,7 @@ import (
 )
 
 // tryRelease runs `check RELEASE`.
-func (c *command) tryRelease(cc *cli.Context, conf *config.Config, u *config.User, word string) error {
+func (c checks) tryRelease(cc *cli.Context, conf *config.Config, u *config.User, word string) error {
 	ctx, interrupted := commandline.Interruptible()
 	defer interrupted()
 	show := c.progress(cc)

@@ -411,7 +411,7 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 		return err
 	}
 	c.fault("before " + name)
-	c.emit(Event{Type: "begin", Step: name, Limit: c.limitOf(name).Seconds()})
+	c.emit(Event{Type: "begin", Step: name, Limit: c.plan.limitOf(name, c.req.Prepare).Seconds()})
 	began := time.Now()
 	c.output = nil
 	detail, err := do(c.ctx)
@@ -484,16 +484,17 @@ func goesBack(step string) bool {
 	return false
 }
 
-// limitOf is the longest that a step takes; 0 = not known.
-func (c *change) limitOf(step string) (limit time.Duration) {
+// limitOf is the longest that a step takes; 0 = not known. prepare is how long a prepared change
+// waits.
+func (p *Plan) limitOf(step string, prepare time.Duration) (limit time.Duration) {
 	switch step {
 	case stepProbation:
-		return c.plan.Probation
+		return p.Probation
 	case stepReady:
-		return c.req.Prepare
+		return prepare
 	case stepProve:
-		for i := range c.plan.Processes {
-			if p := &c.plan.Processes[i]; len(p.Listen) > 0 {
+		for i := range p.Processes {
+			if p := &p.Processes[i]; len(p.Listen) > 0 {
 				limit = max(limit, p.StartTimeout)
 			}
 		}
