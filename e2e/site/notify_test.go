@@ -154,7 +154,7 @@ func TestTheEndOfAChangeIsNotifiedOnceAfterADaemonKill(t *testing.T) {
 		at, release string
 		told        []string
 	}{
-		{"switch: before boot", "r2", everybody("abort", "r2")},
+		{"switch: after boot", "r2", everybody("abort", "r2")},
 		{"switch: before cutover", "r2", everybody("abort", "r2")},
 		{"switch: after cutover", "r2", done("r2")},
 		{"switch: before probation", "r3", done("r3")},
