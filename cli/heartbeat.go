@@ -18,7 +18,7 @@ func heartbeatFlag() cli.Flag {
 	return &cli.DurationFlag{
 		Name: "heartbeat",
 		Usage: "expect a line, such as \"wait\", on standard input at least every `DURATION`; a longer silence counts as its " +
-			"end. A connection that is cut is noticed thus",
+			"end. This detects a cut connection",
 	}
 }
 

@@ -70,7 +70,7 @@ func initFlags() []cli.Flag {
 		&cli.StringFlag{Name: "command", Usage: "the `COMMAND` of the web process"},
 		&cli.IntFlag{Name: "workers", Usage: "run `N` web workers (default: one for each processor, 2 to 8)"},
 		&cli.StringFlag{Name: "health", Usage: "the `PATH` of the health check, such as /healthz/"},
-		&cli.StringSliceFlag{Name: "domain", Usage: "the `DOMAIN` of the site, for nginx (default: of ALLOWED_HOSTS)"},
+		&cli.StringSliceFlag{Name: "domain", Usage: "the `DOMAIN` of the site, for nginx (default: the names in ALLOWED_HOSTS)"},
 		&cli.StringFlag{Name: "cert", Usage: "the certificate `FILE` for nginx (default: certbot's)"},
 		&cli.StringFlag{Name: "key", Usage: "the private key `FILE` of the certificate"},
 		&cli.BoolFlag{Name: "no-nginx", Usage: "leave nginx out"},

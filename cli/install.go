@@ -67,8 +67,8 @@ such a difference.
    superctl install https://ci.example.com/shop-1.2.tar.zst
    superctl install s3://releases/shop/shop-1.2.tar.zst    with AWS credentials (AWS_PROFILE, ~/.aws, ...)`,
 		Flags: []cli.Flag{
-			olderFlag(), &cli.BoolFlag{Name: "keep", Usage: "keep a copy of the bundle beside the releases, in place of the one before"},
-			&cli.BoolFlag{Name: "kept", Usage: "print what the copy of a bundle is made of, as JSON, and install nothing"},
+			olderFlag(), &cli.BoolFlag{Name: "keep", Usage: "keep a copy of the bundle next to the releases, instead of the previous copy"},
+			&cli.BoolFlag{Name: "kept", Usage: "print the chunks of the kept copy as JSON, and install nothing"},
 			commandline.JSONFlag(),
 		},
 		Action: func(cc *cli.Context) error {

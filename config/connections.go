@@ -26,11 +26,11 @@ func (l *loader) drainConnections(key string, t processTable, p *Process) {
 	p.StopsAtOnce = p.DrainConnections == 0
 	if len(t.Listen) == 0 {
 		l.at(key,
-			"drain_connections is for a process with listeners: leave it out; drain is how long this one may take "+
+			"drain_connections is for a process with listeners: leave it out; drain is how long this process may take "+
 				"to finish")
 	}
 	if p.Strategy == api.Hold {
-		l.at(key, `drain_connections has new connections of strategy "hold" wait for the old ones to end: leave it out`)
+		l.at(key, `with strategy "hold", drain_connections makes new connections wait until the old ones end: remove it`)
 	}
 	for _, name := range t.Listen {
 		if li, ok := l.f.Listen[name]; ok && (li.Gate == "shared" || strings.HasPrefix(li.Address, "systemd:")) {

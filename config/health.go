@@ -50,7 +50,7 @@ func (l *loader) always(key string, h *healthTable) *health.Always {
 		"always_failures": h.AlwaysFailures != nil,
 	} {
 		if given {
-			l.at(key+"."+name, "%s needs always = true beside it", name)
+			l.at(key+"."+name, "%s needs always = true", name)
 		}
 	}
 	return nil
@@ -113,7 +113,7 @@ func (l *loader) check(key string, listen []string, t checkTable) health.Check {
 		return c
 	case c.Kind != health.Exec && len(listen) == 0:
 		l.at(key,
-			`a process without listeners can be asked by a command alone: write kind = "exec" and command, or take `+
+			`a process without listeners can only be checked by a command: write kind = "exec" and command, or take `+
 				`the table out`)
 	}
 	if c.Kind != health.HTTP {

@@ -25,12 +25,12 @@ func (l *loader) strategy(key string, t processTable, p *Process) {
 					`not do: leave it out, or write "hold" to let connections wait meanwhile`)
 		}
 		if t.Instances != nil && *t.Instances > 1 {
-			l.at(key+".instances", `strategy "single" means one: leave instances out`)
+			l.at(key+".instances", `strategy "single" runs one instance: remove instances`)
 		}
 	case api.Hold:
 		if !listens {
 			l.at(key+".strategy",
-				`strategy "hold" lets connections wait, and this process has no listener: write "single"`)
+				`strategy "hold" makes connections wait, and this process has no listener: write "single"`)
 		}
 	default:
 		l.at(key+".strategy", "strategy %q is not known: "+strategies, t.Strategy)

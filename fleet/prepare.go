@@ -113,7 +113,7 @@ func (r *run) refusePrepared(ev event) {
 	m := ev.host
 	exit := r.noteOutcome(m, ev)
 	if m.err == nil {
-		m.err = errors.New("the change ended before its word")
+		m.err = errors.New("the change ended before the cutover")
 	}
 	r.note(m, Refused, m.err.Error())
 	r.abort(exit, on(m, m.err))

@@ -61,7 +61,7 @@ func (p *Plan) unfit(st *api.Status) error {
 		busy := api.BusyError{Changing: *st.Changing}
 		return &busyError{busy.Error()}
 	case st.Health != api.HealthOK && st.Release != "" && !p.Degraded && p.Kind != api.Rollback:
-		return fmt.Errorf("it is %s: %s; --degraded begins all the same", st.Health, st.Reason)
+		return fmt.Errorf("it is %s: %s; use --degraded to begin anyway", st.Health, st.Reason)
 	}
 	return nil
 }

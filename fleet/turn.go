@@ -78,7 +78,7 @@ func (r *run) noteEnd(ev event) {
 	switch {
 	case !m.told: // it was ready, and no longer is
 		if m.err == nil {
-			m.err = errors.New("the change ended before its word")
+			m.err = errors.New("the change ended before the cutover")
 		}
 		r.note(m, Refused, m.err.Error())
 		r.takeBack(exit, on(m, m.err))

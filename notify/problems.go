@@ -113,7 +113,7 @@ func (r *review) checkSecret() {
 // checkPublicURL checks a webhook whose URL is in the config, so that its secret is a token.
 func (r *review) checkPublicURL() {
 	if r.has("url_file") {
-		r.add("url_file", "url and url_file both say where to: write one of them")
+		r.add("url_file", "url and url_file are both set: write one of them")
 	}
 	if r.has("token_file") && r.has("credential") {
 		r.add("credential", "token_file and credential are both for the token: write one of them")

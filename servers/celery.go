@@ -26,7 +26,7 @@ func (c *command) celery(line []string) {
 		return
 	}
 	for _, g := range args.all("--detach", "-D") {
-		c.problem("celery: take out %s: superctl watches the process that it starts, and this one leaves at once",
+		c.problem("celery: take out %s: superctl watches the process that it starts, and this option makes it exit at once",
 			g.text)
 	}
 	c.pidFiles("celery", args, "--pidfile")

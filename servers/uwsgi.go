@@ -40,7 +40,7 @@ func uwsgiRefused() []rule {
 			"--py-autoreload",
 		}, reloadsItself},
 		{[]string{"--reuse-port"}, "it would bind a listener of its own, past the gate"},
-		{[]string{"--emperor"}, "superctl is what an emperor is: give each vassal a process of its own"},
+		{[]string{"--emperor"}, "superctl takes the place of the emperor: give each vassal a process of its own"},
 		{
 			[]string{"--http", "--https"},
 			"its router binds an address of its own, past the gate; --http-socket serves HTTP on superctl's listener",

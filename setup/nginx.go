@@ -12,7 +12,7 @@ func (d *decider) nginx(s *Site) error {
 		return nil
 	}
 	if !d.machine.Program("nginx") {
-		d.warn("nginx is not installed: its site is left out; install it and run superctl init again")
+		d.warn("nginx is not installed, so no site is written for it: install it and run superctl init again")
 		return nil
 	}
 	domains, first := d.domains()

@@ -50,7 +50,7 @@ func (ad *admission) refuseCanary(req Request) error {
 		return &RefusedError{Usage: true, Err: err}
 	}
 	if ad.owner.live == nil {
-		return &RefusedError{Err: errors.New("no release is live, so there is nothing to share connections with; superctl switch RELEASE without --canary starts one")}
+		return &RefusedError{Err: errors.New("no release is live, so there is no release to share the connections with; superctl switch RELEASE without --canary starts one")}
 	}
 	const wayOut = `a canary needs one on TCP that the daemon opens itself (address = "127.0.0.1:8000", without gate = "shared"); ` +
 		"or switch without --canary"
@@ -60,7 +60,7 @@ func (ad *admission) refuseCanary(req Request) error {
 		case steers(gate):
 			divisible = true
 		case sharesQueue(gate):
-			return &RefusedError{Err: fmt.Errorf("listener %q (%s) has one queue for all generations, so nobody decides which of them a connection reaches: "+wayOut,
+			return &RefusedError{Err: fmt.Errorf("listener %q (%s) has one queue for all generations, so superctl cannot choose which of them a connection reaches: "+wayOut,
 				gate.Name(), gate.Address())}
 		default:
 			whole = fmt.Sprintf(
@@ -82,7 +82,7 @@ func (cr canaryRun) refuse() error {
 	}
 	for i := range cr.plan.Processes {
 		if p := &cr.plan.Processes[i]; len(p.Listen) > 0 && p.Strategy != Overlap {
-			return fmt.Errorf(`process.%s has the strategy %q, with which the new release does not run whole beside the old one: `+
+			return fmt.Errorf(`process.%s has the strategy %q, with which two complete releases never run at once: `+
 				`switch without --canary, or with strategy = "overlap"`, p.Name, p.Strategy)
 		}
 	}

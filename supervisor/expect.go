@@ -57,11 +57,11 @@ func (c *change) takesBack() bool {
 func (ad *admission) refuseClaims(req Request) error {
 	if req.Expect != "" && !turnsOver(req.Kind) {
 		return &RefusedError{Usage: true, Err: fmt.Errorf(
-			"a release can be expected by switch, rollback and reload only, not by %s", req.Kind,
+			"--expect is for switch, rollback and reload, not for %s", req.Kind,
 		)}
 	}
 	if req.Kind == Rollback && req.Expect == api.NoRelease {
-		return &RefusedError{Usage: true, Err: errors.New("a rollback goes back from a release: name it")}
+		return &RefusedError{Usage: true, Err: errors.New("--from needs the name of a release")}
 	}
 	if req.Follower && (req.Run == "" || !turnsOver(req.Kind)) {
 		return &RefusedError{Usage: true, Err: errors.New("a follower needs a run, and a switch, a rollback or a reload")}

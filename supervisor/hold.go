@@ -192,7 +192,7 @@ func (g *generation) serveInsteadOf(held *generation) error {
 func (h holding) drainHeld(ctx context.Context, old *generation, began time.Time) (string, error) {
 	limit := h.plan.hold()
 	ctx, cancel := context.WithDeadlineCause(
-		ctx, began.Add(limit), fmt.Errorf("it has not finished within hold = %s, so it goes on", limit),
+		ctx, began.Add(limit), fmt.Errorf("it has not finished within hold = %s", limit),
 	)
 	defer cancel()
 	if _, err := h.settle(ctx, old); err != nil {

@@ -83,7 +83,7 @@ func (hr hookRun) late(name string, commands [][]string, result Result, cause er
 	if err := hr.step(name, func(context.Context) (string, error) {
 		return hr.runAll(hr.life, commands, result, cause)
 	}); err != nil {
-		hr.warn("%v; that undoes nothing", err)
+		hr.warn("%v; the change stands", err)
 	}
 }
 

@@ -39,7 +39,7 @@ func (r rolling) applies() bool {
 		}
 	})
 	if !fits {
-		r.warn(`this once both releases ran beside each other: the one before was not started with strategy "rolling", or with another listener`)
+		r.warn(`both releases ran at once this time: the one before was not started with strategy "rolling", or had another listener`)
 	}
 	return fits
 }

@@ -182,14 +182,14 @@ func (f firstStart) firstProof(ctx context.Context) (string, error) {
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(
-		ctx, limit, fmt.Errorf("not ready within %s; it is started again until it works", limit),
+		ctx, limit, fmt.Errorf("not ready within %s; superctl keeps starting it until it works", limit),
 	)
 	defer cancel()
 	err := f.owner.await(ctx, func() (bool, error) {
 		for _, in := range f.to.instances {
 			if listening(in.proc) && in.state == InstanceBackoff && in.streak >= crashLoop {
 				return false, &failure{
-					reason: fmt.Sprintf("%s %s; it is started again until it works", in, in.reason),
+					reason: fmt.Sprintf("%s %s; superctl keeps starting it until it works", in, in.reason),
 					log:    in.tail.Lines(),
 				}
 			}

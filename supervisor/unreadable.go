@@ -48,7 +48,7 @@ func (j *journal) setAside(unreadable *UnreadableStateError) error {
 	if err != nil {
 		return errors.Join(unreadable, err)
 	}
-	why := fmt.Sprintf("it %s; it was moved to %s, and the start went by `current`", unreadable.Why, aside)
+	why := fmt.Sprintf("it %s; it was moved to %s, and superctl started the release that `current` points to", unreadable.Why, aside)
 	j.log.Error("the state file is unreadable", zap.String("why", why))
 	j.owner.health.report(Trouble{Of: "state file", Since: time.Now(), Why: why})
 	return nil

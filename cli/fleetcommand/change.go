@@ -101,7 +101,7 @@ keep the config that they have read, because it is still on their disks.
 
 func (c *command) finishCommand() *cli.Command {
 	return &cli.Command{
-		Name: "finish", Usage: "end a mix: bring the hosts that are behind to the newest release",
+		Name: "finish", Usage: "when hosts differ: bring those that are behind to the newest release",
 		UsageText: "superctl @ENV finish [--degraded] [--dry-run] [--json]",
 		Description: `If the operator's machine or the network fails in the middle of a run, hosts may run different
 releases; status shows it. finish makes the release of the newest run live on all hosts, as switch
@@ -125,7 +125,7 @@ does. back does the opposite.
 
 func (c *command) backCommand() *cli.Command {
 	return &cli.Command{
-		Name: "back", Usage: "end a mix: take back the hosts that the newest run has turned",
+		Name: "back", Usage: "when hosts differ: roll back those that the newest run has switched",
 		UsageText: "superctl @ENV back [--json]",
 		Description: `If the operator's machine or the network fails in the middle of a run, hosts may run different
 releases; status shows it. back takes the hosts that the newest run has turned back to the release

@@ -102,7 +102,7 @@ func switchUnderAMixedLoad(
 	})
 	a.Releases("r1", "r2")
 	a.Start("r1")
-	stake := strings.Contains(a.Command("check").Text(), "may lose the request")
+	stake := strings.Contains(a.Command("check").Text(), "a request on a kept-alive connection")
 	requests := a.Load(harness.Mixed())
 	for i := range times {
 		a.Command("switch", fmt.Sprintf("r%d", 2-i%2)).Want(0)

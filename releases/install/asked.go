@@ -61,7 +61,7 @@ func (in *install) notOlder() error {
 	for i := range list {
 		r := &list[i]
 		if then := made(r.Built, r.Committed); r.Bundle != "" && r.Project == m.Name && then.After(at) {
-			return fmt.Errorf("it is from %s, and the installed %s is from %s: --older installs an older one",
+			return fmt.Errorf("it is from %s, and the installed %s is from %s: use --older to install an older one",
 				day(at), r.Name, day(then))
 		}
 	}

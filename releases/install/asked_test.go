@@ -61,7 +61,7 @@ func TestAnOlderSignedBundleMustBeAskedFor(t *testing.T) {
 	}{
 		{"2", false, ""},
 		{"1", false, "it is from 2023-11-14 22:13 UTC, and the installed 2 is from 2023-11-14 22:15 UTC: " +
-			"--older installs an older one"},
+			"use --older to install an older one"},
 		{"2-again", false, ""},
 		{"1", true, ""},
 		{"1", false, ""}, // already installed

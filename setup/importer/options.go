@@ -149,7 +149,7 @@ func uwsgiOptions() []option {
 		}, true, isSelf, reloads},
 		{[]string{"--plugin", "--plugins"}, true, isSelf, "pip's uWSGI has Python built in"},
 		{[]string{"--https", "--https-socket"}, true, isGone, tls},
-		{[]string{"--emperor"}, true, isGone, "superctl is what an emperor is: import each vassal"},
+		{[]string{"--emperor"}, true, isGone, "superctl takes the place of the emperor: import each vassal"},
 		{[]string{"--stats", "--stats-server"}, true, isGone, "two generations run at once: use a unix socket below {scratch}"},
 		{
 			[]string{"--fastcgi-socket", "--scgi-socket", "--suwsgi-socket", "--puwsgi-socket"},

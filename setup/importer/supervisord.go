@@ -23,7 +23,7 @@ func (r *report) supervisor(f File) {
 		case kind == "program" || kind == "fcgi-program":
 			r.program(d, name)
 		case kind == "eventlistener":
-			r.dropped(d, "superctl has no event listeners: docs/notify.md tells the team of changes")
+			r.dropped(d, "superctl has no event listeners: for messages about changes see docs/notify.md")
 		case kind == "group":
 			r.builtIn(d, "the processes of a config belong together")
 		case kind == "supervisord" && d.key == "user":
