@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,30 +21,72 @@ import (
 	"superctl/e2e/harness"
 )
 
-// balancer is nginx in front of the app, as host web1, and of a server that stands for host web2.
+// balancer is in front of the app, as host web1, and of a server that stands for host web2.
 type balancer struct {
 	t       *testing.T
 	dir     string
-	address string
-	script  string // that of packaging/nginx
+	address string   // of its unix socket
+	drain   []string // the script in packaging, with its environment
 }
 
-func newBalancer(t *testing.T, a *harness.App) *balancer {
+// newBalancer returns a balancer that does not run yet, and the address of web2.
+func newBalancer(t *testing.T, a *harness.App, script string, environ ...string) (b *balancer, web2 string) {
 	t.Helper()
-	web2 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Served-By", "web2")
 	}))
-	t.Cleanup(web2.Close)
-	script, err := filepath.Abs("../../packaging/nginx/drain")
+	t.Cleanup(server.Close)
+	path, err := filepath.Abs(filepath.Join("..", "..", "packaging", script))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &balancer{t: t, dir: a.Path("lb"), script: script, address: a.Path("lb", "socket")}
 	if err := os.MkdirAll(a.Path("lb", "upstream"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	return &balancer{
+		t: t, dir: a.Path("lb"), address: a.Path("lb", "socket"),
+		drain: append(append([]string{"env"}, environ...), "sh", path),
+	}, strings.TrimPrefix(server.URL, "http://")
+}
+
+// haproxy starts HAProxy as the balancer.
+func haproxy(t *testing.T, a *harness.App) *balancer {
+	t.Helper()
+	b, web2 := newBalancer(t, a, "haproxy/drain", "SUPERCTL_HAPROXY="+a.Path("lb", "admin"))
+	a.WriteFile("lb/haproxy.cfg", fmt.Sprintf(`global
+    stats socket %s mode 660 level admin
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend site
+    bind unix@%s
+    default_backend shop
+backend shop
+    server web1 %s
+    server web2 %s
+`, a.Path("lb", "admin"), b.address, a.Address, web2))
+	path := "/usr/sbin/haproxy"
+	if found, err := exec.LookPath("haproxy"); err == nil {
+		path = found
+	}
+	pid := a.Path("lb", "pid")
+	b.exec(0, path, "-D", "-f", a.Path("lb", "haproxy.cfg"), "-p", pid)
+	t.Cleanup(func() { // HAProxy leaves its sockets behind
+		b.exec(0, "timeout", "60", "sh", "-c", "p=$(cat "+pid+"); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.05; done; "+
+			"cd "+b.dir+"; rm admin socket pid")
+	})
+	return b
+}
+
+// nginx starts nginx as the balancer.
+func nginx(t *testing.T, a *harness.App) *balancer {
+	t.Helper()
+	b, web2 := newBalancer(t, a, "nginx/drain", "SUPERCTL_UPSTREAM="+a.Path("lb", "upstream"),
+		"SUPERCTL_NGINX="+strings.Join(nginxIn(a.Path("lb")), " "))
 	a.WriteFile("lb/upstream/web1.conf", "server "+a.Address+";\n")
-	a.WriteFile("lb/upstream/web2.conf", "server "+strings.TrimPrefix(web2.URL, "http://")+";\n")
+	a.WriteFile("lb/upstream/web2.conf", "server "+web2+";\n")
 	user := ""
 	if os.Geteuid() == 0 {
 		user = "user root;"
@@ -57,32 +100,22 @@ http {
 	server { listen unix:%s; location / { proxy_pass http://shop; } }
 }
 `, user, b.address))
-	b.run(0, "-g", "daemon on;")
-	t.Cleanup(func() { b.run(0, "-s", "quit") })
+	b.exec(0, append(nginxIn(b.dir), "-g", "daemon on;")...)
+	t.Cleanup(func() { b.exec(0, append(nginxIn(b.dir), "-s", "quit")...) })
 	return b
 }
 
-// nginx is the command of the balancer.
-func (b *balancer) nginx() []string {
+// nginxIn is the command of nginx in a directory.
+func nginxIn(dir string) []string {
 	path := "/usr/sbin/nginx"
 	if found, err := exec.LookPath("nginx"); err == nil {
 		path = found
 	}
-	return []string{path, "-p", b.dir, "-c", "nginx.conf", "-e", filepath.Join(b.dir, "log")}
+	return []string{path, "-p", dir, "-c", "nginx.conf", "-e", filepath.Join(dir, "log")}
 }
 
-func (b *balancer) run(code int, args ...string) {
-	b.t.Helper()
-	b.exec(code, append(b.nginx(), args...)...)
-}
-
-// drain is the command of packaging/nginx/drain.
-func (b *balancer) drain(args ...string) []string {
-	return append([]string{
-		"env", "SUPERCTL_UPSTREAM=" + filepath.Join(b.dir, "upstream"), "SUPERCTL_NGINX=" + strings.Join(b.nginx(), " "),
-		"sh", b.script,
-	}, args...)
-}
+// command is a command of the drain script.
+func (b *balancer) command(args ...string) []string { return slices.Concat(b.drain, args) }
 
 func (b *balancer) exec(code int, args ...string) string {
 	b.t.Helper()
@@ -135,10 +168,18 @@ func (b *balancer) await(host string, requests int) {
 }
 
 func TestTheHooksTakeAHostOutOfTheBalancer(t *testing.T) {
-	t.Parallel()
-	a := harness.New(t, run, harness.Options{Top: `probation = "200ms"`})
-	b := newBalancer(t, a)
-	out, in := tomlList(b.drain("web1", "out")), tomlList(b.drain("web1", "in"))
+	for name, start := range map[string]func(*testing.T, *harness.App) *balancer{"nginx": nginx, "HAProxy": haproxy} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := harness.New(t, run, harness.Options{Top: `probation = "200ms"`})
+			takeOutByHooks(t, a, start(t, a))
+		})
+	}
+}
+
+func takeOutByHooks(t *testing.T, a *harness.App, b *balancer) {
+	t.Helper()
+	out, in := tomlList(b.command("web1", "out")), tomlList(b.command("web1", "in"))
 	wait := tomlList([]string{"sh", "-c", "touch " + a.Path("at") + "; until [ -e " + a.Path("go") + " ]; do sleep 0.05; done"})
 	a.Options.More = "[hooks]\nbefore_rollback = true\nbefore = [" + out + ", " + wait + "]\nafter = [" + in + "]\non_abort = [" +
 		in + "]\non_revert = [" + in + "]\n"
@@ -154,8 +195,8 @@ func TestTheHooksTakeAHostOutOfTheBalancer(t *testing.T) {
 	}
 	change := a.Begin("switch", "r2")
 	b.exec(0, "timeout", "60", "sh", "-c", "until [ -e "+a.Path("at")+" ]; do sleep 0.05; done")
-	b.await("web2", 20) // nginx has read its config again
-	if said := b.exec(1, b.drain("web2", "out")...); !strings.Contains(said, "no other host serves") {
+	b.await("web2", 20) // nginx may still be reading its config
+	if said := b.exec(1, b.command("web2", "out")...); !strings.Contains(said, "no other host serves") {
 		t.Error(said)
 	}
 	a.WriteFile("go", "")
@@ -164,8 +205,8 @@ func TestTheHooksTakeAHostOutOfTheBalancer(t *testing.T) {
 
 	a.Change(1, "switch", "bad")
 	b.await("web1", 1)
-	b.exec(0, b.drain("web1", "out")...)
-	b.exec(0, b.drain("web1", "out")...) // nothing to do
+	b.exec(0, b.command("web1", "out")...)
+	b.exec(0, b.command("web1", "out")...) // nothing to do
 	b.await("web2", 20)
 }
 
