@@ -1,4 +1,4 @@
-package systemd
+package packaging
 
 import (
 	"encoding/json"
@@ -8,13 +8,15 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"superctl/e2e/systemd"
 )
 
 // projectMachine is a machine with nginx and superctl, and with a release of projects of
 // testdata/projects.txtar in /srv/NAME/releases/r1.
-func projectMachine(t *testing.T, names ...string) *Sandbox {
+func projectMachine(t *testing.T, names ...string) *systemd.Sandbox {
 	t.Helper()
-	if why := Unavailable(); why != "" {
+	if why := systemd.Unavailable(); why != "" {
 		t.Skip(why)
 	}
 	t.Parallel()
@@ -30,8 +32,8 @@ func projectMachine(t *testing.T, names ...string) *Sandbox {
 		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		must(t, os.WriteFile(path, f.Data, 0o644))
 	}
-	packaging := filepath.Join(sources(), "..", "..", "packaging", "systemd")
-	binds := []Bind{
+	packaging := filepath.Join(top(t), "packaging", "systemd")
+	binds := []systemd.Bind{
 		{From: run.Binary, To: "/usr/bin/superctl"},
 		{From: filepath.Join(packaging, "superctl@.service"), To: "/etc/systemd/system/superctl@.service"},
 		{From: filepath.Join(packaging, "sysusers.conf"), To: "/usr/lib/sysusers.d/superctl.conf"},
@@ -40,9 +42,9 @@ func projectMachine(t *testing.T, names ...string) *Sandbox {
 	}
 	for _, app := range names {
 		must(t, run.Apps.Virtualenv(filepath.Join(srv, app, "releases", "r1", "venv")))
-		binds = append(binds, Bind{From: filepath.Join(srv, app), To: "/srv/" + app, Writable: true})
+		binds = append(binds, systemd.Bind{From: filepath.Join(srv, app), To: "/srv/" + app, Writable: true})
 	}
-	s := Boot(t, dir, Machine{PrivateNet: true, Binds: binds})
+	s := systemd.Boot(t, dir, systemd.Machine{PrivateNet: true, Binds: binds})
 	s.Run("systemd-sysusers").Want(0)
 	s.Run("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/superctl.conf").Want(0)
 	s.Run("mkdir", "-p", "/var/lib/nginx", "/var/log/nginx").Want(0)
@@ -75,10 +77,10 @@ func TestWhatInitWritesServesTheProject(t *testing.T) {
 			s.Run("superctl", "--app", c.app, "check").Want(0)
 			s.Run("systemctl", "enable", "--now", "superctl@"+c.app).Want(0)
 			s.Run("superctl", "--app", c.app, "switch", "latest").Want(0)
-			s.get(c.domain, c.url).Want(0).Says(c.says)
+			get(s, c.domain, c.url).Want(0).Says(c.says)
 		})
 	}
-	s.get("bakery.example.com", "https://bakery.example.com/static/style.css").Want(0).Says("brown")
+	get(s, "bakery.example.com", "https://bakery.example.com/static/style.css").Want(0).Says("brown")
 	if mode := s.Run("stat", "--format=%a %U:%G", "/etc/superctl/django.env").Want(0).Stdout; mode != "640 root:django\n" {
 		t.Errorf("the file of secrets is %s", mode)
 	}
@@ -98,7 +100,7 @@ func TestAnImportedUnitServesAsBefore(t *testing.T) {
 	s.Run("systemctl", "daemon-reload").Want(0)
 	s.Run("systemctl", "start", "invoices").Want(0)
 	serves := func() bool { return s.Run("curl", "--silent", "--fail", "http://127.0.0.1:8200/").Code == 0 }
-	Eventually(t, "the old server answers", serves)
+	systemd.Eventually(t, "the old server answers", serves)
 
 	plan := s.Run("superctl", "init", "--from", "invoices", "--apply").Want(0)
 	plan.Says("set up")
@@ -116,13 +118,12 @@ func TestAnImportedUnitServesAsBefore(t *testing.T) {
 }
 
 // get asks for a URL of the machine's own nginx.
-func (s *Sandbox) get(domain, url string) Result {
-	s.t.Helper()
+func get(s *systemd.Sandbox, domain, url string) systemd.Result {
 	return s.Run("curl", "--silent", "--show-error", "--fail", "--insecure", "--resolve", domain+":443:127.0.0.1",
 		"--resolve", domain+":80:127.0.0.1", url)
 }
 
-func changed(t *testing.T, r Result) bool {
+func changed(t *testing.T, r systemd.Result) bool {
 	t.Helper()
 	var out struct{ Changed bool }
 	must(t, json.Unmarshal([]byte(r.Stdout), &out))
