@@ -71,7 +71,7 @@ func outOfDescriptors(open, limit uint64) string {
 		return ""
 	}
 	return fmt.Sprintf(
-		"it has %d of at most %d files open and cannot start a worker: raise LimitNOFILE= of the unit",
+		"it has %d of the %d files open that its limit allows, and needs more to start a worker: raise LimitNOFILE= of the unit",
 		open, limit,
 	)
 }
