@@ -41,10 +41,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		switch args[1] {
 		case completeArg:
 			c.complete(args[2:])
-			return commandline.ExitDone
+			return api.ExitDone
 		case manArg:
 			_, _ = stdout.Write(man(c.app()))
-			return commandline.ExitDone
+			return api.ExitDone
 		}
 	}
 	app := c.app()
@@ -76,23 +76,20 @@ func exitCode(err error) int {
 	var locked *releases.LockedError
 	switch {
 	case err == nil:
-		return commandline.ExitDone
+		return api.ExitDone
 	case errors.As(err, &exit):
 		return exit.Code
 	case errors.As(err, &outcome):
-		if outcome.result == api.Reverted {
-			return commandline.ExitReverted
-		}
-		return commandline.ExitAborted
+		return outcome.result.Exit()
 	case errors.As(err, &unreachable):
-		return commandline.ExitUnreachable
+		return api.ExitUnreachable
 	case errors.As(err, &busy), errors.As(err, &locked):
-		return commandline.ExitBusy
+		return api.ExitBusy
 	case errors.As(err, &refused) &&
 		refused.Usage, errors.As(err, &usage), errors.As(err, &bad), errors.As(err, &unusable):
-		return commandline.ExitUsage
+		return api.ExitUsage
 	}
-	return commandline.ExitAborted
+	return api.ExitAborted
 }
 
 const about = `superctl switches a Python site from one release to the next without losing a request.

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"superctl/api"
 	"superctl/cli/commandline"
 	"superctl/cli/fleetcommand"
 	"superctl/cli/terminal"
@@ -23,7 +24,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if !found {
 		fmt.Fprintf(stderr, "superctl: on %s superctl only runs commands on other hosts: superctl @ENV COMMAND\n\n%s\n",
 			runtime.GOOS, fleetcommand.About)
-		return commandline.ExitUsage
+		return api.ExitUsage
 	}
 	app := fleetcommand.App(target, fleetcommand.Options{
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now, Version: version.String(),
@@ -33,13 +34,13 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var usage *commandline.UsageError
 	switch {
 	case err == nil:
-		return commandline.ExitDone
+		return api.ExitDone
 	case errors.As(err, &exit):
 		return exit.Code
 	}
 	fmt.Fprintf(stderr, "superctl: %v\n", err)
 	if errors.As(err, &usage) {
-		return commandline.ExitUsage
+		return api.ExitUsage
 	}
-	return commandline.ExitAborted
+	return api.ExitAborted
 }

@@ -72,9 +72,9 @@ func (r conclusion) fill() {
 	res.Exit, res.Result = r.exit, api.Aborted
 	switch {
 	case r.failure == nil && behind:
-		res.Exit, res.Result = ExitBehind, api.Done
+		res.Exit, res.Result = api.ExitBehind, api.Done
 	case r.failure == nil:
-		res.Exit, res.Result = ExitDone, api.Done
+		res.Exit, res.Result = api.ExitDone, api.Done
 	case r.told:
 		res.Exit, res.Result = r.exitAfterWord()
 	}
@@ -87,18 +87,18 @@ func (r conclusion) fill() {
 // exitAfterWord returns how a run ended that failed after the first word.
 func (r conclusion) exitAfterWord() (int, api.Result) {
 	exit, result := r.exit, api.Aborted
-	if exit == ExitReverted {
-		exit = ExitAborted
+	if exit == api.ExitReverted {
+		exit = api.ExitAborted
 	}
 	for _, m := range r.members {
 		switch m.state {
 		case Unknown, Stuck:
-			return ExitBehind, api.Reverted
+			return api.ExitBehind, api.Reverted
 		case Reverted, Returned:
-			exit, result = ExitReverted, api.Reverted
+			exit, result = api.ExitReverted, api.Reverted
 		case Done:
 			if r.turned(m) {
-				exit, result = ExitReverted, api.Reverted
+				exit, result = api.ExitReverted, api.Reverted
 			}
 		default:
 		}

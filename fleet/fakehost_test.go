@@ -255,7 +255,7 @@ func (s *fakeSession) lock(flags fakeFlags) error {
 
 func (s *fakeSession) outcome(o api.Outcome) error {
 	s.print(o)
-	if code := exitOfResult(o.Result); code != 0 {
+	if code := o.Result.Exit(); code != 0 {
 		return &ExitError{Code: code, Stderr: o.Error}
 	}
 	return nil

@@ -133,9 +133,9 @@ func (r *run) noteInstalled(ev event) {
 	if ev.err != nil {
 		m.err = ev.err
 		r.note(m, Refused, m.err.Error())
-		exit := ExitAborted
+		exit := api.ExitAborted
 		if isLost(m.err) {
-			exit = ExitUnreachable
+			exit = api.ExitUnreachable
 		}
 		r.abort(exit, on(m, m.err))
 		return
@@ -155,7 +155,7 @@ func (r *run) noteInstalled(ev event) {
 		r.result.Release = r.Release
 	}
 	if err := r.sameTrees(r.members, r.warn); err != nil {
-		r.abort(ExitAborted, err)
+		r.abort(api.ExitAborted, err)
 		return
 	}
 	r.prepare()

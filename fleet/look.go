@@ -85,7 +85,7 @@ func (v *View) judge() {
 	for i := range v.Hosts {
 		h := &v.Hosts[i]
 		if h.Error != "" {
-			v.Exit = ExitUnreachable
+			v.Exit = api.ExitUnreachable
 			continue
 		}
 		on[h.Release] = append(on[h.Release], h.Host)
@@ -105,7 +105,7 @@ func (v *View) judge() {
 		parts = append(parts, fmt.Sprintf("%s on %s", orNone(release), list(on[release])))
 	}
 	v.Mix = strings.Join(parts, ", ")
-	v.Exit = max(v.Exit, ExitBehind)
+	v.Exit = max(v.Exit, api.ExitBehind)
 	for i := range v.Hosts {
 		h := &v.Hosts[i]
 		h.Behind = h.Error == "" && h.Release != v.Release

@@ -101,7 +101,7 @@ func (r *run) noteReady(ev event) {
 		}
 	}
 	if err != nil {
-		r.abort(ExitAborted, err)
+		r.abort(api.ExitAborted, err)
 		return
 	}
 	r.confirm(r.members[:1])
@@ -125,19 +125,19 @@ func (r *run) noteOutcome(m *member, ev event) int {
 	m.outcome, _ = ev.value.(*api.Outcome)
 	switch o := m.outcome; {
 	case o != nil && o.Result == api.Done:
-		return ExitDone
+		return api.ExitDone
 	case o != nil:
 		m.err = errors.New(cmp.Or(o.Error, string(o.Result)))
-		return exitOfResult(o.Result)
+		return o.Result.Exit()
 	case isLost(ev.err):
 		m.err = ev.err
-		return ExitUnreachable
-	case exitOf(ev.err) == ExitBusy:
+		return api.ExitUnreachable
+	case exitOf(ev.err) == api.ExitBusy:
 		m.err = ev.err
-		return ExitBusy
+		return api.ExitBusy
 	}
 	m.err = ev.err
-	return ExitAborted
+	return api.ExitAborted
 }
 
 // abort ends a run before its first word: every host is told to abort what it prepares.
@@ -177,7 +177,7 @@ func (r *run) noteAborted(ev event) {
 	r.settleAborted()
 }
 
-func (r *run) abortInterrupted(event) { r.abort(ExitAborted, errors.New("interrupted")) }
+func (r *run) abortInterrupted(event) { r.abort(api.ExitAborted, errors.New("interrupted")) }
 
 func (r *run) abortOverdue(event) {
 	var late []string
@@ -187,7 +187,7 @@ func (r *run) abortOverdue(event) {
 			m.err = errors.New("it did not answer in time")
 		}
 	}
-	r.abort(ExitUnreachable, fmt.Errorf("%s did not answer in time", list(late)))
+	r.abort(api.ExitUnreachable, fmt.Errorf("%s did not answer in time", list(late)))
 }
 
 // giveUpAborting ends the run although a host has not said that it has aborted. It does so by

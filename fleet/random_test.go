@@ -161,7 +161,7 @@ func randomRun(t *testing.T, seed uint64) string {
 		problem("%s", text)
 	}
 	text := strings.Join(f.told, "; ")
-	wrong := res.Result != api.Done || strings.Contains(text, "behind") != (res.Exit == ExitBehind)
+	wrong := res.Result != api.Done || strings.Contains(text, "behind") != (res.Exit == api.ExitBehind)
 	if len(f.told) > 1 || strings.Contains(text, " done ") && wrong {
 		problem("the team is told: %s", text)
 	}
@@ -193,9 +193,9 @@ func judgeEnd(res *Result, before, after map[string]string, keep bool, problem f
 	}
 	for host, live := range after {
 		switch {
-		case res.Exit == ExitDone && live != "2":
+		case res.Exit == api.ExitDone && live != "2":
 			problem("%s is not on the release", host)
-		case res.Exit != ExitDone && res.Exit != ExitBehind && !keep && live != before[host]:
+		case res.Exit != api.ExitDone && res.Exit != api.ExitBehind && !keep && live != before[host]:
 			problem("%s has turned", host)
 		}
 	}

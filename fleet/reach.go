@@ -70,7 +70,7 @@ func (p *Plan) unfit(st *api.Status) error {
 func (r *run) allFit() error {
 	hosts := make(map[string][]string) // by what stands in the way
 	var reasons []string
-	r.exit = ExitAborted
+	r.exit = api.ExitAborted
 	for _, m := range r.members {
 		if m.err == nil {
 			continue
@@ -82,10 +82,10 @@ func (r *run) allFit() error {
 		hosts[reason] = append(hosts[reason], m.name)
 		var busy *busyError
 		switch {
-		case isLost(m.err) || exitOf(m.err) == ExitUnreachable:
-			r.exit = ExitUnreachable
-		case errors.As(m.err, &busy) && r.exit == ExitAborted:
-			r.exit = ExitBusy
+		case isLost(m.err) || exitOf(m.err) == api.ExitUnreachable:
+			r.exit = api.ExitUnreachable
+		case errors.As(m.err, &busy) && r.exit == api.ExitAborted:
+			r.exit = api.ExitBusy
 		}
 	}
 	if len(reasons) > 0 {
@@ -152,12 +152,12 @@ func (r *run) refuseLease(ev event) {
 	}
 	ev.host.err = err
 	r.note(ev.host, Refused, err.Error())
-	exit := ExitAborted
+	exit := api.ExitAborted
 	switch {
-	case exitOf(err) == ExitBusy:
-		exit = ExitBusy
+	case exitOf(err) == api.ExitBusy:
+		exit = api.ExitBusy
 	case isLost(err):
-		exit = ExitUnreachable
+		exit = api.ExitUnreachable
 	}
 	r.abort(exit, on(ev.host, err))
 }

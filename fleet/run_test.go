@@ -85,13 +85,13 @@ func TestEveryEventHasAMeaningInEveryPhase(t *testing.T) {
 func TestAllHostsTurnTogether(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		res := deploy(f, nil)
-		ends(t, f, res, ExitDone, "2", "2", "2")
+		ends(t, f, res, api.ExitDone, "2", "2", "2")
 		synctest.Wait()
 		if !res.Changed || res.Release != "2" || res.SkewSeconds > 0.1 || f.migrations["run-1"] != 1 {
 			t.Errorf("%+v, %d migrations", res, f.migrations["run-1"])
 		}
 		again := deploy(f, func(p *Plan) { p.Run = "run-2" })
-		ends(t, f, again, ExitDone, "2", "2", "2")
+		ends(t, f, again, api.ExitDone, "2", "2", "2")
 		if again.Changed {
 			t.Error("the second run changed something")
 		}
@@ -112,7 +112,7 @@ func TestTheCanaryHostIsJudgedBeforeTheOthersTurn(t *testing.T) {
 
 func TestABatchWaitsForTheOneBefore(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
-		ends(t, f, deploy(f, func(p *Plan) { p.Batch = 1 }), ExitDone, "2", "2", "2")
+		ends(t, f, deploy(f, func(p *Plan) { p.Batch = 1 }), api.ExitDone, "2", "2", "2")
 		if slices.Index(f.log, "web3 cutover") < slices.Index(f.log, "web2 judged") {
 			t.Errorf("%q", f.log)
 		}
@@ -126,12 +126,12 @@ func TestNothingBeginsOnAnUnfitFleet(t *testing.T) {
 		exit   int
 		says   string
 	}{
-		"down": {func(f *fakeFleet) { f.hosts["web2"].cutNow(); f.hosts["web3"].cutNow() }, ExitUnreachable, "web2 and web3: connect: timed out"},
-		"busy": {func(f *fakeFleet) { f.hosts["web2"].change = &fakeChange{release: "7"} }, ExitBusy, "web2: another change"},
+		"down": {func(f *fakeFleet) { f.hosts["web2"].cutNow(); f.hosts["web3"].cutNow() }, api.ExitUnreachable, "web2 and web3: connect: timed out"},
+		"busy": {func(f *fakeFleet) { f.hosts["web2"].change = &fakeChange{release: "7"} }, api.ExitBusy, "web2: another change"},
 		"leased": {
-			func(f *fakeFleet) { f.hosts["web3"].lease, f.hosts["web3"].leaseBy = "run-9", "bob@desk" }, ExitBusy, "web3: locked for run run-9 by bob@desk",
+			func(f *fakeFleet) { f.hosts["web3"].lease, f.hosts["web3"].leaseBy = "run-9", "bob@desk" }, api.ExitBusy, "web3: locked for run run-9 by bob@desk",
 		},
-		"unwell": {func(f *fakeFleet) { f.hosts["web2"].health = "degraded" }, ExitAborted, "web2: it is degraded"},
+		"unwell": {func(f *fakeFleet) { f.hosts["web2"].health = "degraded" }, api.ExitAborted, "web2: it is degraded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
@@ -150,14 +150,14 @@ func TestAHostThatIsLeftOutIsBehind(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		f.hosts["web2"].cutNow()
 		res := deploy(f, func(p *Plan) { p.Hosts, p.Without = []string{"web1", "web3"}, []string{"web2"} })
-		ends(t, f, res, ExitBehind, "2", "1", "2")
+		ends(t, f, res, api.ExitBehind, "2", "1", "2")
 		f.hosts["web2"].mend()
 		v := Look(t.Context(), "shop", []string{"web1", "web2", "web3"}, f, time.Minute)
-		if v.Mix != "1 on web2, 2 on web1 and web3" || !v.Hosts[1].Behind || v.Exit != ExitBehind {
+		if v.Mix != "1 on web2, 2 on web1 and web3" || !v.Hosts[1].Behind || v.Exit != api.ExitBehind {
 			t.Errorf("%+v", v)
 		}
 		again := deploy(f, func(p *Plan) { p.Run = "run-2" })
-		ends(t, f, again, ExitDone, "2", "2", "2")
+		ends(t, f, again, api.ExitDone, "2", "2", "2")
 	})
 }
 
@@ -177,7 +177,7 @@ func TestNobodyTurnsWhenOneRefuses(t *testing.T) {
 			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 				breaks(f)
 				res := deploy(f, nil)
-				ends(t, f, res, ExitAborted, "1", "1", "1")
+				ends(t, f, res, api.ExitAborted, "1", "1", "1")
 				if res.Error == "" || slices.ContainsFunc(f.log, func(s string) bool { return strings.HasSuffix(s, "cutover") }) {
 					t.Errorf("%q; %q", res.Error, f.log)
 				}
@@ -191,7 +191,7 @@ func TestOneBundleMayHaveOtherFilesOnAHost(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		f.hosts["web3"].trees["2"] = "with another Python"
 		res := deploy(f, nil)
-		if res.Exit != ExitDone || len(res.Warnings) != 1 || !strings.HasPrefix(res.Warnings[0], "the files of 2 differ on web1") {
+		if res.Exit != api.ExitDone || len(res.Warnings) != 1 || !strings.HasPrefix(res.Warnings[0], "the files of 2 differ on web1") {
 			t.Errorf("%d: %q", res.Exit, res.Warnings)
 		}
 	})
@@ -203,7 +203,7 @@ func TestARevertTakesBackAllHosts(t *testing.T) {
 			inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 				f.hosts[bad].reverts = true
 				res := deploy(f, nil)
-				ends(t, f, res, ExitReverted, "1", "1", "1")
+				ends(t, f, res, api.ExitReverted, "1", "1", "1")
 				if !strings.HasPrefix(res.Error, bad+": the probation failed") {
 					t.Error(res.Error)
 				}
@@ -217,21 +217,21 @@ func TestAHostThatTurnsLateIsTakenBackToo(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		f.hosts["web3"].reverts = true          // after 5 s
 		f.hosts["web2"].turn = 10 * time.Second // it has nothing to take back yet
-		ends(t, f, deploy(f, nil), ExitReverted, "1", "1", "1")
+		ends(t, f, deploy(f, nil), api.ExitReverted, "1", "1", "1")
 	})
 }
 
 func TestKeepLeavesTheOthers(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		f.hosts["web3"].reverts = true
-		ends(t, f, deploy(f, func(p *Plan) { p.Keep = true }), ExitReverted, "2", "2", "1")
+		ends(t, f, deploy(f, func(p *Plan) { p.Keep = true }), api.ExitReverted, "2", "2", "1")
 	})
 }
 
 func TestAHostThatRanTheReleaseBeforeIsNotTakenBack(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		f.hosts["web2"].live, f.hosts["web2"].previous, f.hosts["web3"].reverts = "2", "1", true
-		ends(t, f, deploy(f, nil), ExitReverted, "1", "2", "1")
+		ends(t, f, deploy(f, nil), api.ExitReverted, "1", "2", "1")
 	})
 }
 
@@ -262,7 +262,7 @@ func TestAllAbortWhenACableIsCutBeforeTheWord(t *testing.T) {
 					}
 				}
 				res := deploy(f, nil)
-				ends(t, f, res, ExitUnreachable, "1", "1", "1")
+				ends(t, f, res, api.ExitUnreachable, "1", "1", "1")
 				if took := time.Since(at); took > 20*time.Second {
 					t.Errorf("over after %s", took)
 				}
@@ -279,7 +279,7 @@ func TestACableCutBeforeTheOthersTurnTakesTheCanaryHostBack(t *testing.T) {
 				f.hosts["web2"].cutNow()
 			}
 		}
-		ends(t, f, deploy(f, nil), ExitReverted, "1", "1", "1")
+		ends(t, f, deploy(f, nil), api.ExitReverted, "1", "1", "1")
 		idle(t, f)
 	})
 }
@@ -293,7 +293,7 @@ func TestCtrlCBeforeTheWordAbortsAll(t *testing.T) {
 			}
 		}
 		res := Do(ctx, deployPlan(f), f, Limits{}, func(Progress) {})
-		ends(t, f, res, ExitAborted, "1", "1", "1")
+		ends(t, f, res, api.ExitAborted, "1", "1", "1")
 		idle(t, f)
 	})
 }
@@ -308,7 +308,7 @@ func TestCtrlCAfterTheWordSaysWhatGoesOn(t *testing.T) {
 		}
 		var seen sequence
 		res := Do(ctx, deployPlan(f), f, Limits{}, seen.observe)
-		ends(t, f, res, ExitDone, "2", "2", "2")
+		ends(t, f, res, api.ExitDone, "2", "2", "2")
 		if !strings.Contains(strings.Join(seen.lines, "\n"), "interrupted after the word: web1 cannot be stopped") {
 			t.Errorf("%q", seen.lines)
 		}
@@ -382,14 +382,14 @@ func TestAHostThatDiesAfterTheWordIsBehind(t *testing.T) {
 			}
 		}
 		res := deploy(f, nil)
-		ends(t, f, res, ExitBehind, "2", "2", "1")
+		ends(t, f, res, api.ExitBehind, "2", "2", "1")
 		if h := res.Hosts[2]; h.State != Unknown || h.Error == "" {
 			t.Errorf("%+v", h)
 		}
 		f.hosts["web3"].mend()
 		f.aboutTo = func(string) {}
 		idle(t, f)
-		ends(t, f, deploy(f, func(p *Plan) { p.Run = "run-2" }), ExitDone, "2", "2", "2")
+		ends(t, f, deploy(f, func(p *Plan) { p.Run = "run-2" }), api.ExitDone, "2", "2", "2")
 	})
 }
 
@@ -403,7 +403,7 @@ func TestACanaryHostThatIsLostStopsTheRun(t *testing.T) {
 			}
 		}
 		res := deploy(f, nil)
-		ends(t, f, res, ExitBehind, "2", "1", "1")
+		ends(t, f, res, api.ExitBehind, "2", "1", "1")
 		if took := time.Since(at); took > 20*time.Second {
 			t.Errorf("over after %s", took)
 		}
@@ -422,8 +422,8 @@ func TestOfTwoOperatorsOneWins(t *testing.T) {
 		if a.Exit > b.Exit {
 			a, b = b, a
 		}
-		ends(t, f, a, ExitDone, "2", "2", "2")
-		if b.Exit != ExitBusy || !strings.Contains(b.Error, a.By) {
+		ends(t, f, a, api.ExitDone, "2", "2", "2")
+		if b.Exit != api.ExitBusy || !strings.Contains(b.Error, a.By) {
 			t.Errorf("%d: %s", b.Exit, b.Error)
 		}
 	})
@@ -433,10 +433,10 @@ func TestARollbackGoesTogether(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		back := func(p *Plan) { p.Kind, p.Bundle = api.Rollback, nil }
 		f.hosts["web2"].health = "down" // a rollback is for a fleet that is not well
-		ends(t, f, deploy(f, back), ExitDone, "0", "0", "0")
+		ends(t, f, deploy(f, back), api.ExitDone, "0", "0", "0")
 		f.hosts["web1"].live = "2"
 		res := deploy(f, back)
-		ends(t, f, res, ExitAborted, "2", "0", "0")
+		ends(t, f, res, api.ExitAborted, "2", "0", "0")
 		if !strings.Contains(res.Error, "web1 runs 2 and web2 runs 0") {
 			t.Error(res.Error)
 		}
@@ -447,7 +447,7 @@ func TestHostsWithDifferentReleasesOfOneNameAreRefused(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
 		f.hosts["web3"].previous = "2"
 		res := deploy(f, func(p *Plan) { p.Kind, p.Bundle = api.Rollback, nil })
-		ends(t, f, res, ExitAborted, "1", "1", "1")
+		ends(t, f, res, api.ExitAborted, "1", "1", "1")
 		if want := "web1 would make 0 live, and web3 2"; !strings.Contains(res.Error, want) {
 			t.Error(res.Error)
 		}

@@ -71,7 +71,7 @@ func takeBackFrom(
 		if out.Error != "" {
 			err = &ExitError{exitOf(err), out.Error}
 		}
-		return wait && exitOf(err) == ExitBusy, err
+		return wait && exitOf(err) == api.ExitBusy, err
 	})
 	return out, err
 }
@@ -110,7 +110,7 @@ func (r *run) noteEndReturning(ev event) {
 		r.note(m, Aborted, "")
 	case m.back:
 		m.err, m.settled = nil, true
-	case m.outcome != nil && exit != ExitDone:
+	case m.outcome != nil && exit != api.ExitDone:
 		m.settled = true
 		r.note(m, stateOfResult(m.outcome.Result), m.err.Error())
 	case r.Keep || !r.turned(m):

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"superctl/api"
 )
 
 // Transport reaches the hosts. Its methods run a command of superctl on a host to its end; they are
@@ -68,27 +66,4 @@ func exitOf(err error) int {
 		return exit.Code
 	}
 	return -1
-}
-
-// Exit codes of superctl (DESIGN 9).
-const (
-	ExitDone        = 0
-	ExitAborted     = 1
-	ExitUsage       = 2
-	ExitUnreachable = 3
-	ExitBusy        = 4
-	ExitReverted    = 5
-	ExitBehind      = 6 // of a fleet: done, but a host is behind or its state unknown
-)
-
-// exitOfResult returns the exit code of a change on one host.
-func exitOfResult(r api.Result) int {
-	switch r {
-	case api.Done:
-		return ExitDone
-	case api.Reverted:
-		return ExitReverted
-	default:
-		return ExitAborted
-	}
 }

@@ -54,7 +54,7 @@ func (r *run) loseAbsent(ev event) {
 	}
 	i := slices.IndexFunc(r.members, func(m *member) bool { return !m.settled })
 	r.members[i].err = errors.New("it did not answer before its word")
-	r.takeBack(ExitUnreachable, on(r.members[i], r.members[i].err))
+	r.takeBack(api.ExitUnreachable, on(r.members[i], r.members[i].err))
 }
 
 // turn gives some hosts the word, all at once: their connections are open, so that they cut over
@@ -85,7 +85,7 @@ func (r *run) noteEnd(ev event) {
 	case m.outcome == nil:
 		r.note(m, Unknown, "asking it again: "+fmt.Sprint(m.err))
 		r.askAgain(m)
-	case exit == ExitDone:
+	case exit == api.ExitDone:
 		m.err = nil
 		r.note(m, Done, "")
 		r.settleWave(m)
@@ -180,7 +180,7 @@ func (r *run) settleWave(m *member) {
 	canary := r.canary()
 	if canary.state == Behind || canary.state == Unknown {
 		// No other host has turned, and the release is not proved.
-		r.takeBack(ExitUnreachable, on(canary, canary.err))
+		r.takeBack(api.ExitUnreachable, on(canary, canary.err))
 		return
 	}
 	rest := slices.DeleteFunc(slices.Clone(r.members), func(m *member) bool { return m.told })
@@ -206,7 +206,7 @@ func (r *run) nextWave(rest []*member) {
 func (r *run) askBaked(event) {
 	r.enter(baking, r.limits.Reach)
 	if r.baked { // it has not answered
-		r.takeBack(ExitReverted, on(r.canary(), errors.New("it does not answer after its time as the canary host")))
+		r.takeBack(api.ExitReverted, on(r.canary(), errors.New("it does not answer after its time as the canary host")))
 		return
 	}
 	r.baked = true
@@ -228,7 +228,7 @@ func (r *run) noteBaked(ev event) {
 	}
 	if err != nil {
 		m.err = err
-		r.takeBack(ExitReverted, on(m, err))
+		r.takeBack(api.ExitReverted, on(m, err))
 		return
 	}
 	r.nextWave(slices.DeleteFunc(slices.Clone(r.members), func(m *member) bool { return m.told }))

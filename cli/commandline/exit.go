@@ -8,16 +8,6 @@ import (
 	"syscall"
 )
 
-// Exit codes of superctl (DESIGN 9). A fleet has one more, fleet.ExitBehind.
-const (
-	ExitDone        = 0
-	ExitAborted     = 1
-	ExitUsage       = 2
-	ExitUnreachable = 3
-	ExitBusy        = 4
-	ExitReverted    = 5
-)
-
 // UsageError is an error in the command line or the config (exit code 2).
 type UsageError struct{ Err error }
 

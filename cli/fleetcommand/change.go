@@ -179,7 +179,7 @@ func (c *command) showResult(res *fleet.Result) {
 		}
 	}
 	name := cmp.Or(res.Release, res.Kind)
-	if res.Exit != fleet.ExitDone {
+	if res.Exit != api.ExitDone {
 		var t terminal.Table
 		t.Row(p.Dim("HOST"), p.Dim("STATE"), p.Dim("RELEASE"), p.Dim("REASON"))
 		for _, h := range res.Hosts {
@@ -188,9 +188,9 @@ func (c *command) showResult(res *fleet.Result) {
 		t.Write(c.stdout, "  ")
 	}
 	switch {
-	case res.Exit == fleet.ExitDone && !res.Changed:
+	case res.Exit == api.ExitDone && !res.Changed:
 		fmt.Fprintf(c.stdout, "%s: %s is already live on %s; nothing to do\n", app, name, hostCount(len(res.Hosts)))
-	case res.Exit == fleet.ExitDone:
+	case res.Exit == api.ExitDone:
 		skew := ""
 		if res.SkewSeconds > 0 {
 			skew = ", cutovers within " + terminal.Seconds(res.SkewSeconds)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/fleet"
@@ -158,7 +159,7 @@ func (c *command) worst(ctx context.Context, errs []error) error {
 			}
 		default:
 			fmt.Fprintf(c.stderr, "superctl: %s: %v\n", c.hosts[i], err)
-			code = max(code, fleet.ExitUnreachable)
+			code = max(code, api.ExitUnreachable)
 		}
 	}
 	if code != 0 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/fleet"
@@ -106,7 +107,7 @@ func (c *command) execJSON(ctx context.Context, args []string) error {
 			case errors.As(err, &exit):
 				ends[i].Exit, errs[i] = exit.Code, &fleet.ExitError{Code: exit.Code}
 			case err != nil:
-				ends[i].Exit, ends[i].Error, errs[i] = fleet.ExitUnreachable, err.Error(), err
+				ends[i].Exit, ends[i].Error, errs[i] = api.ExitUnreachable, err.Error(), err
 			}
 		})
 	}

@@ -202,7 +202,7 @@ func (l *lane) run(seed int) string {
 
 // judge checks that what the client says is what the hosts run.
 func (l *lane) judge(res *client.Result, live []string, problem func(string, ...any)) {
-	want := map[int]string{client.ExitDone: "2", client.ExitBehind: ""} // "" = any; by default it is 1
+	want := map[int]string{api.ExitDone: "2", api.ExitBehind: ""} // "" = any; by default it is 1
 	for _, h := range res.Hosts {
 		now := live[slices.Index(l.names, h.Host)]
 		if h.Release != "" && h.Release != now {
@@ -266,7 +266,7 @@ func (l *lane) endMix(v *client.View, rnd *rand.Rand, problem func(string, ...an
 	res := client.Do(l.t.Context(), client.Plan{
 		Run: "finish", By: "anna@desk", App: "shop", Why: "finish", Kind: api.Switch, Release: release, Hosts: l.names, Canary: "web1",
 	}, l.wire, client.Limits{}, func(client.Progress) {})
-	if res.Exit != client.ExitDone {
+	if res.Exit != api.ExitDone {
 		problem("finish ended with %d: %s", res.Exit, res.Error)
 	}
 }
