@@ -54,7 +54,7 @@ func (s *scene) fleet(n int) (text string, err error) {
 
 Made by `+"`go run ./bench fleet %d`"+` on %s: %s; load average %s at the start. All hosts are on this machine, each with its own
 systemd and sshd; they take %d MB each. The site is a small Python server with a probation of 1 s, which a switch of several hosts
-passes twice: on the canary host, and then on the others. The client connects anew for each question, with curve25519.
+passes twice: on the canary host, and then on the others. The client opens a connection for each question, with curve25519.
 
 `, n, time.Now().UTC().Format(time.DateOnly), machine(), load, (memoryInUse()-before)/int64(n)/(1<<20))
 	t.WriteString("| hosts | switches | time, median | slowest | skew, median | p99 | most |\n|---|---|---|---|---|---|---|\n")

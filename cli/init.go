@@ -189,7 +189,8 @@ func (s *setUp) project() (*setup.Project, error) {
 	return setup.Inspect(root.FS(), dir)
 }
 
-// ask asks Django for its settings. If that is not possible, it returns what is left out.
+// ask asks Django for its settings. If Django cannot answer, it returns a warning that
+// names what superctl does not know.
 func (s *setUp) ask(ctx context.Context, p *setup.Project) (*setup.Settings, string) {
 	if p.Framework != "Django" {
 		return nil, ""
@@ -231,7 +232,7 @@ func (s *setUp) ask(ctx context.Context, p *setup.Project) (*setup.Settings, str
 }
 
 // unprivileged returns the user who runs the project's code for root: the app's, else the owner of
-// the project, else nobody.
+// the project, else the user nobody.
 func (s *setUp) unprivileged(dir, name string) (*config.User, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil

@@ -30,7 +30,8 @@ func NotifyOptions(c *config.Config, dir string) notify.Options {
 	return notify.Options{App: c.App, Host: hostName(), Version: version.String(), Credentials: dir}
 }
 
-// controller executes requests of commands: the supervisor does, and the team is told of runs.
+// controller executes requests of commands: the supervisor executes changes, and the sender of
+// notifications announces runs.
 type controller struct {
 	*supervisor.Supervisor
 	team *notify.Sender

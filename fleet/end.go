@@ -42,7 +42,7 @@ func (r *run) noteTidied(ev event) {
 
 func (r *run) finish(event) { r.phase = over }
 
-// conclusion is what is left to do when a run is over.
+// conclusion reports a run that is over.
 type conclusion struct{ *run }
 
 // fill fills in the result.

@@ -22,7 +22,7 @@ func (e *ReplacesError) Error() string {
 
 // Apply does what the plan says, as root. show is called with each command and file before it is
 // done, run runs a command of the plan. With replace it overwrites files that differ, and keeps them
-// under the name PATH.old. Applied again after an error, a plan made anew goes on where it ended.
+// under the name PATH.old. Applied again after an error, a new plan goes on where the first one stopped.
 func (p *Plan) Apply(ctx context.Context, replace bool, run Run, show func(string)) error {
 	var differ []string
 	for _, f := range p.Files {

@@ -16,6 +16,9 @@ import (
 	"superctl/fleet"
 )
 
+// fleetOptions are the flags in a usage line.
+const fleetOptions = "[--without HOST] [--keep] [--degraded] [--force] [--dry-run] [--json]"
+
 func fleetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "without", Usage: "leave out this `HOST`; status shows it as behind"},
@@ -31,7 +34,7 @@ func fleetFlags() []cli.Flag {
 func (c *command) deployCommand() *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle on all hosts, and make it live on all or on none",
-		UsageText: "superctl @ENV deploy BUNDLE [--without HOST] [--keep] [--degraded] [--force] [--dry-run] [--json]",
+		UsageText: "superctl @ENV deploy BUNDLE " + fleetOptions,
 		Description: `Sends the bundle to the hosts that do not have its release, installs it everywhere, and compares what
 was installed. Then all hosts prepare the release; hooks with once = true, such as migrations, run
 on the canary host only. When all are ready, the canary host cuts over and passes its probation, and
@@ -55,7 +58,7 @@ then all others cut over at once. A URL (https:// or s3://) is fetched by each h
 func (c *command) switchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "switch", Usage: "make an installed release live on all hosts or on none",
-		UsageText: "superctl @ENV switch RELEASE [--without HOST] [--keep] [--degraded] [--force] [--dry-run] [--json]",
+		UsageText: "superctl @ENV switch RELEASE " + fleetOptions,
 		Description: `Makes RELEASE live on all hosts, as a deploy does once it has installed a bundle. All hosts must
 resolve RELEASE to the same release with the same files.
 
@@ -71,7 +74,7 @@ resolve RELEASE to the same release with the same files.
 func (c *command) rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "go back to the previous release on all hosts or on none",
-		UsageText: "superctl @ENV rollback [--without HOST] [--keep] [--force] [--dry-run] [--json]",
+		UsageText: "superctl @ENV rollback " + fleetOptions,
 		Description: `Goes back to the previous release on all hosts. It is refused if the hosts run different releases
 or would go to different ones: then finish, back or switch RELEASE say which.
 
@@ -86,7 +89,7 @@ or would go to different ones: then finish, back or switch RELEASE say which.
 func (c *command) reloadCommand() *cli.Command {
 	return &cli.Command{
 		Name: "reload", Usage: "apply the config of each host to its live release, on all hosts or on none",
-		UsageText: "superctl @ENV reload [--without HOST] [--degraded] [--dry-run] [--json]",
+		UsageText: "superctl @ENV reload " + fleetOptions,
 		Description: `Every host reads its config again and prepares its live release with it. If a host refuses its
 config, no host changes. A reload that fails its probation on a host is reverted there; the others
 keep the config that they have read, because it is still on their disks.
@@ -102,7 +105,7 @@ keep the config that they have read, because it is still on their disks.
 func (c *command) finishCommand() *cli.Command {
 	return &cli.Command{
 		Name: "finish", Usage: "when hosts differ: bring those that are behind to the newest release",
-		UsageText: "superctl @ENV finish [--degraded] [--dry-run] [--json]",
+		UsageText: "superctl @ENV finish " + fleetOptions,
 		Description: `If the operator's machine or the network fails in the middle of a run, hosts may run different
 releases; status shows it. finish makes the release of the newest run live on all hosts, as switch
 does. back does the opposite.
@@ -128,8 +131,8 @@ func (c *command) backCommand() *cli.Command {
 		Name: "back", Usage: "when hosts differ: roll back those that the newest run has switched",
 		UsageText: "superctl @ENV back [--json]",
 		Description: `If the operator's machine or the network fails in the middle of a run, hosts may run different
-releases; status shows it. back takes the hosts that the newest run has turned back to the release
-that they had. finish does the opposite.
+releases; status shows it. back rolls the hosts that the newest run has switched back to the release that
+they had. finish does the opposite.
 
    superctl @production back`,
 		Flags: []cli.Flag{commandline.JSONFlag()},

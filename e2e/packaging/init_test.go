@@ -16,13 +16,7 @@ import (
 // testdata/projects.txtar in /srv/NAME/releases/r1.
 func projectMachine(t *testing.T, names ...string) *systemd.Sandbox {
 	t.Helper()
-	if why := systemd.Unavailable(); why != "" {
-		t.Skip(why)
-	}
-	t.Parallel()
-	dir, err := os.MkdirTemp(run.Dir, "sd")
-	must(t, err)
-	must(t, os.Chmod(dir, 0o755))
+	dir := machineDir(t)
 	archive, err := txtar.ParseFile(filepath.Join("testdata", "projects.txtar"))
 	must(t, err)
 	srv := filepath.Join(dir, "srv")

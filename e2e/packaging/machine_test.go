@@ -72,7 +72,8 @@ type machine struct {
 	address string // of the config
 }
 
-func bareMachine(t *testing.T, bundles []string, binds ...systemd.Bind) *machine {
+// machineDir returns a directory for the files of a machine of a parallel test.
+func machineDir(t *testing.T) string {
 	t.Helper()
 	if why := systemd.Unavailable(); why != "" {
 		t.Skip(why)
@@ -81,6 +82,12 @@ func bareMachine(t *testing.T, bundles []string, binds ...systemd.Bind) *machine
 	dir, err := os.MkdirTemp(run.Dir, "sd")
 	must(t, err)
 	must(t, os.Chmod(dir, 0o755))
+	return dir
+}
+
+func bareMachine(t *testing.T, bundles []string, binds ...systemd.Bind) *machine {
+	t.Helper()
+	dir := machineDir(t)
 	files := filepath.Join(dir, "deploy")
 	must(t, os.Mkdir(files, 0o755))
 	m := &machine{address: systemd.FreeAddress(t)}
