@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Limits of a manifest, which is read before its signature is verified. They apply while it is
@@ -64,9 +65,10 @@ func decodeManifest(in *json.Decoder, m *Manifest) error {
 		if err != nil {
 			return syntax(err)
 		}
-		key, _ := t.(string) // JSON keys are strings
+		name, _ := t.(string) // JSON keys are strings
+		key := fold(name)
 		if _, twice := head[key]; twice || seen && key == "members" {
-			return &syntaxError{fmt.Errorf("%q occurs twice", key)}
+			return &syntaxError{fmt.Errorf("%q occurs twice", name)}
 		}
 		if key == "members" {
 			seen = true
@@ -91,6 +93,9 @@ func decodeManifest(in *json.Decoder, m *Manifest) error {
 	m.Members = members
 	return syntax(err)
 }
+
+// fold gives keys that differ only in case one spelling: encoding/json takes them for the same field.
+func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
 
 // end reads the end of the manifest. Nothing may follow.
 func end(in *json.Decoder) error {

@@ -256,6 +256,9 @@ func hostile(t testing.TB) map[string]struct {
 		"members twice": {
 			manifestWith(t, `members": [], "members`, "{}", 1), `"members" occurs twice`,
 		},
+		"members twice, once in another case": {
+			manifestWith(t, `members": [], "memBers`, "{}", 1), `"memBers" occurs twice`,
+		},
 		"a directory that is too deep": {
 			newForger().add("project/"+strings.Repeat("d/", 300)+"x", "1").bundle(t), "more than 200 directories deep",
 		},
@@ -392,6 +395,8 @@ func FuzzManifest(f *testing.F) {
 	f.Add(text)
 	f.Add([]byte(`{"format":1,"name":"a","version":"1","members":null,"other":{"members":[{}]}}`))
 	f.Add([]byte(`{"members":[{"path":"project/a"},{"path":"\"]}"}],"format":1}`))
+	f.Add([]byte(`{"memBerſ":[{"path":"a"},{"path":"b"}],"Format":1}`))
+	f.Add([]byte(`{"format":1,"Format":2}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var got, want Manifest
 		if err := decodeManifest(json.NewDecoder(&guard{r: bytes.NewReader(text)}), &got); err != nil {
