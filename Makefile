@@ -72,7 +72,7 @@ deps: ## install what tests, demo and benchmarks need beside Go
 	@scripts/deps >/dev/null
 
 .PHONY: check
-check: check-lint check-modules check-generated check-shell check-client ## all that can be said of the code without running it; exactly what CI runs
+check: check-lint check-modules check-generated check-shell check-client docs ## all that can be said of the code without running it; exactly what CI runs
 	@echo "check: ok"
 
 # go vet, staticcheck, gofumpt and the import arrows are all in .golangci.yml.
@@ -103,6 +103,10 @@ check-generated:
 .PHONY: check-shell
 check-shell:
 	@tools/check-shell
+
+.PHONY: docs
+docs: ## the documents as a site in bin/site/html; a broken link is an error
+	@tools/site/build
 
 .PHONY: vulnerabilities
 vulnerabilities: ## known vulnerabilities that the code can reach (needs a network; CI runs it on a schedule)
