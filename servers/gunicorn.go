@@ -98,6 +98,7 @@ func (c *command) gunicornElsewhere() {
 		"keyfile":  "--keyfile", "graceful_timeout": "--graceful-timeout", "chdir": "--chdir",
 		"control_socket_disable": "--no-control-socket",
 		"dirty_apps":             "--dirty-app", "protocol": "--protocol", "keepalive": "--keep-alive",
+		"worker_class": "--worker-class", "threads": "--threads",
 	})...)
 }
 

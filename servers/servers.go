@@ -53,6 +53,17 @@ type Applied struct {
 	options []word // all that were given, in the command and elsewhere
 }
 
+// Option returns the value of the first of the options that was given, in the command, a config
+// file or a variable, in that order: Option("-k", "--worker-class"). A flag has no value.
+func (a *Applied) Option(names ...string) (value string, given bool) {
+	c := command{words: a.options}
+	list := c.all(names...)
+	if len(list) == 0 {
+		return "", false
+	}
+	return list[0].value, true
+}
+
 // generic is the preset of an unknown server.
 const generic = "generic"
 

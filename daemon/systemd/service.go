@@ -104,6 +104,34 @@ func (s *Service) HasArgument(word string) bool {
 	return false
 }
 
+// MainPID returns the main process of the service, or 0 if none runs.
+func (s *Service) MainPID() int {
+	pid, _ := s.properties["MainPID"].Value().(uint32)
+	return int(pid)
+}
+
+// Sockets returns the socket units whose sockets systemd passes to the service.
+func (s *Service) Sockets() []string {
+	return slices.DeleteFunc(slices.Clone(s.list("TriggeredBy")), func(name string) bool {
+		return !strings.HasSuffix(name, ".socket")
+	})
+}
+
+// HasPrivateNetwork reports whether the service has a network of its own (PrivateNetwork=).
+func (s *Service) HasPrivateNetwork() bool {
+	on, _ := s.properties["PrivateNetwork"].Value().(bool)
+	return on || s.text("NetworkNamespacePath") != ""
+}
+
+// RuntimeDirectories returns the directories below /run that systemd removes when the service
+// stops.
+func (s *Service) RuntimeDirectories() []string {
+	if s.text("RuntimeDirectoryPreserve") == "yes" {
+		return nil
+	}
+	return s.list("RuntimeDirectory")
+}
+
 func (s *Service) text(property string) string {
 	v, _ := s.properties[property].Value().(string)
 	return v
