@@ -1,15 +1,34 @@
 package api
 
-// Exit codes of superctl (DESIGN 9).
+// Exit codes of superctl. ExitCodes says what they mean.
 const (
-	ExitDone        = 0 // done, or nothing to do
-	ExitAborted     = 1 // refused or failed; the live release did not change
-	ExitUsage       = 2 // wrong command or config
-	ExitUnreachable = 3 // the daemon, or a host, cannot be reached
-	ExitBusy        = 4 // another change is in progress
-	ExitReverted    = 5 // the new release was live and failed; the previous one is live again
-	ExitBehind      = 6 // several hosts only: done, but a host is behind or its state unknown
+	ExitDone        = 0
+	ExitAborted     = 1
+	ExitUsage       = 2
+	ExitUnreachable = 3
+	ExitBusy        = 4
+	ExitReverted    = 5
+	ExitBehind      = 6
 )
+
+// ExitCode is an exit code of superctl and what it means, for the manual page and the documents.
+type ExitCode struct {
+	Code    int
+	Meaning string
+}
+
+// ExitCodes returns all exit codes in order.
+func ExitCodes() []ExitCode {
+	return []ExitCode{
+		{ExitDone, "done, or there was nothing to do"},
+		{ExitAborted, "aborted: the change was refused or failed; the live release is untouched"},
+		{ExitUsage, "wrong command or config"},
+		{ExitUnreachable, "the daemon, or a host, cannot be reached"},
+		{ExitBusy, "another change is in progress"},
+		{ExitReverted, "reverted: the new release was live and failed; the previous one is live again"},
+		{ExitBehind, "several hosts only: done, but a host is behind, or its state is unknown"},
+	}
+}
 
 // Exit returns the exit code of a change that ended so.
 func (r Result) Exit() int {

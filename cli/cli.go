@@ -45,6 +45,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		case manArg:
 			_, _ = stdout.Write(man(c.app()))
 			return api.ExitDone
+		case referenceArg:
+			_, _ = io.WriteString(stdout, reference(c.app()))
+			return api.ExitDone
 		}
 	}
 	app := c.app()

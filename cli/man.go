@@ -9,6 +9,7 @@ import (
 	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/urfave/cli/v2"
 
+	"superctl/api"
 	"superctl/cli/commandline"
 	"superctl/cli/fleetcommand"
 )
@@ -18,29 +19,6 @@ const manArg = "__man"
 
 // manEnd is the part of the manual page that does not come from the help of the commands.
 const manEnd = `
-# EXIT STATUS
-
-**0**
-: done, or there was nothing to do
-
-**1**
-: refused or failed; the live release did not change
-
-**2**
-: wrong command line or config
-
-**3**
-: the daemon cannot be reached
-
-**4**
-: another change is in progress
-
-**5**
-: the release failed its probation; the previous release is live again
-
-**6**
-: only of a fleet: done, but a host is behind; or the hosts run different releases
-
 # ENVIRONMENT
 
 **SUPERCTL_APP**, **SUPERCTL_CONFIG**
@@ -88,6 +66,10 @@ func man(app *cli.App) []byte {
 	several := fleetApp()
 	fmt.Fprintf(&b, "\n# COMMANDS FOR SEVERAL HOSTS\n\n%s\n", paragraphs(several.Description))
 	commandsOf(&b, several.Commands)
+	b.WriteString("\n# EXIT STATUS\n")
+	for _, e := range api.ExitCodes() {
+		fmt.Fprintf(&b, "\n**%d**\n: %s\n", e.Code, e.Meaning)
+	}
 	b.WriteString(manEnd)
 	return md2man.Render([]byte(b.String()))
 }
@@ -127,29 +109,42 @@ func paragraphs(text string) string {
 
 func optionsOf(b *strings.Builder, flags []cli.Flag) {
 	for _, f := range flags {
-		doc, ok := f.(cli.DocGenerationFlag)
-		if !ok {
-			continue
+		names, usage := optionOf(f)
+		for i, name := range names {
+			end := strings.IndexAny(name+" ", " [")
+			names[i] = "**" + name[:end] + "**" + name[end:]
 		}
-		placeholder, usage := "", doc.GetUsage()
-		if before, rest, quoted := strings.Cut(usage, "`"); quoted {
-			name, after, _ := strings.Cut(rest, "`")
-			placeholder, usage = " "+name, before+name+after
+		if len(names) > 0 {
+			fmt.Fprintf(b, "%s\n: %s\n\n", strings.Join(names, ", "), unmarked(usage))
 		}
-		var names []string
-		for _, name := range f.Names() {
-			dashes := "--"
-			if len(name) == 1 {
-				dashes = "-"
-			}
-			names = append(names, "**"+dashes+name+"**"+placeholder)
-		}
-		line := strings.Join(names, ", ")
-		if _, optional := f.(commandline.OptionalFlag); optional {
-			line = commandline.WithOptional(line)
-		}
-		fmt.Fprintf(b, "%s\n: %s\n\n", line, unmarked(usage))
 	}
+}
+
+// optionOf returns the names of a flag, each with its dashes and the placeholder of its value, and
+// what it does. There are no names if the flag has no help.
+func optionOf(f cli.Flag) (names []string, usage string) {
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return nil, ""
+	}
+	placeholder, usage := "", doc.GetUsage()
+	if before, rest, quoted := strings.Cut(usage, "`"); quoted {
+		name, after, _ := strings.Cut(rest, "`")
+		placeholder, usage = " "+name, before+name+after
+	}
+	_, optional := f.(commandline.OptionalFlag)
+	for _, name := range f.Names() {
+		dashes := "--"
+		if len(name) == 1 {
+			dashes = "-"
+		}
+		name = dashes + name + placeholder
+		if optional {
+			name = commandline.WithOptional(name)
+		}
+		names = append(names, name)
+	}
+	return names, usage
 }
 
 // unmarked escapes the characters of a text that have a meaning in Markdown.

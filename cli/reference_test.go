@@ -1,0 +1,33 @@
+//go:build linux
+
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"superctl/api"
+)
+
+func TestTheReadmeNamesEveryExitCode(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range api.ExitCodes() {
+		if row := fmt.Sprintf("| %d | %s |\n", e.Code, e.Meaning); !strings.Contains(string(readme), row) {
+			t.Errorf("README.md lacks the row %q", row)
+		}
+	}
+}
+
+func TestAUsageLineBreaksBeforeAnOption(t *testing.T) {
+	const usage = "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--run ID [--by NAME]]"
+	const want = "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS]\n" +
+		"    [--for DURATION] [--run ID [--by NAME]]"
+	if got := folded(usage); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
