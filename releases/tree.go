@@ -220,6 +220,9 @@ func parseEntry(line string) (e Entry, err error) {
 			path = strings.TrimPrefix(fields[3][len(what):], " ")
 			e.Target, errTarget = strconv.Unquote(what)
 		}
+	case 'd', 'o':
+	default:
+		return e, strconv.ErrSyntax
 	}
 	e.Path, err = strconv.Unquote(path)
 	return e, errors.Join(err, errMode, errSize, errTarget)

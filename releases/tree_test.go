@@ -139,6 +139,7 @@ func TestAMissingOrForgedListIsAnError(t *testing.T) {
 
 func FuzzParseTree(f *testing.F) {
 	f.Add("f 0444 3 abc \"manage.py\"\nl 0777 0 \"a b\" \"x\\xff\"\nd 0555 0 - \"d\"\n")
+	f.Add("\xb0 0 0 - \"of an unknown type\"\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		tree, err := parseTree([]byte(text))
 		if err != nil {
