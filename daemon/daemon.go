@@ -183,6 +183,7 @@ func (d *daemon) planner(path string) *planner {
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
 	plans := d.planner(path)
+	plans.mayStart = func() error { return checkReplaced(c.App, gates) }
 	store := c.Store()
 	history := releases.History{Path: c.HistoryPath()}
 	opt := supervisor.Options{

@@ -34,6 +34,7 @@ type planner struct {
 
 	credentials credentialSource
 	read        func(*config.Config) // called with each config that is read; may be nil
+	mayStart    func() error         // why no release may be started without a request; nil = always
 }
 
 // resolveTime limits how long reading the config and checking the release may take. A network file
@@ -72,6 +73,11 @@ func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
 }
 
 func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
+	if t.Starting() && t.Live == nil && p.mayStart != nil {
+		if err := p.mayStart(); err != nil {
+			return supervisor.Plan{}, err
+		}
+	}
 	c, err := loadOrKept(p.path)
 	if err != nil && (c == nil || !t.Starting()) {
 		return supervisor.Plan{}, err

@@ -40,7 +40,7 @@ func (a Address) probeTCP(ours func(int) bool) error {
 	if a.any && !haveIPv6() {
 		at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
 	}
-	running, err := foreignListeners(at, a.text, nil, ours)
+	running, err := foreignListeners(at, a.text, nil, knownByHolders(ours))
 	if err != nil || len(running) > 0 {
 		return err
 	}

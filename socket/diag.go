@@ -50,6 +50,7 @@ type unixSocket struct {
 	stream   bool // a stream socket, not a datagram socket
 	state    uint8
 	inode    uint32
+	cookie   uint64
 	name     string
 	dev      uint32
 	file     uint32 // inode number of the socket's file, truncated to 32 bits
@@ -139,7 +140,10 @@ func parseUnix(b []byte) (unixSocket, bool) {
 	if len(b) < sizeofUnixMsg {
 		return unixSocket{}, false
 	}
-	s := unixSocket{stream: b[1] == unix.SOCK_STREAM, state: b[2], inode: binary.NativeEndian.Uint32(b[4:])}
+	s := unixSocket{
+		stream: b[1] == unix.SOCK_STREAM, state: b[2], inode: binary.NativeEndian.Uint32(b[4:]),
+		cookie: binary.NativeEndian.Uint64(b[8:]),
+	}
 	attributes(b[sizeofUnixMsg:], func(kind uint16, value []byte) {
 		switch {
 		case kind == unixDiagName:

@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/netip"
 	"os/user"
+	"slices"
 	"strconv"
 	"time"
 
@@ -45,7 +46,15 @@ type Options struct {
 	// address that only such processes hold is foreign; other listeners belong to strangers. Nil
 	// means that there was no earlier daemon.
 	Earlier func(pid int) bool
+
+	// Replaces reports whether a listener, by its cookie, belongs to the server that this app is
+	// about to replace and that Taken.Share has prepared. It is foreign too, whoever holds it. Nil
+	// means that there is none.
+	Replaces func(cookie uint64) bool
 }
+
+// replaces reports whether a listener is of the server that this app replaces.
+func (o *Options) replaces(cookie uint64) bool { return o.Replaces != nil && o.Replaces(cookie) }
 
 // Settled is the result of Settle.
 type Settled struct {
@@ -153,6 +162,23 @@ func (g *Gate) Name() string { return g.options.Name }
 
 // Reason returns why the gate is of its kind, in a few words for status.
 func (g *Gate) Reason() string { return g.reason }
+
+// Replacing reports whether a server that this app replaces still listens on the address.
+func (g *Gate) Replacing() bool {
+	o := &g.options
+	if o.Replaces == nil {
+		return false
+	}
+	if o.Address.network == unixNet {
+		who, err := findOccupant(o.Address.path)
+		return err == nil && who != nil && o.Replaces(who.cookie)
+	}
+	list, err := tcpSockets(unix.AF_INET6, o.Address.tcp.Port(), tcpListen)
+	list4, err4 := tcpSockets(unix.AF_INET, o.Address.tcp.Port(), tcpListen)
+	return errors.Join(err, err4) == nil && slices.ContainsFunc(slices.Concat(list, list4), func(l tcpSocket) bool {
+		return o.Replaces(l.cookie)
+	})
+}
 
 func (g *Gate) choose() (err error) {
 	o := &g.options

@@ -88,7 +88,7 @@ func (s *steer) addForeign(list []tcpSocket) (strangers error) {
 		if !others[l.inode] {
 			continue
 		}
-		theirs := !heldByEarlier(who[l.inode], s.earlier)
+		theirs := !s.earlierListener(l, who[l.inode])
 		s.group = append(s.group, member{fd: -1, inode: l.inode, stranger: theirs})
 		if theirs {
 			strangers = errors.Join(strangers, inUse(s.text, l.uid, who[l.inode]))

@@ -27,6 +27,7 @@ type rename struct {
 	perm    permissions
 	backlog int
 	earlier func(pid int) bool
+	replace func(cookie uint64) bool
 
 	watch *watch // reports that a path was removed or a listener shut down
 
@@ -38,7 +39,7 @@ type rename struct {
 func newRename(o *Options, perm permissions) *rename {
 	return &rename{
 		text: o.Address.text, path: o.Address.path, perm: perm, backlog: o.Backlog,
-		earlier: o.Earlier, fds: map[int]int{}, watch: newWatch(o.Address.path),
+		earlier: o.Earlier, replace: o.replaces, fds: map[int]int{}, watch: newWatch(o.Address.path),
 	}
 }
 
@@ -85,7 +86,7 @@ func (r *rename) checkReplaceable() error {
 	if err != nil || who == nil {
 		return err
 	}
-	if r.ours(who.file) || heldByEarlier(who.holders, r.earlier) {
+	if r.ours(who.file) || r.replace(who.cookie) || heldByEarlier(who.holders, r.earlier) {
 		return nil
 	}
 	return inUse(r.text, who.uid, who.holders)

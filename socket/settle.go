@@ -60,6 +60,15 @@ func (s *steer) Settle(ctx context.Context, gen int) (Settled, error) {
 	if serves {
 		return Settled{}, fmt.Errorf("generation %d is live: its queue is not going to be empty", gen)
 	}
+	return settleTCP(ctx, s, func() (int, error) {
+		queued, _, err := s.Queue(gen)
+		return queued, err
+	})
+}
+
+// settleTCP waits for the handshakes that are half-open now on the address of s, and until queue
+// returns 0.
+func settleTCP(ctx context.Context, s *steer, queue func() (int, error)) (Settled, error) {
 	begun := time.Now()
 	awaitPacketsInFlight()
 	checks := settleChecks
@@ -81,7 +90,7 @@ func (s *steer) Settle(ctx context.Context, gen int) (Settled, error) {
 				}
 			}
 		}
-		queued, _, err := s.Queue(gen)
+		queued, err := queue()
 		return len(before) + queued, err
 	})
 }

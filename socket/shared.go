@@ -56,7 +56,7 @@ func noCleanup() error { return nil }
 
 func newSharedTCP(o *Options, at netip.AddrPort) *shared {
 	return newShared(o, kindShared, func(s *shared) (*sharedListener, error) {
-		if _, err := foreignListeners(at, s.text, nil, o.Earlier); err != nil {
+		if _, err := foreignListeners(at, s.text, nil, knownByHolders(o.Earlier)); err != nil {
 			return nil, err
 		}
 		fd, err := listenTCP(at, o.Backlog)

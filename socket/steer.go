@@ -34,6 +34,7 @@ type steer struct {
 	at        netip.AddrPort
 	backlog   int
 	earlier   func(pid int) bool
+	replaces  func(cookie uint64) bool
 	dialSlots chan struct{} // a slot for each probe that may run
 
 	watch *watch // reports that a worker shut down a listener
@@ -57,7 +58,7 @@ type canary struct {
 
 func newSteer(o *Options, at netip.AddrPort) *steer {
 	return &steer{
-		text: o.Address.text, at: at, backlog: o.Backlog, earlier: o.Earlier,
+		text: o.Address.text, at: at, backlog: o.Backlog, earlier: o.Earlier, replaces: o.replaces,
 		dialSlots: make(chan struct{}, maxDials), probes: map[netip.AddrPort]int{}, watch: newWatch(""),
 	}
 }

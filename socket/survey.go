@@ -50,7 +50,7 @@ func (s *steer) survey() error {
 }
 
 func (s *steer) firstSurvey(known map[uint32]bool) error {
-	found, err := foreignListeners(s.at, s.text, known, s.earlier)
+	found, err := foreignListeners(s.at, s.text, known, s.earlierListener)
 	for _, number := range found {
 		s.group = append(s.group, member{fd: -1, inode: number, indexUnknown: len(found) > 1})
 	}
@@ -180,7 +180,7 @@ func (s *steer) Members() (list []Member) {
 // hold, except for known ones. Any other listener on the address, or on one that overlaps, is an
 // error that names its owner.
 func foreignListeners(
-	at netip.AddrPort, text string, known map[uint32]bool, earlier func(int) bool,
+	at netip.AddrPort, text string, known map[uint32]bool, earlier func(tcpSocket, []holder) bool,
 ) (foreign []uint32, err error) {
 	list, err := overlapping(at)
 	if err != nil {
@@ -201,7 +201,7 @@ func foreignListeners(
 		if known[l.inode] {
 			continue
 		}
-		if !heldByEarlier(who[l.inode], earlier) {
+		if !earlier(l, who[l.inode]) {
 			return nil, inUse(text, l.uid, who[l.inode])
 		}
 		if same(l, at) {
@@ -209,6 +209,18 @@ func foreignListeners(
 		}
 	}
 	return foreign, nil
+}
+
+// earlierListener reports whether a listener that these processes hold is foreign: of an earlier
+// daemon, or of the server that the app replaces.
+func (s *steer) earlierListener(l tcpSocket, who []holder) bool {
+	return s.replaces(l.cookie) || heldByEarlier(who, s.earlier)
+}
+
+// knownByHolders returns a function for foreignListeners that knows a listener by the processes that hold
+// it.
+func knownByHolders(earlier func(pid int) bool) func(tcpSocket, []holder) bool {
+	return func(_ tcpSocket, who []holder) bool { return heldByEarlier(who, earlier) }
 }
 
 func heldByEarlier(who []holder, earlier func(int) bool) bool {

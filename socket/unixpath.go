@@ -147,6 +147,7 @@ func mustBeSocket(path string) error {
 type occupant struct {
 	file    fs.FileInfo
 	uid     uint32
+	cookie  uint64 // of the listener; 0 = unknown
 	holders []holder
 }
 
@@ -168,6 +169,7 @@ func findOccupant(path string) (*occupant, error) {
 	list, _ := unixSockets(tcpListen)
 	for _, l := range list {
 		if l.name == path || l.file == uint32(file.Ino) && l.dev == dev {
+			who.cookie = l.cookie
 			who.holders = append(who.holders, holders(map[uint32]bool{l.inode: true})[l.inode]...)
 			return who, nil
 		}
