@@ -108,6 +108,11 @@ check-shell:
 docs: ## the documents as a site in bin/site/html; a broken link is an error
 	@tools/site/build
 
+.PHONY: screens
+screens: ## record the terminal screens of README and docs from real runs, and draw them: docs/images/screens
+	go run ./e2e/screens
+	"$$(scripts/deps --docs | tail -1)/bin/python" tools/site/screens
+
 .PHONY: vulnerabilities
 vulnerabilities: ## known vulnerabilities that the code can reach (needs a network; CI runs it on a schedule)
 	$(tool) govulncheck ./...

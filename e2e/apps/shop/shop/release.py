@@ -51,7 +51,7 @@ def boot():
     while time.process_time() < until:
         pass
     if FAULT == "import-error":
-        import shop_payments  # noqa: F401  (the missing module is the fault)
+        import shop_payments  # noqa: F401
 
 
 def die(reason):
