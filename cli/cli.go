@@ -115,7 +115,7 @@ func (c *command) app() *cli.App {
 		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.execCommand(),
 		c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
 		c.pruneCommand(), c.pinCommand(), c.unpinCommand(),
-		c.keygenCommand(), c.initCommand(),
+		c.keygenCommand(), c.initCommand(), c.takeoverCommand(),
 		c.drillCommand(),
 	}
 	for _, one := range commands {

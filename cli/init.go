@@ -82,6 +82,7 @@ func initFlags() []cli.Flag {
 type setUp struct {
 	*command
 	cc      *cli.Context
+	project string // DIR of the command line; "" = none
 	machine *setup.Machine
 	answers setup.Answers
 	from    *setup.Import // nil without --from
@@ -100,7 +101,7 @@ func (c *command) initialize(cc *cli.Context) error {
 	}
 	ctx, stop := commandline.Interruptible()
 	defer stop()
-	s := &setUp{command: c, cc: cc, machine: machine, answers: answers}
+	s := &setUp{command: c, cc: cc, project: cc.Args().First(), machine: machine, answers: answers}
 	if from := cc.StringSlice("from"); len(from) > 0 {
 		if err := s.readFrom(from); err != nil {
 			return commandline.Usagef("init: %w", err)
@@ -137,7 +138,7 @@ func answersOf(cc *cli.Context) (setup.Answers, error) {
 
 // decide looks at the project, and decides what the app is made of.
 func (s *setUp) decide(ctx context.Context) (d *setup.Decision, dir string, err error) {
-	project, err := s.project()
+	project, err := s.inspect()
 	if err != nil {
 		return nil, "", err
 	}
@@ -165,17 +166,17 @@ func (s *setUp) decide(ctx context.Context) (d *setup.Decision, dir string, err 
 	return d, dir, err
 }
 
-// project reads the project. It returns nil if an import does not say where that is.
-func (s *setUp) project() (*setup.Project, error) {
-	dir := cmp.Or(s.cc.Args().First(), ".")
-	if s.from != nil && s.cc.NArg() == 0 {
+// inspect reads the project. It returns nil if an import does not say where that is.
+func (s *setUp) inspect() (*setup.Project, error) {
+	dir := cmp.Or(s.project, ".")
+	if s.from != nil && s.project == "" {
 		dir = s.from.Dir
 	}
 	if dir == "" {
 		return nil, nil
 	}
 	dir, err := setup.ProjectDir(dir)
-	if err != nil && s.from != nil && s.cc.NArg() == 0 {
+	if err != nil && s.from != nil && s.project == "" {
 		return nil, nil // the machine to import from may be another one
 	}
 	if err != nil {

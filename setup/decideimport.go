@@ -137,6 +137,10 @@ func (d *decider) importListeners(s *Site) {
 			l.Address = d.answers.Address
 		}
 		path, isUnix := strings.CutPrefix(l.Address, "unix:")
+		if isUnix && d.answers.InPlace {
+			s.socketDirectory(filepath.Dir(path))
+			continue
+		}
 		if !isUnix || under(path, s.Base) || under(path, "/run/superctl") || under(path, "/tmp") {
 			continue
 		}
@@ -144,4 +148,16 @@ func (d *decider) importListeners(s *Site) {
 		d.warn("the app's user cannot make a socket in %s: it is %s now, which the proxy in front has to be told",
 			filepath.Dir(path), strings.TrimPrefix(l.Address, "unix:"))
 	}
+}
+
+// socketDirectory has the unit keep the directory of a socket: one below /run is made at each boot.
+func (s *Site) socketDirectory(dir string) {
+	if under(dir, s.Base) || under(dir, "/run/superctl") || under(dir, "/tmp") {
+		return
+	}
+	if name, ok := strings.CutPrefix(dir, "/run/"); ok {
+		s.DropIn = append(s.DropIn, "# the directory of the socket", "RuntimeDirectory="+name, "RuntimeDirectoryPreserve=yes")
+		return
+	}
+	s.Writable = append(s.Writable, dir)
 }

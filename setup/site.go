@@ -18,6 +18,7 @@ type Answers struct {
 	Cert, Key string
 	Workers   int
 	NoNginx   bool
+	InPlace   bool // unix sockets stay where they are: the app replaces the server that has made them
 }
 
 // Decision is a site, and what the user should know of it.

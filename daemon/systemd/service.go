@@ -110,6 +110,18 @@ func (s *Service) MainPID() int {
 	return int(pid)
 }
 
+// Enabled reports whether the unit starts at a boot.
+func (s *Service) Enabled() bool {
+	state := s.text("UnitFileState")
+	return state == "enabled" || state == "enabled-runtime"
+}
+
+// Wanted reports whether the service runs, or systemd is about to start it.
+func (s *Service) Wanted() bool {
+	state := s.text("ActiveState")
+	return state != "inactive" && state != "failed"
+}
+
 // Sockets returns the socket units whose sockets systemd passes to the service.
 func (s *Service) Sockets() []string {
 	return slices.DeleteFunc(slices.Clone(s.list("TriggeredBy")), func(name string) bool {

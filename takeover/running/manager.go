@@ -151,5 +151,7 @@ func findProgram(ctx context.Context, name string) (*Server, error) {
 			return describe(ctx, top)
 		}
 	}
-	return nil, &NotFoundError{name, "there is no process, systemd unit or supervisord program of that name that listens"}
+	return nil, &NotFoundError{
+		Target: name, Why: "there is no process, systemd unit or supervisord program of that name that listens",
+	}
 }

@@ -73,6 +73,7 @@ type Server struct {
 type NotFoundError struct {
 	Target string
 	Why    string
+	Unit   string // a systemd unit of that name, which exists and does not run; "" = there is none
 }
 
 func (e *NotFoundError) Error() string { return fmt.Sprintf("%s: %s", e.Target, e.Why) }
@@ -95,14 +96,14 @@ func Find(ctx context.Context, target string) (*Server, error) {
 		return findProgram(ctx, target)
 	}
 	if service.MainPID() == 0 {
-		return nil, &NotFoundError{unit, "the unit is not running"}
+		return nil, &NotFoundError{unit, "the unit is not running", unit}
 	}
 	top, err := topServer(service.MainPID())
 	if err != nil {
 		return nil, err
 	}
 	if top == 0 {
-		return nil, &NotFoundError{unit, "none of its processes listens"}
+		return nil, &NotFoundError{Target: unit, Why: "none of its processes listens"}
 	}
 	return describe(ctx, top)
 }
@@ -111,7 +112,7 @@ func Find(ctx context.Context, target string) (*Server, error) {
 func FindPID(ctx context.Context, pid int) (*Server, error) {
 	target := strconv.Itoa(pid)
 	if _, err := proc.ReadStat(pid); err != nil {
-		return nil, &NotFoundError{target, "there is no such process"}
+		return nil, &NotFoundError{Target: target, Why: "there is no such process"}
 	}
 	top, err := climb(pid)
 	if err == nil && top == 0 {
@@ -121,7 +122,7 @@ func FindPID(ctx context.Context, pid int) (*Server, error) {
 	case err != nil:
 		return nil, err
 	case top == 0:
-		return nil, &NotFoundError{target, "neither this process nor one that it started listens"}
+		return nil, &NotFoundError{Target: target, Why: "neither this process nor one that it started listens"}
 	}
 	return describe(ctx, top)
 }

@@ -1,0 +1,194 @@
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/kballard/go-shellquote"
+
+	"superctl/api"
+	"superctl/cli/terminal"
+	"superctl/setup"
+	"superctl/takeover"
+)
+
+// takeoverOutcome is what `takeover --json` prints.
+type takeoverOutcome struct {
+	App       string       `json:"app"`
+	Server    string       `json:"server"`  // the old one, "" if it does not run
+	Manager   string       `json:"manager"` // what started it
+	Addresses []string     `json:"addresses"`
+	Release   string       `json:"release"`
+	Changed   bool         `json:"changed"` // by this command
+	Done      bool         `json:"done"`    // the app serves, and the old server has ended
+	Setup     *initOutcome `json:"setup,omitempty"`
+	Switch    *api.Outcome `json:"switch,omitempty"`
+	Stopped   string       `json:"stopped,omitempty"` // how the old server was stopped
+	Error     string       `json:"error,omitempty"`
+}
+
+// takeoverProgress shows what a takeover does while it does it.
+type takeoverProgress struct {
+	t     *takeOver
+	steps *progress
+}
+
+// did reports what was done before the takeover itself.
+func (p *takeoverProgress) did(text string) {
+	if !p.t.cc.Bool("json") {
+		fmt.Fprintf(p.t.stdout, "%s %s\n", terminal.PaletteFor(p.t.stdout).Green("did"), text)
+	}
+}
+
+func (p *takeoverProgress) begun(s takeover.Step) {
+	if text := p.t.stepText(s); text != "" {
+		p.did(text)
+	}
+}
+
+func (p *takeoverProgress) event(e api.Event) { p.steps.event(e) }
+func (p *takeoverProgress) say(text string)   { p.did(text) }
+
+// stepText says what a step does; "" for one that reports by itself.
+func (t *takeOver) stepText(s takeover.Step) string {
+	switch s {
+	case takeover.Share:
+		return "share " + strings.Join(t.addresses, ", ") + " with " + t.server.String() + ", which keeps all connections"
+	case takeover.Start:
+		return "systemctl start superctl@" + t.app
+	case takeover.Stop:
+		return "stop " + t.server.String()
+	case takeover.Enable:
+		if t.manager.Unit != "" {
+			return "systemctl disable " + t.manager.Unit + ", and enable superctl@" + t.app
+		}
+		return "systemctl enable superctl@" + t.app
+	case takeover.Switch, takeover.Finish, takeover.Done:
+	}
+	return ""
+}
+
+// concludeTakeover shows what is going to happen, and does it if that is wanted.
+func (t *takeOver) concludeTakeover(ctx context.Context) error {
+	json := t.cc.Bool("json")
+	if !json {
+		t.print().takeoverPlan(t)
+	}
+	if !t.cc.Bool("apply") {
+		if json {
+			return t.json(t.outcome(nil, nil))
+		}
+		args := shellquote.Join(append(os.Args[1:], "--apply")...)
+		fmt.Fprintf(t.stdout, "\nNothing was changed. To do this, as root: superctl %s\n", args)
+		return nil
+	}
+	show := &takeoverProgress{t: t, steps: t.progress(t.cc)}
+	out, err := t.apply(ctx, show)
+	show.steps.end()
+	if json {
+		if also := t.json(t.outcome(out, err)); also != nil {
+			return also
+		}
+	}
+	if err != nil {
+		return t.takeoverFailed(err)
+	}
+	if !json {
+		t.print().takeoverEnd(t, out)
+	}
+	return nil
+}
+
+// takeoverFailed returns the error of a takeover, with its next step.
+func (t *takeOver) takeoverFailed(err error) error {
+	var failed *takeover.FailedError
+	switch {
+	case errors.As(err, &failed) && failed.Switch != nil:
+		terminal.FailureLog(t.stderr, failed.Switch)
+		return fmt.Errorf("takeover: %s was refused: %w\n%s serves as before", t.release, failed.Err, t.serverText())
+	case errors.As(err, &failed):
+		return fmt.Errorf("takeover: %w\n%s serves as before", err, t.serverText())
+	}
+	return fmt.Errorf("takeover: %w\n%s serves; to continue, run the same command again", err, t.app)
+}
+
+func (t *takeOver) serverText() string {
+	if t.server == nil {
+		return "the old server"
+	}
+	return t.server.String()
+}
+
+func (t *takeOver) outcome(out *takeover.Outcome, err error) *takeoverOutcome {
+	o := &takeoverOutcome{App: t.app, Manager: t.manager.String(), Addresses: t.addresses, Release: t.release}
+	if t.server != nil {
+		o.Server = t.server.String()
+	}
+	if t.plan != nil {
+		o.Setup = outcomeOfInit(t.dir, t.found, t.plan)
+		o.Setup.Next = []string{}
+		o.Setup.Imported = t.from.Lines
+	}
+	if out != nil {
+		o.Changed, o.Switch, o.Stopped, o.Done = out.Changed, out.Switch, out.Stopped, err == nil
+	}
+	if err != nil {
+		o.Error = err.Error()
+	}
+	return o
+}
+
+// takeoverPlan prints what was found, and what is going to happen.
+func (pr printer) takeoverPlan(t *takeOver) {
+	p := terminal.PaletteFor(pr.stdout)
+	if t.server == nil {
+		fmt.Fprintf(pr.stdout, "%s %s does not run\n", p.Bold("Found"), t.manager.Unit)
+	} else {
+		fmt.Fprintf(pr.stdout, "%s %s on %s, started by %s\n\n", p.Bold("Found"), t.server, strings.Join(t.addresses, ", "),
+			t.manager)
+	}
+	if t.plan != nil {
+		pr.imported(t.from)
+		pr.initPlan(t.dir, t.found, t.plan)
+	} else {
+		fmt.Fprintf(pr.stdout, "%s is used as it is\n", setup.ConfigPath(t.app))
+	}
+	if t.server == nil {
+		return
+	}
+	fmt.Fprintf(pr.stdout, "\n%s of the server:\n", p.Bold("Takeover"))
+	unit := "superctl@" + t.app
+	steps := []string{
+		"start " + unit + " next to it; it keeps all connections",
+		"switch to " + t.release + ": it is proved first, then gets all new connections",
+		"stop " + t.server.String() + " when its last connection is answered",
+	}
+	if t.manager.Unit != "" {
+		steps = append(steps, "disable "+t.manager.Unit+" (its file stays), and enable "+unit)
+	} else {
+		steps = append(steps, "enable "+unit)
+	}
+	for i, s := range steps {
+		fmt.Fprintf(pr.stdout, "%4d. %s\n", i+1, s)
+	}
+}
+
+// takeoverEnd prints the verdict.
+func (pr printer) takeoverEnd(t *takeOver, out *takeover.Outcome) {
+	p := terminal.PaletteFor(pr.stdout)
+	at := strings.Join(t.addresses, ", ")
+	if !out.Changed {
+		fmt.Fprintf(pr.stdout, "%s serves %s already; %s\n", t.app, at, p.Green("nothing to do"))
+		return
+	}
+	release := t.release
+	if out.Switch != nil {
+		release = out.Switch.Release
+	}
+	fmt.Fprintf(pr.stdout, "%s: %s %s on %s; %s has ended\n", t.app, p.Bold(release), p.Green("is live"), at, t.serverText())
+}
