@@ -121,7 +121,7 @@ func (c *command) initialize(cc *cli.Context) error {
 		return fmt.Errorf("init: %w", err)
 	}
 	if len(s.units) > 0 {
-		plan.Replace(s.units)
+		plan.Replace(s.units, s.from, d.Site)
 	}
 	return s.conclude(ctx, dir, d, plan)
 }

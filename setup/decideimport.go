@@ -15,15 +15,21 @@ import (
 // the import, and settings is what it says of itself; nil = unknown. The proxy in front is left as
 // it is, unless there is a domain for a new one.
 func DecideImport(im *Import, p *Project, settings *Settings, m *Machine, a Answers) (*Decision, error) {
-	if p == nil {
+	unseen := p == nil
+	if unseen {
 		p = &Project{Dir: im.Dir, Root: "."}
 	}
 	a = im.Answers(a)
 	d := &decider{project: p, settings: settings, machine: m, answers: a, place: m.layoutOf(p.Dir), imported: true}
-	s := &Site{Env: im.Env, Keep: im.Keep, UnitLines: im.Unit, DropIn: im.DropIn}
+	s := &Site{Env: im.Env, Keep: im.Keep, UnitLines: im.Unit, DropIn: im.DropIn, Before: slices.Clone(im.Before)}
 	d.out.Site, d.out.Facts = s, slices.Clone(p.Facts)
 	if err := d.names(s); err != nil {
 		return nil, err
+	}
+	if unseen && s.Checkout != "" {
+		s.Checkout = ""
+		d.warn("the project is not on this machine: make a release of it in %s, a directory with the code and its own "+
+			"venv/", s.Releases)
 	}
 	s.Listen = slices.Clone(im.Listen)
 	if err := d.importProcesses(im, s); err != nil {
@@ -31,7 +37,6 @@ func DecideImport(im *Import, p *Project, settings *Settings, m *Machine, a Answ
 	}
 	d.importListeners(s)
 	d.djangoSite(s)
-	s.Before = im.Before
 	s.EnvFile = im.EnvFile
 	if _, exists, _ := m.Read(EnvPath(s.App)); len(im.Secrets) > 0 || exists {
 		s.EnvFile, s.Secrets = EnvPath(s.App), im.Secrets
@@ -44,6 +49,7 @@ func DecideImport(im *Import, p *Project, settings *Settings, m *Machine, a Answ
 	}
 	if s.Nginx == nil && !a.NoNginx {
 		d.fact("nginx", "left as it is", "--domain makes a site of it")
+		d.staticOfNginx(s)
 	}
 	return &d.out, nil
 }

@@ -41,7 +41,7 @@ func (d *decider) asProxied(set *Settings) []Key {
 		host, allowsLocal = "www."+host, false
 	}
 	if !allowsLocal && host != "" {
-		keys = append(keys, Key{"host", tomlString(host), "one of ALLOWED_HOSTS"})
+		keys = append(keys, Key{"host", tomlString(host), "ALLOWED_HOSTS does not have localhost"})
 	}
 	if !set.SSLRedirect {
 		return keys

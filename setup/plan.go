@@ -243,17 +243,55 @@ func (p *Plan) reloads(s *Site) {
 func (p *Plan) next(s *Site, m *Machine) {
 	unit := "superctl@" + s.App
 	step := func(why string, args ...string) { p.Next = append(p.Next, Command{args, why}) }
+	bundles := ""
+	if s.Checkout != "" {
+		var build []string
+		build, bundles = s.build(m)
+		step("the commit that is checked out", build...)
+	}
 	step("", "superctl", "--app", s.App, "check")
 	step("", "systemctl", "enable", "--now", unit)
-	step("", "superctl", "--app", s.App, "switch", "latest")
+	if s.Checkout != "" {
+		step("the file that the build has named", "runuser", "-u", s.User, "--", "superctl", "--app", s.App, "deploy",
+			filepath.Join(bundles, s.App+"-VERSION.tar.zst"))
+	} else {
+		step("", "superctl", "--app", s.App, "switch", "latest")
+	}
 	if n := s.Nginx; n != nil && n.Cert == "" && m.Program("certbot") {
 		domain := strings.TrimPrefix(cmp.Or(n.Domains...), ".")
 		step("then again: superctl init --apply --replace", "certbot", "certonly", "--nginx", "--domain", domain)
 	}
 }
 
-// Replace says in the next steps that the app replaces units.
-func (p *Plan) Replace(units []string) {
+// build returns the command that builds a release of a checkout, and the directory for the bundle. Its
+// owner runs it, because git reads no repository of another user.
+func (s *Site) build(m *Machine) (args []string, bundles string) {
+	bundles = "/var/tmp"
+	owner := m.Owner(s.Checkout)
+	if owner == s.User {
+		bundles = s.Base
+	}
+	if owner != rootUser && owner != "" {
+		args = []string{"runuser", "-u", owner, "--"}
+	}
+	return append(args, "superctl", "build", s.Checkout, "--name", s.App, "--output", bundles), bundles
+}
+
+// Replace says in the next steps that the app replaces units. Where it listens on other addresses
+// than they do, both run until nginx is told.
+func (p *Plan) Replace(units []string, im *Import, s *Site) {
 	stop := append([]string{"systemctl", "disable", "--now"}, units...)
-	p.Next = append([]Command{{stop, "the site is down from here until the switch"}}, p.Next...)
+	for _, l := range s.Listen {
+		if slices.ContainsFunc(im.Listen, func(o Listener) bool { return o.Address == l.Address }) {
+			p.Next = append([]Command{{stop, "the site is down from here until the switch"}}, p.Next...)
+			return
+		}
+	}
+	if len(s.Listen) > 0 && s.Nginx == nil {
+		p.Next = append(p.Next, Command{
+			[]string{"nginx", "-s", "reload"},
+			"when you have changed its proxy_pass or uwsgi_pass to " + s.Listen[0].Address,
+		})
+	}
+	p.Next = append(p.Next, Command{stop, "its last requests are answered"})
 }

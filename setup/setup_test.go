@@ -136,6 +136,9 @@ func report(d *Decision, p *Plan) string {
 	for _, c := range p.After {
 		fmt.Fprintf(&b, "after: %s\n", c)
 	}
+	for _, c := range p.Next {
+		fmt.Fprintf(&b, "next: %s # %s\n", c, c.Why)
+	}
 	return b.String()
 }
 

@@ -103,8 +103,7 @@ func (d *decider) names(s *Site) error {
 		return &UnknownError{"base", "a directory for the app, of letters, digits and -_.@+,", "--base /srv/" + s.App}
 	}
 	if d.place.base == "" {
-		d.warn("%s is not a release: make one in %s (a directory with the code and its own venv/), or build a "+
-			"bundle of it with superctl build", d.project.Dir, s.Releases)
+		s.Checkout = d.project.Dir
 	}
 	return nil
 }
@@ -306,10 +305,13 @@ func (d *decider) djangoSite(s *Site) {
 	if p.Framework != "Django" {
 		return
 	}
-	s.Before = []string{"python " + p.Manage + " migrate --noinput"}
+	if !d.imported { // an imported app's migrations run as they did before
+		s.Before = []string{"python " + p.Manage + " migrate --noinput"}
+	}
 	if set == nil {
 		return
 	}
+	d.static(s)
 	if !set.SecretKey {
 		d.warn(`SECRET_KEY is not set in %s, so Django does not start: SECRET_KEY = os.environ["SECRET_KEY"] takes it from `+
 			`the file of secrets`, p.Settings)

@@ -1,0 +1,41 @@
+package setup
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// static has the static files of Django collected where no release has them: a storage with a
+// manifest answers 500 without them, and nginx 404.
+func (d *decider) static(s *Site) {
+	root := d.settings.StaticRoot
+	rel, inside := d.inRelease(root)
+	switch {
+	case root == "" || d.collects(s):
+	case !inside:
+		d.warn("STATIC_ROOT is %s, outside the release: collect the static files there before each switch", root)
+	case s.Checkout != "", d.machine.Owner(root) == "" && d.machine.Owner(d.project.Dir) == s.User:
+		s.Before = append(s.Before, "python "+d.project.Manage+" collectstatic --noinput --verbosity 0")
+	case d.machine.Owner(root) == "":
+		d.warn("the release has no static files in %s: run python %s collectstatic when you make a release", rel,
+			d.project.Manage)
+	}
+}
+
+// collects reports whether a hook collects the static files already.
+func (d *decider) collects(s *Site) bool {
+	return slices.ContainsFunc(s.Before, func(hook string) bool { return strings.Contains(hook, "collectstatic") })
+}
+
+// staticOfNginx says where nginx finds the static files of the live release, if it has served those
+// of a checkout until now.
+func (d *decider) staticOfNginx(s *Site) {
+	if s.Checkout == "" || d.settings == nil || d.settings.StaticRoot == "" || d.settings.WhiteNoise {
+		return
+	}
+	if rel, inside := d.inRelease(d.settings.StaticRoot); inside {
+		d.warn("nginx serves the static files of the checkout: after the switch, let it serve those of the live release, "+
+			"which are in %s/", filepath.Join(s.Current, rel))
+	}
+}
