@@ -8,31 +8,31 @@ import (
 	"superctl/takeover/running"
 )
 
-// Refusal says why a server cannot be taken over in place.
-type Refusal struct{ Why string }
+// RefusedError says why a server cannot be taken over in place.
+type RefusedError struct{ Why string }
 
-func (e *Refusal) Error() string { return e.Why }
+func (e *RefusedError) Error() string { return e.Why }
 
 // Check returns why the server cannot be taken over in place by an app that listens on the
 // addresses, or nil.
 func Check(s *running.Server, addresses []string) error {
 	switch {
 	case s.Kind == running.Unknown:
-		return &Refusal{fmt.Sprintf("%s is not gunicorn, uWSGI or uvicorn: how it ends without losing a request is not "+
+		return &RefusedError{fmt.Sprintf("%s is not gunicorn, uWSGI or uvicorn: how it ends without losing a request is not "+
 			"known", s)}
 	case s.TLS:
-		return &Refusal{fmt.Sprintf("%s speaks TLS itself, and superctl's workers do not: let nginx do that", s)}
+		return &RefusedError{fmt.Sprintf("%s speaks TLS itself, and superctl's workers do not: let nginx do that", s)}
 	case s.OtherNetwork || s.Manager.PrivateNetwork:
-		return &Refusal{fmt.Sprintf("%s is in a network of its own (PrivateNetwork= or a container)", s)}
+		return &RefusedError{fmt.Sprintf("%s is in a network of its own (PrivateNetwork= or a container)", s)}
 	case len(s.Listeners) == 0:
-		return &Refusal{fmt.Sprintf("%s does not listen", s)}
+		return &RefusedError{fmt.Sprintf("%s does not listen", s)}
 	}
 	for _, l := range s.Listeners {
 		if strings.HasPrefix(l.Path, "@") {
-			return &Refusal{fmt.Sprintf("%s listens on the abstract socket %s, which cannot be handed on", s, l.Path)}
+			return &RefusedError{fmt.Sprintf("%s listens on the abstract socket %s, which cannot be handed on", s, l.Path)}
 		}
 		if !slices.Contains(addresses, l.String()) {
-			return &Refusal{fmt.Sprintf("%s listens on %s, and the app only on %s", s, l, strings.Join(addresses, ", "))}
+			return &RefusedError{fmt.Sprintf("%s listens on %s, and the app only on %s", s, l, strings.Join(addresses, ", "))}
 		}
 	}
 	return nil

@@ -99,9 +99,11 @@ func (t *takeover) steps(ctx context.Context) error {
 		}
 		t.Begun(step)
 		t.out.Changed = true
+		t.fault("before " + string(step))
 		if err := t.perform(ctx, step); err != nil {
 			return t.failed(step, err)
 		}
+		t.fault("after " + string(step))
 	}
 }
 
@@ -247,6 +249,7 @@ func (t *takeover) onEvent(e api.Event) {
 		}
 	}
 	t.Event(e)
+	t.fault("at " + e.Step)
 }
 
 // failed gives up if the app is not live: then the old server serves on, and everything is as it

@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,7 +76,10 @@ func newSite(t *testing.T, o old) *site {
 		t.Skip(why)
 	}
 	t.Parallel()
-	s := &site{systemd.NewSite(t, run, systemd.Options{}, "r1")}
+	faulty, err := faultyBinary()
+	must(t, err)
+	s := &site{systemd.NewSite(t, run, systemd.Options{Units: []systemd.Bind{{From: faulty, To: faultyPath}}}, "r1")}
+	s.Run("chown", "-R", "shop:", "/srv/shop/releases").Want(0)
 	s.Run("ln", "-s", "/srv/shop/releases/r1", "/srv/shop/current").Want(0)
 	s.startOld(t, o)
 	return s
@@ -120,15 +125,19 @@ func (s *site) load(t *testing.T) (loads []*load.Run) {
 	t.Helper()
 	for _, keep := range []bool{false, true} {
 		r, err := load.Start(s.loadConfig(load.Config{
-			Rate: 100, Clients: 8, KeepAlive: keep,
-			Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10), load.Get("/slow?s=0.5")},
+			Rate: 30, Clients: 6, KeepAlive: keep,
+			Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)},
 		}))
 		must(t, err)
 		t.Cleanup(func() { r.Stop() })
 		loads = append(loads, r)
 	}
+	// requests that are being answered when the old server stops
+	r, err := load.Start(s.loadConfig(load.Config{Clients: 1, Shapes: []load.Shape{load.Get("/slow?s=1")}}))
+	must(t, err)
+	t.Cleanup(func() { r.Stop() })
 	s.more(t, loads)
-	return loads
+	return append(loads, r)
 }
 
 // more waits until each load has sent some more requests.
@@ -137,7 +146,7 @@ func (s *site) more(t *testing.T, loads []*load.Run) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for _, r := range loads {
-		must(t, r.WaitMore(ctx, 20))
+		must(t, r.WaitMore(ctx, 2))
 	}
 }
 
@@ -158,6 +167,20 @@ func (s *site) lossless(t *testing.T, loads []*load.Run) (requests int) {
 // takeover runs superctl takeover.
 func (s *site) takeover(args ...string) systemd.Result {
 	return s.Run(append([]string{"superctl", "takeover", "shop.service"}, args...)...)
+}
+
+// faultyPath is a superctl that dies where it is told to.
+const faultyPath = "/usr/local/bin/superctl-with-faults"
+
+// faultyBinary builds it, once.
+var faultyBinary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(run.Dir, "superctl-with-faults")
+	return path, run.Build(path, "faults")
+})
+
+// takeoverWith runs superctl takeover --apply with faults at these points.
+func (s *site) takeoverWith(faults string) systemd.Result {
+	return s.Run("env", "SUPERCTL_TAKEOVER_FAULT="+faults, faultyPath, "takeover", "shop.service", "--apply")
 }
 
 // unit returns a property of a unit.

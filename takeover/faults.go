@@ -1,0 +1,35 @@
+//go:build faults
+
+package takeover
+
+import (
+	"context"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// fault dies at a point that SUPERCTL_TAKEOVER_FAULT names, or kills the app's daemon at a point
+// with "daemon " before it. The variable has a list of points, separated by commas; each counts once.
+func (t *takeover) fault(point string) {
+	const variable = "SUPERCTL_TAKEOVER_FAULT"
+	var rest []string
+	hit := ""
+	for at := range strings.SplitSeq(os.Getenv(variable), ",") {
+		if hit == "" && (at == point || at == "daemon "+point) {
+			hit = at
+			continue
+		}
+		rest = append(rest, at)
+	}
+	switch _ = os.Setenv(variable, strings.Join(rest, ",")); hit {
+	case "":
+	case point:
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:forbidigo // this process's own
+		select {}                                      // the signal is on its way
+	default:
+		if err := t.Run(context.Background(), "systemctl", "kill", "--signal=KILL", "--kill-whom=main", t.unit()); err != nil {
+			panic(err)
+		}
+	}
+}
