@@ -13,11 +13,16 @@ type Status struct {
 	Memory, PeakSize uint64 // resident, in bytes; 0 for a zombie
 	Switches         int    // how often it was given a processor
 	handled          uint64 // mask of the signals that are caught or ignored
+	pending          uint64 // mask of the signals that wait for the process to take them
 }
 
 // Handles reports whether a signal is caught or ignored; the default action of most ends the
 // process.
 func (s Status) Handles(sig syscall.Signal) bool { return s.handled&(1<<(uint(sig)-1)) != 0 }
+
+// Pending reports whether a signal was sent to the process that it has not taken yet. A stopped
+// process takes none but SIGKILL and SIGCONT.
+func (s Status) Pending() bool { return s.pending != 0 }
 
 // ReadStatus returns the status of a process or a thread.
 func ReadStatus(pid int) (Status, error) {
@@ -59,6 +64,8 @@ func parseStatus(data []byte) (s Status, err error) {
 			s.PeakSize = number(f[0], 10) << 10
 		case "SigIgn", "SigCgt":
 			s.handled |= number(f[0], 16)
+		case "SigPnd", "ShdPnd":
+			s.pending |= number(f[0], 16)
 		case "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches":
 			s.Switches += int(number(f[0], 10))
 		}

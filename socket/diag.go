@@ -23,7 +23,8 @@ import (
 // tcpSocket is a TCP socket as reported by inet_diag.
 type tcpSocket struct {
 	state  uint8
-	resent uint8 // of a half-open handshake: how often the SYN-ACK was retransmitted
+	resent uint8  // of a half-open handshake: how often the SYN-ACK was retransmitted
+	unread uint32 // of a connection: bytes that no process has read yet
 	local  netip.AddrPort
 	remote netip.AddrPort
 	family uint8
@@ -54,7 +55,7 @@ type unixSocket struct {
 	name     string
 	dev      uint32
 	file     uint32 // inode number of the socket's file, truncated to 32 bits
-	queue    uint32 // of a listener: length of the accept queue
+	queue    uint32 // of a listener: length of the accept queue; of a connection: bytes that no process has read yet
 	capacity uint32
 }
 
@@ -87,7 +88,7 @@ func tcpSockets(family uint8, port uint16, states ...int) ([]tcpSocket, error) {
 			family: b[0], state: b[1], resent: b[3],
 			local: sockid(b[0], b[8:24], b[4:6]), remote: sockid(b[0], b[24:40], b[6:8]),
 			iface: binary.NativeEndian.Uint32(b[40:]), cookie: binary.NativeEndian.Uint64(b[44:]),
-			uid: binary.NativeEndian.Uint32(b[64:]), inode: binary.NativeEndian.Uint32(b[68:]),
+			unread: binary.NativeEndian.Uint32(b[56:]), uid: binary.NativeEndian.Uint32(b[64:]), inode: binary.NativeEndian.Uint32(b[68:]),
 		}
 		attributes(b[sizeofInetMsg:], func(kind uint16, value []byte) {
 			if kind == inetDiagSkV6Only && len(value) > 0 {
