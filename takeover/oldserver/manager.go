@@ -1,0 +1,131 @@
+package oldserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"superctl/proc"
+	"superctl/takeover/running"
+)
+
+// command runs a command to its end.
+func command(ctx context.Context, words ...string) error {
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w%s", strings.Join(words, " "), err, colon(out.String()))
+	}
+	return nil
+}
+
+func colon(text string) string {
+	if text = strings.TrimSpace(text); text != "" {
+		return ": " + text
+	}
+	return ""
+}
+
+// stopByManager has the server stopped by what started it, or by SIGTERM.
+func stopByManager(ctx context.Context, t *stopping) error {
+	m := t.server.Manager
+	switch m.Kind {
+	case running.Systemd:
+		return command(ctx, append([]string{"systemctl", "stop"}, units(t.server)...)...)
+	case running.Supervisord:
+		return command(ctx, supervisorctl(m, "stop")...)
+	case running.None:
+	}
+	return t.processes[0].signal(unix.SIGTERM)
+}
+
+func supervisorctl(m running.Manager, do string) []string {
+	return append(append([]string{}, m.Control...), do, m.Program)
+}
+
+// endMaster kills a frozen master whose workers have ended, so that what started it does not start
+// it again.
+func endMaster(ctx context.Context, t *stopping) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute) // the workers may have used up the limit
+	defer cancel()
+	t.say("ending the master")
+	var err error
+	switch t.server.Manager.Kind {
+	case running.Systemd:
+		err = endUnit(ctx, t)
+	case running.Supervisord:
+		err = endProgram(ctx, t)
+	case running.None:
+		err = t.processes[0].signal(unix.SIGKILL)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; the master, process %d, is stopped and serves no one: kill -KILL %d",
+			err, t.processes[0].pid, t.processes[0].pid)
+	}
+	await(ctx, t.processes[:1])
+	return nil
+}
+
+// dropIn makes systemctl stop kill the main process. The usual stop sends SIGTERM and SIGCONT, after
+// which gunicorn removes the path of its socket, and uWSGI starts its workers again.
+const dropIn = `[Service]
+Restart=no
+ExecStop=
+KillSignal=SIGKILL
+SuccessExitStatus=SIGKILL
+`
+
+// endUnit stops a unit by killing its main process. The drop-in is of this boot only and is removed
+// afterwards.
+func endUnit(ctx context.Context, t *stopping) error {
+	dir := filepath.Join("/run/systemd/system", t.server.Manager.Unit+".d")
+	path := filepath.Join(dir, "zz-superctl-takeover.conf")
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = os.WriteFile(path, []byte(dropIn), 0o644)
+	}
+	if err == nil {
+		err = command(ctx, "systemctl", "daemon-reload")
+	}
+	if err == nil {
+		err = command(ctx, append([]string{"systemctl", "stop"}, units(t.server)...)...)
+	}
+	err = errors.Join(err, os.Remove(path))
+	_ = os.Remove(dir) // stays if there are others in it
+	return errors.Join(err, command(ctx, "systemctl", "daemon-reload"))
+}
+
+// endProgram has supervisord stop a frozen program, which takes no signal but SIGKILL, and kills it
+// once supervisord has sent its own: from then on supervisord does not start it again.
+func endProgram(ctx context.Context, t *stopping) error {
+	done := make(chan error, 1)
+	go func() { done <- command(ctx, supervisorctl(t.server.Manager, "stop")...) }()
+	master := t.processes[0]
+	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		status, err := proc.ReadStatus(master.pid)
+		if err != nil || status.Pending() {
+			break // killed by supervisord, or about to be by us
+		}
+		select {
+		case err := <-done:
+			return errors.Join(err, master.signal(unix.SIGKILL))
+		default:
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+	if err := master.signal(unix.SIGKILL); err != nil {
+		return err
+	}
+	return <-done
+}
