@@ -25,6 +25,7 @@ import (
 	"superctl/daemon/control"
 	"superctl/releases"
 	"superctl/supervisor/worker"
+	"superctl/takeover/oldserver"
 	"superctl/version"
 )
 
@@ -35,6 +36,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if len(args) > 1 && args[1] == worker.KeeperArg {
 		return worker.Keep(args[2:])
+	}
+	if len(args) > 1 && args[1] == oldserver.Arg {
+		return oldserver.Main(stdin, stdout)
 	}
 	c := &command{stdout: terminal.NewScreen(stdout), stderr: terminal.NewScreen(stderr), now: time.Now}
 	if len(args) > 1 {
