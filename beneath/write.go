@@ -169,6 +169,14 @@ func (d *Dir) Remove(name string) error {
 	return d.pathError("remove", name, unix.Unlinkat(d.fd(), name, 0))
 }
 
+// Link gives a file of the directory another name in it. It follows no link.
+func (d *Dir) Link(from, to string) error {
+	if err := errors.Join(d.checkName("link", from), d.checkName("link", to)); err != nil {
+		return err
+	}
+	return d.pathError("link", to, unix.Linkat(d.fd(), from, d.fd(), to, 0))
+}
+
 // Rename renames a name within the directory and replaces the target.
 func (d *Dir) Rename(from, to string) error { return d.rename(from, to, 0) }
 

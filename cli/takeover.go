@@ -211,7 +211,8 @@ func (t *takeOver) apply(ctx context.Context, show *takeoverProgress) (*takeover
 	}
 	return takeover.Run(ctx, takeover.Options{
 		App: t.app, Release: t.release, UID: uid, Control: conf.Control, Server: t.server, Manager: t.manager,
-		Run: rootCommand, Begun: show.begun, Event: show.event, Say: show.say,
+		Addresses: t.addresses,
+		Run:       rootCommand, Begun: show.begun, Event: show.event, Say: show.say,
 	})
 }
 

@@ -92,6 +92,9 @@ func (r *rename) mendOwn(gen int) bool {
 func (r *rename) mendPublic(m *Mended) {
 	what := "was removed"
 	if who, err := findOccupant(r.path); err == nil && who != nil {
+		if r.replace(who.cookie) {
+			return // the takeover was given up
+		}
 		what = "was taken by " + inUse(r.text, who.uid, who.holders).who
 	} else if _, err := os.Lstat(r.path); !errors.Is(err, fs.ErrNotExist) {
 		what = "was replaced"

@@ -245,9 +245,17 @@ func (r *rename) unlink(gen int) (err error) {
 	public, publicErr := os.Lstat(r.path)
 	own, ownErr := os.Lstat(r.generationPath(gen))
 	if publicErr == nil && ownErr == nil && os.SameFile(public, own) {
-		err = ignoreMissing(os.Remove(r.path))
+		err = r.unpublish()
 	}
 	return errors.Join(err, ignoreMissing(os.Remove(r.generationPath(gen))))
+}
+
+// unpublish removes the public path, or gives it back to the server that the app was to replace.
+func (r *rename) unpublish() error {
+	if who, err := findOccupant(keptPath(r.path)); err == nil && who != nil && r.replace(who.cookie) {
+		return os.Rename(keptPath(r.path), r.path)
+	}
+	return ignoreMissing(os.Remove(r.path))
 }
 
 func (r *rename) Live() int {

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/beneath"
 )
 
 // Taken is a duplicate of the listener of a server that the app is going to replace. While it is
@@ -113,9 +116,11 @@ func (t *Taken) Shareable() error {
 //
 // There is no way back, and none is needed: with SO_REUSEPORT left set and the filter left attached,
 // no other process of that user can get a connection.
+//
+// A unix socket gets a second name, under which Restore finds it when the gate has replaced the path.
 func (t *Taken) Share(uid int) error {
 	if t.path != "" {
-		return nil
+		return t.keep()
 	}
 	// All listeners of a group have one user (net/ipv4/inet_connection_sock.c).
 	if err := unix.Fchown(t.fd, uid, -1); err != nil {
@@ -179,10 +184,48 @@ func (t *Taken) joinDeaf(uid int) (fd int, err error) {
 // dropAll is the verdict of a socket filter that drops the whole packet.
 const dropAll = 0
 
+// keptPath is the second name of a unix socket while its server is being replaced.
+func keptPath(path string) string { return path + ".before" }
+
+func (t *Taken) keep() error {
+	if !LeadsTo(t.path, t.fd) {
+		return fmt.Errorf("%s does not lead to the server's socket", t.path)
+	}
+	dir, err := beneath.Open(filepath.Dir(t.path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	name := filepath.Base(t.path)
+	if err := ignoreMissing(dir.Remove(keptPath(name))); err != nil {
+		return err
+	}
+	return dir.Link(name, keptPath(name))
+}
+
+// Forget removes the second name of a unix socket, once its server is not needed any more. It is not
+// an error if there is none.
+func Forget(path string) error {
+	dir, err := beneath.Open(filepath.Dir(path))
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer dir.Close()
+	return ignoreMissing(dir.Remove(keptPath(filepath.Base(path))))
+}
+
 // Restore sends new connections to the server again, after a cutover.
 func (t *Taken) Restore() error {
 	if t.path != "" {
-		return nil
+		if LeadsTo(t.path, t.fd) || !LeadsTo(keptPath(t.path), t.fd) {
+			return nil // the gate has not turned, or has put the path back itself
+		}
+		dir, err := beneath.Open(filepath.Dir(t.path))
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		return dir.Rename(keptPath(filepath.Base(t.path)), filepath.Base(t.path))
 	}
 	return filter{}.attach(t.fd) // the first member of the group, unless it was one before
 }

@@ -206,14 +206,34 @@ func TestThePathOfAnotherServerIsTakenOver(t *testing.T) {
 	must(t, g.Stage(1))
 	startWorker(t, g, 1)
 	wantAnswer(t, at, plainAnswer)
+	for range 3 { // given up twice
+		must(t, g.Cutover(1))
+		wantAnswer(t, at, 1)
+		must(t, taken.Restore())
+		if m := g.Mend(); len(m.Said) > 0 {
+			t.Errorf("mended: %s", m.Said)
+		}
+		wantAnswer(t, at, plainAnswer)
+		must(t, taken.Share(0))
+	}
 	must(t, g.Cutover(1))
-	wantAnswer(t, at, 1)
+	must(t, g.Close(1))
+	wantAnswer(t, at, plainAnswer)
+	must(t, taken.Share(0))
+	must(t, g.Stage(2))
+	startWorker(t, g, 2)
+	must(t, g.Cutover(2))
+	wantAnswer(t, at, 2)
 	if left, err := taken.Settle(t.Context()); err != nil || left.Left != 0 {
 		t.Errorf("settle: %+v, %v", left, err)
 	}
 	old.end()
 	must(t, taken.Close())
-	wantAnswer(t, at, 1)
+	must(t, Forget(at.path))
+	wantAnswer(t, at, 2)
+	if entries, err := os.ReadDir(filepath.Dir(at.path)); err != nil || len(entries) != 2 {
+		t.Errorf("left in the directory: %v, %v", entries, err)
+	}
 }
 
 // wantAnswer fails the test unless a client of the address reaches that server.

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"superctl/socket"
 	"superctl/takeover/notice"
 	"superctl/takeover/running"
 )
@@ -64,6 +66,13 @@ func (t *takeover) finish(ctx context.Context) error {
 			}
 		case !errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("remove the drop-in: %w", err)
+		}
+	}
+	for _, at := range t.Addresses {
+		if path, ok := strings.CutPrefix(at, "unix:"); ok {
+			if err := socket.Forget(path); err != nil {
+				return err
+			}
 		}
 	}
 	return notice.Remove(t.App)

@@ -30,9 +30,10 @@ type Options struct {
 	Release string // the release to switch to: a name, or "latest"
 	UID     int    // of the daemon
 	Control string // path of the daemon's control socket
-	Probed  string // an address of the app, for a connection to it
-	Server  *running.Server
-	Manager running.Manager // of the server; known also when the server has ended
+	// Addresses are those of the app's listeners, as in its config.
+	Addresses []string
+	Server    *running.Server
+	Manager   running.Manager // of the server; known also when the server has ended
 
 	Run   func(ctx context.Context, args ...string) error // runs a command as root
 	Begun func(Step)
