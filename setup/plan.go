@@ -283,7 +283,7 @@ func (p *Plan) Replace(units []string, im *Import, s *Site) {
 	stop := append([]string{"systemctl", "disable", "--now"}, units...)
 	for _, l := range s.Listen {
 		if slices.ContainsFunc(im.Listen, func(o Listener) bool { return o.Address == l.Address }) {
-			p.Next = append([]Command{{stop, "the site is down from here until the switch"}}, p.Next...)
+			p.takeOver(units, stop, s)
 			return
 		}
 	}
@@ -294,4 +294,19 @@ func (p *Plan) Replace(units []string, im *Import, s *Site) {
 		})
 	}
 	p.Next = append(p.Next, Command{stop, "its last requests are answered"})
+}
+
+// takeOver lets superctl takeover replace a unit on its own address. Of several units it replaces
+// only one, so then the site is down for a moment.
+func (p *Plan) takeOver(units, stop []string, s *Site) {
+	if len(units) != 1 || s.Checkout != "" {
+		p.Next = append([]Command{{stop, "the site is down from here until the switch"}}, p.Next...)
+		return
+	}
+	p.Next = slices.DeleteFunc(p.Next, func(c Command) bool {
+		return c.Args[0] == "systemctl" || slices.Contains(c.Args, "switch")
+	})
+	p.Next = append(p.Next, Command{
+		[]string{"superctl", "takeover", units[0], "--apply"}, "replaces it on its own address, without losing a request",
+	})
 }
