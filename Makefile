@@ -68,11 +68,11 @@ test-deaths: deps ## the daemon dies at all fault points of all scenarios, on re
 	SUPERCTL_E2E_POINTS=all tools/test -run TestADaemonThatDiesAtAnyPoint $(ARGS) ./e2e/site
 
 .PHONY: deps
-deps: ## install what tests, demo and benchmarks need beside Go
+deps: ## install what tests, demo and benchmarks need in addition to Go
 	@scripts/deps >/dev/null
 
 .PHONY: check
-check: check-lint check-modules check-generated check-shell check-client docs ## all that can be said of the code without running it; exactly what CI runs
+check: check-lint check-modules check-generated check-shell check-client docs ## everything that can be checked without running the code; exactly what CI runs
 	@echo "check: ok"
 
 # go vet, staticcheck, gofumpt and the import arrows are all in .golangci.yml.
@@ -93,7 +93,7 @@ check-modules:
 	go mod tidy -diff
 
 .PHONY: check-client
-check-client: # the client of fleets builds for systems that no daemon runs on
+check-client: # the client for several hosts also builds for systems without a daemon
 	GOOS=darwin go build -o /dev/null .
 
 .PHONY: check-generated
@@ -130,11 +130,11 @@ bench-many: ## a thousand workers: status, memory and idle cost of the daemon; w
 	go run ./bench many
 
 .PHONY: compare
-compare: deps ## superctl beside its peers, 20 minutes; writes bench/COMPARISON.md and plots. ARGS='-run gunicorn -switches 1' for less
+compare: deps ## superctl compared with other tools, 20 minutes; writes bench/COMPARISON.md and plots. ARGS='-run gunicorn -switches 1' for less
 	go run ./bench compare $(ARGS)
 
 .PHONY: bench-bundles
-bench-bundles: deps ## how long a release takes to a server, beside pip, uv, pex and shiv; writes bench/BUNDLES.md
+bench-bundles: deps ## how long a release takes to a server, compared with pip, uv, pex and shiv; writes bench/BUNDLES.md
 	go run ./bench/bundles
 
 .PHONY: soak

@@ -39,7 +39,7 @@ func figuresBench(run *harness.Run) error {
 	}
 	list = append(list, more...)
 	var t strings.Builder
-	fmt.Fprintf(&t, "# Single figures\n\nMade by `make bench` on %s: %s. How superctl stands beside others is in\n[COMPARISON.md](COMPARISON.md).\n\n| | | |\n|---|---|---|\n",
+	fmt.Fprintf(&t, "# Figures of superctl\n\nMade by `make bench` on %s: %s. The comparison with other tools is in\n[COMPARISON.md](COMPARISON.md).\n\n| | | |\n|---|---|---|\n",
 		time.Now().UTC().Format(time.DateOnly), machine())
 	for _, f := range list {
 		fmt.Fprintln(&t, f.row())

@@ -31,7 +31,7 @@ func hookBench(run *harness.Run) error {
 		time.Now().Format(time.DateOnly), machine(),
 	)
 	b.WriteString(`An application that answers "ok", one worker process, 8 clients without a pause, each on one connection; with the hook and without it
-in turns of half a second. Both are started anew three times, 12 turns each, in
+in turns of half a second. Both are restarted three times, 12 turns each, in
 case two processes of one program differ. For the ratio of two neighbouring turns: the median and the quartiles. How many requests there are in a second, and the slowest of
 them, depends on what else the machine does; the processor time of a request hardly does, and its ratio is what the hook costs. The last column is the hook's part of
 one request alone, timed in one thread: with it less without it.

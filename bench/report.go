@@ -39,7 +39,7 @@ func (c *comparison) write() error {
 // report is bench/COMPARISON.md.
 func (c *comparison) report() string {
 	var t strings.Builder
-	fmt.Fprintf(&t, `# superctl beside its peers
+	fmt.Fprintf(&t, `# superctl compared with other tools, in figures
 
 Made by `+"`go run ./bench %s`"+` on %s: %s. [docs/comparison.md](../docs/comparison.md) says what was done and how, and where superctl is not ahead.
 `, strings.Join(os.Args[1:], " "), c.began.UTC().Format(time.DateOnly), strings.Join(c.versions(), ", "))
@@ -164,7 +164,7 @@ func (c *comparison) workerTable(t *strings.Builder) {
 	fmt.Fprintf(t, `
 ## A worker dies while a broken release lies on disk
 
-`+"`current`"+` points to a release that cannot be imported, and nobody has been told to take it: a deploy that stopped half-way, or one that was
+`+"`current`"+` points to a release that cannot be imported, and no tool has been told to deploy it: a deploy that stopped half-way, or one that was
 not reloaded yet. One worker is killed (the OOM killer does that), and %[1]d s later the others that have served until then;
 what failed of the %[2]d requests that were due in the %[1]d s after each.
 

@@ -21,10 +21,10 @@ func (c *command) notifyCommand() *cli.Command {
 		UsageText: "superctl notify --run ID [--by NAME] --outcome done|aborted|reverted --hosts HOST,... " +
 			"[--behind HOST,...] [--kind KIND] [--fleet NAME] [--release RELEASE] [--previous RELEASE] [--error TEXT] " +
 			"[--seconds NUMBER]",
-		Description: `For tools that turn several hosts: the team gets one message for all of them, through the [notify]
+		Description: `For tools that deploy to several hosts: the team gets one message for all of them, through the [notify]
 targets of this host. While the app is locked for the run (superctl lock --run ID), messages about
-the ends of its changes on this host are kept back; this command replaces them. If the lock ends
-before, they are sent. Changes with --follower send none. A run is announced once.
+the ends of its changes on this host are held back; this command replaces them. If the lock ends
+before, they are sent. Changes with --follower send none. A second report of the same run is ignored.
 
    superctl notify --run 20261129-1 --by anna --outcome done --release 2026-11-23 --hosts web1,web2`,
 		Flags: append(runFlags(),

@@ -37,9 +37,9 @@ connections again.
 Ctrl-C or a lost connection to the daemon before the cutover aborts the switch. With --detach the
 switch continues in the daemon.
 
-With --prepare, everything before the cutover is done, and then the switch waits: it prints "ready",
-cuts over at the line "go" on standard input, and aborts at anything else. So several hosts can turn
-together, or not at all.
+With --prepare, the switch does everything before the cutover and then waits: it prints "ready",
+cuts over at the line "go" on standard input, and aborts at anything else. So several hosts can cut
+over together, or not at all.
 
    superctl switch 2026-11-23-1      by name
    superctl switch 9f3c2ab           by commit

@@ -37,7 +37,7 @@ checkout. Django is asked for its settings, as the app's user and never as root.
 Without --apply nothing is changed. With it, superctl init does what it has shown; the second time
 there is nothing to do. A file that differs from the plan is overwritten only with --replace.
 
-With --from it takes over what runs the project now, and says of each line what became of it: a
+With --from it imports the settings of what runs the project now, and reports the fate of each line: a
 systemd unit with its drop-ins, supervisord.conf, circus.ini, Procfile, gunicorn.conf.py, uwsgi.ini
 or Kamal's deploy.yml.
 
@@ -61,7 +61,7 @@ func initFlags() []cli.Flag {
 			Usage: "import `FILE|UNIT`: a systemd unit, or the config of another supervisor or server; " +
 				"repeat it for the unit of each process",
 		},
-		&cli.BoolFlag{Name: "apply", Usage: "do what the plan says (as root)"},
+		&cli.BoolFlag{Name: "apply", Usage: "carry out the plan (as root)"},
 		&cli.BoolFlag{Name: "replace", Usage: "with --apply: overwrite files that differ, and keep them as FILE.old"},
 		&cli.StringFlag{Name: "name", Usage: "the `NAME` of the app (default: of the directory)"},
 		&cli.StringFlag{Name: "user", Usage: "the `USER` that the app runs as (default: the owner of the releases)"},

@@ -59,7 +59,7 @@ renames it into place. The live release does not change. If the same bundle is a
 there is nothing to do; another bundle with the same version is refused. [trust] in the config names
 the keys that must have signed the bundle.
 
-With --keep a copy of the bundle stays, so that the next one can be sent as its difference to it:
+With --keep, superctl keeps a copy of the bundle, so that the next one can be sent as a difference:
 superctl @ENV deploy does that. --kept prints the chunks of the copy, and a file BUNDLE.delta is
 such a difference.
 

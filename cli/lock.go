@@ -24,7 +24,7 @@ The lock lives as long as its connection to the daemon: it is never left behind.
 death of the daemon ends it, and then the command exits with 3. An upgrade is refused meanwhile.
 
    superctl lock --run 20261129-1 --why "deploy of 2026-11-23"`,
-		Flags: append(runFlags(), &cli.StringFlag{Name: "why", Usage: "the reason, as `TEXT` for others"},
+		Flags: append(runFlags(), &cli.StringFlag{Name: "why", Usage: "the reason; others see this `TEXT`"},
 			heartbeatFlag(), commandline.JSONFlag()),
 		Action: c.lock,
 	}

@@ -121,10 +121,10 @@ func optionsOf(b *strings.Builder, flags []cli.Flag) {
 }
 
 // optionOf returns the names of a flag, each with its dashes and the placeholder of its value, and
-// what it does. There are no names if the flag has no help.
+// what it does. There are no names if the flag is hidden.
 func optionOf(f cli.Flag) (names []string, usage string) {
 	doc, ok := f.(cli.DocGenerationFlag)
-	if !ok {
+	if visible, may := f.(cli.VisibleFlag); !ok || may && !visible.IsVisible() {
 		return nil, ""
 	}
 	placeholder, usage := "", doc.GetUsage()

@@ -42,8 +42,8 @@ func (v *optionalValue) IsBoolFlag() bool { return true }
 func prepareFlag() cli.Flag {
 	return commandline.OptionalFlag{GenericFlag: &cli.GenericFlag{
 		Name: "prepare", Value: new(optionalValue),
-		Usage: "do all that comes before the cutover, print \"ready\", and wait for the line \"go\" on standard input; " +
-			"abort at its end, at another line, or after `LIMIT` (10m if left out)",
+		Usage: "do everything before the cutover, print \"ready\", and wait for the line \"go\" on standard input; " +
+			"abort when it ends, at any other line, or after `LIMIT` (10m if left out)",
 	}}
 }
 

@@ -42,7 +42,7 @@ func fromFlag() cli.Flag {
 
 func dryRunFlag() cli.Flag {
 	return &cli.BoolFlag{
-		Name: "dry-run", Usage: "say what would be done, and whether it would be refused; change nothing",
+		Name: "dry-run", Usage: "show what would be done, and whether it would be refused; change nothing",
 	}
 }
 

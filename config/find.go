@@ -44,7 +44,7 @@ func find(file, app string, getenv func(string) string, etc string) (string, err
 	case 0:
 		return "", errors.New(noConfig)
 	}
-	return "", fmt.Errorf("which app? %s has %s: say --app NAME", etc, strings.Join(appsOf(found), ", "))
+	return "", fmt.Errorf("several apps in %s: %s; choose one with --app NAME", etc, strings.Join(appsOf(found), ", "))
 }
 
 // PathOf returns the path of an app's config in /etc/superctl.

@@ -36,7 +36,7 @@ func TestTheConfigIsFoundInTheDocumentedOrder(t *testing.T) {
 		},
 		{name: "./superctl.toml", dir: here, etc: two, want: "superctl.toml"},
 		{name: "the only one", dir: none, etc: one, want: one + "/shop.toml"},
-		{name: "one of two", dir: none, etc: two, err: "which app? " + two + " has blog, shop: say --app NAME"},
+		{name: "one of two", dir: none, etc: two, err: "several apps in " + two + ": blog, shop; choose one with --app NAME"},
 		{name: "none", dir: none, etc: none, err: noConfig},
 		{name: "no directory", dir: none, etc: none + "/etc", err: noConfig},
 	} {

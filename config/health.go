@@ -200,7 +200,7 @@ func (l *loader) headers(key string, headers map[string]string) {
 		at := key + "." + name
 		switch {
 		case strings.EqualFold(name, "Host"):
-			l.at(at, "the Host header is the key host, beside headers")
+			l.at(at, "set the Host header with the key host, not in headers")
 		case health.IsReservedHeader(name):
 			l.at(at, "header %q: superctl writes it itself", name)
 		case !httpguts.ValidHeaderFieldName(name):

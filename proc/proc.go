@@ -40,8 +40,8 @@ func Path(pid int, elem ...string) string {
 	return path
 }
 
-// FDPath returns the path that leads to what a descriptor of this process has open. Nobody can
-// replace it.
+// FDPath returns the path that leads to what a descriptor of this process has open. It
+// cannot be replaced.
 func FDPath(fd int) string { return filepath.Join(root, "self", "fd", strconv.Itoa(fd)) }
 
 // PIDs returns the processes of this machine, without their threads.
@@ -117,8 +117,8 @@ func UID(pid int) (uint32, error) {
 	return st.Uid, nil
 }
 
-// LoginUID returns the user who logged in, regardless of a later sudo or su; ok is false if nobody
-// did, or the kernel keeps no record (proc_pid_loginuid(5)).
+// LoginUID returns the user who logged in, regardless of a later sudo or su; ok is false if no
+// user did, or the kernel keeps no record (proc_pid_loginuid(5)).
 func LoginUID(pid int) (uid uint32, ok bool) {
 	const unset = 1<<32 - 1
 	data, err := read(pid, "loginuid")

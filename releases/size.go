@@ -63,13 +63,13 @@ func (c *counter) count(dir string) {
 	}
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 		c.add(sys)
-		c.beside(dir, sys.Dev)
+		c.walkSoon(dir, sys.Dev)
 	}
 	c.running.Wait()
 }
 
-// beside walks a directory in its own goroutine, or in this one when the limit is reached.
-func (c *counter) beside(dir string, dev uint64) {
+// walkSoon walks a directory in its own goroutine, or in this one when the limit is reached.
+func (c *counter) walkSoon(dir string, dev uint64) {
 	select {
 	case c.free <- struct{}{}:
 		c.running.Go(func() {
@@ -101,7 +101,7 @@ func (c *counter) walk(dir string, dev uint64) {
 		}
 		c.add(sys)
 		if e.IsDir() {
-			c.beside(filepath.Join(dir, e.Name()), dev)
+			c.walkSoon(filepath.Join(dir, e.Name()), dev)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (s *Store) Watch(ctx context.Context, path string, changed func()) error {
 	changed()
 	err = raw.Read(func(uintptr) bool {
 		if w.read() {
-			w.arm() // what was made anew is another directory
+			w.arm() // a recreated directory is another directory
 			changed()
 		}
 		return false // until the deadline

@@ -25,7 +25,7 @@ type File struct {
 // Changed reports whether the plan writes the file.
 func (f *File) Changed() bool { return !f.Exists || !f.Secret && f.Old != f.Content }
 
-// Replaces reports whether the plan overwrites a file that somebody else may have edited.
+// Replaces reports whether the plan overwrites a file that another person may have edited.
 func (f *File) Replaces() bool { return f.Exists && f.Changed() }
 
 // Command is a command of a plan.

@@ -74,7 +74,7 @@ func (p *Project) settingsOf(wsgi string) {
 	}
 }
 
-// production prefers settings for production that are beside those for development.
+// production prefers settings for production over those for development in the same directory.
 func (p *Project) production(r *reader) {
 	at, last, ok := cutLast(p.Settings, ".")
 	if ok && slices.Contains([]string{"local", "dev", "development", "base", "test"}, last) {

@@ -48,7 +48,7 @@ type Options struct {
 	Earlier func(pid int) bool
 
 	// Replaces reports whether a listener, by its cookie, belongs to the server that this app is
-	// about to replace and that Taken.Share has prepared. It is foreign too, whoever holds it. Nil
+	// about to replace and that Taken.Share has prepared. It is foreign too, whichever process holds it. Nil
 	// means that there is none.
 	Replaces func(cookie uint64) bool
 }

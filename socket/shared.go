@@ -18,7 +18,7 @@ import (
 // by systemd, whose group the daemon cannot join, and for kernels without the filter. It decides
 // nothing: a new connection reaches the worker that accepts first. So a release must be proved
 // before it starts on the shared listener: on a private gate, which is the same mechanism at an
-// address that nobody else knows.
+// address that no client knows.
 type shared struct {
 	kind    string
 	text    string // the address until the listener is bound

@@ -9,8 +9,8 @@ import (
 
 // Gate decides which generation a new connection to one listener of the app reaches (DESIGN 4).
 // Package socket implements it; the supervisor only says when. Its methods are called by one
-// goroutine at a time, except Dial, Settle, Queue and Connections, which may run beside each other
-// and beside the rest.
+// goroutine at a time, except Dial, Settle, Queue and Connections, which may run concurrently
+// with each other and with the rest.
 type Gate interface {
 	// Name is the listener's name in the config.
 	Name() string
@@ -62,7 +62,7 @@ type Gate interface {
 	Locate(sent []int) error
 	// Verify finds out whether gen's listener is reached, and, when gen is live, whether clients
 	// reach it; what is misplaced is set right. The error says that others get its connections. It
-	// may run beside the rest, as the next three may.
+	// may run concurrently with the rest, as the next three may.
 	Verify(ctx context.Context, gen int) error
 	// Watch calls changed, at its start and after each change that others have made to a listener
 	// or its path, until ctx ends.

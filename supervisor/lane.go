@@ -6,7 +6,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// laneBits leaves room for the number of an instance beside that of its generation: no process has
+// laneBits leaves room for the number of an instance next to that of its generation: no process has
 // so many instances, and no generation is numbered so high.
 const laneBits = 20
 

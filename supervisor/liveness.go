@@ -211,7 +211,7 @@ func (lv *liveness) count(proc *Process) (l laneCount) {
 //
 // Where no lane of a process serves, what they need may be down, and not they. Then the process is
 // restarted as a whole: the new workers must prove themselves before the old ones go, so a broken
-// database leaves everything as it is. A process without listeners cannot be proved beside itself,
+// database leaves everything as it is. A process without listeners cannot be proved next to its old self,
 // so of several instances that all hang none is replaced.
 //
 // It is decided again by each round in which the lane does not answer: an outage ends for one lane

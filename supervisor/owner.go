@@ -16,7 +16,7 @@ const mostLinks = 40
 
 // StateOwner returns the user as whom the daemon of a state directory runs, or ran: the owner of
 // the directory. Not ok if there is none. Nothing in the directory is looked at, because that user
-// can write there: it could make a file of root's, or a link to one. Where somebody else than root
+// can write there: it could make a file of root's, or a link to one. If another user than root
 // owns a directory on the way to it, that is the user, who could put any other in its place.
 func StateOwner(dir string) (uid uint32, ok bool, err error) {
 	rest, at, links := split(dir), "/", 0

@@ -136,8 +136,8 @@ type Hooks struct {
 	BeforeRollback bool `json:"before_rollback,omitempty"` // Before is for rollbacks too
 }
 
-// hold is for how long connections may wait while nobody serves; 0 = the plan's processes may run
-// beside other ones.
+// hold is how long connections may wait while no worker serves; 0 = the plan's processes may run
+// next to those of another release.
 func (p *Plan) hold() (limit time.Duration) {
 	for i := range p.Processes {
 		if p.Processes[i].Strategy == Hold {

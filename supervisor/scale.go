@@ -55,7 +55,7 @@ func (ad *admission) refuseScale(instances map[string]int) error {
 		case n < 0 || n > mostInstances:
 			return fmt.Errorf("%s=%d: write a number from 0 to %d", name, n, mostInstances)
 		case n == 0 && len(p.Listen) > 0:
-			return fmt.Errorf("%s=0: nobody would answer on its listener; write 1 or more", name)
+			return fmt.Errorf("%s=0: no worker would answer on its listener; use 1 or more", name)
 		case len(instances) > 1 && ad.owner.demand.shrinks(p, n):
 			return fmt.Errorf(
 				"%s=%d: to have fewer %s is to replace it, as a switch does: scale it alone", name, n, name,
@@ -365,7 +365,7 @@ func (ad *admission) refusePause(name string) error {
 	p, err := ad.liveProcess(name)
 	if err == nil && len(p.Listen) > 0 {
 		return fmt.Errorf(
-			"%s has listeners, and nobody would answer on them: only background processes are paused", name,
+			"%s has listeners: only background processes can be paused", name,
 		)
 	}
 	return err

@@ -207,15 +207,15 @@ func TestWhatCannotBeScaledOrPausedIsRefusedWithTheWayOut(t *testing.T) {
 		change1(t, s, scaleTo("web", 2))
 		change1(t, s, Request{Kind: Pause, Process: "worker"})
 		for says, req := range map[string]Request{
-			"nobody would answer on its listener": scaleTo("web", 0),
-			"from 0 to 1000":                      scaleTo("worker", 1001),
-			`its strategy is "single"`:            scaleTo("beat", 2),
-			`no process is called "celery"`:       scaleTo("celery", 2),
-			"only background processes":           {Kind: Pause, Process: "web"},
-			`no process is called "clock"`:        {Kind: Resume, Process: "clock"},
-			"has no instance 7":                   {Kind: Restart, Process: "web", Instance: &seven},
-			"superctl restart web replaces all":   {Kind: Restart, Process: "web", Instance: &zero},
-			"superctl resume worker starts it":    {Kind: Restart, Process: "worker"},
+			"no worker would answer on its listener": scaleTo("web", 0),
+			"from 0 to 1000":                         scaleTo("worker", 1001),
+			`its strategy is "single"`:               scaleTo("beat", 2),
+			`no process is called "celery"`:          scaleTo("celery", 2),
+			"only background processes":              {Kind: Pause, Process: "web"},
+			`no process is called "clock"`:           {Kind: Resume, Process: "clock"},
+			"has no instance 7":                      {Kind: Restart, Process: "web", Instance: &seven},
+			"superctl restart web replaces all":      {Kind: Restart, Process: "web", Instance: &zero},
+			"superctl resume worker starts it":       {Kind: Restart, Process: "worker"},
 		} {
 			var refused *RefusedError
 			if _, err := s.Change(t.Context(), req, func(Event) {}); !errors.As(err, &refused) || !refused.Usage ||

@@ -13,19 +13,19 @@ import (
 // UnreadableStateError says that the state file is there and cannot be understood.
 type UnreadableStateError struct{ Path, Why string }
 
-// Error names the file, and what to do.
+// Error names the file, the reason and the next step.
 func (e *UnreadableStateError) Error() string {
-	return fmt.Sprintf("state file %s %s; nothing was started, and workers that run serve on. To start without it, run superctl end: "+
-		"the live release is then the one that `current` points to", e.Path, e.Why)
+	return fmt.Sprintf("state file %s %s; nothing was started, and running workers keep serving. To start without the file, "+
+		"run superctl end: the live release is then the one that `current` points to", e.Path, e.Why)
 }
 
-// unreadableSuffix is behind the name of a state file that was moved aside.
+// unreadableSuffix is the suffix of a state file that was moved out of the way.
 const unreadableSuffix = ".unreadable"
 
 // setAside moves a state file that cannot be understood out of the way, so that it does not keep
 // the site down, for instance after a power failure: the daemon begins with the release that
-// `current` points to. It does not while workers run, because a daemon that does not know them
-// would end them; `superctl end` does.
+// `current` points to. It leaves the file in place while workers run,
+// because a daemon that does not know them would stop them. `superctl end` moves it even then.
 func (j *journal) setAside(unreadable *UnreadableStateError) error {
 	running := false
 	if err := j.os.sweep(j.mark(), func(string) bool { running = true; return true }); err != nil {
@@ -39,7 +39,7 @@ func (j *journal) setAside(unreadable *UnreadableStateError) error {
 		if _, err := os.Lstat(aside); err != nil {
 			break
 		}
-		aside = fmt.Sprint(unreadable.Path, unreadableSuffix, ".", n) // an earlier one is kept
+		aside = fmt.Sprint(unreadable.Path, unreadableSuffix, ".", n) // keep earlier ones
 	}
 	err := os.Rename(unreadable.Path, aside)
 	if err == nil {

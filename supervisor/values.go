@@ -128,7 +128,7 @@ func (mf *memoryFiles) adoptValues(id int, p *Plan) {
 func (c *change) keepValues(p *Plan) {
 	p.redactor = redactorOf(p)
 	if err := p.keepValues(c.owner.opt.Values.Dir); err != nil {
-		c.warn("the variables could not be kept for the next daemon, which would read the config anew: %v", err)
+		c.warn("the variables could not be kept for the next daemon, which would read the config again: %v", err)
 	}
 }
 

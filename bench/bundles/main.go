@@ -1,4 +1,4 @@
-// Bundles times how a release comes to a server: superctl's bundles beside pip on the host, uv
+// Bundles times how a release comes to a server: superctl's bundles, pip on the host, uv
 // sync, pex and shiv, for one Django project with compiled dependencies. It writes
 // bench/BUNDLES.md.
 //

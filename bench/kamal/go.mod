@@ -1,4 +1,4 @@
-// kamal-proxy, which bench compare sets beside superctl. A module of its own, so that its dependencies are none of superctl's.
+// kamal-proxy, which bench compare measures with superctl. A separate module, so that superctl does not depend on its dependencies.
 module superctl/bench/kamal
 
 go 1.26.0

@@ -63,9 +63,9 @@ table [fleet.ENV] of superctl.fleet.toml or superctl.toml, here or in a director
    app   = "shop"
    hosts = ["web1", "web2", "web3"]    as ssh knows them
 
-A change goes to all hosts or to none: every host prepares it and says that it is ready; then the
-canary host cuts over and passes its probation, and then all others cut over at once. A host that
-refuses before that leaves all as they are. A host that reverts takes all others back.
+A change goes to all hosts or to none: every host prepares it and reports that it is ready; then the
+canary host cuts over and passes its probation, and then all others cut over at once. If a host
+refuses before that, no host changes. If a host reverts, all others go back too.
 
    superctl @production deploy shop-1.2.tar.zst
    superctl @production status

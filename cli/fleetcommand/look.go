@@ -183,14 +183,14 @@ func (c *command) jsonOfAll(ctx context.Context, args []string) error {
 
 func (c *command) lockCommand() *cli.Command {
 	return &cli.Command{
-		Name: "lock", Usage: "keep changes away from all hosts, until Ctrl-C",
+		Name: "lock", Usage: "refuse other changes on all hosts, until Ctrl-C",
 		UsageText: "superctl @ENV lock --why TEXT [--json]",
-		Description: `Takes the lease of every host. Meanwhile other changes and runs are refused, and are told who has the
-hosts and why. The lease ends with this command.
+		Description: `Takes the lease of every host. Meanwhile other changes and runs are refused, with a message that names
+the operator and the reason. The lease ends with this command.
 
    superctl @production lock --why "moving the database"`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "why", Usage: "the `TEXT` that others are told", Required: true}, commandline.JSONFlag(),
+			&cli.StringFlag{Name: "why", Usage: "the reason; other operators see this `TEXT`", Required: true}, commandline.JSONFlag(),
 		},
 		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
 			run := newRun(c.now())

@@ -297,7 +297,7 @@ func TestScalingUpAndDownLosesNoRequest(t *testing.T) {
 			a.Command("status").Want(0).Says("clock: paused (superctl resume clock starts it)")
 			a.Command("scale", "--config").Want(0).Says("scaled")
 			a.Command("resume", "clock").Want(0)
-			a.Command("scale", "web=0").Want(2).Says("nobody would answer")
+			a.Command("scale", "web=0").Want(2).Says("no worker would answer")
 			a.Command("scale", "web=0x4").Want(2).Says("use PROCESS=NUMBER")
 			if n := len(a.Live(a.Status()).Workers); n != 2 {
 				t.Errorf("%d workers", n)

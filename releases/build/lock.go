@@ -36,7 +36,7 @@ type lock struct {
 	sum          string
 	requirements string // path of the same as a requirements file
 	list         []requirement
-	index        []string // where uv has found them, beside PyPI
+	index        []string // where uv has found them, other than PyPI
 }
 
 // requirement is one dependency of a lock, in the form of a requirements file.

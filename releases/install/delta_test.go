@@ -11,7 +11,7 @@ import (
 	"superctl/releases/delta"
 )
 
-// differenceTo writes a bundle as its difference to the one that is kept, beside it.
+// differenceTo writes a bundle as its difference to the one that is kept, into the same directory.
 func differenceTo(t *testing.T, o Options, path string) string {
 	t.Helper()
 	base, err := Kept(o.Store.Dir)

@@ -5,9 +5,9 @@
 //
 // A flag is in the file system, and not a pipe or a signal, because it must reach all processes,
 // threads and interpreters of a worker that there are or will be, cost little where it is looked
-// at, and be there for the next daemon: whoever knows its path can set it. The module asks by name
+// at, and be there for the next daemon: each daemon that knows its path can set it. The module asks by name
 // whether a second file is there, one system call for an answer. It reads no mapping, since a
-// mapping of a file that somebody cuts short ends the process by SIGBUS when it is read, and holds
+// mapping of a file that is truncated ends the process by SIGBUS when it is read, and holds
 // no descriptor, which the app may close or the file's removal make stale. The one mapping that it
 // makes is never read: it tells this side that a server has the module (Held).
 package drainhook

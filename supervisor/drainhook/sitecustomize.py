@@ -1,13 +1,12 @@
-"""superctl's drain hook: what superctl adds to a Python web server so that no request on a persistent connection is lost.
+"""superctl's drain hook. It makes a Python web server finish its persistent connections without losing a request.
 
-A server that is told to stop closes its idle connections, and a client that is just sending its next request on one loses it.
-Here the answers of a worker that gets no new connections any more say "Connection: close" (RFC 9112, section 9.6), so that each
-client leaves by itself, and superctl sends the stop signal when no connection is left. The worker drains while a file that
-superctl makes and removes is there.
+A server that stops closes its idle connections. A client that sends its next request on one at that moment loses the request.
+With this hook, a worker that drains answers with "Connection: close" (RFC 9112, section 9.6). Each client then closes its
+connection, and superctl sends the stop signal when none is left. A worker drains while superctl keeps a certain file in place.
 
-Python imports a module of this name when it starts, and superctl puts its directory first on PYTHONPATH. It patches a server
-when that is imported, steps out of sys.path, and imports the sitecustomize that it has hidden. Whatever fails in it is said once
-on stderr, and the application runs as without it.
+Python imports the module sitecustomize when it starts, and superctl puts this directory first on PYTHONPATH. The module patches
+a server when the server is imported, removes itself from sys.path, and imports the sitecustomize that it has hidden. If
+something in it fails, it prints one line to stderr, and the application runs without the hook.
 """
 
 import os
@@ -28,8 +27,8 @@ _complain.silent = False
 
 
 def _flag(path):
-    """Returns what reports whether this worker drains: it asks by name for a file, which nothing that happens to the file can break."""
-    os.stat(path)  # the flag itself, which is there from the start: without it nobody tells this worker anything
+    """Returns a function that reports whether this worker drains. It looks for a file by name, so a changed file cannot break it."""
+    os.stat(path)  # the flag exists from the start; without it, superctl cannot tell this worker to drain
 
     def drains(access=os.access, raised=path + ".raised", exists=os.F_OK):
         return access(raised, exists)
@@ -38,10 +37,10 @@ def _flag(path):
 
 
 def _hold(path):
-    """Returns a mapping of the flag, which nobody reads, so that nothing that happens to the file can break it.
+    """Returns a mapping of the flag. It is never read, so a changed file cannot break it.
 
-    It is how superctl knows that a server has the hook: the kernel tells it that the file is open. It outlives forks, and needs no
-    descriptor, which an application may close.
+    superctl sees the mapping and so knows that a server has the hook. A mapping survives forks, and needs no descriptor, which
+    an application might close.
     """
     import mmap
 
@@ -53,7 +52,7 @@ def _hold(path):
 
 
 class _Finder(object):
-    """Patches a module when it has been executed; finding and loading are left to those whose affair it is."""
+    """Patches a module after it has been executed. Other finders and loaders find and load it."""
 
     def __init__(self, patches):
         self.patches = patches

@@ -26,7 +26,7 @@ func (s Secrets) readAll() ([]string, error) {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		value, err := ReadSecret(s[name])
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: who has removed it? superctl reload makes it anew", err)
+			err = fmt.Errorf("%w: the file was removed; superctl reload creates it again", err)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("environment variable %s: %w", name, err)

@@ -61,7 +61,7 @@ func TestASecretThatCannotBeOneIsRefusedWithoutSayingIt(t *testing.T) {
 	}
 	_, err := Start(Spec{Command: []string{"/bin/true"}, Secrets: Secrets{"KEY": "/nonexistent/key"}, Dir: dir})
 	if err == nil ||
-		err.Error() != "environment variable KEY: open /nonexistent/key: no such file or directory: who has removed it? superctl reload makes it anew" {
+		err.Error() != "environment variable KEY: open /nonexistent/key: no such file or directory: the file was removed; superctl reload creates it again" {
 		t.Errorf("%v", err)
 	}
 }

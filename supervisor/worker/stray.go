@@ -55,7 +55,7 @@ func EndStrays(groups *cgroup.Tree, running []Running) error {
 }
 
 // invocationVar is what systemd sets for all that it runs for a unit (systemd.exec(5)): the daemon,
-// and ExecReload= and ExecStopPost= beside it. Workers do not have it.
+// and the commands of ExecReload= and ExecStopPost=. Workers do not have it.
 const invocationVar = "INVOCATION_ID"
 
 // strays are the members of a tree that are in no worker's group, or in that of a worker which is

@@ -158,7 +158,7 @@ def check(app: str, release: str = "", config: str = "") -> dict[str, Any]:
 def _local_bundle(bundle: str, saltenv: str) -> str:
     """Returns what superctl calls a bundle: the path of the copy of a salt:// file, or the argument.
 
-    The signature beside a bundle is copied, too.
+    The signature next to a bundle is copied, too.
     """
     if not bundle.startswith("salt://"):
         return bundle
