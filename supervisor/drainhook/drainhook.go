@@ -13,7 +13,7 @@
 package drainhook
 
 import (
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,8 +26,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-//go:embed sitecustomize.py
-var module []byte
+//go:embed sitecustomize.py superctl_requests.py
+var modules embed.FS
 
 // Variable has the path of the flag, for the module and for any program that looks at it by itself:
 // its first byte is 1 while the worker gets no new connections any more
@@ -59,10 +59,14 @@ func Install(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask and an earlier owner of the name made of it
 		return fmt.Errorf("drain hook: %w", err)
 	}
-	if err := renameio.WriteFile(
-		filepath.Join(dir, "sitecustomize.py"), module, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask(),
-	); err != nil {
-		return fmt.Errorf("drain hook: %w", err)
+	for _, name := range []string{"superctl_requests.py", "sitecustomize.py"} { // the second loads the first
+		text, err := modules.ReadFile(name)
+		if err == nil {
+			err = renameio.WriteFile(filepath.Join(dir, name), text, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask())
+		}
+		if err != nil {
+			return fmt.Errorf("drain hook: %w", err)
+		}
 	}
 	return nil
 }

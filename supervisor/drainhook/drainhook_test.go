@@ -189,9 +189,9 @@ run(); ask.drain(1); run()`,
 	}
 }
 
-func TestWhateverAnASGIAppSendsIsAsWithoutTheHookButForTheHeader(t *testing.T) {
-	t.Parallel()
-	const program = `
+// sendingApps is a program that asks applications, good and bad, for an answer: first without the
+// flag, then with it.
+const sendingApps = `
 import ask
 class Own(Exception): pass
 apps = {}
@@ -238,7 +238,10 @@ for name, f in apps.items():
         try: print(name, [list(h) if h is not None and not isinstance(h, int) else h for h in ask.ask(f)])
         except BaseException as e: print(name, type(e).__name__, e)
 `
-	p := python{program: program, files: fakeServer}
+
+func TestWhateverAnASGIAppSendsIsAsWithoutTheHookButForTheHeader(t *testing.T) {
+	t.Parallel()
+	p := python{program: sendingApps, files: fakeServer}
 	without, _, _ := p.run(t, false)
 	with, said, code := p.run(t, true)
 	if code != 0 || strings.Count(said, "superctl") > 1 {

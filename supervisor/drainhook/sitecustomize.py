@@ -83,15 +83,39 @@ class _Finder(object):
         loader.exec_module = exec_module  # of this one instance, so that the module's loader is what it would be
 
 
-def _install(drains, hold):
-    held = []
+def _counting():
+    """Returns what counts the requests of this process, or None where superctl does not ask for it."""
+    directory = os.environ.get("SUPERCTL_REQUESTS")
+    if not directory:
+        return None
+    from importlib.util import module_from_spec, spec_from_file_location
 
-    def patched(patch):
+    spec = spec_from_file_location("superctl_requests", os.path.join(os.path.dirname(__file__), "superctl_requests.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Counting(directory, os.environ.get("SUPERCTL_PROBES", "").split("\n"), _complain)
+
+
+def _install(drains, hold):
+    held, counting = [], []
+
+    def counter():
+        if not counting:
+            counting.append(None)  # where the next line fails, it is not tried again
+            counting[0] = _counting()
+        return counting[0]
+
+    def patched(drain, count):
+        """Patches a module for draining, if there is something to patch, and then for counting."""
+
         def apply(module):
             try:
-                patch(module)
-                if not held:
-                    held.append(hold())
+                if drain is not None:
+                    drain(module)
+                    if not held:
+                        held.append(hold())
+                if count is not None and counter() is not None:
+                    count(counter(), module)
             except Exception:
                 _complain("patch " + module.__name__)
 
@@ -161,8 +185,15 @@ def _install(drains, hold):
         message["headers"] = closing_headers(headers)
         return message
 
-    def around(app, server):
-        """Around a whole application, by the documented ASGI."""
+    def closing_answer(scope, message):
+        if scope["type"] == "http" and scope["http_version"].startswith("1") and drains():
+            message = closing_start(message)
+        return message
+
+    def around(app, server, gone, **counted):
+        """Around a whole application, by the documented ASGI. gone reports for the server's send whether the client has left."""
+        if counter() is not None:
+            return counter().asgi(app, gone, closing_answer, **counted)
 
         def closing(send):
             async def send_closing(message):
@@ -190,10 +221,15 @@ def _install(drains, hold):
         """It closes when the application says so."""
         load = module.Config.load
 
+        def gone(send):
+            cycle = getattr(send, "__self__", None)  # of a request, or the protocol of a WebSocket
+            transport = getattr(cycle, "transport", None)
+            return getattr(cycle, "disconnected", False) or transport is not None and transport.is_closing()
+
         def load_closing(self, *args, **kwargs):
             result = load(self, *args, **kwargs)
             try:
-                self.loaded_app = around(self.loaded_app, "uvicorn")
+                self.loaded_app = around(self.loaded_app, "uvicorn", gone)
             except Exception:
                 _complain("uvicorn")
             return result
@@ -267,7 +303,9 @@ def _install(drains, hold):
     def granian_asgi(module):
         """Its HTTP, in Rust, closes when the application says so, and takes the header out of HTTP/2."""
         callback_wrapper = module._callback_wrapper
-        module._callback_wrapper = lambda app, *args, **kwargs: callback_wrapper(around(app, "granian"), *args, **kwargs)
+        module._callback_wrapper = lambda app, *args, **kwargs: callback_wrapper(
+            around(app, "granian", lambda send: False, eager=False), *args, **kwargs
+        )
 
     def granian_wsgi(module):
         class Response(module.Response):
@@ -325,16 +363,21 @@ def _install(drains, hold):
 
     finder = _Finder(
         {
-            "gunicorn.http.wsgi": patched(gunicorn_wsgi),
-            "gunicorn.asgi.protocol": patched(gunicorn_asgi),
-            "uvicorn.config": patched(uvicorn),
-            "hypercorn.protocol.h11": patched(hypercorn),
-            "waitress.task": patched(waitress),
-            "cheroot.server": patched(cheroot),
-            "daphne.http_protocol": patched(daphne),
-            "granian.asgi": patched(granian_asgi),
-            "granian.rsgi": patched(granian_rsgi),
-            "granian.wsgi": patched(granian_wsgi),
+            "gunicorn.http.wsgi": patched(gunicorn_wsgi, lambda c, module: c.gunicorn_response(module)),
+            "gunicorn.workers.base": patched(None, lambda c, module: c.gunicorn_errors(module)),
+            "gunicorn.workers.sync": patched(None, lambda c, module: c.gunicorn_worker(module.SyncWorker, 1)),
+            "gunicorn.workers.gthread": patched(None, lambda c, module: c.gunicorn_worker(module.ThreadWorker, 0)),
+            "gunicorn.workers.base_async": patched(None, lambda c, module: c.gunicorn_worker(module.AsyncWorker, 1)),
+            "gunicorn.asgi.protocol": patched(gunicorn_asgi, lambda c, module: c.gunicorn_asgi(module)),
+            "uvicorn.config": patched(uvicorn, None),
+            "hypercorn.protocol.h11": patched(hypercorn, None),
+            "hypercorn.app_wrappers": patched(None, lambda c, module: c.hypercorn(module)),
+            "waitress.task": patched(waitress, lambda c, module: c.waitress(module)),
+            "cheroot.server": patched(cheroot, lambda c, module: c.cheroot(module)),
+            "daphne.http_protocol": patched(daphne, lambda c, module: c.daphne(module)),
+            "granian.asgi": patched(granian_asgi, None),
+            "granian.rsgi": patched(granian_rsgi, lambda c, module: c.granian_rsgi(module)),
+            "granian.wsgi": patched(granian_wsgi, lambda c, module: c.granian_wsgi(module)),
         }
     )
     sys.meta_path.insert(0, finder)

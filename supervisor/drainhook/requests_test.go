@@ -1,0 +1,205 @@
+package drainhook
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// countedServer is what the hook patches of uvicorn, and a program that asks it for answers.
+var countedServer = map[string]string{
+	"uvicorn/__init__.py": "",
+	"uvicorn/config.py": `
+class Config:
+    def load(self):
+        self.loaded_app = self.app
+`,
+	"ask.py": `
+import asyncio
+from uvicorn.config import Config
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": scope["status"], "headers": []})
+    await send({"type": "http.response.body", "body": b"x"})
+async def send(message): pass
+c = Config()
+c.app = app
+c.load()
+def ask(times=1, status=200, path="/", agent=b"curl"):
+    async def main():
+        scope = {"type": "http", "http_version": "1.1", "path": path, "headers": [(b"user-agent", agent)], "status": status}
+        for _ in range(times):
+            await c.loaded_app(scope, None, send)
+    asyncio.run(main())
+`,
+}
+
+// counted runs a program with the hook and returns the sum of the cells of its pages, and their
+// number.
+func counted(t *testing.T, program string, env ...string) (sum [512]uint64, pages int) {
+	t.Helper()
+	dir := t.TempDir()
+	p := python{program: program, files: countedServer, env: append(env, "SUPERCTL_REQUESTS="+dir)}
+	if _, said, code := p.run(t, true); code != 0 || said != "" {
+		t.Fatalf("exit code %d\n%s", code, said)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(text[:4]) != "Srq1" || len(text)%4096 != 0 {
+			t.Fatalf("%s is not a page: %d bytes, %q", path, len(text), text[:8])
+		}
+		for i := range (len(text) - 4096) / 8 {
+			sum[i%512] += binary.LittleEndian.Uint64(text[4096+8*i:])
+		}
+	}
+	return sum, len(files)
+}
+
+func TestEachProcessAndInterpreterCountsItsRequestsOnPagesOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		program string
+		started uint64
+		pages   int
+	}{
+		"no request": {"import ask", 0, 0},
+		"requests":   {"import ask; ask.ask(3)", 3, 1},
+		"a fork": {`
+import ask, os
+ask.ask(2)
+if os.fork() == 0:
+    ask.ask(3)
+    os._exit(0)
+os.wait()
+ask.ask(4)`, 9, 2},
+		"a spawned process": {`
+import ask, subprocess, sys
+ask.ask(2)
+subprocess.run([sys.executable, "-c", "import ask; ask.ask(3)"], check=True)`, 5, 2},
+		"a subinterpreter": {`
+import ask
+try:
+    import _xxsubinterpreters as interpreters
+except ImportError:
+    import _interpreters as interpreters
+ask.ask(2)
+i = interpreters.create()
+interpreters.run_string(i, "import ask; ask.ask(3)")
+interpreters.destroy(i)`, 5, 2},
+		"a process that is killed": {`
+import ask, os, signal
+if os.fork() == 0:
+    ask.ask(3)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.wait()`, 3, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sum, pages := counted(t, c.program)
+			if sum[0] != c.started || sum[2] != c.started || pages != c.pages {
+				t.Errorf("started %d, 2xx %d, on %d pages; want %d on %d", sum[0], sum[2], pages, c.started, c.pages)
+			}
+		})
+	}
+}
+
+func TestNoRequestOfAnyThreadIsCountedTwiceOrLost(t *testing.T) {
+	t.Parallel()
+	sum, pages := counted(t, `
+import ask, sys, threading
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(40)
+def run():
+    together.wait()
+    ask.ask(50)
+    together.wait()
+for _ in range(3):  # the second and third threads have the rows of the first
+    threads = [threading.Thread(target=run) for _ in range(40)]
+    for t in threads: t.start()
+    for t in threads: t.join()`)
+	const requests = 3 * 40 * 50
+	if sum[0] != requests || sum[2] != requests {
+		t.Errorf("started %d, 2xx %d, want %d", sum[0], sum[2], requests)
+	}
+	if pages != 4 { // of 1, 4, 16 and 64 rows
+		t.Errorf("%d pages", pages)
+	}
+}
+
+func TestAnswersAreCountedByTheClassOfTheirStatus(t *testing.T) {
+	t.Parallel()
+	sum, _ := counted(t, `
+import ask
+for status in (200, 204, 302, 404, 404, 500, 503, 599, 600, 999):
+    ask.ask(1, status)`)
+	for i, want := range map[int]uint64{0: 10, 1: 0, 2: 2, 3: 1, 4: 2, 5: 3, 6: 2, 7: 0} {
+		if sum[i] != want {
+			t.Errorf("cell %d: %d, want %d", i, sum[i], want)
+		}
+	}
+}
+
+func TestTheHealthChecksOfSuperctlAreNotCounted(t *testing.T) {
+	t.Parallel()
+	sum, _ := counted(t, `
+import ask
+ask.ask(1, path="/healthz/", agent=b"superctl/health")
+ask.ask(2, path="/healthz/")
+ask.ask(3, path="/other/", agent=b"superctl/health")`, "SUPERCTL_PROBES=/healthz/\n/ready/")
+	if sum[0] != 5 {
+		t.Errorf("started %d, want 5: those of others, and on other paths", sum[0])
+	}
+}
+
+// The middle of a cell is at most 5 % from every duration in it, from 100 µs to 5 minutes.
+func TestADurationIsKnownToFivePercent(t *testing.T) {
+	t.Parallel()
+	out, said, code := python{files: countedServer, env: []string{"SUPERCTL_REQUESTS=" + t.TempDir()}, program: `
+import ask, gc
+counting = next(o for o in gc.get_objects() if type(o).__name__ == "Counting")
+of = type(counting).asgi.__globals__
+ns = 100_000
+while ns < 300e9:
+    row = [0] * 512
+    of["now"] = lambda: ns
+    of["ended"](row, 200, 0)
+    cell = row.index(1, 16) - 16
+    octave = max(cell // 16 - 1, 0)
+    low = (cell - 16 * octave) << octave
+    middle = (low + (1 << octave) / 2) * 4096
+    if not 0.95 < middle / ns < 1.05: print(ns, cell, middle)
+    ns = int(ns * 1.001)
+print("done")`}.run(t, true)
+	if out != "done\n" || code != 0 {
+		t.Errorf("exit code %d\n%s%s", code, out, said)
+	}
+}
+
+func TestWhateverAnASGIAppSendsIsTheSameWhenItsRequestsAreCounted(t *testing.T) {
+	t.Parallel()
+	plain := python{program: sendingApps, files: fakeServer}
+	counting := plain
+	counting.env = []string{"SUPERCTL_REQUESTS=" + t.TempDir()}
+	without, _, _ := plain.run(t, true)
+	with, said, code := counting.run(t, true)
+	if with != without || code != 0 || strings.Count(said, "superctl") > 1 {
+		t.Errorf("exit code %d\n%s\nwithout:\n%s\nwith:\n%s", code, said, without, with)
+	}
+}
+
+func TestAPageThatCannotBeMadeIsReportedOnceAndTheAppRuns(t *testing.T) {
+	t.Parallel()
+	p := python{program: "import ask; ask.ask(3); print('runs')", files: countedServer, env: []string{"SUPERCTL_REQUESTS=/nonexistent"}}
+	out, said, code := p.run(t, true)
+	if out != "runs\n" || code != 0 || strings.Count(said, "superctl: ") != 1 || !strings.Contains(said, "count requests") {
+		t.Errorf("exit code %d\n%s%s", code, out, said)
+	}
+}

@@ -1,0 +1,513 @@
+"""superctl's counting of requests: what every user of this worker got, in files that superctl reads (docs/requests.md).
+
+sitecustomize loads it when a server is patched and SUPERCTL_REQUESTS names a directory. Each process has pages of its own there, mapped
+into memory: nothing is lost when the process is killed, nothing blocks, and no two threads write to the same place.
+"""
+
+import errno
+import mmap
+import os
+from _thread import _local, allocate_lock  # bound now: gevent replaces them, and would give each greenlet a row
+from time import perf_counter_ns as now  # CLOCK_MONOTONIC
+
+MAGIC = 0x31717253  # "Srq1"
+PAGE = 4096  # bytes of the head, and of each row
+CELLS = PAGE // 8
+
+# The cells of a row. 1 to 5 are the answers by the class of their status.
+STARTED, BROKEN, ABORTED, DURATIONS = 0, 6, 7, 16
+LONGEST = 399  # the last cell of the durations, from DURATIONS on
+
+PROBER = "superctl/health"  # the User-Agent of superctl's health checks, which are not counted
+
+
+class Pages(object):
+    """The pages of this process, and a row for each thread."""
+
+    def __init__(self, directory, complain):
+        self.directory = directory
+        self.complain = complain
+        self.kept = []  # mappings are never closed: Python would also close their descriptors, whose numbers may be the application's by then
+        self.reset()
+        os.register_at_fork(after_in_child=self.reset)
+
+    def reset(self):
+        """Begins anew, in a child of a fork as well: it opens pages of its own when it serves a request."""
+        self.local = _local()
+        self.lock = allocate_lock()  # a new one: the parent's may be held by a thread that the child does not have
+        self.free = []  # rows that no thread has
+        self.rows = 1  # of the next page
+
+    def row(self):
+        """The row of the calling thread. Nobody else writes to it, so that += needs no lock, with the GIL or without."""
+        try:
+            return self.local.row
+        except AttributeError:
+            return self.take()
+
+    def take(self):
+        """Gives the calling thread a row. Where none can be had, what it counts goes nowhere, and the application runs on."""
+        row = None
+        try:
+            with self.lock:
+                if not self.free:
+                    self.free = self.open(self.rows)
+                    self.rows = min(4 * self.rows, 255)
+                row = self.free.pop()
+            self.local.back = _Back(self, row)
+        except Exception:
+            self.complain("count requests")
+        if row is None:
+            row = memoryview(bytearray(PAGE)).cast("Q")
+        self.local.row = row
+        return row
+
+    def open(self, rows):
+        """Makes a page file, whole: a write to a hole of a full file system would end the process by SIGBUS."""
+        path = os.path.join(self.directory, "%d-%d" % (os.getpid(), now()))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, PAGE * (1 + rows))
+            memory = mmap.mmap(fd, PAGE * (1 + rows))
+            with open("/proc/self/stat", "rb") as stat:
+                start = int(stat.read().rpartition(b")")[2].split()[19])
+        except Exception:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(fd)
+        self.kept.append(memory)
+        cells = memoryview(memory).cast("Q")
+        cells[1], cells[2], cells[3] = os.getpid(), start, rows
+        cells[0] = MAGIC  # last: a reader ignores a page without it
+        return [cells[CELLS * n : CELLS * (n + 1)] for n in range(1, rows + 1)]
+
+
+class _Back(object):
+    """Gives a row back when its thread has ended."""
+
+    def __init__(self, pages, row):
+        self.free, self.row = pages.free, row
+
+    def __del__(self):
+        self.free.append(self.row)
+
+
+def ended(row, status, began):
+    """Counts an answer that ended with its status, and how long the request took."""
+    kind = status // 100
+    if not 0 < kind < 6:
+        row[BROKEN] += 1
+        return
+    row[kind] += 1
+    units = (now() - began) >> 12  # 4.096 us
+    octave = units.bit_length() - 5
+    cell = units if octave < 0 else (octave << 4) + (units >> octave)  # linear, then 16 cells an octave
+    row[DURATIONS + (cell if cell < LONGEST else LONGEST)] += 1
+
+
+_PROBE = object()  # a request that is not counted, or not any more
+_LEFT = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)  # how a write fails when the client has left
+
+
+def _status(line):
+    """Returns the number of a status line such as "404 Not Found", or 0."""
+    try:
+        return int(line[:3])
+    except (TypeError, ValueError):
+        return 0
+
+
+class Counting(object):
+    """Counts the requests of each server at the place that its patch names."""
+
+    def __init__(self, directory, probes, complain):
+        pages = Pages(directory, complain)
+        self.row = pages.row
+        self.probes = frozenset(probes)
+
+    def probe(self, scope):
+        """Reports whether a request is a health check of superctl's. Few requests are for that path, so the headers are rarely looked at."""
+        if scope.get("path") not in self.probes:
+            return False
+        return any(bytes(name).lower() == b"user-agent" and bytes(value) == PROBER.encode() for name, value in scope["headers"])
+
+    def asgi(self, app, gone, closing=None, eager=True):
+        """Around an ASGI application: from the server's call until it has taken the last message of the answer.
+
+        gone reports, for the server's send, whether the client has left. closing is what the drain hook makes of the message that
+        starts an answer. A server that is not eager sends the head with the first part of the body, and answers 500 if none comes.
+        """
+        row_of = self.row
+
+        async def application(scope, receive, send, *rest):
+            kind = scope["type"]
+            if kind != "http" and kind != "websocket":
+                return await app(scope, receive, send, *rest)
+            row = row_of() if not self.probe(scope) else bytearray(CELLS)
+            began = now()
+            row[STARTED] += 1
+            status = 0  # of the answer that is being sent; -1: it has ended
+            left = False  # the client had, when the server was given the newest part of the body
+            sent = eager  # something of the answer
+
+            async def last(message):
+                nonlocal left, status
+                answered, status = status, -1
+                if message.get("body"):
+                    left = gone(send)
+                try:
+                    result = await send(message)
+                except BaseException:
+                    row[ABORTED if left else BROKEN] += 1
+                    raise
+                if left:
+                    row[ABORTED] += 1
+                else:
+                    ended(row, answered, began)
+                return result
+
+            def counting(message):
+                nonlocal left, sent, status
+                try:
+                    name = message["type"]
+                    if name == "http.response.start":
+                        if not status:
+                            status = int(message["status"])
+                        if closing is not None:
+                            message = closing(scope, message)
+                    elif name == "http.response.body" or name == "http.response.pathsend" or name == "websocket.http.response.body":
+                        if status > 0 and not message.get("more_body", False):
+                            return last(message)
+                        left, sent = gone(send), True
+                    elif kind == "websocket" and not status:
+                        if name == "websocket.accept":
+                            status = 101
+                            return last(message)
+                        if name == "websocket.close":
+                            status = 403
+                            return last(message)
+                        if name == "websocket.http.response.start":
+                            status = int(message["status"])
+                except Exception:
+                    pass  # what cannot be read in a message is the server's to refuse
+                return send(message)
+
+            def returned(unanswered):
+                """Counts a request whose answer has not ended. unanswered is the status that the server answers by itself."""
+                if status < 0:
+                    return
+                if gone(send):
+                    row[ABORTED] += 1
+                elif status and sent:
+                    row[BROKEN] += 1
+                else:
+                    ended(row, unanswered, began)
+
+            try:
+                result = await app(scope, receive, counting, *rest)
+            except Exception:
+                returned(500)
+                raise
+            except BaseException:  # the server cancels it
+                returned(0)
+                raise
+            returned(500)
+            return result
+
+        return application
+
+    def gunicorn_response(self, module):
+        """The status is known where the head is made. The request carries it: greenlets share a thread."""
+        default_headers = module.Response.default_headers
+
+        def noting(response):
+            response.req.superctl_status = response.status_code
+            return default_headers(response)
+
+        module.Response.default_headers = noting
+
+    def gunicorn_worker(self, worker, at):
+        """From the parsed head until the last byte is in the socket's buffer and close() of the body has returned.
+
+        at is the request's place among the arguments of handle_request.
+        """
+        handle_request = worker.handle_request
+        row_of, probes = self.row, self.probes
+
+        def counting(self, *args):
+            req = args[at]
+            if req.path in probes and ("USER-AGENT", PROBER) in req.headers:
+                req.superctl = _PROBE
+                return handle_request(self, *args)
+            began, row = now(), row_of()
+            row[STARTED] += 1
+            try:
+                result = handle_request(self, *args)
+            except OSError as error:
+                row[ABORTED if error.errno in _LEFT else BROKEN] += 1  # gunicorn closes the connection without an answer
+                raise
+            except StopIteration as stop:
+                if stop.__context__ is not None:  # the application has failed after the head
+                    row[BROKEN] += 1
+                else:
+                    ended(row, getattr(req, "superctl_status", None) or 0, began)
+                raise
+            except BaseException:
+                req.superctl = (row, began)  # handle_error answers it
+                raise
+            ended(row, getattr(req, "superctl_status", 101) or 0, began)  # without a head: the application has taken the connection over
+            return result
+
+        worker.handle_request = counting
+
+    def gunicorn_errors(self, module):
+        """What gunicorn answers by itself: a head that it cannot parse, an application that fails before its answer."""
+        handle_error, write_error = module.Worker.handle_error, module.util.write_error
+        row_of = self.row
+        pending = {}  # by the client's socket
+
+        def counting(self, req, client, *args):
+            request = getattr(req, "superctl", None)
+            if request is None:  # it has never come to handle_request
+                request = (row_of(), now())
+                request[0][STARTED] += 1
+            if request is not _PROBE:
+                pending[client] = request
+            try:
+                return handle_error(self, req, client, *args)
+            finally:
+                if pending.pop(client, None) is not None:
+                    request[0][ABORTED] += 1
+
+        def answered(sock, status, *args):
+            result = write_error(sock, status, *args)
+            request = pending.pop(sock, None)
+            if request is not None:
+                ended(request[0], status, request[1])
+            return result
+
+        module.Worker.handle_error = counting
+        module.util.write_error = answered
+
+    def gunicorn_asgi(self, module):
+        init = module.ASGIProtocol.__init__
+        asgi = self.asgi
+
+        def counting(self, *args, **kwargs):
+            init(self, *args, **kwargs)
+            self.app = asgi(self.app, lambda send: self._closed or self.transport.is_closing())
+
+        module.ASGIProtocol.__init__ = counting
+
+    def hypercorn(self, module):
+        """Both wrappers send the messages of ASGI."""
+
+        def gone(send):
+            return send.__self__.closed
+
+        for wrapper in module.ASGIWrapper, module.WSGIWrapper:
+            wrapper.__call__ = self._method(wrapper.__call__, gone)
+
+    def _method(self, call, gone):
+        """A method that is an ASGI application."""
+        asgi = self.asgi
+
+        def counting(self, *args):
+            return asgi(lambda *args: call(self, *args), gone)(*args)
+
+        return counting
+
+    def waitress(self, module):
+        """From the parsed request until its answer is in waitress's buffers."""
+        service, finish = module.Task.service, module.Task.finish
+        row_of, probes = self.row, self.probes
+
+        def counting(self):
+            if getattr(self.request, "path", None) in probes and self.request.headers.get("USER_AGENT") == PROBER:
+                return service(self)
+            channel = self.channel
+            request = channel.__dict__.pop("superctl", None)  # what failed before its answer; this is the task that says so
+            if request is None:
+                request = (row_of(), now())
+                request[0][STARTED] += 1
+            row, began = request
+            self.superctl_finished = False
+            try:
+                result = service(self)
+            except Exception:
+                if not channel.connected:
+                    row[ABORTED] += 1
+                elif self.wrote_header:
+                    row[BROKEN] += 1
+                else:
+                    channel.superctl = request
+                raise
+            if self.superctl_finished:
+                ended(row, _status(self.status), began)
+            else:  # waitress has ignored an OSError
+                row[BROKEN if channel.connected else ABORTED] += 1
+            return result
+
+        def finished(self):
+            finish(self)
+            self.superctl_finished = True
+
+        module.Task.service, module.Task.finish = counting, finished
+
+    def cheroot(self, module):
+        """From the parsed head until the answer is in the socket's buffer."""
+        respond, simple_response = module.HTTPRequest.respond, module.HTTPRequest.simple_response
+        row_of, probes = self.row, self.probes
+        left = module.errors.socket_errors_to_ignore
+
+        def counting(self):
+            if bytes(self.path or b"").decode("latin-1") in probes and self.inheaders.get(b"User-Agent") == PROBER.encode():
+                self.superctl = _PROBE
+                return respond(self)
+            row, began = self.superctl = (row_of(), now())
+            row[STARTED] += 1
+            try:
+                result = respond(self)
+            except BaseException as error:
+                gone = isinstance(error, OSError) and error.args and error.args[0] in left
+                if (gone or self.sent_headers) and self.superctl is not _PROBE:
+                    row[ABORTED if gone else BROKEN] += 1
+                    self.superctl = _PROBE
+                raise
+            if self.superctl is not _PROBE:  # simple_response has not counted it
+                ended(row, _status(self.status), began)
+            return result
+
+        def answered(self, status, *args):
+            request = self.__dict__.get("superctl")
+            if request is None:  # a head that cannot be parsed
+                request = (row_of(), now())
+                request[0][STARTED] += 1
+            if request is not _PROBE:
+                ended(request[0], _status(status), request[1])
+            self.superctl = _PROBE
+            return simple_response(self, status, *args)
+
+        module.HTTPRequest.respond, module.HTTPRequest.simple_response = counting, answered
+
+    def daphne(self, module):
+        """From the parsed request until Twisted has its last byte. WebSockets are not counted."""
+        process, finish, lost = (getattr(module.WebRequest, name) for name in ("process", "finish", "connectionLost"))
+        row_of, probes = self.row, self.probes
+
+        def counting(self):
+            headers = self.requestHeaders
+            probe = self.path.decode("latin-1") in probes and headers.getRawHeaders(b"user-agent") == [PROBER.encode()]
+            if not probe and not headers.hasHeader(b"upgrade"):
+                self.superctl = row, _ = row_of(), now()
+                row[STARTED] += 1
+            return process(self)
+
+        def finished(self):
+            finish(self)
+            request = self.__dict__.pop("superctl", None)
+            if request is not None:
+                ended(request[0], self.code, request[1])
+
+        def aborted(self, *args):
+            request = self.__dict__.pop("superctl", None)
+            if request is not None:
+                request[0][ABORTED] += 1
+            return lost(self, *args)
+
+        module.WebRequest.process, module.WebRequest.finish, module.WebRequest.connectionLost = counting, finished, aborted
+
+    def granian_wsgi(self, module):
+        """From granian's call until the body has been given to it. It does not tell whether the client has left."""
+        callback_wrapper = module._callback_wrapper
+        row_of, probes = self.row, self.probes
+
+        def parts(body, status, began):
+            try:
+                for part in body:
+                    yield part
+            except Exception:
+                row_of()[BROKEN] += 1
+                raise
+            except GeneratorExit:
+                row_of()[ABORTED] += 1
+                raise
+            else:
+                ended(row_of(), status, began)
+            finally:
+                if hasattr(body, "close"):
+                    body.close()
+
+        def around(app):
+            def application(environ, start_response):
+                if environ["PATH_INFO"] in probes and environ.get("HTTP_USER_AGENT") == PROBER:
+                    return app(environ, start_response)
+                began, row = now(), row_of()
+                row[STARTED] += 1
+                try:
+                    body = app(environ, start_response)
+                except BaseException:
+                    ended(row, 500, began)
+                    raise
+                if not isinstance(body, list):
+                    return parts(body, start_response.status, began)
+                ended(row, start_response.status, began)
+                return body
+
+            return application
+
+        module._callback_wrapper = lambda app, *args, **kwargs: callback_wrapper(around(app), *args, **kwargs)
+
+    def granian_rsgi(self, module):
+        """From granian's call until the application returns."""
+        callback_wrapper = module._callback_wrapper
+        row_of, probes = self.row, self.probes
+
+        class Protocol(object):
+            """Notes the status of the answer."""
+
+            __slots__ = ("inner", "status")
+
+            def __init__(self, inner):
+                self.inner, self.status = inner, 0
+
+            def __call__(self, *args):
+                return self.inner(*args)
+
+            def __aiter__(self):
+                return self.inner.__aiter__()
+
+            def __getattr__(self, name):
+                attribute = getattr(self.inner, name)
+                if not name.startswith("response_"):
+                    return attribute
+
+                def respond(status, *args, **kwargs):
+                    self.status = status
+                    return attribute(status, *args, **kwargs)
+
+                return respond
+
+        def around(app):
+            async def application(scope, protocol):
+                probe = scope.path in probes and scope.headers.get("user-agent") == PROBER
+                if probe or scope.proto != "http":
+                    return await app(scope, protocol)
+                began, row = now(), row_of()
+                row[STARTED] += 1
+                protocol = Protocol(protocol)
+                try:
+                    result = await app(scope, protocol)
+                except BaseException:
+                    if protocol.status:
+                        row[BROKEN] += 1
+                    else:
+                        ended(row, 500, began)
+                    raise
+                ended(row, protocol.status or 500, began)
+                return result
+
+            return application
+
+        module._callback_wrapper = lambda app, *args, **kwargs: callback_wrapper(around(app), *args, **kwargs)
