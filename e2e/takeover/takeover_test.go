@@ -10,6 +10,8 @@ func TestARunningServerIsReplacedWithoutLoss(t *testing.T) {
 	for name, o := range map[string]old{
 		"gunicorn sync":    gunicorn(""),
 		"gunicorn gthread": gunicorn("--threads 4"),
+		"gunicorn asgi":    {"gunicorn --workers 2 --worker-class asgi --bind ADDRESS shop.asgi:application", true},
+		"uwsgi":            {"uwsgi --master --need-app --processes 2 --listen 100 --http-socket ADDRESS --module shop.wsgi", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, o)
