@@ -1,7 +1,8 @@
 // Package drainhook is what superctl adds to Python web servers so that a worker which is about to
 // be replaced gets rid of its persistent connections without closing one under a client: a module
 // that Python loads when it starts, and for each worker a flag, one byte in a file, by which the
-// module knows that the worker gets no new connections any more.
+// module knows that the worker gets no new connections any more. The same module counts what the
+// users of the worker get, in files that superctl reads, where it is asked to (superctl_requests.py).
 //
 // A flag is in the file system, and not a pipe or a signal, because it must reach all processes,
 // threads and interpreters of a worker that there are or will be, cost little where it is looked
