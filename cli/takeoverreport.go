@@ -15,6 +15,7 @@ import (
 	"superctl/cli/terminal"
 	"superctl/setup"
 	"superctl/takeover"
+	"superctl/takeover/oldserver"
 )
 
 // takeoverOutcome is what `takeover --json` prints.
@@ -28,7 +29,8 @@ type takeoverOutcome struct {
 	Done      bool         `json:"done"`    // the app serves, and the old server has ended
 	Setup     *initOutcome `json:"setup,omitempty"`
 	Switch    *api.Outcome `json:"switch,omitempty"`
-	Stopped   string       `json:"stopped,omitempty"` // how the old server was stopped
+	Stop      string       `json:"stop,omitempty"` // how the old server is stopped
+	Warnings  []string     `json:"warnings"`
 	Error     string       `json:"error,omitempty"`
 }
 
@@ -128,6 +130,7 @@ func (t *takeOver) outcome(out *takeover.Outcome, err error) *takeoverOutcome {
 	o := &takeoverOutcome{App: t.app, Manager: t.manager.String(), Addresses: t.addresses, Release: t.release}
 	if t.server != nil {
 		o.Server = t.server.String()
+		o.Stop, o.Warnings = oldserver.Describe(t.server)
 	}
 	if t.plan != nil {
 		o.Setup = outcomeOfInit(t.dir, t.found, t.plan)
@@ -135,7 +138,7 @@ func (t *takeOver) outcome(out *takeover.Outcome, err error) *takeoverOutcome {
 		o.Setup.Imported = t.from.Lines
 	}
 	if out != nil {
-		o.Changed, o.Switch, o.Stopped, o.Done = out.Changed, out.Switch, out.Stopped, err == nil
+		o.Changed, o.Switch, o.Done = out.Changed, out.Switch, err == nil
 	}
 	if err != nil {
 		o.Error = err.Error()
@@ -163,10 +166,14 @@ func (pr printer) takeoverPlan(t *takeOver) {
 	}
 	fmt.Fprintf(pr.stdout, "\n%s of the server:\n", p.Bold("Takeover"))
 	unit := "superctl@" + t.app
+	method, warnings := oldserver.Describe(t.server)
+	for _, w := range warnings {
+		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
+	}
 	steps := []string{
 		"start " + unit + " next to it; it keeps all connections",
 		"switch to " + t.release + ": it is proved first, then gets all new connections",
-		"stop " + t.server.String() + " when its last connection is answered",
+		"stop the old server when its accept queue is empty: " + method,
 	}
 	if t.manager.Unit != "" {
 		steps = append(steps, "disable "+t.manager.Unit+" (its file stays), and enable "+unit)

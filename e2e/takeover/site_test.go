@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -58,19 +59,45 @@ WantedBy=multi-user.target
 
 // old is the server before a takeover.
 type old struct {
-	command string // ADDRESS stands for where it listens
+	command string // ADDRESS, HOST and PORT stand for where it listens
 	notify  bool   // it reports READY=1
+	listen  listen
+	units   string // further text of the unit
 }
 
+// listen is where the old server listens.
+type listen int
+
+const (
+	onIPv4 listen = iota
+	onBoth        // [::], for IPv6 and IPv4
+	onUnix        // in a directory that the unit makes, behind nginx
+	bySocketUnit
+)
+
 func gunicorn(options string) old {
-	return old{"gunicorn --workers 2 --backlog 2048 --graceful-timeout 15 " + options + " --bind ADDRESS shop.wsgi", true}
+	return old{command: "gunicorn --workers 2 --graceful-timeout 15 " + options + " --bind ADDRESS shop.wsgi", notify: true}
+}
+
+func (o old) on(l listen) old {
+	o.listen = l
+	if l == bySocketUnit {
+		o.command = strings.ReplaceAll(o.command, " --bind ADDRESS", "")
+	}
+	return o
 }
 
 // site is a machine on which a server of another kind serves release r1 of the shop.
-type site struct{ *systemd.Site }
+type site struct {
+	*systemd.Site
+	config string // the address as superctl's config has it
+	target string // of superctl takeover
+}
+
+const socketPath = "/run/shopsock/web.sock"
 
 // newSite boots a machine on which the old server serves.
-func newSite(t *testing.T, o old) *site {
+func newSite(t *testing.T, o old, binds ...systemd.Bind) *site {
 	t.Helper()
 	if why := systemd.Unavailable(); why != "" {
 		t.Skip(why)
@@ -78,7 +105,20 @@ func newSite(t *testing.T, o old) *site {
 	t.Parallel()
 	faulty, err := faultyBinary()
 	must(t, err)
-	s := &site{systemd.NewSite(t, run, systemd.Options{Units: []systemd.Bind{{From: faulty, To: faultyPath}}}, "r1")}
+	address := systemd.FreeAddress(t)
+	s := &site{config: address, target: "shop.service"}
+	_, port, _ := strings.Cut(address, ":")
+	switch o.listen {
+	case onIPv4, bySocketUnit:
+	case onBoth:
+		s.config = "[::]:" + port
+	case onUnix:
+		s.config = "unix:" + socketPath
+	}
+	s.Site = systemd.NewSite(t, run, systemd.Options{
+		Address: s.config, Units: append(binds, systemd.Bind{From: faulty, To: faultyPath}),
+	}, "r1")
+	s.Address = address
 	s.Run("chown", "-R", "shop:", "/srv/shop/releases").Want(0)
 	s.Run("ln", "-s", "/srv/shop/releases/r1", "/srv/shop/current").Want(0)
 	s.startOld(t, o)
@@ -92,11 +132,44 @@ func (s *site) startOld(t *testing.T, o old) {
 	if o.notify {
 		kind = "notify"
 	}
-	text := strings.NewReplacer("TYPE", kind, "COMMAND", strings.ReplaceAll(o.command, "ADDRESS", s.Address)).Replace(oldUnit)
-	s.Run("sh", "-c", "cat >/etc/systemd/system/shop.service <<'END'\n"+text+"END").Want(0)
+	i := strings.LastIndexByte(s.config, ':')
+	command := strings.NewReplacer("ADDRESS", s.config, "HOST", strings.Trim(s.config[:i], "[]"), "PORT", s.config[i+1:],
+		"PATH", strings.TrimPrefix(s.config, "unix:")).Replace(o.command)
+	s.write("/etc/systemd/system/shop.service", strings.NewReplacer("TYPE", kind, "COMMAND", command).Replace(oldUnit))
+	start := "shop.service"
+	switch o.listen {
+	case onIPv4, onBoth:
+	case bySocketUnit:
+		s.write("/etc/systemd/system/shop.socket", "[Socket]\nListenStream="+s.config+"\n[Install]\nWantedBy=sockets.target\n")
+		start = "shop.socket"
+	case onUnix:
+		s.startNginx()
+	}
 	s.Run("systemctl", "daemon-reload").Want(0)
-	s.Run("systemctl", "enable", "--now", "shop").Want(0)
+	s.Run("systemctl", "enable", "--now", start).Want(0)
 	systemd.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
+}
+
+// startNginx has nginx pass requests on to the unix socket, over connections that it keeps.
+func (s *site) startNginx() {
+	s.write("/etc/nginx/conf.d/shop.conf", `upstream shop { server unix:`+socketPath+`; keepalive 8; }
+server {
+    listen `+s.Address+`;
+    location / {
+        proxy_pass http://shop;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;
+        proxy_next_upstream off;
+    }
+}
+`)
+	s.Run("mkdir", "-p", "/var/lib/nginx", "/var/log/nginx").Want(0)
+	s.Run("systemctl", "restart", "nginx").Want(0)
+}
+
+func (s *site) write(path, text string) {
+	s.Run("sh", "-c", "cat >"+path+" <<'END'\n"+text+"END").Want(0)
 }
 
 // generation returns the generation of superctl that answers a request; 0 is the old server, and -1
@@ -166,7 +239,7 @@ func (s *site) lossless(t *testing.T, loads []*load.Run) (requests int) {
 
 // takeover runs superctl takeover.
 func (s *site) takeover(args ...string) systemd.Result {
-	return s.Run(append([]string{"superctl", "takeover", "shop.service"}, args...)...)
+	return s.Run(append([]string{"superctl", "takeover", s.target}, args...)...)
 }
 
 // faultyPath is a superctl that dies where it is told to.
@@ -180,7 +253,7 @@ var faultyBinary = sync.OnceValues(func() (string, error) {
 
 // takeoverWith runs superctl takeover --apply with faults at these points.
 func (s *site) takeoverWith(faults string) systemd.Result {
-	return s.Run("env", "SUPERCTL_TAKEOVER_FAULT="+faults, faultyPath, "takeover", "shop.service", "--apply")
+	return s.Run("env", "SUPERCTL_TAKEOVER_FAULT="+faults, faultyPath, "takeover", s.target, "--apply")
 }
 
 // unit returns a property of a unit.
@@ -209,4 +282,56 @@ func (s *site) wantTakenOver(t *testing.T) {
 	if left := s.Run("ls", "/run/superctl-takeover").Stdout; left != "" {
 		t.Errorf("left over: %s", left)
 	}
+}
+
+// supervisorConfig runs the old server under supervisord, as its documents show.
+const supervisorConfig = `[supervisord]
+nodaemon=true
+user=root
+[unix_http_server]
+file=/run/supervisor.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix:///run/supervisor.sock
+[program:shop]
+command=/srv/shop/current/venv/bin/gunicorn --workers 2 --graceful-timeout 15 --bind ADDRESS shop.wsgi
+directory=/srv/shop/current
+user=shop
+autostart=true
+autorestart=true
+stopwaitsecs=30
+stdout_logfile=NONE
+stderr_logfile=NONE
+`
+
+// installSupervisor returns the directory of supervisord's virtualenv.
+func installSupervisor() (string, error) {
+	deps := exec.Command(filepath.Join("..", "..", "scripts", "deps"), "--no-apt", "--supervisor")
+	deps.Stderr = os.Stderr
+	out, err := deps.Output()
+	return strings.TrimSpace(string(out)), err
+}
+
+// supervised has supervisord run gunicorn instead of the unit.
+func (s *site) supervised(t *testing.T, virtualenv string) {
+	t.Helper()
+	s.Run("systemctl", "disable", "--now", "shop").Want(0)
+	s.write("/etc/supervisord.conf", strings.ReplaceAll(supervisorConfig, "ADDRESS", s.config))
+	s.write("/etc/systemd/system/supervisor.service", "[Service]\nExecStart="+virtualenv+"/bin/supervisord -c "+
+		"/etc/supervisord.conf\n[Install]\nWantedBy=multi-user.target\n")
+	s.Run("systemctl", "daemon-reload").Want(0)
+	s.Run("systemctl", "start", "supervisor").Want(0)
+	systemd.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
+	s.target = "shop"
+}
+
+// byHand starts gunicorn as a daemon instead of the unit.
+func (s *site) byHand(t *testing.T) {
+	t.Helper()
+	s.Run("systemctl", "disable", "--now", "shop").Want(0)
+	s.Run("runuser", "-u", "shop", "--", "env", "-C", "/srv/shop/current", "venv/bin/gunicorn", "--daemon", "--workers=2",
+		"--graceful-timeout=15", "--pid=/tmp/shop.pid", "--bind="+s.config, "shop.wsgi").Want(0)
+	systemd.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
+	s.target = strings.TrimSpace(s.Run("cat", "/tmp/shop.pid").Want(0).Stdout)
 }

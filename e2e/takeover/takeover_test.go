@@ -4,20 +4,34 @@ import (
 	"testing"
 
 	"superctl/e2e/apps"
+	"superctl/e2e/systemd"
 )
 
+// kinds are the servers that are taken over, and where they listen.
+func kinds() map[string]old {
+	uwsgi := old{command: "uwsgi --http-socket ADDRESS --master --processes 2 --need-app --module shop.wsgi " +
+		"--add-header 'Connection: close' --disable-logging"}
+	uvicorn := old{command: "uvicorn --host HOST --port PORT shop.asgi:application"}
+	return map[string]old{
+		"gunicorn sync":                     gunicorn(""),
+		"gunicorn sync by a socket unit":    gunicorn("").on(bySocketUnit),
+		"gunicorn sync on a unix socket":    gunicorn("").on(onUnix),
+		"gunicorn gthread on both families": gunicorn("--threads 4").on(onBoth),
+		"gunicorn gthread on a unix socket": gunicorn("--threads 4").on(onUnix),
+		"uwsgi":                             uwsgi,
+		"uvicorn":                           uvicorn,
+		"uvicorn with two workers":          {command: uvicorn.command + " --workers 2"},
+		"uvicorn on a unix socket":          old{command: "uvicorn --uds PATH shop.asgi:application"}.on(onUnix),
+	}
+}
+
 func TestARunningServerIsReplacedWithoutLoss(t *testing.T) {
-	for name, o := range map[string]old{
-		"gunicorn sync":    gunicorn(""),
-		"gunicorn gthread": gunicorn("--threads 4"),
-		"gunicorn asgi":    {"gunicorn --workers 2 --worker-class asgi --bind ADDRESS shop.asgi:application", true},
-		"uwsgi":            {"uwsgi --master --need-app --processes 2 --listen 100 --http-socket ADDRESS --module shop.wsgi", true},
-	} {
+	for name, o := range kinds() {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, o)
 			s.takeover().Want(0).Says("Nothing was changed")
 			requests := s.load(t)
-			s.takeover("--apply").Want(0).Says("is live on " + s.Address)
+			s.takeover("--apply").Want(0).Says("is live on " + s.config)
 			t.Logf("%d requests", s.lossless(t, requests))
 			s.wantTakenOver(t)
 			s.takeover("--apply").Want(0).Says("nothing to do")
@@ -83,4 +97,22 @@ func TestADaemonThatIsKilledDuringATakeoverLosesNothing(t *testing.T) {
 	s.takeoverWith("daemon after start,daemon at boot,daemon at prove,daemon at cutover,daemon before stop,daemon after stop").Want(0)
 	t.Logf("%d requests", s.lossless(t, requests))
 	s.wantTakenOver(t)
+}
+
+func TestAServerWithoutAUnitIsTakenOver(t *testing.T) {
+	virtualenv, err := installSupervisor()
+	must(t, err)
+	for name, start := range map[string]func(*site, *testing.T){
+		"of supervisord":  func(s *site, t *testing.T) { s.supervised(t, virtualenv) },
+		"started by hand": (*site).byHand,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, gunicorn(""), systemd.Bind{From: virtualenv, To: virtualenv})
+			start(s, t)
+			requests := s.load(t)
+			s.takeover("--name", "shop", "--apply").Want(0).Says("is live on " + s.config)
+			t.Logf("%d requests", s.lossless(t, requests))
+			s.wantTakenOver(t)
+		})
+	}
 }
