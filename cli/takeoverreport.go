@@ -109,7 +109,10 @@ func (t *takeOver) concludeTakeover(ctx context.Context) error {
 // takeoverFailed returns the error of a takeover, with its next step.
 func (t *takeOver) takeoverFailed(err error) error {
 	var failed *takeover.FailedError
+	var nothing *takeover.NothingError
 	switch {
+	case errors.As(err, &nothing):
+		return fmt.Errorf("takeover: %w", err)
 	case errors.As(err, &failed) && failed.Switch != nil:
 		terminal.FailureLog(t.stderr, failed.Switch)
 		return fmt.Errorf("takeover: %s was refused: %w\n%s serves as before", t.release, failed.Err, t.serverText())

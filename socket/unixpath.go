@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -165,19 +166,30 @@ func findOccupant(path string) (*occupant, error) {
 	}
 	file := st.Sys().(*syscall.Stat_t)
 	who := &occupant{file: st, uid: file.Uid}
-	dev := unix.Major(file.Dev)<<20 | unix.Minor(file.Dev)
-	list, _ := unixSockets(tcpListen)
-	for _, l := range list {
-		if l.name == path || l.file == uint32(file.Ino) && l.dev == dev {
-			who.cookie = l.cookie
-			who.holders = append(who.holders, holders(map[uint32]bool{l.inode: true})[l.inode]...)
-			return who, nil
-		}
+	if l, found := listenerBehind(path, file); found {
+		who.cookie = l.cookie
+		who.holders = append(who.holders, holders(map[uint32]bool{l.inode: true})[l.inode]...)
+		return who, nil
 	}
 	if answers(path) {
 		return who, nil
 	}
 	return nil, nil // no listener, and no error
+}
+
+// listenerBehind returns the listener of a socket's file. The file identifies it. Its name does not:
+// a process in another mount namespace may have bound the same one. But on an overlay file system
+// stat shows another file than sock_diag, so then the name has to do.
+func listenerBehind(path string, file *syscall.Stat_t) (unixSocket, bool) {
+	dev := unix.Major(file.Dev)<<20 | unix.Minor(file.Dev)
+	list, _ := unixSockets(tcpListen)
+	if i := slices.IndexFunc(list, func(l unixSocket) bool { return l.file == uint32(file.Ino) && l.dev == dev }); i >= 0 {
+		return list[i], true
+	}
+	if i := slices.IndexFunc(list, func(l unixSocket) bool { return l.name == path }); i >= 0 {
+		return list[i], true
+	}
+	return unixSocket{}, false
 }
 
 // answers reports whether a process listens at path.

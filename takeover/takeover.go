@@ -64,6 +64,14 @@ func (e *FailedError) Error() string { return fmt.Sprintf("%s: %v", e.Step, e.Er
 // Unwrap returns the reason.
 func (e *FailedError) Unwrap() error { return e.Err }
 
+// NothingError says that there is no old server, and that the app does not serve either.
+type NothingError struct{ Unit, App string }
+
+func (e *NothingError) Error() string {
+	return fmt.Sprintf("%s does not run, and no release of %s is live: to start the app, run systemctl enable --now "+
+		"superctl@%s, then superctl --app %s switch latest", e.Unit, e.App, e.App, e.App)
+}
+
 // takeover is one run.
 type takeover struct {
 	Options
@@ -90,6 +98,9 @@ func (t *takeover) steps(ctx context.Context) error {
 		f, err := t.look(ctx)
 		if err != nil {
 			return err
+		}
+		if t.Server == nil && f.daemon != daemonLive {
+			return &NothingError{t.Manager.Unit, t.App}
 		}
 		step := next(f)
 		if step == Done {

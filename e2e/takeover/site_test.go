@@ -5,9 +5,11 @@ package takeover
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -94,8 +96,6 @@ type site struct {
 	target string // of superctl takeover
 }
 
-const socketPath = "/run/shopsock/web.sock"
-
 // newSite boots a machine on which the old server serves.
 func newSite(t *testing.T, o old, binds ...systemd.Bind) *site {
 	t.Helper()
@@ -113,7 +113,8 @@ func newSite(t *testing.T, o old, binds ...systemd.Bind) *site {
 	case onBoth:
 		s.config = "[::]:" + port
 	case onUnix:
-		s.config = "unix:" + socketPath
+		// its own name: the machines share a network, and so the names of unix sockets
+		s.config = "unix:/run/shopsock/" + port + ".sock"
 	}
 	s.Site = systemd.NewSite(t, run, systemd.Options{
 		Address: s.config, Units: append(binds, systemd.Bind{From: faulty, To: faultyPath}),
@@ -150,9 +151,16 @@ func (s *site) startOld(t *testing.T, o old) {
 	systemd.Eventually(t, "the old server answers", func() bool { return s.generation(t) == 0 })
 }
 
+// back has the old server serve again, without superctl.
+func (s *site) back(t *testing.T, o old) {
+	t.Helper()
+	s.Run("systemctl", "disable", "--now", "superctl@shop").Want(0)
+	s.startOld(t, o)
+}
+
 // startNginx has nginx pass requests on to the unix socket, over connections that it keeps.
 func (s *site) startNginx() {
-	s.write("/etc/nginx/conf.d/shop.conf", `upstream shop { server unix:`+socketPath+`; keepalive 8; }
+	s.write("/etc/nginx/conf.d/shop.conf", `upstream shop { server `+s.config+`; keepalive 8; }
 server {
     listen `+s.Address+`;
     location / {
@@ -164,6 +172,7 @@ server {
     }
 }
 `)
+	s.Run("rm", "-f", "/etc/nginx/sites-enabled/default").Want(0) // port 80, of this machine too
 	s.Run("mkdir", "-p", "/var/lib/nginx", "/var/log/nginx").Want(0)
 	s.Run("systemctl", "restart", "nginx").Want(0)
 }
@@ -176,16 +185,17 @@ func (s *site) write(path, text string) {
 // none.
 func (s *site) generation(t *testing.T) int {
 	t.Helper()
-	r, err := load.Start(s.loadConfig(load.Config{Clients: 1, MaxRequests: 1, Shapes: []load.Shape{load.Get("/")}}))
-	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	must(t, r.WaitMore(ctx, 1))
-	rec := r.Stop().Records[0]
-	if rec.Err != "" {
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get("http://" + s.Address + "/")
+	if err != nil {
 		return -1
 	}
-	return rec.Generation
+	must(t, response.Body.Close())
+	if response.StatusCode != http.StatusOK {
+		return -1
+	}
+	number, _ := strconv.Atoi(response.Header.Get("X-Generation")) // the old server sends none
+	return number
 }
 
 func (s *site) loadConfig(c load.Config) load.Config {

@@ -1,6 +1,8 @@
 package takeover
 
 import (
+	"os"
+	"strconv"
 	"testing"
 
 	"superctl/e2e/apps"
@@ -25,15 +27,30 @@ func kinds() map[string]old {
 	}
 }
 
+// times is how often each server is taken over: SUPERCTL_TAKEOVERS, or once.
+func times() int {
+	if n, err := strconv.Atoi(os.Getenv("SUPERCTL_TAKEOVERS")); err == nil {
+		return n
+	}
+	return 1
+}
+
 func TestARunningServerIsReplacedWithoutLoss(t *testing.T) {
 	for name, o := range kinds() {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, o)
 			s.takeover().Want(0).Says("Nothing was changed")
-			requests := s.load(t)
-			s.takeover("--apply").Want(0).Says("is live on " + s.config)
-			t.Logf("%d requests", s.lossless(t, requests))
-			s.wantTakenOver(t)
+			requests := 0
+			for i := range times() {
+				if i > 0 {
+					s.back(t, o)
+				}
+				loads := s.load(t)
+				s.takeover("--apply").Want(0).Says("is live on " + s.config)
+				requests += s.lossless(t, loads)
+				s.wantTakenOver(t)
+			}
+			t.Logf("%d takeovers, %d requests", times(), requests)
 			s.takeover("--apply").Want(0).Says("nothing to do")
 		})
 	}
@@ -64,6 +81,26 @@ func TestABrokenReleaseLeavesTheOldServerAsItWas(t *testing.T) {
 		t.Errorf("the old server was %s, is %s; superctl is %s", before, pid, s.unit("superctl@shop", "ActiveState"))
 	}
 	s.Run("ln", "-sfT", "/srv/shop/releases/r1", "/srv/shop/current").Want(0)
+	s.takeover("--apply").Want(0)
+	s.lossless(t, requests)
+	s.wantTakenOver(t)
+}
+
+func TestAReleaseThatFailsItsProbationGivesTheConnectionsBack(t *testing.T) {
+	s := newSite(t, gunicorn(""))
+	s.Edit(t, `probation = "0s"`, `probation = "1m"`)
+	s.release(t, "dies", apps.Behaviour{Fault: apps.DiesAfterCutover})
+	users := s.load(t) // their requests make it die
+	s.takeover("--apply").Want(1).Says("serves as before")
+	for _, r := range users {
+		r.Stop()
+	}
+	requests := s.load(t)
+	if g := s.generation(t); g != 0 || s.unit("superctl@shop", "ActiveState") != "inactive" {
+		t.Errorf("generation %d answers, and superctl is %s", g, s.unit("superctl@shop", "ActiveState"))
+	}
+	s.Run("ln", "-sfT", "/srv/shop/releases/r1", "/srv/shop/current").Want(0)
+	s.Edit(t, `probation = "1m"`, `probation = "0s"`)
 	s.takeover("--apply").Want(0)
 	s.lossless(t, requests)
 	s.wantTakenOver(t)

@@ -92,11 +92,13 @@ func Find(ctx context.Context, target string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if service == nil {
-		return findProgram(ctx, target)
-	}
-	if service.MainPID() == 0 {
-		return nil, &NotFoundError{unit, "the unit is not running", unit}
+	if service == nil || service.MainPID() == 0 {
+		s, err := findProgram(ctx, target) // it may have the name of a unit of earlier
+		var none *NotFoundError
+		if service != nil && errors.As(err, &none) {
+			err = &NotFoundError{unit, "the unit is not running", unit}
+		}
+		return s, err
 	}
 	top, err := topServer(service.MainPID())
 	if err != nil {
