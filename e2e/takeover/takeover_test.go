@@ -13,6 +13,7 @@ import (
 func kinds() map[string]old {
 	uwsgi := old{command: "uwsgi --http-socket ADDRESS --master --processes 2 --need-app --module shop.wsgi " +
 		"--add-header 'Connection: close' --disable-logging"}
+	const asgi = "gunicorn --workers 2 --worker-class asgi --bind ADDRESS shop.asgi:application"
 	uvicorn := old{command: "uvicorn --host HOST --port PORT shop.asgi:application"}
 	return map[string]old{
 		"gunicorn sync":                     gunicorn(""),
@@ -20,6 +21,7 @@ func kinds() map[string]old {
 		"gunicorn sync on a unix socket":    gunicorn("").on(onUnix),
 		"gunicorn gthread on both families": gunicorn("--threads 4").on(onBoth),
 		"gunicorn gthread on a unix socket": gunicorn("--threads 4").on(onUnix),
+		"gunicorn asgi":                     {command: asgi, notify: true},
 		"uwsgi":                             uwsgi,
 		"uvicorn":                           uvicorn,
 		"uvicorn with two workers":          {command: uvicorn.command + " --workers 2"},
