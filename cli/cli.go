@@ -202,7 +202,7 @@ func load(cc *cli.Context) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := config.Load(path)
+	c, err := config.LoadForClient(path)
 	if err != nil {
 		return nil, &commandline.UsageError{Err: err}
 	}

@@ -159,7 +159,7 @@ func (t *completion) config() *config.Config {
 	if err != nil {
 		return nil
 	}
-	conf, err := config.Load(path)
+	conf, err := config.LoadForClient(path)
 	if err != nil {
 		return nil
 	}

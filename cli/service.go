@@ -78,11 +78,19 @@ func unitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) 
 	return unit, nil
 }
 
-// workersUser returns the user of the workers for a command that root runs: the user in the config,
-// else the daemon's user. If both are unknown it returns an error, so that root does not run the
-// app's code as root by mistake.
+// workersUser returns the user of the workers, for a command that runs the app's code. For root it is
+// the user in the config, else the daemon's user. If both are unknown it returns an error, so that
+// root does not run the app's code as root by mistake. Another user can run it only as itself.
 func workersUser(conf *config.Config) (*config.User, error) {
-	if conf.User != nil || os.Geteuid() != 0 {
+	if u := conf.User; os.Geteuid() != 0 {
+		if u != nil && int(u.Credential.UID) != os.Geteuid() {
+			return nil, commandline.Usagef(
+				"the workers of %s run as user %s, and only root can start a program as that user: use sudo", conf.App, u.Name,
+			)
+		}
+		return u, nil
+	}
+	if conf.User != nil {
 		return conf.User, nil
 	}
 	s, err := serviceOf(context.Background(), conf)

@@ -50,22 +50,28 @@ func find(file, app string, getenv func(string) string, etc string) (string, err
 // PathOf returns the path of an app's config in /etc/superctl.
 func PathOf(app string) string { return filepath.Join(etc, app+".toml") }
 
-// CheckName refuses a missing config in /etc/superctl of an app without a daemon, and a config
-// there whose name is not its app's. It checks nothing else, so that a broken config does not
+// CheckName refuses a missing config of an app without a daemon, and a config in /etc/superctl whose
+// name is not its app's. It checks nothing else, so that a broken config does not
 // prevent requests to the running daemon.
 func CheckName(path string) error { return checkName(path, etc) }
 
 func checkName(path, etc string) error {
 	abs, err := filepath.Abs(path)
-	if err != nil || filepath.Dir(abs) != etc {
+	if err != nil {
 		return err
 	}
-	named := nameOf(abs)
+	named, packaged := nameOf(abs), filepath.Dir(abs) == etc
 	if _, err := os.Lstat(abs); errors.Is(err, fs.ErrNotExist) {
-		if exists(defaultControl(named, os.Getenv)) || exists(defaultState(named, os.Getenv)) {
+		switch {
+		case exists(defaultControl(named, os.Getenv)) || exists(defaultState(named, os.Getenv)):
 			return nil // its daemon may run without it
+		case packaged:
+			return noSuchApp(named, etc)
 		}
-		return noSuchApp(named, etc)
+		return missingFile(path)
+	}
+	if !packaged {
+		return nil
 	}
 	if f := glimpse(abs); f.App != named {
 		return &Error{File: path, Msg: otherApp(abs, f.App)}

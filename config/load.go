@@ -66,6 +66,16 @@ func Load(path string) (*Config, error) {
 	return parse(path, abs, data, os.Geteuid())
 }
 
+// LoadForClient is Load for a command that starts none of the app's workers: the config may name a
+// user that only the app's daemon can become.
+func LoadForClient(path string) (*Config, error) {
+	abs, data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(path, abs, data, 0)
+}
+
 // readFile reads a config file; abs is its absolute path.
 func readFile(path string) (abs string, data []byte, err error) {
 	if abs, err = filepath.Abs(path); err != nil {
@@ -74,12 +84,14 @@ func readFile(path string) (abs string, data []byte, err error) {
 	data, err = readRegular(abs)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", nil, &Error{File: path, Msg: "there is no such config file"}
+		return "", nil, missingFile(path)
 	case err != nil:
 		return "", nil, &Error{File: path, Msg: err.Error()}
 	}
 	return abs, data, nil
 }
+
+func missingFile(path string) error { return &Error{File: path, Msg: "there is no such config file"} }
 
 func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l := &loader{problems: problems{file: path}, c: &Config{Path: abs, Sum: sum(data)}, euid: euid}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"strings"
@@ -15,31 +14,6 @@ import (
 
 	"superctl/api"
 )
-
-// UnreachableError is the error when no daemon answers. Its text has the reason and the next step.
-type UnreachableError struct {
-	Path string
-	Err  error
-}
-
-// Error returns the reason with the next step.
-func (e *UnreachableError) Error() string {
-	switch {
-	case errors.Is(e.Err, fs.ErrNotExist):
-		return fmt.Sprintf("the daemon cannot be reached: the socket %s does not exist. "+
-			"Is the daemon running? (systemctl status 'superctl@*')", e.Path)
-	case errors.Is(e.Err, fs.ErrPermission):
-		return fmt.Sprintf("the daemon cannot be reached: permission denied for %s. "+
-			"Join the group that ls -l shows, or use sudo", e.Path)
-	case errors.Is(e.Err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("the daemon cannot be reached: connection refused on %s. "+
-			"Has the daemon died? (journalctl -u 'superctl@*')", e.Path)
-	}
-	return fmt.Sprintf("the daemon cannot be reached at %s: %v", e.Path, e.Err)
-}
-
-// Unwrap returns the reason.
-func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // Client talks to one daemon.
 type Client struct {

@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -269,9 +271,27 @@ func TestAnUnreachableDaemonIsReportedWithTheNextStep(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	text := (&UnreachableError{Path: "/run/x", Err: syscall.EACCES}).Error()
-	if !strings.Contains(text, "permission denied for /run/x") {
-		t.Error(text)
+	own := filepath.Join(dir, "own")
+	group := 1
+	if os.Geteuid() != 0 {
+		group = os.Getegid() // the only one that this user can choose
+	}
+	if err := errors.Join(os.WriteFile(own, nil, 0o600), os.Chown(own, -1, group), os.Chmod(own, 0o660)); err != nil {
+		t.Fatal(err)
+	}
+	g, err := user.LookupGroupId(strconv.Itoa(group))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, e := range map[string]UnreachableError{
+		"permission denied for /run/x. Use sudo":          {Path: "/run/x", Err: syscall.EACCES},
+		"(systemctl status superctl@shop)":                {Path: "/run/superctl/shop.sock", Err: syscall.ENOENT},
+		"(journalctl -u superctl@shop)":                   {Path: "/run/superctl/shop.sock", Err: syscall.ECONNREFUSED},
+		"(usermod --append --groups " + g.Name + " USER)": {Path: own, Err: syscall.EACCES},
+	} {
+		if !strings.HasSuffix(e.Error(), text) {
+			t.Errorf("got  %v\nwant %s", e.Error(), text)
+		}
 	}
 }
 
