@@ -84,7 +84,7 @@ func (pr printer) losses(g *drill.Group, p terminal.Palette) {
 
 func changesTable(rep *drill.Report, p terminal.Palette) *terminal.Table {
 	var t terminal.Table
-	t.Row(p.Dim("START"), p.Dim("DURATION"), p.Dim("REQUESTS"), p.Dim("LOST"), p.Dim("SLOWEST"), p.Dim("CHANGE"))
+	t.Head(p, "START", "DURATION", "REQUESTS", "LOST", "SLOWEST", "CHANGE")
 	for i := range rep.Changes {
 		ch := &rep.Changes[i]
 		lost := fmt.Sprint(ch.Lost)

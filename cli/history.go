@@ -97,10 +97,7 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 	}
 	p := terminal.PaletteFor(pr.stdout)
 	var t terminal.Table
-	t.Row(
-		p.Dim("NUMBER"), p.Dim("AGE"), p.Dim("CHANGE"), p.Dim("FROM"), p.Dim("TO"), p.Dim("COMMITS"), p.Dim("OUTCOME"),
-		p.Dim("DURATION"), p.Dim("WHO"),
-	)
+	t.Head(p, "NUMBER", "AGE", "CHANGE", "FROM", "TO", "COMMITS", "OUTCOME", "DURATION", "WHO")
 	for _, r := range records {
 		number := strconv.Itoa(r.Number)
 		var o api.Outcome
@@ -233,7 +230,7 @@ func (pr printer) steps(o *api.Outcome, p terminal.Palette) {
 	}
 	fmt.Fprintln(pr.stdout)
 	var t terminal.Table
-	t.Row(p.Dim("STEP"), p.Dim("START"), p.Dim("DURATION"), p.Dim("DETAIL"))
+	t.Head(p, "STEP", "START", "DURATION", "DETAIL")
 	for _, s := range o.Steps {
 		t.Row(s.Name, s.Began.Local().Format("15:04:05.000"), terminal.Seconds(s.Seconds), s.Detail)
 		for _, l := range s.Output {

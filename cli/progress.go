@@ -33,7 +33,7 @@ type progress struct {
 }
 
 func newProgress(out io.Writer, now func() time.Time) *progress {
-	p := &progress{out: out, now: now, live: terminal.Is(out), paint: terminal.PaletteFor(out), stop: make(chan struct{})}
+	p := &progress{out: out, now: now, live: terminal.Redraws(out), paint: terminal.PaletteFor(out), stop: make(chan struct{})}
 	if p.live {
 		p.gone.Go(p.tick)
 	}

@@ -170,7 +170,7 @@ func (pr printer) releases(cc *cli.Context, conf *config.Config, views []release
 	}
 	p := terminal.PaletteFor(pr.stdout)
 	var t terminal.Table
-	t.Row(p.Dim("RELEASE"), p.Dim("COMMIT"), p.Dim("BUILT"), p.Dim("INSTALLED"), p.Dim("SIZE"), p.Dim("STATE"))
+	t.Head(p, "RELEASE", "COMMIT", "BUILT", "INSTALLED", "SIZE", "STATE")
 	for i := range views {
 		v := &views[i]
 		commit := terminal.Dash(terminal.ShortCommit(v.Commit))

@@ -13,6 +13,7 @@ import (
 	"superctl/api"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
+	"superctl/version"
 )
 
 // watchEvery is the interval of `status --watch`.
@@ -79,7 +80,7 @@ func (pr printer) status(cc *cli.Context, st *api.Status) error {
 		return pr.json(st)
 	}
 	b := pr.newText(cc)
-	if cc.Bool("watch") && terminal.Is(pr.stdout) {
+	if cc.Bool("watch") && terminal.Redraws(pr.stdout) {
 		b.WriteString(terminal.ClearScreen)
 	}
 	writeStatus(b, st, terminal.PaletteFor(pr.stdout), pr.now())
@@ -108,34 +109,39 @@ func writeStatus(w io.Writer, st *api.Status, p terminal.Palette, now time.Time)
 		if t.Why == st.Reason {
 			continue
 		}
-		fmt.Fprintf(w, "  %s %s (%s)\n", p.Yellow(t.Of+":"), t.Why, terminal.Age(now, t.Since))
+		detail(w, "%s %s (%s)", p.Yellow(t.Of+":"), t.Why, terminal.Age(now, t.Since))
 	}
 	if ch := st.Changing; ch != nil {
 		step := ch.Step
 		if ch.Canary != nil {
 			step = fmt.Sprintf("%s (%s)", step, canaryText(ch.Canary))
 		}
-		fmt.Fprintf(
-			w, "  %s: %s to %s by %s, step %s, started %s\n", p.Yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who),
-			step, terminal.Age(now, ch.Since),
+		detail(
+			w, "%s: %s to %s by %s, step %s, started %s", p.Yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who), step,
+			terminal.Age(now, ch.Since),
 		)
 	}
 	if st.Lock != nil {
-		fmt.Fprintf(w, "  %s\n", p.Yellow(st.Lock.String()))
+		detail(w, "%s", p.Yellow(st.Lock.String()))
 	}
 	writeProcesses(w, st, p)
-	if len(st.Generations) > 0 {
-		fmt.Fprintln(w)
-		workerTable(st, p, now).Write(w, "  ")
-	}
+	writeGenerations(w, st, p, now)
 	if len(st.Listeners) > 0 {
 		fmt.Fprintln(w)
-		listenerTable(st).Write(w, "  ")
+		listenerTable(st, p).Write(w, "  ")
 	}
-	fmt.Fprintf(
-		w, "\n  daemon %s, pid %d, started %s; workers in %s\n", st.Version, st.PID, terminal.Age(now, st.Since),
-		st.Containment,
+	fmt.Fprintln(w)
+	detail(
+		w, "daemon %s, pid %d, started %s; workers in %s", st.Version, st.PID, terminal.Age(now, st.Since), st.Containment,
 	)
+	if installed := version.String(); st.Version != installed {
+		detail(w, "superctl %s is installed: superctl upgrade replaces the daemon, and keeps the workers", installed)
+	}
+}
+
+// detail writes an indented sentence of the status.
+func detail(w io.Writer, format string, args ...any) {
+	fmt.Fprintln(w, terminal.Wrap("  "+fmt.Sprintf(format, args...), terminal.Columns(w), 4))
 }
 
 // writeLive writes the live release and the health of the app.
@@ -146,34 +152,33 @@ func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
 	}
 	switch {
 	case st.Expected != "" && st.Changing == nil:
-		fmt.Fprintf(
-			w, "%s: %s\n  %s\n  The daemon keeps trying; superctl switch RELEASE starts another release\n",
-			p.Bold(st.App), health("no release is live"), health(st.Reason),
-		)
+		terminal.Prose(w, "%s: %s", p.Bold(st.App), health("no release is live"))
+		detail(w, "%s", health(st.Reason))
+		detail(w, "The daemon keeps trying; superctl switch RELEASE starts another release")
 		return
 	case st.Release == "" && st.Changing == nil:
-		fmt.Fprintf(
-			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)\n", p.Bold(st.App),
+		terminal.Prose(
+			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)", p.Bold(st.App),
 			health("no release is live"),
 		)
 		return
 	}
-	live := withCommit(st.Release, st.Commit)
-	fmt.Fprintf(
-		w, "%s: %s, %s, live since %s", p.Bold(st.App), p.Bold(live), health(st.Health), terminal.Age(now, liveSince(st)),
-	)
+	text := fmt.Sprintf("%s: %s, %s", p.Bold(st.App), p.Bold(withCommit(st.Release, st.Commit)), health(st.Health))
+	if since := liveSince(st); !since.IsZero() {
+		text += ", live for " + terminal.Elapsed(now.Sub(since))
+	}
 	if st.LiveOrigin != nil {
-		fmt.Fprintf(w, " by %s", st.LiveOrigin.By(st.LiveBy))
+		text += ", by " + st.LiveOrigin.By(st.LiveBy)
 		if st.LiveOrigin.Run != "" {
-			fmt.Fprintf(w, ", run %s", st.LiveOrigin.Run)
+			text += ", run " + st.LiveOrigin.Run
 		}
 	}
 	if st.Previous != "" {
-		fmt.Fprintf(w, ", previous %s", st.Previous)
+		text += ", previous " + st.Previous
 	}
-	fmt.Fprintln(w)
+	terminal.Prose(w, "%s", text)
 	if st.Reason != "" {
-		fmt.Fprintf(w, "  %s\n", health(st.Reason))
+		detail(w, "%s", health(st.Reason))
 	}
 }
 
@@ -191,35 +196,9 @@ func liveSince(st *api.Status) time.Time {
 	return time.Time{}
 }
 
-func workerTable(st *api.Status, p terminal.Palette, now time.Time) *terminal.Table {
+func listenerTable(st *api.Status, p terminal.Palette) *terminal.Table {
 	var t terminal.Table
-	t.Row(
-		p.Dim("GEN"), p.Dim("RELEASE"), p.Dim("STATE"), p.Dim("WORKER"), p.Dim("PID"), p.Dim("STATUS"), p.Dim("SINCE"),
-		p.Dim("RESTARTS"), p.Dim("MEMORY"), p.Dim("CONNS"),
-	)
-	for _, g := range st.Generations {
-		id, release, state, open := fmt.Sprint(g.ID), g.Release, g.State, fmt.Sprint(g.Connections)
-		if g.ID == st.Generation {
-			state = p.Green(state)
-		}
-		for _, wk := range g.Workers {
-			pid := "-"
-			if wk.PID != 0 {
-				pid = fmt.Sprint(wk.PID)
-			}
-			t.Row(
-				id, release, state, fmt.Sprintf("%s.%d", wk.Process, wk.Instance), pid, wk.State, terminal.Age(now, wk.Since),
-				fmt.Sprint(wk.Restarts), terminal.Memory(wk.MemoryBytes), open,
-			)
-			id, release, state, open = "", "", "", ""
-		}
-	}
-	return &t
-}
-
-func listenerTable(st *api.Status) *terminal.Table {
-	var t terminal.Table
-	t.Row("LISTENER", "ADDRESS", "GATE", "GENERATION", "QUEUE")
+	t.Head(p, "LISTENER", "ADDRESS", "GATE", "GENERATION", "QUEUE")
 	for _, l := range st.Listeners {
 		gen := "-"
 		if l.Generation != 0 {

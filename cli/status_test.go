@@ -9,6 +9,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/terminal"
+	"superctl/version"
 )
 
 // longLines returns the lines of text that are longer than width.
@@ -21,37 +22,92 @@ func longLines(text string, width int) (long []string) {
 	return long
 }
 
+// busy is the status of an app with long names, many workers and two generations.
+func busy(now time.Time) *api.Status {
+	web := api.WorkerStatus{
+		Process: "web", PID: 1234567, State: string(api.InstanceReady), Since: now.Add(-50 * time.Minute),
+		MemoryBytes: 456 << 20,
+	}
+	workers := []api.WorkerStatus{web}
+	for i := range 40 {
+		workers = append(workers, api.WorkerStatus{
+			Process: "worker", Instance: i, PID: 1234568 + i, State: string(api.InstanceReady), Since: now.Add(-time.Hour),
+			MemoryBytes: 40e6,
+		})
+	}
+	workers[40].State, workers[40].Restarts, workers[40].PID = string(api.InstanceBackoff), 1234, 0
+	const long = "feature-checkout-redesign-with-a-very-long-name-2026-11-25T10.30.00Z-9f3c2ab"
+	return &api.Status{
+		App: "shop", Release: "2026-11-28-12", Generation: 1234, Health: "ok", LiveSince: now.Add(-3 * time.Hour),
+		LiveBy: "anna", LiveOrigin: &api.Origin{}, Previous: long, Version: version.String(), PID: 4711,
+		Since: now.Add(-50 * 24 * time.Hour), Containment: "cgroups",
+		Generations: []api.GenerationStatus{
+			{ID: 1234, Release: "2026-11-28-12", State: string(api.Live), Connections: 12, Workers: workers},
+			{ID: 1233, Release: long, State: string(api.Draining), Connections: 1, Workers: []api.WorkerStatus{web}},
+		},
+		Listeners: []api.ListenerStatus{
+			{Name: "web", Address: "127.0.0.1:8000", Gate: "steer", Generation: 1234, Queue: 3, QueueLimit: 2048},
+		},
+	}
+}
+
 func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
-	workers := []api.WorkerStatus{
-		{
-			Process: "web", Instance: 0, PID: 1234567, State: string(api.InstanceReady),
-			Since: now.Add(-50 * time.Minute), MemoryBytes: 456 << 20,
-		},
-		{
-			Process: "worker", Instance: 11, PID: 1234568, State: string(api.InstanceBackoff),
-			Since: now.Add(-50 * 24 * time.Hour), Restarts: 1234,
-		},
+	b := terminal.NewText(80)
+	writeStatus(b, busy(now), false, now)
+	const want = `shop: 2026-11-28-12, ok, live for 3 h, by anna, previous
+  feature-checkout-redesign-with-a-very-long-name-2026-11-25T10.30.00Z-9f3c2ab
+
+  generation 1234: 2026-11-28-12, live, 12 connections
+    WORKER          PID         STATUS   SINCE       RESTARTS  MEMORY
+    web.0           1234567     ready    50 min ago  0         478 MB
+    worker.0 to 38  39 workers  ready    1 h ago     0         1.6 GB
+    worker.39       -           backoff  1 h ago     1234      40 MB
+
+  generation 1233:
+    feature-checkout-redesign-with-a-very-long-name-2026-11-25T10.30.00Z-9f3c2ab,
+    draining, 1 connection
+    WORKER  PID      STATUS  SINCE       RESTARTS  MEMORY
+    web.0   1234567  ready   50 min ago  0         478 MB
+
+  LISTENER  ADDRESS         GATE   GENERATION  QUEUE
+  web       127.0.0.1:8000  steer  1234        3 of 2048
+
+  daemon ` + "VERSION" + `, pid 4711, started 50 days ago; workers in cgroups
+`
+	if got := strings.ReplaceAll(b.String(), version.String(), "VERSION"); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
-	generations := []api.GenerationStatus{
-		{ID: 1233, Release: "2026-11-27-11-hotfix", State: string(api.Draining), Connections: 1234, Workers: workers},
-		{ID: 1234, Release: "2026-11-28-12", State: string(api.Live), Connections: 12, Workers: workers},
-	}
-	st := &api.Status{
-		App: "shop", Release: "2026-11-28-12", Generation: 1234, Health: "ok", Generations: generations,
-	}
-	for _, p := range []terminal.Palette{false, true} {
-		b := terminal.NewText(80)
-		workerTable(st, p, now).Write(b, "  ")
-		if long := longLines(b.String(), 80); long != nil {
-			t.Errorf("longer than 80 columns:\n%s", strings.Join(long, ""))
-		}
-		whole := terminal.NewText(0)
-		workerTable(st, p, now).Write(whole, "  ")
-		for _, text := range []string{"2026-11-27-11-hotfix", "1234567", "worker.11", "478 MB"} {
-			if !strings.Contains(whole.String(), text) {
-				t.Errorf("without a terminal %q is missing:\n%s", text, whole.String())
+	for _, columns := range []int{80, 40} {
+		for _, p := range []terminal.Palette{false, true} {
+			b := terminal.NewText(columns)
+			st := busy(now)
+			st.Previous, st.Generations[1].Release = "2026-11-27-11-hotfix", "2026-11-27-11-hotfix"
+			writeStatus(b, st, p, now)
+			if long := longLines(b.String(), columns); long != nil {
+				t.Errorf("longer than %d columns:\n%s", columns, strings.Join(long, ""))
 			}
 		}
+	}
+}
+
+func TestTheStatusListsEachWorkerForOtherPrograms(t *testing.T) {
+	now := time.Now()
+	b := terminal.NewText(0)
+	writeStatus(b, busy(now), false, now)
+	for _, text := range []string{"worker.0 ", "worker.38 ", "worker.39 ", "1234605"} {
+		if !strings.Contains(b.String(), text) {
+			t.Errorf("%q is missing:\n%s", text, b.String())
+		}
+	}
+}
+
+func TestTheStatusNamesAnUpgradeThatIsInstalled(t *testing.T) {
+	b := terminal.NewText(0)
+	st := busy(time.Now())
+	st.Version = "0.0.9"
+	writeStatus(b, st, false, time.Now())
+	if want := "superctl " + version.String() + " is installed: superctl upgrade replaces the daemon"; !strings.Contains(b.String(), want) {
+		t.Errorf("%q is missing:\n%s", want, b.String())
 	}
 }

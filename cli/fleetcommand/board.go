@@ -47,7 +47,7 @@ func (c *command) board(cc *cli.Context, hosts []string) *board {
 	if cc.Bool("json") {
 		b.out = io.Discard
 	}
-	b.live, b.paint = terminal.Is(b.out), terminal.PaletteFor(b.out)
+	b.live, b.paint = terminal.Redraws(b.out), terminal.PaletteFor(b.out)
 	for _, h := range hosts {
 		b.width = max(b.width, terminal.Width(h))
 		b.hosts = append(b.hosts, boardRow{host: h, state: fleet.Waiting, since: c.now()})

@@ -184,7 +184,7 @@ func (c *command) showResult(res *fleet.Result) {
 	name := cmp.Or(res.Release, res.Kind)
 	if res.Exit != api.ExitDone {
 		var t terminal.Table
-		t.Row(p.Dim("HOST"), p.Dim("STATE"), p.Dim("RELEASE"), p.Dim("REASON"))
+		t.Head(p, "HOST", "STATE", "RELEASE", "REASON")
 		for _, h := range res.Hosts {
 			t.Row(h.Host, stateText(p, h.State), terminal.Dash(h.Release), h.Error)
 		}

@@ -67,7 +67,7 @@ func (c *command) show(v *fleet.View) {
 	app := c.app()
 	p := terminal.PaletteFor(c.stdout)
 	var t terminal.Table
-	t.Row(p.Dim("HOST"), p.Dim("RELEASE"), p.Dim("HEALTH"), p.Dim("SINCE"), p.Dim("BY"), p.Dim("NOTE"))
+	t.Head(p, "HOST", "RELEASE", "HEALTH", "SINCE", "BY", "NOTE")
 	for i := range v.Hosts {
 		h := &v.Hosts[i]
 		if h.Error != "" {
@@ -219,7 +219,7 @@ func (c *command) showRehearsal(d *fleet.Rehearsal) {
 	app := c.app()
 	p := terminal.PaletteFor(c.stdout)
 	var t terminal.Table
-	t.Row(p.Dim("HOST"), p.Dim("LIVE"), p.Dim("WOULD BE"), p.Dim("NOTE"))
+	t.Head(p, "HOST", "LIVE", "WOULD BE", "NOTE")
 	for _, h := range d.Hosts {
 		note := h.Refused
 		if note != "" {

@@ -15,7 +15,7 @@ import (
 // minColumn is the least width of a column on a terminal, and minLastColumn that of the last
 // column.
 const (
-	minColumn     = 6
+	minColumn     = 8
 	minLastColumn = 24
 )
 
@@ -28,13 +28,14 @@ type Text struct {
 // NewText returns an empty text for a terminal of that width; 0 = unlimited.
 func NewText(columns int) *Text { return &Text{columns: columns} }
 
-// Columns returns the width of the terminal behind w, or 0 if there is none.
+// Columns returns the width of the terminal behind w, or 0 if there is none or its width does not
+// matter.
 func Columns(w io.Writer) int {
 	switch w := Raw(w).(type) {
 	case *Text:
 		return w.columns
 	case *os.File:
-		if Is(w) {
+		if Is(w) && !Plain() {
 			if width, _, err := term.GetSize(int(w.Fd())); err == nil { // a descriptor is an int
 				return width
 			}
@@ -45,17 +46,36 @@ func Columns(w io.Writer) int {
 
 // Table is a list of rows whose cells are aligned in columns. Colours have no width. The last cell
 // of a row can have any length and does not widen its column.
-type Table struct{ rows [][]string }
+type Table struct {
+	labels []string
+	rows   [][]string
+}
+
+// Head adds the row with the labels of the columns, before all others.
+func (t *Table) Head(p Palette, labels ...string) {
+	t.labels = labels
+	row := make([]string, len(labels))
+	for i, label := range labels {
+		row[i] = p.Dim(label)
+	}
+	t.Row(row...)
+}
 
 // Row adds a row.
 func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
 
 // Write writes the rows. To fit the width of a terminal it narrows first the gaps and then the
-// widest columns, and wraps the last cells.
+// widest columns, and wraps the last cells. A table with a head that still does not fit is written as
+// a list, with a line for each cell, and so is every one in plain output, with a line for each row.
 func (t *Table) Write(w io.Writer, indent string) {
 	widths, gap, room := t.widths(), 2, Columns(w)
+	fits := true
 	if room > 0 {
-		widths, gap = t.narrowed(widths, room-len(indent))
+		widths, gap, fits = t.narrowed(widths, room-len(indent))
+	}
+	if t.labels != nil && (Plain() || !fits) {
+		t.writeList(w, indent, room)
+		return
 	}
 	for _, r := range t.rows {
 		var b strings.Builder
@@ -91,9 +111,8 @@ func (t *Table) widths() []int {
 	return widths
 }
 
-// narrowed returns widths and a gap with which the table fits into room columns, if that is
-// possible.
-func (t *Table) narrowed(widths []int, room int) (narrow []int, gap int) {
+// narrowed returns widths and a gap with which the table fits into room columns, and whether it does.
+func (t *Table) narrowed(widths []int, room int) (narrow []int, gap int, fits bool) {
 	rest := 0 // width of the last column; last cells of shorter rows wrap anyway
 	for _, r := range t.rows {
 		if len(r) == len(widths) {
@@ -124,7 +143,7 @@ func (t *Table) narrowed(widths []int, room int) (narrow []int, gap int) {
 		}
 		widths[widest]--
 	}
-	return widths, gap
+	return widths, gap, needed() <= room
 }
 
 // shortened cuts out the middle of a cell: the ends distinguish names.
@@ -148,6 +167,42 @@ func uncoloured(cell string) (before, text, after string) {
 		return "", plain.Line(cell), ""
 	}
 	return mark + code + "m", plain.Line(text), end
+}
+
+// writeList writes the cells of each row with their labels: for a narrow terminal one below the other,
+// else in one line. Rows without a label of their own, such as a warning of the row before, follow as
+// they are.
+func (t *Table) writeList(w io.Writer, indent string, room int) {
+	width := 0
+	for _, label := range t.labels {
+		width = max(width, Width(label))
+	}
+	for i, r := range t.rows[1:] {
+		if len(r) < len(t.labels) {
+			text := strings.TrimSpace(strings.Join(r, " "))
+			fmt.Fprintln(w, Wrap(indent+"  "+text, room, len(indent)+2))
+			continue
+		}
+		var parts []string
+		for n, cell := range r {
+			switch {
+			case strings.TrimSpace(cell) == "":
+			case room > 0:
+				label := t.labels[n] + strings.Repeat(" ", width-Width(t.labels[n])+2)
+				parts = append(parts, Wrap(indent+label+cell, room, len(indent)+width+2))
+			default:
+				parts = append(parts, t.labels[n]+" "+cell)
+			}
+		}
+		if room == 0 {
+			fmt.Fprintln(w, indent+strings.Join(parts, ", "))
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintln(w, strings.Join(parts, "\n"))
+	}
 }
 
 // wrapped breaks a text into lines that begin at column at, or at column 4 if there is too little

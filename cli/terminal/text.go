@@ -14,17 +14,28 @@ import (
 	"superctl/plain"
 )
 
-// Is reports whether w is a terminal that understands control sequences.
+// plainVariable is the environment variable that asks for output that a screen reader reads well: no
+// colours, no redrawn lines, and the rows of a table as sentences of their own.
+const plainVariable = "SUPERCTL_PLAIN"
+
+// Plain reports whether the user has asked for plain output.
+func Plain() bool { v := os.Getenv(plainVariable); return v != "" && v != "0" }
+
+// Is reports whether w is a terminal.
 func Is(w io.Writer) bool {
 	f, ok := Raw(w).(*os.File)
-	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
+	return ok && isatty.IsTerminal(f.Fd())
 }
+
+// Redraws reports whether lines of w can be drawn again: it is a terminal that understands control
+// sequences, and the user has not asked for plain output.
+func Redraws(w io.Writer) bool { return Is(w) && os.Getenv("TERM") != "dumb" && !Plain() }
 
 // Palette colours text if it is true: on a terminal, without NO_COLOR (https://no-color.org).
 type Palette bool
 
 // PaletteFor returns the palette for what is written to w.
-func PaletteFor(w io.Writer) Palette { return Palette(Is(w) && os.Getenv("NO_COLOR") == "") }
+func PaletteFor(w io.Writer) Palette { return Palette(Redraws(w) && os.Getenv("NO_COLOR") == "") }
 
 func (p Palette) paint(code, text string) string {
 	if !p || text == "" {
@@ -62,21 +73,26 @@ func Seconds(s float64) string {
 
 // Age formats how long before now a time was, such as 5 min ago; "-" for the zero time.
 func Age(now, then time.Time) string {
-	if then.IsZero() {
-		return "-"
-	}
-	d := now.Sub(then)
 	switch {
-	case d < 2*time.Second:
+	case then.IsZero():
+		return "-"
+	case now.Sub(then) < 2*time.Second:
 		return "just now"
+	}
+	return Elapsed(now.Sub(then)) + " ago"
+}
+
+// Elapsed formats how long something has lasted, such as 5 min.
+func Elapsed(d time.Duration) string {
+	switch {
 	case d < time.Minute:
-		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+		return fmt.Sprintf("%d s", max(int(d.Seconds()), 0))
 	case d < time.Hour:
-		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+		return fmt.Sprintf("%d min", int(d.Minutes()))
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h ago", int(d.Hours()))
+		return fmt.Sprintf("%d h", int(d.Hours()))
 	default:
-		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
 }
 

@@ -26,7 +26,7 @@ func TestHistoryAndStatusNameTheUserAndTheSSHHost(t *testing.T) {
 	}
 	a.Command("history").Want(0).Says("4be9f00d..9f3c2ab1", who)
 	a.Command("history", "show", "2").Want(0).Says("who", who+" (uid 0, pid ", "started", "cutover", "r2 (9f3c2ab19f)")
-	a.Command("status").Want(0).Says("r2 (9f3c2ab19f), ok, live since", "by "+who)
+	a.Command("status").Want(0).Says("r2 (9f3c2ab19f), ok, live for", "by "+who)
 
 	// The record outlives a reload, a crash of the daemon and an upgrade.
 	a.Command("reload").Want(0)
