@@ -137,10 +137,10 @@ func (c *command) build(cc *cli.Context) error {
 	show := c.progress(cc)
 	opt.Show = show.build
 	r, err := build.Build(ctx, opt)
-	show.end()
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("interrupted; nothing was written")
 	}
+	show.end(errorText(err))
 	out := outcomeOf(r)
 	if err == nil && sign != nil {
 		out.Signed = r.File + bundle.SignatureSuffix

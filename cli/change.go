@@ -149,8 +149,10 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	c, atEnd := c.withWriteTimeouts()
 	defer atEnd()
 	show := c.progress(cc)
+	listened := show.listen(ctx, daemonClient)
 	out, err := c.prompt(ctx, cc, req).change(daemonClient, req, show.event)
-	show.end()
+	listened()
+	show.end(verdictOf(out)...)
 	if err != nil && ctx.Err() != nil {
 		stop() // another Ctrl-C ends this process at once
 		if req.Detach {
@@ -162,6 +164,14 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 		return err
 	}
 	return c.conclude(cc, out, out.Result, func() { c.print().outcome(conf.App, out) })
+}
+
+// verdictOf returns the sentences of an outcome that say why something has failed; out may be nil.
+func verdictOf(out *api.Outcome) []string {
+	if out == nil {
+		return nil
+	}
+	return append([]string{out.Error}, out.Warnings...)
 }
 
 // abortTime is how long an interrupted command waits until the daemon has aborted its change and

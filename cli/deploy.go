@@ -78,7 +78,11 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	out, err := c.runDeploy(ask, conf, daemonClient, bundleRequest{
 		word: cc.Args().First(), older: cc.Bool("older"), dryRun: req.DryRun,
 	}, req, show)
-	show.end()
+	var verdict []string
+	if out != nil {
+		verdict = verdictOf(&out.Outcome)
+	}
+	show.end(verdict...)
 	if err != nil {
 		return err
 	}
@@ -134,7 +138,9 @@ func (c *command) runDeploy(
 		out.Started = began
 	default:
 		req.Release = made.Release
+		listened := show.listen(ctx, daemonClient)
 		switched, err := ask.change(daemonClient, req, show.event)
+		listened()
 		if err != nil {
 			return nil, switchError(ctx, made.Release, err)
 		}

@@ -86,10 +86,11 @@ such a difference.
 			defer stop()
 			show := c.progress(cc)
 			out, err := c.install(ctx, conf, bundleRequest{word: cc.Args().First(), older: cc.Bool("older"), keep: cc.Bool("keep")}, show)
-			show.end()
 			if err != nil {
+				show.end(err.Error())
 				return err
 			}
+			show.end(out.Error)
 			return c.conclude(cc, out, out.Result, func() { c.print().install(conf.App, cc.Args().First(), out) })
 		},
 	}

@@ -3,8 +3,10 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,25 +17,30 @@ import (
 	"superctl/plain"
 )
 
-// progress shows a change as it happens: a line for each step, and on a terminal a live line for
-// the running step.
+// progress shows a change as it happens: a line for each step, and on a terminal live lines for the
+// running step and the newest line of the workers that are starting.
 type progress struct {
 	out   io.Writer
 	now   func() time.Time
 	live  bool
 	paint terminal.Palette
 
-	mu    sync.Mutex
-	step  string
-	note  string
-	began time.Time
-	limit float64 // of the step, in seconds; 0 = not known
-	stop  chan struct{}
-	gone  sync.WaitGroup
+	mu     sync.Mutex
+	step   string
+	note   string
+	heard  string // newest line of a worker
+	began  time.Time
+	limit  float64  // of the step, in seconds; 0 = not known
+	drawn  int      // live lines on the terminal
+	failed []string // why steps have failed
+	stop   chan struct{}
+	gone   sync.WaitGroup
 }
 
 func newProgress(out io.Writer, now func() time.Time) *progress {
-	p := &progress{out: out, now: now, live: terminal.Redraws(out), paint: terminal.PaletteFor(out), stop: make(chan struct{})}
+	p := &progress{
+		out: out, now: now, live: terminal.Redraws(out), paint: terminal.PaletteFor(out), stop: make(chan struct{}),
+	}
 	if p.live {
 		p.gone.Go(p.tick)
 	}
@@ -68,21 +75,53 @@ func (p *progress) tick() {
 	}
 }
 
-// width is the length of the live line. A line that wraps could not be erased.
-const width = 78
+// defaultWidth is the width of a terminal that does not tell it.
+const defaultWidth = 80
 
+// draw draws the live lines. They are cut to the width of the terminal: a line that wraps could not be
+// erased.
 func (p *progress) draw() {
 	if p.step == "" {
 		return
 	}
-	text := fmt.Sprintf("%-10s %6.1f s  %s", p.step, p.now().Sub(p.began).Seconds(), p.note)
+	limit := ""
 	if p.limit > 0 {
-		text = fmt.Sprintf("%-10s %6.1f of %.0f s  %s", p.step, p.now().Sub(p.began).Seconds(), p.limit, p.note)
+		limit = fmt.Sprintf(" of %.0f", p.limit)
 	}
-	if len(text) > width {
-		text = text[:width-3] + "..."
+	lines := []string{fmt.Sprintf("%-10s %6.1f%s s  %s", p.step, p.now().Sub(p.began).Seconds(), limit, p.note)}
+	if p.heard != "" {
+		lines = append(lines, "  "+p.heard)
 	}
-	fmt.Fprintf(p.out, terminal.EraseLine+"%s", text)
+	room := cmp.Or(terminal.Columns(p.out), defaultWidth) - 1 // the cursor needs a place
+	for i := range lines {
+		lines[i] = strings.TrimRight(terminal.Cut(lines[i], room), " ")
+	}
+	if len(lines) > 1 {
+		lines[1] = p.paint.Dim(lines[1])
+	}
+	fmt.Fprint(p.out, p.erasure()+strings.Join(lines, "\n"))
+	p.drawn = len(lines)
+}
+
+// erasure returns what erases the live lines.
+func (p *progress) erasure() string {
+	if p.drawn > 1 {
+		return terminal.UpLines(p.drawn - 1)
+	}
+	return terminal.EraseLine
+}
+
+// hear shows a line of a worker until the next one, or the end of the step.
+func (p *progress) hear(l api.LogLine) {
+	text := strings.TrimSpace(strings.ReplaceAll(plain.Line(l.Text), "\t", " "))
+	if text == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.step != "" {
+		p.heard = fmt.Sprintf("%s.%d | %s", l.Process, l.Instance, text)
+	}
 }
 
 // event shows one event.
@@ -92,43 +131,67 @@ func (p *progress) event(ev api.Event) {
 	defer p.mu.Unlock()
 	switch ev.Type {
 	case "begin":
-		p.step, p.note, p.began, p.limit = ev.Step, "", p.now(), ev.Limit
+		p.step, p.note, p.heard, p.began, p.limit = ev.Step, "", "", p.now(), ev.Limit
 	case "progress":
 		p.note = ev.Detail
 		if !p.live {
-			fmt.Fprintf(p.out, "%-10s %s\n", ev.Step, ev.Detail)
+			p.line(fmt.Sprintf("%-10s %9s  %s", ev.Step, "", ev.Detail))
 		}
 	case "ready":
 		p.step = "" // so that the live line does not disturb what is typed
 		p.line(fmt.Sprintf("%-10s %s is proved: the line %q cuts over, anything else aborts", ev.Step, ev.Detail, goWord))
 	case "output":
 		p.line(fmt.Sprintf("%s %s", p.paint.Dim(ev.Step+" |"), ev.Detail))
-	case "end", "fail":
-		mark := p.paint.Green("ok")
-		if ev.Type == "fail" {
-			mark = p.paint.Red("failed")
-		}
-		p.step = ""
-		p.line(fmt.Sprintf("%-10s %9s  %s %s", ev.Step, terminal.Seconds(ev.Seconds), mark, ev.Detail))
+	case "end":
+		p.ended(ev, p.paint.Green("ok")+" "+ev.Detail)
+	case "fail":
+		p.failed = append(p.failed, ev.Detail)
+		p.ended(ev, p.paint.Red("failed"))
 	}
 	if p.live {
 		p.draw()
 	}
 }
 
-// line prints a whole line in place of the live one.
+// ended prints the line of a step that has ended.
+func (p *progress) ended(ev api.Event, how string) {
+	p.step, p.heard = "", ""
+	text := fmt.Sprintf("%-10s %9s  %s", ev.Step, terminal.Seconds(ev.Seconds), how)
+	p.line(terminal.Wrap(strings.TrimRight(text, " "), terminal.Columns(p.out), stepIndent))
+}
+
+// stepIndent is the width of the first columns of the line of a step.
+const stepIndent = 22
+
+// line prints a whole line in place of the live ones.
 func (p *progress) line(text string) {
 	if p.live {
-		fmt.Fprint(p.out, terminal.EraseLine)
+		fmt.Fprint(p.out, p.erasure())
+		p.drawn = 0
 	}
 	fmt.Fprintln(p.out, text)
 }
 
-// end stops the display and erases the live line.
-func (p *progress) end() {
+// end stops the display and erases the live lines. The verdict comes next and repeats why a step has
+// failed; a reason that it does not contain is printed here.
+func (p *progress) end(verdict ...string) {
 	close(p.stop)
 	p.gone.Wait()
 	if p.live {
-		fmt.Fprint(p.out, terminal.EraseLine)
+		fmt.Fprint(p.out, p.erasure())
 	}
+	text := strings.Join(verdict, "\n")
+	for _, why := range p.failed {
+		if !strings.Contains(text, why) {
+			terminal.Prose(p.out, "%s", why)
+		}
+	}
+}
+
+// errorText returns the text of an error, or "" for none.
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

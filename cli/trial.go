@@ -20,7 +20,7 @@ func (c checks) tryRelease(cc *cli.Context, conf *config.Config, u *config.User,
 	defer interrupted()
 	show := c.progress(cc)
 	out, err := daemon.Try(ctx, conf, u, word, show.event)
-	show.end()
+	show.end(verdictOf(out)...)
 	if err != nil {
 		return err
 	}

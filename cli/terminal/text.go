@@ -141,3 +141,13 @@ func Dash(s string) string {
 	}
 	return s
 }
+
+// Cut returns the beginning of a text without colours, in at most that many columns.
+func Cut(text string, columns int) string {
+	if Width(text) <= columns {
+		return text
+	}
+	const more = "..."
+	runes := []rune(text)
+	return string(runes[:max(columns-len(more), 0)]) + more
+}

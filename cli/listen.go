@@ -1,0 +1,40 @@
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"sync"
+
+	"superctl/api"
+	"superctl/daemon/control"
+)
+
+// listen shows the newest line of the workers that the change starts, on a terminal, until the
+// returned function is called. They belong to a generation later than all that exist now. What it
+// cannot get is not shown: the change does not depend on it.
+func (p *progress) listen(ctx context.Context, daemonClient *control.Client) (stop func()) {
+	if !p.live {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var ended sync.WaitGroup
+	newest := 0
+	if st, err := daemonClient.Status(ctx); err == nil {
+		newest = st.Generation
+		for i := range st.Generations {
+			newest = max(newest, st.Generations[i].ID)
+		}
+	}
+	ended.Go(func() {
+		_ = daemonClient.Logs(ctx, api.LogQuery{Follow: true}, func(l api.LogLine) {
+			if l.Generation > newest {
+				p.hear(l)
+			}
+		})
+	})
+	return func() {
+		cancel()
+		ended.Wait()
+	}
+}
