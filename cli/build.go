@@ -306,19 +306,19 @@ func afterBuild(cc *cli.Context, out *buildOutcome) string {
 func (pr printer) build(out *buildOutcome, next string) {
 	p := terminal.PaletteFor(pr.stdout)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
+		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	how := p.Green("built") + " in " + terminal.Seconds(out.Seconds)
 	if !out.Changed {
 		how = "already built and identical; nothing to do"
 	}
-	fmt.Fprintf(pr.stdout, "%s %s: %s\n", p.Bold(out.Name), p.Bold(out.Version), how)
-	fmt.Fprintf(
-		pr.stdout, "  file    %s (%s, %d wheels)\n  sha256  %s\n", out.File, build.Size(out.Bytes), out.Wheels,
+	terminal.Prose(pr.stdout, "%s %s: %s", p.Bold(out.Name), p.Bold(out.Version), how)
+	terminal.Prose(
+		pr.stdout, "  file    %s (%s, %d wheels)\n  sha256  %s", out.File, build.Size(out.Bytes), out.Wheels,
 		out.SHA256,
 	)
 	if out.Signed != "" {
-		fmt.Fprintf(pr.stdout, "  signed  %s\n", out.Signed)
+		terminal.Prose(pr.stdout, "  signed  %s", out.Signed)
 	}
-	fmt.Fprintf(pr.stdout, "  next    %s\n", next)
+	terminal.Prose(pr.stdout, "  next    %s", next)
 }

@@ -278,7 +278,7 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 	p := terminal.PaletteFor(pr.stdout)
 	name := withCommit(out.Release, out.Commit)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
+		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	terminal.FailureLog(pr.stdout, out)
 	switch {
@@ -295,30 +295,44 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 		if out.Previous != "" && out.Previous != out.Release {
 			was = " (was " + out.Previous + ")"
 		}
-		fmt.Fprintf(
-			pr.stdout, "%s: %s %s%s in %s%s\n", app, p.Bold(name), p.Green("is live"), was, terminal.Seconds(out.Seconds),
+		terminal.Prose(
+			pr.stdout, "%s: %s %s%s in %s%s", app, p.Bold(name), p.Green("is live"), was, terminal.Seconds(out.Seconds),
 			cutoverText(out),
 		)
 	case out.Result == api.Reverted:
-		fmt.Fprintf(
-			pr.stdout, "%s: %s %s: %s\n%s\n", app, p.Bold(name), p.Red("was reverted"), out.Error,
-			previousText(out, "is live again"),
-		)
+		terminal.Prose(pr.stdout, "%s: %s %s: %s", app, p.Bold(name), p.Red("was reverted"), out.Error)
+		pr.cause(out)
+		terminal.Prose(pr.stdout, "%s", previousText(out, "is live again"))
 	default:
-		fmt.Fprintf(
-			pr.stdout, "%s: %s %s: %s\n%s\n", app, p.Bold(cmp.Or(name, out.Kind)), p.Red("was refused"), out.Error,
-			previousText(out, liveState(out)),
-		)
+		terminal.Prose(pr.stdout, "%s: %s %s: %s", app, p.Bold(cmp.Or(name, out.Kind)), p.Red("was refused"), out.Error)
+		pr.cause(out)
+		terminal.Prose(pr.stdout, "%s", previousText(out, liveState(out)))
+	}
+}
+
+// cause prints the exception that the last lines of a failed worker name, and how to look further.
+func (pr printer) cause(out *api.Outcome) {
+	if out.Culprit != api.Worker {
+		return
+	}
+	if text := terminal.Exception(out.Log); text != "" {
+		terminal.Prose(pr.stdout, "  %s", text)
+	}
+	switch {
+	case out.Result == api.Reverted:
+		terminal.Prose(pr.stdout, "superctl logs --release %s shows what its workers wrote", out.Release)
+	case out.Kind == string(api.Switch):
+		terminal.Prose(pr.stdout, "superctl check %s tries it again without traffic", out.Release)
 	}
 }
 
 // unchanged prints that there was nothing to do.
 func (pr printer) unchanged(app string, out *api.Outcome) {
 	if out.Release == "" {
-		fmt.Fprintf(pr.stdout, "%s: no release is live; nothing to do\n", app)
+		terminal.Prose(pr.stdout, "%s: no release is live; nothing to do", app)
 		return
 	}
-	fmt.Fprintf(pr.stdout, "%s: %s is already live; nothing to do\n", app, withCommit(out.Release, out.Commit))
+	terminal.Prose(pr.stdout, "%s: %s is already live; nothing to do", app, withCommit(out.Release, out.Commit))
 }
 
 // dryRun prints what a change would do.
@@ -327,26 +341,26 @@ func (pr printer) dryRun(app string, out *api.Outcome) {
 	name := p.Bold(cmp.Or(withCommit(out.Release, out.Commit), out.Kind))
 	switch {
 	case out.Result != api.Done:
-		fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, name, p.Red("would be refused"), out.Error)
+		terminal.Prose(pr.stdout, "%s: %s %s: %s", app, name, p.Red("would be refused"), out.Error)
 	case out.Release == out.Previous:
-		fmt.Fprintf(pr.stdout, "%s: %s would be started again with the config as it is now\n", app, name)
+		terminal.Prose(pr.stdout, "%s: %s would be started again with the config as it is now", app, name)
 	default:
-		fmt.Fprintf(pr.stdout, "%s: %s would be made live\n", app, name)
+		terminal.Prose(pr.stdout, "%s: %s would be made live", app, name)
 	}
-	fmt.Fprintf(pr.stdout, "nothing was changed; %s\n", previousText(out, "is live"))
+	terminal.Prose(pr.stdout, "nothing was changed; %s", previousText(out, "is live"))
 }
 
 func (pr printer) upgrade(app string, out *api.Outcome) {
 	p := terminal.PaletteFor(pr.stdout)
 	if out.Result != api.Done {
-		fmt.Fprintf(
-			pr.stdout, "%s: the upgrade %s: %s\nsuperctl %s keeps running\n", app, p.Red("was refused"), out.Error,
+		terminal.Prose(
+			pr.stdout, "%s: the upgrade %s: %s\nsuperctl %s keeps running", app, p.Red("was refused"), out.Error,
 			out.Previous,
 		)
 		return
 	}
-	fmt.Fprintf(
-		pr.stdout, "%s: %s to superctl %s in %s; the workers were not touched\n", app, p.Green("upgraded"),
+	terminal.Prose(
+		pr.stdout, "%s: %s to superctl %s in %s; the workers were not touched", app, p.Green("upgraded"),
 		p.Bold(out.Release), terminal.Seconds(out.Seconds),
 	)
 }

@@ -66,7 +66,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var printed *outcomeError
 	var exit *commandline.ExitError
 	if err != nil && !errors.As(err, &printed) && !errors.As(err, &exit) {
-		fmt.Fprintf(c.stderr, "superctl: %v\n", err)
+		terminal.Prose(c.stderr, "superctl: %v", err)
 	}
 	return code
 }

@@ -227,10 +227,10 @@ func (pr printer) deploy(app string, out *deployOutcome) {
 	case out.Result != api.Done && slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "finish" }) ||
 
 		out.Result == api.Reverted:
-		fmt.Fprintf(
-			pr.stdout, "%s stays installed; to try it again, run superctl switch %s\n", out.Release, out.Release,
+		terminal.Prose(
+			pr.stdout, "%s stays installed; to try it again, run superctl switch %s", out.Release, out.Release,
 		)
 	case out.Result == api.Done && len(out.Pruned) > 0:
-		fmt.Fprintf(pr.stdout, "removed: %s\n", first(out.Pruned, 5))
+		terminal.Prose(pr.stdout, "removed: %s", first(out.Pruned, 5))
 	}
 }

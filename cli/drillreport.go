@@ -31,7 +31,7 @@ func (pr printer) drill(rep *drill.Report) {
 	if !rep.OK {
 		word = p.Red("failed")
 	}
-	fmt.Fprintf(pr.stdout, "\n%s: the drill %s: %s\n", p.Bold(rep.App), word, p.Bold(rep.Verdict))
+	terminal.Prose(pr.stdout, "\n%s: the drill %s: %s", p.Bold(rep.App), word, p.Bold(rep.Verdict))
 	for _, text := range rep.BrokenPromises {
 		fmt.Fprintln(pr.stdout)
 		writeWrapped(pr.stdout, "  "+p.Red("broken")+"  ", text)
@@ -72,10 +72,10 @@ func (pr printer) losses(g *drill.Group, p terminal.Palette) {
 	writeWrapped(pr.stdout, "  ", count+": "+g.What())
 	for i, l := range g.Each {
 		if i == maxPlaces {
-			fmt.Fprintf(pr.stdout, "    and in %d more places\n", len(g.Each)-i)
+			terminal.Prose(pr.stdout, "    and in %d more places", len(g.Each)-i)
 			break
 		}
-		fmt.Fprintf(pr.stdout, "    %-3d %s\n", l.Count, l.Where())
+		terminal.Prose(pr.stdout, "    %-3d %s", l.Count, l.Where())
 	}
 	writeWrapped(pr.stdout, "    cause    ", g.Cause)
 	writeWrapped(pr.stdout, "    remedy   ", g.Advice)

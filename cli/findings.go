@@ -68,7 +68,7 @@ func (f *findings) add(status, text string) {
 		f.Problems++
 		label = f.paint.Red("FAIL")
 	}
-	fmt.Fprintf(f.out, "%s  %s\n", label, text)
+	fmt.Fprintln(f.out, terminal.Wrap(label+"  "+text, terminal.Columns(f.out), len("FAIL  ")))
 }
 
 // check prints the verdict of a check, or all findings as JSON, and returns the error that
@@ -94,6 +94,6 @@ func (pr printer) check(f *findings, asJSON bool) error {
 	if f.Warnings > 0 {
 		text += ", " + count(f.Warnings, "warning", "warnings")
 	}
-	fmt.Fprintf(pr.stdout, "%s: %s\n", f.App, text)
+	terminal.Prose(pr.stdout, "%s: %s", f.App, text)
 	return nil
 }

@@ -191,7 +191,7 @@ func (pr printer) record(history releases.History, number int, asJSON bool) erro
 
 func (pr printer) recordText(number int, o *api.Outcome) {
 	p := terminal.PaletteFor(pr.stdout)
-	fmt.Fprintf(pr.stdout, "%s: %s\n", p.Bold(fmt.Sprintf("change %d", number)), resultText(p, o.Result))
+	terminal.Prose(pr.stdout, "%s: %s", p.Bold(fmt.Sprintf("change %d", number)), resultText(p, o.Result))
 	var t terminal.Table
 	line := func(name, text string) {
 		if text != "" {
@@ -216,7 +216,7 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 	t.Write(pr.stdout, "  ")
 	pr.steps(o, p)
 	if len(o.Log) > 0 {
-		fmt.Fprintf(pr.stdout, "\n  the last lines of the %s:\n", cmp.Or(o.Culprit, api.Worker))
+		terminal.Prose(pr.stdout, "\n  the last lines of the %s:", cmp.Or(o.Culprit, api.Worker))
 		for _, l := range o.Log {
 			fmt.Fprintf(pr.stdout, "    %s %s\n", p.Dim("|"), l)
 		}

@@ -247,7 +247,7 @@ func (p *progress) install(ev install.Event) {
 func (pr printer) install(app, word string, out *installOutcome) {
 	p := terminal.PaletteFor(pr.stdout)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
+		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	name := out.Release
 	if name != "" && out.Commit != "" {
@@ -255,16 +255,16 @@ func (pr printer) install(app, word string, out *installOutcome) {
 	}
 	switch {
 	case out.Result != api.Done:
-		fmt.Fprintf(
-			pr.stdout, "%s: %s %s: %s\nnothing was installed\n", app, cmp.Or(name, filepath.Base(word)),
+		terminal.Prose(
+			pr.stdout, "%s: %s %s: %s\nnothing was installed", app, cmp.Or(name, filepath.Base(word)),
 			p.Red("was refused"), out.Error,
 		)
 		terminal.ProgramLog(pr.stdout, "check", out.Log)
 	case !out.Changed:
-		fmt.Fprintf(pr.stdout, "%s: %s is already installed from this bundle; nothing to do\n", app, name)
+		terminal.Prose(pr.stdout, "%s: %s is already installed from this bundle; nothing to do", app, name)
 	default:
-		fmt.Fprintf(
-			pr.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s\n", app, p.Bold(name),
+		terminal.Prose(
+			pr.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s", app, p.Bold(name),
 			p.Green("is installed"), terminal.Seconds(out.Seconds), out.Path, out.Release,
 		)
 	}

@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"fmt"
 	"os"
 	"os/user"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/releases"
 )
 
@@ -117,13 +117,13 @@ func (pr printer) pin(cc *cli.Context, view pinView, err error) error {
 	}
 	switch {
 	case view.Pinned && view.Changed:
-		fmt.Fprintf(pr.stdout, "%s is pinned: superctl prune keeps it\n", view.Release)
+		terminal.Prose(pr.stdout, "%s is pinned: superctl prune keeps it", view.Release)
 	case view.Pinned:
-		fmt.Fprintf(pr.stdout, "%s is already pinned; nothing to do\n", view.Release)
+		terminal.Prose(pr.stdout, "%s is already pinned; nothing to do", view.Release)
 	case view.Changed:
-		fmt.Fprintf(pr.stdout, "%s is no longer pinned\n", view.Release)
+		terminal.Prose(pr.stdout, "%s is no longer pinned", view.Release)
 	default:
-		fmt.Fprintf(pr.stdout, "%s is not pinned; nothing to do\n", view.Release)
+		terminal.Prose(pr.stdout, "%s is not pinned; nothing to do", view.Release)
 	}
 	return nil
 }

@@ -166,16 +166,16 @@ func (pr printer) inPlace(app string, out *api.Outcome) {
 	}
 	switch {
 	case out.Result != api.Done:
-		fmt.Fprintf(
-			pr.stdout, "%s: the %s %s: %s\n%s\n", app, out.Kind, p.Red("was refused"), out.Error,
+		terminal.Prose(
+			pr.stdout, "%s: the %s %s: %s\n%s", app, out.Kind, p.Red("was refused"), out.Error,
 			previousText(out, "is still live, untouched"),
 		)
 	case !out.Changed:
-		fmt.Fprintf(pr.stdout, "%s: %s; nothing to do\n", app, detail)
+		terminal.Prose(pr.stdout, "%s: %s; nothing to do", app, detail)
 	case detail == "":
-		fmt.Fprintf(pr.stdout, "%s: %s in %s\n", app, p.Green(done), terminal.Seconds(out.Seconds))
+		terminal.Prose(pr.stdout, "%s: %s in %s", app, p.Green(done), terminal.Seconds(out.Seconds))
 	default:
-		fmt.Fprintf(pr.stdout, "%s: %s %s in %s\n", app, p.Green(done), detail, terminal.Seconds(out.Seconds))
+		terminal.Prose(pr.stdout, "%s: %s %s in %s", app, p.Green(done), detail, terminal.Seconds(out.Seconds))
 	}
 }
 

@@ -205,16 +205,16 @@ func (pr printer) prune(app string, view *pruneView) {
 	what := fmt.Sprintf("%s and %s", count(len(view.Removed), "release", "releases"), terminal.Size(view.Freed))
 	switch n := len(view.Removed); {
 	case view.DryRun && n > 0:
-		fmt.Fprintf(pr.stdout, "%s: a prune would remove %s\n", app, what)
+		terminal.Prose(pr.stdout, "%s: a prune would remove %s", app, what)
 	case n > 0:
-		fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, p.Green("removed"), what)
+		terminal.Prose(pr.stdout, "%s: %s %s", app, p.Green("removed"), what)
 	default:
-		fmt.Fprintf(pr.stdout, "%s: no release to remove\n", app)
+		terminal.Prose(pr.stdout, "%s: no release to remove", app)
 	}
 	pr.pruned(view, p)
 	if len(view.Leftovers) > 0 {
-		fmt.Fprintf(
-			pr.stdout, "  leftovers of interrupted installs and prunes: %s\n", strings.Join(view.Leftovers, ", "),
+		terminal.Prose(
+			pr.stdout, "  leftovers of interrupted installs and prunes: %s", strings.Join(view.Leftovers, ", "),
 		)
 	}
 	if n := len(view.Unseen); n > 0 {
@@ -222,8 +222,8 @@ func (pr printer) prune(app string, view *pruneView) {
 		if os.Geteuid() == 0 {
 			how = ", even as root"
 		}
-		fmt.Fprintf(
-			pr.stdout, "%s %s could not be inspected%s: %s\n", p.Yellow("warning:"), count(n, "process", "processes"),
+		terminal.Prose(
+			pr.stdout, "%s %s could not be inspected%s: %s", p.Yellow("warning:"), count(n, "process", "processes"),
 			how, first(view.Unseen, 3),
 		)
 	}

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -162,8 +161,8 @@ func stateOf(st *api.Status, name string) string {
 
 func (pr printer) releases(cc *cli.Context, conf *config.Config, views []releaseView) error {
 	if len(views) == 0 {
-		fmt.Fprintf(
-			pr.stdout, "no release in %s yet: install a bundle, or copy a release into a directory there\n",
+		terminal.Prose(
+			pr.stdout, "no release in %s yet: install a bundle, or copy a release into a directory there",
 			conf.Releases,
 		)
 		return nil

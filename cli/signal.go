@@ -80,16 +80,16 @@ func (pr printer) signaled(out *api.Signaled) {
 		)
 		switch {
 		case w.Sent:
-			fmt.Fprintf(pr.stdout, "%s: sent %s to %s\n", out.App, out.Signal, worker)
+			terminal.Prose(pr.stdout, "%s: sent %s to %s", out.App, out.Signal, worker)
 		case w.Failed:
-			fmt.Fprintf(
-				pr.stdout, "%s: %s %s did not get %s: %s\n", out.App, p.Red("FAIL"), worker, out.Signal, w.Reason,
+			terminal.Prose(
+				pr.stdout, "%s: %s %s did not get %s: %s", out.App, p.Red("FAIL"), worker, out.Signal, w.Reason,
 			)
 		default:
-			fmt.Fprintf(pr.stdout, "%s: skipped %s: %s\n", out.App, worker, w.Reason)
+			terminal.Prose(pr.stdout, "%s: skipped %s: %s", out.App, worker, w.Reason)
 		}
 	}
 	if len(out.Workers) == 0 {
-		fmt.Fprintf(pr.stdout, "%s: no worker of %s runs; nothing to do\n", out.App, out.Process)
+		terminal.Prose(pr.stdout, "%s: no worker of %s runs; nothing to do", out.App, out.Process)
 	}
 }

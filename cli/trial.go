@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -31,15 +30,18 @@ func (c checks) tryRelease(cc *cli.Context, conf *config.Config, u *config.User,
 func (pr printer) trial(app string, out *api.Outcome) {
 	p := terminal.PaletteFor(pr.stdout)
 	for _, w := range out.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
+		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	terminal.ProgramLog(pr.stdout, "worker", out.Log)
 	if out.Result == api.Done {
-		fmt.Fprintf(
-			pr.stdout, "%s: %s %s: its health check passed on a private socket\n", app, p.Bold(out.Release),
+		terminal.Prose(
+			pr.stdout, "%s: %s %s: its health check passed on a private socket", app, p.Bold(out.Release),
 			p.Green("works"),
 		)
 		return
 	}
-	fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, p.Bold(out.Release), p.Red("does not work"), out.Error)
+	terminal.Prose(pr.stdout, "%s: %s %s: %s", app, p.Bold(out.Release), p.Red("does not work"), out.Error)
+	if text := terminal.Exception(out.Log); text != "" {
+		terminal.Prose(pr.stdout, "  %s", text)
+	}
 }

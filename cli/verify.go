@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -132,27 +131,27 @@ const maxPaths = 20
 func (pr printer) verify(app string, views []verifyView) {
 	p := terminal.PaletteFor(pr.stdout)
 	if len(views) == 0 {
-		fmt.Fprintf(pr.stdout, "%s: no release to verify\n", app)
+		terminal.Prose(pr.stdout, "%s: no release to verify", app)
 	}
 	for i := range views {
 		v := &views[i]
 		switch v.State {
 		case "unchanged":
-			fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, v.Release, p.Green("is unchanged"))
+			terminal.Prose(pr.stdout, "%s: %s %s", app, v.Release, p.Green("is unchanged"))
 		case "changed":
-			fmt.Fprintf(pr.stdout, "%s: %s %s\n", app, p.Bold(v.Release), p.Red("has changed since its installation"))
+			terminal.Prose(pr.stdout, "%s: %s %s", app, p.Bold(v.Release), p.Red("has changed since its installation"))
 		default:
-			fmt.Fprintf(pr.stdout, "%s: %s %s: %s\n", app, v.Release, p.Yellow("cannot be verified"), v.Error)
+			terminal.Prose(pr.stdout, "%s: %s %s: %s", app, v.Release, p.Yellow("cannot be verified"), v.Error)
 		}
 		for _, kind := range []struct {
 			what  string
 			paths []string
 		}{{"changed", v.Changed}, {"added", v.Added}, {"removed", v.Removed}} {
 			for _, path := range kind.paths[:min(maxPaths, len(kind.paths))] {
-				fmt.Fprintf(pr.stdout, "  %-8s %s\n", kind.what, printable(path))
+				terminal.Prose(pr.stdout, "  %-8s %s", kind.what, printable(path))
 			}
 			if more := len(kind.paths) - maxPaths; more > 0 {
-				fmt.Fprintf(pr.stdout, "  %-8s and %d more\n", kind.what, more)
+				terminal.Prose(pr.stdout, "  %-8s and %d more", kind.what, more)
 			}
 		}
 	}

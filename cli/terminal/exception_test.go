@@ -1,0 +1,34 @@
+package terminal
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestTheExceptionOfATracebackIsFound(t *testing.T) {
+	const gunicorn = `[812] [ERROR] Exception in worker process
+Traceback (most recent call last):
+  File "gunicorn/arbiter.py", line 752, in spawn_worker
+    worker.init_process()
+  File "shop/wsgi.py", line 2, in <module>
+    import payments
+    ^^^^^^^^^^^^^^^
+ModuleNotFoundError: No module named 'payments'
+[812] [INFO] Worker exiting (pid: 812)
+Traceback (most recent call last):
+  File "gunicorn/arbiter.py", line 270, in run
+    handler()
+gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>`
+	for _, c := range []struct{ log, want string }{
+		{gunicorn, "ModuleNotFoundError: No module named 'payments'"},
+		{gunicorn[strings.Index(gunicorn, "  File \"shop"):], "ModuleNotFoundError: No module named 'payments'"},
+		{"  File \"a.py\", line 1\n    if\nSyntaxError: invalid syntax", "SyntaxError: invalid syntax"},
+		{"  File \"a.py\", line 1\n    stop()\nKeyboardInterrupt", "KeyboardInterrupt"},
+		{"  File \"a.py\", line 1\n[812] another worker writes between\nbind: address in use", ""},
+		{"listening\nbind: address in use", ""},
+	} {
+		if got := Exception(strings.Split(c.log, "\n")); got != c.want {
+			t.Errorf("got %q, want %q in:\n%s", got, c.want, c.log)
+		}
+	}
+}
