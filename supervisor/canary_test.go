@@ -299,6 +299,9 @@ func TestARollbackEndsACanary(t *testing.T) {
 		if !out.Changed || out.Release != "r1" || out.Previous != "r2" {
 			t.Errorf("rollback: %+v", out)
 		}
+		if out.Seconds >= (3*time.Minute).Seconds() || !out.Started.Add(time.Minute).After(time.Now()) {
+			t.Errorf("the rollback began at %s and took %g s: those are the times of the canary", out.Started, out.Seconds)
+		}
 		if o := <-first; o.Result != Aborted ||
 			!strings.Contains(o.Error, "at 10 %: rolled back by the test during its canary") {
 			t.Errorf("switch: %s %s", o.Result, o.Error)

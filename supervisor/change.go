@@ -82,10 +82,11 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 	if req.Kind == Upgrade {
 		return s.handover.upgrade(ctx, req, emit)
 	}
+	began := time.Now()
 	c, busy, err := s.admission.admit(ctx, req)
 	if busy != nil {
 		<-busy.done
-		return overtake(busy, req), nil
+		return overtake(busy, req, began), nil
 	}
 	if err != nil {
 		return nil, err
@@ -266,10 +267,12 @@ func processNames(p Plan) []string {
 	return names
 }
 
-// overtake is the outcome of a rollback that ended another change's probation or canary.
-func overtake(c *change, req Request) *Outcome {
+// overtake is the outcome of a rollback that ended another change's probation or canary. Its times are
+// the rollback's own.
+func overtake(c *change, req Request, began time.Time) *Outcome {
 	out := *c.outcome
 	out.Kind, out.Who, out.Origin = string(Rollback), req.Who, req.Origin
+	out.Started, out.Seconds, out.CutoverSeconds = began, time.Since(began).Seconds(), 0
 	if out.Result == Reverted || out.Result == Aborted {
 		out.Result, out.Changed = Done, true
 		out.Release, out.Previous, out.Commit, out.PreviousCommit = out.Previous, out.Release, out.PreviousCommit, out.Commit
