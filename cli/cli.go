@@ -8,13 +8,11 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"github.com/xrash/smetrics"
 
 	"superctl/api"
 	"superctl/cli/commandline"
@@ -54,14 +52,15 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return api.ExitDone
 		}
 	}
-	app := c.app()
+	app, overview := c.app(), c.overview
 	if target, rest, found := fleetcommand.TargetOf(args); found {
 		app, args = fleetcommand.App(target, fleetcommand.Options{
 			Stdin: stdin, Stdout: c.stdout, Stderr: c.stderr, Now: c.now, Version: version.String(),
 		}), rest
+		overview = func(w io.Writer) { fleetcommand.Overview(w, app) }
 	}
 	app.Reader = stdin
-	err := app.Run(commandline.Reorder(args, app))
+	err := commandline.Run(app, args, overview)
 	code := exitCode(err)
 	var printed *outcomeError
 	var exit *commandline.ExitError
@@ -99,38 +98,15 @@ func exitCode(err error) int {
 	return api.ExitAborted
 }
 
-const about = `superctl switches a Python site from one release to the next without losing a request.
-
-A daemon holds the listening sockets and runs the workers of the live release. A switch starts
-the workers of the new release, checks that they answer, sends all new connections to them in
-one instant, and lets the old workers finish.
-
-   superctl switch 2026-11-23     make a release live
-   superctl rollback              go back to the previous release
-   superctl status                show what runs now
-   superctl @production deploy    run a command on all hosts of an environment: superctl @production --help
-   superctl COMMAND --help        show help for a command, with examples`
-
 func (c *command) app() *cli.App {
-	commands := []*cli.Command{
-		c.switchCommand(), c.rollbackCommand(), c.reloadCommand(), c.restartCommand(),
-		c.lockCommand(), c.notifyCommand(), c.scaleCommand(), c.pauseCommand(), c.resumeCommand(), c.signalCommand(),
-		c.buildCommand(), c.installCommand(), c.verifyCommand(), c.deployCommand(),
-		c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(), c.execCommand(),
-		c.upgradeCommand(), c.daemonCommand(), c.endCommand(),
-		c.pruneCommand(), c.pinCommand(), c.unpinCommand(),
-		c.keygenCommand(), c.initCommand(), c.takeoverCommand(),
-		c.drillCommand(),
-	}
+	commands := commandline.Commands(c.groups())
 	for _, one := range commands {
-		one.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-			return commandline.Usagef("%s: %w; superctl %s --help lists its options", one.Name, err, one.Name)
-		}
+		one.OnUsageError = commandline.BadOption
 	}
 	return &cli.App{
 		Name: "superctl", Usage: "switch Python sites between releases without losing a request", Description: about,
 		UsageText: "superctl [--app NAME | --config FILE] COMMAND [ARGUMENTS]",
-		Version:   version.String(), Writer: c.stdout, ErrWriter: c.stderr, HideHelpCommand: true,
+		Version:   version.String(), Writer: c.stdout, ErrWriter: c.stderr, HideHelp: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{
 				Name: "app", Usage: "the app `NAME`; its config is /etc/superctl/NAME.toml ($SUPERCTL_APP)",
@@ -142,46 +118,17 @@ func (c *command) app() *cli.App {
 			if cc.NArg() > 0 {
 				return &commandline.UsageError{Err: unknownCommand(cc.Args().First(), cc)}
 			}
-			return cli.ShowAppHelp(cc)
+			c.overview(c.stdout)
+			return nil
 		},
-		OnUsageError:          func(_ *cli.Context, err error, _ bool) error { return &commandline.UsageError{Err: err} },
-		ExitErrHandler:        func(*cli.Context, error) {}, // Main handles errors
-		CustomAppHelpTemplate: appHelp,
+		OnUsageError: func(cc *cli.Context, err error, sub bool) error {
+			if cc.NArg() > 0 { // the option of a command that does not exist
+				return &commandline.UsageError{Err: unknownCommand(cc.Args().First(), cc)}
+			}
+			return commandline.BadOption(cc, err, sub)
+		},
+		ExitErrHandler: func(*cli.Context, error) {}, // Main handles errors
 	}
-}
-
-const appHelp = `{{.Description}}
-
-COMMANDS
-{{range .VisibleCommands}}   {{printf "%-10s" .Name}}  {{.Usage}}
-{{end}}
-SEVERAL HOSTS
-   @ENV COMMAND   deploy, switch, rollback, status, logs, ... on all hosts of an environment: superctl @ENV --help
-
-OPTIONS
-   --app NAME     the app, if the machine has several ($SUPERCTL_APP)
-   --config FILE  the config file, if it is not /etc/superctl/APP.toml ($SUPERCTL_CONFIG)
-   --version      print the version
-
-EXIT CODES  0 done  1 refused or failed, the live release did not change  2 usage or config error
-            3 the daemon cannot be reached  4 another change is in progress
-            5 the release failed its probation, the previous release is live again
-`
-
-func unknownCommand(word string, cc *cli.Context) error {
-	if text := commandHint(word, exampleApp(cc)); text != "" {
-		return errors.New(text)
-	}
-	best, score := "", 0.0
-	for _, known := range cc.App.Commands {
-		if s := smetrics.JaroWinkler(word, known.Name, 0.7, 4); s > score {
-			best, score = known.Name, s
-		}
-	}
-	if score > 0.75 {
-		return fmt.Errorf("unknown command %q; did you mean %q?", word, best)
-	}
-	return fmt.Errorf("unknown command %q; superctl --help lists the commands", word)
 }
 
 // configPath returns the path of the app's config.

@@ -109,42 +109,15 @@ func paragraphs(text string) string {
 
 func optionsOf(b *strings.Builder, flags []cli.Flag) {
 	for _, f := range flags {
-		names, usage := optionOf(f)
-		for i, name := range names {
-			end := strings.IndexAny(name+" ", " [")
-			names[i] = "**" + name[:end] + "**" + name[end:]
+		o, shown := commandline.OptionOf(f)
+		if !shown {
+			continue
 		}
-		if len(names) > 0 {
-			fmt.Fprintf(b, "%s\n: %s\n\n", strings.Join(names, ", "), unmarked(usage))
+		for n, name := range o.Names {
+			o.Names[n] = "**" + name + "**"
 		}
+		fmt.Fprintf(b, "%s\n: %s\n\n", o, unmarked(o.Usage))
 	}
-}
-
-// optionOf returns the names of a flag, each with its dashes and the placeholder of its value, and
-// what it does. There are no names if the flag is hidden.
-func optionOf(f cli.Flag) (names []string, usage string) {
-	doc, ok := f.(cli.DocGenerationFlag)
-	if visible, may := f.(cli.VisibleFlag); !ok || may && !visible.IsVisible() {
-		return nil, ""
-	}
-	placeholder, usage := "", doc.GetUsage()
-	if before, rest, quoted := strings.Cut(usage, "`"); quoted {
-		name, after, _ := strings.Cut(rest, "`")
-		placeholder, usage = " "+name, before+name+after
-	}
-	_, optional := f.(commandline.OptionalFlag)
-	for _, name := range f.Names() {
-		dashes := "--"
-		if len(name) == 1 {
-			dashes = "-"
-		}
-		name = dashes + name + placeholder
-		if optional {
-			name = commandline.WithOptional(name)
-		}
-		names = append(names, name)
-	}
-	return names, usage
 }
 
 // unmarked escapes the characters of a text that have a meaning in Markdown.

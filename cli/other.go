@@ -29,7 +29,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app := fleetcommand.App(target, fleetcommand.Options{
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now, Version: version.String(),
 	})
-	err := app.Run(commandline.Reorder(rest, app))
+	err := commandline.Run(app, rest, func(w io.Writer) { fleetcommand.Overview(w, app) })
 	var exit *commandline.ExitError
 	var usage *commandline.UsageError
 	switch {

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/commandline"
 	"superctl/cli/fleetcommand"
 )
 
@@ -118,14 +119,14 @@ func languageOf(block string) string {
 func optionTable(flags []cli.Flag) string {
 	var b strings.Builder
 	for _, f := range flags {
-		names, usage := optionOf(f)
-		if len(names) == 0 {
+		o, shown := commandline.OptionOf(f)
+		if !shown {
 			continue
 		}
 		if b.Len() == 0 {
 			b.WriteString("| option | meaning |\n|---|---|\n")
 		}
-		fmt.Fprintf(&b, "| `%s` | %s |\n", strings.Join(names, "`, `"), strings.ReplaceAll(unmarked(usage), "|", `\|`))
+		fmt.Fprintf(&b, "| `%s` | %s |\n", o, strings.ReplaceAll(unmarked(o.Usage), "|", `\|`))
 	}
 	return b.String()
 }

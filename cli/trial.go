@@ -3,7 +3,6 @@
 package cli
 
 import (
-
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -63,14 +64,18 @@ func Help(w io.Writer, program string, cmd *cli.Command) {
 	h.title("USAGE")
 	fmt.Fprintln(h.text, terminal.Wrap("   "+glued(cmp.Or(cmd.UsageText, program+" "+cmd.Name)), h.columns, 6))
 	if cmd.Description != "" {
-		h.title("DESCRIPTION")
+		fmt.Fprintln(h.text)
 		h.prose(cmd.Description)
 	}
 	h.title("OPTIONS")
 	var t terminal.Table
 	for _, f := range cmd.Flags {
-		if name, usage, ok := option(f); ok {
-			t.Row(name, usage)
+		o, shown := OptionOf(f)
+		if o.Default != "" {
+			o.Usage += " (default: " + o.Default + ")"
+		}
+		if shown {
+			t.Row(o.String(), o.Usage)
 		}
 	}
 	t.Row("--help", "show this help")
@@ -89,20 +94,21 @@ func helpFor(w io.Writer) help {
 	return help{terminal.NewText(columns), columns}
 }
 
-func (h help) write(w io.Writer) { _, _ = w.Write([]byte(strings.ReplaceAll(h.text.String(), glue, " "))) }
+func (h help) write(w io.Writer) {
+	_, _ = w.Write([]byte(strings.ReplaceAll(h.text.String(), glue, " ")))
+}
 
 func (h help) title(text string) { fmt.Fprintf(h.text, "\n%s\n", text) }
 
 // prose writes paragraphs, whose lines it joins, and examples, which are indented lines.
 func (h help) prose(text string) {
-	var paragraph []string
-	var block terminal.Table
+	var paragraph, block []string
 	flush := func() {
 		if len(paragraph) > 0 {
 			fmt.Fprintln(h.text, terminal.Wrap(strings.Join(paragraph, " "), h.columns, 0))
 		}
-		block.Write(h.text, "   ")
-		paragraph, block = nil, terminal.Table{}
+		h.examples(block)
+		paragraph, block = nil, nil
 	}
 	for line := range strings.Lines(text + "\n") {
 		line = strings.TrimRight(line, "\n")
@@ -112,13 +118,43 @@ func (h help) prose(text string) {
 			flush()
 			fmt.Fprintln(h.text)
 		case isExample:
-			block.Row(examples.Split(example, 2)...)
+			block = append(block, example)
 		default:
 			paragraph = append(paragraph, line)
 		}
 	}
 	flush()
 }
+
+// examples writes examples: commands, each with what it does. A command is never broken, so that it
+// can be copied; what a long one does is in the next line.
+func (h help) examples(block []string) {
+	const indent, gap = 3, 3
+	width := 0
+	for _, line := range block {
+		command := examples.Split(line, 2)[0]
+		if n := terminal.Width(command); n <= h.columns/2 {
+			width = max(width, n)
+		}
+	}
+	at := indent + width + gap
+	for _, line := range block {
+		parts := examples.Split(line, 2)
+		n := terminal.Width(parts[0])
+		switch {
+		case len(parts) == 1:
+			fmt.Fprintf(h.text, "   %s\n", parts[0])
+		case n > width || h.columns-at < minComment && at+terminal.Width(parts[1]) > h.columns:
+			fmt.Fprintf(h.text, "   %s\n%s\n", parts[0], terminal.Wrap("      "+parts[1], h.columns, 6))
+		default:
+			text := "   " + parts[0] + strings.Repeat(" ", width-n+gap) + parts[1]
+			fmt.Fprintln(h.text, terminal.Wrap(text, h.columns, at))
+		}
+	}
+}
+
+// minComment is the least width of the text next to an example.
+const minComment = 24
 
 // glue is a space at which a line is not broken.
 const glue = "\u00a0"
@@ -133,7 +169,7 @@ func glued(usage string) string {
 			depth++
 		case r == ']':
 			depth--
-		case r == ' ' && depth == 1:
+		case r == ' ' && depth > 0:
 			b.WriteString(glue)
 			continue
 		}
@@ -142,28 +178,48 @@ func glued(usage string) string {
 	return b.String()
 }
 
-// option returns the names of a flag with the placeholder of its value, and its description.
-func option(f cli.Flag) (names, usage string, ok bool) {
+// Option is an option of a command, as its help describes it.
+type Option struct {
+	Names       []string // with their dashes
+	Placeholder string   // of its value; "" = none
+	Usage       string
+	Default     string // "" = none, or one that the usage describes
+	optional    bool
+}
+
+// OptionOf returns the description of a flag, and whether the help shows it.
+func OptionOf(f cli.Flag) (o Option, shown bool) {
 	doc, isDocumented := f.(cli.DocGenerationFlag)
 	if visible, canHide := f.(cli.VisibleFlag); !isDocumented || canHide && !visible.IsVisible() {
-		return "", "", false
+		return o, false
 	}
-	usage, placeholder := doc.GetUsage(), ""
-	if before, rest, quoted := strings.Cut(usage, "`"); quoted {
+	o.Usage = doc.GetUsage()
+	if before, rest, quoted := strings.Cut(o.Usage, "`"); quoted {
 		name, after, _ := strings.Cut(rest, "`")
-		placeholder, usage = " "+name, before+name+after
+		o.Placeholder, o.Usage = name, before+name+after
 	}
-	var list []string
 	for _, name := range f.Names() {
 		dashes := "--"
 		if len(name) == 1 {
 			dashes = "-"
 		}
-		list = append(list, dashes+name)
+		o.Names = append(o.Names, dashes+name)
 	}
-	names = strings.Join(list, ", ") + placeholder
-	if _, optional := f.(OptionalFlag); optional {
-		names = WithOptional(names)
+	_, o.optional = f.(OptionalFlag)
+	if value := doc.GetValue(); doc.TakesValue() && !slices.Contains([]string{"", "0", "0s", "-1", "[]"}, value) {
+		o.Default = value
 	}
-	return names, usage, true
+	return o, true
+}
+
+// String returns the names with the placeholder, such as --prepare[=LIMIT].
+func (o Option) String() string {
+	text := strings.Join(o.Names, ", ")
+	switch {
+	case o.optional:
+		return WithOptional(text + " " + o.Placeholder)
+	case o.Placeholder != "":
+		return text + " " + o.Placeholder
+	}
+	return text
 }

@@ -3,6 +3,7 @@
 package commandline
 
 import (
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,15 +11,33 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Reorder moves the options of a command before its arguments, because the library ends the options
-// at the first argument and people write superctl switch r42 --json. It does not touch words after
-// `--`. --app and --config are accepted anywhere.
-func Reorder(args []string, app *cli.App) []string {
+// Run runs a command line. It accepts options after the arguments, because people write superctl switch
+// r42 --json and the library ends the options at the first argument. It does not touch words after
+// `--`. --app and --config are accepted anywhere. overview writes the help of the app.
+func Run(app *cli.App, args []string, overview func(io.Writer)) error {
 	l := commandLine{app: app}
 	for rest := args[1:]; len(rest) > 0; {
 		rest = rest[l.take(rest):]
 	}
-	out := append([]string{args[0]}, l.global...)
+	if slices.ContainsFunc(l.options, asksForHelp) {
+		switch {
+		case l.cmd != nil:
+			Help(app.Writer, app.Name, l.cmd)
+			return nil
+		case len(l.words) == 0:
+			overview(app.Writer)
+			return nil
+		}
+	}
+	return app.Run(l.reordered(args[0]))
+}
+
+func asksForHelp(word string) bool { return word == "-h" || strings.TrimLeft(word, "-") == "help" }
+
+// reordered returns the words with the options of the command before its arguments.
+func (l *commandLine) reordered(program string) []string {
+	app := l.app
+	out := append([]string{program}, l.global...)
 	if l.cmd == nil {
 		options, rest := helpWords(l.words, app)
 		return slices.Concat(out, l.options, options, rest)

@@ -88,45 +88,49 @@ func App(target Target, opt Options) *cli.App {
 		f.statusCommand(), f.historyCommand(), f.logsCommand(), f.execCommand(), f.lockCommand(),
 	}
 	for _, one := range commands {
-		one.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-			return commandline.Usagef("%s: %w; superctl %s %s --help lists its options", one.Name, err, target, one.Name)
-		}
+		one.OnUsageError = commandline.BadOption
 	}
-	return &cli.App{
+	app := &cli.App{
 		Name: "superctl " + target.String(), Usage: "switch the hosts of an environment together", Description: About,
 		UsageText: "superctl @ENV[:HOST,...] COMMAND [ARGUMENTS]",
-		Version:   opt.Version, Writer: opt.Stdout, ErrWriter: opt.Stderr, HideHelpCommand: true,
+		Version:   opt.Version, Writer: opt.Stdout, ErrWriter: opt.Stderr, HideHelp: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "app", Usage: "the `NAME` of the app on the hosts, if it is not the one of the fleet"},
 			&cli.StringFlag{Name: "config", Usage: "the `FILE` that defines the fleet"},
 		},
-		Commands: commands,
-		Action: func(cc *cli.Context) error {
-			if cc.NArg() > 0 {
-				return commandline.Usagef("unknown command %q for a fleet; superctl %s --help lists the commands; on one "+
-					"host, superctl %s:HOST exec runs any program", cc.Args().First(), target, target)
-			}
-			return cli.ShowAppHelp(cc)
-		},
-		OnUsageError:          func(_ *cli.Context, err error, _ bool) error { return &commandline.UsageError{Err: err} },
-		ExitErrHandler:        func(*cli.Context, error) {}, // Main handles errors
-		CustomAppHelpTemplate: fleetHelp,
+		Commands:       commands,
+		OnUsageError:   commandline.BadOption,
+		ExitErrHandler: func(*cli.Context, error) {}, // Main handles errors
 	}
+	app.Action = func(cc *cli.Context) error {
+		if cc.NArg() > 0 {
+			return commandline.Usagef("unknown command %q for a fleet; superctl %s --help lists the commands; on one "+
+				"host, superctl %s:HOST exec runs any program", cc.Args().First(), target, target)
+		}
+		Overview(opt.Stdout, app)
+		return nil
+	}
+	return app
 }
 
-const fleetHelp = `{{.Description}}
+const (
+	aboutOptions = `OPTIONS
+   --app NAME       the app on the hosts, if it is not the one of the fleet
+   --config FILE    the file that defines the fleet`
+	aboutExits = `EXIT CODES
+   0    done
+   1    refused or failed; no host changed
+   2    usage or config error
+   3    a host cannot be reached
+   4    a host is busy
+   5    reverted; all hosts are back
+   6    done, but a host is behind; or the hosts run different releases`
+)
 
-COMMANDS
-{{range .VisibleCommands}}   {{printf "%-10s" .Name}}  {{.Usage}}
-{{end}}
-OPTIONS
-   --app NAME     the app on the hosts, if it is not the one of the fleet
-   --config FILE  the file that defines the fleet
-
-EXIT CODES  0 done  1 refused or failed, no host changed  2 usage or config error
-            3 a host cannot be reached  4 a host is busy  5 reverted, all hosts are back
-            6 done, but a host is behind; or the hosts run different releases
-`
+// Overview writes the help of a fleet.
+func Overview(w io.Writer, app *cli.App) {
+	commandline.Overview(w, app, []commandline.Group{{Title: "COMMANDS", Commands: app.Commands}}, aboutOptions, aboutExits)
+}
 
 // command is a command for a fleet.
 type command struct {

@@ -1,0 +1,154 @@
+//go:build linux
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
+
+	"superctl/cli/commandline"
+	"superctl/cli/fleetcommand"
+	"superctl/version"
+)
+
+const about = `superctl switches a Python site from one release to the next without losing a request.
+
+A daemon holds the listening sockets and runs the workers of the live release. A switch starts
+the workers of the new release, checks that they answer, sends all new connections to them in
+one instant, and lets the old workers finish.
+
+   superctl switch 2026-11-23     make a release live
+   superctl rollback              go back to the previous release
+   superctl status                show what runs now
+   superctl help COMMAND          show help for a command, with examples`
+
+const (
+	aboutFleets = `SEVERAL HOSTS
+   @ENV COMMAND    deploy, switch, rollback, status, logs, ... on all hosts of an environment: superctl help @ENV`
+	aboutOptions = `OPTIONS
+   --app NAME       the app, if the machine has several ($SUPERCTL_APP)
+   --config FILE    the config file, if it is not /etc/superctl/APP.toml ($SUPERCTL_CONFIG)
+   --version        print the version`
+	aboutExits = `EXIT CODES
+   0    done, or nothing to do
+   1    refused or failed; the live release did not change
+   2    usage or config error
+   3    the daemon cannot be reached
+   4    another change is in progress
+   5    the release failed its probation; the previous release is live again`
+)
+
+// groups returns all commands, as the help shows them.
+func (c *command) groups() []commandline.Group {
+	return []commandline.Group{
+		{Title: "WHAT IS LIVE", Commands: []*cli.Command{
+			c.switchCommand(), c.rollbackCommand(), c.deployCommand(), c.reloadCommand(), c.restartCommand(),
+			c.scaleCommand(), c.pauseCommand(), c.resumeCommand(), c.signalCommand(),
+		}},
+		{Title: "LOOK AND CHECK", Commands: []*cli.Command{
+			c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(),
+			c.execCommand(), c.drillCommand(),
+		}},
+		{Title: "RELEASES", Commands: []*cli.Command{
+			c.buildCommand(), c.installCommand(), c.verifyCommand(), c.pruneCommand(), c.pinCommand(),
+			c.unpinCommand(), c.keygenCommand(),
+		}},
+		{Title: "THIS MACHINE", Commands: []*cli.Command{
+			c.initCommand(), c.takeoverCommand(), c.daemonCommand(), c.upgradeCommand(), c.endCommand(),
+		}},
+		{Title: "FOR TOOLS THAT TURN SEVERAL HOSTS", Commands: []*cli.Command{c.lockCommand(), c.notifyCommand()}},
+		{Title: "HELP", Commands: []*cli.Command{c.helpCommand(), c.versionCommand()}},
+	}
+}
+
+// overview writes the help of superctl.
+func (c *command) overview(w io.Writer) {
+	app := c.app()
+	commandline.Overview(w, app, c.groups(), aboutFleets, aboutOptions, aboutExits)
+}
+
+func (c *command) helpCommand() *cli.Command {
+	return &cli.Command{
+		Name: "help", Usage: "show help for a command, with examples",
+		UsageText: "superctl help [COMMAND | @ENV [COMMAND]]",
+		Description: `Without COMMAND it lists the commands. superctl COMMAND --help does the same.
+
+   superctl help switch
+   superctl help @production           the commands for several hosts
+   superctl help @production deploy`,
+		Action: c.help,
+	}
+}
+
+func (c *command) help(cc *cli.Context) error {
+	words := cc.Args().Slice()
+	app, overview := cc.App, c.overview
+	if len(words) > 0 && strings.HasPrefix(words[0], "@") {
+		target, _, _ := fleetcommand.TargetOf([]string{cc.App.Name, words[0]})
+		app, words = fleetcommand.App(target, fleetcommand.Options{Stdout: c.stdout}), words[1:]
+		overview = func(w io.Writer) { fleetcommand.Overview(w, app) }
+	}
+	switch len(words) {
+	case 0:
+		overview(c.stdout)
+		return nil
+	case 1:
+	default:
+		return commandline.Usagef("help: unexpected argument %q: %s", words[1], cc.Command.UsageText)
+	}
+	cmd := app.Command(words[0])
+	if cmd == nil {
+		return &commandline.UsageError{Err: unknownCommand(words[0], cc)}
+	}
+	commandline.Help(c.stdout, app.Name, cmd)
+	return nil
+}
+
+// versionView is the output of `version --json`.
+type versionView struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func (c *command) versionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "version", Usage: "print the version of superctl", UsageText: "superctl version [--json]",
+		Description: `Prints the version of this program. superctl status shows the version of the running daemon.
+
+   superctl version --json    with the version of Go and the platform that it is built for`,
+		Flags: []cli.Flag{commandline.JSONFlag()},
+		Action: func(cc *cli.Context) error {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			if cc.Bool("json") {
+				return c.json(versionView{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+			}
+			fmt.Fprintf(c.stdout, "superctl version %s\n", version.String())
+			return nil
+		},
+	}
+}
+
+func unknownCommand(word string, cc *cli.Context) error {
+	if text := commandHint(word, exampleApp(cc)); text != "" {
+		return errors.New(text)
+	}
+	best, score := "", 0.0
+	for _, known := range cc.App.Commands {
+		if s := smetrics.JaroWinkler(word, known.Name, 0.7, 4); s > score {
+			best, score = known.Name, s
+		}
+	}
+	if score > 0.75 {
+		return fmt.Errorf("unknown command %q; did you mean %q?", word, best)
+	}
+	return fmt.Errorf("unknown command %q; superctl --help lists the commands", word)
+}
