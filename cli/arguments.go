@@ -3,7 +3,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,13 +16,13 @@ import (
 	"superctl/config"
 )
 
-// releaseName returns the name of a release from a word of the command line, which may end with a
-// slash from shell completion or be the path of the release.
+// releaseName returns the name of a release from a word of the command line. It may end with a slash
+// from shell completion, begin with ./, or be a path of the release, through the current link too.
 func releaseName(conf *config.Config, word string) (string, error) {
-	if !strings.Contains(word, "/") {
+	if !strings.Contains(word, "/") && word != "." && word != ".." {
 		return word, nil
 	}
-	if name := strings.TrimRight(word, "/"); name != "" && !strings.Contains(name, "/") {
+	if name := strings.TrimRight(word, "/"); name != "" && !strings.Contains(name, "/") && strings.Trim(name, ".") != "" {
 		return name, nil
 	}
 	path, err := filepath.Abs(word)
@@ -29,15 +32,39 @@ func releaseName(conf *config.Config, word string) (string, error) {
 	if filepath.Dir(path) == filepath.Clean(conf.Releases) {
 		return filepath.Base(path), nil
 	}
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		if dir, err := filepath.EvalSymlinks(conf.Releases); err == nil && filepath.Dir(target) == dir {
-			return filepath.Base(target), nil
+	if name, isRelease := releaseAt(conf, path); isRelease {
+		return name, nil
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if name, isRelease := releaseBelow(conf, word); isRelease {
+			return name, nil
 		}
 	}
 	return "", commandline.Usagef(
 		"%s is not a release: the releases of %s are in %s (superctl releases lists them)", word, conf.App,
 		conf.Releases,
 	)
+}
+
+// releaseAt returns the release that a path leads to.
+func releaseAt(conf *config.Config, path string) (name string, isRelease bool) {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", false
+	}
+	dir, err := filepath.EvalSymlinks(conf.Releases)
+	return filepath.Base(target), err == nil && filepath.Dir(target) == dir
+}
+
+// releaseBelow returns the release that a path means which was typed in another directory: ./r42 or
+// releases/r42.
+func releaseBelow(conf *config.Config, word string) (name string, isRelease bool) {
+	path := filepath.Clean(word)
+	if dir := filepath.Dir(path); dir != "." && dir != filepath.Base(conf.Releases) {
+		return "", false
+	}
+	info, err := os.Stat(filepath.Join(conf.Releases, filepath.Base(path)))
+	return filepath.Base(path), err == nil && info.IsDir()
 }
 
 // releaseNames applies releaseName to each word.
@@ -57,8 +84,16 @@ func commandHint(word, app string) string {
 	unit := "superctl@" + app
 	switch word {
 	case "start", "stop", "enable", "disable", "mask", "unmask", "edit", "cat", "is-active", "is-enabled", "is-failed",
-		"try-restart", "reload-or-restart", "kill":
+		"try-restart", "kill", "show":
 		return fmt.Sprintf("%q is a command of systemd: systemctl %s %s", word, word, unit)
+	case "reload-or-restart", "try-reload-or-restart", "force-reload", "hup":
+		return fmt.Sprintf("unknown command %q: superctl reload applies the config, without losing a request", word)
+	case "top", "ps", "list-units":
+		return fmt.Sprintf("unknown command %q: superctl status --watch shows what runs", word)
+	case "reread", "update":
+		return fmt.Sprintf(
+			"unknown command %q: superctl reload applies the config; superctl upgrade replaces the daemon", word,
+		)
 	case "daemon-reload", "daemon-reexec":
 		return fmt.Sprintf("%q is a command of systemd: systemctl %s", word, word)
 	case "journal", "journalctl", "log", "tail":
@@ -74,7 +109,9 @@ func commandHint(word, app string) string {
 		return fmt.Sprintf(
 			"unknown command %q: superctl releases lists the releases, superctl status shows what runs", word,
 		)
-	case "validate", "test", "configtest", "verify-config":
+	case "run", "shell", "console":
+		return fmt.Sprintf("unknown command %q: superctl exec COMMAND runs a command in the live release", word)
+	case "validate", "test", "configtest", "verify-config", "doctor":
 		return fmt.Sprintf(
 			"unknown command %q: superctl check checks the config, the releases and the sockets", word,
 		)

@@ -65,7 +65,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var printed *outcomeError
 	var exit *commandline.ExitError
 	if err != nil && !errors.As(err, &printed) && !errors.As(err, &exit) {
-		terminal.Prose(c.stderr, "superctl: %v", err)
+		terminal.Prose(c.stderr, "superctl: %v", hinted(err))
 	}
 	return code
 }
@@ -101,7 +101,7 @@ func exitCode(err error) int {
 func (c *command) app() *cli.App {
 	commands := commandline.Commands(c.groups())
 	for _, one := range commands {
-		one.OnUsageError = commandline.BadOption
+		one.OnUsageError, one.HideHelp = commandline.BadOption, true // commandline.Run shows the help
 	}
 	return &cli.App{
 		Name: "superctl", Usage: "switch Python sites between releases without losing a request", Description: about,
@@ -121,12 +121,7 @@ func (c *command) app() *cli.App {
 			c.overview(c.stdout)
 			return nil
 		},
-		OnUsageError: func(cc *cli.Context, err error, sub bool) error {
-			if cc.NArg() > 0 { // the option of a command that does not exist
-				return &commandline.UsageError{Err: unknownCommand(cc.Args().First(), cc)}
-			}
-			return commandline.BadOption(cc, err, sub)
-		},
+		OnUsageError:   commandline.BadOption,
 		ExitErrHandler: func(*cli.Context, error) {}, // Main handles errors
 	}
 }

@@ -31,11 +31,8 @@ lost.
 			Usage: "only the instance `N`, from 0; a process with listeners needs strategy = \"rolling\"",
 		}),
 		Action: func(cc *cli.Context) error {
-			if cc.NArg() == 0 {
-				return commandline.Usagef(
-					"restart: missing argument PROCESS: superctl restart PROCESS restarts the workers of one process; "+
-						"systemctl restart superctl@%s restarts the daemon and keeps the workers", exampleApp(cc),
-				)
+			if err := restartHint(cc); err != nil {
+				return err
 			}
 			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err

@@ -206,8 +206,10 @@ func byPrefix(list []Release, word string) (Release, error) {
 	case 1:
 		return hits[0], nil
 	case 0:
-		return Release{}, fmt.Errorf("no release matches %q: the nearest are %s (superctl releases lists all)",
-			word, nearest(word, list))
+		if near := nearest(word, list); near != "" {
+			return Release{}, fmt.Errorf("no release matches %q; did you mean %s? (superctl releases lists all)", word, near)
+		}
+		return Release{}, fmt.Errorf("no release matches %q (superctl releases lists all)", word)
 	default:
 		return Release{}, fmt.Errorf("%q is ambiguous: it could be %s", word, names(hits, 5))
 	}
@@ -225,13 +227,30 @@ func names(list []Release, most int) string {
 	return text
 }
 
-// nearest returns the three most similar names (Jaro-Winkler distance, which favours a common
-// beginning).
+// alike is the similarity from which on a word may be a mistyped name.
+const alike = 0.85
+
+// nearest returns the names, and the words for a release, that a mistyped word may mean, the most
+// similar first, and at most three (Jaro-Winkler similarity, which favours a common beginning).
 func nearest(word string, list []Release) string {
-	list = slices.Clone(list)
-	alike := func(r Release) float64 { return smetrics.JaroWinkler(word, r.Name, 0.7, 4) }
-	slices.SortStableFunc(list, func(a, b Release) int { return cmp.Compare(alike(b), alike(a)) })
-	return names(list[:min(3, len(list))], 3)
+	likeness := func(name string) float64 {
+		return smetrics.JaroWinkler(strings.ToLower(word), strings.ToLower(name), 0.7, 4)
+	}
+	var near []string
+	for _, name := range append(allNames(list), "latest", "previous", "current") {
+		if likeness(name) >= alike {
+			near = append(near, name)
+		}
+	}
+	slices.SortStableFunc(near, func(a, b string) int { return cmp.Compare(likeness(b), likeness(a)) })
+	return strings.Join(near[:min(len(near), 3)], " or ")
+}
+
+func allNames(list []Release) (names []string) {
+	for _, r := range list {
+		names = append(names, r.Name)
+	}
+	return names
 }
 
 // Get reads the release at exactly that path.

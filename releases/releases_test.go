@@ -54,7 +54,9 @@ func TestAWordMeansOneReleaseOrTheNearestAreNamed(t *testing.T) {
 	}
 	for word, says := range map[string]string{
 		"2026-11-02":     `"2026-11-02" is ambiguous: it could be 2026-11-02-c, 2026-11-02-b`,
-		"2026-12-02-b":   "the nearest are 2026-1",
+		"2026-12-02-b":   `no release matches "2026-12-02-b"; did you mean 2026-11-02-b or 2026-11-0`,
+		"LATEST":         `no release matches "LATEST"; did you mean latest? (superctl releases lists all)`,
+		"tuesday":        `no release matches "tuesday" (superctl releases lists all)`,
 		"4be":            `no release matches "4be"`, // three digits of a commit are too few
 		"../../etc":      "no release matches",
 		"/srv/elsewhere": "no release matches",

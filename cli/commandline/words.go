@@ -3,6 +3,7 @@
 package commandline
 
 import (
+	"fmt"
 	"io"
 	"regexp"
 	"slices"
@@ -19,30 +20,46 @@ func Run(app *cli.App, args []string, overview func(io.Writer)) error {
 	for rest := args[1:]; len(rest) > 0; {
 		rest = rest[l.take(rest):]
 	}
-	if slices.ContainsFunc(l.options, asksForHelp) {
-		switch {
-		case l.cmd != nil:
-			Help(app.Writer, app.Name, l.cmd)
-			return nil
-		case len(l.words) == 0:
-			overview(app.Writer)
-			return nil
-		}
+	switch cmd, asked := l.help(); {
+	case asked && cmd != nil:
+		Help(app.Writer, app.Name, cmd)
+		return nil
+	case asked:
+		overview(app.Writer)
+		return nil
 	}
 	return app.Run(l.reordered(args[0]))
+}
+
+// help returns whether the command line asks for help, by --help or by the word help in an app without
+// such a command, and the command that it asks about; nil = the app.
+func (l *commandLine) help() (cmd *cli.Command, asked bool) {
+	switch {
+	case slices.ContainsFunc(l.options, asksForHelp):
+		return l.cmd, l.cmd != nil || len(l.words) == 0
+	case l.cmd != nil || len(l.words) == 0 || l.words[0] != "help":
+		return nil, false
+	case len(l.words) == 1:
+		return nil, true
+	}
+	cmd = l.app.Command(l.words[1])
+	return cmd, cmd != nil
 }
 
 func asksForHelp(word string) bool { return word == "-h" || strings.TrimLeft(word, "-") == "help" }
 
 // reordered returns the words with the options of the command before its arguments.
 func (l *commandLine) reordered(program string) []string {
-	app := l.app
 	out := append([]string{program}, l.global...)
-	if l.cmd == nil {
-		options, rest := helpWords(l.words, app)
-		return slices.Concat(out, l.options, options, rest)
+	switch {
+	case l.cmd != nil:
+		return slices.Concat(out, l.words[:1], l.options, l.words[1:])
+	case len(l.words) == 0:
+		return append(out, l.options...)
+	case l.words[0] == "help" && len(l.words) > 1:
+		return append(out, l.words[1]) // reported as an unknown command
 	}
-	return slices.Concat(out, l.words[:1], l.options, l.words[1:])
+	return append(out, l.words[0]) // likewise, without its options
 }
 
 // commandLine is a command line whose words are sorted by kind.
@@ -103,15 +120,24 @@ func TakesValue(cmd *cli.Command, name string) bool {
 	return false
 }
 
+// UnexpectedError is an argument too many. Its command line may be meant for the app of that name.
+type UnexpectedError struct {
+	Command, Word string
+	usage         string
+}
+
+// Error names the argument and the usage.
+func (e *UnexpectedError) Error() string {
+	return fmt.Sprintf("%s: unexpected argument %q: %s", e.Command, e.Word, e.usage)
+}
+
 // Arguments refuses a wrong number of arguments and shows the usage of the command.
 func Arguments(cc *cli.Context, least, most int) error {
 	switch n := cc.NArg(); {
 	case n < least:
 		return Missing(cc)
 	case n > most:
-		return Usagef(
-			"%s: unexpected argument %q: %s", cc.Command.Name, cc.Args().Get(most), cc.Command.UsageText,
-		)
+		return &UsageError{&UnexpectedError{cc.Command.Name, cc.Args().Get(most), shortUsage(cc.Command)}}
 	}
 	return nil
 }
@@ -119,24 +145,20 @@ func Arguments(cc *cli.Context, least, most int) error {
 // Missing returns an error that names the first missing argument and shows the usage.
 func Missing(cc *cli.Context) error {
 	return Usagef(
-		"%s: missing argument %s: %s", cc.Command.Name, missingArgument(cc.Command, cc.NArg()), cc.Command.UsageText,
+		"%s: missing argument %s: %s", cc.Command.Name, missingArgument(cc.Command, cc.NArg()), shortUsage(cc.Command),
 	)
 }
 
-// helpWords turns the words version, help and help COMMAND into --version and --help.
-func helpWords(words []string, app *cli.App) (options, rest []string) {
-	switch {
-	case len(words) == 0:
-	case words[0] == "version" && len(words) == 1:
-		return []string{"--version"}, nil
-	case words[0] == "help" && len(words) == 1:
-		return []string{"--help"}, nil
-	case words[0] == "help" && app.Command(words[1]) != nil:
-		return nil, []string{words[1], "--help"}
-	case words[0] == "help":
-		return nil, words[1:2] // reported as an unknown command
+// manyOptions is the number of options in a usage from which on an error leaves them out.
+const manyOptions = 4
+
+// shortUsage returns the usage of a command for an error, without its options if they are many.
+func shortUsage(cmd *cli.Command) string {
+	if strings.Count(cmd.UsageText, "[--") < manyOptions {
+		return cmd.UsageText
 	}
-	return nil, words
+	before, _, _ := strings.Cut(cmd.UsageText, " [--")
+	return before + " [OPTIONS] (--help lists them)"
 }
 
 var optionalPart = regexp.MustCompile(`\[[^\]]*\]`)

@@ -88,7 +88,7 @@ func App(target Target, opt Options) *cli.App {
 		f.statusCommand(), f.historyCommand(), f.logsCommand(), f.execCommand(), f.lockCommand(),
 	}
 	for _, one := range commands {
-		one.OnUsageError = commandline.BadOption
+		one.OnUsageError, one.HideHelp = commandline.BadOption, true // commandline.Run shows the help
 	}
 	app := &cli.App{
 		Name: "superctl " + target.String(), Usage: "switch the hosts of an environment together", Description: About,
