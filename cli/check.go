@@ -219,7 +219,7 @@ func checkProcesses(conf *config.Config, f *findings) {
 		for _, problem := range done.Problems {
 			err = errors.Join(err, fmt.Errorf("process.%s: %s", pr.Name, problem))
 		}
-		f.report(err, fmt.Sprintf("process.%s runs as %s", pr.Name, done.Server))
+		f.report(err, fmt.Sprintf("process.%s %s", pr.Name, runsAs(pr, done.Server)))
 		for _, name := range pr.Listen {
 			if !usesHold(pr) {
 				break
@@ -283,6 +283,17 @@ func checkReleases(conf *config.Config, f *findings) error {
 	return nil
 }
 
+// runsAs returns text for the server that a process runs as.
+func runsAs(pr config.Process, server string) string {
+	switch {
+	case server != "generic":
+		return "runs as " + server
+	case len(pr.Listen) == 0:
+		return "is a background process"
+	}
+	return "runs a server without a preset"
+}
+
 // checkDetours looks for paths by which a release would run code of another release.
 func checkDetours(c *config.Config, r releases.Release, f *findings) {
 	found, err := daemon.FindDetours(c, r)
@@ -290,7 +301,7 @@ func checkDetours(c *config.Config, r releases.Release, f *findings) {
 		f.report(errors.New(text), "")
 	}
 	if err == nil && len(found) == 0 {
-		f.ok("no path leads to another release")
+		f.ok("no path of the config or the environment leads into another release")
 	}
 }
 

@@ -121,6 +121,7 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 			}
 		}
 	}
+	t.DropEmpty()
 	out := pr.newText(cc)
 	t.Write(out, "")
 	_, err := pr.stdout.Write(out.Bytes())

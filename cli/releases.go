@@ -182,6 +182,7 @@ func (pr printer) releases(cc *cli.Context, conf *config.Config, views []release
 		}
 		t.Row(v.Name, commit, terminal.Age(pr.now(), v.Built), terminal.Age(pr.now(), v.Installed), size, v.stateText(p))
 	}
+	t.DropEmpty()
 	out := pr.newText(cc)
 	t.Write(out, "")
 	_, err := pr.stdout.Write(out.Bytes())

@@ -114,17 +114,8 @@ func appsOf(files []string) (apps []string) {
 	return apps
 }
 
-const noConfig = `there is no config: no ./superctl.toml, and nothing in /etc/superctl (--config FILE names another).
-A config to begin with:
-
-    app      = "shop"
-    releases = "/srv/shop/releases"
-    current  = "/srv/shop/current"
-    [listen.web]
-    address  = "127.0.0.1:8000"
-    [process.web]
-    command  = "gunicorn shop.wsgi"
-    listen   = ["web"]`
+const noConfig = "there is no config: no ./superctl.toml, and nothing in /etc/superctl: superctl init writes one for the " +
+	"project in this directory; --config FILE names another"
 
 // Control returns the control socket of the daemon that was started with the config at path. It
 // works for a config that has been broken since, so that the running daemon can be reached.

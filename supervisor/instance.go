@@ -280,9 +280,17 @@ func (in *instance) watch(turn int, w process) {
 	})
 }
 
+// lifetime formats how long a worker lived, such as 0.6 s or 3m20s.
+func lifetime(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}
+
 // exited takes the end of a worker.
 func (in *instance) exited(exit worker.Exit, oom cgroup.OOM) {
-	lived := time.Since(in.born).Round(time.Millisecond)
+	lived := time.Since(in.born)
 	level := zap.InfoLevel
 	switch {
 	case in.state == InstanceKilling && in.reason != "":
@@ -291,7 +299,7 @@ func (in *instance) exited(exit worker.Exit, oom cgroup.OOM) {
 		in.reason = "stopped: " + exit.String()
 	default:
 		level = zap.WarnLevel
-		in.reason = fmt.Sprintf("ended after %s: %s", lived, ending(exit, oom))
+		in.reason = fmt.Sprintf("ended after %s: %s", lifetime(lived), ending(exit, oom))
 		if in.gen.respawns() {
 			in.gen.deaths++
 			in.gen.lastDeath = in.String() + " " + in.reason

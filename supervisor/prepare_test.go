@@ -161,7 +161,7 @@ func TestWhatEndsThePreparationLeavesTheSiteAsItWas(t *testing.T) {
 			says: "ready: the client hung up before the cutover",
 		},
 		"a worker that dies": {
-			how: behaviour{exitAfter: 10*time.Second + 100*time.Millisecond}, after: 10 * time.Second, says: "ready: web.0 ended after 10.1s",
+			how: behaviour{exitAfter: 10*time.Second + 100*time.Millisecond}, after: 10 * time.Second, says: "ready: web.0 ended after 10.1 s",
 		},
 		"a worker that is unwell": {
 			how: behaviour{answer: badFrom(12)}, after: 12 * time.Second, says: "ready: web: ",

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-var someTime = regexp.MustCompile(`after [0-9.]+s`)
+var someTime = regexp.MustCompile(`after [0-9.]+ s`)
 
 // audience takes what supervisors tell of changes.
 type audience struct {

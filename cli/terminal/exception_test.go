@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -26,9 +27,25 @@ gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>`
 		{"  File \"a.py\", line 1\n    stop()\nKeyboardInterrupt", "KeyboardInterrupt"},
 		{"  File \"a.py\", line 1\n[812] another worker writes between\nbind: address in use", ""},
 		{"listening\nbind: address in use", ""},
+		{gunicorn[strings.LastIndex(gunicorn, "Traceback"):], ""},
 	} {
 		if got := Exception(strings.Split(c.log, "\n")); got != c.want {
 			t.Errorf("got %q, want %q in:\n%s", got, c.want, c.log)
 		}
+	}
+}
+
+func TestTheServersOwnTracebackIsLeftOut(t *testing.T) {
+	in := []string{
+		"Traceback (most recent call last):", `  File "shop/wsgi.py", line 3, in <module>`, "ModuleNotFoundError: payments",
+		"Traceback (most recent call last):", `  File "gunicorn/arbiter.py", line 270, in run`,
+		"gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>", "", "During handling of the above exception",
+		"Traceback (most recent call last):", "    sys.exit(run())", "gunicorn.errors.HaltServer: 3", "end",
+	}
+	want := slices.Concat(in[:3], []string{
+		"... 3 lines of gunicorn's own traceback", "", in[7], "... 3 lines of gunicorn's own traceback", "end",
+	})
+	if got := withoutOwn(in); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

@@ -62,7 +62,7 @@ func ProgramLog(w io.Writer, whose string, lines []string) {
 	}
 	p := PaletteFor(w)
 	fmt.Fprintf(w, "the last lines of the %s:\n", whose)
-	for _, l := range withoutRepeats(lines) {
+	for _, l := range withoutRepeats(withoutOwn(lines)) {
 		fmt.Fprintf(w, "  %s %s\n", p.Dim("|"), l)
 	}
 }

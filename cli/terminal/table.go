@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -16,7 +17,7 @@ import (
 // column.
 const (
 	minColumn     = 8
-	minLastColumn = 24
+	minLastColumn = 32
 )
 
 // Text is text for a terminal.
@@ -63,6 +64,23 @@ func (t *Table) Head(p Palette, labels ...string) {
 
 // Row adds a row.
 func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
+
+// DropEmpty removes the columns in which all cells are empty or "-". A row with fewer cells than the head
+// keeps its cells.
+func (t *Table) DropEmpty() {
+	whole := func(r []string) bool { return len(r) == len(t.labels) }
+	for n := len(t.labels) - 1; n >= 0; n-- {
+		if len(t.rows) == 1 || slices.ContainsFunc(t.rows[1:], func(r []string) bool { return whole(r) && r[n] != "" && r[n] != "-" }) {
+			continue
+		}
+		for i, r := range t.rows {
+			if whole(r) {
+				t.rows[i] = slices.Delete(r, n, n+1)
+			}
+		}
+		t.labels = slices.Delete(slices.Clone(t.labels), n, n+1)
+	}
+}
 
 // Write writes the rows. To fit the width of a terminal it narrows first the gaps and then the
 // widest columns, and wraps the last cells. A table with a head that still does not fit is written as
@@ -205,12 +223,19 @@ func (t *Table) writeList(w io.Writer, indent string, room int) {
 	}
 }
 
+func longestWord(text string) (columns int) {
+	for _, word := range strings.Fields(text) {
+		columns = max(columns, Width(word))
+	}
+	return columns
+}
+
 // wrapped breaks a text into lines that begin at column at, or at column 4 if there is too little
-// room to the right of at.
+// room to the right of at, or a word needs more.
 func wrapped(text string, at, room int) string {
 	var b strings.Builder
 	indent := at
-	if room-at < minLastColumn {
+	if room-at < minLastColumn || longestWord(text) > room-at {
 		indent = 4
 		b.WriteString("\n" + strings.Repeat(" ", indent))
 	}

@@ -65,3 +65,19 @@ func TestPlainRowsCarryTheirLabels(t *testing.T) {
 		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
 	}
 }
+
+func TestColumnsWithoutContentAreDropped(t *testing.T) {
+	table := changes()
+	table.rows[3][3], table.rows[1][3] = "-", ""
+	table.DropEmpty()
+	var b bytes.Buffer
+	table.Write(&b, "")
+	const want = `NUMBER  CHANGE  RELEASE
+12      switch  2026-11-28-12
+          it did not answer
+11      reload
+`
+	if b.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)
+	}
+}
