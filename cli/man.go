@@ -33,6 +33,12 @@ const manEnd = `
 **NO_COLOR**
 : turns colours off
 
+**SUPERCTL_PLAIN**
+: output for screen readers: no colours, no lines that are drawn again, and each row of a table as a line with its labels
+
+**TERM**
+: with the value dumb, no colours and no lines that are drawn again
+
 # FILES
 
 **/etc/superctl/APP.toml**

@@ -17,7 +17,7 @@ import (
 // column.
 const (
 	minColumn     = 8
-	minLastColumn = 32
+	minLastColumn = 24
 )
 
 // Text is text for a terminal.
@@ -137,7 +137,7 @@ func (t *Table) narrowed(widths []int, room int) (narrow []int, gap int, fits bo
 			rest = max(rest, Width(r[len(r)-1]))
 		}
 	}
-	rest = min(rest, minLastColumn)
+	rest = min(rest, max(minLastColumn, room*2/5))
 	needed := func() int {
 		sum := rest
 		for _, n := range widths[:max(len(widths)-1, 0)] {
