@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
 
+	"superctl/api"
 	"superctl/cli/commandline"
 	"superctl/cli/fleetcommand"
 	"superctl/version"
@@ -35,13 +36,6 @@ const (
    --app NAME       the app, if the machine has several ($SUPERCTL_APP)
    --config FILE    the config file, if it is not /etc/superctl/APP.toml ($SUPERCTL_CONFIG)
    --version        print the version`
-	aboutExits = `EXIT CODES
-   0    done, or nothing to do
-   1    refused or failed; the live release did not change
-   2    usage or config error
-   3    the daemon cannot be reached
-   4    another change is in progress
-   5    the release failed its probation; the previous release is live again`
 )
 
 // groups returns all commands, as the help shows them.
@@ -67,10 +61,19 @@ func (c *command) groups() []commandline.Group {
 	}
 }
 
+// exits returns the section of the exit codes.
+func exits() string {
+	text := "EXIT CODES"
+	for _, e := range api.ExitCodes() {
+		text += fmt.Sprintf("\n   %d    %s", e.Code, e.Meaning)
+	}
+	return text
+}
+
 // overview writes the help of superctl.
 func (c *command) overview(w io.Writer) {
 	app := c.app()
-	commandline.Overview(w, app, c.groups(), aboutFleets, aboutOptions, aboutExits)
+	commandline.Overview(w, app, c.groups(), aboutFleets, aboutOptions, exits())
 }
 
 func (c *command) helpCommand() *cli.Command {

@@ -56,37 +56,11 @@ func referenceOf(b *strings.Builder, prefix string, c *cli.Command) {
 	}
 	first, rest := c.Usage[:1], c.Usage[1:]
 	fmt.Fprintf(b, "\n### %s%s\n\n%s%s.\n\n```text\n%s\n```\n\n", prefix, c.Name, strings.ToUpper(first), rest,
-		folded(c.UsageText))
+		commandline.Folded(c.UsageText, 80, 4))
 	b.WriteString(pageText(c.Description))
 	if table := optionTable(c.Flags); table != "" {
 		b.WriteString("\n" + table)
 	}
-}
-
-// folded breaks a usage line before an option, so that it fits a narrow page. An option with its
-// value, in brackets, stays together.
-func folded(usage string) string {
-	const width, indent = 80, "    "
-	var b strings.Builder
-	column, depth, part := 0, 0, ""
-	for word := range strings.SplitSeq(usage, " ") {
-		part = strings.TrimPrefix(part+" "+word, " ")
-		if depth += strings.Count(word, "[") - strings.Count(word, "]"); depth > 0 {
-			continue
-		}
-		switch {
-		case column == 0:
-		case column+1+len(part) > width:
-			b.WriteString("\n" + indent)
-			column = len(indent)
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(part)
-		column, part = column+len(part), ""
-	}
-	return b.String()
 }
 
 // pageText converts a help text to Markdown. Indented lines become blocks of code.

@@ -22,12 +22,3 @@ func TestTheReadmeNamesEveryExitCode(t *testing.T) {
 		}
 	}
 }
-
-func TestAUsageLineBreaksBeforeAnOption(t *testing.T) {
-	const usage = "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--run ID [--by NAME]]"
-	const want = "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS]\n" +
-		"    [--for DURATION] [--run ID [--by NAME]]"
-	if got := folded(usage); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}

@@ -62,7 +62,7 @@ func Help(w io.Writer, program string, cmd *cli.Command) {
 	h := helpFor(w)
 	h.prose(fmt.Sprintf("%s %s: %s", program, cmd.Name, cmd.Usage))
 	h.title("USAGE")
-	fmt.Fprintln(h.text, terminal.Wrap("   "+glued(cmp.Or(cmd.UsageText, program+" "+cmd.Name)), h.columns, 6))
+	fmt.Fprintln(h.text, Folded("   "+cmd.UsageText, h.columns, 6))
 	if cmd.Description != "" {
 		fmt.Fprintln(h.text)
 		h.prose(cmd.Description)
@@ -71,9 +71,6 @@ func Help(w io.Writer, program string, cmd *cli.Command) {
 	var t terminal.Table
 	for _, f := range cmd.Flags {
 		o, shown := OptionOf(f)
-		if o.Default != "" {
-			o.Usage += " (default: " + o.Default + ")"
-		}
 		if shown {
 			t.Row(o.String(), o.Usage)
 		}
@@ -94,9 +91,7 @@ func helpFor(w io.Writer) help {
 	return help{terminal.NewText(columns), columns}
 }
 
-func (h help) write(w io.Writer) {
-	_, _ = w.Write([]byte(strings.ReplaceAll(h.text.String(), glue, " ")))
-}
+func (h help) write(w io.Writer) { _, _ = w.Write(h.text.Bytes()) }
 
 func (h help) title(text string) { fmt.Fprintf(h.text, "\n%s\n", text) }
 
@@ -159,8 +154,9 @@ const minComment = 24
 // glue is a space at which a line is not broken.
 const glue = "\u00a0"
 
-// glued makes the options of a usage stick to their values: a line is broken between two options.
-func glued(usage string) string {
+// Folded breaks the usage of a command before an option, so that it fits. An option with its value, in
+// brackets, stays together.
+func Folded(usage string, columns, indent int) string {
 	var b strings.Builder
 	depth := 0
 	for _, r := range usage {
@@ -175,15 +171,14 @@ func glued(usage string) string {
 		}
 		b.WriteRune(r)
 	}
-	return b.String()
+	return strings.ReplaceAll(terminal.Wrap(b.String(), columns, indent), glue, " ")
 }
 
 // Option is an option of a command, as its help describes it.
 type Option struct {
 	Names       []string // with their dashes
 	Placeholder string   // of its value; "" = none
-	Usage       string
-	Default     string // "" = none, or one that the usage describes
+	Usage       string   // with the default
 	optional    bool
 }
 
@@ -207,7 +202,7 @@ func OptionOf(f cli.Flag) (o Option, shown bool) {
 	}
 	_, o.optional = f.(OptionalFlag)
 	if value := doc.GetValue(); doc.TakesValue() && !slices.Contains([]string{"", "0", "0s", "-1", "[]"}, value) {
-		o.Default = value
+		o.Usage += " (default: " + value + ")"
 	}
 	return o, true
 }
