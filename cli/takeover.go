@@ -109,6 +109,11 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 	if err := t.findServer(ctx); err != nil {
 		return err
 	}
+	if t.server != nil {
+		if err := takeover.Check(t.server); err != nil {
+			return err
+		}
+	}
 	if err := t.importServer(); err != nil {
 		return err
 	}
@@ -132,7 +137,7 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 	if t.server == nil {
 		return nil
 	}
-	return takeover.Check(t.server, t.addresses)
+	return takeover.CheckAddresses(t.server, t.addresses)
 }
 
 // findServer finds the server. A unit that exists and does not run may have been taken over already.

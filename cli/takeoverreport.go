@@ -16,6 +16,7 @@ import (
 	"superctl/setup"
 	"superctl/takeover"
 	"superctl/takeover/oldserver"
+	"superctl/takeover/running"
 )
 
 // takeoverOutcome is what `takeover --json` prints.
@@ -133,7 +134,7 @@ func (t *takeOver) outcome(out *takeover.Outcome, err error) *takeoverOutcome {
 	o := &takeoverOutcome{App: t.app, Manager: t.manager.String(), Addresses: t.addresses, Release: t.release}
 	if t.server != nil {
 		o.Server = t.server.String()
-		o.Stop, o.Warnings = oldserver.Describe(t.server)
+		o.Stop, o.Warnings = t.describe()
 	}
 	if t.plan != nil {
 		o.Setup = outcomeOfInit(t.dir, t.found, t.plan)
@@ -147,6 +148,16 @@ func (t *takeOver) outcome(out *takeover.Outcome, err error) *takeoverOutcome {
 		o.Error = err.Error()
 	}
 	return o
+}
+
+// describe says how the old server is stopped, and what the user should know of that.
+func (t *takeOver) describe() (method string, warnings []string) {
+	method, warnings = oldserver.Describe(t.server)
+	if t.manager.Kind == running.Supervisord {
+		warnings = append(warnings, "supervisord starts "+t.manager.Program+" again when it is started itself: "+
+			"after the takeover, set autostart=false in its config, or remove the program")
+	}
+	return method, warnings
 }
 
 // takeoverPlan prints what was found, and what is going to happen.
@@ -169,7 +180,7 @@ func (pr printer) takeoverPlan(t *takeOver) {
 	}
 	fmt.Fprintf(pr.stdout, "\n%s of the server:\n", p.Bold("Takeover"))
 	unit := "superctl@" + t.app
-	method, warnings := oldserver.Describe(t.server)
+	method, warnings := t.describe()
 	for _, w := range warnings {
 		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
 	}

@@ -13,9 +13,8 @@ type RefusedError struct{ Why string }
 
 func (e *RefusedError) Error() string { return e.Why }
 
-// Check returns why the server cannot be taken over in place by an app that listens on the
-// addresses, or nil.
-func Check(s *running.Server, addresses []string) error {
+// Check returns why the server cannot be taken over in place, or nil.
+func Check(s *running.Server) error {
 	switch {
 	case s.Kind == running.Unknown:
 		return &RefusedError{fmt.Sprintf("%s is not gunicorn, uWSGI or uvicorn: how it ends without losing a request is not "+
@@ -31,6 +30,14 @@ func Check(s *running.Server, addresses []string) error {
 		if strings.HasPrefix(l.Path, "@") {
 			return &RefusedError{fmt.Sprintf("%s listens on the abstract socket %s, which cannot be handed on", s, l.Path)}
 		}
+	}
+	return nil
+}
+
+// CheckAddresses returns an error if the server listens on an address that is none of the app's: its
+// users would lose it.
+func CheckAddresses(s *running.Server, addresses []string) error {
+	for _, l := range s.Listeners {
 		if !slices.Contains(addresses, l.String()) {
 			return &RefusedError{fmt.Sprintf("%s listens on %s, and the app only on %s", s, l, strings.Join(addresses, ", "))}
 		}

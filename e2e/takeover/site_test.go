@@ -178,7 +178,7 @@ server {
 }
 
 func (s *site) write(path, text string) {
-	s.Run("sh", "-c", "cat >"+path+" <<'END'\n"+text+"END").Want(0)
+	s.Run("sh", "-c", "mkdir -p "+filepath.Dir(path)+" && cat >"+path+" <<'END'\n"+text+"END").Want(0)
 }
 
 // generation returns the generation of superctl that answers a request; 0 is the old server, and -1

@@ -3,6 +3,7 @@ package takeover
 import (
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	"superctl/e2e/apps"
@@ -68,6 +69,30 @@ func TestAServerWithoutAConfigIsTakenOver(t *testing.T) {
 	s.wantTakenOver(t)
 	s.Superctl("check").Want(0)
 	s.Superctl("switch", "r1").Want(0).Says("nothing to do")
+}
+
+func TestATakeoverThatIsNotPossibleIsRefused(t *testing.T) {
+	s := newSite(t, gunicorn(""))
+	s.Run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=shop", "-keyout",
+		"/etc/ssl/shop.key", "-out", "/etc/ssl/shop.pem").Want(0)
+	s.Run("chmod", "644", "/etc/ssl/shop.key").Want(0)
+	for says, directives := range map[string]string{
+		"in a network of its own": "PrivateNetwork=yes",
+		"speaks TLS itself": "ExecStart=\nExecStart=/srv/shop/current/venv/bin/gunicorn --bind " + s.config +
+			" --certfile /etc/ssl/shop.pem --keyfile /etc/ssl/shop.key shop.wsgi",
+		"is not gunicorn, uWSGI or uvicorn": "Type=simple\nExecStart=\nExecStart=/usr/bin/python3 -m http.server 0",
+	} {
+		s.write("/run/systemd/system/shop.service.d/refused.conf", "[Service]\n"+directives+"\n")
+		s.Run("systemctl", "daemon-reload").Want(0)
+		s.Run("systemctl", "restart", "shop").Want(0)
+		systemd.Eventually(t, says, func() bool {
+			r := s.takeover("--apply")
+			return r.Code == 1 && strings.Contains(r.Text(), says)
+		})
+	}
+	if s.unit("superctl@shop", "ActiveState") != "inactive" {
+		t.Error("superctl was started")
+	}
 }
 
 func TestABrokenReleaseLeavesTheOldServerAsItWas(t *testing.T) {
