@@ -13,7 +13,9 @@ import (
 func TestWhatCannotBeTakenOverInPlaceIsRefused(t *testing.T) {
 	at := running.Listener{Listening: socket.Listening{Addr: netip.MustParseAddrPort("127.0.0.1:8000")}}
 	good := running.Server{Kind: running.Gunicorn, Name: "gunicorn", Listeners: []running.Listener{at}}
-	check := func(s *running.Server) error { return errors.Join(Check(s), CheckAddresses(s, []string{"127.0.0.1:8000"})) }
+	check := func(s *running.Server) error {
+		return errors.Join(Check(s), CheckAddresses(s, []string{"127.0.0.1:8000"}))
+	}
 	if err := check(&good); err != nil {
 		t.Errorf("refused: %v", err)
 	}
