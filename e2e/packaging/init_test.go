@@ -101,10 +101,9 @@ func TestAnImportedUnitServesAsBefore(t *testing.T) {
 	if strings.Contains(plan.Text(), "a-key-of-fifteen") {
 		t.Errorf("the plan has a secret in it:\n%s", plan.Text())
 	}
-	s.Run("systemctl", "disable", "--now", "invoices").Want(0)
+	plan.Says("superctl takeover invoices.service --apply")
+	s.Run("superctl", "takeover", "invoices.service", "--apply").Want(0).Says("is live on 127.0.0.1:8200")
 	s.Run("superctl", "--app", "invoices", "check").Want(0)
-	s.Run("systemctl", "enable", "--now", "superctl@invoices").Want(0)
-	s.Run("superctl", "--app", "invoices", "switch", "latest").Want(0)
 	s.Run("curl", "--silent", "--fail", "http://127.0.0.1:8200/").Want(0).Says("16 bytes of a key")
 	if again := s.Run("superctl", "init", "--from", "invoices", "--apply", "--json").Want(0); changed(t, again) {
 		t.Errorf("a second run changes something:\n%s", again.Text())

@@ -64,7 +64,6 @@ type old struct {
 	command string // ADDRESS, HOST and PORT stand for where it listens
 	notify  bool   // it reports READY=1
 	listen  listen
-	units   string // further text of the unit
 }
 
 // listen is where the old server listens.
