@@ -34,8 +34,10 @@ type Status struct {
 	Processes   []ProcessStatus    `json:"processes"`      // of the live generation
 	Generations []GenerationStatus `json:"generations"`
 	Listeners   []ListenerStatus   `json:"listeners"`
-	Containment Containment        `json:"containment"`
-	Troubles    []Trouble          `json:"troubles,omitempty"` // problems around the app
+	// of all generations since the app started, also of those that are gone; nil = they are not counted
+	Requests    *Requests   `json:"requests,omitempty"`
+	Containment Containment `json:"containment"`
+	Troubles    []Trouble   `json:"troubles,omitempty"` // problems around the app
 }
 
 // Trouble is a problem around the app: a notify target that cannot be reached, a full state disk, a
@@ -85,6 +87,10 @@ type GenerationStatus struct {
 	// of its current workers since their start; only with control groups
 	CPUSeconds *float64       `json:"cpu_seconds,omitempty"`
 	Workers    []WorkerStatus `json:"workers"`
+	// of all workers that it has had; nil = none of them counts
+	Requests *Requests `json:"requests,omitempty"`
+	// its processes that serve requests and do not count them
+	Uncounted []Uncounted `json:"uncounted,omitempty"`
 }
 
 // ProcessStatus is one process of the live generation.
@@ -94,6 +100,8 @@ type ProcessStatus struct {
 	Configured int    `json:"configured"`       // instances in the config; Wanted differs after superctl scale
 	Ready      int    `json:"ready"`            // of the wanted instances
 	Paused     bool   `json:"paused,omitempty"` // stopped until it is resumed
+	// of all workers that it has had in the live generation; nil = they are not counted
+	Requests *Requests `json:"requests,omitempty"`
 }
 
 // WorkerStatus is one worker.
@@ -110,6 +118,8 @@ type WorkerStatus struct {
 	Reason      string `json:"reason,omitempty"` // how the instance last ended
 	// the worker answers with `Connection: close` while it drains
 	DrainHook bool `json:"drain_hook,omitempty"`
+	// of all workers that this instance has had; nil = they are not counted
+	Requests *Requests `json:"requests,omitempty"`
 }
 
 // ListenerStatus is one listener of the app.

@@ -297,7 +297,7 @@ func makeProcess(
 		}
 	}
 	out := supervisor.Process{
-		Name: p.Name, Command: done.Command, Env: env.List(), Templates: env.templates(), Secrets: env.Secrets(),
+		Name: p.Name, Server: done.Server, Command: done.Command, Env: env.List(), Templates: env.templates(), Secrets: env.Secrets(),
 		EnvFrom: env.origins(), Dir: r.Path, User: cmp.Or(p.User, c.User).Become(), Listen: p.Listen,
 		ExtraListen: slices.Concat(p.ExtraListen, done.Opens), HideListen: done.HideListen, After: p.After,
 		Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge,

@@ -130,6 +130,7 @@ func (rc *recovery) adoptInstance(g *generation, p *Process, ws *workerState, w 
 		restarts: ws.Restarts,
 		reason:   ws.Reason,
 		tail:     worker.NewTail(tailLines), own: ownListeners(g, ws), flag: flag{path: ws.Flag}, hooked: ws.Hooked,
+		place:   countingPlace(ws.Flag),
 		scratch: cmp.Or(ws.Scratch, g.id),
 	}
 	g.instances = append(g.instances, in)

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"superctl/supervisor/drainhook"
+	"superctl/supervisor/requests"
 )
 
 // flag is what tells the workers of an instance that they drain (package drainhook).
@@ -49,6 +50,7 @@ func (df *drainFlags) open(in *instance) {
 	if in.flag.path == "" {
 		in.flag.path = df.path(in.gen.id, in.proc.Name, in.index)
 	}
+	in.place = countingPlace(in.flag.path)
 	in.flag.drain, in.flag.known = in.turnedAway(), true
 	if err := df.set(in.flag.path, in.flag.drain); err != nil {
 		df.log.Error("drain flag", append(in.fields(), zap.Error(err))...)
@@ -134,7 +136,7 @@ func (df *drainFlags) removeUnused() {
 	}
 	left, err := filepath.Glob(filepath.Join(df.opt.Hook, "g*"))
 	for _, path := range left {
-		if !used[drainhook.Flag(path)] {
+		if !requests.Owns(path) && !used[drainhook.Flag(path)] {
 			err = errors.Join(err, drainhook.Remove(path))
 		}
 	}

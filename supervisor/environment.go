@@ -48,6 +48,9 @@ func (p *Process) variables(notify, scratch string) []Variable {
 	if p.Flag {
 		spec.Flag = "the worker's"
 	}
+	if p.Hook || p.Flag {
+		spec.Requests = "the worker's"
+	}
 	names := spec.Names()
 	slices.Sort(names)
 	vars := make([]Variable, len(names))

@@ -236,6 +236,7 @@ func (g *generation) remove() {
 	g.owner.listeners.check()
 	close(g.done)
 	g.owner.memory.clearScratch()
+	g.owner.counts.retire()
 	g.recordCuts()
 }
 

@@ -56,6 +56,7 @@ type instance struct {
 	lingers  *lingerWait // it keeps its connections, and has not had its stop signal; nil = it does not
 	flag     flag        // by which its worker knows that it drains
 	hooked   bool        // its worker has the drain hook, which looks at the flag
+	place    string      // under which its workers' requests are counted (package requests); "" = they are not
 
 	tail     *worker.Tail
 	pid      atomic.Int64 // for the lines that are read outside the owner
@@ -157,6 +158,7 @@ func (in *instance) spawn() {
 		w, err := in.owner.startWithin(limit, func() (process, error) {
 			spec.Cgroup = in.owner.group(spec, limits)
 			spec.Scratch = in.owner.scratch(scratch, spec.User)
+			spec.Requests = in.owner.pages(spec.Flag, spec.User)
 			return in.owner.os.start(spec)
 		})
 		in.owner.enter(who)
@@ -462,7 +464,7 @@ func (in *instance) spec() (worker.Spec, error) {
 		Mark: in.owner.mark(),
 	}
 	if in.flag.path != "" {
-		spec.Flag = in.flag.path
+		spec.Flag, spec.Probes = in.flag.path, p.Health.Paths()
 		if in.proc.Hook {
 			spec.Hook = in.owner.opt.Hook
 		}

@@ -43,14 +43,15 @@ func (m *meter) read(look func([]process) []worker.Usage, workers []process) map
 
 // measurement is what a status needs of a generation beyond what the owner knows.
 type measurement struct {
-	workers []process // in the order of the instances; nil = none runs
-	holders map[listener][]process
+	workers  []process // in the order of the instances; nil = none runs
+	holders  map[listener][]process
+	counting []countingInstance // likewise
 }
 
 func (g *generation) measurement() measurement {
 	m := measurement{holders: make(map[listener][]process)}
 	for _, in := range g.instances {
-		m.workers = append(m.workers, in.w)
+		m.workers, m.counting = append(m.workers, in.w), append(m.counting, in.counting())
 		if in.w == nil {
 			continue
 		}

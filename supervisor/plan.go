@@ -56,6 +56,8 @@ type Release struct {
 // Process is a kind of program that the app runs, as in a Procfile.
 type Process struct {
 	Name string `json:"name"`
+	// the server that the command runs, for people; "" = unknown
+	Server string `json:"server,omitempty"`
 	// argv; {fd.NAME} and {addr.NAME} are replaced at the start of a worker
 	Command []string `json:"command"`
 	// built (DESIGN 5), without what differs from worker to worker; not in the state file

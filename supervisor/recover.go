@@ -135,6 +135,7 @@ func (rc *recovery) stopUnproved(*state) error {
 	rc.owner.listeners.closeUnused()
 	rc.owner.flags.removeUnused()
 	rc.owner.memory.clearScratch()
+	rc.owner.counts.retire()
 	rc.owner.memory.clearValues(rc.owner.memory.valuesInUse())
 	return rc.clearOutputs()
 }

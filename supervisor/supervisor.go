@@ -44,6 +44,7 @@ type Supervisor struct {
 	store        descriptorStore
 	listeners    listenerSet
 	flags        drainFlags
+	counts       *counting
 	mailbox      mailbox
 	health       appHealth
 	liveness     liveness
@@ -70,6 +71,7 @@ func New(opt Options) *Supervisor {
 	s.store = newDescriptorStore(s)
 	s.listeners = newListenerSet(s)
 	s.flags = drainFlags{core: s.core, owner: s}
+	s.counts = newCounting(s)
 	s.mailbox = mailbox{core: s.core, owner: s, inbound: newMessageQueue()}
 	s.health = appHealth{core: s.core, owner: s, troubles: make(map[string]Trouble)}
 	s.liveness = newLiveness(s)

@@ -37,6 +37,7 @@ func (s *Supervisor) Status() Status {
 		}
 	}
 	s.view.fill(&st, figures)
+	s.counts.fill(&st, figures)
 	st.Troubles = append(st.Troubles, s.view.shortages(&st, figures)...)
 	st.Troubles = append(st.Troubles, s.listeners.strangers()...)
 	if s.opt.Troubles != nil {

@@ -27,6 +27,8 @@ type (
 	ProcessStatus      = api.ProcessStatus
 	WorkerStatus       = api.WorkerStatus
 	ListenerStatus     = api.ListenerStatus
+	Requests           = api.Requests
+	Uncounted          = api.Uncounted
 	GenerationState    = api.GenerationState
 	InstanceState      = api.InstanceState
 	LogLine            = api.LogLine

@@ -9,6 +9,7 @@ package health
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -73,6 +74,23 @@ func (p *Policy) HTTP() Check {
 		}
 	}
 	return Check{}
+}
+
+// Paths returns the paths, without a query, of the HTTP checks that name themselves by UserAgent.
+func (p *Policy) Paths() (paths []string) {
+	if p == nil {
+		return nil
+	}
+	for _, c := range p.Checks() {
+		if c.Kind != "" && c.Kind != HTTP || c.headers()["User-Agent"] != UserAgent {
+			continue
+		}
+		path, _, _ := strings.Cut(cmp.Or(c.Path, "/"), "?")
+		if !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // WithProtocol returns a copy of the policy in which checks without a protocol use the given one.

@@ -14,8 +14,9 @@ import (
 // varsLimit is the largest value of the 16-bit length field of a uwsgi packet.
 const varsLimit = 1<<16 - 1
 
-// userAgent identifies health checks in the app's access log.
-const userAgent = "superctl/health"
+// UserAgent identifies health checks in the app's access log, and keeps them out of the counts of
+// requests. A check may have another one in its headers: it is then counted as a user's request.
+const UserAgent = "superctl/health"
 
 var errTooLong = errors.New("path, host and headers are too long for uWSGI's protocol")
 
@@ -32,7 +33,7 @@ func IsReservedHeader(header string) bool {
 // X-Forwarded-Protocol is not among them: gunicorn expects the value "ssl" there, and answers 400
 // if the headers contradict one another.
 func (c *Check) headers() map[string]string {
-	all := map[string]string{"User-Agent": userAgent, "Accept": "*/*"}
+	all := map[string]string{"User-Agent": UserAgent, "Accept": "*/*"}
 	if c.Scheme == "https" {
 		all["X-Forwarded-Proto"], all["X-Forwarded-Ssl"] = "https", "on"
 	}

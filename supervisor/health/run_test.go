@@ -110,7 +110,7 @@ func TestARequestHasItsHostAndUserAgent(t *testing.T) {
 	c := check()
 	c.Host = "shop.example"
 	c.Run(context.Background(), server("HTTP/1.1 200 OK\r\n\r\n", got))
-	if r := <-got; r.Host != "shop.example" || r.URL.Path != "/healthz/" || r.UserAgent() != userAgent || !r.Close {
+	if r := <-got; r.Host != "shop.example" || r.URL.Path != "/healthz/" || r.UserAgent() != UserAgent || !r.Close {
 		t.Errorf("%+v", r)
 	}
 }

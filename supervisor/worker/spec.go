@@ -21,6 +21,7 @@ import (
 
 	"superctl/proc"
 	"superctl/supervisor/drainhook"
+	"superctl/supervisor/requests"
 )
 
 // Spec says what to start.
@@ -44,7 +45,11 @@ type Spec struct {
 	// directory of the drain hook and path of the worker's flag, also without the hook; "" = none
 	// (package drainhook)
 	Hook, Flag string
-	Mark       string // of the supervisor; every process that it starts carries it (see EndMarked)
+	// directory in which it counts its requests, and the paths of its health checks, which it does
+	// not count (package requests); "" = it does not count
+	Requests string
+	Probes   []string
+	Mark     string // of the supervisor; every process that it starts carries it (see EndMarked)
 }
 
 // File is a descriptor for a worker to inherit.
@@ -181,6 +186,9 @@ func (s *Spec) environment(tag string, expanded []string) []string {
 	case s.Flag != "":
 		env = append(env, drainhook.Variable+"="+s.Flag)
 	}
+	if s.Requests != "" {
+		env = append(env, requests.Variable+"="+s.Requests, requests.Probes+"="+strings.Join(s.Probes, "\n"))
+	}
 	if s.Notify != "" {
 		env = append(env, "NOTIFY_SOCKET="+s.Notify)
 	}
@@ -195,15 +203,15 @@ func (s *Spec) environment(tag string, expanded []string) []string {
 }
 
 // Beside returns the command that runs argv as the worker itself would run: in its release, as its
-// user and with its environment, but without its listeners, its notify socket and its drain hook,
-// which are the worker's alone.
+// user and with its environment, but without its listeners, its notify socket, its drain hook and its
+// counts, which are the worker's alone.
 func (s Spec) Beside(argv []string) (Command, error) {
 	s.Command = argv
 	args, expanded, err := s.expand()
 	if err != nil {
 		return Command{}, err
 	}
-	s.Files, s.Notify, s.Hook, s.Flag = nil, "", "", ""
+	s.Files, s.Notify, s.Hook, s.Flag, s.Requests = nil, "", "", "", ""
 	env := slices.DeleteFunc(s.environment("", expanded), func(e string) bool { return nameOf(e) == tagVar })
 	return Command{Args: args, Env: env, Secrets: s.Secrets, Dir: s.Dir, User: s.User, Mark: s.Mark}, nil
 }
