@@ -19,6 +19,7 @@ const most = 8
 
 // writeGenerations writes the generations with their workers.
 func writeGenerations(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
+	uncounted := make(map[api.Uncounted]bool)
 	for i := range st.Generations {
 		g := &st.Generations[i]
 		state := g.State
@@ -27,6 +28,9 @@ func writeGenerations(w io.Writer, st *api.Status, p terminal.Palette, now time.
 		}
 		fmt.Fprintln(w)
 		detail(w, "generation %d: %s, %s, %s", g.ID, p.Bold(g.Release), state, count(g.Connections, "connection", "connections"))
+		for _, line := range requestLines(g, uncounted) {
+			fmt.Fprintln(w, terminal.Wrap(requestsIndent+line, terminal.Columns(w), len(requestsIndent)+2))
+		}
 		if len(g.Workers) > 0 {
 			workerTable(g.Workers, terminal.Columns(w) > 0, p, now).Write(w, "    ")
 		}
