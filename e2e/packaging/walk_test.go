@@ -36,7 +36,7 @@ mkdir -p /srv/git && cd /srv/git
 python3 -m venv /tmp/venv && /tmp/venv/bin/pip install --quiet Django gunicorn
 /tmp/venv/bin/django-admin startproject shop
 cd shop && /tmp/venv/bin/pip freeze >requirements.txt
-echo 'DATABASES["default"]["NAME"] = "/srv/shop/db.sqlite3"' >>shop/settings.py
+sed -i 's/^DEBUG = .*/DEBUG = False/; s/^ALLOWED_HOSTS = .*/ALLOWED_HOSTS = ["shop.example.com", "localhost"]/' shop/settings.py
 cat >shop/urls.py <<'PYTHON'
 from django.http import HttpResponse
 from django.urls import path

@@ -20,10 +20,9 @@ var scenes = []struct { //nolint:gochecknoglobals // a table
 	commands []string
 	exit     int // of the last command
 }{
-	{"switch", []string{"switch 2026-11-20"}, 0},
-	{"status", []string{"status"}, 0},
-	{"refused", []string{"switch 2026-11-23"}, 1},
+	{"deploys", []string{"switch 2026-11-20", "switch 2026-11-23"}, 1},
 	{"rollback", []string{"rollback"}, 0},
+	{"status", []string{"status"}, 0},
 	{"history", []string{"history"}, 0},
 }
 
