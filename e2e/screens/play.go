@@ -20,9 +20,9 @@ var scenes = []struct { //nolint:gochecknoglobals // a table
 	commands []string
 	exit     int // of the last command
 }{
+	{"status", []string{"status"}, 0},
 	{"deploys", []string{"switch 2026-11-20", "switch 2026-11-23"}, 1},
 	{"rollback", []string{"rollback"}, 0},
-	{"status", []string{"status"}, 0},
 	{"history", []string{"history"}, 0},
 }
 
@@ -31,11 +31,12 @@ func play(t harness.T, run *harness.Run, address string) []screen {
 	a := harness.New(t, run, harness.Options{
 		Server: harness.GunicornThreads(), Address: address, Top: "standby = \"5m\"\n",
 	})
-	for _, name := range []string{"2026-11-16", "2026-11-20"} {
+	for _, name := range []string{"2026-11-13", "2026-11-16", "2026-11-20"} {
 		a.Release(name, apps.Behaviour{ImportSeconds: 1})
 	}
 	a.Release("2026-11-23", apps.Behaviour{Fault: apps.ImportError})
-	a.Start("2026-11-16")
+	a.Start("2026-11-13")
+	a.Command("switch", "2026-11-16").Want(0)
 	var screens []screen
 	for _, scene := range scenes {
 		var text strings.Builder
