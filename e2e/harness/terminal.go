@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -40,21 +42,38 @@ func (a *App) OnTerminal(args ...string) (output string, code int) {
 	return string(data), cmd.ProcessState.ExitCode()
 }
 
-// FinalLines returns what a terminal shows after the output: a line that was redrawn appears as it
-// was drawn last. Colours stay.
+// redraw matches how superctl erases what it draws again: the line of the cursor, or that line and
+// some above it.
+var redraw = regexp.MustCompile("\r\x1b\\[K|\x1b\\[([0-9]+)A\r\x1b\\[J")
+
+// FinalLines returns what a terminal shows after the output: lines that were drawn again appear as
+// they were drawn last. Colours stay.
 func FinalLines(output string) (string, error) {
-	var lines []string
-	for line := range strings.SplitSeq(strings.ReplaceAll(output, "\r\n", "\n"), "\n") {
-		if i := strings.LastIndex(line, "\r"); i >= 0 {
-			if !strings.HasPrefix(line[i:], eraseLine) {
-				return "", fmt.Errorf("a line is drawn over without being erased: %q", line)
-			}
-			line = line[i+len(eraseLine):]
+	output = strings.ReplaceAll(output, "\r\n", "\n")
+	var shown string
+	for {
+		at := redraw.FindStringSubmatchIndex(output)
+		if at == nil {
+			break
 		}
-		lines = append(lines, line)
+		above := 0
+		if at[2] >= 0 {
+			above, _ = strconv.Atoi(output[at[2]:at[3]]) // the pattern has only digits
+		}
+		shown = withoutLast(shown+output[:at[0]], above)
+		output = output[at[1]:]
 	}
-	return strings.Join(lines, "\n"), nil
+	shown += output
+	if strings.Contains(shown, "\r") {
+		return "", fmt.Errorf("a line is drawn over without being erased: %q", shown)
+	}
+	return shown, nil
 }
 
-// eraseLine is how superctl redraws a line.
-const eraseLine = "\r\x1b[K"
+// withoutLast removes the last line and n lines above it.
+func withoutLast(text string, n int) string {
+	for range n {
+		text = text[:max(0, strings.LastIndexByte(text, '\n'))]
+	}
+	return text[:strings.LastIndexByte(text, '\n')+1]
+}
