@@ -1,6 +1,10 @@
 package harness
 
-import "time"
+import (
+	"time"
+
+	"superctl/api"
+)
 
 // Status is the contract of `status --json` for a user's script. It is declared here a second time,
 // so that a change of the daemon's own types cannot change the contract unnoticed.
@@ -24,6 +28,8 @@ type Status struct {
 	Listeners   []Listener   `json:"listeners"`
 	Containment string       `json:"containment"`
 	Troubles    []any        `json:"troubles"`
+
+	Requests *api.Requests `json:"requests"`
 }
 
 // Origin is where a request came from.
@@ -64,6 +70,8 @@ type Generation struct {
 	MemoryBytes uint64    `json:"memory_bytes"`
 	CPUSeconds  float64   `json:"cpu_seconds"`
 	Workers     []Worker  `json:"workers"`
+
+	Requests *api.Requests `json:"requests"`
 }
 
 // Worker is one worker of a status.
