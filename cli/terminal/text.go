@@ -86,7 +86,7 @@ func Age(now, then time.Time) string {
 func Elapsed(d time.Duration) string {
 	switch {
 	case d < time.Minute:
-		return fmt.Sprintf("%d s", max(int(d.Seconds()), 0))
+		return fmt.Sprintf("%d s", max(int(d.Seconds()), 1))
 	case d < time.Hour:
 		return fmt.Sprintf("%d min", int(d.Minutes()))
 	case d < 48*time.Hour:

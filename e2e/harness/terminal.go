@@ -6,6 +6,7 @@ import (
 	"io"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,8 +22,14 @@ const onTerminal = 2 * time.Minute
 // wrote to it, with the control sequences.
 func (a *App) OnTerminal(args ...string) (output string, code int) {
 	a.T.Helper()
+	return a.OnTerminalWith(nil, args...)
+}
+
+// OnTerminalWith is OnTerminal with further variables in the environment.
+func (a *App) OnTerminalWith(env []string, args ...string) (output string, code int) {
+	a.T.Helper()
 	cmd := exec.Command(a.Binary, args...)
-	cmd.Dir, cmd.Env = a.Dir, append(a.env(), "TERM=xterm-256color")
+	cmd.Dir, cmd.Env = a.Dir, slices.Concat(a.env(), []string{"TERM=xterm-256color"}, env)
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 80})
 	a.must(err)
 	defer func() { _ = f.Close() }()
