@@ -60,7 +60,9 @@ func (c *command) logs(cc *cli.Context) error {
 	q := api.LogQuery{
 		Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
 	}
-	return daemonClient.Logs(ctx, q, func(l api.LogLine) {
+	lines := 0
+	err = daemonClient.Logs(ctx, q, func(l api.LogLine) {
+		lines++
 		if cc.Bool("json") {
 			_ = c.json(l)
 			return
@@ -77,4 +79,20 @@ func (c *command) logs(cc *cli.Context) error {
 			l.Text,
 		)
 	})
+	if err == nil && lines == 0 && ctx.Err() == nil && !cc.Bool("json") {
+		terminal.Prose(c.stderr, "superctl: %s", noLines(cc, q))
+	}
+	return err
+}
+
+// noLines returns why there may be no lines, and where there may be more.
+func noLines(cc *cli.Context, q api.LogQuery) string {
+	of := ""
+	if q.Process != "" {
+		of += " of process " + q.Process
+	}
+	if q.Release != "" {
+		of += " of release " + q.Release
+	}
+	return fmt.Sprintf("the daemon keeps no lines%s; journalctl -u superctl@%s has older ones", of, exampleApp(cc))
 }
