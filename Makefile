@@ -67,6 +67,10 @@ test-systemd: ## the tests on real systemd, with another one than this machine's
 test-deaths: deps ## the daemon dies at all fault points of all scenarios, on real servers; `make test` has it die at each kind of point
 	SUPERCTL_E2E_POINTS=all tools/test -run TestADaemonThatDiesAtAnyPoint $(ARGS) ./e2e/site
 
+.PHONY: takeovers
+takeovers: deps ## every kind of server is taken over twenty times under load; SUPERCTL_TAKEOVERS=5 for fewer
+	SUPERCTL_TAKEOVERS=$${SUPERCTL_TAKEOVERS:-20} tools/test -timeout 90m $(ARGS) ./e2e/takeover
+
 .PHONY: deps
 deps: ## install what tests, demo and benchmarks need in addition to Go
 	@scripts/deps >/dev/null
