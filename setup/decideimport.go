@@ -156,14 +156,15 @@ func (d *decider) importListeners(s *Site) {
 	}
 }
 
-// socketDirectory has the unit keep the directory of a socket: one below /run is made at each boot.
+// socketDirectory has the unit make the directory of a socket: one below /run is lost at a reboot.
+// RuntimeDirectory= would not do, because systemd then tells superctl another RUNTIME_DIRECTORY.
 func (s *Site) socketDirectory(dir string) {
-	if under(dir, s.Base) || under(dir, "/run/superctl") || under(dir, "/tmp") {
-		return
+	switch {
+	case under(dir, s.Base) || under(dir, "/run/superctl") || under(dir, "/tmp") || !safePath(dir):
+	case under(dir, "/run") && dir != "/run":
+		s.DropIn = append(s.DropIn, "# the directory of the socket",
+			"ExecStartPre=+/usr/bin/install -d -o "+s.User+" "+dir, "ReadWritePaths=-"+dir)
+	default:
+		s.Writable = append(s.Writable, dir)
 	}
-	if name, ok := strings.CutPrefix(dir, "/run/"); ok {
-		s.DropIn = append(s.DropIn, "# the directory of the socket", "RuntimeDirectory="+name, "RuntimeDirectoryPreserve=yes")
-		return
-	}
-	s.Writable = append(s.Writable, dir)
 }

@@ -66,15 +66,19 @@ func TestARunningServerIsReplacedWithoutLoss(t *testing.T) {
 }
 
 func TestAServerWithoutAConfigIsTakenOver(t *testing.T) {
-	s := newSite(t, gunicorn(""))
-	s.Run("umount", "/etc/superctl").Want(0)
-	requests := s.load(t)
-	s.takeover("--health", "/healthz/").Want(0).Says("+++ /etc/superctl/shop.toml")
-	s.takeover("--health", "/healthz/", "--apply").Want(0).Says("is live on " + s.Address)
-	s.lossless(t, requests)
-	s.wantTakenOver(t)
-	s.Superctl("check").Want(0)
-	s.Superctl("switch", "r1").Want(0).Says("nothing to do")
+	for name, o := range map[string]old{"on a port": gunicorn(""), "on a unix socket": gunicorn("").on(onUnix)} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, o)
+			s.Run("umount", "/etc/superctl").Want(0)
+			requests := s.load(t)
+			s.takeover("--health", "/healthz/").Want(0).Says("+++ /etc/superctl/shop.toml")
+			s.takeover("--health", "/healthz/", "--apply").Want(0).Says("is live on " + s.config)
+			s.lossless(t, requests)
+			s.wantTakenOver(t)
+			s.Superctl("check").Want(0)
+			s.Superctl("switch", "r1").Want(0).Says("nothing to do")
+		})
+	}
 }
 
 func TestATakeoverThatIsNotPossibleIsRefused(t *testing.T) {
