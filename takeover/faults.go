@@ -22,14 +22,15 @@ func (t *takeover) fault(point string) {
 		}
 		rest = append(rest, at)
 	}
-	switch _ = os.Setenv(variable, strings.Join(rest, ",")); hit {
+	switch hit {
 	case "":
+		return
 	case point:
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) //nolint:forbidigo // this process's own
 		select {}                                      // the signal is on its way
-	default:
-		if err := t.Run(context.Background(), "systemctl", "kill", "--signal=KILL", "--kill-whom=main", t.unit()); err != nil {
-			panic(err)
-		}
+	}
+	kill := []string{"systemctl", "kill", "--signal=KILL", "--kill-whom=main", t.unit()}
+	if t.Run(context.Background(), kill...) == nil { // else it has just been killed at an earlier point
+		_ = os.Setenv(variable, strings.Join(rest, ","))
 	}
 }

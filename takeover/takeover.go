@@ -50,7 +50,7 @@ type Outcome struct {
 }
 
 // mostTries limits how often a step is repeated: the daemon may be restarted meanwhile.
-const mostTries = 3
+const mostTries = 5
 
 // FailedError is a takeover that was given up before the switch: the old server serves as before.
 type FailedError struct {
