@@ -21,6 +21,9 @@ type counting struct {
 	owner  *Supervisor
 	ledger *requests.Ledger
 
+	folded  time.Time // owned by Run: when the pages of ended processes were last folded
+	folding bool      // owned by Run
+
 	mu   sync.Mutex
 	at   time.Time       // guarded by mu
 	of   map[string]bool // guarded by mu: the places that were asked for
@@ -78,6 +81,25 @@ func (c *counting) retire() {
 		}); err != nil {
 			c.log.Error("keep the counts of requests", zap.Error(err))
 		}
+	})
+}
+
+// foldEvery is how often the pages of ended processes are folded while no status is asked for. A
+// server may replace its processes by itself (gunicorn --max-requests), and each leaves 8 KB.
+const foldEvery = 10 * time.Minute
+
+// fold folds the pages of ended processes now and then, when the owner is awake anyway: it has no
+// timer of its own, which would wake an idle daemon.
+func (c *counting) fold() {
+	if !c.owner.flags.installed || c.folding || time.Since(c.folded) < foldEvery {
+		return
+	}
+	c.folding = true
+	c.async(func() {
+		if _, err := c.ledger.Read(); err != nil {
+			c.log.Warn("fold the counts of requests", zap.Error(err))
+		}
+		c.post(func() { c.folding, c.folded = false, time.Now() })
 	})
 }
 

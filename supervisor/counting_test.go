@@ -205,6 +205,38 @@ func TestRequestsAreReadAtMostOnceASecond(t *testing.T) {
 	})
 }
 
+func TestPagesAreFoldedWithoutAStatus(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		base := w.options
+		beats := 0
+		w.options = func(o *Options) {
+			base(o)
+			o.Beat, o.BeatEvery = func() { beats++ }, 5*time.Second
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		dir := pagesOf(t, w, 1, 0)
+		for n := range 3 {
+			page := make([]byte, 2*4096)
+			for at, n := range map[int]uint64{0: 0x31717253, 8: 1 << 30, 16: 1, 24: 1, 4096: 1, 4096 + 2*8: 1} {
+				binary.LittleEndian.PutUint64(page[at:], n)
+			}
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(n)), page, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(foldEvery + time.Minute)
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 || beats < 100 {
+			t.Errorf("%v, pages left: %d after %d beats", err, len(left), beats)
+		}
+		if got := brief(counted(s).Requests); got != "3, 5xx 0, in flight 0, lost 0" {
+			t.Error(got)
+		}
+	})
+}
+
 func TestAServerThatDoesNotCountIsNamed(t *testing.T) {
 	for name, c := range map[string]struct {
 		mark bool

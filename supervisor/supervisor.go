@@ -151,6 +151,7 @@ func (s *Supervisor) serve(ctx context.Context) {
 			s.mailbox.receive()
 		case <-s.beat:
 			s.opt.Beat()
+			s.counts.fold()
 			continue
 		case <-stop:
 			stop = nil
@@ -231,6 +232,7 @@ func (s *Supervisor) look() {
 	s.listeners.replaceLost()
 	s.liveness.check()
 	s.flags.updateAll()
+	s.counts.fold()
 	s.wake()
 	s.releaseWatch.watch()
 	s.health.follow()
