@@ -1,4 +1,7 @@
-"""Applications that answer /missing with 404, /error with 500, /stream in parts, and everything else with 200."""
+"""Applications that answer /missing with 404, /error with 500, /stream in parts, /never not, and everything else with 200."""
+
+import asyncio
+import time
 
 STATUS = {"/missing": "404 Not Found", "/error": "500 Internal Server Error"}
 
@@ -9,6 +12,8 @@ def parts(path):
 
 def wsgi(environ, start_response):
     path = environ["PATH_INFO"]
+    if path == "/never":
+        time.sleep(3600)
     body = parts(path)
     start_response(STATUS.get(path, "200 OK"), [("Content-Length", str(sum(map(len, body))))])
     return iter(body)
@@ -16,6 +21,8 @@ def wsgi(environ, start_response):
 
 async def asgi(scope, receive, send):
     assert scope["type"] == "http"
+    if scope["path"] == "/never":
+        await asyncio.sleep(3600)
     body = parts(scope["path"])
     headers = [(b"content-length", b"%d" % sum(map(len, body)))]
     status = int(STATUS.get(scope["path"], "200 OK")[:3])

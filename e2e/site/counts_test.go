@@ -42,6 +42,7 @@ func TestNoRequestIsForgottenOrCountedTwiceByChangesAndDeaths(t *testing.T) {
 			})
 			a.More(r, 50)
 			compareCounts(t, a, r.Stop(), clients)
+			loseOne(t, a)
 		})
 	}
 }
@@ -80,5 +81,22 @@ func compareCounts(t *testing.T, a *harness.App, res *load.Result, clients uint6
 	}
 	if c.Status1xx+c.Status3xx > 0 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// loseOne kills a worker while one request is in flight, which is all that is lost.
+func loseOne(t *testing.T, a *harness.App) {
+	t.Helper()
+	before := *a.Status().Requests
+	requestInFlight(t, a, "/never")
+	eventually(t, "it is in flight", func() bool { return a.Status().Requests.InFlight == 1 })
+	kill(t, a.Live(a.Status()).Workers[0].PID)
+	after := before
+	eventually(t, "it is lost", func() bool {
+		after = *a.Status().Requests
+		return after.InFlight == 0
+	})
+	if after.Lost != before.Lost+1 || after.Started != before.Started+1 || after.Status2xx != before.Status2xx {
+		t.Errorf("%+v, before %+v", after, before)
 	}
 }

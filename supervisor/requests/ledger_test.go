@@ -331,6 +331,37 @@ func TestWhatIsNoPageIsSkipped(t *testing.T) {
 	}
 }
 
+func TestAPageIsItsDirectoryOwnersOwn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // only root has workers of other users
+	}
+	const worker = 65534
+	root := t.TempDir()
+	flag := filepath.Join(root, "g1.web.0")
+	if _, err := Make(flag, -1, -1); err != nil { // as by a daemon that died before it had given it away
+		t.Fatal(err)
+	}
+	dir, err := Make(flag, worker, worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil || st.Uid != worker || st.Gid != worker || st.Mode&0o777 != 0o700 {
+		t.Errorf("%v, %+v", err, st)
+	}
+	for name, owner := range map[string]int{"own": worker, "another": 0} {
+		p := newPage(7, 8, 1)
+		p.counted(1, time.Millisecond, 0, 0, 10)
+		p.write(t, filepath.Join(dir, name))
+		if err := os.Chown(filepath.Join(dir, name), owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := sum(t, NewLedger(root, everything)); c.Started != 10 {
+		t.Errorf("%d started", c.Started)
+	}
+}
+
 func TestADirectoryThatIsALinkIsNotRead(t *testing.T) {
 	root, other := t.TempDir(), t.TempDir()
 	good := newPage(7, 8, 1)
