@@ -54,7 +54,7 @@ func (c *command) groups() []commandline.Group {
 			c.unpinCommand(), c.keygenCommand(),
 		}},
 		{Title: "THIS MACHINE", Commands: []*cli.Command{
-			c.initCommand(), c.takeoverCommand(), c.daemonCommand(), c.upgradeCommand(), c.endCommand(),
+			c.initCommand(), c.takeoverCommand(), c.ejectCommand(), c.daemonCommand(), c.upgradeCommand(), c.endCommand(),
 		}},
 		{Title: "FOR TOOLS THAT TURN SEVERAL HOSTS", Commands: []*cli.Command{c.lockCommand(), c.notifyCommand()}},
 		{Title: "HELP", Commands: []*cli.Command{c.helpCommand(), c.versionCommand()}},

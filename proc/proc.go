@@ -141,6 +141,26 @@ func Children(pid int) ([]int, error) {
 	return list, err
 }
 
+// Descendants returns the processes that a process and its descendants have started, in any of their
+// threads, and that have not been left to another parent.
+func Descendants(pid int) ([]int, error) {
+	pids, err := PIDs()
+	if err != nil {
+		return nil, err
+	}
+	children := make(map[int][]int)
+	for _, p := range pids {
+		if stat, err := ReadStat(p); err == nil { // else it has ended
+			children[stat.Parent] = append(children[stat.Parent], p)
+		}
+	}
+	list := []int{pid}
+	for i := 0; i < len(list); i++ { // grows while it is read
+		list = append(list, children[list[i]]...)
+	}
+	return list[1:], nil
+}
+
 // Sysctl returns a setting of the kernel that is a number, such as Sysctl("net/core/somaxconn").
 func Sysctl(name string) (int, error) {
 	data, err := os.ReadFile(filepath.Join(root, "sys", name))

@@ -55,7 +55,8 @@ func supervisorctl(m running.Manager, do string) []string {
 // endMaster kills a frozen master whose workers have ended, so that what started it does not start
 // it again.
 func endMaster(ctx context.Context, t *stopping) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute) // the workers may have used up the limit
+	// The workers may have used up the limit; those of a daemon have only begun.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.drain+time.Minute)
 	defer cancel()
 	t.say("ending the master")
 	var err error

@@ -11,6 +11,8 @@
 //   - gunicorn's asgi worker announces the end of a connection in the answer, unless the signal
 //     arrives between the answer's head and the end of the request. It gets the signal at a moment
 //     in which it waits for events, when no answer is in between: quiet freeze.
+//   - A daemon of superctl turns its gate when it stops, away from its successor. It is killed, and
+//     its unit ends its workers.
 //   - uvicorn removes the path of its unix socket at the end. A bind mount pins it.
 //
 // What started the server (systemd, supervisord) is told so that it does not start it again.
@@ -54,6 +56,7 @@ const (
 	terminate method = iota // what started it stops it; by hand: SIGTERM
 	freeze                  // the master is stopped, its workers get the signal, then the master is killed
 	quiet                   // freeze, and each worker gets its signal while it waits for events
+	orphan                  // the daemon is stopped and killed, and then its unit has the workers finish
 	pin                     // terminate while the path of the unix socket cannot be removed
 )
 
@@ -72,6 +75,8 @@ func methodOf(s *running.Server) method {
 		if ownsPath(s) {
 			return pin
 		}
+	case running.Superctl:
+		return orphan
 	case running.Unknown:
 	}
 	return terminate
@@ -113,6 +118,8 @@ func Describe(s *running.Server) (method string, warnings []string) {
 		method = "freeze its master, let its workers finish, kill the master"
 	case quiet:
 		method = "freeze its master, let each worker finish from a moment without an answer in progress, kill the master"
+	case orphan:
+		method = "kill its daemon, let its workers finish"
 	case pin:
 		method = "pin the path of its socket, " + ask(s)
 	case terminate:

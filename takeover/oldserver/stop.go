@@ -20,6 +20,7 @@ type stopping struct {
 	server    *running.Server
 	processes []process // the master first
 	say       func(string)
+	drain     time.Duration
 	rescue    *rescue.Rescue // nil if none helps
 	report    Report
 }
@@ -32,7 +33,7 @@ func stop(ctx context.Context, s *running.Server, o Options) (report Report, fin
 	if err != nil || len(list) == 0 {
 		return Report{}, finish, err
 	}
-	t := &stopping{server: s, processes: list, say: o.Progress}
+	t := &stopping{server: s, processes: list, drain: o.Drain, say: o.Progress}
 	t.report.Method, _ = Describe(s)
 	defer func() { err = errors.Join(err, closeAll(t.processes)) }()
 	if rescues(s) {
@@ -80,6 +81,8 @@ func (t *stopping) stop(ctx context.Context) error {
 		return t.freeze(ctx, t.tell)
 	case quiet:
 		return t.freeze(ctx, t.tellQuietly)
+	case orphan:
+		return t.orphan(ctx)
 	case pin:
 		unpin, err := pinPaths(t.server)
 		if err != nil {
@@ -123,6 +126,15 @@ func (t *stopping) freeze(ctx context.Context, tell func(context.Context, proces
 	}
 	t.killLeft(await(ctx, workers))
 	return errors.Join(err, endMaster(ctx, t))
+}
+
+// orphan stops and kills a daemon. What its unit does after it (superctl end) has the workers finish.
+func (t *stopping) orphan(ctx context.Context) error {
+	ended, err := t.processes[0].stop(ctx)
+	if err != nil || ended {
+		return err
+	}
+	return endMaster(ctx, t)
 }
 
 func (t *stopping) tell(_ context.Context, p process) error { return p.signal(t.finishSignal()) }

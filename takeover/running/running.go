@@ -32,6 +32,7 @@ const (
 	Gunicorn Kind = "gunicorn"
 	UWSGI    Kind = "uwsgi"
 	Uvicorn  Kind = "uvicorn"
+	Superctl Kind = "superctl" // a daemon of superctl and its workers; Find does not return it
 	Unknown  Kind = ""
 )
 
@@ -302,6 +303,10 @@ func (s *Server) PIDs() ([]int, error) {
 		return nil, nil
 	}
 	list := []int{s.Master.PID}
+	if s.Kind == Superctl { // its threads start processes, too
+		workers, err := proc.Descendants(s.Master.PID)
+		return append(list, workers...), err
+	}
 	for i := 0; i < len(list); i++ { // grows while it is read
 		children, err := proc.Children(list[i])
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
