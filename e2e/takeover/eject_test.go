@@ -15,7 +15,7 @@ func newApp(t *testing.T, command string) *site {
 		t.Skip(why)
 	}
 	t.Parallel()
-	s := &site{systemd.NewSite(t, run, systemd.Options{}, "r1")}
+	s := &site{Site: systemd.NewSite(t, run, systemd.Options{}, "r1")}
 	s.Edit(t, "gunicorn --workers 2 shop.wsgi", command)
 	s.Run("chown", "-R", "shop:", "/srv/shop/releases").Want(0)
 	s.Run("systemctl", "enable", "superctl@shop").Want(0)
