@@ -22,6 +22,7 @@ import (
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
+	"superctl/daemon/control"
 	"superctl/daemon/systemd"
 	"superctl/proc"
 	"superctl/releases"
@@ -216,6 +217,10 @@ func (c *command) applyEject(
 	}
 	_, err = eject.Run(ctx, running.Process{PID: stat.PID, Start: stat.Start}, eject.Options{
 		Unit: unit, Address: site.Address, Socket: site.Socket(), Service: site.Service(), Others: site.Others(),
+		Single: func(ctx context.Context) (bool, error) {
+			st, err := control.NewClient(conf.Control).Status(ctx)
+			return err == nil && st.Changing == nil && len(st.Generations) == 1, err
+		},
 		Prove: proveBy(conf, web), StartLimit: web.StartTimeout, Drain: longestDrain(conf), Run: rootCommand, Say: say,
 	})
 	var kept *eject.KeptError

@@ -35,6 +35,8 @@ type Options struct {
 	Service string   // the service that it activates
 	Others  []string // services without a listener, started when superctl has ended
 
+	// Single reports whether the live generation is the only one, and no change is in progress.
+	Single func(ctx context.Context) (bool, error)
 	// Prove asks the plain server for its health once.
 	Prove func(ctx context.Context, dial func(context.Context) (net.Conn, error)) error
 	// StartLimit limits how long the plain server may need until it is healthy.
@@ -78,6 +80,9 @@ func Run(ctx context.Context, daemon running.Process, o Options) (report oldserv
 	}
 	defer func() { err = errors.Join(err, unix.Close(e.pidfd)) }()
 	if err := e.take(ctx); err != nil {
+		if e.taken != nil {
+			err = errors.Join(err, e.goBack(), e.taken.Close())
+		}
 		return report, &KeptError{err}
 	}
 	defer func() { err = errors.Join(err, e.taken.Close()) }()
@@ -87,24 +92,50 @@ func Run(ctx context.Context, daemon running.Process, o Options) (report oldserv
 	return e.end(ctx)
 }
 
-// take duplicates the listener of the app.
-func (e *eject) take(ctx context.Context) error {
+// take duplicates the listener of the app, and lets systemd bind next to it.
+func (e *eject) take(ctx context.Context) (err error) {
 	status, err := proc.ReadStatus(e.daemon.PID)
 	if err != nil {
-		return err
+		return fmt.Errorf("superctl's daemon: %w", err)
 	}
 	e.uid = int(status.UID)
 	live, spares, err := e.only(ctx)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, e.signal(unix.SIGCONT)) }()
 	for _, spare := range spares {
 		if err := e.withdraw(spare); err != nil {
 			return err
 		}
 	}
-	e.taken, err = e.duplicate(live)
-	return err
+	if e.taken, err = e.duplicate(live); err != nil {
+		return err
+	}
+	return e.taken.GiveTo(0) // systemd binds as root; the daemon can bind no more
+}
+
+func (e *eject) signal(sig unix.Signal) error {
+	if err := unix.PidfdSendSignal(e.pidfd, sig, nil, 0); err != nil {
+		return fmt.Errorf("signal %v to superctl's daemon: %w", sig, err)
+	}
+	return nil
+}
+
+// freeze stops the daemon, and returns when it stands still.
+func (e *eject) freeze(ctx context.Context) error {
+	if err := e.signal(unix.SIGSTOP); err != nil {
+		return err
+	}
+	for {
+		stat, err := proc.ReadStat(e.daemon.PID)
+		if err != nil || stat.State == 'T' {
+			return err
+		}
+		if err := pause(ctx, time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 func (e *eject) withdraw(spare socket.Listening) error {
@@ -126,24 +157,32 @@ func (e *eject) duplicate(l socket.Listening) (*socket.Taken, error) {
 }
 
 // only returns the listener of the live generation when no other generation has one, and at most one
-// spare. After a switch, the previous generation has a listener until its requests are finished.
+// spare. After a switch, the previous generation has a listener until its requests are finished. The
+// daemon is stopped then, so that it changes nothing meanwhile.
 func (e *eject) only(ctx context.Context) (live socket.Listening, spares []socket.Listening, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.Drain+proveAgain)
 	defer cancel()
 	for first := true; ; first = false {
-		used, spares, err := e.listeners()
+		single, err := e.Single(ctx) // a generation that ends has a listener that its workers have closed
 		if err != nil {
 			return live, nil, err
 		}
-		if len(used) == 1 && len(spares) <= 1 {
+		if err := e.freeze(ctx); err != nil {
+			return live, nil, errors.Join(err, e.signal(unix.SIGCONT))
+		}
+		used, spares, err := e.listeners()
+		if err == nil && single && len(used) == 1 && len(spares) <= 1 {
 			return used[0], spares, nil
+		}
+		if err := errors.Join(err, e.signal(unix.SIGCONT)); err != nil {
+			return live, nil, err
 		}
 		if first {
 			e.Say("wait until only the live release has a listener")
 		}
 		if pause(ctx, proveAgain) != nil {
-			return live, nil, fmt.Errorf("%d generations of superctl have a listener on %s: wait until no change is in "+
-				"progress, and set standby = \"0s\"", len(used), e.Address)
+			return live, nil, fmt.Errorf("not only the live generation has a listener on %s: wait until no change is in "+
+				"progress, and set standby = \"0s\"", e.Address)
 		}
 	}
 }
@@ -202,9 +241,6 @@ func descriptor(pid int, inode uint64) (int, error) {
 
 // turn starts the plain server, proves it, and sends all new connections to it.
 func (e *eject) turn(ctx context.Context) error {
-	if err := e.taken.GiveTo(0); err != nil { // systemd binds as root
-		return err
-	}
 	for _, unit := range []string{e.Socket, e.Service} {
 		e.Say("systemctl start " + unit)
 		if err := e.Run(ctx, "systemctl", "start", unit); err != nil {
@@ -219,8 +255,8 @@ func (e *eject) turn(ctx context.Context) error {
 		return err
 	}
 	// From here the daemon must not turn the gate, so a rule of its own cannot have answered.
-	if err := unix.PidfdSendSignal(e.pidfd, unix.SIGSTOP, nil, 0); err != nil {
-		return fmt.Errorf("stop the daemon: %w", err)
+	if err := e.freeze(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, freezeLimit)
 	defer cancel()
@@ -261,7 +297,7 @@ func (e *eject) goBack() (err error) {
 	if e.successor != nil {
 		err = e.successor.TurnBack()
 	}
-	err = errors.Join(err, unix.PidfdSendSignal(e.pidfd, unix.SIGCONT, nil, 0))
+	err = errors.Join(err, e.signal(unix.SIGCONT))
 	err = errors.Join(err, e.Run(ctx, "systemctl", "stop", e.Socket, e.Service))
 	return errors.Join(err, e.taken.GiveTo(e.uid))
 }
