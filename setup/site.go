@@ -102,7 +102,7 @@ func (d *decider) names(s *Site) error {
 	if !safePath(s.Base) {
 		return &UnknownError{"base", "a directory for the app, of letters, digits and -_.@+,", "--base /srv/" + s.App}
 	}
-	if d.place.base == "" {
+	if d.isCheckout() {
 		s.Checkout = d.project.Dir
 	}
 	return nil
@@ -343,12 +343,20 @@ func (d *decider) djangoSite(s *Site) {
 // sharedAt returns where releases share a path: in the app's directory or, for an import of an app
 // without releases, where its data are now.
 func (d *decider) sharedAt(s *Site, now, name string) string {
-	if !d.imported || d.place.base != "" {
+	if at := d.machine.Real(now); at != now {
+		if _, inside := d.inRelease(at); !inside {
+			return at // the release has a link to it already
+		}
+	}
+	if !d.imported || !d.isCheckout() {
 		return filepath.Join(s.Base, name)
 	}
 	d.writable(s, filepath.Dir(now))
 	return now
 }
+
+// isCheckout reports whether the project is no release: it is in no directory releases/.
+func (d *decider) isCheckout() bool { return d.place.base == "" || d.place.base == d.project.Dir }
 
 // writable lets the app write to a directory outside its own, which the unit's sandbox forbids.
 func (d *decider) writable(s *Site, dir string) {

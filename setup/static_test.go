@@ -1,9 +1,13 @@
 package setup
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const collectHook = "python manage.py collectstatic --noinput --verbosity 0"
@@ -86,5 +90,68 @@ func TestAnImportSaysWhereNginxFindsStaticFiles(t *testing.T) {
 	d, _ := imported(t, "")
 	if !strings.Contains(strings.Join(d.Warnings, "\n"), "/srv/orders/current/static/") {
 		t.Errorf("the warnings are %q", d.Warnings)
+	}
+}
+
+func TestACheckoutWithAnEmptyReleasesDirectoryIsTheProject(t *testing.T) {
+	dir := realPath(t.TempDir())
+	releases := filepath.Join(dir, "releases")
+	if err := os.Mkdir(releases, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := ProjectDir(dir); err == nil {
+		t.Errorf("a directory without a project is the project %s", at)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "manage.py"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := ProjectDir(dir); err != nil || at != dir {
+		t.Errorf("the project is %q, %v", at, err)
+	}
+	if err := os.Mkdir(filepath.Join(releases, "r1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := ProjectDir(dir); err != nil || at != filepath.Join(releases, "r1") {
+		t.Errorf("the project is %q, %v", at, err)
+	}
+}
+
+// What an imported app shares stays where it is: before there is a releases/, with an empty one, and
+// when the first release has a link to it.
+func TestADatabaseStaysWhereTheCheckoutHasIt(t *testing.T) {
+	for name, c := range map[string]struct{ dir, releases, link string }{
+		"a checkout":              {dir: "/srv/shop"},
+		"with an empty releases/": {dir: "/srv/shop", releases: "shop"},
+		"the release has a link":  {dir: "/srv/shop/releases/r1", releases: "shop", link: "/srv/shop/db.sqlite3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := openFixture(t, "testdata/projects/django.txtar")
+			f.project.Dir = c.dir
+			file := filepath.Join(c.dir, "db.sqlite3")
+			f.machine.Owner = func(path string) string {
+				if path == "/srv/shop/releases" {
+					return c.releases
+				}
+				return "shop"
+			}
+			f.machine.Real = func(path string) string {
+				if path == file && c.link != "" {
+					return c.link
+				}
+				return path
+			}
+			im := &Import{
+				App: "shop", User: "shop", Dir: c.dir,
+				Processes: []Process{{Name: "web", Command: "gunicorn shop.wsgi"}},
+			}
+			d, err := DecideImport(im, f.project, &Settings{Databases: []string{file}}, f.machine, Answers{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []Shared{{"db.sqlite3", "/srv/shop/db.sqlite3", true}}
+			if diff := cmp.Diff(want, d.Site.Shared); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

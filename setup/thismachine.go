@@ -135,5 +135,18 @@ func ProjectDir(dir string) (string, error) {
 			return filepath.Join(releases, e.Name()), nil
 		}
 	}
+	if releases != dir && hasProject(dir) {
+		return dir, nil
+	}
 	return "", errors.New(releases + " is empty: make a release there, or name the directory of the project")
+}
+
+// hasProject reports whether a directory with an empty releases/ is a checkout of the project itself.
+func hasProject(dir string) bool {
+	for _, name := range []string{"manage.py", "pyproject.toml", "requirements.txt", "uv.lock", "setup.py", ".git"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
