@@ -96,7 +96,7 @@ func TestAnImportSaysWhereNginxFindsStaticFiles(t *testing.T) {
 func TestACheckoutWithAnEmptyReleasesDirectoryIsTheProject(t *testing.T) {
 	dir := realPath(t.TempDir())
 	releases := filepath.Join(dir, "releases")
-	if err := os.Mkdir(releases, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(releases, ".superctl"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if at, err := ProjectDir(dir); err == nil {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"superctl/proc"
@@ -131,7 +132,7 @@ func ProjectDir(dir string) (string, error) {
 		return dir, nil //  it has no releases: it is the project
 	}
 	for _, e := range slices.Backward(entries) {
-		if e.IsDir() {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") { // superctl's own files are in .superctl
 			return filepath.Join(releases, e.Name()), nil
 		}
 	}
