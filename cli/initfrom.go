@@ -54,8 +54,13 @@ func (s *setUp) importOne(from string) (*setup.Import, error) {
 	if filepath.Ext(from) == "" {
 		source.Name += ".service"
 	}
-	s.units = append(s.units, source.Name)
-	return source.Read(files...)
+	one, err := source.Read(files...)
+	if err == nil && len(one.Listen) > 0 {
+		s.units = append([]string{source.Name}, s.units...) // the server's unit is the first
+	} else {
+		s.units = append(s.units, source.Name)
+	}
+	return one, err
 }
 
 func readSmall(path string) (string, error) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/kballard/go-shellquote"
+
+	"superctl/servers"
 )
 
 // File is a file of root's that a plan writes.
@@ -277,15 +279,20 @@ func (s *Site) build(m *Machine) (args []string, bundles string) {
 	return append(args, "superctl", "build", s.Checkout, "--name", s.App, "--output", bundles), bundles
 }
 
-// Replace says in the next steps that the app replaces units. Where it listens on other addresses
-// than they do, both run until nginx is told.
+// Replace says in the next steps that the app replaces units, of which the first is that of the
+// server. Where the app listens on other addresses than they do, both run until nginx is told.
 func (p *Plan) Replace(units []string, im *Import, s *Site) {
 	stop := append([]string{"systemctl", "disable", "--now"}, units...)
 	for _, l := range s.Listen {
-		if slices.ContainsFunc(im.Listen, func(o Listener) bool { return o.Address == l.Address }) {
-			p.takeOver(units, stop, s)
+		if !slices.ContainsFunc(im.Listen, func(o Listener) bool { return o.Address == l.Address }) {
+			continue
+		}
+		if canTakeOver(s) {
+			p.takeOver(units, s)
 			return
 		}
+		p.Next = append([]Command{{stop, "the site is down from here until the switch"}}, p.Next...)
+		return
 	}
 	if len(s.Listen) > 0 && s.Nginx == nil {
 		p.Next = append(p.Next, Command{
@@ -296,17 +303,35 @@ func (p *Plan) Replace(units []string, im *Import, s *Site) {
 	p.Next = append(p.Next, Command{stop, "its last requests are answered"})
 }
 
-// takeOver lets superctl takeover replace a unit on its own address. Of several units it replaces
-// only one, so then the site is down for a moment.
-func (p *Plan) takeOver(units, stop []string, s *Site) {
-	if len(units) != 1 || s.Checkout != "" {
-		p.Next = append([]Command{{stop, "the site is down from here until the switch"}}, p.Next...)
-		return
+// canTakeOver reports whether superctl takeover replaces the site's server.
+func canTakeOver(s *Site) bool {
+	list, err := shellquote.Split(s.Processes[0].Command)
+	if err != nil {
+		return false
 	}
-	p.Next = slices.DeleteFunc(p.Next, func(c Command) bool {
-		return c.Args[0] == "systemctl" || slices.Contains(c.Args, "switch")
-	})
-	p.Next = append(p.Next, Command{
-		[]string{"superctl", "takeover", units[0], "--apply"}, "replaces it on its own address, without losing a request",
-	})
+	return slices.Contains([]string{"gunicorn", "uwsgi", "uvicorn"}, servers.Apply(servers.Input{Command: list}).Server)
+}
+
+// takeOver replaces the steps that make a release live by superctl takeover, which starts the daemon
+// and switches by itself. It needs a release.
+func (p *Plan) takeOver(units []string, s *Site) {
+	var next []Command
+	for _, c := range p.Next {
+		switch {
+		case slices.Contains(c.Args, "build"):
+			next = append(next, c)
+		case slices.Contains(c.Args, "deploy"):
+			install := slices.Clone(c.Args)
+			install[slices.Index(install, "deploy")] = "install"
+			next = append(next, Command{install, c.Why})
+		}
+	}
+	take := []string{"superctl", "takeover", units[0], "--apply"}
+	if units[0] != s.App+".service" {
+		take = append(take, "--name", s.App)
+	}
+	p.Next = append(next, Command{take, "on the same address, without losing a request"})
+	if len(units) > 1 {
+		p.Next = append(p.Next, Command{append([]string{"systemctl", "disable", "--now"}, units[1:]...), ""})
+	}
 }

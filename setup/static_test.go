@@ -74,11 +74,27 @@ func imported(t *testing.T, address string) (*Decision, *Plan) {
 	return d, p
 }
 
-func TestOldUnitsAreStoppedFirstOnlyWhereTheyHaveTheAddress(t *testing.T) {
-	stop := "systemctl disable --now orders.service"
-	if _, p := imported(t, ""); p.Next[0].String() != stop {
-		t.Errorf("the next steps are %v", p.Next)
+func TestAServerOnTheSameAddressIsTakenOver(t *testing.T) {
+	_, p := imported(t, "")
+	want := []string{
+		"superctl build /opt/orders --name orders --output /var/tmp",
+		"runuser -u orders -- superctl --app orders install /var/tmp/orders-VERSION.tar.zst",
+		"superctl takeover orders.service --apply",
 	}
+	if diff := cmp.Diff(want, nextSteps(p)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func nextSteps(p *Plan) (texts []string) {
+	for _, c := range p.Next {
+		texts = append(texts, c.String())
+	}
+	return texts
+}
+
+func TestUnitsOnAnotherAddressAreStoppedLast(t *testing.T) {
+	stop := "systemctl disable --now orders.service"
 	_, p := imported(t, "127.0.0.1:8001")
 	last := p.Next[len(p.Next)-2:]
 	if last[0].String() != "nginx -s reload" || !strings.Contains(last[0].Why, "127.0.0.1:8001") || last[1].String() != stop {

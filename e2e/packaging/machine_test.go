@@ -15,6 +15,7 @@ import (
 var run *harness.Run
 
 func TestMain(m *testing.M) {
+	loadClient()
 	harness.Guardian()
 	os.Exit(harness.Main(m, func(r *harness.Run) { run = r }))
 }

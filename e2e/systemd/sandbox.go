@@ -16,6 +16,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -162,6 +163,21 @@ func (s *Sandbox) Run(args ...string) Result {
 	return Result{
 		t: s.t, args: args, Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String(),
 	}
+}
+
+// Start starts a command inside the sandbox, as root, that ends when its standard input is closed.
+func (s *Sandbox) Start(stdout io.Writer, args ...string) (stdin io.WriteCloser, wait func() error) {
+	s.t.Helper()
+	cmd := s.command(context.Background(), append([]string{"exec", "--"}, args...)...)
+	cmd.Stdout = stdout
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		s.t.Fatalf("start %s: %v", strings.Join(args, " "), err)
+	}
+	return stdin, cmd.Wait
 }
 
 // Want ends the test unless the command ended with that exit code.

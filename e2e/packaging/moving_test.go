@@ -1,0 +1,124 @@
+package packaging
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"superctl/e2e/systemd"
+)
+
+// suitesVar = all runs each tutorial on Debian 12 and on Debian 13, instead of on one of them.
+const suitesVar = "SUPERCTL_E2E_SUITES"
+
+// tutorial is a document about a site that something else than superctl runs when it begins.
+type tutorial struct {
+	document     string
+	suite        string
+	before       string // script in testdata/moving-in that starts what the reader has
+	domain, path string // of the requests while the document's commands run
+	commands     int    // that the reader types until superctl runs the site
+}
+
+func tutorials() []tutorial {
+	return []tutorial{
+		{"docs/moving-in/gunicorn.md", "trixie", "gunicorn.sh", "orders.example.com", "/", 5},
+		{"docs/moving-in/uvicorn.md", "bookworm", "uvicorn.sh", "prices.example.com", "/", 5},
+		{"docs/moving-in/capistrano.md", "bookworm", "capistrano.sh", "blog.example.com", "/", 2},
+		{"docs/moving-in/uwsgi.md", "trixie", "uwsgi.sh", "blog.example.com", "/", 2},
+		{"docs/moving-in/supervisord.md", "trixie", "supervisord.sh", "shop.example.com", "/catalogue/", 3},
+	}
+}
+
+// movingRoot makes the root file system of a server with the projects of testdata/moving-in.
+func movingRoot(t *testing.T, suite string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(filepath.Join(top(t), "scripts", "moving-root"), suite)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("scripts/moving-root: %v\n%s", err, stderr.String())
+	}
+	return strings.TrimSpace(stdout.String())
+}
+
+func TestMovingInLosesNoRequest(t *testing.T) {
+	if why := systemd.Unavailable(); why != "" {
+		t.Skip(why)
+	}
+	packages, err := filepath.Glob(filepath.Join(packages(t, "deb", "0.1"), "0.1", "superctl_*.deb"))
+	must(t, err)
+	for _, c := range tutorials() {
+		suites := []string{c.suite}
+		if os.Getenv(suitesVar) == "all" {
+			suites = []string{"bookworm", "trixie"}
+		}
+		for _, suite := range suites {
+			t.Run(strings.TrimSuffix(filepath.Base(c.document), ".md")+"/"+suite, func(t *testing.T) {
+				moveIn(t, c, movingRoot(t, suite), packages[0])
+			})
+		}
+	}
+}
+
+func moveIn(t *testing.T, c tutorial, root, deb string) {
+	dir, err := os.MkdirTemp(run.Dir, "sd")
+	must(t, err)
+	server := systemd.Boot(t, dir, systemd.Machine{Root: root, PrivateNet: true, Binds: []systemd.Bind{
+		{From: deb, To: "/root/" + filepath.Base(deb)}, clientBind(t),
+	}})
+	script, err := os.ReadFile(filepath.Join("testdata", "moving-in", c.before))
+	must(t, err)
+	server.Run("bash", "-euc", string(script)).Want(0)
+	serves := func() bool {
+		return server.Run("curl", "--silent", "--fail", "--header", "Host: "+c.domain, "http://127.0.0.1"+c.path).Code == 0
+	}
+	systemd.Eventually(t, "the old server answers", serves)
+
+	users := startUsers(server, c.domain, c.path)
+	began := time.Now()
+	follow(t, server, c.document)
+	took := time.Since(began)
+	r := users.stop(t)
+	if r.Lost > 0 || r.Error != "" || r.Requests == 0 {
+		t.Errorf("%d of %d requests were lost: %s %s", r.Lost, r.Requests, r.Text, r.Error)
+	}
+	server.Run("superctl", "status", "--exit-code").Want(0)
+	t.Logf("%s: %d commands, %.0f s, %d requests, %d lost", c.document, typed(t, c.document), took.Seconds(), r.Requests, r.Lost)
+}
+
+func TestATutorialNeedsNoMoreCommandsThanItSays(t *testing.T) {
+	for _, c := range tutorials() {
+		if got := typed(t, c.document); got != c.commands {
+			t.Errorf("%s: the move takes %d commands, want %d", c.document, got, c.commands)
+		}
+	}
+}
+
+// typed counts the commands of a document up to its section "After the move". What only looks is not
+// counted: curl, and superctl's own status.
+func typed(t *testing.T, document string) int {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(top(t), document))
+	must(t, err)
+	move, _, found := strings.Cut(string(data), "\n## After the move\n")
+	if !found {
+		t.Fatalf("%s has no section %q", document, "After the move")
+	}
+	n := 0
+	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(move, -1) {
+		text := strings.ReplaceAll(block[1], "\\\n", " ")
+		for line := range strings.Lines(text) {
+			line = strings.TrimSpace(line)
+			if line != "" && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "curl ") {
+				n++
+			}
+		}
+	}
+	return n
+}
