@@ -39,7 +39,7 @@ func DecideImport(im *Import, p *Project, settings *Settings, m *Machine, a Answ
 	d.djangoSite(s)
 	s.EnvFile = im.EnvFile
 	if _, exists, _ := m.Read(EnvPath(s.App)); len(im.Secrets) > 0 || exists {
-		s.EnvFile, s.Secrets = EnvPath(s.App), im.Secrets
+		s.EnvFile, s.Secrets = EnvPath(s.App), once(im.Secrets)
 	}
 	d.links(s)
 	d.release(s)
@@ -74,6 +74,16 @@ func (im *Import) Answers(a Answers) Answers {
 		a.Domains = im.Domains
 	}
 	return a
+}
+
+// once returns the variables without those whose name an earlier one has.
+func once(list []Variable) (out []Variable) {
+	for _, v := range list {
+		if !slices.ContainsFunc(out, func(o Variable) bool { return o.Name == v.Name }) {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // importProcesses takes over the processes. What the import does not say of the web is decided as

@@ -21,8 +21,8 @@ func (d *decider) health() []Key {
 		keys = append(keys, Key{"path", tomlString(candidates[0]), ""})
 		d.fact("health check", candidates[0], "routes of the project")
 	default:
-		d.warn("the project has no URL for health checks that superctl init knows: any page without an error " +
-			"proves a release; add one that looks at the database, such as /healthz/, and name it with --health")
+		d.warn("the project has no URL for health checks that superctl init knows, so the check asks for /, which must " +
+			"answer without a redirect: add a URL that looks at the database, such as /healthz/, and name it with --health")
 	}
 	return append(keys, d.asProxied(set)...)
 }

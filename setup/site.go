@@ -380,7 +380,7 @@ func (d *decider) links(s *Site) {
 		if d.place.base == "" || !under(to, shared) || to == shared {
 			continue
 		}
-		s.Shared = slices.DeleteFunc(s.Shared, func(sh Shared) bool { return sh.Path == link.Path })
+		s.Shared = slices.DeleteFunc(s.Shared, func(sh Shared) bool { return under(sh.Path, link.Path) })
 		s.Shared = append(s.Shared, Shared{Path: link.Path, Target: to})
 		d.fact("shared", link.Path+" -> "+to, "link in the release")
 	}

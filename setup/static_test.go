@@ -171,3 +171,15 @@ func TestADatabaseStaysWhereTheCheckoutHasIt(t *testing.T) {
 		})
 	}
 }
+
+func TestADatabaseInALinkedDirectoryHasNoLinkOfItsOwn(t *testing.T) {
+	f := openFixture(t, "testdata/projects/links.txtar")
+	f.project.Links = []Link{{Path: "db", Target: "../../shared/db"}}
+	file := filepath.Join(f.project.Dir, "db", "db.sqlite3")
+	f.settings = &Settings{Databases: []string{file}, AllowedHosts: []string{"shop.example.com"}}
+	d, _ := f.plan(t)
+	want := []Shared{{Path: "db", Target: "/var/www/shop/shared/db"}}
+	if diff := cmp.Diff(want, d.Site.Shared); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -33,8 +33,19 @@ func Import(s *running.Server) (*setup.Import, error) {
 		}
 	}
 	fmt.Fprintf(&b, "ExecStart=%s\n", commandLine(s.Args))
-	source := importer.Source{Name: filepath.Base(s.Dir) + ".service"}
+	source := importer.Source{Name: appName(s) + ".service"}
 	return source.Read(importer.File{Path: fmt.Sprintf("process %d.service", s.Master.PID), Text: b.String()})
+}
+
+// appName returns a name for the app: that of its program in supervisord, else that of its directory.
+func appName(s *running.Server) string {
+	if s.Manager.Program != "" {
+		return s.Manager.Program
+	}
+	if releases := filepath.Dir(s.Dir); filepath.Base(releases) == "releases" {
+		return filepath.Base(filepath.Dir(releases))
+	}
+	return filepath.Base(s.Dir)
 }
 
 // commandLine returns a command in the notation of ExecStart=. A script is named without its

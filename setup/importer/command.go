@@ -107,7 +107,7 @@ func (c *command) options(args []string) {
 			name, value, joined = word[:2], word[2:], true
 			at = slices.IndexFunc(table, func(o option) bool { return o.value && slices.Contains(o.names, name) })
 		}
-		if at < 0 {
+		if at < 0 || c.words[0] == systemUWSGI && needsIt(name) {
 			c.words = append(c.words, word)
 			continue
 		}
@@ -228,6 +228,7 @@ func joinWords(list []string) string {
 // addProcess makes a process of a command line.
 func (r *report) addProcess(name, line string) (*setup.Process, *command) {
 	c := importCommand(line, r.out.Dir)
+	r.systemUWSGI = r.systemUWSGI || strings.HasPrefix(line, systemUWSGI)
 	p := r.process(name)
 	p.Command = c.text()
 	if c.dir != "" && r.out.Dir == "" {

@@ -102,6 +102,7 @@ type report struct {
 
 	values       map[string]string // of a unit's environment files
 	placeholders map[string]bool   // of a uwsgi.ini
+	systemUWSGI  bool              // the command is Debian's uWSGI, which has Python as a plugin
 }
 
 // finish moves secrets out of the variables, and out of the report.

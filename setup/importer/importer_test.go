@@ -242,6 +242,32 @@ func TestVariablesOfAnEnvironmentFileAreSecrets(t *testing.T) {
 	}
 }
 
+func TestAUnitsUWSGIFileIsImportedWithIt(t *testing.T) {
+	source := Source{Open: func(path string) (string, error) {
+		if path != "/etc/blog.ini" {
+			return "", os.ErrNotExist
+		}
+		return "[uwsgi]\nplugins = python3\nchdir = /srv/blog/current\nvirtualenv = /srv/blog/current/venv\n" +
+			"module = blog.wsgi\nmaster = true\nsocket = 127.0.0.1:8000\n", nil
+	}}
+	for _, command := range []string{"/usr/bin/uwsgi --ini /etc/blog.ini", "/usr/bin/uwsgi /etc/blog.ini", "/usr/bin/uwsgi --ini=/etc/blog.ini"} {
+		out, err := source.Read(File{"/etc/systemd/system/blog.service", "[Service]\nUser=blog\nExecStart=" + command + "\n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := out.Processes[0]
+		for _, part := range []string{"--plugins python3", "--virtualenv venv", "--module blog.wsgi", "--socket fd://3"} {
+			if !strings.Contains(p.Command, part) {
+				t.Errorf("%s: the command has no %s: %s", command, part, p.Command)
+			}
+		}
+		if strings.Contains(p.Command, "/srv/blog/current") || strings.Contains(p.Command, ".ini") || out.App != "blog" ||
+			out.Dir != "/srv/blog/current" || len(out.Listen) != 1 || out.Listen[0].Address != "127.0.0.1:8000" {
+			t.Errorf("%s: %+v", command, out)
+		}
+	}
+}
+
 func TestAnUnknownFileIsRefused(t *testing.T) {
 	for _, f := range []File{{"a.txt", "hello"}, {"x.yml", "a: 1"}, {"deploy.yml", "\nservice: [\n"}} {
 		if _, err := (Source{}).Read(f); err == nil {

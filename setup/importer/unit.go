@@ -40,6 +40,7 @@ func (r *report) units(files []File) {
 			u.directive(d)
 		}
 	}
+	u.uwsgiFiles()
 	u.instances()
 }
 

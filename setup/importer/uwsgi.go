@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kballard/go-shellquote"
+
 	"superctl/redact"
 	"superctl/setup"
 )
@@ -13,7 +15,39 @@ import (
 // uwsgi imports a uwsgi.ini: its options become those of the command, because most of such files
 // have options that would defeat a switch.
 func (r *report) uwsgi(f File) {
-	if dir := filepath.Dir(f.Path); filepath.IsAbs(dir) && !strings.HasPrefix(dir, "/etc") {
+	r.uwsgiProcess(f, "web", nil)
+	r.oneApp(f.Path)
+}
+
+// uwsgiFiles imports the ini files that uWSGI's commands name. One that cannot be read stays in its
+// command.
+func (r *report) uwsgiFiles() {
+	for _, p := range slices.Clone(r.out.Processes) {
+		words, err := shellquote.Split(p.Command)
+		if err != nil || len(words) < 2 || filepath.Base(words[0]) != "uwsgi" || r.source.Open == nil {
+			continue
+		}
+		at := slices.IndexFunc(words, func(w string) bool { return strings.HasSuffix(w, ".ini") })
+		if at < 0 {
+			continue
+		}
+		path, before := words[at], words[1:at]
+		if at > 1 && words[at-1] == "--ini" {
+			before = words[1 : at-1]
+		}
+		path = strings.TrimPrefix(path, "--ini=")
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(r.out.Dir, path)
+		}
+		if text, err := r.source.Open(path); err == nil {
+			r.uwsgiProcess(File{path, text}, p.Name, slices.Concat(before, words[at+1:]))
+		}
+	}
+}
+
+// uwsgiProcess imports a uwsgi.ini as a process of that name. more are further words of its command.
+func (r *report) uwsgiProcess(f File, name string, more []string) {
+	if dir := filepath.Dir(f.Path); filepath.IsAbs(dir) && !strings.HasPrefix(dir, "/etc") && r.out.Dir == "" {
 		r.out.Dir = dir
 	}
 	list := syntax{comments: ";#", separators: "="}.scan(f.Path, f.Text)
@@ -37,8 +71,8 @@ func (r *report) uwsgi(f File) {
 		}
 	}
 	table := uwsgiFates()
-	args := []string{"uwsgi"}
-	p := r.process("web")
+	args := append([]string{"uwsgi"}, more...)
+	p := r.process(name)
 	http := true
 	for _, d := range list {
 		args, http = r.uwsgiSetting(d, p, table, args, http)
@@ -49,7 +83,6 @@ func (r *report) uwsgi(f File) {
 	c := &command{words: args, dir: r.out.Dir}
 	c.relative()
 	p.Command = joinWords(c.words)
-	r.oneApp(f.Path)
 }
 
 // maxValue is the length up to which a value is expanded.
@@ -125,11 +158,23 @@ func (r *report) uwsgiKnown(d directive, p *setup.Process, o option, http bool) 
 	case isGone:
 		r.dropped(d, o.because)
 	case isSelf:
+		if r.systemUWSGI && needsIt("--"+d.key) {
+			return http, false
+		}
 		r.builtIn(d, o.because)
 	default:
 		return http, false
 	}
 	return http, true
+}
+
+// systemUWSGI is the uWSGI of Debian's packages. pip's has Python built in.
+const systemUWSGI = "/usr/bin/uwsgi"
+
+// needsIt reports whether systemUWSGI needs an option that pip's uWSGI does not: it is not in the
+// virtualenv.
+func needsIt(option string) bool {
+	return slices.Contains([]string{"--plugin", "--plugins", "--home", "-H", "--virtualenv", "--venv", "--pyhome"}, option)
 }
 
 func optionName(key string) bool {
