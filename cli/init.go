@@ -86,8 +86,10 @@ type setUp struct {
 	machine *setup.Machine
 	answers setup.Answers
 	from    *setup.Import // nil without --from
-	units   []string      // that --from names
-	asked   []string      // options for the answers at the terminal
+	units   []string      // that --from names; the server's is the first
+	// of a supervisord.conf that --from names; the server's is the first
+	programs []string
+	asked    []string // options for the answers at the terminal
 }
 
 func (c *command) initialize(cc *cli.Context) error {
@@ -120,8 +122,11 @@ func (c *command) initialize(cc *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
-	if len(s.units) > 0 {
-		plan.Replace(s.units, s.from, d.Site)
+	switch {
+	case len(s.units) > 0:
+		plan.Replace(setup.Replaced{Names: s.units, Stop: []string{"systemctl", "disable", "--now"}}, s.from, d.Site)
+	case len(s.programs) > 0:
+		plan.Replace(setup.Replaced{Names: s.programs, Stop: []string{"supervisorctl", "stop"}}, s.from, d.Site)
 	}
 	return s.conclude(ctx, dir, d, plan)
 }

@@ -40,7 +40,7 @@ func (s *setUp) importOne(from string) (*setup.Import, error) {
 	if path, err := filepath.Abs(from); err == nil {
 		text, err := readSmall(path)
 		if err == nil {
-			return source.Read(importer.File{Path: path, Text: text})
+			return s.importFile(source, importer.File{Path: path, Text: text})
 		}
 		if !errors.Is(err, fs.ErrNotExist) || strings.Contains(from, "/") {
 			return nil, err
@@ -61,6 +61,22 @@ func (s *setUp) importOne(from string) (*setup.Import, error) {
 		s.units = append(s.units, source.Name)
 	}
 	return one, err
+}
+
+// importFile imports a file that is no unit of this machine.
+func (s *setUp) importFile(source importer.Source, f importer.File) (*setup.Import, error) {
+	one, err := source.Read(f)
+	if err != nil || importer.KindOf(f) != importer.Supervisor {
+		return one, err
+	}
+	for _, p := range one.Processes {
+		if len(p.Listen) > 0 {
+			s.programs = append([]string{p.Name}, s.programs...)
+		} else {
+			s.programs = append(s.programs, p.Name)
+		}
+	}
+	return one, nil
 }
 
 func readSmall(path string) (string, error) {

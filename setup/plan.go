@@ -279,16 +279,23 @@ func (s *Site) build(m *Machine) (args []string, bundles string) {
 	return append(args, "superctl", "build", s.Checkout, "--name", s.App, "--output", bundles), bundles
 }
 
-// Replace says in the next steps that the app replaces units, of which the first is that of the
-// server. Where the app listens on other addresses than they do, both run until nginx is told.
-func (p *Plan) Replace(units []string, im *Import, s *Site) {
-	stop := append([]string{"systemctl", "disable", "--now"}, units...)
+// Replaced are the units of systemd or the programs of supervisord that an app replaces. The first is
+// the server's.
+type Replaced struct {
+	Names []string
+	Stop  []string // the command that stops those whose names follow
+}
+
+// Replace says in the next steps that the app replaces what ran it before. Where it listens on other
+// addresses, both run until nginx is told.
+func (p *Plan) Replace(old Replaced, im *Import, s *Site) {
+	stop := slices.Concat(old.Stop, old.Names)
 	for _, l := range s.Listen {
 		if !slices.ContainsFunc(im.Listen, func(o Listener) bool { return o.Address == l.Address }) {
 			continue
 		}
 		if canTakeOver(s) {
-			p.takeOver(units, s)
+			p.takeOver(old, s)
 			return
 		}
 		p.Next = append([]Command{{stop, "the site is down from here until the switch"}}, p.Next...)
@@ -314,7 +321,7 @@ func canTakeOver(s *Site) bool {
 
 // takeOver replaces the steps that make a release live by superctl takeover, which starts the daemon
 // and switches by itself. It needs a release.
-func (p *Plan) takeOver(units []string, s *Site) {
+func (p *Plan) takeOver(old Replaced, s *Site) {
 	var next []Command
 	for _, c := range p.Next {
 		switch {
@@ -326,12 +333,12 @@ func (p *Plan) takeOver(units []string, s *Site) {
 			next = append(next, Command{install, c.Why})
 		}
 	}
-	take := []string{"superctl", "takeover", units[0], "--apply"}
-	if units[0] != s.App+".service" {
+	take := []string{"superctl", "takeover", old.Names[0], "--apply"}
+	if strings.TrimSuffix(old.Names[0], ".service") != s.App {
 		take = append(take, "--name", s.App)
 	}
 	p.Next = append(next, Command{take, "on the same address, without losing a request"})
-	if len(units) > 1 {
-		p.Next = append(p.Next, Command{append([]string{"systemctl", "disable", "--now"}, units[1:]...), ""})
+	if len(old.Names) > 1 {
+		p.Next = append(p.Next, Command{slices.Concat(old.Stop, old.Names[1:]), ""})
 	}
 }

@@ -70,7 +70,7 @@ func imported(t *testing.T, address string) (*Decision, *Plan) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Replace([]string{"orders.service"}, im, d.Site)
+	p.Replace(Replaced{[]string{"orders.service"}, []string{"systemctl", "disable", "--now"}}, im, d.Site)
 	return d, p
 }
 

@@ -31,7 +31,7 @@ func tutorials() []tutorial {
 		{"docs/moving-in/uvicorn.md", "bookworm", "uvicorn.sh", "prices.example.com", "/", 5},
 		{"docs/moving-in/capistrano.md", "bookworm", "capistrano.sh", "blog.example.com", "/", 2},
 		{"docs/moving-in/uwsgi.md", "trixie", "uwsgi.sh", "blog.example.com", "/", 2},
-		{"docs/moving-in/supervisord.md", "trixie", "supervisord.sh", "shop.example.com", "/catalogue/", 3},
+		{"docs/moving-in/supervisord.md", "trixie", "supervisord.sh", "shop.example.com", "/catalogue/", 6},
 	}
 }
 

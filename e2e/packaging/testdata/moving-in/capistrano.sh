@@ -32,3 +32,7 @@ END
 systemctl daemon-reload
 systemctl enable --quiet --now blog
 systemctl start nginx
+# the next deploy's release: its virtualenv was made in its own directory
+cp -a /srv/blog/releases/20261101120000 /srv/blog/releases/20261102090000
+sed -i s/20261101120000/20261102090000/ /srv/blog/releases/20261102090000/venv/bin/[a-z]* \
+	/srv/blog/releases/20261102090000/venv/pyvenv.cfg
