@@ -71,6 +71,10 @@ test-deaths: deps ## the daemon dies at all fault points of all scenarios, on re
 takeovers: deps ## every kind of server is taken over twenty times under load; SUPERCTL_TAKEOVERS=5 for fewer
 	SUPERCTL_TAKEOVERS=$${SUPERCTL_TAKEOVERS:-20} tools/test -timeout 90m $(ARGS) ./e2e/takeover
 
+.PHONY: test-moving
+test-moving: deps ## each tutorial of docs/moving-in on Debian 12 and 13; `make test` follows it on one of them
+	SUPERCTL_E2E_SUITES=all tools/test -run TestMovingInLosesNoRequest $(ARGS) ./e2e/packaging
+
 .PHONY: deps
 deps: ## install what tests, demo and benchmarks need in addition to Go
 	@scripts/deps >/dev/null
