@@ -183,7 +183,7 @@ func (t *takeover) knows(n notice.Notice) bool {
 }
 
 // startTime limits how long a daemon that was killed needs until the next one answers.
-const startTime = 20 * time.Second
+const startTime = time.Minute
 
 // daemon asks the daemon how far it is. One that systemd is about to start again is waited for.
 func (t *takeover) daemon(ctx context.Context) (daemonState, error) {
@@ -194,6 +194,9 @@ func (t *takeover) daemon(ctx context.Context) (daemonState, error) {
 	for {
 		st, err := t.client.Status(ctx)
 		switch {
+		case err == nil && st.Release != "" && st.Changing != nil:
+			// A daemon that was killed may have to make the release live anew: only then does the old
+			// server stop.
 		case err == nil && st.Release != "":
 			return daemonLive, nil
 		case err == nil:
@@ -209,7 +212,7 @@ func (t *takeover) daemon(ctx context.Context) (daemonState, error) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return daemonDown, fmt.Errorf("%s runs and does not answer: see journalctl -u %s", t.unit(), t.unit())
+			return daemonDown, fmt.Errorf("%s runs and is not ready: see journalctl -u %s", t.unit(), t.unit())
 		}
 	}
 }
@@ -269,7 +272,7 @@ func (t *takeover) onEvent(e api.Event) {
 func (t *takeover) failed(step Step, cause error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
-	if st, err := t.daemon(ctx); err == nil && st == daemonLive {
+	if st, err := t.daemon(ctx); err == nil && st == daemonLive || t.Server == nil || !t.Server.Running() {
 		return fmt.Errorf("%s: %w", step, cause)
 	}
 	failed := &FailedError{Step: step, Err: errors.Join(cause, t.giveUp(ctx))}
