@@ -60,8 +60,8 @@ mutants: ## break the supervisor on purpose, and see whether the simulator finds
 # trixie: systemd 257, bookworm-backports: 254, bookworm: 252.
 SUITE ?= trixie
 .PHONY: test-systemd
-test-systemd: ## the tests on real systemd, with another one than this machine's; SUITE=bookworm-backports for 254
-	@root=$$(scripts/systemd-root $(SUITE)); chroot $$root systemctl --version | sed -n 1p; SUPERCTL_SYSTEMD_ROOT=$$root tools/test -parallel $$(($$(nproc) * 2)) $(ARGS) ./e2e/systemd
+test-systemd: ## the tests on real systemd, with another one than this machine's; SUITE=bookworm-backports for 254, ABOUT="socket start" for some
+	@tools/test-systemd $(SUITE) $(ABOUT:%=e2e/systemd/%)
 
 .PHONY: test-deaths
 test-deaths: deps ## the daemon dies at all fault points of all scenarios, on real servers; `make test` has it die at each kind of point
