@@ -1,0 +1,174 @@
+package site
+
+import (
+	"bufio"
+	_ "embed"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"superctl/api"
+	"superctl/e2e/harness"
+)
+
+//go:embed counted.py
+var countedApps []byte
+
+// countedPaths are what each connection asks for, in turn.
+var countedPaths = []string{"/200", "/404", "/stream", "/302", "/500", "/200", "/raise", "/503", "/200", "/201"}
+
+// tally is what clients got, by class of status; [0] is a broken answer.
+type tally struct {
+	mu sync.Mutex
+	n  [6]uint64
+}
+
+func (t *tally) count(class int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.n[class]++
+}
+
+// askOn asks for a path on a connection, and returns the class of the answer, 0 if it was broken, and
+// whether the connection can be used again.
+func askOn(t *testing.T, c net.Conn, in *bufio.Reader, path string) (class int, kept bool) {
+	t.Helper()
+	if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", path); err != nil {
+		t.Errorf("%s: %v", path, err)
+		return 0, false
+	}
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Errorf("%s: no answer: %v", path, err)
+		return 0, false
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return 0, false
+	}
+	return resp.StatusCode / 100, !resp.Close && path != "/raise" // cheroot closes after it without saying so
+}
+
+// dial opens a connection to the app.
+func dial(t *testing.T, a *harness.App) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	network, address := a.Target()
+	c, err := net.Dial(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c, bufio.NewReader(c)
+}
+
+// askAll asks for all paths several times, on kept connections as long as the server keeps them.
+func askAll(t *testing.T, a *harness.App, got *tally) {
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			c, in := dial(t, a)
+			defer func() { c.Close() }()
+			for i := range 3 * len(countedPaths) {
+				class, kept := askOn(t, c, in, countedPaths[i%len(countedPaths)])
+				got.count(class)
+				if !kept {
+					c.Close()
+					c, in = dial(t, a)
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
+
+// breakAll asks for answers that the app breaks off.
+func breakAll(t *testing.T, a *harness.App, got *tally, hidden bool) {
+	for range 5 {
+		c, in := dial(t, a)
+		class, _ := askOn(t, c, in, "/cut")
+		if hidden && class == 2 {
+			class = 0
+		}
+		got.count(class)
+		c.Close()
+	}
+}
+
+// leaveAll asks for long answers and leaves in the middle of each.
+func leaveAll(t *testing.T, a *harness.App) (left uint64) {
+	for range 5 {
+		c, in := dial(t, a)
+		if _, err := io.WriteString(c, "GET /long HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, in, 1000); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.(*net.TCPConn).SetLinger(0) // a reset, as when a browser tab is closed
+		c.Close()
+		left++
+	}
+	return left
+}
+
+func TestEveryAnswerIsCountedAsItsClientGotIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		command string
+		blind   bool // the server does not tell its app that a client has left
+		hangs   bool // it does not end an answer that its app has broken off
+		hides   bool // it ends it as if it were complete
+	}{
+		"gunicorn-sync":    {command: "gunicorn --workers 2 counted:wsgi"},
+		"gunicorn-gthread": {command: "gunicorn --worker-class gthread --threads 4 counted:wsgi"},
+		"gunicorn-gevent":  {command: "gunicorn --worker-class gevent counted:wsgi"},
+		"gunicorn-asgi":    {command: "gunicorn --worker-class asgi counted:asgi"},
+		"uvicorn":          {command: "uvicorn counted:asgi"},
+		"uvicorn-workers":  {command: "uvicorn --http h11 --workers 2 counted:asgi"},
+		"hypercorn":        {command: "hypercorn counted:asgi"},
+		"waitress":         {command: "waitress-serve --threads 4 counted:wsgi"},
+		"cheroot":          {command: "python -m cheroot counted:wsgi"},
+		"daphne":           {command: "daphne counted:asgi", hangs: true, blind: true}, // it takes the whole answer into its buffers
+		"granian-asgi":     {command: "granian --interface asgi counted:asgi", blind: true},
+		"granian-wsgi":     {command: "granian --interface wsgi counted:wsgi", blind: true, hides: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "counted", Command: c.command}})
+			a.Releases("r1")
+			a.WriteFile("releases/r1/counted.py", string(countedApps))
+			a.Start("r1")
+			var got tally
+			askAll(t, a, &got)
+			if !c.hangs {
+				breakAll(t, a, &got, c.hides)
+			}
+			var left uint64
+			if !c.blind {
+				left = leaveAll(t, a)
+			}
+			r := settled(t, a)
+			counted := [6]uint64{r.Broken, r.Status1xx, r.Status2xx, r.Status3xx, r.Status4xx, r.Status5xx}
+			if counted != got.n || r.Aborted != left || r.Lost != 0 {
+				t.Errorf("counted %v, aborted %d, lost %d; clients got %v and left %d times (broken, 1xx to 5xx)",
+					counted, r.Aborted, r.Lost, got.n, left)
+			}
+		})
+	}
+}
+
+// settled returns the counts of the app when nothing is in flight any more: a server may learn
+// later than its client that an answer has ended.
+func settled(t *testing.T, a *harness.App) *api.Requests {
+	t.Helper()
+	var r *api.Requests
+	eventually(t, "nothing is in flight", func() bool {
+		r = a.Status().Requests
+		return r != nil && r.InFlight == 0
+	})
+	return r
+}
