@@ -71,12 +71,12 @@ func askAll(t *testing.T, a *harness.App, got *tally) {
 	for range 4 {
 		clients.Go(func() {
 			c, in := dial(t, a)
-			defer func() { c.Close() }()
+			defer func() { _ = c.Close() }()
 			for i := range 3 * len(countedPaths) {
 				class, kept := askOn(t, c, in, countedPaths[i%len(countedPaths)])
 				got.count(class)
 				if !kept {
-					c.Close()
+					_ = c.Close()
 					c, in = dial(t, a)
 				}
 			}
@@ -94,7 +94,7 @@ func breakAll(t *testing.T, a *harness.App, got *tally, hidden bool) {
 			class = 0
 		}
 		got.count(class)
-		c.Close()
+		_ = c.Close()
 	}
 }
 
@@ -109,7 +109,7 @@ func leaveAll(t *testing.T, a *harness.App) (left uint64) {
 			t.Fatal(err)
 		}
 		_ = c.(*net.TCPConn).SetLinger(0) // a reset, as when a browser tab is closed
-		c.Close()
+		_ = c.Close()
 		left++
 	}
 	return left
