@@ -36,11 +36,15 @@ const (
 var errNotMeasured = errors.New("the order of the listeners cannot be measured")
 
 // Locate finds out the index of each adopted listener in the group. Until the first cutover,
-// connections keep going where the earlier daemon sent them: to the indexes earlierLive, in its
-// order. Listeners on the address that were not adopted keep their indexes as foreign members, and
+// connections keep going where the earlier daemon sent them: to the indexes earlierLive of its own
+// listeners, in its order. Listeners on the address that were not adopted keep their indexes as foreign members, and
 // leave when their processes end.
 //
 // A listener whose index stays unknown cannot be cut over to. A listener that is staged later can.
+//
+// The measurement may not be permitted: since some kernel, only CAP_NET_ADMIN may attach a filter to
+// a TCP socket. Then the earlier daemon's order counts, unless others may have joined in between.
+// The listeners of a server that the app replaces have not: they were there before all of ours.
 func (s *steer) Locate(earlierLive []int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,8 +52,12 @@ func (s *steer) Locate(earlierLive []int) error {
 	if err != nil {
 		return nil // without sock_diag only the earlier daemon's order is known; Spread still surveys
 	}
-	strangers := s.addForeign(list)
-	s.adopted, s.earlierLive = false, slices.Clone(earlierLive)
+	replaced, unplaced, strangers := s.addForeign(list)
+	earlierLive = slices.Clone(earlierLive)
+	for i := range earlierLive {
+		earlierLive[i] += replaced
+	}
+	s.adopted, s.earlierLive = false, earlierLive
 	if len(s.group) == s.group.count(member.foreign) || len(s.group) == 1 {
 		for i := range s.group {
 			s.group[i].indexUnknown = len(s.group) > 1
@@ -57,23 +65,27 @@ func (s *steer) Locate(earlierLive []int) error {
 		return strangers
 	}
 	others := filter{live: max(0, s.group.newest())} // as the earlier daemon's filter, if none was live
-	if len(earlierLive) > 0 {
+	switch {
+	case len(earlierLive) > 0:
 		others.live = earlierLive[0]
+	case replaced > 0:
+		others = filter{liveCount: replaced}
 	}
 	if len(earlierLive) > 1 {
 		others.spread = earlierLive
 	}
 	indexes, err := s.measure(func(probes []probeRule) filter { others.probes = probes; return others })
-	if err != nil && s.group.count(member.foreign) == 0 {
+	if err != nil && unplaced == 0 {
 		return strangers // keep the order that the earlier daemon recorded
 	}
 	s.reorder(indexes)
 	return errors.Join(strangers, err)
 }
 
-// addForeign appends the other listeners of the address, and returns an error for each that no
-// earlier daemon made.
-func (s *steer) addForeign(list []tcpSocket) (strangers error) {
+// addForeign adds the other listeners of the address. It returns how many of them are of a server
+// that the app replaces, and first in the group; how many have an unknown place; and an error for
+// each that no earlier daemon made.
+func (s *steer) addForeign(list []tcpSocket) (replaced, unplaced int, strangers error) {
 	others := make(map[uint32]bool)
 	for _, l := range list {
 		if !slices.ContainsFunc(s.group, func(m member) bool { return m.inode == l.inode }) {
@@ -81,20 +93,26 @@ func (s *steer) addForeign(list []tcpSocket) (strangers error) {
 		}
 	}
 	if len(others) == 0 {
-		return nil
+		return 0, 0, nil
 	}
 	who := holders(others)
 	for _, l := range list {
 		if !others[l.inode] {
 			continue
 		}
+		if s.replaces(l.cookie) {
+			s.group = slices.Insert(s.group, 0, member{fd: -1, inode: l.inode})
+			replaced++
+			continue
+		}
+		unplaced++
 		theirs := !s.earlierListener(l, who[l.inode])
 		s.group = append(s.group, member{fd: -1, inode: l.inode, stranger: theirs})
 		if theirs {
 			strangers = errors.Join(strangers, inUse(s.text, l.uid, who[l.inode]))
 		}
 	}
-	return strangers
+	return replaced, unplaced, strangers
 }
 
 // reorder puts the group into the measured order. indexes has the inode of the listener at each

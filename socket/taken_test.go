@@ -2,11 +2,13 @@ package socket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -108,6 +110,69 @@ func TestATakenListenerKeepsAllConnectionsUntilTheCutover(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A daemon without privileges cannot measure the order of its listeners on every kernel.
+func TestAnUnprivilegedDaemonAdoptsNextToTheServerThatItReplaces(t *testing.T) {
+	needRoot(t)
+	for name, live := range map[string]bool{"before the cutover": false, "after it": true} {
+		t.Run(name, func(t *testing.T) {
+			old := startPlainServer(t, freePort(t, "127.0.0.1"))
+			taken := old.take(t)
+			options := Options{Address: old.at, Replaces: func(c uint64) bool { return c == taken.Cookie() }}
+			first, next := newGate(t, options), newGate(t, options)
+			for gen := 1; gen <= 2; gen++ {
+				must(t, first.Stage(gen))
+				startWorker(t, first, gen)
+			}
+			var earlierLive []int
+			if live {
+				must(t, first.Cutover(1))
+			}
+			for i, m := range first.Members() {
+				if live && m.Gen == 1 {
+					earlierLive = []int{i}
+				}
+				dup, err := unix.FcntlInt(uintptr(m.FD), unix.F_DUPFD_CLOEXEC, 3)
+				must(t, err)
+				must(t, next.Adopt(m.Gen, dup))
+			}
+			must(t, withoutNetAdmin(func() error { return next.Locate(earlierLive) }))
+			want := plainAnswer
+			if live {
+				want = 1
+			}
+			for range 50 {
+				wantAnswer(t, old.at, want)
+			}
+			must(t, next.Cutover(2))
+			for range 50 {
+				wantAnswer(t, old.at, 2)
+			}
+			old.end()
+			must(t, taken.Close())
+			for range 50 {
+				wantAnswer(t, old.at, 2)
+			}
+		})
+	}
+}
+
+// withoutNetAdmin calls a function on a thread without CAP_NET_ADMIN, which ends with it.
+func withoutNetAdmin(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		err := unix.Capget(&header, &data[0])
+		data[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+		if err = errors.Join(err, unix.Capset(&header, &data[0])); err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
 }
 
 // The kernel spreads new connections over a group until it has a filter.

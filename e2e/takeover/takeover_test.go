@@ -168,7 +168,7 @@ func TestATakeoverThatIsKilledAtAnyStepContinues(t *testing.T) {
 func TestADaemonThatIsKilledDuringATakeoverLosesNothing(t *testing.T) {
 	s := newSite(t, gunicorn(""))
 	requests := s.load(t)
-	s.takeoverWith("daemon after start,daemon at boot,daemon at prove,daemon before stop,daemon after stop").Want(0)
+	s.takeoverWith("daemon after start,daemon at boot,daemon at prove,daemon at cutover,daemon before stop,daemon after stop").Want(0)
 	t.Logf("%d requests", s.lossless(t, requests))
 	s.wantTakenOver(t)
 }
