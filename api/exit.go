@@ -21,7 +21,7 @@ type ExitCode struct {
 func ExitCodes() []ExitCode {
 	return []ExitCode{
 		{ExitDone, "done, or there was nothing to do"},
-		{ExitAborted, "aborted: the change was refused or failed; the live release is untouched"},
+		{ExitAborted, "aborted: the change was refused or failed, and the live release is untouched; or the command was interrupted"},
 		{ExitUsage, "wrong command or config"},
 		{ExitUnreachable, "the daemon, or a host, cannot be reached"},
 		{ExitBusy, "another change is in progress"},
