@@ -36,6 +36,7 @@ type fakeGate struct {
 	turns   []int
 	parts   []part                // every share that was asked for
 	settles func(gen int) Settled // nil = nothing is queued
+	queues  func(gen int) int     // connections in its accept queue; nil = none
 	private []*fakeGate
 	closed  func(gen int)
 
@@ -65,7 +66,7 @@ func (g *fakeGate) next() *fakeGate {
 	return &fakeGate{
 		mu: g.mu, w: g.w, name: g.name, touched: make(chan struct{}), address: g.address, kind: g.kind,
 		kernel: g.kernel, staged: map[int]bool{}, ever: map[int]bool{}, turns: g.turns, parts: g.parts,
-		settles: g.settles, connections: g.connections, closed: g.closed, reached: g.reached,
+		settles: g.settles, queues: g.queues, connections: g.connections, closed: g.closed, reached: g.reached,
 	}
 }
 
@@ -149,10 +150,16 @@ func (g *fakeGate) Stage(gen int) error {
 	g.staged[gen], g.kernel[gen], g.ever[gen] = true, true, true
 	return nil
 }
-func (g *fakeGate) FD(gen int) (int, error)         { return g.fdOf(gen), g.has("FD", gen) }
-func (g *fakeGate) Relisten(gen int) error          { return g.has("Relisten", gen) }
-func (g *fakeGate) Queue(gen int) (int, int, error) { return 0, 2048, g.had("Queue", gen) }
-func (g *fakeGate) Live() int                       { g.mu.Lock(); defer g.mu.Unlock(); return g.live }
+func (g *fakeGate) FD(gen int) (int, error) { return g.fdOf(gen), g.has("FD", gen) }
+func (g *fakeGate) Relisten(gen int) error  { return g.has("Relisten", gen) }
+func (g *fakeGate) Queue(gen int) (length, limit int, err error) {
+	if g.queues != nil {
+		length = g.queues(gen)
+	}
+	return length, 2048, g.had("Queue", gen)
+}
+
+func (g *fakeGate) Live() int { g.mu.Lock(); defer g.mu.Unlock(); return g.live }
 
 func (g *fakeGate) Connections(gen int, pids []int) (int, error) {
 	if err := g.had("Connections", gen); err != nil {

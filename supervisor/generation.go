@@ -254,7 +254,7 @@ func (ls *listenerSet) shares(g *generation, l listener) bool {
 // close gives up a listener from which no worker accepts any more.
 func (g *generation) close(l listener) {
 	log := g.owner.log.With(zap.Int("generation", g.id), zap.String("listener", l.gate.Name()))
-	if n := l.queued(); n > 0 && !g.private {
+	if n := l.queued(); n > 0 && !g.private && g.hadClients() {
 		// A live generation stages the listener of a replaced worker again, under the same number.
 		if !g.standsIn && g != g.owner.live && g.owner.listeners.standIn(l) {
 			return
@@ -294,6 +294,16 @@ func (g *generation) fail(in *instance, reason string) {
 	if in != nil {
 		g.failure.log = in.tail.Lines()
 	}
+}
+
+// refused reports whether the generation has failed before its cutover and without a canary.
+func (g *generation) refused() bool { return g.failure != nil && !g.tried }
+
+// hadClients reports whether clients may have come to the generation's listeners. Only health checks
+// come to one that is refused while another one serves.
+func (g *generation) hadClients() bool {
+	live := g.owner.live
+	return !g.refused() || live == nil || live.held
 }
 
 // respawns reports whether the generation's workers are started again when they die: only once it

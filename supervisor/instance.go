@@ -386,7 +386,7 @@ func (in *instance) sendStop() {
 // drainLimit is how long the worker may take from its stop signal on: there is nothing to wait for
 // in one that never had traffic.
 func (in *instance) drainLimit() time.Duration {
-	if in.gen.failure != nil && !in.gen.tried {
+	if in.gen.refused() {
 		return min(in.proc.Drain, deathBed)
 	}
 	return in.proc.Drain

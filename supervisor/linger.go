@@ -27,7 +27,7 @@ type lingerWait struct {
 func (in *instance) mayLinger() time.Duration {
 	p := in.proc
 	switch {
-	case in.owner.stopping, in.gen.failure != nil && !in.gen.tried, p.Strategy == Hold, in.gen.sharedGate(p):
+	case in.owner.stopping, in.gen.refused(), p.Strategy == Hold, in.gen.sharedGate(p):
 		return 0
 	case slices.ContainsFunc(p.Listen, func(name string) bool {
 		return slices.Contains(in.owner.listeners.aimed[name], in.listener(name))

@@ -50,6 +50,23 @@ func TestAReleaseThatProvesItselfGoesLiveAndTheOldOneDrains(t *testing.T) {
 	})
 }
 
+// Only health checks have come to it: a worker of the live release must not be started for them.
+func TestHealthChecksThatARefusedReleaseHasNotAcceptedAreForgotten(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["bad"] = behaviour{}, behaviour{exitAfter: time.Millisecond}
+		w.gate.queues = func(gen int) int { return gen - 1 }
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		want(t, s, switchTo(t, s, "bad"), Aborted, "r1")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(w.procs) != 2 {
+			t.Errorf("%d workers were started, want one of each release", len(w.procs))
+		}
+	})
+}
+
 func TestABrokenReleaseIsRefusedAndTheLiveOneIsUntouched(t *testing.T) {
 	broken := map[string]struct {
 		how  behaviour
