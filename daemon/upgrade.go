@@ -63,13 +63,20 @@ func (d *daemon) handOver(all []supervisor.Descriptor) error {
 	return err
 }
 
-// hold calls do while all descriptors are held open and in fds under their names.
+// hold calls do while all descriptors are held open and in fds under their names. Those of a worker
+// that has just ended are closed, and left out.
 func hold(all []supervisor.Descriptor, fds map[string]int, do func() error) error {
 	if len(all) == 0 {
 		return do()
 	}
-	return all[0].Use(func(fd int) error {
+	held := false
+	err := all[0].Use(func(fd int) error {
+		held = true
 		fds[all[0].Name] = fd
 		return hold(all[1:], fds, do)
 	})
+	if !held && errors.Is(err, os.ErrClosed) {
+		return hold(all[1:], fds, do)
+	}
+	return err
 }

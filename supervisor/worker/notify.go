@@ -112,17 +112,7 @@ func bound(fd int) string {
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 // Descriptor hands the descriptor to f, which must not keep it.
-func (n *Notify) Descriptor(f func(fd int) error) error {
-	raw, err := n.file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var result error
-	if err := raw.Control(func(fd uintptr) { result = f(int(fd)) }); err != nil {
-		return err
-	}
-	return result
-}
+func (n *Notify) Descriptor(f func(fd int) error) error { return control(n.file, f) }
 
 // Run hands on messages until ctx ends. It may be called again after that; meanwhile they wait in
 // the socket.

@@ -124,17 +124,7 @@ func (o *Output) read(fd int) {
 
 // Descriptor hands the descriptor to f, which must not keep it. While anybody has it open, what was
 // written stays.
-func (o *Output) Descriptor(f func(fd int) error) error {
-	raw, err := o.file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var result error
-	if err := raw.Control(func(fd uintptr) { result = f(int(fd)) }); err != nil {
-		return err
-	}
-	return result
-}
+func (o *Output) Descriptor(f func(fd int) error) error { return control(o.file, f) }
 
 // Close closes the FIFO and removes it.
 func (o *Output) Close() error {

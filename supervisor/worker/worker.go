@@ -118,7 +118,8 @@ func Adopt(pid int, start uint64, tag string, pidfd int, groups *cgroup.Tree) (*
 	return newWorker(pid, pidfd, tag, groups.GroupOf(pid), false)
 }
 
-// Descriptor hands the pidfd to f, which must not keep it.
+// Descriptor hands the pidfd to f, which must not keep it. It is os.ErrClosed once the worker has
+// ended.
 func (w *Worker) Descriptor(f func(fd int) error) error { return w.control(f) }
 
 func (w *Worker) root() root {
@@ -168,14 +169,18 @@ func (w *Worker) Signal(sig syscall.Signal) error {
 	return err
 }
 
-func (w *Worker) control(f func(fd int) error) error {
-	raw, err := w.file.SyscallConn()
+func (w *Worker) control(f func(fd int) error) error { return control(w.file, f) }
+
+// control hands the descriptor of a file to f. A file that is closed is os.ErrClosed, which the error
+// of the runtime's poller is not.
+func control(file *os.File, f func(fd int) error) error {
+	raw, err := file.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var result error
 	if err := raw.Control(func(fd uintptr) { result = f(int(fd)) }); err != nil {
-		return err
+		return &os.PathError{Op: "use", Path: file.Name(), Err: os.ErrClosed}
 	}
 	return result
 }

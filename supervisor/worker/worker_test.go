@@ -235,6 +235,20 @@ func TestAWorkerThatWritesWhileNoDaemonReadsLosesNothing(t *testing.T) {
 	}
 }
 
+// An upgrade tells by it that a worker has just ended.
+func TestADescriptorThatIsClosedSaysSo(t *testing.T) {
+	out, err := OpenOutput(filepath.Join(t.TempDir(), "out"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Descriptor(func(int) error { return nil }); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("%v, want %v", err, os.ErrClosed)
+	}
+}
+
 func TestALineOfAnyLengthAndEncodingArrives(t *testing.T) {
 	_, lines := runScript(
 		t, Spec{Env: []string{"PATH=/bin:/usr/bin"}},
