@@ -226,7 +226,7 @@ class Counting(object):
         default_headers = module.Response.default_headers
 
         def noting(response):
-            response.req.superctl_status = response.status_code
+            response.req.superctl_status = getattr(response, "status_code", None)  # there is none before start_response
             return default_headers(response)
 
         module.Response.default_headers = noting
