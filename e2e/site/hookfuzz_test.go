@@ -108,7 +108,7 @@ func TestTheDrainHookChangesOnlyTheHeader(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			plain, hooked := fuzzed(t, command, "drain_hook = false"), fuzzed(t, command, "")
-			flags, err := filepath.Glob(hooked.Path("run", "*.drain", "g*"))
+			flags, err := filepath.Glob(hooked.Path("run", "*.drain", "g*.web.0"))
 			if err != nil || len(flags) != 1 {
 				t.Fatalf("flags %v, %v", flags, err)
 			}
