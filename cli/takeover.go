@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -187,7 +188,8 @@ func (t *takeOver) addressesAndRelease() error {
 		return nil
 	}
 	entries, err := os.ReadDir(releases)
-	if err != nil || !slices.ContainsFunc(entries, os.DirEntry.IsDir) {
+	release := func(e os.DirEntry) bool { return e.IsDir() && !strings.HasPrefix(e.Name(), ".") }
+	if err != nil || !slices.ContainsFunc(entries, release) {
 		return fmt.Errorf("there is no release in %s: put the code and its virtualenv there first (superctl install, or "+
 			"a directory with venv/ in it)", releases)
 	}

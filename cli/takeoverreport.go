@@ -116,7 +116,12 @@ func (t *takeOver) takeoverFailed(err error) error {
 		return fmt.Errorf("takeover: %w", err)
 	case errors.As(err, &failed) && failed.Switch != nil:
 		terminal.FailureLog(t.stderr, failed.Switch)
-		return fmt.Errorf("takeover: %s was refused: %w\n%s serves as before", t.release, failed.Err, t.serverText())
+		was := "refused"
+		if failed.Switch.Result == api.Reverted {
+			was = "reverted"
+		}
+		terminal.Prose(t.stderr, "superctl: takeover: %s was %s: %v\n%s serves as before", t.release, was, failed.Err, t.serverText())
+		return &outcomeError{failed.Switch.Result}
 	case errors.As(err, &failed):
 		return fmt.Errorf("takeover: %w\n%s serves as before", err, t.serverText())
 	}

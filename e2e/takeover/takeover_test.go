@@ -128,7 +128,7 @@ func TestAReleaseThatFailsItsProbationGivesTheConnectionsBack(t *testing.T) {
 	s.Edit(t, `probation = "0s"`, `probation = "1m"`)
 	s.release(t, "dies", apps.Behaviour{Fault: apps.DiesAfterCutover})
 	users := s.load(t) // their requests make it die
-	s.takeover("--apply").Want(1).Says("serves as before")
+	s.takeover("--apply").Want(5).Says("dies was reverted").Says("serves as before")
 	for _, r := range users {
 		r.Stop()
 	}
