@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,10 +210,10 @@ func TestPagesAreFoldedWithoutAStatus(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		withDrainHook(t, w)
 		base := w.options
-		beats := 0
+		var beats atomic.Int64
 		w.options = func(o *Options) {
 			base(o)
-			o.Beat, o.BeatEvery = func() { beats++ }, 5*time.Second
+			o.Beat, o.BeatEvery = func() { beats.Add(1) }, 5*time.Second
 		}
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
@@ -228,8 +229,8 @@ func TestPagesAreFoldedWithoutAStatus(t *testing.T) {
 			}
 		}
 		time.Sleep(foldEvery + time.Minute)
-		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 || beats < 100 {
-			t.Errorf("%v, pages left: %d after %d beats", err, len(left), beats)
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 || beats.Load() < 100 {
+			t.Errorf("%v, pages left: %d after %d beats", err, len(left), beats.Load())
 		}
 		if got := brief(counted(s).Requests); got != "3, 5xx 0, in flight 0, lost 0" {
 			t.Error(got)
