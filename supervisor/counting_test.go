@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"superctl/api"
@@ -111,6 +112,7 @@ func TestTheRequestsOfAWorkerThatDiedAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(w.procs) != 2 {
 			t.Fatalf("%d workers were started", len(w.procs))
 		}
