@@ -117,7 +117,8 @@ func TestAProcessThatCountsIsReadWithoutAJump(t *testing.T) {
 		w.take(t, 10)
 		read += 10
 		c := sum(t, l)
-		if c.Started < last || c.ended() < read || c.InFlight > 2 || c.Lost != 0 {
+		// What ends between the two looks at a row counts as in flight: that may be any number.
+		if c.Started < last || c.ended() < read || c.ended()+c.InFlight != c.Started || c.Lost != 0 {
 			t.Fatalf("%d started after %d, %d ended after %d were taken, %d in flight", c.Started, last, c.ended(), read, c.InFlight)
 		}
 		last = c.Started
