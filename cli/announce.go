@@ -15,7 +15,7 @@ import (
 // announceTime limits how long the daemon may take to note the report of a run.
 const announceTime = 10 * time.Second
 
-func (c *command) notifyCommand() *cli.Command {
+func notifyCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "notify", Usage: "notify the team of the end of a deploy over several hosts",
 		UsageText: "superctl notify --run ID [--by NAME] --outcome done|aborted|reverted --hosts HOST,... " +

@@ -46,7 +46,7 @@ type buildOutcome struct {
 	Error    string       `json:"error,omitempty"`
 }
 
-func (c *command) buildCommand() *cli.Command {
+func buildCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "build", Usage: "build a bundle: one file with a project and its dependencies",
 		UsageText: "superctl build [DIR] [-o FILE-or-DIR] [--sign KEYFILE] [--run COMMAND]... [--json]",

@@ -17,7 +17,7 @@ import (
 	"superctl/daemon/control"
 )
 
-func (c *command) switchCommand() *cli.Command {
+func switchCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "switch", Usage: "make a release live",
 		UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
@@ -75,7 +75,7 @@ func (c *command) switchRelease(cc *cli.Context) error {
 	return c.change(cc, req)
 }
 
-func (c *command) rollbackCommand() *cli.Command {
+func rollbackCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "go back to the previous release",
 		UsageText: "superctl rollback [--from RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] " +
@@ -109,7 +109,7 @@ made RELEASE live goes back without the check of the migrations ([django]), with
 	}
 }
 
-func (c *command) reloadCommand() *cli.Command {
+func reloadCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "reload", Usage: "apply the config to the live release",
 		UsageText: "superctl reload [--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--detach] " +

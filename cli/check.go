@@ -24,7 +24,7 @@ import (
 	"superctl/version"
 )
 
-func (c *command) daemonCommand() *cli.Command {
+func daemonCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "daemon", Usage: "run the app: its listeners and its workers", UsageText: "superctl daemon",
 		Description: `Runs in the foreground, for systemd (superctl@.service) or a container. The daemon starts the
@@ -57,7 +57,7 @@ the workers keep running and the next daemon adopts them.`,
 	}
 }
 
-func (c *command) checkCommand() *cli.Command {
+func checkCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "check", Usage: "check the config, the releases and the sockets, or try a release",
 		UsageText: "superctl check [RELEASE | --notify] [--json]",

@@ -28,7 +28,7 @@ type deployOutcome struct {
 	Pruned    []string `json:"pruned"`
 }
 
-func (c *command) deployCommand() *cli.Command {
+func deployCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
 		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +

@@ -24,7 +24,7 @@ import (
 	"superctl/drill"
 )
 
-func (c *command) drillCommand() *cli.Command {
+func drillCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "drill", Usage: "test on this machine that changes of the app lose no request",
 		UsageText: "superctl drill [--path PATH]... [--switches N] [--keep-alive] [--live] [--json] [--report FILE]",

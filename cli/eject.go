@@ -32,7 +32,7 @@ import (
 	"superctl/takeover/running"
 )
 
-func (c *command) ejectCommand() *cli.Command {
+func ejectCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "eject", Usage: "replace superctl by a plain systemd unit without losing a request",
 		UsageText: "superctl eject [--unit NAME] [--apply]",

@@ -10,7 +10,7 @@ import (
 	"superctl/daemon"
 )
 
-func (c *command) endCommand() *cli.Command {
+func endCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "end", Usage: "stop workers orphaned by a dead daemon",
 		UsageText: "superctl end",

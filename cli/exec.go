@@ -17,7 +17,7 @@ import (
 	"superctl/supervisor/worker"
 )
 
-func (c *command) execCommand() *cli.Command {
+func execCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "exec", Usage: "run a command in the live release",
 		UsageText: "superctl exec [--release RELEASE] [--] COMMAND [ARGUMENTS]",

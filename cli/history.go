@@ -17,7 +17,7 @@ import (
 	"superctl/releases"
 )
 
-func (c *command) historyCommand() *cli.Command {
+func historyCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "history", Usage: "show past changes, their outcome, and who made them",
 		UsageText: "superctl history [-n COUNT] [--output] [--wide] [--json] | superctl history show [NUMBER] [--json]",

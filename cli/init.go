@@ -25,7 +25,7 @@ import (
 	"superctl/supervisor/worker"
 )
 
-func (c *command) initCommand() *cli.Command {
+func initCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "init", Usage: "set up a project on this machine: its config, its user and nginx",
 		UsageText: "superctl init [DIR | --from FILE|UNIT] [--domain NAME] [--apply] [--json]",

@@ -48,7 +48,7 @@ type installOutcome struct {
 	New bool `json:"-"`
 }
 
-func (c *command) installCommand() *cli.Command {
+func installCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "install", Usage: "install a bundle as a release",
 		UsageText: "superctl install BUNDLE [--older] [--keep] [--json] | --kept",

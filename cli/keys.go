@@ -21,7 +21,7 @@ import (
 	"superctl/releases/bundle"
 )
 
-func (c *command) keygenCommand() *cli.Command {
+func keygenCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "keygen", Usage: "create a key pair for signing bundles",
 		UsageText: "superctl keygen [NAME] [--password | --password-file FILE]",

@@ -13,7 +13,7 @@ import (
 	"superctl/cli/terminal"
 )
 
-func (c *command) lockCommand() *cli.Command {
+func lockCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "lock", Usage: "accept only the changes of one run, until this command ends",
 		UsageText: "superctl lock --run ID --why TEXT [--by NAME] [--heartbeat DURATION] [--json]",

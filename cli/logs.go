@@ -13,7 +13,7 @@ import (
 	"superctl/cli/terminal"
 )
 
-func (c *command) logsCommand() *cli.Command {
+func logsCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "logs", Usage: "show the output of the workers",
 		UsageText: "superctl logs [-f] [-n COUNT] [--process NAME] [--release NAME] [--heartbeat DURATION] [--json]",

@@ -42,22 +42,22 @@ const (
 func (c *command) groups() []commandline.Group {
 	return []commandline.Group{
 		{Title: "WHAT IS LIVE", Commands: []*cli.Command{
-			c.switchCommand(), c.rollbackCommand(), c.deployCommand(), c.reloadCommand(), c.restartCommand(),
-			c.scaleCommand(), c.pauseCommand(), c.resumeCommand(), c.signalCommand(),
+			switchCommand(c), rollbackCommand(c), deployCommand(c), reloadCommand(c), restartCommand(c),
+			scaleCommand(c), pauseCommand(c), resumeCommand(c), signalCommand(c),
 		}},
 		{Title: "LOOK AND CHECK", Commands: []*cli.Command{
-			c.statusCommand(), c.releasesCommand(), c.historyCommand(), c.logsCommand(), c.checkCommand(),
-			c.execCommand(), c.drillCommand(),
+			statusCommand(c), releasesCommand(c), historyCommand(c), logsCommand(c), checkCommand(c),
+			execCommand(c), drillCommand(c),
 		}},
 		{Title: "RELEASES", Commands: []*cli.Command{
-			c.buildCommand(), c.installCommand(), c.verifyCommand(), c.pruneCommand(), c.pinCommand(),
-			c.unpinCommand(), c.keygenCommand(),
+			buildCommand(c), installCommand(c), verifyCommand(c), pruneCommand(c), pinCommand(c),
+			unpinCommand(c), keygenCommand(c),
 		}},
 		{Title: "THIS MACHINE", Commands: []*cli.Command{
-			c.initCommand(), c.takeoverCommand(), c.ejectCommand(), c.daemonCommand(), c.upgradeCommand(), c.endCommand(),
+			initCommand(c), takeoverCommand(c), ejectCommand(c), daemonCommand(c), upgradeCommand(c), endCommand(c),
 		}},
-		{Title: "FOR TOOLS THAT TURN SEVERAL HOSTS", Commands: []*cli.Command{c.lockCommand(), c.notifyCommand()}},
-		{Title: "HELP", Commands: []*cli.Command{c.helpCommand(), c.versionCommand()}},
+		{Title: "FOR TOOLS THAT TURN SEVERAL HOSTS", Commands: []*cli.Command{lockCommand(c), notifyCommand(c)}},
+		{Title: "HELP", Commands: []*cli.Command{helpCommand(c), versionCommand(c)}},
 	}
 }
 
@@ -76,7 +76,7 @@ func (c *command) overview(w io.Writer) {
 	commandline.Overview(w, app, c.groups(), aboutFleets, aboutOptions, exits())
 }
 
-func (c *command) helpCommand() *cli.Command {
+func helpCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "help", Usage: "show help for a command, with examples",
 		UsageText: "superctl help [COMMAND | @ENV [COMMAND]]",
@@ -120,7 +120,7 @@ type versionView struct {
 	Platform string `json:"platform"`
 }
 
-func (c *command) versionCommand() *cli.Command {
+func versionCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "version", Usage: "print the version of superctl", UsageText: "superctl version [--json]",
 		Description: `Prints the version of this program. superctl status shows the version of the running daemon.

@@ -22,7 +22,7 @@ type pinView struct {
 	Note    string `json:"note,omitempty"`
 }
 
-func (c *command) pinCommand() *cli.Command {
+func pinCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "pin", Usage: "protect a release from prune", UsageText: "superctl pin RELEASE [--note TEXT] [--json]",
 		Description: `superctl prune never removes a pinned release. superctl releases shows the pins.
@@ -49,7 +49,7 @@ func (c *command) pinCommand() *cli.Command {
 	}
 }
 
-func (c *command) unpinCommand() *cli.Command {
+func unpinCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "unpin", Usage: "remove the pin of a release",
 		UsageText: "superctl unpin RELEASE [--json]",

@@ -16,7 +16,7 @@ import (
 	"superctl/cli/terminal"
 )
 
-func (c *command) restartCommand() *cli.Command {
+func restartCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "restart", Usage: "restart the workers of one process",
 		UsageText: "superctl restart PROCESS [--instance N] [--run ID [--by NAME]] [--json]",
@@ -51,7 +51,7 @@ lost.
 	}
 }
 
-func (c *command) scaleCommand() *cli.Command {
+func scaleCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "scale", Usage: "change the number of instances of a process",
 		UsageText: "superctl scale PROCESS=N [PROCESS=N ...] | --reset [--run ID [--by NAME]] [--json]",
@@ -107,7 +107,7 @@ func parseInstances(words []string) (map[string]int, error) {
 	return all, nil
 }
 
-func (c *command) pauseCommand() *cli.Command {
+func pauseCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "pause", Usage: "stop a background process until it is resumed",
 		UsageText: "superctl pause PROCESS [--run ID [--by NAME]] [--json]",
@@ -121,7 +121,7 @@ be paused.
 	}
 }
 
-func (c *command) resumeCommand() *cli.Command {
+func resumeCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "resume", Usage: "start a paused process", UsageText: "superctl resume PROCESS [--run ID [--by NAME]] [--json]",
 		Description: `Starts the workers of a process that superctl pause stopped, with the live release.

@@ -54,7 +54,7 @@ type pruneOptions struct {
 	dryRun bool
 }
 
-func (c *command) pruneCommand() *cli.Command {
+func pruneCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "prune", Usage: "remove old releases", UsageText: "superctl prune [--keep N] [--dry-run] [--json]",
 		Description: `Removes all releases but the newest N ("keep" in the config). A prune never removes the live and the

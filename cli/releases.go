@@ -47,7 +47,7 @@ type releaseView struct {
 // sizeTime limits how long the sizes of releases are counted.
 const sizeTime = 2 * time.Second
 
-func (c *command) releasesCommand() *cli.Command {
+func releasesCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "releases", Usage: "list the releases, the newest first",
 		UsageText: "superctl releases [--wide] [--json]",

@@ -19,7 +19,7 @@ import (
 // signalTime limits how long the daemon may take to send a signal.
 const signalTime = 10 * time.Second
 
-func (c *command) signalCommand() *cli.Command {
+func signalCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "signal", Usage: "send a signal to the workers of a process",
 		UsageText: "superctl signal PROCESS SIGNAL [--json]",

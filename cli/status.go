@@ -19,7 +19,7 @@ import (
 // watchEvery is the interval of `status --watch`.
 const watchEvery = time.Second
 
-func (c *command) statusCommand() *cli.Command {
+func statusCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show what runs now",
 		UsageText: "superctl status [--json] [--wide] [--watch | --env] [--exit-code]",

@@ -21,7 +21,7 @@ import (
 	"superctl/takeover/running"
 )
 
-func (c *command) takeoverCommand() *cli.Command {
+func takeoverCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "takeover", Usage: "replace a running gunicorn, uWSGI or uvicorn without losing a request",
 		UsageText: "superctl takeover UNIT|PROGRAM|PID [--apply] [--json]",

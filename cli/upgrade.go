@@ -9,7 +9,7 @@ import (
 	"superctl/cli/commandline"
 )
 
-func (c *command) upgradeCommand() *cli.Command {
+func upgradeCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "upgrade", Usage: "replace the running daemon with the installed superctl",
 		UsageText: "superctl upgrade",

@@ -29,7 +29,7 @@ type verifyView struct {
 	Error string `json:"error,omitempty"`
 }
 
-func (c *command) verifyCommand() *cli.Command {
+func verifyCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "verify", Usage: "verify installed releases against their manifests",
 		UsageText: "superctl verify [RELEASE...] [--json]",
