@@ -131,7 +131,7 @@ type countingInstance struct {
 	ready           bool
 }
 
-func (in *instance) counting() countingInstance {
+func countingOf(in *instance) countingInstance {
 	if len(in.proc.Listen) == 0 {
 		return countingInstance{}
 	}

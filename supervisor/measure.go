@@ -51,7 +51,7 @@ type measurement struct {
 func (g *generation) measurement() measurement {
 	m := measurement{holders: make(map[listener][]process)}
 	for _, in := range g.instances {
-		m.workers, m.counting = append(m.workers, in.w), append(m.counting, in.counting())
+		m.workers, m.counting = append(m.workers, in.w), append(m.counting, countingOf(in))
 		if in.w == nil {
 			continue
 		}
