@@ -30,7 +30,8 @@ func TestASwitchOnATerminalIsFollowedLineByLine(t *testing.T) {
 	if err != nil || code != 1 {
 		t.Fatalf("exit code %d, %v", code, err)
 	}
-	if n := strings.Count(output, "exit code 3"); n != 1 {
+	// gunicorn ends with 3, or with 1 when two of its workers fail at once.
+	if n := len(regexp.MustCompile(`exit code [13]`).FindAllString(output, -1)); n != 1 {
 		t.Errorf("the reason is said %d times:\n%s", n, final)
 	}
 	want := "  ModuleNotFoundError: No module named 'shop_payments'\nsuperctl check broken tries it again without traffic\n" +
