@@ -219,6 +219,7 @@ func (t *takeover) daemon(ctx context.Context) (daemonState, error) {
 
 // turn has the daemon switch to the release. When ctx ends before the cutover, the daemon aborts.
 func (t *takeover) turn(ctx context.Context) error {
+	begun := time.Now()
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for {
@@ -226,8 +227,11 @@ func (t *takeover) turn(ctx context.Context) error {
 		var busy *api.BusyError
 		var lost *control.UnreachableError
 		switch {
-		case errors.As(err, &busy) && busy.Lock == nil && busy.Changing.Kind == startKind:
-			select { // the daemon's own start, which has to wait for us
+		case errors.As(err, &busy) && busy.Lock == nil &&
+			(busy.Changing.Kind == startKind || time.Since(begun) < startTime):
+			// The daemon's own start has to wait for us. The switch of an interrupted takeover is being
+			// aborted, or has its cutover.
+			select {
 			case <-again.C:
 				continue
 			case <-ctx.Done():
