@@ -63,7 +63,7 @@ func (s *setUp) importOne(from string) (*setup.Import, error) {
 	return one, err
 }
 
-// importFile imports a file that is no unit of this machine.
+// importFile imports a file that is not a unit of this machine.
 func (s *setUp) importFile(source importer.Source, f importer.File) (*setup.Import, error) {
 	one, err := source.Read(f)
 	if err != nil || importer.KindOf(f) != importer.Supervisor {

@@ -32,7 +32,7 @@ type Site struct {
 	Current  string
 	EnvFile  string // "" = none
 	Release  string // a release in which root makes the links of Shared; "" = superctl makes them
-	Checkout string // directory of the project if there is no release of it yet; "" = there is one
+	Checkout string // directory of a project that has no release yet; "" = it has one
 
 	Listen    []Listener
 	Processes []Process

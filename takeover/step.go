@@ -35,8 +35,8 @@ const (
 // next returns the next step.
 //
 // Before the switch an old server that has ended changes nothing: its listener is still open here,
-// and what waits in its queue is accepted by the new one. After the switch its end is what is left
-// to do.
+// and what waits in its queue is accepted by the new one. After the switch only the steps
+// after Stop remain.
 func next(f facts) Step {
 	switch f.daemon {
 	case daemonLive:

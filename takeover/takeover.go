@@ -195,7 +195,7 @@ func (t *takeover) daemon(ctx context.Context) (daemonState, error) {
 		st, err := t.client.Status(ctx)
 		switch {
 		case err == nil && st.Release != "" && st.Changing != nil:
-			// A daemon that was killed may have to make the release live anew: only then does the old
+			// A daemon that was killed may have to make the release live again: only then does the old
 			// server stop.
 		case err == nil && st.Release != "":
 			return daemonLive, nil

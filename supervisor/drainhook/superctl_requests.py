@@ -32,14 +32,14 @@ class Pages(object):
         os.register_at_fork(after_in_child=self.reset)
 
     def reset(self):
-        """Begins anew, in a child of a fork as well: it opens pages of its own when it serves a request."""
+        """Forgets all pages, also in a child after a fork. The child opens its own at its first request."""
         self.local = _local()
         self.lock = allocate_lock()  # a new one: the parent's may be held by a thread that the child does not have
         self.free = []  # rows that no thread has
         self.rows = 1  # of the next page
 
     def row(self):
-        """The row of the calling thread. Nobody else writes to it, so that += needs no lock, with the GIL or without."""
+        """Returns the row of the calling thread. No other thread writes to it, so += needs no lock, with the GIL or without."""
         try:
             return self.local.row
         except AttributeError:

@@ -49,8 +49,8 @@ const (
 	// linger is how long a connection is held on which the old server has answered a request before
 	// it closed it. The client may use it again, or may wait for its end.
 	linger = 250 * time.Millisecond
-	// lookAgain is how often the descriptors of the old server are looked at until it has ended: the
-	// kernel tells nobody that a process has closed a descriptor of a file that others have open.
+	// lookAgain is how often the descriptors of the old server are read until it has ended. The kernel
+	// has no event for it when a process closes a descriptor of a file that others have open.
 	lookAgain = 25 * time.Millisecond
 )
 

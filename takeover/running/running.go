@@ -147,7 +147,7 @@ func climb(pid int) (top int, err error) {
 		}
 		above, err := inodesOf(stat.Parent)
 		if err != nil || !slices.ContainsFunc(above, func(i uint64) bool { return slices.Contains(own, i) }) {
-			return pid, nil //nolint:nilerr // a parent that may not be inspected is no part of the server
+			return pid, nil //nolint:nilerr // a parent that may not be inspected does not belong to the server
 		}
 		pid = stat.Parent
 	}
