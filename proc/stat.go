@@ -62,7 +62,9 @@ func parseStat(data []byte) (s Stat, err error) {
 		var n uint64
 		switch field {
 		case 3:
-			s.State = text[0]
+			if s.State = text[0]; s.State < 'A' || s.State > 'z' {
+				return s, fmt.Errorf("the state %q is not a letter", text)
+			}
 			continue
 		case 4, 5, 6, 9, 14, 15, 22, 24:
 			if n, err = strconv.ParseUint(string(bytes.TrimPrefix(text, []byte{'-'})), 10, 64); err != nil {
