@@ -21,6 +21,11 @@ type Requests struct {
 	P99 *float64 `json:"p99_seconds,omitempty"`
 }
 
+// Ended returns the number of requests that have ended with a complete answer, broken or aborted.
+func (r *Requests) Ended() uint64 {
+	return r.Status1xx + r.Status2xx + r.Status3xx + r.Status4xx + r.Status5xx + r.Broken + r.Aborted
+}
+
 // Uncounted is a process whose workers serve requests and do not count them.
 type Uncounted struct {
 	Process string `json:"process"`

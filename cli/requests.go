@@ -55,7 +55,7 @@ func requestsText(r *api.Requests) string {
 
 // countedParts returns what is worth a look: always the errors, and of the rest what there is.
 func countedParts(r *api.Requests) []string {
-	ended := r.Status1xx + r.Status2xx + r.Status3xx + r.Status4xx + r.Status5xx + r.Broken + r.Aborted
+	ended := r.Ended()
 	errors := "5xx " + number(r.Status5xx)
 	if r.Status5xx > 0 {
 		errors += " (" + percent(r.Status5xx, ended) + ")"

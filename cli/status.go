@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,18 +23,20 @@ const watchEvery = time.Second
 func statusCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show what runs now",
-		UsageText: "superctl status [--json] [--wide] [--watch | --env] [--exit-code]",
+		UsageText: "superctl status [--all] [--json] [--wide] [--watch | --env] [--exit-code]",
 		Description: `Shows the live release, the generations with their workers, the listeners, and a change in progress.
 
    superctl status --watch           until Ctrl-C
    superctl status --env             the names of the environment variables, without values
    superctl status --json            for scripts
+   superctl status --all             all apps of this host, as superctl ls shows them
    superctl status --exit-code       for monitoring: 0 ok, 1 degraded, 2 down, 3 the daemon cannot be reached`,
 		Flags: []cli.Flag{
 			commandline.JSONFlag(), commandline.WideFlag(), &cli.BoolFlag{
 				Name: "watch", Aliases: []string{"w"}, Usage: "update the status every second, until Ctrl-C",
 			},
 			&cli.BoolFlag{Name: "exit-code", Usage: "set the exit code by the health: 0 ok, 1 degraded, 2 down"},
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "show all apps of this host in a table"},
 			&cli.BoolFlag{
 				Name:  "env",
 				Usage: "list the environment variables of each process of the live release and their sources",
@@ -47,25 +50,41 @@ func (c *command) status(cc *cli.Context) error {
 	if err := commandline.Arguments(cc, 0, 0); err != nil {
 		return err
 	}
+	ctx, stop := commandline.Interruptible()
+	defer stop()
+	if cc.Bool("all") {
+		if cc.Bool("env") {
+			return commandline.Usagef("status: --all and --env exclude each other")
+		}
+		return watched(ctx, cc, func() error { return c.list(ctx, cc) })
+	}
 	daemonClient, err := client(cc)
 	if err != nil {
 		return err
 	}
-	ctx, stop := commandline.Interruptible()
-	defer stop()
 	if cc.Bool("env") {
 		return c.print().showEnvironment(ctx, daemonClient, cc)
 	}
-	for {
+	return watched(ctx, cc, func() error {
 		st, err := daemonClient.Status(ctx)
+		if err != nil {
+			return err
+		}
+		return errors.Join(c.print().status(cc, &st), healthCode(cc, &st))
+	})
+}
+
+// watched shows once, or with --watch every second until ctx ends. An exit code that show sets ends
+// the command only without --watch.
+func watched(ctx context.Context, cc *cli.Context, show func() error) error {
+	for {
+		err := show()
+		var code *commandline.ExitError
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil
-		case err != nil:
+		case !cc.Bool("watch"), err != nil && !errors.As(err, &code):
 			return err
-		}
-		if err := c.print().status(cc, &st); err != nil || !cc.Bool("watch") {
-			return errors.Join(err, healthCode(cc, &st))
 		}
 		select {
 		case <-time.After(watchEvery):
@@ -111,15 +130,8 @@ func writeStatus(w io.Writer, st *api.Status, p terminal.Palette, now time.Time)
 		}
 		detail(w, "%s %s (%s)", p.Yellow(t.Of+":"), t.Why, terminal.Age(now, t.Since))
 	}
-	if ch := st.Changing; ch != nil {
-		step := ch.Step
-		if ch.Canary != nil {
-			step = fmt.Sprintf("%s (%s)", step, canaryText(ch.Canary))
-		}
-		detail(
-			w, "%s: %s to %s by %s, step %s, started %s", p.Yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who), step,
-			terminal.Age(now, ch.Since),
-		)
+	if st.Changing != nil {
+		detail(w, "%s", changingText(st.Changing, p, now))
 	}
 	if st.Lock != nil {
 		detail(w, "%s", p.Yellow(st.Lock.String()))
@@ -139,6 +151,18 @@ func writeStatus(w io.Writer, st *api.Status, p terminal.Palette, now time.Time)
 	}
 }
 
+// changingText describes the change in progress.
+func changingText(ch *api.ChangeStatus, p terminal.Palette, now time.Time) string {
+	step := ch.Step
+	if ch.Canary != nil {
+		step = fmt.Sprintf("%s (%s)", step, canaryText(ch.Canary))
+	}
+	return fmt.Sprintf(
+		"%s: %s to %s by %s, step %s, started %s", p.Yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who), step,
+		terminal.Age(now, ch.Since),
+	)
+}
+
 // detail writes an indented sentence of the status.
 func detail(w io.Writer, format string, args ...any) {
 	fmt.Fprintln(w, terminal.Wrap("  "+fmt.Sprintf(format, args...), terminal.Columns(w), 4))
@@ -146,10 +170,7 @@ func detail(w io.Writer, format string, args ...any) {
 
 // writeLive writes the live release and the health of the app.
 func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
-	health := map[string]func(string) string{"ok": p.Green, "degraded": p.Yellow, "down": p.Red}[st.Health]
-	if health == nil {
-		health = func(s string) string { return s }
-	}
+	health := healthColour(st.Health, p)
 	switch {
 	case st.Expected != "" && st.Changing == nil:
 		terminal.Prose(w, "%s: %s", p.Bold(st.App), health("no release is live"))
@@ -180,6 +201,19 @@ func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
 	if st.Reason != "" {
 		detail(w, "%s", health(st.Reason))
 	}
+}
+
+// healthColour returns the function that colours text about that health.
+func healthColour(health string, p terminal.Palette) func(string) string {
+	switch health {
+	case api.HealthOK:
+		return p.Green
+	case api.HealthDegraded:
+		return p.Yellow
+	case api.HealthDown:
+		return p.Red
+	}
+	return func(s string) string { return s }
 }
 
 // liveSince returns when the release became live. A state file of an earlier version does not

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -67,4 +68,22 @@ func TestTheCheckOfAServiceThatRunsFindsNothing(t *testing.T) {
 	s.Run(
 		"setpriv", "--reuid=www-data", "--regid=www-data", "--groups=shop", "superctl", "--app", "shop", "check",
 	).Want(0)
+}
+
+func TestAllAppsOfTheHostAreListed(t *testing.T) {
+	s := newSite(t, Options{}, "r1")
+	s.Start(t, "r1")
+	s.Run("sh", "-c", "echo 'app = \"blog\"' >/etc/superctl/blog.toml").Want(0)
+	listed := s.Run("superctl", "ls", "--exit-code").Want(3).Text()
+	for _, want := range []string{`(?m)^shop +r1 +ok +\d.* 1 of 1 `, `(?m)^blog +- +stopped `, "systemctl status superctl@blog"} {
+		if !regexp.MustCompile(want).MatchString(listed) {
+			t.Errorf("%s is missing:\n%s", want, listed)
+		}
+	}
+	s.Run("rm", "/etc/superctl/blog.toml").Want(0)
+	s.Run("superctl", "status", "--all", "--exit-code").Want(0)
+	as := []string{"setpriv", "--reuid=www-data", "--regid=www-data", "--groups=shop", "superctl", "ls", "--exit-code"}
+	s.Run(as...).Want(0).Says("ok")
+	as[3] = "--clear-groups"
+	s.Run(as...).Want(3).Says("unknown").Says("permission denied").Says("become a member of group shop")
 }

@@ -1,0 +1,166 @@
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
+	"superctl/host"
+)
+
+func listCommand(c *command) *cli.Command {
+	return &cli.Command{
+		Name: "ls", Usage: "list all apps of this host",
+		UsageText: "superctl ls [--json] [--wide] [--exit-code]",
+		Description: `Lists every app with a config in /etc/superctl or with a running daemon: its live release, its
+health, its workers, and the requests that it has got. An app that is not well has the reason below
+it, and so has one whose daemon does not run or may not be asked by this user.
+
+   superctl ls
+   superctl ls --json                for scripts: the status of each app
+   superctl ls --exit-code           for monitoring: 0 all ok, 1 one is degraded, 2 one is down,
+                                     3 a daemon cannot be reached. Of several, the first of 2, 3, 1`,
+		Flags: []cli.Flag{
+			commandline.JSONFlag(), commandline.WideFlag(),
+			&cli.BoolFlag{Name: "exit-code", Usage: "set the exit code by the health of all apps"},
+		},
+		Action: func(cc *cli.Context) error {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			ctx, stop := commandline.Interruptible()
+			defer stop()
+			return c.list(ctx, cc)
+		},
+	}
+}
+
+// list prints all apps of the host, for `ls` and `status --all`.
+func (c *command) list(ctx context.Context, cc *cli.Context) error {
+	if cc.IsSet("app") || cc.IsSet("config") {
+		return commandline.Usagef("%s shows all apps of this host: leave --app and --config out", cc.Command.Name)
+	}
+	apps, unreadable := host.Ask(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if unreadable != nil {
+		terminal.Prose(c.stderr, "superctl: %v", unreadable)
+	}
+	if err := c.print().apps(cc, apps); err != nil {
+		return err
+	}
+	return hostCode(cc, apps, unreadable)
+}
+
+func (pr printer) apps(cc *cli.Context, apps []host.App) error {
+	if cc.Bool("json") {
+		return pr.json(apps)
+	}
+	b := pr.newText(cc)
+	if cc.Bool("watch") && terminal.Redraws(pr.stdout) {
+		b.WriteString(terminal.ClearScreen)
+	}
+	if len(apps) == 0 {
+		terminal.Prose(b, "no apps on this host: no config in /etc/superctl and no running daemon; superctl init sets one up")
+	} else {
+		appTable(apps, terminal.PaletteFor(pr.stdout), pr.now()).Write(b, "")
+	}
+	_, err := pr.stdout.Write(b.Bytes())
+	return err
+}
+
+// hostCode returns the error that sets the exit code of `ls --exit-code`: the worst of healthCode's
+// for all apps. An app that is down is worse than one of which nothing is known.
+func hostCode(cc *cli.Context, apps []host.App, unreadable error) error {
+	const degraded, down, unknown = 1, 2, 3
+	var found [4]bool
+	found[unknown] = unreadable != nil
+	for i := range apps {
+		switch st := apps[i].Status; {
+		case st == nil:
+			found[unknown] = true
+		case st.Health == api.HealthDegraded:
+			found[degraded] = true
+		case st.Health != api.HealthOK:
+			found[down] = true
+		}
+	}
+	for _, code := range []int{down, unknown, degraded} {
+		if cc.Bool("exit-code") && found[code] {
+			return &commandline.ExitError{Code: code}
+		}
+	}
+	return nil
+}
+
+func appTable(apps []host.App, p terminal.Palette, now time.Time) *terminal.Table {
+	var t terminal.Table
+	t.Head(p, "APP", "RELEASE", "HEALTH", "LIVE FOR", "WORKERS", "REQUESTS", "5XX")
+	for i := range apps {
+		a := &apps[i]
+		if a.Status == nil {
+			health := "unknown"
+			if !a.Running {
+				health = "stopped"
+			}
+			t.Row(p.Bold(a.Name), "-", p.Red(health), "-", "-", "-", "-")
+			t.Row("", "  "+p.Red(a.Error))
+			continue
+		}
+		t.Row(appRow(a, p, now)...)
+		for _, line := range appLines(a.Status, p, now) {
+			t.Row("", "  "+line)
+		}
+	}
+	return &t
+}
+
+func appRow(a *host.App, p terminal.Palette, now time.Time) []string {
+	st := a.Status
+	since := "-"
+	if at := liveSince(st); st.Release != "" && !at.IsZero() {
+		since = terminal.Elapsed(now.Sub(at))
+	}
+	ready, wanted := 0, 0
+	for _, process := range st.Processes {
+		ready, wanted = ready+process.Ready, wanted+process.Wanted
+	}
+	requests, failed := "-", "-"
+	if r := st.Requests; r != nil {
+		requests, failed = number(r.Started), number(r.Status5xx)
+		if r.Status5xx > 0 {
+			failed = fmt.Sprintf("%s (%s)", failed, percent(r.Status5xx, r.Ended()))
+		}
+	}
+	return []string{
+		p.Bold(a.Name), terminal.Dash(st.Release), healthColour(st.Health, p)(st.Health), since,
+		fmt.Sprintf("%d of %d", ready, wanted), requests, failed,
+	}
+}
+
+// appLines returns what else a person should know of an app: what is wrong, and what changes.
+func appLines(st *api.Status, p terminal.Palette, now time.Time) (lines []string) {
+	if st.Reason != "" {
+		lines = append(lines, healthColour(st.Health, p)(st.Reason))
+	}
+	for _, t := range st.Troubles {
+		if t.Why != st.Reason {
+			lines = append(lines, p.Yellow(t.Of+":")+" "+t.Why)
+		}
+	}
+	if st.Changing != nil {
+		lines = append(lines, changingText(st.Changing, p, now))
+	}
+	if st.Lock != nil {
+		lines = append(lines, p.Yellow(st.Lock.String()))
+	}
+	return lines
+}

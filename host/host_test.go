@@ -1,0 +1,50 @@
+//go:build linux
+
+package host
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"superctl/config"
+)
+
+func TestADaemonThatDoesNotAnswerHidesNoOther(t *testing.T) {
+	dir := t.TempDir()
+	listen := func(name string, answer http.HandlerFunc) config.Place {
+		path := filepath.Join(dir, name+".sock")
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: answer, ReadHeaderTimeout: answerTime}
+		go func() { _ = server.Serve(l) }()
+		t.Cleanup(func() { _ = server.Close() })
+		return config.Place{App: name, Control: path}
+	}
+	places := []config.Place{
+		{App: "gone", Config: "/etc/superctl/gone.toml", Control: filepath.Join(dir, "gone.sock")},
+		listen("shop", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"app":"shop","release":"r1"}`)) }),
+		listen("stuck", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
+	}
+	// The client gives up at once, and not after answerTime: the reason is the context's either way.
+	ctx, cancel := context.WithCancelCause(t.Context())
+	apps := make(chan []App, 1)
+	go func() { apps <- AskPlaces(ctx, places) }()
+	cancelled := AskPlaces(t.Context(), places[:2])
+	cancel(context.DeadlineExceeded)
+	if got := <-apps; got[2].Status != nil || !got[2].Running || got[2].Error == "" {
+		t.Errorf("the daemon that hangs: %+v", got[2])
+	}
+	gone, shop := cancelled[0], cancelled[1]
+	if gone.Running || gone.Status != nil || !strings.Contains(gone.Error, "does not exist") || gone.Config == "" {
+		t.Errorf("the daemon that is gone: %+v", gone)
+	}
+	if !shop.Running || shop.Error != "" || shop.Status == nil || shop.Status.Release != "r1" {
+		t.Errorf("the daemon that answers: %+v", shop)
+	}
+}
