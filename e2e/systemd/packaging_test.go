@@ -1,6 +1,8 @@
 package systemd
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -73,14 +75,15 @@ func TestTheCheckOfAServiceThatRunsFindsNothing(t *testing.T) {
 func TestAllAppsOfTheHostAreListed(t *testing.T) {
 	s := newSite(t, Options{}, "r1")
 	s.Start(t, "r1")
-	s.Run("sh", "-c", "echo 'app = \"blog\"' >/etc/superctl/blog.toml").Want(0)
+	blog := filepath.Join(s.dir, "etc", "blog.toml")
+	must(t, os.WriteFile(blog, []byte("app = \"blog\"\n"), 0o644))
 	listed := s.Run("superctl", "ls", "--exit-code").Want(3).Text()
 	for _, want := range []string{`(?m)^shop +r1 +ok +\d.* 1 of 1 `, `(?m)^blog +- +stopped `, "systemctl status superctl@blog"} {
 		if !regexp.MustCompile(want).MatchString(listed) {
 			t.Errorf("%s is missing:\n%s", want, listed)
 		}
 	}
-	s.Run("rm", "/etc/superctl/blog.toml").Want(0)
+	must(t, os.Remove(blog))
 	s.Run("superctl", "status", "--all", "--exit-code").Want(0)
 	as := []string{"setpriv", "--reuid=www-data", "--regid=www-data", "--groups=shop", "superctl", "ls", "--exit-code"}
 	s.Run(as...).Want(0).Says("ok")
