@@ -81,7 +81,7 @@ func watched(ctx context.Context, cc *cli.Context, show func() error) error {
 		err := show()
 		var code *commandline.ExitError
 		switch {
-		case err != nil && ctx.Err() != nil:
+		case ctx.Err() != nil:
 			return nil
 		case !cc.Bool("watch"), err != nil && !errors.As(err, &code):
 			return err
