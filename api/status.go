@@ -15,7 +15,9 @@ type Status struct {
 	Release       string    `json:"release"` // the live release; "" if no release is live
 	// the release that should be live while no release is; Reason says why it is not
 	Expected string `json:"expected,omitempty"`
-	Commit   string `json:"commit,omitempty"`
+	// no release is live because the server that the app replaces still serves; Reason names it
+	Waiting bool   `json:"waiting,omitempty"`
+	Commit  string `json:"commit,omitempty"`
 	// when the change that made the release live ended; restarts of its workers do not alter it
 	LiveSince  time.Time `json:"live_since,omitzero"`
 	LiveBy     string    `json:"live_by,omitempty"` // who requested that change

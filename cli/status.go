@@ -177,6 +177,11 @@ func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
 		detail(w, "%s", health(st.Reason))
 		detail(w, "The daemon keeps trying; superctl switch RELEASE starts another release")
 		return
+	case st.Waiting && st.Changing == nil:
+		terminal.Prose(w, "%s: no release is live yet", p.Bold(st.App))
+		detail(w, "%s", p.Yellow(st.Reason))
+		detail(w, "superctl takeover switches to a release; if the old server ends before, the daemon starts one by itself")
+		return
 	case st.Release == "" && st.Changing == nil:
 		terminal.Prose(
 			w, "%s: %s; superctl switch RELEASE starts one (superctl releases lists them)", p.Bold(st.App),

@@ -51,6 +51,24 @@ func busy(now time.Time) *api.Status {
 	}
 }
 
+func TestTheStatusSaysThatTheDaemonWaitsForTheOldServer(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	b := terminal.NewText(80)
+	writeStatus(b, &api.Status{
+		App: "shop", Health: "down", Waiting: true, Version: version.String(), PID: 4711, Since: now,
+		Reason: "waiting for the old server: gunicorn (pid 812, sync workers) still serves 127.0.0.1:8000",
+	}, false, now)
+	const want = `shop: no release is live yet
+  waiting for the old server: gunicorn (pid 812, sync workers) still serves
+    127.0.0.1:8000
+  superctl takeover switches to a release; if the old server ends before, the
+    daemon starts one by itself
+`
+	if !strings.HasPrefix(b.String(), want) {
+		t.Errorf("it is\n%s", b)
+	}
+}
+
 func TestTheStatusFitsAnOrdinaryTerminal(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	b := terminal.NewText(80)

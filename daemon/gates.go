@@ -9,7 +9,6 @@ import (
 	"superctl/config"
 	"superctl/socket"
 	"superctl/supervisor"
-	"superctl/takeover/notice"
 )
 
 // gate adapts a socket.Gate to supervisor.Gate: the two packages do not import each other.
@@ -101,27 +100,6 @@ func makeGates(c *config.Config, inherited *socket.Inherited, earlier func(pid i
 		gates = append(gates, gate{g})
 	}
 	return gates, nil
-}
-
-// replacedServer returns a function that reports whether a listener belongs to the server that a
-// takeover replaces by the app.
-func replacedServer(app string) func(cookie uint64) bool {
-	return func(cookie uint64) bool { return notice.Has(app, cookie) }
-}
-
-// checkReplaced refuses to start a release while the server that the app replaces still listens: a
-// start does not prove the release before it gets connections, but the switch of the takeover does.
-func checkReplaced(app string, gates []supervisor.Gate) error {
-	for _, g := range gates {
-		if g, ok := g.(gate); ok && g.Replacing() {
-			n, _, err := notice.Read(app)
-			if err != nil {
-				return err
-			}
-			return fmt.Errorf("%s still serves %s, until superctl takeover has switched to a release", n.Server, g.Name())
-		}
-	}
-	return nil
 }
 
 // formerGate returns a function that makes the gate of a listener of an earlier config.

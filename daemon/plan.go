@@ -34,7 +34,7 @@ type planner struct {
 
 	credentials credentialSource
 	read        func(*config.Config) // called with each config that is read; may be nil
-	mayStart    func() error         // why no release may be started without a request; nil = always
+	mayStart    func() error         // why no release may be started without a request yet; nil = always
 }
 
 // resolveTime limits how long reading the config and checking the release may take. A network file

@@ -48,8 +48,9 @@ type change struct {
 	inherits  bool       // to has the listeners of from, whatever the config says now
 	warm      bool       // to is an earlier generation that was kept
 	unchanged string
-	revives   bool // it goes to the live release, which does not serve
-	begun     bool // its `before` hooks, or its workers
+	waits     *WaitError // why the start of the daemon has not begun; nil = it has
+	revives   bool       // it goes to the live release, which does not serve
+	begun     bool       // its `before` hooks, or its workers
 	was       struct {
 		release, previous        *Release
 		liveSince, previousSince *liveSince

@@ -200,7 +200,10 @@ func (s *Supervisor) reading() (list []*instance) {
 
 // leave ends this daemon and nothing else: the workers run on, and what they need is in the state
 // file, in the store, or with the next daemon already.
-func (s *Supervisor) leave() { s.leaving = true }
+func (s *Supervisor) leave() {
+	s.leaving = true
+	s.startup.stopWaiting()
+}
 
 // Leave has Run return without touching a worker, because the next daemon is to adopt them all: for
 // a restart of the service. A change that has not turned the gate yet is aborted first; one that

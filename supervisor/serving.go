@@ -50,6 +50,8 @@ func (ah *appHealth) whyNotLive() string {
 	switch {
 	case ah.owner.stopping:
 		return ErrStopping.Error()
+	case ah.owner.startup.waiting != "":
+		return ah.owner.startup.waiting
 	case ah.owner.startup.failure == "":
 		return "no release is live"
 	case ah.owner.release == nil:

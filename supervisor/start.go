@@ -27,6 +27,9 @@ type startup struct {
 	failure string        // why the newest start has failed; "" = it has not
 	tries   int           // that have failed in a row
 	timer   *time.Timer   // of the next one
+
+	waiting    string             // for what the start waits; "" = it does not
+	endWaiting context.CancelFunc // nil when it does not
 }
 
 // begin begins to serve what was live when the last daemon ended, or what `current` points to.
@@ -91,14 +94,25 @@ func (f firstStart) perform() error {
 // ended takes the end of a start. When nothing is live by it, what was live is gone, or lacks a
 // credential, or its port is taken: the daemon stays, says so, and tries again.
 func (su *startup) ended(c *change, err error) {
-	if su.owner.live != nil {
+	waited := su.stopWaiting()
+	switch {
+	case su.owner.live != nil:
 		su.failure, su.tries = "", 0
+		return
+	case su.owner.stopping || su.owner.leaving:
+		return
+	case c.waits != nil:
+		su.failure, su.tries = "", 0
+		su.wait(c.waits)
+		return
+	case waited && c.req.Kind != start:
+		su.again() // it may have to wait on
 		return
 	}
 	if c.req.Kind == start && err != nil && !errors.Is(err, ErrStopping) {
 		su.failure = c.errorText(err)
 	}
-	if su.failure == "" || su.owner.stopping || su.owner.leaving {
+	if su.failure == "" {
 		return
 	}
 	su.tries++
@@ -141,6 +155,10 @@ func (f firstStart) resolveStart(ctx context.Context) (string, error) {
 	var none *NoReleaseError
 	if errors.As(err, &none) {
 		f.unchanged = none.Error()
+		return f.unchanged, nil
+	}
+	if errors.As(err, &f.waits) {
+		f.unchanged = f.waits.Error()
 		return f.unchanged, nil
 	}
 	if err != nil {

@@ -241,6 +241,7 @@ func (s *Supervisor) look() {
 // stop begins the end: no new change, and everything drains.
 func (s *Supervisor) stop() {
 	s.stopping = true
+	s.startup.stopWaiting()
 	if s.change != nil {
 		s.change.kill(ErrStopping)
 	}
@@ -298,7 +299,7 @@ func (s *Supervisor) sentence() string {
 	}
 	health, reason := s.health.verdict()
 	if s.live == nil {
-		if s.startup.failure == "" {
+		if s.startup.failure == "" && s.startup.waiting == "" {
 			reason += "; superctl switch RELEASE starts one"
 		}
 		return reason

@@ -57,6 +57,7 @@ func (vw *view) status() (Status, []measurement) {
 		st.Containment = ControlGroups
 	}
 	vw.releases(&st)
+	st.Waiting = vw.owner.startup.waiting != ""
 	st.Processes = append(st.Processes, vw.processes()...)
 	st.Health, st.Reason = vw.owner.health.verdict()
 	st.Troubles = slices.Concat(vw.owner.health.reported(), vw.owner.listeners.incidents(), vw.owner.flags.hookless())

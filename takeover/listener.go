@@ -44,7 +44,7 @@ func (t *takeover) release() (err error) {
 
 // share lets the daemon bind next to the listeners, and tells it which they are.
 func (t *takeover) share() error {
-	n := notice.Notice{Server: t.Server.String()}
+	n := notice.Notice{Server: t.Server.String(), PID: t.Server.Master.PID, Start: t.Server.Master.Start}
 	for _, l := range t.taken {
 		if err := l.Share(t.UID); err != nil {
 			return err

@@ -173,6 +173,24 @@ func TestADaemonThatIsKilledDuringATakeoverLosesNothing(t *testing.T) {
 	s.wantTakenOver(t)
 }
 
+func TestADaemonNextToTheOldServerWaitsForIt(t *testing.T) {
+	s := newSite(t, gunicorn(""))
+	s.takeoverWith("before switch").Want(128 + 9)
+	s.Superctl("status").Says("waiting for the old server: gunicorn").Says("still serves " + s.config)
+	if g := s.generation(t); g != 0 {
+		t.Errorf("generation %d answers", g)
+	}
+	history := s.Superctl("history").Text()
+	journal := s.Run("journalctl", "--unit=superctl@shop", "--output=cat").Want(0).Stdout
+	if strings.Contains(history, "start") || strings.Contains(journal, "could not be started") {
+		t.Errorf("the history is %s\nthe journal is %s", history, journal)
+	}
+	s.Run("systemctl", "stop", "shop").Want(0)
+	systemd.Eventually(t, "the daemon starts the release", func() bool { return s.generation(t) > 0 })
+	s.takeover("--apply").Want(0)
+	s.wantTakenOver(t)
+}
+
 func TestAServerWithoutAUnitIsTakenOver(t *testing.T) {
 	virtualenv, err := installSupervisor()
 	must(t, err)

@@ -21,6 +21,8 @@ const Dir = "/run/superctl-takeover"
 // Notice is about one app.
 type Notice struct {
 	Server  string   `json:"server"`  // in a few words, for messages
+	PID     int      `json:"pid"`     // of its master
+	Start   uint64   `json:"start"`   // of its master, in clock ticks since boot: the PID may be reused
 	Cookies []uint64 `json:"cookies"` // of its listeners: no other socket ever has one of them
 }
 
