@@ -90,6 +90,7 @@ type setUp struct {
 	// of a supervisord.conf that --from names; the server's is the first
 	programs []string
 	asked    []string // options for the answers at the terminal
+	checkout bool     // the project is where --from says, although it has releases already
 }
 
 func (c *command) initialize(cc *cli.Context) error {
@@ -180,7 +181,7 @@ func (s *setUp) inspect() (*setup.Project, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	dir, err := setup.ProjectDir(dir)
+	dir, err := s.projectDir(dir)
 	if err != nil && s.from != nil && s.project == "" {
 		return nil, nil // the machine to import from may be another one
 	}
@@ -193,6 +194,13 @@ func (s *setUp) inspect() (*setup.Project, error) {
 	}
 	defer root.Close()
 	return setup.Inspect(root.FS(), dir)
+}
+
+func (s *setUp) projectDir(dir string) (string, error) {
+	if s.checkout {
+		return filepath.Abs(dir)
+	}
+	return setup.ProjectDir(dir)
 }
 
 // ask asks Django for its settings. If Django cannot answer, it returns a warning that

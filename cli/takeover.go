@@ -24,7 +24,7 @@ import (
 func takeoverCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "takeover", Usage: "replace a running gunicorn, uWSGI or uvicorn without losing a request",
-		UsageText: "superctl takeover UNIT|PROGRAM|PID [--apply] [--json]",
+		UsageText: "superctl takeover UNIT|PROGRAM|PID [--build] [--apply] [--json]",
 		Description: `Replaces a server that something else started, in place: on the same port or unix path. UNIT is a
 systemd unit, PROGRAM a program of supervisord, PID any process of the server.
 
@@ -35,11 +35,16 @@ Without --apply it shows what it would do, and changes nothing. With it, as root
    3. it switches to the release that current points to: the release is proved first
    4. it stops the old server when its last connection is answered, and disables its unit
 
+With --build it first makes the release: it builds the commit that is checked out in the server's
+directory, with its locked dependencies in a virtualenv, as superctl build and install do. If that
+fails, nothing is changed.
+
 A release that is refused leaves the old server as it was. So does Ctrl-C before the switch. A
 takeover that was interrupted later continues when it is run again.
 
    superctl takeover shop.service
-   superctl takeover shop.service --apply`,
+   superctl takeover shop.service --apply
+   superctl takeover shop.service --build --apply   from a plain git checkout`,
 		Flags: takeoverFlags(),
 		Action: func(cc *cli.Context) error {
 			if err := commandline.Arguments(cc, 1, 1); err != nil {
@@ -58,7 +63,9 @@ func takeoverFlags() []cli.Flag {
 			b.Usage = "do it (as root)"
 		}
 	}
-	return flags
+	return append([]cli.Flag{
+		&cli.BoolFlag{Name: "build", Usage: "first build a release of the git checkout that the server runs from"},
+	}, flags...)
 }
 
 // takeOver is one run of superctl takeover.
@@ -73,7 +80,9 @@ type takeOver struct {
 
 	app       string
 	addresses []string
-	release   string // the switch is to it
+	release   string        // the switch is to it
+	build     *releaseBuild // nil = the release is there
+	untracked []string      // files of the checkout that are not in the release
 }
 
 func (c *command) takeover(cc *cli.Context) error {
@@ -118,6 +127,7 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 	if err := t.importServer(); err != nil {
 		return err
 	}
+	t.checkout = t.cc.Bool("build") // a release of an earlier try does not matter
 	t.answers = t.from.Answers(t.answers)
 	if t.server != nil && len(t.server.Listeners) == 1 {
 		t.answers.Address = t.server.Listeners[0].String()
@@ -131,6 +141,9 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 		if t.plan, err = setup.NewPlan(t.found.Site, t.machine, rand.Text); err != nil {
 			return err
 		}
+	}
+	if err := t.decideBuild(ctx); err != nil {
+		return err
 	}
 	if err := t.addressesAndRelease(); err != nil {
 		return err
@@ -183,6 +196,9 @@ func (t *takeOver) addressesAndRelease() error {
 			t.addresses = append(t.addresses, l.Address.String())
 		}
 	}
+	if t.build != nil {
+		return nil // its name is known when it is installed
+	}
 	if to, err := filepath.EvalSymlinks(current); err == nil && filepath.Dir(to) == t.machine.Real(releases) {
 		t.release = filepath.Base(to)
 		return nil
@@ -190,6 +206,9 @@ func (t *takeOver) addressesAndRelease() error {
 	entries, err := os.ReadDir(releases)
 	release := func(e os.DirEntry) bool { return e.IsDir() && !strings.HasPrefix(e.Name(), ".") }
 	if err != nil || !slices.ContainsFunc(entries, release) {
+		if site.Checkout != "" {
+			return fmt.Errorf("there is no release in %s: use --build to build one of %s", releases, site.Checkout)
+		}
 		return fmt.Errorf("there is no release in %s: put the code and its virtualenv there first (superctl install, or "+
 			"a directory with venv/ in it)", releases)
 	}
@@ -198,7 +217,14 @@ func (t *takeOver) addressesAndRelease() error {
 }
 
 // apply does it.
-func (t *takeOver) apply(ctx context.Context, show *takeoverProgress) (*takeover.Outcome, error) {
+func (t *takeOver) apply(ctx context.Context, show *takeoverProgress) (out *takeover.Outcome, err error) {
+	if b := t.build; b != nil {
+		defer func() { err = errors.Join(err, b.remove()) }()
+		b.show = show.steps
+		if err := b.make(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if t.plan != nil {
 		if err := t.plan.Apply(ctx, t.cc.Bool("replace"), asRoot, show.did); err != nil {
 			return nil, err
@@ -207,6 +233,11 @@ func (t *takeOver) apply(ctx context.Context, show *takeoverProgress) (*takeover
 	conf, err := config.Load(setup.ConfigPath(t.app))
 	if err != nil {
 		return nil, err
+	}
+	if t.build != nil {
+		if t.release, err = t.build.install(ctx, conf.Releases); err != nil {
+			return nil, err
+		}
 	}
 	s, err := serviceOf(ctx, conf)
 	if err != nil {

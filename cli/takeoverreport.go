@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/terminal"
+	"superctl/plain"
 	"superctl/setup"
 	"superctl/takeover"
 	"superctl/takeover/oldserver"
@@ -26,8 +28,9 @@ type takeoverOutcome struct {
 	Manager   string       `json:"manager"` // what started it
 	Addresses []string     `json:"addresses"`
 	Release   string       `json:"release"`
-	Changed   bool         `json:"changed"` // by this command
-	Done      bool         `json:"done"`    // the app serves, and the old server has ended
+	Build     string       `json:"build,omitempty"` // the checkout that the release is built from
+	Changed   bool         `json:"changed"`         // by this command
+	Done      bool         `json:"done"`            // the app serves, and the old server has ended
 	Setup     *initOutcome `json:"setup,omitempty"`
 	Switch    *api.Outcome `json:"switch,omitempty"`
 	Stop      string       `json:"stop,omitempty"` // how the old server is stopped
@@ -111,7 +114,12 @@ func (t *takeOver) concludeTakeover(ctx context.Context) error {
 func (t *takeOver) takeoverFailed(err error) error {
 	var failed *takeover.FailedError
 	var nothing *takeover.NothingError
+	var unbuilt *buildError
 	switch {
+	case errors.As(err, &unbuilt) && unbuilt.step == "build":
+		return fmt.Errorf("takeover: %w\nnothing was changed; %s serves as before", err, t.serverText())
+	case errors.As(err, &unbuilt):
+		return fmt.Errorf("takeover: %w\n%s serves as before", err, t.serverText())
 	case errors.As(err, &nothing):
 		return fmt.Errorf("takeover: %w", err)
 	case errors.As(err, &failed) && failed.Switch != nil:
@@ -140,6 +148,9 @@ func (t *takeOver) outcome(out *takeover.Outcome, err error) *takeoverOutcome {
 	if t.server != nil {
 		o.Server = t.server.String()
 		o.Stop, o.Warnings = t.describe()
+	}
+	if t.build != nil {
+		o.Build = t.build.site.Checkout
 	}
 	if t.plan != nil {
 		o.Setup = outcomeOfInit(t.dir, t.found, t.plan)
@@ -189,11 +200,19 @@ func (pr printer) takeoverPlan(t *takeOver) {
 	for _, w := range warnings {
 		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
 	}
-	steps := []string{
-		"start " + unit + " next to it; it keeps all connections",
-		"switch to " + t.release + ": it is proved first, then gets all new connections",
-		"stop the old server when its accept queue is empty: " + method,
+	var steps []string
+	if t.build != nil {
+		if len(t.untracked) > 0 {
+			fmt.Fprintf(pr.stdout, "%s not in git, so not in the release: %s. Add what the app needs to [shared] in the config\n",
+				p.Yellow("warning:"), plain.Line(first(t.untracked, 5)))
+		}
+		steps = append(steps, t.build.text())
 	}
+	steps = append(steps,
+		"start "+unit+" next to it; it keeps all connections",
+		"switch to "+cmp.Or(t.release, "it")+": it is proved first, then gets all new connections",
+		"stop the old server when its accept queue is empty: "+method,
+	)
 	if t.manager.Unit != "" {
 		steps = append(steps, "disable "+t.manager.Unit+" (its file stays), and enable "+unit)
 	} else {

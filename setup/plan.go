@@ -319,25 +319,18 @@ func canTakeOver(s *Site) bool {
 	return slices.Contains([]string{"gunicorn", "uwsgi", "uvicorn"}, servers.Apply(servers.Input{Command: list}).Server)
 }
 
-// takeOver replaces the steps that make a release live by superctl takeover, which starts the daemon
-// and switches by itself. It needs a release.
+// takeOver replaces the steps that make a release live by superctl takeover, which builds a release
+// of a checkout, starts the daemon and switches by itself.
 func (p *Plan) takeOver(old Replaced, s *Site) {
-	var next []Command
-	for _, c := range p.Next {
-		switch {
-		case slices.Contains(c.Args, "build"):
-			next = append(next, c)
-		case slices.Contains(c.Args, "deploy"):
-			install := slices.Clone(c.Args)
-			install[slices.Index(install, "deploy")] = "install"
-			next = append(next, Command{install, c.Why})
-		}
+	take := []string{"superctl", "takeover", old.Names[0]}
+	if s.Checkout != "" {
+		take = append(take, "--build")
 	}
-	take := []string{"superctl", "takeover", old.Names[0], "--apply"}
+	take = append(take, "--apply")
 	if strings.TrimSuffix(old.Names[0], ".service") != s.App {
 		take = append(take, "--name", s.App)
 	}
-	p.Next = append(next, Command{take, "on the same address, without losing a request"})
+	p.Next = []Command{{take, "on the same address, without losing a request"}}
 	if len(old.Names) > 1 {
 		p.Next = append(p.Next, Command{slices.Concat(old.Stop, old.Names[1:]), ""})
 	}

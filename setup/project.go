@@ -24,10 +24,17 @@ type Project struct {
 	Health    []string // URL paths that may be health checks, likeliest first
 	Env       bool     // it has a file .env
 	Venv      string   // its virtualenv, relative to Dir; "" = none
+	Python    Python   // of the virtualenv
 	Links     []Link   // symbolic links in it
 
 	Packages map[string]string // name -> version, "" = unknown
 	Facts    []Fact
+}
+
+// Python is the interpreter that a virtualenv was made with.
+type Python struct {
+	Version string // such as "3.13"; "" = unknown
+	Bin     string // its directory; "" = unknown
 }
 
 // Link is a symbolic link in a project.
@@ -53,6 +60,9 @@ func Inspect(fsys fs.FS, dir string) (*Project, error) {
 	}
 	p.Venv, p.Links = r.venv, r.links
 	p.Env = slices.Contains(r.files, ".env")
+	if r.venv != "" {
+		p.Python = pythonOf(r.text(r.venv + "/pyvenv.cfg"))
+	}
 	p.dependencies(&r)
 	p.django(&r)
 	p.apps(&r)
@@ -135,6 +145,25 @@ func (r *reader) read(name string) (string, error) {
 	}
 	data, err := fs.ReadFile(r.fsys, name)
 	return string(data), err
+}
+
+// pythonOf reads pyvenv.cfg, as venv, virtualenv and uv write it.
+func pythonOf(text string) (p Python) {
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(line, "=")
+		value = strings.TrimSpace(value)
+		switch strings.TrimSpace(name) {
+		case "home":
+			if path.IsAbs(value) {
+				p.Bin = value
+			}
+		case "version", "version_info":
+			if parts := strings.Split(value, "."); len(parts) > 1 {
+				p.Version = parts[0] + "." + parts[1]
+			}
+		}
+	}
+	return p
 }
 
 // python returns the Python files, likeliest to have the app first.

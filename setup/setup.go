@@ -33,6 +33,7 @@ type Site struct {
 	EnvFile  string // "" = none
 	Release  string // a release in which root makes the links of Shared; "" = superctl makes them
 	Checkout string // directory of a project that has no release yet; "" = it has one
+	Python   Python // of the checkout's virtualenv
 
 	Listen    []Listener
 	Processes []Process

@@ -103,7 +103,7 @@ func (d *decider) names(s *Site) error {
 		return &UnknownError{"base", "a directory for the app, of letters, digits and -_.@+,", "--base /srv/" + s.App}
 	}
 	if d.isCheckout() {
-		s.Checkout = d.project.Dir
+		s.Checkout, s.Python = d.project.Dir, d.project.Python
 	}
 	return nil
 }

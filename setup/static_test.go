@@ -77,9 +77,7 @@ func imported(t *testing.T, address string) (*Decision, *Plan) {
 func TestAServerOnTheSameAddressIsTakenOver(t *testing.T) {
 	_, p := imported(t, "")
 	want := []string{
-		"superctl build /opt/orders --name orders --output /var/tmp",
-		"runuser -u orders -- superctl --app orders install /var/tmp/orders-VERSION.tar.zst",
-		"superctl takeover orders.service --apply",
+		"superctl takeover orders.service --build --apply",
 	}
 	if diff := cmp.Diff(want, nextSteps(p)); diff != "" {
 		t.Error(diff)

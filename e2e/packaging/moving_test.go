@@ -27,8 +27,8 @@ type tutorial struct {
 
 func tutorials() []tutorial {
 	return []tutorial{
-		{"docs/moving-in/gunicorn.md", "trixie", "gunicorn.sh", "orders.example.com", "/", 5},
-		{"docs/moving-in/uvicorn.md", "bookworm", "uvicorn.sh", "prices.example.com", "/", 5},
+		{"docs/moving-in/gunicorn.md", "trixie", "gunicorn.sh", "orders.example.com", "/", 3},
+		{"docs/moving-in/uvicorn.md", "bookworm", "uvicorn.sh", "prices.example.com", "/", 3},
 		{"docs/moving-in/capistrano.md", "bookworm", "capistrano.sh", "blog.example.com", "/", 2},
 		{"docs/moving-in/uwsgi.md", "trixie", "uwsgi.sh", "blog.example.com", "/", 2},
 		{"docs/moving-in/supervisord.md", "trixie", "supervisord.sh", "shop.example.com", "/catalogue/", 6},
@@ -47,12 +47,22 @@ func movingRoot(t *testing.T, suite string) string {
 	return strings.TrimSpace(stdout.String())
 }
 
+// debPackage builds the package for Debian.
+func debPackage(t *testing.T) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(packages(t, "deb", "0.1"), "0.1", "superctl_*.deb"))
+	must(t, err)
+	if len(found) != 1 {
+		t.Fatalf("make deb made %v", found)
+	}
+	return found[0]
+}
+
 func TestMovingInLosesNoRequest(t *testing.T) {
 	if why := systemd.Unavailable(); why != "" {
 		t.Skip(why)
 	}
-	packages, err := filepath.Glob(filepath.Join(packages(t, "deb", "0.1"), "0.1", "superctl_*.deb"))
-	must(t, err)
+	deb := debPackage(t)
 	for _, c := range tutorials() {
 		suites := []string{c.suite}
 		if os.Getenv(suitesVar) == "all" {
@@ -60,13 +70,15 @@ func TestMovingInLosesNoRequest(t *testing.T) {
 		}
 		for _, suite := range suites {
 			t.Run(strings.TrimSuffix(filepath.Base(c.document), ".md")+"/"+suite, func(t *testing.T) {
-				moveIn(t, c, movingRoot(t, suite), packages[0])
+				moveIn(t, c, movingRoot(t, suite), deb)
 			})
 		}
 	}
 }
 
-func moveIn(t *testing.T, c tutorial, root, deb string) {
+// oldServer boots a server on which the site of a tutorial runs, and the package is in /root.
+func oldServer(t *testing.T, c tutorial, root, deb string) *systemd.Sandbox {
+	t.Helper()
 	dir, err := os.MkdirTemp(run.Dir, "sd")
 	must(t, err)
 	server := systemd.Boot(t, dir, systemd.Machine{Root: root, PrivateNet: true, Binds: []systemd.Bind{
@@ -79,7 +91,11 @@ func moveIn(t *testing.T, c tutorial, root, deb string) {
 		return server.Run("curl", "--silent", "--fail", "--header", "Host: "+c.domain, "http://127.0.0.1"+c.path).Code == 0
 	}
 	systemd.Eventually(t, "the old server answers", serves)
+	return server
+}
 
+func moveIn(t *testing.T, c tutorial, root, deb string) {
+	server := oldServer(t, c, root, deb)
 	users := startUsers(server, c.domain, c.path)
 	began := time.Now()
 	follow(t, server, c.document)
@@ -121,4 +137,24 @@ func typed(t *testing.T, document string) int {
 		}
 	}
 	return n
+}
+
+func TestABuildThatFailsLeavesTheOldServerAsItWas(t *testing.T) {
+	if why := systemd.Unavailable(); why != "" {
+		t.Skip(why)
+	}
+	c := tutorials()[0]
+	server := oldServer(t, c, movingRoot(t, c.suite), debPackage(t))
+	server.Run("bash", "-c", "apt-get install -y /root/superctl_*.deb").Want(0)
+	server.Run("runuser", "-u", "orders", "--", "sh", "-c", "echo no-such-package==1 >>/srv/orders/requirements.txt").Want(0)
+	files := func() string {
+		return server.Run("sh", "-c", "ls -A --ignore=.cache /srv/orders /etc/superctl /etc/systemd/system /var/tmp; "+
+			"systemctl show --property MainPID,UnitFileState orders superctl@orders").Want(0).Stdout
+	}
+	before := files()
+	server.Run("superctl", "takeover", "orders", "--build", "--apply").Want(1).
+		Says("no-such-package").Says("nothing was changed").Says("serves as before")
+	if after := files(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
 }
