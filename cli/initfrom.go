@@ -5,10 +5,14 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"superctl/cli/terminal"
 	"superctl/plain"
@@ -36,7 +40,7 @@ func (s *setUp) readFrom(all []string) error {
 }
 
 func (s *setUp) importOne(from string) (*setup.Import, error) {
-	source := importer.Source{Open: readSmall}
+	source := importer.Source{Open: readSmall, OpenProject: readOwn}
 	if path, err := filepath.Abs(from); err == nil {
 		text, err := readSmall(path)
 		if err == nil {
@@ -89,6 +93,42 @@ func readSmall(path string) (string, error) {
 	}
 	data, err := os.ReadFile(path)
 	return string(data), err
+}
+
+// readOwn reads a small file that belongs to the owner of its directory. Root reads no other, so that a
+// user cannot have root copy the content of another user's file.
+func readOwn(path string) (string, error) {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	dir, err := root.Stat(".")
+	if err != nil {
+		return "", err
+	}
+	f, err := root.OpenFile(filepath.Base(path), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxImport || owner(st) != owner(dir) {
+		return "", fmt.Errorf("%s: not a regular file of its directory's owner, of at most %s", path, terminal.Size(int64(maxImport)))
+	}
+	data, err := io.ReadAll(f)
+	return string(data), err
+}
+
+// owner returns the number of a file's owner.
+func owner(st os.FileInfo) uint32 {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return sys.Uid
+	}
+	return ^uint32(0)
 }
 
 func listDir(dir string) (names []string) {

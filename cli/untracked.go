@@ -37,7 +37,7 @@ func (b *releaseBuild) notInGit(ctx context.Context, from *setup.Import) []strin
 // imported reports whether the import has taken over a file, such as one of variables.
 func imported(file string, from *setup.Import) bool {
 	return slices.ContainsFunc(from.Lines, func(l setup.Line) bool {
-		return l.Verdict == setup.Kept && (strings.HasSuffix(l.Text, "="+file) || strings.HasSuffix(l.Text, "=-"+file))
+		return l.Verdict == setup.Kept && (l.Text == file || strings.HasSuffix(l.Text, "="+file) || strings.HasSuffix(l.Text, "=-"+file))
 	})
 }
 

@@ -22,6 +22,9 @@ type Source struct {
 	Name string // of the unit, for an instance of a template; "" = as the first file is called
 	// Open returns the text of a file; nil = no further file is read.
 	Open func(path string) (string, error)
+	// OpenProject is Open for a file of the project that no imported file names, such as a Procfile. Its
+	// owner must not be able to have another user's file read. nil = no such file is read.
+	OpenProject func(path string) (string, error)
 }
 
 // Kind is a kind of file.
@@ -243,9 +246,11 @@ func (r *report) openEnvFile(path string) bool {
 		return false
 	}
 	text, err := r.source.Open(path)
-	if err != nil {
-		return false
-	}
+	return err == nil && r.readEnvText(path, text)
+}
+
+// readEnvText takes over the variables of a file.
+func (r *report) readEnvText(path, text string) bool {
 	vars, _, err := config.ParseEnvFile(path, []byte(text))
 	if err != nil {
 		return false

@@ -268,6 +268,36 @@ func TestAUnitsUWSGIFileIsImportedWithIt(t *testing.T) {
 	}
 }
 
+func TestTheProcfileThatAUnitRunsIsImportedWithIt(t *testing.T) {
+	source := Source{OpenProject: func(path string) (string, error) {
+		switch path {
+		case "/srv/notes/Procfile":
+			return "web: gunicorn --bind 127.0.0.1:$PORT notes:app\nworker: python worker.py\n", nil
+		case "/srv/notes/.env":
+			return "PORT=8123\nKEY=a-secret-of-notes\n", nil
+		}
+		return "", os.ErrNotExist
+	}}
+	for _, command := range []string{
+		"/srv/notes/venv/bin/honcho start", "/usr/bin/foreman start -f Procfile", "/usr/bin/honcho -f /srv/notes/Procfile start",
+	} {
+		out, err := source.Read(File{"/etc/systemd/system/notes.service", "[Service]\nUser=notes\nWorkingDirectory=/srv/notes\n" +
+			"ExecStart=" + command + "\n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range out.Processes {
+			got = append(got, fmt.Sprintf("%s: %s %v", p.Name, p.Command, p.Listen))
+		}
+		want := []string{"web: gunicorn notes:app [web]", "worker: python worker.py []"}
+		secrets := []setup.Variable{{Name: "KEY", Value: "a-secret-of-notes"}}
+		if !slices.Equal(got, want) || out.App != "notes" || out.Listen[0].Address != "127.0.0.1:8123" || !slices.Equal(out.Secrets, secrets) {
+			t.Errorf("%s: %q of the app %s with %v", command, got, out.App, out.Secrets)
+		}
+	}
+}
+
 func TestAnUnknownFileIsRefused(t *testing.T) {
 	for _, f := range []File{{"a.txt", "hello"}, {"x.yml", "a: 1"}, {"deploy.yml", "\nservice: [\n"}} {
 		if _, err := (Source{}).Read(f); err == nil {

@@ -15,6 +15,19 @@ var (
 
 // procfile imports a Procfile.
 func (r *report) procfile(f File) {
+	if dir := filepath.Dir(f.Path); filepath.IsAbs(dir) {
+		r.out.Dir = dir
+	}
+	r.procfileLines(f)
+	r.oneApp(f.Path)
+}
+
+// procfileLines imports the lines of a Procfile, and the file .env next to it.
+func (r *report) procfileLines(f File) {
+	standard := r.dotEnv(r.out.Dir)
+	if !digits(standard) || len(standard) > 5 {
+		standard = "8000"
+	}
 	for _, d := range (syntax{comments: "#", backslash: true, separators: ":"}).scan(f.Path, f.Text) {
 		m := procfileLine.FindStringSubmatch(d.text)
 		if m == nil {
@@ -27,7 +40,7 @@ func (r *report) procfile(f File) {
 			r.kept(d, "hooks.before")
 			continue
 		}
-		port := "8000"
+		port := standard
 		if p := portVariable.FindStringSubmatch(line); p != nil && p[1] != "" {
 			port = p[1]
 		}
@@ -41,8 +54,4 @@ func (r *report) procfile(f File) {
 		}
 		r.kept(d, "process."+p.Name+".command", c.notes...)
 	}
-	if dir := filepath.Dir(f.Path); filepath.IsAbs(dir) {
-		r.out.Dir = dir
-	}
-	r.oneApp(f.Path)
 }

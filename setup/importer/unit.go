@@ -41,6 +41,7 @@ func (r *report) units(files []File) {
 		}
 	}
 	u.uwsgiFiles()
+	u.procfiles()
 	u.instances()
 }
 
