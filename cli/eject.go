@@ -30,6 +30,7 @@ import (
 	"superctl/supervisor/health"
 	"superctl/takeover/eject"
 	"superctl/takeover/running"
+	"superctl/takeover/system"
 )
 
 func ejectCommand(c *command) *cli.Command {
@@ -221,7 +222,7 @@ func (c *command) applyEject(
 			st, err := control.NewClient(conf.Control).Status(ctx)
 			return err == nil && st.Changing == nil && len(st.Generations) == 1, err
 		},
-		Prove: proveBy(conf, web), StartLimit: web.StartTimeout, Drain: longestDrain(conf), Run: rootCommand, Say: say,
+		Prove: proveBy(conf, web), StartLimit: web.StartTimeout, Drain: longestDrain(conf), Run: system.Run, Say: say,
 	})
 	var kept *eject.KeptError
 	if errors.As(err, &kept) {

@@ -19,6 +19,7 @@ import (
 	"superctl/setup"
 	"superctl/takeover"
 	"superctl/takeover/running"
+	"superctl/takeover/system"
 )
 
 func takeoverCommand(c *command) *cli.Command {
@@ -250,16 +251,6 @@ func (t *takeOver) apply(ctx context.Context, show *takeoverProgress) (out *take
 	return takeover.Run(ctx, takeover.Options{
 		App: t.app, Release: t.release, UID: uid, Control: conf.Control, Server: t.server, Manager: t.manager,
 		Addresses: t.addresses,
-		Run:       rootCommand, Begun: show.begun, Event: show.event, Say: show.say,
+		Run:       system.Run, Begun: show.begun, Event: show.event, Say: show.say,
 	})
-}
-
-// rootCommand runs a command as root. Its error has the command's output.
-func rootCommand(ctx context.Context, args ...string) error {
-	text := ""
-	err := asRoot(ctx, args, func(line string) { text += "\n" + line })
-	if err != nil {
-		return fmt.Errorf("%s: %w%s", setup.Command{Args: args}, err, text)
-	}
-	return nil
 }

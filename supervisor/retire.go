@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"superctl/plain"
 )
 
 // retire lets the old generation go, or keeps it warm.
@@ -25,7 +27,7 @@ func (c *change) retire(context.Context) (string, error) {
 			if c.req.Kind == start {
 				warm = max(0, warm-time.Since(c.from.since)) // it has been warm under an earlier daemon
 			}
-			detail = fmt.Sprintf("generation %d stays warm for %s", c.from.id, warm.Round(time.Second))
+			detail = fmt.Sprintf("generation %d stays warm for %s", c.from.id, plain.Duration(warm))
 			c.from.keepWarm(warm)
 			return
 		}

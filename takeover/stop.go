@@ -2,16 +2,12 @@ package takeover
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"superctl/socket"
 	"superctl/takeover/notice"
 	"superctl/takeover/running"
+	"superctl/takeover/system"
 )
 
 // stop stops the old server, which gets no new connections any more.
@@ -25,24 +21,17 @@ func (t *takeover) stop(ctx context.Context) error {
 	return t.stopServer(ctx)
 }
 
-// dropIn is a drop-in of the old unit that is lost at a reboot.
-func (t *takeover) dropIn() string {
-	return filepath.Join("/run/systemd/system", t.Manager.Unit+".d", "superctl-takeover.conf")
+// keepsDirectories is the drop-in that keeps systemd from removing the directory of the socket with
+// the old unit.
+func (t *takeover) keepsDirectories() system.DropIn {
+	return system.DropIn{Unit: t.Manager.Unit, Name: "superctl-takeover"}
 }
 
-// keepDirectories keeps systemd from removing the directory of the socket with the old unit.
 func (t *takeover) keepDirectories(ctx context.Context) error {
 	if t.Manager.Kind != running.Systemd || len(t.Manager.RuntimeDirectories) == 0 {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(t.dropIn()), 0o755); err != nil {
-		return err
-	}
-	const text = "[Service]\nRuntimeDirectoryPreserve=yes\n"
-	if err := os.WriteFile(t.dropIn(), []byte(text), 0o644); err != nil {
-		return err
-	}
-	return t.Run(ctx, "systemctl", "daemon-reload")
+	return t.keepsDirectories().Write(ctx, "[Service]\nRuntimeDirectoryPreserve=yes\n")
 }
 
 // enable makes the app start at the next boot, and not the old server.
@@ -59,13 +48,8 @@ func (t *takeover) enable(ctx context.Context) error {
 // finish removes what only the takeover needed.
 func (t *takeover) finish(ctx context.Context) error {
 	if t.Manager.Kind == running.Systemd {
-		switch err := os.Remove(t.dropIn()); {
-		case err == nil:
-			if err := t.Run(ctx, "systemctl", "daemon-reload"); err != nil {
-				return err
-			}
-		case !errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("remove the drop-in: %w", err)
+		if err := t.keepsDirectories().Remove(ctx); err != nil {
+			return err
 		}
 	}
 	for _, at := range t.Addresses {

@@ -1,48 +1,26 @@
 package oldserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"superctl/proc"
 	"superctl/takeover/running"
+	"superctl/takeover/system"
 )
-
-// command runs a command to its end.
-func command(ctx context.Context, words ...string) error {
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w%s", strings.Join(words, " "), err, colon(out.String()))
-	}
-	return nil
-}
-
-func colon(text string) string {
-	if text = strings.TrimSpace(text); text != "" {
-		return ": " + text
-	}
-	return ""
-}
 
 // stopByManager has the server stopped by what started it, or by SIGTERM.
 func stopByManager(ctx context.Context, t *stopping) error {
 	m := t.server.Manager
 	switch m.Kind {
 	case running.Systemd:
-		return command(ctx, append([]string{"systemctl", "stop"}, units(t.server)...)...)
+		return system.Run(ctx, append([]string{"systemctl", "stop"}, units(t.server)...)...)
 	case running.Supervisord:
-		return command(ctx, supervisorctl(m, "stop")...)
+		return system.Run(ctx, supervisorctl(m, "stop")...)
 	case running.None:
 	}
 	return t.processes[0].signal(unix.SIGTERM)
@@ -85,31 +63,21 @@ KillSignal=SIGKILL
 SuccessExitStatus=SIGKILL
 `
 
-// endUnit stops a unit by killing its main process. The drop-in is of this boot only and is removed
-// afterwards.
+// endUnit stops a unit by killing its main process.
 func endUnit(ctx context.Context, t *stopping) error {
-	dir := filepath.Join("/run/systemd/system", t.server.Manager.Unit+".d")
-	path := filepath.Join(dir, "zz-superctl-takeover.conf")
-	err := os.MkdirAll(dir, 0o755)
+	own := system.DropIn{Unit: t.server.Manager.Unit, Name: "zz-superctl-takeover"}
+	err := own.Write(ctx, dropIn)
 	if err == nil {
-		err = os.WriteFile(path, []byte(dropIn), 0o644)
+		err = system.Run(ctx, append([]string{"systemctl", "stop"}, units(t.server)...)...)
 	}
-	if err == nil {
-		err = command(ctx, "systemctl", "daemon-reload")
-	}
-	if err == nil {
-		err = command(ctx, append([]string{"systemctl", "stop"}, units(t.server)...)...)
-	}
-	err = errors.Join(err, os.Remove(path))
-	_ = os.Remove(dir) // stays if there are others in it
-	return errors.Join(err, command(ctx, "systemctl", "daemon-reload"))
+	return errors.Join(err, own.Remove(ctx))
 }
 
 // endProgram has supervisord stop a frozen program, which takes no signal but SIGKILL, and kills it
 // once supervisord has sent its own: from then on supervisord does not start it again.
 func endProgram(ctx context.Context, t *stopping) error {
 	done := make(chan error, 1)
-	go func() { done <- command(ctx, supervisorctl(t.server.Manager, "stop")...) }()
+	go func() { done <- system.Run(ctx, supervisorctl(t.server.Manager, "stop")...) }()
 	master := t.processes[0]
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
 		status, err := proc.ReadStatus(master.pid)
