@@ -26,12 +26,33 @@ func Check(s *running.Server) error {
 	case len(s.Listeners) == 0:
 		return &RefusedError{fmt.Sprintf("%s does not listen", s)}
 	}
+	if why := endsBadly(s); why != "" {
+		return &RefusedError{fmt.Sprintf("%s %s", s, why)}
+	}
 	for _, l := range s.Listeners {
 		if strings.HasPrefix(l.Path, "@") {
 			return &RefusedError{fmt.Sprintf("%s listens on the abstract socket %s, which cannot be handed on", s, l.Path)}
 		}
 	}
 	return nil
+}
+
+// endsBadly returns why a server would lose requests when it ends, as a clause about it, or "".
+func endsBadly(s *running.Server) string {
+	switch {
+	case s.ReusePort:
+		return "has a listener for each worker (--reuse-port), and a worker that is started again meanwhile would get " +
+			"connections of superctl's: restart it without --reuse-port first"
+	case s.Vassal:
+		return "is a vassal, and its emperor would start it again: give it a unit of its own first"
+	case s.Router:
+		return "gets its requests from uWSGI's router (--http), which drops those in progress when it ends: restart it with " +
+			"--http-socket first"
+	case s.NoMaster:
+		return "runs without a master process, and drops the requests in progress when it ends: restart it with " +
+			"--master first"
+	}
+	return ""
 }
 
 // CheckAddresses returns an error if the server listens on an address that is none of the app's: its

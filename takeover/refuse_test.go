@@ -24,6 +24,7 @@ func TestWhatCannotBeTakenOverInPlaceIsRefused(t *testing.T) {
 		"speaks TLS itself":              func(s *running.Server) { s.TLS = true },
 		"network of its own":             func(s *running.Server) { s.OtherNetwork = true },
 		"PrivateNetwork=":                func(s *running.Server) { s.Manager.PrivateNetwork = true },
+		"without --reuse-port first":     func(s *running.Server) { s.ReusePort = true },
 		"does not listen":                func(s *running.Server) { s.Listeners = nil },
 		"abstract socket @shop": func(s *running.Server) {
 			s.Listeners = []running.Listener{{Listening: socket.Listening{Path: "@shop"}}}

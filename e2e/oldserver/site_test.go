@@ -50,6 +50,11 @@ var releases = sync.OnceValues(func() (string, error) {
 // serve starts an old server. The command's {address} is the address in the server's words.
 func serve(t *testing.T, command string, overUnix bool) *site {
 	t.Helper()
+	return serveOn(t, freeAddress(t), command, overUnix)
+}
+
+func serveOn(t *testing.T, address, command string, overUnix bool) *site {
+	t.Helper()
 	s := &site{t: t, dir: filepath.Join(run.Dir, strings.NewReplacer("/", "-", " ", "-").Replace(t.Name())), share: -1, next: -1}
 	if len(s.dir) > 80 { // the path of a unix socket is limited
 		s.dir = s.dir[:80]
@@ -64,7 +69,7 @@ func serve(t *testing.T, command string, overUnix bool) *site {
 		}
 	})
 	s.output = filepath.Join(s.dir, "output")
-	s.address = freeAddress(t)
+	s.address = address
 	bind, uvicorn := s.address, "--port "+s.address[strings.LastIndex(s.address, ":")+1:]
 	if overUnix {
 		s.address = filepath.Join(s.dir, "s")
@@ -237,7 +242,7 @@ func (s *site) load() *load.Run {
 	get.Weight, post.Weight = 20, 20
 	l, err := load.Start(load.Config{
 		Network: s.network(), Address: s.address, Shapes: []load.Shape{get, post, slow},
-		Rate: rate(), Clients: 24, FreshClients: 12, KeepAlive: true, MaxDuration: limit, Timeout: 20 * time.Second,
+		Rate: 400, Clients: 24, FreshClients: 12, KeepAlive: true, MaxDuration: limit, Timeout: 20 * time.Second,
 	})
 	s.must(err)
 	return l

@@ -84,11 +84,3 @@ func stopUnderLoad(t *testing.T, command string, overUnix bool) {
 		t.Error(result)
 	}
 }
-
-// rate is the number of requests per second; with TAKEOVERS, as many as the machine can.
-func rate() float64 {
-	if os.Getenv("TAKEOVERS") != "" {
-		return 0
-	}
-	return 400
-}

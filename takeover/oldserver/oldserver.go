@@ -22,6 +22,7 @@
 package oldserver
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -132,11 +133,24 @@ func Describe(s *running.Server) (method string, warnings []string) {
 		warnings = append(warnings, "a streamed answer that is in progress ends without Connection: close: "+
 			"a client that uses the connection again within a moment can lose that request")
 	}
+	if s.Kind == running.Gunicorn && !isTested(s.WorkerClass) {
+		warnings = append(warnings, fmt.Sprintf("takeovers were not tested with gunicorn's %s workers: "+
+			"requests can be lost while they stop", s.WorkerClass))
+	}
 	if s.TLS {
 		warnings = append(warnings, "the server itself speaks TLS: "+
 			"a request on a kept connection that arrives while it stops can be lost")
 	}
 	return method, warnings
+}
+
+// isTested reports whether it was measured how gunicorn's workers of a class end: e2e/oldserver.
+func isTested(class string) bool {
+	switch class {
+	case "sync", "gthread", "asgi", "uvicorn_worker.UvicornWorker", "uvicorn.workers.UvicornWorker":
+		return true
+	}
+	return strings.Contains(class, "gasgi")
 }
 
 func ask(s *running.Server) string {

@@ -62,6 +62,11 @@ type Server struct {
 	WorkerClass string
 	// TLS reports whether the server itself speaks TLS.
 	TLS bool
+	// ReusePort reports whether each worker has a listener of its own on the address.
+	ReusePort bool
+	// NoMaster, Router and Vassal report how uWSGI runs: without a master process, behind its HTTP
+	// router (--http), and under an emperor.
+	NoMaster, Router, Vassal bool
 	// DieOnTerm reports whether SIGTERM stops a uWSGI server rather than reloads it (die-on-term).
 	DieOnTerm bool
 
@@ -237,16 +242,32 @@ func (s *Server) inspect() error {
 	}
 	applied := servers.Apply(in)
 	_, s.TLS = applied.Option("--certfile", "--keyfile", "--ssl-certfile", "--ssl-keyfile", "--https", "--https-socket")
-	_, s.DieOnTerm = applied.Option("--die-on-term")
-	if s.Kind == Gunicorn {
-		class, _ := applied.Option("-k", "--worker-class")
-		threads, _ := applied.Option("--threads")
-		s.WorkerClass = cmp.Or(class, "sync")
-		if n, err := strconv.Atoi(threads); err == nil && n > 1 && s.WorkerClass == "sync" {
-			s.WorkerClass = "gthread"
-		}
+	switch s.Kind {
+	case Gunicorn:
+		s.inspectGunicorn(applied)
+	case UWSGI:
+		s.inspectUWSGI(applied)
+		_, s.Vassal = env.Lookup("UWSGI_EMPEROR_FD")
+	case Uvicorn, Superctl, Unknown:
 	}
 	return nil
+}
+
+func (s *Server) inspectGunicorn(applied servers.Applied) {
+	class, _ := applied.Option("-k", "--worker-class")
+	threads, _ := applied.Option("--threads")
+	s.WorkerClass = cmp.Or(class, "sync")
+	if n, err := strconv.Atoi(threads); err == nil && n > 1 && s.WorkerClass == "sync" {
+		s.WorkerClass = "gthread"
+	}
+	_, s.ReusePort = applied.Option("--reuse-port")
+}
+
+func (s *Server) inspectUWSGI(applied servers.Applied) {
+	_, s.DieOnTerm = applied.Option("--die-on-term")
+	_, s.Router = applied.Option("--http", "--fastrouter", "--rawrouter")
+	_, master := applied.Option("-M", "--master")
+	s.NoMaster = !master
 }
 
 // command returns the words of the server's command. With setproctitle installed gunicorn replaces
@@ -278,8 +299,21 @@ func (s *Server) findListeners() error {
 		}
 		s.Listeners = append(s.Listeners, Listener{l, fd})
 	}
+	s.ReusePort = s.ReusePort || sharesAddress(s.Listeners)
 	slices.SortFunc(s.Listeners, func(a, b Listener) int { return strings.Compare(a.String(), b.String()) })
 	return nil
+}
+
+// sharesAddress reports whether two of the listeners have the same address.
+func sharesAddress(list []Listener) bool {
+	seen := map[string]bool{}
+	for _, l := range list {
+		if seen[l.String()] {
+			return true
+		}
+		seen[l.String()] = true
+	}
+	return false
 }
 
 // descriptorOf returns the number of a socket in a process.
