@@ -122,7 +122,7 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 	}
 	if t.server != nil {
 		if err := takeover.Check(t.server); err != nil {
-			return err
+			return t.refused(err)
 		}
 	}
 	if err := t.importServer(); err != nil {
@@ -153,6 +153,18 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 		return nil
 	}
 	return takeover.CheckAddresses(t.server, t.addresses)
+}
+
+// refused returns the error of a server that cannot be replaced in place, with the other way.
+func (t *takeOver) refused(err error) error {
+	if t.server.Kind == running.Unknown || t.manager.Kind != running.Systemd {
+		return err
+	}
+	name := strings.TrimSuffix(t.manager.Unit, ".service")
+	begin := setup.Command{Args: []string{
+		"superctl", "init", "--from", t.manager.Unit, "--address", t.machine.FreeAddress(name),
+	}}
+	return fmt.Errorf("%w\nnginx can move to another port without losing a request instead; for the plan, run: %s", err, begin)
 }
 
 // findServer finds the server. A unit that exists and does not run may have been taken over already.

@@ -53,6 +53,11 @@ func (m *Machine) address(app string) string {
 			return a[1]
 		}
 	}
+	return m.FreeAddress(app)
+}
+
+// FreeAddress returns an address for an app on which nothing listens, and no other app's config has.
+func (m *Machine) FreeAddress(app string) string {
 	used := map[string]bool{}
 	for _, text := range m.Configs() {
 		for _, a := range addressKey.FindAllStringSubmatch(text, -1) {

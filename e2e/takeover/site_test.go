@@ -176,6 +176,53 @@ server {
 	s.Run("systemctl", "restart", "nginx").Want(0)
 }
 
+// withTLS are gunicorn's options for the certificate that makeCertificate makes.
+const withTLS = "--certfile /etc/ssl/shop.pem --keyfile /etc/ssl/shop.key"
+
+func (s *site) makeCertificate() {
+	s.Run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=shop", "-keyout",
+		"/etc/ssl/shop.key", "-out", "/etc/ssl/shop.pem").Want(0)
+	s.Run("chmod", "644", "/etc/ssl/shop.key").Want(0)
+}
+
+// nginxTo has nginx pass requests on to an address. When it runs, it is reloaded and loses none.
+func (s *site) nginxTo(scheme, address string) {
+	s.write("/etc/nginx/conf.d/shop.conf", `server {
+    listen `+s.Address+`;
+    location / {
+        proxy_pass `+scheme+`://`+address+`;
+        proxy_set_header Host $http_host;
+        proxy_next_upstream off;
+    }
+}
+`)
+	s.Run("rm", "-f", "/etc/nginx/sites-enabled/default").Want(0) // port 80, of this machine too
+	s.Run("mkdir", "-p", "/var/lib/nginx", "/var/log/nginx").Want(0)
+	s.Run("nginx", "-t").Want(0)
+	if s.unit("nginx", "ActiveState") == "active" {
+		s.Run("nginx", "-s", "reload").Want(0)
+		return
+	}
+	s.Run("systemctl", "restart", "nginx").Want(0)
+}
+
+// loadOfNewConnections starts a load that opens a connection for each request: an nginx that is
+// reloaded closes the idle ones, and a client may be about to use one.
+func (s *site) loadOfNewConnections(t *testing.T) (loads []*load.Run) {
+	t.Helper()
+	for _, c := range []load.Config{
+		{Rate: 30, Clients: 6, Shapes: []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)}},
+		{Clients: 1, Shapes: []load.Shape{load.Get("/slow?s=1")}},
+	} {
+		r, err := load.Start(s.loadConfig(c))
+		must(t, err)
+		t.Cleanup(func() { r.Stop() })
+		loads = append(loads, r)
+	}
+	s.more(t, loads)
+	return loads
+}
+
 func (s *site) write(path, text string) {
 	s.Run("sh", "-c", "mkdir -p "+filepath.Dir(path)+" && cat >"+path+" <<'END'\n"+text+"END").Want(0)
 }

@@ -83,13 +83,11 @@ func TestAServerWithoutAConfigIsTakenOver(t *testing.T) {
 
 func TestATakeoverThatIsNotPossibleIsRefused(t *testing.T) {
 	s := newSite(t, gunicorn(""))
-	s.Run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=shop", "-keyout",
-		"/etc/ssl/shop.key", "-out", "/etc/ssl/shop.pem").Want(0)
-	s.Run("chmod", "644", "/etc/ssl/shop.key").Want(0)
+	s.makeCertificate()
 	for says, directives := range map[string]string{
 		"in a network of its own": "PrivateNetwork=yes",
 		"speaks TLS itself": "ExecStart=\nExecStart=/srv/shop/current/venv/bin/gunicorn --bind " + s.config +
-			" --certfile /etc/ssl/shop.pem --keyfile /etc/ssl/shop.key shop.wsgi",
+			" " + withTLS + " shop.wsgi",
 		"is not gunicorn, uWSGI or uvicorn": "Type=simple\nExecStart=\nExecStart=/usr/bin/python3 -m http.server 0",
 	} {
 		s.write("/run/systemd/system/shop.service.d/refused.conf", "[Service]\n"+directives+"\n")
@@ -103,6 +101,36 @@ func TestATakeoverThatIsNotPossibleIsRefused(t *testing.T) {
 	if s.unit("superctl@shop", "ActiveState") != "inactive" {
 		t.Error("superctl was started")
 	}
+}
+
+// The way with two ports, as the refused takeover and the plan of init say it.
+func TestAServerWithTLSIsReplacedOnAnotherPortWithoutLoss(t *testing.T) {
+	s := newSite(t, gunicorn(""))
+	s.Run("umount", "/etc/superctl").Want(0)
+	s.makeCertificate()
+	s.write("/run/systemd/system/shop.service.d/tls.conf", "[Service]\nExecStart=\nExecStart=/srv/shop/current/venv/bin/"+
+		"gunicorn --workers 2 --graceful-timeout 15 --bind "+s.config+" "+withTLS+" shop.wsgi\n")
+	s.Run("systemctl", "daemon-reload").Want(0)
+	s.Run("systemctl", "restart", "shop").Want(0)
+	old := s.config
+	s.Address = systemd.FreeAddress(t)
+	s.nginxTo("https", old)
+	systemd.Eventually(t, "nginx answers", func() bool { return s.generation(t) == 0 })
+	s.takeover().Want(1).Says("speaks TLS itself").Says("superctl init --from shop.service --address 127.0.0.1:")
+
+	loads := s.loadOfNewConnections(t)
+	next := systemd.FreeAddress(t)
+	s.Run("superctl", "init", "--from", "shop.service", "--address", next, "--health", "/healthz/", "--apply").Want(0).
+		Says("systemctl enable --now superctl@shop").Says("superctl --app shop switch latest").
+		Says("nginx -s reload").Says("systemctl disable --now shop.service")
+	s.Run("systemctl", "enable", "--now", "superctl@shop").Want(0)
+	s.Run("superctl", "--app", "shop", "switch", "latest").Want(0)
+	s.nginxTo("http", next)
+	systemd.Eventually(t, "nginx has moved over", func() bool { return s.generation(t) > 0 })
+	s.more(t, loads)
+	s.Run("systemctl", "disable", "--now", "shop.service").Want(0)
+	t.Logf("%d requests", s.lossless(t, loads))
+	s.wantTakenOver(t)
 }
 
 func TestABrokenReleaseLeavesTheOldServerAsItWas(t *testing.T) {
