@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -186,7 +187,8 @@ func (s *site) makeCertificate() {
 }
 
 // nginxTo has nginx pass requests on to an address. When it runs, it is reloaded and loses none.
-func (s *site) nginxTo(scheme, address string) {
+func (s *site) nginxTo(t *testing.T, scheme, address string) {
+	t.Helper()
 	s.write("/etc/nginx/conf.d/shop.conf", `server {
     listen `+s.Address+`;
     location / {
@@ -199,11 +201,15 @@ func (s *site) nginxTo(scheme, address string) {
 	s.Run("rm", "-f", "/etc/nginx/sites-enabled/default").Want(0) // port 80, of this machine too
 	s.Run("mkdir", "-p", "/var/lib/nginx", "/var/log/nginx").Want(0)
 	s.Run("nginx", "-t").Want(0)
-	if s.unit("nginx", "ActiveState") == "active" {
-		s.Run("nginx", "-s", "reload").Want(0)
+	if s.unit("nginx", "ActiveState") != "active" {
+		s.Run("systemctl", "restart", "nginx").Want(0)
 		return
 	}
-	s.Run("systemctl", "restart", "nginx").Want(0)
+	workers := strings.Fields(s.Run("sh", "-c", "cat /proc/$(cat /run/nginx.pid)/task/*/children").Want(0).Stdout)
+	s.Run("nginx", "-s", "reload").Want(0)
+	systemd.Eventually(t, "nginx's old workers have ended", func() bool {
+		return !slices.ContainsFunc(workers, func(pid string) bool { return s.Run("test", "-e", "/proc/"+pid).Code == 0 })
+	})
 }
 
 // loadOfNewConnections starts a load that opens a connection for each request: an nginx that is
