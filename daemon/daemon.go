@@ -224,13 +224,14 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 
 // listen opens the control socket, or takes over that of the previous daemon.
 func (d *daemon) listen() (*control.Server, error) {
+	c := controller{d.s, d.team, newChangeTotals(releases.History{Path: d.config.HistoryPath()})}
 	if fd, ok := d.kept.take(controlName); ok {
-		server, err := control.Inherit(fd, d.config.Control, controlGroup(d.config), controller{d.s, d.team})
+		server, err := control.Inherit(fd, d.config.Control, controlGroup(d.config), c)
 		if !errors.Is(err, control.ErrElsewhere) {
 			return server, err
 		}
 	}
-	return control.Listen(d.config.Control, controlGroup(d.config), controller{d.s, d.team})
+	return control.Listen(d.config.Control, controlGroup(d.config), c)
 }
 
 func (d *daemon) useControl(f func(fd int) error) error {

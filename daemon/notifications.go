@@ -34,7 +34,8 @@ func NotifyOptions(c *config.Config, dir string) notify.Options {
 // notifications announces runs.
 type controller struct {
 	*supervisor.Supervisor
-	team *notify.Sender
+	team    *notify.Sender
+	changes *changeTotals
 }
 
 // Lock locks the app for a run. Meanwhile the team is not told how changes of the run end here: the

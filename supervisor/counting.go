@@ -140,10 +140,10 @@ func countingOf(in *instance) countingInstance {
 	}
 }
 
-// fill fills in what the workers have counted.
-func (c *counting) fill(st *Status, figures []measurement) {
+// fill fills in what the workers have counted, and returns it by process and generation.
+func (c *counting) fill(st *Status, figures []measurement) (list []ProcessRequests) {
 	if c.opt.Hook == "" {
-		return
+		return nil
 	}
 	places := make(map[string]bool)
 	for i := range figures {
@@ -157,10 +157,15 @@ func (c *counting) fill(st *Status, figures []measurement) {
 		st.Troubles = append(st.Troubles, Trouble{Of: "requests", Since: time.Now(), Why: err.Error()})
 	}
 	var all requests.Counts
-	for _, gone := range report.Gone {
+	for process, gone := range report.Gone {
 		all.Add(gone)
+		list = append(list, requestsOf(process, gone))
 	}
-	counted := len(report.Gone) > 0
+	for process, gone := range unlisted(st, places, report.Places) {
+		all.Add(gone)
+		list = append(list, requestsOf(process, gone))
+	}
+	counted := len(list) > 0
 	for i := range figures {
 		gs := &st.Generations[i]
 		sum := tally{processes: make(map[string]*requests.Counts)}
@@ -169,6 +174,7 @@ func (c *counting) fill(st *Status, figures []measurement) {
 		if sum.counting {
 			gs.Requests, counted = asRequests(&sum.all), true
 			all.Add(&sum.all)
+			list = append(list, sum.each(gs)...)
 		}
 		if gs.ID == st.Generation {
 			sum.tell(st.Processes)
@@ -177,6 +183,23 @@ func (c *counting) fill(st *Status, figures []measurement) {
 	if counted {
 		st.Requests = asRequests(&all)
 	}
+	return list
+}
+
+// unlisted returns, by process, what was counted in generations that the status does not list any more
+// and that are not folded yet. Without it the sum of the app would fall until they are.
+func unlisted(st *Status, claimed map[string]bool, places map[string]*requests.Reading) map[string]*requests.Counts {
+	listed := make(map[string]bool)
+	for i := range st.Generations {
+		listed[strconv.Itoa(st.Generations[i].ID)] = true
+	}
+	sum := tally{processes: make(map[string]*requests.Counts)}
+	for place, r := range places {
+		if r.Counting && !claimed[place] && !listed[generationOf(place)] {
+			sum.add(requests.Process(place), r)
+		}
+	}
+	return sum.processes
 }
 
 // tally sums up the counts of one generation.
@@ -228,6 +251,20 @@ func (t *tally) tell(processes []ProcessStatus) {
 			processes[i].Requests = asRequests(c)
 		}
 	}
+}
+
+// each returns the counts of each process of a generation.
+func (t *tally) each(gs *GenerationStatus) (list []ProcessRequests) {
+	for process, c := range t.processes {
+		of := requestsOf(process, c)
+		of.Generation, of.Release = gs.ID, gs.Release
+		list = append(list, of)
+	}
+	return list
+}
+
+func requestsOf(process string, c *requests.Counts) ProcessRequests {
+	return ProcessRequests{Process: process, Requests: *asRequests(c), Durations: c.Durations.Cells()}
 }
 
 func asRequests(c *requests.Counts) *Requests {

@@ -291,3 +291,48 @@ func TestAWorkerKnowsThePathsOfItsHealthChecks(t *testing.T) {
 		}
 	})
 }
+
+func TestTheRequestsOfAGenerationThatHasJustEndedAreCounted(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		serve(t, w, 1, 0, 10, 1, 0)
+		listed := brief(counted(s).Requests)
+		st := Status{Generations: []GenerationStatus{}} // the generation has left the list, and is not folded yet
+		of := s.counts.fill(&st, nil)
+		if got := brief(st.Requests); got != listed {
+			t.Errorf("%s, and before %s", got, listed)
+		}
+		if len(of) != 1 || of[0].Process != "web" || of[0].Generation != 0 || brief(&of[0].Requests) != listed {
+			t.Errorf("by process: %+v", of)
+		}
+	})
+}
+
+func TestTheMeasuresHaveEachProcessOfEachGeneration(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		withDrainHook(t, w)
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		serve(t, w, 1, 0, 10, 1, 0)
+		switchTo(t, s, "r2")
+		serve(t, w, 2, 0, 5, 0, 1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		var all, durations uint64
+		got := make(map[string]string)
+		for _, of := range s.Measures().Requests {
+			got[fmt.Sprintf("%s of %d %s", of.Process, of.Generation, of.Release)] = brief(&of.Requests)
+			all += of.Requests.Started
+			for _, n := range of.Durations {
+				durations += n
+			}
+		}
+		if want := "6, 5xx 0, in flight 1, lost 0"; got["web of 2 r2"] != want || all != 17 || durations != 16 {
+			t.Errorf("%v; %d requests, %d durations", got, all, durations)
+		}
+	})
+}

@@ -14,7 +14,11 @@ type view struct {
 }
 
 // Status describes the app as it is now.
-func (s *Supervisor) Status() Status {
+func (s *Supervisor) Status() Status { return s.Measures().Status }
+
+// Measures returns the status with the requests of each process and generation. It leaves the totals
+// of changes to the caller, which has the history.
+func (s *Supervisor) Measures() Measures {
 	st := Status{
 		App: s.opt.App, Version: s.opt.Version, PID: os.Getpid(), Health: HealthDown, Reason: ErrStopping.Error(),
 	}
@@ -37,13 +41,13 @@ func (s *Supervisor) Status() Status {
 		}
 	}
 	s.view.fill(&st, figures)
-	s.counts.fill(&st, figures)
+	counted := s.counts.fill(&st, figures)
 	st.Troubles = append(st.Troubles, s.view.shortages(&st, figures)...)
 	st.Troubles = append(st.Troubles, s.listeners.strangers()...)
 	if s.opt.Troubles != nil {
 		st.Troubles = append(st.Troubles, s.opt.Troubles()...)
 	}
-	return st
+	return Measures{Status: st, Requests: counted}
 }
 
 func (vw *view) status() (Status, []measurement) {

@@ -28,6 +28,8 @@ type (
 	WorkerStatus       = api.WorkerStatus
 	ListenerStatus     = api.ListenerStatus
 	Requests           = api.Requests
+	Measures           = api.Measures
+	ProcessRequests    = api.ProcessRequests
 	Uncounted          = api.Uncounted
 	GenerationState    = api.GenerationState
 	InstanceState      = api.InstanceState

@@ -45,6 +45,12 @@ func (c *Client) Status(ctx context.Context) (api.Status, error) {
 	return st, c.get(ctx, pathStatus, &st)
 }
 
+// Measures returns the figures of the app for metrics.
+func (c *Client) Measures(ctx context.Context) (api.Measures, error) {
+	var m api.Measures
+	return m, c.get(ctx, pathMeasures, &m)
+}
+
 // Environment returns the names of the environment variables of the live generation.
 func (c *Client) Environment(ctx context.Context) (api.EnvironmentStatus, error) {
 	var st api.EnvironmentStatus

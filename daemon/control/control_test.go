@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -44,6 +45,8 @@ func (a *app) Environment() api.EnvironmentStatus {
 }
 
 func (a *app) Status() api.Status { return api.Status{App: "shop", Release: "r1"} }
+
+func (a *app) Measures() api.Measures { return api.Measures{Status: a.Status()} }
 
 func (a *app) Change(ctx context.Context, req api.Request, emit emitter) (*api.Outcome, error) {
 	return a.change(ctx, req, emit)
@@ -592,5 +595,21 @@ func TestAClientThatDoesNotReadDoesNotBlockItsChange(t *testing.T) {
 	complete := strings.Contains(string(text), `"outcome":"done"`) && strings.Contains(string(text), `"type":"end"`)
 	if err != nil || !complete || len(text) > 10<<20 {
 		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}
+
+func TestTheUserOfTheMetricsMayOnlyLook(t *testing.T) {
+	for request, allowed := range map[string]bool{
+		"GET /v1/status": true, "GET /v1/measures": true, "POST /v1/status": false, "GET /v1/environment": false,
+		"POST /v1/change": false, "POST /v1/logs": false, "POST /v1/signal": false, "POST /v1/lock": false,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		r := httptest.NewRequestWithContext(t.Context(), method, path, nil)
+		if (peer{who: viewer, view: true}).may(r) != allowed {
+			t.Errorf("%s: allowed is not %t", request, allowed)
+		}
+		if !(peer{who: "ann"}).may(r) {
+			t.Errorf("%s is refused to another user", request)
+		}
 	}
 }

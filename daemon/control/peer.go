@@ -22,8 +22,18 @@ type peerKey struct{}
 
 // peer identifies the process at the other end of a connection, as reported by the kernel.
 type peer struct {
-	who string
+	who  string
+	view bool // it may only look
 	api.Origin
+}
+
+// viewer is the user of superctl-metrics.service. It may ask what runs, and nothing else, even as a member
+// of the group of the control socket: the service answers whoever can connect to it.
+const viewer = "superctl-view"
+
+// may reports whether the peer may make a request.
+func (p peer) may(r *http.Request) bool {
+	return !p.view || r.Method == http.MethodGet && (r.URL.Path == pathStatus || r.URL.Path == pathMeasures)
 }
 
 // peerOf identifies the peer when it connects: later its process may have ended and its PID been
@@ -33,7 +43,8 @@ func peerOf(conn net.Conn) peer {
 	if err != nil {
 		return peer{who: "unknown user"}
 	}
-	p := peer{who: userName(cred.Uid), Origin: api.Origin{Peer: &api.Peer{UID: cred.Uid, PID: cred.Pid}}}
+	name := userName(cred.Uid)
+	p := peer{who: name, view: name == viewer, Origin: api.Origin{Peer: &api.Peer{UID: cred.Uid, PID: cred.Pid}}}
 	if login, ok := loginOf(int(cred.Pid), cred.Uid); ok {
 		p.Peer.Login = &login
 		if login != cred.Uid {

@@ -277,6 +277,7 @@ type handler struct {
 func (h handler) mux() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pathStatus, h.status)
+	mux.HandleFunc("GET "+pathMeasures, h.measures)
 	mux.HandleFunc("GET "+pathEnvironment, h.environment)
 	mux.HandleFunc("POST "+pathChange, h.change)
 	mux.HandleFunc("POST "+pathGo, h.goAhead)
@@ -291,6 +292,10 @@ func (h handler) mux() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Context().Value(connKey{}).(*limitedConn).heard()
 		w.Header().Set(versionHeader, Version)
+		if p, _ := r.Context().Value(peerKey{}).(peer); !p.may(r) {
+			http.Error(w, "the user "+viewer+" may only look at what runs", http.StatusForbidden)
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, requestLimit)
 		mux.ServeHTTP(w, r)
 	})
@@ -299,6 +304,11 @@ func (h handler) mux() http.Handler {
 func (h handler) status(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(h.c.Status()) // the peer is gone
+}
+
+func (h handler) measures(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(h.c.Measures()) // the peer is gone
 }
 
 func (h handler) environment(w http.ResponseWriter, _ *http.Request) {

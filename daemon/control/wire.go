@@ -22,6 +22,7 @@ const versionHeader = "Superctl-Api"
 // The paths of the API, which begin with the version.
 const (
 	pathStatus      = "/v" + Version + "/status"
+	pathMeasures    = "/v" + Version + "/measures"
 	pathEnvironment = "/v" + Version + "/environment"
 	pathChange      = "/v" + Version + "/change"
 	pathGo          = "/v" + Version + "/go"
@@ -34,6 +35,7 @@ const (
 // Controller executes the requests; *supervisor.Supervisor does most of that.
 type Controller interface {
 	Status() api.Status
+	Measures() api.Measures
 	Environment() api.EnvironmentStatus
 	Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
 	Go(change string) error

@@ -60,16 +60,49 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return middle(len(h) - 1)
 }
 
-// MarshalJSON writes the cells that are not empty, by their number.
-func (h Histogram) MarshalJSON() ([]byte, error) {
+// Within returns how many durations are at most d, to within the width of a cell.
+func (h *Histogram) Within(d time.Duration) (n uint64) {
+	for i, c := range h {
+		if middle(i) <= d {
+			n += c
+		}
+	}
+	return n
+}
+
+// Sum returns the sum of all durations. Between 65 us and 17 minutes it is within 3.2 % of the exact
+// value.
+func (h *Histogram) Sum() (sum time.Duration) {
+	for i, c := range h {
+		sum += time.Duration(c) * middle(i) //nolint:gosec // 292 years in total
+	}
+	return sum
+}
+
+// Cells returns the cells that are not empty, by their number.
+func (h *Histogram) Cells() map[int]uint64 {
 	cells := make(map[int]uint64)
 	for i, n := range h {
 		if n > 0 {
 			cells[i] = n
 		}
 	}
-	return json.Marshal(cells)
+	return cells
 }
+
+// FromCells returns the histogram with these cells.
+func FromCells(cells map[int]uint64) (h Histogram, err error) {
+	for i, n := range cells {
+		if i < 0 || i >= len(h) {
+			return Histogram{}, fmt.Errorf("a histogram has no cell %d", i)
+		}
+		h[i] = n
+	}
+	return h, nil
+}
+
+// MarshalJSON writes Cells.
+func (h Histogram) MarshalJSON() ([]byte, error) { return json.Marshal(h.Cells()) }
 
 // UnmarshalJSON reads what MarshalJSON writes.
 func (h *Histogram) UnmarshalJSON(data []byte) error {
@@ -77,12 +110,9 @@ func (h *Histogram) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &cells); err != nil {
 		return err
 	}
-	*h = Histogram{}
-	for i, n := range cells {
-		if i < 0 || i >= len(h) {
-			return fmt.Errorf("a histogram has no cell %d", i)
-		}
-		h[i] = n
+	read, err := FromCells(cells)
+	if err == nil {
+		*h = read
 	}
-	return nil
+	return err
 }

@@ -89,3 +89,31 @@ func TestAHistogramIsReadAsItIsWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestBucketsAndTheSumOfAHistogramAreNearTheExactOnes(t *testing.T) {
+	var h Histogram
+	var exact time.Duration
+	for _, d := range []time.Duration{200 * time.Microsecond, 40 * time.Millisecond, 3 * time.Second} {
+		for range 10 {
+			h[cell(d)]++
+			exact += d
+		}
+	}
+	for bound, want := range map[time.Duration]uint64{
+		0: 0, time.Millisecond: 10, 50 * time.Millisecond: 20, time.Minute: 30,
+	} {
+		if n := h.Within(bound); n != want {
+			t.Errorf("%d within %s, not %d", n, bound, want)
+		}
+	}
+	if off := math.Abs(float64(h.Sum()-exact)) / float64(exact); off > 0.032 {
+		t.Errorf("the sum is %s, not %s", h.Sum(), exact)
+	}
+	read, err := FromCells(h.Cells())
+	if err != nil || read != h {
+		t.Errorf("%v, %v", read, err)
+	}
+	if _, err := FromCells(map[int]uint64{len(h): 1}); err == nil {
+		t.Error("a cell that does not exist is read")
+	}
+}
