@@ -41,26 +41,42 @@ func Ask(ctx context.Context) ([]App, error) {
 
 // AskPlaces asks the daemons of the apps at these places, all at once.
 func AskPlaces(ctx context.Context, places []config.Place) []App {
-	apps := make([]App, len(places))
-	var asked sync.WaitGroup
-	for i, p := range places {
-		asked.Go(func() { apps[i] = ask(ctx, p) })
-	}
-	asked.Wait()
-	return apps
+	return askAll(ctx, places, func(ctx context.Context, p config.Place) App {
+		return askWith(ctx, p, func(ctx context.Context, c *control.Client) (*api.Status, error) {
+			st, err := c.Status(ctx)
+			return &st, err
+		})
+	})
 }
 
-func ask(ctx context.Context, p config.Place) App {
+// askAll asks for all apps at once.
+func askAll[T any](ctx context.Context, places []config.Place, ask func(context.Context, config.Place) T) []T {
+	answers := make([]T, len(places))
+	var asked sync.WaitGroup
+	for i, p := range places {
+		asked.Go(func() { answers[i] = ask(ctx, p) })
+	}
+	asked.Wait()
+	return answers
+}
+
+// askWith asks the daemon of one app.
+func askWith(
+	ctx context.Context, p config.Place, request func(context.Context, *control.Client) (*api.Status, error),
+) App {
 	late := fmt.Errorf("the daemon does not answer within %s", answerTime)
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, late)
 	defer cancel()
 	app := App{Name: p.App, Config: p.Config, Control: p.Control, Running: true}
-	st, err := control.NewClient(p.Control).Status(ctx)
+	st, err := request(ctx, control.NewClient(p.Control))
 	if err != nil {
 		app.Running = !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED)
 		app.Error = err.Error()
 		return app
 	}
-	app.Status = &st
+	app.Status = st
+	if st.App != "" && p.Config == "" {
+		app.Name = st.App // the socket may have another name
+	}
 	return app
 }

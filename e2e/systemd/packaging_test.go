@@ -90,3 +90,33 @@ func TestAllAppsOfTheHostAreListed(t *testing.T) {
 	as[3] = "--clear-groups"
 	s.Run(as...).Want(3).Says("unknown").Says("permission denied").Says("become a member of group shop")
 }
+
+func TestTheMetricsUnitMayLookAndChangesNothing(t *testing.T) {
+	packaged := filepath.Join(sources(), "..", "..", "packaging", "systemd", "superctl-metrics.service")
+	address, dropIn := FreeAddress(t), filepath.Join(t.TempDir(), "address.conf") // the machine has one 9797
+	must(t, os.WriteFile(dropIn, []byte("[Service]\nExecStart=\nExecStart=/usr/bin/superctl metrics --listen "+address+"\n"), 0o644))
+	s := newSite(t, Options{Units: []Bind{
+		{From: packaged, To: "/etc/systemd/system/superctl-metrics.service"},
+		{From: dropIn, To: "/etc/systemd/system/superctl-metrics.service.d/address.conf"},
+	}}, "r1", "r2")
+	if said := s.Run("systemd-analyze", "verify", "superctl-metrics.service").Want(0).Text(); said != "" {
+		t.Errorf("systemd-analyze verify says:\n%s", said)
+	}
+	s.Run("systemd-analyze", "security", "--threshold=20", "superctl-metrics.service").Want(0)
+	s.Start(t, "r1")
+	s.Run("systemctl", "start", "superctl-metrics").Want(0)
+	curl := []string{"curl", "--silent", "--show-error", "--fail", "http://" + address + "/metrics"}
+	s.Run(curl...).Want(0).Says(`superctl_up{app="shop"} 0`) // it is no member of the app's group
+
+	s.Run("usermod", "--append", "--groups", "shop", "superctl-view").Want(0)
+	s.Run("systemctl", "restart", "superctl-metrics").Want(0)
+	s.Run(curl...).Want(0).Says(`superctl_up{app="shop"} 1`).Says(`superctl_release_info{app="shop",commit="",generation="1",release="r1"} 1`)
+
+	as := []string{"setpriv", "--reuid=superctl-view", "--regid=superctl-view", "--init-groups", "superctl", "--app", "shop"}
+	s.Run(append(as, "status")...).Want(0)
+	for _, change := range [][]string{{"switch", "r2"}, {"rollback"}, {"signal", "web", "HUP"}, {"logs"}} {
+		s.Run(append(as[:len(as):len(as)], change...)...).Want(1).Says("the user superctl-view may only look at what runs")
+	}
+	s.Superctl("status").Want(0).Says("r1, ok")
+	s.Run("systemctl", "stop", "superctl-metrics").Want(0)
+}
