@@ -82,7 +82,7 @@ func watched(ctx context.Context, cc *cli.Context, show func() error) error {
 		var code *commandline.ExitError
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // an interrupt is how a watch ends
 		case !cc.Bool("watch"), err != nil && !errors.As(err, &code):
 			return err
 		}
