@@ -68,8 +68,8 @@ test-deaths: deps ## the daemon dies at all fault points of all scenarios, on re
 	SUPERCTL_E2E_POINTS=all tools/test -run TestADaemonThatDiesAtAnyPoint $(ARGS) ./e2e/site
 
 .PHONY: takeovers
-takeovers: deps ## every kind of server is taken over twenty times under load; SUPERCTL_TAKEOVERS=5 for fewer
-	SUPERCTL_TAKEOVERS=$${SUPERCTL_TAKEOVERS:-20} tools/test -timeout 90m $(ARGS) ./e2e/takeover
+takeovers: deps ## every kind of server is taken over twenty times under load, and killed at each step; SUPERCTL_TAKEOVERS=5 for fewer
+	SUPERCTL_TAKEOVERS=$${SUPERCTL_TAKEOVERS:-20} tools/test -timeout 90m $(ARGS) ./e2e/takeover ./e2e/oldserver
 
 .PHONY: test-moving
 test-moving: deps ## each tutorial of docs/moving-in on Debian 12 and 13; `make test` follows it on one of them

@@ -20,9 +20,9 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 func asSockFilter(program []bpf.RawInstruction) unsafe.Pointer { return unsafe.Pointer(&program[0]) }
 
-// repeats is how often each server is stopped: once, or TAKEOVERS times.
+// repeats is how often each server is stopped: once, or SUPERCTL_TAKEOVERS times.
 func repeats() int {
-	if n, err := strconv.Atoi(os.Getenv("TAKEOVERS")); err == nil {
+	if n, err := strconv.Atoi(os.Getenv("SUPERCTL_TAKEOVERS")); err == nil {
 		return n
 	}
 	return 1
