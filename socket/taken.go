@@ -56,6 +56,9 @@ func (t *Taken) inspect(inode uint64) error {
 		return fmt.Errorf("SO_COOKIE: %w", err)
 	}
 	if t.path, err = unixName(t.fd); err == nil {
+		if public := PublicPath(t.path); !LeadsTo(t.path, t.fd) && LeadsTo(public, t.fd) {
+			t.path = public // superctl eject has renamed it
+		}
 		return nil
 	}
 	t.at, err = boundTo(t.fd)

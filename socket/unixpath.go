@@ -64,7 +64,12 @@ func fileOf(fd int) (id fileID, known bool) {
 	if err != nil {
 		return id, false
 	}
-	err = diag(unixRequest(number, showVFS, tcpListen, tcpClose), func(b []byte) {
+	return fileOfInode(number)
+}
+
+// fileOfInode returns the file of the unix socket with that inode. It is unknown without sock_diag.
+func fileOfInode(number uint32) (id fileID, known bool) {
+	err := diag(unixRequest(number, showVFS, tcpListen, tcpClose), func(b []byte) {
 		if s, ok := parseUnix(b); ok && s.file != 0 {
 			id, known = fileID{s.dev, s.file}, true
 		}
