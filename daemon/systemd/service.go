@@ -24,8 +24,8 @@ type Service struct {
 	properties map[string]dbus.Variant
 }
 
-// FindService returns the named service. It returns nil if there is no such unit or this machine
-// does not run systemd.
+// FindService returns the named service, or a unit of another kind, of which only what all units have
+// is known. It returns nil if there is no such unit or this machine does not run systemd.
 func FindService(ctx context.Context, name string) (*Service, error) {
 	if !util.IsRunningSystemd() {
 		return nil, nil
@@ -74,7 +74,11 @@ func connect(ctx context.Context) (*dbus.Conn, error) {
 func load(ctx context.Context, conn *dbus.Conn, name string) (*Service, error) {
 	unit := conn.Object(bus, dbus.ObjectPath("/org/freedesktop/systemd1/unit/"+systemd.PathBusEscape(name)))
 	s := &Service{Name: name, properties: make(map[string]dbus.Variant)}
-	for _, of := range []string{unitInterface, serviceInterface} {
+	interfaces := []string{unitInterface}
+	if strings.HasSuffix(name, ".service") {
+		interfaces = append(interfaces, serviceInterface)
+	}
+	for _, of := range interfaces {
 		var all map[string]dbus.Variant
 		if err := unit.CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, of).Store(&all); err != nil {
 			return nil, fmt.Errorf("ask systemd for %s: %w", name, err)
