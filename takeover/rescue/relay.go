@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"superctl/socket"
 )
 
 const (
@@ -67,7 +69,11 @@ type duplex interface {
 func dial(ctx context.Context, address net.Addr) (duplex, error) {
 	var d net.Dialer
 	d.SetMultipathTCP(false)
-	conn, err := d.DialContext(ctx, address.Network(), address.String())
+	at := address.String()
+	if address.Network() == "unix" {
+		at = socket.PublicPath(at) // the connection has the name that the old server's listener was bound to
+	}
+	conn, err := d.DialContext(ctx, address.Network(), at)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the new server: %w", err)
 	}

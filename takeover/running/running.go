@@ -48,6 +48,12 @@ type Listener struct {
 	FD               int // its number in the process PID
 }
 
+// String returns the address by which clients reach the listener, as the config writes it.
+func (l Listener) String() string {
+	l.Path = socket.PublicPath(l.Path)
+	return l.Listening.String()
+}
+
 // Server is a running server.
 type Server struct {
 	Master  Process
