@@ -9,46 +9,44 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
-	"slices"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"superctl/cli/commandline"
-	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
 	"superctl/daemon/systemd"
-	"superctl/proc"
 	"superctl/releases"
 	"superctl/setup"
 	"superctl/supervisor/health"
 	"superctl/takeover/eject"
 	"superctl/takeover/running"
-	"superctl/takeover/system"
 )
 
 func ejectCommand(c *command) *cli.Command {
 	return &cli.Command{
-		Name: "eject", Usage: "replace superctl by a plain systemd unit without losing a request",
-		UsageText: "superctl eject [--unit NAME] [--apply]",
-		Description: `The way back. It writes a socket unit and a service that run the live release as superctl runs it,
-without superctl, and one service for each background process.
+		Name: "eject", Usage: "replace superctl by plain systemd units without losing a request",
+		UsageText: "superctl eject [--unit NAME] [--apply] [--json]",
+		Description: `The way back. It writes plain systemd units that run the live release without superctl: a socket unit
+and a service for the web server, and a service for each background process.
 
 Without --apply it shows the units, and changes nothing. With it, as root:
 
-   1. it writes the units, and starts them next to superctl, which keeps all connections
-   2. the plain server is proved by the health check of the config
+   1. it starts the socket unit and the service next to superctl, which keeps all connections
+   2. the plain server must answer the health check of the config
    3. all new connections go to the plain server; superctl's workers finish their requests
-   4. superctl@APP is stopped and disabled; the plain units are enabled
+   4. superctl has ended: the background processes start
+   5. superctl@APP is disabled, the plain units are enabled
 
-A plain server that is not healthy leaves superctl serving as before. An app with one TCP address
-can be ejected; superctl takeover is the way here again.
+If the plain server is not healthy, superctl serves as before. So it does after Ctrl-C before step
+3. If the command is killed, run it again: it goes on where it was. An app with one address, a port
+or a unix socket, can be ejected. superctl takeover is the way to superctl again.
 
    superctl eject
    superctl eject --unit shop-plain --apply`,
@@ -56,6 +54,7 @@ can be ejected; superctl takeover is the way here again.
 			&cli.StringFlag{Name: "unit", Usage: "`NAME` of the units, without .service (default: the app's)"},
 			&cli.BoolFlag{Name: "apply", Usage: "do it (as root)"},
 			&cli.BoolFlag{Name: "replace", Usage: "overwrite units that exist and differ; the present ones are kept as FILE.old"},
+			commandline.JSONFlag(),
 		},
 		Action: func(cc *cli.Context) error {
 			if err := commandline.Arguments(cc, 0, 0); err != nil {
@@ -65,9 +64,15 @@ can be ejected; superctl takeover is the way here again.
 			if err != nil {
 				return err
 			}
-			ctx, stop := commandline.Interruptible()
+			if err := checkUnitName(cc.String("unit"), conf.App); err != nil {
+				return commandline.Usagef("eject: %w", err)
+			}
+			// The command must not end between two steps because the terminal was closed.
+			signal.Ignore(syscall.SIGPIPE)
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
-			if err := c.eject(ctx, cc, conf); err != nil {
+			e := &ejection{command: c, cc: cc, conf: conf, unit: "superctl@" + conf.App + ".service"}
+			if err := e.run(ctx); err != nil {
 				return fmt.Errorf("eject: %w", err)
 			}
 			return nil
@@ -75,164 +80,181 @@ can be ejected; superctl takeover is the way here again.
 	}
 }
 
-func (c *command) eject(ctx context.Context, cc *cli.Context, conf *config.Config) error {
-	web, err := ejectable(conf)
+// checkUnitName returns an error for a name that no unit can have.
+func checkUnitName(name, app string) error {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+	switch {
+	case strings.HasSuffix(name, ".service"), strings.HasSuffix(name, ".socket"):
+		return fmt.Errorf("--unit %s: write the name without its suffix: --unit %s", name, strings.TrimSuffix(
+			strings.TrimSuffix(name, ".service"), ".socket"))
+	case strings.Trim(name, letters) != "":
+		return fmt.Errorf("--unit %q: use letters, digits, and _ . -: for instance --unit %s-plain", name, app)
+	}
+	return nil
+}
+
+// ejection is one run of superctl eject.
+type ejection struct {
+	*command
+	cc     *cli.Context
+	conf   *config.Config
+	web    config.Process
+	unit   string          // superctl's
+	daemon running.Process // superctl's; no PID if it does not run
+	lock   *eject.Lock
+	site   *eject.Site
+	plan   *setup.Plan
+	did    []string
+}
+
+func (e *ejection) run(ctx context.Context) (err error) {
+	if e.web, err = ejectable(e.conf); err != nil {
+		return err
+	}
+	apply := e.cc.Bool("apply")
+	if apply && os.Geteuid() != 0 {
+		return errors.New("--apply needs root: run it with sudo")
+	}
+	if err := e.begin(ctx, apply); err != nil {
+		return err
+	}
+	if e.lock != nil {
+		defer func() { err = errors.Join(err, e.lock.Close()) }()
+	}
+	if err := e.decide(ctx); err != nil {
+		return err
+	}
+	done, err := e.done(ctx)
 	if err != nil {
 		return err
 	}
-	site, err := plainSite(conf, web, cc.String("unit"))
-	if err != nil {
+	if done {
+		return e.conclude(false, nil)
+	}
+	if !e.cc.Bool("json") {
+		e.print().ejectPlan(e)
+	}
+	if !apply {
+		if e.cc.Bool("json") {
+			return e.json(e.outcome(false, false, nil))
+		}
+		args := shellquote.Join(append(os.Args[1:], "--apply")...)
+		fmt.Fprintf(e.stdout, "\nNothing was changed. To do this, as root: superctl %s\n", args)
+		return nil
+	}
+	return e.conclude(true, e.apply(ctx))
+}
+
+// begin finds superctl's daemon. With apply it keeps other ejects away, and wakes a daemon that a
+// killed one has left frozen.
+func (e *ejection) begin(ctx context.Context, apply bool) (err error) {
+	if apply {
+		e.lock, e.daemon, err = eject.Begin(ctx, e.unit, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, askTime)
+			defer cancel()
+			_, err := control.NewClient(e.conf.Control).Status(ctx)
+			return err
+		}, e.say)
+		return err
+	}
+	service, err := systemd.FindService(ctx, e.unit)
+	if err != nil || service == nil {
+		return err
+	}
+	e.daemon.PID = service.MainPID()
+	return nil
+}
+
+// decide makes the units and compares them with the machine.
+func (e *ejection) decide(ctx context.Context) (err error) {
+	if e.site, err = plainSite(e.conf, e.web, e.cc.String("unit"), e.daemon.PID); err != nil {
 		return err
 	}
 	machine, err := setup.ThisMachine()
 	if err != nil {
 		return err
 	}
-	plan := &setup.Plan{App: conf.App, Files: site.Files(), After: []setup.Command{{Args: []string{"systemctl", "daemon-reload"}}}}
-	for i := range plan.Files {
-		f := &plan.Files[i]
+	e.plan = &setup.Plan{App: e.conf.App, Files: e.site.Files(), After: []setup.Command{{Args: []string{"systemctl", "daemon-reload"}}}}
+	foreign := ""
+	for i := range e.plan.Files {
+		f := &e.plan.Files[i]
 		if f.Old, f.Exists, err = machine.Read(f.Path); err != nil {
 			return err
 		}
-	}
-	if !cc.Bool("apply") {
-		for _, f := range plan.Files {
-			fmt.Fprint(c.stdout, f.Diff())
+		own := strings.HasPrefix(f.Old, eject.Header)
+		if f.Exists && !own && f.Old != f.Content {
+			foreign = cmp.Or(foreign, f.Path)
 		}
-		fmt.Fprintf(c.stdout, "\nNothing was changed. To do this, as root: superctl %s\n",
-			shellquote.Join(append(os.Args[1:], "--apply")...))
+		if f.Secret && own && f.Old != f.Content {
+			f.Old, f.Exists = "", false // it is written again, and no value is kept
+		}
+	}
+	if foreign != "" && !e.cc.Bool("replace") {
+		return fmt.Errorf("%s is there already, and superctl eject did not write it\nchoose another name, such as --unit %s-plain, "+
+			"or overwrite it with --replace, which keeps it as %s.old", foreign, e.site.Name, foreign)
+	}
+	return e.runs(ctx)
+}
+
+// runs returns an error if neither superctl nor the plain server runs.
+func (e *ejection) runs(ctx context.Context) error {
+	if e.daemon.PID != 0 {
 		return nil
 	}
-	return c.applyEject(ctx, cc.Bool("replace"), conf, web, site, plan)
-}
-
-// ejectable returns the process with the listener, or why the app cannot be ejected.
-func ejectable(conf *config.Config) (web config.Process, err error) {
-	if len(conf.Listen) != 1 || conf.Listen[0].Address.Network() != "tcp" {
-		return web, fmt.Errorf("only an app with exactly one TCP address can be ejected without downtime. "+
-			"For others stop superctl@%s, and start a unit of your own", conf.App)
-	}
-	var listening []config.Process
-	for _, p := range conf.Processes {
-		if len(p.Listen) > 0 {
-			listening = append(listening, p)
-		}
-	}
-	if len(listening) != 1 || listening[0].Instances > 1 {
-		return web, errors.New("only an app with one process on its address can be ejected, in one instance")
-	}
-	return listening[0], nil
-}
-
-// plainSite describes the app as plain units run it.
-func plainSite(conf *config.Config, web config.Process, name string) (*eject.Site, error) {
-	r, err := execRelease(conf, "")
-	if err != nil {
-		return nil, err
-	}
-	if to, err := filepath.EvalSymlinks(conf.Current); conf.Current != "" && (err != nil || to != r.Path) {
-		return nil, fmt.Errorf("%s does not lead to %s, which is live: superctl reload mends it", conf.Current, r.Name)
-	}
-	u, err := workersUser(conf)
-	if err != nil {
-		return nil, err
-	}
-	l := conf.Listen[0]
-	s := &eject.Site{
-		Name: cmp.Or(name, conf.App), App: conf.App, Dir: cmp.Or(conf.Current, r.Path),
-		Address: l.Address.String(), Backlog: cmp.Or(l.Backlog, 2048),
-	}
-	if u != nil {
-		s.User = u.Name
-	}
-	if venv := r.Virtualenv(); venv != "" && conf.Virtualenv {
-		s.Bin = filepath.Join(s.Dir, strings.TrimPrefix(venv, r.Path), "bin")
-	}
-	for _, v := range conf.Env {
-		if v.Credential != "" || v.Template {
-			return nil, fmt.Errorf("the variable %s has a value of superctl's own (a credential or a placeholder): "+
-				"write the units by hand", v.Name)
-		}
-		s.Env = append(s.Env, v.Name+"="+v.Value)
-	}
-	others := slices.DeleteFunc(slices.Clone(conf.Processes), func(p config.Process) bool { return p.Name == web.Name })
-	for _, p := range append([]config.Process{web}, others...) {
-		program, err := plainProgram(conf, r, p)
-		if err != nil {
-			return nil, err
-		}
-		s.Programs = append(s.Programs, program)
-	}
-	return s, nil
-}
-
-func plainProgram(conf *config.Config, r releases.Release, p config.Process) (eject.Program, error) {
-	applied := daemon.CommandOf(conf, r, p)
-	switch {
-	case applied.Bridged:
-		return eject.Program{}, fmt.Errorf("process %s needs superctl to listen on its address: write its unit by hand", p.Name)
-	case len(p.Env) > 0:
-		return eject.Program{}, fmt.Errorf("process %s has variables of its own: move them to [env], or write its unit by hand", p.Name)
-	}
-	program := eject.Program{
-		Name: p.Name, Notify: p.Notify || applied.Server == "gunicorn", Drain: p.Drain, Copies: p.Instances,
-	}
-	if s := applied.StopSignal; s != unix.SIGTERM {
-		program.Signal = unix.SignalName(s)
-	}
-	for _, word := range applied.Command {
-		if len(p.Listen) > 0 {
-			word = strings.ReplaceAll(word, "{fd."+p.Listen[0]+"}", "3") // SD_LISTEN_FDS_START
-		}
-		if strings.Contains(word, "{") && strings.Contains(word, "}") {
-			return program, fmt.Errorf("the command of process %s has a placeholder of superctl, %s: write its unit by hand", p.Name, word)
-		}
-		program.Command = append(program.Command, word)
-	}
-	return program, nil
-}
-
-func (c *command) applyEject(
-	ctx context.Context, replace bool, conf *config.Config, web config.Process, site *eject.Site, plan *setup.Plan,
-) error {
-	if os.Geteuid() != 0 {
-		return errors.New("--apply needs root: run it with sudo")
-	}
-	unit := "superctl@" + conf.App + ".service"
-	service, err := systemd.FindService(ctx, unit)
+	plain, err := systemd.FindService(ctx, e.site.Service())
 	if err != nil {
 		return err
 	}
-	if service == nil || service.MainPID() == 0 {
-		return fmt.Errorf("%s does not run", unit)
+	if plain == nil || !plain.Wanted() || !e.installed() {
+		return fmt.Errorf("%s does not run, so there is no connection to keep\nrun systemctl start %s first", e.unit, e.unit)
 	}
-	stat, err := proc.ReadStat(service.MainPID())
-	if err != nil {
-		return err
+	return nil
+}
+
+// installed reports whether all units are as this command writes them.
+func (e *ejection) installed() bool {
+	for _, f := range e.plan.Files {
+		if f.Changed() {
+			return false
+		}
 	}
-	say := func(text string) {
-		fmt.Fprintf(c.stdout, "%s %s\n", terminal.PaletteFor(c.stdout).Green("did"), text)
+	return true
+}
+
+// done reports whether an earlier run has done everything.
+func (e *ejection) done(ctx context.Context) (bool, error) {
+	if e.daemon.PID != 0 || !e.installed() || eject.Unsettled(e.site) {
+		return false, nil
 	}
-	if err := plan.Apply(ctx, replace, asRoot, say); err != nil {
-		return err
+	own, err := systemd.FindService(ctx, e.unit)
+	if err != nil || own != nil && own.Enabled() {
+		return false, err
 	}
-	_, err = eject.Run(ctx, running.Process{PID: stat.PID, Start: stat.Start}, eject.Options{
-		Unit: unit, Address: site.Address, Socket: site.Socket(), Service: site.Service(), Others: site.Others(),
+	for _, unit := range append(e.site.Others(), e.site.Service(), e.site.Socket()) {
+		u, err := systemd.FindService(ctx, unit)
+		if err != nil || u == nil || !u.Enabled() || !u.Wanted() {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// apply does it.
+func (e *ejection) apply(ctx context.Context) error {
+	if err := e.plan.Apply(ctx, true, asRoot, e.say); err != nil {
+		return &eject.KeptError{Err: err}
+	}
+	_, err := eject.Run(ctx, e.daemon, eject.Options{
+		Unit: e.unit, Address: e.site.Listen.Address, Path: e.site.Listen.Path,
+		Socket: e.site.Socket(), Service: e.site.Service(), Others: e.site.Others(),
 		Single: func(ctx context.Context) (bool, error) {
-			st, err := control.NewClient(conf.Control).Status(ctx)
+			st, err := control.NewClient(e.conf.Control).Status(ctx)
 			return err == nil && st.Changing == nil && len(st.Generations) == 1, err
 		},
-		Prove: proveBy(conf, web), StartLimit: web.StartTimeout, Drain: longestDrain(conf), Run: system.Run, Say: say,
+		Prove: proveBy(e.conf, e.web), StartLimit: e.web.StartTimeout, Drain: longestDrain(e.conf), Lock: e.lock,
+		Say: e.say,
 	})
-	var kept *eject.KeptError
-	if errors.As(err, &kept) {
-		return fmt.Errorf("%w\nsuperctl serves %s as before", err, conf.App)
-	}
-	if err != nil {
-		return fmt.Errorf("%w\n%s serves; see systemctl status %s", err, site.Service(), unit)
-	}
-	fmt.Fprintf(c.stdout, "%s serves %s, and superctl does not run for %s any more\n", site.Service(), site.Address, conf.App)
-	return nil
+	return err
 }
 
 // proveBy returns the health check of the config.

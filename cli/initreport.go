@@ -90,9 +90,15 @@ func asRoot(ctx context.Context, args []string, line func(string)) error {
 
 func outcomeOfInit(dir string, d *setup.Decision, plan *setup.Plan) *initOutcome {
 	out := &initOutcome{
-		App: plan.App, Project: dir, Facts: d.Facts, Warnings: append([]string{}, d.Warnings...), Files: []initFile{},
+		App: plan.App, Project: dir, Facts: d.Facts, Warnings: append([]string{}, d.Warnings...), Files: filesOf(plan),
 		Before: texts(plan.Before), After: texts(plan.After), Next: texts(plan.Next),
 	}
+	return out
+}
+
+// filesOf returns the files of a plan, without the values of secrets.
+func filesOf(plan *setup.Plan) []initFile {
+	out := []initFile{}
 	for _, f := range plan.Files {
 		one := initFile{Path: f.Path, Change: "none", Diff: f.Diff(), Content: f.Content}
 		switch {
@@ -107,7 +113,7 @@ func outcomeOfInit(dir string, d *setup.Decision, plan *setup.Plan) *initOutcome
 		case f.Changed():
 			one.Change = "create"
 		}
-		out.Files = append(out.Files, one)
+		out = append(out, one)
 	}
 	return out
 }
@@ -141,6 +147,13 @@ func (pr printer) initPlan(dir string, d *setup.Decision, plan *setup.Plan) {
 	}
 	fmt.Fprintf(pr.stdout, "\n%s for the app %s:\n", p.Bold("Plan"), plan.App)
 	pr.initCommands(plan.Before)
+	pr.planFiles(plan)
+	pr.initCommands(plan.After)
+}
+
+// planFiles prints how the files of a plan change.
+func (pr printer) planFiles(plan *setup.Plan) {
+	p := terminal.PaletteFor(pr.stdout)
 	for _, f := range plan.Files {
 		for line := range strings.Lines(f.Diff()) {
 			line = strings.TrimSuffix(line, "\n")
@@ -153,7 +166,6 @@ func (pr printer) initPlan(dir string, d *setup.Decision, plan *setup.Plan) {
 			fmt.Fprintln(pr.stdout, line)
 		}
 	}
-	pr.initCommands(plan.After)
 }
 
 func (pr printer) initCommands(list []setup.Command) {

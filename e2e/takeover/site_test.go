@@ -292,7 +292,7 @@ func (s *site) lossless(t *testing.T, loads []*load.Run) (requests int) {
 	for _, r := range loads {
 		res := r.Stop()
 		if len(res.Failed()) > 0 || res.LimitReached {
-			t.Errorf("requests were lost: %s", res)
+			t.Errorf("requests were lost: %s\n%s", res, s.Run("tail", "-n", "20", "/var/log/nginx/error.log").Stdout)
 		}
 		requests += len(res.Records)
 	}
