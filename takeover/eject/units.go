@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kballard/go-shellquote"
-
 	"superctl/setup"
 )
 
@@ -223,7 +221,14 @@ func (s *Site) relations(l *lines, p Program, listens bool) {
 	l.add("After=%s\nWants=network-online.target", strings.Join(after, " "))
 }
 
-// commandLine returns a command in the notation of ExecStart=.
+// commandLine returns a command in the notation of ExecStart= (systemd.service(5), "Command lines").
 func (s *Site) commandLine(args []string) string {
-	return strings.NewReplacer("%", "%%", "$", "$$", Instance, "%i").Replace(shellquote.Join(args...))
+	words := make([]string, len(args))
+	for i, word := range args {
+		words[i] = strings.NewReplacer("%", "%%", "$", "$$", Instance, "%i").Replace(word)
+		if word == "" || strings.ContainsAny(word, " \t\n\"'\\;") {
+			words[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`).Replace(words[i]) + `"`
+		}
+	}
+	return strings.Join(words, " ")
 }
