@@ -1,0 +1,136 @@
+package guard
+
+import (
+	"math"
+	"testing"
+)
+
+func counts(requests, errors uint64) Counts { return Counts{Requests: requests, Errors: errors} }
+
+// feed adds the same second until the watch asks for something, and returns what and after how long.
+func feed(w *Watch, s Second, most int) (Action, int) {
+	for n := 1; n <= most; n++ {
+		if a := w.Add(s); a != Continue {
+			return a, n
+		}
+	}
+	return Continue, most
+}
+
+func defaults() Thresholds { return Thresholds{DefaultPoints, DefaultFactor} }
+
+func TestASuspicionIsComparedBeforeItIsAVerdict(t *testing.T) {
+	w := After(defaults(), counts(10_000, 10))
+	if a, _ := feed(w, Second{New: counts(20, 10)}, 10); a != Compare || !w.Comparing() {
+		t.Fatalf("action %d", a)
+	}
+	a, n := feed(w, Second{New: counts(10, 5), Old: counts(10, 0)}, 30)
+	if a != Worse || n < verdictSeconds {
+		t.Errorf("action %d after %d s", a, n)
+	}
+	if f := w.Facts(); f.New.Errors != uint64(5*n) || f.Old.Requests != uint64(10*n) || f.Seconds != n { //nolint:gosec // small
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestErrorsOfBothReleasesAreNoVerdict(t *testing.T) {
+	w := After(defaults(), counts(10_000, 10))
+	if a, _ := feed(w, Second{New: counts(20, 10)}, 10); a != Compare {
+		t.Fatalf("action %d", a)
+	}
+	if a, n := feed(w, Second{New: counts(10, 5), Old: counts(10, 5)}, 30); a != Release || n != 10 || w.Comparing() {
+		t.Errorf("action %d after %d s", a, n)
+	}
+}
+
+func TestAComparisonWithoutRequestsEnds(t *testing.T) {
+	w := After(defaults(), counts(10_000, 10))
+	if a, _ := feed(w, Second{New: counts(20, 10)}, 10); a != Compare {
+		t.Fatalf("action %d", a)
+	}
+	if a, n := feed(w, Second{New: counts(10, 5)}, 200); a != Release || n != compareFor {
+		t.Errorf("action %d after %d s", a, n)
+	}
+}
+
+func TestOneBurstDecidesNothing(t *testing.T) {
+	for name, w := range map[string]*Watch{
+		"canary": New(defaults()), "probation": After(defaults(), counts(1000, 0)), "alone": Alone(defaults(), counts(1000, 0)),
+	} {
+		quiet := Second{New: counts(20, 0), Old: counts(20, 0)}
+		_, _ = feed(w, quiet, 5)
+		if a := w.Add(Second{New: counts(500, 500), Old: counts(20, 0)}); a != Continue {
+			t.Errorf("%s: action %d", name, a)
+		}
+		if a, _ := feed(w, quiet, 60); a != Continue {
+			t.Errorf("%s: action %d later", name, a)
+		}
+	}
+}
+
+func TestADifferenceBelowAThresholdIsNone(t *testing.T) {
+	for name, c := range map[string]struct{ new, old Counts }{
+		"points": {counts(1000, 15), counts(1000, 0)}, // 1.5 points, far more than twice
+		"factor": {counts(100, 15), counts(100, 10)},  // 5 points, not twice
+	} {
+		if a, _ := feed(New(defaults()), Second{New: c.new, Old: c.old}, 3600); a != Continue {
+			t.Errorf("%s: action %d", name, a)
+		}
+	}
+	strict := New(Thresholds{Points: 0.01, Factor: 1.2})
+	if a, _ := feed(strict, Second{New: counts(100, 15), Old: counts(100, 10)}, 3600); a != Compare {
+		t.Errorf("action %d with lower thresholds", a)
+	}
+}
+
+func TestAReleaseThatCannotBeComparedAsksForNoComparison(t *testing.T) {
+	w := Alone(defaults(), counts(10_000, 10))
+	if a, n := feed(w, Second{New: counts(20, 10)}, 60); a != Worse || n < verdictSeconds {
+		t.Errorf("action %d after %d s", a, n)
+	}
+}
+
+func TestAnOldReleaseWithoutRequestsIsTakenForSound(t *testing.T) {
+	w := After(defaults(), Counts{})
+	if a, _ := feed(w, Second{New: counts(20, 10)}, 60); a != Compare {
+		t.Errorf("action %d", a)
+	}
+}
+
+func TestCountsThatBecomeLessSayNothing(t *testing.T) {
+	if got := counts(5, 1).Since(counts(10, 0)); got != (Counts{}) {
+		t.Errorf("%+v", got)
+	}
+	if got := counts(15, 9).Since(counts(10, 1)); got != counts(5, 5) { // torn: more errors than requests
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestEqualSharesAreLikelierOne(t *testing.T) {
+	if odds := logOdds(100, 2, 100, 2); odds >= 0 {
+		t.Errorf("%g", odds)
+	}
+	if odds := logOdds(30, 15, 30, 0); odds < math.Log(verdictOdds) {
+		t.Errorf("%g", odds)
+	}
+}
+
+// Whatever is counted, the watch answers, and a verdict has its seconds.
+func FuzzWatch(f *testing.F) {
+	f.Add([]byte{20, 10, 0, 0, 255, 255, 1, 0}, uint64(100), uint64(3))
+	f.Fuzz(func(t *testing.T, data []byte, requests, errors uint64) {
+		for _, w := range []*Watch{New(defaults()), After(defaults(), counts(requests, errors))} {
+			failing := 0
+			for i := 0; i+4 <= len(data); i += 4 {
+				c := counts(uint64(data[i])<<(data[i]%56), uint64(data[i+1])).Since(Counts{})
+				o := counts(uint64(data[i+2]), uint64(data[i+3])).Since(Counts{})
+				if c.Errors > 0 {
+					failing++
+				}
+				if w.Add(Second{New: c, Old: o}) == Worse && failing < verdictSeconds {
+					t.Fatalf("a verdict after %d seconds with errors", failing)
+				}
+			}
+		}
+	})
+}
