@@ -25,7 +25,7 @@ func ExitCodes() []ExitCode {
 		{ExitUsage, "wrong command or config"},
 		{ExitUnreachable, "the daemon, or a host, cannot be reached"},
 		{ExitBusy, "another change is in progress"},
-		{ExitReverted, "reverted: the new release was live and failed; the previous one is live again"},
+		{ExitReverted, "reverted: the new release was live and failed, or the guard found it worse in a canary; the previous one is live"},
 		{ExitBehind, "several hosts only: done, but a host is behind, or its state is unknown"},
 	}
 }

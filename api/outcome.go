@@ -12,7 +12,7 @@ type Result string
 const (
 	Done     Result = "done"     // 0: the release is live, or there was nothing to do
 	Aborted  Result = "aborted"  // 1: refused or failed before the cutover; the live release did not change
-	Reverted Result = "reverted" // 5: the release failed its probation; the previous release is live again
+	Reverted Result = "reverted" // 5: the release failed its probation, or the guard found it worse; the previous release is live
 )
 
 // Outcome is the result of a change; its JSON is the contract of `switch --json`.
@@ -42,7 +42,9 @@ type Outcome struct {
 	CutoverSeconds float64 `json:"cutover_seconds,omitempty"`
 	// problems that did not stop the change, such as requests that were cut at the drain limit
 	Warnings []string `json:"warnings,omitempty"`
-	Who      string   `json:"who"`
+	// what the guard has seen, by process; nil = there was nothing to guard
+	Guard []GuardReport `json:"guard,omitempty"`
+	Who   string        `json:"who"`
 	Origin
 	Started time.Time `json:"started"`
 }

@@ -107,6 +107,8 @@ type Process struct {
 	CPUWeight    uint64         // 0 = the default, 100
 	Health       *health.Policy // nil = no check; Protocol "" = the preset's
 
+	Guard *Guard // nil = off
+
 	DrainConnections time.Duration // before the stop signal
 	StopsAtOnce      bool          // the config sets DrainConnections to 0
 	DrainHook        bool          // its workers may load it

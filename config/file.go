@@ -68,6 +68,7 @@ type processTable struct {
 	CPUWeight    *int64         `toml:"cpu_weight"`
 	Env          map[string]any `toml:"env"`
 	Health       *healthTable   `toml:"health"`
+	Guard        any            `toml:"guard"` // "revert", "warn" or "off", or a table
 
 	DrainConnections *duration `toml:"drain_connections"`
 	DrainHook        *bool     `toml:"drain_hook"`

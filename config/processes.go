@@ -92,6 +92,7 @@ func (l *loader) process(name string, t processTable) Process {
 	p.CPUWeight = uint64(l.number(key+".cpu_weight", t.CPUWeight, 0, 1, 10_000))
 	p.Env = l.variables(key+".env", t.Env, FromProcess, t.Listen)
 	p.Health = l.health(key, t)
+	p.Guard = l.guard(key, t)
 	return p
 }
 

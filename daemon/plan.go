@@ -307,6 +307,9 @@ func makeProcess(
 		Hook:       Hooked(p, done), Flag: flagged(p, done), HookWait: hookWait(p, done),
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
+	if p.Guard != nil {
+		out.Guard = &supervisor.Guard{Warn: p.Guard.Warn, Points: p.Guard.Points, Factor: p.Guard.Factor}
+	}
 	if p.Health != nil {
 		out.Health = p.Health.WithProtocol(done.Protocol)
 		if err := mayRunChecks(out); err != nil {

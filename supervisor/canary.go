@@ -103,6 +103,17 @@ func (cr canaryRun) refuse() error {
 // a probation does. After the last step it has its part until the cutover. Whatever goes wrong, the
 // gate comes first.
 func (cr canaryRun) perform(ctx context.Context) (string, error) {
+	guard := cr.guard()
+	said, err := cr.stepByStep(ctx, guard)
+	seen := guard.conclude(err)
+	if err == nil && seen != "" {
+		said += "; " + seen
+	}
+	return said, err
+}
+
+// stepByStep gives the staged generation its share while all that may go wrong is watched.
+func (cr canaryRun) stepByStep(ctx context.Context, guard *guarding) (string, error) {
 	watched, fail := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup
 	defer watching.Wait()
@@ -113,12 +124,13 @@ func (cr canaryRun) perform(ctx context.Context) (string, error) {
 		return "", err
 	}
 	watching.Go(func() { fail(cr.owner.await(watched, func() (bool, error) { return false, cr.to.failed() })) })
+	watching.Go(func() { guard.run(watched, fail) })
 	t := newTranscript(stepCanary, cr.emit, cr.clean)
 	defer func() { cr.output = t.end() }()
 	told := make([]string, 0, len(cr.req.Canary.Steps))
 	for _, share := range cr.req.Canary.Shares() {
 		part := cr.req.Canary.Part(share)
-		if err := cr.try(watched, share, part, t); err != nil {
+		if err := cr.try(watched, share, part, guard, t); err != nil {
 			cr.end()
 			return "", fmt.Errorf("at %s: %w", part, err)
 		}
@@ -136,7 +148,7 @@ func (g *generation) failed() error {
 }
 
 // try is one step of a canary.
-func (cr canaryRun) try(ctx context.Context, share int, part string, t *transcript) error {
+func (cr canaryRun) try(ctx context.Context, share int, part string, guard *guarding, t *transcript) error {
 	if err := cr.begin(ctx, share); err != nil {
 		return err
 	}
@@ -146,6 +158,9 @@ func (cr canaryRun) try(ctx context.Context, share int, part string, t *transcri
 	case <-time.After(cr.req.Canary.For):
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	if err := guard.idle(ctx); err != nil {
+		return err
 	}
 	if err := cr.check(ctx, share, t); err != nil {
 		return err
@@ -330,6 +345,9 @@ func (g *generation) revive(ctx context.Context) (waited bool) {
 
 // canaryOn is the generation that gets a part of a gate's connections, or 0.
 func (ls *listenerSet) canaryOn(gate Gate) int {
+	if id := ls.divided.sharedWith(gate); id != 0 {
+		return id
+	}
 	for _, g := range ls.owner.generations {
 		if g.canary != nil && g.staged[gate.Name()].held() && steers(gate) {
 			return g.id

@@ -58,6 +58,7 @@ type change struct {
 	steps    []Step
 	output   []string // of the step's commands
 	warnings []string
+	judged   []api.GuardReport // by the guard, in a canary and in the probation
 	outcome  *Outcome
 	begins   *Outcome // what is still to be told of its beginning
 }
@@ -353,7 +354,7 @@ func (an announcements) conclude(err error) *Outcome {
 	outline := an.outline()
 	out := &outline
 	out.Result, out.Changed, out.Steps, out.Warnings, out.Seconds = Done, an.unchanged == "", an.steps, an.warnings, time.Since(an.began).Seconds()
-	out.CutoverSeconds = an.turned.Seconds()
+	out.CutoverSeconds, out.Guard = an.turned.Seconds(), an.judged
 	if an.plan.Release.Name != "" {
 		out.Release, out.Commit = an.plan.Release.Name, an.plan.Release.Commit
 	}

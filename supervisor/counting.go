@@ -20,6 +20,7 @@ type counting struct {
 	*core
 	owner  *Supervisor
 	ledger *requests.Ledger
+	source func() (requests.Report, error) // reads the ledger; nil = workers have no place to count
 
 	folded  time.Time // owned by Run: when the pages of ended processes were last folded
 	folding bool      // owned by Run
@@ -32,7 +33,11 @@ type counting struct {
 }
 
 func newCounting(s *Supervisor) *counting {
-	return &counting{core: s.core, owner: s, ledger: requests.NewLedger(s.opt.Hook, requests.Running)}
+	c := &counting{core: s.core, owner: s, ledger: requests.NewLedger(s.opt.Hook, requests.Running)}
+	if s.opt.Hook != "" {
+		c.source = c.ledger.Read
+	}
+	return c
 }
 
 // pages makes the directory in which a worker that is about to start counts its requests. A site
@@ -123,6 +128,14 @@ func (c *counting) read(places map[string]bool) (requests.Report, error) {
 	}
 	return c.last, c.why
 }
+
+// look reads what all workers have counted now.
+func (c *counting) look() (requests.Report, error) {
+	return c.source()
+}
+
+// counts reports whether there is a place where workers may count.
+func (c *counting) counts() bool { return c.source != nil }
 
 // countingInstance is an instance whose worker serves requests, for a status.
 type countingInstance struct {

@@ -84,7 +84,7 @@ func (in *instance) turnedAway() bool {
 		return true
 	case Booting, Staged, Live, Gone:
 	}
-	return in.leaving || in.state == InstanceStopping || in.owner.stopping
+	return in.gen.mixed && in.proc.Hook || in.leaving || in.state == InstanceStopping || in.owner.stopping
 }
 
 // update makes the flag of an instance say what is so.

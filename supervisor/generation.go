@@ -43,6 +43,9 @@ type generation struct {
 	// the generation which the change to it came from serves.
 	lost bool
 
+	// two generations serve at the same time, and are compared: each request is steered by itself
+	mixed bool
+
 	reverted bool // it was live and has failed: its connections are not waited for
 
 	standsIn bool // it serves what is queued for workers that are gone (see standin.go)
@@ -65,6 +68,7 @@ type failure struct {
 	log     []string    // last lines of what failed
 	culprit api.Culprit // "" = a worker, if log is not empty
 	exit    *int        // of a hook or a check
+	guard   bool        // the guard has found the release worse
 }
 
 func (f *failure) Error() string { return f.reason }

@@ -41,6 +41,8 @@ type listenerSet struct {
 	former map[string]Gate // of an earlier config, by their names in the state file (see former.go)
 	cares  map[string]*listenerCare
 	aimed  map[string][]listener // what each listener's connections were last spread over
+
+	divided *division // nil = all connections reach the live generation, but for a canary's
 }
 
 func newListenerSet(s *Supervisor) listenerSet {

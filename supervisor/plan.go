@@ -86,6 +86,7 @@ type Process struct {
 	// for a process that has neither READY=1 nor a listener
 	ReadyAfter time.Duration  `json:"ready_after"`
 	Health     *health.Policy `json:"health,omitempty"` // nil = it is not asked
+	Guard      *Guard         `json:"guard,omitempty"`  // nil = its requests are not judged
 	NoFile     uint64         `json:"nofile,omitempty"` // RLIMIT_NOFILE; 0 = the daemon's own
 	// bytes, of each worker with all that it starts; 0 = no limit
 	MemoryMax uint64 `json:"memory_max,omitempty"`

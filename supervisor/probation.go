@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"superctl/supervisor/health"
 )
@@ -16,16 +17,37 @@ func (c *change) watch() probationWatch { return probationWatch{c} }
 
 // run watches the new generation while the old one is kept, without new connections.
 func (pw probationWatch) run(ctx context.Context) (string, error) {
-	over, cancel := context.WithTimeoutCause(ctx, pw.plan.Probation, errPassed)
-	defer cancel()
-	watched, fail := context.WithCancelCause(over)
-	defer fail(nil)
+	guard := pw.guard()
+	err := pw.outlast(ctx, guard)
+	seen := guard.conclude(err)
+	if err != nil {
+		return "", err
+	}
+	if seen != "" {
+		seen = "; " + seen
+	}
+	return "healthy for " + pw.plan.Probation.String() + seen, nil
+}
+
+// outlast watches until the time is over and the guard compares nothing.
+func (pw probationWatch) outlast(ctx context.Context, guard *guarding) error {
+	watched, fail := context.WithCancelCause(ctx)
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer fail(errPassed)
 	if err := pw.askAll(watched, &asking, fail); err != nil {
-		return "", err
+		return err
 	}
+	asking.Go(func() { guard.run(watched, fail) })
+	asking.Go(func() {
+		select {
+		case <-time.After(pw.plan.Probation):
+		case <-watched.Done():
+		}
+		if guard.idle(watched) == nil {
+			fail(errPassed)
+		}
+	})
 	err := pw.owner.await(watched, func() (bool, error) {
 		if pw.to.deaths > 0 {
 			return false, &failure{reason: pw.to.lastDeath, log: pw.to.deathLog}
@@ -33,9 +55,9 @@ func (pw probationWatch) run(ctx context.Context) (string, error) {
 		return false, nil
 	})
 	if errors.Is(err, errPassed) || errors.Is(err, ErrStopping) {
-		return "healthy for " + pw.plan.Probation.String(), nil
+		return nil
 	}
-	return "", err
+	return err
 }
 
 // askAll has the new generation asked for its health until ctx ends; one bad answer is the end,

@@ -189,6 +189,9 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 	if s.rolling != nil {
 		allowed = append(allowed, numbersOf(s.rolling.listeners()[a.name])...)
 	}
+	if d := s.listeners.divided; d != nil { // the guard compares
+		allowed = append(allowed, numbersOf(d.before.listeners()[a.name])...)
+	}
 	var to []int
 	for number, fd := range ordered(g.mine) {
 		if socket, ok := d.fds[fd].(*simSocket); ok && slices.Contains(a.target, socket) {
@@ -204,7 +207,7 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 	if len(to) == 0 && s.rolling == nil && len(s.live.listeners()[a.name]) > 0 {
 		m.violate("connections to %s reach nobody, and generation %d is live", a.address, s.live.id)
 	}
-	if a.canary != nil && !slices.ContainsFunc(allGenerations(s), func(g *generation) bool { return g.canary != nil }) {
+	if a.canary != nil && s.listeners.divided == nil && !slices.ContainsFunc(allGenerations(s), func(g *generation) bool { return g.canary != nil }) {
 		m.violate("%s has a canary, and no generation is one", a.address)
 	}
 }

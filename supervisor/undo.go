@@ -25,7 +25,7 @@ func (u undo) abandon(cause error) error {
 		return cause
 	}
 	if u.canary().tried() {
-		return u.canary().withdraw(cause)
+		return u.withdrawn(cause)
 	}
 	_ = u.owner.do(func() {
 		if u.to.failure == nil {
@@ -36,6 +36,20 @@ func (u undo) abandon(cause error) error {
 		return errors.Join(cause, err)
 	}
 	return cause
+}
+
+// withdrawn ends a canary. One that the guard has found worse had users, and is reverted.
+func (u undo) withdrawn(cause error) error {
+	var f *failure
+	if !errors.As(cause, &f) || !f.guard {
+		return u.canary().withdraw(cause)
+	}
+	_ = u.owner.do(func() {
+		if u.owner.owed != nil {
+			u.owner.owed.Result, u.owner.owed.Error = Reverted, cause.Error()
+		}
+	})
+	return &revertedError{u.canary().withdraw(cause)}
 }
 
 // stopStaged stops what was staged, and waits for its end.
@@ -189,6 +203,7 @@ func (u undo) turnGatesBack() error {
 	u.to.transit(superseded)
 	u.from.transit(cutOver)
 	u.owner.live = u.from
+	u.owner.listeners.unite()
 	u.owner.listeners.check()
 	for _, in := range u.from.instances {
 		if len(in.proc.Listen) > 0 {

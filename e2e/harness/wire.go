@@ -98,17 +98,24 @@ type Listener struct {
 
 // Outcome is the contract of `switch --json` and of every other command that changes something.
 type Outcome struct {
-	Changed    bool      `json:"changed"`
-	Result     string    `json:"outcome"` // done, aborted, reverted
-	Release    string    `json:"release"`
-	Previous   string    `json:"previous"`
-	Generation int       `json:"generation"`
-	Steps      []Step    `json:"steps"`
-	Seconds    float64   `json:"seconds"`
-	Error      string    `json:"error"`
-	Log        []string  `json:"log"`
-	Warnings   []string  `json:"warnings"`
-	Started    time.Time `json:"started"`
+	Changed    bool          `json:"changed"`
+	Result     string        `json:"outcome"` // done, aborted, reverted
+	Release    string        `json:"release"`
+	Previous   string        `json:"previous"`
+	Generation int           `json:"generation"`
+	Steps      []Step        `json:"steps"`
+	Seconds    float64       `json:"seconds"`
+	Error      string        `json:"error"`
+	Log        []string      `json:"log"`
+	Warnings   []string      `json:"warnings"`
+	Started    time.Time     `json:"started"`
+	Guard      []GuardReport `json:"guard"`
+}
+
+// GuardReport is what the guard has seen of a process.
+type GuardReport struct {
+	Process string `json:"process"`
+	Verdict string `json:"verdict"`
 }
 
 // Step is one step of an outcome.

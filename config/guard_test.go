@@ -1,0 +1,33 @@
+package config
+
+import (
+	"reflect"
+	"testing"
+)
+
+func TestAGuard(t *testing.T) {
+	for text, want := range map[string]*Guard{
+		"":                    {Points: 0.02, Factor: 2},
+		`guard = "revert"`:    {Points: 0.02, Factor: 2},
+		`guard = "warn"`:      {Warn: true, Points: 0.02, Factor: 2},
+		`guard = "off"`:       nil,
+		`[process.web.guard]`: {Points: 0.02, Factor: 2},
+		"[process.web.guard]\nerrors = \"warn\"\npoints = 5\nfactor = 1.5": {Warn: true, Points: 0.05, Factor: 1.5},
+		"[process.web.guard]\nerrors = \"off\"":                            nil,
+	} {
+		c, err := Parse("shop.toml", []byte(`app = "shop"
+releases = "/srv/shop/releases"
+[listen.web]
+address = "127.0.0.1:8000"
+[process.web]
+command = "gunicorn shop.wsgi"
+listen = ["web"]
+`+text+"\n"))
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if got := c.Processes[0].Guard; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v", text, got)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package site
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"superctl/e2e/harness"
+	"superctl/load"
+)
+
+//go:embed guarded.py
+var guardedApp string
+
+// guardRuns is how often a test of the guard repeats its switch: SUPERCTL_GUARDS, or a few times.
+func guardRuns(usually int) (n int, counted bool) {
+	if n, err := strconv.Atoi(os.Getenv("SUPERCTL_GUARDS")); err == nil {
+		return n, true
+	}
+	return usually, false
+}
+
+// guardedSite returns a site whose release r1 is live; r2 answers 500 to half of its users if bad.
+// All releases do while the file hiccup is there.
+func guardedSite(t *testing.T, address, probation string, bad bool) (a *harness.App, hiccup string) {
+	t.Helper()
+	hiccup = filepath.Join(t.TempDir(), "hiccup")
+	a = harness.New(t, run, harness.Options{
+		Server:  harness.Server{Name: "gunicorn", Command: "gunicorn --worker-class gthread --workers 2 --threads 2 guarded:wsgi"},
+		Address: address, Top: `probation = "` + probation + `"`, Env: fmt.Sprintf("HICCUP = %q", hiccup),
+	})
+	a.Releases("r1", "r2")
+	for _, release := range []string{"r1", "r2"} {
+		a.WriteFile("releases/"+release+"/guarded.py", guardedApp)
+	}
+	if bad {
+		a.WriteFile("releases/r2/bad", "")
+	}
+	a.Start("r1")
+	return a, hiccup
+}
+
+// visit sends 20 requests a second, as users do who come with nginx or by themselves.
+func visit(a *harness.App) *load.Run {
+	return a.Load(load.Config{Clients: 8, Rate: 20, KeepAlive: true, FreshClients: 4, Shapes: []load.Shape{load.Get("/")}})
+}
+
+func TestAReleaseThatFailsForHalfOfItsUsersIsTakenBack(t *testing.T) {
+	t.Parallel()
+	const soon = 15 * time.Second
+	n, counted := guardRuns(1)
+	for name, address := range map[string]string{"TCP": "", "unix socket": "unix:web.sock"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if address != "" {
+				address = "unix:" + filepath.Join(t.TempDir(), "web.sock")
+			}
+			a, _ := guardedSite(t, address, "10s", true)
+			for range n {
+				r := visit(a)
+				a.More(r, 60)
+				o := a.Change(5, "switch", "r2")
+				ended := time.Now()
+				a.More(r, 60)
+				res := r.Stop()
+				if !strings.HasPrefix(o.Error, "probation: web: 5xx 0 % -> ") || !strings.Contains(strings.Join(o.Log, "\n"), "ValueError: no such template") {
+					t.Errorf("error %q, log %q", o.Error, o.Log)
+				}
+				for i := range res.Records {
+					rec := &res.Records[i]
+					if rec.Opened.After(ended) && rec.Release != "r1" {
+						t.Errorf("%s answered a connection after the revert", rec.Release)
+					}
+					if rec.Status == 0 {
+						t.Errorf("a request is lost: %s", rec.Err)
+					}
+				}
+				took := sinceCutover(t, o.Steps)
+				t.Logf("%s after the cutover: %s", took, o.Error)
+				if counted && took > soon {
+					t.Errorf("it took %s", took)
+				}
+			}
+		})
+	}
+}
+
+// sinceCutover returns the time from the end of the cutover to the end of the revert.
+func sinceCutover(t *testing.T, steps []harness.Step) time.Duration {
+	t.Helper()
+	var from, to time.Time
+	for _, st := range steps {
+		end := st.Began.Add(time.Duration(st.Seconds * float64(time.Second)))
+		switch st.Name {
+		case "cutover":
+			from = end
+		case "revert":
+			to = end
+		}
+	}
+	if from.IsZero() || to.IsZero() {
+		t.Fatalf("steps: %+v", steps)
+	}
+	return to.Sub(from)
+}
+
+func TestAGoodReleaseOutlivesAHiccup(t *testing.T) {
+	t.Parallel()
+	n, _ := guardRuns(1)
+	a, hiccup := guardedSite(t, "", "4s", false)
+	r := visit(a)
+	a.More(r, 60)
+	for i := range n {
+		release := []string{"r2", "r1"}[i%2]
+		change := a.Begin("switch", release, "--json")
+		eventually(t, "the probation", func() bool {
+			c := a.Status().Changing
+			return c != nil && c.Step == "probation"
+		})
+		if err := os.WriteFile(hiccup, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the releases are compared", func() bool {
+			st := a.Status()
+			return st.Changing == nil || st.Listeners[0].Canary != 0
+		})
+		a.More(r, 40) // both fail
+		if err := os.Remove(hiccup); err != nil {
+			t.Fatal(err)
+		}
+		change.Wait().Want(0)
+		if o := change.Outcome(); len(o.Guard) != 1 || o.Guard[0].Verdict != "no worse" {
+			t.Errorf("guard: %+v", o.Guard)
+		}
+		a.More(r, 20)
+	}
+	for _, rec := range r.Stop().Records {
+		if rec.Status == 0 {
+			t.Errorf("a request is lost: %s", rec.Err)
+		}
+	}
+}
+
+func TestACanaryThatFailsForHalfOfItsUsersIsTakenBack(t *testing.T) {
+	t.Parallel()
+	a, _ := guardedSite(t, "", "0s", true)
+	r := visit(a)
+	a.More(r, 60)
+	o := a.Change(5, "switch", "r2", "--canary", "50%", "--for", "2m")
+	ended := time.Now()
+	a.More(r, 60)
+	if !strings.HasPrefix(o.Error, "canary: at 50 %: web: 5xx 0 % -> ") {
+		t.Errorf("error %q", o.Error)
+	}
+	for _, rec := range r.Stop().Records {
+		if rec.Status == 0 || rec.Opened.After(ended) && rec.Release != "r1" {
+			t.Errorf("%+v", rec)
+		}
+	}
+	a.Command("history").Want(0).Says("reverted", "5xx 0 % -> ")
+}

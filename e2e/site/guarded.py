@@ -1,0 +1,31 @@
+"""An application that answers 500 to half of its users in a release with a file "bad", and in each release while the file of HICCUP is there."""
+
+import os
+import random
+
+BAD = os.path.exists("bad")
+HICCUP = os.environ.get("HICCUP", "/nonexistent")
+HEADERS = [
+    ("X-Generation", os.environ["SUPERCTL_GENERATION"]),
+    ("X-Release", os.environ["SUPERCTL_RELEASE"]),
+    ("Content-Length", "0"),
+]
+
+
+def fail():
+    raise ValueError("no such template")
+
+
+def wsgi(environ, start_response):
+    status = "200 OK"
+    if environ["PATH_INFO"] != "/healthz/" and (BAD or os.path.exists(HICCUP)) and random.random() < 0.5:
+        if BAD:
+            try:
+                fail()
+            except ValueError:
+                import traceback
+
+                traceback.print_exc()
+        status = "500 Internal Server Error"
+    start_response(status, HEADERS)
+    return []

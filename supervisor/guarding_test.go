@@ -1,0 +1,386 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"superctl/api"
+	"superctl/supervisor/requests"
+)
+
+// users are requests of users, as the workers count them: a second at a time, as the gate sends them.
+type users struct {
+	mu     sync.Mutex
+	places map[string]*requests.Reading
+	broken error
+	ended  chan struct{}
+}
+
+// guardedSite is a site with two releases whose second answers a part of its requests with 500.
+type guardedSite struct {
+	*users
+	w     *world
+	s     *Supervisor
+	wrong map[int]uint64 // 5xx of each 10 requests, by generation
+	every int            // requests a second; 0 = 20
+	tick  func(second int)
+}
+
+// guardedBy makes a site with a guard on its process. Requests come as soon as serve is called.
+func guardedBy(t *testing.T, w *world, g *Guard) (site *guardedSite, stop func()) {
+	t.Helper()
+	withDrainHook(t, w)
+	base := w.plan
+	w.plan = func(p Plan) Plan {
+		p = base(p)
+		p.Probation = 10 * time.Second
+		p.Processes[0].Guard = g
+		return p
+	}
+	s, end := w.supervisor(t.TempDir())
+	u := &users{places: make(map[string]*requests.Reading), ended: make(chan struct{})}
+	s.counts.source = u.report
+	site = &guardedSite{users: u, w: w, s: s, wrong: map[int]uint64{}}
+	return site, func() { close(u.ended); end() }
+}
+
+func (u *users) report() (requests.Report, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	r := requests.Report{Places: make(map[string]*requests.Reading)}
+	for place, of := range u.places {
+		c := *of
+		r.Places[place] = &c
+	}
+	return r, u.broken
+}
+
+// begin has users come until the site is stopped.
+func (site *guardedSite) begin() {
+	for gen := range 5 {
+		site.places[countsOf(gen)] = &requests.Reading{Counting: true}
+	}
+	go func() {
+		for second := 1; ; second++ {
+			select {
+			case <-site.ended:
+				return
+			case <-time.After(time.Second):
+			}
+			site.second()
+			if site.tick != nil {
+				site.tick(second)
+			}
+		}
+	}()
+}
+
+// second has the requests of a second reach the generations that the gate leads to.
+func (site *guardedSite) second() {
+	g := site.w.gate
+	g.mu.Lock()
+	live, part := g.live, part{}
+	if len(g.parts) > 0 {
+		part = g.parts[len(g.parts)-1]
+	}
+	g.mu.Unlock()
+	site.mu.Lock()
+	defer site.mu.Unlock()
+	n := uint64(20)
+	if site.every > 0 {
+		n = uint64(site.every) //nolint:gosec // positive
+	}
+	shared := uint64(0)
+	if part.share > 0 && part.gen != live {
+		shared = n * uint64(part.share) / 10_000 //nolint:gosec // positive
+		site.answer(part.gen, shared)
+	}
+	site.answer(live, n-shared)
+}
+
+func countsOf(gen int) string { return fmt.Sprintf("g%d.web.0", gen) }
+
+func (site *guardedSite) answer(gen int, n uint64) {
+	r := site.places[countsOf(gen)]
+	if r == nil {
+		return
+	}
+	wrong := n * site.wrong[gen] / 10
+	r.Started, r.Answered[1], r.Answered[4] = r.Started+n, r.Answered[1]+n-wrong, r.Answered[4]+wrong
+}
+
+// usual is the guard of a config that says nothing about it.
+func usual() *Guard { return &Guard{Points: 0.02, Factor: 2} }
+
+func TestAReleaseWithMoreErrorsIsReverted(t *testing.T) {
+	for _, kind := range []string{"steer", "rename"} {
+		t.Run(kind, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				w.gate.kind = kind
+				site, stop := guardedBy(t, w, usual())
+				defer stop()
+				switchTo(t, site.s, "r1")
+				site.wrong[2] = 5
+				site.begin()
+				time.Sleep(time.Minute)
+				began := time.Now()
+				out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
+				want(t, site.s, out, Reverted, "r1")
+				if !strings.HasPrefix(out.Error, "probation: web: 5xx 0 % -> 50 % (") || !strings.Contains(out.Error, "; r1 had 0 of ") {
+					t.Errorf("error %q", out.Error)
+				}
+				if took := time.Since(began); took > 15*time.Second {
+					t.Errorf("reverted after %s", took)
+				}
+				if len(out.Guard) != 1 || out.Guard[0].Verdict != api.Worse || out.Guard[0].OldErrors != 0 ||
+					2*out.Guard[0].Errors != out.Guard[0].Requests {
+					t.Errorf("guard: %+v", out.Guard)
+				}
+				if live := w.gate.Live(); live != 1 {
+					t.Errorf("the gate leads to generation %d", live)
+				}
+			})
+		})
+	}
+}
+
+func TestAnEqualReleaseIsNotReverted(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		site, stop := guardedBy(t, w, usual())
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.begin()
+		time.Sleep(time.Minute)
+		// For five seconds of the probation half of all requests fail, whoever answers them.
+		site.tick = func(second int) {
+			site.mu.Lock()
+			defer site.mu.Unlock()
+			failing := uint64(0)
+			if second >= 62 && second < 67 {
+				failing = 5
+			}
+			site.wrong[1], site.wrong[2] = failing, failing
+		}
+		var progress []string
+		out, err := site.s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(ev Event) {
+			if ev.Type == "progress" && ev.Step == stepProbation {
+				progress = append(progress, ev.Detail)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, site.s, out, Done, "r2")
+		if len(progress) != 2 || !strings.HasSuffix(progress[0], ": compared with r1") || progress[1] != "web: no difference" {
+			t.Errorf("progress %q", progress)
+		}
+		if out.Guard[0].Verdict != api.NoWorse || len(out.Warnings) > 0 {
+			t.Errorf("guard: %+v, warnings %q", out.Guard, out.Warnings)
+		}
+		if shares := w.gate.shares(); !slices.Equal(shares, []int{half, 0}) {
+			t.Errorf("shares %v", shares)
+		}
+	})
+}
+
+func TestACanaryWithMoreErrorsIsReverted(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		site, stop := guardedBy(t, w, usual())
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.wrong[2] = 5
+		site.begin()
+		out := change1(t, site.s, Request{Kind: Switch, Release: "r2", Canary: &Canary{Steps: []int{2000}, For: time.Minute}})
+		want(t, site.s, out, Reverted, "r1")
+		if !strings.HasPrefix(out.Error, "canary: at 20 %: web: 5xx 0 % -> 50 % (") {
+			t.Errorf("error %q", out.Error)
+		}
+		if took := time.Duration(out.Seconds * float64(time.Second)); took > 40*time.Second {
+			t.Errorf("reverted after %s", took)
+		}
+	})
+}
+
+func TestAReleaseWithFewRequestsHasNoVerdict(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		site, stop := guardedBy(t, w, usual())
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.every = 1
+		site.begin()
+		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
+		want(t, site.s, out, Done, "r2")
+		if out.Guard[0].Verdict != api.NoVerdict || !strings.Contains(detailOf(out, stepProbation), "; no verdict: ") {
+			t.Errorf("guard %+v, %q", out.Guard, detailOf(out, stepProbation))
+		}
+	})
+}
+
+func detailOf(out *Outcome, step string) string {
+	for _, st := range out.Steps {
+		if st.Name == step {
+			return st.Detail
+		}
+	}
+	return ""
+}
+
+func TestAServerThatDoesNotCountIsNotGuarded(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		site, stop := guardedBy(t, w, usual())
+		defer stop()
+		switchTo(t, site.s, "r1")
+		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
+		want(t, site.s, out, Done, "r2")
+		if out.Guard[0].Verdict != api.NotCounted ||
+			detailOf(out, stepProbation) != "healthy for 10s; requests not counted (unknown server)" {
+			t.Errorf("guard %+v, %q", out.Guard, detailOf(out, stepProbation))
+		}
+	})
+}
+
+func TestAGuardThatIsOffJudgesNothing(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		site, stop := guardedBy(t, w, nil)
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.wrong[2] = 10
+		site.begin()
+		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
+		want(t, site.s, out, Done, "r2")
+		if out.Guard != nil || detailOf(out, stepProbation) != "healthy for 10s" {
+			t.Errorf("guard %+v, %q", out.Guard, detailOf(out, stepProbation))
+		}
+	})
+}
+
+func TestAGuardThatOnlyWarnsRevertsNothing(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		warn := usual()
+		warn.Warn = true
+		site, stop := guardedBy(t, w, warn)
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.wrong[2] = 5
+		site.begin()
+		time.Sleep(time.Minute)
+		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
+		want(t, site.s, out, Done, "r2")
+		if len(out.Warnings) != 1 || !strings.HasSuffix(out.Warnings[0], `; not reverted, because the guard is set to "warn"`) {
+			t.Errorf("warnings %q", out.Warnings)
+		}
+		if out.Guard[0].Verdict != api.Worse {
+			t.Errorf("guard %+v", out.Guard)
+		}
+		if shares := w.gate.shares(); !slices.Equal(shares, []int{half, 0}) {
+			t.Errorf("shares %v", shares)
+		}
+	})
+}
+
+// Behind a shared gate the old workers stop at the cutover.
+func TestAReleaseThatCannotBeComparedIsOnlyWarnedOf(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.gate.kind = kindShared
+		site, stop := guardedBy(t, w, usual())
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.wrong[4] = 5 // 1 and 3 are those of the preflights
+		site.begin()
+		time.Sleep(time.Minute)
+		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
+		want(t, site.s, out, Done, "r2")
+		if len(out.Warnings) != 1 || !strings.HasSuffix(out.Warnings[0], "; not reverted, because r1 cannot serve at the same time to compare") {
+			t.Errorf("warnings %q", out.Warnings)
+		}
+	})
+}
+
+func TestCountsThatJumpOrVanishRevertNothing(t *testing.T) {
+	for name, spoil := range map[string]func(*guardedSite, int){
+		"they jump": func(site *guardedSite, second int) {
+			if second == 3 {
+				site.places["g2.web.0"].Answered[4] += 1 << 40
+			}
+		},
+		"they begin again": func(site *guardedSite, second int) {
+			if second%2 == 0 {
+				site.places["g2.web.0"] = &requests.Reading{Counting: true}
+			}
+		},
+		"they vanish": func(site *guardedSite, second int) {
+			if second == 3 {
+				delete(site.places, "g2.web.0")
+			}
+		},
+		"they cannot be read": func(site *guardedSite, second int) {
+			if second == 3 {
+				site.broken = errors.New("permission denied")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				site, stop := guardedBy(t, w, usual())
+				defer stop()
+				switchTo(t, site.s, "r1")
+				site.tick = func(second int) {
+					site.mu.Lock()
+					defer site.mu.Unlock()
+					spoil(site, second)
+				}
+				site.begin()
+				out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
+				want(t, site.s, out, Done, "r2")
+			})
+		})
+	}
+}
+
+func TestADeathDuringAComparisonReverts(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		site, stop := guardedBy(t, w, usual())
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.wrong[2] = 5
+		site.tick = func(int) {
+			if st := site.s.Status(); st.Generation == 2 && st.Listeners[0].Canary == 1 {
+				_ = w.procs[len(w.procs)-1].KillAll()
+			}
+		}
+		site.begin()
+		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
+		want(t, site.s, out, Reverted, "r1")
+		if strings.Contains(out.Error, "5xx") {
+			t.Errorf("error %q", out.Error)
+		}
+		if live := w.gate.Live(); live != 1 {
+			t.Errorf("the gate leads to generation %d", live)
+		}
+		synctest.Wait()
+	})
+}
+
+func TestTheLastTracebackIsToldWhole(t *testing.T) {
+	trace := []string{"Traceback (most recent call last):", `  File "a.py", line 1, in f`, "    g()", "ValueError: no"}
+	for name, c := range map[string]struct{ lines, want []string }{
+		"one":          {slices.Concat([]string{"GET /"}, trace, []string{"GET /b"}), trace},
+		"the last":     {slices.Concat([]string{trace[0], "  x", "KeyError: 1"}, trace), trace},
+		"not complete": {slices.Concat(trace, trace[:2]), trace},
+		"none":         {[]string{"GET /"}, nil},
+	} {
+		if got := lastTraceback(c.lines); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	long := append([]string{trace[0]}, slices.Repeat([]string{"  x"}, 30)...)
+	if got := lastTraceback(append(long, "KeyError: 1")); len(got) != traceLines || got[traceLines-1] != "KeyError: 1" {
+		t.Errorf("%q", got)
+	}
+}
