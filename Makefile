@@ -75,6 +75,10 @@ test-deaths: deps ## the daemon dies at all fault points of all scenarios, on re
 takeovers: deps ## every kind of server is taken over twenty times under load, and killed at each step; SUPERCTL_TAKEOVERS=5 for fewer
 	SUPERCTL_TAKEOVERS=$${SUPERCTL_TAKEOVERS:-20} tools/test -timeout 90m $(ARGS) ./e2e/takeover ./e2e/oldserver
 
+.PHONY: test-guard
+test-guard: deps ## the guard takes back a bad release 20 times, and leaves a good one with a hiccup 200 times; SUPERCTL_GUARDS=5 for 5 and 50
+	SUPERCTL_GUARDS=$${SUPERCTL_GUARDS:-20} tools/test -timeout 120m -run 'IsTakenBack|OutlivesAHiccup' $(ARGS) ./e2e/site
+
 .PHONY: test-moving
 test-moving: deps ## each tutorial of docs/moving-in on Debian 12 and 13; `make test` follows it on one of them
 	SUPERCTL_E2E_SUITES=all tools/test -run TestMovingInLosesNoRequest $(ARGS) ./e2e/packaging

@@ -76,7 +76,7 @@ func (l *loader) guardTable(key string, table map[string]any, g *Guard) (mode st
 
 // between parses a number that may have a fraction.
 func (l *loader) between(key string, v any, least, most float64) float64 {
-	n := 0.0
+	var n float64
 	switch v := v.(type) {
 	case int64:
 		n = float64(v)

@@ -94,7 +94,8 @@ func (ls *listenerSet) unite() {
 	if ls.owner.live == d.after {
 		ls.turnTo(d.after)
 		for _, l := range d.shares {
-			if err := l.canary(0, nil); err != nil {
+			err := l.canary(0, nil)
+			if err != nil {
 				ls.log.Error("end a comparison", zap.String("listener", l.gate.Name()), zap.Error(err))
 			}
 		}

@@ -133,7 +133,7 @@ func (gd *guarding) look() error {
 		g.before, g.now = *before, *now
 		switch g.watch.Add(second) {
 		case guard.Compare:
-			gd.emit(Event{Type: "progress", Step: gd.stepNow(), Detail: g.sentence(gd.from) + ": compared with " + gd.from.plan.Release.Name})
+			gd.tell(g.sentence(gd.from) + ": compared with " + gd.from.plan.Release.Name)
 		case guard.Worse:
 			g.verdict = api.Worse
 			if !g.warn {
@@ -141,12 +141,16 @@ func (gd *guarding) look() error {
 			}
 			gd.warned = append(gd.warned, g.warning(gd.from))
 		case guard.Release:
-			gd.emit(Event{Type: "progress", Step: gd.stepNow(), Detail: g.name + ": no difference"})
+			gd.tell(g.name + ": no difference")
 		case guard.Continue:
 		}
 	}
 	_ = gd.owner.do(gd.arrange)
 	return nil
+}
+
+func (gd *guarding) tell(text string) {
+	gd.emit(Event{Type: "progress", Step: gd.stepNow(), Detail: text})
 }
 
 // arrange divides the gates while something is compared, for the owner.
@@ -223,7 +227,8 @@ func (g *guarded) sentence(from *generation) string {
 
 func (g *guarded) warning(from *generation) string {
 	if g.apart {
-		return g.sentence(from) + "; not reverted, because " + from.plan.Release.Name + " cannot serve at the same time to compare"
+		return fmt.Sprintf("%s; not reverted, because %s cannot serve at the same time to compare", g.sentence(from),
+			from.plan.Release.Name)
 	}
 	return g.sentence(from) + `; not reverted, because the guard is set to "warn"`
 }

@@ -132,7 +132,8 @@ func TestAReleaseWithMoreErrorsIsReverted(t *testing.T) {
 				began := time.Now()
 				out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
 				want(t, site.s, out, Reverted, "r1")
-				if !strings.HasPrefix(out.Error, "probation: web: 5xx 0 % -> 50 % (") || !strings.Contains(out.Error, "; r1 had 0 of ") {
+				if !strings.HasPrefix(out.Error, "probation: web: 5xx 0 % -> 50 % (") ||
+					!strings.Contains(out.Error, "; r1 had 0 of ") {
 					t.Errorf("error %q", out.Error)
 				}
 				if took := time.Since(began); took > 15*time.Second {
@@ -155,8 +156,6 @@ func TestAnEqualReleaseIsNotReverted(t *testing.T) {
 		site, stop := guardedBy(t, w, usual())
 		defer stop()
 		switchTo(t, site.s, "r1")
-		site.begin()
-		time.Sleep(time.Minute)
 		// For five seconds of the probation half of all requests fail, whoever answers them.
 		site.tick = func(second int) {
 			site.mu.Lock()
@@ -167,6 +166,8 @@ func TestAnEqualReleaseIsNotReverted(t *testing.T) {
 			}
 			site.wrong[1], site.wrong[2] = failing, failing
 		}
+		site.begin()
+		time.Sleep(time.Minute)
 		var progress []string
 		out, err := site.s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(ev Event) {
 			if ev.Type == "progress" && ev.Step == stepProbation {
@@ -177,7 +178,8 @@ func TestAnEqualReleaseIsNotReverted(t *testing.T) {
 			t.Fatal(err)
 		}
 		want(t, site.s, out, Done, "r2")
-		if len(progress) != 2 || !strings.HasSuffix(progress[0], ": compared with r1") || progress[1] != "web: no difference" {
+		if len(progress) != 2 || !strings.HasSuffix(progress[0], ": compared with r1") ||
+			progress[1] != "web: no difference" {
 			t.Errorf("progress %q", progress)
 		}
 		if out.Guard[0].Verdict != api.NoWorse || len(out.Warnings) > 0 {
@@ -272,7 +274,8 @@ func TestAGuardThatOnlyWarnsRevertsNothing(t *testing.T) {
 		time.Sleep(time.Minute)
 		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
 		want(t, site.s, out, Done, "r2")
-		if len(out.Warnings) != 1 || !strings.HasSuffix(out.Warnings[0], `; not reverted, because the guard is set to "warn"`) {
+		if len(out.Warnings) != 1 ||
+			!strings.HasSuffix(out.Warnings[0], `; not reverted, because the guard is set to "warn"`) {
 			t.Errorf("warnings %q", out.Warnings)
 		}
 		if out.Guard[0].Verdict != api.Worse {
@@ -296,7 +299,8 @@ func TestAReleaseThatCannotBeComparedIsOnlyWarnedOf(t *testing.T) {
 		time.Sleep(time.Minute)
 		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
 		want(t, site.s, out, Done, "r2")
-		if len(out.Warnings) != 1 || !strings.HasSuffix(out.Warnings[0], "; not reverted, because r1 cannot serve at the same time to compare") {
+		if len(out.Warnings) != 1 ||
+			!strings.HasSuffix(out.Warnings[0], "; not reverted, because r1 cannot serve at the same time to compare") {
 			t.Errorf("warnings %q", out.Warnings)
 		}
 	})

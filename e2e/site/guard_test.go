@@ -18,6 +18,7 @@ import (
 var guardedApp string
 
 // guardRuns is how often a test of the guard repeats its switch: SUPERCTL_GUARDS, or a few times.
+// Good releases are switched to ten times as often.
 func guardRuns(usually int) (n int, counted bool) {
 	if n, err := strconv.Atoi(os.Getenv("SUPERCTL_GUARDS")); err == nil {
 		return n, true
@@ -31,7 +32,9 @@ func guardedSite(t *testing.T, address, probation string, bad bool) (a *harness.
 	t.Helper()
 	hiccup = filepath.Join(t.TempDir(), "hiccup")
 	a = harness.New(t, run, harness.Options{
-		Server:  harness.Server{Name: "gunicorn", Command: "gunicorn --worker-class gthread --workers 2 --threads 2 guarded:wsgi"},
+		Server: harness.Server{
+			Name: "gunicorn", Command: "gunicorn --worker-class gthread --workers 2 --threads 2 guarded:wsgi",
+		},
 		Address: address, Top: `probation = "` + probation + `"`, Env: fmt.Sprintf("HICCUP = %q", hiccup),
 	})
 	a.Releases("r1", "r2")
@@ -68,7 +71,8 @@ func TestAReleaseThatFailsForHalfOfItsUsersIsTakenBack(t *testing.T) {
 				ended := time.Now()
 				a.More(r, 60)
 				res := r.Stop()
-				if !strings.HasPrefix(o.Error, "probation: web: 5xx 0 % -> ") || !strings.Contains(strings.Join(o.Log, "\n"), "ValueError: no such template") {
+				if !strings.HasPrefix(o.Error, "probation: web: 5xx 0 % -> ") ||
+					!strings.Contains(strings.Join(o.Log, "\n"), "ValueError: no such template") {
 					t.Errorf("error %q, log %q", o.Error, o.Log)
 				}
 				for i := range res.Records {
@@ -111,7 +115,10 @@ func sinceCutover(t *testing.T, steps []harness.Step) time.Duration {
 
 func TestAGoodReleaseOutlivesAHiccup(t *testing.T) {
 	t.Parallel()
-	n, _ := guardRuns(1)
+	n, counted := guardRuns(1)
+	if counted {
+		n *= 10
+	}
 	a, hiccup := guardedSite(t, "", "4s", false)
 	r := visit(a)
 	a.More(r, 60)
