@@ -29,9 +29,6 @@ import (
 
 // Main runs the command line args and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if len(args) > 1 && args[1] == worker.ShimArg {
-		return worker.Shim(args[2:])
-	}
 	if len(args) > 1 && args[1] == worker.KeeperArg {
 		return worker.Keep(args[2:])
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/supervisor/worker/starter"
 )
 
 // StartDaemon starts a superctl daemon whose output goes to a file. What a daemon has started
@@ -15,13 +17,13 @@ func StartDaemon(c Command, output *os.File) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := order{Path: c.Args[0], Args: c.Args, Env: c.Env, Dir: c.Dir}
+	o := starter.Order{Path: c.Args[0], Args: c.Args, Env: c.Env, Dir: c.Dir}
 	raw, err := output.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	var w *Worker
-	if gone := raw.Control(func(fd uintptr) { w, err = o.start(int(fd), int(fd), nil, tag) }); gone != nil {
+	if gone := raw.Control(func(fd uintptr) { w, err = start(&o, int(fd), int(fd), nil, tag) }); gone != nil {
 		return nil, gone
 	}
 	if err == nil {

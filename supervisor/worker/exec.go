@@ -2,7 +2,9 @@ package worker
 
 import (
 	"errors"
-	"os"
+	"runtime"
+
+	"superctl/supervisor/worker/starter"
 )
 
 // Exec replaces this process by a command, in the environment, the directory and as the user that a
@@ -16,16 +18,7 @@ func Exec(c Command) error {
 	if err != nil {
 		return err
 	}
-	o := order{User: c.User}
-	if err := o.changeUser(); err != nil {
-		return err
-	}
-	secrets, err := c.Secrets.readAll()
-	if err != nil {
-		return err
-	}
-	if err := os.Chdir(c.Dir); err != nil {
-		return err
-	}
-	return execute(path, c.Args, append(c.Env, secrets...))
+	runtime.LockOSThread()
+	o := starter.Order{Path: path, Args: c.Args, Env: c.Env, Secrets: c.Secrets, Dir: c.Dir, User: c.User}
+	return o.Exec()
 }

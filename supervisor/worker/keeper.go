@@ -11,9 +11,10 @@ import (
 	"syscall"
 	"time"
 
-	"superctl/proc"
-
 	"golang.org/x/sys/unix"
+
+	"superctl/proc"
+	"superctl/supervisor/worker/starter"
 )
 
 // KeeperArg is the hidden first argument with which superctl re-executes itself to become a keeper.
@@ -107,7 +108,7 @@ func Keep(args []string) int {
 	debug.FreeOSMemory()
 	buf := make([]byte, 1)
 	for {
-		if n, err := unix.Read(firstFD, buf); n == 0 || err != nil && !errors.Is(err, unix.EINTR) {
+		if n, err := unix.Read(starter.FirstFD, buf); n == 0 || err != nil && !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -65,19 +64,4 @@ func many(n int, value string) (env []string) {
 		env = append(env, kv[:128<<10-2])
 	}
 	return env
-}
-
-func TestAnOrderComesBackAsItWas(t *testing.T) {
-	o := order{
-		Path: "/bin/\xff", Args: []string{"a\xfe", ""}, Env: []string{"SECRET=\xe9"}, Secrets: Secrets{"A": "/a"},
-		Dir: "/d\xff", User: &Credential{UID: 1, GID: 2, Groups: []uint32{3}},
-		Files: 2, NoFile: 4, Cgroup: "/sys/\xff",
-	}
-	fd, err := o.seal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if back, err := unseal(fd); err != nil || !reflect.DeepEqual(*back, o) {
-		t.Errorf("%+v, %v", back, err)
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"superctl/supervisor/worker/starter"
 )
 
 // placeholder is {release}, {fd.web} and the like.
@@ -72,7 +74,7 @@ func (s *Spec) value(name string) (string, bool) {
 	for i, f := range s.Files {
 		switch {
 		case f.Name == listener && kind == "fd":
-			return fmt.Sprint(firstFD + i), true
+			return fmt.Sprint(starter.FirstFD + i), true
 		case f.Name == listener && kind == "addr":
 			return f.Addr, true
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/supervisor/worker/starter"
 )
 
 // Command is a short command, such as a hook: it is started as a worker is, but its end is waited
@@ -56,11 +58,11 @@ func Run(ctx context.Context, c Command, line func(string)) error {
 		return err
 	}
 	defer reader.Close()
-	o := order{
+	o := starter.Order{
 		Path: path, Args: c.Args, Env: append(append([]string{}, c.Env...), tagVar+"="+tag), Secrets: c.Secrets,
 		Dir: c.Dir, User: c.User, Cgroup: c.Cgroup,
 	}
-	w, err := o.startTo(c.Stdout, writer, tag)
+	w, err := startTo(&o, c.Stdout, writer, tag)
 	_ = unix.Close(writer)
 	if err != nil {
 		return err
@@ -121,15 +123,15 @@ func (w *Worker) awaitEnd(ctx context.Context) (killed error) {
 }
 
 // startTo starts a command whose stdout is a file, when it is one, and else its stderr.
-func (o *order) startTo(stdout *os.File, stderr int, tag string) (w *Worker, err error) {
+func startTo(o *starter.Order, stdout *os.File, stderr int, tag string) (w *Worker, err error) {
 	if stdout == nil {
-		return o.start(stderr, stderr, nil, tag)
+		return start(o, stderr, stderr, nil, tag)
 	}
 	raw, err := stdout.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	if gone := raw.Control(func(fd uintptr) { w, err = o.start(int(fd), stderr, nil, tag) }); gone != nil {
+	if gone := raw.Control(func(fd uintptr) { w, err = start(o, int(fd), stderr, nil, tag) }); gone != nil {
 		return nil, gone
 	}
 	return w, err

@@ -2,13 +2,11 @@
 package worker
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -22,6 +20,7 @@ import (
 	"superctl/proc"
 	"superctl/supervisor/drainhook"
 	"superctl/supervisor/requests"
+	"superctl/supervisor/worker/starter"
 )
 
 // Spec says what to start.
@@ -78,8 +77,8 @@ func Start(spec Spec) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := order{
-		Path: path, Args: args, Env: env, Secrets: spec.Secrets, Dir: spec.Dir, User: spec.User, Files: len(spec.Files),
+	o := starter.Order{
+		Path: path, Args: args, Env: env, Secrets: spec.Secrets, Dir: spec.Dir, User: spec.User,
 		NoFile: spec.NoFile, Cgroup: spec.Cgroup,
 	}
 	output := os.DevNull
@@ -93,7 +92,7 @@ func Start(spec Spec) (*Worker, error) {
 		return nil, fmt.Errorf("open output %s: %w", output, err)
 	}
 	defer unix.Close(out)
-	return o.start(out, out, spec.Files, tag)
+	return start(&o, out, out, spec.Files, tag)
 }
 
 // newTag makes the name by which all processes of one worker are known; it begins with the
@@ -106,11 +105,11 @@ func newTag(mark string) (string, error) {
 	return mark + "-" + hex.EncodeToString(b[:]), nil
 }
 
-// start forks the shim. The descriptors are handed over raw: os.File.Fd and ExtraFiles clear
+// start forks a starter. The descriptors are handed over raw: os.File.Fd and ExtraFiles clear
 // O_NONBLOCK on the file description that all generations share, which blocks the accept of every
 // holder (DESIGN 4).
-func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, error) {
-	orders, err := o.seal()
+func start(o *starter.Order, stdout, stderr int, files []File, tag string) (*Worker, error) {
+	orders, err := seal(o)
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +130,7 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	}
 	fds = append(fds, uintptr(status), uintptr(orders))
 	pidfd := -1
-	args := []string{"superctl", ShimArg, strconv.Itoa(len(files))}
-	pid, err := fork(ofApp, proc.SelfExe, args, shimAttributes(tag, fds, &pidfd))
+	pid, err := fork(ofApp, proc.SelfExe, []string{"superctl", "starter"}, starterAttributes(tag, len(files), fds, &pidfd))
 	_ = unix.Close(status)
 	if err != nil {
 		return nil, fmt.Errorf("fork: %w", err)
@@ -149,16 +147,18 @@ func (o *order) start(stdout, stderr int, files []File, tag string) (*Worker, er
 	return w, nil
 }
 
-// shimAttributes returns what a shim begins with. It lives for milliseconds: a thousand of them are
-// quicker with one thread each, and without garbage collection.
-func shimAttributes(tag string, fds []uintptr, pidfd *int) *syscall.ProcAttr {
+// starterAttributes returns what a starter begins with. It lives for milliseconds, so it takes one
+// thread and no garbage collection.
+func starterAttributes(tag string, files int, fds []uintptr, pidfd *int) *syscall.ProcAttr {
 	return &syscall.ProcAttr{
-		Dir: "/", Env: []string{tagVar + "=" + tag, "GOMAXPROCS=1", "GOGC=off"}, Files: fds,
-		Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: pidfd},
+		Dir: "/", Env: []string{
+			tagVar + "=" + tag, starter.Variable + "=" + strconv.Itoa(files), "GOMAXPROCS=1", "GOGC=off",
+		},
+		Files: fds, Sys: &syscall.SysProcAttr{Setpgid: true, PidFD: pidfd},
 	}
 }
 
-// readFailure returns why a shim has not become its worker; nil once it has.
+// readFailure returns why a starter has not become its worker; nil once it has.
 func readFailure(failure io.Reader) error {
 	why, err := io.ReadAll(failure)
 	if err == nil && len(why) > 0 {
@@ -167,7 +167,7 @@ func readFailure(failure io.Reader) error {
 	return err
 }
 
-// environment is the worker's, complete but for LISTEN_PID, which only the shim knows. expanded is
+// environment is the worker's, complete but for LISTEN_PID, which only the starter knows. expanded is
 // what Templates have become.
 func (s *Spec) environment(tag string, expanded []string) []string {
 	env := slices.DeleteFunc(slices.Concat(s.Env, expanded), func(e string) bool { return reserved(nameOf(e)) })
@@ -251,30 +251,4 @@ func LookPath(name string, env []string, dir string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("command %q is not in PATH (%s)", name, path)
-}
-
-// execute replaces this process by a program; it returns the reason when that fails.
-func execute(path string, args, env []string) error {
-	err := syscall.Exec(path, args, env) // to run what the config names is what it is for
-	if errors.Is(err, unix.E2BIG) {
-		return fmt.Errorf("exec %s: %w", path, tooBig(args, env))
-	}
-	return explainExec(path, err)
-}
-
-// explainExec says what is missing when an exec fails: ENOENT may mean the file or the interpreter
-// in its first line.
-func explainExec(path string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		if f, open := os.Open(path); open == nil {
-			defer f.Close()
-			head := make([]byte, 256)
-			n, _ := f.Read(head)
-			if line, ok := bytes.CutPrefix(head[:n], []byte("#!")); ok {
-				line, _, _ = bytes.Cut(line, []byte("\n"))
-				return fmt.Errorf("exec %s: its interpreter %s is missing", path, bytes.TrimSpace(line))
-			}
-		}
-	}
-	return fmt.Errorf("exec %s: %w", path, err)
 }

@@ -15,11 +15,8 @@ import (
 	"superctl/proc"
 )
 
-// TestMain makes this binary the shim too: Start re-executes /proc/self/exe.
+// TestMain makes this binary the keeper too: StartKeeper re-executes /proc/self/exe.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == ShimArg {
-		os.Exit(Shim(os.Args[2:]))
-	}
 	if len(os.Args) > 1 && os.Args[1] == KeeperArg {
 		os.Exit(Keep(os.Args[2:]))
 	}
