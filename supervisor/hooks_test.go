@@ -247,7 +247,7 @@ func TestTheEndOfTheDaemonEndsEveryHookAndStartsNone(t *testing.T) {
 func TestWhatAHookWritesIsBoundedForTheClientAndForTheHistory(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		newHooked(w)
-		const lines = 50_000
+		const lines = 10_000
 		w.says = func(c worker.Command, line func(string)) {
 			if c.Args[0] != "before" {
 				return
