@@ -55,11 +55,9 @@ func serve(t *testing.T, command string, overUnix bool) *site {
 
 func serveOn(t *testing.T, address, command string, overUnix bool) *site {
 	t.Helper()
-	s := &site{t: t, dir: filepath.Join(run.Dir, strings.NewReplacer("/", "-", " ", "-").Replace(t.Name())), share: -1, next: -1}
-	if len(s.dir) > 80 { // the path of a unix socket is limited
-		s.dir = s.dir[:80]
-	}
-	s.must(os.Mkdir(s.dir, 0o755))
+	dir, err := os.MkdirTemp(run.Dir, "") // a short name: the path of a unix socket is limited
+	s := &site{t: t, dir: dir, share: -1, next: -1}
+	s.must(err)
 	t.Cleanup(func() {
 		harness.EndAll(s.dir)
 		for _, fd := range []int{s.share, s.next} {
@@ -78,7 +76,6 @@ func serveOn(t *testing.T, address, command string, overUnix bool) *site {
 	command = strings.NewReplacer("{bind}", bind, "{uvicorn}", uvicorn, "{address}", s.address).Replace(command)
 	s.old = s.start("old", command, -1)
 	s.await(func() bool { conn, err := s.dial(); return err == nil && conn.Close() == nil })
-	var err error
 	s.found, err = running.FindPID(context.Background(), s.old.Process.Pid)
 	s.must(err)
 	return s
