@@ -22,6 +22,12 @@ func flagged(p config.Process, server servers.Applied) bool {
 	return p.DrainHook && !server.Hook && !server.Cuts && len(p.Listen) > 0
 }
 
+// counts reports whether the workers of a process load the drain hook only to count their requests:
+// uWSGI needs nothing else of it.
+func counts(p config.Process, server servers.Applied) bool {
+	return p.DrainHook && server.Server == "uwsgi" && len(p.Listen) > 0
+}
+
 // hookWait returns how long a draining worker may keep its connections before it gets the stop
 // signal, unless the config sets drain_connections. With the hook, the server has closed all idle
 // connections by then, and the stop signal lets the requests in progress finish. A server that cuts

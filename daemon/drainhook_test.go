@@ -61,4 +61,8 @@ func TestOnlyAProcessWithListenersHasTheHook(t *testing.T) {
 		flagged(without, servers.Applied{}) || flagged(config.Process{DrainHook: true}, servers.Applied{}) {
 		t.Error("the wrong programs are told that they drain")
 	}
+	uwsgi := servers.Applied{Server: "uwsgi", Cuts: true}
+	if !counts(web, uwsgi) || counts(web, known) || counts(without, uwsgi) || counts(config.Process{DrainHook: true}, uwsgi) {
+		t.Error("the wrong programs only count")
+	}
 }

@@ -304,7 +304,7 @@ func makeProcess(
 		StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
 		Drain:      p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout,
 		ReadyAfter: p.ReadyAfter,
-		Hook:       Hooked(p, done), Flag: flagged(p, done), HookWait: hookWait(p, done),
+		Hook:       Hooked(p, done), Flag: flagged(p, done), Counts: counts(p, done), HookWait: hookWait(p, done),
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Guard != nil {

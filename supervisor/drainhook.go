@@ -44,7 +44,7 @@ func (df *drainFlags) install() {
 // reason for a site to be down.
 func (df *drainFlags) open(in *instance) {
 	in.hooked = false
-	if !df.installed || !in.proc.Hook && !in.proc.Flag {
+	if !df.installed || !in.proc.Hook && !in.proc.Flag && !in.proc.Counts {
 		return
 	}
 	if in.flag.path == "" {

@@ -365,6 +365,28 @@ func TestAProgramIsOnlyGivenTheFlag(t *testing.T) {
 	})
 }
 
+func TestAServerThatOnlyCountsLoadsTheHookAndIsNotExpectedToDrain(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		dir := withDrainHook(t, w)
+		base := w.plan
+		w.plan = func(p Plan) Plan {
+			p = base(p)
+			p.Processes[0].Hook, p.Processes[0].Counts = false, true
+			return p
+		}
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		switchTo(t, s, "r1")
+		spec := w.procs[0].spec
+		if spec.Hook != dir || spec.Flag == "" || spec.Requests == "" {
+			t.Errorf("hook %q, flag %q, requests in %q", spec.Hook, spec.Flag, spec.Requests)
+		}
+		if st := s.Status(); len(st.Troubles) > 0 {
+			t.Errorf("%v", st.Troubles)
+		}
+	})
+}
+
 func TestWorkersOfAnotherServerHaveNoHook(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		withDrainHook(t, w)

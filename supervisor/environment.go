@@ -42,13 +42,13 @@ func (p *Process) variables(notify, scratch string) []Variable {
 		Env: p.Env, Templates: p.Templates, Secrets: p.Secrets, Notify: notify, Scratch: scratch,
 		Files: make([]worker.File, len(p.Listen)), HideListen: p.HideListen,
 	}
-	if p.Hook {
+	if p.Hook || p.Counts {
 		spec.Hook = "the hook's"
 	}
 	if p.Flag {
 		spec.Flag = "the worker's"
 	}
-	if p.Hook || p.Flag {
+	if p.Hook || p.Flag || p.Counts {
 		spec.Requests = "the worker's"
 	}
 	names := spec.Names()

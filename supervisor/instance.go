@@ -465,7 +465,7 @@ func (in *instance) spec() (worker.Spec, error) {
 	}
 	if in.flag.path != "" {
 		spec.Flag, spec.Probes = in.flag.path, p.Health.Paths()
-		if in.proc.Hook {
+		if in.proc.Hook || in.proc.Counts {
 			spec.Hook = in.owner.opt.Hook
 		}
 	}

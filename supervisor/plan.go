@@ -102,6 +102,8 @@ type Process struct {
 	// Flag says that its workers are told that they drain, and nothing is loaded into them: a
 	// program that looks at the flag, and says so, is waited for like one with the hook.
 	Flag bool `json:"flag,omitempty"`
+	// Counts says that its workers load the module of the drain hook only to count their requests.
+	Counts bool `json:"counts,omitempty"`
 
 	// DrainConnections is for how long a worker that gets no new connections any more may keep
 	// those that it has, before its stop signal; 0 = not at all.

@@ -104,6 +104,7 @@ func TestTheDrainHookChangesOnlyTheHeader(t *testing.T) {
 		"daphne":           "daphne fuzz:ending_asgi",
 		"granian-asgi":     "granian --interface asgi fuzz:asgi",
 		"granian-wsgi":     "granian --interface wsgi fuzz:wsgi",
+		"uwsgi":            "uwsgi --threads 8 --module fuzz:wsgi", // which only counts
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -27,7 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-//go:embed sitecustomize.py superctl_requests.py
+//go:embed sitecustomize.py superctl_requests.py superctl_uwsgi.py
 var modules embed.FS
 
 // Variable has the path of the flag, for the module and for any program that looks at it by itself:
@@ -60,7 +60,8 @@ func Install(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask and an earlier owner of the name made of it
 		return fmt.Errorf("drain hook: %w", err)
 	}
-	for _, name := range []string{"superctl_requests.py", "sitecustomize.py"} { // the second loads the first
+	// the last one loads the others
+	for _, name := range []string{"superctl_requests.py", "superctl_uwsgi.py", "sitecustomize.py"} {
 		text, err := modules.ReadFile(name)
 		if err == nil {
 			err = renameio.WriteFile(filepath.Join(dir, name), text, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask())

@@ -54,11 +54,11 @@ def _hold(path):
 class _Finder(object):
     """Patches a module after it has been executed. Other finders and loaders find and load it."""
 
-    def __init__(self, patches):
-        self.patches = patches
+    def __init__(self, patches, others):
+        self.patches, self.others = patches, others
 
     def find_spec(self, name, path=None, target=None):
-        patch = self.patches.get(name)
+        patch = self.patches.get(name) or self.others(name)
         if patch is None:
             return None
         for finder in list(sys.meta_path):
@@ -83,17 +83,29 @@ class _Finder(object):
         loader.exec_module = exec_module  # of this one instance, so that the module's loader is what it would be
 
 
+def _load(name):
+    """Imports a module from this directory, which is in sys.path no more when it is needed."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(name, os.path.join(os.path.dirname(__file__), name + ".py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def _counting():
     """Returns what counts the requests of this process, or None where superctl does not ask for it."""
     directory = os.environ.get("SUPERCTL_REQUESTS")
     if not directory:
         return None
-    from importlib.util import module_from_spec, spec_from_file_location
+    return _load("superctl_requests").Counting(directory, os.environ.get("SUPERCTL_PROBES", "").split("\n"), _complain)
 
-    spec = spec_from_file_location("superctl_requests", os.path.join(os.path.dirname(__file__), "superctl_requests.py"))
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Counting(directory, os.environ.get("SUPERCTL_PROBES", "").split("\n"), _complain)
+
+def _in_uwsgi():
+    """Reports whether this interpreter is uWSGI's, whose module uwsgi comes later, and which may have changed the name of the process."""
+    with open("/proc/self/cmdline", "rb") as command:
+        words = command.read().split(b"\0")[:2]
+    return any(b"uwsgi" in os.path.basename(word).lower() for word in [os.readlink(b"/proc/self/exe")] + words)
 
 
 def _install(drains, hold):
@@ -378,7 +390,8 @@ def _install(drains, hold):
             "granian.asgi": patched(granian_asgi, None),
             "granian.rsgi": patched(granian_rsgi, lambda c, module: c.granian_rsgi(module)),
             "granian.wsgi": patched(granian_wsgi, lambda c, module: c.granian_wsgi(module)),
-        }
+        },
+        _load("superctl_uwsgi").Applications(counter, _complain).patch if _in_uwsgi() else lambda name: None,
     )
     sys.meta_path.insert(0, finder)
     for name, patch in finder.patches.items():

@@ -515,3 +515,117 @@ class Counting(object):
             return application
 
         module._callback_wrapper = lambda app, *args, **kwargs: callback_wrapper(around(app), *args, **kwargs)
+
+    def uwsgi(self, app, options):
+        """From uWSGI's call until it has closed the body, and so has given its last byte to the socket.
+
+        superctl_uwsgi puts this in the place of an application. options are uWSGI's own.
+        """
+        row_of, probes = self.row, self.probes
+        catches, builtin = bool(options.get("catch-exceptions")), type(len)
+
+        def application(environ, start_response):
+            if type(start_response) is not builtin:  # another application calls this one, and counts the request
+                return app(environ, start_response)
+            if environ.get("PATH_INFO") in probes and environ.get("HTTP_USER_AGENT") == PROBER:
+                return app(environ, start_response)
+            answer = _Answer(row_of(), now())
+
+            def start(*args):
+                write = start_response(*args)
+                answer.status = _status(args[0])
+                return write
+
+            send_file = environ.get("wsgi.file_wrapper")
+            if send_file is not None:
+                environ["wsgi.file_wrapper"] = lambda file, *size: send_file(_File(file, answer), *size)
+            try:
+                body = app(environ, start)
+            except BaseException as error:
+                answer.fails(error, catches and not answer.status)
+                answer.end()
+                raise
+            if type(body) is _File:  # uWSGI knows it by its identity, and sends it without asking for its parts
+                answer.whole = True
+                return body
+            if isinstance(body, (bytes, bytearray, memoryview)):  # uWSGI sends it as it is
+                answer.whole = True
+                answer.end()
+                return body
+            answer.body, answer.catches = body, catches
+            return answer
+
+        return application
+
+
+class _Answer(object):
+    """An answer of an application in uWSGI, and its body."""
+
+    __slots__ = ("row", "began", "status", "body", "catches", "whole", "failed")
+
+    def __init__(self, row, began):
+        self.row, self.began = row, began
+        self.status = self.failed = 0
+        self.whole = False
+        row[STARTED] += 1
+
+    def __iter__(self):
+        return self.parts(iter(self.body))
+
+    def parts(self, body):
+        """Yields the body. Where uWSGI cannot write, it does not ask for the next part."""
+        try:
+            for part in body:
+                yield part
+                if part:
+                    self.catches = False  # uWSGI answers 500 only before the head is sent
+        except Exception as error:
+            self.fails(error, self.catches)
+            raise
+        self.whole = True
+
+    def fails(self, error, caught):
+        """Notes how the request ends that an exception ends: with 500 where uWSGI catches it."""
+        if isinstance(error, OSError) and error.args == ("write error",):  # of write(): the client has left
+            self.failed = ABORTED
+        else:
+            self.failed = 5 if caught else BROKEN
+
+    def close(self):
+        try:
+            if hasattr(self.body, "close"):
+                self.body.close()
+        finally:
+            self.end()
+
+    def end(self):
+        row, self.row = self.row, None
+        if row is None:
+            return
+        if self.whole:
+            ended(row, self.status, self.began)
+        elif self.failed == 5:
+            ended(row, 500, self.began)
+        else:
+            row[self.failed or ABORTED] += 1
+
+
+class _File(object):
+    """A file that the application has given to wsgi.file_wrapper. uWSGI closes it when it is sent."""
+
+    def __init__(self, file, answer):
+        self.file, self.answer = file, answer
+
+    def __iter__(self):
+        return iter(self.file)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def close(self):
+        try:
+            if hasattr(self.file, "close"):
+                self.file.close()
+        finally:
+            if self.answer.whole:
+                self.answer.end()
