@@ -42,8 +42,16 @@ def uvicorn():
     async def receive():
         return {"type": "http.request"}
 
-    async def send(message):
-        pass
+    class Cycle:
+        disconnected = False
+
+        class transport:
+            is_closing = staticmethod(lambda: False)
+
+        async def send(self, message):
+            pass
+
+    send = Cycle().send
 
     scope = {"type": "http", "http_version": "1.1", "headers": [], "client": ("127.0.0.1", 1), "scheme": "http"}
 

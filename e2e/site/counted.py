@@ -38,6 +38,12 @@ async def asgi(scope, receive, send):
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close" if scope["path"] == "/refused" else "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        return
     while (await receive()).get("more_body"):
         pass
     path = scope["path"]
@@ -50,3 +56,15 @@ async def asgi(scope, receive, send):
         for part in parts(path):
             await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b"ok" if length else b""})
+
+
+async def rsgi(scope, protocol):
+    if scope.proto != "ws":
+        protocol.response_str(200, [("content-length", "2")], "ok")
+    elif scope.path == "/refused":
+        return protocol.close(403)
+    else:
+        transport = await protocol.accept()
+        while (await transport.receive()).kind:
+            pass
+        return protocol.close()

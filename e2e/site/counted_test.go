@@ -174,6 +174,85 @@ func TestEveryAnswerIsCountedAsItsClientGotIt(t *testing.T) {
 	}
 }
 
+func TestAHeadThatTheServerRefusesIsCounted(t *testing.T) {
+	t.Parallel()
+	for name, command := range map[string]string{
+		"gunicorn-gthread": "gunicorn --worker-class gthread counted:wsgi",
+		"gunicorn-asgi":    "gunicorn --worker-class asgi counted:asgi",
+		"uvicorn":          "uvicorn counted:asgi",
+		"uvicorn-h11":      "uvicorn --http h11 counted:asgi",
+		"hypercorn":        "hypercorn counted:asgi",
+		"cheroot":          "python -m cheroot counted:wsgi",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "counted", Command: command}})
+			a.Releases("r1")
+			a.WriteFile("releases/r1/counted.py", string(countedApps))
+			a.Start("r1")
+			const each = 3
+			for range each {
+				for _, head := range []string{"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n", "GET /404 HTTP/1.1\r\nHost: x\r\n\r\n"} {
+					c, in := dial(t, a)
+					fmt.Fprint(c, head)
+					resp, err := http.ReadResponse(in, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_ = resp.Body.Close()
+					if resp.StatusCode/100 != 4 {
+						t.Errorf("%q: %s", head, resp.Status)
+					}
+					_ = c.Close()
+				}
+			}
+			if r := settled(t, a, 2*each); r.Status4xx != 2*each || r.Started != 2*each {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+func TestWebSocketsAreCountedAsAcceptedOrRefused(t *testing.T) {
+	t.Parallel()
+	for name, command := range map[string]string{
+		"gunicorn-asgi": "gunicorn --worker-class asgi counted:asgi",
+		"uvicorn":       "uvicorn --ws websockets counted:asgi",
+		"hypercorn":     "hypercorn counted:asgi",
+		"daphne":        "daphne counted:asgi",
+		"granian-asgi":  "granian --interface asgi counted:asgi",
+		"granian-rsgi":  "granian --interface rsgi counted:rsgi",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "counted", Command: command}})
+			a.Releases("r1")
+			a.WriteFile("releases/r1/counted.py", string(countedApps))
+			a.Start("r1")
+			const each = 3
+			for range each {
+				for path, want := range map[string]int{"/": http.StatusSwitchingProtocols, "/refused": http.StatusForbidden} {
+					c, in := dial(t, a)
+					fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+						"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", path)
+					resp, err := http.ReadResponse(in, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_ = resp.Body.Close()
+					if resp.StatusCode != want {
+						t.Errorf("%s: %s", path, resp.Status)
+					}
+					_ = c.Close()
+				}
+			}
+			if r := settled(t, a, 2*each); r.Status1xx != each || r.Status4xx != each || r.Started != 2*each {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
 // settled returns the counts of the app when all requests are counted and none is in flight: a server
 // may learn later than its client that an answer has ended, and status may be a second old.
 func settled(t *testing.T, a *harness.App, requests uint64) *api.Requests {

@@ -115,7 +115,7 @@ class Config:
         self.loaded_app = self.app
 `,
 	"ask.py": `
-import asyncio, os
+import asyncio, os, time
 def ask(app=None):
     from uvicorn.config import Config
     async def plain(scope, receive, send):
@@ -134,6 +134,8 @@ def drain(value):
     flag = os.environ["SUPERCTL_DRAIN"] + ".raised"
     if value: open(flag, "w").close()
     elif os.path.exists(flag): os.remove(flag)
+    seen = time.monotonic() + 0.001  # the hook looks once in a millisecond
+    while time.monotonic() <= seen: pass
 `,
 }
 

@@ -11,6 +11,7 @@ something in it fails, it prints one line to stderr, and the application runs wi
 
 import os
 import sys
+from time import monotonic
 
 
 def _complain(what):
@@ -27,11 +28,19 @@ _complain.silent = False
 
 
 def _flag(path):
-    """Returns a function that reports whether this worker drains. It looks for a file by name, so a changed file cannot break it."""
-    os.stat(path)  # the flag exists from the start; without it, superctl cannot tell this worker to drain
+    """Returns a function that reports whether this worker drains. It looks for a file by name, so a changed file cannot break it.
 
-    def drains(access=os.access, raised=path + ".raised", exists=os.F_OK):
-        return access(raised, exists)
+    It looks at most once in a millisecond: many answers are made in that time, and the clock is read without a system call.
+    """
+    os.stat(path)  # the flag exists from the start; without it, superctl cannot tell this worker to drain
+    until = value = 0
+
+    def drains(now=monotonic, access=os.access, raised=path + ".raised", exists=os.F_OK):
+        nonlocal until, value
+        time = now()
+        if time >= until:
+            value, until = access(raised, exists), time + 0.001
+        return value
 
     return drains
 
@@ -198,14 +207,14 @@ def _install(drains, hold):
         return message
 
     def closing_answer(scope, message):
-        if scope["type"] == "http" and scope["http_version"].startswith("1") and drains():
+        if scope["type"] == "http" and scope["http_version"].startswith("1"):
             message = closing_start(message)
         return message
 
     def around(app, server, gone, **counted):
         """Around a whole application, by the documented ASGI. gone reports for the server's send whether the client has left."""
         if counter() is not None:
-            return counter().asgi(app, gone, closing_answer, **counted)
+            return counter().asgi(app, gone, drains, closing_answer, **counted)
 
         def closing(send):
             async def send_closing(message):
@@ -234,9 +243,12 @@ def _install(drains, hold):
         load = module.Config.load
 
         def gone(send):
-            cycle = getattr(send, "__self__", None)  # of a request, or the protocol of a WebSocket
-            transport = getattr(cycle, "transport", None)
-            return getattr(cycle, "disconnected", False) or transport is not None and transport.is_closing()
+            try:
+                cycle = send.__self__
+                return cycle.disconnected or cycle.transport.is_closing()
+            except AttributeError:  # the protocol of a WebSocket, or a function of a middleware
+                transport = getattr(getattr(send, "__self__", None), "transport", None)
+                return transport is not None and transport.is_closing()
 
         def load_closing(self, *args, **kwargs):
             result = load(self, *args, **kwargs)
@@ -382,11 +394,14 @@ def _install(drains, hold):
             "gunicorn.workers.base_async": patched(None, lambda c, module: c.gunicorn_worker(module.AsyncWorker, 1)),
             "gunicorn.asgi.protocol": patched(gunicorn_asgi, lambda c, module: c.gunicorn_asgi(module)),
             "uvicorn.config": patched(uvicorn, None),
-            "hypercorn.protocol.h11": patched(hypercorn, None),
+            "uvicorn.protocols.http.h11_impl": patched(None, lambda c, module: c.uvicorn(module.H11Protocol, module)),
+            "uvicorn.protocols.http.httptools_impl": patched(None, lambda c, module: c.uvicorn(module.HttpToolsProtocol, module)),
+            "hypercorn.protocol.h11": patched(hypercorn, lambda c, module: c.hypercorn_refusals(module)),
             "hypercorn.app_wrappers": patched(None, lambda c, module: c.hypercorn(module)),
             "waitress.task": patched(waitress, lambda c, module: c.waitress(module)),
             "cheroot.server": patched(cheroot, lambda c, module: c.cheroot(module)),
             "daphne.http_protocol": patched(daphne, lambda c, module: c.daphne(module)),
+            "daphne.ws_protocol": patched(None, lambda c, module: c.daphne_websocket(module)),
             "granian.asgi": patched(granian_asgi, None),
             "granian.rsgi": patched(granian_rsgi, lambda c, module: c.granian_rsgi(module)),
             "granian.wsgi": patched(granian_wsgi, lambda c, module: c.granian_wsgi(module)),

@@ -131,24 +131,22 @@ class Counting(object):
         self.probes = frozenset(probes)
 
     def probe(self, scope):
-        """Reports whether a request is a health check of superctl's. Few requests are for that path, so the headers are rarely looked at."""
-        if scope.get("path") not in self.probes:
-            return False
+        """Reports whether a request for the path of a health check is superctl's own."""
         return any(bytes(name).lower() == b"user-agent" and bytes(value) == PROBER.encode() for name, value in scope["headers"])
 
-    def asgi(self, app, gone, closing=None, eager=True):
+    def asgi(self, app, gone, drains=None, closing=None, eager=True):
         """Around an ASGI application: from the server's call until it has taken the last message of the answer.
 
         gone reports, for the server's send, whether the client has left. closing is what the drain hook makes of the message that
-        starts an answer. A server that is not eager sends the head with the first part of the body, and answers 500 if none comes.
+        starts an answer while it drains. A server that is not eager sends the head with the first part of the body, and answers 500 if none comes.
         """
-        row_of = self.row
+        row_of, probes = self.row, self.probes
 
         async def application(scope, receive, send, *rest):
             kind = scope["type"]
             if kind != "http" and kind != "websocket":
                 return await app(scope, receive, send, *rest)
-            row = row_of() if not self.probe(scope) else bytearray(CELLS)
+            row = bytearray(CELLS) if scope.get("path") in probes and self.probe(scope) else row_of()
             began = now()
             row[STARTED] += 1
             status = 0  # of the answer that is being sent; -1: it has ended
@@ -178,7 +176,7 @@ class Counting(object):
                     if name == "http.response.start":
                         if not status:
                             status = int(message["status"])
-                        if closing is not None:
+                        if drains is not None and drains():
                             message = closing(scope, message)
                     elif name == "http.response.body" or name == "http.response.pathsend" or name == "websocket.http.response.body":
                         if status > 0 and not message.get("more_body", False):
@@ -220,6 +218,34 @@ class Counting(object):
             return result
 
         return application
+
+    def refusals(self, owner, name, status, alone):
+        """Counts what a method of a connection answers by itself, such as 400 for a head that it cannot parse.
+
+        status returns that of the answer by the method's arguments, and alone reports whether no request is in progress: else that is counted.
+        """
+        answer, row_of = getattr(owner, name), self.row
+
+        def counting(self, *args, **kwargs):
+            counted = alone(self)
+            began, row = now(), row_of() if counted else None
+            if counted:
+                row[STARTED] += 1
+            result = answer(self, *args, **kwargs)
+            if counted:
+                ended(row, status(*args), began)
+            return result
+
+        setattr(owner, name, counting)
+
+    def uvicorn(self, protocol, module):
+        """What uvicorn answers by itself: a head that it cannot parse, and --limit-concurrency."""
+        self.refusals(protocol, "send_400_response", lambda *args: 400, lambda self: self.cycle is None or self.cycle.response_complete)
+        module.service_unavailable = self.asgi(module.service_unavailable, lambda send: send.__self__.disconnected)
+
+    def hypercorn_refusals(self, module):
+        # The method is a coroutine function: the answer counts when the coroutine is made, which is at once awaited.
+        self.refusals(module.H11Protocol, "_send_error_response", lambda status: status, lambda self: self.stream is None)
 
     def gunicorn_response(self, module):
         """The status is known where the head is made. The request carries it: greenlets share a thread."""
@@ -303,6 +329,9 @@ class Counting(object):
             self.app = asgi(self.app, lambda send: self._closed or self.transport.is_closing())
 
         module.ASGIProtocol.__init__ = counting
+        if hasattr(module.ASGIProtocol, "_send_error_response"):
+            alone = lambda self: self._current_request is None
+            self.refusals(module.ASGIProtocol, "_send_error_response", lambda status, *args: status, alone)
 
     def hypercorn(self, module):
         """Both wrappers send the messages of ASGI."""
@@ -396,14 +425,14 @@ class Counting(object):
         module.HTTPRequest.respond, module.HTTPRequest.simple_response = counting, answered
 
     def daphne(self, module):
-        """From the parsed request until Twisted has its last byte. WebSockets are not counted."""
+        """From the parsed request until Twisted has its last byte."""
         process, finish, lost = (getattr(module.WebRequest, name) for name in ("process", "finish", "connectionLost"))
         row_of, probes = self.row, self.probes
 
         def counting(self):
             headers = self.requestHeaders
             probe = self.path.decode("latin-1") in probes and headers.getRawHeaders(b"user-agent") == [PROBER.encode()]
-            if not probe and not headers.hasHeader(b"upgrade"):
+            if not probe and headers.getRawHeaders(b"upgrade", [b""])[0].lower() != b"websocket":  # which become another protocol's
                 self.superctl = row, _ = row_of(), now()
                 row[STARTED] += 1
             return process(self)
@@ -421,6 +450,37 @@ class Counting(object):
             return lost(self, *args)
 
         module.WebRequest.process, module.WebRequest.finish, module.WebRequest.connectionLost = counting, finished, aborted
+
+    def daphne_websocket(self, module):
+        """From the parsed request until the application has accepted or refused it."""
+        protocol = module.WebSocketProtocol
+        connect, closed = protocol.onConnect, protocol.onClose
+        row_of = self.row
+
+        def connecting(self, request):
+            self.superctl = row, _ = row_of(), now()
+            row[STARTED] += 1
+            return connect(self, request)
+
+        def answering(answer, status):
+            def answered(self, *args, **kwargs):
+                result = answer(self, *args, **kwargs)
+                request = self.__dict__.pop("superctl", None)
+                if request is not None:
+                    ended(request[0], status, request[1])
+                return result
+
+            return answered
+
+        def left(self, *args, **kwargs):
+            request = self.__dict__.pop("superctl", None)
+            if request is not None:
+                request[0][ABORTED] += 1
+            return closed(self, *args, **kwargs)
+
+        protocol.onConnect, protocol.onClose = connecting, left
+        for name, status in ("serverAccept", 101), ("serverReject", 403), ("handle_exception", 500):
+            setattr(protocol, name, answering(getattr(protocol, name), status))
 
     def granian_wsgi(self, module):
         """From granian's call until the body has been given to it. It does not tell whether the client has left."""
@@ -464,7 +524,7 @@ class Counting(object):
         module._callback_wrapper = lambda app, *args, **kwargs: callback_wrapper(around(app), *args, **kwargs)
 
     def granian_rsgi(self, module):
-        """From granian's call until the application returns."""
+        """From granian's call until the application returns, or accepts or refuses a WebSocket."""
         callback_wrapper = module._callback_wrapper
         row_of, probes = self.row, self.probes
 
@@ -493,9 +553,43 @@ class Counting(object):
 
                 return respond
 
+        class WebSocket(object):
+            """Counts a WebSocket when it is accepted, or else when the application ends."""
+
+            __slots__ = ("inner", "row", "began", "status")
+
+            def __init__(self, inner):
+                self.inner, self.row, self.began, self.status = inner, row_of(), now(), 0
+                self.row[STARTED] += 1
+
+            async def accept(self, *args):
+                transport = await self.inner.accept(*args)
+                self.end(101)
+                return transport
+
+            def close(self, *args):
+                self.end(args and args[0] or 403)
+                return self.inner.close(*args)
+
+            def __getattr__(self, name):
+                return getattr(self.inner, name)
+
+            def end(self, status):
+                if not self.status:
+                    self.status = status
+                    ended(self.row, status, self.began)
+
+        async def connect(app, scope, protocol):
+            try:
+                return await app(scope, protocol)
+            finally:
+                protocol.end(500)  # where it has not been accepted or refused
+
         def around(app):
             async def application(scope, protocol):
                 probe = scope.path in probes and scope.headers.get("user-agent") == PROBER
+                if not probe and scope.proto == "ws":
+                    return await connect(app, scope, WebSocket(protocol))
                 if probe or scope.proto != "http":
                     return await app(scope, protocol)
                 began, row = now(), row_of()

@@ -106,18 +106,47 @@ func eachRow(fd int, size int64, f func(row int)) error {
 	return nil
 }
 
-// addRow adds a row. The ends are loaded before the starts, so that a request which begins and ends
-// meanwhile is not taken for one that has ended without a beginning.
+// addRow adds a row.
 func (c *Counts) addRow(m []byte, row int) {
 	for i := range c.Durations {
 		c.Durations[i] += load(m, row, durations+i)
 	}
+	cells := unchanged(func() heads { return loadHeads(m, row) })
 	for i := range c.Answered {
-		c.Answered[i] += load(m, row, rowAnswered+i)
+		c.Answered[i] += cells[rowAnswered+i]
 	}
-	c.Broken += load(m, row, rowBroken)
-	c.Aborted += load(m, row, rowAborted)
-	c.Started += load(m, row, rowStarted)
+	c.Broken += cells[rowBroken]
+	c.Aborted += cells[rowAborted]
+	c.Started += cells[rowStarted]
+}
+
+// heads are the cells of a row before the durations.
+type heads [rowAborted + 1]uint64
+
+// loadHeads loads the ends before the starts, so that a request which begins and ends meanwhile is
+// not taken for one that has ended without a beginning.
+func loadHeads(m []byte, row int) (h heads) {
+	for i := rowAborted; i >= rowStarted; i-- {
+		h[i] = load(m, row, i)
+	}
+	return h
+}
+
+// looks is how often a row is read until it is the same twice. A row has one writer, so the second
+// look is nearly always enough.
+const looks = 8
+
+// unchanged returns what a row has at one moment: else requests that end while it is read would be
+// taken for being in flight.
+func unchanged(read func() heads) heads {
+	h := read()
+	for range looks {
+		before := h
+		if h = read(); h == before {
+			break
+		}
+	}
+	return h
 }
 
 // load loads a cell. The head is row 0.

@@ -94,3 +94,27 @@ func TestAPageThatIsTruncatedWhileItIsReadDoesNotEndTheDaemon(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestARowIsReadUntilItIsTheSameTwice(t *testing.T) {
+	for name, c := range map[string]struct {
+		started []uint64 // as it is read, one time after the other; the last one for ever
+		want    uint64
+		reads   int
+	}{
+		"nothing changes":         {[]uint64{1}, 1, 2},
+		"one request meanwhile":   {[]uint64{1, 2}, 2, 3},
+		"a request at every look": {[]uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, 9, 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reads := 0
+			got := unchanged(func() (h heads) {
+				h[rowStarted] = c.started[min(reads, len(c.started)-1)]
+				reads++
+				return h
+			})
+			if got[rowStarted] != c.want || reads != c.reads {
+				t.Errorf("%d after %d looks, want %d after %d", got[rowStarted], reads, c.want, c.reads)
+			}
+		})
+	}
+}
