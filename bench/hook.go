@@ -27,7 +27,7 @@ var hookPy []byte
 func hookBench(run *harness.Run) error {
 	var b strings.Builder
 	fmt.Fprintf(
-		&b, "# What the drain hook costs\n\nMade by `make bench ARGS=hook` on %s: %s.\n\n",
+		&b, "# What the drain hook costs, with the count of requests\n\nMade by `make bench ARGS=hook` on %s: %s.\n\n",
 		time.Now().Format(time.DateOnly), machine(),
 	)
 	b.WriteString(`An application that answers "ok", one worker process, 8 clients without a pause, each on one connection; with the hook and without it
@@ -178,8 +178,12 @@ func hookAlone(release, name string) (string, error) {
 		return "", err
 	}
 	cmd := exec.Command(filepath.Join(release, "venv", "bin", "python"), "hook.py", name)
+	counts := filepath.Join(filepath.Dir(release), "counts")
+	if err := os.MkdirAll(counts, 0o700); err != nil {
+		return "", err
+	}
 	cmd.Dir, cmd.Env = release, append(
-		os.Environ(), "PYTHONPATH="+hook, "SUPERCTL_DRAIN="+flag, "PYTHONDONTWRITEBYTECODE=1",
+		os.Environ(), "PYTHONPATH="+hook, "SUPERCTL_DRAIN="+flag, "SUPERCTL_REQUESTS="+counts, "PYTHONDONTWRITEBYTECODE=1",
 	)
 	out, err := cmd.Output()
 	var exit *exec.ExitError

@@ -18,26 +18,35 @@ async def asgi(scope, receive, send):
 
 def gunicorn():
     from gunicorn.http.wsgi import Response
+    from gunicorn.workers.gthread import ThreadWorker
 
     class Request:
-        version, method = (1, 1), "GET"
+        version, method, path = (1, 1), "GET", "/"
 
         def should_close(self):
             return False
 
-    response = Response(Request(), None, None)
+    request = Request()
+    response = Response(request, None, None)
     response.start_response("200 OK", [("Content-Length", "2")])
-    original = [cell.cell_contents for cell in Response.default_headers.__closure__ if callable(cell.cell_contents)]
-    (plain,) = [f for f in original if getattr(f, "__name__", "") == "default_headers"]
-    return lambda: Response.default_headers(response), lambda: plain(response)
+    plain = Response.default_headers
+    while plain.__closure__:  # below what drains and what counts
+        (plain,) = [c.cell_contents for c in plain.__closure__ if getattr(c.cell_contents, "__name__", "drains") != "drains"]
+    hooked = Response.default_headers
+    counting = ThreadWorker.handle_request
+    (inner,) = [c for c in counting.__closure__ if getattr(c.cell_contents, "__name__", "") == "handle_request"]
+    inner.cell_contents = lambda worker, request, connection: hooked(response)
+    bare = lambda worker, request, connection: plain(response)
+    return lambda: counting(None, request, None), lambda: bare(None, request, None)
 
 
 def uvicorn():
     from uvicorn.config import Config
+    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
     config = Config(asgi)
     config.load()
-    plain = [c.cell_contents for c in config.loaded_app.__closure__ if c.cell_contents is not None and hasattr(c.cell_contents, "trusted_hosts")]
+    plain = [c.cell_contents for c in config.loaded_app.__closure__ if type(c.cell_contents) is ProxyHeadersMiddleware]
 
     async def receive():
         return {"type": "http.request"}
