@@ -97,3 +97,42 @@ func TestTheExitCodeOfAListIsThatOfTheWorstApp(t *testing.T) {
 		}
 	}
 }
+
+func TestTheScreenOfTopFitsAnOrdinaryTerminal(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	shop := api.Status{
+		App: "shop", Release: "r42", Generation: 7, Health: api.HealthOK,
+		Changing: &api.ChangeStatus{
+			Kind: "switch", Release: "r43", Step: api.StepCanary, Who: "ann", Since: now.Add(-12 * time.Second),
+			Canary: &api.CanaryStatus{Share: 5},
+		},
+		Listeners: []api.ListenerStatus{{Name: "web", Generation: 7, Canary: 8}},
+		Generations: []api.GenerationStatus{
+			{ID: 7, Release: "r42", State: string(api.Live), MemoryBytes: 478e6, Requests: &api.Requests{InFlight: 2}},
+			{ID: 8, Release: "feature-checkout-redesign-9f3c2ab", State: string(api.Staged), MemoryBytes: 471e6, Workers: []api.WorkerStatus{{Restarts: 1}}},
+		},
+	}
+	web := func(ok, failed uint64) []api.ProcessRequests {
+		return []api.ProcessRequests{{
+			Process: "web", Generation: 7, Requests: api.Requests{Status2xx: ok, Status5xx: failed}, Durations: map[int]uint64{150: ok},
+		}}
+	}
+	rates := new(host.Rates)
+	rates.Add(now.Add(-10*time.Second), &api.Measures{Requests: web(1000, 5)})
+	rates.Add(now, &api.Measures{Requests: web(1990, 15)})
+	v := topView{at: now, rates: map[string]*host.Rates{"s": rates}, apps: []host.Measured{
+		{App: host.App{Name: "api", Error: "the daemon cannot be reached: it is not there"}},
+		{App: host.App{Name: "shop", Control: "s", Running: true, Status: &shop}},
+	}}
+	got := strings.Join(v.lines(80)[1:], "\n")
+	const want = `
+APP  RELEASE            STATE      REQ/S ERRORS P50   P99   OPEN MEMORY RESTARTS
+api  -                  stopped    -     -      -     -     -    -      -
+       the daemon cannot be reached: it is not there
+shop r42                live 95 %  100.0 1.0 %  24 ms 24 ms 2    478 MB 0
+     feature-c…-9f3c2ab canary 5 % -     -      -     -     -    471 MB 1
+       changing: switch to r43 by ann, step canary (5 %), started 12 s ago`
+	if long := longLines(got, 80); long != nil || got != want {
+		t.Errorf("longer than 80 columns: %q; got:\n%s\nwant:\n%s", long, got, want)
+	}
+}

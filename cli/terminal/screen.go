@@ -62,6 +62,18 @@ func controlOf(code string) string {
 		return "\r\x1b[K"
 	case "J":
 		return "\x1b[H\x1b[2J"
+	case "+":
+		return "\x1b[?1049h\x1b[?25l\x1b[?7l"
+	case "-":
+		return "\x1b[?7h\x1b[?25h\x1b[?1049l"
+	case "H":
+		return "\x1b[H"
+	case ">":
+		return "\x1b[K"
+	case "n":
+		return "\x1b[K\r\n"
+	case "v":
+		return "\x1b[J"
 	case "0", "1", "2", "31", "32", "33":
 		return "\x1b[" + code + "m"
 	}
@@ -112,4 +124,24 @@ func (h terminalJSON) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// The control sequences of a program that has the screen for itself.
+const (
+	EnterScreen = mark + "+m" // the screen before comes back with LeaveScreen; the cursor is hidden
+	LeaveScreen = mark + "-m"
+	home        = mark + "Hm"
+	eraseRight  = mark + ">m"
+	nextLine    = mark + "nm" // erases what is right of the cursor
+	eraseBelow  = mark + "vm"
+)
+
+// Drawn returns the text that shows lines on a screen of so many rows, in place of what it showed.
+// Nothing is erased before it is written, so that the screen does not flicker. Of too many lines, the
+// last row says how many do not fit.
+func Drawn(lines []string, rows int) string {
+	if hidden := len(lines) - rows + 1; rows > 0 && len(lines) > rows {
+		lines = append(lines[:rows-1:rows-1], fmt.Sprintf("... and %d more lines", hidden))
+	}
+	return home + strings.Join(lines, nextLine) + eraseRight + eraseBelow
 }

@@ -1,0 +1,241 @@
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
+	"superctl/host"
+)
+
+// topEvery is how often top asks the daemons.
+const topEvery = time.Second
+
+func topCommand(c *command) *cli.Command {
+	return &cli.Command{
+		Name: "top", Usage: "watch all apps of this host on one screen",
+		UsageText: "superctl top",
+		Description: `Shows every generation of every app: its share of the connections, requests per second, errors, p50
+and p99 of the last 10 seconds, requests in flight, memory and restarts; and the change in progress.
+It is updated every second. q or Ctrl-C ends it.
+
+   superctl top
+   superctl ls           the same once, with all requests since the apps started`,
+		Action: func(cc *cli.Context) error {
+			if err := commandline.Arguments(cc, 0, 0); err != nil {
+				return err
+			}
+			if cc.IsSet("app") || cc.IsSet("config") {
+				return commandline.Usagef("top shows all apps of this host: leave --app and --config out")
+			}
+			if !terminal.Redraws(c.stdout) || !terminal.Is(os.Stdin) {
+				return commandline.Usagef("top needs a terminal that lines can be drawn on again: superctl ls prints once")
+			}
+			return c.top(os.Stdin, terminal.Raw(c.stdout).(*os.File))
+		},
+	}
+}
+
+// top draws until a key or a signal ends it, and leaves the terminal as it was.
+func (c *command) top(keys, screen *os.File) error {
+	// Signals that would end or stop the process at once leave a terminal that does not echo.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	defer stop()
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, syscall.SIGWINCH, syscall.SIGTSTP)
+	defer signal.Stop(resized)
+
+	before, err := term.MakeRaw(int(keys.Fd()))
+	if err != nil {
+		return fmt.Errorf("top: %w", err)
+	}
+	defer func() {
+		_, _ = io.WriteString(c.stdout, terminal.LeaveScreen) // the terminal may be gone
+		_ = term.Restore(int(keys.Fd()), before)
+	}()
+	if _, err := io.WriteString(c.stdout, terminal.EnterScreen); err != nil {
+		return err
+	}
+	quit := make(chan struct{})
+	go waitForQuit(keys, quit) // ends with the process: a read of a terminal cannot be cancelled
+
+	v := topView{rates: make(map[string]*host.Rates), palette: terminal.PaletteFor(c.stdout)}
+	answers := make(chan struct{}, 1)
+	for next := time.After(0); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-quit:
+			return nil
+		case <-next:
+			next = nil
+			go func() {
+				v.ask(ctx, c.now)
+				answers <- struct{}{}
+			}()
+			continue
+		case <-answers:
+			next = time.After(topEvery)
+		case <-resized:
+			if next == nil {
+				continue // drawn when the daemons have answered
+			}
+		}
+		if err := c.draw(&v, screen); err != nil {
+			return err
+		}
+	}
+}
+
+// waitForQuit closes quit at the key q or Ctrl-C, or when there are no more keys.
+func waitForQuit(keys io.Reader, quit chan<- struct{}) {
+	defer close(quit)
+	const ctrlC = 3
+	for buf := make([]byte, 64); ; {
+		n, err := keys.Read(buf)
+		if err != nil || strings.ContainsAny(string(buf[:n]), "qQ"+string(rune(ctrlC))) {
+			return
+		}
+	}
+}
+
+func (c *command) draw(v *topView, screen *os.File) error {
+	columns, rows, err := term.GetSize(int(screen.Fd()))
+	if err != nil {
+		return fmt.Errorf("top: %w", err)
+	}
+	_, err = io.WriteString(c.stdout, terminal.Drawn(v.lines(columns), rows))
+	return err
+}
+
+// topView is what top shows: the newest answers of the daemons, and their rates.
+type topView struct {
+	palette terminal.Palette
+	at      time.Time
+	apps    []host.Measured
+	err     error
+	rates   map[string]*host.Rates // by the control socket
+}
+
+// ask asks the daemons. The next screen is drawn when it has returned.
+func (v *topView) ask(ctx context.Context, now func() time.Time) {
+	v.apps, v.err = host.Measure(ctx)
+	v.at = now()
+	known := make(map[string]*host.Rates)
+	for i := range v.apps {
+		a := &v.apps[i]
+		if a.Status == nil {
+			continue // after a restart of the daemon, its totals are compared with those before
+		}
+		r := v.rates[a.Control]
+		if r == nil {
+			r = new(host.Rates)
+		}
+		known[a.Control] = r
+		r.Add(v.at, &a.Measures)
+	}
+	v.rates = known
+}
+
+// lines returns the lines of a screen of that width.
+func (v *topView) lines(columns int) []string {
+	b := terminal.NewText(columns)
+	name, _ := os.Hostname()
+	fmt.Fprintf(b, "%s, %s, %s; q quits\n\n", v.palette.Bold(name), count(len(v.apps), "app", "apps"), v.at.Format("15:04:05"))
+	if v.err != nil {
+		terminal.Prose(b, "%s", v.palette.Yellow(v.err.Error()))
+	}
+	var t terminal.Table
+	t.Head(v.palette, "APP", "RELEASE", "STATE", "REQ/S", "ERRORS", "P50", "P99", "OPEN", "MEMORY", "RESTARTS")
+	for i := range v.apps {
+		v.app(&t, &v.apps[i])
+	}
+	t.Write(b, "")
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+// app adds the rows of an app: one for each generation, and what a person should know.
+func (v *topView) app(t *terminal.Table, a *host.Measured) {
+	p := v.palette
+	if a.Status == nil {
+		health := "unknown"
+		if !a.Running {
+			health = "stopped"
+		}
+		t.Row(p.Bold(a.Name), "-", p.Red(health), "-", "-", "-", "-", "-", "-", "-")
+		t.Row("", "  "+p.Red(a.Error))
+		return
+	}
+	st := a.Status
+	if len(st.Generations) == 0 {
+		t.Row(p.Bold(a.Name), "-", healthColour(st.Health, p)(st.Health), "-", "-", "-", "-", "-", "-", "-")
+	}
+	for i := range st.Generations {
+		name := ""
+		if i == 0 {
+			name = p.Bold(a.Name)
+		}
+		t.Row(append([]string{name}, v.generation(a, &st.Generations[i])...)...)
+	}
+	for _, line := range appLines(st, p, v.at) {
+		t.Row("", "  "+line)
+	}
+}
+
+func (v *topView) generation(a *host.Measured, g *api.GenerationStatus) []string {
+	rate, failed, p50, p99, open := "-", "-", "-", "-", "-"
+	if r, known := v.rates[a.Control].Of(g.ID); known {
+		rate, failed = fmt.Sprintf("%.1f", r.PerSecond), fmt.Sprintf("%.1f %%", 100*r.Failed)
+		if r.Failed > 0 {
+			failed = v.palette.Red(failed)
+		}
+		if r.P50 > 0 {
+			p50, p99 = latencyText(r.P50.Seconds()), latencyText(r.P99.Seconds())
+		}
+	}
+	if g.Requests != nil {
+		open = number(g.Requests.InFlight)
+	}
+	restarts := 0
+	for _, w := range g.Workers {
+		restarts += w.Restarts
+	}
+	return []string{
+		g.Release, v.state(a.Status, g), rate, failed, p50, p99, open, terminal.Memory(g.MemoryBytes), fmt.Sprint(restarts),
+	}
+}
+
+// state returns the state of a generation, and its share of the connections during a canary.
+func (v *topView) state(st *api.Status, g *api.GenerationStatus) string {
+	live := g.ID == st.Generation
+	share := 0.0
+	if st.Changing != nil && st.Changing.Canary != nil {
+		share = st.Changing.Canary.Share
+	}
+	canary := false
+	for _, l := range st.Listeners {
+		canary = canary || l.Canary == g.ID
+	}
+	switch {
+	case live && share > 0:
+		return v.palette.Green(fmt.Sprintf("live %g %%", 100-share))
+	case live:
+		return healthColour(st.Health, v.palette)("live")
+	case canary && share > 0:
+		return v.palette.Yellow(fmt.Sprintf("canary %g %%", share))
+	}
+	return g.State
+}
