@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"superctl/api"
 	"superctl/config"
@@ -84,11 +85,14 @@ func (b *releaseBuild) make(ctx context.Context) error {
 		return &buildError{"build", err}
 	}
 	b.bundle = filepath.Join(dir, filepath.Base(out.File))
-	detail := out.Version + " of " + b.site.Checkout
 	for _, w := range out.Warnings {
-		detail += "\nwarning: " + w
+		if !strings.Contains(w, "untracked file") { // the plan names those that matter
+			b.show.event(api.Event{Type: "output", Step: "build", Detail: "warning: " + w})
+		}
 	}
-	b.show.event(api.Event{Type: "end", Step: "build", Detail: detail, Seconds: out.Seconds})
+	b.show.event(api.Event{
+		Type: "end", Step: "build", Detail: out.Version + " of " + b.site.Checkout, Seconds: out.Seconds,
+	})
 	return nil
 }
 

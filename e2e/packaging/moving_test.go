@@ -32,6 +32,7 @@ func tutorials() []tutorial {
 		{"docs/moving-in/capistrano.md", "bookworm", "capistrano.sh", "blog.example.com", "/", 2},
 		{"docs/moving-in/uwsgi.md", "trixie", "uwsgi.sh", "blog.example.com", "/", 2},
 		{"docs/moving-in/supervisord.md", "trixie", "supervisord.sh", "shop.example.com", "/catalogue/", 6},
+		{"docs/moving-in/procfile.md", "trixie", "procfile.sh", "notes.example.com", "/", 3},
 	}
 }
 
@@ -81,9 +82,8 @@ func oldServer(t *testing.T, c tutorial, root, deb string) *systemd.Sandbox {
 	t.Helper()
 	dir, err := os.MkdirTemp(run.Dir, "sd")
 	must(t, err)
-	server := systemd.Boot(t, dir, systemd.Machine{Root: root, PrivateNet: true, Binds: []systemd.Bind{
-		{From: deb, To: "/root/" + filepath.Base(deb)}, clientBind(t),
-	}})
+	binds := []systemd.Bind{{From: deb, To: "/root/" + filepath.Base(deb)}, clientBind(t)}
+	server := systemd.Boot(t, dir, systemd.Machine{Root: root, PrivateNet: true, Binds: binds})
 	script, err := os.ReadFile(filepath.Join("testdata", "moving-in", c.before))
 	must(t, err)
 	server.Run("bash", "-euc", string(script)).Want(0)

@@ -13,7 +13,7 @@ commit() {
 }
 
 # A user of its own for each, whose home is the app's directory.
-for app in orders prices blog shop; do
+for app in orders prices notes blog shop; do
 	useradd --system --home-dir /srv/$app --no-create-home --shell /bin/bash $app
 	install -d -o $app -g $app -m 755 /srv/$app
 done
@@ -71,6 +71,46 @@ def health():
     return {"status": "ok"}
 PYTHON
 commit Prices'
+
+# notes: Flask and a worker, run by honcho from a Procfile.
+runuser -u notes -- bash -euc '
+cd /srv/notes
+python3 -m venv venv
+venv/bin/pip install --quiet flask gunicorn honcho
+venv/bin/pip freeze >requirements.txt
+printf "venv\n.env\n" >.gitignore
+cat >notes.py <<"PYTHON"
+import os
+
+from flask import Flask
+
+app = Flask(__name__)
+app.secret_key = os.environ["SECRET_KEY"]
+
+
+@app.route("/")
+def index():
+    return "notes, version 1\n"
+
+
+@app.route("/healthz")
+def healthz():
+    return "ok\n"
+PYTHON
+cat >worker.py <<"PYTHON"
+import signal
+
+print("waiting for work", flush=True)
+signal.sigwait([signal.SIGTERM])
+PYTHON
+cat >Procfile <<"END"
+web: gunicorn --workers 2 --bind 127.0.0.1:$PORT notes:app
+worker: python worker.py
+END
+commit Notes
+echo "PORT=8000" >.env
+echo "SECRET_KEY=$(openssl rand -hex 32)" >>.env
+chmod 600 .env'
 
 # blog: Wagtail, deployed by Capistrano: releases, current, and what the releases share.
 runuser -u blog -- bash -euc '

@@ -41,3 +41,6 @@ systemctl start redis-server supervisor nginx
 for program in shop shop-celery; do
 	timeout 60 sh -c "until supervisorctl status $program | grep -q RUNNING; do sleep 0.2; done"
 done
+# the next deploy's release: its virtualenv was made in its own directory
+cp -a /srv/shop/releases/2026-11-01 /srv/shop/releases/2026-11-02
+sed -i s/2026-11-01/2026-11-02/ /srv/shop/releases/2026-11-02/venv/bin/[a-z]* /srv/shop/releases/2026-11-02/venv/pyvenv.cfg
