@@ -1,6 +1,8 @@
 package version
 
 import (
+	"os"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -32,5 +34,16 @@ func TestTheVersionTellsAReleaseFromABuildOfAnotherCommit(t *testing.T) {
 		if got := of(c.info); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.info, got, c.want)
 		}
+	}
+}
+
+func TestTheChangelogHasTheVersionAndItsDate(t *testing.T) {
+	text, err := os.ReadFile("../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	heading := regexp.MustCompile(`(?m)^## ` + regexp.QuoteMeta(strings.TrimSpace(number)) + `, \d{4}-\d\d-\d\d$`)
+	if !heading.Match(text) {
+		t.Errorf("CHANGELOG.md has no heading %s", heading)
 	}
 }
