@@ -38,9 +38,9 @@ and a service for the web server, and a service for each background process.
 
 Without --apply it shows the units, and changes nothing. With it, as root:
 
-   1. it starts the socket unit and the service next to superctl, which keeps all connections
+   1. it starts the plain server next to superctl, which keeps all connections
    2. the plain server must answer the health check of the config
-   3. all new connections go to the plain server; superctl's workers finish their requests
+   3. all new connections go to the plain server; superctl's workers finish
    4. superctl has ended: the background processes start
    5. superctl@APP is disabled, the plain units are enabled
 

@@ -198,7 +198,7 @@ func (e *eject) turn(ctx context.Context) (err error) {
 		return err
 	}
 	fault("after turn")
-	e.Say("all new connections reach " + e.Service)
+	e.Say("send all new connections to " + e.Service)
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), freezeLimit) // going on is the safe way
 	defer cancel()
 	s, err := e.taken.Settle(ctx)
@@ -215,7 +215,7 @@ func (e *eject) prove(ctx context.Context) error {
 	for {
 		err := e.Prove(ctx, e.plain.Dial)
 		if err == nil {
-			e.Say(e.Service + " is healthy")
+			e.Say("prove " + e.Service + ": it is healthy")
 			return nil
 		}
 		if pause(ctx, proveAgain) != nil {
