@@ -8,20 +8,23 @@ import (
 	"strings"
 
 	"superctl/cli/terminal"
+	"superctl/daemon"
+	"superctl/releases"
 	"superctl/takeover/eject"
 )
 
 // ejectOutcome is what `eject --json` prints.
 type ejectOutcome struct {
-	App     string     `json:"app"`
-	Address string     `json:"address"`
-	Units   []string   `json:"units"` // the plain ones: the socket unit, its service, those of background processes
-	Files   []initFile `json:"files"`
-	Steps   []string   `json:"steps"`   // what is going to happen, or was done
-	Changed bool       `json:"changed"` // by this command
-	Done    bool       `json:"done"`    // the plain units serve, and superctl has ended
-	Kept    bool       `json:"kept"`    // the eject was given up, and superctl serves as before
-	Error   string     `json:"error,omitempty"`
+	App      string     `json:"app"`
+	Address  string     `json:"address"`
+	Units    []string   `json:"units"` // the plain ones: the socket unit, its service, those of background processes
+	Files    []initFile `json:"files"`
+	Warnings []string   `json:"warnings"`
+	Steps    []string   `json:"steps"`   // what is going to happen, or was done
+	Changed  bool       `json:"changed"` // by this command
+	Done     bool       `json:"done"`    // the plain units serve, and superctl has ended
+	Kept     bool       `json:"kept"`    // the eject was given up, and superctl serves as before
+	Error    string     `json:"error,omitempty"`
 }
 
 // say shows a step, and keeps it for --json.
@@ -37,7 +40,7 @@ func (e *ejection) outcome(changed, done bool, err error) *ejectOutcome {
 	out := &ejectOutcome{
 		App: e.conf.App, Address: e.site.Listen.Address, Units: append([]string{e.site.Socket(), e.site.Service()}, e.site.Others()...),
 		Files: filesOf(e.plan), Steps: append([]string{}, e.did...), Changed: changed, Kept: errors.As(err, &kept),
-		Done: done,
+		Done: done, Warnings: e.warnings(),
 	}
 	if !done && !e.cc.Bool("apply") {
 		out.Steps = e.steps()
@@ -46,6 +49,16 @@ func (e *ejection) outcome(changed, done bool, err error) *ejectOutcome {
 		out.Error = err.Error()
 	}
 	return out
+}
+
+// warnings says what an eject cannot save.
+func (e *ejection) warnings() []string {
+	list := []string{}
+	if e.daemon.PID != 0 && daemon.CommandOf(e.conf, releases.Release{}, e.web).Server == "cheroot" {
+		list = append(list, "cheroot shuts down the connections that clients keep open when it ends: a client that uses one at "+
+			"that moment loses that request")
+	}
+	return list
 }
 
 // steps says what is going to happen.
@@ -76,6 +89,9 @@ func (pr printer) ejectPlan(e *ejection) {
 	}
 	if e.installed() {
 		fmt.Fprintf(pr.stdout, "The units are written already.\n")
+	}
+	for _, w := range e.warnings() {
+		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	pr.planFiles(e.plan)
 	fmt.Fprintf(pr.stdout, "\n%s of the app %s:\n", p.Bold("Eject"), e.conf.App)

@@ -87,7 +87,6 @@ func ejects() map[string]app {
 		"hypercorn":                         {command: "hypercorn " + asgi},
 		"uwsgi":                             {command: "uwsgi --processes 2 --module shop.wsgi --disable-logging"},
 		"uwsgi on a unix socket":            {command: "uwsgi --processes 2 --module shop.wsgi --disable-logging", listen: onUnix},
-		"cheroot":                           {command: "python -m cheroot shop.wsgi"},
 	}
 }
 
