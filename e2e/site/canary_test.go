@@ -221,7 +221,7 @@ func TestAFailedCanaryCostsOnlyItsOwnRequests(t *testing.T) {
 		t.Run(c.how, func(t *testing.T) {
 			const clients = 8
 			requests := a.Load(load.Config{Rate: 100, Clients: clients, Shapes: []load.Shape{load.Get("/")}})
-			change := a.Begin("switch", "r2", "--canary", "10%,50%", "--for", "2s", "--json")
+			change := a.Begin("switch", "r2", "--canary", "10%,50%", "--for", "6s", "--json")
 			gets(t, a, 50)
 			staged := a.Status().Generations[0]
 			c.fail(staged)
