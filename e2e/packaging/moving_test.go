@@ -33,7 +33,16 @@ func tutorials() []tutorial {
 		{"docs/moving-in/uwsgi.md", "trixie", "uwsgi.sh", "blog.example.com", "/", 2},
 		{"docs/moving-in/supervisord.md", "trixie", "supervisord.sh", "shop.example.com", "/catalogue/", 6},
 		{"docs/moving-in/procfile.md", "trixie", "procfile.sh", "notes.example.com", "/", 3},
+		{"docs/moving-in/kamal.md", "trixie", "kamal.sh", "board.example.com", "/", 7},
 	}
+}
+
+// kamalProxy builds the kamal-proxy that bench compares superctl with.
+func kamalProxy(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(run.Dir, "kamal-proxy")
+	output(t, filepath.Join(top(t), "bench", "kamal"), "go", "build", "-o", file, "github.com/basecamp/kamal-proxy/cmd/kamal-proxy")
+	return file
 }
 
 // movingRoot makes the root file system of a server with the projects of testdata/moving-in.
@@ -83,6 +92,9 @@ func oldServer(t *testing.T, c tutorial, root, deb string) *systemd.Sandbox {
 	dir, err := os.MkdirTemp(run.Dir, "sd")
 	must(t, err)
 	binds := []systemd.Bind{{From: deb, To: "/root/" + filepath.Base(deb)}, clientBind(t)}
+	if c.before == "kamal.sh" {
+		binds = append(binds, systemd.Bind{From: kamalProxy(t), To: "/usr/local/bin/kamal-proxy"})
+	}
 	server := systemd.Boot(t, dir, systemd.Machine{Root: root, PrivateNet: true, Binds: binds})
 	script, err := os.ReadFile(filepath.Join("testdata", "moving-in", c.before))
 	must(t, err)

@@ -112,6 +112,66 @@ echo "PORT=8000" >.env
 echo "SECRET_KEY=$(openssl rand -hex 32)" >>.env
 chmod 600 .env'
 
+# board: Flask, deployed by Kamal. The server has no checkout of it.
+mkdir /srv/git
+bash -euc '
+cd /srv/git
+mkdir board && cd board
+printf "flask==%s\ngunicorn==%s\n" $(/srv/orders/venv/bin/pip freeze | sed -n "s/^Flask==//p; s/^gunicorn==//p") >requirements.txt
+mkdir config
+cat >board.py <<"PYTHON"
+import os
+
+from flask import Flask
+
+app = Flask(__name__)
+app.secret_key = os.environ["SECRET_KEY"]
+
+
+@app.route("/")
+def index():
+    return "board, version 1\n"
+
+
+@app.route("/up")
+def up():
+    return "ok\n"
+PYTHON
+cat >Dockerfile <<"END"
+FROM python:3.13-slim
+WORKDIR /app
+COPY requirements.txt .
+RUN pip install -r requirements.txt
+COPY . .
+CMD ["gunicorn", "--workers", "2", "--threads", "2", "--bind", "0.0.0.0:8000", "board:app"]
+END
+cat >config/deploy.yml <<"END"
+service: board
+image: example/board
+
+servers:
+  web:
+    - 192.0.2.10
+
+proxy:
+  host: board.example.com
+  app_port: 8000
+  healthcheck:
+    path: /up
+
+registry:
+  username: example
+  password:
+    - KAMAL_REGISTRY_PASSWORD
+
+env:
+  clear:
+    BOARD_COLOUR: blue
+  secret:
+    - SECRET_KEY
+END
+commit Board'
+
 # blog: Wagtail, deployed by Capistrano: releases, current, and what the releases share.
 runuser -u blog -- bash -euc '
 cd /srv/blog
