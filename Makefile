@@ -80,8 +80,8 @@ test-guard: deps ## the guard takes back a bad release 20 times, and leaves a go
 	SUPERCTL_GUARDS=$${SUPERCTL_GUARDS:-20} tools/test -timeout 120m -run 'IsTakenBack|OutlivesAHiccup' $(ARGS) ./e2e/site
 
 .PHONY: test-moving
-test-moving: deps ## each tutorial of docs/moving-in on Debian 12 and 13; `make test` follows it on one of them
-	SUPERCTL_E2E_SUITES=all tools/test -run TestMovingInLosesNoRequest $(ARGS) ./e2e/packaging
+test-moving: deps ## each tutorial on Debian 12 and 13; `make test` follows those of docs/moving-in on one of them
+	SUPERCTL_E2E_SUITES=all tools/test -run 'TestMovingInLosesNoRequest|TestFollowingADocumentGivesASite' $(ARGS) ./e2e/packaging
 
 .PHONY: deps
 deps: ## install what tests, demo and benchmarks need in addition to Go
