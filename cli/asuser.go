@@ -88,6 +88,11 @@ func (b *releaseBuild) environment(by *config.User) []string {
 			env = append(env, v)
 		}
 	}
+	if b.site.Collect != nil {
+		for _, v := range b.site.Collect.Env {
+			env = append(env, v.Name+"="+v.Value)
+		}
+	}
 	if b.dir != nil && b.machine.Owner(by.Home) != by.Name { // it has no ~/.cache
 		env = append(env, "SUPERCTL_CACHE="+filepath.Join(b.dir.Name(), "cache"))
 	}

@@ -49,7 +49,7 @@ type buildOutcome struct {
 func buildCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "build", Usage: "build a bundle: one file with a project and its dependencies",
-		UsageText: "superctl build [DIR] [-o FILE-or-DIR] [--sign KEYFILE] [--run COMMAND]... [--json]",
+		UsageText: "superctl build [DIR] [-o FILE-or-DIR] [--sign KEYFILE] [--run COMMAND]... [--include PATH]... [--json]",
 		Description: `Builds NAME-VERSION.tar.zst from the project in DIR (default: the current directory): the files that
 git tracks, and every dependency of the lock file as a wheel for this machine's Python. superctl
 deploy installs the bundle on a server without network access. The lock file is uv.lock, pylock.toml
@@ -58,7 +58,7 @@ Set other options in [build] in DIR/superctl.toml.
 
    superctl build                             build the checked-out commit
    superctl build -o dist/ --sign ~/key       write the bundle and its signature to dist/
-   superctl build --run "npm run build" --run "python manage.py collectstatic --noinput"
+   superctl build --run "python manage.py collectstatic --noinput" --include static
    superctl build --version 4.2 --json        for scripts: "file" and "sha256" identify the bundle`,
 		Flags: buildFlags(),
 		Action: func(cc *cli.Context) error {
@@ -94,7 +94,10 @@ func buildFlags() []cli.Flag {
 		&cli.StringSliceFlag{
 			Name: "run",
 			Usage: "run `COMMAND` in a copy of the project, after the commands of the config; " +
-				"list the files that it makes in [build] output",
+				"name what it makes with --include",
+		},
+		&cli.StringSliceFlag{
+			Name: "include", Usage: "add `PATH`, which the commands make, to the bundle, in addition to [build] output",
 		},
 		&cli.StringFlag{Name: "builder", Usage: "the `NAME` of the builder for the manifest ($SUPERCTL_BUILDER)"},
 		&cli.StringFlag{
@@ -180,6 +183,33 @@ func signatureComment(r *build.Result, by string, at time.Time) string {
 	)
 }
 
+// projectCommands adds the commands of the command line, and what they make, to those of the config.
+func projectCommands(cc *cli.Context, opt *build.Options) error {
+	for _, text := range cc.StringSlice("run") {
+		words, err := shellquote.Split(text)
+		if err != nil || len(words) == 0 {
+			return commandline.Usagef("build: --run %q: not a command", text)
+		}
+		if w := config.ShellSyntax(words); w != "" {
+			return commandline.Usagef(
+				"build: --run %q: %s needs a shell, and superctl starts none: use --run 'sh -c \"...\"', or --run twice",
+				text, w,
+			)
+		}
+		opt.Run = append(opt.Run, words)
+	}
+	for _, p := range cc.StringSlice("include") {
+		if !filepath.IsLocal(p) || filepath.Clean(p) == "." {
+			return commandline.Usagef("build: --include %s: write a path in the project, without / at its beginning", p)
+		}
+		opt.Outputs = append(opt.Outputs, p)
+	}
+	if len(opt.Outputs) > 0 && len(opt.Run) == 0 {
+		return commandline.Usagef("build: --include %s: no command makes it: add --run COMMAND", opt.Outputs[0])
+	}
+	return nil
+}
+
 // buildOptions returns the options of the command line, or of the config where a flag is not given.
 func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 	dir := cmp.Or(cc.Args().First(), ".")
@@ -202,18 +232,8 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 			return worker.Run(ctx, worker.Command{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Stdout: cmd.Stdout}, line)
 		},
 	}
-	for _, text := range cc.StringSlice("run") {
-		words, err := shellquote.Split(text)
-		if err != nil || len(words) == 0 {
-			return opt, commandline.Usagef("build: --run %q: not a command", text)
-		}
-		if w := config.ShellSyntax(words); w != "" {
-			return opt, commandline.Usagef(
-				"build: --run %q: %s needs a shell, and superctl starts none: use --run 'sh -c \"...\"', or --run twice",
-				text, w,
-			)
-		}
-		opt.Run = append(opt.Run, words)
+	if err := projectCommands(cc, &opt); err != nil {
+		return opt, err
 	}
 	opt.Cache, err = buildCache(os.Getenv)
 	return opt, err

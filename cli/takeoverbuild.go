@@ -76,7 +76,7 @@ func (b *releaseBuild) make(ctx context.Context) error {
 	if err := b.dir.Chown(int(b.by.Credential.UID), int(b.by.Credential.GID)); err != nil {
 		return &buildError{"build", err}
 	}
-	args := []string{"build", b.site.Checkout, "--name", b.site.App, "--output", dir}
+	args := b.site.BuildArgs(dir)
 	if b.site.Python.Version != "" {
 		args = append(args, "--python", b.site.Python.Version)
 	}

@@ -276,7 +276,23 @@ func (s *Site) build(m *Machine) (args []string, bundles string) {
 	if owner != rootUser && owner != "" {
 		args = []string{"runuser", "-u", owner, "--"}
 	}
-	return append(args, "superctl", "build", s.Checkout, "--name", s.App, "--output", bundles), bundles
+	if s.Collect != nil && len(s.Collect.Env) > 0 {
+		args = append(args, "env")
+		for _, v := range s.Collect.Env {
+			args = append(args, v.Name+"="+v.Value)
+		}
+	}
+	return append(append(args, "superctl"), s.BuildArgs(bundles)...), bundles
+}
+
+// BuildArgs returns the arguments of superctl that build a release of the checkout, with the bundle
+// in a directory.
+func (s *Site) BuildArgs(bundles string) []string {
+	args := []string{"build", s.Checkout, "--name", s.App, "--output", bundles}
+	if s.Collect != nil {
+		args = append(args, "--run", s.Collect.Command, "--include", s.Collect.Path)
+	}
+	return args
 }
 
 // Replaced are the units of systemd or the programs of supervisord that an app replaces. The first is

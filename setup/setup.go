@@ -34,6 +34,7 @@ type Site struct {
 	Release  string // a release in which root makes the links of Shared; "" = superctl makes them
 	Checkout string // directory of a project that has no release yet; "" = it has one
 	Python   Python // of the checkout's virtualenv
+	Collect  *Collect // by the build of a release of the checkout; nil = nothing
 
 	Listen    []Listener
 	Processes []Process
@@ -47,6 +48,14 @@ type Site struct {
 	DropIn    []string // directives for [Service]
 
 	Nginx *Nginx // nil = nginx is not set up
+}
+
+// Collect is how a build collects the static files of Django. A hook cannot: an installed release is
+// read-only.
+type Collect struct {
+	Command string
+	Path    string     // what it makes, in the release
+	Env     []Variable // what the settings need, with values that only let them be read
 }
 
 // Listener is a [listen.NAME] table.

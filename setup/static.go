@@ -15,12 +15,44 @@ func (d *decider) static(s *Site) {
 	case root == "" || d.collects(s):
 	case !inside:
 		d.warn("STATIC_ROOT is %s, outside the release: collect the static files there before each switch", root)
-	case s.Checkout != "", d.machine.Owner(root) == "" && d.machine.Owner(d.project.Dir) == s.User:
-		s.Before = append(s.Before, "python "+d.project.Manage+" collectstatic --noinput --verbosity 0")
+	case s.Checkout != "":
+		s.Collect = &Collect{Command: d.collectstatic(), Path: rel, Env: d.readable(s)}
+	case d.machine.Owner(root) == "" && d.machine.Owner(d.project.Dir) == s.User:
+		s.Before = append(s.Before, d.collectstatic())
 	case d.machine.Owner(root) == "":
 		d.warn("the release has no static files in %s: run python %s collectstatic when you make a release", rel,
 			d.project.Manage)
 	}
+}
+
+func (d *decider) collectstatic() string {
+	return "python " + d.project.Manage + " collectstatic --noinput --verbosity 0"
+}
+
+// readable returns the variables with which the settings can be read.
+func (d *decider) readable(s *Site) (list []Variable) {
+	const module = "DJANGO_SETTINGS_MODULE"
+	if d.project.SetBy {
+		list = append(list, Variable{module, d.project.Settings})
+	} else if i := slices.IndexFunc(s.Env, func(v Variable) bool { return v.Name == module }); i >= 0 {
+		list = append(list, s.Env[i])
+	}
+	for _, name := range d.settings.Needs {
+		list = append(list, Variable{name, placeholder(name)})
+	}
+	return list
+}
+
+// placeholder returns a value for a variable that settings need, with which they can be read. ask.py
+// has the same.
+func placeholder(name string) string {
+	switch {
+	case strings.HasSuffix(name, "DATABASE_URL"):
+		return "sqlite://:memory:"
+	case strings.HasSuffix(name, "_URL"), strings.HasSuffix(name, "_URI"), strings.HasSuffix(name, "DSN"):
+		return "http://localhost/"
+	}
+	return "0"
 }
 
 // collects reports whether a hook collects the static files already.

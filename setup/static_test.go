@@ -181,3 +181,29 @@ func TestADatabaseInALinkedDirectoryHasNoLinkOfItsOwn(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A hook could not write to an installed release, so the build has to make them.
+func TestTheBuildOfACheckoutCollectsItsStaticFiles(t *testing.T) {
+	f := openFixture(t, "testdata/projects/django.txtar")
+	f.answers.User = "shop"
+	f.project.Dir, f.project.SetBy, f.project.Settings = "/opt/shop", true, "shop.settings.production"
+	set := *f.settings
+	set.StaticRoot, set.Needs = "/opt/shop/static", []string{"DATABASE_URL", "SECRET_KEY"}
+	f.settings = &set
+	d, err := Decide(f.project, f.settings, f.machine, f.answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(d.Site.Before, collectHook) {
+		t.Errorf("the hooks are %q", d.Site.Before)
+	}
+	p, err := NewPlan(d.Site, f.machine, func() string { return "RANDOM" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "env DJANGO_SETTINGS_MODULE=shop.settings.production DATABASE_URL=sqlite://:memory: SECRET_KEY=0 " +
+		"superctl build /opt/shop --name shop --output /var/tmp --run '" + collectHook + "' --include static"
+	if got := nextSteps(p)[0]; !strings.HasSuffix(got, want) {
+		t.Errorf("the first step is %q, want %q at its end", got, want)
+	}
+}

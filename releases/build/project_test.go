@@ -411,8 +411,8 @@ func TestWhatTheCommandsMakeIsCollected(t *testing.T) {
 		t.Errorf("it has %q, not %q", got, want)
 	}
 	for outputs, want := range map[string]string{
-		"dist":  "the commands did not create dist, which [build] output names",
-		"empty": "the commands created no file in empty, which [build] output names",
+		"dist":  "the commands did not create dist, which [build] output or --include names",
+		"empty": "the commands created no file in empty, which [build] output or --include names",
 	} {
 		if _, err := collect(outputs); err == nil || err.Error() != want {
 			t.Errorf("it says %v", err)

@@ -151,14 +151,14 @@ func isBelow(dirs []string, path string) bool {
 // collectOutput takes the files of one output.
 func (b *builder) collectOutput(root *os.Root, out string) error {
 	if !exists(filepath.Join(root.Name(), out)) {
-		return inputError("the commands did not create %s, which [build] output names", out)
+		return inputError("the commands did not create %s, which [build] output or --include names", out)
 	}
 	list, err := walk(root.Name(), filepath.Clean(out))
 	if err != nil {
 		return err
 	}
 	if len(list) == 0 {
-		return inputError("the commands created no file in %s, which [build] output names", out)
+		return inputError("the commands created no file in %s, which [build] output or --include names", out)
 	}
 	for _, p := range list {
 		f := file{path: p, ship: true, from: filepath.Join(b.temp, "outputs", filepath.FromSlash(p))}
