@@ -30,10 +30,10 @@ type Site struct {
 	Base     string // directory of the app, such as /srv/shop
 	Releases string
 	Current  string
-	EnvFile  string // "" = none
-	Release  string // a release in which root makes the links of Shared; "" = superctl makes them
-	Checkout string // directory of a project that has no release yet; "" = it has one
-	Python   Python // of the checkout's virtualenv
+	EnvFile  string   // "" = none
+	Release  string   // a release in which root makes the links of Shared; "" = superctl makes them
+	Checkout string   // directory of a project that has no release yet; "" = it has one
+	Python   Python   // of the checkout's virtualenv
 	Collect  *Collect // by the build of a release of the checkout; nil = nothing
 
 	Listen    []Listener
