@@ -103,7 +103,7 @@ func (cr canaryRun) refuse() error {
 // a probation does. After the last step it has its part until the cutover. Whatever goes wrong, the
 // gate comes first.
 func (cr canaryRun) perform(ctx context.Context) (string, error) {
-	guard := cr.guard()
+	guard := newGuarding(cr.change)
 	said, err := cr.stepByStep(ctx, guard)
 	seen := guard.conclude(err)
 	if err == nil && seen != "" {

@@ -47,7 +47,7 @@ type guarded struct {
 	verdict     api.GuardVerdict
 }
 
-func (c *change) guard() *guarding { return &guarding{change: c} }
+func newGuarding(c *change) *guarding { return &guarding{change: c} }
 
 // run judges the new generation each second, until ctx ends or there is a verdict.
 func (gd *guarding) run(ctx context.Context, fail context.CancelCauseFunc) {

@@ -17,7 +17,7 @@ func (c *change) watch() probationWatch { return probationWatch{c} }
 
 // run watches the new generation while the old one is kept, without new connections.
 func (pw probationWatch) run(ctx context.Context) (string, error) {
-	guard := pw.guard()
+	guard := newGuarding(pw.change)
 	err := pw.outlast(ctx, guard)
 	seen := guard.conclude(err)
 	if err != nil {
