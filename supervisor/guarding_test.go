@@ -156,7 +156,7 @@ func TestAnEqualReleaseIsNotReverted(t *testing.T) {
 		site, stop := guardedBy(t, w, usual())
 		defer stop()
 		switchTo(t, site.s, "r1")
-		// For five seconds of the probation half of all requests fail, whoever answers them.
+		// For five seconds of the probation half of all requests fail, in both releases.
 		site.tick = func(second int) {
 			site.mu.Lock()
 			defer site.mu.Unlock()

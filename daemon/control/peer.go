@@ -28,7 +28,7 @@ type peer struct {
 }
 
 // viewer is the user of superctl-metrics.service. It may ask what runs, and nothing else, even as a member
-// of the group of the control socket: the service answers whoever can connect to it.
+// of the group of the control socket: the service answers everyone who can connect to it.
 const viewer = "superctl-view"
 
 // may reports whether the peer may make a request.

@@ -151,10 +151,7 @@ func TestEveryAnswerIsCountedAsItsClientGotIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "counted", Command: c.command}})
-			a.Releases("r1")
-			a.WriteFile("releases/r1/counted.py", string(countedApps))
-			a.Start("r1")
+			a := countedSite(t, c.command)
 			var got tally
 			askAll(t, a, &got)
 			if !c.hangs {
@@ -174,6 +171,16 @@ func TestEveryAnswerIsCountedAsItsClientGotIt(t *testing.T) {
 	}
 }
 
+// countedSite returns a site that serves the apps of counted.py by a command.
+func countedSite(t *testing.T, command string) *harness.App {
+	t.Helper()
+	a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "counted", Command: command}})
+	a.Releases("r1")
+	a.WriteFile("releases/r1/counted.py", string(countedApps))
+	a.Start("r1")
+	return a
+}
+
 func TestAHeadThatTheServerRefusesIsCounted(t *testing.T) {
 	t.Parallel()
 	for name, command := range map[string]string{
@@ -186,10 +193,7 @@ func TestAHeadThatTheServerRefusesIsCounted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "counted", Command: command}})
-			a.Releases("r1")
-			a.WriteFile("releases/r1/counted.py", string(countedApps))
-			a.Start("r1")
+			a := countedSite(t, command)
 			const each = 3
 			for range each {
 				for _, head := range []string{"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n", "GET /404 HTTP/1.1\r\nHost: x\r\n\r\n"} {
@@ -225,10 +229,7 @@ func TestWebSocketsAreCountedAsAcceptedOrRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "counted", Command: command}})
-			a.Releases("r1")
-			a.WriteFile("releases/r1/counted.py", string(countedApps))
-			a.Start("r1")
+			a := countedSite(t, command)
 			const each = 3
 			for range each {
 				for path, want := range map[string]int{"/": http.StatusSwitchingProtocols, "/refused": http.StatusForbidden} {

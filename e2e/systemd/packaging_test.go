@@ -106,7 +106,7 @@ func TestTheMetricsUnitMayLookAndChangesNothing(t *testing.T) {
 	s.Start(t, "r1")
 	s.Run("systemctl", "start", "superctl-metrics").Want(0)
 	curl := []string{"curl", "--silent", "--show-error", "--fail", "http://" + address + "/metrics"}
-	s.Run(curl...).Want(0).Says(`superctl_up{app="shop"} 0`) // it is no member of the app's group
+	s.Run(curl...).Want(0).Says(`superctl_up{app="shop"} 0`) // it is not a member of the app's group
 
 	s.Run("usermod", "--append", "--groups", "shop", "superctl-view").Want(0)
 	s.Run("systemctl", "restart", "superctl-metrics").Want(0)

@@ -2,7 +2,7 @@
 
 uWSGI imports a module, or executes a file, and takes the application from its variables at once. So at the end of that module or file an
 application that counts is put into the variable. It gives the variable back at the first request: until then it looks like the
-application itself to whoever else imports it.
+application itself to everything else that imports it.
 
 uWSGI's own hooks stay the application's. Nor are they needed: uWSGI serves requests in forks only, and each opens its pages at its first.
 """

@@ -21,8 +21,8 @@ const quietLimit = 5 * time.Second
 // signalQuietly sends a signal to a process with an event loop at a moment at which its loop waits
 // for events and no request has arrived that it has not read; it reports whether there was one. Then
 // the loop has run everything that was ready, and takes the signal before it begins the next
-// request. So the signal never arrives between the head of an answer, which says whether the
-// connection stays open, and its end. The process is stopped while it is looked at, for a few milliseconds at most.
+// request. So the signal does not arrive in the middle of an answer, whose head has already said that
+// the connection stays open. The process is stopped while it is looked at, for a few milliseconds at most.
 func (p process) signalQuietly(ctx context.Context, sig unix.Signal, listeners []running.Listener) (sure bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, quietLimit)
 	defer cancel()
