@@ -138,6 +138,29 @@ func paths(name string, good []string, asked *[]string) Listener {
 	}}
 }
 
+func TestARoundThatIsCancelledAsksNothingMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var dialled []string
+		listener := func(name string) Listener {
+			return Listener{
+				Name: name,
+				Dial: func(context.Context) (net.Conn, error) {
+					dialled = append(dialled, name)
+					client, _ := net.Pipe()
+					return client, nil
+				},
+				Queued: func() (int, error) { cancel(); return 0, nil },
+			}
+		}
+		p := Policy{Check: Check{Kind: TCP}}
+		r := p.RunAll(ctx, Subject{Listeners: []Listener{listener("web"), listener("admin")}})
+		if r.OK || !slices.Equal(dialled, []string{"web"}) {
+			t.Errorf("%+v after asking %s", r, dialled)
+		}
+	})
+}
+
 func TestEveryCheckMustPassOnEachOfItsListeners(t *testing.T) {
 	ran := 0
 	for name, tc := range map[string]struct {

@@ -52,6 +52,9 @@ func (c Check) runOnEach(ctx context.Context, s Subject, add func(Result) bool) 
 		if !c.AppliesTo(l.Name) {
 			continue
 		}
+		if ctx.Err() != nil {
+			return add(Result{Reason: c.reason("%s", c.unfinishedReason(ctx))})
+		}
 		r := c.Run(ctx, l)
 		if !r.OK && len(s.Listeners) > 1 {
 			r.Reason = "listener " + l.Name + ": " + r.Reason
