@@ -61,7 +61,7 @@ func (co *core) post(f func()) {
 
 // do has the owner run f and waits until it has.
 func (co *core) do(f func()) error {
-	co.enter("")
+	defer co.enter("")()
 	ran := make(chan struct{})
 	select {
 	case co.inbox <- func() { f(); close(ran) }:
@@ -72,10 +72,12 @@ func (co *core) do(f func()) error {
 	}
 }
 
-func (co *core) enter(who string) {
-	if co.os.enter != nil {
-		co.os.enter(who)
+// enter is system.enter.
+func (co *core) enter(who string) (woken func()) {
+	if co.os.enter == nil {
+		return func() {}
 	}
+	return co.os.enter(who)
 }
 
 // try has the owner run f, waits until it has, and returns its error.
@@ -118,9 +120,15 @@ func (co *core) await(ctx context.Context, cond func() (bool, error)) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	defer co.enter("")()
 	w := &waiter{cond: cond, hit: make(chan error, 1)}
 	if err := co.do(func() { co.waiters = append(co.waiters, w) }); err != nil {
 		return err
+	}
+	select {
+	case err := <-w.hit: // rather than the end of a ctx that has ended meanwhile
+		return err
+	default:
 	}
 	select {
 	case err := <-w.hit:

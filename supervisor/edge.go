@@ -25,10 +25,10 @@ type system struct {
 	write   func(path string, data []byte) error // replaces a file, complete or not at all
 	sync    func(dir string) error               // makes what was renamed in a directory durable
 	chance  func() float64                       // in [0, 1)
-	// enter is called by a goroutine before it hands something to the owner. Tests in virtual time
-	// give what would come at the same instant an order; who tells apart what comes from the same
-	// place in the code; nil = as it comes.
-	enter func(who string)
+	// enter is called by a goroutine before it hands something to the owner, and woken when the owner
+	// has let it go on. Tests in virtual time give what would come at the same instant an order; who
+	// tells apart what comes from the same place in the code; nil = as it comes.
+	enter func(who string) (woken func())
 }
 
 // process is a running worker; *worker.Worker is the real one.

@@ -68,10 +68,11 @@ func (d *simDaemon) edge(label string) bool {
 	return true
 }
 
-// pass takes the moment of something. Of those that are due at the same instant each lets those
-// before it in the alphabet go first.
-func (d *simDaemon) pass(label string) {
-	at := time.Now().Add(d.moment(label))
+// pass takes the moment of something, and returns how often that has been. Of those that are due at
+// the same instant each lets those before it in the alphabet go first.
+func (d *simDaemon) pass(label string) uint64 {
+	takes, nth := d.nextMoment(label)
+	at := time.Now().Add(takes)
 	d.m.locked(func() { d.m.due[at] = append(d.m.due[at], label) })
 	time.Sleep(time.Until(at))
 	var rank int
@@ -83,25 +84,35 @@ func (d *simDaemon) pass(label string) {
 		}
 	})
 	time.Sleep(time.Duration(rank))
+	return nth
 }
 
 // moment is how long something takes, by what it is and how often that has been.
 func (d *simDaemon) moment(label string) time.Duration {
+	takes, _ := d.nextMoment(label)
+	return takes
+}
+
+// nextMoment is moment, and how often it has been.
+func (d *simDaemon) nextMoment(label string) (takes time.Duration, nth uint64) {
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
 	d.counts[label]++
-	return time.Duration(20 + d.m.hash(label, d.counts[label]<<8|uint64(d.n))%300_000)
+	nth = d.counts[label]
+	return time.Duration(20 + d.m.hash(label, nth<<8|uint64(d.n))%300_000), nth
 }
 
-// enter is core.enter: the label is the place in the code.
-func (d *simDaemon) enter(who string) {
+// enter is core.enter: the label is the place in the code. The owner may wake several goroutines at
+// once that have come from the same place: which of them is which is known by when it came.
+func (d *simDaemon) enter(who string) (woken func()) {
 	label := "enter " + who + callers()
-	d.pass(label)
+	nth := d.pass(label)
 	d.m.locked(func() {
 		if !d.dead {
 			d.m.tracef("[%d] %s", d.n, label)
 		}
 	})
+	return func() { d.pass(fmt.Sprintf("woken %s %d", label, nth)) }
 }
 
 // callers names the functions that lead to the owner.
@@ -277,6 +288,8 @@ func (d *simDaemon) run() {
 			}
 		}()
 		d.err = d.s.Run(ctx)
+		// What the owner set free in its last turn still finds a daemon that lives, in each run.
+		d.pass("end")
 		d.m.locked(func() {
 			if d.dead {
 				return
