@@ -241,15 +241,7 @@ func startNow(list []*instance) error {
 // and has them finish. Each has its drain limit, so this ends.
 func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
 	var queues []listener
-	if err := r.owner.do(func() {
-		for _, in := range list {
-			in.leaving = true
-			for _, l := range ordered(in.own) {
-				queues = append(queues, l)
-			}
-		}
-		r.owner.listeners.aim()
-	}); err != nil {
+	if err := r.owner.do(func() { queues = r.turnAway(list) }); err != nil {
 		return err
 	}
 	left, err := settleQueues(ctx, queues, r.plan.Settle)
@@ -271,6 +263,19 @@ func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
 			in.closeOwn()
 		}
 	})
+}
+
+// turnAway turns new connections away from instances for good, whatever becomes of them, and returns
+// their queues; for the owner.
+func (r rolling) turnAway(list []*instance) (queues []listener) {
+	for _, in := range list {
+		in.leaving = true
+		for _, l := range ordered(in.own) {
+			queues = append(queues, l)
+		}
+	}
+	r.owner.listeners.aim()
+	return queues
 }
 
 // rolled makes the new generation the live one, when all of it serves. The old one stays without
@@ -327,22 +332,19 @@ func (r rolling) rollTo(back, failed *generation) (string, error) {
 	return fmt.Sprintf("%s (generation %d) is whole", back.plan.Release.Name, back.id), nil
 }
 
-// stopBroken stops what does not serve of a generation, so that there is room. One that an earlier
-// daemon has started may have had connections: the state file is older than the last turn of the
-// gate.
+// stopBroken stops what does not serve of a generation, so that there is room; what proves itself
+// only now gets no connections any more. One that an earlier daemon has started may have had some:
+// the state file is older than the last turn of the gate.
 func (r rolling) stopBroken(ctx context.Context, failed *generation) error {
 	var broken []*instance
 	var queues []listener
 	if err := r.owner.do(func() {
 		for _, in := range failed.instances {
-			if in.state == InstanceReady || len(in.proc.Listen) == 0 {
-				continue
-			}
-			broken = append(broken, in)
-			for _, l := range ordered(in.own) {
-				queues = append(queues, l)
+			if in.state != InstanceReady && len(in.proc.Listen) > 0 {
+				broken = append(broken, in)
 			}
 		}
+		queues = r.turnAway(broken)
 	}); err != nil {
 		return err
 	}
