@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"superctl/api"
+	"superctl/plain"
 	"superctl/supervisor/worker"
 )
 
@@ -25,18 +26,6 @@ func (c *change) canary() canaryRun { return canaryRun{c} }
 
 // longestCheck is how long the check of a canary may take when the config does not say.
 const longestCheck = 10 * time.Minute
-
-// span is a length of time without the zeros at its end.
-func span(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
 
 // refuseCanary says why there can be no canary, before anything of it is begun.
 func (ad *admission) refuseCanary(req Request) error {
@@ -152,7 +141,7 @@ func (cr canaryRun) try(ctx context.Context, share int, part string, guard *guar
 	if err := cr.begin(ctx, share); err != nil {
 		return err
 	}
-	cr.emit(Event{Type: "progress", Step: stepCanary, Detail: fmt.Sprintf("%s for %s", part, span(cr.req.Canary.For))})
+	cr.emit(Event{Type: "progress", Step: stepCanary, Detail: fmt.Sprintf("%s for %s", part, plain.Duration(cr.req.Canary.For))})
 	cr.fault("during " + stepCanary)
 	select {
 	case <-time.After(cr.req.Canary.For):
@@ -176,7 +165,7 @@ func (cr canaryRun) check(ctx context.Context, share int, t *transcript) error {
 	}
 	h := &cr.plan.Hooks
 	limit := cmp.Or(h.Timeout, longestCheck)
-	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not finished within %s", span(limit)))
+	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not finished within %s", plain.Duration(limit)))
 	defer cancel()
 	t.add("$ " + strings.Join(argv, " "))
 	tail := worker.NewTail(tailLines)

@@ -241,7 +241,7 @@ func TestAServerThatDoesNotCountIsNotGuarded(t *testing.T) {
 		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
 		want(t, site.s, out, Done, "r2")
 		if out.Guard[0].Verdict != api.NotCounted ||
-			detailOf(out, stepProbation) != "healthy for 10s; requests not counted (unknown server)" {
+			detailOf(out, stepProbation) != "healthy for 10 s; requests not counted (unknown server)" {
 			t.Errorf("guard %+v, %q", out.Guard, detailOf(out, stepProbation))
 		}
 	})
@@ -256,7 +256,7 @@ func TestAGuardThatIsOffJudgesNothing(t *testing.T) {
 		site.begin()
 		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
 		want(t, site.s, out, Done, "r2")
-		if out.Guard != nil || detailOf(out, stepProbation) != "healthy for 10s" {
+		if out.Guard != nil || detailOf(out, stepProbation) != "healthy for 10 s" {
 			t.Errorf("guard %+v, %q", out.Guard, detailOf(out, stepProbation))
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"superctl/plain"
 )
 
 // maxPrepare limits how long a change may wait for its word: it blocks all other changes.
@@ -65,7 +67,7 @@ func (c *change) awaitGo() error {
 // generation, if they run by now, are watched as in a canary: the first that fails ends the wait.
 func (pr preparation) wait(ctx context.Context) (string, error) {
 	limit := pr.req.Prepare
-	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no word to cut over within %s", span(limit)))
+	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no word to cut over within %s", plain.Duration(limit)))
 	defer cancel()
 	watched, fail := context.WithCancelCause(timed)
 	var watching sync.WaitGroup

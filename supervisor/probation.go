@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"superctl/plain"
 	"superctl/supervisor/health"
 )
 
@@ -26,7 +27,7 @@ func (pw probationWatch) run(ctx context.Context) (string, error) {
 	if seen != "" {
 		seen = "; " + seen
 	}
-	return "healthy for " + pw.plan.Probation.String() + seen, nil
+	return "healthy for " + plain.Duration(pw.plan.Probation) + seen, nil
 }
 
 // outlast watches until the time is over and the guard compares nothing.
