@@ -235,6 +235,7 @@ func (cr canaryRun) direct(ctx context.Context, share int, first bool) error {
 			if err := l.canary(share, networks); err != nil {
 				return fmt.Errorf("listener %q: %w", name, err)
 			}
+			g.owner.listeners.wasSet(l.gate)
 		case first:
 			cr.warn("listener %q (%s) cannot be divided: it had no part in the canary", name, l.gate.Address())
 		}
@@ -251,11 +252,9 @@ func (g *generation) endCanary() {
 	}
 	g.canary = nil
 	g.owner.journal.dirty = true
-	for name, l := range ordered(g.staged) {
-		if err := l.canary(0, nil); err != nil {
-			g.owner.log.Error(
-				"end the canary", zap.Int("generation", g.id), zap.String("listener", name), zap.Error(err),
-			)
+	for _, l := range ordered(g.staged) {
+		if l.steered() {
+			g.owner.listeners.endPart(l, g)
 		}
 	}
 }
@@ -287,9 +286,14 @@ func (cr canaryRun) withdraw(cause error) error {
 
 // withdraw has a generation that had its part in a canary finish: the gate first, then what is
 // queued is served, then it drains. It returns how many connections were still queued in the end.
+// If the gate cannot be set, that follows once it can.
 func (g *generation) withdraw(ctx context.Context) (left int, err error) {
 	if err := g.owner.do(g.endCanary); err != nil {
 		return 0, err
+	}
+	if !g.partEnded(ctx) {
+		g.retireUnreached()
+		return 0, errStillReached
 	}
 	left, err = g.settle(ctx, g.plan.Settle)
 	if left > 0 && g.revive(ctx) {

@@ -16,6 +16,7 @@ const half = 5000
 type division struct {
 	before, after *generation
 	shares        []listener // of before, which have a part
+	refused       []listener // of before, whose gates could not be set yet
 	turns         []string   // names of listeners whose gates lead to one generation at a time
 	back          bool       // it is the turn of before
 }
@@ -46,28 +47,35 @@ func (ls *listenerSet) divide(before, after *generation) {
 	for name := range ordered(after.listeners()) {
 		list := before.serving(name)
 		if len(list) == 1 && list[0].steered() {
-			if err := list[0].canary(half, nil); err != nil {
-				ls.log.Error("compare two generations", zap.String("listener", name), zap.Error(err))
-				continue
-			}
-			d.shares = append(d.shares, list[0])
+			d.refused = append(d.refused, list[0])
 			continue
 		}
 		d.turns = append(d.turns, name)
 	}
-	ls.takeTurns()
+	ls.divideOn()
 }
 
-// takeTurns turns the gates that lead to one generation at a time to the other one.
-func (ls *listenerSet) takeTurns() {
+// divideOn is called each second of a comparison. It turns the gates that lead to one generation at a
+// time to the other one, and gives the generation before its half where the gate has refused to.
+func (ls *listenerSet) divideOn() {
 	d := ls.divided
-	if d == nil || len(d.turns) == 0 {
+	if d == nil {
 		return
 	}
+	d.refused = slices.DeleteFunc(d.refused, func(l listener) bool {
+		if err := l.canary(half, nil); err != nil {
+			ls.log.Error("compare two generations", zap.String("listener", l.gate.Name()), zap.Error(err))
+			return false
+		}
+		ls.wasSet(l.gate)
+		d.shares = append(d.shares, l)
+		return true
+	})
 	d.back = !d.back
-	ls.turnTo(d.after)
 	if d.back {
 		ls.turnTo(d.before)
+	} else {
+		ls.turnTo(d.after)
 	}
 }
 
@@ -92,12 +100,14 @@ func (ls *listenerSet) unite() {
 	}
 	d.before.mixed, d.after.mixed = false, false
 	if ls.owner.live == d.after {
-		ls.turnTo(d.after)
-		for _, l := range d.shares {
-			err := l.canary(0, nil)
-			if err != nil {
-				ls.log.Error("end a comparison", zap.String("listener", l.gate.Name()), zap.Error(err))
+		for _, name := range d.turns {
+			gate := d.after.gates[name]
+			if l := (listener{gate, gate.Live()}); !d.after.uses(l) {
+				ls.endPart(l, d.before)
 			}
+		}
+		for _, l := range d.shares {
+			ls.endPart(l, d.before)
 		}
 	}
 	ls.divided = nil

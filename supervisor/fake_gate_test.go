@@ -39,6 +39,7 @@ type fakeGate struct {
 	queues  func(gen int) int     // connections in its accept queue; nil = none
 	private []*fakeGate
 	closed  func(gen int)
+	refuses func(gen, share int) error // of a share, or of all connections as 10,000; nil = nothing
 
 	connections func(gen int) int // of each worker; nil = 2
 
@@ -187,6 +188,9 @@ func (g *fakeGate) Cutover(gen int) error {
 	if err := g.has("Cutover", gen); err != nil {
 		return err
 	}
+	if err := g.refused(gen, 10_000); err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.live, g.reached, g.spread = gen, gen, []int{gen}
@@ -213,6 +217,13 @@ func (g *fakeGate) Spread(gens []int) error {
 	return nil
 }
 
+func (g *fakeGate) refused(gen, share int) error {
+	if g.refuses == nil {
+		return nil
+	}
+	return g.refuses(gen, share)
+}
+
 // part is what a generation was given of the connections.
 type part struct {
 	gen, share int
@@ -226,6 +237,9 @@ func (g *fakeGate) Canary(gen, share int, networks []netip.Prefix) error {
 	}
 	if share < 0 || share > 10_000 || g.isLive(gen) || g.Kind() != "steer" {
 		return g.w.wrong("Canary: %d in 10,000 to generation %d", share, gen)
+	}
+	if err := g.refused(gen, share); err != nil {
+		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

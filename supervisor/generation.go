@@ -236,6 +236,7 @@ func (g *generation) remove() {
 			}
 		}
 	}
+	g.owner.listeners.forget(g)
 	g.owner.journal.dirty = true
 	g.owner.listeners.check()
 	close(g.done)
@@ -338,6 +339,7 @@ func (ls *listenerSet) turnGates(g, from *generation) error {
 			return err
 		}
 		ls.aimed[name] = serving
+		ls.wasSet(g.gates[name])
 	}
 	return nil
 }

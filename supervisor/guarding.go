@@ -163,7 +163,7 @@ func (gd *guarding) arrange() {
 		gd.comparing, gd.divided = true, true
 		ls.divide(gd.from, gd.to)
 	case wanted:
-		ls.takeTurns()
+		ls.divideOn()
 	case gd.comparing:
 		gd.unite()
 	}
@@ -193,7 +193,7 @@ func (gd *guarding) worse(g *guarded) error {
 // conclude puts what the guard has seen into the change, in its goroutine, and returns it in a few
 // words; "" when there was nothing to guard. failed is what has ended it.
 func (gd *guarding) conclude(failed error) string {
-	if gd.divided && !gd.canary && failed == nil {
+	if gd.divided && !gd.canary && failed == nil && gd.from.partEnded(context.Background()) {
 		_, _ = gd.settle(context.Background(), gd.from) // it had connections again
 	}
 	for _, text := range gd.warned {

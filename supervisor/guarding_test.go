@@ -27,6 +27,7 @@ type guardedSite struct {
 	*users
 	w     *world
 	s     *Supervisor
+	dir   string
 	wrong map[int]uint64 // 5xx of each 10 requests, by generation
 	every int            // requests a second; 0 = 20
 	tick  func(second int)
@@ -43,10 +44,11 @@ func guardedBy(t *testing.T, w *world, g *Guard) (site *guardedSite, stop func()
 		p.Processes[0].Guard = g
 		return p
 	}
-	s, end := w.supervisor(t.TempDir())
+	dir := t.TempDir()
+	s, end := w.supervisor(dir)
 	u := &users{places: make(map[string]*requests.Reading), ended: make(chan struct{})}
 	s.counts.source = u.report
-	site = &guardedSite{users: u, w: w, s: s, wrong: map[int]uint64{}}
+	site = &guardedSite{users: u, w: w, s: s, dir: dir, wrong: map[int]uint64{}}
 	return site, func() { close(u.ended); end() }
 }
 

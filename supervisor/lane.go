@@ -154,6 +154,7 @@ func (ls *listenerSet) aim() {
 			continue
 		}
 		ls.aimed[name] = serving
+		ls.wasSet(ls.owner.live.gates[name])
 		ls.owner.journal.dirty = true
 	}
 }

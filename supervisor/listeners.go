@@ -42,13 +42,15 @@ type listenerSet struct {
 	cares  map[string]*listenerCare
 	aimed  map[string][]listener // what each listener's connections were last spread over
 
-	divided *division // nil = all connections reach the live generation, but for a canary's
+	divided  *division // nil = all connections reach the live generation, but for a canary's
+	remnants map[listener]*remnant
 }
 
 func newListenerSet(s *Supervisor) listenerSet {
 	ls := listenerSet{
 		core: s.core, owner: s, gates: make(map[string]Gate, len(s.opt.Gates)), former: make(map[string]Gate),
 		cares: make(map[string]*listenerCare), aimed: make(map[string][]listener),
+		remnants: make(map[listener]*remnant),
 	}
 	for _, g := range s.opt.Gates {
 		ls.gates[g.Name()] = g

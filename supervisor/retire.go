@@ -22,16 +22,21 @@ func (c *change) retire(context.Context) (string, error) {
 			return
 		}
 		detail = fmt.Sprintf("generation %d drains", c.from.id)
-		if c.staysWarm() {
+		switch {
+		case c.staysWarm():
 			warm := c.plan.Standby
 			if c.req.Kind == start {
 				warm = max(0, warm-time.Since(c.from.since)) // it has been warm under an earlier daemon
 			}
 			detail = fmt.Sprintf("generation %d stays warm for %s", c.from.id, plain.Duration(warm))
 			c.from.keepWarm(warm)
-			return
+		case c.owner.listeners.keepsPart(c.from):
+			c.warn("generation %d is kept: %v", c.from.id, errStillReached)
+			detail = fmt.Sprintf("generation %d is kept until its connections end", c.from.id)
+			c.from.retireUnreached()
+		default:
+			c.from.retire()
 		}
-		c.from.retire()
 	})
 	if overtaken != nil {
 		return "", overtaken
@@ -42,7 +47,11 @@ func (c *change) retire(context.Context) (string, error) {
 // retireWarm retires all generations on standby but one.
 func (s *Supervisor) retireWarm(kept *generation) {
 	for _, g := range ordered(s.generations) {
-		if g.state == Standby && g != kept {
+		switch {
+		case g.state != Standby || g == kept:
+		case s.listeners.keepsPart(g):
+			g.retireUnreached()
+		default:
 			g.retire()
 		}
 	}
@@ -110,7 +119,7 @@ func (g *generation) retireAtRest(since time.Time) {
 		switch {
 		case g.state != Standby || !g.since.Equal(since):
 			return true, nil
-		case g.owner.change != nil || g.owner.journal.behind():
+		case g.owner.change != nil || g.owner.journal.behind() || g.owner.listeners.keepsPart(g):
 			return false, nil
 		}
 		g.retire()
