@@ -49,6 +49,12 @@ type Outcome struct {
 	Started time.Time `json:"started"`
 }
 
+// PastChange is one change of the history, as `history --json` prints it.
+type PastChange struct {
+	Number int `json:"number"` // counted from 1; a change keeps it
+	Outcome
+}
+
 // Culprit is the program of the app that made a change fail.
 type Culprit string
 

@@ -51,6 +51,12 @@ func (c *Client) Measures(ctx context.Context) (api.Measures, error) {
 	return m, c.get(ctx, pathMeasures, &m)
 }
 
+// History returns the newest changes of the app, newest first, without the output of their hooks.
+func (c *Client) History(ctx context.Context) ([]api.PastChange, error) {
+	var list []api.PastChange
+	return list, c.get(ctx, pathHistory, &list)
+}
+
 // Environment returns the names of the environment variables of the live generation.
 func (c *Client) Environment(ctx context.Context) (api.EnvironmentStatus, error) {
 	var st api.EnvironmentStatus

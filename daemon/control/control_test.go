@@ -48,6 +48,10 @@ func (a *app) Status() api.Status { return api.Status{App: "shop", Release: "r1"
 
 func (a *app) Measures() api.Measures { return api.Measures{Status: a.Status()} }
 
+func (a *app) History() ([]api.PastChange, error) {
+	return []api.PastChange{{Number: 7, Outcome: api.Outcome{Kind: "switch", Release: "r1"}}}, nil
+}
+
 func (a *app) Change(ctx context.Context, req api.Request, emit emitter) (*api.Outcome, error) {
 	return a.change(ctx, req, emit)
 }
@@ -141,6 +145,13 @@ func TestTheNamesOfTheEnvironmentAreAnswered(t *testing.T) {
 	st, err := NewClient(serve(t, &app{})).Environment(t.Context())
 	if err != nil || !reflect.DeepEqual(st, (&app{}).Environment()) {
 		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+func TestTheHistoryIsAnswered(t *testing.T) {
+	got, err := NewClient(serve(t, &app{})).History(t.Context())
+	if want, _ := (&app{}).History(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -598,9 +609,9 @@ func TestAClientThatDoesNotReadDoesNotBlockItsChange(t *testing.T) {
 	}
 }
 
-func TestTheUserOfTheMetricsMayOnlyLook(t *testing.T) {
+func TestTheUserOfThePagesMayOnlyLook(t *testing.T) {
 	for request, allowed := range map[string]bool{
-		"GET /v1/status": true, "GET /v1/measures": true, "POST /v1/status": false, "GET /v1/environment": false,
+		"GET /v1/status": true, "GET /v1/measures": true, "GET /v1/history": true, "POST /v1/status": false, "GET /v1/environment": false,
 		"POST /v1/change": false, "POST /v1/logs": false, "POST /v1/signal": false, "POST /v1/lock": false,
 	} {
 		method, path, _ := strings.Cut(request, " ")

@@ -27,13 +27,14 @@ type peer struct {
 	api.Origin
 }
 
-// viewer is the user of superctl-metrics.service. It may ask what runs, and nothing else, even as a member
-// of the group of the control socket: the service answers everyone who can connect to it.
+// viewer is the user of superctl-metrics.service and superctl-web.service. It may ask what runs and what
+// has changed, and nothing else, even as a member of the group of the control socket: the services
+// answer everyone who can connect to them.
 const viewer = "superctl-view"
 
 // may reports whether the peer may make a request.
 func (p peer) may(r *http.Request) bool {
-	return !p.view || r.Method == http.MethodGet && (r.URL.Path == pathStatus || r.URL.Path == pathMeasures)
+	return !p.view || r.Method == http.MethodGet && slices.Contains([]string{pathStatus, pathMeasures, pathHistory}, r.URL.Path)
 }
 
 // peerOf identifies the peer when it connects: later its process may have ended and its PID been

@@ -278,6 +278,7 @@ func (h handler) mux() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pathStatus, h.status)
 	mux.HandleFunc("GET "+pathMeasures, h.measures)
+	mux.HandleFunc("GET "+pathHistory, h.history)
 	mux.HandleFunc("GET "+pathEnvironment, h.environment)
 	mux.HandleFunc("POST "+pathChange, h.change)
 	mux.HandleFunc("POST "+pathGo, h.goAhead)
@@ -309,6 +310,16 @@ func (h handler) status(w http.ResponseWriter, _ *http.Request) {
 func (h handler) measures(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(h.c.Measures()) // the peer is gone
+}
+
+func (h handler) history(w http.ResponseWriter, _ *http.Request) {
+	list, err := h.c.History()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(list) // the peer is gone
 }
 
 func (h handler) environment(w http.ResponseWriter, _ *http.Request) {

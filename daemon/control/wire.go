@@ -23,6 +23,7 @@ const versionHeader = "Superctl-Api"
 const (
 	pathStatus      = "/v" + Version + "/status"
 	pathMeasures    = "/v" + Version + "/measures"
+	pathHistory     = "/v" + Version + "/history"
 	pathEnvironment = "/v" + Version + "/environment"
 	pathChange      = "/v" + Version + "/change"
 	pathGo          = "/v" + Version + "/go"
@@ -36,6 +37,8 @@ const (
 type Controller interface {
 	Status() api.Status
 	Measures() api.Measures
+	// History returns the newest changes, newest first.
+	History() ([]api.PastChange, error)
 	Environment() api.EnvironmentStatus
 	Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
 	Go(change string) error
