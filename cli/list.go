@@ -107,11 +107,7 @@ func appTable(apps []host.App, p terminal.Palette, now time.Time) *terminal.Tabl
 	for i := range apps {
 		a := &apps[i]
 		if a.Status == nil {
-			health := "unknown"
-			if !a.Running {
-				health = "stopped"
-			}
-			t.Row(p.Bold(a.Name), "-", p.Red(health), "-", "-", "-", "-")
+			t.Row(p.Bold(a.Name), "-", p.Red(a.Health()), "-", "-", "-", "-")
 			t.Row("", "  "+p.Red(a.Error))
 			continue
 		}

@@ -46,7 +46,7 @@ func (c *command) metrics(cc *cli.Context) error {
 	if err != nil {
 		return commandline.Usagef("metrics: --listen %w", err)
 	}
-	return address.Serve(ctx, metrics.Handler(host.Measure), func(at string) {
+	return metrics.Serve(ctx, address, metrics.Handler(host.Measure), func(at string) {
 		fmt.Fprintf(c.stderr, "superctl: metrics on %s\n", at)
 	})
 }

@@ -171,11 +171,7 @@ func (v *topView) lines(columns int) []string {
 func (v *topView) app(t *terminal.Table, a *host.Measured) {
 	p := v.palette
 	if a.Status == nil {
-		health := "unknown"
-		if !a.Running {
-			health = "stopped"
-		}
-		t.Row(p.Bold(a.Name), "-", p.Red(health), "-", "-", "-", "-", "-", "-", "-")
+		t.Row(p.Bold(a.Name), "-", p.Red(a.Health()), "-", "-", "-", "-", "-", "-", "-")
 		t.Row("", "  "+p.Red(a.Error))
 		return
 	}
@@ -221,21 +217,14 @@ func (v *topView) generation(a *host.Measured, g *api.GenerationStatus) []string
 // state returns the state of a generation, and its share of the connections during a canary.
 func (v *topView) state(st *api.Status, g *api.GenerationStatus) string {
 	live := g.ID == st.Generation
-	share := 0.0
-	if st.Changing != nil && st.Changing.Canary != nil {
-		share = st.Changing.Canary.Share
-	}
-	canary := false
-	for _, l := range st.Listeners {
-		canary = canary || l.Canary == g.ID
-	}
+	state, share := host.Role(st, g)
 	switch {
 	case live && share > 0:
-		return v.palette.Green(fmt.Sprintf("live %g %%", 100-share))
+		return v.palette.Green(fmt.Sprintf("live %g %%", share))
 	case live:
 		return healthColour(st.Health, v.palette)("live")
-	case canary && share > 0:
+	case state == host.Canary:
 		return v.palette.Yellow(fmt.Sprintf("canary %g %%", share))
 	}
-	return g.State
+	return state
 }

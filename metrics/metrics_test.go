@@ -171,7 +171,7 @@ func TestMetricsAreServedOnAUnixSocket(t *testing.T) {
 	for range 2 { // the second replaces what the first may have left
 		ctx, cancel := context.WithCancel(t.Context())
 		ready, ended := make(chan string, 1), make(chan error, 1)
-		go func() { ended <- a.Serve(ctx, Handler(of(serving())), func(at string) { ready <- at }) }()
+		go func() { ended <- Serve(ctx, a, Handler(of(serving())), func(at string) { ready <- at }) }()
 		<-ready
 		client := http.Client{Transport: &http.Transport{
 			DisableKeepAlives: true,
@@ -197,7 +197,7 @@ func TestMetricsAreServedOnAUnixSocket(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Serve(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), "is not a socket") {
+	if err := Serve(t.Context(), a, http.NotFoundHandler(), nil); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("it replaces a file: %v", err)
 	}
 }
