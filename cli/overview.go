@@ -46,7 +46,8 @@ func (c *command) groups() []commandline.Group {
 			scaleCommand(c), pauseCommand(c), resumeCommand(c), signalCommand(c),
 		}},
 		{Title: "LOOK AND CHECK", Commands: []*cli.Command{
-			statusCommand(c), listCommand(c), topCommand(c), metricsCommand(c), releasesCommand(c), historyCommand(c), logsCommand(c), checkCommand(c),
+			statusCommand(c), listCommand(c), topCommand(c), webCommand(c), metricsCommand(c), releasesCommand(c), historyCommand(c),
+			logsCommand(c), checkCommand(c),
 			execCommand(c), drillCommand(c),
 		}},
 		{Title: "RELEASES", Commands: []*cli.Command{

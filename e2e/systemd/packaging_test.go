@@ -91,25 +91,39 @@ func TestAllAppsOfTheHostAreListed(t *testing.T) {
 	s.Run(as...).Want(3).Says("unknown").Says("permission denied").Says("become a member of group shop")
 }
 
-func TestTheMetricsUnitMayLookAndChangesNothing(t *testing.T) {
-	packaged := filepath.Join(sources(), "..", "..", "packaging", "systemd", "superctl-metrics.service")
+// page checks that the group of superctl-web.service gets its page, with the history, and no other user
+// does.
+func page(s *Site) {
+	// --max-time ends the events, and curl then returns 28.
+	const events = "curl --silent --show-error --fail --max-time 5 --unix-socket /run/superctl-web/web.sock http://localhost/events"
+	as := []string{"setpriv", "--reuid=www-data", "--regid=www-data", "--groups=superctl-view", "sh", "-c", events}
+	s.Run(as...).Want(28).Says(`"name":"shop","health":"ok"`).Says(`"list":[{"number":1,"kind":"switch","result":"done","release":"r1"`)
+	as[3] = "--clear-groups"
+	s.Run(as...).Want(7)
+}
+
+func TestTheUnitsForAllAppsMayLookAndChangeNothing(t *testing.T) {
+	units := filepath.Join(sources(), "..", "..", "packaging", "systemd")
 	address, dropIn := FreeAddress(t), filepath.Join(t.TempDir(), "address.conf") // the machine has one 9797
 	must(t, os.WriteFile(dropIn, []byte("[Service]\nExecStart=\nExecStart=/usr/bin/superctl metrics --listen "+address+"\n"), 0o644))
 	s := newSite(t, Options{Units: []Bind{
-		{From: packaged, To: "/etc/systemd/system/superctl-metrics.service"},
+		{From: filepath.Join(units, "superctl-metrics.service"), To: "/etc/systemd/system/superctl-metrics.service"},
+		{From: filepath.Join(units, "superctl-web.service"), To: "/etc/systemd/system/superctl-web.service"},
 		{From: dropIn, To: "/etc/systemd/system/superctl-metrics.service.d/address.conf"},
 	}}, "r1", "r2")
-	if said := s.Run("systemd-analyze", "verify", "superctl-metrics.service").Want(0).Text(); said != "" {
-		t.Errorf("systemd-analyze verify says:\n%s", said)
+	for _, unit := range []string{"superctl-metrics.service", "superctl-web.service"} {
+		if said := s.Run("systemd-analyze", "verify", unit).Want(0).Text(); said != "" {
+			t.Errorf("systemd-analyze verify says:\n%s", said)
+		}
+		s.Run("systemd-analyze", "security", "--threshold=20", unit).Want(0)
 	}
-	s.Run("systemd-analyze", "security", "--threshold=20", "superctl-metrics.service").Want(0)
 	s.Start(t, "r1")
-	s.Run("systemctl", "start", "superctl-metrics").Want(0)
+	s.Run("systemctl", "start", "superctl-metrics", "superctl-web").Want(0)
 	curl := []string{"curl", "--silent", "--show-error", "--fail", "http://" + address + "/metrics"}
 	s.Run(curl...).Want(0).Says(`superctl_up{app="shop"} 0`) // it is not a member of the app's group
 
 	s.Run("usermod", "--append", "--groups", "shop", "superctl-view").Want(0)
-	s.Run("systemctl", "restart", "superctl-metrics").Want(0)
+	s.Run("systemctl", "restart", "superctl-metrics", "superctl-web").Want(0)
 	s.Run(curl...).Want(0).Says(`superctl_up{app="shop"} 1`).Says(`superctl_release_info{app="shop",commit="",generation="1",release="r1"} 1`)
 
 	as := []string{"setpriv", "--reuid=superctl-view", "--regid=superctl-view", "--init-groups", "superctl", "--app", "shop"}
@@ -118,5 +132,6 @@ func TestTheMetricsUnitMayLookAndChangesNothing(t *testing.T) {
 		s.Run(append(as[:len(as):len(as)], change...)...).Want(1).Says("the user superctl-view may only look at what runs")
 	}
 	s.Superctl("status").Want(0).Says("r1, ok")
-	s.Run("systemctl", "stop", "superctl-metrics").Want(0)
+	page(s)
+	s.Run("systemctl", "stop", "superctl-metrics", "superctl-web").Want(0)
 }
