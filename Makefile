@@ -125,8 +125,9 @@ docs: ## the documents as a site in bin/site/html; a broken link is an error
 	@tools/site/build
 
 .PHONY: screens
-screens: ## record the terminal screens of README and docs from real runs, and draw them: docs/images/screens
+screens: ## record the terminal screens and the page of README and docs from real runs, and draw them: docs/images
 	go run ./e2e/screens
+	SUPERCTL_WEB_PICTURES=$(CURDIR)/docs/images go test -count=1 -run 'TestThePageShowsASwitchAndARevert' ./e2e/web
 	"$$(scripts/deps --docs | tail -1)/bin/python" tools/site/screens
 
 .PHONY: vulnerabilities
