@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long anything is waited for.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // browser is a real Chromium with one page. It speaks the DevTools protocol on two pipes, as
 // --remote-debugging-pipe has it: JSON texts, each with a NUL at its end.
