@@ -153,18 +153,23 @@ func (pr printer) initPlan(dir string, d *setup.Decision, plan *setup.Plan) {
 
 // planFiles prints how the files of a plan change.
 func (pr printer) planFiles(plan *setup.Plan) {
-	p := terminal.PaletteFor(pr.stdout)
 	for _, f := range plan.Files {
-		for line := range strings.Lines(f.Diff()) {
-			line = strings.TrimSuffix(line, "\n")
-			switch {
-			case strings.HasPrefix(line, "+"):
-				line = p.Green(line)
-			case strings.HasPrefix(line, "-"):
-				line = p.Red(line)
-			}
-			fmt.Fprintln(pr.stdout, line)
+		pr.diff(f.Diff())
+	}
+}
+
+// diff prints a unified diff.
+func (pr printer) diff(text string) {
+	p := terminal.PaletteFor(pr.stdout)
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "+"):
+			line = p.Green(line)
+		case strings.HasPrefix(line, "-"):
+			line = p.Red(line)
 		}
+		fmt.Fprintln(pr.stdout, line)
 	}
 }
 

@@ -40,6 +40,9 @@ With --build it first makes the release: it builds the commit that is checked ou
 directory, with its locked dependencies in a virtualenv, as superctl build and install do. If that
 fails, nothing is changed.
 
+A server that cannot share its address, such as one with TLS, is replaced on another port: after step
+3 nginx's configuration is changed, and nginx reloaded. The plan says why, and shows the changes.
+
 A release that is refused leaves the old server as it was. So does Ctrl-C before the switch. A
 takeover that was interrupted later continues when it is run again.
 
@@ -57,11 +60,18 @@ takeover that was interrupted later continues when it is run again.
 }
 
 func takeoverFlags() []cli.Flag {
-	own := []string{"apply", "replace", "name", "user", "base", "command", "health", "json"}
+	own := []string{"apply", "replace", "name", "user", "base", "address", "command", "health", "json"}
 	flags := slices.DeleteFunc(initFlags(), func(f cli.Flag) bool { return !slices.Contains(own, f.Names()[0]) })
 	for _, f := range flags {
-		if b, ok := f.(*cli.BoolFlag); ok && b.Name == "apply" {
-			b.Usage = "do it (as root)"
+		switch f := f.(type) {
+		case *cli.BoolFlag:
+			if f.Name == "apply" {
+				f.Usage = "do it (as root)"
+			}
+		case *cli.StringFlag:
+			if f.Name == "address" {
+				f.Usage = "listen on `ADDRESS`, and have nginx use it (default: the server's own address if that can be shared)"
+			}
 		}
 	}
 	return append([]cli.Flag{
@@ -75,7 +85,9 @@ type takeOver struct {
 	target  string
 	server  *running.Server // nil = it has ended
 	manager running.Manager
-	plan    *setup.Plan // nil = the app has a config
+	why     error               // the server cannot be replaced in place
+	move    *takeover.NginxMove // nil = in place
+	plan    *setup.Plan         // nil = the app has a config
 	dir     string
 	found   *setup.Decision
 
@@ -120,19 +132,15 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 	if err := t.findServer(ctx); err != nil {
 		return err
 	}
-	if t.server != nil {
-		if err := takeover.Check(t.server); err != nil {
-			return t.refused(err)
-		}
+	if err := t.checkServer(); err != nil {
+		return err
 	}
 	if err := t.importServer(); err != nil {
 		return err
 	}
 	t.checkout = t.cc.Bool("build") // a release of an earlier try does not matter
 	t.answers = t.from.Answers(t.answers)
-	if t.server != nil && len(t.server.Listeners) == 1 {
-		t.answers.Address = t.server.Listeners[0].String()
-	}
+	t.decideAddress()
 	var err error
 	if t.found, t.dir, err = t.decide(ctx); err != nil {
 		return err
@@ -152,19 +160,13 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 	if t.server == nil {
 		return nil
 	}
-	return takeover.CheckAddresses(t.server, t.addresses)
-}
-
-// refused returns the error of a server that cannot be replaced in place, with the other way.
-func (t *takeOver) refused(err error) error {
-	if t.server.Kind == running.Unknown || t.manager.Kind != running.Systemd {
-		return err
+	if t.why == nil {
+		t.why = takeover.CheckAddresses(t.server, t.addresses)
 	}
-	name := strings.TrimSuffix(t.manager.Unit, ".service")
-	begin := setup.Command{Args: []string{
-		"superctl", "init", "--from", t.manager.Unit, "--address", t.machine.FreeAddress(name),
-	}}
-	return fmt.Errorf("%w\nnginx can move to another port without losing a request instead; for the plan, run: %s", err, begin)
+	if t.why != nil {
+		return t.decideMove(ctx)
+	}
+	return nil
 }
 
 // findServer finds the server. A unit that exists and does not run may have been taken over already.
@@ -261,7 +263,7 @@ func (t *takeOver) apply(ctx context.Context, show *takeoverProgress) (out *take
 		uid = int(s.user.Credential.UID)
 	}
 	return takeover.Run(ctx, takeover.Options{
-		App: t.app, Release: t.release, UID: uid, Control: conf.Control, Server: t.server, Manager: t.manager,
+		App: t.app, Release: t.release, UID: uid, Control: conf.Control, Server: t.server, Manager: t.manager, Move: t.move,
 		Addresses: t.addresses,
 		Run:       system.Run, Begun: show.begun, Event: show.event, Say: show.say,
 	})

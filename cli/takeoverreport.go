@@ -23,19 +23,20 @@ import (
 
 // takeoverOutcome is what `takeover --json` prints.
 type takeoverOutcome struct {
-	App       string       `json:"app"`
-	Server    string       `json:"server"`  // the old one, "" if it does not run
-	Manager   string       `json:"manager"` // what started it
-	Addresses []string     `json:"addresses"`
-	Release   string       `json:"release"`
-	Build     string       `json:"build,omitempty"` // the checkout that the release is built from
-	Changed   bool         `json:"changed"`         // by this command
-	Done      bool         `json:"done"`            // the app serves, and the old server has ended
-	Setup     *initOutcome `json:"setup,omitempty"`
-	Switch    *api.Outcome `json:"switch,omitempty"`
-	Stop      string       `json:"stop,omitempty"` // how the old server is stopped
-	Warnings  []string     `json:"warnings"`
-	Error     string       `json:"error,omitempty"`
+	App       string        `json:"app"`
+	Server    string        `json:"server"`  // the old one, "" if it does not run
+	Manager   string        `json:"manager"` // what started it
+	Addresses []string      `json:"addresses"`
+	Release   string        `json:"release"`
+	Build     string        `json:"build,omitempty"` // the checkout that the release is built from
+	Changed   bool          `json:"changed"`         // by this command
+	Done      bool          `json:"done"`            // the app serves, and the old server has ended
+	Setup     *initOutcome  `json:"setup,omitempty"`
+	Nginx     *nginxOutcome `json:"nginx,omitempty"` // if the server is replaced on another port
+	Switch    *api.Outcome  `json:"switch,omitempty"`
+	Stop      string        `json:"stop,omitempty"` // how the old server is stopped
+	Warnings  []string      `json:"warnings"`
+	Error     string        `json:"error,omitempty"`
 }
 
 // takeoverProgress shows what a takeover does while it does it.
@@ -64,17 +65,29 @@ func (p *takeoverProgress) say(text string)   { p.did(text) }
 func (t *takeOver) stepText(s takeover.Step) string {
 	switch s {
 	case takeover.Share:
+		if t.move != nil {
+			return ""
+		}
 		return "share " + strings.Join(t.addresses, ", ") + " with " + t.server.String() + ", which keeps all connections"
 	case takeover.Start:
 		return "systemctl start superctl@" + t.app
+	case takeover.Move:
+		return t.nginxText()
 	case takeover.Stop:
+		if t.move != nil {
+			return "wait until nginx's old workers have finished, then stop " + t.server.String()
+		}
 		return "stop " + t.server.String()
 	case takeover.Enable:
-		if t.manager.Unit != "" {
+		if t.manager.Unit != "" && t.move == nil {
 			return "systemctl disable " + t.manager.Unit + ", and enable superctl@" + t.app
 		}
 		return "systemctl enable superctl@" + t.app
-	case takeover.Switch, takeover.Finish, takeover.Done:
+	case takeover.Finish:
+		if t.move != nil && t.manager.Unit != "" {
+			return "systemctl disable " + t.manager.Unit
+		}
+	case takeover.Switch, takeover.Done:
 	}
 	return ""
 }
@@ -157,6 +170,7 @@ func (t *takeOver) outcome(out *takeover.Outcome, err error) *takeoverOutcome {
 		o.Setup.Next = []string{}
 		o.Setup.Imported = t.from.Lines
 	}
+	o.Nginx = t.nginxOutcome()
 	if out != nil {
 		o.Changed, o.Switch, o.Done = out.Changed, out.Switch, err == nil
 	}
@@ -169,6 +183,9 @@ func (t *takeOver) outcome(out *takeover.Outcome, err error) *takeoverOutcome {
 // describe says how the old server is stopped, and what the user should know of that.
 func (t *takeOver) describe() (method string, warnings []string) {
 	method, warnings = oldserver.Describe(t.server)
+	if t.move != nil {
+		method, warnings = oldserver.DescribeIdle(t.server), t.moveWarnings()
+	}
 	if t.manager.Kind == running.Supervisord {
 		warnings = append(warnings, "supervisord starts "+t.manager.Program+" again when it is started itself: "+
 			"after the takeover, set autostart=false in its config, or remove the program")
@@ -182,8 +199,7 @@ func (pr printer) takeoverPlan(t *takeOver) {
 	if t.server == nil {
 		fmt.Fprintf(pr.stdout, "%s %s does not run\n", p.Bold("Found"), t.manager.Unit)
 	} else {
-		fmt.Fprintf(pr.stdout, "%s %s on %s, started by %s\n\n", p.Bold("Found"), t.server, strings.Join(t.addresses, ", "),
-			t.manager)
+		fmt.Fprintf(pr.stdout, "%s %s on %s, started by %s\n\n", p.Bold("Found"), t.server, t.listening(), t.manager)
 	}
 	if t.plan != nil {
 		pr.imported(t.from)
@@ -195,8 +211,10 @@ func (pr printer) takeoverPlan(t *takeOver) {
 		return
 	}
 	fmt.Fprintf(pr.stdout, "\n%s of the server:\n", p.Bold("Takeover"))
-	unit := "superctl@" + t.app
-	method, warnings := t.describe()
+	if t.move != nil {
+		pr.move(t)
+	}
+	_, warnings := t.describe()
 	for _, w := range warnings {
 		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
 	}
@@ -208,19 +226,32 @@ func (pr printer) takeoverPlan(t *takeOver) {
 		}
 		steps = append(steps, t.build.text())
 	}
-	steps = append(steps,
-		"start "+unit+" next to it; it keeps all connections",
-		"switch to "+cmp.Or(t.release, "it")+": it is proved first, then gets all new connections",
-		"stop the old server when its accept queue is empty: "+method,
-	)
-	if t.manager.Unit != "" {
-		steps = append(steps, "disable "+t.manager.Unit+" (its file stays), and enable "+unit)
-	} else {
-		steps = append(steps, "enable "+unit)
-	}
+	steps = append(steps, t.steps()...)
 	for i, s := range steps {
 		fmt.Fprintf(pr.stdout, "%4d. %s\n", i+1, s)
 	}
+}
+
+// steps returns the steps of the takeover itself.
+func (t *takeOver) steps() []string {
+	unit, release := "superctl@"+t.app, cmp.Or(t.release, "it")
+	if t.move != nil {
+		steps := t.moveSteps(release)
+		if t.manager.Unit != "" {
+			steps = append(steps, "disable "+t.manager.Unit+" (its file stays)")
+		}
+		return steps
+	}
+	method, _ := t.describe()
+	steps := []string{
+		"start " + unit + " next to it; it keeps all connections",
+		"switch to " + release + ": it is proved first, then gets all new connections",
+		"stop the old server when its accept queue is empty: " + method,
+	}
+	if t.manager.Unit != "" {
+		return append(steps, "disable "+t.manager.Unit+" (its file stays), and enable "+unit)
+	}
+	return append(steps, "enable "+unit)
 }
 
 // takeoverEnd prints the verdict.

@@ -10,11 +10,12 @@ import (
 
 	"superctl/socket"
 	"superctl/takeover/notice"
+	"superctl/takeover/running"
 )
 
 // take duplicates the listeners of the old server, which it does not notice.
 func (t *takeover) take() error {
-	if t.Server == nil || !t.Server.Running() {
+	if t.Server == nil || !t.Server.Running() || t.Move != nil {
 		return nil
 	}
 	for _, l := range t.Server.Listeners {
@@ -34,6 +35,19 @@ func (t *takeover) take() error {
 	return nil
 }
 
+// CheckListeners returns why nothing can be bound next to the listeners of a server, or nil.
+func CheckListeners(s *running.Server) error {
+	t := &takeover{Options: Options{Server: s}}
+	err := t.take()
+	if also := t.release(); also != nil {
+		return also
+	}
+	if err != nil {
+		return &RefusedError{Why: err.Error()}
+	}
+	return nil
+}
+
 // release closes the duplicates.
 func (t *takeover) release() (err error) {
 	for _, l := range t.taken {
@@ -44,7 +58,9 @@ func (t *takeover) release() (err error) {
 
 // share lets the daemon bind next to the listeners, and tells it which they are.
 func (t *takeover) share() error {
-	n := notice.Notice{Server: t.Server.String(), PID: t.Server.Master.PID, Start: t.Server.Master.Start}
+	n := notice.Notice{
+		Server: t.Server.String(), PID: t.Server.Master.PID, Start: t.Server.Master.Start, Elsewhere: t.Move != nil,
+	}
 	for _, l := range t.taken {
 		if err := l.Share(t.UID); err != nil {
 			return err

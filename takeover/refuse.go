@@ -9,50 +9,67 @@ import (
 )
 
 // RefusedError says why a server cannot be taken over in place.
-type RefusedError struct{ Why string }
+type RefusedError struct {
+	Why     string
+	Instead string // what would make it possible; "" = nothing
+}
 
-func (e *RefusedError) Error() string { return e.Why }
+func (e *RefusedError) Error() string {
+	if e.Instead == "" {
+		return e.Why
+	}
+	return e.Why + ": " + e.Instead
+}
+
+func refused(format string, args ...any) *RefusedError {
+	return &RefusedError{Why: fmt.Sprintf(format, args...)}
+}
 
 // Check returns why the server cannot be taken over in place, or nil.
 func Check(s *running.Server) error {
 	switch {
 	case s.Kind == running.Unknown:
-		return &RefusedError{fmt.Sprintf("%s is not gunicorn, uWSGI or uvicorn: how it ends without losing a request is not "+
-			"known", s)}
+		return refused("%s is not gunicorn, uWSGI or uvicorn: how it ends without losing a request is not known", s)
 	case s.TLS:
-		return &RefusedError{fmt.Sprintf("%s speaks TLS itself, and superctl's workers do not: let nginx do that", s)}
+		err := refused("%s speaks TLS itself, and superctl's workers do not", s)
+		err.Instead = "let nginx do that"
+		return err
 	case s.OtherNetwork || s.Manager.PrivateNetwork:
-		return &RefusedError{fmt.Sprintf("%s is in a network of its own (PrivateNetwork= or a container)", s)}
+		return refused("%s is in a network of its own (PrivateNetwork= or a container)", s)
 	case len(s.Listeners) == 0:
-		return &RefusedError{fmt.Sprintf("%s does not listen", s)}
+		return refused("%s does not listen", s)
 	}
-	if why := endsBadly(s); why != "" {
-		return &RefusedError{fmt.Sprintf("%s %s", s, why)}
+	if err := endsBadly(s); err != nil {
+		return err
 	}
 	for _, l := range s.Listeners {
 		if strings.HasPrefix(l.Path, "@") {
-			return &RefusedError{fmt.Sprintf("%s listens on the abstract socket %s, which cannot be handed on", s, l.Path)}
+			return refused("%s listens on the abstract socket %s, which cannot be handed on", s, l.Path)
 		}
 	}
 	return nil
 }
 
-// endsBadly returns why a server would lose requests when it ends, as a clause about it, or "".
-func endsBadly(s *running.Server) string {
+// endsBadly returns an error if a server would lose requests when it ends.
+func endsBadly(s *running.Server) error {
+	var why, instead string
 	switch {
 	case s.ReusePort:
-		return "has a listener for each worker (--reuse-port), and a worker that is started again meanwhile would get " +
-			"connections of superctl's: restart it without --reuse-port first"
+		why = "has a listener for each worker (--reuse-port), and a worker that is started again meanwhile would get " +
+			"connections of superctl's"
+		instead = "restart it without --reuse-port first"
 	case s.Vassal:
-		return "is a vassal, and its emperor would start it again: give it a unit of its own first"
+		why, instead = "is a vassal, and its emperor would start it again", "give it a unit of its own first"
 	case s.Router:
-		return "gets its requests from uWSGI's router (--http), which drops those in progress when it ends: restart it with " +
-			"--http-socket first"
+		why = "gets its requests from uWSGI's router (--http), which drops those in progress when it ends"
+		instead = "restart it with --http-socket first"
 	case s.NoMaster:
-		return "runs without a master process, and drops the requests in progress when it ends: restart it with " +
-			"--master first"
+		why = "runs without a master process, and drops the requests in progress when it ends"
+		instead = "restart it with --master first"
+	default:
+		return nil
 	}
-	return ""
+	return &RefusedError{s.String() + " " + why, instead}
 }
 
 // CheckAddresses returns an error if the server listens on an address that is none of the app's: its
@@ -60,7 +77,7 @@ func endsBadly(s *running.Server) string {
 func CheckAddresses(s *running.Server, addresses []string) error {
 	for _, l := range s.Listeners {
 		if !slices.Contains(addresses, l.String()) {
-			return &RefusedError{fmt.Sprintf("%s listens on %s, and the app only on %s", s, l, strings.Join(addresses, ", "))}
+			return refused("%s listens on %s, and the app only on %s", s, l, strings.Join(addresses, ", "))
 		}
 	}
 	return nil

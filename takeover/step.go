@@ -16,6 +16,10 @@ type facts struct {
 	noticed bool // the daemon knows its listeners, and they can be joined
 	daemon  daemonState
 	units   bool // at the next boot the app starts, and the old server does not
+
+	// of a move
+	own   bool // at the next boot the app starts
+	moved bool // nginx uses the app
 }
 
 // Step is a step of a takeover.
@@ -23,9 +27,10 @@ type Step string
 
 // The steps, in order.
 const (
-	Share  Step = "share"  // the listener can be joined; all connections stay with the old server
+	Share  Step = "share"  // the listener can be joined, and the daemon knows it; the old server keeps all connections
 	Start  Step = "start"  // of the app's daemon, which starts no release by itself
 	Switch Step = "switch" // the release is proved next to the old server, and gets all new connections
+	Move   Step = "move"   // of nginx to the app's own address, if the old one cannot be shared
 	Stop   Step = "stop"   // of the old server, when its accept queue is empty
 	Enable Step = "enable" // the app's unit instead of the old one
 	Finish Step = "finish" // what only the takeover needed is removed
@@ -60,4 +65,29 @@ func next(f facts) Step {
 		return Share
 	}
 	return Start
+}
+
+// nextMove returns the next step if the app has an address of its own. Both are enabled until nginx
+// has moved, so that nginx finds its server after a reboot at any moment.
+//
+// The daemon starts no release by itself while it is noticed, because a start proves nothing. Before
+// nginx moves that ends: the app must come back by itself.
+func nextMove(f facts) Step {
+	switch {
+	case f.daemon != daemonLive && f.server && !f.noticed:
+		return Share
+	case f.daemon == daemonDown:
+		return Start
+	case f.daemon == daemonUp:
+		return Switch
+	case !f.own || f.noticed:
+		return Enable
+	case !f.moved:
+		return Move
+	case f.server:
+		return Stop
+	case !f.units:
+		return Finish
+	}
+	return Done
 }

@@ -67,6 +67,58 @@ func TestATakeoverEndsFromAnywhere(t *testing.T) {
 	})
 }
 
+// everyMove calls f with each combination of the facts of a move.
+func everyMove(f func(facts)) {
+	every(func(one facts) {
+		for bits := range 4 {
+			one.own, one.moved = bits&1 != 0, bits&2 != 0
+			if one.own || !one.units {
+				f(one)
+			}
+		}
+	})
+}
+
+// doneMove is what is true after a step of a move.
+func doneMove(f facts, s Step) facts {
+	switch s {
+	case Enable:
+		f.own, f.noticed = true, false
+	case Move:
+		f.moved = true
+	case Finish:
+		f.units = true
+	default:
+		return done(f, s)
+	}
+	return f
+}
+
+func TestATakeoverOnAnotherPortEndsFromAnywhere(t *testing.T) {
+	everyMove(func(begin facts) {
+		f := begin
+		for range 9 {
+			f = doneMove(f, nextMove(f))
+		}
+		if nextMove(f) != Done {
+			t.Errorf("from %+v it comes to %+v, and goes on with %q", begin, f, nextMove(f))
+		}
+	})
+}
+
+// nginx moves only to an app that is live and comes back by itself, and only then the old server is
+// stopped.
+func TestNoStepLeavesNginxWithoutAServer(t *testing.T) {
+	everyMove(func(f facts) {
+		switch s := nextMove(f); {
+		case s == Move && (f.daemon != daemonLive || !f.own || f.noticed),
+			(s == Stop || s == Finish) && (f.daemon != daemonLive || !f.moved || f.noticed),
+			(s == Start || s == Switch) && f.server && !f.noticed:
+			t.Errorf("%+v: %q", f, s)
+		}
+	})
+}
+
 // The old server is stopped only when a release is live, and its listener is shared before the
 // daemon binds next to it.
 func TestNoStepLeavesNeitherServing(t *testing.T) {

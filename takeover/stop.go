@@ -12,6 +12,12 @@ import (
 
 // stop stops the old server, which gets no new connections any more.
 func (t *takeover) stop(ctx context.Context) error {
+	if t.Move != nil {
+		if err := t.leave(ctx); err != nil {
+			return err
+		}
+		return t.stopServer(ctx)
+	}
 	if err := t.settle(ctx); err != nil {
 		return err
 	}
@@ -36,17 +42,31 @@ func (t *takeover) keepDirectories(ctx context.Context) error {
 
 // enable makes the app start at the next boot, and not the old server.
 func (t *takeover) enable(ctx context.Context) error {
-	if t.Manager.Kind == running.Systemd {
-		units := append([]string{t.Manager.Unit}, t.Manager.Sockets...)
-		if err := t.Run(ctx, append([]string{"systemctl", "disable", "--now"}, units...)...); err != nil {
+	if t.Move == nil {
+		if err := t.disable(ctx); err != nil {
 			return err
 		}
 	}
-	return t.Run(ctx, "systemctl", "enable", t.unit())
+	if err := t.Run(ctx, "systemctl", "enable", t.unit()); err != nil || t.Move == nil {
+		return err
+	}
+	return notice.Remove(t.App)
+}
+
+// disable keeps the old server from starting at the next boot.
+func (t *takeover) disable(ctx context.Context) error {
+	if t.Manager.Kind != running.Systemd {
+		return nil
+	}
+	units := append([]string{t.Manager.Unit}, t.Manager.Sockets...)
+	return t.Run(ctx, append([]string{"systemctl", "disable", "--now"}, units...)...)
 }
 
 // finish removes what only the takeover needed.
 func (t *takeover) finish(ctx context.Context) error {
+	if t.Move != nil {
+		return t.disable(ctx)
+	}
 	if t.Manager.Kind == running.Systemd {
 		if err := t.keepsDirectories().Remove(ctx); err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 
 // stopServer stops the old server in the way that its kind needs.
 func (t *takeover) stopServer(ctx context.Context) error {
-	report, err := oldserver.Stop(ctx, t.Server, oldserver.Options{Progress: t.Say})
+	report, err := oldserver.Stop(ctx, t.Server, oldserver.Options{Idle: t.Move != nil, Progress: t.Say})
 	t.out.Stopped = report.Method
 	return err
 }

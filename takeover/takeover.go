@@ -1,5 +1,6 @@
 // Package takeover replaces a server that something else started by an app of superctl, in place: on
-// the same port or path, and without losing a request.
+// the same port or path, and without losing a request. If the address cannot be shared, nginx moves to
+// an address of the app's own (NginxMove).
 //
 // It is the part of it that needs root. It prepares the listener of the old server so that the app's
 // unprivileged daemon can bind next to it, has the daemon switch to a release as it always does
@@ -20,6 +21,7 @@ import (
 	"superctl/daemon/control"
 	"superctl/daemon/systemd"
 	"superctl/socket"
+	"superctl/takeover/nginx"
 	"superctl/takeover/notice"
 	"superctl/takeover/running"
 )
@@ -34,6 +36,7 @@ type Options struct {
 	Addresses []string
 	Server    *running.Server
 	Manager   running.Manager // of the server; known also when the server has ended
+	Move      *NginxMove      // nil = in place
 
 	Run   func(ctx context.Context, args ...string) error // runs a command as root
 	Begun func(Step)
@@ -78,7 +81,12 @@ type takeover struct {
 	client  *control.Client
 	taken   []*socket.Taken
 	started bool // this run started the daemon
-	out     Outcome
+	enabled bool // this run enables the app's unit
+
+	moved  bool           // nginx uses the app
+	ending []nginx.Worker // may still use the old server
+
+	out Outcome
 }
 
 // Run takes over. It may be run again after any failure.
@@ -103,6 +111,9 @@ func (t *takeover) steps(ctx context.Context) error {
 			return &NothingError{t.Manager.Unit, t.App}
 		}
 		step := next(f)
+		if t.Move != nil {
+			step = nextMove(f)
+		}
 		if step == Done {
 			return nil
 		}
@@ -128,6 +139,8 @@ func (t *takeover) perform(ctx context.Context, step Step) error {
 		return t.Run(ctx, "systemctl", "start", t.unit())
 	case Switch:
 		return t.turn(ctx)
+	case Move:
+		return t.move(ctx)
 	case Stop:
 		return t.stop(ctx)
 	case Enable:
@@ -156,7 +169,9 @@ func (t *takeover) look(ctx context.Context) (f facts, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.units = own != nil && own.Enabled()
+	f.own = own != nil && own.Enabled()
+	f.units, f.moved = f.own, t.moved
+	t.enabled = t.enabled || !f.own
 	if t.Manager.Kind == running.Systemd {
 		old, err := systemd.FindService(ctx, t.Manager.Unit)
 		if err != nil {
@@ -170,6 +185,9 @@ func (t *takeover) look(ctx context.Context) (f facts, err error) {
 // knows reports whether a notice names all listeners of the old server. If it has ended, any notice
 // does.
 func (t *takeover) knows(n notice.Notice) bool {
+	if t.Move != nil && t.Server != nil && (n.PID != t.Server.Master.PID || n.Start != t.Server.Master.Start) {
+		return false
+	}
 	named := map[uint64]bool{}
 	for _, c := range n.Cookies {
 		named[c] = true
@@ -276,7 +294,7 @@ func (t *takeover) onEvent(e api.Event) {
 func (t *takeover) failed(step Step, cause error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTime)
 	defer cancel()
-	if st, err := t.daemon(ctx); err == nil && st == daemonLive || t.Server == nil || !t.Server.Running() {
+	if t.serves(ctx) {
 		return fmt.Errorf("%s: %w", step, cause)
 	}
 	failed := &FailedError{Step: step, Err: errors.Join(cause, t.giveUp(ctx))}
@@ -287,9 +305,24 @@ func (t *takeover) failed(step Step, cause error) error {
 	return failed
 }
 
+// serves reports whether the app serves instead of the old server.
+func (t *takeover) serves(ctx context.Context) bool {
+	switch {
+	case t.Server == nil, !t.Server.Running():
+		return true
+	case t.Move != nil:
+		return t.moved
+	}
+	st, err := t.daemon(ctx)
+	return err == nil && st == daemonLive
+}
+
 // giveUp makes everything as it was, but for what does no harm (see socket.Taken.Share).
 func (t *takeover) giveUp(ctx context.Context) error {
 	err := t.restore()
+	if t.Move != nil && t.enabled {
+		err = errors.Join(err, t.Run(ctx, "systemctl", "disable", t.unit()))
+	}
 	if t.started {
 		err = errors.Join(err, t.Run(ctx, "systemctl", "stop", t.unit()))
 	}

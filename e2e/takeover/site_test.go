@@ -94,6 +94,7 @@ type site struct {
 	*systemd.Site
 	config string // the address as superctl's config has it
 	target string // of superctl takeover
+	next   string // the app's own address, if the server's cannot be shared
 }
 
 // newSite boots a machine on which the old server serves.

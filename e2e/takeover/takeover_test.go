@@ -103,8 +103,12 @@ func TestATakeoverThatIsNotPossibleIsRefused(t *testing.T) {
 	}
 }
 
-// The way with two ports, as the refused takeover and the plan of init say it.
-func TestAServerWithTLSIsReplacedOnAnotherPortWithoutLoss(t *testing.T) {
+// The way with two ports by hand, as the refused takeover and the plan of init say it.
+func TestAServerWithTLSIsReplacedByHandOnAnotherPortWithoutLoss(t *testing.T) {
+	if _, all := times(); !all {
+		t.Log("with SUPERCTL_TAKEOVERS only")
+		return
+	}
 	s := newSite(t, gunicorn(""))
 	s.Run("umount", "/etc/superctl").Want(0)
 	s.makeCertificate()
@@ -113,10 +117,13 @@ func TestAServerWithTLSIsReplacedOnAnotherPortWithoutLoss(t *testing.T) {
 	s.Run("systemctl", "daemon-reload").Want(0)
 	s.Run("systemctl", "restart", "shop").Want(0)
 	old := s.config
+	systemd.Eventually(t, "the server is refused", func() bool {
+		return strings.Contains(s.takeover().Want(1).Text(), "speaks TLS itself")
+	})
+	s.takeover().Want(1).Says("nginx does not run").Says("superctl init --from shop.service --address 127.0.0.1:")
 	s.Address = systemd.FreeAddress(t)
 	s.nginxTo(t, "https", old)
 	systemd.Eventually(t, "nginx answers", func() bool { return s.generation(t) == 0 })
-	s.takeover().Want(1).Says("speaks TLS itself").Says("superctl init --from shop.service --address 127.0.0.1:")
 
 	loads := s.loadOfNewConnections(t)
 	next := systemd.FreeAddress(t)

@@ -24,6 +24,8 @@ type Notice struct {
 	PID     int      `json:"pid"`     // of its master
 	Start   uint64   `json:"start"`   // of its master, in clock ticks since boot: the PID may be reused
 	Cookies []uint64 `json:"cookies"` // of its listeners: no other socket ever has one of them
+	// Elsewhere says that the app has an address of its own: no listener shows that the server runs.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 // Path returns the path of an app's notice.

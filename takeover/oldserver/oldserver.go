@@ -34,6 +34,8 @@ type Options struct {
 	// Drain limits how long the old server may take to finish its requests; then it is killed.
 	// Default 90 s, which is systemd's.
 	Drain time.Duration
+	// Idle says that the server has no connections any more: what started it can stop it.
+	Idle bool
 	// Progress gets a short sentence for each step. It may be nil.
 	Progress func(string) `json:"-"`
 }
@@ -142,6 +144,18 @@ func Describe(s *running.Server) (method string, warnings []string) {
 			"a request on a kept connection that arrives while it stops can be lost")
 	}
 	return method, warnings
+}
+
+// DescribeIdle says how Stop will stop a server that has no connections any more.
+func DescribeIdle(s *running.Server) (method string) {
+	switch {
+	case s.Kind == running.UWSGI && (s.NoMaster || s.Router):
+		return "kill it"
+	case s.Kind == running.UWSGI:
+		method, _ = Describe(s)
+		return method
+	}
+	return ask(s)
 }
 
 // isTested reports whether it was measured how gunicorn's workers of a class end: e2e/oldserver.

@@ -20,6 +20,7 @@ type stopping struct {
 	server    *running.Server
 	processes []process // the master first
 	say       func(string)
+	idle      bool
 	drain     time.Duration
 	rescue    *rescue.Rescue // nil if none helps
 	report    Report
@@ -33,10 +34,13 @@ func stop(ctx context.Context, s *running.Server, o Options) (report Report, fin
 	if err != nil || len(list) == 0 {
 		return Report{}, finish, err
 	}
-	t := &stopping{server: s, processes: list, drain: o.Drain, say: o.Progress}
+	t := &stopping{server: s, processes: list, drain: o.Drain, say: o.Progress, idle: o.Idle}
 	t.report.Method, _ = Describe(s)
+	if o.Idle {
+		t.report.Method = DescribeIdle(s)
+	}
 	defer func() { err = errors.Join(err, closeAll(t.processes)) }()
-	if rescues(s) {
+	if rescues(s) && !o.Idle {
 		if finish, err = t.startRescue(ctx); err != nil {
 			return t.report, finish, err
 		}
@@ -76,6 +80,9 @@ func (t *stopping) startRescue(ctx context.Context) (finish func() error, err er
 }
 
 func (t *stopping) stop(ctx context.Context) error {
+	if t.idle {
+		return t.stopIdle(ctx)
+	}
 	switch methodOf(t.server) {
 	case freeze:
 		return t.freeze(ctx, t.tell)
@@ -94,6 +101,17 @@ func (t *stopping) stop(ctx context.Context) error {
 		}
 		return errors.Join(err, unpin())
 	case terminate:
+	}
+	return t.terminate(ctx)
+}
+
+// stopIdle stops a server that has no connections any more. uWSGI reloads on SIGTERM.
+func (t *stopping) stopIdle(ctx context.Context) error {
+	switch s := t.server; {
+	case s.Kind == running.UWSGI && (s.NoMaster || s.Router):
+		return endMaster(ctx, t)
+	case s.Kind == running.UWSGI:
+		return t.freeze(ctx, t.tell)
 	}
 	return t.terminate(ctx)
 }
