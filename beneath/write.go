@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"superctl/proc"
 )
 
 // OpenOrMkdir opens the directory name, and creates it if it is missing. A new directory gets the
@@ -226,4 +228,37 @@ func (d *Dir) CreateTemp() (*os.File, error) {
 func noTmpfile(err error) bool {
 	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) ||
 		errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL)
+}
+
+// LinkFile gives an open file a name in the directory. The error is fs.ErrExist if the name exists.
+func (d *Dir) LinkFile(f *os.File, name string) error {
+	if err := d.checkName("link", name); err != nil {
+		return err
+	}
+	// The link in /proc leads to the open file itself, whatever its path leads to by now.
+	from := proc.FDPath(int(f.Fd()))
+	return d.pathError("link", name, unix.Linkat(unix.AT_FDCWD, from, d.fd(), name, unix.AT_SYMLINK_FOLLOW))
+}
+
+// CreateNew creates a file for writing. The error is fs.ErrExist if the name exists.
+func (d *Dir) CreateNew(name string, mode fs.FileMode) (*os.File, error) {
+	f, err := d.open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(d.copyOwner(f, 0), f.Chmod(mode)); err != nil {
+		return nil, errors.Join(err, f.Close(), d.Remove(name))
+	}
+	return f, nil
+}
+
+// Chmod changes the mode of the directory itself.
+func (d *Dir) Chmod(mode fs.FileMode) error { return d.file.Chmod(mode) }
+
+// Rmdir removes an empty directory.
+func (d *Dir) Rmdir(name string) error {
+	if err := d.checkName("remove", name); err != nil {
+		return err
+	}
+	return d.pathError("remove", name, unix.Unlinkat(d.fd(), name, unix.AT_REMOVEDIR))
 }
