@@ -79,6 +79,10 @@ takeovers: deps ## every kind of server is taken over twenty times under load, a
 test-guard: deps ## the guard takes back a bad release 20 times, and leaves a good one with a hiccup 200 times; SUPERCTL_GUARDS=5 for 5 and 50
 	SUPERCTL_GUARDS=$${SUPERCTL_GUARDS:-20} tools/test -timeout 120m -run 'IsTakenBack|OutlivesAHiccup' $(ARGS) ./e2e/site
 
+.PHONY: test-assets
+test-assets: deps ## pages of three releases find their static files through nginx, in 20 rounds of changes; SUPERCTL_ASSETS=5 for fewer
+	SUPERCTL_ASSETS=$${SUPERCTL_ASSETS:-20} tools/test -run TestEveryPageFindsItsStaticFiles $(ARGS) ./e2e/site
+
 .PHONY: test-moving
 test-moving: deps ## each tutorial on Debian 12 and 13; `make test` follows those of docs/moving-in on one of them
 	SUPERCTL_E2E_SUITES=all tools/test -run 'TestMovingInLosesNoRequest|TestFollowingADocumentGivesASite' $(ARGS) ./e2e/packaging

@@ -8,6 +8,7 @@ const (
 	StepShare     = "share"      // link the shared paths
 	StepInspect   = "migrations" // compare the migrations with the database
 	StepBefore    = "before"     // the before hooks
+	StepPublish   = "publish"    // add the static files of the release to those of the others
 	StepPreflight = "preflight"  // start one worker behind a private listener
 	StepBoot      = "boot"       // start the workers
 	StepProve     = "prove"      // wait until the workers answer

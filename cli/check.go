@@ -131,6 +131,7 @@ func checkAll(conf *config.Config, f *findings) {
 	for _, name := range slices.Sorted(maps.Keys(conf.Shared)) {
 		f.report(shared.CheckTarget(name), fmt.Sprintf("shared.%s is %s", name, conf.Shared[name]))
 	}
+	checkAssets(conf, f)
 	checkNotify(conf, f)
 	checkAddresses(conf, f)
 	checkDirectories(conf, f)
@@ -145,6 +146,24 @@ func checkAll(conf *config.Config, f *findings) {
 	checkRunning(conf, store, f)
 	if err := checkReleases(conf, f); err != nil {
 		f.report(err, "")
+	}
+}
+
+// checkAssets checks whether the daemon can publish static files, and whether releases share a
+// manifest of them.
+func checkAssets(conf *config.Config, f *findings) {
+	errs, manifests := daemon.CheckAssets(conf)
+	for _, a := range conf.Assets {
+		err := errs[a.Name]
+		if err == nil {
+			err = f.writable(a.To)
+		}
+		f.report(err, fmt.Sprintf("assets.%s of all releases in %s", a.Name, a.To))
+	}
+	for _, path := range manifests {
+		f.report(fmt.Errorf("%s is the manifest of all releases: after a rollback the old release looks up the static "+
+			"files of the new one. Keep it in the release (Django: STATIC_ROOT = BASE_DIR / \"static\"), and remove %s",
+			path, path), "")
 	}
 }
 

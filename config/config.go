@@ -42,6 +42,7 @@ type Config struct {
 	Env       []Variable        // of all processes and hooks: env_file, then [env]; the last value of a name wins
 	Inherit   []string          // names of the daemon's variables to pass on; a trailing * matches any ending
 	Shared    map[string]string // paths inside a release, and the path outside that each links to
+	Assets    []Assets          // sorted by name
 	Install   Install
 	Warnings  []string
 	Ignored   []string // lines of env_file that set no variable

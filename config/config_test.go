@@ -281,6 +281,9 @@ manage = "src/manage.py"
 databases = ["default", "other"]
 [env]
 BOTH = "config"
+[assets]
+static = { from = "static", to = "/srv/static/", keep = "7d" }
+docs = { from = "venv/docs", to = "/srv/docs", keep = "12h" }
 `)
 	web, beat, li := c.Processes[0], c.Processes[1], c.Listen[0]
 	for _, tt := range []struct {
@@ -337,6 +340,10 @@ BOTH = "config"
 		{"before_rollback", c.Hooks.BeforeRollback, true},
 		{"hooks.timeout", c.Hooks.Timeout, time.Second},
 		{"django", c.Django, Django{Check: true, Manage: "src/manage.py", Databases: []string{"default", "other"}}},
+		{"assets", c.Assets, []Assets{
+			{Name: "docs", From: "venv/docs", To: "/srv/docs", Keep: 12 * time.Hour},
+			{Name: "static", From: "static", To: "/srv/static", Keep: 7 * 24 * time.Hour},
+		}},
 		{"env", c.Env, []Variable{
 			{Name: "BOTH", Value: "file", From: FromFile},
 			{Name: "EMPTY", Value: "", From: FromFile},

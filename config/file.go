@@ -27,6 +27,7 @@ type file struct {
 	Django  djangoTable             `toml:"django"`
 	Env     map[string]any          `toml:"env"` // a string, or { credential = "NAME" }
 	Shared  map[string]string       `toml:"shared"`
+	Assets  map[string]assetsTable  `toml:"assets"`
 	Build   buildTable              `toml:"build"`
 	Install installTable            `toml:"install"`
 	Trust   trustTable              `toml:"trust"`
@@ -123,6 +124,12 @@ type hooksTable struct {
 	OnRevert       any       `toml:"on_revert"`
 	BeforeRollback bool      `toml:"before_rollback"`
 	Timeout        *duration `toml:"timeout"`
+}
+
+type assetsTable struct {
+	From string    `toml:"from"`
+	To   string    `toml:"to"`
+	Keep *duration `toml:"keep"`
 }
 
 type djangoTable struct {

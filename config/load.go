@@ -112,6 +112,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.c.Inherit = l.inherit()
 	l.c.Warnings = append(l.c.Warnings, l.c.Ignored...)
 	l.c.Shared = l.shared()
+	l.c.Assets = l.assets()
 	l.c.Install = l.install()
 	if len(l.list) > 0 {
 		return nil, l.err()

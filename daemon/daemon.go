@@ -56,6 +56,7 @@ type daemon struct {
 	groups    *cgroup.Tree // nil if no control group is delegated
 	upgrader  *handover.Upgrader
 	team      *notify.Sender
+	assets    *publisher
 	fault     func(point string) // nil except in tests
 	s         *supervisor.Supervisor
 	api       *control.Server
@@ -186,6 +187,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	plans.mayStart = func() error { return checkReplaced(c.App, gates) }
 	store := c.Store()
 	history := releases.History{Path: c.HistoryPath()}
+	d.assets = &publisher{app: c.App, state: c.State, owner: OwnerOf(c), store: store, log: d.log}
 	opt := supervisor.Options{
 		Complaint: d.complaint,
 		App:       c.App, Version: version.String(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
@@ -194,16 +196,17 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze,
 		Inspect: inspectMigrations,
 		Share:   func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
-		Look:    newLooker(c).look,
-		Point:   func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
-		Moved:   func(r supervisor.Release) string { return store.Moved(r.Path) },
-		Broken:  func(r supervisor.Release) error { return broken(c, store, r.Path) },
+		Publish: d.assets.publish, Refresh: d.assets.refresh,
+		Look:   newLooker(c).look,
+		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
+		Moved:  func(r supervisor.Release) string { return store.Moved(r.Path) },
+		Broken: func(r supervisor.Release) error { return broken(c, store, r.Path) },
 		Watch: func(ctx context.Context, r supervisor.Release, changed func()) error {
 			return store.Watch(ctx, r.Path, changed)
 		},
 		Room:   func() error { return releases.Room(c.State, StateRoom) },
 		Record: func(o api.Outcome) error { return history.Append(o) },
-		Tell:   d.team.Tell, Troubles: d.team.Troubles, NotInForce: d.notInForce,
+		Tell:   d.team.Tell, Troubles: d.troubles, NotInForce: d.notInForce,
 		Host: hostName(), Config: c.Path,
 		Say:  func(text string) { d.notifySystemd("STATUS=" + text) },
 		Sink: d.out.sink(), Fault: d.fault, Log: d.log,
@@ -221,6 +224,9 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 	}
 	return opt
 }
+
+// troubles returns what does not work around the app, for status.
+func (d *daemon) troubles() []api.Trouble { return append(d.team.Troubles(), d.assets.troubles()...) }
 
 // listen opens the control socket, or takes over that of the previous daemon.
 func (d *daemon) listen() (*control.Server, error) {

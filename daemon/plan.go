@@ -214,6 +214,9 @@ func (p *planner) makePlan(
 		Config:  c.Sum, Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
 		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: c.Ignored, Check: tryInterpreter(c, r, common),
 	}
+	for _, a := range c.Assets {
+		plan.Assets = append(plan.Assets, supervisor.Assets(a))
+	}
 	if plan.Inspect, err = projectOf(c, r); err != nil {
 		return supervisor.Plan{}, err
 	}

@@ -45,6 +45,7 @@ func (d *daemon) run() error {
 	serving, stopServing := context.WithCancel(context.Background())
 	defer stopServing()
 	defer d.startNotifications()()
+	defer d.assets.end()
 	var parts sync.WaitGroup
 	if err := d.reapWorkers(serving, &parts); err != nil {
 		return err

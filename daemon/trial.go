@@ -105,6 +105,9 @@ func trialOptions(conf *config.Config, u *config.User, dir string) (supervisor.O
 		Share: func(plan supervisor.Plan, _ bool) (string, error) {
 			return lookAtShared(plan, OwnerOf(conf), runsFrom(conf, plan.Release.Name))
 		},
+		Publish: func(ctx context.Context, plan supervisor.Plan) (string, error) {
+			return lookAtAssets(ctx, plan, conf.State, len(conf.Hooks.Before) > 0)
+		},
 		Inspect: func(ctx context.Context, i supervisor.Inspection, line func(string)) (string, error) {
 			i.Before, i.Live = true, livePlan(ctx, conf, plans)
 			return inspectMigrations(ctx, i, line)

@@ -32,7 +32,9 @@ func (a adoption) perform() error {
 		return a.undo().revert(failed)
 	}
 	if was != nil {
-		a.point(a.plan.Release) // the last daemon may have ended before it did
+		a.point(&a.plan) // the last daemon may have ended before it did
+	} else {
+		a.refresh(&a.plan) // likewise
 	}
 	if half != nil {
 		if err := a.roll().undoHalf(half); err != nil {

@@ -28,7 +28,7 @@ func (c *change) cutover(context.Context) (string, error) {
 		_ = c.owner.do(c.owner.listeners.check) // for the status
 	}
 	c.turned = took
-	c.point(c.plan.Release)
+	c.point(&c.plan)
 	return fmt.Sprintf("%.2f ms", float64(took.Microseconds())/1000), nil
 }
 
@@ -115,12 +115,13 @@ func (c *change) carry(from, to *generation) {
 	})
 }
 
-// point makes the `current` link follow; a link that cannot be moved does not undo what serves.
-func (c *change) point(r Release) {
-	if c.owner.opt.Point == nil {
-		return
+// point makes the `current` link and the static files follow; what cannot follow does not undo what
+// serves.
+func (c *change) point(plan *Plan) {
+	if c.owner.opt.Point != nil {
+		if err := c.owner.opt.Point(plan.Release); err != nil {
+			c.warn("%v", err)
+		}
 	}
-	if err := c.owner.opt.Point(r); err != nil {
-		c.warn("%v", err)
-	}
+	c.refresh(plan)
 }

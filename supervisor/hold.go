@@ -96,7 +96,7 @@ func (h holding) whileHeld(old *generation, began time.Time) error {
 	}); err != nil {
 		return err
 	}
-	if err := h.hooks().before(); err != nil {
+	if err := h.prepareRelease(); err != nil {
 		return err
 	}
 	if err := h.step(stepPreflight, h.trial().preflight); err != nil {
@@ -270,7 +270,7 @@ func (h holding) cutoverHeld(context.Context) (string, error) {
 	if err := h.owner.do(h.to.wantListening); err != nil {
 		return "", err
 	}
-	h.point(h.plan.Release)
+	h.point(&h.plan)
 	return fmt.Sprintf("generation %d takes what has waited", h.to.id), nil
 }
 
@@ -402,7 +402,7 @@ func (h holding) turnBackHeld() (string, error) {
 		return "", err
 	}
 	_ = h.owner.journal.durable()
-	h.point(h.from.plan.Release)
+	h.point(&h.from.plan)
 	if !dead {
 		if _, err := h.settle(ctx, failed); err != nil {
 			return "", err

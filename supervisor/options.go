@@ -32,6 +32,12 @@ type Options struct {
 	// Share links the plan's shared paths into its release, and says what it has made; inUse says
 	// that workers run from the release already. nil for none.
 	Share func(plan Plan, inUse bool) (detail string, err error)
+	// Publish adds the static files of the plan's release to those of the others, and says what it
+	// has added. It replaces none. nil for none.
+	Publish func(ctx context.Context, plan Plan) (detail string, err error)
+	// Refresh gives the static files that several releases have by the same name the content of the
+	// plan's release, which is live. What fails, it tries again by itself. nil for none.
+	Refresh func(plan Plan) error
 	// Inspect has its say on where a switch or a rollback goes, before anything of it is begun; nil
 	// for none. What it writes is shown and kept as a hook's output is.
 	Inspect func(ctx context.Context, i Inspection, line func(string)) (detail string, err error)

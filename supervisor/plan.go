@@ -32,6 +32,9 @@ type Plan struct {
 	// paths in the release, and the path outside that each is a link to
 	Shared map[string]string `json:"shared,omitempty"`
 
+	// directories of static files that all releases publish in one place
+	Assets []Assets `json:"assets,omitempty"`
+
 	// path of the file in memory that has the values of the variables
 	Values   string           `json:"values,omitempty"`
 	Warnings []string         `json:"-"` // for the client of the change
@@ -44,6 +47,14 @@ type Plan struct {
 	// release's interpreter runs. It runs side by side with the boot, and its error refuses the
 	// release. nil = there is nothing to look at.
 	Check func(context.Context) error `json:"-"`
+}
+
+// Assets is a directory of static files in a release, and where those of all releases are.
+type Assets struct {
+	Name string        `json:"name"`
+	From string        `json:"from"` // path inside the release
+	To   string        `json:"to"`
+	Keep time.Duration `json:"keep"` // how long a file stays after the last release that has it
 }
 
 // Release names a directory of application code. The supervisor never looks inside.

@@ -57,7 +57,7 @@ func (r rolling) turnOver() error {
 // Until the cutover, which is the end of the roll, the old generation is the one that is live: if
 // anything fails, or this daemon ends, what is left to do is to start again what it lacks.
 func (r rolling) perform() error {
-	if err := r.hooks().before(); err != nil {
+	if err := r.prepareRelease(); err != nil {
 		return err
 	}
 	if !r.apart() || r.req.Prepare > 0 {
@@ -76,7 +76,7 @@ func (r rolling) perform() error {
 			return "", err
 		}
 		r.committedDurably()
-		r.point(r.plan.Release)
+		r.point(&r.plan)
 		return "all connections reach the new workers", nil
 	})
 }
@@ -410,7 +410,7 @@ func (r rolling) turnBackAll() (string, error) {
 		return "", err
 	}
 	_ = r.owner.journal.durable() // it says so itself
-	r.point(back.plan.Release)
+	r.point(&back.plan)
 	_, err := r.rollTo(back, failed)
 	if stopped := r.owner.do(func() {
 		r.owner.rolling = nil

@@ -16,6 +16,7 @@ const (
 	stepShare     = api.StepShare
 	stepInspect   = api.StepInspect
 	stepBefore    = api.StepBefore
+	stepPublish   = api.StepPublish
 	stepPreflight = api.StepPreflight
 	stepBoot      = api.StepBoot
 	stepProve     = api.StepProve
@@ -146,7 +147,7 @@ func (c *change) stage() error {
 	if c.warm && !c.plan.Hooks.BeforeRollback {
 		return c.awaitGo()
 	}
-	if err := c.hooks().before(); err != nil {
+	if err := c.prepareRelease(); err != nil {
 		return err
 	}
 	if c.warm {

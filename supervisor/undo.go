@@ -146,7 +146,7 @@ func (u undo) leaveBack() (stopping bool, err error) {
 		err = u.owner.journal.durable()
 	}
 	if stopping && u.from != nil {
-		u.point(u.from.plan.Release)
+		u.point(&u.from.plan)
 	}
 	return stopping || stopped != nil, errors.Join(ErrStopping, err)
 }
@@ -154,7 +154,7 @@ func (u undo) leaveBack() (stopping bool, err error) {
 // goBack is what follows when the gates have turned back from one generation to another. Whatever
 // of it has been done already, by an earlier daemon, can be done again.
 func (u undo) goBack(failed, back *generation) (string, error) {
-	u.point(back.plan.Release)
+	u.point(&back.plan)
 	ctx, cancel := context.WithTimeout(context.Background(), u.undoLimit())
 	defer cancel()
 	var incomplete error

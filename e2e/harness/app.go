@@ -27,6 +27,7 @@ type Options struct {
 	Listen  string // in [listen.web]
 	Env     string // in [env]
 	More    string // after everything
+	Static  string // directory that nginx serves as /static/; "" = none
 }
 
 // App is one app: its config, its releases, its daemon, and nginx if the options ask for it.
@@ -302,7 +303,7 @@ func (a *App) NothingLeft() {
 		case d.Type()&(fs.ModeSocket|fs.ModeNamedPipe) != 0:
 			a.T.Errorf("%s is left over (%s)", path, d.Type())
 		case !d.IsDir() && (filepath.Dir(path) == a.Path("tmp") ||
-			strings.Contains(d.Name(), "tmp") || strings.HasPrefix(d.Name(), ".") && d.Name() != ".counts"):
+			strings.Contains(d.Name(), "tmp") || strings.HasPrefix(d.Name(), ".") && d.Name() != ".counts" && d.Name() != ".superctl"):
 			a.T.Errorf("the temporary file %s is left over", path)
 		}
 		return nil

@@ -103,6 +103,10 @@ func (a *App) nginxConfig(address string) string {
 	if os.Geteuid() == 0 {
 		user = "user root;" // workers of another user would need permission for the app's socket
 	}
+	static := ""
+	if a.Options.Static != "" {
+		static = "location /static/ { alias " + a.Options.Static + "/; }"
+	}
 	return fmt.Sprintf(`daemon off;
 %s
 worker_processes 1;
@@ -120,10 +124,11 @@ http {
 	server {
 		listen %s;
 		location = /nginx-answers { return 204; }
+		%s
 		location / { %s }
 	}
 }
-`, user, upstream, keep, address, pass)
+`, user, upstream, keep, address, static, pass)
 }
 
 // stop stops nginx gracefully.

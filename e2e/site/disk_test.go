@@ -18,9 +18,7 @@ func onDisk(t *testing.T) *harness.App {
 		if a.Daemon != nil && !a.Daemon.Ended() {
 			a.Daemon.Stop()
 		}
-		if err := syscall.Unmount(a.Path("state"), syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
+		unmount(t, a.Path("state"))
 	})
 	a.Releases("r1", "r2")
 	a.Start("r1")
@@ -31,6 +29,13 @@ func mount(t *testing.T, dir string, flags uintptr, options string) {
 	t.Helper()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", flags, options); err != nil {
 		t.Fatalf("mount %s: %v", dir, err)
+	}
+}
+
+func unmount(t *testing.T, dir string) {
+	t.Helper()
+	if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+		t.Error(err)
 	}
 }
 

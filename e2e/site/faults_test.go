@@ -2,6 +2,7 @@ package site
 
 import (
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -40,7 +41,8 @@ type scenario struct {
 	act     func(w *walk)
 	cold    bool // nothing serves before act
 	// connections wait for a daemon; when it dies, only systemd's descriptor store would keep them
-	held bool
+	held   bool
+	static bool // releases publish a static file
 	// at is where the daemon dies in `make test`: points that no other scenario covers; empty =
 	// every point. `make test-deaths` walks all points of all scenarios.
 	at []string
@@ -60,9 +62,20 @@ func scenarios() []scenario {
 	held.Web = `strategy = "hold"`
 	linked := everyStep()
 	linked.More += "\n[shared]\nmedia = \"/var/tmp\"\n"
+	published := everyStep()
+	// The rename makes a new file, where writing would change the one that is published.
+	published.More = strings.Replace(published.More, `["true"]`, `[["sh", "-c", "mkdir -p static && `+
+		`echo $SUPERCTL_RELEASE > static/.new && mv static/.new static/site.txt"]]`, 1)
 	return []scenario{
 		{name: "switch", opt: everyStep(), act: switchOver},
 		{name: "switch with shared paths", opt: linked, act: switchOver, at: []string{"switch: after share"}},
+		{name: "switch with static files", opt: published, act: switchOver, static: true, at: []string{
+			"switch: before publish", "switch: after publish", "switch: after cutover",
+		}},
+		{
+			name: "switch with static files that is taken back", opt: published, act: (*walk).takenBack, static: true,
+			at: []string{"switch: before revert", "switch: after revert"},
+		},
 		{name: "switch on a shared listener", opt: shared, act: switchOver, at: []string{
 			"switch: after preflight", "switch: after cutover",
 		}},
@@ -133,6 +146,7 @@ type walk struct {
 	t      *testing.T
 	faults string // directory of SUPERCTL_FAULT
 	told   *ledger
+	public string // directory of the static files of all releases; "" = they have none
 	next   string // the one of r1 and r2 that is not live when the scenario begins
 }
 
@@ -318,8 +332,29 @@ func (w *walk) run(s scenario, point string) {
 	if clocks != 1 {
 		w.t.Errorf("%d clocks run: %+v", clocks, st)
 	}
+	w.published(st.Release)
 	if to, err := filepath.EvalSymlinks(w.Path("current")); err != nil || filepath.Base(to) != st.Release {
 		w.t.Errorf("current points to %s, and %s is live (%v)", to, st.Release, err)
+	}
+}
+
+// published checks that the static files are those of the live release, and that no other is left.
+func (w *walk) published(live string) {
+	if w.public == "" {
+		return
+	}
+	entries, err := os.ReadDir(w.public)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != "site.txt" && e.Name() != ".superctl" {
+			w.t.Errorf("%s is left over", e.Name())
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(w.public, "site.txt"))
+	if err != nil || strings.TrimSpace(string(text)) != live {
+		w.t.Errorf("site.txt has %q, and %s is live (%v)", text, live, err)
 	}
 }
 
@@ -357,7 +392,12 @@ func TestADaemonThatDiesAtAnyPointLosesNothing(t *testing.T) {
 func (s scenario) walk(t *testing.T) []string {
 	told := newLedger(t)
 	s.opt.More += told.config()
-	w := &walk{App: harness.New(t, run, s.opt), t: t, faults: t.TempDir(), told: told}
+	public := ""
+	if s.static {
+		public = filepath.Join(t.TempDir(), "static")
+		s.opt.More += fmt.Sprintf("\n[assets]\nstatic = { from = \"static\", to = %q }\n", public)
+	}
+	w := &walk{public: public, App: harness.New(t, run, s.opt), t: t, faults: t.TempDir(), told: told}
 	w.Releases("r1", "r2")
 	w.Release("broken", apps.Behaviour{Fault: apps.ExitsAtOnce})
 	w.launch()

@@ -25,12 +25,12 @@ func pythonOf(t *testing.T, document string) map[string]string {
 	return blocks
 }
 
-// docs/nginx.md describes static files of all releases in one directory, with a manifest for each
+// docs/static-files.md describes static files of all releases in one directory, with a manifest for each
 // release.
 func TestARefusedReleaseLeavesTheStaticFilesOfTheLiveOne(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	code := pythonOf(t, "nginx.md")
+	code := pythonOf(t, "static-files.md")
 	settings := strings.Replace(code["shop/settings.py"], "/srv/shop/static", filepath.Join(dir, "static"), 1)
 	manage := func(release string, args ...string) string {
 		t.Helper()

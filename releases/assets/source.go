@@ -44,19 +44,37 @@ func (s *Set) openSource(r Release) (*source, error) {
 
 func (src *source) close() { _ = src.root.Close() } // it was only read
 
-// list returns the files to publish. A link that stays inside the release counts as the file that
-// it leads to.
-func (src *source) list(ctx context.Context) (files []file, err error) {
+// check returns why the release has no directory of static files of its own.
+func (src *source) check() error {
 	st, err := src.root.Stat(src.set.From)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, &MissingError{src.set, src.release}
+		return &MissingError{src.set, src.release}
 	case err != nil:
-		return nil, src.failed(src.set.From, err)
+		return src.failed(src.set.From, err)
 	case !st.IsDir():
-		return nil, src.failed(src.set.From, unix.ENOTDIR)
+		return src.failed(src.set.From, unix.ENOTDIR)
 	}
-	err = fs.WalkDir(src.root.FS(), src.set.From, func(name string, d fs.DirEntry, err error) error {
+	return nil
+}
+
+// list returns the files to publish. A link that stays inside the release counts as the file that
+// it leads to.
+func (src *source) list(ctx context.Context) (files []file, err error) {
+	if err := src.check(); err != nil {
+		return nil, err
+	}
+	err = src.walk(ctx, func(name, below string) error {
+		f, err := src.describe(name, below)
+		files = append(files, f)
+		return err
+	})
+	return files, err
+}
+
+// walk visits the files to publish: name is a path in the release, below one in the directory.
+func (src *source) walk(ctx context.Context, visit func(name, below string) error) error {
+	return fs.WalkDir(src.root.FS(), src.set.From, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return src.failed(name, err)
 		}
@@ -72,11 +90,8 @@ func (src *source) list(ctx context.Context) (files []file, err error) {
 		case staysInRelease(below) || d.IsDir():
 			return nil
 		}
-		f, err := src.describe(name, below)
-		files = append(files, f)
-		return err
+		return visit(name, below)
 	})
-	return files, err
 }
 
 // MissingError is the error for a release without the directory.

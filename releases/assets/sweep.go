@@ -26,29 +26,37 @@ func (s *Set) Sweep(ctx context.Context, kept []Release, now time.Time) (removed
 			return 0, err
 		}
 	}
-	known, changed := t.record.files(), false
-	for name, since := range known {
-		switch {
-		case used[name] && !since.IsZero():
-			known[name], changed = time.Time{}, true
-		case used[name]:
-		case since.IsZero() && s.Keep > 0:
-			known[name], changed = now, true
-		case now.Sub(since) >= s.Keep:
-			if err := t.remove(name); err != nil {
-				return removed, s.failed(err)
-			}
-			delete(known, name)
-			removed, changed = removed+1, true
-		}
-	}
+	removed, changed, err := t.sweep(ctx, used, now)
 	if changed {
-		err = t.record.write()
+		err = errors.Join(err, t.record.write())
 	}
 	if err != nil {
 		return removed, s.failed(err)
 	}
 	return removed, nil
+}
+
+// sweep removes files, and notes in the record since when no release has the others.
+func (t *target) sweep(ctx context.Context, used map[string]bool, now time.Time) (removed int, changed bool, err error) {
+	known, keep := t.record.files(), t.set.Keep
+	for name, since := range known {
+		switch {
+		case ctx.Err() != nil:
+			return removed, changed, context.Cause(ctx)
+		case used[name] && !since.IsZero():
+			known[name], changed = time.Time{}, true
+		case used[name]:
+		case since.IsZero() && keep > 0:
+			known[name], changed = now, true
+		case now.Sub(since) >= keep:
+			if err := t.remove(name); err != nil {
+				return removed, changed, err
+			}
+			delete(known, name)
+			removed, changed = removed+1, true
+		}
+	}
+	return removed, changed, nil
 }
 
 // use adds the paths of the files of a release.
@@ -61,14 +69,17 @@ func (s *Set) use(ctx context.Context, r Release, used map[string]bool) error {
 		return err
 	}
 	defer src.close()
-	files, err := src.list(ctx)
+	err = src.check()
 	if missing := new(MissingError); errors.As(err, &missing) {
 		return nil
 	}
-	for _, f := range files {
-		used[f.path] = true
+	if err != nil {
+		return err
 	}
-	return err
+	return src.walk(ctx, func(_, below string) error {
+		used[below] = true
+		return nil
+	})
 }
 
 // remove removes a published file, and the directories that it leaves empty.
