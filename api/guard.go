@@ -14,7 +14,8 @@ const (
 )
 
 // GuardReport is what the guard has seen of one process of a new release, in a canary or in the
-// probation. An error is an answer with a status of 5xx.
+// probation. An error is an answer with a status of 5xx, or that the server or the app has not sent
+// to its end.
 type GuardReport struct {
 	Process string       `json:"process"`
 	Verdict GuardVerdict `json:"verdict"`
@@ -26,6 +27,9 @@ type GuardReport struct {
 	OldRequests uint64 `json:"old_requests"`
 	OldErrors   uint64 `json:"old_errors"`
 	Seconds     int    `json:"seconds"`
+	// those of the errors that had no complete answer
+	Broken    uint64 `json:"broken,omitempty"`
+	OldBroken uint64 `json:"old_broken,omitempty"`
 }
 
 // String returns the report in a few words.
@@ -41,5 +45,13 @@ func (r *GuardReport) String() string {
 		return fmt.Sprintf("no verdict: %d requests", r.Requests)
 	case Worse, NoWorse:
 	}
-	return fmt.Sprintf("5xx %d of %d requests", r.Errors, r.Requests)
+	return fmt.Sprintf("%s %d of %d requests", ErrorsName(r.Broken), r.Errors, r.Requests)
+}
+
+// ErrorsName returns what the errors of a guard are called, of which so many had no complete answer.
+func ErrorsName(broken uint64) string {
+	if broken > 0 {
+		return "5xx or no answer"
+	}
+	return "5xx"
 }

@@ -220,8 +220,8 @@ func (gd *guarding) warnOf(text string) { gd.warn("%s", text) }
 // sentence says what was counted: "web: 5xx 0.4 % -> 31 % (124 of 400 requests in 9 s; r41 had 3 of 812)".
 func (g *guarded) sentence(from *generation) string {
 	f := g.watch.Facts()
-	return fmt.Sprintf("%s: 5xx %s -> %s (%d of %d requests in %d s; %s had %d of %d)", g.name,
-		percent(f.Old.Share()), percent(f.New.Share()), f.New.Errors, f.New.Requests, f.Seconds,
+	return fmt.Sprintf("%s: %s %s -> %s (%d of %d requests in %d s; %s had %d of %d)", g.name,
+		api.ErrorsName(f.New.Broken+f.Old.Broken), percent(f.Old.Share()), percent(f.New.Share()), f.New.Errors, f.New.Requests, f.Seconds,
 		from.plan.Release.Name, f.Old.Errors, f.Old.Requests)
 }
 
@@ -245,7 +245,7 @@ func (g *guarded) report() api.GuardReport {
 	f := g.watch.Facts()
 	r := api.GuardReport{
 		Process: g.name, Verdict: g.verdict, Requests: f.New.Requests, Errors: f.New.Errors,
-		OldRequests: f.Old.Requests, OldErrors: f.Old.Errors, Seconds: f.Seconds,
+		OldRequests: f.Old.Requests, OldErrors: f.Old.Errors, Seconds: f.Seconds, Broken: f.New.Broken, OldBroken: f.Old.Broken,
 	}
 	switch {
 	case r.Verdict != "":
@@ -299,8 +299,9 @@ func (l *looked) of(g *generation, process string) *guard.Counts {
 	if !counts {
 		return nil
 	}
-	c := &guard.Counts{Errors: sum.Answered[4]}
-	for _, n := range sum.Answered[1:] { // 1xx are WebSockets
+	// What the client has aborted tells nothing of the release, and 1xx are WebSockets.
+	c := &guard.Counts{Requests: sum.Broken, Errors: sum.Answered[4] + sum.Broken, Broken: sum.Broken}
+	for _, n := range sum.Answered[1:] {
 		c.Requests += n
 	}
 	return c

@@ -29,6 +29,7 @@ type guardedSite struct {
 	s     *Supervisor
 	dir   string
 	wrong map[int]uint64 // 5xx of each 10 requests, by generation
+	mute  bool           // they end without an answer instead
 	every int            // requests a second; 0 = 20
 	tick  func(second int)
 }
@@ -114,7 +115,12 @@ func (site *guardedSite) answer(gen int, n uint64) {
 		return
 	}
 	wrong := n * site.wrong[gen] / 10
-	r.Started, r.Answered[1], r.Answered[4] = r.Started+n, r.Answered[1]+n-wrong, r.Answered[4]+wrong
+	r.Started, r.Answered[1] = r.Started+n, r.Answered[1]+n-wrong
+	if site.mute {
+		r.Broken += wrong
+		return
+	}
+	r.Answered[4] += wrong
 }
 
 // usual is the guard of a config that says nothing about it.
@@ -151,6 +157,47 @@ func TestAReleaseWithMoreErrorsIsReverted(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAReleaseThatDoesNotAnswerIsReverted(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		site, stop := guardedBy(t, w, usual())
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.wrong[2], site.mute = 5, true
+		site.begin()
+		time.Sleep(time.Minute)
+		out := switchTo(t, site.s, "r2")
+		want(t, site.s, out, Reverted, "r1")
+		if !strings.HasPrefix(out.Error, "probation: web: 5xx or no answer 0 % -> 50 % (") {
+			t.Errorf("error %q", out.Error)
+		}
+		if r := out.Guard[0]; r.Broken != r.Errors || r.Broken == 0 || r.OldBroken != 0 {
+			t.Errorf("guard %+v", r)
+		}
+	})
+}
+
+// Clients that leave tell nothing of a release.
+func TestAReleaseWhoseClientsLeaveIsNotReverted(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		site, stop := guardedBy(t, w, usual())
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.tick = func(int) {
+			site.mu.Lock()
+			defer site.mu.Unlock()
+			site.places[countsOf(2)].Started += 10
+			site.places[countsOf(2)].Aborted += 10
+		}
+		site.begin()
+		time.Sleep(time.Minute)
+		out := switchTo(t, site.s, "r2")
+		want(t, site.s, out, Done, "r2")
+		if out.Guard[0].Errors != 0 {
+			t.Errorf("guard %+v", out.Guard[0])
+		}
+	})
 }
 
 func TestAnEqualReleaseIsNotReverted(t *testing.T) {

@@ -30,19 +30,27 @@ func guardRuns(usually int) (n int, counted bool) {
 // All releases do while the file hiccup is there.
 func guardedSite(t *testing.T, address, probation string, bad bool) (a *harness.App, hiccup string) {
 	t.Helper()
+	fault := ""
+	if bad {
+		fault = "bad"
+	}
+	return guardedBy(t, "gunicorn --worker-class gthread --workers 2 --threads 2 guarded:wsgi", address, probation, fault)
+}
+
+// guardedBy is guardedSite with another server. r2 has the fault whose file that is; "" = it has none.
+func guardedBy(t *testing.T, command, address, probation, fault string) (a *harness.App, hiccup string) {
+	t.Helper()
 	hiccup = filepath.Join(t.TempDir(), "hiccup")
 	a = harness.New(t, run, harness.Options{
-		Server: harness.Server{
-			Name: "gunicorn", Command: "gunicorn --worker-class gthread --workers 2 --threads 2 guarded:wsgi",
-		},
+		Server:  harness.Server{Name: "guarded", Command: command},
 		Address: address, Top: `probation = "` + probation + `"`, Env: fmt.Sprintf("HICCUP = %q", hiccup),
 	})
 	a.Releases("r1", "r2")
 	for _, release := range []string{"r1", "r2"} {
 		a.WriteFile("releases/"+release+"/guarded.py", guardedApp)
 	}
-	if bad {
-		a.WriteFile("releases/r2/bad", "")
+	if fault != "" {
+		a.WriteFile("releases/r2/"+fault, "")
 	}
 	a.Start("r1")
 	return a, hiccup
@@ -93,6 +101,27 @@ func TestAReleaseThatFailsForHalfOfItsUsersIsTakenBack(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// uWSGI closes the connection without an answer if the app raises an exception.
+func TestAReleaseThatRaisesInUWSGIIsTakenBack(t *testing.T) {
+	t.Parallel()
+	a, _ := guardedBy(t, "uwsgi --processes 2 --module guarded:wsgi", "", "10s", "raises")
+	r := visit(a)
+	a.More(r, 60)
+	o := a.Change(5, "switch", "r2")
+	ended := time.Now()
+	a.More(r, 60)
+	if !strings.HasPrefix(o.Error, "probation: web: 5xx or no answer 0 % -> ") ||
+		!strings.Contains(strings.Join(o.Log, "\n"), "ValueError: no such template") {
+		t.Errorf("error %q, log %q", o.Error, o.Log)
+	}
+	t.Logf("%s after the cutover: %s", sinceCutover(t, o.Steps), o.Error)
+	for _, rec := range r.Stop().Records {
+		if rec.Opened.After(ended) && (rec.Status == 0 || rec.Release != "r1") {
+			t.Errorf("after the revert: %+v", rec)
+		}
 	}
 }
 

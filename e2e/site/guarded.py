@@ -1,4 +1,7 @@
-"""An application that answers 500 to half of its users in a release with a file "bad", and in each release while the file of HICCUP is there."""
+"""An application that answers 500 to half of its users in a release with a file "bad", and in each release while the file of HICCUP is there.
+
+With a file "raises" it raises an exception instead.
+"""
 
 import os
 import random
@@ -17,6 +20,8 @@ def fail():
 
 
 def wsgi(environ, start_response):
+    if environ["PATH_INFO"] != "/healthz/" and os.path.exists("raises") and random.random() < 0.5:
+        fail()
     status = "200 OK"
     if environ["PATH_INFO"] != "/healthz/" and (BAD or os.path.exists(HICCUP)) and random.random() < 0.5:
         if BAD:

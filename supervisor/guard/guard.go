@@ -13,10 +13,11 @@ package guard
 
 import "math"
 
-// Counts are the complete answers of one release.
+// Counts are the requests of one release that have ended, but for those that the client gave up.
 type Counts struct {
 	Requests uint64
-	Errors   uint64 // those of them with a status of 5xx
+	Errors   uint64 // those of them with a status of 5xx, or without a complete answer
+	Broken   uint64 // those of the errors without a complete answer, by the fault of server or app
 }
 
 // Share returns the part of the answers that are errors, between 0 and 1.
@@ -27,16 +28,19 @@ func (c Counts) Share() float64 {
 	return float64(c.Errors) / float64(c.Requests)
 }
 
-func (c *Counts) add(o Counts) { c.Requests, c.Errors = c.Requests+o.Requests, c.Errors+o.Errors }
+func (c *Counts) add(o Counts) {
+	c.Requests, c.Errors, c.Broken = c.Requests+o.Requests, c.Errors+o.Errors, c.Broken+o.Broken
+}
 
 // Since returns what was counted after an earlier look. Counts that have become less, as when their
 // files were removed, say nothing.
 func (c Counts) Since(before Counts) Counts {
-	if c.Requests < before.Requests || c.Errors < before.Errors {
+	if c.Requests < before.Requests || c.Errors < before.Errors || c.Broken < before.Broken {
 		return Counts{}
 	}
 	n := c.Requests - before.Requests
-	return Counts{Requests: n, Errors: min(n, c.Errors-before.Errors)}
+	errors := min(n, c.Errors-before.Errors)
+	return Counts{Requests: n, Errors: errors, Broken: min(errors, c.Broken-before.Broken)}
 }
 
 // Second is what was counted in one second.
