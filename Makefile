@@ -83,6 +83,10 @@ test-guard: deps ## the guard takes back a bad release 20 times, and leaves a go
 test-assets: deps ## pages of three releases find their static files through nginx, in 20 rounds of changes; SUPERCTL_ASSETS=5 for fewer
 	SUPERCTL_ASSETS=$${SUPERCTL_ASSETS:-20} tools/test -run TestEveryPageFindsItsStaticFiles $(ARGS) ./e2e/site
 
+.PHONY: test-recycle
+test-recycle: deps ## leaking workers are recycled 200 times under load; SUPERCTL_RECYCLES=20 for fewer
+	SUPERCTL_RECYCLES=$${SUPERCTL_RECYCLES:-200} tools/test -timeout 60m -run 'ALeakingWorkerIsRecycled' $(ARGS) ./e2e/site
+
 .PHONY: test-moving
 test-moving: deps ## each tutorial on Debian 12 and 13; `make test` follows those of docs/moving-in on one of them
 	SUPERCTL_E2E_SUITES=all tools/test -run 'TestMovingInLosesNoRequest|TestFollowingADocumentGivesASite' $(ARGS) ./e2e/packaging

@@ -47,10 +47,12 @@ type Request struct {
 	Force bool `json:"force,omitempty"`
 	// Detach lets the change continue when its client hangs up before the cutover, which otherwise
 	// aborts it.
-	Detach bool   `json:"detach,omitempty"`
-	Cause  string `json:"-"`   // why the daemon itself requests the change
-	Who    string `json:"who"` // set by the control server from the peer's credentials, never by the client
-	Origin        // likewise, but for the run
+	Detach bool `json:"detach,omitempty"`
+	// Recycle replaces a worker that has reached a limit of its process. Only the daemon itself asks for it.
+	Recycle bool   `json:"-"`
+	Cause   string `json:"-"`   // why the daemon itself requests the change
+	Who     string `json:"who"` // set by the control server from the peer's credentials, never by the client
+	Origin         // likewise, but for the run
 }
 
 // NoRelease is the value of Request.Expect if no release may be live.

@@ -106,6 +106,7 @@ type Process struct {
 	NoFile       uint64
 	MemoryMax    uint64         // bytes; 0 = no limit
 	CPUWeight    uint64         // 0 = the default, 100
+	Recycle      *Recycle       // nil = no worker is replaced while it serves
 	Health       *health.Policy // nil = no check; Protocol "" = the preset's
 
 	Guard *Guard // nil = off

@@ -253,6 +253,7 @@ user = "root"
 group = "root"
 nofile = 4096
 memory_max = "512M"
+recycle = { memory = "400M", every = "24h", requests = 100000 }
 cpu_weight = 50
 [process.web.env]
 OWN = "1"
@@ -320,6 +321,7 @@ docs = { from = "venv/docs", to = "/srv/docs", keep = "12h" }
 		{"process.user", web.User.Name, "root"},
 		{"nofile", web.NoFile, uint64(4096)},
 		{"memory_max", web.MemoryMax, uint64(512 << 20)},
+		{"recycle", *web.Recycle, Recycle{Memory: 400 << 20, Every: 24 * time.Hour, Requests: 100_000, Interval: 30 * time.Second}},
 		{"cpu_weight", web.CPUWeight, uint64(50)},
 		{"process.env", web.Env, []Variable{{Name: "OWN", Value: "1", From: FromProcess}}},
 		{"path", web.Health.Path, "/healthz/"},

@@ -67,6 +67,7 @@ type processTable struct {
 	NoFile       *int64         `toml:"nofile"`
 	MemoryMax    any            `toml:"memory_max"` // "512M", or a number of bytes
 	CPUWeight    *int64         `toml:"cpu_weight"`
+	Recycle      *recycleTable  `toml:"recycle"`
 	Env          map[string]any `toml:"env"`
 	Health       *healthTable   `toml:"health"`
 	Guard        any            `toml:"guard"` // "revert", "warn" or "off", or a table

@@ -93,6 +93,7 @@ func (l *loader) process(name string, t processTable) Process {
 	p.Env = l.variables(key+".env", t.Env, FromProcess, t.Listen)
 	p.Health = l.health(key, t)
 	p.Guard = l.guard(key, t)
+	p.Recycle = l.recycle(key, t, p.MemoryMax)
 	return p
 }
 

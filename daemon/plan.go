@@ -313,6 +313,9 @@ func makeProcess(
 	if p.Guard != nil {
 		out.Guard = &supervisor.Guard{Warn: p.Guard.Warn, Points: p.Guard.Points, Factor: p.Guard.Factor}
 	}
+	if r := p.Recycle; r != nil {
+		out.Recycle = &supervisor.Recycle{Memory: r.Memory, Every: r.Every, Requests: r.Requests, Interval: r.Interval}
+	}
 	if p.Health != nil {
 		out.Health = p.Health.WithProtocol(done.Protocol)
 		if err := mayRunChecks(out); err != nil {

@@ -117,18 +117,28 @@ type admission struct {
 	lease *api.LockStatus // nil = all changes are accepted
 }
 
-// startPatience is for how long a change waits until the start of a daemon is decided.
-const startPatience = 10 * time.Second
+// startPatience is for how long a change waits until the start of a daemon is decided, and
+// recyclePatience until the replacement of a worker that has reached a limit is over.
+const (
+	startPatience   = 10 * time.Second
+	recyclePatience = time.Minute
+)
 
 // admit begins a change. One that meets a daemon which is just taking over what runs waits until it
 // has: that takes a moment, and an operator who has upgraded or restarted the daemon right before
-// knows nothing of it.
+// knows nothing of it. Nor does an operator know of a worker that is being recycled.
 func (ad *admission) admit(ctx context.Context, req Request) (c, busy *change, err error) {
 	for waited := false; ; waited = true {
 		var decided <-chan struct{}
+		patience := startPatience
 		ad.enter(req.Who)
 		stopped := ad.do(func() {
-			if decided = ad.owner.startup.pending(); decided == nil || waited {
+			if decided = ad.owner.startup.pending(); decided == nil {
+				if decided = ad.recycled(req); decided != nil {
+					patience = recyclePatience
+				}
+			}
+			if decided == nil || waited {
 				decided = nil
 				if err = ad.refuseLocked(req.Run); err == nil {
 					c, busy, err = ad.begin(req)
@@ -141,7 +151,7 @@ func (ad *admission) admit(ctx context.Context, req Request) (c, busy *change, e
 		if decided == nil {
 			return c, busy, err
 		}
-		ctx, cancel := context.WithTimeout(ctx, startPatience)
+		ctx, cancel := context.WithTimeout(ctx, patience)
 		select {
 		case <-decided:
 		case <-ad.done:
@@ -149,6 +159,16 @@ func (ad *admission) admit(ctx context.Context, req Request) (c, busy *change, e
 		}
 		cancel()
 	}
+}
+
+// recycled returns what is closed when the recycling in progress is over; nil when there is none.
+func (ad *admission) recycled(req Request) <-chan struct{} {
+	c := ad.owner.change
+	if c == nil || !c.req.Recycle {
+		return nil
+	}
+	c.yield(req.By(req.Who))
+	return c.done
 }
 
 // pending returns what is closed when the start in progress is decided, nil when none is: a
@@ -306,7 +326,7 @@ func (c *change) run() {
 		if told {
 			c.owner.owed = nil
 		}
-		if c.req.Kind != start && !c.req.DryRun {
+		if c.req.Kind != start && !c.req.DryRun && !yielded(err) {
 			c.owner.last = c.outcome.WithoutOutput()
 		}
 		c.owner.journal.dirty = true
@@ -340,7 +360,7 @@ func (an announcements) log(err error) {
 // record writes an outcome to the history, unless nothing has changed or it will be tried again.
 func (an announcements) record(out *Outcome, failed error) {
 	if an.owner.opt.Record == nil || !an.outcome.Changed && failed == nil || an.firstStart().retries(failed) ||
-		an.req.DryRun || mistyped(failed) {
+		an.req.DryRun || mistyped(failed) || yielded(failed) {
 		return
 	}
 	if err := an.owner.journal.toHistory(*out); err != nil {

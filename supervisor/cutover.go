@@ -85,8 +85,9 @@ func (c *change) committedDurably() {
 	}
 }
 
-// carry hands the instances of processes that a restart does not touch from one generation to the
-// other, which has none.
+// carry hands the instances that a restart does not touch from one generation to the other: those of
+// other processes, and those of the same process that serve from a listener of their own while one
+// is replaced.
 func (c *change) carry(from, to *generation) {
 	if c.kind != Restart {
 		return
@@ -97,7 +98,7 @@ func (c *change) carry(from, to *generation) {
 	}
 	kept := from.instances[:0:0]
 	for _, in := range from.instances {
-		if restarted[in.proc.Name] {
+		if restarted[in.proc.Name] && (len(in.own) == 0 || to.instance(in.proc.Name, in.index) != nil) {
 			kept = append(kept, in)
 			continue
 		}
@@ -110,6 +111,7 @@ func (c *change) carry(from, to *generation) {
 		}
 	}
 	from.instances = kept
+	to.sortInstances()
 	maps.DeleteFunc(from.staged, func(name string, _ listener) bool {
 		return !slices.ContainsFunc(kept, func(in *instance) bool { return slices.Contains(in.proc.Listen, name) })
 	})

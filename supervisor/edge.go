@@ -21,10 +21,12 @@ type system struct {
 	keep   func(dir, mark string) (keeper, error) // nil for no keeper
 	// measure returns what each worker uses, in the order given.
 	measure func([]process) []worker.Usage
-	close   func(fd int)
-	write   func(path string, data []byte) error // replaces a file, complete or not at all
-	sync    func(dir string) error               // makes what was renamed in a directory durable
-	chance  func() float64                       // in [0, 1)
+	// memory returns how much memory would be free without each worker, in bytes; 0 = unknown.
+	memory func([]process) []uint64
+	close  func(fd int)
+	write  func(path string, data []byte) error // replaces a file, complete or not at all
+	sync   func(dir string) error               // makes what was renamed in a directory durable
+	chance func() float64                       // in [0, 1)
 	// enter is called by a goroutine before it hands something to the owner, and woken when the owner
 	// has let it go on. Tests in virtual time give what would come at the same instant an order; who
 	// tells apart what comes from the same place in the code; nil = as it comes.

@@ -63,7 +63,8 @@ func (f *fakeSystem) system() system {
 	return system{
 		close: f.close, start: f.start, output: f.output, run: f.run, adopt: f.adopt, inode: f.inode,
 		find: f.find, sweep: f.sweep, strays: f.w.strays, end: f.end, measure: f.measure,
-		write: f.write, sync: syncDir, chance: rand.Float64,
+		memory: f.memory,
+		write:  f.write, sync: syncDir, chance: rand.Float64,
 	}
 }
 
@@ -316,6 +317,20 @@ func (f *fakeSystem) measure(list []process) []worker.Usage {
 		}
 	}
 	return f.w.measure(list)
+}
+
+func (f *fakeSystem) memory(list []process) []uint64 {
+	f.measure(list) // which fails the test for a process that is none
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	bytes := make([]uint64, len(list))
+	for i, p := range list {
+		bytes[i] = 100 << 20
+		if f.w.memory != nil {
+			bytes[i] = f.w.memory(p.(*fakeProc)) //nolint:forcetypeassert // measure has looked
+		}
+	}
+	return bytes
 }
 
 // same fails the test unless the state of a worker is that of the process.

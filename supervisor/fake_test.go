@@ -34,6 +34,7 @@ type world struct {
 	hooks    func(ctx context.Context, c worker.Command) error
 	says     func(c worker.Command, line func(string)) // what a hook writes
 	strayed  [][]worker.Running                        // the looks for strays: which workers were said to run
+	memory   func(*fakeProc) uint64                    // what a worker uses; nil = 100 MiB
 	measured int                                       // how often the machine was looked at
 	holder   string                                    // who has the port of every gate; "" = nobody
 	refused  int                                       // how often a gate could not be opened for that

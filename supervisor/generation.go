@@ -164,6 +164,16 @@ func (g *generation) of(process string) []*instance {
 	return list
 }
 
+// instance returns the instance of that number, nil if there is none.
+func (g *generation) instance(process string, index int) *instance {
+	for _, in := range g.instances {
+		if in.proc.Name == process && in.index == index {
+			return in
+		}
+	}
+	return nil
+}
+
 // transit moves the generation by its table.
 func (g *generation) transit(ev generationEvent) {
 	to, ok := generationTable[g.state][ev]

@@ -45,7 +45,7 @@ func (ad *admission) lock(lease *api.LockStatus) error {
 		return ErrStopping
 	case ad.lease != nil:
 		return &BusyError{Lock: ad.lease}
-	case c != nil && c.req.Kind != start && c.req.Run != lease.Run:
+	case c != nil && c.req.Kind != start && !c.req.Recycle && c.req.Run != lease.Run:
 		return &BusyError{Changing: *ad.owner.changing()}
 	}
 	ad.lease = lease

@@ -238,15 +238,20 @@ func (lv *liveness) replaceBy(req Request) {
 	if time.Since(r.last) > 2*lastReplacement {
 		r.tries = 0
 	}
-	wait := lastReplacement
-	if r.tries < 6 {
-		wait = firstReplacement << r.tries
-	}
+	wait := replacementWait(r.tries)
 	r.waiting, r.last, r.tries = true, time.Now(), r.tries+1
 	if err := lv.owner.admission.beginOwn(req); err != nil {
 		lv.log.Error("replace a hung worker", zap.String("process", req.Process), zap.Error(err))
 	}
 	time.AfterFunc(wait, func() { lv.post(func() { r.waiting = false }) })
+}
+
+// replacementWait returns how long a process is not replaced again after so many replacements.
+func replacementWait(before int) time.Duration {
+	if before < 6 {
+		return firstReplacement << before
+	}
+	return lastReplacement
 }
 
 func (lv *liveness) record(process string) *replacements {

@@ -103,6 +103,8 @@ type Process struct {
 	MemoryMax uint64 `json:"memory_max,omitempty"`
 	// of each worker, 1 to 10,000; 0 = 100, as everybody's
 	CPUWeight uint64 `json:"cpu_weight,omitempty"`
+	// when its workers are replaced although they serve; nil = never
+	Recycle *Recycle `json:"recycle,omitempty"`
 
 	// Hook says that its workers load the drain hook, and HookWait for how long one that gets no
 	// new connections any more may get rid of its connections before its stop signal, where

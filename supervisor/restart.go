@@ -13,7 +13,7 @@ import (
 func (c *change) restartsListener() bool {
 	p := c.from.process(c.req.Process)
 	only := ask(c.owner.core, func() bool { return c.owner.demand.wanted(p) == 1 })
-	return len(p.Listen) > 0 && (only || c.req.Instance == nil)
+	return len(p.Listen) > 0 && (only || c.req.Instance == nil || c.req.Recycle)
 }
 
 // refuseRestart says why a process, or one of its instances, cannot be restarted.

@@ -17,7 +17,9 @@ func (c *change) retire(context.Context) (string, error) {
 		if errors.As(context.Cause(c.ctx), &overtaken) {
 			return // after the end of the probation, but before this
 		}
-		c.owner.retireWarm(c.from)
+		if !c.req.Recycle { // it leaves the way back to the release before as it is
+			c.owner.retireWarm(c.from)
+		}
 		if c.from == nil {
 			return
 		}

@@ -94,6 +94,7 @@ func (r rolling) replaceAll(ctx context.Context) (string, error) {
 	}
 	if err := r.owner.do(func() {
 		r.to = r.owner.newGeneration(r.plan, r.gates(), only)
+		r.to.instances = slices.DeleteFunc(r.to.instances, func(in *instance) bool { return !r.replaces(in) })
 		r.to.tried = true // its workers get connections as soon as they are proved
 		if !r.apart() {
 			maps.Copy(r.to.staged, r.from.staged) // one queue, for old and new
@@ -128,20 +129,46 @@ func (r rolling) batches(from, to *generation) []batch {
 			p := &r.plan.Processes[i]
 			// a restart has the others carried over
 			if len(p.Listen) > 0 && (r.kind != Restart || len(to.of(p.Name)) > 0) {
-				list = append(list, pair(from.of(p.Name), to.of(p.Name), p.Surge)...)
+				out := from.of(p.Name)
+				if from == r.from {
+					out = slices.DeleteFunc(out, func(in *instance) bool { return !r.replaces(in) })
+				}
+				list = append(list, pair(out, to.of(p.Name), p.Surge)...)
 			}
 		}
 		return list
 	})
 }
 
+// replaces reports whether the change replaces an instance: a restart of one leaves the others.
+func (r rolling) replaces(in *instance) bool {
+	return r.req.Instance == nil || *r.req.Instance == in.index
+}
+
+// pair pairs instances of the same number, `surge` numbers at a time.
 func pair(out, in []*instance, surge int) (list []batch) {
 	surge = max(1, surge)
-	for at := 0; at < max(len(in), len(out)); at += surge {
-		part := func(all []*instance) []*instance { return all[min(at, len(all)):min(at+surge, len(all))] }
-		list = append(list, batch{in: part(in), out: part(out)})
+	most := 0
+	for _, one := range slices.Concat(out, in) {
+		most = max(most, one.index+1)
+	}
+	for at := 0; at < most; at += surge {
+		b := batch{in: numbered(in, at, at+surge), out: numbered(out, at, at+surge)}
+		if len(b.in) > 0 || len(b.out) > 0 {
+			list = append(list, b)
+		}
 	}
 	return list
+}
+
+// numbered returns the instances whose number is at least first and below end.
+func numbered(list []*instance, first, end int) (part []*instance) {
+	for _, in := range list {
+		if in.index >= first && in.index < end {
+			part = append(part, in)
+		}
+	}
+	return part
 }
 
 // rollProcess replaces the instances of a process without listeners, `surge` at a time.

@@ -259,6 +259,7 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 		find:    d.findWorkers,
 		strays:  func([]worker.Running) error { return nil },
 		measure: func(list []process) []worker.Usage { return make([]worker.Usage, len(list)) },
+		memory:  d.memory,
 		close:   func(fd int) { m.locked(func() { d.drop(fd) }) },
 		write:   d.writeState, sync: d.syncState, enter: d.enter,
 		chance: func() float64 { return float64(d.moment("chance")) / 300_020 },

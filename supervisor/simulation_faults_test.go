@@ -81,7 +81,7 @@ func (m *sim) fault(a simAction, d *simDaemon, last time.Duration) {
 		d.dieFrom, m.restartAfter = a.N, last
 	case "power":
 		m.power(d, last)
-	case "crash", "crash all", "wedge":
+	case "crash", "crash all", "wedge", "leak":
 		m.crash(a)
 	case "disk":
 		m.disk.fails = errSimDisk[a.N]
@@ -146,6 +146,10 @@ func (m *sim) crash(a simAction) {
 		list = list[a.N%len(list):][:1]
 	}
 	for i, p := range list {
+		if a.Do == "leak" {
+			p.leaks = true
+			continue
+		}
 		if a.Do == "wedge" {
 			p.wedged = true
 			for _, s := range p.sockets {

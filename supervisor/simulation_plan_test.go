@@ -50,6 +50,9 @@ func (m *sim) plan(release string) Plan {
 		Instances: 1, StopSignal: int(syscall.SIGTERM), Drain: simDrain, StartTimeout: simStart,
 		ReadyAfter: 500 * time.Millisecond,
 	}
+	if site.Recycle {
+		common.Recycle = &Recycle{Memory: 800 << 20, Interval: 2 * time.Second}
+	}
 	web := common
 	web.Name, web.Command, web.Listen, web.Instances, web.Strategy, web.Surge = "web", []string{"serve", config}, listen, site.Instances, site.Web, 1
 	web.Health = &health.Policy{

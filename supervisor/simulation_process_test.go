@@ -27,6 +27,7 @@ type simProc struct {
 	left     bool // children of it run on
 	up       bool // it accepts, once it has booted
 	wedged   bool
+	leaks    bool // it uses more memory than it may
 	asked    int
 	healthy  int // good answers to probes in a row
 	proved   bool
@@ -165,6 +166,23 @@ func (p *simProc) stop() {
 	time.AfterFunc(wait+time.Duration(p.pid), func() {
 		p.m.locked(func() { p.die(worker.Exit{Known: true}, "stopped") })
 	})
+}
+
+// memory is how much memory each worker uses.
+func (d *simDaemon) memory(list []process) []uint64 {
+	bytes := make([]uint64, len(list))
+	if !d.edge("memory") {
+		return bytes
+	}
+	d.m.locked(func() {
+		for i, w := range list {
+			bytes[i] = 100 << 20
+			if w.(*simHandle).p.leaks { //nolint:forcetypeassert // the simulator has no other
+				bytes[i] = 900 << 20
+			}
+		}
+	})
+	return bytes
 }
 
 // simHandle is a worker as one daemon has it.

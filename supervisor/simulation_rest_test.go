@@ -45,6 +45,9 @@ func (m *sim) checkRest() {
 		if !slices.Contains(known, p.tag()) {
 			m.violate("%s runs, and the daemon does not know it", p)
 		}
+		if p.leaks {
+			m.violate("%s uses too much memory, and was not recycled", p)
+		}
 	}
 	m.checkSockets(d)
 	if m.sc.Site.Store {

@@ -33,7 +33,8 @@ type simSite struct {
 	Always    bool     `json:"always,omitempty"` // continuous health checks
 	Store     bool     `json:"store,omitempty"`  // systemd's descriptor store
 	Look      bool     `json:"look,omitempty"`
-	Ready     bool     `json:"ready,omitempty"` // its web workers say READY=1
+	Ready     bool     `json:"ready,omitempty"`   // its web workers say READY=1
+	Recycle   bool     `json:"recycle,omitempty"` // workers that leak are replaced
 }
 
 // simRelease is how the workers and hooks of a release act. The zero value is a good release.
@@ -92,6 +93,7 @@ func (sc scenario) String() string {
 		{s.Store, "descriptor store"},
 		{s.Look, "look"},
 		{s.Ready, "READY=1"},
+		{s.Recycle, "recycle"},
 	} {
 		if part.has {
 			b.WriteString(", " + part.text)
@@ -201,6 +203,7 @@ func simScenario(seed uint64) scenario {
 	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
 	sc.Site.Ready = chance(40)
 	sc.prepare(rand.New(rand.NewPCG(seed, 0x9e4d))) //nolint:gosec // likewise
+	sc.leak(rand.New(rand.NewPCG(seed, 0x1eac)))    //nolint:gosec // likewise
 	return sc
 }
 
@@ -229,6 +232,30 @@ func (sc *scenario) prepare(r *rand.Rand) {
 				At: 3000 + r.IntN(last), Do: []string{"expect", "go back from"}[r.IntN(2)],
 				Release: fmt.Sprint("r", 1+r.IntN(6)), N: 1 + r.IntN(6),
 			})
+		}
+	}
+	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
+}
+
+// leak adds workers that leak, and are recycled, to a third of the scenarios, and what may meet a
+// recycling. It draws from a stream of its own, too.
+func (sc *scenario) leak(r *rand.Rand) {
+	if r.IntN(3) > 0 {
+		return
+	}
+	sc.Site.Recycle = true
+	last := sc.Actions[len(sc.Actions)-1].At
+	for range 1 + r.IntN(4) {
+		a := simAction{
+			At: 3000 + r.IntN(last), Do: "leak", Process: []string{"web", "web", "worker", "beat"}[r.IntN(4)], N: r.IntN(4),
+		}
+		sc.Actions = append(sc.Actions, a)
+		trouble := []string{"", "", "switch", "rollback", "kill daemon", "kill daemon", "crash", "leave", "scale"}[r.IntN(9)]
+		if trouble != "" {
+			sc.Actions = append(sc.Actions, simAction{
+				At: a.At + 1500 + r.IntN(4000), Do: trouble, Release: fmt.Sprint("r", 1+r.IntN(6)), Process: "web",
+				N: 1 + r.IntN(9), For: 200 + r.IntN(5000),
+			}.tidied())
 		}
 	}
 	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })

@@ -48,6 +48,7 @@ type Supervisor struct {
 	mailbox      mailbox
 	health       appHealth
 	liveness     liveness
+	recycling    recycling
 	startup      startup
 	releaseWatch releaseWatch
 	demand       demand
@@ -75,6 +76,7 @@ func New(opt Options) *Supervisor {
 	s.mailbox = mailbox{core: s.core, owner: s, inbound: newMessageQueue()}
 	s.health = appHealth{core: s.core, owner: s, troubles: make(map[string]Trouble)}
 	s.liveness = newLiveness(s)
+	s.recycling = newRecycling(s)
 	s.startup = startup{core: s.core, owner: s, started: make(chan struct{})}
 	s.releaseWatch = releaseWatch{core: s.core, owner: s}
 	s.demand = demand{core: s.core, owner: s, scale: make(map[string]int), paused: make(map[string]bool)}
@@ -231,6 +233,7 @@ func (s *Supervisor) look() {
 	s.listeners.aim()
 	s.listeners.replaceLost()
 	s.liveness.check()
+	s.recycling.check()
 	s.flags.updateAll()
 	s.counts.fold()
 	s.wake()

@@ -189,7 +189,7 @@ func (c *change) follow() error {
 			return err
 		}
 	}
-	if c.plan.Probation > 0 && !c.warm {
+	if c.plan.Probation > 0 && !c.warm && !c.req.Recycle { // a recycled worker runs what has run before
 		if c.req.Kind == start {
 			c.owner.startup.decide() // a probation that goes on for an earlier daemon may last, and the app serves
 		}

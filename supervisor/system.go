@@ -25,6 +25,7 @@ func realSystem(groups *cgroup.Tree) system {
 		strays:  func(running []worker.Running) error { return worker.EndStrays(groups, running) },
 		keep:    startKeeper,
 		measure: measureAll,
+		memory:  memoryOf,
 		close:   func(fd int) { _ = unix.Close(fd) }, // it was for reading only
 		write:   writeFile,
 		sync:    syncDir,
@@ -57,10 +58,14 @@ func startKeeper(dir, mark string) (keeper, error) {
 	return k, nil
 }
 
-func measureAll(list []process) []worker.Usage {
+func measureAll(list []process) []worker.Usage { return worker.Measure(measurable(list)) }
+
+func memoryOf(list []process) []uint64 { return worker.Memory(measurable(list)) }
+
+func measurable(list []process) []worker.Measured {
 	workers := make([]worker.Measured, len(list))
 	for i, w := range list {
 		workers[i] = w
 	}
-	return worker.Measure(workers)
+	return workers
 }

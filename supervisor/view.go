@@ -64,7 +64,8 @@ func (vw *view) status() (Status, []measurement) {
 	st.Waiting = vw.owner.startup.waiting != ""
 	st.Processes = append(st.Processes, vw.processes()...)
 	st.Health, st.Reason = vw.owner.health.verdict()
-	st.Troubles = slices.Concat(vw.owner.health.reported(), vw.owner.listeners.incidents(), vw.owner.flags.hookless())
+	st.Troubles = slices.Concat(vw.owner.health.reported(), vw.owner.listeners.incidents(), vw.owner.flags.hookless(),
+		vw.owner.recycling.withoutEffect())
 	for _, g := range vw.owner.generations {
 		st.Generations = append(st.Generations, g.status())
 	}

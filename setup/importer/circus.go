@@ -145,7 +145,7 @@ func (r *report) watcherRest(d directive) {
 	case d.key == "priority":
 		r.dropped(d, `web processes start first, others follow: after = ["NAME"] orders them`)
 	case d.key == "max_age" || d.key == "max_age_variance":
-		r.dropped(d, "superctl does not limit how long a worker lives: gunicorn --max-requests")
+		r.dropped(d, `recycle = { every = "24h" } in [process.NAME] limits how long a worker lives`)
 	default:
 		r.dropped(d, "superctl init does not know it")
 	}

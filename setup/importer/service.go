@@ -52,7 +52,7 @@ func droppedService() map[string]string {
 		"RootDirectory":          "superctl itself would have to be in it",
 		"RootImage":              "superctl itself would have to be in it",
 		"TTYPath":                "workers have no terminal",
-		"RuntimeMaxSec":          "superctl does not limit how long a worker lives: gunicorn --max-requests",
+		"RuntimeMaxSec":          `recycle = { every = "24h" } in [process.NAME] limits how long a worker lives`,
 		"SetCredential":          "it has a secret in it: copy it into a drop-in by hand",
 		"SetCredentialEncrypted": "copy it into a drop-in by hand",
 		"ExecStopPost":           "a unit of its own, or [hooks]",

@@ -67,3 +67,27 @@ func OutOfMemory(dir string) (o OOM) {
 	}
 	return o
 }
+
+// WorkingSet returns the memory that a group is charged for without the page cache that the kernel
+// drops first: memory.current less inactive_file, in bytes. It returns false without a memory
+// controller.
+func WorkingSet(dir string) (uint64, bool) {
+	if dir == "" {
+		return 0, false
+	}
+	current, ok := number(dir, "memory.current")
+	if !ok {
+		return 0, false
+	}
+	stat, err := os.ReadFile(filepath.Join(dir, "memory.stat"))
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(stat)) {
+		if text, found := strings.CutPrefix(line, "inactive_file "); found {
+			cache, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+			return current - min(current, cache), err == nil
+		}
+	}
+	return 0, false
+}
