@@ -133,6 +133,8 @@ func (t *completion) values(option string) []string {
 // arguments returns the candidates for an argument of the command.
 func (t *completion) arguments() []string {
 	switch t.cmd.Name {
+	case "help":
+		return commandNames(t.app)
 	case "switch", "check", "verify", "pin":
 		return append(t.releases(), "latest", "previous")
 	case "unpin":
