@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,12 +106,12 @@ func TestThePageMayUseNothingButItsOwnFiles(t *testing.T) {
 // shop is a daemon whose generation serves 100 requests a second, one of which fails. It gets a new
 // generation every minute.
 type shop struct {
-	asked, histories int
+	asked, histories atomic.Int64
 	began            time.Time
 }
 
 func (s *shop) measure(context.Context) ([]host.Measured, error) {
-	s.asked++
+	s.asked.Add(1)
 	n := uint64(time.Since(s.began).Seconds())
 	id := 1 + int(n/60)
 	m := host.Measured{App: host.App{Name: "shop", Control: "/run/shop.sock", Running: true}}
@@ -129,7 +130,7 @@ func (s *shop) measure(context.Context) ([]host.Measured, error) {
 }
 
 func (s *shop) history(context.Context, *host.App) ([]api.PastChange, error) {
-	s.histories++
+	s.histories.Add(1)
 	began := time.Now().Add(-time.Second)
 	return []api.PastChange{{Number: 1, Outcome: api.Outcome{
 		Kind: "switch", Release: "r1", Result: api.Reverted, Log: []string{strings.Repeat("x", 5000)},
@@ -164,8 +165,8 @@ func watching(t *testing.T, test func(w *watch, s *shop)) {
 func TestDaemonsAreAskedOnlyWhileAPageIsOpen(t *testing.T) {
 	watching(t, func(w *watch, s *shop) {
 		time.Sleep(time.Hour)
-		if s.asked != 0 {
-			t.Errorf("they are asked %d times without a page", s.asked)
+		if s.asked.Load() != 0 {
+			t.Errorf("they are asked %d times without a page", s.asked.Load())
 		}
 		p, _ := w.open()
 		q, _ := w.open()
@@ -173,17 +174,17 @@ func TestDaemonsAreAskedOnlyWhileAPageIsOpen(t *testing.T) {
 			next(t, p)
 			next(t, q)
 		}
-		if s.asked > 32 || s.histories != 1 {
-			t.Errorf("for two pages they are asked %d times, and for the history %d times", s.asked, s.histories)
+		if s.asked.Load() > 32 || s.histories.Load() != 1 {
+			t.Errorf("for two pages they are asked %d times, and for the history %d times", s.asked.Load(), s.histories.Load())
 		}
 		w.close(p)
 		w.close(q)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		after := s.asked
+		after := s.asked.Load()
 		time.Sleep(time.Hour)
-		if s.asked != after || after > 45 {
-			t.Errorf("they are asked %d times after the last page, then %d", after, s.asked)
+		if s.asked.Load() != after || after > 45 {
+			t.Errorf("they are asked %d times after the last page, then %d", after, s.asked.Load())
 		}
 		p, _ = w.open()
 		next(t, p)
