@@ -95,11 +95,15 @@ func (u undo) turnBack(context.Context) (string, error) {
 	default:
 		return u.roll().turnBackAll()
 	}
-	if err := u.untilDone(u.turnGatesBack); err != nil {
+	err := u.untilDone(u.turnGatesBack)
+	if errors.Is(err, ErrStopping) { // the stop has come since
+		_, err = u.leaveBack()
+	}
+	if err != nil {
 		return "", err
 	}
 	// A failure says so itself, and is tried again: what is left to do does not wait for it.
-	err := u.owner.journal.durable()
+	err = u.owner.journal.durable()
 	if u.from == nil {
 		if err != nil {
 			return "", err
@@ -190,6 +194,9 @@ func (u undo) backgroundAgain(ctx context.Context, back *generation) error {
 
 // turnGatesBack is the gates' and the durable part of a revert, as the owner does it.
 func (u undo) turnGatesBack() error {
+	if u.owner.stopping {
+		return ErrStopping // all generations end, and none becomes live again
+	}
 	if u.from == nil {
 		u.restoreRecords()
 		u.to.retire()

@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"context"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +37,39 @@ func TestAStopDuringARevertStartsNoWorker(t *testing.T) {
 		<-ended
 		if n := len(w.procs) - started; n != 0 {
 			t.Errorf("%d workers were started while the daemon stopped", n)
+		}
+		st, err := New(Options{App: "shop", State: dir}).journal.load()
+		if err != nil || st.Release == nil || st.Release.Name != "r1" {
+			t.Errorf("the next daemon starts %+v, want r1 (%v)", st.Release, err)
+		}
+	})
+}
+
+func TestAStopWhileAGateRefusesTheWayBackEndsTheDaemon(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"] = behaviour{}, behaviour{exitAfter: 4 * time.Second}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		switchTo(t, s, "r1")
+		refused := make(chan struct{})
+		var once sync.Once
+		w.gate.refuses = func(gen, _ int) error { // called by the owner
+			if gen != s.generations[1].id || s.change == nil || s.change.stepName != stepRevert || s.stopping {
+				return nil
+			}
+			once.Do(func() { close(refused) })
+			return syscall.ENOMEM
+		}
+		go func() {
+			_, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "r2"}, func(Event) {})
+		}()
+		<-refused
+		ended := make(chan struct{})
+		go func() { stop(); close(ended) }()
+		select {
+		case <-ended:
+		case <-time.After(time.Hour):
+			t.Fatal("the daemon does not end")
 		}
 		st, err := New(Options{App: "shop", State: dir}).journal.load()
 		if err != nil || st.Release == nil || st.Release.Name != "r1" {
