@@ -164,9 +164,10 @@ func (rc *recovery) attach(in *instance, w process, ws *workerState) {
 		// Whether it has had its stop signal is not known; a second one changes nothing (measured
 		// for each preset).
 		in.state = InstanceStopping
-		// finishDraining goes on with it, when its listeners are adopted too.
+		rc.finishing = append(rc.finishing, in)
 	case ws.Leaving:
 		in.state, in.since = InstanceStopping, time.Now()
+		rc.finishing = append(rc.finishing, in)
 	case ws.State == InstanceReady:
 		in.state, in.wanted, in.notified, in.healthy = InstanceReady, true, true, true
 	default:
@@ -197,20 +198,18 @@ func ownListeners(g *generation, ws *workerState) map[string]listener {
 // finishDraining has the adopted workers that were told to finish go on with that. Whether one has
 // had its stop signal is not known; a second one changes nothing (measured for each preset).
 func (rc *recovery) finishDraining(*state) error {
-	for _, g := range ordered(rc.owner.generations) {
-		for _, in := range g.instances {
-			if in.state != InstanceStopping || in.w == nil {
-				continue
-			}
-			since := time.Since(in.since)
-			rc.owner.flags.findHook(in)
-			if left := in.lingerLimit() - since; left > 0 && g.state == Draining {
-				in.linger(left, lookEvery)
-				continue
-			}
-			in.sendStop()
-			in.arm(max(0, in.lingerLimit()+in.proc.Drain-since), drainElapsed)
+	for _, in := range rc.finishing {
+		if in.state != InstanceStopping || in.lingers != nil {
+			continue // its generation was retired meanwhile
 		}
+		since := time.Since(in.since)
+		rc.owner.flags.findHook(in)
+		if left := in.lingerLimit() - since; left > 0 && in.gen.state == Draining {
+			in.linger(left, lookEvery)
+			continue
+		}
+		in.sendStop()
+		in.arm(max(0, in.lingerLimit()+in.proc.Drain-since), drainElapsed)
 	}
 	return nil
 }

@@ -15,7 +15,8 @@ import (
 // recovery takes over from an earlier daemon, once, before anything else.
 type recovery struct {
 	*core
-	owner *Supervisor
+	owner     *Supervisor
+	finishing []*instance // adopted, and to go on with finishing
 }
 
 func newRecovery(s *Supervisor) *recovery { return &recovery{core: s.core, owner: s} }
@@ -32,8 +33,8 @@ func (rc *recovery) run() error {
 		{"adopt workers", rc.adoptGenerations},
 		{"end what is nobody's", rc.stopOrphans},
 		{"adopt listeners", rc.adoptListeners},
+		{"adopt the live generation", rc.adoptLive}, // it turns the gates away from those that finish
 		{"go on draining", rc.finishDraining},
-		{"adopt the live generation", rc.adoptLive},
 		{"end what was not live", rc.stopUnproved},
 	} {
 		rc.fault("recover", "before "+step.name)
