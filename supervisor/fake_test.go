@@ -275,9 +275,10 @@ func (p *fakeProc) Handles(sig syscall.Signal) (bool, error) { return sig == p.h
 func (p *fakeProc) stop() error {
 	p.w.mu.Lock()
 	p.stopped = true
+	told := p.w.stopping
 	p.w.mu.Unlock()
-	if p.w.stopping != nil {
-		p.w.stopping(p)
+	if told != nil {
+		told(p)
 	}
 	switch {
 	case p.how.ignoreStop:

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,11 +42,13 @@ func leaks(w *world, numbers ...int) {
 // recycled returns what the history says of recyclings.
 func recycled(w *world) (list []Outcome) {
 	synctest.Wait()
-	for _, o := range w.records {
-		if o.Who == recycler {
-			list = append(list, o)
+	w.set(func() {
+		for _, o := range w.records {
+			if o.Who == recycler {
+				list = append(list, o)
+			}
 		}
-	}
+	})
 	return list
 }
 
@@ -101,7 +104,7 @@ func TestOneInstanceIsRecycledAndTheOthersServeOn(t *testing.T) {
 		}
 		leaks(w, slices.Index(w.procs, web[1]), slices.Index(w.procs, web[2]))
 		time.Sleep(time.Minute)
-		w.stopping = nil
+		w.set(func() { w.stopping = nil })
 		whole(t, w, s, "r1")
 		for i, p := range web {
 			if p.alive() == (i == 1 || i == 2) {
@@ -135,11 +138,10 @@ func TestADaemonThatDiesWhileAnInstanceIsRecycledLosesNone(t *testing.T) {
 				rollingWorld(w)
 				recycles(w, Recycle{Memory: limit800}, nil)
 				var s *Supervisor
-				armed := false
+				var armed atomic.Bool
 				w.options = func(opt *Options) {
 					opt.Fault = func(at string) {
-						if armed && at == "restart: "+point {
-							armed = false
+						if at == "restart: "+point && armed.CompareAndSwap(true, false) {
 							leaveNow(s)
 						}
 					}
@@ -147,10 +149,10 @@ func TestADaemonThatDiesWhileAnInstanceIsRecycledLosesNone(t *testing.T) {
 				dir := t.TempDir()
 				s, stop := w.supervisor(dir)
 				switchTo(t, s, "r1")
-				armed = true
+				armed.Store(true)
 				leaks(w, 1)
 				time.Sleep(time.Minute)
-				if armed {
+				if armed.Load() {
 					t.Fatalf("there was no point %q", point)
 				}
 				stop()
@@ -263,8 +265,9 @@ func TestAWorkerWhoseSuccessorFailsServesOn(t *testing.T) {
 		switchTo(t, s, "r1")
 		leaks(w, 0)
 		time.Sleep(50 * time.Second)
-		list := recycled(w)
-		if len(list) != 1 || list[0].Result != Aborted || !w.procs[0].alive() || w.procs[0].stopped {
+		list, serves := recycled(w), false
+		w.set(func() { serves = w.procs[0].alive() && !w.procs[0].stopped })
+		if len(list) != 1 || list[0].Result != Aborted || !serves {
 			t.Fatalf("%+v", list)
 		}
 		time.Sleep(2 * time.Minute)
