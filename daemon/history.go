@@ -7,7 +7,7 @@ import (
 	"superctl/releases"
 )
 
-// historyLength limits how many changes a client is told of: those that a page shows. The command
+// historyLength limits how many changes a client is told of: as many as a page shows. The command
 // history reads the file.
 const historyLength = 20
 

@@ -23,8 +23,8 @@ func (site *guardedSite) hiccups() {
 	}
 }
 
-// sticksFor has the gate refuse, for so long since the first time, to take the old generation's part
-// away. Where the releases take turns it refuses the last one of the comparison, too.
+// sticksFor has the gate refuse to take the old generation's part away, for d from its first refusal
+// on. Where the releases take turns it refuses the last turn of the comparison, too.
 func (site *guardedSite) sticksFor(d time.Duration) {
 	var divided, since time.Time
 	s, g := site.s, site.w.gate

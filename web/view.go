@@ -176,7 +176,7 @@ func (r *record) present(st *api.Status, g *api.GenerationStatus) releaseView {
 	return v
 }
 
-// uncounted returns the processes whose requests nobody can show, and why.
+// uncounted returns the processes whose requests are not counted, and why.
 func uncounted(st *api.Status) (list []string) {
 	for i := range st.Generations {
 		for _, u := range st.Generations[i].Uncounted {
