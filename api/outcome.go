@@ -44,7 +44,9 @@ type Outcome struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// what the guard has seen, by process; nil = there was nothing to guard
 	Guard []GuardReport `json:"guard,omitempty"`
-	Who   string        `json:"who"`
+	// variables that differ between the live release and this one; nil = none, or nothing was live
+	Variables *VariableChanges `json:"variables,omitempty"`
+	Who       string           `json:"who"`
 	Origin
 	Started time.Time `json:"started"`
 }

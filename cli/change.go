@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -281,6 +282,7 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	terminal.FailureLog(pr.stdout, out)
+	pr.variables(out.Variables)
 	switch {
 	case out.DryRun && (out.Changed || out.Result != api.Done):
 		pr.dryRun(app, out)
@@ -308,6 +310,23 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 		pr.cause(out)
 		terminal.Prose(pr.stdout, "%s", previousText(out, liveState(out)))
 	}
+}
+
+// variables prints the names of the variables that differ between the live release and the new one.
+func (pr printer) variables(v *api.VariableChanges) {
+	if v == nil {
+		return
+	}
+	var parts []string
+	for _, one := range []struct {
+		what  string
+		names []string
+	}{{"added", v.Added}, {"removed", v.Removed}, {"changed", v.Changed}} {
+		if len(one.names) > 0 {
+			parts = append(parts, one.what+" "+strings.Join(one.names, ", "))
+		}
+	}
+	terminal.Prose(pr.stdout, "variables: %s", strings.Join(parts, "; "))
 }
 
 // cause prints the exception that the last lines of a failed worker name, and how to look further.

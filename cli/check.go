@@ -127,6 +127,7 @@ func checkAll(conf *config.Config, f *findings) {
 	}
 	checkProcesses(conf, f)
 	checkCredentials(conf, f)
+	checkSecrets(conf, f)
 	shared := releases.Sharing{Paths: conf.Shared, Owner: daemon.OwnerOf(conf)}
 	for _, name := range slices.Sorted(maps.Keys(conf.Shared)) {
 		f.report(shared.CheckTarget(name), fmt.Sprintf("shared.%s is %s", name, conf.Shared[name]))
@@ -180,6 +181,31 @@ func checkCredentials(conf *config.Config, f *findings) {
 	f.report(daemon.CheckCredentials(conf, u), "credentials "+names)
 }
 
+// checkSecrets runs secrets.command, and checks whether the newest release would have all required
+// variables.
+func checkSecrets(conf *config.Config, f *findings) {
+	s := &conf.Secrets
+	if len(s.Command) == 0 && len(s.Required) == 0 {
+		return
+	}
+	ctx, stop := commandline.Interruptible()
+	defer stop()
+	names, err := daemon.CheckSecrets(ctx, conf, newestRelease(conf))
+	text := "secrets.required " + strings.Join(s.Required, ", ")
+	if len(s.Command) > 0 {
+		text = fmt.Sprintf("secrets.command %s prints %s", s.Command[0], strings.Join(names, ", "))
+	}
+	f.report(err, text)
+}
+
+// newestRelease returns the newest release, or the zero value: there may be none yet.
+func newestRelease(conf *config.Config) (newest releases.Release) {
+	if store, err := conf.OpenStore(); err == nil {
+		newest, _ = store.Resolve("latest", releases.Refs{})
+	}
+	return newest
+}
+
 // checkDirectories checks whether the daemon can write its state, control socket and log.
 func checkDirectories(conf *config.Config, f *findings) {
 	err := f.writable(conf.State)
@@ -221,10 +247,7 @@ func unitDirectories() []string {
 // checkProcesses checks the commands as they would run in the newest release, which may contain a
 // config file of the server.
 func checkProcesses(conf *config.Config, f *findings) {
-	var newest releases.Release
-	if store, err := conf.OpenStore(); err == nil {
-		newest, _ = store.Resolve("latest", releases.Refs{}) // there may be none yet
-	}
+	newest := newestRelease(conf)
 	checkDetours(conf, newest, f)
 	for _, pr := range conf.Processes {
 		done := daemon.CommandOf(conf, newest, pr)

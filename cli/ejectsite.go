@@ -119,6 +119,10 @@ func plainEnv(conf *config.Config, r releases.Release, daemonPID int) ([]string,
 			}
 		}
 	}
+	if len(conf.Secrets.Command) > 0 {
+		return nil, errors.New("the variables of secrets.command have no place in a unit: move them to env_file, and run " +
+			"superctl reload")
+	}
 	if err := addVariables(values, conf.Env); err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ type Config struct {
 	Hooks     Hooks
 	Notify    []notify.Target // sorted by name
 	Django    Django
+	Secrets   Secrets
 	Env       []Variable        // of all processes and hooks: env_file, then [env]; the last value of a name wins
 	Inherit   []string          // names of the daemon's variables to pass on; a trailing * matches any ending
 	Shared    map[string]string // paths inside a release, and the path outside that each links to

@@ -476,6 +476,7 @@ func TestTheReferenceDocumentsEveryKey(t *testing.T) {
 		checkTable{},
 		hooksTable{},
 		djangoTable{},
+		secretsTable{},
 		buildTable{},
 		notifyTable{},
 		inventory.Table{},

@@ -118,7 +118,7 @@ func TestACopyHasItsOwnPathsAndNoEffectOnOthers(t *testing.T) {
 func TestEachKeyIsEitherCopiedOrNot(t *testing.T) {
 	decided := append(notCopied(),
 		"app", "releases", "state", "control", "probation", "user", "listen", "process", // its own values
-		"keep", "settle", "virtualenv", "group", "env_file", "inherit", "env", "shared", // the app's values
+		"keep", "settle", "virtualenv", "group", "env_file", "inherit", "env", "secrets", "shared", // the app's values
 	)
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[file]()) {
 		if key := f.Tag.Get("toml"); !slices.Contains(decided, key) {

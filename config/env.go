@@ -11,12 +11,14 @@ type Variable struct {
 	Name, Value string
 	From        string // where it is defined
 	Credential  string // the unit's credential with its value; "" = Value
+	File        string // in memory, with its value: the daemon's, for FromSecrets; "" = Value
 	Template    bool   // Value may have placeholders (worker.Expand)
 }
 
 // Where a variable is defined.
 const (
 	FromFile    = "env_file"
+	FromSecrets = "secrets" // secrets.command
 	FromConfig  = "config"
 	FromProcess = "process" // [process.NAME.env] of the config
 	FromDaemon  = "inherit" // the daemon's own environment

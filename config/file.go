@@ -25,6 +25,7 @@ type file struct {
 	Hooks   hooksTable              `toml:"hooks"`
 	Notify  map[string]notifyTable  `toml:"notify"`
 	Django  djangoTable             `toml:"django"`
+	Secrets secretsTable            `toml:"secrets"`
 	Env     map[string]any          `toml:"env"` // a string, or { credential = "NAME" }
 	Shared  map[string]string       `toml:"shared"`
 	Assets  map[string]assetsTable  `toml:"assets"`

@@ -106,6 +106,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.processes()
 	l.hooks()
 	l.django()
+	l.c.Secrets = l.secrets()
 	l.build() // for superctl build; a daemon only checks it
 	l.notify()
 	l.c.Env = l.environment()

@@ -47,6 +47,14 @@ func (s credentialSource) directory(c *config.Config, u *config.User) (string, e
 		"set control to a path below /run", u.Name, copies.Dir)
 }
 
+// own returns the directory of credentials for programs of this process's user, or "".
+func (s credentialSource) own(c *config.Config) string {
+	if s.used != nil {
+		return s.dir
+	}
+	return outside(c, copiesOf(c), os.Geteuid())
+}
+
 // outside returns the directory of credentials for a program that is not started by the daemon: the
 // credentials of this command, if it runs as the user, else the newest copy that a daemon made for
 // the user or, for root, for the daemon's user.
@@ -137,5 +145,17 @@ func EnvironmentOf(c *config.Config, r releases.Release, u *config.User) (Enviro
 		return nil, err
 	}
 	dir, err := source.directory(c, u)
-	return environment(c, r, u, dir, nil), err
+	if err != nil {
+		return nil, err
+	}
+	with := *c
+	kept, err := addSecrets(&with, u)
+	if err != nil {
+		return nil, err
+	}
+	env := environment(&with, r, u, dir, nil)
+	if kept != "" {
+		refer(env, kept)
+	}
+	return env, nil
 }

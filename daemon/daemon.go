@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,7 @@ type daemon struct {
 	upgrader  *handover.Upgrader
 	team      *notify.Sender
 	assets    *publisher
+	secrets   secretSource
 	fault     func(point string) // nil except in tests
 	s         *supervisor.Supervisor
 	api       *control.Server
@@ -177,12 +179,14 @@ func (d *daemon) planner(path string) *planner {
 	return &planner{
 		path: path, running: d.config, read: d.readConfig,
 		credentials: credentialSource{dir: os.Getenv(credentials.Variable), log: d.log, used: used},
+		secrets:     &d.secrets,
 	}
 }
 
 // options returns the supervisor's options, which connect it with the other packages.
 func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Options {
 	c := d.config
+	d.secrets.keeps, d.secrets.log = true, d.log
 	plans := d.planner(path)
 	plans.mayStart = func() error { return checkReplaced(c.App, gates) }
 	store := c.Store()
@@ -192,7 +196,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Complaint: d.complaint,
 		App:       c.App, Version: version.String(), State: c.State, Notify: notifyPath(c), Hook: hookDir(c),
 		Scratch: scratchDir(c),
-		Values:  supervisor.Values{Dir: valuesDir(c), Read: plans.readValues},
+		Values:  supervisor.Values{Dir: valuesDir(c), Read: plans.readValues, Unused: plans.clearSecrets},
 		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze,
 		Inspect: inspectMigrations,
 		Share:   func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
@@ -226,7 +230,9 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 }
 
 // troubles returns what does not work around the app, for status.
-func (d *daemon) troubles() []api.Trouble { return append(d.team.Troubles(), d.assets.troubles()...) }
+func (d *daemon) troubles() []api.Trouble {
+	return slices.Concat(d.team.Troubles(), d.assets.troubles(), d.secrets.troubles())
+}
 
 // listen opens the control socket, or takes over that of the previous daemon.
 func (d *daemon) listen() (*control.Server, error) {

@@ -106,7 +106,7 @@ func endAll(ctx context.Context, path string, stderr io.Writer) error {
 		Hook: hookDir(conf), Scratch: scratchDir(conf), Values: supervisor.Values{Dir: valuesDir(conf)},
 		Sink: out.sink(), Log: out.logger(), End: true,
 	}))
-	return errors.Join(err, copiesOf(conf).Remove())
+	return errors.Join(err, copiesOf(conf).Remove(), removeSecrets(conf))
 }
 
 // stopAll runs a supervisor that stops the workers. It kills them when ctx ends.

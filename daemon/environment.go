@@ -100,7 +100,7 @@ func (e *Environ) put(v config.Variable) {
 // without credentials. Hooks and commands get these: variables with a placeholder for workers, such
 // as {generation}, are not set for them.
 func (e Environ) List() []string {
-	return e.having(func(v config.Variable) bool { return v.Credential == "" && !v.Template })
+	return e.having(func(v config.Variable) bool { return v.Credential == "" && v.File == "" && !v.Template })
 }
 
 // templates returns NAME=VALUE of the variables whose value differs between workers.
@@ -118,18 +118,23 @@ func (e Environ) having(match func(config.Variable) bool) []string {
 	return list
 }
 
-// Secrets returns the files with the values of the variables from credentials. Without the unit's
-// credentials it returns nil, and these variables are not set.
+// Secrets returns the files with the values of the variables from credentials and secrets.command.
+// Without the unit's credentials, variables from credentials are not set.
 func (e Environ) Secrets() worker.Secrets {
 	dir := e.credentials()
-	if dir == "" {
-		return nil
-	}
-	secrets := make(worker.Secrets)
+	var secrets worker.Secrets
 	for _, v := range e {
-		if v.Credential != "" {
-			secrets[v.Name] = filepath.Join(dir, v.Credential)
+		path := v.File
+		if v.Credential != "" && dir != "" {
+			path = filepath.Join(dir, v.Credential)
 		}
+		if path == "" {
+			continue
+		}
+		if secrets == nil {
+			secrets = make(worker.Secrets)
+		}
+		secrets[v.Name] = path
 	}
 	return secrets
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"superctl/config"
 	"superctl/daemon/credentials"
@@ -33,14 +34,22 @@ const sharedMemory = "/dev/shm"
 // memory: in the directory of the control socket if possible, else in /dev/shm. It returns "" if
 // neither is in memory; the next daemon then reads the config again.
 func valuesDir(c *config.Config) string {
-	byControl := filepath.Join(filepath.Dir(c.Control), c.App+".environment")
+	return inMemory(c, ".environment", strconv.Itoa(os.Geteuid()))
+}
+
+// secretsDir returns the directory with the values that secrets.command has printed, for each user
+// of the app, or "" if there is no file system in memory. All users of the app can reach it.
+func secretsDir(c *config.Config) string { return inMemory(c, ".secrets", "secrets") }
+
+// inMemory returns a path in the directory of the control socket, if that is in memory, else a path
+// in /dev/shm, else "". mark distinguishes the paths in /dev/shm.
+func inMemory(c *config.Config, ending, mark string) string {
+	byControl := filepath.Join(filepath.Dir(c.Control), c.App+ending)
 	if credentials.InMemory(byControl) {
 		return byControl
 	}
 	sum := sha256.Sum256([]byte(c.State))
-	dir := filepath.Join(
-		sharedMemory, fmt.Sprintf("superctl-%d-%s-%s", os.Geteuid(), c.App, hex.EncodeToString(sum[:4])),
-	)
+	dir := filepath.Join(sharedMemory, fmt.Sprintf("superctl-%s-%s-%s", mark, c.App, hex.EncodeToString(sum[:4])))
 	if credentials.InMemory(dir) {
 		return dir
 	}

@@ -33,6 +33,7 @@ type planner struct {
 	running *config.Config // the config that the daemon started with; nil = not a daemon
 
 	credentials credentialSource
+	secrets     *secretSource
 	read        func(*config.Config) // called with each config that is read; may be nil
 	mayStart    func() error         // why no release may be started without a request yet; nil = always
 }
@@ -43,12 +44,32 @@ const resolveTime = 30 * time.Second
 
 // resolve implements the supervisor's Resolve.
 func (p *planner) resolve(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
+	found, err := reading(ctx, p.path, func(ctx context.Context) (found, error) { return p.find(ctx, t) })
+	if err != nil {
+		return supervisor.Plan{}, err
+	}
+	// The command has a limit of its own.
+	if err := p.secrets.fetch(ctx, found.config, t, p.credentials.own(found.config)); err != nil {
+		return supervisor.Plan{}, err
+	}
+	return reading(ctx, p.path, func(ctx context.Context) (supervisor.Plan, error) { return p.plan(ctx, found, t) })
+}
+
+// reading returns the result of f, which reads files, within resolveTime.
+func reading[T any](ctx context.Context, path string, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, resolveTime, fmt.Errorf(
-		"read the config %s and the release: no answer within %s: check whether a network file system is down", p.path,
+		"read the config %s and the release: no answer within %s: check whether a network file system is down", path,
 		resolveTime,
 	))
 	defer cancel()
-	return bounded(ctx, func() (supervisor.Plan, error) { return p.resolveNow(ctx, t) })
+	return bounded(ctx, func() (T, error) { return f(ctx) })
+}
+
+// found is what a plan is made from.
+type found struct {
+	config  *config.Config
+	store   *releases.Store
+	release releases.Release
 }
 
 // bounded returns the result of f, or the cause of the end of ctx. A system call may block f for
@@ -72,46 +93,49 @@ func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 }
 
-func (p *planner) resolveNow(ctx context.Context, t supervisor.Target) (supervisor.Plan, error) {
+// find reads the config and finds the release of a target.
+func (p *planner) find(ctx context.Context, t supervisor.Target) (found, error) {
 	if t.Starting() && t.Live == nil && p.mayStart != nil {
 		if err := p.mayStart(); err != nil {
-			return supervisor.Plan{}, err
+			return found{}, err
 		}
 	}
 	c, err := loadOrKept(p.path)
 	if err != nil && (c == nil || !t.Starting()) {
-		return supervisor.Plan{}, err
+		return found{}, err
 	}
 	if err := p.sameListeners(c); err != nil {
-		return supervisor.Plan{}, err
+		return found{}, err
 	}
 	if c.User == nil {
 		c.User = p.user
 	}
 	if ctx.Err() != nil {
-		return supervisor.Plan{}, context.Cause(ctx) // the caller has given up
+		return found{}, context.Cause(ctx) // the caller has given up
 	}
 	p.noteConfig(c, t)
 	// makes the copies for exec, check and install before a release is live
 	if _, err := p.credentials.directory(c, c.User); err != nil {
-		return supervisor.Plan{}, err
+		return found{}, err
 	}
 	store, err := c.OpenStore()
 	if err != nil {
-		return supervisor.Plan{}, err
+		return found{}, err
 	}
 	p.recordOrder(store, t)
 	r, err := find(store, t)
-	if err != nil {
-		return supervisor.Plan{}, err
-	}
+	return found{c, store, r}, err
+}
+
+// plan checks what was found, and returns its plan.
+func (p *planner) plan(ctx context.Context, f found, t supervisor.Target) (supervisor.Plan, error) {
 	// A detour must not keep a site down at the start: current points to this release then.
-	if err := staysInside(c, r); err != nil && !t.Starting() {
+	if err := staysInside(f.config, f.release); err != nil && !t.Starting() {
 		return supervisor.Plan{}, err
 	}
-	plan, err := p.makePlan(ctx, c, store, r)
+	plan, err := p.makePlan(ctx, f, t)
 	if err == nil && !t.DryRun {
-		p.credentials.removeUnused(c, plan)
+		p.credentials.removeUnused(f.config, plan)
 	}
 	return plan, err
 }
@@ -193,16 +217,18 @@ func find(store *releases.Store, t supervisor.Target) (releases.Release, error) 
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
 // makePlan checks a release and returns its plan by the config.
-func (p *planner) makePlan(
-	ctx context.Context, c *config.Config, store *releases.Store, r releases.Release,
-) (supervisor.Plan, error) {
-	if err := store.Pointable(); err != nil {
+func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (supervisor.Plan, error) {
+	c, r := f.config, f.release
+	if err := f.store.Pointable(); err != nil {
 		return supervisor.Plan{}, err
 	}
 	if err := p.credentials.check(c, c.User); err != nil {
 		return supervisor.Plan{}, err
 	}
 	common, err := p.environment(c, r, c.User, nil)
+	if err == nil && !t.DryRun {
+		err = p.secrets.store(c, common, c.User)
+	}
 	if err != nil {
 		return supervisor.Plan{}, err
 	}
@@ -221,7 +247,7 @@ func (p *planner) makePlan(
 		return supervisor.Plan{}, err
 	}
 	for _, one := range c.Processes {
-		env, err := p.environment(c, r, cmp.Or(one.User, c.User), one.Env)
+		env, err := p.processEnvironment(f, one, t)
 		if err != nil {
 			return supervisor.Plan{}, err
 		}
@@ -260,6 +286,19 @@ func (p *planner) environment(
 ) (Environ, error) {
 	dir, err := p.credentials.directory(c, u)
 	return environment(c, r, u, dir, own), err
+}
+
+// processEnvironment returns the environment of a process for a plan. It has all required variables.
+func (p *planner) processEnvironment(f found, one config.Process, t supervisor.Target) (Environ, error) {
+	user := cmp.Or(one.User, f.config.User)
+	env, err := p.environment(f.config, f.release, user, one.Env)
+	if err == nil {
+		err = checkRequired(f.config, env, "process."+one.Name)
+	}
+	if err == nil && !t.DryRun {
+		err = p.secrets.store(f.config, env, user)
+	}
+	return env, err
 }
 
 func makeHooks(c *config.Config, r releases.Release, env Environ) supervisor.Hooks {

@@ -100,7 +100,7 @@ func (d *daemon) cleanUp(parts *sync.WaitGroup) error {
 		return nil
 	}
 	parts.Wait()
-	return errors.Join(worker.EndOrphans(), copiesOf(d.config).Remove())
+	return errors.Join(worker.EndOrphans(), copiesOf(d.config).Remove(), removeSecrets(d.config))
 }
 
 // startNotifications starts sending messages to the team, and returns a function that ends it.

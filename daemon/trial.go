@@ -89,7 +89,7 @@ func trialOptions(conf *config.Config, u *config.User, dir string) (supervisor.O
 			return supervisor.Options{}, err
 		}
 	}
-	plans := &planner{path: conf.Path, trial: dir, user: u}
+	plans := &planner{path: conf.Path, trial: dir, user: u, secrets: new(secretSource)}
 	return supervisor.Options{
 		Trial: true, App: conf.App + "-check", Version: version.String(), State: filepath.Join(dir, "state"),
 		Notify: filepath.Join(dir, "notify"),

@@ -59,6 +59,7 @@ type change struct {
 	output   []string // of the step's commands
 	warnings []string
 	judged   []api.GuardReport // by the guard, in a canary and in the probation
+	differs  *api.VariableChanges
 	outcome  *Outcome
 	begins   *Outcome // what is still to be told of its beginning
 }
@@ -375,6 +376,9 @@ func (an announcements) conclude(err error) *Outcome {
 	out := &outline
 	out.Result, out.Changed, out.Steps, out.Warnings, out.Seconds = Done, an.unchanged == "", an.steps, an.warnings, time.Since(an.began).Seconds()
 	out.CutoverSeconds, out.Guard = an.turned.Seconds(), an.judged
+	if out.Changed {
+		out.Variables = an.differs
+	}
 	if an.plan.Release.Name != "" {
 		out.Release, out.Commit = an.plan.Release.Name, an.plan.Release.Commit
 	}

@@ -118,6 +118,9 @@ type Options struct {
 type Values struct {
 	Dir  string            // in memory; "" for nowhere
 	Read func(*Plan) error // reads those of a plan from the config as it is now, when they are not in Dir
+	// Unused removes the files of worker.Secrets except those in use; nil for never. It is called while
+	// something runs.
+	Unused func(used []string) error
 }
 
 // Target is what Resolve is to find.

@@ -27,7 +27,11 @@ func redactorOf(p *Plan) *redact.Redactor {
 	}
 	for _, kv := range slices.Concat(lists...) {
 		name, value, _ := strings.Cut(kv, "=")
-		if from := origins[name]; from != "superctl" && from != "release" {
+		switch from := origins[name]; from {
+		case "superctl", "release":
+		case "secrets":
+			known.Secret(value)
+		default:
 			known.Variable(name, value)
 		}
 	}

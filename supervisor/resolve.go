@@ -60,6 +60,9 @@ func (rs resolution) choose(ctx context.Context) error {
 			return err
 		}
 	}
+	if rs.from != nil {
+		rs.differs = rs.from.plan.differences(&rs.plan)
+	}
 	return rs.owner.do(func() { rs.release = rs.plan.Release })
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
@@ -137,12 +139,30 @@ func (mf *memoryFiles) valuesInUse() map[string]bool {
 	used := make(map[string]bool)
 	for _, g := range mf.owner.generations {
 		used[g.plan.Values] = true
+		for _, path := range g.plan.secretFiles() {
+			used[path] = true
+		}
 	}
 	return used
 }
 
-// clearValues removes all files of values but those in use.
+// secretFiles are the files with the values of variables that the plan does not have itself.
+func (p *Plan) secretFiles() []string {
+	files := slices.Collect(maps.Values(p.Hooks.Secrets))
+	for i := range p.Processes {
+		files = slices.AppendSeq(files, maps.Values(p.Processes[i].Secrets))
+	}
+	return files
+}
+
+// clearValues removes all files of values but those in use. While nothing runs, it keeps the files of
+// secrets: the release that is started next needs them.
 func (mf *memoryFiles) clearValues(used map[string]bool) {
+	if mf.opt.Values.Unused != nil && len(used) > 0 {
+		if err := mf.opt.Values.Unused(slices.Collect(maps.Keys(used))); err != nil {
+			mf.log.Error("remove secrets that are not used any more", zap.Error(err))
+		}
+	}
 	if mf.opt.Values.Dir == "" {
 		return
 	}

@@ -1,5 +1,5 @@
-// Package credentials keeps copies of a unit's credentials (systemd.exec(5), CREDENTIALS) for the
-// app's workers.
+// Package credentials keeps copies of a unit's credentials (systemd.exec(5), CREDENTIALS), and of the
+// values that secrets.command prints, for the app's workers.
 //
 // systemd's own directory is readable by the unit's user only, and each start of the unit recreates
 // it: a worker that outlives the daemon would hold a stale path, and a worker with another user
@@ -42,6 +42,15 @@ func (s Store) Copy(source string, uid, gid int) (dir string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("read the unit's credentials: %w", err)
 	}
+	if dir, err = s.Keep(wanted, uid, gid); err != nil {
+		return "", fmt.Errorf("copy the unit's credentials: %w", err)
+	}
+	return dir, nil
+}
+
+// Keep writes files for a user, by their names, and returns their directory. If the newest one is
+// identical, it returns that one.
+func (s Store) Keep(wanted map[string][]byte, uid, gid int) (dir string, err error) {
 	if err := s.makeDir(); err != nil {
 		return "", err
 	}
@@ -52,22 +61,21 @@ func (s Store) Copy(source string, uid, gid int) (dir string, err error) {
 		}
 	}
 	dir = filepath.Join(s.Dir, fmt.Sprintf("%d.%d", uid, n+1))
-	if err := write(filepath.Join(s.Dir, "."+filepath.Base(dir)), dir, wanted, uid, gid); err != nil {
-		return "", fmt.Errorf("copy the unit's credentials: %w", err)
-	}
-	return dir, nil
+	return dir, write(filepath.Join(s.Dir, "."+filepath.Base(dir)), dir, wanted, uid, gid)
 }
+
+// Files returns the files of a copy by their names.
+func Files(dir string) (map[string][]byte, error) { return read(dir) }
 
 // makeDir creates the directory of the copies. It refuses a directory of another user: the parent
 // also holds the sockets of other apps.
 func (s Store) makeDir() error {
 	err := os.Mkdir(s.Dir, 0o755) // each user must reach the own copy in it
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("copy the unit's credentials: %w", err)
+		return err
 	}
 	if !s.ownedBy(os.Geteuid()) {
-		return fmt.Errorf("copy the unit's credentials: %s belongs to another user or is writable by others: "+
-			"move it away", s.Dir)
+		return fmt.Errorf("%s belongs to another user or is writable by others: move it away", s.Dir)
 	}
 	return nil
 }
