@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -81,8 +80,7 @@ func inOrder(list []*Process, start func(*Process) error) []error {
 	}
 	failed := make([]error, len(list))
 	var all sync.WaitGroup
-	for _, i := range longestChainFirst(list) {
-		p := list[i]
+	for i, p := range list {
 		all.Go(func() {
 			defer close(over[p.Name])
 			for _, earlier := range before[i] {
@@ -93,22 +91,6 @@ func inOrder(list []*Process, start func(*Process) error) []error {
 	}
 	all.Wait()
 	return failed
-}
-
-// longestChainFirst returns the indexes of processes, those first for which most others wait one
-// after the other. When a thousand workers start at once, the start of each takes CPU, and the last
-// in a chain is ready that much later.
-func longestChainFirst(list []*Process) []int {
-	behind := make(map[string]int, len(list)) // the longest chain that waits for each
-	order := make([]int, len(list))
-	for i, p := range slices.Backward(list) { // each comes after those that it names
-		order[i] = i
-		for _, name := range p.After {
-			behind[name] = max(behind[name], behind[p.Name]+1)
-		}
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(behind[list[b].Name], behind[list[a].Name]) })
-	return order
 }
 
 // namesOf names the processes that have not failed.

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -273,18 +272,4 @@ func TestAfterACrashWhatFailsKeepsNothingAfterItFromStarting(t *testing.T) {
 			t.Errorf("started at %v", at)
 		}
 	})
-}
-
-func TestTheStartOfTheLongestChainComesFirst(t *testing.T) {
-	var list []*Process
-	for _, p := range []Process{
-		{Name: "a"}, {Name: "b"}, {Name: "c", After: []string{"b"}}, {
-			Name: "d", After: []string{"web", "b", "c"},
-		}, {Name: "e"},
-	} {
-		list = append(list, &p)
-	}
-	if got, want := longestChainFirst(list), []int{1, 2, 0, 3, 4}; !slices.Equal(got, want) {
-		t.Errorf("order %v, want %v", got, want)
-	}
 }

@@ -132,8 +132,8 @@ func (in *instance) stop() {
 	in.fire(stopAsked)
 }
 
-// spawn starts a worker for the instance. The start does not run in the owner, because it waits for the
-// kernel to have loaded the program; it comes back as begun.
+// spawn starts a worker for the instance, when it is its turn. The start does not run in the owner,
+// because it waits for the kernel to have loaded the program; it comes back as begun.
 func (in *instance) spawn() {
 	in.turn++
 	in.notified, in.healthy, in.dead, in.says, in.refusal = false, false, false, "", ""
@@ -154,7 +154,7 @@ func (in *instance) spawn() {
 		return
 	}
 	limits, scratch, limit, who := in.proc.limits(), in.scratch, in.proc.StartTimeout, in.String()
-	in.owner.async(func() {
+	in.owner.starts.enqueue(in.urgency(), func() (then func()) {
 		w, err := in.owner.startWithin(limit, func() (process, error) {
 			spec.Cgroup = in.owner.group(spec, limits)
 			spec.Scratch = in.owner.scratch(scratch, spec.User)
@@ -162,7 +162,7 @@ func (in *instance) spawn() {
 			return in.owner.os.start(spec)
 		})
 		in.owner.enter(who)
-		in.owner.post(func() { in.begun(turn, w, err) })
+		return func() { in.begun(turn, w, err) }
 	})
 }
 

@@ -140,7 +140,7 @@ func (j *journal) flush() error {
 
 // write writes the state file: complete or not at all, and durable.
 func (j *journal) write(st state) error {
-	data, err := json.MarshalIndent(st, "", "  ")
+	data, err := json.Marshal(st)
 	if err == nil {
 		err = j.os.replace(filepath.Join(j.opt.State, stateName), data)
 	}

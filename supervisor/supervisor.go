@@ -57,6 +57,7 @@ type Supervisor struct {
 	memory       memoryFiles
 	handover     handover
 	view         view
+	starts       startQueue
 }
 
 // ErrStopping refuses a change because the daemon is about to end.
@@ -85,6 +86,7 @@ func New(opt Options) *Supervisor {
 	s.memory = memoryFiles{core: s.core, owner: s}
 	s.handover = handover{core: s.core, owner: s}
 	s.view = view{core: s.core, owner: s}
+	s.starts = startQueue{core: s.core}
 	return s
 }
 
