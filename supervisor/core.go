@@ -50,6 +50,15 @@ func (co *core) async(f func()) {
 	co.goroutines.Go(f)
 }
 
+// afterExit runs f in a goroutine that Run waits for once a worker has exited.
+func (co *core) afterExit(w process, f func()) {
+	co.goroutines.Add(1)
+	w.AfterExit(func() {
+		defer co.goroutines.Done()
+		f()
+	})
+}
+
 // post hands f to the owner and does not wait for it.
 func (co *core) post(f func()) {
 	co.enter("")

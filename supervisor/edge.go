@@ -40,6 +40,7 @@ type process interface {
 	Tag() string
 	Cgroup() string
 	Done() <-chan struct{}
+	AfterExit(f func())
 	Exit() worker.Exit
 	Signal(sig syscall.Signal) error
 	Handles(sig syscall.Signal) (bool, error)

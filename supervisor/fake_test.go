@@ -244,6 +244,7 @@ func (p *fakeProc) StartTime() uint64     { return uint64(p.pid) }
 func (p *fakeProc) Tag() string           { return fmt.Sprintf("tag-%d", p.pid) }
 func (p *fakeProc) Cgroup() string        { return p.how.cgroup }
 func (p *fakeProc) Done() <-chan struct{} { return p.done }
+func (p *fakeProc) AfterExit(f func())    { go func() { <-p.done; f() }() }
 func (p *fakeProc) Exit() worker.Exit     { return p.exit }
 func (p *fakeProc) PIDs() []int           { return []int{p.pid} }
 func (p *fakeProc) Socket(inode uint64) (int, error) {

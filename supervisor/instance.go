@@ -258,8 +258,7 @@ func (in *instance) becomeReady() {
 // `single` process two must never run.
 func (in *instance) watch(turn int, w process) {
 	out := in.out
-	in.owner.async(func() {
-		<-w.Done()
+	in.owner.afterExit(w, func() {
 		in.owner.post(func() { // before all else, which takes its time
 			in.dead = in.dead || turn == in.turn
 			in.gen.endCanary()

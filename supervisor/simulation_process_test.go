@@ -216,6 +216,7 @@ func (h *simHandle) StartTime() uint64     { return h.p.started }
 func (h *simHandle) Tag() string           { return h.p.tag() }
 func (h *simHandle) Cgroup() string        { return "" }
 func (h *simHandle) Done() <-chan struct{} { return h.done }
+func (h *simHandle) AfterExit(f func())    { go func() { <-h.done; f() }() }
 func (h *simHandle) Exit() worker.Exit     { return h.p.exit }
 func (h *simHandle) PIDs() []int           { return []int{h.p.pid} }
 func (h *simHandle) Family() []int         { return []int{h.p.pid} }

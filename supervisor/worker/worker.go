@@ -35,6 +35,10 @@ type Worker struct {
 	// then its zombie is not reaped: it keeps the number of its process group from strangers.
 	ended   chan struct{}
 	endOnce sync.Once
+
+	mu   sync.Mutex
+	then []func() // guarded by mu: what AfterExit runs
+	over bool     // guarded by mu: done is closed
 }
 
 // Exit is how a worker ended.
@@ -157,6 +161,30 @@ func (w *Worker) Cgroup() string { return w.group }
 // Done is closed when it has exited. Its pid is not given away before KillAll has returned.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
+// AfterExit runs f in a goroutine of its own once Done is closed. Until then it needs none, whose
+// stack would be memory for each of a thousand workers.
+func (w *Worker) AfterExit(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		go f()
+		return
+	}
+	w.then = append(w.then, f)
+}
+
+// tellExit closes done and runs what waits for that.
+func (w *Worker) tellExit() {
+	close(w.done)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	for _, f := range w.then {
+		go f()
+	}
+	w.then = nil
+}
+
 // Exit is how it ended; valid once Done is closed.
 func (w *Worker) Exit() Exit { return w.exit }
 
@@ -196,7 +224,7 @@ func (w *Worker) wait() {
 	if err != nil {
 		panic("worker: wait for a pidfd: " + err.Error())
 	}
-	close(w.done)
+	w.tellExit()
 	<-w.ended
 	if w.child {
 		_ = w.control(func(fd int) error { return unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG, nil) })

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -438,5 +439,33 @@ func TestAHookMayWriteAHundredMegabytes(t *testing.T) {
 	}
 	if grown := int64(after.Sys) - int64(before.Sys); grown > 32<<20 {
 		t.Errorf("memory has grown by %d MB", grown>>20)
+	}
+}
+
+func TestAfterExitRunsOnceTheWorkerHasExited(t *testing.T) {
+	w, err := Start(Spec{Command: []string{"/bin/sleep", "infinity"}, Dir: t.TempDir(), Output: os.DevNull})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := make(chan Exit)
+	tell := func() {
+		select {
+		case <-w.Done():
+			ran <- w.Exit()
+		default:
+			ran <- Exit{}
+		}
+	}
+	w.AfterExit(tell)
+	w.AfterExit(tell)
+	if err := w.KillAll(); err != nil {
+		t.Fatal(err)
+	}
+	<-w.Done()
+	w.AfterExit(tell) // it has exited already
+	for range 3 {
+		if exit := <-ran; exit != (Exit{Known: true, Signal: syscall.SIGKILL}) {
+			t.Errorf("exit %+v", exit)
+		}
 	}
 }
