@@ -46,7 +46,10 @@ type Outcome struct {
 	Guard []GuardReport `json:"guard,omitempty"`
 	// variables that differ between the live release and this one; nil = none, or nothing was live
 	Variables *VariableChanges `json:"variables,omitempty"`
-	Who       string           `json:"who"`
+	// what users got before the cutover and after it, by process; nil = nothing was live before, or the
+	// cutover was not reached
+	Traffic []ProcessTraffic `json:"traffic,omitempty"`
+	Who     string           `json:"who"`
 	Origin
 	Started time.Time `json:"started"`
 }

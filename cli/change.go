@@ -283,6 +283,7 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 	}
 	terminal.FailureLog(pr.stdout, out)
 	pr.variables(out.Variables)
+	pr.traffic(out, "")
 	switch {
 	case out.DryRun && (out.Changed || out.Result != api.Done):
 		pr.dryRun(app, out)

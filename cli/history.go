@@ -216,6 +216,10 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 	}
 	t.Write(pr.stdout, "  ")
 	pr.steps(o, p)
+	if len(o.Traffic) > 0 {
+		fmt.Fprintln(pr.stdout)
+		pr.traffic(o, "  ")
+	}
 	if len(o.Log) > 0 {
 		terminal.Prose(pr.stdout, "\n  the last lines of the %s:", cmp.Or(o.Culprit, api.Worker))
 		for _, l := range o.Log {

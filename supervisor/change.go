@@ -60,6 +60,7 @@ type change struct {
 	warnings []string
 	judged   []api.GuardReport // by the guard, in a canary and in the probation
 	differs  *api.VariableChanges
+	traffic  traffic
 	outcome  *Outcome
 	begins   *Outcome // what is still to be told of its beginning
 }
@@ -379,6 +380,7 @@ func (an announcements) conclude(err error) *Outcome {
 	if out.Changed {
 		out.Variables = an.differs
 	}
+	out.Traffic = an.traffic.report(&an.plan)
 	if an.plan.Release.Name != "" {
 		out.Release, out.Commit = an.plan.Release.Name, an.plan.Release.Commit
 	}

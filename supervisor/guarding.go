@@ -85,7 +85,7 @@ func (gd *guarding) begin() {
 		gd.canary, tried = gd.to.state == Staged, gd.to.tried
 		apart = !gd.canary && !gd.owner.listeners.mayDivide(gd.from, gd.to)
 	})
-	counts := gd.read()
+	counts := gd.readCounts()
 	for i := range gd.plan.Processes {
 		p := &gd.plan.Processes[i]
 		was := gd.from.plan.process(p.Name)
@@ -120,7 +120,7 @@ func (gd *guarding) begin() {
 
 // look takes the counts of one second.
 func (gd *guarding) look() error {
-	counts := gd.read()
+	counts := gd.readCounts()
 	for _, g := range gd.processes {
 		before, now := counts.of(gd.from, g.name), counts.of(gd.to, g.name)
 		if g.verdict != "" {
@@ -264,26 +264,40 @@ type looked struct {
 	whole  bool
 }
 
-// read looks at what the workers have counted.
-func (gd *guarding) read() looked {
+// readCounts looks at what the workers have counted.
+func (c *change) readCounts() looked {
 	l := looked{claims: make(map[string]int)}
-	_ = gd.owner.do(func() {
-		for _, g := range gd.owner.generations {
+	_ = c.owner.do(func() {
+		for _, g := range c.owner.generations {
 			for _, in := range g.instances {
 				l.claims[in.place] = g.id
 			}
 		}
 	})
-	report, err := gd.owner.counts.look()
+	report, err := c.owner.counts.look()
 	if err != nil {
-		gd.owner.log.Warn("the guard cannot read all counts of requests", zap.Error(err))
+		c.owner.log.Warn("a change cannot read all counts of requests", zap.Error(err))
 	}
 	l.places, l.whole = report.Places, err == nil
 	return l
 }
 
-// of returns what a process has counted in a generation; nil if it does not count.
+// of returns what a process has counted in a generation, for the guard; nil if it does not count.
 func (l *looked) of(g *generation, process string) *guard.Counts {
+	sum := l.sum(g, process)
+	if sum == nil {
+		return nil
+	}
+	// What the client has aborted tells nothing of the release, and 1xx are WebSockets.
+	c := &guard.Counts{Requests: sum.Broken, Errors: sum.Answered[4] + sum.Broken, Broken: sum.Broken}
+	for _, n := range sum.Answered[1:] {
+		c.Requests += n
+	}
+	return c
+}
+
+// sum returns what a process has counted in a generation; nil if it does not count.
+func (l *looked) sum(g *generation, process string) *requests.Counts {
 	var sum requests.Counts
 	counts := false
 	for place, r := range l.places {
@@ -299,12 +313,7 @@ func (l *looked) of(g *generation, process string) *guard.Counts {
 	if !counts {
 		return nil
 	}
-	// What the client has aborted tells nothing of the release, and 1xx are WebSockets.
-	c := &guard.Counts{Requests: sum.Broken, Errors: sum.Answered[4] + sum.Broken, Broken: sum.Broken}
-	for _, n := range sum.Answered[1:] {
-		c.Requests += n
-	}
-	return c
+	return &sum
 }
 
 // traceLines is the most lines of a traceback that a report has.

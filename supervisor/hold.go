@@ -61,6 +61,7 @@ func (h holding) perform() error {
 		return err
 	}
 	old := h.from
+	h.trafficTurns()
 	began := time.Now()
 	if err := h.step(stepHold, h.turnToHeld); err != nil {
 		return err

@@ -68,6 +68,7 @@ func (r rolling) perform() error {
 	if err := r.awaitGo(); err != nil { // from here on old workers finish, batch by batch
 		return err
 	}
+	r.trafficTurns()
 	if err := r.step(stepRoll, r.replaceAll); err != nil {
 		return err
 	}

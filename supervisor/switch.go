@@ -78,6 +78,7 @@ func (c *change) turnOver() error {
 		return oneByOne(c.awaitGo, func() error { return c.inPlace(stepRestart, c.revive) })
 	}
 	c.announce().owe()
+	c.trafficBegins()
 	if err := oneByOne(c.canary().refuse, c.share, c.inspect); err != nil {
 		return err
 	}
@@ -116,9 +117,11 @@ func (c *change) finish(first func() error) error {
 			return c.undo().revert(err)
 		}
 	}
+	c.trafficTurned()
 	if err := c.follow(); err != nil {
 		return c.undo().revert(err)
 	}
+	c.trafficEnds()
 	if err := c.retireOld(); err != nil {
 		return err
 	}

@@ -110,6 +110,23 @@ type Outcome struct {
 	Warnings   []string      `json:"warnings"`
 	Started    time.Time     `json:"started"`
 	Guard      []GuardReport `json:"guard"`
+	Traffic    []Traffic     `json:"traffic"`
+}
+
+// Traffic is what the users of a process got before the cutover and after it.
+type Traffic struct {
+	Process string      `json:"process"`
+	Before  TrafficSide `json:"before"`
+	After   TrafficSide `json:"after"`
+}
+
+// TrafficSide is what the users of one release got.
+type TrafficSide struct {
+	Release   string  `json:"release"`
+	Requests  uint64  `json:"requests"`
+	Status5xx uint64  `json:"5xx"`
+	P50       float64 `json:"p50_seconds"`
+	P99       float64 `json:"p99_seconds"`
 }
 
 // GuardReport is what the guard has seen of a process.

@@ -34,8 +34,28 @@ func (c *Counts) Add(o *Counts) {
 	}
 }
 
-// ended returns the number of requests that have ended in one way or another.
-func (c *Counts) ended() uint64 {
+// Since returns what was counted after an earlier look. Counts that have become less, as when their
+// files were removed, say nothing.
+func (c *Counts) Since(before *Counts) (since Counts) {
+	if c.Started < before.Started || c.Ended() < before.Ended() {
+		return Counts{}
+	}
+	since.Started, since.InFlight = c.Started-before.Started, c.InFlight
+	since.Broken, since.Aborted = less(c.Broken, before.Broken), less(c.Aborted, before.Aborted)
+	since.Lost = less(c.Lost, before.Lost)
+	for i, n := range c.Answered {
+		since.Answered[i] = less(n, before.Answered[i])
+	}
+	for i, n := range c.Durations {
+		since.Durations[i] = less(n, before.Durations[i])
+	}
+	return since
+}
+
+func less(n, by uint64) uint64 { return n - min(n, by) }
+
+// Ended returns the number of requests that have ended in one way or another.
+func (c *Counts) Ended() uint64 {
 	n := c.Broken + c.Aborted
 	for _, class := range c.Answered {
 		n += class
@@ -47,7 +67,7 @@ func (c *Counts) ended() uint64 {
 // is written, and a request may end in another row than it began: what would be negative is 0.
 func (c *Counts) leave(running bool) {
 	c.InFlight, c.Lost = 0, 0
-	open := int64(c.Started - c.ended()) //nolint:gosec // wraps around to a negative number, as wanted
+	open := int64(c.Started - c.Ended()) //nolint:gosec // wraps around to a negative number, as wanted
 	switch {
 	case open <= 0:
 	case running:

@@ -70,6 +70,22 @@ func (h *Histogram) Within(d time.Duration) (n uint64) {
 	return n
 }
 
+// Doubling returns the durations in cells that double: up to first, up to twice as much, and so on. It
+// ends with the cell of the longest duration.
+func (h *Histogram) Doubling(first time.Duration) (cells []uint64) {
+	limit, at := first, 0
+	for i, n := range h {
+		for middle(i) > limit {
+			limit, at = 2*limit, at+1
+		}
+		if n > 0 {
+			cells = append(cells, make([]uint64, at+1-len(cells))...)
+			cells[at] += n
+		}
+	}
+	return cells
+}
+
 // Sum returns the sum of all durations. Between 65 us and 17 minutes it is within 3.2 % of the exact
 // value.
 func (h *Histogram) Sum() (sum time.Duration) {

@@ -117,3 +117,31 @@ func TestBucketsAndTheSumOfAHistogramAreNearTheExactOnes(t *testing.T) {
 		t.Error("a cell that does not exist is read")
 	}
 }
+
+func TestDurationsInCellsThatDouble(t *testing.T) {
+	var h Histogram
+	for _, d := range []time.Duration{0, 900 * time.Microsecond, 3 * time.Millisecond, 3100 * time.Microsecond, 20 * time.Millisecond} {
+		h[cell(d)]++
+	}
+	if got := h.Doubling(time.Millisecond); !slices.Equal(got, []uint64{2, 0, 2, 0, 0, 1}) {
+		t.Errorf("%v", got)
+	}
+	if got := new(Histogram).Doubling(time.Millisecond); len(got) > 0 {
+		t.Errorf("no durations: %v", got)
+	}
+}
+
+func TestWhatWasCountedSinceALook(t *testing.T) {
+	before := Counts{Started: 10, InFlight: 1, Answered: [Classes]uint64{0, 7, 0, 0, 1}, Broken: 1}
+	before.Durations[3] = 8
+	now := Counts{Started: 15, InFlight: 2, Answered: [Classes]uint64{0, 9, 0, 0, 2}, Broken: 1, Aborted: 1}
+	now.Durations[3], now.Durations[4] = 10, 1
+	want := Counts{Started: 5, InFlight: 2, Answered: [Classes]uint64{0, 2, 0, 0, 1}, Aborted: 1}
+	want.Durations[3], want.Durations[4] = 2, 1
+	if got := now.Since(&before); got != want {
+		t.Errorf("%+v", got)
+	}
+	if got := before.Since(&now); got != (Counts{}) {
+		t.Errorf("counts that have become less: %+v", got)
+	}
+}

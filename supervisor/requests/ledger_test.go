@@ -98,7 +98,7 @@ func TestTheCountsOfAKilledProcessAreComplete(t *testing.T) {
 	for _, when := range []string{"by its page", "folded"} {
 		c := sum(t, l)
 		// each row may have been killed before it could say so
-		if ended := c.ended(); ended < said || ended > said+rows || c.InFlight != 0 || c.Lost != c.Started-ended || c.Lost > rows {
+		if ended := c.Ended(); ended < said || ended > said+rows || c.InFlight != 0 || c.Lost != c.Started-ended || c.Lost > rows {
 			t.Errorf("%s: it has said %d: %d started, %d ended, %d lost", when, said, c.Started, ended, c.Lost)
 		}
 	}
@@ -118,8 +118,8 @@ func TestAProcessThatCountsIsReadWithoutAJump(t *testing.T) {
 		read += 10
 		c := sum(t, l)
 		// What ends between the two looks at a row counts as in flight: that may be any number.
-		if c.Started < last || c.ended() < read || c.ended()+c.InFlight != c.Started || c.Lost != 0 {
-			t.Fatalf("%d started after %d, %d ended after %d were taken, %d in flight", c.Started, last, c.ended(), read, c.InFlight)
+		if c.Started < last || c.Ended() < read || c.Ended()+c.InFlight != c.Started || c.Lost != 0 {
+			t.Fatalf("%d started after %d, %d ended after %d were taken, %d in flight", c.Started, last, c.Ended(), read, c.InFlight)
 		}
 		last = c.Started
 	}
