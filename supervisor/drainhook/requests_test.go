@@ -150,6 +150,70 @@ for status in (200, 204, 302, 404, 404, 500, 503, 599, 600, 999):
 	}
 }
 
+// An app may send its last message twice, and a status that HTTP does not have: what the server makes of
+// it, each request ends once.
+func TestAnAnswerThatIsWrongEndsOnce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		messages      string
+		cell          int
+		refuses, both bool
+	}{
+		"two last messages":               {messages: "start(200), body, body", cell: 2},
+		"two last messages at once":       {messages: "start(200), body, body", cell: 2, both: true},
+		"two last messages, refused":      {messages: "start(200), body, body", cell: 2, refuses: true},
+		"a negative status":               {messages: "start(-5), body", cell: 6},
+		"the status -1":                   {messages: "start(-1), body", cell: 6},
+		"the status 0":                    {messages: "start(0), body", cell: 6},
+		"a negative status, refused":      {messages: "start(-5), body", cell: 6, refuses: true},
+		"a negative status and no body":   {messages: "start(-5)", cell: 6},
+		"a WebSocket that is refused -5":  {messages: "refuse(-5), part", cell: 6},
+		"a WebSocket that is refused 404": {messages: "refuse(404), part", cell: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sum, _ := counted(t, `
+import ask, asyncio
+body = {"type": "http.response.body", "body": b"x"}
+part = {"type": "websocket.http.response.body", "body": b"x"}
+def start(status): return {"type": "http.response.start", "status": status, "headers": []}
+def refuse(status): return {"type": "websocket.http.response.start", "status": status, "headers": []}
+messages = [`+c.messages+`]
+async def app(scope, receive, send):
+    if `+pythonBool(c.both)+`:
+        await send(messages[0])
+        await asyncio.gather(*map(send, messages[1:]))
+    else:
+        for message in messages: await send(message)
+taken = []
+async def send(message):
+    taken.append(message)
+    await asyncio.sleep(0)
+    if `+pythonBool(c.refuses)+` and (message.get("status", 200) < 100 or len(taken) > 2): raise RuntimeError
+ask.c.app = app
+ask.c.load()
+kind = "websocket" if "websocket" in messages[0]["type"] else "http"
+try: asyncio.run(ask.c.loaded_app({"type": kind, "http_version": "1.1", "path": "/", "headers": []}, None, send))
+except RuntimeError: pass
+assert `+pythonBool(c.refuses)+` or len(taken) == len(messages)`)
+			var ends uint64
+			for _, n := range sum[1:8] {
+				ends += n
+			}
+			if sum[0] != 1 || ends != 1 || sum[c.cell] != 1 {
+				t.Errorf("started %d, ended %d: %v; want cell %d", sum[0], ends, sum[1:8], c.cell)
+			}
+		})
+	}
+}
+
+func pythonBool(is bool) string {
+	if is {
+		return "True"
+	}
+	return "False"
+}
+
 func TestTheHealthChecksOfSuperctlAreNotCounted(t *testing.T) {
 	t.Parallel()
 	sum, _ := counted(t, `

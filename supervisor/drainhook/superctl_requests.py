@@ -110,6 +110,15 @@ _PROBE = object()  # a request that is not counted, or not any more
 _LEFT = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)  # how a write fails when the client has left
 
 
+_NO_CLASS = 600  # stands for a status that HTTP does not have
+
+
+def _known(status):
+    """Returns the status of a message of ASGI, or _NO_CLASS: 0 and less mean something else where it is kept."""
+    status = int(status)
+    return status if status > 0 else _NO_CLASS
+
+
 def _status(line):
     """Returns the number of a status line such as "404 Not Found", or 0."""
     try:
@@ -155,6 +164,8 @@ class Counting(object):
 
             async def last(message):
                 nonlocal left, status
+                if status < 0:  # the application sends two last messages at once
+                    return await send(message)
                 answered, status = status, -1
                 if message.get("body"):
                     left = gone(send)
@@ -175,7 +186,7 @@ class Counting(object):
                     name = message["type"]
                     if name == "http.response.start":
                         if not status:
-                            status = int(message["status"])
+                            status = _known(message["status"])
                         if drains is not None and drains():
                             message = closing(scope, message)
                     elif name == "http.response.body" or name == "http.response.pathsend" or name == "websocket.http.response.body":
@@ -190,7 +201,7 @@ class Counting(object):
                             status = 403
                             return last(message)
                         if name == "websocket.http.response.start":
-                            status = int(message["status"])
+                            status = _known(message["status"])
                 except Exception:
                     pass  # what cannot be read in a message is the server's to refuse
                 return send(message)
