@@ -1,0 +1,73 @@
+package schedule
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/robfig/cron/v3"
+)
+
+// cronStar is the bit with which the library marks a field that any value matches.
+const cronStar = 1 << 63
+
+// cronSunday matches Sunday as 7, which the library does not know: alone, or at the end of a range.
+var cronSunday = regexp.MustCompile(`(^|,)(?:(\w+)-)?7(,|$)`)
+
+// parseCron parses five fields of cron, or a name such as @daily.
+func parseCron(words []string) (spec, error) {
+	if strings.Contains(words[0], "TZ=") {
+		return spec{}, fmt.Errorf("%s: set timezone instead", words[0])
+	}
+	if words[0] == "@every" || words[0] == "@reboot" {
+		return spec{}, fmt.Errorf(`%s: use "*/15 * * * *" for every 15 minutes`, words[0])
+	}
+	if len(words) == 5 {
+		for old := ""; old != words[4]; { // two in a row share a comma
+			old = words[4]
+			words[4] = cronSunday.ReplaceAllStringFunc(words[4], withoutSeven)
+		}
+	}
+	parsed, err := cron.ParseStandard(strings.Join(words, " "))
+	if err != nil {
+		return spec{}, err
+	}
+	c, ok := parsed.(*cron.SpecSchedule)
+	if !ok {
+		return spec{}, errors.New("it has no times of the day")
+	}
+	s := spec{
+		second: ofBits(c.Second, 0, 59), minute: ofBits(c.Minute, 0, 59), hour: ofBits(c.Hour, 0, 23),
+		day: ofBits(c.Dom, 1, 31), month: ofBits(c.Month, 1, 12), weekday: ofBits(c.Dow, 0, 6),
+		either: c.Dom&cronStar == 0 && c.Dow&cronStar == 0,
+	}
+	for _, f := range []field{s.minute, s.hour, s.day, s.month, s.weekday} {
+		if len(f) == 0 {
+			return spec{}, errors.New("a field has no value")
+		}
+	}
+	return s, nil
+}
+
+// withoutSeven writes Sunday as 0.
+func withoutSeven(match string) string {
+	parts := cronSunday.FindStringSubmatch(match)
+	sunday := "0"
+	if parts[2] == "0" || strings.EqualFold(parts[2], "sun") {
+		sunday = "0-6"
+	} else if parts[2] != "" && parts[2] != "7" {
+		sunday = parts[2] + "-6,0"
+	}
+	return parts[1] + sunday + parts[3]
+}
+
+// ofBits returns the values whose bits are set.
+func ofBits(bits uint64, from, to int) (f field) {
+	for v := from; v <= to; v++ {
+		if bits&(1<<v) != 0 {
+			f = append(f, span{v, v, 1})
+		}
+	}
+	return f
+}
