@@ -31,6 +31,7 @@ type Outcome struct {
 	Generation     int     `json:"generation"`
 	Steps          []Step  `json:"steps"`
 	Seconds        float64 `json:"seconds"`
+	Command        string  `json:"command,omitempty"` // the scheduled command of a notification of CronKind
 	Error          string  `json:"error,omitempty"`
 	FailedStep     string  `json:"failed_step,omitempty"` // the step that failed, such as StepProve
 	Culprit        Culprit `json:"culprit,omitempty"`     // the program of the app that failed; "" = none did

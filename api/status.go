@@ -39,7 +39,9 @@ type Status struct {
 	// of all generations since the app started, also of those that are gone; nil = they are not counted
 	Requests    *Requests   `json:"requests,omitempty"`
 	Containment Containment `json:"containment"`
-	Troubles    []Trouble   `json:"troubles,omitempty"` // problems around the app
+	// the scheduled commands of the live release
+	Cron     []CronStatus `json:"cron,omitempty"`
+	Troubles []Trouble    `json:"troubles,omitempty"` // problems around the app
 }
 
 // Trouble is a problem around the app: a notify target that cannot be reached, a full state disk, a

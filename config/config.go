@@ -37,6 +37,7 @@ type Config struct {
 	Listen    []Listen
 	Processes []Process
 	Hooks     Hooks
+	Crons     []Cron          // sorted by name
 	Notify    []notify.Target // sorted by name
 	Django    Django
 	Secrets   Secrets

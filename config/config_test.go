@@ -285,6 +285,16 @@ BOTH = "config"
 [assets]
 static = { from = "static", to = "/srv/static/", keep = "7d" }
 docs = { from = "venv/docs", to = "/srv/docs", keep = "12h" }
+[cron.clear]
+schedule = "Sun 03:00"
+command = "python manage.py clearsessions"
+timezone = "Europe/Berlin"
+overlap = "replace"
+timeout = "5m"
+on = "one"
+[cron.report]
+schedule = "*/15 * * * *"
+command = ["report", "all of it"]
 `)
 	web, beat, li := c.Processes[0], c.Processes[1], c.Listen[0]
 	for _, tt := range []struct {
@@ -342,6 +352,13 @@ docs = { from = "venv/docs", to = "/srv/docs", keep = "12h" }
 		{"before_rollback", c.Hooks.BeforeRollback, true},
 		{"hooks.timeout", c.Hooks.Timeout, time.Second},
 		{"django", c.Django, Django{Check: true, Manage: "src/manage.py", Databases: []string{"default", "other"}}},
+		{"cron", c.Crons, []Cron{
+			{
+				Name: "clear", Schedule: "Sun 03:00", Timezone: "Europe/Berlin", Command: []string{"python", "manage.py", "clearsessions"},
+				Overlap: "replace", Timeout: 5 * time.Minute, One: true,
+			},
+			{Name: "report", Schedule: "*/15 * * * *", Command: []string{"report", "all of it"}, Overlap: "forbid", Timeout: time.Hour},
+		}},
 		{"assets", c.Assets, []Assets{
 			{Name: "docs", From: "venv/docs", To: "/srv/docs", Keep: 12 * time.Hour},
 			{Name: "static", From: "static", To: "/srv/static", Keep: 7 * 24 * time.Hour},
@@ -475,6 +492,7 @@ func TestTheReferenceDocumentsEveryKey(t *testing.T) {
 		healthTable{},
 		checkTable{},
 		hooksTable{},
+		cronTable{},
 		djangoTable{},
 		secretsTable{},
 		buildTable{},

@@ -22,7 +22,7 @@ type Copy struct {
 // notCopied returns the keys that a copy must not have: those that would change the `current` link
 // or a file of the app, or notify others, and those for making releases.
 func notCopied() []string {
-	return []string{"current", "log", "standby", "hooks", "django", "assets", "build", "install", "trust", "notify", "fleet"}
+	return []string{"current", "log", "standby", "hooks", "cron", "django", "assets", "build", "install", "trust", "notify", "fleet"}
 }
 
 // WriteCopy returns the config at path for a copy of its app, with only the listeners and their

@@ -23,6 +23,7 @@ type file struct {
 	Listen  map[string]listenTable  `toml:"listen"`
 	Process map[string]processTable `toml:"process"`
 	Hooks   hooksTable              `toml:"hooks"`
+	Cron    map[string]cronTable    `toml:"cron"`
 	Notify  map[string]notifyTable  `toml:"notify"`
 	Django  djangoTable             `toml:"django"`
 	Secrets secretsTable            `toml:"secrets"`

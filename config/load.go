@@ -105,6 +105,7 @@ func parse(path, abs string, data []byte, euid int) (*Config, error) {
 	l.listeners()
 	l.processes()
 	l.hooks()
+	l.c.Crons = l.crons()
 	l.django()
 	l.c.Secrets = l.secrets()
 	l.build() // for superctl build; a daemon only checks it

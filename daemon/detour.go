@@ -55,6 +55,9 @@ func FindDetours(c *config.Config, r releases.Release) ([]string, error) {
 			d.command("hooks."+h.name, command)
 		}
 	}
+	for i := range c.Crons {
+		d.command("cron."+c.Crons[i].Name+".command", c.Crons[i].Command)
+	}
 	if c.Virtualenv {
 		d.virtualenv(r)
 	}

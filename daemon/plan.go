@@ -243,6 +243,9 @@ func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (s
 	for _, a := range c.Assets {
 		plan.Assets = append(plan.Assets, supervisor.Assets(a))
 	}
+	for i := range c.Crons {
+		plan.Cron = append(plan.Cron, makeCron(&c.Crons[i]))
+	}
 	if plan.Inspect, err = projectOf(c, r); err != nil {
 		return supervisor.Plan{}, err
 	}
@@ -307,6 +310,13 @@ func makeHooks(c *config.Config, r releases.Release, env Environ) supervisor.Hoo
 		Before: h.Before, After: h.After, OnAbort: h.OnAbort, OnRevert: h.OnRevert, BeforeRollback: h.BeforeRollback,
 		Once: h.Once,
 		Env:  env.List(), Secrets: env.Secrets(), Dir: r.Path, User: c.User.Become(), Timeout: h.Timeout,
+	}
+}
+
+func makeCron(c *config.Cron) supervisor.Cron {
+	return supervisor.Cron{
+		Name: c.Name, Schedule: c.Schedule, Timezone: c.Timezone, Command: c.Command, Overlap: supervisor.CronOverlap(c.Overlap),
+		Timeout: c.Timeout, One: c.One,
 	}
 }
 

@@ -115,10 +115,11 @@ func trialOptions(conf *config.Config, u *config.User, dir string) (supervisor.O
 	}, nil
 }
 
-// forTrial removes from a plan what a trial does not run: hooks, background processes, and
-// everything after the cutover.
+// forTrial removes from a plan what a trial does not run: hooks, scheduled commands, background
+// processes, and everything after the cutover.
 func forTrial(plan supervisor.Plan) supervisor.Plan {
 	plan.Probation, plan.Standby = 0, 0
+	plan.Cron = nil
 	plan.Hooks.Before, plan.Hooks.After, plan.Hooks.OnAbort, plan.Hooks.OnRevert = nil, nil, nil, nil
 	plan.Processes = slices.DeleteFunc(plan.Processes, func(p supervisor.Process) bool { return len(p.Listen) == 0 })
 	for i := range plan.Processes {

@@ -50,7 +50,7 @@ func sendTeams(ctx context.Context, c *caller, t *Target, secret string, m *Mess
 	}
 	colour := map[Event]string{
 		Start: "Default", Success: "Good", Abort: "Warning", Revert: "Attention", Down: "Attention",
-		Degraded: "Warning", OK: "Good", Test: "Default",
+		Degraded: "Warning", OK: "Good", Cron: "Attention", Test: "Default",
 	}[m.Event]
 	a, err := c.post(ctx, secret, nil, map[string]any{
 		"type": "message",

@@ -134,7 +134,7 @@ func sendSentry(ctx context.Context, c *caller, t *Target, secret string, m *Mes
 func sendDatadog(ctx context.Context, c *caller, t *Target, secret string, m *Message) error {
 	kind := map[Event]string{
 		Start: "info", Success: "success", Abort: "warning", Revert: "error", Down: "error",
-		Degraded: "warning", OK: "success", Test: "info",
+		Degraded: "warning", OK: "success", Cron: "error", Test: "info",
 	}[m.Event]
 	tags := append([]string{"app:" + m.App, "service:" + m.App, "event:" + string(m.Event), "change:" + m.Outcome.Kind},
 		t.Tags...)

@@ -22,11 +22,12 @@ const (
 	Down     Event = "down"     // a listener does not answer, or a process that should be live is not
 	Degraded Event = "degraded" // the app serves, but a process does not stay up or needs attention
 	OK       Event = "ok"       // the reported problem is over
+	Cron     Event = "cron"     // a scheduled command has failed
 	Test     Event = "test"     // a test message; not a change
 )
 
-// Events returns the events of changes and of an app's health.
-func Events() []Event { return []Event{Start, Success, Abort, Revert, Down, Degraded, OK} }
+// Events returns the events of changes, of an app's health and of its scheduled commands.
+func Events() []Event { return []Event{Start, Success, Abort, Revert, Down, Degraded, OK, Cron} }
 
 // Message is one event of one change. The outbox stores it, and a webhook gets it.
 type Message struct {
@@ -64,6 +65,9 @@ func newMessage(app, host string, out api.Outcome, now time.Time) *Message {
 	default:
 		phase = "begin"
 	}
+	if out.Kind == api.CronKind {
+		m.Event, phase = Cron, "cron-"+out.Command
+	}
 	// The ID does not contain the event. A daemon that was killed while it reported the end may
 	// have known more about it than the next one.
 	m.ID = fmt.Sprintf("%d-%s", out.Started.UnixNano(), phase)
@@ -83,6 +87,14 @@ func (m *Message) sentence() string {
 	}
 	if o.Kind == api.HealthKind {
 		return m.App + m.healthSentence() + "."
+	}
+	if m.Event == Cron {
+		after := ""
+		if o.Seconds > 0 { // else it is not known
+			after = ", after " + took(o.Seconds)
+		}
+		return fmt.Sprintf("%s: the scheduled command %s FAILED on %s: %s (in %s%s).", m.App, o.Command, m.Host,
+			reason(o.Error), named(o.Release, o.Commit), after)
 	}
 	if o.Kind == string(api.Reload) {
 		return m.App + ": " + m.reloadSentence() + "."
@@ -168,6 +180,9 @@ func (m *Message) title() string {
 	if m.Event == Test {
 		return m.App + ": a test"
 	}
+	if m.Event == Cron {
+		return m.App + ": " + m.Outcome.Command + " failed"
+	}
 	if m.Outcome.Kind == api.HealthKind {
 		return m.App + map[Event]string{Down: " is down", Degraded: " is degraded", OK: " is ok again"}[m.Event]
 	}
@@ -183,7 +198,7 @@ func (m *Message) title() string {
 
 // live returns the release that is live after an event, or "".
 func (m *Message) live() (release, commit string) {
-	if m.Event == Success || m.Outcome.Kind == api.HealthKind {
+	if m.Event == Success || m.Event == Cron || m.Outcome.Kind == api.HealthKind {
 		return m.Outcome.Release, m.Outcome.Commit
 	}
 	return m.Outcome.Previous, m.Outcome.PreviousCommit

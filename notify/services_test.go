@@ -461,6 +461,20 @@ func TestTheSentenceOfEachEvent(t *testing.T) {
 			health(api.HealthDegraded),
 			"shop is degraded on web1, r1 serves: web: 0 of 2 ready: web.0 ended after 2s: exit code 3.",
 		},
+		{
+			api.Outcome{
+				Kind: api.CronKind, Result: api.Aborted, Command: "clear-sessions", Release: "r1", Error: "exit code 3", Seconds: 3.9,
+				Started: reported,
+			},
+			"shop: the scheduled command clear-sessions FAILED on web1: exit code 3 (in r1, after 3.9 s).",
+		},
+		{
+			api.Outcome{
+				Kind: api.CronKind, Result: api.Aborted, Command: "clear-sessions", Release: "r1",
+				Error: "the daemon ended while it ran", Started: reported,
+			},
+			"shop: the scheduled command clear-sessions FAILED on web1: the daemon ended while it ran (in r1).",
+		},
 		{health(api.HealthOK), "shop is ok again on web1: r1 serves (the problem lasted 3 min 20 s)."},
 	} {
 		m := newMessage("shop", "web1", test.out, at)

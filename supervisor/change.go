@@ -325,6 +325,9 @@ func (c *change) run() {
 	c.kill(nil)
 	_ = c.owner.do(func() {
 		c.owner.change = nil
+		if err == nil {
+			c.noteLeader()
+		}
 		if told {
 			c.owner.owed = nil
 		}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"superctl/supervisor/worker"
 )
@@ -23,6 +24,8 @@ type system struct {
 	measure func([]process) []worker.Usage
 	// memory returns how much memory would be free without each worker, in bytes; 0 = unknown.
 	memory func([]process) []uint64
+	// alarm calls ring when the clock of the machine shows a time, or is set before that, until stop.
+	alarm  func(at time.Time, ring func()) (stop func())
 	close  func(fd int)
 	write  func(path string, data []byte) error // replaces a file, complete or not at all
 	sync   func(dir string) error               // makes what was renamed in a directory durable

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"superctl/supervisor/worker"
 )
@@ -63,9 +64,15 @@ func (f *fakeSystem) system() system {
 	return system{
 		close: f.close, start: f.start, output: f.output, run: f.run, adopt: f.adopt, inode: f.inode,
 		find: f.find, sweep: f.sweep, strays: f.w.strays, end: f.end, measure: f.measure,
-		memory: f.memory,
-		write:  f.write, sync: syncDir, chance: rand.Float64,
+		memory: f.memory, alarm: f.alarm,
+		write: f.write, sync: syncDir, chance: rand.Float64,
 	}
+}
+
+// alarm rings in virtual time.
+func (f *fakeSystem) alarm(at time.Time, ring func()) (stop func()) {
+	timer := time.AfterFunc(time.Until(at), ring)
+	return func() { timer.Stop() }
 }
 
 func (f *fakeSystem) write(path string, data []byte) error {

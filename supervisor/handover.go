@@ -124,12 +124,17 @@ func (ho *handover) renew(ctx context.Context, who string) error {
 			return false, &BusyError{Lock: ho.owner.admission.lease} // its connection would end
 		case ho.owner.starting():
 			return false, nil // its pid is not known yet, so that the next daemon could not adopt it
+		case ho.owner.scheduling.end(errRestarted) != nil:
+			return false, nil
 		}
 		begun, result = true, ho.handOver(who)
 		return true, nil
 	})
 	if begun {
-		return result
+		err = result
+	}
+	if err != nil {
+		_ = ho.do(ho.owner.scheduling.goOn)
 	}
 	return err
 }
@@ -209,21 +214,23 @@ func (s *Supervisor) leave() {
 // a restart of the service. A change that has not turned the gate yet is aborted first; one that
 // has is finished by the next daemon.
 func (s *Supervisor) Leave() {
-	var c *change
+	var first <-chan struct{} // closed when what must end first has ended
 	if s.do(func() {
 		if s.stopping {
 			return
 		}
-		if c = s.change; c != nil && !c.committed && s.rolling == nil { // of a roll both generations serve
+		if c := s.change; c != nil && !c.committed && s.rolling == nil { // of a roll both generations serve
 			c.kill(ErrStopping)
+			first = c.done
 			return
 		}
-		c = nil
-		s.leave()
-	}) != nil || c == nil {
+		if first = s.scheduling.end(errRestarted); first == nil {
+			s.leave()
+		}
+	}) != nil || first == nil {
 		return
 	}
-	<-c.done
+	<-first
 	s.Leave()
 }
 

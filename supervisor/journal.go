@@ -159,6 +159,7 @@ func (j *journal) snapshot() state {
 		Previous: s.previous, LiveSince: s.liveSince, PreviousSince: s.previousSince,
 		Last: s.last, ToldHealth: s.health.episode.told, Scale: maps.Clone(s.demand.scale),
 		Paused: slices.Sorted(maps.Keys(s.demand.paused)), Generations: []generationState{},
+		Cron: s.scheduling.saved(), Follower: s.scheduling.follower,
 	}
 	if s.owed != nil {
 		owed := *s.owed

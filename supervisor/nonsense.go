@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 const (
@@ -48,6 +49,11 @@ func (gs *generationState) nonsense(pids map[int]bool) string {
 	for i := range gs.Plan.Processes {
 		if why := gs.Plan.Processes[i].nonsense(i); why != "" {
 			return why
+		}
+	}
+	for _, c := range gs.Plan.Cron {
+		if c.Name == "" || strings.ContainsRune(c.Name, '/') || len(c.Command) == 0 {
+			return fmt.Sprintf("scheduled command %q has no command, or its name is none", c.Name)
 		}
 	}
 	for i := range gs.Workers {

@@ -23,6 +23,7 @@ func (st *state) before() (*Release, *liveSince) { return st.WasPrevious, st.Was
 // becomeLive notes which change has made a release the live one; on the same release it stays the
 // one that was.
 func (c *change) becomeLive() {
+	c.noteLeader()
 	if c.owner.release != nil && c.owner.release.Path == c.plan.Release.Path {
 		return
 	}

@@ -29,6 +29,9 @@ type Plan struct {
 	Settle    time.Duration `json:"settle"`  // the limit of the wait after a cutover
 	Hooks     Hooks         `json:"hooks"`
 
+	// commands that run at certain times, in the environment of the hooks
+	Cron []Cron `json:"cron,omitempty"`
+
 	// paths in the release, and the path outside that each is a link to
 	Shared map[string]string `json:"shared,omitempty"`
 

@@ -66,6 +66,7 @@ func (rc *recovery) recall(st *state) (err error) {
 		rc.owner.health.episode = episode{began: time.Now(), told: st.ToldHealth}
 	}
 	maps.Copy(rc.owner.demand.scale, st.Scale)
+	rc.owner.scheduling.recall(st)
 	for _, name := range st.Paused {
 		rc.owner.demand.paused[name] = true
 	}

@@ -48,10 +48,13 @@ type state struct {
 	Gates            map[string]gateState     `json:"gates,omitempty"` // of Listeners, by the same names
 	Last             *Outcome                 `json:"last"`
 	// what is to be told of a change if its daemon ends now
-	Untold        *Outcome          `json:"untold,omitempty"`
-	ToldHealth    string            `json:"told_health,omitempty"` // trouble that was told and is not over
-	Generations   []generationState `json:"generations"`
-	stateAddition                   //nolint:unused // see format.go
+	Untold      *Outcome          `json:"untold,omitempty"`
+	ToldHealth  string            `json:"told_health,omitempty"` // trouble that was told and is not over
+	Generations []generationState `json:"generations"`
+	// of the scheduled commands, by their names
+	Cron          map[string]*cronState `json:"cron,omitempty"`
+	Follower      bool                  `json:"follower,omitempty"` // another host led the last run over several
+	stateAddition                       //nolint:unused // see format.go
 }
 
 type generationState struct {

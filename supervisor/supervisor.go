@@ -49,6 +49,7 @@ type Supervisor struct {
 	health       appHealth
 	liveness     liveness
 	recycling    recycling
+	scheduling   scheduling
 	startup      startup
 	releaseWatch releaseWatch
 	demand       demand
@@ -78,6 +79,7 @@ func New(opt Options) *Supervisor {
 	s.health = appHealth{core: s.core, owner: s, troubles: make(map[string]Trouble)}
 	s.liveness = newLiveness(s)
 	s.recycling = newRecycling(s)
+	s.scheduling = newScheduling(s)
 	s.startup = startup{core: s.core, owner: s, started: make(chan struct{})}
 	s.releaseWatch = releaseWatch{core: s.core, owner: s}
 	s.demand = demand{core: s.core, owner: s, scale: make(map[string]int), paused: make(map[string]bool)}
@@ -190,7 +192,7 @@ func (s *Supervisor) end(keeper keeper) error {
 
 // over reports whether there is nothing left to own.
 func (s *Supervisor) over() bool {
-	return s.leaving || s.stopping && len(s.generations) == 0 && s.change == nil
+	return s.leaving || s.stopping && len(s.generations) == 0 && s.change == nil && len(s.scheduling.runs) == 0
 }
 
 // Adopted is closed when this daemon is in charge of all that an earlier one has left: when that
@@ -236,6 +238,7 @@ func (s *Supervisor) look() {
 	s.listeners.replaceLost()
 	s.liveness.check()
 	s.recycling.check()
+	s.scheduling.check()
 	s.flags.updateAll()
 	s.counts.fold()
 	s.wake()
@@ -247,6 +250,7 @@ func (s *Supervisor) look() {
 func (s *Supervisor) stop() {
 	s.stopping = true
 	s.startup.stopWaiting()
+	s.scheduling.end(ErrStopping)
 	if s.change != nil {
 		s.change.kill(ErrStopping)
 	}

@@ -26,6 +26,7 @@ func realSystem(groups *cgroup.Tree) system {
 		keep:    startKeeper,
 		measure: measureAll,
 		memory:  memoryOf,
+		alarm:   startAlarm,
 		close:   func(fd int) { _ = unix.Close(fd) }, // it was for reading only
 		write:   writeFile,
 		sync:    syncDir,

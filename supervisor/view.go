@@ -66,6 +66,7 @@ func (vw *view) status() (Status, []measurement) {
 	st.Health, st.Reason = vw.owner.health.verdict()
 	st.Troubles = slices.Concat(vw.owner.health.reported(), vw.owner.listeners.incidents(), vw.owner.flags.hookless(),
 		vw.owner.recycling.withoutEffect())
+	st.Cron = vw.owner.scheduling.status()
 	for _, g := range vw.owner.generations {
 		st.Generations = append(st.Generations, g.status())
 	}
