@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -133,6 +134,7 @@ func checkAll(conf *config.Config, f *findings) {
 		f.report(shared.CheckTarget(name), fmt.Sprintf("shared.%s is %s", name, conf.Shared[name]))
 	}
 	checkAssets(conf, f)
+	checkCrons(conf, f, time.Now())
 	checkNotify(conf, f)
 	checkAddresses(conf, f)
 	checkDirectories(conf, f)

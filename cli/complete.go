@@ -130,6 +130,16 @@ func (t *completion) values(option string) []string {
 	return nil
 }
 
+// crons returns the names of the scheduled commands.
+func (t *completion) crons() (names []string) {
+	if conf := t.config(); conf != nil {
+		for i := range conf.Crons {
+			names = append(names, conf.Crons[i].Name)
+		}
+	}
+	return names
+}
+
 // arguments returns the candidates for an argument of the command.
 func (t *completion) arguments() []string {
 	switch t.cmd.Name {
@@ -141,6 +151,8 @@ func (t *completion) arguments() []string {
 		return t.pinned()
 	case "restart", "pause", "resume":
 		return t.processes()
+	case "cron":
+		return append([]string{"run"}, t.crons()...)
 	case "signal":
 		return append(t.processes(), api.Signals...)
 	case "scale":

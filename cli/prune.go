@@ -186,6 +186,11 @@ func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 	for i := range st.Generations {
 		all[st.Generations[i].Release] = st.Generations[i].State
 	}
+	for i := range st.Cron {
+		for _, r := range st.Cron[i].Running {
+			all[r.Release] = "runs the scheduled command " + r.Name
+		}
+	}
 	all[st.Previous], all[st.Release] = rollbackTarget, "live"
 	if st.Changing == nil {
 		return

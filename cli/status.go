@@ -142,6 +142,7 @@ func writeStatus(w io.Writer, st *api.Status, p terminal.Palette, now time.Time)
 		fmt.Fprintln(w)
 		listenerTable(st, p).Write(w, "  ")
 	}
+	writeCrons(w, st, p, now)
 	fmt.Fprintln(w)
 	detail(
 		w, "daemon %s, pid %d, started %s; workers in %s", st.Version, st.PID, terminal.Age(now, st.Since), st.Containment,

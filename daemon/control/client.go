@@ -109,9 +109,27 @@ func (c *Client) Change(
 func (c *Client) change(
 	ctx context.Context, req api.Request, event func(api.Event),
 ) (*api.Outcome, *refusal, error) {
-	body, err := c.call(ctx, http.MethodPost, pathChange, req)
+	m, err := c.stream(ctx, pathChange, req, event)
+	return m.Outcome, m.Refused, err
+}
+
+// RunCron has the daemon run a scheduled command, passes what it writes to line and returns how it
+// ended. A *api.BusyError or *api.RefusedError means that it was not started. If ctx ends, the
+// connection is closed, and the daemon ends the command.
+func (c *Client) RunCron(
+	ctx context.Context, req api.CronRequest, line func(string),
+) (*api.CronRun, error) {
+	return followMoves(func() (*api.CronRun, *refusal, error) {
+		m, err := c.stream(ctx, pathCron, req, func(ev api.Event) { line(ev.Detail) })
+		return m.Ran, m.Refused, err
+	})
+}
+
+// stream makes a request whose answer is events and then a last message, which it returns.
+func (c *Client) stream(ctx context.Context, path string, req any, event func(api.Event)) (message, error) {
+	body, err := c.call(ctx, http.MethodPost, path, req)
 	if err != nil {
-		return nil, nil, err
+		return message{}, err
 	}
 	defer body.Close()
 	for dec := json.NewDecoder(body); ; {
@@ -119,16 +137,16 @@ func (c *Client) change(
 		err := dec.Decode(&m)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return nil, nil, context.Cause(ctx)
+			return message{}, context.Cause(ctx)
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 			const lost = "the connection ended before the outcome was known; see superctl status"
-			return nil, nil, &UnreachableError{c.path, errors.New(lost)}
+			return message{}, &UnreachableError{c.path, errors.New(lost)}
 		case err != nil:
-			return nil, nil, fmt.Errorf("read the daemon's answer: %w", err)
+			return message{}, fmt.Errorf("read the daemon's answer: %w", err)
 		case m.Event != nil:
 			event(*m.Event)
-		case m.Refused != nil, m.Outcome != nil:
-			return m.Outcome, m.Refused, nil
+		case m.Refused != nil, m.Outcome != nil, m.Ran != nil:
+			return m, nil
 		}
 	}
 }

@@ -286,6 +286,7 @@ func (h handler) mux() http.Handler {
 	mux.HandleFunc("POST "+pathReport, h.report)
 	mux.HandleFunc("POST "+pathLogs, h.logs)
 	mux.HandleFunc("POST "+pathSignal, h.signal)
+	mux.HandleFunc("POST "+pathCron, h.cron)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("unknown request %s %s: this daemon speaks version %s of the control API",
 			r.Method, r.URL.Path, Version), http.StatusNotFound)

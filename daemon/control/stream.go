@@ -28,6 +28,23 @@ func (h handler) change(w http.ResponseWriter, r *http.Request) {
 	_ = write(message{Outcome: out})
 }
 
+func (h handler) cron(w http.ResponseWriter, r *http.Request) {
+	var req api.CronRequest
+	if !readJSON(w, r, &req) {
+		return
+	}
+	req.Who, req.Origin = identify(r)
+	write := lineWriter(w)
+	t := startEventWriter(w)
+	out, err := h.c.RunCron(r.Context(), req, t.send)
+	t.finish()
+	if err != nil {
+		_ = write(message{Refused: h.refusal(err)})
+		return
+	}
+	_ = write(message{Ran: out})
+}
+
 // eventWriter writes the events of a change from its own goroutine: a client that does not read,
 // such as one behind a pager, does not block the change, and is not mistaken for one that hung up.
 type eventWriter struct {

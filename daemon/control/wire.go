@@ -31,6 +31,7 @@ const (
 	pathReport      = "/v" + Version + "/report"
 	pathLogs        = "/v" + Version + "/logs"
 	pathSignal      = "/v" + Version + "/signal"
+	pathCron        = "/v" + Version + "/cron"
 )
 
 // Controller executes the requests; *supervisor.Supervisor does most of that.
@@ -46,14 +47,17 @@ type Controller interface {
 	// Announce notifies the team of the end of a run over several hosts.
 	Announce(r api.RunReport) error
 	Signal(req api.SignalRequest) (*api.Signaled, error)
+	// RunCron runs a scheduled command to its end, or to that of ctx.
+	RunCron(ctx context.Context, req api.CronRequest, emit func(api.Event)) (*api.CronRun, error)
 	Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error
 }
 
-// message is one line of the answer to a change: any number of events, then an outcome or a
-// refusal.
+// message is one line of the answer to a change or to the run of a scheduled command: any number of
+// events, then an outcome or a refusal.
 type message struct {
 	Event   *api.Event   `json:"event,omitempty"`
 	Outcome *api.Outcome `json:"outcome,omitempty"`
+	Ran     *api.CronRun `json:"ran,omitempty"` // of a scheduled command
 	Refused *refusal     `json:"refused,omitempty"`
 }
 
