@@ -389,6 +389,9 @@ func (h holding) turnBackHeld() (string, error) {
 	dead := ask(h.owner.core, func() bool { return !failed.serves() })
 	var back *generation
 	if err := h.owner.try(func() (err error) {
+		if err := h.undo().refuseStopping(); err != nil {
+			return err
+		}
 		var taken map[string]listener
 		if dead {
 			taken = failed.staged
@@ -432,7 +435,11 @@ func (g *generation) serves() bool {
 // holdAgain is turnBackHeld as the owner does it: back, which is held, becomes live in the place of
 // the failed generation. When that is dead, back has its listeners.
 func (h holding) holdAgain(back *generation, dead bool) error {
-	if err := h.owner.listeners.turnGates(back, h.to); err != nil {
+	err := h.undo().refuseStopping()
+	if err == nil {
+		err = h.owner.listeners.turnGates(back, h.to)
+	}
+	if err != nil {
 		back.retire()
 		return err
 	}

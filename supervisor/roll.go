@@ -424,7 +424,10 @@ func (r rolling) turnBackAll() (string, error) {
 	if err := r.background().stopAll(ctx, func() []*instance { return withoutListeners(failed) }); err != nil {
 		return "", fmt.Errorf("stop the background processes of %s: %w", failed.plan.Release.Name, err)
 	}
-	if err := r.owner.do(func() {
+	if err := r.owner.try(func() error {
+		if err := r.undo().refuseStopping(); err != nil {
+			return err
+		}
 		if !r.apart() {
 			maps.Copy(back.staged, failed.staged)
 		}
@@ -434,6 +437,7 @@ func (r rolling) turnBackAll() (string, error) {
 		back.transit(cutOver)
 		r.owner.live, r.owner.rolling = back, failed
 		r.undo().restoreRecords()
+		return nil
 	}); err != nil {
 		return "", err
 	}

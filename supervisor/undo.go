@@ -91,6 +91,15 @@ func (u undo) turnBack(context.Context) (string, error) {
 	if stopping, err := u.leaveBack(); stopping {
 		return "", err
 	}
+	detail, err := u.turnBackTo()
+	if errors.Is(err, ErrStopping) { // the stop has come since
+		_, err = u.leaveBack()
+	}
+	return detail, err
+}
+
+// turnBackTo is turnBack as the strategy of the plan has it.
+func (u undo) turnBackTo() (string, error) {
 	switch {
 	case u.from == nil || !u.from.held:
 	case u.plan.hold() > 0:
@@ -98,15 +107,11 @@ func (u undo) turnBack(context.Context) (string, error) {
 	default:
 		return u.roll().turnBackAll()
 	}
-	err := u.untilDone(u.turnGatesBack)
-	if errors.Is(err, ErrStopping) { // the stop has come since
-		_, err = u.leaveBack()
-	}
-	if err != nil {
+	if err := u.untilDone(u.turnGatesBack); err != nil {
 		return "", err
 	}
 	// A failure says so itself, and is tried again: what is left to do does not wait for it.
-	err = u.owner.journal.durable()
+	err := u.owner.journal.durable()
 	if u.from == nil {
 		if err != nil {
 			return "", err
@@ -139,8 +144,17 @@ func (u undo) untilDone(do func() error) error {
 	}
 }
 
+// refuseStopping is asked before a generation becomes live again: while the daemon stops all of them
+// end, and one that became live would stay.
+func (u undo) refuseStopping() error {
+	if u.owner.stopping {
+		return ErrStopping
+	}
+	return nil
+}
+
 // leaveBack is a revert while the daemon stops: no worker is started any more, and the next daemon
-// starts the release that was live before.
+// starts the release that was live before. It may be live again already: then this changes nothing.
 func (u undo) leaveBack() (stopping bool, err error) {
 	stopped := u.owner.do(func() {
 		if stopping = u.owner.stopping; !stopping {
@@ -198,8 +212,8 @@ func (u undo) backgroundAgain(ctx context.Context, back *generation) error {
 
 // turnGatesBack is the gates' and the durable part of a revert, as the owner does it.
 func (u undo) turnGatesBack() error {
-	if u.owner.stopping {
-		return ErrStopping // all generations end, and none becomes live again
+	if err := u.refuseStopping(); err != nil {
+		return err
 	}
 	if u.from == nil {
 		u.restoreRecords()

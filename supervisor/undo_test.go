@@ -77,3 +77,53 @@ func TestAStopWhileAGateRefusesTheWayBackEndsTheDaemon(t *testing.T) {
 		}
 	})
 }
+
+// TestAStopInTheMiddleOfARevertEndsTheDaemon: whatever the strategy, a stop that comes while a
+// background process of the failed release ends leaves no generation to be live again.
+func TestAStopInTheMiddleOfARevertEndsTheDaemon(t *testing.T) {
+	for name, prepare := range map[string]func(w *world){"held": heldWorld, "rolled": rollingWorld} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				prepare(w)
+				w.each = func(release, process string, how behaviour) behaviour {
+					switch {
+					case release == "r2" && process == "web":
+						how.answer = badFrom(12)
+					case release == "r2":
+						how.stopTakes = 5 * time.Second
+					}
+					return how
+				}
+				dir := t.TempDir()
+				s, stop := w.supervisor(dir)
+				switchTo(t, s, "r1")
+				reverts := make(chan struct{})
+				go func() {
+					_, _ = s.Change(context.Background(), Request{Kind: Switch, Release: "r2"}, func(ev Event) {
+						if ev.Type == "begin" && ev.Step == stepRevert {
+							close(reverts)
+						}
+					})
+				}()
+				<-reverts
+				time.Sleep(time.Second)
+				synctest.Wait()
+				started := len(w.procs)
+				ended := make(chan struct{})
+				go func() { stop(); close(ended) }()
+				select {
+				case <-ended:
+				case <-time.After(time.Hour):
+					t.Fatal("the daemon does not end")
+				}
+				if n := len(w.procs) - started; n != 0 {
+					t.Errorf("%d workers were started while the daemon stopped", n)
+				}
+				st, err := New(Options{App: "shop", State: dir}).journal.load()
+				if err != nil || st.Release == nil || st.Release.Name != "r1" {
+					t.Errorf("the next daemon starts %+v, want r1 (%v)", st.Release, err)
+				}
+			})
+		})
+	}
+}
