@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/cli/commandline"
+	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
@@ -32,7 +33,7 @@ import (
 func ejectCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "eject", Usage: "replace superctl by plain systemd units without losing a request",
-		UsageText: "superctl eject [--unit NAME] [--apply] [--json]",
+		UsageText: "superctl eject [--unit NAME] [--apply | --undo] [--json]",
 		Description: `The way back. It writes plain systemd units that run the live release without superctl: a socket unit
 and a service for the web server, and a service for each background process.
 
@@ -45,14 +46,16 @@ Without --apply it shows the units, and changes nothing. With it, as root:
    5. superctl@APP is disabled, the plain units are enabled
 
 If the plain server is not healthy, superctl serves as before. So it does after Ctrl-C before step
-3. If the command is killed, run it again: it goes on where it was. An app with one address, a port
-or a unix socket, can be ejected. superctl takeover is the way to superctl again.
+3. If the command is killed, run it again: it goes on where it was. Or take it back with --undo: that
+works until superctl has ended. An app with one address, a port or a unix socket, can be ejected.
+superctl takeover is the way to superctl again.
 
    superctl eject
    superctl eject --unit shop-plain --apply`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "unit", Usage: "`NAME` of the units, without .service (default: the app's)"},
 			&cli.BoolFlag{Name: "apply", Usage: "do it (as root)"},
+			&cli.BoolFlag{Name: "undo", Usage: "take back an eject that was killed, and have superctl serve as before (as root)"},
 			&cli.BoolFlag{Name: "replace", Usage: "overwrite units that exist and differ; the present ones are kept as FILE.old"},
 			commandline.JSONFlag(),
 		},
@@ -111,11 +114,14 @@ func (e *ejection) run(ctx context.Context) (err error) {
 	if e.web, err = ejectable(e.conf); err != nil {
 		return err
 	}
-	apply := e.cc.Bool("apply")
-	if apply && os.Geteuid() != 0 {
-		return errors.New("--apply needs root: run it with sudo")
+	apply, undo := e.cc.Bool("apply"), e.cc.Bool("undo")
+	if apply && undo {
+		return commandline.Usagef("eject: --apply and --undo exclude each other")
 	}
-	if err := e.begin(ctx, apply); err != nil {
+	if (apply || undo) && os.Geteuid() != 0 {
+		return errors.New("--apply and --undo need root: run it with sudo")
+	}
+	if err := e.begin(ctx, apply || undo); err != nil {
 		return err
 	}
 	if e.lock != nil {
@@ -123,6 +129,9 @@ func (e *ejection) run(ctx context.Context) (err error) {
 	}
 	if err := e.decide(ctx); err != nil {
 		return err
+	}
+	if undo {
+		return e.takeBack(ctx)
 	}
 	done, err := e.done(ctx)
 	if err != nil {
@@ -244,7 +253,32 @@ func (e *ejection) apply(ctx context.Context) error {
 	if err := e.plan.Apply(ctx, true, asRoot, e.say); err != nil {
 		return &eject.KeptError{Err: err}
 	}
-	_, err := eject.Run(ctx, e.daemon, eject.Options{
+	_, err := eject.Run(ctx, e.daemon, e.options())
+	return err
+}
+
+// takeBack undoes an eject that was killed.
+func (e *ejection) takeBack(ctx context.Context) error {
+	if e.daemon.PID == 0 {
+		return fmt.Errorf("%s has ended, so there is nothing to take back\nto finish the eject, run superctl eject --apply; "+
+			"superctl takeover is the way to superctl again", e.unit)
+	}
+	err := eject.Undo(ctx, e.daemon, e.options())
+	if e.cc.Bool("json") {
+		out := e.outcome(err == nil, false, err)
+		out.Kept = err == nil
+		return errors.Join(e.json(out), err)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "%s: superctl %s on %s as before\n", e.conf.App, terminal.PaletteFor(e.stdout).Green("serves"),
+		e.site.Listen.Address)
+	return nil
+}
+
+func (e *ejection) options() eject.Options {
+	return eject.Options{
 		Unit: e.unit, Address: e.site.Listen.Address, Path: e.site.Listen.Path,
 		Socket: e.site.Socket(), Service: e.site.Service(), Others: e.site.Others(),
 		Single: func(ctx context.Context) (bool, error) {
@@ -253,8 +287,7 @@ func (e *ejection) apply(ctx context.Context) error {
 		},
 		Prove: proveBy(e.conf, e.web), StartLimit: e.web.StartTimeout, Drain: longestDrain(e.conf), Lock: e.lock,
 		Say: e.say,
-	})
-	return err
+	}
 }
 
 // proveBy returns the health check of the config.

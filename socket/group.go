@@ -1,6 +1,12 @@
 package socket
 
-import "slices"
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // group lists the listeners of a SO_REUSEPORT group in the kernel's order, so that its indexes are
 // those that a filter returns. The kernel appends a listener when it begins to listen. When one
@@ -79,4 +85,20 @@ func (g group) trailingSpares() (n int) {
 		n++
 	}
 	return n
+}
+
+// checkOwner returns why this user can add no socket to the group: one of them is another user's. All
+// sockets of a group have one user; the kernel refuses another one, or puts it into a group of its
+// own (net/ipv4/inet_connection_sock.c and inet_hashtables.c). The eject that has given a listener
+// away gives it back.
+func (g group) checkOwner() error {
+	for _, m := range g {
+		var st unix.Stat_t
+		if m.fd < 0 || unix.Fstat(m.fd, &st) != nil || int(st.Uid) == os.Geteuid() {
+			continue
+		}
+		return fmt.Errorf("the present listener belongs to user %s since an eject that was interrupted: "+
+			"run sudo superctl eject --undo", userName(st.Uid))
+	}
+	return nil
 }

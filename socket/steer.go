@@ -329,6 +329,9 @@ func closeListener(fd int) error {
 
 // add appends a listener that gets no connections.
 func (sk spareKeeper) add() error {
+	if err := sk.group.checkOwner(); err != nil {
+		return err
+	}
 	fd, err := listenTCP(sk.at, sk.backlog)
 	if err != nil {
 		return err

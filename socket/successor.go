@@ -33,6 +33,29 @@ func (t *Taken) GiveTo(uid int) error {
 	return nil
 }
 
+// GiveBack gives all sockets of a process that are bound to the address of the listener to the user
+// uid, so that its sockets can be bound there again. fds are the descriptors of the process behind
+// pidfd that are sockets. It takes CAP_CHOWN and CAP_SYS_PTRACE.
+func (t *Taken) GiveBack(pidfd int, fds []int, uid int) error {
+	var failed error
+	for _, number := range fds {
+		fd, err := unix.PidfdGetfd(pidfd, number, 0)
+		if errors.Is(err, unix.EBADF) {
+			continue // closed meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("look at the sockets of superctl's daemon (pidfd_getfd): %w", err)
+		}
+		if at, err := boundTo(fd); err == nil && at == t.at {
+			if err := unix.Fchown(fd, uid, -1); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("give %s to user %d: %w", t, uid, err))
+			}
+		}
+		failed = errors.Join(failed, unix.Close(fd))
+	}
+	return failed
+}
+
 // Withdraw ends a spare: a listener of superctl that only reserves an index in the group. With one
 // other member the kernel sends everything to that one, whatever the filter says.
 func (t *Taken) Withdraw() error {

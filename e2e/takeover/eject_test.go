@@ -195,10 +195,20 @@ func TestAnEjectThatIsKilledAndLeftAloneEndsWithOneServing(t *testing.T) {
 		t.Log("the daemon's watchdog takes 15 s: with SUPERCTL_TAKEOVERS only")
 		return
 	}
-	s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 shop.wsgi", listen: onUnix})
+	for name, listen := range map[string]listen{"on a port": onIPv4, "on a unix socket": onUnix} {
+		t.Run(name, func(t *testing.T) { leaveAlone(t, listen) })
+	}
+}
+
+func leaveAlone(t *testing.T, listen listen) {
+	s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 shop.wsgi", listen: listen})
 	requests := s.load(t)
 	s.ejectWith("after turn").Want(128 + 9)
 	systemd.Eventually(t, "superctl serves again", func() bool { return s.generation(t) == 1 })
+	s.Superctl("eject", "--undo").Want(0).Says("superctl serves on")
+	if state := s.unit("shop", "ActiveState"); state != "inactive" {
+		t.Errorf("the plain unit is %s", state)
+	}
 	must(t, s.Release("r2", apps.Behaviour{}))
 	s.Superctl("switch", "r2").Want(0)
 	s.Superctl("eject", "--apply").Want(0)

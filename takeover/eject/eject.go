@@ -100,11 +100,7 @@ type eject struct {
 // Run ejects the app. The units must be installed. daemon is superctl's, or the zero value if it has
 // ended in an earlier run. It may be run again after any failure.
 func Run(ctx context.Context, daemon running.Process, o Options) (report oldserver.Report, err error) {
-	e := &eject{Options: o, daemon: daemon}
-	e.address = &tcpAddress{eject: e, uid: -1}
-	if o.Path != "" {
-		e.address = &pathAddress{eject: e}
-	}
+	e := newEject(daemon, o)
 	if daemon.PID == 0 {
 		return report, e.finish(ctx)
 	}
@@ -129,6 +125,15 @@ func Run(ctx context.Context, daemon running.Process, o Options) (report oldserv
 	return report, e.finish(ctx)
 }
 
+func newEject(daemon running.Process, o Options) *eject {
+	e := &eject{Options: o, daemon: daemon}
+	e.address = &tcpAddress{e}
+	if o.Path != "" {
+		e.address = &pathAddress{eject: e}
+	}
+	return e
+}
+
 // take duplicates the listener of the live generation, and prepares its address.
 func (e *eject) take(ctx context.Context) (err error) {
 	live, spares, err := e.only(ctx)
@@ -141,6 +146,31 @@ func (e *eject) take(ctx context.Context) (err error) {
 		return err
 	}
 	return e.address.open(ctx)
+}
+
+// Undo takes back what a run that was killed has left: all new connections go to superctl, the plain
+// units are stopped, and the daemon can bind its address again. Its daemon must run. It does no harm
+// when there is nothing to take back.
+func Undo(ctx context.Context, daemon running.Process, o Options) (err error) {
+	e := newEject(daemon, o)
+	if e.pidfd, err = daemon.Open(); err != nil {
+		return fmt.Errorf("superctl's daemon: %w", err)
+	}
+	defer func() { err = errors.Join(err, unix.Close(e.pidfd)) }()
+	live, _, err := e.only(ctx)
+	if err != nil {
+		return err
+	}
+	if e.taken, err = e.duplicate(live); err != nil {
+		return errors.Join(err, e.signal(unix.SIGCONT))
+	}
+	defer func() { err = errors.Join(err, e.taken.Close()) }()
+	if plain, err := e.address.bound(); err == nil { // else the plain server has no listener next to superctl's
+		e.plain = plain
+	}
+	e.started = true
+	e.Say("send all new connections to superctl, and stop " + e.Service)
+	return e.goBack()
 }
 
 func (e *eject) signal(sig unix.Signal) error {

@@ -11,19 +11,11 @@ import (
 
 // tcpAddress is a TCP port. The listeners of superctl and of the socket unit are in one SO_REUSEPORT
 // group, and the filter of the group decides which of them gets a new connection.
-type tcpAddress struct {
-	*eject
-	uid int // of the daemon; -1 = not known yet
-}
+type tcpAddress struct{ *eject }
 
 // open lets systemd bind the port, too: all listeners of a group need the same user, and systemd
 // binds as root. From here the daemon can bind no more.
 func (a *tcpAddress) open(context.Context) error {
-	status, err := proc.ReadStatus(a.daemon.PID)
-	if err != nil {
-		return fmt.Errorf("superctl's daemon: %w", err)
-	}
-	a.uid = int(status.UID)
 	live := a.listener
 	for _, spare := range a.spares {
 		if err := a.withdraw(spare); err != nil {
@@ -45,6 +37,23 @@ func (a *tcpAddress) withdraw(spare socket.Listening) error {
 
 func (a *tcpAddress) bound() (successor, error) { return a.taken.Successor() }
 
-func (a *tcpAddress) undo(context.Context) error { return a.taken.GiveTo(a.uid) }
+// undo lets the daemon bind again, also after an earlier run that was killed.
+func (a *tcpAddress) undo(context.Context) error {
+	status, err := proc.ReadStatus(a.daemon.PID)
+	if err != nil {
+		return fmt.Errorf("superctl's daemon: %w", err)
+	}
+	open, err := proc.Descriptors(a.daemon.PID)
+	if err != nil {
+		return fmt.Errorf("superctl's daemon: %w", err)
+	}
+	var sockets []int
+	for _, d := range open {
+		if _, ok := d.Socket(); ok {
+			sockets = append(sockets, d.FD)
+		}
+	}
+	return a.taken.GiveBack(a.pidfd, sockets, int(status.UID))
+}
 
 func (*tcpAddress) settle(context.Context) error { return nil }
