@@ -157,12 +157,17 @@ func Undo(ctx context.Context, daemon running.Process, o Options) (err error) {
 		return fmt.Errorf("superctl's daemon: %w", err)
 	}
 	defer func() { err = errors.Join(err, unix.Close(e.pidfd)) }()
-	live, _, err := e.only(ctx)
+	// The daemon is not frozen: it directs all connections to its own listener again, if it can.
+	used, spares, err := e.listeners()
 	if err != nil {
 		return err
 	}
-	if e.taken, err = e.duplicate(live); err != nil {
-		return errors.Join(err, e.signal(unix.SIGCONT))
+	own := append(used, spares...)
+	if len(own) == 0 {
+		return fmt.Errorf("superctl's daemon does not listen on %s", e.Address)
+	}
+	if e.taken, err = e.duplicate(own[0]); err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, e.taken.Close()) }()
 	if plain, err := e.address.bound(); err == nil { // else the plain server has no listener next to superctl's
