@@ -59,6 +59,7 @@ type daemon struct {
 	team      *notify.Sender
 	assets    *publisher
 	secrets   secretSource
+	unsteered []api.Trouble      // listeners whose connections superctl cannot steer
 	fault     func(point string) // nil except in tests
 	s         *supervisor.Supervisor
 	api       *control.Server
@@ -91,6 +92,9 @@ func Run(path string, stderr io.Writer) error {
 
 // open prepares everything except the control socket. It starts nothing.
 func (d *daemon) open(path string, stderr io.Writer) error {
+	if err := worker.CheckSignals(); err != nil {
+		return err
+	}
 	inherited, err := socket.Inherit()
 	if err != nil {
 		return err
@@ -152,6 +156,10 @@ func (d *daemon) openGates() ([]supervisor.Gate, error) {
 	}
 	if d.keptKinds != "" {
 		d.log.Warn(d.keptKinds)
+	}
+	d.unsteered = unsteered(d.config, gates)
+	for _, t := range d.unsteered {
+		d.log.Warn(t.Of + ": " + t.Why)
 	}
 	return gates, nil
 }
@@ -231,7 +239,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 
 // troubles returns what does not work around the app, for status.
 func (d *daemon) troubles() []api.Trouble {
-	return slices.Concat(d.team.Troubles(), d.assets.troubles(), d.secrets.troubles())
+	return slices.Concat(d.team.Troubles(), d.assets.troubles(), d.secrets.troubles(), d.unsteered)
 }
 
 // listen opens the control socket, or takes over that of the previous daemon.

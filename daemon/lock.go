@@ -24,18 +24,29 @@ type stateLock struct{ file, dir *os.File }
 // lockState locks a state directory, and creates it if it is missing.
 func lockState(dir string) (*stateLock, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("create state directory: %w", err)
+		return nil, unwritable(fmt.Errorf("create state directory: %w", err))
 	}
 	path := filepath.Join(dir, "lock")
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
+		return nil, unwritable(fmt.Errorf("open lock: %w", err))
 	}
 	l := &stateLock{file: file}
 	if err := l.lock(file); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, l.complete(dir)
+}
+
+// unwritable adds the next step to the error of a state directory that this user cannot write, as in
+// a container with a read-only root file system.
+func unwritable(err error) error {
+	if !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return fmt.Errorf(
+		"%w: set state in the config, or $STATE_DIRECTORY, to a directory that user %d can write", err, os.Geteuid(),
+	)
 }
 
 // takeLock locks the state directory, or takes over the locks of the previous daemon in an upgrade:

@@ -19,8 +19,8 @@ func (s *Store) Point(path string) error {
 	if err := s.Pointable(); err != nil {
 		return err
 	}
-	if to, err := os.Readlink(s.Current); err == nil && to == path {
-		return nil
+	if to, err := os.Readlink(s.Current); err == nil && (to == path || filepath.Join(filepath.Dir(s.Current), to) == path) {
+		return nil // also a relative link: the directory may be read-only, as in a container
 	}
 	dir, err := beneath.Open(filepath.Dir(s.Current))
 	if err == nil {

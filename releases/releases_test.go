@@ -168,6 +168,17 @@ func TestABrokenVirtualenvIsFoundBeforeAnythingStarts(t *testing.T) {
 	}
 }
 
+func TestARelativeLinkToTheReleaseIsLeftAlone(t *testing.T) {
+	s := store(t, "a")
+	rel, err := filepath.Rel(filepath.Dir(s.Current), filepath.Join(s.Dir, "a"))
+	must(t, err)
+	must(t, os.Symlink(rel, s.Current))
+	must(t, s.Point(filepath.Join(s.Dir, "a")))
+	if to, err := os.Readlink(s.Current); err != nil || to != rel {
+		t.Errorf("the link became %q, %v", to, err)
+	}
+}
+
 func TestTheCurrentLinkFollowsAndOtherFilesAreLeftAlone(t *testing.T) {
 	s := store(t, "a", "b")
 	for _, name := range []string{"a", "b", "b"} {

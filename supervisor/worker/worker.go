@@ -188,6 +188,20 @@ func (w *Worker) tellExit() {
 // Exit is how it ended; valid once Done is closed.
 func (w *Worker) Exit() Exit { return w.exit }
 
+// CheckSignals returns an error if this process may not signal workers: Linux is older than 5.3, or
+// the seccomp profile of a container is older than pidfds.
+func CheckSignals() error {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err == nil {
+		err = errors.Join(unix.PidfdSendSignal(fd, 0, nil, 0), unix.Close(fd))
+	}
+	if err != nil {
+		return fmt.Errorf("superctl cannot signal workers: pidfd_open or pidfd_send_signal: %w: "+
+			"allow both in the seccomp profile; they need Linux 5.3", err)
+	}
+	return nil
+}
+
 // Signal signals the main process only. A process that is gone already is no error.
 func (w *Worker) Signal(sig syscall.Signal) error {
 	err := w.control(func(fd int) error { return unix.PidfdSendSignal(fd, sig, nil, 0) })
