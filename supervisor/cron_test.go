@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -370,8 +371,6 @@ func TestADaemonThatDiesDuringARunRunsItsTimeOnce(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
 				cr := newCrons(w, Cron{Schedule: "*:0/10"})
 				dir, copied := t.TempDir(), t.TempDir()
-				first, stopFirst := w.supervisor(dir)
-				switchTo(t, first, "r1")
 				dead := make(chan struct{})
 				die := func() {
 					data, err := os.ReadFile(filepath.Join(dir, stateName))
@@ -382,12 +381,19 @@ func TestADaemonThatDiesDuringARunRunsItsTimeOnce(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				first.opt.Fault = func(at string) {
-					if at == "cron: before run" && point == "before run" {
-						die()
-						<-dead
+				options := w.options
+				w.options = func(o *Options) {
+					options(o)
+					o.Fault = func(at string) {
+						if at == "cron: before run" && point == "before run" {
+							die()
+							<-dead
+						}
 					}
 				}
+				first, stopFirst := w.supervisor(dir)
+				w.options = options
+				switchTo(t, first, "r1")
 				cr.set(func() { cr.takes = 40 * time.Second })
 				untilClock(t, "00:10:20")
 				if point == "in the run" {
@@ -423,32 +429,26 @@ func TestADaemonThatDiesDuringARunRunsItsTimeOnce(t *testing.T) {
 func TestACommandThatTheStateFileDoesNotKnowIsNotStarted(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		cr := newCrons(w, Cron{Schedule: "*:0/10"})
+		var full atomic.Bool
+		w.system = func(o *system) {
+			write := o.write
+			o.write = func(path string, data []byte) error {
+				if full.Load() {
+					return errors.New("no space left on device")
+				}
+				return write(path, data)
+			}
+		}
 		s, stop := w.supervisor(t.TempDir())
 		defer stop()
 		switchTo(t, s, "r1")
-		synctest.Wait()
-		write := s.os.write
-		var full bool
-		var mu sync.Mutex
-		s.os.write = func(path string, data []byte) error {
-			mu.Lock()
-			defer mu.Unlock()
-			if full {
-				return errors.New("no space left on device")
-			}
-			return write(path, data)
-		}
-		mu.Lock()
-		full = true
-		mu.Unlock()
+		full.Store(true)
 		untilClock(t, "00:11:00")
 		cr.wants(t)
 		if last := cronStatus(t, s).Last; last == nil || !strings.Contains(last.Error, "not started: save state: no space left") {
 			t.Errorf("%+v", last)
 		}
-		mu.Lock()
-		full = false
-		mu.Unlock()
+		full.Store(false)
 		untilClock(t, "00:21:00")
 		cr.wants(t, "00:20:00 /r/r1")
 	})
