@@ -50,7 +50,10 @@ type Outcome struct {
 	// what users got before the cutover and after it, by process; nil = nothing was live before, or the
 	// cutover was not reached
 	Traffic []ProcessTraffic `json:"traffic,omitempty"`
-	Who     string           `json:"who"`
+	// of a dry run: packages that differ; nil = none, or nothing is live
+	Packages *PackageChanges `json:"packages,omitempty"`
+	Before   []string        `json:"before,omitempty"` // of a dry run: the before hooks that would run
+	Who      string          `json:"who"`
 	Origin
 	Started time.Time `json:"started"`
 }

@@ -48,6 +48,9 @@ type Request struct {
 	// Detach lets the change continue when its client hangs up before the cutover, which otherwise
 	// aborts it.
 	Detach bool `json:"detach,omitempty"`
+	// Wait is how long the request waits while another change is in progress or the app is locked for
+	// another run; 0 = it is refused at once. The wait is the step StepWait.
+	Wait time.Duration `json:"wait,omitempty"`
 	// Recycle replaces a worker that has reached a limit of its process. Only the daemon itself asks for it.
 	Recycle bool   `json:"-"`
 	Cause   string `json:"-"`   // why the daemon itself requests the change

@@ -3,6 +3,7 @@ package api
 // The steps of a change, in the order in which a switch takes them (DESIGN 6): Step.Name,
 // Event.Step and ChangeStatus.Step.
 const (
+	StepWait      = "wait"       // wait for another change, or for the lock of a run
 	StepAdopt     = "adopt"      // find the workers of an earlier daemon
 	StepResolve   = "resolve"    // read the config and find the release
 	StepShare     = "share"      // link the shared paths

@@ -22,8 +22,8 @@ func switchCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "switch", Usage: "make a release live",
 		UsageText: "superctl switch RELEASE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] [--dry-run] " +
-			"[--json]",
+			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] " +
+			"[--wait-lock DURATION] [--dry-run] [--json]",
 		Description: `Starts the workers of RELEASE next to the live ones, checks them on the listeners that they will
 serve, sends all new connections to them in one instant, watches them for the probation time, and
 lets the old workers finish. A release that fails its health check is refused. A release that fails
@@ -47,7 +47,7 @@ over together, or not at all.
    superctl switch latest --json     for scripts: "changed" reports whether there was anything to do
    superctl switch latest --canary 1%,10%,50% --for 5m --check "python manage.py error_rate"
    superctl switch latest --canary-from 203.0.113.0/24 --for 1h    only from one network, for an hour`,
-		Flags:  changeFlags(append(canaryFlags(), expectFlag(), commandline.ForceFlag(), detachFlag(), dryRunFlag())...),
+		Flags:  changeFlags(append(canaryFlags(), expectFlag(), commandline.ForceFlag(), detachFlag(), waitLockFlag(), dryRunFlag())...),
 		Action: c.switchRelease,
 	}
 }
@@ -80,7 +80,7 @@ func rollbackCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "go back to the previous release",
 		UsageText: "superctl rollback [--from RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--force] [--detach] " +
-			"[--dry-run] [--json]",
+			"[--wait-lock DURATION] [--dry-run] [--json]",
 		Description: `Switches to the release that was live before. With standby = "5m" in the config, its workers are
 kept running for 5 minutes, and a rollback within this time takes milliseconds. During a canary or a
 probation, rollback ends it and returns all connections to the release before.
@@ -90,7 +90,7 @@ made RELEASE live goes back without the check of the migrations ([django]), with
 
    superctl rollback
    superctl rollback --from 2026-11-23-1`,
-		Flags: changeFlags(fromFlag(), commandline.ForceFlag(), detachFlag(), dryRunFlag()),
+		Flags: changeFlags(fromFlag(), commandline.ForceFlag(), detachFlag(), waitLockFlag(), dryRunFlag()),
 		Action: func(cc *cli.Context) error {
 			if cc.NArg() == 1 {
 				return commandline.Usagef(
@@ -114,13 +114,13 @@ func reloadCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "reload", Usage: "apply the config to the live release",
 		UsageText: "superctl reload [--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--detach] " +
-			"[--dry-run] [--json]",
+			"[--wait-lock DURATION] [--dry-run] [--json]",
 		Description: `Reads the config again and starts new workers of the live release with it, with the same checks and
 cutover as a switch. A config with an error is refused, and so is a config with which the release
 does not work.
 
    systemctl reload superctl@shop    does the same, and fails if the reload is refused`,
-		Flags: changeFlags(expectFlag(), detachFlag(), dryRunFlag()),
+		Flags: changeFlags(expectFlag(), detachFlag(), waitLockFlag(), dryRunFlag()),
 		Action: func(cc *cli.Context) error {
 			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
@@ -355,9 +355,31 @@ func (pr printer) unchanged(app string, out *api.Outcome) {
 	terminal.Prose(pr.stdout, "%s: %s is already live; nothing to do", app, withCommit(out.Release, out.Commit))
 }
 
+// packages prints the packages that differ between the live release and the new one.
+func (pr printer) packages(changes *api.PackageChanges) {
+	if changes == nil {
+		return
+	}
+	var parts []string
+	for _, one := range changes.Added {
+		parts = append(parts, "added "+one.Name+" "+one.To)
+	}
+	for _, one := range changes.Removed {
+		parts = append(parts, "removed "+one.Name+" "+one.From)
+	}
+	for _, one := range changes.Changed {
+		parts = append(parts, one.Name+" "+one.From+" to "+one.To)
+	}
+	terminal.Prose(pr.stdout, "packages: %s", strings.Join(parts, "; "))
+}
+
 // dryRun prints what a change would do.
 func (pr printer) dryRun(app string, out *api.Outcome) {
 	p := terminal.PaletteFor(pr.stdout)
+	pr.packages(out.Packages)
+	for _, command := range out.Before {
+		terminal.Prose(pr.stdout, "before: %s", command)
+	}
 	name := p.Bold(cmp.Or(withCommit(out.Release, out.Commit), out.Kind))
 	switch {
 	case out.Result != api.Done:

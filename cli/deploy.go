@@ -32,15 +32,16 @@ func deployCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
 		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
-			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--older] [--force] [--dry-run] " +
-			"[--json]",
+			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--older] [--force] " +
+			"[--wait-lock DURATION] [--dry-run] [--json]",
 		Description: `Runs superctl install, switch and prune as one change with one outcome. Installs nothing if the
-daemon does not answer or another change is in progress. A release that the switch refuses stays
+daemon does not answer or another change is in progress; with --wait-lock it installs, and then waits
+for that change. A release that the switch refuses stays
 installed. --dry-run fetches and checks the bundle, and installs nothing.
 
    superctl deploy shop-1.2.tar.zst
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
-		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), commandline.ForceFlag(), dryRunFlag())...),
+		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), commandline.ForceFlag(), waitLockFlag(), dryRunFlag())...),
 		Action: func(cc *cli.Context) error {
 			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
@@ -70,7 +71,9 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	}
 	ctx, stop := commandline.Interruptible()
 	defer stop()
-	if err := checkIdle(ctx, daemonClient, req.Run); err != nil {
+	var busy *api.BusyError
+	// A deploy that waits installs in the meantime: that does not touch what is live.
+	if err := checkIdle(ctx, daemonClient, req.Run); err != nil && (req.Wait == 0 || !errors.As(err, &busy)) {
 		return err
 	}
 	show := c.progress(cc)

@@ -42,7 +42,16 @@ func fromFlag() cli.Flag {
 
 func dryRunFlag() cli.Flag {
 	return &cli.BoolFlag{
-		Name: "dry-run", Usage: "show what would be done, and whether it would be refused; change nothing",
+		Name: "dry-run", Aliases: []string{"plan"},
+		Usage: "show what would be done, and whether it would be refused; change nothing",
+	}
+}
+
+// waitLockFlag is the flag of changes that wait for another one.
+func waitLockFlag() cli.Flag {
+	return &cli.DurationFlag{
+		Name:  "wait-lock",
+		Usage: "wait up to `DURATION`, such as 5m, while another change is in progress, or the app is locked for another run",
 	}
 }
 
@@ -52,7 +61,7 @@ func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
 	req := api.Request{
 		Kind: kind, Force: cc.Bool("force"), Detach: cc.Bool("detach"), Prepare: limit,
 		Expect: cc.String("expect"), Follower: cc.Bool("follower"), DryRun: cc.Bool("dry-run"),
-		Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")},
+		Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")}, Wait: cc.Duration("wait-lock"),
 	}
 	if kind == api.Rollback {
 		req.Expect = cc.String("from")
@@ -75,6 +84,8 @@ func changeRequest(cc *cli.Context, kind api.Kind) (api.Request, error) {
 // contradiction returns an error if flags of a change do not go together.
 func contradiction(req api.Request) error {
 	switch {
+	case req.Wait < 0:
+		return fmt.Errorf("--wait-lock %s: it cannot be negative", req.Wait)
 	case req.Detach && req.Prepare > 0:
 		return errors.New("--detach and --prepare exclude each other: a prepared change needs a client that waits")
 	case req.DryRun && (req.Prepare > 0 || req.Detach):

@@ -206,7 +206,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Scratch: scratchDir(c),
 		Values:  supervisor.Values{Dir: valuesDir(c), Read: plans.readValues, Unused: plans.clearSecrets},
 		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze,
-		Inspect: inspectMigrations,
+		Inspect: inspectMigrations, Packages: packagesOf(c),
 		Share:   func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
 		Publish: d.assets.publish, Refresh: d.assets.refresh,
 		Look:   newLooker(c).look,

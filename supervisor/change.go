@@ -61,6 +61,8 @@ type change struct {
 	judged   []api.GuardReport // by the guard, in a canary and in the probation
 	differs  *api.VariableChanges
 	traffic  traffic
+	packages *api.PackageChanges // that differ, in a dry run
+	before   []string            // the hooks that would run, in a dry run
 	outcome  *Outcome
 	begins   *Outcome // what is still to be told of its beginning
 }
@@ -87,7 +89,7 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 		return s.handover.upgrade(ctx, req, emit)
 	}
 	began := time.Now()
-	c, busy, err := s.admission.admit(ctx, req)
+	c, busy, err := s.admission.await(ctx, req, emit)
 	if busy != nil {
 		<-busy.done
 		return overtake(busy, req, began), nil
@@ -117,6 +119,8 @@ type admission struct {
 	*core
 	owner *Supervisor
 	lease *api.LockStatus // nil = all changes are accepted
+
+	leaseEnded chan struct{} // closed when the lease has ended; nil = there is none
 }
 
 // startPatience is for how long a change waits until the start of a daemon is decided, and
@@ -382,6 +386,7 @@ func (an announcements) conclude(err error) *Outcome {
 	out.CutoverSeconds, out.Guard = an.turned.Seconds(), an.judged
 	if out.Changed {
 		out.Variables = an.differs
+		out.Packages, out.Before = an.packages, an.before
 	}
 	out.Traffic = an.traffic.report(&an.plan)
 	if an.plan.Release.Name != "" {

@@ -21,7 +21,7 @@ func (s *Supervisor) Lock(ctx context.Context, l api.Lock, locked func()) error 
 		return orRefused(err)
 	}
 	locked()
-	defer func() { _ = s.do(func() { s.admission.lease = nil }) }()
+	defer func() { _ = s.do(s.admission.unlock) }()
 	select {
 	case <-ctx.Done():
 		return nil
@@ -48,8 +48,14 @@ func (ad *admission) lock(lease *api.LockStatus) error {
 	case c != nil && c.req.Kind != start && !c.req.Recycle && c.req.Run != lease.Run:
 		return &BusyError{Changing: *ad.owner.changing()}
 	}
-	ad.lease = lease
+	ad.lease, ad.leaseEnded = lease, make(chan struct{})
 	return nil
+}
+
+// unlock ends the lease in force.
+func (ad *admission) unlock() {
+	ad.lease = nil
+	close(ad.leaseEnded)
 }
 
 // refuseLocked says why a change of a run, or of none, is not accepted while the app is locked.

@@ -145,3 +145,52 @@ func TestAWrongLockIsRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestAChangeWaitsForAnotherOneAndForALock(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"], w.releases["r2"], w.releases["r3"] = behaviour{}, behaviour{}, behaviour{}
+		w.plan = func(p Plan) Plan { p.Probation = time.Minute; return p }
+		s, stop := w.supervisor(t.TempDir())
+		defer stop()
+		ask := func(release string, wait time.Duration) chan error {
+			ended := make(chan error, 1)
+			go func() {
+				out, err := s.Change(t.Context(), Request{Kind: Switch, Release: release, Wait: wait}, func(Event) {})
+				if err == nil && out.Result != Done {
+					err = errors.New(out.Error)
+				}
+				ended <- err
+			}()
+			synctest.Wait()
+			return ended
+		}
+		first := ask("r1", 0)
+		began := time.Now()
+		second, third := ask("r2", time.Hour), ask("r3", time.Second)
+		var busy *BusyError
+		if err := <-third; !errors.As(err, &busy) || busy.Changing.Release != "r1" || time.Since(began) != time.Second {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		if err := errors.Join(<-first, <-second); err != nil {
+			t.Error(err)
+		}
+		if live := s.Status().Release; live != "r2" {
+			t.Errorf("%s is live", live)
+		}
+
+		release, ended := locked(t, s, "mine")
+		fourth := ask("r3", time.Hour)
+		select {
+		case err := <-fourth:
+			t.Fatalf("it did not wait for the lock: %v", err)
+		default:
+		}
+		release()
+		if err := errors.Join(<-ended, <-fourth); err != nil {
+			t.Error(err)
+		}
+		if live := s.Status().Release; live != "r3" {
+			t.Errorf("%s is live", live)
+		}
+	})
+}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"superctl/api"
 	"superctl/supervisor/cgroup"
 )
 
@@ -41,6 +43,9 @@ type Options struct {
 	// Inspect has its say on where a switch or a rollback goes, before anything of it is begun; nil
 	// for none. What it writes is shown and kept as a hook's output is.
 	Inspect func(ctx context.Context, i Inspection, line func(string)) (detail string, err error)
+	// Packages returns how the Python packages of two releases differ, or nil if they do not. A dry run
+	// says it. nil for never.
+	Packages func(from, to Release) (*api.PackageChanges, error)
 	// Look looks at what a starting worker runs and listens on, before it may be ready; nil for
 	// never. Its error says what of that cannot be, as a sentence that begins with its verb, or is
 	// ErrUnseen. It is called by several goroutines at a time.

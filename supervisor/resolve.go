@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // resolution finds out where a change goes.
@@ -129,5 +130,23 @@ func (rs resolution) rehearse() error {
 	if rs.unchanged != "" || rs.revives {
 		return nil
 	}
+	rs.describe()
 	return oneByOne(rs.canary().refuse, rs.inspect, rs.checking().wait)
+}
+
+// describe finds out what a change would do in addition to turning the gates, for its dry run.
+func (rs resolution) describe() {
+	if rs.hooks().runsBefore() {
+		for _, argv := range rs.hooks().mine(stepBefore, rs.plan.Hooks.Before) {
+			rs.before = append(rs.before, rs.clean(strings.Join(argv, " ")))
+		}
+	}
+	if rs.from == nil || rs.owner.opt.Packages == nil {
+		return
+	}
+	packages, err := rs.owner.opt.Packages(rs.from.plan.Release, rs.plan.Release)
+	if err != nil {
+		rs.warn("the packages cannot be compared: %v", err)
+	}
+	rs.packages = packages
 }

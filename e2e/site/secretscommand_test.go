@@ -86,8 +86,8 @@ func TestNoSecretOfACommandIsPrintedOrStored(t *testing.T) {
 	if n := runsOf(t, a) - before; n != 1 {
 		t.Errorf("a change ran the command %d times", n)
 	}
-	say(a.Command("switch", "r2", "--dry-run")).Want(0).
-		Says("variables: added NEW; removed OLD; changed PEM, SECRET_KEY")
+	say(a.Command("switch", "r2", "--plan")).Want(0).
+		Says("variables: added NEW; removed OLD; changed PEM, SECRET_KEY", "before: sh -c env;", "r2 would be made live")
 	say(a.Command("switch", "r2")).Want(0).Says("variables: added NEW; removed OLD; changed PEM, SECRET_KEY")
 
 	a.WriteFile("adapter", "echo "+lost+"; echo "+second+" "+lost+" >&2; exit 3")
