@@ -58,7 +58,9 @@ func (c *command) groups() []commandline.Group {
 		{Title: "THIS MACHINE", Commands: []*cli.Command{
 			initCommand(c), takeoverCommand(c), ejectCommand(c), daemonCommand(c), upgradeCommand(c), endCommand(c),
 		}},
-		{Title: "FOR TOOLS THAT TURN SEVERAL HOSTS", Commands: []*cli.Command{lockCommand(c), notifyCommand(c)}},
+		{Title: "FOR TOOLS THAT TURN SEVERAL HOSTS", Commands: []*cli.Command{
+			lockCommand(c), notifyCommand(c), ciShellCommand(c),
+		}},
 		{Title: "HELP", Commands: []*cli.Command{helpCommand(c), versionCommand(c)}},
 	}
 }

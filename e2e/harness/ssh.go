@@ -62,12 +62,20 @@ func (a *App) StartSSH() *SSH {
 // fails the test if the command fails. superctl is in its PATH.
 func (s *SSH) Type(from, command string) string {
 	s.app.T.Helper()
+	return s.Forced(from, fmt.Sprintf(
+		"export SUPERCTL_CONFIG=%s PATH=%s:$PATH; %s", s.app.Config, filepath.Dir(s.app.Binary), command,
+	))
+}
+
+// Forced is Type without the variables, for a key that has a command of its own.
+func (s *SSH) Forced(from, command string) string {
+	s.app.T.Helper()
 	host, port, err := net.SplitHostPort(s.address)
 	s.app.must(err)
 	cmd := exec.Command("ssh", "-F", "none", "-T", "-b", from, "-p", port, "-i", s.app.Path("ssh", "user"), "-o",
 		"BatchMode=yes", "-o", "IdentitiesOnly=yes",
 		"-o", "UserKnownHostsFile="+s.app.Path("ssh", "known"), "-o", "ConnectTimeout=30", "root@"+host,
-		fmt.Sprintf("export SUPERCTL_CONFIG=%s PATH=%s:$PATH; %s", s.app.Config, filepath.Dir(s.app.Binary), command))
+		command)
 	cmd.Env = s.app.env()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
