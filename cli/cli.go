@@ -21,6 +21,7 @@ import (
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
+	"superctl/maintenance"
 	"superctl/releases"
 	"superctl/supervisor/worker"
 	"superctl/takeover/oldserver"
@@ -34,6 +35,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if len(args) > 1 && args[1] == oldserver.Arg {
 		return oldserver.Main(stdin, stdout)
+	}
+	if len(args) > 1 && args[1] == maintenance.Arg {
+		return maintenance.Main(args[2:], stderr)
 	}
 	c := &command{stdout: terminal.NewScreen(stdout), stderr: terminal.NewScreen(stderr), now: time.Now}
 	if len(args) > 1 {
