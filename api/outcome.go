@@ -21,7 +21,8 @@ type Outcome struct {
 	// DryRun says that nothing was begun: Changed, Result and Release are what they would be, and
 	// Previous is live.
 	DryRun         bool    `json:"dry_run,omitempty"`
-	Follower       bool    `json:"follower,omitempty"` // the leader of its run tells the team
+	Maintenance    string  `json:"maintenance,omitempty"` // of the kind maintenance: MaintenanceOn or MaintenanceOff
+	Follower       bool    `json:"follower,omitempty"`    // the leader of its run tells the team
 	Changed        bool    `json:"changed"`
 	Result         Result  `json:"outcome"`
 	Release        string  `json:"release"` // the requested release

@@ -18,6 +18,9 @@ const (
 	Pause    Kind = "pause"    // stop a background process until it is resumed
 	Resume   Kind = "resume"   // start it again
 	Upgrade  Kind = "upgrade"  // of the daemon itself; the workers are not touched
+
+	// Maintenance shows a maintenance page to users, or ends that.
+	Maintenance Kind = "maintenance"
 )
 
 // Request asks for one change.
@@ -32,6 +35,8 @@ type Request struct {
 	Instances map[string]int `json:"instances,omitempty"`
 	// Canary tries the release on a part of the connections before the cutover; nil = no canary.
 	Canary *Canary `json:"canary,omitempty"`
+	// Maintenance is the page to show; nil = users reach the app again.
+	Maintenance *MaintenancePage `json:"maintenance,omitempty"`
 	// Prepare is how long the change waits before its cutover until Go is called for it; 0 = it does
 	// not wait. The wait is the step StepReady.
 	Prepare time.Duration `json:"prepare,omitempty"`

@@ -25,15 +25,18 @@ type Status struct {
 	Run        string    `json:"run,omitempty"` // the run that the change belonged to
 	// TakenBack reports whether the release is live again because that run took back what it had made
 	// live.
-	TakenBack   bool               `json:"taken_back,omitempty"`
-	Previous    string             `json:"previous"` // the release that rollback goes to; "" if there is none
-	Generation  int                `json:"generation"`
-	Health      string             `json:"health"`           // "ok", "degraded" or "down"
-	Reason      string             `json:"reason,omitempty"` // why Health is not "ok"
-	Changing    *ChangeStatus      `json:"changing"`
-	Lock        *LockStatus        `json:"lock,omitempty"` // nil = all changes are accepted
-	Last        *Outcome           `json:"last"`           // outcome of the newest change in the state file, or null
-	Processes   []ProcessStatus    `json:"processes"`      // of the live generation
+	TakenBack  bool          `json:"taken_back,omitempty"`
+	Previous   string        `json:"previous"` // the release that rollback goes to; "" if there is none
+	Generation int           `json:"generation"`
+	Health     string        `json:"health"`           // "ok", "degraded" or "down"
+	Reason     string        `json:"reason,omitempty"` // why Health is not "ok"
+	Changing   *ChangeStatus `json:"changing"`
+	Lock       *LockStatus   `json:"lock,omitempty"` // nil = all changes are accepted
+	Last       *Outcome      `json:"last"`           // outcome of the newest change in the state file, or null
+	// Maintenance is the maintenance that the app is in: users get a page, and not the live release;
+	// nil = it is in none.
+	Maintenance *MaintenanceStatus `json:"maintenance,omitempty"`
+	Processes   []ProcessStatus    `json:"processes"` // of the live generation
 	Generations []GenerationStatus `json:"generations"`
 	Listeners   []ListenerStatus   `json:"listeners"`
 	// of all generations since the app started, also of those that are gone; nil = they are not counted

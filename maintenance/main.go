@@ -45,8 +45,9 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	body, err := ReadPage(*path)
-	if err != nil {
-		return err
+	if err != nil { // a page that was cleared away must not leave users without an answer
+		fmt.Fprintf(stderr, "superctl %s: %v; the default page is shown\n", Arg, err)
+		body = defaultPage
 	}
 	listeners, err := Inherited()
 	if err != nil {

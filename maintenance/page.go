@@ -7,7 +7,6 @@ package maintenance
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -15,11 +14,9 @@ import (
 	"os"
 	"strconv"
 	"time"
-)
 
-// PageLimit is the size in bytes of the largest page. A page is held in memory, and browsers of all
-// users load it again and again.
-const PageLimit = 256 << 10
+	"superctl/api"
+)
 
 // DefaultRetryAfter is how long clients are told to wait when nothing else is said.
 const DefaultRetryAfter = 10 * time.Minute
@@ -34,7 +31,7 @@ type Page struct {
 }
 
 // ReadPage reads a page from a file, once. An empty path is the default page. An empty file, one that
-// is larger than PageLimit, and one that is not a regular file are errors.
+// is larger than api.MaintenancePageLimit, and one that is not a regular file are errors.
 func ReadPage(path string) ([]byte, error) {
 	if path == "" {
 		return defaultPage, nil
@@ -52,24 +49,16 @@ func ReadPage(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	body, err := io.ReadAll(io.LimitReader(f, PageLimit+1))
+	body, err := io.ReadAll(io.LimitReader(f, api.MaintenancePageLimit+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", path, err)
-	case len(body) > PageLimit:
-		return nil, fmt.Errorf("%s is larger than %d KiB, the limit of a maintenance page", path, PageLimit>>10)
+	case len(body) > api.MaintenancePageLimit:
+		return nil, fmt.Errorf("%s is larger than %d KiB, the limit of a maintenance page", path, api.MaintenancePageLimit>>10)
 	case len(body) == 0:
 		return nil, fmt.Errorf("%s is empty", path)
 	}
 	return body, nil
-}
-
-// CheckRetryAfter returns an error unless a Retry-After header can say d: from 1 second to 30 days.
-func CheckRetryAfter(d time.Duration) error {
-	if d < time.Second || d > 30*24*time.Hour {
-		return errors.New("must be between 1s and 720h")
-	}
-	return nil
 }
 
 // ServeHTTP answers a request. It does not look at the request, but for its method: a HEAD gets no

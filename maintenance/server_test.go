@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"superctl/api"
 )
 
 // serve serves a page on listeners of TCP and of a unix socket until the test ends, and returns their
@@ -216,16 +218,16 @@ func TestAPageIsRefusedThatCannotBeServed(t *testing.T) {
 		return path
 	}
 	for path, want := range map[string]string{
-		write("large", PageLimit+1):   "larger than 256 KiB",
-		write("empty", 0):             "is empty",
-		dir:                           "not a regular file",
-		filepath.Join(dir, "missing"): "no such file",
+		write("large", api.MaintenancePageLimit+1): "larger than 256 KiB",
+		write("empty", 0):                          "is empty",
+		dir:                                        "not a regular file",
+		filepath.Join(dir, "missing"):              "no such file",
 	} {
 		if _, err := ReadPage(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
-	if body, err := ReadPage(write("largest", PageLimit)); err != nil || len(body) != PageLimit {
+	if body, err := ReadPage(write("largest", api.MaintenancePageLimit)); err != nil || len(body) != api.MaintenancePageLimit {
 		t.Errorf("%d bytes, %v", len(body), err)
 	}
 }

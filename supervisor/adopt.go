@@ -41,7 +41,7 @@ func (rc *recovery) adoptGeneration(st *state, gs *generationState, found []work
 		rc.dropInherited(outputName(g.id, ws.Process, ws.Instance))
 	}
 	runs := slices.ContainsFunc(g.instances, func(in *instance) bool { return in.w != nil })
-	if gs.Private || !runs && gs.State != Live && !g.held && !st.isWayBack(g) {
+	if gs.Private || !runs && gs.State != Live && !g.held && !st.isWayBack(g) && !st.shows(g) {
 		return nil
 	}
 	rc.owner.generations[g.id] = g
@@ -222,6 +222,12 @@ func (g *generation) awaitReady() {
 			in.becomeReady()
 		}
 	}
+}
+
+// adoptPage has the maintenance page of an earlier daemon stay in front of the app.
+func (rc *recovery) adoptPage(*state) error {
+	rc.owner.maintenance.adopt()
+	return nil
 }
 
 // adoptLive makes the generation live again that the state file says is live, whatever the gates

@@ -70,8 +70,11 @@ func (rc *recovery) adoptListener(gate Gate, m memberState, handed handedListene
 
 // sentTo is the places in an earlier daemon's list to which it has sent new connections.
 func sentTo(st *state, name string, members []memberState) (places []int) {
-	var serving, all []int
+	var serving, all, page []int
 	for i, m := range members {
+		if st.Maintenance != nil && m.Gen != 0 && slices.Contains(m.Users, st.Maintenance.Generation) {
+			page = append(page, i)
+		}
 		if m.Gen == 0 || !slices.Contains(m.Users, st.Live) {
 			continue
 		}
@@ -79,6 +82,9 @@ func sentTo(st *state, name string, members []memberState) (places []int) {
 		if st.serves(name, m.Gen) {
 			serving = append(serving, i)
 		}
+	}
+	if len(page) > 0 {
+		return page
 	}
 	if len(serving) > 0 {
 		return serving

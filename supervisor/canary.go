@@ -41,6 +41,10 @@ func (ad *admission) refuseCanary(req Request) error {
 	if ad.owner.live == nil {
 		return &RefusedError{Err: errors.New("no release is live, so there is no release to share the connections with; superctl switch RELEASE without --canary starts one")}
 	}
+	if ad.owner.maintenance.on != nil {
+		return &RefusedError{Err: errors.New("the app is in maintenance, so no connections reach it that a canary could divide: " +
+			"superctl maintenance off first, or switch without --canary")}
+	}
 	const wayOut = `a canary needs one on TCP that the daemon opens itself (address = "127.0.0.1:8000", without gate = "shared"); ` +
 		"or switch without --canary"
 	divisible, whole := false, ""

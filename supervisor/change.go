@@ -268,6 +268,8 @@ func (ad *admission) refuse(req Request) error {
 		if err := ad.refuseInPlace(req); err != nil {
 			return &RefusedError{Usage: true, Err: err}
 		}
+	case api.Maintenance:
+		return ad.owner.maintenance.refuse(req.Maintenance)
 	case start:
 	default:
 		return &RefusedError{Usage: true, Err: fmt.Errorf("unknown kind of change %q", req.Kind)}

@@ -27,8 +27,14 @@ func (c *change) cutover(context.Context) (string, error) {
 		c.warn("%v", err)
 		_ = c.owner.do(c.owner.listeners.check) // for the status
 	}
-	c.turned = took
 	c.point(&c.plan)
+	if ask(c.owner.core, func() bool { return c.owner.maintenance.on != nil }) { // no gate has turned
+		if turnsOver(c.req.Kind) {
+			c.warn("users still get the maintenance page: superctl maintenance off sends them to %s", c.plan.Release.Name)
+		}
+		return "behind the maintenance page", nil
+	}
+	c.turned = took
 	return fmt.Sprintf("%.2f ms", float64(took.Microseconds())/1000), nil
 }
 

@@ -27,6 +27,9 @@ func (ls *listenerSet) mayDivide(before, after *generation) bool {
 	if before.held || before.unroutable || after.unroutable || before.state != Standby || after.state != Live {
 		return false
 	}
+	if ls.owner.maintenance.on != nil {
+		return false // there is nothing to compare
+	}
 	for name := range after.listeners() {
 		if sharesQueue(after.gates[name]) || before.gates[name] != after.gates[name] || len(before.serving(name)) == 0 {
 			return false

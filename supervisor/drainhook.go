@@ -82,7 +82,11 @@ func (in *instance) turnedAway() bool {
 	switch in.gen.state {
 	case Standby, Draining:
 		return true
-	case Booting, Staged, Live, Gone:
+	case Live:
+		if in.owner.maintenance.covers(in.gen) {
+			return true // persistent connections would lead past the page
+		}
+	case Booting, Staged, Gone:
 	}
 	return in.gen.mixed && in.proc.Hook || in.leaving || in.state == InstanceStopping || in.owner.stopping
 }

@@ -35,7 +35,7 @@ func (ah *appHealth) follow() {
 		ah.owner.live == nil && ah.owner.startup.failure == "" {
 		return
 	}
-	health, reason := ah.verdict()
+	health, reason := ah.trouble()
 	now := time.Now()
 	if health == HealthOK {
 		ah.endEpisode(e, now)

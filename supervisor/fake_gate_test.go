@@ -383,7 +383,7 @@ func (g *fakeGate) Dial(_ context.Context, gen int) (net.Conn, error) {
 		serves := slices.ContainsFunc(p.spec.Files, func(f worker.File) bool {
 			return f.Name == g.name && f.FD == g.fdOf(gen)
 		})
-		if p.spec.Process == "web" && serves && p.alive() && time.Since(p.born) >= p.how.answerAfter {
+		if (p.spec.Process == "web" || p.spec.Process == pageProcess) && serves && p.alive() && time.Since(p.born) >= p.how.answerAfter {
 			p.asked++
 			status := 200
 			if p.how.answer != nil {

@@ -53,7 +53,7 @@ type fakeSystem struct {
 func newFakeSystem(w *world, s *Supervisor) *fakeSystem {
 	f := &fakeSystem{w: w, s: s, gates: slices.Clone(w.gates), opened: make(map[string]*fakeOutput)}
 	for _, g := range s.opt.Gates {
-		if g, ok := g.(*fakeGate); ok && !slices.Contains(f.gates, g) {
+		if g, ok := frontOf(g).Gate.(*fakeGate); ok && !slices.Contains(f.gates, g) {
 			f.gates = append(f.gates, g)
 		}
 	}

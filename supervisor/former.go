@@ -53,7 +53,7 @@ func (ls *listenerSet) openFormer(st *state) {
 		}
 		ls.log.Info("a listener is not in the config any more; the workers that have it finish with it",
 			zap.String("listener", was.Name), zap.String("address", was.Address))
-		ls.former[formerKey(was)] = gate
+		ls.former[formerKey(was)] = &front{Gate: gate}
 	}
 }
 

@@ -165,6 +165,7 @@ func (j *journal) snapshot() state {
 		owed := *s.owed
 		st.Untold = &owed
 	}
+	st.Maintenance = s.maintenance.status()
 	st.Listeners, st.Gates = j.members()
 	j.addUnfinished(&st)
 	if s.live != nil {

@@ -87,6 +87,9 @@ func (ls *listenerSet) mended(gate Gate, m Mended) {
 	care := ls.care(gate.Name())
 	var lost listener
 	for _, n := range m.Lost {
+		if page := ls.owner.maintenance.page; page != nil && page.uses(listener{gate, n}) {
+			ls.owner.maintenance.lost = true
+		}
 		if l := (listener{gate, n}); ls.owner.live != nil && ls.owner.live.uses(l) {
 			lost = l
 		}

@@ -41,7 +41,7 @@ type lookout struct {
 // binds a socket or changes its directory, so it is looked at a few times while it starts, and once
 // more before it is ready.
 func (in *instance) lookAt() {
-	in.finding, in.seen = "", in.owner.opt.Look == nil
+	in.finding, in.seen = "", in.owner.opt.Look == nil || in.gen.plan.Page // it runs from no release
 	if in.seen {
 		return
 	}

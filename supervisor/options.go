@@ -31,6 +31,10 @@ type Options struct {
 	// Freeze keeps every release where it is until thaw is called: until everybody can see which
 	// one Resolve has found. nil for none.
 	Freeze func(context.Context) (thaw func(), err error)
+	// Page makes the process that shows a maintenance page, but for its name, listeners and instances.
+	// It keeps the body of the page for the workers that are started later; a nil body is the page that
+	// was kept. nil for none.
+	Page func(on api.MaintenanceStatus, body []byte) (Process, error)
 	// Share links the plan's shared paths into its release, and says what it has made; inUse says
 	// that workers run from the release already. nil for none.
 	Share func(plan Plan, inUse bool) (detail string, err error)

@@ -18,6 +18,8 @@ import (
 type Plan struct {
 	Release   Release   `json:"release"`
 	Processes []Process `json:"processes"`
+	// Page says that it shows a maintenance page, and is no release of the app.
+	Page bool `json:"page,omitempty"`
 
 	// Config identifies the text of the config that it was made from; "" = unknown. Status compares
 	// it with the file as it is now.

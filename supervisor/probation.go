@@ -64,18 +64,10 @@ func (pw probationWatch) outlast(ctx context.Context, guard *guarding) error {
 // askAll has the new generation asked for its health until ctx ends; one bad answer is the end,
 // with it as the cause.
 func (pw probationWatch) askAll(ctx context.Context, asking *sync.WaitGroup, fail context.CancelCauseFunc) error {
-	var ask []*instance // one of each lane
 	if err := pw.owner.do(func() {
-		for _, in := range pw.to.instances {
-			p := in.proc
-			if p.Health == nil || pw.kind == Restart && pw.from != nil && len(pw.from.of(p.Name)) == 0 {
-				continue
-			}
-			if !slices.ContainsFunc(ask, func(other *instance) bool { return other.lane() == in.lane() }) {
-				ask = append(ask, in)
-			}
-		}
-		for _, in := range ask {
+		for _, in := range lanesToAsk(pw.to, func(p *Process) bool {
+			return pw.kind == Restart && pw.from != nil && len(pw.from.of(p.Name)) == 0
+		}) {
 			p, asks := in.proc, in.proberOf()
 			asking.Go(func() {
 				asks.ask(ctx, asks.steadily, func(r health.Result) bool {
@@ -90,6 +82,19 @@ func (pw probationWatch) askAll(ctx context.Context, asking *sync.WaitGroup, fai
 		return err
 	}
 	return nil
+}
+
+// lanesToAsk is one instance of each lane of a generation that has a health check. except may be nil.
+func lanesToAsk(g *generation, except func(*Process) bool) (list []*instance) {
+	for _, in := range g.instances {
+		if in.proc.Health == nil || except != nil && except(in.proc) {
+			continue
+		}
+		if !slices.ContainsFunc(list, func(other *instance) bool { return other.lane() == in.lane() }) {
+			list = append(list, in)
+		}
+	}
+	return list
 }
 
 // tail is what a process of the new generation wrote last.

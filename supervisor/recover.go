@@ -33,6 +33,7 @@ func (rc *recovery) run() error {
 		{"adopt workers", rc.adoptGenerations},
 		{"end what is nobody's", rc.stopOrphans},
 		{"adopt listeners", rc.adoptListeners},
+		{"adopt the maintenance page", rc.adoptPage},
 		{"adopt the live generation", rc.adoptLive}, // it turns the gates away from those that finish
 		{"go on draining", rc.finishDraining},
 		{"end what was not live", rc.stopUnproved},
@@ -71,6 +72,7 @@ func (rc *recovery) recall(st *state) (err error) {
 		rc.owner.demand.paused[name] = true
 	}
 	rc.owner.listeners.openFormer(st)
+	rc.owner.maintenance.recall(st)
 	rc.owner.flags.install()
 	return rc.clearTorn()
 }
@@ -119,6 +121,9 @@ func (rc *recovery) encloses(dir string) bool {
 func (rc *recovery) stopUnproved(*state) error {
 	for _, g := range ordered(rc.owner.generations) {
 		if g == rc.owner.live || g.state != Booting && g.state != Staged {
+			continue
+		}
+		if rc.owner.maintenance.is(g) {
 			continue
 		}
 		if g == rc.owner.rolling {

@@ -26,13 +26,29 @@ type appHealth struct {
 	episode  episode            // the trouble that the app is in
 }
 
-// verdict is the one verdict that status, STATUS= for systemd, exit codes and notifications share.
+// verdict is what status, STATUS= for systemd and exit codes say: maintenance is part of it.
 func (ah *appHealth) verdict() (health, reason string) {
 	v := verdict{health: HealthOK}
+	ah.judgeApp(&v)
+	ah.owner.maintenance.judge(&v)
+	ah.owner.maintenance.mention(&v)
+	return v.health, v.reason
+}
+
+// trouble is the verdict for notifications. Maintenance that was asked for is no trouble.
+func (ah *appHealth) trouble() (health, reason string) {
+	v := verdict{health: HealthOK}
+	ah.judgeApp(&v)
+	ah.owner.maintenance.judge(&v)
+	return v.health, v.reason
+}
+
+// judgeApp adds all that is wrong with the app.
+func (ah *appHealth) judgeApp(v *verdict) {
 	if ah.owner.live == nil {
 		v.add(HealthDown, ah.whyNotLive())
 	} else {
-		ah.judgeLive(&v)
+		ah.judgeLive(v)
 	}
 	for _, of := range slices.Sorted(maps.Keys(ah.troubles)) {
 		if t := ah.troubles[of]; t.Health != "" {
@@ -42,7 +58,6 @@ func (ah *appHealth) verdict() (health, reason string) {
 	if ah.opt.Complaint != "" {
 		v.add(HealthDegraded, ah.opt.Complaint)
 	}
-	return v.health, v.reason
 }
 
 // whyNotLive tells a new machine from one whose release does not come up.

@@ -243,6 +243,7 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 		App: "shop", Version: "1", State: m.dir, Gates: gates, Resolve: d.resolve,
 		Handed:    slices.Sorted(maps.Keys(inherited)),
 		Inherited: func(name string) (int, bool) { fd, ok := inherited[name]; return fd, ok },
+		Page:      simPage,
 		Point:     d.point, Record: d.record, Tell: d.tell, Fault: d.fault, Log: m.logger(d),
 		Renew: Renew{Check: d.check, HandOver: d.handOver},
 	}

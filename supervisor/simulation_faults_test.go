@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"superctl/api"
 	"superctl/supervisor/worker"
 )
 
@@ -42,6 +43,8 @@ func (m *sim) act(a simAction) {
 		m.request(d, Request{Kind: Restart, Process: a.Process, Instance: &none})
 	case "scale":
 		m.request(d, Request{Kind: Scale, Instances: map[string]int{a.Process: a.N}})
+	case "maintenance":
+		m.maintenance(d, a.N)
 	case "upgrade":
 		m.locked(func() { m.upgrade = a.N })
 		m.request(d, Request{Kind: Upgrade})
@@ -189,6 +192,15 @@ func (m *sim) prepare(d *simDaemon, a simAction) {
 			}
 		})
 	})
+}
+
+// maintenance turns a page on, with a time for Retry-After, or off.
+func (m *sim) maintenance(d *simDaemon, minutes int) {
+	req := Request{Kind: api.Maintenance}
+	if minutes > 0 {
+		req.Maintenance = &api.MaintenancePage{RetryAfter: time.Duration(minutes) * time.Minute}
+	}
+	m.request(d, req)
 }
 
 // request is a client of the control API.

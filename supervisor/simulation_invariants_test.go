@@ -182,7 +182,7 @@ func (m *sim) checkTurn(d *simDaemon) {
 // checkGate holds where connections go against what is live.
 func (m *sim) checkGate(d *simDaemon, g *simGate) {
 	a, s := g.a, d.s
-	if a.kind == kindShared || s.live.gates[a.name] != Gate(g) {
+	if a.kind == kindShared || frontOf(s.live.gates[a.name]) == nil || frontOf(s.live.gates[a.name]).Gate != Gate(g) {
 		return
 	}
 	allowed := numbersOf(s.live.listeners()[a.name])
@@ -191,6 +191,12 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 	}
 	if d := s.listeners.divided; d != nil { // the guard compares
 		allowed = append(allowed, numbersOf(d.before.listeners()[a.name])...)
+	}
+	if mt := &s.maintenance; mt.on != nil {
+		if mt.page == nil || mt.lost {
+			return // it is being started again
+		}
+		allowed = numbersOf(mt.page.listeners()[a.name])
 	}
 	var to []int
 	for number, fd := range ordered(g.mine) {

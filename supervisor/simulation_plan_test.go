@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"superctl/api"
 	"superctl/supervisor/health"
 )
 
@@ -36,6 +37,17 @@ func (d *simDaemon) resolve(_ context.Context, t Target) (Plan, error) {
 		name = t.Previous.Name
 	}
 	return d.m.plan(name), nil
+}
+
+// simPage is a maintenance page.
+func simPage(api.MaintenanceStatus, []byte) (Process, error) {
+	return Process{
+		Command: []string{"page", "page"}, StopSignal: int(syscall.SIGTERM), Drain: simDrain, StartTimeout: simStart,
+		Health: &health.Policy{
+			Check:    health.Check{Protocol: "http", Path: "/", Status: []int{200}, Timeout: 2 * time.Second},
+			Interval: 250 * time.Millisecond, HealthyAfter: simHealthyAfter,
+		},
+	}, nil
 }
 
 // plan is a reading of the config: each is another one.

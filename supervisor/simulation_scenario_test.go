@@ -204,6 +204,7 @@ func simScenario(seed uint64) scenario {
 	sc.Site.Ready = chance(40)
 	sc.prepare(rand.New(rand.NewPCG(seed, 0x9e4d))) //nolint:gosec // likewise
 	sc.leak(rand.New(rand.NewPCG(seed, 0x1eac)))    //nolint:gosec // likewise
+	sc.maintain(rand.New(rand.NewPCG(seed, 0x503))) //nolint:gosec // likewise
 	return sc
 }
 
@@ -256,6 +257,32 @@ func (sc *scenario) leak(r *rand.Rand) {
 				At: a.At + 1500 + r.IntN(4000), Do: trouble, Release: fmt.Sprint("r", 1+r.IntN(6)), Process: "web",
 				N: 1 + r.IntN(9), For: 200 + r.IntN(5000),
 			}.tidied())
+		}
+	}
+	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
+}
+
+// maintain adds times of maintenance to a third of the scenarios, and what may meet their beginning or
+// their end. It draws from a stream of its own, too.
+func (sc *scenario) maintain(r *rand.Rand) {
+	if r.IntN(3) > 0 || sc.Site.Gate == kindShared {
+		return
+	}
+	last := sc.Actions[len(sc.Actions)-1].At
+	for range 1 + r.IntN(2) {
+		on := 3000 + r.IntN(last)
+		off := on + 1000 + r.IntN(40_000)
+		sc.Actions = append(sc.Actions, simAction{At: on, Do: "maintenance", N: 1 + r.IntN(2)}, simAction{At: off, Do: "maintenance"})
+		for _, at := range []int{on, on + r.IntN(off-on), off} {
+			trouble := []string{
+				"", "", "switch", "rollback", "kill daemon", "kill at event", "kill at point", "crash", "leave", "power", "gate", "disk",
+			}[r.IntN(12)]
+			if trouble != "" {
+				sc.Actions = append(sc.Actions, simAction{
+					At: at - 50 + r.IntN(1000), Do: trouble, Release: fmt.Sprint("r", 1+r.IntN(6)),
+					Process: []string{"web", pageProcess}[r.IntN(2)], N: r.IntN(40), For: 200 + r.IntN(5000),
+				}.tidied())
+			}
 		}
 	}
 	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })

@@ -206,6 +206,12 @@ func (m *sim) play() {
 	m.heal()
 	if !m.failed() {
 		time.Sleep(6 * time.Minute)
+		var d *simDaemon
+		m.locked(func() { d = m.now })
+		if d.s.Status().Maintenance != nil {
+			m.maintenance(d, 0)
+			time.Sleep(time.Minute)
+		}
 	}
 	cancel()
 	users.Wait()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"superctl/api"
 	"superctl/supervisor/cgroup"
 	"superctl/supervisor/worker"
 )
@@ -44,6 +45,7 @@ type state struct {
 	WasPreviousSince *liveSince               `json:"change_previous_since,omitempty"`
 	Scale            map[string]int           `json:"scale,omitempty"` // instances that an operator asked for
 	Paused           []string                 `json:"paused,omitempty"`
+	Maintenance      *api.MaintenanceStatus   `json:"maintenance,omitempty"`
 	Listeners        map[string][]memberState `json:"listeners"`
 	Gates            map[string]gateState     `json:"gates,omitempty"` // of Listeners, by the same names
 	Last             *Outcome                 `json:"last"`

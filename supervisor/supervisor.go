@@ -53,6 +53,7 @@ type Supervisor struct {
 	startup      startup
 	releaseWatch releaseWatch
 	demand       demand
+	maintenance  maintenance
 	admission    admission
 	strays       strayHunt
 	memory       memoryFiles
@@ -66,6 +67,7 @@ var ErrStopping = errors.New("the daemon is stopping")
 
 // New prepares a supervisor; nothing is started before Run.
 func New(opt Options) *Supervisor {
+	opt.Gates = newFronts(opt.Gates)
 	s := &Supervisor{
 		core: newCore(opt), book: newLogbook(opt.Sink), adopted: make(chan struct{}),
 		generations: make(map[int]*generation), next: 1,
@@ -83,6 +85,7 @@ func New(opt Options) *Supervisor {
 	s.startup = startup{core: s.core, owner: s, started: make(chan struct{})}
 	s.releaseWatch = releaseWatch{core: s.core, owner: s}
 	s.demand = demand{core: s.core, owner: s, scale: make(map[string]int), paused: make(map[string]bool)}
+	s.maintenance = maintenance{core: s.core, owner: s}
 	s.admission = admission{core: s.core, owner: s}
 	s.strays = strayHunt{core: s.core, owner: s}
 	s.memory = memoryFiles{core: s.core, owner: s}
@@ -125,6 +128,7 @@ func (s *Supervisor) begin(ctx context.Context) {
 	if s.opt.End {
 		s.stop()
 	} else {
+		s.beginMaintenance()
 		s.startup.begin(ctx)
 	}
 	s.look()
@@ -236,6 +240,7 @@ func (s *Supervisor) look() {
 	}
 	s.listeners.aim()
 	s.listeners.replaceLost()
+	s.maintenance.ensure()
 	s.liveness.check()
 	s.recycling.check()
 	s.scheduling.check()
@@ -258,7 +263,7 @@ func (s *Supervisor) stop() {
 		g.endCanary()
 	}
 	for _, g := range ordered(s.generations) {
-		if g.tried && g.state == Staged {
+		if g.tried && g.state == Staged && !s.maintenance.is(g) {
 			continue // it is being withdrawn, or will be by the change that has just been told to end
 		}
 		g.retire()
@@ -314,6 +319,9 @@ func (s *Supervisor) sentence() string {
 		return reason
 	}
 	text := fmt.Sprintf("%s (generation %d)", s.live.plan.Release.Name, s.live.id)
+	if s.maintenance.on != nil && health == HealthDegraded {
+		return s.maintenance.sentence() + "; " + text + " waits behind the page"
+	}
 	switch health {
 	case HealthDown:
 		return text + " does not serve: " + reason

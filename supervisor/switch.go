@@ -49,6 +49,8 @@ func (c *change) perform() error {
 	switch {
 	case c.req.Kind == start:
 		return c.firstStart().perform()
+	case c.req.Kind == api.Maintenance:
+		return c.maintaining().perform()
 	case c.req.Kind == Restart && !c.restartsListener():
 		return c.step(stepRestart, c.restartInPlace)
 	case c.req.Kind == Scale && c.scaling().shrinks() != "":

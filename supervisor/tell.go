@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"superctl/api"
 )
 
 // announcements tells Options.Tell how a change begins and ends.
@@ -43,6 +45,12 @@ func (an announcements) outline() Outcome {
 		Kind: string(an.req.Kind), Who: an.req.Who, Origin: an.req.Origin, Started: an.began, Release: an.req.Release,
 		DryRun: an.req.DryRun, Follower: an.req.Follower, Steps: []Step{},
 	}
+	if an.kind == api.Maintenance {
+		out.Maintenance = api.MaintenanceOff
+		if an.req.Maintenance != nil {
+			out.Maintenance = api.MaintenanceOn
+		}
+	}
 	if an.was.release != nil {
 		out.Previous, out.PreviousCommit = an.was.release.Name, an.was.release.Commit
 	}
@@ -72,7 +80,7 @@ func (an announcements) finished(err error) (end *Outcome) {
 // live, but not through when the daemon stops, is the next daemon's to tell. A start tells of the
 // change that it has finished for an earlier daemon, if any.
 func (an announcements) end(finished *Outcome, err error) (told bool) {
-	if an.req.Kind != start && (!an.hooks().apply() || an.unchanged != "") {
+	if an.req.Kind != start && (!an.hooks().apply() && an.kind != api.Maintenance || an.unchanged != "") {
 		return true
 	}
 	if an.owner.do(func() {}) != nil {

@@ -102,6 +102,9 @@ type memoryFiles struct {
 
 // adoptValues gives the plan of an earlier daemon's generation its values back.
 func (mf *memoryFiles) adoptValues(id int, p *Plan) {
+	if p.Page {
+		return // it has none
+	}
 	defer func() { p.redactor = redactorOf(p) }()
 	err := p.recallValues()
 	if err == nil {

@@ -4,6 +4,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"superctl/api"
 )
 
 // view describes the app for people.
@@ -60,6 +62,7 @@ func (vw *view) status() (Status, []measurement) {
 	if vw.opt.Cgroups != nil {
 		st.Containment = ControlGroups
 	}
+	st.Maintenance = vw.owner.maintenance.status()
 	vw.releases(&st)
 	st.Waiting = vw.owner.startup.waiting != ""
 	st.Processes = append(st.Processes, vw.processes()...)
@@ -106,6 +109,9 @@ func (vw *view) listener(gate Gate) ListenerStatus {
 	if live := vw.owner.live; live != nil && len(live.listeners()[gate.Name()]) > 0 {
 		ls.Generation, list = live.id, live.listeners()[gate.Name()]
 	}
+	if page := vw.owner.maintenance.page; page != nil && page.staged[gate.Name()].held() {
+		ls.Generation, list = page.id, []listener{page.staged[gate.Name()]}
+	}
 	for _, l := range list {
 		if !l.held() {
 			continue // nothing is live
@@ -142,6 +148,9 @@ func (g *generation) status() GenerationStatus {
 	gs := GenerationStatus{
 		ID: g.id, Release: g.plan.Release.Name, Commit: g.plan.Release.Commit, State: string(g.state), Since: g.since,
 		Workers: []WorkerStatus{},
+	}
+	if g.plan.Page && g.state != Draining {
+		gs.State = api.InMaintenance
 	}
 	for _, in := range g.instances {
 		ws := WorkerStatus{
