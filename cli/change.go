@@ -287,6 +287,8 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 	switch {
 	case out.DryRun && (out.Changed || out.Result != api.Done):
 		pr.dryRun(app, out)
+	case out.Kind == string(api.Maintenance):
+		pr.maintenance(app, out)
 	case inPlace(out.Kind):
 		pr.inPlace(app, out)
 	case out.Kind == string(api.Upgrade) && (out.Changed || out.Result != api.Done):

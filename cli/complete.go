@@ -161,6 +161,8 @@ func (t *completion) arguments() []string {
 			list[i] += "="
 		}
 		return list
+	case "maintenance":
+		return []string{"on", "off"}
 	case "history":
 		return []string{"show"}
 	}

@@ -106,7 +106,7 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 			continue
 		}
 		t.Row(
-			number, terminal.Age(pr.now(), o.Started), o.Kind, terminal.Dash(o.Previous), terminal.Dash(o.Release),
+			number, terminal.Age(pr.now(), o.Started), changeName(&o), terminal.Dash(o.Previous), terminal.Dash(o.Release),
 			terminal.Dash(commits(&o)), resultText(p, o.Result), terminal.Seconds(o.Seconds), byWhom(&o),
 		)
 		if o.Error != "" {
@@ -199,7 +199,7 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 			t.Row(p.Dim(name), text)
 		}
 	}
-	line("change", o.Kind)
+	line("change", changeName(o))
 	line("from", withCommit(o.Previous, o.PreviousCommit))
 	line("to", withCommit(o.Release, o.Commit))
 	line("commits", fullRange(o))

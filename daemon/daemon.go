@@ -208,6 +208,7 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Gates:   gates, Unused: unusedListeners(c), Resolve: plans.resolve, Freeze: store.Freeze,
 		Inspect: inspectMigrations, Packages: packagesOf(c),
 		Share:   func(plan supervisor.Plan, inUse bool) (string, error) { return shareInto(plan, OwnerOf(c), inUse) },
+		Page:    d.maintenancePage,
 		Publish: d.assets.publish, Refresh: d.assets.refresh,
 		Look:   newLooker(c).look,
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },

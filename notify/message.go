@@ -96,6 +96,9 @@ func (m *Message) sentence() string {
 		return fmt.Sprintf("%s: the scheduled command %s FAILED on %s: %s (in %s%s).", m.App, o.Command, m.Host,
 			reason(o.Error), named(o.Release, o.Commit), after)
 	}
+	if o.Kind == string(api.Maintenance) {
+		return m.App + ": " + m.maintenanceSentence() + "."
+	}
 	if o.Kind == string(api.Reload) {
 		return m.App + ": " + m.reloadSentence() + "."
 	}
@@ -149,6 +152,22 @@ func (m *Message) reloadSentence() string {
 	}
 }
 
+// maintenanceSentence describes the beginning and the end of maintenance.
+func (m *Message) maintenanceSentence() string {
+	o := &m.Outcome
+	on, release := o.Maintenance == api.MaintenanceOn, named(o.Release, o.Commit)
+	switch {
+	case m.Event == Success && on:
+		return fmt.Sprintf("users get the maintenance page (%s)", m.by())
+	case m.Event == Success:
+		return fmt.Sprintf("maintenance is over, users reach %s (%s)", release, m.by())
+	case on:
+		return fmt.Sprintf("the maintenance page could not be shown, users reach %s: %s (%s)", release, reason(o.Error), m.by())
+	default:
+		return fmt.Sprintf("users STILL GET the maintenance page: %s (%s)", reason(o.Error), m.by())
+	}
+}
+
 // by returns who requested which change, and where.
 func (m *Message) by() string {
 	run := ""
@@ -182,6 +201,9 @@ func (m *Message) title() string {
 	}
 	if m.Event == Cron {
 		return m.App + ": " + m.Outcome.Command + " failed"
+	}
+	if m.Outcome.Kind == string(api.Maintenance) && m.Event == Success {
+		return m.App + ": maintenance " + m.Outcome.Maintenance
 	}
 	if m.Outcome.Kind == api.HealthKind {
 		return m.App + map[Event]string{Down: " is down", Degraded: " is degraded", OK: " is ok again"}[m.Event]

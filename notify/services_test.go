@@ -456,6 +456,22 @@ func TestTheSentenceOfEachEvent(t *testing.T) {
 			"shop: the switch was REFUSED, 2026-11-20 (1111111111) is still live: probation: web.0 ended after 2s: " +
 				"exit code 3 <traceback> & more second line (switch by alice from 203.0.113.7, on web1, after 3.9 s).",
 		},
+		{
+			maintenance(api.MaintenanceOn, api.Done),
+			"shop: users get the maintenance page (maintenance by anna, on web1).",
+		},
+		{
+			maintenance(api.MaintenanceOff, api.Done),
+			"shop: maintenance is over, users reach r1 (maintenance by anna, on web1).",
+		},
+		{
+			maintenance(api.MaintenanceOn, api.Aborted),
+			"shop: the maintenance page could not be shown, users reach r1: no (maintenance by anna, on web1).",
+		},
+		{
+			maintenance(api.MaintenanceOff, api.Aborted),
+			"shop: users STILL GET the maintenance page: no (maintenance by anna, on web1).",
+		},
 		{health(api.HealthDown), "shop is DOWN on web1: web: 0 of 2 ready: web.0 ended after 2s: exit code 3."},
 		{
 			health(api.HealthDegraded),
@@ -529,4 +545,15 @@ func TestATargetCanBeTested(t *testing.T) {
 		!strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("%v", err)
 	}
+}
+
+// maintenance is the outcome of superctl maintenance on or off.
+func maintenance(what string, result api.Result) api.Outcome {
+	out := api.Outcome{
+		Kind: string(api.Maintenance), Maintenance: what, Result: result, Release: "r1", Previous: "r1", Who: "anna",
+	}
+	if result != api.Done {
+		out.Error = "no"
+	}
+	return out
 }

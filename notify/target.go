@@ -32,7 +32,7 @@ type Target struct {
 // wants reports whether a message is for this target.
 func (t *Target) wants(m *Message) bool {
 	s := serviceOf(t.Service)
-	if s == nil || s.markersOnly && m.Outcome.Kind == string(api.Reload) {
+	if s == nil || s.markersOnly && slices.Contains([]api.Kind{api.Reload, api.Maintenance}, api.Kind(m.Outcome.Kind)) {
 		return false
 	}
 	if len(t.On) == 0 {

@@ -22,7 +22,7 @@ import (
 // Limits on what one peer can ask of the daemon.
 const (
 	maxConnections = 256
-	requestLimit   = 64 << 10
+	requestLimit   = 512 << 10 // the largest is a maintenance page, in base64
 	headerTimeout  = 5 * time.Second
 	bodyTimeout    = 10 * time.Second
 	idleTimeout    = 10 * time.Second

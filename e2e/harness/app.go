@@ -27,6 +27,8 @@ type Options struct {
 	Listen  string // in [listen.web]
 	Env     string // in [env]
 	More    string // after everything
+	HTTP    string // in nginx's http block
+	Proxy   string // in nginx's location of the app
 	Static  string // directory that nginx serves as /static/; "" = none
 }
 

@@ -120,15 +120,16 @@ http {
 	fastcgi_temp_path fastcgi;
 	scgi_temp_path scgi;
 	client_max_body_size 64m;
+	%s
 	upstream app { server %s max_fails=0; %s }
 	server {
 		listen %s;
 		location = /nginx-answers { return 204; }
 		%s
-		location / { %s }
+		location / { %s %s }
 	}
 }
-`, user, upstream, keep, address, static, pass)
+`, user, a.Options.HTTP, upstream, keep, address, static, a.Options.Proxy, pass)
 }
 
 // stop stops nginx gracefully.

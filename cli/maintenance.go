@@ -1,0 +1,147 @@
+//go:build linux
+
+package cli
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/api"
+	"superctl/cli/commandline"
+	"superctl/cli/terminal"
+	"superctl/maintenance"
+)
+
+func maintenanceCommand(c *command) *cli.Command {
+	return &cli.Command{
+		Name: "maintenance", Usage: "show users a maintenance page",
+		UsageText: "superctl maintenance on|off [--page FILE] [--retry-after DURATION] [--allow NETWORKS] " +
+			"[--run ID [--by NAME]] [--json]",
+		Description: `With on, all new connections get a page with the status 503 and Retry-After, until off. The live
+release stays ready behind the page: superctl switch, rollback and reload work as ever, and users see
+the result after off. Background processes go on; superctl pause stops one.
+
+off first checks that the live release answers. If it does not, the page stays.
+
+Maintenance outlives restarts of the daemon and of the machine.
+
+   superctl maintenance on
+   superctl maintenance on --page /srv/shop/maintenance.html --retry-after 30m
+   superctl maintenance on --allow 203.0.113.0/24    these clients reach the app; not behind nginx
+   superctl maintenance off`,
+		Flags: append(runFlags(), commandline.JSONFlag(),
+			&cli.StringFlag{Name: "page", Usage: "on: the HTML `FILE` to show, at most 256 KiB (default: a page of superctl's)"},
+			&cli.DurationFlag{
+				Name: "retry-after", Value: maintenance.DefaultRetryAfter,
+				Usage: "on: the `DURATION` that clients are told to wait",
+			},
+			&cli.StringFlag{
+				Name:  "allow",
+				Usage: "on: let connections from these `NETWORKS` reach the app: 203.0.113.0/24,2001:db8::/32",
+			},
+		),
+		Action: c.maintenance,
+	}
+}
+
+func (c *command) maintenance(cc *cli.Context) error {
+	if err := commandline.Arguments(cc, 1, 1); err != nil {
+		return err
+	}
+	req, err := changeRequest(cc, api.Maintenance)
+	if err != nil {
+		return err
+	}
+	switch word := cc.Args().First(); word {
+	case api.MaintenanceOn:
+		if req.Maintenance, err = pageFromFlags(cc); err != nil {
+			return commandline.Usagef("maintenance: %w", err)
+		}
+	case api.MaintenanceOff:
+		for _, flag := range []string{"page", "retry-after", "allow"} {
+			if cc.IsSet(flag) {
+				return commandline.Usagef("maintenance: --%s is for superctl maintenance on only", flag)
+			}
+		}
+	default:
+		return commandline.Usagef("maintenance: unexpected argument %q: use on or off", word)
+	}
+	if err := c.warnOfProxies(cc, req.Maintenance); err != nil {
+		return err
+	}
+	return c.change(cc, req)
+}
+
+// pageFromFlags returns the page that the flags describe. The file is read here, as the user who runs
+// the command: the daemon opens no path that a client names.
+func pageFromFlags(cc *cli.Context) (*api.MaintenancePage, error) {
+	page := &api.MaintenancePage{RetryAfter: cc.Duration("retry-after").Round(time.Second)}
+	if cc.IsSet("page") {
+		if cc.String("page") == "" {
+			return nil, fmt.Errorf("--page is empty: leave it out, or give a file")
+		}
+		body, err := maintenance.ReadPage(cc.String("page"))
+		if err != nil {
+			return nil, fmt.Errorf("--page: %w", err)
+		}
+		page.Body = body
+	}
+	if cc.IsSet("allow") {
+		networks, err := parseNetworks("allow", cc.String("allow"))
+		if err != nil {
+			return nil, err
+		}
+		page.Allow = networks
+	}
+	return page, page.Validate()
+}
+
+// warnOfProxies warns that behind a proxy of this host every client has the proxy's address.
+func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) error {
+	if page == nil || len(page.Allow) == 0 {
+		return nil
+	}
+	conf, err := load(cc)
+	if err != nil {
+		return err
+	}
+	for _, n := range page.Allow {
+		if n.Addr().IsLoopback() {
+			return nil
+		}
+	}
+	for _, l := range conf.Listen {
+		if at, err := netip.ParseAddrPort(l.Address.String()); err != nil || !at.Addr().IsLoopback() {
+			return nil // a client may come here directly
+		}
+	}
+	terminal.Prose(c.stderr, "%s all listeners are on loopback addresses. Behind nginx each connection comes from nginx, so --allow %s "+
+		"matches no client: let nginx choose (docs/maintenance.md)", terminal.PaletteFor(c.stderr).Yellow("warning:"), cc.String("allow"))
+	return nil
+}
+
+// maintenance prints the outcome of a maintenance change.
+func (pr printer) maintenance(app string, out *api.Outcome) {
+	p := terminal.PaletteFor(pr.stdout)
+	switch on := out.Maintenance == api.MaintenanceOn; {
+	case out.Result != api.Done && on:
+		terminal.Prose(pr.stdout, "%s: the maintenance page %s: %s\nusers still reach %s", app, p.Red("is not shown"), out.Error, out.Previous)
+	case out.Result != api.Done:
+		terminal.Prose(pr.stdout, "%s: the maintenance page %s: %s\nsuperctl logs shows what %s writes", app, p.Red("stays"), out.Error, out.Previous)
+	case !out.Changed:
+		terminal.Prose(pr.stdout, "%s: maintenance is %s already; nothing to do", app, out.Maintenance)
+	case on:
+		terminal.Prose(pr.stdout, "%s: users %s, in %s%s; superctl maintenance off ends it", app,
+			p.Yellow("get the maintenance page"), terminal.Seconds(out.Seconds), cutoverText(out))
+	default:
+		terminal.Prose(pr.stdout, "%s: users %s %s again, in %s%s", app, p.Green("reach"),
+			withCommit(out.Release, out.Commit), terminal.Seconds(out.Seconds), cutoverText(out))
+	}
+}
+
+// changeName returns the kind of a change, as a person types it.
+func changeName(o *api.Outcome) string { return strings.TrimSpace(o.Kind + " " + o.Maintenance) }
