@@ -48,7 +48,7 @@ func newUnshared(t *testing.T, u unshared) *site {
 	s.Run("rm", "-f", "/etc/nginx/conf.d/shop.conf").Want(0)
 	s.Address, s.next = systemd.FreeAddress(t), systemd.FreeAddress(t)
 	s.write(siteFile, `# the old server is `+s.config+`
-upstream shop { server `+s.config+` max_fails=0; keepalive 4; }
+upstream shop { server `+s.config+` max_fails=0; keepalive 4; keepalive_timeout 1s; }
 server {
     listen `+s.Address+`;
     location / {
@@ -117,7 +117,7 @@ func movePoints() []string {
 		return []string{"after start", "at write", "at reload"}
 	}
 	return []string{
-		"before start", "after start", "before switch", "at boot", "at prove", "at cutover", "after switch", "before enable",
+		"before start", "after start", "before switch", "at boot", "at prove", "at cutover", "before enable",
 		"after enable", "before move", "at write", "at reload", "after move", "before stop", "after stop", "before finish",
 		"after finish",
 	}

@@ -161,7 +161,7 @@ func (s *site) back(t *testing.T, o old) {
 
 // startNginx has nginx pass requests on to the unix socket, over connections that it keeps.
 func (s *site) startNginx() {
-	s.write("/etc/nginx/conf.d/shop.conf", `upstream shop { server `+s.config+`; keepalive 8; }
+	s.write("/etc/nginx/conf.d/shop.conf", `upstream shop { server `+s.config+`; keepalive 8; keepalive_timeout 1s; }
 server {
     listen `+s.Address+`;
     location / {
