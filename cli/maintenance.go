@@ -5,6 +5,7 @@ package cli
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"superctl/api"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
+	"superctl/config"
 	"superctl/maintenance"
 )
 
@@ -114,14 +116,18 @@ func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) erro
 			return nil
 		}
 	}
-	for _, l := range conf.Listen {
-		if at, err := netip.ParseAddrPort(l.Address.String()); err != nil || !at.Addr().IsLoopback() {
-			return nil // a client may come here directly
-		}
+	if slices.ContainsFunc(conf.Listen, reachedDirectly) {
+		return nil
 	}
 	terminal.Prose(c.stderr, "%s all listeners are on loopback addresses. Behind nginx each connection comes from nginx, so --allow %s "+
 		"matches no client: let nginx choose (docs/maintenance.md)", terminal.PaletteFor(c.stderr).Yellow("warning:"), cc.String("allow"))
 	return nil
+}
+
+// reachedDirectly reports whether clients of other machines may connect to a listener themselves.
+func reachedDirectly(l config.Listen) bool {
+	at, err := netip.ParseAddrPort(l.Address.String())
+	return err != nil || !at.Addr().IsLoopback()
 }
 
 // maintenance prints the outcome of a maintenance change.

@@ -227,6 +227,7 @@ func TestAWorkerThatIsStartedAgainOnStandbyKnowsThatItDrains(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(w.procs) != 3 || says(t, w, 2) != "1" {
 			t.Errorf("%d workers, the newest says %s", len(w.procs), says(t, w, len(w.procs)-1))
 		}

@@ -261,7 +261,7 @@ func TestOneOfSeveralBackgroundWorkersIsReplacedAndNotAllOfThem(t *testing.T) {
 				s, stop := w.supervisor(t.TempDir())
 				defer stop()
 				want(t, s, switchTo(t, s, "r1"), Done, "r1")
-				time.Sleep(time.Minute)
+				time.Sleep(65 * time.Second) // between two checks, so that all workers see the same
 				mu.Lock()
 				broken = true
 				mu.Unlock()
