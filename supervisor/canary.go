@@ -307,8 +307,13 @@ func (g *generation) withdraw(ctx context.Context) (left int, err error) {
 }
 
 // withdrawAdopted has a generation finish that was in a canary when the last daemon ended. The
-// gates have turned back already.
+// gates have turned back already, unless this daemon cannot turn them to the live generation: then
+// they may lead here until its successor is live.
 func (g *generation) withdrawAdopted() {
+	_ = g.owner.await(context.Background(), func() (bool, error) {
+		live := g.owner.live
+		return live == nil || !live.unroutable || g.owner.stopping, nil
+	})
 	left, err := g.withdraw(context.Background())
 	if left > 0 || err != nil && !errors.Is(err, ErrStopping) {
 		g.owner.log.Error(
