@@ -52,7 +52,7 @@ func LoadBuild(path string) (*Build, error) {
 }
 
 func parseBuild(path string, data []byte) (*Build, error) {
-	l := &loader{problems: problems{file: path}, c: new(Config)}
+	l := &loader{values: values{problems{file: path}}, c: new(Config)}
 	l.read(data)
 	l.decode(data, &l.f)
 	if len(l.list) > 0 {

@@ -11,8 +11,11 @@ import (
 	"github.com/kballard/go-shellquote"
 )
 
+// values reads single values of a config, and records what is wrong with them.
+type values struct{ problems }
+
 // path parses an absolute path.
-func (l *loader) path(key, path string) string {
+func (l *values) path(key, path string) string {
 	if path == "" {
 		return ""
 	}
@@ -23,7 +26,7 @@ func (l *loader) path(key, path string) string {
 	return filepath.Clean(path)
 }
 
-func (l *loader) number(key string, v *int64, otherwise, least, most int64) int64 {
+func (l *values) number(key string, v *int64, otherwise, least, most int64) int64 {
 	if v == nil {
 		return otherwise
 	}
@@ -38,7 +41,7 @@ const minMemory = 16 << 20
 
 // size parses an amount of memory, with the suffixes of systemd's MemoryMax=: K, M and G to the
 // base of 1024.
-func (l *loader) size(key string, v any) uint64 {
+func (l *values) size(key string, v any) uint64 {
 	var n uint64
 	switch v := v.(type) {
 	case nil:
@@ -68,7 +71,7 @@ func (l *loader) size(key string, v any) uint64 {
 	return n
 }
 
-func (l *loader) duration(key string, v *duration, otherwise, least time.Duration) time.Duration {
+func (l *values) duration(key string, v *duration, otherwise, least time.Duration) time.Duration {
 	if v == nil {
 		return otherwise
 	}
@@ -92,7 +95,7 @@ func isNumber(s string) bool { _, err := strconv.ParseFloat(s, 64); return err =
 
 func last(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
-func (l *loader) mode(key, text string) fs.FileMode {
+func (l *values) mode(key, text string) fs.FileMode {
 	if text == "" {
 		return 0
 	}
@@ -103,7 +106,7 @@ func (l *loader) mode(key, text string) fs.FileMode {
 	return fs.FileMode(m)
 }
 
-func (l *loader) command(key string, v any) []string {
+func (l *values) command(key string, v any) []string {
 	if v == nil {
 		l.at(key, `%s has no command: write command = "gunicorn shop.wsgi"`, key)
 		return nil
@@ -117,7 +120,7 @@ func (l *loader) command(key string, v any) []string {
 // go-shellquote splits it, and mvdan.cc/sh parses only what a shell will run (servers): its words
 // still have their backslashes, it drops all from a # on, it refuses a;b, a&b and (b), which URLs
 // have, and shell.Fields expands variables, braces and ~.
-func (l *loader) words(key, what string, v any) []string {
+func (l *values) words(key, what string, v any) []string {
 	switch v := v.(type) {
 	case string:
 		words, err := shellquote.Split(v)
@@ -152,7 +155,7 @@ func (l *loader) words(key, what string, v any) []string {
 	return nil
 }
 
-func (l *loader) statuses(key string, v any) []int {
+func (l *values) statuses(key string, v any) []int {
 	list, ok := v.([]any)
 	if !ok && v != nil {
 		list = []any{v}
@@ -169,7 +172,7 @@ func (l *loader) statuses(key string, v any) []int {
 }
 
 // commands parses a command or a list of commands.
-func (l *loader) commands(key string, v any) [][]string {
+func (l *values) commands(key string, v any) [][]string {
 	switch v := v.(type) {
 	case nil:
 		return nil

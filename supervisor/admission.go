@@ -9,10 +9,3 @@ func (ad *admission) beginOwn(req Request) error {
 	}
 	return err
 }
-
-// dropEvents waits for the end of a change without a client.
-func (c *change) dropEvents() {
-	for range c.events {
-	}
-	<-c.done
-}

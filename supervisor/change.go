@@ -26,10 +26,10 @@ type change struct {
 	ctx    context.Context //nolint:containedctx // it is the lifetime of the change itself, not of one call
 	cancel context.CancelCauseFunc
 	// life ends with the daemon only.
-	life   context.Context //nolint:containedctx // likewise
-	kill   context.CancelCauseFunc
-	events chan Event // for the client; a client that does not read delays nothing
-	done   chan struct{}
+	life context.Context //nolint:containedctx // likewise
+	kill context.CancelCauseFunc
+	done chan struct{}
+	reporter
 
 	// Owned by Run.
 	stepName  string
@@ -56,8 +56,7 @@ type change struct {
 		liveSince, previousSince *liveSince
 	}
 	steps    []Step
-	output   []string // of the step's commands
-	warnings []string
+	output   []string          // of the step's commands
 	judged   []api.GuardReport // by the guard, in a canary and in the probation
 	differs  *api.VariableChanges
 	traffic  traffic
@@ -218,10 +217,10 @@ func (ad *admission) begin(req Request) (c, busy *change, err error) {
 		return nil, nil, err
 	}
 	c = &change{
-		owner: ad.owner, req: req, kind: req.Kind, began: time.Now(), events: make(chan Event, 1024),
-		done:     make(chan struct{}),
+		owner: ad.owner, req: req, kind: req.Kind, began: time.Now(), done: make(chan struct{}),
 		stepName: beforeSteps,
 	}
+	c.reporter = reporter{of: c, events: make(chan Event, 1024)}
 	c.life, c.kill = context.WithCancelCause(context.Background())
 	c.ctx, c.cancel = context.WithCancelCause(c.life)
 	c.from = ad.owner.live
@@ -448,7 +447,7 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	if err := c.owner.do(func() { c.stepName = name }); err != nil {
 		return err
 	}
-	if err := c.durableBefore(name); err != nil {
+	if err := c.save().before(name); err != nil {
 		return err
 	}
 	c.fault("before " + name)
@@ -469,60 +468,6 @@ func (c *change) step(name string, do func(context.Context) (string, error)) err
 	c.emit(Event{Type: "end", Step: name, Detail: detail, Seconds: seconds})
 	c.steps = append(c.steps, Step{Name: name, Began: began, Seconds: seconds, Detail: detail, Output: c.output})
 	return nil
-}
-
-// durableBefore waits until what a step needs is in the state file, and returns why the step must
-// not begin.
-func (c *change) durableBefore(step string) error {
-	if !c.committed && c.from != nil && !c.from.held && savesItself(step) {
-		return nil
-	}
-	switch err := c.durable(); {
-	case errors.Is(err, ErrStopping):
-		return err
-	case err != nil && !goesOnUnsaved(c.req.Kind) && !goesBack(step):
-		return &stepError{step, err}
-	}
-	return nil
-}
-
-// savesItself reports whether a step before the cutover needs nothing in the state file when it
-// begins: it only reads or waits, or it saves the generation that it makes before it starts a
-// worker (stageWorkers). Each write costs a switch the time of two fsyncs.
-func savesItself(step string) bool {
-	switch step {
-	case stepResolve, stepPreflight, stepBoot, stepProve:
-		return true
-	}
-	return false
-}
-
-// durable waits until what the change has done is in the state file, and then tells that it has
-// begun. A change that has had its cutover waits for a file that cannot be written; another one is
-// aborted.
-func (c *change) durable() error {
-	err := c.owner.journal.durable()
-	if err != nil && c.committed && !goesOnUnsaved(c.req.Kind) {
-		err = c.owner.journal.mended(c.ctx, err)
-	}
-	if err == nil {
-		c.announce().begin()
-	}
-	return err
-}
-
-// goesOnUnsaved reports whether a change goes on without its state file: a start does, because a
-// file that cannot be written must not keep a site down. The failure is in the status.
-func goesOnUnsaved(kind Kind) bool { return kind == start }
-
-// goesBack reports whether a step leads back to what the state file says already, so that it is not
-// held up by a file that cannot be written.
-func goesBack(step string) bool {
-	switch step {
-	case stepRevert, stepComeBack, stepWithdraw, stepOnAbort, stepOnRevert:
-		return true
-	}
-	return false
 }
 
 // limitOf is the longest that a step takes; 0 = not known. prepare is how long a prepared change
@@ -550,26 +495,4 @@ func (co *core) fault(of, point string) {
 	if co.opt.Fault != nil {
 		co.opt.Fault(of + ": " + point)
 	}
-}
-
-// emit reports whether the client gets the event. What hooks write leaves room for the steps.
-func (c *change) emit(ev Event) bool {
-	if ev.Type != "output" { // a transcript's is clean
-		ev.Detail = c.clean(ev.Detail)
-	}
-	if ev.Type == "output" && len(c.events) > cap(c.events)/2 {
-		return false
-	}
-	select {
-	case c.events <- ev:
-		return true
-	default: // the client does not read; the outcome has every step
-		return false
-	}
-}
-
-func (c *change) warn(format string, args ...any) {
-	text := c.clean(fmt.Sprintf(format, args...))
-	c.warnings = append(c.warnings, text)
-	c.owner.log.Warn(text, zap.String("kind", string(c.req.Kind)))
 }

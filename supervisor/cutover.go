@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,7 +21,7 @@ func (c *change) cutover(context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c.committedDurably()
+	c.save().cutover()
 	if err := c.to.verifyListeners(); err != nil {
 		c.warn("%v", err)
 		_ = c.owner.do(c.owner.listeners.check) // for the status
@@ -81,14 +80,6 @@ func (c *change) commit() {
 		c.owner.previous = c.was.release
 	}
 	c.owner.journal.dirty = true
-}
-
-// committedDurably waits until a cutover is in the state file. One that is not is only told: the new
-// generation serves.
-func (c *change) committedDurably() {
-	if err := c.owner.journal.durable(); err != nil && !errors.Is(err, ErrStopping) {
-		c.warn("the cutover is not durable: %v", err)
-	}
 }
 
 // carry hands the instances that a restart does not touch from one generation to the other: those of

@@ -85,7 +85,7 @@ func (gd *guarding) begin() {
 		gd.canary, tried = gd.to.state == Staged, gd.to.tried
 		apart = !gd.canary && !gd.owner.listeners.mayDivide(gd.from, gd.to)
 	})
-	counts := gd.readCounts()
+	counts := gd.owner.counts.lookAtAll()
 	for i := range gd.plan.Processes {
 		p := &gd.plan.Processes[i]
 		was := gd.from.plan.process(p.Name)
@@ -120,7 +120,7 @@ func (gd *guarding) begin() {
 
 // look takes the counts of one second.
 func (gd *guarding) look() error {
-	counts := gd.readCounts()
+	counts := gd.owner.counts.lookAtAll()
 	for _, g := range gd.processes {
 		before, now := counts.of(gd.from, g.name), counts.of(gd.to, g.name)
 		if g.verdict != "" {
@@ -264,19 +264,19 @@ type looked struct {
 	whole  bool
 }
 
-// readCounts looks at what the workers have counted.
-func (c *change) readCounts() looked {
+// lookAtAll looks at what all workers have counted, for a goroutine other than the owner.
+func (c *counting) lookAtAll() looked {
 	l := looked{claims: make(map[string]int)}
-	_ = c.owner.do(func() {
+	_ = c.do(func() {
 		for _, g := range c.owner.generations {
 			for _, in := range g.instances {
 				l.claims[in.place] = g.id
 			}
 		}
 	})
-	report, err := c.owner.counts.look()
+	report, err := c.look()
 	if err != nil {
-		c.owner.log.Warn("a change cannot read all counts of requests", zap.Error(err))
+		c.log.Warn("a change cannot read all counts of requests", zap.Error(err))
 	}
 	l.places, l.whole = report.Places, err == nil
 	return l

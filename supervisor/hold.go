@@ -61,7 +61,7 @@ func (h holding) perform() error {
 		return err
 	}
 	old := h.from
-	h.trafficTurns()
+	h.count().beforeTurn()
 	began := time.Now()
 	if err := h.step(stepHold, h.turnToHeld); err != nil {
 		return err
@@ -267,7 +267,7 @@ func (h holding) cutoverHeld(context.Context) (string, error) {
 	if err := h.owner.try(h.takeHeld); err != nil {
 		return "", err
 	}
-	h.committedDurably()
+	h.save().cutover()
 	if err := h.owner.do(h.to.wantListening); err != nil {
 		return "", err
 	}

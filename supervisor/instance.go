@@ -154,7 +154,7 @@ func (in *instance) spawn() {
 		return
 	}
 	limits, scratch, limit, who := in.proc.limits(), in.scratch, in.proc.StartTimeout, in.String()
-	in.owner.starts.enqueue(in.urgency(), func() (then func()) {
+	in.owner.starts.enqueue(in.gen.plan.urgency(in.proc), func() (then func()) {
 		w, err := in.owner.startWithin(limit, func() (process, error) {
 			spec.Cgroup = in.owner.group(spec, limits)
 			spec.Scratch = in.owner.scratch(scratch, spec.User)

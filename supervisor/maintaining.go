@@ -81,7 +81,7 @@ func (mc maintaining) boot(on api.MaintenanceStatus) (*generation, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if err := mc.durable(); err != nil {
+	if err := mc.save().now(); err != nil {
 		mc.abandonPage(page, err)
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (mc maintaining) show(page *generation, on *api.MaintenanceStatus) (string,
 	}); err != nil {
 		return "", err
 	}
-	mc.committedDurably()
+	mc.save().cutover()
 	if err := page.verifyListeners(); err != nil {
 		mc.warn("%v", err)
 	}
@@ -167,7 +167,7 @@ func (mc maintaining) hide(context.Context) (string, error) {
 	}); err != nil {
 		return "", err
 	}
-	mc.committedDurably()
+	mc.save().cutover()
 	if err := mc.from.verifyListeners(); err != nil {
 		mc.warn("%v", err)
 		_ = mc.owner.do(mc.owner.listeners.check) // for the status

@@ -53,26 +53,3 @@ func readCredential(path string) (string, error) {
 	defer f.Close()
 	return worker.SecretFrom(f)
 }
-
-// clean is a text of the application's, or with one in it, as it may be kept and sent.
-func (c *change) clean(s string) string {
-	if c.from != nil {
-		s = c.from.plan.redactor.Text(s)
-	}
-	return c.plan.redactor.Text(s)
-}
-
-// errorText is an error as it may be kept and sent; "" for none.
-func (c *change) errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return c.clean(err.Error())
-}
-
-func (c *change) cleanAll(lines []string) (clean []string) {
-	for _, line := range lines {
-		clean = append(clean, c.clean(line))
-	}
-	return clean
-}

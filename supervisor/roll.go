@@ -68,7 +68,7 @@ func (r rolling) perform() error {
 	if err := r.awaitGo(); err != nil { // from here on old workers finish, batch by batch
 		return err
 	}
-	r.trafficTurns()
+	r.count().beforeTurn()
 	if err := r.step(stepRoll, r.replaceAll); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (r rolling) perform() error {
 		if err := r.owner.try(r.rolled); err != nil {
 			return "", err
 		}
-		r.committedDurably()
+		r.save().cutover()
 		r.point(&r.plan)
 		return "all connections reach the new workers", nil
 	})
@@ -280,7 +280,7 @@ func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
 		r.warn("%d connections were still queued for workers that were replaced", left)
 	}
 	// The next daemon must not send connections to workers that have had their stop signal.
-	if err := r.durable(); err != nil && !goesOnUnsaved(r.req.Kind) && !goesBack(r.stepNow()) {
+	if err := r.save().now(); err != nil && !goesOnUnsaved(r.req.Kind) && !goesBack(r.stepNow()) {
 		return err
 	}
 	if err := r.background().stopAll(ctx, func() []*instance { return list }); err != nil {

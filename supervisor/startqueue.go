@@ -74,12 +74,12 @@ func (s *startQueue) run(start func() (then func())) {
 	})
 }
 
-// urgency orders the start of an instance's worker among those that wait for their turn.
-func (in *instance) urgency() int {
-	if len(in.proc.Listen) > 0 {
+// urgency orders the starts of a process's workers among those that wait for their turn.
+func (p *Plan) urgency(of *Process) int {
+	if len(of.Listen) > 0 {
 		return math.MaxInt
 	}
-	return in.gen.plan.chainBehind(in.proc.Name)
+	return p.chainBehind(of.Name)
 }
 
 // chainBehind returns how many processes wait for one, directly or not, one after the other: the

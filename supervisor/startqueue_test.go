@@ -21,8 +21,7 @@ func TestStartsTakeTurns(t *testing.T) {
 	}}
 	var urgencies []int
 	for i := range plan.Processes {
-		in := &instance{gen: &generation{plan: plan}, proc: &plan.Processes[i]}
-		urgencies = append(urgencies, in.urgency())
+		urgencies = append(urgencies, plan.urgency(&plan.Processes[i]))
 	}
 	if !slices.Equal(urgencies[1:], []int{1, 2, 1, 0}) || urgencies[0] <= 2 {
 		t.Errorf("urgencies %v: that of web must be the highest, and the others 1, 2, 1, 0", urgencies)

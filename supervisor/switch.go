@@ -80,7 +80,7 @@ func (c *change) turnOver() error {
 		return oneByOne(c.awaitGo, func() error { return c.inPlace(stepRestart, c.revive) })
 	}
 	c.announce().owe()
-	c.trafficBegins()
+	c.count().atBegin()
 	if err := oneByOne(c.canary().refuse, c.share, c.inspect); err != nil {
 		return err
 	}
@@ -119,11 +119,11 @@ func (c *change) finish(first func() error) error {
 			return c.undo().revert(err)
 		}
 	}
-	c.trafficTurned()
+	c.count().afterTurn()
 	if err := c.follow(); err != nil {
 		return c.undo().revert(err)
 	}
-	c.trafficEnds()
+	c.count().atEnd()
 	if err := c.retireOld(); err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (c *change) boot(context.Context) (string, error) {
 // stageWorkers starts the workers of a generation that have listeners, once the next daemon would
 // know the places of these.
 func (c *change) stageWorkers(g *generation) error {
-	if err := c.durable(); err != nil && !goesOnUnsaved(c.req.Kind) {
+	if err := c.save().now(); err != nil && !goesOnUnsaved(c.req.Kind) {
 		return err
 	}
 	return c.owner.do(g.wantListening)

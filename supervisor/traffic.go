@@ -20,41 +20,48 @@ type glimpse struct {
 	looked
 }
 
-func (c *change) glimpse() glimpse { return glimpse{at: time.Now(), looked: c.readCounts()} }
+// trafficCount takes the counts of a change's traffic.
+type trafficCount struct{ *change }
 
-// trafficBegins takes the counts at the begin of a change.
-func (c *change) trafficBegins() {
-	if c.from == nil || !c.owner.counts.counts() || !turnsOver(c.kind) {
+func (c *change) count() trafficCount { return trafficCount{c} }
+
+func (tc trafficCount) glimpse() glimpse {
+	return glimpse{at: time.Now(), looked: tc.owner.counts.lookAtAll()}
+}
+
+// atBegin takes the counts at the begin of a change.
+func (tc trafficCount) atBegin() {
+	if tc.from == nil || !tc.owner.counts.counts() || !turnsOver(tc.kind) {
 		return
 	}
-	c.traffic.old, c.traffic.began = c.from, c.glimpse()
+	tc.traffic.old, tc.traffic.began = tc.from, tc.glimpse()
 }
 
-// trafficTurns takes the counts right before the workers are replaced one after the other, or before
+// beforeTurn takes the counts right before the workers are replaced one after the other, or before
 // connections wait for the new ones.
-func (c *change) trafficTurns() {
-	if !c.traffic.began.at.IsZero() {
-		c.traffic.closed = c.glimpse()
+func (tc trafficCount) beforeTurn() {
+	if !tc.traffic.began.at.IsZero() {
+		tc.traffic.closed = tc.glimpse()
 	}
 }
 
-// trafficTurned takes the counts after the cutover.
-func (c *change) trafficTurned() {
-	t := &c.traffic
+// afterTurn takes the counts after the cutover.
+func (tc trafficCount) afterTurn() {
+	t := &tc.traffic
 	if t.began.at.IsZero() {
 		return
 	}
-	t.new, t.turned = c.to, c.glimpse()
+	t.new, t.turned = tc.to, tc.glimpse()
 	if t.closed.at.IsZero() {
 		t.closed = t.turned
 	}
 }
 
-// trafficEnds takes the counts when the new generation is not watched any more.
-func (c *change) trafficEnds() {
-	t := &c.traffic
+// atEnd takes the counts when the new generation is not watched any more.
+func (tc trafficCount) atEnd() {
+	t := &tc.traffic
 	if !t.turned.at.IsZero() && t.end.at.IsZero() {
-		t.end = c.glimpse()
+		t.end = tc.glimpse()
 	}
 }
 

@@ -77,7 +77,7 @@ func (u undo) revert(cause error) error {
 		}
 	})
 	if u.from != nil && u.from.held {
-		u.trafficEnds()
+		u.count().atEnd()
 	}
 	if err := u.step(stepRevert, u.turnBack); err != nil {
 		u.warn("the revert is not complete: %v", err)
@@ -175,7 +175,7 @@ func (u undo) leaveBack() (stopping bool, err error) {
 // goBack is what follows when the gates have turned back from one generation to another. Whatever
 // of it has been done already, by an earlier daemon, can be done again.
 func (u undo) goBack(failed, back *generation) (string, error) {
-	u.trafficEnds()
+	u.count().atEnd()
 	u.point(&back.plan)
 	ctx, cancel := context.WithTimeout(context.Background(), u.undoLimit())
 	defer cancel()
