@@ -225,7 +225,7 @@ func TestAStrangerWithAWorkersPidIsNeverSignalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, to := fmt.Sprintf(`"pid": %d,`, worker), fmt.Sprintf(`"pid": %d,`, stranger.Process.Pid)
+	from, to := fmt.Sprintf(`"pid":%d,`, worker), fmt.Sprintf(`"pid":%d,`, stranger.Process.Pid)
 	if !bytes.Contains(state, []byte(from)) {
 		t.Fatalf("no %s in\n%s", from, state)
 	}
