@@ -96,7 +96,7 @@ deps: ## install what tests, demo and benchmarks need in addition to Go
 	@scripts/deps >/dev/null
 
 .PHONY: check
-check: check-lint check-modules check-generated check-shell check-client docs ## everything that can be checked without running the code; exactly what CI runs
+check: check-lint check-modules check-generated check-shell check-workflows check-client docs ## everything that can be checked without running the code; exactly what CI runs
 	@echo "check: ok"
 
 # go vet, staticcheck, gofumpt and the import arrows are all in .golangci.yml.
@@ -127,6 +127,11 @@ check-generated:
 .PHONY: check-shell
 check-shell:
 	@tools/check-shell
+
+# Not a tool of tools/go.mod: golangci-lint needs another version of its YAML parser.
+.PHONY: check-workflows
+check-workflows:
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 .github/workflows/*.yml packaging/ci/github.yml
 
 .PHONY: docs
 docs: ## the documents as a site in bin/site/html; a broken link is an error

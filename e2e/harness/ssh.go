@@ -58,6 +58,9 @@ func (a *App) StartSSH() *SSH {
 	return s
 }
 
+// URL is the destination of a client's command, with the port.
+func (s *SSH) URL() string { return "ssh://root@" + s.address }
+
 // Type runs a shell command over SSH from an address of this machine, and returns its output. It
 // fails the test if the command fails. superctl is in its PATH.
 func (s *SSH) Type(from, command string) string {
