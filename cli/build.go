@@ -212,31 +212,33 @@ func projectCommands(cc *cli.Context, opt *build.Options) error {
 
 // buildOptions returns the options of the command line, or of the config where a flag is not given.
 func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
-	dir := cmp.Or(cc.Args().First(), ".")
-	conf, err := loadBuild(dir, cc.String("config"))
+	opt, err = c.projectOptions(cmp.Or(cc.Args().First(), "."), cc.String("config"))
 	if err != nil {
 		return opt, err
 	}
-	opt = build.Options{
-		Dir: dir, Name: cmp.Or(cc.String("name"), conf.Name), Version: cmp.Or(cc.String("version"), conf.Version),
-		Files: conf.Files, Lock: cmp.Or(cc.String("lock"), conf.Lock), Python: cmp.Or(
-			cc.String("python"), conf.Python,
-		), Package: conf.Package,
-		Extras: conf.Extras, Groups: conf.Groups,
-		RequirePinned: cc.Bool("require-pinned"),
-		Run:           conf.Run, Outputs: conf.Output, Smoke: conf.Smoke, Env: conf.Env, Processes: conf.Processes,
-		Builder: cmp.Or(cc.String("builder"), os.Getenv("SUPERCTL_BUILDER")), Superctl: version.String(),
-		Output: cc.String("output"), Force: cc.Bool("force"),
-		Environ: os.Environ(), Now: c.now,
+	opt.Name, opt.Version = cmp.Or(cc.String("name"), opt.Name), cmp.Or(cc.String("version"), opt.Version)
+	opt.Lock, opt.Python = cmp.Or(cc.String("lock"), opt.Lock), cmp.Or(cc.String("python"), opt.Python)
+	opt.Builder = cmp.Or(cc.String("builder"), opt.Builder)
+	opt.RequirePinned, opt.Output, opt.Force = cc.Bool("require-pinned"), cc.String("output"), cc.Bool("force")
+	return opt, projectCommands(cc, &opt)
+}
+
+// projectOptions returns the options of the config of a project; file is that config, or "".
+func (c *command) projectOptions(dir, file string) (build.Options, error) {
+	conf, err := loadBuild(dir, file)
+	if err != nil {
+		return build.Options{}, err
+	}
+	cache, err := buildCache(os.Getenv)
+	return build.Options{
+		Dir: dir, Name: conf.Name, Version: conf.Version, Files: conf.Files, Lock: conf.Lock, Python: conf.Python,
+		Package: conf.Package, Extras: conf.Extras, Groups: conf.Groups, Run: conf.Run, Outputs: conf.Output,
+		Smoke: conf.Smoke, Env: conf.Env, Processes: conf.Processes, Builder: os.Getenv("SUPERCTL_BUILDER"),
+		Superctl: version.String(), Environ: os.Environ(), Now: c.now, Cache: cache,
 		Exec: func(ctx context.Context, cmd build.Command, line func(string)) error {
 			return worker.Run(ctx, worker.Command{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Stdout: cmd.Stdout}, line)
 		},
-	}
-	if err := projectCommands(cc, &opt); err != nil {
-		return opt, err
-	}
-	opt.Cache, err = buildCache(os.Getenv)
-	return opt, err
+	}, err
 }
 
 // loadBuild reads [build] from file. If file is "", it reads the config of the project, which may

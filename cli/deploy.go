@@ -31,15 +31,17 @@ type deployOutcome struct {
 func deployCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
-		UsageText: "superctl deploy BUNDLE [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
+		UsageText: "superctl deploy BUNDLE|DIR [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
 			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--older] [--force] " +
 			"[--wait-lock DURATION] [--dry-run] [--json]",
 		Description: `Runs superctl install, switch and prune as one change with one outcome. Installs nothing if the
 daemon does not answer or another change is in progress; with --wait-lock it installs, and then waits
 for that change. A release that the switch refuses stays
-installed. --dry-run fetches and checks the bundle, and installs nothing.
+installed. --dry-run fetches and checks the bundle, and installs nothing. DIR is the directory of a
+project, on a server that is its own build machine: superctl builds the bundle first.
 
    superctl deploy shop-1.2.tar.zst
+   superctl deploy .
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
 		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), commandline.ForceFlag(), waitLockFlag(), dryRunFlag())...),
 		Action: func(cc *cli.Context) error {
@@ -124,11 +126,19 @@ func (c *command) runDeploy(
 	show *progress,
 ) (*deployOutcome, error) {
 	began, ctx := c.now(), ask.ctx
+	steps := []api.Step{}
+	if isDirectory(wanted.word) {
+		built, err := c.buildHere(ctx, conf, wanted.word, show)
+		if err != nil {
+			return nil, err
+		}
+		defer built.remove()
+		wanted.word, steps = built.file, built.steps
+	}
 	made, err := c.install(ctx, conf, wanted, show)
 	if err != nil {
 		return nil, err
 	}
-	steps := []api.Step{}
 	for _, s := range made.Steps {
 		steps = append(steps, api.Step{Name: s.Name, Began: s.Began, Seconds: s.Seconds, Detail: s.Detail})
 	}

@@ -39,6 +39,40 @@ func offline(t *testing.T, a *harness.App, code int, args ...string) (d deployed
 	return d
 }
 
+// TestADirectoryIsBuiltAndDeployed: on a server that is its own build machine, one command is enough.
+func TestADirectoryIsBuiltAndDeployed(t *testing.T) {
+	dir := t.TempDir()
+	djangoProject(t, dir)
+	a := site(t, "djangoshop", harness.Options{})
+	a.Start("")
+	env := []string{"SUPERCTL_CACHE=" + cache(), "TMPDIR=" + t.TempDir()}
+	deploy := func(code int, words ...string) string {
+		t.Helper()
+		cmd := exec.Command(run.Binary, append([]string{"--config", a.Config, "deploy"}, words...)...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != code {
+			t.Fatalf("deploy %s: exit code %d, want %d\n%s", strings.Join(words, " "), cmd.ProcessState.ExitCode(), code, out)
+		}
+		return string(out)
+	}
+	if out := deploy(0, "."); !strings.Contains(out, "is live") {
+		t.Error(out)
+	}
+	live := a.Status().Release
+	if out := deploy(0, dir); !strings.Contains(out, "nothing to do") {
+		t.Error(out)
+	}
+	write(t, dir, "requirements.txt", "no-such-package==1\n")
+	commit(t, dir)
+	if out := deploy(1, "."); !strings.Contains(out, "no-such-package") || a.Status().Release != live {
+		t.Errorf("%s is live: %s", a.Status().Release, out)
+	}
+	if left, err := os.ReadDir(strings.TrimPrefix(env[1], "TMPDIR=")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
+
 // TestDeploysWithoutANetworkLoseNoRequest deploys a Django site with compiled dependencies: built
 // once, installed without a network, switched under load, rolled back, pruned, refused.
 func TestDeploysWithoutANetworkLoseNoRequest(t *testing.T) {

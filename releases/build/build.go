@@ -70,9 +70,10 @@ type Result struct {
 
 // Step is a part of a build that has ended.
 type Step struct {
-	Name    string  `json:"name"`
-	Seconds float64 `json:"seconds"`
-	Detail  string  `json:"detail,omitempty"`
+	Name    string    `json:"name"`
+	Began   time.Time `json:"began"`
+	Seconds float64   `json:"seconds"`
+	Detail  string    `json:"detail,omitempty"`
 }
 
 // Event tells of a build while it goes on.
@@ -191,7 +192,7 @@ func (b *builder) step(ctx context.Context, name string, do func(context.Context
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	b.Show(Event{Type: "end", Step: name, Detail: detail, Seconds: took})
-	b.result.Steps = append(b.result.Steps, Step{Name: name, Seconds: took, Detail: detail})
+	b.result.Steps = append(b.result.Steps, Step{Name: name, Began: began, Seconds: took, Detail: detail})
 	return nil
 }
 
