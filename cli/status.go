@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -58,6 +60,7 @@ func (c *command) status(cc *cli.Context) error {
 		}
 		return watched(ctx, cc, func() error { return c.list(ctx, cc) })
 	}
+	collectLater()
 	daemonClient, err := client(cc)
 	if err != nil {
 		return err
@@ -72,6 +75,15 @@ func (c *command) status(cc *cli.Context) error {
 		}
 		return errors.Join(c.print().status(cc, &st), healthCode(cc, &st))
 	})
+}
+
+// collectLater lets a short command make five times as much garbage as Go does by default before it is
+// collected: for a status with a thousand workers that took a fifth of the command's CPU.
+func collectLater() {
+	const percent = 400
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
 }
 
 // watched shows once, or with --watch every second until ctx ends. An exit code that show sets ends
