@@ -145,7 +145,7 @@ type countingInstance struct {
 }
 
 func countingOf(in *instance) countingInstance {
-	if len(in.proc.Listen) == 0 {
+	if len(in.proc.Listen) == 0 || in.gen.plan.Page {
 		return countingInstance{}
 	}
 	return countingInstance{

@@ -87,6 +87,9 @@ func TestUsersGetThePageAndThenTheAppAgain(t *testing.T) {
 					st.Listeners[0].Generation != 2 || st.Generations[0].State != api.InMaintenance {
 					t.Errorf("%+v", st)
 				}
+				if page := s.generations[2].instances[0]; countingOf(page) != (countingInstance{}) {
+					t.Error("the status says that the requests to the page are not counted")
+				}
 				if again := turnOn(t, s); again.Changed {
 					t.Errorf("again: %+v", again)
 				}

@@ -144,9 +144,11 @@ func Arguments(cc *cli.Context, least, most int) error {
 
 // Missing returns an error that names the first missing argument and shows the usage.
 func Missing(cc *cli.Context) error {
-	return Usagef(
-		"%s: missing argument %s: %s", cc.Command.Name, missingArgument(cc.Command, cc.NArg()), shortUsage(cc.Command),
-	)
+	what := "missing argument"
+	if name := missingArgument(cc.Command, cc.NArg()); name != "" {
+		what += " " + name
+	}
+	return Usagef("%s: %s: %s", cc.Command.Name, what, shortUsage(cc.Command))
 }
 
 // manyOptions is the number of options in a usage from which on an error leaves them out.
