@@ -17,7 +17,7 @@ import (
 type front struct {
 	Gate
 
-	mu  sync.Mutex // guards now; nobody turns the gate who has it
+	mu  sync.Mutex // guards now; it is not held while the gate is turned
 	now frontState
 }
 

@@ -16,7 +16,7 @@ type traffic struct {
 
 // glimpse is what all workers had counted at one moment.
 type glimpse struct {
-	at time.Time // zero = nobody has looked
+	at time.Time // zero = the counts were not read
 	looked
 }
 
