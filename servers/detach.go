@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // detacher is a program that leaves another program, or itself, running in the background and
@@ -128,24 +127,6 @@ func (d detacher) detaches(args []string) (option string, ok bool) {
 
 func isShell(word string) bool {
 	return slices.Contains([]string{"sh", "bash", "dash", "zsh", "ksh"}, filepath.Base(word))
-}
-
-// hueys are the names of huey's consumer: its program, its module, and the commands of its Django
-// extensions.
-var hueys = []string{ //nolint:gochecknoglobals // a table
-	"huey_consumer", "huey_consumer.py", "huey.bin.huey_consumer", "run_huey", "run_djangohuey", "djangohuey",
-}
-
-// taskQueue sets the stop signal that makes a task runner finish its tasks.
-func (c *command) taskQueue() {
-	for _, word := range c.in.Command[:min(wrapWords, len(c.in.Command))] {
-		if slices.Contains(hueys, filepath.Base(word)) {
-			// INT makes the workers finish their tasks; TERM interrupts them, and their tasks are
-			// lost (signal handlers of huey.consumer.Consumer).
-			c.out.StopSignal = syscall.SIGINT
-			return
-		}
-	}
 }
 
 // pidFiles refuses pid files, which keep the second of two generations from starting.

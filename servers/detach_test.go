@@ -2,7 +2,6 @@ package servers
 
 import (
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -83,19 +82,5 @@ func TestAScriptThatNoShellUnderstandsIsWarnedOf(t *testing.T) {
 	a := applyLine(t, `sh -c "python work.py 'x"`)
 	if said := strings.Join(a.Warnings, "\n"); len(a.Problems) > 0 || !strings.Contains(said, "without closing quote") {
 		t.Errorf("%q, %q", a.Problems, said)
-	}
-}
-
-func TestHueyFinishesItsTasksOnINT(t *testing.T) {
-	for line, want := range map[string]syscall.Signal{
-		"huey_consumer shop.huey": syscall.SIGINT, "huey_consumer.py shop.huey -w 2": syscall.SIGINT,
-		"python manage.py run_huey":                  syscall.SIGINT,
-		"python -m huey.bin.huey_consumer shop.huey": syscall.SIGINT, "env A=b huey_consumer shop.huey": syscall.SIGINT,
-		"python manage.py djangohuey": syscall.SIGINT,
-		"celery -A huey worker":       syscall.SIGTERM,
-	} {
-		if a := applyLine(t, line); a.StopSignal != want || len(a.Problems) > 0 {
-			t.Errorf("%s: %s, %v", line, a.StopSignal, a.Problems)
-		}
 	}
 }

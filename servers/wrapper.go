@@ -64,7 +64,9 @@ func (c *command) generic() {
 		c.shell()
 		return
 	}
-	c.taskQueue()
+	if signal := c.taskQueue(c.in.Command); signal != 0 {
+		c.out.StopSignal = signal
+	}
 	c.celery(c.in.Command)
 	c.scheduler()
 	if len(c.in.Listen) == 0 || c.in.Server == generic {
@@ -94,6 +96,7 @@ func (c *command) shell() {
 	script, _, _ := scriptOf(c.in.Command) // detaches reports the error
 	for _, words := range script.commands {
 		c.celery(words)
+		c.taskQueue(words)
 	}
 	for _, words := range script.commands {
 		at := find(words)
