@@ -3,81 +3,8 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
-
-	"github.com/urfave/cli/v2"
-
-	"superctl/cli/commandline"
-	"superctl/config"
 )
-
-// releaseName returns the name of a release from a word of the command line. It may end with a slash
-// from shell completion, begin with ./, or be a path of the release, through the current link too.
-func releaseName(conf *config.Config, word string) (string, error) {
-	if !strings.Contains(word, "/") && word != "." && word != ".." {
-		return word, nil
-	}
-	if name := strings.TrimRight(word, "/"); name != "" && !strings.Contains(name, "/") && strings.Trim(name, ".") != "" {
-		return name, nil
-	}
-	path, err := filepath.Abs(word)
-	if err != nil {
-		return "", err
-	}
-	if filepath.Dir(path) == filepath.Clean(conf.Releases) {
-		return filepath.Base(path), nil
-	}
-	if name, isRelease := releaseAt(conf, path); isRelease {
-		return name, nil
-	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if name, isRelease := releaseBelow(conf, word); isRelease {
-			return name, nil
-		}
-	}
-	return "", commandline.Usagef(
-		"%s is not a release: the releases of %s are in %s (superctl releases lists them)", word, conf.App,
-		conf.Releases,
-	)
-}
-
-// releaseAt returns the release that a path leads to.
-func releaseAt(conf *config.Config, path string) (name string, isRelease bool) {
-	target, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", false
-	}
-	dir, err := filepath.EvalSymlinks(conf.Releases)
-	return filepath.Base(target), err == nil && filepath.Dir(target) == dir
-}
-
-// releaseBelow returns the release that a path means which was typed in another directory: ./r42 or
-// releases/r42.
-func releaseBelow(conf *config.Config, word string) (name string, isRelease bool) {
-	path := filepath.Clean(word)
-	if dir := filepath.Dir(path); dir != "." && dir != filepath.Base(conf.Releases) {
-		return "", false
-	}
-	info, err := os.Stat(filepath.Join(conf.Releases, filepath.Base(path)))
-	return filepath.Base(path), err == nil && info.IsDir()
-}
-
-// releaseNames applies releaseName to each word.
-func releaseNames(conf *config.Config, words []string) (names []string, err error) {
-	for _, word := range words {
-		name, err := releaseName(conf, word)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, name)
-	}
-	return names, nil
-}
 
 // commandHint returns a hint for a word that is a command of other tools, or "".
 func commandHint(word, app string) string {
@@ -117,14 +44,4 @@ func commandHint(word, app string) string {
 		)
 	}
 	return ""
-}
-
-// exampleApp returns the name of the app for use in an example command, or NAME if it is unknown.
-func exampleApp(cc *cli.Context) string {
-	if path, err := configPath(cc); err == nil {
-		if app, _ := config.State(path); app != "" {
-			return app
-		}
-	}
-	return "NAME"
 }

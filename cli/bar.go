@@ -21,15 +21,16 @@ func bar(done, total int64) string {
 	return "[" + strings.Repeat("#", n) + strings.Repeat("-", barWidth-n) + "]"
 }
 
-// build shows an event of a build like an event of a change. A terminal also gets a progress bar.
-func (p *progress) build(ev build.Event) {
-	if ev.Type != "progress" || ev.Total == 0 {
-		p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
-		return
+// showBuild returns a function that shows the events of a build like those of a change. A terminal
+// also gets a progress bar.
+func showBuild(p *progress) func(build.Event) {
+	return func(ev build.Event) {
+		if ev.Type != "progress" || ev.Total == 0 {
+			p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
+			return
+		}
+		// A build sends thousands of these. Only tick draws them, on a terminal: anywhere else each
+		// would be a line of its own.
+		p.annotate(bar(ev.Done, ev.Total) + " " + ev.Detail)
 	}
-	// A build sends thousands of these. Only tick draws them, on a terminal: anywhere else each
-	// would be a line of its own.
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.note = bar(ev.Done, ev.Total) + " " + ev.Detail
 }

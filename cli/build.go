@@ -138,7 +138,7 @@ func (c *command) build(cc *cli.Context) error {
 	defer stop()
 	syscall.Umask(0o022) // file modes in the bundle must not depend on who builds it
 	show := c.progress(cc)
-	opt.Show = show.build
+	opt.Show = showBuild(show)
 	r, err := build.Build(ctx, opt)
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("interrupted; nothing was written")
@@ -212,7 +212,7 @@ func projectCommands(cc *cli.Context, opt *build.Options) error {
 
 // buildOptions returns the options of the command line, or of the config where a flag is not given.
 func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
-	opt, err = c.projectOptions(cmp.Or(cc.Args().First(), "."), cc.String("config"))
+	opt, err = projectOptions(cmp.Or(cc.Args().First(), "."), cc.String("config"), c.now)
 	if err != nil {
 		return opt, err
 	}
@@ -224,7 +224,7 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 }
 
 // projectOptions returns the options of the config of a project; file is that config, or "".
-func (c *command) projectOptions(dir, file string) (build.Options, error) {
+func projectOptions(dir, file string, now func() time.Time) (build.Options, error) {
 	conf, err := loadBuild(dir, file)
 	if err != nil {
 		return build.Options{}, err
@@ -234,7 +234,7 @@ func (c *command) projectOptions(dir, file string) (build.Options, error) {
 		Dir: dir, Name: conf.Name, Version: conf.Version, Files: conf.Files, Lock: conf.Lock, Python: conf.Python,
 		Package: conf.Package, Extras: conf.Extras, Groups: conf.Groups, Run: conf.Run, Outputs: conf.Output,
 		Smoke: conf.Smoke, Env: conf.Env, Processes: conf.Processes, Builder: os.Getenv("SUPERCTL_BUILDER"),
-		Superctl: version.String(), Environ: os.Environ(), Now: c.now, Cache: cache,
+		Superctl: version.String(), Environ: os.Environ(), Now: now, Cache: cache,
 		Exec: func(ctx context.Context, cmd build.Command, line func(string)) error {
 			return worker.Run(ctx, worker.Command{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Stdout: cmd.Stdout}, line)
 		},

@@ -147,7 +147,8 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	}
 	ctx, stop := commandline.Interruptible()
 	defer stop()
-	c, atEnd := c.withWriteTimeouts()
+	con, atEnd := c.withWriteTimeouts()
+	c = &command{con}
 	defer atEnd()
 	show := c.progress(cc)
 	listened := show.listen(ctx, daemonClient)
@@ -165,14 +166,6 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 		return err
 	}
 	return c.conclude(cc, out, out.Result, func() { c.print().outcome(conf.App, out) })
-}
-
-// verdictOf returns the sentences of an outcome that say why something has failed; out may be nil.
-func verdictOf(out *api.Outcome) []string {
-	if out == nil {
-		return nil
-	}
-	return append([]string{out.Error}, out.Warnings...)
 }
 
 // abortTime is how long an interrupted command waits until the daemon has aborted its change and
@@ -255,22 +248,6 @@ func liveText(st *api.Status) string {
 		return "no release is live"
 	}
 	return st.Release + " is live"
-}
-
-// conclude prints the result of a command, as JSON or with show, and returns the error that sets
-// the exit code.
-func (c *command) conclude(cc *cli.Context, out any, result api.Result, show func()) error {
-	if cc.Bool("json") {
-		if err := c.json(out); err != nil {
-			return err
-		}
-	} else {
-		show()
-	}
-	if result != api.Done {
-		return &outcomeError{result}
-	}
-	return nil
 }
 
 // outcome prints the outcome of a change. The verdict comes last, where it does not scroll

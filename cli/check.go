@@ -323,7 +323,7 @@ func checkReleases(conf *config.Config, f *findings) error {
 		f.warn("no release in %s yet", conf.Releases)
 		return nil
 	}
-	f.ok("%s, %d broken", count(len(views), "release", "releases"), broken)
+	f.ok("%s, %d broken", terminal.Count(len(views), "release", "releases"), broken)
 	return nil
 }
 

@@ -9,7 +9,6 @@ package cli
 import (
 	"errors"
 	"io"
-	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -39,7 +38,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 1 && args[1] == maintenance.Arg {
 		return maintenance.Main(args[2:], stderr)
 	}
-	c := &command{stdout: terminal.NewScreen(stdout), stderr: terminal.NewScreen(stderr), now: time.Now}
+	c := &command{&console{stdout: terminal.NewScreen(stdout), stderr: terminal.NewScreen(stderr), now: time.Now}}
 	if len(args) > 1 {
 		switch args[1] {
 		case completeArg:
@@ -126,40 +125,3 @@ func (c *command) app() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {}, // Main handles errors
 	}
 }
-
-// configPath returns the path of the app's config.
-func configPath(cc *cli.Context) (string, error) {
-	path, err := config.Find(cc.String("config"), cc.String("app"), os.Getenv)
-	if err == nil {
-		err = config.CheckName(path)
-	}
-	if err != nil {
-		return "", &commandline.UsageError{Err: err}
-	}
-	return path, nil
-}
-
-// load reads the app's config.
-func load(cc *cli.Context) (*config.Config, error) {
-	path, err := configPath(cc)
-	if err != nil {
-		return nil, err
-	}
-	c, err := config.LoadForClient(path)
-	if err != nil {
-		return nil, &commandline.UsageError{Err: err}
-	}
-	return c, nil
-}
-
-// client returns a client for the app's daemon.
-func client(cc *cli.Context) (*control.Client, error) {
-	path, err := configPath(cc)
-	if err != nil {
-		return nil, err
-	}
-	return control.NewClient(config.Control(path)), nil
-}
-
-// askTime is how long a command waits for the daemon's answer if it can continue without it.
-const askTime = 2 * time.Second

@@ -112,14 +112,6 @@ func checkIdle(ctx context.Context, daemonClient *control.Client, run string) er
 	return nil
 }
 
-// bundleRequest is the bundle that a command installs.
-type bundleRequest struct {
-	word   string // a file or a URL
-	older  bool   // accept a bundle older than an installed one
-	keep   bool   // keep it for the difference to the next one
-	dryRun bool   // check it and install nothing
-}
-
 // runDeploy installs, switches and prunes. It returns an error if the deploy had no outcome.
 func (c *command) runDeploy(
 	ask *prompt, conf *config.Config, daemonClient *control.Client, wanted bundleRequest, req api.Request,
@@ -135,7 +127,7 @@ func (c *command) runDeploy(
 		defer built.remove()
 		wanted.word, steps = built.file, built.steps
 	}
-	made, err := c.install(ctx, conf, wanted, show)
+	made, err := installBundle(ctx, conf, wanted, show, c.now)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +212,7 @@ func pruneStep(
 		for _, r := range view.Removed {
 			out.Pruned = append(out.Pruned, r.Name)
 		}
-		step.Detail = fmt.Sprintf("removed %s (%s)", first(out.Pruned, 3), terminal.Size(view.Freed))
+		step.Detail = fmt.Sprintf("removed %s (%s)", terminal.First(out.Pruned, 3), terminal.Size(view.Freed))
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -244,6 +236,6 @@ func (pr printer) deploy(app string, out *deployOutcome) {
 			pr.stdout, "%s stays installed; to try it again, run superctl switch %s", out.Release, out.Release,
 		)
 	case out.Result == api.Done && len(out.Pruned) > 0:
-		terminal.Prose(pr.stdout, "removed: %s", first(out.Pruned, 5))
+		terminal.Prose(pr.stdout, "removed: %s", terminal.First(out.Pruned, 5))
 	}
 }

@@ -95,7 +95,7 @@ func (c *command) drill(cc *cli.Context) (err error) {
 		}
 	}
 	show := c.progress(cc)
-	opt.Show = show.drill
+	opt.Show = showDrill(show)
 	rep, err := drill.Run(ctx, opt)
 	show.end()
 	if err != nil {

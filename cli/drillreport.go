@@ -11,16 +11,16 @@ import (
 	"superctl/drill"
 )
 
-// drill shows an event of a drill. Progress comes several times a second and is for a terminal
-// alone.
-func (p *progress) drill(ev drill.Event) {
-	if ev.Type != "progress" {
-		p.event(ev)
-		return
+// showDrill returns a function that shows the events of a drill. Progress comes several times a
+// second and is for a terminal alone.
+func showDrill(p *progress) func(drill.Event) {
+	return func(ev drill.Event) {
+		if ev.Type != "progress" {
+			p.event(ev)
+			return
+		}
+		p.annotate(ev.Detail)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.note = ev.Detail
 }
 
 // drill prints the report of a drill: the verdict, then the causes of a failure, then the

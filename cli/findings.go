@@ -88,11 +88,11 @@ func (pr printer) check(f *findings, asJSON bool) error {
 		return nil
 	}
 	if !f.OK {
-		return fmt.Errorf("check: %s", count(f.Problems, "problem", "problems"))
+		return fmt.Errorf("check: %s", terminal.Count(f.Problems, "problem", "problems"))
 	}
 	text := f.paint.Green("ok")
 	if f.Warnings > 0 {
-		text += ", " + count(f.Warnings, "warning", "warnings")
+		text += ", " + terminal.Count(f.Warnings, "warning", "warnings")
 	}
 	terminal.Prose(pr.stdout, "%s: %s", f.App, text)
 	return nil

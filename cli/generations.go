@@ -27,7 +27,7 @@ func writeGenerations(w io.Writer, st *api.Status, p terminal.Palette, now time.
 			state = p.Green(state)
 		}
 		fmt.Fprintln(w)
-		detail(w, "generation %d: %s, %s, %s", g.ID, p.Bold(g.Release), state, count(g.Connections, "connection", "connections"))
+		detail(w, "generation %d: %s, %s, %s", g.ID, p.Bold(g.Release), state, terminal.Count(g.Connections, "connection", "connections"))
 		for _, line := range requestLines(g, uncounted) {
 			fmt.Fprintln(w, terminal.Wrap(requestsIndent+line, terminal.Columns(w), len(requestsIndent)+2))
 		}

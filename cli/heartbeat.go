@@ -11,6 +11,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// goWord is the line on standard input at which a prepared change cuts over.
+const goWord = "go"
+
 // stillHere is the line by which a client that gives no word yet shows that it is alive.
 const stillHere = "wait"
 

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -46,6 +47,14 @@ type installOutcome struct {
 	Warnings []string       `json:"warnings,omitempty"`
 	// New says that a dry run has found no release of this bundle.
 	New bool `json:"-"`
+}
+
+// bundleRequest is the bundle that a command installs.
+type bundleRequest struct {
+	word   string // a file or a URL
+	older  bool   // accept a bundle older than an installed one
+	keep   bool   // keep it for the difference to the next one
+	dryRun bool   // check it and install nothing
 }
 
 func installCommand(c *command) *cli.Command {
@@ -85,7 +94,8 @@ such a difference.
 			ctx, stop := commandline.Interruptible()
 			defer stop()
 			show := c.progress(cc)
-			out, err := c.install(ctx, conf, bundleRequest{word: cc.Args().First(), older: cc.Bool("older"), keep: cc.Bool("keep")}, show)
+			wanted := bundleRequest{word: cc.Args().First(), older: cc.Bool("older"), keep: cc.Bool("keep")}
+			out, err := installBundle(ctx, conf, wanted, show, c.now)
 			if err != nil {
 				show.end(err.Error())
 				return err
@@ -120,21 +130,21 @@ func olderFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "older", Usage: "install a signed bundle even if a newer one is installed"}
 }
 
-// install installs a bundle. It returns an error only if the install could not begin.
-func (c *command) install(
-	ctx context.Context, conf *config.Config, wanted bundleRequest, show *progress,
+// installBundle installs a bundle. It returns an error only if the install could not begin.
+func installBundle(
+	ctx context.Context, conf *config.Config, wanted bundleRequest, show *progress, now func() time.Time,
 ) (*installOutcome, error) {
-	began := c.now()
+	began := now()
 	opt, err := installOptions(conf)
 	if err != nil {
 		return nil, err
 	}
-	opt.Event, opt.Older, opt.DryRun, opt.Keep = show.install, wanted.older, wanted.dryRun, wanted.keep
+	opt.Event, opt.Older, opt.DryRun, opt.Keep = showInstall(show), wanted.older, wanted.dryRun, wanted.keep
 	r, err := install.Install(ctx, wanted.word, opt)
 	out := &installOutcome{
 		Kind: "install", Changed: r.Changed, Result: api.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle,
 		Tree:  r.Tree,
-		Steps: slices.Concat([]install.Step{}, r.Steps), Seconds: c.now().Sub(began).Seconds(), Warnings: r.Warnings,
+		Steps: slices.Concat([]install.Step{}, r.Steps), Seconds: now().Sub(began).Seconds(), Warnings: r.Warnings,
 	}
 	out.New = err == nil && wanted.dryRun && !r.There
 	if m := r.Manifest; m != nil {
@@ -232,16 +242,16 @@ func appEnvironment(conf *config.Config, store *releases.Store, app *config.User
 	return env
 }
 
-// install shows an event of an install. Progress within a step is for a terminal alone: anywhere
-// else each event would be a line of its own.
-func (p *progress) install(ev install.Event) {
-	if ev.Type == "progress" {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.note = plain.Line(ev.Detail)
-		return
+// showInstall returns a function that shows the events of an install. Progress within a step is for a
+// terminal alone: anywhere else each event would be a line of its own.
+func showInstall(p *progress) func(install.Event) {
+	return func(ev install.Event) {
+		if ev.Type == "progress" {
+			p.annotate(plain.Line(ev.Detail))
+			return
+		}
+		p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 	}
-	p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 }
 
 func (pr printer) install(app, word string, out *installOutcome) {

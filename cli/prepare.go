@@ -21,9 +21,6 @@ import (
 // prepareLimit is the default of --prepare: how long a prepared change waits for its word.
 const prepareLimit = 10 * time.Minute
 
-// goWord is the line on standard input at which a prepared change cuts over.
-const goWord = "go"
-
 // errNoWord is why a prepared change is aborted that gets another word than goWord.
 var errNoWord = errors.New(`standard input ended, or had another line than "go"`)
 

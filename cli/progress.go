@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"superctl/api"
 	"superctl/cli/terminal"
 	"superctl/plain"
@@ -47,14 +45,6 @@ func newProgress(out io.Writer, now func() time.Time) *progress {
 	return p
 }
 
-// progress returns the progress display of a command; with --json it shows nothing.
-func (c *command) progress(cc *cli.Context) *progress {
-	if cc.Bool("json") {
-		return silentProgress()
-	}
-	return newProgress(c.stderr, c.now)
-}
-
 func silentProgress() *progress {
 	return &progress{out: io.Discard, now: time.Now, stop: make(chan struct{})}
 }
@@ -75,9 +65,6 @@ func (p *progress) tick() {
 	}
 }
 
-// defaultWidth is the width of a terminal that does not tell it.
-const defaultWidth = 80
-
 // draw draws the live lines. They are cut to the width of the terminal: a line that wraps could not be
 // erased.
 func (p *progress) draw() {
@@ -92,7 +79,7 @@ func (p *progress) draw() {
 	if p.heard != "" {
 		lines = append(lines, "  "+p.heard)
 	}
-	room := cmp.Or(terminal.Columns(p.out), defaultWidth) - 1 // the cursor needs a place
+	room := cmp.Or(terminal.Columns(p.out), terminal.DefaultWidth) - 1 // the cursor needs a place
 	for i := range lines {
 		lines[i] = strings.TrimRight(terminal.Cut(lines[i], room), " ")
 	}
@@ -153,6 +140,13 @@ func (p *progress) event(ev api.Event) {
 	}
 }
 
+// annotate sets the text after the running step, which only a terminal shows.
+func (p *progress) annotate(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.note = text
+}
+
 // ended prints the line of a step that has ended.
 func (p *progress) ended(ev api.Event, how string) {
 	p.step, p.heard = "", ""
@@ -186,12 +180,4 @@ func (p *progress) end(verdict ...string) {
 			terminal.Prose(p.out, "%s", why)
 		}
 	}
-}
-
-// errorText returns the text of an error, or "" for none.
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }

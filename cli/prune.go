@@ -207,7 +207,7 @@ func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 // prune prints what was removed and what is kept, with the reasons.
 func (pr printer) prune(app string, view *pruneView) {
 	p := terminal.PaletteFor(pr.stdout)
-	what := fmt.Sprintf("%s and %s", count(len(view.Removed), "release", "releases"), terminal.Size(view.Freed))
+	what := fmt.Sprintf("%s and %s", terminal.Count(len(view.Removed), "release", "releases"), terminal.Size(view.Freed))
 	switch n := len(view.Removed); {
 	case view.DryRun && n > 0:
 		terminal.Prose(pr.stdout, "%s: a prune would remove %s", app, what)
@@ -228,8 +228,8 @@ func (pr printer) prune(app string, view *pruneView) {
 			how = ", even as root"
 		}
 		terminal.Prose(
-			pr.stdout, "%s %s could not be inspected%s: %s", p.Yellow("warning:"), count(n, "process", "processes"),
-			how, first(view.Unseen, 3),
+			pr.stdout, "%s %s could not be inspected%s: %s", p.Yellow("warning:"), terminal.Count(n, "process", "processes"),
+			how, terminal.First(view.Unseen, 3),
 		)
 	}
 }
@@ -263,20 +263,4 @@ func (pr printer) pruned(view *pruneView, p terminal.Palette) {
 		t.Row(f.cells...)
 	}
 	t.Write(pr.stdout, "  ")
-}
-
-// first joins the first entries of a list and adds the number of the others.
-func first(list []string, most int) string {
-	text := strings.Join(list[:min(most, len(list))], ", ")
-	if len(list) > most {
-		text += fmt.Sprintf(" and %d more", len(list)-most)
-	}
-	return text
-}
-
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -222,7 +222,7 @@ func (pr printer) takeoverPlan(t *takeOver) {
 	if t.build != nil {
 		if len(t.untracked) > 0 {
 			fmt.Fprintf(pr.stdout, "%s not in git, so not in the release: %s. Add what the app needs to [shared] in the config\n",
-				p.Yellow("warning:"), plain.Line(first(t.untracked, 5)))
+				p.Yellow("warning:"), plain.Line(terminal.First(t.untracked, 5)))
 		}
 		steps = append(steps, t.build.text())
 	}

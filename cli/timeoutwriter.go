@@ -63,9 +63,9 @@ func (p *timeoutWriter) hasStalled() bool {
 	return p.stalled
 }
 
-// withWriteTimeouts returns a copy of the command whose writes to pipes and sockets time out, and a
+// withWriteTimeouts returns a copy of the console whose writes to pipes and sockets time out, and a
 // function to call at its end. If one output has stalled, this function reports it on the other.
-func (c *command) withWriteTimeouts() (*command, func()) {
+func (c *console) withWriteTimeouts() (*console, func()) {
 	stdout, out := withTimeout(c.stdout)
 	stderr, errs := withTimeout(c.stderr)
 	own := *c

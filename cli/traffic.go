@@ -16,7 +16,7 @@ import (
 
 // traffic prints what users got before a change and after it, one line a process.
 func (pr printer) traffic(out *api.Outcome, indent string) {
-	columns := cmp.Or(terminal.Columns(pr.stdout), defaultWidth)
+	columns := cmp.Or(terminal.Columns(pr.stdout), terminal.DefaultWidth)
 	charts := terminal.Redraws(pr.stdout) && drawsBlocks(os.Getenv)
 	for i := range out.Traffic {
 		of := &out.Traffic[i]

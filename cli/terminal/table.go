@@ -29,6 +29,9 @@ type Text struct {
 // NewText returns an empty text for a terminal of that width; 0 = unlimited.
 func NewText(columns int) *Text { return &Text{columns: columns} }
 
+// DefaultWidth is the width of a terminal that does not tell it.
+const DefaultWidth = 80
+
 // Columns returns the width of the terminal behind w, or 0 if there is none or its width does not
 // matter.
 func Columns(w io.Writer) int {

@@ -151,3 +151,20 @@ func Cut(text string, columns int) string {
 	runes := []rune(text)
 	return string(runes[:max(columns-len(more), 0)]) + more
 }
+
+// First joins the first entries of a list and adds the number of the others.
+func First(list []string, most int) string {
+	text := strings.Join(list[:min(most, len(list))], ", ")
+	if len(list) > most {
+		text += fmt.Sprintf(" and %d more", len(list)-most)
+	}
+	return text
+}
+
+// Count returns a number with its noun, such as "1 problem" or "3 problems".
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
