@@ -71,8 +71,8 @@ func (c checks) asService(cc *cli.Context, conf *config.Config, release string) 
 func (c checks) inUnit(s service, args []string) error {
 	ctx, stop := commandline.Interruptible()
 	defer stop()
-	stdout, isFile := terminal.Raw(c.stdout).(*os.File)
-	stderr, both := terminal.Raw(c.stderr).(*os.File)
+	stdout, isFile := terminal.Raw(c.Stdout).(*os.File)
+	stderr, both := terminal.Raw(c.Stderr).(*os.File)
 	if !isFile || !both {
 		return errors.New("check: systemd can pass on only a file, and the output is not a file")
 	}
@@ -87,7 +87,7 @@ func (c checks) inUnit(s service, args []string) error {
 	})
 	if len(without) > 0 {
 		fmt.Fprintf(
-			c.stderr, "superctl: check: ran without %s of %s: systemd does not accept it for a transient unit\n",
+			c.Stderr, "superctl: check: ran without %s of %s: systemd does not accept it for a transient unit\n",
 			strings.Join(without, ", "), s.unit.Name,
 		)
 	}
@@ -103,8 +103,8 @@ func (c checks) inUnit(s service, args []string) error {
 // newFindings returns findings whose first entry names the user and the sandbox of this check.
 func (pr printer) newFindings(ctx context.Context, cc *cli.Context, conf *config.Config) *findings {
 	f := &findings{
-		App: conf.App, User: currentUser(), Unit: cc.String(insideFlag), List: []finding{}, out: pr.stdout,
-		paint: terminal.PaletteFor(pr.stdout),
+		App: conf.App, User: currentUser(), Unit: cc.String(insideFlag), List: []finding{}, out: pr.Stdout,
+		paint: terminal.PaletteFor(pr.Stdout),
 	}
 	if cc.Bool("json") {
 		f.out, f.paint = io.Discard, false

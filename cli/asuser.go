@@ -25,7 +25,7 @@ func (b *releaseBuild) run(ctx context.Context, by *config.User, args []string, 
 	if step != "build" {
 		step = "install"
 	}
-	b.show.event(api.Event{Type: "begin", Step: step})
+	b.show.Event(api.Event{Type: "begin", Step: step})
 	began := time.Now()
 	self, err := os.Executable()
 	if err != nil {
@@ -37,7 +37,7 @@ func (b *releaseBuild) run(ctx context.Context, by *config.User, args []string, 
 	})
 	var failed struct{ Error string }
 	if err != nil {
-		b.show.event(api.Event{Type: "fail", Step: step, Seconds: time.Since(began).Seconds()})
+		b.show.Event(api.Event{Type: "fail", Step: step, Seconds: time.Since(began).Seconds()})
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"superctl/api"
+	"superctl/cli/console"
 	"superctl/releases/build"
 )
 
@@ -23,14 +24,14 @@ func bar(done, total int64) string {
 
 // showBuild returns a function that shows the events of a build like those of a change. A terminal
 // also gets a progress bar.
-func showBuild(p *progress) func(build.Event) {
+func showBuild(p *console.Progress) func(build.Event) {
 	return func(ev build.Event) {
 		if ev.Type != "progress" || ev.Total == 0 {
-			p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
+			p.Event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 			return
 		}
 		// A build sends thousands of these. Only tick draws them, on a terminal: anywhere else each
 		// would be a line of its own.
-		p.annotate(bar(ev.Done, ev.Total) + " " + ev.Detail)
+		p.Annotate(bar(ev.Done, ev.Total) + " " + ev.Detail)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/releases/build"
@@ -125,7 +126,7 @@ func signer(keyFile, passwordFile string) (func(file, sha, comment string) error
 }
 
 func (c *command) build(cc *cli.Context) error {
-	began := c.now()
+	began := c.Now()
 	opt, err := c.buildOptions(cc)
 	if err != nil {
 		return err
@@ -137,19 +138,19 @@ func (c *command) build(cc *cli.Context) error {
 	ctx, stop := commandline.Interruptible()
 	defer stop()
 	syscall.Umask(0o022) // file modes in the bundle must not depend on who builds it
-	show := c.progress(cc)
+	show := c.Progress(cc)
 	opt.Show = showBuild(show)
 	r, err := build.Build(ctx, opt)
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("interrupted; nothing was written")
 	}
-	show.end(errorText(err))
+	show.End(console.ErrorText(err))
 	out := outcomeOf(r)
 	if err == nil && sign != nil {
 		out.Signed = r.File + bundle.SignatureSuffix
-		err = sign(r.File, r.SHA256, signatureComment(r, opt.Builder, c.now()))
+		err = sign(r.File, r.SHA256, signatureComment(r, opt.Builder, c.Now()))
 	}
-	out.Seconds = c.now().Sub(began).Seconds()
+	out.Seconds = c.Now().Sub(began).Seconds()
 	return c.print().concludeBuild(cc, out, err)
 }
 
@@ -159,7 +160,7 @@ func (pr printer) concludeBuild(cc *cli.Context, out *buildOutcome, err error) e
 		if err != nil {
 			out.Result, out.Changed, out.Error = "aborted", false, err.Error()
 		}
-		if bad := pr.json(out); bad != nil {
+		if bad := pr.JSON(out); bad != nil {
 			return bad
 		}
 	}
@@ -212,7 +213,7 @@ func projectCommands(cc *cli.Context, opt *build.Options) error {
 
 // buildOptions returns the options of the command line, or of the config where a flag is not given.
 func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
-	opt, err = projectOptions(cmp.Or(cc.Args().First(), "."), cc.String("config"), c.now)
+	opt, err = projectOptions(cmp.Or(cc.Args().First(), "."), cc.String("config"), c.Now)
 	if err != nil {
 		return opt, err
 	}
@@ -326,21 +327,21 @@ func afterBuild(cc *cli.Context, out *buildOutcome) string {
 
 // build prints what was built and the next step.
 func (pr printer) build(out *buildOutcome, next string) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	for _, w := range out.Warnings {
-		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
+		terminal.Prose(pr.Stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	how := p.Green("built") + " in " + terminal.Seconds(out.Seconds)
 	if !out.Changed {
 		how = "already built and identical; nothing to do"
 	}
-	terminal.Prose(pr.stdout, "%s %s: %s", p.Bold(out.Name), p.Bold(out.Version), how)
+	terminal.Prose(pr.Stdout, "%s %s: %s", p.Bold(out.Name), p.Bold(out.Version), how)
 	terminal.Prose(
-		pr.stdout, "  file    %s (%s, %d wheels)\n  sha256  %s", out.File, build.Size(out.Bytes), out.Wheels,
+		pr.Stdout, "  file    %s (%s, %d wheels)\n  sha256  %s", out.File, build.Size(out.Bytes), out.Wheels,
 		out.SHA256,
 	)
 	if out.Signed != "" {
-		terminal.Prose(pr.stdout, "  signed  %s", out.Signed)
+		terminal.Prose(pr.Stdout, "  signed  %s", out.Signed)
 	}
-	terminal.Prose(pr.stdout, "  next    %s", next)
+	terminal.Prose(pr.Stdout, "  next    %s", next)
 }

@@ -14,6 +14,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/daemon/control"
 )
@@ -147,14 +148,14 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	}
 	ctx, stop := commandline.Interruptible()
 	defer stop()
-	con, atEnd := c.withWriteTimeouts()
+	con, atEnd := c.WithWriteTimeouts()
 	c = &command{con}
 	defer atEnd()
-	show := c.progress(cc)
-	listened := show.listen(ctx, daemonClient)
-	out, err := c.prompt(ctx, cc, req).change(daemonClient, req, show.event)
+	show := c.Progress(cc)
+	listened := show.Listen(ctx, daemonClient)
+	out, err := c.prompt(ctx, cc, req).change(daemonClient, req, show.Event)
 	listened()
-	show.end(verdictOf(out)...)
+	show.End(console.VerdictOf(out)...)
 	if err != nil && ctx.Err() != nil {
 		stop() // another Ctrl-C ends this process at once
 		if req.Detach {
@@ -165,7 +166,7 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	if err != nil {
 		return err
 	}
-	return c.conclude(cc, out, out.Result, func() { c.print().outcome(conf.App, out) })
+	return c.Conclude(cc, out, out.Result, func() { c.print().outcome(conf.App, out) })
 }
 
 // abortTime is how long an interrupted command waits until the daemon has aborted its change and
@@ -230,7 +231,7 @@ func (c *command) detached(daemonClient *control.Client) error {
 			&api.BusyError{Changing: *st.Changing},
 		)
 	case st.Last != nil && st.Last.Result != api.Done:
-		return &outcomeError{st.Last.Result}
+		return &console.OutcomeError{Result: st.Last.Result}
 	}
 	return nil
 }
@@ -253,12 +254,12 @@ func liveText(st *api.Status) string {
 // outcome prints the outcome of a change. The verdict comes last, where it does not scroll
 // away.
 func (pr printer) outcome(app string, out *api.Outcome) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	name := withCommit(out.Release, out.Commit)
 	for _, w := range out.Warnings {
-		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
+		terminal.Prose(pr.Stdout, "%s %s", p.Yellow("warning:"), w)
 	}
-	terminal.FailureLog(pr.stdout, out)
+	terminal.FailureLog(pr.Stdout, out)
 	pr.variables(out.Variables)
 	pr.traffic(out, "")
 	switch {
@@ -278,17 +279,17 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 			was = " (was " + out.Previous + ")"
 		}
 		terminal.Prose(
-			pr.stdout, "%s: %s %s%s in %s%s", app, p.Bold(name), p.Green("is live"), was, terminal.Seconds(out.Seconds),
+			pr.Stdout, "%s: %s %s%s in %s%s", app, p.Bold(name), p.Green("is live"), was, terminal.Seconds(out.Seconds),
 			cutoverText(out),
 		)
 	case out.Result == api.Reverted:
-		terminal.Prose(pr.stdout, "%s: %s %s: %s", app, p.Bold(name), p.Red("was reverted"), out.Error)
+		terminal.Prose(pr.Stdout, "%s: %s %s: %s", app, p.Bold(name), p.Red("was reverted"), out.Error)
 		pr.cause(out)
-		terminal.Prose(pr.stdout, "%s", previousText(out, "is live again"))
+		terminal.Prose(pr.Stdout, "%s", previousText(out, "is live again"))
 	default:
-		terminal.Prose(pr.stdout, "%s: %s %s: %s", app, p.Bold(cmp.Or(name, out.Kind)), p.Red("was refused"), out.Error)
+		terminal.Prose(pr.Stdout, "%s: %s %s: %s", app, p.Bold(cmp.Or(name, out.Kind)), p.Red("was refused"), out.Error)
 		pr.cause(out)
-		terminal.Prose(pr.stdout, "%s", previousText(out, liveState(out)))
+		terminal.Prose(pr.Stdout, "%s", previousText(out, liveState(out)))
 	}
 }
 
@@ -306,7 +307,7 @@ func (pr printer) variables(v *api.VariableChanges) {
 			parts = append(parts, one.what+" "+strings.Join(one.names, ", "))
 		}
 	}
-	terminal.Prose(pr.stdout, "variables: %s", strings.Join(parts, "; "))
+	terminal.Prose(pr.Stdout, "variables: %s", strings.Join(parts, "; "))
 }
 
 // cause prints the exception that the last lines of a failed worker name, and how to look further.
@@ -315,23 +316,23 @@ func (pr printer) cause(out *api.Outcome) {
 		return
 	}
 	if text := terminal.Exception(out.Log); text != "" {
-		terminal.Prose(pr.stdout, "  %s", text)
+		terminal.Prose(pr.Stdout, "  %s", text)
 	}
 	switch {
 	case out.Result == api.Reverted:
-		terminal.Prose(pr.stdout, "superctl logs --release %s shows what its workers wrote", out.Release)
+		terminal.Prose(pr.Stdout, "superctl logs --release %s shows what its workers wrote", out.Release)
 	case out.Kind == string(api.Switch):
-		terminal.Prose(pr.stdout, "superctl check %s tries it again without traffic", out.Release)
+		terminal.Prose(pr.Stdout, "superctl check %s tries it again without traffic", out.Release)
 	}
 }
 
 // unchanged prints that there was nothing to do.
 func (pr printer) unchanged(app string, out *api.Outcome) {
 	if out.Release == "" {
-		terminal.Prose(pr.stdout, "%s: no release is live; nothing to do", app)
+		terminal.Prose(pr.Stdout, "%s: no release is live; nothing to do", app)
 		return
 	}
-	terminal.Prose(pr.stdout, "%s: %s is already live; nothing to do", app, withCommit(out.Release, out.Commit))
+	terminal.Prose(pr.Stdout, "%s: %s is already live; nothing to do", app, withCommit(out.Release, out.Commit))
 }
 
 // packages prints the packages that differ between the live release and the new one.
@@ -349,39 +350,39 @@ func (pr printer) packages(changes *api.PackageChanges) {
 	for _, one := range changes.Changed {
 		parts = append(parts, one.Name+" "+one.From+" to "+one.To)
 	}
-	terminal.Prose(pr.stdout, "packages: %s", strings.Join(parts, "; "))
+	terminal.Prose(pr.Stdout, "packages: %s", strings.Join(parts, "; "))
 }
 
 // dryRun prints what a change would do.
 func (pr printer) dryRun(app string, out *api.Outcome) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	pr.packages(out.Packages)
 	for _, command := range out.Before {
-		terminal.Prose(pr.stdout, "before: %s", command)
+		terminal.Prose(pr.Stdout, "before: %s", command)
 	}
 	name := p.Bold(cmp.Or(withCommit(out.Release, out.Commit), out.Kind))
 	switch {
 	case out.Result != api.Done:
-		terminal.Prose(pr.stdout, "%s: %s %s: %s", app, name, p.Red("would be refused"), out.Error)
+		terminal.Prose(pr.Stdout, "%s: %s %s: %s", app, name, p.Red("would be refused"), out.Error)
 	case out.Release == out.Previous:
-		terminal.Prose(pr.stdout, "%s: %s would be started again with the config as it is now", app, name)
+		terminal.Prose(pr.Stdout, "%s: %s would be started again with the config as it is now", app, name)
 	default:
-		terminal.Prose(pr.stdout, "%s: %s would be made live", app, name)
+		terminal.Prose(pr.Stdout, "%s: %s would be made live", app, name)
 	}
-	terminal.Prose(pr.stdout, "nothing was changed; %s", previousText(out, "is live"))
+	terminal.Prose(pr.Stdout, "nothing was changed; %s", previousText(out, "is live"))
 }
 
 func (pr printer) upgrade(app string, out *api.Outcome) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	if out.Result != api.Done {
 		terminal.Prose(
-			pr.stdout, "%s: the upgrade %s: %s\nsuperctl %s keeps running", app, p.Red("was refused"), out.Error,
+			pr.Stdout, "%s: the upgrade %s: %s\nsuperctl %s keeps running", app, p.Red("was refused"), out.Error,
 			out.Previous,
 		)
 		return
 	}
 	terminal.Prose(
-		pr.stdout, "%s: %s to superctl %s in %s; the workers were not touched", app, p.Green("upgraded"),
+		pr.Stdout, "%s: %s to superctl %s in %s; the workers were not touched", app, p.Green("upgraded"),
 		p.Bold(out.Release), terminal.Seconds(out.Seconds),
 	)
 }

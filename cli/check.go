@@ -50,10 +50,10 @@ the workers keep running and the next daemon adopts them.`,
 				if err := daemon.DryRun(path); err != nil {
 					return err
 				}
-				fmt.Fprintln(c.stdout, version.String())
+				fmt.Fprintln(c.Stdout, version.String())
 				return nil
 			}
-			return daemon.Run(path, terminal.Raw(c.stderr))
+			return daemon.Run(path, terminal.Raw(c.Stderr))
 		},
 	}
 }

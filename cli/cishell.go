@@ -46,7 +46,7 @@ The CI system then runs, for example:
 				return &commandline.UsageError{Err: fmt.Errorf("ci-shell: %w", err)}
 			}
 			args := append([]string{"superctl", "--config", path}, words...)
-			if code := Main(args, cc.App.Reader, terminal.Raw(c.stdout), terminal.Raw(c.stderr)); code != api.ExitDone {
+			if code := Main(args, cc.App.Reader, terminal.Raw(c.Stdout), terminal.Raw(c.Stderr)); code != api.ExitDone {
 				return &commandline.ExitError{Code: code}
 			}
 			return nil

@@ -15,6 +15,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/fleetcommand"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -38,7 +39,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 1 && args[1] == maintenance.Arg {
 		return maintenance.Main(args[2:], stderr)
 	}
-	c := &command{&console{stdout: terminal.NewScreen(stdout), stderr: terminal.NewScreen(stderr), now: time.Now}}
+	c := &command{&console.Console{Stdout: terminal.NewScreen(stdout), Stderr: terminal.NewScreen(stderr), Now: time.Now}}
 	if len(args) > 1 {
 		switch args[1] {
 		case completeArg:
@@ -55,23 +56,23 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app, overview := c.app(), c.overview
 	if target, rest, found := fleetcommand.TargetOf(args); found {
 		app, args = fleetcommand.App(target, fleetcommand.Options{
-			Stdin: stdin, Stdout: c.stdout, Stderr: c.stderr, Now: c.now, Version: version.String(),
+			Stdin: stdin, Stdout: c.Stdout, Stderr: c.Stderr, Now: c.Now, Version: version.String(),
 		}), rest
 		overview = func(w io.Writer) { fleetcommand.Overview(w, app) }
 	}
 	app.Reader = stdin
 	err := commandline.Run(app, args, overview)
 	code := exitCode(err)
-	var printed *outcomeError
+	var printed *console.OutcomeError
 	var exit *commandline.ExitError
 	if err != nil && !errors.As(err, &printed) && !errors.As(err, &exit) {
-		terminal.Prose(c.stderr, "superctl: %v", hinted(err))
+		terminal.Prose(c.Stderr, "superctl: %v", hinted(err))
 	}
 	return code
 }
 
 func exitCode(err error) int {
-	var outcome *outcomeError
+	var outcome *console.OutcomeError
 	var exit *commandline.ExitError
 	var usage *commandline.UsageError
 	var bad *config.Error
@@ -86,7 +87,7 @@ func exitCode(err error) int {
 	case errors.As(err, &exit):
 		return exit.Code
 	case errors.As(err, &outcome):
-		return outcome.result.Exit()
+		return outcome.Result.Exit()
 	case errors.As(err, &unreachable):
 		return api.ExitUnreachable
 	case errors.As(err, &busy), errors.As(err, &locked):
@@ -106,7 +107,7 @@ func (c *command) app() *cli.App {
 	return &cli.App{
 		Name: "superctl", Usage: "switch Python sites between releases without losing a request", Description: about,
 		UsageText: "superctl [--app NAME | --config FILE] COMMAND [ARGUMENTS]",
-		Version:   version.String(), Writer: c.stdout, ErrWriter: c.stderr, HideHelp: true,
+		Version:   version.String(), Writer: c.Stdout, ErrWriter: c.Stderr, HideHelp: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{
 				Name: "app", Usage: "the app `NAME`; its config is /etc/superctl/NAME.toml ($SUPERCTL_APP)",
@@ -118,7 +119,7 @@ func (c *command) app() *cli.App {
 			if cc.NArg() > 0 {
 				return &commandline.UsageError{Err: unknownCommand(cc.Args().First(), cc)}
 			}
-			c.overview(c.stdout)
+			c.overview(c.Stdout)
 			return nil
 		},
 		OnUsageError:   commandline.BadOption,

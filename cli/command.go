@@ -2,8 +2,10 @@
 
 package cli
 
+import "superctl/cli/console"
+
 // command is a command that runs.
-type command struct{ *console }
+type command struct{ *console.Console }
 
 // printer prints what a command has found out and done, for people.
 type printer struct{ *command }

@@ -36,7 +36,7 @@ func (c *command) complete(words []string) {
 	}
 	for _, candidate := range t.candidates(before, last) {
 		if strings.HasPrefix(candidate, last) {
-			fmt.Fprintln(c.stdout, candidate)
+			fmt.Fprintln(c.Stdout, candidate)
 		}
 	}
 }

@@ -51,22 +51,22 @@ func (c *command) cron(cc *cli.Context) error {
 	ctx, stop := commandline.Interruptible()
 	defer stop()
 	if len(words) == 2 {
-		out := c.stdout
+		out := c.Stdout
 		if cc.Bool("json") {
-			out = c.stderr
+			out = c.Stderr
 		}
 		ran, err := daemon.RunCron(ctx, api.CronRequest{Name: words[1]}, func(line string) { fmt.Fprintln(out, line) })
 		if err != nil {
 			return err
 		}
-		return c.conclude(cc, ran, cronResult(ran), func() { c.print().ranCron(ran) })
+		return c.Conclude(cc, ran, cronResult(ran), func() { c.print().ranCron(ran) })
 	}
 	st, err := daemon.Status(ctx)
 	if err != nil {
 		return err
 	}
 	if cc.Bool("json") {
-		return c.json(append([]api.CronStatus{}, st.Cron...))
+		return c.JSON(append([]api.CronStatus{}, st.Cron...))
 	}
 	return c.print().crons(cc, &st)
 }
@@ -80,17 +80,17 @@ func cronResult(ran *api.CronRun) api.Result {
 
 // ranCron prints how a run ended. What the command wrote is on stdout, so this goes to stderr.
 func (pr printer) ranCron(ran *api.CronRun) {
-	p := terminal.PaletteFor(pr.stderr)
+	p := terminal.PaletteFor(pr.Stderr)
 	verdict := p.Green("done")
 	if ran.Result != api.CronDone {
 		verdict = p.Red(string(ran.Result) + ": " + ran.Error)
 	}
-	terminal.Prose(pr.stderr, "%s in %s, after %s: %s", ran.Name, ran.Release, terminal.Seconds(ran.Seconds), verdict)
+	terminal.Prose(pr.Stderr, "%s in %s, after %s: %s", ran.Name, ran.Release, terminal.Seconds(ran.Seconds), verdict)
 }
 
 // crons prints a table of the scheduled commands.
 func (pr printer) crons(cc *cli.Context, st *api.Status) error {
-	b := pr.newText(cc)
+	b := pr.NewText(cc)
 	switch {
 	case st.Release == "":
 		terminal.Prose(b, "%s: no release is live, so no command is scheduled; superctl switch RELEASE starts one", st.App)
@@ -98,9 +98,9 @@ func (pr printer) crons(cc *cli.Context, st *api.Status) error {
 		terminal.Prose(b, "%s: the live release has no scheduled commands; write [cron.NAME] in %s, then run superctl reload",
 			st.App, st.Config)
 	default:
-		cronTable(st.Cron, terminal.PaletteFor(pr.stdout), pr.now()).Write(b, "")
+		cronTable(st.Cron, terminal.PaletteFor(pr.Stdout), pr.Now()).Write(b, "")
 	}
-	_, err := pr.stdout.Write(b.Bytes())
+	_, err := pr.Stdout.Write(b.Bytes())
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon/control"
@@ -78,20 +79,20 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	if err := checkIdle(ctx, daemonClient, req.Run); err != nil && (req.Wait == 0 || !errors.As(err, &busy)) {
 		return err
 	}
-	show := c.progress(cc)
+	show := c.Progress(cc)
 	ask := c.prompt(ctx, cc, req)
 	out, err := c.runDeploy(ask, conf, daemonClient, bundleRequest{
 		word: cc.Args().First(), older: cc.Bool("older"), dryRun: req.DryRun,
 	}, req, show)
 	var verdict []string
 	if out != nil {
-		verdict = verdictOf(&out.Outcome)
+		verdict = console.VerdictOf(&out.Outcome)
 	}
-	show.end(verdict...)
+	show.End(verdict...)
 	if err != nil {
 		return err
 	}
-	return c.conclude(cc, out, out.Result, func() { c.print().deploy(conf.App, out) })
+	return c.Conclude(cc, out, out.Result, func() { c.print().deploy(conf.App, out) })
 }
 
 // checkIdle returns an error if the daemon cannot be reached, another change is in progress, or the
@@ -115,9 +116,9 @@ func checkIdle(ctx context.Context, daemonClient *control.Client, run string) er
 // runDeploy installs, switches and prunes. It returns an error if the deploy had no outcome.
 func (c *command) runDeploy(
 	ask *prompt, conf *config.Config, daemonClient *control.Client, wanted bundleRequest, req api.Request,
-	show *progress,
+	show *console.Progress,
 ) (*deployOutcome, error) {
-	began, ctx := c.now(), ask.ctx
+	began, ctx := c.Now(), ask.ctx
 	steps := []api.Step{}
 	if isDirectory(wanted.word) {
 		built, err := c.buildHere(ctx, conf, wanted.word, show)
@@ -127,7 +128,7 @@ func (c *command) runDeploy(
 		defer built.remove()
 		wanted.word, steps = built.file, built.steps
 	}
-	made, err := installBundle(ctx, conf, wanted, show, c.now)
+	made, err := installBundle(ctx, conf, wanted, show, c.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +144,8 @@ func (c *command) runDeploy(
 		out.Started = began
 	default:
 		req.Release = made.Release
-		listened := show.listen(ctx, daemonClient)
-		switched, err := ask.change(daemonClient, req, show.event)
+		listened := show.Listen(ctx, daemonClient)
+		switched, err := ask.change(daemonClient, req, show.Event)
 		listened()
 		if err != nil {
 			return nil, switchError(ctx, made.Release, err)
@@ -153,10 +154,10 @@ func (c *command) runDeploy(
 	}
 	out.Kind, out.Steps, out.Warnings = "deploy", append(steps, out.Steps...), append(made.Warnings, out.Warnings...)
 	if out.Result == api.Done && !out.DryRun {
-		pruneStep(ctx, conf, out, show, c.now)
+		pruneStep(ctx, conf, out, show, c.Now)
 	}
 	out.Changed = out.Changed || out.Installed
-	out.Seconds = c.now().Sub(began).Seconds()
+	out.Seconds = c.Now().Sub(began).Seconds()
 	return out, nil
 }
 
@@ -202,10 +203,10 @@ func switchError(ctx context.Context, release string, err error) error {
 // pruneStep removes old releases. An error here is only a warning, because the new release is
 // already live.
 func pruneStep(
-	ctx context.Context, conf *config.Config, out *deployOutcome, show *progress, now func() time.Time,
+	ctx context.Context, conf *config.Config, out *deployOutcome, show *console.Progress, now func() time.Time,
 ) {
 	began := now()
-	show.event(api.Event{Type: "begin", Step: "prune"})
+	show.Event(api.Event{Type: "begin", Step: "prune"})
 	view, err := prune(ctx, conf, pruneOptions{}, began)
 	step := api.Step{Name: "prune", Began: began, Seconds: now().Sub(began).Seconds(), Detail: "nothing to remove"}
 	if view != nil && len(view.Removed) > 0 {
@@ -219,11 +220,11 @@ func pruneStep(
 			err = errors.New("interrupted")
 		}
 		out.Warnings = append(out.Warnings, fmt.Sprintf("old releases were not removed: %v", err))
-		show.event(api.Event{Type: "fail", Step: "prune", Seconds: step.Seconds})
+		show.Event(api.Event{Type: "fail", Step: "prune", Seconds: step.Seconds})
 		return
 	}
 	out.Steps = append(out.Steps, step)
-	show.event(api.Event{Type: "end", Step: "prune", Detail: step.Detail, Seconds: step.Seconds})
+	show.Event(api.Event{Type: "end", Step: "prune", Detail: step.Detail, Seconds: step.Seconds})
 }
 
 func (pr printer) deploy(app string, out *deployOutcome) {
@@ -233,9 +234,9 @@ func (pr printer) deploy(app string, out *deployOutcome) {
 
 		out.Result == api.Reverted:
 		terminal.Prose(
-			pr.stdout, "%s stays installed; to try it again, run superctl switch %s", out.Release, out.Release,
+			pr.Stdout, "%s stays installed; to try it again, run superctl switch %s", out.Release, out.Release,
 		)
 	case out.Result == api.Done && len(out.Pruned) > 0:
-		terminal.Prose(pr.stdout, "removed: %s", terminal.First(out.Pruned, 5))
+		terminal.Prose(pr.Stdout, "removed: %s", terminal.First(out.Pruned, 5))
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/config"
 	"superctl/releases/build"
 )
@@ -29,12 +30,12 @@ func isDirectory(word string) bool {
 }
 
 // buildHere builds the bundle of the project in a directory, in a temporary directory.
-func (c *command) buildHere(ctx context.Context, conf *config.Config, dir string, show *progress) (*builtHere, error) {
+func (c *command) buildHere(ctx context.Context, conf *config.Config, dir string, show *console.Progress) (*builtHere, error) {
 	if len(conf.Install.Keys) > 0 {
 		return nil, fmt.Errorf("deploy %s: this app takes signed bundles only ([trust]): run superctl build --sign KEYFILE %s, "+
 			"and deploy the bundle", dir, dir)
 	}
-	opt, err := projectOptions(dir, "", c.now)
+	opt, err := projectOptions(dir, "", c.Now)
 	if err != nil {
 		return nil, err
 	}

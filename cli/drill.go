@@ -94,10 +94,10 @@ func (c *command) drill(cc *cli.Context) (err error) {
 			return err
 		}
 	}
-	show := c.progress(cc)
+	show := c.Progress(cc)
 	opt.Show = showDrill(show)
 	rep, err := drill.Run(ctx, opt)
-	show.end()
+	show.End()
 	if err != nil {
 		return c.print().drillError(ctx, err)
 	}
@@ -110,7 +110,7 @@ func (c *command) drill(cc *cli.Context) (err error) {
 	if !rep.OK {
 		result = api.Aborted
 	}
-	return c.conclude(cc, rep, result, func() { c.print().drill(rep) })
+	return c.Conclude(cc, rep, result, func() { c.print().drill(rep) })
 }
 
 // drillError returns the error of a drill that has no report.
@@ -120,9 +120,9 @@ func (pr printer) drillError(ctx context.Context, err error) error {
 		return errors.New("drill: interrupted; the drill was cleaned up")
 	}
 	if errors.As(err, &failed) && len(failed.Log) > 0 {
-		fmt.Fprintln(pr.stderr, "the last lines of the copy:")
+		fmt.Fprintln(pr.Stderr, "the last lines of the copy:")
 		for _, l := range failed.Log {
-			fmt.Fprintf(pr.stderr, "  | %s\n", l)
+			fmt.Fprintf(pr.Stderr, "  | %s\n", l)
 		}
 	}
 	return fmt.Errorf("drill: %w", err)
@@ -153,7 +153,7 @@ func createPage(path string) (pendingPage, error) {
 
 // confirmLive asks for confirmation of a drill of the live site.
 func (c *command) confirmLive(stdin io.Reader, opt drill.Options) error {
-	if !terminal.Is(c.stderr) || !readsTerminal(stdin) {
+	if !terminal.Is(c.Stderr) || !readsTerminal(stdin) {
 		return &commandline.UsageError{Err: errors.New(
 			"drill: --live changes the running app, and there is no terminal to ask for confirmation: add --yes",
 		)}
@@ -169,7 +169,7 @@ func (c *command) confirmLive(stdin io.Reader, opt drill.Options) error {
 		what += ", kill -9 of a worker and of the daemon"
 	}
 	fmt.Fprintf(
-		c.stderr,
+		c.Stderr,
 		"This runs against the LIVE site %s: %s, an upgrade of the daemon; up to %g requests a second to %s meanwhile.\n"+
 			"Hooks run and notifications are sent. Continue? [y/N] ",
 		opt.Config.App, what, opt.Load.Rate, opt.Target,

@@ -7,56 +7,57 @@ import (
 	"io"
 	"strings"
 
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/drill"
 )
 
 // showDrill returns a function that shows the events of a drill. Progress comes several times a
 // second and is for a terminal alone.
-func showDrill(p *progress) func(drill.Event) {
+func showDrill(p *console.Progress) func(drill.Event) {
 	return func(ev drill.Event) {
 		if ev.Type != "progress" {
-			p.event(ev)
+			p.Event(ev)
 			return
 		}
-		p.annotate(ev.Detail)
+		p.Annotate(ev.Detail)
 	}
 }
 
 // drill prints the report of a drill: the verdict, then the causes of a failure, then the
 // figures.
 func (pr printer) drill(rep *drill.Report) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	word := p.Green("passed")
 	if !rep.OK {
 		word = p.Red("failed")
 	}
-	terminal.Prose(pr.stdout, "\n%s: the drill %s: %s", p.Bold(rep.App), word, p.Bold(rep.Verdict))
+	terminal.Prose(pr.Stdout, "\n%s: the drill %s: %s", p.Bold(rep.App), word, p.Bold(rep.Verdict))
 	for _, text := range rep.BrokenPromises {
-		fmt.Fprintln(pr.stdout)
-		writeWrapped(pr.stdout, "  "+p.Red("broken")+"  ", text)
+		fmt.Fprintln(pr.Stdout)
+		writeWrapped(pr.Stdout, "  "+p.Red("broken")+"  ", text)
 	}
 	for _, g := range rep.Groups() {
 		pr.losses(g, p)
 	}
-	fmt.Fprintln(pr.stdout)
-	changesTable(rep, p).Write(pr.stdout, "  ")
-	fmt.Fprintln(pr.stdout)
-	latencyTable(rep, p).Write(pr.stdout, "  ")
-	fmt.Fprintln(pr.stdout)
+	fmt.Fprintln(pr.Stdout)
+	changesTable(rep, p).Write(pr.Stdout, "  ")
+	fmt.Fprintln(pr.Stdout)
+	latencyTable(rep, p).Write(pr.Stdout, "  ")
+	fmt.Fprintln(pr.Stdout)
 	connections := "a new connection for each"
 	if rep.Load.KeepAlive {
 		connections = "over kept-alive connections"
 	}
 	writeWrapped(
-		pr.stdout, "  ",
+		pr.Stdout, "  ",
 		fmt.Sprintf(
 			"%s at %s: %.0f requests a second, %s, for %.0f s", strings.Join(rep.Load.Requests, ", "), rep.Address,
 			rep.Load.Sent, connections, rep.Seconds,
 		),
 	)
 	for _, text := range rep.Notes {
-		writeWrapped(pr.stdout, "  "+p.Yellow("note")+" ", text)
+		writeWrapped(pr.Stdout, "  "+p.Yellow("note")+" ", text)
 	}
 }
 
@@ -68,18 +69,18 @@ func (pr printer) losses(g *drill.Group, p terminal.Palette) {
 	if g.InKilledWorker {
 		count = p.Yellow(fmt.Sprintf("%d in the killed worker", g.Count))
 	}
-	fmt.Fprintln(pr.stdout)
-	writeWrapped(pr.stdout, "  ", count+": "+g.What())
+	fmt.Fprintln(pr.Stdout)
+	writeWrapped(pr.Stdout, "  ", count+": "+g.What())
 	for i, l := range g.Each {
 		if i == maxPlaces {
-			terminal.Prose(pr.stdout, "    and in %d more places", len(g.Each)-i)
+			terminal.Prose(pr.Stdout, "    and in %d more places", len(g.Each)-i)
 			break
 		}
-		terminal.Prose(pr.stdout, "    %-3d %s", l.Count, l.Where())
+		terminal.Prose(pr.Stdout, "    %-3d %s", l.Count, l.Where())
 	}
-	writeWrapped(pr.stdout, "    cause    ", g.Cause)
-	writeWrapped(pr.stdout, "    remedy   ", g.Advice)
-	writeWrapped(pr.stdout, "    example  ", g.Example)
+	writeWrapped(pr.Stdout, "    cause    ", g.Cause)
+	writeWrapped(pr.Stdout, "    remedy   ", g.Advice)
+	writeWrapped(pr.Stdout, "    example  ", g.Example)
 }
 
 func changesTable(rep *drill.Report, p terminal.Palette) *terminal.Table {

@@ -6,12 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"superctl/cli/console"
 	"superctl/drill"
 )
 
 func TestAFailedDrillIsReportedWithItsRemedies(t *testing.T) {
 	var out strings.Builder
-	c := &command{&console{stdout: &out}}
+	c := &command{&console.Console{Stdout: &out}}
 	c.print().drill(&drill.Report{
 		App: "shop", Address: "127.0.0.1:4711", Seconds: 31,
 		Verdict: "7 of 1000 requests were lost, in 2 changes; 1 more ended with the killed worker",

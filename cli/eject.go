@@ -145,10 +145,10 @@ func (e *ejection) run(ctx context.Context) (err error) {
 	}
 	if !apply {
 		if e.cc.Bool("json") {
-			return e.json(e.outcome(false, false, nil))
+			return e.JSON(e.outcome(false, false, nil))
 		}
 		args := shellquote.Join(append(os.Args[1:], "--apply")...)
-		fmt.Fprintf(e.stdout, "\nNothing was changed. To do this, as root: superctl %s\n", args)
+		fmt.Fprintf(e.Stdout, "\nNothing was changed. To do this, as root: superctl %s\n", args)
 		return nil
 	}
 	return e.conclude(true, e.apply(ctx))
@@ -267,12 +267,12 @@ func (e *ejection) takeBack(ctx context.Context) error {
 	if e.cc.Bool("json") {
 		out := e.outcome(err == nil, false, err)
 		out.Kept = err == nil
-		return errors.Join(e.json(out), err)
+		return errors.Join(e.JSON(out), err)
 	}
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "%s: superctl %s on %s as before\n", e.conf.App, terminal.PaletteFor(e.stdout).Green("serves"),
+	fmt.Fprintf(e.Stdout, "%s: superctl %s on %s as before\n", e.conf.App, terminal.PaletteFor(e.Stdout).Green("serves"),
 		e.site.Listen.Address)
 	return nil
 }

@@ -31,7 +31,7 @@ type ejectOutcome struct {
 func (e *ejection) say(text string) {
 	e.did = append(e.did, text)
 	if !e.cc.Bool("json") {
-		fmt.Fprintf(e.stdout, "%s %s\n", terminal.PaletteFor(e.stdout).Green("did"), text)
+		fmt.Fprintf(e.Stdout, "%s %s\n", terminal.PaletteFor(e.Stdout).Green("did"), text)
 	}
 }
 
@@ -80,30 +80,30 @@ func (e *ejection) steps() (list []string) {
 
 // ejectPlan prints what was found, and what is going to happen.
 func (pr printer) ejectPlan(e *ejection) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	switch {
 	case e.daemon.PID != 0:
-		fmt.Fprintf(pr.stdout, "%s superctl (pid %d) on %s, started by %s\n", p.Bold("Found"), e.daemon.PID, e.site.Listen.Address, e.unit)
+		fmt.Fprintf(pr.Stdout, "%s superctl (pid %d) on %s, started by %s\n", p.Bold("Found"), e.daemon.PID, e.site.Listen.Address, e.unit)
 	default:
-		fmt.Fprintf(pr.stdout, "%s %s on %s; superctl does not run\n", p.Bold("Found"), e.site.Service(), e.site.Listen.Address)
+		fmt.Fprintf(pr.Stdout, "%s %s on %s; superctl does not run\n", p.Bold("Found"), e.site.Service(), e.site.Listen.Address)
 	}
 	if e.installed() {
-		fmt.Fprintf(pr.stdout, "The units are written already.\n")
+		fmt.Fprintf(pr.Stdout, "The units are written already.\n")
 	}
 	for _, w := range e.warnings() {
-		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
+		terminal.Prose(pr.Stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	pr.planFiles(e.plan)
-	fmt.Fprintf(pr.stdout, "\n%s of the app %s:\n", p.Bold("Eject"), e.conf.App)
+	fmt.Fprintf(pr.Stdout, "\n%s of the app %s:\n", p.Bold("Eject"), e.conf.App)
 	for i, step := range e.steps() {
-		terminal.Prose(pr.stdout, "%4d. %s", i+1, step)
+		terminal.Prose(pr.Stdout, "%4d. %s", i+1, step)
 	}
 }
 
 // conclude prints the verdict.
 func (e *ejection) conclude(changed bool, err error) error {
 	if e.cc.Bool("json") {
-		if also := e.json(e.outcome(changed, err == nil, err)); also != nil {
+		if also := e.JSON(e.outcome(changed, err == nil, err)); also != nil {
 			return also
 		}
 	}
@@ -115,11 +115,11 @@ func (e *ejection) conclude(changed bool, err error) error {
 		return fmt.Errorf("%w\n%s serves; to go on, run the same command again", err, e.site.Service())
 	case e.cc.Bool("json"):
 	case changed:
-		fmt.Fprintf(e.stdout, "%s: %s %s on %s; superctl has ended\n", e.conf.App, e.site.Service(),
-			terminal.PaletteFor(e.stdout).Green("serves"), e.site.Listen.Address)
+		fmt.Fprintf(e.Stdout, "%s: %s %s on %s; superctl has ended\n", e.conf.App, e.site.Service(),
+			terminal.PaletteFor(e.Stdout).Green("serves"), e.site.Listen.Address)
 	default:
-		fmt.Fprintf(e.stdout, "%s serves %s already; %s\n", e.site.Service(), e.site.Listen.Address,
-			terminal.PaletteFor(e.stdout).Green("nothing to do"))
+		fmt.Fprintf(e.Stdout, "%s serves %s already; %s\n", e.site.Service(), e.site.Listen.Address,
+			terminal.PaletteFor(e.Stdout).Green("nothing to do"))
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ after the daemon has ended. If systemd is about to start the next daemon, it doe
 			}
 			ctx, stop := commandline.Interruptible()
 			defer stop()
-			return daemon.End(ctx, path, terminal.Raw(c.stderr))
+			return daemon.End(ctx, path, terminal.Raw(c.Stderr))
 		},
 	}
 }

@@ -27,9 +27,9 @@ func (pr printer) showEnvironment(ctx context.Context, daemonClient *control.Cli
 	case err != nil:
 		return err
 	case cc.Bool("json"):
-		return pr.json(st)
+		return pr.JSON(st)
 	}
-	writeEnvironment(pr.stdout, &st, terminal.PaletteFor(pr.stdout))
+	writeEnvironment(pr.Stdout, &st, terminal.PaletteFor(pr.Stdout))
 	return nil
 }
 

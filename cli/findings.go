@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"superctl/api"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 )
 
@@ -79,11 +80,11 @@ func (pr printer) check(f *findings, asJSON bool) error {
 	}
 	f.OK = f.Problems == 0
 	if asJSON {
-		if err := pr.json(f); err != nil {
+		if err := pr.JSON(f); err != nil {
 			return err
 		}
 		if !f.OK {
-			return &outcomeError{api.Aborted}
+			return &console.OutcomeError{Result: api.Aborted}
 		}
 		return nil
 	}
@@ -94,6 +95,6 @@ func (pr printer) check(f *findings, asJSON bool) error {
 	if f.Warnings > 0 {
 		text += ", " + terminal.Count(f.Warnings, "warning", "warnings")
 	}
-	terminal.Prose(pr.stdout, "%s: %s", f.App, text)
+	terminal.Prose(pr.Stdout, "%s: %s", f.App, text)
 	return nil
 }

@@ -63,7 +63,7 @@ func (c *command) history(cc *cli.Context) error {
 		if records == nil {
 			records = []releases.Record{}
 		}
-		return c.json(records)
+		return c.JSON(records)
 	}
 	return c.print().history(cc, records)
 }
@@ -92,10 +92,10 @@ func parseRecord(words []string) (number int, one bool, err error) {
 func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 	output := cc.Bool("output")
 	if len(records) == 0 {
-		fmt.Fprintln(pr.stdout, "no changes yet")
+		fmt.Fprintln(pr.Stdout, "no changes yet")
 		return nil
 	}
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	var t terminal.Table
 	t.Head(p, "NUMBER", "AGE", "CHANGE", "FROM", "TO", "COMMITS", "OUTCOME", "DURATION", "WHO")
 	for _, r := range records {
@@ -106,7 +106,7 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 			continue
 		}
 		t.Row(
-			number, terminal.Age(pr.now(), o.Started), changeName(&o), terminal.Dash(o.Previous), terminal.Dash(o.Release),
+			number, terminal.Age(pr.Now(), o.Started), changeName(&o), terminal.Dash(o.Previous), terminal.Dash(o.Release),
 			terminal.Dash(commits(&o)), resultText(p, o.Result), terminal.Seconds(o.Seconds), byWhom(&o),
 		)
 		if o.Error != "" {
@@ -122,9 +122,9 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 		}
 	}
 	t.DropEmpty()
-	out := pr.newText(cc)
+	out := pr.NewText(cc)
 	t.Write(out, "")
-	_, err := pr.stdout.Write(out.Bytes())
+	_, err := pr.Stdout.Write(out.Bytes())
 	return err
 }
 
@@ -180,7 +180,7 @@ func (pr printer) record(history releases.History, number int, asJSON bool) erro
 	case err != nil:
 		return err
 	case asJSON:
-		return pr.json(record)
+		return pr.JSON(record)
 	}
 	var o api.Outcome
 	if err := json.Unmarshal(record.Data, &o); err != nil {
@@ -191,8 +191,8 @@ func (pr printer) record(history releases.History, number int, asJSON bool) erro
 }
 
 func (pr printer) recordText(number int, o *api.Outcome) {
-	p := terminal.PaletteFor(pr.stdout)
-	terminal.Prose(pr.stdout, "%s: %s", p.Bold(fmt.Sprintf("change %d", number)), resultText(p, o.Result))
+	p := terminal.PaletteFor(pr.Stdout)
+	terminal.Prose(pr.Stdout, "%s: %s", p.Bold(fmt.Sprintf("change %d", number)), resultText(p, o.Result))
 	var t terminal.Table
 	line := func(name, text string) {
 		if text != "" {
@@ -205,7 +205,7 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 	line("commits", fullRange(o))
 	line("who", o.By(o.Who)+peerText(o.Peer))
 	line("run", o.Run)
-	line("started", o.Started.Local().Format("2006-01-02 15:04:05 -0700")+" ("+terminal.Age(pr.now(), o.Started)+")")
+	line("started", o.Started.Local().Format("2006-01-02 15:04:05 -0700")+" ("+terminal.Age(pr.Now(), o.Started)+")")
 	line("duration", terminal.Seconds(o.Seconds))
 	if o.Generation != 0 {
 		line("generation", strconv.Itoa(o.Generation))
@@ -214,16 +214,16 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 	for _, w := range o.Warnings {
 		line("warning", p.Yellow(w))
 	}
-	t.Write(pr.stdout, "  ")
+	t.Write(pr.Stdout, "  ")
 	pr.steps(o, p)
 	if len(o.Traffic) > 0 {
-		fmt.Fprintln(pr.stdout)
+		fmt.Fprintln(pr.Stdout)
 		pr.traffic(o, "  ")
 	}
 	if len(o.Log) > 0 {
-		terminal.Prose(pr.stdout, "\n  the last lines of the %s:", cmp.Or(o.Culprit, api.Worker))
+		terminal.Prose(pr.Stdout, "\n  the last lines of the %s:", cmp.Or(o.Culprit, api.Worker))
 		for _, l := range o.Log {
-			fmt.Fprintf(pr.stdout, "    %s %s\n", p.Dim("|"), l)
+			fmt.Fprintf(pr.Stdout, "    %s %s\n", p.Dim("|"), l)
 		}
 	}
 }
@@ -233,7 +233,7 @@ func (pr printer) steps(o *api.Outcome, p terminal.Palette) {
 	if len(o.Steps) == 0 {
 		return
 	}
-	fmt.Fprintln(pr.stdout)
+	fmt.Fprintln(pr.Stdout)
 	var t terminal.Table
 	t.Head(p, "STEP", "START", "DURATION", "DETAIL")
 	for _, s := range o.Steps {
@@ -242,7 +242,7 @@ func (pr printer) steps(o *api.Outcome, p terminal.Palette) {
 			t.Row("", "", p.Dim("|"), l)
 		}
 	}
-	t.Write(pr.stdout, "  ")
+	t.Write(pr.Stdout, "  ")
 }
 
 // withCommit returns the name of a release with its commit, such as r1 (4be9f00d4b).

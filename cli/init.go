@@ -221,8 +221,8 @@ func (s *setUp) ask(ctx context.Context, p *setup.Project) (*setup.Settings, str
 	if err != nil {
 		return nil, fmt.Sprintf(without, err.Error())
 	}
-	if terminal.Is(s.stderr) {
-		fmt.Fprintln(s.stderr, "asking Django for its settings ...")
+	if terminal.Is(s.Stderr) {
+		fmt.Fprintln(s.Stderr, "asking Django for its settings ...")
 	}
 	env := []string{
 		"PATH=" + filepath.Join(p.Dir, p.Venv, "bin") + ":/usr/local/bin:/usr/bin:/bin", "HOME=/", "LANG=C.UTF-8",
@@ -262,11 +262,11 @@ func (s *setUp) unprivileged(dir, name string) (*config.User, error) {
 // answer asks a question at a terminal. It reports whether there is an answer now.
 func (s *setUp) answer(q *setup.UnknownError) bool {
 	in, isFile := s.cc.App.Reader.(*os.File)
-	if !isFile || !isatty.IsTerminal(in.Fd()) || !terminal.Is(s.stderr) || s.cc.Bool("json") {
+	if !isFile || !isatty.IsTerminal(in.Fd()) || !terminal.Is(s.Stderr) || s.cc.Bool("json") {
 		return false
 	}
 	example, _, _ := strings.Cut(strings.TrimPrefix(q.Flag, "--"+q.Name+" "), ", or")
-	fmt.Fprintf(s.stderr, "%s? (such as %s) ", strings.TrimSuffix(q.Question, ","), example)
+	fmt.Fprintf(s.Stderr, "%s? (such as %s) ", strings.TrimSuffix(q.Question, ","), example)
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if line = strings.TrimSpace(line); line == "" || err != nil && !errors.Is(err, io.EOF) {
 		return false
@@ -276,7 +276,7 @@ func (s *setUp) answer(q *setup.UnknownError) bool {
 		return false
 	}
 	if err := next.Check(); err != nil {
-		fmt.Fprintf(s.stderr, "%v\n", err)
+		fmt.Fprintf(s.Stderr, "%v\n", err)
 		return true // and asks again
 	}
 	s.answers = next

@@ -147,22 +147,22 @@ func (pr printer) imported(im *setup.Import) {
 	if im == nil {
 		return
 	}
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	paint := map[setup.Verdict]func(string) string{setup.Kept: p.Green, setup.BuiltIn: p.Dim, setup.Dropped: p.Yellow}
 	file := ""
 	for _, l := range im.Lines {
 		if l.File != file {
 			file = l.File
-			fmt.Fprintf(pr.stdout, "%s %s:\n", p.Bold("Imported"), plain.Line(file))
+			fmt.Fprintf(pr.Stdout, "%s %s:\n", p.Bold("Imported"), plain.Line(file))
 		}
 		what := l.Key
 		if l.Why != "" && what != "" {
 			what += ": "
 		}
-		fmt.Fprintf(pr.stdout, "%4d  %s %s\n", l.From, paint[l.Verdict](fmt.Sprintf("%-8s", l.Verdict)), plain.Line(l.Text))
+		fmt.Fprintf(pr.Stdout, "%4d  %s %s\n", l.From, paint[l.Verdict](fmt.Sprintf("%-8s", l.Verdict)), plain.Line(l.Text))
 		if what += l.Why; what != "" {
-			fmt.Fprintf(pr.stdout, "               %s\n", p.Dim(plain.Line(what)))
+			fmt.Fprintf(pr.Stdout, "               %s\n", p.Dim(plain.Line(what)))
 		}
 	}
-	fmt.Fprintln(pr.stdout)
+	fmt.Fprintln(pr.Stdout)
 }

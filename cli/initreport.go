@@ -57,7 +57,7 @@ func (s *setUp) conclude(ctx context.Context, dir string, d *setup.Decision, pla
 	default:
 		err = plan.Apply(ctx, s.cc.Bool("replace"), asRoot, func(text string) {
 			if !json {
-				fmt.Fprintf(s.stdout, "%s %s\n", terminal.PaletteFor(s.stdout).Green("did"), text)
+				fmt.Fprintf(s.Stdout, "%s %s\n", terminal.PaletteFor(s.Stdout).Green("did"), text)
 			}
 		})
 	}
@@ -71,7 +71,7 @@ func (s *setUp) conclude(ctx context.Context, dir string, d *setup.Decision, pla
 		if err != nil {
 			out.Error = err.Error()
 		}
-		err = errors.Join(err, s.json(out))
+		err = errors.Join(err, s.JSON(out))
 	}
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
@@ -128,24 +128,24 @@ func texts(list []setup.Command) []string {
 
 // initPlan prints what was found, and the plan.
 func (pr printer) initPlan(dir string, d *setup.Decision, plan *setup.Plan) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	if dir != "" || len(d.Facts) > 0 {
-		fmt.Fprintf(pr.stdout, "%s in %s:\n", p.Bold("Found"), cmp.Or(dir, "the file"))
+		fmt.Fprintf(pr.Stdout, "%s in %s:\n", p.Bold("Found"), cmp.Or(dir, "the file"))
 	}
 	for _, f := range d.Facts {
 		value := f.Value
 		if f.Guess {
 			value += " (a guess)"
 		}
-		fmt.Fprintf(pr.stdout, "   %-16s %-34s %s\n", f.Name, plain.Line(value), p.Dim(plain.Line(f.Source)))
+		fmt.Fprintf(pr.Stdout, "   %-16s %-34s %s\n", f.Name, plain.Line(value), p.Dim(plain.Line(f.Source)))
 	}
 	for _, w := range d.Warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), plain.Line(w))
+		fmt.Fprintf(pr.Stdout, "%s %s\n", p.Yellow("warning:"), plain.Line(w))
 	}
 	if plan.Empty() {
 		return
 	}
-	fmt.Fprintf(pr.stdout, "\n%s for the app %s:\n", p.Bold("Plan"), plan.App)
+	fmt.Fprintf(pr.Stdout, "\n%s for the app %s:\n", p.Bold("Plan"), plan.App)
 	pr.initCommands(plan.Before)
 	pr.planFiles(plan)
 	pr.initCommands(plan.After)
@@ -160,7 +160,7 @@ func (pr printer) planFiles(plan *setup.Plan) {
 
 // diff prints a unified diff.
 func (pr printer) diff(text string) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
 		switch {
@@ -169,7 +169,7 @@ func (pr printer) diff(text string) {
 		case strings.HasPrefix(line, "-"):
 			line = p.Red(line)
 		}
-		fmt.Fprintln(pr.stdout, line)
+		fmt.Fprintln(pr.Stdout, line)
 	}
 }
 
@@ -177,23 +177,23 @@ func (pr printer) initCommands(list []setup.Command) {
 	for _, c := range list {
 		text := "   " + c.String()
 		if c.Why != "" {
-			text += terminal.PaletteFor(pr.stdout).Dim("   # " + c.Why)
+			text += terminal.PaletteFor(pr.Stdout).Dim("   # " + c.Why)
 		}
-		fmt.Fprintln(pr.stdout, text)
+		fmt.Fprintln(pr.Stdout, text)
 	}
 }
 
 // initEnd prints what comes next; apply is the command line that does the plan.
 func (pr printer) initEnd(apply string, plan *setup.Plan, done bool) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	switch {
 	case plan.Empty():
-		fmt.Fprintf(pr.stdout, "%s: %s. Next:\n", plan.App, p.Green("nothing to do"))
+		fmt.Fprintf(pr.Stdout, "%s: %s. Next:\n", plan.App, p.Green("nothing to do"))
 	case !done:
-		fmt.Fprintf(pr.stdout, "\nNothing was changed. To do this, as root: superctl %s\n", apply)
+		fmt.Fprintf(pr.Stdout, "\nNothing was changed. To do this, as root: superctl %s\n", apply)
 		return
 	default:
-		fmt.Fprintf(pr.stdout, "%s: %s. Next:\n", plan.App, p.Green("set up"))
+		fmt.Fprintf(pr.Stdout, "%s: %s. Next:\n", plan.App, p.Green("set up"))
 	}
 	pr.initCommands(plan.Next)
 }

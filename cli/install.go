@@ -20,6 +20,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
@@ -93,15 +94,15 @@ such a difference.
 			}
 			ctx, stop := commandline.Interruptible()
 			defer stop()
-			show := c.progress(cc)
+			show := c.Progress(cc)
 			wanted := bundleRequest{word: cc.Args().First(), older: cc.Bool("older"), keep: cc.Bool("keep")}
-			out, err := installBundle(ctx, conf, wanted, show, c.now)
+			out, err := installBundle(ctx, conf, wanted, show, c.Now)
 			if err != nil {
-				show.end(err.Error())
+				show.End(err.Error())
 				return err
 			}
-			show.end(out.Error)
-			return c.conclude(cc, out, out.Result, func() { c.print().install(conf.App, cc.Args().First(), out) })
+			show.End(out.Error)
+			return c.Conclude(cc, out, out.Result, func() { c.print().install(conf.App, cc.Args().First(), out) })
 		},
 	}
 }
@@ -123,7 +124,7 @@ func (c *command) kept(cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return terminal.WriteJSONLine(c.stdout, line)
+	return terminal.WriteJSONLine(c.Stdout, line)
 }
 
 func olderFlag() cli.Flag {
@@ -132,7 +133,7 @@ func olderFlag() cli.Flag {
 
 // installBundle installs a bundle. It returns an error only if the install could not begin.
 func installBundle(
-	ctx context.Context, conf *config.Config, wanted bundleRequest, show *progress, now func() time.Time,
+	ctx context.Context, conf *config.Config, wanted bundleRequest, show *console.Progress, now func() time.Time,
 ) (*installOutcome, error) {
 	began := now()
 	opt, err := installOptions(conf)
@@ -244,20 +245,20 @@ func appEnvironment(conf *config.Config, store *releases.Store, app *config.User
 
 // showInstall returns a function that shows the events of an install. Progress within a step is for a
 // terminal alone: anywhere else each event would be a line of its own.
-func showInstall(p *progress) func(install.Event) {
+func showInstall(p *console.Progress) func(install.Event) {
 	return func(ev install.Event) {
 		if ev.Type == "progress" {
-			p.annotate(plain.Line(ev.Detail))
+			p.Annotate(plain.Line(ev.Detail))
 			return
 		}
-		p.event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
+		p.Event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
 	}
 }
 
 func (pr printer) install(app, word string, out *installOutcome) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	for _, w := range out.Warnings {
-		terminal.Prose(pr.stdout, "%s %s", p.Yellow("warning:"), w)
+		terminal.Prose(pr.Stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	name := out.Release
 	if name != "" && out.Commit != "" {
@@ -266,15 +267,15 @@ func (pr printer) install(app, word string, out *installOutcome) {
 	switch {
 	case out.Result != api.Done:
 		terminal.Prose(
-			pr.stdout, "%s: %s %s: %s\nnothing was installed", app, cmp.Or(name, filepath.Base(word)),
+			pr.Stdout, "%s: %s %s: %s\nnothing was installed", app, cmp.Or(name, filepath.Base(word)),
 			p.Red("was refused"), out.Error,
 		)
-		terminal.ProgramLog(pr.stdout, "check", out.Log)
+		terminal.ProgramLog(pr.Stdout, "check", out.Log)
 	case !out.Changed:
-		terminal.Prose(pr.stdout, "%s: %s is already installed from this bundle; nothing to do", app, name)
+		terminal.Prose(pr.Stdout, "%s: %s is already installed from this bundle; nothing to do", app, name)
 	default:
 		terminal.Prose(
-			pr.stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s", app, p.Bold(name),
+			pr.Stdout, "%s: %s %s in %s\n  path  %s\n  next  superctl switch %s", app, p.Bold(name),
 			p.Green("is installed"), terminal.Seconds(out.Seconds), out.Path, out.Release,
 		)
 	}

@@ -76,9 +76,9 @@ func (c *command) keygen(name, password string) error {
 		return fmt.Errorf("keygen: %w", err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(public)), "\n")
-	p := terminal.PaletteFor(c.stdout)
+	p := terminal.PaletteFor(c.Stdout)
 	fmt.Fprintf(
-		c.stdout,
+		c.Stdout,
 		"%s is the private key. Keep it, and a backup, where bundles are built: superctl build --sign %s\n"+
 			"%s is the public key. Add it to the config of each server:\n\n   %s\n   keys = [%q]\n",
 		p.Bold(secret), secret, p.Bold(open), p.Bold("[trust]"), lines[len(lines)-1],

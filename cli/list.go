@@ -52,7 +52,7 @@ func (c *command) list(ctx context.Context, cc *cli.Context) error {
 		return context.Cause(ctx)
 	}
 	if unreadable != nil {
-		terminal.Prose(c.stderr, "superctl: %v", unreadable)
+		terminal.Prose(c.Stderr, "superctl: %v", unreadable)
 	}
 	if err := c.print().apps(cc, apps); err != nil {
 		return err
@@ -62,18 +62,18 @@ func (c *command) list(ctx context.Context, cc *cli.Context) error {
 
 func (pr printer) apps(cc *cli.Context, apps []host.App) error {
 	if cc.Bool("json") {
-		return pr.json(apps)
+		return pr.JSON(apps)
 	}
-	b := pr.newText(cc)
-	if cc.Bool("watch") && terminal.Redraws(pr.stdout) {
+	b := pr.NewText(cc)
+	if cc.Bool("watch") && terminal.Redraws(pr.Stdout) {
 		b.WriteString(terminal.ClearScreen)
 	}
 	if len(apps) == 0 {
 		terminal.Prose(b, "no apps on this host: no config in /etc/superctl and no running daemon; superctl init sets one up")
 	} else {
-		appTable(apps, terminal.PaletteFor(pr.stdout), pr.now()).Write(b, "")
+		appTable(apps, terminal.PaletteFor(pr.Stdout), pr.Now()).Write(b, "")
 	}
-	_, err := pr.stdout.Write(b.Bytes())
+	_, err := pr.Stdout.Write(b.Bytes())
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 )
 
@@ -25,7 +26,7 @@ death of the daemon ends it, and then the command exits with 3. An upgrade is re
 
    superctl lock --run 20261129-1 --why "deploy of 2026-11-23"`,
 		Flags: append(runFlags(), &cli.StringFlag{Name: "why", Usage: "the reason; others see this `TEXT`"},
-			heartbeatFlag(), commandline.JSONFlag()),
+			console.HeartbeatFlag(), commandline.JSONFlag()),
 		Action: c.lock,
 	}
 }
@@ -53,14 +54,14 @@ func (c *command) lock(cc *cli.Context) error {
 	ctx, release := context.WithCancel(ctx)
 	defer release()
 	go func() { // ends with the process: a read cannot be interrupted
-		wordOf(cc.App.Reader, cc.Duration("heartbeat"), func() {})
+		console.WordOf(cc.App.Reader, cc.Duration("heartbeat"), func() {})
 		release()
 	}()
 	return daemonClient.Lock(ctx, l, func() {
 		if cc.Bool("json") {
-			fmt.Fprintf(terminal.Raw(c.stdout), "{\"locked\":true,\"run\":%q}\n", l.Run)
+			fmt.Fprintf(terminal.Raw(c.Stdout), "{\"locked\":true,\"run\":%q}\n", l.Run)
 			return
 		}
-		fmt.Fprintln(c.stdout, "locked")
+		fmt.Fprintln(c.Stdout, "locked")
 	})
 }

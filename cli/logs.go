@@ -10,6 +10,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 )
 
@@ -31,7 +32,7 @@ SUPERCTL_INSTANCE.
 			&cli.IntFlag{Name: "n", Aliases: []string{"lines"}, Value: 50, Usage: "show the newest `COUNT` lines"},
 			&cli.StringFlag{Name: "process", Usage: "show only the process `NAME`"},
 			&cli.StringFlag{Name: "release", Usage: "show only the release `NAME`"},
-			heartbeatFlag(),
+			console.HeartbeatFlag(),
 		},
 		Action: c.logs,
 	}
@@ -52,11 +53,11 @@ func (c *command) logs(cc *cli.Context) error {
 	defer stop()
 	if heartbeat := cc.Duration("heartbeat"); heartbeat > 0 {
 		go func() { // ends with the process: a read cannot be interrupted
-			wordOf(cc.App.Reader, heartbeat, func() {})
+			console.WordOf(cc.App.Reader, heartbeat, func() {})
 			stop()
 		}()
 	}
-	p := terminal.PaletteFor(c.stdout)
+	p := terminal.PaletteFor(c.Stdout)
 	q := api.LogQuery{
 		Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
 	}
@@ -64,12 +65,12 @@ func (c *command) logs(cc *cli.Context) error {
 	err = daemonClient.Logs(ctx, q, func(l api.LogLine) {
 		lines++
 		if cc.Bool("json") {
-			_ = c.json(l)
+			_ = c.JSON(l)
 			return
 		}
-		out := terminal.Raw(c.stdout) // a file or another program gets the unchanged bytes
+		out := terminal.Raw(c.Stdout) // a file or another program gets the unchanged bytes
 		if terminal.Is(out) {
-			out = c.stdout
+			out = c.Stdout
 		}
 		fmt.Fprintf(
 			out, "%s %s\n",
@@ -80,7 +81,7 @@ func (c *command) logs(cc *cli.Context) error {
 		)
 	})
 	if err == nil && lines == 0 && ctx.Err() == nil && !cc.Bool("json") {
-		terminal.Prose(c.stderr, "superctl: %s", noLines(cc, q))
+		terminal.Prose(c.Stderr, "superctl: %s", noLines(cc, q))
 	}
 	return err
 }

@@ -119,8 +119,8 @@ func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) erro
 	if slices.ContainsFunc(conf.Listen, reachedDirectly) {
 		return nil
 	}
-	terminal.Prose(c.stderr, "%s all listeners are on loopback addresses. Behind nginx each connection comes from nginx, so --allow %s "+
-		"matches no client: let nginx choose (docs/maintenance.md)", terminal.PaletteFor(c.stderr).Yellow("warning:"), cc.String("allow"))
+	terminal.Prose(c.Stderr, "%s all listeners are on loopback addresses. Behind nginx each connection comes from nginx, so --allow %s "+
+		"matches no client: let nginx choose (docs/maintenance.md)", terminal.PaletteFor(c.Stderr).Yellow("warning:"), cc.String("allow"))
 	return nil
 }
 
@@ -132,19 +132,19 @@ func reachedDirectly(l config.Listen) bool {
 
 // maintenance prints the outcome of a maintenance change.
 func (pr printer) maintenance(app string, out *api.Outcome) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	switch on := out.Maintenance == api.MaintenanceOn; {
 	case out.Result != api.Done && on:
-		terminal.Prose(pr.stdout, "%s: the maintenance page %s: %s\nusers still reach %s", app, p.Red("is not shown"), out.Error, out.Previous)
+		terminal.Prose(pr.Stdout, "%s: the maintenance page %s: %s\nusers still reach %s", app, p.Red("is not shown"), out.Error, out.Previous)
 	case out.Result != api.Done:
-		terminal.Prose(pr.stdout, "%s: the maintenance page %s: %s\nsuperctl logs shows what %s writes", app, p.Red("stays"), out.Error, out.Previous)
+		terminal.Prose(pr.Stdout, "%s: the maintenance page %s: %s\nsuperctl logs shows what %s writes", app, p.Red("stays"), out.Error, out.Previous)
 	case !out.Changed:
-		terminal.Prose(pr.stdout, "%s: maintenance is %s already; nothing to do", app, out.Maintenance)
+		terminal.Prose(pr.Stdout, "%s: maintenance is %s already; nothing to do", app, out.Maintenance)
 	case on:
-		terminal.Prose(pr.stdout, "%s: users %s, in %s%s; superctl maintenance off ends it", app,
+		terminal.Prose(pr.Stdout, "%s: users %s, in %s%s; superctl maintenance off ends it", app,
 			p.Yellow("get the maintenance page"), terminal.Seconds(out.Seconds), cutoverText(out))
 	default:
-		terminal.Prose(pr.stdout, "%s: users %s %s again, in %s%s", app, p.Green("reach"),
+		terminal.Prose(pr.Stdout, "%s: users %s %s again, in %s%s", app, p.Green("reach"),
 			withCommit(out.Release, out.Commit), terminal.Seconds(out.Seconds), cutoverText(out))
 	}
 }

@@ -40,13 +40,13 @@ func (c *command) metrics(cc *cli.Context) error {
 	ctx, stop := commandline.Interruptible()
 	defer stop()
 	if !cc.IsSet("listen") {
-		return metrics.Write(c.stdout, host.Measure)
+		return metrics.Write(c.Stdout, host.Measure)
 	}
 	address, err := metrics.ParseAddress(cc.String("listen"))
 	if err != nil {
 		return commandline.Usagef("metrics: --listen %w", err)
 	}
 	return metrics.Serve(ctx, address, metrics.Handler(host.Measure), func(at string) {
-		fmt.Fprintf(c.stderr, "superctl: metrics on %s\n", at)
+		fmt.Fprintf(c.Stderr, "superctl: metrics on %s\n", at)
 	})
 }

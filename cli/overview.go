@@ -97,12 +97,12 @@ func (c *command) help(cc *cli.Context) error {
 	app, overview := cc.App, c.overview
 	if len(words) > 0 && strings.HasPrefix(words[0], "@") {
 		target, _, _ := fleetcommand.TargetOf([]string{cc.App.Name, words[0]})
-		app, words = fleetcommand.App(target, fleetcommand.Options{Stdout: c.stdout}), words[1:]
+		app, words = fleetcommand.App(target, fleetcommand.Options{Stdout: c.Stdout}), words[1:]
 		overview = func(w io.Writer) { fleetcommand.Overview(w, app) }
 	}
 	switch len(words) {
 	case 0:
-		overview(c.stdout)
+		overview(c.Stdout)
 		return nil
 	case 1:
 	default:
@@ -112,7 +112,7 @@ func (c *command) help(cc *cli.Context) error {
 	if cmd == nil {
 		return &commandline.UsageError{Err: unknownCommand(words[0], cc)}
 	}
-	commandline.Help(c.stdout, app.Name, cmd)
+	commandline.Help(c.Stdout, app.Name, cmd)
 	return nil
 }
 
@@ -135,9 +135,9 @@ func versionCommand(c *command) *cli.Command {
 				return err
 			}
 			if cc.Bool("json") {
-				return c.json(versionView{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+				return c.JSON(versionView{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
 			}
-			fmt.Fprintf(c.stdout, "superctl version %s\n", version.String())
+			fmt.Fprintf(c.Stdout, "superctl version %s\n", version.String())
 			return nil
 		},
 	}

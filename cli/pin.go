@@ -41,7 +41,7 @@ func pinCommand(c *command) *cli.Command {
 			if err != nil {
 				return err
 			}
-			changed, err := store.Pin(name, releases.Pin{Note: cc.String("note"), By: pinningUser(), At: c.now()})
+			changed, err := store.Pin(name, releases.Pin{Note: cc.String("note"), By: pinningUser(), At: c.Now()})
 			return c.print().pin(
 				cc, pinView{Changed: changed, Release: name, Pinned: true, Note: cc.String("note")}, err,
 			)
@@ -113,17 +113,17 @@ func (pr printer) pin(cc *cli.Context, view pinView, err error) error {
 		return err
 	}
 	if cc.Bool("json") {
-		return pr.json(view)
+		return pr.JSON(view)
 	}
 	switch {
 	case view.Pinned && view.Changed:
-		terminal.Prose(pr.stdout, "%s is pinned: superctl prune keeps it", view.Release)
+		terminal.Prose(pr.Stdout, "%s is pinned: superctl prune keeps it", view.Release)
 	case view.Pinned:
-		terminal.Prose(pr.stdout, "%s is already pinned; nothing to do", view.Release)
+		terminal.Prose(pr.Stdout, "%s is already pinned; nothing to do", view.Release)
 	case view.Changed:
-		terminal.Prose(pr.stdout, "%s is no longer pinned", view.Release)
+		terminal.Prose(pr.Stdout, "%s is no longer pinned", view.Release)
 	default:
-		terminal.Prose(pr.stdout, "%s is not pinned; nothing to do", view.Release)
+		terminal.Prose(pr.Stdout, "%s is not pinned; nothing to do", view.Release)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/daemon/control"
 )
@@ -81,8 +82,8 @@ func (c *command) prompt(ctx context.Context, cc *cli.Context, req api.Request) 
 		return p
 	}
 	go func() { // ends with the process: a read cannot be interrupted
-		word := wordOf(cc.App.Reader, cc.Duration("heartbeat"), p.answer)
-		if p.word <- word; word != goWord {
+		word := console.WordOf(cc.App.Reader, cc.Duration("heartbeat"), p.answer)
+		if p.word <- word; word != console.GoWord {
 			p.cancel(errNoWord)
 		}
 	}()
@@ -94,7 +95,7 @@ func (p *prompt) change(
 	daemonClient *control.Client, req api.Request, event func(api.Event),
 ) (*api.Outcome, error) {
 	defer p.end()
-	began := p.now()
+	began := p.Now()
 	asking, asked := context.WithCancel(p.ctx)
 	passed := make(chan struct{})
 	go func() {
@@ -138,7 +139,7 @@ func (p *prompt) end() {
 // say prints that the change is ready.
 func (p *prompt) say(release string) {
 	if !p.json {
-		fmt.Fprintln(p.stdout, "ready")
+		fmt.Fprintln(p.Stdout, "ready")
 		return
 	}
 	p.jsonLine(struct {
@@ -156,7 +157,7 @@ func (p *prompt) jsonLine(v any) {
 		return
 	}
 	if line, err := json.Marshal(v); err == nil {
-		_ = terminal.WriteJSONLine(p.stdout, line) // the outcome follows, and fails likewise
+		_ = terminal.WriteJSONLine(p.Stdout, line) // the outcome follows, and fails likewise
 	}
 }
 
@@ -171,7 +172,7 @@ func (p *prompt) pass(ctx context.Context, daemonClient *control.Client) {
 			return
 		}
 	}
-	if word != goWord {
+	if word != console.GoWord {
 		return
 	}
 	var refused *api.RefusedError // then the outcome says why

@@ -153,7 +153,7 @@ func inPlace(kind string) bool {
 
 // inPlace prints the outcome of a change of the live release's processes.
 func (pr printer) inPlace(app string, out *api.Outcome) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	done := map[api.Kind]string{
 		api.Restart: "restarted", api.Scale: "scaled", api.Pause: "paused", api.Resume: "resumed",
 	}[api.Kind(out.Kind)]
@@ -164,15 +164,15 @@ func (pr printer) inPlace(app string, out *api.Outcome) {
 	switch {
 	case out.Result != api.Done:
 		terminal.Prose(
-			pr.stdout, "%s: the %s %s: %s\n%s", app, out.Kind, p.Red("was refused"), out.Error,
+			pr.Stdout, "%s: the %s %s: %s\n%s", app, out.Kind, p.Red("was refused"), out.Error,
 			previousText(out, "is still live, untouched"),
 		)
 	case !out.Changed:
-		terminal.Prose(pr.stdout, "%s: %s; nothing to do", app, detail)
+		terminal.Prose(pr.Stdout, "%s: %s; nothing to do", app, detail)
 	case detail == "":
-		terminal.Prose(pr.stdout, "%s: %s in %s", app, p.Green(done), terminal.Seconds(out.Seconds))
+		terminal.Prose(pr.Stdout, "%s: %s in %s", app, p.Green(done), terminal.Seconds(out.Seconds))
 	default:
-		terminal.Prose(pr.stdout, "%s: %s %s in %s", app, p.Green(done), detail, terminal.Seconds(out.Seconds))
+		terminal.Prose(pr.Stdout, "%s: %s %s in %s", app, p.Green(done), detail, terminal.Seconds(out.Seconds))
 	}
 }
 

@@ -83,12 +83,12 @@ that does not look like a release. It also removes the leftovers of interrupted 
 			}
 			ctx, stop := commandline.Interruptible()
 			defer stop()
-			view, err := prune(ctx, conf, pruneOptions{keep: cc.Int("keep"), dryRun: cc.Bool("dry-run")}, c.now())
+			view, err := prune(ctx, conf, pruneOptions{keep: cc.Int("keep"), dryRun: cc.Bool("dry-run")}, c.Now())
 			if view == nil {
 				return err
 			}
 			if cc.Bool("json") {
-				return errors.Join(err, c.json(view))
+				return errors.Join(err, c.JSON(view))
 			}
 			c.print().prune(conf.App, view)
 			return err
@@ -206,20 +206,20 @@ func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 
 // prune prints what was removed and what is kept, with the reasons.
 func (pr printer) prune(app string, view *pruneView) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	what := fmt.Sprintf("%s and %s", terminal.Count(len(view.Removed), "release", "releases"), terminal.Size(view.Freed))
 	switch n := len(view.Removed); {
 	case view.DryRun && n > 0:
-		terminal.Prose(pr.stdout, "%s: a prune would remove %s", app, what)
+		terminal.Prose(pr.Stdout, "%s: a prune would remove %s", app, what)
 	case n > 0:
-		terminal.Prose(pr.stdout, "%s: %s %s", app, p.Green("removed"), what)
+		terminal.Prose(pr.Stdout, "%s: %s %s", app, p.Green("removed"), what)
 	default:
-		terminal.Prose(pr.stdout, "%s: no release to remove", app)
+		terminal.Prose(pr.Stdout, "%s: no release to remove", app)
 	}
 	pr.pruned(view, p)
 	if len(view.Leftovers) > 0 {
 		terminal.Prose(
-			pr.stdout, "  leftovers of interrupted installs and prunes: %s", strings.Join(view.Leftovers, ", "),
+			pr.Stdout, "  leftovers of interrupted installs and prunes: %s", strings.Join(view.Leftovers, ", "),
 		)
 	}
 	if n := len(view.Unseen); n > 0 {
@@ -228,7 +228,7 @@ func (pr printer) prune(app string, view *pruneView) {
 			how = ", even as root"
 		}
 		terminal.Prose(
-			pr.stdout, "%s %s could not be inspected%s: %s", p.Yellow("warning:"), terminal.Count(n, "process", "processes"),
+			pr.Stdout, "%s %s could not be inspected%s: %s", p.Yellow("warning:"), terminal.Count(n, "process", "processes"),
 			how, terminal.First(view.Unseen, 3),
 		)
 	}
@@ -244,7 +244,7 @@ func (pr printer) pruned(view *pruneView, p terminal.Palette) {
 	add := func(name, commit string, installed time.Time, size, fate string) {
 		commit = terminal.Dash(terminal.ShortCommit(commit))
 		entries = append(entries, entry{
-			installed, []string{name, commit, terminal.Age(pr.now(), installed), size, fate},
+			installed, []string{name, commit, terminal.Age(pr.Now(), installed), size, fate},
 		})
 	}
 	for _, r := range view.Kept {
@@ -262,5 +262,5 @@ func (pr printer) pruned(view *pruneView, p terminal.Palette) {
 	for _, f := range entries {
 		t.Row(f.cells...)
 	}
-	t.Write(pr.stdout, "  ")
+	t.Write(pr.Stdout, "  ")
 }

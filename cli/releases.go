@@ -70,7 +70,7 @@ of a broken release includes the reason.
 				return err
 			}
 			if cc.Bool("json") {
-				return c.json(views)
+				return c.JSON(views)
 			}
 			return c.print().releases(cc, conf, views)
 		},
@@ -162,12 +162,12 @@ func stateOf(st *api.Status, name string) string {
 func (pr printer) releases(cc *cli.Context, conf *config.Config, views []releaseView) error {
 	if len(views) == 0 {
 		terminal.Prose(
-			pr.stdout, "no release in %s yet: install a bundle, or copy a release into a directory there",
+			pr.Stdout, "no release in %s yet: install a bundle, or copy a release into a directory there",
 			conf.Releases,
 		)
 		return nil
 	}
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	var t terminal.Table
 	t.Head(p, "RELEASE", "COMMIT", "BUILT", "INSTALLED", "SIZE", "STATE")
 	for i := range views {
@@ -180,12 +180,12 @@ func (pr printer) releases(cc *cli.Context, conf *config.Config, views []release
 		if v.Partial {
 			size = "> " + size
 		}
-		t.Row(v.Name, commit, terminal.Age(pr.now(), v.Built), terminal.Age(pr.now(), v.Installed), size, v.stateText(p))
+		t.Row(v.Name, commit, terminal.Age(pr.Now(), v.Built), terminal.Age(pr.Now(), v.Installed), size, v.stateText(p))
 	}
 	t.DropEmpty()
-	out := pr.newText(cc)
+	out := pr.NewText(cc)
 	t.Write(out, "")
-	_, err := pr.stdout.Write(out.Bytes())
+	_, err := pr.Stdout.Write(out.Bytes())
 	return err
 }
 

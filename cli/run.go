@@ -11,6 +11,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 )
 
 // runFlags are the flags of a change that belongs to a run: one deploy over several hosts.
@@ -101,6 +102,6 @@ func contradiction(req api.Request) error {
 // changeFlags returns the flags of a command for a change: its own, and then those that all have.
 func changeFlags(own ...cli.Flag) []cli.Flag {
 	return slices.Concat(
-		own, []cli.Flag{prepareFlag(), heartbeatFlag()}, runFlags(), []cli.Flag{followerFlag(), commandline.JSONFlag()},
+		own, []cli.Flag{prepareFlag(), console.HeartbeatFlag()}, runFlags(), []cli.Flag{followerFlag(), commandline.JSONFlag()},
 	)
 }

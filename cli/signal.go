@@ -48,7 +48,7 @@ superctl does not send it, and the command fails.
 			if err != nil {
 				return err
 			}
-			return c.conclude(cc, out, signalResult(out), func() { c.print().signaled(out) })
+			return c.Conclude(cc, out, signalResult(out), func() { c.print().signaled(out) })
 		},
 	}
 }
@@ -73,23 +73,23 @@ func signalResult(out *api.Signaled) api.Result {
 }
 
 func (pr printer) signaled(out *api.Signaled) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	for _, w := range out.Workers {
 		worker := fmt.Sprintf(
 			"%s.%d of %s (generation %d, pid %d)", out.Process, w.Instance, w.Release, w.Generation, w.PID,
 		)
 		switch {
 		case w.Sent:
-			terminal.Prose(pr.stdout, "%s: sent %s to %s", out.App, out.Signal, worker)
+			terminal.Prose(pr.Stdout, "%s: sent %s to %s", out.App, out.Signal, worker)
 		case w.Failed:
 			terminal.Prose(
-				pr.stdout, "%s: %s %s did not get %s: %s", out.App, p.Red("FAIL"), worker, out.Signal, w.Reason,
+				pr.Stdout, "%s: %s %s did not get %s: %s", out.App, p.Red("FAIL"), worker, out.Signal, w.Reason,
 			)
 		default:
-			terminal.Prose(pr.stdout, "%s: skipped %s: %s", out.App, worker, w.Reason)
+			terminal.Prose(pr.Stdout, "%s: skipped %s: %s", out.App, worker, w.Reason)
 		}
 	}
 	if len(out.Workers) == 0 {
-		terminal.Prose(pr.stdout, "%s: no worker of %s runs; nothing to do", out.App, out.Process)
+		terminal.Prose(pr.Stdout, "%s: no worker of %s runs; nothing to do", out.App, out.Process)
 	}
 }

@@ -108,14 +108,14 @@ func watched(ctx context.Context, cc *cli.Context, show func() error) error {
 
 func (pr printer) status(cc *cli.Context, st *api.Status) error {
 	if cc.Bool("json") {
-		return pr.json(st)
+		return pr.JSON(st)
 	}
-	b := pr.newText(cc)
-	if cc.Bool("watch") && terminal.Redraws(pr.stdout) {
+	b := pr.NewText(cc)
+	if cc.Bool("watch") && terminal.Redraws(pr.Stdout) {
 		b.WriteString(terminal.ClearScreen)
 	}
-	writeStatus(b, st, terminal.PaletteFor(pr.stdout), pr.now())
-	_, err := pr.stdout.Write(b.Bytes())
+	writeStatus(b, st, terminal.PaletteFor(pr.Stdout), pr.Now())
+	_, err := pr.Stdout.Write(b.Bytes())
 	return err
 }
 

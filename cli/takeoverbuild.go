@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"superctl/api"
+	"superctl/cli/console"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/setup"
@@ -23,7 +24,7 @@ type releaseBuild struct {
 	site    *setup.Site
 	machine *setup.Machine
 	by      *config.User // builds: the owner of the checkout, because git reads no other user's
-	show    *progress
+	show    *console.Progress
 
 	dir    *os.File // of the bundle; opened, so that its owner cannot exchange it
 	bundle string   // its path
@@ -87,10 +88,10 @@ func (b *releaseBuild) make(ctx context.Context) error {
 	b.bundle = filepath.Join(dir, filepath.Base(out.File))
 	for _, w := range out.Warnings {
 		if !strings.Contains(w, "untracked file") { // the plan names those that matter
-			b.show.event(api.Event{Type: "output", Step: "build", Detail: "warning: " + w})
+			b.show.Event(api.Event{Type: "output", Step: "build", Detail: "warning: " + w})
 		}
 	}
-	b.show.event(api.Event{
+	b.show.Event(api.Event{
 		Type: "end", Step: "build", Detail: out.Version + " of " + b.site.Checkout, Seconds: out.Seconds,
 	})
 	return nil
@@ -110,7 +111,7 @@ func (b *releaseBuild) install(ctx context.Context, releases string) (string, er
 	if err := b.run(ctx, by, []string{"--app", b.site.App, "install", b.bundle}, &out); err != nil {
 		return "", &buildError{"install", err}
 	}
-	b.show.event(api.Event{Type: "end", Step: "install", Detail: out.Path, Seconds: out.Seconds})
+	b.show.Event(api.Event{Type: "end", Step: "install", Detail: out.Path, Seconds: out.Seconds})
 	return out.Release, nil
 }
 

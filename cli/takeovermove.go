@@ -150,7 +150,7 @@ func (t *takeOver) moveWarnings() (list []string) {
 
 // move prints why the server is replaced on another port, and how nginx's files change.
 func (pr printer) move(t *takeOver) {
-	fmt.Fprintf(pr.stdout, "not in place: %s\nso it is replaced on another port, and nginx moves to %s:\n", t.whyMove(), t.move.Address)
+	fmt.Fprintf(pr.Stdout, "not in place: %s\nso it is replaced on another port, and nginx moves to %s:\n", t.whyMove(), t.move.Address)
 	for _, f := range t.move.Changes() {
 		pr.diff(f.Diff())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/kballard/go-shellquote"
 
 	"superctl/api"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/plain"
 	"superctl/setup"
@@ -42,13 +43,13 @@ type takeoverOutcome struct {
 // takeoverProgress shows what a takeover does while it does it.
 type takeoverProgress struct {
 	t     *takeOver
-	steps *progress
+	steps *console.Progress
 }
 
 // did reports what was done before the takeover itself.
 func (p *takeoverProgress) did(text string) {
 	if !p.t.cc.Bool("json") {
-		fmt.Fprintf(p.t.stdout, "%s %s\n", terminal.PaletteFor(p.t.stdout).Green("did"), text)
+		fmt.Fprintf(p.t.Stdout, "%s %s\n", terminal.PaletteFor(p.t.Stdout).Green("did"), text)
 	}
 }
 
@@ -58,7 +59,7 @@ func (p *takeoverProgress) begun(s takeover.Step) {
 	}
 }
 
-func (p *takeoverProgress) event(e api.Event) { p.steps.event(e) }
+func (p *takeoverProgress) event(e api.Event) { p.steps.Event(e) }
 func (p *takeoverProgress) say(text string)   { p.did(text) }
 
 // stepText says what a step does; "" for one that reports by itself.
@@ -100,17 +101,17 @@ func (t *takeOver) concludeTakeover(ctx context.Context) error {
 	}
 	if !t.cc.Bool("apply") {
 		if json {
-			return t.json(t.outcome(nil, nil))
+			return t.JSON(t.outcome(nil, nil))
 		}
 		args := shellquote.Join(append(os.Args[1:], "--apply")...)
-		fmt.Fprintf(t.stdout, "\nNothing was changed. To do this, as root: superctl %s\n", args)
+		fmt.Fprintf(t.Stdout, "\nNothing was changed. To do this, as root: superctl %s\n", args)
 		return nil
 	}
-	show := &takeoverProgress{t: t, steps: t.progress(t.cc)}
+	show := &takeoverProgress{t: t, steps: t.Progress(t.cc)}
 	out, err := t.apply(ctx, show)
-	show.steps.end()
+	show.steps.End()
 	if json {
-		if also := t.json(t.outcome(out, err)); also != nil {
+		if also := t.JSON(t.outcome(out, err)); also != nil {
 			return also
 		}
 	}
@@ -136,13 +137,13 @@ func (t *takeOver) takeoverFailed(err error) error {
 	case errors.As(err, &nothing):
 		return fmt.Errorf("takeover: %w", err)
 	case errors.As(err, &failed) && failed.Switch != nil:
-		terminal.FailureLog(t.stderr, failed.Switch)
+		terminal.FailureLog(t.Stderr, failed.Switch)
 		was := "refused"
 		if failed.Switch.Result == api.Reverted {
 			was = "reverted"
 		}
-		terminal.Prose(t.stderr, "superctl: takeover: %s was %s: %v\n%s serves as before", t.release, was, failed.Err, t.serverText())
-		return &outcomeError{failed.Switch.Result}
+		terminal.Prose(t.Stderr, "superctl: takeover: %s was %s: %v\n%s serves as before", t.release, was, failed.Err, t.serverText())
+		return &console.OutcomeError{Result: failed.Switch.Result}
 	case errors.As(err, &failed):
 		return fmt.Errorf("takeover: %w\n%s serves as before", err, t.serverText())
 	}
@@ -195,40 +196,40 @@ func (t *takeOver) describe() (method string, warnings []string) {
 
 // takeoverPlan prints what was found, and what is going to happen.
 func (pr printer) takeoverPlan(t *takeOver) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	if t.server == nil {
-		fmt.Fprintf(pr.stdout, "%s %s does not run\n", p.Bold("Found"), t.manager.Unit)
+		fmt.Fprintf(pr.Stdout, "%s %s does not run\n", p.Bold("Found"), t.manager.Unit)
 	} else {
-		fmt.Fprintf(pr.stdout, "%s %s on %s, started by %s\n\n", p.Bold("Found"), t.server, t.listening(), t.manager)
+		fmt.Fprintf(pr.Stdout, "%s %s on %s, started by %s\n\n", p.Bold("Found"), t.server, t.listening(), t.manager)
 	}
 	if t.plan != nil {
 		pr.imported(t.from)
 		pr.initPlan(t.dir, t.found, t.plan)
 	} else {
-		fmt.Fprintf(pr.stdout, "%s is used as it is\n", setup.ConfigPath(t.app))
+		fmt.Fprintf(pr.Stdout, "%s is used as it is\n", setup.ConfigPath(t.app))
 	}
 	if t.server == nil {
 		return
 	}
-	fmt.Fprintf(pr.stdout, "\n%s of the server:\n", p.Bold("Takeover"))
+	fmt.Fprintf(pr.Stdout, "\n%s of the server:\n", p.Bold("Takeover"))
 	if t.move != nil {
 		pr.move(t)
 	}
 	_, warnings := t.describe()
 	for _, w := range warnings {
-		fmt.Fprintf(pr.stdout, "%s %s\n", p.Yellow("warning:"), w)
+		fmt.Fprintf(pr.Stdout, "%s %s\n", p.Yellow("warning:"), w)
 	}
 	var steps []string
 	if t.build != nil {
 		if len(t.untracked) > 0 {
-			fmt.Fprintf(pr.stdout, "%s not in git, so not in the release: %s. Add what the app needs to [shared] in the config\n",
+			fmt.Fprintf(pr.Stdout, "%s not in git, so not in the release: %s. Add what the app needs to [shared] in the config\n",
 				p.Yellow("warning:"), plain.Line(terminal.First(t.untracked, 5)))
 		}
 		steps = append(steps, t.build.text())
 	}
 	steps = append(steps, t.steps()...)
 	for i, s := range steps {
-		fmt.Fprintf(pr.stdout, "%4d. %s\n", i+1, s)
+		fmt.Fprintf(pr.Stdout, "%4d. %s\n", i+1, s)
 	}
 }
 
@@ -256,15 +257,15 @@ func (t *takeOver) steps() []string {
 
 // takeoverEnd prints the verdict.
 func (pr printer) takeoverEnd(t *takeOver, out *takeover.Outcome) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	at := strings.Join(t.addresses, ", ")
 	if !out.Changed {
-		fmt.Fprintf(pr.stdout, "%s serves %s already; %s\n", t.app, at, p.Green("nothing to do"))
+		fmt.Fprintf(pr.Stdout, "%s serves %s already; %s\n", t.app, at, p.Green("nothing to do"))
 		return
 	}
 	release := t.release
 	if out.Switch != nil {
 		release = out.Switch.Release
 	}
-	fmt.Fprintf(pr.stdout, "%s: %s %s on %s; %s has ended\n", t.app, p.Bold(release), p.Green("is live"), at, t.serverText())
+	fmt.Fprintf(pr.Stdout, "%s: %s %s on %s; %s has ended\n", t.app, p.Bold(release), p.Green("is live"), at, t.serverText())
 }

@@ -41,10 +41,10 @@ It is updated every second. q or Ctrl-C ends it.
 			if cc.IsSet("app") || cc.IsSet("config") {
 				return commandline.Usagef("top shows all apps of this host: leave --app and --config out")
 			}
-			if !terminal.Redraws(c.stdout) || !terminal.Is(os.Stdin) {
+			if !terminal.Redraws(c.Stdout) || !terminal.Is(os.Stdin) {
 				return commandline.Usagef("top needs a terminal that lines can be drawn on again: superctl ls prints once")
 			}
-			return c.top(os.Stdin, terminal.Raw(c.stdout).(*os.File))
+			return c.top(os.Stdin, terminal.Raw(c.Stdout).(*os.File))
 		},
 	}
 }
@@ -63,16 +63,16 @@ func (c *command) top(keys, screen *os.File) error {
 		return fmt.Errorf("top: %w", err)
 	}
 	defer func() {
-		_, _ = io.WriteString(c.stdout, terminal.LeaveScreen) // the terminal may be gone
+		_, _ = io.WriteString(c.Stdout, terminal.LeaveScreen) // the terminal may be gone
 		_ = term.Restore(int(keys.Fd()), before)
 	}()
-	if _, err := io.WriteString(c.stdout, terminal.EnterScreen); err != nil {
+	if _, err := io.WriteString(c.Stdout, terminal.EnterScreen); err != nil {
 		return err
 	}
 	quit := make(chan struct{})
 	go waitForQuit(keys, quit) // ends with the process: a read of a terminal cannot be cancelled
 
-	v := topView{rates: make(map[string]*host.Rates), palette: terminal.PaletteFor(c.stdout)}
+	v := topView{rates: make(map[string]*host.Rates), palette: terminal.PaletteFor(c.Stdout)}
 	answers := make(chan struct{}, 1)
 	for next := time.After(0); ; {
 		select {
@@ -83,7 +83,7 @@ func (c *command) top(keys, screen *os.File) error {
 		case <-next:
 			next = nil
 			go func() {
-				v.ask(ctx, c.now)
+				v.ask(ctx, c.Now)
 				answers <- struct{}{}
 			}()
 			continue
@@ -117,7 +117,7 @@ func (c *command) draw(v *topView, screen *os.File) error {
 	if err != nil {
 		return fmt.Errorf("top: %w", err)
 	}
-	_, err = io.WriteString(c.stdout, terminal.Drawn(v.lines(columns), rows))
+	_, err = io.WriteString(c.Stdout, terminal.Drawn(v.lines(columns), rows))
 	return err
 }
 

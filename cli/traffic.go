@@ -16,15 +16,15 @@ import (
 
 // traffic prints what users got before a change and after it, one line a process.
 func (pr printer) traffic(out *api.Outcome, indent string) {
-	columns := cmp.Or(terminal.Columns(pr.stdout), terminal.DefaultWidth)
-	charts := terminal.Redraws(pr.stdout) && drawsBlocks(os.Getenv)
+	columns := cmp.Or(terminal.Columns(pr.Stdout), terminal.DefaultWidth)
+	charts := terminal.Redraws(pr.Stdout) && drawsBlocks(os.Getenv)
 	for i := range out.Traffic {
 		of := &out.Traffic[i]
 		judged := slices.ContainsFunc(out.Guard, func(r api.GuardReport) bool {
 			return r.Process == of.Process && r.Verdict == api.NotCounted // its step has said so
 		})
 		if text := trafficLine(of, columns-len(indent), charts); text != "" && !judged {
-			fmt.Fprintln(pr.stdout, indent+text)
+			fmt.Fprintln(pr.Stdout, indent+text)
 		}
 	}
 }

@@ -61,7 +61,7 @@ something has changed.
 			}) {
 				result = api.Aborted
 			}
-			return c.conclude(cc, views, result, func() { c.print().verify(conf.App, views) })
+			return c.Conclude(cc, views, result, func() { c.print().verify(conf.App, views) })
 		},
 	}
 }
@@ -129,29 +129,29 @@ func resolveAll(
 const maxPaths = 20
 
 func (pr printer) verify(app string, views []verifyView) {
-	p := terminal.PaletteFor(pr.stdout)
+	p := terminal.PaletteFor(pr.Stdout)
 	if len(views) == 0 {
-		terminal.Prose(pr.stdout, "%s: no release to verify", app)
+		terminal.Prose(pr.Stdout, "%s: no release to verify", app)
 	}
 	for i := range views {
 		v := &views[i]
 		switch v.State {
 		case "unchanged":
-			terminal.Prose(pr.stdout, "%s: %s %s", app, v.Release, p.Green("is unchanged"))
+			terminal.Prose(pr.Stdout, "%s: %s %s", app, v.Release, p.Green("is unchanged"))
 		case "changed":
-			terminal.Prose(pr.stdout, "%s: %s %s", app, p.Bold(v.Release), p.Red("has changed since its installation"))
+			terminal.Prose(pr.Stdout, "%s: %s %s", app, p.Bold(v.Release), p.Red("has changed since its installation"))
 		default:
-			terminal.Prose(pr.stdout, "%s: %s %s: %s", app, v.Release, p.Yellow("cannot be verified"), v.Error)
+			terminal.Prose(pr.Stdout, "%s: %s %s: %s", app, v.Release, p.Yellow("cannot be verified"), v.Error)
 		}
 		for _, kind := range []struct {
 			what  string
 			paths []string
 		}{{"changed", v.Changed}, {"added", v.Added}, {"removed", v.Removed}} {
 			for _, path := range kind.paths[:min(maxPaths, len(kind.paths))] {
-				terminal.Prose(pr.stdout, "  %-8s %s", kind.what, printable(path))
+				terminal.Prose(pr.Stdout, "  %-8s %s", kind.what, printable(path))
 			}
 			if more := len(kind.paths) - maxPaths; more > 0 {
-				terminal.Prose(pr.stdout, "  %-8s and %d more", kind.what, more)
+				terminal.Prose(pr.Stdout, "  %-8s and %d more", kind.what, more)
 			}
 		}
 	}

@@ -56,6 +56,6 @@ func (c *command) web(cc *cli.Context) error {
 		} else {
 			at = "http://" + at
 		}
-		fmt.Fprintf(c.stderr, "superctl: web on %s\n", at)
+		fmt.Fprintf(c.Stderr, "superctl: web on %s\n", at)
 	})
 }

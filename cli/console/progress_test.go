@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package console
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ func TestTheReasonOfAFailedStepIsSaidOnce(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		p := newProgress(&out, time.Now)
-		p.event(fail)
-		p.end(verdict)
+		p.Event(fail)
+		p.End(verdict)
 		if out.String() != want {
 			t.Errorf("before the verdict %q: got %q, want %q", verdict, out.String(), want)
 		}
@@ -30,14 +30,14 @@ func TestTheReasonOfAFailedStepIsSaidOnce(t *testing.T) {
 func TestTheLiveLinesShowTheStepAndTheNewestLineOfAWorker(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	out := terminal.NewText(44)
-	p := &progress{
+	p := &Progress{
 		out: out, now: func() time.Time { now = now.Add(time.Second); return now }, live: true, stop: make(chan struct{}),
 	}
-	p.event(api.Event{Type: "begin", Step: "prove", Limit: 60})
+	p.Event(api.Event{Type: "begin", Step: "prove", Limit: 60})
 	p.hear(api.LogLine{Process: "web", Text: "\x1b[31mimporting\tshop.catalogue.models of a very large project"})
-	p.event(api.Event{Type: "progress", Step: "prove", Detail: "web: GET /healthz/: no answer within 5s"})
-	p.event(api.Event{Type: "end", Step: "prove", Detail: "healthy 3 times in a row", Seconds: 2})
-	p.end()
+	p.Event(api.Event{Type: "progress", Step: "prove", Detail: "web: GET /healthz/: no answer within 5s"})
+	p.Event(api.Event{Type: "end", Step: "prove", Detail: "healthy 3 times in a row", Seconds: 2})
+	p.End()
 	var screen bytes.Buffer
 	if _, err := terminal.NewScreen(&screen).Write(out.Bytes()); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package console
 
 import (
 	"errors"
@@ -63,13 +63,13 @@ func (p *timeoutWriter) hasStalled() bool {
 	return p.stalled
 }
 
-// withWriteTimeouts returns a copy of the console whose writes to pipes and sockets time out, and a
+// WithWriteTimeouts returns a copy of the console whose writes to pipes and sockets time out, and a
 // function to call at its end. If one output has stalled, this function reports it on the other.
-func (c *console) withWriteTimeouts() (*console, func()) {
-	stdout, out := withTimeout(c.stdout)
-	stderr, errs := withTimeout(c.stderr)
+func (c *Console) WithWriteTimeouts() (*Console, func()) {
+	stdout, out := withTimeout(c.Stdout)
+	stderr, errs := withTimeout(c.Stderr)
 	own := *c
-	own.stdout, own.stderr = stdout, stderr
+	own.Stdout, own.Stderr = stdout, stderr
 	return &own, func() {
 		const text = "superctl: the reader of %s has stalled for %s, so output is missing; " +
 			"superctl history show has the outcome\n"

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package console
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"superctl/daemon/control"
 )
 
-// listen shows the newest line of the workers that the change starts, on a terminal, until the
+// Listen shows the newest line of the workers that the change starts, on a terminal, until the
 // returned function is called. They belong to a generation later than all that exist now. What it
 // cannot get is not shown: the change does not depend on it.
-func (p *progress) listen(ctx context.Context, daemonClient *control.Client) (stop func()) {
+func (p *Progress) Listen(ctx context.Context, daemonClient *control.Client) (stop func()) {
 	if !p.live {
 		return func() {}
 	}

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package console
 
 import (
 	"io"
@@ -15,9 +15,9 @@ func TestASilentClientCountsAsGone(t *testing.T) {
 		then, want       string
 		after            time.Duration
 	}{
-		"a word after signs of life":     {3 * time.Second, 10 * time.Second, "go\n", goWord, 30 * time.Second},
+		"a word after signs of life":     {3 * time.Second, 10 * time.Second, "go\n", GoWord, 30 * time.Second},
 		"silence":                        {0, 10 * time.Second, "", "", 10 * time.Second},
-		"silence without a heartbeat":    {0, 0, "go\n", goWord, time.Hour},
+		"silence without a heartbeat":    {0, 0, "go\n", GoWord, time.Hour},
 		"another word":                   {time.Second, 10 * time.Second, "stop\n", "stop", 5 * time.Second},
 		"an end of the input before all": {time.Second, 10 * time.Second, "EOF", "", 5 * time.Second},
 	} {
@@ -39,7 +39,7 @@ func TestASilentClientCountsAsGone(t *testing.T) {
 					_, _ = io.WriteString(out, one.then)
 				}()
 				answers := 0
-				word := wordOf(in, one.heartbeat, func() { answers++ })
+				word := WordOf(in, one.heartbeat, func() { answers++ })
 				if word != one.want || time.Since(began) != one.after {
 					t.Errorf("%q after %s", word, time.Since(began))
 				}

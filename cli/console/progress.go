@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package console
 
 import (
 	"cmp"
@@ -15,9 +15,9 @@ import (
 	"superctl/plain"
 )
 
-// progress shows a change as it happens: a line for each step, and on a terminal live lines for the
+// Progress shows a change as it happens: a line for each step, and on a terminal live lines for the
 // running step and the newest line of the workers that are starting.
-type progress struct {
+type Progress struct {
 	out   io.Writer
 	now   func() time.Time
 	live  bool
@@ -35,8 +35,8 @@ type progress struct {
 	gone   sync.WaitGroup
 }
 
-func newProgress(out io.Writer, now func() time.Time) *progress {
-	p := &progress{
+func newProgress(out io.Writer, now func() time.Time) *Progress {
+	p := &Progress{
 		out: out, now: now, live: terminal.Redraws(out), paint: terminal.PaletteFor(out), stop: make(chan struct{}),
 	}
 	if p.live {
@@ -45,12 +45,12 @@ func newProgress(out io.Writer, now func() time.Time) *progress {
 	return p
 }
 
-func silentProgress() *progress {
-	return &progress{out: io.Discard, now: time.Now, stop: make(chan struct{})}
+func silentProgress() *Progress {
+	return &Progress{out: io.Discard, now: time.Now, stop: make(chan struct{})}
 }
 
 // tick redraws the live line until end.
-func (p *progress) tick() {
+func (p *Progress) tick() {
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
 	for {
@@ -67,7 +67,7 @@ func (p *progress) tick() {
 
 // draw draws the live lines. They are cut to the width of the terminal: a line that wraps could not be
 // erased.
-func (p *progress) draw() {
+func (p *Progress) draw() {
 	if p.step == "" {
 		return
 	}
@@ -91,7 +91,7 @@ func (p *progress) draw() {
 }
 
 // erasure returns what erases the live lines.
-func (p *progress) erasure() string {
+func (p *Progress) erasure() string {
 	if p.drawn > 1 {
 		return terminal.UpLines(p.drawn - 1)
 	}
@@ -99,7 +99,7 @@ func (p *progress) erasure() string {
 }
 
 // hear shows a line of a worker until the next one, or the end of the step.
-func (p *progress) hear(l api.LogLine) {
+func (p *Progress) hear(l api.LogLine) {
 	text := strings.TrimSpace(strings.ReplaceAll(plain.Line(l.Text), "\t", " "))
 	if text == "" {
 		return
@@ -111,8 +111,8 @@ func (p *progress) hear(l api.LogLine) {
 	}
 }
 
-// event shows one event.
-func (p *progress) event(ev api.Event) {
+// Event shows one event.
+func (p *Progress) Event(ev api.Event) {
 	ev.Step, ev.Detail = plain.Line(ev.Step), plain.Line(ev.Detail)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,7 +126,7 @@ func (p *progress) event(ev api.Event) {
 		}
 	case "ready":
 		p.step = "" // so that the live line does not disturb what is typed
-		p.line(fmt.Sprintf("%-10s %s is proved: the line %q cuts over, anything else aborts", ev.Step, ev.Detail, goWord))
+		p.line(fmt.Sprintf("%-10s %s is proved: the line %q cuts over, anything else aborts", ev.Step, ev.Detail, GoWord))
 	case "output":
 		p.line(fmt.Sprintf("%s %s", p.paint.Dim(ev.Step+" |"), ev.Detail))
 	case "end":
@@ -140,15 +140,15 @@ func (p *progress) event(ev api.Event) {
 	}
 }
 
-// annotate sets the text after the running step, which only a terminal shows.
-func (p *progress) annotate(text string) {
+// Annotate sets the text after the running step, which only a terminal shows.
+func (p *Progress) Annotate(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.note = text
 }
 
 // ended prints the line of a step that has ended.
-func (p *progress) ended(ev api.Event, how string) {
+func (p *Progress) ended(ev api.Event, how string) {
 	p.step, p.heard = "", ""
 	text := fmt.Sprintf("%-10s %9s  %s", ev.Step, terminal.Seconds(ev.Seconds), how)
 	p.line(terminal.Wrap(strings.TrimRight(text, " "), terminal.Columns(p.out), stepIndent))
@@ -158,7 +158,7 @@ func (p *progress) ended(ev api.Event, how string) {
 const stepIndent = 22
 
 // line prints a whole line in place of the live ones.
-func (p *progress) line(text string) {
+func (p *Progress) line(text string) {
 	if p.live {
 		fmt.Fprint(p.out, p.erasure())
 		p.drawn = 0
@@ -166,9 +166,9 @@ func (p *progress) line(text string) {
 	fmt.Fprintln(p.out, text)
 }
 
-// end stops the display and erases the live lines. The verdict comes next and repeats why a step has
+// End stops the display and erases the live lines. The verdict comes next and repeats why a step has
 // failed; a reason that it does not contain is printed here.
-func (p *progress) end(verdict ...string) {
+func (p *Progress) End(verdict ...string) {
 	close(p.stop)
 	p.gone.Wait()
 	if p.live {

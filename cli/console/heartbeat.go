@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package console
 
 import (
 	"bufio"
@@ -11,13 +11,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// goWord is the line on standard input at which a prepared change cuts over.
-const goWord = "go"
+// GoWord is the line on standard input at which a prepared change cuts over.
+const GoWord = "go"
 
 // stillHere is the line by which a client that gives no word yet shows that it is alive.
 const stillHere = "wait"
 
-func heartbeatFlag() cli.Flag {
+// HeartbeatFlag is the flag --heartbeat of commands that wait for a word of their client.
+func HeartbeatFlag() cli.Flag {
 	return &cli.DurationFlag{
 		Name: "heartbeat",
 		Usage: "expect a line, such as \"wait\", on standard input at least every `DURATION`; a longer silence counts as its " +
@@ -25,10 +26,10 @@ func heartbeatFlag() cli.Flag {
 	}
 }
 
-// wordOf returns the first line of in that is not a sign of life, and "" at its end or after a
+// WordOf returns the first line of in that is not a sign of life, and "" at its end or after a
 // silence of heartbeat; 0 = any silence. It calls answer for each sign of life, and leaves a goroutine
 // that reads until in ends.
-func wordOf(in io.Reader, heartbeat time.Duration, answer func()) string {
+func WordOf(in io.Reader, heartbeat time.Duration, answer func()) string {
 	lines := make(chan string)
 	enough := make(chan struct{})
 	defer close(enough)

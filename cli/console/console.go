@@ -1,0 +1,79 @@
+//go:build linux
+
+// Package console is what the commands on one app print through: the two outputs and the clock, the
+// progress of a change, the JSON of --json, and the outcome that sets the exit code. It also reads the
+// words of a client that answers on standard input.
+package console
+
+import (
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"superctl/api"
+	"superctl/cli/terminal"
+)
+
+// Console has the outputs and the clock that all commands share.
+type Console struct {
+	Stdout, Stderr io.Writer        // each a terminal.Screen, or a writer in tests
+	Now            func() time.Time // for ages and durations
+}
+
+// JSON prints a value as JSON.
+func (c *Console) JSON(v any) error { return terminal.WriteJSON(c.Stdout, v) }
+
+// NewText returns a buffer for text in the width of the terminal, or unlimited with --wide.
+func (c *Console) NewText(cc *cli.Context) *terminal.Text {
+	if cc.Bool("wide") {
+		return terminal.NewText(0)
+	}
+	return terminal.NewText(terminal.Columns(c.Stdout))
+}
+
+// Progress returns the progress display of a command; with --json it shows nothing.
+func (c *Console) Progress(cc *cli.Context) *Progress {
+	if cc.Bool("json") {
+		return silentProgress()
+	}
+	return newProgress(c.Stderr, c.Now)
+}
+
+// Conclude prints the result of a command, as JSON or with show, and returns the error that sets
+// the exit code.
+func (c *Console) Conclude(cc *cli.Context, out any, result api.Result, show func()) error {
+	if cc.Bool("json") {
+		if err := c.JSON(out); err != nil {
+			return err
+		}
+	} else {
+		show()
+	}
+	if result != api.Done {
+		return &OutcomeError{result}
+	}
+	return nil
+}
+
+// OutcomeError is a change that did not succeed and whose outcome was already printed.
+type OutcomeError struct{ Result api.Result }
+
+// Error names the result.
+func (e *OutcomeError) Error() string { return string(e.Result) }
+
+// VerdictOf returns the sentences of an outcome that say why something has failed; out may be nil.
+func VerdictOf(out *api.Outcome) []string {
+	if out == nil {
+		return nil
+	}
+	return append([]string{out.Error}, out.Warnings...)
+}
+
+// ErrorText returns the text of an error, or "" for none.
+func ErrorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
