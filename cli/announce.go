@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 )
 
@@ -55,7 +56,7 @@ func (c *command) announce(cc *cli.Context) error {
 	if err := r.Validate(); err != nil {
 		return commandline.Usagef("notify: %w", err)
 	}
-	daemonClient, err := client(cc)
+	daemonClient, err := app.Client(cc)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -35,9 +36,9 @@ func (c checks) asService(cc *cli.Context, conf *config.Config, release string) 
 	if cc.IsSet(insideFlag) || os.Geteuid() != 0 {
 		return false, nil
 	}
-	s, err := serviceOf(cc.Context, conf)
+	s, err := app.ServiceOf(cc.Context, conf)
 	// With a unit, systemd reports a problem with the user, or creates the user (DynamicUser=).
-	if err != nil && s.unit == nil {
+	if err != nil && s.Unit == nil {
 		return true, fmt.Errorf("check: user of the service: %w", err)
 	}
 	binary, err := os.Executable()
@@ -55,20 +56,20 @@ func (c checks) asService(cc *cli.Context, conf *config.Config, release string) 
 		words = []string{"--", release}
 	}
 	switch {
-	case s.unit != nil && (conf.Path == config.PathOf(conf.App) || s.unit.HasArgument(conf.Path)):
-		args = append(args, "--"+insideFlag+"="+s.unit.Name)
+	case s.Unit != nil && (conf.Path == config.PathOf(conf.App) || s.Unit.HasArgument(conf.Path)):
+		args = append(args, "--"+insideFlag+"="+s.Unit.Name)
 		return true, c.inUnit(s, append(args, words...))
-	case s.unit == nil && s.user != nil && conf.User == nil:
+	case s.Unit == nil && s.User != nil && conf.User == nil:
 		args = append(append(args, "--"+insideFlag+"="), words...)
 		return true, worker.Exec(worker.Command{
-			Args: args, Env: s.environment(conf), Dir: "/", User: &s.user.Credential,
+			Args: args, Env: s.Environment(conf), Dir: "/", User: &s.User.Credential,
 		})
 	}
 	return false, nil
 }
 
 // inUnit runs a command as the unit does, with the output of this process.
-func (c checks) inUnit(s service, args []string) error {
+func (c checks) inUnit(s app.Service, args []string) error {
 	ctx, stop := commandline.Interruptible()
 	defer stop()
 	stdout, isFile := terminal.Raw(c.Stdout).(*os.File)
@@ -82,13 +83,13 @@ func (c checks) inUnit(s service, args []string) error {
 			env = append(env, name+"="+value)
 		}
 	}
-	code, without, err := s.unit.RunAs(ctx, systemd.Command{
+	code, without, err := s.Unit.RunAs(ctx, systemd.Command{
 		Args: args, Env: env, Stdout: stdout, Stderr: stderr, Limit: maxCheckTime,
 	})
 	if len(without) > 0 {
 		fmt.Fprintf(
 			c.Stderr, "superctl: check: ran without %s of %s: systemd does not accept it for a transient unit\n",
-			strings.Join(without, ", "), s.unit.Name,
+			strings.Join(without, ", "), s.Unit.Name,
 		)
 	}
 	if err != nil {
@@ -103,7 +104,7 @@ func (c checks) inUnit(s service, args []string) error {
 // newFindings returns findings whose first entry names the user and the sandbox of this check.
 func (pr printer) newFindings(ctx context.Context, cc *cli.Context, conf *config.Config) *findings {
 	f := &findings{
-		App: conf.App, User: currentUser(), Unit: cc.String(insideFlag), List: []finding{}, out: pr.Stdout,
+		App: conf.App, User: app.CurrentUser(), Unit: cc.String(insideFlag), List: []finding{}, out: pr.Stdout,
 		paint: terminal.PaletteFor(pr.Stdout),
 	}
 	if cc.Bool("json") {
@@ -129,9 +130,9 @@ func (pr printer) newFindings(ctx context.Context, cc *cli.Context, conf *config
 // runsAsOther reports whether the service runs as another user than this command, or in a sandbox,
 // so that it may have other permissions.
 func runsAsOther(ctx context.Context, conf *config.Config) bool {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
-	if unit, err := unitOf(ctx, conf); unit != nil || err != nil {
+	if unit, err := app.UnitOf(ctx, conf); unit != nil || err != nil {
 		return true
 	}
 	uid, known, err := daemon.Owner(conf)

@@ -18,6 +18,7 @@ import (
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
 	"superctl/cli/terminal"
@@ -303,7 +304,7 @@ func outcomeOf(r *build.Result) *buildOutcome {
 // it, else on a server.
 func afterBuild(cc *cli.Context, out *buildOutcome) string {
 	words := []string{"superctl"}
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err == nil && conf.Install.Name == out.Name {
 		if file := cc.String("config"); file != "" {
 			words = append(words, "--config", file)

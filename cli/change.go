@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
 	"superctl/cli/terminal"
@@ -65,11 +66,11 @@ func (c *command) switchRelease(cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return err
 	}
-	word, err := releaseName(conf, cc.Args().First())
+	word, err := app.ReleaseName(conf, cc.Args().First())
 	if err != nil {
 		return err
 	}
@@ -138,11 +139,11 @@ does not work.
 // change asks the daemon for a change. It shows the progress and the outcome, or with --json only
 // the outcome.
 func (c *command) change(cc *cli.Context, req api.Request) error {
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return err
 	}
-	daemonClient, err := client(cc)
+	daemonClient, err := app.Client(cc)
 	if err != nil {
 		return err
 	}
@@ -219,7 +220,7 @@ func (c *command) settled(daemonClient *control.Client) (api.Status, error) {
 // detached reports the state of a change whose client was interrupted and that continues without
 // it.
 func (c *command) detached(daemonClient *control.Client) error {
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
 	defer cancel()
 	st, err := daemonClient.Status(ctx)
 	switch {

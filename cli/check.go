@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -42,7 +43,7 @@ the workers keep running and the next daemon adopts them.`,
 			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			path, err := configPath(cc)
+			path, err := app.ConfigPath(cc)
 			if err != nil {
 				return err
 			}
@@ -93,11 +94,11 @@ func (c checks) run(cc *cli.Context) error {
 	if err := commandline.Arguments(cc, 0, most); err != nil {
 		return err
 	}
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return err
 	}
-	word, err := releaseName(conf, cc.Args().First())
+	word, err := app.ReleaseName(conf, cc.Args().First())
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (c checks) run(cc *cli.Context) error {
 		return err
 	}
 	if cc.NArg() == 1 {
-		u, err := workersUser(conf)
+		u, err := app.WorkersUser(conf)
 		if err != nil {
 			return err
 		}
@@ -280,7 +281,7 @@ func checkProcesses(conf *config.Config, f *findings) {
 // checkAddresses checks whether the listeners can be bound. It skips a listener that the app's
 // daemon already owns: other holders, such as systemd's descriptor store, got it from the daemon.
 func checkAddresses(conf *config.Config, f *findings) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	if err != nil {
@@ -352,7 +353,7 @@ func checkDetours(c *config.Config, r releases.Release, f *findings) {
 // checkRunning checks whether the live and the previous release of a running daemon still exist,
 // and whether the current link points to the live one.
 func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	if err != nil {

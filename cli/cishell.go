@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 )
@@ -37,7 +38,7 @@ The CI system then runs, for example:
 			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			path, err := configPath(cc)
+			path, err := app.ConfigPath(cc)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -44,7 +45,7 @@ func (c *command) cron(cc *cli.Context) error {
 	case len(words) == 1:
 		return commandline.Usagef("cron run: missing argument NAME: superctl cron lists the scheduled commands")
 	}
-	daemon, err := client(cc)
+	daemon, err := app.Client(cc)
 	if err != nil {
 		return err
 	}

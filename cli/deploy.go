@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
 	"superctl/cli/terminal"
@@ -64,11 +65,11 @@ project, on a server that is its own build machine: superctl builds the bundle f
 }
 
 func (c *command) deploy(cc *cli.Context, req api.Request) error {
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return err
 	}
-	daemonClient, err := client(cc)
+	daemonClient, err := app.Client(cc)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 // checkIdle returns an error if the daemon cannot be reached, another change is in progress, or the
 // app is locked for another run. A deploy asks before it downloads anything.
 func checkIdle(ctx context.Context, daemonClient *control.Client, run string) error {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
 	st, err := daemonClient.Status(ctx)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/config"
 	"superctl/daemon"
@@ -38,7 +39,7 @@ func drillOptions(ctx context.Context, cc *cli.Context) (opt drill.Options, err 
 	if err := checkDrill(cc); err != nil {
 		return opt, commandline.Usagef("drill: %w", err)
 	}
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return opt, err
 	}
@@ -143,7 +144,7 @@ func copyOptions(ctx context.Context, opt *drill.Options) (err error) {
 	if opt.Releases, err = releasesToDrill(ctx, opt.Config); err != nil {
 		return err
 	}
-	user, err := workersUser(opt.Config)
+	user, err := app.WorkersUser(opt.Config)
 	if err != nil {
 		return fmt.Errorf("drill: user of the workers: %w", err)
 	}
@@ -171,7 +172,7 @@ func releasesToDrill(ctx context.Context, conf *config.Config) (list []drill.Rel
 	if err != nil {
 		return nil, err
 	}
-	asked, cancel := context.WithTimeout(ctx, askTime)
+	asked, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(asked)
 	if err != nil { // without a daemon, the release that was last live counts, if this user may read the state

@@ -17,6 +17,7 @@ import (
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -63,7 +64,7 @@ superctl takeover is the way to superctl again.
 			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			conf, err := load(cc)
+			conf, err := app.Load(cc)
 			if err != nil {
 				return err
 			}
@@ -159,7 +160,7 @@ func (e *ejection) run(ctx context.Context) (err error) {
 func (e *ejection) begin(ctx context.Context, apply bool) (err error) {
 	if apply {
 		e.lock, e.daemon, err = eject.Begin(ctx, e.unit, func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, askTime)
+			ctx, cancel := context.WithTimeout(ctx, app.AskTime)
 			defer cancel()
 			_, err := control.NewClient(e.conf.Control).Status(ctx)
 			return err

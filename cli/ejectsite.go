@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"superctl/cli/app"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/proc"
@@ -58,7 +59,7 @@ func ejectable(conf *config.Config) (web config.Process, err error) {
 
 // plainSite describes the app as plain units run it. daemonPID is that of superctl's daemon, or 0.
 func plainSite(conf *config.Config, web config.Process, name string, daemonPID int) (*eject.Site, error) {
-	r, err := execRelease(conf, "")
+	r, err := app.Release(conf, "")
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func plainSite(conf *config.Config, web config.Process, name string, daemonPID i
 		return nil, fmt.Errorf("%s does not lead to %s, which is live: run superctl --app %s reload, which mends it",
 			conf.Current, r.Name, conf.App)
 	}
-	u, err := workersUser(conf)
+	u, err := app.WorkersUser(conf)
 	if err != nil {
 		return nil, err
 	}

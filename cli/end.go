@@ -5,6 +5,7 @@ package cli
 import (
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/daemon"
@@ -23,7 +24,7 @@ after the daemon has ended. If systemd is about to start the next daemon, it doe
 			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			path, err := configPath(cc)
+			path, err := app.ConfigPath(cc)
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/daemon"
 	"superctl/supervisor/worker"
@@ -34,22 +35,22 @@ func (c *command) exec(cc *cli.Context) error {
 	if cc.NArg() == 0 {
 		return commandline.Missing(cc)
 	}
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return err
 	}
-	word, err := releaseName(conf, cc.String("release"))
+	word, err := app.ReleaseName(conf, cc.String("release"))
 	if err != nil {
 		return err
 	}
-	r, err := execRelease(conf, word)
+	r, err := app.Release(conf, word)
 	if err != nil {
 		return err
 	}
 	if r.Broken != nil {
 		return fmt.Errorf("release %s is broken: %w", r.Name, r.Broken)
 	}
-	u, err := workersUser(conf)
+	u, err := app.WorkersUser(conf)
 	if err != nil {
 		return fmt.Errorf("exec in %s: user of the workers: %w", r.Name, err)
 	}

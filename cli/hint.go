@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/config"
 )
@@ -34,7 +35,7 @@ func hinted(err error) error {
 // restartHint returns the error for superctl restart without a process, or with the app or its unit
 // in place of one.
 func restartHint(cc *cli.Context) error {
-	app, word := exampleApp(cc), cc.Args().First()
+	app, word := app.ExampleName(cc), cc.Args().First()
 	const next = "superctl reload restarts all workers without losing a request; " +
 		"systemctl restart superctl@%s restarts the daemon and keeps the workers"
 	switch {
@@ -48,6 +49,6 @@ func restartHint(cc *cli.Context) error {
 
 // isProcess reports whether the config has a process of that name.
 func isProcess(cc *cli.Context, name string) bool {
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	return err == nil && slices.ContainsFunc(conf.Processes, func(p config.Process) bool { return p.Name == name })
 }

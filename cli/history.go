@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/releases"
@@ -47,7 +48,7 @@ func (c *command) history(cc *cli.Context) error {
 	if err != nil {
 		return &commandline.UsageError{Err: err}
 	}
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return err
 	}

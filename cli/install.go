@@ -19,6 +19,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
 	"superctl/cli/terminal"
@@ -88,7 +89,7 @@ such a difference.
 			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
 			}
-			conf, err := load(cc)
+			conf, err := app.Load(cc)
 			if err != nil {
 				return err
 			}
@@ -112,7 +113,7 @@ func (c *command) kept(cc *cli.Context) error {
 	if err := commandline.Arguments(cc, 0, 0); err != nil {
 		return err
 	}
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func installOptions(conf *config.Config) (install.Options, error) {
 	if err != nil {
 		return install.Options{}, err
 	}
-	app, err := workersUser(conf)
+	app, err := app.WorkersUser(conf)
 	if err != nil {
 		return install.Options{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
 	"superctl/cli/terminal"
@@ -45,7 +46,7 @@ func (c *command) lock(cc *cli.Context) error {
 	if err := l.Validate(); err != nil {
 		return commandline.Usagef("lock: %w", err)
 	}
-	daemonClient, err := client(cc)
+	daemonClient, err := app.Client(cc)
 	if err != nil {
 		return err
 	}

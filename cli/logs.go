@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
 	"superctl/cli/terminal"
@@ -45,7 +46,7 @@ func (c *command) logs(cc *cli.Context) error {
 	if cc.Int("n") < 0 {
 		return commandline.Usagef("logs: -n %d: use a number of lines from 0", cc.Int("n"))
 	}
-	daemonClient, err := client(cc)
+	daemonClient, err := app.Client(cc)
 	if err != nil {
 		return err
 	}
@@ -95,5 +96,5 @@ func noLines(cc *cli.Context, q api.LogQuery) string {
 	if q.Release != "" {
 		of += " of release " + q.Release
 	}
-	return fmt.Sprintf("the daemon keeps no lines%s; journalctl -u superctl@%s has older ones", of, exampleApp(cc))
+	return fmt.Sprintf("the daemon keeps no lines%s; journalctl -u superctl@%s has older ones", of, app.ExampleName(cc))
 }

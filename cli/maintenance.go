@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -107,7 +108,7 @@ func (c *command) warnOfProxies(cc *cli.Context, page *api.MaintenancePage) erro
 	if page == nil || len(page.Allow) == 0 {
 		return nil
 	}
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return err
 	}

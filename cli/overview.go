@@ -13,6 +13,7 @@ import (
 	"github.com/xrash/smetrics"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/fleetcommand"
 	"superctl/version"
@@ -144,7 +145,7 @@ func versionCommand(c *command) *cli.Command {
 }
 
 func unknownCommand(word string, cc *cli.Context) error {
-	if text := commandHint(word, exampleApp(cc)); text != "" {
+	if text := commandHint(word, app.ExampleName(cc)); text != "" {
 		return errors.New(text)
 	}
 	best, score := "", 0.0

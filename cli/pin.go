@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/releases"
@@ -74,7 +75,7 @@ func unpinCommand(c *command) *cli.Command {
 // pinned finds the release of a pin or unpin: a pinned one, even if its directory is gone, or any
 // existing one.
 func pinned(cc *cli.Context) (*releases.Store, string, error) {
-	conf, err := load(cc)
+	conf, err := app.Load(cc)
 	if err != nil {
 		return nil, "", err
 	}
@@ -86,14 +87,14 @@ func pinned(cc *cli.Context) (*releases.Store, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	word, err := releaseName(conf, cc.Args().First())
+	word, err := app.ReleaseName(conf, cc.Args().First())
 	if err != nil {
 		return nil, "", err
 	}
 	if _, ok := pins[word]; ok {
 		return store, word, nil
 	}
-	r, err := execRelease(conf, word)
+	r, err := app.Release(conf, word)
 	return store, r.Name, err
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -77,7 +78,7 @@ that does not look like a release. It also removes the leftovers of interrupted 
 			if cc.IsSet("keep") && cc.Int("keep") < 1 {
 				return commandline.Usagef("prune: --keep %d: use 1 or more", cc.Int("keep"))
 			}
-			conf, err := load(cc)
+			conf, err := app.Load(cc)
 			if err != nil {
 				return err
 			}
@@ -145,7 +146,7 @@ func viewPruned(done *releases.Pruned) *pruneView {
 // protected returns the releases that the daemon needs, with the reasons: those of its status and,
 // for the case that it has ended, those of its state file.
 func protected(ctx context.Context, conf *config.Config, store *releases.Store) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	var unreachable *control.UnreachableError

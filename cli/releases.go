@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -61,7 +62,7 @@ of a broken release includes the reason.
 			if err := commandline.Arguments(cc, 0, 0); err != nil {
 				return err
 			}
-			conf, err := load(cc)
+			conf, err := app.Load(cc)
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 )
@@ -38,7 +39,7 @@ superctl does not send it, and the command fails.
 			if err != nil {
 				return &commandline.UsageError{Err: err}
 			}
-			daemon, err := client(cc)
+			daemon, err := app.Client(cc)
 			if err != nil {
 				return err
 			}

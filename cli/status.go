@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/version"
@@ -61,7 +62,7 @@ func (c *command) status(cc *cli.Context) error {
 		return watched(ctx, cc, func() error { return c.list(ctx, cc) })
 	}
 	collectLater()
-	daemonClient, err := client(cc)
+	daemonClient, err := app.Client(cc)
 	if err != nil {
 		return err
 	}

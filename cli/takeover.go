@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/config"
 	"superctl/setup"
@@ -254,13 +255,13 @@ func (t *takeOver) apply(ctx context.Context, show *takeoverProgress) (out *take
 			return nil, err
 		}
 	}
-	s, err := serviceOf(ctx, conf)
+	s, err := app.ServiceOf(ctx, conf)
 	if err != nil {
 		return nil, err
 	}
 	uid := 0
-	if s.user != nil {
-		uid = int(s.user.Credential.UID)
+	if s.User != nil {
+		uid = int(s.User.Credential.UID)
 	}
 	return takeover.Run(ctx, takeover.Options{
 		App: t.app, Release: t.release, UID: uid, Control: conf.Control, Server: t.server, Manager: t.manager, Move: t.move,

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/console"
 	"superctl/config"
 	"superctl/daemon/control"
@@ -143,7 +144,7 @@ func (t *takeOver) live(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	return err == nil && st.Release != ""

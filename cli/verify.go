@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/api"
+	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -41,13 +42,13 @@ something has changed.
    superctl verify live`,
 		Flags: []cli.Flag{commandline.JSONFlag()},
 		Action: func(cc *cli.Context) error {
-			conf, err := load(cc)
+			conf, err := app.Load(cc)
 			if err != nil {
 				return err
 			}
 			ctx, stop := commandline.Interruptible()
 			defer stop()
-			words, err := releaseNames(conf, cc.Args().Slice())
+			words, err := app.ReleaseNames(conf, cc.Args().Slice())
 			if err != nil {
 				return err
 			}
@@ -105,7 +106,7 @@ func verify(ctx context.Context, conf *config.Config, words []string) ([]verifyV
 func resolveAll(
 	ctx context.Context, conf *config.Config, store *releases.Store, words []string,
 ) ([]releases.Release, error) {
-	ask, cancel := context.WithTimeout(ctx, askTime)
+	ask, cancel := context.WithTimeout(ctx, app.AskTime)
 	defer cancel()
 	var refs releases.Refs
 	if st, err := control.NewClient(conf.Control).Status(ask); err == nil {

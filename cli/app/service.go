@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package app
 
 import (
 	"context"
@@ -17,26 +17,26 @@ import (
 	"superctl/daemon/systemd"
 )
 
-// service describes how an app's daemon runs on this machine: its user and its sandbox.
-type service struct {
-	unit  *systemd.Service // nil if no unit is known to run it
-	user  *config.User     // of the daemon; nil = root or unknown
+// Service describes how an app's daemon runs on this machine: its user and its sandbox.
+type Service struct {
+	Unit  *systemd.Service // nil if no unit is known to run it
+	User  *config.User     // of the daemon; nil = root or unknown
 	known bool             // whether the user is known
 }
 
-// serviceOf returns how the daemon of an app runs. The answer is for root, so it relies only on
+// ServiceOf returns how the daemon of an app runs. The answer is for root, so it relies only on
 // facts that root alone can change: the unit, else the owner of the state directory.
-func serviceOf(ctx context.Context, conf *config.Config) (service, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+func ServiceOf(ctx context.Context, conf *config.Config) (Service, error) {
+	ctx, cancel := context.WithTimeout(ctx, AskTime)
 	defer cancel()
-	unit, err := unitOf(ctx, conf)
+	unit, err := UnitOf(ctx, conf)
 	if err != nil {
-		return service{}, err
+		return Service{}, err
 	}
 	if unit != nil {
-		s := service{unit: unit, known: true}
+		s := Service{Unit: unit, known: true}
 		if name, _ := unit.User(); name != "" && name != "root" && name != "0" {
-			s.user, err = config.UserNamed(name)
+			s.User, err = config.UserNamed(name)
 			if err != nil {
 				return s, fmt.Errorf("%s runs as user %s: %w", unit.Name, name, err)
 			}
@@ -45,19 +45,19 @@ func serviceOf(ctx context.Context, conf *config.Config) (service, error) {
 	}
 	uid, known, err := daemon.Owner(conf)
 	if err != nil || !known || uid == 0 {
-		return service{known: known}, err
+		return Service{known: known}, err
 	}
 	u, err := config.UserOf(uid)
 	if err != nil {
-		return service{}, fmt.Errorf("the owner of %s: %w", conf.State, err)
+		return Service{}, fmt.Errorf("the owner of %s: %w", conf.State, err)
 	}
-	return service{user: u, known: true}, nil
+	return Service{User: u, known: true}, nil
 }
 
-// unitOf returns the unit that runs the daemon: the packaged one for a config in /etc/superctl,
+// UnitOf returns the unit that runs the daemon: the packaged one for a config in /etc/superctl,
 // else the unit of the daemon that answers on the control socket. Any user could answer there, so a
 // unit found this way counts only if it does not run as root.
-func unitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) {
+func UnitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) {
 	if conf.Path == config.PathOf(conf.App) {
 		unit, err := systemd.FindService(ctx, "superctl@"+conf.App+".service")
 		if unit != nil || err != nil {
@@ -78,10 +78,10 @@ func unitOf(ctx context.Context, conf *config.Config) (*systemd.Service, error) 
 	return unit, nil
 }
 
-// workersUser returns the user of the workers, for a command that runs the app's code. For root it is
+// WorkersUser returns the user of the workers, for a command that runs the app's code. For root it is
 // the user in the config, else the daemon's user. If both are unknown it returns an error, so that
 // root does not run the app's code as root by mistake. Another user can run it only as itself.
-func workersUser(conf *config.Config) (*config.User, error) {
+func WorkersUser(conf *config.Config) (*config.User, error) {
 	if u := conf.User; os.Geteuid() != 0 {
 		if u != nil && int(u.Credential.UID) != os.Geteuid() {
 			return nil, commandline.Usagef(
@@ -93,7 +93,7 @@ func workersUser(conf *config.Config) (*config.User, error) {
 	if conf.User != nil {
 		return conf.User, nil
 	}
-	s, err := serviceOf(context.Background(), conf)
+	s, err := ServiceOf(context.Background(), conf)
 	switch {
 	case err != nil:
 		return nil, err
@@ -104,25 +104,25 @@ func workersUser(conf *config.Config) (*config.User, error) {
 			conf.App, conf.App, conf.State, conf.Path,
 		)
 	}
-	return s.user, nil
+	return s.User, nil
 }
 
-// environment returns the environment of a command that runs as the service's user without a unit.
-func (s service) environment(conf *config.Config) []string {
+// Environment returns the environment of a command that runs as the service's user without a unit.
+func (s Service) Environment(conf *config.Config) []string {
 	env := []string{"STATE_DIRECTORY=" + conf.State, "RUNTIME_DIRECTORY=" + filepath.Dir(conf.Control)}
 	for _, name := range []string{"PATH", "LANG", "TZ", "TERM", "NO_COLOR", "COLUMNS"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
 	}
-	if s.user != nil {
-		env = append(env, "HOME="+s.user.Home, "USER="+s.user.Name, "LOGNAME="+s.user.Name)
+	if s.User != nil {
+		env = append(env, "HOME="+s.User.Home, "USER="+s.User.Name, "LOGNAME="+s.User.Name)
 	}
 	return env
 }
 
-// currentUser returns the name of the user of this process.
-func currentUser() string {
+// CurrentUser returns the name of the user of this process.
+func CurrentUser() string {
 	uid := strconv.Itoa(os.Geteuid())
 	if u, err := user.LookupId(uid); err == nil {
 		return u.Username

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package app
 
 import (
 	"context"
@@ -18,9 +18,9 @@ import (
 	"superctl/releases"
 )
 
-// releaseName returns the name of a release from a word of the command line. It may end with a slash
+// ReleaseName returns the name of a release from a word of the command line. It may end with a slash
 // from shell completion, begin with ./, or be a path of the release, through the current link too.
-func releaseName(conf *config.Config, word string) (string, error) {
+func ReleaseName(conf *config.Config, word string) (string, error) {
 	if !strings.Contains(word, "/") && word != "." && word != ".." {
 		return word, nil
 	}
@@ -69,10 +69,10 @@ func releaseBelow(conf *config.Config, word string) (name string, isRelease bool
 	return filepath.Base(path), err == nil && info.IsDir()
 }
 
-// releaseNames applies releaseName to each word.
-func releaseNames(conf *config.Config, words []string) (names []string, err error) {
+// ReleaseNames applies ReleaseName to each word.
+func ReleaseNames(conf *config.Config, words []string) (names []string, err error) {
 	for _, word := range words {
-		name, err := releaseName(conf, word)
+		name, err := ReleaseName(conf, word)
 		if err != nil {
 			return nil, err
 		}
@@ -81,13 +81,13 @@ func releaseNames(conf *config.Config, words []string) (names []string, err erro
 	return names, nil
 }
 
-// execRelease finds a release by a word of the command line; "" means the live release.
-func execRelease(conf *config.Config, word string) (releases.Release, error) {
+// Release finds a release by a word of the command line; "" means the live release.
+func Release(conf *config.Config, word string) (releases.Release, error) {
 	store, err := conf.OpenStore()
 	if err != nil {
 		return releases.Release{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), askTime)
+	ctx, cancel := context.WithTimeout(context.Background(), AskTime)
 	defer cancel()
 	st, err := control.NewClient(conf.Control).Status(ctx)
 	var unreachable *control.UnreachableError
