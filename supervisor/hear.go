@@ -61,6 +61,10 @@ func (h *messageQueue) take() []worker.Message {
 	defer h.mu.Unlock()
 	said := h.said
 	h.said = nil
+	select {
+	case <-h.news: // it is taken now
+	default:
+	}
 	signal(h.taken)
 	return said
 }

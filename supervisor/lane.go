@@ -157,4 +157,20 @@ func (ls *listenerSet) aim() {
 		ls.wasSet(ls.owner.live.gates[name])
 		ls.owner.journal.dirty = true
 	}
+	ls.noteDirected()
+}
+
+// noteDirected notes that the gates lead to an adopted live generation after all, if they had refused
+// that when it was adopted.
+func (ls *listenerSet) noteDirected() {
+	live := ls.owner.live
+	if !live.unroutable || live.lacks() != "" {
+		return
+	}
+	for name := range live.listeners() {
+		if len(ls.aimed[name]) == 0 {
+			return
+		}
+	}
+	live.unroutable = false
 }

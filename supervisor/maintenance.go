@@ -207,7 +207,11 @@ func (mt *maintenance) hide() (*generation, error) {
 		if f == nil {
 			continue
 		}
-		if err := f.lower(); err != nil {
+		err := mt.aimBehind(f)
+		if err == nil {
+			err = f.lower()
+		}
+		if err != nil {
 			err = fmt.Errorf("turn listener %q: %w", key, err)
 			for _, f := range lowered {
 				if l := mt.listenerOf(f); l.held() {
@@ -222,6 +226,23 @@ func (mt *maintenance) hide() (*generation, error) {
 	mt.on, mt.page, mt.lost = nil, nil, false
 	mt.owner.journal.dirty = true
 	return g, nil
+}
+
+// aimBehind notes where connections of a gate go without the page, if this daemon could not direct them
+// to the live generation when it adopted that.
+func (mt *maintenance) aimBehind(f *front) error {
+	live, name := mt.owner.live, f.Name()
+	if live == nil || live.gates[name] != Gate(f) || len(f.state().behind) > 0 {
+		return nil
+	}
+	serving := live.serving(name)
+	switch {
+	case len(serving) > 0:
+		return f.Spread(numbersOf(serving))
+	case slices.Contains(live.plan.listeners(), name):
+		return fmt.Errorf("it is held by the workers of generation %d only; superctl reload replaces them behind the page", live.id)
+	}
+	return nil
 }
 
 // listenerOf is the page's listener of a gate.
@@ -294,7 +315,7 @@ func (mt *maintenance) ensure() {
 		mt.log.Error("start the maintenance page again", zap.Error(err))
 		mt.tries++
 		mt.waiting = true
-		time.AfterFunc(mt.backoff(mt.tries), func() { mt.post(func() { mt.waiting = false }) })
+		time.AfterFunc(min(lastRetry, mt.backoff(mt.tries)), func() { mt.post(func() { mt.waiting = false }) })
 		return
 	}
 	if before != nil {

@@ -280,7 +280,7 @@ func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
 		r.warn("%d connections were still queued for workers that were replaced", left)
 	}
 	// The next daemon must not send connections to workers that have had their stop signal.
-	if err := r.save().now(); err != nil && !goesOnUnsaved(r.req.Kind) && !goesBack(r.stepNow()) {
+	if err := r.save().now(); err != nil && !r.goesOnUnsaved() && !goesBack(r.stepNow()) {
 		return err
 	}
 	if err := r.background().stopAll(ctx, func() []*instance { return list }); err != nil {
@@ -482,6 +482,10 @@ func (r rolling) undoHalf(half *generation) error {
 	err := r.step(stepComeBack, func(context.Context) (string, error) { return r.rollTo(r.to, half) })
 	if stopped := r.owner.do(func() { r.owner.rolling = nil }); stopped != nil {
 		return stopped
+	}
+	if ask(r.owner.core, func() bool { return r.owner.live != nil && r.owner.live.unroutable }) {
+		r.owner.async(half.withdrawAdopted) // it waits for the successor of the live generation (see renew)
+		return err
 	}
 	half.withdrawAdopted()
 	return err

@@ -11,7 +11,7 @@ func (c *change) save() saving { return saving{c} }
 // change that has had its cutover waits for a file that cannot be written; another one is aborted.
 func (sv saving) now() error {
 	err := sv.owner.journal.durable()
-	if err != nil && sv.committed && !goesOnUnsaved(sv.req.Kind) {
+	if err != nil && sv.committed && !sv.goesOnUnsaved() {
 		err = sv.owner.journal.mended(sv.ctx, err)
 	}
 	if err == nil {
@@ -28,7 +28,7 @@ func (sv saving) before(step string) error {
 	switch err := sv.now(); {
 	case errors.Is(err, ErrStopping):
 		return err
-	case err != nil && !goesOnUnsaved(sv.req.Kind) && !goesBack(step):
+	case err != nil && !sv.goesOnUnsaved() && !goesBack(step):
 		return &stepError{step, err}
 	}
 	return nil
@@ -54,8 +54,10 @@ func savesItself(step string) bool {
 }
 
 // goesOnUnsaved reports whether a change goes on without its state file: a start does, because a
-// file that cannot be written must not keep a site down. The failure is in the status.
-func goesOnUnsaved(kind Kind) bool { return kind == start }
+// file that cannot be written must not keep a site down. The failure is in the status. Nothing is
+// down while the old generation is kept, so its end waits for the file: without it the next daemon
+// would revert a change whose end has been told.
+func (c *change) goesOnUnsaved() bool { return c.req.Kind == start && c.stepName != stepRetire }
 
 // goesBack reports whether a step leads back to what the state file says already, so that it is not
 // held up by a file that cannot be written.

@@ -99,8 +99,8 @@ func (m *sim) lost(c *simConn, why string) {
 	if m.off || m.powerOff || c.socket != nil && (c.socket.shut || c.socket.hung) || a.private {
 		return
 	}
-	if c.socket == nil && (m.now.dead || m.waitsForWord) {
-		return // no daemon runs that could send it elsewhere, or it must not before the word
+	if c.socket == nil && (m.now.dead || m.waitsForWord || m.lacksPage) {
+		return // no daemon runs that could send it elsewhere, or it must not
 	}
 	if p := m.proves(a, nil); p != nil {
 		m.violate("connection %d to %s is lost: %s; and %s serves", c.id, a.address, why, p)
@@ -165,6 +165,8 @@ func (m *sim) checkTurn(d *simDaemon) {
 		}
 	}
 	m.waitsForWord = s.live == nil && s.change != nil && s.change.stepName == stepReady
+	// The next try is a moment away; at rest there is a page (checkPage).
+	m.lacksPage = s.maintenance.on != nil && s.maintenance.page == nil && s.maintenance.waiting
 	if s.live == nil && s.change != nil && s.change.req.Kind != start {
 		m.ledger.before = nil // an operator makes another release live
 	}

@@ -72,6 +72,29 @@ func (m *sim) checkRest() {
 	m.ledger.check(m)
 }
 
+// checkPage is called when all troubles have been over for a while and the app is in maintenance: its
+// page answers, and every connection reaches it.
+func (m *sim) checkPage(d *simDaemon) {
+	var page *generation
+	answers := false
+	_ = d.s.do(func() {
+		if page = d.s.maintenance.page; page != nil {
+			answers = page.serves()
+		}
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !answers {
+		m.violate("the app is in maintenance, and its page does not answer")
+		return
+	}
+	for _, g := range d.gates {
+		if g.a.kind != kindShared && !slices.Equal(g.a.target, []*simSocket{g.socket(page.staged[g.a.name].number)}) {
+			m.violate("the app is in maintenance, and connections to %s do not reach the page", g.a.address)
+		}
+	}
+}
+
 // checkSockets holds that only what is live has listeners, and that no connection is stuck.
 func (m *sim) checkSockets(d *simDaemon) {
 	live := d.s.live

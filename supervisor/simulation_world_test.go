@@ -32,6 +32,7 @@ type sim struct {
 	daemons      []*simDaemon
 	now          *simDaemon // the one in charge
 	waitsForWord bool       // nothing is live, and a prepared change waits
+	lacksPage    bool       // the app is in maintenance, and its page could not be shown yet
 	disk         simDisk
 	stored       map[string]any
 	link         string // where `current` leads
@@ -209,6 +210,7 @@ func (m *sim) play() {
 		var d *simDaemon
 		m.locked(func() { d = m.now })
 		if d.s.Status().Maintenance != nil {
+			m.checkPage(d)
 			m.maintenance(d, 0)
 			time.Sleep(time.Minute)
 		}

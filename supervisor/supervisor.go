@@ -154,11 +154,14 @@ func (s *Supervisor) serve(ctx context.Context) {
 	stop := ctx.Done()
 	for !s.over() {
 		select {
+		// What workers have said comes first in either case: which of two channels select takes is chance.
 		case f := <-s.inbox:
+			s.mailbox.receive()
 			f()
 			s.runWaiting()
 		case <-s.mailbox.inbound.news:
 			s.mailbox.receive()
+			s.runWaiting()
 		case <-s.beat:
 			s.opt.Beat()
 			s.counts.fold()
