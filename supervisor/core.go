@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -80,6 +81,14 @@ func (co *core) do(f func()) error {
 		return ErrStopping
 	}
 }
+
+// postAfter hands f to the owner after so long.
+func (co *core) postAfter(wait time.Duration, f func()) *time.Timer {
+	return time.AfterFunc(wait, func() { co.post(f) })
+}
+
+// nothing is what the owner is handed so that it looks at everything again.
+func nothing() {}
 
 // enter is system.enter.
 func (co *core) enter(who string) (woken func()) {

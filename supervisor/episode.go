@@ -100,7 +100,7 @@ func (ah *appHealth) lookAgainAt(e *episode, due time.Time) {
 		e.timer.Stop()
 	}
 	e.due = due
-	e.timer = time.AfterFunc(time.Until(due), func() { ah.post(func() {}) })
+	e.timer = ah.postAfter(time.Until(due), nothing)
 }
 
 // announce tells of the health of the app. It does not run in the owner, because it waits for a disk.

@@ -44,7 +44,7 @@ func (rs resolution) leaveLive() (string, error) {
 		rs.plan.Release = *rs.was.release
 	}
 	rs.unchanged = rs.req.Expect + " is not live"
-	return rs.unchanged, rs.owner.do(func() { rs.release = rs.plan.Release })
+	return rs.unchanged, rs.noteRelease()
 }
 
 // takesBack reports whether the change is a rollback by the run that made the live release live.

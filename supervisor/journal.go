@@ -22,13 +22,14 @@ type journal struct {
 	*core
 	owner       *Supervisor
 	dirty       bool // the newest snapshot is behind
-	awaited     bool // a step waits for the next snapshot, so that it does not wait for retryAt
+	awaited     bool // a step waits for the next snapshot, so that it does not wait for notBefore
 	taken       int  // snapshots
 	written     int  // newest snapshot that is durable
 	failed      int  // newest snapshot that could not be written
 	failure     error
 	tries       int        // writes that have failed in a row
-	retryAt     time.Time  // when a failed write is tried again
+	began       time.Time  // when the last write began
+	notBefore   time.Time  // when the next write that no step waits for may begin
 	writing     chan error // result of the write in progress, of capacity 1; nil = none is
 	interrupted state      // of the last daemon: what it was doing when it ended
 }
@@ -40,6 +41,15 @@ const writeTime = 10 * time.Second
 // being finished. Each step of a change tries to write the file, too, so the number of failures says
 // little about how long the disk has failed.
 const lastRetry = time.Second
+
+// After a write the journal rests for so many times as long as the write took, and at most longestRest,
+// unless a step waits. A thousand workers that start would otherwise keep a processor busy with a
+// thousand state files; with the rest it is a fifth of one. What a daemon that dies has not written
+// of a worker is at most longestRest old, and the next daemon knows the worker by its environment.
+const (
+	restTimes   = 4
+	longestRest = 100 * time.Millisecond
+)
 
 // durable waits until all that the owner knows when it is called is in the state file, and returns
 // why it is not. It is for goroutines other than the owner.
@@ -79,13 +89,13 @@ func (j *journal) behind() bool { return j.tries > 0 }
 
 // due reports whether a write is to begin.
 func (j *journal) due() bool {
-	return j.dirty && j.writing == nil && (j.awaited || !time.Now().Before(j.retryAt))
+	return j.dirty && j.writing == nil && (j.awaited || !time.Now().Before(j.notBefore))
 }
 
 // begin begins to write what has changed. What changes meanwhile is written afterwards: the end of
 // a write has a turn of its own.
 func (j *journal) begin() {
-	j.dirty, j.awaited = false, false
+	j.dirty, j.awaited, j.began = false, false, time.Now()
 	j.taken++
 	st, writing := j.snapshot(), make(chan error, 1)
 	j.writing = writing
@@ -113,7 +123,8 @@ func (j *journal) end() {
 func (j *journal) note(err error) {
 	j.owner.health.report(j.diskTrouble("state", err, "changes are refused until it can be written"))
 	if err == nil {
-		j.written, j.tries, j.retryAt = j.taken, 0, time.Time{}
+		j.written, j.tries = j.taken, 0
+		j.rest(min(longestRest, restTimes*time.Since(j.began)))
 		return
 	}
 	j.log.Error("save state", zap.Error(err))
@@ -121,8 +132,15 @@ func (j *journal) note(err error) {
 	j.dirty = true
 	wait := min(lastRetry, j.backoff(j.tries+1))
 	j.tries++
-	j.retryAt = time.Now().Add(wait)
-	time.AfterFunc(wait, func() { j.post(func() {}) })
+	j.rest(wait)
+}
+
+// rest begins no write for so long, unless a step waits for it.
+func (j *journal) rest(wait time.Duration) {
+	j.notBefore = time.Now().Add(wait)
+	if wait > 0 {
+		j.postAfter(wait, nothing)
+	}
 }
 
 // flush writes all that the owner knows, and waits for it: when the daemon begins, hands over and
@@ -131,7 +149,7 @@ func (j *journal) flush() error {
 	if j.writing != nil {
 		j.end()
 	}
-	j.dirty = false
+	j.dirty, j.began = false, time.Now()
 	j.taken++
 	err := j.write(j.snapshot())
 	j.note(err)

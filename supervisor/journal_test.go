@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +61,7 @@ func TestAWriteThatEndsLateIsFollowedByWhatChangedMeanwhile(t *testing.T) {
 			time.Sleep(20 * time.Second)
 		}
 		mend()
+		time.Sleep(longestRest)
 		synctest.Wait()
 		st, err := readState(dir, "shop")
 		if err != nil {
@@ -67,6 +69,48 @@ func TestAWriteThatEndsLateIsFollowedByWhatChangedMeanwhile(t *testing.T) {
 		}
 		if saved, now := st.Generations[0].Workers[0].PID, liveWorker(t, s); saved != now {
 			t.Errorf("the state has worker %d, and %d runs", saved, now)
+		}
+	})
+}
+
+// A disk that takes 20 ms for a file: ten changes one after the other that no step waits for are far
+// fewer files, and the last one has them all.
+func TestWritesThatNoStepWaitsForArePaced(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		w.releases["r1"] = behaviour{}
+		dir := t.TempDir()
+		s, stop := w.supervisor(dir)
+		defer stop()
+		switchTo(t, s, "r1")
+		time.Sleep(time.Minute)
+		var writes atomic.Int32
+		w.set(func() {
+			w.disk = func(path string) bool {
+				if filepath.Base(path) == stateName {
+					writes.Add(1)
+					time.Sleep(20 * time.Millisecond)
+				}
+				return true
+			}
+		})
+		for range 10 {
+			_ = s.do(func() { s.next++; s.journal.dirty = true })
+			time.Sleep(20 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if n := writes.Load(); n < 2 || n > 4 {
+			t.Errorf("ten changes in 0.2 s: %d files, want one each 0.1 s", n)
+		}
+		st, err := readState(dir, "shop")
+		if next := ask(s.core, func() int { return s.next }); err != nil || st.Next != next {
+			t.Errorf("the file has next = %d, the owner %d: %v", st.Next, next, err)
+		}
+		began := time.Now()
+		if err := s.journal.durable(); err != nil || time.Since(began) > 40*time.Millisecond {
+			t.Errorf("a step waited %s for its file: %v", time.Since(began), err)
+		}
+		if err := s.journal.durable(); err != nil || time.Since(began) > 60*time.Millisecond {
+			t.Errorf("a step waited %s for the next file, as if it had to rest: %v", time.Since(began), err)
 		}
 	})
 }

@@ -151,7 +151,7 @@ func (ls *listenerSet) replaceLost() {
 func (ls *listenerSet) tryAgain(care *listenerCare) {
 	care.waiting = true
 	care.tries++
-	time.AfterFunc(ls.backoff(care.tries), func() { ls.post(func() { care.waiting = false }) })
+	ls.postAfter(ls.backoff(care.tries), func() { care.waiting = false })
 }
 
 // check finds out in a goroutine of its own whether clients reach the live generation.

@@ -243,7 +243,7 @@ func (lv *liveness) replaceBy(req Request) {
 	if err := lv.owner.admission.beginOwn(req); err != nil {
 		lv.log.Error("replace a hung worker", zap.String("process", req.Process), zap.Error(err))
 	}
-	time.AfterFunc(wait, func() { lv.post(func() { r.waiting = false }) })
+	lv.postAfter(wait, func() { r.waiting = false })
 }
 
 // replacementWait returns how long a process is not replaced again after so many replacements.

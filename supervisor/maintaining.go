@@ -20,7 +20,7 @@ func (mc maintaining) perform() error {
 	if mc.from != nil {
 		mc.plan = mc.from.plan
 	}
-	if err := mc.owner.do(func() { mc.release = mc.plan.Release }); err != nil {
+	if err := mc.noteRelease(); err != nil {
 		return err
 	}
 	if mc.req.Maintenance == nil {

@@ -315,7 +315,7 @@ func (mt *maintenance) ensure() {
 		mt.log.Error("start the maintenance page again", zap.Error(err))
 		mt.tries++
 		mt.waiting = true
-		time.AfterFunc(min(lastRetry, mt.backoff(mt.tries)), func() { mt.post(func() { mt.waiting = false }) })
+		mt.postAfter(min(lastRetry, mt.backoff(mt.tries)), func() { mt.waiting = false })
 		return
 	}
 	if before != nil {

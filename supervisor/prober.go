@@ -196,12 +196,10 @@ func (in *instance) limitFailures(pr *proof) {
 	if limit == 0 || pr.limit != nil {
 		return
 	}
-	pr.limit = time.AfterFunc(limit, func() {
-		in.owner.post(func() {
-			if pr.limit != nil && in.gen.proofs[in.lane()] == pr {
-				in.refuseLane(pr)
-			}
-		})
+	pr.limit = in.owner.postAfter(limit, func() {
+		if pr.limit != nil && in.gen.proofs[in.lane()] == pr {
+			in.refuseLane(pr)
+		}
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.uber.org/zap"
 )
@@ -43,12 +42,10 @@ func (ls *listenerSet) endPart(l listener, of *generation) {
 	}
 	r.waiting = true
 	r.tries++
-	time.AfterFunc(ls.backoff(r.tries), func() {
-		ls.post(func() {
-			if r.waiting = false; ls.remnants[l] == r {
-				ls.endPart(l, of)
-			}
-		})
+	ls.postAfter(ls.backoff(r.tries), func() {
+		if r.waiting = false; ls.remnants[l] == r {
+			ls.endPart(l, of)
+		}
 	})
 }
 

@@ -64,7 +64,12 @@ func (rs resolution) choose(ctx context.Context) error {
 	if rs.from != nil {
 		rs.differs = rs.from.plan.differences(&rs.plan)
 	}
-	return rs.owner.do(func() { rs.release = rs.plan.Release })
+	return rs.noteRelease()
+}
+
+// noteRelease has the owner know where the change goes: to the release of its plan.
+func (c *change) noteRelease() error {
+	return c.owner.do(func() { c.release = c.plan.Release })
 }
 
 func (rs resolution) askForPlan(ctx context.Context) (err error) {

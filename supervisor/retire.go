@@ -127,5 +127,5 @@ func (g *generation) retireAtRest(since time.Time) {
 		g.retire()
 		return true, nil
 	})
-	_ = g.owner.do(func() {}) // a turn, for a generation whose workers are all gone already
+	_ = g.owner.do(nothing) // a turn, for a generation whose workers are all gone already
 }

@@ -338,7 +338,7 @@ func (r rolling) abandonHalf(cause error) error {
 	}); err != nil {
 		r.warn("%s is not whole again yet: %v", r.from.plan.Release.Name, err)
 	}
-	_ = r.owner.do(func() { r.owner.rolling = nil })
+	_ = r.endRoll()
 	return r.undo().abandon(cause)
 }
 
@@ -477,10 +477,15 @@ func (rc *recovery) halfRolled(st *state) *generation {
 	return g
 }
 
+// endRoll tells the owner that no roll is in progress any more.
+func (r rolling) endRoll() error {
+	return r.owner.do(func() { r.owner.rolling = nil })
+}
+
 // undoHalf takes back a roll that the end of the last daemon has interrupted.
 func (r rolling) undoHalf(half *generation) error {
 	err := r.step(stepComeBack, func(context.Context) (string, error) { return r.rollTo(r.to, half) })
-	if stopped := r.owner.do(func() { r.owner.rolling = nil }); stopped != nil {
+	if stopped := r.endRoll(); stopped != nil {
 		return stopped
 	}
 	if ask(r.owner.core, func() bool { return r.owner.live != nil && r.owner.live.unroutable }) {

@@ -35,6 +35,7 @@ type simSite struct {
 	Look      bool     `json:"look,omitempty"`
 	Ready     bool     `json:"ready,omitempty"`   // its web workers say READY=1
 	Recycle   bool     `json:"recycle,omitempty"` // workers that leak are replaced
+	SlowDisk  int      `json:"slow_disk_ms,omitempty"`
 }
 
 // simRelease is how the workers and hooks of a release act. The zero value is a good release.
@@ -94,6 +95,7 @@ func (sc scenario) String() string {
 		{s.Look, "look"},
 		{s.Ready, "READY=1"},
 		{s.Recycle, "recycle"},
+		{s.SlowDisk > 0, fmt.Sprintf("a disk that takes %d ms", s.SlowDisk)},
 	} {
 		if part.has {
 			b.WriteString(", " + part.text)
@@ -205,6 +207,7 @@ func simScenario(seed uint64) scenario {
 	sc.prepare(rand.New(rand.NewPCG(seed, 0x9e4d))) //nolint:gosec // likewise
 	sc.leak(rand.New(rand.NewPCG(seed, 0x1eac)))    //nolint:gosec // likewise
 	sc.maintain(rand.New(rand.NewPCG(seed, 0x503))) //nolint:gosec // likewise
+	sc.slow(rand.New(rand.NewPCG(seed, 0xd15c)))    //nolint:gosec // likewise
 	return sc
 }
 
@@ -286,6 +289,13 @@ func (sc *scenario) maintain(r *rand.Rand) {
 		}
 	}
 	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
+}
+
+// slow gives a quarter of the scenarios a disk that takes its time for a state file.
+func (sc *scenario) slow(r *rand.Rand) {
+	if r.IntN(4) == 0 {
+		sc.Site.SlowDisk = 1 + r.IntN(60)
+	}
 }
 
 // gap is the time between two actions: a moment, or long enough for a change to end.

@@ -38,7 +38,7 @@ func shrunk(t *testing.T, sc scenario) scenario {
 		}, func(s *simSite) { s.Standby = false }, func(s *simSite) { s.Linger = false },
 		func(s *simSite) { s.Always = false }, func(s *simSite) { s.Look = false },
 		func(s *simSite) { s.Store = false },
-		func(s *simSite) { s.Ready = false },
+		func(s *simSite) { s.Ready = false }, func(s *simSite) { s.SlowDisk = 0 },
 	} {
 		other := sc
 		simpler(&other.Site)

@@ -114,6 +114,12 @@ func (d *simDaemon) writeState(_ string, data []byte) error {
 	if !d.edge("save") {
 		return errSimDead
 	}
+	if ms := d.m.sc.Site.SlowDisk; ms > 0 {
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+		if d.isDead() {
+			return errSimDead
+		}
+	}
 	d.m.mu.Lock()
 	defer d.m.mu.Unlock()
 	k := &d.m.disk

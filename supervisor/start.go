@@ -50,7 +50,7 @@ func (su *startup) begin(ctx context.Context) {
 func (su *startup) decide() {
 	su.once.Do(func() {
 		close(su.started)
-		su.post(func() {})
+		su.post(nothing)
 	})
 }
 
@@ -121,12 +121,10 @@ func (su *startup) ended(c *change, err error) {
 		"the release that should be live could not be started", zap.String("reason", su.failure),
 		zap.Duration("next_try_in", wait),
 	)
-	su.timer = time.AfterFunc(wait, func() {
-		su.post(func() {
-			if su.owner.live == nil && su.owner.change == nil && !su.owner.stopping && !su.owner.leaving {
-				su.again()
-			}
-		})
+	su.timer = su.postAfter(wait, func() {
+		if su.owner.live == nil && su.owner.change == nil && !su.owner.stopping && !su.owner.leaving {
+			su.again()
+		}
 	})
 }
 
@@ -170,7 +168,7 @@ func (f firstStart) resolveStart(ctx context.Context) (string, error) {
 	if err := f.checking().wait(); err != nil {
 		return "", err
 	}
-	return plan.Release.Name, f.owner.do(func() { f.release = plan.Release })
+	return plan.Release.Name, f.noteRelease()
 }
 
 // NoSuchReleaseError is Resolve's answer to a word that names no release, or more than one: most

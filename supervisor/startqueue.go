@@ -63,7 +63,7 @@ func (s *startQueue) run(start func() (then func())) {
 			s.next()
 		}
 	}
-	late := time.AfterFunc(startTurn, func() { s.post(end) })
+	late := s.postAfter(startTurn, end)
 	s.async(func() {
 		then := start()
 		late.Stop()

@@ -159,9 +159,7 @@ func (ds *descriptorStore) retry() {
 	if ds.timer != nil {
 		return
 	}
-	ds.timer = time.AfterFunc(ds.backoff(ds.failures), func() {
-		ds.post(func() { ds.timer, ds.owner.journal.dirty = nil, true })
-	})
+	ds.timer = ds.postAfter(ds.backoff(ds.failures), func() { ds.timer, ds.owner.journal.dirty = nil, true })
 }
 
 // check checks the store after a change, in a goroutine of its own.

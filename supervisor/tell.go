@@ -83,7 +83,7 @@ func (an announcements) end(finished *Outcome, err error) (told bool) {
 	if an.req.Kind != start && (!an.hooks().apply() && an.kind != api.Maintenance || an.unchanged != "") {
 		return true
 	}
-	if an.owner.do(func() {}) != nil {
+	if an.owner.do(nothing) != nil {
 		return false // the owner has left everything to the next daemon
 	}
 	if errors.Is(err, ErrStopping) && (an.committed || an.req.Kind == start) {

@@ -3,6 +3,7 @@ package worker
 import (
 	"os"
 	"sync"
+	"time"
 
 	"superctl/proc"
 )
@@ -18,8 +19,9 @@ type scan struct {
 // process.
 var scans struct { //nolint:gochecknoglobals // there is one /proc
 	turn sync.Mutex // held during a look
-	// guarded by turn: the processes of the newest look that carry a tag
+	// guarded by turn: the processes of the newest look that carry a tag, and when the next look may begin
 	tagged map[int]carrier
+	rested time.Time
 	mu     sync.Mutex
 	next   *sharedScan // guarded by mu: the look that has not begun
 }
@@ -34,6 +36,14 @@ type carrier struct {
 	start uint64 // clock ticks since boot
 	tag   string
 }
+
+// Between two looks is a pause of so many times as long as the first one took, and of at most
+// longestPause: a thousand workers that start take few looks then, because all that ask during the
+// pause share the next one. A look at the processes of a small host takes about a millisecond.
+const (
+	pauseTimes   = 4
+	longestPause = 100 * time.Millisecond
+)
 
 type sharedScan struct {
 	once sync.Once
@@ -53,9 +63,11 @@ func lookAround() (scan, error) {
 	shared.once.Do(func() {
 		scans.turn.Lock()
 		defer scans.turn.Unlock()
+		<-time.After(time.Until(scans.rested))
 		scans.mu.Lock()
 		scans.next = nil // who comes from here on needs a later look
 		scans.mu.Unlock()
+		began := time.Now()
 		shared.err = withSpare(func() (err error) {
 			shared.scan, scans.tagged, err = newScan(scans.tagged)
 			if ownTag {
@@ -63,6 +75,7 @@ func lookAround() (scan, error) {
 			}
 			return err
 		})
+		scans.rested = time.Now().Add(min(longestPause, pauseTimes*time.Since(began)))
 	})
 	return shared.scan, shared.err
 }
