@@ -102,8 +102,9 @@ type Event struct {
 	Step string `json:"step"`
 	// progress: what the step waits for; output: one line of a hook; ready: the release; end: what the
 	// step did
-	Detail  string  `json:"detail,omitempty"`
-	Change  string  `json:"change,omitempty"`  // ready: names the change to Go; only its client knows it
-	Seconds float64 `json:"seconds,omitempty"` // end: how long the step took
-	Limit   float64 `json:"limit,omitempty"`   // begin: the most seconds that the step takes; 0 = unknown
+	Detail string `json:"detail,omitempty"`
+	Change string `json:"change,omitempty"` // ready: names the change to Go; only its client knows it
+	// end: how long the step took; begin, for a client that has attached: how long it has been running
+	Seconds float64 `json:"seconds,omitempty"`
+	Limit   float64 `json:"limit,omitempty"` // begin: the most seconds that the step takes; 0 = unknown
 }

@@ -50,8 +50,8 @@ type Request struct {
 	DryRun bool `json:"dry_run,omitempty"`
 	// Force continues although the inspection of the migrations objects.
 	Force bool `json:"force,omitempty"`
-	// Detach lets the change continue when its client hangs up before the cutover, which otherwise
-	// aborts it.
+	// Detach lets the change continue when its client hangs up before the cutover. Otherwise only the
+	// change of a client that can cancel it continues, if it is not prepared.
 	Detach bool `json:"detach,omitempty"`
 	// Wait is how long the request waits while another change is in progress or the app is locked for
 	// another run; 0 = it is refused at once. The wait is the step StepWait.

@@ -73,8 +73,7 @@ type ChangeStatus struct {
 	Origin
 	Release string `json:"release"` // the release that becomes live
 	Step    string `json:"step"`
-	// Committed reports whether the gate has turned: the change then continues when its client
-	// hangs up.
+	// Committed reports whether the gate has turned: the change then cannot be canceled any more.
 	Committed bool      `json:"committed,omitempty"`
 	Since     time.Time `json:"since"`
 	Follower  bool      `json:"follower,omitempty"` // the leader of its run runs the hooks that run once

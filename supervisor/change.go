@@ -20,7 +20,7 @@ type change struct {
 	req   Request
 	began time.Time
 
-	// ctx ends when the change must not go on: before the cutover because the client hung up, at
+	// ctx ends when the change must not go on: before the cutover because it was canceled, at
 	// any time because the daemon stops or because a rollback overtakes a probation. The cause says
 	// which.
 	ctx    context.Context //nolint:containedctx // it is the lifetime of the change itself, not of one call
@@ -63,12 +63,14 @@ type change struct {
 	packages *api.PackageChanges // that differ, in a dry run
 	before   []string            // the hooks that would run, in a dry run
 	outcome  *Outcome
+	verdict  *Outcome // what its followers are told: outcome, or the end of the change that a start has finished
 	begins   *Outcome // what is still to be told of its beginning
 }
 
 var (
-	errHungUp = errors.New("the client hung up before the cutover")
-	errPassed = errors.New("the time is over")
+	errHungUp     = errors.New("the client hung up before the cutover")
+	errGoneBefore = errors.New("the client is gone, and the change has not begun")
+	errPassed     = errors.New("the time is over")
 )
 
 // overtakenError is the end of a probation or a canary by a rollback.
@@ -77,9 +79,10 @@ type overtakenError struct{ who, step string }
 func (e *overtakenError) Error() string { return "rolled back by " + e.who + " during its " + e.step }
 
 // Change runs one change and returns when its outcome is known; emit gets its events as they
-// happen. When ctx ends before the cutover the change is aborted, unless the request says Detach;
-// after it the change goes on to its end. The error is a *BusyError or a *RefusedError: nothing was
-// begun.
+// happen. When ctx ends before the cutover the change is aborted, unless the cause is
+// api.ErrClientGone or the request says Detach; after it the change goes on to its end. A change that
+// is prepared needs its client, and is aborted in either case. The error is a *BusyError or a
+// *RefusedError: nothing was begun.
 func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) (*Outcome, error) {
 	if req.DryRun && !turnsOver(req.Kind) {
 		return nil, &RefusedError{Usage: true, Err: fmt.Errorf("a %s has no dry run: leave out --dry-run", req.Kind)}
@@ -97,11 +100,7 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 		return nil, err
 	}
 	unhook := context.AfterFunc(ctx, func() {
-		_ = s.do(func() {
-			if !c.committed && !req.Detach {
-				c.cancel(errHungUp)
-			}
-		})
+		_ = s.do(func() { c.clientEnded(context.Cause(ctx)) })
 	})
 	defer unhook()
 	for ev := range c.events {
@@ -145,7 +144,7 @@ func (ad *admission) admit(ctx context.Context, req Request) (c, busy *change, e
 			}
 			if decided == nil || waited {
 				decided = nil
-				if err = ad.refuseLocked(req.Run); err == nil {
+				if err = ad.refuseVain(ctx, req.Run); err == nil {
 					c, busy, err = ad.begin(req)
 				}
 			}
@@ -164,6 +163,15 @@ func (ad *admission) admit(ctx context.Context, req Request) (c, busy *change, e
 		}
 		cancel()
 	}
+}
+
+// refuseVain returns why a change must not begin: its client is gone, or the app is locked for another
+// run.
+func (ad *admission) refuseVain(ctx context.Context, run string) error {
+	if errors.Is(context.Cause(ctx), api.ErrClientGone) {
+		return &RefusedError{Err: errGoneBefore}
+	}
+	return ad.refuseLocked(run)
 }
 
 // recycled returns what is closed when the recycling in progress is over; nil when there is none.
@@ -320,7 +328,8 @@ func (c *change) run() {
 	c.announce().log(err)
 	c.outcome = c.announce().conclude(err)
 	finished := c.announce().finished(err)
-	c.announce().record(cmp.Or(finished, c.outcome), err)
+	c.verdict = cmp.Or(finished, c.outcome)
+	c.announce().record(c.verdict, err)
 	var used map[string]bool
 	if c.owner.do(func() { used = c.owner.memory.valuesInUse() }) == nil {
 		c.owner.memory.clearValues(used) // the plan of a refused change is not needed any more
@@ -339,11 +348,15 @@ func (c *change) run() {
 		if c.req.Kind != start && !c.req.DryRun && !yielded(err) {
 			c.owner.last = c.outcome.WithoutOutput()
 		}
+		if finished != nil {
+			c.owner.last = finished.WithoutOutput()
+		}
 		c.owner.journal.dirty = true
 		c.owner.store.check()
 		c.owner.startup.ended(c, err)
 	})
 	close(c.events)
+	c.followers.end()
 	close(c.done)
 	c.owner.releaseWatch.examine()
 }

@@ -9,9 +9,10 @@ import (
 // reporter is what a change tells its client, the log and the history while it runs. None of it has a
 // secret value of the two releases.
 type reporter struct {
-	of       *change
-	events   chan Event // for the client; a client that does not read delays nothing
-	warnings []string
+	of        *change
+	events    chan Event // for the client; a client that does not read delays nothing
+	followers followers  // other clients that follow the change
+	warnings  []string
 }
 
 // emit reports whether the client gets the event. What hooks write leaves room for the steps.
@@ -19,15 +20,8 @@ func (r *reporter) emit(ev Event) bool {
 	if ev.Type != "output" { // a transcript's is clean
 		ev.Detail = r.clean(ev.Detail)
 	}
-	if ev.Type == "output" && len(r.events) > cap(r.events)/2 {
-		return false
-	}
-	select {
-	case r.events <- ev:
-		return true
-	default: // the client does not read; the outcome has every step
-		return false
-	}
+	r.followers.tell(ev)
+	return pass(r.events, ev)
 }
 
 // dropEvents waits for the end of a change without a client.
