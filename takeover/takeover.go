@@ -241,7 +241,7 @@ func (t *takeover) turn(ctx context.Context) error {
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for {
-		out, err := t.client.Change(ctx, api.Request{Kind: api.Switch, Release: t.Release}, t.onEvent)
+		out, err := t.client.ChangeWhileConnected(ctx, api.Request{Kind: api.Switch, Release: t.Release}, t.onEvent)
 		var busy *api.BusyError
 		var lost *control.UnreachableError
 		switch {

@@ -3,14 +3,17 @@ package control
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 
 	"superctl/api"
 )
@@ -64,7 +67,7 @@ func (c *Client) Environment(ctx context.Context) (api.EnvironmentStatus, error)
 }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
-	body, err := c.call(ctx, http.MethodGet, path, nil)
+	body, err := c.call(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -97,20 +100,93 @@ func followMoves[T any](ask func() (T, *refusal, error)) (T, error) {
 	}
 }
 
+// ErrLeave as the cause of the end of a context of Change leaves the change to the daemon: it continues
+// without its client.
+var ErrLeave = errors.New("the client leaves the change to the daemon")
+
+// withdrawTime limits how long the daemon may take to note that a change is withdrawn.
+const withdrawTime = 5 * time.Second
+
 // Change asks the daemon for a change, passes its events to event and returns the outcome. A
-// *api.BusyError or *api.RefusedError means that the change was not begun. If ctx
-// ends, the connection is closed, which tells the daemon that the client hung up.
+// *api.BusyError or *api.RefusedError means that the change was not begun. If ctx ends, Change
+// withdraws the change: before the cutover, the daemon aborts it, and Change returns the cause or the
+// outcome, whichever comes first. If the cause is ErrLeave, or if this
+// process dies, the change continues in the daemon, unless it is prepared.
 func (c *Client) Change(
 	ctx context.Context, req api.Request, event func(api.Event),
 ) (*api.Outcome, error) {
-	return followMoves(func() (*api.Outcome, *refusal, error) { return c.change(ctx, req, event) })
+	token := rand.Text()
+	asking, hangUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer hangUp(nil)
+	withdrawn := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(withdrawn)
+		if !errors.Is(context.Cause(ctx), ErrLeave) {
+			c.withdraw(token)
+		}
+		hangUp(context.Cause(ctx))
+	})
+	out, err := c.changeWith(asking, http.Header{tokenHeader: {token}}, req, event)
+	if !unhook() {
+		<-withdrawn
+	}
+	return out, err
 }
 
-func (c *Client) change(
+// ChangeWhileConnected is Change for a client that must see the outcome: if its process dies before
+// the cutover, the daemon aborts the change.
+func (c *Client) ChangeWhileConnected(
 	ctx context.Context, req api.Request, event func(api.Event),
-) (*api.Outcome, *refusal, error) {
-	m, err := c.stream(ctx, pathChange, req, event)
-	return m.Outcome, m.Refused, err
+) (*api.Outcome, error) {
+	return c.changeWith(ctx, nil, req, event)
+}
+
+func (c *Client) changeWith(
+	ctx context.Context, header http.Header, req api.Request, event func(api.Event),
+) (*api.Outcome, error) {
+	return followMoves(func() (*api.Outcome, *refusal, error) {
+		m, err := c.stream(ctx, pathChange, header, req, event)
+		return m.Outcome, m.Refused, err
+	})
+}
+
+// withdraw tells the daemon that the user wants a change canceled. A daemon that does not know this
+// request cancels when the connection of the change ends.
+func (c *Client) withdraw(token string) {
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawTime)
+	defer cancel()
+	if body, err := c.call(ctx, http.MethodPost, pathWithdraw, nil, withdrawRequest{token}); err == nil {
+		_ = body.Close()
+	}
+}
+
+// Attach follows the change in progress: it passes its events to event and returns its outcome. Without
+// a change in progress, it returns the last one's.
+func (c *Client) Attach(ctx context.Context, event func(api.Event)) (*api.Attached, error) {
+	return followMoves(func() (*api.Attached, *refusal, error) {
+		m, err := c.stream(ctx, pathAttach, nil, struct{}{}, event)
+		return m.Attached, m.Refused, err
+	})
+}
+
+// Cancel cancels the change in progress, and returns when that has ended. A *api.RefusedError says why
+// it cannot be canceled.
+func (c *Client) Cancel(ctx context.Context, req api.CancelRequest) (*api.Canceled, error) {
+	return followMoves(func() (*api.Canceled, *refusal, error) {
+		body, err := c.call(ctx, http.MethodPost, pathCancel, nil, req)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer body.Close()
+		var answer cancelAnswer
+		switch err := json.NewDecoder(body).Decode(&answer); {
+		case err != nil && ctx.Err() != nil:
+			return nil, nil, context.Cause(ctx)
+		case err != nil:
+			return nil, nil, &UnreachableError{c.path, lost(pathCancel)}
+		}
+		return answer.Canceled, answer.Refused, nil
+	})
 }
 
 // RunCron has the daemon run a scheduled command, passes what it writes to line and returns how it
@@ -120,14 +196,25 @@ func (c *Client) RunCron(
 	ctx context.Context, req api.CronRequest, line func(string),
 ) (*api.CronRun, error) {
 	return followMoves(func() (*api.CronRun, *refusal, error) {
-		m, err := c.stream(ctx, pathCron, req, func(ev api.Event) { line(ev.Detail) })
+		m, err := c.stream(ctx, pathCron, nil, req, func(ev api.Event) { line(ev.Detail) })
 		return m.Ran, m.Refused, err
 	})
 }
 
+// lost says what a client knows whose connection has ended, and the next step.
+func lost(path string) error {
+	next := "superctl attach"
+	if path == pathCron {
+		next = "superctl cron"
+	}
+	return fmt.Errorf("the connection ended before the outcome was known; %s shows it", next)
+}
+
 // stream makes a request whose answer is events and then a last message, which it returns.
-func (c *Client) stream(ctx context.Context, path string, req any, event func(api.Event)) (message, error) {
-	body, err := c.call(ctx, http.MethodPost, path, req)
+func (c *Client) stream(
+	ctx context.Context, path string, header http.Header, req any, event func(api.Event),
+) (message, error) {
+	body, err := c.call(ctx, http.MethodPost, path, header, req)
 	if err != nil {
 		return message{}, err
 	}
@@ -139,13 +226,12 @@ func (c *Client) stream(ctx context.Context, path string, req any, event func(ap
 		case err != nil && ctx.Err() != nil:
 			return message{}, context.Cause(ctx)
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-			const lost = "the connection ended before the outcome was known; see superctl status"
-			return message{}, &UnreachableError{c.path, errors.New(lost)}
+			return message{}, &UnreachableError{c.path, lost(path)}
 		case err != nil:
 			return message{}, fmt.Errorf("read the daemon's answer: %w", err)
 		case m.Event != nil:
 			event(*m.Event)
-		case m.Refused != nil, m.Outcome != nil, m.Ran != nil:
+		case m.Refused != nil, m.Outcome != nil, m.Ran != nil, m.Attached != nil:
 			return m, nil
 		}
 	}
@@ -155,7 +241,7 @@ func (c *Client) stream(ctx context.Context, path string, req any, event func(ap
 // that the change does not wait any more: its outcome says why.
 func (c *Client) Go(ctx context.Context, change string) error {
 	_, err := followMoves(func() (struct{}, *refusal, error) {
-		body, err := c.call(ctx, http.MethodPost, pathGo, goRequest{change})
+		body, err := c.call(ctx, http.MethodPost, pathGo, nil, goRequest{change})
 		if err != nil {
 			return struct{}{}, nil, err
 		}
@@ -173,7 +259,7 @@ func (c *Client) Go(ctx context.Context, change string) error {
 // lock. The error is an *UnreachableError if the lock is lost because the daemon has ended.
 func (c *Client) Lock(ctx context.Context, l api.Lock, locked func()) error {
 	body, err := followMoves(func() (io.ReadCloser, *refusal, error) {
-		body, err := c.call(ctx, http.MethodPost, pathLock, l)
+		body, err := c.call(ctx, http.MethodPost, pathLock, nil, l)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -209,7 +295,7 @@ func (c *Client) lockLost(ctx context.Context) error {
 // Announce has the daemon notify the team of the end of a run.
 func (c *Client) Announce(ctx context.Context, r api.RunReport) error {
 	_, err := followMoves(func() (struct{}, *refusal, error) {
-		body, err := c.call(ctx, http.MethodPost, pathReport, r)
+		body, err := c.call(ctx, http.MethodPost, pathReport, nil, r)
 		if err != nil {
 			return struct{}{}, nil, err
 		}
@@ -227,7 +313,7 @@ func (c *Client) Announce(ctx context.Context, r api.RunReport) error {
 // signaled.
 func (c *Client) Signal(ctx context.Context, req api.SignalRequest) (*api.Signaled, error) {
 	return followMoves(func() (*api.Signaled, *refusal, error) {
-		body, err := c.call(ctx, http.MethodPost, pathSignal, req)
+		body, err := c.call(ctx, http.MethodPost, pathSignal, nil, req)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -246,7 +332,7 @@ func (c *Client) Signal(ctx context.Context, req api.SignalRequest) (*api.Signal
 // Logs passes the workers' output to line, with Follow also the future output, until ctx or the
 // daemon ends.
 func (c *Client) Logs(ctx context.Context, q api.LogQuery, line func(api.LogLine)) error {
-	body, err := c.call(ctx, http.MethodPost, pathLogs, q)
+	body, err := c.call(ctx, http.MethodPost, pathLogs, nil, q)
 	if err != nil {
 		return err
 	}
@@ -277,7 +363,7 @@ func notUnderstood(answer string) error {
 }
 
 // call sends one request and returns the body of the answer.
-func (c *Client) call(ctx context.Context, method, path string, body any) (io.ReadCloser, error) {
+func (c *Client) call(ctx context.Context, method, path string, header http.Header, body any) (io.ReadCloser, error) {
 	var payload io.Reader = http.NoBody
 	if body != nil {
 		data, err := json.Marshal(body)
@@ -290,6 +376,7 @@ func (c *Client) call(ctx context.Context, method, path string, body any) (io.Re
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, header)
 	req.Header.Set(versionHeader, Version)
 	if method != http.MethodGet {
 		addClaims(req.Header)

@@ -32,6 +32,8 @@ type emitter = func(api.Event)
 type app struct {
 	change func(ctx context.Context, req api.Request, emit emitter) (*api.Outcome, error)
 	word   func(change string) error
+	attach func(ctx context.Context, emit emitter) (*api.Attached, error)
+	cancel func(ctx context.Context, req api.CancelRequest) (*api.Canceled, error)
 	lock   func(ctx context.Context, l api.Lock, locked func()) error
 	report func(r api.RunReport) error
 	signal func(req api.SignalRequest) (*api.Signaled, error)
@@ -59,6 +61,14 @@ func (a *app) Change(ctx context.Context, req api.Request, emit emitter) (*api.O
 }
 
 func (a *app) Go(change string) error { return a.word(change) }
+
+func (a *app) Attach(ctx context.Context, emit emitter) (*api.Attached, error) {
+	return a.attach(ctx, emit)
+}
+
+func (a *app) Cancel(ctx context.Context, req api.CancelRequest) (*api.Canceled, error) {
+	return a.cancel(ctx, req)
+}
 
 func (a *app) Lock(ctx context.Context, l api.Lock, locked func()) error {
 	return a.lock(ctx, l, locked)
@@ -176,30 +186,6 @@ func TestAThousandIdleConnectionsDoNotBlockOthers(t *testing.T) {
 	answers(t, path)
 }
 
-func TestAClientThatHangsUpEndsTheContextOfItsChange(t *testing.T) {
-	began, ended := make(chan struct{}), make(chan struct{})
-	path := serve(t, &app{change: func(
-		ctx context.Context, _ api.Request, _ emitter,
-	) (*api.Outcome, error) {
-		close(began)
-		<-ctx.Done()
-		close(ended)
-		return &api.Outcome{}, nil
-	}})
-	ctx, hangUp := context.WithCancel(t.Context())
-	gone := make(chan error, 1)
-	go func() {
-		_, err := NewClient(path).Change(ctx, api.Request{Kind: api.Switch}, func(api.Event) {})
-		gone <- err
-	}()
-	<-began
-	hangUp()
-	<-ended
-	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestEventsArriveAndTheKernelIdentifiesThePeer(t *testing.T) {
 	path := serve(t, &app{change: func(
 		_ context.Context, req api.Request, emit emitter,
@@ -266,7 +252,7 @@ func TestADaemonThatDiesDuringAChangeIsUnreachable(t *testing.T) {
 	path := hangsUpAfter(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n{\"event\":{\"type\":\"begin\"}}")
 	_, err := NewClient(path).Change(t.Context(), api.Request{}, func(api.Event) {})
 	var unreachable *UnreachableError
-	if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), "superctl status") {
+	if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), "superctl attach") {
 		t.Errorf("%v", err)
 	}
 }

@@ -128,7 +128,7 @@ func newServer(path string, gid int, l *net.UnixListener, c Controller) (*Server
 	}
 	s := &Server{path: path, gid: gid, file: st, l: limit(l, maxConnections)}
 	s.http = &http.Server{
-		Handler: handler{c, s.left}.mux(), MaxHeaderBytes: 16 << 10,
+		Handler: handler{c, s.left, &tokens{}}.mux(), MaxHeaderBytes: 16 << 10,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			ctx = context.WithValue(ctx, connKey{}, conn)
@@ -271,7 +271,8 @@ func (s *Server) Serve(ctx context.Context) error {
 type handler struct {
 	c Controller
 	// left reports whether the next daemon answers requests by now.
-	left func() bool
+	left   func() bool
+	tokens *tokens
 }
 
 func (h handler) mux() http.Handler {
@@ -287,6 +288,9 @@ func (h handler) mux() http.Handler {
 	mux.HandleFunc("POST "+pathLogs, h.logs)
 	mux.HandleFunc("POST "+pathSignal, h.signal)
 	mux.HandleFunc("POST "+pathCron, h.cron)
+	mux.HandleFunc("POST "+pathAttach, h.attach)
+	mux.HandleFunc("POST "+pathCancel, h.cancel)
+	mux.HandleFunc("POST "+pathWithdraw, h.withdraw)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("unknown request %s %s: this daemon speaks version %s of the control API",
 			r.Method, r.URL.Path, Version), http.StatusNotFound)

@@ -19,7 +19,9 @@ func (h handler) change(w http.ResponseWriter, r *http.Request) {
 	req.Who, req.Origin = identifyRun(r, req.Origin)
 	write := lineWriter(w)
 	t := startEventWriter(w)
-	out, err := h.c.Change(r.Context(), req, t.send)
+	ctx, forget := h.tokens.begin(r, req.By(req.Who))
+	defer forget()
+	out, err := h.c.Change(ctx, req, t.send)
 	t.finish()
 	if err != nil {
 		_ = write(message{Refused: h.refusal(err)})
@@ -43,6 +45,38 @@ func (h handler) cron(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = write(message{Ran: out})
+}
+
+func (h handler) attach(w http.ResponseWriter, r *http.Request) {
+	var req struct{}
+	if !readJSON(w, r, &req) {
+		return
+	}
+	write := lineWriter(w)
+	_ = http.NewResponseController(w).Flush() // so that the client sees that the request was accepted
+	t := startEventWriter(w)
+	out, err := h.c.Attach(r.Context(), t.send)
+	t.finish()
+	if err != nil {
+		_ = write(message{Refused: h.refusal(err)})
+		return
+	}
+	_ = write(message{Attached: out})
+}
+
+func (h handler) cancel(w http.ResponseWriter, r *http.Request) {
+	var req api.CancelRequest
+	if !readJSON(w, r, &req) {
+		return
+	}
+	req.Who, req.Origin = identifyRun(r, req.Origin)
+	write := lineWriter(w)
+	out, err := h.c.Cancel(r.Context(), req)
+	if err != nil {
+		_ = write(cancelAnswer{Refused: h.refusal(err)})
+		return
+	}
+	_ = write(cancelAnswer{Canceled: out})
 }
 
 // eventWriter writes the events of a change from its own goroutine: a client that does not read,

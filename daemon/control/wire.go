@@ -1,9 +1,13 @@
 // Package control is the protocol between commands and the daemon: HTTP and JSON over a unix
 // socket, with a version in every path.
 //
-// The server identifies its peers by the kernel's credentials (SO_PEERCRED, unix(7)), bounds what
-// each peer can ask of it, and takes a closed connection as the wish to cancel. It decides nothing
-// itself: a Controller does.
+// The server identifies its peers by the kernel's credentials (SO_PEERCRED, unix(7)), and bounds what
+// each peer can ask of it. It decides nothing itself: a Controller does.
+//
+// A closed connection ends what its request asked for. Only a change continues whose request has a
+// token (tokenHeader): the user may have lost an ssh connection in the middle of a migration. Its
+// client withdraws the request explicitly when the user wants to cancel. A request without a token is
+// of a client that depends on the outcome, or of one that is older than this rule.
 package control
 
 import (
@@ -19,6 +23,10 @@ const Version = "1"
 // versionHeader carries Version in both directions.
 const versionHeader = "Superctl-Api"
 
+// tokenHeader carries the token by which the client of a change can withdraw it. An older daemon ignores
+// it, and cancels when the connection ends.
+const tokenHeader = "Superctl-Token"
+
 // The paths of the API, which begin with the version.
 const (
 	pathStatus      = "/v" + Version + "/status"
@@ -32,6 +40,9 @@ const (
 	pathLogs        = "/v" + Version + "/logs"
 	pathSignal      = "/v" + Version + "/signal"
 	pathCron        = "/v" + Version + "/cron"
+	pathAttach      = "/v" + Version + "/attach"
+	pathCancel      = "/v" + Version + "/cancel"
+	pathWithdraw    = "/v" + Version + "/withdraw"
 )
 
 // Controller executes the requests; *supervisor.Supervisor does most of that.
@@ -43,6 +54,10 @@ type Controller interface {
 	Environment() api.EnvironmentStatus
 	Change(ctx context.Context, req api.Request, emit func(api.Event)) (*api.Outcome, error)
 	Go(change string) error
+	// Attach follows the change in progress to its end, or to that of ctx.
+	Attach(ctx context.Context, emit func(api.Event)) (*api.Attached, error)
+	// Cancel cancels the change in progress, and waits until it has ended, or ctx has.
+	Cancel(ctx context.Context, req api.CancelRequest) (*api.Canceled, error)
 	Lock(ctx context.Context, l api.Lock, locked func()) error
 	// Announce notifies the team of the end of a run over several hosts.
 	Announce(r api.RunReport) error
@@ -52,13 +67,26 @@ type Controller interface {
 	Logs(ctx context.Context, q api.LogQuery, emit func(api.LogLine) error) error
 }
 
-// message is one line of the answer to a change or to the run of a scheduled command: any number of
-// events, then an outcome or a refusal.
+// message is one line of the answer to a change, to one that follows it, or to the run of a scheduled
+// command: any number of events, then an outcome or a refusal.
 type message struct {
-	Event   *api.Event   `json:"event,omitempty"`
-	Outcome *api.Outcome `json:"outcome,omitempty"`
-	Ran     *api.CronRun `json:"ran,omitempty"` // of a scheduled command
-	Refused *refusal     `json:"refused,omitempty"`
+	Event    *api.Event    `json:"event,omitempty"`
+	Outcome  *api.Outcome  `json:"outcome,omitempty"`
+	Ran      *api.CronRun  `json:"ran,omitempty"`      // of a scheduled command
+	Attached *api.Attached `json:"attached,omitempty"` // of a client that follows
+	Refused  *refusal      `json:"refused,omitempty"`
+}
+
+// cancelAnswer is the answer to a cancel: one of the two.
+type cancelAnswer struct {
+	Canceled *api.Canceled `json:"canceled,omitempty"`
+	Refused  *refusal      `json:"refused,omitempty"`
+}
+
+// withdrawRequest withdraws the change with that token: one that has not begun does not begin, and one
+// before its cutover is canceled.
+type withdrawRequest struct {
+	Token string `json:"token"`
 }
 
 // goRequest gives a change that is ready the word to cut over. The change is named as in its event
