@@ -30,6 +30,10 @@ func commandHint(word, app string) string {
 		)
 	case "promote", "activate", "release", "use":
 		return fmt.Sprintf("unknown command %q: superctl switch RELEASE makes a release live", word)
+	case "abort":
+		return fmt.Sprintf("unknown command %q: superctl cancel cancels the change in progress", word)
+	case "follow", "wait", "watch":
+		return fmt.Sprintf("unknown command %q: superctl attach follows the change in progress", word)
 	case "revert", "undo":
 		return fmt.Sprintf("unknown command %q: superctl rollback goes back to the previous release", word)
 	case "list", "ls":

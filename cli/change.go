@@ -5,6 +5,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,8 +38,9 @@ With --canary or --canary-from, RELEASE first gets only a part of the new connec
 dies, a failed health check, a failed --check or Ctrl-C ends the canary: the live release gets all
 connections again.
 
-Ctrl-C or a lost connection to the daemon before the cutover aborts the switch. With --detach the
-switch continues in the daemon.
+Ctrl-C and superctl cancel abort the switch if it has not had its cutover. If an ssh connection breaks,
+the switch and its hooks continue in the daemon: superctl attach follows them. With --detach the
+command itself ends as soon as the switch has begun.
 
 With --prepare, the switch does everything before the cutover and then waits: it prints "ready",
 cuts over at the line "go" on standard input, and aborts at anything else. So several hosts can cut
@@ -153,18 +155,18 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 	c = &command{con}
 	defer atEnd()
 	show := c.Progress(cc)
-	listened := show.Listen(ctx, daemonClient)
-	out, err := c.prompt(ctx, cc, req).change(daemonClient, req, show.Event)
+	listened := show.Listen(ctx, daemonClient, console.NewerThanAll)
+	ask := c.prompt(ctx, cc, req)
+	out, err := ask.change(daemonClient, req, show.Event)
 	listened()
 	show.End(console.VerdictOf(out)...)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil && (out == nil || out.Result != api.Done):
 		stop() // another Ctrl-C ends this process at once
-		if req.Detach {
-			return c.detached(daemonClient)
-		}
-		return c.interrupted(daemonClient, conf.App)
-	}
-	if err != nil {
+		return c.interrupted(daemonClient, conf.App, ask.begun)
+	case errors.Is(err, control.ErrLeave):
+		return c.detach(cc, daemonClient, conf.App)
+	case err != nil:
 		return err
 	}
 	return c.Conclude(cc, out, out.Result, func() { c.print().outcome(conf.App, out) })
@@ -175,8 +177,12 @@ func (c *command) change(cc *cli.Context, req api.Request) error {
 const abortTime = 30 * time.Second
 
 // interrupted reports what became of a change whose client was interrupted. Before the cutover the
-// daemon aborts it; after the cutover it continues.
-func (c *command) interrupted(daemonClient *control.Client, app string) error {
+// daemon aborts it; after the cutover it continues. One that has not begun, because it waits for
+// another, does not begin.
+func (c *command) interrupted(daemonClient *control.Client, app string, begun bool) error {
+	if !begun {
+		return errors.New("interrupted: the change had not begun, and does not begin; superctl status shows what runs")
+	}
 	st, err := c.settled(daemonClient)
 	switch {
 	case err != nil:
@@ -188,7 +194,7 @@ func (c *command) interrupted(daemonClient *control.Client, app string) error {
 	case st.Changing.Committed:
 		return fmt.Errorf(
 			"interrupted after the cutover: the %s of %s continues in the daemon, now in step %s; %s "+
-				"(superctl status --watch follows it)", st.Changing.Kind, app, st.Changing.Step, liveText(&st),
+				"(superctl attach follows it)", st.Changing.Kind, app, st.Changing.Step, liveText(&st),
 		)
 	}
 	return fmt.Errorf(
@@ -214,33 +220,6 @@ func (c *command) settled(daemonClient *control.Client) (api.Status, error) {
 		case <-ctx.Done():
 			return st, nil
 		}
-	}
-}
-
-// detached reports the state of a change whose client was interrupted and that continues without
-// it.
-func (c *command) detached(daemonClient *control.Client) error {
-	ctx, cancel := context.WithTimeout(context.Background(), app.AskTime)
-	defer cancel()
-	st, err := daemonClient.Status(ctx)
-	switch {
-	case err != nil:
-		return fmt.Errorf("detached; the state of the change is unknown: %w", err)
-	case st.Changing != nil:
-		return fmt.Errorf(
-			"detached; the change continues: %w (superctl status --watch follows it)",
-			&api.BusyError{Changing: *st.Changing},
-		)
-	case st.Last != nil && st.Last.Result != api.Done:
-		return &console.OutcomeError{Result: st.Last.Result}
-	}
-	return nil
-}
-
-func detachFlag() cli.Flag {
-	return &cli.BoolFlag{
-		Name:  "detach",
-		Usage: "let the change continue if this command ends first, by Ctrl-C or a lost connection",
 	}
 }
 

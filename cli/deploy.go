@@ -35,17 +35,21 @@ func deployCommand(c *command) *cli.Command {
 		Name: "deploy", Usage: "install a bundle, make it live, and remove old releases",
 		UsageText: "superctl deploy BUNDLE|DIR [--canary SHARE] [--canary-from NETWORKS] [--for DURATION] [--check COMMAND] " +
 			"[--expect RELEASE] [--prepare[=LIMIT]] [--run ID [--by NAME] [--follower]] [--older] [--force] " +
-			"[--wait-lock DURATION] [--dry-run] [--json]",
+			"[--detach] [--wait-lock DURATION] [--dry-run] [--json]",
 		Description: `Runs superctl install, switch and prune as one change with one outcome. Installs nothing if the
 daemon does not answer or another change is in progress; with --wait-lock it installs, and then waits
 for that change. A release that the switch refuses stays
 installed. --dry-run fetches and checks the bundle, and installs nothing. DIR is the directory of a
 project, on a server that is its own build machine: superctl builds the bundle first.
 
+The bundle is installed by this command, and the switch is made by the daemon: if an ssh connection
+breaks during the switch, the switch continues, and superctl attach follows it. With --detach the
+command ends as soon as the switch has begun. Old releases are then removed by the next deploy.
+
    superctl deploy shop-1.2.tar.zst
    superctl deploy .
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
-		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), commandline.ForceFlag(), waitLockFlag(), dryRunFlag())...),
+		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), commandline.ForceFlag(), detachFlag(), waitLockFlag(), dryRunFlag())...),
 		Action: func(cc *cli.Context) error {
 			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
@@ -90,6 +94,9 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 		verdict = console.VerdictOf(&out.Outcome)
 	}
 	show.End(verdict...)
+	if errors.Is(err, control.ErrLeave) {
+		return c.detach(cc, daemonClient, conf.App)
+	}
 	if err != nil {
 		return err
 	}
@@ -145,11 +152,11 @@ func (c *command) runDeploy(
 		out.Started = began
 	default:
 		req.Release = made.Release
-		listened := show.Listen(ctx, daemonClient)
+		listened := show.Listen(ctx, daemonClient, console.NewerThanAll)
 		switched, err := ask.change(daemonClient, req, show.Event)
 		listened()
 		if err != nil {
-			return nil, switchError(ctx, made.Release, err)
+			return nil, switchError(ask, made.Release, err)
 		}
 		out.Outcome = *switched
 	}
@@ -191,11 +198,17 @@ func notInstalled(
 
 // switchError returns the error of a deploy whose release is installed and whose switch had no
 // outcome.
-func switchError(ctx context.Context, release string, err error) error {
-	if ctx.Err() != nil {
+func switchError(ask *prompt, release string, err error) error {
+	switch {
+	case errors.Is(err, control.ErrLeave):
+		return err
+	case ask.ctx.Err() != nil && !ask.begun:
+		return fmt.Errorf("interrupted: %s is installed, and the switch does not begin; to make it live, run superctl switch %s",
+			release, release)
+	case ask.ctx.Err() != nil:
 		return fmt.Errorf(
 			"interrupted: %s is installed; the switch is aborted before its cutover and continues after it; "+
-				"superctl status shows which", release,
+				"superctl attach shows which", release,
 		)
 	}
 	return fmt.Errorf("%w; %s is installed; to make it live, run superctl switch %s", err, release, release)

@@ -43,8 +43,8 @@ const (
 func (c *command) groups() []commandline.Group {
 	return []commandline.Group{
 		{Title: "WHAT IS LIVE", Commands: []*cli.Command{
-			switchCommand(c), rollbackCommand(c), deployCommand(c), reloadCommand(c), restartCommand(c),
-			scaleCommand(c), pauseCommand(c), resumeCommand(c), maintenanceCommand(c), signalCommand(c), cronCommand(c),
+			switchCommand(c), rollbackCommand(c), deployCommand(c), reloadCommand(c), attachCommand(c), cancelCommand(c),
+			restartCommand(c), scaleCommand(c), pauseCommand(c), resumeCommand(c), maintenanceCommand(c), signalCommand(c), cronCommand(c),
 		}},
 		{Title: "LOOK AND CHECK", Commands: []*cli.Command{
 			statusCommand(c), listCommand(c), topCommand(c), webCommand(c), metricsCommand(c), releasesCommand(c), historyCommand(c),

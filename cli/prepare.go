@@ -72,6 +72,7 @@ type prompt struct {
 	word   chan string // the first line of standard input; "" = it ended
 	ready  chan string // the name of the change that is ready
 	json   bool
+	begun  bool // the change has begun: it does not wait for another one
 }
 
 // prompt returns the prompt of a command. Its ctx ends when the change must not go on.
@@ -84,7 +85,7 @@ func (c *command) prompt(ctx context.Context, cc *cli.Context, req api.Request) 
 	go func() { // ends with the process: a read cannot be interrupted
 		word := console.WordOf(cc.App.Reader, cc.Duration("heartbeat"), p.answer)
 		if p.word <- word; word != console.GoWord {
-			p.cancel(errNoWord)
+			p.cancel(errors.Join(errNoWord, control.ErrLeave)) // without its client, the change is aborted
 		}
 	}()
 	return p
@@ -104,6 +105,10 @@ func (p *prompt) change(
 	}()
 	out, err := daemonClient.Change(p.ctx, req, func(ev api.Event) {
 		event(ev)
+		p.begun = p.begun || ev.Step != api.StepWait
+		if req.Detach && hasBegun(ev) {
+			p.cancel(control.ErrLeave)
+		}
 		if p.json && req.Prepare > 0 && ev.Type != "ready" {
 			p.jsonLine(ev)
 		}

@@ -118,7 +118,8 @@ func (p *Progress) Event(ev api.Event) {
 	defer p.mu.Unlock()
 	switch ev.Type {
 	case "begin":
-		p.step, p.note, p.heard, p.began, p.limit = ev.Step, "", "", p.now(), ev.Limit
+		p.step, p.note, p.heard, p.limit = ev.Step, "", "", ev.Limit
+		p.began = p.now().Add(-time.Duration(ev.Seconds * float64(time.Second)))
 	case "progress":
 		p.note = ev.Detail
 		if !p.live {
