@@ -104,6 +104,9 @@ func (c *Command) Interrupt() {
 	}
 }
 
+// HangUp sends SIGHUP, as the end of its terminal does.
+func (c *Command) HangUp() { _ = c.cmd.Process.Signal(syscall.SIGHUP) }
+
 // Kill kills the command with SIGKILL, so that the daemon sees its connection end.
 func (c *Command) Kill() { _ = c.cmd.Process.Signal(syscall.SIGKILL) }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -73,18 +74,38 @@ func (s *SSH) Type(from, command string) string {
 // Forced is Type without the variables, for a key that has a command of its own.
 func (s *SSH) Forced(from, command string) string {
 	s.app.T.Helper()
-	host, port, err := net.SplitHostPort(s.address)
-	s.app.must(err)
-	cmd := exec.Command("ssh", "-F", "none", "-T", "-b", from, "-p", port, "-i", s.app.Path("ssh", "user"), "-o",
-		"BatchMode=yes", "-o", "IdentitiesOnly=yes",
-		"-o", "UserKnownHostsFile="+s.app.Path("ssh", "known"), "-o", "ConnectTimeout=30", "root@"+host,
-		command)
-	cmd.Env = s.app.env()
-	out, err := cmd.CombinedOutput()
+	out, err := s.client(command, "-T", "-b", from).CombinedOutput()
 	if err != nil {
 		s.app.Fatalf("ssh: %s: %v\n%s\nsshd: %s", command, err, out, s.log.String())
 	}
 	return string(out)
+}
+
+// Begin begins a command of superctl over SSH, on a terminal of its own.
+func (s *SSH) Begin(args ...string) *Command {
+	s.app.T.Helper()
+	c := &Command{app: s.app, Args: args, exited: make(chan struct{}), Began: time.Now()}
+	c.cmd = s.client(fmt.Sprintf("SUPERCTL_CONFIG=%s exec %s %s", s.app.Config, s.app.Binary, strings.Join(args, " ")), "-tt")
+	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
+	c.start()
+	s.app.T.Cleanup(func() { // sshd ends only after its sessions
+		c.Kill()
+		<-c.exited
+	})
+	return c
+}
+
+// client returns a client that runs a shell command.
+func (s *SSH) client(command string, options ...string) *exec.Cmd {
+	s.app.T.Helper()
+	host, port, err := net.SplitHostPort(s.address)
+	s.app.must(err)
+	cmd := exec.Command("ssh", append(options, "-F", "none", "-p", port, "-i", s.app.Path("ssh", "user"), "-o",
+		"BatchMode=yes", "-o", "IdentitiesOnly=yes",
+		"-o", "UserKnownHostsFile="+s.app.Path("ssh", "known"), "-o", "ConnectTimeout=30", "root@"+host,
+		command)...)
+	cmd.Env = s.app.env()
+	return cmd
 }
 
 func (s *SSH) stop() {

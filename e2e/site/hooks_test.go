@@ -68,7 +68,7 @@ func TestACancelledHookEndsWithItsChildren(t *testing.T) {
 	a.WriteConfig()
 	for name, cancel := range map[string]func(*harness.Command){
 		"Ctrl-C":           (*harness.Command).Interrupt,
-		"a client killed":  (*harness.Command).Kill,
+		"superctl cancel":  func(*harness.Command) { a.Command("cancel").Want(0).Says("is canceled in step before", "r1 is still live") },
 		"the daemon stops": func(*harness.Command) { a.Daemon.Stop() },
 	} {
 		if a.Daemon.Ended() {
@@ -90,7 +90,7 @@ func TestACancelledHookEndsWithItsChildren(t *testing.T) {
 		hung.Wait()
 		if !a.Daemon.Ended() {
 			eventually(t, name+": the change is over", func() bool { return a.Status().Changing == nil })
-			a.Command("history", "-n", "1").Want(0).Says("hung up", "aborted")
+			a.Command("history", "-n", "1").Want(0).Says("canceled by", "aborted")
 		}
 		if runs(child) {
 			t.Errorf("%s: the hook's child %d still runs", name, child)
