@@ -67,8 +67,10 @@ func TestACancelledHookEndsWithItsChildren(t *testing.T) {
 	})
 	a.WriteConfig()
 	for name, cancel := range map[string]func(*harness.Command){
-		"Ctrl-C":           (*harness.Command).Interrupt,
-		"superctl cancel":  func(*harness.Command) { a.Command("cancel").Want(0).Says("is canceled in step before", "r1 is still live") },
+		"Ctrl-C": (*harness.Command).Interrupt,
+		"superctl cancel": func(*harness.Command) {
+			a.Command("cancel").Want(0).Says("is canceled in step before", "r1 is still live")
+		},
 		"the daemon stops": func(*harness.Command) { a.Daemon.Stop() },
 	} {
 		if a.Daemon.Ended() {
