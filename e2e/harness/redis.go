@@ -21,8 +21,8 @@ func (a *App) StartRedis() *Redis {
 	a.T.Helper()
 	r := &Redis{app: a, exited: make(chan struct{})}
 	a.must(os.Mkdir(a.Path("redis"), 0o755))
-	r.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", r.socket(), "--save", "", "--appendonly", "no",
-		"--dir", filepath.Dir(r.socket()))
+	r.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", r.Socket(), "--save", "", "--appendonly", "no",
+		"--dir", filepath.Dir(r.Socket()))
 	r.cmd.Dir, r.cmd.Env = a.Dir, a.env()
 	r.cmd.Stdout, r.cmd.Stderr = &r.log, &r.log
 	a.must(r.cmd.Start())
@@ -38,9 +38,10 @@ func (a *App) StartRedis() *Redis {
 }
 
 // URL returns the broker URL for Celery.
-func (r *Redis) URL() string { return "redis+socket://" + r.socket() }
+func (r *Redis) URL() string { return "redis+socket://" + r.Socket() }
 
-func (r *Redis) socket() string { return r.app.Path("redis", "redis.sock") }
+// Socket returns the path of its socket.
+func (r *Redis) Socket() string { return r.app.Path("redis", "redis.sock") }
 
 func (r *Redis) stop() {
 	r.app.T.Helper()

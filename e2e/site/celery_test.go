@@ -22,13 +22,15 @@ type shopWithTasks struct {
 	t       *testing.T
 	env     []string
 	journal string
+	python  string   // virtualenv in a release
+	program []string // sends a task for each line NAME SECONDS of its input
 }
 
 // withCelery returns such an app. worker is TOML in [process.worker], env in [env].
 func withCelery(t *testing.T, worker, env string) *shopWithTasks {
 	t.Helper()
 	a := harness.New(t, run, harness.Options{})
-	s := &shopWithTasks{App: a, t: t, journal: a.Path("journal")}
+	s := &shopWithTasks{App: a, t: t, journal: a.Path("journal"), python: "venv", program: []string{"-m", "shop.tasks"}}
 	s.env = []string{"SHOP_BROKER=" + a.StartRedis().URL(), "SHOP_JOURNAL=" + s.journal}
 	for _, variable := range s.env {
 		name, value, _ := strings.Cut(variable, "=")
@@ -86,7 +88,7 @@ func (s *shopWithTasks) more(event, release string) {
 func (s *shopWithTasks) producer(release string) (tasks io.Writer, finish func()) {
 	s.t.Helper()
 	dir := s.Path("releases", release)
-	cmd := exec.Command(filepath.Join(dir, "venv", "bin", "python"), "-m", "shop.tasks")
+	cmd := exec.Command(filepath.Join(dir, s.python, "bin", "python"), s.program...)
 	cmd.Dir, cmd.Env, cmd.Stderr = dir, append(os.Environ(), s.env...), os.Stderr
 	in, err := cmd.StdinPipe()
 	if err == nil {
