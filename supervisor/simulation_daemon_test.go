@@ -23,6 +23,7 @@ type simDaemon struct {
 	m       *sim
 	n       int
 	s       *Supervisor
+	began   time.Time
 	fds     map[int]any // *simSocket, *simProc or something else
 	nextFD  int
 	gates   []*simGate
@@ -216,7 +217,7 @@ func (d *simDaemon) reap() {
 // daemon makes one, with what an earlier one has handed over.
 func (m *sim) daemon(handed map[string]any) *simDaemon {
 	d := &simDaemon{
-		m: m, n: len(m.daemons) + 1, fds: make(map[int]any), nextFD: 10, counts: make(map[string]uint64),
+		m: m, n: len(m.daemons) + 1, began: time.Now(), fds: make(map[int]any), nextFD: 10, counts: make(map[string]uint64),
 		ended: make(chan struct{}), died: make(chan struct{}),
 	}
 	inherited := make(map[string]int)

@@ -88,7 +88,10 @@ func (m *sim) fault(a simAction, d *simDaemon, last time.Duration) {
 		m.crash(a)
 	case "disk":
 		m.disk.fails = errSimDisk[a.N]
-		after(func() { m.disk.fails = nil })
+		after(func() {
+			m.disk.fails = nil
+			m.expectFile()
+		})
 	case "history":
 		m.historyFails = true
 		after(func() { m.historyFails = false })

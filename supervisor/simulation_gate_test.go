@@ -15,7 +15,8 @@ import (
 type simGate struct {
 	d       *simDaemon
 	a       *simAddress
-	mine    map[int]int // number -> descriptor
+	mine    map[int]int              // number -> descriptor
+	staged  map[*simSocket]time.Time // by this daemon
 	live    int
 	canary  int // the generation that has a part, by this daemon
 	touched chan struct{}
@@ -23,7 +24,7 @@ type simGate struct {
 }
 
 func newSimGate(d *simDaemon, a *simAddress) *simGate {
-	return &simGate{d: d, a: a, mine: make(map[int]int), touched: make(chan struct{}, 8)}
+	return &simGate{d: d, a: a, mine: make(map[int]int), staged: make(map[*simSocket]time.Time), touched: make(chan struct{}, 8)}
 }
 
 func (g *simGate) Name() string    { return g.a.name }
@@ -64,6 +65,7 @@ func (g *simGate) Stage(gen int) error {
 			g.mine[gen] = g.d.keep(g.a.shared)
 		default:
 			g.mine[gen] = g.d.keep(g.d.m.bind(g.a, gen))
+			g.staged[g.socket(gen)] = time.Now()
 		}
 		return nil
 	})
@@ -86,9 +88,8 @@ func (g *simGate) Cutover(gen int) error { return g.Spread([]int{gen}) }
 
 func (g *simGate) Spread(gens []int) error {
 	return g.edge("turn", gens[0], func(*simSocket) error {
-		if g.d.m.gatesFail > 0 && !g.a.private {
-			g.d.m.gatesFail--
-			return fmt.Errorf("setsockopt: %w", syscall.ENOMEM)
+		if err := g.refusal(); err != nil {
+			return err
 		}
 		var target []*simSocket
 		for _, gen := range gens {
@@ -97,6 +98,9 @@ func (g *simGate) Spread(gens []int) error {
 				return g.lacks(gen)
 			}
 			target = append(target, s)
+		}
+		for _, s := range target {
+			g.checkStored(s)
 		}
 		g.a.target, g.live = target, gens[0]
 		if slices.Contains(gens, g.canary) || g.canary == 0 {
@@ -112,6 +116,12 @@ func (g *simGate) Canary(gen, share int, _ []netip.Prefix) error {
 		if s == nil {
 			return g.lacks(gen)
 		}
+		if err := g.refusal(); err != nil {
+			return err
+		}
+		if share > 0 {
+			g.checkStored(s)
+		}
 		g.a.canary, g.a.share, g.canary = s, share, gen
 		if share == 0 {
 			g.a.canary, g.canary = nil, 0
@@ -119,6 +129,32 @@ func (g *simGate) Canary(gen, share int, _ []netip.Prefix) error {
 		g.d.m.logf("gate %s gives %d of 10000 to %d", g.a.address, share, gen)
 		return nil
 	})
+}
+
+// refusal is why the kernel does not set the gate; nil = it does.
+func (g *simGate) refusal() error {
+	if g.d.m.gatesFail == 0 || g.a.private {
+		return nil
+	}
+	g.d.m.gatesFail--
+	g.d.m.gateRefused = time.Now()
+	return fmt.Errorf("setsockopt: %w", syscall.ENOMEM)
+}
+
+// checkStored holds that connections reach a new listener only when systemd has it, unless the store
+// has refused it: else it would end with this daemon.
+func (g *simGate) checkStored(s *simSocket) {
+	m := g.d.m
+	since, ours := g.staged[s]
+	if !m.sc.Site.Store || !ours || g.a.private || m.storeFails || m.storeFailed.After(since) {
+		return
+	}
+	for _, what := range m.stored {
+		if what == any(s) {
+			return
+		}
+	}
+	m.violate("connections to %s are sent to listener %d, which is not in the store", g.a.address, s.number)
 }
 
 func (g *simGate) Settle(ctx context.Context, gen int) (settled Settled, err error) {

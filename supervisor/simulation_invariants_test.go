@@ -41,7 +41,7 @@ func (m *sim) checkStop(p *simProc) {
 	}
 	for _, s := range p.sockets {
 		a := s.address
-		if a.private || a.kind == kindShared || !slices.Contains(a.target, s) || p.wedged || s.shut {
+		if a.private || a.kind == kindShared || !slices.Contains(a.target, s) && a.canary != s || p.wedged || s.shut {
 			continue
 		}
 		if !slices.ContainsFunc(s.holders, func(o *simProc) bool { return o != p && o.accepts() }) &&
@@ -49,6 +49,15 @@ func (m *sim) checkStop(p *simProc) {
 			m.violate("%s is told to stop while connections are sent to it", p)
 		}
 	}
+}
+
+// checkKill is called when a worker that runs is killed: one that serves is told to stop before.
+func (m *sim) checkKill(p *simProc) {
+	if m.off || !p.told.IsZero() || p.wedged || !p.up || m.disk.failed.After(p.born) || p.how != (simRelease{Name: p.how.Name, Boot: p.how.Boot, Leaves: p.how.Leaves}) ||
+		time.Since(p.born) < 2*time.Second || slices.ContainsFunc(p.sockets, func(s *simSocket) bool { return s.hung }) {
+		return
+	}
+	m.violate("%s is killed, and was not told to stop", p)
 }
 
 // proves is a proved worker that accepts on an address, other than one.
@@ -67,6 +76,24 @@ func (m *sim) proves(a *simAddress, other *simProc) *simProc {
 	return nil
 }
 
+// failedLong reports whether the state file has been behind for a minute.
+func (m *sim) failedLong() bool { return time.Since(m.disk.began) > time.Minute }
+
+// expectFile holds, some time after the disk can be written again, that the daemon has tried that.
+func (m *sim) expectFile() {
+	by := m.disk.by
+	if !m.disk.behind() || by.dead {
+		return
+	}
+	time.AfterFunc(3*lastRetry, func() {
+		m.locked(func() {
+			if m.disk.behind() && m.disk.fails == nil && !by.dead && by == m.now && !by.s.leaving {
+				m.violate("the state file could not be written, and is not tried again")
+			}
+		})
+	})
+}
+
 // settled reports whether a worker was proved long enough ago for the daemon to have acted on it.
 func (m *sim) settled(p *simProc) bool {
 	return p != nil && (p.provedAt.IsZero() || time.Since(p.provedAt) > time.Second)
@@ -76,6 +103,7 @@ func (m *sim) settled(p *simProc) bool {
 func (m *sim) checkRoute(c *simConn) {
 	s := c.socket
 	a := s.address
+	m.checkDeserted(c)
 	if a.kind == kindShared || a.canary == s || s.proved && s.number>>laneBits == 0 {
 		return
 	}
@@ -85,6 +113,28 @@ func (m *sim) checkRoute(c *simConn) {
 			return
 		case !p.ended && m.settled(m.proves(a, p)):
 			m.violate("a connection reaches %s, which is not proved, and %s serves", p, m.proves(a, p))
+			return
+		}
+	}
+}
+
+// checkDeserted holds that no connection is sent to the listener of a worker that has ended, or that was
+// told to end, while a neighbour of it serves.
+func (m *sim) checkDeserted(c *simConn) {
+	const known = 100 * time.Millisecond // a daemon knows of it, and has acted on it
+	s := c.socket
+	if s.number>>laneBits == 0 || s.address.kind != kindSteer || time.Since(s.deserted) < known || s.deserted.IsZero() ||
+		time.Since(m.gateRefused) < time.Second || m.now.dead || time.Since(m.now.began) < known {
+		return
+	}
+	if slices.ContainsFunc(s.holders, func(p *simProc) bool { return !p.ended && p.told.IsZero() }) {
+		return
+	}
+	for _, p := range m.procs {
+		if p.accepts() && p.proved && time.Since(p.provedAt) > known && p.spec.Generation == s.number>>laneBits &&
+			slices.ContainsFunc(p.sockets, func(o *simSocket) bool { return o.address == s.address && !o.shut }) {
+			m.violate("a connection is sent to listener %d of %s, whose worker has ended or is about to, and %s serves",
+				s.number, s.address.address, p)
 			return
 		}
 	}
@@ -172,6 +222,9 @@ func (m *sim) checkTurn(d *simDaemon) {
 	if s.live == nil && s.change != nil && s.change.req.Kind != start {
 		m.ledger.before = nil // an operator makes another release live
 	}
+	if s.live != nil && s.release != nil && s.live.plan.Release.Name != s.release.Name {
+		m.violate("%s is said to be live, and generation %d of %s is", s.release.Name, s.live.id, s.live.plan.Release.Name)
+	}
 	m.checkWayBack(s)
 	m.checkPrepared(s)
 	m.checkHeard(s)
@@ -217,7 +270,7 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 	if len(to) == 0 && s.rolling == nil && len(s.live.listeners()[a.name]) > 0 {
 		m.violate("connections to %s reach nobody, and generation %d is live", a.address, s.live.id)
 	}
-	if a.canary != nil && s.listeners.divided == nil && !slices.ContainsFunc(allGenerations(s), func(g *generation) bool { return g.canary != nil }) {
+	if a.canary != nil && s.listeners.divided == nil && len(s.listeners.remnants) == 0 && !slices.ContainsFunc(allGenerations(s), func(g *generation) bool { return g.canary != nil }) {
 		m.violate("%s has a canary, and no generation is one", a.address)
 	}
 }

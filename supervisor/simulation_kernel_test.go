@@ -35,6 +35,8 @@ type simSocket struct {
 	shut    bool // somebody has called shutdown on it
 	hung    bool // what is queued there is lost: the worker that had it has hung, or only orphans have it
 	closed  bool
+	// when a worker that had it has last ended, or was told to
+	deserted time.Time
 }
 
 // simConn is one connection of a user.

@@ -64,6 +64,8 @@ func (n simNotify) Run(ctx context.Context, handle func(worker.Message)) error {
 			}
 		})
 		if said != nil {
+			// It finds out who has spoken, in /proc.
+			time.Sleep(time.Duration(n.d.m.hash("lineage", uint64(said.pid))%20_000_000) + n.d.moment("lineage"))
 			handle(worker.Message{PID: said.pid, Lineage: []int{said.pid}, Fields: map[string]string{"READY": "1"}})
 			continue
 		}

@@ -105,6 +105,7 @@ func (p *simProc) die(exit worker.Exit, why string) {
 		return
 	}
 	p.ended, p.exit = true, exit
+	p.desert()
 	p.m.logf("end %s: %s", p, why)
 	for _, s := range p.sockets {
 		// what is queued at a worker that dies is lost with it
@@ -122,6 +123,13 @@ func (p *simProc) die(exit worker.Exit, why string) {
 	}
 	for _, h := range p.handles {
 		h.close()
+	}
+}
+
+// desert notes that it accepts no more.
+func (p *simProc) desert() {
+	for _, s := range p.sockets {
+		s.deserted = time.Now()
 	}
 }
 
@@ -150,6 +158,7 @@ func (p *simProc) stop() {
 		return
 	}
 	p.told = time.Now()
+	p.desert()
 	wait := 3 * time.Millisecond
 	for _, c := range p.conns {
 		wait = max(wait, time.Until(c.until)+time.Millisecond)
@@ -265,6 +274,7 @@ func (h *simHandle) KillAll() error {
 			return
 		}
 		if !h.p.ended {
+			h.d.m.checkKill(h.p)
 			h.d.m.logf("SIGKILL to %s, with %d connections", h.p, h.p.open())
 		}
 		h.p.kill("killed by superctl")

@@ -18,6 +18,7 @@ func (st simStore) Put(name string, fd int) error {
 	st.d.m.mu.Lock()
 	defer st.d.m.mu.Unlock()
 	if st.d.m.storeFails {
+		st.d.m.storeFailed = time.Now()
 		return errors.New("sendmsg: no buffer space available")
 	}
 	what := st.d.fds[fd]
@@ -89,8 +90,13 @@ type simDisk struct {
 	visible []byte
 	durable [][]byte // any of these may be there after a loss of power
 	fails   error
-	failed  time.Time // the last time
+	failed  time.Time  // the last time
+	began   time.Time  // of the failures since the last file that was written
+	by      *simDaemon // who has failed
 }
+
+// behind reports whether the newest state file could not be written.
+func (k *simDisk) behind() bool { return !k.began.IsZero() }
 
 var errSimDisk = []error{syscall.ENOSPC, syscall.EIO}
 
@@ -124,9 +130,13 @@ func (d *simDaemon) writeState(_ string, data []byte) error {
 	defer d.m.mu.Unlock()
 	k := &d.m.disk
 	if k.fails != nil {
-		k.failed = time.Now()
+		k.failed, k.by = time.Now(), d
+		if !k.behind() {
+			k.began = k.failed
+		}
 		return k.fails
 	}
+	k.began = time.Time{}
 	k.visible = data
 	k.durable = append(k.durable, data)
 	d.m.saves++

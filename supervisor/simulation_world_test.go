@@ -54,6 +54,7 @@ type sim struct {
 	gatesFail, upgrade                                         int
 	restartAfter                                               time.Duration
 	downSince                                                  time.Time
+	gateRefused, storeFailed                                   time.Time // the last time
 	// when something last went wrong that is none of superctl's doing
 	faultAt time.Time
 	ledger  ledger
@@ -315,7 +316,11 @@ func (m *sim) watch(ctx context.Context) {
 		})
 		time.Sleep(pause)
 		var d *simDaemon
-		m.locked(func() { d = m.now })
+		var trying bool
+		m.locked(func() { d, trying = m.now, m.disk.behind() && !m.failedLong() })
+		if trying {
+			continue // to look would be a turn of the owner, and it has to try again by itself
+		}
 		select {
 		case <-d.s.Started():
 		default:
