@@ -147,6 +147,7 @@ func (ls *listenerSet) aim() {
 			continue
 		}
 		numbers := numbersOf(serving)
+		ls.owner.store.sync() // a new listener is not in it yet while the state file cannot be written
 		if err := ls.owner.live.gates[name].Spread(numbers); err != nil {
 			ls.log.Error(
 				"spread connections", zap.String("listener", name), zap.Ints("numbers", numbers), zap.Error(err),

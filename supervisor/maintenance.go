@@ -281,6 +281,9 @@ func (mt *maintenance) adopt() {
 	}
 	if _, err := mt.show(g, mt.on); err != nil {
 		mt.log.Error("the maintenance page of an earlier daemon is replaced", zap.Error(err))
+		if g.lacks() == "" { // connections may reach it until another one is shown
+			mt.page, mt.lost, g.tried = g, true, true
+		}
 		return
 	}
 	if name := mt.missing(); name != "" {
