@@ -149,6 +149,7 @@ func (h handedListeners) close(s *Supervisor) {
 				zap.String("name", l.names[i]),
 			)
 			s.os.close(fd)
+			s.store.forget(l.names[i])
 		}
 	}
 }

@@ -154,6 +154,14 @@ func (ds *descriptorStore) sync() {
 	ds.retry()
 }
 
+// forget notes that what the store has under a name is not what this daemon means by it: the number of
+// a generation that the state file does not know is given again.
+func (ds *descriptorStore) forget(name string) {
+	if _, ok := ds.held[name]; ok {
+		ds.held[name] = ""
+	}
+}
+
 // retry has a turn, with back-off, in which the store is compared once more.
 func (ds *descriptorStore) retry() {
 	if ds.timer != nil {
