@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/config"
+	"superctl/daemon"
 	"superctl/daemon/control"
 )
 
@@ -146,7 +148,7 @@ func (c *command) runDeploy(
 	out := &deployOutcome{Installed: made.Changed, Bundle: made.Bundle, Pruned: []string{}}
 	switch {
 	case made.Result != api.Done, req.DryRun && made.New:
-		if out.Outcome, err = notInstalled(ctx, daemonClient, made, req); err != nil {
+		if out.Outcome, err = notInstalled(ctx, conf, daemonClient, made, req); err != nil {
 			return nil, err
 		}
 		out.Started = began
@@ -172,7 +174,7 @@ func (c *command) runDeploy(
 // notInstalled returns the outcome of a deploy whose install has failed, or of a dry run that has
 // found nothing against the install.
 func notInstalled(
-	ctx context.Context, daemonClient *control.Client, made *installOutcome, req api.Request,
+	ctx context.Context, conf *config.Config, daemonClient *control.Client, made *installOutcome, req api.Request,
 ) (api.Outcome, error) {
 	out := api.Outcome{
 		Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log,
@@ -193,7 +195,30 @@ func notInstalled(
 		return out, err
 	}
 	out.Changed = true
+	if st.Release != "" {
+		var why error
+		if out.Packages, why = newPackages(conf, st.Release, made.packages); why != nil {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("the packages cannot be compared: %v", why))
+		}
+	}
 	return out, err
+}
+
+// newPackages returns how the packages of a bundle differ from those of the live release.
+func newPackages(conf *config.Config, live string, is map[string]string) (*api.PackageChanges, error) {
+	store, err := conf.OpenStore()
+	if err != nil {
+		return nil, err
+	}
+	r, err := store.Get(filepath.Join(store.Dir, live))
+	if err != nil {
+		return nil, err
+	}
+	was, err := r.Packages()
+	if err != nil {
+		return nil, err
+	}
+	return daemon.DifferentPackages(was, is), nil
 }
 
 // switchError returns the error of a deploy whose release is installed and whose switch had no

@@ -48,7 +48,8 @@ type installOutcome struct {
 	Log      []string       `json:"log,omitempty"` // the last lines of the bundle's check
 	Warnings []string       `json:"warnings,omitempty"`
 	// New says that a dry run has found no release of this bundle.
-	New bool `json:"-"`
+	New      bool              `json:"-"`
+	packages map[string]string // versions of the bundle's packages, by normalized name
 }
 
 // bundleRequest is the bundle that a command installs.
@@ -150,7 +151,7 @@ func installBundle(
 	}
 	out.New = err == nil && wanted.dryRun && !r.There
 	if m := r.Manifest; m != nil {
-		out.Name, out.Commit = m.Name, m.Commit
+		out.Name, out.Commit, out.packages = m.Name, m.Commit, install.Packages(m)
 		out.Warnings = append(out.Warnings, missingProcesses(conf, m.Processes)...)
 	}
 	var source *install.SourceError

@@ -28,11 +28,11 @@ func comparePackages(from, to supervisor.Release) (*api.PackageChanges, error) {
 	if err != nil {
 		return nil, err
 	}
-	return differentPackages(was, is), nil
+	return DifferentPackages(was, is), nil
 }
 
-// differentPackages returns how versions of packages differ, or nil if they do not.
-func differentPackages(was, is map[string]string) *api.PackageChanges {
+// DifferentPackages returns how versions of packages differ, by normalized name, or nil if they do not.
+func DifferentPackages(was, is map[string]string) *api.PackageChanges {
 	names := slices.AppendSeq(slices.Collect(maps.Keys(was)), maps.Keys(is))
 	slices.Sort(names)
 	changes := new(api.PackageChanges)

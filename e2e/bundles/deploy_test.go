@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"superctl/api"
 	"superctl/e2e/harness"
 	"superctl/load"
 )
@@ -21,6 +25,7 @@ type deployed struct {
 	Generation          int
 	Steps               []struct{ Name string }
 	Log                 []string
+	Packages            *api.PackageChanges
 }
 
 // offline runs a superctl command of the app in a network namespace without a route, and checks its
@@ -86,6 +91,13 @@ func TestDeploysWithoutANetworkLoseNoRequest(t *testing.T) {
 		}
 		files[version] = build(t, 0, cache(), dir, "--version", version, "-o", out).File
 	}
+	requirements, err := os.ReadFile(filepath.Join(dir, "requirements.txt"))
+	must(t, err)
+	before, after, _ := strings.Cut(string(requirements), "gunicorn==")
+	_, after, _ = strings.Cut(after, "pillow==")
+	write(t, dir, "requirements.txt", before+"pillow=="+after)
+	commit(t, dir)
+	files["less"] = build(t, 0, cache(), dir, "--version", "less", "-o", out).File
 	a := site(t, "djangoshop", harness.Options{Top: "keep = 1"})
 	if a.Command("deploy", files["1.0"]).Want(3); listed(t, a) != "" {
 		t.Errorf("without a daemon there is %s", listed(t, a))
@@ -98,6 +110,11 @@ func TestDeploysWithoutANetworkLoseNoRequest(t *testing.T) {
 	if d := offline(t, a, 0, "deploy", files["1.0"]); !d.Changed || !d.Installed || d.Outcome != "done" ||
 		d.Release != "1.0" || d.Kind != "deploy" || d.Bundle == "" {
 		t.Fatalf("%+v", d)
+	}
+	planned := offline(t, a, 0, "deploy", files["less"], "--plan")
+	differ := &api.PackageChanges{Removed: []api.PackageChange{{Name: "gunicorn", From: "27.0.1"}}}
+	if diff := cmp.Diff(differ, planned.Packages); !planned.Changed || planned.Installed || planned.Previous != "1.0" || diff != "" {
+		t.Errorf("the plan of another deploy: %+v: %s", planned, diff)
 	}
 	requests := a.Load(load.Config{Rate: 40, Clients: 8})
 	if d := offline(t, a, 0, "deploy", files["1.0"]); d.Changed || d.Installed {
