@@ -23,41 +23,7 @@ import (
 	"superctl/daemon"
 	"superctl/daemon/control"
 	"superctl/releases"
-	"superctl/version"
 )
-
-func daemonCommand(c *command) *cli.Command {
-	return &cli.Command{
-		Name: "daemon", Usage: "run the app: its listeners and its workers", UsageText: "superctl daemon",
-		Description: `Runs in the foreground, for systemd (superctl@.service) or a container. The daemon starts the
-release that was last live, else the release that the current link points to. Without either it
-waits for a switch.
-
-SIGTERM lets the workers finish and then ends the daemon; a second SIGTERM stops them at once.
-SIGHUP reloads, SIGUSR1 reopens the log file, SIGUSR2 upgrades. When systemd restarts the service,
-the workers keep running and the next daemon adopts them.`,
-		Flags: []cli.Flag{&cli.BoolFlag{
-			Name: "dry-run", Usage: "read the config and the state like a start, but start nothing",
-		}},
-		Action: func(cc *cli.Context) error {
-			if err := commandline.Arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			path, err := app.ConfigPath(cc)
-			if err != nil {
-				return err
-			}
-			if cc.Bool("dry-run") {
-				if err := daemon.DryRun(path); err != nil {
-					return err
-				}
-				fmt.Fprintln(c.Stdout, version.String())
-				return nil
-			}
-			return daemon.Run(path, terminal.Raw(c.Stderr))
-		},
-	}
-}
 
 func checkCommand(c *command) *cli.Command {
 	return &cli.Command{
@@ -314,7 +280,7 @@ func checkReleases(conf *config.Config, f *findings) error {
 		}
 		broken++
 		text := fmt.Sprintf("release %s is broken: %s", v.Name, v.Broken)
-		if i == 0 && !v.incomplete || v.State == "live" || v.State == "previous" || v.State == "standby" {
+		if i == 0 && !v.Unfinished() || v.State == "live" || v.State == "previous" || v.State == "standby" {
 			f.report(errors.New(text), "")
 		} else {
 			f.warn("%s", text)
@@ -379,6 +345,23 @@ func checkRunning(conf *config.Config, store *releases.Store, f *findings) {
 			),
 			"",
 		)
+	}
+}
+
+// checkCrons reports when each scheduled command is due next.
+func checkCrons(conf *config.Config, f *findings, now time.Time) {
+	for i := range conf.Crons {
+		c := &conf.Crons[i]
+		s, err := c.Due()
+		if err != nil {
+			f.report(fmt.Errorf("cron.%s: %w", c.Name, err), "")
+			continue
+		}
+		if next, ok := s.Next(now); ok {
+			f.ok("cron.%s is due next at %s", c.Name, next.Format("Mon 2006-01-02 15:04:05 MST"))
+		} else {
+			f.warn("cron.%s is never due: no time from now on matches schedule = %q", c.Name, c.Schedule)
+		}
 	}
 }
 

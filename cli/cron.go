@@ -13,7 +13,6 @@ import (
 	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
-	"superctl/config"
 )
 
 func cronCommand(c *command) *cli.Command {
@@ -181,21 +180,4 @@ func writeCrons(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) 
 	}
 	fmt.Fprintln(w)
 	t.Write(w, "  ")
-}
-
-// checkCrons reports when each scheduled command is due next.
-func checkCrons(conf *config.Config, f *findings, now time.Time) {
-	for i := range conf.Crons {
-		c := &conf.Crons[i]
-		s, err := c.Due()
-		if err != nil {
-			f.report(fmt.Errorf("cron.%s: %w", c.Name, err), "")
-			continue
-		}
-		if next, ok := s.Next(now); ok {
-			f.ok("cron.%s is due next at %s", c.Name, next.Format("Mon 2006-01-02 15:04:05 MST"))
-		} else {
-			f.warn("cron.%s is never due: no time from now on matches schedule = %q", c.Name, c.Schedule)
-		}
-	}
 }

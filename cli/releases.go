@@ -78,6 +78,7 @@ of a broken release includes the reason.
 	}
 }
 
+// viewReleases returns the releases of an app with their states, the newest first.
 func viewReleases(conf *config.Config) ([]releaseView, error) {
 	store, err := conf.OpenStore()
 	if err != nil {
@@ -143,6 +144,9 @@ func viewRelease(r *releases.Release, state string) releaseView {
 	}
 	return v
 }
+
+// Unfinished reports whether the release is still being copied.
+func (v *releaseView) Unfinished() bool { return v.incomplete }
 
 // stateOf returns the current state of a release, or "".
 func stateOf(st *api.Status, name string) string {
