@@ -18,6 +18,7 @@ import (
 	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/releasecommand"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
@@ -268,7 +269,7 @@ func checkAddresses(conf *config.Config, f *findings) {
 // checkReleases checks every release. A broken release is a failure if it is live or the next
 // switch or rollback would make it live, else a warning.
 func checkReleases(conf *config.Config, f *findings) error {
-	views, err := viewReleases(conf)
+	views, err := releasecommand.ViewReleases(conf)
 	if err != nil {
 		return err
 	}

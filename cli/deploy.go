@@ -17,6 +17,7 @@ import (
 	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
+	"superctl/cli/releasecommand"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
@@ -51,7 +52,7 @@ command ends as soon as the switch has begun. Old releases are then removed by t
    superctl deploy shop-1.2.tar.zst
    superctl deploy .
    superctl deploy s3://releases/shop/shop-1.2.tar.zst --canary 5% --for 5m`,
-		Flags: changeFlags(append(canaryFlags(), expectFlag(), olderFlag(), commandline.ForceFlag(), detachFlag(), waitLockFlag(), dryRunFlag())...),
+		Flags: changeFlags(append(canaryFlags(), expectFlag(), releasecommand.OlderFlag(), commandline.ForceFlag(), detachFlag(), waitLockFlag(), dryRunFlag())...),
 		Action: func(cc *cli.Context) error {
 			if err := commandline.Arguments(cc, 1, 1); err != nil {
 				return err
@@ -88,8 +89,8 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 	}
 	show := c.Progress(cc)
 	ask := c.prompt(ctx, cc, req)
-	out, err := c.runDeploy(ask, conf, daemonClient, bundleRequest{
-		word: cc.Args().First(), older: cc.Bool("older"), dryRun: req.DryRun,
+	out, err := c.runDeploy(ask, conf, daemonClient, releasecommand.BundleRequest{
+		Word: cc.Args().First(), Older: cc.Bool("older"), DryRun: req.DryRun,
 	}, req, show)
 	var verdict []string
 	if out != nil {
@@ -125,20 +126,20 @@ func checkIdle(ctx context.Context, daemonClient *control.Client, run string) er
 
 // runDeploy installs, switches and prunes. It returns an error if the deploy had no outcome.
 func (c *command) runDeploy(
-	ask *prompt, conf *config.Config, daemonClient *control.Client, wanted bundleRequest, req api.Request,
+	ask *prompt, conf *config.Config, daemonClient *control.Client, wanted releasecommand.BundleRequest, req api.Request,
 	show *console.Progress,
 ) (*deployOutcome, error) {
 	began, ctx := c.Now(), ask.ctx
 	steps := []api.Step{}
-	if isDirectory(wanted.word) {
-		built, err := c.buildHere(ctx, conf, wanted.word, show)
+	if isDirectory(wanted.Word) {
+		built, err := c.buildHere(ctx, conf, wanted.Word, show)
 		if err != nil {
 			return nil, err
 		}
 		defer built.remove()
-		wanted.word, steps = built.file, built.steps
+		wanted.Word, steps = built.file, built.steps
 	}
-	made, err := installBundle(ctx, conf, wanted, show, c.Now)
+	made, err := releasecommand.InstallBundle(ctx, conf, wanted, show, c.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +175,7 @@ func (c *command) runDeploy(
 // notInstalled returns the outcome of a deploy whose install has failed, or of a dry run that has
 // found nothing against the install.
 func notInstalled(
-	ctx context.Context, conf *config.Config, daemonClient *control.Client, made *installOutcome, req api.Request,
+	ctx context.Context, conf *config.Config, daemonClient *control.Client, made *releasecommand.InstallOutcome, req api.Request,
 ) (api.Outcome, error) {
 	out := api.Outcome{
 		Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log,
@@ -197,7 +198,7 @@ func notInstalled(
 	out.Changed = true
 	if st.Release != "" {
 		var why error
-		if out.Packages, why = newPackages(conf, st.Release, made.packages); why != nil {
+		if out.Packages, why = newPackages(conf, st.Release, made.Packages); why != nil {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("the packages cannot be compared: %v", why))
 		}
 	}
@@ -246,7 +247,7 @@ func pruneStep(
 ) {
 	began := now()
 	show.Event(api.Event{Type: "begin", Step: "prune"})
-	view, err := prune(ctx, conf, pruneOptions{}, began)
+	view, err := releasecommand.PruneOld(ctx, conf, releasecommand.PruneOptions{}, began)
 	step := api.Step{Name: "prune", Began: began, Seconds: now().Sub(began).Seconds(), Detail: "nothing to remove"}
 	if view != nil && len(view.Removed) > 0 {
 		for _, r := range view.Removed {

@@ -14,6 +14,7 @@ import (
 	"superctl/api"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
+	"superctl/cli/releasecommand"
 	"superctl/config"
 	"superctl/releases/build"
 )
@@ -35,11 +36,11 @@ func (c *command) buildHere(ctx context.Context, conf *config.Config, dir string
 		return nil, fmt.Errorf("deploy %s: this app takes signed bundles only ([trust]): run superctl build --sign KEYFILE %s, "+
 			"and deploy the bundle", dir, dir)
 	}
-	opt, err := projectOptions(dir, "", c.Now)
+	opt, err := releasecommand.ProjectOptions(dir, "", c.Now)
 	if err != nil {
 		return nil, err
 	}
-	opt.Name, opt.Show = conf.Install.Name, showBuild(show) // a bundle of another name would be refused
+	opt.Name, opt.Show = conf.Install.Name, releasecommand.ShowBuild(show) // a bundle of another name would be refused
 	opt.Python = cmp.Or(opt.Python, conf.Install.Python)
 	if opt.Output, err = os.MkdirTemp("", "superctl-deploy-"); err != nil {
 		return nil, fmt.Errorf("deploy %s: %w", dir, err)

@@ -16,6 +16,7 @@ import (
 	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/fleetcommand"
+	"superctl/cli/releasecommand"
 	"superctl/version"
 )
 
@@ -47,13 +48,13 @@ func (c *command) groups() []commandline.Group {
 			restartCommand(c), scaleCommand(c), pauseCommand(c), resumeCommand(c), maintenanceCommand(c), signalCommand(c), cronCommand(c),
 		}},
 		{Title: "LOOK AND CHECK", Commands: []*cli.Command{
-			statusCommand(c), listCommand(c), topCommand(c), webCommand(c), metricsCommand(c), releasesCommand(c), historyCommand(c),
+			statusCommand(c), listCommand(c), topCommand(c), webCommand(c), metricsCommand(c), releasecommand.Releases(c.Console), historyCommand(c),
 			logsCommand(c), checkCommand(c),
 			execCommand(c), drillCommand(c),
 		}},
 		{Title: "RELEASES", Commands: []*cli.Command{
-			buildCommand(c), installCommand(c), verifyCommand(c), pruneCommand(c), pinCommand(c),
-			unpinCommand(c), keygenCommand(c),
+			releasecommand.Build(c.Console), releasecommand.Install(c.Console), releasecommand.Verify(c.Console), releasecommand.Prune(c.Console), releasecommand.Pin(c.Console),
+			releasecommand.Unpin(c.Console), releasecommand.Keygen(c.Console),
 		}},
 		{Title: "THIS MACHINE", Commands: []*cli.Command{
 			initCommand(c), takeoverCommand(c), ejectCommand(c), daemonCommand(c), upgradeCommand(c), endCommand(c),

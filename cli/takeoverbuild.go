@@ -14,6 +14,7 @@ import (
 	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/console"
+	"superctl/cli/releasecommand"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/setup"
@@ -82,7 +83,7 @@ func (b *releaseBuild) make(ctx context.Context) error {
 	if b.site.Python.Version != "" {
 		args = append(args, "--python", b.site.Python.Version)
 	}
-	var out buildOutcome
+	var out releasecommand.BuildOutcome
 	if err := b.run(ctx, b.by, args, &out); err != nil {
 		return &buildError{"build", err}
 	}
@@ -108,7 +109,7 @@ func (b *releaseBuild) install(ctx context.Context, releases string) (string, er
 	if err != nil {
 		return "", &buildError{"install", err}
 	}
-	var out installOutcome
+	var out releasecommand.InstallOutcome
 	if err := b.run(ctx, by, []string{"--app", b.site.App, "install", b.bundle}, &out); err != nil {
 		return "", &buildError{"install", err}
 	}

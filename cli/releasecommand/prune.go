@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package releasecommand
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
@@ -23,8 +24,8 @@ import (
 	"superctl/releases"
 )
 
-// pruneView is the outcome of a prune; its JSON is the output of `prune --json`.
-type pruneView struct {
+// PruneView is the outcome of a prune; its JSON is the output of `prune --json`.
+type PruneView struct {
 	Changed   bool          `json:"changed"`
 	DryRun    bool          `json:"dry_run,omitempty"`
 	Removed   []removedView `json:"removed"`
@@ -49,13 +50,15 @@ type keptView struct {
 	Why       string    `json:"why"`
 }
 
-// pruneOptions are the options of a prune; the zero value follows the config.
-type pruneOptions struct {
+// PruneOptions are the options of a prune; the zero value follows the config.
+type PruneOptions struct {
 	keep   int // 0 = the number in the config
 	dryRun bool
 }
 
-func pruneCommand(c *command) *cli.Command {
+// Prune is the command superctl prune.
+func Prune(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "prune", Usage: "remove old releases", UsageText: "superctl prune [--keep N] [--dry-run] [--json]",
 		Description: `Removes all releases but the newest N ("keep" in the config). A prune never removes the live and the
@@ -84,7 +87,7 @@ that does not look like a release. It also removes the leftovers of interrupted 
 			}
 			ctx, stop := commandline.Interruptible()
 			defer stop()
-			view, err := prune(ctx, conf, pruneOptions{keep: cc.Int("keep"), dryRun: cc.Bool("dry-run")}, c.Now())
+			view, err := PruneOld(ctx, conf, PruneOptions{keep: cc.Int("keep"), dryRun: cc.Bool("dry-run")}, c.Now())
 			if view == nil {
 				return err
 			}
@@ -97,9 +100,9 @@ that does not look like a release. It also removes the leftovers of interrupted 
 	}
 }
 
-// prune removes old releases that are not needed. With an error, the view shows what was done
+// PruneOld removes old releases that are not needed. With an error, the view shows what was done
 // before it; the view is nil if nothing was done.
-func prune(ctx context.Context, conf *config.Config, opt pruneOptions, now time.Time) (*pruneView, error) {
+func PruneOld(ctx context.Context, conf *config.Config, opt PruneOptions, now time.Time) (*PruneView, error) {
 	store, err := conf.OpenStore()
 	if err != nil {
 		return nil, err
@@ -126,8 +129,8 @@ func prune(ctx context.Context, conf *config.Config, opt pruneOptions, now time.
 	return view, err
 }
 
-func viewPruned(done *releases.Pruned) *pruneView {
-	view := &pruneView{
+func viewPruned(done *releases.Pruned) *PruneView {
+	view := &PruneView{
 		Changed: len(done.Removed)+len(done.Leftovers) > 0, Leftovers: done.Leftovers, Freed: done.Freed,
 		Unseen:  done.Unseen,
 		Removed: []removedView{}, Kept: []keptView{},
@@ -206,7 +209,7 @@ func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 }
 
 // prune prints what was removed and what is kept, with the reasons.
-func (pr printer) prune(app string, view *pruneView) {
+func (pr printer) prune(app string, view *PruneView) {
 	p := terminal.PaletteFor(pr.Stdout)
 	what := fmt.Sprintf("%s and %s", terminal.Count(len(view.Removed), "release", "releases"), terminal.Size(view.Freed))
 	switch n := len(view.Removed); {
@@ -236,7 +239,7 @@ func (pr printer) prune(app string, view *pruneView) {
 }
 
 // pruned prints each release and whether it is kept or removed, the newest first.
-func (pr printer) pruned(view *pruneView, p terminal.Palette) {
+func (pr printer) pruned(view *PruneView, p terminal.Palette) {
 	type entry struct {
 		installed time.Time
 		cells     []string

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package releasecommand
 
 import (
 	"cmp"
@@ -14,14 +14,15 @@ import (
 	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon/control"
 	"superctl/releases"
 )
 
-// releaseView is one release in `releases --json`.
-type releaseView struct {
+// ReleaseView is one release in `releases --json`.
+type ReleaseView struct {
 	Name      string    `json:"name"`
 	Path      string    `json:"path"`
 	Project   string    `json:"project,omitempty"`
@@ -48,7 +49,9 @@ type releaseView struct {
 // sizeTime limits how long the sizes of releases are counted.
 const sizeTime = 2 * time.Second
 
-func releasesCommand(c *command) *cli.Command {
+// Releases is the command superctl releases.
+func Releases(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "releases", Usage: "list the releases, the newest first",
 		UsageText: "superctl releases [--wide] [--json]",
@@ -66,7 +69,7 @@ of a broken release includes the reason.
 			if err != nil {
 				return err
 			}
-			views, err := viewReleases(conf)
+			views, err := ViewReleases(conf)
 			if err != nil {
 				return err
 			}
@@ -78,8 +81,8 @@ of a broken release includes the reason.
 	}
 }
 
-// viewReleases returns the releases of an app with their states, the newest first.
-func viewReleases(conf *config.Config) ([]releaseView, error) {
+// ViewReleases returns the releases of an app with their states, the newest first.
+func ViewReleases(conf *config.Config) ([]ReleaseView, error) {
 	store, err := conf.OpenStore()
 	if err != nil {
 		return nil, err
@@ -101,7 +104,7 @@ func viewReleases(conf *config.Config) ([]releaseView, error) {
 	}
 	counting, cancel := context.WithTimeout(context.Background(), sizeTime)
 	defer cancel()
-	views := make([]releaseView, 0, len(list))
+	views := make([]ReleaseView, 0, len(list))
 	for i := range list {
 		v := viewRelease(&list[i], stateOf(&st, list[i].Name))
 		pin, pinned := pins[v.Name]
@@ -117,7 +120,7 @@ func viewReleases(conf *config.Config) ([]releaseView, error) {
 }
 
 // check records why a release is broken, unless that is known already.
-func (v *releaseView) check(ctx context.Context, r *releases.Release, opt releases.CheckOptions) {
+func (v *ReleaseView) check(ctx context.Context, r *releases.Release, opt releases.CheckOptions) {
 	if v.Broken != "" {
 		return
 	}
@@ -127,8 +130,8 @@ func (v *releaseView) check(ctx context.Context, r *releases.Release, opt releas
 	}
 }
 
-func viewRelease(r *releases.Release, state string) releaseView {
-	v := releaseView{
+func viewRelease(r *releases.Release, state string) ReleaseView {
+	v := ReleaseView{
 		Name: r.Name, Path: r.Path, Project: r.Project, Commit: r.Commit, Dirty: r.Dirty, Branch: r.Branch,
 		Version:   r.Version,
 		Committed: r.Committed, Built: r.Built, Builder: r.Builder, Installed: r.Installed, Bundle: r.Bundle, Tree: r.Tree,
@@ -146,7 +149,7 @@ func viewRelease(r *releases.Release, state string) releaseView {
 }
 
 // Unfinished reports whether the release is still being copied.
-func (v *releaseView) Unfinished() bool { return v.incomplete }
+func (v *ReleaseView) Unfinished() bool { return v.incomplete }
 
 // stateOf returns the current state of a release, or "".
 func stateOf(st *api.Status, name string) string {
@@ -164,7 +167,7 @@ func stateOf(st *api.Status, name string) string {
 	return ""
 }
 
-func (pr printer) releases(cc *cli.Context, conf *config.Config, views []releaseView) error {
+func (pr printer) releases(cc *cli.Context, conf *config.Config, views []ReleaseView) error {
 	if len(views) == 0 {
 		terminal.Prose(
 			pr.Stdout, "no release in %s yet: install a bundle, or copy a release into a directory there",
@@ -195,7 +198,7 @@ func (pr printer) releases(cc *cli.Context, conf *config.Config, views []release
 }
 
 // stateText returns the state of a release with its pin and why it is broken.
-func (v *releaseView) stateText(p terminal.Palette) string {
+func (v *ReleaseView) stateText(p terminal.Palette) string {
 	text := v.State
 	switch {
 	case v.Broken != "":

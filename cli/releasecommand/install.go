@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package releasecommand
 
 import (
 	"cmp"
@@ -31,8 +31,8 @@ import (
 	"superctl/supervisor/worker"
 )
 
-// installOutcome is the output of `install --json`.
-type installOutcome struct {
+// InstallOutcome is the output of `install --json`.
+type InstallOutcome struct {
 	Kind     string         `json:"kind"`
 	Changed  bool           `json:"changed"`
 	Result   api.Result     `json:"outcome"`
@@ -49,18 +49,20 @@ type installOutcome struct {
 	Warnings []string       `json:"warnings,omitempty"`
 	// New says that a dry run has found no release of this bundle.
 	New      bool              `json:"-"`
-	packages map[string]string // versions of the bundle's packages, by normalized name
+	Packages map[string]string `json:"-"` // versions of the bundle's packages, by normalized name
 }
 
-// bundleRequest is the bundle that a command installs.
-type bundleRequest struct {
-	word   string // a file or a URL
-	older  bool   // accept a bundle older than an installed one
+// BundleRequest is the bundle that a command installs.
+type BundleRequest struct {
+	Word   string // a file or a URL
+	Older  bool   // accept a bundle older than an installed one
 	keep   bool   // keep it for the difference to the next one
-	dryRun bool   // check it and install nothing
+	DryRun bool   // check it and install nothing
 }
 
-func installCommand(c *command) *cli.Command {
+// Install is the command superctl install.
+func Install(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "install", Usage: "install a bundle as a release",
 		UsageText: "superctl install BUNDLE [--older] [--keep] [--json] | --kept",
@@ -79,7 +81,7 @@ such a difference.
    superctl install https://ci.example.com/shop-1.2.tar.zst
    superctl install s3://releases/shop/shop-1.2.tar.zst    with AWS credentials (AWS_PROFILE, ~/.aws, ...)`,
 		Flags: []cli.Flag{
-			olderFlag(), &cli.BoolFlag{Name: "keep", Usage: "keep a copy of the bundle next to the releases, instead of the previous copy"},
+			OlderFlag(), &cli.BoolFlag{Name: "keep", Usage: "keep a copy of the bundle next to the releases, instead of the previous copy"},
 			&cli.BoolFlag{Name: "kept", Usage: "print the chunks of the kept copy as JSON, and install nothing"},
 			commandline.JSONFlag(),
 		},
@@ -97,8 +99,8 @@ such a difference.
 			ctx, stop := commandline.Interruptible()
 			defer stop()
 			show := c.Progress(cc)
-			wanted := bundleRequest{word: cc.Args().First(), older: cc.Bool("older"), keep: cc.Bool("keep")}
-			out, err := installBundle(ctx, conf, wanted, show, c.Now)
+			wanted := BundleRequest{Word: cc.Args().First(), Older: cc.Bool("older"), keep: cc.Bool("keep")}
+			out, err := InstallBundle(ctx, conf, wanted, show, c.Now)
 			if err != nil {
 				show.End(err.Error())
 				return err
@@ -129,29 +131,30 @@ func (c *command) kept(cc *cli.Context) error {
 	return terminal.WriteJSONLine(c.Stdout, line)
 }
 
-func olderFlag() cli.Flag {
+// OlderFlag is the flag --older of commands that install.
+func OlderFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "older", Usage: "install a signed bundle even if a newer one is installed"}
 }
 
-// installBundle installs a bundle. It returns an error only if the install could not begin.
-func installBundle(
-	ctx context.Context, conf *config.Config, wanted bundleRequest, show *console.Progress, now func() time.Time,
-) (*installOutcome, error) {
+// InstallBundle installs a bundle. It returns an error only if the install could not begin.
+func InstallBundle(
+	ctx context.Context, conf *config.Config, wanted BundleRequest, show *console.Progress, now func() time.Time,
+) (*InstallOutcome, error) {
 	began := now()
 	opt, err := installOptions(conf)
 	if err != nil {
 		return nil, err
 	}
-	opt.Event, opt.Older, opt.DryRun, opt.Keep = showInstall(show), wanted.older, wanted.dryRun, wanted.keep
-	r, err := install.Install(ctx, wanted.word, opt)
-	out := &installOutcome{
+	opt.Event, opt.Older, opt.DryRun, opt.Keep = showInstall(show), wanted.Older, wanted.DryRun, wanted.keep
+	r, err := install.Install(ctx, wanted.Word, opt)
+	out := &InstallOutcome{
 		Kind: "install", Changed: r.Changed, Result: api.Done, Release: r.Release, Path: r.Path, Bundle: r.Bundle,
 		Tree:  r.Tree,
 		Steps: slices.Concat([]install.Step{}, r.Steps), Seconds: now().Sub(began).Seconds(), Warnings: r.Warnings,
 	}
-	out.New = err == nil && wanted.dryRun && !r.There
+	out.New = err == nil && wanted.DryRun && !r.There
 	if m := r.Manifest; m != nil {
-		out.Name, out.Commit, out.packages = m.Name, m.Commit, install.Packages(m)
+		out.Name, out.Commit, out.Packages = m.Name, m.Commit, install.Packages(m)
 		out.Warnings = append(out.Warnings, missingProcesses(conf, m.Processes)...)
 	}
 	var source *install.SourceError
@@ -257,7 +260,7 @@ func showInstall(p *console.Progress) func(install.Event) {
 	}
 }
 
-func (pr printer) install(app, word string, out *installOutcome) {
+func (pr printer) install(app, word string, out *InstallOutcome) {
 	p := terminal.PaletteFor(pr.Stdout)
 	for _, w := range out.Warnings {
 		terminal.Prose(pr.Stdout, "%s %s", p.Yellow("warning:"), w)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package releasecommand
 
 import (
 	"cmp"
@@ -29,8 +29,8 @@ import (
 	"superctl/version"
 )
 
-// buildOutcome is what `build --json` prints.
-type buildOutcome struct {
+// BuildOutcome is what `build --json` prints.
+type BuildOutcome struct {
 	Result   string       `json:"result"` // "done" or "aborted"
 	Changed  bool         `json:"changed"`
 	File     string       `json:"file,omitempty"`
@@ -48,7 +48,9 @@ type buildOutcome struct {
 	Error    string       `json:"error,omitempty"`
 }
 
-func buildCommand(c *command) *cli.Command {
+// Build is the command superctl build.
+func Build(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "build", Usage: "build a bundle: one file with a project and its dependencies",
 		UsageText: "superctl build [DIR] [-o FILE-or-DIR] [--sign KEYFILE] [--run COMMAND]... [--include PATH]... [--json]",
@@ -140,7 +142,7 @@ func (c *command) build(cc *cli.Context) error {
 	defer stop()
 	syscall.Umask(0o022) // file modes in the bundle must not depend on who builds it
 	show := c.Progress(cc)
-	opt.Show = showBuild(show)
+	opt.Show = ShowBuild(show)
 	r, err := build.Build(ctx, opt)
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("interrupted; nothing was written")
@@ -156,7 +158,7 @@ func (c *command) build(cc *cli.Context) error {
 }
 
 // concludeBuild prints the outcome of a build, and returns the error of its exit code.
-func (pr printer) concludeBuild(cc *cli.Context, out *buildOutcome, err error) error {
+func (pr printer) concludeBuild(cc *cli.Context, out *BuildOutcome, err error) error {
 	if cc.Bool("json") {
 		if err != nil {
 			out.Result, out.Changed, out.Error = "aborted", false, err.Error()
@@ -214,7 +216,7 @@ func projectCommands(cc *cli.Context, opt *build.Options) error {
 
 // buildOptions returns the options of the command line, or of the config where a flag is not given.
 func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
-	opt, err = projectOptions(cmp.Or(cc.Args().First(), "."), cc.String("config"), c.Now)
+	opt, err = ProjectOptions(cmp.Or(cc.Args().First(), "."), cc.String("config"), c.Now)
 	if err != nil {
 		return opt, err
 	}
@@ -225,8 +227,8 @@ func (c *command) buildOptions(cc *cli.Context) (opt build.Options, err error) {
 	return opt, projectCommands(cc, &opt)
 }
 
-// projectOptions returns the options of the config of a project; file is that config, or "".
-func projectOptions(dir, file string, now func() time.Time) (build.Options, error) {
+// ProjectOptions returns the options of the config of a project; file is that config, or "".
+func ProjectOptions(dir, file string, now func() time.Time) (build.Options, error) {
 	conf, err := loadBuild(dir, file)
 	if err != nil {
 		return build.Options{}, err
@@ -289,8 +291,8 @@ func builder() string {
 	return name
 }
 
-func outcomeOf(r *build.Result) *buildOutcome {
-	out := &buildOutcome{
+func outcomeOf(r *build.Result) *BuildOutcome {
+	out := &BuildOutcome{
 		Result: "done", Changed: r.Changed, File: r.File, Bytes: r.Bytes, SHA256: r.SHA256, Wheels: r.Wheels,
 		Steps: r.Steps, Warnings: slices.Concat([]string{}, r.Warnings),
 	}
@@ -302,7 +304,7 @@ func outcomeOf(r *build.Result) *buildOutcome {
 
 // afterBuild returns the command that deploys the bundle: on this machine if an app here accepts
 // it, else on a server.
-func afterBuild(cc *cli.Context, out *buildOutcome) string {
+func afterBuild(cc *cli.Context, out *BuildOutcome) string {
 	words := []string{"superctl"}
 	conf, err := app.Load(cc)
 	if err == nil && conf.Install.Name == out.Name {
@@ -327,7 +329,7 @@ func afterBuild(cc *cli.Context, out *buildOutcome) string {
 }
 
 // build prints what was built and the next step.
-func (pr printer) build(out *buildOutcome, next string) {
+func (pr printer) build(out *BuildOutcome, next string) {
 	p := terminal.PaletteFor(pr.Stdout)
 	for _, w := range out.Warnings {
 		terminal.Prose(pr.Stdout, "%s %s", p.Yellow("warning:"), w)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package releasecommand
 
 import (
 	"os"
@@ -11,6 +11,7 @@ import (
 
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/releases"
 )
@@ -23,7 +24,9 @@ type pinView struct {
 	Note    string `json:"note,omitempty"`
 }
 
-func pinCommand(c *command) *cli.Command {
+// Pin is the command superctl pin.
+func Pin(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "pin", Usage: "protect a release from prune", UsageText: "superctl pin RELEASE [--note TEXT] [--json]",
 		Description: `superctl prune never removes a pinned release. superctl releases shows the pins.
@@ -50,7 +53,9 @@ func pinCommand(c *command) *cli.Command {
 	}
 }
 
-func unpinCommand(c *command) *cli.Command {
+// Unpin is the command superctl unpin.
+func Unpin(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "unpin", Usage: "remove the pin of a release",
 		UsageText: "superctl unpin RELEASE [--json]",

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package releasecommand
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon/control"
@@ -30,7 +31,9 @@ type verifyView struct {
 	Error string `json:"error,omitempty"`
 }
 
-func verifyCommand(c *command) *cli.Command {
+// Verify is the command superctl verify.
+func Verify(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "verify", Usage: "verify installed releases against their manifests",
 		UsageText: "superctl verify [RELEASE...] [--json]",

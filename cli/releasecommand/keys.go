@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package releasecommand
 
 import (
 	"bytes"
@@ -17,11 +17,14 @@ import (
 	"golang.org/x/term"
 
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/releases/bundle"
 )
 
-func keygenCommand(c *command) *cli.Command {
+// Keygen is the command superctl keygen.
+func Keygen(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "keygen", Usage: "create a key pair for signing bundles",
 		UsageText: "superctl keygen [NAME] [--password | --password-file FILE]",

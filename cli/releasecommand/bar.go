@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package releasecommand
 
 import (
 	"strings"
@@ -22,9 +22,9 @@ func bar(done, total int64) string {
 	return "[" + strings.Repeat("#", n) + strings.Repeat("-", barWidth-n) + "]"
 }
 
-// showBuild returns a function that shows the events of a build like those of a change. A terminal
+// ShowBuild returns a function that shows the events of a build like those of a change. A terminal
 // also gets a progress bar.
-func showBuild(p *console.Progress) func(build.Event) {
+func ShowBuild(p *console.Progress) func(build.Event) {
 	return func(ev build.Event) {
 		if ev.Type != "progress" || ev.Total == 0 {
 			p.Event(api.Event{Type: ev.Type, Step: ev.Step, Detail: ev.Detail, Seconds: ev.Seconds})
