@@ -14,8 +14,11 @@ import (
 
 	"superctl/api"
 	"superctl/cli/app"
+	"superctl/cli/checkcommand"
 	"superctl/cli/commandline"
+	"superctl/cli/drillcommand"
 	"superctl/cli/fleetcommand"
+	"superctl/cli/movecommand"
 	"superctl/cli/releasecommand"
 	"superctl/version"
 )
@@ -49,15 +52,15 @@ func (c *command) groups() []commandline.Group {
 		}},
 		{Title: "LOOK AND CHECK", Commands: []*cli.Command{
 			statusCommand(c), listCommand(c), topCommand(c), webCommand(c), metricsCommand(c), releasecommand.Releases(c.Console), historyCommand(c),
-			logsCommand(c), checkCommand(c),
-			execCommand(c), drillCommand(c),
+			logsCommand(c), checkcommand.Check(c.Console),
+			execCommand(c), drillcommand.Drill(c.Console),
 		}},
 		{Title: "RELEASES", Commands: []*cli.Command{
 			releasecommand.Build(c.Console), releasecommand.Install(c.Console), releasecommand.Verify(c.Console), releasecommand.Prune(c.Console), releasecommand.Pin(c.Console),
 			releasecommand.Unpin(c.Console), releasecommand.Keygen(c.Console),
 		}},
 		{Title: "THIS MACHINE", Commands: []*cli.Command{
-			initCommand(c), takeoverCommand(c), ejectCommand(c), daemonCommand(c), upgradeCommand(c), endCommand(c),
+			movecommand.Init(c.Console), movecommand.Takeover(c.Console), movecommand.Eject(c.Console), daemonCommand(c), upgradeCommand(c), endCommand(c),
 		}},
 		{Title: "FOR TOOLS THAT TURN SEVERAL HOSTS", Commands: []*cli.Command{
 			lockCommand(c), notifyCommand(c), ciShellCommand(c),

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package checkcommand
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/releasecommand"
 	"superctl/cli/terminal"
 	"superctl/config"
@@ -26,7 +27,9 @@ import (
 	"superctl/releases"
 )
 
-func checkCommand(c *command) *cli.Command {
+// Check is the command superctl check.
+func Check(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "check", Usage: "check the config, the releases and the sockets, or try a release",
 		UsageText: "superctl check [RELEASE | --notify] [--json]",

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package movecommand
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/config"
 	"superctl/setup"
 	"superctl/takeover"
@@ -23,7 +24,9 @@ import (
 	"superctl/takeover/system"
 )
 
-func takeoverCommand(c *command) *cli.Command {
+// Takeover is the command superctl takeover.
+func Takeover(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "takeover", Usage: "replace a running gunicorn, uWSGI or uvicorn without losing a request",
 		UsageText: "superctl takeover UNIT|PROGRAM|PID [--build] [--apply] [--json]",

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package movecommand
 
 import (
 	"cmp"
@@ -19,6 +19,7 @@ import (
 
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
@@ -31,7 +32,9 @@ import (
 	"superctl/takeover/running"
 )
 
-func ejectCommand(c *command) *cli.Command {
+// Eject is the command superctl eject.
+func Eject(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "eject", Usage: "replace superctl by plain systemd units without losing a request",
 		UsageText: "superctl eject [--unit NAME] [--apply | --undo] [--json]",

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package movecommand
 
 import (
 	"bufio"
@@ -19,13 +19,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/setup"
 	"superctl/supervisor/worker"
 )
 
-func initCommand(c *command) *cli.Command {
+// Init is the command superctl init.
+func Init(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "init", Usage: "set up a project on this machine: its config, its user and nginx",
 		UsageText: "superctl init [DIR | --from FILE|UNIT] [--domain NAME] [--apply] [--json]",

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package drillcommand
 
 import (
 	"bufio"
@@ -20,11 +20,14 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/drill"
 )
 
-func drillCommand(c *command) *cli.Command {
+// Drill is the command superctl drill.
+func Drill(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "drill", Usage: "test on this machine that changes of the app lose no request",
 		UsageText: "superctl drill [--path PATH]... [--switches N] [--keep-alive] [--live] [--json] [--report FILE]",

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package checkcommand
 
 import (
 	"github.com/urfave/cli/v2"
