@@ -140,15 +140,3 @@ func parseNetworks(flag, text string) (list []netip.Prefix, err error) {
 	}
 	return list, nil
 }
-
-// canaryText returns text for the part of the connections that a canary gets.
-func canaryText(c *api.CanaryStatus) string {
-	var parts []string
-	for _, n := range c.Networks {
-		parts = append(parts, n.String())
-	}
-	if c.Share > 0 {
-		parts = append(parts, strconv.FormatFloat(c.Share, 'f', -1, 64)+" %")
-	}
-	return strings.Join(parts, ", ")
-}

@@ -235,13 +235,13 @@ func liveText(st *api.Status) string {
 // away.
 func (pr printer) outcome(app string, out *api.Outcome) {
 	p := terminal.PaletteFor(pr.Stdout)
-	name := withCommit(out.Release, out.Commit)
+	name := terminal.WithCommit(out.Release, out.Commit)
 	for _, w := range out.Warnings {
 		terminal.Prose(pr.Stdout, "%s %s", p.Yellow("warning:"), w)
 	}
 	terminal.FailureLog(pr.Stdout, out)
 	pr.variables(out.Variables)
-	pr.traffic(out, "")
+	WriteTraffic(pr.Stdout, out, "")
 	switch {
 	case out.DryRun && (out.Changed || out.Result != api.Done):
 		pr.dryRun(app, out)
@@ -312,7 +312,7 @@ func (pr printer) unchanged(app string, out *api.Outcome) {
 		terminal.Prose(pr.Stdout, "%s: no release is live; nothing to do", app)
 		return
 	}
-	terminal.Prose(pr.Stdout, "%s: %s is already live; nothing to do", app, withCommit(out.Release, out.Commit))
+	terminal.Prose(pr.Stdout, "%s: %s is already live; nothing to do", app, terminal.WithCommit(out.Release, out.Commit))
 }
 
 // packages prints the packages that differ between the live release and the new one.
@@ -340,7 +340,7 @@ func (pr printer) dryRun(app string, out *api.Outcome) {
 	for _, command := range out.Before {
 		terminal.Prose(pr.Stdout, "before: %s", command)
 	}
-	name := p.Bold(cmp.Or(withCommit(out.Release, out.Commit), out.Kind))
+	name := p.Bold(cmp.Or(terminal.WithCommit(out.Release, out.Commit), out.Kind))
 	switch {
 	case out.Result != api.Done:
 		terminal.Prose(pr.Stdout, "%s: %s %s: %s", app, name, p.Red("would be refused"), out.Error)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -201,8 +202,8 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 		}
 	}
 	line("change", changeName(o))
-	line("from", withCommit(o.Previous, o.PreviousCommit))
-	line("to", withCommit(o.Release, o.Commit))
+	line("from", terminal.WithCommit(o.Previous, o.PreviousCommit))
+	line("to", terminal.WithCommit(o.Release, o.Commit))
 	line("commits", fullRange(o))
 	line("who", o.By(o.Who)+peerText(o.Peer))
 	line("run", o.Run)
@@ -219,7 +220,7 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 	pr.steps(o, p)
 	if len(o.Traffic) > 0 {
 		fmt.Fprintln(pr.Stdout)
-		pr.traffic(o, "  ")
+		WriteTraffic(pr.Stdout, o, "  ")
 	}
 	if len(o.Log) > 0 {
 		terminal.Prose(pr.Stdout, "\n  the last lines of the %s:", cmp.Or(o.Culprit, api.Worker))
@@ -246,13 +247,8 @@ func (pr printer) steps(o *api.Outcome, p terminal.Palette) {
 	t.Write(pr.Stdout, "  ")
 }
 
-// withCommit returns the name of a release with its commit, such as r1 (4be9f00d4b).
-func withCommit(release, commit string) string {
-	if commit == "" {
-		return release
-	}
-	return release + " (" + terminal.ShortCommit(commit) + ")"
-}
+// changeName returns the kind of a change, as a person types it.
+func changeName(o *api.Outcome) string { return strings.TrimSpace(o.Kind + " " + o.Maintenance) }
 
 // fullRange returns the commits of a change as a range for git log with full hashes, or "" if there
 // is no range.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -146,9 +145,6 @@ func (pr printer) maintenance(app string, out *api.Outcome) {
 			p.Yellow("get the maintenance page"), terminal.Seconds(out.Seconds), cutoverText(out))
 	default:
 		terminal.Prose(pr.Stdout, "%s: users %s %s again, in %s%s", app, p.Green("reach"),
-			withCommit(out.Release, out.Commit), terminal.Seconds(out.Seconds), cutoverText(out))
+			terminal.WithCommit(out.Release, out.Commit), terminal.Seconds(out.Seconds), cutoverText(out))
 	}
 }
-
-// changeName returns the kind of a change, as a person types it.
-func changeName(o *api.Outcome) string { return strings.TrimSpace(o.Kind + " " + o.Maintenance) }

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -173,24 +172,5 @@ func (pr printer) inPlace(app string, out *api.Outcome) {
 		terminal.Prose(pr.Stdout, "%s: %s in %s", app, p.Green(done), terminal.Seconds(out.Seconds))
 	default:
 		terminal.Prose(pr.Stdout, "%s: %s %s in %s", app, p.Green(done), detail, terminal.Seconds(out.Seconds))
-	}
-}
-
-// writeProcesses prints the processes whose state differs from the config.
-func writeProcesses(w io.Writer, st *api.Status, p terminal.Palette) {
-	for _, ps := range st.Processes {
-		var notes []string
-		if ps.Paused {
-			notes = append(notes, p.Yellow("paused")+" (superctl resume "+ps.Name+" starts it)")
-		}
-		if ps.Wanted != ps.Configured {
-			notes = append(notes, fmt.Sprintf("scaled to %d (config: %d)", ps.Wanted, ps.Configured))
-		}
-		if !ps.Paused && ps.Ready != ps.Wanted && st.Changing == nil {
-			notes = append(notes, p.Yellow(fmt.Sprintf("%d of %d ready", ps.Ready, ps.Wanted)))
-		}
-		if len(notes) > 0 {
-			fmt.Fprintf(w, "  %s: %s\n", ps.Name, strings.Join(notes, ", "))
-		}
 	}
 }

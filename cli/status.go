@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -177,6 +179,37 @@ func changingText(ch *api.ChangeStatus, p terminal.Palette, now time.Time) strin
 	)
 }
 
+// canaryText returns text for the part of the connections that a canary gets.
+func canaryText(c *api.CanaryStatus) string {
+	var parts []string
+	for _, n := range c.Networks {
+		parts = append(parts, n.String())
+	}
+	if c.Share > 0 {
+		parts = append(parts, strconv.FormatFloat(c.Share, 'f', -1, 64)+" %")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// writeProcesses prints the processes whose state differs from the config.
+func writeProcesses(w io.Writer, st *api.Status, p terminal.Palette) {
+	for _, ps := range st.Processes {
+		var notes []string
+		if ps.Paused {
+			notes = append(notes, p.Yellow("paused")+" (superctl resume "+ps.Name+" starts it)")
+		}
+		if ps.Wanted != ps.Configured {
+			notes = append(notes, fmt.Sprintf("scaled to %d (config: %d)", ps.Wanted, ps.Configured))
+		}
+		if !ps.Paused && ps.Ready != ps.Wanted && st.Changing == nil {
+			notes = append(notes, p.Yellow(fmt.Sprintf("%d of %d ready", ps.Ready, ps.Wanted)))
+		}
+		if len(notes) > 0 {
+			fmt.Fprintf(w, "  %s: %s\n", ps.Name, strings.Join(notes, ", "))
+		}
+	}
+}
+
 // detail writes an indented sentence of the status.
 func detail(w io.Writer, format string, args ...any) {
 	fmt.Fprintln(w, terminal.Wrap("  "+fmt.Sprintf(format, args...), terminal.Columns(w), 4))
@@ -203,7 +236,7 @@ func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
 		)
 		return
 	}
-	text := fmt.Sprintf("%s: %s, %s", p.Bold(st.App), p.Bold(withCommit(st.Release, st.Commit)), health(st.Health))
+	text := fmt.Sprintf("%s: %s, %s", p.Bold(st.App), p.Bold(terminal.WithCommit(st.Release, st.Commit)), health(st.Health))
 	if since := liveSince(st); !since.IsZero() {
 		text += ", live for " + terminal.Elapsed(now.Sub(since))
 	}

@@ -5,6 +5,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -14,17 +15,17 @@ import (
 	"superctl/cli/terminal"
 )
 
-// traffic prints what users got before a change and after it, one line a process.
-func (pr printer) traffic(out *api.Outcome, indent string) {
-	columns := cmp.Or(terminal.Columns(pr.Stdout), terminal.DefaultWidth)
-	charts := terminal.Redraws(pr.Stdout) && drawsBlocks(os.Getenv)
+// WriteTraffic writes what users got before a change and after it, one line a process.
+func WriteTraffic(w io.Writer, out *api.Outcome, indent string) {
+	columns := cmp.Or(terminal.Columns(w), terminal.DefaultWidth)
+	charts := terminal.Redraws(w) && drawsBlocks(os.Getenv)
 	for i := range out.Traffic {
 		of := &out.Traffic[i]
 		judged := slices.ContainsFunc(out.Guard, func(r api.GuardReport) bool {
 			return r.Process == of.Process && r.Verdict == api.NotCounted // its step has said so
 		})
 		if text := trafficLine(of, columns-len(indent), charts); text != "" && !judged {
-			fmt.Fprintln(pr.Stdout, indent+text)
+			fmt.Fprintln(w, indent+text)
 		}
 	}
 }

@@ -110,6 +110,14 @@ func Memory(n uint64) string {
 // ShortCommit returns the first digits of the hash of a commit.
 func ShortCommit(commit string) string { return commit[:min(len(commit), 10)] }
 
+// WithCommit returns the name of a release with its commit, such as r1 (4be9f00d4b).
+func WithCommit(release, commit string) string {
+	if commit == "" {
+		return release
+	}
+	return release + " (" + ShortCommit(commit) + ")"
+}
+
 // Width returns the width of a text on a terminal in columns.
 func Width(s string) int {
 	if isPrintableASCII(s) {
