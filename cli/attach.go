@@ -14,6 +14,7 @@ import (
 	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
+	"superctl/cli/lookcommand"
 	"superctl/cli/terminal"
 	"superctl/daemon/control"
 )
@@ -69,8 +70,8 @@ func (c *command) attach(cc *cli.Context) error {
 	case out == nil:
 		return errors.New("no change is in progress, and none has been made so far; superctl status shows what runs")
 	case !got.InProgress:
-		terminal.Prose(c.Stderr, "no change is in progress; the last one, %s by %s, began at %s:", changeName(out),
-			out.By(out.Who), out.Started.Format(time.DateTime))
+		terminal.Prose(c.Stderr, "no change is in progress; the last one, %s by %s, began at %s:",
+			lookcommand.ChangeName(out), out.By(out.Who), out.Started.Format(time.DateTime))
 	}
 	return c.Conclude(cc, out, out.Result, func() { c.print().outcome(conf.App, out) })
 }

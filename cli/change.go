@@ -17,6 +17,7 @@ import (
 	"superctl/cli/app"
 	"superctl/cli/commandline"
 	"superctl/cli/console"
+	"superctl/cli/lookcommand"
 	"superctl/cli/terminal"
 	"superctl/daemon/control"
 )
@@ -241,7 +242,7 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 	}
 	terminal.FailureLog(pr.Stdout, out)
 	pr.variables(out.Variables)
-	WriteTraffic(pr.Stdout, out, "")
+	lookcommand.WriteTraffic(pr.Stdout, out, "")
 	switch {
 	case out.DryRun && (out.Changed || out.Result != api.Done):
 		pr.dryRun(app, out)

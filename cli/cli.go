@@ -1,9 +1,13 @@
 //go:build linux
 
-// Package cli is the command line: the commands, one file for each, and their output. The daemon
-// itself is in package daemon; commands talk to a running daemon through daemon/control. The
-// commands for several hosts are in fleetcommand. All commands print through terminal, and share
-// what commandline knows about their words, flags and exit codes.
+// Package cli is the command line: the list of all commands, their exit codes, and the commands that
+// change what is live. The daemon itself is in package daemon; commands talk to a running daemon
+// through daemon/control.
+//
+// The other commands are in packages below, by what they are for: lookcommand, releasecommand,
+// checkcommand, drillcommand, movecommand, and fleetcommand for several hosts. Those on one host print
+// through console and find their app through app. All share what commandline knows of words, flags and
+// exit codes, and print for people through terminal.
 package cli
 
 import (

@@ -10,6 +10,7 @@ import (
 	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/lookcommand"
 	"superctl/cli/terminal"
 )
 
@@ -96,7 +97,7 @@ func (pr printer) crons(cc *cli.Context, st *api.Status) error {
 		terminal.Prose(b, "%s: the live release has no scheduled commands; write [cron.NAME] in %s, then run superctl reload",
 			st.App, st.Config)
 	default:
-		cronTable(st.Cron, terminal.PaletteFor(pr.Stdout), pr.Now()).Write(b, "")
+		lookcommand.CronTable(st.Cron, terminal.PaletteFor(pr.Stdout), pr.Now()).Write(b, "")
 	}
 	_, err := pr.Stdout.Write(b.Bytes())
 	return err

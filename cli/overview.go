@@ -18,6 +18,7 @@ import (
 	"superctl/cli/commandline"
 	"superctl/cli/drillcommand"
 	"superctl/cli/fleetcommand"
+	"superctl/cli/lookcommand"
 	"superctl/cli/movecommand"
 	"superctl/cli/releasecommand"
 	"superctl/version"
@@ -51,8 +52,8 @@ func (c *command) groups() []commandline.Group {
 			restartCommand(c), scaleCommand(c), pauseCommand(c), resumeCommand(c), maintenanceCommand(c), signalCommand(c), cronCommand(c),
 		}},
 		{Title: "LOOK AND CHECK", Commands: []*cli.Command{
-			statusCommand(c), listCommand(c), topCommand(c), webCommand(c), metricsCommand(c), releasecommand.Releases(c.Console), historyCommand(c),
-			logsCommand(c), checkcommand.Check(c.Console),
+			lookcommand.Status(c.Console), lookcommand.List(c.Console), lookcommand.Top(c.Console), lookcommand.Web(c.Console), lookcommand.Metrics(c.Console), releasecommand.Releases(c.Console), lookcommand.History(c.Console),
+			lookcommand.Logs(c.Console), checkcommand.Check(c.Console),
 			execCommand(c), drillcommand.Drill(c.Console),
 		}},
 		{Title: "RELEASES", Commands: []*cli.Command{

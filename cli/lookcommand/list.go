@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package lookcommand
 
 import (
 	"context"
@@ -11,11 +11,14 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/host"
 )
 
-func listCommand(c *command) *cli.Command {
+// List is the command superctl list.
+func List(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "ls", Usage: "list all apps of this host",
 		UsageText: "superctl ls [--json] [--wide] [--exit-code]",

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package lookcommand
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/host"
 )
@@ -24,7 +25,9 @@ import (
 // topEvery is how often top asks the daemons.
 const topEvery = time.Second
 
-func topCommand(c *command) *cli.Command {
+// Top is the command superctl top.
+func Top(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "top", Usage: "watch all apps of this host on one screen",
 		UsageText: "superctl top",

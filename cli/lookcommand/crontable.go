@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package lookcommand
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 	"superctl/cli/terminal"
 )
 
-// cronTable has a row for each scheduled command, and below it what is wrong.
-func cronTable(list []api.CronStatus, p terminal.Palette, now time.Time) *terminal.Table {
+// CronTable has a row for each scheduled command, and below it what is wrong.
+func CronTable(list []api.CronStatus, p terminal.Palette, now time.Time) *terminal.Table {
 	t := new(terminal.Table)
 	t.Head(p, "NAME", "SCHEDULE", "NEXT", "LAST", "OUTCOME", "DURATION")
 	for i := range list {

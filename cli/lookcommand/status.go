@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package lookcommand
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/version"
 )
@@ -25,7 +26,9 @@ import (
 // watchEvery is the interval of `status --watch`.
 const watchEvery = time.Second
 
-func statusCommand(c *command) *cli.Command {
+// Status is the command superctl status.
+func Status(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "status", Usage: "show what runs now",
 		UsageText: "superctl status [--all] [--json] [--wide] [--watch | --env] [--exit-code]",

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package lookcommand
 
 import (
 	"testing"
@@ -32,7 +32,7 @@ func scheduled(now time.Time) []api.CronStatus {
 func TestTheScheduledCommandsAreListedWithWhatIsWrong(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	b := terminal.NewText(120)
-	cronTable(scheduled(now), false, now).Write(b, "")
+	CronTable(scheduled(now), false, now).Write(b, "")
 	const want = `NAME            SCHEDULE                 NEXT       LAST        OUTCOME  DURATION
 clear-sessions  Sun 03:00 Europe/Berlin  in 12 min  3 h ago     done     2.1 s
 report          */15 * * * *             due        15 min ago  failed   1m1s

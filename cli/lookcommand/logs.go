@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package lookcommand
 
 import (
 	"fmt"
@@ -15,7 +15,9 @@ import (
 	"superctl/cli/terminal"
 )
 
-func logsCommand(c *command) *cli.Command {
+// Logs is the command superctl logs.
+func Logs(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "logs", Usage: "show the output of the workers",
 		UsageText: "superctl logs [-f] [-n COUNT] [--process NAME] [--release NAME] [--heartbeat DURATION] [--json]",

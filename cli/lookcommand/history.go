@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package lookcommand
 
 import (
 	"cmp"
@@ -15,11 +15,14 @@ import (
 	"superctl/api"
 	"superctl/cli/app"
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/releases"
 )
 
-func historyCommand(c *command) *cli.Command {
+// History is the command superctl history.
+func History(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "history", Usage: "show past changes, their outcome, and who made them",
 		UsageText: "superctl history [-n COUNT] [--output] [--wide] [--json] | superctl history show [NUMBER] [--json]",
@@ -108,7 +111,7 @@ func (pr printer) history(cc *cli.Context, records []releases.Record) error {
 			continue
 		}
 		t.Row(
-			number, terminal.Age(pr.Now(), o.Started), changeName(&o), terminal.Dash(o.Previous), terminal.Dash(o.Release),
+			number, terminal.Age(pr.Now(), o.Started), ChangeName(&o), terminal.Dash(o.Previous), terminal.Dash(o.Release),
 			terminal.Dash(commits(&o)), resultText(p, o.Result), terminal.Seconds(o.Seconds), byWhom(&o),
 		)
 		if o.Error != "" {
@@ -201,7 +204,7 @@ func (pr printer) recordText(number int, o *api.Outcome) {
 			t.Row(p.Dim(name), text)
 		}
 	}
-	line("change", changeName(o))
+	line("change", ChangeName(o))
 	line("from", terminal.WithCommit(o.Previous, o.PreviousCommit))
 	line("to", terminal.WithCommit(o.Release, o.Commit))
 	line("commits", fullRange(o))
@@ -247,8 +250,8 @@ func (pr printer) steps(o *api.Outcome, p terminal.Palette) {
 	t.Write(pr.Stdout, "  ")
 }
 
-// changeName returns the kind of a change, as a person types it.
-func changeName(o *api.Outcome) string { return strings.TrimSpace(o.Kind + " " + o.Maintenance) }
+// ChangeName returns the kind of a change, as a person types it.
+func ChangeName(o *api.Outcome) string { return strings.TrimSpace(o.Kind + " " + o.Maintenance) }
 
 // fullRange returns the commits of a change as a range for git log with full hashes, or "" if there
 // is no range.

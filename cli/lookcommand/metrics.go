@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package lookcommand
 
 import (
 	"fmt"
@@ -8,11 +8,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/host"
 	"superctl/metrics"
 )
 
-func metricsCommand(c *command) *cli.Command {
+// Metrics is the command superctl metrics.
+func Metrics(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "metrics", Usage: "print or serve metrics of all apps, for Prometheus",
 		UsageText: "superctl metrics [--listen ADDRESS]",

@@ -1,6 +1,6 @@
 //go:build linux
 
-package cli
+package lookcommand
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"superctl/cli/commandline"
+	"superctl/cli/console"
 	"superctl/host"
 	"superctl/web"
 )
@@ -16,7 +17,9 @@ import (
 // webAddress is where the page is served unless --listen says otherwise.
 const webAddress = "127.0.0.1:9180"
 
-func webCommand(c *command) *cli.Command {
+// Web is the command superctl web.
+func Web(con *console.Console) *cli.Command {
+	c := &command{con}
 	return &cli.Command{
 		Name: "web", Usage: "serve a page that shows all apps of this host",
 		UsageText: "superctl web [--listen ADDRESS]",
