@@ -10,7 +10,8 @@ import (
 
 func TestThePackagesOfABundleAreItsWheels(t *testing.T) {
 	m := &bundle.Manifest{Members: []bundle.Member{
-		{Path: "project/wheels/old-1.0-py3-none-any.whl"}, {Path: "project/manage.py"},
+		{Path: "project/wheels/old-1.0-py3-none-any.whl"},
+		{Path: "project/manage.py"},
 		{Path: "wheels/Zope.Interface-7.0-2-cp311-cp311-manylinux_2_17_x86_64.whl"},
 		{Path: "wheels/django-5.2-py3-none-any.whl"},
 	}}
