@@ -34,27 +34,10 @@ import (
 
 // Main runs the command line args and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if len(args) > 1 && args[1] == worker.KeeperArg {
-		return worker.Keep(args[2:])
-	}
-	if len(args) > 1 && args[1] == oldserver.Arg {
-		return oldserver.Main(stdin, stdout)
-	}
-	if len(args) > 1 && args[1] == maintenance.Arg {
-		return maintenance.Main(args[2:], stderr)
-	}
 	c := &command{&console.Console{Stdout: terminal.NewScreen(stdout), Stderr: terminal.NewScreen(stderr), Now: time.Now}}
 	if len(args) > 1 {
-		switch args[1] {
-		case completeArg:
-			c.complete(args[2:])
-			return api.ExitDone
-		case manArg:
-			_, _ = stdout.Write(man(c.app()))
-			return api.ExitDone
-		case referenceArg:
-			_, _ = io.WriteString(stdout, reference(c.app()))
-			return api.ExitDone
+		if code, hidden := c.hidden(args[1], args[2:], stdin, stdout, stderr); hidden {
+			return code
 		}
 	}
 	app, overview := c.app(), c.overview
@@ -73,6 +56,30 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		terminal.Prose(c.Stderr, "superctl: %v", hinted(err))
 	}
 	return code
+}
+
+// hidden runs the hidden command of a word: a program that superctl starts from its own file, or a text
+// for the shell and the documents. It reports whether there is one.
+func (c *command) hidden(
+	word string, args []string, stdin io.Reader, stdout, stderr io.Writer,
+) (code int, hidden bool) {
+	switch word {
+	case worker.KeeperArg:
+		return worker.Keep(args), true
+	case oldserver.Arg:
+		return oldserver.Main(stdin, stdout), true
+	case maintenance.Arg:
+		return maintenance.Main(args, stderr), true
+	case completeArg:
+		c.complete(args)
+	case manArg:
+		_, _ = stdout.Write(man(c.app()))
+	case referenceArg:
+		_, _ = io.WriteString(stdout, reference(c.app()))
+	default:
+		return 0, false
+	}
+	return api.ExitDone, true
 }
 
 func exitCode(err error) int {

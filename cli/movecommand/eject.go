@@ -63,28 +63,31 @@ superctl takeover is the way to superctl again.
 			&cli.BoolFlag{Name: "replace", Usage: "overwrite units that exist and differ; the present ones are kept as FILE.old"},
 			commandline.JSONFlag(),
 		},
-		Action: func(cc *cli.Context) error {
-			if err := commandline.Arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			conf, err := app.Load(cc)
-			if err != nil {
-				return err
-			}
-			if err := checkUnitName(cc.String("unit"), conf.App); err != nil {
-				return commandline.Usagef("eject: %w", err)
-			}
-			// The command must not end between two steps because the terminal was closed.
-			signal.Ignore(syscall.SIGPIPE)
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-			defer stop()
-			e := &ejection{command: c, cc: cc, conf: conf, unit: "superctl@" + conf.App + ".service"}
-			if err := e.run(ctx); err != nil {
-				return fmt.Errorf("eject: %w", err)
-			}
-			return nil
-		},
+		Action: c.eject,
 	}
+}
+
+// eject runs superctl eject.
+func (c *command) eject(cc *cli.Context) error {
+	if err := commandline.Arguments(cc, 0, 0); err != nil {
+		return err
+	}
+	conf, err := app.Load(cc)
+	if err != nil {
+		return err
+	}
+	if err := checkUnitName(cc.String("unit"), conf.App); err != nil {
+		return commandline.Usagef("eject: %w", err)
+	}
+	// The command must not end between two steps because the terminal was closed.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	e := &ejection{command: c, cc: cc, conf: conf, unit: "superctl@" + conf.App + ".service"}
+	if err := e.run(ctx); err != nil {
+		return fmt.Errorf("eject: %w", err)
+	}
+	return nil
 }
 
 // checkUnitName returns an error for a name that no unit can have.

@@ -85,30 +85,33 @@ such a difference.
 			&cli.BoolFlag{Name: "kept", Usage: "print the chunks of the kept copy as JSON, and install nothing"},
 			commandline.JSONFlag(),
 		},
-		Action: func(cc *cli.Context) error {
-			if cc.Bool("kept") {
-				return c.kept(cc)
-			}
-			if err := commandline.Arguments(cc, 1, 1); err != nil {
-				return err
-			}
-			conf, err := app.Load(cc)
-			if err != nil {
-				return err
-			}
-			ctx, stop := commandline.Interruptible()
-			defer stop()
-			show := c.Progress(cc)
-			wanted := BundleRequest{Word: cc.Args().First(), Older: cc.Bool("older"), keep: cc.Bool("keep")}
-			out, err := InstallBundle(ctx, conf, wanted, show, c.Now)
-			if err != nil {
-				show.End(err.Error())
-				return err
-			}
-			show.End(out.Error)
-			return c.Conclude(cc, out, out.Result, func() { c.print().install(conf.App, cc.Args().First(), out) })
-		},
+		Action: c.install,
 	}
+}
+
+// install runs superctl install.
+func (c *command) install(cc *cli.Context) error {
+	if cc.Bool("kept") {
+		return c.kept(cc)
+	}
+	if err := commandline.Arguments(cc, 1, 1); err != nil {
+		return err
+	}
+	conf, err := app.Load(cc)
+	if err != nil {
+		return err
+	}
+	ctx, stop := commandline.Interruptible()
+	defer stop()
+	show := c.Progress(cc)
+	wanted := BundleRequest{Word: cc.Args().First(), Older: cc.Bool("older"), keep: cc.Bool("keep")}
+	out, err := InstallBundle(ctx, conf, wanted, show, c.Now)
+	if err != nil {
+		show.End(err.Error())
+		return err
+	}
+	show.End(out.Error)
+	return c.Conclude(cc, out, out.Result, func() { c.print().install(conf.App, cc.Args().First(), out) })
 }
 
 // kept prints the chunks of the bundle that is kept.

@@ -74,30 +74,33 @@ that does not look like a release. It also removes the leftovers of interrupted 
 			&cli.IntFlag{Name: "keep", Usage: "keep the newest `N` releases (default: keep in the config)"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "only show what would be removed"},
 		},
-		Action: func(cc *cli.Context) error {
-			if err := commandline.Arguments(cc, 0, 0); err != nil {
-				return err
-			}
-			if cc.IsSet("keep") && cc.Int("keep") < 1 {
-				return commandline.Usagef("prune: --keep %d: use 1 or more", cc.Int("keep"))
-			}
-			conf, err := app.Load(cc)
-			if err != nil {
-				return err
-			}
-			ctx, stop := commandline.Interruptible()
-			defer stop()
-			view, err := PruneOld(ctx, conf, PruneOptions{keep: cc.Int("keep"), dryRun: cc.Bool("dry-run")}, c.Now())
-			if view == nil {
-				return err
-			}
-			if cc.Bool("json") {
-				return errors.Join(err, c.JSON(view))
-			}
-			c.print().prune(conf.App, view)
-			return err
-		},
+		Action: c.prune,
 	}
+}
+
+// prune runs superctl prune.
+func (c *command) prune(cc *cli.Context) error {
+	if err := commandline.Arguments(cc, 0, 0); err != nil {
+		return err
+	}
+	if cc.IsSet("keep") && cc.Int("keep") < 1 {
+		return commandline.Usagef("prune: --keep %d: use 1 or more", cc.Int("keep"))
+	}
+	conf, err := app.Load(cc)
+	if err != nil {
+		return err
+	}
+	ctx, stop := commandline.Interruptible()
+	defer stop()
+	view, err := PruneOld(ctx, conf, PruneOptions{keep: cc.Int("keep"), dryRun: cc.Bool("dry-run")}, c.Now())
+	if view == nil {
+		return err
+	}
+	if cc.Bool("json") {
+		return errors.Join(err, c.JSON(view))
+	}
+	c.print().prune(conf.App, view)
+	return err
 }
 
 // PruneOld removes old releases that are not needed. With an error, the view shows what was done
