@@ -3,23 +3,36 @@ package config
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"superctl/supervisor/guard"
 )
 
 // Guard is how the requests of a new release are judged.
 type Guard struct {
-	Warn   bool    // a worse release is only told
-	Points float64 // the least difference of the shares of errors, between 0 and 1
-	Factor float64 // the least ratio of the shares of errors
+	Off     bool    // errors are not judged
+	Warn    bool    // a release with more errors is only told
+	Points  float64 // the least difference of the shares of errors, between 0 and 1
+	Factor  float64 // the least ratio of the shares of errors
+	Latency *GuardLatency
 }
 
-// guardModes lists what a guard does about errors.
-const guardModes = `"revert" (the default), "warn" or "off"`
+// GuardLatency is how the latency of a new release is judged.
+type GuardLatency struct {
+	Warn   bool    // a slower release is only told
+	Slower float64 // how many times as long its p50 or p95 must at least be
+}
 
-// guard parses what happens to a new release that answers with more errors. A process with
-// listeners is guarded by default.
+// guardKeys lists the keys of [process.NAME.guard].
+const guardKeys = "errors, points, factor, latency, slower"
+
+// What a guard does about errors, and about slow answers.
+const (
+	guardModes   = `"revert" (the default), "warn" or "off"`
+	latencyModes = `"revert", "warn" or "off" (the default)`
+)
+
+// guard parses what happens to a new release that is worse than the old one. A process with listeners
+// is guarded by default.
 func (l *loader) guard(key string, t processTable) *Guard {
 	key += ".guard"
 	listens := len(t.Listen) > 0
@@ -31,47 +44,62 @@ func (l *loader) guard(key string, t processTable) *Guard {
 	switch v := t.Guard.(type) {
 	case nil:
 	case string:
-		mode = l.guardMode(key, v)
+		mode = l.guardMode(key, v, guardModes)
 	case map[string]any:
 		mode = l.guardTable(key, v, g)
 	default:
 		l.at(key, "guard is %s, or a table [%s]", guardModes, key)
 	}
-	g.Warn = mode == "warn"
-	if mode == "off" || !listens {
+	g.Warn, g.Off = mode == "warn", mode == "off"
+	if g.Off && g.Latency == nil || !listens {
 		return nil
 	}
 	return g
 }
 
-func (l *loader) guardMode(key, mode string) string {
+func (l *loader) guardMode(key, mode, modes string) string {
 	if !slices.Contains([]string{"revert", "warn", "off"}, mode) {
-		l.at(key, "%q is not known: write %s", mode, guardModes)
+		l.at(key, "%q is not known: write %s", mode, modes)
 	}
 	return mode
 }
 
 func (l *loader) guardTable(key string, table map[string]any, g *Guard) (mode string) {
 	mode = "revert"
+	latency, slower := "off", guard.DefaultSlower
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		at, v := key+"."+name, table[name]
 		switch name {
 		case "errors":
-			text, ok := v.(string)
-			if !ok {
-				l.at(at, "errors is %s", guardModes)
-				continue
-			}
-			mode = l.guardMode(at, text)
+			mode = l.guardKey(at, name, v, guardModes)
+		case "latency":
+			latency = l.guardKey(at, name, v, latencyModes)
+		case "slower":
+			slower = l.between(at, v, 1.1, 100)
 		case "points":
 			g.Points = l.between(at, v, 0.1, 100) / 100
 		case "factor":
 			g.Factor = l.between(at, v, 1, 1000)
 		default:
-			l.at(at, "unknown key %q: a guard has %s", name, strings.Join([]string{"errors", "points", "factor"}, ", "))
+			l.at(at, "unknown key %q: a guard has %s", name, guardKeys)
 		}
 	}
+	if latency != "off" {
+		g.Latency = &GuardLatency{Warn: latency == "warn", Slower: slower}
+	} else if table["slower"] != nil {
+		l.at(key+".slower", `slower is for latency, which is off: write latency = "revert" too, or remove slower`)
+	}
 	return mode
+}
+
+// guardKey parses the mode that a key of the table has.
+func (l *loader) guardKey(at, name string, v any, modes string) string {
+	text, ok := v.(string)
+	if !ok {
+		l.at(at, "%s is %s", name, modes)
+		return "revert"
+	}
+	return l.guardMode(at, text, modes)
 }
 
 // between parses a number that may have a fraction.

@@ -14,6 +14,13 @@ func TestAGuard(t *testing.T) {
 		`[process.web.guard]`: {Points: 0.02, Factor: 2},
 		"[process.web.guard]\nerrors = \"warn\"\npoints = 5\nfactor = 1.5": {Warn: true, Points: 0.05, Factor: 1.5},
 		"[process.web.guard]\nerrors = \"off\"":                            nil,
+		"[process.web.guard]\nlatency = \"off\"":                           {Points: 0.02, Factor: 2},
+		"[process.web.guard]\nlatency = \"revert\"": {
+			Points: 0.02, Factor: 2, Latency: &GuardLatency{Slower: 1.5},
+		},
+		"[process.web.guard]\nerrors = \"off\"\nlatency = \"warn\"\nslower = 3": {
+			Off: true, Points: 0.02, Factor: 2, Latency: &GuardLatency{Warn: true, Slower: 3},
+		},
 	} {
 		c, err := Parse("shop.toml", []byte(`app = "shop"
 releases = "/srv/shop/releases"

@@ -360,7 +360,7 @@ func makeProcess(
 		NoFile: p.NoFile, MemoryMax: p.MemoryMax, CPUWeight: p.CPUWeight,
 	}
 	if p.Guard != nil {
-		out.Guard = &supervisor.Guard{Warn: p.Guard.Warn, Points: p.Guard.Points, Factor: p.Guard.Factor}
+		out.Guard = makeGuard(p.Guard)
 	}
 	if r := p.Recycle; r != nil {
 		out.Recycle = &supervisor.Recycle{Memory: r.Memory, Every: r.Every, Requests: r.Requests, Interval: r.Interval}
@@ -402,4 +402,12 @@ func completed(c *config.Config, r releases.Release, p config.Process, env Envir
 		in.Unix = append(in.Unix, c.Listen[i].Address.Path())
 	}
 	return servers.Apply(in)
+}
+
+func makeGuard(g *config.Guard) *supervisor.Guard {
+	out := &supervisor.Guard{Off: g.Off, Warn: g.Warn, Points: g.Points, Factor: g.Factor}
+	if g.Latency != nil {
+		out.Latency = &supervisor.GuardLatency{Warn: g.Latency.Warn, Slower: g.Latency.Slower}
+	}
+	return out
 }

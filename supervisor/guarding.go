@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,9 +18,17 @@ import (
 
 // Guard is how a process is guarded: by how much its new release may be worse.
 type Guard struct {
-	Warn   bool    `json:"warn,omitempty"` // a worse release is only told
-	Points float64 `json:"points"`         // difference of the shares of errors, between 0 and 1
-	Factor float64 `json:"factor"`         // ratio of the shares
+	Off     bool          `json:"off,omitempty"`  // errors are not judged
+	Warn    bool          `json:"warn,omitempty"` // a release with more errors is only told
+	Points  float64       `json:"points"`         // difference of the shares of errors, between 0 and 1
+	Factor  float64       `json:"factor"`         // ratio of the shares
+	Latency *GuardLatency `json:"latency,omitempty"`
+}
+
+// GuardLatency is how the latency of a process is guarded.
+type GuardLatency struct {
+	Warn   bool    `json:"warn,omitempty"` // a slower release is only told
+	Slower float64 `json:"slower"`         // how many times as long a quantile must be
 }
 
 // lookAtCounts is how often a guard reads what the workers have counted.
@@ -32,20 +41,27 @@ type guarding struct {
 	processes []*guarded
 	uncounted []api.GuardReport // of processes that do not count
 
-	comparing bool // owned by Run
-	divided   bool // it was, at some time
+	ending    atomic.Bool // no further comparison begins
+	comparing bool        // owned by Run
+	divided   bool        // it was, at some time
 	warned    []string
 }
 
-// guarded is one process of a guarding.
+// guarded is one symptom of one process of a guarding.
 type guarded struct {
-	name        string
-	warn        bool
+	judged
+	process     string
+	together    bool // both releases serve all the time
 	apart       bool // the old release cannot serve at the same time
 	watch       *guard.Watch
-	before, now guard.Counts // of the old and the new release, as of the last look
+	before, now requests.Counts // of the old and the new release, as of the last look
+	begun       span            // when the watch began, after the warm-up
+	compared    span            // when the comparison began
 	verdict     api.GuardVerdict
 }
+
+// span is the durations that both releases had at one moment.
+type span struct{ old, new requests.Histogram }
 
 func newGuarding(c *change) *guarding { return &guarding{change: c} }
 
@@ -70,8 +86,11 @@ func (gd *guarding) run(ctx context.Context, fail context.CancelCauseFunc) {
 	}
 }
 
-// idle waits until nothing is being compared.
+// idle waits until nothing is being compared. Meanwhile no comparison begins, as several symptoms
+// could take turns for ever.
 func (gd *guarding) idle(ctx context.Context) error {
+	gd.ending.Store(true)
+	defer gd.ending.Store(false)
 	return gd.owner.await(ctx, func() (bool, error) { return !gd.comparing, nil })
 }
 
@@ -92,7 +111,7 @@ func (gd *guarding) begin() {
 		if p.Guard == nil || len(p.Listen) == 0 || was == nil {
 			continue
 		}
-		before, now := counts.of(gd.from, p.Name), counts.of(gd.to, p.Name)
+		before, now := counts.sum(gd.from, p.Name), counts.sum(gd.to, p.Name)
 		if before == nil || now == nil {
 			r := api.GuardReport{Process: p.Name, Verdict: api.NotCounted, Server: p.Server}
 			if now != nil {
@@ -101,20 +120,43 @@ func (gd *guarding) begin() {
 			gd.uncounted = append(gd.uncounted, r)
 			continue
 		}
-		t := guard.Thresholds{Points: p.Guard.Points, Factor: p.Guard.Factor}
-		g := &guarded{name: p.Name, warn: p.Guard.Warn || apart, apart: apart, before: *before, now: *now}
-		switch {
-		case gd.canary:
-			g.watch = guard.New(t)
-		case apart:
-			g.watch = guard.Alone(t, *before)
-		default:
-			g.watch = guard.After(t, *before)
-		}
 		if !gd.canary && !tried {
-			g.now = guard.Counts{} // all that it has counted is since the cutover
+			now = &requests.Counts{} // all that it has counted is since the cutover
 		}
-		gd.processes = append(gd.processes, g)
+		for _, j := range p.Guard.symptoms(before) {
+			gd.watchOver(&guarded{judged: j, process: p.Name, apart: apart, before: *before, now: *now})
+		}
+	}
+}
+
+// watchOver has a symptom judged from now on.
+func (gd *guarding) watchOver(g *guarded) {
+	g.warn = g.warn || g.apart
+	g.together = gd.canary
+	old := g.of(&g.before)
+	switch {
+	case gd.canary:
+		g.watch = guard.New(g.thresholds)
+	case g.apart:
+		g.watch = guard.Alone(g.thresholds, old)
+	default:
+		g.watch = guard.After(g.thresholds, old)
+	}
+	if g.warms {
+		g.watch.AfterWarmUp()
+	}
+	if old.Requests < g.least {
+		g.verdict = api.NoVerdict
+	}
+	g.begin()
+	gd.processes = append(gd.processes, g)
+}
+
+// begin has the durations judged from now on. Without simultaneous ones all of the old release count.
+func (g *guarded) begin() {
+	g.begun.new = g.now.Durations
+	if g.together {
+		g.begun.old = g.before.Durations
 	}
 }
 
@@ -122,18 +164,14 @@ func (gd *guarding) begin() {
 func (gd *guarding) look() error {
 	counts := gd.owner.counts.lookAtAll()
 	for _, g := range gd.processes {
-		before, now := counts.of(gd.from, g.name), counts.of(gd.to, g.name)
-		if g.verdict != "" {
+		before, now := counts.sum(gd.from, g.process), counts.sum(gd.to, g.process)
+		if g.verdict != "" || gd.ending.Load() && !g.watch.Comparing() {
 			continue
 		}
-		var second guard.Second // without counts time passes all the same: a comparison must end
-		if counts.whole && before != nil && now != nil {
-			second = guard.Second{New: now.Since(g.now), Old: before.Since(g.before)}
-			g.before, g.now = *before, *now
-		}
-		switch g.watch.Add(second) {
+		switch g.second(before, now, counts.whole) {
 		case guard.Compare:
 			gd.tell(g.sentence(gd.from) + ": compared with " + gd.from.plan.Release.Name)
+			g.compared = span{old: g.before.Durations, new: g.now.Durations}
 		case guard.Worse:
 			g.verdict = api.Worse
 			if !g.warn {
@@ -141,12 +179,27 @@ func (gd *guarding) look() error {
 			}
 			gd.warned = append(gd.warned, g.warning(gd.from))
 		case guard.Release:
-			gd.tell(g.name + ": no difference")
+			gd.tell(g.title() + ": no difference")
 		case guard.Continue:
 		}
 	}
 	_ = gd.owner.do(gd.arrange)
 	return nil
+}
+
+// second adds the counts of one second to those that are judged. Without counts time passes all the
+// same: a comparison must end.
+func (g *guarded) second(before, now *requests.Counts, whole bool) guard.Action {
+	var second guard.Second
+	if whole && before != nil && now != nil {
+		second = guard.Second{New: g.of(now).Since(g.of(&g.now)), Old: g.of(before).Since(g.of(&g.before))}
+		g.before, g.now = *before, *now
+	}
+	action := g.watch.Add(second)
+	if g.watch.Facts().Seconds == 0 { // its warm-up
+		g.begin()
+	}
+	return action
 }
 
 func (gd *guarding) tell(text string) {
@@ -180,7 +233,7 @@ func (gd *guarding) unite() {
 // worse is the verdict, as a failure.
 func (gd *guarding) worse(g *guarded) error {
 	log := ask(gd.owner.core, func() (lines []string) {
-		for _, in := range gd.to.of(g.name) {
+		for _, in := range gd.to.of(g.process) {
 			if trace := lastTraceback(in.tail.Lines()); trace != nil {
 				lines = trace
 			}
@@ -204,25 +257,36 @@ func (gd *guarding) conclude(failed error) string {
 		reports = append(reports, g.report())
 	}
 	gd.judged = append(gd.judged, reports...)
+	return inFewWords(reports)
+}
+
+// inFewWords returns what the reports say, and of which process if there are several.
+func inFewWords(reports []api.GuardReport) string {
 	var said []string
 	for _, r := range reports {
 		text := r.String()
-		if len(reports) > 1 {
+		if r.Process != reports[0].Process || r.Process != reports[len(reports)-1].Process {
 			text = r.Process + " " + text
 		}
 		said = append(said, text)
 	}
-	return strings.Join(said, ", ")
+	return strings.Join(slices.Compact(said), ", ")
 }
 
 func (gd *guarding) warnOf(text string) { gd.warn("%s", text) }
 
 // sentence says what was counted: "web: 5xx 0.4 % -> 31 % (124 of 400 requests in 9 s; r41 had 3 of 812)".
 func (g *guarded) sentence(from *generation) string {
-	f := g.watch.Facts()
-	return fmt.Sprintf("%s: %s %s -> %s (%d of %d requests in %d s; %s had %d of %d)", g.name,
-		api.ErrorsName(f.New.Broken+f.Old.Broken), percent(f.Old.Share()), percent(f.New.Share()), f.New.Errors, f.New.Requests, f.Seconds,
-		from.plan.Release.Name, f.Old.Errors, f.Old.Requests)
+	r := g.report()
+	return g.process + ": " + g.judged.sentence(&r, from.plan.Release.Name)
+}
+
+// title names what is judged, such as "web" or "web: p95".
+func (g *guarded) title() string {
+	if name := g.name(); name != "" {
+		return g.process + ": " + name
+	}
+	return g.process
 }
 
 func (g *guarded) warning(from *generation) string {
@@ -233,21 +297,20 @@ func (g *guarded) warning(from *generation) string {
 	return g.sentence(from) + `; not reverted, because the guard is set to "warn"`
 }
 
-// percent formats a share: "0.4 %", "31 %".
-func percent(share float64) string {
-	if p := 100 * share; p < 10 {
-		return strconv.FormatFloat(float64(int(p*10+0.5))/10, 'f', -1, 64) + " %"
-	}
-	return strconv.FormatFloat(100*share, 'f', 0, 64) + " %"
-}
-
 func (g *guarded) report() api.GuardReport {
 	f := g.watch.Facts()
 	r := api.GuardReport{
-		Process: g.name, Verdict: g.verdict, Requests: f.New.Requests, Errors: f.New.Errors,
-		OldRequests: f.Old.Requests, OldErrors: f.Old.Errors, Seconds: f.Seconds, Broken: f.New.Broken, OldBroken: f.Old.Broken,
+		Process: g.process, Verdict: g.verdict, Requests: f.New.Requests, OldRequests: f.Old.Requests, Seconds: f.Seconds,
 	}
+	from := g.begun
+	if f.Compared {
+		from = g.compared
+	}
+	old, now := g.before.Since(&requests.Counts{Durations: from.old}), g.now.Since(&requests.Counts{Durations: from.new})
+	g.judged.report(&r, f, &old.Durations, &now.Durations)
 	switch {
+	case r.Verdict == api.NoVerdict: // the old release had too few answers
+		r.OldRequests, r.Latency = g.of(&g.before).Requests, &api.GuardLatency{}
 	case r.Verdict != "":
 	case r.Requests < guard.Enough:
 		r.Verdict = api.NoVerdict
@@ -280,20 +343,6 @@ func (c *counting) lookAtAll() looked {
 	}
 	l.places, l.whole = report.Places, err == nil
 	return l
-}
-
-// of returns what a process has counted in a generation, for the guard; nil if it does not count.
-func (l *looked) of(g *generation, process string) *guard.Counts {
-	sum := l.sum(g, process)
-	if sum == nil {
-		return nil
-	}
-	// What the client has aborted tells nothing of the release, and 1xx are WebSockets.
-	c := &guard.Counts{Requests: sum.Broken, Errors: sum.Answered[4] + sum.Broken, Broken: sum.Broken}
-	for _, n := range sum.Answered[1:] {
-		c.Requests += n
-	}
-	return c
 }
 
 // sum returns what a process has counted in a generation; nil if it does not count.

@@ -28,9 +28,10 @@ type guardedSite struct {
 	w     *world
 	s     *Supervisor
 	dir   string
-	wrong map[int]uint64 // 5xx of each 10 requests, by generation
-	mute  bool           // they end without an answer instead
-	every int            // requests a second; 0 = 20
+	wrong map[int]uint64                             // 5xx of each 10 requests, by generation
+	mute  bool                                       // they end without an answer instead
+	every int                                        // requests a second; 0 = 20
+	took  func(gen int, n uint64) requests.Histogram // how long n answers take; nil = they have no durations
 	tick  func(second int)
 }
 
@@ -116,6 +117,9 @@ func (site *guardedSite) answer(gen int, n uint64) {
 	}
 	wrong := n * site.wrong[gen] / 10
 	r.Started, r.Answered[1] = r.Started+n, r.Answered[1]+n-wrong
+	if site.took != nil {
+		r.Add(&requests.Counts{Durations: site.took(gen, n)})
+	}
 	if site.mute {
 		r.Broken += wrong
 		return
@@ -227,7 +231,8 @@ func TestAnEqualReleaseIsNotReverted(t *testing.T) {
 			t.Fatal(err)
 		}
 		want(t, site.s, out, Done, "r2")
-		if len(progress) != 2 || !strings.HasSuffix(progress[0], ": compared with r1") ||
+		if len(progress) != 2 || !strings.HasPrefix(progress[0], "web: 5xx 0 % -> ") ||
+			strings.Contains(progress[0], "of 0 requests") || !strings.HasSuffix(progress[0], ": compared with r1") ||
 			progress[1] != "web: no difference" {
 			t.Errorf("progress %q", progress)
 		}

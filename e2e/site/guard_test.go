@@ -40,10 +40,16 @@ func guardedSite(t *testing.T, address, probation string, bad bool) (a *harness.
 // guardedBy is guardedSite with another server. r2 has the fault whose file that is; "" = it has none.
 func guardedBy(t *testing.T, command, address, probation, fault string) (a *harness.App, hiccup string) {
 	t.Helper()
+	return guardedWith(t, "", command, address, probation, fault)
+}
+
+// guardedWith is guardedBy with lines for the process in the config.
+func guardedWith(t *testing.T, process, command, address, probation, fault string) (a *harness.App, hiccup string) {
+	t.Helper()
 	hiccup = filepath.Join(t.TempDir(), "hiccup")
 	a = harness.New(t, run, harness.Options{
 		Server:  harness.Server{Name: "guarded", Command: command},
-		Address: address, Top: `probation = "` + probation + `"`, Env: fmt.Sprintf("HICCUP = %q", hiccup),
+		Address: address, Web: process, Top: `probation = "` + probation + `"`, Env: fmt.Sprintf("HICCUP = %q", hiccup),
 	})
 	a.Releases("r1", "r2")
 	for _, release := range []string{"r1", "r2"} {
@@ -123,6 +129,28 @@ func TestAReleaseThatRaisesInUWSGIIsTakenBack(t *testing.T) {
 			t.Errorf("after the revert: %+v", rec)
 		}
 	}
+}
+
+func TestAReleaseThatIsSlowIsTakenBack(t *testing.T) {
+	t.Parallel()
+	a, _ := guardedWith(t, `guard = { latency = "revert" }`,
+		"gunicorn --worker-class gthread --workers 2 --threads 8 guarded:wsgi", "", "30s", "slow")
+	r := visit(a)
+	a.More(r, 150) // by fewer answers the latency of r1 is not known
+	o := a.Change(5, "switch", "r2")
+	ended := time.Now()
+	a.More(r, 60)
+	if !strings.HasPrefix(o.Error, "probation: web: p50 ") && !strings.HasPrefix(o.Error, "probation: web: p95 ") ||
+		!strings.Contains(o.Error, " answers took longer than ") {
+		t.Errorf("error %q", o.Error)
+	}
+	t.Logf("%s after the cutover: %s", sinceCutover(t, o.Steps), o.Error)
+	for _, rec := range r.Stop().Records {
+		if rec.Status != 200 || rec.Opened.After(ended) && rec.Release != "r1" {
+			t.Errorf("%+v", rec)
+		}
+	}
+	a.Command("history").Want(0).Says("reverted", " answers took longer than ")
 }
 
 // sinceCutover returns the time from the end of the cutover to the end of the revert.

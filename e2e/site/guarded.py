@@ -1,12 +1,14 @@
 """An application that answers 500 to half of its users in a release with a file "bad", and in each release while the file of HICCUP is there.
 
-With a file "raises" it raises an exception instead.
+With a file "raises" it raises an exception instead. With a file "slow" each page takes a while longer.
 """
 
 import os
 import random
+import time
 
 BAD = os.path.exists("bad")
+SLOW = os.path.exists("slow")
 HICCUP = os.environ.get("HICCUP", "/nonexistent")
 HEADERS = [
     ("X-Generation", os.environ["SUPERCTL_GENERATION"]),
@@ -20,6 +22,8 @@ def fail():
 
 
 def wsgi(environ, start_response):
+    if SLOW and environ["PATH_INFO"] != "/healthz/":
+        time.sleep(0.06)
     if environ["PATH_INFO"] != "/healthz/" and os.path.exists("raises") and random.random() < 0.5:
         fail()
     status = "200 OK"

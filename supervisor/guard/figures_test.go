@@ -54,7 +54,7 @@ type found struct {
 }
 
 // playAll plays a cell on all processors; the same seed plays the same runs.
-func playAll(s site, seed uint64, runs int) found {
+func playAll(s player, seed uint64, runs int) found {
 	f := found{runs: runs}
 	var mu sync.Mutex
 	var playing sync.WaitGroup
@@ -98,7 +98,7 @@ func TestAGoodReleaseIsNotReverted(t *testing.T) {
 				for _, base := range bases() {
 					cell := usual(s, rate, base, base)
 					cell.hiccup = hiccup == "one"
-					f := playAll(cell, seedOfFalseAlarms, n)
+					f := playAll(&cell, seedOfFalseAlarms, n)
 					// By chance a cell has more than its mean: for few runs one is allowed.
 					if len(f.seconds) > max(1, int(most*float64(n))) {
 						t.Errorf("%s, %g/s, base %g, hiccup %s: %d of %d reverted", s.name, rate, base, hiccup, len(f.seconds), n)
@@ -147,7 +147,7 @@ func TestAReleaseWithManyErrorsIsFound(t *testing.T) {
 			for i, c := range changes() {
 				cell := usual(s, rate, c.old, c.new)
 				cell.seconds = 600
-				f := playAll(cell, seedOfFinds, n)
+				f := playAll(&cell, seedOfFinds, n)
 				if i == 0 && rate == 20 && s.share != 0.05 && f.within(30) < 0.9 {
 					t.Errorf("%s: 1 -> 50 %% is found within 30 s in %.0f %% of runs", s.name, 100*f.within(30))
 				}
@@ -170,6 +170,14 @@ func changeNames() (list []string) {
 		list = append(list, fmt.Sprintf("%s (at least %s)", c.name, least))
 	}
 	return list
+}
+
+// join adds the runs of another cell.
+func (f *found) join(o found) {
+	f.runs += o.runs
+	f.seconds, f.requests = append(f.seconds, o.seconds...), append(f.requests, o.requests...)
+	slices.Sort(f.seconds)
+	slices.Sort(f.requests)
 }
 
 func (f *found) within(seconds int) float64 {

@@ -1,5 +1,5 @@
 // Package guard decides from what users get whether a new release answers with more errors than the
-// old one. It only computes: the supervisor counts, turns the gates and acts on the verdict.
+// old one, or more slowly: slow answers are judged as errors are. It only computes: the supervisor counts, turns the gates and acts on the verdict.
 //
 // It decides in two stages. While a release is watched, a difference is only a suspicion: a database
 // that fails for a moment looks like a bad release to anything that compares now with before. On a
@@ -11,7 +11,10 @@
 // The constants are chosen by simulation; bench/GUARD.md has the figures.
 package guard
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 // Counts are the requests of one release that have ended, but for those that the client gave up.
 type Counts struct {
@@ -46,10 +49,20 @@ func (c Counts) Since(before Counts) Counts {
 // Second is what was counted in one second.
 type Second struct{ New, Old Counts }
 
-// Thresholds are by how much a new release must be worse. A verdict needs both.
+// Thresholds are by how much a new release must be worse. A verdict needs all of them.
 type Thresholds struct {
 	Points float64 // the least difference of the shares of errors, between 0 and 1
 	Factor float64 // the least ratio of the shares
+	Least  float64 // the least share of the new release
+	Odds   float64 // how much likelier a difference must be than none; 0 = the usual odds
+}
+
+// odds returns the odds that a verdict needs.
+func (t Thresholds) odds() float64 { return cmp.Or(t.Odds, verdictOdds) }
+
+// exceeds reports whether the share p of a new release is worse than the share q of the old one.
+func (t Thresholds) exceeds(p, q float64) bool {
+	return p-q >= t.Points && p >= t.Factor*q && p >= t.Least
 }
 
 // The default thresholds: 2 points, and twice the share of the old release.
@@ -109,7 +122,7 @@ func (e *evidence) differs(t Thresholds, odds float64, seconds int) bool {
 		return false
 	}
 	p, q := e.newK/e.newN, e.oldK/e.oldN
-	return p-q >= t.Points && p >= t.Factor*q && logOdds(e.newN, e.newK, e.oldN, e.oldK) > math.Log(odds)
+	return t.exceeds(p, q) && logOdds(e.newN, e.newK, e.oldN, e.oldK) > math.Log(odds)
 }
 
 // logOdds returns how much likelier the counts are if the two shares of errors differ than if they

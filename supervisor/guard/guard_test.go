@@ -3,6 +3,7 @@ package guard
 import (
 	"math"
 	"testing"
+	"time"
 )
 
 func counts(requests, errors uint64) Counts { return Counts{Requests: requests, Errors: errors} }
@@ -17,7 +18,7 @@ func feed(w *Watch, s Second, most int) (Action, int) {
 	return Continue, most
 }
 
-func defaults() Thresholds { return Thresholds{DefaultPoints, DefaultFactor} }
+func defaults() Thresholds { return Thresholds{Points: DefaultPoints, Factor: DefaultFactor} }
 
 func TestASuspicionIsComparedBeforeItIsAVerdict(t *testing.T) {
 	w := After(defaults(), counts(10_000, 10))
@@ -133,4 +134,29 @@ func FuzzWatch(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTheFirstAnswersAreNotJudged(t *testing.T) {
+	bad := Second{New: counts(20, 20), Old: counts(20, 0)}
+	w := New(defaults()).AfterWarmUp()
+	if a, _ := feed(w, bad, warmUpSeconds); a != Continue || w.Facts() != (Facts{}) {
+		t.Errorf("action %d, %+v", a, w.Facts())
+	}
+	if a, n := feed(w, bad, 10); a != Compare || n > 4 {
+		t.Errorf("action %d after %d s", a, n)
+	}
+	slow := New(defaults()).AfterWarmUp()
+	if a, _ := feed(slow, Second{New: counts(1, 1), Old: counts(20, 0)}, warmUpRequests); a != Continue {
+		t.Errorf("action %d with one request a second", a)
+	}
+}
+
+func TestASlowAnswerIsNoticeablySlower(t *testing.T) {
+	for was, want := range map[time.Duration]time.Duration{
+		0: 10 * time.Millisecond, time.Millisecond: 11 * time.Millisecond, time.Second: 1500 * time.Millisecond,
+	} {
+		if got := Limit(was, DefaultSlower); got != want {
+			t.Errorf("%s: %s", was, got)
+		}
+	}
 }

@@ -35,14 +35,14 @@ func (s *site) play(r *rand.Rand) (second int, requests uint64) {
 	world := s.world(r)
 	var w *Watch
 	if s.share > 0 {
-		w = New(Thresholds{DefaultPoints, DefaultFactor})
+		w = New(Thresholds{Points: DefaultPoints, Factor: DefaultFactor})
 	} else {
 		var before Counts
 		for range history / tens {
 			world.step()
 			before.add(world.arm(tens, s.old))
 		}
-		w = After(Thresholds{DefaultPoints, DefaultFactor}, before)
+		w = After(Thresholds{Points: DefaultPoints, Factor: DefaultFactor}, before)
 	}
 	if s.hiccup {
 		world.beginHiccup(s.seconds)

@@ -23,6 +23,8 @@ type Watch struct {
 	thresholds Thresholds
 	before     *Counts // of the old release, where it does not serve at the same time
 	alone      bool    // it never does
+	cold       int     // seconds that are not judged yet
+	unjudged   uint64  // requests that are not judged yet
 
 	comparing bool
 	watched   evidence // since the begin, or since the last comparison
@@ -34,6 +36,7 @@ type Watch struct {
 type Facts struct {
 	New, Old Counts
 	Seconds  int
+	Compared bool // they are those of the comparison
 }
 
 // New returns a watch of a release that gets connections at the same time as the old one, as in a
@@ -53,8 +56,27 @@ func Alone(t Thresholds, before Counts) *Watch {
 	return w
 }
 
+// AfterWarmUp has the watch begin once the new release is warm: its first seconds and requests are
+// not judged, because each worker is slow until its caches are filled.
+func (w *Watch) AfterWarmUp() *Watch {
+	w.cold, w.unjudged = warmUpSeconds, warmUpRequests
+	return w
+}
+
+// warming reports whether a second belongs to the warm-up.
+func (w *Watch) warming(s Second) bool {
+	if w.cold == 0 && w.unjudged == 0 {
+		return false
+	}
+	w.cold, w.unjudged = max(0, w.cold-1), w.unjudged-min(w.unjudged, s.New.Requests)
+	return true
+}
+
 // Add takes the counts of one more second, and returns what follows.
 func (w *Watch) Add(s Second) Action {
+	if w.warming(s) {
+		return Continue
+	}
 	w.all.New.add(s.New)
 	w.all.Old.add(s.Old)
 	w.all.Seconds++
@@ -67,7 +89,7 @@ func (w *Watch) Add(s Second) Action {
 		e.oldN, e.oldK = w.past()
 	}
 	switch {
-	case w.alone && e.differs(w.thresholds, verdictOdds, verdictSeconds):
+	case w.alone && e.differs(w.thresholds, w.thresholds.odds(), verdictSeconds):
 		return Worse
 	case w.alone || !e.differs(w.thresholds, suspicionOdds, suspicionSeconds):
 		return Continue
@@ -85,7 +107,7 @@ func (w *Watch) past() (n, k float64) {
 func (w *Watch) compare(s Second) Action {
 	w.compared.add(s)
 	switch {
-	case w.compared.differs(w.thresholds, verdictOdds, verdictSeconds):
+	case w.compared.differs(w.thresholds, w.thresholds.odds(), verdictSeconds):
 		return Worse
 	case w.compared.seconds >= compareFor || w.compared.settled(w.thresholds):
 		w.comparing, w.watched = false, evidence{}
@@ -102,18 +124,18 @@ func (e *evidence) settled(t Thresholds) bool {
 		return false
 	}
 	p, q := e.newK/e.newN, e.oldK/e.oldN
-	return p-q < t.Points || p < t.Factor*q
+	return !t.exceeds(p, q)
 }
 
 // Comparing reports whether both releases are to get connections.
 func (w *Watch) Comparing() bool { return w.comparing }
 
-// Facts returns what the watch judges by: the counts of the comparison, if there is one. Else the
+// Facts returns what the watch judges by: the counts of the comparison, once it has any. Else the
 // new release's since the begin, and what the old one has counted before or meanwhile.
 func (w *Watch) Facts() Facts {
 	switch {
-	case w.comparing:
-		return Facts{New: w.compared.new, Old: w.compared.old, Seconds: w.compared.seconds}
+	case w.comparing && w.compared.seconds > 0:
+		return Facts{New: w.compared.new, Old: w.compared.old, Seconds: w.compared.seconds, Compared: true}
 	case w.before != nil:
 		return Facts{New: w.all.New, Old: *w.before, Seconds: w.all.Seconds}
 	}

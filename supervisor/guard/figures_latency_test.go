@@ -1,0 +1,82 @@
+package guard
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+func slow(s setting, rate float64, p pace, by slowdown) *slowSite {
+	return &slowSite{site: usual(s, rate, 0, 0), pace: p, slowdown: by}
+}
+
+func TestAGoodReleaseIsNotRevertedForItsLatency(t *testing.T) {
+	n := runs(runsIn / 4)
+	report := newTable("| | hiccup | " + strings.Join(cellNames(), " | ") + " (a tenth of the runs) |")
+	for _, s := range settings() {
+		for _, hiccup := range []string{"none", "one"} {
+			row := []string{s.name, hiccup}
+			for _, rate := range rates() {
+				n, worst := n, 0
+				if rate > 100 {
+					n = max(1, n/10) // it takes ten times as long
+				}
+				for _, p := range paces() {
+					cell := slow(s, rate, p, slowdown{})
+					cell.hiccup = hiccup == "one"
+					f := playAll(cell, seedOfFalseAlarms, n)
+					if len(f.seconds) > max(1, int(most*float64(n))) {
+						t.Errorf("%s, %g/s, %s, hiccup %s: %d of %d reverted", s.name, rate, p.name, hiccup, len(f.seconds), n)
+					}
+					worst = max(worst, len(f.seconds))
+				}
+				row = append(row, fmt.Sprintf("%d", worst))
+			}
+			report.row(row...)
+		}
+	}
+	report.write(t, "slow-false-alarms", n)
+}
+
+func slowdowns() []slowdown {
+	return []slowdown{
+		{name: "all pages twice as long", times: 2},
+		{name: "all pages 3 times as long", times: 3},
+		{name: "the slowest tenth 3 times as long", times: 3, tail: true},
+		{name: "the slowest tenth 10 times as long", times: 10, tail: true},
+	}
+}
+
+func TestASlowReleaseIsFound(t *testing.T) {
+	n := max(3, runs(runsIn)/10)
+	var names []string
+	for _, by := range slowdowns() {
+		names = append(names, by.name)
+	}
+	report := newTable("| | requests | " + strings.Join(names, " | ") + " |")
+	for _, s := range settings() {
+		for _, rate := range rates() {
+			row := []string{s.name, fmt.Sprintf("%g/s", rate)}
+			for i, by := range slowdowns() {
+				all := found{}
+				for _, p := range paces() {
+					cell := slow(s, rate, p, by)
+					cell.seconds = 600
+					all.join(playAll(cell, seedOfFinds, n))
+				}
+				if i == 1 && rate == 20 && s.share > 0.2 && all.within(120) < 0.9 {
+					t.Errorf("%s: 3 times as long is found within 120 s in %.0f %% of runs", s.name, 100*all.within(120))
+				}
+				row = append(row, all.String())
+			}
+			report.row(row...)
+		}
+	}
+	report.write(t, "slow-finds", n)
+}
+
+// player plays one run.
+type player interface {
+	play(r *rand.Rand) (second int, requests uint64)
+}
