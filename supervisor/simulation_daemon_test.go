@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -116,6 +117,9 @@ func (d *simDaemon) enter(who string) (woken func()) {
 	return func() { d.pass(fmt.Sprintf("woken %s %d", label, nth)) }
 }
 
+// brokenFunction is what tools/mutants adds to the name of a function.
+var brokenFunction = regexp.MustCompile(`__mutant[0-9]+`)
+
 // callers names the functions that lead to the owner.
 func callers() string {
 	var pcs [8]uintptr
@@ -125,7 +129,10 @@ func callers() string {
 	for {
 		f, more := frames.Next()
 		_, name, _ := strings.Cut(f.Function, "supervisor.")
-		names = append(names, name)
+		// of tools/mutants: a broken function is called by the one whose place it takes
+		if short := brokenFunction.ReplaceAllString(name, ""); short == name || strings.Contains(short, ".func") {
+			names = append(names, short)
+		}
 		if !more || len(names) == 4 {
 			return strings.Join(names, " ")
 		}

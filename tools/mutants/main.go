@@ -51,14 +51,27 @@ func run(ctx context.Context, checkOnly bool, only string) error {
 	if checkOnly {
 		return fit(all)
 	}
+	work, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	files, apart, err := sources(all)
+	if err != nil {
+		return err
+	}
+	binary, err := build(ctx, work, files)
+	if err != nil {
+		return err
+	}
 	found := 0
 	var table strings.Builder
-	for _, m := range all {
+	for i, m := range all {
 		if !chosen.MatchString(m.name) {
 			continue
 		}
 		began := time.Now()
-		file, by, err := play(ctx, m)
+		file, by, err := m.play(ctx, binary, i+1, apart[i+1])
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -113,51 +126,58 @@ func (m mutation) place() (place, error) {
 	return places[0], nil
 }
 
-// play builds the tests with the mutation and runs the simulator; by is what it says is wrong, ""
-// when nothing.
-func play(ctx context.Context, m mutation) (file, by string, err error) {
+// build builds the tests with other sources, and returns the path of their binary.
+func build(ctx context.Context, work string, files map[string]string) (binary string, err error) {
+	places, err := write(work, files)
+	if err != nil {
+		return "", err
+	}
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": places})
+	if err != nil {
+		return "", err
+	}
+	overlay, binary := filepath.Join(work, "overlay.json"), filepath.Join(work, "test")
+	if err := os.WriteFile(overlay, replace, 0o600); err != nil {
+		return "", err
+	}
+	tests := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, ".")
+	tests.Dir = dir
+	if out, err := tests.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return binary, nil
+}
+
+// play runs the simulator against a mutation, which is that number in the binary, or in none; by is what
+// it says is wrong, "" when nothing.
+func (m mutation) play(ctx context.Context, binary string, number int, apart bool) (file, by string, err error) {
 	at, err := m.place()
 	if err != nil {
 		return "", "", err
 	}
 	file = filepath.Base(at.path)
-	work, err := os.MkdirTemp("", "mutant")
-	if err != nil {
-		return "", "", err
+	if apart {
+		work, err := os.MkdirTemp("", "mutant")
+		if err != nil {
+			return "", "", err
+		}
+		defer os.RemoveAll(work)
+		if binary, err = build(ctx, work, map[string]string{at.path: at.with(m.broken)}); err != nil {
+			return "", "", err
+		}
 	}
-	defer os.RemoveAll(work)
-	path, err := filepath.Abs(at.path)
-	if err != nil {
-		return "", "", err
+	for _, tests := range []string{"TestPastFailures", "TestSimulation$"} { // the shorter one first
+		test := exec.CommandContext(ctx, binary, "-test.run", tests, "-test.timeout", "5m", "-test.failfast")
+		test.Dir = dir
+		test.Env = append(os.Environ(), "SEEDS="+seeds, "SHRINK=0", fmt.Sprint("MUTANT=", number))
+		out, err := test.CombinedOutput()
+		if err == nil {
+			continue
+		}
+		if wrong := regexp.MustCompile(`(?m)(?:WRONG: |panic: |deadlock)(.*)$`).FindString(string(out)); wrong != "" {
+			return file, strings.TrimPrefix(wrong, "WRONG: "), nil
+		}
+		return file, "the run does not end: " + err.Error(), nil
 	}
-	mutant, overlay, binary := filepath.Join(work, "mutant.go"), filepath.Join(
-		work, "overlay.json",
-	), filepath.Join(work, "test")
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutant}})
-	if err != nil {
-		return "", "", err
-	}
-	err = errors.Join(
-		os.WriteFile(mutant, []byte(at.with(m.broken)), 0o600),
-		os.WriteFile(overlay, replace, 0o600),
-	)
-	if err != nil {
-		return "", "", err
-	}
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, ".")
-	build.Dir = dir
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", "", fmt.Errorf("%w: %s", err, out)
-	}
-	test := exec.CommandContext(ctx, binary, "-test.run", "Simulation", "-test.timeout", "5m", "-test.failfast")
-	test.Dir = dir
-	test.Env = append(os.Environ(), "SEEDS="+seeds, "SHRINK=0")
-	out, err := test.CombinedOutput()
-	if err == nil {
-		return file, "", nil
-	}
-	if wrong := regexp.MustCompile(`(?m)(?:WRONG: |panic: |deadlock)(.*)$`).FindString(string(out)); wrong != "" {
-		return file, strings.TrimPrefix(wrong, "WRONG: "), nil
-	}
-	return file, "the run does not end: " + err.Error(), nil
+	return file, "", nil
 }
