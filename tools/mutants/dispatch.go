@@ -48,15 +48,16 @@ func sources(all []mutation) (files map[string]string, apart map[int]bool, err e
 			apart[i+1] = true
 			continue
 		}
-		byPath[at.path] = append(byPath[at.path], in)
+		byPath[at.path] = append(byPath[at.path], in...)
 		files[at.path] = at.source
 	}
 	for path, list := range byPath {
 		slices.SortStableFunc(list, func(a, b insertion) int { return b.at - a.at })
+		list = slices.Compact(list) // two mutations of one function name the same parameter
 		source, copies := files[path], ""
 		for _, in := range list {
-			source = source[:in.at] + in.call + source[in.at:]
-			copies += "\n" + in.function
+			source = source[:in.at] + in.text + source[in.at:]
+			copies += in.function
 		}
 		files[path] = source + copies
 	}
@@ -64,46 +65,52 @@ func sources(all []mutation) (files map[string]string, apart map[int]bool, err e
 	return files, apart, nil
 }
 
-// insertion is a copy of a function, and the call of it at the beginning of the original's body.
+// insertion is what a source gets at a place, and what is added to its end: a copy of a function, and
+// the call of it at the beginning of the original's body.
 type insertion struct {
 	at             int
-	call, function string
+	text, function string
 }
 
 // copied makes a copy of the function around a place from the broken source; not ok if the place is in no
-// function, or in one whose parameters have no names.
-func copied(at place, broken string, number int) (in insertion, ok bool, err error) {
+// function.
+func copied(at place, broken string, number int) (list []insertion, ok bool, err error) {
 	f, set, err := functionAt(at.source, at.from)
 	if err != nil || f == nil || f.Type.TypeParams != nil {
-		return in, false, err
+		return nil, false, err
 	}
 	g, set2, err := functionAt(broken, set.Position(f.Pos()).Offset+1)
 	if err != nil || g == nil {
-		return in, false, err
+		return nil, false, err
 	}
 	arguments, ok := names(f.Type.Params)
-	if !ok {
-		return in, false, nil
+	if !ok && f.Type.Params.NumFields() == 1 { // it has no name: in the copy it still has none
+		arguments, ok = []string{"unnamed"}, true
+		list = append(list, insertion{at: set.Position(f.Type.Params.List[0].Pos()).Offset, text: "unnamed "})
 	}
+	if !ok {
+		return nil, false, nil
+	}
+	var in insertion
 	callee := fmt.Sprintf("%s%s%d", f.Name.Name, mutantSuffix, number)
 	text := broken[set2.Position(g.Pos()).Offset:set2.Position(g.End()).Offset]
 	from := set2.Position(g.Name.Pos()).Offset - set2.Position(g.Pos()).Offset
-	in.function = text[:from] + callee + text[from+len(g.Name.Name):] + "\n"
+	in.function = "\n" + text[:from] + callee + text[from+len(g.Name.Name):] + "\n"
 	if f.Recv != nil {
 		receiver, named := names(f.Recv)
 		if !named || len(receiver) != 1 {
-			return in, false, nil
+			return nil, false, nil
 		}
 		callee = receiver[0] + "." + callee
 	}
 	call := fmt.Sprintf("%s(%s)", callee, strings.Join(arguments, ", "))
 	in.at = set.Position(f.Body.Lbrace).Offset + 1
 	if f.Type.Results == nil {
-		in.call = fmt.Sprintf("\nif mutant == %d { %s; return };", number, call)
+		in.text = fmt.Sprintf("\nif mutant == %d { %s; return };", number, call)
 	} else {
-		in.call = fmt.Sprintf("\nif mutant == %d { return %s };", number, call)
+		in.text = fmt.Sprintf("\nif mutant == %d { return %s };", number, call)
 	}
-	return in, true, nil
+	return append(list, in), true, nil
 }
 
 // functionAt is the function or method around an offset; nil if there is none.

@@ -42,7 +42,6 @@ func run(ctx context.Context, checkOnly bool, only string) error {
 	if err != nil {
 		return err
 	}
-
 	text, err := os.ReadFile(filepath.Join(home, "mutations.txt"))
 	if err != nil {
 		return err
@@ -64,8 +63,20 @@ func run(ctx context.Context, checkOnly bool, only string) error {
 	if err != nil {
 		return err
 	}
-	found := 0
-	var table strings.Builder
+	fmt.Printf("%d of %d mutations are in one build\n", len(all)-len(apart), len(all))
+	table, found, err := playAll(ctx, all, chosen, binary, apart)
+	if err != nil || only != "" {
+		return err
+	}
+	summary := fmt.Sprintf("# What the simulator finds\n\nThe simulator finds %d of %d mutations of the supervisor within its past failures and %s seeds. `make mutants` "+
+		"writes this file.\n\n| what is broken | file | what the simulator says first |\n|---|---|---|\n", found, len(all), seeds)
+	return os.WriteFile(filepath.Join(home, "RESULT.md"), []byte(summary+table), 0o644)
+}
+
+// playAll plays the mutations whose names match, and returns the rows of the table and how many were found.
+func playAll(ctx context.Context, all []mutation, chosen *regexp.Regexp, binary string, apart map[int]bool) (
+	rows string, found int, err error,
+) {
 	for i, m := range all {
 		if !chosen.MatchString(m.name) {
 			continue
@@ -73,7 +84,7 @@ func run(ctx context.Context, checkOnly bool, only string) error {
 		began := time.Now()
 		file, by, err := m.play(ctx, binary, i+1, apart[i+1])
 		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+			return "", 0, fmt.Errorf("%s: %w", m.name, err)
 		}
 		if by != "" {
 			found++
@@ -81,14 +92,9 @@ func run(ctx context.Context, checkOnly bool, only string) error {
 			by = "**not found**"
 		}
 		fmt.Printf("%3.0f s %-60s %s\n", time.Since(began).Seconds(), m.name, by)
-		fmt.Fprintf(&table, "| %s | %s | %s |\n", m.name, file, strings.ReplaceAll(by, "|", "/"))
+		rows += fmt.Sprintf("| %s | %s | %s |\n", m.name, file, strings.ReplaceAll(by, "|", "/"))
 	}
-	if only != "" {
-		return nil
-	}
-	summary := fmt.Sprintf("# What the simulator finds\n\nThe simulator finds %d of %d mutations of the supervisor within its past failures and %s seeds. `make mutants` "+
-		"writes this file.\n\n| what is broken | file | what the simulator says first |\n|---|---|---|\n", found, len(all), seeds)
-	return os.WriteFile(filepath.Join(home, "RESULT.md"), []byte(summary+table.String()), 0o644)
+	return rows, found, nil
 }
 
 // parse reads mutations: a name after ===, a function or nothing after ---, the pattern, and after +++
