@@ -33,20 +33,20 @@ func taskQueues() []taskQueue {
 			name:     "rq",
 			programs: []string{"rq", "rq.cli", "rqworker", "rqworker-pool"},
 			rules:    []rule{{[]string{"--burst", "-b"}, endsWhenEmpty}, {[]string{"--pid"}, pidFileOfBoth}},
-			check:    (*command).rq,
+			check:    checkRQ,
 		},
 		{
 			name:     "dramatiq",
 			programs: []string{"dramatiq", "dramatiq-gevent", "rundramatiq"},
 			rules:    []rule{{[]string{"--watch", "--reload"}, reloadsItself}, {[]string{"--pid-file"}, pidFile}},
-			check:    (*command).dramatiq,
+			check:    checkDramatiq,
 		},
 		{
 			name: "huey",
 			programs: []string{
 				"huey_consumer", "huey_consumer.py", "huey.bin.huey_consumer", "run_huey", "run_djangohuey", "djangohuey",
 			},
-			check: (*command).huey,
+			check: checkHuey,
 		},
 		{
 			name:     "procrastinate",
@@ -57,13 +57,13 @@ func taskQueues() []taskQueue {
 			name:     "arq",
 			programs: []string{"arq", "arq.cli"},
 			rules:    []rule{{[]string{"--burst"}, endsWhenEmpty}, {[]string{"--watch"}, reloadsItself}},
-			check:    (*command).arq,
+			check:    checkArq,
 		},
 		{
 			name:     "db_worker",
 			programs: []string{"db_worker"},
 			rules:    []rule{{[]string{"--batch"}, endsWhenEmpty}, {[]string{"--reload"}, reloadsItself}},
-			check:    (*command).dbWorker,
+			check:    checkDBWorker,
 		},
 		{
 			name:     "qcluster",
@@ -96,8 +96,8 @@ func (c *command) taskQueue(line []string) syscall.Signal {
 	return 0
 }
 
-// rq refuses a name, which two workers cannot have.
-func (c *command) rq(args *command) syscall.Signal {
+// checkRQ refuses a name, which two workers cannot have.
+func checkRQ(c, args *command) syscall.Signal {
 	options := []string{"--name", "-n"}
 	if hasWord(c.in.Command, "worker-pool") || hasWord(c.in.Command, "rqworker-pool") {
 		options = nil // -n is the number of workers
@@ -115,8 +115,8 @@ func (c *command) rq(args *command) syscall.Signal {
 // (--worker-shutdown-timeout of dramatiq.cli).
 const dramatiqWaits = 10 * time.Minute
 
-// dramatiq gives its workers as long as superctl does.
-func (c *command) dramatiq(args *command) syscall.Signal {
+// checkDramatiq gives its workers as long as superctl does.
+func checkDramatiq(c, args *command) syscall.Signal {
 	const option = "--worker-shutdown-timeout" // in milliseconds
 	given := args.all(option)
 	for _, g := range given {
@@ -131,9 +131,9 @@ func (c *command) dramatiq(args *command) syscall.Signal {
 	return 0
 }
 
-// huey returns INT, on which the workers finish their tasks; TERM interrupts them, and their tasks
+// checkHuey returns INT, on which the workers finish their tasks; TERM interrupts them, and their tasks
 // are lost (signal handlers of huey.consumer.Consumer). Huey 3.5 can exchange the two.
-func (c *command) huey(args *command) syscall.Signal {
+func checkHuey(c, args *command) syscall.Signal {
 	if !c.in.Single && !args.has("--no-periodic", "-n") {
 		c.warn(`huey: two consumers run at once during a switch, and each of them starts the periodic tasks: write ` +
 			`--no-periodic if there are none, or give them a process of their own with strategy = "single"`)
@@ -146,9 +146,9 @@ func (c *command) huey(args *command) syscall.Signal {
 	return syscall.SIGINT
 }
 
-// arq warns of settings with which arq cancels its tasks when it stops. The settings are in a class,
+// checkArq warns of settings with which arq cancels its tasks when it stops. The settings are in a class,
 // which superctl does not import: it looks for the setting's name in the module.
-func (c *command) arq(args *command) syscall.Signal {
+func checkArq(c, args *command) syscall.Signal {
 	for _, w := range args.words {
 		at := strings.LastIndex(w.text, ".")
 		if at <= 0 || strings.HasPrefix(w.text, "-") || strings.Contains(w.text, "/") {
@@ -168,8 +168,8 @@ func (c *command) arq(args *command) syscall.Signal {
 	return 0
 }
 
-// dbWorker refuses an identity, which two workers must not share.
-func (c *command) dbWorker(args *command) syscall.Signal {
+// checkDBWorker refuses an identity, which two workers must not share.
+func checkDBWorker(c, args *command) syscall.Signal {
 	for _, g := range args.all("--worker-id") {
 		if !strings.Contains(g.value, "{generation}") {
 			c.problem("db_worker: take out %s: two workers with one identity run at once during a switch; without the "+

@@ -51,7 +51,7 @@ func (s *Supervisor) Cancel(ctx context.Context, req api.CancelRequest) (*api.Ca
 		if c = s.change; c == nil {
 			return nil
 		}
-		if err := c.refuseCancel(); err != nil {
+		if err := c.canceling().refuse(); err != nil {
 			return &RefusedError{Err: err}
 		}
 		c.cancel(&api.CanceledError{Who: req.By(req.Who), Why: req.Why})
@@ -70,18 +70,23 @@ func (s *Supervisor) Cancel(ctx context.Context, req api.CancelRequest) (*api.Ca
 	}
 }
 
-// refuseCancel says why the change cannot be canceled.
-func (c *change) refuseCancel() error {
-	switch now := c.owner.changing(); {
-	case c.req.Kind == start:
+// canceling is whether a change can be canceled.
+type canceling struct{ *change }
+
+func (c *change) canceling() canceling { return canceling{c} }
+
+// refuse says why the change cannot be canceled.
+func (cl canceling) refuse() error {
+	switch now := cl.owner.changing(); {
+	case cl.req.Kind == start:
 		return fmt.Errorf("the daemon is starting %s, which cannot be canceled; superctl attach follows it", now.Release)
-	case c.req.Recycle:
+	case cl.req.Recycle:
 		return errors.New("superctl is replacing a worker that has reached a limit, which cannot be canceled; " +
 			"a change that you begin now waits for it")
-	case c.committed && c.overtakable():
+	case cl.committed && cl.overtakable():
 		return fmt.Errorf("the %s to %s cannot be canceled any more: it has had its cutover, and is now in step %s; "+
 			"superctl rollback ends it and goes back", now.Kind, now.Release, now.Step)
-	case c.committed:
+	case cl.committed:
 		return fmt.Errorf("the %s to %s cannot be canceled any more: it has had its cutover, and is now in step %s; "+
 			"superctl attach follows it", now.Kind, now.Release, now.Step)
 	}
@@ -90,14 +95,14 @@ func (c *change) refuseCancel() error {
 
 // clientEnded is called when the request of the client that began the change ends before the change
 // does, with the cause. After the cutover nothing ends it.
-func (c *change) clientEnded(cause error) {
+func (cl canceling) clientEnded(cause error) {
 	var canceled *api.CanceledError
 	switch {
-	case c.committed:
+	case cl.committed:
 	case errors.As(cause, &canceled):
-		c.cancel(canceled)
-	case errors.Is(cause, api.ErrClientGone) && c.req.Prepare == 0: // it can be followed and canceled from elsewhere
-	case !c.req.Detach:
-		c.cancel(errHungUp)
+		cl.cancel(canceled)
+	case errors.Is(cause, api.ErrClientGone) && cl.req.Prepare == 0: // it can be followed and canceled from elsewhere
+	case !cl.req.Detach:
+		cl.cancel(errHungUp)
 	}
 }

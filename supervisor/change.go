@@ -100,7 +100,7 @@ func (s *Supervisor) Change(ctx context.Context, req Request, emit func(Event)) 
 		return nil, err
 	}
 	unhook := context.AfterFunc(ctx, func() {
-		_ = s.do(func() { c.clientEnded(context.Cause(ctx)) })
+		_ = s.do(func() { c.canceling().clientEnded(context.Cause(ctx)) })
 	})
 	defer unhook()
 	for ev := range c.events {

@@ -20,7 +20,7 @@ func (mc maintaining) perform() error {
 	if mc.from != nil {
 		mc.plan = mc.from.plan
 	}
-	if err := mc.noteRelease(); err != nil {
+	if err := mc.resolution().noteRelease(); err != nil {
 		return err
 	}
 	if mc.req.Maintenance == nil {

@@ -68,8 +68,8 @@ func (rs resolution) choose(ctx context.Context) error {
 }
 
 // noteRelease has the owner know where the change goes: to the release of its plan.
-func (c *change) noteRelease() error {
-	return c.owner.do(func() { c.release = c.plan.Release })
+func (rs resolution) noteRelease() error {
+	return rs.owner.do(func() { rs.release = rs.plan.Release })
 }
 
 func (rs resolution) askForPlan(ctx context.Context) (err error) {

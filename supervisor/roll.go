@@ -280,7 +280,7 @@ func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
 		r.warn("%d connections were still queued for workers that were replaced", left)
 	}
 	// The next daemon must not send connections to workers that have had their stop signal.
-	if err := r.save().now(); err != nil && !r.goesOnUnsaved() && !goesBack(r.stepNow()) {
+	if err := r.save().now(); err != nil && !r.save().goesOnUnsaved() && !goesBack(r.stepNow()) {
 		return err
 	}
 	if err := r.background().stopAll(ctx, func() []*instance { return list }); err != nil {

@@ -57,7 +57,7 @@ func savesItself(step string) bool {
 // file that cannot be written must not keep a site down. The failure is in the status. Nothing is
 // down while the old generation is kept, so its end waits for the file: without it the next daemon
 // would revert a change whose end has been told.
-func (c *change) goesOnUnsaved() bool { return c.req.Kind == start && c.stepName != stepRetire }
+func (sv saving) goesOnUnsaved() bool { return sv.req.Kind == start && sv.stepName != stepRetire }
 
 // goesBack reports whether a step leads back to what the state file says already, so that it is not
 // held up by a file that cannot be written.

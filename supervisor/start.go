@@ -168,7 +168,7 @@ func (f firstStart) resolveStart(ctx context.Context) (string, error) {
 	if err := f.checking().wait(); err != nil {
 		return "", err
 	}
-	return plan.Release.Name, f.noteRelease()
+	return plan.Release.Name, f.resolution().noteRelease()
 }
 
 // NoSuchReleaseError is Resolve's answer to a word that names no release, or more than one: most

@@ -221,7 +221,7 @@ func (c *change) boot(context.Context) (string, error) {
 // stageWorkers starts the workers of a generation that have listeners, once the next daemon would
 // know the places of these.
 func (c *change) stageWorkers(g *generation) error {
-	if err := c.save().now(); err != nil && !c.goesOnUnsaved() {
+	if err := c.save().now(); err != nil && !c.save().goesOnUnsaved() {
 		return err
 	}
 	return c.owner.do(g.wantListening)
