@@ -225,9 +225,14 @@ func (g *generation) provenBy(match func(*Process) bool) bool {
 	return true
 }
 
-// retire tells every worker of the generation to finish.
+// retire tells every worker of the generation to finish. Connections are turned away from them before:
+// one that came after the stop signal would wait in a queue that is closed.
 func (g *generation) retire() {
 	g.transit(retired)
+	for _, in := range g.instances {
+		in.leaving = true
+	}
+	g.owner.listeners.aim()
 	for _, in := range g.instances {
 		in.stop()
 	}
