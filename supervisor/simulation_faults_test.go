@@ -50,8 +50,12 @@ func (m *sim) act(a simAction) {
 		m.request(d, Request{Kind: Upgrade})
 	case "hang up":
 		if n := len(m.clients); n > 0 {
-			m.clients[n-1]()
+			m.clients[n-1](map[bool]error{true: api.ErrClientGone}[a.N == 1])
 		}
+	case "attach":
+		m.attach(d)
+	case "cancel":
+		m.cancelChange(d)
 	case "leave":
 		m.locked(func() { m.restartAfter = 0 })
 		go d.s.Leave()
@@ -191,9 +195,63 @@ func (m *sim) prepare(d *simDaemon, a simAction) {
 			case a.N < 3:
 				_ = d.s.Go(ev.Change) // it may be over
 			case a.N == 3:
-				m.clients[client]()
+				m.clients[client](nil)
 			}
 		})
+	})
+}
+
+// another is a client beside the one that has begun a change. What it says of the change's outcome,
+// nil = there is none, must be said in time and be true.
+func (m *sim) another(d *simDaemon, what string, ask func(context.Context) (*Outcome, error)) {
+	m.others++
+	mine := d.moment(fmt.Sprint(what, " ", m.others))
+	m.locked(func() { m.open++ })
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Hour) // longer than any change
+	go func() {
+		defer cancel()
+		out, err := ask(ctx)
+		time.Sleep(mine)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.open--
+		switch {
+		case d.dead || d.leaving: // its connection broke
+		case err != nil && !errors.As(err, new(*RefusedError)):
+			m.violate("%s: %v", what, err)
+		case err != nil:
+			m.logf("%s is refused: %v", what, err)
+		case out != nil:
+			m.logf("%s: %s %s: %s", what, out.Kind, out.Release, out.Result)
+		}
+	}()
+}
+
+// attach is a client that follows the change in progress.
+func (m *sim) attach(d *simDaemon) {
+	m.another(d, "attach", func(ctx context.Context) (*Outcome, error) {
+		got, err := d.s.Attach(ctx, func(Event) {})
+		if err != nil {
+			return nil, err
+		}
+		if got.InProgress && got.Outcome == nil {
+			return nil, errors.New("the change has ended without an outcome")
+		}
+		return got.Outcome, nil
+	})
+}
+
+// cancelChange is a client that cancels the change in progress.
+func (m *sim) cancelChange(d *simDaemon) {
+	m.another(d, "cancel", func(ctx context.Context) (*Outcome, error) {
+		got, err := d.s.Cancel(ctx, api.CancelRequest{Who: "another", Why: "it locks a table"})
+		if err != nil {
+			return nil, err
+		}
+		if out := got.Change; out != nil && got.Canceled == (out.Result == Done) {
+			return nil, fmt.Errorf("it says canceled = %t of what is %s", got.Canceled, out.Result)
+		}
+		return got.Change, nil
 	})
 }
 
@@ -211,14 +269,14 @@ func (m *sim) request(d *simDaemon, req Request) { m.requestWith(d, req, func(Ev
 
 // requestWith is a client that looks at the events.
 func (m *sim) requestWith(d *simDaemon, req Request, emit func(Event)) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	m.clients = append(m.clients, cancel)
 	req.Who = fmt.Sprint("client-", len(m.clients))
 	began := time.Now()
 	m.locked(func() { m.open++ })
 	mine := d.moment(fmt.Sprint("client ", len(m.clients)))
 	go func() {
-		defer cancel()
+		defer cancel(nil)
 		out, err := d.s.Change(ctx, req, emit)
 		time.Sleep(mine) // two may have their answer at the same instant
 		m.mu.Lock()

@@ -208,6 +208,7 @@ func simScenario(seed uint64) scenario {
 	sc.leak(rand.New(rand.NewPCG(seed, 0x1eac)))    //nolint:gosec // likewise
 	sc.maintain(rand.New(rand.NewPCG(seed, 0x503))) //nolint:gosec // likewise
 	sc.slow(rand.New(rand.NewPCG(seed, 0xd15c)))    //nolint:gosec // likewise
+	sc.follow(rand.New(rand.NewPCG(seed, 0xf01)))   //nolint:gosec // likewise
 	return sc
 }
 
@@ -296,6 +297,28 @@ func (sc *scenario) slow(r *rand.Rand) {
 	if r.IntN(4) == 0 {
 		sc.Site.SlowDisk = 1 + r.IntN(60)
 	}
+}
+
+// follow lets half of the clients that hang up vanish instead of cancel, and has a third of the
+// scenarios follow and cancel changes from elsewhere.
+func (sc *scenario) follow(r *rand.Rand) {
+	for i := range sc.Actions {
+		if a := &sc.Actions[i]; a.Do == "hang up" && r.IntN(2) == 0 {
+			a.N = 1
+		}
+	}
+	if r.IntN(3) > 0 {
+		return
+	}
+	for _, a := range slices.Clone(sc.Actions) {
+		if !slices.Contains([]string{"switch", "canary", "rollback", "reload", "restart", "scale", "prepare"}, a.Do) || r.IntN(3) > 0 {
+			continue
+		}
+		sc.Actions = append(sc.Actions, simAction{
+			At: a.At + 1 + r.IntN([]int{10, 1500, 8000}[r.IntN(3)]), Do: []string{"attach", "cancel"}[r.IntN(2)],
+		})
+	}
+	slices.SortStableFunc(sc.Actions, func(a, b simAction) int { return cmp.Compare(a.At, b.At) })
 }
 
 // gap is the time between two actions: a moment, or long enough for a change to end.

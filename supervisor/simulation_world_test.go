@@ -59,7 +59,8 @@ type sim struct {
 	faultAt time.Time
 	ledger  ledger
 	mail    simMail
-	clients []context.CancelFunc
+	clients []context.CancelCauseFunc
+	others  int // clients that follow or cancel the change of another
 	open    int // requests without an answer
 }
 
