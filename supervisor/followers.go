@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Limits of what a client is told of the past that follows a change from now on.
+// What a client that begins to follow a change is told of its past: at most this many
 const (
 	toldSteps  = 200 // of the steps that have ended, the newest
 	toldOutput = 100 // of the lines of the running step, the newest

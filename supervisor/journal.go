@@ -42,10 +42,10 @@ const writeTime = 10 * time.Second
 // little about how long the disk has failed.
 const lastRetry = time.Second
 
-// After a write the journal rests for so many times as long as the write took, and at most longestRest,
-// unless a step waits. A thousand workers that start would otherwise keep a processor busy with a
-// thousand state files; with the rest it is a fifth of one. What a daemon that dies has not written
-// of a worker is at most longestRest old, and the next daemon knows the worker by its environment.
+// After a write that took a second, say, the next one begins restTimes seconds later, but never more
+// than longestRest later; one that a step waits for begins at once. Otherwise a thousand workers that
+// start would keep a processor busy with a thousand state files. A daemon that dies may so leave out
+// the workers of the last longestRest; the next daemon finds them by their environment.
 const (
 	restTimes   = 4
 	longestRest = 100 * time.Millisecond
@@ -135,7 +135,7 @@ func (j *journal) note(err error) {
 	j.rest(wait)
 }
 
-// rest begins no write for so long, unless a step waits for it.
+// rest delays the next write, unless a step waits for that one.
 func (j *journal) rest(wait time.Duration) {
 	j.notBefore = time.Now().Add(wait)
 	if wait > 0 {

@@ -268,7 +268,7 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 		}
 	}
 	if len(to) == 0 && s.rolling == nil && len(s.live.listeners()[a.name]) > 0 {
-		m.violate("connections to %s reach nobody, and generation %d is live", a.address, s.live.id)
+		m.violate("connections to %s reach no worker, and generation %d is live", a.address, s.live.id)
 	}
 	if a.canary != nil && s.listeners.divided == nil && len(s.listeners.remnants) == 0 && !slices.ContainsFunc(allGenerations(s), func(g *generation) bool { return g.canary != nil }) {
 		m.violate("%s has a canary, and no generation is one", a.address)

@@ -17,17 +17,12 @@ func (h handler) change(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req.Who, req.Origin = identifyRun(r, req.Origin)
-	write := lineWriter(w)
-	t := startEventWriter(w)
 	ctx, forget := h.tokens.begin(r, req.By(req.Who))
 	defer forget()
-	out, err := h.c.Change(ctx, req, t.send)
-	t.finish()
-	if err != nil {
-		_ = write(message{Refused: h.refusal(err)})
-		return
-	}
-	_ = write(message{Outcome: out})
+	h.stream(w, func(emit func(api.Event)) (message, error) {
+		out, err := h.c.Change(ctx, req, emit)
+		return message{Outcome: out}, err
+	})
 }
 
 func (h handler) cron(w http.ResponseWriter, r *http.Request) {
@@ -36,15 +31,10 @@ func (h handler) cron(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req.Who, req.Origin = identify(r)
-	write := lineWriter(w)
-	t := startEventWriter(w)
-	out, err := h.c.RunCron(r.Context(), req, t.send)
-	t.finish()
-	if err != nil {
-		_ = write(message{Refused: h.refusal(err)})
-		return
-	}
-	_ = write(message{Ran: out})
+	h.stream(w, func(emit func(api.Event)) (message, error) {
+		out, err := h.c.RunCron(r.Context(), req, emit)
+		return message{Ran: out}, err
+	})
 }
 
 func (h handler) attach(w http.ResponseWriter, r *http.Request) {
@@ -52,16 +42,23 @@ func (h handler) attach(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, &req) {
 		return
 	}
+	h.stream(w, func(emit func(api.Event)) (message, error) {
+		_ = http.NewResponseController(w).Flush() // so that the client sees that the request was accepted
+		out, err := h.c.Attach(r.Context(), emit)
+		return message{Attached: out}, err
+	})
+}
+
+// stream answers with the events that run emits, and then with its message, or why it was refused.
+func (h handler) stream(w http.ResponseWriter, run func(emit func(api.Event)) (message, error)) {
 	write := lineWriter(w)
-	_ = http.NewResponseController(w).Flush() // so that the client sees that the request was accepted
 	t := startEventWriter(w)
-	out, err := h.c.Attach(r.Context(), t.send)
+	last, err := run(t.send)
 	t.finish()
 	if err != nil {
-		_ = write(message{Refused: h.refusal(err)})
-		return
+		last = message{Refused: h.refusal(err)}
 	}
-	_ = write(message{Attached: out})
+	_ = write(last)
 }
 
 func (h handler) cancel(w http.ResponseWriter, r *http.Request) {

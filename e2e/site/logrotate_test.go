@@ -60,8 +60,8 @@ func TestRotatingALogLosesNoLineAndNoRequest(t *testing.T) {
 	}
 }
 
-// touchable says whether uWSGI would notice a touch of the file now. It compares whole seconds, so a second touch in
-// the same second, or one in the second in which the file was made, is lost on it. A daily rotation is never so fast.
+// touchable says whether uWSGI would notice a touch of the file now. It compares whole seconds, so it does not
+// see a second touch in the same second, or one in the second in which the file was made. A daily rotation is never so fast.
 func touchable(file string) bool {
 	st, err := os.Stat(file)
 	return err != nil || time.Now().Unix() > st.ModTime().Unix()

@@ -37,9 +37,9 @@ type carrier struct {
 	tag   string
 }
 
-// Between two looks is a pause of so many times as long as the first one took, and of at most
-// longestPause: a thousand workers that start take few looks then, because all that ask during the
-// pause share the next one. A look at the processes of a small host takes about a millisecond.
+// After a look there is a pause, pauseTimes as long as the look took, but at most longestPause. All that
+// ask during the pause share the next look, so a thousand workers that start need few of them. On a
+// small host a look takes about a millisecond.
 const (
 	pauseTimes   = 4
 	longestPause = 100 * time.Millisecond
