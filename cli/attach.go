@@ -40,11 +40,7 @@ Ctrl-C ends only attach. superctl cancel cancels the change.
 }
 
 func (c *command) attach(cc *cli.Context) error {
-	conf, err := app.Load(cc)
-	if err != nil {
-		return err
-	}
-	daemonClient, err := app.Client(cc)
+	conf, daemonClient, err := app.Open(cc)
 	if err != nil {
 		return err
 	}

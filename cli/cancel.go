@@ -43,11 +43,7 @@ func (c *command) cancel(cc *cli.Context) error {
 	if err := req.Validate(); err != nil {
 		return commandline.Usagef("cancel: %w", err)
 	}
-	conf, err := app.Load(cc)
-	if err != nil {
-		return err
-	}
-	daemonClient, err := app.Client(cc)
+	conf, daemonClient, err := app.Open(cc)
 	if err != nil {
 		return err
 	}

@@ -142,11 +142,7 @@ does not work.
 // change asks the daemon for a change. It shows the progress and the outcome, or with --json only
 // the outcome.
 func (c *command) change(cc *cli.Context, req api.Request) error {
-	conf, err := app.Load(cc)
-	if err != nil {
-		return err
-	}
-	daemonClient, err := app.Client(cc)
+	conf, daemonClient, err := app.Open(cc)
 	if err != nil {
 		return err
 	}

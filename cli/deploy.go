@@ -72,11 +72,7 @@ command ends as soon as the switch has begun. Old releases are then removed by t
 }
 
 func (c *command) deploy(cc *cli.Context, req api.Request) error {
-	conf, err := app.Load(cc)
-	if err != nil {
-		return err
-	}
-	daemonClient, err := app.Client(cc)
+	conf, daemonClient, err := app.Open(cc)
 	if err != nil {
 		return err
 	}

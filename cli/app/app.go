@@ -49,6 +49,16 @@ func Client(cc *cli.Context) (*control.Client, error) {
 	return control.NewClient(config.Control(path)), nil
 }
 
+// Open returns the app's config and a client of its daemon, for a command that needs both.
+func Open(cc *cli.Context) (*config.Config, *control.Client, error) {
+	conf, err := Load(cc)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := Client(cc)
+	return conf, client, err
+}
+
 // AskTime is how long a command waits for the daemon's answer if it can continue without it.
 const AskTime = 2 * time.Second
 
