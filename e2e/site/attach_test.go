@@ -97,7 +97,11 @@ func TestAChangeIsCanceledFromASecondTerminalUntilItsCutover(t *testing.T) {
 func TestAttachExitsAsTheCommandThatBeganTheChange(t *testing.T) {
 	t.Parallel()
 	a, say := migrates(t)
-	for word, code := range map[string]int{"fail": 1, "go": 0} {
+	for _, end := range []struct {
+		word string
+		code int
+	}{{"fail", 1}, {"go", 0}} { // in this order: after "go" there is nothing to do
+		word, code := end.word, end.code
 		a.Command("switch", "r2", "--detach").Want(0).Says("the switch to r2 continues in the daemon", "superctl attach follows it")
 		follower, other := a.Begin("attach"), a.Begin("attach", "--json")
 		follower.Await("migrating")
