@@ -234,7 +234,7 @@ func (gd *guarding) unite() {
 func (gd *guarding) worse(g *guarded) error {
 	log := ask(gd.owner.core, func() (lines []string) {
 		for _, in := range gd.to.of(g.process) {
-			if trace := lastTraceback(in.tail.Lines()); trace != nil {
+			if trace := in.tail.Traceback(); trace != nil {
 				lines = trace
 			}
 		}
@@ -363,25 +363,4 @@ func (l *looked) sum(g *generation, process string) *requests.Counts {
 		return nil
 	}
 	return &sum
-}
-
-// traceLines is the most lines of a traceback that a report has.
-const traceLines = 20
-
-// lastTraceback returns the end of the last traceback of Python in the lines; nil if there is none.
-func lastTraceback(lines []string) []string {
-	for from := len(lines) - 1; from >= 0; from-- {
-		if !strings.HasPrefix(lines[from], "Traceback (most recent call last)") {
-			continue
-		}
-		to := from + 1
-		for to < len(lines) && (strings.HasPrefix(lines[to], " ") || lines[to] == "") {
-			to++
-		}
-		if to == len(lines) {
-			continue // it is not complete
-		}
-		return slices.Clone(lines[max(from, to+1-traceLines) : to+1])
-	}
-	return nil
 }

@@ -424,21 +424,3 @@ func TestADeathDuringAComparisonReverts(t *testing.T) {
 		synctest.Wait()
 	})
 }
-
-func TestTheLastTracebackIsToldWhole(t *testing.T) {
-	trace := []string{"Traceback (most recent call last):", `  File "a.py", line 1, in f`, "    g()", "ValueError: no"}
-	for name, c := range map[string]struct{ lines, want []string }{
-		"one":          {slices.Concat([]string{"GET /"}, trace, []string{"GET /b"}), trace},
-		"the last":     {slices.Concat([]string{trace[0], "  x", "KeyError: 1"}, trace), trace},
-		"not complete": {slices.Concat(trace, trace[:2]), trace},
-		"none":         {[]string{"GET /"}, nil},
-	} {
-		if got := lastTraceback(c.lines); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %q", name, got)
-		}
-	}
-	long := append([]string{trace[0]}, slices.Repeat([]string{"  x"}, 30)...)
-	if got := lastTraceback(append(long, "KeyError: 1")); len(got) != traceLines || got[traceLines-1] != "KeyError: 1" {
-		t.Errorf("%q", got)
-	}
-}
