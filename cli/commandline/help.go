@@ -202,6 +202,9 @@ func OptionOf(f cli.Flag) (o Option, shown bool) {
 	}
 	_, o.optional = f.(OptionalFlag)
 	if value := doc.GetValue(); doc.TakesValue() && !slices.Contains([]string{"", "0", "0s", "-1", "[]"}, value) {
+		if strings.HasSuffix(value, "m0s") {
+			value = strings.TrimSuffix(value, "0s") // 10m, as one types it
+		}
 		o.Usage += " (default: " + value + ")"
 	}
 	return o, true

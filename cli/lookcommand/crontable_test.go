@@ -35,7 +35,7 @@ func TestTheScheduledCommandsAreListedWithWhatIsWrong(t *testing.T) {
 	CronTable(scheduled(now), false, now).Write(b, "")
 	const want = `NAME            SCHEDULE                 NEXT       LAST        OUTCOME  DURATION
 clear-sessions  Sun 03:00 Europe/Berlin  in 12 min  3 h ago     done     2.1 s
-report          */15 * * * *             due        15 min ago  failed   1m1s
+report          */15 * * * *             due        15 min ago  failed   1 min 1 s
                   the step before of a switch is in progress
                   exit code 7
 backup          daily                    in 12 min  1 h ago     running  -

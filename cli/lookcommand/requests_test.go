@@ -29,7 +29,7 @@ func TestTheStatusSaysWhatUsersGot(t *testing.T) {
 		},
 		"everything, and many of it": {
 			api.GenerationStatus{Requests: many},
-			"requests 123,456,789: 5xx 7 (<0.1 %), broken 1,234, aborted 12,345, lost 99, 1,000 in flight; p50 0.4 ms, p99 1m1s",
+			"requests 123,456,789: 5xx 7 (<0.1 %), broken 1,234, aborted 12,345, lost 99, 1,000 in flight; p50 0.4 ms, p99 1 min 1 s",
 		},
 		"nothing went wrong": {
 			api.GenerationStatus{Requests: &api.Requests{Started: 5, Status2xx: 5, P50: seconds(0.0096), P99: seconds(0.01)}},

@@ -3,6 +3,7 @@ package terminal
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -59,15 +60,15 @@ func (p Palette) Green(s string) string { return p.paint("32", s) }
 // Yellow is like Bold.
 func (p Palette) Yellow(s string) string { return p.paint("33", s) }
 
-// Seconds formats a duration, such as 48 ms, 2.5 s or 1m30s.
+// Seconds formats a duration, such as 48 ms, 2.5 s or 1 min 30 s.
 func Seconds(s float64) string {
 	switch {
-	case s < 1:
+	case math.Round(s*1000) < 1000:
 		return fmt.Sprintf("%.0f ms", s*1000)
-	case s < 60:
+	case math.Round(s*10) < 600:
 		return fmt.Sprintf("%.1f s", s)
 	default:
-		return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+		return plain.Duration(time.Duration(s * float64(time.Second)))
 	}
 }
 

@@ -58,9 +58,9 @@ func follow(t *testing.T, server *systemd.Sandbox, document string) {
 }
 
 // matches reports whether the output is what a document shows. A line "..." matches any lines, a
-// length of time any other, such as 48 ms, 9.1 s and 1m1s, and a number any number.
+// length of time any other, such as 48 ms, 9.1 s and 1 min 1 s, and a number any number.
 func matches(shown, printed string) bool {
-	length, number := regexp.MustCompile(`\b(\d+(\.\d+)? m?s|(\d+h)?\d+m\d+s)\b`), regexp.MustCompile(`\d+(\.\d+)?`)
+	length, number := regexp.MustCompile(`\b(\d+ h( \d+ min)?( \d+ s)?|\d+ min( \d+ s)?|\d+(\.\d+)? m?s)\b`), regexp.MustCompile(`\d+(\.\d+)?`)
 	plain := func(text string) string {
 		return number.ReplaceAllString(length.ReplaceAllString(strings.TrimSpace(text), "0 s"), "0")
 	}
@@ -77,7 +77,7 @@ func TestADocumentsOutputIsCompared(t *testing.T) {
 	}{
 		{"version 1\n", "version 1\n", true},
 		{"shop: r2 is live in 3.9 s\n", "shop:  r12 is live in 0.41 s\n", true},
-		{"shop: r2 is live in 3.9 s, cutover 0.2 ms\n", "shop: r2 is live in 1m1s, cutover 1.2 s\n", true},
+		{"shop: r2 is live in 3.9 s, cutover 0.2 ms\n", "shop: r2 is live in 1 min 1 s, cutover 1.2 s\n", true},
 		{"shop: r2 is live in 3.9 s\n", "shop: r2 is live in 3 steps\n", false},
 		{"...\nversion 2\n", "any\nlines\nversion 2\n", true},
 		{"ok\n", "not ok\n", false},
