@@ -216,7 +216,8 @@ func (r *rename) Settle(ctx context.Context, gen int) (Settled, error) {
 	})
 }
 
-// Close removes the generation's own path, and the public path if it leads to the same socket.
+// Close removes the generation's own path, and the public path if it leads to the same socket. A worker
+// that has closed its listener while no daemon ran has left a path that no generation owns; that goes too.
 func (r *rename) Close(gen int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -231,6 +232,7 @@ func (r *rename) Close(gen int) error {
 		err = errors.Join(err, fmt.Errorf("close listener: %w", closeErr))
 	}
 	delete(r.fds, gen)
+	r.removeStaleSockets()
 	if r.live == gen {
 		r.live = 0
 	}

@@ -175,6 +175,19 @@ func TestClosingKeepsAPathOfAnotherProgram(t *testing.T) {
 	}
 }
 
+func TestClosingRemovesTheSocketsOfADeadDaemon(t *testing.T) {
+	g, path := unixGate(t, Options{})
+	must(t, g.Stage(1))
+	must(t, g.Cutover(1))
+	startChild(t, nil, nil, "listen", "unix:"+path+".g6", "6")
+	_, stop := startChild(t, nil, nil, "listen", "unix:"+path+".g7", "7")
+	stop() // such as a worker that finishes while no daemon runs
+	must(t, g.Close(1))
+	if got := names(t, path); got != "s.g6" {
+		t.Errorf("files %q", got)
+	}
+}
+
 func TestConnectsNeverFailWhileAUnixSocketIsSwitched(t *testing.T) {
 	g, _ := unixGate(t, Options{})
 	for gen := 1; gen <= 2; gen++ {

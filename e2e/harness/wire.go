@@ -29,7 +29,8 @@ type Status struct {
 	Containment string       `json:"containment"`
 	Troubles    []any        `json:"troubles"`
 
-	Requests *api.Requests `json:"requests"`
+	Requests    *api.Requests          `json:"requests"`
+	Maintenance *api.MaintenanceStatus `json:"maintenance"`
 }
 
 // Origin is where a request came from.

@@ -44,6 +44,7 @@ type scenario struct {
 	// connections wait for a daemon; when it dies, only systemd's descriptor store would keep them
 	held   bool
 	static bool // releases publish a static file
+	paged  bool // users get a maintenance page for a while: 503 is an answer
 	// at is where the daemon dies in `make test`: points that no other scenario covers; empty =
 	// every point. `make test-deaths` walks all points of all scenarios.
 	at []string
@@ -61,6 +62,8 @@ func scenarios() []scenario {
 	inspected.More = strings.Replace(inspected.More, `before = ["true"]`, `before = ["true migrate"]`, 1) + checked
 	held := everyStep()
 	held.Web = `strategy = "hold"`
+	unix := everyStep()
+	unix.Front = harness.Unix
 	linked := everyStep()
 	linked.More += "\n[shared]\nmedia = \"/var/tmp\"\n"
 	published := everyStep()
@@ -121,6 +124,20 @@ func scenarios() []scenario {
 		{name: "pause and resume", opt: everyStep(), act: (*walk).paused, at: []string{
 			"pause: after pause", "resume: after resume",
 		}},
+		{name: "maintenance", opt: everyStep(), act: (*walk).maintained, paged: true, at: []string{
+			"maintenance: after boot", "maintenance: before cutover", "maintenance: after cutover",
+		}},
+		{name: "maintenance on a unix socket", opt: unix, act: (*walk).maintained, paged: true, at: []string{
+			"maintenance: after prove", "maintenance: after cutover",
+		}},
+		{
+			name: "end of maintenance", opt: everyStep(), prepare: (*walk).covered, act: (*walk).uncovered, paged: true,
+			at: []string{"maintenance: after prove", "maintenance: after cutover"},
+		},
+		{
+			name: "end of maintenance on a unix socket", opt: unix, prepare: (*walk).covered, act: (*walk).uncovered,
+			paged: true, at: []string{"maintenance: before cutover", "maintenance: after cutover"},
+		},
 		{name: "upgrade", opt: everyStep(), act: command("upgrade"), at: []string{
 			"upgrade: after check", "upgrade: before hand over", "recover: after adopt workers",
 			"recover: after take charge", "upgrade: after hand over",
@@ -149,6 +166,9 @@ type walk struct {
 	told   *ledger
 	public string // directory of the static files of all releases; "" = they have none
 	next   string // the one of r1 and r2 that is not live when the scenario begins
+
+	requests *load.Run   // of users; nil until the scenario acts
+	page     load.Window // in which users get the maintenance page
 }
 
 func switchOver(w *walk) { w.Command("switch", w.next) }
@@ -228,6 +248,32 @@ func (w *walk) paused() {
 	w.Command("resume", "clock") // if no daemon was there for that
 }
 
+// maintained shows users the maintenance page for a while.
+func (w *walk) maintained() {
+	w.covered()
+	w.page.Began = time.Now()
+	w.More(w.requests, 10)
+	w.uncovered()
+}
+
+// covered shows users the maintenance page.
+func (w *walk) covered() {
+	w.Command("maintenance", "on")
+	if w.settled().Maintenance == nil {
+		w.Command("maintenance", "on").Want(0) // the daemon has died before users got the page
+	}
+}
+
+// uncovered lets users reach the app again.
+func (w *walk) uncovered() {
+	w.page.Ended = time.Now()
+	w.Command("maintenance", "off")
+	if w.settled().Maintenance != nil {
+		w.Command("maintenance", "off").Want(0)
+		w.settled()
+	}
+}
+
 func (w *walk) probation(lasts string) {
 	w.Options.Top = "probation = " + strconv.Quote(lasts)
 	w.WriteConfig()
@@ -282,8 +328,11 @@ func (w *walk) settled() (st harness.Status) {
 		if st.Changing != nil && st.Changing.Step == "probation" && time.Since(st.Changing.Since) > time.Second {
 			w.Command("rollback")
 		}
-		resting := func(g harness.Generation) bool { return g.State == "live" || g.State == "standby" }
-		return st.Changing == nil && st.Health == "ok" && len(st.Generations) > 0 &&
+		resting := func(g harness.Generation) bool {
+			return g.State == "live" || g.State == "standby" || st.Maintenance != nil && g.ID == st.Maintenance.Generation
+		}
+		healthy := st.Health == "ok" || st.Health == "degraded" && st.Maintenance != nil
+		return st.Changing == nil && healthy && len(st.Generations) > 0 &&
 			!slices.ContainsFunc(st.Generations, func(g harness.Generation) bool { return !resting(g) })
 	})
 	return st
@@ -295,9 +344,8 @@ func (w *walk) run(s scenario, point string) {
 	if s.prepare != nil {
 		s.prepare(w)
 	}
-	var requests *load.Run
 	if !s.cold {
-		requests = w.Load(load.Config{Rate: 100, Clients: 16})
+		w.requests = w.Load(load.Config{Rate: 100, Clients: 16})
 	}
 	w.write("points", "")
 	if point != "" {
@@ -309,14 +357,18 @@ func (w *walk) run(s scenario, point string) {
 		w.t.Fatalf("no daemon has passed %q", left)
 	}
 	if s.cold {
-		requests = w.Load(load.Config{Rate: 100, Clients: 16})
+		w.requests = w.Load(load.Config{Rate: 100, Clients: 16})
 	}
-	w.More(requests, 10)
+	over := time.Now()
+	w.More(w.requests, 10)
 	var res *load.Result
-	if s.held && point != "" {
-		res = requests.Stop()
-	} else {
-		res = w.Lossless(requests)
+	switch {
+	case s.held && point != "":
+		res = w.requests.Stop()
+	case s.paged:
+		res = w.answered(over)
+	default:
+		res = w.Lossless(w.requests)
 	}
 	if last := res.Records[len(res.Records)-1]; last.Release != st.Release {
 		w.t.Errorf("%s answers, %+v", last.Release, st)
@@ -337,6 +389,19 @@ func (w *walk) run(s scenario, point string) {
 	if to, err := filepath.EvalSymlinks(w.Path("current")); err != nil || filepath.Base(to) != st.Release {
 		w.t.Errorf("current points to %s, and %s is live (%v)", to, st.Release, err)
 	}
+}
+
+// answered stops the load, and fails the test if a request was lost, or if users got the page after
+// its end, or the app during it.
+func (w *walk) answered(over time.Time) *load.Result {
+	res := w.requests.Stop()
+	if n := statuses(w.t, res, w.page); n[200] > 0 || n[503] == 0 && !w.page.Began.IsZero() {
+		w.t.Errorf("during the maintenance: %v", n)
+	}
+	if n := statuses(w.t, res, load.Window{Began: over, Ended: res.Ended}); n[200] == 0 || len(n) != 1 {
+		w.t.Errorf("after the maintenance: %v", n)
+	}
+	return res
 }
 
 // published checks that the static files are those of the live release, and that no other is left.
