@@ -487,9 +487,9 @@ func TestTheSentenceOfEachEvent(t *testing.T) {
 		{
 			api.Outcome{
 				Kind: api.CronKind, Result: api.Aborted, Command: "clear-sessions", Release: "r1",
-				Error: "the daemon ended while it ran", Started: reported,
+				Error: "the daemon ended before it had recorded the end of the run", Started: reported,
 			},
-			"shop: the scheduled command clear-sessions FAILED on web1: the daemon ended while it ran (in r1).",
+			"shop: the scheduled command clear-sessions FAILED on web1: the daemon ended before it had recorded the end of the run (in r1).",
 		},
 		{health(api.HealthOK), "shop is ok again on web1: r1 serves (the problem lasted 3 min 20 s)."},
 	} {

@@ -363,10 +363,10 @@ func TestANewScheduleIsNotMadeUpFor(t *testing.T) {
 	})
 }
 
-// A daemon that dies at any moment of a run: the time is not run a second time, and that it was not
-// finished is told.
+// A daemon that dies at any moment of a run: the time is not run a second time, and that its end is not
+// known is told.
 func TestADaemonThatDiesDuringARunRunsItsTimeOnce(t *testing.T) {
-	for point, started := range map[string]int{"before run": 0, "in the run": 1} {
+	for point, started := range map[string]int{"before run": 0, "in the run": 1, "after run": 1} {
 		t.Run(point, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
 				cr := newCrons(w, Cron{Schedule: "*:0/10"})
@@ -385,7 +385,7 @@ func TestADaemonThatDiesDuringARunRunsItsTimeOnce(t *testing.T) {
 				w.options = func(o *Options) {
 					options(o)
 					o.Fault = func(at string) {
-						if at == "cron: before run" && point == "before run" {
+						if at == "cron: "+point {
 							die()
 							<-dead
 						}
@@ -394,7 +394,9 @@ func TestADaemonThatDiesDuringARunRunsItsTimeOnce(t *testing.T) {
 				first, stopFirst := w.supervisor(dir)
 				w.options = options
 				switchTo(t, first, "r1")
-				cr.set(func() { cr.takes = 40 * time.Second })
+				if cr.set(func() { cr.takes = 40 * time.Second }); point == "after run" {
+					cr.set(func() { cr.takes = 10 * time.Second })
+				}
 				untilClock(t, "00:10:20")
 				if point == "in the run" {
 					die()
@@ -411,7 +413,7 @@ func TestADaemonThatDiesDuringARunRunsItsTimeOnce(t *testing.T) {
 				w.complain = func(string) {}
 				s, stop := w.supervisor(copied)
 				last := cronStatus(t, s).Last
-				if last.Result != api.CronEnded || !strings.Contains(last.Error, "the daemon ended while it ran") {
+				if last.Result != api.CronEnded || !strings.Contains(last.Error, "the daemon ended before it had recorded the end of the run") {
 					t.Errorf("%+v", last)
 				}
 				untilClock(t, "00:19:00")

@@ -57,6 +57,7 @@ func (sc *scheduling) start(c *Cron, how api.CronRun) *cronRun {
 			err = fmt.Errorf("not started: %w", err)
 		}
 		took := time.Since(began)
+		sc.fault(scheduler, "after run")
 		sc.enter(scheduler)
 		sc.post(func() { sc.finish(r, r.result(err, took, tail.Lines())) })
 	})

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -83,7 +82,7 @@ func TestAScheduledCommandRunsOnceForEachTimeAlsoAfterAKill(t *testing.T) {
 	}
 	a.Start("")
 	eventually(t, "a run by the next daemon", func() bool { return doneSince(a, len(held)) })
-	if pid := held[len(held)-1].pid; syscall.Kill(pid, 0) == nil {
+	if pid := held[len(held)-1].pid; runs(pid) {
 		t.Errorf("the command of the daemon that was killed still runs, as process %d", pid)
 	}
 	a.Command("switch", "r2").Want(0)
