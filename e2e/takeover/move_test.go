@@ -111,30 +111,38 @@ func TestAServerThatCannotShareItsPortIsReplacedOnAnotherWithoutLoss(t *testing.
 	}
 }
 
-// movePoints are where a takeover on another port can be interrupted, in order.
-func movePoints() []string {
+// movePoints are where takeovers on another port can be interrupted, in order. When the old server has
+// ended, the next run has no step on two ports any more, so each later point needs a takeover of its own.
+func movePoints() (takeovers [][]string) {
 	if _, all := times(); !all {
-		return []string{"after start", "at write", "at reload"}
+		return [][]string{{"after start", "at write", "at reload"}}
 	}
-	return []string{
-		"before start", "after start", "before switch", "at boot", "at prove", "at cutover", "before enable",
-		"after enable", "before move", "at write", "at reload", "after move", "before stop", "after stop", "before finish",
-		"after finish",
+	return [][]string{
+		{
+			"before start", "after start", "before switch", "at boot", "at prove", "at cutover", "before enable",
+			"after enable", "before move", "at write", "at reload", "after move", "before stop", "after stop",
+		},
+		{"before finish"},
+		{"after finish"},
 	}
 }
 
 func TestATakeoverOnAnotherPortThatIsKilledContinues(t *testing.T) {
-	s := newUnshared(t, unsharedKinds()["TLS"])
-	loads := s.loadOfNewConnections(t)
-	for _, at := range movePoints() {
-		s.moveWith(at).Want(128 + 9)
-		if s.generation(t) < 0 {
-			t.Fatalf("killed %s, nothing serves", at)
-		}
+	for _, points := range movePoints() {
+		t.Run(points[len(points)-1], func(t *testing.T) {
+			s := newUnshared(t, unsharedKinds()["TLS"])
+			loads := s.loadOfNewConnections(t)
+			for _, at := range points {
+				s.moveWith(at).Want(128 + 9)
+				if s.generation(t) < 0 {
+					t.Fatalf("killed %s, nothing serves", at)
+				}
+			}
+			s.move("--apply").Want(0)
+			t.Logf("killed %d times, %d requests", len(points), s.lossless(t, loads))
+			s.wantTakenOver(t)
+		})
 	}
-	s.move("--apply").Want(0)
-	t.Logf("killed %d times, %d requests", len(movePoints()), s.lossless(t, loads))
-	s.wantTakenOver(t)
 }
 
 func TestWhatFailsOnAnotherPortLeavesTheOldServerAndNginxAsTheyWere(t *testing.T) {
