@@ -232,7 +232,6 @@ func liveText(st *api.Status) string {
 // away.
 func (pr printer) outcome(app string, out *api.Outcome) {
 	p := terminal.PaletteFor(pr.Stdout)
-	name := terminal.WithCommit(out.Release, out.Commit)
 	for _, w := range out.Warnings {
 		terminal.Prose(pr.Stdout, "%s %s", p.Yellow("warning:"), w)
 	}
@@ -248,6 +247,16 @@ func (pr printer) outcome(app string, out *api.Outcome) {
 		pr.inPlace(app, out)
 	case out.Kind == string(api.Upgrade) && (out.Changed || out.Result != api.Done):
 		pr.upgrade(app, out)
+	default:
+		pr.switched(app, out)
+	}
+}
+
+// switched prints the outcome of a change that was to make a release live.
+func (pr printer) switched(app string, out *api.Outcome) {
+	p := terminal.PaletteFor(pr.Stdout)
+	name := terminal.WithCommit(out.Release, out.Commit)
+	switch {
 	case out.Result == api.Done && !out.Changed:
 		pr.unchanged(app, out)
 	case out.Result == api.Done:

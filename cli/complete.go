@@ -49,34 +49,14 @@ type completion struct {
 	configFile, appName string
 }
 
+// candidates returns the words that may be in the place of last, after the words before it.
 func (t *completion) candidates(before []string, last string) []string {
-	for i := 0; i < len(before); i++ {
-		word := before[i]
-		name, value, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
-		switch {
-		case word == "--":
-			return nil // words of another program
-		case !strings.HasPrefix(word, "-"):
-			if t.cmd == nil {
-				if t.cmd = t.app.Command(word); t.cmd == nil {
-					return nil
-				}
-			}
-			continue
-		case !joined && t.takesValue(name):
-			if i++; i == len(before) {
-				return t.values(name)
-			}
-			value = before[i]
-		}
-		switch name {
-		case "config":
-			t.configFile = value
-		case "app":
-			t.appName = value
-		}
-	}
+	option, known := t.parse(before)
 	switch {
+	case !known:
+		return nil
+	case option != "":
+		return t.values(option)
 	case strings.HasPrefix(last, "-"):
 		return t.options()
 	case t.cmd == nil && t.fleet == nil:
@@ -87,6 +67,38 @@ func (t *completion) candidates(before []string, last string) []string {
 		return nil // a file, or the name of a release on other hosts
 	}
 	return t.arguments()
+}
+
+// parse reads the words before the cursor. It returns the option whose value is at the cursor, or "".
+// It reports false if what follows is not known: the words of another program, or of no command.
+func (t *completion) parse(words []string) (option string, known bool) {
+	for i := 0; i < len(words); i++ {
+		word := words[i]
+		name, value, joined := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		switch {
+		case word == "--":
+			return "", false
+		case !strings.HasPrefix(word, "-"):
+			if t.cmd == nil {
+				if t.cmd = t.app.Command(word); t.cmd == nil {
+					return "", false
+				}
+			}
+			continue
+		case !joined && t.takesValue(name):
+			if i++; i == len(words) {
+				return name, true
+			}
+			value = words[i]
+		}
+		switch name {
+		case "config":
+			t.configFile = value
+		case "app":
+			t.appName = value
+		}
+	}
+	return "", true
 }
 
 func (t *completion) takesValue(name string) bool {

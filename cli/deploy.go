@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -84,10 +83,10 @@ func (c *command) deploy(cc *cli.Context, req api.Request) error {
 		return err
 	}
 	show := c.Progress(cc)
-	ask := c.prompt(ctx, cc, req)
-	out, err := c.runDeploy(ask, conf, daemonClient, releasecommand.BundleRequest{
+	d := &deployment{prompt: c.prompt(ctx, cc, req), conf: conf, client: daemonClient, req: req, show: show}
+	out, err := d.run(releasecommand.BundleRequest{
 		Word: cc.Args().First(), Older: cc.Bool("older"), DryRun: req.DryRun,
-	}, req, show)
+	})
 	var verdict []string
 	if out != nil {
 		verdict = console.VerdictOf(&out.Outcome)
@@ -120,81 +119,100 @@ func checkIdle(ctx context.Context, daemonClient *control.Client, run string) er
 	return nil
 }
 
-// runDeploy installs, switches and prunes. It returns an error if the deploy had no outcome.
-func (c *command) runDeploy(
-	ask *prompt, conf *config.Config, daemonClient *control.Client, wanted releasecommand.BundleRequest, req api.Request,
-	show *console.Progress,
-) (*deployOutcome, error) {
-	began, ctx := c.Now(), ask.ctx
+// deployment is one run of superctl deploy. Its prompt asks for the switch.
+type deployment struct {
+	*prompt
+	conf   *config.Config
+	client *control.Client
+	req    api.Request // of the switch
+	show   *console.Progress
+}
+
+// run installs, switches and prunes. It returns an error if the deploy had no outcome.
+func (d *deployment) run(wanted releasecommand.BundleRequest) (*deployOutcome, error) {
+	began := d.Now()
+	made, steps, err := d.install(wanted)
+	if err != nil {
+		return nil, err
+	}
+	out := &deployOutcome{Installed: made.Changed, Bundle: made.Bundle, Pruned: []string{}}
+	if made.Result != api.Done || d.req.DryRun && made.New {
+		out.Outcome, err = d.notInstalled(made)
+		out.Started = began
+	} else {
+		out.Outcome, err = d.switchTo(made.Release)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.Kind, out.Steps, out.Warnings = "deploy", append(steps, out.Steps...), append(made.Warnings, out.Warnings...)
+	if out.Result == api.Done && !out.DryRun {
+		d.prune(out)
+	}
+	out.Changed = out.Changed || out.Installed
+	out.Seconds = d.Now().Sub(began).Seconds()
+	return out, nil
+}
+
+// install installs the bundle, which it builds first if a directory is wanted. It returns the steps of
+// both.
+func (d *deployment) install(wanted releasecommand.BundleRequest) (*releasecommand.InstallOutcome, []api.Step, error) {
 	steps := []api.Step{}
 	if isDirectory(wanted.Word) {
-		built, err := c.buildHere(ctx, conf, wanted.Word, show)
+		built, err := d.buildHere(d.ctx, d.conf, wanted.Word, d.show)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		defer built.remove()
 		wanted.Word, steps = built.file, built.steps
 	}
-	made, err := releasecommand.InstallBundle(ctx, conf, wanted, show, c.Now)
+	made, err := releasecommand.InstallBundle(d.ctx, d.conf, wanted, d.show, d.Now)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, s := range made.Steps {
 		steps = append(steps, api.Step{Name: s.Name, Began: s.Began, Seconds: s.Seconds, Detail: s.Detail})
 	}
-	out := &deployOutcome{Installed: made.Changed, Bundle: made.Bundle, Pruned: []string{}}
-	switch {
-	case made.Result != api.Done, req.DryRun && made.New:
-		if out.Outcome, err = notInstalled(ctx, conf, daemonClient, made, req); err != nil {
-			return nil, err
-		}
-		out.Started = began
-	default:
-		req.Release = made.Release
-		listened := show.Listen(ctx, daemonClient, console.NewerThanAll)
-		switched, err := ask.change(daemonClient, req, show.Event)
-		listened()
-		if err != nil {
-			return nil, switchError(ask, made.Release, err)
-		}
-		out.Outcome = *switched
+	return made, steps, nil
+}
+
+// switchTo makes the installed release live.
+func (d *deployment) switchTo(release string) (api.Outcome, error) {
+	d.req.Release = release
+	listened := d.show.Listen(d.ctx, d.client, console.NewerThanAll)
+	out, err := d.change(d.client, d.req, d.show.Event)
+	listened()
+	if err != nil {
+		return api.Outcome{}, d.switchError(release, err)
 	}
-	out.Kind, out.Steps, out.Warnings = "deploy", append(steps, out.Steps...), append(made.Warnings, out.Warnings...)
-	if out.Result == api.Done && !out.DryRun {
-		pruneStep(ctx, conf, out, show, c.Now)
-	}
-	out.Changed = out.Changed || out.Installed
-	out.Seconds = c.Now().Sub(began).Seconds()
-	return out, nil
+	return *out, nil
 }
 
 // notInstalled returns the outcome of a deploy whose install has failed, or of a dry run that has
 // found nothing against the install.
-func notInstalled(
-	ctx context.Context, conf *config.Config, daemonClient *control.Client, made *releasecommand.InstallOutcome, req api.Request,
-) (api.Outcome, error) {
+func (d *deployment) notInstalled(made *releasecommand.InstallOutcome) (api.Outcome, error) {
 	out := api.Outcome{
 		Result: made.Result, Release: made.Release, Commit: made.Commit, Error: made.Error, Log: made.Log,
-		DryRun: req.DryRun,
+		DryRun: d.req.DryRun,
 	}
 	if len(made.Log) > 0 {
 		out.Culprit = api.Check
 	}
-	st, err := daemonClient.Status(ctx)
+	st, err := d.client.Status(d.ctx)
 	if err == nil {
 		out.Previous, out.Generation = st.Release, st.Generation
 	}
-	if !req.DryRun || out.Result != api.Done {
+	if !d.req.DryRun || out.Result != api.Done {
 		return out, nil
 	}
-	if live := cmp.Or(st.Release, api.NoRelease); req.Expect != "" && req.Expect != live {
-		out.Result, out.Error = api.Aborted, fmt.Sprintf("%s is live, and not %s", live, req.Expect)
+	if live := cmp.Or(st.Release, api.NoRelease); d.req.Expect != "" && d.req.Expect != live {
+		out.Result, out.Error = api.Aborted, fmt.Sprintf("%s is live, and not %s", live, d.req.Expect)
 		return out, err
 	}
 	out.Changed = true
 	if st.Release != "" {
 		var why error
-		if out.Packages, why = newPackages(conf, st.Release, made.Packages); why != nil {
+		if out.Packages, why = newPackages(d.conf, st.Release, made.Packages); why != nil {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("the packages cannot be compared: %v", why))
 		}
 	}
@@ -220,14 +238,16 @@ func newPackages(conf *config.Config, live string, is map[string]string) (*api.P
 
 // switchError returns the error of a deploy whose release is installed and whose switch had no
 // outcome.
-func switchError(ask *prompt, release string, err error) error {
+func (d *deployment) switchError(release string, err error) error {
 	switch {
 	case errors.Is(err, control.ErrLeave):
 		return err
-	case ask.ctx.Err() != nil && !ask.begun:
-		return fmt.Errorf("interrupted: %s is installed, and the switch does not begin; to make it live, run superctl switch %s",
-			release, release)
-	case ask.ctx.Err() != nil:
+	case d.ctx.Err() != nil && !d.begun:
+		return fmt.Errorf(
+			"interrupted: %s is installed, and the switch does not begin; to make it live, run superctl switch %s",
+			release, release,
+		)
+	case d.ctx.Err() != nil:
 		return fmt.Errorf(
 			"interrupted: %s is installed; the switch is aborted before its cutover and continues after it; "+
 				"superctl attach shows which", release,
@@ -236,15 +256,13 @@ func switchError(ask *prompt, release string, err error) error {
 	return fmt.Errorf("%w; %s is installed; to make it live, run superctl switch %s", err, release, release)
 }
 
-// pruneStep removes old releases. An error here is only a warning, because the new release is
-// already live.
-func pruneStep(
-	ctx context.Context, conf *config.Config, out *deployOutcome, show *console.Progress, now func() time.Time,
-) {
-	began := now()
-	show.Event(api.Event{Type: "begin", Step: "prune"})
-	view, err := releasecommand.PruneOld(ctx, conf, releasecommand.PruneOptions{}, began)
-	step := api.Step{Name: "prune", Began: began, Seconds: now().Sub(began).Seconds(), Detail: "nothing to remove"}
+// prune removes old releases. An error here is only a warning, because the new release is already
+// live.
+func (d *deployment) prune(out *deployOutcome) {
+	began := d.Now()
+	d.show.Event(api.Event{Type: "begin", Step: "prune"})
+	view, err := releasecommand.PruneOld(d.ctx, d.conf, releasecommand.PruneOptions{}, began)
+	step := api.Step{Name: "prune", Began: began, Seconds: d.Now().Sub(began).Seconds(), Detail: "nothing to remove"}
 	if view != nil && len(view.Removed) > 0 {
 		for _, r := range view.Removed {
 			out.Pruned = append(out.Pruned, r.Name)
@@ -252,23 +270,23 @@ func pruneStep(
 		step.Detail = fmt.Sprintf("removed %s (%s)", terminal.First(out.Pruned, 3), terminal.Size(view.Freed))
 	}
 	if err != nil {
-		if ctx.Err() != nil {
+		if d.ctx.Err() != nil {
 			err = errors.New("interrupted")
 		}
 		out.Warnings = append(out.Warnings, fmt.Sprintf("old releases were not removed: %v", err))
-		show.Event(api.Event{Type: "fail", Step: "prune", Seconds: step.Seconds})
+		d.show.Event(api.Event{Type: "fail", Step: "prune", Seconds: step.Seconds})
 		return
 	}
 	out.Steps = append(out.Steps, step)
-	show.Event(api.Event{Type: "end", Step: "prune", Detail: step.Detail, Seconds: step.Seconds})
+	d.show.Event(api.Event{Type: "end", Step: "prune", Detail: step.Detail, Seconds: step.Seconds})
 }
 
+// deploy prints the outcome of a deploy.
 func (pr printer) deploy(app string, out *deployOutcome) {
 	pr.outcome(app, &out.Outcome)
+	installed := slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "finish" })
 	switch {
-	case out.Result != api.Done && slices.ContainsFunc(out.Steps, func(s api.Step) bool { return s.Name == "finish" }) ||
-
-		out.Result == api.Reverted:
+	case out.Result != api.Done && installed || out.Result == api.Reverted:
 		terminal.Prose(
 			pr.Stdout, "%s stays installed; to try it again, run superctl switch %s", out.Release, out.Release,
 		)

@@ -60,7 +60,6 @@ func (c *command) logs(cc *cli.Context) error {
 			stop()
 		}()
 	}
-	p := terminal.PaletteFor(c.Stdout)
 	q := api.LogQuery{
 		Process: cc.String("process"), Release: cc.String("release"), Lines: cc.Int("n"), Follow: cc.Bool("f"),
 	}
@@ -71,22 +70,22 @@ func (c *command) logs(cc *cli.Context) error {
 			_ = c.JSON(l)
 			return
 		}
-		out := terminal.Raw(c.Stdout) // a file or another program gets the unchanged bytes
-		if terminal.Is(out) {
-			out = c.Stdout
-		}
-		fmt.Fprintf(
-			out, "%s %s\n",
-			p.Dim(fmt.Sprintf(
-				"%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release,
-			)),
-			l.Text,
-		)
+		c.logLine(l)
 	})
 	if err == nil && lines == 0 && ctx.Err() == nil && !cc.Bool("json") {
 		terminal.Prose(c.Stderr, "superctl: %s", noLines(cc, q))
 	}
 	return err
+}
+
+// logLine prints a line of a worker. A file or another program gets the unchanged bytes of its text.
+func (c *command) logLine(l api.LogLine) {
+	out := terminal.Raw(c.Stdout)
+	if terminal.Is(out) {
+		out = c.Stdout
+	}
+	origin := fmt.Sprintf("%s %s.%d %s |", l.Time.Local().Format(time.TimeOnly), l.Process, l.Instance, l.Release)
+	fmt.Fprintf(out, "%s %s\n", terminal.PaletteFor(c.Stdout).Dim(origin), l.Text)
 }
 
 // noLines returns why there may be no lines, and where there may be more.

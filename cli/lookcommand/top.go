@@ -61,17 +61,11 @@ func (c *command) top(keys, screen *os.File) error {
 	signal.Notify(resized, syscall.SIGWINCH, syscall.SIGTSTP)
 	defer signal.Stop(resized)
 
-	before, err := term.MakeRaw(int(keys.Fd()))
+	restore, err := c.takeScreen(keys)
 	if err != nil {
-		return fmt.Errorf("top: %w", err)
-	}
-	defer func() {
-		_, _ = io.WriteString(c.Stdout, terminal.LeaveScreen) // the terminal may be gone
-		_ = term.Restore(int(keys.Fd()), before)
-	}()
-	if _, err := io.WriteString(c.Stdout, terminal.EnterScreen); err != nil {
 		return err
 	}
+	defer restore()
 	quit := make(chan struct{})
 	go waitForQuit(keys, quit) // ends with the process: a read of a terminal cannot be cancelled
 
@@ -101,6 +95,24 @@ func (c *command) top(keys, screen *os.File) error {
 			return err
 		}
 	}
+}
+
+// takeScreen has the terminal give every key at once, and switches to a screen of its own. The returned
+// function takes both back.
+func (c *command) takeScreen(keys *os.File) (restore func(), err error) {
+	before, err := term.MakeRaw(int(keys.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("top: %w", err)
+	}
+	restore = func() {
+		_, _ = io.WriteString(c.Stdout, terminal.LeaveScreen) // the terminal may be gone
+		_ = term.Restore(int(keys.Fd()), before)
+	}
+	if _, err := io.WriteString(c.Stdout, terminal.EnterScreen); err != nil {
+		restore()
+		return nil, err
+	}
+	return restore, nil
 }
 
 // waitForQuit closes quit at the key q or Ctrl-C, or when there are no more keys.

@@ -140,6 +140,12 @@ func (e *ejection) run(ctx context.Context) (err error) {
 	if undo {
 		return e.takeBack(ctx)
 	}
+	return e.carryOut(ctx, apply)
+}
+
+// carryOut shows the plan and, with apply, does it. There is nothing to do if an earlier run has done
+// everything.
+func (e *ejection) carryOut(ctx context.Context, apply bool) error {
 	done, err := e.done(ctx)
 	if err != nil {
 		return err
@@ -147,18 +153,19 @@ func (e *ejection) run(ctx context.Context) (err error) {
 	if done {
 		return e.conclude(false, nil)
 	}
-	if !e.cc.Bool("json") {
+	asJSON := e.cc.Bool("json")
+	if !asJSON {
 		e.print().ejectPlan(e)
 	}
-	if !apply {
-		if e.cc.Bool("json") {
-			return e.JSON(e.outcome(false, false, nil))
-		}
-		args := shellquote.Join(append(os.Args[1:], "--apply")...)
-		fmt.Fprintf(e.Stdout, "\nNothing was changed. To do this, as root: superctl %s\n", args)
-		return nil
+	switch {
+	case apply:
+		return e.conclude(true, e.apply(ctx))
+	case asJSON:
+		return e.JSON(e.outcome(false, false, nil))
 	}
-	return e.conclude(true, e.apply(ctx))
+	args := shellquote.Join(append(os.Args[1:], "--apply")...)
+	fmt.Fprintf(e.Stdout, "\nNothing was changed. To do this, as root: superctl %s\n", args)
+	return nil
 }
 
 // begin finds superctl's daemon. With apply it keeps other ejects away, and wakes a daemon that a

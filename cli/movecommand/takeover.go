@@ -142,18 +142,8 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 	if err := t.importServer(); err != nil {
 		return err
 	}
-	t.checkout = t.cc.Bool("build") // a release of an earlier try does not matter
-	t.answers = t.from.Answers(t.answers)
-	t.decideAddress()
-	var err error
-	if t.found, t.dir, err = t.decide(ctx); err != nil {
+	if err := t.decideSite(ctx); err != nil {
 		return err
-	}
-	t.app = t.found.Site.App
-	if _, exists, _ := t.machine.Read(setup.ConfigPath(t.app)); !exists || t.cc.Bool("replace") {
-		if t.plan, err = setup.NewPlan(t.found.Site, t.machine, rand.Text); err != nil {
-			return err
-		}
 	}
 	if err := t.decideBuild(ctx); err != nil {
 		return err
@@ -171,6 +161,22 @@ func (t *takeOver) decideTakeover(ctx context.Context) error {
 		return t.decideMove(ctx)
 	}
 	return nil
+}
+
+// decideSite decides how the app runs under superctl, and plans the files of an app that has no config
+// yet.
+func (t *takeOver) decideSite(ctx context.Context) (err error) {
+	t.checkout = t.cc.Bool("build") // a release of an earlier try does not matter
+	t.answers = t.from.Answers(t.answers)
+	t.decideAddress()
+	if t.found, t.dir, err = t.decide(ctx); err != nil {
+		return err
+	}
+	t.app = t.found.Site.App
+	if _, exists, _ := t.machine.Read(setup.ConfigPath(t.app)); !exists || t.cc.Bool("replace") {
+		t.plan, err = setup.NewPlan(t.found.Site, t.machine, rand.Text)
+	}
+	return err
 }
 
 // findServer finds the server. A unit that exists and does not run may have been taken over already.
