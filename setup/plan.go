@@ -97,20 +97,8 @@ func (p *Plan) directories(s *Site, m *Machine) {
 		p.before("it makes the link current there", "chown", "--no-dereference", s.User+":", s.Base)
 	}
 	as := func(args ...string) []string { return append([]string{"runuser", "-u", s.User, "--"}, args...) }
-	want := []string{s.Releases}
-	for _, sh := range s.Shared {
-		want = append(want, sh.Target)
-		if sh.File {
-			want[len(want)-1] = filepath.Dir(sh.Target)
-		}
-	}
-	for _, pr := range s.Processes {
-		if strings.Contains(pr.Command, s.Base+"/data/") {
-			want = append(want, filepath.Join(s.Base, "data"))
-		}
-	}
 	var missing []string
-	for _, dir := range want {
+	for _, dir := range s.ownDirectories() {
 		if m.Owner(dir) == "" && !slices.Contains(missing, dir) {
 			missing = append(missing, dir)
 		}
@@ -123,6 +111,24 @@ func (p *Plan) directories(s *Site, m *Machine) {
 			p.before("each release has a link to it", as("touch", sh.Target)...)
 		}
 	}
+}
+
+// ownDirectories returns the directories that the app's user must have.
+func (s *Site) ownDirectories() []string {
+	list := []string{s.Releases}
+	for _, sh := range s.Shared {
+		dir := sh.Target
+		if sh.File {
+			dir = filepath.Dir(sh.Target)
+		}
+		list = append(list, dir)
+	}
+	for _, pr := range s.Processes {
+		if strings.Contains(pr.Command, s.Base+"/data/") {
+			list = append(list, filepath.Join(s.Base, "data"))
+		}
+	}
+	return list
 }
 
 func (p *Plan) files(s *Site, m *Machine, random func() string) error {

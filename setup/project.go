@@ -97,15 +97,7 @@ func (r *reader) walk() error {
 		case err != nil:
 			return fs.SkipDir
 		case d.IsDir() && at != ".":
-			if _, err := fs.Stat(r.fsys, at+"/pyvenv.cfg"); err == nil {
-				if r.venv == "" && (at == "venv" || at == ".venv") {
-					r.venv = at
-				}
-				return fs.SkipDir
-			}
-			if skipped(d.Name()) || strings.Count(at, "/") >= maxDepth {
-				return fs.SkipDir
-			}
+			return r.enter(at)
 		case d.Type() == fs.ModeSymlink:
 			if to, err := fs.ReadLink(r.fsys, at); err == nil {
 				r.links = append(r.links, Link{at, to})
@@ -120,6 +112,20 @@ func (r *reader) walk() error {
 	})
 	slices.SortStableFunc(r.files, func(a, b string) int { return strings.Count(a, "/") - strings.Count(b, "/") })
 	return err
+}
+
+// enter notes a virtualenv. It returns fs.SkipDir for a directory without the project's own code.
+func (r *reader) enter(dir string) error {
+	if _, err := fs.Stat(r.fsys, dir+"/pyvenv.cfg"); err == nil {
+		if r.venv == "" && (dir == "venv" || dir == ".venv") {
+			r.venv = dir
+		}
+		return fs.SkipDir
+	}
+	if skipped(path.Base(dir)) || strings.Count(dir, "/") >= maxDepth {
+		return fs.SkipDir
+	}
+	return nil
 }
 
 // text returns the text of a file, or "" if it cannot be read.

@@ -70,19 +70,27 @@ func (r *report) uwsgiProcess(f File, name string, more []string) {
 			r.out.Dir = filepath.Clean(d.value)
 		}
 	}
-	table := uwsgiFates()
-	args := append([]string{"uwsgi"}, more...)
-	p := r.process(name)
-	http := true
+	u := &uwsgiImport{
+		report: r, into: r.process(name), fates: uwsgiFates(), args: append([]string{"uwsgi"}, more...), http: true,
+	}
 	for _, d := range list {
-		args, http = r.uwsgiSetting(d, p, table, args, http)
+		u.setting(d)
 	}
-	if len(p.Listen) > 0 && !http {
-		args = append(args, "--socket", "fd://3")
+	if len(u.into.Listen) > 0 && !u.http {
+		u.args = append(u.args, "--socket", "fd://3")
 	}
-	c := &command{words: args, dir: r.out.Dir}
+	c := &command{words: u.args, dir: r.out.Dir}
 	c.relative()
-	p.Command = joinWords(c.words)
+	u.into.Command = joinWords(c.words)
+}
+
+// uwsgiImport is a uwsgi.ini that is being imported.
+type uwsgiImport struct {
+	*report
+	into  *setup.Process
+	fates []option // what becomes of the options that superctl knows
+	args  []string // the words of the command
+	http  bool     // the listener speaks HTTP, and not uWSGI's protocol
 }
 
 // maxValue is the length up to which a value is expanded.
@@ -92,80 +100,83 @@ func uwsgiFates() []option {
 	return append(serverOptions("uwsgi"), option{[]string{"--logger", "--log-4xx", "--log-5xx"}, true, isSelf, "superctl logs"})
 }
 
-// uwsgiSetting imports one setting. It returns the words of the command, and whether the listener
-// speaks HTTP.
-func (r *report) uwsgiSetting(d directive, p *setup.Process, table []option, args []string, http bool) ([]string, bool) {
+// setting imports one setting.
+func (u *uwsgiImport) setting(d directive) {
 	name := "--" + d.key
-	off := slices.Contains([]string{"false", "off", "no", "0"}, strings.ToLower(d.value))
-	on := slices.Contains([]string{"true", "on", "yes", "1"}, strings.ToLower(d.value))
-	at := slices.IndexFunc(table, func(o option) bool { return slices.Contains(o.names, name) })
-	if at >= 0 && d.section == "uwsgi" && d.key != "env" {
-		if http, done := r.uwsgiKnown(d, p, table[at], http); done {
-			return args, http
-		}
-	}
+	known := slices.IndexFunc(u.fates, func(o option) bool { return slices.Contains(o.names, name) })
 	switch {
 	case d.section != "uwsgi":
-		r.dropped(d, "superctl init reads the section [uwsgi] alone")
+		u.dropped(d, "superctl init reads the section [uwsgi] alone")
 	case d.key == "env":
-		k, v, _ := strings.Cut(d.value, "=")
-		r.out.Env = setVariable(r.out.Env, k, v)
-		if redact.IsSecret(k, v) {
-			d.text = "env = " + k + "=***"
-		}
-		r.kept(d, "env."+k)
-	case d.key == "set-placeholder" || d.key == "set" || d.key == "set-ph" || !optionName(d.key) || r.placeholders[d.key]:
-		r.builtIn(d, "a variable of the file, replaced where it is used")
-	case off:
-		r.builtIn(d, "off is the default")
+		u.variable(d)
+	case known >= 0 && u.known(d, u.fates[known]): // that is all
+	case slices.Contains([]string{"set-placeholder", "set", "set-ph"}, d.key), !optionName(d.key), u.placeholders[d.key]:
+		u.builtIn(d, "a variable of the file, replaced where it is used")
+	case slices.Contains([]string{"false", "off", "no", "0"}, strings.ToLower(d.value)):
+		u.builtIn(d, "off is the default")
 	default:
-		args = append(args, name)
-		if !on || d.key == "processes" || d.key == "workers" || d.key == "threads" {
-			args = append(args, d.value)
-		}
-		r.kept(d, "process.web.command")
+		u.option(d)
 	}
-	return args, http
 }
 
-// uwsgiKnown imports a setting that superctl knows as an option. It returns whether the listener
-// speaks HTTP, and whether the setting is done with.
-func (r *report) uwsgiKnown(d directive, p *setup.Process, o option, http bool) (speaksHTTP, done bool) {
+// variable imports an environment variable of the workers.
+func (u *uwsgiImport) variable(d directive) {
+	k, v, _ := strings.Cut(d.value, "=")
+	u.out.Env = setVariable(u.out.Env, k, v)
+	if redact.IsSecret(k, v) {
+		d.text = "env = " + k + "=***"
+	}
+	u.kept(d, "env."+k)
+}
+
+// option makes a setting an option of the command. One that is only switched on has no value there.
+func (u *uwsgiImport) option(d directive) {
+	u.args = append(u.args, "--"+d.key)
+	on := slices.Contains([]string{"true", "on", "yes", "1"}, strings.ToLower(d.value))
+	if !on || slices.Contains([]string{"processes", "workers", "threads"}, d.key) {
+		u.args = append(u.args, d.value)
+	}
+	u.kept(d, "process.web.command")
+}
+
+// known imports a setting that superctl knows as an option. It reports whether the setting is done
+// with; otherwise it is treated like any other.
+func (u *uwsgiImport) known(d directive, o option) bool {
 	switch o.what {
 	case isAddress:
-		address := normalAddress(d.value, r.out.Dir)
+		address := normalAddress(d.value, u.out.Dir)
 		if address == "" {
-			r.dropped(d, "not an address of superctl's: use --address")
+			u.dropped(d, "not an address of superctl's: use --address")
 			break
 		}
-		r.kept(d, "listen."+r.listen(p, address)+".address")
-		http = http && !slices.Contains([]string{"socket", "s", "uwsgi-socket"}, d.key)
+		u.kept(d, "listen."+u.listen(u.into, address)+".address")
+		u.http = u.http && !slices.Contains([]string{"socket", "s", "uwsgi-socket"}, d.key)
 	case isMode:
-		for i := range r.out.Listen {
-			r.listenerMode(r.out.Listen[i].Name, d.value)
+		for i := range u.out.Listen {
+			u.listenerMode(u.out.Listen[i].Name, d.value)
 		}
-		r.kept(d, "listen.web.mode")
+		u.kept(d, "listen.web.mode")
 	case isUser:
 		if d.value != "root" {
-			r.out.User = d.value
+			u.out.User = d.value
 		}
-		r.kept(d, "drop-in: User=")
+		u.kept(d, "drop-in: User=")
 	case isDir:
 		if !filepath.IsAbs(d.value) && d.value != "." {
-			return http, false
+			return false
 		}
-		r.builtIn(d, o.because)
+		u.builtIn(d, o.because)
 	case isGone:
-		r.dropped(d, o.because)
+		u.dropped(d, o.because)
 	case isSelf:
-		if r.systemUWSGI && needsIt("--"+d.key) {
-			return http, false
+		if u.systemUWSGI && needsIt("--"+d.key) {
+			return false
 		}
-		r.builtIn(d, o.because)
+		u.builtIn(d, o.because)
 	default:
-		return http, false
+		return false
 	}
-	return http, true
+	return true
 }
 
 // systemUWSGI is the uWSGI of Debian's packages. pip's has Python built in.
