@@ -191,18 +191,27 @@ func (in *install) run(ctx context.Context, word string, file, signature source)
 	if err := in.notOlder(); err != nil {
 		return err
 	}
+	in.warn()
+	if in.DryRun {
+		return in.steps(ctx, in.fit())
+	}
+	return in.makeOrRemove(ctx)
+}
+
+// warn warns of what may go wrong with a release that can be installed.
+func (in *install) warn() {
 	if names := slices.Sorted(maps.Keys(in.Manifest.Env)); len(names) > 0 {
 		in.Warnings = append(in.Warnings, fmt.Sprintf("the bundle has variables of its build (%s), "+
-			"which are not for workers: "+
-			"write those that they need into [env]", strings.Join(few(names), ", ")))
+			"which are not for workers: write those that they need into [env]", strings.Join(few(names), ", ")))
 	}
 	if text := othersMayWrite(in.Store.Dir); text != "" {
 		in.Warnings = append(in.Warnings, text)
 	}
-	if in.DryRun {
-		return in.steps(ctx, in.fit())
-	}
-	err = in.make(ctx)
+}
+
+// makeOrRemove makes the release. If that fails, it removes the directory in which it was built.
+func (in *install) makeOrRemove(ctx context.Context) error {
+	err := in.make(ctx)
 	in.close()
 	if err == nil && in.Keep {
 		in.keep()
