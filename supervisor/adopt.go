@@ -202,14 +202,14 @@ func (rc *recovery) finishDraining(*state) error {
 		if in.state != InstanceStopping || in.lingers != nil {
 			continue // its generation was retired meanwhile
 		}
-		since := time.Since(in.since)
+		limit, passed := in.lingerLimit(), time.Since(in.since)
 		rc.owner.flags.findHook(in)
-		if left := in.lingerLimit() - since; left > 0 && in.gen.state == Draining {
-			in.linger(left, lookEvery)
+		if passed < limit && in.gen.state == Draining {
+			in.linger(limit, passed)
 			continue
 		}
 		in.sendStop()
-		in.arm(max(0, in.lingerLimit()+in.proc.Drain-since), drainElapsed)
+		in.arm(max(0, limit+in.proc.Drain-passed), drainElapsed)
 	}
 	return nil
 }

@@ -277,7 +277,7 @@ func (cr canaryRun) withdraw(cause error) error {
 			cr.warn("%v", err)
 		}
 		if left > 0 {
-			cr.warn("%d connections were still queued for generation %d after %s", left, cr.to.id, cr.plan.Settle)
+			cr.warn("%s for generation %d after %s", stillQueued(left), cr.to.id, cr.plan.Settle)
 		}
 		return fmt.Sprintf("generation %d drains", cr.to.id), nil
 	}

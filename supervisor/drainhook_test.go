@@ -69,7 +69,7 @@ func TestAWorkerThatIsReplacedSaysCloseAndIsStoppedWhenItsConnectionsHaveEnded(t
 		"they end":       {last: 3 * time.Second, signal: 3 * time.Second, loaded: true},
 		"they outlast the keep-alive": {
 			last: time.Hour, signal: 7 * time.Second, loaded: true,
-			left: "web.0 of r1 (generation 1) was told to stop after 7s with 2 connections open",
+			left: "web.0 of r1 (generation 1) was told to stop after 7 s with 2 connections open",
 		},
 		"the hook is not loaded": {last: time.Hour},
 		"a program has its own hook": {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"superctl/plain"
 )
 
 // lookEvery is how often the connections of a lingering worker are counted. The kernel does not tell
@@ -47,10 +49,11 @@ func (in *instance) lingerLimit() time.Duration {
 }
 
 // linger sends the stop signal when the worker's connections have ended, or when limit is over;
-// then it says how many have not. It first looks after some time.
-func (in *instance) linger(limit, first time.Duration) {
+// then it says how many have not. With an earlier daemon a part of the limit has passed.
+func (in *instance) linger(limit, passed time.Duration) {
 	w, count := in.w, in.counter()
-	ctx, enough := context.WithTimeout(context.Background(), limit)
+	ctx, enough := context.WithTimeout(context.Background(), limit-passed)
+	first := min(passed, lookEvery) // an earlier daemon has looked
 	this := &lingerWait{in, enough}
 	in.lingers = this
 	in.owner.async(func() {
@@ -94,8 +97,8 @@ func (in *instance) noteOpen(open int, limit time.Duration) {
 	if open == 0 {
 		return
 	}
-	in.gen.cost = append(in.gen.cost, fmt.Sprintf("%s of %s (generation %d) was told to stop after %s with %d connections open",
-		in, in.gen.plan.Release.Name, in.gen.id, limit.Round(time.Second), open))
+	in.gen.cost = append(in.gen.cost, fmt.Sprintf("%s of %s (generation %d) was told to stop after %s with %s open",
+		in, in.gen.plan.Release.Name, in.gen.id, plain.Duration(limit), plain.Count(open, "connection", "connections")))
 	in.owner.log.Info("connections outlast the wait for them", append(in.fields(), zap.Int("connections", open))...)
 }
 

@@ -186,7 +186,7 @@ func (mc maintaining) withdraw(page *generation) {
 		mc.warn("%v", err)
 	}
 	if left > 0 {
-		mc.warn("%d connections were still queued for the maintenance page after %s", left, pageSettle)
+		mc.warn("%s for the maintenance page after %s", stillQueued(left), pageSettle)
 	}
 }
 

@@ -277,7 +277,7 @@ func (r rolling) stopBatch(ctx context.Context, list []*instance) error {
 		r.warn("%v", err)
 	}
 	if left > 0 {
-		r.warn("%d connections were still queued for workers that were replaced", left)
+		r.warn("%s for workers that were replaced", stillQueued(left))
 	}
 	// The next daemon must not send connections to workers that have had their stop signal.
 	if err := r.save().now(); err != nil && !r.save().goesOnUnsaved() && !goesBack(r.stepNow()) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"superctl/plain"
 )
 
 // settle waits until nothing is left for g in the accept queues.
@@ -17,9 +19,14 @@ func (c *change) settle(ctx context.Context, g *generation) (string, error) {
 		c.warn("%v", err)
 	}
 	if left > 0 {
-		c.warn("%d connections were still queued for generation %d after %s", left, g.id, c.plan.Settle)
+		c.warn("%s for generation %d after %s", stillQueued(left), g.id, c.plan.Settle)
 	}
 	return "", nil
+}
+
+// stillQueued says how many connections their workers had not accepted.
+func stillQueued(n int) string {
+	return plain.Count(n, "connection was", "connections were") + " still queued"
 }
 
 // unroutableTime is how long the workers of a generation are given to empty an accept queue that

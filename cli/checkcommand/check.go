@@ -20,10 +20,10 @@ import (
 	"superctl/cli/commandline"
 	"superctl/cli/console"
 	"superctl/cli/releasecommand"
-	"superctl/cli/terminal"
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
+	"superctl/plain"
 	"superctl/releases"
 )
 
@@ -294,7 +294,7 @@ func checkReleases(conf *config.Config, f *findings) error {
 		f.warn("no release in %s yet", conf.Releases)
 		return nil
 	}
-	f.ok("%s, %d broken", terminal.Count(len(views), "release", "releases"), broken)
+	f.ok("%s, %d broken", plain.Count(len(views), "release", "releases"), broken)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"superctl/api"
 	"superctl/cli/console"
 	"superctl/cli/terminal"
+	"superctl/plain"
 )
 
 // finding is the result of one check.
@@ -89,11 +90,11 @@ func (pr printer) check(f *findings, asJSON bool) error {
 		return nil
 	}
 	if !f.OK {
-		return fmt.Errorf("check: %s", terminal.Count(f.Problems, "problem", "problems"))
+		return fmt.Errorf("check: %s", plain.Count(f.Problems, "problem", "problems"))
 	}
 	text := f.paint.Green("ok")
 	if f.Warnings > 0 {
-		text += ", " + terminal.Count(f.Warnings, "warning", "warnings")
+		text += ", " + plain.Count(f.Warnings, "warning", "warnings")
 	}
 	terminal.Prose(pr.Stdout, "%s: %s", f.App, text)
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"superctl/api"
 	"superctl/cli/terminal"
+	"superctl/plain"
 )
 
 // most is the number of workers of a process in the same state that the status lists on a terminal.
@@ -27,7 +28,7 @@ func writeGenerations(w io.Writer, st *api.Status, p terminal.Palette, now time.
 			state = p.Green(state)
 		}
 		fmt.Fprintln(w)
-		detail(w, "generation %d: %s, %s, %s", g.ID, p.Bold(g.Release), state, terminal.Count(g.Connections, "connection", "connections"))
+		detail(w, "generation %d: %s, %s, %s", g.ID, p.Bold(g.Release), state, plain.Count(g.Connections, "connection", "connections"))
 		for _, line := range requestLines(g, uncounted) {
 			fmt.Fprintln(w, terminal.Wrap(requestsIndent+line, terminal.Columns(w), len(requestsIndent)+2))
 		}

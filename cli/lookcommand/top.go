@@ -20,6 +20,7 @@ import (
 	"superctl/cli/console"
 	"superctl/cli/terminal"
 	"superctl/host"
+	"superctl/plain"
 )
 
 // topEvery is how often top asks the daemons.
@@ -169,7 +170,7 @@ func (v *topView) ask(ctx context.Context, now func() time.Time) {
 func (v *topView) lines(columns int) []string {
 	b := terminal.NewText(columns)
 	name, _ := os.Hostname()
-	fmt.Fprintf(b, "%s, %s, %s; q quits\n\n", v.palette.Bold(name), terminal.Count(len(v.apps), "app", "apps"), v.at.Format("15:04:05"))
+	fmt.Fprintf(b, "%s, %s, %s; q quits\n\n", v.palette.Bold(name), plain.Count(len(v.apps), "app", "apps"), v.at.Format("15:04:05"))
 	if v.err != nil {
 		terminal.Prose(b, "%s", v.palette.Yellow(v.err.Error()))
 	}

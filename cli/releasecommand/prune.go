@@ -21,6 +21,7 @@ import (
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
+	"superctl/plain"
 	"superctl/releases"
 )
 
@@ -214,7 +215,7 @@ func addStatus(all map[string]string, st *api.Status, store *releases.Store) {
 // prune prints what was removed and what is kept, with the reasons.
 func (pr printer) prune(app string, view *PruneView) {
 	p := terminal.PaletteFor(pr.Stdout)
-	what := fmt.Sprintf("%s and %s", terminal.Count(len(view.Removed), "release", "releases"), terminal.Size(view.Freed))
+	what := fmt.Sprintf("%s and %s", plain.Count(len(view.Removed), "release", "releases"), terminal.Size(view.Freed))
 	switch n := len(view.Removed); {
 	case view.DryRun && n > 0:
 		terminal.Prose(pr.Stdout, "%s: a prune would remove %s", app, what)
@@ -235,7 +236,7 @@ func (pr printer) prune(app string, view *PruneView) {
 			how = ", even as root"
 		}
 		terminal.Prose(
-			pr.Stdout, "%s %s could not be inspected%s: %s", p.Yellow("warning:"), terminal.Count(n, "process", "processes"),
+			pr.Stdout, "%s %s could not be inspected%s: %s", p.Yellow("warning:"), plain.Count(n, "process", "processes"),
 			how, terminal.First(view.Unseen, 3),
 		)
 	}

@@ -169,11 +169,3 @@ func First(list []string, most int) string {
 	}
 	return text
 }
-
-// Count returns a number with its noun, such as "1 problem" or "3 problems".
-func Count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}

@@ -129,5 +129,5 @@ func TestTheHistoryShowsIdleConnectionsCutAtTheDrainLimit(t *testing.T) {
 		t.Errorf("the idle connection: %v", err)
 	}
 	eventually(t, "the old generation is gone", func() bool { return len(a.Status().Generations) == 1 })
-	a.Command("history").Want(0).Says("web.0 of r1 (generation 1) was told to stop after 8s with 1 connections open")
+	a.Command("history").Want(0).Says("web.0 of r1 (generation 1) was told to stop after 8 s with 1 connection open")
 }
