@@ -95,6 +95,15 @@ test-queues: deps ## workers of seven task queues are switched 12 times, and kil
 test-moving: deps ## each tutorial on Debian 12 and 13; `make test` follows those of docs/moving-in on one of them
 	SUPERCTL_E2E_SUITES=all tools/test -run 'TestMovingInLosesNoRequest|TestFollowingADocumentGivesASite' $(ARGS) ./e2e/packaging
 
+.PHONY: hook
+hook: ## build the drain hook's part in C; ARGS=--check compares it with what is committed. Installs a pinned compiler
+	@supervisor/drainhook/native/build $(ARGS)
+
+.PHONY: test-hook
+test-hook: deps ## every server with all of the drain hook in Python too, and 100,000 random requests in both; `make test` has three servers
+	SUPERCTL_HOOK_SEEDS=100000 tools/test -run 'TestPythonAndC' $(ARGS) ./supervisor/drainhook
+	SUPERCTL_HOOK_PARTS=all tools/test -timeout 60m -run 'IsCounted|AreCounted|TheDrainHookChangesOnly' $(ARGS) ./e2e/site
+
 .PHONY: deps
 deps: ## install what tests, demo and benchmarks need in addition to Go
 	@scripts/deps >/dev/null

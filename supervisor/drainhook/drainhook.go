@@ -3,6 +3,7 @@
 // that Python loads when it starts, and for each worker a flag, one byte in a file, by which the
 // module knows that the worker gets no new connections any more. The same module counts what the
 // users of the worker get, in files that superctl reads, where it is asked to (superctl_requests.py).
+// What it does for each request is in C as well (native/hook.c), for interpreters that can load that.
 //
 // A flag is in the file system, and not a pipe or a signal, because it must reach all processes,
 // threads and interpreters of a worker that there are or will be, cost little where it is looked
@@ -60,15 +61,27 @@ func Install(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask and an earlier owner of the name made of it
 		return fmt.Errorf("drain hook: %w", err)
 	}
+	if err := writeModule(dir, "superctl_native.abi3.so", native); err != nil {
+		return err
+	}
 	// the last one loads the others
 	for _, name := range []string{"superctl_requests.py", "superctl_uwsgi.py", "sitecustomize.py"} {
 		text, err := modules.ReadFile(name)
 		if err == nil {
-			err = renameio.WriteFile(filepath.Join(dir, name), text, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask())
+			err = writeModule(dir, name, text)
 		}
 		if err != nil {
-			return fmt.Errorf("drain hook: %w", err)
+			return err
 		}
+	}
+	return nil
+}
+
+// writeModule replaces a file that workers load, and never writes into one that they have loaded.
+func writeModule(dir, name string, text []byte) error {
+	err := renameio.WriteFile(filepath.Join(dir, name), text, 0o644, renameio.WithTempDir(dir), renameio.IgnoreUmask())
+	if err != nil {
+		return fmt.Errorf("drain hook: %w", err)
 	}
 	return nil
 }

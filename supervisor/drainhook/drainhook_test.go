@@ -182,11 +182,13 @@ run(); ask.drain(1); run()`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := python{program: program, files: fakeServer}
-			out, said, code := p.run(t, true)
-			if want := keeps + "\n" + closes + "\n"; out != want || code != 0 || said != "" {
-				t.Errorf("exit code %d\n%s\n%s", code, out, said)
-			}
+			inBothParts(t, func(t *testing.T, part string) {
+				p := python{program: program, files: fakeServer, env: []string{part}}
+				out, said, code := p.run(t, true)
+				if want := keeps + "\n" + closes + "\n"; out != want || code != 0 || said != "" {
+					t.Errorf("exit code %d\n%s\n%s", code, out, said)
+				}
+			})
 		})
 	}
 }

@@ -102,12 +102,50 @@ def _load(name):
     return module
 
 
-def _counting():
+def _native():
+    """Returns what of the hook is in C, or None where this interpreter cannot load it: then the same is done in Python.
+
+    It is of the stable ABI of CPython, which builds without the interpreter's lock and with Py_TRACE_REFS do not have.
+    """
+    from importlib.machinery import EXTENSION_SUFFIXES
+
+    if os.environ.get("DRAIN_HOOK") == "python" or sys.implementation.name != "cpython" or sys.version_info < (3, 8):
+        return None
+    if ".abi3.so" not in EXTENSION_SUFFIXES or "t" in sys.abiflags or hasattr(sys, "getobjects"):
+        return None
+    path = os.path.join(os.path.dirname(__file__), "superctl_native.abi3.so")
+    try:
+        try:
+            return _extension(path)
+        except ImportError:  # of /run, which may be mounted so that nothing in it can be executed
+            fd = os.memfd_create("superctl_native")
+            try:
+                with open(path, "rb") as file:
+                    os.write(fd, file.read())
+                # not by /proc/self: the C library would take another library that is loaded by this number for the same one
+                return _extension("/proc/%d/fd/%d" % (os.getpid(), fd))
+            finally:
+                os.close(fd)
+    except Exception:
+        return None
+
+
+def _extension(path):
+    from importlib.machinery import ExtensionFileLoader
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("superctl_native", path, loader=ExtensionFileLoader("superctl_native", path))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _counting(native):
     """Returns what counts the requests of this process, or None where superctl does not ask for it."""
     directory = os.environ.get("SUPERCTL_REQUESTS")
     if not directory:
         return None
-    return _load("superctl_requests").Counting(directory, os.environ.get("SUPERCTL_PROBES", "").split("\n"), _complain)
+    return _load("superctl_requests").Counting(directory, os.environ.get("SUPERCTL_PROBES", "").split("\n"), _complain, native)
 
 
 def _in_uwsgi():
@@ -117,13 +155,22 @@ def _in_uwsgi():
     return any(b"uwsgi" in os.path.basename(word).lower() for word in [os.readlink(b"/proc/self/exe")] + words)
 
 
-def _install(drains, hold):
-    held, counting = [], []
+def _install(drains, hold, path):
+    held, counting, native = [], [], []
+
+    def load():
+        """Loads what is in C when the first server is patched: a program that is no server needs none of it."""
+        nonlocal drains
+        if not native:
+            native.append(_native())
+            if native[0] is not None:
+                drains = native[0].flag(os.fsencode(path + ".raised")).drains
 
     def counter():
+        load()
         if not counting:
             counting.append(None)  # where the next line fails, it is not tried again
-            counting[0] = _counting()
+            counting[0] = _counting(native[0])
         return counting[0]
 
     def patched(drain, count):
@@ -131,6 +178,7 @@ def _install(drains, hold):
 
         def apply(module):
             try:
+                load()
                 if drain is not None:
                     drain(module)
                     if not held:
@@ -253,7 +301,7 @@ def _install(drains, hold):
         def load_closing(self, *args, **kwargs):
             result = load(self, *args, **kwargs)
             try:
-                self.loaded_app = around(self.loaded_app, "uvicorn", gone)
+                self.loaded_app = around(self.loaded_app, "uvicorn", gone, told=(None, "disconnected", "transport"))
             except Exception:
                 _complain("uvicorn")
             return result
@@ -419,7 +467,7 @@ def _start():
     if not path:
         return
     try:
-        _install(_flag(path), lambda: _hold(path))
+        _install(_flag(path), lambda: _hold(path), path)
     except Exception:
         _complain("start")
 

@@ -2,10 +2,11 @@
 
 sitecustomize loads it when a server is patched and SUPERCTL_REQUESTS names a directory. Each process has pages of its own there, mapped
 into memory: nothing is lost when the process is killed, nothing blocks, and no two threads write to the same place.
+
+What runs for every request is in native/hook.c as well, where the interpreter can load that. Both count the same.
 """
 
 import errno
-import mmap
 import os
 from _thread import _local, allocate_lock  # bound now: gevent replaces them, and would give each greenlet a row
 from time import perf_counter_ns as now  # CLOCK_MONOTONIC
@@ -21,12 +22,38 @@ LONGEST = 399  # the last cell of the durations, from DURATIONS on
 PROBER = "superctl/health"  # the User-Agent of superctl's health checks, which are not counted
 
 
+def open_page(directory, rows, mapped):
+    """Makes a page file, whole: a write to a hole of a full file system would end the process by SIGBUS.
+
+    mapped maps the file, given its descriptor and its size. Returns the cells of the page.
+    """
+    path = os.path.join(directory, "%d-%d" % (os.getpid(), now()))
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, PAGE * (1 + rows))
+        with open("/proc/self/stat", "rb") as stat:
+            start = int(stat.read().rpartition(b")")[2].split()[19])
+        memory = mapped(fd, PAGE * (1 + rows))
+    except Exception:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
+    cells = memoryview(memory).cast("B").cast("Q")
+    cells[1], cells[2], cells[3] = os.getpid(), start, rows
+    cells[0] = MAGIC  # last: a reader ignores a page without it
+    return cells
+
+
 class Pages(object):
-    """The pages of this process, and a row for each thread."""
+    """The pages of this process, and a row for each thread. It counts in Python."""
 
     def __init__(self, directory, complain):
+        import mmap
+
         self.directory = directory
         self.complain = complain
+        self.mapped = mmap.mmap
         self.kept = []  # mappings are never closed: Python would also close their descriptors, whose numbers may be the application's by then
         self.reset()
         os.register_at_fork(after_in_child=self.reset)
@@ -38,12 +65,43 @@ class Pages(object):
         self.free = []  # rows that no thread has
         self.rows = 1  # of the next page
 
-    def row(self):
-        """Returns the row of the calling thread. No other thread writes to it, so += needs no lock, with the GIL or without."""
+    def begin(self):
+        """Counts a request that begins, and returns it for end and fail.
+
+        Its row is the calling thread's. No other thread writes to it, so += needs no lock, with the GIL or without.
+        """
         try:
-            return self.local.row
+            row = self.local.row
         except AttributeError:
-            return self.take()
+            row = self.take()
+        row[STARTED] += 1
+        return row, now()
+
+    @staticmethod
+    def end(request, status):
+        """Counts an answer that ended with its status, and how long the request took."""
+        row, began = request
+        units = (now() - began) >> 12  # 4.096 us
+        kind = status // 100
+        if not 0 < kind < 6:
+            row[BROKEN] += 1
+            return
+        row[kind] += 1
+        octave = units.bit_length() - 5
+        cell = units if octave < 0 else (octave << 4) + (units >> octave)  # linear, then 16 cells an octave
+        row[DURATIONS + (cell if cell < LONGEST else LONGEST)] += 1
+
+    @staticmethod
+    def fail(request, cell):
+        """Counts a request without a complete answer. cell is BROKEN or ABORTED."""
+        request[0][cell] += 1
+
+    def here(self, request):
+        """Returns a request for end and fail in the calling thread, where another one may have begun it."""
+        try:
+            return self.local.row, request[1]
+        except AttributeError:
+            return self.take(), request[1]
 
     def take(self):
         """Gives the calling thread a row. Where none can be had, what it counts goes nowhere, and the application runs on."""
@@ -63,23 +121,8 @@ class Pages(object):
         return row
 
     def open(self, rows):
-        """Makes a page file, whole: a write to a hole of a full file system would end the process by SIGBUS."""
-        path = os.path.join(self.directory, "%d-%d" % (os.getpid(), now()))
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.posix_fallocate(fd, 0, PAGE * (1 + rows))
-            memory = mmap.mmap(fd, PAGE * (1 + rows))
-            with open("/proc/self/stat", "rb") as stat:
-                start = int(stat.read().rpartition(b")")[2].split()[19])
-        except Exception:
-            os.unlink(path)
-            raise
-        finally:
-            os.close(fd)
-        self.kept.append(memory)
-        cells = memoryview(memory).cast("Q")
-        cells[1], cells[2], cells[3] = os.getpid(), start, rows
-        cells[0] = MAGIC  # last: a reader ignores a page without it
+        cells = open_page(self.directory, rows, self.mapped)
+        self.kept.append(cells)
         return [cells[CELLS * n : CELLS * (n + 1)] for n in range(1, rows + 1)]
 
 
@@ -93,17 +136,25 @@ class _Back(object):
         self.free.append(self.row)
 
 
-def ended(row, status, began):
-    """Counts an answer that ended with its status, and how long the request took."""
-    kind = status // 100
-    if not 0 < kind < 6:
-        row[BROKEN] += 1
-        return
-    row[kind] += 1
-    units = (now() - began) >> 12  # 4.096 us
-    octave = units.bit_length() - 5
-    cell = units if octave < 0 else (octave << 4) + (units >> octave)  # linear, then 16 cells an octave
-    row[DURATIONS + (cell if cell < LONGEST else LONGEST)] += 1
+class NativePages(object):
+    """The pages of this process, for the part in C, which holds the interpreter's lock: one row is enough for all threads."""
+
+    def __init__(self, directory, complain, native):
+        def opened():
+            try:
+                open_page(directory, 1, lambda fd, size: self.counter.map(fd))
+            except Exception:
+                complain("count requests")
+
+        async def awaits(awaitable):
+            return await awaitable
+
+        coroutine = awaits(None)
+        coroutine.close()
+        self.counter = native.counter(opened, awaits, type(coroutine))
+        self.begin, self.end, self.fail = self.counter.begin, self.counter.end, self.counter.fail
+        self.here = lambda request: request
+        os.register_at_fork(after_in_child=self.counter.reset)
 
 
 _PROBE = object()  # a request that is not counted, or not any more
@@ -127,37 +178,46 @@ def _status(line):
         return 0
 
 
+def _uncounted():
+    """Returns a request whose end is counted nowhere."""
+    return bytearray(CELLS), now()
+
+
 class Counting(object):
     """Counts the requests of each server at the place that its patch names."""
 
-    def __init__(self, directory, probes, complain):
+    def __init__(self, directory, probes, complain, native=None):
         try:
             os.close(os.open(os.path.join(directory, ".counts"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         except OSError:
             pass  # superctl learns from the first page as well that this worker counts
-        pages = Pages(directory, complain)
-        self.row = pages.row
-        self.probes = frozenset(probes)
+        pages = Pages(directory, complain) if native is None else NativePages(directory, complain, native)
+        self.begin, self.end, self.fail, self.here = pages.begin, pages.end, pages.fail, pages.here
+        self.native = getattr(pages, "counter", None)
+        self.probes = frozenset(filter(None, probes))
 
     def probe(self, scope):
         """Reports whether a request for the path of a health check is superctl's own."""
         return any(bytes(name).lower() == b"user-agent" and bytes(value) == PROBER.encode() for name, value in scope["headers"])
 
-    def asgi(self, app, gone, drains=None, closing=None, eager=True):
+    def asgi(self, app, gone, drains=None, closing=None, eager=True, told=(None, None, None)):
         """Around an ASGI application: from the server's call until it has taken the last message of the answer.
 
         gone reports, for the server's send, whether the client has left. closing is what the drain hook makes of the message that
         starts an answer while it drains. A server that is not eager sends the head with the first part of the body, and answers 500 if none comes.
+        told says the same as gone, in names that C can look up: an object, or None for that of the server's send; its attribute that is
+        true when the client has left; and that of its transport, which may be closing already.
         """
-        row_of, probes = self.row, self.probes
+        if self.native is not None:
+            flag = getattr(drains, "__self__", None)
+            return self.native.asgi(app, self.probes, self.probe, gone, *told, flag, closing, eager)
+        begin, end, fail, probes = self.begin, self.end, self.fail, self.probes
 
         async def application(scope, receive, send, *rest):
             kind = scope["type"]
             if kind != "http" and kind != "websocket":
                 return await app(scope, receive, send, *rest)
-            row = bytearray(CELLS) if scope.get("path") in probes and self.probe(scope) else row_of()
-            began = now()
-            row[STARTED] += 1
+            request = _uncounted() if scope.get("path") in probes and self.probe(scope) else begin()
             status = 0  # of the answer that is being sent; -1: it has ended
             left = False  # the client had, when the server was given the newest part of the body
             sent = eager  # something of the answer
@@ -172,12 +232,12 @@ class Counting(object):
                 try:
                     result = await send(message)
                 except BaseException:
-                    row[ABORTED if left else BROKEN] += 1
+                    fail(request, ABORTED if left else BROKEN)
                     raise
                 if left:
-                    row[ABORTED] += 1
+                    fail(request, ABORTED)
                 else:
-                    ended(row, answered, began)
+                    end(request, answered)
                 return result
 
             def counting(message):
@@ -211,11 +271,11 @@ class Counting(object):
                 if status < 0:
                     return
                 if gone(send):
-                    row[ABORTED] += 1
+                    fail(request, ABORTED)
                 elif status and sent:
-                    row[BROKEN] += 1
+                    fail(request, BROKEN)
                 else:
-                    ended(row, unanswered, began)
+                    end(request, unanswered)
 
             try:
                 result = await app(scope, receive, counting, *rest)
@@ -235,16 +295,13 @@ class Counting(object):
 
         status returns that of the answer by the method's arguments, and alone reports whether no request is in progress: else that is counted.
         """
-        answer, row_of = getattr(owner, name), self.row
+        answer, begin, end = getattr(owner, name), self.begin, self.end
 
         def counting(self, *args, **kwargs):
-            counted = alone(self)
-            began, row = now(), row_of() if counted else None
-            if counted:
-                row[STARTED] += 1
+            request = begin() if alone(self) else None
             result = answer(self, *args, **kwargs)
-            if counted:
-                ended(row, status(*args), began)
+            if request is not None:
+                end(request, status(*args))
             return result
 
         setattr(owner, name, counting)
@@ -252,7 +309,8 @@ class Counting(object):
     def uvicorn(self, protocol, module):
         """What uvicorn answers by itself: a head that it cannot parse, and --limit-concurrency."""
         self.refusals(protocol, "send_400_response", lambda *args: 400, lambda self: self.cycle is None or self.cycle.response_complete)
-        module.service_unavailable = self.asgi(module.service_unavailable, lambda send: send.__self__.disconnected)
+        gone = lambda send: send.__self__.disconnected
+        module.service_unavailable = self.asgi(module.service_unavailable, gone, told=(None, "disconnected", None))
 
     def hypercorn_refusals(self, module):
         # The method is a coroutine function: the answer counts when the coroutine is made, which is at once awaited.
@@ -274,30 +332,29 @@ class Counting(object):
         at is the request's place among the arguments of handle_request.
         """
         handle_request = worker.handle_request
-        row_of, probes = self.row, self.probes
+        begin, end, fail, probes = self.begin, self.end, self.fail, self.probes
 
         def counting(self, *args):
             req = args[at]
             if req.path in probes and ("USER-AGENT", PROBER) in req.headers:
                 req.superctl = _PROBE
                 return handle_request(self, *args)
-            began, row = now(), row_of()
-            row[STARTED] += 1
+            request = begin()
             try:
                 result = handle_request(self, *args)
             except OSError as error:
-                row[ABORTED if error.errno in _LEFT else BROKEN] += 1  # gunicorn closes the connection without an answer
+                fail(request, ABORTED if error.errno in _LEFT else BROKEN)  # gunicorn closes the connection without an answer
                 raise
             except StopIteration as stop:
                 if stop.__context__ is not None:  # the application has failed after the head
-                    row[BROKEN] += 1
+                    fail(request, BROKEN)
                 else:
-                    ended(row, getattr(req, "superctl_status", None) or 0, began)
+                    end(request, getattr(req, "superctl_status", None) or 0)
                 raise
             except BaseException:
-                req.superctl = (row, began)  # handle_error answers it
+                req.superctl = request  # handle_error answers it
                 raise
-            ended(row, getattr(req, "superctl_status", 101) or 0, began)  # without a head: the application has taken the connection over
+            end(request, getattr(req, "superctl_status", 101) or 0)  # without a head: the application has taken the connection over
             return result
 
         worker.handle_request = counting
@@ -305,27 +362,26 @@ class Counting(object):
     def gunicorn_errors(self, module):
         """What gunicorn answers by itself: a head that it cannot parse, an application that fails before its answer."""
         handle_error, write_error = module.Worker.handle_error, module.util.write_error
-        row_of = self.row
+        begin, end, fail = self.begin, self.end, self.fail
         pending = {}  # by the client's socket
 
         def counting(self, req, client, *args):
             request = getattr(req, "superctl", None)
             if request is None:  # it has never come to handle_request
-                request = (row_of(), now())
-                request[0][STARTED] += 1
+                request = begin()
             if request is not _PROBE:
                 pending[client] = request
             try:
                 return handle_error(self, req, client, *args)
             finally:
                 if pending.pop(client, None) is not None:
-                    request[0][ABORTED] += 1
+                    fail(request, ABORTED)
 
         def answered(sock, status, *args):
             result = write_error(sock, status, *args)
             request = pending.pop(sock, None)
             if request is not None:
-                ended(request[0], status, request[1])
+                end(request, status)
             return result
 
         module.Worker.handle_error = counting
@@ -337,7 +393,7 @@ class Counting(object):
 
         def counting(self, *args, **kwargs):
             init(self, *args, **kwargs)
-            self.app = asgi(self.app, lambda send: self._closed or self.transport.is_closing())
+            self.app = asgi(self.app, lambda send: self._closed or self.transport.is_closing(), told=(self, "_closed", "transport"))
 
         module.ASGIProtocol.__init__ = counting
         if hasattr(module.ASGIProtocol, "_send_error_response"):
@@ -358,14 +414,14 @@ class Counting(object):
         asgi = self.asgi
 
         def counting(self, *args):
-            return asgi(lambda *args: call(self, *args), gone)(*args)
+            return asgi(lambda *args: call(self, *args), gone, told=(None, "closed", None))(*args)
 
         return counting
 
     def waitress(self, module):
         """From the parsed request until its answer is in waitress's buffers."""
         service, finish = module.Task.service, module.Task.finish
-        row_of, probes = self.row, self.probes
+        begin, end, fail, probes = self.begin, self.end, self.fail, self.probes
 
         def counting(self):
             if getattr(self.request, "path", None) in probes and self.request.headers.get("USER_AGENT") == PROBER:
@@ -373,24 +429,22 @@ class Counting(object):
             channel = self.channel
             request = channel.__dict__.pop("superctl", None)  # what failed before its answer; this is the task that says so
             if request is None:
-                request = (row_of(), now())
-                request[0][STARTED] += 1
-            row, began = request
+                request = begin()
             self.superctl_finished = False
             try:
                 result = service(self)
             except Exception:
                 if not channel.connected:
-                    row[ABORTED] += 1
+                    fail(request, ABORTED)
                 elif self.wrote_header:
-                    row[BROKEN] += 1
+                    fail(request, BROKEN)
                 else:
                     channel.superctl = request
                 raise
             if self.superctl_finished:
-                ended(row, _status(self.status), began)
+                end(request, _status(self.status))
             else:  # waitress has ignored an OSError
-                row[BROKEN if channel.connected else ABORTED] += 1
+                fail(request, BROKEN if channel.connected else ABORTED)
             return result
 
         def finished(self):
@@ -402,34 +456,32 @@ class Counting(object):
     def cheroot(self, module):
         """From the parsed head until the answer is in the socket's buffer."""
         respond, simple_response = module.HTTPRequest.respond, module.HTTPRequest.simple_response
-        row_of, probes = self.row, self.probes
+        begin, end, fail, probes = self.begin, self.end, self.fail, self.probes
         left = module.errors.socket_errors_to_ignore
 
         def counting(self):
             if bytes(self.path or b"").decode("latin-1") in probes and self.inheaders.get(b"User-Agent") == PROBER.encode():
                 self.superctl = _PROBE
                 return respond(self)
-            row, began = self.superctl = (row_of(), now())
-            row[STARTED] += 1
+            request = self.superctl = begin()
             try:
                 result = respond(self)
             except BaseException as error:
                 gone = isinstance(error, OSError) and error.args and error.args[0] in left
                 if (gone or self.sent_headers) and self.superctl is not _PROBE:
-                    row[ABORTED if gone else BROKEN] += 1
+                    fail(request, ABORTED if gone else BROKEN)
                     self.superctl = _PROBE
                 raise
             if self.superctl is not _PROBE:  # simple_response has not counted it
-                ended(row, _status(self.status), began)
+                end(request, _status(self.status))
             return result
 
         def answered(self, status, *args):
             request = self.__dict__.get("superctl")
             if request is None:  # a head that cannot be parsed
-                request = (row_of(), now())
-                request[0][STARTED] += 1
+                request = begin()
             if request is not _PROBE:
-                ended(request[0], _status(status), request[1])
+                end(request, _status(status))
             self.superctl = _PROBE
             return simple_response(self, status, *args)
 
@@ -438,26 +490,25 @@ class Counting(object):
     def daphne(self, module):
         """From the parsed request until Twisted has its last byte."""
         process, finish, lost = (getattr(module.WebRequest, name) for name in ("process", "finish", "connectionLost"))
-        row_of, probes = self.row, self.probes
+        begin, end, fail, probes = self.begin, self.end, self.fail, self.probes
 
         def counting(self):
             headers = self.requestHeaders
             probe = self.path.decode("latin-1") in probes and headers.getRawHeaders(b"user-agent") == [PROBER.encode()]
             if not probe and headers.getRawHeaders(b"upgrade", [b""])[0].lower() != b"websocket":  # which become another protocol's
-                self.superctl = row, _ = row_of(), now()
-                row[STARTED] += 1
+                self.superctl = begin()
             return process(self)
 
         def finished(self):
             finish(self)
             request = self.__dict__.pop("superctl", None)
             if request is not None:
-                ended(request[0], self.code, request[1])
+                end(request, self.code)
 
         def aborted(self, *args):
             request = self.__dict__.pop("superctl", None)
             if request is not None:
-                request[0][ABORTED] += 1
+                fail(request, ABORTED)
             return lost(self, *args)
 
         module.WebRequest.process, module.WebRequest.finish, module.WebRequest.connectionLost = counting, finished, aborted
@@ -466,11 +517,10 @@ class Counting(object):
         """From the parsed request until the application has accepted or refused it."""
         protocol = module.WebSocketProtocol
         connect, closed = protocol.onConnect, protocol.onClose
-        row_of = self.row
+        begin, end, fail = self.begin, self.end, self.fail
 
         def connecting(self, request):
-            self.superctl = row, _ = row_of(), now()
-            row[STARTED] += 1
+            self.superctl = begin()
             return connect(self, request)
 
         def answering(answer, status):
@@ -478,7 +528,7 @@ class Counting(object):
                 result = answer(self, *args, **kwargs)
                 request = self.__dict__.pop("superctl", None)
                 if request is not None:
-                    ended(request[0], status, request[1])
+                    end(request, status)
                 return result
 
             return answered
@@ -486,7 +536,7 @@ class Counting(object):
         def left(self, *args, **kwargs):
             request = self.__dict__.pop("superctl", None)
             if request is not None:
-                request[0][ABORTED] += 1
+                fail(request, ABORTED)
             return closed(self, *args, **kwargs)
 
         protocol.onConnect, protocol.onClose = connecting, left
@@ -496,20 +546,20 @@ class Counting(object):
     def granian_wsgi(self, module):
         """From granian's call until the body has been given to it. It does not tell whether the client has left."""
         callback_wrapper = module._callback_wrapper
-        row_of, probes = self.row, self.probes
+        begin, end, fail, here, probes = self.begin, self.end, self.fail, self.here, self.probes
 
-        def parts(body, status, began):
+        def parts(body, status, request):
             try:
                 for part in body:
                     yield part
             except Exception:
-                row_of()[BROKEN] += 1
+                fail(here(request), BROKEN)
                 raise
             except GeneratorExit:
-                row_of()[ABORTED] += 1
+                fail(here(request), ABORTED)
                 raise
             else:
-                ended(row_of(), status, began)
+                end(here(request), status)
             finally:
                 if hasattr(body, "close"):
                     body.close()
@@ -518,16 +568,15 @@ class Counting(object):
             def application(environ, start_response):
                 if environ["PATH_INFO"] in probes and environ.get("HTTP_USER_AGENT") == PROBER:
                     return app(environ, start_response)
-                began, row = now(), row_of()
-                row[STARTED] += 1
+                request = begin()
                 try:
                     body = app(environ, start_response)
                 except BaseException:
-                    ended(row, 500, began)
+                    end(request, 500)
                     raise
                 if not isinstance(body, list):
-                    return parts(body, start_response.status, began)
-                ended(row, start_response.status, began)
+                    return parts(body, start_response.status, request)
+                end(request, start_response.status)
                 return body
 
             return application
@@ -537,7 +586,7 @@ class Counting(object):
     def granian_rsgi(self, module):
         """From granian's call until the application returns, or accepts or refuses a WebSocket."""
         callback_wrapper = module._callback_wrapper
-        row_of, probes = self.row, self.probes
+        begin, end, fail, probes = self.begin, self.end, self.fail, self.probes
 
         class Protocol(object):
             """Notes the status of the answer."""
@@ -567,11 +616,10 @@ class Counting(object):
         class WebSocket(object):
             """Counts a WebSocket when it is accepted, or else when the application ends."""
 
-            __slots__ = ("inner", "row", "began", "status")
+            __slots__ = ("inner", "request", "status")
 
             def __init__(self, inner):
-                self.inner, self.row, self.began, self.status = inner, row_of(), now(), 0
-                self.row[STARTED] += 1
+                self.inner, self.request, self.status = inner, begin(), 0
 
             async def accept(self, *args):
                 transport = await self.inner.accept(*args)
@@ -588,7 +636,7 @@ class Counting(object):
             def end(self, status):
                 if not self.status:
                     self.status = status
-                    ended(self.row, status, self.began)
+                    end(self.request, status)
 
         async def connect(app, scope, protocol):
             try:
@@ -603,18 +651,17 @@ class Counting(object):
                     return await connect(app, scope, WebSocket(protocol))
                 if probe or scope.proto != "http":
                     return await app(scope, protocol)
-                began, row = now(), row_of()
-                row[STARTED] += 1
+                request = begin()
                 protocol = Protocol(protocol)
                 try:
                     result = await app(scope, protocol)
                 except BaseException:
                     if protocol.status:
-                        row[BROKEN] += 1
+                        fail(request, BROKEN)
                     else:
-                        ended(row, 500, began)
+                        end(request, 500)
                     raise
-                ended(row, protocol.status or 500, began)
+                end(request, protocol.status or 500)
                 return result
 
             return application
@@ -626,7 +673,7 @@ class Counting(object):
 
         superctl_uwsgi puts this in the place of an application. options are uWSGI's own.
         """
-        row_of, probes = self.row, self.probes
+        probes = self.probes
         catches, builtin = bool(options.get("catch-exceptions")), type(len)
 
         def application(environ, start_response):
@@ -634,7 +681,7 @@ class Counting(object):
                 return app(environ, start_response)
             if environ.get("PATH_INFO") in probes and environ.get("HTTP_USER_AGENT") == PROBER:
                 return app(environ, start_response)
-            answer = _Answer(row_of(), now())
+            answer = _Answer(self)
 
             def start(*args):
                 write = start_response(*args)
@@ -666,13 +713,12 @@ class Counting(object):
 class _Answer(object):
     """An answer of an application in uWSGI, and its body."""
 
-    __slots__ = ("row", "began", "status", "body", "catches", "whole", "failed")
+    __slots__ = ("counting", "request", "status", "body", "catches", "whole", "failed")
 
-    def __init__(self, row, began):
-        self.row, self.began = row, began
+    def __init__(self, counting):
+        self.counting, self.request = counting, counting.begin()
         self.status = self.failed = 0
         self.whole = False
-        row[STARTED] += 1
 
     def __iter__(self):
         return self.parts(iter(self.body))
@@ -704,15 +750,15 @@ class _Answer(object):
             self.end()
 
     def end(self):
-        row, self.row = self.row, None
-        if row is None:
+        request, self.request = self.request, None
+        if request is None:
             return
         if self.whole:
-            ended(row, self.status, self.began)
+            self.counting.end(request, self.status)
         elif self.failed == 5:
-            ended(row, 500, self.began)
+            self.counting.end(request, 500)
         else:
-            row[self.failed or ABORTED] += 1
+            self.counting.fail(request, self.failed or ABORTED)
 
 
 class _File(object):

@@ -1,0 +1,8 @@
+package drainhook
+
+import _ "embed"
+
+// native is the part of the module in C for Python on this architecture, with glibc or musl.
+//
+//go:embed native/hook_amd64.so
+var native []byte
