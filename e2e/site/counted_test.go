@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -149,9 +151,9 @@ func TestEveryAnswerIsCountedAsItsClientGotIt(t *testing.T) {
 		"uwsgi-lazy-apps":  {command: "uwsgi --lazy-apps --wsgi-file counted.py --callable wsgi", hides: true},
 		"uwsgi-catching":   {command: "uwsgi --catch-exceptions --module counted:wsgi", hides: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a := countedSite(t, c.command)
+		inHookParts(t, name, []string{"gunicorn-gthread", "uvicorn", "granian-asgi"}, func(t *testing.T, env string) {
+			t.Helper()
+			a := countedSite(t, c.command, env)
 			var got tally
 			askAll(t, a, &got)
 			if !c.hangs {
@@ -171,10 +173,27 @@ func TestEveryAnswerIsCountedAsItsClientGotIt(t *testing.T) {
 	}
 }
 
-// countedSite returns a site that serves the apps of counted.py by a command.
-func countedSite(t *testing.T, command string) *harness.App {
+// inHookParts runs a test of a server with the hook's part in C, and once more with all of the hook in
+// Python: of those servers, or of every one (make test-hook). env is for the server.
+func inHookParts(t *testing.T, server string, inPython []string, test func(t *testing.T, env string)) {
 	t.Helper()
-	a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "counted", Command: command}})
+	t.Run(server, func(t *testing.T) {
+		t.Parallel()
+		test(t, "")
+	})
+	if !slices.Contains(inPython, server) && os.Getenv("SUPERCTL_HOOK_PARTS") != "all" {
+		return
+	}
+	t.Run(server+" in Python", func(t *testing.T) {
+		t.Parallel()
+		test(t, `DRAIN_HOOK = "python"`)
+	})
+}
+
+// countedSite returns a site that serves the apps of counted.py by a command.
+func countedSite(t *testing.T, command, env string) *harness.App {
+	t.Helper()
+	a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "counted", Command: command}, Env: env})
 	a.Releases("r1")
 	a.WriteFile("releases/r1/counted.py", string(countedApps))
 	a.Start("r1")
@@ -191,9 +210,9 @@ func TestAHeadThatTheServerRefusesIsCounted(t *testing.T) {
 		"hypercorn":        "hypercorn counted:asgi",
 		"cheroot":          "python -m cheroot counted:wsgi",
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a := countedSite(t, command)
+		inHookParts(t, name, nil, func(t *testing.T, env string) {
+			t.Helper()
+			a := countedSite(t, command, env)
 			const each = 3
 			for range each {
 				for _, head := range []string{"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n", "GET /404 HTTP/1.1\r\nHost: x\r\n\r\n"} {
@@ -227,9 +246,9 @@ func TestWebSocketsAreCountedAsAcceptedOrRefused(t *testing.T) {
 		"granian-asgi":  "granian --interface asgi counted:asgi",
 		"granian-rsgi":  "granian --interface rsgi counted:rsgi",
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a := countedSite(t, command)
+		inHookParts(t, name, nil, func(t *testing.T, env string) {
+			t.Helper()
+			a := countedSite(t, command, env)
 			const each = 3
 			for range each {
 				for path, want := range map[string]int{"/": http.StatusSwitchingProtocols, "/refused": http.StatusForbidden} {

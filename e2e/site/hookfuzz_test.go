@@ -22,9 +22,9 @@ import (
 var fuzzedApps []byte
 
 // fuzzed is a server of the fuzzed apps, with or without the drain hook.
-func fuzzed(t *testing.T, command, web string) *harness.App {
+func fuzzed(t *testing.T, command, web, env string) *harness.App {
 	t.Helper()
-	a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "fuzz", Command: command}, Web: web})
+	a := harness.New(t, run, harness.Options{Server: harness.Server{Name: "fuzz", Command: command}, Web: web, Env: env})
 	a.Releases("r1")
 	if err := os.WriteFile(a.Path("releases", "r1", "fuzz.py"), fuzzedApps, 0o600); err != nil {
 		t.Fatal(err)
@@ -106,9 +106,9 @@ func TestTheDrainHookChangesOnlyTheHeader(t *testing.T) {
 		"granian-wsgi":     "granian --interface wsgi fuzz:wsgi",
 		"uwsgi":            "uwsgi --threads 8 --module fuzz:wsgi", // which only counts
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			plain, hooked := fuzzed(t, command, "drain_hook = false"), fuzzed(t, command, "")
+		inHookParts(t, name, []string{"uvicorn"}, func(t *testing.T, env string) {
+			t.Helper()
+			plain, hooked := fuzzed(t, command, "drain_hook = false", ""), fuzzed(t, command, "", env)
 			flags, err := filepath.Glob(hooked.Path("run", "*.drain", "g*.web.0"))
 			if err != nil || len(flags) != 1 {
 				t.Fatalf("flags %v, %v", flags, err)
