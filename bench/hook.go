@@ -31,13 +31,13 @@ func hookBench(run *harness.Run) error {
 		time.Now().Format(time.DateOnly), machine(),
 	)
 	b.WriteString(`An application that answers "ok", one worker process, 8 clients without a pause, each on one connection; with the hook and without it
-in turns of half a second. Both are restarted three times, 12 turns each, in
+in turns of half a second. "c" is the hook with its part in C, "python" the hook without it, as in interpreters that cannot load that. Both are restarted three times, 12 turns each, in
 case two processes of one program differ. For the ratio of two neighbouring turns: the median and the quartiles. How many requests there are in a second, and the slowest of
 them, depends on what else the machine does; the processor time of a request hardly does, and its ratio is what the hook costs. The last column is the hook's part of
 one request alone, timed in one thread: with it less without it.
 
-| | requests/s without | with | ratio | p99 without | with | processor time of a request without | with | ratio | the hook alone |
-|---|---|---|---|---|---|---|---|---|---|
+| | hook in | requests/s without | with | ratio | p99 without | with | processor time of a request without | with | ratio | the hook alone |
+|---|---|---|---|---|---|---|---|---|---|---|
 `)
 	for _, server := range []struct{ name, command string }{
 		{"gunicorn", "gunicorn --worker-class gthread --threads 4 hook:wsgi"},
@@ -50,14 +50,16 @@ one request alone, timed in one thread: with it less without it.
 		{"waitress", "waitress-serve hook:wsgi"},
 		{"cheroot", "python -m cheroot hook:wsgi"},
 	} {
-		s := &scene{run: run}
-		row, err := s.hookCost(server.name, server.command)
-		s.end()
-		if err != nil {
-			return err
+		for _, part := range []string{"c", "python"} {
+			s := &scene{run: run}
+			row, err := s.hookCost(server.name, server.command, part)
+			s.end()
+			if err != nil {
+				return err
+			}
+			fmt.Print(row)
+			b.WriteString(row)
 		}
-		fmt.Print(row)
-		b.WriteString(row)
 	}
 	return os.WriteFile(filepath.Join("bench", "HOOK.md"), []byte(b.String()), 0o644)
 }
@@ -68,13 +70,14 @@ type spell struct {
 	took       []time.Duration
 }
 
-// hookCost is a row of the table.
-func (s *scene) hookCost(name, command string) (row string, err error) {
+// hookCost is a row of the table: a server with the hook in C or in Python.
+func (s *scene) hookCost(name, command, part string) (row string, err error) {
 	defer s.recovered(&err)
 	apps := [2]*harness.App{}
 	for i, web := range []string{"drain_hook = false", ""} {
 		apps[i] = harness.New(s, s.run, harness.Options{
-			Server: harness.Server{Name: name, Command: command}, Web: web, Env: `PYTHONHASHSEED = "0"`,
+			Server: harness.Server{Name: name, Command: command}, Web: web,
+			Env: fmt.Sprintf("PYTHONHASHSEED = \"0\"\nDRAIN_HOOK = %q", part),
 		})
 		apps[i].Releases("r1")
 		s.must(os.WriteFile(apps[i].Path("releases", "r1", "hook.py"), hookPy, 0o644))
@@ -93,10 +96,14 @@ func (s *scene) hookCost(name, command string) (row string, err error) {
 			turns[i] = append(turns[i], s.turn(apps[i]))
 		}
 	}
-	alone, err := hookAlone(apps[0].Path("releases", "r1"), name)
+	installed, err := filepath.Glob(apps[1].Path("run", "*.drain"))
+	if err != nil || len(installed) != 1 {
+		return "", fmt.Errorf("the hook is in %q: %w", installed, err)
+	}
+	alone, err := hookAlone(apps[0].Path("releases", "r1"), name, installed[0], part)
 	rate, busy := func(t spell) float64 { return t.rate }, func(t spell) float64 { return t.busy * 1e6 }
 	return fmt.Sprintf(
-		"| %s | %s | %.1f ms | %.1f ms | %s | %s |\n", name, compared("%.0f", turns, rate), p99(turns[0]),
+		"| %s | %s | %s | %.1f ms | %.1f ms | %s | %s |\n", name, part, compared("%.0f", turns, rate), p99(turns[0]),
 		p99(turns[1]), compared("%.0f µs", turns, busy), alone,
 	), err
 }
@@ -167,12 +174,8 @@ func part[T cmp.Ordered](list []T, percent int) T {
 	return list[len(list)*percent/100]
 }
 
-// hookAlone times the hook in the interpreter of a release.
-func hookAlone(release, name string) (string, error) {
-	hook, err := filepath.Abs(filepath.Join("supervisor", "drainhook"))
-	if err != nil {
-		return "", err
-	}
+// hookAlone times the installed hook in the interpreter of a release.
+func hookAlone(release, name, hook, part string) (string, error) {
 	flag := filepath.Join(filepath.Dir(release), "flag")
 	if err := os.WriteFile(flag, []byte{0}, 0o644); err != nil {
 		return "", err
@@ -183,7 +186,8 @@ func hookAlone(release, name string) (string, error) {
 		return "", err
 	}
 	cmd.Dir, cmd.Env = release, append(
-		os.Environ(), "PYTHONPATH="+hook, "SUPERCTL_DRAIN="+flag, "SUPERCTL_REQUESTS="+counts, "PYTHONDONTWRITEBYTECODE=1",
+		os.Environ(), "PYTHONPATH="+hook, "SUPERCTL_DRAIN="+flag, "SUPERCTL_REQUESTS="+counts,
+		"DRAIN_HOOK="+part, "PYTHONDONTWRITEBYTECODE=1",
 	)
 	out, err := cmd.Output()
 	var exit *exec.ExitError

@@ -42,11 +42,12 @@ def gunicorn():
 
 def uvicorn():
     from uvicorn.config import Config
-    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
     config = Config(asgi)
     config.load()
-    plain = [c.cell_contents for c in config.loaded_app.__closure__ if type(c.cell_contents) is ProxyHeadersMiddleware]
+    plain = Config(asgi)
+    (load,) = [c.cell_contents for c in Config.load.__closure__ if getattr(c.cell_contents, "__name__", "") == "load"]
+    load(plain)
 
     async def receive():
         return {"type": "http.request"}
@@ -73,7 +74,7 @@ def uvicorn():
 
         return run
 
-    return once(config.loaded_app), once(plain[0])
+    return once(config.loaded_app), once(plain.loaded_app)
 
 
 if __name__ == "__main__":
