@@ -38,7 +38,7 @@ func (r *RunReport) Validate() error {
 	}
 	switch {
 	case r.Run == "":
-		return errors.New("a report needs a run")
+		return errors.New("missing option --run ID")
 	case r.Result != Done && r.Result != Aborted && r.Result != Reverted:
 		return fmt.Errorf("invalid outcome %q: use %s, %s or %s", r.Result, Done, Aborted, Reverted)
 	case len(r.Hosts)+len(r.Behind) == 0 || len(r.Hosts) > maxHosts || len(r.Behind) > maxHosts:

@@ -27,7 +27,7 @@ After its cutover a change cannot be canceled: superctl rollback goes back.
    superctl cancel
    superctl cancel --why "the migration locks the orders table"`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "why", Usage: "the reason; the outcome of the change and the history have this `TEXT`"},
+			&cli.StringFlag{Name: "why", Usage: "the reason, as `TEXT`; the outcome and the history show it"},
 			&cli.StringFlag{Name: "by", Usage: "the `NAME` of the person, if others share the account"},
 			commandline.JSONFlag(),
 		},
@@ -51,7 +51,7 @@ func (c *command) cancel(cc *cli.Context) error {
 	defer stop()
 	got, err := daemonClient.Cancel(ctx, req)
 	if err != nil && ctx.Err() != nil {
-		return errors.New("interrupted: the change is being canceled; superctl attach shows what becomes of it")
+		return errors.New("interrupted: the change is being canceled; superctl attach shows the outcome")
 	}
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ func (c *command) groups() []commandline.Group {
 		{Title: "THIS MACHINE", Commands: []*cli.Command{
 			movecommand.Init(c.Console), movecommand.Takeover(c.Console), movecommand.Eject(c.Console), daemonCommand(c), upgradeCommand(c), endCommand(c),
 		}},
-		{Title: "FOR TOOLS THAT TURN SEVERAL HOSTS", Commands: []*cli.Command{
+		{Title: "FOR DEPLOY TOOLS AND CI", Commands: []*cli.Command{
 			lockCommand(c), notifyCommand(c), ciShellCommand(c),
 		}},
 		{Title: "HELP", Commands: []*cli.Command{helpCommand(c), versionCommand(c)}},

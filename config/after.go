@@ -25,7 +25,7 @@ func (l *loader) ordered(list []Process) []Process {
 		})
 		if next < 0 {
 			cycle := cycle(left)
-			l.at("process."+cycle[0].Name+".after", "%s wait for each other: take one of their after out",
+			l.at("process."+cycle[0].Name+".after", "%s wait for each other: remove after from one of them",
 				others(cycle, ""))
 			return list
 		}
@@ -41,7 +41,7 @@ func (l *loader) checkAfter(list []Process) {
 		p := &list[i]
 		key := "process." + p.Name + ".after"
 		if len(p.After) > 0 && len(p.Listen) > 0 {
-			l.at(key, "%s has listeners, and starts before all that have none: take after out", p.Name)
+			l.at(key, "%s has listeners, and starts before all that have none: remove after", p.Name)
 		}
 		for _, name := range p.After {
 			switch {

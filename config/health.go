@@ -113,8 +113,8 @@ func (l *loader) check(key string, listen []string, t checkTable) health.Check {
 		return c
 	case c.Kind != health.Exec && len(listen) == 0:
 		l.at(key,
-			`a process without listeners can only be checked by a command: write kind = "exec" and command, or take `+
-				`the table out`)
+			`a process without listeners can only be checked by a command: write kind = "exec" and command, or `+
+				`remove the table`)
 	}
 	if c.Kind != health.HTTP {
 		l.onlyHTTP(key, t, c.Kind)

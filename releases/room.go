@@ -18,7 +18,7 @@ const leastFiles = 16
 func Room(dir string, bytes uint64) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("look how much room there is in %s: %w", dir, err)
+		return fmt.Errorf("check the free space in %s: %w", dir, err)
 	}
 	free := st.Bavail
 	if os.Geteuid() == 0 {

@@ -96,7 +96,7 @@ func (rc *recovery) adoptWorker(gen int, ws *workerState) (process, error) {
 	}
 	w, err := rc.os.adopt(*ws, pidfd)
 	if errors.Is(err, worker.ErrGone) {
-		ws.Reason = "ended while no daemon was there"
+		ws.Reason = "ended while no daemon was running"
 		var gone *worker.GoneError
 		if errors.As(err, &gone) {
 			ws.Reason += ": " + gone.Exit.String()
@@ -311,7 +311,7 @@ func (rc *recovery) startBefore(st *state) {
 		rc.owner.previous, rc.owner.previousSince = nil, nil
 	}
 	if owed := rc.owner.owed; owed != nil && owed.Result != Reverted {
-		owed.Result, owed.Error = Reverted, "its workers ended while no daemon was there"
+		owed.Result, owed.Error = Reverted, "its workers ended while no daemon was running"
 	}
 }
 

@@ -140,7 +140,7 @@ func (a adoption) judge(was *ChangeStatus) error {
 	if a.from == nil || !a.to.lost && (a.to.deaths == 0 || a.plan.Probation == 0 || !a.watched(was)) {
 		return nil
 	}
-	return &failure{reason: cmp.Or(a.to.lastDeath, "its workers ended while no daemon was there")}
+	return &failure{reason: cmp.Or(a.to.lastDeath, "its workers ended while no daemon was running")}
 }
 
 // watched reports whether an interrupted change had had its cutover, and not the end of its

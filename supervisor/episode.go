@@ -116,7 +116,7 @@ func (ah *appHealth) announce(health, reason string, lasted time.Duration) {
 	if ah.owner.live != nil {
 		out.Generation = ah.owner.live.id
 	}
-	ah.log.Info("the health of the app is told", zap.String("health", health), zap.String("reason", reason))
+	ah.log.Info("the health of the app is reported", zap.String("health", health), zap.String("reason", reason))
 	ah.async(func() { ah.opt.Tell(out) })
 }
 

@@ -162,7 +162,7 @@ func TestTheRunThatMadeAReleaseLiveTakesItBackWithoutTheCheckOfMigrations(t *tes
 				change1(t, s, Request{Kind: Switch, Release: "r2", Origin: mine})
 				in.objects, in.asked = objection, nil
 				out := change1(t, s, tc.req)
-				warned := slices.Contains(out.Warnings, "the migrations were not checked: run mine takes back what it made live")
+				warned := slices.Contains(out.Warnings, "the migrations were not checked: run mine reverts what it made live")
 				if out.Result != tc.result || warned != (tc.result == Done) || (in.took() == "") != warned {
 					t.Errorf("%s (%s), warnings %q", out.Result, out.Error, out.Warnings)
 				}

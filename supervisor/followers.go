@@ -26,7 +26,7 @@ type followers struct {
 // tell passes an event to all followers, and keeps it for those that follow later.
 func (fs *followers) tell(ev Event) {
 	if ev.Type == "ready" { // the word belongs to the client that waits with it
-		ev = Event{Type: "progress", Step: ev.Step, Detail: "waits for the word of its client to cut over"}
+		ev = Event{Type: "progress", Step: ev.Step, Detail: `waits for "go" from its client`}
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

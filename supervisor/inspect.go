@@ -20,7 +20,7 @@ func (c *change) inspect() error {
 		return nil
 	}
 	if c.takesBack() {
-		c.warn("the migrations were not checked: run %s takes back what it made live", c.req.Run)
+		c.warn("the migrations were not checked: run %s reverts what it made live", c.req.Run)
 		return nil
 	}
 	i := Inspection{Kind: c.kind, Plan: c.plan, Before: c.hooks().runsBefore(), Force: c.req.Force}

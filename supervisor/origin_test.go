@@ -167,7 +167,7 @@ func TestADeathWhileNoDaemonRunsEndsTheProbation(t *testing.T) {
 					t.Errorf("%d workers were started", len(now)-started)
 				}
 				stop()
-				if len(told) != 1 || told[0].Result != Reverted || !strings.Contains(told[0].Error, "ended while no daemon was there") {
+				if len(told) != 1 || told[0].Result != Reverted || !strings.Contains(told[0].Error, "ended while no daemon was running") {
 					t.Errorf("%+v", told)
 				}
 			})

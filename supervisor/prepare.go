@@ -28,7 +28,7 @@ func (s *Supervisor) Go(change string) error {
 			c.word.given = true
 			return nil
 		}
-		return &RefusedError{Err: errors.New("the change does not wait for the word to cut over any more")}
+		return &RefusedError{Err: errors.New("the change no longer waits for \"go\"")}
 	})
 }
 
@@ -67,7 +67,7 @@ func (c *change) awaitGo() error {
 // generation, if they run by now, are watched as in a canary: the first that fails ends the wait.
 func (pr preparation) wait(ctx context.Context) (string, error) {
 	limit := pr.req.Prepare
-	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no word to cut over within %s", plain.Duration(limit)))
+	timed, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no \"go\" within %s", plain.Duration(limit)))
 	defer cancel()
 	watched, fail := context.WithCancelCause(timed)
 	var watching sync.WaitGroup
@@ -98,7 +98,7 @@ func (pr preparation) wait(ctx context.Context) (string, error) {
 	}); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("the word came after %s", time.Since(began).Round(time.Millisecond)), nil
+	return fmt.Sprintf("\"go\" came after %s", time.Since(began).Round(time.Millisecond)), nil
 }
 
 // failed returns what has gone wrong with the generation that waits, which had so many deaths

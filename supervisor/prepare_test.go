@@ -155,7 +155,7 @@ func TestWhatEndsThePreparationLeavesTheSiteAsItWas(t *testing.T) {
 		after   time.Duration
 		says    string
 	}{
-		"the limit": {after: time.Minute, says: "ready: no word to cut over within 1 min"},
+		"the limit": {after: time.Minute, says: `ready: no "go" within 1 min`},
 		"a client that is gone": {
 			ends: func(_ *testing.T, _ *Supervisor, _ *world, hangUp func()) { hangUp() },
 			says: "ready: the client hung up before the cutover",

@@ -31,7 +31,7 @@ func (rc *recovery) run() error {
 	}{
 		{"read the state", rc.recall},
 		{"adopt workers", rc.adoptGenerations},
-		{"end what is nobody's", rc.stopOrphans},
+		{"stop orphans", rc.stopOrphans},
 		{"adopt listeners", rc.adoptListeners},
 		{"adopt the maintenance page", rc.adoptPage},
 		{"adopt the live generation", rc.adoptLive}, // it turns the gates away from those that finish

@@ -156,7 +156,8 @@ func (ad *admission) liveProcess(name string) (*Process, error) {
 		return p, nil
 	}
 	return nil, fmt.Errorf(
-		"no process is called %q; %s has %v", name, ad.owner.live.plan.Release.Name, processNames(ad.owner.live.plan),
+		"there is no process %q: %s has %s", name, ad.owner.live.plan.Release.Name,
+		strings.Join(processNames(ad.owner.live.plan), ", "),
 	)
 }
 

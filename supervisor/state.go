@@ -217,7 +217,7 @@ func readState(dir, app string) (state, error) {
 		return unreadable("cannot be read: " + err.Error())
 	}
 	if why := st.nonsense(); why != "" {
-		return unreadable("makes no sense: " + why)
+		return unreadable("is invalid: " + why)
 	}
 	return st, nil
 }

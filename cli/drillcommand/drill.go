@@ -65,7 +65,7 @@ func drillFlags() []cli.Flag {
 		&cli.IntFlag{Name: "switches", Value: 3, Usage: "the number `N` of switches"},
 		&cli.Float64Flag{
 			Name: "rate", Value: 50,
-			Usage: "send exactly `N` requests a second; by default as many as the site sustains, at most 50",
+			Usage: "send exactly `N` requests a second instead of as many as the site sustains, at most 50",
 		},
 		&cli.IntFlag{Name: "clients", Value: 8, Usage: "send at most `N` requests at once"},
 		&cli.BoolFlag{Name: "keep-alive", Usage: "reuse connections, like browsers and some proxies"},

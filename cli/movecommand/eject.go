@@ -50,7 +50,7 @@ Without --apply it shows the units, and changes nothing. With it, as root:
    5. superctl@APP is disabled, the plain units are enabled
 
 If the plain server is not healthy, superctl serves as before. So it does after Ctrl-C before step
-3. If the command is killed, run it again: it goes on where it was. Or take it back with --undo: that
+3. If the command is killed, run it again: it goes on where it was. Or undo it with --undo: that
 works until superctl has ended. An app with one address, a port or a unix socket, can be ejected.
 superctl takeover is the way to superctl again.
 
@@ -59,7 +59,7 @@ superctl takeover is the way to superctl again.
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "unit", Usage: "`NAME` of the units, without .service (default: the app's)"},
 			&cli.BoolFlag{Name: "apply", Usage: "do it (as root)"},
-			&cli.BoolFlag{Name: "undo", Usage: "take back an eject that was killed, and have superctl serve as before (as root)"},
+			&cli.BoolFlag{Name: "undo", Usage: "undo an eject that was killed: superctl serves as before (as root)"},
 			&cli.BoolFlag{Name: "replace", Usage: "overwrite units that exist and differ; the present ones are kept as FILE.old"},
 			commandline.JSONFlag(),
 		},
@@ -274,7 +274,7 @@ func (e *ejection) apply(ctx context.Context) error {
 // takeBack undoes an eject that was killed.
 func (e *ejection) takeBack(ctx context.Context) error {
 	if e.daemon.PID == 0 {
-		return fmt.Errorf("%s has ended, so there is nothing to take back\nto finish the eject, run superctl eject --apply; "+
+		return fmt.Errorf("%s has ended, so there is nothing to undo\nto finish the eject, run superctl eject --apply; "+
 			"superctl takeover is the way to superctl again", e.unit)
 	}
 	err := eject.Undo(ctx, e.daemon, e.options())

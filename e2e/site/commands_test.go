@@ -47,7 +47,7 @@ func TestAReloadAppliesTheConfigButARestartDoesNot(t *testing.T) {
 	if len(restarted.Workers) != 1 || restarted.Workers[0].PID == before.Workers[0].PID {
 		t.Errorf("after the restart: %+v", restarted)
 	}
-	a.Command("restart", "celery").Want(2).Says(`no process is called "celery"`, "web")
+	a.Command("restart", "celery").Want(2).Says(`there is no process "celery"`, "web")
 	a.Command("reload").Want(0)
 	if reloaded := a.Live(a.Status()); len(reloaded.Workers) != 2 {
 		t.Errorf("after the reload: %+v", reloaded)

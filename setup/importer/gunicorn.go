@@ -61,9 +61,9 @@ func literal(value string) string {
 func (r *report) gunicornSetting(d directive) {
 	p := r.process("web")
 	value := literal(d.value)
-	const takeOut = "take it out of the file: "
+	const takeOut = "remove it from the file: "
 	builtIn := map[string]string{
-		"pidfile": watches, "daemon": watches, "reload": reloads, "reuse_port": "superctl turns traffic over by itself",
+		"pidfile": watches, "daemon": watches, "reload": reloads, "reuse_port": "superctl itself moves traffic to the new workers",
 		"group": "the group is the user's", "chdir": "the working directory is the release",
 	}
 	if why := builtIn[d.key]; why != "" {
@@ -83,7 +83,7 @@ func (r *report) gunicornSetting(d directive) {
 		if value != "" && value != "root" {
 			r.out.User = value
 		}
-		r.kept(d, "drop-in: User=", "take it out of the file: superctl starts gunicorn as this user")
+		r.kept(d, "drop-in: User=", "remove it from the file: superctl starts gunicorn as this user")
 	case "wsgi_app":
 		r.kept(d, "process.web.command")
 	case "graceful_timeout":

@@ -62,7 +62,7 @@ func gunicornOptions() []option {
 		{[]string{"-p"}, true, isSelf, watches},
 		{[]string{"--daemon", "-D"}, false, isSelf, watches},
 		{[]string{"--reload"}, false, isSelf, reloads},
-		{[]string{"--reuse-port"}, false, isSelf, "superctl turns traffic over by itself"},
+		{[]string{"--reuse-port"}, false, isSelf, "superctl itself moves traffic to the new workers"},
 		{[]string{"--user", "-u"}, true, isUser, ""},
 		{[]string{"--group", "-g"}, true, isSelf, "the group is the user's"},
 		{[]string{"--umask", "-m"}, true, isGone, "UMask= in a drop-in"},

@@ -124,7 +124,7 @@ func (u *unitImport) overridden() {
 			}
 		}
 		if d.value == "" && !u.done[d.id()] {
-			u.builtIn(d, "empty: it takes back what was before")
+			u.builtIn(d, "empty: it resets the lines before it")
 			u.done[d.id()] = true
 		}
 	}

@@ -152,6 +152,6 @@ func findProgram(ctx context.Context, name string) (*Server, error) {
 		}
 	}
 	return nil, &NotFoundError{
-		Target: name, Why: "there is no process, systemd unit or supervisord program of that name that listens",
+		Target: name, Why: "no systemd unit, supervisord program or process with this name listens on a socket: ss -ltnxp lists those that do",
 	}
 }
