@@ -18,7 +18,7 @@ func Hold(ctx context.Context, plan Plan, t Transport, limits Limits, held func(
 		case ev := <-r.events:
 			if ev.kind == leaseEnded {
 				if ev.err == nil {
-					ev.err = errors.New("the lease has ended: its daemon was stopped or upgraded")
+					ev.err = errors.New("the lock has ended: its daemon was stopped or upgraded")
 				}
 				return on(ev.host, ev.err)
 			}

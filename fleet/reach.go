@@ -148,7 +148,7 @@ func (r *run) noteLease(ev event) {
 func (r *run) refuseLease(ev event) {
 	err := ev.err
 	if err == nil {
-		err = errors.New("the lease has ended: its daemon was stopped or upgraded")
+		err = errors.New("the lock has ended: its daemon was stopped or upgraded")
 	}
 	ev.host.err = err
 	r.note(ev.host, Refused, err.Error())

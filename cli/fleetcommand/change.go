@@ -76,7 +76,7 @@ func (c *command) rollbackCommand() *cli.Command {
 		Name: "rollback", Usage: "go back to the previous release on all hosts or on none",
 		UsageText: "superctl @ENV rollback " + fleetOptions,
 		Description: `Goes back to the previous release on all hosts. It is refused if the hosts run different releases
-or would go to different ones: then finish, back or switch RELEASE say which.
+or would go to different ones: then use finish, back or switch RELEASE.
 
    superctl @production rollback`,
 		Flags: fleetFlags(),
@@ -250,7 +250,7 @@ func behindText(res *fleet.Result) string {
 	if len(names) > 1 {
 		verb = "are"
 	}
-	return fmt.Sprintf("%s %s behind; the same command brings it along", strings.Join(names, ", "), verb)
+	return fmt.Sprintf("%s %s behind: run the same command again", strings.Join(names, ", "), verb)
 }
 
 // afterText returns what is live after a run that failed.

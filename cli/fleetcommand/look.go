@@ -185,8 +185,8 @@ func (c *command) lockCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lock", Usage: "refuse other changes on all hosts, until Ctrl-C",
 		UsageText: "superctl @ENV lock --why TEXT [--json]",
-		Description: `Takes the lease of every host. Meanwhile other changes and runs are refused, with a message that names
-the operator and the reason. The lease ends with this command.
+		Description: `Locks every host. Meanwhile other changes and runs are refused, with a message that names the operator
+and the reason. The lock ends with this command.
 
    superctl @production lock --why "moving the database"`,
 		Flags: []cli.Flag{
