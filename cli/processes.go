@@ -19,9 +19,9 @@ func restartCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "restart", Usage: "restart the workers of one process",
 		UsageText: "superctl restart PROCESS [--instance N] [--run ID [--by NAME]] [--json]",
-		Description: `Replaces the workers of PROCESS, with the live release and the config that it was started with. The
-new workers of a process with listeners are checked and cut over to as in a switch, so no request is
-lost.
+		Description: `Replaces the workers of PROCESS, with the live release and the config that it was started with. If
+PROCESS has listeners, the new workers are checked before they get connections, as in a switch: no
+request is lost.
 
    superctl restart worker
    superctl restart worker --instance 1     only worker.1`,

@@ -20,8 +20,8 @@ func Metrics(con *console.Console) *cli.Command {
 		Name: "metrics", Usage: "print or serve metrics of all apps, for Prometheus",
 		UsageText: "superctl metrics [--listen ADDRESS]",
 		Description: `Prints the metrics of all apps of this host in the text format of Prometheus. With --listen it serves
-them at /metrics until it is stopped, also as OpenMetrics. It is a process of its own, and asks each
-daemon when it is asked itself. The unit superctl-metrics runs it.
+them at /metrics until it is stopped, also as OpenMetrics. It asks the daemons at each scrape. The unit
+superctl-metrics runs it.
 
    superctl metrics
    superctl metrics --listen 127.0.0.1:9797

@@ -46,7 +46,7 @@ It is updated every second. q or Ctrl-C ends it.
 				return commandline.Usagef("top shows all apps of this host: leave --app and --config out")
 			}
 			if !terminal.Redraws(c.Stdout) || !terminal.Is(os.Stdin) {
-				return commandline.Usagef("top needs a terminal that lines can be drawn on again: superctl ls prints once")
+				return commandline.Usagef("top needs a terminal: superctl ls prints the same once")
 			}
 			return c.top(os.Stdin, terminal.Raw(c.Stdout).(*os.File))
 		},
