@@ -26,7 +26,7 @@ func ciShellCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "ci-shell", Usage: "let an ssh key deploy, and do nothing else",
 		UsageText: "superctl ci-shell",
-		Description: `For the authorized_keys of the user that deploys: a key of a CI system with this command may run
+		Description: `For the authorized_keys of the app's user, or of root: a key of a CI system with this command may run
 "deploy" with the URL of a bundle, and "status", for one app. Everything else is refused.
 
    command="superctl --app shop ci-shell",restrict ssh-ed25519 AAAA... ci
