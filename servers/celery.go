@@ -62,7 +62,7 @@ func (c *command) beat(args *command) {
 	schedules, otherwise := args.all("--schedule", "-s"), args.has("--scheduler", "-S")
 	if len(schedules) == 0 && !otherwise {
 		c.warn("celery beat: write --schedule with a file outside the releases, such as " +
-			"/var/lib/APP/celerybeat-schedule: without it beat remembers in the release's directory what it has " +
+			"/srv/APP/data/celerybeat-schedule: without it beat remembers in the release's directory what it has " +
 			"sent, and the next release's does not know")
 	}
 	for _, g := range schedules {
