@@ -35,7 +35,7 @@ func reference(app *cli.App) string {
 	for _, e := range api.ExitCodes() {
 		fmt.Fprintf(&b, "| %d | %s |\n", e.Code, e.Meaning)
 	}
-	b.WriteString("\n## Options of all commands\n\nThey can be before or after the command: `superctl --app shop status`.\n\n")
+	b.WriteString("\n## Options of all commands\n\nBefore or after the command: `superctl --app shop status`.\n\n")
 	b.WriteString(optionTable(app.Flags))
 	b.WriteString("\n## Commands\n")
 	for _, c := range app.Commands {

@@ -24,11 +24,12 @@ func List(con *console.Console) *cli.Command {
 		UsageText: "superctl ls [--json] [--wide] [--exit-code]",
 		Description: `Lists every app with a config in /etc/superctl or with a running daemon: its live release, its
 health, its workers, and its requests. Below an app that is not ok is the reason, such as that its
-daemon does not run, or that this user may not ask it.
+daemon does not run, or that this user may not ask it. With --exit-code, the exit code is the first of
+2, 3 and 1 that applies to an app.
 
    superctl ls
    superctl ls --json                for scripts: the status of each app
-   superctl ls --exit-code           for monitoring: 0 all ok, 1 an app is degraded, 2 an app is down, 3 a daemon cannot be reached; of several, the first of 2, 3, 1`,
+   superctl ls --exit-code           for monitoring: 0 ok, 1 degraded, 2 down, 3 a daemon cannot be reached`,
 		Flags: []cli.Flag{
 			commandline.JSONFlag(), commandline.WideFlag(),
 			&cli.BoolFlag{Name: "exit-code", Usage: "set the exit code by the health of all apps"},

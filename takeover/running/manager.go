@@ -152,6 +152,7 @@ func findProgram(ctx context.Context, name string) (*Server, error) {
 		}
 	}
 	return nil, &NotFoundError{
-		Target: name, Why: "no systemd unit, supervisord program or process with this name listens on a socket: ss -ltnxp lists those that do",
+		Target: name,
+		Why:    "no systemd unit, supervisord program or process of this name listens: ss -ltnxp lists those that do",
 	}
 }
