@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"superctl/e2e/apps"
+	"superctl/e2e/harness"
 	"superctl/e2e/systemd"
 	"superctl/load"
 )
@@ -164,15 +165,8 @@ func (p *podman) start(name string, options ...string) {
 // eventually waits for a condition, and shows the log of the container if it does not come.
 func (p *podman) eventually(name, what string, ok func() bool) {
 	p.t.Helper()
-	again, late := time.NewTicker(50*time.Millisecond), time.NewTimer(time.Minute)
-	defer again.Stop()
-	defer late.Stop()
-	for !ok() {
-		select {
-		case <-again.C:
-		case <-late.C:
-			p.t.Fatalf("not within a minute: %s\n%s", what, p.podman("logs", name))
-		}
+	if !harness.Becomes(time.Minute, ok) {
+		p.t.Fatalf("not within a minute: %s\n%s", what, p.podman("logs", name))
 	}
 }
 

@@ -15,19 +15,11 @@ const patience = time.Minute
 
 func requestsOfAFewUsers() load.Config { return load.Config{Rate: 40, Clients: 8} }
 
-// eventually waits for a condition that another process makes true. It polls at long intervals,
-// because the other process needs the processor.
+// eventually waits for a condition that another process makes true.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	again, late := time.NewTicker(20*time.Millisecond), time.NewTimer(patience)
-	defer again.Stop()
-	defer late.Stop()
-	for !cond() {
-		select {
-		case <-again.C:
-		case <-late.C:
-			t.Fatalf("not within %s: %s", patience, what)
-		}
+	if !harness.Becomes(patience, cond) {
+		t.Fatalf("not within %s: %s", patience, what)
 	}
 }
 

@@ -176,19 +176,11 @@ func (s *Site) loadFor(t harness.T, limit time.Duration) *load.Run {
 	return r
 }
 
-// Eventually waits for a condition that another process makes true. It polls at intervals, because
-// the other process needs the processor.
+// Eventually waits for a condition that another process makes true.
 func Eventually(t harness.T, what string, cond func() bool) {
 	t.Helper()
-	again, late := time.NewTicker(50*time.Millisecond), time.NewTimer(patience)
-	defer again.Stop()
-	defer late.Stop()
-	for !cond() {
-		select {
-		case <-again.C:
-		case <-late.C:
-			t.Fatalf("not within %s: %s", patience, what)
-		}
+	if !harness.Becomes(patience, cond) {
+		t.Fatalf("not within %s: %s", patience, what)
 	}
 }
 
