@@ -193,7 +193,7 @@ func (a *App) Load(cfg load.Config) *load.Run {
 		cfg.Shapes = []load.Shape{load.Get("/"), load.Post("/echo", 4<<10)}
 	}
 	if cfg.Rate == 0 && cfg.Clients == 0 {
-		cfg.Rate, cfg.Clients = 150, 16
+		cfg.Rate, cfg.Clients = 50, 16 // a request costs the client and Python 2 ms, and many tests run at once
 	}
 	r, err := load.Start(cfg)
 	a.must(err)

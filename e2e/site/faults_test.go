@@ -345,7 +345,7 @@ func (w *walk) run(s scenario, point string) {
 		s.prepare(w)
 	}
 	if !s.cold {
-		w.requests = w.Load(load.Config{Rate: 100, Clients: 16})
+		w.requests = w.Load(load.Config{})
 	}
 	w.write("points", "")
 	if point != "" {
@@ -357,7 +357,7 @@ func (w *walk) run(s scenario, point string) {
 		w.t.Fatalf("no daemon has passed %q", left)
 	}
 	if s.cold {
-		w.requests = w.Load(load.Config{Rate: 100, Clients: 16})
+		w.requests = w.Load(load.Config{})
 	}
 	over := time.Now()
 	w.More(w.requests, 10)
