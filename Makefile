@@ -20,7 +20,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## bin/superctl
-	go build -trimpath -buildvcs=auto -o bin/superctl .
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -buildvcs=auto -o bin/superctl .
 
 # Where it goes: one package only, so that bin/superctl_*.deb is the one that was just made.
 DEBS ?= bin
@@ -131,7 +131,7 @@ check-modules:
 
 .PHONY: check-client
 check-client: # the client for several hosts also builds for systems without a daemon
-	GOOS=darwin go build -o /dev/null .
+	CGO_ENABLED=0 GOOS=darwin go build -trimpath -o /dev/null . # the options of tools/dist, which builds it too
 
 .PHONY: check-generated
 check-generated:

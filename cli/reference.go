@@ -16,7 +16,7 @@ import (
 // referenceArg is the hidden command that prints the reference of all commands as Markdown.
 const referenceArg = "__reference"
 
-//go:generate sh -c "go run superctl __reference >../docs/reference/commands.md"
+//go:generate sh -c "CGO_ENABLED=0 go run -trimpath superctl __reference >../docs/reference/commands.md"
 
 // referenceStart is the beginning of the reference.
 const referenceStart = `# Reference of all commands

@@ -127,27 +127,34 @@ func (r *Run) prepare(deps []string) error {
 
 // Build builds superctl, with additional build tags.
 func (r *Run) Build(path string, tags ...string) error {
-	args := []string{"build", "-o", path}
-	if os.Getenv("SUPERCTL_E2E_RACE") != "" {
-		args = append(args, "-race")
-	}
 	if more := os.Getenv("SUPERCTL_E2E_TAGS"); more != "" {
 		tags = append(tags, more)
 	}
-	cmd := exec.Command("go", append(args, "-tags", strings.Join(tags, ","), ".")...)
-	cmd.Dir = r.repo
+	if err := build(r.repo, path, ".", "-tags", strings.Join(tags, ",")); err != nil {
+		return fmt.Errorf("build superctl: %w", err)
+	}
+	return nil
+}
+
+// build builds a program with the options of a release (tools/dist), so that Go compiles each package once for both.
+// With SUPERCTL_E2E_RACE it has the race detector, which needs cgo.
+func build(repo, path, program string, options ...string) error {
+	kind, cgo := "-ldflags=-s -w", "CGO_ENABLED=0"
+	if os.Getenv("SUPERCTL_E2E_RACE") != "" {
+		kind, cgo = "-race", "CGO_ENABLED=1"
+	}
+	cmd := exec.Command("go", append(append([]string{"build", "-trimpath", kind, "-o", path}, options...), program)...)
+	cmd.Dir, cmd.Env = repo, append(os.Environ(), cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build superctl: %w\n%s", err, out)
+		return fmt.Errorf("%w\n%s", err, out)
 	}
 	return nil
 }
 
 // buildSite builds the Go site.
 func buildSite(repo, path string) (string, error) {
-	cmd := exec.Command("go", "build", "-o", path, "./e2e/apps/goshop")
-	cmd.Dir = repo
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the Go site: %w\n%s", err, out)
+	if err := build(repo, path, "./e2e/apps/goshop"); err != nil {
+		return "", fmt.Errorf("build the Go site: %w", err)
 	}
 	return path, nil
 }
