@@ -3,13 +3,13 @@ package daemon
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"superctl/config"
 	"superctl/releases"
+	"superctl/servers"
 )
 
 // detours finds detours: paths by which a release would run code of another release. It looks in
@@ -183,30 +183,14 @@ func readsAsConfig(path string) bool {
 	if slices.ContainsFunc(configEndings, func(ending string) bool { return strings.HasSuffix(path, ending) }) {
 		return true
 	}
-	text, err := readConfig(path)
+	text, err := servers.ReadConfig(path)
 	first, _, _ := strings.Cut(text, "\n")
 	return err == nil && strings.HasPrefix(first, "#!") && strings.HasSuffix(strings.TrimSpace(first), "sh")
 }
 
-// configLimit is the size of the largest file that is checked, in bytes.
-const configLimit = 256 << 10
-
-// readConfig reads a regular file of at most configLimit bytes.
-func readConfig(path string) (string, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !st.Mode().IsRegular() || st.Size() > configLimit {
-		return "", os.ErrInvalid
-	}
-	text, err := os.ReadFile(path)
-	return string(text), err
-}
-
 // file checks the lines of a file, except comments.
 func (d *detours) file(where, path string) {
-	text, err := readConfig(path)
+	text, err := servers.ReadConfig(path)
 	if err != nil {
 		return // the program that needs the file reports the error
 	}
@@ -243,13 +227,13 @@ func (d *detours) virtualenv(r releases.Release) {
 	if venv == "" {
 		return
 	}
-	if text, err := readConfig(filepath.Join(venv, "pyvenv.cfg")); err == nil {
+	if text, err := servers.ReadConfig(filepath.Join(venv, "pyvenv.cfg")); err == nil {
 		d.lines("release "+r.Name, filepath.Join(venv, "pyvenv.cfg"), text, venv)
 	}
 	for _, pattern := range []string{"*.pth", "*.egg-link", "__editable__*.py"} {
 		files, _ := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages", pattern)) // the pattern is valid
 		for _, file := range files {
-			text, err := readConfig(file)
+			text, err := servers.ReadConfig(file)
 			if err != nil {
 				continue
 			}

@@ -87,7 +87,7 @@ func (c *command) gunicornElsewhere() {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(c.in.Release, name)
 	}
-	data, err := readSmall(path)
+	data, err := ReadConfig(path)
 	if err != nil {
 		return
 	}
@@ -125,8 +125,9 @@ func settings(name, text string, options map[string]string) []word {
 // smallFile is the maximum size of a server's config file in bytes.
 const smallFile = 256 << 10
 
-// readSmall reads a small regular file. A release may contain anything.
-func readSmall(path string) (string, error) {
+// ReadConfig reads a config file of a release: a regular file of at most 256 KiB. A release may contain
+// anything.
+func ReadConfig(path string) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return "", err

@@ -72,7 +72,7 @@ func (c *command) hypercornFile() {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(c.in.Release, path)
 		}
-		if data, err := readSmall(path); err == nil && filepath.IsAbs(path) {
+		if data, err := ReadConfig(path); err == nil && filepath.IsAbs(path) {
 			c.out.Files = append(c.out.Files, path)
 			c.words = append(c.words, settings(path, data, map[string]string{
 				"insecure_bind": "--insecure-bind", "quic_bind": "--quic-bind", "use_reloader": "--reload",

@@ -63,7 +63,7 @@ func sitePackages(venv string) []string {
 			dirs = append(dirs, pthDirectories(file)...)
 		}
 	}
-	if cfg, err := readSmall(filepath.Join(venv, "pyvenv.cfg")); err == nil && seesSystem(cfg) {
+	if cfg, err := ReadConfig(filepath.Join(venv, "pyvenv.cfg")); err == nil && seesSystem(cfg) {
 		dirs = append(dirs, "/usr/lib/python3/dist-packages")
 	}
 	return dirs

@@ -106,7 +106,7 @@ func (c *command) uwsgiConfig(i int) (name, format string, ok bool) {
 
 // readUWSGI reads the settings in a section of a config file.
 func readUWSGI(path, format, section string) ([]configSetting, error) {
-	text, err := readSmall(path)
+	text, err := ReadConfig(path)
 	var pathErr *fs.PathError
 	switch {
 	case errors.As(err, &pathErr):
