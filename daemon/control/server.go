@@ -308,13 +308,11 @@ func (h handler) mux() http.Handler {
 }
 
 func (h handler) status(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(h.c.Status()) // the peer is gone
+	writeJSON(w, h.c.Status())
 }
 
 func (h handler) measures(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(h.c.Measures()) // the peer is gone
+	writeJSON(w, h.c.Measures())
 }
 
 func (h handler) history(w http.ResponseWriter, _ *http.Request) {
@@ -323,13 +321,17 @@ func (h handler) history(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(list) // the peer is gone
+	writeJSON(w, list)
 }
 
 func (h handler) environment(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, h.c.Environment())
+}
+
+// writeJSON answers with a value. An error is that the peer is gone.
+func writeJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(h.c.Environment()) // the peer is gone
+	_ = json.NewEncoder(w).Encode(value)
 }
 
 // readJSON decodes a request's JSON. An unknown field is an error.
