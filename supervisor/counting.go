@@ -158,13 +158,7 @@ func (c *counting) fill(st *Status, figures []measurement) (list []ProcessReques
 	if c.opt.Hook == "" {
 		return nil
 	}
-	places := make(map[string]bool)
-	for i := range figures {
-		for _, of := range figures[i].counting {
-			places[of.place] = true
-		}
-	}
-	delete(places, "")
+	places := countedPlaces(figures)
 	report, err := c.read(places)
 	if err != nil {
 		st.Troubles = append(st.Troubles, Trouble{Of: "requests", Since: time.Now(), Why: err.Error()})
@@ -197,6 +191,18 @@ func (c *counting) fill(st *Status, figures []measurement) (list []ProcessReques
 		st.Requests = asRequests(&all)
 	}
 	return list
+}
+
+// countedPlaces returns the places of the instances that count.
+func countedPlaces(figures []measurement) map[string]bool {
+	places := make(map[string]bool)
+	for i := range figures {
+		for _, of := range figures[i].counting {
+			places[of.place] = true
+		}
+	}
+	delete(places, "")
+	return places
 }
 
 // unlisted returns, by process, what was counted in generations that the status does not list any more

@@ -101,22 +101,7 @@ func (l *Ledger) Retire(used func(place string) bool) error {
 	if err != nil {
 		return err
 	}
-	counted := gone.included()
-	var over []string
-	for _, place := range places {
-		if !counted[place] && used(place) {
-			continue
-		}
-		if !counted[place] {
-			counts, wrong := l.close(place)
-			if err = errors.Join(err, wrong); wrong != nil {
-				continue
-			}
-			gone.add(Process(place), counts)
-			gone.Names = append(gone.Names, place)
-		}
-		over = append(over, place)
-	}
+	over, err := l.closeUnused(places, used, &gone)
 	if len(over) == 0 {
 		return err
 	}
@@ -130,6 +115,30 @@ func (l *Ledger) Retire(used func(place string) bool) error {
 		err = errors.Join(err, l.remove(place))
 	}
 	return err
+}
+
+// closeUnused adds the counts of places that are not used any more, and returns those that may be
+// removed: also places that were counted before and not removed.
+func (l *Ledger) closeUnused(places []string, used func(place string) bool, gone *folded) (over []string, err error) {
+	counted := gone.included()
+	for _, place := range places {
+		if counted[place] {
+			over = append(over, place)
+			continue
+		}
+		if used(place) {
+			continue
+		}
+		counts, wrong := l.close(place)
+		if wrong != nil {
+			err = errors.Join(err, wrong)
+			continue
+		}
+		gone.add(Process(place), counts)
+		gone.Names = append(gone.Names, place)
+		over = append(over, place)
+	}
+	return over, err
 }
 
 // close returns the last counts of a place: what is in flight is lost.
