@@ -36,11 +36,11 @@ type App struct {
 // directories could not be searched for apps; the apps of the others are returned.
 func Ask(ctx context.Context) ([]App, error) {
 	places, err := config.Places()
-	return AskPlaces(ctx, places), err
+	return askPlaces(ctx, places), err
 }
 
-// AskPlaces asks the daemons of the apps at these places, all at once.
-func AskPlaces(ctx context.Context, places []config.Place) []App {
+// askPlaces asks the daemons of the apps at these places, all at once.
+func askPlaces(ctx context.Context, places []config.Place) []App {
 	return askAll(ctx, places, func(ctx context.Context, p config.Place) App {
 		return askWith(ctx, p, func(ctx context.Context, c *control.Client) (*api.Status, error) {
 			st, err := c.Status(ctx)

@@ -34,8 +34,8 @@ func TestADaemonThatDoesNotAnswerHidesNoOther(t *testing.T) {
 	// The client gives up at once, and not after answerTime: the reason is the context's either way.
 	ctx, cancel := context.WithCancelCause(t.Context())
 	apps := make(chan []App, 1)
-	go func() { apps <- AskPlaces(ctx, places) }()
-	cancelled := AskPlaces(t.Context(), places[:2])
+	go func() { apps <- askPlaces(ctx, places) }()
+	cancelled := askPlaces(t.Context(), places[:2])
 	cancel(context.DeadlineExceeded)
 	if got := <-apps; got[2].Status != nil || !got[2].Running || got[2].Error == "" {
 		t.Errorf("the daemon that hangs: %+v", got[2])

@@ -26,7 +26,7 @@ func Line(text string) string {
 		switch {
 		case r == '\n' || r == '\r':
 			return ' '
-		case IsControl(r):
+		case isControl(r):
 			return -1
 		}
 		return r
@@ -48,17 +48,17 @@ func Text(text string) string {
 // IsLine reports whether Line would return text unchanged.
 func IsLine(text string) bool {
 	for _, r := range text {
-		if IsControl(r) || r == unicode.ReplacementChar {
+		if isControl(r) || r == unicode.ReplacementChar {
 			return false
 		}
 	}
 	return true
 }
 
-// IsControl reports whether a character acts instead of being shown: a control character other than
+// isControl reports whether a character acts instead of being shown: a control character other than
 // the tab, a line separator, or one that changes the direction of text (UAX #9) and can make one
 // name look like another.
-func IsControl(r rune) bool {
+func isControl(r rune) bool {
 	switch {
 	case r == '\t':
 		return false

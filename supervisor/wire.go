@@ -21,7 +21,6 @@ type (
 	Variable           = api.Variable
 	Status             = api.Status
 	Trouble            = api.Trouble
-	Containment        = api.Containment
 	ChangeStatus       = api.ChangeStatus
 	GenerationStatus   = api.GenerationStatus
 	ProcessStatus      = api.ProcessStatus

@@ -284,7 +284,7 @@ func checkReleases(conf *config.Config, f *findings) error {
 		}
 		broken++
 		text := fmt.Sprintf("release %s is broken: %s", v.Name, v.Broken)
-		if i == 0 && !v.Unfinished() || v.State == "live" || v.State == "previous" || v.State == "standby" {
+		if i == 0 && !v.Unfinished || v.State == "live" || v.State == "previous" || v.State == "standby" {
 			f.report(errors.New(text), "")
 		} else {
 			f.warn("%s", text)

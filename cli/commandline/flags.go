@@ -10,10 +10,10 @@ import (
 type OptionalFlag struct{ *cli.GenericFlag }
 
 // String returns the line of the help.
-func (f OptionalFlag) String() string { return WithOptional(f.GenericFlag.String()) }
+func (f OptionalFlag) String() string { return withOptional(f.GenericFlag.String()) }
 
-// WithOptional marks the value of a flag as one that may be left out: --prepare[=LIMIT].
-func WithOptional(text string) string { return strings.Replace(text, " LIMIT", "[=LIMIT]", 1) }
+// withOptional marks the value of a flag as one that may be left out: --prepare[=LIMIT].
+func withOptional(text string) string { return strings.Replace(text, " LIMIT", "[=LIMIT]", 1) }
 
 // JSONFlag is the flag --json.
 func JSONFlag() cli.Flag {

@@ -215,7 +215,7 @@ func (o Option) String() string {
 	text := strings.Join(o.Names, ", ")
 	switch {
 	case o.optional:
-		return WithOptional(text + " " + o.Placeholder)
+		return withOptional(text + " " + o.Placeholder)
 	case o.Placeholder != "":
 		return text + " " + o.Placeholder
 	}

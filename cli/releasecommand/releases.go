@@ -43,7 +43,7 @@ type ReleaseView struct {
 	Note      string    `json:"note,omitempty"` // of the pin
 	Broken    string    `json:"broken,omitempty"`
 
-	incomplete bool // it is still being copied
+	Unfinished bool `json:"-"` // it is still being copied
 }
 
 // sizeTime limits how long the sizes of releases are counted.
@@ -141,15 +141,12 @@ func viewRelease(r *releases.Release, state string) ReleaseView {
 		v.Bytes = r.Size // an installed bundle is read-only
 	}
 	if r.Broken != nil {
-		v.incomplete = r.Unfinished != nil
+		v.Unfinished = r.Unfinished != nil
 		v.Broken = r.Broken.Error()
 		v.State = cmp.Or(state, "broken")
 	}
 	return v
 }
-
-// Unfinished reports whether the release is still being copied.
-func (v *ReleaseView) Unfinished() bool { return v.incomplete }
 
 // stateOf returns the current state of a release, or "".
 func stateOf(st *api.Status, name string) string {

@@ -32,11 +32,11 @@ const (
 	askTimeout = 2 * time.Second
 )
 
-// AwaitIntent is AskIntent for a systemd that may be re-executing itself. If systemd does not come
+// AwaitIntent is askIntent for a systemd that may be re-executing itself. If systemd does not come
 // back, the intent is Unknown, which is no reason to stop a worker. On a machine without a system
 // bus no systemd starts another daemon, so the intent is Stop.
 func AwaitIntent(ctx context.Context) Intent {
-	return awaitIntent(ctx, AskIntent, reachable)
+	return awaitIntent(ctx, askIntent, reachable)
 }
 
 func awaitIntent(ctx context.Context, ask func(context.Context) (Intent, error), reachable func() bool) Intent {
@@ -66,10 +66,10 @@ func reachable() bool {
 	return err == nil
 }
 
-// AskIntent asks systemd why the daemon is being terminated. A stop and a restart send the same
+// askIntent asks systemd why the daemon is being terminated. A stop and a restart send the same
 // signal; the unit's job distinguishes them. Without a job the signal was sent by hand, and the
 // unit's Restart= decides.
-func AskIntent(ctx context.Context) (Intent, error) {
+func askIntent(ctx context.Context) (Intent, error) {
 	if os.Getenv("NOTIFY_SOCKET") == "" && os.Getenv("SERVICE_RESULT") == "" {
 		return Stop, nil // the daemon was not started by systemd
 	}

@@ -25,9 +25,9 @@ const (
 //nolint:gochecknoglobals // a constant, which Go has no syntax for
 var ours = []string{"venv", ".venv", ".superctl", ".incomplete", "release.toml"}
 
-// Reserved reports whether a project may not use a name at its top, because an installation creates
+// reserved reports whether a project may not use a name at its top, because an installation creates
 // it.
-func Reserved(name string) bool { return slices.Contains(ours, name) }
+func reserved(name string) bool { return slices.Contains(ours, name) }
 
 // checkPath refuses the path of a member unless it is relative, clean, printable and in one of the
 // archive's directories.
@@ -50,7 +50,7 @@ func checkPath(p string) error {
 func checkPlace(p string) error {
 	switch names := strings.Split(p, "/"); {
 	case names[0] == Project && len(names) > 1:
-		if Reserved(names[1]) {
+		if reserved(names[1]) {
 			return fmt.Errorf("member %q: superctl makes %s itself", p, names[1])
 		}
 		return nil
