@@ -34,6 +34,10 @@ type generation struct {
 	tried  bool
 	canary *CanaryStatus
 
+	// alone says that nothing else served at some time of its life. A gate that leads nowhere lets the
+	// kernel choose among all listeners of the address, so clients may have come to its own.
+	alone bool
+
 	// unroutable says that this daemon cannot direct connections to it, or away from it: an earlier
 	// one has started it, and its listeners, or their places, are lost. Its workers serve, and are
 	// replaced.
@@ -192,6 +196,9 @@ func (g *generation) transit(ev generationEvent) {
 // compare holds what a generation is against what its workers are, and moves it when they have got
 // there.
 func (g *generation) compare() {
+	if live := g.owner.live; live == nil || live.held {
+		g.alone = true
+	}
 	for name, p := range ordered(g.proofs) {
 		if !slices.ContainsFunc(g.instances, func(in *instance) bool {
 			return in.state == InstanceStarting && in.lane() == name
@@ -320,11 +327,8 @@ func (g *generation) fail(in *instance, reason string) {
 func (g *generation) refused() bool { return g.failure != nil && !g.tried }
 
 // hadClients reports whether clients may have come to the generation's listeners. Only health checks
-// come to one that is refused while another one serves.
-func (g *generation) hadClients() bool {
-	live := g.owner.live
-	return !g.refused() || live == nil || live.held
-}
+// come to one that is refused while another one has served all the time.
+func (g *generation) hadClients() bool { return !g.refused() || g.alone }
 
 // respawns reports whether the generation's workers are started again when they die: only once it
 // has proved itself. In a canary a death ends that, but what is queued for the worker is still to
