@@ -33,6 +33,10 @@ func (rc *recovery) adoptListeners(st *state) error {
 	for _, g := range rc.owner.generations {
 		for _, in := range g.instances {
 			maps.DeleteFunc(in.own, func(_ string, l listener) bool { return !adopted[l] })
+			if in.state == InstanceStarting && in.lacksListener() {
+				in.state = InstanceStopping // it cannot prove itself; when it has ended another one is started
+				rc.finishing = append(rc.finishing, in)
+			}
 		}
 	}
 	for key, members := range ordered(st.Listeners) {
@@ -46,6 +50,13 @@ func (rc *recovery) adoptListeners(st *state) error {
 		}
 	}
 	return nil
+}
+
+// lacksListener reports whether a worker with a listener of its own was adopted without it: the last
+// daemon ended before the state file had the listener.
+func (in *instance) lacksListener() bool {
+	return in.gen.laned(in.proc) &&
+		slices.ContainsFunc(in.proc.Listen, func(name string) bool { return !in.listener(name).held() })
 }
 
 // adoptListener gives a gate one listener back, and its generations with it.
