@@ -104,14 +104,14 @@ func (m *sim) checkRoute(c *simConn) {
 	s := c.socket
 	a := s.address
 	m.checkDeserted(c)
-	if a.kind == kindShared || a.canary == s || s.proved && s.number>>laneBits == 0 {
+	if a.kind == kindShared || a.canary == s || s.proved && s.number>>laneBits == 0 || m.startsAgain {
 		return
 	}
 	for _, p := range s.holders {
 		switch {
 		case p.proved || s.number>>laneBits == 0 && m.provedPlans[p.plan()]:
 			return
-		case !p.ended && m.settled(m.proves(a, p)):
+		case !p.ended && m.settled(m.proves(a, p)) && m.proves(a, p).spec.Process != pageProcess: // that has checkGate
 			m.violate("a connection reaches %s, which is not proved, and %s serves", p, m.proves(a, p))
 			return
 		}
@@ -151,6 +151,9 @@ func (m *sim) lost(c *simConn, why string) {
 	}
 	if c.socket == nil && (m.now.dead || m.waitsForWord || m.lacksPage) {
 		return // no daemon runs that could send it elsewhere, or it must not
+	}
+	if m.now != nil && m.now.dead && !m.sc.Site.Store && c.socket != nil && time.Since(c.socket.deserted) < time.Second {
+		return // its worker has just ended, so that the daemon alone had the queue, and no store keeps it
 	}
 	// The gate turns when the file says so: after a write that is in progress, and one of its own.
 	file := 2 * time.Duration(m.sc.Site.SlowDisk) * time.Millisecond
@@ -216,6 +219,9 @@ func (m *sim) checkTurn(d *simDaemon) {
 			m.checkGate(d, g)
 		}
 	}
+	// What is live has ended while no daemon ran. Its release is started again, and its users wait for
+	// it: the release before, which may still be warm, is not for them.
+	m.startsAgain = s.change != nil && s.change.req.Kind == start && s.change.from == nil
 	m.waitsForWord = s.live == nil && s.change != nil && s.change.stepName == stepReady
 	// The next try is a moment away; at rest there is a page (checkPage).
 	m.lacksPage = s.maintenance.on != nil && s.maintenance.page == nil && s.maintenance.waiting

@@ -32,6 +32,7 @@ type sim struct {
 	daemons      []*simDaemon
 	now          *simDaemon // the one in charge
 	waitsForWord bool       // nothing is live, and a prepared change waits
+	startsAgain  bool       // nothing was live when this daemon began, and what should be is started
 	lacksPage    bool       // the app is in maintenance, and its page could not be shown yet
 	disk         simDisk
 	stored       map[string]any
