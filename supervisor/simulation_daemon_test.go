@@ -172,6 +172,7 @@ func (d *simDaemon) die(why string) {
 	}
 	d.dead = true
 	d.m.logf("daemon %d dies: %s", d.n, why)
+	d.m.commands.diedAt = time.Now()
 	close(d.died)
 	for _, fd := range slices.Sorted(maps.Keys(d.fds)) {
 		d.drop(fd)
@@ -194,6 +195,7 @@ func (d *simDaemon) reap() {
 	if c := d.s.change; c != nil {
 		c.kill(errSimDead)
 	}
+	d.endRuns()
 	for _, g := range d.s.generations {
 		select {
 		case <-g.done:
@@ -261,6 +263,9 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 	if m.sc.Site.Look {
 		opt.Look = func(context.Context, Look) error { d.edge("look"); return nil }
 	}
+	if m.sc.Site.Assets {
+		opt.Publish, opt.Refresh = d.publish, d.refresh
+	}
 	d.s = New(opt)
 	d.s.os = system{
 		start: d.startWorker, output: d.openOutput, run: d.runHook, adopt: d.adoptWorker, inode: d.inode,
@@ -269,6 +274,7 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 		strays:  func([]worker.Running) error { return nil },
 		measure: func(list []process) []worker.Usage { return make([]worker.Usage, len(list)) },
 		memory:  d.memory,
+		alarm:   d.alarm,
 		close:   func(fd int) { m.locked(func() { d.drop(fd) }) },
 		write:   d.writeState, sync: d.syncState, enter: d.enter,
 		chance: func() float64 { return float64(d.moment("chance")) / 300_020 },
@@ -310,6 +316,8 @@ func (d *simDaemon) run() {
 			d.dead, d.left = true, true
 			close(d.died)
 			d.m.logf("daemon %d ends", d.n)
+			d.m.commands.diedAt = time.Now()
+			d.checkLeft("has ended")
 			for _, fd := range slices.Sorted(maps.Keys(d.fds)) {
 				d.drop(fd)
 			}

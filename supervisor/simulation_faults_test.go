@@ -52,6 +52,8 @@ func (m *sim) act(a simAction) {
 		if n := len(m.clients); n > 0 {
 			m.clients[n-1](map[bool]error{true: api.ErrClientGone}[a.N == 1])
 		}
+	case "cron run":
+		m.runByHand(d, a)
 	case "attach":
 		m.attach(d)
 	case "cancel":
@@ -99,6 +101,9 @@ func (m *sim) fault(a simAction, d *simDaemon, last time.Duration) {
 	case "history":
 		m.historyFails = true
 		after(func() { m.historyFails = false })
+	case "no room":
+		m.assets.full = true
+		after(func() { m.assets.full = false })
 	case "port":
 		m.portTaken = true
 		after(func() { m.portTaken = false })
@@ -130,6 +135,8 @@ func (m *sim) power(d *simDaemon, last time.Duration) {
 	for _, p := range slices.Clone(m.procs) {
 		p.kill("power")
 	}
+	m.endCommands("power")
+	m.assets.lose(m.hash("static files", uint64(m.events)))
 	for name := range ordered(m.stored) {
 		m.unstore(name)
 	}

@@ -219,6 +219,8 @@ func (m *sim) checkTurn(d *simDaemon) {
 			m.checkGate(d, g)
 		}
 	}
+	m.commands.note(s)
+	m.checkFollows(d)
 	// What is live has ended while no daemon ran. Its release is started again, and its users wait for
 	// it: the release before, which may still be warm, is not for them.
 	m.startsAgain = s.change != nil && s.change.req.Kind == start && s.change.from == nil

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"superctl/api"
 )
 
 // ledger is what was said of each change: to the history, to those who are notified, and to the
@@ -31,6 +33,10 @@ func (d *simDaemon) record(o Outcome) error {
 }
 
 func (d *simDaemon) tell(o Outcome) {
+	if o.Kind == api.CronKind {
+		d.tellCron(o)
+		return
+	}
 	if o.Kind == HealthKind || !d.edge("tell "+o.Kind) {
 		return
 	}

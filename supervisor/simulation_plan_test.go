@@ -91,6 +91,15 @@ func (m *sim) plan(release string) Plan {
 			OnRevert: [][]string{{"on_revert"}}, Timeout: 5 * time.Second,
 		},
 	}
+	if site.Assets {
+		p.Assets = []Assets{{Name: "static", From: "static", To: "/srv/static"}}
+	}
+	if site.Cron != "" {
+		p.Cron = []Cron{{
+			Name: simCron, Schedule: fmt.Sprintf("*:*:0/%d", int(simCronEvery.Seconds())), Timezone: "UTC",
+			Command: []string{simCron}, Overlap: site.Cron, Timeout: simCronLimit,
+		}}
+	}
 	if site.Standby {
 		p.Standby = 25 * time.Second
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -72,6 +71,7 @@ func (m *sim) spawn(spec worker.Spec, sockets []*simSocket) *simProc {
 	m.procs = append(m.procs, p)
 	m.logf("start %s", p)
 	m.checkStart(p)
+	m.checkPublished(p)
 	time.AfterFunc(time.Duration(p.how.Boot+5)*time.Millisecond, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -371,6 +371,7 @@ func (d *simDaemon) sweepWorkers(_ string, kept func(tag string) bool) error {
 		return errSimDead
 	}
 	d.m.locked(func() {
+		d.m.endCommands("swept by the next daemon")
 		for _, p := range slices.Clone(d.m.procs) {
 			if !kept(p.tag()) {
 				p.kill("swept by the next daemon")
@@ -385,13 +386,7 @@ func (d *simDaemon) runHook(ctx context.Context, c worker.Command, line func(str
 	if !d.edge("hook " + c.Args[0]) {
 		return errSimDead
 	}
-	release := ""
-	for _, v := range c.Env {
-		if name, ok := strings.CutPrefix(v, "SUPERCTL_RELEASE="); ok {
-			release = name
-		}
-	}
-	how := d.m.release(release).Hook
+	how := d.m.release(variable(c.Env, "SUPERCTL_RELEASE")).Hook
 	took := 50 * time.Millisecond
 	switch how {
 	case "slow":
@@ -400,9 +395,15 @@ func (d *simDaemon) runHook(ctx context.Context, c worker.Command, line func(str
 		took = time.Hour
 	}
 	line("hello")
+	if c.Args[0] == simCron {
+		return d.runCron(ctx, c)
+	}
+	var process *simCommand
+	d.m.locked(func() { process = d.m.command(d, c, took) })
 	select {
 	case <-time.After(took):
 	case <-ctx.Done():
+		d.m.locked(process.end)
 		return context.Cause(ctx)
 	case <-d.died:
 		return errSimDead

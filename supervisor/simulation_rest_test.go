@@ -50,6 +50,7 @@ func (m *sim) checkRest() {
 		}
 	}
 	m.checkSockets(d)
+	m.checkCommands(d)
 	if m.sc.Site.Store {
 		for name := range ordered(wanted) {
 			if _, ok := m.stored[name]; !ok {

@@ -36,6 +36,9 @@ type simSite struct {
 	Ready     bool     `json:"ready,omitempty"`   // its web workers say READY=1
 	Recycle   bool     `json:"recycle,omitempty"` // workers that leak are replaced
 	SlowDisk  int      `json:"slow_disk_ms,omitempty"`
+
+	Cron   CronOverlap `json:"cron,omitempty"` // of a scheduled command; "" = there is none
+	Assets bool        `json:"assets,omitempty"`
 }
 
 // simRelease is how the workers and hooks of a release act. The zero value is a good release.
@@ -95,6 +98,8 @@ func (sc scenario) String() string {
 		{s.Look, "look"},
 		{s.Ready, "READY=1"},
 		{s.Recycle, "recycle"},
+		{s.Cron != "", "cron " + string(s.Cron)},
+		{s.Assets, "static files"},
 		{s.SlowDisk > 0, fmt.Sprintf("a disk that takes %d ms", s.SlowDisk)},
 	} {
 		if part.has {
@@ -209,6 +214,8 @@ func simScenario(seed uint64) scenario {
 	sc.maintain(rand.New(rand.NewPCG(seed, 0x503))) //nolint:gosec // likewise
 	sc.slow(rand.New(rand.NewPCG(seed, 0xd15c)))    //nolint:gosec // likewise
 	sc.follow(rand.New(rand.NewPCG(seed, 0xf01)))   //nolint:gosec // likewise
+	sc.schedule(rand.New(rand.NewPCG(seed, 0xc40))) //nolint:gosec // likewise
+	sc.assets(rand.New(rand.NewPCG(seed, 0xa55e7))) //nolint:gosec // likewise
 	return sc
 }
 

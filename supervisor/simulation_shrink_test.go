@@ -37,7 +37,8 @@ func shrunk(t *testing.T, sc scenario) scenario {
 			s.Single, s.After = false, false
 		}, func(s *simSite) { s.Standby = false }, func(s *simSite) { s.Linger = false },
 		func(s *simSite) { s.Always = false }, func(s *simSite) { s.Look = false },
-		func(s *simSite) { s.Store = false },
+		func(s *simSite) { s.Store = false }, func(s *simSite) { s.Cron = "" },
+		func(s *simSite) { s.Assets = false },
 		func(s *simSite) { s.Ready = false }, func(s *simSite) { s.SlowDisk = 0 },
 	} {
 		other := sc

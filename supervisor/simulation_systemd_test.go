@@ -58,6 +58,7 @@ func (d *simDaemon) handOver(all []Descriptor) error {
 	if !d.edge("hand over") {
 		return errSimDead
 	}
+	d.m.locked(func() { d.checkLeft("hands over") })
 	handed := make(map[string]any)
 	for _, one := range all {
 		_ = one.Use(func(fd int) error { d.m.locked(func() { handed[one.Name] = d.fds[fd] }); return nil })

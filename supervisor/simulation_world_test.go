@@ -60,9 +60,12 @@ type sim struct {
 	faultAt time.Time
 	ledger  ledger
 	mail    simMail
-	clients []context.CancelCauseFunc
-	others  int // clients that follow or cancel the change of another
-	open    int // requests without an answer
+
+	commands simCommands
+	assets   simAssets
+	clients  []context.CancelCauseFunc
+	others   int // clients that follow or cancel the change of another
+	open     int // requests without an answer
 }
 
 // detail is how much of a run its transcript has.
@@ -81,6 +84,8 @@ func newSim(sc scenario, dir string, shown detail) *sim {
 		points: make(map[string]int), due: make(map[time.Time][]string), began: time.Now(),
 	}
 	m.mail.news = make(chan struct{})
+	m.assets.published = make(map[string]time.Time)
+	m.commands.dues, m.commands.lives = make(map[string]bool), make(map[string]time.Time)
 	m.disk.path = dir + "/" + stateName
 	for i, name := range []string{"web", "api"}[:sc.Site.Listeners] {
 		a := &simAddress{name: name, address: fmt.Sprint("127.0.0.1:", 8000+i), kind: sc.Site.Gate}
@@ -329,7 +334,10 @@ func (m *sim) watch(ctx context.Context) {
 			continue
 		}
 		st := d.s.Status()
-		m.locked(func() { m.checkStatus(d, st) })
+		m.locked(func() {
+			m.checkStatus(d, st)
+			m.checkDue(d, st)
+		})
 	}
 }
 
@@ -339,6 +347,7 @@ func (m *sim) heal() {
 	defer m.mu.Unlock()
 	m.logf("all troubles end")
 	m.portTaken, m.historyFails, m.storeFails, m.healed, m.gatesFail, m.disk.fails = false, false, false, true, 0, nil
+	m.assets.full = false
 	m.now.dieAt, m.now.dieFrom = 0, 0
 	for _, p := range m.procs {
 		p.wedged = false
