@@ -48,6 +48,9 @@ type MaintenanceStatus struct {
 	Allow      []netip.Prefix `json:"allow,omitempty"` // networks that reach the app
 	Page       string         `json:"page,omitempty"`  // SHA-256 of the page; "" = superctl's own
 	Generation int            `json:"generation"`      // its number; 0 = the page is being started again
+	// Hold reports that a switch or rollback turned it on by itself: it holds connections for longer than it
+	// should, and new ones get the page until the app serves (hold_page). Who began that change.
+	Hold bool `json:"hold,omitempty"`
 }
 
 // The values of Outcome.Maintenance.

@@ -96,6 +96,7 @@ type Process struct {
 	Instances    int
 	Strategy     api.Strategy
 	Hold         time.Duration // for strategy hold
+	HoldPage     bool          // for strategy hold: after that, new connections get the maintenance page
 	Surge        int           // for strategy rolling
 	Drain        time.Duration
 	StopSignal   int // 0 = the server's preset

@@ -57,6 +57,7 @@ type processTable struct {
 	Instances    *int64         `toml:"instances"`
 	Strategy     string         `toml:"strategy"`
 	Hold         *duration      `toml:"hold"`
+	HoldPage     *bool          `toml:"hold_page"`
 	Surge        *int64         `toml:"surge"`
 	Drain        *duration      `toml:"drain"`
 	StopSignal   string         `toml:"stop_signal"`

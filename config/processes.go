@@ -35,6 +35,7 @@ func (l *loader) processes() {
 		l.c.Processes = append(l.c.Processes, p)
 	}
 	l.together()
+	l.pagedTogether()
 	l.c.Processes = l.ordered(l.c.Processes)
 	for _, li := range l.c.Listen {
 		if taken[li.Name] == "" {

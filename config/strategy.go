@@ -45,6 +45,43 @@ func (l *loader) strategy(key string, t processTable, p *Process) {
 	} else if t.Hold != nil {
 		l.at(key+".hold", `hold is for strategy = "hold": write that too, or leave it out`)
 	}
+	switch {
+	case t.HoldPage == nil:
+	case p.Strategy != api.Hold:
+		l.at(key+".hold_page", `hold_page is for strategy = "hold": write that too, or leave it out`)
+	default:
+		if p.HoldPage = *t.HoldPage; p.HoldPage {
+			l.pageable(key+".hold_page", t.Listen)
+		}
+	}
+}
+
+// pageable refuses a maintenance page on a listener whose connections superctl cannot send to it.
+func (l *loader) pageable(key string, listen []string) {
+	for _, name := range listen {
+		if li, ok := l.f.Listen[name]; ok && (li.Gate == "shared" || strings.HasPrefix(li.Address, "systemd:")) {
+			l.at(key, "listener %q has one queue for all generations, so its connections cannot get a page: remove hold_page", name)
+		}
+	}
+}
+
+// pagedTogether refuses a config in which only some of the processes with strategy hold have hold_page: the
+// page has all listeners.
+func (l *loader) pagedTogether() {
+	var paged, others []string
+	for _, p := range l.c.Processes {
+		switch {
+		case p.Strategy != api.Hold:
+		case p.HoldPage:
+			paged = append(paged, p.Name)
+		default:
+			others = append(others, p.Name)
+		}
+	}
+	if len(paged) > 0 && len(others) > 0 {
+		l.at("process."+paged[0]+".hold_page", "the page is shown on all listeners at once: write it for %s too",
+			strings.Join(others, ", "))
+	}
 }
 
 // together refuses a config in which only some of the processes with listeners have strategy hold

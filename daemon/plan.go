@@ -352,7 +352,7 @@ func makeProcess(
 		Name: p.Name, Server: done.Server, Command: done.Command, Env: env.List(), Templates: env.templates(), Secrets: env.Secrets(),
 		EnvFrom: env.origins(), Dir: r.Path, User: cmp.Or(p.User, c.User).Become(), Listen: p.Listen,
 		ExtraListen: slices.Concat(p.ExtraListen, done.Opens), HideListen: done.HideListen, After: p.After,
-		Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, Surge: p.Surge,
+		Instances: p.Instances, Strategy: p.Strategy, Hold: p.Hold, HoldPage: p.HoldPage, Surge: p.Surge,
 		StopSignal: cmp.Or(p.StopSignal, int(done.StopSignal)),
 		Drain:      p.Drain, DrainConnections: p.DrainConnections, Notify: p.Notify, StartTimeout: p.StartTimeout,
 		ReadyAfter: p.ReadyAfter,

@@ -32,10 +32,18 @@ func (h holding) turnOver() error {
 	if err := h.prepare(); err != nil {
 		return err
 	}
-	if err := h.perform(); err != nil {
+	uncover, err := h.perform()
+	defer uncover()
+	if err != nil {
 		return h.comeBack(err)
 	}
-	return h.finish(h.firstAnswer)
+	return h.finish(func() error {
+		err := h.firstAnswer()
+		if err == nil {
+			uncover()
+		}
+		return err
+	})
 }
 
 // prepare proves the release of a prepared change while the old one serves, and waits for the word.
@@ -55,17 +63,19 @@ func (h holding) prepare() error {
 // plan without workers, which is live from then on: if anything fails, or this daemon ends, what is
 // left to do is to start them. The old workers get nothing new, and finish; then the `before` hooks
 // run, and the new release is proved on private sockets, because on the held listener it will serve
-// from its first moment.
-func (h holding) perform() error {
+// from its first moment. It returns how to end the page of a hold that lasts too long.
+func (h holding) perform() (uncover func(), err error) {
+	uncover = func() {}
 	if err := h.step(stepQuiesce, h.quiesce); err != nil {
-		return err
+		return uncover, err
 	}
 	old := h.from
 	h.count().beforeTurn()
 	began := time.Now()
 	if err := h.step(stepHold, h.turnToHeld); err != nil {
-		return err
+		return uncover, err
 	}
+	uncover = h.coverWhenLate(began)
 	watched, stop := context.WithCancel(h.ctx)
 	var seen queueSeen
 	ended := make(chan struct{})
@@ -73,7 +83,7 @@ func (h holding) perform() error {
 		defer close(ended)
 		seen = h.watchQueue(watched, began)
 	})
-	err := h.whileHeld(old, began)
+	err = h.whileHeld(old, began)
 	stop()
 	<-ended
 	if seen.full > 0 {
@@ -88,7 +98,7 @@ func (h holding) perform() error {
 			h.plan.hold(),
 		)
 	}
-	return err
+	return uncover, err
 }
 
 func (h holding) whileHeld(old *generation, began time.Time) error {

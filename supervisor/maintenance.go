@@ -54,6 +54,10 @@ func (mt *maintenance) status() *api.MaintenanceStatus {
 
 // sentence says since when users get the page, and by whom.
 func (mt *maintenance) sentence() string {
+	if mt.on.Hold {
+		return "new connections get the maintenance page since " + mt.on.Since.Format("15:04:05") +
+			": they would wait for longer than hold"
+	}
 	text := fmt.Sprintf(
 		"maintenance since %s by %s", mt.on.Since.Format("15:04"), mt.on.By(mt.on.Who),
 	)
@@ -76,7 +80,11 @@ func (mt *maintenance) judge(v *verdict) {
 
 // mention adds the maintenance itself: users are not served, so the app is not ok.
 func (mt *maintenance) mention(v *verdict) {
-	if mt.on != nil {
+	switch {
+	case mt.on == nil:
+	case mt.on.Hold && v.health == HealthDown:
+		v.reason += "; " + mt.sentence()
+	default:
 		v.add(HealthDegraded, mt.sentence())
 	}
 }
@@ -257,6 +265,9 @@ func (mt *maintenance) listenerOf(f *front) listener {
 func (mt *maintenance) recall(st *state) {
 	if st.Change != nil && st.Change.Kind == string(api.Maintenance) {
 		st.Change, st.Target, st.From = nil, 0, 0 // what the file says is what holds; a page alone is withdrawn
+	}
+	if st.Maintenance != nil && st.Maintenance.Hold {
+		st.Maintenance = nil // connections wait for the workers that this daemon starts
 	}
 	mt.on = st.Maintenance // also if this daemon only ends what runs: the next one goes on with it
 	if mt.on == nil || mt.opt.End {

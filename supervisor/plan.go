@@ -92,7 +92,8 @@ type Process struct {
 	After     []string      `json:"after,omitempty"`
 	Instances int           `json:"instances"`
 	Strategy  Strategy      `json:"strategy"`
-	Hold      time.Duration `json:"hold,omitempty"` // strategy hold: for how long connections may wait
+	Hold      time.Duration `json:"hold,omitempty"`      // strategy hold: for how long connections may wait
+	HoldPage  bool          `json:"hold_page,omitempty"` // after that, new ones get the maintenance page
 	// strategy rolling: how many instances are replaced at a time
 	Surge        int           `json:"surge,omitempty"`
 	StopSignal   int           `json:"stop_signal"` // to the main process only
@@ -168,6 +169,11 @@ func (p *Plan) hold() (limit time.Duration) {
 		}
 	}
 	return limit
+}
+
+// holdPage reports whether new connections get the maintenance page while others are held for too long.
+func (p *Plan) holdPage() bool {
+	return slices.ContainsFunc(p.Processes, func(p Process) bool { return p.Strategy == Hold && p.HoldPage })
 }
 
 // rolls reports whether the processes with listeners are to be replaced a few at a time.

@@ -62,6 +62,9 @@ func scenarios() []scenario {
 	inspected.More = strings.Replace(inspected.More, `before = ["true"]`, `before = ["true migrate"]`, 1) + checked
 	held := everyStep()
 	held.Web = `strategy = "hold"`
+	late := everyStep()
+	late.Web = "strategy = \"hold\"\nhold = \"4s\"\nhold_page = true"
+	late.More = strings.Replace(late.More, `["true"]`, `["sleep 5"]`, 1)
 	unix := everyStep()
 	unix.Front = harness.Unix
 	linked := everyStep()
@@ -91,6 +94,9 @@ func scenarios() []scenario {
 		}},
 		{name: "switch that is held", opt: held, act: switchOver, held: true, at: []string{
 			"switch: after quiesce", "switch: after hold", "switch: after drain", "switch: before prove",
+		}},
+		{name: "switch that is held for too long", opt: late, act: switchOver, held: true, at: []string{
+			"switch: after preflight", "switch: before prove",
 		}},
 		{name: "switch that is held and refused", opt: held, act: refused, held: true, at: []string{
 			"switch: after come back",
@@ -380,6 +386,9 @@ func (w *walk) run(s scenario, point string) {
 				clocks++
 			}
 		}
+	}
+	if st.Maintenance != nil {
+		w.t.Errorf("users get a page: %+v", st.Maintenance)
 	}
 	w.told.complete(w.t, st.Release)
 	if clocks != 1 {

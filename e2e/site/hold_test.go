@@ -69,6 +69,49 @@ func TestConnectionsWaitDuringAnIncompatibleMigration(t *testing.T) {
 	}
 }
 
+// A switch takes 8 s of migration, and a connection may wait for 4 s.
+func TestConnectionsThatWouldWaitTooLongGetThePage(t *testing.T) {
+	t.Parallel()
+	for _, front := range []harness.Front{harness.TCP, harness.NginxUnix} {
+		t.Run(front.String(), func(t *testing.T) {
+			t.Parallel()
+			a := held(t, front)
+			a.Options.Web = "strategy = \"hold\"\nhold = \"4s\"\nhold_page = true"
+			a.WriteConfig()
+			a.Releases("r1", "r2")
+			a.Start("r1")
+			requests := a.Load(load.Config{Rate: 60, Clients: 400, Timeout: time.Minute})
+			a.WriteFile("seconds", "8")
+			began := time.Now()
+			change := a.Begin("switch", "r2")
+			eventually(t, "the page is shown", func() bool { return a.Status().Maintenance != nil })
+			shown := time.Now()
+			a.Command("status", "--json").Want(0).Says(`"hold": true`, `"retry_after": 4000000000`)
+			a.Command("status").Want(0).Says("new connections get the maintenance page")
+			a.More(requests, 50)
+			change.Wait().Want(0).Says("new connections got the maintenance page for ", "hold = 4 s")
+			over := time.Now()
+			a.More(requests, 50)
+			res := requests.Stop()
+			if n := statuses(t, res, load.Window{Began: shown, Ended: over}); n[503] < 50 {
+				t.Errorf("during the page: %v", n)
+			}
+			if n := statuses(t, res, load.Window{Began: over, Ended: res.Ended}); n[200] == 0 || len(n) != 1 {
+				t.Errorf("after the switch: %v", n)
+			}
+			if n := statuses(t, res, load.Window{Ended: began.Add(4 * time.Second)}); n[503] > 0 {
+				t.Errorf("while connections may wait: %v", n)
+			}
+			if !slices.ContainsFunc(res.Records, func(r load.Record) bool {
+				return r.Status == 200 && r.Ended.Sub(r.Begun) > 5*time.Second
+			}) {
+				t.Error("no request has waited for the migration")
+			}
+			t.Logf("%d requests, %v", len(res.Records), res.Count())
+		})
+	}
+}
+
 func TestAFailedHeldSwitchLosesNoRequest(t *testing.T) {
 	t.Parallel()
 	a := held(t, harness.TCP)
