@@ -339,6 +339,7 @@ func (c *change) run() {
 	c.kill(nil)
 	_ = c.owner.do(func() {
 		c.owner.change = nil
+		c.owner.listeners.unite()
 		if err == nil {
 			c.noteLeader()
 		}

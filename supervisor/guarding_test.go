@@ -260,6 +260,9 @@ func TestACanaryWithMoreErrorsIsReverted(t *testing.T) {
 		if took := time.Duration(out.Seconds * float64(time.Second)); took > 40*time.Second {
 			t.Errorf("reverted after %s", took)
 		}
+		if ask(site.s.core, func() bool { return site.s.live.mixed }) {
+			t.Error("r1 closes each connection after its answer still")
+		}
 	})
 }
 

@@ -61,6 +61,9 @@ func (in *instance) linger(limit, passed time.Duration) {
 		for wait := first; ctx.Err() == nil; wait = lookEvery {
 			select {
 			case <-time.After(wait):
+				if hasEnded(w) {
+					return // it ended at the same moment
+				}
 				if n, err := count(); err == nil && n == 0 {
 					enough()
 				}
@@ -82,6 +85,15 @@ func (in *instance) linger(limit, passed time.Duration) {
 			}
 		})
 	})
+}
+
+func hasEnded(w process) bool {
+	select {
+	case <-w.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // recall has a worker that lingers serve on: it has not had its stop signal.

@@ -267,6 +267,7 @@ func (m *sim) daemon(handed map[string]any) *simDaemon {
 		opt.Publish, opt.Refresh = d.publish, d.refresh
 	}
 	d.s = New(opt)
+	d.s.counts.source = d.requestCounts
 	d.s.os = system{
 		start: d.startWorker, output: d.openOutput, run: d.runHook, adopt: d.adoptWorker, inode: d.inode,
 		end: d.endWorker, sweep: d.sweepWorkers,

@@ -112,6 +112,10 @@ func (m *sim) fault(a simAction, d *simDaemon, last time.Duration) {
 		after(func() { m.storeFails = false })
 	case "gate":
 		m.gatesFail = 1
+	case "division":
+		m.canariesFail = a.N
+	case "hiccup":
+		m.hiccupUntil = time.Now().Add(last)
 	case "lose listener":
 		if g := d.gates[0]; len(g.a.target) > 0 && g.a.kind == kindSteer {
 			s := g.a.target[0]
@@ -275,9 +279,14 @@ func (m *sim) maintenance(d *simDaemon, minutes int) {
 func (m *sim) request(d *simDaemon, req Request) { m.requestWith(d, req, func(Event) {}) }
 
 // requestWith is a client that looks at the events.
-func (m *sim) requestWith(d *simDaemon, req Request, emit func(Event)) {
+func (m *sim) requestWith(d *simDaemon, req Request, hear func(Event)) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	m.clients = append(m.clients, cancel)
+	client := len(m.clients)
+	emit := func(ev Event) {
+		hear(ev)
+		m.heardGuard(d, client, ev)
+	}
 	req.Who = fmt.Sprint("client-", len(m.clients))
 	began := time.Now()
 	m.locked(func() { m.open++ })

@@ -113,7 +113,14 @@ func (g *simGate) Spread(gens []int) error {
 
 func (g *simGate) Canary(gen, share int, _ []netip.Prefix) error {
 	return g.edge("canary", gen, func(s *simSocket) error {
-		if s == nil {
+		fails := g.d.m.canariesFail > 0 && !g.a.private
+		if fails {
+			g.d.m.canariesFail--
+		}
+		switch {
+		case share == 0 && g.canary == gen:
+			g.canary = 0 // and the kernel forgets it as soon as the gate is set
+		case share > 0 && s == nil:
 			return g.lacks(gen)
 		}
 		if err := g.refusal(); err != nil {
@@ -122,9 +129,15 @@ func (g *simGate) Canary(gen, share int, _ []netip.Prefix) error {
 		if share > 0 {
 			g.checkStored(s)
 		}
-		g.a.canary, g.a.share, g.canary = s, share, gen
-		if share == 0 {
-			g.a.canary, g.canary = nil, 0
+		if fails {
+			g.d.m.logf("gate %s refuses to give %d of 10000 to %d", g.a.address, share, gen)
+			return fmt.Errorf("setsockopt: %w", syscall.ENOMEM)
+		}
+		switch {
+		case share > 0:
+			g.a.canary, g.a.share, g.canary = s, share, gen
+		case g.canary == 0:
+			g.a.canary, g.a.share = nil, 0
 		}
 		g.d.m.logf("gate %s gives %d of 10000 to %d", g.a.address, share, gen)
 		return nil

@@ -104,6 +104,9 @@ func (m *sim) checkRoute(c *simConn) {
 	s := c.socket
 	a := s.address
 	m.checkDeserted(c)
+	if a.kind != kindShared {
+		m.checkReverted(c)
+	}
 	if a.kind == kindShared || a.canary == s || s.proved && s.number>>laneBits == 0 || m.startsAgain {
 		return
 	}
@@ -233,6 +236,8 @@ func (m *sim) checkTurn(d *simDaemon) {
 	if s.live != nil && s.release != nil && s.live.plan.Release.Name != s.release.Name {
 		m.violate("%s is said to be live, and generation %d of %s is", s.release.Name, s.live.id, s.live.plan.Release.Name)
 	}
+	m.noteReverted(s)
+	m.checkDivision(s)
 	m.checkWayBack(s)
 	m.checkPrepared(s)
 	m.checkHeard(s)
@@ -263,6 +268,11 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 		}
 		allowed = numbersOf(mt.page.listeners()[a.name])
 	}
+	for l, r := range s.listeners.remnants { // its gate cannot be set
+		if l.gate == Gate(g) {
+			allowed = append(allowed, numbersOf(r.of.listeners()[a.name])...)
+		}
+	}
 	var to []int
 	for number, fd := range ordered(g.mine) {
 		if socket, ok := d.fds[fd].(*simSocket); ok && slices.Contains(a.target, socket) {
@@ -278,7 +288,11 @@ func (m *sim) checkGate(d *simDaemon, g *simGate) {
 	if len(to) == 0 && s.rolling == nil && len(s.live.listeners()[a.name]) > 0 {
 		m.violate("connections to %s reach no worker, and generation %d is live", a.address, s.live.id)
 	}
-	if a.canary != nil && s.listeners.divided == nil && len(s.listeners.remnants) == 0 && !slices.ContainsFunc(allGenerations(s), func(g *generation) bool { return g.canary != nil }) {
+	if len(s.listeners.remnants) > 0 {
+		m.compared.kept++
+		return // a gate cannot be set, and is tried again
+	}
+	if a.canary != nil && s.listeners.divided == nil && !slices.ContainsFunc(allGenerations(s), func(g *generation) bool { return g.canary != nil }) {
 		m.violate("%s has a canary, and no generation is one", a.address)
 	}
 }

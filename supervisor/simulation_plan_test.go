@@ -72,6 +72,9 @@ func (m *sim) plan(release string) Plan {
 		Interval: 250 * time.Millisecond, HealthyAfter: simHealthyAfter, UnhealthyAfter: 5 * time.Second,
 	}
 	web.Notify = site.Ready
+	if site.Guard {
+		web.Guard = &Guard{Points: 0.02, Factor: 2}
+	}
 	if site.Always {
 		web.Health.Always = &health.Always{Interval: 5 * time.Second, Failures: 3}
 	}
@@ -99,6 +102,9 @@ func (m *sim) plan(release string) Plan {
 			Name: simCron, Schedule: fmt.Sprintf("*:*:0/%d", int(simCronEvery.Seconds())), Timezone: "UTC",
 			Command: []string{simCron}, Overlap: site.Cron, Timeout: simCronLimit,
 		}}
+	}
+	if site.Guard {
+		p.Probation = 20 * time.Second
 	}
 	if site.Standby {
 		p.Standby = 25 * time.Second

@@ -76,6 +76,9 @@ func (m *sim) spawn(spec worker.Spec, sockets []*simSocket) *simProc {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		p.up = true
+		if len(sockets) > 0 {
+			p.counts()
+		}
 		m.sayReady(p)
 		for _, s := range p.sockets {
 			m.accept(s)

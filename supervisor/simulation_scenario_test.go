@@ -37,8 +37,10 @@ type simSite struct {
 	Recycle   bool     `json:"recycle,omitempty"` // workers that leak are replaced
 	SlowDisk  int      `json:"slow_disk_ms,omitempty"`
 
-	Cron   CronOverlap `json:"cron,omitempty"` // of a scheduled command; "" = there is none
-	Assets bool        `json:"assets,omitempty"`
+	Cron    CronOverlap `json:"cron,omitempty"` // of a scheduled command; "" = there is none
+	Assets  bool        `json:"assets,omitempty"`
+	Guard   bool        `json:"guard,omitempty"`
+	Strikes bool        `json:"strikes,omitempty"` // faults happen while the guard compares
 }
 
 // simRelease is how the workers and hooks of a release act. The zero value is a good release.
@@ -50,6 +52,7 @@ type simRelease struct {
 	Stop   string `json:"stop,omitempty"`   // slow, never
 	Worker string `json:"worker,omitempty"` // dies: its background processes do
 	Hook   string `json:"hook,omitempty"`   // before fails, before hangs, after fails, on_abort hangs, slow, ...
+	Errors string `json:"errors,omitempty"` // half, all: of its requests
 	Leaves bool   `json:"leaves,omitempty"` // children outlive a worker that is killed, until they are
 }
 
@@ -101,6 +104,8 @@ func (sc scenario) String() string {
 		{s.Cron != "", "cron " + string(s.Cron)},
 		{s.Assets, "static files"},
 		{s.SlowDisk > 0, fmt.Sprintf("a disk that takes %d ms", s.SlowDisk)},
+		{s.Guard, "guard"},
+		{s.Strikes, "faults while it compares"},
 	} {
 		if part.has {
 			b.WriteString(", " + part.text)
@@ -216,6 +221,7 @@ func simScenario(seed uint64) scenario {
 	sc.follow(rand.New(rand.NewPCG(seed, 0xf01)))   //nolint:gosec // likewise
 	sc.schedule(rand.New(rand.NewPCG(seed, 0xc40))) //nolint:gosec // likewise
 	sc.assets(rand.New(rand.NewPCG(seed, 0xa55e7))) //nolint:gosec // likewise
+	sc.guard(rand.New(rand.NewPCG(seed, 0x6a4d)))   //nolint:gosec // likewise
 	return sc
 }
 

@@ -40,6 +40,7 @@ func shrunk(t *testing.T, sc scenario) scenario {
 		func(s *simSite) { s.Store = false }, func(s *simSite) { s.Cron = "" },
 		func(s *simSite) { s.Assets = false },
 		func(s *simSite) { s.Ready = false }, func(s *simSite) { s.SlowDisk = 0 },
+		func(s *simSite) { s.Strikes = false }, func(s *simSite) { s.Guard = false },
 	} {
 		other := sc
 		simpler(&other.Site)

@@ -34,6 +34,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -64,6 +65,8 @@ func TestSimulation(t *testing.T) {
 	first, seeds := numberFrom("FIRST", 1), numberFrom("SEEDS", simSeeds)
 	const shards = 2
 	var next, events, saves, failed atomic.Int64
+	var mu sync.Mutex
+	var compared simCompared
 	next.Store(int64(first) - 1)
 	t.Run("seeds", func(t *testing.T) {
 		for shard := range shards {
@@ -77,6 +80,9 @@ func TestSimulation(t *testing.T) {
 					m := runScenario(t, simScenario(uint64(seed)), inShort)
 					events.Add(int64(m.events))
 					saves.Add(int64(m.saves))
+					mu.Lock()
+					compared.add(m.compared)
+					mu.Unlock()
 					if len(m.wrong) > 0 {
 						failed.Add(1)
 						fail(t, fmt.Sprintf("seed %d", seed), m)
@@ -85,7 +91,10 @@ func TestSimulation(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d seeds, %d events, %d state files", seeds, events.Load(), saves.Load())
+	t.Logf("%d seeds, %d events, %d state files; guards: %+v", seeds, events.Load(), saves.Load(), compared)
+	if seeds >= simSeeds && min(compared.begun, compared.reverted, compared.equal, compared.kept) == 0 {
+		t.Errorf("the guards of all seeds: %+v", compared)
+	}
 }
 
 // fail shows a failed run, as small as it can be made.

@@ -13,6 +13,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"superctl/supervisor/requests"
 )
 
 // sim is one run of a scenario: a machine, the daemons that run on it one after the other, and what
@@ -42,6 +44,12 @@ type sim struct {
 	spawned      int
 	conns        int
 	served       int
+	counted      map[string]*requests.Reading // by place
+	hiccupUntil  time.Time
+	compared     simCompared
+	reverted     map[int]time.Time // when, by generation
+	comparing    *division
+	comparedFrom time.Time
 	events       int
 	saves        int
 	private      int
@@ -52,7 +60,7 @@ type sim struct {
 	due          map[time.Time][]string // what the daemons do, by its instant
 
 	portTaken, historyFails, storeFails, healed, off, powerOff bool
-	gatesFail, upgrade                                         int
+	gatesFail, canariesFail, upgrade                           int
 	restartAfter                                               time.Duration
 	downSince                                                  time.Time
 	gateRefused, storeFailed                                   time.Time // the last time
@@ -80,6 +88,7 @@ const (
 func newSim(sc scenario, dir string, shown detail) *sim {
 	m := &sim{
 		sc: sc, dir: dir, shown: shown, link: "r1", pids: 100, stored: make(map[string]any),
+		counted: make(map[string]*requests.Reading), reverted: make(map[int]time.Time),
 		provedPlans: make(map[string]bool), genPlans: make(map[int]string),
 		points: make(map[string]int), due: make(map[time.Time][]string), began: time.Now(),
 	}
@@ -346,9 +355,9 @@ func (m *sim) heal() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.logf("all troubles end")
-	m.portTaken, m.historyFails, m.storeFails, m.healed, m.gatesFail, m.disk.fails = false, false, false, true, 0, nil
+	m.portTaken, m.historyFails, m.storeFails, m.healed, m.gatesFail, m.canariesFail, m.disk.fails = false, false, false, true, 0, 0, nil
 	m.assets.full = false
-	m.now.dieAt, m.now.dieFrom = 0, 0
+	m.now.dieAt, m.now.dieFrom, m.hiccupUntil = 0, 0, time.Time{}
 	for _, p := range m.procs {
 		p.wedged = false
 		for _, s := range p.sockets {
