@@ -79,6 +79,9 @@ type ChangeStatus struct {
 	Follower  bool      `json:"follower,omitempty"` // the leader of its run runs the hooks that run once
 	// Canary is the part of the connections that the new generation gets now, before its cutover.
 	Canary *CanaryStatus `json:"canary,omitempty"`
+	// OldShare is the part of the new connections that the generation before gets in the probation, so that
+	// the guard can compare, in percent.
+	OldShare float64 `json:"old_share,omitempty"`
 }
 
 // GenerationStatus is one generation that still has workers or a listener.

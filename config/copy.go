@@ -80,6 +80,9 @@ func copyProcesses(doc map[string]any, own Copy) {
 			delete(processes, name)
 			continue
 		}
+		if g, ok := p["guard"].(map[string]any); ok {
+			delete(g, "control") // it is for the probation
+		}
 		if own.StartTimeout > 0 {
 			p["start_timeout"] = own.StartTimeout.String()
 		}

@@ -14,6 +14,7 @@ type Guard struct {
 	Points  float64 // the least difference of the shares of errors, between 0 and 1
 	Factor  float64 // the least ratio of the shares of errors
 	Latency *GuardLatency
+	Control int // the part of the connections that the old release keeps in the probation, in 10,000; 0 = none
 }
 
 // GuardLatency is how the latency of a new release is judged.
@@ -23,7 +24,7 @@ type GuardLatency struct {
 }
 
 // guardKeys lists the keys of [process.NAME.guard].
-const guardKeys = "errors, points, factor, latency, slower"
+const guardKeys = "errors, points, factor, latency, slower, control"
 
 // What a guard does about errors, and about slow answers.
 const (
@@ -51,6 +52,9 @@ func (l *loader) guard(key string, t processTable) *Guard {
 		l.at(key, "guard is %s, or a table [%s]", guardModes, key)
 	}
 	g.Warn, g.Off = mode == "warn", mode == "off"
+	if g.Off && g.Latency == nil && g.Control > 0 {
+		l.at(key+".control", "control is for a guard, which is off: remove control")
+	}
 	if g.Off && g.Latency == nil || !listens {
 		return nil
 	}
@@ -76,6 +80,8 @@ func (l *loader) guardTable(key string, table map[string]any, g *Guard) (mode st
 			latency = l.guardKey(at, name, v, latencyModes)
 		case "slower":
 			slower = l.between(at, v, 1.1, 100)
+		case "control":
+			g.Control = l.share(at, v)
 		case "points":
 			g.Points = l.between(at, v, 0.1, 100) / 100
 		case "factor":

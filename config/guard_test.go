@@ -13,6 +13,8 @@ func TestAGuard(t *testing.T) {
 		`guard = "off"`:       nil,
 		`[process.web.guard]`: {Points: 0.02, Factor: 2},
 		"[process.web.guard]\nerrors = \"warn\"\npoints = 5\nfactor = 1.5": {Warn: true, Points: 0.05, Factor: 1.5},
+		"[process.web.guard]\ncontrol = \"5%\"":                            {Points: 0.02, Factor: 2, Control: 500},
+		"[process.web.guard]\ncontrol = \"0.01 %\"":                        {Points: 0.02, Factor: 2, Control: 1},
 		"[process.web.guard]\nerrors = \"off\"":                            nil,
 		"[process.web.guard]\nlatency = \"off\"":                           {Points: 0.02, Factor: 2},
 		"[process.web.guard]\nlatency = \"revert\"": {

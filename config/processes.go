@@ -36,6 +36,7 @@ func (l *loader) processes() {
 	}
 	l.together()
 	l.pagedTogether()
+	l.controls()
 	l.c.Processes = l.ordered(l.c.Processes)
 	for _, li := range l.c.Listen {
 		if taken[li.Name] == "" {

@@ -405,7 +405,7 @@ func completed(c *config.Config, r releases.Release, p config.Process, env Envir
 }
 
 func makeGuard(g *config.Guard) *supervisor.Guard {
-	out := &supervisor.Guard{Off: g.Off, Warn: g.Warn, Points: g.Points, Factor: g.Factor}
+	out := &supervisor.Guard{Off: g.Off, Warn: g.Warn, Points: g.Points, Factor: g.Factor, Control: g.Control}
 	if g.Latency != nil {
 		out.Latency = &supervisor.GuardLatency{Warn: g.Latency.Warn, Slower: g.Latency.Slower}
 	}

@@ -274,6 +274,7 @@ func (rc *recovery) directGates(g *generation) {
 				zap.Int("generation", g.id), zap.Error(err),
 			)
 			g.unroutable = true
+			rc.owner.listeners.suspectParts(name, g)
 			continue
 		}
 		rc.owner.listeners.aimed[name] = serving

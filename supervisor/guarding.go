@@ -18,10 +18,11 @@ import (
 
 // Guard is how a process is guarded: by how much its new release may be worse.
 type Guard struct {
-	Off     bool          `json:"off,omitempty"`  // errors are not judged
-	Warn    bool          `json:"warn,omitempty"` // a release with more errors is only told
-	Points  float64       `json:"points"`         // difference of the shares of errors, between 0 and 1
-	Factor  float64       `json:"factor"`         // ratio of the shares
+	Off     bool          `json:"off,omitempty"`     // errors are not judged
+	Warn    bool          `json:"warn,omitempty"`    // a release with more errors is only told
+	Control int           `json:"control,omitempty"` // what the old release keeps in the probation, in 10,000
+	Points  float64       `json:"points"`            // difference of the shares of errors, between 0 and 1
+	Factor  float64       `json:"factor"`            // ratio of the shares
 	Latency *GuardLatency `json:"latency,omitempty"`
 }
 
@@ -40,10 +41,11 @@ type guarding struct {
 	canary    bool // the new generation is staged, and has its share
 	processes []*guarded
 	uncounted []api.GuardReport // of processes that do not count
+	controls  map[string]int    // what the old generation keeps of each listener's connections; nil = nothing
 
 	ending    atomic.Bool // no further comparison begins
 	comparing bool        // owned by Run
-	divided   bool        // it was, at some time
+	divided   bool        // the gates were, at some time
 	warned    []string
 }
 
@@ -70,6 +72,7 @@ func (gd *guarding) run(ctx context.Context, fail context.CancelCauseFunc) {
 	if gd.begin(); len(gd.processes) == 0 {
 		return
 	}
+	_ = gd.owner.do(gd.arrange)
 	ticker := time.NewTicker(lookAtCounts)
 	defer ticker.Stop()
 	for {
@@ -123,22 +126,40 @@ func (gd *guarding) begin() {
 		if !gd.canary && !tried {
 			now = &requests.Counts{} // all that it has counted is since the cutover
 		}
+		controlled := p.Guard.Control > 0 && !gd.canary && !apart
+		if controlled {
+			gd.keep(p)
+		}
 		for _, j := range p.Guard.symptoms(before) {
-			gd.watchOver(&guarded{judged: j, process: p.Name, apart: apart, before: *before, now: *now})
+			gd.watchOver(&guarded{
+				judged: j, process: p.Name, apart: apart, together: gd.canary || controlled, before: *before, now: *now,
+			})
 		}
 	}
+}
+
+// keep has the old generation keep a part of the connections of a process, as a control.
+func (gd *guarding) keep(p *Process) {
+	if gd.controls == nil {
+		gd.controls = make(map[string]int)
+	}
+	for _, name := range p.Listen {
+		gd.controls[name] = p.Guard.Control
+	}
+	gd.tell(fmt.Sprintf("%s: %s keeps %s %% of the connections", p.Name, gd.from.plan.Release.Name, api.Percent(p.Guard.Control)))
 }
 
 // watchOver has a symptom judged from now on.
 func (gd *guarding) watchOver(g *guarded) {
 	g.warn = g.warn || g.apart
-	g.together = gd.canary
 	old := g.of(&g.before)
 	switch {
 	case gd.canary:
 		g.watch = guard.New(g.thresholds)
 	case g.apart:
 		g.watch = guard.Alone(g.thresholds, old)
+	case g.together:
+		g.watch = guard.Beside(g.thresholds, old)
 	default:
 		g.watch = guard.After(g.thresholds, old)
 	}
@@ -206,28 +227,28 @@ func (gd *guarding) tell(text string) {
 	gd.emit(Event{Type: "progress", Step: gd.stepNow(), Detail: text})
 }
 
-// arrange divides the gates while something is compared, for the owner.
+// arrange divides the gates while something is compared, and for a control, for the owner.
 func (gd *guarding) arrange() {
-	wanted := slices.ContainsFunc(gd.processes, func(g *guarded) bool { return g.verdict == "" && g.watch.Comparing() })
-	ls := &gd.owner.listeners
-	switch {
-	case gd.owner.stopping || gd.to.reverted:
-	case wanted && !gd.comparing:
-		gd.comparing, gd.divided = true, true
-		ls.divide(gd.from, gd.to)
-	case wanted:
-		ls.divideOn()
-	case gd.comparing:
-		gd.unite()
+	if gd.owner.stopping || gd.to.reverted {
+		return
 	}
+	gd.comparing = slices.ContainsFunc(gd.processes, func(g *guarded) bool { return g.verdict == "" && g.watch.Comparing() })
+	switch {
+	case gd.comparing:
+		gd.owner.listeners.divide(gd.from, gd.to, nil)
+	case gd.controls != nil:
+		gd.owner.listeners.divide(gd.from, gd.to, gd.controls)
+	default:
+		gd.owner.listeners.unite()
+		return
+	}
+	gd.divided = true
 }
 
-// unite ends a comparison, for the owner.
+// unite ends all comparisons, for the owner.
 func (gd *guarding) unite() {
-	if gd.comparing {
-		gd.comparing = false
-		gd.owner.listeners.unite()
-	}
+	gd.comparing = false
+	gd.owner.listeners.unite()
 }
 
 // worse is the verdict, as a failure.

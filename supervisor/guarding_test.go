@@ -245,6 +245,99 @@ func TestAnEqualReleaseIsNotReverted(t *testing.T) {
 	})
 }
 
+func TestAControlKeepsItsPartForTheWholeProbation(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		kept := usual()
+		kept.Control = 2000
+		site, stop := guardedBy(t, w, kept)
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.tick = func(second int) {
+			if second < 61 || second > 69 {
+				return
+			}
+			st := site.s.Status()
+			if st.Changing == nil || st.Changing.OldShare != 20 || st.Listeners[0].Canary != 1 {
+				t.Errorf("after %d s: %+v, %+v", second, st.Changing, st.Listeners)
+			}
+		}
+		site.begin()
+		time.Sleep(time.Minute)
+		var progress []string
+		out, err := site.s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(ev Event) {
+			if ev.Type == "progress" && ev.Step == stepProbation {
+				progress = append(progress, ev.Detail)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, site.s, out, Done, "r2")
+		if !slices.Equal(progress, []string{"web: r1 keeps 20 % of the connections"}) {
+			t.Errorf("progress %q", progress)
+		}
+		if shares := w.gate.shares(); !slices.Equal(shares, []int{2000, 0}) {
+			t.Errorf("shares %v", shares)
+		}
+		if r := out.Guard[0]; r.Verdict != api.NoWorse || r.OldRequests == 0 || r.OldRequests > r.Requests/3 {
+			t.Errorf("guard %+v", r)
+		}
+	})
+}
+
+func TestAReleaseThatIsWorseThanItsControlIsReverted(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		kept := usual()
+		kept.Control = 2000
+		site, stop := guardedBy(t, w, kept)
+		defer stop()
+		switchTo(t, site.s, "r1")
+		site.wrong[2] = 5
+		site.begin()
+		time.Sleep(time.Minute)
+		out := change1(t, site.s, Request{Kind: Switch, Release: "r2"})
+		want(t, site.s, out, Reverted, "r1")
+		if r := out.Guard[0]; r.Verdict != api.Worse || r.OldRequests == 0 || r.Seconds > 10 {
+			t.Errorf("guard %+v", r)
+		}
+		if live := w.gate.Live(); live != 1 || ask(site.s.core, func() bool { return site.s.live.mixed }) {
+			t.Errorf("the gate leads to generation %d", live)
+		}
+	})
+}
+
+// After a comparison that has found nothing the old release has its part again.
+func TestAComparisonEndsInTheControl(t *testing.T) {
+	virtual(t, func(t *testing.T, w *world) {
+		kept := usual()
+		kept.Control = 500
+		site, stop := guardedBy(t, w, kept)
+		defer stop()
+		base := w.plan
+		w.plan = func(p Plan) Plan {
+			p = base(p)
+			p.Probation = time.Minute
+			return p
+		}
+		switchTo(t, site.s, "r1")
+		site.tick = func(second int) {
+			site.mu.Lock()
+			defer site.mu.Unlock()
+			failing := uint64(0)
+			if second >= 62 && second < 67 {
+				failing = 5
+			}
+			site.wrong[1], site.wrong[2] = failing, failing
+		}
+		site.begin()
+		time.Sleep(time.Minute)
+		want(t, site.s, change1(t, site.s, Request{Kind: Switch, Release: "r2"}), Done, "r2")
+		if shares := w.gate.shares(); !slices.Equal(shares, []int{500, half, 500, 0}) {
+			t.Errorf("shares %v", shares)
+		}
+	})
+}
+
 func TestACanaryWithMoreErrorsIsReverted(t *testing.T) {
 	virtual(t, func(t *testing.T, w *world) {
 		site, stop := guardedBy(t, w, usual())

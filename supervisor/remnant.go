@@ -49,18 +49,46 @@ func (ls *listenerSet) endPart(l listener, of *generation) {
 	})
 }
 
+// suspectParts takes away what an earlier daemon may have given to other generations than the adopted
+// live one, whose gate has refused to lead to it alone.
+func (ls *listenerSet) suspectParts(name string, live *generation) {
+	for _, g := range ordered(ls.owner.generations) {
+		if g == live || g == ls.owner.rolling {
+			continue
+		}
+		for _, l := range g.listeners()[name] {
+			if l.gate == live.gates[name] && !l.shared() && !live.uses(l) {
+				ls.endPart(l, g)
+			}
+		}
+	}
+}
+
 func partTrouble(gate Gate) string { return "connections of listener " + gate.Name() }
 
 // takePart sets the gate of a listener so that it gets no new connection.
 func (ls *listenerSet) takePart(l listener) error {
 	live, name := ls.owner.live, l.gate.Name()
 	switch {
+	case live != nil && live.unroutable && live.gates[name] == l.gate && len(live.serving(name)) > 0:
+		return ls.lead(live, name)
 	case l.gate.Live() != l.number && l.steered():
 		return l.canary(0, nil)
 	case l.gate.Live() != l.number, live == nil, live.gates[name] != l.gate, len(live.serving(name)) == 0:
 		return nil // the gate was turned meanwhile, or there is nothing to turn it to
 	}
 	return l.gate.Spread(numbersOf(live.serving(name)))
+}
+
+// lead has a gate lead to an adopted live generation after all.
+func (ls *listenerSet) lead(live *generation, name string) error {
+	serving := live.serving(name)
+	if err := live.gates[name].Spread(numbersOf(serving)); err != nil {
+		return err
+	}
+	ls.aimed[name] = serving
+	ls.noteDirected()
+	return nil
 }
 
 // forget gives up the remnants of a generation whose listeners are closed.

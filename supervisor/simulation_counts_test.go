@@ -32,6 +32,9 @@ func (sc *scenario) guard(r *rand.Rand) {
 	if r.IntN(3) > 0 { // two releases can serve at the same time
 		sc.Site.Web, sc.Site.Gate = Overlap, []string{kindSteer, kindSteer, "rename"}[r.IntN(3)]
 	}
+	if sc.Site.Web == Overlap && sc.Site.Gate == kindSteer && r.IntN(2) > 0 { // as the config allows it
+		sc.Site.Control = []int{500, 2000, half}[r.IntN(3)]
+	}
 	for i := range sc.Bad {
 		sc.Bad[i].Errors = []string{"", "", "", "half", "all"}[r.IntN(5)]
 	}
@@ -147,8 +150,9 @@ func (m *sim) strike(d *simDaemon, what int) {
 	}
 }
 
-// longestComparison is longer than a comparison takes, with a second to notice its end.
-const longestComparison = 95 * time.Second
+// longestDivision is longer than a comparison takes, with a second to notice its end, and the
+// probation before it.
+const longestDivision = 115 * time.Second
 
 // checkDivision holds that two releases are compared only within a change, and not for long.
 func (m *sim) checkDivision(s *Supervisor) {
@@ -159,7 +163,7 @@ func (m *sim) checkDivision(s *Supervisor) {
 		return
 	case m.comparing != d:
 		m.comparing, m.comparedFrom = d, time.Now()
-	case time.Since(m.comparedFrom) > longestComparison:
+	case time.Since(m.comparedFrom) > longestDivision:
 		m.violate("generation %d is compared with %d for %s", d.after.id, d.before.id, time.Since(m.comparedFrom))
 	}
 	if s.change == nil {

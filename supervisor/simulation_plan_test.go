@@ -73,7 +73,7 @@ func (m *sim) plan(release string) Plan {
 	}
 	web.Notify = site.Ready
 	if site.Guard {
-		web.Guard = &Guard{Points: 0.02, Factor: 2}
+		web.Guard = &Guard{Points: 0.02, Factor: 2, Control: site.Control}
 	}
 	if site.Always {
 		web.Health.Always = &health.Always{Interval: 5 * time.Second, Failures: 3}

@@ -40,6 +40,7 @@ type simSite struct {
 	Cron    CronOverlap `json:"cron,omitempty"` // of a scheduled command; "" = there is none
 	Assets  bool        `json:"assets,omitempty"`
 	Guard   bool        `json:"guard,omitempty"`
+	Control int         `json:"control,omitempty"` // what the old release keeps in the probation, in 10,000
 	Strikes bool        `json:"strikes,omitempty"` // faults happen while the guard compares
 }
 
@@ -105,6 +106,7 @@ func (sc scenario) String() string {
 		{s.Assets, "static files"},
 		{s.SlowDisk > 0, fmt.Sprintf("a disk that takes %d ms", s.SlowDisk)},
 		{s.Guard, "guard"},
+		{s.Control > 0, fmt.Sprintf("a control of %d", s.Control)},
 		{s.Strikes, "faults while it compares"},
 	} {
 		if part.has {

@@ -181,5 +181,8 @@ func (s *Supervisor) changing() *ChangeStatus {
 	if c.to != nil {
 		cs.Canary = c.to.canary
 	}
+	if cs.Canary == nil {
+		cs.OldShare = s.listeners.divided.largest()
+	}
 	return cs
 }

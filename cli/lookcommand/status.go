@@ -173,8 +173,11 @@ func writeStatus(w io.Writer, st *api.Status, p terminal.Palette, now time.Time)
 // changingText describes the change in progress.
 func changingText(ch *api.ChangeStatus, p terminal.Palette, now time.Time) string {
 	step := ch.Step
-	if ch.Canary != nil {
+	switch {
+	case ch.Canary != nil:
 		step = fmt.Sprintf("%s (%s)", step, canaryText(ch.Canary))
+	case ch.OldShare > 0:
+		step = fmt.Sprintf("%s (the old release has %s %% of the connections)", step, percentage(ch.OldShare))
 	}
 	return fmt.Sprintf(
 		"%s: %s to %s by %s, step %s, started %s", p.Yellow("changing"), ch.Kind, ch.Release, ch.By(ch.Who), step,
@@ -189,10 +192,12 @@ func canaryText(c *api.CanaryStatus) string {
 		parts = append(parts, n.String())
 	}
 	if c.Share > 0 {
-		parts = append(parts, strconv.FormatFloat(c.Share, 'f', -1, 64)+" %")
+		parts = append(parts, percentage(c.Share)+" %")
 	}
 	return strings.Join(parts, ", ")
 }
+
+func percentage(share float64) string { return strconv.FormatFloat(share, 'f', -1, 64) }
 
 // writeProcesses prints the processes whose state differs from the config.
 func writeProcesses(w io.Writer, st *api.Status, p terminal.Palette) {
@@ -295,6 +300,9 @@ func listenerTable(st *api.Status, p terminal.Palette) *terminal.Table {
 		}
 		if l.Canary != 0 && st.Changing != nil && st.Changing.Canary != nil {
 			gen += fmt.Sprintf(", %d for %s", l.Canary, canaryText(st.Changing.Canary))
+		}
+		if l.Canary != 0 && st.Changing != nil && st.Changing.OldShare > 0 {
+			gen += fmt.Sprintf(", %d for %s %%", l.Canary, percentage(st.Changing.OldShare))
 		}
 		queue := "-"
 		if l.QueueLimit > 0 {

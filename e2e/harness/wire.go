@@ -47,12 +47,13 @@ type Lock struct {
 
 // Changing is the change in progress.
 type Changing struct {
-	Kind    string    `json:"kind"`
-	Who     string    `json:"who"`
-	Release string    `json:"release"`
-	Step    string    `json:"step"`
-	Since   time.Time `json:"since"`
-	Canary  *Canary   `json:"canary"`
+	Kind     string    `json:"kind"`
+	Who      string    `json:"who"`
+	Release  string    `json:"release"`
+	Step     string    `json:"step"`
+	Since    time.Time `json:"since"`
+	Canary   *Canary   `json:"canary"`
+	OldShare float64   `json:"old_share"`
 }
 
 // Canary is the share of the connections that a new generation gets before its cutover.
@@ -132,8 +133,10 @@ type TrafficSide struct {
 
 // GuardReport is what the guard has seen of a process.
 type GuardReport struct {
-	Process string `json:"process"`
-	Verdict string `json:"verdict"`
+	Process     string `json:"process"`
+	Verdict     string `json:"verdict"`
+	OldRequests uint64 `json:"old_requests"`
+	OldErrors   uint64 `json:"old_errors"`
 }
 
 // Step is one step of an outcome.

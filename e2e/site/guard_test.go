@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"os"
@@ -104,6 +105,41 @@ func TestAReleaseThatFailsForHalfOfItsUsersIsTakenBack(t *testing.T) {
 				t.Logf("%s after the cutover: %s", took, o.Error)
 				if counted && took > soon {
 					t.Errorf("it took %s", took)
+				}
+			}
+		})
+	}
+}
+
+// With a control the old release keeps its part from the cutover on: both answer in the probation.
+func TestAControlKeepsAPartOfTheConnections(t *testing.T) {
+	t.Parallel()
+	for fault, exit := range map[string]int{"bad": 5, "": 0} {
+		t.Run("r2 is "+cmp.Or(fault, "good"), func(t *testing.T) {
+			t.Parallel()
+			a, _ := guardedWith(t, `guard = { control = "20%" }`,
+				"gunicorn --worker-class gthread --workers 2 --threads 2 guarded:wsgi", "", "10s", fault)
+			r := visit(a)
+			a.More(r, 60)
+			change := a.Begin("switch", "r2", "--json")
+			eventually(t, "r1 has its part", func() bool {
+				st := a.Status()
+				return st.Changing == nil || st.Changing.OldShare == 20 && st.Listeners[0].Canary != 0
+			})
+			change.Wait().Want(exit)
+			ended, o := time.Now(), change.Outcome()
+			a.More(r, 60)
+			if len(o.Guard) != 1 || o.Guard[0].OldRequests == 0 || o.Guard[0].OldErrors != 0 {
+				t.Errorf("guard: %+v", o.Guard)
+			}
+			live := "r2"
+			if exit != 0 {
+				live = "r1"
+				t.Logf("%s after the cutover: %s", sinceCutover(t, o.Steps), o.Error)
+			}
+			for _, rec := range r.Stop().Records {
+				if rec.Status == 0 || rec.Opened.After(ended) && rec.Release != live {
+					t.Errorf("%+v", rec)
 				}
 			}
 		})

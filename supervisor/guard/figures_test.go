@@ -21,6 +21,8 @@ func settings() []setting {
 		{name: "canary of 50 %", share: 0.5},
 		{name: "probation"},
 		{name: "probation, unix socket", turns: true},
+		{name: "probation, control of 5 %", control: 0.05},
+		{name: "probation, control of 20 %", control: 0.2},
 	}
 }
 

@@ -79,6 +79,10 @@ const (
 	verdictOdds      = 100
 	verdictSeconds   = 4
 
+	// The counts of a control are looked at from the first second on, and not only after a suspicion. So
+	// their verdict needs odds that are this many times better.
+	controlOdds = 4
+
 	// The old release of a watch without simultaneous counts: as much as this many requests, at
 	// least because a release that has served little has shown little, and at most because an hour
 	// ago says little about now.

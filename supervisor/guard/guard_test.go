@@ -84,6 +84,32 @@ func TestADifferenceBelowAThresholdIsNone(t *testing.T) {
 	}
 }
 
+func TestAControlIsEnoughForAVerdict(t *testing.T) {
+	w := Beside(defaults(), counts(10_000, 10))
+	a, n := feed(w, Second{New: counts(19, 4), Old: counts(1, 0)}, 10)
+	if a != Compare {
+		t.Fatalf("action %d after %d s", a, n)
+	}
+	a, more := feed(w, Second{New: counts(10, 2), Old: counts(10, 0)}, 60)
+	if f := w.Facts(); a != Worse || f.Compared != (f.Seconds == more) {
+		t.Errorf("action %d, %+v after %d s", a, f, n+more)
+	}
+	large := Beside(defaults(), counts(100, 20)) // by what it had before nothing is suspicious
+	a, n = feed(large, Second{New: counts(16, 4), Old: counts(4, 0)}, 60)
+	if f := large.Facts(); a != Worse || n < verdictSeconds || f.Compared || f.Old != counts(4*uint64(n), 0) { //nolint:gosec // small
+		t.Errorf("action %d, %+v after %d s", a, f, n)
+	}
+}
+
+func TestAControlWithTheSameErrorsIsNoVerdict(t *testing.T) {
+	w := Beside(defaults(), counts(10_000, 10))
+	for range 60 {
+		if a := w.Add(Second{New: counts(19, 9), Old: counts(4, 2)}); a == Worse {
+			t.Fatalf("%+v", w.Facts())
+		}
+	}
+}
+
 func TestAReleaseThatCannotBeComparedAsksForNoComparison(t *testing.T) {
 	w := Alone(defaults(), counts(10_000, 10))
 	if a, n := feed(w, Second{New: counts(20, 10)}, 60); a != Worse || n < verdictSeconds {
@@ -120,7 +146,9 @@ func TestEqualSharesAreLikelierOne(t *testing.T) {
 func FuzzWatch(f *testing.F) {
 	f.Add([]byte{20, 10, 0, 0, 255, 255, 1, 0}, uint64(100), uint64(3))
 	f.Fuzz(func(t *testing.T, data []byte, requests, errors uint64) {
-		for _, w := range []*Watch{New(defaults()), After(defaults(), counts(requests, errors))} {
+		for _, w := range []*Watch{
+			New(defaults()), After(defaults(), counts(requests, errors)), Beside(defaults(), counts(requests, errors)),
+		} {
 			failing := 0
 			for i := 0; i+4 <= len(data); i += 4 {
 				c := counts(uint64(data[i])<<(data[i]%56), uint64(data[i+1])).Since(Counts{})

@@ -7,9 +7,10 @@ import (
 
 // setting is how connections are divided while the releases are compared.
 type setting struct {
-	name  string
-	share float64 // of the new release in a canary; 0: a probation
-	turns bool    // a probation whose gate leads to one release at a time, so that they take turns
+	name    string
+	share   float64 // of the new release in a canary; 0: a probation
+	control float64 // what the old release keeps of the connections in a probation
+	turns   bool    // a probation whose gate leads to one release at a time, so that they take turns
 }
 
 // site is what one run is about.
@@ -43,6 +44,9 @@ func (s *site) play(r *rand.Rand) (second int, requests uint64) {
 			before.add(world.arm(tens, s.old))
 		}
 		w = After(Thresholds{Points: DefaultPoints, Factor: DefaultFactor}, before)
+		if s.control > 0 {
+			w = Beside(Thresholds{Points: DefaultPoints, Factor: DefaultFactor}, before)
+		}
 	}
 	if s.hiccup {
 		world.beginHiccup(s.seconds)
@@ -54,7 +58,7 @@ func (s *site) play(r *rand.Rand) (second int, requests uint64) {
 		switch {
 		case share > 0:
 		case !w.Comparing():
-			share = 1
+			share = 1 - s.control
 		case s.turns:
 			turn++
 			share = float64(1 - turn%2)

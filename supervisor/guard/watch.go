@@ -18,16 +18,18 @@ const compareFor = 90
 // the old one. With fewer there is no verdict.
 const Enough = 20
 
-// Watch judges a new release second by second. See New, After and Alone.
+// Watch judges a new release second by second. See New, After, Alone and Beside.
 type Watch struct {
 	thresholds Thresholds
 	before     *Counts // of the old release, where it does not serve at the same time
 	alone      bool    // it never does
+	control    bool    // it has a small part of the connections all the time
 	cold       int     // seconds that are not judged yet
 	unjudged   uint64  // requests that are not judged yet
 
 	comparing bool
 	watched   evidence // since the begin, or since the last comparison
+	sided     evidence // of both at the same time, since the begin: of a control
 	compared  evidence
 	all       Facts
 }
@@ -56,6 +58,14 @@ func Alone(t Thresholds, before Counts) *Watch {
 	return w
 }
 
+// Beside returns a watch of a release after which the old one keeps a small part of the connections, as
+// a control. Its counts are enough for a verdict if they are many; else it is compared as by After.
+func Beside(t Thresholds, before Counts) *Watch {
+	w := After(t, before)
+	w.control = true
+	return w
+}
+
 // AfterWarmUp has the watch begin once the new release is warm: its first seconds and requests are
 // not judged, because each worker is slow until its caches are filled.
 func (w *Watch) AfterWarmUp() *Watch {
@@ -80,6 +90,9 @@ func (w *Watch) Add(s Second) Action {
 	w.all.New.add(s.New)
 	w.all.Old.add(s.Old)
 	w.all.Seconds++
+	if w.besideIsWorse(s) {
+		return Worse
+	}
 	if w.comparing {
 		return w.compare(s)
 	}
@@ -96,6 +109,19 @@ func (w *Watch) Add(s Second) Action {
 	}
 	w.comparing, w.compared = true, evidence{}
 	return Compare
+}
+
+// besideIsWorse reports whether the counts of a control are enough to say that the release is worse.
+func (w *Watch) besideIsWorse(s Second) bool {
+	if !w.control {
+		return false
+	}
+	w.sided.add(s)
+	if !w.sided.differs(w.thresholds, controlOdds*w.thresholds.odds(), verdictSeconds) {
+		return false
+	}
+	w.comparing = false // the verdict is that of the control's counts
+	return true
 }
 
 // past returns what the old release has shown before, as a number of requests and of errors.
@@ -136,7 +162,7 @@ func (w *Watch) Facts() Facts {
 	switch {
 	case w.comparing && w.compared.seconds > 0:
 		return Facts{New: w.compared.new, Old: w.compared.old, Seconds: w.compared.seconds, Compared: true}
-	case w.before != nil:
+	case w.before != nil && !w.control:
 		return Facts{New: w.all.New, Old: *w.before, Seconds: w.all.Seconds}
 	}
 	return w.all
