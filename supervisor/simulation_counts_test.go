@@ -173,6 +173,7 @@ func (m *sim) checkDivision(s *Supervisor) {
 
 // noteReverted notes the generations that a change has taken back.
 func (m *sim) noteReverted(s *Supervisor) {
+	m.keepsParts = len(s.listeners.remnants) > 0
 	if c := s.change; c != nil && c.to != nil && c.to.reverted && s.live != c.to && s.rolling == nil && m.reverted[c.to.id].IsZero() {
 		m.reverted[c.to.id] = time.Now()
 	}
@@ -185,7 +186,7 @@ func (m *sim) checkReverted(c *simConn) {
 	if own := gen >> laneBits; own > 0 {
 		gen = own
 	}
-	if at := m.reverted[gen]; !at.IsZero() && len(m.now.s.listeners.remnants) == 0 {
+	if at := m.reverted[gen]; !at.IsZero() && !m.keepsParts {
 		m.violate("connection %d reaches generation %d, which was reverted %s ago", c.id, gen, time.Since(at))
 	}
 }
