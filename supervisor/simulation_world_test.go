@@ -48,7 +48,7 @@ type sim struct {
 	hiccupUntil  time.Time
 	compared     simCompared
 	reverted     map[int]time.Time // when, by generation
-	keepsParts   bool // a gate that cannot be set leads to a generation that should get nothing
+	keepsParts   bool              // a gate that cannot be set leads to a generation that should get nothing
 	comparing    *division
 	comparedFrom time.Time
 	events       int
