@@ -21,7 +21,7 @@ func (l *loader) share(key string, v any) int {
 	switch {
 	case err != nil || !isShare:
 		l.at(key, `control is a share such as "5%%"`)
-	case !(share > 0 && share <= maxControl): // also a NaN
+	case share < 1 || share > maxControl: // int(NaN) is one of these
 		l.at(key, "control: invalid share %s: use 0.01%% to 50%%", text)
 	default:
 		return share
