@@ -25,6 +25,7 @@ import (
 	"superctl/config"
 	"superctl/daemon"
 	"superctl/daemon/control"
+	"superctl/fleet"
 	"superctl/maintenance"
 	"superctl/releases"
 	"superctl/supervisor/worker"
@@ -89,6 +90,7 @@ func exitCode(err error) int {
 	var bad *config.Error
 	var unusable *daemon.ConfigError
 	var unreachable *control.UnreachableError
+	var lost *fleet.LostError
 	var busy *api.BusyError
 	var refused *api.RefusedError
 	var locked *releases.LockedError
@@ -99,7 +101,7 @@ func exitCode(err error) int {
 		return exit.Code
 	case errors.As(err, &outcome):
 		return outcome.Result.Exit()
-	case errors.As(err, &unreachable):
+	case errors.As(err, &unreachable), errors.As(err, &lost):
 		return api.ExitUnreachable
 	case errors.As(err, &busy), errors.As(err, &locked):
 		return api.ExitBusy

@@ -124,13 +124,27 @@ func newer(a, b *HostView) bool {
 // ErrNoMix is the error when there is nothing to finish or to take back.
 var ErrNoMix = errors.New("all hosts run the same release: there is nothing to end")
 
+// mixed returns why there is no mix to end, or why that is not known; nil if there is one.
+func (v *View) mixed() error {
+	if v.Mix != "" {
+		return nil
+	}
+	for _, h := range v.Hosts {
+		if h.Error != "" {
+			return &LostError{fmt.Errorf("%s: %s; what it runs is not known, and the hosts that answer run the same release",
+				h.Host, h.Error)}
+		}
+	}
+	return ErrNoMix
+}
+
 // Back takes the hosts on which the newest run made its release live back to the release before,
 // and returns what the hosts run then.
 func (v *View) Back(ctx context.Context, fleet, by string, t Transport, limit time.Duration) (*View, error) {
-	switch {
-	case v.Mix == "":
-		return nil, ErrNoMix
-	case !v.byRun():
+	if err := v.mixed(); err != nil {
+		return nil, err
+	}
+	if !v.byRun() {
 		return nil, v.errNoRun()
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -181,10 +195,10 @@ func (v *View) errNoRun() error {
 
 // Finish returns the release that a run must make live on all hosts to end the mix.
 func (v *View) Finish() (release string, err error) {
-	switch {
-	case v.Mix == "":
-		return "", ErrNoMix
-	case !v.byRun():
+	if err := v.mixed(); err != nil {
+		return "", err
+	}
+	if !v.byRun() {
 		return "", v.errNoRun()
 	}
 	return v.Release, nil

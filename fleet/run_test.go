@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -158,6 +159,26 @@ func TestAHostThatIsLeftOutIsBehind(t *testing.T) {
 		}
 		again := deploy(f, func(p *Plan) { p.Run = "run-2" })
 		ends(t, f, again, api.ExitDone, "2", "2", "2")
+	})
+}
+
+func TestItIsNotSaidThatHostsRunTheSameWhileOneIsDown(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T, f *fakeFleet) {
+		f.hosts["web2"].cutNow()
+		deploy(f, func(p *Plan) { p.Hosts, p.Without = []string{"web1", "web3"}, []string{"web2"} })
+		v := Look(t.Context(), "shop", []string{"web1", "web2", "web3"}, f, time.Minute)
+		_, finish := v.Finish()
+		_, back := v.Back(t.Context(), "production", "bob@desk", f, time.Minute)
+		for _, err := range []error{finish, back} {
+			if !isLost(err) || !strings.Contains(err.Error(), "web2: ") {
+				t.Errorf("%v", err)
+			}
+		}
+		f.hosts["web2"].mend()
+		v = Look(t.Context(), "shop", []string{"web1", "web3"}, f, time.Minute)
+		if _, err := v.Finish(); !errors.Is(err, ErrNoMix) {
+			t.Errorf("without web2: %v", err)
+		}
 	})
 }
 

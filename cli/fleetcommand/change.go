@@ -113,6 +113,9 @@ does. back does the opposite.
    superctl @production finish`,
 		Flags: fleetFlags(),
 		Action: c.action(0, 0, func(ctx context.Context, cc *cli.Context) error {
+			if _, err := c.without(cc); err != nil {
+				return err
+			}
 			release, err := c.look(ctx).Finish()
 			if errors.Is(err, fleet.ErrNoMix) {
 				fmt.Fprintf(c.stderr, "%s: %v\n", c.app(), err)

@@ -205,6 +205,7 @@ down() {
 mend() {
 	ctl ip link set "$1" up
 	on "$1" systemctl start sshd
+	await_ssh "$1"
 }
 
 command=${1:-}
