@@ -210,26 +210,10 @@ func TestAnEqualReleaseIsNotReverted(t *testing.T) {
 		defer stop()
 		switchTo(t, site.s, "r1")
 		// For five seconds of the probation half of all requests fail, in both releases.
-		site.tick = func(second int) {
-			site.mu.Lock()
-			defer site.mu.Unlock()
-			failing := uint64(0)
-			if second >= 62 && second < 67 {
-				failing = 5
-			}
-			site.wrong[1], site.wrong[2] = failing, failing
-		}
+		site.hiccups()
 		site.begin()
 		time.Sleep(time.Minute)
-		var progress []string
-		out, err := site.s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(ev Event) {
-			if ev.Type == "progress" && ev.Step == stepProbation {
-				progress = append(progress, ev.Detail)
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		out, progress := site.probation(t)
 		want(t, site.s, out, Done, "r2")
 		if len(progress) != 2 || !strings.HasPrefix(progress[0], "web: 5xx 0 % -> ") ||
 			strings.Contains(progress[0], "of 0 requests") || !strings.HasSuffix(progress[0], ": compared with r1") ||
@@ -243,6 +227,20 @@ func TestAnEqualReleaseIsNotReverted(t *testing.T) {
 			t.Errorf("shares %v", shares)
 		}
 	})
+}
+
+// probation switches to r2, and returns what was told in the probation.
+func (site *guardedSite) probation(t *testing.T) (out *Outcome, told []string) {
+	t.Helper()
+	out, err := site.s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(ev Event) {
+		if ev.Type == "progress" && ev.Step == stepProbation {
+			told = append(told, ev.Detail)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, told
 }
 
 func TestAControlKeepsItsPartForTheWholeProbation(t *testing.T) {
@@ -263,15 +261,7 @@ func TestAControlKeepsItsPartForTheWholeProbation(t *testing.T) {
 		}
 		site.begin()
 		time.Sleep(time.Minute)
-		var progress []string
-		out, err := site.s.Change(t.Context(), Request{Kind: Switch, Release: "r2"}, func(ev Event) {
-			if ev.Type == "progress" && ev.Step == stepProbation {
-				progress = append(progress, ev.Detail)
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		out, progress := site.probation(t)
 		want(t, site.s, out, Done, "r2")
 		if !slices.Equal(progress, []string{"web: r1 keeps 20 % of the connections"}) {
 			t.Errorf("progress %q", progress)
@@ -320,15 +310,7 @@ func TestAComparisonEndsInTheControl(t *testing.T) {
 			return p
 		}
 		switchTo(t, site.s, "r1")
-		site.tick = func(second int) {
-			site.mu.Lock()
-			defer site.mu.Unlock()
-			failing := uint64(0)
-			if second >= 62 && second < 67 {
-				failing = 5
-			}
-			site.wrong[1], site.wrong[2] = failing, failing
-		}
+		site.hiccups()
 		site.begin()
 		time.Sleep(time.Minute)
 		want(t, site.s, change1(t, site.s, Request{Kind: Switch, Release: "r2"}), Done, "r2")
