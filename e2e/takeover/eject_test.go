@@ -163,12 +163,7 @@ func TestAnEjectThatIsKilledAtAnyStepContinues(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newApp(t, app{command: "gunicorn --workers 2 --threads 4 shop.wsgi", listen: listen})
 			requests := s.load(t)
-			for _, at := range ejectPoints() {
-				s.ejectWith(at).Want(128 + 9)
-				if s.generation(t) < 0 {
-					t.Fatalf("killed %s, nothing serves", at)
-				}
-			}
+			s.diesAt(t, ejectPoints(), s.ejectWith)
 			s.Superctl("eject", "--apply").Want(0)
 			t.Logf("%d requests", s.lossless(t, requests))
 			s.wantEjected(t)

@@ -132,12 +132,7 @@ func TestATakeoverOnAnotherPortThatIsKilledContinues(t *testing.T) {
 		t.Run(points[len(points)-1], func(t *testing.T) {
 			s := newUnshared(t, unsharedKinds()["TLS"])
 			loads := s.loadOfNewConnections(t)
-			for _, at := range points {
-				s.moveWith(at).Want(128 + 9)
-				if s.generation(t) < 0 {
-					t.Fatalf("killed %s, nothing serves", at)
-				}
-			}
+			s.diesAt(t, points, s.moveWith)
 			s.move("--apply").Want(0)
 			t.Logf("killed %d times, %d requests", len(points), s.lossless(t, loads))
 			s.wantTakenOver(t)

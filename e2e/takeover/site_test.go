@@ -314,6 +314,17 @@ var faultyBinary = sync.OnceValues(func() (string, error) {
 	return path, run.Build(path, "faults")
 })
 
+// diesAt has the command die at each point in turn, and fails the test if nothing serves after one.
+func (s *site) diesAt(t *testing.T, points []string, command func(fault string) systemd.Result) {
+	t.Helper()
+	for _, at := range points {
+		command(at).Want(128 + 9)
+		if s.generation(t) < 0 {
+			t.Fatalf("killed %s, nothing serves", at)
+		}
+	}
+}
+
 // takeoverWith runs superctl takeover --apply with faults at these points.
 func (s *site) takeoverWith(faults string) systemd.Result {
 	return s.Run("env", "SUPERCTL_TAKEOVER_FAULT="+faults, faultyPath, "takeover", s.target, "--apply")

@@ -207,12 +207,7 @@ func TestATakeoverThatIsKilledAtAnyStepContinues(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, o)
 			loads := s.load(t)
-			for _, at := range points {
-				s.takeoverWith(at).Want(128 + 9)
-				if s.generation(t) < 0 {
-					t.Fatalf("killed %s, nothing serves", at)
-				}
-			}
+			s.diesAt(t, points, s.takeoverWith)
 			s.takeover("--apply").Want(0)
 			t.Logf("killed %d times, %d requests", len(points), s.lossless(t, loads))
 			s.wantTakenOver(t)
