@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -139,7 +140,11 @@ func (rc *recovery) stopUnproved(*state) error {
 			g.retire()
 		}
 	}
-	rc.owner.listeners.closeUnused()
+	if rc.owner.live != nil {
+		rc.owner.listeners.closeUnused()
+	} else {
+		rc.async(rc.closeLater)
+	}
 	rc.owner.flags.removeUnused()
 	rc.owner.memory.clearScratch()
 	rc.owner.counts.retire()
@@ -147,12 +152,20 @@ func (rc *recovery) stopUnproved(*state) error {
 	return rc.clearOutputs()
 }
 
+// closeLater gives up the listeners of generations of which nothing has survived as soon as the next
+// generation serves: it may need what was handed in, and its workers serve what is queued there.
+func (rc *recovery) closeLater() {
+	if rc.owner.await(context.Background(), func() (bool, error) {
+		live := rc.owner.live
+		return live != nil && live.provenBy(func(p *Process) bool { return len(p.Listen) > 0 }), nil
+	}) == nil {
+		_ = rc.owner.do(rc.owner.listeners.closeUnused)
+	}
+}
+
 // closeUnused gives up the listeners of generations of which nothing has survived: no worker would
 // ever accept from them. A stand-in serves what is queued there.
 func (ls *listenerSet) closeUnused() {
-	if ls.owner.live == nil {
-		return // the next generation may need what was handed in
-	}
 	for name, gate := range ls.everyGate() {
 		for _, m := range gate.Members() {
 			l := listener{gate, m.Gen}
