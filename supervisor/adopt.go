@@ -14,12 +14,34 @@ import (
 
 func (rc *recovery) adoptGenerations(st *state) error {
 	found := rc.findWorkers(st)
+	st.finishStart(found)
 	for i := range st.Generations {
 		if err := rc.adoptGeneration(st, &st.Generations[i], found); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// finishStart makes the generation live that an interrupted start went to, if workers of it run.
+// Nothing else can serve at a start, so its cutover needs no proof, and the daemon may have ended
+// before the file had it.
+func (st *state) finishStart(found []worker.Found) {
+	if st.Live != 0 || st.Change == nil || st.Change.Kind != string(start) {
+		return
+	}
+	for i := range st.Generations {
+		gs := &st.Generations[i]
+		if gs.ID == st.Target && gs.State == Booting && gs.runs(found) {
+			gs.State, st.Live = Live, gs.ID
+		}
+	}
+}
+
+// runs reports whether a generation had workers when the last daemon ended.
+func (gs *generationState) runs(found []worker.Found) bool {
+	return slices.ContainsFunc(gs.Workers, func(ws workerState) bool { return ws.PID != 0 }) ||
+		slices.ContainsFunc(found, func(f worker.Found) bool { return f.Generation == gs.ID })
 }
 
 // adoptGeneration rebuilds a generation around those of its workers that still run.

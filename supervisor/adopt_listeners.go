@@ -33,6 +33,7 @@ func (rc *recovery) adoptListeners(st *state) error {
 	for _, g := range rc.owner.generations {
 		for _, in := range g.instances {
 			maps.DeleteFunc(in.own, func(_ string, l listener) bool { return !adopted[l] })
+			rc.findOwn(in)
 			if in.state == InstanceStarting && in.lacksListener() {
 				in.state = InstanceStopping // it cannot prove itself; when it has ended another one is started
 				rc.finishing = append(rc.finishing, in)
@@ -50,6 +51,30 @@ func (rc *recovery) adoptListeners(st *state) error {
 		}
 	}
 	return nil
+}
+
+// findOwn finds the listeners that are a worker's alone by the sockets that it holds: the state file
+// does not say whose they are if the last daemon ended before the file had the worker.
+func (rc *recovery) findOwn(in *instance) {
+	if in.w == nil || !in.gen.laned(in.proc) {
+		return
+	}
+	for _, name := range in.proc.Listen {
+		for _, m := range in.gen.gates[name].Members() {
+			if in.own[name].held() || m.Gen>>laneBits != in.gen.id {
+				continue
+			}
+			fd, err := in.w.Socket(rc.inode(m.FD))
+			if err != nil {
+				continue // another worker has it
+			}
+			rc.os.close(fd)
+			in.own[name] = listener{in.gen.gates[name], m.Gen}
+			if in.gen.staged[name] == in.own[name] {
+				delete(in.gen.staged, name)
+			}
+		}
+	}
 }
 
 // lacksListener reports whether a worker with a listener of its own was adopted without it: the last
