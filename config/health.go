@@ -24,7 +24,7 @@ func (l *loader) health(key string, t processTable) *health.Policy {
 		return nil
 	}
 	h := cmp.Or(t.Health, &healthTable{})
-	checks := l.checks(key, t.Listen, h)
+	checks := (&checkLoader{l, t.Listen}).all(key, h)
 	p := &health.Policy{Check: checks[0], More: checks[1:]}
 	interval := defaultInterval
 	if p.HasExec() {
@@ -56,9 +56,15 @@ func (l *loader) always(key string, h *healthTable) *health.Always {
 	return nil
 }
 
-// checks returns the check in the table itself and those of its list. With a list, the table is a
+// checkLoader parses the health checks of a process with those listeners.
+type checkLoader struct {
+	*loader
+	listen []string
+}
+
+// all returns the check in the table itself and those of its list. With a list, the table is a
 // check only if it has a key that is specific to one; its other keys are defaults for the list.
-func (l *loader) checks(key string, listen []string, h *healthTable) (list []health.Check) {
+func (l *checkLoader) all(key string, h *healthTable) (list []health.Check) {
 	own := checkTable{
 		Kind: h.Kind, Listen: h.Listen, Timeout: h.Timeout, Path: h.Path, Host: h.Host, Scheme: h.Scheme,
 		Headers: h.Headers, Status: h.Status,
@@ -67,7 +73,7 @@ func (l *loader) checks(key string, listen []string, h *healthTable) (list []hea
 	itself := h.Kind != "" || h.Listen != nil || h.Path != nil || h.Status != nil || h.Contains != "" ||
 		h.MaxLatency != nil || h.Command != nil
 	if itself || len(h.Check) == 0 {
-		list = append(list, l.check(key, listen, own))
+		list = append(list, l.check(key, own))
 	}
 	for i, c := range h.Check {
 		at := fmt.Sprintf("%s.check[%d]", key, i)
@@ -87,7 +93,7 @@ func (l *loader) checks(key string, listen []string, h *healthTable) (list []hea
 			c.Headers = headers
 		}
 		c.Timeout = cmp.Or(c.Timeout, h.Timeout)
-		list = append(list, l.check(at, listen, c))
+		list = append(list, l.check(at, c))
 	}
 	return list
 }
@@ -103,15 +109,15 @@ func (c *checkTable) kind() health.Kind {
 	return health.Kind(c.Kind)
 }
 
-// check parses one check of a process with those listeners.
-func (l *loader) check(key string, listen []string, t checkTable) health.Check {
+// check parses one check.
+func (l *checkLoader) check(key string, t checkTable) health.Check {
 	c := health.Check{Kind: t.kind(), Listeners: t.Listen}
 	c.Timeout = l.duration(key+".timeout", t.Timeout, defaultTimeout, minCheckTime)
 	switch {
 	case !slices.Contains([]health.Kind{health.HTTP, health.TCP, health.Exec}, c.Kind):
 		l.at(key+".kind", `kind %q: write "http", "tcp" or "exec"`, t.Kind)
 		return c
-	case c.Kind != health.Exec && len(listen) == 0:
+	case c.Kind != health.Exec && len(l.listen) == 0:
 		l.at(key,
 			`a process without listeners can only be checked by a command: write kind = "exec" and command, or `+
 				`remove the table`)
@@ -119,11 +125,11 @@ func (l *loader) check(key string, listen []string, t checkTable) health.Check {
 	if c.Kind != health.HTTP {
 		l.onlyHTTP(key, t, c.Kind)
 	}
-	l.checkListeners(key, listen, t, c.Kind)
+	l.listeners(key, t, c.Kind)
 	switch c.Kind {
 	case health.HTTP:
 		c.Kind = "" // compatible with daemons from before this key
-		l.httpCheck(key, t, &c)
+		l.http(key, t, &c)
 	case health.Exec:
 		if t.Command == nil {
 			l.at(key, `the check has no command: write command = "celery -A shop inspect ping"`)
@@ -139,7 +145,7 @@ func (l *loader) check(key string, listen []string, t checkTable) health.Check {
 }
 
 // onlyHTTP records the keys that are for HTTP checks only.
-func (l *loader) onlyHTTP(key string, t checkTable, kind health.Kind) {
+func (l *checkLoader) onlyHTTP(key string, t checkTable, kind health.Kind) {
 	given := map[string]bool{
 		"path": t.Path != nil, "host": t.Host != "", "scheme": t.Scheme != "", "headers": t.Headers != nil,
 		"status":   t.Status != nil,
@@ -152,7 +158,8 @@ func (l *loader) onlyHTTP(key string, t checkTable, kind health.Kind) {
 	}
 }
 
-func (l *loader) checkListeners(key string, listen []string, t checkTable, kind health.Kind) {
+// listeners checks that the listeners of a check are the process's.
+func (l *checkLoader) listeners(key string, t checkTable, kind health.Kind) {
 	if kind == health.Exec && t.Listen != nil {
 		l.at(key+".listen", `listen is not for kind = "exec": a command is run once, whatever listeners there are`)
 		return
@@ -161,13 +168,14 @@ func (l *loader) checkListeners(key string, listen []string, t checkTable, kind 
 		l.at(key+".listen", "listen is empty: name listeners of the process, or leave it out to ask on each")
 	}
 	for _, name := range t.Listen {
-		if !slices.Contains(listen, name) {
-			l.at(key+".listen", "listener %q is not one of the process: it has %s", name, strings.Join(listen, ", "))
+		if !slices.Contains(l.listen, name) {
+			l.at(key+".listen", "listener %q is not one of the process: it has %s", name, strings.Join(l.listen, ", "))
 		}
 	}
 }
 
-func (l *loader) httpCheck(key string, t checkTable, c *health.Check) {
+// http parses what only an HTTP check has.
+func (l *checkLoader) http(key string, t checkTable, c *health.Check) {
 	c.Host, c.Contains, c.Protocol, c.Scheme, c.Headers = t.Host, t.Contains, t.Protocol, t.Scheme, t.Headers
 	c.Path, c.AnyAnswer = "/", true
 	if t.Path != nil {
@@ -195,7 +203,7 @@ func (l *loader) httpCheck(key string, t checkTable, c *health.Check) {
 }
 
 // headers checks that a request can have the headers. A value may be secret, so it is never shown.
-func (l *loader) headers(key string, headers map[string]string) {
+func (l *checkLoader) headers(key string, headers map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		at := key + "." + name
 		switch {

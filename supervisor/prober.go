@@ -112,6 +112,7 @@ func over(ctx context.Context) bool {
 
 // proof is how far a lane has got with proving itself. Owned by Run.
 type proof struct {
+	in     *instance // of the lane
 	cancel context.CancelFunc
 	passed int // rounds in a row
 	ever   bool
@@ -121,16 +122,16 @@ type proof struct {
 }
 
 // end ends the asking.
-func (p *proof) end() {
-	p.cancel()
-	p.allow()
+func (pr *proof) end() {
+	pr.cancel()
+	pr.allow()
 }
 
 // allow ends the limit of the failures.
-func (p *proof) allow() {
-	if p.limit != nil {
-		p.limit.Stop()
-		p.limit = nil
+func (pr *proof) allow() {
+	if pr.limit != nil {
+		pr.limit.Stop()
+		pr.limit = nil
 	}
 }
 
@@ -142,14 +143,14 @@ func (in *instance) prove() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	pr := &proof{cancel: cancel}
+	pr := &proof{in: in, cancel: cancel}
 	g.proofs[in.lane()] = pr
 	asks := in.proberOf()
 	in.owner.async(func() {
 		asks.ask(ctx, asks.eagerly(), func(r health.Result) bool {
 			in.owner.post(func() {
 				if ctx.Err() == nil {
-					in.checked(pr, r)
+					pr.checked(r)
 				}
 			})
 			return true
@@ -160,8 +161,8 @@ func (in *instance) prove() {
 // checked takes the result of a round. A release that has answered well once and then does not is
 // refused at once: one that answers only sometimes would pass sooner or later if it were asked for
 // long enough.
-func (in *instance) checked(pr *proof, r health.Result) {
-	g, p := in.gen, in.proc
+func (pr *proof) checked(r health.Result) {
+	in, g, p := pr.in, pr.in.gen, pr.in.proc
 	r.Reason = g.plan.redactor.Text(r.Reason)
 	pr.newest = r
 	pr.asked++
@@ -171,7 +172,7 @@ func (in *instance) checked(pr *proof, r health.Result) {
 		}
 		pr.passed = 0
 		if r.Answered {
-			in.limitFailures(pr)
+			pr.limitFailures()
 		}
 		return
 	}
@@ -191,14 +192,15 @@ func (in *instance) checked(pr *proof, r health.Result) {
 
 // limitFailures has the lane refused when it goes on failing. A server that answers is up, so to
 // wait for longer changes nothing, and the advice is known.
-func (in *instance) limitFailures(pr *proof) {
+func (pr *proof) limitFailures() {
+	in := pr.in
 	limit := in.proc.Health.UnhealthyAfter
 	if limit == 0 || pr.limit != nil {
 		return
 	}
 	pr.limit = in.owner.postAfter(limit, func() {
 		if pr.limit != nil && in.gen.proofs[in.lane()] == pr {
-			in.refuseLane(pr)
+			pr.refuseLane()
 		}
 	})
 }
@@ -206,7 +208,8 @@ func (in *instance) limitFailures(pr *proof) {
 // refuseLane gives up what does not prove itself. A worker of the live generation is only given up
 // where a change has started it: to start others again and again would not mend what they answer,
 // and would take away the little that they serve.
-func (in *instance) refuseLane(pr *proof) {
+func (pr *proof) refuseLane() {
+	in := pr.in
 	for _, other := range in.gen.of(in.proc.Name) {
 		if other.state != InstanceStarting || other.lane() != in.lane() || !other.refusable() || other.restarts > 0 {
 			continue
