@@ -109,13 +109,17 @@ deps: ## install what tests, demo and benchmarks need in addition to Go
 	@scripts/deps >/dev/null
 
 .PHONY: check
-check: check-lint check-modules check-generated check-shell check-workflows check-client docs ## everything that can be checked without running the code; exactly what CI runs
+check: check-lint check-types check-modules check-generated check-shell check-workflows check-client docs ## everything that can be checked without running the code; exactly what CI runs
 	@echo "check: ok"
 
 # go vet, staticcheck, gofumpt and the import arrows are all in .golangci.yml.
 .PHONY: check-lint
 check-lint:
 	$(tool) golangci-lint run ./...
+
+.PHONY: check-types
+check-types:
+	@go run -C tools ./figures -check $(CURDIR)
 
 .PHONY: format
 format: ## format all Go files

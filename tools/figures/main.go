@@ -3,7 +3,8 @@
 //
 //	make figures
 //	git worktree add /tmp/before 3076baa && make figures DIR=/tmp/before
-//	go run -C tools ./figures -v ..   names the functions that are too long or branch too much
+//	go run -C tools ./figures -check ..   fails if a type has more than 60 methods
+//	go run -C tools ./figures -v ..       names the functions that are too long or branch too much
 package main
 
 import (
@@ -29,16 +30,25 @@ const (
 	longFunction = 40  // lines
 	manyBranches = 15  // cyclomatic complexity
 	longLine     = 120 // characters
+	mostMethods  = 60  // of a type, for -check
 )
 
 func main() {
 	verbose := flag.Bool("v", false, "name the functions that are too long or branch too much")
+	check := flag.Bool("check", false, "print nothing, and fail if a type has too many methods")
 	flag.Parse()
 	dir := cmp.Or(flag.Arg(0), ".")
 	f := figures{fset: token.NewFileSet(), methods: make(map[string]int)}
 	if err := f.read(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		os.Exit(1)
+	}
+	if name, n := f.largestType(); *check {
+		if n > mostMethods {
+			fmt.Fprintf(os.Stderr, "figures: %s has %d methods; the most is %d: split it\n", name, n, mostMethods)
+			os.Exit(1)
+		}
+		return
 	}
 	f.print()
 	if *verbose {
@@ -180,13 +190,17 @@ func typeName(e ast.Expr) string {
 	return "?"
 }
 
-func (f *figures) print() {
-	largest, most := "", 0
+func (f *figures) largestType() (largest string, most int) {
 	for name, n := range f.methods {
 		if n > most || n == most && name < largest {
 			largest, most = name, n
 		}
 	}
+	return largest, most
+}
+
+func (f *figures) print() {
+	largest, most := f.largestType()
 	share := func(part, whole int) float64 { return 100 * float64(part) / float64(max(whole, 1)) }
 	for _, row := range []struct {
 		name  string
