@@ -1,6 +1,8 @@
 package api
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -39,6 +41,15 @@ func (p *MaintenancePage) Validate() error {
 	return nil
 }
 
+// Sum identifies the page: the SHA-256 of its body in hexadecimal digits, and "" for superctl's own page.
+func (p *MaintenancePage) Sum() string {
+	if len(p.Body) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(p.Body)
+	return hex.EncodeToString(sum[:])
+}
+
 // MaintenanceStatus is the maintenance that an app is in.
 type MaintenanceStatus struct {
 	Since time.Time `json:"since"`
@@ -48,6 +59,8 @@ type MaintenanceStatus struct {
 	Allow      []netip.Prefix `json:"allow,omitempty"` // networks that reach the app
 	Page       string         `json:"page,omitempty"`  // SHA-256 of the page; "" = superctl's own
 	Generation int            `json:"generation"`      // its number; 0 = the page is being started again
+	// Health is what the health of the app would be if maintenance did not count: "ok", "degraded" or "down".
+	Health string `json:"health,omitempty"`
 	// Hold reports that a switch or rollback turned it on by itself: it holds connections for longer than it
 	// should, and new ones get the page until the app serves (hold_page). Who began that change.
 	Hold bool `json:"hold,omitempty"`

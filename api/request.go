@@ -43,7 +43,7 @@ type Request struct {
 	// Expect is the name of the release that must be live, or NoRelease. If another is, a switch and a
 	// reload are refused, unless there is nothing to do, and a rollback has nothing to do. "" = any.
 	Expect string `json:"expect,omitempty"`
-	// Follower leaves out the hooks that run once in a run: its leader runs them.
+	// Follower leaves out the hooks that run once in a run, and the notifications: its leader sees to both.
 	Follower bool `json:"follower,omitempty"`
 	// DryRun finds out what a switch, a rollback or a reload would do, and whether it would be refused
 	// before anything is begun. It changes nothing.

@@ -11,7 +11,7 @@ import (
 // RunReport is how a run over several hosts has ended, as its client reports it to one of them, whose
 // daemon notifies the team.
 type RunReport struct {
-	Kind     string   `json:"kind"`            // deploy, switch, rollback, reload
+	Kind     string   `json:"kind"`            // deploy, switch, rollback, reload, maintenance
 	Fleet    string   `json:"fleet,omitempty"` // its name, such as production
 	Result   Result   `json:"outcome"`
 	Release  string   `json:"release,omitempty"`  // the release that all hosts should run
@@ -19,9 +19,11 @@ type RunReport struct {
 	Hosts    []string `json:"hosts"`              // on which that is how it ended
 	Behind   []string `json:"behind,omitempty"`   // those that run another release, or may
 	Error    string   `json:"error,omitempty"`
-	Seconds  float64  `json:"seconds,omitempty"`
-	Who      string   `json:"who"` // set by the control server from the peer's credentials, never by the client
-	Origin            // likewise, but for the run
+	// Maintenance is what a run of the kind maintenance did: MaintenanceOn or MaintenanceOff.
+	Maintenance string  `json:"maintenance,omitempty"`
+	Seconds     float64 `json:"seconds,omitempty"`
+	Who         string  `json:"who"` // set by the control server from the peer's credentials, never by the client
+	Origin              // likewise, but for the run
 }
 
 const (
@@ -41,6 +43,8 @@ func (r *RunReport) Validate() error {
 		return errors.New("missing option --run ID")
 	case r.Result != Done && r.Result != Aborted && r.Result != Reverted:
 		return fmt.Errorf("invalid outcome %q: use %s, %s or %s", r.Result, Done, Aborted, Reverted)
+	case (r.Kind == string(Maintenance)) != (r.Maintenance == MaintenanceOn || r.Maintenance == MaintenanceOff):
+		return fmt.Errorf("invalid maintenance %q: a run of the kind maintenance, and no other, has on or off", r.Maintenance)
 	case len(r.Hosts)+len(r.Behind) == 0 || len(r.Hosts) > maxHosts || len(r.Behind) > maxHosts:
 		return fmt.Errorf("a report has 1 to %d hosts", maxHosts)
 	case !printable(r.Error, maxRunReason):

@@ -20,7 +20,7 @@ func notifyCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "notify", Usage: "notify the team of the end of a deploy over several hosts",
 		UsageText: "superctl notify --run ID [--by NAME] --outcome done|aborted|reverted --hosts HOST,... " +
-			"[--behind HOST,...] [--kind KIND] [--fleet NAME] [--release RELEASE] [--previous RELEASE] [--error TEXT] " +
+			"[--behind HOST,...] [--kind KIND] [--maintenance STATE] [--fleet NAME] [--release RELEASE] [--previous RELEASE] [--error TEXT] " +
 			"[--seconds NUMBER]",
 		Description: `For tools that deploy to several hosts: the team gets one message for all of them, through the [notify]
 targets of this host. While the app is locked for the run (superctl lock --run ID), messages about
@@ -32,7 +32,8 @@ before, they are sent. Changes with --follower send none. A second report of the
 			&cli.StringFlag{Name: "outcome", Usage: "how the run has ended: `RESULT` is done, aborted or reverted"},
 			&cli.StringSliceFlag{Name: "hosts", Usage: "each `HOST` of the run"},
 			&cli.StringSliceFlag{Name: "behind", Usage: "each `HOST` that runs another release than the others, or may"},
-			&cli.StringFlag{Name: "kind", Value: "deploy", Usage: "`KIND` of the run: deploy, switch, rollback or reload"},
+			&cli.StringFlag{Name: "kind", Value: "deploy", Usage: "`KIND` of the run: deploy, switch, rollback, reload or maintenance"},
+			&cli.StringFlag{Name: "maintenance", Usage: "`STATE` of the kind maintenance: on or off"},
 			&cli.StringFlag{Name: "fleet", Usage: "the `NAME` of the environment, such as production"},
 			&cli.StringFlag{Name: "release", Usage: "the `RELEASE` that all hosts should run"},
 			&cli.StringFlag{Name: "previous", Usage: "the `RELEASE` before"},
@@ -48,7 +49,7 @@ func (c *command) announce(cc *cli.Context) error {
 		return err
 	}
 	r := api.RunReport{
-		Kind: cc.String("kind"), Fleet: cc.String("fleet"), Result: api.Result(cc.String("outcome")),
+		Kind: cc.String("kind"), Maintenance: cc.String("maintenance"), Fleet: cc.String("fleet"), Result: api.Result(cc.String("outcome")),
 		Release: cc.String("release"), Previous: cc.String("previous"), Hosts: cc.StringSlice("hosts"),
 		Behind: cc.StringSlice("behind"), Error: cc.String("error"), Seconds: cc.Float64("seconds"),
 		Origin: api.Origin{Run: cc.String("run"), Behalf: cc.String("by")},

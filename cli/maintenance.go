@@ -3,10 +3,8 @@
 package cli
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,14 +13,13 @@ import (
 	"superctl/cli/commandline"
 	"superctl/cli/terminal"
 	"superctl/config"
-	"superctl/maintenance"
 )
 
 func maintenanceCommand(c *command) *cli.Command {
 	return &cli.Command{
 		Name: "maintenance", Usage: "show users a maintenance page",
 		UsageText: "superctl maintenance on|off [--page FILE] [--retry-after DURATION] [--allow NETWORKS] " +
-			"[--run ID [--by NAME]] [--json]",
+			"[--run ID [--by NAME] [--follower]] [--json]",
 		Description: `With on, all new connections get a page with the status 503 and Retry-After, until off. The live
 release stays ready behind the page: superctl switch, rollback and reload work as ever, and users see
 the result after off. Background processes go on; superctl pause stops one.
@@ -35,17 +32,10 @@ Maintenance outlives restarts of the daemon and of the machine.
    superctl maintenance on --page /srv/shop/maintenance.html --retry-after 30m
    superctl maintenance on --allow 203.0.113.0/24    these clients reach the app; not behind nginx
    superctl maintenance off`,
-		Flags: append(runFlags(), commandline.JSONFlag(),
-			&cli.StringFlag{Name: "page", Usage: "on: the HTML `FILE` to show, at most 256 KiB (default: a page of superctl's)"},
-			&cli.DurationFlag{
-				Name: "retry-after", Value: maintenance.DefaultRetryAfter,
-				Usage: "on: the `DURATION` that clients are told to wait",
-			},
-			&cli.StringFlag{
-				Name:  "allow",
-				Usage: "on: let connections from these `NETWORKS` reach the app: 203.0.113.0/24,2001:db8::/32",
-			},
-		),
+		Flags: slices.Concat(commandline.MaintenanceFlags(), runFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "follower", Usage: "notify nobody: another host of the run does"}, commandline.JSONFlag(),
+			&cli.StringFlag{Name: commandline.PageSumFlag, Hidden: true},
+		}),
 		Action: c.maintenance,
 	}
 }
@@ -58,48 +48,13 @@ func (c *command) maintenance(cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	switch word := cc.Args().First(); word {
-	case api.MaintenanceOn:
-		if req.Maintenance, err = pageFromFlags(cc); err != nil {
-			return commandline.Usagef("maintenance: %w", err)
-		}
-	case api.MaintenanceOff:
-		for _, flag := range []string{"page", "retry-after", "allow"} {
-			if cc.IsSet(flag) {
-				return commandline.Usagef("maintenance: --%s is for superctl maintenance on only", flag)
-			}
-		}
-	default:
-		return commandline.Usagef("maintenance: unexpected argument %q: use on or off", word)
+	if req.Maintenance, err = commandline.MaintenancePage(cc); err != nil {
+		return commandline.Usagef("maintenance: %w", err)
 	}
 	if err := c.warnOfProxies(cc, req.Maintenance); err != nil {
 		return err
 	}
 	return c.change(cc, req)
-}
-
-// pageFromFlags returns the page that the flags describe. The file is read here, as the user who runs
-// the command: the daemon opens no path that a client names.
-func pageFromFlags(cc *cli.Context) (*api.MaintenancePage, error) {
-	page := &api.MaintenancePage{RetryAfter: cc.Duration("retry-after").Round(time.Second)}
-	if cc.IsSet("page") {
-		if cc.String("page") == "" {
-			return nil, fmt.Errorf("--page is empty: leave it out, or give a file")
-		}
-		body, err := maintenance.ReadPage(cc.String("page"))
-		if err != nil {
-			return nil, fmt.Errorf("--page: %w", err)
-		}
-		page.Body = body
-	}
-	if cc.IsSet("allow") {
-		networks, err := parseNetworks("allow", cc.String("allow"))
-		if err != nil {
-			return nil, err
-		}
-		page.Allow = networks
-	}
-	return page, page.Validate()
 }
 
 // warnOfProxies warns that behind a proxy of this host every client has the proxy's address.

@@ -57,6 +57,7 @@ func notifyWords(fleet string, res *Result) []string {
 		"--seconds", fmt.Sprintf("%.1f", res.Seconds),
 	}
 	for _, option := range [][2]string{
+		{"--maintenance", res.Maintenance},
 		{"--fleet", fleet},
 		{"--release", res.Release},
 		{"--previous", previous},
@@ -76,6 +77,8 @@ func (h *HostResult) behind(result api.Result) bool {
 	switch h.State {
 	case Behind, Unknown, Stuck:
 		return true
+	case Refused:
+		return result == api.Done // a maintenance page: other hosts show it, or have ended it
 	default:
 		return result == api.Reverted && h.State == Done
 	}

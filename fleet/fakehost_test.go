@@ -21,12 +21,15 @@ type fakeHost struct {
 	run      string
 	since    time.Time
 	health   string
-	trees    map[string]string
-	bundles  map[string]string
-	lease    string // the run that has it
-	leaseBy  string
-	change   *fakeChange
-	taken    bool // the live release is live again because its run was taken back
+	// behindPage is the health of the app if users get a maintenance page.
+	behindPage string
+	trees      map[string]string
+	bundles    map[string]string
+	page       string // the words of the maintenance page and its text; "" = users reach the app
+	lease      string // the run that has it
+	leaseBy    string
+	change     *fakeChange
+	taken      bool // the live release is live again because its run was taken back
 
 	cut *signal // of the cable
 
@@ -121,9 +124,13 @@ func (s *fakeSession) serve(args []string) error {
 		_, flags := s.parse(args, 0, "--run=", "--by=", "--why=", "--heartbeat=")
 		return s.lock(flags)
 	case "notify":
-		_, flags := s.parse(args, 0, "--run=", "--by=", "--kind=", "--fleet=", "--outcome=", "--hosts=", "--seconds=",
+		_, flags := s.parse(args, 0, "--run=", "--by=", "--kind=", "--maintenance=", "--fleet=", "--outcome=", "--hosts=", "--seconds=",
 			"--release=", "--previous=", "--behind=", "--error=")
 		return s.notify(flags)
+	case "maintenance":
+		words, flags := s.parse(args, 1, "--run=", "--by=", "--json", "--follower", "--retry-after=", "--page=", "--page-sha256=",
+			"--allow=")
+		return s.maintenance(words[0], flags)
 	case "switch":
 		if slices.Contains(args, "--dry-run") {
 			words, _ := s.parse(args, 1, "--dry-run", "--json", "--force")
@@ -153,6 +160,9 @@ func (s *fakeSession) status() error {
 	h.mu.Lock()
 	st := api.Status{Run: h.run, TakenBack: h.taken}
 	st.App, st.Release, st.Previous, st.Health, st.LiveSince, st.LiveBy = "shop", h.live, h.previous, h.health, h.since, "anna"
+	if h.behindPage != "" {
+		st.Maintenance = &api.MaintenanceStatus{Health: h.behindPage}
+	}
 	if h.lease != "" {
 		st.Lock = &api.LockStatus{
 			Lock: api.Lock{Why: "deploy", Who: "root", Origin: api.Origin{Run: h.lease, Behalf: h.leaseBy}}, Since: time.Now(),
@@ -394,6 +404,9 @@ func (s *fakeSession) notify(flags fakeFlags) error {
 	}
 	h.mu.Unlock()
 	text := fmt.Sprintf("%s: %s %s on %s", h.name, flags["--outcome"], flags["--release"], flags["--hosts"])
+	if word := flags["--maintenance"]; word != "" {
+		text = fmt.Sprintf("%s: maintenance %s %s on %s", h.name, word, flags["--outcome"], flags["--hosts"])
+	}
 	if flags["--behind"] != "" {
 		text += " behind " + flags["--behind"]
 	}
@@ -431,5 +444,49 @@ func (s *fakeSession) rollback(flags fakeFlags) error {
 	h.live, h.previous, h.run, h.since = h.previous, h.live, flags["--run"], time.Now()
 	out.Release, out.Changed = h.live, true
 	h.mu.Unlock()
+	return s.outcome(out)
+}
+
+// maintenance is maintenance on or off.
+func (s *fakeSession) maintenance(word string, flags fakeFlags) error {
+	h, page := s.host, ""
+	s.fleet.event("%s maintenance", h.name)
+	if word == api.MaintenanceOn {
+		page = flags["--retry-after"] + " " + flags["--allow"]
+	}
+	if flags["--page"] != "" {
+		var body []string
+		for {
+			select {
+			case line := <-s.in:
+				body = append(body, line)
+				continue
+			case <-s.cut.c: // the page does not arrive whole
+				return &ExitError{Code: 2, Stderr: "the page did not arrive whole"}
+			case <-s.eof:
+			}
+			break
+		}
+		text := strings.Join(body, "\n")
+		if (&api.MaintenancePage{Body: []byte(text)}).Sum() != flags["--page-sha256"] || flags["--page"] != "-" {
+			s.fleet.t.Errorf("%s: the page is %q with %v", h.name, text, flags)
+		}
+		page += " " + text
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := api.Outcome{Kind: "maintenance", Maintenance: word, Result: api.Done, Changed: h.page != page}
+	switch {
+	case h.lease != flags["--run"] || flags["--by"] == "":
+		s.fleet.t.Errorf("%s: maintenance by %v, without its lock", h.name, flags)
+	case h.refuses == "maintenance":
+		return s.outcome(api.Outcome{Kind: "maintenance", Result: api.Aborted, Error: "it does not answer"})
+	}
+	h.page = page
+	s.fleet.mu.Lock()
+	defer s.fleet.mu.Unlock()
+	if flags["--follower"] == "" {
+		s.fleet.leaders++
+	}
 	return s.outcome(out)
 }

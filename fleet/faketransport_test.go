@@ -27,6 +27,7 @@ type fakeFleet struct {
 	migrations map[string]int // runs of the hook with once = true, by run
 	log        []string
 	told       []string // reports of runs
+	leaders    int      // hosts that would notify the team of maintenance themselves
 }
 
 func newFakeFleet(t *testing.T, names ...string) *fakeFleet {

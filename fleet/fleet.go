@@ -27,14 +27,16 @@ type Plan struct {
 	App  string
 	Env  string   // the name of the fleet, for messages
 	Why  string   // what the lease tells others: "deploy of 1.2"
-	Kind api.Kind // Switch, Rollback or Reload
+	Kind api.Kind // Switch, Rollback, Reload or Maintenance
 	// Release is the release of a Switch. All hosts must resolve it to the same release.
 	Release string
-	Bundle  *Bundle  // installed on all hosts first; nil = the release is there
-	Hosts   []string // the canary host is the first that cuts over
-	Canary  string   // one of Hosts
-	Batch   int      // how many hosts cut over at once after the canary host; 0 = all
-	Bake    time.Duration
+	Bundle  *Bundle // installed on all hosts first; nil = the release is there
+	// Page is the page that Maintain shows; nil = users reach the app again.
+	Page   *api.MaintenancePage
+	Hosts  []string // the canary host is the first that cuts over
+	Canary string   // one of Hosts
+	Batch  int      // how many hosts cut over at once after the canary host; 0 = all
+	Bake   time.Duration
 	// Without are hosts of the fleet that the operator has left out; they are behind afterwards.
 	Without []string
 	// Keep leaves hosts on the new release when another host has reverted it.
@@ -52,6 +54,7 @@ type Limits struct {
 	Prepare  time.Duration // prepare on the canary host, and then on the others
 	Confirm  time.Duration // ask hosts that are ready whether they are still there
 	Turn     time.Duration // from the word to the outcome: cutover, probation and drain
+	Maintain time.Duration // show or end the maintenance page
 	TakeBack time.Duration // take back all hosts that have turned
 	Abort    time.Duration // until all hosts have aborted
 	Beat     time.Duration // between two signs of life to a host that waits
@@ -61,7 +64,8 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	for at, value := range map[*time.Duration]time.Duration{
 		&l.Reach: 20 * time.Second, &l.Install: 20 * time.Minute, &l.Prepare: 10 * time.Minute, &l.Turn: 15 * time.Minute,
-		&l.Confirm: 10 * time.Second, &l.TakeBack: 2 * time.Minute, &l.Abort: 20 * time.Second, &l.Beat: 3 * time.Second, &l.Dead: 10 * time.Second,
+		&l.Confirm: 10 * time.Second, &l.TakeBack: 2 * time.Minute, &l.Maintain: 2 * time.Minute,
+		&l.Abort: 20 * time.Second, &l.Beat: 3 * time.Second, &l.Dead: 10 * time.Second,
 	} {
 		if *at == 0 {
 			*at = value
@@ -104,15 +108,17 @@ type HostResult struct {
 
 // Result is how a run ended; its JSON is the contract of `superctl @ENV deploy --json`.
 type Result struct {
-	Run     string       `json:"run"`
-	By      string       `json:"by"`
-	Kind    string       `json:"kind"`
-	Release string       `json:"release"` // the release that all hosts should run
-	Result  api.Result   `json:"outcome"`
-	Exit    int          `json:"exit"`
-	Changed bool         `json:"changed"`
-	Error   string       `json:"error,omitempty"`
-	Hosts   []HostResult `json:"hosts"`
+	Run  string `json:"run"`
+	By   string `json:"by"`
+	Kind string `json:"kind"`
+	// Maintenance is what a run of the kind maintenance does: "on" or "off".
+	Maintenance string       `json:"maintenance,omitempty"`
+	Release     string       `json:"release"` // the release that all hosts should run
+	Result      api.Result   `json:"outcome"`
+	Exit        int          `json:"exit"`
+	Changed     bool         `json:"changed"`
+	Error       string       `json:"error,omitempty"`
+	Hosts       []HostResult `json:"hosts"`
 	// Warnings are problems that did not stop the run, such as old releases that were not removed.
 	Warnings []string `json:"warnings,omitempty"`
 	// SkewSeconds is the time between the first and the last cutover of the hosts that turned

@@ -36,9 +36,11 @@ type HostView struct {
 	By        string    `json:"by,omitempty"`
 	Run       string    `json:"run,omitempty"`
 	TakenBack bool      `json:"taken_back,omitempty"` // the release is live again because Run was taken back
-	Behind    bool      `json:"behind,omitempty"`
-	Changing  string    `json:"changing,omitempty"` // the change or the run that has the host
-	Error     string    `json:"error,omitempty"`    // why there is no status
+	// Maintenance is the maintenance that users get; nil = they reach the release.
+	Maintenance *api.MaintenanceStatus `json:"maintenance,omitempty"`
+	Behind      bool                   `json:"behind,omitempty"`
+	Changing    string                 `json:"changing,omitempty"` // the change or the run that has the host
+	Error       string                 `json:"error,omitempty"`    // why there is no status
 }
 
 // Look asks all hosts for their status.
@@ -64,7 +66,7 @@ func viewOf(host string, st *api.Status, err error) HostView {
 	}
 	h := HostView{
 		Host: host, Release: st.Release, Health: st.Health, Reason: st.Reason, Since: st.LiveSince, Run: st.Run,
-		By: st.LiveBy, TakenBack: st.TakenBack,
+		By: st.LiveBy, TakenBack: st.TakenBack, Maintenance: st.Maintenance,
 	}
 	if st.LiveOrigin != nil {
 		h.By = cmp.Or(st.LiveOrigin.Behalf, st.LiveOrigin.By(st.LiveBy))
@@ -110,6 +112,19 @@ func (v *View) judge() {
 		h := &v.Hosts[i]
 		h.Behind = h.Error == "" && h.Release != v.Release
 	}
+}
+
+// InMaintenance returns the hosts whose users get a maintenance page, and those whose users reach the app.
+func (v *View) InMaintenance() (on, off []string) {
+	for i := range v.Hosts {
+		switch h := &v.Hosts[i]; {
+		case h.Maintenance != nil:
+			on = append(on, h.Host)
+		case h.Error == "":
+			off = append(off, h.Host)
+		}
+	}
+	return on, off
 }
 
 // newer reports whether a release became live after another. One that is live again because a run

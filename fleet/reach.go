@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,16 +55,34 @@ func (e *busyError) Error() string { return e.text }
 
 // unfit returns why a run cannot begin on a host.
 func (p *Plan) unfit(st *api.Status) error {
+	if err := busy(st); err != nil {
+		return err
+	}
+	if healthOf(st) != api.HealthOK && st.Release != "" && !p.Degraded && p.Kind != api.Rollback {
+		return fmt.Errorf("it is %s: %s; use --degraded to begin anyway", healthOf(st), st.Reason)
+	}
+	return nil
+}
+
+// busy returns why another change or another run has a host; nil if none has.
+func busy(st *api.Status) error {
 	switch {
 	case st.Lock != nil:
 		return &busyError{st.Lock.String()}
 	case st.Changing != nil:
 		busy := api.BusyError{Changing: *st.Changing}
 		return &busyError{busy.Error()}
-	case st.Health != api.HealthOK && st.Release != "" && !p.Degraded && p.Kind != api.Rollback:
-		return fmt.Errorf("it is %s: %s; use --degraded to begin anyway", st.Health, st.Reason)
 	}
 	return nil
+}
+
+// healthOf returns the health of a host. Maintenance that was asked for does not count: a deploy behind
+// the page is what it is for.
+func healthOf(st *api.Status) string {
+	if st.Maintenance != nil {
+		return cmp.Or(st.Maintenance.Health, st.Health)
+	}
+	return st.Health
 }
 
 // allFit returns why the run cannot begin, with every host that stands in its way.

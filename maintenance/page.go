@@ -49,14 +49,20 @@ func ReadPage(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	body, err := io.ReadAll(io.LimitReader(f, api.MaintenancePageLimit+1))
+	return ReadPageFrom(f, path)
+}
+
+// ReadPageFrom reads a page to its end. Name is what errors call it. An empty page, and one that is
+// larger than api.MaintenancePageLimit, are errors.
+func ReadPageFrom(r io.Reader, name string) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r, api.MaintenancePageLimit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	case len(body) > api.MaintenancePageLimit:
-		return nil, fmt.Errorf("%s is larger than %d KiB, the limit of a maintenance page", path, api.MaintenancePageLimit>>10)
+		return nil, fmt.Errorf("%s is larger than %d KiB, the limit of a maintenance page", name, api.MaintenancePageLimit>>10)
 	case len(body) == 0:
-		return nil, fmt.Errorf("%s is empty", path)
+		return nil, fmt.Errorf("%s is empty", name)
 	}
 	return body, nil
 }

@@ -43,6 +43,7 @@ func (s *Sender) Announce(r api.RunReport) error {
 func newRunMessage(app, host string, r api.RunReport, base api.Outcome, now time.Time) *Message {
 	out := base
 	out.Kind, out.Result, out.Release, out.Who, out.Origin = r.Kind, r.Result, r.Release, r.Who, r.Origin
+	out.Maintenance = r.Maintenance
 	out.Previous, out.Error, out.Seconds = cmp.Or(r.Previous, base.Previous), r.Error, r.Seconds
 	if out.Started.IsZero() {
 		out.Started = now.Add(-time.Duration(r.Seconds * float64(time.Second)))
@@ -70,6 +71,9 @@ func (m *Message) runSentence() string {
 	if len(r.Hosts) > 0 {
 		where = " on " + hostList(r.Hosts)
 	}
+	if r.Maintenance != "" {
+		return fmt.Sprintf("%s: %s%s (%s).", app, m.maintenanceOfRun(where), why, by)
+	}
 	switch {
 	case len(r.Behind) > 0 && m.Event == Success:
 		behind = ". BEHIND: " + hostList(r.Behind)
@@ -88,6 +92,26 @@ func (m *Message) runSentence() string {
 	default:
 		return fmt.Sprintf("%s: %s was REFUSED%s%s, no host has changed%s (%s).", app, release, where, behind, why, by)
 	}
+}
+
+// maintenanceOfRun says what the users of which hosts get after a run that has shown or ended the page.
+func (m *Message) maintenanceOfRun(where string) string {
+	r := m.Run
+	on := r.Maintenance == api.MaintenanceOn
+	switch {
+	case m.Event != Success && on:
+		return "the maintenance page could not be shown"
+	case m.Event != Success:
+		return "users STILL GET the maintenance page"
+	}
+	text, others := "maintenance is over, users reach the app"+where, "NOT OVER on "
+	if on {
+		text, others = "users get the maintenance page"+where, "NOT on "
+	}
+	if len(r.Behind) > 0 {
+		text += ". " + others + hostList(r.Behind)
+	}
+	return text
 }
 
 // mostNamed limits how many hosts a sentence names.

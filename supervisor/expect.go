@@ -63,8 +63,8 @@ func (ad *admission) refuseClaims(req Request) error {
 	if req.Kind == Rollback && req.Expect == api.NoRelease {
 		return &RefusedError{Usage: true, Err: errors.New("--from needs the name of a release")}
 	}
-	if req.Follower && (req.Run == "" || !turnsOver(req.Kind)) {
-		return &RefusedError{Usage: true, Err: errors.New("a follower needs a run, and a switch, a rollback or a reload")}
+	if req.Follower && (req.Run == "" || !turnsOver(req.Kind) && req.Kind != api.Maintenance) {
+		return &RefusedError{Usage: true, Err: errors.New("a follower needs a run, and a switch, a rollback, a reload or maintenance")}
 	}
 	if err := req.Validate(); err != nil {
 		return &RefusedError{Usage: true, Err: err}

@@ -33,7 +33,7 @@ func (mc maintaining) perform() error {
 func (mc maintaining) turnOn() error {
 	on := &api.MaintenanceStatus{
 		Since: mc.began, Who: mc.req.Who, Origin: mc.req.Origin, RetryAfter: mc.req.Maintenance.RetryAfter,
-		Allow: mc.req.Maintenance.Allow, Page: sumOf(mc.req.Maintenance.Body),
+		Allow: mc.req.Maintenance.Allow, Page: mc.req.Maintenance.Sum(),
 	}
 	if err := mc.owner.do(func() {
 		was := mc.owner.maintenance.on

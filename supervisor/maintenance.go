@@ -1,8 +1,6 @@
 package supervisor
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -139,15 +137,6 @@ func (mt *maintenance) coverable() (names []string) {
 		}
 	}
 	return names
-}
-
-// sumOf identifies a page; "" = superctl's own.
-func sumOf(body []byte) string {
-	if len(body) == 0 {
-		return ""
-	}
-	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:])
 }
 
 // open makes the generation of a page, with its listeners. Nothing of it is started.

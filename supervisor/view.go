@@ -67,6 +67,9 @@ func (vw *view) status() (Status, []measurement) {
 	st.Waiting = vw.owner.startup.waiting != ""
 	st.Processes = append(st.Processes, vw.processes()...)
 	st.Health, st.Reason = vw.owner.health.verdict()
+	if st.Maintenance != nil {
+		st.Maintenance.Health, _ = vw.owner.health.trouble()
+	}
 	st.Troubles = slices.Concat(vw.owner.health.reported(), vw.owner.listeners.incidents(), vw.owner.flags.hookless(),
 		vw.owner.recycling.withoutEffect())
 	st.Cron = vw.owner.scheduling.status()

@@ -85,6 +85,7 @@ func App(target Target, opt Options) *cli.App {
 	f := &command{stdin: opt.Stdin, stdout: opt.Stdout, stderr: opt.Stderr, now: opt.Now, target: target}
 	commands := []*cli.Command{
 		f.deployCommand(), f.switchCommand(), f.rollbackCommand(), f.reloadCommand(), f.finishCommand(), f.backCommand(),
+		f.maintenanceCommand(),
 		f.statusCommand(), f.historyCommand(), f.logsCommand(), f.execCommand(), f.lockCommand(),
 	}
 	for _, one := range commands {
@@ -93,7 +94,7 @@ func App(target Target, opt Options) *cli.App {
 	app := &cli.App{
 		Name: "superctl " + target.String(), Usage: "switch the hosts of an environment together", Description: About,
 		UsageText: "superctl @ENV[:HOST,...] COMMAND [ARGUMENTS]",
-		Version:   opt.Version, Writer: opt.Stdout, ErrWriter: opt.Stderr, HideHelp: true,
+		Version:   opt.Version, Reader: opt.Stdin, Writer: opt.Stdout, ErrWriter: opt.Stderr, HideHelp: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "app", Usage: "the `NAME` of the app on the hosts, if it is not the one of the fleet"},
 			&cli.StringFlag{Name: "config", Usage: "the `FILE` that defines the fleet"},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,6 +91,10 @@ func (c *command) show(v *fleet.View) {
 		t.Row(h.Host, terminal.Dash(h.Release), health(h.Health), terminal.Age(c.now(), h.Since), terminal.Dash(h.By), note)
 	}
 	t.Write(c.stdout, "  ")
+	if on, off := v.InMaintenance(); len(on) > 0 && len(off) > 0 {
+		fmt.Fprintf(c.stdout, "%s: users %s on %s and reach the app on %s; maintenance on or off makes them equal\n", app,
+			p.Yellow("get the maintenance page"), strings.Join(on, ", "), strings.Join(off, ", "))
+	}
 	switch {
 	case v.Mix != "":
 		fmt.Fprintf(c.stdout, "%s: %s: %s\nfinish makes %s live on all hosts, back takes it back\n", app,
