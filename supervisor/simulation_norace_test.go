@@ -1,0 +1,6 @@
+//go:build !race
+
+package supervisor
+
+// rarely: see simulation_race_test.go.
+const rarely = 1
