@@ -43,7 +43,7 @@ demo: ## build superctl and show it on a small Django site, under load; installs
 	@scripts/demo
 
 .PHONY: test
-test: deps ## all tests, with the race detector; installs what they need
+test: deps ## all tests; installs what they need. PKG=units: of the Go code, with the race detector; PKG=e2e: on real sites
 	@tools/test $(ARGS) $(PKG)
 
 # How many seeds the simulator plays, and from which one on: make simulate SEEDS=1000 FIRST=5001
