@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,35 +38,41 @@ func tutorials() []tutorial {
 	}
 }
 
-// kamalProxy builds the kamal-proxy that bench compares superctl with.
+// kamalProxy returns the kamal-proxy that bench compares superctl with.
 func kamalProxy(t *testing.T) string {
 	t.Helper()
-	file := filepath.Join(run.Dir, "kamal-proxy")
-	output(t, filepath.Join(top(t), "bench", "kamal"), "go", "build", "-o", file, "github.com/basecamp/kamal-proxy/cmd/kamal-proxy")
-	return file
+	return strings.TrimSpace(script(t, "deps", "--kamal-proxy"))
 }
 
 // movingRoot makes the root file system of a server with the projects of testdata/moving-in.
 func movingRoot(t *testing.T, suite string) string {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(filepath.Join(top(t), "scripts", "moving-root"), suite)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("scripts/moving-root: %v\n%s", err, stderr.String())
-	}
-	return strings.TrimSpace(stdout.String())
+	return strings.TrimSpace(script(t, "moving-root", suite))
 }
 
-// debPackage builds the package for Debian.
+// script runs a script of scripts/, and returns its standard output.
+func script(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(filepath.Join(top(t), "scripts", name), args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("scripts/%s: %v\n%s", name, err, stderr.String())
+	}
+	return stdout.String()
+}
+
+// debs builds the package for Debian, once for all tests.
+var debs = sync.OnceValues(func() (string, error) {
+	return filepath.Join(run.Dir, "deb"), makePackages("deb", filepath.Join(run.Dir, "deb"), "0.1")
+})
+
+// debPackage returns the path of the package for Debian.
 func debPackage(t *testing.T) string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(packages(t, "deb", "0.1"), "0.1", "superctl_*.deb"))
+	dir, err := debs()
 	must(t, err)
-	if len(found) != 1 {
-		t.Fatalf("make deb made %v", found)
-	}
-	return found[0]
+	return only(t, filepath.Join(dir, "0.1"), "superctl_*.deb")
 }
 
 func TestMovingInLosesNoRequest(t *testing.T) {
@@ -73,6 +80,7 @@ func TestMovingInLosesNoRequest(t *testing.T) {
 		t.Skip(why)
 	}
 	deb := debPackage(t)
+	t.Parallel()
 	for _, c := range tutorials() {
 		suites := []string{c.suite}
 		if os.Getenv(suitesVar) == "all" {
@@ -80,7 +88,9 @@ func TestMovingInLosesNoRequest(t *testing.T) {
 		}
 		for _, suite := range suites {
 			t.Run(strings.TrimSuffix(filepath.Base(c.document), ".md")+"/"+suite, func(t *testing.T) {
-				moveIn(t, c, movingRoot(t, suite), deb)
+				root := movingRoot(t, suite)
+				t.Parallel()
+				moveIn(t, c, root, deb)
 			})
 		}
 	}
@@ -156,7 +166,9 @@ func TestABuildThatFailsLeavesTheOldServerAsItWas(t *testing.T) {
 		t.Skip(why)
 	}
 	c := tutorials()[0]
-	server := oldServer(t, c, movingRoot(t, c.suite), debPackage(t))
+	root, deb := movingRoot(t, c.suite), debPackage(t)
+	t.Parallel()
+	server := oldServer(t, c, root, deb)
 	server.Run("bash", "-c", "apt-get install -y /root/superctl_*.deb").Want(0)
 	server.Run("runuser", "-u", "orders", "--", "sh", "-c", "echo no-such-package==1 >>/srv/orders/requirements.txt").Want(0)
 	files := func() string {

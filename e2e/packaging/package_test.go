@@ -1,6 +1,7 @@
 package packaging
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,13 +16,18 @@ import (
 func packages(t *testing.T, format string, versions ...string) string {
 	t.Helper()
 	dir := t.TempDir()
+	must(t, makePackages(format, dir, versions...))
+	return dir
+}
+
+func makePackages(format, dir string, versions ...string) error {
 	for _, v := range versions {
-		if out, err := exec.Command("make", "-C", top(t), "deb", "VERSION="+v, "FORMAT="+format,
+		if out, err := exec.Command("make", "-C", filepath.Join("..", ".."), "deb", "VERSION="+v, "FORMAT="+format,
 			"DEBS="+filepath.Join(dir, v)).CombinedOutput(); err != nil {
-			t.Fatalf("make deb: %v\n%s", err, out)
+			return fmt.Errorf("make deb: %w\n%s", err, out)
 		}
 	}
-	return dir
+	return nil
 }
 
 // A machine of Fedora cannot be made here: rpm installs into one of Debian, without what the package

@@ -1,9 +1,7 @@
 package packaging
 
 import (
-	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,13 +13,7 @@ import (
 // a network: it has what they install with apt and pip.
 func freshRoot(t *testing.T, suite, document string) string {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(filepath.Join(top(t), "scripts", "fresh-root"), suite, filepath.Join(top(t), document))
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("scripts/fresh-root: %v\n%s", err, stderr.String())
-	}
-	return strings.TrimSpace(stdout.String())
+	return strings.TrimSpace(script(t, "fresh-root", suite, filepath.Join(top(t), document)))
 }
 
 // preparation returns the commands that run before the document's. They make what its reader
