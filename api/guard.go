@@ -22,7 +22,7 @@ const (
 type GuardReport struct {
 	Process string       `json:"process"`
 	Verdict GuardVerdict `json:"verdict"`
-	// Of is what was judged: "" for the errors, or a quantile of the durations, "p50" or "p95".
+	// Of is what was judged: "" for the errors, a quantile of the durations, "p50" or "p95", or "rate".
 	Of     string `json:"of,omitempty"`
 	Server string `json:"server,omitempty"` // of NotCounted: the server, if it is known
 	// what both releases have answered while they were compared; without a comparison what the new
@@ -37,6 +37,46 @@ type GuardReport struct {
 	OldBroken uint64 `json:"old_broken,omitempty"`
 	// Latency is for a quantile only.
 	Latency *GuardLatency `json:"latency,omitempty"`
+	// Rate is for the rate only.
+	Rate *GuardRate `json:"rate,omitempty"`
+}
+
+// GuardRate is what was seen of the answers of a new release besides their number.
+type GuardRate struct {
+	InFlight uint64  `json:"in_flight"` // requests that waited for the new release at the last look
+	OldShare float64 `json:"old_share"` // part of the new connections that the old release had, in percent
+	// Obstacle is why there can be no verdict; "" = there can be one
+	Obstacle   RateObstacle `json:"obstacle,omitempty"`
+	OldLongest float64      `json:"old_longest_seconds,omitempty"` // answer of the old release, of LongAnswers
+}
+
+// RateObstacle is why the rate of a release cannot be judged.
+type RateObstacle string
+
+// The obstacles.
+const (
+	OldCannotServe  RateObstacle = "the old release cannot serve"    // at the same time
+	ConnectionsKept RateObstacle = "connections are kept"            // by workers without the drain hook
+	ByNetwork       RateObstacle = "canary by network"               // so its part of the requests is not known
+	FewAnswers      RateObstacle = "few answers of the old release"  // so its longest is not known
+	LongAnswers     RateObstacle = "long answers of the old release" // a silence is nothing unusual
+)
+
+// obstacle returns why the rate has no verdict.
+func (r *GuardReport) obstacle() string {
+	switch r.Rate.Obstacle {
+	case OldCannotServe:
+		return "the old release cannot serve at the same time"
+	case ConnectionsKept:
+		return "workers without the drain hook keep their connections"
+	case ByNetwork:
+		return "the canary is for some networks"
+	case FewAnswers:
+		return fmt.Sprintf("the old release had %d requests", r.OldRequests)
+	case LongAnswers:
+		return "an answer of the old release took " + LatencyText(r.Rate.OldLongest)
+	}
+	return fmt.Sprintf("%d answers, %d in flight", r.Requests, r.Rate.InFlight)
 }
 
 // GuardLatency is a quantile of both releases. An answer is slow if it takes longer than the limit, which
@@ -60,6 +100,8 @@ func (r *GuardReport) String() string {
 		return fmt.Sprintf("requests not counted (%s)", server)
 	case NoVerdict:
 		switch {
+		case r.Rate != nil:
+			return "rate: no verdict: " + r.obstacle()
 		case r.Latency != nil && r.Latency.Limit == 0:
 			return fmt.Sprintf("latency: no verdict: the old release had %d requests", r.OldRequests)
 		case r.Latency != nil:
@@ -67,6 +109,9 @@ func (r *GuardReport) String() string {
 		}
 		return fmt.Sprintf("no verdict: %d requests", r.Requests)
 	case Worse, NoWorse:
+	}
+	if r.Rate != nil {
+		return fmt.Sprintf("rate: %d answers in %d s", r.Requests, r.Seconds)
 	}
 	if l := r.Latency; l != nil {
 		return fmt.Sprintf("%s %s -> %s", r.Of, LatencyText(l.OldTook), LatencyText(l.Took))

@@ -14,6 +14,7 @@ type Guard struct {
 	Points  float64 // the least difference of the shares of errors, between 0 and 1
 	Factor  float64 // the least ratio of the shares of errors
 	Latency *GuardLatency
+	Rate    *GuardRate
 	Control int // the part of the connections that the old release keeps in the probation, in 10,000; 0 = none
 }
 
@@ -23,13 +24,18 @@ type GuardLatency struct {
 	Slower float64 // how many times as long its p50 or p95 must at least be
 }
 
+// GuardRate is how a new release is judged that stops answering.
+type GuardRate struct {
+	Warn bool // it is only told
+}
+
 // guardKeys lists the keys of [process.NAME.guard].
-const guardKeys = "errors, points, factor, latency, slower, control"
+const guardKeys = "errors, points, factor, latency, slower, rate, control"
 
 // What a guard does about errors, and about slow answers.
 const (
 	guardModes   = `"revert" (the default), "warn" or "off"`
-	latencyModes = `"revert", "warn" or "off" (the default)`
+	latencyModes = `"revert", "warn" or "off" (the default)` // of the rate, too
 )
 
 // guard parses what happens to a new release that is worse than the old one. A process with listeners
@@ -52,10 +58,11 @@ func (l *loader) guard(key string, t processTable) *Guard {
 		l.at(key, "guard is %s, or a table [%s]", guardModes, key)
 	}
 	g.Warn, g.Off = mode == "warn", mode == "off"
-	if g.Off && g.Latency == nil && g.Control > 0 {
+	judges := !g.Off || g.Latency != nil || g.Rate != nil
+	if !judges && g.Control > 0 {
 		l.at(key+".control", "control is for a guard, which is off: remove control")
 	}
-	if g.Off && g.Latency == nil || !listens {
+	if !judges || !listens {
 		return nil
 	}
 	return g
@@ -78,6 +85,10 @@ func (l *loader) guardTable(key string, table map[string]any, g *Guard) (mode st
 			mode = l.guardKey(at, name, v, guardModes)
 		case "latency":
 			latency = l.guardKey(at, name, v, latencyModes)
+		case "rate":
+			if rate := l.guardKey(at, name, v, latencyModes); rate != "off" {
+				g.Rate = &GuardRate{Warn: rate == "warn"}
+			}
 		case "slower":
 			slower = l.between(at, v, 1.1, 100)
 		case "control":

@@ -23,6 +23,10 @@ func TestAGuard(t *testing.T) {
 		"[process.web.guard]\nerrors = \"off\"\nlatency = \"warn\"\nslower = 3": {
 			Off: true, Points: 0.02, Factor: 2, Latency: &GuardLatency{Warn: true, Slower: 3},
 		},
+		"[process.web.guard]\nrate = \"revert\"": {Points: 0.02, Factor: 2, Rate: &GuardRate{}},
+		"[process.web.guard]\nerrors = \"off\"\nrate = \"warn\"\ncontrol = \"5%\"": {
+			Off: true, Points: 0.02, Factor: 2, Rate: &GuardRate{Warn: true}, Control: 500,
+		},
 	} {
 		c, err := Parse("shop.toml", []byte(`app = "shop"
 releases = "/srv/shop/releases"

@@ -37,6 +37,7 @@ func (l *loader) processes() {
 	l.together()
 	l.pagedTogether()
 	l.controls()
+	l.rates()
 	l.c.Processes = l.ordered(l.c.Processes)
 	for _, li := range l.c.Listen {
 		if taken[li.Name] == "" {

@@ -409,5 +409,8 @@ func makeGuard(g *config.Guard) *supervisor.Guard {
 	if g.Latency != nil {
 		out.Latency = &supervisor.GuardLatency{Warn: g.Latency.Warn, Slower: g.Latency.Slower}
 	}
+	if g.Rate != nil {
+		out.Rate = &supervisor.GuardRate{Warn: g.Rate.Warn}
+	}
 	return out
 }

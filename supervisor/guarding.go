@@ -24,6 +24,12 @@ type Guard struct {
 	Points  float64       `json:"points"`            // difference of the shares of errors, between 0 and 1
 	Factor  float64       `json:"factor"`            // ratio of the shares
 	Latency *GuardLatency `json:"latency,omitempty"`
+	Rate    *GuardRate    `json:"rate,omitempty"`
+}
+
+// GuardRate is how a process is guarded whose new release stops answering.
+type GuardRate struct {
+	Warn bool `json:"warn,omitempty"` // it is only told
 }
 
 // GuardLatency is how the latency of a process is guarded.
@@ -44,7 +50,8 @@ type guarding struct {
 	controls  map[string]int    // what the old generation keeps of each listener's connections; nil = nothing
 
 	ending    atomic.Bool // no further comparison begins
-	comparing bool        // owned by Run
+	comparing bool        // owned by Run, as of the last look
+	trying    float64     // likewise: the part of the connections that the new release has in a canary
 	divided   bool        // the gates were, at some time
 	warned    []string
 }
@@ -55,11 +62,21 @@ type guarded struct {
 	process     string
 	together    bool // both releases serve all the time
 	apart       bool // the old release cannot serve at the same time
-	watch       *guard.Watch
+	watch       watch
+	control     int     // what the old release keeps of the connections, in 10,000
+	share       float64 // of the new connections that the new release had in the last second
+	obstacle    api.RateObstacle
 	before, now requests.Counts // of the old and the new release, as of the last look
 	begun       span            // when the watch began, after the warm-up
 	compared    span            // when the comparison began
 	verdict     api.GuardVerdict
+}
+
+// watch judges a symptom second by second.
+type watch interface {
+	Add(s guard.Second) guard.Action
+	Comparing() bool
+	Facts() guard.Facts
 }
 
 // span is the durations that both releases had at one moment.
@@ -131,9 +148,13 @@ func (gd *guarding) begin() {
 			gd.keep(p)
 		}
 		for _, j := range p.Guard.symptoms(before) {
-			gd.watchOver(&guarded{
+			g := &guarded{
 				judged: j, process: p.Name, apart: apart, together: gd.canary || controlled, before: *before, now: *now,
-			})
+			}
+			if controlled {
+				g.control = p.Guard.Control
+			}
+			gd.watchOver(g)
 		}
 	}
 }
@@ -153,24 +174,35 @@ func (gd *guarding) keep(p *Process) {
 func (gd *guarding) watchOver(g *guarded) {
 	g.warn = g.warn || g.apart
 	old := g.of(&g.before)
-	switch {
-	case gd.canary:
-		g.watch = guard.New(g.thresholds)
-	case g.apart:
-		g.watch = guard.Alone(g.thresholds, old)
-	case g.together:
-		g.watch = guard.Beside(g.thresholds, old)
-	default:
-		g.watch = guard.After(g.thresholds, old)
-	}
-	if g.warms {
-		g.watch.AfterWarmUp()
+	if g.rate {
+		gd.watchRate(g)
+	} else {
+		g.watch = gd.watchOf(g, old)
 	}
 	if old.Requests < g.least {
 		g.verdict = api.NoVerdict
 	}
 	g.begin()
 	gd.processes = append(gd.processes, g)
+}
+
+// watchOf returns a watch of the errors or of the slow answers.
+func (gd *guarding) watchOf(g *guarded, old guard.Counts) watch {
+	var w *guard.Watch
+	switch {
+	case gd.canary:
+		w = guard.New(g.thresholds)
+	case g.apart:
+		w = guard.Alone(g.thresholds, old)
+	case g.together:
+		w = guard.Beside(g.thresholds, old)
+	default:
+		w = guard.After(g.thresholds, old)
+	}
+	if g.warms {
+		w.AfterWarmUp()
+	}
+	return w
 }
 
 // begin has the durations judged from now on. Without simultaneous ones all of the old release count.
@@ -189,6 +221,7 @@ func (gd *guarding) look() error {
 		if g.verdict != "" || gd.ending.Load() && !g.watch.Comparing() {
 			continue
 		}
+		g.share = gd.shareOf(g)
 		switch g.second(before, now, counts.whole) {
 		case guard.Compare:
 			gd.tell(g.sentence(gd.from) + ": compared with " + gd.from.plan.Release.Name)
@@ -213,7 +246,9 @@ func (gd *guarding) look() error {
 func (g *guarded) second(before, now *requests.Counts, whole bool) guard.Action {
 	var second guard.Second
 	if whole && before != nil && now != nil {
-		second = guard.Second{New: g.of(now).Since(g.of(&g.now)), Old: g.of(before).Since(g.of(&g.before))}
+		second = guard.Second{
+			New: g.of(now).Since(g.of(&g.now)), Old: g.of(before).Since(g.of(&g.before)), Share: g.share,
+		}
 		g.before, g.now = *before, *now
 	}
 	action := g.watch.Add(second)
@@ -231,6 +266,10 @@ func (gd *guarding) tell(text string) {
 func (gd *guarding) arrange() {
 	if gd.owner.stopping || gd.to.reverted {
 		return
+	}
+	gd.trying = 0
+	if c := gd.to.canary; c != nil {
+		gd.trying = c.Share / 100
 	}
 	gd.comparing = slices.ContainsFunc(gd.processes, func(g *guarded) bool { return g.verdict == "" && g.watch.Comparing() })
 	switch {
@@ -329,7 +368,12 @@ func (g *guarded) report() api.GuardReport {
 	}
 	old, now := g.before.Since(&requests.Counts{Durations: from.old}), g.now.Since(&requests.Counts{Durations: from.new})
 	g.judged.report(&r, f, &old.Durations, &now.Durations)
+	if g.rate {
+		g.reportRate(&r)
+	}
 	switch {
+	case r.Verdict == api.NoVerdict && g.rate:
+		r.OldRequests = g.of(&g.before).Requests
 	case r.Verdict == api.NoVerdict: // the old release had too few answers
 		r.OldRequests, r.Latency = g.of(&g.before).Requests, &api.GuardLatency{}
 	case r.Verdict != "":

@@ -25,14 +25,16 @@ type users struct {
 // guardedSite is a site with two releases whose second answers a part of its requests with 500.
 type guardedSite struct {
 	*users
-	w     *world
-	s     *Supervisor
-	dir   string
-	wrong map[int]uint64                             // 5xx of each 10 requests, by generation
-	mute  bool                                       // they end without an answer instead
-	every int                                        // requests a second; 0 = 20
-	took  func(gen int, n uint64) requests.Histogram // how long n answers take; nil = they have no durations
-	tick  func(second int)
+	w      *world
+	s      *Supervisor
+	dir    string
+	wrong  map[int]uint64                             // 5xx of each 10 requests, by generation
+	mute   bool                                       // they end without an answer instead
+	every  int                                        // requests a second; 0 = 20
+	hangs  map[int]bool                               // the requests of these generations are never answered
+	nobody bool                                       // comes any more
+	took   func(gen int, n uint64) requests.Histogram // how long n answers take; nil = they have no durations
+	tick   func(second int)
 }
 
 // guardedBy makes a site with a guard on its process. Requests come as soon as serve is called.
@@ -50,7 +52,7 @@ func guardedBy(t *testing.T, w *world, g *Guard) (site *guardedSite, stop func()
 	s, end := w.supervisor(dir)
 	u := &users{places: make(map[string]*requests.Reading), ended: make(chan struct{})}
 	s.counts.source = u.report
-	site = &guardedSite{users: u, w: w, s: s, dir: dir, wrong: map[int]uint64{}}
+	site = &guardedSite{users: u, w: w, s: s, dir: dir, wrong: map[int]uint64{}, hangs: map[int]bool{}}
 	return site, func() { close(u.ended); end() }
 }
 
@@ -97,7 +99,9 @@ func (site *guardedSite) second() {
 	site.mu.Lock()
 	defer site.mu.Unlock()
 	n := uint64(20)
-	if site.every > 0 {
+	if site.nobody {
+		n = 0
+	} else if site.every > 0 {
 		n = uint64(site.every) //nolint:gosec // positive
 	}
 	shared := uint64(0)
@@ -113,6 +117,10 @@ func countsOf(gen int) string { return fmt.Sprintf("g%d.web.0", gen) }
 func (site *guardedSite) answer(gen int, n uint64) {
 	r := site.places[countsOf(gen)]
 	if r == nil {
+		return
+	}
+	if site.hangs[gen] {
+		r.Started, r.InFlight = r.Started+n, r.InFlight+n
 		return
 	}
 	wrong := n * site.wrong[gen] / 10

@@ -89,6 +89,7 @@ type judged struct {
 	symptom
 	thresholds guard.Thresholds
 	warn       bool
+	rate       bool   // the answers are counted, and none of them is a symptom
 	warms      bool   // the first answers of a new release say nothing
 	least      uint64 // answers of the old release without which there is no verdict
 }
@@ -99,6 +100,9 @@ func (g *Guard) symptoms(before *requests.Counts) (list []judged) {
 		list = append(list, judged{
 			symptom: errorsOf{}, thresholds: guard.Thresholds{Points: g.Points, Factor: g.Factor}, warn: g.Warn,
 		})
+	}
+	if g.Rate != nil {
+		list = append(list, judged{symptom: silence{}, rate: true, warn: g.Rate.Warn, least: guard.LeastAnswers})
 	}
 	if g.Latency == nil {
 		return list

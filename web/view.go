@@ -220,7 +220,7 @@ func guardText(reports []api.GuardReport) string {
 			text += string(r.Verdict) + ", "
 		}
 		text += r.String()
-		if r.Latency == nil && r.OldRequests > 0 && (r.Verdict == api.Worse || r.Verdict == api.NoWorse) {
+		if r.Of == "" && r.OldRequests > 0 && (r.Verdict == api.Worse || r.Verdict == api.NoWorse) {
 			text += fmt.Sprintf(", before %d of %d", r.OldErrors, r.OldRequests)
 		}
 		parts = append(parts, text)

@@ -189,6 +189,30 @@ func TestAReleaseThatIsSlowIsTakenBack(t *testing.T) {
 	a.Command("history").Want(0).Says("reverted", " answers took longer than ")
 }
 
+// The workers answer their health checks, and leave all users without an answer.
+func TestAReleaseThatStopsAnsweringIsTakenBack(t *testing.T) {
+	t.Parallel()
+	a, _ := guardedWith(t, `guard = { rate = "revert" }`, "uvicorn guarded:asgi --fd {fd.web} --lifespan off", "", "10s", "hangs")
+	// Many clients: those that wait for an answer ask for nothing else.
+	r := a.Load(load.Config{
+		Clients: 200, Rate: 20, KeepAlive: true, FreshClients: 100, Timeout: 5 * time.Second, Shapes: []load.Shape{load.Get("/")},
+	})
+	a.More(r, 150) // by fewer answers the longest of r1 is not known
+	o := a.Change(5, "switch", "r2")
+	ended := time.Now()
+	a.More(r, 60)
+	if !strings.HasPrefix(o.Error, "probation: web: 0 answers in ") || !strings.Contains(o.Error, " requests wait; r1 had ") {
+		t.Errorf("error %q", o.Error)
+	}
+	t.Logf("%s after the cutover: %s", sinceCutover(t, o.Steps), o.Error)
+	for _, rec := range r.Stop().Records {
+		if rec.Opened.After(ended) && (rec.Status != 200 || rec.Release != "r1") {
+			t.Errorf("%+v", rec)
+		}
+	}
+	a.Command("history").Want(0).Says("reverted", " requests wait")
+}
+
 // sinceCutover returns the time from the end of the cutover to the end of the revert.
 func sinceCutover(t *testing.T, steps []harness.Step) time.Duration {
 	t.Helper()

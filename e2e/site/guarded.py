@@ -1,8 +1,10 @@
 """An application that answers 500 to half of its users in a release with a file "bad", and in each release while the file of HICCUP is there.
 
-With a file "raises" it raises an exception instead. With a file "slow" each page takes a while longer.
+With a file "raises" it raises an exception instead. With a file "slow" each page takes a while longer, and with a
+file "hangs" the ASGI application answers nothing.
 """
 
+import asyncio
 import os
 import random
 import time
@@ -38,3 +40,11 @@ def wsgi(environ, start_response):
         status = "500 Internal Server Error"
     start_response(status, HEADERS)
     return []
+
+
+async def asgi(scope, receive, send):
+    if os.path.exists("hangs") and scope["path"] != "/healthz/":
+        await asyncio.sleep(3600)
+    headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -21,6 +21,7 @@ type Counts struct {
 	Requests uint64
 	Errors   uint64 // those of them with a status of 5xx, or without a complete answer
 	Broken   uint64 // those of the errors without a complete answer, by the fault of server or app
+	InFlight uint64 // requests that have not ended yet; for a Rate only
 }
 
 // Share returns the part of the answers that are errors, between 0 and 1.
@@ -33,6 +34,7 @@ func (c Counts) Share() float64 {
 
 func (c *Counts) add(o Counts) {
 	c.Requests, c.Errors, c.Broken = c.Requests+o.Requests, c.Errors+o.Errors, c.Broken+o.Broken
+	c.InFlight = o.InFlight
 }
 
 // Since returns what was counted after an earlier look. Counts that have become less, as when their
@@ -43,11 +45,14 @@ func (c Counts) Since(before Counts) Counts {
 	}
 	n := c.Requests - before.Requests
 	errors := min(n, c.Errors-before.Errors)
-	return Counts{Requests: n, Errors: errors, Broken: min(errors, c.Broken-before.Broken)}
+	return Counts{Requests: n, Errors: errors, Broken: min(errors, c.Broken-before.Broken), InFlight: c.InFlight}
 }
 
 // Second is what was counted in one second.
-type Second struct{ New, Old Counts }
+type Second struct {
+	New, Old Counts
+	Share    float64 // of the new connections that the new release got, between 0 and 1; for a Rate only
+}
 
 // Thresholds are by how much a new release must be worse. A verdict needs all of them.
 type Thresholds struct {

@@ -9,7 +9,7 @@ import (
 func counts(requests, errors uint64) Counts { return Counts{Requests: requests, Errors: errors} }
 
 // feed adds the same second until the watch asks for something, and returns what and after how long.
-func feed(w *Watch, s Second, most int) (Action, int) {
+func feed(w interface{ Add(s Second) Action }, s Second, most int) (Action, int) {
 	for n := 1; n <= most; n++ {
 		if a := w.Add(s); a != Continue {
 			return a, n
@@ -186,5 +186,76 @@ func TestASlowAnswerIsNoticeablySlower(t *testing.T) {
 		if got := Limit(was, DefaultSlower); got != want {
 			t.Errorf("%s: %s", was, got)
 		}
+	}
+}
+
+// answers are the counts of a second for a Rate: the new release has this part of the connections, and
+// something waits for it.
+func answers(share float64, of, before uint64) Second {
+	return Second{New: Counts{Requests: of, InFlight: 1}, Old: Counts{Requests: before}, Share: share}
+}
+
+func TestASilentReleaseIsWorse(t *testing.T) {
+	w := RateAfter(20, time.Second)
+	if a, n := feed(w, answers(1, 0, 0), 60); a != Compare || n != rateSuspicious || w.Facts().Seconds != rateSuspicious {
+		t.Fatalf("action %d after %d s, %+v", a, n, w.Facts())
+	}
+	a, n := feed(w, answers(0.5, 0, 10), 60)
+	if f := w.Facts(); a != Worse || rateSuspicious+n < keptSeconds || !f.Compared || f.Old.Requests != uint64(10*n) { //nolint:gosec // small
+		t.Errorf("action %d after %d s, %+v", a, n, f)
+	}
+}
+
+func TestASilentReleaseIsWorseThanItsControl(t *testing.T) {
+	w := RateBeside(20, time.Second)
+	_, _ = feed(w, answers(0.95, 19, 1), 60)
+	a, n := feed(w, answers(0.95, 0, 1), rateSuspicious)
+	if a != Compare {
+		t.Fatalf("action %d after %d s", a, n)
+	}
+	if a, n = feed(w, answers(0.5, 0, 10), 60); a != Worse || rateSuspicious+n != 30 {
+		t.Errorf("action %d after %d s", a, n)
+	}
+}
+
+func TestASilenceOfBothReleasesIsNoVerdict(t *testing.T) {
+	for name, w := range map[string]*Rate{
+		"probation": RateAfter(20, time.Second), "control": RateBeside(20, time.Second), "canary": NewRate(time.Second),
+	} {
+		for range 1000 {
+			if w.Add(answers(0.5, 0, 0)) == Worse {
+				t.Fatalf("%s: %+v", name, w.Facts())
+			}
+		}
+	}
+}
+
+// Clients that keep connections to the old release do not come to the new one.
+func TestAReleaseForWhichNothingWaitsIsNotSilent(t *testing.T) {
+	for name, w := range map[string]*Rate{
+		"probation": RateAfter(20, time.Second), "control": RateBeside(20, time.Second), "canary": NewRate(time.Second),
+	} {
+		for range 1000 {
+			if a := w.Add(Second{Old: counts(20, 0), Share: 0.5}); a != Continue {
+				t.Fatalf("%s: action %d", name, a)
+			}
+		}
+	}
+}
+
+func TestASilenceMustBeLongerThanAPage(t *testing.T) {
+	w := RateAfter(20, 25*time.Second)
+	_, _ = feed(w, answers(1, 20, 0), 60)
+	_, _ = feed(w, answers(1, 0, 0), rateSuspicious)
+	if a, n := feed(w, answers(0.5, 0, 10), 80); a != Worse || rateSuspicious+n != 50 {
+		t.Errorf("action %d after %d s", a, n)
+	}
+}
+
+func TestAReleaseThatAnswersAgainIsNotSilent(t *testing.T) {
+	w := RateAfter(20, time.Second)
+	_, _ = feed(w, answers(1, 0, 0), rateSuspicious)
+	if a, n := feed(w, answers(0.5, 10, 10), 80); a != Release || n != 10 || w.Comparing() {
+		t.Errorf("action %d after %d s", a, n)
 	}
 }

@@ -65,7 +65,7 @@ func (s *slowSite) play(r *rand.Rand) (second int, requests uint64) {
 		switch {
 		case share > 0:
 		case !comparing():
-			share = 1
+			share = 1 - s.control
 		case s.turns:
 			turn++
 			share = float64(1 - turn%2)
@@ -117,7 +117,10 @@ func (w *slowWorld) watches() (list []*Watch, limits []float64) {
 			limit = before[int(q.Of*float64(len(before)))] + math.Log(DefaultSlower)
 		}
 		watch := New(q.Thresholds)
-		if w.share == 0 {
+		switch {
+		case w.control > 0:
+			watch = Beside(q.Thresholds, above(before, limit))
+		case w.share == 0:
 			watch = After(q.Thresholds, above(before, limit))
 		}
 		list, limits = append(list, watch.AfterWarmUp()), append(limits, limit)
