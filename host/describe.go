@@ -21,22 +21,31 @@ func (a *App) Health() string {
 	return Stopped
 }
 
-// Canary is the state of a generation that gets a part of the connections before its cutover.
-const Canary = "canary"
+// The states of a generation that gets only a part of the connections, and is not live.
+const (
+	Canary  = "canary"  // before its cutover
+	Control = "control" // after the cutover of the next one: the guard compares both
+)
 
-// Role returns what a generation is now: Canary, or its state. During a canary, share is the part of
-// the new connections that it gets, in percent, if it gets any.
+// Role returns what a generation is now: Canary, Control, or its state. While two generations get
+// connections, share is the part of the new connections that it gets, in percent, if it gets any.
 func Role(st *api.Status, g *api.GenerationStatus) (state string, share float64) {
-	if st.Changing == nil || st.Changing.Canary == nil || st.Changing.Canary.Share == 0 {
+	if st.Changing == nil {
 		return g.State, 0
 	}
-	share = st.Changing.Canary.Share
+	other, part := Control, st.Changing.OldShare
+	if c := st.Changing.Canary; c != nil {
+		other, part = Canary, c.Share
+	}
+	if part == 0 {
+		return g.State, 0
+	}
 	if g.ID == st.Generation {
-		return g.State, 100 - share
+		return g.State, 100 - part
 	}
 	for _, l := range st.Listeners {
 		if l.Canary == g.ID {
-			return Canary, share
+			return other, part
 		}
 	}
 	return g.State, 0

@@ -45,7 +45,7 @@ type line struct {
 	release    string
 	points     []point
 	fresh      int     // how many of the points are new in this event
-	last       figures // while it was live, or a canary
+	last       figures // while it was live, a canary or a control
 	until      time.Time
 	present    bool // it exists
 }
@@ -108,7 +108,7 @@ func (r *record) addPoints(at time.Time, st *api.Status) {
 			continue
 		}
 		state, _ := host.Role(st, g)
-		if state == string(api.Live) || state == host.Canary {
+		if state == string(api.Live) || state == host.Canary || state == host.Control {
 			l.last, l.until = figuresOf(rate), at
 		}
 		if isPoint {

@@ -135,4 +135,16 @@ shop r42                live 95 %  100.0 1.0 %  24 ms 24 ms 2    478 MB 0
 	if long := longLines(got, 80); long != nil || got != want {
 		t.Errorf("longer than 80 columns: %q; got:\n%s\nwant:\n%s", long, got, want)
 	}
+
+	// A control: r42 has a part of the connections still.
+	shop.Generation, shop.Release = 8, "feature-checkout-redesign-9f3c2ab"
+	shop.Generations[0].State, shop.Generations[1].State = string(api.Standby), string(api.Live)
+	shop.Listeners[0] = api.ListenerStatus{Name: "web", Generation: 8, Canary: 7}
+	shop.Changing.Canary, shop.Changing.OldShare, shop.Changing.Step = nil, 20, api.StepProbation
+	got = strings.Join(v.lines(80)[5:7], "\n")
+	const control = `shop r42              control 20 % 100.0 1.0 %  24 ms 24 ms 2    478 MB 0
+     feature-…9f3c2ab live 80 %    -     -      -     -     -    471 MB 1`
+	if long := longLines(got, 80); long != nil || got != control {
+		t.Errorf("longer than 80 columns: %q; got:\n%s\nwant:\n%s", long, got, control)
+	}
 }

@@ -230,7 +230,7 @@ func (v *topView) generation(a *host.Measured, g *api.GenerationStatus) []string
 	}
 }
 
-// state returns the state of a generation, and its share of the connections during a canary.
+// state returns the state of a generation, and its share of the connections while two have a part.
 func (v *topView) state(st *api.Status, g *api.GenerationStatus) string {
 	live := g.ID == st.Generation
 	state, share := host.Role(st, g)
@@ -239,8 +239,8 @@ func (v *topView) state(st *api.Status, g *api.GenerationStatus) string {
 		return v.palette.Green(fmt.Sprintf("live %g %%", share))
 	case live:
 		return healthColour(st.Health, v.palette)("live")
-	case state == host.Canary:
-		return v.palette.Yellow(fmt.Sprintf("canary %g %%", share))
+	case state == host.Canary, state == host.Control:
+		return v.palette.Yellow(fmt.Sprintf("%s %g %%", state, share))
 	}
 	return state
 }
