@@ -143,7 +143,7 @@ func (rc *recovery) stopUnproved(*state) error {
 	if rc.owner.live != nil {
 		rc.owner.listeners.closeUnused()
 	} else {
-		rc.async(rc.closeLater)
+		go rc.closeLater() // not async: a daemon under which nothing ever serves ends all the same
 	}
 	rc.owner.flags.removeUnused()
 	rc.owner.memory.clearScratch()
