@@ -187,15 +187,18 @@ func (j *journal) load() (state, error) { return readState(j.opt.State, j.opt.Ap
 // readState reads the state file of an app in a state directory.
 func readState(dir, app string) (state, error) {
 	st, path := state{Next: 1}, filepath.Join(dir, stateName)
-	data, err := os.ReadFile(path)
+	unreadable := func(why string) (state, error) {
+		return state{}, &UnreadableStateError{Path: path, Why: why}
+	}
+	data, err := readRegular(path)
+	if other := new(notRegularError); errors.As(err, &other) {
+		return unreadable("is " + other.what)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return st, nil
 	}
 	if err != nil {
 		return st, fmt.Errorf("read state: %w", err)
-	}
-	unreadable := func(why string) (state, error) {
-		return state{}, &UnreadableStateError{Path: path, Why: why}
 	}
 	var head struct {
 		Version int    `json:"version"`
@@ -203,10 +206,12 @@ func readState(dir, app string) (state, error) {
 		App     string `json:"app"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return unreadable("cannot be read: " + err.Error())
+		return unreadable("cannot be read: " + whyNotJSON(err))
 	}
 	switch {
-	case head.Version < 1 || cmp.Or(head.Needs, head.Version) > stateVersion:
+	case head.Version < 1:
+		return unreadable("is invalid: it has no version")
+	case cmp.Or(head.Needs, head.Version) > stateVersion:
 		return state{}, fmt.Errorf("state file %s has version %d, and this daemon reads up to %d; nothing was started: install the newer "+
 			"superctl, or move the file away to start with the release that `current` points to", path, head.Version, stateVersion)
 	case head.App != app:
@@ -214,7 +219,7 @@ func readState(dir, app string) (state, error) {
 			path, head.App, app)
 	}
 	if err := json.Unmarshal(data, &st); err != nil {
-		return unreadable("cannot be read: " + err.Error())
+		return unreadable("cannot be read: " + whyNotJSON(err))
 	}
 	if why := st.nonsense(); why != "" {
 		return unreadable("is invalid: " + why)

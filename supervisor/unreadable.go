@@ -1,13 +1,18 @@
 package supervisor
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // UnreadableStateError says that the state file is there and cannot be understood.
@@ -17,6 +22,46 @@ type UnreadableStateError struct{ Path, Why string }
 func (e *UnreadableStateError) Error() string {
 	return fmt.Sprintf("state file %s %s; nothing was started, and running workers keep serving. To start without the file, "+
 		"run superctl end: the live release is then the one that `current` points to", e.Path, e.Why)
+}
+
+// notRegularError says what is in the place of a file.
+type notRegularError struct{ what string }
+
+func (e *notRegularError) Error() string { return "it is " + e.what }
+
+// readRegular reads a regular file. Anything else in its place is a *notRegularError: a FIFO would
+// block for ever.
+func readRegular(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENXIO) {
+		return nil, &notRegularError{"a socket"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	switch mode := st.Mode(); {
+	case mode.IsDir():
+		return nil, &notRegularError{"a directory"}
+	case mode&fs.ModeNamedPipe != 0:
+		return nil, &notRegularError{"a FIFO"}
+	case !mode.IsRegular():
+		return nil, &notRegularError{"not a regular file"}
+	}
+	return io.ReadAll(f)
+}
+
+// whyNotJSON returns the reason of an error of encoding/json, without the names of Go's types.
+func whyNotJSON(err error) string {
+	wrong := new(json.UnmarshalTypeError)
+	if !errors.As(err, &wrong) {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s is a JSON %s", cmp.Or(wrong.Field, "the file"), wrong.Value)
 }
 
 // unreadableSuffix is the suffix of a state file that was moved out of the way.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // torn has a state file that nobody understands in the directory.
@@ -38,6 +40,9 @@ func TestAnUnreadableStateDoesNotKeepTheSiteDown(t *testing.T) {
 		"empty":     ``,
 		"zeroes":    "\x00\x00\x00\x00",
 		"nonsense":  `{"version": 2, "needs": 2, "app": "shop", "live": -3}`,
+		"null":      `null`,
+		"a list":    `[]`,
+		"no format": `{}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, w *world) {
@@ -60,6 +65,43 @@ func TestAnUnreadableStateDoesNotKeepTheSiteDown(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestWhatIsNoStateFileDoesNotKeepTheSiteDown has something else in its place.
+func TestWhatIsNoStateFileDoesNotKeepTheSiteDown(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"is a directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"is a FIFO":      func(path string) error { return unix.Mkfifo(path, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, w *world) {
+				w.releases["r1"] = behaviour{}
+				followsCurrent(w)
+				path := filepath.Join(t.TempDir(), stateName)
+				if err := put(path); err != nil {
+					t.Fatal(err)
+				}
+				s, stop := w.supervisor(filepath.Dir(path))
+				defer stop()
+				time.Sleep(time.Minute)
+				st := s.Status()
+				if st.Release != "r1" || st.Health != HealthOK {
+					t.Errorf("%q is live, %s: %s", st.Release, st.Health, st.Reason)
+				}
+				if len(st.Troubles) != 1 || !strings.Contains(st.Troubles[0].Why, "it "+name+"; it was moved to "+path+".unreadable") {
+					t.Errorf("status tells %+v", st.Troubles)
+				}
+			})
+		})
+	}
+}
+
+func TestTheReasonOfAnUnreadableStateIsForAReader(t *testing.T) {
+	path := torn(t, t.TempDir(), `{"version": 2, "app": ["shop"]}`)
+	err := New(Options{App: "shop", State: filepath.Dir(path)}).CheckState()
+	if err == nil || !strings.Contains(err.Error(), "cannot be read: app is a JSON array") {
+		t.Errorf("%v", err)
 	}
 }
 
