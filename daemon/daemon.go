@@ -214,6 +214,10 @@ func (d *daemon) options(path string, gates []supervisor.Gate) supervisor.Option
 		Point:  func(r supervisor.Release) error { return errors.Join(store.Point(r.Path), releases.Gone(r.Path)) },
 		Moved:  func(r supervisor.Release) string { return store.Moved(r.Path) },
 		Broken: func(r supervisor.Release) error { return broken(c, store, r.Path) },
+		Replaced: func(r supervisor.Release) bool {
+			is := releases.Identity(r.Path)
+			return r.Directory != "" && is != "" && is != r.Directory
+		},
 		Watch: func(ctx context.Context, r supervisor.Release, changed func()) error {
 			return store.Watch(ctx, r.Path, changed)
 		},

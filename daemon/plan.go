@@ -236,7 +236,7 @@ func (p *planner) makePlan(ctx context.Context, f found, t supervisor.Target) (s
 		return supervisor.Plan{}, err
 	}
 	plan := supervisor.Plan{
-		Release: supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit},
+		Release: supervisor.Release{Name: r.Name, Path: r.Path, Commit: r.Commit, Directory: releases.Identity(r.Path)},
 		Config:  c.Sum, Probation: c.Probation, Standby: c.Standby, Settle: c.Settle,
 		Hooks: makeHooks(c, r, common), Shared: c.Shared, Warnings: c.Ignored, Check: tryInterpreter(c, r, common),
 	}

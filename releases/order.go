@@ -133,6 +133,19 @@ func born(path string) (directory string, at time.Time) {
 	return fmt.Sprintf("%d:%d:%d:%d", st.Dev_major, st.Dev_minor, st.Ino, birth.UnixNano()), at
 }
 
+// Identity tells a directory from another one that takes its place, also if that has the number of
+// the removed one. It is "" where the file system cannot tell (statx(2)): without a time of birth,
+// and on overlayfs, which changes that time when it copies a directory.
+func Identity(path string) string {
+	var st unix.Statx_t
+	var system unix.Statfs_t
+	if unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME|unix.STATX_INO, &st) != nil || st.Mask&unix.STATX_BTIME == 0 ||
+		unix.Statfs(path, &system) != nil || system.Type == unix.OVERLAYFS_SUPER_MAGIC {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d.%09d", st.Ino, st.Btime.Sec, st.Btime.Nsec)
+}
+
 // Moved returns the target of the `current` link if it is not the release at path. It returns "" if
 // it is, or if no link is configured.
 func (s *Store) Moved(path string) string {
@@ -149,5 +162,17 @@ func (s *Store) Moved(path string) string {
 	if at, err := filepath.EvalSymlinks(s.Current); err == nil && (at == path || sameFile(at, path)) {
 		return ""
 	}
+	if s.leadsTo(to, path) {
+		return "" // the release is gone, and the link was left alone
+	}
 	return to
+}
+
+// leadsTo reports whether the target of the `current` link is path, which need not exist.
+func (s *Store) leadsTo(to, path string) bool {
+	if !filepath.IsAbs(to) {
+		to = filepath.Join(filepath.Dir(s.Current), to)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(to))
+	return err == nil && filepath.Join(dir, filepath.Base(to)) == path
 }

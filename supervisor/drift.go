@@ -106,11 +106,17 @@ func (rw *releaseWatch) movedLink(live *Release) string {
 }
 
 func (rw *releaseWatch) lost(live *Release) string {
-	if rw.opt.Broken == nil || live == nil {
+	if live == nil {
 		return ""
 	}
-	if err := rw.opt.Broken(*live); err != nil && !noDescriptors(err) {
-		return fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
+	if rw.opt.Broken != nil {
+		if err := rw.opt.Broken(*live); err != nil && !noDescriptors(err) {
+			return fmt.Sprintf("a worker that ends cannot be replaced: %v", err)
+		}
+	}
+	if rw.opt.Replaced != nil && rw.opt.Replaced(*live) {
+		return fmt.Sprintf("the directory of %s was replaced after it went live: a worker that ends comes back with code that "+
+			"was not proved; superctl reload proves that code and makes it live", live.Name)
 	}
 	return ""
 }

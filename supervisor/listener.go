@@ -17,6 +17,12 @@ type listener struct {
 // held reports whether this daemon has the listener.
 func (l listener) held() bool { return l.number != 0 }
 
+// elsewhere reports whether the listener has another address than gate, because an earlier config
+// had it there.
+func (l listener) elsewhere(gate Gate) bool {
+	return l.gate.Address() != "" && l.gate.Address() != gate.Address()
+}
+
 // fd is the descriptor for a worker to inherit. The gate owns it.
 func (l listener) fd() (int, error) { return l.gate.FD(l.number) }
 

@@ -63,6 +63,9 @@ type Options struct {
 	// interpreter was; nil for never. It is called for status, and only looks at the release's
 	// directory.
 	Broken func(Release) error
+	// Replaced reports whether another directory has taken the place of a release's, so that a new
+	// worker would run other code than the one that was proved. May be nil.
+	Replaced func(Release) bool
 	// Watch calls changed whenever a release may have been lost, until ctx ends; nil for never.
 	Watch func(ctx context.Context, r Release, changed func()) error
 	// Room says why the state directory takes no more files, such as a full disk; nil for never. It

@@ -67,6 +67,8 @@ type Release struct {
 	Name   string `json:"name"`
 	Path   string `json:"path"`             // real path, symlinks resolved
 	Commit string `json:"commit,omitempty"` // as the release itself records it; "" when unknown
+	// what tells the directory from another one that takes its place; "" = unknown
+	Directory string `json:"directory,omitempty"`
 }
 
 // Process is a kind of program that the app runs, as in a Procfile.

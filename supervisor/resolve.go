@@ -24,7 +24,9 @@ func (rs resolution) find(ctx context.Context) (string, error) {
 		detail += " (" + short(rs.plan.Release.Commit) + ")"
 	}
 	switch {
-	case rs.req.Kind == Switch && rs.from != nil && rs.from.plan.Release.Path == rs.plan.Release.Path:
+	case rs.replaced():
+		detail += ", whose directory was replaced since it went live"
+	case rs.isLive():
 		if rs.revives = rs.isDown(); rs.revives {
 			rs.kind = Restart
 			rs.checking().start()
@@ -42,6 +44,20 @@ func (rs resolution) find(ctx context.Context) (string, error) {
 		return detail, nil
 	}
 	return detail, rs.checking().wait()
+}
+
+// isLive reports whether the change is a switch to the release that is live.
+func (rs resolution) isLive() bool {
+	return rs.req.Kind == Switch && rs.from != nil && rs.from.plan.Release.Path == rs.plan.Release.Path
+}
+
+// replaced reports whether it is one by name, and its directory is another one by now.
+func (rs resolution) replaced() bool {
+	was, is := "", rs.plan.Release.Directory
+	if rs.isLive() {
+		was = rs.from.plan.Release.Directory
+	}
+	return was != "" && is != "" && was != is
 }
 
 // choose finds the plan of the release that the change goes to.

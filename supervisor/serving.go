@@ -13,7 +13,7 @@ type verdict struct{ health, reason string }
 
 func (v *verdict) add(health, reason string) {
 	order := []string{HealthOK, HealthDegraded, HealthDown}
-	if slices.Index(order, health) > slices.Index(order, v.health) {
+	if reason != "" && slices.Index(order, health) > slices.Index(order, v.health) {
 		v.health, v.reason = health, reason
 	}
 }
@@ -100,12 +100,23 @@ func (ah *appHealth) judgeLive(v *verdict) {
 		}
 	}
 	for _, gate := range ah.opt.Gates {
-		if len(ah.owner.live.listeners()[gate.Name()]) == 0 && !ah.owner.live.held &&
-			!slices.Contains(ah.opt.Unused, gate.Name()) {
-			v.add(HealthDegraded, fmt.Sprintf("listener %s was added to the config, and %s does not listen on it yet: superctl reload",
-				gate.Name(), ah.owner.live.plan.Release.Name))
-		}
+		v.add(HealthDegraded, ah.notYet(gate))
 	}
+}
+
+// notYet says that the live generation does not use a listener of the config yet, because it was
+// started with another config.
+func (ah *appHealth) notYet(gate Gate) string {
+	live := ah.owner.live
+	name := live.plan.Release.Name
+	switch list := live.listeners()[gate.Name()]; {
+	case len(list) > 0 && list[0].elsewhere(gate):
+		return fmt.Sprintf("listener %s is on %s in the config, and %s still listens on %s: superctl reload opens the new address "+
+			"and closes the old one", gate.Name(), gate.Address(), name, list[0].gate.Address())
+	case len(list) > 0 || live.held || slices.Contains(ah.opt.Unused, gate.Name()):
+		return ""
+	}
+	return fmt.Sprintf("listener %s was added to the config, and %s does not listen on it yet: superctl reload", gate.Name(), name)
 }
 
 // judgeProcess adds what the instances of one process say. 0 ready with a listener is down,

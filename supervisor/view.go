@@ -109,8 +109,10 @@ func (vw *view) listener(gate Gate) ListenerStatus {
 		Name: gate.Name(), Address: gate.Address(), Gate: gate.Kind(), Canary: vw.owner.listeners.canaryOn(gate),
 	}
 	list := []listener{{gate, gate.Live()}}
-	if live := vw.owner.live; live != nil && len(live.listeners()[gate.Name()]) > 0 {
-		ls.Generation, list = live.id, live.listeners()[gate.Name()]
+	if live := vw.owner.live; live != nil {
+		if own := live.listeners()[gate.Name()]; len(own) > 0 && !own[0].elsewhere(gate) {
+			ls.Generation, list = live.id, own
+		}
 	}
 	if page := vw.owner.maintenance.page; page != nil && page.staged[gate.Name()].held() {
 		ls.Generation, list = page.id, []listener{page.staged[gate.Name()]}

@@ -244,7 +244,11 @@ func writeLive(w io.Writer, st *api.Status, p terminal.Palette, now time.Time) {
 		)
 		return
 	}
-	text := fmt.Sprintf("%s: %s, %s", p.Bold(st.App), p.Bold(terminal.WithCommit(st.Release, st.Commit)), health(st.Health))
+	text := p.Bold(st.App) + ": "
+	if st.Release != "" {
+		text += p.Bold(terminal.WithCommit(st.Release, st.Commit)) + ", "
+	}
+	text += health(st.Health)
 	if since := liveSince(st); !since.IsZero() {
 		text += ", live for " + terminal.Elapsed(now.Sub(since))
 	}
